@@ -1,0 +1,205 @@
+//! The coordinator's settings.
+
+use std::{net::SocketAddr, time::Duration};
+
+use settings::{ApiOrigin, DiscordArgs, GatewayUrl, Percent, Secret, SettingsError, StoreArgs};
+use shard_bridge::Deadlines;
+
+/// Discord's own interval between two IDENTIFYs of a bucket
+/// ([Max Concurrency](https://discord.com/developers/docs/events/gateway#sharding-max-concurrency)).
+pub const DISCORD_IDENTIFY_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The coordinator of a sharded Discord bot: hands out shards, queues identifies, answers for the fleet.
+#[derive(Clone, Debug, clap::Parser)]
+#[command(
+    name = "coordinator",
+    version,
+    after_help = "The bot's token has no flag: set DISCORD_TOKEN (or BOT_TOKEN), or DISCORD_TOKEN_FILE.\n\
+                  Spans are exported when OTEL_EXPORTER_OTLP_ENDPOINT is set; RUST_LOG sets what is logged."
+)]
+pub struct Args {
+    /// Where the gRPC server listens
+    #[arg(long, env = "COORDINATOR_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:50051")]
+    pub coordinator_listen: SocketAddr,
+
+    /// Port of /health, /ready, /live and /metrics; 0 takes a free one
+    #[arg(long, env = "MANAGER_HEALTH_PORT", value_name = "PORT", default_value_t = 3001)]
+    pub manager_health_port: u16,
+
+    /// Address that the health port is bound to
+    #[arg(long, env = "HEALTH_LISTEN_HOST", value_name = "IP", default_value = "127.0.0.1")]
+    pub health_listen_host: std::net::IpAddr,
+
+    /// How many shards the bot has: a number, or `auto` for what Discord recommends and room to grow. A fleet that runs
+    /// keeps its number
+    #[arg(long, env = "SHARD_COUNT", value_name = "NUMBER|auto", default_value = "auto")]
+    pub shard_count: ShardCount,
+
+    /// Room to grow that `auto` adds, in percent, from two shards up
+    #[arg(long, env = "SHARD_BUFFER", value_name = "PERCENT", default_value = "20")]
+    pub shard_buffer: Percent,
+
+    /// How long a worker's lease lasts after each renewal
+    #[arg(long, env = "LEASE_TTL", value_name = "DURATION", default_value = "5s", value_parser = settings::duration)]
+    pub lease_ttl: Duration,
+
+    /// How long a fleet that runs nothing waits for more workers before it hands out shards
+    #[arg(long, env = "SETTLE", value_name = "DURATION", default_value = "2s", value_parser = settings::duration)]
+    pub settle: Duration,
+
+    /// How long a ShardBridge call may take when its caller does not say
+    #[arg(long, env = "BRIDGE_DEADLINE", value_name = "DURATION", default_value = "2s", value_parser = settings::duration)]
+    pub bridge_deadline: Duration,
+
+    /// Share of the day's IDENTIFYs that is kept back, in percent
+    #[arg(long, env = "IDENTIFY_RESERVE", value_name = "PERCENT", default_value = "10")]
+    pub identify_reserve: Percent,
+
+    /// Time between two IDENTIFYs of a bucket; below 5s only with a Discord stand-in on this machine
+    #[arg(long, env = "IDENTIFY_INTERVAL", value_name = "DURATION", default_value = "5s", value_parser = settings::duration)]
+    pub identify_interval: Duration,
+
+    /// What the names of all metrics begin with
+    #[arg(long, env = "METRICS_PREFIX", value_name = "TEXT", default_value = "altergolden")]
+    pub metrics_prefix: String,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
+    pub discord: DiscordArgs,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
+    pub store: StoreArgs,
+}
+
+/// How many shards are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShardCount {
+    /// What Discord recommends, and room to grow.
+    Auto,
+    /// So many.
+    Fixed(u32),
+}
+
+impl std::str::FromStr for ShardCount {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.eq_ignore_ascii_case("auto") {
+            return Ok(Self::Auto);
+        }
+        match text.parse() {
+            Ok(count @ 1..=altergolden_proto::convert::MAX_SHARDS) => Ok(Self::Fixed(count)),
+            _ => Err("it takes `auto` or a number from 1 to 65536".to_owned()),
+        }
+    }
+}
+
+/// Settings that are known to be good.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the gRPC server listens.
+    pub listen: SocketAddr,
+    /// Where the health server listens.
+    pub health_listen: SocketAddr,
+    /// How many shards are wanted.
+    pub shard_count: ShardCount,
+    /// Room to grow.
+    pub shard_buffer: Percent,
+    /// How long a lease lasts.
+    pub lease_ttl: Duration,
+    /// How long to wait for workers before the first shards are handed out.
+    pub settle: Duration,
+    /// By when bridge calls answer.
+    pub deadlines: Deadlines,
+    /// Share of the day's IDENTIFYs that is kept back.
+    pub identify_reserve: Percent,
+    /// Time between two IDENTIFYs of a bucket.
+    pub identify_interval: Duration,
+    /// What metric names begin with.
+    pub metrics_prefix: String,
+    /// The bot's token.
+    pub token: Secret,
+    /// The REST API, when it is not Discord's.
+    pub api: Option<ApiOrigin>,
+    /// The gateway, when it is not what `/gateway/bot` says.
+    pub gateway: Option<GatewayUrl>,
+}
+
+impl Args {
+    /// Checks the settings against each other.
+    ///
+    /// # Errors
+    /// The first that does not fit, in one line.
+    pub fn into_config(self, token: Option<Secret>) -> Result<Config, SettingsError> {
+        let token = token.ok_or_else(|| {
+            SettingsError::new(
+                "DISCORD_TOKEN",
+                "is not set; set it or DISCORD_TOKEN_FILE (`altergolden dev` needs none)",
+            )
+        })?;
+        let stand_in = self.discord.discord_api_url.as_ref().is_some_and(ApiOrigin::is_loopback);
+        if self.identify_interval < DISCORD_IDENTIFY_INTERVAL && !stand_in {
+            return Err(SettingsError::new(
+                "--identify-interval (IDENTIFY_INTERVAL)",
+                "Discord allows one IDENTIFY per bucket in 5s; less is only for a --discord-api-url on this machine",
+            ));
+        }
+        if self.lease_ttl < Duration::from_secs(1) {
+            return Err(SettingsError::new("--lease-ttl (LEASE_TTL)", "it takes at least 1s"));
+        }
+        let deadlines = Deadlines { default: self.bridge_deadline, ..Deadlines::default() };
+        if self.bridge_deadline > deadlines.longest {
+            return Err(SettingsError::new("--bridge-deadline (BRIDGE_DEADLINE)", "it takes at most 30s"));
+        }
+        Ok(Config {
+            listen: self.coordinator_listen,
+            health_listen: SocketAddr::new(self.health_listen_host, self.manager_health_port),
+            shard_count: self.shard_count,
+            shard_buffer: self.shard_buffer,
+            lease_ttl: self.lease_ttl,
+            settle: self.settle,
+            deadlines,
+            identify_reserve: self.identify_reserve,
+            identify_interval: self.identify_interval,
+            metrics_prefix: self.metrics_prefix,
+            token,
+            api: self.discord.discord_api_url,
+            gateway: self.discord.discord_gateway_url,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    fn config(flags: &[&str]) -> Result<Config, SettingsError> {
+        let args = Args::try_parse_from([&["coordinator"], flags].concat()).unwrap();
+        args.into_config(Some(Secret::new("t")))
+    }
+
+    #[test]
+    fn the_five_seconds_are_discords() {
+        let refused = config(&["--identify-interval", "1s"]).unwrap_err();
+        assert!(refused.to_string().contains("--identify-interval"));
+        assert!(config(&["--identify-interval", "1s", "--discord-api-url", "http://127.0.0.1:1"]).is_ok());
+    }
+
+    #[test]
+    fn no_token_is_one_clear_line() {
+        let args = Args::try_parse_from(["coordinator"]).unwrap();
+        assert!(args.into_config(None).unwrap_err().to_string().starts_with("DISCORD_TOKEN: "));
+    }
+
+    #[test]
+    fn a_shard_count_is_auto_or_a_number() {
+        assert_eq!("AUTO".parse(), Ok(ShardCount::Auto));
+        assert_eq!("16".parse(), Ok(ShardCount::Fixed(16)));
+        for wrong in ["0", "-1", "many", "70000"] {
+            assert!(wrong.parse::<ShardCount>().is_err(), "{wrong} passed");
+        }
+    }
+}

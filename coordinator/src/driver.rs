@@ -1,0 +1,297 @@
+//! The task that owns the fleet and the identify queue while this coordinator acts.
+//!
+//! Everything that happens comes to it as a [`Command`] or as an outcome of something that it started; it turns that into an
+//! input of the pure machines and carries out what they want. Store and REST calls run beside it and come back as
+//! outcomes, so nothing slow is ever waited for here.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use altergolden_proto::v1;
+use fleet_model::{Incarnation, Term, WorkerId};
+use fleet_store::{BudgetRecord, FleetStore};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    discord::{Discord, GatewayInfo},
+    fleet::{Effect, Fleet, Note, Now},
+    handle::{Command, Joined, Stopped},
+    identify::{Budget, IdentifyQueue},
+    metrics::CoordinatorMetrics,
+    snapshot::{IdentifyView, Publisher, Role, Snapshot},
+};
+
+mod identifies;
+mod outcomes;
+mod streams;
+
+use identifies::IdentifyStream;
+pub(crate) use outcomes::Outcome;
+use streams::WorkerStream;
+
+/// How often time passes for the machines.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How often the store is asked whether it is there.
+const PROBE: Duration = Duration::from_secs(1);
+
+/// Outcomes that wait for the driver.
+const OUTCOMES: usize = 256;
+
+/// What outlives a term.
+pub(crate) struct Shell {
+    pub(crate) store: Arc<dyn FleetStore>,
+    pub(crate) discord: Arc<Discord>,
+    pub(crate) publisher: Publisher,
+    pub(crate) metrics: CoordinatorMetrics,
+    pub(crate) holder: Incarnation,
+    pub(crate) lease_ttl: Duration,
+    pub(crate) reserve: settings::Percent,
+    pub(crate) gateway_url: String,
+    pub(crate) started: Instant,
+}
+
+impl Shell {
+    /// This moment on both clocks.
+    pub(crate) fn now(&self) -> Now {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Now { mono: self.started.elapsed(), unix_ms: unix.as_millis() as u64 }
+    }
+}
+
+/// Why a term ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TermEnd {
+    /// The process stops.
+    Stopping,
+    /// Another coordinator has a higher term.
+    Lost(Term),
+}
+
+/// See the module's documentation.
+pub(crate) struct Driver<'a> {
+    shell: &'a Shell,
+    term: Term,
+    fleet: Fleet,
+    identify: IdentifyQueue,
+    workers: BTreeMap<WorkerId, WorkerStream>,
+    identify_streams: HashMap<u64, IdentifyStream>,
+    next_stream: u64,
+    started: TaskTracker,
+    outcomes: mpsc::Sender<Outcome>,
+    store_identity: Option<fleet_store::StoreIdentity>,
+    store_asked: bool,
+    term_asked: bool,
+    budget_asked: bool,
+    dirty: bool,
+}
+
+impl<'a> Driver<'a> {
+    pub(crate) fn new(
+        shell: &'a Shell,
+        term: Term,
+        fleet: Fleet,
+        identify: IdentifyQueue,
+    ) -> (Self, mpsc::Receiver<Outcome>) {
+        let (outcomes, receiver) = mpsc::channel(OUTCOMES);
+        let driver = Self {
+            shell,
+            term,
+            fleet,
+            identify,
+            workers: BTreeMap::new(),
+            identify_streams: HashMap::new(),
+            next_stream: 0,
+            started: TaskTracker::new(),
+            outcomes,
+            store_identity: None,
+            store_asked: false,
+            term_asked: false,
+            budget_asked: false,
+            dirty: true,
+        };
+        (driver, receiver)
+    }
+
+    /// Acts until the process stops or the term is lost.
+    pub(crate) async fn act(
+        mut self,
+        mut outcomes: mpsc::Receiver<Outcome>,
+        commands: &mut mpsc::Receiver<Command>,
+        stop: &CancellationToken,
+    ) -> TermEnd {
+        let every = |period| {
+            let mut interval = tokio::time::interval(period);
+            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            interval
+        };
+        let mut tick = every(TICK);
+        let mut probe = every(PROBE);
+        let end = loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break TermEnd::Stopping,
+                Some(outcome) = outcomes.recv() => {
+                    if let Some(end) = self.came_back(outcome) {
+                        break end;
+                    }
+                }
+                command = commands.recv() => match command {
+                    Some(command) => self.obey(command),
+                    None => break TermEnd::Stopping,
+                },
+                _ = tick.tick() => self.tick(),
+                _ = probe.tick() => self.probe(),
+            }
+            self.carry_out();
+        };
+        self.started.close();
+        end
+    }
+
+    fn tick(&mut self) {
+        let now = self.shell.now();
+        self.fleet.tick(now);
+        self.grant_permits(now.mono);
+        self.refresh_budget(now.mono);
+        // Ages go on even when nothing happens.
+        self.publish();
+    }
+
+    /// Carries out what the fleet wants, and publishes what changed.
+    fn carry_out(&mut self) {
+        for effect in self.fleet.take_effects() {
+            self.dirty = true;
+            match effect {
+                Effect::Write(owners) => self.write_owners(owners),
+                Effect::WriteTotal(total) => self.write_total(total),
+                Effect::Send(worker, assignment) => self
+                    .send(&worker, v1::directive::Directive::Assignment(v1::Assignment::from(&assignment))),
+                Effect::CheckLease(worker, incarnation) => self.check_lease(worker, incarnation),
+                Effect::Forget(worker, incarnation) => self.forget(worker, incarnation),
+                Effect::Note(note) => self.note(&note),
+            }
+        }
+        if self.dirty {
+            self.publish();
+        }
+    }
+
+    fn publish(&mut self) {
+        self.dirty = false;
+        let now = self.shell.now();
+        let mut fleet = self.fleet.view(now);
+        let budget = *self.identify.budget();
+        let identify = IdentifyView {
+            total: budget.total,
+            remaining: budget.remaining,
+            reserve: budget.reserve,
+            resets_in: budget.resets_at.saturating_sub(now.mono),
+            waiting: self.identify.waiting() as u32,
+            max_concurrency: self.identify.max_concurrency(),
+        };
+        if let Some(why) = self.identify.halted() {
+            fleet.problems.push(format!("no shard may identify: {why}"));
+        } else if budget.is_short() && identify.waiting > 0 {
+            fleet.problems.push(short_budget(&budget, now.mono));
+        }
+        self.shell.metrics.set_identify(&identify);
+        let snapshot =
+            Snapshot { role: Role::Acting, fleet, identify, taken: Instant::now(), clock: now.mono };
+        if let Some(routes) = self.shell.publisher.publish(snapshot) {
+            let table = v1::RoutingTable::from(&*routes);
+            let workers: Vec<WorkerId> = self.workers.keys().cloned().collect();
+            for worker in workers {
+                self.send(&worker, v1::directive::Directive::RoutingTable(table.clone()));
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        let now = self.shell.now();
+        match command {
+            Command::MayJoin { worker, incarnation, reply } => {
+                let answer = self.fleet.may_join(&worker, &incarnation, now);
+                let _ = reply.send(answer.map(|()| self.term).map_err(Into::into));
+            }
+            Command::Join { registration, reply } => {
+                let worker = registration.worker.clone();
+                let joined = self.fleet.join(*registration, now).map(|assignment| Joined {
+                    term: self.term,
+                    assignment,
+                    lease_ttl: self.shell.lease_ttl,
+                    gateway_url: self.shell.gateway_url.clone(),
+                });
+                if joined.is_ok() {
+                    // The new life's directives go over its new stream.
+                    self.workers.remove(&worker);
+                }
+                let _ = reply.send(joined.map_err(Into::into));
+            }
+            Command::OpenHeartbeat { worker, incarnation, reply } => {
+                let _ = reply.send(self.open_heartbeat(worker, incarnation).ok_or(Stopped::UnknownWorker));
+            }
+            Command::Report { stream, sequence, report } => self.take_report(stream, sequence, *report, now),
+            Command::HeartbeatEnded { stream } => self.heartbeat_ended(stream),
+            Command::OpenIdentify { worker, incarnation, reply } => {
+                let _ = reply.send(self.open_identify(worker, &incarnation).ok_or(Stopped::UnknownWorker));
+            }
+            Command::Ask { stream, ticket, shard, epoch } => {
+                self.ask_to_identify(stream, ticket, shard, epoch, now.mono);
+            }
+            Command::Used { stream, ticket } => self.identify_used(stream, ticket, now.mono),
+            Command::Cancel { stream, ticket } => self.identify_cancelled(stream, ticket, now.mono),
+            Command::IdentifyEnded { stream } => self.identify_ended(stream, now.mono),
+        }
+    }
+
+    fn note(&self, note: &Note) {
+        self.shell.metrics.count_note(note);
+        match note {
+            Note::Joined { worker, running } => tracing::info!(worker.id = %worker, running, "worker joined"),
+            Note::Left(worker) => tracing::info!(worker.id = %worker, "worker left"),
+            Note::Lost { worker, shards } => {
+                tracing::warn!(worker.id = %worker, shards, "worker lost: its lease has lapsed");
+            }
+            Note::Releasing { shard, from } => {
+                tracing::info!(shard.id = %shard, worker.id = %from, "shard asked back");
+            }
+            Note::Assigned(owner) => tracing::info!(
+                shard.id = %owner.shard, worker.id = %owner.worker, epoch = %owner.epoch, "shard assigned"
+            ),
+            Note::TotalSettled(total) => tracing::info!(total, "shard total settled"),
+        }
+    }
+}
+
+fn short_budget(budget: &Budget, now: Duration) -> String {
+    let hours = budget.resets_at.saturating_sub(now).as_secs_f64() / 3600.0;
+    format!(
+        "the identify budget is short: {} of {} left, {} are kept back (IDENTIFY_RESERVE); Discord counts anew in \
+         {hours:.1} h",
+        budget.remaining, budget.total, budget.reserve
+    )
+}
+
+/// The budget to start from: the lower of Discord's count and our own, while our own day is not over.
+pub(crate) fn budget_from(
+    info: &GatewayInfo,
+    own: Option<BudgetRecord>,
+    reserve: settings::Percent,
+    now: Now,
+) -> Budget {
+    let own = own.filter(|own| own.resets_at_unix_ms > now.unix_ms);
+    Budget {
+        total: info.total,
+        remaining: own.map_or(info.remaining, |own| own.remaining.min(info.remaining)),
+        reserve: reserve.of(info.total),
+        resets_at: now.mono + info.reset_after,
+    }
+}

@@ -1,0 +1,185 @@
+//! The workers' identify streams.
+
+use std::time::Duration;
+
+use altergolden_proto::v1::{self, identify_down::Message};
+use fleet_model::{Epoch, Incarnation, ShardNumber, WorkerId};
+use fleet_store::BudgetRecord;
+use tokio::sync::mpsc;
+
+use super::{Driver, Outcome, short_budget};
+use crate::{
+    handle::OpenedStream,
+    identify::{Grant, PERMIT_VALID, TicketId, Wish},
+};
+
+/// Answers that may wait for a worker: one for each of its shards is plenty.
+const ANSWERS: usize = 1024;
+
+/// How long to wait before a grant is tried again that could not be written down.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// How long before the budget is asked for again when Discord did not say.
+const ASK_BUDGET_AGAIN: Duration = Duration::from_secs(30);
+
+/// One worker's stream.
+pub(super) struct IdentifyStream {
+    worker: WorkerId,
+    answers: mpsc::Sender<v1::IdentifyDown>,
+}
+
+impl Driver<'_> {
+    pub(super) fn open_identify(
+        &mut self,
+        worker: WorkerId,
+        incarnation: &Incarnation,
+    ) -> Option<OpenedStream<v1::IdentifyDown>> {
+        if !self.fleet.knows(&worker, incarnation) {
+            return None;
+        }
+        let (answers, messages) = mpsc::channel(ANSWERS);
+        self.next_stream += 1;
+        let stream = self.next_stream;
+        self.identify_streams.insert(stream, IdentifyStream { worker, answers });
+        Some(OpenedStream { stream, messages })
+    }
+
+    pub(super) fn ask_to_identify(
+        &mut self,
+        stream: u64,
+        ticket: u64,
+        shard: ShardNumber,
+        epoch: Epoch,
+        now: Duration,
+    ) {
+        let Some(open) = self.identify_streams.get(&stream) else { return };
+        let wish = Wish { worker: open.worker.clone(), shard, epoch };
+        if !self.may_identify(&wish) {
+            let reason = format!("shard {shard} at epoch {epoch} is not {}'s", wish.worker);
+            self.answer(stream, Message::Refused(v1::IdentifyRefused { ticket, reason }));
+            return;
+        }
+        self.identify.ask(TicketId { stream, ticket }, wish, now);
+        let budget = *self.identify.budget();
+        let late = match self.identify.halted() {
+            Some(why) => Some(why.to_owned()),
+            None if budget.is_short() => Some(short_budget(&budget, now)),
+            None => None,
+        };
+        if let Some(reason) = late {
+            tracing::warn!(shard.id = %shard, %reason, "a shard has to wait");
+            self.shell.metrics.count_identify_held_back();
+            self.answer(stream, Message::Waiting(v1::IdentifyWaiting { ticket, reason }));
+        }
+        self.grant_permits(now);
+    }
+
+    pub(super) fn identify_used(&mut self, stream: u64, ticket: u64, now: Duration) {
+        if self.identify.used(TicketId { stream, ticket }, now) {
+            self.shell.metrics.count_identify_used();
+        } else {
+            tracing::warn!(stream, ticket, "a permit was used that nobody holds");
+        }
+        self.dirty = true;
+    }
+
+    pub(super) fn identify_cancelled(&mut self, stream: u64, ticket: u64, now: Duration) {
+        self.identify.end(TicketId { stream, ticket }, now);
+        self.dirty = true;
+    }
+
+    pub(super) fn identify_ended(&mut self, stream: u64, now: Duration) {
+        self.identify.stream_ended(stream, now);
+        self.identify_streams.remove(&stream);
+        self.dirty = true;
+    }
+
+    /// Writes the grants that are due down; they are sent when that is done.
+    pub(super) fn grant_permits(&mut self, now: Duration) {
+        let mut grants = self.identify.due(now);
+        grants.retain(|grant| {
+            let may = self.may_identify(&grant.wish);
+            if !may {
+                let reason = format!("shard {} has another owner by now", grant.wish.shard);
+                let refused = v1::IdentifyRefused { ticket: grant.id.ticket, reason };
+                self.identify.end(grant.id, now);
+                self.answer(grant.id.stream, Message::Refused(refused));
+            }
+            may
+        });
+        if grants.is_empty() {
+            return;
+        }
+        let record = self.budget_record();
+        let (store, term) = (self.shell.store.clone(), self.term);
+        self.start(async move { Outcome::Granted(grants, store.save_budget(term, record).await) });
+    }
+
+    /// Grants were written down, or not.
+    pub(super) fn send_permits(&mut self, grants: Vec<Grant>, written: bool) {
+        let now = self.shell.now().mono;
+        for grant in grants {
+            if !written {
+                self.identify.withdraw(grant.id, now + AGAIN);
+                continue;
+            }
+            if !self.may_identify(&grant.wish) {
+                self.identify.end(grant.id, now);
+                continue;
+            }
+            if self.identify.sent(grant.id, now) {
+                self.shell.metrics.count_identify_granted();
+                tracing::debug!(shard.id = %grant.wish.shard, worker.id = %grant.wish.worker, "permit to identify");
+                let waited = now.saturating_sub(grant.asked_at);
+                let permit = v1::IdentifyPermit {
+                    ticket: grant.id.ticket,
+                    valid_ms_after_ask: (waited + PERMIT_VALID).as_millis() as u64,
+                    term: self.term.0,
+                };
+                self.answer(grant.id.stream, Message::Permit(permit));
+            }
+        }
+        self.dirty = true;
+    }
+
+    /// Asks Discord for the budget when its day is over.
+    pub(super) fn refresh_budget(&mut self, now: Duration) {
+        if self.budget_asked || now < self.identify.budget().resets_at {
+            return;
+        }
+        self.budget_asked = true;
+        let discord = self.shell.discord.clone();
+        self.start(async move { Outcome::Budget(discord.gateway_info().await) });
+    }
+
+    /// Discord did not say: the old count holds a little longer.
+    pub(super) fn keep_budget(&mut self, now: Duration) {
+        let mut budget = *self.identify.budget();
+        budget.resets_at = now + ASK_BUDGET_AGAIN;
+        self.identify.set_budget(budget);
+    }
+
+    fn budget_record(&self) -> BudgetRecord {
+        let now = self.shell.now();
+        let budget = self.identify.budget();
+        let resets_in = budget.resets_at.saturating_sub(now.mono).as_millis() as u64;
+        BudgetRecord {
+            total: budget.total,
+            remaining: budget.remaining,
+            resets_at_unix_ms: now.unix_ms + resets_in,
+        }
+    }
+
+    fn may_identify(&self, wish: &Wish) -> bool {
+        self.fleet.owner(wish.shard) == Some((&wish.worker, wish.epoch))
+    }
+
+    fn answer(&mut self, stream: u64, message: Message) {
+        let Some(open) = self.identify_streams.get(&stream) else { return };
+        if open.answers.try_send(v1::IdentifyDown { message: Some(message) }).is_err() {
+            tracing::warn!(worker.id = %open.worker, "worker does not read its permits: closing its stream");
+            let now = self.shell.now().mono;
+            self.identify_ended(stream, now);
+        }
+    }
+}

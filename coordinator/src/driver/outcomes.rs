@@ -1,0 +1,186 @@
+//! What runs beside the driver and comes back: store calls and REST calls.
+
+use fleet_model::{Incarnation, WorkerId};
+use fleet_store::{Fenced, OwnerRecord, Revocation, StoreError, StoreIdentity, TermRenewal, Written};
+
+use super::{Driver, TermEnd, budget_from};
+use crate::{
+    discord::{DiscordError, GatewayInfo},
+    fleet::{LeaseVerdict, Ownership},
+    identify::Grant,
+};
+
+/// Something that was started has ended.
+pub(crate) enum Outcome {
+    Owners(Vec<Ownership>, Result<Vec<Written>, StoreError>),
+    Lease(WorkerId, Incarnation, Result<Revocation, StoreError>),
+    Granted(Vec<Grant>, Result<Fenced, StoreError>),
+    Store(Result<StoreIdentity, StoreError>),
+    Term(Result<TermRenewal, StoreError>),
+    Budget(Result<GatewayInfo, DiscordError>),
+    /// A write whose failure is made good by the next probe of the store.
+    Done(Result<Fenced, StoreError>),
+}
+
+impl Driver<'_> {
+    /// Starts something whose outcome comes back. Each store call has its own deadline.
+    pub(super) fn start(&self, work: impl Future<Output = Outcome> + Send + 'static) {
+        let outcomes = self.outcomes.clone();
+        self.started.spawn(async move {
+            // No receiver: the term is over.
+            let _ = outcomes.send(work.await).await;
+        });
+    }
+
+    /// Asks the store whether it is there, and for the term to go on.
+    pub(super) fn probe(&mut self) {
+        if !self.store_asked {
+            self.store_asked = true;
+            let store = self.shell.store.clone();
+            self.start(async move { Outcome::Store(store.identity().await) });
+        }
+        if !self.term_asked {
+            self.term_asked = true;
+            let (store, term) = (self.shell.store.clone(), self.term);
+            let (holder, ttl) = (self.shell.holder.clone(), self.shell.lease_ttl);
+            self.start(async move { Outcome::Term(store.renew_term(term, &holder, ttl).await) });
+        }
+    }
+
+    pub(super) fn write_owners(&self, owners: Vec<Ownership>) {
+        let (store, term) = (self.shell.store.clone(), self.term);
+        let records: Vec<OwnerRecord> = owners
+            .iter()
+            .map(|owner| OwnerRecord {
+                shard: owner.shard,
+                worker: owner.worker.clone(),
+                incarnation: owner.incarnation.clone(),
+                epoch: owner.epoch,
+            })
+            .collect();
+        self.start(async move { Outcome::Owners(owners, store.assign(term, &records).await) });
+    }
+
+    pub(super) fn write_total(&self, total: u32) {
+        let (store, term) = (self.shell.store.clone(), self.term);
+        self.start(async move { Outcome::Done(store.set_shard_total(term, total).await) });
+    }
+
+    pub(super) fn check_lease(&self, worker: WorkerId, incarnation: Incarnation) {
+        let (store, term) = (self.shell.store.clone(), self.term);
+        self.start(async move {
+            let revocation = store.revoke_lease(term, &worker, &incarnation, false).await;
+            Outcome::Lease(worker, incarnation, revocation)
+        });
+    }
+
+    pub(super) fn forget(&self, worker: WorkerId, incarnation: Incarnation) {
+        let store = self.shell.store.clone();
+        self.start(async move {
+            let forgotten = store.forget_worker(&worker, &incarnation).await;
+            Outcome::Done(forgotten.map(|()| Fenced::Written))
+        });
+    }
+
+    /// Takes an outcome in. Some outcomes end the term.
+    pub(super) fn came_back(&mut self, outcome: Outcome) -> Option<TermEnd> {
+        let now = self.shell.now();
+        match outcome {
+            Outcome::Owners(owners, Ok(written)) => {
+                for (owner, written) in owners.iter().zip(written) {
+                    let outcome = match written {
+                        Written::Yes => Ok(()),
+                        Written::Outranked(epoch) => Err(Some(epoch)),
+                        Written::StaleTerm => return self.maybe_lost(),
+                    };
+                    self.fleet.written(owner, outcome, now);
+                }
+            }
+            Outcome::Owners(owners, Err(error)) => {
+                self.store_failed(&error);
+                for owner in &owners {
+                    self.fleet.written(owner, Err(None), now);
+                }
+            }
+            Outcome::Lease(worker, incarnation, revocation) => {
+                let verdict = match revocation {
+                    Ok(Revocation::Revoked | Revocation::Replaced) => LeaseVerdict::Revoked,
+                    Ok(Revocation::StillLive(remaining)) => LeaseVerdict::Live(remaining),
+                    Ok(Revocation::StaleTerm) => return self.maybe_lost(),
+                    Err(error) => {
+                        self.store_failed(&error);
+                        LeaseVerdict::Unknown
+                    }
+                };
+                if verdict == LeaseVerdict::Revoked {
+                    self.workers.remove(&worker);
+                }
+                self.fleet.lease_verdict(&worker, &incarnation, verdict, now);
+            }
+            Outcome::Granted(grants, written) => {
+                if let Err(error) = &written {
+                    tracing::warn!(%error, "no permit can be given: it can't be written down as spent");
+                    self.store_failed(error);
+                }
+                let written = matches!(written, Ok(Fenced::Written));
+                self.send_permits(grants, written);
+            }
+            Outcome::Store(identity) => self.store_said(identity),
+            Outcome::Term(renewal) => {
+                self.term_asked = false;
+                match renewal {
+                    Ok(TermRenewal::Held) => {}
+                    Ok(TermRenewal::Lost { to }) => return Some(TermEnd::Lost(to)),
+                    Err(error) => self.store_failed(&error),
+                }
+            }
+            Outcome::Budget(info) => {
+                self.budget_asked = false;
+                match info {
+                    Ok(info) => {
+                        self.identify.set_budget(budget_from(&info, None, self.shell.reserve, now));
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "the identify budget could not be asked for");
+                        self.keep_budget(now.mono);
+                    }
+                }
+            }
+            Outcome::Done(Ok(Fenced::StaleTerm)) => return self.maybe_lost(),
+            Outcome::Done(Ok(Fenced::Written)) => {}
+            Outcome::Done(Err(error)) => self.store_failed(&error),
+        }
+        None
+    }
+
+    fn store_said(&mut self, identity: Result<StoreIdentity, StoreError>) {
+        self.store_asked = false;
+        match identity {
+            Ok(identity) => {
+                let same = self.store_identity.as_ref().is_none_or(|known| *known == identity);
+                if !same {
+                    tracing::warn!("the fleet store has restarted: telling it again what runs");
+                }
+                self.store_identity = Some(identity);
+                self.shell.metrics.set_store_up(true);
+                self.fleet.store_answers(same, self.shell.now());
+            }
+            Err(error) => self.store_failed(&error),
+        }
+    }
+
+    fn store_failed(&mut self, error: &StoreError) {
+        if self.shell.metrics.set_store_up(false) {
+            tracing::warn!(%error, "the fleet store is away: what runs goes on, no shard changes hands");
+        }
+        self.fleet.store_is_away();
+        self.dirty = true;
+    }
+
+    /// A record was written under a higher term: the renewal of our own will tell by whom.
+    fn maybe_lost(&mut self) -> Option<TermEnd> {
+        tracing::warn!("a higher term has written to the store");
+        self.probe();
+        None
+    }
+}

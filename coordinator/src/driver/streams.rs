@@ -1,0 +1,107 @@
+//! The workers' heartbeat streams.
+
+use altergolden_proto::v1::{self, directive::Directive};
+use fleet_model::{Incarnation, WorkerId};
+use tokio::sync::mpsc;
+
+use super::Driver;
+use crate::{
+    fleet::{Now, Report},
+    handle::OpenedStream,
+};
+
+/// Directives that may wait for a worker. A worker that lets them pile up loses its stream, registers again and is told
+/// everything anew.
+const DIRECTIVES: usize = 64;
+
+/// One worker's stream.
+pub(super) struct WorkerStream {
+    pub(super) stream: u64,
+    pub(super) incarnation: Incarnation,
+    pub(super) directives: mpsc::Sender<v1::Directive>,
+}
+
+impl Driver<'_> {
+    /// Opens a worker's stream, in place of an older one.
+    pub(super) fn open_heartbeat(
+        &mut self,
+        worker: WorkerId,
+        incarnation: Incarnation,
+    ) -> Option<OpenedStream<v1::Directive>> {
+        if !self.fleet.knows(&worker, &incarnation) {
+            return None;
+        }
+        let (directives, messages) = mpsc::channel(DIRECTIVES);
+        self.next_stream += 1;
+        let stream = self.next_stream;
+        self.workers.insert(worker.clone(), WorkerStream { stream, incarnation, directives });
+        // What was decided between the registration and this stream, and who runs what.
+        if let Some(assignment) = self.fleet.assignment(&worker) {
+            let assignment = v1::Assignment::from(assignment);
+            self.send(&worker, Directive::Assignment(assignment));
+        }
+        let table = v1::RoutingTable::from(&*self.shell.publisher.routes());
+        self.send(&worker, Directive::RoutingTable(table));
+        Some(OpenedStream { stream, messages })
+    }
+
+    /// Sends a directive. A worker without a stream gets the state of that moment when it has one again.
+    pub(super) fn send(&mut self, worker: &WorkerId, directive: Directive) {
+        let Some(open) = self.workers.get(worker) else { return };
+        let kind = match directive {
+            Directive::LeaseRenewed(_) => "lease_renewed",
+            Directive::Assignment(_) => "assignment",
+            Directive::RoutingTable(_) => "routing_table",
+            Directive::LeaseRefused(_) => "lease_refused",
+        };
+        let message = v1::Directive { term: self.term.0, kind: kind.to_owned(), directive: Some(directive) };
+        if open.directives.try_send(message).is_err() {
+            tracing::warn!(worker.id = %worker, "worker does not read its directives: closing its stream");
+            let stream = open.stream;
+            self.heartbeat_ended(stream);
+        }
+    }
+
+    pub(super) fn take_report(&mut self, stream: u64, sequence: u64, report: Report, now: Now) {
+        let open = self.workers.iter().find(|(_, open)| open.stream == stream);
+        let Some((worker, incarnation)) = open.map(|(name, open)| (name.clone(), open.incarnation.clone()))
+        else {
+            return;
+        };
+        if let Some(refused) = report.shards.iter().find(|shard| shard.close_code == Some(4004)) {
+            if self.identify.halted().is_none() {
+                tracing::error!(
+                    shard.id = %refused.shard, worker.id = %worker,
+                    "Discord refused the token (4004): no shard identifies until the coordinator is restarted with \
+                     another"
+                );
+            }
+            self.identify.halt("Discord refused the token (4004)");
+        }
+        let leaving = report.leaving;
+        match self.fleet.report(&worker, &incarnation, report, now) {
+            Ok(()) => {
+                let ttl_ms = self.shell.lease_ttl.as_millis() as u64;
+                let renewed = v1::LeaseRenewed { report_sequence: sequence, ttl_ms };
+                self.send(&worker, Directive::LeaseRenewed(renewed));
+                if leaving {
+                    self.workers.remove(&worker);
+                }
+            }
+            Err(unknown) => {
+                let refused = v1::LeaseRefused { reason: unknown.to_string() };
+                self.send(&worker, Directive::LeaseRefused(refused));
+                self.workers.remove(&worker);
+            }
+        }
+    }
+
+    pub(super) fn heartbeat_ended(&mut self, stream: u64) {
+        let open = self.workers.iter().find(|(_, open)| open.stream == stream);
+        let Some(worker) = open.map(|(name, _)| name.clone()) else { return };
+        if let Some(ended) = self.workers.remove(&worker) {
+            self.fleet.stream_ended(&worker, &ended.incarnation);
+            self.dirty = true;
+        }
+    }
+}

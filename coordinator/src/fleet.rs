@@ -1,0 +1,282 @@
+//! Who runs what: the deterministic heart of the coordinator.
+//!
+//! Inputs go in as method calls with the time; what is to be done comes out as [`Effect`]s, taken with
+//! [`Fleet::take_effects`]. It does no I/O, reads no clock and holds no lock, so every run can be replayed.
+//!
+//! Intent and observation are kept apart: a [`Slot`]'s owner is what the coordinator wants and has written down, its report
+//! is what the owner last said. A shard goes from one worker to another in this order, which is what keeps invariant I1:
+//!
+//! 1. the owner is told to run it no more ([`Phase::Releasing`]), and says that it does not; or its lease is revoked in the
+//!    store, which the store allows only once it has lapsed;
+//! 2. the new owner and a higher epoch are written to the store ([`Phase::Writing`]);
+//! 3. the new owner is told ([`Phase::Running`]).
+
+use std::{collections::BTreeMap, time::Duration};
+
+use fleet_model::{Assignment, Epoch, Incarnation, ShardNumber, ShardReport, Term, WorkerId};
+
+mod joining;
+mod losing;
+mod moving;
+mod reporting;
+mod starting;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use joining::{Registration, RegistrationRefused};
+pub use losing::LeaseVerdict;
+pub use reporting::{Report, UnknownWorker};
+pub use starting::{Recovered, RecoveredOwner, RecoveredWorker, ShardTotal};
+pub use view::{FleetView, ShardView, WorkerView};
+
+/// A moment, on the coordinator's monotonic clock and on the wall.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Now {
+    /// Since the coordinator started.
+    pub mono: Duration,
+    /// Since the Unix epoch, in milliseconds: what new epochs are made of.
+    pub unix_ms: u64,
+}
+
+/// The numbers that the fleet's decisions depend on.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// How long a lease lasts after each renewal.
+    pub lease_ttl: Duration,
+    /// How long a fleet with no shards running waits for more workers before it hands out any.
+    pub settle: Duration,
+    /// How many shards may be on their way from one worker to another at once.
+    pub moves_at_once: usize,
+}
+
+/// What is to be done outside.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Write owners to the store and answer with [`Fleet::written`].
+    Write(Vec<Ownership>),
+    /// Write the shard total to the store.
+    WriteTotal(u32),
+    /// Send a worker its assignment.
+    Send(WorkerId, Assignment),
+    /// Let the store revoke a lease if it has lapsed, and answer with [`Fleet::lease_verdict`].
+    CheckLease(WorkerId, Incarnation),
+    /// Remove a worker's record from the store: it left.
+    Forget(WorkerId, Incarnation),
+    /// Something an operator wants to read.
+    Note(Note),
+}
+
+/// A shard, its owner and its epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ownership {
+    /// The shard.
+    pub shard: ShardNumber,
+    /// The worker that shall run it.
+    pub worker: WorkerId,
+    /// That worker's life.
+    pub incarnation: Incarnation,
+    /// The epoch.
+    pub epoch: Epoch,
+}
+
+/// What happened, for logs and metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// A worker registered; it runs so many shards already.
+    Joined {
+        /// Who.
+        worker: WorkerId,
+        /// How many shards it runs.
+        running: usize,
+    },
+    /// A worker gave its shards away and left.
+    Left(WorkerId),
+    /// A worker's lease was revoked; so many shards have no owner now.
+    Lost {
+        /// Who.
+        worker: WorkerId,
+        /// How many shards it had.
+        shards: usize,
+    },
+    /// A shard was asked back from its owner.
+    Releasing {
+        /// The shard.
+        shard: ShardNumber,
+        /// Its owner.
+        from: WorkerId,
+    },
+    /// A shard was assigned.
+    Assigned(Ownership),
+    /// The shard total was settled.
+    TotalSettled(u32),
+}
+
+/// See the module's documentation.
+#[derive(Clone, Debug)]
+pub struct Fleet {
+    rules: Rules,
+    term: Term,
+    total: ShardTotal,
+    slots: Vec<Slot>,
+    workers: BTreeMap<WorkerId, Worker>,
+    /// Nothing is assigned to a fleet that runs nothing before this moment.
+    settle_until: Duration,
+    /// Nobody is called silent before this moment: the silence may have been ours.
+    grace_until: Duration,
+    last_tick: Duration,
+    store: StoreTrust,
+    effects: Vec<Effect>,
+}
+
+/// One shard.
+#[derive(Clone, Debug, Default)]
+struct Slot {
+    owner: Option<Owner>,
+    /// The highest epoch ever heard of.
+    highest: Epoch,
+    report: Option<Observed>,
+}
+
+/// Who shall run a shard.
+#[derive(Clone, Debug)]
+struct Owner {
+    worker: WorkerId,
+    incarnation: Incarnation,
+    epoch: Epoch,
+    phase: Phase,
+    /// Since when it is the owner.
+    since: Duration,
+}
+
+/// How far an assignment has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// It is being written to the store; the worker does not know of it.
+    Writing,
+    /// It is written, and the worker is told.
+    Running,
+    /// The worker is told to stop it; a report at this assignment revision or later without the shard ends it.
+    Releasing { revision: u64 },
+}
+
+/// What an owner last said of a shard.
+#[derive(Clone, Debug)]
+struct Observed {
+    report: ShardReport,
+    at: Duration,
+}
+
+/// One worker.
+#[derive(Clone, Debug)]
+struct Worker {
+    incarnation: Incarnation,
+    url: String,
+    version: String,
+    capacity: Option<u32>,
+    /// Its heartbeat stream is open.
+    connected: bool,
+    draining: bool,
+    last_heard: Duration,
+    rss_bytes: u64,
+    /// What it was told last.
+    assignment: Assignment,
+    /// The store was asked about its lease, and shall not be asked again before this moment.
+    lease_check: Option<Duration>,
+}
+
+/// Whether the store's word that a lease has lapsed can be believed. Not when it was away or restarted within the last
+/// TTL: then it may have lost a renewal.
+#[derive(Clone, Copy, Debug)]
+enum StoreTrust {
+    Away,
+    Since(Duration),
+}
+
+impl Fleet {
+    /// The effects so far, for the caller to carry out in order.
+    pub fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// How many shards the bot has, once settled.
+    pub fn shard_total(&self) -> Option<u32> {
+        self.total.settled()
+    }
+
+    /// The worker and epoch that a shard belongs to, once its owner knows it.
+    pub fn owner(&self, shard: ShardNumber) -> Option<(&WorkerId, Epoch)> {
+        let owner = self.slots.get(shard.0 as usize)?.owner.as_ref()?;
+        (owner.phase == Phase::Running).then_some((&owner.worker, owner.epoch))
+    }
+
+    /// Whether this is the incarnation under which a worker is known.
+    pub fn knows(&self, worker: &WorkerId, incarnation: &Incarnation) -> bool {
+        self.workers.get(worker).is_some_and(|known| known.incarnation == *incarnation)
+    }
+
+    /// What a worker shall run, as it was last told.
+    pub fn assignment(&self, worker: &WorkerId) -> Option<&Assignment> {
+        self.workers.get(worker).map(|worker| &worker.assignment)
+    }
+
+    /// How many shards may move at once from here on.
+    pub fn set_moves_at_once(&mut self, moves: usize) {
+        self.rules.moves_at_once = moves.max(1);
+    }
+
+    /// Time has passed. To be called a few times a second.
+    pub fn tick(&mut self, now: Now) {
+        // After a stall of our own, the workers' silence may have been ours.
+        if now.mono.saturating_sub(self.last_tick) >= self.rules.lease_ttl / 2 {
+            self.grace_until = self.grace_until.max(now.mono + self.grace());
+        }
+        self.last_tick = now.mono;
+        self.settle_total(now);
+        self.check_silent_workers(now);
+        self.advance(now);
+    }
+
+    /// Decides what follows from the present state, and tells the workers whose assignment it changes.
+    fn advance(&mut self, now: Now) {
+        self.reopen_total(now);
+        self.assign_and_move(now);
+        self.refresh_assignments();
+    }
+
+    /// Sends each worker whose set has changed the new one.
+    fn refresh_assignments(&mut self) {
+        let Some(total) = self.shard_total() else { return };
+        let mut wanted: BTreeMap<&WorkerId, BTreeMap<ShardNumber, Epoch>> = BTreeMap::new();
+        for (number, slot) in (0..).map(ShardNumber).zip(&self.slots) {
+            if let Some(owner) = &slot.owner
+                && owner.phase == Phase::Running
+            {
+                wanted.entry(&owner.worker).or_default().insert(number, owner.epoch);
+            }
+        }
+        for (name, worker) in &mut self.workers {
+            let shards = wanted.remove(name).unwrap_or_default();
+            if worker.assignment.shards != shards || worker.assignment.shard_total != total {
+                worker.assignment.revision += 1;
+                worker.assignment.shards = shards;
+                worker.assignment.shard_total = total;
+                self.effects.push(Effect::Send(name.clone(), worker.assignment.clone()));
+            }
+        }
+    }
+
+    /// How long a coordinator that was away gives the workers to be heard.
+    fn grace(&self) -> Duration {
+        self.rules.lease_ttl + Duration::from_secs(1)
+    }
+
+    fn note(&mut self, note: Note) {
+        self.effects.push(Effect::Note(note));
+    }
+
+    /// Nobody runs any shard.
+    fn runs_nothing(&self) -> bool {
+        self.slots.iter().all(|slot| slot.owner.is_none())
+    }
+}

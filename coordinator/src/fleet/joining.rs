@@ -1,0 +1,177 @@
+//! Workers that register.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use fleet_model::{Assignment, Epoch, Incarnation, ShardNumber, WorkerId};
+
+use super::{Effect, Fleet, Note, Now, Owner, Ownership, Phase, ShardTotal, Worker};
+
+/// What a worker says of itself when it registers.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    /// Its name.
+    pub worker: WorkerId,
+    /// Its life.
+    pub incarnation: Incarnation,
+    /// Where it answers.
+    pub url: String,
+    /// Version of the program.
+    pub version: String,
+    /// How many shards it takes at most; `None` means no cap.
+    pub capacity: Option<u32>,
+    /// What it runs already.
+    pub running: BTreeMap<ShardNumber, Epoch>,
+    /// The total that it runs them with.
+    pub running_total: u32,
+    /// It wants no shards.
+    pub draining: bool,
+}
+
+/// A worker can't join.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegistrationRefused {
+    /// Another live worker has its name.
+    #[error(
+        "the name {worker} is taken: incarnation {holder} at {url} was heard {heard_ms} ms ago; it frees when that \
+         worker leaves or its lease has lapsed"
+    )]
+    NameTaken {
+        /// The name.
+        worker: WorkerId,
+        /// Who has it.
+        holder: Incarnation,
+        /// Where that one answers.
+        url: String,
+        /// How long ago it was heard.
+        heard_ms: u128,
+    },
+}
+
+impl Fleet {
+    /// Whether a worker may have its name: asked before a lease is granted.
+    ///
+    /// # Errors
+    /// [`RegistrationRefused::NameTaken`] while another incarnation of that name is not known to be gone.
+    pub fn may_join(
+        &self,
+        worker: &WorkerId,
+        incarnation: &Incarnation,
+        now: Now,
+    ) -> Result<(), RegistrationRefused> {
+        match self.workers.get(worker) {
+            Some(known) if known.incarnation != *incarnation => Err(RegistrationRefused::NameTaken {
+                worker: worker.clone(),
+                holder: known.incarnation.clone(),
+                url: known.url.clone(),
+                heard_ms: now.mono.saturating_sub(known.last_heard).as_millis(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes a worker in, with what it runs already, and answers with what it shall run.
+    ///
+    /// # Errors
+    /// As [`Fleet::may_join`].
+    pub fn join(&mut self, registration: Registration, now: Now) -> Result<Assignment, RegistrationRefused> {
+        self.may_join(&registration.worker, &registration.incarnation, now)?;
+        let Registration {
+            worker: name,
+            incarnation,
+            url,
+            version,
+            capacity,
+            running,
+            running_total,
+            draining,
+        } = registration;
+
+        if running_total > 0 && !running.is_empty() {
+            // Something runs: its number holds, whatever the settings say.
+            self.settle_total_at(running_total);
+        } else if self.runs_nothing() {
+            self.settle_until = now.mono + self.rules.settle;
+        }
+
+        let before = self.workers.get(&name);
+        let worker = Worker {
+            incarnation: incarnation.clone(),
+            url,
+            version,
+            capacity,
+            connected: true,
+            draining,
+            last_heard: now.mono,
+            rss_bytes: before.map_or(0, |worker| worker.rss_bytes),
+            assignment: before.map(|worker| worker.assignment.clone()).unwrap_or_default(),
+            lease_check: None,
+        };
+        self.workers.insert(name.clone(), worker);
+        self.note(Note::Joined { worker: name.clone(), running: running.len() });
+        if self.total.settled() == Some(running_total) {
+            self.adopt_running(&name, &incarnation, &running, now.mono);
+        }
+        // A release that the worker never heard of, or that it carried out before it lost its stream.
+        for (shard, slot) in (0..).map(ShardNumber).zip(&mut self.slots) {
+            if let Some(owner) = &slot.owner
+                && owner.worker == name
+                && matches!(owner.phase, Phase::Releasing { .. })
+                && !running.contains_key(&shard)
+            {
+                slot.owner = None;
+            }
+        }
+        self.advance(now);
+        Ok(self.assignment(&name).cloned().unwrap_or_default())
+    }
+
+    /// The worker's heartbeat stream ended. That alone is no death.
+    pub fn stream_ended(&mut self, worker: &WorkerId, incarnation: &Incarnation) {
+        if let Some(known) = self.workers.get_mut(worker).filter(|known| known.incarnation == *incarnation) {
+            known.connected = false;
+        }
+    }
+
+    /// What a worker runs and nobody has under a higher epoch is its own: the store may have lost its last writes, or
+    /// this coordinator may be new.
+    fn adopt_running(
+        &mut self,
+        worker: &WorkerId,
+        incarnation: &Incarnation,
+        running: &BTreeMap<ShardNumber, Epoch>,
+        now: Duration,
+    ) {
+        let mut unwritten = Vec::new();
+        for (&shard, &epoch) in running {
+            let Some(slot) = self.slots.get_mut(shard.0 as usize) else { continue };
+            let is_owner = slot.owner.as_ref().is_some_and(|owner| {
+                owner.worker == *worker && owner.incarnation == *incarnation && owner.epoch == epoch
+            });
+            if is_owner || epoch <= slot.highest && slot.owner.is_some() || epoch < slot.highest {
+                continue;
+            }
+            slot.highest = epoch;
+            slot.owner = Some(Owner {
+                worker: worker.clone(),
+                incarnation: incarnation.clone(),
+                epoch,
+                phase: Phase::Running,
+                since: now,
+            });
+            unwritten.push(Ownership {
+                shard,
+                worker: worker.clone(),
+                incarnation: incarnation.clone(),
+                epoch,
+            });
+        }
+        if !unwritten.is_empty() {
+            self.effects.push(Effect::Write(unwritten));
+        }
+    }
+
+    /// The total that is settled, or wanted.
+    pub fn total(&self) -> ShardTotal {
+        self.total
+    }
+}

@@ -1,0 +1,105 @@
+//! Workers that fall silent, and the store's word on their leases.
+
+use std::time::Duration;
+
+use fleet_model::{Incarnation, ShardNumber, WorkerId};
+
+use super::{Effect, Fleet, Note, Now, Ownership, Phase, StoreTrust};
+
+/// What the store says of a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseVerdict {
+    /// It is over and can't be renewed any more.
+    Revoked,
+    /// It lives for so much longer.
+    Live(Duration),
+    /// The store can't say.
+    Unknown,
+}
+
+/// How long to wait before the store is asked again after it could not say.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// How long to wait for the store's word.
+const VERDICT_DUE: Duration = Duration::from_secs(5);
+
+impl Fleet {
+    /// The store answers. `same`: it is the store that answered before, and has not restarted since; one that may have
+    /// lost writes is told again what runs.
+    pub fn store_answers(&mut self, same: bool, now: Now) {
+        if same && matches!(self.store, StoreTrust::Since(_)) {
+            return;
+        }
+        self.store = StoreTrust::Since(now.mono);
+        let running = (0..).map(ShardNumber).zip(&self.slots).filter_map(|(shard, slot)| {
+            let owner = slot.owner.as_ref().filter(|owner| owner.phase != Phase::Writing)?;
+            let (worker, incarnation) = (owner.worker.clone(), owner.incarnation.clone());
+            Some(Ownership { shard, worker, incarnation, epoch: owner.epoch })
+        });
+        let running: Vec<Ownership> = running.collect();
+        self.effects.extend(self.shard_total().map(Effect::WriteTotal));
+        if !running.is_empty() {
+            self.effects.push(Effect::Write(running));
+        }
+    }
+
+    /// The store does not answer.
+    pub fn store_is_away(&mut self) {
+        self.store = StoreTrust::Away;
+    }
+
+    /// The store can be believed when it says that a lease has lapsed.
+    fn store_is_trusted(&self, now: Now) -> bool {
+        match self.store {
+            StoreTrust::Away => false,
+            StoreTrust::Since(since) => now.mono.saturating_sub(since) >= self.rules.lease_ttl,
+        }
+    }
+
+    /// Asks the store about each worker that was silent for the TTL.
+    pub(super) fn check_silent_workers(&mut self, now: Now) {
+        if now.mono < self.grace_until || !self.store_is_trusted(now) {
+            return;
+        }
+        let ttl = self.rules.lease_ttl;
+        for (name, worker) in &mut self.workers {
+            let silent = now.mono.saturating_sub(worker.last_heard) >= ttl;
+            let due = worker.lease_check.is_none_or(|at| now.mono >= at);
+            if silent && due {
+                worker.lease_check = Some(now.mono + VERDICT_DUE);
+                self.effects.push(Effect::CheckLease(name.clone(), worker.incarnation.clone()));
+            }
+        }
+    }
+
+    /// The store's word on a lease. A revoked worker's shards have no owner from here.
+    pub fn lease_verdict(
+        &mut self,
+        name: &WorkerId,
+        incarnation: &Incarnation,
+        verdict: LeaseVerdict,
+        now: Now,
+    ) {
+        let Some(worker) = self.workers.get_mut(name).filter(|known| known.incarnation == *incarnation)
+        else {
+            return;
+        };
+        match verdict {
+            LeaseVerdict::Live(remaining) => worker.lease_check = Some(now.mono + remaining),
+            LeaseVerdict::Unknown => worker.lease_check = Some(now.mono + ASK_AGAIN),
+            LeaseVerdict::Revoked => {
+                self.workers.remove(name);
+                let mut shards = 0;
+                for slot in &mut self.slots {
+                    if slot.owner.as_ref().is_some_and(|owner| owner.worker == *name) {
+                        slot.owner = None;
+                        slot.report = None;
+                        shards += 1;
+                    }
+                }
+                self.note(Note::Lost { worker: name.clone(), shards });
+                self.advance(now);
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Shards that are assigned, and shards that move.
+
+use std::collections::BTreeMap;
+
+use fleet_model::{Epoch, ShardNumber, ShardStatus, WorkerId};
+
+use super::{Effect, Fleet, Note, Now, Owner, Ownership, Phase, Slot, Worker};
+use crate::placement::{self, Problem};
+
+/// An owner that has not got its shard ready after this long no longer holds other moves up.
+const LANDING: std::time::Duration = std::time::Duration::from_secs(30);
+
+impl Fleet {
+    /// The outcome of [`Effect::Write`] for one shard. Not written: the shard is free again, and the next epoch is
+    /// above `outranked_by` if the store knows a higher one.
+    pub fn written(&mut self, ownership: &Ownership, outcome: Result<(), Option<Epoch>>, now: Now) {
+        let Some(slot) = self.slots.get_mut(ownership.shard.0 as usize) else { return };
+        let Some(owner) = slot.owner.as_mut() else { return };
+        if owner.worker != ownership.worker || owner.epoch != ownership.epoch {
+            return;
+        }
+        match outcome {
+            Ok(()) if owner.phase == Phase::Writing => {
+                owner.phase = Phase::Running;
+                owner.since = now.mono;
+                self.note(Note::Assigned(ownership.clone()));
+            }
+            Ok(()) => {}
+            Err(outranked_by) => {
+                slot.highest = slot.highest.max(outranked_by.unwrap_or_default());
+                // What a worker runs already stays its own while the store is away.
+                if owner.phase == Phase::Writing || outranked_by.is_some() {
+                    slot.owner = None;
+                    slot.report = None;
+                }
+            }
+        }
+        self.advance(now);
+    }
+
+    /// Gives the shards that nobody owns to workers, and asks shards back that should run elsewhere.
+    pub(super) fn assign_and_move(&mut self, now: Now) {
+        if self.total.settled().is_none() || self.is_settling(now) || self.may_have_stopped() {
+            return;
+        }
+        let target = placement::solve(&self.problem());
+        self.assign_free(&target, now);
+        if now.mono >= self.grace_until {
+            self.ask_back(&target, now);
+        }
+    }
+
+    /// A fleet that runs nothing waits for its workers, so that they share the shards from the start. One that had a
+    /// coordinator before waits for workers that run shards nobody wrote down.
+    fn is_settling(&self, now: Now) -> bool {
+        self.runs_nothing() && now.mono < self.settle_until
+            || self.slots.iter().any(|slot| slot.owner.is_none()) && now.mono < self.grace_until
+    }
+
+    /// Another total is wanted and nobody who can be talked to runs anything: when the last lease turns out to have lapsed,
+    /// the fleet has stopped and takes it. Until then no shard is handed out under the old one.
+    fn may_have_stopped(&self) -> bool {
+        let talks = |owner: &Owner| self.workers.get(&owner.worker).is_some_and(|worker| worker.connected);
+        self.total.unmet_wish().is_some()
+            && !self.slots.iter().any(|slot| slot.owner.as_ref().is_some_and(talks))
+    }
+
+    /// Shards without an owner, and those of workers that can be talked to. The shards of a silent worker are not
+    /// touched: they may run.
+    fn problem(&self) -> Problem {
+        let reachable = |worker: &Worker| worker.connected;
+        let shards = (0..).map(ShardNumber).zip(&self.slots).filter_map(|(shard, slot)| match &slot.owner {
+            None => Some((shard, None)),
+            Some(owner) => match owner.phase {
+                Phase::Releasing { .. } => Some((shard, None)),
+                Phase::Writing | Phase::Running => {
+                    let known = self.workers.get(&owner.worker).is_some_and(reachable);
+                    known.then(|| (shard, Some(owner.worker.clone())))
+                }
+            },
+        });
+        let workers = self
+            .workers
+            .iter()
+            .filter(|(_, worker)| reachable(worker) && !worker.draining)
+            .map(|(name, worker)| (name.clone(), worker.capacity));
+        Problem { shards: shards.collect(), workers: workers.collect() }
+    }
+
+    fn assign_free(&mut self, target: &BTreeMap<ShardNumber, WorkerId>, now: Now) {
+        if !self.store_is_up() {
+            return;
+        }
+        let mut unwritten = Vec::new();
+        for (shard, slot) in (0..).map(ShardNumber).zip(&mut self.slots) {
+            if slot.owner.is_some() {
+                continue;
+            }
+            let Some(worker) = target.get(&shard) else { continue };
+            let Some(known) = self.workers.get(worker) else { continue };
+            let epoch = next_epoch(slot, now);
+            slot.highest = epoch;
+            slot.report = None;
+            slot.owner = Some(Owner {
+                worker: worker.clone(),
+                incarnation: known.incarnation.clone(),
+                epoch,
+                phase: Phase::Writing,
+                since: now.mono,
+            });
+            let incarnation = known.incarnation.clone();
+            unwritten.push(Ownership { shard, worker: worker.clone(), incarnation, epoch });
+        }
+        if !unwritten.is_empty() {
+            self.effects.push(Effect::Write(unwritten));
+        }
+    }
+
+    /// Asks back as many shards as may move at once; the others keep running until it is their turn.
+    fn ask_back(&mut self, target: &BTreeMap<ShardNumber, WorkerId>, now: Now) {
+        let under_way = self.slots.iter().filter(|slot| is_under_way(slot, now)).count();
+        let room = self.rules.moves_at_once.saturating_sub(under_way);
+        if room == 0 || !self.store_is_up() {
+            return;
+        }
+        let mut notes = Vec::new();
+        for (shard, slot) in (0..).map(ShardNumber).zip(&mut self.slots) {
+            if notes.len() == room {
+                break;
+            }
+            let Some(owner) = slot.owner.as_mut() else { continue };
+            let Some(wanted) = target.get(&shard) else { continue };
+            if owner.phase != Phase::Running || *wanted == owner.worker {
+                continue;
+            }
+            let Some(worker) = self.workers.get(&owner.worker).filter(|worker| worker.connected) else {
+                continue;
+            };
+            // This change will be the next revision: changes of one step are sent as one.
+            owner.phase = Phase::Releasing { revision: worker.assignment.revision + 1 };
+            notes.push(Note::Releasing { shard, from: owner.worker.clone() });
+        }
+        for note in notes {
+            self.note(note);
+        }
+    }
+
+    /// Without the store no epoch can be made: what runs goes on, nothing changes hands.
+    fn store_is_up(&self) -> bool {
+        !matches!(self.store, super::StoreTrust::Away)
+    }
+}
+
+/// The next epoch of a shard: above every one that is known, and above any that a store with lost writes forgot.
+fn next_epoch(slot: &Slot, now: Now) -> Epoch {
+    Epoch(now.unix_ms.max(slot.highest.0 + 1))
+}
+
+/// A shard that is down because it is on its way somewhere.
+fn is_under_way(slot: &Slot, now: Now) -> bool {
+    let Some(owner) = &slot.owner else { return false };
+    match owner.phase {
+        Phase::Releasing { .. } | Phase::Writing => true,
+        Phase::Running => {
+            let landed = slot.report.as_ref().is_some_and(|observed| {
+                matches!(observed.report.status, ShardStatus::Ready | ShardStatus::Failed)
+            });
+            !landed && now.mono.saturating_sub(owner.since) < LANDING
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What workers report.
+
+use std::collections::BTreeMap;
+
+use fleet_model::{Epoch, Incarnation, ShardNumber, ShardReport, WorkerId};
+
+use super::{Effect, Fleet, Note, Now, Observed, Phase};
+
+/// One report of one worker.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Revision of the assignment that it obeys already.
+    pub assignment_revision: u64,
+    /// All shards that it runs.
+    pub shards: Vec<ShardReport>,
+    /// Shards that it gave up by itself.
+    pub released: Vec<(ShardNumber, Epoch)>,
+    /// Its resident memory.
+    pub rss_bytes: u64,
+    /// It wants to be rid of its shards.
+    pub draining: bool,
+    /// It runs nothing and goes.
+    pub leaving: bool,
+}
+
+/// The report is of nobody that is in the fleet.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{worker} ({incarnation}) is not in the fleet: register again")]
+pub struct UnknownWorker {
+    /// The name.
+    pub worker: WorkerId,
+    /// The incarnation.
+    pub incarnation: Incarnation,
+}
+
+impl Fleet {
+    /// Takes a report in. What it says of a shard counts only at the shard's own epoch.
+    ///
+    /// # Errors
+    /// [`UnknownWorker`] when no such incarnation has registered, or it was revoked.
+    pub fn report(
+        &mut self,
+        worker: &WorkerId,
+        incarnation: &Incarnation,
+        report: Report,
+        now: Now,
+    ) -> Result<(), UnknownWorker> {
+        let Some(known) = self.workers.get_mut(worker).filter(|known| known.incarnation == *incarnation)
+        else {
+            return Err(UnknownWorker { worker: worker.clone(), incarnation: incarnation.clone() });
+        };
+        known.connected = true;
+        known.last_heard = now.mono;
+        known.lease_check = None;
+        known.rss_bytes = report.rss_bytes;
+        known.draining |= report.draining;
+        if report.leaving {
+            self.leave(worker, incarnation, now);
+            return Ok(());
+        }
+
+        let running: BTreeMap<ShardNumber, Epoch> =
+            report.shards.iter().map(|shard| (shard.shard, shard.epoch)).collect();
+        let released: BTreeMap<ShardNumber, Epoch> = report.released.into_iter().collect();
+        for (shard, slot) in (0..).map(ShardNumber).zip(&mut self.slots) {
+            let Some(owner) = slot.owner.as_ref().filter(|owner| owner.worker == *worker) else { continue };
+            let given_up = released.get(&shard) == Some(&owner.epoch);
+            let stopped = match owner.phase {
+                Phase::Releasing { revision } => {
+                    report.assignment_revision >= revision && !running.contains_key(&shard)
+                }
+                Phase::Writing | Phase::Running => false,
+            };
+            if given_up || stopped {
+                slot.owner = None;
+                slot.report = None;
+            }
+        }
+        for shard_report in report.shards {
+            let Some(slot) = self.slots.get_mut(shard_report.shard.0 as usize) else { continue };
+            let Some(owner) = slot.owner.as_ref() else { continue };
+            if owner.worker == *worker && owner.epoch == shard_report.epoch {
+                slot.report = Some(Observed { report: shard_report, at: now.mono });
+            }
+        }
+        self.advance(now);
+        Ok(())
+    }
+
+    /// A worker that runs nothing more goes: nobody needs to wait for its lease.
+    fn leave(&mut self, worker: &WorkerId, incarnation: &Incarnation, now: Now) {
+        self.workers.remove(worker);
+        for slot in &mut self.slots {
+            if slot.owner.as_ref().is_some_and(|owner| owner.worker == *worker) {
+                slot.owner = None;
+                slot.report = None;
+            }
+        }
+        self.effects.push(Effect::Forget(worker.clone(), incarnation.clone()));
+        self.note(Note::Left(worker.clone()));
+        self.advance(now);
+    }
+}

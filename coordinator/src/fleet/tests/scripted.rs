@@ -1,0 +1,292 @@
+//! One rule, one test.
+
+use fleet_model::ShardStatus;
+
+use super::*;
+
+fn fleet(total: u32) -> Fleet {
+    Fleet::new(rules(), Term(1), total, Recovered::default(), at(0))
+}
+
+/// Carries out every write and sends nothing: the store is up.
+fn settle_writes(fleet: &mut Fleet, now: Now) -> Vec<Note> {
+    let mut notes = Vec::new();
+    loop {
+        let effects = fleet.take_effects();
+        if effects.is_empty() {
+            return notes;
+        }
+        for effect in effects {
+            match effect {
+                Effect::Write(owners) => owners.iter().for_each(|owner| fleet.written(owner, Ok(()), now)),
+                Effect::Note(note) => notes.push(note),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn shards(fleet: &Fleet, worker: &str) -> Vec<u32> {
+    fleet.assignment(&id(worker)).unwrap().shards.keys().map(|shard| shard.0).collect()
+}
+
+/// A report of a worker that obeys its assignment and has everything ready.
+fn obedient(fleet: &Fleet, worker: &str) -> Report {
+    let assignment = fleet.assignment(&id(worker)).unwrap();
+    let ready =
+        |(shard, epoch): (&ShardNumber, &Epoch)| ShardReport::bare(*shard, *epoch, ShardStatus::Ready);
+    Report {
+        assignment_revision: assignment.revision,
+        shards: assignment.shards.iter().map(ready).collect(),
+        ..Report::default()
+    }
+}
+
+fn report(fleet: &mut Fleet, worker: &str, now: Now) {
+    let report = obedient(fleet, worker);
+    fleet.report(&id(worker), &life("1"), report, now).unwrap();
+    settle_writes(fleet, now);
+}
+
+/// Two workers with six shards each, everything ready.
+fn running_fleet() -> Fleet {
+    let mut fleet = fleet(12);
+    fleet.join(registration("a", "1"), at(0)).unwrap();
+    fleet.join(registration("b", "1"), at(100)).unwrap();
+    fleet.tick(at(1100));
+    settle_writes(&mut fleet, at(1100));
+    report(&mut fleet, "a", at(1200));
+    report(&mut fleet, "b", at(1200));
+    fleet
+}
+
+/// Whether the store is to be asked about a lease.
+fn asks_about_a_lease(fleet: &mut Fleet) -> bool {
+    fleet.take_effects().iter().any(|effect| matches!(effect, Effect::CheckLease(..)))
+}
+
+#[test]
+fn workers_that_start_together_share_from_the_start() {
+    let fleet = running_fleet();
+    assert_eq!(shards(&fleet, "a"), (0..6).collect::<Vec<_>>());
+    assert_eq!(shards(&fleet, "b"), (6..12).collect::<Vec<_>>());
+}
+
+#[test]
+fn nobody_is_told_before_it_is_written() {
+    let mut fleet = fleet(2);
+    fleet.join(registration("a", "1"), at(0)).unwrap();
+    fleet.tick(at(1000));
+    let effects = fleet.take_effects();
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Write(owners) if owners.len() == 2)));
+    assert_eq!(shards(&fleet, "a"), [] as [u32; 0]);
+    assert_eq!(fleet.owner(ShardNumber(0)), None);
+}
+
+#[test]
+fn a_write_that_is_outranked_is_done_again_above() {
+    let mut fleet = fleet(1);
+    fleet.join(registration("a", "1"), at(0)).unwrap();
+    fleet.tick(at(1000));
+    let write = fleet.take_effects().into_iter().find_map(|effect| match effect {
+        Effect::Write(owners) => Some(owners),
+        _ => None,
+    });
+    let owner = write.unwrap().remove(0);
+    let known = Epoch(owner.epoch.0 + 1_000_000);
+    fleet.written(&owner, Err(Some(known)), at(1100));
+    settle_writes(&mut fleet, at(1100));
+    assert!(fleet.owner(ShardNumber(0)).unwrap().1 > known);
+}
+
+#[test]
+fn a_worker_that_joins_gets_its_share_a_few_at_a_time() {
+    let mut fleet = running_fleet();
+    fleet.join(registration("c", "1"), at(2000)).unwrap();
+    fleet.tick(at(2000));
+    let notes = settle_writes(&mut fleet, at(2000));
+    let moving = notes.iter().filter(|note| matches!(note, Note::Releasing { .. })).count();
+    assert_eq!(moving, rules().moves_at_once);
+    assert_eq!(shards(&fleet, "c"), [] as [u32; 0], "their owners have not let go");
+    for round in 0..4 {
+        let now = at(2500 + round * 500);
+        for worker in ["a", "b", "c"] {
+            report(&mut fleet, worker, now);
+        }
+    }
+    assert_eq!(shards(&fleet, "c").len(), 4);
+    assert_eq!(shards(&fleet, "a").len(), 4);
+}
+
+#[test]
+fn a_silent_worker_keeps_its_shards_until_the_store_says_so() {
+    let mut fleet = running_fleet();
+    fleet.stream_ended(&id("a"), &life("1"));
+    for ms in (1200..6200).step_by(250) {
+        report(&mut fleet, "b", at(ms));
+        fleet.tick(at(ms));
+        assert!(!asks_about_a_lease(&mut fleet), "asked at {ms}");
+    }
+    fleet.tick(at(6200));
+    assert!(fleet.take_effects().contains(&Effect::CheckLease(id("a"), life("1"))));
+    assert_eq!(shards(&fleet, "b").len(), 6);
+
+    fleet.lease_verdict(&id("a"), &life("1"), LeaseVerdict::Revoked, at(6300));
+    let notes = settle_writes(&mut fleet, at(6300));
+    assert!(notes.contains(&Note::Lost { worker: id("a"), shards: 6 }));
+    assert_eq!(shards(&fleet, "b").len(), 12);
+    let late = fleet.report(&id("a"), &life("1"), Report::default(), at(6400));
+    assert!(late.is_err(), "a revoked worker is not listened to");
+}
+
+#[test]
+fn a_store_that_was_away_is_not_believed_for_a_while() {
+    let mut fleet = running_fleet();
+    fleet.store_is_away();
+    fleet.store_answers(true, at(6000));
+    for ms in (1200..11_000).step_by(250) {
+        report(&mut fleet, "b", at(ms));
+        fleet.tick(at(ms));
+        assert!(!asks_about_a_lease(&mut fleet), "asked at {ms}");
+    }
+    fleet.tick(at(11_000));
+    assert!(fleet.take_effects().contains(&Effect::CheckLease(id("a"), life("1"))));
+}
+
+#[test]
+fn a_store_that_restarted_is_told_again_what_runs() {
+    let mut fleet = running_fleet();
+    fleet.store_answers(false, at(2000));
+    let effects = fleet.take_effects();
+    assert!(effects.contains(&Effect::WriteTotal(12)));
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Write(owners) if owners.len() == 12)));
+}
+
+#[test]
+fn a_stall_of_our_own_is_not_held_against_the_workers() {
+    let mut fleet = running_fleet();
+    fleet.tick(at(1300));
+    fleet.tick(at(60_000));
+    assert!(!asks_about_a_lease(&mut fleet));
+}
+
+#[test]
+fn a_name_is_taken_until_its_holder_is_gone() {
+    let mut fleet = running_fleet();
+    let refused = fleet.join(registration("a", "2"), at(1300)).unwrap_err();
+    assert!(matches!(refused, RegistrationRefused::NameTaken { heard_ms: 100, .. }), "{refused}");
+    fleet.lease_verdict(&id("a"), &life("1"), LeaseVerdict::Revoked, at(7000));
+    assert!(fleet.join(registration("a", "2"), at(7000)).is_ok());
+}
+
+#[test]
+fn a_worker_that_drains_gives_everything_away_and_is_forgotten() {
+    let mut fleet = running_fleet();
+    for round in 0..8 {
+        let now = at(2000 + round * 250);
+        let draining = Report { draining: true, ..obedient(&fleet, "a") };
+        fleet.report(&id("a"), &life("1"), draining, now).unwrap();
+        settle_writes(&mut fleet, now);
+        report(&mut fleet, "b", now);
+    }
+    assert_eq!(shards(&fleet, "a"), [] as [u32; 0]);
+    assert_eq!(shards(&fleet, "b").len(), 12);
+    let leaving = Report { leaving: true, ..Report::default() };
+    fleet.report(&id("a"), &life("1"), leaving, at(5000)).unwrap();
+    assert!(fleet.take_effects().contains(&Effect::Forget(id("a"), life("1"))));
+}
+
+#[test]
+fn a_shard_that_is_given_up_is_placed_anew_under_a_higher_epoch() {
+    let mut fleet = running_fleet();
+    let (_, before) = fleet.owner(ShardNumber(3)).unwrap();
+    let given_up = Report { released: vec![(ShardNumber(3), before)], ..obedient(&fleet, "a") };
+    fleet.report(&id("a"), &life("1"), given_up, at(2000)).unwrap();
+    settle_writes(&mut fleet, at(2000));
+    assert!(fleet.owner(ShardNumber(3)).unwrap().1 > before);
+}
+
+#[test]
+fn shards_without_room_are_named() {
+    let mut fleet = fleet(4);
+    fleet.join(Registration { capacity: Some(3), ..registration("a", "1") }, at(0)).unwrap();
+    fleet.tick(at(1000));
+    settle_writes(&mut fleet, at(1000));
+    assert_eq!(fleet.view(at(1100)).problems, ["no worker has room for shards 3"]);
+}
+
+/// What a coordinator before this one would have written down of [`running_fleet`].
+fn recovered() -> Recovered {
+    let worker = |name: &str| RecoveredWorker {
+        worker: id(name),
+        incarnation: life("1"),
+        url: format!("http://{name}"),
+    };
+    let owner = |shard: u32| RecoveredOwner {
+        shard: ShardNumber(shard),
+        worker: id(if shard < 6 { "a" } else { "b" }),
+        incarnation: life("1"),
+        epoch: Epoch(10),
+    };
+    Recovered {
+        shard_total: Some(12),
+        workers: vec![worker("a"), worker("b")],
+        owners: (0..12).map(owner).collect(),
+        had_predecessor: true,
+    }
+}
+
+#[test]
+fn a_new_coordinator_moves_nothing_that_runs() {
+    let mut fleet = Fleet::new(rules(), Term(2), 16, recovered(), at(0));
+    let running = |shards: std::ops::Range<u32>| shards.map(|s| (ShardNumber(s), Epoch(10))).collect();
+    for (name, shards) in [("a", 0..6), ("b", 6..12)] {
+        let back = Registration { running: running(shards), running_total: 12, ..registration(name, "1") };
+        fleet.join(back, at(500)).unwrap();
+    }
+    for ms in (500..20_000).step_by(250) {
+        for worker in ["a", "b"] {
+            report(&mut fleet, worker, at(ms));
+        }
+        fleet.tick(at(ms));
+        let notes = settle_writes(&mut fleet, at(ms));
+        assert!(notes.iter().all(|note| matches!(note, Note::Joined { .. })), "{notes:?}");
+    }
+    assert_eq!(shards(&fleet, "a"), (0..6).collect::<Vec<_>>());
+    assert_eq!(fleet.shard_total(), Some(12), "a running fleet keeps its total");
+    assert!(fleet.view(at(20_000)).problems[0].contains("16 are wanted"));
+}
+
+#[test]
+fn what_runs_is_believed_when_the_store_forgot_it() {
+    let mut fleet = Fleet::new(rules(), Term(1), 4, Recovered::default(), at(0));
+    let running = (0..12).map(|shard| (ShardNumber(shard), Epoch(10))).collect();
+    let back = Registration { running, running_total: 12, ..registration("a", "1") };
+    let assignment = fleet.join(back, at(500)).unwrap();
+    assert_eq!(assignment.shards.len(), 12);
+    assert_eq!(assignment.shard_total, 12);
+    let written = fleet.take_effects().into_iter().any(|effect| {
+        matches!(effect, Effect::Write(owners) if owners.len() == 12 && owners[0].epoch == Epoch(10))
+    });
+    assert!(written, "and written down again");
+}
+
+#[test]
+fn a_fleet_that_has_stopped_takes_another_total() {
+    let mut fleet = Fleet::new(rules(), Term(2), 16, recovered(), at(0));
+    fleet.join(registration("c", "1"), at(100)).unwrap();
+    for ms in (250..10_000).step_by(250) {
+        fleet.report(&id("c"), &life("1"), obedient(&fleet, "c"), at(ms)).unwrap();
+        fleet.tick(at(ms));
+        for effect in fleet.take_effects() {
+            match effect {
+                Effect::Write(owners) => owners.iter().for_each(|owner| fleet.written(owner, Ok(()), at(ms))),
+                Effect::CheckLease(worker, life) => {
+                    fleet.lease_verdict(&worker, &life, LeaseVerdict::Revoked, at(ms));
+                }
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(shards(&fleet, "c").len(), 16);
+}

@@ -1,0 +1,147 @@
+//! The fleet as others see it: a snapshot without references into the machine.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use fleet_model::{Epoch, Incarnation, Route, Routes, ShardNumber, ShardReport, ShardStatus, Term, WorkerId};
+
+use super::{Fleet, Now, Phase, ShardTotal, StoreTrust};
+
+/// A snapshot.
+#[derive(Clone, Debug, Default)]
+pub struct FleetView {
+    /// Term of the coordinator that acts.
+    pub term: Term,
+    /// How many shards the bot has; 0 before that is settled.
+    pub shard_total: u32,
+    /// Every shard, by number.
+    pub shards: Vec<ShardView>,
+    /// Every worker.
+    pub workers: BTreeMap<WorkerId, WorkerView>,
+    /// What an operator should know.
+    pub problems: Vec<String>,
+}
+
+/// One shard.
+#[derive(Clone, Debug)]
+pub struct ShardView {
+    /// Who it is assigned to, and the epoch of that.
+    pub owner: Option<(WorkerId, Epoch)>,
+    /// What its owner last said of it; a bare report when it has said nothing.
+    pub report: ShardReport,
+    /// When that was, on the coordinator's clock; `None` when nothing was said.
+    pub reported_at: Option<Duration>,
+}
+
+/// One worker.
+#[derive(Clone, Debug)]
+pub struct WorkerView {
+    /// Its life.
+    pub incarnation: Incarnation,
+    /// Where it answers.
+    pub url: String,
+    /// Version of the program.
+    pub version: String,
+    /// The most shards it takes.
+    pub capacity: Option<u32>,
+    /// What it shall run.
+    pub shards: BTreeMap<ShardNumber, Epoch>,
+    /// Its resident memory.
+    pub rss_bytes: u64,
+    /// Its heartbeat stream is open.
+    pub connected: bool,
+    /// It is giving its shards away.
+    pub draining: bool,
+    /// When it was last heard, on the coordinator's clock.
+    pub last_heard: Duration,
+}
+
+impl FleetView {
+    /// The routing table of this snapshot.
+    pub fn routes(&self, revision: u64) -> Routes {
+        let workers = self.workers.iter().map(|(name, worker)| {
+            (name.clone(), Route { url: worker.url.clone(), shards: worker.shards.clone() })
+        });
+        Routes { term: self.term, revision, shard_total: self.shard_total, workers: workers.collect() }
+    }
+}
+
+impl Fleet {
+    /// A snapshot of everything.
+    pub fn view(&self, now: Now) -> FleetView {
+        let mut workers: BTreeMap<WorkerId, WorkerView> = self
+            .workers
+            .iter()
+            .map(|(name, worker)| {
+                let view = WorkerView {
+                    incarnation: worker.incarnation.clone(),
+                    url: worker.url.clone(),
+                    version: worker.version.clone(),
+                    capacity: worker.capacity,
+                    shards: BTreeMap::new(),
+                    rss_bytes: worker.rss_bytes,
+                    connected: worker.connected,
+                    draining: worker.draining,
+                    last_heard: worker.last_heard,
+                };
+                (name.clone(), view)
+            })
+            .collect();
+        let shards = (0..).map(ShardNumber).zip(&self.slots).map(|(shard, slot)| {
+            let Some(owner) = &slot.owner else {
+                let report = ShardReport::bare(shard, slot.highest, ShardStatus::Unassigned);
+                return ShardView { owner: None, report, reported_at: None };
+            };
+            if owner.phase != Phase::Writing
+                && let Some(worker) = workers.get_mut(&owner.worker)
+            {
+                worker.shards.insert(shard, owner.epoch);
+            }
+            let bare = || ShardReport::bare(shard, owner.epoch, ShardStatus::Queued);
+            let mut report = slot.report.as_ref().map_or_else(bare, |observed| observed.report.clone());
+            if matches!(owner.phase, Phase::Releasing { .. }) {
+                report.status = ShardStatus::Moving;
+            }
+            ShardView {
+                owner: Some((owner.worker.clone(), owner.epoch)),
+                report,
+                reported_at: slot.report.as_ref().map(|observed| observed.at),
+            }
+        });
+        let shards = shards.collect();
+        FleetView {
+            term: self.term,
+            shard_total: self.shard_total().unwrap_or(0),
+            shards,
+            workers,
+            problems: self.problems(now),
+        }
+    }
+
+    fn problems(&self, now: Now) -> Vec<String> {
+        let mut problems = Vec::new();
+        if matches!(self.store, StoreTrust::Away) {
+            problems.push("the fleet store is away: what runs goes on, no shard changes hands".to_owned());
+        }
+        if let Some(wanted) = self.total.unmet_wish() {
+            let total = self.shard_total().unwrap_or(0);
+            problems.push(format!(
+                "the fleet runs with {total} shards; {wanted} are wanted, and taken when all workers have stopped"
+            ));
+        }
+        if matches!(self.total, ShardTotal::Open { .. }) {
+            problems.push("no worker has registered yet".to_owned());
+        }
+        let unplaced: Vec<String> = (0..)
+            .map(ShardNumber)
+            .zip(&self.slots)
+            .filter(|(_, slot)| slot.owner.is_none())
+            .map(|(shard, _)| shard.to_string())
+            .collect();
+        if !unplaced.is_empty() && now.mono >= self.settle_until.max(self.grace_until) {
+            problems.push(format!("no worker has room for shards {}", unplaced.join(", ")));
+        }
+        let silent = self.workers.iter().filter(|(_, worker)| !worker.connected);
+        problems.extend(silent.map(|(name, _)| format!("worker {name} is cut off")));
+        problems
+    }
+}

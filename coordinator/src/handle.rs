@@ -1,0 +1,152 @@
+//! How the RPCs speak to the driver: typed methods, never a raw channel.
+
+use std::time::Duration;
+
+use altergolden_proto::v1;
+use fleet_model::{Assignment, Epoch, Incarnation, ShardNumber, Term, WorkerId};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::fleet::{Registration, RegistrationRefused, Report};
+
+/// Commands that wait for the driver. An RPC whose command has no room waits; its caller's deadline bounds that.
+const COMMANDS: usize = 1024;
+
+/// Reaches the driver. Clones reach the same.
+#[derive(Clone, Debug)]
+pub(crate) struct FleetHandle {
+    commands: mpsc::Sender<Command>,
+}
+
+/// What is asked of the driver.
+pub(crate) enum Command {
+    MayJoin { worker: WorkerId, incarnation: Incarnation, reply: Reply<Term> },
+    Join { registration: Box<Registration>, reply: Reply<Joined> },
+    OpenHeartbeat { worker: WorkerId, incarnation: Incarnation, reply: Reply<OpenedStream<v1::Directive>> },
+    Report { stream: u64, sequence: u64, report: Box<Report> },
+    HeartbeatEnded { stream: u64 },
+    OpenIdentify { worker: WorkerId, incarnation: Incarnation, reply: Reply<OpenedStream<v1::IdentifyDown>> },
+    Ask { stream: u64, ticket: u64, shard: ShardNumber, epoch: Epoch },
+    Used { stream: u64, ticket: u64 },
+    Cancel { stream: u64, ticket: u64 },
+    IdentifyEnded { stream: u64 },
+}
+
+type Reply<T> = oneshot::Sender<Result<T, Stopped>>;
+
+/// A worker was taken in.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    pub(crate) term: Term,
+    pub(crate) assignment: Assignment,
+    pub(crate) lease_ttl: Duration,
+    pub(crate) gateway_url: String,
+}
+
+/// A stream to a worker.
+#[derive(Debug)]
+pub(crate) struct OpenedStream<T> {
+    pub(crate) stream: u64,
+    pub(crate) messages: mpsc::Receiver<T>,
+}
+
+/// The driver did not do it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Stopped {
+    #[error("this coordinator does not act: it waits for the store or for the term of another")]
+    Standby,
+    #[error("this worker is not in the fleet: register first")]
+    UnknownWorker,
+    #[error(transparent)]
+    Refused(#[from] RegistrationRefused),
+    #[error("the coordinator is stopping")]
+    Stopping,
+}
+
+pub(crate) fn channel() -> (FleetHandle, mpsc::Receiver<Command>) {
+    let (commands, receiver) = mpsc::channel(COMMANDS);
+    (FleetHandle { commands }, receiver)
+}
+
+impl Command {
+    /// The answer of a coordinator that does not act.
+    pub(crate) fn refuse(self) {
+        match self {
+            Self::MayJoin { reply, .. } => drop(reply.send(Err(Stopped::Standby))),
+            Self::Join { reply, .. } => drop(reply.send(Err(Stopped::Standby))),
+            Self::OpenHeartbeat { reply, .. } => drop(reply.send(Err(Stopped::Standby))),
+            Self::OpenIdentify { reply, .. } => drop(reply.send(Err(Stopped::Standby))),
+            Self::Report { .. }
+            | Self::HeartbeatEnded { .. }
+            | Self::Ask { .. }
+            | Self::Used { .. }
+            | Self::Cancel { .. }
+            | Self::IdentifyEnded { .. } => {}
+        }
+    }
+}
+
+impl FleetHandle {
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| Stopped::Stopping)?;
+        answer.await.map_err(|_| Stopped::Stopping)?
+    }
+
+    /// False when the driver is gone.
+    async fn tell(&self, command: Command) -> bool {
+        self.commands.send(command).await.is_ok()
+    }
+
+    /// Whether a worker may have its name, and the term that would take it in.
+    pub(crate) async fn may_join(&self, worker: WorkerId, incarnation: Incarnation) -> Result<Term, Stopped> {
+        self.ask(|reply| Command::MayJoin { worker, incarnation, reply }).await
+    }
+
+    pub(crate) async fn join(&self, registration: Registration) -> Result<Joined, Stopped> {
+        self.ask(|reply| Command::Join { registration: Box::new(registration), reply }).await
+    }
+
+    pub(crate) async fn open_heartbeat(
+        &self,
+        worker: WorkerId,
+        incarnation: Incarnation,
+    ) -> Result<OpenedStream<v1::Directive>, Stopped> {
+        self.ask(|reply| Command::OpenHeartbeat { worker, incarnation, reply }).await
+    }
+
+    pub(crate) async fn report(&self, stream: u64, sequence: u64, report: Report) -> bool {
+        self.tell(Command::Report { stream, sequence, report: Box::new(report) }).await
+    }
+
+    pub(crate) async fn heartbeat_ended(&self, stream: u64) {
+        self.tell(Command::HeartbeatEnded { stream }).await;
+    }
+
+    pub(crate) async fn open_identify(
+        &self,
+        worker: WorkerId,
+        incarnation: Incarnation,
+    ) -> Result<OpenedStream<v1::IdentifyDown>, Stopped> {
+        self.ask(|reply| Command::OpenIdentify { worker, incarnation, reply }).await
+    }
+
+    pub(crate) async fn identify_message(&self, stream: u64, message: v1::identify_up::Message) -> bool {
+        use v1::identify_up::Message;
+        let command = match message {
+            Message::Hello(_) => return true,
+            Message::Ask(ask) => Command::Ask {
+                stream,
+                ticket: ask.ticket,
+                shard: ShardNumber(ask.shard_id),
+                epoch: Epoch(ask.epoch),
+            },
+            Message::Used(used) => Command::Used { stream, ticket: used.ticket },
+            Message::Cancel(cancel) => Command::Cancel { stream, ticket: cancel.ticket },
+        };
+        self.tell(command).await
+    }
+
+    pub(crate) async fn identify_ended(&self, stream: u64) {
+        self.tell(Command::IdentifyEnded { stream }).await;
+    }
+}

@@ -1,0 +1,73 @@
+//! The coordinator's health, in the form that the seed's ShardingManager gave it.
+
+use fleet_model::ShardStatus;
+use serde_json::{Value, json};
+use telemetry::health::{HealthSource, Verdict};
+
+use crate::snapshot::{Published, Role, Snapshot};
+
+/// See the module's documentation.
+#[derive(Clone, Debug)]
+pub(crate) struct CoordinatorHealth(pub(crate) Published);
+
+fn verdict(snapshot: &Snapshot) -> Verdict {
+    let ready = snapshot.ready_shards();
+    let total = snapshot.fleet.shards.len();
+    match snapshot.role {
+        Role::Standby => Verdict::Degraded,
+        Role::Acting if ready == 0 => Verdict::Unhealthy,
+        Role::Acting if ready < total || !snapshot.fleet.problems.is_empty() => Verdict::Degraded,
+        Role::Acting => Verdict::Healthy,
+    }
+}
+
+impl HealthSource for CoordinatorHealth {
+    fn health(&self) -> (Verdict, Value) {
+        let snapshot = self.0.snapshot.borrow().clone();
+        let verdict = verdict(&snapshot);
+        let shards: Vec<Value> = snapshot
+            .fleet
+            .shards
+            .iter()
+            .map(|shard| {
+                json!({
+                    "id": shard.report.shard,
+                    "status": shard.report.status.as_str(),
+                    "guilds": shard.report.guilds,
+                    "worker": shard.owner.as_ref().map(|(worker, _)| worker),
+                })
+            })
+            .collect();
+        let body = json!({
+            "status": verdict.as_str(),
+            "role": role(&snapshot),
+            "totalShards": snapshot.fleet.shard_total,
+            "workers": snapshot.fleet.workers.len(),
+            "shards": shards,
+            "problems": snapshot.fleet.problems,
+        });
+        (verdict, body)
+    }
+
+    /// Ready means that every shard is: never with none.
+    fn ready(&self) -> (bool, Value) {
+        let snapshot = self.0.snapshot.borrow().clone();
+        let not_ready: Vec<u32> = snapshot
+            .fleet
+            .shards
+            .iter()
+            .filter(|shard| shard.report.status != ShardStatus::Ready)
+            .map(|shard| shard.report.shard.0)
+            .collect();
+        let ready =
+            snapshot.role == Role::Acting && !snapshot.fleet.shards.is_empty() && not_ready.is_empty();
+        (ready, json!({ "ready": ready, "role": role(&snapshot), "shardsNotReady": not_ready }))
+    }
+}
+
+fn role(snapshot: &Snapshot) -> &'static str {
+    match snapshot.role {
+        Role::Acting => "acting",
+        Role::Standby => "standby",
+    }
+}

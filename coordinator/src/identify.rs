@@ -1,0 +1,283 @@
+//! Who may IDENTIFY, and when: a pure state machine.
+//!
+//! Discord takes one IDENTIFY per 5 s from each bucket `shard % max_concurrency`, and so many a day
+//! ([Max Concurrency](https://discord.com/developers/docs/events/gateway#sharding-max-concurrency)). Whoever goes over it
+//! loses the session or, by the day, the token. So every IDENTIFY of the fleet needs a permit from here (invariant I2).
+//!
+//! A permit's way: [`IdentifyQueue::ask`], then [`IdentifyQueue::due`] hands out a [`Grant`], which the owner of the queue
+//! writes down as spent and only then sends ([`IdentifyQueue::sent`]); the worker answers `used` when its gateway
+//! connection has it. The bucket opens again 5 s after that answer. Without an answer the permit counts as used at the
+//! last moment it could have been: when it died, or when its holder's connection ended.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use fleet_model::{Epoch, ShardNumber, WorkerId};
+
+mod budget;
+#[cfg(test)]
+mod tests;
+
+pub use budget::Budget;
+
+/// Time on the coordinator's monotonic clock.
+pub type Time = Duration;
+
+/// How long a permit lives unused, counted from when it was sent. Its holder knows that moment from its own ask and the
+/// time that the ask waited here, so a permit that came late is known to be dead.
+pub const PERMIT_VALID: Duration = Duration::from_secs(2);
+
+/// Added to Discord's interval: clocks and networks are not exact.
+pub const SLACK: Duration = Duration::from_millis(150);
+
+/// One wish, unique over all streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TicketId {
+    /// The stream it came on.
+    pub stream: u64,
+    /// The worker's own number for it.
+    pub ticket: u64,
+}
+
+/// What is wished for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// The worker that asks.
+    pub worker: WorkerId,
+    /// The shard that wants to IDENTIFY.
+    pub shard: ShardNumber,
+    /// The epoch it runs under.
+    pub epoch: Epoch,
+}
+
+/// Leave to IDENTIFY: to be written down as spent, then sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Whose.
+    pub id: TicketId,
+    /// For what.
+    pub wish: Wish,
+    /// When it was asked for.
+    pub asked_at: Time,
+}
+
+/// The queue.
+#[derive(Clone, Debug)]
+pub struct IdentifyQueue {
+    interval: Duration,
+    buckets: Vec<Bucket>,
+    wishes: BTreeMap<TicketId, Queued>,
+    budget: Budget,
+    halted: Option<String>,
+}
+
+/// A wish and when it came.
+#[derive(Clone, Debug)]
+struct Queued {
+    wish: Wish,
+    asked_at: Time,
+}
+
+/// The shards of one `shard % max_concurrency`.
+#[derive(Clone, Debug, Default)]
+struct Bucket {
+    /// No grant before this moment.
+    free_at: Time,
+    held: Option<Held>,
+    /// In the order of their shards.
+    waiting: BTreeSet<(ShardNumber, TicketId)>,
+}
+
+/// A permit on its way or in the hands of a worker.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    id: TicketId,
+    /// When it was sent; `None` while it is being written down.
+    sent_at: Option<Time>,
+}
+
+impl IdentifyQueue {
+    /// A queue whose buckets all open at `open_at`: a coordinator that may have had a predecessor waits for the permits
+    /// that it does not know of. `interval` is Discord's 5 s.
+    pub fn new(max_concurrency: u32, interval: Duration, budget: Budget, open_at: Time) -> Self {
+        let bucket = Bucket { free_at: open_at, ..Bucket::default() };
+        Self {
+            interval: interval + SLACK,
+            buckets: vec![bucket; max_concurrency.max(1) as usize],
+            wishes: BTreeMap::new(),
+            budget,
+            halted: None,
+        }
+    }
+
+    /// How many may IDENTIFY at once.
+    pub fn max_concurrency(&self) -> u32 {
+        self.buckets.len() as u32
+    }
+
+    /// The day's budget.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// Takes over what Discord says of the budget.
+    pub fn set_budget(&mut self, budget: Budget) {
+        self.budget = budget;
+    }
+
+    /// How many wait for a permit.
+    pub fn waiting(&self) -> usize {
+        self.buckets.iter().map(|bucket| bucket.waiting.len()).sum()
+    }
+
+    /// Why nothing is granted, if nothing is.
+    pub fn halted(&self) -> Option<&str> {
+        self.halted.as_deref()
+    }
+
+    /// Grants nothing from here on: Discord refused the token, and each further try makes it worse.
+    pub fn halt(&mut self, why: impl Into<String>) {
+        self.halted.get_or_insert(why.into());
+    }
+
+    /// Queues a wish. Asking twice with one ticket, or for one shard from one stream, keeps the newer wish.
+    pub fn ask(&mut self, id: TicketId, wish: Wish, now: Time) {
+        let twin = self
+            .wishes
+            .iter()
+            .find(|(other, queued)| other.stream == id.stream && queued.wish.shard == wish.shard);
+        if let Some((&twin, _)) = twin {
+            self.end(twin, now);
+        }
+        self.end(id, now);
+        self.bucket(wish.shard).waiting.insert((wish.shard, id));
+        self.wishes.insert(id, Queued { wish, asked_at: now });
+    }
+
+    /// The grants that are due. Each is held until it is [`sent`](Self::sent) or [`withdrawn`](Self::withdraw); the budget
+    /// counts it as spent.
+    pub fn due(&mut self, now: Time) -> Vec<Grant> {
+        self.expire(now);
+        if self.halted.is_some() {
+            return Vec::new();
+        }
+        let mut grants = Vec::new();
+        for bucket in &mut self.buckets {
+            if bucket.held.is_some() || now < bucket.free_at || bucket.waiting.is_empty() {
+                continue;
+            }
+            if !self.budget.spend() {
+                break;
+            }
+            let Some((_, id)) = bucket.waiting.pop_first() else { continue };
+            let Some(queued) = self.wishes.get(&id) else { continue };
+            bucket.held = Some(Held { id, sent_at: None });
+            grants.push(Grant { id, wish: queued.wish.clone(), asked_at: queued.asked_at });
+        }
+        grants
+    }
+
+    /// The grant was written down and goes out now. False when its wish has ended meanwhile: then it must not go out.
+    pub fn sent(&mut self, id: TicketId, now: Time) -> bool {
+        match self.holding(id) {
+            Some(held) => {
+                held.sent_at = Some(now);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The grant could not be written down: its wish goes back to its place, for another try at `again_at`.
+    pub fn withdraw(&mut self, id: TicketId, again_at: Time) {
+        let Some(shard) = self.wishes.get(&id).map(|queued| queued.wish.shard) else { return };
+        let bucket = self.bucket(shard);
+        if bucket.held.is_some_and(|held| held.id == id && held.sent_at.is_none()) {
+            bucket.held = None;
+            bucket.free_at = bucket.free_at.max(again_at);
+            bucket.waiting.insert((shard, id));
+            self.budget.give_back();
+        }
+    }
+
+    /// The permit was handed to the gateway connection. False for a ticket that holds none.
+    pub fn used(&mut self, id: TicketId, now: Time) -> bool {
+        if self.holding(id).is_none_or(|held| held.sent_at.is_none()) {
+            return false;
+        }
+        self.end(id, now);
+        true
+    }
+
+    /// The wish is over. A permit that was sent counts as used now, as it may have been.
+    pub fn end(&mut self, id: TicketId, now: Time) {
+        let Some(Queued { wish, .. }) = self.wishes.remove(&id) else { return };
+        let interval = self.interval;
+        let bucket = self.bucket(wish.shard);
+        bucket.waiting.remove(&(wish.shard, id));
+        let Some(held) = bucket.held.filter(|held| held.id == id) else { return };
+        bucket.held = None;
+        if held.sent_at.is_some() {
+            bucket.free_at = bucket.free_at.max(now + interval);
+        } else {
+            self.budget.give_back();
+        }
+    }
+
+    /// A worker's stream ended, and all its wishes with it.
+    pub fn stream_ended(&mut self, stream: u64, now: Time) {
+        let first = TicketId { stream, ticket: 0 };
+        let last = TicketId { stream, ticket: u64::MAX };
+        let ended: Vec<TicketId> = self.wishes.range(first..=last).map(|(&id, _)| id).collect();
+        for id in ended {
+            self.end(id, now);
+        }
+    }
+
+    /// When something may be due next; `None` when nobody waits.
+    pub fn next_due(&self) -> Option<Time> {
+        self.buckets
+            .iter()
+            .filter(|bucket| !bucket.waiting.is_empty())
+            .map(|bucket| match bucket.held {
+                Some(Held { sent_at: Some(at), .. }) => at + PERMIT_VALID,
+                Some(_) => Time::MAX,
+                None => bucket.free_at,
+            })
+            .min()
+    }
+
+    /// The wishes that are queued.
+    pub fn waiting_wishes(&self) -> impl Iterator<Item = (TicketId, &Wish)> {
+        self.buckets
+            .iter()
+            .flat_map(|bucket| &bucket.waiting)
+            .filter_map(|(_, id)| Some((*id, &self.wishes.get(id)?.wish)))
+    }
+
+    /// Permits that nobody used in time count as used at the last moment they could have been.
+    fn expire(&mut self, now: Time) {
+        let expired: Vec<(TicketId, Time)> = self
+            .buckets
+            .iter()
+            .filter_map(|bucket| bucket.held)
+            .filter_map(|held| Some((held.id, held.sent_at? + PERMIT_VALID)))
+            .filter(|(_, dead_at)| *dead_at <= now)
+            .collect();
+        for (id, dead_at) in expired {
+            self.end(id, dead_at.max(now));
+        }
+    }
+
+    fn bucket(&mut self, shard: ShardNumber) -> &mut Bucket {
+        let key = shard.0 as usize % self.buckets.len();
+        &mut self.buckets[key]
+    }
+
+    fn holding(&mut self, id: TicketId) -> Option<&mut Held> {
+        let shard = self.wishes.get(&id)?.wish.shard;
+        self.bucket(shard).held.as_mut().filter(|held| held.id == id)
+    }
+}

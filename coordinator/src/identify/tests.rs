@@ -1,0 +1,212 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const INTERVAL: Duration = Duration::from_secs(5);
+
+fn ms(n: u64) -> Time {
+    Duration::from_millis(n)
+}
+
+fn budget(remaining: u32, reserve: u32) -> Budget {
+    Budget { total: 1000, remaining, reserve, resets_at: Duration::from_hours(24) }
+}
+
+fn queue(max_concurrency: u32) -> IdentifyQueue {
+    IdentifyQueue::new(max_concurrency, INTERVAL, budget(1000, 100), Time::ZERO)
+}
+
+fn id(ticket: u64) -> TicketId {
+    TicketId { stream: 1, ticket }
+}
+
+fn wish(shard: u32) -> Wish {
+    Wish { worker: "w".parse().unwrap(), shard: ShardNumber(shard), epoch: Epoch(1) }
+}
+
+fn granted(queue: &mut IdentifyQueue, now: Time) -> Vec<u32> {
+    let grants = queue.due(now);
+    for grant in &grants {
+        assert!(queue.sent(grant.id, now));
+    }
+    grants.iter().map(|grant| grant.wish.shard.0).collect()
+}
+
+#[test]
+fn one_per_bucket_in_the_order_of_shards() {
+    let mut queue = queue(2);
+    for shard in [5, 4, 1, 0, 3, 2] {
+        queue.ask(id(u64::from(shard)), wish(shard), ms(0));
+    }
+    assert_eq!(granted(&mut queue, ms(0)), [0, 1]);
+    assert_eq!(granted(&mut queue, ms(10)), [] as [u32; 0]);
+    assert!(queue.used(id(0), ms(100)) && queue.used(id(1), ms(700)));
+    assert_eq!(granted(&mut queue, ms(100) + INTERVAL + SLACK), [2]);
+    assert_eq!(granted(&mut queue, ms(700) + INTERVAL + SLACK), [3]);
+}
+
+#[test]
+fn a_holder_that_dies_does_not_block_the_bucket() {
+    let mut queue = queue(1);
+    queue.ask(TicketId { stream: 1, ticket: 1 }, wish(0), ms(0));
+    queue.ask(TicketId { stream: 2, ticket: 1 }, wish(1), ms(0));
+    assert_eq!(granted(&mut queue, ms(0)), [0]);
+    queue.stream_ended(1, ms(1000));
+    assert_eq!(queue.next_due(), Some(ms(1000) + INTERVAL + SLACK));
+    assert_eq!(granted(&mut queue, ms(1000) + INTERVAL + SLACK), [1]);
+}
+
+#[test]
+fn a_permit_that_nobody_uses_dies_and_may_have_been_used_until_then() {
+    let mut queue = queue(1);
+    queue.ask(id(1), wish(0), ms(0));
+    queue.ask(id(2), wish(1), ms(0));
+    assert_eq!(granted(&mut queue, ms(0)), [0]);
+    assert_eq!(granted(&mut queue, PERMIT_VALID), [] as [u32; 0]);
+    assert!(!queue.used(id(1), PERMIT_VALID + ms(1)), "the permit is dead");
+    assert_eq!(granted(&mut queue, PERMIT_VALID + INTERVAL + SLACK), [1]);
+}
+
+#[test]
+fn a_grant_that_could_not_be_written_down_is_not_spent() {
+    let mut queue = queue(1);
+    queue.ask(id(1), wish(0), ms(0));
+    let grant = queue.due(ms(0)).remove(0);
+    assert_eq!(queue.budget().remaining, 999);
+    queue.withdraw(grant.id, ms(1000));
+    assert_eq!(queue.budget().remaining, 1000);
+    assert!(queue.due(ms(999)).is_empty());
+    assert_eq!(granted(&mut queue, ms(1000)), [0]);
+}
+
+#[test]
+fn a_wish_that_ends_while_it_is_written_down_is_not_sent() {
+    let mut queue = queue(1);
+    queue.ask(id(1), wish(0), ms(0));
+    let grant = queue.due(ms(0)).remove(0);
+    queue.end(grant.id, ms(1));
+    assert!(!queue.sent(grant.id, ms(2)));
+    assert_eq!(queue.budget().remaining, 1000);
+}
+
+#[test]
+fn the_reserve_is_kept() {
+    let mut queue = IdentifyQueue::new(4, INTERVAL, budget(102, 100), Time::ZERO);
+    for shard in 0..4 {
+        queue.ask(id(u64::from(shard)), wish(shard), ms(0));
+    }
+    assert_eq!(granted(&mut queue, ms(0)), [0, 1]);
+    assert!(queue.budget().is_short());
+    queue.set_budget(budget(1000, 100));
+    assert_eq!(granted(&mut queue, ms(1)), [2, 3]);
+}
+
+#[test]
+fn halted_means_nothing() {
+    let mut queue = queue(1);
+    queue.ask(id(1), wish(0), ms(0));
+    queue.halt("token refused");
+    assert!(queue.due(ms(0)).is_empty());
+    assert_eq!(queue.halted(), Some("token refused"));
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Ask { stream: u64, shard: u32 },
+    Use(usize),
+    Withdraw,
+    End(usize),
+    StreamEnds(u64),
+    Wait(u64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => (0u64..3, 0u32..8).prop_map(|(stream, shard)| Step::Ask { stream, shard }),
+        3 => (0usize..8).prop_map(Step::Use),
+        1 => Just(Step::Withdraw),
+        1 => (0usize..8).prop_map(Step::End),
+        1 => (0u64..3).prop_map(Step::StreamEnds),
+        5 => (1u64..3000).prop_map(Step::Wait),
+    ];
+    prop::collection::vec(step, 1..120)
+}
+
+proptest! {
+    /// Whatever workers do, Discord sees at most one IDENTIFY per bucket and interval, and never more than the budget.
+    /// A worker uses each permit as late as it can, so that the worst case is what is checked.
+    #[test]
+    fn discord_is_never_asked_too_often(steps in steps(), max_concurrency in 1u32..4) {
+        let start = budget(30, 10);
+        let mut queue = IdentifyQueue::new(max_concurrency, INTERVAL, start, Time::ZERO);
+        let mut now = ms(0);
+        let mut next_ticket = 0;
+        // Permits in the hands of workers, with the moment at which they die; and each bucket's last IDENTIFY.
+        let mut held: Vec<(Grant, Time)> = Vec::new();
+        let mut identified: BTreeMap<u32, Time> = BTreeMap::new();
+        let mut sent = 0;
+        let identify = |identified: &mut BTreeMap<u32, Time>, shard: u32, at: Time| {
+            if let Some(before) = identified.insert(shard % max_concurrency, at) {
+                prop_assert!(at >= before + INTERVAL, "bucket asked at {before:?} and {at:?}");
+            }
+            Ok(())
+        };
+        for step in steps {
+            match step {
+                Step::Ask { stream, shard } => {
+                    next_ticket += 1;
+                    // A worker that asks anew has let go of what it held for that shard; it may just have used it.
+                    while let Some(n) = held.iter().position(|(grant, _)| {
+                        grant.id.stream == stream && grant.wish.shard.0 == shard
+                    }) {
+                        held.remove(n);
+                        identify(&mut identified, shard, now)?;
+                    }
+                    queue.ask(TicketId { stream, ticket: next_ticket }, wish(shard), now);
+                }
+                Step::Use(n) if n < held.len() => {
+                    let (grant, _) = held.remove(n);
+                    identify(&mut identified, grant.wish.shard.0, now)?;
+                    prop_assert!(queue.used(grant.id, now));
+                }
+                Step::End(n) if n < held.len() => {
+                    let (grant, _) = held.remove(n);
+                    identify(&mut identified, grant.wish.shard.0, now)?;
+                    queue.end(grant.id, now);
+                }
+                Step::Use(_) | Step::End(_) => {}
+                Step::Withdraw => {
+                    for grant in queue.due(now) {
+                        queue.withdraw(grant.id, now + ms(10));
+                    }
+                }
+                Step::StreamEnds(stream) => {
+                    // Its worker died just after it had used what it held.
+                    let (gone, left): (Vec<_>, Vec<_>) =
+                        held.into_iter().partition(|(grant, _)| grant.id.stream == stream);
+                    held = left;
+                    for (grant, _) in gone {
+                        identify(&mut identified, grant.wish.shard.0, now)?;
+                    }
+                    queue.stream_ended(stream, now);
+                }
+                Step::Wait(n) => {
+                    let until = now + ms(n);
+                    held.sort_by_key(|(_, dead_at)| *dead_at);
+                    while let Some((_, dead_at)) = held.first() && *dead_at <= until {
+                        let (grant, dead_at) = held.remove(0);
+                        // Used at the last moment, and the word of it is lost.
+                        identify(&mut identified, grant.wish.shard.0, dead_at)?;
+                    }
+                    now = until;
+                }
+            }
+            for grant in queue.due(now) {
+                prop_assert!(queue.sent(grant.id, now));
+                sent += 1;
+                held.push((grant, now + PERMIT_VALID));
+            }
+            prop_assert!(sent <= start.remaining - start.reserve);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn worker(n: usize) -> WorkerId {
+    format!("w{n:02}").parse().unwrap()
+}
+
+/// Problems with up to 6 workers and 40 shards; holders may be workers that are gone.
+fn problems() -> impl Strategy<Value = Problem> {
+    (1usize..7).prop_flat_map(|workers| {
+        let caps = prop::collection::vec(prop::option::weighted(0.4, 0u32..12), workers);
+        let holders = prop::collection::vec(prop::option::of(0..workers + 2), 0..40);
+        (caps, holders).prop_map(|(caps, holders)| {
+            let workers: BTreeMap<_, _> =
+                caps.into_iter().enumerate().map(|(n, cap)| (worker(n), cap)).collect();
+            let shards = holders
+                .into_iter()
+                .enumerate()
+                .map(|(n, holder)| (ShardNumber(n as u32), holder.map(worker)))
+                .collect();
+            Problem { shards, workers }
+        })
+    })
+}
+
+fn loads(problem: &Problem, target: &Target) -> BTreeMap<WorkerId, usize> {
+    let mut loads: BTreeMap<_, _> = problem.workers.keys().map(|worker| (worker.clone(), 0)).collect();
+    for worker in target.values() {
+        *loads.get_mut(worker).expect("only workers of the problem are given shards") += 1;
+    }
+    loads
+}
+
+fn moves(problem: &Problem, target: &Target) -> usize {
+    let moved = |(shard, holder): (&ShardNumber, &Option<WorkerId>)| {
+        holder
+            .as_ref()
+            .is_some_and(|holder| problem.workers.contains_key(holder) && target.get(shard) != Some(holder))
+    };
+    problem.shards.iter().filter(|entry| moved(*entry)).count()
+}
+
+/// The fewest moves with which any solution of these loads gets by: every shard above a worker's load must go; which
+/// of the workers with room get the odd shards is free, so the best choice is searched over all.
+fn fewest_moves(problem: &Problem, loads: &BTreeMap<WorkerId, usize>) -> usize {
+    let held = |worker: &WorkerId| problem.shards.values().filter(|h| h.as_ref() == Some(worker)).count();
+    let level = loads.values().copied().max().unwrap_or(0);
+    let capacity = |worker: &WorkerId| problem.workers[worker].map_or(usize::MAX, |cap| cap as usize);
+    // Workers at the top level or one below it with room may swap their places.
+    let swappable: Vec<&WorkerId> =
+        loads.keys().filter(|w| capacity(w) >= level && loads[*w] + 1 >= level).collect();
+    let tops = swappable.iter().filter(|w| loads[**w] == level).count();
+    let fixed: usize = loads
+        .iter()
+        .filter(|(worker, _)| !swappable.contains(worker))
+        .map(|(worker, load)| held(worker).saturating_sub(*load))
+        .sum();
+    (0u32..1 << swappable.len())
+        .filter(|mask| mask.count_ones() as usize == tops)
+        .map(|mask| {
+            swappable
+                .iter()
+                .enumerate()
+                .map(|(n, worker)| {
+                    let load = if mask & (1 << n) != 0 { level } else { level.saturating_sub(1) };
+                    held(worker).saturating_sub(load)
+                })
+                .sum::<usize>()
+        })
+        .min()
+        .unwrap_or(0)
+        + fixed
+}
+
+proptest! {
+    #[test]
+    fn within_capacity_and_nothing_left_out_while_there_is_room(problem in problems()) {
+        let target = solve(&problem);
+        let loads = loads(&problem, &target);
+        let mut room = 0usize;
+        for (worker, cap) in &problem.workers {
+            let cap = cap.map_or(usize::MAX, |cap| cap as usize);
+            prop_assert!(loads[worker] <= cap);
+            room = room.saturating_add(cap - loads[worker]);
+        }
+        prop_assert!(target.len() == problem.shards.len() || room == 0);
+    }
+
+    #[test]
+    fn balanced_to_within_one(problem in problems()) {
+        let loads = loads(&problem, &solve(&problem));
+        let most = loads.values().max().copied().unwrap_or(0);
+        for (worker, cap) in &problem.workers {
+            let full = cap.is_some_and(|cap| loads[worker] == cap as usize);
+            prop_assert!(full || loads[worker] + 1 >= most, "{worker} has {} of {most}", loads[worker]);
+        }
+    }
+
+    #[test]
+    fn idempotent(problem in problems()) {
+        let target = solve(&problem);
+        let shards = problem.shards.iter().map(|(shard, holder)| {
+            (*shard, target.get(shard).cloned().or_else(|| holder.clone()))
+        });
+        let again = Problem { shards: shards.collect(), workers: problem.workers.clone() };
+        prop_assert_eq!(solve(&again), target);
+    }
+
+    #[test]
+    fn no_solution_so_balanced_moves_fewer(problem in problems()) {
+        let target = solve(&problem);
+        prop_assert_eq!(moves(&problem, &target), fewest_moves(&problem, &loads(&problem, &target)));
+    }
+}
+
+#[test]
+fn a_new_fleet_gets_ranges() {
+    let problem = Problem {
+        shards: (0..12).map(|n| (ShardNumber(n), None)).collect(),
+        workers: (0..3).map(|n| (worker(n), None)).collect(),
+    };
+    let target = solve(&problem);
+    for (shard, owner) in target {
+        assert_eq!(owner, worker(shard.0 as usize / 4));
+    }
+}
+
+#[test]
+fn a_worker_that_joins_takes_only_its_share() {
+    let problem = Problem {
+        shards: (0..12).map(|n| (ShardNumber(n), Some(worker(n as usize / 6)))).collect(),
+        workers: (0..3).map(|n| (worker(n), None)).collect(),
+    };
+    let target = solve(&problem);
+    assert_eq!(moves(&problem, &target), 4);
+    assert_eq!(loads(&problem, &target)[&worker(2)], 4);
+}
+
+#[test]
+fn nobody_to_give_to() {
+    let problem = Problem { shards: BTreeMap::from([(ShardNumber(0), None)]), workers: BTreeMap::new() };
+    assert_eq!(solve(&problem), Target::new());
+}

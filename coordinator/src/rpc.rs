@@ -1,0 +1,8 @@
+//! The coordinator's gRPC services.
+
+mod coordinator_service;
+mod dial_back;
+mod fleet_service;
+
+pub(crate) use coordinator_service::CoordinatorService;
+pub(crate) use fleet_service::FleetService;

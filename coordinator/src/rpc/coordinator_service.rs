@@ -1,0 +1,214 @@
+//! What workers say to the coordinator: checked, converted, handed to the driver.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use altergolden_proto::{
+    PROTOCOL_MAX, PROTOCOL_MIN, common_protocol,
+    convert::{self, Malformed},
+    v1::{self, coordinator_server::Coordinator},
+};
+use fleet_model::{Epoch, Incarnation, ShardNumber, ShardReport, WorkerId};
+use fleet_store::{FleetStore, LeaseGrant, WorkerRecord};
+use tokio::sync::mpsc;
+use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
+use tokio_util::task::TaskTracker;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::dial_back;
+use crate::{
+    fleet::{Registration, Report},
+    handle::{FleetHandle, Joined, Stopped},
+};
+
+/// Serves workers.
+#[derive(Clone)]
+pub(crate) struct CoordinatorService {
+    fleet: FleetHandle,
+    store: Arc<dyn FleetStore>,
+    heartbeat_interval: Duration,
+    lease_ttl: Duration,
+    streams: TaskTracker,
+}
+
+impl CoordinatorService {
+    pub(crate) fn new(
+        fleet: FleetHandle,
+        store: Arc<dyn FleetStore>,
+        lease_ttl: Duration,
+        streams: TaskTracker,
+    ) -> Self {
+        // A renewal a second with the default TTL of five.
+        let heartbeat_interval = (lease_ttl / 5).min(Duration::from_secs(1));
+        Self { fleet, store, heartbeat_interval, lease_ttl, streams }
+    }
+
+    /// Gives the lease. A store that is away is no reason to refuse: the worker renews through us then.
+    async fn grant_lease(&self, term: fleet_model::Term, record: &WorkerRecord) -> Result<(), Status> {
+        match self.store.grant_lease(term, record, self.lease_ttl).await {
+            Ok(LeaseGrant::Granted) => Ok(()),
+            Ok(LeaseGrant::Revoked) => Err(Status::aborted(format!(
+                "the lease of {} ({}) was revoked: drop every shard and register under a new incarnation",
+                record.worker, record.incarnation
+            ))),
+            Ok(LeaseGrant::HeldByOther { incarnation, remaining }) => Err(Status::already_exists(format!(
+                "the name {} is taken by incarnation {incarnation}, whose lease lasts {} ms more",
+                record.worker,
+                remaining.as_millis()
+            ))),
+            Ok(LeaseGrant::StaleTerm) => Err(Status::failed_precondition(Stopped::Standby.to_string())),
+            Err(error) => {
+                tracing::warn!(worker.id = %record.worker, %error, "a lease can't be written down");
+                Ok(())
+            }
+        }
+    }
+}
+
+impl From<Stopped> for Status {
+    fn from(stopped: Stopped) -> Self {
+        let text = stopped.to_string();
+        match stopped {
+            Stopped::Standby | Stopped::UnknownWorker => Self::failed_precondition(text),
+            Stopped::Refused(_) => Self::already_exists(text),
+            Stopped::Stopping => Self::unavailable(text),
+        }
+    }
+}
+
+type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Coordinator for CoordinatorService {
+    async fn register(
+        &self,
+        request: Request<v1::RegisterRequest>,
+    ) -> Result<Response<v1::RegisterResponse>, Status> {
+        let request = request.into_inner();
+        let registration = registration(&request)?;
+        let protocol = common_protocol(request.protocol_min, request.protocol_max).ok_or_else(|| {
+            Status::failed_precondition(format!(
+                "no common protocol version: worker {} speaks {} to {}, this coordinator {PROTOCOL_MIN} to {PROTOCOL_MAX}",
+                registration.worker, request.protocol_min, request.protocol_max
+            ))
+        })?;
+        let (worker, incarnation) = (registration.worker.clone(), registration.incarnation.clone());
+        let term = self.fleet.may_join(worker.clone(), incarnation.clone()).await?;
+        dial_back::check(&registration.url, &worker, &incarnation).await?;
+        self.grant_lease(term, &WorkerRecord { worker, incarnation, url: registration.url.clone() }).await?;
+        let Joined { term, assignment, lease_ttl, gateway_url } = self.fleet.join(registration).await?;
+        Ok(Response::new(v1::RegisterResponse {
+            term: term.0,
+            protocol,
+            lease_ttl_ms: lease_ttl.as_millis() as u64,
+            heartbeat_interval_ms: self.heartbeat_interval.as_millis() as u64,
+            shard_total: assignment.shard_total,
+            assignment: Some(v1::Assignment::from(&assignment)),
+            gateway_url,
+        }))
+    }
+
+    type HeartbeatStream = Streamed<v1::Directive>;
+
+    async fn heartbeat(
+        &self,
+        request: Request<Streaming<v1::WorkerReport>>,
+    ) -> Result<Response<Self::HeartbeatStream>, Status> {
+        let mut reports = request.into_inner();
+        let first = reports.message().await?.ok_or_else(|| Status::invalid_argument("no report came"))?;
+        let (worker, incarnation) = names(&first.worker_id, &first.incarnation)?;
+        let opened = self.fleet.open_heartbeat(worker.clone(), incarnation).await?;
+        let (fleet, stream) = (self.fleet.clone(), opened.stream);
+        self.streams.spawn(async move {
+            let mut next = Some(first);
+            while let Some(message) = next.take() {
+                let sequence = message.sequence;
+                match report(message) {
+                    Ok(report) => {
+                        if !fleet.report(stream, sequence, report).await {
+                            break;
+                        }
+                    }
+                    Err(error) => {
+                        tracing::warn!(worker.id = %worker, %error, "a report that makes no sense: closing the stream");
+                        break;
+                    }
+                }
+                // An error is the end of the connection: nothing to tell anybody.
+                next = reports.message().await.unwrap_or_default();
+            }
+            fleet.heartbeat_ended(stream).await;
+        });
+        Ok(Response::new(down(opened.messages)))
+    }
+
+    type AcquireIdentifyStream = Streamed<v1::IdentifyDown>;
+
+    async fn acquire_identify(
+        &self,
+        request: Request<Streaming<v1::IdentifyUp>>,
+    ) -> Result<Response<Self::AcquireIdentifyStream>, Status> {
+        let mut messages = request.into_inner();
+        let hello = match messages.message().await? {
+            Some(v1::IdentifyUp { message: Some(v1::identify_up::Message::Hello(hello)) }) => hello,
+            _ => return Err(Status::invalid_argument("the first message must be a hello")),
+        };
+        let (worker, incarnation) = names(&hello.worker_id, &hello.incarnation)?;
+        let opened = self.fleet.open_identify(worker, incarnation).await?;
+        let (fleet, stream) = (self.fleet.clone(), opened.stream);
+        self.streams.spawn(async move {
+            while let Ok(Some(message)) = messages.message().await {
+                let Some(message) = message.message else { continue };
+                if !fleet.identify_message(stream, message).await {
+                    break;
+                }
+            }
+            fleet.identify_ended(stream).await;
+        });
+        Ok(Response::new(down(opened.messages)))
+    }
+}
+
+fn down<T: Send + 'static>(messages: mpsc::Receiver<T>) -> Streamed<T> {
+    Box::pin(ReceiverStream::new(messages).map(Ok))
+}
+
+fn names(worker: &str, incarnation: &str) -> Result<(WorkerId, Incarnation), Status> {
+    let worker = worker.parse().map_err(Malformed::from)?;
+    let incarnation = incarnation.parse().map_err(Malformed::from)?;
+    Ok((worker, incarnation))
+}
+
+fn registration(request: &v1::RegisterRequest) -> Result<Registration, Status> {
+    let (worker, incarnation) = names(&request.worker_id, &request.incarnation)?;
+    Ok(Registration {
+        worker,
+        incarnation,
+        url: request.advertise_url.clone(),
+        version: request.version.clone(),
+        capacity: (request.capacity > 0).then_some(request.capacity),
+        running: convert::running_shards(request)?,
+        running_total: request.running_total,
+        draining: request.draining,
+    })
+}
+
+fn report(message: v1::WorkerReport) -> Result<Report, Malformed> {
+    for refused in &message.refused {
+        tracing::warn!(
+            worker.id = %message.worker_id, kind = %refused.kind, reason = %refused.reason,
+            "a directive was refused"
+        );
+    }
+    Ok(Report {
+        assignment_revision: message.assignment_revision,
+        shards: message.shards.into_iter().map(ShardReport::try_from).collect::<Result<_, _>>()?,
+        released: message
+            .released
+            .into_iter()
+            .map(|released| (ShardNumber(released.shard_id), Epoch(released.epoch)))
+            .collect(),
+        rss_bytes: message.rss_bytes,
+        draining: message.draining,
+        leaving: message.leaving,
+    })
+}

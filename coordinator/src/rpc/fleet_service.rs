@@ -1,0 +1,122 @@
+//! The fleet for operators, out of the newest snapshot.
+
+use std::pin::Pin;
+
+use altergolden_proto::v1::{self, fleet_server::Fleet};
+use fleet_model::{ShardNumber, ShardRange, WorkerId};
+use tokio_stream::{Stream, StreamExt as _, wrappers::WatchStream};
+use tonic::{Request, Response, Status};
+
+use crate::{
+    fleet::{ShardView, WorkerView},
+    snapshot::{Published, Role, Snapshot},
+};
+
+/// Serves operators.
+#[derive(Clone, Debug)]
+pub(crate) struct FleetService {
+    published: Published,
+}
+
+impl FleetService {
+    pub(crate) fn new(published: Published) -> Self {
+        Self { published }
+    }
+}
+
+#[tonic::async_trait]
+impl Fleet for FleetService {
+    async fn list_shards(
+        &self,
+        request: Request<v1::ListShardsRequest>,
+    ) -> Result<Response<v1::ListShardsResponse>, Status> {
+        let worker = request.into_inner().worker_id;
+        let snapshot = self.published.snapshot.borrow().clone();
+        let known = |name: &str| snapshot.fleet.workers.keys().any(|worker| worker.as_str() == name);
+        if !worker.is_empty() && !known(&worker) {
+            return Err(Status::not_found(format!("no worker is called {worker}")));
+        }
+        let mut shards = shards(&snapshot);
+        shards.retain(|shard| worker.is_empty() || shard.worker_id == worker);
+        Ok(Response::new(v1::ListShardsResponse { shards }))
+    }
+
+    async fn list_workers(
+        &self,
+        _: Request<v1::ListWorkersRequest>,
+    ) -> Result<Response<v1::ListWorkersResponse>, Status> {
+        let snapshot = self.published.snapshot.borrow().clone();
+        Ok(Response::new(v1::ListWorkersResponse { workers: workers(&snapshot) }))
+    }
+
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<v1::FleetStatus, Status>> + Send>>;
+
+    async fn watch(&self, _: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let stream = WatchStream::new(self.published.snapshot.clone()).map(|snapshot| Ok(status(&snapshot)));
+        Ok(Response::new(Box::pin(stream)))
+    }
+}
+
+fn status(snapshot: &Snapshot) -> v1::FleetStatus {
+    let identify = snapshot.identify;
+    v1::FleetStatus {
+        acting: snapshot.role == Role::Acting,
+        term: snapshot.fleet.term.0,
+        shard_total: snapshot.fleet.shard_total,
+        shards: shards(snapshot),
+        workers: workers(snapshot),
+        identify_budget: Some(v1::IdentifyBudget {
+            total: identify.total,
+            remaining: identify.remaining,
+            reserve: identify.reserve,
+            resets_in_ms: identify.resets_in.as_millis() as u64,
+            waiting: identify.waiting,
+            max_concurrency: identify.max_concurrency,
+        }),
+        problems: snapshot.fleet.problems.clone(),
+    }
+}
+
+fn shards(snapshot: &Snapshot) -> Vec<v1::Shard> {
+    let numbered = (0..).map(ShardNumber).zip(&snapshot.fleet.shards);
+    numbered.map(|(number, shard)| shard_message(number, shard, snapshot)).collect()
+}
+
+fn shard_message(number: ShardNumber, shard: &ShardView, snapshot: &Snapshot) -> v1::Shard {
+    let report = &shard.report;
+    let (worker_id, epoch) = match &shard.owner {
+        Some((worker, epoch)) => (worker.to_string(), epoch.0),
+        None => (String::new(), 0),
+    };
+    v1::Shard {
+        shard_id: number.0,
+        worker_id,
+        epoch,
+        status: v1::ShardStatus::from(report.status).into(),
+        guilds: report.guilds,
+        latency_ms: report.latency_ms,
+        sequence: report.sequence,
+        uptime_seconds: report.uptime_seconds,
+        age_ms: shard.reported_at.map(|at| snapshot.age(at).as_millis() as u64),
+        detail: report.detail.clone(),
+    }
+}
+
+fn workers(snapshot: &Snapshot) -> Vec<v1::Worker> {
+    snapshot.fleet.workers.iter().map(|(name, worker)| worker_message(name, worker, snapshot)).collect()
+}
+
+fn worker_message(name: &WorkerId, worker: &WorkerView, snapshot: &Snapshot) -> v1::Worker {
+    v1::Worker {
+        worker_id: name.to_string(),
+        incarnation: worker.incarnation.to_string(),
+        url: worker.url.clone(),
+        version: worker.version.clone(),
+        shards: ShardRange::pack(&worker.shards).into_iter().map(Into::into).collect(),
+        capacity: worker.capacity.unwrap_or(0),
+        rss_bytes: worker.rss_bytes,
+        connected: worker.connected,
+        draining: worker.draining,
+        last_heard_ms: snapshot.age(worker.last_heard).as_millis() as u64,
+    }
+}

@@ -1,0 +1,197 @@
+//! The coordinator as a whole: binds its ports, serves, stops.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use altergolden_proto::{
+    DESCRIPTORS,
+    v1::{coordinator_server::CoordinatorServer, fleet_server::FleetServer},
+};
+use event_bus::EventBus;
+use fleet_store::FleetStore;
+use shard_bridge::{Bridge, BridgeMetrics, Hub};
+use telemetry::{
+    grpc::TraceLayer,
+    health::{BindError, HealthServer},
+    metrics::Metrics,
+};
+use tokio::{net::TcpListener, time::Instant};
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::transport::Server;
+
+use crate::{
+    config::Config,
+    discord::{Discord, DiscordError},
+    driver::Shell,
+    handle,
+    health::CoordinatorHealth,
+    metrics::CoordinatorMetrics,
+    rpc::{CoordinatorService, FleetService},
+    snapshot::{self, Published},
+    term,
+};
+
+/// Calls that one connection may have under way.
+const CALLS_PER_CONNECTION: usize = 256;
+/// How long a call may take before its answer begins.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long open streams may take to end when the process stops.
+const STREAMS_END: Duration = Duration::from_secs(2);
+
+/// What the coordinator is given from outside.
+pub struct Parts {
+    /// The fleet's memory.
+    pub store: Arc<dyn FleetStore>,
+    /// The way of broadcasts.
+    pub bus: Arc<dyn EventBus>,
+}
+
+/// The coordinator can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The gRPC port can't be had.
+    #[error("can't listen on {address} (--coordinator-listen): {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The health port can't be had.
+    #[error(transparent)]
+    Health(#[from] BindError),
+    /// Discord refused the token.
+    #[error(transparent)]
+    Discord(#[from] DiscordError),
+}
+
+/// A coordinator whose ports are bound.
+pub struct Coordinator {
+    config: Config,
+    parts: Parts,
+    listener: TcpListener,
+    address: SocketAddr,
+    health: HealthServer,
+}
+
+impl Coordinator {
+    /// Binds the ports.
+    ///
+    /// # Errors
+    /// A port that is taken or not allowed.
+    pub async fn bind(config: Config, parts: Parts) -> Result<Self, StartError> {
+        let fail = |source| StartError::Listen { address: config.listen, source };
+        let listener = TcpListener::bind(config.listen).await.map_err(fail)?;
+        let address = listener.local_addr().map_err(fail)?;
+        let health = HealthServer::bind(config.health_listen, "--manager-health-port").await?;
+        Ok(Self { config, parts, listener, address, health })
+    }
+
+    /// Where the gRPC server listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where the health server listens.
+    pub fn health_address(&self) -> SocketAddr {
+        self.health.address()
+    }
+
+    /// Serves until `stop`.
+    ///
+    /// # Errors
+    /// [`StartError::Discord`] when Discord refuses the token.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), StartError> {
+        let Self { config, parts, listener, address, health } = self;
+        let discord = Arc::new(Discord::new(&config.token, config.api.as_ref()));
+        let (publisher, published) = snapshot::channel();
+        let (fleet, commands) = handle::channel();
+        let metrics = CoordinatorMetrics::default();
+        let bridge_metrics = BridgeMetrics::default();
+        let registry = Metrics::new(&config.metrics_prefix, |registry| {
+            metrics.register(registry, published.clone());
+            bridge_metrics.register(registry);
+        });
+        let tasks = TaskTracker::new();
+        let streams = TaskTracker::new();
+        // Probes see the process from the start; queries and workers once Discord has answered.
+        tasks.spawn(health.serve(Arc::new(CoordinatorHealth(published.clone())), registry, stop.clone()));
+        let info = tokio::select! {
+            () = stop.cancelled() => {
+                tasks.close();
+                tasks.wait().await;
+                return Ok(());
+            }
+            info = discord.gateway_info_at_last() => info?,
+        };
+        let holder = settings::incarnation_nonce().parse().expect("hex digits are a name");
+        let gateway_url = match &config.gateway {
+            Some(url) => url.as_str().to_owned(),
+            None => info.url.clone(),
+        };
+        let shell = Shell {
+            store: parts.store.clone(),
+            discord,
+            publisher,
+            metrics,
+            holder,
+            lease_ttl: config.lease_ttl,
+            reserve: config.identify_reserve,
+            gateway_url,
+            started: Instant::now(),
+        };
+
+        let hub = Hub::new(parts.bus, bridge_metrics.clone());
+        tasks.spawn(hub.clone().run(None, stop.clone()));
+        let recent = Arc::new(published.clone());
+        let bridge =
+            Bridge::new(published.routes.clone(), None, Some(recent), hub, bridge_metrics, "coordinator");
+        let service = CoordinatorService::new(fleet, parts.store, config.lease_ttl, streams.clone());
+        let serving = serve(listener, service, bridge, published, &config, stop.clone());
+        tracing::info!(%address, "coordinator listening");
+        let (served, ()) = tokio::join!(serving, term::serve_terms(&shell, &config, &info, commands, &stop),);
+        if let Err(error) = served {
+            tracing::error!(%error, "the gRPC server ended");
+        }
+        stop.cancel();
+        streams.close();
+        tasks.close();
+        tasks.wait().await;
+        Ok(())
+    }
+}
+
+/// Serves gRPC until `stop`; streams that do not end by themselves are cut after [`STREAMS_END`].
+async fn serve(
+    listener: TcpListener,
+    service: CoordinatorService,
+    bridge: Bridge,
+    published: Published,
+    config: &Config,
+    stop: CancellationToken,
+) -> Result<(), tonic::transport::Error> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_serving::<CoordinatorServer<CoordinatorService>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .expect("the descriptors were made with the code");
+    let server = Server::builder()
+        .layer(TraceLayer)
+        .concurrency_limit_per_connection(CALLS_PER_CONNECTION)
+        .timeout(CALL_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(Duration::from_secs(5)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(5)))
+        .add_service(CoordinatorServer::new(service))
+        .add_service(FleetServer::new(FleetService::new(published)))
+        .add_service(bridge.into_service(config.deadlines))
+        .add_service(health)
+        .add_service(reflection)
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
+    tokio::select! {
+        served = server => served,
+        () = async { stop.cancelled().await; tokio::time::sleep(STREAMS_END).await } => Ok(()),
+    }
+}

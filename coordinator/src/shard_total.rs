@@ -1,0 +1,52 @@
+//! How many shards are wanted: a pure function of the settings and of what Discord says.
+
+use settings::Percent;
+
+use crate::config::ShardCount;
+
+/// What `/gateway/bot` says of shards
+/// ([Get Gateway Bot](https://discord.com/developers/docs/events/gateway#get-gateway-bot)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Advice {
+    /// The recommended number.
+    pub shards: u32,
+    /// `max_concurrency`: 1 for most bots. Bots that Discord shards by its large-bot rules have more, and their shard
+    /// count must be a multiple of it.
+    pub max_concurrency: u32,
+}
+
+/// The number of shards that is wanted.
+pub fn wanted(count: ShardCount, buffer: Percent, advice: Advice) -> u32 {
+    match count {
+        ShardCount::Fixed(count) => count,
+        ShardCount::Auto if advice.shards <= 1 => 1.max(advice.shards),
+        ShardCount::Auto => {
+            let with_room = advice.shards.saturating_add(buffer.of(advice.shards));
+            with_room.next_multiple_of(advice.max_concurrency.max(1))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auto_adds_room_and_keeps_discords_multiple() {
+        let auto = |shards, max_concurrency| {
+            wanted(ShardCount::Auto, Percent(20), Advice { shards, max_concurrency })
+        };
+        assert_eq!(auto(0, 1), 1);
+        assert_eq!(auto(1, 1), 1);
+        assert_eq!(auto(2, 1), 3);
+        assert_eq!(auto(10, 1), 12);
+        assert_eq!(auto(160, 16), 192);
+        assert_eq!(auto(161, 16), 208);
+    }
+
+    #[test]
+    fn a_fixed_number_is_taken_as_it_is() {
+        let advice = Advice { shards: 100, max_concurrency: 16 };
+        assert_eq!(wanted(ShardCount::Fixed(3), Percent(20), advice), 3);
+    }
+}

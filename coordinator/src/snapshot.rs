@@ -1,0 +1,129 @@
+//! What the coordinator knows at a moment, published for everybody who asks: queries never wait for the driver.
+
+use std::{sync::Arc, time::Duration};
+
+use fleet_model::{Routes, ShardStatus};
+use shard_bridge::{RecentReports, TimedReport};
+use tokio::{sync::watch, time::Instant};
+
+use crate::fleet::FleetView;
+
+/// What the coordinator is at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// It waits for the store or for the term; it decides nothing.
+    #[default]
+    Standby,
+    /// It decides.
+    Acting,
+}
+
+/// The day's IDENTIFYs as numbers to show.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct IdentifyView {
+    /// IDENTIFYs a day.
+    pub total: u32,
+    /// IDENTIFYs left.
+    pub remaining: u32,
+    /// How many of these are kept back.
+    pub reserve: u32,
+    /// Until Discord counts anew.
+    pub resets_in: Duration,
+    /// How many wait.
+    pub waiting: u32,
+    /// How many may go at once.
+    pub max_concurrency: u32,
+}
+
+/// A snapshot.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Whether it decides.
+    pub role: Role,
+    /// The fleet.
+    pub fleet: FleetView,
+    /// The identify queue.
+    pub identify: IdentifyView,
+    /// When it was taken.
+    pub taken: Instant,
+    /// The coordinator's clock at that moment: what the fleet's times count from.
+    pub clock: Duration,
+}
+
+impl Snapshot {
+    /// Of a coordinator that knows nothing yet.
+    pub fn empty() -> Self {
+        Self {
+            role: Role::Standby,
+            fleet: FleetView::default(),
+            identify: IdentifyView::default(),
+            taken: Instant::now(),
+            clock: Duration::ZERO,
+        }
+    }
+
+    /// How long ago a moment of the fleet's clock was.
+    pub fn age(&self, moment: Duration) -> Duration {
+        self.clock.saturating_sub(moment) + self.taken.elapsed()
+    }
+
+    /// How many shards are ready.
+    pub fn ready_shards(&self) -> usize {
+        self.fleet.shards.iter().filter(|shard| shard.report.status == ShardStatus::Ready).count()
+    }
+}
+
+/// Snapshots and routes as others read them.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// The newest snapshot.
+    pub snapshot: watch::Receiver<Arc<Snapshot>>,
+    /// The newest routing table.
+    pub routes: watch::Receiver<Arc<Routes>>,
+}
+
+/// The other end.
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    snapshot: watch::Sender<Arc<Snapshot>>,
+    routes: watch::Sender<Arc<Routes>>,
+}
+
+pub(crate) fn channel() -> (Publisher, Published) {
+    let (snapshot, snapshot_reader) = watch::channel(Arc::new(Snapshot::empty()));
+    let (routes, routes_reader) = watch::channel(Arc::new(Routes::default()));
+    (Publisher { snapshot, routes }, Published { snapshot: snapshot_reader, routes: routes_reader })
+}
+
+impl Publisher {
+    /// Publishes. The new routing table, if it says something new.
+    pub(crate) fn publish(&self, snapshot: Snapshot) -> Option<Arc<Routes>> {
+        let known = self.routes.borrow().clone();
+        let mut routes = snapshot.fleet.routes(known.revision);
+        self.snapshot.send_replace(Arc::new(snapshot));
+        if routes == *known {
+            return None;
+        }
+        routes.revision += 1;
+        let routes = Arc::new(routes);
+        self.routes.send_replace(routes.clone());
+        Some(routes)
+    }
+
+    /// The routing table that was published last.
+    pub(crate) fn routes(&self) -> Arc<Routes> {
+        self.routes.borrow().clone()
+    }
+}
+
+impl RecentReports for Published {
+    fn reports(&self) -> Vec<TimedReport> {
+        let snapshot = self.snapshot.borrow().clone();
+        let timed = snapshot.fleet.shards.iter().filter_map(|shard| {
+            let (worker, _) = shard.owner.as_ref()?;
+            let age = snapshot.age(shard.reported_at?);
+            Some(TimedReport { worker: worker.clone(), report: shard.report.clone(), age })
+        });
+        timed.collect()
+    }
+}

@@ -1,0 +1,274 @@
+//! The worker's settings.
+
+use std::{net::SocketAddr, str::FromStr, time::Duration};
+
+use fleet_model::WorkerId;
+use settings::{ApiOrigin, DiscordArgs, GatewayUrl, Secret, SettingsError, StoreArgs};
+use shard_bridge::Deadlines;
+use twilight_model::gateway::Intents;
+
+use crate::cache::{CacheSettings, CachedResources};
+
+/// A gateway worker of a sharded Discord bot: registers with the coordinator, runs the shards that it is given.
+#[derive(Clone, Debug, clap::Parser)]
+#[command(
+    name = "gateway-worker",
+    version,
+    after_help = "The bot's token has no flag: set DISCORD_TOKEN (or BOT_TOKEN), or DISCORD_TOKEN_FILE.\n\
+                  Spans are exported when OTEL_EXPORTER_OTLP_ENDPOINT is set; RUST_LOG sets what is logged."
+)]
+pub struct Args {
+    /// Where the coordinator is
+    #[arg(long, env = "COORDINATOR_URL", value_name = "URL", default_value = "http://127.0.0.1:50051")]
+    pub coordinator_url: CoordinatorUrl,
+
+    /// Where this worker's gRPC server listens; port 0 takes a free one
+    #[arg(long, env = "WORKER_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
+    pub worker_listen: SocketAddr,
+
+    /// Where the coordinator and the other workers reach this worker, as HOST:PORT or URL; by default the address that
+    /// this machine has towards the coordinator, and the bound port
+    #[arg(long, env = "WORKER_ADVERTISE", value_name = "ADDRESS")]
+    pub worker_advertise: Option<Advertised>,
+
+    /// Name of this worker, unique in the fleet; by default the host's name and a nonce
+    #[arg(long, env = "WORKER_NAME", value_name = "NAME")]
+    pub worker_name: Option<WorkerId>,
+
+    /// Port of /health, /ready, /live and /metrics; 0 takes a free one and logs it
+    #[arg(long, env = "HEALTH_PORT", value_name = "PORT", default_value_t = 3000)]
+    pub health_port: u16,
+
+    /// Address that the health port is bound to
+    #[arg(long, env = "HEALTH_LISTEN_HOST", value_name = "IP", default_value = "127.0.0.1")]
+    pub health_listen_host: std::net::IpAddr,
+
+    /// How many shards this worker takes at most; by default there is no cap
+    #[arg(long, env = "SHARDS_PER_CLUSTER", value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    pub shards_per_cluster: Option<u32>,
+
+    /// Gateway intents, by name or as a number; privileged ones must be enabled for the application
+    #[arg(
+        long,
+        env = "INTENTS",
+        value_name = "LIST",
+        default_value = "GUILDS,GUILD_MESSAGES,GUILD_VOICE_STATES"
+    )]
+    pub intents: IntentList,
+
+    /// What each shard keeps in memory: `all`, `none`, or any of guilds, channels, roles, members, users, own_user,
+    /// voice_states, presences, messages, reactions, emojis, stickers, stage_instances, integrations, scheduled_events
+    #[arg(
+        long,
+        env = "CACHE",
+        value_name = "LIST",
+        default_value = "guilds,channels,roles,voice_states,own_user"
+    )]
+    pub cache: CachedResources,
+
+    /// Messages kept per channel, when messages are kept at all
+    #[arg(long, env = "CACHE_MESSAGES", value_name = "NUMBER", default_value_t = 100)]
+    pub cache_messages: u16,
+
+    /// How long a worker that was told to stop may take to give its shards away
+    #[arg(long, env = "DRAIN_TIMEOUT", value_name = "DURATION", default_value = "25s", value_parser = settings::duration)]
+    pub drain_timeout: Duration,
+
+    /// How long a ShardBridge call may take when its caller does not say
+    #[arg(long, env = "BRIDGE_DEADLINE", value_name = "DURATION", default_value = "2s", value_parser = settings::duration)]
+    pub bridge_deadline: Duration,
+
+    /// What the names of all metrics begin with
+    #[arg(long, env = "METRICS_PREFIX", value_name = "TEXT", default_value = "altergolden")]
+    pub metrics_prefix: String,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
+    pub discord: DiscordArgs,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
+    pub store: StoreArgs,
+}
+
+/// The coordinator's URL; `HOST:PORT` alone means http.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CoordinatorUrl(String);
+
+/// An address that a worker tells others; `HOST:PORT` alone means http.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advertised(String);
+
+/// A list of gateway intents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IntentList(pub Intents);
+
+fn http_url(text: &str) -> Result<String, String> {
+    let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let endpoint = tonic::transport::Endpoint::from_shared(url.clone())
+        .map_err(|_| "it takes HOST:PORT or a URL like http://10.0.0.5:50051".to_owned())?;
+    let uri = endpoint.uri();
+    if uri.host().is_none_or(str::is_empty) || uri.port_u16().is_none_or(|port| port == 0) {
+        return Err("it takes a host and a port: 10.0.0.5:50051".to_owned());
+    }
+    if uri.scheme_str() != Some("http") {
+        return Err("it takes an http:// URL".to_owned());
+    }
+    Ok(url)
+}
+
+impl FromStr for CoordinatorUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        http_url(text).map(Self)
+    }
+}
+
+impl FromStr for Advertised {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        http_url(text).map(Self)
+    }
+}
+
+impl CoordinatorUrl {
+    /// The URL.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Advertised {
+    /// The URL.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for IntentList {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(bits) = text.trim().parse::<u64>() {
+            return Intents::from_bits(bits)
+                .map(Self)
+                .ok_or_else(|| format!("{bits} has bits that are no intent"));
+        }
+        let mut intents = Intents::empty();
+        for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            intents |= Intents::from_name(&name.to_ascii_uppercase())
+                .ok_or_else(|| format!("{name:?} is no intent; GUILDS,GUILD_MESSAGES are, or a number"))?;
+        }
+        Ok(Self(intents))
+    }
+}
+
+/// Settings that are known to be good.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the coordinator is.
+    pub coordinator: CoordinatorUrl,
+    /// Where the gRPC server listens.
+    pub listen: SocketAddr,
+    /// Where others reach it.
+    pub advertise: Option<Advertised>,
+    /// This worker's name.
+    pub worker: WorkerId,
+    /// Where the health server listens.
+    pub health_listen: SocketAddr,
+    /// The most shards that it takes.
+    pub capacity: Option<u32>,
+    /// What it keeps in memory.
+    pub cache: CacheSettings,
+    /// How long giving the shards away may take.
+    pub drain_timeout: Duration,
+    /// By when bridge calls answer.
+    pub deadlines: Deadlines,
+    /// What metric names begin with.
+    pub metrics_prefix: String,
+    /// The bot's token.
+    pub token: Secret,
+    /// The REST API, when it is not Discord's.
+    pub api: Option<ApiOrigin>,
+    /// The gateway, when it is not what the coordinator says.
+    pub gateway: Option<GatewayUrl>,
+}
+
+impl Args {
+    /// Checks the settings against each other.
+    ///
+    /// # Errors
+    /// The first that does not fit, in one line.
+    pub fn into_config(self, token: Option<Secret>) -> Result<Config, SettingsError> {
+        let token = token.ok_or_else(|| {
+            SettingsError::new(
+                "DISCORD_TOKEN",
+                "is not set; set it or DISCORD_TOKEN_FILE (`altergolden dev` needs none)",
+            )
+        })?;
+        let worker = match self.worker_name {
+            Some(name) => name,
+            None => settings::default_worker_name()
+                .parse()
+                .map_err(|error| SettingsError::new("--worker-name (WORKER_NAME)", error))?,
+        };
+        let deadlines = Deadlines { default: self.bridge_deadline, ..Deadlines::default() };
+        if self.bridge_deadline > deadlines.longest {
+            return Err(SettingsError::new("--bridge-deadline (BRIDGE_DEADLINE)", "it takes at most 30s"));
+        }
+        Ok(Config {
+            coordinator: self.coordinator_url,
+            listen: self.worker_listen,
+            advertise: self.worker_advertise,
+            worker,
+            health_listen: SocketAddr::new(self.health_listen_host, self.health_port),
+            capacity: self.shards_per_cluster,
+            cache: CacheSettings {
+                resources: self.cache,
+                messages_per_channel: self.cache_messages.into(),
+                intents: self.intents.0,
+            },
+            drain_timeout: self.drain_timeout,
+            deadlines,
+            metrics_prefix: self.metrics_prefix,
+            token,
+            api: self.discord.discord_api_url,
+            gateway: self.discord.discord_gateway_url,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_good_and_ask_for_nothing_privileged() {
+        let args = Args::try_parse_from(["gateway-worker"]).unwrap();
+        let config = args.into_config(Some(Secret::new("t"))).unwrap();
+        let privileged = Intents::GUILD_MEMBERS | Intents::GUILD_PRESENCES | Intents::MESSAGE_CONTENT;
+        assert!(!config.cache.intents.intersects(privileged));
+        assert_eq!(config.coordinator.as_str(), "http://127.0.0.1:50051");
+    }
+
+    #[test]
+    fn wrong_values_name_what_they_take() {
+        for (flag, value, says) in [
+            ("--worker-name", "a b", "a-z A-Z 0-9"),
+            ("--worker-advertise", "somewhere", "host and a port"),
+            ("--coordinator-url", "https://x:1", "http://"),
+            ("--intents", "GILDS", "GILDS"),
+            ("--intents", "4294967296", "no intent"),
+            ("--cache", "everything", "scheduled_events"),
+            ("--drain-timeout", "25", "unit"),
+            ("--shards-per-cluster", "0", "1.."),
+        ] {
+            let error = Args::try_parse_from(["gateway-worker", flag, value]).unwrap_err().to_string();
+            assert!(error.contains(flag) && error.contains(says), "{flag} {value}: {error}");
+        }
+    }
+}

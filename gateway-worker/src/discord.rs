@@ -1,0 +1,36 @@
+//! Whether Discord takes the token: asked once at the start, so that a wrong one is one clear line and no login storm.
+
+use std::time::Duration;
+
+use settings::{ApiOrigin, Secret};
+use twilight_http::{Client, error::ErrorType};
+
+/// How long the request may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// 401.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("Discord refused the token (401): check DISCORD_TOKEN")]
+pub struct TokenRefused;
+
+/// Asks `GET /users/@me`. Anything but a refusal is no reason not to start: the gateway will tell.
+///
+/// # Errors
+/// [`TokenRefused`].
+pub(crate) async fn check_token(token: &Secret, api: Option<&ApiOrigin>) -> Result<(), TokenRefused> {
+    let mut builder = Client::builder().token(token.expose().to_owned()).timeout(TIMEOUT);
+    if let Some(api) = api {
+        builder = builder.proxy(api.authority(), api.is_plain_http());
+    }
+    match builder.build().current_user().await {
+        Ok(_) => Ok(()),
+        Err(error) => match error.kind() {
+            ErrorType::Unauthorized => Err(TokenRefused),
+            ErrorType::Response { status, .. } if status.get() == 401 => Err(TokenRefused),
+            _ => {
+                tracing::warn!(%error, "Discord's REST API does not answer; the token is not checked");
+                Ok(())
+            }
+        },
+    }
+}

@@ -1,0 +1,171 @@
+//! The task that speaks with the coordinator's identify queue. Wishes outlive its streams: whoever waits is asked for again
+//! on the next one.
+
+use std::time::Duration;
+
+use altergolden_proto::v1::{
+    self, coordinator_client::CoordinatorClient, identify_down::Message as Down, identify_up::Message as Up,
+};
+use fleet_model::{Incarnation, ShardStatus, Term, WorkerId};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Streaming, transport::Channel};
+
+use super::{
+    Wish,
+    wishes::{Ask, Permitted, Wishes},
+};
+use crate::clock::BootTime;
+
+/// How often wishes that nobody waits for any more are looked for, and how long before a broken stream is made again.
+const ROUND: Duration = Duration::from_millis(500);
+/// Messages on their way up.
+const UP: usize = 1024;
+
+/// Whom to ask: known once the worker has registered.
+#[derive(Clone, Debug)]
+pub(crate) struct Registered {
+    pub(crate) channel: Channel,
+    pub(crate) worker: WorkerId,
+    pub(crate) incarnation: Incarnation,
+}
+
+/// Asks for whoever wishes, until `stop`.
+pub(crate) async fn run(
+    mut wishes: mpsc::Receiver<Wish>,
+    mut registered: watch::Receiver<Option<Registered>>,
+    stop: CancellationToken,
+) {
+    let mut waiting = Wishes::default();
+    loop {
+        let now = registered.borrow_and_update().clone();
+        let stream = match now {
+            Some(registered) => open(&registered).await,
+            None => None,
+        };
+        let Some((up, down)) = stream else {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                Some(wish) = wishes.recv() => waiting.add(wish),
+                _ = registered.changed() => {}
+                () = tokio::time::sleep(ROUND) => {}
+            }
+            continue;
+        };
+        waiting.ask_again();
+        let mut stream = Stream { up, down, waiting: &mut waiting, refused: Vec::new() };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = stream.serve(&mut wishes) => {}
+            // Another incarnation, or another connection.
+            _ = registered.changed() => {}
+        }
+    }
+}
+
+async fn open(
+    registered: &Registered,
+) -> Option<(mpsc::Sender<v1::IdentifyUp>, Streaming<v1::IdentifyDown>)> {
+    let (up, messages) = mpsc::channel(UP);
+    let hello = v1::IdentifyHello {
+        worker_id: registered.worker.to_string(),
+        incarnation: registered.incarnation.to_string(),
+    };
+    up.try_send(v1::IdentifyUp { message: Some(Up::Hello(hello)) }).ok()?;
+    let mut client = CoordinatorClient::new(registered.channel.clone());
+    let opening = client.acquire_identify(ReceiverStream::new(messages));
+    match tokio::time::timeout(Duration::from_secs(5), opening).await {
+        Ok(Ok(response)) => Some((up, response.into_inner())),
+        Ok(Err(status)) => {
+            tracing::debug!(%status, "the identify queue can't be reached");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+struct Stream<'a> {
+    up: mpsc::Sender<v1::IdentifyUp>,
+    down: Streaming<v1::IdentifyDown>,
+    waiting: &'a mut Wishes,
+    /// Asked again with the next round.
+    refused: Vec<u64>,
+}
+
+impl Stream<'_> {
+    /// Serves until the stream ends.
+    async fn serve(&mut self, wishes: &mut mpsc::Receiver<Wish>) {
+        let mut round = tokio::time::interval(ROUND);
+        loop {
+            let asks = self.waiting.unasked(BootTime::now());
+            for Ask { ticket, shard, epoch } in asks {
+                let ask = v1::IdentifyAsk { ticket, shard_id: shard.0, epoch: epoch.0 };
+                if !self.send(Up::Ask(ask)).await {
+                    return;
+                }
+            }
+            tokio::select! {
+                wish = wishes.recv() => match wish {
+                    Some(wish) => self.waiting.add(wish),
+                    None => return,
+                },
+                message = self.down.message() => match message {
+                    Ok(Some(v1::IdentifyDown { message: Some(message) })) => {
+                        if !self.take(message).await {
+                            return;
+                        }
+                    }
+                    Ok(Some(_)) => {}
+                    Ok(None) | Err(_) => return,
+                },
+                _ = round.tick() => {
+                    for ticket in std::mem::take(&mut self.refused) {
+                        self.waiting.ask_one_again(ticket);
+                    }
+                    for ticket in self.waiting.abandoned() {
+                        if !self.send(Up::Cancel(v1::IdentifyCancel { ticket })).await {
+                            return;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// False when the stream has ended.
+    async fn send(&self, message: Up) -> bool {
+        self.up.send(v1::IdentifyUp { message: Some(message) }).await.is_ok()
+    }
+
+    async fn take(&mut self, message: Down) -> bool {
+        match message {
+            Down::Permit(permit) => {
+                let valid = Duration::from_millis(permit.valid_ms_after_ask);
+                let (ticket, term) = (permit.ticket, Term(permit.term));
+                match self.waiting.permitted(ticket, valid, term, BootTime::now()) {
+                    Permitted::Used => self.send(Up::Used(v1::IdentifyUsed { ticket })).await,
+                    Permitted::Unused(why) => {
+                        tracing::warn!(ticket, why, "a permit is given back");
+                        self.send(Up::Cancel(v1::IdentifyCancel { ticket })).await
+                    }
+                    Permitted::Unknown => self.send(Up::Cancel(v1::IdentifyCancel { ticket })).await,
+                }
+            }
+            Down::Waiting(waiting) => {
+                if let Some(wish) = self.waiting.wish(waiting.ticket) {
+                    wish.shard.set_status(ShardStatus::Queued, waiting.reason);
+                }
+                true
+            }
+            Down::Refused(refused) => {
+                if let Some(wish) = self.waiting.wish(refused.ticket) {
+                    tracing::info!(shard.id = %wish.shard.number(), reason = %refused.reason, "no permit; asking again");
+                }
+                // By the next round an assignment has taken the shard away, or made it ours again.
+                self.refused.push(refused.ticket);
+                true
+            }
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! The worker's tie to the fleet: registers, reports, obeys; keeps the lease or lets everything go.
+//!
+//! A worker's *life* is one incarnation: from a registration until its lease is refused or the process stops. A broken
+//! stream does not end a life: the shards run on while the lease lasts, the store renews it, and the worker registers again
+//! with what it runs. A lapsed lease does not end it either: the shards close their sockets by themselves, keep their
+//! sessions, and go on when the lease is back. Only a refusal does: then every shard is closed and a new life begins.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use altergolden_proto::v1;
+use arc_swap::ArcSwap;
+use fleet_model::{Assignment, Epoch, Incarnation, Routes, ShardNumber, Term, WorkerId};
+use fleet_store::{FleetStore, LeaseRenewal};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+use crate::{
+    clock::BootTime,
+    config::Config,
+    identify::client::Registered,
+    lease::{Lease, LeaseWindow},
+    metrics::LinkMetrics,
+    shard::GatewaySettings,
+    shards::ShardSet,
+    status::LinkStatus,
+};
+
+mod registration;
+mod renewals;
+mod session;
+
+use registration::RegisterFailure;
+use renewals::{Renewal, Renewals};
+use session::SessionEnd;
+
+/// The first wait before a coordinator is tried again that could not be reached; it doubles up to [`LONGEST_WAIT`].
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// A name that stays taken this long is somebody else's.
+const NAME_PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the link is given.
+pub(crate) struct LinkParts {
+    pub(crate) config: Config,
+    pub(crate) store: Arc<dyn FleetStore>,
+    pub(crate) shards: ShardSet,
+    /// Told whenever a shard's status changes.
+    pub(crate) changed: Arc<Notify>,
+    pub(crate) advertise_url: String,
+    pub(crate) incarnation: Arc<ArcSwap<Incarnation>>,
+    pub(crate) routes: watch::Sender<Arc<Routes>>,
+    pub(crate) registered: watch::Sender<Option<Registered>>,
+    pub(crate) status: watch::Sender<LinkStatus>,
+    pub(crate) metrics: LinkMetrics,
+}
+
+/// The link can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// Another worker has the name.
+    #[error("--worker-name (WORKER_NAME): {0}")]
+    NameTaken(String),
+}
+
+/// See the module's documentation.
+pub(crate) struct Link {
+    parts: LinkParts,
+    gateway: Arc<GatewaySettings>,
+    worker: WorkerId,
+    /// The highest term that was obeyed.
+    term: Term,
+    assignment: Assignment,
+    report_sequence: u64,
+    /// Shards that were given up and are to be named in the next report.
+    released: VecDeque<(ShardNumber, Epoch)>,
+    /// Directives that this version does not know, to be named in the next report.
+    refused: Vec<v1::DirectiveRefused>,
+    draining: bool,
+}
+
+/// One incarnation.
+struct Life {
+    incarnation: Incarnation,
+    window: LeaseWindow,
+    lease: Lease,
+    /// What the coordinator said; a guess before the first registration.
+    ttl: Duration,
+    interval: Duration,
+    renewals: Renewals,
+}
+
+impl Life {
+    fn new(incarnation: Incarnation, store: Arc<dyn FleetStore>) -> Self {
+        let window = LeaseWindow::default();
+        Self {
+            renewals: Renewals::start(store, window.clone()),
+            incarnation,
+            lease: Lease::new(window.clone()),
+            window,
+            ttl: Duration::from_secs(5),
+            interval: Duration::from_secs(1),
+        }
+    }
+}
+
+/// How a life ended.
+enum LifeEnd {
+    /// The lease was refused.
+    Refused,
+    /// The process stops, and everything is given away or closed.
+    Stopped,
+}
+
+impl Link {
+    pub(crate) fn new(parts: LinkParts) -> Self {
+        let gateway = GatewaySettings {
+            token: parts.config.token.clone(),
+            intents: parts.config.cache.intents,
+            url: String::new(),
+        };
+        let worker = parts.config.worker.clone();
+        Self {
+            parts,
+            gateway: Arc::new(gateway),
+            worker,
+            term: Term(0),
+            assignment: Assignment::default(),
+            report_sequence: 0,
+            released: VecDeque::new(),
+            refused: Vec::new(),
+            draining: false,
+        }
+    }
+
+    /// Lives one life after another until the process is told to stop. Every gateway socket is closed on return.
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), LinkError> {
+        let mut incarnation: Incarnation = (**self.parts.incarnation.load()).clone();
+        loop {
+            let end = self.live(Life::new(incarnation, self.parts.store.clone()), &stop).await;
+            // Whatever ended it: nothing runs on without a lease.
+            self.parts.shards.stop_all().await;
+            self.parts.registered.send_replace(None);
+            match end? {
+                LifeEnd::Stopped => return Ok(()),
+                LifeEnd::Refused => {
+                    self.parts.metrics.count_refused();
+                    tracing::warn!("the lease was refused: every shard is closed, registering anew");
+                    self.assignment = Assignment::default();
+                    self.released.clear();
+                    incarnation = settings::incarnation_nonce().parse().expect("hex digits are a name");
+                    self.parts.incarnation.store(Arc::new(incarnation.clone()));
+                }
+            }
+        }
+    }
+
+    async fn live(&mut self, mut life: Life, stop: &CancellationToken) -> Result<LifeEnd, LinkError> {
+        let mut wait = FIRST_WAIT;
+        let mut name_taken_since = None;
+        let mut said = String::new();
+        loop {
+            let failure = match self.register(&mut life).await {
+                Ok(channel) => {
+                    (wait, name_taken_since) = (FIRST_WAIT, None);
+                    said.clear();
+                    match self.serve_session(&mut life, channel, stop).await {
+                        SessionEnd::Stopped => return Ok(LifeEnd::Stopped),
+                        SessionEnd::Refused => return Ok(LifeEnd::Refused),
+                        SessionEnd::Broken(why) => why,
+                    }
+                }
+                Err(RegisterFailure::Revoked) => return Ok(LifeEnd::Refused),
+                Err(RegisterFailure::NameTaken(why)) => {
+                    let since = *name_taken_since.get_or_insert_with(BootTime::now);
+                    if BootTime::now().since(since) >= NAME_PATIENCE {
+                        return Err(LinkError::NameTaken(why));
+                    }
+                    why
+                }
+                Err(RegisterFailure::Unreachable(why)) => why,
+            };
+            self.parts.status.send_modify(|status| status.coordinator = Err(failure.clone()));
+            if failure != said {
+                tracing::warn!(coordinator = %self.parts.config.coordinator.as_str(), "{failure}");
+                said = failure;
+            }
+            if let Some(end) = self.wait_without_coordinator(&mut life, wait, stop).await {
+                return Ok(end);
+            }
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    /// Waits before the next try, renewing the lease through the store meanwhile.
+    async fn wait_without_coordinator(
+        &mut self,
+        life: &mut Life,
+        wait: Duration,
+        stop: &CancellationToken,
+    ) -> Option<LifeEnd> {
+        // Shards waiting all at once for a coordinator that comes back would all ask at once.
+        let wait = wait.mul_f64(0.5 + rand::random::<f64>() / 2.0);
+        let waiting = tokio::time::sleep(wait);
+        tokio::pin!(waiting);
+        loop {
+            tokio::select! {
+                // Nobody can take the shards, so there is nothing to wait for.
+                () = stop.cancelled() => return Some(LifeEnd::Stopped),
+                () = &mut waiting => return None,
+                renewal = life.renewals.next() => {
+                    if !self.take_store_renewal(life, renewal) {
+                        return Some(LifeEnd::Refused);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes the store's answer in. False when it refused.
+    fn take_store_renewal(&mut self, life: &mut Life, renewal: Renewal) -> bool {
+        let Renewal { sent_at, ttl, answer } = renewal;
+        let store = match answer {
+            Ok(LeaseRenewal::Held(term)) => {
+                life.lease.renewed(sent_at, ttl);
+                self.term = self.term.max(term);
+                Ok(())
+            }
+            Ok(LeaseRenewal::Lapsed) => Ok(()),
+            Ok(LeaseRenewal::Refused) => {
+                tracing::warn!("the store refuses the lease");
+                life.lease.refused();
+                return false;
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        self.parts.status.send_if_modified(|status| {
+            let news = status.store != store;
+            if let (true, Err(error)) = (news, &store) {
+                tracing::warn!(%error, "the lease can't be renewed through the store");
+            }
+            status.store = store;
+            news
+        });
+        true
+    }
+
+    /// Makes what runs what the coordinator says. Older words are dropped.
+    async fn obey(&mut self, life: &Life, assignment: Assignment) {
+        self.parts.shards.obey(&assignment, &life.window, &self.gateway).await;
+        self.assignment = assignment;
+        self.parts.status.send_modify(|status| status.assigned = self.assignment.shards.len());
+    }
+
+    /// What the next report says.
+    fn next_report(&mut self, life: &mut Life, leaving: bool) -> v1::WorkerReport {
+        let now = BootTime::now();
+        self.released.extend(self.parts.shards.give_up_stuck(life.ttl / 2, now));
+        self.report_sequence += 1;
+        life.lease.report_sent(self.report_sequence, now);
+        v1::WorkerReport {
+            worker_id: self.worker.to_string(),
+            incarnation: life.incarnation.to_string(),
+            sequence: self.report_sequence,
+            assignment_revision: self.assignment.revision,
+            term: self.term.0,
+            shards: self.parts.shards.reports().into_iter().map(Into::into).collect(),
+            rss_bytes: crate::metrics::resident_bytes().unwrap_or(0),
+            draining: self.draining,
+            released: self
+                .released
+                .drain(..)
+                .map(|(shard, epoch)| v1::ShardEpoch { shard_id: shard.0, epoch: epoch.0 })
+                .collect(),
+            leaving,
+            refused: std::mem::take(&mut self.refused),
+        }
+    }
+
+    /// Directives of a newer coordinator are refused by name.
+    fn refuse_directive(&mut self, kind: String) {
+        let reason = format!("unknown to version {}", env!("CARGO_PKG_VERSION"));
+        self.refused.push(v1::DirectiveRefused { kind, reason });
+    }
+
+    fn take_routes(&self, table: v1::RoutingTable) {
+        match Routes::try_from(table) {
+            Ok(routes) => {
+                self.parts.routes.send_if_modified(|known| {
+                    let newer = routes.is_newer_than(known);
+                    if newer {
+                        *known = Arc::new(routes);
+                    }
+                    newer
+                });
+            }
+            Err(error) => tracing::warn!(%error, "a routing table that makes no sense"),
+        }
+    }
+
+    fn announce(&self, life: &Life, channel: Channel) {
+        let registered =
+            Registered { channel, worker: self.worker.clone(), incarnation: life.incarnation.clone() };
+        self.parts.registered.send_replace(Some(registered));
+        self.parts.status.send_modify(|status| {
+            status.coordinator = Ok(());
+            status.lease = Some(life.window.clone());
+        });
+    }
+}

@@ -1,0 +1,121 @@
+//! Joining the fleet.
+
+use std::{sync::Arc, time::Duration};
+
+use altergolden_proto::{
+    PROTOCOL_MAX, PROTOCOL_MIN, convert,
+    v1::{self, coordinator_client::CoordinatorClient},
+};
+use fleet_model::{Assignment, Term};
+use fleet_store::WorkerRecord;
+use tonic::{
+    Code, Status,
+    transport::{Channel, Endpoint},
+};
+
+use super::{Life, Link, renewals::Renewing};
+use crate::{clock::BootTime, shard::GatewaySettings};
+
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(2);
+/// How long a registration may take: the coordinator dials back.
+const REGISTER: Duration = Duration::from_secs(5);
+
+/// A registration that failed.
+pub(super) enum RegisterFailure {
+    /// The coordinator can't be reached, or does not take us now.
+    Unreachable(String),
+    /// Another worker has our name.
+    NameTaken(String),
+    /// This incarnation's lease was revoked.
+    Revoked,
+}
+
+impl Link {
+    /// Registers, and makes what runs what the answer says.
+    pub(super) async fn register(&mut self, life: &mut Life) -> Result<Channel, RegisterFailure> {
+        let unreachable = |why: String| RegisterFailure::Unreachable(why);
+        let endpoint = Endpoint::from_shared(self.parts.config.coordinator.as_str().to_owned())
+            .map_err(|error| unreachable(error.to_string()))?
+            .connect_timeout(CONNECT)
+            .http2_keep_alive_interval(Duration::from_secs(2))
+            .keep_alive_timeout(Duration::from_secs(3))
+            .keep_alive_while_idle(true)
+            .tcp_nodelay(true);
+        let channel = endpoint
+            .connect()
+            .await
+            .map_err(|_| unreachable("the coordinator can't be reached".to_owned()))?;
+        let (running, running_total) = self.parts.shards.running();
+        let mut request = tonic::Request::new(v1::RegisterRequest {
+            worker_id: self.worker.to_string(),
+            incarnation: life.incarnation.to_string(),
+            advertise_url: self.parts.advertise_url.clone(),
+            capacity: self.parts.config.capacity.unwrap_or(0),
+            protocol_min: PROTOCOL_MIN,
+            protocol_max: PROTOCOL_MAX,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            running: convert::running_ranges(&running),
+            running_total,
+            draining: self.draining,
+        });
+        request.set_timeout(REGISTER);
+        let sent_at = BootTime::now();
+        let asking = CoordinatorClient::new(channel.clone());
+        let answer = { asking }.register(request).await.map_err(|status| failure(&status))?.into_inner();
+
+        let term = Term(answer.term);
+        if term < self.term {
+            return Err(unreachable(format!(
+                "the coordinator is of an older term: {term}, not {}",
+                self.term
+            )));
+        }
+        let assignment = answer.assignment.map(Assignment::try_from).transpose();
+        let assignment = assignment.map_err(|error| unreachable(error.to_string()))?.unwrap_or_default();
+        self.term = term;
+        life.ttl = Duration::from_millis(answer.lease_ttl_ms);
+        life.interval = Duration::from_millis(answer.heartbeat_interval_ms.max(10));
+        life.lease.renewed(sent_at, life.ttl);
+        life.renewals.renew(Renewing {
+            record: WorkerRecord {
+                worker: self.worker.clone(),
+                incarnation: life.incarnation.clone(),
+                url: self.parts.advertise_url.clone(),
+            },
+            ttl: life.ttl,
+            interval: life.interval,
+        });
+        self.set_gateway_url(&answer.gateway_url);
+        self.announce(life, channel.clone());
+        tracing::info!(
+            %term, worker.id = %self.worker, shards = assignment.shards.len(), total = assignment.shard_total,
+            "registered"
+        );
+        self.obey(life, assignment).await;
+        Ok(channel)
+    }
+
+    fn set_gateway_url(&mut self, told: &str) {
+        let own = self.parts.config.gateway.as_ref().map(settings::GatewayUrl::as_str);
+        let url = own.unwrap_or(told).trim_end_matches('/');
+        if self.gateway.url != url {
+            self.gateway = Arc::new(GatewaySettings {
+                token: self.gateway.token.clone(),
+                intents: self.gateway.intents,
+                url: url.to_owned(),
+            });
+        }
+    }
+}
+
+fn failure(status: &Status) -> RegisterFailure {
+    match status.code() {
+        Code::AlreadyExists => RegisterFailure::NameTaken(status.message().to_owned()),
+        Code::Aborted => RegisterFailure::Revoked,
+        Code::FailedPrecondition | Code::InvalidArgument => {
+            RegisterFailure::Unreachable(format!("not registered: {}", status.message()))
+        }
+        code => RegisterFailure::Unreachable(format!("not registered: {code:?} {}", status.message())),
+    }
+}

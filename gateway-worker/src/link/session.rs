@@ -1,0 +1,188 @@
+//! While the heartbeat stream is open: reports go up, directives come down, the store is asked as well.
+
+use std::time::Duration;
+
+use altergolden_proto::v1::{self, coordinator_client::CoordinatorClient, directive::Directive as Kind};
+use fleet_model::{Assignment, Term};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Streaming, transport::Channel};
+
+use super::{Life, Link};
+
+/// Reports on their way up. When they pile up, the stream is as good as broken.
+const REPORTS: usize = 16;
+/// The least time between two reports that a change of status asks for.
+const BETWEEN_REPORTS: Duration = Duration::from_millis(50);
+/// How long the coordinator may take to hear that we leave.
+const LEAVE: Duration = Duration::from_secs(1);
+
+/// Why a stream is not used any more.
+pub(super) enum SessionEnd {
+    /// The process stops, and is done.
+    Stopped,
+    /// The lease was refused.
+    Refused,
+    /// The stream broke.
+    Broken(String),
+}
+
+/// When the next report goes up.
+enum ReportDue {
+    /// With the heartbeat.
+    InTime,
+    /// At once: the coordinator waits for it.
+    Now,
+}
+
+struct Session {
+    reports: mpsc::Sender<v1::WorkerReport>,
+    directives: Streaming<v1::Directive>,
+}
+
+impl Link {
+    /// Serves one heartbeat stream to its end.
+    pub(super) async fn serve_session(
+        &mut self,
+        life: &mut Life,
+        channel: Channel,
+        stop: &CancellationToken,
+    ) -> SessionEnd {
+        let mut session = match self.open_session(life, channel).await {
+            Ok(session) => session,
+            Err(why) => return SessionEnd::Broken(why),
+        };
+        let mut heartbeat = tokio::time::interval(life.interval);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut drain_until = None;
+        let changed = self.parts.changed.clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled(), if drain_until.is_none() => {
+                    drain_until = Some(Instant::now() + self.parts.config.drain_timeout);
+                    self.draining = true;
+                    heartbeat.reset_immediately();
+                }
+                () = until(drain_until) => {
+                    tracing::warn!("not all shards could be given away in time (DRAIN_TIMEOUT): closing them");
+                    return self.leave(life, session).await;
+                }
+                directive = session.directives.message() => {
+                    match self.take_directive(life, directive).await {
+                        Ok(ReportDue::InTime) => {}
+                        Ok(ReportDue::Now) => heartbeat.reset_immediately(),
+                        Err(end) => return end,
+                    }
+                }
+                renewal = life.renewals.next() => {
+                    if !self.take_store_renewal(life, renewal) {
+                        return SessionEnd::Refused;
+                    }
+                }
+                _ = heartbeat.tick() => {
+                    if self.draining && self.nothing_to_wait_for() {
+                        return self.leave(life, session).await;
+                    }
+                    let report = self.next_report(life, false);
+                    if session.reports.try_send(report).is_err() {
+                        return SessionEnd::Broken("the coordinator does not take reports".to_owned());
+                    }
+                }
+                () = changed.notified() => heartbeat.reset_after(BETWEEN_REPORTS),
+            }
+        }
+    }
+
+    async fn open_session(&mut self, life: &mut Life, channel: Channel) -> Result<Session, String> {
+        let (reports, messages) = mpsc::channel(REPORTS);
+        let first = self.next_report(life, false);
+        reports.try_send(first).map_err(|_| "no room for a first report".to_owned())?;
+        let mut client = CoordinatorClient::new(channel);
+        let opening = client.heartbeat(ReceiverStream::new(messages));
+        match tokio::time::timeout(life.ttl, opening).await {
+            Ok(Ok(response)) => Ok(Session { reports, directives: response.into_inner() }),
+            Ok(Err(status)) => Err(format!("no heartbeat stream: {}", status.message())),
+            Err(_) => Err("no heartbeat stream: the coordinator does not answer".to_owned()),
+        }
+    }
+
+    /// Takes a directive.
+    async fn take_directive(
+        &mut self,
+        life: &mut Life,
+        directive: Result<Option<v1::Directive>, tonic::Status>,
+    ) -> Result<ReportDue, SessionEnd> {
+        let directive = match directive {
+            Ok(Some(directive)) => directive,
+            Ok(None) => return Err(SessionEnd::Broken("the coordinator closed the stream".to_owned())),
+            Err(status) => return Err(SessionEnd::Broken(format!("the stream broke: {}", status.message()))),
+        };
+        if Term(directive.term) < self.term {
+            return Err(SessionEnd::Broken(format!(
+                "the coordinator is of an older term: {}, not {}",
+                directive.term, self.term
+            )));
+        }
+        self.term = Term(directive.term);
+        match directive.directive {
+            Some(Kind::LeaseRenewed(renewed)) => {
+                let ttl = Duration::from_millis(renewed.ttl_ms);
+                life.lease.report_acknowledged(renewed.report_sequence, ttl);
+            }
+            Some(Kind::Assignment(assignment)) => match Assignment::try_from(assignment) {
+                Ok(assignment) if assignment.revision >= self.assignment.revision => {
+                    self.obey(life, assignment).await;
+                    return Ok(ReportDue::Now);
+                }
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "an assignment that makes no sense"),
+            },
+            Some(Kind::RoutingTable(table)) => self.take_routes(table),
+            Some(Kind::LeaseRefused(refused)) => {
+                tracing::warn!(reason = %refused.reason, "the coordinator refuses the lease");
+                life.lease.refused();
+                return Err(SessionEnd::Refused);
+            }
+            None => {
+                tracing::warn!(kind = %directive.kind, "a directive that this version does not know");
+                self.refuse_directive(directive.kind);
+                return Ok(ReportDue::Now);
+            }
+        }
+        Ok(ReportDue::InTime)
+    }
+
+    /// A worker that drains is done when nothing runs; or when nobody is there to take what does.
+    fn nothing_to_wait_for(&self) -> bool {
+        let routes = self.parts.routes.borrow();
+        let alone = routes.workers.keys().all(|worker| *worker == self.worker);
+        self.parts.shards.is_empty() || alone || self.parts.config.drain_timeout.is_zero()
+    }
+
+    /// Closes what still runs, tells the coordinator, and is done.
+    async fn leave(&mut self, life: &mut Life, mut session: Session) -> SessionEnd {
+        self.parts.shards.stop_all().await;
+        let report = self.next_report(life, true);
+        if session.reports.try_send(report).is_ok() {
+            // The coordinator closes the stream when it has written us off.
+            let heard = async { while let Ok(Some(_)) = session.directives.message().await {} };
+            if tokio::time::timeout(LEAVE, heard).await.is_err() {
+                tracing::debug!("the coordinator has not said goodbye");
+            }
+        }
+        life.lease.refused();
+        SessionEnd::Stopped
+    }
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}

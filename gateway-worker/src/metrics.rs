@@ -1,0 +1,162 @@
+//! What the worker counts.
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric as _},
+    metrics::{MetricType, counter::Counter, gauge::ConstGauge},
+    registry::Registry,
+};
+
+use crate::{clock::BootTime, shards::RunningShards, status::LinkStatus};
+
+/// Counted by the shards' tasks; clones count into the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ShardMetrics {
+    events: Counter,
+    garbled: Counter,
+    reconnects: Counter,
+    identified: Counter,
+    resumed: Counter,
+    invalid_sessions: Counter,
+    fenced: Counter,
+}
+
+impl ShardMetrics {
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        for (name, help, counter) in [
+            ("gateway_events", "Dispatches received", &self.events),
+            ("gateway_garbled", "Messages that made no sense", &self.garbled),
+            ("gateway_reconnects", "Gateway connections lost", &self.reconnects),
+            ("gateway_identified", "Sessions begun by IDENTIFY", &self.identified),
+            ("gateway_resumed", "Sessions resumed", &self.resumed),
+            (
+                "gateway_invalid_sessions",
+                "Times that Discord did not take a session (op 9)",
+                &self.invalid_sessions,
+            ),
+            ("gateway_fenced", "Shards closed because the lease was not known to hold", &self.fenced),
+        ] {
+            registry.register(name, help, counter.clone());
+        }
+    }
+
+    pub(crate) fn count_event(&self) {
+        self.events.inc();
+    }
+
+    pub(crate) fn count_garbled(&self) {
+        self.garbled.inc();
+    }
+
+    pub(crate) fn count_reconnect(&self) {
+        self.reconnects.inc();
+    }
+
+    pub(crate) fn count_identified(&self) {
+        self.identified.inc();
+    }
+
+    pub(crate) fn count_resumed(&self) {
+        self.resumed.inc();
+    }
+
+    pub(crate) fn count_invalid_session(&self) {
+        self.invalid_sessions.inc();
+    }
+
+    pub(crate) fn count_fenced(&self) {
+        self.fenced.inc();
+    }
+}
+
+/// Counted by the link.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LinkMetrics {
+    refused: Counter,
+}
+
+impl LinkMetrics {
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        registry.register("lease_refused", "Times that the lease was refused", self.refused.clone());
+    }
+
+    pub(crate) fn count_refused(&self) {
+        self.refused.inc();
+    }
+}
+
+/// Reads shards and lease at each scrape: a figure goes with the shard that it is about.
+#[derive(Debug)]
+pub(crate) struct WorkerCollector {
+    pub(crate) shards: RunningShards,
+    pub(crate) link: tokio::sync::watch::Receiver<LinkStatus>,
+}
+
+impl Collector for WorkerCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let reports: Vec<_> = self.shards.all().iter().map(|shard| shard.report()).collect();
+        type Figure = fn(&fleet_model::ShardReport) -> Option<f64>;
+        let figures: [(&str, &str, Figure); 6] = [
+            ("discord_guilds_total", "Guilds", |report| Some(report.guilds.into())),
+            ("discord_users_total", "Members of the guilds, added up", |report| {
+                report.users.map(|users| users as f64)
+            }),
+            ("discord_channels_total", "Channels without threads", |report| report.channels.map(f64::from)),
+            ("discord_voice_connections_total", "Users connected to voice", |report| {
+                report.voice_connections.map(f64::from)
+            }),
+            ("discord_gateway_latency_ms", "Round trip to Discord in milliseconds", |report| {
+                report.latency_ms
+            }),
+            ("discord_uptime_seconds", "How long the session has been connected", |report| {
+                Some(report.uptime_seconds as f64)
+            }),
+        ];
+        for (name, help, figure) in figures {
+            let mut descriptor = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for report in &reports {
+                if let Some(value) = figure(report) {
+                    let labels = [("shard_id", report.shard.0)];
+                    ConstGauge::new(value).encode(descriptor.encode_family(&labels)?)?;
+                }
+            }
+        }
+        let mut descriptor = encoder.encode_descriptor(
+            "shard_status",
+            "1 for each shard's status",
+            None,
+            MetricType::Gauge,
+        )?;
+        for report in &reports {
+            let labels = [("shard_id", report.shard.to_string()), ("status", report.status.to_string())];
+            ConstGauge::new(1i64).encode(descriptor.encode_family(&labels)?)?;
+        }
+        let lease = self.link.borrow().lease.clone();
+        let left = lease.map_or(0.0, |lease| lease.left(BootTime::now()).as_secs_f64());
+        let gauge = ConstGauge::new(left);
+        let descriptor = encoder.encode_descriptor(
+            "lease_left_seconds",
+            "How long the lease is known to hold",
+            None,
+            MetricType::Gauge,
+        )?;
+        gauge.encode(descriptor)?;
+        if let Some(bytes) = resident_bytes() {
+            let descriptor = encoder.encode_descriptor(
+                "process_resident_bytes",
+                "Resident memory",
+                None,
+                MetricType::Gauge,
+            )?;
+            ConstGauge::new(bytes as f64).encode(descriptor)?;
+        }
+        Ok(())
+    }
+}
+
+/// Resident memory of this process; `None` where the system does not tell this way.
+pub(crate) fn resident_bytes() -> Option<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}

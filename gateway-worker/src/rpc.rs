@@ -1,0 +1,70 @@
+//! What the coordinator and the other workers ask this one.
+
+use std::sync::Arc;
+
+use altergolden_proto::v1::{self, gateway_worker_server::GatewayWorker};
+use arc_swap::ArcSwap;
+use fleet_model::{Incarnation, WorkerId};
+use shard_bridge::LocalShards as _;
+use tonic::{Request, Response, Status};
+
+use crate::shards::RunningShards;
+
+/// The most ids that one call may ask about.
+const MOST_IDS: usize = 1_000;
+
+/// Serves the fleet.
+#[derive(Clone)]
+pub(crate) struct WorkerService {
+    pub(crate) worker: WorkerId,
+    pub(crate) incarnation: Arc<ArcSwap<Incarnation>>,
+    pub(crate) shards: RunningShards,
+}
+
+fn check(ids: &[u64]) -> Result<(), Status> {
+    if ids.len() > MOST_IDS {
+        return Err(Status::invalid_argument(format!("{} ids are over the limit of {MOST_IDS}", ids.len())));
+    }
+    Ok(())
+}
+
+#[tonic::async_trait]
+impl GatewayWorker for WorkerService {
+    async fn identity(
+        &self,
+        _: Request<v1::IdentityRequest>,
+    ) -> Result<Response<v1::IdentityResponse>, Status> {
+        Ok(Response::new(v1::IdentityResponse {
+            worker_id: self.worker.to_string(),
+            incarnation: self.incarnation.load().to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }))
+    }
+
+    async fn get_shards(
+        &self,
+        _: Request<v1::GetShardsRequest>,
+    ) -> Result<Response<v1::GetShardsResponse>, Status> {
+        let shards = self.shards.shards().into_iter().map(Into::into).collect();
+        Ok(Response::new(v1::GetShardsResponse { shards }))
+    }
+
+    async fn look_up_guilds(
+        &self,
+        request: Request<v1::LookUpGuildsRequest>,
+    ) -> Result<Response<v1::LookUpGuildsResponse>, Status> {
+        let ids = request.into_inner().guild_ids;
+        check(&ids)?;
+        let guilds = self.shards.guilds(&ids).into_iter().map(Into::into).collect();
+        Ok(Response::new(v1::LookUpGuildsResponse { guilds }))
+    }
+
+    async fn look_up_users(
+        &self,
+        request: Request<v1::LookUpUsersRequest>,
+    ) -> Result<Response<v1::LookUpUsersResponse>, Status> {
+        let ids = request.into_inner().user_ids;
+        check(&ids)?;
+        Ok(Response::new(self.shards.users(&ids).into()))
+    }
+}

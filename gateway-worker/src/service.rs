@@ -1,0 +1,253 @@
+//! The worker as a whole: binds its ports, serves, runs its shards, gives them away, stops.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use altergolden_proto::{DESCRIPTORS, v1::gateway_worker_server::GatewayWorkerServer};
+use arc_swap::ArcSwap;
+use event_bus::EventBus;
+use fleet_model::{Incarnation, Routes, WorkerId};
+use fleet_store::FleetStore;
+use shard_bridge::{Bridge, BridgeMetrics, Hub};
+use telemetry::{
+    grpc::TraceLayer,
+    health::{BindError, HealthServer},
+    metrics::Metrics,
+};
+use tokio::{
+    net::{TcpListener, UdpSocket},
+    sync::{Notify, watch},
+};
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::transport::{Endpoint, Server};
+
+use crate::{
+    config::Config,
+    discord::{self, TokenRefused},
+    identify,
+    link::{Link, LinkError, LinkParts},
+    metrics::{LinkMetrics, ShardMetrics, WorkerCollector},
+    rpc::WorkerService,
+    shards::{RunningShards, ShardParts, ShardSet},
+    status::{LinkStatus, WorkerHealth},
+};
+
+/// Calls that one connection may have under way.
+const CALLS_PER_CONNECTION: usize = 256;
+/// How long a call may take before its answer begins.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long open streams may take to end when the process stops.
+const STREAMS_END: Duration = Duration::from_secs(2);
+
+/// What the worker is given from outside.
+pub struct Parts {
+    /// The fleet's memory: the second path of the lease.
+    pub store: Arc<dyn FleetStore>,
+    /// The way of broadcasts.
+    pub bus: Arc<dyn EventBus>,
+}
+
+/// The worker can't start, or can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The gRPC port can't be had.
+    #[error("can't listen on {address} (--worker-listen): {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The health port can't be had.
+    #[error(transparent)]
+    Health(#[from] BindError),
+    /// It listens everywhere and can't tell where that is for others.
+    #[error("--worker-advertise (WORKER_ADVERTISE): must be set, as {0}")]
+    Advertise(String),
+    /// Discord refused the token.
+    #[error(transparent)]
+    Token(#[from] TokenRefused),
+    /// The fleet does not take it.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+}
+
+/// A worker whose ports are bound.
+pub struct Worker {
+    config: Config,
+    parts: Parts,
+    listener: TcpListener,
+    address: SocketAddr,
+    advertise_url: String,
+    health: HealthServer,
+}
+
+impl Worker {
+    /// Binds the ports.
+    ///
+    /// # Errors
+    /// A port that is taken or not allowed, or no address to tell others.
+    pub async fn bind(config: Config, parts: Parts) -> Result<Self, WorkerError> {
+        let fail = |source| WorkerError::Listen { address: config.listen, source };
+        let listener = TcpListener::bind(config.listen).await.map_err(fail)?;
+        let address = listener.local_addr().map_err(fail)?;
+        let health = HealthServer::bind(config.health_listen, "--health-port").await?;
+        let advertise_url = match &config.advertise {
+            Some(advertised) => advertised.as_str().to_owned(),
+            None => default_advertise(address, config.coordinator.as_str()).await?,
+        };
+        Ok(Self { config, parts, listener, address, advertise_url, health })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &WorkerId {
+        &self.config.worker
+    }
+
+    /// Where the gRPC server listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where the health server listens.
+    pub fn health_address(&self) -> SocketAddr {
+        self.health.address()
+    }
+
+    /// Runs until `stop`; then gives its shards away, closes what is left, and returns.
+    ///
+    /// # Errors
+    /// Discord refused the token, or another worker has its name.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), WorkerError> {
+        let Self { config, parts, listener, address, advertise_url, health } = self;
+        discord::check_token(&config.token, config.api.as_ref()).await?;
+
+        let worker = config.worker.clone();
+        let incarnation: Incarnation = settings::incarnation_nonce().parse().expect("hex digits are a name");
+        let incarnation = Arc::new(ArcSwap::from_pointee(incarnation));
+        let shards = RunningShards::new(worker.clone());
+        let changed = Arc::new(Notify::new());
+        let (routes, routes_reader) = watch::channel(Arc::new(Routes::default()));
+        let (registered, registered_reader) = watch::channel(None);
+        let (status, status_reader) = watch::channel(LinkStatus::default());
+        let (shard_metrics, link_metrics) = (ShardMetrics::default(), LinkMetrics::default());
+        let bridge_metrics = BridgeMetrics::default();
+        let registry = Metrics::new(&config.metrics_prefix, |registry| {
+            shard_metrics.register(registry);
+            link_metrics.register(registry);
+            bridge_metrics.register(registry);
+            let collector = WorkerCollector { shards: shards.clone(), link: status_reader.clone() };
+            registry.register_collector(Box::new(collector));
+        });
+        let (identify, wishes) = identify::channel();
+        let hub = Hub::new(parts.bus.clone(), bridge_metrics.clone());
+
+        // The servers outlive the shards: who is asked about a shard that closes can say so.
+        let servers_stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let health_source = WorkerHealth {
+            worker: worker.clone(),
+            link: status_reader,
+            shards: shards.clone(),
+            bus: parts.bus.status(),
+        };
+        tasks.spawn(health.serve(Arc::new(health_source), registry, servers_stop.clone()));
+        tasks.spawn(hub.clone().run(Some(worker.clone()), servers_stop.clone()));
+        tasks.spawn(identify::client::run(wishes, registered_reader, servers_stop.clone()));
+        let bridge = Bridge::new(
+            routes_reader,
+            Some(Arc::new(shards.clone())),
+            None,
+            hub,
+            bridge_metrics,
+            worker.as_str(),
+        );
+        let service = WorkerService {
+            worker: worker.clone(),
+            incarnation: incarnation.clone(),
+            shards: shards.clone(),
+        };
+        tasks.spawn(serve(listener, service, bridge, config.deadlines, servers_stop.clone()));
+        tracing::info!(worker.id = %worker, %address, advertised = %advertise_url, "gateway worker listening");
+
+        let shard_parts =
+            ShardParts { cache: config.cache, identify, metrics: shard_metrics, changed: changed.clone() };
+        let link = Link::new(LinkParts {
+            config,
+            store: parts.store,
+            shards: ShardSet::new(shard_parts, shards),
+            changed,
+            advertise_url,
+            incarnation,
+            routes,
+            registered,
+            status,
+            metrics: link_metrics,
+        });
+        let ended = link.run(stop).await;
+        servers_stop.cancel();
+        tasks.close();
+        tasks.wait().await;
+        Ok(ended?)
+    }
+}
+
+/// Serves gRPC until `stop`; streams that do not end by themselves are cut after [`STREAMS_END`].
+async fn serve(
+    listener: TcpListener,
+    service: WorkerService,
+    bridge: Bridge,
+    deadlines: shard_bridge::Deadlines,
+    stop: CancellationToken,
+) {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_serving::<GatewayWorkerServer<WorkerService>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .expect("the descriptors were made with the code");
+    let server = Server::builder()
+        .layer(TraceLayer)
+        .concurrency_limit_per_connection(CALLS_PER_CONNECTION)
+        .timeout(CALL_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(Duration::from_secs(5)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(5)))
+        .add_service(GatewayWorkerServer::new(service))
+        .add_service(bridge.into_service(deadlines))
+        .add_service(health)
+        .add_service(reflection)
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
+    let served = tokio::select! {
+        served = server => served,
+        () = async { stop.cancelled().await; tokio::time::sleep(STREAMS_END).await } => Ok(()),
+    };
+    if let Err(error) = served {
+        tracing::error!(%error, "the gRPC server ended");
+    }
+}
+
+/// The address that this machine has towards the coordinator, with the bound port.
+async fn default_advertise(bound: SocketAddr, coordinator: &str) -> Result<String, WorkerError> {
+    if !bound.ip().is_unspecified() {
+        return Ok(format!("http://{bound}"));
+    }
+    let towards = async {
+        let endpoint = Endpoint::from_shared(coordinator.to_owned()).map_err(|error| error.to_string())?;
+        let uri = endpoint.uri();
+        let (host, port) = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(50051));
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        // Connecting a UDP socket sends nothing; it asks the routing table.
+        let any = if bound.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
+        let socket = UdpSocket::bind(any).await.map_err(|error| error.to_string())?;
+        socket.connect((host, port)).await.map_err(|error| format!("{coordinator}: {error}"))?;
+        socket.local_addr().map_err(|error| error.to_string())
+    };
+    match towards.await {
+        Ok(local) => Ok(format!("http://{}", SocketAddr::new(local.ip(), bound.port()))),
+        Err(why) => Err(WorkerError::Advertise(format!(
+            "this worker listens on {bound} and its address towards the coordinator can't be told ({why})"
+        ))),
+    }
+}

@@ -1,0 +1,60 @@
+//! A twilight connection made as we need it, and what its close codes mean.
+
+use twilight_gateway::{ConfigBuilder, Session, Shard as Connection, ShardId};
+use twilight_model::gateway::Intents;
+
+use super::Shard;
+use crate::identify::PermitQueue;
+
+/// What every connection of a worker needs.
+#[derive(Debug)]
+pub(crate) struct GatewaySettings {
+    pub(crate) token: settings::Secret,
+    pub(crate) intents: Intents,
+    /// Without a trailing slash.
+    pub(crate) url: String,
+}
+
+/// A session to go on with: where we stopped handling, not where twilight stopped reading.
+#[derive(Clone, Debug)]
+pub(super) struct Resumable {
+    pub(super) session_id: String,
+    pub(super) resume_url: String,
+    /// The last event that was handled.
+    pub(super) sequence: u64,
+}
+
+/// Opens a connection. `resume`: RESUME instead of IDENTIFY.
+pub(super) fn open(
+    shard: &Shard,
+    settings: &GatewaySettings,
+    queue: PermitQueue,
+    resume: Option<&Resumable>,
+) -> Connection<PermitQueue> {
+    let mut config = ConfigBuilder::new(settings.token.expose().to_owned(), settings.intents)
+        .large_threshold(250)
+        .proxy_url(settings.url.clone())
+        .queue(queue);
+    if let Some(Resumable { session_id, resume_url, sequence }) = resume {
+        config = config
+            .session(Session::new(*sequence, session_id.clone()))
+            .resume_url(resume_url.trim_end_matches('/').to_owned());
+    }
+    Connection::with_config(ShardId::new(shard.number.0, shard.total), config.build())
+}
+
+/// What a close code means, when it is one after which Discord takes no reconnect
+/// ([codes](https://discord.com/developers/docs/topics/opcodes-and-status-codes#gateway-gateway-close-event-codes)).
+pub(super) fn fatal_meaning(code: u16) -> Option<&'static str> {
+    match code {
+        4004 => Some("the token was refused: check DISCORD_TOKEN"),
+        4010 => Some("the shard number or total was refused: check SHARD_COUNT"),
+        4011 => Some("there are too many guilds for one shard: raise SHARD_COUNT"),
+        4012 => Some("the gateway version was refused"),
+        4013 => Some("an intent was refused as unknown: check INTENTS"),
+        4014 => Some(
+            "an intent was refused: enable it for the application in Discord's developer portal, or take it out of INTENTS",
+        ),
+        _ => None,
+    }
+}

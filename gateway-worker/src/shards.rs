@@ -1,0 +1,260 @@
+//! The shards that this worker runs: started, stopped, watched, looked things up in.
+//!
+//! [`ShardSet`] is owned by the link, which alone changes it; [`RunningShards`] is what everybody else reads.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use fleet_model::{
+    Assignment, Epoch, GuildRecord, OwnGuild, ShardNumber, ShardReport, ShardStatus, UserLookup, UserRecord,
+    WorkerId, shard_of_guild,
+};
+use shard_bridge::LocalShards;
+use tokio::{sync::Notify, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cache::{CacheSettings, ShardCache},
+    clock::BootTime,
+    identify::IdentifyClient,
+    lease::LeaseWindow,
+    metrics::ShardMetrics,
+    shard::{GatewaySettings, Shard, runner::Runner},
+};
+
+/// How long a shard's task may take to close its connection when it is stopped.
+const STOP: Duration = Duration::from_secs(1);
+
+/// The shards as others read them. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct RunningShards {
+    worker: WorkerId,
+    shards: Arc<RwLock<BTreeMap<ShardNumber, Arc<Shard>>>>,
+}
+
+impl RunningShards {
+    /// None yet.
+    pub(crate) fn new(worker: WorkerId) -> Self {
+        Self { worker, shards: Arc::default() }
+    }
+
+    /// Those that run now.
+    pub fn all(&self) -> Vec<Arc<Shard>> {
+        self.shards.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    fn get(&self, number: ShardNumber) -> Option<Arc<Shard>> {
+        self.shards.read().unwrap_or_else(PoisonError::into_inner).get(&number).cloned()
+    }
+
+    /// The shard of a guild, if it runs here.
+    fn of_guild(&self, guild_id: u64) -> Option<Arc<Shard>> {
+        let total = self.shards.read().unwrap_or_else(PoisonError::into_inner).values().next()?.total();
+        self.get(shard_of_guild(guild_id, total)?)
+    }
+}
+
+impl LocalShards for RunningShards {
+    fn worker(&self) -> WorkerId {
+        self.worker.clone()
+    }
+
+    fn shards(&self) -> Vec<ShardReport> {
+        self.all().iter().map(|shard| shard.report()).collect()
+    }
+
+    fn guilds(&self, guild_ids: &[u64]) -> Vec<GuildRecord> {
+        let record = |&guild_id: &u64| GuildRecord {
+            guild_id,
+            mine: self.of_guild(guild_id).map(|shard| own_guild(&shard, guild_id)),
+        };
+        guild_ids.iter().map(record).collect()
+    }
+
+    fn users(&self, user_ids: &[u64]) -> UserLookup {
+        let shards = self.all();
+        let record = |&user_id: &u64| {
+            let mut record = UserRecord { user_id, shards: Vec::new(), username: String::new() };
+            for shard in &shards {
+                if let Some(username) = shard.cache().username(user_id) {
+                    record.shards.push(shard.number());
+                    record.username = username;
+                }
+            }
+            record
+        };
+        let users: Vec<UserRecord> = user_ids.iter().map(record).collect();
+        UserLookup { users, incomplete: shards.iter().find_map(|shard| doubt(shard)) }
+    }
+}
+
+fn own_guild(shard: &Shard, guild_id: u64) -> OwnGuild {
+    let guild = shard.cache().guild(guild_id);
+    OwnGuild {
+        shard: shard.number(),
+        epoch: shard.epoch(),
+        found: guild.is_some(),
+        complete: shard.status() == ShardStatus::Ready && shard.cache().pending_guilds() == 0,
+        member_count: guild.as_ref().and_then(|guild| guild.known.members),
+        unavailable: guild.as_ref().is_some_and(|guild| guild.known.unavailable),
+        name: guild.and_then(|guild| guild.name),
+    }
+}
+
+/// Why a user may be on a shard whose cache does not have it.
+fn doubt(shard: &Shard) -> Option<String> {
+    match shard.status() {
+        ShardStatus::Ready => shard.cache().users_doubt(),
+        status => Some(format!("shard {} is {status}", shard.number())),
+    }
+}
+
+/// What each shard of this worker is started with.
+pub(crate) struct ShardParts {
+    pub(crate) cache: CacheSettings,
+    pub(crate) identify: IdentifyClient,
+    pub(crate) metrics: ShardMetrics,
+    /// Told whenever a shard's status changes.
+    pub(crate) changed: Arc<Notify>,
+}
+
+/// The shards and their tasks.
+pub(crate) struct ShardSet {
+    parts: ShardParts,
+    published: RunningShards,
+    tasks: BTreeMap<ShardNumber, ShardTask>,
+}
+
+struct ShardTask {
+    shard: Arc<Shard>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+    /// It was stuck when it was last looked at: twice is once too often.
+    suspect: bool,
+}
+
+impl ShardSet {
+    pub(crate) fn new(parts: ShardParts, published: RunningShards) -> Self {
+        Self { parts, published, tasks: BTreeMap::new() }
+    }
+
+    /// What runs, with epochs, and the total that it runs with.
+    pub(crate) fn running(&self) -> (BTreeMap<ShardNumber, Epoch>, u32) {
+        let total = self.tasks.values().next().map_or(0, |task| task.shard.total());
+        (self.tasks.iter().map(|(number, task)| (*number, task.shard.epoch())).collect(), total)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    /// Every shard's report.
+    pub(crate) fn reports(&self) -> Vec<ShardReport> {
+        self.tasks.values().map(|task| task.shard.report()).collect()
+    }
+
+    /// Makes what runs what shall run: closes what is not in the assignment, or is under another epoch or total, and
+    /// starts what is missing. Returns when what had to close is closed.
+    pub(crate) async fn obey(
+        &mut self,
+        assignment: &Assignment,
+        lease: &LeaseWindow,
+        gateway: &Arc<GatewaySettings>,
+    ) {
+        let total = assignment.shard_total;
+        let wrong: Vec<ShardNumber> = self
+            .tasks
+            .values()
+            .map(|task| &task.shard)
+            .filter(|shard| {
+                assignment.shards.get(&shard.number()) != Some(&shard.epoch()) || shard.total() != total
+            })
+            .map(|shard| shard.number())
+            .collect();
+        self.stop(&wrong).await;
+        for (&number, &epoch) in &assignment.shards {
+            if !self.tasks.contains_key(&number) {
+                self.start(number, epoch, total, lease, gateway);
+            }
+        }
+        self.publish();
+    }
+
+    fn start(
+        &mut self,
+        number: ShardNumber,
+        epoch: Epoch,
+        total: u32,
+        lease: &LeaseWindow,
+        gateway: &Arc<GatewaySettings>,
+    ) {
+        let cache = ShardCache::new(self.parts.cache);
+        let shard = Arc::new(Shard::new(number, epoch, total, cache, self.parts.changed.clone()));
+        let stop = CancellationToken::new();
+        let runner = Runner {
+            shard: shard.clone(),
+            settings: gateway.clone(),
+            lease: lease.clone(),
+            identify: self.parts.identify.clone(),
+            metrics: self.parts.metrics.clone(),
+            stop: stop.clone(),
+        };
+        let task = tokio::spawn(runner.run());
+        self.tasks.insert(number, ShardTask { shard, stop, task, suspect: false });
+    }
+
+    /// Closes all shards.
+    pub(crate) async fn stop_all(&mut self) {
+        let all: Vec<ShardNumber> = self.tasks.keys().copied().collect();
+        self.stop(&all).await;
+        self.publish();
+    }
+
+    /// Closes shards, all at once. Each socket is closed, or its task gone, when this returns.
+    async fn stop(&mut self, numbers: &[ShardNumber]) {
+        let stopping: Vec<ShardTask> =
+            numbers.iter().filter_map(|number| self.tasks.remove(number)).collect();
+        for task in &stopping {
+            task.stop.cancel();
+        }
+        let until = tokio::time::Instant::now() + STOP;
+        for mut task in stopping {
+            let ended = tokio::time::timeout_at(until, &mut task.task).await;
+            if ended.is_err() {
+                tracing::error!(shard.id = %task.shard.number(), "a shard did not stop in time: its task is aborted");
+                task.task.abort();
+                let _ = task.task.await;
+            }
+        }
+    }
+
+    /// Ends the tasks that have not gone round for longer than `limit`, or that have ended by themselves, and names them:
+    /// they are to be placed anew. A task is given a second look first, as the whole process may have slept.
+    pub(crate) fn give_up_stuck(&mut self, limit: Duration, now: BootTime) -> Vec<(ShardNumber, Epoch)> {
+        let mut given_up = Vec::new();
+        self.tasks.retain(|&number, task| {
+            let stuck = task.shard.stuck_for(now) > limit;
+            let dead = task.task.is_finished();
+            if dead || stuck && task.suspect {
+                tracing::error!(shard.id = %number, dead, "a shard's task hangs or has ended: giving the shard up");
+                task.task.abort();
+                given_up.push((number, task.shard.epoch()));
+                return false;
+            }
+            task.suspect = stuck;
+            true
+        });
+        if !given_up.is_empty() {
+            self.publish();
+        }
+        given_up
+    }
+
+    fn publish(&self) {
+        let shards = self.tasks.iter().map(|(number, task)| (*number, task.shard.clone())).collect();
+        *self.published.shards.write().unwrap_or_else(PoisonError::into_inner) = shards;
+    }
+}

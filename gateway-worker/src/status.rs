@@ -1,0 +1,123 @@
+//! How the worker stands with the rest of the fleet: published by the link, read by health and metrics.
+
+use event_bus::BusStatus;
+use fleet_model::{ShardStatus, WorkerId};
+use serde_json::{Value, json};
+use telemetry::health::{HealthSource, Verdict};
+use tokio::sync::watch;
+
+use crate::{clock::BootTime, lease::LeaseWindow, shards::RunningShards};
+
+/// What the link knows.
+#[derive(Clone, Debug)]
+pub struct LinkStatus {
+    /// The heartbeat stream is open, or why not.
+    pub coordinator: Result<(), String>,
+    /// The store renews the lease, or why not.
+    pub store: Result<(), String>,
+    /// The lease of this life; `None` before the first registration.
+    pub lease: Option<LeaseWindow>,
+    /// How many shards are assigned.
+    pub assigned: usize,
+}
+
+impl Default for LinkStatus {
+    fn default() -> Self {
+        Self { coordinator: Err("not registered yet".to_owned()), store: Ok(()), lease: None, assigned: 0 }
+    }
+}
+
+impl LinkStatus {
+    /// The lease is known to hold.
+    pub fn lease_holds(&self) -> bool {
+        self.lease.as_ref().is_some_and(|lease| lease.is_open(BootTime::now()))
+    }
+}
+
+/// The worker's health.
+pub(crate) struct WorkerHealth {
+    pub(crate) worker: WorkerId,
+    pub(crate) link: watch::Receiver<LinkStatus>,
+    pub(crate) shards: RunningShards,
+    pub(crate) bus: watch::Receiver<BusStatus>,
+}
+
+impl WorkerHealth {
+    fn ready_shards(&self) -> usize {
+        self.shards.all().iter().filter(|shard| shard.status() == ShardStatus::Ready).count()
+    }
+
+    /// What an operator should know.
+    fn problems(&self, link: &LinkStatus) -> Vec<String> {
+        let mut problems = Vec::new();
+        if let Err(why) = &link.coordinator {
+            problems.push(format!("coordinator: {why}"));
+        }
+        if let Err(why) = &link.store {
+            problems.push(format!("lease: {why}"));
+        }
+        if let BusStatus::Away(why) = &*self.bus.borrow() {
+            problems.push(format!("broadcasts: {why}"));
+        }
+        if !link.lease_holds() {
+            problems.push("the lease is not known to hold: no shard runs".to_owned());
+        }
+        for shard in self.shards.all() {
+            let report = shard.report();
+            if report.status == ShardStatus::Failed {
+                problems.push(format!("shard {} failed: {}", report.shard, report.detail));
+            }
+        }
+        problems
+    }
+}
+
+impl HealthSource for WorkerHealth {
+    fn health(&self) -> (Verdict, Value) {
+        let link = self.link.borrow().clone();
+        let problems = self.problems(&link);
+        let verdict = if !link.lease_holds() {
+            Verdict::Unhealthy
+        } else if !problems.is_empty() || self.ready_shards() < link.assigned {
+            Verdict::Degraded
+        } else {
+            Verdict::Healthy
+        };
+        let shards: Vec<Value> = self
+            .shards
+            .all()
+            .iter()
+            .map(|shard| {
+                let report = shard.report();
+                json!({
+                    "id": report.shard,
+                    "status": report.status.as_str(),
+                    "guilds": report.guilds,
+                    "latencyMs": report.latency_ms,
+                })
+            })
+            .collect();
+        let body = json!({
+            "status": verdict.as_str(),
+            "worker": self.worker,
+            "shards": shards,
+            "problems": problems,
+        });
+        (verdict, body)
+    }
+
+    /// Ready: registered, and every assigned shard is. With none assigned the worker stands by, and says so.
+    fn ready(&self) -> (bool, Value) {
+        let link = self.link.borrow().clone();
+        let ready_shards = self.ready_shards();
+        let ready = link.lease_holds() && ready_shards == link.assigned;
+        let role = if link.assigned == 0 { "standby" } else { "serving" };
+        let body = json!({
+            "ready": ready,
+            "role": role,
+            "shardsAssigned": link.assigned,
+            "shardsReady": ready_shards,
+        });
+        (ready, body)
+    }
+}

@@ -1,0 +1,22 @@
+//! Generates the contract's types into `OUT_DIR`, with a parser written in Rust: no `protoc` is needed.
+
+use std::{env, fs, path::PathBuf};
+
+use prost::Message as _;
+
+const PROTOS: [&str; 5] = [
+    "altergolden/v1/shard.proto",
+    "altergolden/v1/coordinator.proto",
+    "altergolden/v1/gateway_worker.proto",
+    "altergolden/v1/shard_bridge.proto",
+    "altergolden/v1/fleet.proto",
+];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo::rerun-if-changed=altergolden");
+    let descriptors = protox::compile(PROTOS, ["."])?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure().compile_fds(descriptors)?;
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! Between the wire and the domain.
+//!
+//! From the wire nothing is believed: a name that is none, a range that ends before it begins or is longer than any
+//! bot, an unknown status are [`Malformed`], never a panic.
+
+mod assignment;
+mod json;
+mod lookup;
+mod report;
+mod routes;
+
+pub use assignment::{running_ranges, running_shards};
+pub use json::{from_json, to_json};
+pub use report::status_from_wire;
+
+/// The most shards that a message may speak of: Discord's largest bots run a few thousand.
+pub const MAX_SHARDS: u32 = 65_536;
+
+/// A message that no peer of ours would send.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// A field that must be there is not.
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    /// A name with characters that no name has.
+    #[error(transparent)]
+    Name(#[from] fleet_model::InvalidName),
+    /// Shards beyond [`MAX_SHARDS`], or a range that ends before it begins.
+    #[error("shards {first} to {last} are no range below {MAX_SHARDS}")]
+    Range {
+        /// The range's first shard.
+        first: u32,
+        /// The range's last shard.
+        last: u32,
+    },
+    /// A number that stands for no status.
+    #[error("{0} is no shard status")]
+    Status(i32),
+}
+
+impl From<Malformed> for tonic::Status {
+    fn from(error: Malformed) -> Self {
+        tonic::Status::invalid_argument(error.to_string())
+    }
+}

@@ -1,0 +1,43 @@
+//! The routing table.
+
+use std::collections::BTreeMap;
+
+use fleet_model::{Route, Routes, Term};
+
+use super::{MAX_SHARDS, Malformed, assignment};
+use crate::v1;
+
+impl From<&Routes> for v1::RoutingTable {
+    fn from(routes: &Routes) -> Self {
+        Self {
+            revision: routes.revision,
+            shard_total: routes.shard_total,
+            term: routes.term.0,
+            routes: routes
+                .workers
+                .iter()
+                .map(|(worker, route)| v1::Route {
+                    worker_id: worker.to_string(),
+                    url: route.url.clone(),
+                    shards: assignment::pack(&route.shards),
+                })
+                .collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::RoutingTable> for Routes {
+    type Error = Malformed;
+
+    fn try_from(table: v1::RoutingTable) -> Result<Self, Malformed> {
+        if table.shard_total > MAX_SHARDS {
+            return Err(Malformed::Range { first: 0, last: table.shard_total });
+        }
+        let mut workers = BTreeMap::new();
+        for route in table.routes {
+            let shards = assignment::unpack(route.shards)?;
+            workers.insert(route.worker_id.try_into()?, Route { url: route.url, shards });
+        }
+        Ok(Self { term: Term(table.term), revision: table.revision, shard_total: table.shard_total, workers })
+    }
+}

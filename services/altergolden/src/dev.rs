@@ -1,0 +1,237 @@
+//! Everything in one process: a simulated Discord, a coordinator, workers, and what is between them in memory.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use clap::Parser as _;
+use coordinator::Coordinator;
+use discord_sim::{Sim, SimConfig};
+use event_bus::MemoryBus;
+use fleet_store::MemoryStore;
+use gateway_worker::Worker;
+use settings::Secret;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::exit::Outcome;
+
+mod guide;
+mod progress;
+
+/// A heartbeat a second, so that latencies show at once.
+const SIM_HEARTBEAT: Duration = Duration::from_secs(1);
+/// The most shards of the simulated bot that may identify at once: as for Discord's large bots.
+const SIM_CONCURRENCY: u16 = 16;
+/// What simulated shards ask for and keep: enough to look users up.
+const SIM_INTENTS: &str = "GUILDS,GUILD_MEMBERS,GUILD_PRESENCES,GUILD_MESSAGES,GUILD_VOICE_STATES";
+const SIM_CACHE: &str = "guilds,channels,roles,members,users,voice_states,own_user";
+
+/// Settings of dev mode.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "With DISCORD_TOKEN set, the shards are the real bot's and nothing is simulated.")]
+pub(crate) struct DevArgs {
+    /// Guilds of the simulated bot
+    #[arg(long, default_value_t = 100, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(0..=250_000))]
+    guilds: u32,
+
+    /// Shards; by default 4, or with a token what Discord recommends
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    shards: Option<u32>,
+
+    /// Gateway workers
+    #[arg(long, default_value_t = 2, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=64))]
+    workers: u16,
+
+    /// Messages a second that the simulated members write
+    #[arg(long, default_value_t = 20, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    events_per_second: u32,
+
+    /// Where the gRPC server of the coordinator listens
+    #[arg(long, env = "COORDINATOR_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:50051")]
+    coordinator_listen: SocketAddr,
+
+    /// Health port of the coordinator; 0 takes a free one
+    #[arg(long, env = "MANAGER_HEALTH_PORT", value_name = "PORT", default_value_t = 3001)]
+    manager_health_port: u16,
+
+    /// Health port of the first worker; worker i > 0 gets this + i + 1; 0 takes free ones
+    #[arg(long, env = "HEALTH_PORT", value_name = "PORT", default_value_t = 3000)]
+    health_port: u16,
+}
+
+/// What runs, for the guide.
+struct Running {
+    coordinator: SocketAddr,
+    coordinator_health: SocketAddr,
+    worker_healths: Vec<SocketAddr>,
+    sim: Option<Sim>,
+}
+
+/// The tasks and how to stop them.
+struct Tasks {
+    workers: JoinSet<Result<(), String>>,
+    workers_stop: CancellationToken,
+    coordinator: JoinSet<Result<(), String>>,
+    coordinator_stop: CancellationToken,
+}
+
+/// Runs until Ctrl-C.
+pub(crate) async fn run(args: DevArgs) -> Outcome {
+    let started = Instant::now();
+    let stop = settings::stop_on_signal();
+    let (running, mut tasks) = match start(&args).await {
+        Ok(started) => started,
+        Err(outcome) => return outcome,
+    };
+    let end = tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        ended = ended_by_itself(&mut tasks) => Err(ended),
+        failed = show(&running, started) => Err(failed),
+    };
+    finish(running, tasks).await;
+    match end {
+        Ok(()) => Outcome::yes(),
+        Err(why) if why.contains("401") => Outcome::token(why),
+        Err(why) => Outcome::failed(why),
+    }
+}
+
+/// Shows how the shards come up, then what to try. Returns only when it can't.
+async fn show(running: &Running, started: Instant) -> String {
+    match progress::until_ready(running.coordinator, started).await {
+        Ok(shards) => {
+            guide::print(running, &shards);
+            std::future::pending().await
+        }
+        Err(why) => why,
+    }
+}
+
+async fn ended_by_itself(tasks: &mut Tasks) -> String {
+    let ended = tokio::select! {
+        Some(ended) = tasks.workers.join_next() => ended,
+        Some(ended) = tasks.coordinator.join_next() => ended,
+    };
+    match ended {
+        Ok(Ok(())) => "a part ended by itself".to_owned(),
+        Ok(Err(why)) => why,
+        Err(error) => format!("a part crashed: {error}"),
+    }
+}
+
+async fn start(args: &DevArgs) -> Result<(Running, Tasks), Outcome> {
+    let token = settings::discord_token().map_err(Outcome::settings)?;
+    let sim = match &token {
+        Some(_) => None,
+        None => Some(start_sim(args).await?),
+    };
+    let token = token.unwrap_or_else(|| Secret::new("dev"));
+    let api = sim.as_ref().map(Sim::http_origin);
+    let store: Arc<MemoryStore> = Arc::new(MemoryStore::new());
+    let bus: Arc<MemoryBus> = Arc::new(MemoryBus::new());
+
+    let config = coordinator_config(args, token.clone(), api.as_deref())?;
+    let parts = coordinator::Parts { store: store.clone(), bus: bus.clone() };
+    let coordinator = Coordinator::bind(config, parts).await.map_err(Outcome::settings)?;
+    let mut running = Running {
+        coordinator: coordinator.address(),
+        coordinator_health: coordinator.health_address(),
+        worker_healths: Vec::new(),
+        sim,
+    };
+    let mut workers = Vec::new();
+    for index in 0..args.workers {
+        let config = worker_config(args, index, token.clone(), running.coordinator, api.as_deref())?;
+        let parts = gateway_worker::Parts { store: store.clone(), bus: bus.clone() };
+        let worker = Worker::bind(config, parts).await.map_err(Outcome::settings)?;
+        running.worker_healths.push(worker.health_address());
+        workers.push(worker);
+    }
+
+    let mut tasks = Tasks {
+        workers: JoinSet::new(),
+        workers_stop: CancellationToken::new(),
+        coordinator: JoinSet::new(),
+        coordinator_stop: CancellationToken::new(),
+    };
+    let stop = tasks.coordinator_stop.clone();
+    tasks.coordinator.spawn(async move { coordinator.run(stop).await.map_err(|error| error.to_string()) });
+    for worker in workers {
+        let stop = tasks.workers_stop.clone();
+        tasks.workers.spawn(async move { worker.run(stop).await.map_err(|error| error.to_string()) });
+    }
+    Ok((running, tasks))
+}
+
+async fn start_sim(args: &DevArgs) -> Result<Sim, Outcome> {
+    let config = SimConfig {
+        guilds: args.guilds,
+        shards: args.shards,
+        max_concurrency: SIM_CONCURRENCY,
+        heartbeat_interval: SIM_HEARTBEAT,
+        events_per_second: args.events_per_second.into(),
+        ..SimConfig::default()
+    };
+    Sim::start(config).await.map_err(Outcome::settings)
+}
+
+fn coordinator_config(
+    args: &DevArgs,
+    token: Secret,
+    api: Option<&str>,
+) -> Result<coordinator::Config, Outcome> {
+    let shards = match (args.shards, api) {
+        (Some(shards), _) => Some(shards),
+        (None, Some(_)) => Some(4.max(args.guilds.div_ceil(1_000))),
+        (None, None) => None,
+    };
+    let mut flags = vec!["coordinator".to_owned(), "--settle=300ms".to_owned()];
+    flags.push(format!("--coordinator-listen={}", args.coordinator_listen));
+    flags.push(format!("--manager-health-port={}", args.manager_health_port));
+    flags.extend(shards.map(|shards| format!("--shard-count={shards}")));
+    flags.extend(api.map(|api| format!("--discord-api-url={api}")));
+    let parsed = coordinator::Args::try_parse_from(flags).map_err(Outcome::settings)?;
+    parsed.into_config(Some(token)).map_err(Outcome::settings)
+}
+
+fn worker_config(
+    args: &DevArgs,
+    index: u16,
+    token: Secret,
+    coordinator: SocketAddr,
+    api: Option<&str>,
+) -> Result<gateway_worker::Config, Outcome> {
+    let health_port = match (args.health_port, index) {
+        (0, _) => 0,
+        (first, 0) => first,
+        (first, index) => first
+            .checked_add(index + 1)
+            .ok_or_else(|| Outcome::settings("--health-port: there is no port left for every worker"))?,
+    };
+    let mut flags = vec!["gateway-worker".to_owned(), "--drain-timeout=1ms".to_owned()];
+    flags.push(format!("--worker-name=worker-{index}"));
+    flags.push(format!("--coordinator-url=http://{coordinator}"));
+    flags.push("--worker-listen=127.0.0.1:0".to_owned());
+    flags.push(format!("--health-port={health_port}"));
+    if let Some(api) = api {
+        flags.push(format!("--discord-api-url={api}"));
+        flags.push(format!("--intents={SIM_INTENTS}"));
+        flags.push(format!("--cache={SIM_CACHE}"));
+    }
+    let parsed = gateway_worker::Args::try_parse_from(flags).map_err(Outcome::settings)?;
+    parsed.into_config(Some(token)).map_err(Outcome::settings)
+}
+
+/// Stops in the order in which nothing misses what it needs: workers, coordinator, Discord.
+async fn finish(running: Running, mut tasks: Tasks) {
+    tasks.workers_stop.cancel();
+    while tasks.workers.join_next().await.is_some() {}
+    tasks.coordinator_stop.cancel();
+    while tasks.coordinator.join_next().await.is_some() {}
+    if let Some(sim) = running.sim {
+        sim.shutdown().await;
+    }
+}

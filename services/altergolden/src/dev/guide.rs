@@ -1,0 +1,61 @@
+//! What runs, and what to try next, with ids that exist.
+
+use altergolden_proto::v1;
+
+use super::Running;
+use crate::table;
+
+/// Prints the table and the commands.
+#[allow(clippy::print_stdout, reason = "the command line's own voice")]
+pub(super) fn print(running: &Running, shards: &[v1::Shard]) {
+    println!("{}", table::shards(shards));
+    let coordinator = running.coordinator;
+    let (guild, user) = example_ids(running);
+    let port = |address: std::net::SocketAddr| format!("http://{address}");
+    let discord = match &running.sim {
+        Some(sim) => format!("simulated, at {} (what it saw: {0}/sim/ledger)", sim.http_origin()),
+        None => "the real one".to_owned(),
+    };
+    let workers: Vec<String> = running.worker_healths.iter().map(|address| port(*address)).collect();
+    println!(
+        "\n  Discord       {discord}\
+         \n  coordinator   gRPC {coordinator}, health {}\
+         \n  workers       health {}\n",
+        port(running.coordinator_health),
+        workers.join(", "),
+    );
+    // A coordinator elsewhere than by default must be named.
+    let url = match coordinator.to_string().as_str() {
+        "127.0.0.1:50051" => String::new(),
+        other => format!(" --url http://{other}"),
+    };
+    let this = "cargo run --release -p altergolden --";
+    println!("Try, in another terminal:\n");
+    println!("  {this} status{url}");
+    println!("  {this} find-guild {guild}{url}");
+    println!("  {this} find-user {user} --all{url}");
+    println!("  {this} subscribe{url}");
+    println!("  {this} broadcast cacheInvalidate '{{\"key\":\"settings:*\"}}'{url}");
+    println!("  curl {}/health", port(running.coordinator_health));
+    println!("  grpcurl -plaintext {coordinator} list");
+    println!("  grpcurl -plaintext {coordinator} altergolden.v1.ShardBridge/GetAggregateStats");
+    println!(
+        "  grpcurl -plaintext -d '{{\"guild_id\":\"{guild}\"}}' {coordinator} altergolden.v1.ShardBridge/FindGuild"
+    );
+    println!("\nCtrl-C stops everything.");
+}
+
+/// A guild and a user that the simulated Discord knows; Discord's own examples otherwise.
+fn example_ids(running: &Running) -> (String, String) {
+    let mut ids = ("613425648685547541".to_owned(), "80351110224678912".to_owned());
+    if let Some(sim) = &running.sim {
+        let control = sim.control();
+        if let Some(guild) = control.guilds(1, 1).first() {
+            ids.0 = guild.id.to_string();
+        }
+        if let Some(user) = control.users(1).first() {
+            ids.1 = user.id.to_string();
+        }
+    }
+    ids
+}

@@ -1,0 +1,73 @@
+//! One probe, so that slim images need no curl.
+
+use std::{str::FromStr, time::Duration};
+
+use http_body_util::{BodyExt as _, Empty};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use crate::exit::Outcome;
+
+/// How long the whole probe may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// An `http://` URL.
+#[derive(Clone, Debug)]
+pub(crate) struct ProbeUrl(http::Uri);
+
+impl FromStr for ProbeUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let uri: http::Uri =
+            text.parse().map_err(|_| "it takes a URL like http://127.0.0.1:3001/live".to_owned())?;
+        if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) {
+            return Err("it takes a URL like http://127.0.0.1:3001/live".to_owned());
+        }
+        Ok(Self(uri))
+    }
+}
+
+/// Asks once, and prints what is answered.
+#[allow(clippy::print_stdout, reason = "the answer")]
+pub(crate) async fn probe(url: &ProbeUrl) -> Outcome {
+    let uri = &url.0;
+    match tokio::time::timeout(PATIENCE, get(uri)).await {
+        Err(_) => Outcome::unreachable(format!("{uri} does not answer")),
+        Ok(Err(why)) => Outcome::unreachable(format!("{uri}: {why}")),
+        Ok(Ok((status, body))) => {
+            println!("{body}");
+            if status.is_success() {
+                Outcome::yes()
+            } else {
+                Outcome::failed(format!("{uri} answers {status}"))
+            }
+        }
+    }
+}
+
+async fn get(uri: &http::Uri) -> Result<(http::StatusCode, String), String> {
+    let authority = uri.authority().ok_or("no host")?;
+    let (host, port) = (authority.host(), authority.port_u16().unwrap_or(80));
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let socket = TcpStream::connect((host, port)).await.map_err(|error| error.to_string())?;
+    let (mut requests, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket))
+        .await
+        .map_err(|error| error.to_string())?;
+    let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let request = http::Request::get(path)
+        .header(http::header::HOST, authority.as_str())
+        .body(Empty::<hyper::body::Bytes>::new())
+        .map_err(|error| error.to_string())?;
+    let asking = async {
+        let answer = requests.send_request(request).await.map_err(|error| error.to_string())?;
+        let status = answer.status();
+        let body = answer.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
+        Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    };
+    tokio::select! {
+        answer = asking => answer,
+        // The connection ends only before the answer when it breaks.
+        ended = connection => Err(ended.err().map_or("the connection closed".to_owned(), |error| error.to_string())),
+    }
+}

@@ -1,0 +1,126 @@
+//! Answers as JSON for programs: field names as in the protos, ids as strings, statuses in lower case.
+
+use altergolden_proto::{convert, v1};
+use serde_json::{Value, json};
+
+use crate::table::status;
+
+pub(crate) fn stats(stats: &v1::GetAggregateStatsResponse) -> Value {
+    let shards: Vec<Value> = stats
+        .shards
+        .iter()
+        .map(|shard| {
+            json!({
+                "shard_id": shard.shard_id,
+                "worker_id": shard.worker_id,
+                "status": status(shard.status),
+                "guilds": shard.guilds,
+                "users": shard.users,
+                "channels": shard.channels,
+                "voice_connections": shard.voice_connections,
+                "latency_ms": shard.latency_ms,
+                "uptime_seconds": shard.uptime_seconds,
+                "age_ms": shard.age_ms,
+            })
+        })
+        .collect();
+    json!({
+        "total_guilds": stats.total_guilds,
+        "total_users": stats.total_users,
+        "total_channels": stats.total_channels,
+        "total_voice_connections": stats.total_voice_connections,
+        "shard_count": stats.shard_count,
+        "complete": stats.complete,
+        "missing_shards": stats.missing_shards,
+        "shards": shards,
+    })
+}
+
+pub(crate) fn guild(guild: &v1::FindGuildResponse) -> Value {
+    json!({
+        "found": guild.found,
+        "complete": guild.complete,
+        "guild_id": guild.guild_id.to_string(),
+        "name": guild.name,
+        "member_count": guild.member_count,
+        "shard_id": guild.shard_id,
+        "worker_id": guild.worker_id,
+        "unavailable": guild.unavailable,
+        "reason": guild.reason,
+    })
+}
+
+pub(crate) fn user(user: &v1::FindUserResponse) -> Value {
+    json!({
+        "found": user.found,
+        "complete": user.complete,
+        "user_id": user.user_id.to_string(),
+        "shard_ids": user.shard_ids,
+        "username": user.username,
+        "reason": user.reason,
+    })
+}
+
+pub(crate) fn broadcast(sent: &v1::BroadcastResponse) -> Value {
+    json!({
+        "message_id": sent.message_id,
+        "workers_expected": sent.workers_expected,
+        "workers_acknowledged": sent.workers_acknowledged,
+        "missing_workers": sent.missing_workers,
+    })
+}
+
+pub(crate) fn subscribed(item: v1::SubscribeResponse) -> Value {
+    use v1::subscribe_response::Item;
+    match item.item {
+        Some(Item::Message(message)) => json!({
+            "message_id": message.message_id,
+            "type": message.r#type,
+            "data": message.data.map(convert::to_json),
+            "sender": message.sender,
+        }),
+        Some(Item::Missed(missed)) => json!({ "missed": { "count": missed.count, "reason": missed.reason } }),
+        None => Value::Null,
+    }
+}
+
+pub(crate) fn shards(shards: &[v1::Shard]) -> Value {
+    shards
+        .iter()
+        .map(|shard| {
+            json!({
+                "shard_id": shard.shard_id,
+                "worker_id": shard.worker_id,
+                "epoch": shard.epoch,
+                "status": status(shard.status),
+                "guilds": shard.guilds,
+                "latency_ms": shard.latency_ms,
+                "sequence": shard.sequence,
+                "uptime_seconds": shard.uptime_seconds,
+                "age_ms": shard.age_ms,
+                "detail": shard.detail,
+            })
+        })
+        .collect()
+}
+
+pub(crate) fn workers(workers: &[v1::Worker]) -> Value {
+    workers
+        .iter()
+        .map(|worker| {
+            let shards: Vec<u32> = worker.shards.iter().flat_map(|range| range.first..=range.last).collect();
+            json!({
+                "worker_id": worker.worker_id,
+                "incarnation": worker.incarnation,
+                "url": worker.url,
+                "version": worker.version,
+                "shards": shards,
+                "capacity": worker.capacity,
+                "rss_bytes": worker.rss_bytes,
+                "connected": worker.connected,
+                "draining": worker.draining,
+                "last_heard_ms": worker.last_heard_ms,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,143 @@
+//! Answers as tables for people.
+
+use altergolden_proto::{convert::status_from_wire, v1};
+use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
+
+/// What stands for a figure that nobody tells.
+const NONE: &str = "–";
+
+fn table(header: &[&str], numbers: &[usize]) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(header.iter().copied());
+    for &column in numbers {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+fn optional(figure: Option<impl ToString>) -> String {
+    figure.map_or_else(|| NONE.to_owned(), |figure| figure.to_string())
+}
+
+fn latency(ms: Option<f64>) -> String {
+    ms.map_or_else(|| NONE.to_owned(), |ms| format!("{ms:.1} ms"))
+}
+
+/// A status in lower case; a number that this version does not know as it is.
+pub(crate) fn status(number: i32) -> String {
+    status_from_wire(number).map_or_else(|_| number.to_string(), |status| status.to_string())
+}
+
+fn text(text: &str) -> String {
+    if text.is_empty() { NONE.to_owned() } else { text.to_owned() }
+}
+
+/// Ranges as `0-3, 7`.
+pub(crate) fn ranges(ranges: &[v1::ShardRange]) -> String {
+    let one = |range: &v1::ShardRange| match (range.first, range.last) {
+        (first, last) if first == last => first.to_string(),
+        (first, last) => format!("{first}-{last}"),
+    };
+    // Two ranges under different epochs may touch; a reader does not care.
+    let mut joined: Vec<v1::ShardRange> = Vec::new();
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if last.last + 1 == range.first => last.last = range.last,
+            _ => joined.push(*range),
+        }
+    }
+    text(&joined.iter().map(one).collect::<Vec<_>>().join(", "))
+}
+
+/// Shards, by number.
+pub(crate) fn shards(shards: &[v1::Shard]) -> String {
+    let mut table = table(&["shard", "worker", "state", "guilds", "latency", "up", "detail"], &[0, 3, 4, 5]);
+    for shard in shards {
+        table.add_row([
+            shard.shard_id.to_string(),
+            text(&shard.worker_id),
+            status(shard.status),
+            shard.guilds.to_string(),
+            latency(shard.latency_ms),
+            format!("{} s", shard.uptime_seconds),
+            shard.detail.clone(),
+        ]);
+    }
+    table.to_string()
+}
+
+/// Workers, by name.
+pub(crate) fn workers(workers: &[v1::Worker]) -> String {
+    let mut table = table(
+        &["worker", "shards", "capacity", "memory", "state", "heard", "address", "version"],
+        &[2, 3, 5],
+    );
+    for worker in workers {
+        let state = match (worker.connected, worker.draining) {
+            (false, _) => "cut off",
+            (true, true) => "draining",
+            (true, false) => "connected",
+        };
+        table.add_row([
+            worker.worker_id.clone(),
+            ranges(&worker.shards),
+            optional((worker.capacity > 0).then_some(worker.capacity)),
+            format!("{:.1} MiB", worker.rss_bytes as f64 / f64::from(1 << 20)),
+            state.to_owned(),
+            format!("{} ms ago", worker.last_heard_ms),
+            worker.url.clone(),
+            text(&worker.version),
+        ]);
+    }
+    table.to_string()
+}
+
+/// Totals, then each shard.
+pub(crate) fn stats(stats: &v1::GetAggregateStatsResponse) -> String {
+    let mut by_shard = table(
+        &["shard", "worker", "state", "guilds", "users", "channels", "voice", "latency", "up"],
+        &[0, 3, 4, 5, 6, 7, 8],
+    );
+    for shard in &stats.shards {
+        by_shard.add_row([
+            shard.shard_id.to_string(),
+            shard.worker_id.clone(),
+            status(shard.status),
+            shard.guilds.to_string(),
+            optional(shard.users),
+            optional(shard.channels),
+            optional(shard.voice_connections),
+            latency(shard.latency_ms),
+            format!("{} s", shard.uptime_seconds),
+        ]);
+    }
+    let missing = if stats.missing_shards.is_empty() {
+        String::new()
+    } else {
+        let shards: Vec<String> = stats.missing_shards.iter().map(u32::to_string).collect();
+        format!(", nobody answered for {}", shards.join(", "))
+    };
+    let complete = if stats.complete { "complete" } else { "NOT COMPLETE" };
+    format!(
+        "{} guilds, {} users, {} channels, {} in voice, on {} shards ({complete}{missing})\n{by_shard}",
+        stats.total_guilds,
+        optional(stats.total_users),
+        optional(stats.total_channels),
+        optional(stats.total_voice_connections),
+        stats.shard_count,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_read_well() {
+        let range = |first, last, epoch| v1::ShardRange { first, last, epoch };
+        assert_eq!(ranges(&[range(0, 2, 1), range(3, 3, 2), range(7, 7, 1)]), "0-3, 7");
+        assert_eq!(ranges(&[]), NONE);
+    }
+}

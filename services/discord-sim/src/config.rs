@@ -1,0 +1,176 @@
+//! Settings of one simulator.
+
+use crate::intents::Intents;
+use std::{net::SocketAddr, time::Duration};
+
+/// Everything that can be set before the start. What can change while it runs is a [`Fault`](crate::Fault).
+#[derive(Clone)]
+pub struct SimConfig {
+    /// Where REST, gateway and control API listen together; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The `host:port` that clients are told in gateway URLs; `None` is where it listens. Needed where clients reach it
+    /// under another name, as in containers.
+    pub advertise: Option<String>,
+    /// The same seed makes the same world and the same session ids.
+    pub seed: u64,
+    /// How many guilds the bot is in.
+    pub guilds: u32,
+    /// What `/gateway/bot` recommends; `None` is one for each 1,000 guilds, rounded up to `shard_multiple`.
+    pub shards: Option<u32>,
+    /// A client's total must be a multiple of this, as Discord asks of large bots; else close code 4010.
+    pub shard_multiple: u32,
+    /// Above this many guilds on one shard the close code is 4011.
+    pub max_guilds_per_shard: u32,
+    /// The only accepted bot token; `None` accepts every token that is not empty.
+    pub token: Option<String>,
+    /// `session_start_limit.max_concurrency`: shard `n` is in identify bucket `n % max_concurrency`.
+    pub max_concurrency: u16,
+    /// How long a bucket stays shut after an IDENTIFY.
+    pub identify_interval: Duration,
+    /// IDENTIFYs a day.
+    pub daily_identifies: u32,
+    /// What HELLO tells. A connection that was silent for twice as long is closed.
+    pub heartbeat_interval: Duration,
+    /// The close code for such a connection. Its session stays resumable. Discord's own is not documented.
+    pub zombie_close_code: u16,
+    /// How long a session without a connection can be resumed.
+    pub session_life: Duration,
+    /// How many events a session keeps for RESUME.
+    pub replay_buffer: usize,
+    /// MESSAGE_CREATEs a second of the whole bot, spread over its guilds.
+    pub events_per_second: f64,
+    /// Which privileged intents the application has switched on; others give 4014.
+    pub privileged_intents: Intents,
+}
+
+impl Default for SimConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            advertise: None,
+            seed: 1,
+            guilds: 100,
+            shards: None,
+            shard_multiple: 1,
+            max_guilds_per_shard: 2_500,
+            token: None,
+            max_concurrency: 1,
+            identify_interval: Duration::from_secs(5),
+            daily_identifies: 1_000,
+            heartbeat_interval: Duration::from_millis(41_250),
+            zombie_close_code: 4009,
+            session_life: Duration::from_mins(3),
+            replay_buffer: 4_096,
+            events_per_second: 0.0,
+            privileged_intents: Intents::PRIVILEGED,
+        }
+    }
+}
+
+impl std::fmt::Debug for SimConfig {
+    /// Leaves the token out.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("SimConfig")
+            .field("listen", &self.listen)
+            .field("seed", &self.seed)
+            .field("guilds", &self.guilds)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SimConfig {
+    /// The recommended shard count.
+    pub fn recommended_shards(&self) -> u32 {
+        let wanted = self.shards.unwrap_or_else(|| self.guilds.div_ceil(1_000).max(1));
+        wanted.next_multiple_of(self.shard_multiple)
+    }
+
+    /// Checks what types can't say.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that can't work, named.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let refuse = |setting, needs| Err(ConfigError { setting, needs });
+        if self.guilds > 1_000_000 {
+            return refuse("guilds", "at most 1000000");
+        }
+        if self.shards == Some(0) || self.shards.is_some_and(|shards| shards > MAX_SHARDS) {
+            return refuse("shards", "a number from 1 to 65536");
+        }
+        if self.shard_multiple == 0 || self.shard_multiple > MAX_SHARDS {
+            return refuse("shard_multiple", "a number from 1 to 65536");
+        }
+        if self.max_concurrency == 0 {
+            return refuse("max_concurrency", "at least 1");
+        }
+        if self.heartbeat_interval < Duration::from_millis(10) {
+            return refuse("heartbeat_interval", "at least 10ms");
+        }
+        if self.replay_buffer == 0 {
+            return refuse("replay_buffer", "at least 1 event");
+        }
+        if !rate_is_sane(self.events_per_second) {
+            return refuse("events_per_second", "a number from 0 to 1000000");
+        }
+        if self.advertise.as_deref().is_some_and(|name| !is_host_and_port(name)) {
+            return refuse("advertise", "a host and port such as discord-sim:3900");
+        }
+        if self.token.as_deref().is_some_and(str::is_empty) {
+            return refuse("token", "at least one character");
+        }
+        if !(1000..5000).contains(&self.zombie_close_code) {
+            return refuse("zombie_close_code", "a close code from 1000 to 4999");
+        }
+        Ok(())
+    }
+}
+
+/// The largest shard total that a client may name.
+pub(crate) const MAX_SHARDS: u32 = 65_536;
+
+/// Whether this many events a second can be asked for.
+pub(crate) fn rate_is_sane(per_second: f64) -> bool {
+    (0.0..=1_000_000.0).contains(&per_second)
+}
+
+fn is_host_and_port(name: &str) -> bool {
+    name.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty() && !host.contains(['/', '@', ' ']) && port.parse::<u16>().is_ok()
+    })
+}
+
+/// A setting that can't work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{setting} must be {needs}")]
+pub struct ConfigError {
+    /// The field of [`SimConfig`].
+    pub setting: &'static str,
+    /// What it takes.
+    pub needs: &'static str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_works_and_nonsense_is_named() {
+        assert_eq!(SimConfig::default().validate(), Ok(()));
+        let nonsense = SimConfig { events_per_second: f64::NAN, ..SimConfig::default() };
+        assert_eq!(nonsense.validate().unwrap_err().setting, "events_per_second");
+        let url = SimConfig { advertise: Some("ws://sim:3900".into()), ..SimConfig::default() };
+        assert_eq!(url.validate().unwrap_err().setting, "advertise");
+        let none = SimConfig { max_concurrency: 0, ..SimConfig::default() };
+        assert_eq!(none.validate().unwrap_err().to_string(), "max_concurrency must be at least 1");
+    }
+
+    #[test]
+    fn shards_are_recommended_by_guilds() {
+        let config = |guilds, shard_multiple| SimConfig { guilds, shard_multiple, ..SimConfig::default() };
+        assert_eq!(config(0, 1).recommended_shards(), 1);
+        assert_eq!(config(2_500, 1).recommended_shards(), 3);
+        assert_eq!(config(150_000, 16).recommended_shards(), 160);
+    }
+}

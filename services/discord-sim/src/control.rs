@@ -1,0 +1,96 @@
+//! The control API: what a test asks and tells the simulator, in process by [`Control`], else over HTTP.
+//!
+//! | | |
+//! |---|---|
+//! | `GET /sim/ledger?shard=NUMBER&session=ID` | [`LedgerReport`], all or some sessions |
+//! | `GET /sim/violations`, `DELETE` | [`Listed`] of [`Violation`]; forgets them |
+//! | `GET /sim/identifies` | [`Listed`] of [`IdentifyRecord`] |
+//! | `GET /sim/sessions` | [`SessionsReport`] |
+//! | `GET /sim/guilds?limit=100&shard_total=1` | list of [`GuildReport`] |
+//! | `GET /sim/users?limit=20` | list of [`UserReport`] |
+//! | `GET /sim/stats?shard_total=1` | [`StatsReport`] |
+//! | `POST /sim/faults` with a [`Fault`] | [`FaultOutcome`], or 400 and `{"error": "..."}` |
+
+mod http;
+
+pub(crate) use http::routes;
+
+use crate::{
+    Fault, FaultError, FaultOutcome, GuildReport, IdentifyRecord, LedgerReport, Listed, SessionsReport,
+    StatsReport, UserReport, Violation, hub::Hub,
+};
+use std::{sync::Arc, time::Duration};
+
+/// How often [`Control::wait_until`] looks.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Access to a running simulator in the same process; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Control {
+    hub: Arc<Hub>,
+}
+
+impl Control {
+    pub(crate) fn new(hub: Arc<Hub>) -> Self {
+        Self { hub }
+    }
+
+    /// What was sent to which session.
+    pub fn ledger(&self) -> LedgerReport {
+        self.hub.ledger()
+    }
+
+    /// The rules that clients broke.
+    pub fn violations(&self) -> Listed<Violation> {
+        self.hub.violations()
+    }
+
+    /// Forgets the violations so far.
+    pub fn forget_violations(&self) {
+        self.hub.forget_violations();
+    }
+
+    /// Every IDENTIFY.
+    pub fn identifies(&self) -> Listed<IdentifyRecord> {
+        self.hub.identifies()
+    }
+
+    /// Open connections, live sessions, and how many connections each shard had.
+    pub fn sessions(&self) -> SessionsReport {
+        self.hub.sessions()
+    }
+
+    /// Up to `limit` of the bot's guilds; `shard_total` decides which shard each is shown on.
+    pub fn guilds(&self, limit: usize, shard_total: u32) -> Vec<GuildReport> {
+        self.hub.guilds(limit, shard_total)
+    }
+
+    /// Up to `limit` users with their guilds: some in voice, some in several guilds, then others.
+    pub fn users(&self, limit: usize) -> Vec<UserReport> {
+        self.hub.users(limit)
+    }
+
+    /// The totals that a bot should come to.
+    pub fn stats(&self, shard_total: u32) -> StatsReport {
+        self.hub.stats(shard_total)
+    }
+
+    /// Makes a fault happen.
+    ///
+    /// # Errors
+    ///
+    /// When it can't: an unknown guild, a rate or code out of range.
+    pub fn inject(&self, fault: Fault) -> Result<FaultOutcome, FaultError> {
+        self.hub.inject(fault)
+    }
+
+    /// Waits until `condition` holds, looking every 5 ms; false when it did not within `limit`.
+    pub async fn wait_until(&self, limit: Duration, mut condition: impl FnMut(&Self) -> bool + Send) -> bool {
+        let look = async {
+            while !condition(self) {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::time::timeout(limit, look).await.is_ok()
+    }
+}

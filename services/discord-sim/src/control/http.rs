@@ -1,0 +1,93 @@
+//! [`Control`] over HTTP.
+
+use super::Control;
+use crate::{
+    Fault, FaultOutcome, GuildReport, IdentifyRecord, LedgerReport, Listed, SessionsReport, StatsReport,
+    UserReport, Violation, server::Shared,
+};
+use axum::{
+    Json, Router,
+    extract::{FromRef, Query, State, rejection::JsonRejection},
+    http::StatusCode,
+    routing::{get, post},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+impl FromRef<Shared> for Control {
+    fn from_ref(shared: &Shared) -> Self {
+        Self::new(shared.hub.clone())
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Page {
+    limit: Option<usize>,
+    shard_total: Option<u32>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Filter {
+    shard: Option<u32>,
+    session: Option<String>,
+}
+
+/// The routes under `/sim`.
+pub(crate) fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/ledger", get(ledger))
+        .route("/violations", get(violations).delete(forget_violations))
+        .route("/identifies", get(identifies))
+        .route("/sessions", get(sessions))
+        .route("/guilds", get(guilds))
+        .route("/users", get(users))
+        .route("/stats", get(stats))
+        .route("/faults", post(faults))
+}
+
+async fn ledger(State(control): State<Control>, Query(filter): Query<Filter>) -> Json<LedgerReport> {
+    let mut report = control.ledger();
+    report.sessions.retain(|session| {
+        filter.shard.is_none_or(|number| session.shard.number == number)
+            && filter.session.as_ref().is_none_or(|id| *id == session.session_id)
+    });
+    Json(report)
+}
+
+async fn violations(State(control): State<Control>) -> Json<Listed<Violation>> {
+    Json(control.violations())
+}
+
+async fn forget_violations(State(control): State<Control>) -> StatusCode {
+    control.forget_violations();
+    StatusCode::NO_CONTENT
+}
+
+async fn identifies(State(control): State<Control>) -> Json<Listed<IdentifyRecord>> {
+    Json(control.identifies())
+}
+
+async fn sessions(State(control): State<Control>) -> Json<SessionsReport> {
+    Json(control.sessions())
+}
+
+async fn guilds(State(control): State<Control>, Query(page): Query<Page>) -> Json<Vec<GuildReport>> {
+    Json(control.guilds(page.limit.unwrap_or(100), page.shard_total.unwrap_or(1)))
+}
+
+async fn users(State(control): State<Control>, Query(page): Query<Page>) -> Json<Vec<UserReport>> {
+    Json(control.users(page.limit.unwrap_or(20)))
+}
+
+async fn stats(State(control): State<Control>, Query(page): Query<Page>) -> Json<StatsReport> {
+    Json(control.stats(page.shard_total.unwrap_or(1)))
+}
+
+async fn faults(
+    State(control): State<Control>,
+    fault: Result<Json<Fault>, JsonRejection>,
+) -> Result<Json<FaultOutcome>, (StatusCode, Json<Value>)> {
+    let refused = |error: String| (StatusCode::BAD_REQUEST, Json(json!({ "error": error })));
+    let Json(fault) = fault.map_err(|rejection| refused(rejection.body_text()))?;
+    control.inject(fault).map(Json).map_err(|error| refused(error.to_string()))
+}

@@ -1,0 +1,164 @@
+//! Dispatch events, kept as recipes: a session's replay buffer holds these and bodies are written when they are sent.
+
+use crate::{
+    intents::Intents,
+    world::{GuildIndex, Message, Snowflake, Visibility, World},
+};
+use serde::Serialize;
+use std::sync::Arc;
+
+/// One event of a session.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    /// READY with the guilds of the shard.
+    Ready(Arc<[Snowflake]>),
+    /// The end of a replay.
+    Resumed,
+    /// A guild became available, or the bot joined it.
+    GuildCreate { guild: GuildIndex, just_joined: bool },
+    /// A guild has an outage, or the bot left it.
+    GuildDelete { guild: GuildIndex, outage: bool },
+    /// Somebody wrote something.
+    Message(Message),
+}
+
+/// What a session's IDENTIFY settled about the bodies it gets.
+#[derive(Clone, Debug)]
+pub(crate) struct Sight {
+    pub(crate) session_id: String,
+    pub(crate) shard: crate::Shard,
+    pub(crate) intents: Intents,
+    pub(crate) large_threshold: u64,
+}
+
+/// What READY tells about the simulator itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    pub(crate) gateway_url: String,
+    pub(crate) application_flags: u64,
+}
+
+#[derive(Serialize)]
+struct Ready<'a> {
+    v: u8,
+    user_settings: Nothing,
+    user: CurrentUser,
+    session_type: &'static str,
+    session_id: &'a str,
+    resume_gateway_url: &'a str,
+    relationships: [(); 0],
+    private_channels: [(); 0],
+    presences: [(); 0],
+    guilds: Vec<Unavailable>,
+    shard: crate::Shard,
+    application: Application,
+    _trace: [&'static str; 1],
+}
+
+#[derive(Serialize)]
+struct Nothing {}
+
+#[derive(Serialize)]
+struct CurrentUser {
+    #[serde(flatten)]
+    user: crate::world::User,
+    verified: bool,
+    mfa_enabled: bool,
+    email: Option<String>,
+    flags: u64,
+}
+
+#[derive(Serialize)]
+struct Application {
+    id: Snowflake,
+    flags: u64,
+}
+
+#[derive(Serialize)]
+struct Unavailable {
+    id: Snowflake,
+    unavailable: bool,
+}
+
+#[derive(Serialize)]
+struct Gone {
+    id: Snowflake,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    unavailable: bool,
+}
+
+impl Event {
+    /// The name in `t`.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Ready(_) => "READY",
+            Self::Resumed => "RESUMED",
+            Self::GuildCreate { .. } => "GUILD_CREATE",
+            Self::GuildDelete { .. } => "GUILD_DELETE",
+            Self::Message(_) => "MESSAGE_CREATE",
+        }
+    }
+
+    /// The guild it is about.
+    pub(crate) const fn guild(&self) -> Option<GuildIndex> {
+        match self {
+            Self::Ready(_) | Self::Resumed => None,
+            Self::GuildCreate { guild, .. } | Self::GuildDelete { guild, .. } => Some(*guild),
+            Self::Message(message) => Some(message.guild),
+        }
+    }
+
+    /// Whether a session with these intents gets it.
+    pub(crate) const fn wanted(&self, intents: Intents) -> bool {
+        match self {
+            Self::Ready(_) | Self::Resumed => true,
+            Self::GuildCreate { .. } | Self::GuildDelete { .. } => intents.contains(Intents::GUILDS),
+            Self::Message(_) => intents.contains(Intents::GUILD_MESSAGES),
+        }
+    }
+
+    /// Writes the value of `d`.
+    pub(crate) fn write_body(&self, world: &World, origin: &Origin, sight: &Sight, out: &mut Vec<u8>) {
+        let written = match self {
+            Self::Ready(guilds) => serde_json::to_writer(out, &ready(guilds, world, origin, sight)),
+            Self::Resumed => {
+                out.extend_from_slice(br#"{"_trace":["discord-sim"]}"#);
+                Ok(())
+            }
+            Self::GuildCreate { guild, just_joined } => {
+                let visibility = Visibility {
+                    presences: sight.intents.contains(Intents::GUILD_PRESENCES),
+                    voice_states: sight.intents.contains(Intents::GUILD_VOICE_STATES),
+                    large_threshold: sight.large_threshold,
+                };
+                serde_json::to_writer(out, &world.guild(*guild, visibility, *just_joined))
+            }
+            Self::GuildDelete { guild, outage } => {
+                serde_json::to_writer(out, &Gone { id: world.head(*guild).id, unavailable: *outage })
+            }
+            Self::Message(message) => {
+                let with_content = sight.intents.contains(Intents::MESSAGE_CONTENT);
+                serde_json::to_writer(out, &world.message(message, with_content))
+            }
+        };
+        written.expect("plain records with string keys always serialise into memory");
+    }
+}
+
+fn ready<'a>(guilds: &[Snowflake], world: &World, origin: &'a Origin, sight: &'a Sight) -> Ready<'a> {
+    Ready {
+        v: 10,
+        user_settings: Nothing {},
+        user: CurrentUser { user: world.bot(), verified: true, mfa_enabled: true, email: None, flags: 0 },
+        session_type: "normal",
+        session_id: &sight.session_id,
+        resume_gateway_url: &origin.gateway_url,
+        relationships: [],
+        private_channels: [],
+        presences: [],
+        guilds: guilds.iter().map(|id| Unavailable { id: *id, unavailable: true }).collect(),
+        shard: sight.shard,
+        application: Application { id: world.bot_id(), flags: origin.application_flags },
+        _trace: ["discord-sim"],
+    }
+}

@@ -1,0 +1,65 @@
+//! The gateway: one task per WebSocket connection, from HELLO to its close.
+//!
+//! Frames come in through [`payload`], decisions are the [hub](crate::hub)'s, events come from the
+//! [session](crate::session) and go out through [`wire`].
+
+pub(crate) mod close;
+mod compression;
+mod connection;
+mod envelope;
+mod payload;
+mod send_limit;
+mod wire;
+
+pub(crate) use payload::{Identify, Resume};
+
+use crate::server::Shared;
+use axum::{
+    extract::{Query, State, WebSocketUpgrade},
+    response::Response,
+};
+use compression::Codec;
+use connection::Connection;
+use serde::Deserialize;
+
+/// Clients may send 4,096 bytes; up to here a longer frame is read so that it can be answered with 4002.
+const FRAME_READ: usize = 64 * 1024;
+
+/// The query of a gateway URL.
+#[derive(Debug, Deserialize)]
+pub(crate) struct GatewayQuery {
+    v: Option<String>,
+    encoding: Option<String>,
+    compress: Option<String>,
+}
+
+impl GatewayQuery {
+    /// What is wrong with it: Discord answers with close code 4012.
+    fn fault(&self) -> Option<String> {
+        match (self.v.as_deref(), self.encoding.as_deref()) {
+            (Some("10"), Some("json") | None) => None,
+            (version, encoding) => Some(format!("v={version:?} encoding={encoding:?}")),
+        }
+    }
+}
+
+/// Upgrades to WebSocket and runs the connection until it or the simulator ends.
+pub(crate) async fn upgrade(
+    State(shared): State<Shared>,
+    Query(query): Query<GatewayQuery>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    // Taken before axum spawns the task, so that a shutdown waits for it.
+    let owned = shared.tasks.token();
+    upgrade.max_message_size(FRAME_READ).max_frame_size(FRAME_READ).on_upgrade(move |socket| async move {
+        let _owned = owned;
+        let Some((id, orders)) = shared.hub.open() else { return };
+        let fault = query.fault();
+        let codec = match query.compress.as_deref() {
+            Some("zstd-stream") => Codec::zstd(),
+            Some("zlib-stream") => Codec::zlib(),
+            _ => Codec::Plain,
+        };
+        Connection::new(id, shared.hub, shared.stop, orders, socket, codec).run(fault).await;
+    })
+}

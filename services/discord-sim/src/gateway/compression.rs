@@ -1,0 +1,138 @@
+//! Transport compression: one context per connection, flushed after each message, never ended.
+//! [Source](https://docs.discord.com/developers/events/gateway#transport-compression).
+
+use axum::extract::ws::Message;
+use bytes::Bytes;
+use flate2::{Compress, Compression, FlushCompress};
+use zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer, zstd_sys::ZSTD_EndDirective};
+
+/// As in captured frames: a window of 256 KiB.
+const ZSTD_WINDOW_LOG: u32 = 18;
+/// Small tables, so that 256 connections stay cheap.
+const ZSTD_HASH_LOG: u32 = 14;
+const GROW: usize = 4 * 1024;
+
+/// What a connection's payloads go through.
+pub(crate) enum Codec {
+    /// Text frames.
+    Plain,
+    /// `compress=zlib-stream`.
+    Zlib(Box<Compress>),
+    /// `compress=zstd-stream`.
+    Zstd(Box<CCtx<'static>>),
+}
+
+impl Codec {
+    /// A fresh zlib stream.
+    pub(crate) fn zlib() -> Self {
+        Self::Zlib(Box::new(Compress::new(Compression::fast(), true)))
+    }
+
+    /// A fresh zstd stream.
+    pub(crate) fn zstd() -> Self {
+        let mut context = CCtx::create();
+        for parameter in [
+            CParameter::CompressionLevel(1),
+            CParameter::WindowLog(ZSTD_WINDOW_LOG),
+            CParameter::HashLog(ZSTD_HASH_LOG),
+            CParameter::ContentSizeFlag(false),
+            CParameter::ChecksumFlag(false),
+        ] {
+            context.set_parameter(parameter).expect("constants that zstd knows are accepted");
+        }
+        Self::Zstd(Box::new(context))
+    }
+
+    /// The WebSocket message that carries a payload.
+    pub(crate) fn encode(&mut self, payload: Vec<u8>) -> Message {
+        match self {
+            Self::Plain => {
+                let text = String::from_utf8(payload).expect("payloads are written as JSON, which is UTF-8");
+                Message::Text(text.into())
+            }
+            Self::Zlib(stream) => Message::Binary(deflate(stream, &payload)),
+            Self::Zstd(context) => Message::Binary(zstd(context, &payload)),
+        }
+    }
+}
+
+fn deflate(stream: &mut Compress, payload: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(payload.len() / 4 + GROW);
+    let before = stream.total_in();
+    loop {
+        let read = (stream.total_in() - before) as usize;
+        stream
+            .compress_vec(&payload[read..], &mut out, FlushCompress::Sync)
+            .expect("deflate into memory has no way to fail");
+        let all_read = (stream.total_in() - before) as usize == payload.len();
+        // Room left over means that the flush is complete.
+        if all_read && out.len() < out.capacity() {
+            return out.into();
+        }
+        out.reserve(GROW);
+    }
+}
+
+fn zstd(context: &mut CCtx<'static>, payload: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(payload.len() / 4 + GROW);
+    let mut input = InBuffer::around(payload);
+    loop {
+        let written = out.len();
+        let mut output = OutBuffer::around_pos(&mut out, written);
+        let left = context
+            .compress_stream2(&mut output, &mut input, ZSTD_EndDirective::ZSTD_e_flush)
+            .expect("zstd into memory has no way to fail");
+        if left == 0 && input.pos == payload.len() {
+            return out.into();
+        }
+        out.reserve(left.max(GROW));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn payloads() -> Vec<Vec<u8>> {
+        let mut draw = crate::world::Draw::new(1, &[]);
+        let large: String = (0..5_000).map(|_| draw.hex()).collect();
+        vec![b"{\"a\":1}".to_vec(), large.into_bytes(), vec![b'x'; 300_000], b"{}".to_vec()]
+    }
+
+    fn binary(message: Message) -> Bytes {
+        match message {
+            Message::Binary(bytes) => bytes,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn zlib_messages_end_with_a_flush_and_inflate_one_by_one() {
+        let (mut codec, mut inflate) = (Codec::zlib(), flate2::Decompress::new(true));
+        for payload in payloads() {
+            let bytes = binary(codec.encode(payload.clone()));
+            assert_eq!(bytes[bytes.len() - 4..], [0, 0, 0xff, 0xff]);
+            let mut out = Vec::with_capacity(payload.len() + 64);
+            inflate.decompress_vec(&bytes, &mut out, flate2::FlushDecompress::Sync).unwrap();
+            assert_eq!(out, payload);
+        }
+    }
+
+    #[test]
+    fn zstd_has_the_header_that_was_captured_and_decodes_one_by_one() {
+        let (mut codec, mut decode) = (Codec::zstd(), zstd_safe::DCtx::create());
+        for (index, payload) in payloads().into_iter().enumerate() {
+            let bytes = binary(codec.encode(payload.clone()));
+            if index == 0 {
+                assert_eq!(bytes[..6], [40, 181, 47, 253, 0, 64], "magic, no size or checksum, windowLog 18");
+            }
+            let mut out = vec![0; payload.len() + 64];
+            let mut output = OutBuffer::around(out.as_mut_slice());
+            let mut input = InBuffer::around(&bytes);
+            while input.pos < bytes.len() {
+                decode.decompress_stream(&mut output, &mut input).unwrap();
+            }
+            assert_eq!(output.as_slice(), payload);
+        }
+    }
+}

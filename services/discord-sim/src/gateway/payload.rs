@@ -1,0 +1,131 @@
+//! What clients send, parsed strictly.
+
+use crate::{intents::Intents, shard::Shard};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
+
+/// Longer payloads are close code 4002.
+/// [Source](https://docs.discord.com/developers/events/gateway#sending-events).
+const PAYLOAD_BYTES: usize = 4_096;
+
+/// IDENTIFY.
+#[derive(Clone)]
+pub(crate) struct Identify {
+    pub(crate) token: String,
+    pub(crate) shard: Shard,
+    pub(crate) intents: Intents,
+    pub(crate) large_threshold: u64,
+}
+
+/// RESUME.
+#[derive(Clone, Deserialize)]
+pub(crate) struct Resume {
+    pub(crate) token: String,
+    pub(crate) session_id: String,
+    pub(crate) seq: u64,
+}
+
+/// One payload of a client.
+pub(crate) enum Payload {
+    Heartbeat(Option<u64>),
+    Identify(Identify),
+    Resume(Resume),
+    /// An opcode that clients send and that has no effect here.
+    Ignored(u64),
+    UnknownOpcode(u64),
+    /// In words why it can't be read.
+    Undecodable(String),
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    op: u64,
+    #[serde(default)]
+    d: Value,
+}
+
+#[derive(Deserialize)]
+struct IdentifyBody {
+    token: String,
+    #[serde(rename = "properties")]
+    _properties: serde_json::Map<String, Value>,
+    intents: u64,
+    shard: Option<Shard>,
+    large_threshold: Option<u64>,
+}
+
+impl Payload {
+    /// Reads one frame.
+    pub(crate) fn parse(frame: &[u8]) -> Self {
+        if frame.len() > PAYLOAD_BYTES {
+            return Self::Undecodable(format!("{} bytes, {PAYLOAD_BYTES} are allowed", frame.len()));
+        }
+        let envelope: Envelope = match serde_json::from_slice(frame) {
+            Ok(envelope) => envelope,
+            Err(error) => return Self::Undecodable(format!("no gateway payload: {error}")),
+        };
+        match envelope.op {
+            1 => body(envelope.d, Self::Heartbeat),
+            2 => body(envelope.d, |body: IdentifyBody| {
+                let large_threshold = body.large_threshold.unwrap_or(50);
+                if !(50..=250).contains(&large_threshold) {
+                    return Self::Undecodable(format!(
+                        "large_threshold {large_threshold} is not from 50 to 250"
+                    ));
+                }
+                Self::Identify(Identify {
+                    token: without_prefix(body.token),
+                    shard: body.shard.unwrap_or(Shard { number: 0, total: 1 }),
+                    intents: Intents(body.intents),
+                    large_threshold,
+                })
+            }),
+            6 => body(envelope.d, |body: Resume| {
+                Self::Resume(Resume { token: without_prefix(body.token), ..body })
+            }),
+            op @ (3 | 4 | 8 | 31 | 43) => Self::Ignored(op),
+            op => Self::UnknownOpcode(op),
+        }
+    }
+}
+
+/// twilight puts "Bot " in front of the token, discord.js does not; both are the same token.
+fn without_prefix(token: String) -> String {
+    token.strip_prefix("Bot ").map(str::to_owned).unwrap_or(token)
+}
+
+fn body<T: DeserializeOwned>(d: Value, make: impl FnOnce(T) -> Payload) -> Payload {
+    serde_json::from_value(d).map_or_else(|error| Payload::Undecodable(format!("d: {error}")), make)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_identify_of_twilight_is_read() {
+        let frame =
+            br#"{"d":{"capabilities":0,"compress":false,"intents":1,"large_threshold":50,"presence":null,
+            "properties":{"browser":"twilight.rs","device":"twilight.rs","os":"linux"},"shard":[0,1],
+            "token":"Bot tok"},"op":2}"#;
+        let Payload::Identify(identify) = Payload::parse(frame) else { panic!("not an IDENTIFY") };
+        assert_eq!((identify.token.as_str(), identify.intents), ("tok", Intents::GUILDS));
+        assert_eq!(identify.shard, Shard { number: 0, total: 1 });
+    }
+
+    #[test]
+    fn heartbeats_carry_a_sequence_or_null() {
+        assert!(matches!(Payload::parse(br#"{"op":1,"d":7}"#), Payload::Heartbeat(Some(7))));
+        assert!(matches!(Payload::parse(br#"{"op":1,"d":null}"#), Payload::Heartbeat(None)));
+        assert!(matches!(Payload::parse(br#"{"op":1,"d":"x"}"#), Payload::Undecodable(_)));
+    }
+
+    #[test]
+    fn nonsense_is_told_apart() {
+        assert!(matches!(Payload::parse(b"hello"), Payload::Undecodable(_)));
+        assert!(matches!(Payload::parse(br#"{"op":2,"d":{"token":"t"}}"#), Payload::Undecodable(_)));
+        assert!(matches!(Payload::parse(br#"{"op":99}"#), Payload::UnknownOpcode(99)));
+        let long = format!(r#"{{"op":3,"d":"{}"}}"#, "x".repeat(4_096));
+        assert!(matches!(Payload::parse(long.as_bytes()), Payload::Undecodable(_)));
+    }
+}

@@ -1,0 +1,264 @@
+//! The shared state: sessions and their routes, connections, the bot's guilds, limits, standing faults.
+//!
+//! One lock guards it and is held only for bookkeeping; bodies are written and sockets are touched outside. Lock order
+//! is hub before session. A connection asks the hub when it identifies, resumes or goes; events flow through the
+//! [session](crate::session) alone.
+
+mod admission;
+mod dispatch;
+mod inject;
+mod reports;
+
+pub(crate) use admission::{Departure, Refusal};
+
+use crate::{
+    config::SimConfig,
+    event::Origin,
+    faults::Standing,
+    identify::IdentifyLimiter,
+    intents::Intents,
+    ledger::Newest,
+    report::{GuildState, IdentifyRecord, Violation, ViolationKind},
+    session::{ConnectionId, Session},
+    shard::Shard,
+    world::{Draw, GuildIndex, Snowflake, World},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::Instant,
+};
+
+/// Ended sessions kept for the ledger.
+const ENDED_KEPT: usize = 4_096;
+
+/// A session and the bell that tells its connection of new events.
+#[derive(Debug)]
+pub(crate) struct SessionCell {
+    state: Mutex<Session>,
+    pub(crate) bell: Notify,
+}
+
+impl SessionCell {
+    fn new(session: Session) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::new(session), bell: Notify::new() })
+    }
+
+    /// The session; a panic elsewhere leaves it usable.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Session> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a connection is told to do.
+#[derive(Clone, Debug)]
+pub(crate) enum Order {
+    Reconnect,
+    InvalidSession { resumable: bool },
+    Close { code: u16, reason: String },
+    Abort,
+    Freeze(bool),
+}
+
+/// An open connection.
+#[derive(Debug)]
+struct Connection {
+    opened_at: Duration,
+    shard: Option<Shard>,
+    orders: mpsc::Sender<Order>,
+}
+
+/// What is counted for each shard.
+#[derive(Debug, Default)]
+struct ShardCounts {
+    open: u32,
+    open_max: u32,
+    identifies: u32,
+    resumes: u32,
+    resumes_refused: u32,
+    takeovers: u32,
+}
+
+#[derive(Debug)]
+struct State {
+    sessions: HashMap<String, Arc<SessionCell>>,
+    /// The same sessions by total and number.
+    routes: HashMap<u32, HashMap<u32, Vec<Arc<SessionCell>>>>,
+    ended: VecDeque<Arc<SessionCell>>,
+    ended_dropped: u64,
+    connections: BTreeMap<ConnectionId, Connection>,
+    shards: BTreeMap<Shard, ShardCounts>,
+    guilds: Vec<GuildState>,
+    never_joined: BTreeSet<GuildIndex>,
+    limiter: IdentifyLimiter,
+    standing: Standing,
+    violations: Newest<Violation>,
+    identifies: Newest<IdentifyRecord>,
+    connections_opened: u64,
+    sessions_opened: u64,
+    messages: u64,
+    draw: Draw,
+}
+
+/// The simulator's shared state.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    pub(crate) config: SimConfig,
+    pub(crate) world: World,
+    pub(crate) origin: Origin,
+    /// Rung whenever a connection goes.
+    gone: Notify,
+    /// Messages a second.
+    pub(crate) rate: watch::Sender<f64>,
+    started: Instant,
+    started_unix_ms: u64,
+    state: Mutex<State>,
+}
+
+impl Hub {
+    /// The state of a simulator whose gateway is at `gateway_url`.
+    pub(crate) fn new(config: SimConfig, gateway_url: String) -> Self {
+        let world = World::new(config.seed, config.guilds);
+        let started = world.started_guilds();
+        let guilds = (0..world.all_guilds())
+            .map(|guild| if guild < started { GuildState::Available } else { GuildState::Absent })
+            .collect();
+        let limiter =
+            IdentifyLimiter::new(config.max_concurrency, config.identify_interval, config.daily_identifies);
+        let state = State {
+            sessions: HashMap::new(),
+            routes: HashMap::new(),
+            ended: VecDeque::new(),
+            ended_dropped: 0,
+            connections: BTreeMap::new(),
+            shards: BTreeMap::new(),
+            guilds,
+            never_joined: (started..world.all_guilds()).collect(),
+            limiter,
+            standing: Standing::default(),
+            violations: Newest::default(),
+            identifies: Newest::default(),
+            connections_opened: 0,
+            sessions_opened: 0,
+            messages: 0,
+            draw: Draw::new(config.seed, &[99]),
+        };
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let application_flags = application_flags(config.privileged_intents);
+        Self {
+            rate: watch::Sender::new(config.events_per_second),
+            origin: Origin { gateway_url, application_flags },
+            config,
+            world,
+            gone: Notify::new(),
+            started: Instant::now(),
+            started_unix_ms: unix.as_millis() as u64,
+            state: Mutex::new(state),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long the simulator has run.
+    pub(crate) fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Whether this is the bot's token.
+    pub(crate) fn token_is_good(&self, token: &str) -> bool {
+        !self.lock().standing.reject_token
+            && match &self.config.token {
+                Some(own) => own == token,
+                None => !token.is_empty(),
+            }
+    }
+
+    /// Whether REST answers 503.
+    pub(crate) fn rest_is_down(&self) -> bool {
+        self.lock().standing.rest_down
+    }
+
+    /// What is left of the identify budget, and for how long.
+    pub(crate) fn identify_budget(&self) -> (u32, Duration) {
+        let now = self.now();
+        (self.lock().limiter.remaining(now), IdentifyLimiter::reset_after(now))
+    }
+
+    /// Notes a broken rule.
+    pub(crate) fn violation(
+        &self,
+        kind: ViolationKind,
+        connection: ConnectionId,
+        shard: Option<Shard>,
+        detail: String,
+    ) {
+        tracing::warn!(?kind, connection, detail, "a client broke a rule");
+        let at_ms = self.now().as_millis() as u64;
+        self.lock().violations.push(Violation { at_ms, kind, shard, connection, detail });
+    }
+}
+
+impl State {
+    /// The guilds of a shard that the bot is in, and whether they have an outage.
+    fn guilds_of(&self, world: &World, shard: Shard) -> BTreeMap<GuildIndex, bool> {
+        self.guilds
+            .iter()
+            .zip(0..)
+            .filter(|(state, guild)| {
+                **state != GuildState::Absent && world.head(*guild).id.shard(shard.total) == shard.number
+            })
+            .map(|(state, guild)| (guild, *state == GuildState::Outage))
+            .collect()
+    }
+
+    /// Ends a session: no more events, no RESUME; the ledger keeps it.
+    fn end_session(&mut self, id: &str, now: Duration, why: &'static str) {
+        let Some(cell) = self.sessions.remove(id) else { return };
+        let shard = {
+            let mut session = cell.lock();
+            session.end(now, why);
+            session.sight.shard
+        };
+        cell.bell.notify_one();
+        if let Some(numbers) = self.routes.get_mut(&shard.total) {
+            if let Some(sessions) = numbers.get_mut(&shard.number) {
+                sessions.retain(|other| !Arc::ptr_eq(other, &cell));
+                if sessions.is_empty() {
+                    numbers.remove(&shard.number);
+                }
+            }
+            if numbers.is_empty() {
+                self.routes.remove(&shard.total);
+            }
+        }
+        if self.ended.len() == ENDED_KEPT {
+            self.ended.pop_front();
+            self.ended_dropped += 1;
+        }
+        self.ended.push_back(cell);
+    }
+}
+
+/// The application flags that go with these privileged intents.
+/// [Source](https://docs.discord.com/developers/resources/application#application-object-application-flags).
+fn application_flags(enabled: Intents) -> u64 {
+    [
+        (Intents::GUILD_PRESENCES, 1 << 12),
+        (Intents::GUILD_MEMBERS, 1 << 14),
+        (Intents::MESSAGE_CONTENT, 1 << 18),
+    ]
+    .into_iter()
+    .filter(|(intent, _)| enabled.contains(*intent))
+    .fold(1 << 23, |flags, (_, flag)| flags | flag)
+}
+
+/// The ids of these guilds.
+fn ids(world: &World, guilds: &BTreeMap<GuildIndex, bool>) -> Vec<Snowflake> {
+    guilds.keys().map(|guild| world.head(*guild).id).collect()
+}

@@ -1,0 +1,81 @@
+//! Which sessions get an event.
+
+use super::{Hub, State};
+use crate::{
+    event::Event,
+    faults::FaultError,
+    report::{Dispatched, GuildState},
+    world::{GuildIndex, Message, World, time},
+};
+use std::sync::Arc;
+
+/// How often a random guild is drawn until one is available.
+const TRIES: usize = 32;
+
+impl State {
+    /// Gives an event about a guild to every session on the guild's shard, of whatever total.
+    pub(super) fn dispatch(&self, world: &World, guild: GuildIndex, event: &Event) -> Vec<Dispatched> {
+        let id = world.head(guild).id;
+        let mut dispatched = Vec::new();
+        for (total, numbers) in &self.routes {
+            for cell in numbers.get(&id.shard(*total)).into_iter().flatten() {
+                let mut session = cell.lock();
+                let Some(sequence) = session.dispatch(event.clone()) else { continue };
+                let (session_id, shard) = (session.sight.session_id.clone(), session.sight.shard);
+                drop(session);
+                cell.bell.notify_one();
+                dispatched.push(Dispatched { session_id, shard, sequence });
+            }
+        }
+        dispatched
+    }
+
+    fn write_message(
+        &mut self,
+        world: &World,
+        guild: GuildIndex,
+        content: Option<Arc<str>>,
+    ) -> (u64, Vec<Dispatched>) {
+        self.messages += 1;
+        let serial = self.messages;
+        let message = Message { guild, serial, at_ms: time::now_ms(), content };
+        (serial, self.dispatch(world, guild, &Event::Message(message)))
+    }
+}
+
+impl Hub {
+    /// Lets somebody write in a guild; returns the message's serial and who gets it.
+    ///
+    /// # Errors
+    ///
+    /// When the guild is not available.
+    pub(crate) fn write_message(
+        &self,
+        guild: GuildIndex,
+        content: Option<String>,
+    ) -> Result<(u64, Vec<Dispatched>), FaultError> {
+        let mut state = self.lock();
+        if state.guilds[guild as usize] != GuildState::Available {
+            return Err(FaultError::NotAvailable(self.world.head(guild).id));
+        }
+        Ok(state.write_message(&self.world, guild, content.map(Arc::from)))
+    }
+
+    /// Lets people write `count` messages in guilds drawn at random.
+    pub(crate) fn write_messages(&self, count: u64) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let Some(last) = self.world.all_guilds().checked_sub(1) else { return };
+        // Spare guilds are tried only once the bot has joined one.
+        let last = state.never_joined.first().map_or(last, |spare| spare.saturating_sub(1));
+        for _ in 0..count {
+            for _ in 0..TRIES {
+                let guild = state.draw.range(0, u64::from(last)) as GuildIndex;
+                if state.guilds[guild as usize] == GuildState::Available {
+                    state.write_message(&self.world, guild, None);
+                    break;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Making faults happen.
+
+use super::{Hub, Order, State};
+use crate::{
+    config::rate_is_sane,
+    event::Event,
+    faults::{Fault, FaultError, FaultOutcome},
+    report::GuildState,
+    world::{GuildIndex, Snowflake},
+};
+
+impl State {
+    /// Gives an order to the connections of these shards; returns to how many.
+    fn order(&self, shards: Option<&[u32]>, order: &Order) -> usize {
+        self.connections
+            .values()
+            .filter(|connection| {
+                connection.shard.is_some_and(|shard| shards.is_none_or(|some| some.contains(&shard.number)))
+            })
+            .filter(|connection| connection.orders.try_send(order.clone()).is_ok())
+            .count()
+    }
+}
+
+impl Hub {
+    /// Makes a fault happen.
+    ///
+    /// # Errors
+    ///
+    /// When it can't.
+    pub(crate) fn inject(&self, fault: Fault) -> Result<FaultOutcome, FaultError> {
+        tracing::info!(?fault, "fault injected");
+        match fault {
+            Fault::Reconnect { shards } => Ok(self.order(shards, Order::Reconnect)),
+            Fault::InvalidSession { shards, resumable } => {
+                Ok(self.order(shards, Order::InvalidSession { resumable }))
+            }
+            Fault::Close { shards, code, reason } => {
+                if !(1000..5000).contains(&code) {
+                    return Err(FaultError::BadCode);
+                }
+                Ok(self.order(shards, Order::Close { code, reason }))
+            }
+            Fault::Abort { shards } => Ok(self.order(shards, Order::Abort)),
+            Fault::Freeze { shards, on } => Ok(self.order(shards, Order::Freeze(on))),
+            Fault::DenyResumes { on } => Ok(self.stand(|state| state.standing.deny_resumes = on)),
+            Fault::AcceptThenClose { connections } => {
+                Ok(self.stand(|state| state.standing.accept_then_close = connections))
+            }
+            Fault::RejectToken { on } => Ok(self.stand(|state| state.standing.reject_token = on)),
+            Fault::RestDown { on } => Ok(self.stand(|state| state.standing.rest_down = on)),
+            Fault::EventRate { per_second } => {
+                if !rate_is_sane(per_second) {
+                    return Err(FaultError::BadRate);
+                }
+                self.rate.send_replace(per_second);
+                Ok(FaultOutcome::default())
+            }
+            Fault::GuildOutage { guild_id, on: true } => self.change(
+                guild_id,
+                GuildState::Available,
+                GuildState::Outage,
+                FaultError::NotAvailable(guild_id),
+            ),
+            Fault::GuildOutage { guild_id, on: false } => self.change(
+                guild_id,
+                GuildState::Outage,
+                GuildState::Available,
+                FaultError::AlreadyThere(guild_id),
+            ),
+            Fault::GuildLeave { guild_id } => self.change(
+                guild_id,
+                GuildState::Available,
+                GuildState::Absent,
+                FaultError::NotAvailable(guild_id),
+            ),
+            Fault::GuildJoin { guild_id } => {
+                let spare = self.lock().never_joined.first().copied();
+                let id = match (guild_id, spare) {
+                    (Some(id), _) => id,
+                    (None, Some(spare)) => self.world.head(spare).id,
+                    (None, None) => return Err(FaultError::NoSpareGuild),
+                };
+                self.change(id, GuildState::Absent, GuildState::Available, FaultError::AlreadyThere(id))
+            }
+            Fault::Message { guild_id, content } => {
+                let guild = self.guild(guild_id)?;
+                let (serial, dispatched) = self.write_message(guild, content)?;
+                Ok(FaultOutcome {
+                    guild_id: Some(guild_id),
+                    serial: Some(serial),
+                    dispatched,
+                    ..FaultOutcome::default()
+                })
+            }
+        }
+    }
+
+    fn order(&self, shards: Option<Vec<u32>>, order: Order) -> FaultOutcome {
+        let connections = self.lock().order(shards.as_deref(), &order);
+        FaultOutcome { connections, ..FaultOutcome::default() }
+    }
+
+    fn stand(&self, set: impl FnOnce(&mut State)) -> FaultOutcome {
+        set(&mut self.lock());
+        FaultOutcome::default()
+    }
+
+    fn guild(&self, id: Snowflake) -> Result<GuildIndex, FaultError> {
+        self.world.find(id).ok_or(FaultError::UnknownGuild(id))
+    }
+
+    /// Takes a guild from one state to another and tells the sessions in the same step.
+    fn change(
+        &self,
+        id: Snowflake,
+        from: GuildState,
+        to: GuildState,
+        otherwise: FaultError,
+    ) -> Result<FaultOutcome, FaultError> {
+        let guild = self.guild(id)?;
+        let mut state = self.lock();
+        if state.guilds[guild as usize] != from {
+            return Err(otherwise);
+        }
+        state.guilds[guild as usize] = to;
+        state.never_joined.remove(&guild);
+        let event = match to {
+            GuildState::Available => Event::GuildCreate { guild, just_joined: from == GuildState::Absent },
+            GuildState::Outage => Event::GuildDelete { guild, outage: true },
+            GuildState::Absent => Event::GuildDelete { guild, outage: false },
+        };
+        let dispatched = state.dispatch(&self.world, guild, &event);
+        Ok(FaultOutcome { guild_id: Some(id), dispatched, ..FaultOutcome::default() })
+    }
+}

@@ -1,0 +1,67 @@
+//! The `discord-sim` program: reads its settings, starts a simulator, waits for Ctrl-C or SIGTERM.
+
+mod args;
+
+use anyhow::Context;
+use args::Args;
+use clap::Parser;
+use discord_sim::{Sim, SimConfig};
+use std::{io::Write, process::ExitCode};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// The exit code of a bad setting.
+const BAD_SETTING: u8 = 2;
+
+fn main() -> ExitCode {
+    let config = match settings() {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The settings, or the code to exit with after one line that says what is wrong.
+fn settings() -> Result<SimConfig, ExitCode> {
+    let args = Args::try_parse().map_err(|error| {
+        if !error.use_stderr() {
+            error.exit();
+        }
+        refuse(error.to_string().lines().next().unwrap_or("error: bad arguments"))
+    })?;
+    let token = std::env::var("SIM_TOKEN").ok();
+    args.into_config(token).map_err(|error| {
+        let (flag, needs) = (error.setting.replace('_', "-"), error.needs);
+        refuse(&format!("error: --{flag} must be {needs}"))
+    })
+}
+
+fn refuse(line: &str) -> ExitCode {
+    // Nobody may be listening on standard error; the exit code tells too.
+    let _ = writeln!(std::io::stderr(), "{line}");
+    ExitCode::from(BAD_SETTING)
+}
+
+#[tokio::main]
+async fn run(config: SimConfig) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("can't wait for SIGTERM")?;
+    let sim = Sim::start(config).await?;
+    // A test reads this line; it must be out before anything waits.
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "discord-sim listening on {}", sim.http_origin())?;
+    stdout.flush()?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted.context("can't wait for Ctrl-C")?,
+        _ = terminate.recv() => {}
+    }
+    sim.shutdown().await;
+    Ok(())
+}

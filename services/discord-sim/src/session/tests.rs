@@ -1,0 +1,112 @@
+use super::*;
+use crate::{Shard, intents::Intents, world::Message};
+use std::sync::Arc;
+
+const NOW: Duration = Duration::from_secs(1);
+
+fn session(capacity: usize, promised: &[GuildIndex]) -> Session {
+    let sight = Sight {
+        session_id: "s".into(),
+        shard: Shard { number: 0, total: 1 },
+        intents: Intents::ALL,
+        large_threshold: 50,
+    };
+    let promised = promised.iter().map(|guild| (*guild, false)).collect();
+    Session::open(sight, "t".into(), capacity, Event::Ready(Arc::from([])), promised, 1, NOW)
+}
+
+fn message(guild: GuildIndex) -> Event {
+    Event::Message(Message { guild, serial: 1, at_ms: 0, content: None })
+}
+
+fn taken(session: &mut Session, connection: ConnectionId) -> Vec<(u64, &'static str)> {
+    match session.take(connection, 100) {
+        Taken::Events(events) => events.iter().map(|(sequence, event)| (*sequence, event.name())).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn ready_is_1_and_guilds_follow() {
+    let mut session = session(100, &[4, 5]);
+    assert_eq!(session.dispatch(message(5)), None, "not before its GUILD_CREATE");
+    assert_eq!(taken(&mut session, 1), [(1, "READY")]);
+    assert_eq!(taken(&mut session, 1), [(2, "GUILD_CREATE"), (3, "GUILD_CREATE")]);
+    assert_eq!(session.dispatch(message(5)), Some(4));
+    assert_eq!(taken(&mut session, 1), [(4, "MESSAGE_CREATE")]);
+}
+
+#[test]
+fn a_promised_guild_may_turn_out_down_or_gone() {
+    let mut session = session(100, &[1, 2, 3]);
+    assert_eq!(session.dispatch(Event::GuildDelete { guild: 1, outage: true }), None);
+    assert_eq!(session.dispatch(Event::GuildDelete { guild: 2, outage: false }), Some(2));
+    assert_eq!(taken(&mut session, 1), [(1, "READY"), (2, "GUILD_DELETE")]);
+    assert_eq!(taken(&mut session, 1), [(3, "GUILD_DELETE"), (4, "GUILD_CREATE")]);
+}
+
+#[test]
+fn resume_replays_what_was_missed_then_resumed() {
+    let mut session = session(100, &[]);
+    taken(&mut session, 1);
+    session.record_sent(1, 1, 1);
+    assert!(session.detach(1, NOW));
+    for _ in 0..3 {
+        session.dispatch(message(0));
+    }
+    assert_eq!(session.resume(2, 2), Ok(None));
+    let expected = [(3, "MESSAGE_CREATE"), (4, "MESSAGE_CREATE"), (5, "RESUMED")];
+    assert_eq!(taken(&mut session, 2), expected);
+    session.record_sent(2, 3, 5);
+    let report = session.report();
+    let delivery = |connection, from, to, replayed| Delivery { connection, from, to, replayed };
+    assert_eq!(
+        report.deliveries,
+        [delivery(1, 1, 1, false), delivery(2, 3, 4, true), delivery(2, 5, 5, false)]
+    );
+    assert!(matches!(session.take(1, 1), Taken::NotYours));
+}
+
+#[test]
+fn a_resume_outside_the_buffer_is_refused() {
+    let mut session = session(3, &[]);
+    for sequence in 2..=6 {
+        assert_eq!(session.dispatch(message(0)), Some(sequence));
+    }
+    assert!(matches!(session.take(1, 1), Taken::Overrun), "READY is forgotten");
+    assert_eq!(session.resume(2, 2), Err(ResumeRefusal::TooOld));
+    assert_eq!(session.resume(2, 7), Err(ResumeRefusal::BeyondSequence));
+    assert_eq!(session.resume(2, 3), Ok(Some(1)), "takes over from the open connection");
+    assert_eq!(taken(&mut session, 2).last(), Some(&(7, "RESUMED")));
+    assert_eq!(session.report().deliveries.len(), 0);
+}
+
+#[test]
+fn a_session_lives_on_for_a_while_and_then_not() {
+    let mut session = session(10, &[]);
+    let life = Duration::from_mins(3);
+    assert!(!session.expired(NOW + life * 2, life), "connected");
+    assert!(!session.detach(9, NOW), "somebody else's");
+    assert!(session.detach(1, NOW));
+    assert!(!session.expired(life, life));
+    assert!(session.expired(NOW + life, life));
+    session.end(NOW + life, "expired");
+    assert_eq!(session.dispatch(message(0)), None);
+    assert_eq!(session.report().ended_why.as_deref(), Some("expired"));
+}
+
+#[test]
+fn contiguous_deliveries_are_one_range() {
+    let mut session = session(10, &[]);
+    session.record_sent(1, 1, 4);
+    session.record_sent(1, 5, 9);
+    assert_eq!(session.report().deliveries, [Delivery { connection: 1, from: 1, to: 9, replayed: false }]);
+}
+
+#[test]
+fn intents_gate_events() {
+    let mut session = session(10, &[]);
+    session.sight.intents = Intents::GUILDS;
+    assert_eq!(session.dispatch(message(0)), None);
+    assert_eq!(session.dispatch(Event::GuildCreate { guild: 0, just_joined: true }), Some(2));
+}

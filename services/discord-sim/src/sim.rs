@@ -1,0 +1,167 @@
+//! Starting and ending a simulator.
+
+use crate::{
+    config::{ConfigError, SimConfig},
+    control::Control,
+    hub::Hub,
+    server::{self, Shared},
+};
+use axum::serve::ListenerExt;
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{
+    net::TcpListener,
+    time::{Instant, MissedTickBehavior, interval, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// How long a shutdown waits for connections.
+const SHUTDOWN_WAIT: Duration = Duration::from_secs(3);
+/// How often messages are written when there is a rate.
+const MESSAGE_TICK: Duration = Duration::from_millis(10);
+/// The most that is made up for after a stall.
+const CATCH_UP: Duration = Duration::from_secs(1);
+/// How often sessions that nobody resumed are looked for.
+const EXPIRY_TICK: Duration = Duration::from_millis(500);
+
+/// Why a simulator did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting can't work.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The address is taken, or not this machine's.
+    #[error("can't listen on {addr}")]
+    Listen {
+        /// Where it should listen.
+        addr: SocketAddr,
+        /// Why it can't.
+        source: io::Error,
+    },
+}
+
+/// A running simulator. Dropping it ends it without waiting; [`shutdown`](Self::shutdown) waits.
+#[derive(Debug)]
+pub struct Sim {
+    addr: SocketAddr,
+    shared: Shared,
+}
+
+impl Sim {
+    /// Starts a simulator on the current tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// When a setting can't work or the address can't be listened on.
+    pub async fn start(config: SimConfig) -> Result<Self, StartError> {
+        config.validate()?;
+        let addr = config.listen;
+        let listen = |source| StartError::Listen { addr, source };
+        let listener = TcpListener::bind(addr).await.map_err(listen)?;
+        let addr = listener.local_addr().map_err(listen)?;
+        let told = config.advertise.clone().unwrap_or_else(|| reachable(addr).to_string());
+        let gateway_url = format!("ws://{told}");
+        let hub = Arc::new(Hub::new(config, gateway_url));
+        let shared = Shared { hub, stop: CancellationToken::new(), tasks: TaskTracker::new() };
+        let listener = listener.tap_io(|stream| {
+            // Without it small payloads wait for the client's TCP acknowledgement; a failure costs only time.
+            let _ = stream.set_nodelay(true);
+        });
+        let server = axum::serve(listener, server::router(shared.clone()))
+            .with_graceful_shutdown(shared.stop.clone().cancelled_owned());
+        shared.tasks.spawn(async move {
+            if let Err(error) = server.await {
+                tracing::error!(%error, "the server ended");
+            }
+        });
+        shared
+            .tasks
+            .spawn(shared.stop.clone().run_until_cancelled_owned(write_messages(Arc::clone(&shared.hub))));
+        shared
+            .tasks
+            .spawn(shared.stop.clone().run_until_cancelled_owned(expire_sessions(Arc::clone(&shared.hub))));
+        tracing::info!(%addr, guilds = shared.hub.config.guilds, "discord-sim is up");
+        Ok(Self { addr, shared })
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The origin of REST and control API, such as `http://127.0.0.1:3900`.
+    pub fn http_origin(&self) -> String {
+        format!("http://{}", reachable(self.addr))
+    }
+
+    /// The gateway's base URL as clients are told it, such as `ws://127.0.0.1:3900`.
+    pub fn gateway_url(&self) -> String {
+        self.shared.hub.origin.gateway_url.clone()
+    }
+
+    /// Ledger and faults.
+    pub fn control(&self) -> Control {
+        Control::new(Arc::clone(&self.shared.hub))
+    }
+
+    /// Closes all connections with 1001 and ends; waits at most 3 s for clients that don't answer.
+    pub async fn shutdown(self) {
+        self.shared.stop.cancel();
+        self.shared.tasks.close();
+        if timeout(SHUTDOWN_WAIT, self.shared.tasks.wait()).await.is_err() {
+            tracing::warn!(left = self.shared.tasks.len(), "some connections did not end in time");
+        }
+    }
+}
+
+impl Drop for Sim {
+    fn drop(&mut self) {
+        self.shared.stop.cancel();
+    }
+}
+
+/// An address that a client on this machine can dial.
+fn reachable(addr: SocketAddr) -> SocketAddr {
+    match addr {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => SocketAddr::from(([127, 0, 0, 1], v4.port())),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
+            SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, v6.port()))
+        }
+        other => other,
+    }
+}
+
+/// Writes messages at the wanted rate, for as long as the simulator lives.
+async fn write_messages(hub: Arc<Hub>) {
+    let mut rate = hub.rate.subscribe();
+    loop {
+        let per_second = *rate.borrow_and_update();
+        if per_second <= 0.0 {
+            if rate.changed().await.is_err() {
+                return;
+            }
+            continue;
+        }
+        let mut due = 0.0_f64;
+        let mut last = Instant::now();
+        let mut tick = interval(MESSAGE_TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !rate.has_changed().unwrap_or(true) {
+            tick.tick().await;
+            let now = Instant::now();
+            due += per_second * (now - last).min(CATCH_UP).as_secs_f64();
+            last = now;
+            hub.write_messages(due as u64);
+            due = due.fract();
+        }
+    }
+}
+
+/// Ends sessions that nobody resumed in time.
+async fn expire_sessions(hub: Arc<Hub>) {
+    let mut tick = interval(EXPIRY_TICK.min(hub.config.session_life.max(Duration::from_millis(10))));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        hub.expire_sessions();
+    }
+}

@@ -1,0 +1,78 @@
+//! A guild's roles.
+
+use super::{Draw, GuildIndex, Snowflake, World, names};
+use serde::Serialize;
+
+/// A role object. [Source](https://docs.discord.com/developers/topics/permissions#role-object).
+#[derive(Debug, Serialize)]
+pub(super) struct Role {
+    id: Snowflake,
+    name: &'static str,
+    description: Option<String>,
+    permissions: &'static str,
+    position: u64,
+    color: u64,
+    colors: Colors,
+    hoist: bool,
+    managed: bool,
+    mentionable: bool,
+    icon: Option<String>,
+    unicode_emoji: Option<String>,
+    flags: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Colors {
+    #[serde(rename = "primary_color")]
+    primary: u64,
+    #[serde(rename = "secondary_color")]
+    secondary: Option<u64>,
+    #[serde(rename = "tertiary_color")]
+    tertiary: Option<u64>,
+}
+
+impl World {
+    /// How many roles a guild has, `@everyone` included: 3 to 30.
+    pub(super) fn role_count(&self, guild: GuildIndex) -> u64 {
+        Draw::new(self.seed, &[5, u64::from(guild)]).skewed(3, 30)
+    }
+
+    /// The id of role `number`; number 0 is `@everyone`, whose id is the guild's.
+    pub(super) fn role_id(&self, guild: GuildIndex, number: u64) -> Snowflake {
+        let id = self.head(guild).id;
+        if number == 0 {
+            return id;
+        }
+        let low = Draw::new(self.seed, &[6, id.0, number]).word();
+        Snowflake::new(id.timestamp_ms() + number * 61_000, low)
+    }
+
+    /// All roles of a guild.
+    pub(super) fn roles(&self, guild: GuildIndex) -> Vec<Role> {
+        (0..self.role_count(guild))
+            .map(|number| {
+                let mut draw = Draw::new(self.seed, &[7, u64::from(guild), number]);
+                let color = if number > 0 && draw.chance(60) { draw.range(1, 0xff_ffff) } else { 0 };
+                Role {
+                    id: self.role_id(guild, number),
+                    name: if number == 0 { "@everyone" } else { names::role(&mut draw) },
+                    description: None,
+                    permissions: if number == 0 {
+                        "2248473465835073"
+                    } else {
+                        draw.pick(&["0", "8", "274877906944"])
+                    },
+                    position: number,
+                    color,
+                    colors: Colors { primary: color, secondary: None, tertiary: None },
+                    hoist: number > 0 && draw.chance(30),
+                    managed: false,
+                    mentionable: number > 0 && draw.chance(30),
+                    icon: None,
+                    unicode_emoji: None,
+                    flags: 0,
+                }
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,164 @@
+//! A raw gateway client that does exactly what a test says, legal or not.
+
+use discord_sim::{Sim, SimConfig};
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::{net::TcpStream, time::timeout};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{
+        Message,
+        protocol::{CloseFrame, frame::coding::CloseCode},
+    },
+};
+
+/// No single step takes longer, even on a loaded machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Intents with which a session gets guilds and messages with text.
+pub(crate) const USUAL: u64 = 1 | 1 << 7 | 1 << 9 | 1 << 15;
+
+/// Small and quick: identifies are not spaced.
+pub(crate) fn quick() -> SimConfig {
+    SimConfig { guilds: 8, identify_interval: Duration::ZERO, ..SimConfig::default() }
+}
+
+pub(crate) async fn start(config: SimConfig) -> Sim {
+    Sim::start(config).await.expect("it starts on a free port")
+}
+
+/// What a client sees.
+#[derive(Debug)]
+pub(crate) enum Seen {
+    Payload(Value),
+    Closed(u16),
+    /// The socket ended without a close frame.
+    Dropped,
+}
+
+pub(crate) struct Client {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+}
+
+/// READY and the session that it opened.
+pub(crate) struct Opened {
+    pub(crate) ready: Value,
+    pub(crate) session_id: String,
+}
+
+impl Client {
+    /// Connects and reads HELLO.
+    pub(crate) async fn connect(sim: &Sim) -> Self {
+        let mut client = Self::dial(sim, "/?v=10&encoding=json").await;
+        assert_eq!(client.payload().await["op"], 10);
+        client
+    }
+
+    /// Connects.
+    pub(crate) async fn dial(sim: &Sim, path: &str) -> Self {
+        Self::dial_at(&sim.gateway_url(), path).await
+    }
+
+    pub(crate) async fn dial_at(base: &str, path: &str) -> Self {
+        let url = format!("{base}{path}");
+        let (socket, _) = timeout(PATIENCE, connect_async(url)).await.unwrap().unwrap();
+        Self { socket }
+    }
+
+    pub(crate) async fn raw(&mut self) -> Option<Message> {
+        timeout(PATIENCE, self.socket.next()).await.expect("something happens").and_then(Result::ok)
+    }
+
+    pub(crate) async fn next(&mut self) -> Seen {
+        loop {
+            return match self.raw().await {
+                Some(Message::Text(text)) => Seen::Payload(serde_json::from_str(&text).unwrap()),
+                Some(Message::Close(Some(frame))) => Seen::Closed(frame.code.into()),
+                Some(Message::Ping(_) | Message::Pong(_)) => continue,
+                Some(other) => panic!("{other:?}"),
+                None => Seen::Dropped,
+            };
+        }
+    }
+
+    pub(crate) async fn payload(&mut self) -> Value {
+        match self.next().await {
+            Seen::Payload(payload) => payload,
+            other => panic!("a payload was expected: {other:?}"),
+        }
+    }
+
+    /// Reads on until the close frame.
+    pub(crate) async fn close_code(&mut self) -> u16 {
+        loop {
+            match self.next().await {
+                Seen::Closed(code) => return code,
+                Seen::Payload(_) => {}
+                Seen::Dropped => panic!("dropped without a close frame"),
+            }
+        }
+    }
+
+    /// Reads on until this event, and returns it.
+    pub(crate) async fn event(&mut self, name: &str) -> Value {
+        loop {
+            let payload = self.payload().await;
+            if payload["t"] == name {
+                return payload;
+            }
+        }
+    }
+
+    pub(crate) async fn send(&mut self, payload: Value) {
+        self.send_text(payload.to_string()).await;
+    }
+
+    pub(crate) async fn send_text(&mut self, text: String) {
+        // A close from the other side shows when the test reads.
+        let _ = self.socket.send(Message::text(text)).await;
+    }
+
+    pub(crate) async fn identify(&mut self, shard: (u32, u32), intents: u64) {
+        self.send(identify("Bot t", shard, intents)).await;
+    }
+
+    /// Identifies and reads READY.
+    pub(crate) async fn open(sim: &Sim, shard: (u32, u32), intents: u64) -> (Self, Opened) {
+        let mut client = Self::connect(sim).await;
+        client.identify(shard, intents).await;
+        let ready = client.payload().await;
+        assert_eq!((&ready["t"], &ready["s"]), (&json!("READY"), &json!(1)), "{ready}");
+        let session_id = ready["d"]["session_id"].as_str().unwrap().to_owned();
+        (client, Opened { ready, session_id })
+    }
+
+    /// As [`open`](Self::open), and reads all GUILD_CREATEs; returns them too.
+    pub(crate) async fn open_all(sim: &Sim, shard: (u32, u32), intents: u64) -> (Self, Opened, Vec<Value>) {
+        let (mut client, opened) = Self::open(sim, shard, intents).await;
+        let mut guilds = Vec::new();
+        for _ in opened.ready["d"]["guilds"].as_array().unwrap() {
+            guilds.push(client.event("GUILD_CREATE").await);
+        }
+        (client, opened, guilds)
+    }
+
+    pub(crate) async fn resume(&mut self, session_id: &str, seq: u64) {
+        let d = json!({"token": "Bot t", "session_id": session_id, "seq": seq});
+        self.send(json!({"op": 6, "d": d})).await;
+    }
+
+    /// Closes with this code and reads until the end.
+    pub(crate) async fn close(mut self, code: u16) {
+        let frame = CloseFrame { code: CloseCode::from(code), reason: "".into() };
+        self.socket.close(Some(frame)).await.unwrap();
+        while self.raw().await.is_some() {}
+    }
+}
+
+pub(crate) fn identify(token: &str, shard: (u32, u32), intents: u64) -> Value {
+    json!({"op": 2, "d": {
+        "token": token, "intents": intents, "shard": [shard.0, shard.1],
+        "properties": {"os": "linux", "browser": "test", "device": "test"},
+    }})
+}

@@ -1,0 +1,180 @@
+//! Faults and reports.
+
+use crate::client::{Client, PATIENCE, Seen, USUAL, quick, start};
+use discord_sim::{Fault, FaultError, FaultOutcome, Sim, SimConfig, Snowflake, StatsReport};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// One HTTP/1.0 request; returns status and JSON body.
+pub(crate) async fn http(sim: &Sim, method: &str, path: &str, headers: &str, body: &str) -> (u16, Value) {
+    let mut socket = tokio::net::TcpStream::connect(sim.addr()).await.unwrap();
+    let length = body.len();
+    let request = format!("{method} {path} HTTP/1.0\r\nContent-Length: {length}\r\n{headers}\r\n{body}");
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, serde_json::from_str(body).unwrap_or(Value::Null))
+}
+
+fn inject(sim: &Sim, fault: Fault) -> FaultOutcome {
+    sim.control().inject(fault).unwrap()
+}
+
+fn first_guild(sim: &Sim) -> Snowflake {
+    sim.control().guilds(1, 1)[0].id
+}
+
+#[tokio::test]
+async fn op_7_op_9_close_and_abort_reach_the_shards_they_name() {
+    let sim = start(quick()).await;
+    let (mut zero, ..) = Client::open_all(&sim, (0, 2), 1).await;
+    let (mut one, opened, _) = Client::open_all(&sim, (1, 2), 1).await;
+    let shards = Some(vec![0]);
+    assert_eq!(inject(&sim, Fault::Reconnect { shards: shards.clone() }).connections, 1);
+    assert_eq!(zero.payload().await, json!({"t": null, "s": null, "op": 7, "d": null}));
+    inject(&sim, Fault::Close { shards, code: 4009, reason: String::new() });
+    assert_eq!(zero.close_code().await, 4009);
+
+    assert_eq!(inject(&sim, Fault::InvalidSession { shards: None, resumable: true }).connections, 1);
+    let invalid = one.payload().await;
+    assert_eq!((&invalid["op"], &invalid["d"]), (&json!(9), &json!(true)));
+    one.resume(&opened.session_id, 5).await;
+    assert_eq!(one.payload().await["t"], "RESUMED", "on the same socket");
+    inject(&sim, Fault::Abort { shards: None });
+    assert!(matches!(one.next().await, Seen::Dropped));
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn op_9_false_ends_the_session() {
+    let sim = start(quick()).await;
+    let (mut client, opened, _) = Client::open_all(&sim, (0, 1), 1).await;
+    inject(&sim, Fault::InvalidSession { shards: None, resumable: false });
+    assert_eq!(client.payload().await["d"], false);
+    client.resume(&opened.session_id, 9).await;
+    assert_eq!(client.payload().await["op"], 9);
+    client.identify((0, 1), 1).await;
+    assert_eq!(client.payload().await["t"], "READY");
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_frozen_connection_is_silent_and_loses_nothing() {
+    let sim = start(quick()).await;
+    let (mut client, ..) = Client::open_all(&sim, (0, 1), USUAL).await;
+    inject(&sim, Fault::Freeze { shards: None, on: true });
+    client.send(json!({"op": 1, "d": 9})).await;
+    for _ in 0..3 {
+        inject(&sim, Fault::Message { guild_id: first_guild(&sim), content: None });
+    }
+    let silence = tokio::time::timeout(std::time::Duration::from_millis(200), client.payload());
+    assert!(silence.await.is_err());
+    inject(&sim, Fault::Freeze { shards: None, on: false });
+    for sequence in 10..13 {
+        assert_eq!(client.payload().await["s"], sequence);
+    }
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn resumes_can_be_denied_and_connections_dropped() {
+    let sim = start(quick()).await;
+    let (client, opened, _) = Client::open_all(&sim, (0, 1), 1).await;
+    client.close(4000).await;
+    inject(&sim, Fault::AcceptThenClose { connections: 2 });
+    for _ in 0..2 {
+        assert!(matches!(Client::dial(&sim, "/?v=10&encoding=json").await.next().await, Seen::Dropped));
+    }
+    inject(&sim, Fault::DenyResumes { on: true });
+    let mut client = Client::connect(&sim).await;
+    client.resume(&opened.session_id, 9).await;
+    assert_eq!(client.payload().await["op"], 9);
+    assert_eq!(sim.control().sessions().shards[0].resumes_refused, 1);
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn guilds_go_down_come_back_leave_and_join() {
+    let sim = start(quick()).await;
+    let (mut client, ..) = Client::open_all(&sim, (0, 1), USUAL).await;
+    let guild_id = first_guild(&sim);
+    inject(&sim, Fault::GuildOutage { guild_id, on: true });
+    assert_eq!(client.event("GUILD_DELETE").await["d"], json!({"id": guild_id, "unavailable": true}));
+    assert_eq!(
+        sim.control().inject(Fault::Message { guild_id, content: None }).unwrap_err(),
+        FaultError::NotAvailable(guild_id)
+    );
+    let (_, opened) = Client::open(&sim, (0, 1), USUAL).await;
+    assert_eq!(opened.ready["d"]["guilds"].as_array().unwrap().len(), 8, "READY lists it");
+    assert_eq!(
+        (sim.control().stats(1).total.guilds, sim.control().stats(1).total.unavailable_guilds),
+        (7, 1)
+    );
+    inject(&sim, Fault::GuildOutage { guild_id, on: false });
+    assert_eq!(client.event("GUILD_CREATE").await["d"]["unavailable"], false);
+    inject(&sim, Fault::GuildLeave { guild_id });
+    assert_eq!(client.event("GUILD_DELETE").await["d"], json!({"id": guild_id}));
+    let joined = inject(&sim, Fault::GuildJoin { guild_id: None }).guild_id.unwrap();
+    let create = client.event("GUILD_CREATE").await;
+    assert_eq!((&create["d"]["id"], create["d"].get("unavailable")), (&json!(joined), None));
+    assert_eq!(sim.control().stats(1).total.guilds, 8);
+    let unknown = Snowflake(1);
+    assert_eq!(
+        sim.control().inject(Fault::GuildLeave { guild_id: unknown }).unwrap_err(),
+        FaultError::UnknownGuild(unknown)
+    );
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_token_can_go_bad() {
+    let sim = start(quick()).await;
+    inject(&sim, Fault::RejectToken { on: true });
+    let mut client = Client::connect(&sim).await;
+    client.identify((0, 1), 1).await;
+    assert_eq!(client.close_code().await, 4004);
+    assert!(sim.control().violations().items.is_empty(), "not the client's fault");
+    let (status, _) = http(&sim, "GET", "/api/v10/users/@me", "Authorization: Bot t\r\n", "").await;
+    assert_eq!(status, 401);
+    inject(&sim, Fault::RejectToken { on: false });
+    Client::open(&sim, (0, 1), 1).await;
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_http_api_does_the_same() {
+    let sim = start(SimConfig { guilds: 40, ..quick() }).await;
+    let (mut client, ..) = Client::open_all(&sim, (0, 1), USUAL).await;
+    let json = "Content-Type: application/json\r\n";
+    let (status, guilds) = http(&sim, "GET", "/sim/guilds?limit=3&shard_total=4", "", "").await;
+    assert_eq!((status, guilds.as_array().unwrap().len(), &guilds[0]["shard"][1]), (200, 3, &json!(4)));
+    let fault = json!({"kind": "message", "guild_id": guilds[0]["id"], "content": "hello"}).to_string();
+    let (status, outcome) = http(&sim, "POST", "/sim/faults", json, &fault).await;
+    assert_eq!((status, &outcome["dispatched"][0]["sequence"]), (200, &json!(42)), "{outcome}");
+    assert_eq!(client.event("MESSAGE_CREATE").await["d"]["content"], "hello");
+    let (status, _) = http(&sim, "POST", "/sim/faults", json, r#"{"kind":"reconnect"}"#).await;
+    assert_eq!((status, client.payload().await["op"].as_u64()), (200, Some(7)));
+
+    for (body, status) in [(r#"{"kind":"nonsense"}"#, 400), (r#"{"kind":"guild_leave","guild_id":"1"}"#, 400)]
+    {
+        let (got, answer) = http(&sim, "POST", "/sim/faults", json, body).await;
+        assert_eq!((got, answer["error"].is_string()), (status, true));
+    }
+    let (_, stats) = http(&sim, "GET", "/sim/stats?shard_total=2", "", "").await;
+    let stats: StatsReport = serde_json::from_value(stats).unwrap();
+    assert_eq!((stats.total, stats.shards.len()), (sim.control().stats(1).total, 2));
+    let (_, users) = http(&sim, "GET", "/sim/users?limit=10", "", "").await;
+    assert!(users.as_array().unwrap().iter().any(|user| user["guilds"].as_array().unwrap().len() > 1));
+    assert!(users[0]["in_voice"].as_array().is_some_and(|guilds| !guilds.is_empty()));
+    let (_, none) = http(&sim, "GET", "/sim/ledger?shard=7", "", "").await;
+    assert_eq!(none["sessions"], json!([]));
+    for path in ["ledger", "violations", "identifies", "sessions"] {
+        let (status, body) = http(&sim, "GET", &format!("/sim/{path}"), "", "").await;
+        assert!(status == 200 && body.is_object(), "{path}");
+    }
+    assert_eq!(http(&sim, "DELETE", "/sim/violations", "", "").await.0, 204);
+    assert!(sim.control().wait_until(PATIENCE, |control| control.sessions().connections.len() == 1).await);
+    sim.shutdown().await;
+}

@@ -1,0 +1,12 @@
+//! The simulator over real sockets: a raw client for each rule, and twilight.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod client;
+mod control;
+mod program;
+mod rest;
+mod resume;
+mod rules;
+mod start;
+mod twilight;

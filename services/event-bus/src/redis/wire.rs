@@ -1,0 +1,145 @@
+//! What a broadcast looks like in Redis, and the names of its keys and channels.
+//!
+//! Anyone may write to Redis: nothing here trusts what it reads.
+
+use std::{str::FromStr, sync::Arc};
+
+use redis_link::KeyPrefix;
+use serde::{Deserialize, Serialize};
+
+use super::position::{Stamp, StreamId};
+use crate::{Message, MessageId, NewMessage};
+
+/// Keys and channels of one bus. All keys are in one cluster slot, by the prefix as their hash tag.
+#[derive(Clone, Debug)]
+pub(super) struct Names {
+    /// Stream: the latest broadcasts.
+    pub(super) stream: String,
+    /// Hash: the stream's generation, last sequence and last id.
+    pub(super) state: String,
+    /// Channel: broadcasts as they are made.
+    pub(super) broadcasts: String,
+    /// Beginning of each channel for acknowledgements, of any process.
+    acknowledgements: String,
+    /// This process, as no other is called.
+    process: String,
+    /// Beginning of this process's own.
+    own_acknowledgements: String,
+}
+
+impl Names {
+    pub(super) fn new(prefix: &KeyPrefix, process: &str) -> Self {
+        Self {
+            stream: format!("{{{prefix}}}:broadcasts"),
+            state: format!("{{{prefix}}}:broadcasts:state"),
+            broadcasts: format!("{prefix}:broadcasts"),
+            acknowledgements: format!("{prefix}:acks:"),
+            process: process.to_owned(),
+            own_acknowledgements: format!("{prefix}:acks:{process}:"),
+        }
+    }
+
+    /// The key that says for a while that a message was sent, by the number of its wait.
+    pub(super) fn sent(&self, number: u64) -> String {
+        format!("{}:sent:{}:{number}", self.stream, self.process)
+    }
+
+    /// The channel on which the acknowledgements of one message come.
+    pub(super) fn wait(&self, number: u64) -> String {
+        format!("{}{number}", self.own_acknowledgements)
+    }
+
+    /// The pattern of all of them.
+    pub(super) fn waits(&self) -> String {
+        format!("{}*", self.own_acknowledgements)
+    }
+
+    /// Which message a channel is about.
+    pub(super) fn waiting(&self, channel: &str) -> Option<u64> {
+        channel.strip_prefix(&self.own_acknowledgements)?.parse().ok()
+    }
+
+    /// Whether a channel is one for acknowledgements.
+    pub(super) fn takes_acknowledgements(&self, channel: &str) -> bool {
+        channel.starts_with(&self.acknowledgements)
+    }
+}
+
+/// The JSON of a message.
+#[derive(Serialize, Deserialize)]
+struct Json {
+    kind: String,
+    body: String,
+    sender: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    traceparent: Option<String>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    acknowledge_to: String,
+}
+
+/// Writes a message.
+pub(super) fn encode(message: NewMessage, acknowledge_to: String) -> Result<String, serde_json::Error> {
+    let NewMessage { kind, body, sender, traceparent } = message;
+    serde_json::to_string(&Json { kind, body, sender, traceparent, acknowledge_to })
+}
+
+/// Reads a message; `None` when it is none of ours.
+pub(super) fn decode(id: &str, message: &str) -> Option<Arc<Message>> {
+    let Json { kind, body, sender, traceparent, acknowledge_to } = serde_json::from_str(message).ok()?;
+    let content = NewMessage { kind, body, sender, traceparent };
+    Some(Arc::new(Message { id: MessageId(id.to_owned()), content, acknowledge_to }))
+}
+
+/// Reads what came over the channel: the stamp's three words, then the message.
+pub(super) fn split_live(payload: &str) -> Option<(Stamp, &str)> {
+    let (head, message) = payload.split_once('\n')?;
+    let mut words = head.split(' ');
+    let stamp = stamp(words.next()?, words.next()?, words.next()?)?;
+    Some((stamp, message))
+}
+
+/// Reads a stamp from its three texts.
+pub(super) fn stamp(id: &str, sequence: &str, generation: &str) -> Option<Stamp> {
+    Some(Stamp {
+        generation: generation.to_owned(),
+        sequence: sequence.parse().ok()?,
+        id: StreamId::from_str(id).ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_over_the_channel_is_read_or_refused() {
+        let message = NewMessage {
+            kind: "k".into(),
+            body: "{\"a\":\"\\n\"}".into(),
+            sender: "s".into(),
+            traceparent: None,
+        };
+        let json = encode(message.clone(), "to".to_owned()).unwrap();
+        let payload = format!("17-2 5 abc\n{json}");
+        let (stamp, text) = split_live(&payload).unwrap();
+        assert_eq!(
+            (stamp.sequence, stamp.generation.as_str(), stamp.id.to_string().as_str()),
+            (5, "abc", "17-2")
+        );
+        let read = decode("17-2", text).unwrap();
+        assert_eq!((&read.content, read.acknowledge_to.as_str()), (&message, "to"));
+        for wrong in ["", "\n", "1-1 5\n{}", "1 5 g\n{}", "1-1 x g\n{}", "1-1 5 g"] {
+            assert!(split_live(wrong).is_none(), "{wrong:?} passed");
+        }
+        assert!(decode("1-1", "{}").is_none());
+    }
+
+    #[test]
+    fn acknowledgements_find_their_wait_and_nothing_else() {
+        let names = Names::new(&"bot".parse().unwrap(), "p1");
+        assert_eq!(names.waiting(&names.wait(7)), Some(7));
+        assert_eq!(names.waiting("bot:acks:p2:7"), None);
+        assert!(names.takes_acknowledgements("bot:acks:p2:7"));
+        assert!(!names.takes_acknowledgements("bot:broadcasts"));
+    }
+}

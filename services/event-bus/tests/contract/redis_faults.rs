@@ -1,0 +1,197 @@
+//! What only Redis can do to us: cut connections, lose everything, stop answering, hold what others wrote, fail over.
+
+use std::time::{Duration, Instant};
+
+use event_bus::{BusError, EventBus};
+use redis_fixture::{RedisSentinel, RedisServer};
+
+use crate::{message, next_bodies, next_missed, redis_bus, until_away, until_connected};
+
+/// The script with which the bus publishes. With another channel it writes history that no subscriber hears of.
+const PUBLISH: &str = include_str!("../../src/redis/publish.lua");
+
+async fn publish(end: &impl EventBus, body: &str) {
+    end.publish(message(body)).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_published_while_cut_off_is_repaired() {
+    let server = RedisServer::start().await;
+    let (one, two) = (redis_bus(&server.url(), "test"), redis_bus(&server.url(), "test"));
+    let (mut here, mut there) = (one.subscribe().await.unwrap(), two.subscribe().await.unwrap());
+    let mut expected = Vec::new();
+    for round in 0..5 {
+        let killed: u64 = server.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+        assert_eq!(killed, 2);
+        for number in 0..100 {
+            let body = format!("{round} {number}");
+            publish(&one, &body).await;
+            expected.push(body);
+        }
+        // Until both have read this round, one of them may have no connection to cut.
+        assert_eq!(next_bodies(&mut here, 100).await, expected[round * 100..]);
+        assert_eq!(next_bodies(&mut there, 100).await, expected[round * 100..]);
+        until_connected(&one).await;
+        until_connected(&two).await;
+    }
+}
+
+#[tokio::test]
+async fn what_never_came_over_the_channel_is_repaired() {
+    let server = RedisServer::start().await;
+    let bus = redis_bus(&server.url(), "test");
+    let mut subscription = bus.subscribe().await.unwrap();
+    publish(&bus, "a").await;
+    let unheard = r#"{"kind":"test","body":"b","sender":"s"}"#;
+    let keys = ["{test}:broadcasts", "{test}:broadcasts:state"];
+    let write = async |mark: &str| {
+        let write = ["EVAL", PUBLISH, "3", keys[0], keys[1], mark, "nobody listens", unheard, "g", "10000"];
+        server.command::<String>(&write).await
+    };
+    let first = write("{test}:1").await;
+    assert_eq!(next_bodies(&mut subscription, 2).await, ["a", "b"], "found within the check's 5 s");
+    assert_eq!(write("{test}:1").await, first, "sent again by a cluster client, it is not written again");
+    // The check has just been, so it is not what finds this one.
+    let written = Instant::now();
+    write("{test}:2").await;
+    publish(&bus, "c").await;
+    assert_eq!(next_bodies(&mut subscription, 2).await, ["b", "c"], "found by the next message");
+    assert!(written.elapsed() < Duration::from_secs(3), "{:?}", written.elapsed());
+}
+
+#[tokio::test]
+async fn what_the_history_no_longer_has_is_counted() {
+    let server = RedisServer::start().await;
+    let bus = redis_bus(&server.url(), "test");
+    let mut subscription = bus.subscribe().await.unwrap();
+    publish(&bus, "a").await;
+    assert_eq!(next_bodies(&mut subscription, 1).await, ["a"]);
+    server.command::<i64>(&["HINCRBY", "{test}:broadcasts:state", "sequence", "5"]).await;
+    publish(&bus, "b").await;
+    assert_eq!(next_missed(&mut subscription).await, Some(5));
+    assert_eq!(next_bodies(&mut subscription, 1).await, ["b"]);
+    server.command::<i64>(&["HINCRBY", "{test}:broadcasts:state", "sequence", "2"]).await;
+    assert_eq!(next_missed(&mut subscription).await, Some(2), "found without a later message too");
+}
+
+#[tokio::test]
+async fn a_redis_that_lost_everything_is_missed_once_and_heals() {
+    let mut server = RedisServer::start().await;
+    let bus = redis_bus(&server.url(), "test");
+    let mut subscription = bus.subscribe().await.unwrap();
+    publish(&bus, "a").await;
+    assert_eq!(next_bodies(&mut subscription, 1).await, ["a"]);
+    server.kill();
+    until_away(&bus).await;
+    let asked = Instant::now();
+    let refused = bus.publish(message("x")).await;
+    assert!(matches!(refused, Err(BusError::Away(_))), "{refused:?}");
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    bus.subscribe().await.expect("a subscriber may come meanwhile: the place in the history is known");
+    server.restart().await;
+    let other = redis_bus(&server.url(), "test");
+    until_connected(&other).await;
+    publish(&other, "b").await;
+    until_connected(&bus).await;
+    publish(&other, "c").await;
+    assert_eq!(next_missed(&mut subscription).await, None);
+    assert_eq!(next_bodies(&mut subscription, 2).await, ["b", "c"]);
+}
+
+#[tokio::test]
+async fn a_redis_that_stands_still_is_away_by_the_deadline_and_heals() {
+    let server = RedisServer::start().await;
+    let bus = redis_bus(&server.url(), "test");
+    let mut subscription = bus.subscribe().await.unwrap();
+    server.pause();
+    let asked = Instant::now();
+    let refused = bus.publish(message("unsure")).await;
+    assert!(matches!(refused, Err(BusError::Away(_))), "{refused:?}");
+    assert!(asked.elapsed() < Duration::from_millis(2500), "{:?}", asked.elapsed());
+    until_away(&bus).await;
+    server.resume();
+    until_connected(&bus).await;
+    publish(&bus, "sure").await;
+    let mut bodies = next_bodies(&mut subscription, 1).await;
+    if bodies == ["unsure"] {
+        // Its sender was told that nobody knows: it lay in the socket and was carried out after all.
+        bodies = next_bodies(&mut subscription, 1).await;
+    }
+    assert_eq!(bodies, ["sure"]);
+}
+
+#[tokio::test]
+async fn a_redis_that_comes_late_is_waited_for() {
+    let mut server = RedisServer::start().await;
+    server.kill();
+    let bus = redis_bus(&server.url(), "test");
+    let asked = Instant::now();
+    let refused = bus.subscribe().await;
+    assert!(matches!(refused, Err(BusError::Away(_))), "{refused:?}");
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    until_away(&bus).await;
+    server.restart().await;
+    until_connected(&bus).await;
+    let mut subscription = bus.subscribe().await.unwrap();
+    publish(&bus, "a").await;
+    assert_eq!(next_bodies(&mut subscription, 1).await, ["a"]);
+}
+
+#[tokio::test]
+async fn what_others_wrote_is_passed_over_or_missed() {
+    let server = RedisServer::start().await;
+    let bus = redis_bus(&server.url(), "test");
+    let mut subscription = bus.subscribe().await.unwrap();
+    publish(&bus, "a").await;
+    for alien in ["", "hello", "1-1 1 g", "0-0 x y\n{}"] {
+        server.command::<i64>(&["PUBLISH", "test:broadcasts", alien]).await;
+    }
+    server.command::<String>(&["XADD", "{test}:broadcasts", "*", "what", "ever"]).await;
+    server.command::<i64>(&["HINCRBY", "{test}:broadcasts:state", "sequence", "1"]).await;
+    publish(&bus, "b").await;
+    assert_eq!(next_bodies(&mut subscription, 1).await, ["a"]);
+    assert_eq!(next_missed(&mut subscription).await, Some(1));
+    assert_eq!(next_bodies(&mut subscription, 1).await, ["b"]);
+}
+
+#[tokio::test]
+async fn two_bots_share_a_redis() {
+    let server = RedisServer::start().await;
+    let (one, other) = (redis_bus(&server.url(), "one"), redis_bus(&server.url(), "other"));
+    let mut subscription = one.subscribe().await.unwrap();
+    publish(&other, "theirs").await;
+    publish(&one, "ours").await;
+    assert_eq!(next_bodies(&mut subscription, 1).await, ["ours"]);
+}
+
+#[tokio::test]
+async fn a_dropped_bus_leaves_no_connection() {
+    let server = RedisServer::start().await;
+    let bus = redis_bus(&server.url(), "test");
+    until_connected(&bus).await;
+    let subscribers = async || {
+        let counts: (String, u64) = server.command(&["PUBSUB", "NUMSUB", "test:broadcasts"]).await;
+        counts.1
+    };
+    assert_eq!(subscribers().await, 1);
+    drop(bus);
+    let deadline = Instant::now() + crate::PATIENCE;
+    while subscribers().await > 0 {
+        assert!(Instant::now() < deadline, "the reader goes on");
+    }
+}
+
+#[tokio::test]
+async fn a_sentinel_fails_over() {
+    let mut sentinel = RedisSentinel::start().await;
+    let bus = redis_bus(&sentinel.url(), "test");
+    let mut subscription = bus.subscribe().await.unwrap();
+    publish(&bus, "a").await;
+    assert_eq!(next_bodies(&mut subscription, 1).await, ["a"]);
+    sentinel.fail_over().await;
+    let deadline = Instant::now() + crate::PATIENCE;
+    while let Err(error) = bus.publish(message("b")).await {
+        assert!(Instant::now() < deadline, "still {error}");
+    }
+    assert_eq!(next_bodies(&mut subscription, 1).await, ["b"], "the replica had everything");
+}

@@ -1,0 +1,71 @@
+//! What one worker shall run.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Epoch, ShardNumber};
+
+/// Consecutive shards under one epoch, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardRange {
+    /// The first shard.
+    pub first: ShardNumber,
+    /// The last shard.
+    pub last: ShardNumber,
+    /// Their epoch.
+    pub epoch: Epoch,
+}
+
+/// The whole set of shards that one worker shall run, never a change to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Assignment {
+    /// Grows with each change to this worker's set.
+    pub revision: u64,
+    /// How many shards the bot has.
+    pub shard_total: u32,
+    /// The shards with their epochs.
+    pub shards: BTreeMap<ShardNumber, Epoch>,
+}
+
+impl ShardRange {
+    /// Packs shards into as few ranges as their numbers and epochs allow.
+    pub fn pack<'a>(shards: impl IntoIterator<Item = (&'a ShardNumber, &'a Epoch)>) -> Vec<ShardRange> {
+        let mut ranges: Vec<ShardRange> = Vec::new();
+        for (&shard, &epoch) in shards {
+            match ranges.last_mut() {
+                Some(range) if range.last.0.checked_add(1) == Some(shard.0) && range.epoch == epoch => {
+                    range.last = shard;
+                }
+                _ => ranges.push(ShardRange { first: shard, last: shard, epoch }),
+            }
+        }
+        ranges
+    }
+
+    /// The shards of the range, each with its epoch. A range that ends before it begins has none.
+    pub fn unpack(self) -> impl Iterator<Item = (ShardNumber, Epoch)> {
+        (self.first.0..=self.last.0).map(move |shard| (ShardNumber(shard), self.epoch))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn packing_loses_nothing(shards in prop::collection::btree_map(0u32..40, 1u64..3, 0..30)) {
+            let shards: BTreeMap<_, _> = shards.into_iter().map(|(s, e)| (ShardNumber(s), Epoch(e))).collect();
+            let ranges = ShardRange::pack(&shards);
+            let unpacked: BTreeMap<_, _> = ranges.iter().flat_map(|range| range.unpack()).collect();
+            prop_assert_eq!(&unpacked, &shards);
+            for pair in ranges.windows(2) {
+                let touching = pair[0].last.0 + 1 == pair[1].first.0 && pair[0].epoch == pair[1].epoch;
+                prop_assert!(!touching, "two ranges could be one");
+            }
+        }
+    }
+}

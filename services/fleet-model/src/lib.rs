@@ -1,0 +1,18 @@
+//! The words of the platform as types, shared by coordinator, gateway workers and the bridge between them.
+//!
+//! Owns what a shard, an epoch, a term, a worker and a routing table *are*. Does no I/O, reads no clock, knows no wire
+//! format: `altergolden-proto` turns these into messages, `fleet-store` into Redis records.
+
+mod assignment;
+mod lookup;
+mod report;
+mod routes;
+mod shard;
+mod worker;
+
+pub use assignment::{Assignment, ShardRange};
+pub use lookup::{GuildRecord, OwnGuild, UserLookup, UserRecord};
+pub use report::{ShardReport, ShardStatus};
+pub use routes::{Owner, Route, Routes};
+pub use shard::{Epoch, ShardNumber, Term, shard_of_guild};
+pub use worker::{Incarnation, InvalidName, WorkerId};

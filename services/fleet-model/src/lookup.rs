@@ -1,0 +1,51 @@
+//! What one worker knows of guilds and users.
+
+use crate::{Epoch, ShardNumber};
+
+/// One guild, as one worker knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuildRecord {
+    /// The guild.
+    pub guild_id: u64,
+    /// What the worker can say; `None` when it does not run the guild's shard.
+    pub mine: Option<OwnGuild>,
+}
+
+/// One guild, as the worker that runs its shard knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnGuild {
+    /// Its shard.
+    pub shard: ShardNumber,
+    /// The epoch that the shard runs under.
+    pub epoch: Epoch,
+    /// It is there.
+    pub found: bool,
+    /// Not found means not there: the shard is ready with all its guilds.
+    pub complete: bool,
+    /// Its name; `None` when guilds are not cached.
+    pub name: Option<String>,
+    /// Its members; `None` when it has been unavailable since the shard started.
+    pub member_count: Option<u64>,
+    /// Discord has an outage for it.
+    pub unavailable: bool,
+}
+
+/// One user, as one worker knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserRecord {
+    /// The user.
+    pub user_id: u64,
+    /// The shards on which it is cached.
+    pub shards: Vec<ShardNumber>,
+    /// Its name; empty when it is on no shard.
+    pub username: String,
+}
+
+/// What one worker can say of some users.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserLookup {
+    /// The users, in the order asked.
+    pub users: Vec<UserRecord>,
+    /// Why a user that was not found may be there all the same; `None` when it is not.
+    pub incomplete: Option<String>,
+}

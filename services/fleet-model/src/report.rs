@@ -1,0 +1,118 @@
+//! One shard as the worker that runs it sees it.
+
+use std::fmt;
+
+use crate::{Epoch, ShardNumber};
+
+/// Where a shard is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ShardStatus {
+    /// No worker runs it.
+    Unassigned,
+    /// A worker has it and waits for a permit to IDENTIFY.
+    Queued,
+    /// The permit came; READY or the last guild has not.
+    Identifying,
+    /// A RESUME is under way.
+    Resuming,
+    /// Connected, with all its guilds.
+    Ready,
+    /// Given up by one worker so that another can take it.
+    Moving,
+    /// Connected, but nothing is heard that should be.
+    Silent,
+    /// The connection was lost; it is being made again.
+    Reconnecting,
+    /// Closed on purpose, or because the worker could not know that its lease was still its own.
+    Stopped,
+    /// Discord refused for good.
+    Failed,
+}
+
+impl ShardStatus {
+    /// Every status, in the order of a shard's life.
+    pub const ALL: [Self; 10] = [
+        Self::Unassigned,
+        Self::Queued,
+        Self::Identifying,
+        Self::Resuming,
+        Self::Ready,
+        Self::Moving,
+        Self::Silent,
+        Self::Reconnecting,
+        Self::Stopped,
+        Self::Failed,
+    ];
+
+    /// Its name for people, JSON and metrics, in lower case.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unassigned => "unassigned",
+            Self::Queued => "queued",
+            Self::Identifying => "identifying",
+            Self::Resuming => "resuming",
+            Self::Ready => "ready",
+            Self::Moving => "moving",
+            Self::Silent => "silent",
+            Self::Reconnecting => "reconnecting",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl fmt::Display for ShardStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// One shard: its state and its counts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ShardReport {
+    /// The shard.
+    pub shard: ShardNumber,
+    /// The epoch that it runs under.
+    pub epoch: Epoch,
+    /// Where it is in its life.
+    pub status: ShardStatus,
+    /// The last sequence number received; 0 before the first.
+    pub sequence: u64,
+    /// Average round trip to Discord, in milliseconds; `None` before the first heartbeat came back.
+    pub latency_ms: Option<f64>,
+    /// Guilds on the shard.
+    pub guilds: u32,
+    /// Members of those guilds, added up; `None` when the intents do not tell.
+    pub users: Option<u64>,
+    /// Channels without threads; `None` when the intents do not tell.
+    pub channels: Option<u32>,
+    /// Users connected to voice; `None` when intent or cache is off.
+    pub voice_connections: Option<u32>,
+    /// How long the session has been connected, in seconds.
+    pub uptime_seconds: u64,
+    /// Why it is in this state, for people; empty when there is nothing to say.
+    pub detail: String,
+    /// The close code with which Discord refused it for good
+    /// ([codes](https://discord.com/developers/docs/topics/opcodes-and-status-codes#gateway-gateway-close-event-codes)).
+    pub close_code: Option<u16>,
+}
+
+impl ShardReport {
+    /// A shard of which nothing is known but its status.
+    pub fn bare(shard: ShardNumber, epoch: Epoch, status: ShardStatus) -> Self {
+        Self {
+            shard,
+            epoch,
+            status,
+            sequence: 0,
+            latency_ms: None,
+            guilds: 0,
+            users: None,
+            channels: None,
+            voice_connections: None,
+            uptime_seconds: 0,
+            detail: String::new(),
+            close_code: None,
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Shards and the numbers that fence writes about them.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A shard's number, counted from 0. With the bot's shard total it names one gateway connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ShardNumber(pub u32);
+
+/// A number per shard that grows with each assignment: the fencing token in every write about that shard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(pub u64);
+
+/// The acting coordinator's fencing number: whoever holds the highest acts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Term(pub u64);
+
+/// The shard on which a guild lives, by Discord's rule `(guild_id >> 22) % total`
+/// ([Sharding](https://discord.com/developers/docs/events/gateway#sharding)). `None` when `total` is 0.
+pub fn shard_of_guild(guild_id: u64, total: u32) -> Option<ShardNumber> {
+    (guild_id >> 22).checked_rem(u64::from(total)).map(|number| ShardNumber(number as u32))
+}
+
+impl fmt::Display for ShardNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Term {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guild_lives_where_discord_says() {
+        // Discord Developers, in a bot of 10 shards.
+        assert_eq!(shard_of_guild(613_425_648_685_547_541, 10), Some(ShardNumber(4)));
+        assert_eq!(shard_of_guild(613_425_648_685_547_541, 1), Some(ShardNumber(0)));
+    }
+
+    #[test]
+    fn no_shards_no_place() {
+        assert_eq!(shard_of_guild(1 << 22, 0), None);
+    }
+}

@@ -1,0 +1,262 @@
+//! What the fleet must not forget: the acting coordinator's term, the workers' leases, each shard's owner and epoch, the
+//! identify budget.
+//!
+//! Owns the records and the compare-and-write rules that fence them. Decides nothing: `coordinator::fleet` decides, this
+//! refuses what is stale. Two stores keep the same contract: [`MemoryStore`] for one process, [`RedisStore`] for many.
+//!
+//! Every write about a shard carries its [`Epoch`], every write by a coordinator its [`Term`]; a record refuses a lower
+//! one. No script touches two Redis Cluster slots, so each record keeps the highest term that wrote it.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use async_trait::async_trait;
+use fleet_model::{Epoch, Incarnation, ShardNumber, Term, WorkerId};
+
+mod memory;
+mod redis;
+
+pub use memory::MemoryStore;
+pub use redis::RedisStore;
+
+/// How long the record of a lease is kept after the lease has ended, revoked or lapsed.
+const RECORD_KEPT: Duration = Duration::from_hours(1);
+
+/// The store's records and rules.
+///
+/// Every method has a deadline of its own (2 s) and fails with [`StoreError`] rather than wait longer. Times to live are
+/// counted by the store's clock.
+#[async_trait]
+pub trait FleetStore: Send + Sync + 'static {
+    /// Which store this is. A changed answer means that it restarted, or that another took over, and may have lost its
+    /// last writes.
+    async fn identity(&self) -> Result<StoreIdentity, StoreError>;
+
+    /// Takes the term when nobody holds it, or when `holder` holds it already. Each new holder gets a higher number than
+    /// any that the store remembers, and `at_least` this one: a caller that gives the wall clock is above the terms that
+    /// a wiped store forgot and workers remember.
+    async fn claim_term(
+        &self,
+        holder: &Incarnation,
+        at_least: Term,
+        ttl: Duration,
+    ) -> Result<TermClaim, StoreError>;
+
+    /// Keeps the term, and writes it down again if the store lost it.
+    async fn renew_term(
+        &self,
+        term: Term,
+        holder: &Incarnation,
+        ttl: Duration,
+    ) -> Result<TermRenewal, StoreError>;
+
+    /// Lets the term go, so that the next coordinator need not wait. No error when it is not `holder`'s.
+    async fn release_term(&self, term: Term, holder: &Incarnation) -> Result<(), StoreError>;
+
+    /// Everything that is written down.
+    async fn load(&self) -> Result<FleetRecord, StoreError>;
+
+    /// Writes the shard total down.
+    async fn set_shard_total(&self, term: Term, total: u32) -> Result<Fenced, StoreError>;
+
+    /// Gives a worker its lease at registration, and writes its record.
+    async fn grant_lease(
+        &self,
+        term: Term,
+        worker: &WorkerRecord,
+        ttl: Duration,
+    ) -> Result<LeaseGrant, StoreError>;
+
+    /// Renews a lease on the worker's own behalf. `in_window`: the worker knows by its own clock that the lease has not
+    /// lapsed; only then is a missing or lapsed record written again.
+    async fn renew_lease(
+        &self,
+        worker: &WorkerRecord,
+        ttl: Duration,
+        in_window: bool,
+    ) -> Result<LeaseRenewal, StoreError>;
+
+    /// Ends a lease so that it can't be renewed: if it has lapsed (or is missing), or in any case with `even_if_live`.
+    async fn revoke_lease(
+        &self,
+        term: Term,
+        worker: &WorkerId,
+        incarnation: &Incarnation,
+        even_if_live: bool,
+    ) -> Result<Revocation, StoreError>;
+
+    /// Removes the record of a worker that left. No error when it is gone, or is another incarnation's.
+    async fn forget_worker(&self, worker: &WorkerId, incarnation: &Incarnation) -> Result<(), StoreError>;
+
+    /// Writes owners down, each only above the epoch that is written already (or at it, for the same owner: writing
+    /// twice is no error). The answer has one entry for each assignment, in order.
+    async fn assign(&self, term: Term, owners: &[OwnerRecord]) -> Result<Vec<Written>, StoreError>;
+
+    /// Writes the identify budget down.
+    async fn save_budget(&self, term: Term, budget: BudgetRecord) -> Result<Fenced, StoreError>;
+}
+
+/// What tells one life of a store from the next: Redis's run id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreIdentity(pub String);
+
+/// One worker as the store knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerRecord {
+    /// Its name.
+    pub worker: WorkerId,
+    /// Its present life.
+    pub incarnation: Incarnation,
+    /// Where its gRPC server answers.
+    pub url: String,
+}
+
+/// One worker's record and what is left of its lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseRecord {
+    /// The worker.
+    pub worker: WorkerRecord,
+    /// How long the lease still lasts; zero when it has lapsed.
+    pub remaining: Duration,
+    /// It was revoked.
+    pub revoked: bool,
+}
+
+/// The owner of one shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnerRecord {
+    /// The shard.
+    pub shard: ShardNumber,
+    /// The worker that it is assigned to.
+    pub worker: WorkerId,
+    /// That worker's life.
+    pub incarnation: Incarnation,
+    /// The epoch of the assignment.
+    pub epoch: Epoch,
+}
+
+/// The day's identify budget. Times are wall-clock, so that the next coordinator can use them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BudgetRecord {
+    /// IDENTIFYs a day.
+    pub total: u32,
+    /// IDENTIFYs left.
+    pub remaining: u32,
+    /// When Discord counts anew, in milliseconds since the Unix epoch.
+    pub resets_at_unix_ms: u64,
+}
+
+/// Everything that is written down.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FleetRecord {
+    /// The highest term ever held; 0 in a store that no coordinator has used.
+    pub term: Term,
+    /// The shard total, once settled.
+    pub shard_total: Option<u32>,
+    /// The workers, by name.
+    pub workers: BTreeMap<WorkerId, LeaseRecord>,
+    /// The owners, by shard, for the shards below the total.
+    pub owners: BTreeMap<ShardNumber, OwnerRecord>,
+    /// The identify budget.
+    pub budget: Option<BudgetRecord>,
+}
+
+/// The answer to a wish for the term.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TermClaim {
+    /// It is the caller's.
+    Acting(Term),
+    /// Another coordinator has it for so much longer, unless it renews.
+    HeldBy {
+        /// Its term.
+        term: Term,
+        /// Who.
+        holder: Incarnation,
+        /// What is left of its hold.
+        remaining: Duration,
+    },
+}
+
+/// The answer to a renewal of the term.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TermRenewal {
+    /// Still the caller's.
+    Held,
+    /// A higher term was handed out.
+    Lost {
+        /// That term.
+        to: Term,
+    },
+}
+
+/// The answer to a write that only the acting coordinator may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fenced {
+    /// Done.
+    Written,
+    /// Refused: a higher term has written here.
+    StaleTerm,
+}
+
+/// The answer to a registration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LeaseGrant {
+    /// The lease runs.
+    Granted,
+    /// This incarnation's lease was revoked before; it never gets another.
+    Revoked,
+    /// Another incarnation holds the name for so much longer.
+    HeldByOther {
+        /// Whose.
+        incarnation: Incarnation,
+        /// What is left of it.
+        remaining: Duration,
+    },
+    /// Refused: a higher term has written here.
+    StaleTerm,
+}
+
+/// The answer to a worker's own renewal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseRenewal {
+    /// The lease runs on. The highest term that has written to this record comes along.
+    Held(Term),
+    /// It was revoked, or another incarnation has the name: over, at once.
+    Refused,
+    /// It lapsed or is missing and the worker is out of its own window: register again.
+    Lapsed,
+}
+
+/// The answer to a revocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revocation {
+    /// That incarnation's lease can't be renewed from here on.
+    Revoked,
+    /// It lives for so much longer.
+    StillLive(Duration),
+    /// The name is another incarnation's by now, so the one asked about is over.
+    Replaced,
+    /// Refused: a higher term has written here.
+    StaleTerm,
+}
+
+/// The answer to one assignment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// Written down.
+    Yes,
+    /// Refused: the shard has this higher epoch, or this same epoch under another owner.
+    Outranked(Epoch),
+    /// Refused: a higher term has written here.
+    StaleTerm,
+}
+
+/// The store can't say.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It did not answer, or not in time.
+    #[error("the fleet store is away: {0}")]
+    Away(String),
+    /// It answered something that is no record of ours.
+    #[error("the fleet store holds an alien record: {0}")]
+    Alien(String),
+}

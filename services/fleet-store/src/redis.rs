@@ -1,0 +1,263 @@
+//! The store that several processes share.
+//!
+//! Every rule is a script over one key; Redis's clock is the only one. Nothing is cached here.
+
+use std::{future::Future, time::Duration};
+
+use async_trait::async_trait;
+use fleet_model::{Epoch, Incarnation, Term, WorkerId};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use redis::cmd;
+use redis_link::{KeyPrefix, RedisLink, Script};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::{
+    BudgetRecord, Fenced, FleetRecord, FleetStore, LeaseGrant, LeaseRenewal, OwnerRecord, RECORD_KEPT,
+    Revocation, StoreError, StoreIdentity, TermClaim, TermRenewal, WorkerRecord, Written,
+};
+
+mod answer;
+mod keys;
+mod load;
+mod scripts;
+
+use answer::{Answer, failed};
+use keys::Keys;
+
+/// Assignments on their way at once.
+const ASSIGNMENTS_AT_ONCE: usize = 64;
+
+/// The store over Redis: single, Sentinel or Cluster, from 6.2 on. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct RedisStore {
+    link: RedisLink,
+    keys: Keys,
+}
+
+impl RedisStore {
+    /// A store over this link. All keys carry the prefix, so that several bots can share a Redis.
+    pub fn new(link: RedisLink, prefix: KeyPrefix) -> Self {
+        Self { link, keys: Keys::new(prefix) }
+    }
+
+    async fn run<'a>(&self, script: &Script, key: &'a str, args: &[&str]) -> Result<Answer<'a>, StoreError> {
+        let words = self.link.script(script, &[key], args).await.map_err(|error| failed(key, error))?;
+        Ok(Answer::new(key, words))
+    }
+
+    /// Holds what takes several commands to the deadline of one.
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let deadline = self.link.deadline();
+        timeout(deadline, work).await.unwrap_or_else(|_| {
+            Err(StoreError::Away(format!("redis was not done within {} ms", deadline.as_millis())))
+        })
+    }
+
+    async fn list(&self, worker: &WorkerId) -> Result<(), StoreError> {
+        let key = self.keys.workers();
+        self.link
+            .command(cmd("SADD").arg(&key).arg(worker.as_str()))
+            .await
+            .map_err(|error| failed(&key, error))
+    }
+
+    async fn unlist(&self, worker: &WorkerId) -> Result<(), StoreError> {
+        let key = self.keys.workers();
+        self.link
+            .command(cmd("SREM").arg(&key).arg(worker.as_str()))
+            .await
+            .map_err(|error| failed(&key, error))
+    }
+
+    async fn write_fleet(&self, term: Term, fields: &[(&str, String)]) -> Result<Fenced, StoreError> {
+        let key = self.keys.fleet();
+        let term = term.to_string();
+        let mut args = vec![term.as_str()];
+        args.extend(fields.iter().flat_map(|(name, value)| [*name, value.as_str()]));
+        let answer = self.run(&scripts::WRITE_FLEET, &key, &args).await?;
+        match answer.verdict() {
+            "WRITTEN" => Ok(Fenced::Written),
+            "STALE_TERM" => Ok(Fenced::StaleTerm),
+            _ => Err(answer.alien()),
+        }
+    }
+
+    async fn assign_one(&self, term: Term, owner: &OwnerRecord) -> Result<Written, StoreError> {
+        let key = self.keys.shard(owner.shard);
+        let (term, epoch) = (term.to_string(), owner.epoch.to_string());
+        let args = [term.as_str(), owner.worker.as_str(), owner.incarnation.as_str(), epoch.as_str()];
+        let answer = self.run(&scripts::ASSIGN, &key, &args).await?;
+        match answer.verdict() {
+            "WRITTEN" => Ok(Written::Yes),
+            "OUTRANKED" => Ok(Written::Outranked(Epoch(answer.parse(1)?))),
+            "STALE_TERM" => Ok(Written::StaleTerm),
+            _ => Err(answer.alien()),
+        }
+    }
+}
+
+fn millis(duration: Duration) -> String {
+    duration.as_millis().to_string()
+}
+
+fn flag(value: bool) -> &'static str {
+    if value { "1" } else { "0" }
+}
+
+#[async_trait]
+impl FleetStore for RedisStore {
+    async fn identity(&self) -> Result<StoreIdentity, StoreError> {
+        let run_id = self.link.run_id().await.map_err(|error| StoreError::Away(error.to_string()))?;
+        Ok(StoreIdentity(run_id))
+    }
+
+    async fn claim_term(
+        &self,
+        holder: &Incarnation,
+        at_least: Term,
+        ttl: Duration,
+    ) -> Result<TermClaim, StoreError> {
+        let key = self.keys.term();
+        let answer = self
+            .run(&scripts::CLAIM_TERM, &key, &[holder.as_str(), &millis(ttl), &at_least.to_string()])
+            .await?;
+        match answer.verdict() {
+            "ACTING" => Ok(TermClaim::Acting(Term(answer.parse(1)?))),
+            "HELD_BY" => Ok(TermClaim::HeldBy {
+                term: Term(answer.parse(1)?),
+                holder: answer.parse(2)?,
+                remaining: answer.millis(3)?,
+            }),
+            _ => Err(answer.alien()),
+        }
+    }
+
+    async fn renew_term(
+        &self,
+        term: Term,
+        holder: &Incarnation,
+        ttl: Duration,
+    ) -> Result<TermRenewal, StoreError> {
+        let key = self.keys.term();
+        let args = [&term.to_string(), holder.as_str(), &millis(ttl)];
+        let answer = self.run(&scripts::RENEW_TERM, &key, &args).await?;
+        match answer.verdict() {
+            "HELD" => Ok(TermRenewal::Held),
+            "LOST" => Ok(TermRenewal::Lost { to: Term(answer.parse(1)?) }),
+            _ => Err(answer.alien()),
+        }
+    }
+
+    async fn release_term(&self, term: Term, holder: &Incarnation) -> Result<(), StoreError> {
+        self.run(&scripts::RELEASE_TERM, &self.keys.term(), &[&term.to_string(), holder.as_str()]).await?;
+        Ok(())
+    }
+
+    async fn load(&self) -> Result<FleetRecord, StoreError> {
+        self.in_time(self.load_all()).await
+    }
+
+    async fn set_shard_total(&self, term: Term, total: u32) -> Result<Fenced, StoreError> {
+        self.write_fleet(term, &[("total", total.to_string())]).await
+    }
+
+    async fn grant_lease(
+        &self,
+        term: Term,
+        worker: &WorkerRecord,
+        ttl: Duration,
+    ) -> Result<LeaseGrant, StoreError> {
+        let key = self.keys.worker(&worker.worker);
+        let (term, ttl, kept) = (term.to_string(), millis(ttl), millis(RECORD_KEPT));
+        let args = [term.as_str(), worker.incarnation.as_str(), &worker.url, &ttl, &kept];
+        self.in_time(async {
+            let answer = self.run(&scripts::GRANT_LEASE, &key, &args).await?;
+            match answer.verdict() {
+                "GRANTED" => {
+                    self.list(&worker.worker).await?;
+                    Ok(LeaseGrant::Granted)
+                }
+                "REVOKED" => Ok(LeaseGrant::Revoked),
+                "HELD_BY_OTHER" => Ok(LeaseGrant::HeldByOther {
+                    incarnation: answer.parse(1)?,
+                    remaining: answer.millis(2)?,
+                }),
+                "STALE_TERM" => Ok(LeaseGrant::StaleTerm),
+                _ => Err(answer.alien()),
+            }
+        })
+        .await
+    }
+
+    async fn renew_lease(
+        &self,
+        worker: &WorkerRecord,
+        ttl: Duration,
+        in_window: bool,
+    ) -> Result<LeaseRenewal, StoreError> {
+        let key = self.keys.worker(&worker.worker);
+        let (ttl, kept) = (millis(ttl), millis(RECORD_KEPT));
+        let args = [worker.incarnation.as_str(), &worker.url, &ttl, flag(in_window), &kept];
+        let by = Instant::now() + self.link.deadline();
+        let answer = self.run(&scripts::RENEW_LEASE, &key, &args).await?;
+        match answer.verdict() {
+            "HELD" => {
+                // The name is added each time, so the set heals by itself in a Redis that lost it. The lease is what
+                // counts: it is held even if this fails.
+                if !matches!(timeout_at(by, self.list(&worker.worker)).await, Ok(Ok(()))) {
+                    tracing::debug!(worker = %worker.worker, "the lease was renewed, but not the list of workers");
+                }
+                Ok(LeaseRenewal::Held(Term(answer.parse(1)?)))
+            }
+            "REFUSED" => Ok(LeaseRenewal::Refused),
+            "LAPSED" => Ok(LeaseRenewal::Lapsed),
+            _ => Err(answer.alien()),
+        }
+    }
+
+    async fn revoke_lease(
+        &self,
+        term: Term,
+        worker: &WorkerId,
+        incarnation: &Incarnation,
+        even_if_live: bool,
+    ) -> Result<Revocation, StoreError> {
+        let key = self.keys.worker(worker);
+        let args = [&term.to_string(), incarnation.as_str(), flag(even_if_live), &millis(RECORD_KEPT)];
+        let answer = self.run(&scripts::REVOKE_LEASE, &key, &args).await?;
+        match answer.verdict() {
+            "REVOKED" => Ok(Revocation::Revoked),
+            "STILL_LIVE" => Ok(Revocation::StillLive(answer.millis(1)?)),
+            "REPLACED" => Ok(Revocation::Replaced),
+            "STALE_TERM" => Ok(Revocation::StaleTerm),
+            _ => Err(answer.alien()),
+        }
+    }
+
+    async fn forget_worker(&self, worker: &WorkerId, incarnation: &Incarnation) -> Result<(), StoreError> {
+        let key = self.keys.worker(worker);
+        self.in_time(async {
+            let answer = self.run(&scripts::FORGET_WORKER, &key, &[incarnation.as_str()]).await?;
+            match answer.verdict() {
+                // Were the name taken anew right here, that worker's next renewal would add it again.
+                "FORGOTTEN" => self.unlist(worker).await,
+                _ => Ok(()),
+            }
+        })
+        .await
+    }
+
+    async fn assign(&self, term: Term, owners: &[OwnerRecord]) -> Result<Vec<Written>, StoreError> {
+        let writes: Vec<_> = owners.iter().map(|owner| self.assign_one(term, owner)).collect();
+        self.in_time(stream::iter(writes).buffered(ASSIGNMENTS_AT_ONCE).try_collect()).await
+    }
+
+    async fn save_budget(&self, term: Term, budget: BudgetRecord) -> Result<Fenced, StoreError> {
+        let fields = [
+            ("budget_total", budget.total.to_string()),
+            ("budget_remaining", budget.remaining.to_string()),
+            ("budget_resets_at_unix_ms", budget.resets_at_unix_ms.to_string()),
+        ];
+        self.write_fleet(term, &fields).await
+    }
+}

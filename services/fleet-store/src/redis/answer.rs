@@ -1,0 +1,58 @@
+//! Reading what a script answered. Whatever is in Redis may have been written by anyone, so nothing here trusts it.
+
+use std::{str::FromStr, time::Duration};
+
+use redis_link::LinkError;
+
+use crate::StoreError;
+
+/// A script's answer: a word, and what belongs to it.
+#[derive(Debug)]
+pub(super) struct Answer<'a> {
+    key: &'a str,
+    words: Vec<String>,
+}
+
+impl<'a> Answer<'a> {
+    pub(super) fn new(key: &'a str, words: Vec<String>) -> Self {
+        Self { key, words }
+    }
+
+    /// What the script decided.
+    pub(super) fn verdict(&self) -> &str {
+        self.words.first().map_or("", String::as_str)
+    }
+
+    /// The text at a place after the verdict.
+    pub(super) fn text(&self, place: usize) -> Result<&str, StoreError> {
+        self.words.get(place).map(String::as_str).ok_or_else(|| self.alien())
+    }
+
+    /// What a text means: a number or a name.
+    pub(super) fn parse<T: FromStr>(&self, place: usize) -> Result<T, StoreError> {
+        self.text(place)?.parse().map_err(|_| self.alien())
+    }
+
+    pub(super) fn millis(&self, place: usize) -> Result<Duration, StoreError> {
+        self.parse(place).map(Duration::from_millis)
+    }
+
+    /// The record is none of ours.
+    pub(super) fn alien(&self) -> StoreError {
+        StoreError::Alien(self.key.to_owned())
+    }
+}
+
+/// What an error of the link means for the record at a key.
+pub(super) fn failed(key: &str, error: LinkError) -> StoreError {
+    match error {
+        LinkError::Refused(words) if words.contains("WRONGTYPE") => StoreError::Alien(key.to_owned()),
+        LinkError::Unexpected(_) => StoreError::Alien(key.to_owned()),
+        error => StoreError::Away(error.to_string()),
+    }
+}
+
+/// A field of a hash that holds a number or a name.
+pub(super) fn field<T: FromStr>(key: &str, value: &str) -> Result<T, StoreError> {
+    value.parse().map_err(|_| StoreError::Alien(key.to_owned()))
+}

@@ -1,0 +1,41 @@
+//! Where each record is. Every key has its hash tag, so a cluster spreads workers and shards over its nodes.
+
+use fleet_model::{ShardNumber, WorkerId};
+use redis_link::KeyPrefix;
+
+/// The keys under one prefix.
+#[derive(Clone, Debug)]
+pub(super) struct Keys {
+    prefix: KeyPrefix,
+}
+
+impl Keys {
+    pub(super) fn new(prefix: KeyPrefix) -> Self {
+        Self { prefix }
+    }
+
+    /// Hash: the term, its holder, when the hold ends.
+    pub(super) fn term(&self) -> String {
+        format!("{{{}}}:term", self.prefix)
+    }
+
+    /// Hash: the shard total and the identify budget.
+    pub(super) fn fleet(&self) -> String {
+        format!("{{{}}}:fleet", self.prefix)
+    }
+
+    /// Set: the names of the workers.
+    pub(super) fn workers(&self) -> String {
+        format!("{{{}}}:workers", self.prefix)
+    }
+
+    /// Hash: a worker's record and lease.
+    pub(super) fn worker(&self, worker: &WorkerId) -> String {
+        format!("{{{}:worker:{worker}}}", self.prefix)
+    }
+
+    /// Hash: a shard's owner.
+    pub(super) fn shard(&self, shard: ShardNumber) -> String {
+        format!("{{{}:shard:{shard}}}", self.prefix)
+    }
+}

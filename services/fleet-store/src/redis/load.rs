@@ -1,0 +1,105 @@
+//! Reading everything that is written down: many small commands at once over one connection, as a cluster needs it.
+
+use std::collections::BTreeMap;
+
+use fleet_model::{Epoch, ShardNumber, Term, WorkerId};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use redis::{FromRedisValue, cmd};
+
+use super::{
+    RedisStore,
+    answer::{failed, field},
+    scripts,
+};
+use crate::{BudgetRecord, FleetRecord, LeaseRecord, OwnerRecord, StoreError, WorkerRecord};
+
+/// Commands on their way at once.
+const AT_ONCE: usize = 64;
+
+impl RedisStore {
+    pub(super) async fn load_all(&self) -> Result<FleetRecord, StoreError> {
+        let (term, (shard_total, budget), workers) =
+            tokio::try_join!(self.load_term(), self.load_fleet(), self.load_workers())?;
+        let shards = (0..shard_total.unwrap_or(0)).map(|shard| self.load_owner(ShardNumber(shard)));
+        let owners: Vec<Option<OwnerRecord>> =
+            stream::iter(shards).buffer_unordered(AT_ONCE).try_collect().await?;
+        let owners = owners.into_iter().flatten().map(|owner| (owner.shard, owner)).collect();
+        Ok(FleetRecord { term, shard_total, workers, owners, budget })
+    }
+
+    async fn fields<T: FromRedisValue>(&self, key: &str, fields: &[&str]) -> Result<T, StoreError> {
+        self.link.command(cmd("HMGET").arg(key).arg(fields)).await.map_err(|error| failed(key, error))
+    }
+
+    async fn load_term(&self) -> Result<Term, StoreError> {
+        let key = self.keys.term();
+        let [term]: [Option<String>; 1] = self.fields(&key, &["term"]).await?;
+        term.map_or(Ok(Term(0)), |term| field(&key, &term).map(Term))
+    }
+
+    async fn load_fleet(&self) -> Result<(Option<u32>, Option<BudgetRecord>), StoreError> {
+        let key = self.keys.fleet();
+        let names = ["total", "budget_total", "budget_remaining", "budget_resets_at_unix_ms"];
+        let [total, day, remaining, resets_at]: [Option<String>; 4] = self.fields(&key, &names).await?;
+        let total = total.map(|total| field(&key, &total)).transpose()?;
+        let budget = match (day, remaining, resets_at) {
+            (None, None, None) => None,
+            (Some(day), Some(remaining), Some(resets_at)) => Some(BudgetRecord {
+                total: field(&key, &day)?,
+                remaining: field(&key, &remaining)?,
+                resets_at_unix_ms: field(&key, &resets_at)?,
+            }),
+            _ => return Err(StoreError::Alien(key)),
+        };
+        Ok((total, budget))
+    }
+
+    async fn load_workers(&self) -> Result<BTreeMap<WorkerId, LeaseRecord>, StoreError> {
+        let key = self.keys.workers();
+        let names: Vec<String> =
+            self.link.command(cmd("SMEMBERS").arg(&key)).await.map_err(|error| failed(&key, error))?;
+        let names = names.iter().map(|name| field(&key, name)).collect::<Result<Vec<WorkerId>, _>>()?;
+        let records = names.into_iter().map(|name| self.load_worker(name));
+        let records: Vec<Option<LeaseRecord>> =
+            stream::iter(records).buffer_unordered(AT_ONCE).try_collect().await?;
+        Ok(records.into_iter().flatten().map(|record| (record.worker.worker.clone(), record)).collect())
+    }
+
+    async fn load_worker(&self, worker: WorkerId) -> Result<Option<LeaseRecord>, StoreError> {
+        let key = self.keys.worker(&worker);
+        let answer = self.run(&scripts::READ_WORKER, &key, &[]).await?;
+        match answer.verdict() {
+            "MISSING" => {
+                // Its record went by age. Were it just being written, the worker's next renewal adds the name again.
+                self.unlist(&worker).await?;
+                Ok(None)
+            }
+            "RECORD" => {
+                let incarnation = answer.parse(1)?;
+                let url = answer.text(2)?.to_owned();
+                let (remaining, revoked) = (answer.millis(3)?, answer.text(4)? == "1");
+                Ok(Some(LeaseRecord {
+                    worker: WorkerRecord { worker, incarnation, url },
+                    remaining,
+                    revoked,
+                }))
+            }
+            _ => Err(answer.alien()),
+        }
+    }
+
+    async fn load_owner(&self, shard: ShardNumber) -> Result<Option<OwnerRecord>, StoreError> {
+        let key = self.keys.shard(shard);
+        let fields: [Option<String>; 3] = self.fields(&key, &["worker", "incarnation", "epoch"]).await?;
+        match fields {
+            [None, None, None] => Ok(None),
+            [Some(worker), Some(incarnation), Some(epoch)] => Ok(Some(OwnerRecord {
+                shard,
+                worker: field(&key, &worker)?,
+                incarnation: field(&key, &incarnation)?,
+                epoch: Epoch(field(&key, &epoch)?),
+            })),
+            _ => Err(StoreError::Alien(key)),
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The rules as Lua scripts. Each touches one key, so a cluster can run it.
+//!
+//! `memory/records.rs` says the same in Rust; the contract suite holds the two together.
+
+use std::sync::LazyLock;
+
+use redis_link::Script;
+
+macro_rules! script {
+    ($(#[$doc:meta])* $name:ident, $file:literal) => {
+        $(#[$doc])*
+        pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
+            Script::new(concat!(include_str!("scripts/record.lua"), "\n", include_str!(concat!("scripts/", $file))))
+        });
+    };
+}
+
+script!(CLAIM_TERM, "claim_term.lua");
+script!(RENEW_TERM, "renew_term.lua");
+script!(RELEASE_TERM, "release_term.lua");
+script!(WRITE_FLEET, "write_fleet.lua");
+script!(READ_WORKER, "read_worker.lua");
+script!(GRANT_LEASE, "grant_lease.lua");
+script!(RENEW_LEASE, "renew_lease.lua");
+script!(REVOKE_LEASE, "revoke_lease.lua");
+script!(FORGET_WORKER, "forget_worker.lua");
+script!(ASSIGN, "assign.lua");

@@ -1,0 +1,13 @@
+-- KEYS: term. ARGV: holder, ttl, at least.
+local record = redis.call('HMGET', KEYS[1], 'term', 'holder', 'expires_at_ms')
+local term, holder, expires = number(record[1]), record[2] or '', tonumber(number(record[3]))
+if alien or #term > 15 then return {'ALIEN'} end
+local now = now_ms()
+local live = holder ~= '' and expires > now
+if live and holder ~= ARGV[1] then return {'HELD_BY', term, holder, text(expires - now)} end
+if not live then
+  term = text(tonumber(term) + 1)
+  if below(term, ARGV[3]) then term = ARGV[3] end
+end
+redis.call('HSET', KEYS[1], 'term', term, 'holder', ARGV[1], 'expires_at_ms', text(now + tonumber(ARGV[2])))
+return {'ACTING', term}

@@ -1,0 +1,88 @@
+//! Each rule over each store.
+
+use std::sync::Arc;
+
+use fleet_store::MemoryStore;
+use redis_fixture::{RedisCluster, RedisSentinel, RedisServer};
+
+use crate::{Store, assignments, leases, redis_store, terms, whole};
+
+macro_rules! rules {
+    ($($module:ident::$rule:ident),* $(,)?) => {
+        mod memory {
+            use super::*;
+            $(#[tokio::test(start_paused = true)]
+            async fn $rule() {
+                $module::$rule(Arc::new(MemoryStore::new())).await;
+            })*
+        }
+
+        mod redis {
+            use super::*;
+            $(#[tokio::test]
+            async fn $rule() {
+                let server = RedisServer::start().await;
+                $module::$rule(Arc::new(redis_store(&server.url(), "test"))).await;
+            })*
+        }
+
+        /// All rules one after the other, each under a prefix of its own.
+        async fn all(url: &str) {
+            $(
+                eprintln!("rule {}", stringify!($rule));
+                let store: Store = Arc::new(redis_store(url, stringify!($rule)));
+                $module::$rule(store).await;
+            )*
+        }
+    };
+}
+
+rules! {
+    terms::a_free_term_goes_to_the_first_that_asks,
+    terms::a_new_holder_gets_a_higher_term,
+    terms::a_new_term_is_at_least_what_is_asked_for,
+    terms::a_lapsed_hold_is_taken_over,
+    terms::a_lapsed_holder_that_claims_gets_a_higher_term,
+    terms::a_released_term_is_free_at_once,
+    terms::only_the_holder_releases,
+    terms::a_lost_term_is_written_again,
+    terms::a_term_with_another_holder_is_lost,
+    leases::a_lease_is_granted_and_seen,
+    leases::a_live_name_is_not_given_twice,
+    leases::a_lapsed_or_revoked_name_is_free,
+    leases::a_revoked_incarnation_never_gets_another,
+    leases::a_live_lease_is_renewed,
+    leases::a_lapsed_lease_is_renewed_only_in_window,
+    leases::a_missing_lease_is_written_only_in_window,
+    leases::a_revoked_lease_is_not_renewed,
+    leases::a_name_taken_over_is_not_renewed,
+    leases::a_live_lease_is_revoked_only_on_evidence,
+    leases::a_lapsed_or_missing_lease_is_revoked,
+    leases::another_incarnation_is_not_revoked,
+    leases::an_old_term_writes_no_lease,
+    leases::a_worker_that_left_is_forgotten,
+    leases::forgetting_does_not_undo_a_revocation,
+    assignments::the_higher_epoch_owns,
+    assignments::the_same_epoch_has_one_owner,
+    assignments::an_old_term_assigns_nothing,
+    assignments::owners_are_seen_below_the_total,
+    assignments::epochs_are_exact,
+    assignments::whatever_the_order_the_highest_epoch_wins,
+    whole::an_empty_store_says_so,
+    whole::what_is_written_is_loaded,
+    whole::an_old_term_writes_no_total_and_no_budget,
+    whole::the_identity_stays,
+    whole::many_shards_are_loaded_at_once,
+}
+
+#[tokio::test]
+async fn over_a_cluster() {
+    let cluster = RedisCluster::start().await;
+    all(&cluster.url()).await;
+}
+
+#[tokio::test]
+async fn over_a_sentinel() {
+    let sentinel = RedisSentinel::start().await;
+    all(&sentinel.url()).await;
+}

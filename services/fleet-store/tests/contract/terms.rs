@@ -1,0 +1,98 @@
+//! The coordinator's term.
+
+use fleet_model::Term;
+use fleet_store::{TermClaim, TermRenewal};
+
+use crate::{LONG, SHORT, Store, incarnation, lapse};
+
+async fn claim(store: &Store, holder: &str) -> TermClaim {
+    store.claim_term(&incarnation(holder), Term(1), LONG).await.unwrap()
+}
+
+pub(crate) async fn a_free_term_goes_to_the_first_that_asks(store: Store) {
+    assert_eq!(claim(&store, "a").await, TermClaim::Acting(Term(1)));
+    assert_eq!(claim(&store, "a").await, TermClaim::Acting(Term(1)), "asking twice is no second term");
+    let TermClaim::HeldBy { term, holder, remaining } = claim(&store, "b").await else {
+        panic!("b got it too")
+    };
+    assert_eq!((term, holder), (Term(1), incarnation("a")));
+    assert!(!remaining.is_zero() && remaining <= LONG, "{remaining:?}");
+    assert_eq!(store.load().await.unwrap().term, Term(1));
+}
+
+pub(crate) async fn a_new_holder_gets_a_higher_term(store: Store) {
+    for (number, holder) in ["a", "b", "a"].into_iter().enumerate() {
+        let term = Term(number as u64 + 1);
+        assert_eq!(claim(&store, holder).await, TermClaim::Acting(term));
+        store.release_term(term, &incarnation(holder)).await.unwrap();
+    }
+    assert_eq!(store.load().await.unwrap().term, Term(3), "the number survives the release");
+}
+
+pub(crate) async fn a_new_term_is_at_least_what_is_asked_for(store: Store) {
+    let floor = Term(1_700_000_000_000);
+    let first = store.claim_term(&incarnation("a"), floor, LONG).await.unwrap();
+    assert_eq!(first, TermClaim::Acting(floor));
+    store.release_term(floor, &incarnation("a")).await.unwrap();
+    let second = store.claim_term(&incarnation("b"), floor, LONG).await.unwrap();
+    assert_eq!(second, TermClaim::Acting(Term(floor.0 + 1)), "and above the one before");
+}
+
+pub(crate) async fn a_lapsed_hold_is_taken_over(store: Store) {
+    store.claim_term(&incarnation("a"), Term(1), SHORT).await.unwrap();
+    lapse().await;
+    // Nobody took it yet, so it is still the holder's.
+    assert_eq!(store.renew_term(Term(1), &incarnation("a"), SHORT).await.unwrap(), TermRenewal::Held);
+    assert!(matches!(
+        store.claim_term(&incarnation("b"), Term(1), LONG).await.unwrap(),
+        TermClaim::HeldBy { .. }
+    ));
+    lapse().await;
+    assert_eq!(claim(&store, "b").await, TermClaim::Acting(Term(2)));
+    let renewal = store.renew_term(Term(1), &incarnation("a"), LONG).await.unwrap();
+    assert_eq!(renewal, TermRenewal::Lost { to: Term(2) });
+}
+
+pub(crate) async fn a_lapsed_holder_that_claims_gets_a_higher_term(store: Store) {
+    store.claim_term(&incarnation("a"), Term(1), SHORT).await.unwrap();
+    lapse().await;
+    assert_eq!(claim(&store, "a").await, TermClaim::Acting(Term(2)));
+}
+
+pub(crate) async fn a_released_term_is_free_at_once(store: Store) {
+    claim(&store, "a").await;
+    store.release_term(Term(1), &incarnation("a")).await.unwrap();
+    let late = store.renew_term(Term(1), &incarnation("a"), LONG).await.unwrap();
+    assert_eq!(
+        late,
+        TermRenewal::Lost { to: Term(1) },
+        "a renewal that was on its way does not undo the release"
+    );
+    assert_eq!(claim(&store, "b").await, TermClaim::Acting(Term(2)));
+}
+
+pub(crate) async fn only_the_holder_releases(store: Store) {
+    store.release_term(Term(1), &incarnation("a")).await.unwrap();
+    claim(&store, "a").await;
+    store.release_term(Term(1), &incarnation("b")).await.unwrap();
+    store.release_term(Term(2), &incarnation("a")).await.unwrap();
+    assert!(matches!(claim(&store, "b").await, TermClaim::HeldBy { .. }));
+}
+
+pub(crate) async fn a_lost_term_is_written_again(store: Store) {
+    // A store that lost everything, or its last writes: its number is lower than the acting coordinator's.
+    assert_eq!(store.renew_term(Term(41), &incarnation("a"), LONG).await.unwrap(), TermRenewal::Held);
+    assert!(matches!(claim(&store, "b").await, TermClaim::HeldBy { term: Term(41), .. }));
+    assert_eq!(store.renew_term(Term(43), &incarnation("b"), LONG).await.unwrap(), TermRenewal::Held);
+    let renewal = store.renew_term(Term(41), &incarnation("a"), LONG).await.unwrap();
+    assert_eq!(renewal, TermRenewal::Lost { to: Term(43) });
+    store.release_term(Term(43), &incarnation("b")).await.unwrap();
+    assert_eq!(claim(&store, "c").await, TermClaim::Acting(Term(44)));
+}
+
+pub(crate) async fn a_term_with_another_holder_is_lost(store: Store) {
+    claim(&store, "a").await;
+    let renewal = store.renew_term(Term(1), &incarnation("b"), LONG).await.unwrap();
+    assert_eq!(renewal, TermRenewal::Lost { to: Term(1) });
+    assert_eq!(store.renew_term(Term(1), &incarnation("a"), LONG).await.unwrap(), TermRenewal::Held);
+}

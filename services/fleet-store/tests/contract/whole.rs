@@ -1,0 +1,51 @@
+//! The record as a whole.
+
+use fleet_model::{ShardNumber, Term, WorkerId};
+use fleet_store::{BudgetRecord, Fenced, FleetRecord, Written};
+
+use crate::{LONG, Store, incarnation, owner, worker};
+
+const BUDGET: BudgetRecord =
+    BudgetRecord { total: 1000, remaining: 995, resets_at_unix_ms: 1_790_000_000_123 };
+
+pub(crate) async fn an_empty_store_says_so(store: Store) {
+    assert_eq!(store.load().await.unwrap(), FleetRecord::default());
+}
+
+pub(crate) async fn what_is_written_is_loaded(store: Store) {
+    store.claim_term(&incarnation("c"), Term(1), LONG).await.unwrap();
+    assert_eq!(store.set_shard_total(Term(1), 2).await.unwrap(), Fenced::Written);
+    assert_eq!(store.save_budget(Term(1), BUDGET).await.unwrap(), Fenced::Written);
+    store.grant_lease(Term(1), &worker("a", "1"), LONG).await.unwrap();
+    store.grant_lease(Term(1), &worker("b", "1"), LONG).await.unwrap();
+    store.assign(Term(1), &[owner(1, "b", "1", 7)]).await.unwrap();
+    let record = store.load().await.unwrap();
+    assert_eq!((record.term, record.shard_total, record.budget), (Term(1), Some(2), Some(BUDGET)));
+    assert_eq!(record.workers.keys().map(WorkerId::as_str).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(record.owners.into_iter().collect::<Vec<_>>(), [(ShardNumber(1), owner(1, "b", "1", 7))]);
+}
+
+pub(crate) async fn an_old_term_writes_no_total_and_no_budget(store: Store) {
+    store.set_shard_total(Term(2), 4).await.unwrap();
+    assert_eq!(store.save_budget(Term(1), BUDGET).await.unwrap(), Fenced::StaleTerm);
+    assert_eq!(store.set_shard_total(Term(1), 8).await.unwrap(), Fenced::StaleTerm);
+    assert_eq!(store.save_budget(Term(3), BUDGET).await.unwrap(), Fenced::Written);
+    assert_eq!(store.set_shard_total(Term(2), 8).await.unwrap(), Fenced::StaleTerm);
+    let record = store.load().await.unwrap();
+    assert_eq!((record.shard_total, record.budget), (Some(4), Some(BUDGET)));
+}
+
+pub(crate) async fn the_identity_stays(store: Store) {
+    let identity = store.identity().await.unwrap();
+    assert!(!identity.0.is_empty());
+    assert_eq!(store.identity().await.unwrap(), identity);
+}
+
+pub(crate) async fn many_shards_are_loaded_at_once(store: Store) {
+    let total = 600;
+    store.set_shard_total(Term(1), total).await.unwrap();
+    let owners: Vec<_> = (0..total).map(|shard| owner(shard, "a", "1", u64::from(shard) + 1)).collect();
+    assert!(store.assign(Term(1), &owners).await.unwrap().iter().all(|written| *written == Written::Yes));
+    let loaded: Vec<_> = store.load().await.unwrap().owners.into_values().collect();
+    assert_eq!(loaded, owners);
+}

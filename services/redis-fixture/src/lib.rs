@@ -1,0 +1,32 @@
+//! Real `redis-server` processes for tests: one server, a cluster, a Sentinel set-up.
+//!
+//! For tests alone: whatever goes wrong here is a panic that says what is needed. Nothing is kept on disk, every process
+//! listens on the loopback and ends when its handle is dropped.
+
+mod cluster;
+mod process;
+mod sentinel;
+mod server;
+
+pub use cluster::RedisCluster;
+pub use sentinel::RedisSentinel;
+pub use server::RedisServer;
+
+use std::{future::Future, time::Duration};
+
+use tokio::time::{Instant, sleep};
+
+/// How long anything here may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Asks again until the answer is there.
+async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "gave up waiting: {what}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}

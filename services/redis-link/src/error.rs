@@ -1,0 +1,46 @@
+//! What can go wrong between us and Redis.
+
+use std::time::Duration;
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+/// A command has no answer that can be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// Redis can't be reached, is not ready to serve, or did not answer in time. Whether the command was carried out is
+    /// not known.
+    #[error("{0}")]
+    Away(String),
+    /// Redis answered, and refused the command: its words.
+    #[error("redis refused: {0}")]
+    Refused(String),
+    /// Redis answered something other than what was asked for.
+    #[error("redis answered something unexpected: {0}")]
+    Unexpected(String),
+}
+
+impl LinkError {
+    pub(crate) fn late(deadline: Duration) -> Self {
+        Self::Away(format!("redis gave no answer within {} ms", deadline.as_millis()))
+    }
+}
+
+impl From<RedisError> for LinkError {
+    fn from(error: RedisError) -> Self {
+        match error.kind() {
+            ErrorKind::Server(
+                ServerErrorKind::BusyLoading
+                | ServerErrorKind::TryAgain
+                | ServerErrorKind::ClusterDown
+                | ServerErrorKind::MasterDown
+                | ServerErrorKind::ReadOnly
+                | ServerErrorKind::Moved
+                | ServerErrorKind::Ask,
+            )
+            | ErrorKind::Io
+            | ErrorKind::ClusterConnectionNotFound => Self::Away(error.to_string()),
+            ErrorKind::UnexpectedReturnType | ErrorKind::Parse => Self::Unexpected(error.to_string()),
+            _ => Self::Refused(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Connections to Redis: single, Sentinel or Cluster, by one URL.
+//!
+//! Owns how Redis is reached: parsing the URL without ever showing its password, connecting, connecting anew with
+//! back-off, and a deadline on everything. Knows nothing of what is written there: `fleet-store` and `event-bus` do.
+//!
+//! `rediss://` uses rustls with the process's one crypto provider, which a `main` installs; where none is, ring.
+
+pub mod backoff;
+mod connect;
+mod error;
+mod link;
+mod prefix;
+mod script;
+mod server;
+mod url;
+
+pub use error::LinkError;
+pub use link::{LinkOptions, RedisLink};
+pub use prefix::{InvalidPrefix, KeyPrefix};
+pub use script::Script;
+pub use url::{InvalidRedisUrl, RedisUrl};

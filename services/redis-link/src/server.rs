@@ -1,0 +1,75 @@
+//! What we ask Redis about itself: which life of it this is, and whether it is set up not to lose our keys.
+
+use std::collections::HashMap;
+
+use redis::{
+    FromRedisValue, Value,
+    cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo},
+    from_redis_value,
+};
+
+use crate::{LinkError, RedisLink, connect::Connection};
+
+/// The only policy under which Redis never throws a key of ours away.
+const SAFE_POLICY: &str = "noeviction";
+
+impl RedisLink {
+    /// The run id of the server; of a cluster those of all its masters. Another answer means that a server restarted, or
+    /// that another took over.
+    ///
+    /// # Errors
+    /// [`LinkError`] when a server does not answer.
+    pub async fn run_id(&self) -> Result<String, LinkError> {
+        let mut ids = self.info("server", "run_id").await?;
+        ids.sort_unstable();
+        Ok(ids.join(","))
+    }
+
+    /// What is wrong with how Redis is set up, a line each. A server that does not tell, or is away, is not warned about.
+    pub async fn warnings(&self) -> Vec<String> {
+        // INFO, not CONFIG: managed services and ACLs often forbid the latter.
+        let policies = match self.info("memory", "maxmemory_policy").await {
+            Ok(policies) => policies,
+            Err(error) => {
+                tracing::debug!(%error, "redis does not tell its maxmemory-policy");
+                return Vec::new();
+            }
+        };
+        match policies.into_iter().find(|policy| policy != SAFE_POLICY) {
+            Some(policy) => vec![format!(
+                "redis has maxmemory-policy {policy}, so it may throw leases and checkpoints away when it is full: set it \
+                 to {SAFE_POLICY}"
+            )],
+            None => Vec::new(),
+        }
+    }
+
+    /// One field of `INFO`, from each master.
+    async fn info(&self, section: &str, field: &str) -> Result<Vec<String>, LinkError> {
+        let mut cmd = redis::cmd("INFO");
+        cmd.arg(section);
+        let answer = self
+            .with_connection(async |connection| match connection {
+                Connection::Server(_) => connection.send::<Value>(&cmd).await,
+                Connection::Cluster(cluster) => {
+                    let masters = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+                    cluster.route_command(cmd, masters).await
+                }
+            })
+            .await?;
+        let texts = match answer {
+            Value::Map(_) => from_redis_value::<HashMap<String, String>>(answer)
+                .map(|by_node| by_node.into_values().collect()),
+            answer => String::from_redis_value(answer).map(|text| vec![text]),
+        };
+        let texts: Vec<String> = texts.map_err(|error| LinkError::Unexpected(error.to_string()))?;
+        texts
+            .iter()
+            .map(|text| {
+                let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+                value.map(|value| value.trim().to_owned())
+            })
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| LinkError::Unexpected(format!("INFO without {field}")))
+    }
+}

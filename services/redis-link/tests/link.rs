@@ -1,0 +1,152 @@
+//! The link over real Redis servers: deadlines, coming back, logins, scripts, warnings.
+
+#![allow(clippy::unwrap_used, reason = "a test panics on what it did not expect")]
+
+use std::time::{Duration, Instant};
+
+use redis::cmd;
+use redis_fixture::{RedisCluster, RedisSentinel, RedisServer};
+use redis_link::{LinkError, LinkOptions, RedisLink, Script};
+
+fn link(url: &str) -> RedisLink {
+    RedisLink::new(url.parse().unwrap(), LinkOptions::default())
+}
+
+async fn ping(link: &RedisLink) -> Result<String, LinkError> {
+    link.command(&cmd("PING")).await
+}
+
+/// Asks until there is an answer; each try waits for the link's back-off by itself.
+async fn until_back(link: &RedisLink) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while let Err(error) = ping(link).await {
+        assert!(matches!(error, LinkError::Away(_)), "{error:?}");
+        assert!(Instant::now() < deadline, "still {error}");
+    }
+}
+
+#[tokio::test]
+async fn comes_back_after_each_kind_of_loss() {
+    let mut server = RedisServer::start().await;
+    let link = link(&server.url());
+    ping(&link).await.unwrap();
+    server.command::<u64>(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+    until_back(&link).await;
+    server.pause();
+    let asked = Instant::now();
+    assert!(matches!(ping(&link).await, Err(LinkError::Away(_))));
+    let waited = asked.elapsed();
+    assert!(waited > Duration::from_millis(1900) && waited < Duration::from_secs(3), "{waited:?}");
+    server.resume();
+    until_back(&link).await;
+    server.kill();
+    for _ in 0..10 {
+        let asked = Instant::now();
+        assert!(matches!(ping(&link).await, Err(LinkError::Away(_))));
+        assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    }
+    server.restart().await;
+    until_back(&link).await;
+}
+
+#[tokio::test]
+async fn many_callers_share_one_try() {
+    let mut server = RedisServer::start().await;
+    server.kill();
+    let link = link(&server.url());
+    let asked = Instant::now();
+    let calls: Vec<_> = (0..500)
+        .map(|_| {
+            tokio::spawn({
+                let link = link.clone();
+                async move { ping(&link).await }
+            })
+        })
+        .collect();
+    for call in calls {
+        assert!(matches!(call.await.unwrap(), Err(LinkError::Away(_))));
+    }
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn a_script_is_sent_by_text_once_the_server_forgot_it() {
+    let server = RedisServer::start().await;
+    let link = link(&server.url());
+    let script = Script::new("return {KEYS[1], ARGV[1], ARGV[2]}");
+    for _ in 0..2 {
+        let answer: Vec<String> = link.script(&script, &["k"], &["a", "b"]).await.unwrap();
+        assert_eq!(answer, ["k", "a", "b"]);
+        server.command::<()>(&["SCRIPT", "FLUSH"]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_answer_and_a_refusal_are_told_apart() {
+    let server = RedisServer::start().await;
+    let link = link(&server.url());
+    link.command::<()>(cmd("SET").arg("text").arg("x")).await.unwrap();
+    assert!(matches!(link.command::<u64>(cmd("GET").arg("text")).await, Err(LinkError::Unexpected(_))));
+    assert!(matches!(
+        link.command::<u64>(cmd("LPUSH").arg("text").arg("x")).await,
+        Err(LinkError::Refused(_))
+    ));
+    assert!(matches!(link.command::<()>(&cmd("NOSUCH")).await, Err(LinkError::Refused(_))));
+}
+
+#[tokio::test]
+async fn logins_work_and_wrong_ones_say_so_without_the_password() {
+    let server = RedisServer::start().await;
+    server
+        .command::<()>(&["ACL", "SETUSER", "bot", "on", ">hunter2", "~*", "&*", "+@all", "-config", "-info"])
+        .await;
+    let at = |login: &str| server.url().replace("redis://", &format!("redis://{login}@"));
+    let right = link(&at("bot:hunter2"));
+    ping(&right).await.unwrap();
+    assert_eq!(right.warnings().await, Vec::<String>::new(), "INFO is forbidden, so nothing is known");
+    let wrong = link(&at("bot:hunter3"));
+    let error = ping(&wrong).await.unwrap_err();
+    for shown in [error.to_string(), format!("{error:?} {wrong:?}")] {
+        assert!(!shown.contains("hunter"), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_policy_that_loses_keys_is_warned_of() {
+    let server = RedisServer::start().await;
+    let link = link(&server.url());
+    assert_eq!(link.warnings().await, Vec::<String>::new());
+    server.command::<()>(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]).await;
+    let warnings = link.warnings().await;
+    assert!(warnings.len() == 1 && warnings[0].contains("allkeys-lru"), "{warnings:?}");
+}
+
+#[tokio::test]
+async fn tls_to_a_server_without_it_is_an_error() {
+    let server = RedisServer::start().await;
+    let link = link(&server.url().replace("redis://", "rediss://"));
+    let error = ping(&link).await.unwrap_err();
+    assert!(matches!(error, LinkError::Away(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_cluster_answers_for_every_master() {
+    let cluster = RedisCluster::start().await;
+    let link = link(&cluster.url());
+    assert_eq!(link.run_id().await.unwrap().split(',').count(), 3);
+    assert_eq!(link.warnings().await, Vec::<String>::new());
+    for key in 0..50 {
+        link.command::<()>(cmd("SET").arg(key).arg(key)).await.unwrap();
+        let answer: u32 = link.command(cmd("GET").arg(key)).await.unwrap();
+        assert_eq!(answer, key);
+    }
+    link.pub_sub().await.unwrap().subscribe("c").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_sentinel_without_that_master_says_so() {
+    let sentinel = RedisSentinel::start().await;
+    ping(&link(&sentinel.url())).await.unwrap();
+    let error = ping(&link(&sentinel.url().replace("master=main", "master=other"))).await.unwrap_err();
+    assert_eq!(error, LinkError::Away("the sentinels know no master named \"other\"".to_owned()));
+}

@@ -1,0 +1,78 @@
+//! Secrets: never a flag, never shown.
+
+use std::{env, fmt, fs};
+
+use crate::SettingsError;
+
+/// A value that no log, error, metric or debug print shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a value.
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value, for the one place that sends it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// The bot's token, from `DISCORD_TOKEN`, its older name `BOT_TOKEN`, or the file that `DISCORD_TOKEN_FILE` names.
+///
+/// # Errors
+/// Two of them at once with different values, or a file that can't be read or is empty.
+pub fn discord_token() -> Result<Option<Secret>, SettingsError> {
+    let token = read_secret("DISCORD_TOKEN", "DISCORD_TOKEN_FILE")?;
+    let older = variable("BOT_TOKEN");
+    match (token, older) {
+        (Some(token), Some(older)) if token.expose() != older.expose() => {
+            Err(SettingsError::new("BOT_TOKEN", "DISCORD_TOKEN is set too, and differs: set only one"))
+        }
+        (token, older) => Ok(token.or(older)),
+    }
+}
+
+/// A secret from the variable `name` or from the file that the variable `file_name` names.
+///
+/// # Errors
+/// Both at once, or a file that can't be read or is empty.
+pub fn read_secret(name: &'static str, file_name: &'static str) -> Result<Option<Secret>, SettingsError> {
+    let value = variable(name);
+    let Some(path) = variable(file_name) else { return Ok(value) };
+    if value.is_some() {
+        return Err(SettingsError::new(file_name, format!("{name} is set too: set only one")));
+    }
+    let path = path.expose();
+    let text = fs::read_to_string(path)
+        .map_err(|error| SettingsError::new(file_name, format!("can't read {path}: {error}")))?;
+    match text.trim() {
+        "" => Err(SettingsError::new(file_name, format!("{path} is empty"))),
+        secret => Ok(Some(Secret::new(secret))),
+    }
+}
+
+/// A variable's trimmed value; an empty one counts as not set, as in an `.env` file.
+fn variable(name: &str) -> Option<Secret> {
+    let value = env::var(name).ok()?;
+    let value = value.trim();
+    (!value.is_empty()).then(|| Secret::new(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_does_not_show_itself() {
+        assert_eq!(format!("{:?}", Secret::new("abc")), "Secret(..)");
+    }
+}

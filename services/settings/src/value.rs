@@ -1,0 +1,74 @@
+//! Small values and how they are written.
+
+use std::{str::FromStr, time::Duration};
+
+/// Parses a duration with its unit: `500ms`, `2s`, `1m 30s`.
+///
+/// # Errors
+/// Text that is no duration, and zero.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("it takes a duration above zero".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(_) => Err("it takes a duration with a unit: 500ms, 2s, 1m 30s".to_owned()),
+    }
+}
+
+/// A share of a hundred: `10`, or `10%`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Percent(pub u8);
+
+impl Percent {
+    /// That share of a number, rounded up.
+    pub fn of(self, whole: u32) -> u32 {
+        (u64::from(whole) * u64::from(self.0)).div_ceil(100) as u32
+    }
+}
+
+impl FromStr for Percent {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.trim_end_matches('%').trim_end().parse() {
+            Ok(percent @ 0..=100) => Ok(Self(percent)),
+            _ => Err("it takes a percentage from 0 to 100".to_owned()),
+        }
+    }
+}
+
+/// A nonce for one life of a worker or a coordinator: 16 hex digits.
+pub fn incarnation_nonce() -> String {
+    format!("{:016x}", rand::random::<u64>())
+}
+
+/// The name of a worker that was given none: the host's name and a nonce, so that two on a host differ.
+pub fn default_worker_name() -> String {
+    let host = hostname::get().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+    let host: String = host
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' })
+        .take(40)
+        .collect();
+    let host = if host.is_empty() { "worker" } else { &host };
+    format!("{host}-{:08x}", rand::random::<u32>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
+        assert!(duration("5").is_err());
+        assert!(duration("0s").is_err());
+        assert!(duration("-1s").is_err());
+    }
+
+    #[test]
+    fn a_percentage_rounds_up() {
+        assert_eq!("10%".parse::<Percent>().unwrap().of(1_001), 101);
+        assert_eq!(Percent(0).of(1_000), 0);
+        assert!("101".parse::<Percent>().is_err());
+    }
+}

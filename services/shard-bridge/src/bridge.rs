@@ -1,0 +1,316 @@
+//! The questions.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use altergolden_proto::{convert, v1};
+use event_bus::{BusError, NewMessage};
+use fleet_model::{GuildRecord, Routes, ShardNumber, ShardReport, UserLookup, WorkerId, shard_of_guild};
+use tokio::{sync::watch, time::Instant};
+use tonic::Status;
+
+use crate::{
+    fan_out::{Answers, FanOut, Recipients},
+    hub::Hub,
+    local::{LocalShards, RecentReports},
+    merge,
+    metrics::BridgeMetrics,
+    peers::Peers,
+};
+
+/// How long to wait for a newer routing table after an owner said that a guild is not its own.
+const REROUTE: Duration = Duration::from_millis(250);
+
+/// Answers questions across all shards, from wherever it stands. Clones are cheap and the same.
+#[derive(Clone)]
+pub struct Bridge {
+    routes: watch::Receiver<Arc<Routes>>,
+    fan_out: FanOut,
+    recent: Option<Arc<dyn RecentReports>>,
+    hub: Hub,
+    sender: Arc<str>,
+}
+
+impl Bridge {
+    /// A bridge over the workers in `routes`. `local`: the worker at hand, if the process is one. `recent`: reports that
+    /// came by themselves, if they do. `sender`: the process's name in broadcasts.
+    pub fn new(
+        routes: watch::Receiver<Arc<Routes>>,
+        local: Option<Arc<dyn LocalShards>>,
+        recent: Option<Arc<dyn RecentReports>>,
+        hub: Hub,
+        metrics: BridgeMetrics,
+        sender: &str,
+    ) -> Self {
+        let fan_out = FanOut { peers: Arc::new(Peers::default()), local, metrics };
+        Self { routes, fan_out, recent, hub, sender: sender.into() }
+    }
+
+    /// The process's broadcasts.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    pub(crate) fn metrics(&self) -> &BridgeMetrics {
+        &self.fan_out.metrics
+    }
+
+    fn routes(&self) -> Arc<Routes> {
+        let routes = self.routes.borrow().clone();
+        self.fan_out.peers.forget_all_but(&routes);
+        routes
+    }
+
+    /// Totals over all shards. With `max_staleness`, from reports that came by themselves if all are that fresh.
+    pub async fn stats(&self, until: Instant, max_staleness: Duration) -> v1::GetAggregateStatsResponse {
+        let routes = self.routes();
+        if let Some(recent) = self.recent.as_ref().filter(|_| !max_staleness.is_zero()) {
+            let reports: Vec<_> =
+                recent.reports().into_iter().filter(|timed| timed.age <= max_staleness).collect();
+            let answer = merge::stats(routes.shard_total, reports);
+            if answer.missing_shards.is_empty() {
+                return answer;
+            }
+        }
+        let answers = self
+            .fan_out
+            .ask(
+                &recipients(&routes),
+                until,
+                LocalShards::shards,
+                |mut client, left| async move {
+                    let request = with_timeout(v1::GetShardsRequest {}, left);
+                    let shards = client.get_shards(request).await?.into_inner().shards;
+                    shards.into_iter().map(|shard| Ok(ShardReport::try_from(shard)?)).collect()
+                },
+                |_| false,
+            )
+            .await;
+        merge::stats(routes.shard_total, merge::timed(answers.answers, Duration::ZERO))
+    }
+
+    /// Guilds, each from the worker that runs its shard. A worker that says that it no longer does is not asked again: the
+    /// next routing table is, once.
+    pub async fn guilds(&self, guild_ids: &[u64], until: Instant) -> Vec<v1::FindGuildResponse> {
+        let mut routes_changed = self.routes.clone();
+        let routes = self.routes();
+        routes_changed.mark_unchanged();
+        let mut found = self.ask_owners(guild_ids, &routes, until).await;
+        let disowned: Vec<u64> =
+            found.iter().filter(|(_, answer)| matches!(answer, Owned::Disowned)).map(|(id, _)| *id).collect();
+        if !disowned.is_empty() {
+            let patience = until.min(Instant::now() + REROUTE);
+            // An unchanged table is asked again all the same: the worker may only just have started the shard.
+            let _ = tokio::time::timeout_at(patience, routes_changed.changed()).await;
+            found.extend(self.ask_owners(&disowned, &self.routes(), until).await);
+        }
+        let routes = self.routes();
+        guild_ids.iter().map(|id| guild_answer(*id, &routes, found.get(id))).collect()
+    }
+
+    async fn ask_owners(&self, guild_ids: &[u64], routes: &Routes, until: Instant) -> BTreeMap<u64, Owned> {
+        let mut wanted: BTreeMap<WorkerId, Vec<u64>> = BTreeMap::new();
+        let mut recipients = Recipients::new();
+        let mut found = BTreeMap::new();
+        for &guild_id in guild_ids {
+            let owner = shard_of_guild(guild_id, routes.shard_total).and_then(|shard| routes.owner(shard));
+            match owner {
+                Some(owner) => {
+                    wanted.entry(owner.worker.clone()).or_default().push(guild_id);
+                    recipients.insert(owner.worker.clone(), owner.url.to_owned());
+                }
+                None => {
+                    found.insert(guild_id, Owned::Unanswered("no worker runs its shard".to_owned()));
+                }
+            }
+        }
+        let asking = recipients.into_iter().map(|(worker, url)| {
+            let ids = wanted.remove(&worker).unwrap_or_default();
+            self.ask_owner(worker, url, ids, until)
+        });
+        found.extend(futures_util::future::join_all(asking).await.into_iter().flatten());
+        found
+    }
+
+    async fn ask_owner(
+        &self,
+        worker: WorkerId,
+        url: String,
+        ids: Vec<u64>,
+        until: Instant,
+    ) -> Vec<(u64, Owned)> {
+        let one = Recipients::from([(worker.clone(), url)]);
+        let Answers { mut answers, mut failures } = self
+            .fan_out
+            .ask(
+                &one,
+                until,
+                |local| local.guilds(&ids),
+                |mut client, left| {
+                    let request = with_timeout(v1::LookUpGuildsRequest { guild_ids: ids.clone() }, left);
+                    async move {
+                        let guilds = client.look_up_guilds(request).await?.into_inner().guilds;
+                        Ok(guilds.into_iter().map(GuildRecord::from).collect::<Vec<_>>())
+                    }
+                },
+                |_| false,
+            )
+            .await;
+        let failure = failures.remove(&worker).map(|why| format!("worker {worker} {why}"));
+        let records = answers.remove(&worker).unwrap_or_default();
+        let owned = |guild_id: u64| {
+            let record = records.iter().find(|record| record.guild_id == guild_id);
+            let owned = match (record, &failure) {
+                (Some(GuildRecord { mine: Some(own), .. }), _) => {
+                    Owned::Answered(worker.clone(), own.clone())
+                }
+                (Some(GuildRecord { mine: None, .. }), _) => Owned::Disowned,
+                (None, Some(why)) => Owned::Unanswered(why.clone()),
+                (None, None) => Owned::Unanswered(format!("worker {worker} left it out of its answer")),
+            };
+            (guild_id, owned)
+        };
+        ids.iter().copied().map(owned).collect()
+    }
+
+    /// Users, from whichever workers know them. Without `all` the search ends when each is found.
+    pub async fn users(&self, user_ids: &[u64], all: bool, until: Instant) -> Vec<v1::FindUserResponse> {
+        let routes = self.routes();
+        let each_found = |answers: &BTreeMap<WorkerId, UserLookup>| {
+            let is_found = |position: usize| {
+                answers
+                    .values()
+                    .any(|answer| answer.users.get(position).is_some_and(|user| !user.shards.is_empty()))
+            };
+            !all && (0..user_ids.len()).all(is_found)
+        };
+        let Answers { answers, failures } = self
+            .fan_out
+            .ask(
+                &recipients(&routes),
+                until,
+                |local| local.users(user_ids),
+                |mut client, left| {
+                    let request = with_timeout(v1::LookUpUsersRequest { user_ids: user_ids.to_vec() }, left);
+                    async move { Ok(client.look_up_users(request).await?.into_inner().into()) }
+                },
+                each_found,
+            )
+            .await;
+        let missing = missing_answers(&routes, &failures);
+        let answer =
+            |(position, id): (usize, &u64)| merge::user(*id, position, all, &answers, missing.as_deref());
+        user_ids.iter().enumerate().map(answer).collect()
+    }
+
+    /// A message to every worker.
+    ///
+    /// # Errors
+    /// UNAVAILABLE when the bus is away, INVALID_ARGUMENT when the message is too large.
+    pub async fn broadcast(
+        &self,
+        kind: String,
+        data: prost_types::Value,
+        until: Instant,
+    ) -> Result<v1::BroadcastResponse, Status> {
+        let expected: BTreeSet<WorkerId> = self.routes().workers.keys().cloned().collect();
+        let message = NewMessage {
+            kind,
+            body: convert::to_json(data).to_string(),
+            sender: self.sender.to_string(),
+            traceparent: telemetry::trace_context::current_traceparent(),
+        };
+        let publishing = tokio::time::timeout_at(until, self.hub.bus().publish(message)).await;
+        let mut published = match publishing {
+            Ok(Ok(published)) => published,
+            Ok(Err(error @ BusError::TooLarge(_))) => {
+                return Err(Status::invalid_argument(error.to_string()));
+            }
+            Ok(Err(error)) => return Err(Status::unavailable(error.to_string())),
+            Err(_) => return Err(Status::unavailable("the event bus did not take the message in time")),
+        };
+        let mut acknowledged = BTreeSet::new();
+        while acknowledged.len() < expected.len() {
+            match tokio::time::timeout_at(until, published.acknowledgements.recv()).await {
+                Ok(Some(worker)) if expected.contains(&worker) => {
+                    acknowledged.insert(worker);
+                }
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => break,
+            }
+        }
+        Ok(v1::BroadcastResponse {
+            message_id: published.id.0,
+            workers_expected: expected.len() as u32,
+            workers_acknowledged: acknowledged.len() as u32,
+            missing_workers: expected.difference(&acknowledged).map(ToString::to_string).collect(),
+        })
+    }
+}
+
+/// What became of the question about one guild.
+enum Owned {
+    Answered(WorkerId, fleet_model::OwnGuild),
+    /// The worker that should own it says that it does not.
+    Disowned,
+    Unanswered(String),
+}
+
+fn recipients(routes: &Routes) -> Recipients {
+    routes
+        .workers
+        .iter()
+        .filter(|(_, route)| !route.shards.is_empty())
+        .map(|(worker, route)| (worker.clone(), route.url.clone()))
+        .collect()
+}
+
+fn with_timeout<T>(message: T, left: Duration) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    request.set_timeout(left);
+    request
+}
+
+/// Who did not answer, or which shards nobody runs, in words.
+fn missing_answers(routes: &Routes, failures: &BTreeMap<WorkerId, String>) -> Option<String> {
+    if let Some((worker, why)) = failures.first_key_value() {
+        return Some(format!("worker {worker} {why}"));
+    }
+    let unowned = (0..routes.shard_total).map(ShardNumber).find(|shard| routes.owner(*shard).is_none());
+    match unowned {
+        Some(shard) => Some(format!("no worker runs shard {shard}")),
+        None if routes.shard_total == 0 => Some("no shard runs yet".to_owned()),
+        None => None,
+    }
+}
+
+fn guild_answer(guild_id: u64, routes: &Routes, owned: Option<&Owned>) -> v1::FindGuildResponse {
+    let shard = shard_of_guild(guild_id, routes.shard_total);
+    let owner = shard.and_then(|shard| routes.owner(shard));
+    let mut answer = v1::FindGuildResponse {
+        guild_id,
+        shard_id: shard.map_or(0, |shard| shard.0),
+        worker_id: owner.map(|owner| owner.worker.to_string()).unwrap_or_default(),
+        ..v1::FindGuildResponse::default()
+    };
+    match owned {
+        Some(Owned::Answered(worker, own)) => {
+            answer.found = own.found;
+            answer.complete = own.found || own.complete;
+            answer.name.clone_from(&own.name);
+            answer.member_count = own.member_count;
+            answer.unavailable = own.unavailable;
+            answer.worker_id = worker.to_string();
+            if !answer.complete {
+                answer.reason = format!("shard {} does not have all its guilds yet", own.shard);
+            }
+        }
+        Some(Owned::Disowned) => "its shard is on the move".clone_into(&mut answer.reason),
+        Some(Owned::Unanswered(why)) => answer.reason.clone_from(why),
+        None => "no shard runs yet".clone_into(&mut answer.reason),
+    }
+    answer
+}

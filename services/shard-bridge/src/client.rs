@@ -1,0 +1,173 @@
+//! The client for Rust programs.
+
+use std::time::Duration;
+
+use altergolden_proto::v1::{self, fleet_client::FleetClient, shard_bridge_client::ShardBridgeClient};
+use telemetry::grpc::SendTrace;
+use tonic::{
+    Status, Streaming,
+    service::interceptor::InterceptedService,
+    transport::{Channel, Endpoint},
+};
+
+/// How much longer than the server's own deadline a call is waited for.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// Asks a coordinator or a worker. Clones share the connection.
+#[derive(Clone, Debug)]
+pub struct BridgeClient {
+    bridge: ShardBridgeClient<InterceptedService<Channel, SendTrace>>,
+    fleet: FleetClient<InterceptedService<Channel, SendTrace>>,
+    deadline: Duration,
+}
+
+/// A question got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The address is none.
+    #[error("{url} is no address: it takes a URL like http://127.0.0.1:50051")]
+    Address {
+        /// What was given.
+        url: String,
+    },
+    /// Nobody answers there.
+    #[error("can't reach {url}: {reason}")]
+    Unreachable {
+        /// Where.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+    /// The answer is an error.
+    #[error("{}: {}", .0.code(), .0.message())]
+    Refused(#[from] Box<Status>),
+}
+
+impl From<Status> for ClientError {
+    fn from(status: Status) -> Self {
+        Self::Refused(Box::new(status))
+    }
+}
+
+impl BridgeClient {
+    /// Connects. Every call answers within `deadline`.
+    ///
+    /// # Errors
+    /// A wrong URL, or nobody there.
+    pub async fn connect(url: &str, deadline: Duration) -> Result<Self, ClientError> {
+        let endpoint = Endpoint::from_shared(url.to_owned())
+            .map_err(|_| ClientError::Address { url: url.to_owned() })?
+            .connect_timeout(deadline)
+            .tcp_nodelay(true);
+        let channel = endpoint.connect().await.map_err(|error| {
+            // tonic's own words are "transport error"; the cause below says what happened.
+            let mut cause: &dyn std::error::Error = &error;
+            while let Some(deeper) = cause.source() {
+                cause = deeper;
+            }
+            ClientError::Unreachable { url: url.to_owned(), reason: cause.to_string() }
+        })?;
+        Ok(Self {
+            bridge: ShardBridgeClient::with_interceptor(channel.clone(), SendTrace),
+            fleet: FleetClient::with_interceptor(channel, SendTrace),
+            deadline,
+        })
+    }
+
+    fn deadline_ms(&self) -> Option<u32> {
+        u32::try_from(self.deadline.as_millis()).ok()
+    }
+
+    fn request<T>(&self, message: T) -> tonic::Request<T> {
+        let mut request = tonic::Request::new(message);
+        request.set_timeout(self.deadline + GRACE);
+        request
+    }
+
+    /// Totals over the whole bot, and each shard by itself. With `max_staleness`, figures up to that old will do.
+    ///
+    /// # Errors
+    /// The call failed; a partial answer is no error.
+    pub async fn aggregate_stats(
+        &mut self,
+        max_staleness: Duration,
+    ) -> Result<v1::GetAggregateStatsResponse, ClientError> {
+        let request = self.request(v1::GetAggregateStatsRequest {
+            deadline_ms: self.deadline_ms(),
+            max_staleness_ms: u32::try_from(max_staleness.as_millis()).ok(),
+        });
+        Ok(self.bridge.get_aggregate_stats(request).await?.into_inner())
+    }
+
+    /// One guild.
+    ///
+    /// # Errors
+    /// The call failed, or the id is 0.
+    pub async fn find_guild(&mut self, guild_id: u64) -> Result<v1::FindGuildResponse, ClientError> {
+        let request = self.request(v1::FindGuildRequest { guild_id, deadline_ms: self.deadline_ms() });
+        Ok(self.bridge.find_guild(request).await?.into_inner())
+    }
+
+    /// One user; with `all` every shard that knows it.
+    ///
+    /// # Errors
+    /// The call failed, or the id is 0.
+    pub async fn find_user(&mut self, user_id: u64, all: bool) -> Result<v1::FindUserResponse, ClientError> {
+        let request = self.request(v1::FindUserRequest { user_id, all, deadline_ms: self.deadline_ms() });
+        Ok(self.bridge.find_user(request).await?.into_inner())
+    }
+
+    /// A message to every worker.
+    ///
+    /// # Errors
+    /// The call failed; UNAVAILABLE means that nobody got it.
+    pub async fn broadcast(
+        &mut self,
+        kind: &str,
+        data: prost_types::Value,
+    ) -> Result<v1::BroadcastResponse, ClientError> {
+        let request = self.request(v1::BroadcastRequest {
+            r#type: kind.to_owned(),
+            data: Some(data),
+            deadline_ms: self.deadline_ms(),
+        });
+        Ok(self.bridge.broadcast(request).await?.into_inner())
+    }
+
+    /// The broadcasts from now on; all types when `types` is empty.
+    ///
+    /// # Errors
+    /// The call failed.
+    pub async fn subscribe(
+        &mut self,
+        types: Vec<String>,
+    ) -> Result<Streaming<v1::SubscribeResponse>, ClientError> {
+        Ok(self.bridge.subscribe(v1::SubscribeRequest { types }).await?.into_inner())
+    }
+
+    /// Every shard, or those of one worker.
+    ///
+    /// # Errors
+    /// The call failed; only a coordinator serves it.
+    pub async fn shards(&mut self, worker: &str) -> Result<Vec<v1::Shard>, ClientError> {
+        let request = self.request(v1::ListShardsRequest { worker_id: worker.to_owned() });
+        Ok(self.fleet.list_shards(request).await?.into_inner().shards)
+    }
+
+    /// Every worker.
+    ///
+    /// # Errors
+    /// The call failed; only a coordinator serves it.
+    pub async fn workers(&mut self) -> Result<Vec<v1::Worker>, ClientError> {
+        let request = self.request(v1::ListWorkersRequest {});
+        Ok(self.fleet.list_workers(request).await?.into_inner().workers)
+    }
+
+    /// The fleet now, and whenever it changes.
+    ///
+    /// # Errors
+    /// The call failed; only a coordinator serves it.
+    pub async fn watch(&mut self) -> Result<Streaming<v1::FleetStatus>, ClientError> {
+        Ok(self.fleet.watch(v1::WatchRequest {}).await?.into_inner())
+    }
+}

@@ -1,0 +1,169 @@
+//! Many workers' answers as one. Pure.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use altergolden_proto::v1;
+use fleet_model::{ShardNumber, ShardReport, ShardStatus, UserLookup, WorkerId};
+
+use crate::local::TimedReport;
+
+/// Reports of one fan-out, or of the heartbeats.
+pub(crate) fn timed(
+    answers: BTreeMap<WorkerId, Vec<ShardReport>>,
+    age: Duration,
+) -> impl Iterator<Item = TimedReport> {
+    answers.into_iter().flat_map(move |(worker, reports)| {
+        reports.into_iter().map(move |report| TimedReport { worker: worker.clone(), report, age })
+    })
+}
+
+/// Totals over shards. Of two reports on one shard the higher epoch counts: during a move both owners may answer.
+pub(crate) fn stats(
+    shard_total: u32,
+    reports: impl IntoIterator<Item = TimedReport>,
+) -> v1::GetAggregateStatsResponse {
+    let mut by_shard: BTreeMap<ShardNumber, TimedReport> = BTreeMap::new();
+    for report in reports {
+        let shard = report.report.shard;
+        if shard.0 >= shard_total {
+            continue;
+        }
+        let newer = by_shard.get(&shard).is_none_or(|known| known.report.epoch < report.report.epoch);
+        if newer {
+            by_shard.insert(shard, report);
+        }
+    }
+    let missing_shards: Vec<u32> =
+        (0..shard_total).filter(|shard| !by_shard.contains_key(&ShardNumber(*shard))).collect();
+    let all_ready = by_shard.values().all(|timed| timed.report.status == ShardStatus::Ready);
+    let reports = || by_shard.values().map(|timed| &timed.report);
+    v1::GetAggregateStatsResponse {
+        total_guilds: reports().map(|report| report.guilds).sum(),
+        total_users: total(reports().map(|report| report.users)),
+        total_channels: total(reports().map(|report| report.channels.map(u64::from))).map(|n| n as u32),
+        total_voice_connections: total(reports().map(|report| report.voice_connections.map(u64::from)))
+            .map(|n| n as u32),
+        shard_count: shard_total,
+        complete: shard_total > 0 && missing_shards.is_empty() && all_ready,
+        missing_shards,
+        shards: by_shard.into_values().map(shard_stats).collect(),
+    }
+}
+
+/// A sum of what is known; absent when nothing is, as a figure whose intent is off is off everywhere.
+fn total(figures: impl Iterator<Item = Option<u64>>) -> Option<u64> {
+    figures.flatten().fold(None, |sum, figure| Some(sum.unwrap_or(0) + figure))
+}
+
+fn shard_stats(timed: TimedReport) -> v1::ShardStats {
+    let TimedReport { worker, report, age } = timed;
+    v1::ShardStats {
+        shard_id: report.shard.0,
+        worker_id: worker.into(),
+        status: v1::ShardStatus::from(report.status).into(),
+        guilds: report.guilds,
+        users: report.users,
+        channels: report.channels,
+        voice_connections: report.voice_connections,
+        latency_ms: report.latency_ms,
+        uptime_seconds: report.uptime_seconds,
+        age_ms: age.as_millis() as u64,
+    }
+}
+
+/// One user out of all workers' answers. `missing` says which workers, or shards, gave none.
+pub(crate) fn user(
+    user_id: u64,
+    position: usize,
+    all: bool,
+    answers: &BTreeMap<WorkerId, UserLookup>,
+    missing: Option<&str>,
+) -> v1::FindUserResponse {
+    let known = answers.values().filter_map(|answer| answer.users.get(position));
+    let known: Vec<_> = known.filter(|user| user.user_id == user_id && !user.shards.is_empty()).collect();
+    let mut shard_ids: Vec<u32> = known.iter().flat_map(|user| &user.shards).map(|shard| shard.0).collect();
+    shard_ids.sort_unstable();
+    shard_ids.dedup();
+    let found = !shard_ids.is_empty();
+    let doubt =
+        missing.map(str::to_owned).or_else(|| answers.values().find_map(|answer| answer.incomplete.clone()));
+    let complete = found && !all || doubt.is_none();
+    v1::FindUserResponse {
+        found,
+        complete,
+        user_id,
+        shard_ids,
+        username: known.first().map(|user| user.username.clone()).unwrap_or_default(),
+        reason: if complete { String::new() } else { doubt.unwrap_or_default() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fleet_model::{Epoch, UserRecord};
+
+    use super::*;
+
+    fn id(name: &str) -> WorkerId {
+        name.parse().unwrap()
+    }
+
+    fn report(worker: &str, shard: u32, epoch: u64, guilds: u32) -> TimedReport {
+        let mut report = ShardReport::bare(ShardNumber(shard), Epoch(epoch), ShardStatus::Ready);
+        report.guilds = guilds;
+        report.users = Some(u64::from(guilds) * 10);
+        TimedReport { worker: id(worker), report, age: Duration::ZERO }
+    }
+
+    #[test]
+    fn the_highest_epoch_counts_and_no_shard_counts_twice() {
+        let answer = stats(2, [report("a", 0, 5, 10), report("b", 0, 6, 11), report("b", 1, 1, 20)]);
+        assert_eq!((answer.total_guilds, answer.total_users), (31, Some(310)));
+        assert_eq!(answer.shards[0].worker_id, "b");
+        assert!(answer.complete);
+        assert_eq!(answer.total_channels, None, "what nobody tells is absent, not 0");
+    }
+
+    #[test]
+    fn a_missing_shard_is_named() {
+        let answer = stats(3, [report("a", 0, 1, 10), report("a", 2, 1, 10)]);
+        assert_eq!(answer.missing_shards, [1]);
+        assert!(!answer.complete);
+        assert_eq!(answer.shard_count, 3);
+    }
+
+    #[test]
+    fn a_shard_that_is_not_ready_makes_it_incomplete() {
+        let mut late = report("a", 0, 1, 10);
+        late.report.status = ShardStatus::Identifying;
+        assert!(!stats(1, [late]).complete);
+        assert!(!stats(0, []).complete);
+    }
+
+    fn users(shards: &[u32], incomplete: Option<&str>) -> UserLookup {
+        let record = UserRecord {
+            user_id: 7,
+            shards: shards.iter().copied().map(ShardNumber).collect(),
+            username: "ada".to_owned(),
+        };
+        UserLookup { users: vec![record], incomplete: incomplete.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_user_is_found_or_there_is_a_reason() {
+        let answers =
+            BTreeMap::from([(id("a"), users(&[], None)), (id("b"), users(&[3, 1], Some("partial")))]);
+        let first = user(7, 0, false, &answers, Some("worker c can't be reached"));
+        assert!(first.found && first.complete && first.reason.is_empty());
+        assert_eq!(first.shard_ids, [1, 3]);
+        let all = user(7, 0, true, &answers, None);
+        assert!(all.found && !all.complete);
+        assert_eq!(all.reason, "partial");
+
+        let nowhere = BTreeMap::from([(id("a"), users(&[], None))]);
+        let not_found = user(7, 0, false, &nowhere, None);
+        assert!(!not_found.found && not_found.complete);
+        let unsure = user(7, 0, false, &nowhere, Some("worker c can't be reached"));
+        assert!(!unsure.found && !unsure.complete);
+    }
+}

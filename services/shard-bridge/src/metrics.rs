@@ -1,0 +1,78 @@
+//! What the bridge counts.
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue},
+    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    registry::Registry,
+};
+
+/// Seconds; the default deadline is 2.
+const BUCKETS: [f64; 9] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
+
+/// How asking one worker ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum Asked {
+    /// With an answer.
+    Answered,
+    /// With an error, or no connection.
+    Failed,
+    /// Not by the deadline.
+    TooLate,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AskedLabels {
+    outcome: Asked,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MethodLabels {
+    method: &'static str,
+}
+
+/// The bridge's metrics; clones count into the same.
+#[derive(Clone, Debug)]
+pub struct BridgeMetrics {
+    asked: Family<AskedLabels, Counter>,
+    seconds: Family<MethodLabels, Histogram, fn() -> Histogram>,
+    dropped: Counter,
+}
+
+impl Default for BridgeMetrics {
+    fn default() -> Self {
+        Self {
+            asked: Family::default(),
+            seconds: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+            dropped: Counter::default(),
+        }
+    }
+}
+
+impl BridgeMetrics {
+    /// Registers them.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("bridge_asked", "Workers asked, by how it ended", self.asked.clone());
+        registry.register(
+            "bridge_answer_seconds",
+            "Time to answer a bridge call, by method",
+            self.seconds.clone(),
+        );
+        registry.register(
+            "bridge_dropped_deliveries",
+            "Broadcasts that a local subscriber was too slow to take",
+            self.dropped.clone(),
+        );
+    }
+
+    pub(crate) fn count_asked(&self, outcome: Asked) {
+        self.asked.get_or_create(&AskedLabels { outcome }).inc();
+    }
+
+    pub(crate) fn observe(&self, method: &'static str, since: tokio::time::Instant) {
+        self.seconds.get_or_create(&MethodLabels { method }).observe(since.elapsed().as_secs_f64());
+    }
+
+    pub(crate) fn count_dropped(&self) {
+        self.dropped.inc();
+    }
+}

@@ -1,0 +1,54 @@
+//! Connections to the workers, made when they are first needed and kept.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use altergolden_proto::v1::gateway_worker_client::GatewayWorkerClient;
+use fleet_model::Routes;
+use telemetry::grpc::SendTrace;
+use tonic::{
+    Status,
+    service::interceptor::InterceptedService,
+    transport::{Channel, Endpoint},
+};
+
+/// A client that sends the current trace along.
+pub(crate) type WorkerClient = GatewayWorkerClient<InterceptedService<Channel, SendTrace>>;
+
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(1);
+
+/// The connections, by URL.
+#[derive(Debug, Default)]
+pub struct Peers {
+    by_url: Mutex<HashMap<String, Channel>>,
+}
+
+impl Peers {
+    /// A client for the worker at a URL.
+    pub(crate) fn client(&self, url: &str) -> Result<WorkerClient, Status> {
+        let mut by_url = self.by_url.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(channel) = by_url.get(url) {
+            return Ok(GatewayWorkerClient::with_interceptor(channel.clone(), SendTrace));
+        }
+        let endpoint = Endpoint::from_shared(url.to_owned())
+            .map_err(|error| Status::unavailable(format!("{url} is no address of a worker: {error}")))?
+            .connect_timeout(CONNECT)
+            .http2_keep_alive_interval(Duration::from_secs(5))
+            .keep_alive_timeout(Duration::from_secs(2))
+            .keep_alive_while_idle(true)
+            .tcp_nodelay(true);
+        let channel = endpoint.connect_lazy();
+        by_url.insert(url.to_owned(), channel.clone());
+        Ok(GatewayWorkerClient::with_interceptor(channel, SendTrace))
+    }
+
+    /// Closes the connections to workers that are no more.
+    pub fn forget_all_but(&self, routes: &Routes) {
+        let mut by_url = self.by_url.lock().unwrap_or_else(PoisonError::into_inner);
+        by_url.retain(|url, _| routes.workers.values().any(|route| route.url == *url));
+    }
+}

@@ -1,0 +1,174 @@
+//! The gRPC service: checks what is asked, sets the deadline, answers.
+
+use std::{pin::Pin, time::Duration};
+
+use altergolden_proto::{convert, v1, v1::shard_bridge_server::ShardBridge};
+use tokio::time::Instant;
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status};
+
+use crate::{
+    bridge::Bridge,
+    deadline::Deadlines,
+    hub::{HubItem, HubSubscription},
+};
+
+/// The most ids that one call may ask about.
+const MOST_IDS: usize = 1_000;
+/// The longest type that a broadcast may have, in characters.
+const LONGEST_TYPE: usize = 100;
+
+/// Serves a [`Bridge`].
+#[derive(Clone)]
+pub struct BridgeService {
+    bridge: Bridge,
+    deadlines: Deadlines,
+}
+
+impl Bridge {
+    /// The gRPC service over this bridge.
+    pub fn into_service(
+        self,
+        deadlines: Deadlines,
+    ) -> v1::shard_bridge_server::ShardBridgeServer<BridgeService> {
+        v1::shard_bridge_server::ShardBridgeServer::new(BridgeService { bridge: self, deadlines })
+    }
+}
+
+fn check_ids(name: &str, ids: &[u64]) -> Result<(), Status> {
+    if ids.len() > MOST_IDS {
+        return Err(Status::invalid_argument(format!(
+            "{} {name}s are over the limit of {MOST_IDS}",
+            ids.len()
+        )));
+    }
+    if ids.contains(&0) {
+        return Err(Status::invalid_argument(format!("{name} is missing or 0: no Discord id is")));
+    }
+    Ok(())
+}
+
+#[tonic::async_trait]
+impl ShardBridge for BridgeService {
+    async fn get_aggregate_stats(
+        &self,
+        request: Request<v1::GetAggregateStatsRequest>,
+    ) -> Result<Response<v1::GetAggregateStatsResponse>, Status> {
+        let since = Instant::now();
+        let until = self.deadlines.fan_out_until(request.get_ref().deadline_ms, request.metadata());
+        let staleness = Duration::from_millis(request.get_ref().max_staleness_ms.unwrap_or(0).into());
+        let answer = self.bridge.stats(until, staleness).await;
+        self.bridge.metrics().observe("GetAggregateStats", since);
+        Ok(Response::new(answer))
+    }
+
+    async fn find_guild(
+        &self,
+        request: Request<v1::FindGuildRequest>,
+    ) -> Result<Response<v1::FindGuildResponse>, Status> {
+        let since = Instant::now();
+        let until = self.deadlines.fan_out_until(request.get_ref().deadline_ms, request.metadata());
+        let guild_id = request.get_ref().guild_id;
+        check_ids("guild_id", &[guild_id])?;
+        let answer = self.bridge.guilds(&[guild_id], until).await.pop().unwrap_or_default();
+        self.bridge.metrics().observe("FindGuild", since);
+        Ok(Response::new(answer))
+    }
+
+    async fn find_guilds(
+        &self,
+        request: Request<v1::FindGuildsRequest>,
+    ) -> Result<Response<v1::FindGuildsResponse>, Status> {
+        let since = Instant::now();
+        let until = self.deadlines.fan_out_until(request.get_ref().deadline_ms, request.metadata());
+        let ids = &request.get_ref().guild_ids;
+        check_ids("guild_id", ids)?;
+        let guilds = self.bridge.guilds(ids, until).await;
+        self.bridge.metrics().observe("FindGuilds", since);
+        Ok(Response::new(v1::FindGuildsResponse { guilds }))
+    }
+
+    async fn find_user(
+        &self,
+        request: Request<v1::FindUserRequest>,
+    ) -> Result<Response<v1::FindUserResponse>, Status> {
+        let since = Instant::now();
+        let until = self.deadlines.fan_out_until(request.get_ref().deadline_ms, request.metadata());
+        let v1::FindUserRequest { user_id, all, .. } = *request.get_ref();
+        check_ids("user_id", &[user_id])?;
+        let answer = self.bridge.users(&[user_id], all, until).await.pop().unwrap_or_default();
+        self.bridge.metrics().observe("FindUser", since);
+        Ok(Response::new(answer))
+    }
+
+    async fn find_users(
+        &self,
+        request: Request<v1::FindUsersRequest>,
+    ) -> Result<Response<v1::FindUsersResponse>, Status> {
+        let since = Instant::now();
+        let until = self.deadlines.fan_out_until(request.get_ref().deadline_ms, request.metadata());
+        let ids = &request.get_ref().user_ids;
+        check_ids("user_id", ids)?;
+        let users = self.bridge.users(ids, request.get_ref().all, until).await;
+        self.bridge.metrics().observe("FindUsers", since);
+        Ok(Response::new(v1::FindUsersResponse { users }))
+    }
+
+    async fn broadcast(
+        &self,
+        request: Request<v1::BroadcastRequest>,
+    ) -> Result<Response<v1::BroadcastResponse>, Status> {
+        let since = Instant::now();
+        let until = self.deadlines.fan_out_until(request.get_ref().deadline_ms, request.metadata());
+        let v1::BroadcastRequest { r#type, data, .. } = request.into_inner();
+        if r#type.is_empty() || r#type.chars().count() > LONGEST_TYPE {
+            return Err(Status::invalid_argument(format!("type takes 1 to {LONGEST_TYPE} characters")));
+        }
+        let answer = self.bridge.broadcast(r#type, data.unwrap_or_default(), until).await?;
+        self.bridge.metrics().observe("Broadcast", since);
+        Ok(Response::new(answer))
+    }
+
+    type SubscribeStream = Pin<Box<dyn Stream<Item = Result<v1::SubscribeResponse, Status>> + Send>>;
+
+    async fn subscribe(
+        &self,
+        request: Request<v1::SubscribeRequest>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let types = request.into_inner().types;
+        let subscription = self.bridge.hub().subscribe();
+        let stream = futures_util::stream::unfold((subscription, types), |(mut subscription, types)| async {
+            let item = next_wanted(&mut subscription, &types).await?;
+            Some((Ok(item), (subscription, types)))
+        });
+        Ok(Response::new(Box::pin(stream)))
+    }
+}
+
+async fn next_wanted(subscription: &mut HubSubscription, types: &[String]) -> Option<v1::SubscribeResponse> {
+    use v1::subscribe_response::Item;
+    loop {
+        let item = match subscription.next().await? {
+            HubItem::Missed { count, reason } => Item::Missed(v1::MissedMessages { count, reason }),
+            HubItem::Message(message) => {
+                if !types.is_empty() && !types.contains(&message.content.kind) {
+                    continue;
+                }
+                let data = match serde_json::from_str(&message.content.body) {
+                    Ok(json) => convert::from_json(json),
+                    Err(error) => {
+                        tracing::warn!(id = %message.id.0, %error, "a broadcast's body is no JSON");
+                        continue;
+                    }
+                };
+                Item::Message(v1::BroadcastMessage {
+                    message_id: message.id.0.clone(),
+                    r#type: message.content.kind.clone(),
+                    data: Some(data),
+                    sender: message.content.sender.clone(),
+                })
+            }
+        };
+        return Some(v1::SubscribeResponse { item: Some(item) });
+    }
+}

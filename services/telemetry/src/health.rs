@@ -1,0 +1,131 @@
+//! The HTTP server for probes and scrapes: `/health`, `/ready`, `/live`, `/metrics`.
+//!
+//! A component says how it is through [`HealthSource`]; nothing is asked of anybody else here, so a probe never waits.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::{CONTENT_TYPE, Metrics};
+
+/// How a component is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// All is well: 200.
+    Healthy,
+    /// It does its main work, and something needs attention: 200.
+    Degraded,
+    /// It can't do its main work: 503.
+    Unhealthy,
+}
+
+impl Verdict {
+    /// Its name in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Degraded => "degraded",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
+}
+
+/// What a component says of itself. Both answers come from what it knows at this moment.
+pub trait HealthSource: Send + Sync + 'static {
+    /// The verdict, and the body of `/health`.
+    fn health(&self) -> (Verdict, Value);
+    /// Whether it takes part in the work now, and the body of `/ready`.
+    fn ready(&self) -> (bool, Value);
+}
+
+/// The server, bound to its port.
+#[derive(Debug)]
+pub struct HealthServer {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+/// The port can't be had.
+#[derive(Debug, thiserror::Error)]
+#[error("can't listen on {address} for health checks ({setting}): {source}")]
+pub struct BindError {
+    address: SocketAddr,
+    setting: &'static str,
+    source: std::io::Error,
+}
+
+impl HealthServer {
+    /// Binds the port. `setting` names the flag in the error.
+    ///
+    /// # Errors
+    /// When the port is taken or not allowed.
+    pub async fn bind(address: SocketAddr, setting: &'static str) -> Result<Self, BindError> {
+        let fail = |source| BindError { address, setting, source };
+        let listener = TcpListener::bind(address).await.map_err(fail)?;
+        let address = listener.local_addr().map_err(fail)?;
+        Ok(Self { listener, address })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop`.
+    pub async fn serve(self, source: Arc<dyn HealthSource>, metrics: Metrics, stop: CancellationToken) {
+        let router = Router::new()
+            .route("/health", get(health))
+            .route("/ready", get(ready))
+            .route("/live", get(live))
+            .route("/metrics", get(scrape))
+            .with_state(Served { source, metrics });
+        let served = axum::serve(self.listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
+        if let Err(error) = served {
+            tracing::error!(%error, "the health server ended");
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Served {
+    source: Arc<dyn HealthSource>,
+    metrics: Metrics,
+}
+
+fn answer(ok: bool, body: Value) -> Response {
+    let status = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(body)).into_response()
+}
+
+async fn health(State(served): State<Served>) -> Response {
+    let (verdict, body) = served.source.health();
+    answer(verdict != Verdict::Unhealthy, body)
+}
+
+async fn ready(State(served): State<Served>) -> Response {
+    let (ready, body) = served.source.ready();
+    answer(ready, body)
+}
+
+async fn live() -> Response {
+    answer(true, serde_json::json!({ "status": "alive" }))
+}
+
+async fn scrape(State(served): State<Served>) -> Response {
+    match served.metrics.scrape() {
+        Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "the metrics could not be written");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}

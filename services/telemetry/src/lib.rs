@@ -1,0 +1,14 @@
+//! What an operator sees of a process: logs, traces, metrics, health.
+//!
+//! Owns the process-wide subscriber ([`init`]), the way of a trace from process to process ([`trace_context`], [`grpc`]) and
+//! the HTTP server for probes and scrapes ([`health`]). Each component keeps its own metrics registry ([`metrics`]), as
+//! several run in one process in dev mode. What a component reports, it decides itself.
+
+pub mod grpc;
+pub mod health;
+mod json_log;
+pub mod metrics;
+mod subscriber;
+pub mod trace_context;
+
+pub use subscriber::{SERVICE_FILTER, Telemetry, TelemetryError, init};
