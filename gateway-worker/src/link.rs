@@ -39,7 +39,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// A name that stays taken this long is somebody else's.
-const NAME_PATIENCE: Duration = Duration::from_secs(20);
+const NAME_PATIENCE: Duration = Duration::from_secs(12);
 
 /// What the link is given.
 pub(crate) struct LinkParts {

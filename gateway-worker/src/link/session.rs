@@ -69,7 +69,9 @@ impl Link {
                     heartbeat.reset_immediately();
                 }
                 () = until(drain_until) => {
-                    tracing::warn!("not all shards could be given away in time (DRAIN_TIMEOUT): closing them");
+                    if !self.parts.config.drain_timeout.is_zero() {
+                        tracing::warn!("not all shards could be given away in time (DRAIN_TIMEOUT): closing them");
+                    }
                     return self.leave(life, session).await;
                 }
                 directive = session.directives.message() => {

@@ -211,7 +211,7 @@ fn worker_config(
             .checked_add(index + 1)
             .ok_or_else(|| Outcome::settings("--health-port: there is no port left for every worker"))?,
     };
-    let mut flags = vec!["gateway-worker".to_owned(), "--drain-timeout=1ms".to_owned()];
+    let mut flags = vec!["gateway-worker".to_owned()];
     flags.push(format!("--worker-name=worker-{index}"));
     flags.push(format!("--coordinator-url=http://{coordinator}"));
     flags.push("--worker-listen=127.0.0.1:0".to_owned());
@@ -222,7 +222,9 @@ fn worker_config(
         flags.push(format!("--cache={SIM_CACHE}"));
     }
     let parsed = gateway_worker::Args::try_parse_from(flags).map_err(Outcome::settings)?;
-    parsed.into_config(Some(token)).map_err(Outcome::settings)
+    let config = parsed.into_config(Some(token)).map_err(Outcome::settings)?;
+    // Everything ends together: nobody is left to give a shard to.
+    Ok(gateway_worker::Config { drain_timeout: Duration::ZERO, ..config })
 }
 
 /// Stops in the order in which nothing misses what it needs: workers, coordinator, Discord.

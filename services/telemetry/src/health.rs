@@ -88,6 +88,7 @@ impl HealthServer {
             .route("/live", get(live))
             .route("/metrics", get(scrape))
             .with_state(Served { source, metrics });
+        tracing::info!(address = %self.address, "health endpoints listening");
         let served = axum::serve(self.listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
         if let Err(error) = served {
             tracing::error!(%error, "the health server ended");

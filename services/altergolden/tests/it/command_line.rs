@@ -1,0 +1,94 @@
+//! The operator's tool against a running fleet: what it prints, and how it exits.
+
+use serde_json::Value;
+
+use crate::{
+    deployment::{Deployment, sim_config},
+    process::command,
+};
+
+struct Answer {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn altergolden(url: &str, words: &[&str]) -> Answer {
+    let output = command("altergolden").args(words).env("COORDINATOR_URL", url).output().unwrap();
+    Answer {
+        code: output.status.code().unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_answers_people_and_programs() {
+    let deployment = Deployment::start(sim_config(20)).await;
+    let coordinator = deployment.coordinator(2).await;
+    let worker = deployment.worker("solo", &coordinator).await;
+    coordinator.until_balanced(&[&worker]).await;
+    let url = &coordinator.address;
+
+    let status = altergolden(url, &["status"]);
+    assert_eq!(status.code, 0, "{}", status.err);
+    assert!(status.out.starts_with("20 guilds, "), "{}", status.out);
+    let json: Value = serde_json::from_str(&altergolden(url, &["status", "--json"]).out).unwrap();
+    assert_eq!((&json["total_guilds"], &json["complete"]), (&20.into(), &true.into()));
+    assert_eq!(json["shards"][1]["status"], "ready");
+
+    let guild = deployment.sim.control().guilds(1, 2).remove(0);
+    let found = altergolden(url, &["find-guild", &guild.id.to_string()]);
+    assert_eq!(found.code, 0);
+    assert!(found.out.contains(&guild.name), "{}", found.out);
+    let nobodys = altergolden(url, &["find-guild", "1099511627776"]);
+    assert_eq!(nobodys.code, 1, "{}", nobodys.out);
+    assert!(nobodys.out.contains("the bot is not in it"));
+    // Users are not cached by default: nobody can tell, and it says why.
+    let user = altergolden(url, &["find-user", "1099511627776"]);
+    assert_eq!(user.code, 4);
+    assert!(user.out.contains("CACHE"), "{}", user.out);
+
+    let sent = altergolden(url, &["broadcast", "cacheInvalidate", r#"{"key":"settings:*"}"#, "--json"]);
+    assert_eq!(sent.code, 0, "{}", sent.err);
+    let sent: Value = serde_json::from_str(&sent.out).unwrap();
+    assert_eq!((&sent["workers_expected"], &sent["workers_acknowledged"]), (&1.into(), &1.into()));
+
+    assert!(altergolden(url, &["shards"]).out.contains("solo"));
+    assert!(altergolden(url, &["workers"]).out.contains("0-1"));
+    let unknown = altergolden(url, &["shards", "--worker", "nobody"]);
+    assert_eq!(unknown.code, 2);
+    assert!(unknown.err.contains("no worker is called nobody"), "{}", unknown.err);
+
+    let live = altergolden(url, &["health", &format!("{}/live", worker.health)]);
+    assert_eq!((live.code, live.out.trim()), (0, r#"{"status":"alive"}"#));
+    let missing = altergolden(url, &["health", &format!("{}/nothing", worker.health)]);
+    assert_eq!(missing.code, 1);
+
+    // A worker answers lookups too, and says where the rest is to be asked.
+    assert_eq!(altergolden(&worker.address, &["status"]).code, 0);
+    let fleet = altergolden(&worker.address, &["workers"]);
+    assert_eq!(fleet.code, 2);
+    assert!(fleet.err.contains("ask the coordinator"), "{}", fleet.err);
+    deployment.assert_lawful();
+}
+
+#[test]
+fn what_is_wrong_is_one_clear_line() {
+    for (words, code, says) in [
+        (&["find-guild", "many"][..], 2, "Discord id"),
+        (&["find-guild", "0"], 2, "Discord id"),
+        (&["find-user", "-1"], 2, "-1"),
+        (&["broadcast", "x", "{broken"], 2, "JSON"),
+        (&["status", "--deadline", "2"], 2, "unit"),
+        (&["health", "nonsense"], 2, "URL"),
+        (&["dev", "--workers", "0"], 2, "1..=64"),
+        (&["dev", "--shards", "lots"], 2, "--shards"),
+        (&["status"], 3, "can't reach"),
+    ] {
+        // Port 1 is nobody's.
+        let answer = altergolden("http://127.0.0.1:1", words);
+        assert_eq!(answer.code, code, "{words:?}: {}", answer.err);
+        assert!(answer.err.contains(says), "{words:?}: {}", answer.err);
+    }
+}

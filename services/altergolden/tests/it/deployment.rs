@@ -1,0 +1,235 @@
+//! A whole deployment on this machine: Redis, discord-sim, a coordinator, workers.
+
+use std::{collections::BTreeMap, process::Command, time::Duration};
+
+use altergolden_proto::{convert::status_from_wire, v1};
+use discord_sim::{Sim, SimConfig};
+use fleet_model::ShardStatus;
+use redis_fixture::RedisServer;
+use serde_json::Value;
+use shard_bridge::BridgeClient;
+
+use crate::{
+    http,
+    process::{Process, command},
+    until,
+};
+
+/// A short lease, so that tests do not wait long; long enough for a busy machine.
+pub(crate) const LEASE_TTL: Duration = Duration::from_secs(3);
+
+/// How long a bridge call may take in these tests.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(2);
+
+/// Redis and Discord, before anything of ours runs.
+pub(crate) struct Deployment {
+    pub(crate) redis: RedisServer,
+    pub(crate) sim: Sim,
+}
+
+/// A coordinator process.
+pub(crate) struct Coordinator {
+    pub(crate) process: Process,
+    pub(crate) address: String,
+    pub(crate) health: String,
+}
+
+/// A worker process.
+pub(crate) struct Worker {
+    pub(crate) process: Process,
+    pub(crate) name: String,
+    pub(crate) address: String,
+    pub(crate) health: String,
+}
+
+/// What the simulated Discord is like in most tests: small, and four may identify at once, often.
+pub(crate) fn sim_config(guilds: u32) -> SimConfig {
+    SimConfig {
+        guilds,
+        max_concurrency: 4,
+        identify_interval: IDENTIFY_INTERVAL,
+        heartbeat_interval: Duration::from_secs(2),
+        events_per_second: 40.0,
+        ..SimConfig::default()
+    }
+}
+
+/// Discord's 5 s, shortened for both sides.
+pub(crate) const IDENTIFY_INTERVAL: Duration = Duration::from_millis(200);
+
+impl Deployment {
+    pub(crate) async fn start(sim: SimConfig) -> Self {
+        let (redis, sim) = tokio::join!(RedisServer::start(), Sim::start(sim));
+        Self { redis, sim: sim.unwrap() }
+    }
+
+    /// The settings that every process of ours needs.
+    pub(crate) fn shared(&self, name: &str) -> Command {
+        let mut command = command(name);
+        command
+            .env("DISCORD_TOKEN", "a-token-of-the-tests")
+            .env("DISCORD_API_URL", self.sim.http_origin())
+            .env("REDIS_URL", self.redis.url())
+            .env("HEALTH_PORT", "0")
+            .env("MANAGER_HEALTH_PORT", "0");
+        command
+    }
+
+    /// The command of a coordinator on a free port.
+    pub(crate) fn coordinator_command(&self, shards: u32) -> Command {
+        let mut command = self.shared("coordinator");
+        command
+            .env("COORDINATOR_LISTEN", "127.0.0.1:0")
+            .env("SHARD_COUNT", shards.to_string())
+            .env("LEASE_TTL", humantime(LEASE_TTL))
+            .env("IDENTIFY_INTERVAL", humantime(IDENTIFY_INTERVAL))
+            .env("SETTLE", "500ms");
+        command
+    }
+
+    pub(crate) async fn coordinator(&self, shards: u32) -> Coordinator {
+        Coordinator::start(&mut self.coordinator_command(shards)).await
+    }
+
+    /// The command of a worker.
+    pub(crate) fn worker_command(&self, name: &str, coordinator: &str) -> Command {
+        let mut command = self.shared("gateway-worker");
+        command.env("WORKER_NAME", name).env("COORDINATOR_URL", coordinator);
+        command
+    }
+
+    pub(crate) async fn worker(&self, name: &str, coordinator: &Coordinator) -> Worker {
+        Worker::start(name, &mut self.worker_command(name, &coordinator.address)).await
+    }
+
+    /// No rule of Discord's was broken, and no shard was ever connected twice at once.
+    pub(crate) fn assert_lawful(&self) {
+        let control = self.sim.control();
+        let violations = control.violations();
+        assert!(violations.items.is_empty(), "{:#?}", violations.items);
+        for shard in control.sessions().shards {
+            assert!(
+                shard.open_max <= 1,
+                "shard {:?} was connected {} times at once",
+                shard.shard,
+                shard.open_max
+            );
+        }
+    }
+}
+
+pub(crate) fn humantime(duration: Duration) -> String {
+    format!("{}ms", duration.as_millis())
+}
+
+impl Coordinator {
+    /// Starts one and waits until it listens.
+    pub(crate) async fn start(command: &mut Command) -> Self {
+        let mut process = Process::start("coordinator", command);
+        let health = process.logged("health endpoints listening", "address").await;
+        let address = process.logged("coordinator listening", "address").await;
+        Self { process, address: format!("http://{address}"), health: format!("http://{health}") }
+    }
+
+    pub(crate) async fn client(&self) -> BridgeClient {
+        BridgeClient::connect(&self.address, DEADLINE).await.unwrap()
+    }
+
+    /// Waits until the fleet is as it should be.
+    pub(crate) async fn until(&self, what: &str, is: impl Fn(&v1::FleetStatus) -> bool) -> v1::FleetStatus {
+        let watching = async {
+            loop {
+                // The coordinator may be starting.
+                let Ok(mut client) = BridgeClient::connect(&self.address, DEADLINE).await else {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                };
+                let Ok(mut fleet) = client.watch().await else { continue };
+                while let Ok(Some(status)) = fleet.message().await {
+                    if is(&status) {
+                        return status;
+                    }
+                }
+            }
+        };
+        match tokio::time::timeout(crate::PATIENCE, watching).await {
+            Ok(status) => status,
+            Err(_) => panic!("gave up waiting: {what}; shards: {:?}", self.client().await.shards("").await),
+        }
+    }
+
+    /// Waits until every shard is ready, on exactly these workers, balanced to within one.
+    pub(crate) async fn until_balanced(&self, workers: &[&Worker]) -> v1::FleetStatus {
+        let names: Vec<&str> = workers.iter().map(|worker| worker.name.as_str()).collect();
+        self.until(&format!("all shards ready on {names:?}"), |status| {
+            let shares = shares(&status.shards);
+            let (least, most) = (shares.values().min(), shares.values().max());
+            all_ready(status)
+                && shares.keys().map(String::as_str).eq(sorted(&names))
+                && most.zip(least).is_some_and(|(most, least)| most - least <= 1)
+        })
+        .await
+    }
+
+    pub(crate) async fn health(&self) -> (u16, Value) {
+        let (status, text) = http::request(&format!("{}/health", self.health), None).await.unwrap();
+        (status, serde_json::from_str(&text).unwrap())
+    }
+}
+
+impl Worker {
+    /// Starts one and waits until it listens.
+    pub(crate) async fn start(name: &str, command: &mut Command) -> Self {
+        let mut process = Process::start(name, command);
+        let health = process.logged("health endpoints listening", "address").await;
+        let address = process.logged("gateway worker listening", "address").await;
+        Self {
+            process,
+            name: name.to_owned(),
+            address: format!("http://{address}"),
+            health: format!("http://{health}"),
+        }
+    }
+
+    pub(crate) async fn client(&self) -> BridgeClient {
+        BridgeClient::connect(&self.address, DEADLINE).await.unwrap()
+    }
+
+    /// A metric without labels.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let (_, text) = http::request(&format!("{}/metrics", self.health), None).await.unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in\n{text}"))
+    }
+
+    pub(crate) async fn until_metric(&self, name: &str, is: impl Fn(f64) -> bool) -> f64 {
+        until(&format!("{name} of {}", self.name), async || {
+            let value = self.metric(name).await;
+            is(value).then_some(value)
+        })
+        .await
+    }
+}
+
+fn sorted<'a>(names: &[&'a str]) -> std::vec::IntoIter<&'a str> {
+    let mut names = names.to_vec();
+    names.sort_unstable();
+    names.into_iter()
+}
+
+/// How many shards each worker has.
+pub(crate) fn shares(shards: &[v1::Shard]) -> BTreeMap<String, usize> {
+    let mut shares = BTreeMap::new();
+    for shard in shards {
+        *shares.entry(shard.worker_id.clone()).or_default() += 1;
+    }
+    shares
+}
+
+pub(crate) fn is_ready(shard: &v1::Shard) -> bool {
+    status_from_wire(shard.status) == Ok(ShardStatus::Ready)
+}
+
+pub(crate) fn all_ready(status: &v1::FleetStatus) -> bool {
+    status.acting && !status.shards.is_empty() && status.shards.iter().all(is_ready)
+}

@@ -1,0 +1,90 @@
+//! Wrong settings: one clear line, the right exit code, before anything starts.
+
+use std::process::Command;
+
+use redis_fixture::RedisServer;
+
+use crate::{
+    deployment::{Deployment, sim_config},
+    process::command,
+};
+
+fn run(command: &mut Command) -> (i32, String) {
+    let output = command.output().unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn nothing_starts_without_its_settings() {
+    for name in ["coordinator", "gateway-worker"] {
+        let (code, said) = run(&mut command(name));
+        assert_eq!(code, 2, "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains("DISCORD_TOKEN: is not set"), "{said}");
+        let (code, said) = run(command(name).env("DISCORD_TOKEN", "secret"));
+        assert_eq!(code, 2, "{said}");
+        assert!(said.contains("REDIS_URL"), "{said}");
+        let (code, said) = run(command(name).env("DISCORD_TOKEN", "a").env("BOT_TOKEN", "b"));
+        assert_eq!(code, 2, "{said}");
+        assert!(said.contains("BOT_TOKEN"), "{said}");
+        let (code, said) = run(command(name).env("DISCORD_TOKEN_FILE", "/nonexistent"));
+        assert_eq!(code, 2, "{said}");
+        assert!(said.contains("/nonexistent"), "{said}");
+    }
+}
+
+#[test]
+fn help_reads_well_and_shows_no_secret() {
+    for name in ["coordinator", "gateway-worker", "discord-sim", "altergolden"] {
+        let output = command(name)
+            .arg("--help")
+            .env("DISCORD_TOKEN", "hunter2")
+            .env("REDIS_URL", "redis://:hunter2@127.0.0.1:1")
+            .output()
+            .unwrap();
+        let help = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success());
+        assert!(help.contains("Usage:"), "{help}");
+        assert!(!help.contains("hunter2"), "{help}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_taken_port_is_named() {
+    let deployment = Deployment::start(sim_config(1)).await;
+    let coordinator = deployment.coordinator(1).await;
+    let address = coordinator.address.trim_start_matches("http://");
+    let (code, said) = run(deployment.coordinator_command(1).env("COORDINATOR_LISTEN", address));
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains(address) && said.contains("--coordinator-listen"), "{said}");
+    let port = coordinator.health.rsplit(':').next().unwrap();
+    let (code, said) = run(deployment.worker_command("w", "http://127.0.0.1:1").env("HEALTH_PORT", port));
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains(port) && said.contains("--health-port"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_token_ends_the_process_and_is_no_storm() {
+    let mut config = sim_config(1);
+    config.token = Some("the-right-one".to_owned());
+    let deployment = Deployment::start(config).await;
+    for mut command in
+        [deployment.coordinator_command(1), deployment.worker_command("w", "http://127.0.0.1:1")]
+    {
+        let (code, said) = run(command.env("DISCORD_TOKEN", "hunter2"));
+        assert_eq!(code, 78, "{said}");
+        assert!(said.lines().last().unwrap().contains("refused the token"), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+    assert!(deployment.sim.control().identifies().items.is_empty());
+}
+
+#[tokio::test]
+async fn a_wrong_redis_url_does_not_show_its_password() {
+    // Started so that the test needs what all need; the URL below is another.
+    let _redis = RedisServer::start().await;
+    let (code, said) =
+        run(command("coordinator").env("DISCORD_TOKEN", "t").env("REDIS_URL", "redsi://:hunter2@127.0.0.1"));
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("--redis-url") && !said.contains("hunter2"), "{said}");
+}
