@@ -6,7 +6,7 @@ use clap::Parser as _;
 use coordinator::{Args, Coordinator, Parts, StartError};
 use event_bus::RedisBus;
 use fleet_store::RedisStore;
-use settings::{Exit, SettingsError};
+use settings::Exit;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -31,10 +31,9 @@ async fn run(args: Args) -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(Exit::Settings, &error),
     };
-    let Some(url) = store_args.redis_url else {
-        let error =
-            SettingsError::new("--redis-url (REDIS_URL)", "is not set (`altergolden dev` needs none)");
-        return fail(Exit::Settings, &error);
+    let url = match store_args.url() {
+        Ok(url) => url,
+        Err(error) => return fail(Exit::Settings, &error),
     };
     let link = redis_link::RedisLink::new(url, redis_link::LinkOptions::default());
     let parts = Parts {

@@ -19,6 +19,7 @@ use crate::{cache::ShardCache, clock::BootTime};
 
 mod attempts;
 mod connection;
+mod receive;
 pub(crate) mod runner;
 
 pub(crate) use connection::GatewaySettings;

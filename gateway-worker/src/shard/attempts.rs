@@ -7,35 +7,34 @@ use std::time::Duration;
 const FIRST: Duration = Duration::from_secs(1);
 /// The longest wait.
 const LONGEST: Duration = Duration::from_secs(60);
-/// After so many attempts to RESUME in vain the session is given up.
+/// After so many connections on which a RESUME led nowhere the session is given up.
 const RESUMES: u32 = 5;
 
 /// Connections since the last one that came to READY or RESUMED.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Attempts {
     failed: u32,
-    /// A connection is open, or was: its HELLO came and its end did not.
-    open: bool,
+    /// Of these, those on which Discord said HELLO: a session was offered there and not taken.
+    answered: u32,
+    hello: bool,
 }
 
 impl Attempts {
-    /// HELLO came. True when the connection before it ended without a word: that was a failure.
-    pub(super) fn hello(&mut self) -> bool {
-        let silent_end = self.open;
-        self.failed += u32::from(silent_end);
-        self.open = true;
-        silent_end
+    /// HELLO came.
+    pub(super) fn hello(&mut self) {
+        self.hello = true;
     }
 
-    /// The connection closed, or could not be made.
+    /// The connection ended, or could not be made.
     pub(super) fn ended(&mut self) {
         self.failed += 1;
-        self.open = false;
+        self.answered += u32::from(self.hello);
+        self.hello = false;
     }
 
     /// READY or RESUMED came.
     pub(super) fn succeeded(&mut self) {
-        self.failed = 0;
+        *self = Self::default();
     }
 
     /// The wait before the next connection. None after the first failure of a good connection: a lone op 7 or close code
@@ -50,9 +49,9 @@ impl Attempts {
         }
     }
 
-    /// RESUME was tried in vain often enough.
+    /// The session was offered in vain often enough. A gateway that can't be reached is no reason to give it up.
     pub(super) fn session_is_hopeless(&self) -> bool {
-        self.failed >= RESUMES
+        self.answered >= RESUMES
     }
 }
 
@@ -74,23 +73,24 @@ mod tests {
         let mut attempts = Attempts::default();
         let mut waits = Vec::new();
         for _ in 0..10 {
-            attempts.hello();
             attempts.ended();
             waits.push(attempts.wait(1.0).as_secs());
         }
         assert_eq!(waits, [0, 1, 2, 4, 8, 16, 32, 60, 60, 60]);
         assert!(attempts.wait(0.0) >= LONGEST / 2);
+        assert!(!attempts.session_is_hopeless(), "nobody has refused the session");
         attempts.succeeded();
         assert_eq!(attempts.wait(1.0), Duration::ZERO);
     }
 
     #[test]
-    fn an_end_without_a_word_counts() {
+    fn a_session_that_is_never_taken_is_given_up() {
         let mut attempts = Attempts::default();
-        for _ in 0..6 {
+        for _ in 0..RESUMES {
+            assert!(!attempts.session_is_hopeless());
             attempts.hello();
+            attempts.ended();
         }
         assert!(attempts.session_is_hopeless());
-        assert!(attempts.wait(1.0) > Duration::ZERO);
     }
 }

@@ -4,18 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use fleet_model::ShardStatus;
 use tokio::time::{Instant, MissedTickBehavior};
-use tokio_stream::StreamExt as _;
 use tokio_util::sync::CancellationToken;
-use twilight_gateway::{
-    CloseFrame, Event, EventTypeFlags, Message, Shard as Connection, ShardState,
-    error::ReceiveMessageErrorType,
-};
+use twilight_gateway::{CloseFrame, Event, EventTypeFlags, Message, Shard as Connection, ShardState};
 use twilight_model::gateway::event::GatewayEventDeserializer;
 
 use super::{
     Shard,
     attempts::Attempts,
     connection::{self, GatewaySettings, Resumable},
+    receive::{Received, is_connected, receive},
 };
 use crate::{
     clock::BootTime,
@@ -54,17 +51,6 @@ enum Over {
     Failed,
 }
 
-/// What came out of the connection.
-enum Received {
-    Message(Message),
-    /// The connection could not be made.
-    ConnectFailed(String),
-    /// Something that makes no sense; the connection goes on.
-    Garbled(String),
-    /// Nothing will come any more.
-    End,
-}
-
 impl Runner {
     /// Runs until it is stopped.
     pub(crate) async fn run(self) {
@@ -77,7 +63,7 @@ impl Runner {
             }
             let mut life = Life::new(&self, resume.take());
             let over = life.run().await;
-            resume = life.close(matches!(over, Over::Failed | Over::Hopeless)).await;
+            resume = life.close().await;
             match over {
                 Over::Stopped => break,
                 Over::Fenced => {
@@ -192,6 +178,7 @@ impl<'a> Life<'a> {
                 };
                 self.connection_ended(&why).await
             }
+            Received::SilentEnd => self.connection_ended("dropped without a word").await,
             Received::ConnectFailed(why) => self.connection_ended(&format!("can't connect: {why}")).await,
             Received::Garbled(why) => {
                 self.runner.metrics.count_garbled();
@@ -246,11 +233,11 @@ impl<'a> Life<'a> {
                 None
             }
             10 => {
-                let silent_end = self.attempts.hello();
+                self.attempts.hello();
                 if self.connection.state() == ShardState::Resuming {
                     self.shard().set_status(ShardStatus::Resuming, "");
                 }
-                if silent_end { self.wait_before_connecting().await } else { None }
+                None
             }
             9 => {
                 self.runner.metrics.count_invalid_session();
@@ -344,18 +331,20 @@ impl<'a> Life<'a> {
     }
 
     /// Closes resumably, and says where the session stands.
-    async fn close(mut self, closed_already: bool) -> Option<Resumable> {
-        if !closed_already {
+    async fn close(mut self) -> Option<Resumable> {
+        // Polled while it is apart, it would connect again.
+        if is_connected(&self.connection) {
             self.connection.close(CloseFrame::RESUME);
             let closing = async {
                 loop {
                     match receive(&mut self.connection).await {
-                        // One more poll after this would connect again.
-                        Received::Message(Message::Close(_)) | Received::End | Received::ConnectFailed(_) => {
-                            break;
-                        }
                         // Not handled: a RESUME brings it again.
-                        Received::Message(_) | Received::Garbled(_) => {}
+                        Received::Message(Message::Text(_)) | Received::Garbled(_) => {}
+                        // One more poll after this would connect again.
+                        Received::Message(Message::Close(_))
+                        | Received::SilentEnd
+                        | Received::ConnectFailed(_)
+                        | Received::End => break,
                     }
                 }
             };
@@ -365,27 +354,4 @@ impl<'a> Life<'a> {
         }
         self.resume
     }
-}
-
-async fn receive(connection: &mut Connection<PermitQueue>) -> Received {
-    if connection.state() == ShardState::FatallyClosed {
-        return Received::End;
-    }
-    match connection.next().await {
-        Some(Ok(message)) => Received::Message(message),
-        Some(Err(error)) => match error.kind() {
-            ReceiveMessageErrorType::Reconnect => Received::ConnectFailed(innermost(&error)),
-            _ => Received::Garbled(innermost(&error)),
-        },
-        None => Received::End,
-    }
-}
-
-/// The last cause: what happened, without the words around it.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause.to_string()
 }

@@ -2,15 +2,31 @@
 
 use redis_link::{KeyPrefix, RedisUrl};
 
+use crate::{Secret, SettingsError};
+
 /// Flags that say where Redis is and how our keys begin.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Redis")]
 pub struct StoreArgs {
     /// `redis://`, `rediss://`, `redis-sentinel://HOST:PORT,HOST:PORT/?master=NAME` or `redis-cluster://HOST:PORT,HOST:PORT`
     #[arg(long, env = "REDIS_URL", value_name = "URL", hide_env_values = true)]
-    pub redis_url: Option<RedisUrl>,
+    pub redis_url: Option<Secret>,
 
     /// What every key and channel begins with; two bots can share a Redis under different ones
     #[arg(long, env = "REDIS_PREFIX", value_name = "TEXT", default_value = "altergolden")]
     pub redis_prefix: KeyPrefix,
+}
+
+impl StoreArgs {
+    /// The URL, checked here and not by the command line's parser, which would show what was given.
+    ///
+    /// # Errors
+    /// It is not set, or is no Redis URL.
+    pub fn url(&self) -> Result<RedisUrl, SettingsError> {
+        let setting = "--redis-url (REDIS_URL)";
+        let Some(url) = &self.redis_url else {
+            return Err(SettingsError::new(setting, "is not set (`altergolden dev` needs none)"));
+        };
+        url.expose().parse().map_err(|error| SettingsError::new(setting, error))
+    }
 }

@@ -11,6 +11,7 @@ use crate::{
     deployment::{Coordinator, DEADLINE, IDENTIFY_INTERVAL, LEASE_TTL, Worker, humantime, shares},
     http,
     process::{Process, command},
+    until,
 };
 
 const SHARDS: u32 = 12;
@@ -31,7 +32,7 @@ impl SimProcess {
             .env("SIM_MAX_CONCURRENCY", "4")
             .env("SIM_IDENTIFY_INTERVAL", humantime(IDENTIFY_INTERVAL))
             .env("SIM_EVENTS_PER_SECOND", "100")
-            .env("SIM_HEARTBEAT_INTERVAL", "2s");
+            .env("SIM_HEARTBEAT_INTERVAL", "6s");
         let mut process = Process::start("discord-sim", &mut command);
         let origin = process
             .line("its address", |line| line.strip_prefix("discord-sim listening on ").map(str::to_owned))
@@ -246,11 +247,15 @@ async fn ports_answer(coordinator: &Coordinator, worker: &Worker) {
     assert_eq!((&first["id"], &first["status"]), (&json!(0), &json!("ready")));
     assert!(first["guilds"].as_u64().unwrap() > 0);
 
-    let (_, metrics) = http::request(&format!("{}/metrics", worker.health), None).await.unwrap();
+    // A latency is there once a heartbeat has come back.
     for name in [
         "altergolden_discord_guilds_total{shard_id=\"0\"}",
         "altergolden_discord_gateway_latency_ms{shard_id=",
     ] {
-        assert!(metrics.contains(name), "no {name} in\n{metrics}");
+        until(name, async || {
+            let (_, metrics) = http::request(&format!("{}/metrics", worker.health), None).await.unwrap();
+            metrics.contains(name).then_some(())
+        })
+        .await;
     }
 }
