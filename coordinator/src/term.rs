@@ -1,6 +1,6 @@
 //! One coordinator acts: the others wait for the term, and answer queries meanwhile from what the store says.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use fleet_model::{ShardNumber, ShardReport, ShardStatus, Term};
 use fleet_store::{FleetRecord, StoreError, TermClaim};
@@ -183,7 +183,7 @@ fn standby_snapshot(shell: &Shell, record: FleetRecord) -> Snapshot {
             url: lease.worker.url,
             version: String::new(),
             capacity: None,
-            shards: Default::default(),
+            shards: BTreeMap::default(),
             rss_bytes: 0,
             connected: true,
             draining: false,

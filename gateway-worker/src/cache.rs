@@ -186,8 +186,8 @@ impl ShardCache {
 
     /// A user's name, when the cache has it.
     pub fn username(&self, id: u64) -> Option<String> {
-        let user = self.contents.load().store.user(Id::new_checked(id)?).map(|user| user.name.clone());
-        user
+        let contents = self.contents.load();
+        contents.store.user(Id::new_checked(id)?).map(|user| user.name.clone())
     }
 
     /// Why a user that is not in the cache may be on the shard all the same; `None` when it is not.

@@ -85,6 +85,9 @@ impl LinkMetrics {
     }
 }
 
+/// One figure of a shard.
+type Figure = fn(&fleet_model::ShardReport) -> Option<f64>;
+
 /// Reads shards and lease at each scrape: a figure goes with the shard that it is about.
 #[derive(Debug)]
 pub(crate) struct WorkerCollector {
@@ -95,7 +98,6 @@ pub(crate) struct WorkerCollector {
 impl Collector for WorkerCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let reports: Vec<_> = self.shards.all().iter().map(|shard| shard.report()).collect();
-        type Figure = fn(&fleet_model::ShardReport) -> Option<f64>;
         let figures: [(&str, &str, Figure); 6] = [
             ("discord_guilds_total", "Guilds", |report| Some(report.guilds.into())),
             ("discord_users_total", "Members of the guilds, added up", |report| {

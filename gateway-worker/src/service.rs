@@ -35,7 +35,7 @@ use crate::{
 /// Calls that one connection may have under way.
 const CALLS_PER_CONNECTION: usize = 256;
 /// How long a call may take before its answer begins.
-const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long open streams may take to end when the process stops.
 const STREAMS_END: Duration = Duration::from_secs(2);
 

@@ -1,6 +1,6 @@
 //! One shard: its gateway connection, its cache, what it says of itself.
 //!
-//! [`Shard`] is the shard as others see it; [`runner`] is the one task that changes it. An event's way: the socket, the
+//! [`Shard`] is the shard as others see it; the runner is the one task that changes it. An event's way: the socket, the
 //! lease check, the cache; then the sequence number moves on. An event that comes when the lease is not known to hold is
 //! not handled, so a later RESUME brings it again.
 

@@ -1,6 +1,6 @@
 //! The shards that this worker runs: started, stopped, watched, looked things up in.
 //!
-//! [`ShardSet`] is owned by the link, which alone changes it; [`RunningShards`] is what everybody else reads.
+//! `ShardSet` is owned by the link, which alone changes it; [`RunningShards`] is what everybody else reads.
 
 use std::{
     collections::BTreeMap,

@@ -148,9 +148,9 @@ impl Coordinator for CoordinatorService {
         request: Request<Streaming<v1::IdentifyUp>>,
     ) -> Result<Response<Self::AcquireIdentifyStream>, Status> {
         let mut messages = request.into_inner();
-        let hello = match messages.message().await? {
-            Some(v1::IdentifyUp { message: Some(v1::identify_up::Message::Hello(hello)) }) => hello,
-            _ => return Err(Status::invalid_argument("the first message must be a hello")),
+        let first = messages.message().await?.and_then(|first| first.message);
+        let Some(v1::identify_up::Message::Hello(hello)) = first else {
+            return Err(Status::invalid_argument("the first message must be a hello"));
         };
         let (worker, incarnation) = names(&hello.worker_id, &hello.incarnation)?;
         let opened = self.fleet.open_identify(worker, incarnation).await?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// The first wait; it doubles with each attempt.
 const FIRST: Duration = Duration::from_secs(1);
 /// The longest wait.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 /// After so many connections on which a RESUME led nowhere the session is given up.
 const RESUMES: u32 = 5;
 

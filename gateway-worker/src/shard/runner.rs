@@ -185,13 +185,13 @@ impl<'a> Life<'a> {
                 tracing::warn!(shard.id = %self.shard().number, %why, "a message that makes no sense");
                 None
             }
-            Received::End => self.refused_for_good(),
+            Received::End => Some(self.refused_for_good()),
         }
     }
 
     async fn connection_ended(&mut self, why: &str) -> Option<Over> {
         if self.connection.state() == ShardState::FatallyClosed {
-            return self.refused_for_good();
+            return Some(self.refused_for_good());
         }
         self.runner.metrics.count_reconnect();
         tracing::info!(shard.id = %self.shard().number, why, "gateway connection lost");
@@ -213,12 +213,12 @@ impl<'a> Life<'a> {
         None
     }
 
-    fn refused_for_good(&self) -> Option<Over> {
+    fn refused_for_good(&self) -> Over {
         let (code, reason) = self.last_close.clone().unwrap_or_default();
         let meaning = connection::fatal_meaning(code).unwrap_or("Discord takes no reconnect after this code");
         tracing::error!(shard.id = %self.shard().number, code, %reason, "shard failed: {meaning}");
         self.shard().set_failed(code, format!("closed with {code}: {meaning}"));
-        Some(Over::Failed)
+        Over::Failed
     }
 
     async fn take_text(&mut self, text: String) -> Option<Over> {
@@ -336,17 +336,11 @@ impl<'a> Life<'a> {
         if is_connected(&self.connection) {
             self.connection.close(CloseFrame::RESUME);
             let closing = async {
-                loop {
-                    match receive(&mut self.connection).await {
-                        // Not handled: a RESUME brings it again.
-                        Received::Message(Message::Text(_)) | Received::Garbled(_) => {}
-                        // One more poll after this would connect again.
-                        Received::Message(Message::Close(_))
-                        | Received::SilentEnd
-                        | Received::ConnectFailed(_)
-                        | Received::End => break,
-                    }
-                }
+                // Messages are not handled any more: a RESUME brings them again. Anything else is the end; one more poll
+                // after it would connect again.
+                while let Received::Message(Message::Text(_)) | Received::Garbled(_) =
+                    receive(&mut self.connection).await
+                {}
             };
             if tokio::time::timeout(CLOSE, closing).await.is_err() {
                 tracing::debug!(shard.id = %self.runner.shard.number, "no closing handshake; the socket is dropped");

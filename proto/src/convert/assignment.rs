@@ -65,6 +65,9 @@ impl TryFrom<v1::Assignment> for Assignment {
 }
 
 /// The running shards of a registration.
+///
+/// # Errors
+/// [`Malformed::Range`] for a range that is none.
 pub fn running_shards(request: &v1::RegisterRequest) -> Result<BTreeMap<ShardNumber, Epoch>, Malformed> {
     unpack(request.running.clone())
 }

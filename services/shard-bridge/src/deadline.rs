@@ -33,7 +33,7 @@ impl Deadlines {
                 asked.unwrap_or(self.longest).min(grpc.unwrap_or(self.longest)).min(self.longest)
             }
         };
-        Instant::now() + (whole - margin(whole))
+        Instant::now() + whole.saturating_sub(margin(whole))
     }
 }
 

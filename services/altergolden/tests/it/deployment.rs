@@ -152,10 +152,10 @@ impl Coordinator {
                 }
             }
         };
-        match tokio::time::timeout(crate::PATIENCE, watching).await {
-            Ok(status) => status,
-            Err(_) => panic!("gave up waiting: {what}; shards: {:?}", self.client().await.shards("").await),
+        if let Ok(status) = tokio::time::timeout(crate::PATIENCE, watching).await {
+            return status;
         }
+        panic!("gave up waiting: {what}; shards: {:?}", self.client().await.shards("").await)
     }
 
     /// Waits until every shard is ready, on exactly these workers, balanced to within one.
@@ -196,13 +196,13 @@ impl Worker {
     }
 
     /// A metric without labels.
-    pub(crate) async fn metric(&self, name: &str) -> f64 {
+    pub(crate) async fn metric(&self, name: &str) -> u64 {
         let (_, text) = http::request(&format!("{}/metrics", self.health), None).await.unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in\n{text}"))
     }
 
-    pub(crate) async fn until_metric(&self, name: &str, is: impl Fn(f64) -> bool) -> f64 {
+    pub(crate) async fn until_metric(&self, name: &str, is: impl Fn(u64) -> bool) -> u64 {
         until(&format!("{name} of {}", self.name), async || {
             let value = self.metric(name).await;
             is(value).then_some(value)
