@@ -38,14 +38,19 @@ async fn run(args: Args) -> ExitCode {
     let link = redis_link::RedisLink::new(url, redis_link::LinkOptions::default());
     let parts = Parts {
         store: Arc::new(RedisStore::new(link.clone(), store_args.redis_prefix.clone())),
-        bus: Arc::new(RedisBus::start(link, store_args.redis_prefix)),
+        bus: Arc::new(RedisBus::start(link.clone(), store_args.redis_prefix)),
     };
     let coordinator = match Coordinator::bind(config, parts).await {
         Ok(coordinator) => coordinator,
         Err(error) => return fail(Exit::Settings, &error),
     };
     let stop = settings::stop_on_signal();
-    match coordinator.run(stop).await {
+    let warn = async {
+        for warning in link.warnings().await {
+            tracing::warn!("{warning}");
+        }
+    };
+    match tokio::join!(coordinator.run(stop), warn).0 {
         Ok(()) => ExitCode::SUCCESS,
         Err(error @ StartError::Discord(_)) => fail(Exit::Token, &error),
         Err(error) => fail(Exit::Settings, &error),
