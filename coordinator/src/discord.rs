@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use settings::{ApiOrigin, Secret};
+use tokio::time::Instant;
 use twilight_http::{Client, error::ErrorType};
 
 use crate::shard_total::Advice;
 
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The budget is not asked for again sooner than this.
+const SOONEST_RESET: Duration = Duration::from_mins(1);
 
 /// The first wait after a failure; it doubles up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -27,6 +31,8 @@ pub struct GatewayInfo {
     pub remaining: u32,
     /// When Discord counts anew.
     pub reset_after: Duration,
+    /// When it said so.
+    pub asked: Instant,
 }
 
 /// Discord did not say.
@@ -74,7 +80,9 @@ impl Discord {
             advice: Advice { shards: info.shards, max_concurrency: limit.max_concurrency.into() },
             total: limit.total,
             remaining: limit.remaining,
-            reset_after: Duration::from_millis(limit.reset_after),
+            asked: Instant::now(),
+            // Bots with one shard are told 0; asking again at once would hammer Discord.
+            reset_after: Duration::from_millis(limit.reset_after).max(SOONEST_RESET),
         })
     }
 

@@ -6,7 +6,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -21,9 +24,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     discord::{Discord, GatewayInfo},
-    fleet::{Effect, Fleet, Note, Now},
+    fleet::{Effect, Fleet, Note, Now, RegistrationRefused},
     handle::{Command, Joined, Stopped},
-    identify::{Budget, IdentifyQueue},
+    identify::{Budget, IdentifyQueue, unknown_permits_end},
     metrics::CoordinatorMetrics,
     snapshot::{IdentifyView, Publisher, Role, Snapshot},
 };
@@ -42,6 +45,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// How often the store is asked whether it is there.
 const PROBE: Duration = Duration::from_secs(1);
 
+/// How often the fleet is published although nothing has happened.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Outcomes that wait for the driver.
 const OUTCOMES: usize = 256;
 
@@ -54,11 +60,17 @@ pub(crate) struct Shell {
     pub(crate) holder: Incarnation,
     pub(crate) lease_ttl: Duration,
     pub(crate) reserve: settings::Percent,
-    pub(crate) gateway_url: String,
+    pub(crate) identify_interval: Duration,
+    /// The next stream's id: over all terms, so that a late word of an old stream is nobody else's.
+    pub(crate) next_stream: AtomicU64,
     pub(crate) started: Instant,
 }
 
 impl Shell {
+    pub(crate) fn new_stream(&self) -> u64 {
+        self.next_stream.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// This moment on both clocks.
     pub(crate) fn now(&self) -> Now {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -83,7 +95,9 @@ pub(crate) struct Driver<'a> {
     identify: IdentifyQueue,
     workers: BTreeMap<WorkerId, WorkerStream>,
     identify_streams: HashMap<u64, IdentifyStream>,
-    next_stream: u64,
+    gateway_url: String,
+    had_predecessor: bool,
+    next_look: Instant,
     started: TaskTracker,
     outcomes: mpsc::Sender<Outcome>,
     store_identity: Option<fleet_store::StoreIdentity>,
@@ -99,6 +113,8 @@ impl<'a> Driver<'a> {
         term: Term,
         fleet: Fleet,
         identify: IdentifyQueue,
+        gateway_url: String,
+        had_predecessor: bool,
     ) -> (Self, mpsc::Receiver<Outcome>) {
         let (outcomes, receiver) = mpsc::channel(OUTCOMES);
         let driver = Self {
@@ -108,7 +124,9 @@ impl<'a> Driver<'a> {
             identify,
             workers: BTreeMap::new(),
             identify_streams: HashMap::new(),
-            next_stream: 0,
+            gateway_url,
+            had_predecessor,
+            next_look: Instant::now(),
             started: TaskTracker::new(),
             outcomes,
             store_identity: None,
@@ -161,23 +179,33 @@ impl<'a> Driver<'a> {
         self.fleet.tick(now);
         self.grant_permits(now.mono);
         self.refresh_budget(now.mono);
-        // Ages go on even when nothing happens.
-        self.publish();
+        // Some problems come and go with time alone.
+        if Instant::now() >= self.next_look {
+            self.dirty = true;
+            self.next_look = Instant::now() + LOOK;
+        }
     }
 
     /// Carries out what the fleet wants, and publishes what changed.
     fn carry_out(&mut self) {
+        // Of several assignments to one worker only the last one counts.
+        let mut assignments = BTreeMap::new();
         for effect in self.fleet.take_effects() {
             self.dirty = true;
             match effect {
                 Effect::Write(owners) => self.write_owners(owners),
                 Effect::WriteTotal(total) => self.write_total(total),
-                Effect::Send(worker, assignment) => self
-                    .send(&worker, v1::directive::Directive::Assignment(v1::Assignment::from(&assignment))),
+                Effect::Send(worker, assignment) => {
+                    assignments.insert(worker, assignment);
+                }
                 Effect::CheckLease(worker, incarnation) => self.check_lease(worker, incarnation),
                 Effect::Forget(worker, incarnation) => self.forget(worker, incarnation),
                 Effect::Note(note) => self.note(&note),
             }
+        }
+        for (worker, assignment) in assignments {
+            let assignment = v1::Assignment::from(&assignment);
+            self.send(&worker, v1::directive::Directive::Assignment(assignment));
         }
         if self.dirty {
             self.publish();
@@ -218,22 +246,27 @@ impl<'a> Driver<'a> {
         let now = self.shell.now();
         match command {
             Command::MayJoin { worker, incarnation, reply } => {
-                let answer = self.fleet.may_join(&worker, &incarnation, now);
-                let _ = reply.send(answer.map(|()| self.term).map_err(Into::into));
+                let answer = self.fleet.may_join(&worker, &incarnation);
+                let _ = reply.send(answer.map(|()| self.term).map_err(|refused| self.refuse(refused)));
             }
             Command::Join { registration, reply } => {
                 let worker = registration.worker.clone();
+                if !registration.running.is_empty() && !self.had_predecessor {
+                    // A fleet that nobody wrote down: its permits are unknown.
+                    self.had_predecessor = true;
+                    self.identify.hold_until(now.mono + unknown_permits_end(self.shell.identify_interval));
+                }
                 let joined = self.fleet.join(*registration, now).map(|assignment| Joined {
                     term: self.term,
                     assignment,
                     lease_ttl: self.shell.lease_ttl,
-                    gateway_url: self.shell.gateway_url.clone(),
+                    gateway_url: self.gateway_url.clone(),
                 });
                 if joined.is_ok() {
                     // The new life's directives go over its new stream.
                     self.workers.remove(&worker);
                 }
-                let _ = reply.send(joined.map_err(Into::into));
+                let _ = reply.send(joined.map_err(|refused| self.refuse(refused)));
             }
             Command::OpenHeartbeat { worker, incarnation, reply } => {
                 let _ = reply.send(self.open_heartbeat(worker, incarnation).ok_or(Stopped::UnknownWorker));
@@ -250,6 +283,10 @@ impl<'a> Driver<'a> {
             Command::Cancel { stream, ticket } => self.identify_cancelled(stream, ticket, now.mono),
             Command::IdentifyEnded { stream } => self.identify_ended(stream, now.mono),
         }
+    }
+
+    fn refuse(&self, refused: RegistrationRefused) -> Stopped {
+        Stopped::Refused { refused, lease_ttl: self.shell.lease_ttl }
     }
 
     fn note(&self, note: &Note) {

@@ -56,8 +56,8 @@ pub(crate) enum Stopped {
     Standby,
     #[error("this worker is not in the fleet: register first")]
     UnknownWorker,
-    #[error(transparent)]
-    Refused(#[from] RegistrationRefused),
+    #[error("{refused}")]
+    Refused { refused: RegistrationRefused, lease_ttl: Duration },
     #[error("the coordinator is stopping")]
     Stopping,
 }

@@ -1,4 +1,4 @@
-//! The coordinator's health, in the form that the seed's ShardingManager gave it.
+//! The coordinator's health, in the form that monitoring of a discord.js ShardingManager expects.
 
 use fleet_model::ShardStatus;
 use serde_json::{Value, json};

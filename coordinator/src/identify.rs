@@ -29,8 +29,14 @@ pub type Time = Duration;
 /// time that the ask waited here, so a permit that came late is known to be dead.
 pub const PERMIT_VALID: Duration = Duration::from_secs(2);
 
-/// Added to Discord's interval: clocks and networks are not exact.
-pub const SLACK: Duration = Duration::from_millis(150);
+/// Added to Discord's interval: the way from a permit's hand-over to Discord takes once less and once more, by as much as a
+/// busy machine lets a task wait.
+pub const SLACK: Duration = Duration::from_millis(500);
+
+/// How long a new coordinator waits for the permits of one before it: the last may be used at its very end.
+pub fn unknown_permits_end(interval: Duration) -> Duration {
+    PERMIT_VALID + interval + SLACK
+}
 
 /// One wish, unique over all streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -112,6 +118,13 @@ impl IdentifyQueue {
         }
     }
 
+    /// Opens no bucket before this moment: a coordinator before this one may have sent permits.
+    pub fn hold_until(&mut self, moment: Time) {
+        for bucket in &mut self.buckets {
+            bucket.free_at = bucket.free_at.max(moment);
+        }
+    }
+
     /// How many may IDENTIFY at once.
     pub fn max_concurrency(&self) -> u32 {
         self.buckets.len() as u32
@@ -142,12 +155,12 @@ impl IdentifyQueue {
         self.halted.get_or_insert(why.into());
     }
 
-    /// Queues a wish. Asking twice with one ticket, or for one shard from one stream, keeps the newer wish.
+    /// Queues a wish. Asking twice with one ticket, or twice for one shard of one worker, keeps the newer wish.
     pub fn ask(&mut self, id: TicketId, wish: Wish, now: Time) {
         let twin = self
             .wishes
             .iter()
-            .find(|(other, queued)| other.stream == id.stream && queued.wish.shard == wish.shard);
+            .find(|(_, queued)| queued.wish.worker == wish.worker && queued.wish.shard == wish.shard);
         if let Some((&twin, _)) = twin {
             self.end(twin, now);
         }

@@ -35,6 +35,7 @@ pub struct CoordinatorMetrics {
     term: Gauge,
     store_up: Gauge,
     store_failures: Counter,
+    overflows: Counter,
 }
 
 impl CoordinatorMetrics {
@@ -52,6 +53,11 @@ impl CoordinatorMetrics {
                 "identify_held_back",
                 "Wishes to IDENTIFY held back: budget short or token refused",
                 &self.held_back,
+            ),
+            (
+                "fleet_stream_overflows",
+                "Streams closed because the worker did not read them",
+                &self.overflows,
             ),
             ("fleet_store_failures", "Times the fleet store went away", &self.store_failures),
         ];
@@ -92,6 +98,10 @@ impl CoordinatorMetrics {
 
     pub(crate) fn count_identify_held_back(&self) {
         self.held_back.inc();
+    }
+
+    pub(crate) fn count_stream_overflow(&self) {
+        self.overflows.inc();
     }
 
     pub(crate) fn set_identify(&self, view: &IdentifyView) {

@@ -1,6 +1,10 @@
 //! The coordinator as a whole: binds its ports, serves, stops.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use altergolden_proto::{
     DESCRIPTORS,
@@ -114,21 +118,8 @@ impl Coordinator {
         });
         let tasks = TaskTracker::new();
         let streams = TaskTracker::new();
-        // Probes see the process from the start; queries and workers once Discord has answered.
         tasks.spawn(health.serve(Arc::new(CoordinatorHealth(published.clone())), registry, stop.clone()));
-        let info = tokio::select! {
-            () = stop.cancelled() => {
-                tasks.close();
-                tasks.wait().await;
-                return Ok(());
-            }
-            info = discord.gateway_info_at_last() => info?,
-        };
         let holder = settings::incarnation_nonce().parse().expect("hex digits are a name");
-        let gateway_url = match &config.gateway {
-            Some(url) => url.as_str().to_owned(),
-            None => info.url.clone(),
-        };
         let shell = Shell {
             store: parts.store.clone(),
             discord,
@@ -137,7 +128,8 @@ impl Coordinator {
             holder,
             lease_ttl: config.lease_ttl,
             reserve: config.identify_reserve,
-            gateway_url,
+            identify_interval: config.identify_interval,
+            next_stream: AtomicU64::new(1),
             started: Instant::now(),
         };
 
@@ -147,17 +139,26 @@ impl Coordinator {
         let bridge =
             Bridge::new(published.routes.clone(), None, Some(recent), hub, bridge_metrics, "coordinator");
         let service = CoordinatorService::new(fleet, parts.store, config.lease_ttl, streams.clone());
-        let serving = serve(listener, service, bridge, published, &config, stop.clone());
+        let serving = async {
+            let served = serve(listener, service, bridge, published, &config, stop.clone()).await;
+            if let Err(error) = served {
+                tracing::error!(%error, "the gRPC server ended");
+            }
+            // Without its server a coordinator is of no use.
+            stop.cancel();
+        };
         tracing::info!(%address, "coordinator listening");
-        let (served, ()) = tokio::join!(serving, term::serve_terms(&shell, &config, &info, commands, &stop),);
-        if let Err(error) = served {
-            tracing::error!(%error, "the gRPC server ended");
-        }
-        stop.cancel();
+        let acting = async {
+            let ended = term::serve_terms(&shell, &config, commands, &stop).await;
+            stop.cancel();
+            ended
+        };
+        let ((), ended) = tokio::join!(serving, acting);
         streams.close();
         tasks.close();
         tasks.wait().await;
-        Ok(())
+        tracing::info!("coordinator stopped");
+        Ok(ended?)
     }
 }
 

@@ -9,11 +9,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
-    discord::GatewayInfo,
+    discord::{DiscordError, GatewayInfo},
     driver::{Driver, Outcome, Shell, TermEnd, budget_from},
     fleet::{Fleet, FleetView, Recovered, RecoveredOwner, RecoveredWorker, Rules, ShardView, WorkerView},
     handle::Command,
-    identify::IdentifyQueue,
+    identify::{self, IdentifyQueue},
     shard_total,
     snapshot::{IdentifyView, Role, Snapshot},
 };
@@ -21,21 +21,34 @@ use crate::{
 /// How often a waiting coordinator asks for the term.
 const CLAIM: Duration = Duration::from_millis(500);
 
+/// What Discord said counts as fresh for so long.
+const FRESH: Duration = Duration::from_mins(1);
+
+/// How long a fresher answer is waited for.
+const REFRESH: Duration = Duration::from_secs(2);
+
 /// The longest wait for a store that is away.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Waits for the term and acts, again and again, until `stop`.
+///
+/// # Errors
+/// Discord refuses the token.
 pub(crate) async fn serve_terms(
     shell: &Shell,
     config: &Config,
-    info: &GatewayInfo,
     mut commands: mpsc::Receiver<Command>,
     stop: &CancellationToken,
-) {
+) -> Result<(), DiscordError> {
     loop {
-        let Some((term, record)) = wait_for_term(shell, &mut commands, stop).await else { return };
+        // Asked anew for each term: the budget of hours ago is no budget.
+        let asking = shell.discord.gateway_info_at_last();
+        let Some(info) = refusing(&mut commands, stop, asking).await else { return Ok(()) };
+        let info = info?;
+        let Some((term, record)) = wait_for_term(shell, &mut commands, stop).await else { return Ok(()) };
+        let Some(info) = refresh(shell, info, &mut commands, stop).await else { return Ok(()) };
         tracing::info!(%term, "this coordinator acts");
-        let (driver, outcomes) = begin(shell, config, info, term, record);
+        let (driver, outcomes) = begin(shell, config, &info, term, record);
         let end = driver.act(outcomes, &mut commands, stop).await;
         shell.metrics.set_acting(None);
         match end {
@@ -43,13 +56,47 @@ pub(crate) async fn serve_terms(
                 if let Err(error) = shell.store.release_term(term, &shell.holder).await {
                     tracing::warn!(%error, "the term could not be released: the next coordinator waits for it to lapse");
                 }
-                return;
+                return Ok(());
             }
             TermEnd::Lost(to) => {
                 tracing::warn!(%term, %to, "another coordinator acts: this one waits for the term");
             }
         }
     }
+}
+
+/// Does something while every command is refused. `None` when the process stops.
+async fn refusing<T>(
+    commands: &mut mpsc::Receiver<Command>,
+    stop: &CancellationToken,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return None,
+            done = &mut work => return Some(done),
+            command = commands.recv() => command?.refuse(),
+        }
+    }
+}
+
+/// What Discord said, or, when waiting for the term took long, what it says now if it says it soon.
+async fn refresh(
+    shell: &Shell,
+    info: GatewayInfo,
+    commands: &mut mpsc::Receiver<Command>,
+    stop: &CancellationToken,
+) -> Option<GatewayInfo> {
+    if info.asked.elapsed() < FRESH {
+        return Some(info);
+    }
+    let asking = tokio::time::timeout(REFRESH, shell.discord.gateway_info());
+    if let Ok(Ok(fresh)) = refusing(commands, stop, asking).await? {
+        return Some(fresh);
+    }
+    tracing::warn!("Discord does not answer: the identify budget is the one of the last answer");
+    Some(info)
 }
 
 /// Waits until the term is ours and the store has told what is written down. `None` when the process stops.
@@ -61,17 +108,22 @@ async fn wait_for_term(
     let mut wait = CLAIM;
     let mut said = String::new();
     loop {
-        let before = |error: &StoreError| format!("waiting for the fleet store: {error}");
-        let news = match claim(shell).await {
+        let news = match refusing(commands, stop, claim(shell)).await? {
             Ok(Claim::Acting(term, record)) => return Some((term, *record)),
             Ok(Claim::Waiting { holder, term, record }) => {
                 wait = CLAIM;
-                shell.publisher.publish(standby_snapshot(shell, *record));
-                format!("waiting: coordinator {holder} acts in term {term}")
+                let news = format!("waiting: coordinator {holder} acts in term {term}");
+                let mut snapshot = standby_snapshot(shell, *record);
+                snapshot.fleet.problems.push(news.clone());
+                shell.publisher.publish(snapshot);
+                news
             }
             Err(error) => {
-                let news = before(&error);
                 wait = (wait * 2).min(LONGEST_WAIT);
+                let news = format!("waiting for the fleet store: {error}");
+                let mut snapshot = standby_snapshot(shell, FleetRecord::default());
+                snapshot.fleet.problems.push(news.clone());
+                shell.publisher.publish(snapshot);
                 news
             }
         };
@@ -79,15 +131,7 @@ async fn wait_for_term(
             tracing::warn!("{news}");
             said = news;
         }
-        let next = tokio::time::sleep(wait);
-        tokio::pin!(next);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return None,
-                () = &mut next => break,
-                command = commands.recv() => command?.refuse(),
-            }
-        }
+        refusing(commands, stop, tokio::time::sleep(wait)).await?;
     }
 }
 
@@ -121,7 +165,8 @@ fn begin<'a>(
     record: FleetRecord,
 ) -> (Driver<'a>, mpsc::Receiver<Outcome>) {
     let now = shell.now();
-    let had_predecessor = record.term > Term(0);
+    // Workers write their leases into a store that was wiped under them.
+    let had_predecessor = record.term > Term(0) || !record.workers.is_empty();
     let wanted = shard_total::wanted(config.shard_count, config.shard_buffer, info.advice);
     let budget = budget_from(info, record.budget, config.identify_reserve, now);
     if budget.remaining < wanted.saturating_add(budget.reserve) {
@@ -138,7 +183,11 @@ fn begin<'a>(
         moves_at_once: info.advice.max_concurrency.max(1) as usize,
     };
     // A predecessor may have sent permits that we do not know of.
-    let open_at = if had_predecessor { now.mono + config.identify_interval } else { now.mono };
+    let open_at = if had_predecessor {
+        now.mono + identify::unknown_permits_end(config.identify_interval)
+    } else {
+        now.mono
+    };
     let identify = IdentifyQueue::new(info.advice.max_concurrency, config.identify_interval, budget, open_at);
     let workers = record.workers.into_values().filter(|lease| !lease.revoked).map(|lease| RecoveredWorker {
         worker: lease.worker.worker,
@@ -166,7 +215,11 @@ fn begin<'a>(
             "the fleet runs with another shard total than is wanted: it keeps it until all workers have stopped"
         );
     }
-    Driver::new(shell, term, fleet, identify)
+    let gateway_url = match &config.gateway {
+        Some(url) => url.as_str().to_owned(),
+        None => info.url.clone(),
+    };
+    Driver::new(shell, term, fleet, identify, gateway_url, had_predecessor)
 }
 
 /// What a waiting coordinator can say: who runs what, as the acting one wrote it down.

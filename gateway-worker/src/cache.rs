@@ -125,6 +125,19 @@ impl Contents {
     }
 }
 
+impl Contents {
+    /// A guild that comes back from an outage is told anew: what was kept of it goes, or channels and members that ended
+    /// meanwhile would stay for ever.
+    fn forget_before_return(&self, event: &Event) {
+        let Event::GuildCreate(created) = event else { return };
+        let returns =
+            self.tally(|tally| tally.guild(created.id().get()).is_some_and(|guild| guild.members.is_some()));
+        if returns {
+            self.store.update(&GuildDelete { id: created.id(), unavailable: None });
+        }
+    }
+}
+
 impl ShardCache {
     /// An empty cache.
     pub fn new(settings: CacheSettings) -> Self {
@@ -152,6 +165,7 @@ impl ShardCache {
         let is_outage = matches!(event, Event::GuildDelete(GuildDelete { unavailable: Some(true), .. }));
         // twilight's cache takes an outage for a removal; ours keeps what it knows.
         if !is_outage {
+            contents.forget_before_return(event);
             contents.store.update(event);
         }
         contents.tally(|tally| count(tally, event));
@@ -199,6 +213,10 @@ impl ShardCache {
             return Some("the user cache is partial: the GUILD_MEMBERS intent is off (INTENTS)".to_owned());
         }
         let contents = self.contents.load();
+        let unknown = contents.tally(|tally| tally.unknown_guilds());
+        if unknown > 0 {
+            return Some(format!("{unknown} guilds have not come yet, or are in an outage"));
+        }
         let stats = contents.store.stats();
         let cached: u64 = contents
             .store

@@ -79,7 +79,7 @@ pub struct Args {
     pub bridge_deadline: Duration,
 
     /// What the names of all metrics begin with
-    #[arg(long, env = "METRICS_PREFIX", value_name = "TEXT", default_value = "altergolden")]
+    #[arg(long, env = "METRICS_PREFIX", value_name = "TEXT", default_value = "altergolden", value_parser = settings::metrics_prefix)]
     pub metrics_prefix: String,
 
     #[command(flatten)]

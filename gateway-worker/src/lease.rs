@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -40,53 +40,75 @@ impl LeaseWindow {
     }
 }
 
-/// The reckoning. One per life, owned by the worker's link.
-#[derive(Debug)]
+/// The reckoning of one life. Clones are the same lease: the link renews it with what the coordinator acknowledges, the
+/// renewal task with what the store grants, and neither waits for the other.
+#[derive(Clone, Debug, Default)]
 pub struct Lease {
     window: LeaseWindow,
+    reckoning: Arc<Mutex<Reckoning>>,
+}
+
+#[derive(Debug, Default)]
+struct Reckoning {
     refused: bool,
     /// When each report that is not acknowledged yet was sent.
     sent: BTreeMap<u64, BootTime>,
 }
 
 impl Lease {
-    /// A lease that was not given yet.
-    pub fn new(window: LeaseWindow) -> Self {
-        Self { window, refused: false, sent: BTreeMap::new() }
+    /// What the shards look at.
+    pub fn window(&self) -> &LeaseWindow {
+        &self.window
     }
 
     /// A report goes out.
-    pub fn report_sent(&mut self, sequence: u64, now: BootTime) {
-        self.sent.insert(sequence, now);
-        while self.sent.len() > MOST_PENDING {
-            self.sent.pop_first();
+    pub fn report_sent(&self, sequence: u64, now: BootTime) {
+        let sent = &mut self.lock().sent;
+        sent.insert(sequence, now);
+        while sent.len() > MOST_PENDING {
+            sent.pop_first();
         }
     }
 
     /// The coordinator acknowledged a report.
-    pub fn report_acknowledged(&mut self, sequence: u64, ttl: Duration) {
-        let Some(&sent_at) = self.sent.get(&sequence) else { return };
-        self.sent = self.sent.split_off(&(sequence + 1));
-        self.renewed(sent_at, ttl);
+    pub fn report_acknowledged(&self, sequence: u64, ttl: Duration) {
+        let sent_at = {
+            let sent = &mut self.lock().sent;
+            let sent_at = sent.get(&sequence).copied();
+            if sent_at.is_some() {
+                *sent = sent.split_off(&(sequence + 1));
+            }
+            sent_at
+        };
+        if let Some(sent_at) = sent_at {
+            self.renewed(sent_at, ttl);
+        }
     }
 
     /// A renewal that was sent at that moment was granted: a registration, an acknowledgement, the store's.
-    pub fn renewed(&mut self, sent_at: BootTime, ttl: Duration) {
-        if !self.refused {
+    pub fn renewed(&self, sent_at: BootTime, ttl: Duration) {
+        // Under the lock, so that a refusal is never overtaken.
+        let reckoning = self.lock();
+        if !reckoning.refused {
             let ends_at = sent_at.after(ttl.mul_f64(0.8)).as_millis();
             self.window.ends_at_ms.fetch_max(ends_at, Ordering::AcqRel);
         }
     }
 
     /// Either path refused: over at once.
-    pub fn refused(&mut self) {
-        self.refused = true;
+    pub fn refused(&self) {
+        let mut reckoning = self.lock();
+        reckoning.refused = true;
         self.window.ends_at_ms.store(OVER, Ordering::Release);
     }
 
     /// See [`LeaseWindow::is_open`].
     pub fn is_open(&self, now: BootTime) -> bool {
         self.window.is_open(now)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Reckoning> {
+        self.reckoning.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -102,8 +124,8 @@ mod tests {
 
     #[test]
     fn a_renewal_counts_from_when_it_was_sent() {
-        let window = LeaseWindow::default();
-        let mut lease = Lease::new(window.clone());
+        let lease = Lease::default();
+        let window = lease.window().clone();
         assert!(!window.is_open(at(0)), "a lease that was not given");
         lease.report_sent(1, at(1_000));
         // The acknowledgement takes three seconds; the window is 4 s from the sending.
@@ -114,7 +136,7 @@ mod tests {
 
     #[test]
     fn either_path_renews_and_none_shortens() {
-        let mut lease = Lease::new(LeaseWindow::default());
+        let lease = Lease::default();
         lease.renewed(at(2_000), TTL);
         lease.renewed(at(1_000), TTL);
         assert!(lease.is_open(at(5_999)));
@@ -122,7 +144,7 @@ mod tests {
 
     #[test]
     fn an_acknowledgement_of_nothing_renews_nothing() {
-        let mut lease = Lease::new(LeaseWindow::default());
+        let lease = Lease::default();
         lease.report_sent(2, at(10));
         lease.report_acknowledged(7, TTL);
         lease.report_acknowledged(1, TTL);
@@ -131,8 +153,8 @@ mod tests {
 
     #[test]
     fn a_refusal_is_for_good() {
-        let window = LeaseWindow::default();
-        let mut lease = Lease::new(window.clone());
+        let lease = Lease::default();
+        let window = lease.window().clone();
         lease.renewed(at(1_000), TTL);
         lease.refused();
         assert!(!window.is_open(at(1_001)));
@@ -142,10 +164,10 @@ mod tests {
 
     #[test]
     fn what_is_never_acknowledged_is_forgotten() {
-        let mut lease = Lease::new(LeaseWindow::default());
+        let lease = Lease::default();
         for sequence in 0..1_000 {
             lease.report_sent(sequence, at(sequence));
         }
-        assert_eq!(lease.sent.len(), MOST_PENDING);
+        assert_eq!(lease.lock().sent.len(), MOST_PENDING);
     }
 }

@@ -10,20 +10,17 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use altergolden_proto::v1;
 use arc_swap::ArcSwap;
 use fleet_model::{Assignment, Epoch, Incarnation, Routes, ShardNumber, Term, WorkerId};
-use fleet_store::{FleetStore, LeaseRenewal};
-use tokio::sync::{Notify, watch};
+use fleet_store::FleetStore;
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 use crate::{
-    clock::BootTime,
-    config::Config,
-    identify::client::Registered,
-    lease::{Lease, LeaseWindow},
-    metrics::LinkMetrics,
-    shard::GatewaySettings,
-    shards::ShardSet,
-    status::LinkStatus,
+    clock::BootTime, config::Config, identify::client::Registered, lease::Lease, metrics::LinkMetrics,
+    shard::GatewaySettings, shards::ShardSet, status::LinkStatus,
 };
 
 mod registration;
@@ -31,15 +28,15 @@ mod renewals;
 mod session;
 
 use registration::RegisterFailure;
-use renewals::{Renewal, Renewals};
+use renewals::{Renewals, StoreWord};
 use session::SessionEnd;
 
 /// The first wait before a coordinator is tried again that could not be reached; it doubles up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
-/// A name that stays taken this long is somebody else's.
-const NAME_PATIENCE: Duration = Duration::from_secs(12);
+/// How long a worker that is to stop tries to reach a coordinator that could take its shards.
+const COORDINATOR_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What the link is given.
 pub(crate) struct LinkParts {
@@ -77,13 +74,13 @@ pub(crate) struct Link {
     released: VecDeque<(ShardNumber, Epoch)>,
     /// Directives that this version does not know, to be named in the next report.
     refused: Vec<v1::DirectiveRefused>,
-    draining: bool,
+    /// Set once the process is to stop: by then the shards are given away, or closed.
+    drain_until: Option<Instant>,
 }
 
 /// One incarnation.
 struct Life {
     incarnation: Incarnation,
-    window: LeaseWindow,
     lease: Lease,
     /// What the coordinator said; a guess before the first registration.
     ttl: Duration,
@@ -93,12 +90,11 @@ struct Life {
 
 impl Life {
     fn new(incarnation: Incarnation, store: Arc<dyn FleetStore>) -> Self {
-        let window = LeaseWindow::default();
+        let lease = Lease::default();
         Self {
-            renewals: Renewals::start(store, window.clone()),
+            renewals: Renewals::start(store, lease.clone()),
             incarnation,
-            lease: Lease::new(window.clone()),
-            window,
+            lease,
             ttl: Duration::from_secs(5),
             interval: Duration::from_secs(1),
         }
@@ -130,7 +126,7 @@ impl Link {
             report_sequence: 0,
             released: VecDeque::new(),
             refused: Vec::new(),
-            draining: false,
+            drain_until: None,
         }
     }
 
@@ -163,18 +159,24 @@ impl Link {
         loop {
             let failure = match self.register(&mut life).await {
                 Ok(channel) => {
-                    (wait, name_taken_since) = (FIRST_WAIT, None);
+                    name_taken_since = None;
                     said.clear();
-                    match self.serve_session(&mut life, channel, stop).await {
+                    let since = BootTime::now();
+                    let end = self.serve_session(&mut life, channel, stop).await;
+                    // A stream that breaks at once, time after time, is no reason to hurry.
+                    if BootTime::now().since(since) > LONGEST_WAIT {
+                        wait = FIRST_WAIT;
+                    }
+                    match end {
                         SessionEnd::Stopped => return Ok(LifeEnd::Stopped),
                         SessionEnd::Refused => return Ok(LifeEnd::Refused),
                         SessionEnd::Broken(why) => why,
                     }
                 }
                 Err(RegisterFailure::Revoked) => return Ok(LifeEnd::Refused),
-                Err(RegisterFailure::NameTaken(why)) => {
+                Err(RegisterFailure::NameTaken { why, patience }) => {
                     let since = *name_taken_since.get_or_insert_with(BootTime::now);
-                    if BootTime::now().since(since) >= NAME_PATIENCE {
+                    if BootTime::now().since(since) >= patience {
                         return Err(LinkError::NameTaken(why));
                     }
                     why
@@ -206,11 +208,14 @@ impl Link {
         tokio::pin!(waiting);
         loop {
             tokio::select! {
-                // Nobody can take the shards, so there is nothing to wait for.
-                () = stop.cancelled() => return Some(LifeEnd::Stopped),
+                () = stop.cancelled(), if self.drain_until.is_none() => {
+                    let patience = COORDINATOR_PATIENCE.min(self.parts.config.drain_timeout);
+                    self.drain_until = Some(Instant::now() + patience);
+                }
+                () = until(self.drain_until) => return Some(LifeEnd::Stopped),
                 () = &mut waiting => return None,
-                renewal = life.renewals.next() => {
-                    if !self.take_store_renewal(life, renewal) {
+                word = life.renewals.news() => {
+                    if !self.take_store_word(word) {
                         return Some(LifeEnd::Refused);
                     }
                 }
@@ -218,29 +223,19 @@ impl Link {
         }
     }
 
-    /// Takes the store's answer in. False when it refused.
-    fn take_store_renewal(&mut self, life: &mut Life, renewal: Renewal) -> bool {
-        let Renewal { sent_at, ttl, answer } = renewal;
-        let store = match answer {
-            Ok(LeaseRenewal::Held(term)) => {
-                life.lease.renewed(sent_at, ttl);
-                self.term = self.term.max(term);
-                Ok(())
-            }
-            Ok(LeaseRenewal::Lapsed) => Ok(()),
-            Ok(LeaseRenewal::Refused) => {
-                tracing::warn!("the store refuses the lease");
-                life.lease.refused();
-                return false;
-            }
-            Err(error) => Err(error.to_string()),
-        };
+    /// Takes the store's word in. False when it refused the lease.
+    fn take_store_word(&mut self, word: StoreWord) -> bool {
+        if word.refused {
+            tracing::warn!("the store refuses the lease");
+            return false;
+        }
+        self.term = self.term.max(word.term);
         self.parts.status.send_if_modified(|status| {
-            let news = status.store != store;
-            if let (true, Err(error)) = (news, &store) {
+            let news = status.store != word.answers;
+            if let (true, Err(error)) = (news, &word.answers) {
                 tracing::warn!(%error, "the lease can't be renewed through the store");
             }
-            status.store = store;
+            status.store = word.answers;
             news
         });
         true
@@ -248,7 +243,7 @@ impl Link {
 
     /// Makes what runs what the coordinator says. Older words are dropped.
     async fn obey(&mut self, life: &Life, assignment: Assignment) {
-        self.parts.shards.obey(&assignment, &life.window, &self.gateway).await;
+        self.parts.shards.obey(&assignment, life.lease.window(), &self.gateway).await;
         self.assignment = assignment;
         self.parts.status.send_modify(|status| status.assigned = self.assignment.shards.len());
     }
@@ -267,7 +262,7 @@ impl Link {
             term: self.term.0,
             shards: self.parts.shards.reports().into_iter().map(Into::into).collect(),
             rss_bytes: crate::metrics::resident_bytes().unwrap_or(0),
-            draining: self.draining,
+            draining: self.drain_until.is_some(),
             released: self
                 .released
                 .drain(..)
@@ -305,7 +300,14 @@ impl Link {
         self.parts.registered.send_replace(Some(registered));
         self.parts.status.send_modify(|status| {
             status.coordinator = Ok(());
-            status.lease = Some(life.window.clone());
+            status.lease = Some(life.lease.window().clone());
         });
+    }
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }

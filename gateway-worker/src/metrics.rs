@@ -73,11 +73,21 @@ impl ShardMetrics {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LinkMetrics {
     refused: Counter,
+    overflows: Counter,
 }
 
 impl LinkMetrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
         registry.register("lease_refused", "Times that the lease was refused", self.refused.clone());
+        registry.register(
+            "link_report_overflows",
+            "Streams given up because the coordinator did not read the reports",
+            self.overflows.clone(),
+        );
+    }
+
+    pub(crate) fn count_overflow(&self) {
+        self.overflows.inc();
     }
 
     pub(crate) fn count_refused(&self) {

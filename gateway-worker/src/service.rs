@@ -188,6 +188,7 @@ impl Worker {
         servers_stop.cancel();
         tasks.close();
         tasks.wait().await;
+        tracing::info!("gateway worker stopped");
         Ok(ended?)
     }
 }

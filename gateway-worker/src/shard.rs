@@ -19,6 +19,7 @@ use crate::{cache::ShardCache, clock::BootTime};
 
 mod attempts;
 mod connection;
+mod life;
 mod receive;
 pub(crate) mod runner;
 
@@ -159,8 +160,11 @@ impl Shard {
         self.lock().sequence = sequence;
     }
 
+    /// A latency counts only while the shard is connected in earnest.
     fn set_latency(&self, latency: Option<Duration>) {
-        self.lock().latency = latency;
+        let mut state = self.lock();
+        state.latency =
+            latency.filter(|_| matches!(state.status, ShardStatus::Ready | ShardStatus::Identifying));
     }
 
     /// A session began anew: how long it has been connected counts from here.

@@ -28,6 +28,9 @@ use crate::{
 /// How long a shard's task may take to close its connection when it is stopped.
 const STOP: Duration = Duration::from_secs(1);
 
+/// How long a task that seems stuck is given to show that only the whole process slept.
+const SECOND_LOOK: Duration = Duration::from_millis(500);
+
 /// The shards as others read them. Clones are the same.
 #[derive(Clone, Debug)]
 pub struct RunningShards {
@@ -87,7 +90,11 @@ impl LocalShards for RunningShards {
             record
         };
         let users: Vec<UserRecord> = user_ids.iter().map(record).collect();
-        UserLookup { users, incomplete: shards.iter().find_map(|shard| doubt(shard)) }
+        UserLookup {
+            users,
+            incomplete: shards.iter().find_map(|shard| doubt(shard)),
+            shards: shards.iter().map(|shard| shard.number()).collect(),
+        }
     }
 }
 
@@ -132,8 +139,8 @@ struct ShardTask {
     shard: Arc<Shard>,
     stop: CancellationToken,
     task: JoinHandle<()>,
-    /// It was stuck when it was last looked at: twice is once too often.
-    suspect: bool,
+    /// Since when it has been seen to be stuck.
+    stuck_since: Option<BootTime>,
 }
 
 impl ShardSet {
@@ -203,7 +210,7 @@ impl ShardSet {
             stop: stop.clone(),
         };
         let task = tokio::spawn(runner.run());
-        self.tasks.insert(number, ShardTask { shard, stop, task, suspect: false });
+        self.tasks.insert(number, ShardTask { shard, stop, task, stuck_since: None });
     }
 
     /// Closes all shards.
@@ -238,13 +245,16 @@ impl ShardSet {
         self.tasks.retain(|&number, task| {
             let stuck = task.shard.stuck_for(now) > limit;
             let dead = task.task.is_finished();
-            if dead || stuck && task.suspect {
+            let stuck_since = *task.stuck_since.get_or_insert(now);
+            if dead || stuck && now.since(stuck_since) >= SECOND_LOOK {
                 tracing::error!(shard.id = %number, dead, "a shard's task hangs or has ended: giving the shard up");
                 task.task.abort();
                 given_up.push((number, task.shard.epoch()));
                 return false;
             }
-            task.suspect = stuck;
+            if !stuck {
+                task.stuck_since = None;
+            }
             true
         });
         if !given_up.is_empty() {

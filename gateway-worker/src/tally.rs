@@ -73,6 +73,11 @@ impl Tally {
         self.pending.len()
     }
 
+    /// Guilds of which nothing was ever told in this session.
+    pub fn unknown_guilds(&self) -> usize {
+        self.guilds.values().filter(|guild| guild.members.is_none()).count()
+    }
+
     /// One guild.
     pub fn guild(&self, id: u64) -> Option<KnownGuild> {
         let guild = self.guilds.get(&id)?;

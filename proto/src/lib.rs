@@ -21,6 +21,9 @@ pub const PROTOCOL_MIN: u32 = 1;
 /// The highest protocol version between worker and coordinator that this code speaks.
 pub const PROTOCOL_MAX: u32 = 1;
 
+/// Metadata of an ALREADY_EXISTS from Register: how long the lease of whoever has the name lasts at most, in milliseconds.
+pub const LEASE_TTL_MS: &str = "altergolden-lease-ttl-ms";
+
 /// The highest version that both sides speak, when there is one.
 pub fn common_protocol(their_min: u32, their_max: u32) -> Option<u32> {
     let highest = PROTOCOL_MAX.min(their_max);

@@ -38,8 +38,7 @@ impl Driver<'_> {
             return None;
         }
         let (answers, messages) = mpsc::channel(ANSWERS);
-        self.next_stream += 1;
-        let stream = self.next_stream;
+        let stream = self.shell.new_stream();
         self.identify_streams.insert(stream, IdentifyStream { worker, answers });
         Some(OpenedStream { stream, messages })
     }
@@ -177,6 +176,7 @@ impl Driver<'_> {
     fn answer(&mut self, stream: u64, message: Message) {
         let Some(open) = self.identify_streams.get(&stream) else { return };
         if open.answers.try_send(v1::IdentifyDown { message: Some(message) }).is_err() {
+            self.shell.metrics.count_stream_overflow();
             tracing::warn!(worker.id = %open.worker, "worker does not read its permits: closing its stream");
             let now = self.shell.now().mono;
             self.identify_ended(stream, now);

@@ -1,7 +1,9 @@
 //! What runs beside the driver and comes back: store calls and REST calls.
 
 use fleet_model::{Incarnation, WorkerId};
-use fleet_store::{Fenced, OwnerRecord, Revocation, StoreError, StoreIdentity, TermRenewal, Written};
+use fleet_store::{
+    Fenced, FleetStore, OwnerRecord, Revocation, StoreError, StoreIdentity, TermRenewal, Written,
+};
 
 use super::{Driver, TermEnd, budget_from};
 use crate::{
@@ -68,7 +70,12 @@ impl Driver<'_> {
 
     pub(super) fn check_lease(&self, worker: WorkerId, incarnation: Incarnation) {
         let (store, term) = (self.shell.store.clone(), self.term);
+        let known = self.store_identity.clone();
         self.start(async move {
+            // A store that restarted since the last look has lost leases that run.
+            if let Err(error) = same_store(&*store, known.as_ref()).await {
+                return Outcome::Lease(worker, incarnation, Err(error));
+            }
             let revocation = store.revoke_lease(term, &worker, &incarnation, false).await;
             Outcome::Lease(worker, incarnation, revocation)
         });
@@ -87,20 +94,18 @@ impl Driver<'_> {
         let now = self.shell.now();
         match outcome {
             Outcome::Owners(owners, Ok(written)) => {
-                for (owner, written) in owners.iter().zip(written) {
-                    let outcome = match written {
-                        Written::Yes => Ok(()),
-                        Written::Outranked(epoch) => Err(Some(epoch)),
-                        Written::StaleTerm => return self.maybe_lost(),
-                    };
-                    self.fleet.written(owner, outcome, now);
+                if written.contains(&Written::StaleTerm) {
+                    return self.maybe_lost();
                 }
+                let outcomes = owners.iter().zip(written).map(|(owner, written)| match written {
+                    Written::Outranked(epoch) => (owner, Err(Some(epoch))),
+                    Written::Yes | Written::StaleTerm => (owner, Ok(())),
+                });
+                self.fleet.written(outcomes, now);
             }
             Outcome::Owners(owners, Err(error)) => {
                 self.store_failed(&error);
-                for owner in &owners {
-                    self.fleet.written(owner, Err(None), now);
-                }
+                self.fleet.written(owners.iter().map(|owner| (owner, Err(None))), now);
             }
             Outcome::Lease(worker, incarnation, revocation) => {
                 let verdict = match revocation {
@@ -182,5 +187,13 @@ impl Driver<'_> {
         tracing::warn!("a higher term has written to the store");
         self.probe();
         None
+    }
+}
+
+async fn same_store(store: &dyn FleetStore, known: Option<&StoreIdentity>) -> Result<(), StoreError> {
+    let now = store.identity().await?;
+    match known {
+        Some(known) if *known == now => Ok(()),
+        _ => Err(StoreError::Away("it has just restarted".to_owned())),
     }
 }

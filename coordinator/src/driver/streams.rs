@@ -32,8 +32,7 @@ impl Driver<'_> {
             return None;
         }
         let (directives, messages) = mpsc::channel(DIRECTIVES);
-        self.next_stream += 1;
-        let stream = self.next_stream;
+        let stream = self.shell.new_stream();
         self.workers.insert(worker.clone(), WorkerStream { stream, incarnation, directives });
         // What was decided between the registration and this stream, and who runs what.
         if let Some(assignment) = self.fleet.assignment(&worker) {
@@ -56,6 +55,7 @@ impl Driver<'_> {
         };
         let message = v1::Directive { term: self.term.0, kind: kind.to_owned(), directive: Some(directive) };
         if open.directives.try_send(message).is_err() {
+            self.shell.metrics.count_stream_overflow();
             tracing::warn!(worker.id = %worker, "worker does not read its directives: closing its stream");
             let stream = open.stream;
             self.heartbeat_ended(stream);

@@ -32,8 +32,8 @@ pub struct Registration {
 pub enum RegistrationRefused {
     /// Another live worker has its name.
     #[error(
-        "the name {worker} is taken: incarnation {holder} at {url} was heard {heard_ms} ms ago; it frees when that \
-         worker leaves or its lease has lapsed"
+        "the name {worker} is taken by incarnation {holder} at {url}: it frees when that worker leaves or its lease has \
+         lapsed"
     )]
     NameTaken {
         /// The name.
@@ -42,8 +42,6 @@ pub enum RegistrationRefused {
         holder: Incarnation,
         /// Where that one answers.
         url: String,
-        /// How long ago it was heard.
-        heard_ms: u128,
     },
 }
 
@@ -52,18 +50,12 @@ impl Fleet {
     ///
     /// # Errors
     /// [`RegistrationRefused::NameTaken`] while another incarnation of that name is not known to be gone.
-    pub fn may_join(
-        &self,
-        worker: &WorkerId,
-        incarnation: &Incarnation,
-        now: Now,
-    ) -> Result<(), RegistrationRefused> {
+    pub fn may_join(&self, worker: &WorkerId, incarnation: &Incarnation) -> Result<(), RegistrationRefused> {
         match self.workers.get(worker) {
             Some(known) if known.incarnation != *incarnation => Err(RegistrationRefused::NameTaken {
                 worker: worker.clone(),
                 holder: known.incarnation.clone(),
                 url: known.url.clone(),
-                heard_ms: now.mono.saturating_sub(known.last_heard).as_millis(),
             }),
             _ => Ok(()),
         }
@@ -74,7 +66,7 @@ impl Fleet {
     /// # Errors
     /// As [`Fleet::may_join`].
     pub fn join(&mut self, registration: Registration, now: Now) -> Result<Assignment, RegistrationRefused> {
-        self.may_join(&registration.worker, &registration.incarnation, now)?;
+        self.may_join(&registration.worker, &registration.incarnation)?;
         let Registration {
             worker: name,
             incarnation,
@@ -89,6 +81,10 @@ impl Fleet {
         if running_total > 0 && !running.is_empty() {
             // Something runs: its number holds, whatever the settings say.
             self.settle_total_at(running_total);
+            if self.runs_nothing() {
+                // Others may run the rest: this coordinator came to a fleet that nobody wrote down.
+                self.grace_until = self.grace_until.max(now.mono + self.grace());
+            }
         } else if self.runs_nothing() {
             self.settle_until = now.mono + self.rules.settle;
         }

@@ -11,9 +11,20 @@ use crate::placement::{self, Problem};
 const LANDING: std::time::Duration = std::time::Duration::from_secs(30);
 
 impl Fleet {
-    /// The outcome of [`Effect::Write`] for one shard. Not written: the shard is free again, and the next epoch is
-    /// above `outranked_by` if the store knows a higher one.
-    pub fn written(&mut self, ownership: &Ownership, outcome: Result<(), Option<Epoch>>, now: Now) {
+    /// The outcome of [`Effect::Write`]. What was not written is free again, and its next epoch is above the one that the
+    /// store knows, if it knows a higher one.
+    pub fn written<'a>(
+        &mut self,
+        outcomes: impl IntoIterator<Item = (&'a Ownership, Result<(), Option<Epoch>>)>,
+        now: Now,
+    ) {
+        for (ownership, outcome) in outcomes {
+            self.written_one(ownership, outcome, now);
+        }
+        self.advance(now);
+    }
+
+    fn written_one(&mut self, ownership: &Ownership, outcome: Result<(), Option<Epoch>>, now: Now) {
         let Some(slot) = self.slots.get_mut(ownership.shard.0 as usize) else { return };
         let Some(owner) = slot.owner.as_mut() else { return };
         if owner.worker != ownership.worker || owner.epoch != ownership.epoch {
@@ -35,7 +46,6 @@ impl Fleet {
                 }
             }
         }
-        self.advance(now);
     }
 
     /// Gives the shards that nobody owns to workers, and asks shards back that should run elsewhere.
@@ -136,6 +146,10 @@ impl Fleet {
             let Some(worker) = self.workers.get(&owner.worker).filter(|worker| worker.connected) else {
                 continue;
             };
+            // One that was never told to run it has nothing to stop; it is told first.
+            if !worker.assignment.shards.contains_key(&shard) {
+                continue;
+            }
             // This change will be the next revision: changes of one step are sent as one.
             owner.phase = Phase::Releasing { revision: worker.assignment.revision + 1 };
             notes.push(Note::Releasing { shard, from: owner.worker.clone() });

@@ -59,7 +59,10 @@ impl FleetView {
     /// The routing table of this snapshot.
     pub fn routes(&self, revision: u64) -> Routes {
         let workers = self.workers.iter().map(|(name, worker)| {
-            (name.clone(), Route { url: worker.url.clone(), shards: worker.shards.clone() })
+            (
+                name.clone(),
+                Route { url: worker.url.clone(), shards: worker.shards.clone(), draining: worker.draining },
+            )
         });
         Routes { term: self.term, revision, shard_total: self.shard_total, workers: workers.collect() }
     }
@@ -98,8 +101,13 @@ impl Fleet {
             }
             let bare = || ShardReport::bare(shard, owner.epoch, ShardStatus::Queued);
             let mut report = slot.report.as_ref().map_or_else(bare, |observed| observed.report.clone());
+            let unheard =
+                slot.report.as_ref().map_or(Duration::ZERO, |observed| now.mono.saturating_sub(observed.at));
             if matches!(owner.phase, Phase::Releasing { .. }) {
                 report.status = ShardStatus::Moving;
+            } else if unheard >= self.rules.lease_ttl {
+                report.status = ShardStatus::Silent;
+                report.detail = format!("nothing was heard of it for {} s", unheard.as_secs());
             }
             ShardView {
                 owner: Some((owner.worker.clone(), owner.epoch)),
@@ -129,7 +137,7 @@ impl Fleet {
             ));
         }
         if matches!(self.total, ShardTotal::Open { .. }) {
-            problems.push("no worker has registered yet".to_owned());
+            problems.push("no worker is there: how many shards the bot has is not settled".to_owned());
         }
         let unplaced: Vec<String> = (0..)
             .map(ShardNumber)
@@ -138,8 +146,15 @@ impl Fleet {
             .map(|(shard, _)| shard.to_string())
             .collect();
         if !unplaced.is_empty() && now.mono >= self.settle_until.max(self.grace_until) {
-            problems.push(format!("no worker has room for shards {}", unplaced.join(", ")));
+            let takers = self.workers.values().any(|worker| worker.connected && !worker.draining);
+            let why = if takers { "no worker has room" } else { "no worker is there" };
+            problems.push(format!("{why} for shards {}", unplaced.join(", ")));
         }
+        let failed = (0..).map(ShardNumber).zip(&self.slots).filter_map(|(shard, slot)| {
+            let report = &slot.report.as_ref()?.report;
+            (report.status == ShardStatus::Failed).then(|| format!("shard {shard} failed: {}", report.detail))
+        });
+        problems.extend(failed);
         let silent = self.workers.iter().filter(|(_, worker)| !worker.connected);
         problems.extend(silent.map(|(name, _)| format!("worker {name} is cut off")));
         problems

@@ -49,7 +49,8 @@ fn one_per_bucket_in_the_order_of_shards() {
 fn a_holder_that_dies_does_not_block_the_bucket() {
     let mut queue = queue(1);
     queue.ask(TicketId { stream: 1, ticket: 1 }, wish(0), ms(0));
-    queue.ask(TicketId { stream: 2, ticket: 1 }, wish(1), ms(0));
+    let other = Wish { worker: "v".parse().unwrap(), ..wish(1) };
+    queue.ask(TicketId { stream: 2, ticket: 1 }, other, ms(0));
     assert_eq!(granted(&mut queue, ms(0)), [0]);
     queue.stream_ended(1, ms(1000));
     assert_eq!(queue.next_due(), Some(ms(1000) + INTERVAL + SLACK));
@@ -162,7 +163,9 @@ proptest! {
                         held.remove(n);
                         identify(&mut identified, shard, now)?;
                     }
-                    queue.ask(TicketId { stream, ticket: next_ticket }, wish(shard), now);
+                    let worker = format!("w{stream}").parse().unwrap();
+                    let wish = Wish { worker, ..wish(shard) };
+                    queue.ask(TicketId { stream, ticket: next_ticket }, wish, now);
                 }
                 Step::Use(n) if n < held.len() => {
                     let (grant, _) = held.remove(n);

@@ -50,11 +50,14 @@ impl CoordinatorService {
                 "the lease of {} ({}) was revoked: drop every shard and register under a new incarnation",
                 record.worker, record.incarnation
             ))),
-            Ok(LeaseGrant::HeldByOther { incarnation, remaining }) => Err(Status::already_exists(format!(
-                "the name {} is taken by incarnation {incarnation}, whose lease lasts {} ms more",
-                record.worker,
-                remaining.as_millis()
-            ))),
+            Ok(LeaseGrant::HeldByOther { incarnation, remaining }) => {
+                let text = format!(
+                    "the name {} is taken by incarnation {incarnation}, whose lease lasts {} ms more",
+                    record.worker,
+                    remaining.as_millis()
+                );
+                Err(name_taken(text, self.lease_ttl))
+            }
             Ok(LeaseGrant::StaleTerm) => Err(Status::failed_precondition(Stopped::Standby.to_string())),
             Err(error) => {
                 tracing::warn!(worker.id = %record.worker, %error, "a lease can't be written down");
@@ -69,10 +72,18 @@ impl From<Stopped> for Status {
         let text = stopped.to_string();
         match stopped {
             Stopped::Standby | Stopped::UnknownWorker => Self::failed_precondition(text),
-            Stopped::Refused(_) => Self::already_exists(text),
+            Stopped::Refused { lease_ttl, .. } => name_taken(text, lease_ttl),
             Stopped::Stopping => Self::unavailable(text),
         }
     }
+}
+
+/// A name that is taken frees when its holder's lease has lapsed: how long that is goes along.
+fn name_taken(text: String, lease_ttl: Duration) -> Status {
+    let mut status = Status::already_exists(text);
+    let ttl_ms = u64::try_from(lease_ttl.as_millis()).unwrap_or(u64::MAX);
+    status.metadata_mut().insert(altergolden_proto::LEASE_TTL_MS, ttl_ms.into());
+    status
 }
 
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -180,13 +191,22 @@ fn names(worker: &str, incarnation: &str) -> Result<(WorkerId, Incarnation), Sta
 
 fn registration(request: &v1::RegisterRequest) -> Result<Registration, Status> {
     let (worker, incarnation) = names(&request.worker_id, &request.incarnation)?;
+    let running = convert::running_shards(request)?;
+    let beyond = running.keys().any(|shard| shard.0 >= request.running_total);
+    if request.running_total > convert::MAX_SHARDS || beyond {
+        return Err(Status::invalid_argument(format!(
+            "running_total is {}: it takes the number of shards, above every shard that runs and at most {}",
+            request.running_total,
+            convert::MAX_SHARDS
+        )));
+    }
     Ok(Registration {
         worker,
         incarnation,
         url: request.advertise_url.clone(),
         version: request.version.clone(),
         capacity: (request.capacity > 0).then_some(request.capacity),
-        running: convert::running_shards(request)?,
+        running,
         running_total: request.running_total,
         draining: request.draining,
     })

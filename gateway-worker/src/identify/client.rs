@@ -57,7 +57,7 @@ pub(crate) async fn run(
         let mut stream = Stream { up, down, waiting: &mut waiting, refused: Vec::new() };
         tokio::select! {
             () = stop.cancelled() => return,
-            () = stream.serve(&mut wishes) => {}
+            () = stream.serve(&mut wishes) => tokio::time::sleep(ROUND).await,
             // Another incarnation, or another connection.
             _ = registered.changed() => {}
         }

@@ -133,7 +133,7 @@ mod tests {
     use super::*;
     use crate::{
         cache::{CacheSettings, ShardCache},
-        lease::{Lease, LeaseWindow},
+        lease::Lease,
         shard::Shard,
     };
 
@@ -151,10 +151,10 @@ mod tests {
             intents: Intents::empty(),
         });
         let shard = Shard::new(ShardNumber(3), Epoch(7), 4, cache, Arc::new(Notify::new()));
-        let lease = LeaseWindow::default();
-        Lease::new(lease.clone()).renewed(at(0), Duration::from_secs(125));
+        let lease = Lease::default();
+        lease.renewed(at(0), Duration::from_secs(125));
         let (go, gone) = oneshot::channel();
-        (Wish { shard: Arc::new(shard), lease, go }, gone)
+        (Wish { shard: Arc::new(shard), lease: lease.window().clone(), go }, gone)
     }
 
     #[test]

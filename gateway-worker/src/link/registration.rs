@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use altergolden_proto::{
-    PROTOCOL_MAX, PROTOCOL_MIN, convert,
+    LEASE_TTL_MS, PROTOCOL_MAX, PROTOCOL_MIN, convert,
     v1::{self, coordinator_client::CoordinatorClient},
 };
 use fleet_model::{Assignment, Term};
@@ -21,12 +21,15 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// How long a registration may take: the coordinator dials back.
 const REGISTER: Duration = Duration::from_secs(5);
 
+/// The longest lease of a fleet that does not say.
+const NAME_PATIENCE: Duration = Duration::from_secs(5);
+
 /// A registration that failed.
 pub(super) enum RegisterFailure {
     /// The coordinator can't be reached, or does not take us now.
     Unreachable(String),
     /// Another worker has our name.
-    NameTaken(String),
+    NameTaken { why: String, patience: Duration },
     /// This incarnation's lease was revoked.
     Revoked,
 }
@@ -57,7 +60,7 @@ impl Link {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             running: convert::running_ranges(&running),
             running_total,
-            draining: self.draining,
+            draining: self.drain_until.is_some(),
         });
         request.set_timeout(REGISTER);
         let sent_at = BootTime::now();
@@ -86,7 +89,7 @@ impl Link {
             ttl: life.ttl,
             interval: life.interval,
         });
-        self.set_gateway_url(&answer.gateway_url);
+        self.set_gateway_url(&answer.gateway_url).map_err(unreachable)?;
         self.announce(life, channel.clone());
         tracing::info!(
             %term, worker.id = %self.worker, shards = assignment.shards.len(), total = assignment.shard_total,
@@ -96,9 +99,14 @@ impl Link {
         Ok(channel)
     }
 
-    fn set_gateway_url(&mut self, told: &str) {
-        let own = self.parts.config.gateway.as_ref().map(settings::GatewayUrl::as_str);
-        let url = own.unwrap_or(told).trim_end_matches('/');
+    fn set_gateway_url(&mut self, told: &str) -> Result<(), String> {
+        let told = match &self.parts.config.gateway {
+            Some(own) => own.clone(),
+            None => {
+                told.parse().map_err(|error| format!("the coordinator's gateway URL {told:?}: {error}"))?
+            }
+        };
+        let url = told.as_str();
         if self.gateway.url != url {
             self.gateway = Arc::new(GatewaySettings {
                 token: self.gateway.token.clone(),
@@ -106,12 +114,18 @@ impl Link {
                 url: url.to_owned(),
             });
         }
+        Ok(())
     }
 }
 
 fn failure(status: &Status) -> RegisterFailure {
     match status.code() {
-        Code::AlreadyExists => RegisterFailure::NameTaken(status.message().to_owned()),
+        Code::AlreadyExists => {
+            // A crashed holder's lease lapses within its TTL; one that outlives it twice is alive.
+            let ttl_ms = status.metadata().get(LEASE_TTL_MS).and_then(|ms| ms.to_str().ok()?.parse().ok());
+            let patience = ttl_ms.map_or(NAME_PATIENCE, Duration::from_millis) * 2 + Duration::from_secs(1);
+            RegisterFailure::NameTaken { why: status.message().to_owned(), patience }
+        }
         Code::Aborted => RegisterFailure::Revoked,
         Code::FailedPrecondition | Code::InvalidArgument => {
             RegisterFailure::Unreachable(format!("not registered: {}", status.message()))

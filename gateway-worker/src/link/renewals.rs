@@ -1,15 +1,13 @@
-//! The lease's second path: renewals through the store, made by a task of its own, so that a slow store never holds up the
-//! stream to the coordinator.
+//! The lease's second path: renewals through the store, made by a task of its own that grants them to the lease by itself. So
+//! neither a slow store nor a coordinator that hangs holds the other path up.
 
 use std::{sync::Arc, time::Duration};
 
+use fleet_model::Term;
 use fleet_store::{FleetStore, LeaseRenewal, StoreError, WorkerRecord};
-use tokio::{
-    sync::{mpsc, watch},
-    task::JoinHandle,
-};
+use tokio::{sync::watch, task::JoinHandle};
 
-use crate::{clock::BootTime, lease::LeaseWindow};
+use crate::{clock::BootTime, lease::Lease};
 
 /// What is renewed, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,27 +17,31 @@ pub(super) struct Renewing {
     pub(super) interval: Duration,
 }
 
-/// One answer of the store.
-pub(super) struct Renewal {
-    pub(super) sent_at: BootTime,
-    pub(super) ttl: Duration,
-    pub(super) answer: Result<LeaseRenewal, StoreError>,
+/// What the store last said.
+#[derive(Clone, Debug)]
+pub(super) struct StoreWord {
+    /// It refused: the lease is over.
+    pub(super) refused: bool,
+    /// It answers, or why not.
+    pub(super) answers: Result<(), String>,
+    /// The highest term that has written to this worker's record.
+    pub(super) term: Term,
 }
 
-/// The answers of one life. Its task ends with it.
+/// The renewals of one life. Their task ends with it.
 pub(super) struct Renewals {
-    answers: mpsc::Receiver<Renewal>,
+    word: watch::Receiver<StoreWord>,
     renewing: watch::Sender<Option<Renewing>>,
     task: JoinHandle<()>,
 }
 
 impl Renewals {
     /// Nothing is renewed before [`Renewals::renew`] says what.
-    pub(super) fn start(store: Arc<dyn FleetStore>, window: LeaseWindow) -> Self {
-        let (sender, answers) = mpsc::channel(1);
+    pub(super) fn start(store: Arc<dyn FleetStore>, lease: Lease) -> Self {
+        let (sender, word) = watch::channel(StoreWord { refused: false, answers: Ok(()), term: Term(0) });
         let (renewing, told) = watch::channel(None);
-        let task = tokio::spawn(renew_on(store, window, told, sender));
-        Self { answers, renewing, task }
+        let task = tokio::spawn(renew_on(store, lease, told, sender));
+        Self { word, renewing, task }
     }
 
     /// Renews this from here on.
@@ -51,13 +53,18 @@ impl Renewals {
         });
     }
 
-    /// The next answer. Safe to drop and call again.
-    pub(super) async fn next(&mut self) -> Renewal {
-        match self.answers.recv().await {
-            Some(renewal) => renewal,
-            // The task ends only when this is dropped.
-            None => std::future::pending().await,
+    /// Renews nothing more.
+    pub(super) fn stop(&self) {
+        self.task.abort();
+    }
+
+    /// The next time the store says something new. Safe to drop and call again.
+    pub(super) async fn news(&mut self) -> StoreWord {
+        if self.word.changed().await.is_err() {
+            // The task ends only when this is dropped or stopped.
+            std::future::pending::<()>().await;
         }
+        self.word.borrow_and_update().clone()
     }
 }
 
@@ -69,9 +76,9 @@ impl Drop for Renewals {
 
 async fn renew_on(
     store: Arc<dyn FleetStore>,
-    window: LeaseWindow,
+    lease: Lease,
     mut told: watch::Receiver<Option<Renewing>>,
-    answers: mpsc::Sender<Renewal>,
+    word: watch::Sender<StoreWord>,
 ) {
     loop {
         let renewing = told.borrow_and_update().clone();
@@ -82,10 +89,25 @@ async fn renew_on(
             continue;
         };
         let sent_at = BootTime::now();
-        let answer = store.renew_lease(&record, ttl, window.is_open(sent_at)).await;
-        if answers.send(Renewal { sent_at, ttl, answer }).await.is_err() {
-            return;
+        let answer = store.renew_lease(&record, ttl, lease.is_open(sent_at)).await;
+        match &answer {
+            Ok(LeaseRenewal::Held(_)) => lease.renewed(sent_at, ttl),
+            Ok(LeaseRenewal::Refused) => lease.refused(),
+            Ok(LeaseRenewal::Lapsed) | Err(_) => {}
         }
+        word.send_if_modified(|word| update(word, &answer));
         tokio::time::sleep(interval).await;
     }
+}
+
+/// Takes an answer in. True when it is news.
+fn update(word: &mut StoreWord, answer: &Result<LeaseRenewal, StoreError>) -> bool {
+    let before = (word.refused, word.answers.clone(), word.term);
+    match answer {
+        Ok(LeaseRenewal::Held(term)) => word.term = word.term.max(*term),
+        Ok(LeaseRenewal::Refused) => word.refused = true,
+        Ok(LeaseRenewal::Lapsed) | Err(_) => {}
+    }
+    word.answers = answer.as_ref().map(|_| ()).map_err(ToString::to_string);
+    before != (word.refused, word.answers.clone(), word.term)
 }

@@ -12,7 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Streaming, transport::Channel};
 
-use super::{Life, Link};
+use super::{Life, Link, until};
 
 /// Reports on their way up. When they pile up, the stream is as good as broken.
 const REPORTS: usize = 16;
@@ -58,17 +58,16 @@ impl Link {
         };
         let mut heartbeat = tokio::time::interval(life.interval);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut drain_until = None;
+        let mut report_soon = None;
         let changed = self.parts.changed.clone();
         loop {
             tokio::select! {
                 biased;
-                () = stop.cancelled(), if drain_until.is_none() => {
-                    drain_until = Some(Instant::now() + self.parts.config.drain_timeout);
-                    self.draining = true;
-                    heartbeat.reset_immediately();
+                () = stop.cancelled(), if self.drain_until.is_none() => {
+                    self.drain_until = Some(Instant::now() + self.parts.config.drain_timeout);
+                    report_soon = Some(Instant::now());
                 }
-                () = until(drain_until) => {
+                () = until(self.drain_until) => {
                     if !self.parts.config.drain_timeout.is_zero() {
                         tracing::warn!("not all shards could be given away in time (DRAIN_TIMEOUT): closing them");
                     }
@@ -77,25 +76,33 @@ impl Link {
                 directive = session.directives.message() => {
                     match self.take_directive(life, directive).await {
                         Ok(ReportDue::InTime) => {}
-                        Ok(ReportDue::Now) => heartbeat.reset_immediately(),
+                        Ok(ReportDue::Now) => report_soon = Some(Instant::now()),
                         Err(end) => return end,
                     }
                 }
-                renewal = life.renewals.next() => {
-                    if !self.take_store_renewal(life, renewal) {
+                word = life.renewals.news() => {
+                    if !self.take_store_word(word) {
                         return SessionEnd::Refused;
                     }
                 }
-                _ = heartbeat.tick() => {
-                    if self.draining && self.nothing_to_wait_for() {
-                        return self.leave(life, session).await;
-                    }
-                    let report = self.next_report(life, false);
-                    if session.reports.try_send(report).is_err() {
-                        return SessionEnd::Broken("the coordinator does not take reports".to_owned());
-                    }
+                // Many changes are one report, and none puts it off.
+                () = changed.notified() => {
+                    report_soon.get_or_insert_with(|| Instant::now() + BETWEEN_REPORTS);
+                    continue;
                 }
-                () = changed.notified() => heartbeat.reset_after(BETWEEN_REPORTS),
+                _ = heartbeat.tick() => report_soon = Some(Instant::now()),
+                () = until(report_soon) => {}
+            }
+            if self.drain_until.is_some() && self.nothing_to_wait_for() {
+                return self.leave(life, session).await;
+            }
+            if report_soon.is_some_and(|due| due <= Instant::now()) {
+                report_soon = None;
+                let report = self.next_report(life, false);
+                if session.reports.try_send(report).is_err() {
+                    self.parts.metrics.count_overflow();
+                    return SessionEnd::Broken("the coordinator does not take reports".to_owned());
+                }
             }
         }
     }
@@ -162,13 +169,16 @@ impl Link {
     /// A worker that drains is done when nothing runs; or when nobody is there to take what does.
     fn nothing_to_wait_for(&self) -> bool {
         let routes = self.parts.routes.borrow();
-        let alone = routes.workers.keys().all(|worker| *worker == self.worker);
-        self.parts.shards.is_empty() || alone || self.parts.config.drain_timeout.is_zero()
+        let takers =
+            routes.workers.iter().filter(|(worker, route)| **worker != self.worker && !route.draining);
+        self.parts.shards.is_empty() || takers.count() == 0 || self.parts.config.drain_timeout.is_zero()
     }
 
     /// Closes what still runs, tells the coordinator, and is done.
     async fn leave(&mut self, life: &mut Life, mut session: Session) -> SessionEnd {
         self.parts.shards.stop_all().await;
+        // Nothing may write the lease again behind the goodbye.
+        life.renewals.stop();
         let report = self.next_report(life, true);
         if session.reports.try_send(report).is_ok() {
             // The coordinator closes the stream when it has written us off.
@@ -179,12 +189,5 @@ impl Link {
         }
         life.lease.refused();
         SessionEnd::Stopped
-    }
-}
-
-async fn until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment).await,
-        None => std::future::pending().await,
     }
 }

@@ -49,6 +49,7 @@ impl From<UserLookup> for v1::LookUpUsersResponse {
             users: users.collect(),
             complete: lookup.incomplete.is_none(),
             reason: lookup.incomplete.unwrap_or_default(),
+            shard_ids: lookup.shards.into_iter().map(|shard| shard.0).collect(),
         }
     }
 }
@@ -60,6 +61,10 @@ impl From<v1::LookUpUsersResponse> for UserLookup {
             shards: user.shard_ids.into_iter().map(ShardNumber).collect(),
             username: user.username,
         });
-        Self { users: users.collect(), incomplete: (!response.complete).then_some(response.reason) }
+        Self {
+            users: users.collect(),
+            incomplete: (!response.complete).then_some(response.reason),
+            shards: response.shard_ids.into_iter().map(ShardNumber).collect(),
+        }
     }
 }

@@ -20,6 +20,7 @@ impl From<&Routes> for v1::RoutingTable {
                     worker_id: worker.to_string(),
                     url: route.url.clone(),
                     shards: assignment::pack(&route.shards),
+                    draining: route.draining,
                 })
                 .collect(),
         }
@@ -36,7 +37,10 @@ impl TryFrom<v1::RoutingTable> for Routes {
         let mut workers = BTreeMap::new();
         for route in table.routes {
             let shards = assignment::unpack(route.shards)?;
-            workers.insert(route.worker_id.try_into()?, Route { url: route.url, shards });
+            workers.insert(
+                route.worker_id.try_into()?,
+                Route { url: route.url, shards, draining: route.draining },
+            );
         }
         Ok(Self { term: Term(table.term), revision: table.revision, shard_total: table.shard_total, workers })
     }

@@ -7,7 +7,10 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 use shard_bridge::{BridgeClient, ClientError};
 
-use crate::{exit::Outcome, json, table};
+use crate::{
+    exit::{Outcome, say},
+    json, table,
+};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AskCommand {
@@ -93,12 +96,11 @@ impl Server {
         BridgeClient::connect(&url, self.deadline).await
     }
 
-    #[allow(clippy::print_stdout, reason = "the answer")]
     fn show(&self, for_people: impl FnOnce() -> String, for_programs: impl FnOnce() -> Value) {
         if self.json {
-            println!("{}", for_programs());
+            say(for_programs());
         } else {
-            println!("{}", for_people());
+            say(for_people());
         }
     }
 }
@@ -144,13 +146,12 @@ async fn answer(command: AskCommand) -> Result<Outcome, ClientError> {
     }
 }
 
-#[allow(clippy::print_stdout, reason = "the answer")]
 async fn subscribe(server: &Server, types: Vec<String>) -> Result<Outcome, ClientError> {
     let mut stream = server.connect().await?.subscribe(types).await?;
     loop {
         tokio::select! {
             item = stream.message() => match item? {
-                Some(item) => println!("{}", json::subscribed(item)),
+                Some(item) => say(json::subscribed(item)),
                 None => return Ok(Outcome::unreachable("the server ended the stream")),
             },
             _ = tokio::signal::ctrl_c() => return Ok(Outcome::yes()),

@@ -34,19 +34,19 @@ const SIM_CACHE: &str = "guilds,channels,roles,members,users,voice_states,own_us
 #[command(after_help = "With DISCORD_TOKEN set, the shards are the real bot's and nothing is simulated.")]
 pub(crate) struct DevArgs {
     /// Guilds of the simulated bot
-    #[arg(long, default_value_t = 100, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(0..=250_000))]
+    #[arg(long, default_value_t = 100, value_name = "NUMBER", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(0..=250_000))]
     guilds: u32,
 
     /// Shards; by default 4, or with a token what Discord recommends
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=1024))]
     shards: Option<u32>,
 
     /// Gateway workers
-    #[arg(long, default_value_t = 2, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, default_value_t = 2, value_name = "NUMBER", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=64))]
     workers: u16,
 
     /// Messages a second that the simulated members write
-    #[arg(long, default_value_t = 20, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    #[arg(long, default_value_t = 20, value_name = "NUMBER", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(0..=100_000))]
     events_per_second: u32,
 
     /// Where the gRPC server of the coordinator listens
@@ -72,9 +72,9 @@ struct Running {
 
 /// The tasks and how to stop them.
 struct Tasks {
-    workers: JoinSet<Result<(), String>>,
+    workers: JoinSet<Result<(), Outcome>>,
     workers_stop: CancellationToken,
-    coordinator: JoinSet<Result<(), String>>,
+    coordinator: JoinSet<Result<(), Outcome>>,
     coordinator_stop: CancellationToken,
 }
 
@@ -89,13 +89,12 @@ pub(crate) async fn run(args: DevArgs) -> Outcome {
     let end = tokio::select! {
         () = stop.cancelled() => Ok(()),
         ended = ended_by_itself(&mut tasks) => Err(ended),
-        failed = show(&running, started) => Err(failed),
+        failed = show(&running, started) => Err(Outcome::failed(failed)),
     };
     finish(running, tasks).await;
     match end {
         Ok(()) => Outcome::yes(),
-        Err(why) if why.contains("401") => Outcome::token(why),
-        Err(why) => Outcome::failed(why),
+        Err(outcome) => outcome,
     }
 }
 
@@ -110,15 +109,15 @@ async fn show(running: &Running, started: Instant) -> String {
     }
 }
 
-async fn ended_by_itself(tasks: &mut Tasks) -> String {
+async fn ended_by_itself(tasks: &mut Tasks) -> Outcome {
     let ended = tokio::select! {
         Some(ended) = tasks.workers.join_next() => ended,
         Some(ended) = tasks.coordinator.join_next() => ended,
     };
     match ended {
-        Ok(Ok(())) => "a part ended by itself".to_owned(),
-        Ok(Err(why)) => why,
-        Err(error) => format!("a part crashed: {error}"),
+        Ok(Ok(())) => Outcome::failed("a part ended by itself"),
+        Ok(Err(outcome)) => outcome,
+        Err(error) => Outcome::failed(format!("a part crashed: {error}")),
     }
 }
 
@@ -158,12 +157,26 @@ async fn start(args: &DevArgs) -> Result<(Running, Tasks), Outcome> {
         coordinator_stop: CancellationToken::new(),
     };
     let stop = tasks.coordinator_stop.clone();
-    tasks.coordinator.spawn(async move { coordinator.run(stop).await.map_err(|error| error.to_string()) });
+    tasks.coordinator.spawn(async move { coordinator.run(stop).await.map_err(coordinator_failed) });
     for worker in workers {
         let stop = tasks.workers_stop.clone();
-        tasks.workers.spawn(async move { worker.run(stop).await.map_err(|error| error.to_string()) });
+        tasks.workers.spawn(async move { worker.run(stop).await.map_err(worker_failed) });
     }
     Ok((running, tasks))
+}
+
+fn coordinator_failed(error: coordinator::StartError) -> Outcome {
+    match error {
+        coordinator::StartError::Discord(_) => Outcome::token(error),
+        _ => Outcome::settings(error),
+    }
+}
+
+fn worker_failed(error: gateway_worker::WorkerError) -> Outcome {
+    match error {
+        gateway_worker::WorkerError::Token(_) => Outcome::token(error),
+        _ => Outcome::settings(error),
+    }
 }
 
 async fn start_sim(args: &DevArgs) -> Result<Sim, Outcome> {

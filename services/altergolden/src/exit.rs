@@ -1,6 +1,6 @@
 //! How a command ends.
 
-use std::{fmt, process::ExitCode};
+use std::{fmt, io::Write as _, process::ExitCode};
 
 use settings::Exit;
 use shard_bridge::ClientError;
@@ -64,9 +64,10 @@ impl From<ClientError> for Outcome {
             ClientError::Address { .. } => Self::settings(format!("--url (COORDINATOR_URL): {error}")),
             ClientError::Unreachable { .. } => Self::unreachable(error),
             ClientError::Refused(ref status) => match status.code() {
-                tonic::Code::InvalidArgument | tonic::Code::NotFound => Self::settings(error),
+                tonic::Code::InvalidArgument => Self::settings(status.message()),
+                tonic::Code::NotFound => Self::failed(status.message()),
                 tonic::Code::Unavailable | tonic::Code::DeadlineExceeded | tonic::Code::Cancelled => {
-                    Self::unreachable(error)
+                    Self::unreachable(status.message())
                 }
                 tonic::Code::Unimplemented => {
                     Self::settings("this process does not answer that: ask the coordinator")
@@ -74,5 +75,12 @@ impl From<ClientError> for Outcome {
                 _ => Self::failed(error),
             },
         }
+    }
+}
+
+/// Prints a line. When whoever reads has gone (`altergolden status | head -1`), the process ends quietly, as `cat` does.
+pub(crate) fn say(line: impl fmt::Display) {
+    if writeln!(std::io::stdout(), "{line}").is_err() {
+        std::process::exit(0);
     }
 }

@@ -6,7 +6,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use crate::exit::Outcome;
+use crate::exit::{Outcome, say};
 
 /// How long the whole probe may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -29,14 +29,13 @@ impl FromStr for ProbeUrl {
 }
 
 /// Asks once, and prints what is answered.
-#[allow(clippy::print_stdout, reason = "the answer")]
 pub(crate) async fn probe(url: &ProbeUrl) -> Outcome {
     let uri = &url.0;
     match tokio::time::timeout(PATIENCE, get(uri)).await {
         Err(_) => Outcome::unreachable(format!("{uri} does not answer")),
         Ok(Err(why)) => Outcome::unreachable(format!("{uri}: {why}")),
         Ok(Ok((status, body))) => {
-            println!("{body}");
+            say(body.trim_end());
             if status.is_success() {
                 Outcome::yes()
             } else {

@@ -48,4 +48,6 @@ pub struct UserLookup {
     pub users: Vec<UserRecord>,
     /// Why a user that was not found may be there all the same; `None` when it is not.
     pub incomplete: Option<String>,
+    /// The shards that this is about.
+    pub shards: Vec<ShardNumber>,
 }

@@ -11,6 +11,8 @@ pub struct Route {
     pub url: String,
     /// The shards that it runs.
     pub shards: BTreeMap<ShardNumber, Epoch>,
+    /// It is giving its shards away: nothing is given to it.
+    pub draining: bool,
 }
 
 /// The owner of one shard.
@@ -64,6 +66,7 @@ mod tests {
         let route = |url: &str, epoch| Route {
             url: url.to_owned(),
             shards: BTreeMap::from([(ShardNumber(0), Epoch(epoch))]),
+            draining: false,
         };
         let workers = [("a", route("http://a", 7)), ("b", route("http://b", 9))]
             .map(|(name, route)| (name.parse().unwrap(), route));

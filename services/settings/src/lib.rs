@@ -16,4 +16,4 @@ pub use exit::{Exit, SettingsError};
 pub use secret::{Secret, discord_token, read_secret};
 pub use signal::stop_on_signal;
 pub use store::StoreArgs;
-pub use value::{Percent, default_worker_name, duration, incarnation_nonce};
+pub use value::{Percent, default_worker_name, duration, incarnation_nonce, metrics_prefix};

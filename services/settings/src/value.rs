@@ -14,6 +14,21 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Parses what metric names begin with: letters, digits and `_`, and no digit first
+/// ([Prometheus](https://prometheus.io/docs/concepts/data_model/#metric-names-and-labels)).
+///
+/// # Errors
+/// Anything else.
+pub fn metrics_prefix(text: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let first_is_no_digit = text.chars().next().is_some_and(|c| !c.is_ascii_digit());
+    if first_is_no_digit && text.chars().all(allowed) {
+        Ok(text.to_owned())
+    } else {
+        Err("it takes letters, digits and _, and no digit first".to_owned())
+    }
+}
+
 /// A share of a hundred: `10`, or `10%`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Percent(pub u8);
@@ -63,6 +78,14 @@ mod tests {
         assert!(duration("5").is_err());
         assert!(duration("0s").is_err());
         assert!(duration("-1s").is_err());
+    }
+
+    #[test]
+    fn a_metrics_prefix_is_one_that_prometheus_takes() {
+        assert!(metrics_prefix("my_bot2").is_ok());
+        for wrong in ["", "my-bot", "2bot", "ü"] {
+            assert!(metrics_prefix(wrong).is_err(), "{wrong:?} passed");
+        }
     }
 
     #[test]

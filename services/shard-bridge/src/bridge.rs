@@ -200,7 +200,7 @@ impl Bridge {
                 each_found,
             )
             .await;
-        let missing = missing_answers(&routes, &failures);
+        let missing = missing_answers(&routes, &failures, &answers);
         let answer =
             |(position, id): (usize, &u64)| merge::user(*id, position, all, &answers, missing.as_deref());
         user_ids.iter().enumerate().map(answer).collect()
@@ -274,17 +274,22 @@ fn with_timeout<T>(message: T, left: Duration) -> tonic::Request<T> {
     request
 }
 
-/// Who did not answer, or which shards nobody runs, in words.
-fn missing_answers(routes: &Routes, failures: &BTreeMap<WorkerId, String>) -> Option<String> {
+/// Who did not answer, or which shards nobody answered for, in words.
+fn missing_answers(
+    routes: &Routes,
+    failures: &BTreeMap<WorkerId, String>,
+    answers: &BTreeMap<WorkerId, UserLookup>,
+) -> Option<String> {
     if let Some((worker, why)) = failures.first_key_value() {
         return Some(format!("worker {worker} {why}"));
     }
-    let unowned = (0..routes.shard_total).map(ShardNumber).find(|shard| routes.owner(*shard).is_none());
-    match unowned {
-        Some(shard) => Some(format!("no worker runs shard {shard}")),
-        None if routes.shard_total == 0 => Some("no shard runs yet".to_owned()),
-        None => None,
+    if routes.shard_total == 0 {
+        return Some("no shard runs yet".to_owned());
     }
+    let covered: BTreeSet<ShardNumber> =
+        answers.values().flat_map(|answer| answer.shards.iter().copied()).collect();
+    let uncovered = (0..routes.shard_total).map(ShardNumber).find(|shard| !covered.contains(shard));
+    uncovered.map(|shard| format!("nobody answered for shard {shard}"))
 }
 
 fn guild_answer(guild_id: u64, routes: &Routes, owned: Option<&Owned>) -> v1::FindGuildResponse {

@@ -56,7 +56,11 @@ impl BridgeClient {
     /// A wrong URL, or nobody there.
     pub async fn connect(url: &str, deadline: Duration) -> Result<Self, ClientError> {
         let endpoint = Endpoint::from_shared(url.to_owned())
-            .map_err(|_| ClientError::Address { url: url.to_owned() })?
+            .ok()
+            .filter(|endpoint| {
+                endpoint.uri().port_u16().is_some() && endpoint.uri().scheme_str() == Some("http")
+            })
+            .ok_or_else(|| ClientError::Address { url: url.to_owned() })?
             .connect_timeout(deadline)
             .tcp_nodelay(true);
         let channel = endpoint.connect().await.map_err(|error| {

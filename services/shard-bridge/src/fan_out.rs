@@ -55,7 +55,8 @@ impl FanOut {
         let mut asked = FuturesUnordered::new();
         for (worker, url) in recipients {
             if let Some(own) = self.local.as_deref().filter(|own| own.worker() == *worker) {
-                answers.insert(worker.clone(), local(own));
+                let span = tracing::info_span!("ask_worker", worker.id = %worker);
+                answers.insert(worker.clone(), span.in_scope(|| local(own)));
                 continue;
             }
             let left = until.saturating_duration_since(Instant::now());

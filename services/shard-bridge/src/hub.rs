@@ -12,11 +12,15 @@ use event_bus::{BusError, Delivery, EventBus, Message};
 use fleet_model::WorkerId;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::metrics::BridgeMetrics;
 
 /// How many messages may wait for one subscriber.
 const QUEUE: usize = 1024;
+
+/// The most subscribers that one process serves.
+pub(crate) const SUBSCRIBERS: usize = 1024;
 
 /// How long to wait before subscribing to a bus again that was away.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -72,11 +76,16 @@ impl Hub {
         &self.bus
     }
 
-    /// Every message from now on.
-    pub fn subscribe(&self) -> HubSubscription {
+    /// Every message from now on. `None` when there are 1,024 subscribers already.
+    pub fn subscribe(&self) -> Option<HubSubscription> {
+        let mut subscribers = self.lock();
+        subscribers.retain(|subscriber| !subscriber.queue.is_closed());
+        if subscribers.len() >= SUBSCRIBERS {
+            return None;
+        }
         let (sender, queue) = mpsc::channel(QUEUE);
-        self.lock().push(Subscriber { queue: sender, dropped: 0 });
-        HubSubscription { queue }
+        subscribers.push(Subscriber { queue: sender, dropped: 0 });
+        Some(HubSubscription { queue })
     }
 
     /// Reads the bus until `stop`. Acknowledges as `worker`, if the process is one.
@@ -105,12 +114,24 @@ impl Hub {
     async fn hand_on(&self, delivery: Delivery, worker: Option<&WorkerId>) {
         match delivery {
             Delivery::Message(message) => {
-                self.to_all(&HubItem::Message(message.clone()));
-                if let Some(worker) = worker {
-                    self.bus.acknowledge(&message, worker).await;
+                let span = tracing::info_span!(
+                    "deliver_broadcast",
+                    otel.kind = "consumer",
+                    messaging.message.id = %message.id.0,
+                );
+                if let Some(traceparent) = &message.content.traceparent {
+                    telemetry::trace_context::continue_from_traceparent(&span, traceparent);
                 }
+                self.deliver(message, worker).instrument(span).await;
             }
             Delivery::Missed { count, reason } => self.to_all(&HubItem::Missed { count, reason }),
+        }
+    }
+
+    async fn deliver(&self, message: Arc<Message>, worker: Option<&WorkerId>) {
+        self.to_all(&HubItem::Message(message.clone()));
+        if let Some(worker) = worker {
+            self.bus.acknowledge(&message, worker).await;
         }
     }
 

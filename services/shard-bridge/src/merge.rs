@@ -146,7 +146,11 @@ mod tests {
             shards: shards.iter().copied().map(ShardNumber).collect(),
             username: "ada".to_owned(),
         };
-        UserLookup { users: vec![record], incomplete: incomplete.map(str::to_owned) }
+        UserLookup {
+            users: vec![record],
+            incomplete: incomplete.map(str::to_owned),
+            shards: vec![ShardNumber(0)],
+        }
     }
 
     #[test]

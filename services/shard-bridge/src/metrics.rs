@@ -1,7 +1,7 @@
 //! What the bridge counts.
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue},
+    encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, histogram::Histogram},
     registry::Registry,
 };
@@ -10,7 +10,7 @@ use prometheus_client::{
 const BUCKETS: [f64; 9] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
 
 /// How asking one worker ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Asked {
     /// With an answer.
     Answered,
@@ -22,7 +22,7 @@ pub(crate) enum Asked {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AskedLabels {
-    outcome: Asked,
+    outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -65,6 +65,11 @@ impl BridgeMetrics {
     }
 
     pub(crate) fn count_asked(&self, outcome: Asked) {
+        let outcome = match outcome {
+            Asked::Answered => "answered",
+            Asked::Failed => "failed",
+            Asked::TooLate => "too_late",
+        };
         self.asked.get_or_create(&AskedLabels { outcome }).inc();
     }
 

@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     bridge::Bridge,
     deadline::Deadlines,
-    hub::{HubItem, HubSubscription},
+    hub::{HubItem, HubSubscription, SUBSCRIBERS},
 };
 
 /// The most ids that one call may ask about.
@@ -136,7 +136,9 @@ impl ShardBridge for BridgeService {
         request: Request<v1::SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let types = request.into_inner().types;
-        let subscription = self.bridge.hub().subscribe();
+        let subscription = self.bridge.hub().subscribe().ok_or_else(|| {
+            Status::resource_exhausted(format!("this process has {SUBSCRIBERS} subscribers already"))
+        })?;
         let stream = futures_util::stream::unfold((subscription, types), |(mut subscription, types)| async {
             let item = next_wanted(&mut subscription, &types).await?;
             Some((Ok(item), (subscription, types)))

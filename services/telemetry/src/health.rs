@@ -2,7 +2,7 @@
 //!
 //! A component says how it is through [`HealthSource`]; nothing is asked of anybody else here, so a probe never waits.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -16,6 +16,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::{CONTENT_TYPE, Metrics};
+
+/// How long answers may still go out once the process stops.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// How a component is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +92,13 @@ impl HealthServer {
             .route("/metrics", get(scrape))
             .with_state(Served { source, metrics });
         tracing::info!(address = %self.address, "health endpoints listening");
-        let served = axum::serve(self.listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
+        let serving =
+            axum::serve(self.listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+        // A client that never finishes its request must not keep the process.
+        let served = tokio::select! {
+            served = serving.into_future() => served,
+            () = async { stop.cancelled().await; tokio::time::sleep(LAST_ANSWERS).await } => Ok(()),
+        };
         if let Err(error) = served {
             tracing::error!(%error, "the health server ended");
         }

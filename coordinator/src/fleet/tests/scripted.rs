@@ -18,7 +18,7 @@ fn settle_writes(fleet: &mut Fleet, now: Now) -> Vec<Note> {
         }
         for effect in effects {
             match effect {
-                Effect::Write(owners) => owners.iter().for_each(|owner| fleet.written(owner, Ok(()), now)),
+                Effect::Write(owners) => fleet.written(owners.iter().map(|owner| (owner, Ok(()))), now),
                 Effect::Note(note) => notes.push(note),
                 _ => {}
             }
@@ -94,7 +94,7 @@ fn a_write_that_is_outranked_is_done_again_above() {
     });
     let owner = write.unwrap().remove(0);
     let known = Epoch(owner.epoch.0 + 1_000_000);
-    fleet.written(&owner, Err(Some(known)), at(1100));
+    fleet.written([(&owner, Err(Some(known)))], at(1100));
     settle_writes(&mut fleet, at(1100));
     assert!(fleet.owner(ShardNumber(0)).unwrap().1 > known);
 }
@@ -174,7 +174,7 @@ fn a_stall_of_our_own_is_not_held_against_the_workers() {
 fn a_name_is_taken_until_its_holder_is_gone() {
     let mut fleet = running_fleet();
     let refused = fleet.join(registration("a", "2"), at(1300)).unwrap_err();
-    assert!(matches!(refused, RegistrationRefused::NameTaken { heard_ms: 100, .. }), "{refused}");
+    assert!(matches!(refused, RegistrationRefused::NameTaken { .. }), "{refused}");
     fleet.lease_verdict(&id("a"), &life("1"), LeaseVerdict::Revoked, at(7000));
     assert!(fleet.join(registration("a", "2"), at(7000)).is_ok());
 }
@@ -213,6 +213,52 @@ fn shards_without_room_are_named() {
     fleet.tick(at(1000));
     settle_writes(&mut fleet, at(1000));
     assert_eq!(fleet.view(at(1100)).problems, ["no worker has room for shards 3"]);
+}
+
+#[test]
+fn a_shard_that_should_move_before_its_owner_was_told_is_no_riddle() {
+    let mut fleet = fleet(4);
+    fleet.join(registration("a", "1"), at(0)).unwrap();
+    fleet.tick(at(1000));
+    let write = fleet.take_effects().into_iter().find_map(|effect| match effect {
+        Effect::Write(owners) => Some(owners),
+        _ => None,
+    });
+    // The store takes its time; another worker joins meanwhile.
+    fleet.join(registration("b", "1"), at(1100)).unwrap();
+    let owners = write.unwrap();
+    fleet.written(owners.iter().map(|owner| (owner, Ok(()))), at(1200));
+    for round in 0..8 {
+        let now = at(1300 + round * 250);
+        settle_writes(&mut fleet, now);
+        for worker in ["a", "b"] {
+            report(&mut fleet, worker, now);
+        }
+    }
+    assert_eq!((shards(&fleet, "a").len(), shards(&fleet, "b").len()), (2, 2));
+}
+
+#[test]
+fn a_first_worker_that_runs_something_is_not_given_what_others_may_run() {
+    let mut fleet = fleet(4);
+    let running = |shards: std::ops::Range<u32>| shards.map(|s| (ShardNumber(s), Epoch(10))).collect();
+    let a = Registration { running: running(0..2), running_total: 4, ..registration("a", "1") };
+    assert_eq!(fleet.join(a, at(0)).unwrap().shards.len(), 2);
+    settle_writes(&mut fleet, at(0));
+    assert_eq!(shards(&fleet, "a"), [0, 1], "the others may run on a worker that is about to register");
+    let b = Registration { running: running(2..4), running_total: 4, ..registration("b", "1") };
+    fleet.join(b, at(900)).unwrap();
+    settle_writes(&mut fleet, at(900));
+    assert_eq!(shards(&fleet, "b"), [2, 3]);
+}
+
+#[test]
+fn a_shard_that_is_not_heard_of_is_silent() {
+    let fleet = running_fleet();
+    assert_eq!(fleet.view(at(6_000)).shards[0].report.status, ShardStatus::Ready);
+    let silent = &fleet.view(at(6_300)).shards[0].report;
+    assert_eq!(silent.status, ShardStatus::Silent);
+    assert!(silent.detail.contains("5 s"), "{}", silent.detail);
 }
 
 /// What a coordinator before this one would have written down of [`running_fleet`].
@@ -280,7 +326,7 @@ fn a_fleet_that_has_stopped_takes_another_total() {
         fleet.tick(at(ms));
         for effect in fleet.take_effects() {
             match effect {
-                Effect::Write(owners) => owners.iter().for_each(|owner| fleet.written(owner, Ok(()), at(ms))),
+                Effect::Write(owners) => fleet.written(owners.iter().map(|owner| (owner, Ok(()))), at(ms)),
                 Effect::CheckLease(worker, life) => {
                     fleet.lease_verdict(&worker, &life, LeaseVerdict::Revoked, at(ms));
                 }

@@ -82,6 +82,8 @@ struct World {
     fleet: Fleet,
     store: SimStore,
     workers: [SimWorker; WORKERS],
+    /// On their way to the store: carried out a beat later.
+    writes: Vec<Vec<Ownership>>,
 }
 
 fn name(n: usize) -> WorkerId {
@@ -103,7 +105,7 @@ fn number_of_life(life: &Incarnation) -> u64 {
 impl World {
     fn new() -> Self {
         let fleet = Fleet::new(rules(), Term(1), SHARDS, Recovered::default(), at(0));
-        Self { ms: 0, fleet, store: SimStore::default(), workers: Default::default() }
+        Self { ms: 0, fleet, store: SimStore::default(), workers: Default::default(), writes: Vec::new() }
     }
 
     fn now(&self) -> Now {
@@ -173,6 +175,8 @@ impl World {
                 .collect(),
             had_predecessor: true,
         };
+        // What the coordinator before had sent may arrive yet, or not; here it does not.
+        self.writes.clear();
         self.fleet = Fleet::new(rules(), Term(2), SHARDS, recovered, self.now());
         self.workers.iter_mut().for_each(|worker| worker.registered = false);
     }
@@ -186,6 +190,10 @@ impl World {
         } else {
             self.fleet.store_answers(!self.store.was_away, now);
             self.store.was_away = false;
+        }
+        for owners in std::mem::take(&mut self.writes) {
+            let outcomes: Vec<_> = owners.iter().map(|owner| (owner, self.write(owner))).collect();
+            self.fleet.written(outcomes, now);
         }
         for n in 0..WORKERS {
             self.renew_in_store(n);
@@ -260,7 +268,7 @@ impl World {
         let now = self.now();
         let worker = &self.workers[n];
         let life = life_of(worker.life);
-        if self.fleet.may_join(&name(n), &life, now).is_err() {
+        if self.fleet.may_join(&name(n), &life).is_err() {
             return;
         }
         if !self.store.away {
@@ -306,12 +314,7 @@ impl World {
     fn carry_out_one(&mut self, effect: Effect) {
         let now = self.now();
         match effect {
-            Effect::Write(owners) => {
-                for owner in owners {
-                    let outcome = self.write(&owner);
-                    self.fleet.written(&owner, outcome, now);
-                }
-            }
+            Effect::Write(owners) => self.writes.push(owners),
             Effect::WriteTotal(total) if !self.store.away => self.store.total = Some(total),
             Effect::Send(worker, assignment) => {
                 let n = number(&worker);

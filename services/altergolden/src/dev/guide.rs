@@ -3,12 +3,11 @@
 use altergolden_proto::v1;
 
 use super::Running;
-use crate::table;
+use crate::{exit::say, table};
 
 /// Prints the table and the commands.
-#[allow(clippy::print_stdout, reason = "the command line's own voice")]
 pub(super) fn print(running: &Running, shards: &[v1::Shard]) {
-    println!("{}", table::shards(shards));
+    say(table::shards(shards));
     let coordinator = running.coordinator;
     let (guild, user) = example_ids(running);
     let port = |address: std::net::SocketAddr| format!("http://{address}");
@@ -17,32 +16,32 @@ pub(super) fn print(running: &Running, shards: &[v1::Shard]) {
         None => "the real one".to_owned(),
     };
     let workers: Vec<String> = running.worker_healths.iter().map(|address| port(*address)).collect();
-    println!(
+    say(format_args!(
         "\n  Discord       {discord}\
          \n  coordinator   gRPC {coordinator}, health {}\
          \n  workers       health {}\n",
         port(running.coordinator_health),
         workers.join(", "),
-    );
+    ));
     // A coordinator elsewhere than by default must be named.
     let url = match coordinator.to_string().as_str() {
         "127.0.0.1:50051" => String::new(),
         other => format!(" --url http://{other}"),
     };
     let this = "cargo run --release -p altergolden --";
-    println!("Try, in another terminal:\n");
-    println!("  {this} status{url}");
-    println!("  {this} find-guild {guild}{url}");
-    println!("  {this} find-user {user} --all{url}");
-    println!("  {this} subscribe{url}");
-    println!("  {this} broadcast cacheInvalidate '{{\"key\":\"settings:*\"}}'{url}");
-    println!("  curl {}/health", port(running.coordinator_health));
-    println!("  grpcurl -plaintext {coordinator} list");
-    println!("  grpcurl -plaintext {coordinator} altergolden.v1.ShardBridge/GetAggregateStats");
-    println!(
+    say(format_args!("Try, in another terminal:\n"));
+    say(format_args!("  {this} status{url}"));
+    say(format_args!("  {this} find-guild {guild}{url}"));
+    say(format_args!("  {this} find-user {user} --all{url}"));
+    say(format_args!("  {this} subscribe{url}"));
+    say(format_args!("  {this} broadcast cacheInvalidate '{{\"key\":\"settings:*\"}}'{url}"));
+    say(format_args!("  curl {}/health", port(running.coordinator_health)));
+    say(format_args!("  grpcurl -plaintext {coordinator} list"));
+    say(format_args!("  grpcurl -plaintext {coordinator} altergolden.v1.ShardBridge/GetAggregateStats"));
+    say(format_args!(
         "  grpcurl -plaintext -d '{{\"guild_id\":\"{guild}\"}}' {coordinator} altergolden.v1.ShardBridge/FindGuild"
-    );
-    println!("\nCtrl-C stops everything.");
+    ));
+    say(format_args!("\nCtrl-C stops everything."));
 }
 
 /// A guild and a user that the simulated Discord knows; Discord's own examples otherwise.

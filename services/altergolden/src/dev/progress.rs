@@ -10,7 +10,7 @@ use std::{
 use altergolden_proto::v1;
 use shard_bridge::BridgeClient;
 
-use crate::table;
+use crate::{exit::say, table};
 
 /// How long to wait for the first latencies once all shards are ready.
 const LATENCIES: Duration = Duration::from_secs(2);
@@ -69,19 +69,18 @@ fn counts(shards: &[v1::Shard]) -> String {
 }
 
 /// In a terminal one line that changes, else one line each.
-#[allow(clippy::print_stdout, reason = "the command line's own voice")]
 fn show(line: &str) {
     if std::io::stdout().is_terminal() {
-        print!("\r\u{1b}[2K{line}");
-        let _ = std::io::stdout().flush();
+        let mut out = std::io::stdout();
+        // A terminal that is gone ends the process by SIGHUP.
+        let _ = write!(out, "\r\u{1b}[2K{line}").and_then(|()| out.flush());
     } else {
-        println!("{line}");
+        say(line);
     }
 }
 
-#[allow(clippy::print_stdout, reason = "the command line's own voice")]
 fn end_line() {
     if std::io::stdout().is_terminal() {
-        println!();
+        say("");
     }
 }

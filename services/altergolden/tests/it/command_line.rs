@@ -57,7 +57,7 @@ async fn it_answers_people_and_programs() {
     assert!(altergolden(url, &["shards"]).out.contains("solo"));
     assert!(altergolden(url, &["workers"]).out.contains("0-1"));
     let unknown = altergolden(url, &["shards", "--worker", "nobody"]);
-    assert_eq!(unknown.code, 2);
+    assert_eq!(unknown.code, 1);
     assert!(unknown.err.contains("no worker is called nobody"), "{}", unknown.err);
 
     let live = altergolden(url, &["health", &format!("{}/live", worker.health)]);
@@ -84,6 +84,8 @@ fn what_is_wrong_is_one_clear_line() {
         (&["health", "nonsense"], 2, "URL"),
         (&["dev", "--workers", "0"], 2, "1..=64"),
         (&["dev", "--shards", "lots"], 2, "--shards"),
+        (&["dev", "--guilds", "-1"], 2, "--guilds"),
+        (&["status", "--url", "nonsense"], 2, "http://127.0.0.1:50051"),
         (&["status"], 3, "can't reach"),
     ] {
         // Port 1 is nobody's.

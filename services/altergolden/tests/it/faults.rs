@@ -235,6 +235,63 @@ async fn a_worker_that_is_cut_off_closes_its_shards_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_coordinator_that_hangs_fences_nobody() {
+    let deployment = Deployment::start(sim_config(40)).await;
+    let (coordinator, a, b) = pair(&deployment).await;
+    let before = owners(&coordinator.client().await.shards("").await.unwrap());
+    let spent = identifies(&deployment);
+    // It accepts connections and answers nothing: the store alone keeps the leases.
+    coordinator.process.signal(Signal::STOP);
+    let until = Instant::now() + LEASE_TTL * 3;
+    while Instant::now() < until {
+        for worker in [&a, &b] {
+            events_flow(worker).await;
+        }
+    }
+    coordinator.process.signal(Signal::CONT);
+    coordinator.until_balanced(&[&a, &b]).await;
+    for worker in [&a, &b] {
+        assert_eq!(worker.metric("altergolden_gateway_fenced_total").await, 0);
+    }
+    assert_eq!(owners(&coordinator.client().await.shards("").await.unwrap()), before);
+    assert_eq!(identifies(&deployment), spent);
+    deployment.assert_lawful();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_that_stops_as_a_whole_does_not_wait_for_itself() {
+    let deployment = Deployment::start(sim_config(40)).await;
+    let (mut coordinator, mut a, mut b) = pair(&deployment).await;
+    // A request that never ends keeps nobody.
+    let address = a.health.trim_start_matches("http://").to_owned();
+    let mut half = tokio::net::TcpStream::connect(address).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut half, b"GET /health HTTP/1.1\r\n").await.unwrap();
+    let asked = Instant::now();
+    a.process.signal(Signal::TERM);
+    b.process.signal(Signal::TERM);
+    assert_eq!(a.process.ended().await.code(), Some(0), "{}", a.process.output());
+    assert_eq!(b.process.ended().await.code(), Some(0), "{}", b.process.output());
+    assert!(asked.elapsed() < Duration::from_secs(10), "took {:?}", asked.elapsed());
+    assert_eq!(coordinator.process.stop().await, 0);
+    deployment.assert_lawful();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_worker_takes_many_shards_at_once() {
+    let mut config = sim_config(200);
+    config.max_concurrency = 100;
+    let deployment = Deployment::start(config).await;
+    let coordinator = deployment.coordinator(100).await;
+    let worker = deployment.worker("a", &coordinator).await;
+    coordinator.until_balanced(&[&worker]).await;
+    // One stream carried it all.
+    let registrations = worker.process.output().matches("\"registered\"").count();
+    assert_eq!(registrations, 1, "{}", worker.process.output());
+    assert_eq!(identifies(&deployment), 100);
+    deployment.assert_lawful();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_name_has_one_owner() {
     let deployment = Deployment::start(sim_config(10)).await;
     let (coordinator, a, b) = pair(&deployment).await;
@@ -242,7 +299,7 @@ async fn a_name_has_one_owner() {
     assert_eq!(twin.ended().await.code(), Some(2), "{}", twin.output());
     let said = twin.output();
     let last = said.lines().last().unwrap();
-    assert!(last.contains("--worker-name") && last.contains("the name a is taken"), "{said}");
+    assert!(last.contains("--worker-name") && last.contains("the name a is taken by"), "{said}");
     coordinator.until_balanced(&[&a, &b]).await;
     deployment.assert_lawful();
 }

@@ -1,0 +1,347 @@
+//! One connection after another with one twilight shard: what comes in, how far it has come, when it is no use any more.
+
+use std::time::Duration;
+
+use fleet_model::ShardStatus;
+use tokio::time::{Instant, MissedTickBehavior};
+use twilight_gateway::{CloseFrame, Event, EventTypeFlags, Message, Shard as Connection, ShardState};
+use twilight_model::gateway::event::GatewayEventDeserializer;
+
+use super::{
+    Shard,
+    attempts::Attempts,
+    connection::{self, Resumable},
+    receive::{Received, is_connected, receive},
+    runner::{Runner, TICK},
+};
+use crate::{clock::BootTime, identify::PermitQueue};
+
+/// How long a closing handshake may take.
+const CLOSE: Duration = Duration::from_millis(200);
+/// A guild that READY named and that has not come this long after the last one counts as not coming: the shard is ready
+/// without it. discord.js waits as long.
+const GUILD_GAP: Duration = Duration::from_secs(15);
+
+/// How long a connection may take to come to HELLO, twilight's own waits included.
+const TO_HELLO: Duration = Duration::from_mins(1);
+/// How long Discord may take from IDENTIFY to READY, or from one replayed event to the next.
+const TO_READY: Duration = Duration::from_secs(30);
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    /// No HELLO yet.
+    Connecting(Instant),
+    /// It waits for a permit, for as long as that takes.
+    Queued,
+    /// IDENTIFY or RESUME went out.
+    Greeted(Instant),
+    /// READY or RESUMED came.
+    Running,
+}
+
+impl Stage {
+    /// What it hangs in, if it does: twilight sets no limit to any of these.
+    fn hangs(self) -> Option<&'static str> {
+        match self {
+            Self::Connecting(since) if since.elapsed() >= TO_HELLO => Some("connecting"),
+            Self::Greeted(since) if since.elapsed() >= TO_READY => Some("waiting for READY or RESUMED"),
+            Self::Connecting(_) | Self::Queued | Self::Greeted(_) | Self::Running => None,
+        }
+    }
+}
+
+/// Why a connection is not used any more.
+pub(super) enum Over {
+    /// The shard is not ours any more, or the process stops.
+    Stopped,
+    /// The lease is not known to hold.
+    Fenced,
+    /// It does not come on, and twilight would wait for ever.
+    Stuck(&'static str),
+    /// The session could not be resumed, time after time.
+    Hopeless,
+    /// Discord refused for good.
+    Failed,
+}
+
+/// One connection after another with one twilight shard.
+pub(super) struct Life<'a> {
+    runner: &'a Runner,
+    connection: Connection<PermitQueue>,
+    wanted: EventTypeFlags,
+    pub(super) attempts: Attempts,
+    stage: Stage,
+    resume: Option<Resumable>,
+    /// When the last of READY's guilds came, while some are still to come.
+    filling_since: Option<Instant>,
+    last_close: Option<(u16, String)>,
+}
+
+impl<'a> Life<'a> {
+    pub(super) fn new(runner: &'a Runner, resume: Option<Resumable>, attempts: Attempts) -> Self {
+        let shard = &runner.shard;
+        let queue = runner.identify.queue_for(shard.clone(), runner.lease.clone());
+        let connection = connection::open(shard, &runner.settings, queue, resume.as_ref());
+        if resume.is_some() {
+            shard.set_status(ShardStatus::Resuming, "");
+        }
+        Self {
+            runner,
+            connection,
+            wanted: shard.cache.wanted_events(),
+            attempts,
+            stage: Stage::Connecting(Instant::now()),
+            resume,
+            filling_since: None,
+            last_close: None,
+        }
+    }
+
+    fn shard(&self) -> &Shard {
+        &self.runner.shard
+    }
+
+    /// Runs until it is no use any more.
+    pub(super) async fn run(&mut self) -> Over {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.runner.stop.cancelled() => return Over::Stopped,
+                _ = tick.tick() => {
+                    self.shard().tick();
+                    if !self.runner.lease.is_open(BootTime::now()) {
+                        return Over::Fenced;
+                    }
+                    self.shard().set_latency(self.connection.latency().average());
+                    self.check_filled();
+                    if let (Stage::Queued, ShardStatus::Identifying) = (self.stage, self.shard().status()) {
+                        // The permit came, and with it IDENTIFY went out.
+                        self.stage = Stage::Greeted(Instant::now());
+                    }
+                    if let Some(stage) = self.stage.hangs() {
+                        return Over::Stuck(stage);
+                    }
+                }
+                received = receive(&mut self.connection) => {
+                    self.shard().tick();
+                    // Before anything is handled: the process may have slept since it asked for this.
+                    if !self.runner.lease.is_open(BootTime::now()) {
+                        return Over::Fenced;
+                    }
+                    if let Some(over) = self.take(received).await {
+                        return over;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn take(&mut self, received: Received) -> Option<Over> {
+        match received {
+            Received::Message(Message::Text(text)) => self.take_text(text).await,
+            Received::Message(Message::Close(frame)) => {
+                self.last_close = frame.map(|frame| (frame.code, frame.reason.into_owned()));
+                let why = match &self.last_close {
+                    Some((code, reason)) => format!("closed with {code} {reason}").trim_end().to_owned(),
+                    None => "closed without a word".to_owned(),
+                };
+                self.connection_ended(&why).await
+            }
+            Received::SilentEnd => self.connection_ended("dropped without a word").await,
+            Received::ConnectFailed(why) => self.connection_ended(&format!("can't connect: {why}")).await,
+            Received::Garbled(why) => {
+                self.runner.metrics.count_garbled();
+                tracing::warn!(shard.id = %self.shard().number, %why, "a message that makes no sense");
+                None
+            }
+            Received::End => Some(self.refused_for_good()),
+        }
+    }
+
+    async fn connection_ended(&mut self, why: &str) -> Option<Over> {
+        if self.connection.state() == ShardState::FatallyClosed {
+            return Some(self.refused_for_good());
+        }
+        self.runner.metrics.count_reconnect();
+        tracing::info!(shard.id = %self.shard().number, why, "gateway connection lost");
+        self.shard().set_status(ShardStatus::Reconnecting, why);
+        self.stage = Stage::Connecting(Instant::now());
+        self.attempts.ended();
+        self.wait_before_connecting().await
+    }
+
+    /// Holds the next connection back: twilight makes it when it is polled again.
+    async fn wait_before_connecting(&mut self) -> Option<Over> {
+        if self.attempts.session_is_hopeless() && self.connection.session().is_some() {
+            return Some(Over::Hopeless);
+        }
+        let wait = self.attempts.wait(rand::random());
+        if !wait.is_zero() {
+            tracing::warn!(shard.id = %self.shard().number, ?wait, "waiting before the next connection");
+            self.runner.pause(wait).await;
+            self.stage = Stage::Connecting(Instant::now());
+        }
+        None
+    }
+
+    fn refused_for_good(&self) -> Over {
+        let (code, reason) = self.last_close.clone().unwrap_or_default();
+        let meaning = connection::fatal_meaning(code).unwrap_or("Discord takes no reconnect after this code");
+        tracing::error!(shard.id = %self.shard().number, code, %reason, "shard failed: {meaning}");
+        self.shard().set_failed(code, format!("closed with {code}: {meaning}"));
+        Over::Failed
+    }
+
+    async fn take_text(&mut self, text: String) -> Option<Over> {
+        let Some(envelope) = GatewayEventDeserializer::from_json(&text) else {
+            return Box::pin(self.take(Received::Garbled("no opcode".to_owned()))).await;
+        };
+        match envelope.op() {
+            0 => {
+                let sequence = envelope.sequence();
+                let kind = envelope.event_type().unwrap_or_default().to_owned();
+                self.take_dispatch(&kind, sequence, text);
+                None
+            }
+            10 => {
+                self.attempts.hello();
+                if self.connection.state() == ShardState::Resuming {
+                    self.stage = Stage::Greeted(Instant::now());
+                    self.shard().set_status(ShardStatus::Resuming, "");
+                } else {
+                    self.stage = Stage::Queued;
+                }
+                None
+            }
+            7 => {
+                self.asked_to_reconnect("asked to reconnect (op 7)");
+                None
+            }
+            9 => {
+                self.runner.metrics.count_invalid_session();
+                tracing::info!(shard.id = %self.shard().number, "Discord does not take the session (op 9)");
+                if self.connection.session().is_none() {
+                    self.resume = None;
+                }
+                self.asked_to_reconnect("invalid session (op 9)");
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// twilight closes now, and connects again when the peer has closed too.
+    fn asked_to_reconnect(&mut self, why: &str) {
+        self.stage = Stage::Connecting(Instant::now());
+        self.shard().set_status(ShardStatus::Reconnecting, why);
+    }
+
+    fn take_dispatch(&mut self, kind: &str, sequence: Option<u64>, text: String) {
+        self.runner.metrics.count_event();
+        let event = match twilight_gateway::parse(text, self.wanted) {
+            Ok(event) => event.map(Event::from),
+            Err(error) => {
+                self.runner.metrics.count_garbled();
+                tracing::warn!(shard.id = %self.shard().number, event = kind, %error, "an event could not be read");
+                None
+            }
+        };
+        if let Some(event) = &event {
+            self.shard().cache.apply(event);
+        }
+        if let Some(sequence) = sequence {
+            self.shard().set_sequence(sequence);
+            if let Some(resume) = &mut self.resume {
+                resume.sequence = sequence;
+            }
+        }
+        if let Stage::Greeted(since) = &mut self.stage {
+            *since = Instant::now();
+        }
+        match kind {
+            "READY" => self.ready(sequence.unwrap_or_default()),
+            "RESUMED" => self.resumed(),
+            "GUILD_CREATE" | "GUILD_DELETE" if self.filling_since.is_some() => {
+                self.filling_since = Some(Instant::now());
+                self.check_filled();
+            }
+            _ => {}
+        }
+    }
+
+    fn ready(&mut self, sequence: u64) {
+        self.attempts.succeeded();
+        self.stage = Stage::Running;
+        self.runner.metrics.count_identified();
+        // Where the session stands is ours to say; twilight only knows its name.
+        self.resume = self.connection.session().map(|session| Resumable {
+            session_id: session.id().to_owned(),
+            resume_url: self.connection.resume_url().unwrap_or(&self.runner.settings.url).to_owned(),
+            sequence,
+        });
+        self.shard().session_began();
+        self.filling_since = Some(Instant::now());
+        self.shard().set_status(ShardStatus::Identifying, "");
+        self.check_filled();
+    }
+
+    fn resumed(&mut self) {
+        self.attempts.succeeded();
+        self.stage = Stage::Running;
+        self.runner.metrics.count_resumed();
+        tracing::info!(shard.id = %self.shard().number, "session resumed");
+        if self.shard().cache.pending_guilds() > 0 {
+            self.filling_since = Some(Instant::now());
+            self.shard().set_status(ShardStatus::Identifying, "");
+        }
+        self.check_filled_or_ready();
+    }
+
+    fn check_filled_or_ready(&mut self) {
+        if self.filling_since.is_none() {
+            self.shard().set_status(ShardStatus::Ready, "");
+        } else {
+            self.check_filled();
+        }
+    }
+
+    /// Ready once every guild of READY has come, or none has for a while.
+    fn check_filled(&mut self) {
+        let Some(since) = self.filling_since else { return };
+        if !matches!(self.connection.state(), ShardState::Active) {
+            return;
+        }
+        let pending = self.shard().cache.pending_guilds();
+        let has_guilds_intent =
+            self.runner.settings.intents.contains(twilight_model::gateway::Intents::GUILDS);
+        if pending == 0 || !has_guilds_intent {
+            self.filling_since = None;
+            self.shard().set_status(ShardStatus::Ready, "");
+        } else if since.elapsed() >= GUILD_GAP {
+            self.filling_since = None;
+            self.shard().set_status(ShardStatus::Ready, format!("{pending} guilds have not come"));
+        }
+    }
+
+    /// Closes resumably, and says where the session stands.
+    pub(super) async fn close(mut self) -> Option<Resumable> {
+        // Polled while it is apart, it would connect again.
+        if is_connected(&self.connection) {
+            self.connection.close(CloseFrame::RESUME);
+            let closing = async {
+                // Messages are not handled any more: a RESUME brings them again. Anything else is the end; one more poll
+                // after it would connect again.
+                while let Received::Message(Message::Text(_)) | Received::Garbled(_) =
+                    receive(&mut self.connection).await
+                {}
+            };
+            if tokio::time::timeout(CLOSE, closing).await.is_err() {
+                tracing::debug!(shard.id = %self.runner.shard.number, "no closing handshake; the socket is dropped");
+            }
+        }
+        self.resume
+    }
+}

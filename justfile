@@ -1,0 +1,41 @@
+# Short names for what is done daily. Nothing needs just: each recipe is one command that can be typed.
+
+# What there is.
+default:
+    @just --list
+
+# Everything in one process, with a simulated Discord: `just dev --guilds 1000`
+dev *args:
+    cargo run --release --locked -p altergolden -- dev {{ args }}
+
+# Ask a running fleet: `just ask status`
+ask *args:
+    cargo run --release --locked -p altergolden -- {{ args }}
+
+# A simulated Discord on its own
+sim *args:
+    cargo run --release --locked -p discord-sim -- {{ args }}
+
+# All tests, or some: `just test -p coordinator`
+test *args:
+    .ci/test {{ args }}
+
+# Tests, format, lints, documentation, dependencies
+ci:
+    .ci/run
+
+# Format
+fmt:
+    cargo fmt --all
+
+# Lints
+lint:
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# The documentation of the code
+doc:
+    cargo doc --workspace --no-deps --locked --open
+
+# Licenses, bans, sources, advisories: needs cargo-deny
+deny:
+    cargo deny check
