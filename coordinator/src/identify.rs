@@ -226,26 +226,31 @@ impl IdentifyQueue {
 
     /// The wish is over. A permit that was sent counts as used now, as it may have been.
     pub fn end(&mut self, id: TicketId, now: Time) {
+        self.end_at(id, now, |_| now);
+    }
+
+    /// Ends a wish; `last_use` says, from when its permit was sent, when it may have been used at the latest.
+    fn end_at(&mut self, id: TicketId, now: Time, last_use: impl FnOnce(Time) -> Time) {
         let Some(Queued { wish, .. }) = self.wishes.remove(&id) else { return };
         let interval = self.interval;
         let bucket = self.bucket(wish.shard);
         bucket.waiting.remove(&(wish.shard, id));
         let Some(held) = bucket.held.filter(|held| held.id == id) else { return };
         bucket.held = None;
-        if held.sent_at.is_some() {
-            bucket.free_at = bucket.free_at.max(now + interval);
+        if let Some(sent_at) = held.sent_at {
+            bucket.free_at = bucket.free_at.max(last_use(sent_at).max(now) + interval);
         } else {
             self.budget.give_back();
         }
     }
 
-    /// A worker's stream ended, and all its wishes with it.
+    /// A worker's stream ended, and all its wishes with it. The worker may live on and use a permit until it dies.
     pub fn stream_ended(&mut self, stream: u64, now: Time) {
         let first = TicketId { stream, ticket: 0 };
         let last = TicketId { stream, ticket: u64::MAX };
         let ended: Vec<TicketId> = self.wishes.range(first..=last).map(|(&id, _)| id).collect();
         for id in ended {
-            self.end(id, now);
+            self.end_at(id, now, |sent_at| sent_at + PERMIT_VALID);
         }
     }
 

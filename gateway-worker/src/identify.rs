@@ -1,64 +1,112 @@
 //! Permits to IDENTIFY: twilight asks its queue, the queue asks the coordinator.
 //!
-//! A wish's way: [`PermitQueue::enqueue`] hands it to the [`client`] task, which asks the coordinator, waits for the permit,
-//! checks that it is still good and that the shard is still ours, lets the connection go on, and reports the permit used.
+//! A wish's way: [`PermitQueue::enqueue`] hands it to the [`client`] task, which asks the coordinator. The permit that comes
+//! goes to the shard's own task as [`Granted`]: only there is it known when IDENTIFY really goes out, so only there is the
+//! permit checked, used, and reported as used. The bucket's 5 seconds count from that report.
 
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 use twilight_gateway_queue::Queue;
 
-use crate::{lease::LeaseWindow, shard::Shard};
+use crate::{clock::BootTime, shard::Shard};
 
 pub(crate) mod client;
 mod wishes;
 
-/// Wishes on their way to the client task.
-const WISHES: usize = 4096;
+/// Messages on their way to the client task: at most a wish and an answer for each shard.
+const MESSAGES: usize = 4096;
 
-/// Hands wishes to the client task. Clones reach the same task.
+/// Reaches the client task. Clones reach the same.
 #[derive(Clone, Debug)]
 pub(crate) struct IdentifyClient {
-    wishes: mpsc::Sender<Wish>,
+    messages: mpsc::Sender<Message>,
+}
+
+/// What the client task is told.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// A shard wants to IDENTIFY.
+    Wish(Wish),
+    /// What became of a permit: used, or the wish it was for comes back.
+    Answer { ticket: u64, unused: Option<Wish> },
 }
 
 /// A shard that wants to IDENTIFY.
 #[derive(Debug)]
 pub(crate) struct Wish {
     shard: Arc<Shard>,
-    lease: LeaseWindow,
+    /// Where the permit goes.
+    permits: mpsc::Sender<Granted>,
+    /// Lets twilight go on.
     go: oneshot::Sender<()>,
 }
 
-pub(crate) fn channel() -> (IdentifyClient, mpsc::Receiver<Wish>) {
-    let (wishes, receiver) = mpsc::channel(WISHES);
-    (IdentifyClient { wishes }, receiver)
+/// A permit, in the hands of the shard's own task.
+#[derive(Debug)]
+pub(crate) struct Granted {
+    ticket: u64,
+    valid_until: BootTime,
+    wish: Wish,
+}
+
+pub(crate) fn channel() -> (IdentifyClient, mpsc::Receiver<Message>) {
+    let (messages, receiver) = mpsc::channel(MESSAGES);
+    (IdentifyClient { messages }, receiver)
 }
 
 impl IdentifyClient {
-    /// The queue for one shard's connection.
-    pub(crate) fn queue_for(&self, shard: Arc<Shard>, lease: LeaseWindow) -> PermitQueue {
-        PermitQueue { client: self.clone(), shard, lease }
+    /// The queue for one connection, and where its permits come.
+    pub(crate) fn queue_for(&self, shard: Arc<Shard>) -> (PermitQueue, mpsc::Receiver<Granted>) {
+        // One connection has one wish at a time.
+        let (permits, granted) = mpsc::channel(1);
+        (PermitQueue { client: self.clone(), shard, permits }, granted)
+    }
+
+    /// A permit was not used: its wish asks again.
+    pub(crate) async fn give_back(&self, granted: Granted) {
+        let answer = Message::Answer { ticket: granted.ticket, unused: Some(granted.wish) };
+        // A client task that has ended has a process that ends.
+        let _ = self.messages.send(answer).await;
+    }
+
+    /// IDENTIFY went out.
+    pub(crate) async fn used(&self, ticket: u64) {
+        let _ = self.messages.send(Message::Answer { ticket, unused: None }).await;
     }
 }
 
-/// twilight's queue for one shard.
+impl Granted {
+    /// It is in time, and its connection still waits for it.
+    pub(crate) fn is_good(&self, now: BootTime) -> bool {
+        now <= self.valid_until && !self.wish.go.is_closed()
+    }
+
+    /// Lets twilight go on: with its next poll IDENTIFY goes out. The ticket, to be reported as used.
+    pub(crate) fn go(self) -> u64 {
+        // Checked just before; a connection that is gone since then has not used it, and counting it as used is safe.
+        let _ = self.wish.go.send(());
+        self.ticket
+    }
+}
+
+/// twilight's queue for one connection.
 #[derive(Clone, Debug)]
 pub(crate) struct PermitQueue {
     client: IdentifyClient,
     shard: Arc<Shard>,
-    lease: LeaseWindow,
+    permits: mpsc::Sender<Granted>,
 }
 
 impl Queue for PermitQueue {
     fn enqueue(&self, _: u32) -> oneshot::Receiver<()> {
         let (go, gone) = oneshot::channel();
         self.shard.set_status(fleet_model::ShardStatus::Queued, "");
-        let wish = Wish { shard: self.shard.clone(), lease: self.lease.clone(), go };
-        if let Err(error) = self.client.wishes.try_send(wish) {
-            // One wish a shard: full means thousands of shards, closed means that the process ends. Dropping the sender
-            // makes twilight ask again at once, so the wish is kept open instead.
-            tracing::error!(shard.id = %self.shard.number(), %error, "a wish to identify could not be queued");
+        let wish = Wish { shard: self.shard.clone(), permits: self.permits.clone(), go };
+        if let Err(error) = self.client.messages.try_send(Message::Wish(wish)) {
+            // Full means thousands of shards, closed means that the process ends. Dropping the sender makes twilight ask
+            // again at once, so the wish is kept open a while instead.
+            tracing::error!(shard.id = %self.shard.number(), "a wish to identify could not be queued");
             let wish = error.into_inner();
             tokio::spawn(async move {
                 tokio::time::sleep(std::time::Duration::from_secs(1)).await;

@@ -2,7 +2,6 @@
 
 use std::{process::ExitCode, sync::Arc};
 
-use clap::Parser as _;
 use event_bus::RedisBus;
 use fleet_store::RedisStore;
 use gateway_worker::{Args, Parts, Worker, WorkerError};
@@ -13,7 +12,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match settings::parse::<Args>() {
+        Ok(args) => args,
+        Err(code) => return code,
+    };
     // Nothing else can have installed one: this is the first thing that happens.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let telemetry = match telemetry::init("gateway-worker", telemetry::SERVICE_FILTER) {

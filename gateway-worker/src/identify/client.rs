@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Streaming, transport::Channel};
 
 use super::{
-    Wish,
-    wishes::{Ask, Permitted, Wishes},
+    Message,
+    wishes::{Ask, Wishes},
 };
 use crate::clock::BootTime;
 
@@ -33,7 +33,7 @@ pub(crate) struct Registered {
 
 /// Asks for whoever wishes, until `stop`.
 pub(crate) async fn run(
-    mut wishes: mpsc::Receiver<Wish>,
+    mut messages: mpsc::Receiver<Message>,
     mut registered: watch::Receiver<Option<Registered>>,
     stop: CancellationToken,
 ) {
@@ -47,7 +47,12 @@ pub(crate) async fn run(
         let Some((up, down)) = stream else {
             tokio::select! {
                 () = stop.cancelled() => return,
-                Some(wish) = wishes.recv() => waiting.add(wish),
+                Some(message) = messages.recv() => match message {
+                    Message::Wish(wish) => waiting.add(wish),
+                    Message::Answer { ticket, unused } => {
+                        waiting.answered(ticket, unused);
+                    }
+                },
                 _ = registered.changed() => {}
                 () = tokio::time::sleep(ROUND) => {}
             }
@@ -57,7 +62,7 @@ pub(crate) async fn run(
         let mut stream = Stream { up, down, waiting: &mut waiting, refused: Vec::new() };
         tokio::select! {
             () = stop.cancelled() => return,
-            () = stream.serve(&mut wishes) => tokio::time::sleep(ROUND).await,
+            () = stream.serve(&mut messages) => tokio::time::sleep(ROUND).await,
             // Another incarnation, or another connection.
             _ = registered.changed() => {}
         }
@@ -95,7 +100,7 @@ struct Stream<'a> {
 
 impl Stream<'_> {
     /// Serves until the stream ends.
-    async fn serve(&mut self, wishes: &mut mpsc::Receiver<Wish>) {
+    async fn serve(&mut self, messages: &mut mpsc::Receiver<Message>) {
         let mut round = tokio::time::interval(ROUND);
         loop {
             let asks = self.waiting.unasked(BootTime::now());
@@ -106,8 +111,13 @@ impl Stream<'_> {
                 }
             }
             tokio::select! {
-                wish = wishes.recv() => match wish {
-                    Some(wish) => self.waiting.add(wish),
+                message = messages.recv() => match message {
+                    Some(Message::Wish(wish)) => self.waiting.add(wish),
+                    Some(Message::Answer { ticket, unused }) => {
+                        if !self.answer(ticket, unused).await {
+                            return;
+                        }
+                    }
                     None => return,
                 },
                 message = self.down.message() => match message {
@@ -138,19 +148,25 @@ impl Stream<'_> {
         self.up.send(v1::IdentifyUp { message: Some(message) }).await.is_ok()
     }
 
+    /// A shard says what became of its permit.
+    async fn answer(&mut self, ticket: u64, unused: Option<super::Wish>) -> bool {
+        let answer = match &unused {
+            None => Up::Used(v1::IdentifyUsed { ticket }),
+            Some(_) => Up::Cancel(v1::IdentifyCancel { ticket }),
+        };
+        !self.waiting.answered(ticket, unused) || self.send(answer).await
+    }
+
     async fn take(&mut self, message: Down) -> bool {
         match message {
             Down::Permit(permit) => {
                 let valid = Duration::from_millis(permit.valid_ms_after_ask);
                 let (ticket, term) = (permit.ticket, Term(permit.term));
-                match self.waiting.permitted(ticket, valid, term, BootTime::now()) {
-                    Permitted::Used => self.send(Up::Used(v1::IdentifyUsed { ticket })).await,
-                    Permitted::Unused(why) => {
-                        tracing::warn!(ticket, why, "a permit is given back");
-                        self.send(Up::Cancel(v1::IdentifyCancel { ticket })).await
-                    }
-                    Permitted::Unknown => self.send(Up::Cancel(v1::IdentifyCancel { ticket })).await,
+                if let Err(why) = self.waiting.permitted(ticket, valid, term) {
+                    tracing::warn!(ticket, why, "a permit is given back");
+                    return self.send(Up::Cancel(v1::IdentifyCancel { ticket })).await;
                 }
+                true
             }
             Down::Waiting(waiting) => {
                 if let Some(wish) = self.waiting.wish(waiting.ticket) {

@@ -1,10 +1,11 @@
-//! The wishes that wait, and whether a permit that comes is still good. Pure but for the channel it answers on.
+//! The wishes that wait, and the permits that shards hold. Pure but for the channels that it answers on.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use fleet_model::{Epoch, ShardNumber, Term};
+use tokio::sync::mpsc;
 
-use super::Wish;
+use super::{Granted, Wish};
 use crate::clock::BootTime;
 
 /// The wishes, by ticket.
@@ -12,6 +13,8 @@ use crate::clock::BootTime;
 pub(super) struct Wishes {
     next_ticket: u64,
     waiting: BTreeMap<u64, Waiting>,
+    /// Permits in the hands of shards, not answered yet.
+    handed: BTreeMap<u64, mpsc::Sender<Granted>>,
     /// The highest term that a permit came from.
     term: Term,
 }
@@ -29,17 +32,6 @@ pub(super) struct Ask {
     pub(super) ticket: u64,
     pub(super) shard: ShardNumber,
     pub(super) epoch: Epoch,
-}
-
-/// What became of a permit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Permitted {
-    /// The connection identifies.
-    Used,
-    /// It must not be used: too late, from an older term, or nobody wants it any more.
-    Unused(&'static str),
-    /// No wish has this ticket.
-    Unknown,
 }
 
 impl Wishes {
@@ -62,6 +54,7 @@ impl Wishes {
 
     /// The stream ended: every wish must be asked again, under a new ticket, as an answer to the old one may come yet.
     pub(super) fn ask_again(&mut self) {
+        self.handed.clear();
         let waiting = std::mem::take(&mut self.waiting);
         for waiting in waiting.into_values() {
             self.add(waiting.wish);
@@ -80,44 +73,52 @@ impl Wishes {
         self.waiting.get(&ticket).map(|waiting| &waiting.wish)
     }
 
-    /// A permit came, `valid_after_ask` good from when it was asked for.
+    /// A permit came, `valid_after_ask` good from when it was asked for: it goes to its shard.
+    ///
+    /// # Errors
+    /// Why it must not be used; it is to be given back.
     pub(super) fn permitted(
         &mut self,
         ticket: u64,
         valid_after_ask: Duration,
         term: Term,
-        now: BootTime,
-    ) -> Permitted {
+    ) -> Result<(), &'static str> {
         if term < self.term {
-            return Permitted::Unused("it comes from an older term");
+            return Err("it comes from an older term");
         }
         self.term = term;
         let Some(Waiting { wish, asked_at }) = self.waiting.remove(&ticket) else {
-            return Permitted::Unknown;
+            return Err("nobody wants it any more");
         };
-        let in_time = asked_at.is_some_and(|asked_at| now <= asked_at.after(valid_after_ask));
-        if !in_time || !wish.lease.is_open(now) {
-            // The connection still waits: it asks again.
+        let Some(asked_at) = asked_at else {
             self.add(wish);
-            return Permitted::Unused("it came too late");
+            return Err("nobody has asked for it");
+        };
+        let permits = wish.permits.clone();
+        let granted = Granted { ticket, valid_until: asked_at.after(valid_after_ask), wish };
+        // No room, or nobody there: the connection that wanted it is gone.
+        permits.try_send(granted).map_err(|_| "nobody wants it any more")?;
+        self.handed.insert(ticket, permits);
+        Ok(())
+    }
+
+    /// A shard has answered for a permit. False when the coordinator needs no answer: it was the permit of an older stream.
+    pub(super) fn answered(&mut self, ticket: u64, unused: Option<Wish>) -> bool {
+        if let Some(wish) = unused {
+            self.add(wish);
         }
-        wish.shard.set_status(fleet_model::ShardStatus::Identifying, "");
-        match wish.go.send(()) {
-            Ok(()) => Permitted::Used,
-            Err(()) => Permitted::Unused("nobody wants it any more"),
-        }
+        self.handed.remove(&ticket).is_some()
     }
 
     /// Forgets the wishes of connections that are gone; these tickets are to be cancelled.
     pub(super) fn abandoned(&mut self) -> Vec<u64> {
-        let gone: Vec<u64> = self
-            .waiting
-            .iter()
-            .filter(|(_, waiting)| waiting.wish.go.is_closed())
-            .map(|(&ticket, _)| ticket)
-            .collect();
+        let wishes = self.waiting.iter().filter(|(_, waiting)| waiting.wish.go.is_closed());
+        let permits = self.handed.iter().filter(|(_, permits)| permits.is_closed());
+        let gone: Vec<u64> =
+            wishes.map(|(&ticket, _)| ticket).chain(permits.map(|(&ticket, _)| ticket)).collect();
         for ticket in &gone {
             self.waiting.remove(ticket);
+            self.handed.remove(ticket);
         }
         gone
     }
@@ -133,7 +134,6 @@ mod tests {
     use super::*;
     use crate::{
         cache::{CacheSettings, ShardCache},
-        lease::Lease,
         shard::Shard,
     };
 
@@ -143,64 +143,93 @@ mod tests {
         BootTime::from_millis(ms)
     }
 
-    /// A wish under a lease that is open until 100 s.
-    fn wish() -> (Wish, oneshot::Receiver<()>) {
+    /// One connection's end of it.
+    struct Connection {
+        permits: mpsc::Receiver<Granted>,
+        gone: oneshot::Receiver<()>,
+    }
+
+    fn wish() -> (Wish, Connection) {
         let cache = ShardCache::new(CacheSettings {
             resources: "none".parse().unwrap(),
             messages_per_channel: 0,
             intents: Intents::empty(),
         });
         let shard = Shard::new(ShardNumber(3), Epoch(7), 4, cache, Arc::new(Notify::new()));
-        let lease = Lease::default();
-        lease.renewed(at(0), Duration::from_secs(125));
+        let (permits, receiver) = mpsc::channel(1);
         let (go, gone) = oneshot::channel();
-        (Wish { shard: Arc::new(shard), lease: lease.window().clone(), go }, gone)
+        (Wish { shard: Arc::new(shard), permits, go }, Connection { permits: receiver, gone })
     }
 
     #[test]
-    fn a_permit_in_time_lets_the_shard_go() {
+    fn a_permit_goes_to_its_shard_and_is_answered_once() {
         let mut wishes = Wishes::default();
-        let (wish, mut gone) = wish();
+        let (wish, mut connection) = wish();
         wishes.add(wish);
         let asks = wishes.unasked(at(1_000));
         assert_eq!(asks, [Ask { ticket: 1, shard: ShardNumber(3), epoch: Epoch(7) }]);
         assert!(wishes.unasked(at(1_001)).is_empty(), "asked once");
-        assert_eq!(wishes.permitted(1, VALID, Term(1), at(3_000)), Permitted::Used);
-        assert_eq!(gone.try_recv(), Ok(()));
-        assert_eq!(wishes.permitted(1, VALID, Term(1), at(3_000)), Permitted::Unknown);
+        assert_eq!(wishes.permitted(1, VALID, Term(1)), Ok(()));
+        let granted = connection.permits.try_recv().unwrap();
+        assert!(granted.is_good(at(3_000)));
+        assert_eq!(granted.go(), 1);
+        assert_eq!(connection.gone.try_recv(), Ok(()));
+        assert!(wishes.answered(1, None));
+        assert!(!wishes.answered(1, None));
+        assert!(wishes.permitted(1, VALID, Term(1)).is_err());
     }
 
     #[test]
     fn a_permit_that_lay_in_a_buffer_is_dead_and_the_wish_is_not() {
         let mut wishes = Wishes::default();
-        let (wish, mut gone) = wish();
+        let (wish, mut connection) = wish();
         wishes.add(wish);
         wishes.unasked(at(1_000));
-        assert!(matches!(wishes.permitted(1, VALID, Term(1), at(3_001)), Permitted::Unused(_)));
-        assert!(gone.try_recv().is_err());
+        wishes.permitted(1, VALID, Term(1)).unwrap();
+        let granted = connection.permits.try_recv().unwrap();
+        assert!(!granted.is_good(at(3_001)), "2 s after it was asked for");
+        assert!(wishes.answered(granted.ticket, Some(granted.wish)));
+        assert!(connection.gone.try_recv().is_err());
         assert_eq!(wishes.unasked(at(3_001)).len(), 1);
     }
 
     #[test]
-    fn a_permit_of_an_older_term_or_past_the_lease_is_none() {
+    fn a_permit_of_an_older_term_is_none() {
         let mut wishes = Wishes::default();
-        let (first, _gone) = wish();
-        wishes.add(first);
+        let (wish, _connection) = wish();
+        wishes.add(wish);
         wishes.unasked(at(0));
-        assert_eq!(wishes.permitted(9, VALID, Term(5), at(0)), Permitted::Unknown);
-        assert!(matches!(wishes.permitted(1, VALID, Term(4), at(0)), Permitted::Unused(_)));
-        let late = Duration::from_secs(1_000);
-        assert!(matches!(wishes.permitted(1, late, Term(5), at(100_000)), Permitted::Unused(_)));
+        assert!(wishes.permitted(9, VALID, Term(5)).is_err());
+        assert!(wishes.permitted(1, VALID, Term(4)).is_err());
     }
 
     #[test]
-    fn a_wish_whose_connection_is_gone_is_cancelled() {
+    fn an_answer_for_an_older_stream_is_nobodys() {
         let mut wishes = Wishes::default();
-        let (wish, gone) = wish();
+        let (wish, mut connection) = wish();
         wishes.add(wish);
         wishes.unasked(at(0));
-        drop(gone);
+        wishes.permitted(1, VALID, Term(1)).unwrap();
+        wishes.ask_again();
+        let granted = connection.permits.try_recv().unwrap();
+        assert!(!wishes.answered(granted.go(), None));
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_cancelled() {
+        let mut wishes = Wishes::default();
+        let (first, connection) = wish();
+        wishes.add(first);
+        wishes.unasked(at(0));
+        drop(connection);
         assert_eq!(wishes.abandoned(), [1]);
         assert_eq!(wishes.abandoned(), [] as [u64; 0]);
+        let (second, connection) = wish();
+        wishes.add(second);
+        wishes.unasked(at(0));
+        wishes.permitted(2, VALID, Term(1)).unwrap();
+        assert_eq!(wishes.abandoned(), [] as [u64; 0]);
+        drop(connection);
+        assert_eq!(wishes.abandoned(), [2], "its shard was closed with the permit in hand");
     }
 }

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use fleet_model::ShardStatus;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior},
+};
 use twilight_gateway::{CloseFrame, Event, EventTypeFlags, Message, Shard as Connection, ShardState};
 use twilight_model::gateway::event::GatewayEventDeserializer;
 
@@ -11,10 +14,13 @@ use super::{
     Shard,
     attempts::Attempts,
     connection::{self, Resumable},
-    receive::{Received, is_connected, receive},
+    receive::{Received, is_connected, poll_once, receive},
     runner::{Runner, TICK},
 };
-use crate::{clock::BootTime, identify::PermitQueue};
+use crate::{
+    clock::BootTime,
+    identify::{Granted, PermitQueue},
+};
 
 /// How long a closing handshake may take.
 const CLOSE: Duration = Duration::from_millis(200);
@@ -69,6 +75,7 @@ pub(super) enum Over {
 pub(super) struct Life<'a> {
     runner: &'a Runner,
     connection: Connection<PermitQueue>,
+    permits: mpsc::Receiver<Granted>,
     wanted: EventTypeFlags,
     pub(super) attempts: Attempts,
     stage: Stage,
@@ -81,7 +88,7 @@ pub(super) struct Life<'a> {
 impl<'a> Life<'a> {
     pub(super) fn new(runner: &'a Runner, resume: Option<Resumable>, attempts: Attempts) -> Self {
         let shard = &runner.shard;
-        let queue = runner.identify.queue_for(shard.clone(), runner.lease.clone());
+        let (queue, permits) = runner.identify.queue_for(shard.clone());
         let connection = connection::open(shard, &runner.settings, queue, resume.as_ref());
         if resume.is_some() {
             shard.set_status(ShardStatus::Resuming, "");
@@ -89,6 +96,7 @@ impl<'a> Life<'a> {
         Self {
             runner,
             connection,
+            permits,
             wanted: shard.cache.wanted_events(),
             attempts,
             stage: Stage::Connecting(Instant::now()),
@@ -117,12 +125,13 @@ impl<'a> Life<'a> {
                     }
                     self.shard().set_latency(self.connection.latency().average());
                     self.check_filled();
-                    if let (Stage::Queued, ShardStatus::Identifying) = (self.stage, self.shard().status()) {
-                        // The permit came, and with it IDENTIFY went out.
-                        self.stage = Stage::Greeted(Instant::now());
-                    }
                     if let Some(stage) = self.stage.hangs() {
                         return Over::Stuck(stage);
+                    }
+                }
+                Some(granted) = self.permits.recv() => {
+                    if let Some(over) = self.identify(granted).await {
+                        return over;
                     }
                 }
                 received = receive(&mut self.connection) => {
@@ -136,6 +145,29 @@ impl<'a> Life<'a> {
                     }
                 }
             }
+        }
+    }
+
+    /// Uses a permit: it is reported as used when IDENTIFY has gone out, not when it was let go, as a busy process may let
+    /// a task wait in between for longer than a bucket's slack.
+    async fn identify(&mut self, granted: Granted) -> Option<Over> {
+        let now = BootTime::now();
+        if !self.runner.lease.is_open(now) {
+            self.runner.identify.give_back(granted).await;
+            return Some(Over::Fenced);
+        }
+        if !granted.is_good(now) {
+            self.runner.identify.give_back(granted).await;
+            return None;
+        }
+        let ticket = granted.go();
+        self.shard().set_status(ShardStatus::Identifying, "");
+        self.stage = Stage::Greeted(Instant::now());
+        let received = poll_once(&mut self.connection).await;
+        self.runner.identify.used(ticket).await;
+        match received {
+            Some(received) => self.take(received).await,
+            None => None,
         }
     }
 

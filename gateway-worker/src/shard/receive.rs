@@ -52,6 +52,18 @@ pub(super) async fn receive(connection: &mut Connection<PermitQueue>) -> Receive
     .await
 }
 
+/// Lets the connection do what is due, and gives what came, if something did.
+pub(super) async fn poll_once(connection: &mut Connection<PermitQueue>) -> Option<Received> {
+    poll_fn(|context| {
+        let next = std::pin::pin!(receive(connection));
+        Poll::Ready(match next.poll(context) {
+            Poll::Ready(received) => Some(received),
+            Poll::Pending => None,
+        })
+    })
+    .await
+}
+
 /// There is a connection, whatever it has come to.
 pub(super) fn is_connected(connection: &Connection<PermitQueue>) -> bool {
     !matches!(connection.state(), ShardState::Disconnected { .. } | ShardState::FatallyClosed)

@@ -165,6 +165,11 @@ async fn start(args: &DevArgs) -> Result<(Running, Tasks), Outcome> {
     Ok((running, tasks))
 }
 
+/// A variable that dev mode's parts read as well, `INTENTS` say, has a wrong value.
+fn wrong_flag(error: clap::Error) -> Outcome {
+    Outcome::settings(settings::one_line(&error.to_string()))
+}
+
 fn coordinator_failed(error: coordinator::StartError) -> Outcome {
     match error {
         coordinator::StartError::Discord(_) => Outcome::token(error),
@@ -206,7 +211,7 @@ fn coordinator_config(
     flags.push(format!("--manager-health-port={}", args.manager_health_port));
     flags.extend(shards.map(|shards| format!("--shard-count={shards}")));
     flags.extend(api.map(|api| format!("--discord-api-url={api}")));
-    let parsed = coordinator::Args::try_parse_from(flags).map_err(Outcome::settings)?;
+    let parsed = coordinator::Args::try_parse_from(flags).map_err(wrong_flag)?;
     parsed.into_config(Some(token)).map_err(Outcome::settings)
 }
 
@@ -234,7 +239,7 @@ fn worker_config(
         flags.push(format!("--intents={SIM_INTENTS}"));
         flags.push(format!("--cache={SIM_CACHE}"));
     }
-    let parsed = gateway_worker::Args::try_parse_from(flags).map_err(Outcome::settings)?;
+    let parsed = gateway_worker::Args::try_parse_from(flags).map_err(wrong_flag)?;
     let config = parsed.into_config(Some(token)).map_err(Outcome::settings)?;
     // Everything ends together: nobody is left to give a shard to.
     Ok(gateway_worker::Config { drain_timeout: Duration::ZERO, ..config })

@@ -44,7 +44,10 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match settings::parse::<Cli>() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     // Nothing else can have installed one: this is the first thing that happens.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let filter = match cli.command {

@@ -5,8 +5,11 @@ mod args;
 use anyhow::Context;
 use args::Args;
 use clap::Parser;
-use discord_sim::{Sim, SimConfig};
-use std::{io::Write, process::ExitCode};
+use discord_sim::{Sim, SimConfig, StartError};
+use std::{
+    io::{IsTerminal as _, Write},
+    process::ExitCode,
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -19,9 +22,14 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
     match run(config) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<StartError>() => refuse(&format!("discord-sim: {error:#} (--listen)")),
         Err(error) => {
             tracing::error!("{error:#}");
             ExitCode::FAILURE

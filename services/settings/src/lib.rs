@@ -4,6 +4,7 @@
 //! process has its own list of flags; what several share is a group here. Nothing is bound or dialled before all of a
 //! process's settings are known to be good.
 
+mod command_line;
 mod discord;
 mod exit;
 mod secret;
@@ -11,6 +12,7 @@ mod signal;
 mod store;
 mod value;
 
+pub use command_line::{one_line, parse};
 pub use discord::{ApiOrigin, DiscordArgs, GatewayUrl};
 pub use exit::{Exit, SettingsError};
 pub use secret::{Secret, discord_token, read_secret};

@@ -92,5 +92,6 @@ fn what_is_wrong_is_one_clear_line() {
         let answer = altergolden("http://127.0.0.1:1", words);
         assert_eq!(answer.code, code, "{words:?}: {}", answer.err);
         assert!(answer.err.contains(says), "{words:?}: {}", answer.err);
+        assert_eq!(answer.err.lines().count(), 1, "{words:?}: {}", answer.err);
     }
 }

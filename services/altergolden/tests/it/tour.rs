@@ -138,7 +138,9 @@ async fn an_operators_day() {
     counts_are_discords(&tour, &coordinator, &[&c, &d]).await;
 
     let identifies: Listed<IdentifyRecord> = http::json(&tour.sim.url("identifies")).await;
-    assert!(identifies.items.iter().all(|identify| identify.refused.is_none()));
+    let refused: Vec<&IdentifyRecord> =
+        identifies.items.iter().filter(|identify| identify.refused.is_some()).collect();
+    assert!(refused.is_empty(), "{refused:#?} of {:#?}", identifies.items);
     // 12 at the start, 3 for the new worker, 3 of the one that stopped, 4 of the one that was killed.
     assert_eq!(identifies.items.len(), 22, "no IDENTIFY more than the moves need");
     tour.sim.assert_lawful().await;

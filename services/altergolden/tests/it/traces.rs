@@ -97,6 +97,27 @@ async fn a_query_is_one_trace_with_a_span_for_each_worker() {
     let asked =
         spans.iter().filter(|(service, name)| service == "coordinator" && name == "ask_worker").count();
     assert_eq!(asked, 2, "{spans:?}");
+    assert_eq!(
+        spans.iter().filter(|(service, _)| service == "gateway-worker").count(),
+        2,
+        "one span a worker: {spans:?}"
+    );
+
+    let data = altergolden_proto::convert::from_json(1.into());
+    workers[0].client().await.broadcast("x", data).await.unwrap();
+    until("one trace of a broadcast in three processes", async || {
+        let traces = collector.0.lock().unwrap();
+        let of_all = traces.values().any(|spans| {
+            let delivered = |service: &str| {
+                spans.iter().filter(|(by, name)| by == service && name == "deliver_broadcast").count()
+            };
+            spans.iter().any(|(_, name)| name.ends_with("ShardBridge/Broadcast"))
+                && delivered("gateway-worker") == 2
+                && delivered("coordinator") == 1
+        });
+        of_all.then_some(())
+    })
+    .await;
     let heartbeats =
         collector.0.lock().unwrap().values().flatten().any(|(_, name)| name.contains("Heartbeat"));
     assert!(!heartbeats, "heartbeats are not traced");
