@@ -112,6 +112,31 @@ impl BridgeClient {
         Ok(self.bridge.find_guild(request).await?.into_inner())
     }
 
+    /// Many guilds at once, at most 1,000, in the order asked.
+    ///
+    /// # Errors
+    /// The call failed, or an id is 0.
+    pub async fn find_guilds(
+        &mut self,
+        guild_ids: Vec<u64>,
+    ) -> Result<Vec<v1::FindGuildResponse>, ClientError> {
+        let request = self.request(v1::FindGuildsRequest { guild_ids, deadline_ms: self.deadline_ms() });
+        Ok(self.bridge.find_guilds(request).await?.into_inner().guilds)
+    }
+
+    /// Many users at once, at most 1,000, in the order asked; with `all` every shard that knows each.
+    ///
+    /// # Errors
+    /// The call failed, or an id is 0.
+    pub async fn find_users(
+        &mut self,
+        user_ids: Vec<u64>,
+        all: bool,
+    ) -> Result<Vec<v1::FindUserResponse>, ClientError> {
+        let request = self.request(v1::FindUsersRequest { user_ids, all, deadline_ms: self.deadline_ms() });
+        Ok(self.bridge.find_users(request).await?.into_inner().users)
+    }
+
     /// One user; with `all` every shard that knows it.
     ///
     /// # Errors

@@ -192,6 +192,15 @@ async fn every_process_finds_every_guild(
             assert_eq!(u64::from(found.shard_id), (id >> 22) % u64::from(SHARDS));
             assert_eq!(found.worker_id, shards[found.shard_id as usize].worker_id);
         }
+        // All at once, in the order asked, one that nobody has among them.
+        let mut ids: Vec<u64> =
+            guilds.iter().step_by(3).map(|guild| guild.id.to_string().parse().unwrap()).collect();
+        ids.insert(5, 1 << 40);
+        let found = client.find_guilds(ids.clone()).await.unwrap();
+        assert_eq!(found.iter().map(|guild| guild.guild_id).collect::<Vec<_>>(), ids);
+        let there = found.iter().map(|guild| (guild.found, guild.complete));
+        assert!(there.enumerate().all(|(n, answer)| answer == (n != 5, true)), "{found:?}");
+        assert!(client.find_guilds(vec![1; 1_001]).await.unwrap_err().to_string().contains("1000"));
         let nobodys = client.find_guild(1 << 40).await.unwrap();
         assert!(!nobodys.found && nobodys.complete, "{nobodys:?}");
     }
@@ -206,6 +215,9 @@ async fn users_are_found(tour: &Tour, coordinator: &Coordinator) {
     let found = client.find_user(id, true).await.unwrap();
     assert!(found.found, "{found:?}");
     assert_eq!(found.username, user.username);
+    let both = client.find_users(vec![1 << 40, id], true).await.unwrap();
+    assert_eq!(both.iter().map(|user| user.found).collect::<Vec<_>>(), [false, true], "{both:?}");
+    assert_eq!(both[1].shard_ids, found.shard_ids);
     let nobody = client.find_user(1 << 40, false).await.unwrap();
     assert!(!nobody.found);
     assert!(nobody.complete || nobody.reason.contains("partial"), "{nobody:?}");
