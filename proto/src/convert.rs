@@ -33,6 +33,14 @@ pub enum Malformed {
         /// The range's last shard.
         last: u32,
     },
+    /// A shard at or above the total that comes with it.
+    #[error("shard {last} is beyond a total of {shard_total}")]
+    Beyond {
+        /// The highest shard.
+        last: u32,
+        /// The total.
+        shard_total: u32,
+    },
     /// A number that stands for no status.
     #[error("{0} is no shard status")]
     Status(i32),

@@ -145,6 +145,8 @@ proptest! {
         let mut next_ticket = 0;
         // Permits in the hands of workers, with the moment at which they die; and each bucket's last IDENTIFY.
         let mut held: Vec<(Grant, Time)> = Vec::new();
+        // Permits whose stream has ended: they may be used, but nobody can hear of it.
+        let mut ended: BTreeSet<TicketId> = BTreeSet::new();
         let mut identified: BTreeMap<u32, Time> = BTreeMap::new();
         let mut sent = 0;
         let identify = |identified: &mut BTreeMap<u32, Time>, shard: u32, at: Time| {
@@ -171,8 +173,7 @@ proptest! {
                 Step::Use(n) if n < held.len() => {
                     let (grant, _) = held.remove(n);
                     identify(&mut identified, grant.wish.shard.0, now)?;
-                    // False when its stream has ended meanwhile.
-                    queue.used(grant.id, now);
+                    prop_assert_eq!(queue.used(grant.id, now), !ended.contains(&grant.id));
                 }
                 Step::End(n) if n < held.len() => {
                     let (grant, _) = held.remove(n);
@@ -186,7 +187,10 @@ proptest! {
                     }
                 }
                 // Its worker lives on, and uses what it holds at the last moment.
-                Step::StreamEnds(stream) => queue.stream_ended(stream, now),
+                Step::StreamEnds(stream) => {
+                    ended.extend(held.iter().map(|(grant, _)| grant.id).filter(|id| id.stream == stream));
+                    queue.stream_ended(stream, now);
+                }
                 Step::Wait(n) => {
                     let until = now + ms(n);
                     held.sort_by_key(|(_, dead_at)| *dead_at);

@@ -164,6 +164,7 @@ impl<'a> Life<'a> {
         self.shard().set_status(ShardStatus::Identifying, "");
         self.stage = Stage::Greeted(Instant::now());
         let received = poll_once(&mut self.connection).await;
+        tracing::debug!(shard.id = %self.shard().number, ticket, "IDENTIFY has gone out");
         self.runner.identify.used(ticket).await;
         match received {
             Some(received) => self.take(received).await,

@@ -56,11 +56,15 @@ impl TryFrom<v1::Assignment> for Assignment {
     type Error = Malformed;
 
     fn try_from(assignment: v1::Assignment) -> Result<Self, Malformed> {
-        Ok(Self {
-            revision: assignment.revision,
-            shard_total: assignment.shard_total,
-            shards: unpack(assignment.shards)?,
-        })
+        let v1::Assignment { revision, shard_total, shards } = assignment;
+        let shards = unpack(shards)?;
+        // A shard beyond the total is none that a gateway connection can be made for.
+        match shards.last_key_value() {
+            Some((&ShardNumber(last), _)) if last >= shard_total => {
+                Err(Malformed::Beyond { last, shard_total })
+            }
+            _ => Ok(Self { revision, shard_total, shards }),
+        }
     }
 }
 
@@ -94,6 +98,14 @@ mod tests {
             let back = Assignment::try_from(v1::Assignment::from(&there)).unwrap();
             prop_assert_eq!(back, there);
         }
+    }
+
+    #[test]
+    fn a_shard_beyond_the_total_is_refused() {
+        let shards = vec![v1::ShardRange { first: 3, last: 4, epoch: 1 }];
+        let assignment = v1::Assignment { revision: 1, shards, shard_total: 4 };
+        let refused = Assignment::try_from(assignment);
+        assert_eq!(refused, Err(Malformed::Beyond { last: 4, shard_total: 4 }));
     }
 
     #[test]

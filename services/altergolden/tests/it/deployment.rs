@@ -57,8 +57,8 @@ pub(crate) fn sim_config(guilds: u32) -> SimConfig {
 /// Discord's 5 s, shortened for the coordinator.
 pub(crate) const IDENTIFY_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What the simulated Discord asks for. Less: on a busy machine it may look at one IDENTIFY late and at the next at once. How
-/// exactly the coordinator counts is the business of its own tests.
+/// What the simulated Discord asks for. Less: it counts from when it looks at an IDENTIFY, and on a starved machine that was
+/// seen to be seconds after it was sent. How exactly the coordinator counts is held by its property test.
 pub(crate) const SIM_IDENTIFY_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Deployment {

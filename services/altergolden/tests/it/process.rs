@@ -50,7 +50,7 @@ pub(crate) fn command(name: &str) -> Command {
             command.env_remove(key);
         }
     }
-    command.env("RUST_LOG", "info,h2=warn,hyper=warn,tower=warn");
+    command.env("RUST_LOG", "info,gateway_worker=debug,coordinator=debug,h2=warn,hyper=warn,tower=warn");
     command
 }
 
