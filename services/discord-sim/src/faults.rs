@@ -77,6 +77,15 @@ pub enum Fault {
         /// The text; `None` names the message's serial.
         content: Option<String>,
     },
+    /// Sends any dispatch event, to those sessions that its name's intents let it through to.
+    Event {
+        /// The name in `t`, such as `GUILD_BAN_ADD`.
+        name: String,
+        /// The guild whose shard gets it; without one it goes to shard 0.
+        guild_id: Option<Snowflake>,
+        /// The body. Nothing checks it.
+        d: serde_json::Value,
+    },
     /// Sets how many messages a second are written over all guilds.
     EventRate {
         /// 0 to 1,000,000.

@@ -3,7 +3,7 @@
 use super::{Hub, Order, State};
 use crate::{
     config::rate_is_sane,
-    event::Event,
+    event::{Event, Made},
     faults::{Fault, FaultError, FaultOutcome},
     report::GuildState,
     world::{GuildIndex, Snowflake},
@@ -83,6 +83,11 @@ impl Hub {
                 };
                 self.change(id, GuildState::Absent, GuildState::Available, FaultError::AlreadyThere(id))
             }
+            Fault::Event { name, guild_id, d } => {
+                let guild = guild_id.map(|id| self.guild(id)).transpose()?;
+                let dispatched = self.dispatch(Made::new(name, guild, &d, self.world.bot_id()));
+                Ok(FaultOutcome { guild_id, dispatched, ..FaultOutcome::default() })
+            }
             Fault::Message { guild_id, content } => {
                 let guild = self.guild(guild_id)?;
                 let (serial, dispatched) = self.write_message(guild, content)?;
@@ -130,7 +135,7 @@ impl Hub {
             GuildState::Outage => Event::GuildDelete { guild, outage: true },
             GuildState::Absent => Event::GuildDelete { guild, outage: false },
         };
-        let dispatched = state.dispatch(&self.world, guild, &event);
+        let dispatched = state.dispatch(&self.world, &event);
         Ok(FaultOutcome { guild_id: Some(id), dispatched, ..FaultOutcome::default() })
     }
 }
