@@ -1,7 +1,7 @@
 //! The command line of `discord-sim`.
 
 use clap::Parser;
-use discord_sim::{ConfigError, SimConfig};
+use discord_sim::{ConfigError, ResumeWhileOpen, SimConfig, Switches};
 use std::{net::SocketAddr, time::Duration};
 
 /// A stand-in for Discord: REST, gateway and a control API on one port.
@@ -51,12 +51,63 @@ pub(crate) struct Args {
     #[arg(long, env = "SIM_HEARTBEAT_INTERVAL", value_name = "TIME", default_value = "41250ms",
           value_parser = duration)]
     heartbeat_interval: Duration,
-    /// How long a session without a connection can be resumed
-    #[arg(long, env = "SIM_SESSION_LIFE", value_name = "TIME", default_value = "3m", value_parser = duration)]
-    session_life: Duration,
+    #[command(
+        flatten,
+        next_help_heading = "What Discord leaves open (PATCH /sim/switches changes it while it runs)"
+    )]
+    switches: SwitchArgs,
+}
+
+/// [`Switches`] as flags.
+#[derive(Debug, clap::Args)]
+struct SwitchArgs {
+    /// What a RESUME meets when a connection of its session is still open
+    #[arg(long, env = "SIM_RESUME_WHILE_OPEN", value_enum, value_name = "WHAT", default_value = "takeover")]
+    resume_while_open: ResumeWhileOpen,
+    /// A heartbeat's sequence drops events up to it from the replay buffer
+    #[arg(long, env = "SIM_HEARTBEAT_TRIMS")]
+    heartbeat_trims: bool,
+    /// Connections that the simulator closes by itself just end, without a close frame
+    #[arg(long, env = "SIM_NO_CLOSE_FRAMES")]
+    no_close_frames: bool,
+    /// How late HELLO comes
+    #[arg(long, env = "SIM_HELLO_DELAY", value_name = "TIME", default_value = "0s", value_parser = duration)]
+    hello_delay: Duration,
+    /// How late READY comes
+    #[arg(long, env = "SIM_READY_DELAY", value_name = "TIME", default_value = "0s", value_parser = duration)]
+    ready_delay: Duration,
+    /// How long after op 7 a connection that is still open is closed
+    #[arg(long, env = "SIM_RECONNECT_GRACE", value_name = "TIME", default_value = "5s", value_parser = duration)]
+    reconnect_grace: Duration,
     /// Events that each session keeps for RESUME
     #[arg(long, env = "SIM_REPLAY_BUFFER", value_name = "N", default_value_t = 4_096)]
     replay_buffer: usize,
+    /// How long a session without a connection can be resumed
+    #[arg(long, env = "SIM_SESSION_LIFE", value_name = "TIME", default_value = "3m", value_parser = duration)]
+    session_life: Duration,
+    /// Connections to READY's resume_gateway_url are reset
+    #[arg(long, env = "SIM_RESUME_URL_DEAD")]
+    resume_url_dead: bool,
+    /// The close code for a client that was silent for twice the heartbeat interval
+    #[arg(long, env = "SIM_ZOMBIE_CLOSE_CODE", value_name = "CODE", default_value_t = 4009)]
+    zombie_close_code: u16,
+}
+
+impl From<SwitchArgs> for Switches {
+    fn from(args: SwitchArgs) -> Self {
+        Self {
+            resume_while_open: args.resume_while_open,
+            heartbeat_trims: args.heartbeat_trims,
+            close_frames: !args.no_close_frames,
+            hello_delay: args.hello_delay,
+            ready_delay: args.ready_delay,
+            reconnect_grace: args.reconnect_grace,
+            replay_buffer: args.replay_buffer,
+            session_life: args.session_life,
+            resume_url_dead: args.resume_url_dead,
+            zombie_close_code: args.zombie_close_code,
+        }
+    }
 }
 
 /// A time with its unit, such as `5s` or `1m 30s`.
@@ -80,8 +131,7 @@ impl Args {
             identify_interval: self.identify_interval,
             daily_identifies: self.daily_identifies,
             heartbeat_interval: self.heartbeat_interval,
-            session_life: self.session_life,
-            replay_buffer: self.replay_buffer,
+            switches: self.switches.into(),
             events_per_second: self.events_per_second,
             ..SimConfig::default()
         };

@@ -1,6 +1,6 @@
 //! Settings of one simulator.
 
-use crate::intents::Intents;
+use crate::{intents::Intents, schedule::Schedule, switches::Switches};
 use std::{net::SocketAddr, time::Duration};
 
 /// Everything that can be set before the start. What can change while it runs is a [`Fault`](crate::Fault).
@@ -31,14 +31,12 @@ pub struct SimConfig {
     pub daily_identifies: u32,
     /// What HELLO tells. A connection that was silent for twice as long is closed.
     pub heartbeat_interval: Duration,
-    /// The close code for such a connection. Its session stays resumable. Discord's own is not documented.
-    pub zombie_close_code: u16,
-    /// How long a session without a connection can be resumed.
-    pub session_life: Duration,
-    /// How many events a session keeps for RESUME.
-    pub replay_buffer: usize,
+    /// What Discord leaves open, as it is at the start.
+    pub switches: Switches,
     /// MESSAGE_CREATEs a second of the whole bot, spread over its guilds.
     pub events_per_second: f64,
+    /// Faults from the start on.
+    pub schedule: Option<Schedule>,
     /// Which privileged intents the application has switched on; others give 4014.
     pub privileged_intents: Intents,
 }
@@ -58,10 +56,9 @@ impl Default for SimConfig {
             identify_interval: Duration::from_secs(5),
             daily_identifies: 1_000,
             heartbeat_interval: Duration::from_millis(41_250),
-            zombie_close_code: 4009,
-            session_life: Duration::from_mins(3),
-            replay_buffer: 4_096,
+            switches: Switches::default(),
             events_per_second: 0.0,
+            schedule: None,
             privileged_intents: Intents::PRIVILEGED,
         }
     }
@@ -108,8 +105,9 @@ impl SimConfig {
         if self.heartbeat_interval < Duration::from_millis(10) {
             return refuse("heartbeat_interval", "at least 10ms");
         }
-        if self.replay_buffer == 0 {
-            return refuse("replay_buffer", "at least 1 event");
+        self.switches.validate().or_else(|(setting, needs)| refuse(setting, needs))?;
+        if let Some(Err(needs)) = self.schedule.as_ref().map(Schedule::validate) {
+            return refuse("schedule", needs);
         }
         if !rate_is_sane(self.events_per_second) {
             return refuse("events_per_second", "a number from 0 to 1000000");
@@ -119,9 +117,6 @@ impl SimConfig {
         }
         if self.token.as_deref().is_some_and(str::is_empty) {
             return refuse("token", "at least one character");
-        }
-        if !(1000..5000).contains(&self.zombie_close_code) {
-            return refuse("zombie_close_code", "a close code from 1000 to 4999");
         }
         Ok(())
     }

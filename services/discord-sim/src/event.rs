@@ -5,6 +5,7 @@ mod made;
 pub(crate) use made::Made;
 
 use crate::{
+    hub::Hub,
     intents::{Gate, Intents},
     world::{GuildIndex, Message, Snowflake, Visibility, World},
 };
@@ -41,6 +42,7 @@ pub(crate) struct Sight {
 #[derive(Clone, Debug)]
 pub(crate) struct Origin {
     pub(crate) gateway_url: String,
+    pub(crate) resume_url: String,
     pub(crate) application_flags: u64,
 }
 
@@ -127,7 +129,8 @@ impl Event {
     }
 
     /// Writes the value of `d`.
-    pub(crate) fn write_body(&self, world: &World, origin: &Origin, sight: &Sight, out: &mut Vec<u8>) {
+    pub(crate) fn write_body(&self, hub: &Hub, sight: &Sight, out: &mut Vec<u8>) {
+        let (world, origin) = (&hub.world, &hub.origin);
         let written = match self {
             Self::Ready(guilds) => serde_json::to_writer(out, &ready(guilds, world, origin, sight)),
             Self::Resumed => {
@@ -165,7 +168,7 @@ fn ready<'a>(guilds: &[Snowflake], world: &World, origin: &'a Origin, sight: &'a
         user: CurrentUser { user: world.bot(), verified: true, mfa_enabled: true, email: None, flags: 0 },
         session_type: "normal",
         session_id: &sight.session_id,
-        resume_gateway_url: &origin.gateway_url,
+        resume_gateway_url: &origin.resume_url,
         relationships: [],
         private_channels: [],
         presences: [],

@@ -31,7 +31,7 @@ pub enum Fault {
         #[serde(default)]
         reason: String,
     },
-    /// Drops TCP connections without a close frame; the sessions can be resumed.
+    /// Resets TCP connections without a close frame; the sessions can be resumed.
     Abort {
         /// Whose.
         shards: Option<Vec<u32>>,
@@ -43,12 +43,17 @@ pub enum Fault {
         /// Stop or start.
         on: bool,
     },
+    /// Sends op 1: the client shall send a heartbeat at once.
+    RequestHeartbeat {
+        /// Whose.
+        shards: Option<Vec<u32>>,
+    },
     /// Answers every RESUME with op 9 `false`, which ends its session.
     DenyResumes {
         /// On or off.
         on: bool,
     },
-    /// Accepts the next WebSocket connections and drops them before HELLO.
+    /// Accepts the next WebSocket connections and resets them before HELLO.
     AcceptThenClose {
         /// How many; 0 ends it.
         connections: u32,

@@ -8,19 +8,22 @@ mod admission;
 mod dispatch;
 mod inject;
 mod reports;
+mod requests;
 
 pub(crate) use admission::{Departure, Refusal};
 
 use crate::{
-    config::SimConfig,
+    config::{ConfigError, SimConfig},
     event::Origin,
     faults::Standing,
     identify::IdentifyLimiter,
     intents::Intents,
     ledger::Newest,
-    report::{GuildState, IdentifyRecord, Violation, ViolationKind},
+    report::{FaultRecord, GuildState, IdentifyRecord, Violation, ViolationKind},
+    schedule::{Plan, Schedule},
     session::{ConnectionId, Session},
     shard::Shard,
+    switches::Switches,
     world::{Draw, GuildIndex, Snowflake, World},
 };
 use std::{
@@ -36,16 +39,28 @@ use tokio::{
 /// Ended sessions kept for the ledger.
 const ENDED_KEPT: usize = 4_096;
 
-/// A session and the bell that tells its connection of new events.
+/// A session and the bell that tells its connections of new events.
 #[derive(Debug)]
 pub(crate) struct SessionCell {
     state: Mutex<Session>,
-    pub(crate) bell: Notify,
+    bell: watch::Sender<()>,
 }
 
 impl SessionCell {
     fn new(session: Session) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(session), bell: Notify::new() })
+        Arc::new(Self { state: Mutex::new(session), bell: watch::Sender::new(()) })
+    }
+
+    /// Tells the connections that there may be something to send.
+    pub(crate) fn ring(&self) {
+        self.bell.send_replace(());
+    }
+
+    /// The bell, rung once at the start.
+    pub(crate) fn bell(&self) -> watch::Receiver<()> {
+        let mut bell = self.bell.subscribe();
+        bell.mark_changed();
+        bell
     }
 
     /// The session; a panic elsewhere leaves it usable.
@@ -58,10 +73,18 @@ impl SessionCell {
 #[derive(Clone, Debug)]
 pub(crate) enum Order {
     Reconnect,
-    InvalidSession { resumable: bool },
-    Close { code: u16, reason: String },
+    InvalidSession {
+        resumable: bool,
+    },
+    Close {
+        code: u16,
+        reason: String,
+    },
+    /// Another connection has taken its session over.
+    Superseded,
     Abort,
     Freeze(bool),
+    RequestHeartbeat,
 }
 
 /// An open connection.
@@ -96,8 +119,10 @@ struct State {
     never_joined: BTreeSet<GuildIndex>,
     limiter: IdentifyLimiter,
     standing: Standing,
+    switches: Switches,
     violations: Newest<Violation>,
     identifies: Newest<IdentifyRecord>,
+    faults: Newest<FaultRecord>,
     connections_opened: u64,
     sessions_opened: u64,
     messages: u64,
@@ -114,6 +139,8 @@ pub(crate) struct Hub {
     gone: Notify,
     /// Messages a second.
     pub(crate) rate: watch::Sender<f64>,
+    /// The schedule of faults that runs.
+    pub(crate) schedule: watch::Sender<Option<Schedule>>,
     started: Instant,
     started_unix_ms: u64,
     state: Mutex<State>,
@@ -140,8 +167,10 @@ impl Hub {
             never_joined: (started..world.all_guilds()).collect(),
             limiter,
             standing: Standing::default(),
+            switches: config.switches.clone(),
             violations: Newest::default(),
             identifies: Newest::default(),
+            faults: Newest::default(),
             connections_opened: 0,
             sessions_opened: 0,
             messages: 0,
@@ -151,7 +180,12 @@ impl Hub {
         let application_flags = application_flags(config.privileged_intents);
         Self {
             rate: watch::Sender::new(config.events_per_second),
-            origin: Origin { gateway_url, application_flags },
+            schedule: watch::Sender::new(config.schedule.clone()),
+            origin: Origin {
+                resume_url: format!("{gateway_url}{}", crate::gateway::RESUME_PATH),
+                gateway_url,
+                application_flags,
+            },
             config,
             world,
             gone: Notify::new(),
@@ -179,6 +213,36 @@ impl Hub {
             }
     }
 
+    /// The switches as they are now.
+    pub(crate) fn switches(&self) -> Switches {
+        self.lock().switches.clone()
+    }
+
+    /// Changes switches; a session that exists keeps as many events as the switch says from now on.
+    ///
+    /// # Errors
+    ///
+    /// When a switch can't work; then none is changed.
+    pub(crate) fn switch(&self, change: impl FnOnce(&mut Switches)) -> Result<Switches, ConfigError> {
+        let mut state = self.lock();
+        let mut switches = state.switches.clone();
+        change(&mut switches);
+        switches.validate().map_err(|(setting, needs)| ConfigError { setting, needs })?;
+        if switches.replay_buffer != state.switches.replay_buffer {
+            for cell in state.sessions.values() {
+                cell.lock().set_capacity(switches.replay_buffer);
+            }
+        }
+        tracing::info!(?switches, "switches changed");
+        state.switches = switches.clone();
+        Ok(switches)
+    }
+
+    /// How long after the start a moment is.
+    pub(crate) fn since_start(&self, at: Instant) -> Duration {
+        at.saturating_duration_since(self.started)
+    }
+
     /// Whether REST answers 503.
     pub(crate) fn rest_is_down(&self) -> bool {
         self.lock().standing.rest_down
@@ -188,6 +252,12 @@ impl Hub {
     pub(crate) fn identify_budget(&self) -> (u32, Duration) {
         let now = self.now();
         (self.lock().limiter.remaining(now), IdentifyLimiter::reset_after(now))
+    }
+
+    /// The plan of a schedule for this bot.
+    pub(crate) fn plan(&self, schedule: Schedule) -> Plan {
+        let guilds = (0..self.world.started_guilds()).map(|guild| self.world.head(guild).id).collect();
+        Plan::new(schedule, self.config.recommended_shards(), guilds)
     }
 
     /// Notes a broken rule.
@@ -225,7 +295,7 @@ impl State {
             session.end(now, why);
             session.sight.shard
         };
-        cell.bell.notify_one();
+        cell.ring();
         if let Some(numbers) = self.routes.get_mut(&shard.total) {
             if let Some(sessions) = numbers.get_mut(&shard.number) {
                 sessions.retain(|other| !Arc::ptr_eq(other, &cell));

@@ -39,12 +39,17 @@ mod hub;
 mod identify;
 mod intents;
 mod ledger;
+mod net;
 mod report;
+mod request;
 mod rest;
+mod schedule;
 mod server;
 mod session;
 mod shard;
 mod sim;
+mod switches;
+mod window;
 mod world;
 
 pub use config::{ConfigError, SimConfig};
@@ -52,9 +57,12 @@ pub use control::Control;
 pub use faults::{Fault, FaultError, FaultOutcome};
 pub use intents::Intents;
 pub use report::{
-    ConnectionReport, Delivery, Dispatched, GuildReport, GuildState, IdentifyRecord, LedgerReport, Listed,
-    SessionReport, SessionsReport, ShardReport, StatsReport, Totals, UserReport, Violation, ViolationKind,
+    ConnectionReport, Delivery, Dispatched, FaultRecord, GuildReport, GuildState, IdentifyRecord,
+    LedgerReport, Listed, SentTo, SequenceReport, SessionReport, SessionsReport, ShardReport, StatsReport,
+    Totals, UserReport, Violation, ViolationKind,
 };
+pub use schedule::{FaultKind, Schedule};
 pub use shard::Shard;
 pub use sim::{Sim, StartError};
+pub use switches::{ResumeWhileOpen, Switches};
 pub use world::Snowflake;

@@ -22,6 +22,8 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/", get(gateway::upgrade))
         // twilight asks for `//?v=10` when its base URL ends with a slash.
         .route("//", get(gateway::upgrade))
+        .route(gateway::RESUME_PATH, get(gateway::upgrade_to_resume))
+        .route(&format!("{}/", gateway::RESUME_PATH), get(gateway::upgrade_to_resume))
         .nest("/api/v10", rest.clone())
         .nest("/api", rest)
         .nest("/sim", control::routes())

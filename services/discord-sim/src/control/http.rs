@@ -2,17 +2,17 @@
 
 use super::Control;
 use crate::{
-    Fault, FaultOutcome, GuildReport, IdentifyRecord, LedgerReport, Listed, SessionsReport, StatsReport,
-    UserReport, Violation, server::Shared,
+    Fault, FaultOutcome, FaultRecord, GuildReport, IdentifyRecord, LedgerReport, Listed, Schedule,
+    SequenceReport, SessionsReport, StatsReport, Switches, UserReport, Violation, server::Shared,
 };
 use axum::{
     Json, Router,
     extract::{FromRef, Query, State, rejection::JsonRejection},
     http::StatusCode,
-    routing::{get, post},
+    routing::get,
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 impl FromRef<Shared> for Control {
     fn from_ref(shared: &Shared) -> Self {
@@ -32,6 +32,13 @@ struct Filter {
     session: Option<String>,
 }
 
+#[derive(Debug, Deserialize)]
+struct Run {
+    shard: u32,
+    from: Option<u64>,
+    to: Option<u64>,
+}
+
 /// The routes under `/sim`.
 pub(crate) fn routes() -> Router<Shared> {
     Router::new()
@@ -42,7 +49,10 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/guilds", get(guilds))
         .route("/users", get(users))
         .route("/stats", get(stats))
-        .route("/faults", post(faults))
+        .route("/switches", get(switches).patch(switch))
+        .route("/sequences", get(sequences))
+        .route("/schedule", get(schedule).put(set_schedule).delete(end_schedule))
+        .route("/faults", get(faults).post(inject))
 }
 
 async fn ledger(State(control): State<Control>, Query(filter): Query<Filter>) -> Json<LedgerReport> {
@@ -83,11 +93,60 @@ async fn stats(State(control): State<Control>, Query(page): Query<Page>) -> Json
     Json(control.stats(page.shard_total.unwrap_or(1)))
 }
 
-async fn faults(
+async fn faults(State(control): State<Control>) -> Json<Listed<FaultRecord>> {
+    Json(control.faults())
+}
+
+async fn sequences(State(control): State<Control>, Query(run): Query<Run>) -> Json<Vec<SequenceReport>> {
+    Json(control.sequences(run.shard, run.from.unwrap_or(1), run.to.unwrap_or(u64::MAX)))
+}
+
+async fn schedule(State(control): State<Control>) -> Json<Option<Schedule>> {
+    Json(control.schedule())
+}
+
+async fn set_schedule(
+    State(control): State<Control>,
+    schedule: Result<Json<Schedule>, JsonRejection>,
+) -> Result<StatusCode, Refused> {
+    let Json(schedule) = schedule.map_err(|rejection| refused(rejection.body_text()))?;
+    control.set_schedule(Some(schedule)).map_err(|error| refused(error.to_owned()))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn end_schedule(State(control): State<Control>) -> Result<StatusCode, Refused> {
+    control.set_schedule(None).map_err(|error| refused(error.to_owned()))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn switches(State(control): State<Control>) -> Json<Switches> {
+    Json(control.switches())
+}
+
+/// Changes those switches that the body names.
+async fn switch(
+    State(control): State<Control>,
+    change: Result<Json<Map<String, Value>>, JsonRejection>,
+) -> Result<Json<Switches>, Refused> {
+    let Json(change) = change.map_err(|rejection| refused(rejection.body_text()))?;
+    let mut whole = json!(control.switches());
+    for (name, value) in change {
+        whole[name] = value;
+    }
+    let wanted = serde_json::from_value(whole).map_err(|error| refused(error.to_string()))?;
+    control.switch(|switches| *switches = wanted).map(Json).map_err(|error| refused(error.to_string()))
+}
+
+type Refused = (StatusCode, Json<Value>);
+
+fn refused(error: String) -> Refused {
+    (StatusCode::BAD_REQUEST, Json(json!({ "error": error })))
+}
+
+async fn inject(
     State(control): State<Control>,
     fault: Result<Json<Fault>, JsonRejection>,
-) -> Result<Json<FaultOutcome>, (StatusCode, Json<Value>)> {
-    let refused = |error: String| (StatusCode::BAD_REQUEST, Json(json!({ "error": error })));
+) -> Result<Json<FaultOutcome>, Refused> {
     let Json(fault) = fault.map_err(|rejection| refused(rejection.body_text()))?;
     control.inject(fault).map(Json).map_err(|error| refused(error.to_string()))
 }

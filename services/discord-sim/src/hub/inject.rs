@@ -5,7 +5,7 @@ use crate::{
     config::rate_is_sane,
     event::{Event, Made},
     faults::{Fault, FaultError, FaultOutcome},
-    report::GuildState,
+    report::{FaultRecord, GuildState},
     world::{GuildIndex, Snowflake},
 };
 
@@ -28,8 +28,19 @@ impl Hub {
     /// # Errors
     ///
     /// When it can't.
-    pub(crate) fn inject(&self, fault: Fault) -> Result<FaultOutcome, FaultError> {
-        tracing::info!(?fault, "fault injected");
+    pub(crate) fn inject(&self, fault: Fault, scheduled: bool) -> Result<FaultOutcome, FaultError> {
+        tracing::info!(?fault, scheduled, "fault injected");
+        let at_ms = self.now().as_millis() as u64;
+        let done = self.do_fault(fault.clone());
+        let (connections, error) = match &done {
+            Ok(outcome) => (outcome.connections, None),
+            Err(error) => (0, Some(error.to_string())),
+        };
+        self.lock().faults.push(FaultRecord { at_ms, fault, scheduled, connections, error });
+        done
+    }
+
+    fn do_fault(&self, fault: Fault) -> Result<FaultOutcome, FaultError> {
         match fault {
             Fault::Reconnect { shards } => Ok(self.order(shards, Order::Reconnect)),
             Fault::InvalidSession { shards, resumable } => {
@@ -42,6 +53,7 @@ impl Hub {
                 Ok(self.order(shards, Order::Close { code, reason }))
             }
             Fault::Abort { shards } => Ok(self.order(shards, Order::Abort)),
+            Fault::RequestHeartbeat { shards } => Ok(self.order(shards, Order::RequestHeartbeat)),
             Fault::Freeze { shards, on } => Ok(self.order(shards, Order::Freeze(on))),
             Fault::DenyResumes { on } => Ok(self.stand(|state| state.standing.deny_resumes = on)),
             Fault::AcceptThenClose { connections } => {

@@ -3,9 +3,11 @@
 use super::Hub;
 use crate::{
     report::{
-        ConnectionReport, GuildReport, GuildState, IdentifyRecord, LedgerReport, Listed, SessionReport,
-        SessionsReport, ShardReport, StatsReport, Totals, UserReport, Violation,
+        ConnectionReport, FaultRecord, GuildReport, GuildState, IdentifyRecord, LedgerReport, Listed,
+        SequenceReport, SessionReport, SessionsReport, ShardReport, StatsReport, Totals, UserReport,
+        Violation,
     },
+    session::Session,
     shard::Shard,
     world::GuildIndex,
 };
@@ -30,6 +32,30 @@ impl Hub {
             sessions,
             sessions_dropped: state.ended_dropped,
         }
+    }
+
+    /// What became of each sequence of these sessions; of at most `most` in all.
+    pub(crate) fn sequences(
+        &self,
+        wanted: impl Fn(&Session) -> bool,
+        from: u64,
+        to: u64,
+        most: usize,
+    ) -> Vec<SequenceReport> {
+        let state = self.lock();
+        let mut all = Vec::new();
+        for cell in state.ended.iter().chain(state.sessions.values()) {
+            let session = cell.lock();
+            if wanted(&session) {
+                all.extend(session.sequences(from, to, most - all.len()));
+            }
+        }
+        all
+    }
+
+    /// The faults that were made.
+    pub(crate) fn faults(&self) -> Listed<FaultRecord> {
+        self.lock().faults.listed()
     }
 
     pub(crate) fn violations(&self) -> Listed<Violation> {

@@ -8,5 +8,7 @@ mod program;
 mod rest;
 mod resume;
 mod rules;
+mod schedule;
 mod start;
+mod switches;
 mod twilight;
