@@ -1,7 +1,7 @@
 //! The command line of `discord-sim`.
 
 use clap::Parser;
-use discord_sim::{ConfigError, ResumeWhileOpen, SimConfig, Switches};
+use discord_sim::{ConfigError, Profile, ResumeWhileOpen, SimConfig, Switches};
 use std::{net::SocketAddr, time::Duration};
 
 /// A stand-in for Discord: REST, gateway and a control API on one port.
@@ -22,10 +22,16 @@ pub(crate) struct Args {
     /// What clients are told in gateway URLs [default: where it listens]
     #[arg(long, env = "SIM_ADVERTISE", value_name = "HOST:PORT")]
     advertise: Option<String>,
-    /// How many guilds the bot is in
-    #[arg(long, env = "SIM_GUILDS", value_name = "N", default_value_t = 100)]
-    guilds: u32,
-    /// Shards that /gateway/bot recommends [default: one for each 1,000 guilds]
+    /// The size of the bot: defaults for the settings that say so
+    #[arg(long, env = "SIM_PROFILE", value_name = "NAME")]
+    profile: Option<Profile>,
+    /// How many guilds the bot is in [default: the profile's, or 100]
+    #[arg(long, env = "SIM_GUILDS", value_name = "N")]
+    guilds: Option<u32>,
+    /// Members of the first guild [default: the profile's, or what the seed draws]
+    #[arg(long, env = "SIM_LARGEST_GUILD", value_name = "N")]
+    largest_guild: Option<u64>,
+    /// Shards that /gateway/bot recommends [default: the profile's, or one for each 1,000 guilds]
     #[arg(long, env = "SIM_SHARDS", value_name = "N")]
     shards: Option<u32>,
     /// A bot's shard total must be a multiple of this, as Discord asks of large bots
@@ -34,12 +40,12 @@ pub(crate) struct Args {
     /// The same seed makes the same guilds, users and ids
     #[arg(long, env = "SIM_SEED", value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Messages a second of the whole bot, spread over its guilds
-    #[arg(long, env = "SIM_EVENTS_PER_SECOND", value_name = "RATE", default_value_t = 0.0)]
-    events_per_second: f64,
-    /// Identify buckets: shard n is in bucket n % this
-    #[arg(long, env = "SIM_MAX_CONCURRENCY", value_name = "N", default_value_t = 1)]
-    max_concurrency: u16,
+    /// Messages a second of the whole bot, spread over its guilds [default: the profile's, or 0]
+    #[arg(long, env = "SIM_EVENTS_PER_SECOND", value_name = "RATE")]
+    events_per_second: Option<f64>,
+    /// Identify buckets: shard n is in bucket n % this [default: the profile's, or 1]
+    #[arg(long, env = "SIM_MAX_CONCURRENCY", value_name = "N")]
+    max_concurrency: Option<u16>,
     /// One IDENTIFY per bucket in this time
     #[arg(long, env = "SIM_IDENTIFY_INTERVAL", value_name = "TIME", default_value = "5s",
           value_parser = duration)]
@@ -119,21 +125,25 @@ fn duration(text: &str) -> Result<Duration, String> {
 impl Args {
     /// The settings, checked; `token` is the one that is accepted.
     pub(crate) fn into_config(self, token: Option<String>) -> Result<SimConfig, ConfigError> {
+        let size = self
+            .profile
+            .map_or_else(SimConfig::default, |profile| SimConfig::default().with_profile(profile));
         let config = SimConfig {
             listen: self.listen,
             advertise: self.advertise,
             seed: self.seed,
-            guilds: self.guilds,
-            shards: self.shards,
+            guilds: self.guilds.unwrap_or(size.guilds),
+            largest_guild: self.largest_guild.or(size.largest_guild),
+            shards: self.shards.or(size.shards),
             shard_multiple: self.shard_multiple,
             token,
-            max_concurrency: self.max_concurrency,
+            max_concurrency: self.max_concurrency.unwrap_or(size.max_concurrency),
             identify_interval: self.identify_interval,
             daily_identifies: self.daily_identifies,
             heartbeat_interval: self.heartbeat_interval,
             switches: self.switches.into(),
-            events_per_second: self.events_per_second,
-            ..SimConfig::default()
+            events_per_second: self.events_per_second.unwrap_or(size.events_per_second),
+            ..size
         };
         config.validate().map(|()| config)
     }
@@ -147,6 +157,21 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_go_over_the_profile() {
+        let config = |arguments: &[&str]| {
+            let program = std::iter::once(&"discord-sim");
+            Args::try_parse_from(program.chain(arguments)).unwrap().into_config(None).unwrap()
+        };
+        let huge = config(&["--profile", "huge", "--guilds", "300", "--largest-guild", "7000"]);
+        assert_eq!((huge.guilds, huge.largest_guild), (300, Some(7_000)));
+        assert_eq!((huge.shards, huge.max_concurrency), (Some(256), 16));
+        let none = config(&[]);
+        assert_eq!((none.guilds, none.largest_guild, none.shards), (100, None, None));
+        assert_eq!((none.max_concurrency, none.events_per_second.to_bits()), (1, 0.0_f64.to_bits()));
+        assert!(Args::try_parse_from(["discord-sim", "--profile", "giant"]).is_err());
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub struct SimConfig {
     pub seed: u64,
     /// How many guilds the bot is in.
     pub guilds: u32,
+    /// Members of the first guild, the bot included; `None` leaves it as the seed has it.
+    pub largest_guild: Option<u64>,
     /// What `/gateway/bot` recommends; `None` is one for each 1,000 guilds, rounded up to `shard_multiple`.
     pub shards: Option<u32>,
     /// A client's total must be a multiple of this, as Discord asks of large bots; else close code 4010.
@@ -48,6 +50,7 @@ impl Default for SimConfig {
             advertise: None,
             seed: 1,
             guilds: 100,
+            largest_guild: None,
             shards: None,
             shard_multiple: 1,
             max_guilds_per_shard: 2_500,
@@ -93,6 +96,12 @@ impl SimConfig {
         if self.guilds > 1_000_000 {
             return refuse("guilds", "at most 1000000");
         }
+        if self.largest_guild.is_some_and(|members| !LARGEST_GUILD.contains(&members)) {
+            return refuse("largest_guild", "a number of members from 5 to 10000000");
+        }
+        if self.largest_guild.is_some() && self.guilds == 0 {
+            return refuse("guilds", "at least 1 where the largest guild is set");
+        }
         if self.shards == Some(0) || self.shards.is_some_and(|shards| shards > MAX_SHARDS) {
             return refuse("shards", "a number from 1 to 65536");
         }
@@ -121,6 +130,9 @@ impl SimConfig {
         Ok(())
     }
 }
+
+/// Members that the largest guild can have; beyond that user ids would run out.
+const LARGEST_GUILD: std::ops::RangeInclusive<u64> = 5..=10_000_000;
 
 /// The largest shard total that a client may name.
 pub(crate) const MAX_SHARDS: u32 = 65_536;
@@ -157,6 +169,10 @@ mod tests {
         assert_eq!(nonsense.validate().unwrap_err().setting, "events_per_second");
         let url = SimConfig { advertise: Some("ws://sim:3900".into()), ..SimConfig::default() };
         assert_eq!(url.validate().unwrap_err().setting, "advertise");
+        let lonely = SimConfig { largest_guild: Some(1), ..SimConfig::default() };
+        assert_eq!(lonely.validate().unwrap_err().setting, "largest_guild");
+        let nowhere = SimConfig { guilds: 0, largest_guild: Some(9), ..SimConfig::default() };
+        assert_eq!(nowhere.validate().unwrap_err().setting, "guilds");
         let none = SimConfig { max_concurrency: 0, ..SimConfig::default() };
         assert_eq!(none.validate().unwrap_err().to_string(), "max_concurrency must be at least 1");
     }

@@ -149,7 +149,7 @@ pub(crate) struct Hub {
 impl Hub {
     /// The state of a simulator whose gateway is at `gateway_url`.
     pub(crate) fn new(config: SimConfig, gateway_url: String) -> Self {
-        let world = World::new(config.seed, config.guilds);
+        let world = World::new(config.seed, config.guilds).with_largest_guild(config.largest_guild);
         let started = world.started_guilds();
         let guilds = (0..world.all_guilds())
             .map(|guild| if guild < started { GuildState::Available } else { GuildState::Absent })

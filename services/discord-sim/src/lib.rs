@@ -26,6 +26,8 @@
 //!   [`Fault::RejectToken`] is switched off.
 //! - A client silent for twice the heartbeat interval is closed with 4009; its session can be resumed.
 //! - `voice_states` of GUILD_CREATE need GUILD_VOICE_STATES.
+//! - Of a channel that the bot can't see GUILD_CREATE keeps `id`, `type`, `position` and `parent_id`; what else can be null
+//!   is null, and numbers are those of a new channel.
 //! - A reader that is a whole replay buffer behind is closed with 4000 and can't resume from where it is.
 //!
 //! Requests for members, presence and voice updates are accepted and have no effect yet.
@@ -40,6 +42,7 @@ mod identify;
 mod intents;
 mod ledger;
 mod net;
+mod profile;
 mod report;
 mod request;
 mod rest;
@@ -56,6 +59,7 @@ pub use config::{ConfigError, SimConfig};
 pub use control::Control;
 pub use faults::{Fault, FaultError, FaultOutcome};
 pub use intents::Intents;
+pub use profile::Profile;
 pub use report::{
     ConnectionReport, Delivery, Dispatched, FaultRecord, GuildReport, GuildState, IdentifyRecord,
     LedgerReport, Listed, SentTo, SequenceReport, SessionReport, SessionsReport, ShardReport, StatsReport,

@@ -280,7 +280,7 @@ pub struct Totals {
     pub unavailable_guilds: u64,
     /// Sum of `member_count`.
     pub users: u64,
-    /// Channels; there are no threads.
+    /// Channels, with those that the bot can't see and without threads.
     pub channels: u64,
     /// People in voice.
     pub voice_connections: u64,
