@@ -1,7 +1,7 @@
 //! The command line of `discord-sim`.
 
 use clap::Parser;
-use discord_sim::{ConfigError, Profile, ResumeWhileOpen, SimConfig, Switches};
+use discord_sim::{ConfigError, FaultKind, Profile, ResumeWhileOpen, Schedule, SimConfig, Switches};
 use std::{net::SocketAddr, time::Duration};
 
 /// A stand-in for Discord: REST, gateway and a control API on one port.
@@ -62,6 +62,34 @@ pub(crate) struct Args {
         next_help_heading = "What Discord leaves open (PATCH /sim/switches changes it while it runs)"
     )]
     switches: SwitchArgs,
+}
+
+/// A [`Schedule`] as flags.
+#[derive(Debug, clap::Args)]
+struct ChaosArgs {
+    /// Make faults, this far apart on average
+    #[arg(long, env = "SIM_CHAOS_EVERY", value_name = "TIME", value_parser = duration)]
+    chaos_every: Option<Duration>,
+    /// The same seed makes the same faults at the same times
+    #[arg(long, env = "SIM_CHAOS_SEED", value_name = "N", default_value_t = 1)]
+    chaos_seed: u64,
+    /// Which faults [default: those that a good client survives without an IDENTIFY]
+    #[arg(long, env = "SIM_CHAOS_KINDS", value_name = "KIND,...", value_enum, value_delimiter = ',')]
+    chaos_kinds: Vec<FaultKind>,
+}
+
+impl ChaosArgs {
+    fn into_schedule(self) -> Option<Schedule> {
+        let kinds =
+            if self.chaos_kinds.is_empty() { FaultKind::RESUMABLE.to_vec() } else { self.chaos_kinds };
+        self.chaos_every.map(|every| Schedule {
+            seed: self.chaos_seed,
+            mean_ms: every.as_millis() as u64,
+            kinds,
+            shards: None,
+            count: None,
+        })
+    }
 }
 
 /// [`Switches`] as flags.
@@ -142,6 +170,7 @@ impl Args {
             daily_identifies: self.daily_identifies,
             heartbeat_interval: self.heartbeat_interval,
             switches: self.switches.into(),
+            schedule: self.chaos.into_schedule(),
             events_per_second: self.events_per_second.unwrap_or(size.events_per_second),
             ..size
         };

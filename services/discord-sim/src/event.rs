@@ -1,8 +1,10 @@
 //! Dispatch events, kept as recipes: a session's replay buffer holds these and bodies are written when they are sent.
 
 mod made;
+mod members;
 
 pub(crate) use made::Made;
+pub(crate) use members::MembersAnswer;
 
 use crate::{
     hub::Hub,
@@ -25,6 +27,8 @@ pub(crate) enum Event {
     GuildDelete { guild: GuildIndex, outage: bool },
     /// Somebody wrote something.
     Message(Message),
+    /// Members that a client asked for.
+    MembersChunk { answer: Arc<MembersAnswer>, index: u64 },
     /// Anything else: its body was written when it happened.
     Made(Arc<Made>),
 }
@@ -104,6 +108,7 @@ impl Event {
             Self::GuildCreate { .. } => "GUILD_CREATE",
             Self::GuildDelete { .. } => "GUILD_DELETE",
             Self::Message(_) => "MESSAGE_CREATE",
+            Self::MembersChunk { .. } => "GUILD_MEMBERS_CHUNK",
             Self::Made(made) => &made.name,
         }
     }
@@ -114,6 +119,7 @@ impl Event {
             Self::Ready(_) | Self::Resumed => None,
             Self::GuildCreate { guild, .. } | Self::GuildDelete { guild, .. } => Some(*guild),
             Self::Message(message) => Some(message.guild),
+            Self::MembersChunk { answer, .. } => Some(answer.guild),
             Self::Made(made) => made.guild,
         }
     }
@@ -121,7 +127,7 @@ impl Event {
     /// What a session needs to get it.
     pub(crate) fn gate(&self) -> Gate {
         match self {
-            Self::Ready(_) | Self::Resumed => Gate::Open,
+            Self::Ready(_) | Self::Resumed | Self::MembersChunk { .. } => Gate::Open,
             Self::GuildCreate { .. } | Self::GuildDelete { .. } => Gate::AnyOf(Intents::GUILDS),
             Self::Message(_) => Gate::AnyOf(Intents::GUILD_MESSAGES),
             Self::Made(made) => made.gate,
@@ -143,7 +149,7 @@ impl Event {
                     voice_states: sight.intents.contains(Intents::GUILD_VOICE_STATES),
                     large_threshold: sight.large_threshold,
                 };
-                serde_json::to_writer(out, &world.guild(*guild, visibility, *just_joined))
+                serde_json::to_writer(out, &world.guild(*guild, visibility, *just_joined, &hub.voice(*guild)))
             }
             Self::GuildDelete { guild, outage } => {
                 serde_json::to_writer(out, &Gone { id: world.head(*guild).id, unavailable: *outage })
@@ -152,6 +158,7 @@ impl Event {
                 let with_content = sight.intents.contains(Intents::MESSAGE_CONTENT);
                 serde_json::to_writer(out, &world.message(message, with_content))
             }
+            Self::MembersChunk { answer, index } => serde_json::to_writer(out, &answer.body(world, *index)),
             Self::Made(made) => {
                 out.extend_from_slice(made.body(sight.intents));
                 Ok(())

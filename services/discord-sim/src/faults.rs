@@ -82,6 +82,15 @@ pub enum Fault {
         /// The text; `None` names the message's serial.
         content: Option<String>,
     },
+    /// Somebody joins, changes or leaves a voice channel.
+    Voice {
+        /// In which guild.
+        guild_id: Snowflake,
+        /// Which member.
+        user_id: Snowflake,
+        /// A voice channel of the guild that the bot can see; `None` is to leave.
+        channel_id: Option<Snowflake>,
+    },
     /// Sends any dispatch event, to those sessions that its name's intents let it through to.
     Event {
         /// The name in `t`, such as `GUILD_BAN_ADD`.
@@ -133,6 +142,12 @@ pub enum FaultError {
     /// The bot is in it.
     #[error("the bot is in guild {0} already")]
     AlreadyThere(Snowflake),
+    /// No such member.
+    #[error("guild {0} has no member {1}")]
+    UnknownMember(Snowflake, Snowflake),
+    /// No such channel, or none for voice, or the bot can't see it.
+    #[error("guild {0} has no voice channel {1} that the bot can see")]
+    NoVoiceChannel(Snowflake, Snowflake),
     /// All guilds of this world are used up.
     #[error("there is no guild left that the bot was never in")]
     NoSpareGuild,

@@ -9,12 +9,13 @@ mod dispatch;
 mod inject;
 mod reports;
 mod requests;
+mod voice;
 
 pub(crate) use admission::{Departure, Refusal};
 
 use crate::{
     config::{ConfigError, SimConfig},
-    event::Origin,
+    event::{Event, Origin},
     faults::Standing,
     identify::IdentifyLimiter,
     intents::Intents,
@@ -24,7 +25,7 @@ use crate::{
     session::{ConnectionId, Session},
     shard::Shard,
     switches::Switches,
-    world::{Draw, GuildIndex, Snowflake, World},
+    world::{Draw, GuildIndex, Snowflake, VoiceChanges, World},
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -49,6 +50,13 @@ pub(crate) struct SessionCell {
 impl SessionCell {
     fn new(session: Session) -> Arc<Self> {
         Arc::new(Self { state: Mutex::new(session), bell: watch::Sender::new(()) })
+    }
+
+    /// Gives this session alone an event.
+    pub(crate) fn answer(&self, event: Event) {
+        if self.lock().dispatch(event).is_some() {
+            self.ring();
+        }
     }
 
     /// Tells the connections that there may be something to send.
@@ -117,6 +125,10 @@ struct State {
     shards: BTreeMap<Shard, ShardCounts>,
     guilds: Vec<GuildState>,
     never_joined: BTreeSet<GuildIndex>,
+    /// Who has moved between voice channels, by guild.
+    voice: HashMap<GuildIndex, Arc<VoiceChanges>>,
+    /// When all members of a guild were asked for.
+    members_asked: HashMap<GuildIndex, Duration>,
     limiter: IdentifyLimiter,
     standing: Standing,
     switches: Switches,
@@ -165,6 +177,8 @@ impl Hub {
             shards: BTreeMap::new(),
             guilds,
             never_joined: (started..world.all_guilds()).collect(),
+            voice: HashMap::new(),
+            members_asked: HashMap::new(),
             limiter,
             standing: Standing::default(),
             switches: config.switches.clone(),
@@ -236,6 +250,11 @@ impl Hub {
         tracing::info!(?switches, "switches changed");
         state.switches = switches.clone();
         Ok(switches)
+    }
+
+    /// Who has moved between a guild's voice channels.
+    pub(crate) fn voice(&self, guild: GuildIndex) -> Arc<VoiceChanges> {
+        self.lock().voice.get(&guild).cloned().unwrap_or_default()
     }
 
     /// How long after the start a moment is.

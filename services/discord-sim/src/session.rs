@@ -164,7 +164,11 @@ impl Session {
                     self.promised.remove(&guild);
                     return Some(self.push(event));
                 }
-                Event::Ready(_) | Event::Resumed | Event::Message(_) | Event::Made(_) => {}
+                Event::Ready(_)
+                | Event::Resumed
+                | Event::Message(_)
+                | Event::MembersChunk { .. }
+                | Event::Made(_) => {}
             }
             return None;
         }

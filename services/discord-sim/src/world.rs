@@ -17,7 +17,6 @@ mod expression;
 mod guild;
 mod guild_create;
 mod hidden;
-#[cfg_attr(not(test), expect(dead_code, reason = "REST and member requests use it next"))]
 mod lookup;
 mod message;
 mod names;
@@ -37,6 +36,7 @@ pub(crate) use message::Message;
 pub(crate) use person::User;
 use role::ADMINISTRATOR;
 pub use snowflake::Snowflake;
+pub(crate) use voice::{VoiceChanges, VoiceState};
 
 /// Guilds that exist but that the bot is not in at the start; a test can let it join them.
 const SPARE_GUILDS: u32 = 256;

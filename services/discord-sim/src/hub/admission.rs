@@ -291,12 +291,13 @@ impl Hub {
     ) {
         let now = self.now();
         let mut state = self.lock();
-        let (own, id) = {
+        let (own, id, shard) = {
             let mut session = cell.lock();
-            (session.detach(connection, now), session.sight.session_id.clone())
+            (session.detach(connection, now), session.sight.session_id.clone(), session.sight.shard)
         };
         if own && let Some(why) = end {
             state.end_session(&id, now, why);
+            state.leave_voice(&self.world, shard);
         }
         state.give_place_up(connection);
         drop(state);
@@ -317,14 +318,17 @@ impl Hub {
         let now = self.now();
         let mut state = self.lock();
         let life = state.switches.session_life;
-        let expired: Vec<String> = state
+        let expired: Vec<_> = state
             .sessions
             .iter()
-            .filter(|(_, cell)| cell.lock().expired(now, life))
-            .map(|(id, _)| id.clone())
+            .filter_map(|(id, cell)| {
+                let session = cell.lock();
+                session.expired(now, life).then_some((id.clone(), session.sight.shard))
+            })
             .collect();
-        for id in &expired {
+        for (id, shard) in &expired {
             state.end_session(id, now, "nobody resumed it in time");
+            state.leave_voice(&self.world, *shard);
         }
     }
 }

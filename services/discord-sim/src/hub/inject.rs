@@ -95,6 +95,11 @@ impl Hub {
                 };
                 self.change(id, GuildState::Absent, GuildState::Available, FaultError::AlreadyThere(id))
             }
+            Fault::Voice { guild_id, user_id, channel_id } => {
+                let guild = self.guild(guild_id)?;
+                let dispatched = self.move_in_voice(guild, user_id, channel_id)?;
+                Ok(FaultOutcome { guild_id: Some(guild_id), dispatched, ..FaultOutcome::default() })
+            }
             Fault::Event { name, guild_id, d } => {
                 let guild = guild_id.map(|id| self.guild(id)).transpose()?;
                 let dispatched = self.dispatch(Made::new(name, guild, &d, self.world.bot_id()));

@@ -131,7 +131,13 @@ impl Hub {
         let share = limit.div_ceil(3);
         let in_voice = available
             .iter()
-            .flat_map(|guild| world.in_voice(*guild).map(|position| world.user_index(*guild, position)))
+            .flat_map(|guild| {
+                let people = world
+                    .in_voice_now(*guild, &self.voice(*guild))
+                    .into_iter()
+                    .filter(|position| *position > 0);
+                people.map(|position| world.user_index(*guild, position))
+            })
             .take(share);
         // Where one guild's window of the pool begins, others may already run.
         let shared = available
@@ -150,7 +156,8 @@ impl Hub {
                 let (guilds, in_voice): (Vec<_>, Vec<_>) = guilds_of(index)
                     .map(|(guild, position)| {
                         let id = world.head(guild).id;
-                        (id, world.in_voice(guild).contains(&position).then_some(id))
+                        let in_voice = world.in_voice_now(guild, &self.voice(guild)).contains(&position);
+                        (id, in_voice.then_some(id))
                     })
                     .unzip();
                 let user = world.user(index);
@@ -170,7 +177,7 @@ impl Hub {
             let head = self.world.head(guild);
             let shard = &mut report.shards[head.id.shard(total) as usize];
             let channels = self.world.channel_counts(guild).total();
-            let voice = self.world.in_voice(guild).count() as u64;
+            let voice = self.world.in_voice_now(guild, &self.voice(guild)).len() as u64;
             for totals in [&mut report.total, shard] {
                 match state {
                     GuildState::Absent => {}

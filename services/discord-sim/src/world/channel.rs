@@ -68,6 +68,14 @@ enum Body {
 }
 
 impl Channel {
+    /// How many people a voice channel takes, 0 is any number; `None` when it is not for voice.
+    pub(super) const fn user_limit(&self) -> Option<u64> {
+        match self.body {
+            Body::Voice { user_limit, .. } => Some(user_limit),
+            Body::Category {} | Body::Text { .. } => None,
+        }
+    }
+
     /// With its guild's id, as REST and CHANNEL_CREATE have it.
     pub(super) fn with_guild(self, guild_id: Snowflake) -> Self {
         Self { guild_id: Some(guild_id), ..self }

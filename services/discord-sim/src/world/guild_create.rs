@@ -4,10 +4,18 @@
 //! guild, found among about four times as many, and above [`PRESENCES_UP_TO`] only those in voice.
 
 use super::{
-    GuildIndex, World, channel::Channel, guild::Guild, person::Member, presence::Presence,
-    scheduled_event::ScheduledEvent, thread::Thread, time, voice::VoiceState,
+    GuildIndex, World,
+    channel::Channel,
+    guild::Guild,
+    person::Member,
+    presence::Presence,
+    scheduled_event::ScheduledEvent,
+    thread::Thread,
+    time,
+    voice::{VoiceChanges, VoiceState},
 };
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// Above this many members presences are not sent.
 /// [Source](https://docs.discord.com/developers/events/gateway-events#guild-create).
@@ -49,25 +57,33 @@ pub(crate) struct GuildBody {
 }
 
 impl World {
-    fn listed_members(&self, guild: GuildIndex, sight: Visibility) -> Vec<u64> {
+    fn listed_members(&self, guild: GuildIndex, sight: Visibility, voice: &VoiceChanges) -> BTreeSet<u64> {
         let members = self.head(guild).members;
-        if !sight.presences || members > PRESENCES_UP_TO {
-            return std::iter::once(0).chain(self.in_voice(guild)).collect();
-        }
-        if members <= sight.large_threshold {
+        if sight.presences && members <= sight.large_threshold {
             return (0..members).collect();
         }
-        let voice = self.in_voice(guild);
-        let online = (voice.end() + 1..members)
-            .filter(|position| self.status(guild, *position).is_some())
-            .take(ONLINE_LISTED as usize);
-        std::iter::once(0).chain(voice.clone()).chain(online).collect()
+        let mut listed = self.in_voice_now(guild, voice);
+        listed.insert(0);
+        if sight.presences && members <= PRESENCES_UP_TO {
+            let others = (1..members).filter(|position| !listed.contains(position));
+            let online = others.filter(|position| self.status(guild, *position).is_some());
+            let online: Vec<u64> = online.take(ONLINE_LISTED as usize).collect();
+            listed.extend(online);
+        }
+        listed
     }
 
-    /// The body of GUILD_CREATE for a session; `just_joined` leaves the `unavailable` key out.
-    pub(crate) fn guild(&self, guild: GuildIndex, sight: Visibility, just_joined: bool) -> GuildBody {
+    /// The body of GUILD_CREATE for a session; `just_joined` leaves the `unavailable` key out, `voice` is who has moved
+    /// since the world began.
+    pub(crate) fn guild(
+        &self,
+        guild: GuildIndex,
+        sight: Visibility,
+        just_joined: bool,
+        voice: &VoiceChanges,
+    ) -> GuildBody {
         let head = self.head(guild);
-        let listed = self.listed_members(guild, sight);
+        let listed = self.listed_members(guild, sight, voice);
         let with_presences = sight.presences && head.members <= PRESENCES_UP_TO;
         let (object, joined_ms) = self.guild_and_joining(guild);
         GuildBody {
@@ -83,7 +99,7 @@ impl World {
                 Vec::new()
             },
             members: listed.into_iter().map(|position| self.member(guild, position, true)).collect(),
-            voice_states: if sight.voice_states { self.voice_states(guild) } else { Vec::new() },
+            voice_states: if sight.voice_states { self.voice_states(guild, voice) } else { Vec::new() },
             threads: self.threads(guild),
             guild_scheduled_events: self.scheduled_events(guild),
             stage_instances: [],

@@ -68,6 +68,12 @@ impl World {
         self.visible_channel(guild, number)
     }
 
+    /// Whether this is a voice channel of the guild that the bot can see, and how many people it takes; 0 is any number.
+    pub(crate) fn voice_channel(&self, guild: GuildIndex, id: Snowflake) -> Option<u64> {
+        let found = self.find_channel(id).filter(|(of, _)| *of == guild);
+        self.visible_channel(guild, found?.1)?.user_limit()
+    }
+
     /// The channels of a guild as REST tells them: those that the bot can't see are left out.
     pub(crate) fn visible_channels(&self, guild: GuildIndex) -> Vec<Channel> {
         let all = 0..self.channel_counts(guild).total();

@@ -10,7 +10,7 @@ const ALL: Visibility = Visibility { presences: true, voice_states: true, large_
 const BARE: Visibility = Visibility { presences: false, voice_states: false, large_threshold: 50 };
 
 fn body(world: &World, guild: GuildIndex, sight: Visibility) -> serde_json::Value {
-    serde_json::to_value(world.guild(guild, sight, false)).unwrap()
+    serde_json::to_value(world.guild(guild, sight, false, &VoiceChanges::default())).unwrap()
 }
 
 fn count(body: &serde_json::Value, key: &str) -> usize {
@@ -91,7 +91,7 @@ fn members_listed_follow_intents_and_threshold() {
         assert_eq!(bare["unavailable"], false);
     }
     assert_eq!(count(&body(&world, large, ALL), "voice_states"), in_voice(large));
-    let joined = serde_json::to_value(world.guild(small, ALL, true)).unwrap();
+    let joined = serde_json::to_value(world.guild(small, ALL, true, &VoiceChanges::default())).unwrap();
     assert!(joined.get("unavailable").is_none());
 }
 

@@ -5,6 +5,7 @@
 mod client;
 mod control;
 mod program;
+mod requests;
 mod rest;
 mod resume;
 mod rules;

@@ -19,7 +19,7 @@ fn odd_names_come_through_json_unchanged() {
     let (mut quotes, mut backslashes, mut joined, mut combining, mut arabic) = (0, 0, 0, 0, 0);
     for guild in 0..200 {
         let made = body(&world, guild, ALL);
-        let text = serde_json::to_string(&world.guild(guild, ALL, false)).unwrap();
+        let text = serde_json::to_string(&world.guild(guild, ALL, false, &VoiceChanges::default())).unwrap();
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), made);
         assert_eq!(made["name"], world.guild_name(guild));
         let mut all = Vec::new();

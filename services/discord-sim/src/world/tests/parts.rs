@@ -8,7 +8,7 @@ use twilight_model::{
 };
 
 fn parsed(world: &World, guild: GuildIndex) -> Guild {
-    let text = serde_json::to_string(&world.guild(guild, ALL, false)).unwrap();
+    let text = serde_json::to_string(&world.guild(guild, ALL, false, &VoiceChanges::default())).unwrap();
     serde_json::from_str(&text).unwrap()
 }
 
