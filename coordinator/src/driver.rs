@@ -276,8 +276,8 @@ impl<'a> Driver<'a> {
             Command::OpenIdentify { worker, incarnation, reply } => {
                 let _ = reply.send(self.open_identify(worker, &incarnation).ok_or(Stopped::UnknownWorker));
             }
-            Command::Ask { stream, ticket, shard, epoch } => {
-                self.ask_to_identify(stream, ticket, shard, epoch, now.mono);
+            Command::Ask { stream, ticket, shard, epoch, traceparent } => {
+                self.ask_to_identify(stream, ticket, shard, epoch, &traceparent, now.mono);
             }
             Command::Used { stream, ticket } => self.identify_used(stream, ticket, now.mono),
             Command::Cancel { stream, ticket } => self.identify_cancelled(stream, ticket, now.mono),

@@ -22,6 +22,7 @@ mod connection;
 mod life;
 mod receive;
 pub(crate) mod runner;
+mod starting;
 
 pub(crate) use connection::GatewaySettings;
 
@@ -47,6 +48,8 @@ struct State {
     sequence: u64,
     latency: Option<Duration>,
     connected_since: Option<BootTime>,
+    /// Of the trace of its present or last start.
+    traceparent: Option<String>,
 }
 
 impl Shard {
@@ -64,6 +67,7 @@ impl Shard {
             sequence: 0,
             latency: None,
             connected_since: None,
+            traceparent: None,
         };
         let ticked = AtomicU64::new(BootTime::now().as_millis());
         Self { number, epoch, total, cache, state: Mutex::new(state), ticked, changed }
@@ -154,6 +158,15 @@ impl Shard {
     fn set_failed(&self, code: u16, detail: String) {
         self.lock().close_code = Some(code);
         self.set_status(ShardStatus::Failed, detail);
+    }
+
+    /// W3C traceparent of its start, when that is traced.
+    pub(crate) fn traceparent(&self) -> Option<String> {
+        self.lock().traceparent.clone()
+    }
+
+    fn set_traceparent(&self, traceparent: Option<String>) {
+        self.lock().traceparent = traceparent;
     }
 
     fn set_sequence(&self, sequence: u64) {

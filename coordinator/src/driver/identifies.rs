@@ -1,11 +1,13 @@
 //! The workers' identify streams.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use altergolden_proto::v1::{self, identify_down::Message};
 use fleet_model::{Epoch, Incarnation, ShardNumber, WorkerId};
 use fleet_store::BudgetRecord;
+use telemetry::trace_context;
 use tokio::sync::mpsc;
+use tracing::Span;
 
 use super::{Driver, Outcome, short_budget};
 use crate::{
@@ -26,6 +28,27 @@ const ASK_BUDGET_AGAIN: Duration = Duration::from_secs(30);
 pub(super) struct IdentifyStream {
     worker: WorkerId,
     answers: mpsc::Sender<v1::IdentifyDown>,
+    /// The part in each ticket's trace, open while the ticket waits.
+    waits: HashMap<u64, Span>,
+}
+
+impl IdentifyStream {
+    /// Opens the ticket's part in the trace of its shard's start.
+    fn begin_wait(&mut self, ticket: u64, wish: &Wish, traceparent: &str) {
+        // More tickets than answers that may wait is more than a worker can use.
+        if traceparent.is_empty() || self.waits.len() >= ANSWERS {
+            return;
+        }
+        let span = tracing::info_span!(
+            parent: None,
+            "identify_queue.wait",
+            otel.kind = "server",
+            shard_id = wish.shard.0,
+            worker.id = %wish.worker,
+        );
+        trace_context::continue_from_traceparent(&span, traceparent);
+        self.waits.insert(ticket, span);
+    }
 }
 
 impl Driver<'_> {
@@ -39,7 +62,7 @@ impl Driver<'_> {
         }
         let (answers, messages) = mpsc::channel(ANSWERS);
         let stream = self.shell.new_stream();
-        self.identify_streams.insert(stream, IdentifyStream { worker, answers });
+        self.identify_streams.insert(stream, IdentifyStream { worker, answers, waits: HashMap::new() });
         Some(OpenedStream { stream, messages })
     }
 
@@ -49,10 +72,12 @@ impl Driver<'_> {
         ticket: u64,
         shard: ShardNumber,
         epoch: Epoch,
+        traceparent: &str,
         now: Duration,
     ) {
-        let Some(open) = self.identify_streams.get(&stream) else { return };
+        let Some(open) = self.identify_streams.get_mut(&stream) else { return };
         let wish = Wish { worker: open.worker.clone(), shard, epoch };
+        open.begin_wait(ticket, &wish, traceparent);
         if !self.may_identify(&wish) {
             let reason = format!("shard {shard} at epoch {epoch} is not {}'s", wish.worker);
             self.answer(stream, Message::Refused(v1::IdentifyRefused { ticket, reason }));
@@ -83,6 +108,7 @@ impl Driver<'_> {
     }
 
     pub(super) fn identify_cancelled(&mut self, stream: u64, ticket: u64, now: Duration) {
+        self.end_wait(TicketId { stream, ticket });
         self.identify.end(TicketId { stream, ticket }, now);
         self.dirty = true;
     }
@@ -124,6 +150,7 @@ impl Driver<'_> {
             }
             if !self.may_identify(&grant.wish) {
                 self.identify.end(grant.id, now);
+                self.end_wait(grant.id);
                 continue;
             }
             if self.identify.sent(grant.id, now) {
@@ -173,7 +200,19 @@ impl Driver<'_> {
         self.fleet.owner(wish.shard) == Some((&wish.worker, wish.epoch))
     }
 
+    /// A ticket waits no longer: its part in the trace ends.
+    fn end_wait(&mut self, id: TicketId) {
+        if let Some(open) = self.identify_streams.get_mut(&id.stream) {
+            open.waits.remove(&id.ticket);
+        }
+    }
+
     fn answer(&mut self, stream: u64, message: Message) {
+        if let Message::Permit(v1::IdentifyPermit { ticket, .. })
+        | Message::Refused(v1::IdentifyRefused { ticket, .. }) = &message
+        {
+            self.end_wait(TicketId { stream, ticket: *ticket });
+        }
         let Some(open) = self.identify_streams.get(&stream) else { return };
         if open.answers.try_send(v1::IdentifyDown { message: Some(message) }).is_err() {
             self.shell.metrics.count_stream_overflow();

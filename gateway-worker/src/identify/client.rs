@@ -105,7 +105,13 @@ impl Stream<'_> {
         loop {
             let asks = self.waiting.unasked(BootTime::now());
             for Ask { ticket, shard, epoch } in asks {
-                let ask = v1::IdentifyAsk { ticket, shard_id: shard.0, epoch: epoch.0 };
+                let traceparent = self.waiting.wish(ticket).and_then(|wish| wish.shard.traceparent());
+                let ask = v1::IdentifyAsk {
+                    ticket,
+                    shard_id: shard.0,
+                    epoch: epoch.0,
+                    traceparent: traceparent.unwrap_or_default(),
+                };
                 if !self.send(Up::Ask(ask)).await {
                     return;
                 }

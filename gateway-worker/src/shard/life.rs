@@ -16,6 +16,7 @@ use super::{
     connection::{self, Resumable},
     receive::{Received, is_connected, poll_once, receive},
     runner::{Runner, TICK},
+    starting::Starting,
 };
 use crate::{
     clock::BootTime,
@@ -79,6 +80,8 @@ pub(super) struct Life<'a> {
     wanted: EventTypeFlags,
     pub(super) attempts: Attempts,
     stage: Stage,
+    /// The trace of its way to ready, until it is.
+    starting: Option<Starting>,
     resume: Option<Resumable>,
     /// When the last of READY's guilds came, while some are still to come.
     filling_since: Option<Instant>,
@@ -88,6 +91,7 @@ pub(super) struct Life<'a> {
 impl<'a> Life<'a> {
     pub(super) fn new(runner: &'a Runner, resume: Option<Resumable>, attempts: Attempts) -> Self {
         let shard = &runner.shard;
+        let starting = Some(Starting::begin(shard));
         let (queue, permits) = runner.identify.queue_for(shard.clone());
         let connection = connection::open(shard, &runner.settings, queue, resume.as_ref());
         if resume.is_some() {
@@ -100,6 +104,7 @@ impl<'a> Life<'a> {
             wanted: shard.cache.wanted_events(),
             attempts,
             stage: Stage::Connecting(Instant::now()),
+            starting,
             resume,
             filling_since: None,
             last_close: None,
@@ -163,6 +168,7 @@ impl<'a> Life<'a> {
         let ticket = granted.go();
         self.shard().set_status(ShardStatus::Identifying, "");
         self.stage = Stage::Greeted(Instant::now());
+        self.greets("identify");
         let received = poll_once(&mut self.connection).await;
         tracing::debug!(shard.id = %self.shard().number, ticket, "IDENTIFY has gone out");
         self.runner.identify.used(ticket).await;
@@ -201,7 +207,7 @@ impl<'a> Life<'a> {
         self.runner.metrics.count_reconnect();
         tracing::info!(shard.id = %self.shard().number, why, "gateway connection lost");
         self.shard().set_status(ShardStatus::Reconnecting, why);
-        self.stage = Stage::Connecting(Instant::now());
+        self.connects();
         self.attempts.ended();
         self.wait_before_connecting().await
     }
@@ -215,7 +221,7 @@ impl<'a> Life<'a> {
         if !wait.is_zero() {
             tracing::warn!(shard.id = %self.shard().number, ?wait, "waiting before the next connection");
             self.runner.pause(wait).await;
-            self.stage = Stage::Connecting(Instant::now());
+            self.connects();
         }
         None
     }
@@ -244,8 +250,10 @@ impl<'a> Life<'a> {
                 if self.connection.state() == ShardState::Resuming {
                     self.stage = Stage::Greeted(Instant::now());
                     self.shard().set_status(ShardStatus::Resuming, "");
+                    self.greets("resume");
                 } else {
                     self.stage = Stage::Queued;
+                    self.step("wait_for_permit");
                 }
                 None
             }
@@ -268,7 +276,7 @@ impl<'a> Life<'a> {
 
     /// twilight closes now, and connects again when the peer has closed too.
     fn asked_to_reconnect(&mut self, why: &str) {
-        self.stage = Stage::Connecting(Instant::now());
+        self.connects();
         self.shard().set_status(ShardStatus::Reconnecting, why);
     }
 
@@ -315,6 +323,7 @@ impl<'a> Life<'a> {
             resume_url: self.connection.resume_url().unwrap_or(&self.runner.settings.url).to_owned(),
             sequence,
         });
+        self.step("receive_guilds");
         self.shard().session_began();
         self.filling_since = Some(Instant::now());
         self.shard().set_status(ShardStatus::Identifying, "");
@@ -335,7 +344,7 @@ impl<'a> Life<'a> {
 
     fn check_filled_or_ready(&mut self) {
         if self.filling_since.is_none() {
-            self.shard().set_status(ShardStatus::Ready, "");
+            self.is_ready(String::new());
         } else {
             self.check_filled();
         }
@@ -352,10 +361,38 @@ impl<'a> Life<'a> {
             self.runner.settings.intents.contains(twilight_model::gateway::Intents::GUILDS);
         if pending == 0 || !has_guilds_intent {
             self.filling_since = None;
-            self.shard().set_status(ShardStatus::Ready, "");
+            self.is_ready(String::new());
         } else if since.elapsed() >= GUILD_GAP {
             self.filling_since = None;
-            self.shard().set_status(ShardStatus::Ready, format!("{pending} guilds have not come"));
+            self.is_ready(format!("{pending} guilds have not come"));
+        }
+    }
+
+    fn is_ready(&mut self, detail: String) {
+        self.shard().set_status(ShardStatus::Ready, detail);
+        if let Some(starting) = self.starting.take() {
+            starting.ready();
+        }
+    }
+
+    /// A connection is to be made: on the way already, or from the beginning.
+    fn connects(&mut self) {
+        self.stage = Stage::Connecting(Instant::now());
+        match &mut self.starting {
+            Some(starting) => starting.step("connect"),
+            None => self.starting = Some(Starting::begin(self.shard())),
+        }
+    }
+
+    fn step(&mut self, name: &'static str) {
+        if let Some(starting) = &mut self.starting {
+            starting.step(name);
+        }
+    }
+
+    fn greets(&mut self, how: &'static str) {
+        if let Some(starting) = &mut self.starting {
+            starting.greets(how);
         }
     }
 

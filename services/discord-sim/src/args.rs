@@ -57,6 +57,8 @@ pub(crate) struct Args {
     #[arg(long, env = "SIM_HEARTBEAT_INTERVAL", value_name = "TIME", default_value = "41250ms",
           value_parser = duration)]
     heartbeat_interval: Duration,
+    #[command(flatten, next_help_heading = "Faults by schedule")]
+    chaos: ChaosArgs,
     #[command(
         flatten,
         next_help_heading = "What Discord leaves open (PATCH /sim/switches changes it while it runs)"

@@ -75,13 +75,13 @@ impl Schedule {
     /// Checks what types can't say.
     pub(crate) fn validate(&self) -> Result<(), &'static str> {
         if self.mean_ms < 10 {
-            return Err("mean_ms must be at least 10");
+            return Err("with faults at least 10 ms apart on average (mean_ms)");
         }
         if self.kinds.is_empty() {
-            return Err("kinds must name at least one");
+            return Err("with at least one kind of fault (kinds)");
         }
         if self.shards == Some(0) {
-            return Err("shards must be at least 1");
+            return Err("for at least one shard (shards)");
         }
         Ok(())
     }

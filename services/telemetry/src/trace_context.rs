@@ -21,7 +21,12 @@ pub fn inject(metadata: &mut MetadataMap) {
 
 /// The current span as a `traceparent`, when it is traced.
 pub fn current_traceparent() -> Option<String> {
-    let context = Span::current().context();
+    traceparent_of(&Span::current())
+}
+
+/// A span as a `traceparent`, when it is traced.
+pub fn traceparent_of(span: &Span) -> Option<String> {
+    let context = span.context();
     let mut carrier = std::collections::HashMap::new();
     opentelemetry::global::get_text_map_propagator(|propagator| {
         propagator.inject_context(&context, &mut carrier);

@@ -79,6 +79,19 @@ async fn a_query_is_one_trace_with_a_span_for_each_worker() {
     }
     coordinator.until_balanced(&[&workers[0], &workers[1]]).await;
 
+    until("a trace of each shard's start in two processes", async || {
+        let traces = collector.0.lock().unwrap();
+        let starts = traces.values().filter(|spans| {
+            let has = |service: &str, name: &str| spans.contains(&(service.to_owned(), name.to_owned()));
+            let steps = ["connect", "wait_for_permit", "identify", "receive_guilds"];
+            has("gateway-worker", "shard.start")
+                && steps.iter().all(|step| has("gateway-worker", step))
+                && has("coordinator", "identify_queue.wait")
+        });
+        (starts.count() == 2).then_some(())
+    })
+    .await;
+
     coordinator.client().await.aggregate_stats(Duration::ZERO).await.unwrap();
     let spans = until("one trace of three processes", async || {
         let traces = collector.0.lock().unwrap();
