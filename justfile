@@ -24,6 +24,14 @@ test *args:
 ci:
     .ci/run
 
+# Images and compose.yaml: scaling, traces, a refused token
+compose-test:
+    .ci/compose
+
+# Each grpcurl line of the README, against `altergolden dev` or the fleet at an address
+readme-grpcurl *address:
+    .ci/readme-grpcurl {{ address }}
+
 # Format
 fmt:
     cargo fmt --all

@@ -14,12 +14,12 @@ use telemetry::{
     metrics::Metrics,
 };
 use tokio::{
-    net::{TcpListener, UdpSocket},
+    net::{TcpListener, UdpSocket, lookup_host},
     sync::{Notify, watch},
 };
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::transport::{Endpoint, Server};
+use tonic::transport::{Server, Uri};
 
 use crate::{
     config::Config,
@@ -38,6 +38,8 @@ const CALLS_PER_CONNECTION: usize = 256;
 const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long open streams may take to end when the process stops.
 const STREAMS_END: Duration = Duration::from_secs(2);
+/// Time between two look-ups of a name that is not there yet.
+const LOOK_UP_AGAIN: Duration = Duration::from_secs(1);
 
 /// What the worker is given from outside.
 pub struct Parts {
@@ -78,7 +80,6 @@ pub struct Worker {
     parts: Parts,
     listener: TcpListener,
     address: SocketAddr,
-    advertise_url: String,
     health: HealthServer,
 }
 
@@ -86,17 +87,13 @@ impl Worker {
     /// Binds the ports.
     ///
     /// # Errors
-    /// A port that is taken or not allowed, or no address to tell others.
+    /// A port that is taken or not allowed.
     pub async fn bind(config: Config, parts: Parts) -> Result<Self, WorkerError> {
         let fail = |source| WorkerError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(fail)?;
         let address = listener.local_addr().map_err(fail)?;
         let health = HealthServer::bind(config.health_listen, "--health-port").await?;
-        let advertise_url = match &config.advertise {
-            Some(advertised) => advertised.as_str().to_owned(),
-            None => default_advertise(address, config.coordinator.as_str()).await?,
-        };
-        Ok(Self { config, parts, listener, address, advertise_url, health })
+        Ok(Self { config, parts, listener, address, health })
     }
 
     /// Its name.
@@ -117,9 +114,9 @@ impl Worker {
     /// Runs until `stop`; then gives its shards away, closes what is left, and returns.
     ///
     /// # Errors
-    /// Discord refused the token, or another worker has its name.
+    /// Discord refused the token, there is no address to tell others, or another worker has its name.
     pub async fn run(self, stop: CancellationToken) -> Result<(), WorkerError> {
-        let Self { config, parts, listener, address, advertise_url, health } = self;
+        let Self { config, parts, listener, address, health } = self;
         discord::check_token(&config.token, config.api.as_ref()).await?;
 
         let worker = config.worker.clone();
@@ -168,28 +165,35 @@ impl Worker {
             shards: shards.clone(),
         };
         tasks.spawn(serve(listener, service, bridge, config.deadlines, servers_stop.clone()));
-        tracing::info!(worker.id = %worker, %address, advertised = %advertise_url, "gateway worker listening");
 
-        let shard_parts =
-            ShardParts { cache: config.cache, identify, metrics: shard_metrics, changed: changed.clone() };
-        let link = Link::new(LinkParts {
-            config,
-            store: parts.store,
-            shards: ShardSet::new(shard_parts, shards),
-            changed,
-            advertise_url,
-            incarnation,
-            routes,
-            registered,
-            status,
-            metrics: link_metrics,
-        });
-        let ended = link.run(stop).await;
+        let ended = async {
+            let advertise_url = tokio::select! {
+                url = advertised(&config, address, &status) => url?,
+                () = stop.cancelled() => return Ok(()),
+            };
+            tracing::info!(worker.id = %worker, %address, advertised = %advertise_url, "gateway worker listening");
+            let shard_parts =
+                ShardParts { cache: config.cache, identify, metrics: shard_metrics, changed: changed.clone() };
+            let link = Link::new(LinkParts {
+                config,
+                store: parts.store,
+                shards: ShardSet::new(shard_parts, shards),
+                changed,
+                advertise_url,
+                incarnation,
+                routes,
+                registered,
+                status,
+                metrics: link_metrics,
+            });
+            Ok(link.run(stop).await?)
+        }
+        .await;
         servers_stop.cancel();
         tasks.close();
         tasks.wait().await;
         tracing::info!("gateway worker stopped");
-        Ok(ended?)
+        ended
     }
 }
 
@@ -229,26 +233,55 @@ async fn serve(
     }
 }
 
-/// The address that this machine has towards the coordinator, with the bound port.
-async fn default_advertise(bound: SocketAddr, coordinator: &str) -> Result<String, WorkerError> {
+/// Where others reach this worker: as set, or the address that this machine has towards the coordinator, with the bound port.
+async fn advertised(
+    config: &Config,
+    bound: SocketAddr,
+    status: &watch::Sender<LinkStatus>,
+) -> Result<String, WorkerError> {
+    if let Some(advertised) = &config.advertise {
+        return Ok(advertised.as_str().to_owned());
+    }
     if !bound.ip().is_unspecified() {
         return Ok(format!("http://{bound}"));
     }
+    let coordinator = resolved(config.coordinator.as_str(), bound.is_ipv6(), status).await;
     let towards = async {
-        let endpoint = Endpoint::from_shared(coordinator.to_owned()).map_err(|error| error.to_string())?;
-        let uri = endpoint.uri();
-        let (host, port) = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(50051));
-        let host = host.trim_start_matches('[').trim_end_matches(']');
         // Connecting a UDP socket sends nothing; it asks the routing table.
         let any = if bound.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
-        let socket = UdpSocket::bind(any).await.map_err(|error| error.to_string())?;
-        socket.connect((host, port)).await.map_err(|error| format!("{coordinator}: {error}"))?;
-        socket.local_addr().map_err(|error| error.to_string())
+        let socket = UdpSocket::bind(any).await?;
+        socket.connect(coordinator).await?;
+        socket.local_addr()
     };
     match towards.await {
         Ok(local) => Ok(format!("http://{}", SocketAddr::new(local.ip(), bound.port()))),
         Err(why) => Err(WorkerError::Advertise(format!(
-            "this worker listens on {bound} and its address towards the coordinator can't be told ({why})"
+            "this worker listens on {bound} and its address towards {coordinator} can't be told ({why})"
         ))),
+    }
+}
+
+/// The coordinator's address. Where names come and go with containers, there is none while the coordinator is down; without it a
+/// worker has nothing to do, so it is waited for.
+async fn resolved(coordinator: &str, ipv6: bool, status: &watch::Sender<LinkStatus>) -> SocketAddr {
+    let uri: Uri = coordinator.parse().expect("it was parsed as a setting");
+    let (host, port) = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(50051));
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let mut said = String::new();
+    loop {
+        let why = match lookup_host((host, port)).await {
+            Ok(mut found) => match found.find(|address| address.is_ipv4() || ipv6) {
+                Some(address) => return address,
+                None => "it has no IPv4 address".to_owned(),
+            },
+            Err(error) => error.to_string(),
+        };
+        let problem = format!("{host} can't be looked up: {why}");
+        if said != problem {
+            tracing::warn!(coordinator, why, "the coordinator's name can't be looked up; trying again");
+            status.send_modify(|status| status.coordinator = Err(problem.clone()));
+            said = problem;
+        }
+        tokio::time::sleep(LOOK_UP_AGAIN).await;
     }
 }

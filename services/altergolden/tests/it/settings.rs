@@ -6,7 +6,9 @@ use redis_fixture::RedisServer;
 
 use crate::{
     deployment::{Deployment, sim_config},
-    process::command,
+    http,
+    process::{Process, command},
+    until,
 };
 
 fn run(command: &mut Command) -> (i32, String) {
@@ -77,6 +79,22 @@ async fn a_refused_token_ends_the_process_and_is_no_storm() {
         assert!(!said.contains("hunter2"), "{said}");
     }
     assert!(deployment.sim.control().identifies().items.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coordinator_whose_name_is_not_there_yet_is_waited_for() {
+    let deployment = Deployment::start(sim_config(1)).await;
+    let mut command = deployment.worker_command("w", "http://coordinator.invalid:50051");
+    // Without one address of its own it has to find out which leads to the coordinator.
+    let mut worker = Process::start("w", command.env("WORKER_LISTEN", "0.0.0.0:0"));
+    let health = format!("http://{}", worker.logged("health endpoints listening", "address").await);
+    until("its health to name what is missing", async || {
+        let (_, said) = http::request(&format!("{health}/health"), None).await.ok()?;
+        said.contains("coordinator.invalid can't be looked up").then_some(())
+    })
+    .await;
+    assert_eq!(http::request(&format!("{health}/live"), None).await.unwrap().0, 200);
+    assert_eq!(worker.stop().await, 0);
 }
 
 #[tokio::test]

@@ -1,0 +1,50 @@
+# An image for each program, out of one build:
+#
+#   docker build --target coordinator -t altergolden/coordinator .
+#
+# Targets: coordinator, gateway-worker, discord-sim, altergolden (the last is what a build without --target makes).
+# Needs BuildKit: the default since Docker 23, DOCKER_BUILDKIT=1 before. compose.yaml builds all of them.
+
+ARG RUST=1.95
+ARG DEBIAN=bookworm
+
+FROM rust:${RUST}-slim-${DEBIAN} AS build
+WORKDIR /src
+COPY . .
+# `dist` is for running, `dev` builds faster.
+ARG PROFILE=dist
+# The cache mounts keep what was downloaded and compiled: after a change only what it touches is built anew. A layer with the
+# dependencies alone would do that for CI machines too, which keep no mounts, at the price of a list of all crates here.
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/target,sharing=locked \
+    cargo build --locked --profile "$PROFILE" --target-dir "/target/$PROFILE" --bins \
+        -p coordinator -p gateway-worker -p discord-sim -p altergolden \
+    && mkdir /out \
+    && for program in coordinator gateway-worker discord-sim altergolden; do \
+        cp "/target/$PROFILE"/*/"$program" /out/ || exit 1; \
+    done
+
+# Debian, as the build links to its glibc, and a shell helps whoever looks into a container. Nothing is installed: TLS brings its
+# own roots (webpki-roots), and `altergolden health` is the probe, so there is no curl and no CA file.
+FROM debian:${DEBIAN}-slim AS runtime
+COPY --from=build /out/altergolden /usr/local/bin/
+# A number, so that Kubernetes' runAsNonRoot can tell. Nobody owns a file here, and none is written.
+USER 65532:65532
+
+FROM runtime AS coordinator
+COPY --from=build /out/coordinator /usr/local/bin/
+EXPOSE 50051 3001
+ENTRYPOINT ["coordinator"]
+
+FROM runtime AS gateway-worker
+COPY --from=build /out/gateway-worker /usr/local/bin/
+EXPOSE 3000
+ENTRYPOINT ["gateway-worker"]
+
+FROM runtime AS discord-sim
+COPY --from=build /out/discord-sim /usr/local/bin/
+EXPOSE 3900
+ENTRYPOINT ["discord-sim"]
+
+FROM runtime AS altergolden
+ENTRYPOINT ["altergolden"]
