@@ -90,9 +90,8 @@ async fn judge(hub: &Hub, from: IpAddr, route: &Route, request: Request, next: N
         }
         return Problem::UNAUTHORIZED.into_response();
     }
-    if !route.callback
-        && let Some((scope, retry_after)) = hub.desk().take_made_up_limit()
-    {
+    let made_up = if route.callback { None } else { hub.desk().take_made_up_limit() };
+    if let Some((scope, retry_after)) = made_up {
         let standing = route.bucket.clone().map(|(bucket, major)| {
             let standing = hub.desk().limits.look(bucket, major, hub.now());
             if scope == LimitScope::User {
