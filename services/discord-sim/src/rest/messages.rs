@@ -13,7 +13,7 @@ use self::{
     store::Kept,
 };
 use super::{
-    lookup::{Place, find_user, snowflake},
+    lookup::{Place, snowflake},
     problem::Problem,
 };
 use crate::{
@@ -285,7 +285,7 @@ fn mentioned(world: &World, content: &str, allowed: &Value) -> (Vec<Value>, bool
             seen.push(id);
         }
     }
-    let users = seen.into_iter().filter_map(|id| find_user(world, id)).map(|user| json!(world.user(user)));
+    let users = seen.into_iter().filter_map(|id| world.find_user(id)).map(|user| json!(world.user(user)));
     let everyone = content.contains("@everyone") || content.contains("@here");
     (users.collect(), everyone && parses("everyone"))
 }

@@ -5,8 +5,11 @@
 mod client;
 mod control;
 mod program;
+mod requests;
 mod rest;
 mod resume;
 mod rules;
+mod schedule;
 mod start;
+mod switches;
 mod twilight;

@@ -8,10 +8,7 @@ use crate::{
     faults::{FaultError, FaultOutcome, NewInteraction},
     hub::Hub,
     rest::{
-        lookup::{
-            Place, channel_bodies, direct_channel_id, find_user, guild_body, member_position, snowflake,
-            user_body,
-        },
+        lookup::{Place, direct_channel_id, snowflake, user_body},
         problem::Problem,
     },
     world::{Draw, GuildIndex, Snowflake, World, time},
@@ -73,7 +70,7 @@ impl Hub {
             "app_permissions": permissions(world, guild, 0),
         });
         if let Some(guild) = guild {
-            let whole = guild_body(world, guild);
+            let whole = json!(world.rest_guild(guild));
             let locale = &whole["preferred_locale"];
             let mut member = json!(world.member(guild, scene.position, true));
             member["permissions"] = permissions(world, Some(guild), scene.position);
@@ -130,7 +127,7 @@ impl Hub {
             })?
         } else if wanted.dm {
             let user = match wanted.user_id {
-                Some(id) => find_user(world, id).ok_or(FaultError::UnknownUser(id))?,
+                Some(id) => world.find_user(id).ok_or(FaultError::UnknownUser(id))?,
                 None => world.user_index(self.some_guild(&mut draw)?, 1),
             };
             Place::Direct { id: direct_channel_id(world.user(user).id), user }
@@ -142,7 +139,8 @@ impl Hub {
                 })?,
                 None => self.some_guild(&mut draw)?,
             };
-            let text = channel_bodies(world, guild).into_iter().find(|channel| channel["type"] == 0);
+            let mut channels = world.visible_channels(guild).into_iter().map(|channel| json!(channel));
+            let text = channels.find(|channel| channel["type"] == 0);
             let channel = text.ok_or_else(|| FaultError::NotAvailable(world.head(guild).id))?;
             Place::Guild { guild, channel }
         };
@@ -151,7 +149,7 @@ impl Hub {
             return Ok(Scene { place, user: world.user(user).id, position: 0 });
         };
         let position = match wanted.user_id {
-            Some(user) => member_position(world, guild, user).filter(|position| *position > 0),
+            Some(user) => world.member_position(guild, user).filter(|position| *position > 0),
             None => Some(draw.range(1, world.head(guild).members - 1)),
         };
         let position = position.ok_or(FaultError::UnknownUser(wanted.user_id.unwrap_or(Snowflake(0))))?;
@@ -286,7 +284,7 @@ impl Hub {
                 let Some(user) = user_body(world, id) else { return };
                 resolved["users"][&key] = user;
                 if let Some(guild) = guild
-                    && let Some(position) = member_position(world, guild, id)
+                    && let Some(position) = world.member_position(guild, id)
                 {
                     let mut member = json!(world.member(guild, position, false));
                     member["permissions"] = permissions(world, Some(guild), position);
@@ -294,15 +292,14 @@ impl Hub {
                 }
             }
             (CHANNEL, Some(guild)) => {
-                let all = channel_bodies(world, guild);
-                let Some(channel) = all.iter().find(|channel| channel["id"] == *key) else { return };
+                let Some(channel) = world.channel_by_id(id).map(|channel| json!(channel)) else { return };
                 resolved["channels"][&key] = json!({
                     "id": id, "type": channel["type"], "name": channel["name"],
                     "parent_id": channel["parent_id"], "permissions": permissions(world, Some(guild), 0),
                 });
             }
             (ROLE, Some(guild)) => {
-                let roles = guild_body(world, guild)["roles"].take();
+                let roles = json!(world.roles(guild));
                 let role = roles.as_array().into_iter().flatten().find(|role| role["id"] == *key);
                 if let Some(role) = role {
                     resolved["roles"][&key] = role.clone();
@@ -317,7 +314,7 @@ impl Hub {
 fn permissions(world: &World, guild: Option<GuildIndex>, position: u64) -> Value {
     // In a direct channel: what both sides always may there.
     let Some(guild) = guild else { return "2222085186637376".into() };
-    let whole = guild_body(world, guild);
+    let whole = json!(world.rest_guild(guild));
     let member = json!(world.member(guild, position, true));
     let held = |role: &Value| {
         role["id"] == whole["id"]
