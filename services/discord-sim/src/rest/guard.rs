@@ -47,7 +47,7 @@ pub(super) async fn guard(
     let delay = hub.desk().delay;
     let mut response = judge(hub, from, arrived, &route, request, next).await;
     // Cloudflare's own answers lack it, which is how clients tell them apart.
-    if !response.extensions().get::<FromCloudflare>().is_some() {
+    if response.extensions().get::<FromCloudflare>().is_none() {
         response.headers_mut().insert(header::VIA, HeaderValue::from_static("1.1 google"));
     }
     note(hub, from, arrived, &response);

@@ -20,6 +20,10 @@ const ALL_PERMISSIONS: u64 = (1 << 53) - 1;
 const ADMINISTRATOR: u64 = 1 << 3;
 /// The largest attachment in a guild without boosts.
 const ATTACHMENT_SIZE_LIMIT: u64 = 10 * 1024 * 1024;
+/// Where an interaction may happen.
+/// [Source](https://docs.discord.com/developers/interactions/receiving-and-responding#interaction-object-interaction-context-types).
+const CONTEXT_GUILD: u8 = 0;
+const CONTEXT_BOT_DM: u8 = 1;
 /// Option types whose values are ids.
 const USER: u64 = 6;
 const CHANNEL: u64 = 7;
@@ -65,7 +69,7 @@ impl Hub {
             "locale": "en-US",
             "entitlements": [],
             "authorizing_integration_owners": owners,
-            "context": if guild.is_some() { 0 } else { 1 },
+            "context": if guild.is_some() { CONTEXT_GUILD } else { CONTEXT_BOT_DM },
             "attachment_size_limit": ATTACHMENT_SIZE_LIMIT,
             "app_permissions": permissions(world, guild, 0),
         });

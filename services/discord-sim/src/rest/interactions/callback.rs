@@ -66,7 +66,7 @@ async fn callback(
     let hub = &shared.hub;
     let id = parse_id("interaction_id", &id)?;
     let refuse = |refusal| refused(hub, id, refusal);
-    let kind = hub.desk().interactions.to_answer(id, &token, now).map(|found| found.kind);
+    let kind = hub.desk().interactions.answerable(id, &token, now).map(|found| found.kind);
     let (number, wish) = answer::read(kind.map_err(refuse)?, &input)?;
     let interaction = take(hub, id, &token, number, &wish, now).map_err(refuse)?;
     let message = carry_out(hub, &interaction, wish)?;
@@ -102,7 +102,7 @@ fn take(
     now: Duration,
 ) -> Result<Interaction, Refusal> {
     let mut desk = hub.desk();
-    let interaction = desk.interactions.to_answer(id, token, now)?;
+    let interaction = desk.interactions.answerable(id, token, now)?;
     interaction.answer = Some(Answer { kind: number, at: now });
     interaction.ephemeral = match wish {
         Wish::Message(draft) => draft.flags.unwrap_or(0) & messages::draft::EPHEMERAL != 0,
@@ -137,7 +137,7 @@ fn carry_out(hub: &Hub, interaction: &Interaction, wish: Wish) -> Result<Option<
     };
     let message = messages::create(hub, &interaction.place, &draft, Some(&origin));
     let original = snowflake(&message["id"]);
-    if let Ok(kept) = hub.desk().interactions.to_follow(&interaction.token, hub.now()) {
+    if let Ok(kept) = hub.desk().interactions.followable(&interaction.token, hub.now()) {
         kept.original = original;
     }
     Ok(Some(message))

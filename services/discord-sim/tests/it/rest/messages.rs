@@ -138,7 +138,7 @@ async fn direct_messages_go_to_shard_0() {
 
 #[tokio::test]
 async fn guilds_and_people_can_be_read() {
-    let sim = start(quick()).await;
+    let sim = start(SimConfig { rest_limit_speed: 1_000.0, ..quick() }).await;
     let (guild, channel) = somewhere(&sim).await;
     let body = get(&sim, &format!("/guilds/{guild}?with_counts=true")).await.json();
     let members = sim.control().guilds(1, 1)[0].member_count;
