@@ -64,6 +64,34 @@ pub(crate) struct Args {
         next_help_heading = "What Discord leaves open (PATCH /sim/switches changes it while it runs)"
     )]
     switches: SwitchArgs,
+    #[command(flatten, next_help_heading = "REST")]
+    rest: RestArgs,
+}
+
+/// The limits of REST.
+#[derive(Debug, clap::Args)]
+struct RestArgs {
+    /// REST calls a second of one token
+    #[arg(long, env = "SIM_REST_GLOBAL_LIMIT", value_name = "N", default_value_t = 50)]
+    rest_global_limit: u32,
+    /// How many times faster than Discord's the windows of REST's rate limits pass
+    #[arg(long, env = "SIM_REST_LIMIT_SPEED", value_name = "FACTOR", default_value_t = 1.0)]
+    rest_limit_speed: f64,
+    /// Answers with 401, 403 and 429 in ten minutes after which an address is banned
+    #[arg(long, env = "SIM_INVALID_REQUEST_LIMIT", value_name = "N", default_value_t = 10_000)]
+    invalid_request_limit: u32,
+    /// How long such a ban lasts
+    #[arg(long, env = "SIM_INVALID_REQUEST_BAN", value_name = "TIME", default_value = "1h",
+          value_parser = duration)]
+    invalid_request_ban: Duration,
+    /// How long an interaction waits for its first answer
+    #[arg(long, env = "SIM_INTERACTION_DEADLINE", value_name = "TIME", default_value = "3s",
+          value_parser = duration)]
+    interaction_deadline: Duration,
+    /// How long an interaction's token is good for follow-ups
+    #[arg(long, env = "SIM_INTERACTION_LIFE", value_name = "TIME", default_value = "15m",
+          value_parser = duration)]
+    interaction_life: Duration,
 }
 
 /// A [`Schedule`] as flags.
@@ -171,6 +199,12 @@ impl Args {
             identify_interval: self.identify_interval,
             daily_identifies: self.daily_identifies,
             heartbeat_interval: self.heartbeat_interval,
+            rest_global_limit: self.rest.rest_global_limit,
+            rest_limit_speed: self.rest.rest_limit_speed,
+            invalid_request_limit: self.rest.invalid_request_limit,
+            invalid_request_ban: self.rest.invalid_request_ban,
+            interaction_deadline: self.rest.interaction_deadline,
+            interaction_life: self.rest.interaction_life,
             switches: self.switches.into(),
             schedule: self.chaos.into_schedule(),
             events_per_second: self.events_per_second.unwrap_or(size.events_per_second),

@@ -21,6 +21,7 @@ use crate::{
     intents::Intents,
     ledger::Newest,
     report::{FaultRecord, GuildState, IdentifyRecord, Violation, ViolationKind},
+    rest::Desk,
     schedule::{Plan, Schedule},
     session::{ConnectionId, Session},
     shard::Shard,
@@ -156,6 +157,7 @@ pub(crate) struct Hub {
     started: Instant,
     started_unix_ms: u64,
     state: Mutex<State>,
+    desk: Mutex<Desk>,
 }
 
 impl Hub {
@@ -193,6 +195,7 @@ impl Hub {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let application_flags = application_flags(config.privileged_intents);
         Self {
+            desk: Mutex::new(Desk::new(&config)),
             rate: watch::Sender::new(config.events_per_second),
             schedule: watch::Sender::new(config.schedule.clone()),
             origin: Origin {
@@ -213,6 +216,11 @@ impl Hub {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The state of REST; the hub's own lock must not be asked for while it is held.
+    pub(crate) fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How long the simulator has run.
     pub(crate) fn now(&self) -> Duration {
         self.started.elapsed()
@@ -225,6 +233,11 @@ impl Hub {
                 Some(own) => own == token,
                 None => !token.is_empty(),
             }
+    }
+
+    /// Whether a fault refuses every token.
+    pub(crate) fn tokens_are_rejected(&self) -> bool {
+        self.lock().standing.reject_token
     }
 
     /// The switches as they are now.
@@ -279,7 +292,7 @@ impl Hub {
         Plan::new(schedule, self.config.recommended_shards(), guilds)
     }
 
-    /// Notes a broken rule.
+    /// Notes a broken rule; `connection` is 0 when it was a REST call.
     pub(crate) fn violation(
         &self,
         kind: ViolationKind,

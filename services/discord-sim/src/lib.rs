@@ -28,6 +28,7 @@
 //! - `voice_states` of GUILD_CREATE need GUILD_VOICE_STATES.
 //! - Of a channel that the bot can't see GUILD_CREATE keeps `id`, `type`, `position` and `parent_id`; what else can be null
 //!   is null, and numbers are those of a new channel.
+//! - What REST chooses is listed in `docs/discord-sim.md`.
 //! - A reader that is a whole replay buffer behind is closed with 4000 and can't resume from where it is.
 //!
 //! Requests for members, presence and voice updates are accepted and have no effect yet.
@@ -57,13 +58,14 @@ mod world;
 
 pub use config::{ConfigError, SimConfig};
 pub use control::Control;
-pub use faults::{Fault, FaultError, FaultOutcome};
+pub use faults::{Fault, FaultError, FaultOutcome, LimitScope, NewInteraction};
 pub use intents::Intents;
 pub use profile::Profile;
 pub use report::{
-    ConnectionReport, Delivery, Dispatched, FaultRecord, GuildReport, GuildState, IdentifyRecord,
-    LedgerReport, Listed, SentTo, SequenceReport, SessionReport, SessionsReport, ShardReport, StatsReport,
-    Totals, UserReport, Violation, ViolationKind,
+    CallerReport, CommandReport, ConnectionReport, Delivery, Dispatched, FaultRecord, GuildReport,
+    GuildState, IdentifyRecord, InteractionReport, InteractionState, LedgerReport, Listed, MessageReport,
+    RequestCount, RequestsReport, SentTo, SequenceReport, SessionReport, SessionsReport, ShardReport,
+    StatsReport, Totals, UserReport, Violation, ViolationKind,
 };
 pub use schedule::{FaultKind, Schedule};
 pub use shard::Shard;

@@ -8,7 +8,7 @@ use axum::{extract::connect_info::Connected, serve::IncomingStream};
 use socket2::SockRef;
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     pin::Pin,
     sync::{
         Arc,
@@ -29,12 +29,23 @@ pub(crate) struct Tap(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
+    /// Who is at the other end.
+    peer: Option<IpAddr>,
     /// When the bytes read last arrived, in nanoseconds since the Unix epoch; 0 is unknown.
     arrived: AtomicU64,
     cut: AtomicBool,
 }
 
 impl Tap {
+    fn of(peer: IpAddr) -> Self {
+        Self(Arc::new(Inner { peer: Some(peer), ..Inner::default() }))
+    }
+
+    /// Who is at the other end.
+    pub(crate) fn peer(&self) -> IpAddr {
+        self.0.peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+    }
+
     /// When the bytes read last arrived.
     pub(crate) fn arrived(&self) -> Instant {
         let now = Instant::now();
@@ -87,7 +98,7 @@ impl axum::serve::Listener for Listener {
         // Without it small payloads wait for the client's TCP acknowledgement; a failure costs only time.
         let _ = tcp.set_nodelay(true);
         stamp::switch_on(&tcp);
-        (Stream { tcp, tap: Tap::default() }, addr)
+        (Stream { tcp, tap: Tap::of(addr.ip()) }, addr)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

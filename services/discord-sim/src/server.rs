@@ -17,15 +17,13 @@ pub(crate) struct Shared {
 
 /// All routes.
 pub(crate) fn router(shared: Shared) -> Router {
-    let rest = rest::routes(&shared);
     Router::new()
         .route("/", get(gateway::upgrade))
         // twilight asks for `//?v=10` when its base URL ends with a slash.
         .route("//", get(gateway::upgrade))
+        .merge(rest::routes(&shared))
         .route(gateway::RESUME_PATH, get(gateway::upgrade_to_resume))
         .route(&format!("{}/", gateway::RESUME_PATH), get(gateway::upgrade_to_resume))
-        .nest("/api/v10", rest.clone())
-        .nest("/api", rest)
         .nest("/sim", control::routes())
         .fallback(rest::not_found)
         .with_state(shared)

@@ -2,8 +2,9 @@
 
 use super::Control;
 use crate::{
-    Fault, FaultOutcome, FaultRecord, GuildReport, IdentifyRecord, LedgerReport, Listed, Schedule,
-    SequenceReport, SessionsReport, StatsReport, Switches, UserReport, Violation, server::Shared,
+    CommandReport, Fault, FaultOutcome, FaultRecord, GuildReport, IdentifyRecord, InteractionReport,
+    LedgerReport, Listed, MessageReport, RequestsReport, Schedule, SequenceReport, SessionsReport,
+    StatsReport, Switches, UserReport, Violation, server::Shared,
 };
 use axum::{
     Json, Router,
@@ -49,6 +50,10 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/guilds", get(guilds))
         .route("/users", get(users))
         .route("/stats", get(stats))
+        .route("/interactions", get(interactions))
+        .route("/messages", get(messages))
+        .route("/commands", get(commands))
+        .route("/requests", get(requests))
         .route("/switches", get(switches).patch(switch))
         .route("/sequences", get(sequences))
         .route("/schedule", get(schedule).put(set_schedule).delete(end_schedule))
@@ -91,6 +96,22 @@ async fn users(State(control): State<Control>, Query(page): Query<Page>) -> Json
 
 async fn stats(State(control): State<Control>, Query(page): Query<Page>) -> Json<StatsReport> {
     Json(control.stats(page.shard_total.unwrap_or(1)))
+}
+
+async fn interactions(State(control): State<Control>) -> Json<Vec<InteractionReport>> {
+    Json(control.interactions())
+}
+
+async fn messages(State(control): State<Control>) -> Json<Vec<MessageReport>> {
+    Json(control.messages())
+}
+
+async fn commands(State(control): State<Control>) -> Json<Vec<CommandReport>> {
+    Json(control.commands())
+}
+
+async fn requests(State(control): State<Control>) -> Json<RequestsReport> {
+    Json(control.requests())
 }
 
 async fn faults(State(control): State<Control>) -> Json<Listed<FaultRecord>> {

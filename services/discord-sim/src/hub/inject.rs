@@ -8,6 +8,10 @@ use crate::{
     report::{FaultRecord, GuildState},
     world::{GuildIndex, Snowflake},
 };
+use std::time::Duration;
+
+/// The longest wait that a made-up 429 may ask for.
+const DAY: Duration = Duration::from_hours(24);
 
 impl State {
     /// Gives an order to the connections of these shards; returns to how many.
@@ -61,6 +65,19 @@ impl Hub {
             }
             Fault::RejectToken { on } => Ok(self.stand(|state| state.standing.reject_token = on)),
             Fault::RestDown { on } => Ok(self.stand(|state| state.standing.rest_down = on)),
+            Fault::RateLimit { count, scope, retry_after } => {
+                let retry_after = Duration::try_from_secs_f64(retry_after)
+                    .ok()
+                    .filter(|time| *time <= DAY)
+                    .ok_or(FaultError::BadRetryAfter)?;
+                self.desk().make_up_limits(count, scope, retry_after);
+                Ok(FaultOutcome::default())
+            }
+            Fault::RestDelay { ms } => {
+                self.desk().delay = Duration::from_millis(ms);
+                Ok(FaultOutcome::default())
+            }
+            Fault::Interaction(wanted) => self.begin_interaction(wanted),
             Fault::EventRate { per_second } => {
                 if !rate_is_sane(per_second) {
                     return Err(FaultError::BadRate);
