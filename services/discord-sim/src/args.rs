@@ -96,6 +96,7 @@ struct RestArgs {
 
 /// A [`Schedule`] as flags.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_field_names, reason = "flags are named after fields, and stand among others")]
 struct ChaosArgs {
     /// Make faults, this far apart on average
     #[arg(long, env = "SIM_CHAOS_EVERY", value_name = "TIME", value_parser = duration)]

@@ -17,21 +17,14 @@
 //! # }
 //! ```
 //!
-//! # Choices where Discord is silent
+//! Rules with their sources and tests, what it does where Discord is silent, and what it does not do are in
+//! `docs/discord-sim.md`; how to test a bot with it is in `docs/testing-a-bot.md`. What Discord leaves open is a
+//! [switch](Switches).
 //!
-//! - RESUMED takes a sequence number and stays in the replay buffer.
-//! - A RESUME while the session's last connection is open takes over: the old one is closed with 4000.
-//! - An IDENTIFY that came too soon gets op 9 at once, eats daily budget and does not shut its bucket for longer.
-//! - Over the daily budget all sessions end and every token is refused until
-//!   [`Fault::RejectToken`] is switched off.
-//! - A client silent for twice the heartbeat interval is closed with 4009; its session can be resumed.
-//! - `voice_states` of GUILD_CREATE need GUILD_VOICE_STATES.
-//! - Of a channel that the bot can't see GUILD_CREATE keeps `id`, `type`, `position` and `parent_id`; what else can be null
-//!   is null, and numbers are those of a new channel.
-//! - What REST chooses is listed in `docs/discord-sim.md`.
-//! - A reader that is a whole replay buffer behind is closed with 4000 and can't resume from where it is.
+//! # Where things are
 //!
-//! Requests for members, presence and voice updates are accepted and have no effect yet.
+//! [`world`] is what exists, pure and from a seed; [`hub`] is the shared state, with one lock; [`session`] is one gateway
+//! session; [`gateway`] has the connections, [`rest`] the REST API, [`control`] what a test asks and tells.
 
 mod config;
 mod control;

@@ -8,9 +8,7 @@ use redis_fixture::RedisServer;
 use serde_json::json;
 
 use crate::{
-    deployment::{
-        Coordinator, DEADLINE, IDENTIFY_INTERVAL, LEASE_TTL, SIM_IDENTIFY_INTERVAL, Worker, humantime, shares,
-    },
+    deployment::{Coordinator, DEADLINE, IDENTIFY_INTERVAL, LEASE_TTL, Worker, humantime, shares},
     http,
     process::{Process, command},
     until,
@@ -32,7 +30,7 @@ impl SimProcess {
             .env("SIM_LISTEN", "127.0.0.1:0")
             .env("SIM_GUILDS", GUILDS.to_string())
             .env("SIM_MAX_CONCURRENCY", "4")
-            .env("SIM_IDENTIFY_INTERVAL", humantime(SIM_IDENTIFY_INTERVAL))
+            .env("SIM_IDENTIFY_INTERVAL", humantime(IDENTIFY_INTERVAL))
             .env("SIM_EVENTS_PER_SECOND", "100")
             .env("SIM_HEARTBEAT_INTERVAL", "6s");
         let mut process = Process::start("discord-sim", &mut command);

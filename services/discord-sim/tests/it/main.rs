@@ -4,6 +4,7 @@
 
 mod client;
 mod control;
+mod docs;
 mod program;
 mod requests;
 mod rest;
