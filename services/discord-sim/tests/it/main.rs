@@ -4,6 +4,7 @@
 
 mod client;
 mod control;
+mod judges;
 mod program;
 mod rest;
 mod resume;
