@@ -57,6 +57,27 @@ pub(crate) struct Args {
     /// Events that each session keeps for RESUME
     #[arg(long, env = "SIM_REPLAY_BUFFER", value_name = "N", default_value_t = 4_096)]
     replay_buffer: usize,
+    /// REST calls a second of one token
+    #[arg(long, env = "SIM_REST_GLOBAL_LIMIT", value_name = "N", default_value_t = 50)]
+    rest_global_limit: u32,
+    /// How many times faster than Discord's the windows of REST's rate limits pass
+    #[arg(long, env = "SIM_REST_LIMIT_SPEED", value_name = "FACTOR", default_value_t = 1.0)]
+    rest_limit_speed: f64,
+    /// Answers with 401, 403 and 429 in ten minutes after which an address is banned
+    #[arg(long, env = "SIM_INVALID_REQUEST_LIMIT", value_name = "N", default_value_t = 10_000)]
+    invalid_request_limit: u32,
+    /// How long such a ban lasts
+    #[arg(long, env = "SIM_INVALID_REQUEST_BAN", value_name = "TIME", default_value = "1h",
+          value_parser = duration)]
+    invalid_request_ban: Duration,
+    /// How long an interaction waits for its first answer
+    #[arg(long, env = "SIM_INTERACTION_DEADLINE", value_name = "TIME", default_value = "3s",
+          value_parser = duration)]
+    interaction_deadline: Duration,
+    /// How long an interaction's token is good for follow-ups
+    #[arg(long, env = "SIM_INTERACTION_LIFE", value_name = "TIME", default_value = "15m",
+          value_parser = duration)]
+    interaction_life: Duration,
 }
 
 /// A time with its unit, such as `5s` or `1m 30s`.
@@ -83,6 +104,12 @@ impl Args {
             session_life: self.session_life,
             replay_buffer: self.replay_buffer,
             events_per_second: self.events_per_second,
+            rest_global_limit: self.rest_global_limit,
+            rest_limit_speed: self.rest_limit_speed,
+            invalid_request_limit: self.invalid_request_limit,
+            invalid_request_ban: self.invalid_request_ban,
+            interaction_deadline: self.interaction_deadline,
+            interaction_life: self.interaction_life,
             ..SimConfig::default()
         };
         config.validate().map(|()| config)

@@ -41,6 +41,18 @@ pub struct SimConfig {
     pub events_per_second: f64,
     /// Which privileged intents the application has switched on; others give 4014.
     pub privileged_intents: Intents,
+    /// REST calls a second of one token, answers to interactions not counted.
+    pub rest_global_limit: u32,
+    /// How many times faster than Discord's the windows of REST's rate limits pass, the ban included.
+    pub rest_limit_speed: f64,
+    /// Answers with 401, 403 and 429 in ten minutes after which an address is banned.
+    pub invalid_request_limit: u32,
+    /// How long the ban lasts; Discord does not say.
+    pub invalid_request_ban: Duration,
+    /// How long an interaction waits for its first answer.
+    pub interaction_deadline: Duration,
+    /// How long an interaction's token is good for what follows the first answer.
+    pub interaction_life: Duration,
 }
 
 impl Default for SimConfig {
@@ -63,6 +75,12 @@ impl Default for SimConfig {
             replay_buffer: 4_096,
             events_per_second: 0.0,
             privileged_intents: Intents::PRIVILEGED,
+            rest_global_limit: 50,
+            rest_limit_speed: 1.0,
+            invalid_request_limit: 10_000,
+            invalid_request_ban: Duration::from_hours(1),
+            interaction_deadline: Duration::from_secs(3),
+            interaction_life: Duration::from_mins(15),
         }
     }
 }
@@ -113,6 +131,15 @@ impl SimConfig {
         }
         if !rate_is_sane(self.events_per_second) {
             return refuse("events_per_second", "a number from 0 to 1000000");
+        }
+        if self.rest_global_limit == 0 {
+            return refuse("rest_global_limit", "at least 1");
+        }
+        if self.invalid_request_limit == 0 {
+            return refuse("invalid_request_limit", "at least 1");
+        }
+        if !(0.001..=1_000.0).contains(&self.rest_limit_speed) {
+            return refuse("rest_limit_speed", "a number from 0.001 to 1000");
         }
         if self.advertise.as_deref().is_some_and(|name| !is_host_and_port(name)) {
             return refuse("advertise", "a host and port such as discord-sim:3900");

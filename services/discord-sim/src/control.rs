@@ -9,6 +9,10 @@
 //! | `GET /sim/guilds?limit=100&shard_total=1` | list of [`GuildReport`] |
 //! | `GET /sim/users?limit=20` | list of [`UserReport`] |
 //! | `GET /sim/stats?shard_total=1` | [`StatsReport`] |
+//! | `GET /sim/interactions` | list of [`InteractionReport`], the newest 10,000 |
+//! | `GET /sim/messages` | list of [`MessageReport`], the newest 10,000 of the bot |
+//! | `GET /sim/commands` | list of [`CommandReport`] |
+//! | `GET /sim/requests` | [`RequestsReport`] |
 //! | `POST /sim/faults` with a [`Fault`] | [`FaultOutcome`], or 400 and `{"error": "..."}` |
 
 mod http;
@@ -16,8 +20,9 @@ mod http;
 pub(crate) use http::routes;
 
 use crate::{
-    Fault, FaultError, FaultOutcome, GuildReport, IdentifyRecord, LedgerReport, Listed, SessionsReport,
-    StatsReport, UserReport, Violation, hub::Hub,
+    CommandReport, Fault, FaultError, FaultOutcome, GuildReport, IdentifyRecord, InteractionReport,
+    LedgerReport, Listed, MessageReport, RequestsReport, SessionsReport, StatsReport, UserReport, Violation,
+    hub::Hub,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -73,6 +78,26 @@ impl Control {
     /// The totals that a bot should come to.
     pub fn stats(&self, shard_total: u32) -> StatsReport {
         self.hub.stats(shard_total)
+    }
+
+    /// The interactions so far and how they were answered; the newest 10,000, oldest first.
+    pub fn interactions(&self) -> Vec<InteractionReport> {
+        self.hub.interactions()
+    }
+
+    /// The messages that the bot wrote; the newest 10,000, oldest first.
+    pub fn messages(&self) -> Vec<MessageReport> {
+        self.hub.messages()
+    }
+
+    /// The bot's commands.
+    pub fn commands(&self) -> Vec<CommandReport> {
+        self.hub.commands()
+    }
+
+    /// How often which REST call was answered with what.
+    pub fn requests(&self) -> RequestsReport {
+        self.hub.requests()
     }
 
     /// Makes a fault happen.

@@ -1,7 +1,11 @@
 //! Dispatch events, kept as recipes: a session's replay buffer holds these and bodies are written when they are sent.
 
+mod made;
+
+pub(crate) use made::Made;
+
 use crate::{
-    intents::Intents,
+    intents::{Gate, Intents},
     world::{GuildIndex, Message, Snowflake, Visibility, World},
 };
 use serde::Serialize;
@@ -20,6 +24,8 @@ pub(crate) enum Event {
     GuildDelete { guild: GuildIndex, outage: bool },
     /// Somebody wrote something.
     Message(Message),
+    /// Anything else: its body was written when it happened.
+    Made(Arc<Made>),
 }
 
 /// What a session's IDENTIFY settled about the bodies it gets.
@@ -89,31 +95,34 @@ struct Gone {
 
 impl Event {
     /// The name in `t`.
-    pub(crate) const fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &str {
         match self {
             Self::Ready(_) => "READY",
             Self::Resumed => "RESUMED",
             Self::GuildCreate { .. } => "GUILD_CREATE",
             Self::GuildDelete { .. } => "GUILD_DELETE",
             Self::Message(_) => "MESSAGE_CREATE",
+            Self::Made(made) => &made.name,
         }
     }
 
     /// The guild it is about.
-    pub(crate) const fn guild(&self) -> Option<GuildIndex> {
+    pub(crate) fn guild(&self) -> Option<GuildIndex> {
         match self {
             Self::Ready(_) | Self::Resumed => None,
             Self::GuildCreate { guild, .. } | Self::GuildDelete { guild, .. } => Some(*guild),
             Self::Message(message) => Some(message.guild),
+            Self::Made(made) => made.guild,
         }
     }
 
-    /// Whether a session with these intents gets it.
-    pub(crate) const fn wanted(&self, intents: Intents) -> bool {
+    /// What a session needs to get it.
+    pub(crate) fn gate(&self) -> Gate {
         match self {
-            Self::Ready(_) | Self::Resumed => true,
-            Self::GuildCreate { .. } | Self::GuildDelete { .. } => intents.contains(Intents::GUILDS),
-            Self::Message(_) => intents.contains(Intents::GUILD_MESSAGES),
+            Self::Ready(_) | Self::Resumed => Gate::Open,
+            Self::GuildCreate { .. } | Self::GuildDelete { .. } => Gate::AnyOf(Intents::GUILDS),
+            Self::Message(_) => Gate::AnyOf(Intents::GUILD_MESSAGES),
+            Self::Made(made) => made.gate,
         }
     }
 
@@ -139,6 +148,10 @@ impl Event {
             Self::Message(message) => {
                 let with_content = sight.intents.contains(Intents::MESSAGE_CONTENT);
                 serde_json::to_writer(out, &world.message(message, with_content))
+            }
+            Self::Made(made) => {
+                out.extend_from_slice(made.body(sight.intents));
+                Ok(())
             }
         };
         written.expect("plain records with string keys always serialise into memory");

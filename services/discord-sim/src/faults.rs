@@ -2,6 +2,7 @@
 
 use crate::{Dispatched, Snowflake};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Something to make happen. In JSON an object whose `kind` is the variant's name in snake_case.
 ///
@@ -77,6 +78,15 @@ pub enum Fault {
         /// The text; `None` names the message's serial.
         content: Option<String>,
     },
+    /// Sends any dispatch event, to those sessions that its name's intents let it through to.
+    Event {
+        /// The name in `t`, such as `GUILD_BAN_ADD`.
+        name: String,
+        /// The guild whose shard gets it; without one it goes to shard 0.
+        guild_id: Option<Snowflake>,
+        /// The body. Nothing checks it.
+        d: Value,
+    },
     /// Sets how many messages a second are written over all guilds.
     EventRate {
         /// 0 to 1,000,000.
@@ -92,6 +102,75 @@ pub enum Fault {
         /// On or off.
         on: bool,
     },
+    /// Lets every REST answer come later; its call has had its effect by then.
+    RestDelay {
+        /// By so many milliseconds; 0 ends it.
+        ms: u64,
+    },
+    /// Answers the next REST calls with 429; first answers to interactions are left alone.
+    RateLimit {
+        /// How many; 0 ends it.
+        count: u32,
+        /// What X-RateLimit-Scope says.
+        scope: LimitScope,
+        /// Seconds to wait, at most a day.
+        retry_after: f64,
+    },
+    /// Lets somebody use a command, a component or a modal: INTERACTION_CREATE.
+    Interaction(NewInteraction),
+}
+
+/// Whom a 429 is about. [Source](https://docs.discord.com/developers/topics/rate-limits#header-format).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitScope {
+    /// The bot, on this route.
+    User,
+    /// The bot, on all routes.
+    Global,
+    /// Everybody who uses the resource; it does not count as an invalid request.
+    Shared,
+}
+
+impl LimitScope {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Global => "global",
+            Self::Shared => "shared",
+        }
+    }
+}
+
+/// What somebody does that the bot must answer. One of `command`, `component` and `modal` says what; the rest may be left out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NewInteraction {
+    /// In which guild; without it in some guild that the bot is in.
+    pub guild_id: Option<Snowflake>,
+    /// In which channel; without it in the guild's first text channel.
+    pub channel_id: Option<Snowflake>,
+    /// Who; without it some member.
+    pub user_id: Option<Snowflake>,
+    /// In the direct channel with the user.
+    pub dm: bool,
+    /// Calls this command. It has the registered command's id and type when there is one of the name.
+    pub command: Option<String>,
+    /// The command's options, each `{"name": ..., "value": ...}`. A missing `type` is taken from the registered command, or
+    /// from the value.
+    pub options: Vec<Value>,
+    /// The command is not called yet: its last option, or the one with `focused`, is being typed.
+    pub autocomplete: bool,
+    /// Uses the component with this `custom_id` of the bot's message `message_id`.
+    pub component: Option<String>,
+    /// The message of a component or of a message command.
+    pub message_id: Option<Snowflake>,
+    /// What was selected; without it the component is a button.
+    pub values: Vec<String>,
+    /// Sends the modal with this `custom_id`.
+    pub modal: Option<String>,
+    /// The modal's `components`, with what was typed.
+    pub components: Vec<Value>,
 }
 
 /// What a fault did at once.
@@ -103,6 +182,8 @@ pub struct FaultOutcome {
     pub guild_id: Option<Snowflake>,
     /// The message's number: its nonce is `sim-SERIAL`.
     pub serial: Option<u64>,
+    /// The interaction that it began.
+    pub interaction_id: Option<Snowflake>,
     /// The sessions that get an event of it, and as which sequence.
     pub dispatched: Vec<Dispatched>,
 }
@@ -125,6 +206,29 @@ pub enum FaultError {
     /// Not a rate.
     #[error("per_second must be a number from 0 to 1000000")]
     BadRate,
+    /// Not a time to wait.
+    #[error("retry_after must be a number of seconds from 0 to 86400")]
+    BadRetryAfter,
+    /// Not one of the three things that somebody can do.
+    #[error(
+        "an interaction needs one of command, component (with message_id) and modal; autocomplete needs options"
+    )]
+    BadInteraction,
+    /// The bot is in no guild, or all have an outage.
+    #[error("there is no guild that the bot is in")]
+    NoGuild,
+    /// No such channel.
+    #[error("there is no channel {0}")]
+    UnknownChannel(Snowflake),
+    /// A channel of a guild that the bot can't reach.
+    #[error("the bot is not in the guild of channel {0}, or the guild has an outage")]
+    Unreachable(Snowflake),
+    /// No such user, or not in the guild.
+    #[error("there is no user {0} there")]
+    UnknownUser(Snowflake),
+    /// Not one of the bot's newest messages.
+    #[error("the bot has written no message {0}, or it is no longer kept")]
+    UnknownMessage(Snowflake),
     /// Not a close code.
     #[error("code must be from 1000 to 4999")]
     BadCode,

@@ -19,6 +19,7 @@ use crate::{
     intents::Intents,
     ledger::Newest,
     report::{GuildState, IdentifyRecord, Violation, ViolationKind},
+    rest::Desk,
     session::{ConnectionId, Session},
     shard::Shard,
     world::{Draw, GuildIndex, Snowflake, World},
@@ -117,6 +118,7 @@ pub(crate) struct Hub {
     started: Instant,
     started_unix_ms: u64,
     state: Mutex<State>,
+    desk: Mutex<Desk>,
 }
 
 impl Hub {
@@ -150,6 +152,7 @@ impl Hub {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let application_flags = application_flags(config.privileged_intents);
         Self {
+            desk: Mutex::new(Desk::new(&config)),
             rate: watch::Sender::new(config.events_per_second),
             origin: Origin { gateway_url, application_flags },
             config,
@@ -163,6 +166,11 @@ impl Hub {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state of REST; the hub's own lock must not be asked for while it is held.
+    pub(crate) fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How long the simulator has run.
@@ -179,6 +187,11 @@ impl Hub {
             }
     }
 
+    /// Whether a fault refuses every token.
+    pub(crate) fn tokens_are_rejected(&self) -> bool {
+        self.lock().standing.reject_token
+    }
+
     /// Whether REST answers 503.
     pub(crate) fn rest_is_down(&self) -> bool {
         self.lock().standing.rest_down
@@ -190,7 +203,7 @@ impl Hub {
         (self.lock().limiter.remaining(now), IdentifyLimiter::reset_after(now))
     }
 
-    /// Notes a broken rule.
+    /// Notes a broken rule; `connection` is 0 when it was a REST call.
     pub(crate) fn violation(
         &self,
         kind: ViolationKind,

@@ -39,9 +39,129 @@ impl Intents {
     }
 }
 
+/// What decides whether a session gets an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// Nothing: every session gets it.
+    Open,
+    /// At least one of these intents.
+    AnyOf(Intents),
+}
+
+impl Gate {
+    /// Whether a session with these intents gets it.
+    pub(crate) const fn lets(self, intents: Intents) -> bool {
+        match self {
+            Self::Open => true,
+            Self::AnyOf(needed) => intents.0 & needed.0 != 0,
+        }
+    }
+
+    /// The gate of an event by its name; some have one in guilds and another in direct messages. An event that no intent
+    /// names is sent to everybody.
+    pub(crate) fn of(name: &str, in_guild: bool) -> Self {
+        let bits: &[u8] = match (name, in_guild) {
+            (
+                "GUILD_CREATE"
+                | "GUILD_UPDATE"
+                | "GUILD_DELETE"
+                | "GUILD_ROLE_CREATE"
+                | "GUILD_ROLE_UPDATE"
+                | "GUILD_ROLE_DELETE"
+                | "CHANNEL_CREATE"
+                | "CHANNEL_UPDATE"
+                | "CHANNEL_DELETE"
+                | "THREAD_CREATE"
+                | "THREAD_UPDATE"
+                | "THREAD_DELETE"
+                | "THREAD_LIST_SYNC"
+                | "THREAD_MEMBER_UPDATE"
+                | "STAGE_INSTANCE_CREATE"
+                | "STAGE_INSTANCE_UPDATE"
+                | "STAGE_INSTANCE_DELETE"
+                | "VOICE_CHANNEL_STATUS_UPDATE"
+                | "VOICE_CHANNEL_START_TIME_UPDATE",
+                _,
+            )
+            | ("CHANNEL_PINS_UPDATE", true) => &[0],
+            // Without GUILD_MEMBERS Discord sends it only when it is about the bot itself.
+            ("THREAD_MEMBERS_UPDATE", _) => &[0, 1],
+            ("GUILD_MEMBER_ADD" | "GUILD_MEMBER_UPDATE" | "GUILD_MEMBER_REMOVE", _) => &[1],
+            ("GUILD_AUDIT_LOG_ENTRY_CREATE" | "GUILD_BAN_ADD" | "GUILD_BAN_REMOVE", _) => &[2],
+            (
+                "GUILD_EMOJIS_UPDATE"
+                | "GUILD_STICKERS_UPDATE"
+                | "GUILD_SOUNDBOARD_SOUND_CREATE"
+                | "GUILD_SOUNDBOARD_SOUND_UPDATE"
+                | "GUILD_SOUNDBOARD_SOUND_DELETE"
+                | "GUILD_SOUNDBOARD_SOUNDS_UPDATE",
+                _,
+            ) => &[3],
+            (
+                "GUILD_INTEGRATIONS_UPDATE"
+                | "INTEGRATION_CREATE"
+                | "INTEGRATION_UPDATE"
+                | "INTEGRATION_DELETE",
+                _,
+            ) => &[4],
+            ("WEBHOOKS_UPDATE", _) => &[5],
+            ("INVITE_CREATE" | "INVITE_DELETE", _) => &[6],
+            ("VOICE_STATE_UPDATE" | "VOICE_CHANNEL_EFFECT_SEND", _) => &[7],
+            ("PRESENCE_UPDATE", _) => &[8],
+            ("MESSAGE_CREATE" | "MESSAGE_UPDATE" | "MESSAGE_DELETE" | "MESSAGE_DELETE_BULK", true) => &[9],
+            (
+                "MESSAGE_REACTION_ADD"
+                | "MESSAGE_REACTION_REMOVE"
+                | "MESSAGE_REACTION_REMOVE_ALL"
+                | "MESSAGE_REACTION_REMOVE_EMOJI",
+                true,
+            ) => &[10],
+            ("TYPING_START", true) => &[11],
+            ("MESSAGE_CREATE" | "MESSAGE_UPDATE" | "MESSAGE_DELETE" | "CHANNEL_PINS_UPDATE", false) => &[12],
+            (
+                "MESSAGE_REACTION_ADD"
+                | "MESSAGE_REACTION_REMOVE"
+                | "MESSAGE_REACTION_REMOVE_ALL"
+                | "MESSAGE_REACTION_REMOVE_EMOJI",
+                false,
+            ) => &[13],
+            ("TYPING_START", false) => &[14],
+            (
+                "GUILD_SCHEDULED_EVENT_CREATE"
+                | "GUILD_SCHEDULED_EVENT_UPDATE"
+                | "GUILD_SCHEDULED_EVENT_DELETE"
+                | "GUILD_SCHEDULED_EVENT_USER_ADD"
+                | "GUILD_SCHEDULED_EVENT_USER_REMOVE",
+                _,
+            ) => &[16],
+            (
+                "AUTO_MODERATION_RULE_CREATE" | "AUTO_MODERATION_RULE_UPDATE" | "AUTO_MODERATION_RULE_DELETE",
+                _,
+            ) => &[20],
+            ("AUTO_MODERATION_ACTION_EXECUTION", _) => &[21],
+            ("MESSAGE_POLL_VOTE_ADD" | "MESSAGE_POLL_VOTE_REMOVE", true) => &[24],
+            ("MESSAGE_POLL_VOTE_ADD" | "MESSAGE_POLL_VOTE_REMOVE", false) => &[25],
+            _ => return Self::Open,
+        };
+        Self::AnyOf(Intents(bits.iter().fold(0, |set, bit| set | 1 << bit)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Intents;
+    use super::{Gate, Intents};
+
+    #[test]
+    fn events_are_gated_by_name_and_place() {
+        let gate = Gate::of("MESSAGE_CREATE", true);
+        assert!(gate.lets(Intents::GUILD_MESSAGES) && !gate.lets(Intents(1 << 12)));
+        assert!(Gate::of("MESSAGE_CREATE", false).lets(Intents(1 << 12)));
+        assert!(Gate::of("THREAD_MEMBERS_UPDATE", true).lets(Intents::GUILD_MEMBERS));
+        for always in ["READY", "RESUMED", "INTERACTION_CREATE", "VOICE_SERVER_UPDATE", "ENTITLEMENT_CREATE"]
+        {
+            assert_eq!(Gate::of(always, true), Gate::Open);
+        }
+    }
 
     #[test]
     fn all_is_21_bits() {

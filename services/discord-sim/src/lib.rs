@@ -49,11 +49,13 @@ mod world;
 
 pub use config::{ConfigError, SimConfig};
 pub use control::Control;
-pub use faults::{Fault, FaultError, FaultOutcome};
+pub use faults::{Fault, FaultError, FaultOutcome, LimitScope, NewInteraction};
 pub use intents::Intents;
 pub use report::{
-    ConnectionReport, Delivery, Dispatched, GuildReport, GuildState, IdentifyRecord, LedgerReport, Listed,
-    SessionReport, SessionsReport, ShardReport, StatsReport, Totals, UserReport, Violation, ViolationKind,
+    CallerReport, CommandReport, ConnectionReport, Delivery, Dispatched, GuildReport, GuildState,
+    IdentifyRecord, InteractionReport, InteractionState, LedgerReport, Listed, MessageReport, RequestCount,
+    RequestsReport, SessionReport, SessionsReport, ShardReport, StatsReport, Totals, UserReport, Violation,
+    ViolationKind,
 };
 pub use shard::Shard;
 pub use sim::{Sim, StartError};

@@ -2,6 +2,13 @@
 //!
 //! Times are milliseconds since the simulator started.
 
+mod rest;
+
+pub use rest::{
+    CallerReport, CommandReport, InteractionReport, InteractionState, MessageReport, RequestCount,
+    RequestsReport,
+};
+
 use crate::{Shard, Snowflake};
 use serde::{Deserialize, Serialize};
 
@@ -100,6 +107,16 @@ pub enum ViolationKind {
     RateLimited,
     /// No heartbeat for twice the interval.
     MissedHeartbeat,
+    /// A REST call without the bot's token (401).
+    RestUnauthorized,
+    /// More REST calls than a limit allows (429); one that was made up does not count.
+    RestRateLimited,
+    /// So many REST calls with 401, 403 and 429 that the address is banned.
+    RestBanned,
+    /// An answer to an interaction after its time (404), or a follow-up after the token's (401).
+    InteractionLate,
+    /// A second first answer to an interaction (400).
+    InteractionAnsweredTwice,
 }
 
 /// One broken rule with its circumstances.
@@ -111,7 +128,7 @@ pub struct Violation {
     pub kind: ViolationKind,
     /// Whose, as far as known.
     pub shard: Option<Shard>,
-    /// On which connection.
+    /// On which connection to the gateway; 0 for a REST call.
     pub connection: u64,
     /// In words.
     pub detail: String,

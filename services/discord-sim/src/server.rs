@@ -17,13 +17,11 @@ pub(crate) struct Shared {
 
 /// All routes.
 pub(crate) fn router(shared: Shared) -> Router {
-    let rest = rest::routes(&shared);
     Router::new()
         .route("/", get(gateway::upgrade))
         // twilight asks for `//?v=10` when its base URL ends with a slash.
         .route("//", get(gateway::upgrade))
-        .nest("/api/v10", rest.clone())
-        .nest("/api", rest)
+        .merge(rest::routes(&shared))
         .nest("/sim", control::routes())
         .fallback(rest::not_found)
         .with_state(shared)

@@ -10,6 +10,7 @@
 
 use crate::{
     event::{Event, Sight},
+    intents::Gate,
     report::{Delivery, SessionReport},
     world::GuildIndex,
 };
@@ -120,10 +121,11 @@ impl Session {
 
     /// Gives an event its sequence; `None` when this session does not get it.
     pub(crate) fn dispatch(&mut self, event: Event) -> Option<u64> {
-        if self.ended.is_some() || !event.wanted(self.sight.intents) {
+        if self.ended.is_some() || !event.gate().lets(self.sight.intents) {
             return None;
         }
-        if let Some(guild) = event.guild()
+        if event.gate() != Gate::Open
+            && let Some(guild) = event.guild()
             && let Some(outage) = self.promised.get_mut(&guild)
         {
             // The guild's first event is still to come: it will tell how things are by then.
@@ -134,7 +136,7 @@ impl Session {
                     self.promised.remove(&guild);
                     return Some(self.push(event));
                 }
-                Event::Ready(_) | Event::Resumed | Event::Message(_) => {}
+                Event::Ready(_) | Event::Resumed | Event::Message(_) | Event::Made(_) => {}
             }
             return None;
         }

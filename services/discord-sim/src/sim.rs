@@ -66,8 +66,9 @@ impl Sim {
             // Without it small payloads wait for the client's TCP acknowledgement; a failure costs only time.
             let _ = stream.set_nodelay(true);
         });
-        let server = axum::serve(listener, server::router(shared.clone()))
-            .with_graceful_shutdown(shared.stop.clone().cancelled_owned());
+        let service = server::router(shared.clone()).into_make_service_with_connect_info::<SocketAddr>();
+        let server =
+            axum::serve(listener, service).with_graceful_shutdown(shared.stop.clone().cancelled_owned());
         shared.tasks.spawn(async move {
             if let Err(error) = server.await {
                 tracing::error!(%error, "the server ended");

@@ -2,8 +2,8 @@
 
 use super::Control;
 use crate::{
-    Fault, FaultOutcome, GuildReport, IdentifyRecord, LedgerReport, Listed, SessionsReport, StatsReport,
-    UserReport, Violation, server::Shared,
+    CommandReport, Fault, FaultOutcome, GuildReport, IdentifyRecord, InteractionReport, LedgerReport, Listed,
+    MessageReport, RequestsReport, SessionsReport, StatsReport, UserReport, Violation, server::Shared,
 };
 use axum::{
     Json, Router,
@@ -42,6 +42,10 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/guilds", get(guilds))
         .route("/users", get(users))
         .route("/stats", get(stats))
+        .route("/interactions", get(interactions))
+        .route("/messages", get(messages))
+        .route("/commands", get(commands))
+        .route("/requests", get(requests))
         .route("/faults", post(faults))
 }
 
@@ -81,6 +85,22 @@ async fn users(State(control): State<Control>, Query(page): Query<Page>) -> Json
 
 async fn stats(State(control): State<Control>, Query(page): Query<Page>) -> Json<StatsReport> {
     Json(control.stats(page.shard_total.unwrap_or(1)))
+}
+
+async fn interactions(State(control): State<Control>) -> Json<Vec<InteractionReport>> {
+    Json(control.interactions())
+}
+
+async fn messages(State(control): State<Control>) -> Json<Vec<MessageReport>> {
+    Json(control.messages())
+}
+
+async fn commands(State(control): State<Control>) -> Json<Vec<CommandReport>> {
+    Json(control.commands())
+}
+
+async fn requests(State(control): State<Control>) -> Json<RequestsReport> {
+    Json(control.requests())
 }
 
 async fn faults(

@@ -2,7 +2,7 @@
 
 use super::{Hub, State};
 use crate::{
-    event::Event,
+    event::{Event, Made},
     faults::FaultError,
     report::{Dispatched, GuildState},
     world::{GuildIndex, Message, World, time},
@@ -13,12 +13,14 @@ use std::sync::Arc;
 const TRIES: usize = 32;
 
 impl State {
-    /// Gives an event about a guild to every session on the guild's shard, of whatever total.
-    pub(super) fn dispatch(&self, world: &World, guild: GuildIndex, event: &Event) -> Vec<Dispatched> {
-        let id = world.head(guild).id;
+    /// Gives an event to every session on its guild's shard, of whatever total; without a guild to shard 0.
+    /// [Source](https://docs.discord.com/developers/events/gateway#sharding).
+    pub(super) fn dispatch(&self, world: &World, event: &Event) -> Vec<Dispatched> {
+        let id = event.guild().map(|guild| world.head(guild).id);
         let mut dispatched = Vec::new();
         for (total, numbers) in &self.routes {
-            for cell in numbers.get(&id.shard(*total)).into_iter().flatten() {
+            let number = id.map_or(0, |id| id.shard(*total));
+            for cell in numbers.get(&number).into_iter().flatten() {
                 let mut session = cell.lock();
                 let Some(sequence) = session.dispatch(event.clone()) else { continue };
                 let (session_id, shard) = (session.sight.session_id.clone(), session.sight.shard);
@@ -39,11 +41,16 @@ impl State {
         self.messages += 1;
         let serial = self.messages;
         let message = Message { guild, serial, at_ms: time::now_ms(), content };
-        (serial, self.dispatch(world, guild, &Event::Message(message)))
+        (serial, self.dispatch(world, &Event::Message(message)))
     }
 }
 
 impl Hub {
+    /// Gives an event that has just happened to every session that wants it.
+    pub(crate) fn dispatch(&self, made: Made) -> Vec<Dispatched> {
+        self.lock().dispatch(&self.world, &Event::Made(Arc::new(made)))
+    }
+
     /// Lets somebody write in a guild; returns the message's serial and who gets it.
     ///
     /// # Errors

@@ -3,11 +3,15 @@
 use super::{Hub, Order, State};
 use crate::{
     config::rate_is_sane,
-    event::Event,
+    event::{Event, Made},
     faults::{Fault, FaultError, FaultOutcome},
     report::GuildState,
     world::{GuildIndex, Snowflake},
 };
+use std::time::Duration;
+
+/// The longest wait that a made-up 429 may ask for.
+const DAY: Duration = Duration::from_hours(24);
 
 impl State {
     /// Gives an order to the connections of these shards; returns to how many.
@@ -49,6 +53,19 @@ impl Hub {
             }
             Fault::RejectToken { on } => Ok(self.stand(|state| state.standing.reject_token = on)),
             Fault::RestDown { on } => Ok(self.stand(|state| state.standing.rest_down = on)),
+            Fault::RateLimit { count, scope, retry_after } => {
+                let retry_after = Duration::try_from_secs_f64(retry_after)
+                    .ok()
+                    .filter(|time| *time <= DAY)
+                    .ok_or(FaultError::BadRetryAfter)?;
+                self.desk().make_up_limits(count, scope, retry_after);
+                Ok(FaultOutcome::default())
+            }
+            Fault::RestDelay { ms } => {
+                self.desk().delay = Duration::from_millis(ms);
+                Ok(FaultOutcome::default())
+            }
+            Fault::Interaction(wanted) => self.begin_interaction(wanted),
             Fault::EventRate { per_second } => {
                 if !rate_is_sane(per_second) {
                     return Err(FaultError::BadRate);
@@ -82,6 +99,11 @@ impl Hub {
                     (None, None) => return Err(FaultError::NoSpareGuild),
                 };
                 self.change(id, GuildState::Absent, GuildState::Available, FaultError::AlreadyThere(id))
+            }
+            Fault::Event { name, guild_id, d } => {
+                let guild = guild_id.map(|id| self.guild(id)).transpose()?;
+                let dispatched = self.dispatch(Made::new(name, guild, &d, self.world.bot_id()));
+                Ok(FaultOutcome { guild_id, dispatched, ..FaultOutcome::default() })
             }
             Fault::Message { guild_id, content } => {
                 let guild = self.guild(guild_id)?;
@@ -130,7 +152,7 @@ impl Hub {
             GuildState::Outage => Event::GuildDelete { guild, outage: true },
             GuildState::Absent => Event::GuildDelete { guild, outage: false },
         };
-        let dispatched = state.dispatch(&self.world, guild, &event);
+        let dispatched = state.dispatch(&self.world, &event);
         Ok(FaultOutcome { guild_id: Some(id), dispatched, ..FaultOutcome::default() })
     }
 }

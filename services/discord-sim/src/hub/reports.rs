@@ -86,7 +86,13 @@ impl Hub {
             .collect()
     }
 
-    fn available(&self) -> Vec<GuildIndex> {
+    /// Whether the bot is in a guild.
+    pub(crate) fn guild_state(&self, guild: GuildIndex) -> GuildState {
+        self.lock().guilds[guild as usize]
+    }
+
+    /// The guilds that the bot is in and that have no outage.
+    pub(crate) fn available(&self) -> Vec<GuildIndex> {
         let state = self.lock();
         (0..self.world.all_guilds())
             .filter(|guild| state.guilds[*guild as usize] == GuildState::Available)

@@ -21,7 +21,9 @@ fn message(guild: GuildIndex) -> Event {
 
 fn taken(session: &mut Session, connection: ConnectionId) -> Vec<(u64, &'static str)> {
     match session.take(connection, 100) {
-        Taken::Events(events) => events.iter().map(|(sequence, event)| (*sequence, event.name())).collect(),
+        Taken::Events(events) => {
+            events.iter().map(|(sequence, event)| (*sequence, &*event.name().to_owned().leak())).collect()
+        }
         other => panic!("{other:?}"),
     }
 }

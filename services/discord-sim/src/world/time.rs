@@ -10,10 +10,14 @@ pub(crate) fn iso(ms: u64) -> String {
     format!("{}+00:00", text.trim_end_matches('Z'))
 }
 
+/// Milliseconds since the Unix epoch by the wall clock.
+pub(crate) fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+}
+
 /// Milliseconds since Discord's epoch by the wall clock.
 pub(crate) fn now_ms() -> u64 {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    (unix.as_millis() as u64).saturating_sub(DISCORD_EPOCH_MS)
+    unix_ms().saturating_sub(DISCORD_EPOCH_MS)
 }
 
 #[cfg(test)]

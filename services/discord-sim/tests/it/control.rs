@@ -9,7 +9,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 pub(crate) async fn http(sim: &Sim, method: &str, path: &str, headers: &str, body: &str) -> (u16, Value) {
     let mut socket = tokio::net::TcpStream::connect(sim.addr()).await.unwrap();
     let length = body.len();
-    let request = format!("{method} {path} HTTP/1.0\r\nContent-Length: {length}\r\n{headers}\r\n{body}");
+    let request = format!(
+        "{method} {path} HTTP/1.0\r\nUser-Agent: test\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+    );
     socket.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     socket.read_to_string(&mut answer).await.unwrap();

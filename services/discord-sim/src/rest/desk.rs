@@ -1,0 +1,107 @@
+//! The state of REST, and what it tells about itself.
+//!
+//! One lock guards it. It is held for bookkeeping only, and never while the hub's own is taken.
+
+use super::{
+    commands::Commands,
+    interactions::table::{Table, Times},
+    limits::{Limits, Settings},
+    messages::store::Store,
+    requests::Requests,
+};
+use crate::{
+    config::SimConfig,
+    faults::LimitScope,
+    hub::Hub,
+    report::{CallerReport, CommandReport, InteractionReport, MessageReport, RequestsReport},
+    world::{Draw, GuildIndex, Snowflake},
+};
+use std::time::Duration;
+
+/// What REST remembers.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    pub(super) limits: Limits,
+    pub(super) requests: Requests,
+    pub(super) commands: Commands,
+    pub(super) interactions: Table,
+    pub(super) messages: Store,
+    /// How much later every answer comes.
+    pub(crate) delay: Duration,
+    /// Calls that are answered with a made-up 429: how many, of which scope, and how long to wait.
+    made_up: (u32, LimitScope, Duration),
+}
+
+impl Desk {
+    pub(crate) fn new(config: &SimConfig) -> Self {
+        Self {
+            limits: Limits::new(Settings {
+                global: config.rest_global_limit,
+                invalid: config.invalid_request_limit,
+                ban: config.invalid_request_ban,
+                speed: config.rest_limit_speed,
+            }),
+            requests: Requests::default(),
+            commands: Commands::default(),
+            interactions: Table::new(Times {
+                deadline: config.interaction_deadline,
+                life: config.interaction_life,
+            }),
+            messages: Store::default(),
+            delay: Duration::ZERO,
+            made_up: (0, LimitScope::User, Duration::ZERO),
+        }
+    }
+
+    /// Lets the next calls be answered with 429.
+    pub(crate) fn make_up_limits(&mut self, count: u32, scope: LimitScope, retry_after: Duration) {
+        self.made_up = (count, scope, retry_after);
+    }
+
+    /// The 429 that this call is to get, if any.
+    pub(super) fn take_made_up_limit(&mut self) -> Option<(LimitScope, Duration)> {
+        let (left, scope, retry_after) = &mut self.made_up;
+        *left = left.checked_sub(1)?;
+        Some((*scope, *retry_after))
+    }
+}
+
+impl Hub {
+    /// What clients read in X-RateLimit-Bucket: it says nothing about the route.
+    pub(super) fn bucket_hash(&self, name: &str) -> String {
+        let path: Vec<u64> = name.bytes().map(u64::from).collect();
+        Draw::new(self.config.seed, &path).hex()
+    }
+
+    fn guild_id(&self) -> impl Fn(GuildIndex) -> Snowflake {
+        |guild| self.world.head(guild).id
+    }
+
+    pub(crate) fn interactions(&self) -> Vec<InteractionReport> {
+        let desk = self.desk();
+        desk.interactions.reports(self.now(), &desk.messages, self.guild_id())
+    }
+
+    pub(crate) fn messages(&self) -> Vec<MessageReport> {
+        self.desk().messages.reports(self.guild_id())
+    }
+
+    pub(crate) fn commands(&self) -> Vec<CommandReport> {
+        self.desk().commands.reports()
+    }
+
+    pub(crate) fn requests(&self) -> RequestsReport {
+        let desk = self.desk();
+        let callers = desk.limits.callers(self.now()).into_iter();
+        RequestsReport {
+            counts: desk.requests.reports(),
+            callers: callers
+                .map(|(address, invalid_requests, until)| CallerReport {
+                    address,
+                    invalid_requests,
+                    banned_until_ms: until.map(|until| until.as_millis() as u64),
+                })
+                .collect(),
+        }
+    }
+}

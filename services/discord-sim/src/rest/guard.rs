@@ -1,0 +1,195 @@
+//! What every call passes on its way to its handler: faults, bans, tokens, rate limits; and the counting of it.
+
+use super::{
+    limits::{Caller, Standing, Verdict},
+    problem::Problem,
+    route::{Route, unversioned},
+};
+use crate::{faults::LimitScope, hub::Hub, report::ViolationKind, server::Shared, world::time};
+use axum::{
+    Json,
+    extract::{ConnectInfo, MatchedPath, OriginalUri, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    middleware::Next,
+    response::{Html, IntoResponse, Response},
+};
+use serde_json::json;
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+const RESET_AFTER: HeaderName = HeaderName::from_static("x-ratelimit-reset-after");
+const BUCKET: HeaderName = HeaderName::from_static("x-ratelimit-bucket");
+const SCOPE: HeaderName = HeaderName::from_static("x-ratelimit-scope");
+const GLOBAL: HeaderName = HeaderName::from_static("x-ratelimit-global");
+
+/// What Cloudflare shows to an address that it has banned.
+const BAN_PAGE: &str = "<!DOCTYPE html>\n<html lang=\"en-US\"><head><title>Access denied | discord.com used \
+     Cloudflare to restrict access</title></head><body><h1>Error 1015</h1><h2>You are being rate \
+     limited</h2></body></html>\n";
+
+/// Lets a call through to its handler, or answers it.
+pub(super) async fn guard(
+    State(shared): State<Shared>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    OriginalUri(uri): OriginalUri,
+    request: Request,
+    next: Next,
+) -> Response {
+    let hub = &shared.hub;
+    let method = request.method().clone();
+    let pattern = request.extensions().get::<MatchedPath>().map(|path| unversioned(path.as_str()).to_owned());
+    let route = Route::of(&method, pattern.as_deref().unwrap_or_default(), unversioned(uri.path()));
+    let from = peer.ip();
+    let delay = hub.desk().delay;
+    let mut response = judge(hub, from, &route, request, next).await;
+    // Cloudflare's own answers lack it, which is how clients tell them apart.
+    if !response.extensions().get::<FromCloudflare>().is_some() {
+        response.headers_mut().insert(header::VIA, HeaderValue::from_static("1.1 google"));
+    }
+    note(hub, from, &response);
+    hub.desk().requests.count(&method, &route.pattern, response.status().as_u16());
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
+    response
+}
+
+/// Marks an answer of the ban.
+#[derive(Clone, Copy)]
+struct FromCloudflare;
+
+/// Marks a 429 that does not count as invalid.
+#[derive(Clone, Copy)]
+struct IsShared;
+
+async fn judge(hub: &Hub, from: IpAddr, route: &Route, request: Request, next: Next) -> Response {
+    if hub.rest_is_down() {
+        return Problem::UNAVAILABLE.into_response();
+    }
+    if let Some(left) = hub.desk().limits.banned(from, hub.now()) {
+        let mut response = (StatusCode::TOO_MANY_REQUESTS, Html(BAN_PAGE)).into_response();
+        set(response.headers_mut(), header::RETRY_AFTER, whole_seconds(left));
+        response.extensions_mut().insert(FromCloudflare);
+        return response;
+    }
+    let agent = request.headers().get(header::USER_AGENT);
+    if agent.is_none_or(|agent| agent.as_bytes().trim_ascii().is_empty()) {
+        return Problem::NO_USER_AGENT.into_response();
+    }
+    let sent = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = sent.and_then(|value| value.strip_prefix("Bot ")).filter(|token| hub.token_is_good(token));
+    if route.needs_token && token.is_none() {
+        if !hub.tokens_are_rejected() {
+            let detail = format!("{} {} without the bot's token", request.method(), route.pattern);
+            hub.violation(ViolationKind::RestUnauthorized, 0, None, detail);
+        }
+        return Problem::UNAUTHORIZED.into_response();
+    }
+    if !route.callback
+        && let Some((scope, retry_after)) = hub.desk().take_made_up_limit()
+    {
+        let standing = route.bucket.clone().map(|(bucket, major)| {
+            let standing = hub.desk().limits.look(bucket, major, hub.now());
+            if scope == LimitScope::User {
+                Standing { remaining: 0, reset_after: retry_after, ..standing }
+            } else {
+                standing
+            }
+        });
+        return limited(hub, scope, retry_after, standing);
+    }
+    let caller = token.map_or(Caller::Address(from), |token| Caller::Token(token.to_owned()));
+    let verdict =
+        hub.desk().limits.ask(Some(caller).filter(|_| route.global), route.bucket.clone(), hub.now());
+    let refused = |what: &str| {
+        let detail = format!("{} {}: {what}", request.method(), route.pattern);
+        hub.violation(ViolationKind::RestRateLimited, 0, None, detail);
+    };
+    match verdict {
+        Verdict::Pass(standing) => {
+            let mut response = next.run(request).await;
+            if let Some(standing) = standing {
+                bucket_headers(hub, response.headers_mut(), standing);
+            }
+            response
+        }
+        Verdict::BucketEmpty(standing) => {
+            refused("its bucket is empty");
+            limited(hub, LimitScope::User, standing.reset_after, Some(standing))
+        }
+        Verdict::Global(retry_after) => {
+            refused("the global limit is used up");
+            limited(hub, LimitScope::Global, retry_after, None)
+        }
+    }
+}
+
+/// Counts an answer that Discord counts as invalid.
+fn note(hub: &Hub, from: IpAddr, response: &Response) {
+    let (status, extensions) = (response.status(), response.extensions());
+    let counts =
+        matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS);
+    if !counts || extensions.get::<IsShared>().is_some() || extensions.get::<FromCloudflare>().is_some() {
+        return;
+    }
+    if hub.desk().limits.note_invalid(from, hub.now()) {
+        let detail = format!("{from} is banned for too many answers with 401, 403 and 429");
+        hub.violation(ViolationKind::RestBanned, 0, None, detail);
+    }
+}
+
+fn set(headers: &mut HeaderMap, name: HeaderName, value: String) {
+    if let Ok(value) = HeaderValue::from_str(&value) {
+        headers.insert(name, value);
+    }
+}
+
+fn whole_seconds(time: Duration) -> String {
+    time.as_secs_f64().ceil().to_string()
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.3}", time.as_secs_f64())
+}
+
+/// [Source](https://docs.discord.com/developers/topics/rate-limits#header-format).
+fn bucket_headers(hub: &Hub, headers: &mut HeaderMap, standing: Standing) {
+    let reset = Duration::from_millis(time::unix_ms()) + standing.reset_after;
+    set(headers, LIMIT, standing.bucket.limit.to_string());
+    set(headers, REMAINING, standing.remaining.to_string());
+    set(headers, RESET, seconds(reset));
+    set(headers, RESET_AFTER, seconds(standing.reset_after));
+    set(headers, BUCKET, hub.bucket_hash(standing.bucket.name));
+}
+
+/// A 429. [Source](https://docs.discord.com/developers/topics/rate-limits#exceeding-a-rate-limit).
+fn limited(hub: &Hub, scope: LimitScope, retry_after: Duration, standing: Option<Standing>) -> Response {
+    let message = match scope {
+        LimitScope::Shared => "The resource is being rate limited.",
+        LimitScope::User | LimitScope::Global => "You are being rate limited.",
+    };
+    let global = scope == LimitScope::Global;
+    let exact = (retry_after.as_secs_f64() * 1_000.0).ceil() / 1_000.0;
+    let mut body = json!({ "message": message, "retry_after": exact, "global": global });
+    if !global {
+        body["code"] = 0.into();
+    }
+    let mut response = (StatusCode::TOO_MANY_REQUESTS, Json(body)).into_response();
+    let headers = response.headers_mut();
+    set(headers, header::RETRY_AFTER, whole_seconds(retry_after));
+    set(headers, SCOPE, scope.name().to_owned());
+    if global {
+        set(headers, GLOBAL, "true".to_owned());
+    } else if let Some(standing) = standing {
+        bucket_headers(hub, headers, standing);
+    }
+    if scope == LimitScope::Shared {
+        response.extensions_mut().insert(IsShared);
+    }
+    response
+}

@@ -1,0 +1,17 @@
+//! Interactions: what people do with the bot's commands and buttons, and how it answers.
+//!
+//! [Source](https://docs.discord.com/developers/interactions/receiving-and-responding).
+
+mod answer;
+mod begin;
+mod callback;
+mod follow_up;
+pub(crate) mod table;
+
+use crate::server::Shared;
+use axum::Router;
+
+/// The routes under `/interactions` and `/webhooks`.
+pub(crate) fn routes() -> Router<Shared> {
+    callback::routes().merge(follow_up::routes())
+}

@@ -1,0 +1,135 @@
+//! The first answer to an interaction.
+//! [Source](https://docs.discord.com/developers/interactions/receiving-and-responding#create-interaction-response).
+
+use super::{
+    answer::{self, Wish},
+    table::{Answer, Interaction, Kind, Refusal},
+};
+use crate::{
+    hub::Hub,
+    report::ViolationKind,
+    rest::{
+        input::Input,
+        lookup::{parse_id, snowflake},
+        messages::{self, Origin, draft::Draft},
+        problem::Problem,
+    },
+    server::Shared,
+    world::Snowflake,
+};
+use axum::{
+    Json, Router,
+    extract::{Path, Query, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+pub(super) fn routes() -> Router<Shared> {
+    Router::new().route("/interactions/{interaction}/{token}/callback", post(callback))
+}
+
+#[derive(Debug, Deserialize)]
+struct Wishes {
+    with_response: Option<String>,
+}
+
+/// What a refused answer gets, and notes it when a client broke a rule.
+fn refused(hub: &Hub, id: Snowflake, refusal: Refusal) -> Problem {
+    let note = |kind, detail| hub.violation(kind, 0, None, detail);
+    match refusal {
+        Refusal::Late(by) => {
+            let detail = format!("the answer to interaction {id} came {} ms too late", by.as_millis());
+            note(ViolationKind::InteractionLate, detail);
+            Problem::UNKNOWN_INTERACTION
+        }
+        Refusal::Twice => {
+            let detail = format!("interaction {id} was answered already");
+            note(ViolationKind::InteractionAnsweredTwice, detail);
+            Problem::ALREADY_ACKNOWLEDGED
+        }
+        Refusal::Unknown | Refusal::Unanswered => Problem::UNKNOWN_INTERACTION,
+    }
+}
+
+async fn callback(
+    State(shared): State<Shared>,
+    Path((id, token)): Path<(String, String)>,
+    Query(wishes): Query<Wishes>,
+    input: Input,
+) -> Result<Response, Problem> {
+    let hub = &shared.hub;
+    let id = parse_id("interaction_id", &id)?;
+    let refuse = |refusal| refused(hub, id, refusal);
+    let kind = hub.desk().interactions.to_answer(id, &token, hub.now()).map(|found| found.kind);
+    let (number, wish) = answer::read(kind.map_err(refuse)?, &input)?;
+    let interaction = take(hub, id, &token, number, &wish).map_err(refuse)?;
+    let message = carry_out(hub, &interaction, wish)?;
+    let with_response = wishes.with_response.is_some_and(|wish| wish.eq_ignore_ascii_case("true"));
+    if !with_response {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let mut told = json!({ "id": id, "type": interaction.kind.number() });
+    let mut resource = json!({ "type": number });
+    if let Some(message) = message {
+        told["response_message_id"] = message["id"].clone();
+        told["response_message_loading"] = (number == 5).into();
+        told["response_message_ephemeral"] = interaction.ephemeral.into();
+        if matches!(number, 4 | 7) {
+            resource["message"] = message;
+        }
+    }
+    if number == 12 {
+        let instance = format!("i-{id}-sim");
+        told["activity_instance_id"] = instance.as_str().into();
+        resource["activity_instance"] = json!({ "id": instance });
+    }
+    Ok(Json(json!({ "interaction": told, "resource": resource })).into_response())
+}
+
+/// Marks an interaction as answered; returns it as it is then.
+fn take(hub: &Hub, id: Snowflake, token: &str, number: u8, wish: &Wish) -> Result<Interaction, Refusal> {
+    let now = hub.now();
+    let mut desk = hub.desk();
+    let interaction = desk.interactions.to_answer(id, token, now)?;
+    interaction.answer = Some(Answer { kind: number, at: now });
+    interaction.ephemeral = match wish {
+        Wish::Message(draft) => draft.flags.unwrap_or(0) & messages::draft::EPHEMERAL != 0,
+        Wish::Deferred { ephemeral } => *ephemeral,
+        _ => false,
+    };
+    interaction.loading = matches!(wish, Wish::Deferred { .. });
+    if let (Kind::Component { message }, Wish::DeferredUpdate | Wish::Update(_)) = (interaction.kind, wish) {
+        interaction.original = Some(message);
+    }
+    Ok(interaction.clone())
+}
+
+/// Does what a callback asks for; returns the message that it made or changed.
+fn carry_out(hub: &Hub, interaction: &Interaction, wish: Wish) -> Result<Option<Value>, Problem> {
+    let draft = match wish {
+        Wish::Message(draft) => draft,
+        Wish::Deferred { .. } => Draft::default(),
+        Wish::Update(draft) => {
+            let Kind::Component { message } = interaction.kind else { return Ok(None) };
+            return messages::edit(hub, message, &draft).map(Some);
+        }
+        Wish::DeferredUpdate | Wish::Other => return Ok(None),
+    };
+    let kind = if let Kind::Command { message_type } = interaction.kind { message_type } else { 19 };
+    let origin = Origin {
+        interaction: interaction.id,
+        kind,
+        metadata: interaction.metadata.clone(),
+        ephemeral: interaction.ephemeral,
+        loading: interaction.loading,
+    };
+    let message = messages::create(hub, &interaction.place, &draft, Some(&origin));
+    let original = snowflake(&message["id"]);
+    if let Ok(kept) = hub.desk().interactions.to_follow(&interaction.token, hub.now()) {
+        kept.original = original;
+    }
+    Ok(Some(message))
+}

@@ -1,0 +1,308 @@
+//! Messages of the bot: writing, editing and deleting them, and the events of it.
+//!
+//! [Source](https://docs.discord.com/developers/resources/message#message-object).
+
+pub(crate) mod draft;
+mod handlers;
+pub(crate) mod store;
+
+pub(crate) use handlers::routes;
+
+use self::{
+    draft::{Draft, EPHEMERAL, LOADING},
+    store::Kept,
+};
+use super::{
+    lookup::{Place, find_user, snowflake},
+    problem::Problem,
+};
+use crate::{
+    event::Made,
+    hub::Hub,
+    world::{GuildIndex, Snowflake, World, time},
+};
+use serde_json::{Map, Value, json};
+
+/// What a message has of the interaction that it answers.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    pub(crate) interaction: Snowflake,
+    /// The message's type: 20 for the answer to a slash command, 23 to a context menu, 19 for what follows.
+    pub(crate) kind: u8,
+    pub(crate) metadata: Value,
+    pub(crate) ephemeral: bool,
+    pub(crate) loading: bool,
+}
+
+/// Writes a message and tells the sessions; returns it as REST does.
+pub(crate) fn create(hub: &Hub, place: &Place, draft: &Draft, origin: Option<&Origin>) -> Value {
+    let now_ms = time::now_ms();
+    let world = &hub.world;
+    let channel = place.channel_id();
+    let ephemeral = origin.is_some_and(|origin| origin.ephemeral);
+    let (id, body) = {
+        let mut desk = hub.desk();
+        if draft.enforce_nonce
+            && let Some(nonce) = &draft.nonce
+            && let Some((_, same)) =
+                desk.messages.in_channel(channel).find(|(_, message)| message.body["nonce"] == *nonce)
+        {
+            return same.body.clone();
+        }
+        let id = desk.messages.next_id(now_ms);
+        let mut body = json!({
+            "id": id,
+            "channel_id": channel,
+            "author": world.bot(),
+            "content": "",
+            "timestamp": time::iso(now_ms),
+            "edited_timestamp": null,
+            "tts": draft.tts,
+            "mention_everyone": false,
+            "mentions": [],
+            "mention_roles": [],
+            "attachments": [],
+            "embeds": [],
+            "components": [],
+            "pinned": false,
+            "type": 0,
+            "flags": draft.flags.unwrap_or(0) & !EPHEMERAL,
+        });
+        if let Some(nonce) = &draft.nonce {
+            body["nonce"] = nonce.clone();
+        }
+        if let Some(reference) = &draft.reference {
+            body["message_reference"] = reference.clone();
+            body["message_reference"]["channel_id"] = json!(channel);
+            body["type"] = if reference["type"] == 1 { 0 } else { 19 }.into();
+        }
+        if !draft.stickers.is_empty() {
+            let items =
+                draft.stickers.iter().map(|id| json!({"id": id, "name": "sticker", "format_type": 1}));
+            body["sticker_items"] = items.collect();
+        }
+        if let Some(origin) = origin {
+            body["type"] = origin.kind.into();
+            body["application_id"] = json!(world.bot_id());
+            body["webhook_id"] = json!(world.bot_id());
+            body["interaction_metadata"] = origin.metadata.clone();
+            let flags =
+                if origin.ephemeral { EPHEMERAL } else { 0 } | if origin.loading { LOADING } else { 0 };
+            body["flags"] = (body["flags"].as_u64().unwrap_or(0) | flags).into();
+        }
+        let mut attachments = Vec::new();
+        add_files(&mut desk.messages, channel, draft, &mut attachments, now_ms);
+        body["attachments"] = attachments.into();
+        take_over(world, &mut body, draft);
+        let interaction = origin.map(|origin| origin.interaction);
+        let guild = place.guild();
+        let kept = Kept {
+            body: body.clone(),
+            guild,
+            channel,
+            interaction,
+            ephemeral,
+            deleted: false,
+            at_ms: hub.now().as_millis() as u64,
+        };
+        desk.messages.insert(id, kept);
+        (id, body)
+    };
+    tracing::debug!(%id, %channel, "the bot wrote a message");
+    tell(hub, "MESSAGE_CREATE", place.guild(), ephemeral, &body);
+    body
+}
+
+/// Edits one of the bot's messages and tells the sessions.
+///
+/// # Errors
+///
+/// When it is not there, or nothing would be left of it.
+pub(crate) fn edit(hub: &Hub, id: Snowflake, draft: &Draft) -> Result<Value, Problem> {
+    let now_ms = time::now_ms();
+    let (body, guild, ephemeral) = {
+        let mut desk = hub.desk();
+        let kept = desk.messages.get(id).ok_or(Problem::UNKNOWN_MESSAGE)?;
+        let (mut body, channel, guild, ephemeral) =
+            (kept.body.clone(), kept.channel, kept.guild, kept.ephemeral);
+        let mut attachments = match (&draft.attachments, body["attachments"].take()) {
+            (None, Value::Array(all)) => all,
+            (Some(stay), Value::Array(all)) => {
+                all.into_iter().filter(|old| stay.iter().any(|one| one["id"] == old["id"])).collect()
+            }
+            _ => Vec::new(),
+        };
+        add_files(&mut desk.messages, channel, draft, &mut attachments, now_ms);
+        body["attachments"] = attachments.into();
+        take_over(&hub.world, &mut body, draft);
+        let fields = ["content", "embeds", "components", "attachments", "poll", "sticker_items"];
+        if !fields.iter().any(|field| draft::is_given(&body[*field])) {
+            return Err(Problem::EMPTY_MESSAGE);
+        }
+        // The bot has thought: what was a placeholder counts as written now, not edited.
+        let flags = body["flags"].as_u64().unwrap_or(0);
+        if flags & LOADING == 0 {
+            body["edited_timestamp"] = time::iso(now_ms).into();
+        }
+        body["flags"] = (flags & !LOADING | draft.flags.unwrap_or(0) & !EPHEMERAL).into();
+        if let Some(kept) = desk.messages.get_mut(id) {
+            kept.body = body.clone();
+        }
+        (body, guild, ephemeral)
+    };
+    tell(hub, "MESSAGE_UPDATE", guild, ephemeral, &body);
+    Ok(body)
+}
+
+/// Deletes one of the bot's messages and tells the sessions.
+///
+/// # Errors
+///
+/// When it is not there.
+pub(crate) fn delete(hub: &Hub, id: Snowflake) -> Result<(), Problem> {
+    let (channel, guild) = {
+        let mut desk = hub.desk();
+        let kept = desk.messages.get_mut(id).ok_or(Problem::UNKNOWN_MESSAGE)?;
+        kept.deleted = true;
+        (kept.channel, kept.guild.filter(|_| !kept.ephemeral))
+    };
+    let mut body = json!({ "id": id, "channel_id": channel });
+    if let Some(guild) = guild {
+        body["guild_id"] = json!(hub.world.head(guild).id);
+    }
+    hub.dispatch(Made::new("MESSAGE_DELETE", guild, &body, hub.world.bot_id()));
+    Ok(())
+}
+
+/// Gives the sessions of a message's shard an event about it. One that only a user sees travels like a direct message.
+/// [Source](https://docs.discord.com/developers/events/gateway-events#messages).
+fn tell(hub: &Hub, name: &'static str, guild: Option<GuildIndex>, ephemeral: bool, body: &Value) {
+    let guild = guild.filter(|_| !ephemeral);
+    let mut body = body.clone();
+    if let Some(guild) = guild {
+        body["guild_id"] = json!(hub.world.head(guild).id);
+        body["member"] = json!(hub.world.member(guild, 0, false));
+    }
+    hub.dispatch(Made::new(name, guild, &body, hub.world.bot_id()));
+}
+
+/// Makes attachments of the files that came with a body.
+/// [Source](https://docs.discord.com/developers/resources/message#attachment-object).
+fn add_files(
+    store: &mut store::Store,
+    channel: Snowflake,
+    draft: &Draft,
+    attachments: &mut Vec<Value>,
+    now_ms: u64,
+) {
+    for file in &draft.files {
+        let id = store.next_id(now_ms);
+        let told = draft.attachments.iter().flatten().find(|told| match &told["id"] {
+            Value::String(text) => *text == file.number,
+            number => number.to_string() == file.number,
+        });
+        let given = |field: &str| told.map_or(Value::Null, |told| told[field].clone());
+        let name = given("filename").as_str().map_or_else(|| file.name.clone(), ToOwned::to_owned);
+        let url = format!("https://cdn.discordapp.com/attachments/{channel}/{id}/{name}");
+        let mut attachment = json!({
+            "id": id,
+            "filename": name,
+            "size": file.size,
+            "url": url,
+            "proxy_url": url.replace("cdn.discordapp.com", "media.discordapp.net"),
+        });
+        if let Some(kind) = &file.content_type {
+            attachment["content_type"] = kind.as_str().into();
+        }
+        if given("description").is_string() {
+            attachment["description"] = given("description");
+        }
+        attachments.push(attachment);
+    }
+}
+
+/// Puts what a draft says into a message.
+fn take_over(world: &World, body: &mut Value, draft: &Draft) {
+    for (field, value) in &draft.fields {
+        body[field] = match (field.as_str(), value) {
+            ("content", Value::Null) => "".into(),
+            ("embeds", Value::Array(embeds)) => embeds.iter().map(rich).collect(),
+            ("embeds" | "components", Value::Null) => json!([]),
+            ("poll", Value::Object(poll)) => poll_body(poll),
+            ("poll", _) => continue,
+            _ => value.clone(),
+        };
+    }
+    if draft.fields.contains_key("content") {
+        let content = body["content"].as_str().unwrap_or_default();
+        let (mentions, everyone) = mentioned(world, content, &draft.allowed_mentions);
+        body["mentions"] = mentions.into();
+        body["mention_everyone"] = everyone.into();
+    }
+}
+
+fn rich(embed: &Value) -> Value {
+    let mut embed = embed.clone();
+    embed["type"] = "rich".into();
+    embed
+}
+
+/// [Source](https://docs.discord.com/developers/resources/poll#poll-object).
+fn poll_body(asked: &Map<String, Value>) -> Value {
+    let answers = asked.get("answers").and_then(Value::as_array);
+    let answers = answers
+        .into_iter()
+        .flatten()
+        .zip(1..)
+        .map(|(answer, number)| json!({ "answer_id": number, "poll_media": answer["poll_media"] }));
+    let hours = asked.get("duration").and_then(Value::as_u64).unwrap_or(24).min(768);
+    json!({
+        "question": asked.get("question"),
+        "answers": answers.collect::<Vec<_>>(),
+        "expiry": time::iso(time::now_ms() + hours * 3_600_000),
+        "allow_multiselect": asked.get("allow_multiselect").and_then(Value::as_bool).unwrap_or(false),
+        "layout_type": 1,
+    })
+}
+
+/// The users that a text mentions, and whether it calls everyone.
+/// [Source](https://docs.discord.com/developers/resources/message#allowed-mentions-object).
+fn mentioned(world: &World, content: &str, allowed: &Value) -> (Vec<Value>, bool) {
+    let parses = |kind: &str| match &allowed["parse"] {
+        Value::Array(kinds) => kinds.iter().any(|one| one == kind),
+        _ => allowed.is_null(),
+    };
+    let named = |user: Snowflake| {
+        allowed["users"].as_array().is_some_and(|users| users.iter().any(|one| snowflake(one) == Some(user)))
+    };
+    let mut seen = Vec::new();
+    for piece in content.split("<@").skip(1) {
+        let Some((id, _)) = piece.trim_start_matches('!').split_once('>') else { continue };
+        if let Ok(id) = id.parse().map(Snowflake)
+            && (parses("users") || named(id))
+            && !seen.contains(&id)
+        {
+            seen.push(id);
+        }
+    }
+    let users = seen.into_iter().filter_map(|id| find_user(world, id)).map(|user| json!(world.user(user)));
+    let everyone = content.contains("@everyone") || content.contains("@here");
+    (users.collect(), everyone && parses("everyone"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mentions_are_those_that_are_allowed() {
+        let world = World::new(1, 5);
+        let user = world.user(3);
+        let text = format!("<@{}> <@!{}> <@1> @everyone", user.id, user.id);
+        let (mentions, everyone) = mentioned(&world, &text, &Value::Null);
+        assert_eq!((mentions, everyone), (vec![json!(user)], true));
+        let (mentions, everyone) = mentioned(&world, &text, &json!({"parse": []}));
+        assert_eq!((mentions.len(), everyone), (0, false));
+        assert_eq!(mentioned(&world, &text, &json!({"parse": [], "users": [user.id]})).0.len(), 1);
+    }
+}

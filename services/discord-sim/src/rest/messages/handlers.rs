@@ -1,0 +1,136 @@
+//! The routes under `/channels`.
+
+use super::draft::{Draft, Purpose};
+use crate::{
+    event::Made,
+    hub::Hub,
+    rest::{
+        input::Input,
+        lookup::{Place, parse_id},
+        problem::Problem,
+    },
+    server::Shared,
+    world::{Snowflake, time},
+};
+use axum::{
+    Json, Router,
+    extract::{Path, Query, State},
+    http::StatusCode,
+    routing::{get, post},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+pub(crate) fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/channels/{channel}", get(read_channel))
+        .route("/channels/{channel}/typing", post(typing))
+        .route("/channels/{channel}/messages", get(list).post(create))
+        .route("/channels/{channel}/messages/{message}", get(read).patch(edit).delete(delete))
+}
+
+#[derive(Debug, Deserialize)]
+struct Page {
+    limit: Option<usize>,
+    before: Option<Snowflake>,
+    after: Option<Snowflake>,
+}
+
+fn place(hub: &Hub, channel: &str) -> Result<Place, Problem> {
+    hub.place(parse_id("channel_id", channel)?)
+}
+
+/// The place, when messages can be written there.
+fn text_place(hub: &Hub, channel: &str) -> Result<Place, Problem> {
+    let place = place(hub, channel)?;
+    let category = matches!(&place, Place::Guild { channel, .. } if channel["type"] == 4);
+    if category { Err(Problem::NOT_A_TEXT_CHANNEL) } else { Ok(place) }
+}
+
+/// The id of a message that the bot wrote in this channel and that is not for one user alone.
+fn message_id(hub: &Hub, place: &Place, message: &str) -> Result<Snowflake, Problem> {
+    let id = parse_id("message_id", message)?;
+    let desk = hub.desk();
+    let kept = desk.messages.get(id).filter(|kept| kept.channel == place.channel_id() && !kept.ephemeral);
+    kept.map(|_| id).ok_or(Problem::UNKNOWN_MESSAGE)
+}
+
+async fn read_channel(
+    State(shared): State<Shared>,
+    Path(channel): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    Ok(Json(place(&shared.hub, &channel)?.channel(&shared.hub.world)))
+}
+
+async fn typing(State(shared): State<Shared>, Path(channel): Path<String>) -> Result<StatusCode, Problem> {
+    let hub = &shared.hub;
+    let place = text_place(hub, &channel)?;
+    let bot = hub.world.bot_id();
+    let mut body = json!({
+        "channel_id": place.channel_id(),
+        "user_id": bot,
+        "timestamp": time::unix_ms() / 1_000,
+    });
+    if let Some(guild) = place.guild() {
+        body["guild_id"] = json!(hub.world.head(guild).id);
+        body["member"] = json!(hub.world.member(guild, 0, true));
+    }
+    hub.dispatch(Made::new("TYPING_START", place.guild(), &body, bot));
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn list(
+    State(shared): State<Shared>,
+    Path(channel): Path<String>,
+    Query(page): Query<Page>,
+) -> Result<Json<Vec<Value>>, Problem> {
+    let channel = place(&shared.hub, &channel)?.channel_id();
+    let desk = shared.hub.desk();
+    let messages = desk
+        .messages
+        .in_channel(channel)
+        .filter(|(id, _)| page.before.is_none_or(|before| *id < before))
+        .filter(|(id, _)| page.after.is_none_or(|after| *id > after))
+        .take(page.limit.unwrap_or(50).clamp(1, 100));
+    Ok(Json(messages.map(|(_, kept)| kept.body.clone()).collect()))
+}
+
+async fn create(
+    State(shared): State<Shared>,
+    Path(channel): Path<String>,
+    input: Input,
+) -> Result<Json<Value>, Problem> {
+    let place = text_place(&shared.hub, &channel)?;
+    let draft = Draft::read(&input.json, &input.files, Purpose::Create, "")?;
+    Ok(Json(super::create(&shared.hub, &place, &draft, None)))
+}
+
+async fn read(
+    State(shared): State<Shared>,
+    Path((channel, message)): Path<(String, String)>,
+) -> Result<Json<Value>, Problem> {
+    let hub = &shared.hub;
+    let id = message_id(hub, &place(hub, &channel)?, &message)?;
+    let body = hub.desk().messages.get(id).map(|kept| kept.body.clone());
+    body.map(Json).ok_or(Problem::UNKNOWN_MESSAGE)
+}
+
+async fn edit(
+    State(shared): State<Shared>,
+    Path((channel, message)): Path<(String, String)>,
+    input: Input,
+) -> Result<Json<Value>, Problem> {
+    let hub = &shared.hub;
+    let id = message_id(hub, &place(hub, &channel)?, &message)?;
+    let draft = Draft::read(&input.json, &input.files, Purpose::Edit, "")?;
+    super::edit(hub, id, &draft).map(Json)
+}
+
+async fn delete(
+    State(shared): State<Shared>,
+    Path((channel, message)): Path<(String, String)>,
+) -> Result<StatusCode, Problem> {
+    let hub = &shared.hub;
+    let id = message_id(hub, &place(hub, &channel)?, &message)?;
+    super::delete(hub, id).map(|()| StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,116 @@
+//! What is known of a call before it is looked at: its bucket, whether it needs a token.
+//!
+//! Which routes share a bucket, and how much it holds, Discord tells nobody in advance: the figures here are ours, and
+//! a client must read them from the headers.
+
+use super::limits::Bucket;
+use axum::http::Method;
+use std::time::Duration;
+
+/// How a route is treated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Route {
+    /// The pattern, without the version.
+    pub(crate) pattern: String,
+    /// Its bucket, and the channel, guild or webhook that the bucket is kept for.
+    pub(crate) bucket: Option<(Bucket, String)>,
+    pub(crate) needs_token: bool,
+    /// Whether it counts for the global limit; answers to interactions don't.
+    pub(crate) global: bool,
+    /// An answer to an interaction: 429s that are made up leave it alone.
+    pub(crate) callback: bool,
+}
+
+const fn bucket(name: &'static str, limit: u32, seconds: u64) -> Option<Bucket> {
+    Some(Bucket { name, limit, window: Duration::from_secs(seconds) })
+}
+
+/// The bucket of a route.
+fn bucket_of(method: &Method, pattern: &str) -> Option<Bucket> {
+    match (method.as_str(), pattern) {
+        ("POST", "/channels/{channel}/messages") => bucket("message create", 5, 5),
+        ("PATCH", "/channels/{channel}/messages/{message}") => bucket("message edit", 5, 5),
+        ("DELETE", "/channels/{channel}/messages/{message}") => bucket("message delete", 5, 1),
+        ("POST", "/channels/{channel}/typing") => bucket("typing", 5, 5),
+        ("GET", path) if path.starts_with("/channels/") => bucket("channel read", 50, 1),
+        ("GET", "/guilds/{guild}/members") => bucket("member list", 10, 10),
+        ("GET", path) if path.starts_with("/guilds/") => bucket("guild read", 50, 1),
+        ("GET", "/users/{user}") => bucket("user read", 30, 30),
+        ("POST", "/users/@me/channels") => bucket("direct channel", 10, 10),
+        ("GET", path) if path.ends_with("/commands") || path.ends_with("/commands/{command}") => {
+            bucket("command read", 50, 10)
+        }
+        (_, path) if path.ends_with("/commands") || path.ends_with("/commands/{command}") => {
+            bucket("command write", 20, 20)
+        }
+        ("GET", path) if path.starts_with("/webhooks/") => bucket("webhook read", 15, 5),
+        (_, path) if path.starts_with("/webhooks/") => bucket("webhook write", 5, 2),
+        _ => None,
+    }
+}
+
+/// The top-level resource that limits are kept for: a channel, a guild, or a webhook with its token.
+/// [Source](https://docs.discord.com/developers/topics/rate-limits).
+fn major(path: &str) -> String {
+    let mut steps = path.split('/').filter(|step| !step.is_empty());
+    match (steps.next(), steps.next(), steps.next()) {
+        (Some("channels" | "guilds"), Some(id), _) => id.to_owned(),
+        (Some("webhooks"), Some(id), Some(token)) => format!("{id}/{token}"),
+        _ => String::new(),
+    }
+}
+
+impl Route {
+    /// How a call is treated; `pattern` is the matched route's and `path` the call's own, both without the version.
+    pub(crate) fn of(method: &Method, pattern: &str, path: &str) -> Self {
+        let callback = pattern.starts_with("/interactions/");
+        let with_own_token = callback || pattern.starts_with("/webhooks/");
+        Self {
+            bucket: bucket_of(method, pattern).map(|bucket| (bucket, major(path))),
+            needs_token: !with_own_token && pattern != "/gateway" && !pattern.is_empty(),
+            global: !with_own_token,
+            callback,
+            pattern: pattern.to_owned(),
+        }
+    }
+}
+
+/// A path without `/api` and its version.
+pub(crate) fn unversioned(path: &str) -> &str {
+    let path = path.strip_prefix("/api").unwrap_or(path);
+    match path.strip_prefix("/v").and_then(|rest| rest.split_once('/')) {
+        Some((version, _)) if version.bytes().all(|digit| digit.is_ascii_digit()) => {
+            &path["/v".len() + version.len()..]
+        }
+        _ => path,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_kept_for_channels_guilds_and_webhooks() {
+        let of = |pattern, path| Route::of(&Method::POST, pattern, path);
+        let message = of("/channels/{channel}/messages", "/channels/7/messages");
+        let (bucket, major) = message.bucket.unwrap();
+        assert_eq!((bucket.limit, major.as_str()), (5, "7"));
+        assert!(message.needs_token && message.global);
+        let follow_up = of("/webhooks/{application}/{token}", "/webhooks/7/abc");
+        assert_eq!(follow_up.bucket.unwrap().1, "7/abc");
+        assert!(!follow_up.needs_token && !follow_up.global && !follow_up.callback);
+        let commands = of("/applications/{application}/commands", "/applications/7/commands");
+        assert_eq!(commands.bucket.unwrap().1, "", "applications are no top-level resource");
+        let callback = of("/interactions/{interaction}/{token}/callback", "/interactions/7/abc/callback");
+        assert!(callback.callback && callback.bucket.is_none() && !callback.needs_token);
+        assert!(Route::of(&Method::GET, "/gateway/bot", "/gateway/bot").bucket.is_none());
+    }
+
+    #[test]
+    fn versions_are_taken_off() {
+        assert_eq!(unversioned("/api/v10/gateway/bot"), "/gateway/bot");
+        assert_eq!(unversioned("/api/gateway"), "/gateway");
+        assert_eq!(unversioned("/api/vanity/x"), "/vanity/x");
+    }
+}

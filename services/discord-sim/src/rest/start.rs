@@ -1,0 +1,72 @@
+//! What a bot asks for when it starts: the gateway, itself, its application.
+
+use crate::server::Shared;
+use axum::{Json, Router, extract::State, routing::get};
+use serde_json::{Value, json};
+
+pub(super) fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/gateway", get(gateway))
+        .route("/gateway/bot", get(gateway_bot))
+        .route("/users/@me", get(current_user))
+        .route("/applications/@me", get(application))
+        .route("/oauth2/applications/@me", get(application))
+}
+
+async fn gateway(State(shared): State<Shared>) -> Json<Value> {
+    Json(json!({ "url": shared.hub.origin.gateway_url }))
+}
+
+async fn gateway_bot(State(shared): State<Shared>) -> Json<Value> {
+    let hub = &shared.hub;
+    let (remaining, reset_after) = hub.identify_budget();
+    Json(json!({
+        "url": hub.origin.gateway_url,
+        "shards": hub.config.recommended_shards(),
+        "session_start_limit": {
+            "total": hub.config.daily_identifies,
+            "remaining": remaining,
+            "reset_after": reset_after.as_millis() as u64,
+            "max_concurrency": hub.config.max_concurrency,
+        },
+    }))
+}
+
+pub(super) async fn current_user(State(shared): State<Shared>) -> Json<Value> {
+    let mut user = json!(shared.hub.world.bot());
+    user["mfa_enabled"] = true.into();
+    user["verified"] = true.into();
+    user["locale"] = "en-US".into();
+    user["flags"] = 0.into();
+    user["email"] = Value::Null;
+    user["banner"] = Value::Null;
+    user["accent_color"] = Value::Null;
+    Json(user)
+}
+
+async fn application(State(shared): State<Shared>) -> Json<Value> {
+    let hub = &shared.hub;
+    let bot = hub.world.bot();
+    Json(json!({
+        "id": bot.id,
+        "name": "discord-sim",
+        "icon": null,
+        "description": "An application of the simulator",
+        "summary": "",
+        "bot": bot,
+        "bot_public": true,
+        "bot_require_code_grant": false,
+        "rpc_origins": [],
+        "team": null,
+        "verify_key": "0000000000000000000000000000000000000000000000000000000000000000",
+        "flags": hub.origin.application_flags,
+        "approximate_guild_count": hub.stats(1).total.guilds,
+        "approximate_user_install_count": 0,
+        "redirect_uris": [],
+        "interactions_endpoint_url": null,
+        "hook": true,
+        "integration_public": true,
+        "integration_require_code_grant": false,
+        "tags": [],
+    }))
+}
