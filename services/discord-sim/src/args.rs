@@ -1,7 +1,7 @@
 //! The command line of `discord-sim`.
 
 use clap::Parser;
-use discord_sim::{ConfigError, SimConfig};
+use discord_sim::{ConfigError, FaultKind, Profile, ResumeWhileOpen, Schedule, SimConfig, Switches};
 use std::{net::SocketAddr, time::Duration};
 
 /// A stand-in for Discord: REST, gateway and a control API on one port.
@@ -22,10 +22,16 @@ pub(crate) struct Args {
     /// What clients are told in gateway URLs [default: where it listens]
     #[arg(long, env = "SIM_ADVERTISE", value_name = "HOST:PORT")]
     advertise: Option<String>,
-    /// How many guilds the bot is in
-    #[arg(long, env = "SIM_GUILDS", value_name = "N", default_value_t = 100)]
-    guilds: u32,
-    /// Shards that /gateway/bot recommends [default: one for each 1,000 guilds]
+    /// The size of the bot: defaults for the settings that say so
+    #[arg(long, env = "SIM_PROFILE", value_name = "NAME")]
+    profile: Option<Profile>,
+    /// How many guilds the bot is in [default: the profile's, or 100]
+    #[arg(long, env = "SIM_GUILDS", value_name = "N")]
+    guilds: Option<u32>,
+    /// Members of the first guild [default: the profile's, or what the seed draws]
+    #[arg(long, env = "SIM_LARGEST_GUILD", value_name = "N")]
+    largest_guild: Option<u64>,
+    /// Shards that /gateway/bot recommends [default: the profile's, or one for each 1,000 guilds]
     #[arg(long, env = "SIM_SHARDS", value_name = "N")]
     shards: Option<u32>,
     /// A bot's shard total must be a multiple of this, as Discord asks of large bots
@@ -34,12 +40,12 @@ pub(crate) struct Args {
     /// The same seed makes the same guilds, users and ids
     #[arg(long, env = "SIM_SEED", value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Messages a second of the whole bot, spread over its guilds
-    #[arg(long, env = "SIM_EVENTS_PER_SECOND", value_name = "RATE", default_value_t = 0.0)]
-    events_per_second: f64,
-    /// Identify buckets: shard n is in bucket n % this
-    #[arg(long, env = "SIM_MAX_CONCURRENCY", value_name = "N", default_value_t = 1)]
-    max_concurrency: u16,
+    /// Messages a second of the whole bot, spread over its guilds [default: the profile's, or 0]
+    #[arg(long, env = "SIM_EVENTS_PER_SECOND", value_name = "RATE")]
+    events_per_second: Option<f64>,
+    /// Identify buckets: shard n is in bucket n % this [default: the profile's, or 1]
+    #[arg(long, env = "SIM_MAX_CONCURRENCY", value_name = "N")]
+    max_concurrency: Option<u16>,
     /// One IDENTIFY per bucket in this time
     #[arg(long, env = "SIM_IDENTIFY_INTERVAL", value_name = "TIME", default_value = "5s",
           value_parser = duration)]
@@ -51,12 +57,20 @@ pub(crate) struct Args {
     #[arg(long, env = "SIM_HEARTBEAT_INTERVAL", value_name = "TIME", default_value = "41250ms",
           value_parser = duration)]
     heartbeat_interval: Duration,
-    /// How long a session without a connection can be resumed
-    #[arg(long, env = "SIM_SESSION_LIFE", value_name = "TIME", default_value = "3m", value_parser = duration)]
-    session_life: Duration,
-    /// Events that each session keeps for RESUME
-    #[arg(long, env = "SIM_REPLAY_BUFFER", value_name = "N", default_value_t = 4_096)]
-    replay_buffer: usize,
+    #[command(flatten, next_help_heading = "Faults by schedule")]
+    chaos: ChaosArgs,
+    #[command(
+        flatten,
+        next_help_heading = "What Discord leaves open (PATCH /sim/switches changes it while it runs)"
+    )]
+    switches: SwitchArgs,
+    #[command(flatten, next_help_heading = "REST")]
+    rest: RestArgs,
+}
+
+/// The limits of REST.
+#[derive(Debug, clap::Args)]
+struct RestArgs {
     /// REST calls a second of one token
     #[arg(long, env = "SIM_REST_GLOBAL_LIMIT", value_name = "N", default_value_t = 50)]
     rest_global_limit: u32,
@@ -80,6 +94,86 @@ pub(crate) struct Args {
     interaction_life: Duration,
 }
 
+/// A [`Schedule`] as flags.
+#[derive(Debug, clap::Args)]
+struct ChaosArgs {
+    /// Make faults, this far apart on average
+    #[arg(long, env = "SIM_CHAOS_EVERY", value_name = "TIME", value_parser = duration)]
+    chaos_every: Option<Duration>,
+    /// The same seed makes the same faults at the same times
+    #[arg(long, env = "SIM_CHAOS_SEED", value_name = "N", default_value_t = 1)]
+    chaos_seed: u64,
+    /// Which faults [default: those that a good client survives without an IDENTIFY]
+    #[arg(long, env = "SIM_CHAOS_KINDS", value_name = "KIND,...", value_enum, value_delimiter = ',')]
+    chaos_kinds: Vec<FaultKind>,
+}
+
+impl ChaosArgs {
+    fn into_schedule(self) -> Option<Schedule> {
+        let kinds =
+            if self.chaos_kinds.is_empty() { FaultKind::RESUMABLE.to_vec() } else { self.chaos_kinds };
+        self.chaos_every.map(|every| Schedule {
+            seed: self.chaos_seed,
+            mean_ms: every.as_millis() as u64,
+            kinds,
+            shards: None,
+            count: None,
+        })
+    }
+}
+
+/// [`Switches`] as flags.
+#[derive(Debug, clap::Args)]
+struct SwitchArgs {
+    /// What a RESUME meets when a connection of its session is still open
+    #[arg(long, env = "SIM_RESUME_WHILE_OPEN", value_enum, value_name = "WHAT", default_value = "takeover")]
+    resume_while_open: ResumeWhileOpen,
+    /// A heartbeat's sequence drops events up to it from the replay buffer
+    #[arg(long, env = "SIM_HEARTBEAT_TRIMS")]
+    heartbeat_trims: bool,
+    /// Connections that the simulator closes by itself just end, without a close frame
+    #[arg(long, env = "SIM_NO_CLOSE_FRAMES")]
+    no_close_frames: bool,
+    /// How late HELLO comes
+    #[arg(long, env = "SIM_HELLO_DELAY", value_name = "TIME", default_value = "0s", value_parser = duration)]
+    hello_delay: Duration,
+    /// How late READY comes
+    #[arg(long, env = "SIM_READY_DELAY", value_name = "TIME", default_value = "0s", value_parser = duration)]
+    ready_delay: Duration,
+    /// How long after op 7 a connection that is still open is closed
+    #[arg(long, env = "SIM_RECONNECT_GRACE", value_name = "TIME", default_value = "5s", value_parser = duration)]
+    reconnect_grace: Duration,
+    /// Events that each session keeps for RESUME
+    #[arg(long, env = "SIM_REPLAY_BUFFER", value_name = "N", default_value_t = 4_096)]
+    replay_buffer: usize,
+    /// How long a session without a connection can be resumed
+    #[arg(long, env = "SIM_SESSION_LIFE", value_name = "TIME", default_value = "3m", value_parser = duration)]
+    session_life: Duration,
+    /// Connections to READY's resume_gateway_url are reset
+    #[arg(long, env = "SIM_RESUME_URL_DEAD")]
+    resume_url_dead: bool,
+    /// The close code for a client that was silent for twice the heartbeat interval
+    #[arg(long, env = "SIM_ZOMBIE_CLOSE_CODE", value_name = "CODE", default_value_t = 4009)]
+    zombie_close_code: u16,
+}
+
+impl From<SwitchArgs> for Switches {
+    fn from(args: SwitchArgs) -> Self {
+        Self {
+            resume_while_open: args.resume_while_open,
+            heartbeat_trims: args.heartbeat_trims,
+            close_frames: !args.no_close_frames,
+            hello_delay: args.hello_delay,
+            ready_delay: args.ready_delay,
+            reconnect_grace: args.reconnect_grace,
+            replay_buffer: args.replay_buffer,
+            session_life: args.session_life,
+            resume_url_dead: args.resume_url_dead,
+            zombie_close_code: args.zombie_close_code,
+        }
+    }
+}
+
 /// A time with its unit, such as `5s` or `1m 30s`.
 fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
@@ -89,28 +183,32 @@ fn duration(text: &str) -> Result<Duration, String> {
 impl Args {
     /// The settings, checked; `token` is the one that is accepted.
     pub(crate) fn into_config(self, token: Option<String>) -> Result<SimConfig, ConfigError> {
+        let size = self
+            .profile
+            .map_or_else(SimConfig::default, |profile| SimConfig::default().with_profile(profile));
         let config = SimConfig {
             listen: self.listen,
             advertise: self.advertise,
             seed: self.seed,
-            guilds: self.guilds,
-            shards: self.shards,
+            guilds: self.guilds.unwrap_or(size.guilds),
+            largest_guild: self.largest_guild.or(size.largest_guild),
+            shards: self.shards.or(size.shards),
             shard_multiple: self.shard_multiple,
             token,
-            max_concurrency: self.max_concurrency,
+            max_concurrency: self.max_concurrency.unwrap_or(size.max_concurrency),
             identify_interval: self.identify_interval,
             daily_identifies: self.daily_identifies,
             heartbeat_interval: self.heartbeat_interval,
-            session_life: self.session_life,
-            replay_buffer: self.replay_buffer,
-            events_per_second: self.events_per_second,
-            rest_global_limit: self.rest_global_limit,
-            rest_limit_speed: self.rest_limit_speed,
-            invalid_request_limit: self.invalid_request_limit,
-            invalid_request_ban: self.invalid_request_ban,
-            interaction_deadline: self.interaction_deadline,
-            interaction_life: self.interaction_life,
-            ..SimConfig::default()
+            rest_global_limit: self.rest.rest_global_limit,
+            rest_limit_speed: self.rest.rest_limit_speed,
+            invalid_request_limit: self.rest.invalid_request_limit,
+            invalid_request_ban: self.rest.invalid_request_ban,
+            interaction_deadline: self.rest.interaction_deadline,
+            interaction_life: self.rest.interaction_life,
+            switches: self.switches.into(),
+            schedule: self.chaos.into_schedule(),
+            events_per_second: self.events_per_second.unwrap_or(size.events_per_second),
+            ..size
         };
         config.validate().map(|()| config)
     }
@@ -124,6 +222,21 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_go_over_the_profile() {
+        let config = |arguments: &[&str]| {
+            let program = std::iter::once(&"discord-sim");
+            Args::try_parse_from(program.chain(arguments)).unwrap().into_config(None).unwrap()
+        };
+        let huge = config(&["--profile", "huge", "--guilds", "300", "--largest-guild", "7000"]);
+        assert_eq!((huge.guilds, huge.largest_guild), (300, Some(7_000)));
+        assert_eq!((huge.shards, huge.max_concurrency), (Some(256), 16));
+        let none = config(&[]);
+        assert_eq!((none.guilds, none.largest_guild, none.shards), (100, None, None));
+        assert_eq!((none.max_concurrency, none.events_per_second.to_bits()), (1, 0.0_f64.to_bits()));
+        assert!(Args::try_parse_from(["discord-sim", "--profile", "giant"]).is_err());
     }
 
     #[test]

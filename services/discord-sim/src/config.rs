@@ -1,6 +1,6 @@
 //! Settings of one simulator.
 
-use crate::intents::Intents;
+use crate::{intents::Intents, schedule::Schedule, switches::Switches};
 use std::{net::SocketAddr, time::Duration};
 
 /// Everything that can be set before the start. What can change while it runs is a [`Fault`](crate::Fault).
@@ -15,6 +15,8 @@ pub struct SimConfig {
     pub seed: u64,
     /// How many guilds the bot is in.
     pub guilds: u32,
+    /// Members of the first guild, the bot included; `None` leaves it as the seed has it.
+    pub largest_guild: Option<u64>,
     /// What `/gateway/bot` recommends; `None` is one for each 1,000 guilds, rounded up to `shard_multiple`.
     pub shards: Option<u32>,
     /// A client's total must be a multiple of this, as Discord asks of large bots; else close code 4010.
@@ -31,14 +33,12 @@ pub struct SimConfig {
     pub daily_identifies: u32,
     /// What HELLO tells. A connection that was silent for twice as long is closed.
     pub heartbeat_interval: Duration,
-    /// The close code for such a connection. Its session stays resumable. Discord's own is not documented.
-    pub zombie_close_code: u16,
-    /// How long a session without a connection can be resumed.
-    pub session_life: Duration,
-    /// How many events a session keeps for RESUME.
-    pub replay_buffer: usize,
+    /// What Discord leaves open, as it is at the start.
+    pub switches: Switches,
     /// MESSAGE_CREATEs a second of the whole bot, spread over its guilds.
     pub events_per_second: f64,
+    /// Faults from the start on.
+    pub schedule: Option<Schedule>,
     /// Which privileged intents the application has switched on; others give 4014.
     pub privileged_intents: Intents,
     /// REST calls a second of one token, answers to interactions not counted.
@@ -62,6 +62,7 @@ impl Default for SimConfig {
             advertise: None,
             seed: 1,
             guilds: 100,
+            largest_guild: None,
             shards: None,
             shard_multiple: 1,
             max_guilds_per_shard: 2_500,
@@ -70,10 +71,9 @@ impl Default for SimConfig {
             identify_interval: Duration::from_secs(5),
             daily_identifies: 1_000,
             heartbeat_interval: Duration::from_millis(41_250),
-            zombie_close_code: 4009,
-            session_life: Duration::from_mins(3),
-            replay_buffer: 4_096,
+            switches: Switches::default(),
             events_per_second: 0.0,
+            schedule: None,
             privileged_intents: Intents::PRIVILEGED,
             rest_global_limit: 50,
             rest_limit_speed: 1.0,
@@ -114,6 +114,12 @@ impl SimConfig {
         if self.guilds > 1_000_000 {
             return refuse("guilds", "at most 1000000");
         }
+        if self.largest_guild.is_some_and(|members| !LARGEST_GUILD.contains(&members)) {
+            return refuse("largest_guild", "a number of members from 5 to 10000000");
+        }
+        if self.largest_guild.is_some() && self.guilds == 0 {
+            return refuse("guilds", "at least 1 where the largest guild is set");
+        }
         if self.shards == Some(0) || self.shards.is_some_and(|shards| shards > MAX_SHARDS) {
             return refuse("shards", "a number from 1 to 65536");
         }
@@ -126,8 +132,9 @@ impl SimConfig {
         if self.heartbeat_interval < Duration::from_millis(10) {
             return refuse("heartbeat_interval", "at least 10ms");
         }
-        if self.replay_buffer == 0 {
-            return refuse("replay_buffer", "at least 1 event");
+        self.switches.validate().or_else(|(setting, needs)| refuse(setting, needs))?;
+        if let Some(Err(needs)) = self.schedule.as_ref().map(Schedule::validate) {
+            return refuse("schedule", needs);
         }
         if !rate_is_sane(self.events_per_second) {
             return refuse("events_per_second", "a number from 0 to 1000000");
@@ -147,12 +154,12 @@ impl SimConfig {
         if self.token.as_deref().is_some_and(str::is_empty) {
             return refuse("token", "at least one character");
         }
-        if !(1000..5000).contains(&self.zombie_close_code) {
-            return refuse("zombie_close_code", "a close code from 1000 to 4999");
-        }
         Ok(())
     }
 }
+
+/// Members that the largest guild can have; beyond that user ids would run out.
+const LARGEST_GUILD: std::ops::RangeInclusive<u64> = 5..=10_000_000;
 
 /// The largest shard total that a client may name.
 pub(crate) const MAX_SHARDS: u32 = 65_536;
@@ -189,6 +196,10 @@ mod tests {
         assert_eq!(nonsense.validate().unwrap_err().setting, "events_per_second");
         let url = SimConfig { advertise: Some("ws://sim:3900".into()), ..SimConfig::default() };
         assert_eq!(url.validate().unwrap_err().setting, "advertise");
+        let lonely = SimConfig { largest_guild: Some(1), ..SimConfig::default() };
+        assert_eq!(lonely.validate().unwrap_err().setting, "largest_guild");
+        let nowhere = SimConfig { guilds: 0, largest_guild: Some(9), ..SimConfig::default() };
+        assert_eq!(nowhere.validate().unwrap_err().setting, "guilds");
         let none = SimConfig { max_concurrency: 0, ..SimConfig::default() };
         assert_eq!(none.validate().unwrap_err().to_string(), "max_concurrency must be at least 1");
     }

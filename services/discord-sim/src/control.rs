@@ -3,6 +3,7 @@
 //! | | |
 //! |---|---|
 //! | `GET /sim/ledger?shard=NUMBER&session=ID` | [`LedgerReport`], all or some sessions |
+//! | `GET /sim/sequences?shard=NUMBER&from=1&to=10` | list of [`SequenceReport`] |
 //! | `GET /sim/violations`, `DELETE` | [`Listed`] of [`Violation`]; forgets them |
 //! | `GET /sim/identifies` | [`Listed`] of [`IdentifyRecord`] |
 //! | `GET /sim/sessions` | [`SessionsReport`] |
@@ -13,6 +14,9 @@
 //! | `GET /sim/messages` | list of [`MessageReport`], the newest 10,000 of the bot |
 //! | `GET /sim/commands` | list of [`CommandReport`] |
 //! | `GET /sim/requests` | [`RequestsReport`] |
+//! | `GET /sim/switches`, `PATCH` with some of them | [`Switches`] |
+//! | `GET /sim/schedule`, `PUT`, `DELETE` | [`Schedule`] or null |
+//! | `GET /sim/faults` | [`Listed`] of [`FaultRecord`] |
 //! | `POST /sim/faults` with a [`Fault`] | [`FaultOutcome`], or 400 and `{"error": "..."}` |
 
 mod http;
@@ -20,14 +24,17 @@ mod http;
 pub(crate) use http::routes;
 
 use crate::{
-    CommandReport, Fault, FaultError, FaultOutcome, GuildReport, IdentifyRecord, InteractionReport,
-    LedgerReport, Listed, MessageReport, RequestsReport, SessionsReport, StatsReport, UserReport, Violation,
-    hub::Hub,
+    CommandReport, ConfigError, Fault, FaultError, FaultOutcome, FaultRecord, GuildReport, IdentifyRecord,
+    InteractionReport, LedgerReport, Listed, MessageReport, RequestsReport, Schedule, SequenceReport,
+    SessionsReport, StatsReport, Switches, UserReport, Violation, hub::Hub,
 };
 use std::{sync::Arc, time::Duration};
 
 /// How often [`Control::wait_until`] looks.
 const LOOK: Duration = Duration::from_millis(5);
+
+/// Sequences told of in one answer at most.
+const SEQUENCES: usize = 10_000;
 
 /// Access to a running simulator in the same process; cheap to clone.
 #[derive(Clone, Debug)]
@@ -100,13 +107,53 @@ impl Control {
         self.hub.requests()
     }
 
+    /// What became of each sequence of a shard's sessions, at most 10,000 of them.
+    pub fn sequences(&self, shard: u32, from: u64, to: u64) -> Vec<SequenceReport> {
+        self.hub.sequences(|session| session.sight.shard.number == shard, from, to, SEQUENCES)
+    }
+
+    /// The faults that were made.
+    pub fn faults(&self) -> Listed<FaultRecord> {
+        self.hub.faults()
+    }
+
+    /// The schedule of faults that runs.
+    pub fn schedule(&self) -> Option<Schedule> {
+        self.hub.schedule.borrow().clone()
+    }
+
+    /// Starts a schedule of faults in place of the one that runs, or ends it; what it has begun ends at once.
+    ///
+    /// # Errors
+    ///
+    /// When it can't work, in words.
+    pub fn set_schedule(&self, schedule: Option<Schedule>) -> Result<(), &'static str> {
+        schedule.as_ref().map_or(Ok(()), Schedule::validate)?;
+        self.hub.schedule.send_replace(schedule);
+        Ok(())
+    }
+
+    /// The switches as they are now.
+    pub fn switches(&self) -> Switches {
+        self.hub.switches()
+    }
+
+    /// Changes switches.
+    ///
+    /// # Errors
+    ///
+    /// When a switch can't work; then none is changed.
+    pub fn switch(&self, change: impl FnOnce(&mut Switches)) -> Result<Switches, ConfigError> {
+        self.hub.switch(change)
+    }
+
     /// Makes a fault happen.
     ///
     /// # Errors
     ///
     /// When it can't: an unknown guild, a rate or code out of range.
     pub fn inject(&self, fault: Fault) -> Result<FaultOutcome, FaultError> {
-        self.hub.inject(fault)
+        self.hub.inject(fault, false)
     }
 
     /// Waits until `condition` holds, looking every 5 ms; false when it did not within `limit`.

@@ -1,10 +1,13 @@
 //! Dispatch events, kept as recipes: a session's replay buffer holds these and bodies are written when they are sent.
 
 mod made;
+mod members;
 
 pub(crate) use made::Made;
+pub(crate) use members::MembersAnswer;
 
 use crate::{
+    hub::Hub,
     intents::{Gate, Intents},
     world::{GuildIndex, Message, Snowflake, Visibility, World},
 };
@@ -24,6 +27,8 @@ pub(crate) enum Event {
     GuildDelete { guild: GuildIndex, outage: bool },
     /// Somebody wrote something.
     Message(Message),
+    /// Members that a client asked for.
+    MembersChunk { answer: Arc<MembersAnswer>, index: u64 },
     /// Anything else: its body was written when it happened.
     Made(Arc<Made>),
 }
@@ -41,6 +46,7 @@ pub(crate) struct Sight {
 #[derive(Clone, Debug)]
 pub(crate) struct Origin {
     pub(crate) gateway_url: String,
+    pub(crate) resume_url: String,
     pub(crate) application_flags: u64,
 }
 
@@ -102,6 +108,7 @@ impl Event {
             Self::GuildCreate { .. } => "GUILD_CREATE",
             Self::GuildDelete { .. } => "GUILD_DELETE",
             Self::Message(_) => "MESSAGE_CREATE",
+            Self::MembersChunk { .. } => "GUILD_MEMBERS_CHUNK",
             Self::Made(made) => &made.name,
         }
     }
@@ -112,6 +119,7 @@ impl Event {
             Self::Ready(_) | Self::Resumed => None,
             Self::GuildCreate { guild, .. } | Self::GuildDelete { guild, .. } => Some(*guild),
             Self::Message(message) => Some(message.guild),
+            Self::MembersChunk { answer, .. } => Some(answer.guild),
             Self::Made(made) => made.guild,
         }
     }
@@ -119,7 +127,7 @@ impl Event {
     /// What a session needs to get it.
     pub(crate) fn gate(&self) -> Gate {
         match self {
-            Self::Ready(_) | Self::Resumed => Gate::Open,
+            Self::Ready(_) | Self::Resumed | Self::MembersChunk { .. } => Gate::Open,
             Self::GuildCreate { .. } | Self::GuildDelete { .. } => Gate::AnyOf(Intents::GUILDS),
             Self::Message(_) => Gate::AnyOf(Intents::GUILD_MESSAGES),
             Self::Made(made) => made.gate,
@@ -127,7 +135,8 @@ impl Event {
     }
 
     /// Writes the value of `d`.
-    pub(crate) fn write_body(&self, world: &World, origin: &Origin, sight: &Sight, out: &mut Vec<u8>) {
+    pub(crate) fn write_body(&self, hub: &Hub, sight: &Sight, out: &mut Vec<u8>) {
+        let (world, origin) = (&hub.world, &hub.origin);
         let written = match self {
             Self::Ready(guilds) => serde_json::to_writer(out, &ready(guilds, world, origin, sight)),
             Self::Resumed => {
@@ -140,7 +149,7 @@ impl Event {
                     voice_states: sight.intents.contains(Intents::GUILD_VOICE_STATES),
                     large_threshold: sight.large_threshold,
                 };
-                serde_json::to_writer(out, &world.guild(*guild, visibility, *just_joined))
+                serde_json::to_writer(out, &world.guild(*guild, visibility, *just_joined, &hub.voice(*guild)))
             }
             Self::GuildDelete { guild, outage } => {
                 serde_json::to_writer(out, &Gone { id: world.head(*guild).id, unavailable: *outage })
@@ -149,6 +158,7 @@ impl Event {
                 let with_content = sight.intents.contains(Intents::MESSAGE_CONTENT);
                 serde_json::to_writer(out, &world.message(message, with_content))
             }
+            Self::MembersChunk { answer, index } => serde_json::to_writer(out, &answer.body(world, *index)),
             Self::Made(made) => {
                 out.extend_from_slice(made.body(sight.intents));
                 Ok(())
@@ -165,7 +175,7 @@ fn ready<'a>(guilds: &[Snowflake], world: &World, origin: &'a Origin, sight: &'a
         user: CurrentUser { user: world.bot(), verified: true, mfa_enabled: true, email: None, flags: 0 },
         session_type: "normal",
         session_id: &sight.session_id,
-        resume_gateway_url: &origin.gateway_url,
+        resume_gateway_url: &origin.resume_url,
         relationships: [],
         private_channels: [],
         presences: [],

@@ -32,7 +32,7 @@ pub enum Fault {
         #[serde(default)]
         reason: String,
     },
-    /// Drops TCP connections without a close frame; the sessions can be resumed.
+    /// Resets TCP connections without a close frame; the sessions can be resumed.
     Abort {
         /// Whose.
         shards: Option<Vec<u32>>,
@@ -44,12 +44,17 @@ pub enum Fault {
         /// Stop or start.
         on: bool,
     },
+    /// Sends op 1: the client shall send a heartbeat at once.
+    RequestHeartbeat {
+        /// Whose.
+        shards: Option<Vec<u32>>,
+    },
     /// Answers every RESUME with op 9 `false`, which ends its session.
     DenyResumes {
         /// On or off.
         on: bool,
     },
-    /// Accepts the next WebSocket connections and drops them before HELLO.
+    /// Accepts the next WebSocket connections and resets them before HELLO.
     AcceptThenClose {
         /// How many; 0 ends it.
         connections: u32,
@@ -77,6 +82,15 @@ pub enum Fault {
         guild_id: Snowflake,
         /// The text; `None` names the message's serial.
         content: Option<String>,
+    },
+    /// Somebody joins, changes or leaves a voice channel.
+    Voice {
+        /// In which guild.
+        guild_id: Snowflake,
+        /// Which member.
+        user_id: Snowflake,
+        /// A voice channel of the guild that the bot can see; `None` is to leave.
+        channel_id: Option<Snowflake>,
     },
     /// Sends any dispatch event, to those sessions that its name's intents let it through to.
     Event {
@@ -200,6 +214,12 @@ pub enum FaultError {
     /// The bot is in it.
     #[error("the bot is in guild {0} already")]
     AlreadyThere(Snowflake),
+    /// No such member.
+    #[error("guild {0} has no member {1}")]
+    UnknownMember(Snowflake, Snowflake),
+    /// No such channel, or none for voice, or the bot can't see it.
+    #[error("guild {0} has no voice channel {1} that the bot can see")]
+    NoVoiceChannel(Snowflake, Snowflake),
     /// All guilds of this world are used up.
     #[error("there is no guild left that the bot was never in")]
     NoSpareGuild,

@@ -8,15 +8,15 @@ mod compression;
 mod connection;
 mod envelope;
 mod payload;
-mod send_limit;
 mod wire;
 
 pub(crate) use payload::{Identify, Resume};
 
-use crate::server::Shared;
+use crate::{net::Tap, server::Shared};
 use axum::{
-    extract::{Query, State, WebSocketUpgrade},
-    response::Response,
+    extract::{ConnectInfo, Query, State, WebSocketUpgrade},
+    http::StatusCode,
+    response::{IntoResponse, Response},
 };
 use compression::Codec;
 use connection::Connection;
@@ -43,9 +43,27 @@ impl GatewayQuery {
     }
 }
 
+/// The path of `resume_gateway_url`.
+pub(crate) const RESUME_PATH: &str = "/resume";
+
+/// As [`upgrade`], at `resume_gateway_url`, which may be dead.
+pub(crate) async fn upgrade_to_resume(
+    shared: State<Shared>,
+    tap: ConnectInfo<Tap>,
+    query: Query<GatewayQuery>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    if shared.hub.switches().resume_url_dead {
+        tap.cut();
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    self::upgrade(shared, tap, query, upgrade).await
+}
+
 /// Upgrades to WebSocket and runs the connection until it or the simulator ends.
 pub(crate) async fn upgrade(
     State(shared): State<Shared>,
+    ConnectInfo(tap): ConnectInfo<Tap>,
     Query(query): Query<GatewayQuery>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
@@ -53,13 +71,16 @@ pub(crate) async fn upgrade(
     let owned = shared.tasks.token();
     upgrade.max_message_size(FRAME_READ).max_frame_size(FRAME_READ).on_upgrade(move |socket| async move {
         let _owned = owned;
-        let Some((id, orders)) = shared.hub.open() else { return };
+        let Some((id, orders)) = shared.hub.open() else {
+            tap.cut();
+            return;
+        };
         let fault = query.fault();
         let codec = match query.compress.as_deref() {
             Some("zstd-stream") => Codec::zstd(),
             Some("zlib-stream") => Codec::zlib(),
-            _ => Codec::Plain,
+            _ => Codec::Plain { compress: false },
         };
-        Connection::new(id, shared.hub, shared.stop, orders, socket, codec).run(fault).await;
+        Connection::new(id, shared.hub, shared.stop, orders, tap, socket, codec).run(fault).await;
     })
 }

@@ -8,21 +8,25 @@ mod admission;
 mod dispatch;
 mod inject;
 mod reports;
+mod requests;
+mod voice;
 
 pub(crate) use admission::{Departure, Refusal};
 
 use crate::{
-    config::SimConfig,
-    event::Origin,
+    config::{ConfigError, SimConfig},
+    event::{Event, Origin},
     faults::Standing,
     identify::IdentifyLimiter,
     intents::Intents,
     ledger::Newest,
-    report::{GuildState, IdentifyRecord, Violation, ViolationKind},
+    report::{FaultRecord, GuildState, IdentifyRecord, Violation, ViolationKind},
     rest::Desk,
+    schedule::{Plan, Schedule},
     session::{ConnectionId, Session},
     shard::Shard,
-    world::{Draw, GuildIndex, Snowflake, World},
+    switches::Switches,
+    world::{Draw, GuildIndex, Snowflake, VoiceChanges, World},
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -37,16 +41,35 @@ use tokio::{
 /// Ended sessions kept for the ledger.
 const ENDED_KEPT: usize = 4_096;
 
-/// A session and the bell that tells its connection of new events.
+/// A session and the bell that tells its connections of new events.
 #[derive(Debug)]
 pub(crate) struct SessionCell {
     state: Mutex<Session>,
-    pub(crate) bell: Notify,
+    bell: watch::Sender<()>,
 }
 
 impl SessionCell {
     fn new(session: Session) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(session), bell: Notify::new() })
+        Arc::new(Self { state: Mutex::new(session), bell: watch::Sender::new(()) })
+    }
+
+    /// Gives this session alone an event.
+    pub(crate) fn answer(&self, event: Event) {
+        if self.lock().dispatch(event).is_some() {
+            self.ring();
+        }
+    }
+
+    /// Tells the connections that there may be something to send.
+    pub(crate) fn ring(&self) {
+        self.bell.send_replace(());
+    }
+
+    /// The bell, rung once at the start.
+    pub(crate) fn bell(&self) -> watch::Receiver<()> {
+        let mut bell = self.bell.subscribe();
+        bell.mark_changed();
+        bell
     }
 
     /// The session; a panic elsewhere leaves it usable.
@@ -59,10 +82,18 @@ impl SessionCell {
 #[derive(Clone, Debug)]
 pub(crate) enum Order {
     Reconnect,
-    InvalidSession { resumable: bool },
-    Close { code: u16, reason: String },
+    InvalidSession {
+        resumable: bool,
+    },
+    Close {
+        code: u16,
+        reason: String,
+    },
+    /// Another connection has taken its session over.
+    Superseded,
     Abort,
     Freeze(bool),
+    RequestHeartbeat,
 }
 
 /// An open connection.
@@ -95,10 +126,16 @@ struct State {
     shards: BTreeMap<Shard, ShardCounts>,
     guilds: Vec<GuildState>,
     never_joined: BTreeSet<GuildIndex>,
+    /// Who has moved between voice channels, by guild.
+    voice: HashMap<GuildIndex, Arc<VoiceChanges>>,
+    /// When all members of a guild were asked for.
+    members_asked: HashMap<GuildIndex, Duration>,
     limiter: IdentifyLimiter,
     standing: Standing,
+    switches: Switches,
     violations: Newest<Violation>,
     identifies: Newest<IdentifyRecord>,
+    faults: Newest<FaultRecord>,
     connections_opened: u64,
     sessions_opened: u64,
     messages: u64,
@@ -115,6 +152,8 @@ pub(crate) struct Hub {
     gone: Notify,
     /// Messages a second.
     pub(crate) rate: watch::Sender<f64>,
+    /// The schedule of faults that runs.
+    pub(crate) schedule: watch::Sender<Option<Schedule>>,
     started: Instant,
     started_unix_ms: u64,
     state: Mutex<State>,
@@ -124,7 +163,7 @@ pub(crate) struct Hub {
 impl Hub {
     /// The state of a simulator whose gateway is at `gateway_url`.
     pub(crate) fn new(config: SimConfig, gateway_url: String) -> Self {
-        let world = World::new(config.seed, config.guilds);
+        let world = World::new(config.seed, config.guilds).with_largest_guild(config.largest_guild);
         let started = world.started_guilds();
         let guilds = (0..world.all_guilds())
             .map(|guild| if guild < started { GuildState::Available } else { GuildState::Absent })
@@ -140,10 +179,14 @@ impl Hub {
             shards: BTreeMap::new(),
             guilds,
             never_joined: (started..world.all_guilds()).collect(),
+            voice: HashMap::new(),
+            members_asked: HashMap::new(),
             limiter,
             standing: Standing::default(),
+            switches: config.switches.clone(),
             violations: Newest::default(),
             identifies: Newest::default(),
+            faults: Newest::default(),
             connections_opened: 0,
             sessions_opened: 0,
             messages: 0,
@@ -154,7 +197,12 @@ impl Hub {
         Self {
             desk: Mutex::new(Desk::new(&config)),
             rate: watch::Sender::new(config.events_per_second),
-            origin: Origin { gateway_url, application_flags },
+            schedule: watch::Sender::new(config.schedule.clone()),
+            origin: Origin {
+                resume_url: format!("{gateway_url}{}", crate::gateway::RESUME_PATH),
+                gateway_url,
+                application_flags,
+            },
             config,
             world,
             gone: Notify::new(),
@@ -192,6 +240,41 @@ impl Hub {
         self.lock().standing.reject_token
     }
 
+    /// The switches as they are now.
+    pub(crate) fn switches(&self) -> Switches {
+        self.lock().switches.clone()
+    }
+
+    /// Changes switches; a session that exists keeps as many events as the switch says from now on.
+    ///
+    /// # Errors
+    ///
+    /// When a switch can't work; then none is changed.
+    pub(crate) fn switch(&self, change: impl FnOnce(&mut Switches)) -> Result<Switches, ConfigError> {
+        let mut state = self.lock();
+        let mut switches = state.switches.clone();
+        change(&mut switches);
+        switches.validate().map_err(|(setting, needs)| ConfigError { setting, needs })?;
+        if switches.replay_buffer != state.switches.replay_buffer {
+            for cell in state.sessions.values() {
+                cell.lock().set_capacity(switches.replay_buffer);
+            }
+        }
+        tracing::info!(?switches, "switches changed");
+        state.switches = switches.clone();
+        Ok(switches)
+    }
+
+    /// Who has moved between a guild's voice channels.
+    pub(crate) fn voice(&self, guild: GuildIndex) -> Arc<VoiceChanges> {
+        self.lock().voice.get(&guild).cloned().unwrap_or_default()
+    }
+
+    /// How long after the start a moment is.
+    pub(crate) fn since_start(&self, at: Instant) -> Duration {
+        at.saturating_duration_since(self.started)
+    }
+
     /// Whether REST answers 503.
     pub(crate) fn rest_is_down(&self) -> bool {
         self.lock().standing.rest_down
@@ -201,6 +284,12 @@ impl Hub {
     pub(crate) fn identify_budget(&self) -> (u32, Duration) {
         let now = self.now();
         (self.lock().limiter.remaining(now), IdentifyLimiter::reset_after(now))
+    }
+
+    /// The plan of a schedule for this bot.
+    pub(crate) fn plan(&self, schedule: Schedule) -> Plan {
+        let guilds = (0..self.world.started_guilds()).map(|guild| self.world.head(guild).id).collect();
+        Plan::new(schedule, self.config.recommended_shards(), guilds)
     }
 
     /// Notes a broken rule; `connection` is 0 when it was a REST call.
@@ -238,7 +327,7 @@ impl State {
             session.end(now, why);
             session.sight.shard
         };
-        cell.bell.notify_one();
+        cell.ring();
         if let Some(numbers) = self.routes.get_mut(&shard.total) {
             if let Some(sessions) = numbers.get_mut(&shard.number) {
                 sessions.retain(|other| !Arc::ptr_eq(other, &cell));

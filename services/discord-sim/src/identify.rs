@@ -43,7 +43,7 @@ impl IdentifyLimiter {
         }
     }
 
-    /// Judges one IDENTIFY. One that came too soon eats budget too, but does not shut its bucket for longer.
+    /// Judges one IDENTIFY that arrived at `now`. One that came too soon eats budget too, but does not shut its bucket for longer.
     pub(crate) fn ask(&mut self, shard: u32, now: Duration) -> Verdict {
         self.turn_day(now);
         if self.used >= self.daily {
@@ -52,12 +52,14 @@ impl IdentifyLimiter {
         self.used += 1;
         let bucket = shard % u32::from(self.max_concurrency);
         if let Some(last) = self.last.get(&bucket) {
-            let ago = now.saturating_sub(*last);
-            if ago < self.interval {
-                return Verdict::TooSoon(ago);
+            // Two that arrived almost together may be read in either order.
+            let apart = now.abs_diff(*last);
+            if apart < self.interval {
+                return Verdict::TooSoon(apart);
             }
         }
-        self.last.insert(bucket, now);
+        let last = self.last.entry(bucket).or_default();
+        *last = now.max(*last);
         Verdict::Allowed
     }
 
@@ -88,7 +90,9 @@ mod tests {
         assert_eq!(limiter.ask(1, at(0)), Verdict::Allowed, "another bucket");
         assert_eq!(limiter.ask(2, at(4_999)), Verdict::TooSoon(at(4_999)), "the bucket of shard 0");
         assert_eq!(limiter.ask(2, at(5_000)), Verdict::Allowed, "the refused one did not shut it for longer");
-        assert_eq!(limiter.remaining(at(5_000)), 96, "the refused one counts");
+        assert_eq!(limiter.ask(1, at(20_000)), Verdict::Allowed);
+        assert_eq!(limiter.ask(3, at(15_001)), Verdict::TooSoon(at(4_999)), "arrived first, was read later");
+        assert_eq!(limiter.remaining(at(5_000)), 94, "the refused one counts");
     }
 
     #[test]

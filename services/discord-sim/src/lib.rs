@@ -26,6 +26,8 @@
 //!   [`Fault::RejectToken`] is switched off.
 //! - A client silent for twice the heartbeat interval is closed with 4009; its session can be resumed.
 //! - `voice_states` of GUILD_CREATE need GUILD_VOICE_STATES.
+//! - Of a channel that the bot can't see GUILD_CREATE keeps `id`, `type`, `position` and `parent_id`; what else can be null
+//!   is null, and numbers are those of a new channel.
 //! - A reader that is a whole replay buffer behind is closed with 4000 and can't resume from where it is.
 //!
 //! Requests for members, presence and voice updates are accepted and have no effect yet.
@@ -39,24 +41,33 @@ mod hub;
 mod identify;
 mod intents;
 mod ledger;
+mod net;
+mod profile;
 mod report;
+mod request;
 mod rest;
+mod schedule;
 mod server;
 mod session;
 mod shard;
 mod sim;
+mod switches;
+mod window;
 mod world;
 
 pub use config::{ConfigError, SimConfig};
 pub use control::Control;
 pub use faults::{Fault, FaultError, FaultOutcome, LimitScope, NewInteraction};
 pub use intents::Intents;
+pub use profile::Profile;
 pub use report::{
-    CallerReport, CommandReport, ConnectionReport, Delivery, Dispatched, GuildReport, GuildState,
-    IdentifyRecord, InteractionReport, InteractionState, LedgerReport, Listed, MessageReport, RequestCount,
-    RequestsReport, SessionReport, SessionsReport, ShardReport, StatsReport, Totals, UserReport, Violation,
-    ViolationKind,
+    CallerReport, CommandReport, ConnectionReport, Delivery, Dispatched, FaultRecord, GuildReport,
+    GuildState, IdentifyRecord, InteractionReport, InteractionState, LedgerReport, Listed, MessageReport,
+    RequestCount, RequestsReport, SentTo, SequenceReport, SessionReport, SessionsReport, ShardReport,
+    StatsReport, Totals, UserReport, Violation, ViolationKind,
 };
+pub use schedule::{FaultKind, Schedule};
 pub use shard::Shard;
 pub use sim::{Sim, StartError};
+pub use switches::{ResumeWhileOpen, Switches};
 pub use world::Snowflake;

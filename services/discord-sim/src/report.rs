@@ -9,7 +9,7 @@ pub use rest::{
     RequestsReport,
 };
 
-use crate::{Shard, Snowflake};
+use crate::{Fault, Shard, Snowflake};
 use serde::{Deserialize, Serialize};
 
 /// A run of sequences that one connection was sent.
@@ -46,8 +46,12 @@ pub struct SessionReport {
     pub sequence: u64,
     /// The last sequence handed to the present or last connection.
     pub sent: u64,
-    /// The highest `d` of its heartbeats.
+    /// The highest sequence that one of its heartbeats or RESUMEs named.
     pub acknowledged: u64,
+    /// How the client wants the bot to be shown: `since`, `activities`, `status`, `afk`; null when it never said.
+    pub presence: serde_json::Value,
+    /// The first sequence that can still be replayed.
+    pub kept_from: u64,
     /// Guilds of READY that have had no GUILD_CREATE or GUILD_DELETE yet.
     pub guilds_to_come: usize,
     /// How often it was resumed.
@@ -71,6 +75,47 @@ pub struct LedgerReport {
     pub sessions: Vec<SessionReport>,
     /// Ended sessions that are no longer listed.
     pub sessions_dropped: u64,
+}
+
+/// One sequence of one session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SequenceReport {
+    /// Whose.
+    pub session_id: String,
+    /// Its shard.
+    pub shard: Shard,
+    /// The sequence.
+    pub sequence: u64,
+    /// The event's name, as long as it can be replayed.
+    pub event: Option<String>,
+    /// To which connections it was written, in order.
+    pub sent: Vec<SentTo>,
+    /// A heartbeat or RESUME named this sequence or a later one.
+    pub acknowledged: bool,
+}
+
+/// One writing of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SentTo {
+    /// To which connection.
+    pub connection: u64,
+    /// Whether a RESUME asked for it.
+    pub replayed: bool,
+}
+
+/// A fault that was made.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FaultRecord {
+    /// When.
+    pub at_ms: u64,
+    /// What.
+    pub fault: Fault,
+    /// By the schedule, not by the control API.
+    pub scheduled: bool,
+    /// How many connections were told.
+    pub connections: usize,
+    /// Why it could not be.
+    pub error: Option<String>,
 }
 
 /// A broken rule.
@@ -105,6 +150,10 @@ pub enum ViolationKind {
     InvalidSequence,
     /// More than 120 sends in 60 s (4008).
     RateLimited,
+    /// More than 5 presence updates in 20 s (ignored).
+    PresenceLimit,
+    /// A request that Discord does not answer: a guild of another shard, an intent that is missing.
+    UnansweredRequest,
     /// No heartbeat for twice the interval.
     MissedHeartbeat,
     /// A REST call without the bot's token (401).
@@ -248,7 +297,7 @@ pub struct Totals {
     pub unavailable_guilds: u64,
     /// Sum of `member_count`.
     pub users: u64,
-    /// Channels; there are no threads.
+    /// Channels, with those that the bot can't see and without threads.
     pub channels: u64,
     /// People in voice.
     pub voice_connections: u64,

@@ -22,6 +22,8 @@ pub(crate) fn router(shared: Shared) -> Router {
         // twilight asks for `//?v=10` when its base URL ends with a slash.
         .route("//", get(gateway::upgrade))
         .merge(rest::routes(&shared))
+        .route(gateway::RESUME_PATH, get(gateway::upgrade_to_resume))
+        .route(&format!("{}/", gateway::RESUME_PATH), get(gateway::upgrade_to_resume))
         .nest("/sim", control::routes())
         .fallback(rest::not_found)
         .with_state(shared)

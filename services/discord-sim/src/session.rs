@@ -3,7 +3,7 @@
 //! Pure: no socket, no clock. The buffer is the only queue there is: a connection reads it with a cursor, so a slow
 //! reader holds no memory of its own, and live sending and replay are one mechanism. A reader that falls further
 //! behind than the buffer reaches is cut off. Guilds that READY promised are given a sequence only when the reader has
-//! caught up, which paces them.
+//! caught up, which paces them. There is one reader, or more when a [switch](ResumeWhileOpen) lets two share a session.
 //!
 //! RESUMED takes a sequence number of its own here and stays in the buffer, so a later replay may repeat it: Discord
 //! says neither, and sequences without holes let a client tell a gap from a RESUMED.
@@ -11,9 +11,12 @@
 use crate::{
     event::{Event, Sight},
     intents::Gate,
-    report::{Delivery, SessionReport},
+    report::{Delivery, SentTo, SequenceReport, SessionReport},
+    request::OwnPresence,
+    switches::ResumeWhileOpen,
     world::GuildIndex,
 };
+use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, VecDeque},
     time::Duration,
@@ -30,8 +33,8 @@ pub(crate) type ConnectionId = u64;
 /// What a connection finds when it asks for more to send.
 #[derive(Debug)]
 pub(crate) enum Taken {
-    /// These, in order.
-    Events(Vec<(u64, Event)>),
+    /// These, in order; up to `replay_until` they are a replay.
+    Events { events: Vec<(u64, Event)>, replay_until: u64 },
     /// The session has another connection now, or has ended.
     NotYours,
     /// The connection is so far behind that events are lost to it.
@@ -45,6 +48,21 @@ pub(crate) enum ResumeRefusal {
     TooOld,
     /// The session never reached that sequence.
     BeyondSequence,
+    /// A connection is open, and only one may be; the session goes on there.
+    StillOpen {
+        /// What op 9 says.
+        resumable: bool,
+    },
+}
+
+/// A connection that reads a session.
+#[derive(Debug)]
+struct Reader {
+    connection: ConnectionId,
+    /// The last sequence handed to it.
+    cursor: u64,
+    /// Up to here it gets a replay.
+    replay_until: u64,
 }
 
 /// One session.
@@ -52,21 +70,22 @@ pub(crate) enum ResumeRefusal {
 pub(crate) struct Session {
     pub(crate) sight: Sight,
     pub(crate) token: String,
+    /// How the client wants the bot to be shown.
+    pub(crate) presence: Option<OwnPresence>,
     log: VecDeque<Event>,
     capacity: usize,
     /// The last sequence given.
     sequence: u64,
-    /// The last sequence handed to the connection.
-    cursor: u64,
-    /// Up to here the connection gets a replay.
-    replay_until: u64,
+    readers: Vec<Reader>,
+    /// The last sequence handed to the newest reader, even when it is gone.
+    sent: u64,
     /// Guilds that READY promised and that got no event yet, and whether they have an outage.
     promised: BTreeMap<GuildIndex, bool>,
-    connection: Option<ConnectionId>,
     detached_at: Option<Duration>,
     opened_at: Duration,
     ended: Option<(Duration, &'static str)>,
     resumes: u32,
+    /// The highest sequence that a heartbeat or RESUME named.
     acknowledged: u64,
     deliveries: VecDeque<Delivery>,
     deliveries_dropped: u64,
@@ -86,13 +105,13 @@ impl Session {
         let mut session = Self {
             sight,
             token,
+            presence: None,
             log: VecDeque::new(),
             capacity,
             sequence: 0,
-            cursor: 0,
-            replay_until: 0,
+            readers: vec![Reader { connection, cursor: 0, replay_until: 0 }],
+            sent: 0,
             promised,
-            connection: Some(connection),
             detached_at: None,
             opened_at: now,
             ended: None,
@@ -106,12 +125,21 @@ impl Session {
     }
 
     fn push(&mut self, event: Event) -> u64 {
-        if self.log.len() == self.capacity {
-            self.log.pop_front();
-        }
+        self.keep(self.capacity - 1);
         self.log.push_back(event);
         self.sequence += 1;
         self.sequence
+    }
+
+    /// Forgets the oldest events, until there are at most so many.
+    fn keep(&mut self, most: usize) {
+        self.log.drain(..self.log.len().saturating_sub(most));
+    }
+
+    /// Sets how many events are kept; at least 1.
+    pub(crate) fn set_capacity(&mut self, capacity: usize) {
+        self.capacity = capacity;
+        self.keep(capacity);
     }
 
     /// The last sequence that is no longer in the buffer.
@@ -136,7 +164,11 @@ impl Session {
                     self.promised.remove(&guild);
                     return Some(self.push(event));
                 }
-                Event::Ready(_) | Event::Resumed | Event::Message(_) | Event::Made(_) => {}
+                Event::Ready(_)
+                | Event::Resumed
+                | Event::Message(_)
+                | Event::MembersChunk { .. }
+                | Event::Made(_) => {}
             }
             return None;
         }
@@ -145,13 +177,15 @@ impl Session {
 
     /// Takes up to `most` events that `connection` has not been handed yet.
     pub(crate) fn take(&mut self, connection: ConnectionId, most: usize) -> Taken {
-        if self.connection != Some(connection) || self.ended.is_some() {
+        let forgotten = self.forgotten();
+        let Some(reader) = self.readers.iter().position(|reader| reader.connection == connection) else {
             return Taken::NotYours;
-        }
-        if self.cursor < self.forgotten() {
+        };
+        let cursor = self.readers[reader].cursor;
+        if cursor < forgotten {
             return Taken::Overrun;
         }
-        if self.cursor == self.sequence {
+        if cursor == self.sequence {
             for _ in 0..GUILDS_AT_ONCE.min(self.capacity) {
                 let Some((guild, outage)) = self.promised.pop_first() else { break };
                 self.push(if outage {
@@ -161,20 +195,22 @@ impl Session {
                 });
             }
         }
-        let skip = (self.cursor - self.forgotten()) as usize;
-        let first = self.cursor + 1;
-        let events: Vec<_> = (first..).zip(self.log.iter().skip(skip).take(most).cloned()).collect();
-        self.cursor += events.len() as u64;
-        Taken::Events(events)
+        let skip = (cursor - self.forgotten()) as usize;
+        let events: Vec<_> = (cursor + 1..).zip(self.log.iter().skip(skip).take(most).cloned()).collect();
+        self.readers[reader].cursor = cursor + events.len() as u64;
+        if reader + 1 == self.readers.len() {
+            self.sent = self.readers[reader].cursor;
+        }
+        Taken::Events { events, replay_until: self.readers[reader].replay_until }
     }
 
-    /// Notes that `connection` was sent these sequences.
-    pub(crate) fn record_sent(&mut self, connection: ConnectionId, from: u64, to: u64) {
-        if from <= self.replay_until && self.replay_until < to {
-            self.record(Delivery { connection, from, to: self.replay_until, replayed: true });
-            self.record(Delivery { connection, from: self.replay_until + 1, to, replayed: false });
+    /// Notes that `connection` was sent these sequences; up to `replay_until` they are a replay.
+    pub(crate) fn record_sent(&mut self, connection: ConnectionId, from: u64, to: u64, replay_until: u64) {
+        if from <= replay_until && replay_until < to {
+            self.record(Delivery { connection, from, to: replay_until, replayed: true });
+            self.record(Delivery { connection, from: replay_until + 1, to, replayed: false });
         } else {
-            self.record(Delivery { connection, from, to, replayed: to <= self.replay_until });
+            self.record(Delivery { connection, from, to, replayed: to <= replay_until });
         }
     }
 
@@ -197,20 +233,28 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// When the events after `seen` can't be replayed.
+    /// When the events after `seen` can't be replayed, or a connection is open and that is not allowed.
     pub(crate) fn resume(
         &mut self,
         connection: ConnectionId,
         seen: u64,
+        while_open: ResumeWhileOpen,
     ) -> Result<Option<ConnectionId>, ResumeRefusal> {
+        if !self.readers.is_empty() {
+            match while_open {
+                ResumeWhileOpen::Refuse => return Err(ResumeRefusal::StillOpen { resumable: false }),
+                ResumeWhileOpen::RefuseForNow => return Err(ResumeRefusal::StillOpen { resumable: true }),
+                ResumeWhileOpen::Takeover | ResumeWhileOpen::Both => {}
+            }
+        }
         if seen > self.sequence {
             return Err(ResumeRefusal::BeyondSequence);
         }
         if seen < self.forgotten() {
             return Err(ResumeRefusal::TooOld);
         }
-        self.replay_until = self.sequence;
-        self.cursor = seen;
+        let replay_until = self.sequence;
+        self.acknowledged = self.acknowledged.max(seen);
         self.detached_at = None;
         self.resumes += 1;
         // The buffer may be full: then the oldest event makes room, unless the client still needs it.
@@ -218,14 +262,22 @@ impl Session {
             self.capacity += 1;
         }
         self.push(Event::Resumed);
-        Ok(self.connection.replace(connection))
+        let previous = if while_open == ResumeWhileOpen::Both {
+            None
+        } else {
+            self.readers.pop().map(|old| old.connection)
+        };
+        self.readers.push(Reader { connection, cursor: seen, replay_until });
+        self.sent = seen;
+        Ok(previous)
     }
 
     /// The connection is gone; the session can be resumed. False when it was not this one's.
     pub(crate) fn detach(&mut self, connection: ConnectionId, now: Duration) -> bool {
-        let own = self.connection == Some(connection);
-        if own {
-            self.connection = None;
+        let before = self.readers.len();
+        self.readers.retain(|reader| reader.connection != connection);
+        let own = self.readers.len() < before;
+        if own && self.readers.is_empty() {
             self.detached_at = Some(now);
         }
         own
@@ -235,10 +287,15 @@ impl Session {
     pub(crate) fn end(&mut self, now: Duration, why: &'static str) {
         if self.ended.is_none() {
             self.ended = Some((now, why));
-            self.connection = None;
+            self.readers.clear();
             self.log = VecDeque::new();
             self.promised.clear();
         }
+    }
+
+    /// Whether it has ended for good.
+    pub(crate) const fn has_ended(&self) -> bool {
+        self.ended.is_some()
     }
 
     /// Whether nobody was connected for `life`.
@@ -246,9 +303,37 @@ impl Session {
         self.detached_at.is_some_and(|since| now.saturating_sub(since) >= life)
     }
 
-    /// Notes a heartbeat's `d`.
-    pub(crate) fn acknowledge(&mut self, sequence: u64) {
+    /// Notes a heartbeat's `d`; with `trim`, events up to it are forgotten that every reader has been handed.
+    pub(crate) fn acknowledge(&mut self, sequence: u64, trim: bool) {
         self.acknowledged = self.acknowledged.max(sequence.min(self.sequence));
+        if trim {
+            let handed = self.readers.iter().map(|reader| reader.cursor).min().unwrap_or(0);
+            let keep_after = self.acknowledged.min(handed);
+            self.keep((self.sequence - keep_after.min(self.sequence)) as usize);
+        }
+    }
+
+    /// What became of the sequences from `from` to `to`; of at most `most`.
+    pub(crate) fn sequences(&self, from: u64, to: u64, most: usize) -> Vec<SequenceReport> {
+        let name = |sequence: u64| {
+            let at = sequence.checked_sub(self.forgotten() + 1)?;
+            self.log.get(at as usize).map(|event| event.name().to_owned())
+        };
+        let sent = |sequence: u64| {
+            let runs = self.deliveries.iter().filter(move |run| (run.from..=run.to).contains(&sequence));
+            runs.map(|run| SentTo { connection: run.connection, replayed: run.replayed }).collect()
+        };
+        (from.max(1)..=to.min(self.sequence))
+            .take(most)
+            .map(|sequence| SequenceReport {
+                session_id: self.sight.session_id.clone(),
+                shard: self.sight.shard,
+                sequence,
+                event: name(sequence),
+                sent: sent(sequence),
+                acknowledged: sequence <= self.acknowledged,
+            })
+            .collect()
     }
 
     /// What the ledger shows.
@@ -260,10 +345,12 @@ impl Session {
             opened_at_ms: self.opened_at.as_millis() as u64,
             ended_at_ms: self.ended.map(|(at, _)| at.as_millis() as u64),
             ended_why: self.ended.map(|(_, why)| why.to_owned()),
-            connection: self.connection,
+            connection: self.readers.last().map(|reader| reader.connection),
             sequence: self.sequence,
-            sent: self.cursor,
+            sent: self.sent,
+            kept_from: self.forgotten() + 1,
             acknowledged: self.acknowledged,
+            presence: self.presence.as_ref().map_or(Value::Null, |presence| json!(presence)),
             guilds_to_come: self.promised.len(),
             resumes: self.resumes,
             deliveries: self.deliveries.iter().cloned().collect(),

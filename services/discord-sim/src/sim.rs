@@ -3,15 +3,13 @@
 use crate::{
     config::{ConfigError, SimConfig},
     control::Control,
+    faults::Fault,
     hub::Hub,
+    net::{Listener, Tap},
     server::{self, Shared},
 };
-use axum::serve::ListenerExt;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{
-    net::TcpListener,
-    time::{Instant, MissedTickBehavior, interval, timeout},
-};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How long a shutdown waits for connections.
@@ -21,7 +19,7 @@ const MESSAGE_TICK: Duration = Duration::from_millis(10);
 /// The most that is made up for after a stall.
 const CATCH_UP: Duration = Duration::from_secs(1);
 /// How often sessions that nobody resumed are looked for.
-const EXPIRY_TICK: Duration = Duration::from_millis(500);
+const EXPIRY_TICK: Duration = Duration::from_millis(100);
 
 /// Why a simulator did not start.
 #[derive(Debug, thiserror::Error)]
@@ -56,19 +54,15 @@ impl Sim {
         config.validate()?;
         let addr = config.listen;
         let listen = |source| StartError::Listen { addr, source };
-        let listener = TcpListener::bind(addr).await.map_err(listen)?;
-        let addr = listener.local_addr().map_err(listen)?;
+        let listener = Listener::bind(addr).await.map_err(listen)?;
+        let addr = listener.addr().map_err(listen)?;
         let told = config.advertise.clone().unwrap_or_else(|| reachable(addr).to_string());
         let gateway_url = format!("ws://{told}");
         let hub = Arc::new(Hub::new(config, gateway_url));
         let shared = Shared { hub, stop: CancellationToken::new(), tasks: TaskTracker::new() };
-        let listener = listener.tap_io(|stream| {
-            // Without it small payloads wait for the client's TCP acknowledgement; a failure costs only time.
-            let _ = stream.set_nodelay(true);
-        });
-        let service = server::router(shared.clone()).into_make_service_with_connect_info::<SocketAddr>();
+        let routes = server::router(shared.clone()).into_make_service_with_connect_info::<Tap>();
         let server =
-            axum::serve(listener, service).with_graceful_shutdown(shared.stop.clone().cancelled_owned());
+            axum::serve(listener, routes).with_graceful_shutdown(shared.stop.clone().cancelled_owned());
         shared.tasks.spawn(async move {
             if let Err(error) = server.await {
                 tracing::error!(%error, "the server ended");
@@ -80,6 +74,9 @@ impl Sim {
         shared
             .tasks
             .spawn(shared.stop.clone().run_until_cancelled_owned(expire_sessions(Arc::clone(&shared.hub))));
+        shared
+            .tasks
+            .spawn(shared.stop.clone().run_until_cancelled_owned(make_faults(Arc::clone(&shared.hub))));
         tracing::info!(%addr, guilds = shared.hub.config.guilds, "discord-sim is up");
         Ok(Self { addr, shared })
     }
@@ -157,9 +154,42 @@ async fn write_messages(hub: Arc<Hub>) {
     }
 }
 
+/// Makes the faults of the schedule that is set.
+async fn make_faults(hub: Arc<Hub>) {
+    let mut wanted = hub.schedule.subscribe();
+    loop {
+        let schedule = wanted.borrow_and_update().clone();
+        if let Some(schedule) = schedule {
+            let started = Instant::now();
+            let mut plan = hub.plan(schedule);
+            let changed = loop {
+                let Some(at) = plan.due() else { break false };
+                tokio::select! {
+                    _ = wanted.changed() => break true,
+                    () = sleep_until(started + at) => plan.next().into_iter().for_each(|(_, fault)| make(&hub, fault)),
+                }
+            };
+            for end in plan.into_ends() {
+                make(&hub, end);
+            }
+            if changed {
+                continue;
+            }
+        }
+        if wanted.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn make(hub: &Hub, fault: Fault) {
+    // What can't be, such as an outage of a guild that the bot has left, is in the record.
+    let _ = hub.inject(fault, true);
+}
+
 /// Ends sessions that nobody resumed in time.
 async fn expire_sessions(hub: Arc<Hub>) {
-    let mut tick = interval(EXPIRY_TICK.min(hub.config.session_life.max(Duration::from_millis(10))));
+    let mut tick = interval(EXPIRY_TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;

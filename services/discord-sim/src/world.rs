@@ -1,4 +1,4 @@
-//! What exists in this Discord: guilds, channels, roles and people, all from one seed.
+//! What exists in this Discord: guilds, channels, threads, roles, emojis and people, all from one seed.
 //!
 //! Pure and immutable. Only a guild's id and member count are kept; every body is made again when it is
 //! needed, so 50,000 guilds take under 2 MB. Which guilds the bot is in right now, and which have an outage, is
@@ -7,24 +7,36 @@
 //! People come from one pool of users laid out as a ring: a guild's members are a window of it. Windows overlap,
 //! so one user is in several guilds, and "in which guilds is this user" needs no table. Unlike at Discord a user
 //! may sit in voice in two guilds at once.
+//!
+//! Ids carry where they come from in their timestamp, so [`lookup`] finds users, channels and threads by id without
+//! an index.
 
 mod channel;
 mod draw;
+mod expression;
 mod guild;
+mod guild_create;
+mod hidden;
+mod lookup;
 mod message;
 mod names;
 mod person;
+mod presence;
 mod role;
+mod scheduled_event;
 mod snowflake;
+mod thread;
 pub(crate) mod time;
+mod voice;
 
+use channel::ChannelCounts;
 pub(crate) use draw::Draw;
-pub(crate) use guild::Visibility;
+pub(crate) use guild_create::Visibility;
 pub(crate) use message::Message;
 pub(crate) use person::User;
+use role::ADMINISTRATOR;
 pub use snowflake::Snowflake;
-
-use std::collections::HashMap;
+pub(crate) use voice::{VoiceChanges, VoiceState};
 
 /// Guilds that exist but that the bot is not in at the start; a test can let it join them.
 const SPARE_GUILDS: u32 = 256;
@@ -56,7 +68,9 @@ pub(crate) struct World {
     seed: u64,
     guilds: u32,
     heads: Vec<GuildHead>,
-    by_id: HashMap<Snowflake, GuildIndex>,
+    /// All guilds in the order of their ids, which is that of their making.
+    by_id: Vec<GuildIndex>,
+    /// Users that exist.
     pool: u64,
 }
 
@@ -68,13 +82,20 @@ impl World {
         for spare in &mut heads[guilds as usize..] {
             spare.members = spare.members.min(SPARE_MEMBERS);
         }
-        let by_id = heads.iter().zip(0..).map(|(head, index)| (head.id, index)).collect();
-        let started = &heads[..guilds as usize];
-        let largest = heads.iter().map(|head| head.members).max().unwrap_or(0);
-        let together: u64 = started.iter().map(|head| head.members).sum();
-        // About three guilds for each user, and no window longer than the ring.
-        let pool = (together / 3).max(largest + largest / 4).max(100);
+        let mut by_id: Vec<GuildIndex> = (0..heads.len() as GuildIndex).collect();
+        by_id.sort_unstable_by_key(|guild| heads[*guild as usize].id);
+        let pool = pool(&heads, guilds);
         Self { seed, guilds, heads, by_id, pool }
+    }
+
+    /// The same world with so many members in guild 0; `None` leaves it as it is. The pool of users follows, and with it
+    /// who is in which guild.
+    pub(crate) fn with_largest_guild(mut self, members: Option<u64>) -> Self {
+        if let Some(members) = members {
+            self.heads[0].members = members;
+            self.pool = pool(&self.heads, self.guilds);
+        }
+        self
     }
 
     /// How many guilds the bot starts in; they have the lowest indices.
@@ -94,7 +115,16 @@ impl World {
 
     /// The guild with this id.
     pub(crate) fn find(&self, id: Snowflake) -> Option<GuildIndex> {
-        self.by_id.get(&id).copied()
+        let at = self.by_id.binary_search_by_key(&id, |guild| self.head(*guild).id).ok()?;
+        Some(self.by_id[at])
+    }
+
+    /// The guilds made in this span of milliseconds since Discord's epoch, both ends included.
+    fn made_between(&self, first_ms: u64, last_ms: u64) -> &[GuildIndex] {
+        let made = |guild: &GuildIndex| self.head(*guild).id.timestamp_ms();
+        let from = self.by_id.partition_point(|guild| made(guild) < first_ms);
+        let later = &self.by_id[from..];
+        &later[..later.partition_point(|guild| made(guild) <= last_ms)]
     }
 
     /// The bot's user id, which is its application's too.
@@ -122,6 +152,13 @@ impl World {
         let position = (user + self.pool - self.window(guild)) % self.pool + 1;
         (position < self.head(guild).members).then_some(position)
     }
+}
+
+/// How many users there are: about three guilds for each, and no guild's window is longer than the ring.
+fn pool(heads: &[GuildHead], started: u32) -> u64 {
+    let largest = heads.iter().map(|head| head.members).max().unwrap_or(0);
+    let together: u64 = heads[..started as usize].iter().map(|head| head.members).sum();
+    (together / 3).max(largest + largest / 4).max(100)
 }
 
 #[cfg(test)]

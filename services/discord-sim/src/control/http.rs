@@ -2,17 +2,18 @@
 
 use super::Control;
 use crate::{
-    CommandReport, Fault, FaultOutcome, GuildReport, IdentifyRecord, InteractionReport, LedgerReport, Listed,
-    MessageReport, RequestsReport, SessionsReport, StatsReport, UserReport, Violation, server::Shared,
+    CommandReport, Fault, FaultOutcome, FaultRecord, GuildReport, IdentifyRecord, InteractionReport,
+    LedgerReport, Listed, MessageReport, RequestsReport, Schedule, SequenceReport, SessionsReport,
+    StatsReport, Switches, UserReport, Violation, server::Shared,
 };
 use axum::{
     Json, Router,
     extract::{FromRef, Query, State, rejection::JsonRejection},
     http::StatusCode,
-    routing::{get, post},
+    routing::get,
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 impl FromRef<Shared> for Control {
     fn from_ref(shared: &Shared) -> Self {
@@ -32,6 +33,13 @@ struct Filter {
     session: Option<String>,
 }
 
+#[derive(Debug, Deserialize)]
+struct Run {
+    shard: u32,
+    from: Option<u64>,
+    to: Option<u64>,
+}
+
 /// The routes under `/sim`.
 pub(crate) fn routes() -> Router<Shared> {
     Router::new()
@@ -46,7 +54,10 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/messages", get(messages))
         .route("/commands", get(commands))
         .route("/requests", get(requests))
-        .route("/faults", post(faults))
+        .route("/switches", get(switches).patch(switch))
+        .route("/sequences", get(sequences))
+        .route("/schedule", get(schedule).put(set_schedule).delete(end_schedule))
+        .route("/faults", get(faults).post(inject))
 }
 
 async fn ledger(State(control): State<Control>, Query(filter): Query<Filter>) -> Json<LedgerReport> {
@@ -103,11 +114,60 @@ async fn requests(State(control): State<Control>) -> Json<RequestsReport> {
     Json(control.requests())
 }
 
-async fn faults(
+async fn faults(State(control): State<Control>) -> Json<Listed<FaultRecord>> {
+    Json(control.faults())
+}
+
+async fn sequences(State(control): State<Control>, Query(run): Query<Run>) -> Json<Vec<SequenceReport>> {
+    Json(control.sequences(run.shard, run.from.unwrap_or(1), run.to.unwrap_or(u64::MAX)))
+}
+
+async fn schedule(State(control): State<Control>) -> Json<Option<Schedule>> {
+    Json(control.schedule())
+}
+
+async fn set_schedule(
+    State(control): State<Control>,
+    schedule: Result<Json<Schedule>, JsonRejection>,
+) -> Result<StatusCode, Refused> {
+    let Json(schedule) = schedule.map_err(|rejection| refused(rejection.body_text()))?;
+    control.set_schedule(Some(schedule)).map_err(|error| refused(error.to_owned()))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn end_schedule(State(control): State<Control>) -> Result<StatusCode, Refused> {
+    control.set_schedule(None).map_err(|error| refused(error.to_owned()))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn switches(State(control): State<Control>) -> Json<Switches> {
+    Json(control.switches())
+}
+
+/// Changes those switches that the body names.
+async fn switch(
+    State(control): State<Control>,
+    change: Result<Json<Map<String, Value>>, JsonRejection>,
+) -> Result<Json<Switches>, Refused> {
+    let Json(change) = change.map_err(|rejection| refused(rejection.body_text()))?;
+    let mut whole = json!(control.switches());
+    for (name, value) in change {
+        whole[name] = value;
+    }
+    let wanted = serde_json::from_value(whole).map_err(|error| refused(error.to_string()))?;
+    control.switch(|switches| *switches = wanted).map(Json).map_err(|error| refused(error.to_string()))
+}
+
+type Refused = (StatusCode, Json<Value>);
+
+fn refused(error: String) -> Refused {
+    (StatusCode::BAD_REQUEST, Json(json!({ "error": error })))
+}
+
+async fn inject(
     State(control): State<Control>,
     fault: Result<Json<Fault>, JsonRejection>,
-) -> Result<Json<FaultOutcome>, (StatusCode, Json<Value>)> {
-    let refused = |error: String| (StatusCode::BAD_REQUEST, Json(json!({ "error": error })));
+) -> Result<Json<FaultOutcome>, Refused> {
     let Json(fault) = fault.map_err(|rejection| refused(rejection.body_text()))?;
     control.inject(fault).map(Json).map_err(|error| refused(error.to_string()))
 }

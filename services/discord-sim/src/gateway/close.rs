@@ -1,5 +1,7 @@
 //! Close codes. [Source](https://docs.discord.com/developers/topics/opcodes-and-status-codes#gateway-gateway-close-event-codes).
 
+/// The server goes away. [Source](https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1).
+pub(crate) const GOING_AWAY: u16 = 1001;
 pub(crate) const UNKNOWN_ERROR: u16 = 4000;
 pub(crate) const UNKNOWN_OPCODE: u16 = 4001;
 pub(crate) const DECODE_ERROR: u16 = 4002;

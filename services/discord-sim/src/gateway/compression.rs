@@ -3,19 +3,25 @@
 
 use axum::extract::ws::Message;
 use bytes::Bytes;
-use flate2::{Compress, Compression, FlushCompress};
+use flate2::{Compress, Compression, FlushCompress, write::ZlibEncoder};
+use std::io::Write;
 use zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer, zstd_sys::ZSTD_EndDirective};
 
 /// As in captured frames: a window of 256 KiB.
 const ZSTD_WINDOW_LOG: u32 = 18;
 /// Small tables, so that 256 connections stay cheap.
 const ZSTD_HASH_LOG: u32 = 14;
+/// Payload compression leaves smaller payloads alone; Discord's own threshold is not documented.
+const COMPRESSED_FROM: usize = 1_024;
 const GROW: usize = 4 * 1024;
 
 /// What a connection's payloads go through.
 pub(crate) enum Codec {
-    /// Text frames.
-    Plain,
+    /// Text frames; payload compression makes binary ones of large payloads, each a zlib stream of its own.
+    Plain {
+        /// The client asked for payload compression in IDENTIFY.
+        compress: bool,
+    },
     /// `compress=zlib-stream`.
     Zlib(Box<Compress>),
     /// `compress=zstd-stream`.
@@ -23,6 +29,14 @@ pub(crate) enum Codec {
 }
 
 impl Codec {
+    /// No transport compression: a client may ask for payload compression instead.
+    /// [Source](https://docs.discord.com/developers/events/gateway#payload-compression).
+    pub(crate) fn compress_payloads(&mut self) {
+        if let Self::Plain { compress } = self {
+            *compress = true;
+        }
+    }
+
     /// A fresh zlib stream.
     pub(crate) fn zlib() -> Self {
         Self::Zlib(Box::new(Compress::new(Compression::fast(), true)))
@@ -46,7 +60,12 @@ impl Codec {
     /// The WebSocket message that carries a payload.
     pub(crate) fn encode(&mut self, payload: Vec<u8>) -> Message {
         match self {
-            Self::Plain => {
+            Self::Plain { compress: true } if payload.len() >= COMPRESSED_FROM => {
+                let mut whole = ZlibEncoder::new(Vec::new(), Compression::fast());
+                let written = whole.write_all(&payload).and_then(|()| whole.finish());
+                Message::Binary(written.expect("deflate into memory has no way to fail").into())
+            }
+            Self::Plain { .. } => {
                 let text = String::from_utf8(payload).expect("payloads are written as JSON, which is UTF-8");
                 Message::Text(text.into())
             }

@@ -7,16 +7,18 @@
 use super::{
     close, envelope,
     payload::Payload,
-    send_limit::SendLimit,
     wire::{Gone, Wire},
 };
 use crate::{
     event::{Event, Sight},
     gateway::compression::Codec,
     hub::{Departure, Hub, Order, Refusal, SessionCell},
+    net::Tap,
     report::ViolationKind,
+    request::Request,
     session::{ConnectionId, Taken},
     shard::Shard,
+    window::Window,
 };
 use axum::{
     Error,
@@ -30,7 +32,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -48,9 +50,13 @@ const SHUTDOWN_CLOSE_WAIT: Duration = Duration::from_millis(100);
 
 /// How a connection ends.
 enum End {
-    /// With a close frame.
+    /// With this close code.
     Close(u16, String),
-    /// Without one.
+    /// Because the simulator wants it, by itself: a [switch](crate::Switches::close_frames) takes the close frame away.
+    Unprovoked(u16, &'static str),
+    /// With a TCP reset.
+    Reset,
+    /// Without a word.
     Drop,
     /// By the client.
     Left(Departure),
@@ -67,6 +73,14 @@ impl End {
         Self::Close(code, reason.to_owned())
     }
 
+    const fn superseded() -> Self {
+        Self::Unprovoked(close::UNKNOWN_ERROR, "The session was resumed elsewhere.")
+    }
+
+    fn timed_out(hub: &Hub) -> Self {
+        Self::Unprovoked(hub.switches().zombie_close_code, "Session timed out.")
+    }
+
     fn by_client(frame: Option<&CloseFrame>) -> Self {
         let goodbye = frame.is_some_and(|frame| close::ends_session(frame.code));
         Self::Left(if goodbye { Departure::Goodbye } else { Departure::Resumable })
@@ -76,7 +90,10 @@ impl End {
 /// The session of a connection that has one.
 struct Joined {
     cell: Arc<SessionCell>,
+    bell: watch::Receiver<()>,
     sight: Sight,
+    /// Nothing is sent before: READY may be slow.
+    from: Option<Instant>,
 }
 
 /// One connection.
@@ -85,13 +102,17 @@ pub(crate) struct Connection {
     hub: Arc<Hub>,
     stop: CancellationToken,
     orders: mpsc::Receiver<Order>,
+    tap: Tap,
     postponed: VecDeque<Order>,
     stream: SplitStream<WebSocket>,
     read_ahead: VecDeque<Message>,
     wire: Wire,
     joined: Option<Joined>,
-    send_limit: SendLimit,
+    sends: Window,
+    presences: Window,
     beat_by: Instant,
+    /// When it is closed, once op 7 has asked it to go.
+    leave_by: Option<Instant>,
     frozen: bool,
 }
 
@@ -101,6 +122,7 @@ enum Turn {
     Frame(Option<Result<Message, Error>>),
     Events,
     Silence,
+    Overstay,
     Stop,
 }
 
@@ -110,6 +132,7 @@ impl Connection {
         hub: Arc<Hub>,
         stop: CancellationToken,
         orders: mpsc::Receiver<Order>,
+        tap: Tap,
         socket: WebSocket,
         codec: Codec,
     ) -> Self {
@@ -120,13 +143,16 @@ impl Connection {
             hub,
             stop,
             orders,
+            tap,
             postponed: VecDeque::new(),
             stream,
             read_ahead: VecDeque::new(),
             wire: Wire::new(sink, codec),
             joined: None,
-            send_limit: SendLimit::default(),
+            sends: Window::sends(),
+            presences: Window::presences(),
             beat_by,
+            leave_by: None,
             frozen: false,
         }
     }
@@ -153,17 +179,19 @@ impl Connection {
                 sleep(SHUTDOWN_CLOSE_WAIT).await;
             }
         };
+        let close_frames = self.hub.switches().close_frames;
         let farewell = async {
-            match end {
-                End::Close(code, reason) => {
-                    tracing::debug!(connection = self.id, code, reason, "closing");
-                    if self.wire.close(code, reason).await.is_ok() {
-                        while let Some(Ok(_)) = self.stream.next().await {}
-                    }
-                }
+            let (code, reason) = match end {
+                End::Close(code, reason) => (code, reason),
+                End::Unprovoked(code, reason) if close_frames => (code, reason.to_owned()),
+                End::Unprovoked(..) | End::Drop => return,
+                End::Reset => return self.tap.cut(),
                 // Reading on lets the WebSocket answer the client's close frame.
-                End::Left(_) => drop(self.stream.next().await),
-                End::Drop => {}
+                End::Left(_) => return drop(self.stream.next().await),
+            };
+            tracing::debug!(connection = self.id, code, reason, "closing");
+            if self.wire.close(code, reason).await.is_ok() {
+                while let Some(Ok(_)) = self.stream.next().await {}
             }
         };
         tokio::select! {
@@ -173,16 +201,25 @@ impl Connection {
     }
 
     async fn serve(&mut self) -> Result<std::convert::Infallible, End> {
+        let delay = self.hub.switches().hello_delay;
+        if !delay.is_zero() && timeout(delay, self.stop.cancelled()).await.is_ok() {
+            return Err(End::Unprovoked(close::GOING_AWAY, "The simulator is shutting down."));
+        }
         self.wire.send(envelope::hello(self.hub.config.heartbeat_interval)).await?;
         loop {
             match self.turn().await {
-                Turn::Stop => return Err(End::code(1001, "The simulator is shutting down.")),
+                Turn::Stop => {
+                    return Err(End::Unprovoked(close::GOING_AWAY, "The simulator is shutting down."));
+                }
+                Turn::Overstay => {
+                    return Err(End::Unprovoked(close::GOING_AWAY, "You were asked to reconnect."));
+                }
                 Turn::Silence => {
                     self.violation(
                         ViolationKind::MissedHeartbeat,
                         "no heartbeat for twice the interval".into(),
                     );
-                    return Err(End::code(self.hub.config.zombie_close_code, "Session timed out."));
+                    return Err(End::timed_out(&self.hub));
                 }
                 Turn::Order(order) => self.obey(order).await?,
                 Turn::Frame(frame) => self.read(frame).await?,
@@ -199,10 +236,25 @@ impl Connection {
         if let Some(frame) = self.read_ahead.pop_front() {
             return Turn::Frame(Some(Ok(frame)));
         }
-        let (joined, frozen) = (&self.joined, self.frozen);
+        let frozen = self.frozen;
+        let joined = &mut self.joined;
         let bell = async {
             match joined {
-                Some(joined) if !frozen => joined.cell.bell.notified().await,
+                Some(joined) if !frozen => {
+                    if let Some(from) = joined.from {
+                        sleep_until(from).await;
+                        joined.from = None;
+                    }
+                    // The sender is in the cell that this connection holds.
+                    let _ = joined.bell.changed().await;
+                }
+                _ => std::future::pending().await,
+            }
+        };
+        let leave_by = self.leave_by;
+        let overstay = async {
+            match leave_by {
+                Some(at) if !frozen => sleep_until(at).await,
                 _ => std::future::pending().await,
             }
         };
@@ -212,6 +264,7 @@ impl Connection {
             Some(order) = self.orders.recv() => Turn::Order(order),
             frame = self.stream.next() => Turn::Frame(frame),
             () = sleep_until(self.beat_by), if !frozen => Turn::Silence,
+            () = overstay => Turn::Overstay,
             () = bell => Turn::Events,
         }
     }
@@ -219,17 +272,23 @@ impl Connection {
     async fn obey(&mut self, order: Order) -> Result<(), End> {
         match order {
             Order::Close { code, reason } => return Err(End::Close(code, reason)),
-            Order::Abort => return Err(End::Drop),
+            Order::Superseded => return Err(End::superseded()),
+            Order::Abort => return Err(End::Reset),
             Order::Freeze(on) => {
                 self.frozen = on;
                 self.beat_by = Instant::now() + self.hub.config.heartbeat_interval * 2;
-                if let (false, Some(joined)) = (on, &self.joined) {
-                    joined.cell.bell.notify_one();
-                }
             }
             // A frozen connection sends nothing at all.
-            Order::Reconnect | Order::InvalidSession { .. } if self.frozen => {}
-            Order::Reconnect => self.wire.send(envelope::reconnect()).await?,
+            Order::Reconnect | Order::InvalidSession { .. } | Order::RequestHeartbeat if self.frozen => {}
+            Order::Reconnect => {
+                self.leave_by = Some(Instant::now() + self.hub.switches().reconnect_grace);
+                self.wire.send(envelope::reconnect()).await?;
+            }
+            Order::RequestHeartbeat => {
+                // It shall beat at once; that it has one interval for it is our choice.
+                self.beat_by = self.beat_by.min(Instant::now() + self.hub.config.heartbeat_interval);
+                self.wire.send(envelope::heartbeat()).await?;
+            }
             Order::InvalidSession { resumable } => {
                 if let Some(joined) = self.joined.take() {
                     let end = (!resumable).then_some("invalidated by a fault");
@@ -255,19 +314,21 @@ impl Connection {
         if self.frozen {
             return Ok(());
         }
-        if !self.send_limit.allows(self.hub.now()) {
+        let arrived = self.hub.since_start(self.tap.arrived());
+        if !self.sends.allows(arrived) {
             self.violation(ViolationKind::RateLimited, "more than 120 sends in 60 s".into());
             return Err(End::code(close::RATE_LIMITED, "Rate limited."));
         }
-        self.handle(payload).await
+        self.handle(payload, arrived).await
     }
 
-    async fn handle(&mut self, payload: Payload) -> Result<(), End> {
+    async fn handle(&mut self, payload: Payload, arrived: Duration) -> Result<(), End> {
         match payload {
             Payload::Heartbeat(sequence) => {
                 self.beat_by = Instant::now() + self.hub.config.heartbeat_interval * 2;
                 if let (Some(joined), Some(sequence)) = (&self.joined, sequence) {
-                    joined.cell.lock().acknowledge(sequence);
+                    let trim = self.hub.switches().heartbeat_trims;
+                    joined.cell.lock().acknowledge(sequence, trim);
                 }
                 Ok(self.wire.send(envelope::heartbeat_ack()).await?)
             }
@@ -276,18 +337,39 @@ impl Connection {
                 Err(End::code(close::ALREADY_AUTHENTICATED, "Already authenticated."))
             }
             Payload::Identify(asked) => {
-                let outcome = self.hub.identify(self.id, asked).await;
-                self.join(outcome).await
+                if asked.compress {
+                    self.wire.compress_payloads();
+                }
+                let delay = self.hub.switches().ready_delay;
+                let from = (!delay.is_zero()).then(|| Instant::now() + delay);
+                let outcome = self.hub.identify(self.id, asked, arrived).await;
+                self.join(outcome, from).await
             }
             Payload::Resume(asked) => {
                 let outcome = self.hub.resume(self.id, asked).await;
-                self.join(outcome).await
+                self.join(outcome, None).await
             }
-            Payload::Ignored(op) if self.joined.is_none() => {
-                self.violation(ViolationKind::NotAuthenticated, format!("op {op} before IDENTIFY"));
-                Err(End::code(close::NOT_AUTHENTICATED, "Not authenticated."))
-            }
-            Payload::Ignored(_) => Ok(()),
+            Payload::Request(asked) => match (asked, &self.joined) {
+                (_, None) => {
+                    self.violation(ViolationKind::NotAuthenticated, "a request before IDENTIFY".into());
+                    Err(End::code(close::NOT_AUTHENTICATED, "Not authenticated."))
+                }
+                (Err(detail), _) => {
+                    self.violation(ViolationKind::DecodeError, detail);
+                    Err(End::code(close::DECODE_ERROR, "Error while decoding payload."))
+                }
+                (Ok(Request::Presence(_)), _) if !self.presences.allows(arrived) => {
+                    self.violation(
+                        ViolationKind::PresenceLimit,
+                        "more than 5 presence updates in 20 s".into(),
+                    );
+                    Ok(())
+                }
+                (Ok(asked), Some(joined)) => {
+                    self.hub.request(self.id, &joined.cell, asked, arrived);
+                    Ok(())
+                }
+            },
             Payload::UnknownOpcode(op) => {
                 self.violation(ViolationKind::UnknownOpcode, format!("op {op}"));
                 Err(End::code(close::UNKNOWN_OPCODE, "Unknown opcode."))
@@ -299,45 +381,48 @@ impl Connection {
         }
     }
 
-    async fn join(&mut self, outcome: Result<Arc<SessionCell>, Refusal>) -> Result<(), End> {
+    async fn join(
+        &mut self,
+        outcome: Result<Arc<SessionCell>, Refusal>,
+        from: Option<Instant>,
+    ) -> Result<(), End> {
         match outcome {
             Ok(cell) => {
                 let sight = cell.lock().sight.clone();
-                cell.bell.notify_one();
-                self.joined = Some(Joined { cell, sight });
+                let bell = cell.bell();
+                self.joined = Some(Joined { cell, bell, sight, from });
                 Ok(())
             }
-            Err(Refusal::InvalidSession) => Ok(self.wire.send(envelope::invalid_session(false)).await?),
+            Err(Refusal::InvalidSession { resumable }) => {
+                Ok(self.wire.send(envelope::invalid_session(resumable)).await?)
+            }
             Err(Refusal::Close(code, reason)) => Err(End::code(code, reason)),
         }
     }
 
     /// Sends what the session has for this connection, one batch.
     async fn send_events(&mut self) -> Result<(), End> {
-        let Some(joined) = &self.joined else { return Ok(()) };
+        let Some(joined) = &mut self.joined else { return Ok(()) };
         let taken = joined.cell.lock().take(self.id, BATCH);
-        let events = match taken {
-            Taken::Events(events) => events,
-            Taken::NotYours => {
-                // An ended session's connection is told so; one that was taken over has an order coming.
-                // The bell is the session's: what this ring was about may be for its new connection.
-                joined.cell.bell.notify_one();
-                return Err(End::code(close::NOT_AUTHENTICATED, "The session has ended."));
-            }
+        let (events, replay_until) = match taken {
+            Taken::Events { events, replay_until } => (events, replay_until),
+            // An ended session's connection is told so; one that was taken over has an order coming.
+            Taken::NotYours if !joined.cell.lock().has_ended() => return Err(End::superseded()),
+            Taken::NotYours => return Err(End::code(close::NOT_AUTHENTICATED, "The session has ended.")),
             Taken::Overrun => {
                 return Err(End::code(close::UNKNOWN_ERROR, "Too far behind."));
             }
         };
         let Some(from) = events.first().map(|(sequence, _)| *sequence) else { return Ok(()) };
+        // There may be more; the loop looks at the socket first.
+        joined.bell.mark_changed();
         let cell = Arc::clone(&joined.cell);
         let handed = AtomicU64::new(0);
         let written = self.write(&events, &handed).await;
         let to = handed.into_inner();
         if to >= from {
-            cell.lock().record_sent(self.id, from, to);
+            cell.lock().record_sent(self.id, from, to, replay_until);
         }
-        // There may be more; the loop looks at the socket first.
-        cell.bell.notify_one();
         written
     }
 
@@ -352,7 +437,8 @@ impl Connection {
                 written = &mut writing => return Ok(written?),
                 Some(order) = self.orders.recv() => match order {
                     Order::Close { code, reason } => return Err(End::Close(code, reason)),
-                    Order::Abort => return Err(End::Drop),
+                    Order::Superseded => return Err(End::superseded()),
+                    Order::Abort => return Err(End::Reset),
                     other => self.postponed.push_back(other),
                 },
                 frame = self.stream.next(), if self.read_ahead.len() < READ_AHEAD => match frame {
@@ -371,7 +457,7 @@ impl Connection {
                         Some(joined.sight.shard),
                         "no heartbeat, and nothing read, for twice the interval".into(),
                     );
-                    return Err(End::code(self.hub.config.zombie_close_code, "Session timed out."));
+                    return Err(End::timed_out(&self.hub));
                 }
             }
         }

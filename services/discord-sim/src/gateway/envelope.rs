@@ -2,7 +2,7 @@
 //!
 //! Keys are in the order t, s, op, d, as live: clients find the first three by searching the text.
 
-use crate::{event::Event, event::Origin, event::Sight, world::World};
+use crate::{event::Event, event::Sight, hub::Hub};
 use std::{io::Write, time::Duration};
 
 fn write(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
@@ -10,16 +10,10 @@ fn write(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
 }
 
 /// A dispatch.
-pub(crate) fn dispatch(
-    world: &World,
-    origin: &Origin,
-    sight: &Sight,
-    sequence: u64,
-    event: &Event,
-) -> Vec<u8> {
+pub(crate) fn dispatch(hub: &Hub, sight: &Sight, sequence: u64, event: &Event) -> Vec<u8> {
     let mut out = Vec::with_capacity(1_024);
     write(&mut out, format_args!(r#"{{"t":"{}","s":{sequence},"op":0,"d":"#, event.name()));
-    event.write_body(world, origin, sight, &mut out);
+    event.write_body(hub, sight, &mut out);
     out.push(b'}');
     out
 }
@@ -42,6 +36,11 @@ pub(crate) fn heartbeat_ack() -> Vec<u8> {
     without_sequence(11, "null")
 }
 
+/// Op 1: the client shall beat at once.
+pub(crate) fn heartbeat() -> Vec<u8> {
+    without_sequence(1, "null")
+}
+
 /// Op 7.
 pub(crate) fn reconnect() -> Vec<u8> {
     without_sequence(7, "null")
@@ -55,7 +54,7 @@ pub(crate) fn invalid_session(resumable: bool) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Shard, intents::Intents};
+    use crate::{Shard, SimConfig, intents::Intents};
 
     fn text(bytes: Vec<u8>) -> String {
         let text = String::from_utf8(bytes).unwrap();
@@ -65,16 +64,14 @@ mod tests {
 
     #[test]
     fn keys_come_in_the_order_that_clients_search_for() {
-        let world = World::new(1, 1);
-        let origin = Origin { gateway_url: "ws://x".into(), application_flags: 0 };
+        let hub = Hub::new(SimConfig { guilds: 1, ..SimConfig::default() }, "ws://x".into());
         let sight = Sight {
             session_id: "s".into(),
             shard: Shard { number: 0, total: 1 },
             intents: Intents::ALL,
             large_threshold: 50,
         };
-        let sent =
-            text(dispatch(&world, &origin, &sight, 7, &Event::GuildCreate { guild: 0, just_joined: false }));
+        let sent = text(dispatch(&hub, &sight, 7, &Event::GuildCreate { guild: 0, just_joined: false }));
         assert!(sent.starts_with(r#"{"t":"GUILD_CREATE","s":7,"op":0,"d":{"#), "{sent}");
         let hello = text(hello(Duration::from_millis(41_250)));
         assert!(

@@ -1,6 +1,10 @@
 //! What clients send, parsed strictly.
 
-use crate::{intents::Intents, shard::Shard};
+use crate::{
+    intents::Intents,
+    request::{OwnPresence, Request},
+    shard::Shard,
+};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -15,6 +19,9 @@ pub(crate) struct Identify {
     pub(crate) shard: Shard,
     pub(crate) intents: Intents,
     pub(crate) large_threshold: u64,
+    /// Payload compression is asked for.
+    pub(crate) compress: bool,
+    pub(crate) presence: Option<OwnPresence>,
 }
 
 /// RESUME.
@@ -30,8 +37,8 @@ pub(crate) enum Payload {
     Heartbeat(Option<u64>),
     Identify(Identify),
     Resume(Resume),
-    /// An opcode that clients send and that has no effect here.
-    Ignored(u64),
+    /// What only an identified client may ask; or why it can't be read.
+    Request(Result<Request, String>),
     UnknownOpcode(u64),
     /// In words why it can't be read.
     Undecodable(String),
@@ -52,6 +59,8 @@ struct IdentifyBody {
     intents: u64,
     shard: Option<Shard>,
     large_threshold: Option<u64>,
+    compress: Option<bool>,
+    presence: Option<OwnPresence>,
 }
 
 impl Payload {
@@ -78,12 +87,18 @@ impl Payload {
                     shard: body.shard.unwrap_or(Shard { number: 0, total: 1 }),
                     intents: Intents(body.intents),
                     large_threshold,
+                    compress: body.compress.unwrap_or(false),
+                    presence: body.presence,
                 })
             }),
             6 => body(envelope.d, |body: Resume| {
                 Self::Resume(Resume { token: without_prefix(body.token), ..body })
             }),
-            op @ (3 | 4 | 8 | 31 | 43) => Self::Ignored(op),
+            3 => request(envelope.d, Request::Presence),
+            4 => request(envelope.d, Request::Voice),
+            8 => request(envelope.d, Request::Members),
+            31 => request(envelope.d, Request::Sounds),
+            43 => request(envelope.d, Request::ChannelInfo),
             op => Self::UnknownOpcode(op),
         }
     }
@@ -96,6 +111,10 @@ fn without_prefix(token: String) -> String {
 
 fn body<T: DeserializeOwned>(d: Value, make: impl FnOnce(T) -> Payload) -> Payload {
     serde_json::from_value(d).map_or_else(|error| Payload::Undecodable(format!("d: {error}")), make)
+}
+
+fn request<T: DeserializeOwned>(d: Value, make: impl FnOnce(T) -> Request) -> Payload {
+    Payload::Request(serde_json::from_value(d).map(make).map_err(|error| format!("d: {error}")))
 }
 
 #[cfg(test)]

@@ -27,6 +27,11 @@ impl Wire {
         Self { sink, codec }
     }
 
+    /// From here on large payloads are compressed, unless the transport is.
+    pub(crate) fn compress_payloads(&mut self) {
+        self.codec.compress_payloads();
+    }
+
     /// Sends one payload.
     pub(crate) async fn send(&mut self, payload: Vec<u8>) -> Result<(), Gone> {
         let message = self.codec.encode(payload);
@@ -43,7 +48,7 @@ impl Wire {
         handed: &AtomicU64,
     ) -> Result<(), Gone> {
         for (sequence, event) in events {
-            let payload = envelope::dispatch(&hub.world, &hub.origin, sight, *sequence, event);
+            let payload = envelope::dispatch(hub, sight, *sequence, event);
             let message = self.codec.encode(payload);
             self.sink.feed(message).await?;
             handed.store(*sequence, Ordering::Relaxed);

@@ -27,8 +27,11 @@ const ORDERS: usize = 64;
 pub(crate) enum Refusal {
     /// With a close code.
     Close(u16, &'static str),
-    /// With op 9 `false`.
-    InvalidSession,
+    /// With op 9.
+    InvalidSession {
+        /// The value of `d`.
+        resumable: bool,
+    },
 }
 
 /// How a connection went.
@@ -73,13 +76,13 @@ impl Hub {
         let _ = tokio::time::timeout(SETTLE, alone).await;
     }
 
-    /// Judges an IDENTIFY and opens a session.
+    /// Judges an IDENTIFY and opens a session; `now` is when it arrived.
     pub(crate) async fn identify(
         &self,
         connection: ConnectionId,
         asked: Identify,
+        now: Duration,
     ) -> Result<Arc<SessionCell>, Refusal> {
-        let now = self.now();
         let shard = asked.shard;
         let judged = self.judge(connection, &asked, now);
         let record = |session_id, refused| IdentifyRecord {
@@ -160,7 +163,8 @@ impl Hub {
                 drop(state);
                 let bucket = shard.number % u32::from(self.config.max_concurrency);
                 let why = format!("bucket {bucket} had its last IDENTIFY {} ms ago", ago.as_millis());
-                refuse(ViolationKind::IdentifyConcurrency, Refusal::InvalidSession, why)
+                let refusal = Refusal::InvalidSession { resumable: false };
+                refuse(ViolationKind::IdentifyConcurrency, refusal, why)
             }
             Verdict::OverBudget => {
                 // As Discord does: all sessions end and the token is no longer good.
@@ -194,8 +198,9 @@ impl Hub {
             intents: asked.intents,
             large_threshold: asked.large_threshold,
         };
-        let capacity = self.config.replay_buffer;
-        let session = Session::open(sight, asked.token, capacity, ready, promised, connection, now);
+        let capacity = state.switches.replay_buffer;
+        let mut session = Session::open(sight, asked.token, capacity, ready, promised, connection, now);
+        session.presence = asked.presence;
         let cell = SessionCell::new(session);
         state.sessions.insert(id, Arc::clone(&cell));
         let numbers = state.routes.entry(asked.shard.total).or_default();
@@ -220,7 +225,7 @@ impl Hub {
         let known = self.lock().sessions.get(&asked.session_id).cloned();
         let Some(cell) = known else {
             tracing::debug!(connection, session = asked.session_id, "RESUME of an unknown session");
-            return Err(Refusal::InvalidSession);
+            return Err(Refusal::InvalidSession { resumable: false });
         };
         let shard = cell.lock().sight.shard;
         self.settle(shard).await;
@@ -230,15 +235,15 @@ impl Hub {
         let mut session = cell.lock();
         if state.standing.deny_resumes
             || session.token != asked.token
-            || session.expired(now, self.config.session_life)
+            || session.expired(now, state.switches.session_life)
             || !state.sessions.contains_key(&asked.session_id)
         {
             drop(session);
             state.shards.entry(shard).or_default().resumes_refused += 1;
             state.end_session(&asked.session_id, now, "a RESUME was refused");
-            return Err(Refusal::InvalidSession);
+            return Err(Refusal::InvalidSession { resumable: false });
         }
-        let resumed = session.resume(connection, asked.seq);
+        let resumed = session.resume(connection, asked.seq, state.switches.resume_while_open);
         drop(session);
         match resumed {
             Ok(previous) => {
@@ -247,9 +252,8 @@ impl Hub {
                 counts.resumes += 1;
                 if let Some(previous) = previous.and_then(|id| state.connections.get(&id)) {
                     counts.takeovers += 1;
-                    let reason = "The session was resumed elsewhere.".to_owned();
                     // Full means that it is about to close anyway; it gets no more events in any case.
-                    let _ = previous.orders.try_send(Order::Close { code: close::UNKNOWN_ERROR, reason });
+                    let _ = previous.orders.try_send(Order::Superseded);
                 }
                 tracing::debug!(connection, %shard, session = asked.session_id, seq = asked.seq, "resumed");
                 drop(guard);
@@ -262,7 +266,11 @@ impl Hub {
                     now,
                     "a RESUME asked for events that were no longer kept",
                 );
-                Err(Refusal::InvalidSession)
+                Err(Refusal::InvalidSession { resumable: false })
+            }
+            Err(ResumeRefusal::StillOpen { resumable }) => {
+                state.shards.entry(shard).or_default().resumes_refused += 1;
+                Err(Refusal::InvalidSession { resumable })
             }
             Err(ResumeRefusal::BeyondSequence) => {
                 state.shards.entry(shard).or_default().resumes_refused += 1;
@@ -283,12 +291,13 @@ impl Hub {
     ) {
         let now = self.now();
         let mut state = self.lock();
-        let (own, id) = {
+        let (own, id, shard) = {
             let mut session = cell.lock();
-            (session.detach(connection, now), session.sight.session_id.clone())
+            (session.detach(connection, now), session.sight.session_id.clone(), session.sight.shard)
         };
         if own && let Some(why) = end {
             state.end_session(&id, now, why);
+            state.leave_voice(&self.world, shard);
         }
         state.give_place_up(connection);
         drop(state);
@@ -308,15 +317,18 @@ impl Hub {
     pub(crate) fn expire_sessions(&self) {
         let now = self.now();
         let mut state = self.lock();
-        let life = self.config.session_life;
-        let expired: Vec<String> = state
+        let life = state.switches.session_life;
+        let expired: Vec<_> = state
             .sessions
             .iter()
-            .filter(|(_, cell)| cell.lock().expired(now, life))
-            .map(|(id, _)| id.clone())
+            .filter_map(|(id, cell)| {
+                let session = cell.lock();
+                session.expired(now, life).then_some((id.clone(), session.sight.shard))
+            })
             .collect();
-        for id in &expired {
+        for (id, shard) in &expired {
             state.end_session(id, now, "nobody resumed it in time");
+            state.leave_voice(&self.world, *shard);
         }
     }
 }

@@ -25,7 +25,7 @@ impl State {
                 let Some(sequence) = session.dispatch(event.clone()) else { continue };
                 let (session_id, shard) = (session.sight.session_id.clone(), session.sight.shard);
                 drop(session);
-                cell.bell.notify_one();
+                cell.ring();
                 dispatched.push(Dispatched { session_id, shard, sequence });
             }
         }

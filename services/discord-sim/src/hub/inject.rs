@@ -5,7 +5,7 @@ use crate::{
     config::rate_is_sane,
     event::{Event, Made},
     faults::{Fault, FaultError, FaultOutcome},
-    report::GuildState,
+    report::{FaultRecord, GuildState},
     world::{GuildIndex, Snowflake},
 };
 use std::time::Duration;
@@ -32,8 +32,19 @@ impl Hub {
     /// # Errors
     ///
     /// When it can't.
-    pub(crate) fn inject(&self, fault: Fault) -> Result<FaultOutcome, FaultError> {
-        tracing::info!(?fault, "fault injected");
+    pub(crate) fn inject(&self, fault: Fault, scheduled: bool) -> Result<FaultOutcome, FaultError> {
+        tracing::info!(?fault, scheduled, "fault injected");
+        let at_ms = self.now().as_millis() as u64;
+        let done = self.do_fault(fault.clone());
+        let (connections, error) = match &done {
+            Ok(outcome) => (outcome.connections, None),
+            Err(error) => (0, Some(error.to_string())),
+        };
+        self.lock().faults.push(FaultRecord { at_ms, fault, scheduled, connections, error });
+        done
+    }
+
+    fn do_fault(&self, fault: Fault) -> Result<FaultOutcome, FaultError> {
         match fault {
             Fault::Reconnect { shards } => Ok(self.order(shards, Order::Reconnect)),
             Fault::InvalidSession { shards, resumable } => {
@@ -46,6 +57,7 @@ impl Hub {
                 Ok(self.order(shards, Order::Close { code, reason }))
             }
             Fault::Abort { shards } => Ok(self.order(shards, Order::Abort)),
+            Fault::RequestHeartbeat { shards } => Ok(self.order(shards, Order::RequestHeartbeat)),
             Fault::Freeze { shards, on } => Ok(self.order(shards, Order::Freeze(on))),
             Fault::DenyResumes { on } => Ok(self.stand(|state| state.standing.deny_resumes = on)),
             Fault::AcceptThenClose { connections } => {
@@ -99,6 +111,11 @@ impl Hub {
                     (None, None) => return Err(FaultError::NoSpareGuild),
                 };
                 self.change(id, GuildState::Absent, GuildState::Available, FaultError::AlreadyThere(id))
+            }
+            Fault::Voice { guild_id, user_id, channel_id } => {
+                let guild = self.guild(guild_id)?;
+                let dispatched = self.move_in_voice(guild, user_id, channel_id)?;
+                Ok(FaultOutcome { guild_id: Some(guild_id), dispatched, ..FaultOutcome::default() })
             }
             Fault::Event { name, guild_id, d } => {
                 let guild = guild_id.map(|id| self.guild(id)).transpose()?;

@@ -3,9 +3,11 @@
 use super::Hub;
 use crate::{
     report::{
-        ConnectionReport, GuildReport, GuildState, IdentifyRecord, LedgerReport, Listed, SessionReport,
-        SessionsReport, ShardReport, StatsReport, Totals, UserReport, Violation,
+        ConnectionReport, FaultRecord, GuildReport, GuildState, IdentifyRecord, LedgerReport, Listed,
+        SequenceReport, SessionReport, SessionsReport, ShardReport, StatsReport, Totals, UserReport,
+        Violation,
     },
+    session::Session,
     shard::Shard,
     world::GuildIndex,
 };
@@ -30,6 +32,30 @@ impl Hub {
             sessions,
             sessions_dropped: state.ended_dropped,
         }
+    }
+
+    /// What became of each sequence of these sessions; of at most `most` in all.
+    pub(crate) fn sequences(
+        &self,
+        wanted: impl Fn(&Session) -> bool,
+        from: u64,
+        to: u64,
+        most: usize,
+    ) -> Vec<SequenceReport> {
+        let state = self.lock();
+        let mut all = Vec::new();
+        for cell in state.ended.iter().chain(state.sessions.values()) {
+            let session = cell.lock();
+            if wanted(&session) {
+                all.extend(session.sequences(from, to, most - all.len()));
+            }
+        }
+        all
+    }
+
+    /// The faults that were made.
+    pub(crate) fn faults(&self) -> Listed<FaultRecord> {
+        self.lock().faults.listed()
     }
 
     pub(crate) fn violations(&self) -> Listed<Violation> {
@@ -111,7 +137,13 @@ impl Hub {
         let share = limit.div_ceil(3);
         let in_voice = available
             .iter()
-            .flat_map(|guild| world.in_voice(*guild).map(|position| world.user_index(*guild, position)))
+            .flat_map(|guild| {
+                let people = world
+                    .in_voice_now(*guild, &self.voice(*guild))
+                    .into_iter()
+                    .filter(|position| *position > 0);
+                people.map(|position| world.user_index(*guild, position))
+            })
             .take(share);
         // Where one guild's window of the pool begins, others may already run.
         let shared = available
@@ -130,7 +162,8 @@ impl Hub {
                 let (guilds, in_voice): (Vec<_>, Vec<_>) = guilds_of(index)
                     .map(|(guild, position)| {
                         let id = world.head(guild).id;
-                        (id, world.in_voice(guild).contains(&position).then_some(id))
+                        let in_voice = world.in_voice_now(guild, &self.voice(guild)).contains(&position);
+                        (id, in_voice.then_some(id))
                     })
                     .unzip();
                 let user = world.user(index);
@@ -150,7 +183,7 @@ impl Hub {
             let head = self.world.head(guild);
             let shard = &mut report.shards[head.id.shard(total) as usize];
             let channels = self.world.channel_counts(guild).total();
-            let voice = self.world.in_voice(guild).count() as u64;
+            let voice = self.world.in_voice_now(guild, &self.voice(guild)).len() as u64;
             for totals in [&mut report.total, shard] {
                 match state {
                     GuildState::Absent => {}

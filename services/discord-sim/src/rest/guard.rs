@@ -5,7 +5,7 @@ use super::{
     problem::Problem,
     route::{Route, unversioned},
 };
-use crate::{faults::LimitScope, hub::Hub, report::ViolationKind, server::Shared, world::time};
+use crate::{faults::LimitScope, hub::Hub, net::Tap, report::ViolationKind, server::Shared, world::time};
 use axum::{
     Json,
     extract::{ConnectInfo, MatchedPath, OriginalUri, Request, State},
@@ -14,10 +14,7 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 use serde_json::json;
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use std::{net::IpAddr, time::Duration};
 
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
@@ -35,29 +32,35 @@ const BAN_PAGE: &str = "<!DOCTYPE html>\n<html lang=\"en-US\"><head><title>Acces
 /// Lets a call through to its handler, or answers it.
 pub(super) async fn guard(
     State(shared): State<Shared>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(tap): ConnectInfo<Tap>,
     OriginalUri(uri): OriginalUri,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let hub = &shared.hub;
     let method = request.method().clone();
     let pattern = request.extensions().get::<MatchedPath>().map(|path| unversioned(path.as_str()).to_owned());
     let route = Route::of(&method, pattern.as_deref().unwrap_or_default(), unversioned(uri.path()));
-    let from = peer.ip();
+    let from = tap.peer();
+    let arrived = hub.since_start(tap.arrived());
+    request.extensions_mut().insert(Arrived(arrived));
     let delay = hub.desk().delay;
-    let mut response = judge(hub, from, &route, request, next).await;
+    let mut response = judge(hub, from, arrived, &route, request, next).await;
     // Cloudflare's own answers lack it, which is how clients tell them apart.
-    if !response.extensions().get::<FromCloudflare>().is_some() {
+    if response.extensions().get::<FromCloudflare>().is_none() {
         response.headers_mut().insert(header::VIA, HeaderValue::from_static("1.1 google"));
     }
-    note(hub, from, &response);
+    note(hub, from, arrived, &response);
     hub.desk().requests.count(&method, &route.pattern, response.status().as_u16());
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;
     }
     response
 }
+
+/// When a call arrived, since the simulator started: what is late is counted from then.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrived(pub(super) Duration);
 
 /// Marks an answer of the ban.
 #[derive(Clone, Copy)]
@@ -67,11 +70,18 @@ struct FromCloudflare;
 #[derive(Clone, Copy)]
 struct IsShared;
 
-async fn judge(hub: &Hub, from: IpAddr, route: &Route, request: Request, next: Next) -> Response {
+async fn judge(
+    hub: &Hub,
+    from: IpAddr,
+    now: Duration,
+    route: &Route,
+    request: Request,
+    next: Next,
+) -> Response {
     if hub.rest_is_down() {
         return Problem::UNAVAILABLE.into_response();
     }
-    if let Some(left) = hub.desk().limits.banned(from, hub.now()) {
+    if let Some(left) = hub.desk().limits.banned(from, now) {
         let mut response = (StatusCode::TOO_MANY_REQUESTS, Html(BAN_PAGE)).into_response();
         set(response.headers_mut(), header::RETRY_AFTER, whole_seconds(left));
         response.extensions_mut().insert(FromCloudflare);
@@ -90,11 +100,10 @@ async fn judge(hub: &Hub, from: IpAddr, route: &Route, request: Request, next: N
         }
         return Problem::UNAUTHORIZED.into_response();
     }
-    if !route.callback
-        && let Some((scope, retry_after)) = hub.desk().take_made_up_limit()
-    {
+    let made_up = if route.callback { None } else { hub.desk().take_made_up_limit() };
+    if let Some((scope, retry_after)) = made_up {
         let standing = route.bucket.clone().map(|(bucket, major)| {
-            let standing = hub.desk().limits.look(bucket, major, hub.now());
+            let standing = hub.desk().limits.look(bucket, major, now);
             if scope == LimitScope::User {
                 Standing { remaining: 0, reset_after: retry_after, ..standing }
             } else {
@@ -104,8 +113,7 @@ async fn judge(hub: &Hub, from: IpAddr, route: &Route, request: Request, next: N
         return limited(hub, scope, retry_after, standing);
     }
     let caller = token.map_or(Caller::Address(from), |token| Caller::Token(token.to_owned()));
-    let verdict =
-        hub.desk().limits.ask(Some(caller).filter(|_| route.global), route.bucket.clone(), hub.now());
+    let verdict = hub.desk().limits.ask(Some(caller).filter(|_| route.global), route.bucket.clone(), now);
     let refused = |what: &str| {
         let detail = format!("{} {}: {what}", request.method(), route.pattern);
         hub.violation(ViolationKind::RestRateLimited, 0, None, detail);
@@ -130,14 +138,14 @@ async fn judge(hub: &Hub, from: IpAddr, route: &Route, request: Request, next: N
 }
 
 /// Counts an answer that Discord counts as invalid.
-fn note(hub: &Hub, from: IpAddr, response: &Response) {
+fn note(hub: &Hub, from: IpAddr, now: Duration, response: &Response) {
     let (status, extensions) = (response.status(), response.extensions());
     let counts =
         matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS);
     if !counts || extensions.get::<IsShared>().is_some() || extensions.get::<FromCloudflare>().is_some() {
         return;
     }
-    if hub.desk().limits.note_invalid(from, hub.now()) {
+    if hub.desk().limits.note_invalid(from, now) {
         let detail = format!("{from} is banned for too many answers with 401, 403 and 429");
         hub.violation(ViolationKind::RestBanned, 0, None, detail);
     }

@@ -6,10 +6,7 @@
 use super::{
     form::Form,
     input::Input,
-    lookup::{
-        Place, channel_bodies, direct_channel_id, find_user, guild_body, member_position, parse_id,
-        snowflake, user_body,
-    },
+    lookup::{Place, direct_channel_id, parse_id, snowflake, user_body},
     problem::Problem,
 };
 use crate::{intents::Intents, server::Shared, world::Snowflake};
@@ -46,7 +43,7 @@ async fn guild(
 ) -> Result<Json<Value>, Problem> {
     let hub = &shared.hub;
     let guild = hub.guild_for_rest(parse_id("guild_id", &guild)?)?;
-    let mut body = guild_body(&hub.world, guild);
+    let mut body = json!(hub.world.rest_guild(guild));
     if page.with_counts.is_some_and(|wish| wish.eq_ignore_ascii_case("true")) {
         let members = hub.world.head(guild).members;
         body["approximate_member_count"] = members.into();
@@ -56,19 +53,16 @@ async fn guild(
     Ok(Json(body))
 }
 
-async fn channels(
-    State(shared): State<Shared>,
-    Path(guild): Path<String>,
-) -> Result<Json<Vec<Value>>, Problem> {
+async fn channels(State(shared): State<Shared>, Path(guild): Path<String>) -> Result<Json<Value>, Problem> {
     let hub = &shared.hub;
     let guild = hub.guild_for_rest(parse_id("guild_id", &guild)?)?;
-    Ok(Json(channel_bodies(&hub.world, guild)))
+    Ok(Json(json!(hub.world.visible_channels(guild))))
 }
 
 async fn roles(State(shared): State<Shared>, Path(guild): Path<String>) -> Result<Json<Value>, Problem> {
     let hub = &shared.hub;
     let guild = hub.guild_for_rest(parse_id("guild_id", &guild)?)?;
-    Ok(Json(guild_body(&hub.world, guild)["roles"].take()))
+    Ok(Json(json!(hub.world.roles(guild))))
 }
 
 async fn member(
@@ -79,7 +73,7 @@ async fn member(
     let guild = hub.guild_for_rest(parse_id("guild_id", &guild)?)?;
     let user = parse_id("user_id", &user)?;
     user_body(&hub.world, user).ok_or(Problem::UNKNOWN_USER)?;
-    let position = member_position(&hub.world, guild, user).ok_or(Problem::UNKNOWN_MEMBER)?;
+    let position = hub.world.member_position(guild, user).ok_or(Problem::UNKNOWN_MEMBER)?;
     Ok(Json(json!(hub.world.member(guild, position, true))))
 }
 
@@ -130,6 +124,6 @@ async fn direct_channel(State(shared): State<Shared>, input: Input) -> Result<Js
         form.missing("recipient_id");
         return form.finish().and(Err(Problem::INVALID_FORM));
     };
-    let user = find_user(world, id).ok_or(Problem::UNKNOWN_USER)?;
+    let user = world.find_user(id).ok_or(Problem::UNKNOWN_USER)?;
     Ok(Json(Place::Direct { id: direct_channel_id(id), user }.channel(world)))
 }

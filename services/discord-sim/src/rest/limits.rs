@@ -54,6 +54,12 @@ struct Window {
     used: u32,
 }
 
+impl Window {
+    fn left(self, now: Duration) -> Duration {
+        self.ends.saturating_sub(now)
+    }
+}
+
 /// Windows by whose they are; those that have ended are dropped when there are many.
 #[derive(Debug)]
 struct Windows<K> {
@@ -131,14 +137,14 @@ impl Limits {
         if let Some(caller) = &caller {
             let window = self.global.at(caller.clone(), second, now);
             if window.used >= most {
-                return Verdict::Global(window.ends - now);
+                return Verdict::Global(window.left(now));
             }
         }
         let mut standing = None;
         if let Some((bucket, major)) = bucket {
             let length = self.paced(bucket.window);
             let window = self.buckets.at((bucket.name, major), length, now);
-            let reset_after = window.ends - now;
+            let reset_after = window.left(now);
             if window.used >= bucket.limit {
                 return Verdict::BucketEmpty(Standing { bucket, remaining: 0, reset_after });
             }
@@ -156,7 +162,7 @@ impl Limits {
         let length = self.paced(bucket.window);
         let window = self.buckets.at((bucket.name, major), length, now);
         let remaining = bucket.limit.saturating_sub(window.used);
-        Standing { bucket, remaining, reset_after: window.ends - now }
+        Standing { bucket, remaining, reset_after: window.left(now) }
     }
 
     /// Counts an answer with 401, 403, or 429 that was not shared; true when it brought the ban.
@@ -208,8 +214,8 @@ mod tests {
         Limits::new(Settings { global: 50, invalid: 3, ban: Duration::from_hours(1), speed: 1.0 })
     }
 
-    fn bot() -> Option<Caller> {
-        Some(Caller::Token("t".into()))
+    fn bot() -> Caller {
+        Caller::Token("t".into())
     }
 
     #[test]
@@ -217,24 +223,27 @@ mod tests {
         let mut limits = limits();
         for left in (0..5).rev() {
             let standing = Standing { bucket: FIVE, remaining: left, reset_after: at(5_000) };
-            assert_eq!(limits.ask(bot(), Some((FIVE, "1".into())), at(7)), Verdict::Pass(Some(standing)));
+            assert_eq!(
+                limits.ask(Some(bot()), Some((FIVE, "1".into())), at(7)),
+                Verdict::Pass(Some(standing))
+            );
         }
         let empty = Standing { bucket: FIVE, remaining: 0, reset_after: at(1_000) };
-        assert_eq!(limits.ask(bot(), Some((FIVE, "1".into())), at(4_007)), Verdict::BucketEmpty(empty));
-        let other = limits.ask(bot(), Some((FIVE, "2".into())), at(4_007));
+        assert_eq!(limits.ask(Some(bot()), Some((FIVE, "1".into())), at(4_007)), Verdict::BucketEmpty(empty));
+        let other = limits.ask(Some(bot()), Some((FIVE, "2".into())), at(4_007));
         assert!(matches!(other, Verdict::Pass(Some(Standing { remaining: 4, .. }))));
-        let later = limits.ask(bot(), Some((FIVE, "1".into())), at(5_007));
+        let later = limits.ask(Some(bot()), Some((FIVE, "1".into())), at(5_007));
         assert!(matches!(later, Verdict::Pass(Some(Standing { remaining: 4, .. }))));
     }
 
     #[test]
     fn the_51st_call_in_a_second_is_too_many() {
         let mut limits = limits();
-        assert!((0..50).all(|ms| limits.ask(bot(), None, at(ms)) == Verdict::Pass(None)));
-        assert_eq!(limits.ask(bot(), None, at(600)), Verdict::Global(at(400)));
+        assert!((0..50).all(|ms| limits.ask(Some(bot()), None, at(ms)) == Verdict::Pass(None)));
+        assert_eq!(limits.ask(Some(bot()), None, at(600)), Verdict::Global(at(400)));
         assert_eq!(limits.ask(None, None, at(600)), Verdict::Pass(None), "exempt");
         assert_eq!(limits.ask(Some(Caller::Address(HOME)), None, at(600)), Verdict::Pass(None));
-        assert_eq!(limits.ask(bot(), None, at(1_000)), Verdict::Pass(None));
+        assert_eq!(limits.ask(Some(bot()), None, at(1_000)), Verdict::Pass(None));
     }
 
     #[test]
@@ -264,8 +273,8 @@ mod tests {
     fn all_windows_can_pass_faster() {
         let settings = Settings { global: 1, invalid: 1, ban: at(3_600), speed: 10.0 };
         let mut limits = Limits::new(settings);
-        assert_eq!(limits.ask(bot(), None, at(0)), Verdict::Pass(None));
-        assert_eq!(limits.ask(bot(), None, at(0)), Verdict::Global(at(100)));
+        assert_eq!(limits.ask(Some(bot()), None, at(0)), Verdict::Pass(None));
+        assert_eq!(limits.ask(Some(bot()), None, at(0)), Verdict::Global(at(100)));
         assert!(limits.note_invalid(HOME, at(0)));
         assert_eq!(limits.banned(HOME, at(0)), Some(at(360)));
     }

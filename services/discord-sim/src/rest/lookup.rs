@@ -4,7 +4,7 @@ use super::{form::Form, problem::Problem};
 use crate::{
     hub::Hub,
     report::GuildState,
-    world::{GuildIndex, Snowflake, Visibility, World},
+    world::{GuildIndex, Snowflake, World},
 };
 use serde_json::{Value, json};
 
@@ -77,83 +77,12 @@ pub(crate) fn parse_id(field: &str, text: &str) -> Result<Snowflake, Problem> {
     })
 }
 
-/// The pool index of the user with this id.
-pub(crate) fn find_user(world: &World, id: Snowflake) -> Option<u64> {
-    let at = |index| world.user(index).id.timestamp_ms();
-    let (first, step) = (at(0), at(1) - at(0));
-    let index = id.timestamp_ms().checked_sub(first)? / step;
-    (world.user(index).id == id).then_some(index)
-}
-
 /// The user object of anybody, the bot included.
 pub(crate) fn user_body(world: &World, id: Snowflake) -> Option<Value> {
     if id == world.bot_id() {
         return Some(json!(world.bot()));
     }
-    find_user(world, id).map(|index| json!(world.user(index)))
-}
-
-/// The position of a user among the members of a guild; the bot's is 0.
-pub(crate) fn member_position(world: &World, guild: GuildIndex, user: Snowflake) -> Option<u64> {
-    if user == world.bot_id() {
-        return Some(0);
-    }
-    world.position_of(guild, find_user(world, user)?)
-}
-
-/// A guild as REST shows it, with its channels.
-fn whole_guild(world: &World, guild: GuildIndex) -> Value {
-    let sight = Visibility { presences: false, voice_states: false, large_threshold: 50 };
-    json!(world.guild(guild, sight, true))
-}
-
-/// The guild object without what only GUILD_CREATE has.
-/// [Source](https://docs.discord.com/developers/resources/guild#guild-object).
-pub(crate) fn guild_body(world: &World, guild: GuildIndex) -> Value {
-    let mut body = whole_guild(world, guild);
-    if let Some(fields) = body.as_object_mut() {
-        for gateway_only in [
-            "joined_at",
-            "large",
-            "unavailable",
-            "member_count",
-            "voice_states",
-            "members",
-            "channels",
-            "threads",
-            "presences",
-            "stage_instances",
-            "guild_scheduled_events",
-            "soundboard_sounds",
-        ] {
-            fields.remove(gateway_only);
-        }
-    }
-    body
-}
-
-/// The channels of a guild, each with `guild_id`.
-pub(crate) fn channel_bodies(world: &World, guild: GuildIndex) -> Vec<Value> {
-    let mut body = whole_guild(world, guild);
-    let Value::Array(mut channels) = body["channels"].take() else { return Vec::new() };
-    for channel in &mut channels {
-        channel["guild_id"] = json!(world.head(guild).id);
-    }
-    channels
-}
-
-/// The longest time between a guild and its last channel.
-const CHANNELS_WITHIN_MS: u64 = 60 * 7_000 + 1;
-
-fn find_channel(world: &World, id: Snowflake) -> Option<(GuildIndex, Value)> {
-    let guilds = (0..world.all_guilds()).filter(|guild| {
-        let age = id.timestamp_ms().checked_sub(world.head(*guild).id.timestamp_ms());
-        age.is_some_and(|age| age <= CHANNELS_WITHIN_MS)
-    });
-    let text = json!(id);
-    guilds
-        .flat_map(|guild| channel_bodies(world, guild).into_iter().map(move |channel| (guild, channel)))
-        .find(|(_, channel)| channel["id"] == text)
+    world.find_user(id).map(|index| json!(world.user(index)))
 }
 
 impl Hub {
@@ -175,16 +104,23 @@ impl Hub {
         }
     }
 
-    /// The channel with this id, in a guild or with a user.
+    /// The channel or thread with this id, in a guild or with a user.
     ///
     /// # Errors
     ///
-    /// When there is none, or the bot can't reach its guild.
+    /// When there is none, or the bot can't see it or reach its guild.
     pub(crate) fn place(&self, id: Snowflake) -> Result<Place, Problem> {
-        if let Some((guild, channel)) = find_channel(&self.world, id) {
-            return self.reachable_guild(guild).map(|guild| Place::Guild { guild, channel });
+        let world = &self.world;
+        if let Some((guild, _)) = world.find_channel(id) {
+            let guild = self.reachable_guild(guild)?;
+            let channel = world.channel_by_id(id).ok_or(Problem::MISSING_ACCESS)?;
+            return Ok(Place::Guild { guild, channel: json!(channel) });
         }
-        let user = find_user(&self.world, direct_channel_id(id)).ok_or(Problem::UNKNOWN_CHANNEL)?;
+        if let Some((guild, number)) = world.find_thread(id) {
+            let guild = self.reachable_guild(guild)?;
+            return Ok(Place::Guild { guild, channel: json!(world.thread(guild, number)) });
+        }
+        let user = world.find_user(direct_channel_id(id)).ok_or(Problem::UNKNOWN_CHANNEL)?;
         Ok(Place::Direct { id, user })
     }
 }
@@ -194,21 +130,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_lead_back_to_what_they_name() {
+    fn direct_channels_lead_back_to_their_users() {
         let world = World::new(3, 40);
-        for guild in [0, 7, 39] {
-            for channel in channel_bodies(&world, guild) {
-                let found = find_channel(&world, snowflake(&channel["id"]).unwrap());
-                assert_eq!(found, Some((guild, channel)));
-            }
-        }
         let user = world.user(9).id;
-        assert_eq!(find_user(&world, user), Some(9));
-        assert_eq!(find_user(&world, Snowflake(user.0 ^ 1)), None);
-        assert_eq!(find_user(&world, world.bot_id()), None);
-        assert_eq!(direct_channel_id(direct_channel_id(user)), user);
-        let first = world.user_index(0, 1);
-        assert_eq!(member_position(&world, 0, world.user(first).id), Some(1));
+        assert_eq!(world.find_user(direct_channel_id(direct_channel_id(user))), Some(9));
+        assert_eq!(world.find_channel(direct_channel_id(user)), None);
         assert!(parse_id("channel_id", "x").is_err());
     }
 }

@@ -9,11 +9,11 @@ pub(crate) mod store;
 pub(crate) use handlers::routes;
 
 use self::{
-    draft::{Draft, EPHEMERAL, LOADING},
+    draft::{Draft, EPHEMERAL, LOADING, SUPPRESS_EMBEDS},
     store::Kept,
 };
 use super::{
-    lookup::{Place, find_user, snowflake},
+    lookup::{Place, snowflake},
     problem::Problem,
 };
 use crate::{
@@ -73,8 +73,11 @@ pub(crate) fn create(hub: &Hub, place: &Place, draft: &Draft, origin: Option<&Or
         }
         if let Some(reference) = &draft.reference {
             body["message_reference"] = reference.clone();
-            body["message_reference"]["channel_id"] = json!(channel);
-            body["type"] = if reference["type"] == 1 { 0 } else { 19 }.into();
+            // A forwarded message may come from elsewhere.
+            if reference["type"] != 1 {
+                body["message_reference"]["channel_id"] = json!(channel);
+                body["type"] = 19.into();
+            }
         }
         if !draft.stickers.is_empty() {
             let items =
@@ -144,7 +147,8 @@ pub(crate) fn edit(hub: &Hub, id: Snowflake, draft: &Draft) -> Result<Value, Pro
         if flags & LOADING == 0 {
             body["edited_timestamp"] = time::iso(now_ms).into();
         }
-        body["flags"] = (flags & !LOADING | draft.flags.unwrap_or(0) & !EPHEMERAL).into();
+        let stay = if draft.flags.is_some() { !(LOADING | SUPPRESS_EMBEDS) } else { !LOADING };
+        body["flags"] = (flags & stay | draft.flags.unwrap_or(0) & !EPHEMERAL).into();
         if let Some(kept) = desk.messages.get_mut(id) {
             kept.body = body.clone();
         }
@@ -199,7 +203,7 @@ fn add_files(
         let id = store.next_id(now_ms);
         let told = draft.attachments.iter().flatten().find(|told| match &told["id"] {
             Value::String(text) => *text == file.number,
-            number => number.to_string() == file.number,
+            number => number.as_u64().is_some_and(|number| file.number.parse() == Ok(number)),
         });
         let given = |field: &str| told.map_or(Value::Null, |told| told[field].clone());
         let name = given("filename").as_str().map_or_else(|| file.name.clone(), ToOwned::to_owned);
@@ -285,7 +289,7 @@ fn mentioned(world: &World, content: &str, allowed: &Value) -> (Vec<Value>, bool
             seen.push(id);
         }
     }
-    let users = seen.into_iter().filter_map(|id| find_user(world, id)).map(|user| json!(world.user(user)));
+    let users = seen.into_iter().filter_map(|id| world.find_user(id)).map(|user| json!(world.user(user)));
     let everyone = content.contains("@everyone") || content.contains("@here");
     (users.collect(), everyone && parses("everyone"))
 }

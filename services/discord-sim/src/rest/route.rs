@@ -21,32 +21,29 @@ pub(crate) struct Route {
     pub(crate) callback: bool,
 }
 
-const fn bucket(name: &'static str, limit: u32, seconds: u64) -> Option<Bucket> {
-    Some(Bucket { name, limit, window: Duration::from_secs(seconds) })
-}
-
 /// The bucket of a route.
 fn bucket_of(method: &Method, pattern: &str) -> Option<Bucket> {
-    match (method.as_str(), pattern) {
-        ("POST", "/channels/{channel}/messages") => bucket("message create", 5, 5),
-        ("PATCH", "/channels/{channel}/messages/{message}") => bucket("message edit", 5, 5),
-        ("DELETE", "/channels/{channel}/messages/{message}") => bucket("message delete", 5, 1),
-        ("POST", "/channels/{channel}/typing") => bucket("typing", 5, 5),
-        ("GET", path) if path.starts_with("/channels/") => bucket("channel read", 50, 1),
-        ("GET", "/guilds/{guild}/members") => bucket("member list", 10, 10),
-        ("GET", path) if path.starts_with("/guilds/") => bucket("guild read", 50, 1),
-        ("GET", "/users/{user}") => bucket("user read", 30, 30),
-        ("POST", "/users/@me/channels") => bucket("direct channel", 10, 10),
+    let (name, limit, seconds) = match (method.as_str(), pattern) {
+        ("POST", "/channels/{channel}/messages") => ("message create", 5, 5),
+        ("PATCH", "/channels/{channel}/messages/{message}") => ("message edit", 5, 5),
+        ("DELETE", "/channels/{channel}/messages/{message}") => ("message delete", 5, 1),
+        ("POST", "/channels/{channel}/typing") => ("typing", 5, 5),
+        ("GET", path) if path.starts_with("/channels/") => ("channel read", 50, 1),
+        ("GET", "/guilds/{guild}/members") => ("member list", 10, 10),
+        ("GET", path) if path.starts_with("/guilds/") => ("guild read", 50, 1),
+        ("GET", "/users/{user}") => ("user read", 30, 30),
+        ("POST", "/users/@me/channels") => ("direct channel", 10, 10),
         ("GET", path) if path.ends_with("/commands") || path.ends_with("/commands/{command}") => {
-            bucket("command read", 50, 10)
+            ("command read", 50, 10)
         }
         (_, path) if path.ends_with("/commands") || path.ends_with("/commands/{command}") => {
-            bucket("command write", 20, 20)
+            ("command write", 20, 20)
         }
-        ("GET", path) if path.starts_with("/webhooks/") => bucket("webhook read", 15, 5),
-        (_, path) if path.starts_with("/webhooks/") => bucket("webhook write", 5, 2),
-        _ => None,
-    }
+        ("GET", path) if path.starts_with("/webhooks/") => ("webhook read", 15, 5),
+        (_, path) if path.starts_with("/webhooks/") => ("webhook write", 5, 2),
+        _ => return None,
+    };
+    Some(Bucket { name, limit, window: Duration::from_secs(seconds) })
 }
 
 /// The top-level resource that limits are kept for: a channel, a guild, or a webhook with its token.

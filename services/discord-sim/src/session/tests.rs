@@ -1,5 +1,6 @@
 use super::*;
 use crate::{Shard, intents::Intents, world::Message};
+use ResumeWhileOpen::{Both, Refuse, RefuseForNow, Takeover};
 use std::sync::Arc;
 
 const NOW: Duration = Duration::from_secs(1);
@@ -21,7 +22,7 @@ fn message(guild: GuildIndex) -> Event {
 
 fn taken(session: &mut Session, connection: ConnectionId) -> Vec<(u64, &'static str)> {
     match session.take(connection, 100) {
-        Taken::Events(events) => {
+        Taken::Events { events, .. } => {
             events.iter().map(|(sequence, event)| (*sequence, &*event.name().to_owned().leak())).collect()
         }
         other => panic!("{other:?}"),
@@ -51,15 +52,15 @@ fn a_promised_guild_may_turn_out_down_or_gone() {
 fn resume_replays_what_was_missed_then_resumed() {
     let mut session = session(100, &[]);
     taken(&mut session, 1);
-    session.record_sent(1, 1, 1);
+    session.record_sent(1, 1, 1, 0);
     assert!(session.detach(1, NOW));
     for _ in 0..3 {
         session.dispatch(message(0));
     }
-    assert_eq!(session.resume(2, 2), Ok(None));
+    assert_eq!(session.resume(2, 2, Takeover), Ok(None));
     let expected = [(3, "MESSAGE_CREATE"), (4, "MESSAGE_CREATE"), (5, "RESUMED")];
     assert_eq!(taken(&mut session, 2), expected);
-    session.record_sent(2, 3, 5);
+    session.record_sent(2, 3, 5, 4);
     let report = session.report();
     let delivery = |connection, from, to, replayed| Delivery { connection, from, to, replayed };
     assert_eq!(
@@ -76,9 +77,9 @@ fn a_resume_outside_the_buffer_is_refused() {
         assert_eq!(session.dispatch(message(0)), Some(sequence));
     }
     assert!(matches!(session.take(1, 1), Taken::Overrun), "READY is forgotten");
-    assert_eq!(session.resume(2, 2), Err(ResumeRefusal::TooOld));
-    assert_eq!(session.resume(2, 7), Err(ResumeRefusal::BeyondSequence));
-    assert_eq!(session.resume(2, 3), Ok(Some(1)), "takes over from the open connection");
+    assert_eq!(session.resume(2, 2, Takeover), Err(ResumeRefusal::TooOld));
+    assert_eq!(session.resume(2, 7, Takeover), Err(ResumeRefusal::BeyondSequence));
+    assert_eq!(session.resume(2, 3, Takeover), Ok(Some(1)), "takes over from the open connection");
     assert_eq!(taken(&mut session, 2).last(), Some(&(7, "RESUMED")));
     assert_eq!(session.report().deliveries.len(), 0);
 }
@@ -98,10 +99,47 @@ fn a_session_lives_on_for_a_while_and_then_not() {
 }
 
 #[test]
+fn an_open_session_may_refuse_or_be_shared() {
+    let mut session = session(100, &[]);
+    taken(&mut session, 1);
+    assert_eq!(session.resume(2, 1, Refuse), Err(ResumeRefusal::StillOpen { resumable: false }));
+    assert_eq!(session.resume(2, 1, RefuseForNow), Err(ResumeRefusal::StillOpen { resumable: true }));
+    assert_eq!(session.resume(2, 1, Both), Ok(None));
+    session.dispatch(message(0));
+    let both = [(2, "RESUMED"), (3, "MESSAGE_CREATE")];
+    assert_eq!(taken(&mut session, 1), both);
+    assert_eq!(taken(&mut session, 2), both);
+    assert!(session.detach(2, NOW));
+    assert!(!session.expired(NOW * 9, NOW), "the other reads on");
+}
+
+#[test]
+fn a_heartbeat_may_trim_the_buffer() {
+    let mut session = session(100, &[]);
+    for _ in 0..3 {
+        session.dispatch(message(0));
+    }
+    taken(&mut session, 1);
+    session.acknowledge(2, false);
+    assert_eq!(session.report().kept_from, 1);
+    session.acknowledge(3, true);
+    assert_eq!(session.report().kept_from, 4);
+    session.acknowledge(9, true);
+    assert_eq!(
+        (session.report().kept_from, session.report().acknowledged),
+        (5, 4),
+        "no further than was given"
+    );
+    session.detach(1, NOW);
+    assert_eq!(session.resume(2, 3, Takeover), Err(ResumeRefusal::TooOld));
+    assert_eq!(session.resume(2, 4, Takeover), Ok(None));
+}
+
+#[test]
 fn contiguous_deliveries_are_one_range() {
     let mut session = session(10, &[]);
-    session.record_sent(1, 1, 4);
-    session.record_sent(1, 5, 9);
+    session.record_sent(1, 1, 4, 0);
+    session.record_sent(1, 5, 9, 0);
     assert_eq!(session.report().deliveries, [Delivery { connection: 1, from: 1, to: 9, replayed: false }]);
 }
 

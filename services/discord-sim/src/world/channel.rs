@@ -1,17 +1,35 @@
 //! A guild's channels.
 //!
 //! Of `n` channels the first tenth are categories, then text channels, and the last fifth are voice channels; there is at
-//! least one of each.
+//! least one of each. Some of them the bot [can't see](super::hidden).
 
-use super::{Draw, GuildIndex, Snowflake, World, names};
+use super::{Draw, GuildIndex, Snowflake, World, hidden, names};
 use serde::Serialize;
+
+/// Channels of a guild at most.
+pub(super) const MOST: u64 = 60;
+/// A guild's first channel is made this long after the guild, in milliseconds.
+pub(super) const FIRST_AFTER_MS: u64 = 1;
+/// The next one is made this much later, and so on.
+pub(super) const STEP_MS: u64 = 7_000;
+
+/// Channel types. [Source](https://docs.discord.com/developers/resources/channel#channel-object-channel-types).
+const TEXT: u8 = 0;
+const VOICE: u8 = 2;
+const CATEGORY: u8 = 4;
+/// The SEND_MESSAGES permission, `1 << 11`.
+const SEND_MESSAGES: &str = "2048";
+const TOPIC: &str = "Be kind 🌱 — read the rules before you post.\nНовичкам: \"/help\" or C:\\help";
 
 /// A channel object. [Source](https://docs.discord.com/developers/resources/channel#channel-object).
 #[derive(Debug, Serialize)]
-pub(super) struct Channel {
+pub(crate) struct Channel {
     id: Snowflake,
     #[serde(rename = "type")]
     kind: u8,
+    /// GUILD_CREATE leaves it out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guild_id: Option<Snowflake>,
     name: String,
     position: u64,
     flags: u64,
@@ -43,10 +61,42 @@ enum Body {
     Voice {
         bitrate: u64,
         user_limit: u64,
-        rtc_region: Option<String>,
+        rtc_region: Option<&'static str>,
         nsfw: bool,
         rate_limit_per_user: u64,
     },
+}
+
+impl Channel {
+    /// How many people a voice channel takes, 0 is any number; `None` when it is not for voice.
+    pub(super) const fn user_limit(&self) -> Option<u64> {
+        match self.body {
+            Body::Voice { user_limit, .. } => Some(user_limit),
+            Body::Category {} | Body::Text { .. } => None,
+        }
+    }
+
+    /// With its guild's id, as REST and CHANNEL_CREATE have it.
+    pub(super) fn with_guild(self, guild_id: Snowflake) -> Self {
+        Self { guild_id: Some(guild_id), ..self }
+    }
+}
+
+impl Body {
+    const fn voice(user_limit: u64) -> Self {
+        Self::Voice { bitrate: 64_000, user_limit, rtc_region: None, nsfw: false, rate_limit_per_user: 0 }
+    }
+
+    /// What is left when the bot can't see the channel.
+    const fn blanked(&self) -> Self {
+        match self {
+            Self::Category {} => Self::Category {},
+            Self::Text { .. } => {
+                Self::Text { topic: None, nsfw: false, rate_limit_per_user: 0, last_message_id: None }
+            }
+            Self::Voice { .. } => Self::voice(0),
+        }
+    }
 }
 
 /// How many channels of each kind a guild has.
@@ -67,15 +117,16 @@ impl ChannelCounts {
 impl World {
     /// How many channels a guild has: 5 to 60.
     pub(crate) fn channel_counts(&self, guild: GuildIndex) -> ChannelCounts {
-        let total = Draw::new(self.seed, &[8, u64::from(guild)]).skewed(5, 60);
+        let total = Draw::new(self.seed, &[8, u64::from(guild)]).skewed(5, MOST);
         let (categories, voice) = ((total / 10).max(1), (total / 5).max(1));
         ChannelCounts { categories, text: total - categories - voice, voice }
     }
 
-    fn channel_id(&self, guild: GuildIndex, number: u64) -> Snowflake {
+    /// The id of channel `number`, counted from 0 over all kinds.
+    pub(super) fn channel_id(&self, guild: GuildIndex, number: u64) -> Snowflake {
         let id = self.head(guild).id;
         let low = Draw::new(self.seed, &[9, id.0, number]).word();
-        Snowflake::new(id.timestamp_ms() + 1 + number * 7_000, low)
+        Snowflake::new(id.timestamp_ms() + FIRST_AFTER_MS + number * STEP_MS, low)
     }
 
     /// The id of text channel `number`, counted from 0.
@@ -83,49 +134,66 @@ impl World {
         self.channel_id(guild, self.channel_counts(guild).categories + number)
     }
 
-    /// The id of voice channel `number`, counted from 0.
-    pub(super) fn voice_channel_id(&self, guild: GuildIndex, number: u64) -> Snowflake {
-        let counts = self.channel_counts(guild);
-        self.channel_id(guild, counts.categories + counts.text + number)
-    }
-
-    /// All channels of a guild.
+    /// All channels of a guild, those that the bot can't see obfuscated.
     pub(super) fn channels(&self, guild: GuildIndex) -> Vec<Channel> {
         let counts = self.channel_counts(guild);
         (0..counts.total()).map(|number| self.channel(guild, counts, number)).collect()
     }
 
-    fn channel(&self, guild: GuildIndex, counts: ChannelCounts, number: u64) -> Channel {
+    /// Channel `number`, obfuscated when the bot can't see it.
+    pub(super) fn channel(&self, guild: GuildIndex, counts: ChannelCounts, number: u64) -> Channel {
+        let seen = self.seen_channel(guild, counts, number);
+        if !self.is_hidden(guild, counts, number) {
+            return seen;
+        }
+        Channel {
+            name: hidden::HIDDEN_NAME.to_owned(),
+            flags: hidden::CHANNEL_OBFUSCATED,
+            permission_overwrites: vec![self.everyone_without(guild, hidden::VIEW_CHANNEL)],
+            body: seen.body.blanked(),
+            ..seen
+        }
+    }
+
+    fn seen_channel(&self, guild: GuildIndex, counts: ChannelCounts, number: u64) -> Channel {
         let mut draw = Draw::new(self.seed, &[10, u64::from(guild), number]);
         let id = self.channel_id(guild, number);
         let (kind, name, body) = if number < counts.categories {
-            (4, names::category(&mut draw).to_owned(), Body::Category {})
+            (CATEGORY, names::category(&mut draw).to_owned(), Body::Category {})
         } else if number < counts.categories + counts.text {
             let body = Body::Text {
-                topic: draw.chance(30).then_some("Be kind. Read the rules before you post."),
+                topic: draw.chance(30).then_some(TOPIC),
                 nsfw: draw.chance(5),
                 rate_limit_per_user: if draw.chance(10) { 5 } else { 0 },
                 last_message_id: draw.chance(80).then(|| {
                     Snowflake::new(id.timestamp_ms() + draw.range(1_000, 10_000_000_000), draw.word())
                 }),
             };
-            (0, names::text_channel(&mut draw), body)
+            (TEXT, names::text_channel(&mut draw), body)
         } else {
-            let body = Body::Voice {
-                bitrate: 64_000,
-                user_limit: if draw.chance(30) { draw.range(2, 25) } else { 0 },
-                rtc_region: None,
-                nsfw: false,
-                rate_limit_per_user: 0,
-            };
-            (2, names::voice_channel(&mut draw).to_owned(), body)
+            let user_limit = if draw.chance(30) { draw.range(2, 25) } else { 0 };
+            (VOICE, names::voice_channel(&mut draw).to_owned(), Body::voice(user_limit))
         };
-        let parent_id = (kind != 4).then(|| self.channel_id(guild, draw.range(0, counts.categories - 1)));
-        let overwritten = draw.chance(25);
-        let permission_overwrites = overwritten
-            .then(|| Overwrite { id: self.role_id(guild, 0), kind: 0, allow: "0", deny: "2048" })
-            .into_iter()
-            .collect();
-        Channel { id, kind, name, position: number, flags: 0, parent_id, permission_overwrites, body }
+        let unusual = if kind == TEXT { names::SLUGS } else { names::PLACES };
+        let unusual = names::unusual(Draw::new(self.seed, &[43, u64::from(guild), number]), unusual);
+        let parent_id =
+            (kind != CATEGORY).then(|| self.channel_id(guild, draw.range(0, counts.categories - 1)));
+        let muted = draw.chance(25).then(|| self.everyone_without(guild, SEND_MESSAGES));
+        Channel {
+            id,
+            kind,
+            guild_id: None,
+            name: unusual.map_or(name, str::to_owned),
+            position: number,
+            flags: 0,
+            parent_id,
+            permission_overwrites: muted.into_iter().collect(),
+            body,
+        }
+    }
+
+    /// An overwrite that denies `@everyone` this permission.
+    fn everyone_without(&self, guild: GuildIndex, deny: &'static str) -> Overwrite {
+        Overwrite { id: self.role_id(guild, 0), kind: 0, allow: "0", deny }
     }
 }

@@ -2,8 +2,14 @@
 //!
 //! The same seed and path give the same draws on every machine and in every version, so a guild can be made
 //! again from its number instead of being stored. Not for anything secret.
+//!
+//! The first number of a path is the domain of what is drawn: 1 to 17 and 40 to 54 are the world's, 99 is the hub's. A
+//! new fact gets a new domain, so that everything that was there before stays as it was.
 
-/// SplitMix64 (Steele, Lea, Flood 2014), the finaliser that mixes a word.
+/// What a stream of SplitMix64 (Steele, Lea, Flood 2014) counts up by.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// SplitMix64's finaliser, which mixes a word.
 const fn mix(word: u64) -> u64 {
     let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -17,15 +23,20 @@ pub(crate) struct Draw(u64);
 impl Draw {
     /// The stream with this seed and path; different paths give unrelated streams.
     pub(crate) fn new(seed: u64, path: &[u64]) -> Self {
-        Self(path.iter().fold(mix(seed ^ 0x9e37_79b9_7f4a_7c15), |state, step| {
-            mix(state.wrapping_add(0x9e37_79b9_7f4a_7c15) ^ mix(step.wrapping_add(0xd1b5_4a32_d192_ed03)))
+        Self(path.iter().fold(mix(seed ^ STEP), |state, step| {
+            mix(state.wrapping_add(STEP) ^ mix(step.wrapping_add(0xd1b5_4a32_d192_ed03)))
         }))
     }
 
     /// The next 64 bits.
     pub(crate) fn word(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.0 = self.0.wrapping_add(STEP);
         mix(self.0)
+    }
+
+    /// Passes over so many words; every draw but [`hex`](Self::hex) takes one.
+    pub(super) const fn skip(&mut self, words: u64) {
+        self.0 = self.0.wrapping_add(STEP.wrapping_mul(words));
     }
 
     /// A number in `low..=high`.
@@ -78,5 +89,9 @@ mod tests {
             assert!((5..=20_000).contains(&draw.skewed(5, 20_000)));
         }
         assert_eq!(draw.range(4, 4), 4);
+        let mut ahead = draw.clone();
+        ahead.skip(2);
+        let (_, _) = (draw.chance(5), draw.pick(&[1, 2, 3]));
+        assert_eq!(draw.word(), ahead.word(), "a draw takes one word");
     }
 }

@@ -67,7 +67,7 @@ impl World {
         };
         MessageBody {
             id: message.id(),
-            channel_id: self.text_channel_id(guild, channel),
+            channel_id: self.open_text_channel(guild, channel),
             guild_id: head.id,
             author: self.user(self.user_index(guild, position)),
             member: self.member(guild, position, false),

@@ -1,6 +1,14 @@
 //! Names of guilds, channels, roles and people, unicode among them.
+//!
+//! A person's name is a [`Name`], not a string, so that a search over all members of a large guild writes none down.
+
+mod unusual;
+
+pub(super) use unusual::unusual;
+pub(super) use unusual::{PEOPLE, PLACES, SLUGS};
 
 use super::draw::Draw;
+use std::fmt;
 
 const FIRST: &[&str] = &[
     "Golden", "Silent", "Pixel", "Midnight", "Cosmic", "Tiny", "Crimson", "Frozen", "Neon", "Lost", "Brave",
@@ -46,6 +54,7 @@ const VOICE: &[&str] = &["Lounge", "Gaming", "Music 🎵", "Study", "AFK", "Raid
 const SECTIONS: &[&str] = &["Information", "Text Channels", "Voice Channels", "Community", "Staff"];
 const RANKS: &[&str] =
     &["Admin", "Moderator", "Helper", "Booster", "Veteran", "Member", "Artist", "DJ", "Muted", "✨ VIP ✨"];
+const PURPOSES: &[&str] = &["plans", "ideas", "questions", "night", "contest", "help", "votes"];
 const NICKS: &[&str] = &["Zoë", "Ruşen", "さくら", "ghost 👻", "Ana-María", "the real one"];
 
 /// A guild's name; about one in eight is not ASCII.
@@ -71,6 +80,11 @@ pub(super) fn category(draw: &mut Draw) -> &'static str {
     draw.pick(SECTIONS)
 }
 
+/// A thread's name, or a planned event's.
+pub(super) fn thread(draw: &mut Draw) -> String {
+    format!("{} {} for {}", draw.pick(FIRST), draw.pick(PURPOSES), draw.pick(TOPICS))
+}
+
 /// A role's name.
 pub(super) fn role(draw: &mut Draw) -> &'static str {
     draw.pick(RANKS)
@@ -81,17 +95,61 @@ pub(super) fn nick(draw: &mut Draw) -> &'static str {
     draw.pick(NICKS)
 }
 
-/// A user's unique name, lower case as Discord keeps it.
-pub(super) fn username(draw: &mut Draw, index: u64) -> String {
-    let (first, second) = (draw.pick(FIRST).to_lowercase(), draw.pick(SECOND).to_lowercase());
-    format!("{first}.{second}{index}")
+/// A user's unique name; Discord keeps it in lower case.
+pub(super) fn username(draw: &mut Draw, index: u64) -> Name {
+    Name { parts: [draw.pick(FIRST), ".", draw.pick(SECOND)], number: Some(index) }
 }
 
 /// A user's display name.
-pub(super) fn display(draw: &mut Draw) -> String {
+pub(super) fn display(draw: &mut Draw) -> Name {
     if draw.chance(20) {
-        draw.pick(NICKS).to_string()
+        draw.pick(NICKS).into()
     } else {
-        format!("{} {}", draw.pick(FIRST), draw.pick(SECOND))
+        Name { parts: [draw.pick(FIRST), " ", draw.pick(SECOND)], number: None }
     }
+}
+
+/// A name in pieces: three words that follow each other, then a number.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Name {
+    parts: [&'static str; 3],
+    number: Option<u64>,
+}
+
+impl Name {
+    /// Whether it begins with this prefix, whatever the case. The prefix must have gone through [`fold`].
+    pub(super) fn starts_with(&self, folded: &str) -> bool {
+        let mut wanted = folded.chars();
+        for letter in self.parts.iter().flat_map(|part| lower(part)) {
+            match wanted.next() {
+                None => return true,
+                Some(other) if other == letter => {}
+                Some(_) => return false,
+            }
+        }
+        let rest = wanted.as_str();
+        rest.is_empty() || self.number.is_some_and(|number| number.to_string().starts_with(rest))
+    }
+}
+
+impl From<&'static str> for Name {
+    fn from(whole: &'static str) -> Self {
+        Self { parts: [whole, "", ""], number: None }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.parts.iter().try_for_each(|part| formatter.write_str(part))?;
+        self.number.map_or(Ok(()), |number| number.fmt(formatter))
+    }
+}
+
+/// A prefix as [`Name::starts_with`] wants it.
+pub(super) fn fold(prefix: &str) -> String {
+    lower(prefix).collect()
+}
+
+fn lower(text: &str) -> impl Iterator<Item = char> {
+    text.chars().flat_map(char::to_lowercase)
 }

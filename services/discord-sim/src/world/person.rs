@@ -1,7 +1,14 @@
 //! Users and members as they travel in payloads.
 
-use super::{Draw, GuildIndex, Snowflake, World, names, time};
+use super::{
+    Draw, GuildIndex, Snowflake, World,
+    names::{self, Name},
+    time,
+};
 use serde::Serialize;
+
+/// The bot's username.
+pub(super) const BOT_NAME: &str = "discord-sim bot";
 
 /// A user object. [Source](https://docs.discord.com/developers/resources/user#user-object).
 #[derive(Clone, Debug, Serialize)]
@@ -37,7 +44,7 @@ impl World {
     pub(crate) fn bot(&self) -> User {
         User {
             id: self.bot_id(),
-            username: "discord-sim bot".into(),
+            username: BOT_NAME.into(),
             global_name: None,
             avatar: None,
             discriminator: "0",
@@ -48,11 +55,12 @@ impl World {
 
     /// The user with this index in the pool.
     pub(crate) fn user(&self, index: u64) -> User {
-        let mut draw = Draw::new(self.seed, &[3, index]);
+        let mut draw = self.user_draw(index);
+        let (username, global_name) = self.user_names(&mut draw, index);
         User {
             id: self.user_id(index),
-            username: names::username(&mut draw, index),
-            global_name: draw.chance(70).then(|| names::display(&mut draw)),
+            username: username.to_string().to_ascii_lowercase(),
+            global_name: global_name.map(|name| name.to_string()),
             avatar: draw.chance(60).then(|| draw.hex()),
             discriminator: "0",
             public_flags: if draw.chance(10) { 1 << draw.range(6, 8) } else { 0 },
@@ -60,22 +68,63 @@ impl World {
         }
     }
 
-    /// Member `position` of a guild; position 0 is the bot, the rest are people of the pool.
-    /// `with_user` is false where Discord sends a partial member, as in messages.
-    pub(crate) fn member(&self, guild: GuildIndex, position: u64, with_user: bool) -> Member {
-        let head = self.head(guild);
-        let mut draw = Draw::new(self.seed, &[4, head.id.0, position]);
+    /// What is drawn for a user, names first.
+    pub(super) fn user_draw(&self, index: u64) -> Draw {
+        Draw::new(self.seed, &[3, index])
+    }
+
+    /// The name and the display name of a user, from the beginning of its draws.
+    pub(super) fn user_names(&self, draw: &mut Draw, index: u64) -> (Name, Option<Name>) {
+        let username = names::username(draw, index);
+        let ordinary = draw.chance(70).then(|| names::display(draw));
+        let unusual = names::unusual(Draw::new(self.seed, &[41, index]), names::PEOPLE);
+        (username, unusual.map(Name::from).or(ordinary))
+    }
+
+    fn member_draw(&self, guild: GuildIndex, position: u64) -> Draw {
+        Draw::new(self.seed, &[4, self.head(guild).id.0, position])
+    }
+
+    /// The numbers of the roles that a member holds, `@everyone` left out.
+    pub(super) fn held_roles(&self, guild: GuildIndex, position: u64) -> Vec<u64> {
+        self.draw_roles(&mut self.member_draw(guild, position), guild)
+    }
+
+    fn draw_roles(&self, draw: &mut Draw, guild: GuildIndex) -> Vec<u64> {
         let roles = self.role_count(guild);
         let mut held: Vec<u64> = (0..draw.range(0, 3)).map(|_| draw.range(1, roles - 1)).collect();
         held.sort_unstable();
         held.dedup();
-        let since = head.id.timestamp_ms() + draw.range(60_000, 3_000_000_000);
+        held
+    }
+
+    /// What a guild calls a member.
+    pub(super) fn nick(&self, guild: GuildIndex, position: u64) -> Option<&'static str> {
+        let mut draw = self.member_draw(guild, position);
+        // The roles and the date of joining come first.
+        let roles = draw.range(0, 3);
+        draw.skip(roles + 1);
+        self.draw_nick(&mut draw, guild, position)
+    }
+
+    fn draw_nick(&self, draw: &mut Draw, guild: GuildIndex, position: u64) -> Option<&'static str> {
+        let ordinary = draw.chance(15).then(|| names::nick(draw));
+        let unusual = Draw::new(self.seed, &[42, self.head(guild).id.0, position]);
+        ordinary.map(|nick| names::unusual(unusual, names::PEOPLE).unwrap_or(nick))
+    }
+
+    /// Member `position` of a guild; position 0 is the bot, the rest are people of the pool.
+    /// `with_user` is false where Discord sends a partial member, as in messages.
+    pub(crate) fn member(&self, guild: GuildIndex, position: u64, with_user: bool) -> Member {
+        let mut draw = self.member_draw(guild, position);
+        let roles = self.draw_roles(&mut draw, guild);
+        let since = self.head(guild).id.timestamp_ms() + draw.range(60_000, 3_000_000_000);
         Member {
             user: with_user.then(|| {
                 if position == 0 { self.bot() } else { self.user(self.user_index(guild, position)) }
             }),
-            nick: draw.chance(15).then(|| names::nick(&mut draw)),
-            roles: held.into_iter().map(|role| self.role_id(guild, role)).collect(),
+            nick: self.draw_nick(&mut draw, guild, position),
+            roles: roles.into_iter().map(|role| self.role_id(guild, role)).collect(),
             joined_at: time::iso(since),
             premium_since: draw.chance(2).then(|| time::iso(since + 86_400_000)),
             deaf: false,

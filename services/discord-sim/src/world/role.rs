@@ -3,13 +3,16 @@
 use super::{Draw, GuildIndex, Snowflake, World, names};
 use serde::Serialize;
 
+/// The permissions of a role with ADMINISTRATOR, `1 << 3`.
+pub(super) const ADMINISTRATOR: &str = "8";
+
 /// A role object. [Source](https://docs.discord.com/developers/topics/permissions#role-object).
 #[derive(Debug, Serialize)]
-pub(super) struct Role {
+pub(crate) struct Role {
     id: Snowflake,
     name: &'static str,
     description: Option<String>,
-    permissions: &'static str,
+    pub(super) permissions: &'static str,
     position: u64,
     color: u64,
     colors: Colors,
@@ -48,31 +51,40 @@ impl World {
     }
 
     /// All roles of a guild.
-    pub(super) fn roles(&self, guild: GuildIndex) -> Vec<Role> {
-        (0..self.role_count(guild))
-            .map(|number| {
-                let mut draw = Draw::new(self.seed, &[7, u64::from(guild), number]);
-                let color = if number > 0 && draw.chance(60) { draw.range(1, 0xff_ffff) } else { 0 };
-                Role {
-                    id: self.role_id(guild, number),
-                    name: if number == 0 { "@everyone" } else { names::role(&mut draw) },
-                    description: None,
-                    permissions: if number == 0 {
-                        "2248473465835073"
-                    } else {
-                        draw.pick(&["0", "8", "274877906944"])
-                    },
-                    position: number,
-                    color,
-                    colors: Colors { primary: color, secondary: None, tertiary: None },
-                    hoist: number > 0 && draw.chance(30),
-                    managed: false,
-                    mentionable: number > 0 && draw.chance(30),
-                    icon: None,
-                    unicode_emoji: None,
-                    flags: 0,
-                }
-            })
-            .collect()
+    pub(crate) fn roles(&self, guild: GuildIndex) -> Vec<Role> {
+        (0..self.role_count(guild)).map(|number| self.role(guild, number)).collect()
+    }
+
+    /// Role `number` of a guild.
+    pub(super) fn role(&self, guild: GuildIndex, number: u64) -> Role {
+        let path = u64::from(guild);
+        let mut draw = Draw::new(self.seed, &[7, path, number]);
+        let color = if number > 0 && draw.chance(60) { draw.range(1, 0xff_ffff) } else { 0 };
+        let name = if number == 0 {
+            "@everyone"
+        } else {
+            let ordinary = names::role(&mut draw);
+            let unusual = Draw::new(self.seed, &[44, path, number]);
+            names::unusual(unusual, names::PLACES).unwrap_or(ordinary)
+        };
+        Role {
+            id: self.role_id(guild, number),
+            name,
+            description: None,
+            permissions: if number == 0 {
+                "2248473465835073"
+            } else {
+                draw.pick(&["0", ADMINISTRATOR, "274877906944"])
+            },
+            position: number,
+            color,
+            colors: Colors { primary: color, secondary: None, tertiary: None },
+            hoist: number > 0 && draw.chance(30),
+            managed: false,
+            mentionable: number > 0 && draw.chance(30),
+            icon: None,
+            unicode_emoji: None,
+            flags: 0,
+        }
     }
 }

@@ -1,10 +1,16 @@
 use super::*;
 
+mod channels;
+mod large;
+mod lookup;
+mod names;
+mod parts;
+
 const ALL: Visibility = Visibility { presences: true, voice_states: true, large_threshold: 50 };
 const BARE: Visibility = Visibility { presences: false, voice_states: false, large_threshold: 50 };
 
 fn body(world: &World, guild: GuildIndex, sight: Visibility) -> serde_json::Value {
-    serde_json::to_value(world.guild(guild, sight, false)).unwrap()
+    serde_json::to_value(world.guild(guild, sight, false, &VoiceChanges::default())).unwrap()
 }
 
 fn count(body: &serde_json::Value, key: &str) -> usize {
@@ -20,6 +26,21 @@ fn a_seed_gives_the_same_world_again() {
     }
 }
 
+/// Documents and other programs' tests name these.
+#[test]
+fn ids_and_names_stay_what_they_were() {
+    let world = World::new(1, 100);
+    let guild = world.find(Snowflake(241_494_935_408_313_594)).unwrap();
+    assert_eq!((guild, world.guild_name(guild).as_str()), (0, "Lost Lounge 4835"));
+    assert_eq!(world.head(guild).members, 110);
+    let channels = [241_494_935_414_025_767, 241_494_964_772_663_865, 241_494_994_135_118_091];
+    assert_eq!([0, 1, 2].map(|number| world.channel_id(guild, number).0), channels);
+    let user = world.find_user(Snowflake(56_436_876_905_490_215)).unwrap();
+    assert_eq!((user, world.user(user).username.as_str()), (2_278, "solar.lounge2278"));
+    assert_eq!(world.user(user).global_name.as_deref(), Some("Zoë"));
+    assert_eq!(world.head(99).id, Snowflake(416_388_924_693_641_630));
+}
+
 #[test]
 fn guilds_spread_evenly_over_shards() {
     let world = World::new(1, 1_200);
@@ -29,7 +50,14 @@ fn guilds_spread_evenly_over_shards() {
         let (low, high) = (per_shard.iter().min().unwrap(), per_shard.iter().max().unwrap());
         assert!(high - low <= 1, "{total}: {per_shard:?}");
     }
-    assert_eq!(world.by_id.len() as u32, world.all_guilds(), "ids are unique");
+    assert_eq!(
+        (
+            world.by_id.len() as u32,
+            world.by_id.is_sorted_by(|one, two| world.head(*one).id < world.head(*two).id)
+        ),
+        (world.all_guilds(), true),
+        "ids are unique"
+    );
 }
 
 #[test]
@@ -63,7 +91,7 @@ fn members_listed_follow_intents_and_threshold() {
         assert_eq!(bare["unavailable"], false);
     }
     assert_eq!(count(&body(&world, large, ALL), "voice_states"), in_voice(large));
-    let joined = serde_json::to_value(world.guild(small, ALL, true)).unwrap();
+    let joined = serde_json::to_value(world.guild(small, ALL, true, &VoiceChanges::default())).unwrap();
     assert!(joined.get("unavailable").is_none());
 }
 

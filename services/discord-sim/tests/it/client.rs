@@ -8,7 +8,7 @@ use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{
-        Message,
+        self, Message,
         protocol::{CloseFrame, frame::coding::CloseCode},
     },
 };
@@ -48,6 +48,15 @@ pub(crate) struct Opened {
 }
 
 impl Client {
+    /// Connects to a resume URL and reads HELLO; `None` when it can't connect.
+    pub(crate) async fn connect_to(url: &str) -> Option<Self> {
+        let url = format!("{url}?v=10&encoding=json");
+        let (socket, _) = timeout(PATIENCE, connect_async(url)).await.unwrap().ok()?;
+        let mut client = Self { socket };
+        assert_eq!(client.payload().await["op"], 10);
+        Some(client)
+    }
+
     /// Connects and reads HELLO.
     pub(crate) async fn connect(sim: &Sim) -> Self {
         let mut client = Self::dial(sim, "/?v=10&encoding=json").await;
@@ -68,6 +77,18 @@ impl Client {
 
     pub(crate) async fn raw(&mut self) -> Option<Message> {
         timeout(PATIENCE, self.socket.next()).await.expect("something happens").and_then(Result::ok)
+    }
+
+    /// How the connection ended, without a close frame.
+    pub(crate) async fn error(&mut self) -> Option<tungstenite::Error> {
+        loop {
+            match timeout(PATIENCE, self.socket.next()).await.expect("something happens") {
+                Some(Ok(Message::Close(_))) => panic!("a close frame"),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Some(error),
+                None => return None,
+            }
+        }
     }
 
     pub(crate) async fn next(&mut self) -> Seen {

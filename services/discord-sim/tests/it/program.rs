@@ -34,6 +34,8 @@ fn a_bad_value_is_one_line_and_exit_2() {
         (["--guilds", "many"], "--guilds"),
         (["--identify-interval", "5"], "such as 500ms, 5s or 3m"),
         (["--max-concurrency", "0"], "--max-concurrency must be at least 1"),
+        (["--largest-guild", "3"], "--largest-guild must be a number of members"),
+        (["--profile", "giant"], "--profile"),
         (["--nonsense", "1"], "--nonsense"),
     ] {
         let output = program().args(arguments).output().unwrap();
@@ -48,7 +50,7 @@ fn help_reads_well() {
     let output = program().arg("--help").output().unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success());
-    for part in ["SIM_LISTEN", "127.0.0.1:3900", "SIM_TOKEN", "/sim/faults"] {
+    for part in ["SIM_LISTEN", "127.0.0.1:3900", "SIM_TOKEN", "/sim/faults", "SIM_PROFILE", "50,000 guilds"] {
         assert!(help.contains(part), "{part}: {help}");
     }
 }

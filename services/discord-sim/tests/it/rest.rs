@@ -1,4 +1,11 @@
-//! REST, read by hand and by twilight.
+//! REST, called by hand and by twilight.
+
+mod call;
+mod commands;
+mod interactions;
+mod limits;
+mod messages;
+mod twilight;
 
 use crate::{
     client::{Client, quick, start},

@@ -1,7 +1,9 @@
 //! Sessions that outlive their connections.
 
 use crate::client::{Client, PATIENCE, Seen, USUAL, quick, start};
-use discord_sim::{Control, Delivery, Fault, FaultOutcome, SessionReport, Sim, SimConfig, ViolationKind};
+use discord_sim::{
+    Control, Delivery, Fault, FaultOutcome, SessionReport, Sim, SimConfig, Switches, ViolationKind,
+};
 use serde_json::json;
 use std::time::Duration;
 
@@ -92,7 +94,11 @@ async fn closing_with_1000_ends_the_session() {
 
 #[tokio::test]
 async fn a_session_expires() {
-    let sim = start(SimConfig { session_life: Duration::from_millis(50), ..quick() }).await;
+    let sim = start(SimConfig {
+        switches: Switches { session_life: Duration::from_millis(50), ..Switches::default() },
+        ..quick()
+    })
+    .await;
     let (client, opened) = Client::open(&sim, (0, 1), 1).await;
     drop(client);
     assert!(sim.control().wait_until(PATIENCE, |control| control.sessions().sessions.is_empty()).await);
@@ -102,7 +108,8 @@ async fn a_session_expires() {
 
 #[tokio::test]
 async fn a_sequence_outside_the_session_is_refused() {
-    let sim = start(SimConfig { replay_buffer: 4, ..quick() }).await;
+    let sim =
+        start(SimConfig { switches: Switches { replay_buffer: 4, ..Switches::default() }, ..quick() }).await;
     let (client, opened, _) = Client::open_all(&sim, (0, 1), USUAL).await;
     client.close(4000).await;
     detached(&sim, &opened.session_id).await;
@@ -133,7 +140,8 @@ async fn a_resume_takes_an_open_session_over() {
 
 #[tokio::test]
 async fn a_slow_reader_costs_no_memory_and_is_cut_off() {
-    let sim = start(SimConfig { replay_buffer: 64, ..quick() }).await;
+    let sim =
+        start(SimConfig { switches: Switches { replay_buffer: 64, ..Switches::default() }, ..quick() }).await;
     let (mut client, opened, _) = Client::open_all(&sim, (0, 1), USUAL).await;
     // More than socket buffers and replay buffer hold, and nobody reads.
     let text = "x".repeat(2_000);

@@ -18,7 +18,7 @@ async fn a_shard_gets_ready_and_its_guilds_alone() {
         let ready = &opened.ready["d"];
         assert_eq!(
             (ready["v"].as_u64(), &ready["resume_gateway_url"]),
-            (Some(10), &sim.gateway_url().into())
+            (Some(10), &format!("{}/resume", sim.gateway_url()).into())
         );
         assert_eq!(ready["shard"], serde_json::json!([number, 3]));
         let promised = ids(ready["guilds"].as_array().unwrap());
@@ -147,6 +147,6 @@ async fn clients_are_told_the_advertised_name() {
     let mut client = Client::dial_at(&format!("ws://{}", sim.addr()), "/?v=10&encoding=json").await;
     assert_eq!(client.payload().await["op"], 10);
     client.identify((0, 1), 1).await;
-    assert_eq!(client.payload().await["d"]["resume_gateway_url"], "ws://discord-sim:3900");
+    assert_eq!(client.payload().await["d"]["resume_gateway_url"], "ws://discord-sim:3900/resume");
     sim.shutdown().await;
 }

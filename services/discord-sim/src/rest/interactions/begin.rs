@@ -8,10 +8,7 @@ use crate::{
     faults::{FaultError, FaultOutcome, NewInteraction},
     hub::Hub,
     rest::{
-        lookup::{
-            Place, channel_bodies, direct_channel_id, find_user, guild_body, member_position, snowflake,
-            user_body,
-        },
+        lookup::{Place, direct_channel_id, snowflake, user_body},
         problem::Problem,
     },
     world::{Draw, GuildIndex, Snowflake, World, time},
@@ -23,6 +20,10 @@ const ALL_PERMISSIONS: u64 = (1 << 53) - 1;
 const ADMINISTRATOR: u64 = 1 << 3;
 /// The largest attachment in a guild without boosts.
 const ATTACHMENT_SIZE_LIMIT: u64 = 10 * 1024 * 1024;
+/// Where an interaction may happen.
+/// [Source](https://docs.discord.com/developers/interactions/receiving-and-responding#interaction-object-interaction-context-types).
+const CONTEXT_GUILD: u8 = 0;
+const CONTEXT_BOT_DM: u8 = 1;
 /// Option types whose values are ids.
 const USER: u64 = 6;
 const CHANNEL: u64 = 7;
@@ -68,12 +69,12 @@ impl Hub {
             "locale": "en-US",
             "entitlements": [],
             "authorizing_integration_owners": owners,
-            "context": if guild.is_some() { 0 } else { 1 },
+            "context": if guild.is_some() { CONTEXT_GUILD } else { CONTEXT_BOT_DM },
             "attachment_size_limit": ATTACHMENT_SIZE_LIMIT,
             "app_permissions": permissions(world, guild, 0),
         });
         if let Some(guild) = guild {
-            let whole = guild_body(world, guild);
+            let whole = json!(world.rest_guild(guild));
             let locale = &whole["preferred_locale"];
             let mut member = json!(world.member(guild, scene.position, true));
             member["permissions"] = permissions(world, Some(guild), scene.position);
@@ -130,7 +131,7 @@ impl Hub {
             })?
         } else if wanted.dm {
             let user = match wanted.user_id {
-                Some(id) => find_user(world, id).ok_or(FaultError::UnknownUser(id))?,
+                Some(id) => world.find_user(id).ok_or(FaultError::UnknownUser(id))?,
                 None => world.user_index(self.some_guild(&mut draw)?, 1),
             };
             Place::Direct { id: direct_channel_id(world.user(user).id), user }
@@ -142,7 +143,8 @@ impl Hub {
                 })?,
                 None => self.some_guild(&mut draw)?,
             };
-            let text = channel_bodies(world, guild).into_iter().find(|channel| channel["type"] == 0);
+            let mut channels = world.visible_channels(guild).into_iter().map(|channel| json!(channel));
+            let text = channels.find(|channel| channel["type"] == 0);
             let channel = text.ok_or_else(|| FaultError::NotAvailable(world.head(guild).id))?;
             Place::Guild { guild, channel }
         };
@@ -151,7 +153,7 @@ impl Hub {
             return Ok(Scene { place, user: world.user(user).id, position: 0 });
         };
         let position = match wanted.user_id {
-            Some(user) => member_position(world, guild, user).filter(|position| *position > 0),
+            Some(user) => world.member_position(guild, user).filter(|position| *position > 0),
             None => Some(draw.range(1, world.head(guild).members - 1)),
         };
         let position = position.ok_or(FaultError::UnknownUser(wanted.user_id.unwrap_or(Snowflake(0))))?;
@@ -286,7 +288,7 @@ impl Hub {
                 let Some(user) = user_body(world, id) else { return };
                 resolved["users"][&key] = user;
                 if let Some(guild) = guild
-                    && let Some(position) = member_position(world, guild, id)
+                    && let Some(position) = world.member_position(guild, id)
                 {
                     let mut member = json!(world.member(guild, position, false));
                     member["permissions"] = permissions(world, Some(guild), position);
@@ -294,15 +296,14 @@ impl Hub {
                 }
             }
             (CHANNEL, Some(guild)) => {
-                let all = channel_bodies(world, guild);
-                let Some(channel) = all.iter().find(|channel| channel["id"] == *key) else { return };
+                let Some(channel) = world.channel_by_id(id).map(|channel| json!(channel)) else { return };
                 resolved["channels"][&key] = json!({
                     "id": id, "type": channel["type"], "name": channel["name"],
                     "parent_id": channel["parent_id"], "permissions": permissions(world, Some(guild), 0),
                 });
             }
             (ROLE, Some(guild)) => {
-                let roles = guild_body(world, guild)["roles"].take();
+                let roles = json!(world.roles(guild));
                 let role = roles.as_array().into_iter().flatten().find(|role| role["id"] == *key);
                 if let Some(role) = role {
                     resolved["roles"][&key] = role.clone();
@@ -317,7 +318,7 @@ impl Hub {
 fn permissions(world: &World, guild: Option<GuildIndex>, position: u64) -> Value {
     // In a direct channel: what both sides always may there.
     let Some(guild) = guild else { return "2222085186637376".into() };
-    let whole = guild_body(world, guild);
+    let whole = json!(world.rest_guild(guild));
     let member = json!(world.member(guild, position, true));
     let held = |role: &Value| {
         role["id"] == whole["id"]

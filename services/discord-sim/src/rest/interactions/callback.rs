@@ -9,6 +9,7 @@ use crate::{
     hub::Hub,
     report::ViolationKind,
     rest::{
+        guard::Arrived,
         input::Input,
         lookup::{parse_id, snowflake},
         messages::{self, Origin, draft::Draft},
@@ -18,7 +19,7 @@ use crate::{
     world::Snowflake,
 };
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::{Path, Query, State},
     http::StatusCode,
     response::{IntoResponse, Response},
@@ -26,6 +27,7 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 pub(super) fn routes() -> Router<Shared> {
     Router::new().route("/interactions/{interaction}/{token}/callback", post(callback))
@@ -58,14 +60,15 @@ async fn callback(
     State(shared): State<Shared>,
     Path((id, token)): Path<(String, String)>,
     Query(wishes): Query<Wishes>,
+    Extension(Arrived(now)): Extension<Arrived>,
     input: Input,
 ) -> Result<Response, Problem> {
     let hub = &shared.hub;
     let id = parse_id("interaction_id", &id)?;
     let refuse = |refusal| refused(hub, id, refusal);
-    let kind = hub.desk().interactions.to_answer(id, &token, hub.now()).map(|found| found.kind);
+    let kind = hub.desk().interactions.answerable(id, &token, now).map(|found| found.kind);
     let (number, wish) = answer::read(kind.map_err(refuse)?, &input)?;
-    let interaction = take(hub, id, &token, number, &wish).map_err(refuse)?;
+    let interaction = take(hub, id, &token, number, &wish, now).map_err(refuse)?;
     let message = carry_out(hub, &interaction, wish)?;
     let with_response = wishes.with_response.is_some_and(|wish| wish.eq_ignore_ascii_case("true"));
     if !with_response {
@@ -90,10 +93,16 @@ async fn callback(
 }
 
 /// Marks an interaction as answered; returns it as it is then.
-fn take(hub: &Hub, id: Snowflake, token: &str, number: u8, wish: &Wish) -> Result<Interaction, Refusal> {
-    let now = hub.now();
+fn take(
+    hub: &Hub,
+    id: Snowflake,
+    token: &str,
+    number: u8,
+    wish: &Wish,
+    now: Duration,
+) -> Result<Interaction, Refusal> {
     let mut desk = hub.desk();
-    let interaction = desk.interactions.to_answer(id, token, now)?;
+    let interaction = desk.interactions.answerable(id, token, now)?;
     interaction.answer = Some(Answer { kind: number, at: now });
     interaction.ephemeral = match wish {
         Wish::Message(draft) => draft.flags.unwrap_or(0) & messages::draft::EPHEMERAL != 0,
@@ -128,7 +137,7 @@ fn carry_out(hub: &Hub, interaction: &Interaction, wish: Wish) -> Result<Option<
     };
     let message = messages::create(hub, &interaction.place, &draft, Some(&origin));
     let original = snowflake(&message["id"]);
-    if let Ok(kept) = hub.desk().interactions.to_follow(&interaction.token, hub.now()) {
+    if let Ok(kept) = hub.desk().interactions.followable(&interaction.token, hub.now()) {
         kept.original = original;
     }
     Ok(Some(message))

@@ -40,7 +40,7 @@ fn find(hub: &Hub, application: &str, token: &str) -> Result<Interaction, Proble
     if parse_id("webhook_id", application)? != hub.world.bot_id() {
         return Err(Problem::UNKNOWN_WEBHOOK);
     }
-    let found = hub.desk().interactions.to_follow(token, hub.now()).map(|found| found.clone());
+    let found = hub.desk().interactions.followable(token, hub.now()).map(|found| found.clone());
     found.map_err(|refusal| match refusal {
         Refusal::Late(by) => {
             let detail = format!("an interaction's token was used {} ms after its end", by.as_millis());
@@ -70,7 +70,7 @@ fn edit_message(
 ) -> Result<Value, Problem> {
     let body = messages::edit(hub, id, draft)?;
     if interaction.original == Some(id)
-        && let Ok(kept) = hub.desk().interactions.to_follow(&interaction.token, hub.now())
+        && let Ok(kept) = hub.desk().interactions.followable(&interaction.token, hub.now())
     {
         kept.loading = false;
     }
@@ -100,7 +100,7 @@ async fn create(
     };
     let draft = Draft { reference, ..draft };
     let message = messages::create(hub, &interaction.place, &draft, Some(&origin));
-    if let Ok(kept) = hub.desk().interactions.to_follow(&token, hub.now()) {
+    if let Ok(kept) = hub.desk().interactions.followable(&token, hub.now()) {
         kept.follow_ups.extend(snowflake(&message["id"]));
     }
     Ok(Json(message))

@@ -142,7 +142,7 @@ impl Table {
     }
 
     /// The interaction, when it may be answered for the first time.
-    pub(crate) fn to_answer(
+    pub(crate) fn answerable(
         &mut self,
         id: Snowflake,
         token: &str,
@@ -156,19 +156,19 @@ impl Table {
         }
         let age = now.saturating_sub(interaction.created);
         if age > deadline {
-            return Err(Refusal::Late(age - deadline));
+            return Err(Refusal::Late(age.saturating_sub(deadline)));
         }
         Ok(interaction)
     }
 
     /// The interaction with this token, when follow-ups are taken.
-    pub(crate) fn to_follow(&mut self, token: &str, now: Duration) -> Result<&mut Interaction, Refusal> {
+    pub(crate) fn followable(&mut self, token: &str, now: Duration) -> Result<&mut Interaction, Refusal> {
         let life = self.times.life;
         let interaction = self.tokens.get(token).and_then(|id| self.kept.get_mut(id));
         let interaction = interaction.ok_or(Refusal::Unknown)?;
         let age = now.saturating_sub(interaction.created);
         if age > life {
-            return Err(Refusal::Late(age - life));
+            return Err(Refusal::Late(age.saturating_sub(life)));
         }
         if interaction.answer.is_none() {
             return Err(Refusal::Unanswered);
@@ -250,24 +250,24 @@ mod tests {
     #[test]
     fn the_first_answer_has_three_seconds_and_is_the_only_one() {
         let (mut table, id) = table();
-        assert_eq!(table.to_answer(id, "other", at(100)).unwrap_err(), Refusal::Unknown);
-        assert_eq!(table.to_answer(Snowflake(1), "tok", at(100)).unwrap_err(), Refusal::Unknown);
-        assert_eq!(table.to_answer(id, "tok", at(3_101)).unwrap_err(), Refusal::Late(at(1)));
+        assert_eq!(table.answerable(id, "other", at(100)).unwrap_err(), Refusal::Unknown);
+        assert_eq!(table.answerable(Snowflake(1), "tok", at(100)).unwrap_err(), Refusal::Unknown);
+        assert_eq!(table.answerable(id, "tok", at(3_101)).unwrap_err(), Refusal::Late(at(1)));
         assert_eq!(state(&table, at(3_101)), InteractionState::Expired);
         assert_eq!(state(&table, at(3_100)), InteractionState::Pending);
-        table.to_answer(id, "tok", at(3_100)).unwrap().answer = Some(Answer { kind: 4, at: at(3_100) });
-        assert_eq!(table.to_answer(id, "tok", at(9_000)).unwrap_err(), Refusal::Twice);
+        table.answerable(id, "tok", at(3_100)).unwrap().answer = Some(Answer { kind: 4, at: at(3_100) });
+        assert_eq!(table.answerable(id, "tok", at(9_000)).unwrap_err(), Refusal::Twice);
         assert_eq!(state(&table, at(9_000)), InteractionState::Answered);
     }
 
     #[test]
     fn follow_ups_need_an_answer_and_a_token_that_lives() {
         let (mut table, id) = table();
-        assert_eq!(table.to_follow("tok", at(200)).unwrap_err(), Refusal::Unanswered);
-        table.to_answer(id, "tok", at(200)).unwrap().answer = Some(Answer { kind: 5, at: at(200) });
-        assert!(table.to_follow("tok", at(900_100)).is_ok());
-        assert_eq!(table.to_follow("tok", at(900_101)).unwrap_err(), Refusal::Late(at(1)));
-        assert_eq!(table.to_follow("other", at(200)).unwrap_err(), Refusal::Unknown);
+        assert_eq!(table.followable("tok", at(200)).unwrap_err(), Refusal::Unanswered);
+        table.answerable(id, "tok", at(200)).unwrap().answer = Some(Answer { kind: 5, at: at(200) });
+        assert!(table.followable("tok", at(900_100)).is_ok());
+        assert_eq!(table.followable("tok", at(900_101)).unwrap_err(), Refusal::Late(at(1)));
+        assert_eq!(table.followable("other", at(200)).unwrap_err(), Refusal::Unknown);
     }
 
     #[test]
@@ -279,6 +279,6 @@ mod tests {
             table.insert(Interaction { id, token: number.to_string(), ..like.clone() });
         }
         assert_eq!((table.kept.len(), table.tokens.len()), (KEPT, KEPT));
-        assert_eq!(table.to_follow("tok", at(200)).unwrap_err(), Refusal::Unknown);
+        assert_eq!(table.followable("tok", at(200)).unwrap_err(), Refusal::Unknown);
     }
 }

@@ -6,7 +6,7 @@ use crate::rest::{form::Form, input::Upload, problem::Problem};
 use serde_json::{Map, Value};
 
 /// Links show no embeds.
-const SUPPRESS_EMBEDS: u64 = 1 << 2;
+pub(crate) const SUPPRESS_EMBEDS: u64 = 1 << 2;
 /// Only the user who called sees it.
 pub(crate) const EPHEMERAL: u64 = 1 << 6;
 /// The bot "is thinking".

@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn the_oldest_go_and_deleted_ones_are_not_found() {
         let mut store = Store::default();
-        let ids: Vec<_> = (0..KEPT as u64 + 1)
+        let ids: Vec<_> = (0..=KEPT as u64)
             .map(|number| {
                 let id = store.next_id(5);
                 store.insert(id, message(number % 2));

@@ -1,0 +1,270 @@
+//! Sockets: when bytes arrived, and how a connection is cut.
+//!
+//! A simulator that is short of CPU looks at bytes late, and would blame a client for what it did itself: two IDENTIFYs
+//! sent in time can be read in one moment. The kernel notes when bytes arrived (`SO_TIMESTAMPNS`); rules that count
+//! time count from then.
+
+use axum::{extract::connect_info::Connected, serve::IncomingStream};
+use socket2::SockRef;
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
+    net::{TcpListener, TcpStream},
+    time::Instant,
+};
+
+/// A way into the socket under a connection.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tap(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Who is at the other end.
+    peer: Option<IpAddr>,
+    /// When the bytes read last arrived, in nanoseconds since the Unix epoch; 0 is unknown.
+    arrived: AtomicU64,
+    cut: AtomicBool,
+}
+
+impl Tap {
+    fn of(peer: IpAddr) -> Self {
+        Self(Arc::new(Inner { peer: Some(peer), ..Inner::default() }))
+    }
+
+    /// Who is at the other end.
+    pub(crate) fn peer(&self) -> IpAddr {
+        self.0.peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+    }
+
+    /// When the bytes read last arrived.
+    pub(crate) fn arrived(&self) -> Instant {
+        let now = Instant::now();
+        match self.0.arrived.load(Ordering::Relaxed) {
+            0 => now,
+            at => {
+                let age = SystemTime::now().duration_since(UNIX_EPOCH + Duration::from_nanos(at));
+                now.checked_sub(age.unwrap_or_default()).unwrap_or(now)
+            }
+        }
+    }
+
+    /// From here on nothing is read or written, and closing the socket resets the connection (RST) instead of ending it.
+    pub(crate) fn cut(&self) {
+        self.0.cut.store(true, Ordering::Relaxed);
+    }
+
+    fn is_cut(&self) -> bool {
+        self.0.cut.load(Ordering::Relaxed)
+    }
+
+    fn fails(&self) -> io::Result<()> {
+        if self.is_cut() { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
+    }
+}
+
+/// A listener whose connections can be looked into.
+#[derive(Debug)]
+pub(crate) struct Listener(TcpListener);
+
+impl Listener {
+    /// Listens; the kernel begins to note when bytes arrive.
+    pub(crate) async fn bind(addr: SocketAddr) -> io::Result<Self> {
+        let tcp = TcpListener::bind(addr).await?;
+        stamp::switch_on(&tcp);
+        Ok(Self(tcp))
+    }
+
+    pub(crate) fn addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
+impl axum::serve::Listener for Listener {
+    type Io = Stream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Stream, SocketAddr) {
+        let (tcp, addr) = axum::serve::Listener::accept(&mut self.0).await;
+        // Without it small payloads wait for the client's TCP acknowledgement; a failure costs only time.
+        let _ = tcp.set_nodelay(true);
+        stamp::switch_on(&tcp);
+        (Stream { tcp, tap: Tap::of(addr.ip()) }, addr)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
+/// An accepted connection.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    tcp: TcpStream,
+    tap: Tap,
+}
+
+impl Connected<IncomingStream<'_, Listener>> for Tap {
+    fn connect_info(stream: IncomingStream<'_, Listener>) -> Self {
+        stream.io().tap.clone()
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if self.tap.is_cut() {
+            // A socket that is gone already can't be reset, and need not be.
+            let _ = SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO));
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let (tcp, tap) = (&self.tcp, &self.tap);
+        loop {
+            tap.fails()?;
+            ready!(tcp.poll_read_ready(cx))?;
+            let space = buf.initialize_unfilled();
+            match tcp.try_io(Interest::READABLE, || stamp::read(tcp, space)) {
+                Ok((count, arrived)) => {
+                    buf.advance(count);
+                    tap.0.arrived.store(arrived.unwrap_or(0), Ordering::Relaxed);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.tap.fails()?;
+        Pin::new(&mut self.tcp).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.tap.fails()?;
+        Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.tap.fails()?;
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
+    }
+}
+
+/// Reading with the kernel's time stamp. [Source](https://docs.kernel.org/networking/timestamping.html).
+#[cfg(target_os = "linux")]
+mod stamp {
+    use nix::sys::socket::{
+        ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt::ReceiveTimestampns,
+    };
+    use nix::sys::time::TimeSpec;
+    use std::{
+        io,
+        os::fd::{AsFd, AsRawFd},
+    };
+    use tokio::net::TcpStream;
+
+    pub(super) fn switch_on(tcp: &impl AsFd) {
+        // Without stamps bytes count from when they are read.
+        let _ = setsockopt(tcp, ReceiveTimestampns, &true);
+    }
+
+    /// Reads what is there; also when its last byte arrived, in nanoseconds since the Unix epoch.
+    pub(super) fn read(tcp: &TcpStream, space: &mut [u8]) -> io::Result<(usize, Option<u64>)> {
+        let mut control = nix::cmsg_space!(TimeSpec);
+        let mut spaces = [io::IoSliceMut::new(space)];
+        let read =
+            recvmsg::<SockaddrStorage>(tcp.as_raw_fd(), &mut spaces, Some(&mut control), MsgFlags::empty())?;
+        let arrived = read.cmsgs()?.find_map(|message| match message {
+            ControlMessageOwned::ScmTimestampns(at) => {
+                Some(at.tv_sec() as u64 * 1_000_000_000 + at.tv_nsec() as u64)
+            }
+            _ => None,
+        });
+        Ok((read.bytes, arrived))
+    }
+}
+
+/// Elsewhere bytes count from when they are read.
+#[cfg(not(target_os = "linux"))]
+mod stamp {
+    use std::{io, os::fd::AsFd};
+    use tokio::net::TcpStream;
+
+    pub(super) fn switch_on(_: &impl AsFd) {}
+
+    pub(super) fn read(tcp: &TcpStream, space: &mut [u8]) -> io::Result<(usize, Option<u64>)> {
+        tcp.try_read(space).map(|count| (count, None))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::serve::Listener as _;
+    use std::{error::Error, thread};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    async fn pair() -> Result<(Stream, TcpStream), Box<dyn Error>> {
+        let mut listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+        let client = TcpStream::connect(listener.addr()?);
+        let (accepted, client) = tokio::join!(listener.accept(), client);
+        Ok((accepted.0, client?))
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn bytes_count_from_when_they_arrived() -> Result<(), Box<dyn Error>> {
+        let (mut stream, mut client) = pair().await?;
+        // The kernel takes a moment to begin with it.
+        while stream.tap.0.arrived.load(Ordering::Relaxed) == 0 {
+            client.write_all(b"x").await?;
+            stream.read_u8().await?;
+        }
+        let sent = Instant::now();
+        client.write_all(b"x").await?;
+        // Whoever should read is busy elsewhere.
+        thread::sleep(Duration::from_millis(200));
+        stream.read_u8().await?;
+        assert!(sent.elapsed() >= Duration::from_millis(200));
+        let late = stream.tap.arrived().saturating_duration_since(sent);
+        assert!(late < Duration::from_millis(100), "{late:?}");
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_cut_connection_is_reset() -> Result<(), Box<dyn Error>> {
+        let (mut stream, mut client) = pair().await?;
+        stream.tap.cut();
+        assert_eq!(stream.write_u8(1).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        drop(stream);
+        assert_eq!(client.read_u8().await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        Ok(())
+    }
+}

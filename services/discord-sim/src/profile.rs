@@ -1,0 +1,46 @@
+//! Settings that belong together: how large the bot is.
+
+use crate::SimConfig;
+
+/// The size of a bot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Profile {
+    /// 20 guilds on one shard, no traffic: quick to read
+    Small,
+    /// 2,400 guilds, one of 60,000 members, 40 events a second
+    Typical,
+    /// 50,000 guilds on 256 shards, one of 250,000 members, 500 events a second, 16 identify buckets
+    Huge,
+}
+
+impl SimConfig {
+    /// The same settings with guilds, shards, largest guild, events a second and identify buckets of this profile.
+    #[must_use]
+    pub fn with_profile(self, profile: Profile) -> Self {
+        let (guilds, largest_guild, shards, max_concurrency, events_per_second) = match profile {
+            Profile::Small => (20, None, Some(1), 1, 0.0),
+            Profile::Typical => (2_400, Some(60_000), None, 1, 40.0),
+            Profile::Huge => (50_000, Some(250_000), Some(256), 16, 500.0),
+        };
+        Self { guilds, largest_guild, shards, max_concurrency, events_per_second, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::ValueEnum as _;
+
+    #[test]
+    fn every_profile_works_and_keeps_other_settings() {
+        for profile in Profile::value_variants() {
+            let config = SimConfig { seed: 9, ..SimConfig::default() }.with_profile(*profile);
+            assert_eq!(config.validate(), Ok(()));
+            assert_eq!(config.seed, 9);
+            let guilds_per_shard = config.guilds / config.recommended_shards();
+            assert!(guilds_per_shard <= config.max_guilds_per_shard);
+        }
+        let typical = SimConfig::default().with_profile(Profile::Typical);
+        assert_eq!((typical.recommended_shards(), typical.largest_guild), (3, Some(60_000)));
+    }
+}

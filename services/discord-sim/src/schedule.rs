@@ -1,0 +1,233 @@
+//! Faults by a seeded schedule: the same seed makes the same faults at the same times. Pure.
+
+use crate::{
+    faults::Fault,
+    world::{Draw, Snowflake},
+};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, time::Duration};
+
+/// What a schedule draws from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// Op 7 for a shard.
+    Reconnect,
+    /// Op 9 `true` for a shard.
+    InvalidSessionResumable,
+    /// Op 9 `false` for a shard: costs it an IDENTIFY.
+    InvalidSession,
+    /// A close code that allows a RESUME, for a shard.
+    Close,
+    /// A TCP reset for a shard.
+    Abort,
+    /// A shard's connection is silent for up to 10 s.
+    Freeze,
+    /// Op 1 for a shard.
+    RequestHeartbeat,
+    /// A guild has an outage of up to 10 s.
+    GuildOutage,
+    /// REST answers 503 for up to 5 s.
+    RestDown,
+    /// The next connection is reset before HELLO.
+    AcceptThenClose,
+}
+
+impl FaultKind {
+    /// Those that a good client survives without an IDENTIFY.
+    pub const RESUMABLE: [Self; 9] = [
+        Self::Reconnect,
+        Self::InvalidSessionResumable,
+        Self::Close,
+        Self::Abort,
+        Self::Freeze,
+        Self::RequestHeartbeat,
+        Self::GuildOutage,
+        Self::RestDown,
+        Self::AcceptThenClose,
+    ];
+}
+
+/// A schedule of faults.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    /// The same seed makes the same faults.
+    pub seed: u64,
+    /// The mean time between two, in milliseconds; at least 10.
+    pub mean_ms: u64,
+    /// What is drawn from; by default all that a good client survives without an IDENTIFY.
+    #[serde(default = "resumable")]
+    pub kinds: Vec<FaultKind>,
+    /// The bot's shard total; by default what `/gateway/bot` recommends.
+    #[serde(default)]
+    pub shards: Option<u32>,
+    /// How many faults there are; by default they never end. What begins and ends, such as an outage, is one.
+    #[serde(default)]
+    pub count: Option<u64>,
+}
+
+fn resumable() -> Vec<FaultKind> {
+    FaultKind::RESUMABLE.to_vec()
+}
+
+impl Schedule {
+    /// Checks what types can't say.
+    pub(crate) fn validate(&self) -> Result<(), &'static str> {
+        if self.mean_ms < 10 {
+            return Err("mean_ms must be at least 10");
+        }
+        if self.kinds.is_empty() {
+            return Err("kinds must name at least one");
+        }
+        if self.shards == Some(0) {
+            return Err("shards must be at least 1");
+        }
+        Ok(())
+    }
+}
+
+/// The faults of a schedule, in order of time.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    draw: Draw,
+    schedule: Schedule,
+    shards: u32,
+    guilds: Vec<Snowflake>,
+    drawn: u64,
+    /// When the next one is drawn.
+    next: Duration,
+    /// What ends something that has begun.
+    ends: BTreeMap<(Duration, u64), Fault>,
+}
+
+impl Plan {
+    /// The plan for a bot with so many shards and these guilds.
+    pub(crate) fn new(schedule: Schedule, shards: u32, guilds: Vec<Snowflake>) -> Self {
+        let draw = Draw::new(schedule.seed, &[200]);
+        let shards = schedule.shards.unwrap_or(shards).max(1);
+        let mut plan =
+            Self { draw, schedule, shards, guilds, drawn: 0, next: Duration::ZERO, ends: BTreeMap::new() };
+        plan.next = plan.gap();
+        plan
+    }
+
+    /// When the next one is due, counted from the schedule's start.
+    pub(crate) fn due(&self) -> Option<Duration> {
+        let end = self.ends.keys().next().map(|(at, _)| *at);
+        let next = self.has_more().then_some(self.next);
+        end.into_iter().chain(next).min()
+    }
+
+    fn has_more(&self) -> bool {
+        self.schedule.count.is_none_or(|count| self.drawn < count)
+    }
+
+    /// What ends everything that has begun.
+    pub(crate) fn into_ends(self) -> impl Iterator<Item = Fault> {
+        self.ends.into_values()
+    }
+
+    /// Exponentially distributed, as independent accidents are.
+    fn gap(&mut self) -> Duration {
+        let uniform = (self.draw.range(1, 1_000_000) as f64) / 1_000_000.0;
+        Duration::from_millis(self.schedule.mean_ms).mul_f64(-uniform.ln())
+    }
+
+    fn ends_after(&mut self, at: Duration, most_ms: u64, end: Fault) {
+        let lasts = Duration::from_millis(self.draw.range(100, most_ms));
+        self.ends.insert((at + lasts, self.drawn), end);
+    }
+
+    fn fault(&mut self, at: Duration) -> Fault {
+        let kind = self.draw.pick(&self.schedule.kinds);
+        let shards = Some(vec![self.draw.range(0, u64::from(self.shards) - 1) as u32]);
+        match kind {
+            FaultKind::Reconnect => Fault::Reconnect { shards },
+            FaultKind::InvalidSessionResumable => Fault::InvalidSession { shards, resumable: true },
+            FaultKind::InvalidSession => Fault::InvalidSession { shards, resumable: false },
+            FaultKind::Close => {
+                let code = self.draw.pick(&[1001, 4000, 4000, 4009]);
+                Fault::Close { shards, code, reason: String::new() }
+            }
+            FaultKind::Abort => Fault::Abort { shards },
+            FaultKind::Freeze => {
+                self.ends_after(at, 10_000, Fault::Freeze { shards: shards.clone(), on: false });
+                Fault::Freeze { shards, on: true }
+            }
+            FaultKind::RequestHeartbeat => Fault::RequestHeartbeat { shards },
+            FaultKind::GuildOutage if !self.guilds.is_empty() => {
+                let guild_id = self.guilds[self.draw.range(0, self.guilds.len() as u64 - 1) as usize];
+                self.ends_after(at, 10_000, Fault::GuildOutage { guild_id, on: false });
+                Fault::GuildOutage { guild_id, on: true }
+            }
+            FaultKind::RestDown => {
+                self.ends_after(at, 5_000, Fault::RestDown { on: false });
+                Fault::RestDown { on: true }
+            }
+            FaultKind::AcceptThenClose | FaultKind::GuildOutage => Fault::AcceptThenClose { connections: 1 },
+        }
+    }
+}
+
+impl Iterator for Plan {
+    /// When, counted from the schedule's start, and what.
+    type Item = (Duration, Fault);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let more = self.has_more();
+        if let Some(end) = self.ends.first_entry()
+            && (end.key().0 <= self.next || !more)
+        {
+            let ((at, _), fault) = end.remove_entry();
+            return Some((at, fault));
+        }
+        if !more {
+            return None;
+        }
+        let at = self.next;
+        self.drawn += 1;
+        let fault = self.fault(at);
+        self.next = at + self.gap();
+        Some((at, fault))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(seed: u64, kinds: Vec<FaultKind>, count: u64) -> Vec<(Duration, Fault)> {
+        let schedule = Schedule { seed, mean_ms: 1_000, kinds, shards: Some(4), count: Some(count) };
+        Plan::new(schedule, 1, vec![Snowflake(1), Snowflake(2)]).collect()
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_faults_in_order() {
+        let first = plan(1, resumable(), 200);
+        assert_eq!(first, plan(1, resumable(), 200));
+        assert_ne!(first, plan(2, resumable(), 200));
+        assert!(first.is_sorted_by_key(|(at, _)| *at));
+        let mean = first.last().unwrap().0 / 200;
+        assert!((700..1_400).contains(&mean.as_millis()), "{mean:?}");
+    }
+
+    #[test]
+    fn what_begins_ends() {
+        let faults = plan(3, vec![FaultKind::Freeze, FaultKind::GuildOutage, FaultKind::RestDown], 100);
+        let on = |fault: &Fault| match fault {
+            Fault::Freeze { on, .. } | Fault::GuildOutage { on, .. } | Fault::RestDown { on } => *on,
+            other => panic!("{other:?}"),
+        };
+        let begun = faults.iter().filter(|(_, fault)| on(fault)).count();
+        assert_eq!((begun, faults.len()), (100, 200));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let parse = |json| serde_json::from_str::<Schedule>(json);
+        assert_eq!(parse(r#"{"seed":1,"mean_ms":1000}"#).unwrap().kinds.len(), 9);
+        assert!(parse(r#"{"seed":1,"mean_ms":1}"#).unwrap().validate().is_err());
+        assert!(parse(r#"{"seed":1,"mean_ms":1000,"kinds":["nonsense"]}"#).is_err());
+    }
+}

@@ -1,0 +1,45 @@
+//! Faults by a seeded schedule.
+
+use crate::client::{Client, PATIENCE, USUAL, quick, start};
+use discord_sim::{Fault, FaultKind, GuildState, Schedule};
+
+fn schedule(kinds: Vec<FaultKind>, count: u64) -> Schedule {
+    Schedule { seed: 7, mean_ms: 10, kinds, shards: Some(1), count: Some(count) }
+}
+
+#[tokio::test]
+async fn a_schedule_makes_its_faults_and_they_are_listed() {
+    let sim = start(quick()).await;
+    let (mut client, ..) = Client::open_all(&sim, (0, 1), USUAL).await;
+    sim.control().set_schedule(Some(schedule(vec![FaultKind::RequestHeartbeat], 3))).unwrap();
+    for _ in 0..3 {
+        assert_eq!(client.payload().await["op"], 1);
+    }
+    let faults = sim.control().faults().items;
+    assert_eq!(faults.len(), 3);
+    assert!(
+        faults.iter().all(|one| one.scheduled && one.connections == 1 && one.error.is_none()),
+        "{faults:?}"
+    );
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_a_schedule_began_ends_with_it() {
+    let sim = start(quick()).await;
+    let control = sim.control();
+    let in_outage = |control: &discord_sim::Control| {
+        control.guilds(8, 1).iter().any(|guild| guild.state == GuildState::Outage)
+    };
+    control
+        .set_schedule(Some(Schedule { count: None, ..schedule(vec![FaultKind::GuildOutage], 0) }))
+        .unwrap();
+    assert!(control.wait_until(PATIENCE, in_outage).await);
+    control.set_schedule(None).unwrap();
+    assert!(control.wait_until(PATIENCE, |control| !in_outage(control)).await);
+    let begun = control.faults().items;
+    let ends = begun.iter().filter(|one| matches!(one.fault, Fault::GuildOutage { on: false, .. })).count();
+    assert!(ends > 0 && control.schedule().is_none());
+    assert!(control.set_schedule(Some(Schedule { mean_ms: 1, ..schedule(vec![], 1) })).is_err());
+    sim.shutdown().await;
+}
