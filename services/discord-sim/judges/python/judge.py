@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 
 import hikari
 
@@ -70,7 +71,57 @@ async def resume(sim, bot):
         assert any(delivery["replayed"] for delivery in session["deliveries"]), session
 
 
-SCENARIOS = {scenario.__name__: scenario for scenario in (start, resume)}
+async def interaction(sim, bot):
+    """Registers a command, answers it at once and later, and writes messages; waits where it is told to by a 429."""
+    called = Seen(bot, hikari.InteractionCreateEvent)
+    guilds = await connect(bot)
+    await guilds.at_least(1)
+    application = await bot.rest.fetch_application()
+    ping = bot.rest.slash_command_builder("ping", "Answers")
+    ping.add_option(hikari.CommandOption(type=hikari.OptionType.STRING, name="text", description="What to say"))
+    await bot.rest.set_application_commands(application, [ping])
+    assert [command["name"] for command in await sim.ask("/sim/commands")] == ["ping"]
+
+    async def call(**options):
+        given = [{"name": name, "value": value} for name, value in options.items()]
+        count = len(called.events) + 1
+        guild_id = str(guilds.events[0].guild_id)
+        outcome = await sim.fault("interaction", guild_id=guild_id, command="ping", options=given)
+        await called.at_least(count)
+        arrived = called.events[-1].interaction
+        assert (str(arrived.id), arrived.command_name) == (outcome["interaction_id"], "ping")
+        return arrived
+
+    async def shown(one):
+        return next(report for report in await sim.ask("/sim/interactions") if report["id"] == str(one.id))
+
+    first = await call(text="hello")
+    await first.create_initial_response(hikari.ResponseType.MESSAGE_CREATE, first.options[0].value)
+    reply = await shown(first)
+    assert (reply["callback"], reply["content"]) == (4, "hello") and reply["answered_after_ms"] < 3_000, reply
+    saw("a reply after", reply["answered_after_ms"], "ms")
+    more = await first.execute("and more")
+    assert (await shown(first))["follow_ups"] == [str(more.id)]
+    assert (await first.fetch_initial_response()).content == "hello"
+
+    second = await call()
+    await second.create_initial_response(hikari.ResponseType.DEFERRED_MESSAGE_CREATE)
+    assert (await shown(second))["state"] == "deferred"
+    await second.edit_initial_response("at last")
+    late = await shown(second)
+    assert (late["callback"], late["state"], late["content"]) == (5, "answered", "at last"), late
+    saw("a message that followed, and a deferred reply")
+
+    for scope in ("user", "shared", "global"):
+        await sim.fault("rate_limit", count=1, scope=scope, retry_after=1)
+        began = time.monotonic()
+        message = await bot.rest.create_message(first.channel_id, scope)
+        took = time.monotonic() - began
+        assert message.content == scope and took >= 1, took
+        saw(f"{scope}: written after {took:.3f} s")
+
+
+SCENARIOS = {scenario.__name__: scenario for scenario in (start, resume, interaction)}
 
 if __name__ == "__main__":
     _, origin, name = sys.argv

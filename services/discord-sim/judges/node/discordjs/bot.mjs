@@ -10,7 +10,7 @@ export async function login(options = {}) {
     ...options,
   });
   const messages = new Messages();
-  bot.on(Events.MessageCreate, ({ nonce }) => messages.add(nonce));
+  bot.on(Events.MessageCreate, ({ nonce }) => nonce && messages.add(nonce));
   for (const event of ['shardReady', 'shardReconnecting', 'shardResume', 'shardDisconnect', 'shardError', 'error']) {
     bot.on(event, (...words) => saw(event, ...words));
   }

@@ -30,7 +30,7 @@ judge(async () => {
     await fault('interaction', { guild_id, ...fields });
     return (await arrived)[0];
   };
-  const shown = async ({ id }) => (await ask('/sim/interactions')).items.find((one) => one.id === id);
+  const shown = async ({ id }) => (await ask('/sim/interactions')).find((one) => one.id === id);
 
   const typing = await arrives({ command: 'find', options: [{ name: 'word', value: 'ap' }], autocomplete: true });
   assert(typing.isAutocomplete());

@@ -20,8 +20,8 @@ judge(async () => {
     assert(took >= 1_000, `${scope}: written after ${took} ms`);
     saw(`${scope}: written after ${took} ms`);
   }
-  const { items } = await ask('/sim/messages');
-  assert.deepEqual(items.map(({ content }) => content), scopes);
+  const written = await ask('/sim/messages');
+  assert.deepEqual(written.map(({ content }) => content), scopes);
   const { counts } = await ask('/sim/requests');
   const sends = counts.filter(({ route, method }) => method === 'POST' && route.endsWith('/messages'));
   assert.deepEqual(sends.map(({ status, count }) => [status, count]), [[200, 3], [429, 3]]);
