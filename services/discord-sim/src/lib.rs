@@ -28,6 +28,7 @@
 //! - `voice_states` of GUILD_CREATE need GUILD_VOICE_STATES.
 //! - Of a channel that the bot can't see GUILD_CREATE keeps `id`, `type`, `position` and `parent_id`; what else can be null
 //!   is null, and numbers are those of a new channel.
+//! - What REST chooses is listed in `docs/discord-sim.md`.
 //! - A reader that is a whole replay buffer behind is closed with 4000 and can't resume from where it is.
 //!
 //! Requests for members, presence and voice updates are accepted and have no effect yet.

@@ -23,6 +23,9 @@ use crate::{
 };
 use serde_json::{Map, Value, json};
 
+/// How long a nonce that is enforced makes no second message; "a few minutes", says Discord.
+const NONCE_LIFE_MS: u64 = 300_000;
+
 /// What a message has of the interaction that it answers.
 #[derive(Clone, Debug)]
 pub(crate) struct Origin {
@@ -40,12 +43,14 @@ pub(crate) fn create(hub: &Hub, place: &Place, draft: &Draft, origin: Option<&Or
     let world = &hub.world;
     let channel = place.channel_id();
     let ephemeral = origin.is_some_and(|origin| origin.ephemeral);
+    let at_ms = hub.now().as_millis() as u64;
     let (id, body) = {
         let mut desk = hub.desk();
         if draft.enforce_nonce
             && let Some(nonce) = &draft.nonce
-            && let Some((_, same)) =
-                desk.messages.in_channel(channel).find(|(_, message)| message.body["nonce"] == *nonce)
+            && let Some((_, same)) = desk.messages.in_channel(channel).find(|(_, message)| {
+                message.body["nonce"] == *nonce && at_ms.saturating_sub(message.at_ms) < NONCE_LIFE_MS
+            })
         {
             return same.body.clone();
         }
@@ -99,15 +104,7 @@ pub(crate) fn create(hub: &Hub, place: &Place, draft: &Draft, origin: Option<&Or
         take_over(world, &mut body, draft);
         let interaction = origin.map(|origin| origin.interaction);
         let guild = place.guild();
-        let kept = Kept {
-            body: body.clone(),
-            guild,
-            channel,
-            interaction,
-            ephemeral,
-            deleted: false,
-            at_ms: hub.now().as_millis() as u64,
-        };
+        let kept = Kept { body: body.clone(), guild, channel, interaction, ephemeral, deleted: false, at_ms };
         desk.messages.insert(id, kept);
         (id, body)
     };

@@ -264,6 +264,53 @@ async fn components_update_their_message() {
 }
 
 #[tokio::test]
+async fn context_menus_have_a_target() {
+    let sim = start(quick()).await;
+    let (_, channel) = somewhere(&sim).await;
+    let application = application(&sim).await;
+    let menus = json!([{"name": "Look up", "type": 2}, {"name": "Report", "type": 3}]);
+    call(&sim, "PUT", &format!("/applications/{application}/commands"), menus).await;
+    let (mut client, ..) = Client::open_all(&sim, (0, 1), INTENTS).await;
+    let named = |name: &str| NewInteraction { command: Some(name.into()), ..NewInteraction::default() };
+    let data = begin(&sim, &mut client, named("Look up")).await["data"].clone();
+    let target = data["target_id"].as_str().unwrap();
+    assert_eq!((&data["type"], data["resolved"]["users"][target]["id"].as_str()), (&json!(2), Some(target)));
+    assert!(data["resolved"]["members"][target]["permissions"].is_string());
+    let message = call(&sim, "POST", &format!("/channels/{channel}/messages"), json!({"content": "x"})).await;
+    let message_id = serde_json::from_value(message.json()["id"].clone()).unwrap();
+    let about = NewInteraction { message_id, ..named("Report") };
+    let event = begin(&sim, &mut client, about).await;
+    let (data, target) = (&event["data"], event["data"]["target_id"].as_str().unwrap());
+    assert_eq!((&data["type"], &data["resolved"]["messages"][target]["content"]), (&json!(3), &json!("x")));
+    let path = format!("{}?with_response=true", callback_of(&event));
+    let answer = call(&sim, "POST", &path, json!({"type": 4, "data": {"content": "noted"}})).await;
+    assert_eq!(answer.json()["resource"]["message"]["type"], 23);
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_control_api_tells_of_rest() {
+    let sim = start(quick()).await;
+    let (_, channel) = somewhere(&sim).await;
+    call(&sim, "POST", &format!("/channels/{channel}/messages"), json!({"content": "x"})).await;
+    let fault = json!({"kind": "interaction", "command": "ping", "dm": true}).to_string();
+    let json = "Content-Type: application/json\r\n";
+    let outcome = raw(&sim, "POST", "/sim/faults", json, fault.as_bytes()).await.json();
+    let look = async |path: &str| raw(&sim, "GET", path, "", b"").await.json();
+    let interactions = look("/sim/interactions").await;
+    assert_eq!(interactions[0]["id"], outcome["interaction_id"]);
+    assert_eq!((&interactions[0]["state"], &interactions[0]["name"]), (&json!("pending"), &json!("ping")));
+    assert_eq!(look("/sim/messages").await[0]["content"], "x");
+    assert_eq!(look("/sim/commands").await, json!([]));
+    let counts = look("/sim/requests").await["counts"].clone();
+    let sent = json!({"method": "POST", "route": "/channels/{channel}/messages", "status": 200, "count": 1});
+    assert!(counts.as_array().unwrap().contains(&sent), "{counts}");
+    let wrong = br#"{"kind":"interaction","command":"ping","colour":"red"}"#;
+    assert_eq!(raw(&sim, "POST", "/sim/faults", json, wrong).await.status, 400);
+    sim.shutdown().await;
+}
+
+#[tokio::test]
 async fn interactions_that_cannot_be_are_named() {
     let sim = start(quick()).await;
     let refused =

@@ -112,7 +112,7 @@ async fn the_global_limit_is_for_each_token_and_leaves_answers_to_interactions_a
 async fn too_many_refused_calls_ban_an_address() {
     let config = SimConfig {
         invalid_request_limit: 3,
-        invalid_request_ban: Duration::from_millis(400),
+        invalid_request_ban: Duration::from_millis(1_500),
         token: Some("right".into()),
         ..quick()
     };
