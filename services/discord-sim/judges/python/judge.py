@@ -117,8 +117,11 @@ async def interaction(sim, bot):
         began = time.monotonic()
         message = await bot.rest.create_message(first.channel_id, scope)
         took = time.monotonic() - began
-        assert message.content == scope and took >= 1, took
+        # Where the scope is the bot itself, hikari goes by the bucket's headers and not by retry_after.
+        assert message.content == scope and (scope == "user" or took >= 1), took
         saw(f"{scope}: written after {took:.3f} s")
+    sends = [count for count in (await sim.ask("/sim/requests"))["counts"] if count["route"].endswith("/messages")]
+    assert [(count["status"], count["count"]) for count in sends] == [(200, 3), (429, 3)], sends
 
 
 SCENARIOS = {scenario.__name__: scenario for scenario in (start, resume, interaction)}

@@ -77,6 +77,31 @@ async fn discordjs_identifies_again_when_its_session_is_gone() {
 }
 
 #[tokio::test]
+async fn discordjs_registers_commands() {
+    node(discord(), "discordjs/commands.mjs", &[]).await;
+}
+
+#[tokio::test]
+async fn discordjs_answers_commands() {
+    node(discord(), "discordjs/interaction.mjs", &[]).await;
+}
+
+#[tokio::test]
+async fn discordjs_answers_buttons_menus_modals_and_autocomplete() {
+    node(discord(), "discordjs/components.mjs", &[]).await;
+}
+
+#[tokio::test]
+async fn discordjs_writes_messages_and_waits_for_their_bucket() {
+    node(discord(), "discordjs/messages.mjs", &[]).await;
+}
+
+#[tokio::test]
+async fn discordjs_obeys_429s() {
+    node(discord(), "discordjs/rate_limit.mjs", &[]).await;
+}
+
+#[tokio::test]
 async fn discordjs_ws_1_with_zlib_sync_starts_four_shards_in_two_buckets() {
     node(SimConfig { max_concurrency: 2, ..discord() }, "ws/start.mjs", &["1"]).await;
 }
@@ -104,4 +129,9 @@ async fn hikari_starts_two_shards_in_one_bucket() {
 #[tokio::test]
 async fn hikari_resumes_and_misses_nothing() {
     python(SimConfig { max_concurrency: 2, ..discord() }, &["resume"]).await;
+}
+
+#[tokio::test]
+async fn hikari_answers_commands_and_obeys_429s() {
+    python(SimConfig { max_concurrency: 2, ..discord() }, &["interaction"]).await;
 }
