@@ -55,7 +55,8 @@ async fn judge(config: SimConfig, program: &str, script: &str, arguments: &[&str
         .unwrap_or_else(|error| panic!("{program} does not start ({error}): .ci/test installs it"));
     let ended = timeout(DEADLINE, child.wait()).await;
     let output = fs::read_to_string(&log).unwrap();
-    let status = ended.unwrap_or_else(|_| panic!("{script} was not done in {DEADLINE:?}:\n{output}")).unwrap();
+    let status =
+        ended.unwrap_or_else(|_| panic!("{script} was not done in {DEADLINE:?}:\n{output}")).unwrap();
     assert!(status.success(), "{script} is not satisfied:\n{output}");
     sim.shutdown().await;
 }
