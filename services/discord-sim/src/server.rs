@@ -1,7 +1,7 @@
 //! The one HTTP server: gateway at `/`, REST under `/api`, control under `/sim`.
 
 use crate::{control, gateway, hub::Hub, rest};
-use axum::{Router, routing::get};
+use axum::{Router, http::StatusCode, routing::get};
 use std::sync::Arc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -24,6 +24,8 @@ pub(crate) fn router(shared: Shared) -> Router {
         .merge(rest::routes(&shared))
         .route(gateway::RESUME_PATH, get(gateway::upgrade_to_resume))
         .route(&format!("{}/", gateway::RESUME_PATH), get(gateway::upgrade_to_resume))
+        // As the other programs have it, for probes.
+        .route("/live", get(async || StatusCode::OK))
         .nest("/sim", control::routes())
         .fallback(rest::not_found)
         .with_state(shared)

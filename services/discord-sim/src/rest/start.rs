@@ -54,6 +54,8 @@ async fn application(State(shared): State<Shared>) -> Json<Value> {
         "description": "An application of the simulator",
         "summary": "",
         "bot": bot,
+        // Always somebody, whatever the world's size: hikari takes it for granted.
+        "owner": hub.world.user(0),
         "bot_public": true,
         "bot_require_code_grant": false,
         "rpc_origins": [],

@@ -5,6 +5,7 @@
 mod client;
 mod control;
 mod docs;
+mod judges;
 mod program;
 mod requests;
 mod rest;
