@@ -31,6 +31,9 @@ pub(crate) struct Args {
     /// Members of the first guild [default: the profile's, or what the seed draws]
     #[arg(long, env = "SIM_LARGEST_GUILD", value_name = "N")]
     largest_guild: Option<u64>,
+    /// Guilds that have an outage when it starts [default: the profile's, or 0]
+    #[arg(long, env = "SIM_OUTAGES", value_name = "N")]
+    outages: Option<u32>,
     /// Shards that /gateway/bot recommends [default: the profile's, or one for each 1,000 guilds]
     #[arg(long, env = "SIM_SHARDS", value_name = "N")]
     shards: Option<u32>,
@@ -193,6 +196,7 @@ impl Args {
             seed: self.seed,
             guilds: self.guilds.unwrap_or(size.guilds),
             largest_guild: self.largest_guild.or(size.largest_guild),
+            outages: self.outages.unwrap_or_else(|| size.outages.min(self.guilds.unwrap_or(size.guilds))),
             shards: self.shards.or(size.shards),
             shard_multiple: self.shard_multiple,
             token,

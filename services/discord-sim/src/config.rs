@@ -17,6 +17,8 @@ pub struct SimConfig {
     pub guilds: u32,
     /// Members of the first guild, the bot included; `None` leaves it as the seed has it.
     pub largest_guild: Option<u64>,
+    /// How many of its guilds have an outage when it starts: the last ones.
+    pub outages: u32,
     /// What `/gateway/bot` recommends; `None` is one for each 1,000 guilds, rounded up to `shard_multiple`.
     pub shards: Option<u32>,
     /// A client's total must be a multiple of this, as Discord asks of large bots; else close code 4010.
@@ -63,6 +65,7 @@ impl Default for SimConfig {
             seed: 1,
             guilds: 100,
             largest_guild: None,
+            outages: 0,
             shards: None,
             shard_multiple: 1,
             max_guilds_per_shard: 2_500,
@@ -117,6 +120,9 @@ impl SimConfig {
         if self.largest_guild.is_some_and(|members| !LARGEST_GUILD.contains(&members)) {
             return refuse("largest_guild", "a number of members from 5 to 10000000");
         }
+        if self.outages > self.guilds {
+            return refuse("outages", "at most as many as there are guilds");
+        }
         if self.largest_guild.is_some() && self.guilds == 0 {
             return refuse("guilds", "at least 1 where the largest guild is set");
         }
@@ -128,6 +134,17 @@ impl SimConfig {
         }
         if self.max_concurrency == 0 {
             return refuse("max_concurrency", "at least 1");
+        }
+        for (setting, time) in [
+            ("heartbeat_interval", self.heartbeat_interval),
+            ("identify_interval", self.identify_interval),
+            ("invalid_request_ban", self.invalid_request_ban),
+            ("interaction_deadline", self.interaction_deadline),
+            ("interaction_life", self.interaction_life),
+        ] {
+            if time > LONGEST {
+                return refuse(setting, "at most a year");
+            }
         }
         if self.heartbeat_interval < Duration::from_millis(10) {
             return refuse("heartbeat_interval", "at least 10ms");
@@ -160,6 +177,9 @@ impl SimConfig {
 
 /// Members that the largest guild can have; beyond that user ids would run out.
 const LARGEST_GUILD: std::ops::RangeInclusive<u64> = 5..=10_000_000;
+
+/// The longest time that can be set.
+const LONGEST: Duration = Duration::from_hours(24 * 365);
 
 /// The largest shard total that a client may name.
 pub(crate) const MAX_SHARDS: u32 = 65_536;

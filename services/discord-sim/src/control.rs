@@ -144,7 +144,11 @@ impl Control {
     ///
     /// When a switch can't work; then none is changed.
     pub fn switch(&self, change: impl FnOnce(&mut Switches)) -> Result<Switches, ConfigError> {
-        self.hub.switch(change)
+        self.hub.switch(|now| {
+            let mut wanted = now.clone();
+            change(&mut wanted);
+            Ok(wanted)
+        })
     }
 
     /// Makes a fault happen.

@@ -40,6 +40,8 @@ pub(crate) struct Sight {
     pub(crate) shard: crate::Shard,
     pub(crate) intents: Intents,
     pub(crate) large_threshold: u64,
+    /// IDENTIFY named a shard: READY says it again.
+    pub(crate) names_shard: bool,
 }
 
 /// What READY tells about the simulator itself.
@@ -62,7 +64,8 @@ struct Ready<'a> {
     private_channels: [(); 0],
     presences: [(); 0],
     guilds: Vec<Unavailable>,
-    shard: crate::Shard,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shard: Option<crate::Shard>,
     application: Application,
     _trace: [&'static str; 1],
 }
@@ -180,7 +183,7 @@ fn ready<'a>(guilds: &[Snowflake], world: &World, origin: &'a Origin, sight: &'a
         private_channels: [],
         presences: [],
         guilds: guilds.iter().map(|id| Unavailable { id: *id, unavailable: true }).collect(),
-        shard: sight.shard,
+        shard: sight.names_shard.then_some(sight.shard),
         application: Application { id: world.bot_id(), flags: origin.application_flags },
         _trace: ["discord-sim"],
     }

@@ -10,12 +10,12 @@ use serde_json::Value;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fault {
-    /// Sends op 7; the connection stays open until the client closes it.
+    /// Sends op 7; a connection that is still open after [`Switches::reconnect_grace`](crate::Switches) is closed.
     Reconnect {
         /// Whose.
         shards: Option<Vec<u32>>,
     },
-    /// Sends op 9. When not resumable the session ends.
+    /// Sends op 9. When not resumable the session ends, also where a frozen connection is not told.
     InvalidSession {
         /// Whose.
         shards: Option<Vec<u32>>,
@@ -187,6 +187,16 @@ pub struct NewInteraction {
     pub components: Vec<Value>,
 }
 
+impl Fault {
+    /// Whether it begins something that another one ends.
+    pub(crate) const fn begins(&self) -> bool {
+        matches!(
+            self,
+            Self::Freeze { on: true, .. } | Self::GuildOutage { on: true, .. } | Self::RestDown { on: true }
+        )
+    }
+}
+
 /// What a fault did at once.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct FaultOutcome {
@@ -250,8 +260,17 @@ pub enum FaultError {
     #[error("the bot has written no message {0}, or it is no longer kept")]
     UnknownMessage(Snowflake),
     /// Not a close code.
-    #[error("code must be from 1000 to 4999")]
+    #[error("code must be from 1000 to 4999, and none of those that are never sent (1004, 1005, 1006, 1015)")]
     BadCode,
+    /// Too long for a close frame.
+    #[error("reason must have at most 123 bytes")]
+    BadReason,
+    /// Not an event's name.
+    #[error("name must be an event's, such as GUILD_BAN_ADD")]
+    BadName,
+    /// It was switched on by hand: a schedule leaves it alone.
+    #[error("it is on already")]
+    AlreadyOn,
 }
 
 /// Faults that stay on until switched off.

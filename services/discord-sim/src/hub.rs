@@ -128,6 +128,8 @@ struct State {
     never_joined: BTreeSet<GuildIndex>,
     /// Who has moved between voice channels, by guild.
     voice: HashMap<GuildIndex, Arc<VoiceChanges>>,
+    /// The session that took the bot into a guild's voice channel.
+    bot_voice: HashMap<GuildIndex, String>,
     /// When all members of a guild were asked for.
     members_asked: HashMap<GuildIndex, Duration>,
     limiter: IdentifyLimiter,
@@ -139,6 +141,7 @@ struct State {
     connections_opened: u64,
     sessions_opened: u64,
     messages: u64,
+    messages_dispatched: u64,
     draw: Draw,
 }
 
@@ -166,7 +169,11 @@ impl Hub {
         let world = World::new(config.seed, config.guilds).with_largest_guild(config.largest_guild);
         let started = world.started_guilds();
         let guilds = (0..world.all_guilds())
-            .map(|guild| if guild < started { GuildState::Available } else { GuildState::Absent })
+            .map(|guild| match guild {
+                _ if guild >= started => GuildState::Absent,
+                _ if guild >= started - config.outages => GuildState::Outage,
+                _ => GuildState::Available,
+            })
             .collect();
         let limiter =
             IdentifyLimiter::new(config.max_concurrency, config.identify_interval, config.daily_identifies);
@@ -180,6 +187,7 @@ impl Hub {
             guilds,
             never_joined: (started..world.all_guilds()).collect(),
             voice: HashMap::new(),
+            bot_voice: HashMap::new(),
             members_asked: HashMap::new(),
             limiter,
             standing: Standing::default(),
@@ -190,6 +198,7 @@ impl Hub {
             connections_opened: 0,
             sessions_opened: 0,
             messages: 0,
+            messages_dispatched: 0,
             draw: Draw::new(config.seed, &[99]),
         };
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -245,15 +254,17 @@ impl Hub {
         self.lock().switches.clone()
     }
 
-    /// Changes switches; a session that exists keeps as many events as the switch says from now on.
+    /// Sets the switches to what `change` makes of them; a session that exists keeps as many events as they say from now on.
     ///
     /// # Errors
     ///
-    /// When a switch can't work; then none is changed.
-    pub(crate) fn switch(&self, change: impl FnOnce(&mut Switches)) -> Result<Switches, ConfigError> {
+    /// When `change` fails, or a switch can't work; then none is changed.
+    pub(crate) fn switch<E: From<ConfigError>>(
+        &self,
+        change: impl FnOnce(&Switches) -> Result<Switches, E>,
+    ) -> Result<Switches, E> {
         let mut state = self.lock();
-        let mut switches = state.switches.clone();
-        change(&mut switches);
+        let switches = change(&state.switches)?;
         switches.validate().map_err(|(setting, needs)| ConfigError { setting, needs })?;
         if switches.replay_buffer != state.switches.replay_buffer {
             for cell in state.sessions.values() {
@@ -320,7 +331,7 @@ impl State {
     }
 
     /// Ends a session: no more events, no RESUME; the ledger keeps it.
-    fn end_session(&mut self, id: &str, now: Duration, why: &'static str) {
+    fn end_session(&mut self, world: &World, id: &str, now: Duration, why: &'static str) {
         let Some(cell) = self.sessions.remove(id) else { return };
         let shard = {
             let mut session = cell.lock();
@@ -344,6 +355,7 @@ impl State {
             self.ended_dropped += 1;
         }
         self.ended.push_back(cell);
+        self.leave_voice(world, id);
     }
 }
 

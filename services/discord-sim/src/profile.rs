@@ -7,22 +7,22 @@ use crate::SimConfig;
 pub enum Profile {
     /// 20 guilds on one shard, no traffic: quick to read
     Small,
-    /// 2,400 guilds, one of 60,000 members, 40 events a second
+    /// 2,400 guilds, one of 60,000 members, two with an outage, 40 events a second
     Typical,
     /// 50,000 guilds on 256 shards, one of 250,000 members, 500 events a second, 16 identify buckets
     Huge,
 }
 
 impl SimConfig {
-    /// The same settings with guilds, shards, largest guild, events a second and identify buckets of this profile.
+    /// The same settings with guilds, shards, largest guild, outages, events a second and identify buckets of this profile.
     #[must_use]
     pub fn with_profile(self, profile: Profile) -> Self {
-        let (guilds, largest_guild, shards, max_concurrency, events_per_second) = match profile {
-            Profile::Small => (20, None, Some(1), 1, 0.0),
-            Profile::Typical => (2_400, Some(60_000), None, 1, 40.0),
-            Profile::Huge => (50_000, Some(250_000), Some(256), 16, 500.0),
+        let (guilds, largest_guild, outages, shards, max_concurrency, events_per_second) = match profile {
+            Profile::Small => (20, None, 0, Some(1), 1, 0.0),
+            Profile::Typical => (2_400, Some(60_000), 2, None, 1, 40.0),
+            Profile::Huge => (50_000, Some(250_000), 20, Some(256), 16, 500.0),
         };
-        Self { guilds, largest_guild, shards, max_concurrency, events_per_second, ..self }
+        Self { guilds, largest_guild, outages, shards, max_concurrency, events_per_second, ..self }
     }
 }
 

@@ -71,6 +71,8 @@ pub struct LedgerReport {
     pub now_ms: u64,
     /// Messages written so far, whoever got them: the highest `sim-N` nonce.
     pub messages: u64,
+    /// Those of them that at least one session was given: a bot that lost nothing has seen so many nonces.
+    pub messages_dispatched: u64,
     /// Open sessions and the last 4,096 that ended.
     pub sessions: Vec<SessionReport>,
     /// Ended sessions that are no longer listed.
@@ -154,6 +156,8 @@ pub enum ViolationKind {
     PresenceLimit,
     /// A request that Discord does not answer: a guild of another shard, an intent that is missing.
     UnansweredRequest,
+    /// A heartbeat had no ACK, and the client went on (nothing: it is frozen).
+    ZombieKept,
     /// No heartbeat for twice the interval.
     MissedHeartbeat,
     /// A REST call without the bot's token (401).

@@ -3,6 +3,7 @@
 
 use crate::world::Snowflake;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 /// One request.
 #[derive(Clone, Debug)]
@@ -69,7 +70,7 @@ pub(crate) struct MembersRequest {
     pub(crate) limit: Option<u64>,
     pub(crate) presences: Option<bool>,
     #[serde(default, deserialize_with = "one_or_many")]
-    pub(crate) user_ids: Option<Vec<Snowflake>>,
+    pub(crate) user_ids: Option<Vec<Value>>,
     pub(crate) nonce: Option<String>,
 }
 
@@ -86,15 +87,9 @@ pub(crate) struct ChannelInfoRequest {
     pub(crate) fields: Vec<String>,
 }
 
-fn one_or_many<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<Snowflake>>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum OneOrMany {
-        One(Snowflake),
-        Many(Vec<Snowflake>),
-    }
+fn one_or_many<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<Value>>, D::Error> {
     Ok(Option::deserialize(from)?.map(|ids| match ids {
-        OneOrMany::One(id) => vec![id],
-        OneOrMany::Many(ids) => ids,
+        Value::Array(ids) => ids,
+        one => vec![one],
     }))
 }

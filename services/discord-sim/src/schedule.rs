@@ -112,6 +112,12 @@ impl Plan {
         plan
     }
 
+    /// What was to begin last has not begun: nothing is to end it.
+    pub(crate) fn began_in_vain(&mut self) {
+        let last = self.drawn;
+        self.ends.retain(|(_, drawn), _| *drawn != last);
+    }
+
     /// When the next one is due, counted from the schedule's start.
     pub(crate) fn due(&self) -> Option<Duration> {
         let end = self.ends.keys().next().map(|(at, _)| *at);

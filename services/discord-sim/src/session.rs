@@ -24,6 +24,10 @@ use std::{
 
 /// Deliveries kept for the ledger of one session; older ones are dropped and counted.
 const DELIVERIES_KEPT: usize = 1_024;
+/// Events kept for a connection that is behind, beyond those kept for RESUME: further behind it is cut off.
+const BEHIND_MOST: usize = 16_384;
+/// Connections that share a session at most, where a switch lets them.
+const READERS_MOST: usize = 8;
 /// Guilds given a sequence in one go once the reader has caught up.
 const GUILDS_AT_ONCE: usize = 4;
 
@@ -125,26 +129,36 @@ impl Session {
     }
 
     fn push(&mut self, event: Event) -> u64 {
-        self.keep(self.capacity - 1);
+        self.make_room(1);
         self.log.push_back(event);
         self.sequence += 1;
         self.sequence
     }
 
-    /// Forgets the oldest events, until there are at most so many.
-    fn keep(&mut self, most: usize) {
-        self.log.drain(..self.log.len().saturating_sub(most));
+    /// Forgets the oldest events that need not be kept, so that `more` fit in.
+    fn make_room(&mut self, more: usize) {
+        let handed = self.readers.iter().map(|reader| reader.cursor).min().unwrap_or(u64::MAX);
+        let most = self.capacity.max(BEHIND_MOST);
+        while self.log.len() + more > self.capacity
+            && (self.forgotten() < handed || self.log.len() + more > most)
+            && self.log.pop_front().is_some()
+        {}
     }
 
-    /// Sets how many events are kept; at least 1.
+    /// Sets how many events are kept for RESUME; at least 1.
     pub(crate) fn set_capacity(&mut self, capacity: usize) {
         self.capacity = capacity;
-        self.keep(capacity);
+        self.make_room(0);
     }
 
     /// The last sequence that is no longer in the buffer.
     fn forgotten(&self) -> u64 {
         self.sequence - self.log.len() as u64
+    }
+
+    /// The first sequence after which a RESUME may ask.
+    fn resumable_from(&self) -> u64 {
+        self.forgotten().max(self.sequence.saturating_sub(self.capacity as u64))
     }
 
     /// Gives an event its sequence; `None` when this session does not get it.
@@ -186,7 +200,7 @@ impl Session {
             return Taken::Overrun;
         }
         if cursor == self.sequence {
-            for _ in 0..GUILDS_AT_ONCE.min(self.capacity) {
+            for _ in 0..GUILDS_AT_ONCE {
                 let Some((guild, outage)) = self.promised.pop_first() else { break };
                 self.push(if outage {
                     Event::GuildDelete { guild, outage }
@@ -229,7 +243,7 @@ impl Session {
         self.deliveries.push_back(delivery);
     }
 
-    /// Attaches `connection`, which has seen everything up to `seen`; returns the connection that it takes over from.
+    /// Attaches `connection`, which has seen everything up to `seen`; returns the connections that lose the session to it.
     ///
     /// # Errors
     ///
@@ -239,7 +253,7 @@ impl Session {
         connection: ConnectionId,
         seen: u64,
         while_open: ResumeWhileOpen,
-    ) -> Result<Option<ConnectionId>, ResumeRefusal> {
+    ) -> Result<Vec<ConnectionId>, ResumeRefusal> {
         if !self.readers.is_empty() {
             match while_open {
                 ResumeWhileOpen::Refuse => return Err(ResumeRefusal::StillOpen { resumable: false }),
@@ -250,24 +264,18 @@ impl Session {
         if seen > self.sequence {
             return Err(ResumeRefusal::BeyondSequence);
         }
-        if seen < self.forgotten() {
+        if seen < self.resumable_from() {
             return Err(ResumeRefusal::TooOld);
         }
         let replay_until = self.sequence;
         self.acknowledged = self.acknowledged.max(seen);
         self.detached_at = None;
         self.resumes += 1;
-        // The buffer may be full: then the oldest event makes room, unless the client still needs it.
-        if self.log.len() == self.capacity && seen == self.forgotten() {
-            self.capacity += 1;
-        }
-        self.push(Event::Resumed);
-        let previous = if while_open == ResumeWhileOpen::Both {
-            None
-        } else {
-            self.readers.pop().map(|old| old.connection)
-        };
+        let stay = if while_open == ResumeWhileOpen::Both { READERS_MOST - 1 } else { 0 };
+        let leave = self.readers.len().saturating_sub(stay);
+        let previous = self.readers.drain(..leave).map(|reader| reader.connection).collect();
         self.readers.push(Reader { connection, cursor: seen, replay_until });
+        self.push(Event::Resumed);
         self.sent = seen;
         Ok(previous)
     }
@@ -309,7 +317,8 @@ impl Session {
         if trim {
             let handed = self.readers.iter().map(|reader| reader.cursor).min().unwrap_or(0);
             let keep_after = self.acknowledged.min(handed);
-            self.keep((self.sequence - keep_after.min(self.sequence)) as usize);
+            let keep = (self.sequence - keep_after.min(self.sequence)) as usize;
+            self.log.drain(..self.log.len().saturating_sub(keep));
         }
     }
 
@@ -348,7 +357,7 @@ impl Session {
             connection: self.readers.last().map(|reader| reader.connection),
             sequence: self.sequence,
             sent: self.sent,
-            kept_from: self.forgotten() + 1,
+            kept_from: self.resumable_from() + 1,
             acknowledged: self.acknowledged,
             presence: self.presence.as_ref().map_or(Value::Null, |presence| json!(presence)),
             guilds_to_come: self.promised.len(),

@@ -161,12 +161,18 @@ async fn make_faults(hub: Arc<Hub>) {
         let schedule = wanted.borrow_and_update().clone();
         if let Some(schedule) = schedule {
             let started = Instant::now();
-            let mut plan = hub.plan(schedule);
+            let mut plan = hub.plan(schedule.clone());
             let changed = loop {
                 let Some(at) = plan.due() else { break false };
                 tokio::select! {
                     _ = wanted.changed() => break true,
-                    () = sleep_until(started + at) => plan.next().into_iter().for_each(|(_, fault)| make(&hub, fault)),
+                    () = sleep_until(started + at) => {
+                        let Some((_, fault)) = plan.next() else { break false };
+                        let begins = fault.begins();
+                        if !make(&hub, fault) && begins {
+                            plan.began_in_vain();
+                        }
+                    }
                 }
             };
             for end in plan.into_ends() {
@@ -175,6 +181,9 @@ async fn make_faults(hub: Arc<Hub>) {
             if changed {
                 continue;
             }
+            // It has run out.
+            let ran_out = Some(schedule);
+            hub.schedule.send_if_modified(|now| *now == ran_out && now.take().is_some());
         }
         if wanted.changed().await.is_err() {
             return;
@@ -182,9 +191,9 @@ async fn make_faults(hub: Arc<Hub>) {
     }
 }
 
-fn make(hub: &Hub, fault: Fault) {
-    // What can't be, such as an outage of a guild that the bot has left, is in the record.
-    let _ = hub.inject(fault, true);
+/// Whether it could be made; what could not, such as an outage of a guild that the bot has left, is in the record.
+fn make(hub: &Hub, fault: Fault) -> bool {
+    hub.inject(fault, true).is_ok()
 }
 
 /// Ends sessions that nobody resumed in time.

@@ -75,11 +75,17 @@ impl Switches {
         if self.replay_buffer == 0 || self.replay_buffer > 1_000_000 {
             return Err(("replay_buffer", "from 1 to 1000000 events"));
         }
-        if !(1000..5000).contains(&self.zombie_close_code) {
-            return Err(("zombie_close_code", "a close code from 1000 to 4999"));
+        if !may_be_sent(self.zombie_close_code) {
+            return Err(("zombie_close_code", "a close code from 1000 to 4999 that may be sent"));
         }
         Ok(())
     }
+}
+
+/// Whether a close frame may carry this code: some only stand for what was not sent.
+/// [Source](https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1).
+pub(crate) const fn may_be_sent(code: u16) -> bool {
+    matches!(code, 1000..5000) && !matches!(code, 1004..=1006 | 1015)
 }
 
 mod millis {

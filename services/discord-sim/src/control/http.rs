@@ -150,12 +150,14 @@ async fn switch(
     change: Result<Json<Map<String, Value>>, JsonRejection>,
 ) -> Result<Json<Switches>, Refused> {
     let Json(change) = change.map_err(|rejection| refused(rejection.body_text()))?;
-    let mut whole = json!(control.switches());
-    for (name, value) in change {
-        whole[name] = value;
-    }
-    let wanted = serde_json::from_value(whole).map_err(|error| refused(error.to_string()))?;
-    control.switch(|switches| *switches = wanted).map(Json).map_err(|error| refused(error.to_string()))
+    let changed = control.hub.switch(|now| -> anyhow::Result<Switches> {
+        let mut whole = json!(now);
+        for (name, value) in change {
+            whole[name] = value;
+        }
+        Ok(serde_json::from_value(whole)?)
+    });
+    changed.map(Json).map_err(|error| refused(error.to_string()))
 }
 
 type Refused = (StatusCode, Json<Value>);

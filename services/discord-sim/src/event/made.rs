@@ -30,7 +30,12 @@ impl Made {
         bot: Snowflake,
     ) -> Self {
         let name = name.into();
-        let gate = Gate::of(&name, guild.is_some());
+        let gate = match &*name {
+            // About the bot itself these need less. Source: https://docs.discord.com/developers/events/gateway#caveats
+            "GUILD_MEMBER_UPDATE" if body["user"]["id"] == bot.to_string() => Gate::Open,
+            "THREAD_MEMBERS_UPDATE" if !names_bot(body, bot) => Gate::AnyOf(Intents::GUILD_MEMBERS),
+            name => Gate::of(name, guild.is_some()),
+        };
         let blank = without_content(&name, guild, body, bot).map(|blank| bytes(&blank));
         Self { body: bytes(body), blank, name, guild, gate }
     }
@@ -48,39 +53,66 @@ fn bytes(body: &Value) -> Box<[u8]> {
     body.to_string().into_bytes().into()
 }
 
+/// Whether a THREAD_MEMBERS_UPDATE is about the bot.
+fn names_bot(body: &Value, bot: Snowflake) -> bool {
+    let bot = bot.to_string();
+    let list = |field: &str| body[field].as_array().into_iter().flatten();
+    list("added_members").any(|one| one["user_id"] == bot) || list("removed_member_ids").any(|id| *id == bot)
+}
+
 /// The body with the fields blanked that MESSAGE_CONTENT gates; `None` when it gates none.
 /// [Source](https://docs.discord.com/developers/events/gateway#message-content-intent).
 fn without_content(name: &str, guild: Option<GuildIndex>, body: &Value, bot: Snowflake) -> Option<Value> {
     guild?;
-    let bot = bot.to_string();
-    let blanked: &[(&str, Value)] = match name {
-        "MESSAGE_CREATE" | "MESSAGE_UPDATE" => {
-            let mentioned =
-                body["mentions"].as_array().is_some_and(|all| all.iter().any(|one| one["id"] == bot));
-            if body["author"]["id"] == bot || mentioned {
-                return None;
-            }
+    let mut blanked = body.clone();
+    let changed = match name {
+        "MESSAGE_CREATE" | "MESSAGE_UPDATE" => blank_message(&mut blanked, &bot.to_string()),
+        "AUTO_MODERATION_ACTION_EXECUTION" => {
+            blank(&mut blanked, &[("content", json!("")), ("matched_content", json!(""))])
+        }
+        _ => false,
+    };
+    changed.then_some(blanked)
+}
+
+/// Blanks a message, unless the bot wrote it or it mentions the bot; also the messages in it, each judged by itself. Whether
+/// anything changed.
+fn blank_message(message: &mut Value, bot: &str) -> bool {
+    let mentions = message["mentions"].as_array().is_some_and(|all| all.iter().any(|one| one["id"] == bot));
+    let mut changed = false;
+    if message["author"]["id"] != bot && !mentions {
+        changed |= blank(
+            message,
             &[
                 ("content", json!("")),
                 ("embeds", json!([])),
                 ("attachments", json!([])),
                 ("components", json!([])),
-                ("poll", Value::Null),
-            ]
-        }
-        "AUTO_MODERATION_ACTION_EXECUTION" => &[("content", json!("")), ("matched_content", json!(""))],
-        _ => return None,
-    };
-    let mut body = body.clone();
-    let fields = body.as_object_mut()?;
-    for (field, blank) in blanked {
-        if *field == "poll" {
-            fields.remove("poll");
-        } else if let Some(value) = fields.get_mut(*field) {
-            *value = blank.clone();
+            ],
+        );
+        changed |= message.as_object_mut().is_some_and(|fields| fields.remove("poll").is_some());
+    }
+    if let Some(referenced) = message.get_mut("referenced_message").filter(|one| one.is_object()) {
+        changed |= blank_message(referenced, bot);
+    }
+    for snapshot in message.get_mut("message_snapshots").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(inner) = snapshot.get_mut("message").filter(|one| one.is_object()) {
+            changed |= blank_message(inner, bot);
         }
     }
-    Some(body)
+    changed
+}
+
+/// Sets those of the fields that are there; whether that changed any.
+fn blank(body: &mut Value, fields: &[(&str, Value)]) -> bool {
+    let mut changed = false;
+    for (field, blank) in fields {
+        if let Some(value) = body.get_mut(*field).filter(|value| *value != blank) {
+            *value = blank.clone();
+            changed = true;
+        }
+    }
+    changed
 }
 
 #[cfg(test)]
@@ -100,6 +132,28 @@ mod tests {
         assert_eq!(seen(&body, Intents::MESSAGE_CONTENT), body);
         let blank = json!({"author": {"id": "8"}, "mentions": [], "content": "", "embeds": []});
         assert_eq!(seen(&body, Intents::GUILD_MESSAGES), blank);
+    }
+
+    #[test]
+    fn messages_in_messages_are_judged_by_themselves() {
+        let quoted = json!({"author": {"id": "9"}, "content": "secret"});
+        let own = json!({"author": {"id": "7"}, "content": "hi", "referenced_message": quoted,
+                         "message_snapshots": [{"message": {"content": "secret"}}]});
+        let text = seen(&own, Intents::GUILD_MESSAGES).to_string();
+        assert!(text.contains("hi") && !text.contains("secret"), "{text}");
+    }
+
+    #[test]
+    fn events_about_the_bot_itself_need_less() {
+        let gate = |name: &'static str, body: Value| Made::new(name, Some(0), &body, BOT).gate;
+        assert_eq!(gate("GUILD_MEMBER_UPDATE", json!({"user": {"id": "7"}})), Gate::Open);
+        assert_eq!(
+            gate("GUILD_MEMBER_UPDATE", json!({"user": {"id": "8"}})),
+            Gate::AnyOf(Intents::GUILD_MEMBERS)
+        );
+        let others = json!({"added_members": [{"user_id": "8"}]});
+        assert!(!gate("THREAD_MEMBERS_UPDATE", others).lets(Intents::GUILDS));
+        assert!(gate("THREAD_MEMBERS_UPDATE", json!({"removed_member_ids": ["7"]})).lets(Intents::GUILDS));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The answer to a request for members, chunk by chunk.
 
-use crate::world::{GuildIndex, Snowflake, World};
+use crate::world::{GuildIndex, World};
 use serde_json::{Value, json};
 
 /// Members in one chunk at most.
@@ -15,7 +15,8 @@ pub(crate) struct MembersAnswer {
     pub(crate) found: Vec<u64>,
     /// So many members are all of them.
     pub(crate) all: Option<u64>,
-    pub(crate) not_found: Vec<Snowflake>,
+    /// As the client named them, also what is no id.
+    pub(crate) not_found: Vec<Value>,
     pub(crate) presences: bool,
     pub(crate) nonce: Option<String>,
 }

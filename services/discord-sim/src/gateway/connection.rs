@@ -48,6 +48,9 @@ const CLOSE_WAIT: Duration = Duration::from_secs(1);
 /// The same once the simulator is shutting down.
 const SHUTDOWN_CLOSE_WAIT: Duration = Duration::from_millis(100);
 
+/// Nothing is late for longer.
+const LONGEST_PAUSE: Duration = Duration::from_hours(24);
+
 /// How a connection ends.
 enum End {
     /// With this close code.
@@ -105,7 +108,8 @@ pub(crate) struct Connection {
     tap: Tap,
     postponed: VecDeque<Order>,
     stream: SplitStream<WebSocket>,
-    read_ahead: VecDeque<Message>,
+    /// Frames read while something was written, with when each arrived.
+    read_ahead: VecDeque<(Instant, Message)>,
     wire: Wire,
     joined: Option<Joined>,
     sends: Window,
@@ -114,12 +118,26 @@ pub(crate) struct Connection {
     /// When it is closed, once op 7 has asked it to go.
     leave_by: Option<Instant>,
     frozen: bool,
+    /// Heartbeats that were not answered since it is frozen.
+    unanswered: u32,
+}
+
+/// What is written, while the connection goes on reading.
+enum Outgoing<'a> {
+    /// `handed` becomes the last sequence that the socket took.
+    Events {
+        events: &'a [(u64, Event)],
+        handed: &'a AtomicU64,
+    },
+    Payload(Vec<u8>),
+    /// Nothing, for so long.
+    Pause(Duration),
 }
 
 /// What a turn of the loop is about.
 enum Turn {
     Order(Order),
-    Frame(Option<Result<Message, Error>>),
+    Frame(Option<Result<Message, Error>>, Instant),
     Events,
     Silence,
     Overstay,
@@ -154,6 +172,7 @@ impl Connection {
             beat_by,
             leave_by: None,
             frozen: false,
+            unanswered: 0,
         }
     }
 
@@ -202,10 +221,12 @@ impl Connection {
 
     async fn serve(&mut self) -> Result<std::convert::Infallible, End> {
         let delay = self.hub.switches().hello_delay;
-        if !delay.is_zero() && timeout(delay, self.stop.cancelled()).await.is_ok() {
-            return Err(End::Unprovoked(close::GOING_AWAY, "The simulator is shutting down."));
+        if !delay.is_zero() {
+            self.beat_by += delay.min(LONGEST_PAUSE);
+            self.write(Outgoing::Pause(delay)).await?;
         }
-        self.wire.send(envelope::hello(self.hub.config.heartbeat_interval)).await?;
+        self.send(envelope::hello(self.hub.config.heartbeat_interval)).await?;
+        self.expect_heartbeat();
         loop {
             match self.turn().await {
                 Turn::Stop => {
@@ -222,19 +243,19 @@ impl Connection {
                     return Err(End::timed_out(&self.hub));
                 }
                 Turn::Order(order) => self.obey(order).await?,
-                Turn::Frame(frame) => self.read(frame).await?,
+                Turn::Frame(frame, arrived) => self.read(frame, arrived).await?,
                 Turn::Events => self.send_events().await?,
             }
         }
     }
 
-    /// Waits for the next thing to do; a silent client is told apart even while it is frozen.
+    /// Waits for the next thing to do.
     async fn turn(&mut self) -> Turn {
         if let Some(order) = self.postponed.pop_front() {
             return Turn::Order(order);
         }
-        if let Some(frame) = self.read_ahead.pop_front() {
-            return Turn::Frame(Some(Ok(frame)));
+        if let Some((arrived, frame)) = self.read_ahead.pop_front() {
+            return Turn::Frame(Some(Ok(frame)), arrived);
         }
         let frozen = self.frozen;
         let joined = &mut self.joined;
@@ -262,7 +283,7 @@ impl Connection {
             biased;
             () = self.stop.cancelled() => Turn::Stop,
             Some(order) = self.orders.recv() => Turn::Order(order),
-            frame = self.stream.next() => Turn::Frame(frame),
+            frame = self.stream.next() => Turn::Frame(frame, self.tap.arrived()),
             () = sleep_until(self.beat_by), if !frozen => Turn::Silence,
             () = overstay => Turn::Overstay,
             () = bell => Turn::Events,
@@ -276,31 +297,34 @@ impl Connection {
             Order::Abort => return Err(End::Reset),
             Order::Freeze(on) => {
                 self.frozen = on;
-                self.beat_by = Instant::now() + self.hub.config.heartbeat_interval * 2;
+                self.unanswered = 0;
+                self.expect_heartbeat();
             }
             // A frozen connection sends nothing at all.
-            Order::Reconnect | Order::InvalidSession { .. } | Order::RequestHeartbeat if self.frozen => {}
+            Order::Reconnect | Order::RequestHeartbeat if self.frozen => {}
             Order::Reconnect => {
-                self.leave_by = Some(Instant::now() + self.hub.switches().reconnect_grace);
-                self.wire.send(envelope::reconnect()).await?;
+                self.leave_by = Some(Instant::now() + self.hub.switches().reconnect_grace.min(LONGEST_PAUSE));
+                self.send(envelope::reconnect()).await?;
             }
             Order::RequestHeartbeat => {
                 // It shall beat at once; that it has one interval for it is our choice.
                 self.beat_by = self.beat_by.min(Instant::now() + self.hub.config.heartbeat_interval);
-                self.wire.send(envelope::heartbeat()).await?;
+                self.send(envelope::heartbeat()).await?;
             }
             Order::InvalidSession { resumable } => {
                 if let Some(joined) = self.joined.take() {
                     let end = (!resumable).then_some("invalidated by a fault");
                     self.hub.leave_session(self.id, &joined.cell, end);
                 }
-                self.wire.send(envelope::invalid_session(resumable)).await?;
+                if !self.frozen {
+                    self.send(envelope::invalid_session(resumable)).await?;
+                }
             }
         }
         Ok(())
     }
 
-    async fn read(&mut self, frame: Option<Result<Message, Error>>) -> Result<(), End> {
+    async fn read(&mut self, frame: Option<Result<Message, Error>>, arrived: Instant) -> Result<(), End> {
         let payload = match frame {
             Some(Ok(Message::Text(text))) => Payload::parse(text.as_bytes()),
             Some(Ok(Message::Binary(bytes))) => Payload::parse(&bytes),
@@ -312,9 +336,10 @@ impl Connection {
             Some(Err(_)) | None => return Err(End::Left(Departure::Resumable)),
         };
         if self.frozen {
+            self.notice_zombie(&payload);
             return Ok(());
         }
-        let arrived = self.hub.since_start(self.tap.arrived());
+        let arrived = self.hub.since_start(arrived);
         if !self.sends.allows(arrived) {
             self.violation(ViolationKind::RateLimited, "more than 120 sends in 60 s".into());
             return Err(End::code(close::RATE_LIMITED, "Rate limited."));
@@ -325,12 +350,12 @@ impl Connection {
     async fn handle(&mut self, payload: Payload, arrived: Duration) -> Result<(), End> {
         match payload {
             Payload::Heartbeat(sequence) => {
-                self.beat_by = Instant::now() + self.hub.config.heartbeat_interval * 2;
+                self.expect_heartbeat();
                 if let (Some(joined), Some(sequence)) = (&self.joined, sequence) {
                     let trim = self.hub.switches().heartbeat_trims;
                     joined.cell.lock().acknowledge(sequence, trim);
                 }
-                Ok(self.wire.send(envelope::heartbeat_ack()).await?)
+                self.send(envelope::heartbeat_ack()).await
             }
             Payload::Identify(_) | Payload::Resume(_) if self.joined.is_some() => {
                 self.violation(ViolationKind::AlreadyAuthenticated, "a second IDENTIFY or RESUME".into());
@@ -341,7 +366,7 @@ impl Connection {
                     self.wire.compress_payloads();
                 }
                 let delay = self.hub.switches().ready_delay;
-                let from = (!delay.is_zero()).then(|| Instant::now() + delay);
+                let from = (!delay.is_zero()).then(|| Instant::now() + delay.min(LONGEST_PAUSE));
                 let outcome = self.hub.identify(self.id, asked, arrived).await;
                 self.join(outcome, from).await
             }
@@ -394,7 +419,7 @@ impl Connection {
                 Ok(())
             }
             Err(Refusal::InvalidSession { resumable }) => {
-                Ok(self.wire.send(envelope::invalid_session(resumable)).await?)
+                self.send(envelope::invalid_session(resumable)).await
             }
             Err(Refusal::Close(code, reason)) => Err(End::code(code, reason)),
         }
@@ -418,7 +443,7 @@ impl Connection {
         joined.bell.mark_changed();
         let cell = Arc::clone(&joined.cell);
         let handed = AtomicU64::new(0);
-        let written = self.write(&events, &handed).await;
+        let written = self.write(Outgoing::Events { events: &events, handed: &handed }).await;
         let to = handed.into_inner();
         if to >= from {
             cell.lock().record_sent(self.id, from, to, replay_until);
@@ -426,10 +451,27 @@ impl Connection {
         written
     }
 
-    /// Writes events while reading on; `handed` becomes the last sequence that the socket took.
-    async fn write(&mut self, events: &[(u64, Event)], handed: &AtomicU64) -> Result<(), End> {
-        let Some(joined) = &self.joined else { return Ok(()) };
-        let mut writing = pin!(self.wire.send_events(&self.hub, &joined.sight, events, handed));
+    async fn send(&mut self, payload: Vec<u8>) -> Result<(), End> {
+        self.write(Outgoing::Payload(payload)).await
+    }
+
+    /// Writes while reading on, so that a client that does not read is still told apart and can still be closed.
+    async fn write(&mut self, outgoing: Outgoing<'_>) -> Result<(), End> {
+        let shard = self.shard();
+        let (wire, hub, joined) = (&mut self.wire, &self.hub, self.joined.as_ref());
+        let mut writing = pin!(async move {
+            match (outgoing, joined) {
+                (Outgoing::Payload(payload), _) => wire.send(payload).await,
+                (Outgoing::Events { events, handed }, Some(joined)) => {
+                    wire.send_events(hub, &joined.sight, events, handed).await
+                }
+                (Outgoing::Events { .. }, None) => Ok(()),
+                (Outgoing::Pause(time), _) => {
+                    sleep(time.min(LONGEST_PAUSE)).await;
+                    Ok(())
+                }
+            }
+        });
         loop {
             tokio::select! {
                 biased;
@@ -444,9 +486,11 @@ impl Connection {
                 frame = self.stream.next(), if self.read_ahead.len() < READ_AHEAD => match frame {
                     Some(Ok(Message::Close(frame))) => return Err(End::by_client(frame.as_ref())),
                     Some(Ok(frame)) => {
-                        // Handled when the write is done; it proves life already.
-                        self.beat_by = Instant::now() + self.hub.config.heartbeat_interval * 2;
-                        self.read_ahead.push_back(frame);
+                        // Handled when the write is done; a heartbeat proves life already.
+                        if is_heartbeat(&frame) {
+                            self.beat_by = Instant::now() + self.hub.config.heartbeat_interval * 2;
+                        }
+                        self.read_ahead.push_back((self.tap.arrived(), frame));
                     }
                     Some(Err(_)) | None => return Err(End::Left(Departure::Resumable)),
                 },
@@ -454,11 +498,28 @@ impl Connection {
                     self.hub.violation(
                         ViolationKind::MissedHeartbeat,
                         self.id,
-                        Some(joined.sight.shard),
+                        shard,
                         "no heartbeat, and nothing read, for twice the interval".into(),
                     );
                     return Err(End::timed_out(&self.hub));
                 }
+            }
+        }
+    }
+
+    fn expect_heartbeat(&mut self) {
+        self.beat_by = Instant::now() + self.hub.config.heartbeat_interval * 2;
+    }
+
+    /// A client that got no answer to a heartbeat must close before the next one is due.
+    fn notice_zombie(&mut self, payload: &Payload) {
+        if matches!(payload, Payload::Heartbeat(_)) {
+            self.unanswered += 1;
+            if self.unanswered == 2 {
+                self.violation(
+                    ViolationKind::ZombieKept,
+                    "a second heartbeat, and the first had no ACK".into(),
+                );
             }
         }
     }
@@ -470,6 +531,15 @@ impl Connection {
     fn shard(&self) -> Option<Shard> {
         self.joined.as_ref().map(|joined| joined.sight.shard)
     }
+}
+
+fn is_heartbeat(frame: &Message) -> bool {
+    let bytes = match frame {
+        Message::Text(text) => text.as_bytes(),
+        Message::Binary(bytes) => bytes,
+        _ => return false,
+    };
+    matches!(Payload::parse(bytes), Payload::Heartbeat(_))
 }
 
 /// Whether a frame was refused for its length.

@@ -70,6 +70,7 @@ mod tests {
             shard: Shard { number: 0, total: 1 },
             intents: Intents::ALL,
             large_threshold: 50,
+            names_shard: true,
         };
         let sent = text(dispatch(&hub, &sight, 7, &Event::GuildCreate { guild: 0, just_joined: false }));
         assert!(sent.starts_with(r#"{"t":"GUILD_CREATE","s":7,"op":0,"d":{"#), "{sent}");

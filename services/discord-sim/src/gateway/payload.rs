@@ -17,6 +17,8 @@ const PAYLOAD_BYTES: usize = 4_096;
 pub(crate) struct Identify {
     pub(crate) token: String,
     pub(crate) shard: Shard,
+    /// The client said which; else it is the only one.
+    pub(crate) names_shard: bool,
     pub(crate) intents: Intents,
     pub(crate) large_threshold: u64,
     /// Payload compression is asked for.
@@ -84,6 +86,7 @@ impl Payload {
                 }
                 Self::Identify(Identify {
                     token: without_prefix(body.token),
+                    names_shard: body.shard.is_some(),
                     shard: body.shard.unwrap_or(Shard { number: 0, total: 1 }),
                     intents: Intents(body.intents),
                     large_threshold,

@@ -171,7 +171,7 @@ impl Hub {
                 state.standing.reject_token = true;
                 let every: Vec<String> = state.sessions.keys().cloned().collect();
                 for id in &every {
-                    state.end_session(id, now, "the identify budget was overrun");
+                    state.end_session(&self.world, id, now, "the identify budget was overrun");
                 }
                 drop(state);
                 let refusal = Refusal::Close(close::AUTHENTICATION_FAILED, "Authentication failed.");
@@ -197,6 +197,7 @@ impl Hub {
             shard: asked.shard,
             intents: asked.intents,
             large_threshold: asked.large_threshold,
+            names_shard: asked.names_shard,
         };
         let capacity = state.switches.replay_buffer;
         let mut session = Session::open(sight, asked.token, capacity, ready, promised, connection, now);
@@ -240,7 +241,7 @@ impl Hub {
         {
             drop(session);
             state.shards.entry(shard).or_default().resumes_refused += 1;
-            state.end_session(&asked.session_id, now, "a RESUME was refused");
+            state.end_session(&self.world, &asked.session_id, now, "a RESUME was refused");
             return Err(Refusal::InvalidSession { resumable: false });
         }
         let resumed = session.resume(connection, asked.seq, state.switches.resume_while_open);
@@ -250,18 +251,20 @@ impl Hub {
                 state.take_place(connection, shard);
                 let counts = state.shards.entry(shard).or_default();
                 counts.resumes += 1;
-                if let Some(previous) = previous.and_then(|id| state.connections.get(&id)) {
-                    counts.takeovers += 1;
+                counts.takeovers += u32::from(!previous.is_empty());
+                for previous in previous.iter().filter_map(|id| state.connections.get(id)) {
                     // Full means that it is about to close anyway; it gets no more events in any case.
                     let _ = previous.orders.try_send(Order::Superseded);
                 }
                 tracing::debug!(connection, %shard, session = asked.session_id, seq = asked.seq, "resumed");
                 drop(guard);
+                cell.ring();
                 Ok(cell)
             }
             Err(ResumeRefusal::TooOld) => {
                 state.shards.entry(shard).or_default().resumes_refused += 1;
                 state.end_session(
+                    &self.world,
                     &asked.session_id,
                     now,
                     "a RESUME asked for events that were no longer kept",
@@ -291,13 +294,12 @@ impl Hub {
     ) {
         let now = self.now();
         let mut state = self.lock();
-        let (own, id, shard) = {
+        let (own, id) = {
             let mut session = cell.lock();
-            (session.detach(connection, now), session.sight.session_id.clone(), session.sight.shard)
+            (session.detach(connection, now), session.sight.session_id.clone())
         };
         if own && let Some(why) = end {
-            state.end_session(&id, now, why);
-            state.leave_voice(&self.world, shard);
+            state.end_session(&self.world, &id, now, why);
         }
         state.give_place_up(connection);
         drop(state);
@@ -318,17 +320,14 @@ impl Hub {
         let now = self.now();
         let mut state = self.lock();
         let life = state.switches.session_life;
-        let expired: Vec<_> = state
+        let expired: Vec<String> = state
             .sessions
             .iter()
-            .filter_map(|(id, cell)| {
-                let session = cell.lock();
-                session.expired(now, life).then_some((id.clone(), session.sight.shard))
-            })
+            .filter(|(_, cell)| cell.lock().expired(now, life))
+            .map(|(id, _)| id.clone())
             .collect();
-        for (id, shard) in &expired {
-            state.end_session(id, now, "nobody resumed it in time");
-            state.leave_voice(&self.world, *shard);
+        for id in &expired {
+            state.end_session(&self.world, id, now, "nobody resumed it in time");
         }
     }
 }

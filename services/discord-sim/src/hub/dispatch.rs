@@ -41,7 +41,9 @@ impl State {
         self.messages += 1;
         let serial = self.messages;
         let message = Message { guild, serial, at_ms: time::now_ms(), content };
-        (serial, self.dispatch(world, &Event::Message(message)))
+        let dispatched = self.dispatch(world, &Event::Message(message));
+        self.messages_dispatched += u64::from(!dispatched.is_empty());
+        (serial, dispatched)
     }
 }
 

@@ -6,12 +6,16 @@ use crate::{
     event::{Event, Made},
     faults::{Fault, FaultError, FaultOutcome},
     report::{FaultRecord, GuildState},
+    switches::may_be_sent,
     world::{GuildIndex, Snowflake},
 };
 use std::time::Duration;
 
 /// The longest wait that a made-up 429 may ask for.
 const DAY: Duration = Duration::from_hours(24);
+
+/// What a close frame holds beside its code. [Source](https://www.rfc-editor.org/rfc/rfc6455#section-5.5).
+const REASON_BYTES: usize = 123;
 
 impl State {
     /// Gives an order to the connections of these shards; returns to how many.
@@ -35,7 +39,7 @@ impl Hub {
     pub(crate) fn inject(&self, fault: Fault, scheduled: bool) -> Result<FaultOutcome, FaultError> {
         tracing::info!(?fault, scheduled, "fault injected");
         let at_ms = self.now().as_millis() as u64;
-        let done = self.do_fault(fault.clone());
+        let done = self.do_fault(fault.clone(), scheduled);
         let (connections, error) = match &done {
             Ok(outcome) => (outcome.connections, None),
             Err(error) => (0, Some(error.to_string())),
@@ -44,15 +48,18 @@ impl Hub {
         done
     }
 
-    fn do_fault(&self, fault: Fault) -> Result<FaultOutcome, FaultError> {
+    fn do_fault(&self, fault: Fault, scheduled: bool) -> Result<FaultOutcome, FaultError> {
         match fault {
             Fault::Reconnect { shards } => Ok(self.order(shards, Order::Reconnect)),
             Fault::InvalidSession { shards, resumable } => {
                 Ok(self.order(shards, Order::InvalidSession { resumable }))
             }
             Fault::Close { shards, code, reason } => {
-                if !(1000..5000).contains(&code) {
+                if !may_be_sent(code) {
                     return Err(FaultError::BadCode);
+                }
+                if reason.len() > REASON_BYTES {
+                    return Err(FaultError::BadReason);
                 }
                 Ok(self.order(shards, Order::Close { code, reason }))
             }
@@ -60,10 +67,14 @@ impl Hub {
             Fault::RequestHeartbeat { shards } => Ok(self.order(shards, Order::RequestHeartbeat)),
             Fault::Freeze { shards, on } => Ok(self.order(shards, Order::Freeze(on))),
             Fault::DenyResumes { on } => Ok(self.stand(|state| state.standing.deny_resumes = on)),
+            Fault::AcceptThenClose { connections } if scheduled => {
+                Ok(self.stand(|state| state.standing.accept_then_close += connections))
+            }
             Fault::AcceptThenClose { connections } => {
                 Ok(self.stand(|state| state.standing.accept_then_close = connections))
             }
             Fault::RejectToken { on } => Ok(self.stand(|state| state.standing.reject_token = on)),
+            Fault::RestDown { on: true } if scheduled && self.rest_is_down() => Err(FaultError::AlreadyOn),
             Fault::RestDown { on } => Ok(self.stand(|state| state.standing.rest_down = on)),
             Fault::RateLimit { count, scope, retry_after } => {
                 let retry_after = Duration::try_from_secs_f64(retry_after)
@@ -118,7 +129,14 @@ impl Hub {
                 Ok(FaultOutcome { guild_id: Some(guild_id), dispatched, ..FaultOutcome::default() })
             }
             Fault::Event { name, guild_id, d } => {
+                if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_') {
+                    return Err(FaultError::BadName);
+                }
                 let guild = guild_id.map(|id| self.guild(id)).transpose()?;
+                let about_itself = matches!(name.as_str(), "GUILD_CREATE" | "GUILD_DELETE");
+                if let Some(guild) = guild.filter(|_| !about_itself) {
+                    self.is_available(guild)?;
+                }
                 let dispatched = self.dispatch(Made::new(name, guild, &d, self.world.bot_id()));
                 Ok(FaultOutcome { guild_id, dispatched, ..FaultOutcome::default() })
             }
@@ -145,6 +163,14 @@ impl Hub {
         FaultOutcome::default()
     }
 
+    fn is_available(&self, guild: GuildIndex) -> Result<(), FaultError> {
+        if self.lock().guilds[guild as usize] == GuildState::Available {
+            Ok(())
+        } else {
+            Err(FaultError::NotAvailable(self.world.head(guild).id))
+        }
+    }
+
     fn guild(&self, id: Snowflake) -> Result<GuildIndex, FaultError> {
         self.world.find(id).ok_or(FaultError::UnknownGuild(id))
     }
@@ -164,6 +190,9 @@ impl Hub {
         }
         state.guilds[guild as usize] = to;
         state.never_joined.remove(&guild);
+        if to == GuildState::Absent {
+            state.forget_voice(guild);
+        }
         let event = match to {
             GuildState::Available => Event::GuildCreate { guild, just_joined: from == GuildState::Absent },
             GuildState::Outage => Event::GuildDelete { guild, outage: true },

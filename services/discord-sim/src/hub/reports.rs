@@ -29,6 +29,7 @@ impl Hub {
             started_unix_ms: self.started_unix_ms,
             now_ms,
             messages: state.messages,
+            messages_dispatched: state.messages_dispatched,
             sessions,
             sessions_dropped: state.ended_dropped,
         }

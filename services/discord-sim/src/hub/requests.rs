@@ -35,7 +35,8 @@ impl Hub {
                 Ok(())
             }
             Request::Voice(asked) => self.own_guild(cell, asked.guild_id).and_then(|guild| {
-                let server = self.move_bot(guild, &asked)?;
+                let session = cell.lock().sight.session_id.clone();
+                let server = self.move_bot(guild, &asked, session)?;
                 if let Some(server) = server {
                     cell.answer(server);
                 }
@@ -81,7 +82,8 @@ impl Hub {
             }
             (_, _, Some(ids)) => {
                 for id in ids {
-                    match self.world.member_position(guild, id) {
+                    let user = serde_json::from_value::<Snowflake>(id.clone()).ok();
+                    match user.and_then(|user| self.world.member_position(guild, user)) {
                         Some(position) => answer.found.push(position),
                         None => answer.not_found.push(id),
                     }

@@ -6,8 +6,7 @@ use crate::{
     faults::FaultError,
     report::{Dispatched, GuildState},
     request::VoiceUpdate,
-    shard::Shard,
-    world::{Draw, GuildIndex, Snowflake, VoiceChanges, VoiceState, World},
+    world::{Draw, GuildIndex, Snowflake, VoiceState, World},
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -32,16 +31,21 @@ impl State {
         self.dispatch(world, &Event::Made(Arc::new(made)))
     }
 
-    /// The bot leaves the voice channels of a shard's guilds: its session has ended.
-    pub(super) fn leave_voice(&mut self, world: &World, shard: Shard) {
-        let connected = |(guild, changes): (&GuildIndex, &Arc<VoiceChanges>)| {
-            let own = world.head(*guild).id.shard(shard.total) == shard.number;
-            (own && changes.channel_of(BOT).is_some()).then_some(*guild)
-        };
-        let guilds: Vec<_> = self.voice.iter().filter_map(connected).collect();
+    /// The bot leaves the voice channels that this session took it into: the session has ended.
+    pub(super) fn leave_voice(&mut self, world: &World, session: &str) {
+        let guilds: Vec<_> =
+            self.bot_voice.extract_if(|_, owner| owner == session).map(|(guild, _)| guild).collect();
         for guild in guilds {
             self.set_voice(world, guild, BOT, &VoiceState::new(world.bot_id(), None, String::new()));
         }
+    }
+
+    /// The bot has left the guild: nobody is told, and it comes back in no channel.
+    pub(super) fn forget_voice(&mut self, guild: GuildIndex) {
+        if let Some(changes) = self.voice.get_mut(&guild) {
+            Arc::make_mut(changes).forget(BOT);
+        }
+        self.bot_voice.remove(&guild);
     }
 }
 
@@ -76,7 +80,12 @@ impl Hub {
     /// # Errors
     ///
     /// Why Discord does not answer.
-    pub(super) fn move_bot(&self, guild: GuildIndex, asked: &VoiceUpdate) -> Result<Option<Event>, String> {
+    pub(super) fn move_bot(
+        &self,
+        guild: GuildIndex,
+        asked: &VoiceUpdate,
+        session: String,
+    ) -> Result<Option<Event>, String> {
         let bot = self.world.bot_id();
         let mut state = self.lock();
         if let Some(channel) = asked.channel_id {
@@ -91,6 +100,11 @@ impl Hub {
         let session_id = Draw::new(self.config.seed, &[102, u64::from(guild)]).hex();
         let mut voice = VoiceState::new(bot, asked.channel_id, session_id);
         (voice.self_mute, voice.self_deaf) = (asked.self_mute, asked.self_deaf);
+        if asked.channel_id.is_some() {
+            state.bot_voice.insert(guild, session);
+        } else {
+            state.bot_voice.remove(&guild);
+        }
         state.set_voice(&self.world, guild, BOT, &voice);
         Ok(asked.channel_id.map(|_| {
             let body = json!({

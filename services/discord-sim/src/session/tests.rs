@@ -11,6 +11,7 @@ fn session(capacity: usize, promised: &[GuildIndex]) -> Session {
         shard: Shard { number: 0, total: 1 },
         intents: Intents::ALL,
         large_threshold: 50,
+        names_shard: true,
     };
     let promised = promised.iter().map(|guild| (*guild, false)).collect();
     Session::open(sight, "t".into(), capacity, Event::Ready(Arc::from([])), promised, 1, NOW)
@@ -57,7 +58,7 @@ fn resume_replays_what_was_missed_then_resumed() {
     for _ in 0..3 {
         session.dispatch(message(0));
     }
-    assert_eq!(session.resume(2, 2, Takeover), Ok(None));
+    assert_eq!(session.resume(2, 2, Takeover), Ok(vec![]));
     let expected = [(3, "MESSAGE_CREATE"), (4, "MESSAGE_CREATE"), (5, "RESUMED")];
     assert_eq!(taken(&mut session, 2), expected);
     session.record_sent(2, 3, 5, 4);
@@ -76,12 +77,32 @@ fn a_resume_outside_the_buffer_is_refused() {
     for sequence in 2..=6 {
         assert_eq!(session.dispatch(message(0)), Some(sequence));
     }
-    assert!(matches!(session.take(1, 1), Taken::Overrun), "READY is forgotten");
+    assert_eq!(taken(&mut session, 1).len(), 6, "kept for the open connection, which is behind");
     assert_eq!(session.resume(2, 2, Takeover), Err(ResumeRefusal::TooOld));
     assert_eq!(session.resume(2, 7, Takeover), Err(ResumeRefusal::BeyondSequence));
-    assert_eq!(session.resume(2, 3, Takeover), Ok(Some(1)), "takes over from the open connection");
+    assert_eq!(session.resume(2, 3, Takeover), Ok(vec![1]), "takes over from the open connection");
     assert_eq!(taken(&mut session, 2).last(), Some(&(7, "RESUMED")));
     assert_eq!(session.report().deliveries.len(), 0);
+}
+
+#[test]
+fn a_connection_that_is_too_far_behind_is_cut_off() {
+    let mut session = session(3, &[]);
+    for _ in 0..BEHIND_MOST {
+        session.dispatch(message(0));
+    }
+    assert!(matches!(session.take(1, 1), Taken::Overrun), "READY is forgotten");
+}
+
+#[test]
+fn a_takeover_takes_over_from_all_who_share() {
+    let mut session = session(100, &[]);
+    taken(&mut session, 1);
+    for connection in 2..=8 {
+        assert_eq!(session.resume(connection, 1, Both), Ok(vec![]));
+    }
+    assert_eq!(session.resume(9, 1, Both), Ok(vec![1]), "no more than eight share");
+    assert_eq!(session.resume(10, 1, Takeover), Ok((2..=9).collect()));
 }
 
 #[test]
@@ -104,7 +125,7 @@ fn an_open_session_may_refuse_or_be_shared() {
     taken(&mut session, 1);
     assert_eq!(session.resume(2, 1, Refuse), Err(ResumeRefusal::StillOpen { resumable: false }));
     assert_eq!(session.resume(2, 1, RefuseForNow), Err(ResumeRefusal::StillOpen { resumable: true }));
-    assert_eq!(session.resume(2, 1, Both), Ok(None));
+    assert_eq!(session.resume(2, 1, Both), Ok(vec![]));
     session.dispatch(message(0));
     let both = [(2, "RESUMED"), (3, "MESSAGE_CREATE")];
     assert_eq!(taken(&mut session, 1), both);
@@ -132,7 +153,7 @@ fn a_heartbeat_may_trim_the_buffer() {
     );
     session.detach(1, NOW);
     assert_eq!(session.resume(2, 3, Takeover), Err(ResumeRefusal::TooOld));
-    assert_eq!(session.resume(2, 4, Takeover), Ok(None));
+    assert_eq!(session.resume(2, 4, Takeover), Ok(vec![]));
 }
 
 #[test]

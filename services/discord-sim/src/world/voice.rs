@@ -51,6 +51,10 @@ impl VoiceChanges {
         self.0.insert(position, state);
     }
 
+    pub(crate) fn forget(&mut self, position: u64) {
+        self.0.remove(&position);
+    }
+
     /// The channel of a member who has moved since.
     pub(crate) fn channel_of(&self, position: u64) -> Option<Snowflake> {
         self.0.get(&position)?.channel_id

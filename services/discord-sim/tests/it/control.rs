@@ -1,7 +1,9 @@
 //! Faults and reports.
 
 use crate::client::{Client, PATIENCE, Seen, USUAL, quick, start};
-use discord_sim::{Fault, FaultError, FaultOutcome, Sim, SimConfig, Snowflake, StatsReport};
+use discord_sim::{
+    Control, Fault, FaultError, FaultOutcome, Sim, SimConfig, Snowflake, StatsReport, ViolationKind,
+};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -59,6 +61,42 @@ async fn op_9_false_ends_the_session() {
     assert_eq!(client.payload().await["op"], 9);
     client.identify((0, 1), 1).await;
     assert_eq!(client.payload().await["t"], "READY");
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn who_stays_on_a_frozen_connection_is_noted() {
+    let sim = start(quick()).await;
+    let (mut client, ..) = Client::open_all(&sim, (0, 1), USUAL).await;
+    inject(&sim, Fault::Freeze { shards: None, on: true });
+    client.send(json!({"op": 1, "d": 9})).await;
+    client.send(json!({"op": 1, "d": 9})).await;
+    let control = sim.control();
+    let kept = |control: &Control| {
+        control.violations().items.iter().any(|one| one.kind == ViolationKind::ZombieKept)
+    };
+    assert!(control.wait_until(PATIENCE, kept).await);
+    inject(&sim, Fault::InvalidSession { shards: None, resumable: false });
+    let ended = control.wait_until(PATIENCE, |control| control.sessions().sessions.is_empty());
+    assert!(ended.await, "it ends though nobody is told");
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_is_refused() {
+    let sim = start(quick()).await;
+    let control = sim.control();
+    let close =
+        |code, reason: &str| control.inject(Fault::Close { shards: None, code, reason: reason.into() });
+    for code in [999, 1005, 1006, 1015, 5000] {
+        assert_eq!(close(code, "").unwrap_err(), FaultError::BadCode);
+    }
+    assert_eq!(close(4000, &"x".repeat(124)).unwrap_err(), FaultError::BadReason);
+    let guild_id = first_guild(&sim);
+    let event = |name: &str| Fault::Event { name: name.into(), guild_id: Some(guild_id), d: json!({}) };
+    assert_eq!(control.inject(event("A\"B")).unwrap_err(), FaultError::BadName);
+    inject(&sim, Fault::GuildLeave { guild_id });
+    assert_eq!(control.inject(event("TYPING_START")).unwrap_err(), FaultError::NotAvailable(guild_id));
     sim.shutdown().await;
 }
 

@@ -139,6 +139,46 @@ async fn a_resume_takes_an_open_session_over() {
 }
 
 #[tokio::test]
+async fn a_small_replay_buffer_does_not_hurt_who_reads() {
+    let switches = Switches { replay_buffer: 2, ..Switches::default() };
+    let sim = start(SimConfig { largest_guild: Some(9_000), switches, ..quick() }).await;
+    let (mut client, ..) = Client::open_all(&sim, (0, 1), USUAL | 1 << 1).await;
+    let guild_id = sim.control().guilds(1, 1)[0].id;
+    client.send(json!({"op": 8, "d": {"guild_id": guild_id, "query": "", "limit": 0}})).await;
+    for index in 0..9 {
+        assert_eq!(client.event("GUILD_MEMBERS_CHUNK").await["d"]["chunk_index"], index);
+    }
+    sim.shutdown().await;
+}
+
+/// Whatever is written to it, events or answers, it is told apart and can be closed.
+#[tokio::test]
+async fn a_client_that_reads_nothing_is_still_noticed() {
+    let heartbeat_interval = Duration::from_millis(500);
+    let sim = start(SimConfig { heartbeat_interval, events_per_second: 0.0, ..quick() }).await;
+    let (client, opened, _) = Client::open_all(&sim, (0, 1), USUAL).await;
+    let control = sim.control();
+    let guild_id = control.guilds(1, 1)[0].id;
+    let text = "x".repeat(2_000);
+    let full = control.wait_until(PATIENCE, |control| {
+        let before = session(&sim, &opened.session_id).sent;
+        for _ in 0..500 {
+            control.inject(Fault::Message { guild_id, content: Some(text.clone()) }).unwrap();
+        }
+        // It takes no more: the socket is full.
+        before == session(&sim, &opened.session_id).sent && before > 1_000
+    });
+    let noticed = control.wait_until(PATIENCE, |control| {
+        control.violations().items.iter().any(|one| one.kind == ViolationKind::MissedHeartbeat)
+            && control.sessions().connections.is_empty()
+    });
+    let _ = full.await;
+    assert!(noticed.await, "{:?}", control.sessions());
+    drop(client);
+    sim.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_slow_reader_costs_no_memory_and_is_cut_off() {
     let sim =
         start(SimConfig { switches: Switches { replay_buffer: 64, ..Switches::default() }, ..quick() }).await;
@@ -147,13 +187,13 @@ async fn a_slow_reader_costs_no_memory_and_is_cut_off() {
     let text = "x".repeat(2_000);
     let guild_id = sim.control().guilds(1, 1)[0].id;
     let behind = |control: &Control| {
+        for _ in 0..500 {
+            control.inject(Fault::Message { guild_id, content: Some(text.clone()) }).unwrap();
+        }
         let session = session(&sim, &opened.session_id);
-        control.inject(Fault::Message { guild_id, content: Some(text.clone()) }).unwrap();
-        session.sequence > session.sent + 200
+        session.sequence > session.sent + 16_384 + 500
     };
-    assert!(
-        sim.control().wait_until(Duration::from_mins(1), |control| (0..500).any(|_| behind(control))).await
-    );
+    assert!(sim.control().wait_until(Duration::from_mins(1), behind).await);
     let code = loop {
         match client.next().await {
             Seen::Closed(code) => break code,

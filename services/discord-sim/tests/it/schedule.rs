@@ -25,6 +25,19 @@ async fn a_schedule_makes_its_faults_and_they_are_listed() {
 }
 
 #[tokio::test]
+async fn a_schedule_ends_only_what_it_began_and_is_gone_when_it_has_run_out() {
+    let sim = start(quick()).await;
+    let control = sim.control();
+    control.inject(Fault::RestDown { on: true }).unwrap();
+    control.set_schedule(Some(schedule(vec![FaultKind::RestDown], 3))).unwrap();
+    assert!(control.wait_until(PATIENCE, |control| control.schedule().is_none()).await);
+    let faults = control.faults().items;
+    assert_eq!(faults.iter().filter(|one| one.scheduled && one.error.is_some()).count(), 3, "{faults:?}");
+    assert!(!faults.iter().any(|one| matches!(one.fault, Fault::RestDown { on: false })), "{faults:?}");
+    sim.shutdown().await;
+}
+
+#[tokio::test]
 async fn what_a_schedule_began_ends_with_it() {
     let sim = start(quick()).await;
     let control = sim.control();

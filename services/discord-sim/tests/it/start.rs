@@ -42,6 +42,18 @@ async fn a_shard_gets_ready_and_its_guilds_alone() {
 }
 
 #[tokio::test]
+async fn a_guild_may_have_an_outage_from_the_start() {
+    let sim = start(SimConfig { outages: 1, ..quick() }).await;
+    let (mut client, opened) = Client::open(&sim, (0, 1), USUAL).await;
+    assert_eq!(opened.ready["d"]["guilds"].as_array().unwrap().len(), 8);
+    let gone = client.event("GUILD_DELETE").await["d"].take();
+    assert_eq!(gone["unavailable"], true);
+    let total = sim.control().stats(1).total;
+    assert_eq!((total.guilds, total.unavailable_guilds), (7, 1));
+    sim.shutdown().await;
+}
+
+#[tokio::test]
 async fn without_the_guilds_intent_there_are_no_guild_creates() {
     let sim = start(quick()).await;
     let (mut client, opened) = Client::open(&sim, (0, 1), 1 << 9).await;

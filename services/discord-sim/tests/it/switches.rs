@@ -116,6 +116,18 @@ async fn hello_and_ready_may_be_late() {
 }
 
 #[tokio::test]
+async fn a_late_hello_takes_nothing_from_the_time_to_beat() {
+    let switches = Switches { hello_delay: Duration::from_millis(600), ..Switches::default() };
+    let heartbeat_interval = Duration::from_millis(200);
+    let sim = start(SimConfig { switches, heartbeat_interval, ..quick() }).await;
+    let mut client = Client::connect(&sim).await;
+    client.send(json!({"op": 1, "d": null})).await;
+    assert_eq!(client.payload().await["op"], 11);
+    assert!(sim.control().violations().items.is_empty());
+    sim.shutdown().await;
+}
+
+#[tokio::test]
 async fn the_resume_url_may_be_dead() {
     let sim = with(Switches { resume_url_dead: true, ..Switches::default() }).await;
     let (client, opened, _) = Client::open_all(&sim, (0, 1), USUAL).await;
