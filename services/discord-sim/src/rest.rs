@@ -7,6 +7,7 @@
 //! A call passes the [guard], which refuses it or lets it through to its handler; handlers are thin, what they decide with
 //! (the limits, the commands, the interactions, the checks of bodies) is pure. The [`Desk`] keeps their state.
 
+mod asked;
 mod commands;
 mod desk;
 mod form;

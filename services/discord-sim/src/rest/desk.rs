@@ -8,6 +8,7 @@ use super::{
     limits::{Limits, Settings},
     messages::store::Store,
     requests::Requests,
+    route::Route,
 };
 use crate::{
     config::SimConfig,
@@ -58,9 +59,12 @@ impl Desk {
         self.made_up = (count, scope, retry_after);
     }
 
-    /// The 429 that this call is to get, if any.
-    pub(super) fn take_made_up_limit(&mut self) -> Option<(LimitScope, Duration)> {
+    /// The 429 that a call of this route is to get, if any.
+    pub(super) fn take_made_up_limit(&mut self, route: &Route) -> Option<(LimitScope, Duration)> {
         let (left, scope, retry_after) = &mut self.made_up;
+        if route.spared || (*scope == LimitScope::Global && !route.global) {
+            return None;
+        }
         *left = left.checked_sub(1)?;
         Some((*scope, *retry_after))
     }
@@ -99,7 +103,7 @@ impl Hub {
                 .map(|(address, invalid_requests, until)| CallerReport {
                     address,
                     invalid_requests,
-                    banned_until_ms: until.map(|until| until.as_millis() as u64),
+                    banned_until_ms: until.map(|until| until.as_millis().try_into().unwrap_or(u64::MAX)),
                 })
                 .collect(),
         }

@@ -100,7 +100,7 @@ async fn judge(
         }
         return Problem::UNAUTHORIZED.into_response();
     }
-    let made_up = if route.callback { None } else { hub.desk().take_made_up_limit() };
+    let made_up = hub.desk().take_made_up_limit(route);
     if let Some((scope, retry_after)) = made_up {
         let standing = route.bucket.clone().map(|(bucket, major)| {
             let standing = hub.desk().limits.look(bucket, major, now);

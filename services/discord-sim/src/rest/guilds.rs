@@ -4,6 +4,7 @@
 //! [users](https://docs.discord.com/developers/resources/user).
 
 use super::{
+    asked::Asked,
     form::Form,
     input::Input,
     lookup::{Place, direct_channel_id, parse_id, snowflake, user_body},
@@ -12,10 +13,9 @@ use super::{
 use crate::{intents::Intents, server::Shared, world::Snowflake};
 use axum::{
     Json, Router,
-    extract::{Path, Query, State},
+    extract::{Path, State},
     routing::{get, post},
 };
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 pub(super) fn routes() -> Router<Shared> {
@@ -29,22 +29,15 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/users/@me/channels", post(direct_channel))
 }
 
-#[derive(Debug, Deserialize)]
-struct Page {
-    limit: Option<u64>,
-    after: Option<Snowflake>,
-    with_counts: Option<String>,
-}
-
 async fn guild(
     State(shared): State<Shared>,
     Path(guild): Path<String>,
-    Query(page): Query<Page>,
+    asked: Asked,
 ) -> Result<Json<Value>, Problem> {
     let hub = &shared.hub;
     let guild = hub.guild_for_rest(parse_id("guild_id", &guild)?)?;
     let mut body = json!(hub.world.rest_guild(guild));
-    if page.with_counts.is_some_and(|wish| wish.eq_ignore_ascii_case("true")) {
+    if asked.is_true("with_counts") {
         let members = hub.world.head(guild).members;
         body["approximate_member_count"] = members.into();
         // About one in four is online.
@@ -82,14 +75,14 @@ async fn member(
 async fn members(
     State(shared): State<Shared>,
     Path(guild): Path<String>,
-    Query(page): Query<Page>,
+    asked: Asked,
 ) -> Result<Json<Vec<Value>>, Problem> {
     let hub = &shared.hub;
+    let (limit, after) = (asked.number("limit")?.unwrap_or(1), asked.id("after")?.unwrap_or(Snowflake(0)));
     let guild = hub.guild_for_rest(parse_id("guild_id", &guild)?)?;
     if !hub.config.privileged_intents.contains(Intents::GUILD_MEMBERS) {
         return Err(Problem::MISSING_ACCESS);
     }
-    let limit = page.limit.unwrap_or(1);
     if !(1..=1_000).contains(&limit) {
         let mut form = Form::default();
         form.wrong("limit", "NUMBER_TYPE_RANGE", "int value should be between 1 and 1000.");
@@ -103,7 +96,6 @@ async fn members(
     people.sort_unstable();
     let ids = people.into_iter().map(|(user, position)| (world.user(user).id, position));
     let all = std::iter::once((world.bot_id(), 0)).chain(ids);
-    let after = page.after.unwrap_or(Snowflake(0));
     let listed = all.skip_while(|(id, _)| *id <= after).take(limit as usize);
     Ok(Json(listed.map(|(_, position)| json!(world.member(guild, position, true))).collect()))
 }

@@ -79,6 +79,9 @@ async fn parts(mut form: Multipart) -> Result<Input, Problem> {
             input.files.push(Upload { number, name, content_type, size: bytes.len() });
         } else {
             // A plain form field, as callers without JSON send them.
+            let mut body = Form::default();
+            body.is_object(&input.json, "");
+            body.finish()?;
             input.json[field] = String::from_utf8_lossy(&bytes).into_owned().into();
         }
     }

@@ -78,7 +78,7 @@ impl<K: std::hash::Hash + Eq> Windows<K> {
             self.open.retain(|_, window| window.ends > now);
             self.prune_at = PRUNE_FROM.max(self.open.len() * 2);
         }
-        let fresh = Window { ends: now + length, used: 0 };
+        let fresh = Window { ends: now.saturating_add(length), used: 0 };
         let window = self.open.entry(key).or_insert(fresh);
         if window.ends <= now {
             *window = fresh;
@@ -122,7 +122,7 @@ impl Limits {
     }
 
     fn paced(&self, window: Duration) -> Duration {
-        window.div_f64(self.settings.speed)
+        Duration::try_from_secs_f64(window.as_secs_f64() / self.settings.speed).unwrap_or(Duration::MAX)
     }
 
     /// Judges one call. `caller` is none where the global limit does not apply; `major` is the channel, guild or webhook
@@ -175,7 +175,7 @@ impl Limits {
         if over {
             *window = Window { ends: now, used: 0 };
             self.banned.retain(|_, until| *until > now);
-            self.banned.insert(from, now + self.paced(self.settings.ban));
+            self.banned.insert(from, now.saturating_add(self.paced(self.settings.ban)));
         }
         over
     }
@@ -277,5 +277,15 @@ mod tests {
         assert_eq!(limits.ask(Some(bot()), None, at(0)), Verdict::Global(at(100)));
         assert!(limits.note_invalid(HOME, at(0)));
         assert_eq!(limits.banned(HOME, at(0)), Some(at(360)));
+    }
+
+    #[test]
+    fn a_ban_can_be_longer_than_all_time() {
+        let years = Duration::from_secs(500_000_000_000 * 31_557_600);
+        for (ban, speed) in [(years, 0.5), (Duration::MAX, 1.0)] {
+            let mut limits = Limits::new(Settings { global: 1, invalid: 1, ban, speed });
+            assert!(limits.note_invalid(HOME, at(7)));
+            assert_eq!(limits.banned(HOME, at(7)), Some(Duration::MAX - at(7)));
+        }
     }
 }

@@ -117,42 +117,67 @@ pub(crate) fn create(hub: &Hub, place: &Place, draft: &Draft, origin: Option<&Or
 ///
 /// # Errors
 ///
-/// When it is not there, or nothing would be left of it.
+/// As [`change`].
 pub(crate) fn edit(hub: &Hub, id: Snowflake, draft: &Draft) -> Result<Value, Problem> {
+    let edited = change(&mut hub.desk().messages, &hub.world, id, draft)?;
+    Ok(edited.tell(hub))
+}
+
+/// An edited message that the sessions don't know of yet.
+#[derive(Debug)]
+pub(crate) struct Edited {
+    body: Value,
+    guild: Option<GuildIndex>,
+    ephemeral: bool,
+}
+
+impl Edited {
+    /// Tells the sessions; returns the message as REST does.
+    pub(crate) fn tell(self, hub: &Hub) -> Value {
+        tell(hub, "MESSAGE_UPDATE", self.guild, self.ephemeral, &self.body);
+        self.body
+    }
+}
+
+/// Edits one of the bot's messages.
+///
+/// # Errors
+///
+/// When it is not there, or nothing would be left of it.
+pub(crate) fn change(
+    store: &mut store::Store,
+    world: &World,
+    id: Snowflake,
+    draft: &Draft,
+) -> Result<Edited, Problem> {
     let now_ms = time::now_ms();
-    let (body, guild, ephemeral) = {
-        let mut desk = hub.desk();
-        let kept = desk.messages.get(id).ok_or(Problem::UNKNOWN_MESSAGE)?;
-        let (mut body, channel, guild, ephemeral) =
-            (kept.body.clone(), kept.channel, kept.guild, kept.ephemeral);
-        let mut attachments = match (&draft.attachments, body["attachments"].take()) {
-            (None, Value::Array(all)) => all,
-            (Some(stay), Value::Array(all)) => {
-                all.into_iter().filter(|old| stay.iter().any(|one| one["id"] == old["id"])).collect()
-            }
-            _ => Vec::new(),
-        };
-        add_files(&mut desk.messages, channel, draft, &mut attachments, now_ms);
-        body["attachments"] = attachments.into();
-        take_over(&hub.world, &mut body, draft);
-        let fields = ["content", "embeds", "components", "attachments", "poll", "sticker_items"];
-        if !fields.iter().any(|field| draft::is_given(&body[*field])) {
-            return Err(Problem::EMPTY_MESSAGE);
+    let kept = store.get(id).ok_or(Problem::UNKNOWN_MESSAGE)?;
+    let (mut body, channel, guild, ephemeral) = (kept.body.clone(), kept.channel, kept.guild, kept.ephemeral);
+    let mut attachments = match (&draft.attachments, body["attachments"].take()) {
+        (None, Value::Array(all)) => all,
+        (Some(stay), Value::Array(all)) => {
+            all.into_iter().filter(|old| stay.iter().any(|one| one["id"] == old["id"])).collect()
         }
-        // The bot has thought: what was a placeholder counts as written now, not edited.
-        let flags = body["flags"].as_u64().unwrap_or(0);
-        if flags & LOADING == 0 {
-            body["edited_timestamp"] = time::iso(now_ms).into();
-        }
-        let stay = if draft.flags.is_some() { !(LOADING | SUPPRESS_EMBEDS) } else { !LOADING };
-        body["flags"] = (flags & stay | draft.flags.unwrap_or(0) & !EPHEMERAL).into();
-        if let Some(kept) = desk.messages.get_mut(id) {
-            kept.body = body.clone();
-        }
-        (body, guild, ephemeral)
+        _ => Vec::new(),
     };
-    tell(hub, "MESSAGE_UPDATE", guild, ephemeral, &body);
-    Ok(body)
+    add_files(store, channel, draft, &mut attachments, now_ms);
+    body["attachments"] = attachments.into();
+    take_over(world, &mut body, draft);
+    let fields = ["content", "embeds", "components", "attachments", "poll", "sticker_items"];
+    if !fields.iter().any(|field| draft::is_given(&body[*field])) {
+        return Err(Problem::EMPTY_MESSAGE);
+    }
+    // The bot has thought: what was a placeholder counts as written now, not edited.
+    let flags = body["flags"].as_u64().unwrap_or(0);
+    if flags & LOADING == 0 {
+        body["edited_timestamp"] = time::iso(now_ms).into();
+    }
+    let stay = if draft.flags.is_some() { !(LOADING | SUPPRESS_EMBEDS) } else { !LOADING };
+    body["flags"] = (flags & stay | draft.flags.unwrap_or(0) & !EPHEMERAL).into();
+    if let Some(kept) = store.get_mut(id) {
+        kept.body = body.clone();
+    }
+    Ok(Edited { body, guild, ephemeral })
 }
 
 /// Deletes one of the bot's messages and tells the sessions.
@@ -165,7 +190,9 @@ pub(crate) fn delete(hub: &Hub, id: Snowflake) -> Result<(), Problem> {
         let mut desk = hub.desk();
         let kept = desk.messages.get_mut(id).ok_or(Problem::UNKNOWN_MESSAGE)?;
         kept.deleted = true;
-        (kept.channel, kept.guild.filter(|_| !kept.ephemeral))
+        let place = (kept.channel, kept.guild.filter(|_| !kept.ephemeral));
+        desk.interactions.forget(id);
+        place
     };
     let mut body = json!({ "id": id, "channel_id": channel });
     if let Some(guild) = guild {

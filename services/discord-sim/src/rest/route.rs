@@ -17,8 +17,8 @@ pub(crate) struct Route {
     pub(crate) needs_token: bool,
     /// Whether it counts for the global limit; answers to interactions don't.
     pub(crate) global: bool,
-    /// An answer to an interaction: 429s that are made up leave it alone.
-    pub(crate) callback: bool,
+    /// 429s that are made up leave it alone: an answer to an interaction, or what needs no token.
+    pub(crate) spared: bool,
 }
 
 /// The bucket of a route.
@@ -62,11 +62,12 @@ impl Route {
     pub(crate) fn of(method: &Method, pattern: &str, path: &str) -> Self {
         let callback = pattern.starts_with("/interactions/");
         let with_own_token = callback || pattern.starts_with("/webhooks/");
+        let open = pattern == "/gateway" || pattern.is_empty();
         Self {
             bucket: bucket_of(method, pattern).map(|bucket| (bucket, major(path))),
-            needs_token: !with_own_token && pattern != "/gateway" && !pattern.is_empty(),
+            needs_token: !with_own_token && !open,
             global: !with_own_token,
-            callback,
+            spared: callback || open,
             pattern: pattern.to_owned(),
         }
     }
@@ -96,12 +97,14 @@ mod tests {
         assert!(message.needs_token && message.global);
         let follow_up = of("/webhooks/{application}/{token}", "/webhooks/7/abc");
         assert_eq!(follow_up.bucket.unwrap().1, "7/abc");
-        assert!(!follow_up.needs_token && !follow_up.global && !follow_up.callback);
+        assert!(!follow_up.needs_token && !follow_up.global && !follow_up.spared);
         let commands = of("/applications/{application}/commands", "/applications/7/commands");
         assert_eq!(commands.bucket.unwrap().1, "", "applications are no top-level resource");
         let callback = of("/interactions/{interaction}/{token}/callback", "/interactions/7/abc/callback");
-        assert!(callback.callback && callback.bucket.is_none() && !callback.needs_token);
-        assert!(Route::of(&Method::GET, "/gateway/bot", "/gateway/bot").bucket.is_none());
+        assert!(callback.spared && callback.bucket.is_none() && !callback.needs_token);
+        let get = |path| Route::of(&Method::GET, path, path);
+        assert!(get("/gateway/bot").bucket.is_none() && !get("/gateway/bot").spared);
+        assert!(get("/gateway").spared && !get("/gateway").needs_token && get("/gateway").global);
     }
 
     #[test]

@@ -3,13 +3,13 @@
 use super::{Now, Scope};
 use crate::{
     hub::Hub,
-    rest::{input::Input, lookup::parse_id, problem::Problem},
+    rest::{asked::Asked, input::Input, lookup::parse_id, problem::Problem},
     server::Shared,
     world::{Snowflake, time},
 };
 use axum::{
     Json, Router,
-    extract::{Path, Query, State},
+    extract::{Path, State},
     http::StatusCode,
     routing::get,
 };
@@ -33,12 +33,6 @@ struct Names {
     application: String,
     guild: Option<String>,
     command: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Wishes {
-    #[serde(default)]
-    with_localizations: Option<String>,
 }
 
 impl Names {
@@ -71,12 +65,11 @@ fn now(hub: &Hub) -> Now {
 async fn list(
     State(shared): State<Shared>,
     Path(names): Path<Names>,
-    Query(wishes): Query<Wishes>,
+    asked: Asked,
 ) -> Result<Json<Vec<Value>>, Problem> {
     let scope = names.scope(&shared.hub)?;
     let mut all = shared.hub.desk().commands.list(scope).to_vec();
-    let whole =
-        wishes.with_localizations.is_some_and(|wish| wish.eq_ignore_ascii_case("true") || wish == "1");
+    let whole = asked.is_true("with_localizations") || asked.text("with_localizations") == Some("1");
     if !whole {
         for fields in all.iter_mut().filter_map(Value::as_object_mut) {
             fields.remove("name_localizations");

@@ -229,7 +229,7 @@ impl Hub {
         }
         let mut options = wanted.options.clone();
         for option in &mut options {
-            self.complete_option(option, &registered["options"], guild, &mut resolved);
+            self.complete_option(option, &registered["options"], guild, &mut resolved)?;
         }
         if wanted.autocomplete && !options.iter().any(|option| option["focused"] == true) {
             let last = options.last_mut().ok_or(FaultError::BadInteraction)?;
@@ -246,13 +246,20 @@ impl Hub {
     }
 
     /// Gives an option the type that the command has for it, else one that suits its value, and resolves ids.
+    ///
+    /// # Errors
+    ///
+    /// When it is no object, or one within it is none.
     fn complete_option(
         &self,
         option: &mut Value,
         known: &Value,
         guild: Option<GuildIndex>,
         resolved: &mut Value,
-    ) {
+    ) -> Result<(), FaultError> {
+        if !option.is_object() {
+            return Err(FaultError::BadInteraction);
+        }
         let known = known.as_array().into_iter().flatten().find(|known| known["name"] == option["name"]);
         let null = Value::Null;
         let known = known.unwrap_or(&null);
@@ -270,11 +277,12 @@ impl Hub {
         self.resolve(kind, &option["value"].clone(), guild, resolved);
         if let Value::Array(nested) = &mut option["options"] {
             for option in nested {
-                self.complete_option(option, &known["options"], guild, resolved);
+                self.complete_option(option, &known["options"], guild, resolved)?;
             }
         } else if let Some(fields) = option.as_object_mut() {
             fields.remove("options");
         }
+        Ok(())
     }
 
     /// Adds what an id stands for to `resolved`.

@@ -9,10 +9,11 @@ use crate::{
     hub::Hub,
     report::ViolationKind,
     rest::{
+        asked::Asked,
         guard::Arrived,
         input::Input,
         lookup::{parse_id, snowflake},
-        messages::{self, Origin, draft::Draft},
+        messages::{self, Edited, Origin, draft::Draft},
         problem::Problem,
     },
     server::Shared,
@@ -20,22 +21,16 @@ use crate::{
 };
 use axum::{
     Extension, Json, Router,
-    extract::{Path, Query, State},
+    extract::{Path, State},
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::post,
 };
-use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
 
 pub(super) fn routes() -> Router<Shared> {
     Router::new().route("/interactions/{interaction}/{token}/callback", post(callback))
-}
-
-#[derive(Debug, Deserialize)]
-struct Wishes {
-    with_response: Option<String>,
 }
 
 /// What a refused answer gets, and notes it when a client broke a rule.
@@ -59,7 +54,7 @@ fn refused(hub: &Hub, id: Snowflake, refusal: Refusal) -> Problem {
 async fn callback(
     State(shared): State<Shared>,
     Path((id, token)): Path<(String, String)>,
-    Query(wishes): Query<Wishes>,
+    asked: Asked,
     Extension(Arrived(now)): Extension<Arrived>,
     input: Input,
 ) -> Result<Response, Problem> {
@@ -68,10 +63,13 @@ async fn callback(
     let refuse = |refusal| refused(hub, id, refusal);
     let kind = hub.desk().interactions.answerable(id, &token, now).map(|found| found.kind);
     let (number, wish) = answer::read(kind.map_err(refuse)?, &input)?;
-    let interaction = take(hub, id, &token, number, &wish, now).map_err(refuse)?;
-    let message = carry_out(hub, &interaction, wish)?;
-    let with_response = wishes.with_response.is_some_and(|wish| wish.eq_ignore_ascii_case("true"));
-    if !with_response {
+    let (interaction, edited) =
+        take(hub, id, &token, number, &wish, now).map_err(|failure| match failure {
+            Failure::Refused(refusal) => refuse(refusal),
+            Failure::Bad(problem) => problem,
+        })?;
+    let message = edited.map(|edited| edited.tell(hub)).or_else(|| carry_out(hub, &interaction, wish));
+    if !asked.is_true("with_response") {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let mut told = json!({ "id": id, "type": interaction.kind.number() });
@@ -92,7 +90,15 @@ async fn callback(
     Ok(Json(json!({ "interaction": told, "resource": resource })).into_response())
 }
 
-/// Marks an interaction as answered; returns it as it is then.
+/// Why an interaction is not answered.
+enum Failure {
+    Refused(Refusal),
+    /// It can still be answered.
+    Bad(Problem),
+}
+
+/// Marks an interaction as answered, and edits the message that the answer updates, or does neither; returns it as it is
+/// then.
 fn take(
     hub: &Hub,
     id: Snowflake,
@@ -100,9 +106,17 @@ fn take(
     number: u8,
     wish: &Wish,
     now: Duration,
-) -> Result<Interaction, Refusal> {
+) -> Result<(Interaction, Option<Edited>), Failure> {
     let mut desk = hub.desk();
-    let interaction = desk.interactions.answerable(id, token, now)?;
+    let desk = &mut *desk;
+    let interaction = desk.interactions.answerable(id, token, now).map_err(Failure::Refused)?;
+    let edited = match (interaction.kind, wish) {
+        (Kind::Component { message }, Wish::Update(draft)) => {
+            let edited = messages::change(&mut desk.messages, &hub.world, message, draft);
+            Some(edited.map_err(Failure::Bad)?)
+        }
+        _ => None,
+    };
     interaction.answer = Some(Answer { kind: number, at: now });
     interaction.ephemeral = match wish {
         Wish::Message(draft) => draft.flags.unwrap_or(0) & messages::draft::EPHEMERAL != 0,
@@ -113,19 +127,15 @@ fn take(
     if let (Kind::Component { message }, Wish::DeferredUpdate | Wish::Update(_)) = (interaction.kind, wish) {
         interaction.original = Some(message);
     }
-    Ok(interaction.clone())
+    Ok((interaction.clone(), edited))
 }
 
-/// Does what a callback asks for; returns the message that it made or changed.
-fn carry_out(hub: &Hub, interaction: &Interaction, wish: Wish) -> Result<Option<Value>, Problem> {
+/// Makes the message that a callback asks for.
+fn carry_out(hub: &Hub, interaction: &Interaction, wish: Wish) -> Option<Value> {
     let draft = match wish {
         Wish::Message(draft) => draft,
         Wish::Deferred { .. } => Draft::default(),
-        Wish::Update(draft) => {
-            let Kind::Component { message } = interaction.kind else { return Ok(None) };
-            return messages::edit(hub, message, &draft).map(Some);
-        }
-        Wish::DeferredUpdate | Wish::Other => return Ok(None),
+        Wish::DeferredUpdate | Wish::Update(_) | Wish::Other => return None,
     };
     let kind = if let Kind::Command { message_type } = interaction.kind { message_type } else { 19 };
     let origin = Origin {
@@ -140,5 +150,5 @@ fn carry_out(hub: &Hub, interaction: &Interaction, wish: Wish) -> Result<Option<
     if let Ok(kept) = hub.desk().interactions.followable(&interaction.token, hub.now()) {
         kept.original = original;
     }
-    Ok(Some(message))
+    Some(message)
 }

@@ -176,6 +176,14 @@ impl Table {
         Ok(interaction)
     }
 
+    /// A message is gone: no interaction has it as `@original`, and nothing takes its place.
+    pub(crate) fn forget(&mut self, message: Snowflake) {
+        for kept in self.kept.values_mut().filter(|kept| kept.original == Some(message)) {
+            kept.original = None;
+            kept.loading = false;
+        }
+    }
+
     /// All, oldest first.
     pub(crate) fn reports(
         &self,

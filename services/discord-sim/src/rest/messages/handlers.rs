@@ -5,6 +5,7 @@ use crate::{
     event::Made,
     hub::Hub,
     rest::{
+        asked::Asked,
         input::Input,
         lookup::{Place, parse_id},
         problem::Problem,
@@ -14,11 +15,10 @@ use crate::{
 };
 use axum::{
     Json, Router,
-    extract::{Path, Query, State},
+    extract::{Path, State},
     http::StatusCode,
     routing::{get, post},
 };
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 pub(crate) fn routes() -> Router<Shared> {
@@ -27,13 +27,6 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/channels/{channel}/typing", post(typing))
         .route("/channels/{channel}/messages", get(list).post(create))
         .route("/channels/{channel}/messages/{message}", get(read).patch(edit).delete(delete))
-}
-
-#[derive(Debug, Deserialize)]
-struct Page {
-    limit: Option<usize>,
-    before: Option<Snowflake>,
-    after: Option<Snowflake>,
 }
 
 fn place(hub: &Hub, channel: &str) -> Result<Place, Problem> {
@@ -82,16 +75,18 @@ async fn typing(State(shared): State<Shared>, Path(channel): Path<String>) -> Re
 async fn list(
     State(shared): State<Shared>,
     Path(channel): Path<String>,
-    Query(page): Query<Page>,
+    asked: Asked,
 ) -> Result<Json<Vec<Value>>, Problem> {
+    let (before, after) = (asked.id("before")?, asked.id("after")?);
+    let limit = asked.number("limit")?.unwrap_or(50).clamp(1, 100);
     let channel = place(&shared.hub, &channel)?.channel_id();
     let desk = shared.hub.desk();
     let messages = desk
         .messages
         .in_channel(channel)
-        .filter(|(id, _)| page.before.is_none_or(|before| *id < before))
-        .filter(|(id, _)| page.after.is_none_or(|after| *id > after))
-        .take(page.limit.unwrap_or(50).clamp(1, 100));
+        .filter(|(id, _)| before.is_none_or(|before| *id < before))
+        .filter(|(id, _)| after.is_none_or(|after| *id > after))
+        .take(limit as usize);
     Ok(Json(messages.map(|(_, kept)| kept.body.clone()).collect()))
 }
 

@@ -264,6 +264,71 @@ async fn components_update_their_message() {
 }
 
 #[tokio::test]
+async fn an_update_that_is_refused_is_no_answer() {
+    let sim = start(quick()).await;
+    let (_, channel) = somewhere(&sim).await;
+    let (mut client, ..) = Client::open_all(&sim, (0, 1), INTENTS).await;
+    let path = format!("/channels/{channel}/messages");
+    let message = call(&sim, "POST", &path, json!({"content": "press"})).await.json();
+    let pressed = || NewInteraction {
+        component: Some("b".into()),
+        message_id: serde_json::from_value(message["id"].clone()).unwrap(),
+        ..NewInteraction::default()
+    };
+    let update = |content: &str| json!({"type": 7, "data": {"content": content}});
+    let event = begin(&sim, &mut client, pressed()).await;
+    assert_eq!(call(&sim, "POST", &callback_of(&event), update("")).await.code(), (400, 50006));
+    assert_eq!(sim.control().interactions()[0].state, InteractionState::Pending);
+    let original = format!("{}/messages/@original", webhook_of(&event));
+    assert_eq!(get(&sim, &original).await.code(), (404, 10015), "not answered yet");
+    assert_eq!(call(&sim, "POST", &callback_of(&event), update("pressed")).await.status, 204);
+    assert_eq!(get(&sim, &original).await.json()["content"], "pressed");
+
+    let event = begin(&sim, &mut client, pressed()).await;
+    let one = format!("{path}/{}", message["id"].as_str().unwrap());
+    assert_eq!(call(&sim, "DELETE", &one, Value::Null).await.status, 204);
+    assert_eq!(call(&sim, "POST", &callback_of(&event), update("gone")).await.code(), (404, 10008));
+    assert_eq!(sim.control().interactions()[1].state, InteractionState::Pending);
+    let answer = json!({"type": 4, "data": {"content": "gone"}});
+    assert_eq!(call(&sim, "POST", &callback_of(&event), answer).await.status, 204);
+    let again = call(&sim, "POST", &callback_of(&event), update("again")).await;
+    assert_eq!(again.code(), (400, 40060), "before its message is looked for");
+    assert_eq!(violations(&sim.control()), ["interaction_answered_twice"]);
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_placeholder_that_is_deleted_is_filled_by_nothing() {
+    let sim = start(quick()).await;
+    let (mut client, ..) = Client::open_all(&sim, (0, 1), INTENTS).await;
+    for by_channel in [false, true] {
+        let event = begin(&sim, &mut client, ping()).await;
+        let webhook = webhook_of(&event);
+        let path = format!("{}?with_response=true", callback_of(&event));
+        let deferred = call(&sim, "POST", &path, json!({"type": 5})).await.json();
+        let placeholder = deferred["interaction"]["response_message_id"].as_str().unwrap();
+        let channel = event["channel_id"].as_str().unwrap();
+        let one = if by_channel {
+            format!("/channels/{channel}/messages/{placeholder}")
+        } else {
+            format!("{webhook}/messages/@original")
+        };
+        assert_eq!(call(&sim, "DELETE", &one, Value::Null).await.status, 204);
+        assert_eq!(sim.control().interactions().last().unwrap().state, InteractionState::Answered);
+        let more = call(&sim, "POST", &webhook, json!({"content": "more"})).await;
+        assert_eq!(more.status, 200, "{more:?}");
+        let more = more.json();
+        assert_ne!(more["id"], placeholder);
+        assert_eq!((&more["content"], more.get("message_reference")), (&json!("more"), None));
+        let original = get(&sim, &format!("{webhook}/messages/@original")).await;
+        assert_eq!(original.code(), (404, 10008));
+        assert_eq!(sim.control().interactions().last().unwrap().follow_ups.len(), 1);
+    }
+    assert!(sim.control().violations().items.is_empty());
+    sim.shutdown().await;
+}
+
+#[tokio::test]
 async fn context_menus_have_a_target() {
     let sim = start(quick()).await;
     let (_, channel) = somewhere(&sim).await;
@@ -307,6 +372,27 @@ async fn the_control_api_tells_of_rest() {
     assert!(counts.as_array().unwrap().contains(&sent), "{counts}");
     let wrong = br#"{"kind":"interaction","command":"ping","colour":"red"}"#;
     assert_eq!(raw(&sim, "POST", "/sim/faults", json, wrong).await.status, 400);
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn options_must_be_objects() {
+    let sim = start(quick()).await;
+    let json = "Content-Type: application/json\r\n";
+    for options in [
+        json!(["x"]),
+        json!([7]),
+        json!([null]),
+        json!([{"name": "a", "value": "b"}, []]),
+        json!([{"name": "a", "options": ["x"]}]),
+        json!([{"name": "a", "options": [{"name": "b", "options": [true]}]}]),
+    ] {
+        let fault = json!({"kind": "interaction", "command": "ping", "options": options}).to_string();
+        let answer = raw(&sim, "POST", "/sim/faults", json, fault.as_bytes()).await;
+        assert_eq!(answer.status, 400, "{fault}");
+        assert!(answer.json()["error"].is_string(), "{fault}");
+    }
+    assert!(sim.control().interactions().is_empty());
     sim.shutdown().await;
 }
 

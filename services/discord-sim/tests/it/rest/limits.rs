@@ -180,6 +180,27 @@ async fn shared_429s_do_not_count_as_invalid() {
 }
 
 #[tokio::test]
+async fn made_up_429s_spare_what_no_limit_is_for() {
+    let sim = start(quick()).await;
+    let agent = "User-Agent: x\r\n";
+    let open = async |path: &str| raw(&sim, "GET", path, agent, b"").await.status;
+    let follow_up = async || call(&sim, "POST", "/webhooks/1/x", json!({"content": "x"})).await.status;
+    let fault = Fault::RateLimit { count: 1, scope: LimitScope::Global, retry_after: 0.3 };
+    sim.control().inject(fault).unwrap();
+    assert_eq!(follow_up().await, 404, "the global limit is not for it");
+    assert_eq!((open("/api/v10/gateway").await, open("/api/v10/nowhere").await), (200, 404));
+    for status in [429, 200] {
+        assert_eq!(get(&sim, "/gateway/bot").await.status, status);
+    }
+    for scope in [LimitScope::User, LimitScope::Shared] {
+        sim.control().inject(Fault::RateLimit { count: 1, scope, retry_after: 0.3 }).unwrap();
+        assert_eq!((open("/api/v10/gateway").await, open("/api/v10/nowhere").await), (200, 404));
+        assert_eq!((follow_up().await, follow_up().await), (429, 404), "it has a bucket");
+    }
+    sim.shutdown().await;
+}
+
+#[tokio::test]
 async fn answers_can_come_late() {
     let sim = start(quick()).await;
     sim.control().inject(Fault::RestDelay { ms: 300 }).unwrap();

@@ -117,6 +117,54 @@ async fn files_come_as_attachments() {
 }
 
 #[tokio::test]
+async fn form_fields_need_an_object_to_go_into() {
+    let sim = start(quick()).await;
+    let (_, channel) = somewhere(&sim).await;
+    let headers =
+        "User-Agent: x\r\nAuthorization: Bot t\r\nContent-Type: multipart/form-data; boundary=B\r\n";
+    let path = format!("/api/v10/channels/{channel}/messages");
+    for (payload, status) in [("[]", 400), ("7", 400), ("null", 400), ("{}", 200)] {
+        let body = format!(
+            "--B\r\nContent-Disposition: form-data; name=\"payload_json\"\r\n\r\n{payload}\r\n\
+             --B\r\nContent-Disposition: form-data; name=\"content\"\r\n\r\nhi\r\n--B--\r\n"
+        );
+        let answer = raw(&sim, "POST", &path, headers, body.as_bytes()).await;
+        assert_eq!(answer.status, status, "{payload}: {answer:?}");
+        if status == 400 {
+            assert_eq!(answer.code(), (400, 50035));
+            assert_eq!(answer.json()["errors"]["_errors"][0]["code"], "DICT_TYPE_CONVERT");
+        }
+    }
+    assert_eq!(sim.control().messages()[0].content, "hi");
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn queries_that_cannot_be_are_refused() {
+    let sim = start(quick()).await;
+    let (guild, channel) = somewhere(&sim).await;
+    for (path, field) in [
+        (format!("/guilds/{guild}/members?limit=abc"), "limit"),
+        (format!("/guilds/{guild}/members?limit=-1"), "limit"),
+        (format!("/guilds/{guild}/members?limit="), "limit"),
+        (format!("/guilds/{guild}/members?after=abc"), "after"),
+        (format!("/channels/{channel}/messages?limit=abc"), "limit"),
+        (format!("/channels/{channel}/messages?before=abc"), "before"),
+        (format!("/channels/{channel}/messages?after=abc"), "after"),
+    ] {
+        let answer = get(&sim, &path).await;
+        assert_eq!(answer.code(), (400, 50035), "{path}");
+        let body = answer.json();
+        assert_eq!(body["message"], "Invalid Form Body");
+        assert_eq!(body["errors"][field]["_errors"][0]["code"], "NUMBER_TYPE_COERCE", "{path}: {body}");
+    }
+    // A field that comes twice is no mistake.
+    let twice = get(&sim, &format!("/guilds/{guild}?with_counts=false&with_counts=true")).await;
+    assert!(twice.json()["approximate_member_count"].is_u64(), "{twice:?}");
+    sim.shutdown().await;
+}
+
+#[tokio::test]
 async fn direct_messages_go_to_shard_0() {
     let sim = start(quick()).await;
     let user = sim.control().users(1)[0].id;

@@ -1,0 +1,47 @@
+//! What a call's query asks for.
+
+use super::{form::Form, lookup::parse_id, problem::Problem};
+use crate::world::Snowflake;
+use axum::{
+    extract::{FromRequestParts, Query},
+    http::request::Parts,
+};
+use std::collections::HashMap;
+
+/// The fields of a query; of those that come twice, the last.
+#[derive(Debug)]
+pub(crate) struct Asked(HashMap<String, String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Asked {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        Query::try_from_uri(&parts.uri).map(|Query(fields)| Self(fields)).map_err(|_| Problem::INVALID_FORM)
+    }
+}
+
+impl Asked {
+    pub(crate) fn text(&self, field: &str) -> Option<&str> {
+        self.0.get(field).map(String::as_str)
+    }
+
+    pub(crate) fn is_true(&self, field: &str) -> bool {
+        self.text(field).is_some_and(|wish| wish.eq_ignore_ascii_case("true"))
+    }
+
+    /// # Errors
+    ///
+    /// When it is there and is no whole number.
+    pub(crate) fn number(&self, field: &str) -> Result<Option<u64>, Problem> {
+        let mut form = Form::default();
+        let number = self.text(field).and_then(|text| form.number(&text.into(), field));
+        form.finish().map(|()| number)
+    }
+
+    /// # Errors
+    ///
+    /// When it is there and is no id.
+    pub(crate) fn id(&self, field: &str) -> Result<Option<Snowflake>, Problem> {
+        self.text(field).map(|text| parse_id(field, text)).transpose()
+    }
+}
