@@ -45,15 +45,19 @@ enum Stage {
     Greeted(Instant),
     /// READY or RESUMED came.
     Running,
+    /// Discord asked for another connection: this one closes, and the next is made when the peer has closed too.
+    Closing(Instant),
 }
 
 impl Stage {
     /// What it hangs in, if it does: twilight sets no limit to any of these.
     fn hangs(self) -> Option<&'static str> {
         match self {
-            Self::Connecting(since) if since.elapsed() >= TO_HELLO => Some("connecting"),
+            Self::Connecting(since) | Self::Closing(since) if since.elapsed() >= TO_HELLO => {
+                Some("connecting")
+            }
             Self::Greeted(since) if since.elapsed() >= TO_READY => Some("waiting for READY or RESUMED"),
-            Self::Connecting(_) | Self::Queued | Self::Greeted(_) | Self::Running => None,
+            Self::Connecting(_) | Self::Queued | Self::Greeted(_) | Self::Running | Self::Closing(_) => None,
         }
     }
 }
@@ -80,7 +84,7 @@ pub(super) struct Life<'a> {
     wanted: EventTypeFlags,
     pub(super) attempts: Attempts,
     stage: Stage,
-    /// The trace of its way to ready, until it is.
+    /// The trace of this connection's way to ready, until it is; each attempt has its own.
     starting: Option<Starting>,
     resume: Option<Resumable>,
     /// When the last of READY's guilds came, while some are still to come.
@@ -207,7 +211,10 @@ impl<'a> Life<'a> {
         self.runner.metrics.count_reconnect();
         tracing::info!(shard.id = %self.shard().number, why, "gateway connection lost");
         self.shard().set_status(ShardStatus::Reconnecting, why);
-        self.connects();
+        // A trace that began when Discord asked for another connection is of the next attempt already.
+        if !matches!(self.stage, Stage::Closing(_)) {
+            self.starting = None;
+        }
         self.attempts.ended();
         self.wait_before_connecting().await
     }
@@ -221,8 +228,12 @@ impl<'a> Life<'a> {
         if !wait.is_zero() {
             tracing::warn!(shard.id = %self.shard().number, ?wait, "waiting before the next connection");
             self.runner.pause(wait).await;
-            self.connects();
+            if self.runner.stop.is_cancelled() {
+                return Some(Over::Stopped);
+            }
         }
+        self.stage = Stage::Connecting(Instant::now());
+        self.starting.get_or_insert_with(|| Starting::begin(&self.runner.shard));
         None
     }
 
@@ -276,7 +287,9 @@ impl<'a> Life<'a> {
 
     /// twilight closes now, and connects again when the peer has closed too.
     fn asked_to_reconnect(&mut self, why: &str) {
-        self.connects();
+        self.stage = Stage::Closing(Instant::now());
+        // twilight may connect without a word when the peer closes without one, so the next trace begins here.
+        self.starting = Some(Starting::begin(self.shard()));
         self.shard().set_status(ShardStatus::Reconnecting, why);
     }
 
@@ -372,15 +385,6 @@ impl<'a> Life<'a> {
         self.shard().set_status(ShardStatus::Ready, detail);
         if let Some(starting) = self.starting.take() {
             starting.ready();
-        }
-    }
-
-    /// A connection is to be made: on the way already, or from the beginning.
-    fn connects(&mut self) {
-        self.stage = Stage::Connecting(Instant::now());
-        match &mut self.starting {
-            Some(starting) => starting.step("connect"),
-            None => self.starting = Some(Starting::begin(self.shard())),
         }
     }
 

@@ -1,6 +1,6 @@
-//! The trace of a shard's way to ready: one span for the whole, one for each step, and the coordinator's queue in between.
+//! The trace of a connection's way to ready: one span for the whole, one for each step, and the coordinator's queue in between.
+//! A way that leads nowhere ends its trace, and the next attempt begins another, so no trace grows without end.
 
-use fleet_model::ShardStatus;
 use tracing::{Span, field};
 
 use super::Shard;
@@ -11,6 +11,9 @@ pub(super) struct Starting {
     whole: Span,
     /// Open until the next step begins.
     step: Span,
+    step_name: &'static str,
+    how: Option<&'static str>,
+    outcome: &'static str,
 }
 
 impl Starting {
@@ -22,27 +25,41 @@ impl Starting {
             shard_id = shard.number().0,
             epoch = shard.epoch().0,
             how = field::Empty,
-            outcome = "not ready",
+            outcome = field::Empty,
         );
         shard.set_traceparent(telemetry::trace_context::traceparent_of(&whole));
-        let mut starting = Self { whole, step: Span::none() };
+        let mut starting = Self { whole, step: Span::none(), step_name: "", how: None, outcome: "not ready" };
         starting.step("connect");
         starting
     }
 
-    /// The step before ends, this one begins.
+    /// The step before ends, this one begins; the same again goes on.
     pub(super) fn step(&mut self, name: &'static str) {
-        self.step = tracing::info_span!(parent: &self.whole, "shard.step", otel.name = name);
+        if self.step_name != name {
+            self.step_name = name;
+            self.step = tracing::info_span!(parent: &self.whole, "shard.step", otel.name = name);
+        }
     }
 
     /// IDENTIFY or RESUME goes out.
     pub(super) fn greets(&mut self, how: &'static str) {
-        self.whole.record("how", how);
+        self.how = Some(how);
         self.step(how);
     }
 
     /// It has come there.
-    pub(super) fn ready(self) {
-        self.whole.record("outcome", field::display(ShardStatus::Ready));
+    pub(super) fn ready(mut self) {
+        self.outcome = "ready";
     }
 }
+
+impl Drop for Starting {
+    /// Only here is anything recorded: OpenTelemetry keeps each record of a field beside those before it.
+    fn drop(&mut self) {
+        self.whole.record("how", self.how);
+        self.whole.record("outcome", self.outcome);
+    }
+}
+
+#[cfg(test)]
+mod tests;
