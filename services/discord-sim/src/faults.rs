@@ -121,7 +121,8 @@ pub enum Fault {
         /// By so many milliseconds; 0 ends it.
         ms: u64,
     },
-    /// Answers the next REST calls with 429; first answers to interactions are left alone.
+    /// Answers the next REST calls with 429. First answers to interactions, `/gateway` and unknown paths are left alone, and
+    /// follow-ups for the scope `global`.
     RateLimit {
         /// How many; 0 ends it.
         count: u32,
@@ -241,7 +242,7 @@ pub enum FaultError {
     BadRetryAfter,
     /// Not one of the three things that somebody can do.
     #[error(
-        "an interaction needs one of command, component (with message_id) and modal; autocomplete needs options"
+        "an interaction needs one of command, component (with message_id) and modal; autocomplete needs options; options are objects"
     )]
     BadInteraction,
     /// The bot is in no guild, or all have an outage.
