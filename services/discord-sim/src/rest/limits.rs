@@ -281,11 +281,11 @@ mod tests {
 
     #[test]
     fn a_ban_can_be_longer_than_all_time() {
-        let years = Duration::from_secs(500_000_000_000 * 31_557_600);
+        let years = Duration::from_hours(500_000_000_000 * 8_766);
         for (ban, speed) in [(years, 0.5), (Duration::MAX, 1.0)] {
             let mut limits = Limits::new(Settings { global: 1, invalid: 1, ban, speed });
             assert!(limits.note_invalid(HOME, at(7)));
-            assert_eq!(limits.banned(HOME, at(7)), Some(Duration::MAX - at(7)));
+            assert_eq!(limits.banned(HOME, at(7)), Some(Duration::MAX.saturating_sub(at(7))));
         }
     }
 }

@@ -91,6 +91,20 @@ async fn a_connection_that_overstays_op_7_is_closed_with_or_without_a_frame() {
 }
 
 #[tokio::test]
+async fn a_silent_client_may_be_closed_with_any_code() {
+    let switches = Switches { zombie_close_code: 1000, ..Switches::default() };
+    let heartbeat_interval = Duration::from_millis(100);
+    let sim = start(SimConfig { switches, heartbeat_interval, ..quick() }).await;
+    let (mut client, opened, _) = Client::open_all(&sim, (0, 1), USUAL).await;
+    assert_eq!(client.close_code().await, 1000);
+    let mut client = Client::connect(&sim).await;
+    client.resume(&opened.session_id, 9).await;
+    assert_eq!(client.payload().await["t"], "RESUMED");
+    assert!(sim.control().switch(|switches| switches.zombie_close_code = 1006).is_err());
+    sim.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_broken_rule_is_answered_with_its_code_even_without_close_frames() {
     let sim = with(Switches { close_frames: false, ..Switches::default() }).await;
     let mut client = Client::connect(&sim).await;
