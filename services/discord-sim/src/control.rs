@@ -112,7 +112,7 @@ impl Control {
         self.hub.sequences(|session| session.sight.shard.number == shard, from, to, SEQUENCES)
     }
 
-    /// The faults that were made.
+    /// The faults that were made, but for messages.
     pub fn faults(&self) -> Listed<FaultRecord> {
         self.hub.faults()
     }

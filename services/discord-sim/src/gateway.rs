@@ -6,6 +6,7 @@
 pub(crate) mod close;
 mod compression;
 mod connection;
+mod ending;
 mod envelope;
 mod payload;
 mod wire;

@@ -43,7 +43,10 @@ fn settings() -> Result<SimConfig, ExitCode> {
         if !error.use_stderr() {
             error.exit();
         }
-        refuse(error.to_string().lines().next().unwrap_or("error: bad arguments"))
+        // What is wrong and what it may be; the usage after the blank line is in --help.
+        let text = error.to_string();
+        let said: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+        refuse(&said.join(" "))
     })?;
     let token = std::env::var("SIM_TOKEN").ok();
     args.into_config(token).map_err(|error| {

@@ -34,6 +34,16 @@ const GUILDS_AT_ONCE: usize = 4;
 /// A connection's number, unique in this simulator.
 pub(crate) type ConnectionId = u64;
 
+/// A bot's token. Whoever prints a session does not print it.
+#[derive(Clone, PartialEq, Eq, serde::Deserialize)]
+pub(crate) struct BotToken(pub(crate) String);
+
+impl std::fmt::Debug for BotToken {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("BotToken(..)")
+    }
+}
+
 /// What a connection finds when it asks for more to send.
 #[derive(Debug)]
 pub(crate) enum Taken {
@@ -73,7 +83,7 @@ struct Reader {
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) sight: Sight,
-    pub(crate) token: String,
+    pub(crate) token: BotToken,
     /// How the client wants the bot to be shown.
     pub(crate) presence: Option<OwnPresence>,
     log: VecDeque<Event>,
@@ -99,7 +109,7 @@ impl Session {
     /// A session that has just identified on `connection`; READY is in its buffer.
     pub(crate) fn open(
         sight: Sight,
-        token: String,
+        token: BotToken,
         capacity: usize,
         ready: Event,
         promised: BTreeMap<GuildIndex, bool>,

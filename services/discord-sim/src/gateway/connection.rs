@@ -1,16 +1,13 @@
 //! One gateway connection.
 //!
 //! A loop over four things: an order from the control API, a frame from the client, the session's bell, the heartbeat
-//! deadline. While a write waits for a slow reader, frames and orders are still read, into bounded queues, so a slow
-//! reader that beats its heart stays connected and one that does not is cut off.
+//! deadline. What it writes goes through [`writing`], how it ends is an [`End`].
 
-use super::{
-    close, envelope,
-    payload::Payload,
-    wire::{Gone, Wire},
-};
+mod writing;
+
+use super::{close, ending::End, envelope, payload::Payload, wire::Wire};
 use crate::{
-    event::{Event, Sight},
+    event::Sight,
     gateway::compression::Codec,
     hub::{Departure, Hub, Order, Refusal, SessionCell},
     net::Tap,
@@ -22,12 +19,11 @@ use crate::{
 };
 use axum::{
     Error,
-    extract::ws::{CloseFrame, Message, WebSocket},
+    extract::ws::{Message, WebSocket},
 };
 use futures_util::{StreamExt, stream::SplitStream};
 use std::{
     collections::VecDeque,
-    pin::pin,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
@@ -36,59 +32,16 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
+use writing::{LONGEST_PAUSE, Outgoing};
 
 /// Events written before the socket is looked at again.
 const BATCH: usize = 64;
-/// Frames read ahead while a write waits; more stay in the socket.
-const READ_AHEAD: usize = 128;
 /// How long a closed connection waits for the client to close too: dropping a socket that holds unread bytes resets it,
 /// and the client would never see the close code.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
 /// The same once the simulator is shutting down.
 const SHUTDOWN_CLOSE_WAIT: Duration = Duration::from_millis(100);
-
-/// Nothing is late for longer.
-const LONGEST_PAUSE: Duration = Duration::from_hours(24);
-
-/// How a connection ends.
-enum End {
-    /// With this close code.
-    Close(u16, String),
-    /// Because the simulator wants it, by itself: a [switch](crate::Switches::close_frames) takes the close frame away.
-    Unprovoked(u16, &'static str),
-    /// With a TCP reset.
-    Reset,
-    /// Without a word.
-    Drop,
-    /// By the client.
-    Left(Departure),
-}
-
-impl From<Gone> for End {
-    fn from(_: Gone) -> Self {
-        Self::Left(Departure::Resumable)
-    }
-}
-
-impl End {
-    fn code(code: u16, reason: &str) -> Self {
-        Self::Close(code, reason.to_owned())
-    }
-
-    const fn superseded() -> Self {
-        Self::Unprovoked(close::UNKNOWN_ERROR, "The session was resumed elsewhere.")
-    }
-
-    fn timed_out(hub: &Hub) -> Self {
-        Self::Unprovoked(hub.switches().zombie_close_code, "Session timed out.")
-    }
-
-    fn by_client(frame: Option<&CloseFrame>) -> Self {
-        let goodbye = frame.is_some_and(|frame| close::ends_session(frame.code));
-        Self::Left(if goodbye { Departure::Goodbye } else { Departure::Resumable })
-    }
-}
 
 /// The session of a connection that has one.
 struct Joined {
@@ -120,18 +73,6 @@ pub(crate) struct Connection {
     frozen: bool,
     /// Heartbeats that were not answered since it is frozen.
     unanswered: u32,
-}
-
-/// What is written, while the connection goes on reading.
-enum Outgoing<'a> {
-    /// `handed` becomes the last sequence that the socket took.
-    Events {
-        events: &'a [(u64, Event)],
-        handed: &'a AtomicU64,
-    },
-    Payload(Vec<u8>),
-    /// Nothing, for so long.
-    Pause(Duration),
 }
 
 /// What a turn of the loop is about.
@@ -451,62 +392,6 @@ impl Connection {
         written
     }
 
-    async fn send(&mut self, payload: Vec<u8>) -> Result<(), End> {
-        self.write(Outgoing::Payload(payload)).await
-    }
-
-    /// Writes while reading on, so that a client that does not read is still told apart and can still be closed.
-    async fn write(&mut self, outgoing: Outgoing<'_>) -> Result<(), End> {
-        let shard = self.shard();
-        let (wire, hub, joined) = (&mut self.wire, &self.hub, self.joined.as_ref());
-        let mut writing = pin!(async move {
-            match (outgoing, joined) {
-                (Outgoing::Payload(payload), _) => wire.send(payload).await,
-                (Outgoing::Events { events, handed }, Some(joined)) => {
-                    wire.send_events(hub, &joined.sight, events, handed).await
-                }
-                (Outgoing::Events { .. }, None) => Ok(()),
-                (Outgoing::Pause(time), _) => {
-                    sleep(time.min(LONGEST_PAUSE)).await;
-                    Ok(())
-                }
-            }
-        });
-        loop {
-            tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return Err(End::Drop),
-                written = &mut writing => return Ok(written?),
-                Some(order) = self.orders.recv() => match order {
-                    Order::Close { code, reason } => return Err(End::Close(code, reason)),
-                    Order::Superseded => return Err(End::superseded()),
-                    Order::Abort => return Err(End::Reset),
-                    other => self.postponed.push_back(other),
-                },
-                frame = self.stream.next(), if self.read_ahead.len() < READ_AHEAD => match frame {
-                    Some(Ok(Message::Close(frame))) => return Err(End::by_client(frame.as_ref())),
-                    Some(Ok(frame)) => {
-                        // Handled when the write is done; a heartbeat proves life already.
-                        if is_heartbeat(&frame) {
-                            self.beat_by = Instant::now() + self.hub.config.heartbeat_interval * 2;
-                        }
-                        self.read_ahead.push_back((self.tap.arrived(), frame));
-                    }
-                    Some(Err(_)) | None => return Err(End::Left(Departure::Resumable)),
-                },
-                () = sleep_until(self.beat_by) => {
-                    self.hub.violation(
-                        ViolationKind::MissedHeartbeat,
-                        self.id,
-                        shard,
-                        "no heartbeat, and nothing read, for twice the interval".into(),
-                    );
-                    return Err(End::timed_out(&self.hub));
-                }
-            }
-        }
-    }
-
     fn expect_heartbeat(&mut self) {
         self.beat_by = Instant::now() + self.hub.config.heartbeat_interval * 2;
     }
@@ -531,15 +416,6 @@ impl Connection {
     fn shard(&self) -> Option<Shard> {
         self.joined.as_ref().map(|joined| joined.sight.shard)
     }
-}
-
-fn is_heartbeat(frame: &Message) -> bool {
-    let bytes = match frame {
-        Message::Text(text) => text.as_bytes(),
-        Message::Binary(bytes) => bytes,
-        _ => return false,
-    };
-    matches!(Payload::parse(bytes), Payload::Heartbeat(_))
 }
 
 /// Whether a frame was refused for its length.

@@ -3,6 +3,7 @@
 use crate::{
     intents::Intents,
     request::{OwnPresence, Request},
+    session::BotToken,
     shard::Shard,
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -15,7 +16,7 @@ const PAYLOAD_BYTES: usize = 4_096;
 /// IDENTIFY.
 #[derive(Clone)]
 pub(crate) struct Identify {
-    pub(crate) token: String,
+    pub(crate) token: BotToken,
     pub(crate) shard: Shard,
     /// The client said which; else it is the only one.
     pub(crate) names_shard: bool,
@@ -29,7 +30,7 @@ pub(crate) struct Identify {
 /// RESUME.
 #[derive(Clone, Deserialize)]
 pub(crate) struct Resume {
-    pub(crate) token: String,
+    pub(crate) token: BotToken,
     pub(crate) session_id: String,
     pub(crate) seq: u64,
 }
@@ -55,7 +56,7 @@ struct Envelope {
 
 #[derive(Deserialize)]
 struct IdentifyBody {
-    token: String,
+    token: BotToken,
     #[serde(rename = "properties")]
     _properties: serde_json::Map<String, Value>,
     intents: u64,
@@ -108,8 +109,8 @@ impl Payload {
 }
 
 /// twilight puts "Bot " in front of the token, discord.js does not; both are the same token.
-fn without_prefix(token: String) -> String {
-    token.strip_prefix("Bot ").map(str::to_owned).unwrap_or(token)
+fn without_prefix(BotToken(token): BotToken) -> BotToken {
+    BotToken(token.strip_prefix("Bot ").map(str::to_owned).unwrap_or(token))
 }
 
 fn body<T: DeserializeOwned>(d: Value, make: impl FnOnce(T) -> Payload) -> Payload {
@@ -131,7 +132,7 @@ mod tests {
             "properties":{"browser":"twilight.rs","device":"twilight.rs","os":"linux"},"shard":[0,1],
             "token":"Bot tok"},"op":2}"#;
         let Payload::Identify(identify) = Payload::parse(frame) else { panic!("not an IDENTIFY") };
-        assert_eq!((identify.token.as_str(), identify.intents), ("tok", Intents::GUILDS));
+        assert_eq!((identify.token.0.as_str(), identify.intents), ("tok", Intents::GUILDS));
         assert_eq!(identify.shard, Shard { number: 0, total: 1 });
     }
 

@@ -115,7 +115,7 @@ impl Hub {
             self.violation(kind, connection, Some(shard), why.clone());
             Err((refusal, why))
         };
-        if !self.token_is_good(&asked.token) {
+        if !self.token_is_good(&asked.token.0) {
             let refusal = Refusal::Close(close::AUTHENTICATION_FAILED, "Authentication failed.");
             if self.lock().standing.reject_token {
                 return Err((refusal, "the token is rejected by a fault".into()));
@@ -217,7 +217,7 @@ impl Hub {
         connection: ConnectionId,
         asked: Resume,
     ) -> Result<Arc<SessionCell>, Refusal> {
-        if !self.token_is_good(&asked.token) {
+        if !self.token_is_good(&asked.token.0) {
             if !self.lock().standing.reject_token {
                 self.violation(ViolationKind::BadToken, connection, None, "RESUME with another token".into());
             }

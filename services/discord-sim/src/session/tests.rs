@@ -14,7 +14,7 @@ fn session(capacity: usize, promised: &[GuildIndex]) -> Session {
         names_shard: true,
     };
     let promised = promised.iter().map(|guild| (*guild, false)).collect();
-    Session::open(sight, "t".into(), capacity, Event::Ready(Arc::from([])), promised, 1, NOW)
+    Session::open(sight, BotToken("t".into()), capacity, Event::Ready(Arc::from([])), promised, 1, NOW)
 }
 
 fn message(guild: GuildIndex) -> Event {

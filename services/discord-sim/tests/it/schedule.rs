@@ -38,6 +38,21 @@ async fn a_schedule_ends_only_what_it_began_and_is_gone_when_it_has_run_out() {
 }
 
 #[tokio::test]
+async fn connections_to_be_reset_do_not_add_up_and_messages_are_no_faults() {
+    let sim = start(quick()).await;
+    let control = sim.control();
+    control.set_schedule(Some(schedule(vec![FaultKind::AcceptThenClose], 5))).unwrap();
+    assert!(control.wait_until(PATIENCE, |control| control.schedule().is_none()).await);
+    let mut reset = Client::dial(&sim, "/?v=10&encoding=json").await;
+    assert!(reset.raw().await.is_none());
+    let _second = Client::connect(&sim).await;
+    let guild_id = control.guilds(1, 1)[0].id;
+    control.inject(Fault::Message { guild_id, content: None }).unwrap();
+    assert_eq!(control.faults().items.len(), 5);
+    sim.shutdown().await;
+}
+
+#[tokio::test]
 async fn what_a_schedule_began_ends_with_it() {
     let sim = start(quick()).await;
     let control = sim.control();
