@@ -1,0 +1,241 @@
+//! Everything survives, and nothing else is taken for a record.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{Extras, GuildCore, Members, PendingEvent, Session};
+
+fn bytes() -> impl Strategy<Value = Bytes> {
+    // Random bytes hardly shrink, repeated ones do; both sides of the size from which records are compressed.
+    (prop::collection::vec(any::<u8>(), 0..40), 0usize..40)
+        .prop_map(|(part, times)| part.repeat(times).into())
+}
+
+fn session() -> impl Strategy<Value = Session> {
+    let texts = (".{0,40}", ".{0,40}", ".{0,20}", prop::collection::vec(".{0,12}", 0..4));
+    (texts, any::<[u64; 3]>(), any::<u32>()).prop_map(|(texts, numbers, total)| Session {
+        id: texts.0,
+        resume_url: texts.1,
+        ordinal: numbers[0],
+        total,
+        intents: numbers[1],
+        transport: texts.2,
+        resources: texts.3,
+        opened_at_unix_ms: numbers[2],
+    })
+}
+
+fn head() -> impl Strategy<Value = Head> {
+    let expecting = prop::collection::vec(any::<u64>(), 0..100);
+    (session(), any::<[u64; 2]>(), expecting, prop::option::of(bytes()), any::<bool>()).prop_map(
+        |(session, [read, read_at_unix_ms], expecting, own_user, exact)| Head {
+            session,
+            read,
+            read_at_unix_ms,
+            expecting,
+            own_user,
+            exact,
+        },
+    )
+}
+
+fn record() -> impl Strategy<Value = (RecordKey, Record)> {
+    let core = (any::<(u64, Option<u64>, u32, bool)>(), prop::collection::vec(any::<u64>(), 0..40));
+    let core =
+        (core, prop::option::of(bytes()), bytes()).prop_map(|((plain, in_voice), object, voice_states)| {
+            let (stamp, members, channels, unavailable) = plain;
+            Record::Core(GuildCore { stamp, members, channels, in_voice, unavailable, object, voice_states })
+        });
+    let extras = [bytes(), bytes(), bytes(), bytes()].prop_map(|[emojis, stickers, stages, events]| {
+        Record::Extras(Extras { emojis, stickers, stage_instances: stages, scheduled_events: events })
+    });
+    let members = (any::<u64>(), bytes()).prop_map(|(stamp, list)| Record::Members(Members { stamp, list }));
+    let pending =
+        (any::<u64>(), any::<bool>(), any::<u64>(), ".{0,400}").prop_map(|(sequence, started, at, text)| {
+            Record::Pending(PendingEvent { sequence, started, received_at_unix_ms: at, text })
+        });
+    let any_record = prop_oneof![
+        core,
+        bytes().prop_map(Record::Channels),
+        bytes().prop_map(Record::Roles),
+        extras,
+        members,
+        pending
+    ];
+    (any::<(u64, u32)>(), any_record).prop_map(|((guild, block), record)| {
+        let key = match &record {
+            Record::Core(_) => RecordKey::Core(guild),
+            Record::Channels(_) => RecordKey::Channels(guild),
+            Record::Roles(_) => RecordKey::Roles(guild),
+            Record::Extras(_) => RecordKey::Extras(guild),
+            Record::Members(_) => RecordKey::Members(guild, block),
+            Record::Pending(event) => RecordKey::Pending(event.sequence),
+        };
+        (key, record)
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_head_survives(head in head()) {
+        let sealed = encode_head(&head, FORMAT_MAX).unwrap();
+        let opened = decode_head(&sealed).unwrap();
+        prop_assert!(opened == head, "{:?} became {:?}", head, opened);
+    }
+
+    #[test]
+    fn a_record_survives((key, record) in record()) {
+        let sealed = encode_record(&record, FORMAT_MAX).unwrap();
+        let opened = decode_record(key, &sealed).unwrap();
+        prop_assert!(opened == record, "{:?} became {:?}", record, opened);
+        prop_assert_eq!(decode_head(&sealed), Err(FormatError::Misplaced));
+    }
+
+    #[test]
+    fn a_truncated_record_says_so((key, record) in record(), cut in any::<prop::sample::Index>()) {
+        let sealed = encode_record(&record, FORMAT_MAX).unwrap();
+        let cut = cut.index(sealed.len());
+        let error = decode_record(key, &sealed[..cut]).unwrap_err();
+        let told = matches!(error, FormatError::Truncated { have, need } if have == cut && need > cut);
+        prop_assert!(told, "{} of {}: {:?}", cut, sealed.len(), error);
+    }
+
+    #[test]
+    fn a_changed_byte_is_an_error(
+        (key, record) in record(),
+        at in any::<prop::sample::Index>(),
+        flip in 1u8..,
+    ) {
+        let mut sealed = encode_record(&record, FORMAT_MAX).unwrap().to_vec();
+        let at = at.index(sealed.len());
+        sealed[at] ^= flip;
+        prop_assert!(decode_record(key, &sealed).is_err(), "byte {} of {}", at, sealed.len());
+    }
+
+    #[test]
+    fn a_changed_head_is_an_error(head in head(), at in any::<prop::sample::Index>(), flip in 1u8..) {
+        let mut sealed = encode_head(&head, FORMAT_MAX).unwrap().to_vec();
+        let at = at.index(sealed.len());
+        sealed[at] ^= flip;
+        prop_assert!(decode_head(&sealed).is_err(), "byte {} of {}", at, sealed.len());
+        prop_assert!(decode_head(&sealed[..at]).is_err());
+    }
+
+    #[test]
+    fn noise_is_an_error(noise in prop::collection::vec(any::<u8>(), 0..200), named in any::<bool>()) {
+        let mut noise = noise;
+        if named {
+            noise.splice(0..noise.len().min(4), [0xa1, 0xc9, 1, 0]);
+        }
+        prop_assert!(decode_head(&noise).is_err());
+        prop_assert!(decode_record(RecordKey::Core(1), &noise).is_err());
+    }
+}
+
+fn channels(size: usize) -> Record {
+    Record::Channels(vec![b'x'; size].into())
+}
+
+/// An envelope around a payload whose other fields are right.
+fn envelope(flags: u8, size: u32, payload: &[u8]) -> Vec<u8> {
+    let mut sealed = vec![0xa1, 0xc9, 1, 0, flags];
+    sealed.extend((payload.len() as u32).to_le_bytes());
+    sealed.extend(size.to_le_bytes());
+    let mut checksum = crc32fast::Hasher::new();
+    checksum.update(&sealed);
+    checksum.update(payload);
+    sealed.extend(checksum.finalize().to_le_bytes());
+    sealed.extend(payload);
+    sealed
+}
+
+#[test]
+fn format_1_is_what_it_was() {
+    // As long as format 1 is read, these bytes are: a change here breaks every fleet that is being upgraded.
+    let plain = encode_record(&Record::Roles("[]".into()), 1).unwrap();
+    assert_eq!(plain[..], envelope(0, 4, &[0x22, 2, b'[', b']'])[..]);
+    assert_eq!(plain[13..17], [0x5c, 0x22, 0x03, 0x0e], "{plain:02x?}");
+    let event = PendingEvent { sequence: 300, started: true, received_at_unix_ms: 1, text: "{}".to_owned() };
+    let payload = [0x3a, 11, 0x08, 0xac, 0x02, 0x10, 1, 0x18, 1, 0x22, 2, b'{', b'}'];
+    let read = decode_record(RecordKey::Pending(300), &envelope(0, 13, &payload)).unwrap();
+    assert_eq!(read, Record::Pending(event));
+}
+
+#[test]
+fn another_format_is_named() {
+    let mut sealed = encode_record(&channels(9), 1).unwrap().to_vec();
+    sealed[2] = 2;
+    let error = decode_record(RecordKey::Channels(1), &sealed).unwrap_err();
+    assert_eq!(error, FormatError::Newer { format: 2 });
+    assert_eq!(
+        error.to_string(),
+        "the record has format 2, this version reads 1 to 1: a newer version wrote it"
+    );
+    // Whatever a newer format looks like after its number.
+    assert_eq!(decode_head(&[0xa1, 0xc9, 0, 1]), Err(FormatError::Newer { format: 256 }));
+    assert_eq!(decode_head(&[0xa1, 0xc9, 0, 0]), Err(FormatError::Older { format: 0 }));
+    assert_eq!(encode_record(&channels(9), 2), Err(FormatError::Newer { format: 2 }));
+    assert_eq!(encode_record(&channels(9), 0), Err(FormatError::Older { format: 0 }));
+}
+
+#[test]
+fn what_others_wrote_is_alien() {
+    for alien in [b"{\"id\":1}".as_slice(), b"x", &[0xa1, 0xc8], &[0; 64]] {
+        assert_eq!(decode_head(alien), Err(FormatError::Alien), "{alien:?}");
+    }
+    assert_eq!(decode_head(&[]), Err(FormatError::Truncated { have: 0, need: 17 }));
+}
+
+#[test]
+fn a_record_is_only_what_its_key_says() {
+    let sealed = encode_record(&channels(9), 1).unwrap();
+    assert_eq!(decode_record(RecordKey::Roles(1), &sealed), Err(FormatError::Misplaced));
+    assert_eq!(decode_record(RecordKey::Members(1, 0), &sealed), Err(FormatError::Misplaced));
+    let event = PendingEvent { sequence: 3, started: false, received_at_unix_ms: 1, text: String::new() };
+    let sealed = encode_record(&Record::Pending(event), 1).unwrap();
+    assert_eq!(decode_record(RecordKey::Pending(4), &sealed), Err(FormatError::Misplaced));
+}
+
+#[test]
+fn only_what_shrinks_is_compressed() {
+    let compressed = encode_record(&channels(10_000), 1).unwrap();
+    assert!(compressed.len() < 200 && compressed[4] == 1, "{} bytes", compressed.len());
+    assert_eq!(encode_record(&channels(200), 1).unwrap()[4], 0, "too small to be worth it");
+    let mut number = 1u32;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (number >> 24) as u8
+    })
+    .take(10_000)
+    .collect();
+    let plain = encode_record(&Record::Channels(noise.into()), 1).unwrap();
+    assert!(plain[4] == 0 && plain.len() < 10_040, "{} bytes", plain.len());
+}
+
+#[test]
+fn what_would_be_too_large_is_not_decompressed() {
+    let size = LARGEST as u32 + 1;
+    assert_eq!(decode_head(&envelope(1, size, b"x")), Err(FormatError::TooLarge { bytes: size as usize }));
+    let zeros = zstd::bulk::compress(&vec![0; 1_000_000], 1).unwrap();
+    let more = decode_head(&envelope(1, 999_999, &zeros)).unwrap_err();
+    assert_eq!(more, FormatError::Damaged("it can't be decompressed"), "more than the header says");
+    let less = decode_head(&envelope(1, 1_000_001, &zeros)).unwrap_err();
+    assert_eq!(less, FormatError::Damaged("its size differs"));
+    assert_eq!(
+        encode_record(&channels(LARGEST), 1).unwrap_err(),
+        FormatError::TooLarge { bytes: LARGEST + 5 }
+    );
+    let whole = encode_record(&channels(LARGEST - 5), 1).unwrap();
+    assert!(decode_record(RecordKey::Channels(1), &whole).is_ok());
+}
+
+#[test]
+fn a_record_without_content_is_refused() {
+    assert_eq!(decode_head(&envelope(0, 0, &[])), Err(FormatError::Misplaced));
+    assert_eq!(decode_head(&envelope(0, 2, &[0x0a, 0])), Err(FormatError::Damaged("it has no session")));
+    assert_eq!(
+        decode_head(&envelope(0, 2, &[0x0a, 9])),
+        Err(FormatError::Damaged("its fields can't be read"))
+    );
+    assert_eq!(decode_head(&envelope(7, 0, &[])), Err(FormatError::Damaged("its compression is unknown")));
+}

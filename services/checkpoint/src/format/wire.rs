@@ -1,0 +1,228 @@
+//! Format 1's messages, and the way from and to the records. Nothing outside of `format` names these types.
+//!
+//! A tag is never used again for something else. Ids of Discord are `fixed64`: their varint is longer.
+
+use bytes::Bytes;
+use prost::{Message, Oneof};
+
+use super::FormatError;
+use crate::{Extras, GuildCore, Head, Members, PendingEvent, Record, RecordKey, Session};
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Stored {
+    #[prost(oneof = "What", tags = "1, 2, 3, 4, 5, 6, 7")]
+    what: Option<What>,
+}
+
+#[derive(Clone, PartialEq, Oneof)]
+enum What {
+    #[prost(message, tag = "1")]
+    Head(WireHead),
+    #[prost(message, tag = "2")]
+    Core(WireCore),
+    #[prost(bytes = "bytes", tag = "3")]
+    Channels(Bytes),
+    #[prost(bytes = "bytes", tag = "4")]
+    Roles(Bytes),
+    #[prost(message, tag = "5")]
+    Extras(WireExtras),
+    #[prost(message, tag = "6")]
+    Members(WireMembers),
+    #[prost(message, tag = "7")]
+    Pending(WirePending),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct WireHead {
+    #[prost(message, optional, tag = "1")]
+    session: Option<WireSession>,
+    #[prost(uint64, tag = "2")]
+    read: u64,
+    #[prost(uint64, tag = "3")]
+    read_at_unix_ms: u64,
+    #[prost(fixed64, repeated, tag = "4")]
+    expecting: Vec<u64>,
+    #[prost(bytes = "bytes", optional, tag = "5")]
+    own_user: Option<Bytes>,
+    #[prost(bool, tag = "6")]
+    exact: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct WireSession {
+    #[prost(string, tag = "1")]
+    id: String,
+    #[prost(string, tag = "2")]
+    resume_url: String,
+    #[prost(uint64, tag = "3")]
+    ordinal: u64,
+    #[prost(uint32, tag = "4")]
+    total: u32,
+    #[prost(uint64, tag = "5")]
+    intents: u64,
+    #[prost(string, tag = "6")]
+    transport: String,
+    #[prost(string, repeated, tag = "7")]
+    resources: Vec<String>,
+    #[prost(uint64, tag = "8")]
+    opened_at_unix_ms: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct WireCore {
+    #[prost(uint64, tag = "1")]
+    stamp: u64,
+    #[prost(uint64, optional, tag = "2")]
+    members: Option<u64>,
+    #[prost(uint32, tag = "3")]
+    channels: u32,
+    #[prost(fixed64, repeated, tag = "4")]
+    in_voice: Vec<u64>,
+    #[prost(bool, tag = "5")]
+    unavailable: bool,
+    #[prost(bytes = "bytes", optional, tag = "6")]
+    object: Option<Bytes>,
+    #[prost(bytes = "bytes", tag = "7")]
+    voice_states: Bytes,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct WireExtras {
+    #[prost(bytes = "bytes", tag = "1")]
+    emojis: Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    stickers: Bytes,
+    #[prost(bytes = "bytes", tag = "3")]
+    stage_instances: Bytes,
+    #[prost(bytes = "bytes", tag = "4")]
+    scheduled_events: Bytes,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct WireMembers {
+    #[prost(uint64, tag = "1")]
+    stamp: u64,
+    #[prost(bytes = "bytes", tag = "2")]
+    list: Bytes,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct WirePending {
+    #[prost(uint64, tag = "1")]
+    sequence: u64,
+    #[prost(bool, tag = "2")]
+    started: bool,
+    #[prost(uint64, tag = "3")]
+    received_at_unix_ms: u64,
+    #[prost(string, tag = "4")]
+    text: String,
+}
+
+pub(super) fn from_head(head: &Head) -> Stored {
+    let session = &head.session;
+    let session = WireSession {
+        id: session.id.clone(),
+        resume_url: session.resume_url.clone(),
+        ordinal: session.ordinal,
+        total: session.total,
+        intents: session.intents,
+        transport: session.transport.clone(),
+        resources: session.resources.clone(),
+        opened_at_unix_ms: session.opened_at_unix_ms,
+    };
+    let head = WireHead {
+        session: Some(session),
+        read: head.read,
+        read_at_unix_ms: head.read_at_unix_ms,
+        expecting: head.expecting.clone(),
+        own_user: head.own_user.clone(),
+        exact: head.exact,
+    };
+    Stored { what: Some(What::Head(head)) }
+}
+
+pub(super) fn to_head(stored: Stored) -> Result<Head, FormatError> {
+    let Some(What::Head(head)) = stored.what else { return Err(FormatError::Misplaced) };
+    let session = head.session.ok_or(FormatError::Damaged("it has no session"))?;
+    Ok(Head {
+        session: Session {
+            id: session.id,
+            resume_url: session.resume_url,
+            ordinal: session.ordinal,
+            total: session.total,
+            intents: session.intents,
+            transport: session.transport,
+            resources: session.resources,
+            opened_at_unix_ms: session.opened_at_unix_ms,
+        },
+        read: head.read,
+        read_at_unix_ms: head.read_at_unix_ms,
+        expecting: head.expecting,
+        own_user: head.own_user,
+        exact: head.exact,
+    })
+}
+
+pub(super) fn from_record(record: &Record) -> Stored {
+    let what = match record.clone() {
+        Record::Core(core) => What::Core(WireCore {
+            stamp: core.stamp,
+            members: core.members,
+            channels: core.channels,
+            in_voice: core.in_voice,
+            unavailable: core.unavailable,
+            object: core.object,
+            voice_states: core.voice_states,
+        }),
+        Record::Channels(list) => What::Channels(list),
+        Record::Roles(list) => What::Roles(list),
+        Record::Extras(extras) => What::Extras(WireExtras {
+            emojis: extras.emojis,
+            stickers: extras.stickers,
+            stage_instances: extras.stage_instances,
+            scheduled_events: extras.scheduled_events,
+        }),
+        Record::Members(members) => What::Members(WireMembers { stamp: members.stamp, list: members.list }),
+        Record::Pending(event) => What::Pending(WirePending {
+            sequence: event.sequence,
+            started: event.started,
+            received_at_unix_ms: event.received_at_unix_ms,
+            text: event.text,
+        }),
+    };
+    Stored { what: Some(what) }
+}
+
+pub(super) fn to_record(key: RecordKey, stored: Stored) -> Result<Record, FormatError> {
+    Ok(match (key, stored.what) {
+        (RecordKey::Core(_), Some(What::Core(core))) => Record::Core(GuildCore {
+            stamp: core.stamp,
+            members: core.members,
+            channels: core.channels,
+            in_voice: core.in_voice,
+            unavailable: core.unavailable,
+            object: core.object,
+            voice_states: core.voice_states,
+        }),
+        (RecordKey::Channels(_), Some(What::Channels(list))) => Record::Channels(list),
+        (RecordKey::Roles(_), Some(What::Roles(list))) => Record::Roles(list),
+        (RecordKey::Extras(_), Some(What::Extras(extras))) => Record::Extras(Extras {
+            emojis: extras.emojis,
+            stickers: extras.stickers,
+            stage_instances: extras.stage_instances,
+            scheduled_events: extras.scheduled_events,
+        }),
+        (RecordKey::Members(..), Some(What::Members(members))) => {
+            Record::Members(Members { stamp: members.stamp, list: members.list })
+        }
+        (RecordKey::Pending(sequence), Some(What::Pending(event))) if event.sequence == sequence => {
+            Record::Pending(PendingEvent {
+                sequence,
+                started: event.started,
+                received_at_unix_ms: event.received_at_unix_ms,
+                text: event.text,
+            })
+        }
+        _ => return Err(FormatError::Misplaced),
+    })
+}

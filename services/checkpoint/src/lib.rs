@@ -1,0 +1,20 @@
+//! What another worker needs to take a shard over without an IDENTIFY: the records, their formats, and where they are kept.
+//!
+//! Owns the types of the records, their compressed and versioned form, and the compare-and-write rules that fence them.
+//! Knows nothing of sockets or of any cache library: Discord's objects are kept as Discord's own JSON, all else is in fields of
+//! our own. Decides nothing: the worker decides what to write and when, this refuses what is stale.
+//!
+//! Writing goes [`Record`] -> [`encode_record`] -> [`Group`] -> [`pack`] -> [`WriteStep`] -> [`CheckpointStore::write`]; reading goes
+//! [`CheckpointStore::claim`] -> [`CheckpointStore::read`] -> [`decode_record`]. Two stores keep the same contract:
+//! [`MemoryStore`] for one process, [`RedisStore`] for many.
+//!
+//! What makes it safe to die at any moment: [`Head::read`] is written last, in or after the step with the last change up to it. So
+//! the records may be newer than the head, never older, and each says by its stamp which events it holds already.
+
+mod format;
+mod record;
+
+pub use format::{
+    FORMAT_MAX, FORMAT_MIN, FormatError, decode_head, decode_record, encode_head, encode_record,
+};
+pub use record::{Extras, GuildCore, Head, InvalidKey, Members, PendingEvent, Record, RecordKey, Session};

@@ -1,0 +1,153 @@
+//! Which record is which, and the short text by which a store knows it.
+
+use std::{fmt, str::FromStr};
+
+/// What a record is about.
+///
+/// As text a letter and numbers in decimal: `c:81384788765712384`, `m:81384788765712384:2`, `p:4711`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RecordKey {
+    /// A guild without its long lists.
+    Core(u64),
+    /// A guild's channels.
+    Channels(u64),
+    /// A guild's roles.
+    Roles(u64),
+    /// A guild's emojis, stickers, stage instances and scheduled events.
+    Extras(u64),
+    /// A block of a guild's members: the guild, and the number of the block.
+    Members(u64, u32),
+    /// A pending event, by its sequence.
+    Pending(u64),
+}
+
+/// A text that names no record of ours.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{given:?} names no record")]
+pub struct InvalidKey {
+    given: String,
+}
+
+/// Longest part of an alien text that is shown.
+const SHOWN: usize = 64;
+
+impl RecordKey {
+    /// The guild that the record belongs to; an event has none here.
+    pub fn guild(self) -> Option<u64> {
+        match self {
+            Self::Core(guild)
+            | Self::Channels(guild)
+            | Self::Roles(guild)
+            | Self::Extras(guild)
+            | Self::Members(guild, _) => Some(guild),
+            Self::Pending(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for RecordKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Core(guild) => write!(f, "c:{guild}"),
+            Self::Channels(guild) => write!(f, "h:{guild}"),
+            Self::Roles(guild) => write!(f, "r:{guild}"),
+            Self::Extras(guild) => write!(f, "x:{guild}"),
+            Self::Members(guild, block) => write!(f, "m:{guild}:{block}"),
+            Self::Pending(sequence) => write!(f, "p:{sequence}"),
+        }
+    }
+}
+
+impl FromStr for RecordKey {
+    type Err = InvalidKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidKey> {
+        parse(text).ok_or_else(|| InvalidKey { given: text.chars().take(SHOWN).collect() })
+    }
+}
+
+fn parse(text: &str) -> Option<RecordKey> {
+    let (kind, number) = text.split_once(':')?;
+    match kind {
+        "c" => decimal(number).map(RecordKey::Core),
+        "h" => decimal(number).map(RecordKey::Channels),
+        "r" => decimal(number).map(RecordKey::Roles),
+        "x" => decimal(number).map(RecordKey::Extras),
+        "m" => {
+            let (guild, block) = number.split_once(':')?;
+            Some(RecordKey::Members(decimal(guild)?, decimal(block)?))
+        }
+        "p" => decimal(number).map(RecordKey::Pending),
+        _ => None,
+    }
+}
+
+/// One text for each number, so that no record has two names.
+fn decimal<T: FromStr>(text: &str) -> Option<T> {
+    let plain = text == "0" || !text.starts_with(['0', '+']);
+    text.parse().ok().filter(|_| plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn each_has_its_text() {
+        let texts = [
+            (RecordKey::Core(0), "c:0"),
+            (RecordKey::Channels(1), "h:1"),
+            (RecordKey::Roles(2), "r:2"),
+            (RecordKey::Extras(3), "x:3"),
+            (RecordKey::Members(u64::MAX, u32::MAX), "m:18446744073709551615:4294967295"),
+            (RecordKey::Pending(5), "p:5"),
+        ];
+        for (key, text) in texts {
+            assert_eq!(key.to_string(), text);
+            assert_eq!(text.parse(), Ok(key));
+        }
+    }
+
+    #[test]
+    fn alien_texts_are_errors() {
+        let aliens = [
+            "",
+            ":",
+            "c",
+            "c:",
+            "c:x",
+            "c:-1",
+            "c:+1",
+            "c:01",
+            "c: 1",
+            "c:1 ",
+            "c:1:2",
+            "C:1",
+            ".serial",
+            "m:1",
+            "m:1:",
+            "m:1:2:3",
+            "m:1:01",
+            "m:1:4294967296",
+            "p:18446744073709551616",
+            "z:1",
+            "é:1",
+        ];
+        for alien in aliens {
+            assert!(alien.parse::<RecordKey>().is_err(), "{alien:?}");
+        }
+        let error = "a".repeat(10_000).parse::<RecordKey>().unwrap_err();
+        assert!(error.to_string().len() < 100, "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_has_one_meaning(text in "[chrxmpz.]?:?[0-9+:]{0,22}") {
+            if let Ok(key) = text.parse::<RecordKey>() {
+                prop_assert_eq!(key.to_string(), text);
+            }
+        }
+    }
+}
