@@ -1,0 +1,329 @@
+//! Runs the handlers of one shard.
+//!
+//! It owns the shard's [`Queue`] and starts what that lets start. It has no task of its own: the next handlers are started
+//! by whoever made room for them, a push or the end of a handler. Each handler is a task on the runtime of [`Setup::runtime`],
+//! which is not the one that reads sockets and renews leases: a handler that blocks its thread blocks other handlers at
+//! most. The bookkeeping is under one lock, held for moments; no handler, no log and no drop of an event runs under it.
+//!
+//! A handler that panics has handled its event: the panic is counted and logged, and its lane goes on. A handler that
+//! never ends holds its lane and one of [`Limits::at_once`](crate::Limits::at_once); the figures tell it.
+//!
+//! A handler's task that is dropped before its end, as its runtime shut down, is not done: its event stays pending.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{runtime, sync::Notify};
+use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
+
+use crate::{
+    item::{Item, Kind},
+    metrics::DispatchMetrics,
+    panics::{self, Panic},
+    queue::{Figures, Full, Limits, Pending, Queue, Started, Ticket},
+};
+
+#[cfg(test)]
+mod tests;
+
+/// Tells the time on the clock of [`Item::received_at`].
+pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
+
+/// Handles events of a shard. One of it is shared by all shards of a process.
+#[async_trait::async_trait]
+pub trait Handler<T>: Send + Sync + 'static {
+    /// Handles one event. Others of the same lane wait until it ends; others of other lanes do not.
+    async fn handle(&self, event: &Delivery<T>);
+}
+
+/// An event that is handed to its handler.
+#[derive(Clone, Debug)]
+pub struct Delivery<T> {
+    /// The event.
+    pub item: Arc<Item<T>>,
+    /// How long it waited since it was received.
+    pub queued_for: Duration,
+}
+
+impl<T> Delivery<T> {
+    /// Its sequence number in its session.
+    pub fn sequence(&self) -> u64 {
+        self.item.sequence
+    }
+
+    /// Its name.
+    pub fn kind(&self) -> &Kind {
+        &self.item.kind
+    }
+
+    /// Its guild; `None`: it has none.
+    pub fn lane(&self) -> Option<u64> {
+        self.item.lane
+    }
+
+    /// The event itself.
+    pub fn payload(&self) -> &T {
+        &self.item.payload
+    }
+}
+
+/// What the dispatchers of a process have in common.
+pub struct Setup<H: ?Sized> {
+    /// Handles their events.
+    pub handler: Arc<H>,
+    /// Of each of them.
+    pub limits: Limits,
+    /// Where handlers run.
+    pub runtime: runtime::Handle,
+    /// Has every running handler, those also that outlive the wait of [`Dispatcher::close`]: once it is closed, its `wait`
+    /// returns when the last straggler has ended.
+    pub stragglers: TaskTracker,
+    /// The clock of [`Item::received_at`].
+    pub clock: Clock,
+    /// Counts for all of them.
+    pub metrics: DispatchMetrics,
+}
+
+impl<H: ?Sized> Clone for Setup<H> {
+    fn clone(&self) -> Self {
+        Self {
+            handler: self.handler.clone(),
+            limits: self.limits,
+            runtime: self.runtime.clone(),
+            stragglers: self.stragglers.clone(),
+            clock: self.clock.clone(),
+            metrics: self.metrics.clone(),
+        }
+    }
+}
+
+impl<H: ?Sized> fmt::Debug for Setup<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setup").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// An item was not taken, and is given back.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused<T> {
+    /// There is no room.
+    #[error("the queue is full")]
+    Full(Item<T>),
+    /// The dispatcher was closed.
+    #[error("the dispatcher is closed")]
+    Closed(Item<T>),
+}
+
+impl<T> Refused<T> {
+    /// The item.
+    pub fn into_item(self) -> Item<T> {
+        match self {
+            Self::Full(item) | Self::Closed(item) => item,
+        }
+    }
+}
+
+/// What was left when a dispatcher was closed.
+#[derive(Debug)]
+pub struct Closed<T> {
+    /// Events whose handler was not started, in order of receipt.
+    pub unstarted: Vec<Item<T>>,
+    /// Handlers that still ran. They go on to their end.
+    pub still_running: usize,
+}
+
+/// The handlers of one shard at one epoch. Clones share it.
+pub struct Dispatcher<T, H: ?Sized>(Arc<Shared<T, H>>);
+
+struct Shared<T, H: ?Sized> {
+    setup: Setup<H>,
+    shard: u32,
+    epoch: u64,
+    state: Mutex<State<T>>,
+    /// Told when the queue comes down to half.
+    halved: Notify,
+    /// Told when the last running handler ended.
+    idle: Notify,
+}
+
+struct State<T> {
+    queue: Queue<T>,
+    closed: bool,
+}
+
+impl<T, H: ?Sized> Clone for Dispatcher<T, H> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T, H: ?Sized> fmt::Debug for Dispatcher<T, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dispatcher")
+            .field("shard", &self.0.shard)
+            .field("epoch", &self.0.epoch)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Dispatcher<T, H> {
+    /// Of a shard at an epoch; both are named in the span `handle_event` of each handler.
+    pub fn start(setup: Setup<H>, shard: u32, epoch: u64) -> Self {
+        let state = Mutex::new(State { queue: Queue::new(setup.limits), closed: false });
+        Self(Arc::new(Shared { setup, shard, epoch, state, halved: Notify::new(), idle: Notify::new() }))
+    }
+
+    /// Queues an event and starts its handler if it may run. Never waits.
+    ///
+    /// # Errors
+    /// There is no room, or the dispatcher was closed; the item is given back.
+    pub fn push(&self, item: Item<T>) -> Result<(), Refused<T>> {
+        let mut state = self.0.lock();
+        if state.closed {
+            return Err(Refused::Closed(item));
+        }
+        state.queue.push(item).map_err(|Full(item)| Refused::Full(item))?;
+        let started = state.queue.start_next();
+        drop(state);
+        if let Some(started) = started {
+            Shared::spawn(&self.0, started);
+        }
+        Ok(())
+    }
+
+    /// Whether an item of so many bytes would be taken now.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        let state = self.0.lock();
+        !state.closed && state.queue.has_room(bytes)
+    }
+
+    /// How full the queue would be with one more item of so many bytes: for [`ShedOrder::sheds`](crate::ShedOrder::sheds).
+    pub fn fill_with(&self, bytes: usize) -> f64 {
+        self.0.lock().queue.fill_with(bytes)
+    }
+
+    /// Whether the queue is at most half full: for [`Pressure::observed`](crate::Pressure::observed).
+    pub fn at_most_half(&self) -> bool {
+        self.0.lock().queue.at_most_half()
+    }
+
+    /// How it is doing.
+    pub fn figures(&self) -> Figures {
+        let now = (self.0.setup.clock)();
+        self.0.lock().queue.figures(now)
+    }
+
+    /// Waits until the queue is at most half full. It may be fuller again when this returns.
+    pub async fn drained_to_half(&self) {
+        wait_until(&self.0.halved, || self.0.lock().queue.at_most_half()).await;
+    }
+
+    /// Shows every event that is queued or runs, in order of receipt. `with` runs under the lock, where it holds up the reader of
+    /// the socket and all handlers of the shard: it should copy and return.
+    pub fn pending<R>(&self, with: impl FnOnce(&mut dyn Iterator<Item = Pending<'_, T>>) -> R) -> R {
+        with(&mut self.0.lock().queue.pending())
+    }
+
+    /// Starts nothing more, waits for running handlers, but no longer than `patience`, and takes out what was not started.
+    /// Until then it all shows in [`Dispatcher::pending`], running handlers also after. A call that is dropped halfway
+    /// leaves the dispatcher closed with its events in it; another call takes them.
+    pub async fn close(&self, patience: Duration) -> Closed<T> {
+        self.0.lock().closed = true;
+        let idle = wait_until(&self.0.idle, || self.0.lock().queue.running() == 0);
+        // Late or not, the state says what still runs.
+        let _ = tokio::time::timeout(patience, idle).await;
+        let mut state = self.0.lock();
+        let unstarted = state.queue.abandon_queued();
+        let still_running = state.queue.running();
+        drop(state);
+        self.0.halved.notify_waiters();
+        Closed { unstarted, still_running }
+    }
+}
+
+/// Waits for something that is told by a [`Notify`]: nothing is missed, as it is listened to before it is looked at.
+async fn wait_until(told: &Notify, mut holds: impl FnMut() -> bool) {
+    loop {
+        let mut next = std::pin::pin!(told.notified());
+        next.as_mut().enable();
+        if holds() {
+            return;
+        }
+        next.await;
+    }
+}
+
+impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Shared<T, H> {
+    fn spawn(shared: &Arc<Self>, started: Started<T>) {
+        let Setup { runtime, stragglers, .. } = &shared.setup;
+        // Dropping the handle detaches the task; the tracker keeps it.
+        drop(stragglers.spawn_on(Self::run(shared.clone(), started), runtime));
+    }
+
+    async fn run(shared: Arc<Self>, started: Started<T>) {
+        let Started { ticket, item } = started;
+        let span = tracing::info_span!(
+            "handle_event",
+            kind = item.kind.as_str(),
+            sequence = item.sequence,
+            shard = shared.shard,
+            epoch = shared.epoch
+        );
+        let from = (shared.setup.clock)();
+        let delivery = Delivery { queued_for: from.saturating_sub(item.received_at), item };
+        // The call is inside: what makes the future can panic as well.
+        let handled = panics::caught(async { shared.setup.handler.handle(&delivery).await });
+        let outcome = handled.instrument(span.clone()).await;
+        let took = (shared.setup.clock)().saturating_sub(from);
+        shared.setup.metrics.count_handled(delivery.kind(), took, outcome.is_err());
+        if let Err(panic) = outcome {
+            span.in_scope(|| tell(&panic, &delivery));
+        }
+        Self::ended(&shared, ticket);
+    }
+
+    /// Gives an event up, and starts the one whose turn it is now.
+    fn ended(shared: &Arc<Self>, ticket: Ticket) {
+        let mut state = shared.lock();
+        let above_half = !state.queue.at_most_half();
+        let item = state.queue.done(ticket);
+        let next = if state.closed { None } else { state.queue.start_next() };
+        let halved = above_half && state.queue.at_most_half();
+        let idle = state.queue.running() == 0;
+        drop(state);
+        // Not under the lock: it may be the last that holds the payload.
+        drop(item);
+        if let Some(next) = next {
+            Self::spawn(shared, next);
+        }
+        if halved {
+            shared.halved.notify_waiters();
+        }
+        if idle {
+            shared.idle.notify_waiters();
+        }
+    }
+}
+
+impl<T, H: ?Sized> Shared<T, H> {
+    /// What `with` of [`Dispatcher::pending`] may panic in only reads, so the state is whole even then.
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn tell<T>(panic: &Panic, event: &Delivery<T>) {
+    tracing::error!(
+        kind = event.kind().as_str(),
+        sequence = event.sequence(),
+        lane = event.lane(),
+        panic = panic.message,
+        location = panic.location,
+        backtrace = panic.backtrace,
+        "a handler panicked"
+    );
+}

@@ -1,0 +1,65 @@
+//! One event, as the queue sees it.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+/// An event's name, as Discord spells it, such as `MESSAGE_CREATE`
+/// ([Gateway Events](https://discord.com/developers/docs/events/gateway-events#receive-events)). Cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Kind(Arc<str>);
+
+impl Kind {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Kind {
+    fn from(name: &str) -> Self {
+        Self(name.into())
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An event on its way to its handler.
+#[derive(Clone)]
+pub struct Item<T> {
+    /// Its sequence number in its session. Unique and growing within one queue, with two exceptions: pending events
+    /// from a checkpoint come first with their old numbers, and a new session starts at 1 again.
+    pub sequence: u64,
+    /// The guild that it belongs to: events of one lane are handled one after the other, in order. `None` is the shard's own
+    /// lane, for events without a guild.
+    pub lane: Option<u64>,
+    /// The event's name.
+    pub kind: Kind,
+    /// How much it counts against [`Limits::bytes`](crate::Limits::bytes).
+    pub bytes: usize,
+    /// When it was received, on the owner's clock.
+    pub received_at: Duration,
+    /// The event itself.
+    pub payload: T,
+}
+
+/// Without the payload: an interaction's has its token in it.
+impl<T> fmt::Debug for Item<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Item")
+            .field("sequence", &self.sequence)
+            .field("lane", &self.lane)
+            .field("kind", &self.kind)
+            .field("bytes", &self.bytes)
+            .field("received_at", &self.received_at)
+            .finish_non_exhaustive()
+    }
+}

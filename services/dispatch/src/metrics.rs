@@ -1,0 +1,187 @@
+//! What dispatch counts.
+//!
+//! One set is shared by all shards of a process. It owns the counters and the rule which kinds get some of their own: Discord's
+//! event names are a closed set of about 80, but they come from outside, so what is no name (`[A-Z_]`, 1 to 64 of them)
+//! and all after the first 128 count as `OTHER`. How long a queue is and how old its oldest event is not counted here: whoever
+//! knows the shards reads it from [`Dispatcher::figures`](crate::Dispatcher::figures) at each scrape.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    registry::Registry,
+};
+
+use crate::item::Kind;
+
+/// Seconds. A handler that answers an interaction has 3.
+const BUCKETS: [f64; 10] = [0.0001, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 30.0];
+
+const KINDS: usize = 128;
+const LONGEST_KIND: usize = 64;
+const OTHER: &str = "OTHER";
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Labels {
+    kind: Arc<str>,
+}
+
+/// What is counted of one kind. Kept together, so that an event costs one look-up.
+#[derive(Clone, Debug)]
+struct OfKind {
+    seconds: Histogram,
+    handled: Counter,
+    panics: Counter,
+    shed: Counter,
+}
+
+/// The metrics; clones count into the same.
+#[derive(Clone, Debug)]
+pub struct DispatchMetrics {
+    seconds: Family<Labels, Histogram, fn() -> Histogram>,
+    handled: Family<Labels, Counter>,
+    panics: Family<Labels, Counter>,
+    shed: Family<Labels, Counter>,
+    overflows: Counter,
+    kinds: Arc<RwLock<HashMap<Kind, OfKind>>>,
+    other: OfKind,
+}
+
+impl Default for DispatchMetrics {
+    fn default() -> Self {
+        let seconds = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
+        let (handled, panics, shed) = (Family::default(), Family::default(), Family::default());
+        let other = of_kind(OTHER, &seconds, [&handled, &panics, &shed]);
+        let (overflows, kinds) = (Counter::default(), Arc::default());
+        Self { seconds, handled, panics, shed, overflows, kinds, other }
+    }
+}
+
+impl DispatchMetrics {
+    /// Registers them.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("dispatch_handler_seconds", "Time in the handler, by kind", self.seconds.clone());
+        for (name, help, family) in [
+            ("dispatch_handled", "Events whose handler ended, by kind; panics included", &self.handled),
+            ("dispatch_panics", "Handlers that panicked, by kind", &self.panics),
+            ("dispatch_shed", "Events left out because the queue was full for long, by kind", &self.shed),
+        ] {
+            registry.register(name, help, family.clone());
+        }
+        registry.register(
+            "dispatch_overflows",
+            "Times that a shard's queue was full and its socket was closed for it",
+            self.overflows.clone(),
+        );
+    }
+
+    /// An event is left out: for whoever acts on [`ShedOrder::sheds`](crate::ShedOrder::sheds).
+    pub fn count_shed(&self, kind: &Kind) {
+        self.of(kind, |of_kind| of_kind.shed.inc());
+    }
+
+    /// A queue was full: for whoever calls [`Pressure::overflowed`](crate::Pressure::overflowed).
+    pub fn count_overflow(&self) {
+        self.overflows.inc();
+    }
+
+    pub(crate) fn count_handled(&self, kind: &Kind, took: Duration, panicked: bool) {
+        self.of(kind, |of_kind| {
+            of_kind.seconds.observe(took.as_secs_f64());
+            of_kind.handled.inc();
+            if panicked {
+                of_kind.panics.inc();
+            }
+        });
+    }
+
+    fn of<R>(&self, kind: &Kind, count: impl FnOnce(&OfKind) -> R) -> R {
+        if let Some(known) = self.kinds.read().unwrap_or_else(PoisonError::into_inner).get(kind) {
+            return count(known);
+        }
+        if !is_name(kind.as_str()) {
+            return count(&self.other);
+        }
+        let mut kinds = self.kinds.write().unwrap_or_else(PoisonError::into_inner);
+        if kinds.len() >= KINDS && !kinds.contains_key(kind) {
+            return count(&self.other);
+        }
+        let new = || of_kind(kind.as_str(), &self.seconds, [&self.handled, &self.panics, &self.shed]);
+        count(kinds.entry(kind.clone()).or_insert_with(new))
+    }
+}
+
+fn is_name(kind: &str) -> bool {
+    let spelt = kind.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+    (1..=LONGEST_KIND).contains(&kind.len()) && spelt
+}
+
+fn of_kind(
+    kind: &str,
+    seconds: &Family<Labels, Histogram, fn() -> Histogram>,
+    [handled, panics, shed]: [&Family<Labels, Counter>; 3],
+) -> OfKind {
+    let labels = Labels { kind: kind.into() };
+    OfKind {
+        seconds: seconds.get_or_create_owned(&labels),
+        handled: handled.get_or_create_owned(&labels),
+        panics: panics.get_or_create_owned(&labels),
+        shed: shed.get_or_create_owned(&labels),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(metrics: &DispatchMetrics) -> String {
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        text
+    }
+
+    #[test]
+    fn counts_by_kind() {
+        let metrics = DispatchMetrics::default();
+        metrics.count_handled(&"MESSAGE_CREATE".into(), Duration::from_millis(20), false);
+        metrics.count_handled(&"MESSAGE_CREATE".into(), Duration::from_millis(20), true);
+        metrics.clone().count_shed(&"TYPING_START".into());
+        metrics.count_overflow();
+        let text = text(&metrics);
+        for line in [
+            r#"dispatch_handled_total{kind="MESSAGE_CREATE"} 2"#,
+            r#"dispatch_panics_total{kind="MESSAGE_CREATE"} 1"#,
+            r#"dispatch_handler_seconds_count{kind="MESSAGE_CREATE"} 2"#,
+            r#"dispatch_handler_seconds_bucket{le="0.03",kind="MESSAGE_CREATE"} 2"#,
+            r#"dispatch_shed_total{kind="TYPING_START"} 1"#,
+            "dispatch_overflows_total 1",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line} is missing in {text}");
+        }
+    }
+
+    #[test]
+    fn names_from_outside_do_not_grow_it_without_end() {
+        let metrics = DispatchMetrics::default();
+        for bad in ["", "message_create", "A B", "É", "A\"", &"A".repeat(65)] {
+            metrics.count_shed(&bad.into());
+        }
+        assert_eq!(metrics.other.shed.get(), 6);
+        let name = |n: u8| format!("{}_{}", char::from(b'A' + n / 26), char::from(b'A' + n % 26));
+        for n in 0..=u8::MAX {
+            metrics.count_shed(&name(n).as_str().into());
+        }
+        assert_eq!(metrics.other.shed.get(), 6 + 256 - 128);
+        metrics.count_shed(&name(0).as_str().into());
+        assert_eq!(metrics.other.shed.get(), 6 + 256 - 128, "the first ones are still known");
+        let series = text(&metrics).lines().filter(|line| line.starts_with("dispatch_shed_total")).count();
+        assert_eq!(series, 128 + 1);
+    }
+}

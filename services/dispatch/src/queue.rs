@@ -1,0 +1,265 @@
+//! What waits for its handler and what runs: a pure state machine.
+//!
+//! It owns a shard's items from [`Queue::push`] until [`Queue::done`], and decides which may start next: in order in each lane,
+//! never two of one lane at once, different lanes side by side up to [`Limits::at_once`]. Lanes take turns: one that has had
+//! its turn goes behind all others that are ready, so a busy guild delays another by one event, not by its backlog. The
+//! queue runs nothing, reads no clock and drops nothing: whoever owns it starts what [`Queue::next`] says.
+//!
+//! Items are known by a [`Ticket`] of the queue's own, as sequence numbers can repeat (see [`Item::sequence`]).
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use crate::item::Item;
+
+#[cfg(test)]
+mod tests;
+
+/// How much a queue takes. Zero counts as 1 in each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Handlers that run at once.
+    pub at_once: usize,
+    /// Items, queued and running together.
+    pub items: usize,
+    /// Their bytes together. A single item above it is let in when the queue is empty: it could never be handled otherwise.
+    pub bytes: usize,
+}
+
+impl Default for Limits {
+    /// 64 handlers, 4,096 items, 16 MiB.
+    fn default() -> Self {
+        Self { at_once: 64, items: 4096, bytes: 16 * 1024 * 1024 }
+    }
+}
+
+/// An item's place in order of receipt: unique in its queue, and growing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(u64);
+
+/// There is no room; the item is given back.
+#[derive(Debug, thiserror::Error)]
+#[error("the queue is full")]
+pub struct Full<T>(pub Item<T>);
+
+/// An item whose handler shall run now.
+#[derive(Debug)]
+pub struct Started<T> {
+    /// To be given to [`Queue::done`].
+    pub ticket: Ticket,
+    /// The item; the queue keeps it too, for [`Queue::pending`].
+    pub item: Arc<Item<T>>,
+}
+
+/// An item that is not done.
+#[derive(Debug)]
+pub struct Pending<'a, T> {
+    /// Its place in order of receipt.
+    pub ticket: Ticket,
+    /// The item.
+    pub item: &'a Item<T>,
+    /// Whether its handler was started, so may have done something.
+    pub started: bool,
+}
+
+/// How a queue is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Figures {
+    /// Items queued and running.
+    pub len: usize,
+    /// Running ones among them.
+    pub running: usize,
+    /// The bytes of all.
+    pub bytes: usize,
+    /// How full it is, by items or by bytes, whichever is more: 1.0 is the bound.
+    pub fill: f64,
+    /// The age of the item that came first of all that are not done.
+    pub oldest: Option<Duration>,
+}
+
+#[derive(Debug)]
+enum Entry<T> {
+    Queued(Item<T>),
+    Running(Arc<Item<T>>),
+}
+
+impl<T> Entry<T> {
+    fn item(&self) -> &Item<T> {
+        match self {
+            Self::Queued(item) => item,
+            Self::Running(item) => item,
+        }
+    }
+}
+
+/// Of one guild. Exists while something of it is queued or runs.
+#[derive(Debug, Default)]
+struct Lane {
+    queued: VecDeque<Ticket>,
+    running: bool,
+}
+
+/// The queue.
+#[derive(Debug)]
+pub struct Queue<T> {
+    limits: Limits,
+    /// All items. In order of receipt, as tickets grow.
+    entries: BTreeMap<Ticket, Entry<T>>,
+    lanes: HashMap<Option<u64>, Lane>,
+    /// Lanes that have something queued and nothing running, in the order of their turns.
+    ready: VecDeque<Option<u64>>,
+    next_ticket: u64,
+    running: usize,
+    bytes: usize,
+}
+
+impl<T> Queue<T> {
+    /// An empty one.
+    pub fn new(limits: Limits) -> Self {
+        let limits =
+            Limits { at_once: limits.at_once.max(1), items: limits.items.max(1), bytes: limits.bytes.max(1) };
+        Self {
+            limits,
+            entries: BTreeMap::new(),
+            lanes: HashMap::new(),
+            ready: VecDeque::new(),
+            next_ticket: 0,
+            running: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Whether an item of so many bytes would be taken.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.entries.is_empty()
+            || self.entries.len() < self.limits.items && self.bytes.saturating_add(bytes) <= self.limits.bytes
+    }
+
+    /// How full the queue would be with one more item of so many bytes; above 1.0 it has no room for it.
+    pub fn fill_with(&self, bytes: usize) -> f64 {
+        if self.entries.is_empty() {
+            return self.fill(1, bytes.min(self.limits.bytes));
+        }
+        self.fill(self.entries.len() + 1, self.bytes.saturating_add(bytes))
+    }
+
+    /// Puts an item behind all others of its lane.
+    ///
+    /// # Errors
+    /// There is no room.
+    pub fn push(&mut self, item: Item<T>) -> Result<Ticket, Full<T>> {
+        if !self.has_room(item.bytes) {
+            return Err(Full(item));
+        }
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.bytes += item.bytes;
+        let lane = self.lanes.entry(item.lane).or_default();
+        if !lane.running && lane.queued.is_empty() {
+            self.ready.push_back(item.lane);
+        }
+        lane.queued.push_back(ticket);
+        self.entries.insert(ticket, Entry::Queued(item));
+        Ok(ticket)
+    }
+
+    /// The item to start now, if one may start. It counts as running until [`Queue::done`].
+    pub fn start_next(&mut self) -> Option<Started<T>> {
+        if self.running >= self.limits.at_once {
+            return None;
+        }
+        let lane = self.lanes.get_mut(&self.ready.pop_front()?)?;
+        let ticket = lane.queued.pop_front()?;
+        let Some(Entry::Queued(item)) = self.entries.remove(&ticket) else {
+            debug_assert!(false, "what a lane has queued is an entry that has not started");
+            return None;
+        };
+        let item = Arc::new(item);
+        self.entries.insert(ticket, Entry::Running(item.clone()));
+        lane.running = true;
+        self.running += 1;
+        Some(Started { ticket, item })
+    }
+
+    /// A handler ended: its item is given up, its lane may go on. `None` if nothing with this ticket runs. The item is
+    /// returned so that its owner can drop it outside of a lock.
+    pub fn done(&mut self, ticket: Ticket) -> Option<Arc<Item<T>>> {
+        let item = match self.entries.remove(&ticket)? {
+            Entry::Running(item) => item,
+            queued @ Entry::Queued(_) => {
+                self.entries.insert(ticket, queued);
+                return None;
+            }
+        };
+        self.running -= 1;
+        self.bytes -= item.bytes;
+        if let Some(lane) = self.lanes.get_mut(&item.lane) {
+            lane.running = false;
+            if lane.queued.is_empty() {
+                self.lanes.remove(&item.lane);
+            } else {
+                self.ready.push_back(item.lane);
+            }
+        }
+        Some(item)
+    }
+
+    /// Every item that is queued or runs, in order of receipt: by sequence within one session.
+    pub fn pending(&self) -> impl Iterator<Item = Pending<'_, T>> {
+        self.entries.iter().map(|(ticket, entry)| Pending {
+            ticket: *ticket,
+            item: entry.item(),
+            started: matches!(entry, Entry::Running(_)),
+        })
+    }
+
+    /// Takes out what was not started, in order of receipt.
+    pub fn abandon_queued(&mut self) -> Vec<Item<T>> {
+        let mut abandoned = Vec::with_capacity(self.entries.len() - self.running);
+        for (ticket, entry) in std::mem::take(&mut self.entries) {
+            match entry {
+                Entry::Queued(item) => abandoned.push(item),
+                running @ Entry::Running(_) => {
+                    self.entries.insert(ticket, running);
+                }
+            }
+        }
+        self.bytes = self.entries.values().map(|entry| entry.item().bytes).sum();
+        self.ready.clear();
+        self.lanes.retain(|_, lane| {
+            lane.queued.clear();
+            lane.running
+        });
+        abandoned
+    }
+
+    /// Whether it is at most half full, by items and by bytes.
+    pub fn at_most_half(&self) -> bool {
+        self.entries.len() <= self.limits.items / 2 && self.bytes <= self.limits.bytes / 2
+    }
+
+    /// How many handlers run.
+    pub fn running(&self) -> usize {
+        self.running
+    }
+
+    /// How it is doing at `now`, on the clock of [`Item::received_at`].
+    pub fn figures(&self, now: Duration) -> Figures {
+        let first = self.entries.first_key_value();
+        Figures {
+            len: self.entries.len(),
+            running: self.running,
+            bytes: self.bytes,
+            fill: self.fill(self.entries.len(), self.bytes),
+            oldest: first.map(|(_, entry)| now.saturating_sub(entry.item().received_at)),
+        }
+    }
+
+    fn fill(&self, items: usize, bytes: usize) -> f64 {
+        let by_items = items as f64 / self.limits.items as f64;
+        by_items.max(bytes as f64 / self.limits.bytes as f64)
+    }
+}
