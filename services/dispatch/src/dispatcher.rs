@@ -195,6 +195,24 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Dispatcher<T, H> {
         Ok(())
     }
 
+    /// Queues an event that was within bounds elsewhere, such as one that was pending on another worker: room or not.
+    ///
+    /// # Errors
+    /// The dispatcher was closed; the item is given back.
+    pub fn push_over_bound(&self, item: Item<T>) -> Result<(), Refused<T>> {
+        let mut state = self.0.lock();
+        if state.closed {
+            return Err(Refused::Closed(item));
+        }
+        state.queue.push_over_bound(item);
+        let started = state.queue.start_next();
+        drop(state);
+        if let Some(started) = started {
+            Shared::spawn(&self.0, started);
+        }
+        Ok(())
+    }
+
     /// Whether an item of so many bytes would be taken now.
     pub fn has_room(&self, bytes: usize) -> bool {
         let state = self.0.lock();

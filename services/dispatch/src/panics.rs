@@ -118,3 +118,51 @@ fn cut(mut text: String, longest: usize) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{pin::Pin, task::Context};
+
+    use super::*;
+
+    /// Panics when it is polled, and again when it is dropped.
+    struct Twice;
+
+    impl Future for Twice {
+        type Output = ();
+
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+            panic!("polled")
+        }
+    }
+
+    impl Drop for Twice {
+        fn drop(&mut self) {
+            panic!("dropped");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_future_that_panics_when_it_goes_is_caught_too() {
+        assert_eq!(caught(Twice).await.unwrap_err().message, "polled");
+    }
+
+    #[tokio::test]
+    async fn messages_of_all_sorts() {
+        let told = async |run: fn()| caught(async move { run() }).await.unwrap_err().message;
+        assert_eq!(told(|| panic!("plain")).await, "plain");
+        assert_eq!(told(|| panic!("with {}", 1)).await, "with 1");
+        assert_eq!(told(|| std::panic::panic_any(7)).await, "a panic without a message");
+        // Cut between characters: each is 3 bytes long.
+        assert_eq!(told(|| panic!("{}", "ラ".repeat(5000))).await.len(), LONGEST_MESSAGE / 3 * 3);
+    }
+
+    #[tokio::test]
+    async fn what_does_not_panic_gives_its_output() {
+        let outcome = caught(async {
+            tokio::task::yield_now().await;
+            5
+        });
+        assert_eq!(outcome.await, Ok(5));
+    }
+}

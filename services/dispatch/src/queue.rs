@@ -3,7 +3,7 @@
 //! It owns a shard's items from [`Queue::push`] until [`Queue::done`], and decides which may start next: in order in each lane,
 //! never two of one lane at once, different lanes side by side up to [`Limits::at_once`]. Lanes take turns: one that has had
 //! its turn goes behind all others that are ready, so a busy guild delays another by one event, not by its backlog. The
-//! queue runs nothing, reads no clock and drops nothing: whoever owns it starts what [`Queue::next`] says.
+//! queue runs nothing, reads no clock and drops nothing: whoever owns it starts what [`Queue::start_next`] says.
 //!
 //! Items are known by a [`Ticket`] of the queue's own, as sequence numbers can repeat (see [`Item::sequence`]).
 
@@ -151,9 +151,11 @@ impl<T> Queue<T> {
     /// # Errors
     /// There is no room.
     pub fn push(&mut self, item: Item<T>) -> Result<Ticket, Full<T>> {
-        if !self.has_room(item.bytes) {
-            return Err(Full(item));
-        }
+        if self.has_room(item.bytes) { Ok(self.push_over_bound(item)) } else { Err(Full(item)) }
+    }
+
+    /// Puts an item behind all others of its lane, room or not: for what was within bounds in another queue.
+    pub fn push_over_bound(&mut self, item: Item<T>) -> Ticket {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         self.bytes += item.bytes;
@@ -163,7 +165,7 @@ impl<T> Queue<T> {
         }
         lane.queued.push_back(ticket);
         self.entries.insert(ticket, Entry::Queued(item));
-        Ok(ticket)
+        ticket
     }
 
     /// The item to start now, if one may start. It counts as running until [`Queue::done`].

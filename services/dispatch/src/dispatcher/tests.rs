@@ -1,1 +1,369 @@
+use std::{
+    collections::HashMap,
+    sync::{
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+        mpsc as blocking,
+    },
+};
 
+use async_trait::async_trait;
+use tokio::sync::{Semaphore, mpsc};
+
+use super::*;
+use Told::{Began, Ended};
+
+/// What the handler of a test does with an event.
+#[derive(Clone, Debug)]
+enum Act {
+    /// Ends at once.
+    Nothing,
+    /// Waits until the gate lets one through.
+    Wait,
+    /// Panics, after it was polled once.
+    Panic,
+}
+
+/// Tells of each start and end, and does what the event says.
+struct Scripted {
+    told: mpsc::UnboundedSender<Told>,
+    gate: Semaphore,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    Began(u64),
+    Ended(u64),
+}
+
+#[async_trait]
+impl Handler<Act> for Scripted {
+    async fn handle(&self, event: &Delivery<Act>) {
+        let _ = self.told.send(Began(event.sequence()));
+        match event.payload() {
+            Act::Nothing => {}
+            Act::Wait => self.gate.acquire().await.unwrap().forget(),
+            Act::Panic => {
+                tokio::task::yield_now().await;
+                panic!("sequence {}", event.sequence());
+            }
+        }
+        let _ = self.told.send(Ended(event.sequence()));
+    }
+}
+
+struct World {
+    dispatcher: Dispatcher<Act, Scripted>,
+    handler: Arc<Scripted>,
+    told: mpsc::UnboundedReceiver<Told>,
+    metrics: DispatchMetrics,
+    stragglers: TaskTracker,
+    now: Arc<AtomicU64>,
+}
+
+impl World {
+    fn new(limits: Limits) -> Self {
+        let (tell, told) = mpsc::unbounded_channel();
+        let handler = Arc::new(Scripted { told: tell, gate: Semaphore::new(0) });
+        let now = Arc::new(AtomicU64::new(0));
+        let clock = now.clone();
+        let setup = Setup {
+            handler: handler.clone(),
+            limits,
+            runtime: runtime::Handle::current(),
+            stragglers: TaskTracker::new(),
+            clock: Arc::new(move || Duration::from_secs(clock.load(Ordering::Relaxed))),
+            metrics: DispatchMetrics::default(),
+        };
+        let (metrics, stragglers) = (setup.metrics.clone(), setup.stragglers.clone());
+        Self { dispatcher: Dispatcher::start(setup, 3, 70), handler, told, metrics, stragglers, now }
+    }
+
+    fn push(&self, sequence: u64, lane: u64, payload: Act) {
+        self.dispatcher.push(item(sequence, Some(lane), payload)).unwrap();
+    }
+
+    async fn expect(&mut self, told: impl IntoIterator<Item = Told>) {
+        for told in told {
+            assert_eq!(self.told.recv().await, Some(told));
+        }
+    }
+
+    fn pending(&self) -> Vec<(u64, bool)> {
+        self.dispatcher
+            .pending(|pending| pending.map(|pending| (pending.item.sequence, pending.started)).collect())
+    }
+}
+
+fn item<T>(sequence: u64, lane: Option<u64>, payload: T) -> Item<T> {
+    Item { sequence, lane, kind: "MESSAGE_CREATE".into(), bytes: 10, received_at: Duration::ZERO, payload }
+}
+
+#[tokio::test]
+async fn in_order_in_a_lane_and_lanes_side_by_side() {
+    let mut world = World::new(Limits::default());
+    world.push(1, 1, Act::Wait);
+    world.push(2, 1, Act::Nothing);
+    world.push(3, 2, Act::Nothing);
+    // Sequence 3 passes 1, which waits; 2 does not.
+    world.expect([Began(1), Began(3), Ended(3)]).await;
+    assert_eq!(world.pending(), [(1, true), (2, false)]);
+    world.handler.gate.add_permits(1);
+    world.expect([Ended(1), Began(2), Ended(2)]).await;
+}
+
+#[tokio::test]
+async fn full_gives_back_and_does_not_wait() {
+    let mut world = World::new(Limits { items: 2, ..Limits::default() });
+    world.push(1, 1, Act::Wait);
+    world.push(2, 2, Act::Wait);
+    assert!(!world.dispatcher.has_room(0));
+    assert!(world.dispatcher.fill_with(0) > 1.0);
+    let refused = world.dispatcher.push(item(3, None, Act::Nothing)).unwrap_err();
+    assert!(matches!(refused, Refused::Full(_)));
+    assert_eq!(refused.into_item().sequence, 3);
+    world.expect([Began(1), Began(2)]).await;
+}
+
+#[tokio::test]
+async fn drained_to_half_wakes_at_half() {
+    let mut world = World::new(Limits { items: 4, ..Limits::default() });
+    for sequence in 1..=4 {
+        world.push(sequence, sequence, Act::Wait);
+    }
+    let dispatcher = world.dispatcher.clone();
+    let drained = tokio::spawn(async move { dispatcher.drained_to_half().await });
+    world.expect([Began(1), Began(2), Began(3), Began(4)]).await;
+    world.handler.gate.add_permits(1);
+    world.expect([Ended(1)]).await;
+    assert!(!drained.is_finished() && !world.dispatcher.at_most_half());
+    world.handler.gate.add_permits(1);
+    world.expect([Ended(2)]).await;
+    drained.await.unwrap();
+    assert_eq!(world.dispatcher.figures().len, 2);
+    // What holds already is not waited for.
+    world.dispatcher.drained_to_half().await;
+}
+
+#[tokio::test]
+async fn a_panic_is_counted_and_its_lane_goes_on() {
+    let mut world = World::new(Limits::default());
+    world.push(1, 1, Act::Panic);
+    world.push(2, 1, Act::Nothing);
+    world.expect([Began(1), Began(2), Ended(2)]).await;
+    let closed = world.dispatcher.close(Duration::from_secs(1)).await;
+    assert!(closed.unstarted.is_empty() && closed.still_running == 0);
+    let mut registry = prometheus_client::registry::Registry::default();
+    world.metrics.register(&mut registry);
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    assert!(text.contains("dispatch_panics_total{kind=\"MESSAGE_CREATE\"} 1\n"), "{text}");
+    assert!(text.contains("dispatch_handled_total{kind=\"MESSAGE_CREATE\"} 2\n"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_waits_no_longer_than_its_patience() {
+    let mut world = World::new(Limits { at_once: 2, ..Limits::default() });
+    for sequence in 1..=4 {
+        world.push(sequence, sequence, Act::Wait);
+    }
+    world.expect([Began(1), Began(2)]).await;
+    let from = tokio::time::Instant::now();
+    let closed = world.dispatcher.close(Duration::from_millis(250)).await;
+    assert_eq!(from.elapsed(), Duration::from_millis(250));
+    assert_eq!(closed.unstarted.iter().map(|item| item.sequence).collect::<Vec<_>>(), [3, 4]);
+    assert_eq!(closed.still_running, 2);
+    assert_eq!(world.pending(), [(1, true), (2, true)]);
+    let refused = world.dispatcher.push(item(5, None, Act::Nothing)).unwrap_err();
+    assert!(matches!(refused, Refused::Closed(_)) && !world.dispatcher.has_room(0));
+    // The slow ones go on to their end, and the owner of the process can wait for them.
+    world.stragglers.close();
+    assert!(!world.stragglers.is_empty());
+    world.handler.gate.add_permits(2);
+    world.stragglers.wait().await;
+    world.expect([Ended(1), Ended(2)]).await;
+    assert_eq!(world.pending(), []);
+    assert_eq!(world.told.try_recv(), Err(mpsc::error::TryRecvError::Empty));
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_returns_as_soon_as_nothing_runs() {
+    let mut world = World::new(Limits { at_once: 1, ..Limits::default() });
+    world.push(1, 1, Act::Wait);
+    world.push(2, 2, Act::Wait);
+    world.expect([Began(1)]).await;
+    let closing = tokio::spawn({
+        let dispatcher = world.dispatcher.clone();
+        async move { dispatcher.close(Duration::from_hours(1)).await }
+    });
+    while world.dispatcher.has_room(0) {
+        tokio::task::yield_now().await;
+    }
+    // All of it still shows, for a checkpoint that is written meanwhile.
+    assert_eq!(world.pending(), [(1, true), (2, false)]);
+    world.handler.gate.add_permits(1);
+    let from = tokio::time::Instant::now();
+    let closed = closing.await.unwrap();
+    assert_eq!(from.elapsed(), Duration::ZERO);
+    assert_eq!((closed.unstarted.len(), closed.still_running), (1, 0));
+    world.expect([Ended(1)]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_that_is_dropped_loses_nothing() {
+    let mut world = World::new(Limits { at_once: 1, ..Limits::default() });
+    world.push(1, 1, Act::Wait);
+    world.push(2, 1, Act::Wait);
+    world.expect([Began(1)]).await;
+    let dropped = tokio::time::timeout(Duration::from_secs(1), world.dispatcher.close(Duration::MAX)).await;
+    assert!(dropped.is_err());
+    world.handler.gate.add_permits(1);
+    let closed = world.dispatcher.close(Duration::MAX).await;
+    assert_eq!((closed.unstarted.len(), closed.still_running), (1, 0));
+}
+
+#[tokio::test]
+async fn figures_and_the_wait_are_by_the_owners_clock() {
+    struct Waited(mpsc::UnboundedSender<Duration>);
+    #[async_trait]
+    impl Handler<()> for Waited {
+        async fn handle(&self, event: &Delivery<()>) {
+            let _ = self.0.send(event.queued_for);
+        }
+    }
+    let world = World::new(Limits::default());
+    world.push(1, 1, Act::Wait);
+    world.now.store(7, Ordering::Relaxed);
+    let figures = world.dispatcher.figures();
+    assert_eq!((figures.len, figures.bytes, figures.oldest), (1, 10, Some(Duration::from_secs(7))));
+
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let setup = Setup {
+        handler: Arc::new(Waited(tell)) as Arc<dyn Handler<()>>,
+        limits: Limits::default(),
+        runtime: runtime::Handle::current(),
+        stragglers: TaskTracker::new(),
+        clock: world.dispatcher.0.setup.clock.clone(),
+        metrics: DispatchMetrics::default(),
+    };
+    // A handler that is chosen at run time will do.
+    Dispatcher::start(setup, 0, 1).push(item(1, None, ())).unwrap();
+    assert_eq!(told.recv().await, Some(Duration::from_secs(7)));
+}
+
+#[tokio::test]
+async fn a_panic_while_looking_at_what_is_pending_stops_nothing() {
+    let mut world = World::new(Limits::default());
+    world.push(1, 1, Act::Nothing);
+    let dispatcher = world.dispatcher.clone();
+    let looked = tokio::spawn(async move { dispatcher.pending(|_| panic!("while it looks")) });
+    assert!(looked.await.is_err());
+    world.push(2, 1, Act::Nothing);
+    world.expect([Began(1), Ended(1), Began(2), Ended(2)]).await;
+}
+
+/// Blocks its thread until the test lets it go.
+struct Blocks(Mutex<blocking::Receiver<()>>, mpsc::UnboundedSender<()>);
+
+#[async_trait]
+impl Handler<()> for Blocks {
+    async fn handle(&self, _: &Delivery<()>) {
+        let _ = self.1.send(());
+        let _ = self.0.lock().unwrap().recv();
+    }
+}
+
+#[tokio::test]
+async fn a_handler_that_blocks_its_thread_blocks_handlers_at_most() {
+    let handlers = runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let (release, blocked) = blocking::channel();
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let setup = Setup {
+        handler: Arc::new(Blocks(Mutex::new(blocked), tell)),
+        limits: Limits { items: 4, ..Limits::default() },
+        runtime: handlers.handle().clone(),
+        stragglers: TaskTracker::new(),
+        clock: Arc::new(|| Duration::ZERO),
+        metrics: DispatchMetrics::default(),
+    };
+    let dispatcher = Dispatcher::start(setup, 0, 1);
+    dispatcher.push(item(1, Some(1), ())).unwrap();
+    told.recv().await.unwrap();
+    // The only thread of the handlers' runtime is blocked now; this one is not.
+    for sequence in 2..=4 {
+        dispatcher.push(item(sequence, Some(sequence), ())).unwrap();
+    }
+    assert!(dispatcher.push(item(5, None, ())).is_err());
+    assert_eq!(dispatcher.figures().len, 4);
+    let closed = dispatcher.close(Duration::from_millis(1)).await;
+    assert_eq!(closed.still_running, 4);
+    drop(release);
+    dispatcher.close(Duration::MAX).await;
+    assert_eq!(dispatcher.figures(), Figures::default());
+    handlers.shutdown_background();
+}
+
+#[tokio::test]
+async fn what_its_runtime_dropped_stays_pending() {
+    let handlers = runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let mut world = World::new(Limits::default());
+    let setup = Setup { runtime: handlers.handle().clone(), ..world.dispatcher.0.setup.clone() };
+    world.dispatcher = Dispatcher::start(setup, 3, 71);
+    world.push(1, 1, Act::Wait);
+    world.push(2, 1, Act::Wait);
+    world.expect([Began(1)]).await;
+    world.stragglers.close();
+    handlers.shutdown_background();
+    world.stragglers.wait().await;
+    assert_eq!(world.pending(), [(1, true), (2, false)]);
+}
+
+/// Adds up, and sees what overlaps.
+#[derive(Default)]
+struct Ledger {
+    running: AtomicUsize,
+    most: AtomicUsize,
+    by_lane: Mutex<HashMap<u64, Vec<u64>>>,
+}
+
+#[async_trait]
+impl Handler<()> for Ledger {
+    async fn handle(&self, event: &Delivery<()>) {
+        let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(running, Ordering::SeqCst);
+        tokio::task::yield_now().await;
+        self.by_lane.lock().unwrap().entry(event.lane().unwrap()).or_default().push(event.sequence());
+        self.running.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn many_events_on_many_threads_each_once_and_in_order() {
+    const EVENTS: u64 = 20_000;
+    let handlers = runtime::Builder::new_multi_thread().worker_threads(4).build().unwrap();
+    let ledger = Arc::new(Ledger::default());
+    let setup = Setup {
+        handler: ledger.clone(),
+        limits: Limits { at_once: 8, items: 100, ..Limits::default() },
+        runtime: handlers.handle().clone(),
+        stragglers: TaskTracker::new(),
+        clock: Arc::new(|| Duration::ZERO),
+        metrics: DispatchMetrics::default(),
+    };
+    let dispatcher = Dispatcher::start(setup, 0, 1);
+    for sequence in 0..EVENTS {
+        let mut event = item(sequence, Some(sequence % 37 % 20), ());
+        while let Err(refused) = dispatcher.push(event) {
+            event = refused.into_item();
+            dispatcher.drained_to_half().await;
+        }
+    }
+    while dispatcher.figures().len > 0 {
+        tokio::task::yield_now().await;
+    }
+    let by_lane = ledger.by_lane.lock().unwrap();
+    assert_eq!(by_lane.values().map(Vec::len).sum::<usize>() as u64, EVENTS);
+    assert!(by_lane.values().all(|lane| lane.is_sorted_by(|one, next| one < next)));
+    assert!(ledger.most.load(Ordering::SeqCst) <= 8);
+    drop(by_lane);
+    handlers.shutdown_background();
+}
