@@ -1,0 +1,190 @@
+//! Our programs as real processes: started, listened to, ended by pid.
+
+use std::{
+    fs::File,
+    io::{BufRead as _, BufReader, Write as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::until;
+
+/// Lines printed of a process whose whole output is in a file.
+const LAST_WORDS: usize = 20;
+
+/// A process of ours. Killed on drop; when that is because a test failed, what it said is printed.
+pub struct Process {
+    name: String,
+    child: Child,
+    lines: Arc<Mutex<Vec<String>>>,
+    log: Option<PathBuf>,
+}
+
+/// Where cargo has put a program of the workspace: beside the one that asks, which may be a test.
+///
+/// # Panics
+/// When it is not there, with what builds it.
+pub fn binary(name: &str) -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    let folder = own.parent().unwrap();
+    // Tests and benchmarks are built into a folder of their own.
+    let folder = if folder.ends_with("deps") { folder.parent().unwrap() } else { folder };
+    let path = folder.join(name);
+    let profile = if folder.ends_with("release") { " --release" } else { "" };
+    assert!(
+        path.exists(),
+        "needs {}: run `cargo build --workspace{profile}`, or `cargo test --workspace`, which builds every program",
+        path.display()
+    );
+    path
+}
+
+/// A command for a program of the workspace, without the settings of whoever runs the tests.
+pub fn command(name: &str) -> Command {
+    let mut command = Command::new(binary(name));
+    for (key, _) in std::env::vars() {
+        let ours = [
+            "DISCORD",
+            "BOT_TOKEN",
+            "REDIS",
+            "COORDINATOR",
+            "WORKER",
+            "HEALTH",
+            "MANAGER",
+            "SHARD",
+            "SIM_",
+            "OTEL",
+            "CHECKPOINT",
+            "LEDGER_",
+            "FAILPOINTS",
+        ];
+        if ours.iter().any(|prefix| key.starts_with(prefix)) {
+            command.env_remove(key);
+        }
+    }
+    command.env("RUST_LOG", "info,gateway_worker=debug,coordinator=debug,h2=warn,hyper=warn,tower=warn");
+    command
+}
+
+impl Process {
+    /// Starts a command whose standard output and error are listened to.
+    pub fn start(name: &str, command: &mut Command) -> Self {
+        Self::spawn(name, command, None)
+    }
+
+    /// As [`start`](Self::start); what it says is appended to a file too.
+    pub fn start_logged(name: &str, command: &mut Command, log: &Path) -> Self {
+        Self::spawn(name, command, Some(log))
+    }
+
+    fn spawn(name: &str, command: &mut Command, log: Option<&Path>) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let outputs: [Box<dyn std::io::Read + Send>; 2] =
+            [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
+        let file = |path| File::options().create(true).append(true).open(path).unwrap();
+        for output in outputs {
+            let lines = lines.clone();
+            let mut file = log.map(file);
+            std::thread::spawn(move || {
+                for line in BufReader::new(output).lines().map_while(Result::ok) {
+                    if let Some(file) = &mut file {
+                        // The test that this belongs to may have removed the folder.
+                        let _ = file.write_all(format!("{line}\n").as_bytes());
+                    }
+                    lines.lock().unwrap().push(line);
+                }
+            });
+        }
+        Self { name: name.to_owned(), child, lines, log: log.map(Path::to_owned) }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Everything that it has said.
+    pub fn output(&self) -> String {
+        self.lines.lock().unwrap().join("\n")
+    }
+
+    /// The first line that satisfies, once it is there.
+    ///
+    /// # Panics
+    /// When the process ends before.
+    pub async fn line<T>(&mut self, what: &str, matches: impl Fn(&str) -> Option<T>) -> T {
+        until(&format!("{} to say: {what}", self.name), async || {
+            let found = self.lines.lock().unwrap().iter().find_map(|line| matches(line));
+            if found.is_none()
+                && let Some(status) = self.child.try_wait().unwrap()
+            {
+                panic!("{} ended with {status}:\n{}", self.name, self.output());
+            }
+            found
+        })
+        .await
+    }
+
+    /// The value of a field in the log line with this message, once it is there.
+    pub async fn logged(&mut self, message: &str, field: &str) -> String {
+        self.line(message, |line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            (line["message"] == message).then(|| line[field].as_str().unwrap_or_default().to_owned())
+        })
+        .await
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// How it ended, if it has.
+    pub fn status(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        until(&format!("{} to end", self.name), async || self.child.try_wait().unwrap()).await
+    }
+
+    /// SIGKILL, and gone.
+    pub async fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.ended().await;
+    }
+
+    /// SIGTERM, and its exit code; -1 when a signal ended it.
+    pub async fn stop(&mut self) -> i32 {
+        self.signal(Signal::TERM);
+        self.ended().await.code().unwrap_or(-1)
+    }
+
+    fn last_words(&self) -> String {
+        let lines = self.lines.lock().unwrap();
+        match &self.log {
+            Some(log) => {
+                let last = lines.len().saturating_sub(LAST_WORDS);
+                format!("(all of it is in {})\n{}", log.display(), lines[last..].join("\n"))
+            }
+            None => lines.join("\n"),
+        }
+    }
+}
+
+impl Drop for Process {
+    #[allow(clippy::print_stderr, reason = "a failed test shows what its processes said")]
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("── {} said:\n{}\n", self.name, self.last_words());
+        }
+    }
+}
