@@ -56,6 +56,8 @@ pub struct SessionReport {
     pub guilds_to_come: usize,
     /// How often it was resumed.
     pub resumes: u32,
+    /// The sequences that its RESUMEDs took: events to a client that counts, but nothing that can be lost.
+    pub resumed_at: Vec<u64>,
     /// What was written to sockets, in order; the last 1,024 runs.
     pub deliveries: Vec<Delivery>,
     /// Older runs that are no longer listed.

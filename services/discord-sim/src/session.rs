@@ -98,7 +98,8 @@ pub(crate) struct Session {
     detached_at: Option<Duration>,
     opened_at: Duration,
     ended: Option<(Duration, &'static str)>,
-    resumes: u32,
+    /// The sequences that RESUMED took.
+    resumed_at: Vec<u64>,
     /// The highest sequence that a heartbeat or RESUME named.
     acknowledged: u64,
     deliveries: VecDeque<Delivery>,
@@ -129,7 +130,7 @@ impl Session {
             detached_at: None,
             opened_at: now,
             ended: None,
-            resumes: 0,
+            resumed_at: Vec::new(),
             acknowledged: 0,
             deliveries: VecDeque::new(),
             deliveries_dropped: 0,
@@ -280,12 +281,12 @@ impl Session {
         let replay_until = self.sequence;
         self.acknowledged = self.acknowledged.max(seen);
         self.detached_at = None;
-        self.resumes += 1;
         let stay = if while_open == ResumeWhileOpen::Both { READERS_MOST - 1 } else { 0 };
         let leave = self.readers.len().saturating_sub(stay);
         let previous = self.readers.drain(..leave).map(|reader| reader.connection).collect();
         self.readers.push(Reader { connection, cursor: seen, replay_until });
-        self.push(Event::Resumed);
+        let resumed = self.push(Event::Resumed);
+        self.resumed_at.push(resumed);
         self.sent = seen;
         Ok(previous)
     }
@@ -371,7 +372,8 @@ impl Session {
             acknowledged: self.acknowledged,
             presence: self.presence.as_ref().map_or(Value::Null, |presence| json!(presence)),
             guilds_to_come: self.promised.len(),
-            resumes: self.resumes,
+            resumes: self.resumed_at.len() as u32,
+            resumed_at: self.resumed_at.clone(),
             deliveries: self.deliveries.iter().cloned().collect(),
             deliveries_dropped: self.deliveries_dropped,
         }

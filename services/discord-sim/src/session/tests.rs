@@ -69,6 +69,7 @@ fn resume_replays_what_was_missed_then_resumed() {
         [delivery(1, 1, 1, false), delivery(2, 3, 4, true), delivery(2, 5, 5, false)]
     );
     assert!(matches!(session.take(1, 1), Taken::NotYours));
+    assert_eq!(session.report().resumed_at, [5], "1 was READY, 2 to 4 messages");
 }
 
 #[test]
