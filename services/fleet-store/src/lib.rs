@@ -91,6 +91,9 @@ pub trait FleetStore: Send + Sync + 'static {
     /// twice is no error). The answer has one entry for each assignment, in order.
     async fn assign(&self, term: Term, owners: &[OwnerRecord]) -> Result<Vec<Written>, StoreError>;
 
+    /// Writes down when shards last ran, in milliseconds since the Unix epoch.
+    async fn save_last_ran(&self, term: Term, at_unix_ms: u64) -> Result<Fenced, StoreError>;
+
     /// Writes the identify budget down.
     async fn save_budget(&self, term: Term, budget: BudgetRecord) -> Result<Fenced, StoreError>;
 }
@@ -158,6 +161,8 @@ pub struct FleetRecord {
     pub owners: BTreeMap<ShardNumber, OwnerRecord>,
     /// The identify budget.
     pub budget: Option<BudgetRecord>,
+    /// When shards last ran, as far as that was written down, in milliseconds since the Unix epoch.
+    pub last_ran_unix_ms: Option<u64>,
 }
 
 /// The answer to a wish for the term.

@@ -121,6 +121,10 @@ impl FleetStore for MemoryStore {
         Ok(owners.iter().map(|owner| records.assign(term, owner)).collect())
     }
 
+    async fn save_last_ran(&self, term: Term, at_unix_ms: u64) -> Result<Fenced, StoreError> {
+        Ok(self.records().save_last_ran(term, at_unix_ms))
+    }
+
     async fn save_budget(&self, term: Term, budget: BudgetRecord) -> Result<Fenced, StoreError> {
         Ok(self.records().save_budget(term, budget))
     }

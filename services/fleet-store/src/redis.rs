@@ -252,6 +252,10 @@ impl FleetStore for RedisStore {
         self.in_time(stream::iter(writes).buffered(ASSIGNMENTS_AT_ONCE).try_collect()).await
     }
 
+    async fn save_last_ran(&self, term: Term, at_unix_ms: u64) -> Result<Fenced, StoreError> {
+        self.write_fleet(term, &[("last_ran_unix_ms", at_unix_ms.to_string())]).await
+    }
+
     async fn save_budget(&self, term: Term, budget: BudgetRecord) -> Result<Fenced, StoreError> {
         let fields = [
             ("budget_total", budget.total.to_string()),

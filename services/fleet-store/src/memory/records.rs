@@ -24,7 +24,8 @@ pub(super) struct Records {
     holder: Option<(Incarnation, Instant)>,
     shard_total: Option<u32>,
     budget: Option<BudgetRecord>,
-    /// The highest term that wrote total or budget.
+    last_ran_unix_ms: Option<u64>,
+    /// The highest term that wrote one of these three.
     fleet_term: Term,
     leases: HashMap<WorkerId, Lease>,
     owners: HashMap<ShardNumber, (OwnerRecord, Term)>,
@@ -114,11 +115,16 @@ impl Records {
             workers: workers.collect(),
             owners: owners.map(|(shard, (owner, _))| (*shard, owner.clone())).collect::<BTreeMap<_, _>>(),
             budget: self.budget,
+            last_ran_unix_ms: self.last_ran_unix_ms,
         }
     }
 
     pub(super) fn set_shard_total(&mut self, term: Term, total: u32) -> Fenced {
         self.fenced(term, |records| records.shard_total = Some(total))
+    }
+
+    pub(super) fn save_last_ran(&mut self, term: Term, at_unix_ms: u64) -> Fenced {
+        self.fenced(term, |records| records.last_ran_unix_ms = Some(at_unix_ms))
     }
 
     pub(super) fn save_budget(&mut self, term: Term, budget: BudgetRecord) -> Fenced {

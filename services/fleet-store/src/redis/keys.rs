@@ -19,7 +19,7 @@ impl Keys {
         format!("{{{}}}:term", self.prefix)
     }
 
-    /// Hash: the shard total and the identify budget.
+    /// Hash: the shard total, the identify budget, when shards last ran.
     pub(super) fn fleet(&self) -> String {
         format!("{{{}}}:fleet", self.prefix)
     }

@@ -18,13 +18,13 @@ const AT_ONCE: usize = 64;
 
 impl RedisStore {
     pub(super) async fn load_all(&self) -> Result<FleetRecord, StoreError> {
-        let (term, (shard_total, budget), workers) =
+        let (term, (shard_total, budget, last_ran_unix_ms), workers) =
             tokio::try_join!(self.load_term(), self.load_fleet(), self.load_workers())?;
         let shards = (0..shard_total.unwrap_or(0)).map(|shard| self.load_owner(ShardNumber(shard)));
         let owners: Vec<Option<OwnerRecord>> =
             stream::iter(shards).buffer_unordered(AT_ONCE).try_collect().await?;
         let owners = owners.into_iter().flatten().map(|owner| (owner.shard, owner)).collect();
-        Ok(FleetRecord { term, shard_total, workers, owners, budget })
+        Ok(FleetRecord { term, shard_total, workers, owners, budget, last_ran_unix_ms })
     }
 
     async fn fields<T: FromRedisValue>(&self, key: &str, fields: &[&str]) -> Result<T, StoreError> {
@@ -37,10 +37,12 @@ impl RedisStore {
         term.map_or(Ok(Term(0)), |term| field(&key, &term).map(Term))
     }
 
-    async fn load_fleet(&self) -> Result<(Option<u32>, Option<BudgetRecord>), StoreError> {
+    async fn load_fleet(&self) -> Result<(Option<u32>, Option<BudgetRecord>, Option<u64>), StoreError> {
         let key = self.keys.fleet();
-        let names = ["total", "budget_total", "budget_remaining", "budget_resets_at_unix_ms"];
-        let [total, day, remaining, resets_at]: [Option<String>; 4] = self.fields(&key, &names).await?;
+        let names =
+            ["total", "budget_total", "budget_remaining", "budget_resets_at_unix_ms", "last_ran_unix_ms"];
+        let [total, day, remaining, resets_at, last_ran]: [Option<String>; 5] =
+            self.fields(&key, &names).await?;
         let total = total.map(|total| field(&key, &total)).transpose()?;
         let budget = match (day, remaining, resets_at) {
             (None, None, None) => None,
@@ -51,7 +53,8 @@ impl RedisStore {
             }),
             _ => return Err(StoreError::Alien(key)),
         };
-        Ok((total, budget))
+        let last_ran = last_ran.map(|at| field(&key, &at)).transpose()?;
+        Ok((total, budget, last_ran))
     }
 
     async fn load_workers(&self) -> Result<BTreeMap<WorkerId, LeaseRecord>, StoreError> {

@@ -72,11 +72,12 @@ async fn a_redis_that_is_gone_fails_fast() {
 #[tokio::test]
 async fn what_others_wrote_is_named_and_no_panic() {
     let server = RedisServer::start().await;
-    let cases: [(&str, &[&str]); 8] = [
+    let cases: [(&str, &[&str]); 9] = [
         ("{p}:term", &["SET", "{p}:term", "x"]),
         ("{p}:term", &["HSET", "{p}:term", "term", "many"]),
         ("{p}:fleet", &["HSET", "{p}:fleet", "total", "-1"]),
         ("{p}:fleet", &["HSET", "{p}:fleet", "budget_total", "1"]),
+        ("{p}:fleet", &["HSET", "{p}:fleet", "last_ran_unix_ms", "never"]),
         ("{p}:workers", &["SADD", "{p}:workers", "no name"]),
         ("{p}:workers", &["SET", "{p}:workers", "x"]),
         ("{p:worker:w}", &["HSET", "{p:worker:w}", "incarnation", "1", "expires_at_ms", "soon"]),

@@ -70,7 +70,7 @@ rules! {
     assignments::whatever_the_order_the_highest_epoch_wins,
     whole::an_empty_store_says_so,
     whole::what_is_written_is_loaded,
-    whole::an_old_term_writes_no_total_and_no_budget,
+    whole::an_old_term_writes_nothing_of_the_fleet,
     whole::the_identity_stays,
     whole::many_shards_are_loaded_at_once,
 }
