@@ -24,7 +24,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     discord::{Discord, GatewayInfo},
-    fleet::{Effect, Fleet, Note, Now, RegistrationRefused},
+    fleet::{Effect, Fleet, Now, RegistrationRefused},
     handle::{Command, Joined, Stopped},
     identify::{Budget, IdentifyQueue, unknown_permits_end},
     metrics::CoordinatorMetrics,
@@ -32,6 +32,7 @@ use crate::{
 };
 
 mod identifies;
+mod notes;
 mod outcomes;
 mod streams;
 
@@ -198,7 +199,11 @@ impl<'a> Driver<'a> {
                 Effect::Send(worker, assignment) => {
                     assignments.insert(worker, assignment);
                 }
-                Effect::CheckLease(worker, incarnation) => self.check_lease(worker, incarnation),
+                Effect::WriteLastRan(at) => self.write_last_ran(at),
+                Effect::Revoke { worker, incarnation, cause } => self.revoke(worker, incarnation, cause),
+                Effect::Look { worker, incarnation, address, broke_at } => {
+                    self.look(worker, incarnation, address, broke_at);
+                }
                 Effect::Forget(worker, incarnation) => self.forget(worker, incarnation),
                 Effect::Note(note) => self.note(&note),
             }
@@ -268,11 +273,12 @@ impl<'a> Driver<'a> {
                 }
                 let _ = reply.send(joined.map_err(|refused| self.refuse(refused)));
             }
-            Command::OpenHeartbeat { worker, incarnation, reply } => {
-                let _ = reply.send(self.open_heartbeat(worker, incarnation).ok_or(Stopped::UnknownWorker));
+            Command::OpenHeartbeat { worker, incarnation, peer, reply } => {
+                let _ =
+                    reply.send(self.open_heartbeat(worker, incarnation, peer).ok_or(Stopped::UnknownWorker));
             }
             Command::Report { stream, sequence, report } => self.take_report(stream, sequence, *report, now),
-            Command::HeartbeatEnded { stream } => self.heartbeat_ended(stream),
+            Command::HeartbeatEnded { stream } => self.heartbeat_ended(stream, now),
             Command::OpenIdentify { worker, incarnation, reply } => {
                 let _ = reply.send(self.open_identify(worker, &incarnation).ok_or(Stopped::UnknownWorker));
             }
@@ -287,24 +293,6 @@ impl<'a> Driver<'a> {
 
     fn refuse(&self, refused: RegistrationRefused) -> Stopped {
         Stopped::Refused { refused, lease_ttl: self.shell.lease_ttl }
-    }
-
-    fn note(&self, note: &Note) {
-        self.shell.metrics.count_note(note);
-        match note {
-            Note::Joined { worker, running } => tracing::info!(worker.id = %worker, running, "worker joined"),
-            Note::Left(worker) => tracing::info!(worker.id = %worker, "worker left"),
-            Note::Lost { worker, shards } => {
-                tracing::warn!(worker.id = %worker, shards, "worker lost: its lease has lapsed");
-            }
-            Note::Releasing { shard, from } => {
-                tracing::info!(shard.id = %shard, worker.id = %from, "shard asked back");
-            }
-            Note::Assigned(owner) => tracing::info!(
-                shard.id = %owner.shard, worker.id = %owner.worker, epoch = %owner.epoch, "shard assigned"
-            ),
-            Note::TotalSettled(total) => tracing::info!(total, "shard total settled"),
-        }
     }
 }
 

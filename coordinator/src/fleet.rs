@@ -11,10 +11,12 @@
 //! 2. the new owner and a higher epoch are written to the store ([`Phase::Writing`]);
 //! 3. the new owner is told ([`Phase::Running`]).
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
-use fleet_model::{Assignment, Epoch, Incarnation, ShardNumber, ShardReport, Term, WorkerId};
+use fleet_model::{Assignment, Epoch, Incarnation, ShardNumber, ShardReport, StartOutcome, Term, WorkerId};
 
+mod breaker;
+mod evidence;
 mod joining;
 mod losing;
 mod moving;
@@ -22,13 +24,21 @@ mod reporting;
 mod starting;
 #[cfg(test)]
 mod tests;
+mod total;
 mod view;
 
+use breaker::Breaker;
+use evidence::{Broken, Whereabouts};
+use total::LastRan;
+
+pub use breaker::Held;
+pub use evidence::Finding;
 pub use joining::{Registration, RegistrationRefused};
 pub use losing::LeaseVerdict;
 pub use reporting::{Report, UnknownWorker};
-pub use starting::{Recovered, RecoveredOwner, RecoveredWorker, ShardTotal};
-pub use view::{FleetView, ShardView, WorkerView};
+pub use starting::{Recovered, RecoveredOwner, RecoveredWorker};
+pub use total::{ShardTotal, Wish};
+pub use view::{FleetView, HeldBack, ShardView, WorkerView};
 
 /// A moment, on the coordinator's monotonic clock and on the wall.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,10 +67,30 @@ pub enum Effect {
     Write(Vec<Ownership>),
     /// Write the shard total to the store.
     WriteTotal(u32),
+    /// Write to the store when shards last ran, in milliseconds since the Unix epoch.
+    WriteLastRan(u64),
     /// Send a worker its assignment.
     Send(WorkerId, Assignment),
-    /// Let the store revoke a lease if it has lapsed, and answer with [`Fleet::lease_verdict`].
-    CheckLease(WorkerId, Incarnation),
+    /// Let the store revoke a lease, and answer with [`Fleet::lease_verdict`].
+    Revoke {
+        /// Whose.
+        worker: WorkerId,
+        /// That worker's life.
+        incarnation: Incarnation,
+        /// Why: on silence only if the lease has lapsed, on evidence in any case.
+        cause: Cause,
+    },
+    /// Look at a worker's address, and answer with [`Fleet::looked`].
+    Look {
+        /// The worker that answered there.
+        worker: WorkerId,
+        /// That worker's life.
+        incarnation: Incarnation,
+        /// Where.
+        address: SocketAddr,
+        /// When its stream broke: belongs to the answer.
+        broke_at: Duration,
+    },
     /// Remove a worker's record from the store: it left.
     Forget(WorkerId, Incarnation),
     /// Something an operator wants to read.
@@ -78,6 +108,25 @@ pub struct Ownership {
     pub incarnation: Incarnation,
     /// The epoch.
     pub epoch: Epoch,
+}
+
+/// Why a lease is revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cause {
+    /// Nothing was heard of the worker for the TTL.
+    Silence,
+    /// The worker's process is gone.
+    Evidence,
+}
+
+impl Cause {
+    /// Its name for logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Silence => "silence",
+            Self::Evidence => "evidence",
+        }
+    }
 }
 
 /// What happened, for logs and metrics.
@@ -98,6 +147,26 @@ pub enum Note {
         worker: WorkerId,
         /// How many shards it had.
         shards: usize,
+        /// Why.
+        cause: Cause,
+        /// How long ago its stream broke; `None` when it has another by now, or this coordinator never saw one.
+        since_broken: Option<Duration>,
+    },
+    /// A look at the address of a worker without a stream.
+    Looked {
+        /// Who.
+        worker: WorkerId,
+        /// What it showed.
+        finding: Finding,
+    },
+    /// A shard came to be connected.
+    Started {
+        /// The shard.
+        shard: ShardNumber,
+        /// Its owner.
+        worker: WorkerId,
+        /// How.
+        outcome: StartOutcome,
     },
     /// A shard was asked back from its owner.
     Releasing {
@@ -118,14 +187,18 @@ pub struct Fleet {
     rules: Rules,
     term: Term,
     total: ShardTotal,
+    last_ran: LastRan,
     slots: Vec<Slot>,
     workers: BTreeMap<WorkerId, Worker>,
     /// Nothing is assigned to a fleet that runs nothing before this moment.
     settle_until: Duration,
     /// Nobody is called silent before this moment: the silence may have been ours.
     grace_until: Duration,
+    /// Nothing free is assigned before this moment: it may run on a worker that nobody wrote down.
+    strangers_until: Duration,
     last_tick: Duration,
     store: StoreTrust,
+    breaker: Breaker,
     effects: Vec<Effect>,
 }
 
@@ -147,6 +220,8 @@ struct Owner {
     phase: Phase,
     /// Since when it is the owner.
     since: Duration,
+    /// It ran the shard already when this coordinator first heard of it.
+    found: bool,
 }
 
 /// How far an assignment has got.
@@ -183,6 +258,11 @@ struct Worker {
     assignment: Assignment,
     /// The store was asked about its lease, and shall not be asked again before this moment.
     lease_check: Option<Duration>,
+    whereabouts: Whereabouts,
+    /// Its stream broke, and it was not heard since.
+    broken: Option<Broken>,
+    /// No shard moves to it before this moment: it died lately, and shall show first that it stays.
+    calm_until: Duration,
 }
 
 /// Whether the store's word that a lease has lapsed can be believed. Not when it was away or restarted within the last
@@ -232,7 +312,10 @@ impl Fleet {
             self.grace_until = self.grace_until.max(now.mono + self.grace());
         }
         self.last_tick = now.mono;
+        self.breaker.forget_old(now.mono);
         self.settle_total(now);
+        self.note_running(now);
+        self.look_for_evidence(now);
         self.check_silent_workers(now);
         self.advance(now);
     }

@@ -1,6 +1,6 @@
 //! How the RPCs speak to the driver: typed methods, never a raw channel.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use altergolden_proto::v1;
 use fleet_model::{Assignment, Epoch, Incarnation, ShardNumber, Term, WorkerId};
@@ -19,16 +19,52 @@ pub(crate) struct FleetHandle {
 
 /// What is asked of the driver.
 pub(crate) enum Command {
-    MayJoin { worker: WorkerId, incarnation: Incarnation, reply: Reply<Term> },
-    Join { registration: Box<Registration>, reply: Reply<Joined> },
-    OpenHeartbeat { worker: WorkerId, incarnation: Incarnation, reply: Reply<OpenedStream<v1::Directive>> },
-    Report { stream: u64, sequence: u64, report: Box<Report> },
-    HeartbeatEnded { stream: u64 },
-    OpenIdentify { worker: WorkerId, incarnation: Incarnation, reply: Reply<OpenedStream<v1::IdentifyDown>> },
-    Ask { stream: u64, ticket: u64, shard: ShardNumber, epoch: Epoch, traceparent: String },
-    Used { stream: u64, ticket: u64 },
-    Cancel { stream: u64, ticket: u64 },
-    IdentifyEnded { stream: u64 },
+    MayJoin {
+        worker: WorkerId,
+        incarnation: Incarnation,
+        reply: Reply<Term>,
+    },
+    Join {
+        registration: Box<Registration>,
+        reply: Reply<Joined>,
+    },
+    OpenHeartbeat {
+        worker: WorkerId,
+        incarnation: Incarnation,
+        peer: Option<IpAddr>,
+        reply: Reply<OpenedStream<v1::Directive>>,
+    },
+    Report {
+        stream: u64,
+        sequence: u64,
+        report: Box<Report>,
+    },
+    HeartbeatEnded {
+        stream: u64,
+    },
+    OpenIdentify {
+        worker: WorkerId,
+        incarnation: Incarnation,
+        reply: Reply<OpenedStream<v1::IdentifyDown>>,
+    },
+    Ask {
+        stream: u64,
+        ticket: u64,
+        shard: ShardNumber,
+        epoch: Epoch,
+        traceparent: String,
+    },
+    Used {
+        stream: u64,
+        ticket: u64,
+    },
+    Cancel {
+        stream: u64,
+        ticket: u64,
+    },
+    IdentifyEnded {
+        stream: u64,
+    },
 }
 
 type Reply<T> = oneshot::Sender<Result<T, Stopped>>;
@@ -110,8 +146,9 @@ impl FleetHandle {
         &self,
         worker: WorkerId,
         incarnation: Incarnation,
+        peer: Option<IpAddr>,
     ) -> Result<OpenedStream<v1::Directive>, Stopped> {
-        self.ask(|reply| Command::OpenHeartbeat { worker, incarnation, reply }).await
+        self.ask(|reply| Command::OpenHeartbeat { worker, incarnation, peer, reply }).await
     }
 
     pub(crate) async fn report(&self, stream: u64, sequence: u64, report: Report) -> bool {

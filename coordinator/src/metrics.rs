@@ -2,28 +2,45 @@
 
 use std::sync::atomic::Ordering;
 
-use fleet_model::{ShardStatus, Term};
+use fleet_model::{ShardStatus, StartKind, StartOutcome, Term};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric as _},
     metrics::{
         counter::Counter,
+        family::Family,
         gauge::{ConstGauge, Gauge},
+        histogram::Histogram,
     },
     registry::Registry,
 };
 
 use crate::{
-    fleet::Note,
+    fleet::{Cause, Finding, Note},
     snapshot::{IdentifyView, Published},
 };
 
+/// One label and its value.
+type Label = [(&'static str, &'static str); 1];
+
+/// Bounds of the time from a broken stream to a revoked lease, in seconds: tens of milliseconds by evidence, a TTL else.
+const LOSS_SECONDS: [f64; 12] = [0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 7.5, 15.0, 60.0];
+
+/// Bounds of the time that a shard takes to start, in seconds: a resume takes less than one, an IDENTIFY may wait for long.
+const START_SECONDS: [f64; 12] = [0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0];
+
 /// The coordinator's metrics; clones count into the same.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct CoordinatorMetrics {
     joined: Counter,
     left: Counter,
-    lost: Counter,
+    lost: Family<Label, Counter>,
+    loss_seconds: Family<Label, Histogram, fn() -> Histogram>,
+    looks: Family<Label, Counter>,
+    starts: Family<Label, Counter>,
+    start_seconds: Family<Label, Histogram, fn() -> Histogram>,
+    gaps: Counter,
+    replayed: Counter,
     asked_back: Counter,
     assigned: Counter,
     granted: Counter,
@@ -38,13 +55,53 @@ pub struct CoordinatorMetrics {
     overflows: Counter,
 }
 
+impl Default for CoordinatorMetrics {
+    /// Every label is there from the start, at 0: a rate needs a first value.
+    fn default() -> Self {
+        let metrics = Self {
+            joined: Counter::default(),
+            left: Counter::default(),
+            lost: Family::default(),
+            loss_seconds: Family::new_with_constructor(|| Histogram::new(LOSS_SECONDS)),
+            looks: Family::default(),
+            starts: Family::default(),
+            start_seconds: Family::new_with_constructor(|| Histogram::new(START_SECONDS)),
+            gaps: Counter::default(),
+            replayed: Counter::default(),
+            asked_back: Counter::default(),
+            assigned: Counter::default(),
+            granted: Counter::default(),
+            used: Counter::default(),
+            held_back: Counter::default(),
+            waiting: Gauge::default(),
+            remaining: Gauge::default(),
+            reserve: Gauge::default(),
+            term: Gauge::default(),
+            store_up: Gauge::default(),
+            store_failures: Counter::default(),
+            overflows: Counter::default(),
+        };
+        for cause in [Cause::Silence, Cause::Evidence] {
+            drop(metrics.lost.get_or_create(&[("cause", cause.as_str())]));
+            drop(metrics.loss_seconds.get_or_create(&[("cause", cause.as_str())]));
+        }
+        for finding in Finding::ALL {
+            drop(metrics.looks.get_or_create(&[("finding", finding.as_str())]));
+        }
+        for kind in StartKind::ALL {
+            drop(metrics.starts.get_or_create(&[("kind", kind.as_str())]));
+            drop(metrics.start_seconds.get_or_create(&[("kind", kind.as_str())]));
+        }
+        metrics
+    }
+}
+
 impl CoordinatorMetrics {
     /// Registers them, and what is read from the snapshots at each scrape.
     pub fn register(&self, registry: &mut Registry, published: Published) {
         let counters = [
             ("fleet_workers_joined", "Registrations taken", &self.joined),
             ("fleet_workers_left", "Workers that gave their shards away and left", &self.left),
-            ("fleet_workers_lost", "Workers whose lease was revoked", &self.lost),
             ("fleet_shards_asked_back", "Shards asked back from their owner", &self.asked_back),
             ("fleet_shards_assigned", "Shards assigned", &self.assigned),
             ("identify_permits_granted", "Permits to IDENTIFY sent", &self.granted),
@@ -60,6 +117,8 @@ impl CoordinatorMetrics {
                 &self.overflows,
             ),
             ("fleet_store_failures", "Times the fleet store went away", &self.store_failures),
+            ("fleet_gaps", "Starts of shards that lost events, or may have", &self.gaps),
+            ("fleet_replayed_events", "Events that were given to handlers again, marked", &self.replayed),
         ];
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());
@@ -74,6 +133,31 @@ impl CoordinatorMetrics {
         for (name, help, gauge) in gauges {
             registry.register(name, help, gauge.clone());
         }
+        registry.register(
+            "fleet_workers_lost",
+            "Workers whose lease was revoked, by cause",
+            self.lost.clone(),
+        );
+        registry.register(
+            "fleet_worker_loss_seconds",
+            "From a worker's broken stream to its revoked lease, by cause",
+            self.loss_seconds.clone(),
+        );
+        registry.register(
+            "fleet_evidence_looks",
+            "Looks at the address of a worker whose stream broke, by what they showed",
+            self.looks.clone(),
+        );
+        registry.register(
+            "fleet_shard_starts",
+            "Shards that came to be connected, by kind",
+            self.starts.clone(),
+        );
+        registry.register(
+            "fleet_shard_start_seconds",
+            "From the first attempt to READY with all guilds, or to RESUMED, by kind",
+            self.start_seconds.clone(),
+        );
         registry.register_collector(Box::new(FleetCollector(published)));
     }
 
@@ -81,11 +165,27 @@ impl CoordinatorMetrics {
         match note {
             Note::Joined { .. } => self.joined.inc(),
             Note::Left(_) => self.left.inc(),
-            Note::Lost { .. } => self.lost.inc(),
+            Note::Lost { cause, since_broken, .. } => {
+                let label = [("cause", cause.as_str())];
+                if let Some(since) = since_broken {
+                    self.loss_seconds.get_or_create(&label).observe(since.as_secs_f64());
+                }
+                self.lost.get_or_create(&label).inc()
+            }
+            Note::Looked { finding, .. } => self.looks.get_or_create(&[("finding", finding.as_str())]).inc(),
+            Note::Started { outcome, .. } => self.count_start(outcome),
             Note::Releasing { .. } => self.asked_back.inc(),
             Note::Assigned(_) => self.assigned.inc(),
             Note::TotalSettled(_) => 0,
         };
+    }
+
+    fn count_start(&self, outcome: &StartOutcome) -> u64 {
+        let label = [("kind", outcome.kind.as_str())];
+        self.start_seconds.get_or_create(&label).observe(outcome.took.as_secs_f64());
+        self.gaps.inc_by(outcome.gap.is_some().into());
+        self.replayed.inc_by(outcome.replayed);
+        self.starts.get_or_create(&label).inc()
     }
 
     pub(crate) fn count_identify_granted(&self) {
@@ -132,14 +232,26 @@ struct FleetCollector(Published);
 impl Collector for FleetCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let snapshot = self.0.snapshot.borrow().clone();
-        let workers = ConstGauge::new(snapshot.fleet.workers.len() as i64);
-        let descriptor = encoder.encode_descriptor(
-            "fleet_workers",
-            "Workers in the fleet",
-            None,
-            workers.metric_type(),
-        )?;
-        workers.encode(descriptor)?;
+        let unplaced = snapshot.fleet.shards.iter().filter(|shard| shard.owner.is_none()).count();
+        let held = snapshot.fleet.held_back;
+        let figures = [
+            ("fleet_workers", "Workers in the fleet", snapshot.fleet.workers.len()),
+            ("fleet_shards_unplaced", "Shards that no worker has", unplaced),
+            (
+                "fleet_workers_held_back",
+                "Workers that died so often that they get no shards for now",
+                held.workers,
+            ),
+            (
+                "fleet_shards_held_back",
+                "Shards whose owners died so often that they get none for now",
+                held.shards,
+            ),
+        ];
+        for (name, help, figure) in figures {
+            let gauge = ConstGauge::new(figure as i64);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
 
         let kind = prometheus_client::metrics::MetricType::Gauge;
         let mut descriptor = encoder.encode_descriptor("fleet_shards", "Shards, by status", None, kind)?;

@@ -1,7 +1,7 @@
 //! The coordinator's gRPC services.
 
 mod coordinator_service;
-mod dial_back;
+pub(crate) mod dial_back;
 mod fleet_service;
 
 pub(crate) use coordinator_service::CoordinatorService;

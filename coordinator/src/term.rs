@@ -8,10 +8,12 @@ use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::Config,
+    config::{Config, ShardCount},
     discord::{DiscordError, GatewayInfo},
     driver::{Driver, Outcome, Shell, TermEnd, budget_from},
-    fleet::{Fleet, FleetView, Recovered, RecoveredOwner, RecoveredWorker, Rules, ShardView, WorkerView},
+    fleet::{
+        Fleet, FleetView, Recovered, RecoveredOwner, RecoveredWorker, Rules, ShardView, Wish, WorkerView,
+    },
     handle::Command,
     identify::{self, IdentifyQueue},
     shard_total,
@@ -167,7 +169,11 @@ fn begin<'a>(
     let now = shell.now();
     // Workers write their leases into a store that was wiped under them.
     let had_predecessor = record.term > Term(0) || !record.workers.is_empty();
-    let wanted = shard_total::wanted(config.shard_count, config.shard_buffer, info.advice);
+    let wish = Wish {
+        total: shard_total::wanted(config.shard_count, config.shard_buffer, info.advice),
+        explicit: matches!(config.shard_count, ShardCount::Fixed(_)),
+    };
+    let wanted = wish.total;
     let budget = budget_from(info, record.budget, config.identify_reserve, now);
     if budget.remaining < wanted.saturating_add(budget.reserve) {
         tracing::warn!(
@@ -204,15 +210,17 @@ fn begin<'a>(
         shard_total: record.shard_total,
         workers: workers.collect(),
         owners: owners.collect(),
+        last_ran_unix_ms: record.last_ran_unix_ms,
         had_predecessor,
     };
     shell.metrics.set_acting(Some(term));
-    let fleet = Fleet::new(rules, term, wanted, recovered, now);
+    let fleet = Fleet::new(rules, term, wish, recovered, now);
     if let Some(running) = fleet.shard_total().filter(|running| *running != wanted) {
         tracing::warn!(
             running,
             wanted,
-            "the fleet runs with another shard total than is wanted: it keeps it until all workers have stopped"
+            "the fleet has another shard total than is wanted: it keeps it while it runs, and an `auto` one while its \
+             sessions can be resumed"
         );
     }
     let gateway_url = match &config.gateway {

@@ -1,5 +1,7 @@
 //! What runs beside the driver and comes back: store calls and REST calls.
 
+use std::{net::SocketAddr, time::Duration};
+
 use fleet_model::{Incarnation, WorkerId};
 use fleet_store::{
     Fenced, FleetStore, OwnerRecord, Revocation, StoreError, StoreIdentity, TermRenewal, Written,
@@ -8,14 +10,16 @@ use fleet_store::{
 use super::{Driver, TermEnd, budget_from};
 use crate::{
     discord::{DiscordError, GatewayInfo},
-    fleet::{LeaseVerdict, Ownership},
+    fleet::{Cause, Finding, LeaseVerdict, Note, Ownership},
     identify::Grant,
+    rpc::dial_back,
 };
 
 /// Something that was started has ended.
 pub(crate) enum Outcome {
     Owners(Vec<Ownership>, Result<Vec<Written>, StoreError>),
-    Lease(WorkerId, Incarnation, Result<Revocation, StoreError>),
+    Lease(WorkerId, Incarnation, Cause, Result<Revocation, StoreError>),
+    Looked(WorkerId, Incarnation, Duration, Finding),
     Granted(Vec<Grant>, Result<Fenced, StoreError>),
     Store(Result<StoreIdentity, StoreError>),
     Term(Result<TermRenewal, StoreError>),
@@ -68,16 +72,35 @@ impl Driver<'_> {
         self.start(async move { Outcome::Done(store.set_shard_total(term, total).await) });
     }
 
-    pub(super) fn check_lease(&self, worker: WorkerId, incarnation: Incarnation) {
+    pub(super) fn write_last_ran(&self, at_unix_ms: u64) {
+        let (store, term) = (self.shell.store.clone(), self.term);
+        self.start(async move { Outcome::Done(store.save_last_ran(term, at_unix_ms).await) });
+    }
+
+    pub(super) fn look(
+        &self,
+        worker: WorkerId,
+        incarnation: Incarnation,
+        address: SocketAddr,
+        broke_at: Duration,
+    ) {
+        self.start(async move {
+            let finding = dial_back::look(address, &worker, &incarnation).await;
+            Outcome::Looked(worker, incarnation, broke_at, finding)
+        });
+    }
+
+    pub(super) fn revoke(&self, worker: WorkerId, incarnation: Incarnation, cause: Cause) {
         let (store, term) = (self.shell.store.clone(), self.term);
         let known = self.store_identity.clone();
         self.start(async move {
             // A store that restarted since the last look has lost leases that run.
             if let Err(error) = same_store(&*store, known.as_ref()).await {
-                return Outcome::Lease(worker, incarnation, Err(error));
+                return Outcome::Lease(worker, incarnation, cause, Err(error));
             }
-            let revocation = store.revoke_lease(term, &worker, &incarnation, false).await;
-            Outcome::Lease(worker, incarnation, revocation)
+            let even_if_live = cause == Cause::Evidence;
+            let revocation = store.revoke_lease(term, &worker, &incarnation, even_if_live).await;
+            Outcome::Lease(worker, incarnation, cause, revocation)
         });
     }
 
@@ -107,7 +130,7 @@ impl Driver<'_> {
                 self.store_failed(&error);
                 self.fleet.written(owners.iter().map(|owner| (owner, Err(None))), now);
             }
-            Outcome::Lease(worker, incarnation, revocation) => {
+            Outcome::Lease(worker, incarnation, cause, revocation) => {
                 let verdict = match revocation {
                     Ok(Revocation::Revoked | Revocation::Replaced) => LeaseVerdict::Revoked,
                     Ok(Revocation::StillLive(remaining)) => LeaseVerdict::Live(remaining),
@@ -117,10 +140,15 @@ impl Driver<'_> {
                         LeaseVerdict::Unknown
                     }
                 };
-                if verdict == LeaseVerdict::Revoked {
-                    self.workers.remove(&worker);
+                if verdict == LeaseVerdict::Revoked && self.fleet.knows(&worker, &incarnation) {
+                    // It may be back meanwhile: it hears at once that it runs nothing any more.
+                    self.refuse_lease(&worker, "it was revoked".to_owned());
                 }
-                self.fleet.lease_verdict(&worker, &incarnation, verdict, now);
+                self.fleet.lease_verdict(&worker, &incarnation, cause, verdict, now);
+            }
+            Outcome::Looked(worker, incarnation, broke_at, finding) => {
+                self.note(&Note::Looked { worker: worker.clone(), finding });
+                self.fleet.looked(&worker, &incarnation, broke_at, finding, now);
             }
             Outcome::Granted(grants, written) => {
                 if let Err(error) = &written {

@@ -1,5 +1,7 @@
 //! The workers' heartbeat streams.
 
+use std::net::IpAddr;
+
 use altergolden_proto::v1::{self, directive::Directive};
 use fleet_model::{Incarnation, WorkerId};
 use tokio::sync::mpsc;
@@ -27,10 +29,12 @@ impl Driver<'_> {
         &mut self,
         worker: WorkerId,
         incarnation: Incarnation,
+        peer: Option<IpAddr>,
     ) -> Option<OpenedStream<v1::Directive>> {
         if !self.fleet.knows(&worker, &incarnation) {
             return None;
         }
+        self.fleet.stream_opened(&worker, &incarnation, peer);
         let (directives, messages) = mpsc::channel(DIRECTIVES);
         let stream = self.shell.new_stream();
         self.workers.insert(worker.clone(), WorkerStream { stream, incarnation, directives });
@@ -58,7 +62,7 @@ impl Driver<'_> {
             self.shell.metrics.count_stream_overflow();
             tracing::warn!(worker.id = %worker, "worker does not read its directives: closing its stream");
             let stream = open.stream;
-            self.heartbeat_ended(stream);
+            self.heartbeat_ended(stream, self.shell.now());
         }
     }
 
@@ -88,19 +92,21 @@ impl Driver<'_> {
                     self.workers.remove(&worker);
                 }
             }
-            Err(unknown) => {
-                let refused = v1::LeaseRefused { reason: unknown.to_string() };
-                self.send(&worker, Directive::LeaseRefused(refused));
-                self.workers.remove(&worker);
-            }
+            Err(unknown) => self.refuse_lease(&worker, unknown.to_string()),
         }
     }
 
-    pub(super) fn heartbeat_ended(&mut self, stream: u64) {
+    /// Tells a worker that its lease is over, and closes its stream.
+    pub(super) fn refuse_lease(&mut self, worker: &WorkerId, reason: String) {
+        self.send(worker, Directive::LeaseRefused(v1::LeaseRefused { reason }));
+        self.workers.remove(worker);
+    }
+
+    pub(super) fn heartbeat_ended(&mut self, stream: u64, now: Now) {
         let open = self.workers.iter().find(|(_, open)| open.stream == stream);
         let Some(worker) = open.map(|(name, _)| name.clone()) else { return };
         if let Some(ended) = self.workers.remove(&worker) {
-            self.fleet.stream_ended(&worker, &ended.incarnation);
+            self.fleet.stream_ended(&worker, &ended.incarnation, now);
             self.dirty = true;
         }
     }

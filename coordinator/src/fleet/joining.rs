@@ -1,10 +1,10 @@
 //! Workers that register.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use fleet_model::{Assignment, Epoch, Incarnation, ShardNumber, WorkerId};
 
-use super::{Effect, Fleet, Note, Now, Owner, Ownership, Phase, ShardTotal, Worker};
+use super::{Effect, Fleet, Note, Now, Owner, Ownership, Phase, Whereabouts, Worker};
 
 /// What a worker says of itself when it registers.
 #[derive(Clone, Debug)]
@@ -15,6 +15,8 @@ pub struct Registration {
     pub incarnation: Incarnation,
     /// Where it answers.
     pub url: String,
+    /// The address that this turned out to be, when it answered there.
+    pub found_at: Option<SocketAddr>,
     /// Version of the program.
     pub version: String,
     /// How many shards it takes at most; `None` means no cap.
@@ -71,6 +73,7 @@ impl Fleet {
             worker: name,
             incarnation,
             url,
+            found_at,
             version,
             capacity,
             running,
@@ -79,17 +82,25 @@ impl Fleet {
         } = registration;
 
         if running_total > 0 && !running.is_empty() {
-            // Something runs: its number holds, whatever the settings say.
-            self.settle_total_at(running_total);
             if self.runs_nothing() {
+                // Something runs: its number holds, whatever the settings say, and whatever was kept.
+                self.unsettle_total(running_total);
                 // Others may run the rest: this coordinator came to a fleet that nobody wrote down.
                 self.grace_until = self.grace_until.max(now.mono + self.grace());
+                self.strangers_until = self.strangers_until.max(self.grace_until);
             }
+            self.settle_total_at(running_total);
         } else if self.runs_nothing() {
             self.settle_until = now.mono + self.rules.settle;
         }
 
         let before = self.workers.get(&name);
+        let calm_until = match before {
+            Some(before) => before.calm_until,
+            None if self.breaker.remembers(&name) => now.mono + self.rules.lease_ttl,
+            None => Duration::ZERO,
+        };
+        let speaks_from = before.and_then(|worker| worker.whereabouts.speaks_from);
         let worker = Worker {
             incarnation: incarnation.clone(),
             url,
@@ -101,6 +112,9 @@ impl Fleet {
             rss_bytes: before.map_or(0, |worker| worker.rss_bytes),
             assignment: before.map(|worker| worker.assignment.clone()).unwrap_or_default(),
             lease_check: None,
+            whereabouts: Whereabouts { found_at, speaks_from },
+            broken: None,
+            calm_until,
         };
         self.workers.insert(name.clone(), worker);
         self.note(Note::Joined { worker: name.clone(), running: running.len() });
@@ -119,13 +133,6 @@ impl Fleet {
         }
         self.advance(now);
         Ok(self.assignment(&name).cloned().unwrap_or_default())
-    }
-
-    /// The worker's heartbeat stream ended. That alone is no death.
-    pub fn stream_ended(&mut self, worker: &WorkerId, incarnation: &Incarnation) {
-        if let Some(known) = self.workers.get_mut(worker).filter(|known| known.incarnation == *incarnation) {
-            known.connected = false;
-        }
     }
 
     /// What a worker runs and nobody has under a higher epoch is its own: the store may have lost its last writes, or
@@ -147,12 +154,14 @@ impl Fleet {
                 continue;
             }
             slot.highest = epoch;
+            slot.report = None;
             slot.owner = Some(Owner {
                 worker: worker.clone(),
                 incarnation: incarnation.clone(),
                 epoch,
                 phase: Phase::Running,
                 since: now,
+                found: true,
             });
             unwritten.push(Ownership {
                 shard,
@@ -164,10 +173,5 @@ impl Fleet {
         if !unwritten.is_empty() {
             self.effects.push(Effect::Write(unwritten));
         }
-    }
-
-    /// The total that is settled, or wanted.
-    pub fn total(&self) -> ShardTotal {
-        self.total
     }
 }

@@ -1,10 +1,10 @@
-//! Workers that fall silent, and the store's word on their leases.
+//! Workers that fall silent, the store's word on their leases, and what is lost with them.
 
 use std::time::Duration;
 
 use fleet_model::{Incarnation, ShardNumber, WorkerId};
 
-use super::{Effect, Fleet, Note, Now, Ownership, Phase, StoreTrust};
+use super::{Cause, Effect, Fleet, Note, Now, Ownership, Phase, StoreTrust};
 
 /// What the store says of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub enum LeaseVerdict {
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// How long to wait for the store's word.
-const VERDICT_DUE: Duration = Duration::from_secs(5);
+pub(super) const VERDICT_DUE: Duration = Duration::from_secs(5);
 
 impl Fleet {
     /// The store answers. `same`: it is the store that answered before, and has not restarted since; one that may have
@@ -49,7 +49,7 @@ impl Fleet {
     }
 
     /// The store can be believed when it says that a lease has lapsed.
-    fn store_is_trusted(&self, now: Now) -> bool {
+    pub(super) fn store_is_trusted(&self, now: Now) -> bool {
         match self.store {
             StoreTrust::Away => false,
             StoreTrust::Since(since) => now.mono.saturating_sub(since) >= self.rules.lease_ttl,
@@ -67,7 +67,8 @@ impl Fleet {
             let due = worker.lease_check.is_none_or(|at| now.mono >= at);
             if silent && due {
                 worker.lease_check = Some(now.mono + VERDICT_DUE);
-                self.effects.push(Effect::CheckLease(name.clone(), worker.incarnation.clone()));
+                let (worker, incarnation) = (name.clone(), worker.incarnation.clone());
+                self.effects.push(Effect::Revoke { worker, incarnation, cause: Cause::Silence });
             }
         }
     }
@@ -77,6 +78,7 @@ impl Fleet {
         &mut self,
         name: &WorkerId,
         incarnation: &Incarnation,
+        cause: Cause,
         verdict: LeaseVerdict,
         now: Now,
     ) {
@@ -86,20 +88,34 @@ impl Fleet {
         };
         match verdict {
             LeaseVerdict::Live(remaining) => worker.lease_check = Some(now.mono + remaining),
-            LeaseVerdict::Unknown => worker.lease_check = Some(now.mono + ASK_AGAIN),
-            LeaseVerdict::Revoked => {
-                self.workers.remove(name);
-                let mut shards = 0;
-                for slot in &mut self.slots {
-                    if slot.owner.as_ref().is_some_and(|owner| owner.worker == *name) {
-                        slot.owner = None;
-                        slot.report = None;
-                        shards += 1;
-                    }
+            LeaseVerdict::Unknown => {
+                worker.lease_check = Some(now.mono + ASK_AGAIN);
+                if let Some(broken) = worker.broken.as_mut().filter(|_| cause == Cause::Evidence) {
+                    broken.next = Some(now.mono + ASK_AGAIN);
                 }
-                self.note(Note::Lost { worker: name.clone(), shards });
+            }
+            LeaseVerdict::Revoked => {
+                self.lose(name, cause, now);
                 self.advance(now);
             }
         }
+    }
+
+    /// A worker is over: its shards are free.
+    fn lose(&mut self, name: &WorkerId, cause: Cause, now: Now) {
+        let Some(lost) = self.workers.remove(name) else { return };
+        self.breaker.worker_died(name, now.mono);
+        let mut shards = 0;
+        for (shard, slot) in (0..).map(ShardNumber).zip(&mut self.slots) {
+            let Some(owner) = slot.owner.take_if(|owner| owner.worker == *name) else { continue };
+            slot.report = None;
+            shards += 1;
+            // One that was never told of a shard did not die of it.
+            if owner.phase != Phase::Writing {
+                self.breaker.owner_died(shard, now.mono.saturating_sub(owner.since), now.mono);
+            }
+        }
+        let since_broken = lost.broken.map(|broken| now.mono.saturating_sub(broken.at));
+        self.note(Note::Lost { worker: name.clone(), shards, cause, since_broken });
     }
 }

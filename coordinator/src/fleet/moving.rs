@@ -50,10 +50,10 @@ impl Fleet {
 
     /// Gives the shards that nobody owns to workers, and asks shards back that should run elsewhere.
     pub(super) fn assign_and_move(&mut self, now: Now) {
-        if self.total.settled().is_none() || self.is_settling(now) || self.may_have_stopped() {
+        if self.total.settled().is_none() || self.is_settling(now) || self.may_have_stopped(now) {
             return;
         }
-        let target = placement::solve(&self.problem());
+        let target = placement::solve(&self.problem(now));
         self.assign_free(&target, now);
         if now.mono >= self.grace_until {
             self.ask_back(&target, now);
@@ -64,23 +64,21 @@ impl Fleet {
     /// coordinator before waits for workers that run shards nobody wrote down.
     fn is_settling(&self, now: Now) -> bool {
         self.runs_nothing() && now.mono < self.settle_until
-            || self.slots.iter().any(|slot| slot.owner.is_none()) && now.mono < self.grace_until
+            || self.slots.iter().any(|slot| slot.owner.is_none()) && now.mono < self.strangers_until
     }
 
-    /// Another total is wanted and nobody who can be talked to runs anything: when the last lease turns out to have lapsed,
-    /// the fleet has stopped and takes it. Until then no shard is handed out under the old one.
-    fn may_have_stopped(&self) -> bool {
-        let talks = |owner: &Owner| self.workers.get(&owner.worker).is_some_and(|worker| worker.connected);
-        self.total.unmet_wish().is_some()
-            && !self.slots.iter().any(|slot| slot.owner.as_ref().is_some_and(talks))
+    /// Another total is to be taken and nobody who can be talked to runs anything: when the last lease turns out to have
+    /// lapsed, the fleet has stopped and takes it. Until then no shard is handed out under the old one.
+    fn may_have_stopped(&self, now: Now) -> bool {
+        self.total_to_take(now).is_some() && !self.runs_and_talks()
     }
 
     /// Shards without an owner, and those of workers that can be talked to. The shards of a silent worker are not
-    /// touched: they may run.
-    fn problem(&self) -> Problem {
+    /// touched: they may run. What the breaker holds back is left out; a worker that it holds back keeps what it runs.
+    fn problem(&self, now: Now) -> Problem {
         let reachable = |worker: &Worker| worker.connected;
         let shards = (0..).map(ShardNumber).zip(&self.slots).filter_map(|(shard, slot)| match &slot.owner {
-            None => Some((shard, None)),
+            None => self.breaker.shard(shard, now.mono).is_none().then_some((shard, None)),
             Some(owner) => match owner.phase {
                 Phase::Releasing { .. } => Some((shard, None)),
                 Phase::Writing | Phase::Running => {
@@ -89,12 +87,19 @@ impl Fleet {
                 }
             },
         });
-        let workers = self
-            .workers
-            .iter()
-            .filter(|(_, worker)| reachable(worker) && !worker.draining)
-            .map(|(name, worker)| (name.clone(), worker.capacity));
+        let workers = self.workers.iter().filter(|(_, worker)| reachable(worker) && !worker.draining).map(
+            |(name, worker)| match self.breaker.worker(name, now.mono) {
+                Some(_) => (name.clone(), Some(self.holds(name))),
+                None => (name.clone(), worker.capacity),
+            },
+        );
         Problem { shards: shards.collect(), workers: workers.collect() }
+    }
+
+    /// How many shards a worker has.
+    fn holds(&self, worker: &WorkerId) -> u32 {
+        let owners = self.slots.iter().filter_map(|slot| slot.owner.as_ref());
+        owners.filter(|owner| owner.worker == *worker).count() as u32
     }
 
     fn assign_free(&mut self, target: &BTreeMap<ShardNumber, WorkerId>, now: Now) {
@@ -117,6 +122,7 @@ impl Fleet {
                 epoch,
                 phase: Phase::Writing,
                 since: now.mono,
+                found: false,
             });
             let incarnation = known.incarnation.clone();
             unwritten.push(Ownership { shard, worker: worker.clone(), incarnation, epoch });
@@ -141,6 +147,9 @@ impl Fleet {
             let Some(owner) = slot.owner.as_mut() else { continue };
             let Some(wanted) = target.get(&shard) else { continue };
             if owner.phase != Phase::Running || *wanted == owner.worker {
+                continue;
+            }
+            if self.workers.get(wanted).is_none_or(|worker| now.mono < worker.calm_until) {
                 continue;
             }
             let Some(worker) = self.workers.get(&owner.worker).filter(|worker| worker.connected) else {

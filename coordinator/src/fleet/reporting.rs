@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use fleet_model::{Epoch, Incarnation, ShardNumber, ShardReport, WorkerId};
+use fleet_model::{Epoch, Incarnation, ShardNumber, ShardReport, StartOutcome, WorkerId};
 
-use super::{Effect, Fleet, Note, Now, Observed, Phase};
+use super::{Effect, Fleet, Note, Now, Observed, Phase, Slot};
 
 /// One report of one worker.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +50,7 @@ impl Fleet {
             return Err(UnknownWorker { worker: worker.clone(), incarnation: incarnation.clone() });
         };
         known.connected = true;
+        known.broken = None;
         known.last_heard = now.mono;
         known.lease_check = None;
         known.rss_bytes = report.rss_bytes;
@@ -80,6 +81,10 @@ impl Fleet {
             let Some(slot) = self.slots.get_mut(shard_report.shard.0 as usize) else { continue };
             let Some(owner) = slot.owner.as_ref() else { continue };
             if owner.worker == *worker && owner.epoch == shard_report.epoch {
+                if let Some(outcome) = slot.new_outcome(&shard_report) {
+                    let (shard, worker) = (shard_report.shard, worker.clone());
+                    self.effects.push(Effect::Note(Note::Started { shard, worker, outcome }));
+                }
                 slot.report = Some(Observed { report: shard_report, at: now.mono });
             }
         }
@@ -99,5 +104,18 @@ impl Fleet {
         self.effects.push(Effect::Forget(worker.clone(), incarnation.clone()));
         self.note(Note::Left(worker.clone()));
         self.advance(now);
+    }
+}
+
+impl Slot {
+    /// The outcome in its owner's report, if it is news. The first one of an owner that ran the shard before this coordinator
+    /// came is not: it may be days old.
+    fn new_outcome(&self, report: &ShardReport) -> Option<StartOutcome> {
+        let outcome = report.outcome.as_ref()?;
+        let news = match &self.report {
+            Some(last) => last.report.outcome.as_ref() != Some(outcome),
+            None => !self.owner.as_ref()?.found,
+        };
+        news.then(|| outcome.clone())
     }
 }

@@ -4,42 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use fleet_model::{Assignment, Epoch, Incarnation, ShardNumber, Term, WorkerId};
 
-use super::{Effect, Fleet, Note, Now, Owner, Phase, Rules, Slot, StoreTrust, Worker};
-
-/// How many shards the bot has. A fleet that runs keeps its number; only one that runs nothing takes the wanted one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ShardTotal {
-    /// Not known yet whether something runs.
-    Open {
-        /// What the settings or Discord say.
-        wanted: u32,
-    },
-    /// Settled.
-    Settled {
-        /// What is.
-        total: u32,
-        /// What the settings or Discord say.
-        wanted: u32,
-    },
-}
-
-impl ShardTotal {
-    /// The number, once settled.
-    pub fn settled(self) -> Option<u32> {
-        match self {
-            Self::Open { .. } => None,
-            Self::Settled { total, .. } => Some(total),
-        }
-    }
-
-    /// The number that the settings or Discord want, when it is another than what runs.
-    pub fn unmet_wish(self) -> Option<u32> {
-        match self {
-            Self::Settled { total, wanted } if total != wanted => Some(wanted),
-            _ => None,
-        }
-    }
-}
+use super::{
+    Breaker, Fleet, LastRan, Now, Owner, Phase, Rules, ShardTotal, Slot, StoreTrust, Whereabouts, Wish,
+    Worker,
+};
 
 /// What the store holds of a fleet, less what is void.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +18,8 @@ pub struct Recovered {
     pub workers: Vec<RecoveredWorker>,
     /// The owners.
     pub owners: Vec<RecoveredOwner>,
+    /// When shards last ran, in milliseconds since the Unix epoch, if that was written down.
+    pub last_ran_unix_ms: Option<u64>,
     /// Some coordinator has used this store before.
     pub had_predecessor: bool,
 }
@@ -81,27 +51,31 @@ pub struct RecoveredOwner {
 impl Fleet {
     /// A fleet as a coordinator finds it when its term begins. `wanted` is the shard total that the settings or Discord
     /// ask for.
-    pub fn new(rules: Rules, term: Term, wanted: u32, recovered: Recovered, now: Now) -> Self {
+    pub fn new(rules: Rules, term: Term, wanted: Wish, recovered: Recovered, now: Now) -> Self {
         let mut fleet = Self {
             rules,
             term,
             total: ShardTotal::Open { wanted },
+            last_ran: LastRan { at_unix_ms: recovered.last_ran_unix_ms, ..LastRan::default() },
             slots: Vec::new(),
             workers: BTreeMap::new(),
             settle_until: now.mono + rules.settle,
             grace_until: now.mono,
+            strangers_until: now.mono,
             last_tick: now.mono,
             store: StoreTrust::Since(now.mono),
+            breaker: Breaker::default(),
             effects: Vec::new(),
         };
         if recovered.had_predecessor {
             fleet.grace_until = now.mono + fleet.grace();
+            fleet.strangers_until = fleet.grace_until;
         }
-        fleet.recover(recovered, now.mono);
+        fleet.recover(recovered, now);
         fleet
     }
 
-    fn recover(&mut self, recovered: Recovered, now: Duration) {
+    fn recover(&mut self, recovered: Recovered, now: Now) {
         for RecoveredWorker { worker, incarnation, url } in recovered.workers {
             let known = Worker {
                 incarnation,
@@ -110,10 +84,13 @@ impl Fleet {
                 capacity: None,
                 connected: false,
                 draining: false,
-                last_heard: now,
+                last_heard: now.mono,
                 rss_bytes: 0,
                 assignment: Assignment::default(),
                 lease_check: None,
+                whereabouts: Whereabouts::default(),
+                broken: None,
+                calm_until: Duration::ZERO,
             };
             self.workers.insert(worker, known);
         }
@@ -125,45 +102,24 @@ impl Fleet {
             slot.highest = slot.highest.max(epoch);
             // An owner that is not written down as a worker left, or was revoked: its shards are free.
             if known {
-                slot.owner = Some(Owner { worker, incarnation, epoch, phase: Phase::Running, since: now });
+                slot.owner = Some(Owner {
+                    worker,
+                    incarnation,
+                    epoch,
+                    phase: Phase::Running,
+                    since: now.mono,
+                    found: true,
+                });
             }
         }
         // Even if every lease looks lapsed: a worker that was cut off may renew it yet. Whoever is really gone is found
         // out as always.
-        if self.runs_nothing() {
+        let ShardTotal::Open { wanted } = self.total else { return };
+        let keeps = !wanted.explicit && self.can_be_resumed(now);
+        if self.runs_nothing() && !keeps {
             self.slots.clear();
         } else {
-            let ShardTotal::Open { wanted } = self.total else { return };
             self.total = ShardTotal::Settled { total, wanted };
         }
-    }
-
-    /// A fleet that has come to run nothing may take another total.
-    pub(super) fn reopen_total(&mut self, now: Now) {
-        if let Some(wanted) = self.total.unmet_wish()
-            && self.runs_nothing()
-        {
-            self.total = ShardTotal::Open { wanted };
-            self.slots.clear();
-            self.settle_until = self.settle_until.max(now.mono + self.rules.settle);
-        }
-    }
-
-    /// Settles the total at what runs, or, when nothing does for as long as we wait for workers, at what is wanted.
-    pub(super) fn settle_total(&mut self, now: Now) {
-        if let ShardTotal::Open { wanted } = self.total
-            && now.mono >= self.settle_until.max(self.grace_until)
-            && self.workers.values().any(|worker| worker.connected)
-        {
-            self.settle_total_at(wanted);
-        }
-    }
-
-    pub(super) fn settle_total_at(&mut self, total: u32) {
-        let ShardTotal::Open { wanted } = self.total else { return };
-        self.total = ShardTotal::Settled { total, wanted };
-        self.slots.resize_with(total as usize, Slot::default);
-        self.effects.push(Effect::WriteTotal(total));
-        self.note(Note::TotalSettled(total));
     }
 }

@@ -1,7 +1,13 @@
+mod breaking;
+mod evidence;
+mod outcomes;
 mod scripted;
+mod total;
 mod world;
 
 use std::time::Duration;
+
+use fleet_model::ShardStatus;
 
 use super::*;
 
@@ -29,10 +35,99 @@ fn registration(worker: &str, incarnation: &str) -> Registration {
         worker: id(worker),
         incarnation: life(incarnation),
         url: format!("http://{worker}"),
+        found_at: None,
         version: String::new(),
         capacity: None,
         running: BTreeMap::new(),
         running_total: 0,
         draining: false,
     }
+}
+
+fn fleet(total: u32) -> Fleet {
+    Fleet::new(rules(), Term(1), Wish::explicit(total), Recovered::default(), at(0))
+}
+
+/// Carries out every write and sends nothing: the store is up.
+fn settle_writes(fleet: &mut Fleet, now: Now) -> Vec<Note> {
+    let mut notes = Vec::new();
+    loop {
+        let effects = fleet.take_effects();
+        if effects.is_empty() {
+            return notes;
+        }
+        for effect in effects {
+            match effect {
+                Effect::Write(owners) => fleet.written(owners.iter().map(|owner| (owner, Ok(()))), now),
+                Effect::Note(note) => notes.push(note),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn shards(fleet: &Fleet, worker: &str) -> Vec<u32> {
+    fleet.assignment(&id(worker)).unwrap().shards.keys().map(|shard| shard.0).collect()
+}
+
+/// A report of a worker that obeys its assignment and has everything ready.
+fn obedient(fleet: &Fleet, worker: &str) -> Report {
+    let assignment = fleet.assignment(&id(worker)).unwrap();
+    let ready =
+        |(shard, epoch): (&ShardNumber, &Epoch)| ShardReport::bare(*shard, *epoch, ShardStatus::Ready);
+    Report {
+        assignment_revision: assignment.revision,
+        shards: assignment.shards.iter().map(ready).collect(),
+        ..Report::default()
+    }
+}
+
+fn report(fleet: &mut Fleet, worker: &str, now: Now) {
+    let report = obedient(fleet, worker);
+    fleet.report(&id(worker), &life("1"), report, now).unwrap();
+    settle_writes(fleet, now);
+}
+
+/// Two workers with six shards each, everything ready.
+fn running_fleet() -> Fleet {
+    let mut fleet = fleet(12);
+    fleet.join(registration("a", "1"), at(0)).unwrap();
+    fleet.join(registration("b", "1"), at(100)).unwrap();
+    fleet.tick(at(1100));
+    settle_writes(&mut fleet, at(1100));
+    report(&mut fleet, "a", at(1200));
+    report(&mut fleet, "b", at(1200));
+    fleet
+}
+
+/// Whether the store is to be asked about a lease.
+fn asks_about_a_lease(fleet: &mut Fleet) -> bool {
+    fleet.take_effects().iter().any(|effect| matches!(effect, Effect::Revoke { .. }))
+}
+
+/// What a coordinator before this one would have written down of [`running_fleet`].
+fn recovered() -> Recovered {
+    let worker = |name: &str| RecoveredWorker {
+        worker: id(name),
+        incarnation: life("1"),
+        url: format!("http://{name}"),
+    };
+    let owner = |shard: u32| RecoveredOwner {
+        shard: ShardNumber(shard),
+        worker: id(if shard < 6 { "a" } else { "b" }),
+        incarnation: life("1"),
+        epoch: Epoch(10),
+    };
+    Recovered {
+        shard_total: Some(12),
+        workers: vec![worker("a"), worker("b")],
+        owners: (0..12).map(owner).collect(),
+        last_ran_unix_ms: None,
+        had_predecessor: true,
+    }
+}
+
+/// What a fleet wants when it holds a worker's first life to be over.
+fn revocation(worker: &str, cause: Cause) -> Effect {
+    Effect::Revoke { worker: id(worker), incarnation: life("1"), cause }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use fleet_model::{Epoch, Incarnation, Route, Routes, ShardNumber, ShardReport, ShardStatus, Term, WorkerId};
 
-use super::{Fleet, Now, Phase, ShardTotal, StoreTrust};
+use super::{Fleet, Held, Now, Phase, ShardTotal, StoreTrust, Wish};
 
 /// A snapshot.
 #[derive(Clone, Debug, Default)]
@@ -17,8 +17,19 @@ pub struct FleetView {
     pub shards: Vec<ShardView>,
     /// Every worker.
     pub workers: BTreeMap<WorkerId, WorkerView>,
+    /// What the breaker holds back.
+    pub held_back: HeldBack,
     /// What an operator should know.
     pub problems: Vec<String>,
+}
+
+/// How much died so often that it gets nothing for now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeldBack {
+    /// Workers that get no shards.
+    pub workers: usize,
+    /// Shards that get no owner.
+    pub shards: usize,
 }
 
 /// One shard.
@@ -91,7 +102,10 @@ impl Fleet {
             .collect();
         let shards = (0..).map(ShardNumber).zip(&self.slots).map(|(shard, slot)| {
             let Some(owner) = &slot.owner else {
-                let report = ShardReport::bare(shard, slot.highest, ShardStatus::Unassigned);
+                let mut report = ShardReport::bare(shard, slot.highest, ShardStatus::Unassigned);
+                if let Some(held) = self.breaker.shard(shard, now.mono) {
+                    report.detail = format!("{held}: {} of its owners died", held.deaths);
+                }
                 return ShardView { owner: None, report, reported_at: None };
             };
             if owner.phase != Phase::Writing
@@ -121,6 +135,10 @@ impl Fleet {
             shard_total: self.shard_total().unwrap_or(0),
             shards,
             workers,
+            held_back: HeldBack {
+                workers: self.held_workers(now).count(),
+                shards: self.held_shards(now).count(),
+            },
             problems: self.problems(now),
         }
     }
@@ -130,10 +148,11 @@ impl Fleet {
         if matches!(self.store, StoreTrust::Away) {
             problems.push("the fleet store is away: what runs goes on, no shard changes hands".to_owned());
         }
-        if let Some(wanted) = self.total.unmet_wish() {
+        if let Some(Wish { total: wanted, explicit }) = self.total.unmet_wish() {
             let total = self.shard_total().unwrap_or(0);
+            let long = if explicit { "" } else { " for 10 minutes" };
             problems.push(format!(
-                "the fleet runs with {total} shards; {wanted} are wanted, and taken when all workers have stopped"
+                "the fleet runs with {total} shards; {wanted} are wanted, and taken when all workers have stopped{long}"
             ));
         }
         if matches!(self.total, ShardTotal::Open { .. }) {
@@ -142,14 +161,27 @@ impl Fleet {
         let unplaced: Vec<String> = (0..)
             .map(ShardNumber)
             .zip(&self.slots)
-            .filter(|(_, slot)| slot.owner.is_none())
+            .filter(|(shard, slot)| slot.owner.is_none() && self.breaker.shard(*shard, now.mono).is_none())
             .map(|(shard, _)| shard.to_string())
             .collect();
-        if !unplaced.is_empty() && now.mono >= self.settle_until.max(self.grace_until) {
-            let takers = self.workers.values().any(|worker| worker.connected && !worker.draining);
-            let why = if takers { "no worker has room" } else { "no worker is there" };
+        if !unplaced.is_empty() && now.mono >= self.settle_until.max(self.strangers_until) {
+            let mut takers = self.workers.iter().filter(|(_, worker)| worker.connected && !worker.draining);
+            let why = if takers.clone().next().is_none() {
+                "no worker is there"
+            } else if takers.all(|(name, _)| self.breaker.worker(name, now.mono).is_some()) {
+                "every worker is held back"
+            } else {
+                "no worker has room"
+            };
             problems.push(format!("{why} for shards {}", unplaced.join(", ")));
         }
+        problems.extend(
+            self.held_shards(now)
+                .map(|(shard, held)| format!("shard {shard} is {held}: {} of its owners died", held.deaths)),
+        );
+        problems.extend(self.held_workers(now).map(|(name, held)| {
+            format!("worker {name} is {held}: it died {} times, and gets no shards", held.deaths)
+        }));
         let failed = (0..).map(ShardNumber).zip(&self.slots).filter_map(|(shard, slot)| {
             let report = &slot.report.as_ref()?.report;
             (report.status == ShardStatus::Failed).then(|| format!("shard {shard} failed: {}", report.detail))
@@ -158,5 +190,16 @@ impl Fleet {
         let silent = self.workers.iter().filter(|(_, worker)| !worker.connected);
         problems.extend(silent.map(|(name, _)| format!("worker {name} is cut off")));
         problems
+    }
+
+    /// The shards that would have an owner if the breaker allowed it.
+    fn held_shards(&self, now: Now) -> impl Iterator<Item = (ShardNumber, Held)> {
+        let free = (0..).map(ShardNumber).zip(&self.slots).filter(|(_, slot)| slot.owner.is_none());
+        free.filter_map(move |(shard, _)| Some((shard, self.breaker.shard(shard, now.mono)?)))
+    }
+
+    /// The names that get no shards, whether a worker of that name is there or not.
+    fn held_workers(&self, now: Now) -> impl Iterator<Item = (&WorkerId, Held)> {
+        self.breaker.workers.keys().filter_map(move |name| Some((name, self.breaker.worker(name, now.mono)?)))
     }
 }

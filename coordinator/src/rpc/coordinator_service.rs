@@ -95,7 +95,7 @@ impl Coordinator for CoordinatorService {
         request: Request<v1::RegisterRequest>,
     ) -> Result<Response<v1::RegisterResponse>, Status> {
         let request = request.into_inner();
-        let registration = registration(&request)?;
+        let mut registration = registration(&request)?;
         let protocol = common_protocol(request.protocol_min, request.protocol_max).ok_or_else(|| {
             Status::failed_precondition(format!(
                 "no common protocol version: worker {} speaks {} to {}, this coordinator {PROTOCOL_MIN} to {PROTOCOL_MAX}",
@@ -104,7 +104,7 @@ impl Coordinator for CoordinatorService {
         })?;
         let (worker, incarnation) = (registration.worker.clone(), registration.incarnation.clone());
         let term = self.fleet.may_join(worker.clone(), incarnation.clone()).await?;
-        dial_back::check(&registration.url, &worker, &incarnation).await?;
+        registration.found_at = Some(dial_back::check(&registration.url, &worker, &incarnation).await?);
         self.grant_lease(term, &WorkerRecord { worker, incarnation, url: registration.url.clone() }).await?;
         let Joined { term, assignment, lease_ttl, gateway_url } = self.fleet.join(registration).await?;
         Ok(Response::new(v1::RegisterResponse {
@@ -124,10 +124,11 @@ impl Coordinator for CoordinatorService {
         &self,
         request: Request<Streaming<v1::WorkerReport>>,
     ) -> Result<Response<Self::HeartbeatStream>, Status> {
+        let peer = request.remote_addr().map(|address| address.ip());
         let mut reports = request.into_inner();
         let first = reports.message().await?.ok_or_else(|| Status::invalid_argument("no report came"))?;
         let (worker, incarnation) = names(&first.worker_id, &first.incarnation)?;
-        let opened = self.fleet.open_heartbeat(worker.clone(), incarnation).await?;
+        let opened = self.fleet.open_heartbeat(worker.clone(), incarnation, peer).await?;
         let (fleet, stream) = (self.fleet.clone(), opened.stream);
         self.streams.spawn(async move {
             let mut next = Some(first);
@@ -204,6 +205,7 @@ fn registration(request: &v1::RegisterRequest) -> Result<Registration, Status> {
         worker,
         incarnation,
         url: request.advertise_url.clone(),
+        found_at: None,
         version: request.version.clone(),
         capacity: (request.capacity > 0).then_some(request.capacity),
         running,

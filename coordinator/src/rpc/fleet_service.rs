@@ -99,6 +99,7 @@ fn shard_message(number: ShardNumber, shard: &ShardView, snapshot: &Snapshot) ->
         uptime_seconds: report.uptime_seconds,
         age_ms: shard.reported_at.map(|at| snapshot.age(at).as_millis() as u64),
         detail: report.detail.clone(),
+        outcome: report.outcome.clone().map(Into::into),
     }
 }
 

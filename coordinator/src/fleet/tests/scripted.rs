@@ -4,67 +4,6 @@ use fleet_model::ShardStatus;
 
 use super::*;
 
-fn fleet(total: u32) -> Fleet {
-    Fleet::new(rules(), Term(1), total, Recovered::default(), at(0))
-}
-
-/// Carries out every write and sends nothing: the store is up.
-fn settle_writes(fleet: &mut Fleet, now: Now) -> Vec<Note> {
-    let mut notes = Vec::new();
-    loop {
-        let effects = fleet.take_effects();
-        if effects.is_empty() {
-            return notes;
-        }
-        for effect in effects {
-            match effect {
-                Effect::Write(owners) => fleet.written(owners.iter().map(|owner| (owner, Ok(()))), now),
-                Effect::Note(note) => notes.push(note),
-                _ => {}
-            }
-        }
-    }
-}
-
-fn shards(fleet: &Fleet, worker: &str) -> Vec<u32> {
-    fleet.assignment(&id(worker)).unwrap().shards.keys().map(|shard| shard.0).collect()
-}
-
-/// A report of a worker that obeys its assignment and has everything ready.
-fn obedient(fleet: &Fleet, worker: &str) -> Report {
-    let assignment = fleet.assignment(&id(worker)).unwrap();
-    let ready =
-        |(shard, epoch): (&ShardNumber, &Epoch)| ShardReport::bare(*shard, *epoch, ShardStatus::Ready);
-    Report {
-        assignment_revision: assignment.revision,
-        shards: assignment.shards.iter().map(ready).collect(),
-        ..Report::default()
-    }
-}
-
-fn report(fleet: &mut Fleet, worker: &str, now: Now) {
-    let report = obedient(fleet, worker);
-    fleet.report(&id(worker), &life("1"), report, now).unwrap();
-    settle_writes(fleet, now);
-}
-
-/// Two workers with six shards each, everything ready.
-fn running_fleet() -> Fleet {
-    let mut fleet = fleet(12);
-    fleet.join(registration("a", "1"), at(0)).unwrap();
-    fleet.join(registration("b", "1"), at(100)).unwrap();
-    fleet.tick(at(1100));
-    settle_writes(&mut fleet, at(1100));
-    report(&mut fleet, "a", at(1200));
-    report(&mut fleet, "b", at(1200));
-    fleet
-}
-
-/// Whether the store is to be asked about a lease.
-fn asks_about_a_lease(fleet: &mut Fleet) -> bool {
-    fleet.take_effects().iter().any(|effect| matches!(effect, Effect::CheckLease(..)))
-}
-
 #[test]
 fn workers_that_start_together_share_from_the_start() {
     let fleet = running_fleet();
@@ -121,19 +60,20 @@ fn a_worker_that_joins_gets_its_share_a_few_at_a_time() {
 #[test]
 fn a_silent_worker_keeps_its_shards_until_the_store_says_so() {
     let mut fleet = running_fleet();
-    fleet.stream_ended(&id("a"), &life("1"));
+    fleet.stream_ended(&id("a"), &life("1"), at(1200));
     for ms in (1200..6200).step_by(250) {
         report(&mut fleet, "b", at(ms));
         fleet.tick(at(ms));
         assert!(!asks_about_a_lease(&mut fleet), "asked at {ms}");
     }
     fleet.tick(at(6200));
-    assert!(fleet.take_effects().contains(&Effect::CheckLease(id("a"), life("1"))));
+    assert!(fleet.take_effects().contains(&revocation("a", Cause::Silence)));
     assert_eq!(shards(&fleet, "b").len(), 6);
 
-    fleet.lease_verdict(&id("a"), &life("1"), LeaseVerdict::Revoked, at(6300));
+    fleet.lease_verdict(&id("a"), &life("1"), Cause::Silence, LeaseVerdict::Revoked, at(6300));
     let notes = settle_writes(&mut fleet, at(6300));
-    assert!(notes.contains(&Note::Lost { worker: id("a"), shards: 6 }));
+    let since_broken = Some(Duration::from_millis(5_100));
+    assert!(notes.contains(&Note::Lost { worker: id("a"), shards: 6, cause: Cause::Silence, since_broken }));
     assert_eq!(shards(&fleet, "b").len(), 12);
     let late = fleet.report(&id("a"), &life("1"), Report::default(), at(6400));
     assert!(late.is_err(), "a revoked worker is not listened to");
@@ -150,7 +90,7 @@ fn a_store_that_was_away_is_not_believed_for_a_while() {
         assert!(!asks_about_a_lease(&mut fleet), "asked at {ms}");
     }
     fleet.tick(at(11_000));
-    assert!(fleet.take_effects().contains(&Effect::CheckLease(id("a"), life("1"))));
+    assert!(fleet.take_effects().contains(&revocation("a", Cause::Silence)));
 }
 
 #[test]
@@ -175,7 +115,7 @@ fn a_name_is_taken_until_its_holder_is_gone() {
     let mut fleet = running_fleet();
     let refused = fleet.join(registration("a", "2"), at(1300)).unwrap_err();
     assert!(matches!(refused, RegistrationRefused::NameTaken { .. }), "{refused}");
-    fleet.lease_verdict(&id("a"), &life("1"), LeaseVerdict::Revoked, at(7000));
+    fleet.lease_verdict(&id("a"), &life("1"), Cause::Silence, LeaseVerdict::Revoked, at(7000));
     assert!(fleet.join(registration("a", "2"), at(7000)).is_ok());
 }
 
@@ -261,30 +201,9 @@ fn a_shard_that_is_not_heard_of_is_silent() {
     assert!(silent.detail.contains("5 s"), "{}", silent.detail);
 }
 
-/// What a coordinator before this one would have written down of [`running_fleet`].
-fn recovered() -> Recovered {
-    let worker = |name: &str| RecoveredWorker {
-        worker: id(name),
-        incarnation: life("1"),
-        url: format!("http://{name}"),
-    };
-    let owner = |shard: u32| RecoveredOwner {
-        shard: ShardNumber(shard),
-        worker: id(if shard < 6 { "a" } else { "b" }),
-        incarnation: life("1"),
-        epoch: Epoch(10),
-    };
-    Recovered {
-        shard_total: Some(12),
-        workers: vec![worker("a"), worker("b")],
-        owners: (0..12).map(owner).collect(),
-        had_predecessor: true,
-    }
-}
-
 #[test]
 fn a_new_coordinator_moves_nothing_that_runs() {
-    let mut fleet = Fleet::new(rules(), Term(2), 16, recovered(), at(0));
+    let mut fleet = Fleet::new(rules(), Term(2), Wish::explicit(16), recovered(), at(0));
     let running = |shards: std::ops::Range<u32>| shards.map(|s| (ShardNumber(s), Epoch(10))).collect();
     for (name, shards) in [("a", 0..6), ("b", 6..12)] {
         let back = Registration { running: running(shards), running_total: 12, ..registration(name, "1") };
@@ -305,7 +224,7 @@ fn a_new_coordinator_moves_nothing_that_runs() {
 
 #[test]
 fn what_runs_is_believed_when_the_store_forgot_it() {
-    let mut fleet = Fleet::new(rules(), Term(1), 4, Recovered::default(), at(0));
+    let mut fleet = Fleet::new(rules(), Term(1), Wish::explicit(4), Recovered::default(), at(0));
     let running = (0..12).map(|shard| (ShardNumber(shard), Epoch(10))).collect();
     let back = Registration { running, running_total: 12, ..registration("a", "1") };
     let assignment = fleet.join(back, at(500)).unwrap();
@@ -319,7 +238,7 @@ fn what_runs_is_believed_when_the_store_forgot_it() {
 
 #[test]
 fn a_fleet_that_has_stopped_takes_another_total() {
-    let mut fleet = Fleet::new(rules(), Term(2), 16, recovered(), at(0));
+    let mut fleet = Fleet::new(rules(), Term(2), Wish::explicit(16), recovered(), at(0));
     fleet.join(registration("c", "1"), at(100)).unwrap();
     for ms in (250..10_000).step_by(250) {
         fleet.report(&id("c"), &life("1"), obedient(&fleet, "c"), at(ms)).unwrap();
@@ -327,8 +246,8 @@ fn a_fleet_that_has_stopped_takes_another_total() {
         for effect in fleet.take_effects() {
             match effect {
                 Effect::Write(owners) => fleet.written(owners.iter().map(|owner| (owner, Ok(()))), at(ms)),
-                Effect::CheckLease(worker, life) => {
-                    fleet.lease_verdict(&worker, &life, LeaseVerdict::Revoked, at(ms));
+                Effect::Revoke { worker, incarnation, cause } => {
+                    fleet.lease_verdict(&worker, &incarnation, cause, LeaseVerdict::Revoked, at(ms));
                 }
                 _ => {}
             }

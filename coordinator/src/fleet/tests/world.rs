@@ -104,7 +104,7 @@ fn number_of_life(life: &Incarnation) -> u64 {
 
 impl World {
     fn new() -> Self {
-        let fleet = Fleet::new(rules(), Term(1), SHARDS, Recovered::default(), at(0));
+        let fleet = Fleet::new(rules(), Term(1), Wish::explicit(SHARDS), Recovered::default(), at(0));
         Self { ms: 0, fleet, store: SimStore::default(), workers: Default::default(), writes: Vec::new() }
     }
 
@@ -145,7 +145,8 @@ impl World {
 
     fn stream_ends(&mut self, n: usize) {
         let life = life_of(self.workers[n].life);
-        self.fleet.stream_ended(&name(n), &life);
+        let now = self.now();
+        self.fleet.stream_ended(&name(n), &life, now);
         self.workers[n].registered = false;
     }
 
@@ -173,11 +174,12 @@ impl World {
                     epoch: *epoch,
                 })
                 .collect(),
+            last_ran_unix_ms: None,
             had_predecessor: true,
         };
         // What the coordinator before had sent may arrive yet, or not; here it does not.
         self.writes.clear();
-        self.fleet = Fleet::new(rules(), Term(2), SHARDS, recovered, self.now());
+        self.fleet = Fleet::new(rules(), Term(2), Wish::explicit(SHARDS), recovered, self.now());
         self.workers.iter_mut().for_each(|worker| worker.registered = false);
     }
 
@@ -322,11 +324,15 @@ impl World {
                     self.obey(n, &assignment);
                 }
             }
-            Effect::CheckLease(worker, incarnation) => {
+            Effect::Revoke { worker, incarnation, cause } => {
                 let verdict = self.check_lease(number(&worker), number_of_life(&incarnation));
-                self.fleet.lease_verdict(&worker, &incarnation, verdict, now);
+                self.fleet.lease_verdict(&worker, &incarnation, cause, verdict, now);
             }
-            Effect::Forget(..) | Effect::Note(_) | Effect::WriteTotal(_) => {}
+            Effect::Forget(..)
+            | Effect::Note(_)
+            | Effect::WriteTotal(_)
+            | Effect::WriteLastRan(_)
+            | Effect::Look { .. } => {}
         }
     }
 

@@ -1,0 +1,48 @@
+//! What happened, for operators: a log line and a count each.
+
+use super::Driver;
+use crate::fleet::{Finding, Note};
+
+impl Driver<'_> {
+    pub(super) fn note(&self, note: &Note) {
+        self.shell.metrics.count_note(note);
+        match note {
+            Note::Joined { worker, running } => tracing::info!(worker.id = %worker, running, "worker joined"),
+            Note::Left(worker) => tracing::info!(worker.id = %worker, "worker left"),
+            Note::Lost { worker, shards, cause, since_broken } => tracing::warn!(
+                worker.id = %worker,
+                shards,
+                cause = cause.as_str(),
+                ms_since_stream_broke = since_broken.map(|since| since.as_millis() as u64),
+                "worker lost: its lease is revoked"
+            ),
+            Note::Looked { worker, finding: Finding::Answers | Finding::Unclear } => {
+                tracing::debug!(worker.id = %worker, "no evidence that a worker without a stream is dead");
+            }
+            Note::Looked { worker, finding } => tracing::warn!(
+                worker.id = %worker, finding = finding.as_str(), "nobody is where the worker was: it is dead"
+            ),
+            Note::Releasing { shard, from } => {
+                tracing::info!(shard.id = %shard, worker.id = %from, "shard asked back");
+            }
+            Note::Assigned(owner) => tracing::info!(
+                shard.id = %owner.shard, worker.id = %owner.worker, epoch = %owner.epoch, "shard assigned"
+            ),
+            Note::Started { shard, worker, outcome } => {
+                let took_ms = outcome.took.as_millis() as u64;
+                tracing::info!(
+                    shard.id = %shard, worker.id = %worker, kind = %outcome.kind, took_ms,
+                    replayed = outcome.replayed, "shard started"
+                );
+                if let Some(gap) = &outcome.gap {
+                    tracing::warn!(
+                        shard.id = %shard, worker.id = %worker, since_unix_ms = gap.since_unix_ms,
+                        until_unix_ms = gap.until_unix_ms, last_sequence = gap.last_sequence,
+                        reason = %gap.reason, "gap: events of a shard were or may have been lost"
+                    );
+                }
+            }
+            Note::TotalSettled(total) => tracing::info!(total, "shard total settled"),
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! What dies again and again gets shards, or an owner, ever more slowly; in the end not at all.
+//!
+//! Two things may be to blame for a death: the worker (a machine that is short of memory, a broken build) or a shard that
+//! kills whoever runs it. Both are counted. The first death within [`REMEMBERED`] costs nothing; each further one makes the
+//! next assignment wait, twice as long as the one before; at [`STOPPED_AT`] deaths it is stopped, until nothing has
+//! died for [`REMEMBERED`]. All this is forgotten when the coordinator restarts: an operator's way to begin anew.
+//!
+//! A shard is to blame only for owners that died soon after they got it: with one that ran it for long, many other shards
+//! died as well.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use fleet_model::{ShardNumber, WorkerId};
+
+/// How long a death counts.
+pub(super) const REMEMBERED: Duration = Duration::from_mins(10);
+
+/// So many deaths within [`REMEMBERED`] stop what dies.
+pub(super) const STOPPED_AT: usize = 8;
+
+/// The wait after the second death; it doubles with each further one.
+const FIRST_WAIT: Duration = Duration::from_secs(5);
+
+/// The longest wait.
+const LONGEST_WAIT: Duration = Duration::from_mins(5);
+
+/// An owner that died within this time of getting a shard counts against the shard, when the shard is under suspicion
+/// already.
+const SOON: Duration = Duration::from_mins(1);
+
+/// See the module's documentation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Breaker {
+    pub(super) workers: BTreeMap<WorkerId, Deaths>,
+    pub(super) shards: BTreeMap<ShardNumber, Deaths>,
+}
+
+/// When something died, at most [`STOPPED_AT`] times, the newest last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Deaths {
+    pub(super) at: Vec<Duration>,
+    pub(super) stopped: bool,
+}
+
+/// Something gets nothing for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// For so much longer.
+    pub left: Duration,
+    /// How many deaths are remembered.
+    pub deaths: usize,
+    /// It died too often: it gets nothing until nothing has died for [`REMEMBERED`].
+    pub stopped: bool,
+}
+
+/// For people: goes behind "shard 3 is" or "worker a is".
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = if self.stopped { "stopped" } else { "held back" };
+        // Rounded up: what is not over is not 0 s.
+        let left = self.left.as_millis().div_ceil(1000);
+        write!(f, "{word} for {left} s")
+    }
+}
+
+impl Deaths {
+    fn add(&mut self, now: Duration) {
+        if self.at.len() == STOPPED_AT {
+            self.at.remove(0);
+        }
+        self.at.push(now);
+        self.stopped |= self.at.len() == STOPPED_AT;
+    }
+
+    /// What is stopped keeps its deaths until the last of them is old.
+    fn forget_old(&mut self, now: Duration) {
+        let old = |at: Duration| now.saturating_sub(at) >= REMEMBERED;
+        if !self.stopped {
+            self.at.retain(|at| !old(*at));
+        } else if self.at.last().is_none_or(|last| old(*last)) {
+            *self = Self::default();
+        }
+    }
+
+    fn held(&self, now: Duration) -> Option<Held> {
+        let last = *self.at.last()?;
+        let wait = match self.at.len() {
+            _ if self.stopped => REMEMBERED,
+            deaths @ 2.. => (FIRST_WAIT * 2u32.pow(deaths as u32 - 2)).min(LONGEST_WAIT),
+            _ => Duration::ZERO,
+        };
+        let left = (last + wait).saturating_sub(now);
+        (!left.is_zero()).then_some(Held { left, deaths: self.at.len(), stopped: self.stopped })
+    }
+}
+
+impl Breaker {
+    pub(super) fn worker_died(&mut self, worker: &WorkerId, now: Duration) {
+        self.workers.entry(worker.clone()).or_default().add(now);
+    }
+
+    /// A shard's owner died, that had the shard for so long.
+    pub(super) fn owner_died(&mut self, shard: ShardNumber, had_for: Duration, now: Duration) {
+        let deaths = self.shards.entry(shard).or_default();
+        if deaths.at.is_empty() || had_for < SOON {
+            deaths.add(now);
+        }
+    }
+
+    pub(super) fn forget_old(&mut self, now: Duration) {
+        self.workers.values_mut().for_each(|deaths| deaths.forget_old(now));
+        self.workers.retain(|_, deaths| !deaths.at.is_empty());
+        self.shards.values_mut().for_each(|deaths| deaths.forget_old(now));
+        self.shards.retain(|_, deaths| !deaths.at.is_empty());
+    }
+
+    /// A life of this name ended badly, not long ago.
+    pub(super) fn remembers(&self, worker: &WorkerId) -> bool {
+        self.workers.contains_key(worker)
+    }
+
+    /// Why a worker may get no shard, if so.
+    pub(super) fn worker(&self, worker: &WorkerId, now: Duration) -> Option<Held> {
+        self.workers.get(worker)?.held(now)
+    }
+
+    /// Why a shard may get no owner, if so.
+    pub(super) fn shard(&self, shard: ShardNumber, now: Duration) -> Option<Held> {
+        self.shards.get(&shard)?.held(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn dead(times: &[u64]) -> Deaths {
+        let mut deaths = Deaths::default();
+        for &time in times {
+            deaths.forget_old(at(time));
+            deaths.add(at(time));
+        }
+        deaths
+    }
+
+    #[test]
+    fn each_further_death_doubles_the_wait() {
+        assert_eq!(dead(&[100]).held(at(100)), None, "the first costs nothing");
+        for (deaths, wait) in [(2, 5), (3, 10), (4, 20), (5, 40), (6, 80), (7, 160)] {
+            let dead = dead(&vec![100; deaths]);
+            let held = dead.held(at(100)).unwrap();
+            assert_eq!((held.left, held.deaths, held.stopped), (at(wait), deaths, false));
+            assert_eq!(dead.held(at(100 + wait)), None);
+        }
+    }
+
+    #[test]
+    fn the_eighth_death_stops_it_until_nothing_has_died_for_long() {
+        let mut deaths = dead(&[0, 80, 160, 240, 320, 400, 480, 560]);
+        // The first is old by then; it is stopped all the same.
+        deaths.forget_old(at(700));
+        assert!(deaths.held(at(700)).unwrap().stopped);
+        deaths.add(at(1_000));
+        deaths.forget_old(at(1_599));
+        assert!(deaths.held(at(1_599)).unwrap().stopped, "a death of one that is stopped counts as well");
+        deaths.forget_old(at(1_600));
+        assert_eq!(deaths, Deaths::default());
+    }
+
+    #[test]
+    fn eight_deaths_over_a_longer_time_do_not_stop_it() {
+        let deaths = dead(&[0, 100, 200, 300, 400, 500, 600, 700]);
+        assert_eq!(deaths.at.len(), 6);
+        assert!(!deaths.stopped);
+    }
+
+    #[test]
+    fn a_shard_is_not_to_blame_for_owners_that_had_it_for_long() {
+        let mut breaker = Breaker::default();
+        let shard = ShardNumber(0);
+        breaker.owner_died(shard, at(3_600), at(100));
+        breaker.owner_died(shard, at(60), at(160));
+        assert_eq!(breaker.shard(shard, at(160)), None);
+        breaker.owner_died(shard, at(10), at(170));
+        assert_eq!(breaker.shard(shard, at(170)).unwrap().deaths, 2);
+    }
+
+    #[test]
+    fn what_it_says_is_for_people() {
+        let held = Held { left: Duration::from_millis(4_200), deaths: 2, stopped: false };
+        assert_eq!(held.to_string(), "held back for 5 s");
+        assert_eq!(Held { stopped: true, ..held }.to_string(), "stopped for 5 s");
+    }
+}

@@ -1,0 +1,151 @@
+//! Evidence of death: what shortens the wait for a lease to lapse.
+//!
+//! A broken heartbeat stream is no death: networks break too. But where a worker was found when it registered, nobody may
+//! answer any more, or somebody else: then the process is gone, and its lease is revoked though it runs on. So when a
+//! stream breaks, the fleet has the worker's address looked at, a few times with growing pauses, until the worker is back
+//! or the lease rules decide.
+//!
+//! It counts only if the worker speaks from the very address that was looked at ([`Whereabouts`]): through a NAT or a proxy a
+//! refusal says nothing of the worker. It needs a store that can be trusted, as the revocation must last. It needs no grace
+//! after a start or a stall: that is about silence which may have been ours, and this is something seen. A coordinator that
+//! has just started has no evidence anyway before a worker has registered with it and lost its stream.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use fleet_model::{Incarnation, WorkerId};
+
+use super::{Cause, Effect, Fleet, Now, losing::VERDICT_DUE};
+
+/// The most looks at one broken stream.
+const LOOKS: u32 = 5;
+
+/// The pause after the first look; it doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+/// Where a worker is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Whereabouts {
+    /// Where it answered when it registered.
+    pub(super) found_at: Option<SocketAddr>,
+    /// Where its heartbeat stream comes from.
+    pub(super) speaks_from: Option<IpAddr>,
+}
+
+impl Whereabouts {
+    /// The address whose silence says something of the worker.
+    fn telling(&self) -> Option<SocketAddr> {
+        let (found_at, speaks_from) = (self.found_at?, self.speaks_from?);
+        (found_at.ip().to_canonical() == speaks_from.to_canonical()).then_some(found_at)
+    }
+}
+
+/// A worker without a stream.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Broken {
+    /// When its stream broke.
+    pub(super) at: Duration,
+    /// How many looks showed nothing.
+    pub(super) looks: u32,
+    /// The next look is due; `None` while one is under way, and after the last.
+    pub(super) next: Option<Duration>,
+}
+
+/// What a look at a worker's address showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Finding {
+    /// It refused a connection, twice.
+    Refuses,
+    /// Another worker answers there, or another life of the same.
+    AnotherAnswers,
+    /// The worker itself answers.
+    Answers,
+    /// No answer, or one that says nothing.
+    Unclear,
+}
+
+impl Finding {
+    /// Every finding.
+    pub const ALL: [Self; 4] = [Self::Refuses, Self::AnotherAnswers, Self::Answers, Self::Unclear];
+
+    /// Its name for logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refuses => "refuses",
+            Self::AnotherAnswers => "another_answers",
+            Self::Answers => "answers",
+            Self::Unclear => "unclear",
+        }
+    }
+
+    /// The process that was there is gone.
+    pub const fn is_evidence(self) -> bool {
+        matches!(self, Self::Refuses | Self::AnotherAnswers)
+    }
+}
+
+impl Fleet {
+    /// The worker's heartbeat stream is open, and comes from `peer`.
+    pub fn stream_opened(&mut self, worker: &WorkerId, incarnation: &Incarnation, peer: Option<IpAddr>) {
+        if let Some(known) = self.workers.get_mut(worker).filter(|known| known.incarnation == *incarnation) {
+            known.whereabouts.speaks_from = peer;
+        }
+    }
+
+    /// The worker's heartbeat stream ended. That alone is no death.
+    pub fn stream_ended(&mut self, worker: &WorkerId, incarnation: &Incarnation, now: Now) {
+        if let Some(known) = self.workers.get_mut(worker).filter(|known| known.incarnation == *incarnation) {
+            known.connected = false;
+            known.broken = Some(Broken { at: now.mono, looks: 0, next: Some(now.mono) });
+        }
+        self.look_for_evidence(now);
+    }
+
+    /// Has the addresses looked at whose look is due.
+    pub(super) fn look_for_evidence(&mut self, now: Now) {
+        if !self.store_is_trusted(now) {
+            return;
+        }
+        for (name, worker) in &mut self.workers {
+            let Some(broken) = worker.broken.as_mut() else { continue };
+            let Some(address) = worker.whereabouts.telling() else { continue };
+            if broken.next.is_some_and(|next| now.mono >= next) {
+                broken.next = None;
+                self.effects.push(Effect::Look {
+                    worker: name.clone(),
+                    incarnation: worker.incarnation.clone(),
+                    address,
+                    broke_at: broken.at,
+                });
+            }
+        }
+    }
+
+    /// The outcome of [`Effect::Look`]. It is dropped when the worker was heard meanwhile.
+    pub fn looked(
+        &mut self,
+        worker: &WorkerId,
+        incarnation: &Incarnation,
+        broke_at: Duration,
+        finding: Finding,
+        now: Now,
+    ) {
+        let trusted = self.store_is_trusted(now);
+        let known = self.workers.get_mut(worker).filter(|known| known.incarnation == *incarnation);
+        let Some(known) = known else { return };
+        let Some(broken) = known.broken.as_mut().filter(|broken| broken.at == broke_at) else { return };
+        if finding.is_evidence() && trusted {
+            known.lease_check = Some(now.mono + VERDICT_DUE);
+            let (worker, incarnation) = (worker.clone(), incarnation.clone());
+            self.effects.push(Effect::Revoke { worker, incarnation, cause: Cause::Evidence });
+            return;
+        }
+        // What a store said that has gone away meanwhile is looked at again when it is back.
+        broken.looks += u32::from(!finding.is_evidence());
+        if broken.looks < LOOKS {
+            broken.next = Some(now.mono + FIRST_PAUSE * 2u32.pow(broken.looks.saturating_sub(1)));
+        }
+    }
+}

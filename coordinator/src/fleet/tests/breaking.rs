@@ -1,0 +1,158 @@
+//! What dies again and again, and what comes back.
+
+use super::*;
+
+/// The life of a worker ends badly.
+fn die(fleet: &mut Fleet, worker: &str, incarnation: &str, ms: u64) {
+    fleet.lease_verdict(&id(worker), &life(incarnation), Cause::Evidence, LeaseVerdict::Revoked, at(ms));
+    settle_writes(fleet, at(ms));
+}
+
+fn join(fleet: &mut Fleet, worker: &str, incarnation: &str, ms: u64) {
+    fleet.join(registration(worker, incarnation), at(ms)).unwrap();
+    settle_writes(fleet, at(ms));
+}
+
+fn report_as(fleet: &mut Fleet, worker: &str, incarnation: &str, ms: u64) {
+    let report = obedient(fleet, worker);
+    fleet.report(&id(worker), &life(incarnation), report, at(ms)).unwrap();
+    fleet.tick(at(ms));
+    settle_writes(fleet, at(ms));
+}
+
+/// A fleet of one worker that has died so often, and has come back under the name `a`.
+fn back_after(deaths: u64, ms: u64) -> Fleet {
+    let mut fleet = fleet(1);
+    fleet.rules.settle = Duration::ZERO;
+    for n in 0..=deaths {
+        join(&mut fleet, "a", &n.to_string(), ms);
+        fleet.tick(at(ms));
+        settle_writes(&mut fleet, at(ms));
+        if n < deaths {
+            // It has given its shard up before: the shard is not to blame.
+            fleet.slots.iter_mut().for_each(|slot| slot.owner = None);
+            die(&mut fleet, "a", &n.to_string(), ms);
+        }
+    }
+    fleet
+}
+
+#[test]
+fn a_worker_that_died_once_gets_what_is_free_at_once() {
+    let fleet = back_after(1, 2_000);
+    assert_eq!(shards(&fleet, "a"), [0]);
+}
+
+#[test]
+fn a_worker_that_died_twice_gets_nothing_for_five_seconds_and_is_named() {
+    let mut fleet = back_after(2, 2_000);
+    assert_eq!(shards(&fleet, "a"), [] as [u32; 0]);
+    let view = fleet.view(at(2_000));
+    assert_eq!(
+        view.problems,
+        [
+            "every worker is held back for shards 0",
+            "worker a is held back for 5 s: it died 2 times, and gets no shards"
+        ]
+    );
+    assert_eq!(view.held_back, HeldBack { workers: 1, shards: 0 });
+    fleet.tick(at(6_900));
+    settle_writes(&mut fleet, at(6_900));
+    assert_eq!(shards(&fleet, "a"), [] as [u32; 0]);
+    fleet.tick(at(7_000));
+    settle_writes(&mut fleet, at(7_000));
+    assert_eq!(shards(&fleet, "a"), [0], "when the wait is over");
+}
+
+#[test]
+fn eight_deaths_stop_a_worker_for_ten_minutes() {
+    let mut fleet = back_after(8, 2_000);
+    assert!(fleet.view(at(2_000)).problems[1].starts_with("worker a is stopped for 600 s"));
+    fleet.tick(at(601_900));
+    settle_writes(&mut fleet, at(601_900));
+    assert_eq!(shards(&fleet, "a"), [] as [u32; 0]);
+    fleet.tick(at(602_000));
+    settle_writes(&mut fleet, at(602_000));
+    assert_eq!(shards(&fleet, "a"), [0]);
+}
+
+#[test]
+fn others_get_what_a_worker_that_is_held_back_does_not() {
+    let mut fleet = back_after(2, 2_000);
+    join(&mut fleet, "b", "1", 2_100);
+    fleet.tick(at(2_200));
+    settle_writes(&mut fleet, at(2_200));
+    assert_eq!(shards(&fleet, "b"), [0]);
+}
+
+#[test]
+fn a_worker_that_left_did_not_die() {
+    let mut fleet = running_fleet();
+    let leaving = Report { leaving: true, ..Report::default() };
+    fleet.report(&id("a"), &life("1"), leaving, at(2_000)).unwrap();
+    settle_writes(&mut fleet, at(2_000));
+    assert_eq!(fleet.breaker, Breaker::default());
+}
+
+#[test]
+fn a_worker_that_comes_back_gets_no_running_shard_within_the_ttl() {
+    let mut fleet = running_fleet();
+    die(&mut fleet, "a", "1", 2_000);
+    report_as(&mut fleet, "b", "1", 2_100);
+    assert_eq!(shards(&fleet, "b").len(), 12);
+    join(&mut fleet, "a", "2", 3_000);
+    for ms in (3_000..8_000).step_by(200) {
+        report_as(&mut fleet, "a", "2", ms);
+        report_as(&mut fleet, "b", "1", ms);
+        assert_eq!(shards(&fleet, "b").len(), 12, "at {ms}");
+    }
+    for ms in (8_000..10_000).step_by(200) {
+        report_as(&mut fleet, "a", "2", ms);
+        report_as(&mut fleet, "b", "1", ms);
+    }
+    assert_eq!(shards(&fleet, "a").len(), 6);
+}
+
+#[test]
+fn a_shard_whose_owners_die_waits_and_says_why() {
+    let mut fleet = running_fleet();
+    // Shard 0 takes its owners with it, one after the other.
+    die(&mut fleet, "a", "1", 2_000);
+    report_as(&mut fleet, "b", "1", 2_100);
+    assert!(shards(&fleet, "b").contains(&0), "the first death costs nothing");
+    join(&mut fleet, "c", "1", 2_200);
+    die(&mut fleet, "b", "1", 2_300);
+    assert_eq!(shards(&fleet, "c"), (6..12).collect::<Vec<_>>(), "these lost one owner only");
+    let view = fleet.view(at(2_300));
+    assert_eq!(view.shards[0].report.detail, "held back for 5 s: 2 of its owners died");
+    assert!(view.problems.contains(&"shard 0 is held back for 5 s: 2 of its owners died".to_owned()));
+    assert_eq!(view.held_back, HeldBack { workers: 0, shards: 6 });
+    for ms in [4_000, 6_000] {
+        report_as(&mut fleet, "c", "1", ms);
+    }
+    assert_eq!(shards(&fleet, "c").len(), 6);
+    report_as(&mut fleet, "c", "1", 7_300);
+    assert_eq!(shards(&fleet, "c").len(), 12);
+}
+
+#[test]
+fn what_an_owner_was_not_told_of_did_not_kill_it() {
+    let mut fleet = fleet(1);
+    fleet.join(registration("a", "1"), at(0)).unwrap();
+    fleet.tick(at(1_000));
+    assert!(matches!(fleet.slots[0].owner, Some(Owner { phase: Phase::Writing, .. })));
+    die(&mut fleet, "a", "1", 1_100);
+    assert!(fleet.breaker.shards.is_empty());
+}
+
+#[test]
+fn shards_without_room_are_taken_when_a_worker_comes() {
+    let mut fleet = fleet(4);
+    fleet.join(Registration { capacity: Some(3), ..registration("a", "1") }, at(0)).unwrap();
+    fleet.tick(at(1_000));
+    settle_writes(&mut fleet, at(1_000));
+    assert_eq!(shards(&fleet, "a"), [0, 1, 2]);
+    join(&mut fleet, "b", "1", 1_100);
+    assert!(shards(&fleet, "b").contains(&3));
+    assert_eq!(fleet.view(at(1_100)).problems, [] as [&str; 0]);
+}

@@ -1,0 +1,169 @@
+//! Evidence of death: when it is looked for, and when it counts.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::*;
+
+const HOST: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 7));
+
+/// Two workers with six shards each; `a` speaks from `peer` and was found at 10.0.0.7. The store is trusted.
+fn fleet_with_peer(peer: IpAddr) -> Fleet {
+    let mut fleet = fleet(12);
+    let a = Registration { found_at: Some((HOST, 50_052).into()), ..registration("a", "1") };
+    fleet.join(a, at(0)).unwrap();
+    fleet.stream_opened(&id("a"), &life("1"), Some(peer));
+    fleet.join(registration("b", "1"), at(100)).unwrap();
+    for ms in (1_100..6_000).step_by(500) {
+        fleet.tick(at(ms));
+        settle_writes(&mut fleet, at(ms));
+        report(&mut fleet, "a", at(ms));
+        report(&mut fleet, "b", at(ms));
+    }
+    fleet
+}
+
+fn look(broke_at: u64) -> Effect {
+    Effect::Look {
+        worker: id("a"),
+        incarnation: life("1"),
+        address: (HOST, 50_052).into(),
+        broke_at: Duration::from_millis(broke_at),
+    }
+}
+
+fn looked(fleet: &mut Fleet, broke_at: u64, finding: Finding, ms: u64) -> Vec<Effect> {
+    fleet.looked(&id("a"), &life("1"), Duration::from_millis(broke_at), finding, at(ms));
+    fleet.take_effects()
+}
+
+#[test]
+fn an_address_that_refuses_is_a_death_and_all_shards_are_assigned_at_once() {
+    let mut fleet = fleet_with_peer(HOST);
+    fleet.stream_ended(&id("a"), &life("1"), at(6_000));
+    assert_eq!(fleet.take_effects(), [look(6_000)], "without a tick");
+    assert_eq!(looked(&mut fleet, 6_000, Finding::Refuses, 6_060), [revocation("a", Cause::Evidence)]);
+    let (_, before) = fleet.owner(ShardNumber(0)).unwrap();
+    fleet.lease_verdict(&id("a"), &life("1"), Cause::Evidence, LeaseVerdict::Revoked, at(6_061));
+    let notes = settle_writes(&mut fleet, at(6_062));
+    let since_broken = Some(Duration::from_millis(61));
+    assert!(notes.contains(&Note::Lost { worker: id("a"), shards: 6, cause: Cause::Evidence, since_broken }));
+    assert_eq!(shards(&fleet, "b").len(), 12, "all in one go, whatever may move at once");
+    assert!(fleet.owner(ShardNumber(0)).unwrap().1 > before);
+}
+
+#[test]
+fn another_that_answers_there_is_a_death_too() {
+    let mut fleet = fleet_with_peer(HOST);
+    fleet.stream_ended(&id("a"), &life("1"), at(6_000));
+    fleet.take_effects();
+    let effects = looked(&mut fleet, 6_000, Finding::AnotherAnswers, 6_010);
+    assert_eq!(effects, [revocation("a", Cause::Evidence)]);
+}
+
+#[test]
+fn without_evidence_it_looks_again_with_growing_pauses_and_then_no_more() {
+    let mut fleet = fleet_with_peer(HOST);
+    let mut looks = Vec::new();
+    fleet.stream_ended(&id("a"), &life("1"), at(6_000));
+    for ms in (6_000..10_900).step_by(100) {
+        if fleet.take_effects().contains(&look(6_000)) {
+            looks.push(ms);
+            let finding = if looks.len() % 2 == 0 { Finding::Answers } else { Finding::Unclear };
+            assert_eq!(looked(&mut fleet, 6_000, finding, ms), []);
+        }
+        fleet.tick(at(ms + 100));
+    }
+    assert_eq!(looks, [6_000, 6_200, 6_600, 7_400, 9_000]);
+    assert!(!asks_about_a_lease(&mut fleet), "from here on the lease decides");
+}
+
+#[test]
+fn through_a_proxy_a_refusal_proves_nothing() {
+    for peer in [Some(IpAddr::from([10, 0, 0, 8])), None] {
+        let mut fleet = fleet_with_peer(HOST);
+        fleet.stream_opened(&id("a"), &life("1"), peer);
+        fleet.stream_ended(&id("a"), &life("1"), at(6_000));
+        fleet.tick(at(6_100));
+        assert!(!fleet.take_effects().iter().any(|effect| matches!(effect, Effect::Look { .. })), "{peer:?}");
+    }
+}
+
+#[test]
+fn one_address_may_be_written_in_two_ways() {
+    let mut fleet = fleet_with_peer("::ffff:10.0.0.7".parse().unwrap());
+    fleet.stream_ended(&id("a"), &life("1"), at(6_000));
+    assert_eq!(fleet.take_effects(), [look(6_000)]);
+}
+
+#[test]
+fn a_worker_that_was_heard_meanwhile_is_not_touched() {
+    let mut fleet = fleet_with_peer(HOST);
+    fleet.stream_ended(&id("a"), &life("1"), at(6_000));
+    fleet.take_effects();
+    let running = fleet.assignment(&id("a")).unwrap().shards.clone();
+    fleet.join(Registration { running, running_total: 12, ..registration("a", "1") }, at(6_040)).unwrap();
+    settle_writes(&mut fleet, at(6_040));
+    assert_eq!(looked(&mut fleet, 6_000, Finding::Refuses, 6_060), []);
+    // Nor does an old look say anything of a newer break.
+    fleet.stream_ended(&id("a"), &life("1"), at(6_050));
+    fleet.take_effects();
+    assert_eq!(looked(&mut fleet, 6_000, Finding::Refuses, 6_060), []);
+}
+
+#[test]
+fn a_revocation_that_is_on_its_way_decides_over_a_worker_that_comes_back() {
+    let mut fleet = fleet_with_peer(HOST);
+    fleet.stream_ended(&id("a"), &life("1"), at(6_000));
+    looked(&mut fleet, 6_000, Finding::Refuses, 6_060);
+    let running = fleet.assignment(&id("a")).unwrap().shards.clone();
+    fleet.join(Registration { running, running_total: 12, ..registration("a", "1") }, at(6_061)).unwrap();
+    settle_writes(&mut fleet, at(6_061));
+    assert_eq!(shards(&fleet, "b").len(), 6, "its shards are its own until the store has spoken");
+    fleet.lease_verdict(&id("a"), &life("1"), Cause::Evidence, LeaseVerdict::Revoked, at(6_062));
+    settle_writes(&mut fleet, at(6_062));
+    assert_eq!(shards(&fleet, "b").len(), 12);
+    assert!(fleet.report(&id("a"), &life("1"), Report::default(), at(6_063)).is_err());
+    // It comes back as another, with nothing.
+    fleet.join(registration("a", "2"), at(6_064)).unwrap();
+    settle_writes(&mut fleet, at(6_064));
+    assert_eq!(shards(&fleet, "a"), [] as [u32; 0]);
+}
+
+#[test]
+fn without_a_store_that_is_trusted_nothing_is_looked_for() {
+    let mut fleet = fleet_with_peer(HOST);
+    fleet.store_is_away();
+    fleet.stream_ended(&id("a"), &life("1"), at(6_000));
+    fleet.tick(at(6_100));
+    assert_eq!(fleet.take_effects(), []);
+    fleet.store_answers(true, at(6_200));
+    fleet.take_effects();
+    fleet.tick(at(6_300));
+    assert_eq!(fleet.take_effects(), [], "not within the TTL after it was away");
+}
+
+#[test]
+fn evidence_is_seen_and_needs_no_grace() {
+    let mut fleet = fleet_with_peer(HOST);
+    // A stall of our own: nobody is called silent for a while.
+    fleet.tick(at(60_000));
+    fleet.take_effects();
+    fleet.stream_ended(&id("a"), &life("1"), at(60_000));
+    assert_eq!(fleet.take_effects(), [look(60_000)]);
+    looked(&mut fleet, 60_000, Finding::Refuses, 60_060);
+    fleet.lease_verdict(&id("a"), &life("1"), Cause::Evidence, LeaseVerdict::Revoked, at(60_061));
+    settle_writes(&mut fleet, at(60_062));
+    assert_eq!(shards(&fleet, "b").len(), 12);
+}
+
+#[test]
+fn a_store_that_could_not_say_is_asked_again_when_the_address_still_refuses() {
+    let mut fleet = fleet_with_peer(HOST);
+    fleet.stream_ended(&id("a"), &life("1"), at(6_000));
+    looked(&mut fleet, 6_000, Finding::Refuses, 6_060);
+    fleet.lease_verdict(&id("a"), &life("1"), Cause::Evidence, LeaseVerdict::Unknown, at(6_061));
+    fleet.tick(at(6_100));
+    assert_eq!(fleet.take_effects(), []);
+    fleet.tick(at(6_600));
+    assert_eq!(fleet.take_effects(), [look(6_000)]);
+}
