@@ -12,9 +12,21 @@
 //! the records may be newer than the head, never older, and each says by its stamp which events it holds already.
 
 mod format;
+mod memory;
+mod pack;
+mod page;
 mod record;
+mod redis;
+mod store;
 
 pub use format::{
     FORMAT_MAX, FORMAT_MIN, FormatError, decode_head, decode_record, encode_head, encode_record,
 };
+pub use memory::MemoryStore;
+pub use pack::{CHUNK, Group, pack};
 pub use record::{Extras, GuildCore, Head, InvalidKey, Members, PendingEvent, Record, RecordKey, Session};
+pub use redis::RedisStore;
+pub use store::{
+    CheckpointStore, Claim, Cursor, Freshness, HeadWrite, KEPT, Page, PageRead, StoreError, Stored,
+    StoredHead, WriteStep, Written,
+};

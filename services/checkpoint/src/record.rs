@@ -53,7 +53,9 @@ pub struct Session {
 /// sends it again, so a reader leaves it out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PendingEvent {
-    /// Its sequence.
+    /// The ordinal of its session, which may be one before the head's.
+    pub session: u64,
+    /// Its sequence there.
     pub sequence: u64,
     /// Whether bot code had begun with it when this was written.
     pub started: bool,
@@ -81,6 +83,8 @@ pub struct GuildCore {
     pub object: Option<Bytes>,
     /// A JSON array of voice states; empty when the cache keeps none.
     pub voice_states: Bytes,
+    /// Over how many blocks its members are spread.
+    pub member_blocks: u32,
 }
 
 /// The rarer lists of a guild. Each is a JSON array; empty when the cache keeps none.

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, aio::PubSub};
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, ToRedisArgs, aio::PubSub};
 use rustls::crypto::CryptoProvider;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -103,15 +103,15 @@ impl RedisLink {
         self.with_connection(async |connection| connection.send(cmd).await).await
     }
 
-    /// Runs a script. On a cluster all its keys have to be in one slot.
+    /// Runs a script. On a cluster all its keys have to be in one slot. Arguments are texts or bytes.
     ///
     /// # Errors
     /// As for [`command`](Self::command).
-    pub async fn script<T: FromRedisValue>(
+    pub async fn script<T: FromRedisValue, A: ToRedisArgs + Sync>(
         &self,
         script: &Script,
         keys: &[&str],
-        args: &[&str],
+        args: &[A],
     ) -> Result<T, LinkError> {
         self.with_connection(async |connection| match connection.send(&script.by_hash(keys, args)).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {

@@ -1,6 +1,6 @@
 //! Lua scripts, sent by their hash.
 
-use redis::Cmd;
+use redis::{Cmd, ToRedisArgs};
 
 /// A Lua script. Sent by its hash; by its text when the server does not know it (any more).
 #[derive(Clone, Debug)]
@@ -17,16 +17,16 @@ impl Script {
         Self { code, hash }
     }
 
-    pub(crate) fn by_hash(&self, keys: &[&str], args: &[&str]) -> Cmd {
+    pub(crate) fn by_hash<A: ToRedisArgs>(&self, keys: &[&str], args: &[A]) -> Cmd {
         call("EVALSHA", &self.hash, keys, args)
     }
 
-    pub(crate) fn by_text(&self, keys: &[&str], args: &[&str]) -> Cmd {
+    pub(crate) fn by_text<A: ToRedisArgs>(&self, keys: &[&str], args: &[A]) -> Cmd {
         call("EVAL", &self.code, keys, args)
     }
 }
 
-fn call(name: &str, script: &str, keys: &[&str], args: &[&str]) -> Cmd {
+fn call<A: ToRedisArgs>(name: &str, script: &str, keys: &[&str], args: &[A]) -> Cmd {
     let mut cmd = redis::cmd(name);
     cmd.arg(script).arg(keys.len()).arg(keys).arg(args);
     cmd

@@ -82,6 +82,16 @@ async fn a_script_is_sent_by_text_once_the_server_forgot_it() {
 }
 
 #[tokio::test]
+async fn a_script_takes_any_bytes() {
+    let server = RedisServer::start().await;
+    let link = link(&server.url());
+    let bytes: Vec<u8> = (0..=u8::MAX).collect();
+    let answer: Vec<Vec<u8>> =
+        link.script(&Script::new("return ARGV"), &["k"], &[bytes.as_slice(), b""]).await.unwrap();
+    assert_eq!(answer, [bytes, Vec::new()]);
+}
+
+#[tokio::test]
 async fn a_wrong_answer_and_a_refusal_are_told_apart() {
     let server = RedisServer::start().await;
     let link = link(&server.url());

@@ -44,7 +44,16 @@ fn record() -> impl Strategy<Value = (RecordKey, Record)> {
     let core =
         (core, prop::option::of(bytes()), bytes()).prop_map(|((plain, in_voice), object, voice_states)| {
             let (stamp, members, channels, unavailable) = plain;
-            Record::Core(GuildCore { stamp, members, channels, in_voice, unavailable, object, voice_states })
+            Record::Core(GuildCore {
+                stamp,
+                members,
+                channels,
+                in_voice,
+                unavailable,
+                object,
+                voice_states,
+                member_blocks: channels,
+            })
         });
     let extras = [bytes(), bytes(), bytes(), bytes()].prop_map(|[emojis, stickers, stages, events]| {
         Record::Extras(Extras { emojis, stickers, stage_instances: stages, scheduled_events: events })
@@ -52,7 +61,7 @@ fn record() -> impl Strategy<Value = (RecordKey, Record)> {
     let members = (any::<u64>(), bytes()).prop_map(|(stamp, list)| Record::Members(Members { stamp, list }));
     let pending =
         (any::<u64>(), any::<bool>(), any::<u64>(), ".{0,400}").prop_map(|(sequence, started, at, text)| {
-            Record::Pending(PendingEvent { sequence, started, received_at_unix_ms: at, text })
+            Record::Pending(PendingEvent { session: at, sequence, started, received_at_unix_ms: at, text })
         });
     let any_record = prop_oneof![
         core,
@@ -69,7 +78,7 @@ fn record() -> impl Strategy<Value = (RecordKey, Record)> {
             Record::Roles(_) => RecordKey::Roles(guild),
             Record::Extras(_) => RecordKey::Extras(guild),
             Record::Members(_) => RecordKey::Members(guild, block),
-            Record::Pending(event) => RecordKey::Pending(event.sequence),
+            Record::Pending(event) => RecordKey::Pending(event.session, event.sequence),
         };
         (key, record)
     })
@@ -155,9 +164,15 @@ fn format_1_is_what_it_was() {
     let plain = encode_record(&Record::Roles("[]".into()), 1).unwrap();
     assert_eq!(plain[..], envelope(0, 4, &[0x22, 2, b'[', b']'])[..]);
     assert_eq!(plain[13..17], [0x5c, 0x22, 0x03, 0x0e], "{plain:02x?}");
-    let event = PendingEvent { sequence: 300, started: true, received_at_unix_ms: 1, text: "{}".to_owned() };
+    let event = PendingEvent {
+        session: 0,
+        sequence: 300,
+        started: true,
+        received_at_unix_ms: 1,
+        text: "{}".to_owned(),
+    };
     let payload = [0x3a, 11, 0x08, 0xac, 0x02, 0x10, 1, 0x18, 1, 0x22, 2, b'{', b'}'];
-    let read = decode_record(RecordKey::Pending(300), &envelope(0, 13, &payload)).unwrap();
+    let read = decode_record(RecordKey::Pending(0, 300), &envelope(0, 13, &payload)).unwrap();
     assert_eq!(read, Record::Pending(event));
 }
 
@@ -191,9 +206,10 @@ fn a_record_is_only_what_its_key_says() {
     let sealed = encode_record(&channels(9), 1).unwrap();
     assert_eq!(decode_record(RecordKey::Roles(1), &sealed), Err(FormatError::Misplaced));
     assert_eq!(decode_record(RecordKey::Members(1, 0), &sealed), Err(FormatError::Misplaced));
-    let event = PendingEvent { sequence: 3, started: false, received_at_unix_ms: 1, text: String::new() };
+    let event =
+        PendingEvent { session: 9, sequence: 3, started: false, received_at_unix_ms: 1, text: String::new() };
     let sealed = encode_record(&Record::Pending(event), 1).unwrap();
-    assert_eq!(decode_record(RecordKey::Pending(4), &sealed), Err(FormatError::Misplaced));
+    assert_eq!(decode_record(RecordKey::Pending(9, 4), &sealed), Err(FormatError::Misplaced));
 }
 
 #[test]

@@ -84,6 +84,8 @@ struct WireCore {
     object: Option<Bytes>,
     #[prost(bytes = "bytes", tag = "7")]
     voice_states: Bytes,
+    #[prost(uint32, tag = "8")]
+    member_blocks: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -116,6 +118,8 @@ struct WirePending {
     received_at_unix_ms: u64,
     #[prost(string, tag = "4")]
     text: String,
+    #[prost(uint64, tag = "5")]
+    session: u64,
 }
 
 pub(super) fn from_head(head: &Head) -> Stored {
@@ -173,6 +177,7 @@ pub(super) fn from_record(record: &Record) -> Stored {
             unavailable: core.unavailable,
             object: core.object,
             voice_states: core.voice_states,
+            member_blocks: core.member_blocks,
         }),
         Record::Channels(list) => What::Channels(list),
         Record::Roles(list) => What::Roles(list),
@@ -184,6 +189,7 @@ pub(super) fn from_record(record: &Record) -> Stored {
         }),
         Record::Members(members) => What::Members(WireMembers { stamp: members.stamp, list: members.list }),
         Record::Pending(event) => What::Pending(WirePending {
+            session: event.session,
             sequence: event.sequence,
             started: event.started,
             received_at_unix_ms: event.received_at_unix_ms,
@@ -203,6 +209,7 @@ pub(super) fn to_record(key: RecordKey, stored: Stored) -> Result<Record, Format
             unavailable: core.unavailable,
             object: core.object,
             voice_states: core.voice_states,
+            member_blocks: core.member_blocks,
         }),
         (RecordKey::Channels(_), Some(What::Channels(list))) => Record::Channels(list),
         (RecordKey::Roles(_), Some(What::Roles(list))) => Record::Roles(list),
@@ -215,8 +222,11 @@ pub(super) fn to_record(key: RecordKey, stored: Stored) -> Result<Record, Format
         (RecordKey::Members(..), Some(What::Members(members))) => {
             Record::Members(Members { stamp: members.stamp, list: members.list })
         }
-        (RecordKey::Pending(sequence), Some(What::Pending(event))) if event.sequence == sequence => {
+        (RecordKey::Pending(session, sequence), Some(What::Pending(event)))
+            if (event.session, event.sequence) == (session, sequence) =>
+        {
             Record::Pending(PendingEvent {
+                session,
                 sequence,
                 started: event.started,
                 received_at_unix_ms: event.received_at_unix_ms,

@@ -53,6 +53,7 @@ impl Debug for Head {
 impl Debug for PendingEvent {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         f.debug_struct("PendingEvent")
+            .field("session", &self.session)
             .field("sequence", &self.sequence)
             .field("started", &self.started)
             .field("received_at_unix_ms", &self.received_at_unix_ms)
@@ -71,6 +72,7 @@ impl Debug for GuildCore {
             .field("unavailable", &self.unavailable)
             .field("object", &self.object.as_ref().map(|object| Size(object.len())))
             .field("voice_states", &Size(self.voice_states.len()))
+            .field("member_blocks", &self.member_blocks)
             .finish()
     }
 }
@@ -135,8 +137,13 @@ mod tests {
     #[test]
     fn no_content_is_shown() {
         let secret = "what somebody wrote";
-        let pending =
-            PendingEvent { sequence: 7, started: true, received_at_unix_ms: 8, text: secret.to_owned() };
+        let pending = PendingEvent {
+            session: 1,
+            sequence: 7,
+            started: true,
+            received_at_unix_ms: 8,
+            text: secret.to_owned(),
+        };
         let head = Head {
             session: session("0123456789abcdef"),
             read: 7,
@@ -150,6 +157,7 @@ mod tests {
             members: None,
             channels: 0,
             in_voice: Vec::new(),
+            member_blocks: 1,
             unavailable: false,
             object: Some(secret.into()),
             voice_states: secret.into(),

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 /// What a record is about.
 ///
-/// As text a letter and numbers in decimal: `c:81384788765712384`, `m:81384788765712384:2`, `p:4711`.
+/// As text a letter and numbers in decimal: `c:81384788765712384`, `m:81384788765712384:2`, `p:1795401774221:4711`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RecordKey {
     /// A guild without its long lists.
@@ -17,8 +17,8 @@ pub enum RecordKey {
     Extras(u64),
     /// A block of a guild's members: the guild, and the number of the block.
     Members(u64, u32),
-    /// A pending event, by its sequence.
-    Pending(u64),
+    /// A pending event: the ordinal of its session, and its sequence there.
+    Pending(u64, u64),
 }
 
 /// A text that names no record of ours.
@@ -40,7 +40,7 @@ impl RecordKey {
             | Self::Roles(guild)
             | Self::Extras(guild)
             | Self::Members(guild, _) => Some(guild),
-            Self::Pending(_) => None,
+            Self::Pending(..) => None,
         }
     }
 }
@@ -53,7 +53,7 @@ impl fmt::Display for RecordKey {
             Self::Roles(guild) => write!(f, "r:{guild}"),
             Self::Extras(guild) => write!(f, "x:{guild}"),
             Self::Members(guild, block) => write!(f, "m:{guild}:{block}"),
-            Self::Pending(sequence) => write!(f, "p:{sequence}"),
+            Self::Pending(session, sequence) => write!(f, "p:{session}:{sequence}"),
         }
     }
 }
@@ -77,7 +77,10 @@ fn parse(text: &str) -> Option<RecordKey> {
             let (guild, block) = number.split_once(':')?;
             Some(RecordKey::Members(decimal(guild)?, decimal(block)?))
         }
-        "p" => decimal(number).map(RecordKey::Pending),
+        "p" => {
+            let (session, sequence) = number.split_once(':')?;
+            Some(RecordKey::Pending(decimal(session)?, decimal(sequence)?))
+        }
         _ => None,
     }
 }
@@ -102,7 +105,7 @@ mod tests {
             (RecordKey::Roles(2), "r:2"),
             (RecordKey::Extras(3), "x:3"),
             (RecordKey::Members(u64::MAX, u32::MAX), "m:18446744073709551615:4294967295"),
-            (RecordKey::Pending(5), "p:5"),
+            (RecordKey::Pending(4, 5), "p:4:5"),
         ];
         for (key, text) in texts {
             assert_eq!(key.to_string(), text);
@@ -131,7 +134,8 @@ mod tests {
             "m:1:2:3",
             "m:1:01",
             "m:1:4294967296",
-            "p:18446744073709551616",
+            "p:1",
+            "p:1:18446744073709551616",
             "z:1",
             "é:1",
         ];

@@ -1,0 +1,63 @@
+//! The store of one process: for `altergolden dev` and for tests.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use fleet_model::{Epoch, ShardNumber};
+use tokio::time::Instant;
+
+use crate::{CheckpointStore, Claim, Cursor, Freshness, PageRead, StoreError, WriteStep, Written};
+
+mod records;
+
+use records::Records;
+
+/// A store in this process's memory. Clones share the checkpoints, which end with the last of them. Its clock is tokio's, so a test
+/// may pause it.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    records: Arc<Mutex<Records>>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn records(&self) -> MutexGuard<'_, Records> {
+        // Each rule writes in one go after its checks, so the records are whole even if a holder panicked.
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl CheckpointStore for MemoryStore {
+    async fn claim(&self, shard: ShardNumber, epoch: Epoch) -> Result<Claim, StoreError> {
+        Ok(self.records().claim(shard, epoch, Instant::now()))
+    }
+
+    async fn write(
+        &self,
+        shard: ShardNumber,
+        epoch: Epoch,
+        serial: u64,
+        step: &WriteStep,
+    ) -> Result<Written, StoreError> {
+        Ok(self.records().write(shard, epoch, serial, step, Instant::now()))
+    }
+
+    async fn read(
+        &self,
+        shard: ShardNumber,
+        epoch: Epoch,
+        serial: u64,
+        cursor: Cursor,
+    ) -> Result<PageRead, StoreError> {
+        Ok(self.records().read(shard, epoch, serial, cursor, Instant::now()))
+    }
+
+    async fn freshness(&self, shard: ShardNumber) -> Result<Option<Freshness>, StoreError> {
+        Ok(self.records().freshness(shard, Instant::now()))
+    }
+}

@@ -1,0 +1,148 @@
+//! The checkpoints and their rules, without a clock: the time goes in as an argument.
+//!
+//! `redis/scripts` says the same in Lua; the contract suite holds the two together. One rule is Redis's alone: there the shard's
+//! owner in the fleet store fences too.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bytes::Bytes;
+use fleet_model::{Epoch, ShardNumber};
+use tokio::time::Instant;
+
+use crate::{
+    Claim, Cursor, Freshness, KEPT, Page, PageRead, RecordKey, Stored, StoredHead, WriteStep, Written,
+    page::PAGE, store::SERIALS,
+};
+
+/// Everything that is kept.
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    shards: HashMap<ShardNumber, Checkpoint>,
+}
+
+#[derive(Debug)]
+struct Checkpoint {
+    epoch: Epoch,
+    serial: u64,
+    records: BTreeMap<RecordKey, Bytes>,
+    head: Option<Head>,
+    expires_at: Instant,
+}
+
+#[derive(Debug)]
+struct Head {
+    bytes: Bytes,
+    total: u32,
+    written_at: Instant,
+}
+
+impl Records {
+    pub(super) fn claim(&mut self, shard: ShardNumber, epoch: Epoch, now: Instant) -> Claim {
+        self.shards.retain(|_, checkpoint| checkpoint.expires_at > now);
+        let owner_before =
+            self.shards.get(&shard).map(|checkpoint| checkpoint.epoch).filter(|it| *it != epoch);
+        let checkpoint = self.shards.entry(shard).or_insert_with(|| Checkpoint::new(epoch, now));
+        if checkpoint.epoch > epoch {
+            return Claim::Outranked(checkpoint.epoch);
+        }
+        checkpoint.epoch = epoch;
+        checkpoint.expires_at = now + KEPT;
+        let head = checkpoint.head.as_ref();
+        Claim::Yours(Stored {
+            serial: checkpoint.serial,
+            records: checkpoint.records.len() as u64,
+            head: head.map(|head| StoredHead { bytes: head.bytes.clone(), age: now - head.written_at }),
+            owner_before,
+        })
+    }
+
+    pub(super) fn write(
+        &mut self,
+        shard: ShardNumber,
+        epoch: Epoch,
+        serial: u64,
+        step: &WriteStep,
+        now: Instant,
+    ) -> Written {
+        let live = self.live(shard, now);
+        let (stored_epoch, stored_serial) =
+            live.map_or((Epoch(0), 0), |checkpoint| (checkpoint.epoch, checkpoint.serial));
+        if stored_epoch > epoch {
+            return Written::Outranked(stored_epoch);
+        }
+        let known = match live {
+            _ if step.fresh => stored_serial <= serial,
+            Some(_) => (stored_epoch, stored_serial) == (epoch, serial),
+            None => false,
+        };
+        if !known || serial >= SERIALS {
+            return Written::Lost { serial: stored_serial };
+        }
+        if step.fresh {
+            self.shards.remove(&shard);
+        }
+        let checkpoint = self.shards.entry(shard).or_insert_with(|| Checkpoint::new(epoch, now));
+        checkpoint.serial = serial + 1;
+        for key in &step.remove {
+            checkpoint.records.remove(key);
+        }
+        checkpoint.records.extend(step.set.iter().cloned());
+        if let Some(head) = &step.head {
+            checkpoint.head = Some(Head { bytes: head.bytes.clone(), total: head.total, written_at: now });
+        }
+        checkpoint.expires_at = now + KEPT;
+        Written::Yes { serial: checkpoint.serial }
+    }
+
+    pub(super) fn read(
+        &self,
+        shard: ShardNumber,
+        epoch: Epoch,
+        serial: u64,
+        cursor: Cursor,
+        now: Instant,
+    ) -> PageRead {
+        let Some(checkpoint) = self.live(shard, now) else { return PageRead::Lost { serial: 0 } };
+        if checkpoint.epoch > epoch {
+            return PageRead::Outranked(checkpoint.epoch);
+        }
+        if (checkpoint.epoch, checkpoint.serial) != (epoch, serial) {
+            return PageRead::Lost { serial: checkpoint.serial };
+        }
+        let mut page = Page { records: Vec::new(), next: None };
+        let (mut bytes, mut position) = (0, cursor.position);
+        for (key, record) in checkpoint.records.iter().skip(position as usize).take(cursor.count as usize) {
+            if bytes > PAGE {
+                break;
+            }
+            position += 1;
+            bytes += record.len();
+            page.records.push((key.to_string(), record.clone()));
+        }
+        if position < checkpoint.records.len() as u64 {
+            page.next = Some(cursor.after(position, page.records.len(), bytes));
+        }
+        PageRead::Page(page)
+    }
+
+    pub(super) fn freshness(&self, shard: ShardNumber, now: Instant) -> Option<Freshness> {
+        let checkpoint = self.live(shard, now)?;
+        let head = checkpoint.head.as_ref()?;
+        Some(Freshness {
+            epoch: checkpoint.epoch,
+            total: head.total,
+            age: now - head.written_at,
+            records: checkpoint.records.len() as u64,
+        })
+    }
+
+    fn live(&self, shard: ShardNumber, now: Instant) -> Option<&Checkpoint> {
+        self.shards.get(&shard).filter(|checkpoint| checkpoint.expires_at > now)
+    }
+}
+
+impl Checkpoint {
+    fn new(epoch: Epoch, now: Instant) -> Self {
+        Self { epoch, serial: 0, records: BTreeMap::new(), head: None, expires_at: now + KEPT }
+    }
+}

@@ -1,0 +1,152 @@
+//! The store that several processes share.
+//!
+//! Every rule is a script over one shard's keys; Redis's clock is the only one. Nothing is cached here.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use fleet_model::{Epoch, ShardNumber};
+use redis_link::{KeyPrefix, RedisLink, Script};
+
+use crate::{
+    CheckpointStore, Claim, Cursor, Freshness, KEPT, Page, PageRead, StoreError, Stored, StoredHead,
+    WriteStep, Written,
+};
+
+mod answer;
+mod keys;
+mod scripts;
+
+use answer::{Answer, failed};
+use keys::ShardKeys;
+
+/// The store over Redis: single, Sentinel or Cluster, from 6.2 on. Cheap to clone.
+///
+/// With the prefix of the fleet store it heeds that one's owners too: a shard that was given to somebody else can't be written any
+/// more, even before the new owner claims it.
+#[derive(Clone, Debug)]
+pub struct RedisStore {
+    link: RedisLink,
+    prefix: KeyPrefix,
+}
+
+impl RedisStore {
+    /// A store over this link. All keys carry the prefix, so that several bots can share a Redis.
+    pub fn new(link: RedisLink, prefix: KeyPrefix) -> Self {
+        Self { link, prefix }
+    }
+
+    fn keys(&self, shard: ShardNumber) -> ShardKeys {
+        ShardKeys::new(&self.prefix, shard)
+    }
+
+    async fn run<'a>(
+        &self,
+        script: &Script,
+        keys: &'a ShardKeys,
+        args: &[&[u8]],
+    ) -> Result<Answer<'a>, StoreError> {
+        let key = keys.checkpoint.as_str();
+        let words =
+            self.link.script(script, &[&keys.owner, key], args).await.map_err(|error| failed(key, error))?;
+        Ok(Answer::new(key, words))
+    }
+}
+
+fn millis(duration: Duration) -> String {
+    duration.as_millis().to_string()
+}
+
+#[async_trait]
+impl CheckpointStore for RedisStore {
+    async fn claim(&self, shard: ShardNumber, epoch: Epoch) -> Result<Claim, StoreError> {
+        let keys = self.keys(shard);
+        let args = [epoch.to_string(), millis(KEPT)];
+        let mut answer = self.run(&scripts::CLAIM, &keys, &args.each_ref().map(String::as_bytes)).await?;
+        match answer.verdict() {
+            "YOURS" => {
+                let (serial, records) = (answer.number(1)?, answer.number(2)?);
+                let head = match answer.bytes(5) {
+                    Some(bytes) => Some(StoredHead { bytes, age: answer.millis(4)? }),
+                    None => None,
+                };
+                let owner_before = answer.is_given(3).then(|| answer.epoch(3)).transpose()?;
+                Ok(Claim::Yours(Stored { serial, records, head, owner_before }))
+            }
+            "OUTRANKED" => Ok(Claim::Outranked(answer.epoch(1)?)),
+            _ => Err(answer.alien()),
+        }
+    }
+
+    async fn write(
+        &self,
+        shard: ShardNumber,
+        epoch: Epoch,
+        serial: u64,
+        step: &WriteStep,
+    ) -> Result<Written, StoreError> {
+        let keys = self.keys(shard);
+        let fresh = if step.fresh { "1" } else { "0" };
+        let (total, head) = match &step.head {
+            Some(head) => (head.total.to_string(), head.bytes.as_ref()),
+            None => (String::new(), &[][..]),
+        };
+        let begin = [epoch.to_string(), serial.to_string(), millis(KEPT), fresh.to_owned(), total];
+        let remove: Vec<String> = step.remove.iter().map(ToString::to_string).collect();
+        let removed = remove.len().to_string();
+        let set: Vec<String> = step.set.iter().map(|(key, _)| key.to_string()).collect();
+        let mut args: Vec<&[u8]> = begin.iter().map(String::as_bytes).collect();
+        args.extend([head, removed.as_bytes()]);
+        args.extend(remove.iter().map(String::as_bytes));
+        for (key, (_, bytes)) in set.iter().zip(&step.set) {
+            args.extend([key.as_bytes(), bytes]);
+        }
+        let answer = self.run(&scripts::WRITE, &keys, &args).await?;
+        match answer.verdict() {
+            "WRITTEN" => Ok(Written::Yes { serial: answer.number(1)? }),
+            "LOST" => Ok(Written::Lost { serial: answer.number(1)? }),
+            "OUTRANKED" => Ok(Written::Outranked(answer.epoch(1)?)),
+            _ => Err(answer.alien()),
+        }
+    }
+
+    async fn read(
+        &self,
+        shard: ShardNumber,
+        epoch: Epoch,
+        serial: u64,
+        cursor: Cursor,
+    ) -> Result<PageRead, StoreError> {
+        let keys = self.keys(shard);
+        let args =
+            [epoch.to_string(), serial.to_string(), cursor.position.to_string(), cursor.count.to_string()];
+        let answer = self.run(&scripts::READ, &keys, &args.each_ref().map(String::as_bytes)).await?;
+        match answer.verdict() {
+            "PAGE" => {
+                let position = answer.number(1)?;
+                let records = answer.pairs(2);
+                let bytes = records.iter().map(|(_, bytes)| bytes.len()).sum();
+                let next = (position != 0).then(|| cursor.after(position, records.len(), bytes));
+                Ok(PageRead::Page(Page { records, next }))
+            }
+            "LOST" => Ok(PageRead::Lost { serial: answer.number(1)? }),
+            "OUTRANKED" => Ok(PageRead::Outranked(answer.epoch(1)?)),
+            _ => Err(answer.alien()),
+        }
+    }
+
+    async fn freshness(&self, shard: ShardNumber) -> Result<Option<Freshness>, StoreError> {
+        let keys = self.keys(shard);
+        let answer = self.run(&scripts::FRESHNESS, &keys, &[]).await?;
+        match answer.verdict() {
+            "NONE" => Ok(None),
+            "HEAD" => Ok(Some(Freshness {
+                epoch: answer.epoch(1)?,
+                total: answer.number(2)?,
+                age: answer.millis(3)?,
+                records: answer.number(4)?,
+            })),
+            _ => Err(answer.alien()),
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! What only Redis can do to us: the owners of the fleet store, losing writes or everything, standing still, being full, holding what
+//! others wrote.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use checkpoint::{CheckpointStore, Claim, Cursor, KEPT, PageRead, RecordKey, StoreError, WriteStep, Written};
+use fleet_model::Term;
+use fleet_store::{FleetStore, OwnerRecord};
+use redis::cmd;
+use redis_fixture::{RedisCluster, RedisServer};
+
+use crate::{
+    HIGHER, MINE, SHARD, Store, assert_holds, claim, fresh, redis_link, redis_store, set, steps, with_head,
+    write,
+};
+
+const OWNER: &str = "{test:shard:3}";
+const CHECKPOINT: &str = "{test:shard:3}:checkpoint";
+
+async fn started() -> (RedisServer, Store) {
+    let server = RedisServer::start().await;
+    let store: Store = Arc::new(redis_store(&server.url(), "test"));
+    (server, store)
+}
+
+/// The owner record as the fleet store writes it.
+async fn assign(url: &str, epoch: fleet_model::Epoch) {
+    let fleet = fleet_store::RedisStore::new(redis_link(url), "test".parse().unwrap());
+    let (worker, incarnation) = ("w".parse().unwrap(), "1".parse().unwrap());
+    let owner = OwnerRecord { shard: SHARD, worker, incarnation, epoch };
+    assert_eq!(fleet.assign(Term(1), &[owner]).await.unwrap(), [fleet_store::Written::Yes]);
+}
+
+async fn the_owner_fences(url: &str) {
+    let store: Store = Arc::new(redis_store(url, "test"));
+    assign(url, MINE).await;
+    let serial = steps::first(&store).await;
+    assign(url, HIGHER).await;
+    // The new owner has not claimed yet.
+    assert_eq!(store.claim(SHARD, MINE).await.unwrap(), Claim::Outranked(HIGHER));
+    for step in [set(&[(RecordKey::Core(1), "late")]), fresh(set(&[]))] {
+        let written = store.write(SHARD, MINE, serial, &step).await.unwrap();
+        assert_eq!(written, Written::Outranked(HIGHER));
+    }
+    let read = store.read(SHARD, MINE, serial, Cursor::START).await.unwrap();
+    assert_eq!(read, PageRead::Outranked(HIGHER));
+    assert_eq!(claim(&store, HIGHER).await.serial, serial);
+    let freshness = store.freshness(SHARD).await.unwrap().unwrap();
+    assert_eq!((freshness.epoch, freshness.records), (HIGHER, 3));
+}
+
+#[tokio::test]
+async fn the_fleet_stores_owner_fences_before_it_claims() {
+    let server = RedisServer::start().await;
+    the_owner_fences(&server.url()).await;
+}
+
+#[tokio::test]
+async fn the_owner_is_in_the_same_slot_of_a_cluster() {
+    let cluster = RedisCluster::start().await;
+    the_owner_fences(&cluster.url()).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_lost_everything_is_noticed_and_written_again() {
+    let (server, store) = started().await;
+    let serial = steps::first(&store).await;
+    server.command::<()>(&["FLUSHALL"]).await;
+    let read = store.read(SHARD, MINE, serial, Cursor::START).await.unwrap();
+    assert_eq!(read, PageRead::Lost { serial: 0 });
+    let step = set(&[(RecordKey::Core(1), "change")]);
+    assert_eq!(store.write(SHARD, MINE, serial, &step).await.unwrap(), Written::Lost { serial: 0 });
+    assert_eq!(server.command::<u64>(&["DBSIZE"]).await, 0, "nothing was written");
+    let all = fresh(with_head(set(&[(RecordKey::Core(1), "all")]), "head"));
+    let serial = write(&store, serial, all).await;
+    assert_holds(&store, serial, &[("c:1", "all")]).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_lost_its_last_writes_is_noticed_and_written_again() {
+    let (server, store) = started().await;
+    let link = redis_link(&server.url());
+    let then = steps::first(&store).await;
+    let dump: Vec<u8> = link.command(cmd("DUMP").arg(CHECKPOINT)).await.unwrap();
+    let removal = WriteStep { remove: vec![RecordKey::Pending(1, 7)], ..WriteStep::default() };
+    let serial = write(&store, then, removal).await;
+    let serial = write(&store, serial, with_head(set(&[(RecordKey::Core(2), "new")]), "head 2")).await;
+    link.command::<()>(cmd("RESTORE").arg(CHECKPOINT).arg(0).arg(dump).arg("REPLACE")).await.unwrap();
+    let step = set(&[(RecordKey::Core(3), "change")]);
+    assert_eq!(store.write(SHARD, MINE, serial, &step).await.unwrap(), Written::Lost { serial: then });
+    assert_holds(&store, then, &steps::FIRST).await;
+    let serial = write(&store, serial, fresh(set(&[(RecordKey::Core(2), "all")]))).await;
+    assert_eq!(serial, then + 3, "above what the store forgot");
+    assert_holds(&store, serial, &[("c:2", "all")]).await;
+}
+
+#[tokio::test]
+async fn a_claim_that_redis_lost_is_noticed() {
+    let (server, store) = started().await;
+    let link = redis_link(&server.url());
+    let serial = steps::first(&store).await;
+    let dump: Vec<u8> = link.command(cmd("DUMP").arg(CHECKPOINT)).await.unwrap();
+    assert_eq!(claim(&store, HIGHER).await.serial, serial);
+    link.command::<()>(cmd("RESTORE").arg(CHECKPOINT).arg(0).arg(dump).arg("REPLACE")).await.unwrap();
+    let step = set(&[(RecordKey::Core(3), "change")]);
+    assert_eq!(store.write(SHARD, HIGHER, serial, &step).await.unwrap(), Written::Lost { serial });
+    let written = store.write(SHARD, HIGHER, serial, &fresh(step)).await.unwrap();
+    assert_eq!(written, Written::Yes { serial: serial + 1 });
+    assert_eq!(store.claim(SHARD, MINE).await.unwrap(), Claim::Outranked(HIGHER));
+}
+
+#[tokio::test]
+async fn a_full_redis_writes_nothing_of_a_step() {
+    let (server, store) = started().await;
+    let serial = steps::first(&store).await;
+    server.command::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let step = WriteStep {
+        remove: vec![RecordKey::Pending(1, 7)],
+        ..with_head(set(&[(RecordKey::Core(1), "newer")]), "head 2")
+    };
+    let full = store.write(SHARD, MINE, serial, &step).await;
+    assert!(matches!(&full, Err(StoreError::Away(words)) if words.contains("OOM")), "{full:?}");
+    server.command::<()>(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    assert_holds(&store, serial, &steps::FIRST).await;
+    assert_eq!(write(&store, serial, step).await, serial + 1);
+}
+
+#[tokio::test]
+async fn a_redis_that_stands_still_is_away_by_the_deadline() {
+    let (server, store) = started().await;
+    let serial = steps::first(&store).await;
+    server.pause();
+    let asked = Instant::now();
+    let step = set(&[(RecordKey::Core(1), "late")]);
+    let (claim, written, read, freshness) = tokio::join!(
+        store.claim(SHARD, MINE),
+        store.write(SHARD, MINE, serial, &step),
+        store.read(SHARD, MINE, serial, Cursor::START),
+        store.freshness(SHARD),
+    );
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    assert!(matches!(claim, Err(StoreError::Away(_))), "{claim:?}");
+    assert!(matches!(written, Err(StoreError::Away(_))), "{written:?}");
+    assert!(matches!(read, Err(StoreError::Away(_))), "{read:?}");
+    assert!(matches!(freshness, Err(StoreError::Away(_))), "{freshness:?}");
+    server.resume();
+    // Whether the step was written is not known, and the next answer tells.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let told = loop {
+        match store.write(SHARD, MINE, serial, &step).await {
+            Ok(told) => break told,
+            Err(error) => assert!(Instant::now() < deadline, "still {error}"),
+        }
+    };
+    assert!(
+        matches!(told, Written::Yes { serial: now } | Written::Lost { serial: now } if now == serial + 1),
+        "{told:?}"
+    );
+    assert_holds(&store, serial + 1, &[("c:1", "late"), ("h:1", "channels"), ("p:1:7", "pending")]).await;
+}
+
+#[tokio::test]
+async fn a_checkpoint_is_kept_for_an_hour_after_the_last_touch() {
+    let (server, store) = started().await;
+    let link = redis_link(&server.url());
+    let serial = steps::first(&store).await;
+    let kept = async || {
+        let left: u64 = link.command(cmd("PTTL").arg(CHECKPOINT)).await.unwrap();
+        link.command::<()>(cmd("PEXPIRE").arg(CHECKPOINT).arg(60_000)).await.unwrap();
+        KEPT.saturating_sub(Duration::from_millis(left)) < Duration::from_secs(30)
+    };
+    assert!(kept().await, "after a write");
+    claim(&store, HIGHER).await;
+    assert!(kept().await, "after a claim");
+    store.write(SHARD, HIGHER, serial, &fresh(set(&[]))).await.unwrap();
+    assert!(kept().await, "after a fresh write");
+    assert_eq!(server.command::<Vec<String>>(&["KEYS", "*"]).await, [CHECKPOINT], "there is but one key");
+}
+
+#[tokio::test]
+async fn what_others_wrote_is_named_and_no_panic() {
+    let (server, store) = started().await;
+    let cases: [&[&str]; 9] = [
+        &["SET", CHECKPOINT, "x"],
+        &["RPUSH", CHECKPOINT, "x"],
+        &["HSET", CHECKPOINT, ".epoch", "1e9"],
+        &["HSET", CHECKPOINT, ".epoch", "007"],
+        &["HSET", CHECKPOINT, ".serial", "-1"],
+        &["HSET", CHECKPOINT, ".serial", "9999999999999999"],
+        &["HSET", CHECKPOINT, ".written_at_ms", "soon"],
+        &["HSET", OWNER, "epoch", "high"],
+        &["SET", OWNER, "x"],
+    ];
+    for alien in cases {
+        server.command::<()>(&["FLUSHALL"]).await;
+        server.command::<()>(alien).await;
+        let before = server.command::<Vec<String>>(&["KEYS", "*"]).await;
+        let claim = store.claim(SHARD, MINE).await.map(drop);
+        let written = store.write(SHARD, MINE, 0, &fresh(set(&[]))).await.map(drop);
+        let read = store.read(SHARD, MINE, 0, Cursor::START).await.map(drop);
+        let freshness = store.freshness(SHARD).await.map(drop);
+        for answer in [claim, written, read, freshness] {
+            assert!(
+                matches!(&answer, Err(StoreError::Alien(named)) if named == CHECKPOINT),
+                "{alien:?}: {answer:?}"
+            );
+        }
+        assert_eq!(server.command::<Vec<String>>(&["KEYS", "*"]).await, before, "nothing was written");
+    }
+    server.command::<()>(&["FLUSHALL"]).await;
+    let serial = steps::first(&store).await;
+    server.command::<()>(&["HSET", CHECKPOINT, ".total", "4294967296"]).await;
+    assert!(matches!(store.freshness(SHARD).await, Err(StoreError::Alien(_))), "no total of ours");
+    server.command::<()>(&["HSET", CHECKPOINT, "z:1", "alien"]).await;
+    let records = crate::records(&*store, MINE, serial).await;
+    assert_eq!(records["z:1"], "alien", "a field that is no record's is the reader's to refuse");
+    assert!("z:1".parse::<RecordKey>().is_err());
+}
+
+#[tokio::test]
+async fn two_bots_share_a_redis() {
+    let server = RedisServer::start().await;
+    let (one, other) = (redis_store(&server.url(), "one"), redis_store(&server.url(), "other"));
+    one.claim(SHARD, HIGHER).await.unwrap();
+    assert!(matches!(other.claim(SHARD, MINE).await.unwrap(), Claim::Yours(_)));
+}
