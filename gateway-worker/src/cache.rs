@@ -1,82 +1,37 @@
 //! What one shard knows: its guilds, and whatever else the settings say. Its memory goes when the shard goes.
 //!
-//! Owns the choice of what is kept and the difference between an outage and a removal. How it is kept is twilight's cache
-//! for now; nobody outside this module sees that.
+//! Owns the choice of what is kept, the difference between an outage and a removal, and the way of all this into records of
+//! our own and back ([`records`]), by which another worker goes on. How it is kept is twilight's cache for now; nobody outside
+//! this module sees that.
 
-use std::{
-    collections::HashSet,
-    str::FromStr,
-    sync::{Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use twilight_cache_inmemory::{DefaultInMemoryCache, ResourceType};
+use twilight_cache_inmemory::DefaultInMemoryCache;
 use twilight_gateway::{Event, EventTypeFlags};
 use twilight_model::{
     gateway::{
         Intents,
-        payload::incoming::{GuildCreate, GuildDelete},
+        payload::incoming::{GuildDelete, Ready},
     },
     id::Id,
 };
 
-use crate::tally::{Figures, KnownGuild, NewGuild, Tally};
+use crate::tally::{Figures, KnownGuild, Tally};
 
-/// What each word of the `CACHE` setting keeps.
-const RESOURCES: [(&str, ResourceType); 15] = [
-    ("guilds", ResourceType::GUILD),
-    ("channels", ResourceType::CHANNEL),
-    ("roles", ResourceType::ROLE),
-    ("members", ResourceType::MEMBER),
-    ("users", ResourceType::USER),
-    ("own_user", ResourceType::USER_CURRENT),
-    ("voice_states", ResourceType::VOICE_STATE),
-    ("presences", ResourceType::PRESENCE),
-    ("messages", ResourceType::MESSAGE),
-    ("reactions", ResourceType::REACTION),
-    ("emojis", ResourceType::EMOJI),
-    ("stickers", ResourceType::STICKER),
-    ("stage_instances", ResourceType::STAGE_INSTANCE),
-    ("integrations", ResourceType::INTEGRATION),
-    ("scheduled_events", ResourceType::GUILD_SCHEDULED_EVENT),
-];
+mod changes;
+mod count;
+mod records;
+mod resources;
+mod wanted;
 
-/// Which resources are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CachedResources(ResourceType);
+pub(crate) use changes::{Changed, GuildChanges};
+pub(crate) use records::Restored;
+pub use resources::CachedResources;
 
-impl CachedResources {
-    /// Users are kept, with the guilds that they are in.
-    pub fn users(self) -> bool {
-        self.0.contains(ResourceType::USER | ResourceType::MEMBER)
-    }
-}
-
-impl FromStr for CachedResources {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let mut kept = ResourceType::empty();
-        for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
-            kept |= match word {
-                "all" => ResourceType::all(),
-                "none" => ResourceType::empty(),
-                word => RESOURCES
-                    .iter()
-                    .find(|(name, _)| *name == word)
-                    .map(|(_, resource)| *resource)
-                    .ok_or_else(|| {
-                        let names: Vec<&str> = RESOURCES.iter().map(|(name, _)| *name).collect();
-                        format!(
-                            "{word:?} is not kept; it takes `all`, `none`, or any of {}",
-                            names.join(", ")
-                        )
-                    })?,
-            };
-        }
-        Ok(Self(kept))
-    }
-}
+use changes::{Changes, touched};
+use count::count;
+use wanted::wanted_events;
 
 /// What is kept, and what Discord tells at all.
 #[derive(Clone, Copy, Debug)]
@@ -96,10 +51,21 @@ pub struct ShardCache {
     contents: ArcSwap<Contents>,
 }
 
+/// What is known of one session.
 #[derive(Debug)]
 struct Contents {
+    /// The session's ordinal.
+    session: u64,
     store: DefaultInMemoryCache,
-    tally: Mutex<Tally>,
+    /// Held while an event is applied, so that whoever takes records sees whole events only.
+    book: Mutex<Book>,
+}
+
+/// The counts, and what has changed since it was last written down.
+#[derive(Debug, Default)]
+struct Book {
+    tally: Tally,
+    changes: Changes,
 }
 
 /// A guild as the cache has it.
@@ -112,27 +78,49 @@ pub struct CachedGuild {
 }
 
 impl Contents {
-    fn new(settings: &CacheSettings, tally: Tally) -> Self {
+    fn new(settings: &CacheSettings, session: u64, tally: Tally) -> Self {
         let store = DefaultInMemoryCache::builder()
             .resource_types(settings.resources.0)
             .message_cache_size(settings.messages_per_channel)
             .build();
-        Self { store, tally: Mutex::new(tally) }
+        Self { session, store, book: Mutex::new(Book { tally, changes: Changes::default() }) }
     }
 
-    fn tally<T>(&self, with: impl FnOnce(&mut Tally) -> T) -> T {
-        with(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner))
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl Contents {
+    fn tally<T>(&self, with: impl FnOnce(&Tally) -> T) -> T {
+        with(&self.book().tally)
+    }
+
+    /// Takes an event in, unless the guild's records hold it already.
+    fn apply(&self, event: &Event, sequence: u64) {
+        let mut book = self.book();
+        let touched = touched(event);
+        if touched.as_ref().is_some_and(|touched| book.changes.holds(touched.guild, sequence)) {
+            return;
+        }
+        let is_outage = matches!(event, Event::GuildDelete(GuildDelete { unavailable: Some(true), .. }));
+        // twilight's cache takes an outage for a removal; ours keeps what it knows.
+        if !is_outage {
+            self.forget_before_return(&book.tally, event);
+            self.store.update(event);
+        }
+        count(&mut book.tally, event);
+        if let Some(touched) = touched {
+            book.changes.note(touched, sequence);
+        }
+        if matches!(event, Event::UserUpdate(_)) {
+            book.changes.note_own_user();
+        }
+    }
+
     /// A guild that comes back from an outage is told anew: what was kept of it goes, or channels and members that ended
     /// meanwhile would stay for ever.
-    fn forget_before_return(&self, event: &Event) {
+    fn forget_before_return(&self, tally: &Tally, event: &Event) {
         let Event::GuildCreate(created) = event else { return };
-        let returns =
-            self.tally(|tally| tally.guild(created.id().get()).is_some_and(|guild| guild.members.is_some()));
-        if returns {
+        if tally.guild(created.id().get()).is_some_and(|guild| guild.members.is_some()) {
             self.store.update(&GuildDelete { id: created.id(), unavailable: None });
         }
     }
@@ -141,7 +129,7 @@ impl Contents {
 impl ShardCache {
     /// An empty cache.
     pub fn new(settings: CacheSettings) -> Self {
-        let contents = ArcSwap::from_pointee(Contents::new(&settings, Tally::default()));
+        let contents = ArcSwap::from_pointee(Contents::new(&settings, 0, Tally::default()));
         Self { settings, contents }
     }
 
@@ -150,25 +138,19 @@ impl ShardCache {
         wanted_events(self.settings.resources.0)
     }
 
-    /// A new session begins: everything that was known is void.
-    fn restart(&self, guild_ids: impl IntoIterator<Item = u64>) {
-        let tally = Tally::expecting(guild_ids);
-        self.contents.store(std::sync::Arc::new(Contents::new(&self.settings, tally)));
+    /// A new session begins with its READY: everything that was known is void.
+    pub(crate) fn begin_session(&self, session: u64, ready: Option<&Ready>) {
+        let guilds = ready.into_iter().flat_map(|ready| ready.guilds.iter().map(|guild| guild.id.get()));
+        let contents = Contents::new(&self.settings, session, Tally::expecting(guilds));
+        if let Some(ready) = ready {
+            contents.store.update(ready);
+        }
+        self.contents.store(Arc::new(contents));
     }
 
-    /// Takes an event in.
-    pub fn apply(&self, event: &Event) {
-        if let Event::Ready(ready) = event {
-            self.restart(ready.guilds.iter().map(|guild| guild.id.get()));
-        }
-        let contents = self.contents.load();
-        let is_outage = matches!(event, Event::GuildDelete(GuildDelete { unavailable: Some(true), .. }));
-        // twilight's cache takes an outage for a removal; ours keeps what it knows.
-        if !is_outage {
-            contents.forget_before_return(event);
-            contents.store.update(event);
-        }
-        contents.tally(|tally| count(tally, event));
+    /// Takes an event of the session in. One that the records hold, out of which this cache was restored, changes nothing.
+    pub(crate) fn apply(&self, event: &Event, sequence: u64) {
+        self.contents.load().apply(event, sequence);
     }
 
     /// Guilds that the session's READY named and that are still to come.
@@ -228,125 +210,5 @@ impl ShardCache {
         (cached < members).then(|| {
             format!("the user cache is partial: it holds {cached} of {members} members of its guilds")
         })
-    }
-}
-
-fn count(tally: &mut Tally, event: &Event) {
-    match event {
-        Event::GuildCreate(created) => match &**created {
-            GuildCreate::Available(guild) => {
-                let new = NewGuild {
-                    members: guild.member_count.unwrap_or(0),
-                    channels: guild.channels.len() as u32,
-                    in_voice: voices(&guild.voice_states),
-                };
-                tally.guild_came(guild.id.get(), new);
-            }
-            GuildCreate::Unavailable(guild) => tally.guild_unavailable(guild.id.get()),
-        },
-        Event::GuildDelete(deleted) if deleted.unavailable == Some(true) => {
-            tally.guild_unavailable(deleted.id.get());
-        }
-        Event::GuildDelete(deleted) => tally.guild_left(deleted.id.get()),
-        Event::MemberAdd(added) => tally.member(added.guild_id.get(), 1),
-        Event::MemberRemove(removed) => tally.member(removed.guild_id.get(), -1),
-        Event::ChannelCreate(created) => {
-            if let Some(guild) = created.guild_id {
-                tally.channel(guild.get(), 1);
-            }
-        }
-        Event::ChannelDelete(deleted) => {
-            if let Some(guild) = deleted.guild_id {
-                tally.channel(guild.get(), -1);
-            }
-        }
-        Event::VoiceStateUpdate(update) => {
-            if let Some(guild) = update.guild_id {
-                tally.voice(guild.get(), update.user_id.get(), update.channel_id.is_some());
-            }
-        }
-        _ => {}
-    }
-}
-
-fn voices(states: &[twilight_model::voice::VoiceState]) -> HashSet<u64> {
-    states.iter().filter(|state| state.channel_id.is_some()).map(|state| state.user_id.get()).collect()
-}
-
-/// What must be parsed for the counts, and for what is kept.
-fn wanted_events(kept: ResourceType) -> EventTypeFlags {
-    use EventTypeFlags as E;
-    let counted = E::READY
-        | E::GUILD_CREATE
-        | E::GUILD_DELETE
-        | E::MEMBER_ADD
-        | E::MEMBER_REMOVE
-        | E::CHANNEL_CREATE
-        | E::CHANNEL_DELETE
-        | E::VOICE_STATE_UPDATE;
-    let for_each = [
-        (ResourceType::GUILD, E::GUILD_UPDATE),
-        (
-            ResourceType::CHANNEL,
-            E::CHANNEL_UPDATE
-                | E::CHANNEL_PINS_UPDATE
-                | E::THREAD_CREATE
-                | E::THREAD_UPDATE
-                | E::THREAD_DELETE
-                | E::THREAD_LIST_SYNC,
-        ),
-        (ResourceType::ROLE, E::ROLE_CREATE | E::ROLE_UPDATE | E::ROLE_DELETE),
-        (ResourceType::MEMBER, E::MEMBER_UPDATE | E::MEMBER_CHUNK),
-        (ResourceType::USER, E::MEMBER_UPDATE | E::MEMBER_CHUNK),
-        (ResourceType::USER_CURRENT, E::USER_UPDATE),
-        (ResourceType::PRESENCE, E::PRESENCE_UPDATE),
-        (
-            ResourceType::MESSAGE,
-            E::MESSAGE_CREATE | E::MESSAGE_UPDATE | E::MESSAGE_DELETE | E::MESSAGE_DELETE_BULK,
-        ),
-        (
-            ResourceType::REACTION,
-            E::REACTION_ADD | E::REACTION_REMOVE | E::REACTION_REMOVE_ALL | E::REACTION_REMOVE_EMOJI,
-        ),
-        (ResourceType::EMOJI, E::GUILD_EMOJIS_UPDATE),
-        (ResourceType::STICKER, E::GUILD_STICKERS_UPDATE),
-        (
-            ResourceType::STAGE_INSTANCE,
-            E::STAGE_INSTANCE_CREATE | E::STAGE_INSTANCE_UPDATE | E::STAGE_INSTANCE_DELETE,
-        ),
-        (ResourceType::INTEGRATION, E::INTEGRATION_CREATE | E::INTEGRATION_UPDATE | E::INTEGRATION_DELETE),
-        (
-            ResourceType::GUILD_SCHEDULED_EVENT,
-            E::GUILD_SCHEDULED_EVENT_CREATE
-                | E::GUILD_SCHEDULED_EVENT_UPDATE
-                | E::GUILD_SCHEDULED_EVENT_DELETE
-                | E::GUILD_SCHEDULED_EVENT_USER_ADD
-                | E::GUILD_SCHEDULED_EVENT_USER_REMOVE,
-        ),
-    ];
-    for_each
-        .into_iter()
-        .filter(|(resource, _)| kept.contains(*resource))
-        .fold(counted, |wanted, (_, events)| wanted | events)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn resources_are_named() {
-        let kept: CachedResources = "guilds, channels".parse().unwrap();
-        assert_eq!(kept.0, ResourceType::GUILD | ResourceType::CHANNEL);
-        assert_eq!("all".parse::<CachedResources>().unwrap().0, ResourceType::all());
-        assert!("guild".parse::<CachedResources>().unwrap_err().contains("guilds"));
-    }
-
-    #[test]
-    fn only_what_is_kept_is_parsed() {
-        let of = |text: &str| wanted_events(text.parse::<CachedResources>().unwrap().0);
-        assert!(!of("guilds").contains(EventTypeFlags::MESSAGE_CREATE));
-        assert!(of("messages").contains(EventTypeFlags::MESSAGE_CREATE));
-        assert!(of("none").contains(EventTypeFlags::GUILD_CREATE), "guilds are counted all the same");
     }
 }

@@ -7,7 +7,10 @@ use settings::{ApiOrigin, DiscordArgs, GatewayUrl, Secret, SettingsError, StoreA
 use shard_bridge::Deadlines;
 use twilight_model::gateway::Intents;
 
-use crate::cache::{CacheSettings, CachedResources};
+use crate::{
+    cache::{CacheSettings, CachedResources},
+    checkpoints::Keep,
+};
 
 /// A gateway worker of a sharded Discord bot: registers with the coordinator, runs the shards that it is given.
 #[derive(Clone, Debug, clap::Parser)]
@@ -69,6 +72,27 @@ pub struct Args {
     /// Messages kept per channel, when messages are kept at all
     #[arg(long, env = "CACHE_MESSAGES", value_name = "NUMBER", default_value_t = 100)]
     pub cache_messages: u16,
+
+    /// What is kept of each shard for the worker that takes it over: `full`, `session` (it resumes, with an empty cache) or
+    /// `off` (it identifies)
+    #[arg(long, env = "CHECKPOINT", value_name = "WHAT", default_value = "full")]
+    pub checkpoint: Keep,
+
+    /// How often a checkpoint is written
+    #[arg(long, env = "CHECKPOINT_EVERY", value_name = "DURATION", default_value = "1s", value_parser = settings::duration)]
+    pub checkpoint_every: Duration,
+
+    /// Handlers of bot code that one shard runs at once
+    #[arg(long, env = "HANDLERS_AT_ONCE", value_name = "NUMBER", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    pub handlers_at_once: u16,
+
+    /// Events of one shard that may wait for bot code, those being handled included
+    #[arg(long, env = "QUEUE_EVENTS", value_name = "NUMBER", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..))]
+    pub queue_events: u32,
+
+    /// Their size together, in MiB
+    #[arg(long, env = "QUEUE_MIB", value_name = "NUMBER", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub queue_mib: u32,
 
     /// How long a worker that was told to stop may take to give its shards away
     #[arg(long, env = "DRAIN_TIMEOUT", value_name = "DURATION", default_value = "25s", value_parser = settings::duration)]
@@ -182,6 +206,12 @@ pub struct Config {
     pub capacity: Option<u32>,
     /// What it keeps in memory.
     pub cache: CacheSettings,
+    /// What is kept for the worker that takes a shard over.
+    pub keep: Keep,
+    /// How often it is written.
+    pub checkpoint_every: Duration,
+    /// How much of a shard's events may wait for bot code.
+    pub limits: dispatch::Limits,
     /// How long giving the shards away may take.
     pub drain_timeout: Duration,
     /// By when bridge calls answer.
@@ -230,6 +260,13 @@ impl Args {
                 messages_per_channel: self.cache_messages.into(),
                 intents: self.intents.0,
             },
+            keep: self.checkpoint,
+            checkpoint_every: self.checkpoint_every,
+            limits: dispatch::Limits {
+                at_once: self.handlers_at_once.into(),
+                items: self.queue_events as usize,
+                bytes: self.queue_mib as usize * 1024 * 1024,
+            },
             drain_timeout: self.drain_timeout,
             deadlines,
             metrics_prefix: self.metrics_prefix,
@@ -266,6 +303,8 @@ mod tests {
             ("--cache", "everything", "scheduled_events"),
             ("--drain-timeout", "25", "unit"),
             ("--shards-per-cluster", "0", "1.."),
+            ("--checkpoint", "some", "off, session or full"),
+            ("--handlers-at-once", "0", "1.."),
         ] {
             let error = Args::try_parse_from(["gateway-worker", flag, value]).unwrap_err().to_string();
             assert!(error.contains(flag) && error.contains(says), "{flag} {value}: {error}");

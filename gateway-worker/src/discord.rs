@@ -13,16 +13,21 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 #[error("Discord refused the token (401): check DISCORD_TOKEN")]
 pub struct TokenRefused;
 
+/// A client of the REST API.
+pub(crate) fn client(token: &Secret, api: Option<&ApiOrigin>) -> Client {
+    let mut builder = Client::builder().token(token.expose().to_owned()).timeout(TIMEOUT);
+    if let Some(api) = api {
+        builder = builder.proxy(api.authority(), api.is_plain_http());
+    }
+    builder.build()
+}
+
 /// Asks `GET /users/@me`. Anything but a refusal is no reason not to start: the gateway will tell.
 ///
 /// # Errors
 /// [`TokenRefused`].
 pub(crate) async fn check_token(token: &Secret, api: Option<&ApiOrigin>) -> Result<(), TokenRefused> {
-    let mut builder = Client::builder().token(token.expose().to_owned()).timeout(TIMEOUT);
-    if let Some(api) = api {
-        builder = builder.proxy(api.authority(), api.is_plain_http());
-    }
-    match builder.build().current_user().await {
+    match client(token, api).current_user().await {
         Ok(_) => Ok(()),
         Err(error) => match error.kind() {
             ErrorType::Unauthorized => Err(TokenRefused),

@@ -3,23 +3,36 @@
 //! The [link](mod@status) to the coordinator owns the lease and the set of shards; each [shard] has one task over one twilight
 //! connection; the [cache] is one per shard. Permits to IDENTIFY come from the coordinator through twilight's own queue
 //! trait. Everything that others ask is answered from what the shards publish, without asking their tasks.
+//!
+//! A bot is an [`EventHandler`] and a `main` that calls [`run`].
 
+mod bot;
 pub mod cache;
+mod checkpoints;
 pub mod clock;
 pub mod config;
 mod discord;
+pub mod handler;
 mod identify;
 pub mod lease;
 mod link;
 mod metrics;
 mod rpc;
+mod run;
 mod service;
 pub mod shard;
 pub mod shards;
 pub mod status;
 pub mod tally;
+#[cfg(test)]
+mod testing;
+mod threads;
 
+pub use async_trait::async_trait;
+pub use checkpoints::Keep;
 pub use config::{Args, Config};
 pub use discord::TokenRefused;
+pub use handler::{Context, Event, EventHandler, Mark, NoHandler, Wanted};
 pub use link::LinkError;
+pub use run::run;
 pub use service::{Parts, Worker, WorkerError};

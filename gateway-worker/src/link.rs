@@ -213,6 +213,7 @@ impl Link {
                     self.drain_until = Some(Instant::now() + patience);
                 }
                 () = until(self.drain_until) => return Some(LifeEnd::Stopped),
+                () = self.parts.shards.one_closed() => {}
                 () = &mut waiting => return None,
                 word = life.renewals.news() => {
                     if !self.take_store_word(word) {
@@ -242,8 +243,8 @@ impl Link {
     }
 
     /// Makes what runs what the coordinator says. Older words are dropped.
-    async fn obey(&mut self, life: &Life, assignment: Assignment) {
-        self.parts.shards.obey(&assignment, life.lease.window(), &self.gateway).await;
+    fn obey(&mut self, life: &Life, assignment: Assignment) {
+        self.parts.shards.obey(&assignment, life.lease.window(), &self.gateway);
         self.assignment = assignment;
         self.parts.status.send_modify(|status| status.assigned = self.assignment.shards.len());
     }

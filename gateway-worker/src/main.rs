@@ -1,65 +1,13 @@
-//! The `gateway-worker` binary: reads the settings, connects to Redis, runs until it is told to stop.
+//! The `gateway-worker` binary: a worker without bot code.
 
-use std::{process::ExitCode, sync::Arc};
+use std::process::ExitCode;
 
-use event_bus::RedisBus;
-use fleet_store::RedisStore;
-use gateway_worker::{Args, Parts, Worker, WorkerError};
-use settings::Exit;
+use gateway_worker::NoHandler;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let args = match settings::parse::<Args>() {
-        Ok(args) => args,
-        Err(code) => return code,
-    };
-    // Nothing else can have installed one: this is the first thing that happens.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let telemetry = match telemetry::init("gateway-worker", telemetry::SERVICE_FILTER) {
-        Ok(telemetry) => telemetry,
-        Err(error) => return fail(Exit::Settings, &error),
-    };
-    let code = run(args).await;
-    telemetry.shutdown().await;
-    code
-}
-
-async fn run(args: Args) -> ExitCode {
-    let store_args = args.store.clone();
-    let config = match settings::discord_token().and_then(|token| args.into_config(token)) {
-        Ok(config) => config,
-        Err(error) => return fail(Exit::Settings, &error),
-    };
-    let url = match store_args.url() {
-        Ok(url) => url,
-        Err(error) => return fail(Exit::Settings, &error),
-    };
-    let link = redis_link::RedisLink::new(url, redis_link::LinkOptions::default());
-    let parts = Parts {
-        store: Arc::new(RedisStore::new(link.clone(), store_args.redis_prefix.clone())),
-        bus: Arc::new(RedisBus::start(link, store_args.redis_prefix)),
-    };
-    let worker = match Worker::bind(config, parts).await {
-        Ok(worker) => worker,
-        Err(error) => return fail(Exit::Settings, &error),
-    };
-    let stop = settings::stop_on_signal();
-    match worker.run(stop).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error @ WorkerError::Token(_)) => fail(Exit::Token, &error),
-        Err(error) => fail(Exit::Settings, &error),
-    }
-}
-
-/// One clear line, and the exit code that goes with it.
-#[allow(
-    clippy::print_stderr,
-    reason = "the last word of a process that can't start is for whoever started it"
-)]
-fn fail(exit: Exit, error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("gateway-worker: {error}");
-    ExitCode::from(exit as u8)
+    gateway_worker::run(NoHandler).await
 }

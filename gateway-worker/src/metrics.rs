@@ -7,7 +7,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{clock::BootTime, shards::RunningShards, status::LinkStatus};
+use crate::{clock::BootTime, shard::Shard, shards::RunningShards, status::LinkStatus};
 
 /// Counted by the shards' tasks; clones count into the same.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +19,7 @@ pub(crate) struct ShardMetrics {
     resumed: Counter,
     invalid_sessions: Counter,
     fenced: Counter,
+    gaps: Counter,
 }
 
 impl ShardMetrics {
@@ -35,6 +36,7 @@ impl ShardMetrics {
                 &self.invalid_sessions,
             ),
             ("gateway_fenced", "Shards closed because the lease was not known to hold", &self.fenced),
+            ("gateway_gaps", "Times that events were or may have been lost", &self.gaps),
         ] {
             registry.register(name, help, counter.clone());
         }
@@ -62,6 +64,10 @@ impl ShardMetrics {
 
     pub(crate) fn count_invalid_session(&self) {
         self.invalid_sessions.inc();
+    }
+
+    pub(crate) fn count_gap(&self) {
+        self.gaps.inc();
     }
 
     pub(crate) fn count_fenced(&self) {
@@ -133,6 +139,7 @@ impl Collector for WorkerCollector {
                 }
             }
         }
+        self.encode_work(&mut encoder)?;
         let mut descriptor = encoder.encode_descriptor(
             "shard_status",
             "1 for each shard's status",
@@ -161,6 +168,35 @@ impl Collector for WorkerCollector {
                 MetricType::Gauge,
             )?;
             ConstGauge::new(bytes as f64).encode(descriptor)?;
+        }
+        Ok(())
+    }
+}
+
+impl WorkerCollector {
+    /// How far the handlers and the checkpoints are behind.
+    fn encode_work(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let shards = self.shards.all();
+        let figures: [(&str, &str, fn(&Shard) -> Option<f64>); 4] = [
+            ("handler_queue_events", "Events that wait for bot code or are handled", |shard| {
+                Some(shard.queue_figures()?.len as f64)
+            }),
+            ("handler_queue_bytes", "Their size", |shard| Some(shard.queue_figures()?.bytes as f64)),
+            ("handler_queue_oldest_seconds", "Age of the oldest of them", |shard| {
+                Some(shard.queue_figures()?.oldest?.as_secs_f64())
+            }),
+            ("checkpoint_lag_seconds", "How far the checkpoint is behind what was received", |shard| {
+                Some(shard.checkpoint_lag()?.as_secs_f64())
+            }),
+        ];
+        for (name, help, figure) in figures {
+            let mut descriptor = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for shard in &shards {
+                if let Some(value) = figure(shard) {
+                    let labels = [("shard_id", shard.number().0)];
+                    ConstGauge::new(value).encode(descriptor.encode_family(&labels)?)?;
+                }
+            }
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use std::{
 
 use altergolden_proto::{DESCRIPTORS, v1::gateway_worker_server::GatewayWorkerServer};
 use arc_swap::ArcSwap;
+use checkpoint::CheckpointStore;
 use event_bus::EventBus;
 use fleet_model::{Incarnation, Routes, WorkerId};
 use fleet_store::FleetStore;
@@ -28,14 +29,18 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::{Server, Uri};
 
 use crate::{
+    bot::Bot,
+    checkpoints::{CheckpointMetrics, Checkpoints, Pace},
     config::Config,
     discord::{self, TokenRefused},
+    handler::{EventHandler, Tools},
     identify,
     link::{Link, LinkError, LinkParts},
     metrics::{LinkMetrics, ShardMetrics, WorkerCollector},
     rpc::WorkerService,
     shards::{RunningShards, ShardParts, ShardSet},
     status::{LinkStatus, WorkerHealth},
+    threads::Threads,
 };
 
 /// Calls that one connection may have under way.
@@ -44,6 +49,8 @@ const CALLS_PER_CONNECTION: usize = 256;
 const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long open streams may take to end when the process stops.
 const STREAMS_END: Duration = Duration::from_secs(2);
+/// How long handlers that are under way may take to end when the process stops.
+const HANDLERS_END: Duration = Duration::from_secs(5);
 /// Time between two look-ups of a name that is not there yet.
 const LOOK_UP_AGAIN: Duration = Duration::from_secs(1);
 /// Time between two warnings of the same problem: a name that nobody ever sets up must not be overlooked.
@@ -53,8 +60,12 @@ const WARN_AGAIN: Duration = Duration::from_mins(1);
 pub struct Parts {
     /// The fleet's memory: the second path of the lease.
     pub store: Arc<dyn FleetStore>,
+    /// Where checkpoints are kept.
+    pub checkpoints: Arc<dyn CheckpointStore>,
     /// The way of broadcasts.
     pub bus: Arc<dyn EventBus>,
+    /// Bot code.
+    pub handler: Arc<dyn EventHandler>,
 }
 
 /// The worker can't start, or can't go on.
@@ -80,6 +91,12 @@ pub enum WorkerError {
     /// The fleet does not take it.
     #[error(transparent)]
     Link(#[from] LinkError),
+    /// There are no threads for shards or handlers.
+    #[error("threads can't be started: {0}")]
+    Threads(io::Error),
+    /// Others can't reach it any more: it must not run on half alive.
+    #[error("the gRPC server ended: {0}")]
+    Server(String),
 }
 
 /// A worker whose ports are bound.
@@ -136,11 +153,14 @@ impl Worker {
         let (registered, registered_reader) = watch::channel(None);
         let (status, status_reader) = watch::channel(LinkStatus::default());
         let (shard_metrics, link_metrics) = (ShardMetrics::default(), LinkMetrics::default());
-        let bridge_metrics = BridgeMetrics::default();
+        let (bridge_metrics, checkpoint_metrics) = (BridgeMetrics::default(), CheckpointMetrics::default());
+        let dispatch_metrics = dispatch::DispatchMetrics::default();
         let registry = Metrics::new(&config.metrics_prefix, |registry| {
             shard_metrics.register(registry);
             link_metrics.register(registry);
             bridge_metrics.register(registry);
+            checkpoint_metrics.register(registry);
+            dispatch_metrics.register(registry);
             let collector = WorkerCollector { shards: shards.clone(), link: status_reader.clone() };
             registry.register_collector(Box::new(collector));
         });
@@ -167,12 +187,36 @@ impl Worker {
             bridge_metrics,
             worker.as_str(),
         );
+        dispatch::panics::install();
+        let threads = Threads::start().map_err(WorkerError::Threads)?;
+        let bot = Bot {
+            wanted: Arc::new(parts.handler.wants()),
+            handler: parts.handler,
+            tools: Arc::new(Tools {
+                http: Arc::new(discord::client(&config.token, config.api.as_ref())),
+                bridge: bridge.clone(),
+            }),
+            limits: config.limits,
+            runtime: threads.handlers(),
+            stragglers: threads.stragglers(),
+            metrics: dispatch_metrics,
+            shed_order: Arc::default(),
+        };
+        let checkpoints = Checkpoints {
+            store: parts.checkpoints,
+            keep: config.keep,
+            every: config.checkpoint_every,
+            pace: Arc::new(Pace::default()),
+            metrics: checkpoint_metrics,
+        };
         let service = WorkerService {
             worker: worker.clone(),
             incarnation: incarnation.clone(),
             shards: shards.clone(),
         };
-        tasks.spawn(serve(listener, service, bridge, config.deadlines, servers_stop.clone()));
+        let server = serve(listener, service, bridge, config.deadlines, servers_stop.clone());
+        let mut server = tasks.spawn(server);
+        let drain_timeout = config.drain_timeout;
 
         let ended = async {
             let advertise_url = tokio::select! {
@@ -180,8 +224,15 @@ impl Worker {
                 () = stop.cancelled() => return Ok(()),
             };
             tracing::info!(worker.id = %worker, %address, advertised = %advertise_url, "gateway worker listening");
-            let shard_parts =
-                ShardParts { cache: config.cache, identify, metrics: shard_metrics, changed: changed.clone() };
+            let shard_parts = ShardParts {
+                cache: config.cache,
+                identify,
+                metrics: shard_metrics,
+                checkpoints,
+                bot,
+                runtime: threads.shards(),
+                changed: changed.clone(),
+            };
             let link = Link::new(LinkParts {
                 config,
                 store: parts.store,
@@ -194,9 +245,22 @@ impl Worker {
                 status,
                 metrics: link_metrics,
             });
-            Ok(link.run(stop).await?)
+            // A worker that others can't reach looks dead to them: it stops as a whole.
+            let stop = stop.child_token();
+            let link = link.run(stop.clone());
+            tokio::pin!(link);
+            tokio::select! {
+                ended = &mut link => Ok(ended?),
+                ended = &mut server => {
+                    stop.cancel();
+                    let _ = link.await;
+                    Err(WorkerError::Server(ended.unwrap_or_else(|error| Err(error.to_string())).err().unwrap_or_default()))
+                }
+            }
         }
         .await;
+        // Handlers that are under way end before the process does, but not later than it was to end.
+        threads.finish(drain_timeout.min(HANDLERS_END)).await;
         servers_stop.cancel();
         tasks.close();
         tasks.wait().await;
@@ -212,7 +276,7 @@ async fn serve(
     bridge: Bridge,
     deadlines: shard_bridge::Deadlines,
     stop: CancellationToken,
-) {
+) -> Result<(), String> {
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<GatewayWorkerServer<WorkerService>>().await;
     let reflection = tonic_reflection::server::Builder::configure()
@@ -232,12 +296,9 @@ async fn serve(
         .add_service(health)
         .add_service(reflection)
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
-    let served = tokio::select! {
-        served = server => served,
+    tokio::select! {
+        served = server => served.map_err(|error| error.to_string()),
         () = async { stop.cancelled().await; tokio::time::sleep(STREAMS_END).await } => Ok(()),
-    };
-    if let Err(error) = served {
-        tracing::error!(%error, "the gRPC server ended");
     }
 }
 

@@ -1,27 +1,31 @@
 //! One shard: its gateway connection, its cache, what it says of itself.
 //!
 //! [`Shard`] is the shard as others see it; the runner is the one task that changes it. An event's way: the socket, the
-//! lease check, the cache; then the sequence number moves on. An event that comes when the lease is not known to hold is
-//! not handled, so a later RESUME brings it again.
+//! lease check, the cache, the queue of the handlers; then `read` moves on. An event that comes when the lease is not known
+//! to hold is not taken, so a later RESUME brings it again.
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use fleet_model::{Epoch, ShardNumber, ShardReport, ShardStatus};
+use checkpoint::Session;
+use fleet_model::{Epoch, ShardNumber, ShardReport, ShardStatus, StartOutcome};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
-use crate::{cache::ShardCache, clock::BootTime};
+use crate::{bot::Deliveries, cache::ShardCache, clock::BootTime};
 
 mod attempts;
 mod connection;
+mod intake;
 mod life;
 mod receive;
 pub(crate) mod runner;
+mod silence;
 mod starting;
 
 pub(crate) use connection::GatewaySettings;
@@ -38,6 +42,22 @@ pub struct Shard {
     ticked: AtomicU64,
     /// Told whenever the status changes.
     changed: Arc<Notify>,
+    /// Another worker has it under a higher epoch: nothing may be done for it any more.
+    outranked: CancellationToken,
+    /// Its events on their way to the handlers.
+    deliveries: OnceLock<Deliveries>,
+}
+
+/// Where a session stands: what a RESUME needs, here or on another worker.
+#[derive(Clone, Debug)]
+pub(crate) struct Progress {
+    pub(crate) session: Arc<Session>,
+    /// The sequence of its READY; 0 when that came to another worker.
+    pub(crate) began_at: u64,
+    /// The last event that was applied to the cache and queued: the one watermark.
+    pub(crate) read: u64,
+    /// When that came, in milliseconds since the Unix epoch.
+    pub(crate) read_at_unix_ms: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -45,7 +65,10 @@ struct State {
     status: ShardStatus,
     detail: String,
     close_code: Option<u16>,
-    sequence: u64,
+    progress: Option<Progress>,
+    outcome: Option<StartOutcome>,
+    /// Up to when the checkpoint holds what was received, in milliseconds since the Unix epoch.
+    checkpointed_unix_ms: Option<u64>,
     latency: Option<Duration>,
     connected_since: Option<BootTime>,
     /// Of the trace of its present or last start.
@@ -64,13 +87,25 @@ impl Shard {
             status: ShardStatus::Queued,
             detail: String::new(),
             close_code: None,
-            sequence: 0,
+            progress: None,
+            outcome: None,
+            checkpointed_unix_ms: None,
             latency: None,
             connected_since: None,
             traceparent: None,
         };
         let ticked = AtomicU64::new(BootTime::now().as_millis());
-        Self { number, epoch, total, cache, state: Mutex::new(state), ticked, changed }
+        Self {
+            number,
+            epoch,
+            total,
+            cache,
+            state: Mutex::new(state),
+            ticked,
+            changed,
+            outranked: CancellationToken::new(),
+            deliveries: OnceLock::new(),
+        }
     }
 
     /// Its number.
@@ -107,7 +142,7 @@ impl Shard {
             shard: self.number,
             epoch: self.epoch,
             status: state.status,
-            sequence: state.sequence,
+            sequence: state.progress.map_or(0, |progress| progress.read),
             latency_ms: state.latency.map(|latency| latency.as_secs_f64() * 1000.0),
             guilds,
             users,
@@ -116,6 +151,7 @@ impl Shard {
             uptime_seconds: uptime.as_secs(),
             detail: state.detail,
             close_code: state.close_code,
+            outcome: state.outcome,
         }
     }
 
@@ -169,8 +205,54 @@ impl Shard {
         self.lock().traceparent = traceparent;
     }
 
-    fn set_sequence(&self, sequence: u64) {
-        self.lock().sequence = sequence;
+    pub(crate) fn set_deliveries(&self, deliveries: Deliveries) {
+        // Set once, by whoever starts the shard.
+        let _ = self.deliveries.set(deliveries);
+    }
+
+    /// How its handlers are doing.
+    pub(crate) fn queue_figures(&self) -> Option<dispatch::Figures> {
+        self.deliveries.get().map(Deliveries::figures)
+    }
+
+    /// Where its session stands; `None` when it has none.
+    pub(crate) fn progress(&self) -> Option<Progress> {
+        self.lock().progress.clone()
+    }
+
+    fn set_progress(&self, progress: Option<Progress>) {
+        self.lock().progress = progress;
+    }
+
+    /// An event was taken.
+    fn set_read(&self, sequence: u64, at_unix_ms: u64) {
+        if let Some(progress) = &mut self.lock().progress {
+            progress.read = sequence;
+            progress.read_at_unix_ms = at_unix_ms;
+        }
+    }
+
+    fn set_outcome(&self, outcome: StartOutcome) {
+        self.lock().outcome = Some(outcome);
+        self.changed.notify_one();
+    }
+
+    /// The checkpoint holds everything that was received until then.
+    pub(crate) fn set_checkpointed(&self, until_unix_ms: u64) {
+        self.lock().checkpointed_unix_ms = Some(until_unix_ms);
+    }
+
+    /// How far the checkpoint is behind what was received; `None` before the first.
+    pub(crate) fn checkpoint_lag(&self) -> Option<Duration> {
+        let state = self.lock();
+        let read_at = state.progress.as_ref()?.read_at_unix_ms;
+        Some(Duration::from_millis(read_at.saturating_sub(state.checkpointed_unix_ms?)))
+    }
+
+    /// Another worker has it.
+    pub(crate) fn outranked(&self, by: Epoch) {
+        tracing::warn!(shard.id = %self.number, epoch = %self.epoch, %by, "another worker has the shard: closing it");
+        self.outranked.cancel();
     }
 
     /// A latency counts only while the shard is connected in earnest.

@@ -13,11 +13,17 @@ use fleet_model::{
     WorkerId, shard_of_guild,
 };
 use shard_bridge::LocalShards;
-use tokio::{sync::Notify, task::JoinHandle};
+use tokio::{
+    runtime::Handle,
+    sync::Notify,
+    task::{JoinHandle, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    bot::Bot,
     cache::{CacheSettings, ShardCache},
+    checkpoints::Checkpoints,
     clock::BootTime,
     identify::IdentifyClient,
     lease::LeaseWindow,
@@ -25,8 +31,8 @@ use crate::{
     shard::{GatewaySettings, Shard, runner::Runner},
 };
 
-/// How long a shard's task may take to close its connection when it is stopped.
-const STOP: Duration = Duration::from_secs(1);
+/// How long a shard's task may take to close its connection and write its last checkpoint when it is stopped.
+const STOP: Duration = Duration::from_secs(3);
 
 /// How long a task that seems stuck is given to show that only the whole process slept.
 const SECOND_LOOK: Duration = Duration::from_millis(500);
@@ -124,6 +130,10 @@ pub(crate) struct ShardParts {
     pub(crate) cache: CacheSettings,
     pub(crate) identify: IdentifyClient,
     pub(crate) metrics: ShardMetrics,
+    pub(crate) checkpoints: Checkpoints,
+    pub(crate) bot: Bot,
+    /// Where they run.
+    pub(crate) runtime: Handle,
     /// Told whenever a shard's status changes.
     pub(crate) changed: Arc<Notify>,
 }
@@ -133,6 +143,18 @@ pub(crate) struct ShardSet {
     parts: ShardParts,
     published: RunningShards,
     tasks: BTreeMap<ShardNumber, ShardTask>,
+    /// Told to stop, and still writing their last checkpoint: they count as running until they have ended.
+    closing: BTreeMap<ShardNumber, Arc<Shard>>,
+    ends: JoinSet<ShardNumber>,
+    /// What shall run; what is still closing is started when it has closed.
+    wanted: Option<Wanted>,
+}
+
+/// What shall run, and how.
+struct Wanted {
+    assignment: Assignment,
+    lease: LeaseWindow,
+    gateway: Arc<GatewaySettings>,
 }
 
 struct ShardTask {
@@ -145,32 +167,48 @@ struct ShardTask {
 
 impl ShardSet {
     pub(crate) fn new(parts: ShardParts, published: RunningShards) -> Self {
-        Self { parts, published, tasks: BTreeMap::new() }
+        Self {
+            parts,
+            published,
+            tasks: BTreeMap::new(),
+            closing: BTreeMap::new(),
+            ends: JoinSet::new(),
+            wanted: None,
+        }
+    }
+
+    fn shards(&self) -> impl Iterator<Item = &Arc<Shard>> {
+        self.tasks.values().map(|task| &task.shard).chain(self.closing.values())
     }
 
     /// What runs, with epochs, and the total that it runs with.
     pub(crate) fn running(&self) -> (BTreeMap<ShardNumber, Epoch>, u32) {
-        let total = self.tasks.values().next().map_or(0, |task| task.shard.total());
-        (self.tasks.iter().map(|(number, task)| (*number, task.shard.epoch())).collect(), total)
+        let total = self.shards().next().map_or(0, |shard| shard.total());
+        (self.shards().map(|shard| (shard.number(), shard.epoch())).collect(), total)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.tasks.is_empty()
+        self.tasks.is_empty() && self.closing.is_empty()
     }
 
     /// Every shard's report.
     pub(crate) fn reports(&self) -> Vec<ShardReport> {
-        self.tasks.values().map(|task| task.shard.report()).collect()
+        self.shards().map(|shard| shard.report()).collect()
     }
 
     /// Makes what runs what shall run: closes what is not in the assignment, or is under another epoch or total, and
-    /// starts what is missing. Returns when what had to close is closed.
-    pub(crate) async fn obey(
-        &mut self,
-        assignment: &Assignment,
-        lease: &LeaseWindow,
-        gateway: &Arc<GatewaySettings>,
-    ) {
+    /// starts what is missing. What has to close does so beside this; [`ShardSet::one_closed`] tells.
+    pub(crate) fn obey(&mut self, assignment: &Assignment, lease: &LeaseWindow, gateway: &Arc<GatewaySettings>) {
+        self.wanted = Some(Wanted {
+            assignment: assignment.clone(),
+            lease: lease.clone(),
+            gateway: gateway.clone(),
+        });
+        self.reconcile();
+    }
+
+    fn reconcile(&mut self) {
+        let Some(Wanted { assignment, lease, gateway }) = self.wanted.take() else { return };
         let total = assignment.shard_total;
         let wrong: Vec<ShardNumber> = self
             .tasks
@@ -181,12 +219,13 @@ impl ShardSet {
             })
             .map(|shard| shard.number())
             .collect();
-        self.stop(&wrong).await;
+        self.close(&wrong);
         for (&number, &epoch) in &assignment.shards {
-            if !self.tasks.contains_key(&number) {
-                self.start(number, epoch, total, lease, gateway);
+            if !self.tasks.contains_key(&number) && !self.closing.contains_key(&number) {
+                self.start(number, epoch, total, &lease, &gateway);
             }
         }
+        self.wanted = Some(Wanted { assignment, lease, gateway });
         self.publish();
     }
 
@@ -201,41 +240,65 @@ impl ShardSet {
         let cache = ShardCache::new(self.parts.cache);
         let shard = Arc::new(Shard::new(number, epoch, total, cache, self.parts.changed.clone()));
         let stop = CancellationToken::new();
+        let deliveries = self.parts.bot.deliveries(&shard, lease);
+        shard.set_deliveries(deliveries.clone());
         let runner = Runner {
             shard: shard.clone(),
             settings: gateway.clone(),
             lease: lease.clone(),
             identify: self.parts.identify.clone(),
             metrics: self.parts.metrics.clone(),
+            checkpoints: self.parts.checkpoints.clone(),
+            deliveries,
+            resources: self.parts.cache.resources.checkpointed(),
             stop: stop.clone(),
         };
-        let task = tokio::spawn(runner.run());
+        let task = self.parts.runtime.spawn(runner.run());
         self.tasks.insert(number, ShardTask { shard, stop, task, stuck_since: None });
     }
 
-    /// Closes all shards.
-    pub(crate) async fn stop_all(&mut self) {
-        let all: Vec<ShardNumber> = self.tasks.keys().copied().collect();
-        self.stop(&all).await;
-        self.publish();
+    /// Tells shards to stop: each closes its socket at once, and then writes its last checkpoint.
+    fn close(&mut self, numbers: &[ShardNumber]) {
+        for number in numbers {
+            let Some(ShardTask { shard, stop, mut task, .. }) = self.tasks.remove(number) else { continue };
+            stop.cancel();
+            self.closing.insert(*number, shard);
+            let number = *number;
+            self.ends.spawn(async move {
+                if tokio::time::timeout(STOP, &mut task).await.is_err() {
+                    tracing::error!(shard.id = %number, "a shard did not stop in time: its task is aborted");
+                    task.abort();
+                    let _ = task.await;
+                }
+                number
+            });
+        }
     }
 
-    /// Closes shards, all at once. Each socket is closed, or its task gone, when this returns.
-    async fn stop(&mut self, numbers: &[ShardNumber]) {
-        let stopping: Vec<ShardTask> =
-            numbers.iter().filter_map(|number| self.tasks.remove(number)).collect();
-        for task in &stopping {
-            task.stop.cancel();
-        }
-        let until = tokio::time::Instant::now() + STOP;
-        for mut task in stopping {
-            let ended = tokio::time::timeout_at(until, &mut task.task).await;
-            if ended.is_err() {
-                tracing::error!(shard.id = %task.shard.number(), "a shard did not stop in time: its task is aborted");
-                task.task.abort();
-                let _ = task.task.await;
+    /// Waits until a shard that was told to stop has ended, and starts what waited for that. For ever when none is on its
+    /// way. Nothing is lost when the future is dropped.
+    pub(crate) async fn one_closed(&mut self) {
+        match self.ends.join_next().await {
+            Some(Ok(number)) => {
+                self.closing.remove(&number);
+                self.reconcile();
+                self.publish();
             }
+            // A task that waits for another does not panic, and is not aborted.
+            Some(Err(_)) => {}
+            None => std::future::pending().await,
         }
+    }
+
+    /// Closes all shards. Each socket is closed, and each task gone, when this returns.
+    pub(crate) async fn stop_all(&mut self) {
+        self.wanted = None;
+        let all: Vec<ShardNumber> = self.tasks.keys().copied().collect();
+        self.close(&all);
+        while !self.closing.is_empty() {
+            self.one_closed().await;
+        }
+        self.publish();
     }
 
     /// Ends the tasks that have not gone round for longer than `limit`, or that have ended by themselves, and names them:
@@ -264,7 +327,7 @@ impl ShardSet {
     }
 
     fn publish(&self) {
-        let shards = self.tasks.iter().map(|(number, task)| (*number, task.shard.clone())).collect();
+        let shards = self.shards().map(|shard| (shard.number(), shard.clone())).collect();
         *self.published.shards.write().unwrap_or_else(PoisonError::into_inner) = shards;
     }
 }

@@ -73,6 +73,36 @@ impl Tally {
         self.pending.len()
     }
 
+    /// READY named it, and it is still to come.
+    pub fn is_pending(&self, id: u64) -> bool {
+        self.pending.contains(&id)
+    }
+
+    /// The ids of the guilds that are still to come.
+    pub fn pending_guilds(&self) -> Vec<u64> {
+        self.pending.iter().copied().collect()
+    }
+
+    /// The ids of the guilds of which something was told in this session.
+    pub fn known_guilds(&self) -> Vec<u64> {
+        self.guilds.keys().filter(|id| !self.pending.contains(id)).copied().collect()
+    }
+
+    /// The ids of all guilds.
+    pub fn all_guilds(&self) -> Vec<u64> {
+        self.guilds.keys().copied().collect()
+    }
+
+    /// The channels of one guild, without threads.
+    pub fn channels_of(&self, id: u64) -> u32 {
+        self.guilds.get(&id).map_or(0, |guild| guild.channels)
+    }
+
+    /// Who of one guild is in voice.
+    pub fn in_voice(&self, id: u64) -> Vec<u64> {
+        self.guilds.get(&id).map(|guild| guild.in_voice.iter().copied().collect()).unwrap_or_default()
+    }
+
     /// Guilds of which nothing was ever told in this session.
     pub fn unknown_guilds(&self) -> usize {
         self.guilds.values().filter(|guild| guild.members.is_none()).count()

@@ -6,6 +6,7 @@
 mod assignment;
 mod json;
 mod lookup;
+mod outcome;
 mod report;
 mod routes;
 

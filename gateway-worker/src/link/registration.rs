@@ -95,7 +95,7 @@ impl Link {
             %term, worker.id = %self.worker, shards = assignment.shards.len(), total = assignment.shard_total,
             "registered"
         );
-        self.obey(life, assignment).await;
+        self.obey(life, assignment);
         Ok(channel)
     }
 

@@ -85,6 +85,8 @@ impl Link {
                         return SessionEnd::Refused;
                     }
                 }
+                // The coordinator waits for it.
+                () = self.parts.shards.one_closed() => report_soon = Some(Instant::now()),
                 // Many changes are one report, and none puts it off.
                 () = changed.notified() => {
                     report_soon.get_or_insert_with(|| Instant::now() + BETWEEN_REPORTS);
@@ -145,7 +147,7 @@ impl Link {
             }
             Some(Kind::Assignment(assignment)) => match Assignment::try_from(assignment) {
                 Ok(assignment) if assignment.revision >= self.assignment.revision => {
-                    self.obey(life, assignment).await;
+                    self.obey(life, assignment);
                     return Ok(ReportDue::Now);
                 }
                 Ok(_) => {}

@@ -3,7 +3,7 @@
 use twilight_gateway::{ConfigBuilder, Session, Shard as Connection, ShardId};
 use twilight_model::gateway::Intents;
 
-use super::Shard;
+use super::{Progress, Shard};
 use crate::identify::PermitQueue;
 
 /// What every connection of a worker needs.
@@ -15,30 +15,24 @@ pub(crate) struct GatewaySettings {
     pub(crate) url: String,
 }
 
-/// A session to go on with: where we stopped handling, not where twilight stopped reading.
-#[derive(Clone, Debug)]
-pub(super) struct Resumable {
-    pub(super) session_id: String,
-    pub(super) resume_url: String,
-    /// The last event that was handled.
-    pub(super) sequence: u64,
-}
+/// What a session is opened with here: who resumes it must speak the same.
+pub(crate) const TRANSPORT: &str = if cfg!(feature = "zstd") { "json+zstd-stream" } else { "json" };
 
 /// Opens a connection. `resume`: RESUME instead of IDENTIFY.
 pub(super) fn open(
     shard: &Shard,
     settings: &GatewaySettings,
     queue: PermitQueue,
-    resume: Option<&Resumable>,
+    resume: Option<&Progress>,
 ) -> Connection<PermitQueue> {
     let mut config = ConfigBuilder::new(settings.token.expose().to_owned(), settings.intents)
         .large_threshold(250)
         .proxy_url(settings.url.clone())
         .queue(queue);
-    if let Some(Resumable { session_id, resume_url, sequence }) = resume {
+    if let Some(Progress { session, read, .. }) = resume {
         config = config
-            .session(Session::new(*sequence, session_id.clone()))
-            .resume_url(resume_url.trim_end_matches('/').to_owned());
+            .session(Session::new(*read, session.id.clone()))
+            .resume_url(session.resume_url.trim_end_matches('/').to_owned());
     }
     Connection::with_config(ShardId::new(shard.number.0, shard.total), config.build())
 }

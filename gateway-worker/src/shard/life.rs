@@ -1,4 +1,5 @@
-//! One connection after another with one twilight shard: what comes in, how far it has come, when it is no use any more.
+//! One connection after another with one twilight shard: how far it has come, when it is no use any more. What comes in goes
+//! to the [intake](super::intake).
 
 use std::time::Duration;
 
@@ -7,18 +8,21 @@ use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior},
 };
-use twilight_gateway::{CloseFrame, Event, EventTypeFlags, Message, Shard as Connection, ShardState};
+use twilight_gateway::{CloseFrame, Message, Shard as Connection, ShardState};
 use twilight_model::gateway::event::GatewayEventDeserializer;
 
 use super::{
     Shard,
     attempts::Attempts,
-    connection::{self, Resumable},
+    connection,
+    intake::{Dispatch, Intake, Taken},
     receive::{Received, is_connected, poll_once, receive},
     runner::{Runner, TICK},
+    silence::{Hearing, Silence},
     starting::Starting,
 };
 use crate::{
+    checkpoints::restore::{LoadError, Loaded},
     clock::BootTime,
     identify::{Granted, PermitQueue},
 };
@@ -70,8 +74,12 @@ pub(super) enum Over {
     Fenced,
     /// It does not come on, and twilight would wait for ever.
     Stuck(&'static str),
-    /// The session could not be resumed, time after time.
-    Hopeless,
+    /// The session is of no use: why.
+    Hopeless(String),
+    /// There was no room for an event: it was not received.
+    Full,
+    /// Another worker has the shard.
+    Outranked,
     /// Discord refused for good.
     Failed,
 }
@@ -79,22 +87,34 @@ pub(super) enum Over {
 /// One connection after another with one twilight shard.
 pub(super) struct Life<'a> {
     runner: &'a Runner,
+    intake: &'a mut Intake,
+    silence: &'a mut Silence,
     connection: Connection<PermitQueue>,
     permits: mpsc::Receiver<Granted>,
-    wanted: EventTypeFlags,
-    pub(super) attempts: Attempts,
+    attempts: Attempts,
     stage: Stage,
     /// The trace of this connection's way to ready, until it is; each attempt has its own.
     starting: Option<Starting>,
-    resume: Option<Resumable>,
+    /// The greeting was an IDENTIFY.
+    identified: bool,
+    looked: Instant,
     /// When the last of READY's guilds came, while some are still to come.
     filling_since: Option<Instant>,
     last_close: Option<(u16, String)>,
 }
 
 impl<'a> Life<'a> {
-    pub(super) fn new(runner: &'a Runner, resume: Option<Resumable>, attempts: Attempts) -> Self {
+    pub(super) fn new(
+        runner: &'a Runner,
+        intake: &'a mut Intake,
+        silence: &'a mut Silence,
+        attempts: Attempts,
+    ) -> Self {
         let shard = &runner.shard;
+        let resume = shard.progress();
+        // What was held came on a connection that is gone: it comes again.
+        intake.forget_held();
+        silence.connected();
         let starting = Some(Starting::begin(shard));
         let (queue, permits) = runner.identify.queue_for(shard.clone());
         let connection = connection::open(shard, &runner.settings, queue, resume.as_ref());
@@ -103,13 +123,15 @@ impl<'a> Life<'a> {
         }
         Self {
             runner,
+            intake,
+            silence,
             connection,
             permits,
-            wanted: shard.cache.wanted_events(),
             attempts,
             stage: Stage::Connecting(Instant::now()),
             starting,
-            resume,
+            identified: false,
+            looked: Instant::now(),
             filling_since: None,
             last_close: None,
         }
@@ -127,15 +149,15 @@ impl<'a> Life<'a> {
             tokio::select! {
                 biased;
                 () = self.runner.stop.cancelled() => return Over::Stopped,
+                () = self.runner.shard.outranked.cancelled() => return Over::Outranked,
                 _ = tick.tick() => {
-                    self.shard().tick();
-                    if !self.runner.lease.is_open(BootTime::now()) {
-                        return Over::Fenced;
+                    if let Some(over) = self.look() {
+                        return over;
                     }
-                    self.shard().set_latency(self.connection.latency().average());
-                    self.check_filled();
-                    if let Some(stage) = self.stage.hangs() {
-                        return Over::Stuck(stage);
+                }
+                loaded = self.intake.read_through() => {
+                    if let Some(over) = self.install(loaded) {
+                        return over;
                     }
                 }
                 Some(granted) = self.permits.recv() => {
@@ -152,8 +174,55 @@ impl<'a> Life<'a> {
                     if let Some(over) = self.take(received).await {
                         return over;
                     }
+                    // A socket that always has more must not keep the thread for itself.
+                    tokio::task::coop::consume_budget().await;
                 }
             }
+        }
+    }
+
+    /// What is looked at a few times a second, events or not.
+    fn look(&mut self) -> Option<Over> {
+        self.shard().tick();
+        if !self.runner.lease.is_open(BootTime::now()) {
+            return Some(Over::Fenced);
+        }
+        self.shard().set_latency(self.connection.latency().average());
+        self.check_filled();
+        if let Some(stage) = self.stage.hangs() {
+            return Some(Over::Stuck(stage));
+        }
+        let elapsed = self.looked.elapsed();
+        self.looked = Instant::now();
+        if !matches!(self.stage, Stage::Running) {
+            return None;
+        }
+        match self.silence.look(elapsed, self.unacknowledged()) {
+            Hearing::Heard if self.shard().status() == ShardStatus::Silent => self.check_filled_or_ready(),
+            Hearing::Heard => {}
+            Hearing::Late => self.shard().set_status(ShardStatus::Silent, "heartbeats are not acknowledged"),
+            Hearing::Dead(why) => {
+                self.shard().set_status(ShardStatus::Silent, why);
+                self.silence.given_up();
+                return Some(Over::Stuck(why));
+            }
+        }
+        None
+    }
+
+    /// How long ago the heartbeat was sent that is not acknowledged yet.
+    fn unacknowledged(&self) -> Option<Duration> {
+        let latency = self.connection.latency();
+        let sent = latency.sent()?;
+        let acknowledged = latency.received().is_some_and(|received| received >= sent);
+        (!acknowledged).then(|| sent.elapsed())
+    }
+
+    /// The checkpoint was read, or can't be: what came meanwhile is taken now.
+    fn install(&mut self, loaded: Result<Loaded, LoadError>) -> Option<Over> {
+        match self.intake.install(loaded) {
+            Ok(held) => held.into_iter().find_map(|dispatch| self.take_dispatch(dispatch)),
+            Err(why) => Some(Over::Hopeless(format!("the checkpoint could not be read: {why}"))),
         }
     }
 
@@ -211,6 +280,7 @@ impl<'a> Life<'a> {
         self.runner.metrics.count_reconnect();
         tracing::info!(shard.id = %self.shard().number, why, "gateway connection lost");
         self.shard().set_status(ShardStatus::Reconnecting, why);
+        self.intake.lost_connection();
         // A trace that began when Discord asked for another connection is of the next attempt already.
         if !matches!(self.stage, Stage::Closing(_)) {
             self.starting = None;
@@ -222,7 +292,7 @@ impl<'a> Life<'a> {
     /// Holds the next connection back: twilight makes it when it is polled again.
     async fn wait_before_connecting(&mut self) -> Option<Over> {
         if self.attempts.session_is_hopeless() && self.connection.session().is_some() {
-            return Some(Over::Hopeless);
+            return Some(Over::Hopeless("it could not be resumed, time after time".to_owned()));
         }
         let wait = self.attempts.wait(rand::random());
         if !wait.is_zero() {
@@ -251,10 +321,13 @@ impl<'a> Life<'a> {
         };
         match envelope.op() {
             0 => {
-                let sequence = envelope.sequence();
-                let kind = envelope.event_type().unwrap_or_default().to_owned();
-                self.take_dispatch(&kind, sequence, text);
-                None
+                let (Some(sequence), Some(name)) = (envelope.sequence(), envelope.event_type()) else {
+                    return Box::pin(self.take(Received::Garbled("a dispatch without s or t".to_owned()))).await;
+                };
+                let name = name.to_owned();
+                self.runner.metrics.count_event();
+                self.silence.event();
+                self.take_dispatch(Dispatch { name, sequence, text })
             }
             10 => {
                 self.attempts.hello();
@@ -276,7 +349,7 @@ impl<'a> Life<'a> {
                 self.runner.metrics.count_invalid_session();
                 tracing::info!(shard.id = %self.shard().number, "Discord does not take the session (op 9)");
                 if self.connection.session().is_none() {
-                    self.resume = None;
+                    self.intake.lost_session("Discord did not take the session any more (op 9)");
                 }
                 self.asked_to_reconnect("invalid session (op 9)");
                 None
@@ -293,30 +366,18 @@ impl<'a> Life<'a> {
         self.shard().set_status(ShardStatus::Reconnecting, why);
     }
 
-    fn take_dispatch(&mut self, kind: &str, sequence: Option<u64>, text: String) {
-        self.runner.metrics.count_event();
-        let event = match twilight_gateway::parse(text, self.wanted) {
-            Ok(event) => event.map(Event::from),
-            Err(error) => {
-                self.runner.metrics.count_garbled();
-                tracing::warn!(shard.id = %self.shard().number, event = kind, %error, "an event could not be read");
-                None
-            }
-        };
-        if let Some(event) = &event {
-            self.shard().cache.apply(event);
-        }
-        if let Some(sequence) = sequence {
-            self.shard().set_sequence(sequence);
-            if let Some(resume) = &mut self.resume {
-                resume.sequence = sequence;
-            }
-        }
+    fn take_dispatch(&mut self, dispatch: Dispatch) -> Option<Over> {
         if let Stage::Greeted(since) = &mut self.stage {
             *since = Instant::now();
         }
-        match kind {
-            "READY" => self.ready(sequence.unwrap_or_default()),
+        let name = dispatch.name.clone();
+        match self.intake.take(dispatch) {
+            Taken::Yes => {}
+            Taken::Held | Taken::Again => return None,
+            Taken::Full => return Some(Over::Full),
+        }
+        match name.as_str() {
+            "READY" => self.ready(),
             "RESUMED" => self.resumed(),
             "GUILD_CREATE" | "GUILD_DELETE" if self.filling_since.is_some() => {
                 self.filling_since = Some(Instant::now());
@@ -324,18 +385,15 @@ impl<'a> Life<'a> {
             }
             _ => {}
         }
+        None
     }
 
-    fn ready(&mut self, sequence: u64) {
+    fn ready(&mut self) {
         self.attempts.succeeded();
         self.stage = Stage::Running;
+        self.identified = true;
         self.runner.metrics.count_identified();
-        // Where the session stands is ours to say; twilight only knows its name.
-        self.resume = self.connection.session().map(|session| Resumable {
-            session_id: session.id().to_owned(),
-            resume_url: self.connection.resume_url().unwrap_or(&self.runner.settings.url).to_owned(),
-            sequence,
-        });
+        self.intake.session_began();
         self.step("receive_guilds");
         self.shard().session_began();
         self.filling_since = Some(Instant::now());
@@ -346,8 +404,9 @@ impl<'a> Life<'a> {
     fn resumed(&mut self) {
         self.attempts.succeeded();
         self.stage = Stage::Running;
+        self.identified = false;
         self.runner.metrics.count_resumed();
-        tracing::info!(shard.id = %self.shard().number, "session resumed");
+        self.intake.resumed();
         if self.shard().cache.pending_guilds() > 0 {
             self.filling_since = Some(Instant::now());
             self.shard().set_status(ShardStatus::Identifying, "");
@@ -366,7 +425,7 @@ impl<'a> Life<'a> {
     /// Ready once every guild of READY has come, or none has for a while.
     fn check_filled(&mut self) {
         let Some(since) = self.filling_since else { return };
-        if !matches!(self.connection.state(), ShardState::Active) {
+        if !matches!(self.connection.state(), ShardState::Active) || self.intake.is_reading() {
             return;
         }
         let pending = self.shard().cache.pending_guilds();
@@ -383,8 +442,15 @@ impl<'a> Life<'a> {
 
     fn is_ready(&mut self, detail: String) {
         self.shard().set_status(ShardStatus::Ready, detail);
+        // None: it was ready before, and only silent for a while.
         if let Some(starting) = self.starting.take() {
-            starting.ready();
+            let outcome = self.intake.ready(self.identified);
+            tracing::info!(
+                shard.id = %self.shard().number(), epoch = %self.shard().epoch(), how = %outcome.kind,
+                took_ms = outcome.took.as_millis() as u64, replayed = outcome.replayed,
+                gap = outcome.gap.is_some(), "shard ready"
+            );
+            starting.ready(&outcome);
         }
     }
 
@@ -400,8 +466,8 @@ impl<'a> Life<'a> {
         }
     }
 
-    /// Closes resumably, and says where the session stands.
-    pub(super) async fn close(mut self) -> Option<Resumable> {
+    /// Closes resumably.
+    pub(super) async fn close(mut self) -> Attempts {
         // Polled while it is apart, it would connect again.
         if is_connected(&self.connection) {
             self.connection.close(CloseFrame::RESUME);
@@ -416,6 +482,6 @@ impl<'a> Life<'a> {
                 tracing::debug!(shard.id = %self.runner.shard.number, "no closing handshake; the socket is dropped");
             }
         }
-        self.resume
+        self.attempts
     }
 }

@@ -1,6 +1,7 @@
 //! The trace of a connection's way to ready: one span for the whole, one for each step, and the coordinator's queue in between.
 //! A way that leads nowhere ends its trace, and the next attempt begins another, so no trace grows without end.
 
+use fleet_model::StartOutcome;
 use tracing::{Span, field};
 
 use super::Shard;
@@ -14,6 +15,8 @@ pub(super) struct Starting {
     step_name: &'static str,
     how: Option<&'static str>,
     outcome: &'static str,
+    replayed: u64,
+    gap: bool,
 }
 
 impl Starting {
@@ -26,9 +29,11 @@ impl Starting {
             epoch = shard.epoch().0,
             how = field::Empty,
             outcome = field::Empty,
+            replayed = field::Empty,
+            gap = field::Empty,
         );
         shard.set_traceparent(telemetry::trace_context::traceparent_of(&whole));
-        let mut starting = Self { whole, step: Span::none(), step_name: "", how: None, outcome: "not ready" };
+        let mut starting = Self { whole, step: Span::none(), step_name: "", how: None, outcome: "not ready", replayed: 0, gap: false };
         starting.step("connect");
         starting
     }
@@ -48,8 +53,10 @@ impl Starting {
     }
 
     /// It has come there.
-    pub(super) fn ready(mut self) {
+    pub(super) fn ready(mut self, outcome: &StartOutcome) {
         self.outcome = "ready";
+        self.replayed = outcome.replayed;
+        self.gap = outcome.gap.is_some();
     }
 }
 
@@ -58,6 +65,8 @@ impl Drop for Starting {
     fn drop(&mut self) {
         self.whole.record("how", self.how);
         self.whole.record("outcome", self.outcome);
+        self.whole.record("replayed", self.replayed);
+        self.whole.record("gap", self.gap);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use fleet_model::{Epoch, ShardNumber, ShardReport, ShardStatus};
 
-use super::Malformed;
+use super::{Malformed, outcome::outcome_from_wire};
 use crate::v1;
 
 impl From<ShardStatus> for v1::ShardStatus {
@@ -57,6 +57,7 @@ impl From<ShardReport> for v1::ShardReport {
             uptime_seconds: report.uptime_seconds,
             detail: report.detail,
             close_code: report.close_code.map(u32::from),
+            outcome: report.outcome.map(Into::into),
         }
     }
 }
@@ -78,6 +79,7 @@ impl TryFrom<v1::ShardReport> for ShardReport {
             uptime_seconds: report.uptime_seconds,
             detail: report.detail,
             close_code: report.close_code.and_then(|code| code.try_into().ok()),
+            outcome: report.outcome.and_then(outcome_from_wire),
         })
     }
 }

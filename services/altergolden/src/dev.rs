@@ -11,7 +11,7 @@ use coordinator::Coordinator;
 use discord_sim::{Sim, SimConfig};
 use event_bus::MemoryBus;
 use fleet_store::MemoryStore;
-use gateway_worker::Worker;
+use gateway_worker::{NoHandler, Worker};
 use settings::Secret;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -130,6 +130,7 @@ async fn start(args: &DevArgs) -> Result<(Running, Tasks), Outcome> {
     let token = token.unwrap_or_else(|| Secret::new("dev"));
     let api = sim.as_ref().map(Sim::http_origin);
     let store: Arc<MemoryStore> = Arc::new(MemoryStore::new());
+    let checkpoints = Arc::new(checkpoint::MemoryStore::new());
     let bus: Arc<MemoryBus> = Arc::new(MemoryBus::new());
 
     let config = coordinator_config(args, token.clone(), api.as_deref())?;
@@ -144,7 +145,12 @@ async fn start(args: &DevArgs) -> Result<(Running, Tasks), Outcome> {
     let mut workers = Vec::new();
     for index in 0..args.workers {
         let config = worker_config(args, index, token.clone(), running.coordinator, api.as_deref())?;
-        let parts = gateway_worker::Parts { store: store.clone(), bus: bus.clone() };
+        let parts = gateway_worker::Parts {
+            store: store.clone(),
+            checkpoints: checkpoints.clone(),
+            bus: bus.clone(),
+            handler: Arc::new(NoHandler),
+        };
         let worker = Worker::bind(config, parts).await.map_err(Outcome::settings)?;
         running.worker_healths.push(worker.health_address());
         workers.push(worker);

@@ -5,6 +5,7 @@
 
 mod assignment;
 mod lookup;
+mod outcome;
 mod report;
 mod routes;
 mod shard;
@@ -12,6 +13,7 @@ mod worker;
 
 pub use assignment::{Assignment, ShardRange};
 pub use lookup::{GuildRecord, OwnGuild, UserLookup, UserRecord};
+pub use outcome::{Gap, StartKind, StartOutcome};
 pub use report::{ShardReport, ShardStatus};
 pub use routes::{Owner, Route, Routes};
 pub use shard::{Epoch, ShardNumber, Term, shard_of_guild};

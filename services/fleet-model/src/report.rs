@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Epoch, ShardNumber};
+use crate::{Epoch, ShardNumber, StartOutcome};
 
 /// Where a shard is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,6 +95,8 @@ pub struct ShardReport {
     /// The close code with which Discord refused it for good
     /// ([codes](https://discord.com/developers/docs/topics/opcodes-and-status-codes#gateway-gateway-close-event-codes)).
     pub close_code: Option<u16>,
+    /// How it last came to be connected; `None` before it was.
+    pub outcome: Option<StartOutcome>,
 }
 
 impl ShardReport {
@@ -113,6 +115,7 @@ impl ShardReport {
             uptime_seconds: 0,
             detail: String::new(),
             close_code: None,
+            outcome: None,
         }
     }
 }

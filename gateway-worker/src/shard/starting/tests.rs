@@ -4,8 +4,7 @@ use std::{
     time::Duration,
 };
 
-use fleet_model::{Epoch, ShardNumber};
-use tokio::sync::Notify;
+use fleet_model::StartKind;
 use tokio_util::sync::CancellationToken;
 use tracing::{
     Event, Metadata, Subscriber,
@@ -17,12 +16,12 @@ use twilight_model::gateway::Intents;
 
 use super::*;
 use crate::{
-    cache::{CacheSettings, ShardCache},
-    clock::BootTime,
+    checkpoints::Keep,
+    handler::NoHandler,
     identify,
-    lease::Lease,
     metrics::ShardMetrics,
     shard::{GatewaySettings, runner::Runner},
+    testing,
 };
 
 /// One span, with every record of a field beside those before it, as OpenTelemetry keeps them.
@@ -115,15 +114,6 @@ impl Subscriber for Recorder {
     fn exit(&self, _: &span::Id) {}
 }
 
-fn shard() -> Shard {
-    let cache = ShardCache::new(CacheSettings {
-        resources: "none".parse().unwrap(),
-        messages_per_channel: 0,
-        intents: Intents::empty(),
-    });
-    Shard::new(ShardNumber(3), Epoch(7), 4, cache, Arc::new(Notify::new()))
-}
-
 fn strings(values: &[&str]) -> Vec<String> {
     values.iter().map(|&value| value.to_owned()).collect()
 }
@@ -131,14 +121,21 @@ fn strings(values: &[&str]) -> Vec<String> {
 #[test]
 fn outcome_and_how_are_recorded_once() {
     let (recorder, _guard) = Recorder::set();
-    let shard = shard();
+    let shard = testing::shard_at(testing::EPOCH, "none");
     let mut starting = Starting::begin(&shard);
     starting.step("connect");
     starting.step("wait_for_permit");
     starting.greets("identify");
     starting.greets("identify");
     starting.step("receive_guilds");
-    starting.ready();
+    let outcome = StartOutcome {
+        kind: StartKind::Identified,
+        took: Duration::ZERO,
+        replayed: 0,
+        at_unix_ms: 0,
+        gap: None,
+    };
+    starting.ready(&outcome);
     let mut starting = Starting::begin(&shard);
     starting.greets("resume");
     drop(starting);
@@ -160,18 +157,20 @@ async fn each_attempt_in_vain_is_a_trace_of_its_own() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     // Nobody listens there any more.
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let lease = Lease::default();
-    lease.renewed(BootTime::now(), Duration::from_hours(1));
     let (identify, _wishes) = identify::channel();
     let stop = CancellationToken::new();
+    let (shard, lease) = (testing::shard_at(testing::EPOCH, "none"), testing::lease());
     let runner = Runner {
-        shard: Arc::new(shard()),
+        deliveries: testing::bot(Arc::new(NoHandler)).deliveries(&shard, &lease),
+        checkpoints: testing::checkpoints(testing::memory(), Keep::Full),
+        resources: Vec::new(),
+        shard,
         settings: Arc::new(GatewaySettings {
             token: settings::Secret::new("t"),
             intents: Intents::empty(),
             url: format!("ws://{nobody}"),
         }),
-        lease: lease.window().clone(),
+        lease,
         identify,
         metrics: ShardMetrics::default(),
         stop: stop.clone(),

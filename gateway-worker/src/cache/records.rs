@@ -1,0 +1,403 @@
+//! What is known, as records that another worker can go on with, and back.
+//!
+//! The records hold Discord's objects as Discord's API writes them. A guild comes back into a cache the way it first came: as a
+//! GUILD_CREATE, put together from its records.
+
+use std::collections::{BTreeMap, HashSet};
+
+use bytes::Bytes;
+use checkpoint::{Extras, GuildCore, Members, Record, RecordKey};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use twilight_cache_inmemory::DefaultInMemoryCache;
+use twilight_model::{
+    gateway::payload::incoming::{GuildCreate, UserUpdate},
+    id::{Id, marker::GuildMarker},
+};
+
+use super::{
+    Book, Changed, Contents, ShardCache,
+    changes::{GuildChanges, block_of},
+};
+use crate::tally::{NewGuild, Tally};
+
+/// The records of one guild that are to be written, and those that are to go.
+#[derive(Debug, Default)]
+pub(crate) struct GuildRecords {
+    /// To be written in one step: all of one moment.
+    pub(crate) together: Vec<(RecordKey, Record)>,
+    /// Blocks of members, to be written before `together`: newer ones do no harm.
+    pub(crate) members: Vec<(RecordKey, Record)>,
+    /// To be removed.
+    pub(crate) gone: Vec<RecordKey>,
+}
+
+/// Records that no guild can be made of.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RestoreError {
+    #[error("guild {guild} can't be read: {source}")]
+    Guild { guild: u64, source: serde_json::Error },
+    #[error("the bot's own user can't be read: {0}")]
+    OwnUser(serde_json::Error),
+}
+
+/// What a cache is restored from.
+#[derive(Debug, Default)]
+pub(crate) struct Restored {
+    pub(crate) session: u64,
+    pub(crate) expecting: Vec<u64>,
+    pub(crate) own_user: Option<Bytes>,
+    pub(crate) guilds: BTreeMap<u64, RestoredGuild>,
+}
+
+/// The records of one guild.
+#[derive(Debug, Default)]
+pub(crate) struct RestoredGuild {
+    core: Option<GuildCore>,
+    channels: Bytes,
+    roles: Bytes,
+    extras: Extras,
+    members: Vec<Bytes>,
+}
+
+impl Restored {
+    /// Takes a guild's record in; gives any other back.
+    pub(crate) fn take(&mut self, key: RecordKey, record: Record) -> Option<Record> {
+        let Some(id) = key.guild() else { return Some(record) };
+        let guild = self.guilds.entry(id).or_default();
+        match record {
+            Record::Core(core) => guild.core = Some(core),
+            Record::Channels(list) => guild.channels = list,
+            Record::Roles(list) => guild.roles = list,
+            Record::Extras(extras) => guild.extras = extras,
+            Record::Members(members) => guild.members.push(members.list),
+            other @ Record::Pending(_) => return Some(other),
+        }
+        None
+    }
+}
+
+impl ShardCache {
+    /// Takes what has changed in this session since it was last taken; `None` when another session has begun.
+    pub(crate) fn take_changes(&self, session: u64) -> Option<Changed> {
+        let contents = self.contents.load();
+        (contents.session == session).then(|| contents.book().changes.take())
+    }
+
+    /// Gives back what could not be written.
+    pub(crate) fn give_back(&self, session: u64, changed: Changed) {
+        let contents = self.contents.load();
+        if contents.session == session {
+            contents.book().changes.give_back(changed);
+        }
+    }
+
+    /// Everything is to be written.
+    pub(crate) fn note_everything(&self, session: u64) {
+        let contents = self.contents.load();
+        if contents.session == session {
+            let mut book = contents.book();
+            let guilds = book.tally.known_guilds();
+            book.changes.note_everything(guilds);
+        }
+    }
+
+    /// The records of a guild, all of one moment. Empty when another session has begun.
+    pub(crate) fn records(&self, session: u64, guild: u64, changes: &GuildChanges) -> GuildRecords {
+        let contents = self.contents.load();
+        if contents.session != session {
+            return GuildRecords::default();
+        }
+        let book = contents.book();
+        contents.records(&book, guild, changes)
+    }
+
+    /// The guilds that READY named and of which nothing has come; with `all`, every guild.
+    pub(crate) fn guilds_to_expect(&self, all: bool) -> Vec<u64> {
+        let contents = self.contents.load();
+        let book = contents.book();
+        if all { book.tally.all_guilds() } else { book.tally.pending_guilds() }
+    }
+
+    /// The bot's own user as Discord's object, when it is kept.
+    pub(crate) fn own_user(&self) -> Option<Bytes> {
+        self.contents.load().store.current_user().map(|user| json_bytes(&user))
+    }
+
+    /// Becomes what the records say.
+    ///
+    /// # Errors
+    /// A record that makes no sense. The cache stays as it was.
+    pub(crate) fn restore(&self, restored: Restored) -> Result<(), RestoreError> {
+        let Restored { session, expecting, own_user, guilds } = restored;
+        let contents = Contents::new(&self.settings, session, Tally::expecting(expecting));
+        if let Some(user) = own_user {
+            let user = serde_json::from_slice(&user).map_err(RestoreError::OwnUser)?;
+            contents.store.update(&UserUpdate(user));
+        }
+        {
+            let mut book = contents.book();
+            for (id, guild) in guilds {
+                contents.restore_guild(&mut book, id, guild)?;
+            }
+        }
+        self.contents.store(std::sync::Arc::new(contents));
+        Ok(())
+    }
+}
+
+impl Contents {
+    fn records(&self, book: &Book, guild: u64, changes: &GuildChanges) -> GuildRecords {
+        let mut records = GuildRecords::default();
+        let blocks = book.changes.blocks(guild);
+        if changes.gone {
+            records.gone.extend([
+                RecordKey::Core(guild),
+                RecordKey::Channels(guild),
+                RecordKey::Roles(guild),
+                RecordKey::Extras(guild),
+            ]);
+            records.gone.extend((0..blocks).map(|block| RecordKey::Members(guild, block)));
+        }
+        // One that is still to come is in the head.
+        let known = book.tally.guild(guild).filter(|_| !book.tally.is_pending(guild));
+        let (Some(known), Some(id)) = (known, Id::new_checked(guild)) else { return records };
+        let store = &self.store;
+        if changes.parts.channels {
+            records.together.push((RecordKey::Channels(guild), Record::Channels(channels(store, id))));
+        }
+        if changes.parts.roles {
+            records.together.push((RecordKey::Roles(guild), Record::Roles(roles(store, id))));
+        }
+        if changes.parts.extras {
+            records.together.push((RecordKey::Extras(guild), Record::Extras(extras(store, id))));
+        }
+        if changes.parts.core || !records.together.is_empty() {
+            // It carries the stamp, so it goes with each of the others.
+            let core = GuildCore {
+                stamp: book.changes.stamp(guild),
+                members: known.members,
+                channels: book.tally.channels_of(guild),
+                in_voice: book.tally.in_voice(guild),
+                unavailable: known.unavailable,
+                object: store.guild(id).map(|guild| guild_json(guild.value())),
+                voice_states: voice_states(store, id),
+                member_blocks: blocks,
+            };
+            records.together.push((RecordKey::Core(guild), Record::Core(core)));
+        }
+        if !changes.member_blocks.is_empty() {
+            let stamp = book.changes.stamp(guild);
+            for (block, list) in members(store, id, blocks, &changes.member_blocks) {
+                let key = RecordKey::Members(guild, block);
+                match list {
+                    Some(list) => records.members.push((key, Record::Members(Members { stamp, list }))),
+                    None => records.gone.push(key),
+                }
+            }
+        }
+        let written: HashSet<RecordKey> =
+            records.together.iter().chain(&records.members).map(|(key, _)| *key).collect();
+        records.gone.retain(|key| !written.contains(key));
+        records
+    }
+
+    fn restore_guild(&self, book: &mut Book, id: u64, mut guild: RestoredGuild) -> Result<(), RestoreError> {
+        let broken = |source| RestoreError::Guild { guild: id, source };
+        // Blocks of members without a core: they were written just before the guild left, or before its core could be.
+        let Some(core) = guild.core.take() else { return Ok(()) };
+        let never_came = core.members.is_none();
+        if !never_came {
+            let created = guild_object(id, &core, &guild);
+            let created = serde_json::from_slice(&created).map_err(broken)?;
+            self.store.update(&GuildCreate::Available(created));
+            let counted = NewGuild {
+                members: core.members.unwrap_or(0),
+                channels: core.channels,
+                in_voice: core.in_voice.into_iter().collect(),
+            };
+            book.tally.guild_came(id, counted);
+        }
+        if core.unavailable || never_came {
+            book.tally.guild_unavailable(id);
+        }
+        book.changes.restored(id, core.stamp, core.member_blocks);
+        Ok(())
+    }
+}
+
+fn json_bytes(value: &impl Serialize) -> Bytes {
+    // twilight's types have string keys and no failing `Serialize`.
+    serde_json::to_vec(value).map(Bytes::from).unwrap_or_default()
+}
+
+/// An object's fields, without those that are null: twilight's cache writes null where Discord leaves a field out.
+fn value(value: &impl Serialize) -> Map<String, Value> {
+    match serde_json::to_value(value) {
+        Ok(Value::Object(mut object)) => {
+            object.retain(|_, value| !value.is_null());
+            object
+        }
+        _ => Map::new(),
+    }
+}
+
+/// A GUILD_CREATE's object out of a guild's records. What is no JSON among them makes it none.
+fn guild_object(id: u64, core: &GuildCore, guild: &RestoredGuild) -> Vec<u8> {
+    let bare;
+    let object: &[u8] = match &core.object {
+        Some(object) => object,
+        None => {
+            bare = bare_guild(id);
+            &bare
+        }
+    };
+    // The lists go in behind the object's own fields.
+    let mut text = object.trim_ascii_end().strip_suffix(b"}").unwrap_or(object).to_vec();
+    let extras = &guild.extras;
+    let lists = [
+        ("channels", &guild.channels),
+        ("roles", &guild.roles),
+        ("emojis", &extras.emojis),
+        ("stickers", &extras.stickers),
+        ("stage_instances", &extras.stage_instances),
+        ("guild_scheduled_events", &extras.scheduled_events),
+        ("voice_states", &core.voice_states),
+    ];
+    for (name, list) in lists {
+        text.extend_from_slice(format!(",\"{name}\":").as_bytes());
+        text.extend_from_slice(if list.is_empty() { b"[]" } else { list });
+    }
+    text.extend_from_slice(b",\"members\":[");
+    let mut first = true;
+    for block in &guild.members {
+        let inside = block.trim_ascii().strip_prefix(b"[").and_then(|block| block.strip_suffix(b"]"));
+        // A block that is no array is kept as it is, so that the whole can't be read.
+        let inside = inside.unwrap_or(block);
+        if !inside.is_empty() && !std::mem::replace(&mut first, false) {
+            text.push(b',');
+        }
+        text.extend_from_slice(inside);
+    }
+    text.extend_from_slice(b"]}");
+    text
+}
+
+/// The guild's own fields; its lists are records of their own.
+fn guild_json(guild: &twilight_cache_inmemory::model::CachedGuild) -> Bytes {
+    let mut object = value(guild);
+    object.remove("guild_scheduled_events");
+    json_bytes(&object)
+}
+
+fn channels(store: &DefaultInMemoryCache, guild: Id<GuildMarker>) -> Bytes {
+    let ids: Vec<_> = store.guild_channels(guild).map(|ids| ids.iter().copied().collect()).unwrap_or_default();
+    let channels: Vec<_> = ids.into_iter().filter_map(|id| store.channel(id)).collect();
+    json_bytes(&channels.iter().map(|channel| channel.value()).collect::<Vec<_>>())
+}
+
+fn roles(store: &DefaultInMemoryCache, guild: Id<GuildMarker>) -> Bytes {
+    let ids: Vec<_> = store.guild_roles(guild).map(|ids| ids.iter().copied().collect()).unwrap_or_default();
+    let roles: Vec<_> = ids.into_iter().filter_map(|id| store.role(id)).collect();
+    json_bytes(&roles.iter().map(|role| role.value().resource()).collect::<Vec<_>>())
+}
+
+fn voice_states(store: &DefaultInMemoryCache, guild: Id<GuildMarker>) -> Bytes {
+    let users: Vec<_> =
+        store.guild_voice_states(guild).map(|ids| ids.iter().copied().collect()).unwrap_or_default();
+    let states: Vec<_> = users.into_iter().filter_map(|user| store.voice_state(user, guild)).collect();
+    json_bytes(&states.iter().map(|state| state.value()).collect::<Vec<_>>())
+}
+
+fn extras(store: &DefaultInMemoryCache, guild: Id<GuildMarker>) -> Extras {
+    let emojis: Vec<_> = store.guild_emojis(guild).map(|ids| ids.iter().copied().collect()).unwrap_or_default();
+    let emojis = emojis.into_iter().filter_map(|id| {
+        let mut emoji = value(store.emoji(id)?.value().resource());
+        with_user(store, &mut emoji);
+        Some(Value::Object(emoji))
+    });
+    let stickers: Vec<_> =
+        store.guild_stickers(guild).map(|ids| ids.iter().copied().collect()).unwrap_or_default();
+    let stickers = stickers.into_iter().filter_map(|id| {
+        let mut sticker = value(store.sticker(id)?.value().resource());
+        if let Some(kind) = sticker.remove("kind") {
+            sticker.insert("type".to_owned(), kind);
+        }
+        with_user(store, &mut sticker);
+        Some(Value::Object(sticker))
+    });
+    let stages: Vec<_> =
+        store.guild_stage_instances(guild).map(|ids| ids.iter().copied().collect()).unwrap_or_default();
+    let stages = stages.into_iter().filter_map(|id| Some(Value::Object(value(store.stage_instance(id)?.value().resource()))));
+    let planned: Vec<_> =
+        store.scheduled_events(guild).map(|ids| ids.iter().copied().collect()).unwrap_or_default();
+    let planned = planned.into_iter().filter_map(|id| Some(Value::Object(value(store.scheduled_event(id)?.value().resource()))));
+    Extras {
+        emojis: json_bytes(&emojis.collect::<Vec<_>>()),
+        stickers: json_bytes(&stickers.collect::<Vec<_>>()),
+        stage_instances: json_bytes(&stages.collect::<Vec<_>>()),
+        scheduled_events: json_bytes(&planned.collect::<Vec<_>>()),
+    }
+}
+
+/// What the cache keeps as a user's id is a user in Discord's objects.
+fn with_user(store: &DefaultInMemoryCache, object: &mut Map<String, Value>) {
+    let id = object.remove("user_id");
+    let user = id.and_then(|id| id.as_str()?.parse().ok()).and_then(Id::new_checked).and_then(|id| store.user(id));
+    if let Some(user) = user {
+        object.insert("user".to_owned(), Value::Object(value(user.value())));
+    }
+}
+
+/// The wanted blocks of a guild's members; `None` for an empty one.
+fn members(
+    store: &DefaultInMemoryCache,
+    guild: Id<GuildMarker>,
+    blocks: u32,
+    wanted: &std::collections::BTreeSet<u32>,
+) -> BTreeMap<u32, Option<Bytes>> {
+    let mut lists: BTreeMap<u32, Vec<Value>> = wanted.iter().map(|block| (*block, Vec::new())).collect();
+    let ids: Vec<_> = store.guild_members(guild).map(|ids| ids.iter().copied().collect()).unwrap_or_default();
+    for user in ids {
+        let Some(list) = lists.get_mut(&block_of(user.get(), blocks)) else { continue };
+        let Some(member) = store.member(guild, user) else { continue };
+        let mut object = value(member.value());
+        with_user(store, &mut object);
+        // A member whose user the cache does not hold can't be made again; the next event that names it tells both.
+        if !object.contains_key("user") {
+            continue;
+        }
+        for flag in ["deaf", "mute"] {
+            // What a message tells of a member leaves these open.
+            if object.get(flag).is_none_or(Value::is_null) {
+                object.insert(flag.to_owned(), Value::Bool(false));
+            }
+        }
+        list.push(Value::Object(object));
+    }
+    let written = lists.into_iter().map(|(block, list)| (block, (!list.is_empty()).then(|| json_bytes(&list))));
+    written.collect()
+}
+
+/// A guild object for a cache that keeps none: what twilight's type asks for
+/// ([Guild](https://discord.com/developers/docs/resources/guild#guild-object)).
+fn bare_guild(id: u64) -> Bytes {
+    json_bytes(&json!({
+        "id": id.to_string(),
+        "name": "",
+        "owner_id": id.to_string(),
+        "afk_timeout": 300,
+        "default_message_notifications": 0,
+        "explicit_content_filter": 0,
+        "features": [],
+        "mfa_level": 0,
+        "nsfw_level": 0,
+        "preferred_locale": "en-US",
+        "premium_progress_bar_enabled": false,
+        "system_channel_flags": 0,
+        "verification_level": 0,
+    }))
+}
+
+#[cfg(test)]
+mod tests;

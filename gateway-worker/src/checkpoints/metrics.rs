@@ -1,0 +1,73 @@
+//! What is counted of checkpoints.
+
+use std::time::Duration;
+
+use prometheus_client::{
+    metrics::{counter::Counter, histogram::{Histogram, exponential_buckets}},
+    registry::Registry,
+};
+
+/// Counted by the writers; clones count into the same.
+#[derive(Clone, Debug)]
+pub(crate) struct CheckpointMetrics {
+    written: Counter,
+    records: Counter,
+    bytes: Counter,
+    failures: Counter,
+    rewritten: Counter,
+    refused: Counter,
+    took: Histogram,
+}
+
+impl Default for CheckpointMetrics {
+    fn default() -> Self {
+        Self {
+            written: Counter::default(),
+            records: Counter::default(),
+            bytes: Counter::default(),
+            failures: Counter::default(),
+            rewritten: Counter::default(),
+            refused: Counter::default(),
+            // 1 ms to 16 s.
+            took: Histogram::new(exponential_buckets(0.001, 2.0, 15)),
+        }
+    }
+}
+
+impl CheckpointMetrics {
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        for (name, help, counter) in [
+            ("checkpoint_writes", "Checkpoints written to their end", &self.written),
+            ("checkpoint_records", "Records written", &self.records),
+            ("checkpoint_bytes", "Bytes written, compressed", &self.bytes),
+            ("checkpoint_failures", "Checkpoints that could not be written", &self.failures),
+            ("checkpoint_rewrites", "Times that the store had lost writes and everything was written again", &self.rewritten),
+            ("checkpoint_refused", "Checkpoints that could not be read when a shard started", &self.refused),
+        ] {
+            registry.register(name, help, counter.clone());
+        }
+        registry.register("checkpoint_write_seconds", "How long a checkpoint took to write", self.took.clone());
+    }
+
+    pub(crate) fn count_written(&self, took: Duration) {
+        self.written.inc();
+        self.took.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn count_step(&self, records: usize, bytes: usize) {
+        self.records.inc_by(records as u64);
+        self.bytes.inc_by(bytes as u64);
+    }
+
+    pub(crate) fn count_failure(&self) {
+        self.failures.inc();
+    }
+
+    pub(crate) fn count_rewritten(&self) {
+        self.rewritten.inc();
+    }
+
+    pub(crate) fn count_refused(&self) {
+        self.refused.inc();
+    }
+}

@@ -1,0 +1,53 @@
+//! How fast a worker may write: many shards that fill at once take turns, so that Redis serves others in between.
+
+use std::{sync::Mutex, sync::PoisonError, time::Duration};
+
+use tokio::time::Instant;
+
+/// Bytes a second of one worker.
+const RATE: f64 = 24.0 * 1024.0 * 1024.0;
+/// So much may go out at once after a pause.
+const BURST: Duration = Duration::from_millis(100);
+
+/// Clones of an `Arc` share one budget.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    /// When what was let through so far has gone out, at the rate.
+    free_at: Mutex<Instant>,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { free_at: Mutex::new(Instant::now()) }
+    }
+}
+
+impl Pace {
+    /// Waits for the turn of so many bytes.
+    pub(crate) async fn spend(&self, bytes: usize) {
+        let turn = {
+            let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = Instant::now();
+            let turn = (*free_at).max(now.checked_sub(BURST).unwrap_or(now));
+            *free_at = turn + Duration::from_secs_f64(bytes as f64 / RATE);
+            turn
+        };
+        tokio::time::sleep_until(turn).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_written_at_once_goes_out_at_the_rate() {
+        let pace = Pace::default();
+        let began = Instant::now();
+        for _ in 0..48 {
+            pace.spend(1024 * 1024).await;
+        }
+        let took = began.elapsed();
+        assert!((1_700..2_100).contains(&took.as_millis()), "{took:?}");
+    }
+}

@@ -1,0 +1,211 @@
+//! What bot code is: an [`EventHandler`], given each event of each shard that runs here, with a [`Context`].
+//!
+//! Owns the words between the platform and a bot. How events get here in order and within bounds is `dispatch`'s; what was
+//! received, kept and resumed is the [shard](crate::shard)'s.
+//!
+//! What a handler can count on: events of one guild come one after the other in Discord's order, events of different guilds in
+//! parallel. An event is given to a handler once, unless the worker died or was cut off: then what may have been handled
+//! before comes again with [`Mark::Replayed`]. Whatever was or may have been lost is told by [`EventHandler::gap`].
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use async_trait::async_trait;
+use dispatch::Kind;
+use fleet_model::{Epoch, Gap, ShardNumber};
+use serde::{Deserialize, Serialize};
+use shard_bridge::Bridge;
+use twilight_gateway::{EventTypeFlags, error::ReceiveMessageError};
+
+use crate::{cache::ShardCache, shard::Shard};
+
+/// Bot code. One handler serves all shards of a worker; it runs on threads of its own, so that one which blocks stops neither
+/// leases nor sockets.
+#[async_trait]
+pub trait EventHandler: Send + Sync + 'static {
+    /// Which events it is given. What nobody wants is not kept for it, nor parsed.
+    fn wants(&self) -> Wanted {
+        Wanted::All
+    }
+
+    /// An event. A panic in here is caught, counted and logged; the event counts as handled.
+    async fn handle(&self, context: &Context, event: &Event);
+
+    /// Events of this shard were or may have been lost.
+    async fn gap(&self, context: &Context, gap: &Gap) {
+        let _ = (context, gap);
+    }
+}
+
+/// The handler of a worker without bot code: it fills its caches, and that is all.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoHandler;
+
+#[async_trait]
+impl EventHandler for NoHandler {
+    fn wants(&self) -> Wanted {
+        Wanted::Nothing
+    }
+
+    async fn handle(&self, _: &Context, _: &Event) {}
+}
+
+/// Which events a handler is given, by Discord's names for them
+/// ([Receive Events](https://discord.com/developers/docs/events/gateway-events#receive-events)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// None, and no gaps either.
+    Nothing,
+    /// All, those that this version has never heard of included.
+    All,
+    /// These.
+    Only(BTreeSet<&'static str>),
+}
+
+impl Wanted {
+    /// Only these: `Wanted::only(["INTERACTION_CREATE"])`.
+    pub fn only(names: impl IntoIterator<Item = &'static str>) -> Self {
+        Self::Only(names.into_iter().collect())
+    }
+
+    /// An event of this name is wanted.
+    pub fn has(&self, name: &str) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::All => true,
+            Self::Only(names) => names.contains(name),
+        }
+    }
+}
+
+/// Where an event happened, and what there is to act with.
+#[derive(Clone)]
+pub struct Context {
+    pub(crate) shard: Arc<Shard>,
+    pub(crate) tools: Arc<Tools>,
+}
+
+/// What every context of a worker shares.
+pub(crate) struct Tools {
+    pub(crate) http: Arc<twilight_http::Client>,
+    pub(crate) bridge: Bridge,
+}
+
+impl Context {
+    /// The shard.
+    pub fn shard(&self) -> ShardNumber {
+        self.shard.number()
+    }
+
+    /// How many shards the bot has.
+    pub fn shard_total(&self) -> u32 {
+        self.shard.total()
+    }
+
+    /// The epoch under which this worker runs the shard: the fencing token for whatever the bot writes elsewhere.
+    pub fn epoch(&self) -> Epoch {
+        self.shard.epoch()
+    }
+
+    /// What the shard knows. It may be ahead of the event at hand.
+    pub fn cache(&self) -> &ShardCache {
+        self.shard.cache()
+    }
+
+    /// Discord's REST API.
+    pub fn http(&self) -> &twilight_http::Client {
+        &self.tools.http
+    }
+
+    /// Questions and messages across all shards.
+    pub fn bridge(&self) -> &Bridge {
+        &self.tools.bridge
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("shard", &self.shard()).field("epoch", &self.epoch()).finish_non_exhaustive()
+    }
+}
+
+/// Whether an event may have been handled before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mark {
+    /// It was not.
+    Fresh,
+    /// It may have been: by a worker that died or was cut off before it could say so.
+    Replayed,
+}
+
+/// One dispatch event.
+#[derive(Clone)]
+pub struct Event {
+    pub(crate) name: Kind,
+    /// Of the shard's session: grows with each READY.
+    pub(crate) session: u64,
+    pub(crate) sequence: u64,
+    pub(crate) guild: Option<u64>,
+    pub(crate) mark: Mark,
+    pub(crate) received_at_unix_ms: u64,
+    pub(crate) text: String,
+}
+
+impl Event {
+    /// Discord's name for it: `MESSAGE_CREATE`.
+    pub fn name(&self) -> &str {
+        self.name.as_str()
+    }
+
+    /// Its place: the session's ordinal, which grows with each READY of the shard, and the sequence number within it.
+    pub fn position(&self) -> (u64, u64) {
+        (self.session, self.sequence)
+    }
+
+    /// The guild in which it happened.
+    pub fn guild(&self) -> Option<u64> {
+        self.guild
+    }
+
+    /// Whether it may have been handled before.
+    pub fn mark(&self) -> Mark {
+        self.mark
+    }
+
+    /// When a worker first received it.
+    pub fn received_at(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.received_at_unix_ms)
+    }
+
+    /// The payload as Discord sent it: JSON with `op`, `t`, `s` and `d`.
+    pub fn raw(&self) -> &str {
+        &self.text
+    }
+
+    /// The payload as twilight's types; `None` for an event that twilight does not know.
+    ///
+    /// # Errors
+    /// Discord sent something that does not fit twilight's types.
+    pub fn parse(&self) -> Result<Option<twilight_gateway::Event>, ReceiveMessageError> {
+        let parsed = twilight_gateway::parse(self.text.clone(), EventTypeFlags::all())?;
+        Ok(parsed.map(twilight_gateway::Event::from))
+    }
+}
+
+impl fmt::Debug for Event {
+    /// Without what people wrote.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event")
+            .field("name", &self.name)
+            .field("session", &self.session)
+            .field("sequence", &self.sequence)
+            .field("guild", &self.guild)
+            .field("mark", &self.mark)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,145 @@
+//! Whether a connection that looks open is dead: its heartbeats are not acknowledged, or no event comes where many should.
+//! Pure.
+//!
+//! twilight gives a connection up after two heartbeats without a word, which is 40 to 80 s with Discord's interval. A half-open
+//! connection, or a gateway that acknowledges and sends nothing, is found here, sooner and by the shard's own measure.
+
+use std::time::Duration;
+
+/// Without an acknowledgement for so long a shard is silent. Discord takes a fraction of a second.
+const ACK_LATE: Duration = Duration::from_secs(5);
+/// Without one for so long its connection is given up.
+const ACK_LOST: Duration = Duration::from_secs(10);
+
+/// Without an event for at least so long ...
+const QUIET: Duration = Duration::from_secs(30);
+/// ... when so many were to be expected, a shard is silent. Were they independent of each other, that would happen by chance
+/// once in e^30 times.
+const EXPECTED: f64 = 30.0;
+/// How far back the measure of what is to be expected reaches: the weight of what was so long ago has halved.
+const HALF_LIFE: Duration = Duration::from_mins(5);
+/// Each time that a new connection brought nothing either, twice as many are expected first, so many times at most.
+const DOUBLINGS: u32 = 6;
+
+/// What is heard of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hearing {
+    /// All is well.
+    Heard,
+    /// Something is wrong; it is waited a little longer.
+    Late,
+    /// It is dead: another one is to be made.
+    Dead(&'static str),
+}
+
+/// Listens to one shard, over all its connections.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Silence {
+    /// Events a second.
+    rate: f64,
+    /// Since the last look.
+    events: u32,
+    quiet: Duration,
+    false_alarms: u32,
+}
+
+impl Silence {
+    /// A dispatch came.
+    pub(super) fn event(&mut self) {
+        self.events = self.events.saturating_add(1);
+    }
+
+    /// Looks at a connection that is up. `elapsed` since the last look; `unacknowledged`: how long ago the heartbeat was sent
+    /// that has no acknowledgement yet.
+    pub(super) fn look(&mut self, elapsed: Duration, unacknowledged: Option<Duration>) -> Hearing {
+        let seconds = elapsed.as_secs_f64();
+        if seconds > 0.0 {
+            let kept = 0.5f64.powf(seconds / HALF_LIFE.as_secs_f64());
+            self.rate = self.rate * kept + f64::from(self.events) / seconds * (1.0 - kept);
+        }
+        if self.events > 0 {
+            self.quiet = Duration::ZERO;
+            self.false_alarms = 0;
+        } else {
+            self.quiet += elapsed;
+        }
+        self.events = 0;
+        match unacknowledged {
+            Some(since) if since >= ACK_LOST => return Hearing::Dead("heartbeats are not acknowledged"),
+            Some(since) if since >= ACK_LATE => return Hearing::Late,
+            _ => {}
+        }
+        let expected = self.rate * self.quiet.as_secs_f64();
+        if self.quiet >= QUIET && expected >= EXPECTED * f64::from(1u32 << self.false_alarms) {
+            return Hearing::Dead("no event comes, and many should");
+        }
+        Hearing::Heard
+    }
+
+    /// A new connection is made for silence: the next alarm needs more, if nothing comes on that one either.
+    pub(super) fn given_up(&mut self) {
+        self.quiet = Duration::ZERO;
+        self.false_alarms = (self.false_alarms + 1).min(DOUBLINGS);
+    }
+
+    /// A connection is made: what was quiet before is not this one's.
+    pub(super) fn connected(&mut self) {
+        self.quiet = Duration::ZERO;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOOK: Duration = Duration::from_millis(250);
+
+    /// Looks for so many seconds, with so many events a look. The first alarm, in seconds.
+    fn listen(silence: &mut Silence, seconds: u64, events_a_look: u32) -> Option<u64> {
+        (0..seconds * 4).find_map(|look| {
+            (0..events_a_look).for_each(|_| silence.event());
+            matches!(silence.look(LOOK, None), Hearing::Dead(_)).then_some(look / 4)
+        })
+    }
+
+    #[test]
+    fn heartbeats_without_an_answer_are_noticed() {
+        let mut silence = Silence::default();
+        assert_eq!(silence.look(LOOK, Some(Duration::from_secs(1))), Hearing::Heard);
+        assert_eq!(silence.look(LOOK, Some(ACK_LATE)), Hearing::Late);
+        assert!(matches!(silence.look(LOOK, Some(ACK_LOST)), Hearing::Dead(_)));
+    }
+
+    #[test]
+    fn a_busy_shard_that_falls_silent_is_noticed_by_its_own_measure() {
+        let mut silence = Silence::default();
+        assert_eq!(listen(&mut silence, 600, 2), None, "8 events a second");
+        assert_eq!(listen(&mut silence, 60, 0), Some(29));
+    }
+
+    #[test]
+    fn a_quiet_shard_may_be_quiet() {
+        let mut silence = Silence::default();
+        for _ in 0..20 {
+            silence.event();
+            assert_eq!(listen(&mut silence, 60, 0), None, "one event a minute");
+        }
+    }
+
+    #[test]
+    fn a_false_alarm_makes_the_next_one_later() {
+        let mut silence = Silence::default();
+        // An event a second.
+        for _ in 0..600 {
+            silence.event();
+            listen(&mut silence, 1, 0);
+        }
+        let first = listen(&mut silence, 3_600, 0).unwrap();
+        silence.given_up();
+        let second = listen(&mut silence, 3_600, 0).unwrap();
+        assert!(second > first, "{second} s after {first} s");
+        silence.event();
+        silence.look(LOOK, None);
+        assert_eq!(silence.false_alarms, 0, "events come again: as before");
+    }
+}

@@ -1,0 +1,80 @@
+//! Parts that the tests of several modules are made of.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use checkpoint::{CheckpointStore, MemoryStore};
+use event_bus::MemoryBus;
+use fleet_model::{Epoch, Routes, ShardNumber};
+use shard_bridge::{Bridge, BridgeMetrics, Hub};
+use tokio::sync::{Notify, watch};
+use twilight_model::gateway::Intents;
+
+use crate::{
+    bot::Bot,
+    cache::{CacheSettings, ShardCache},
+    checkpoints::{CheckpointMetrics, Checkpoints, Keep, Pace},
+    clock::BootTime,
+    discord,
+    handler::{EventHandler, Tools},
+    lease::{Lease, LeaseWindow},
+    shard::Shard,
+};
+
+pub(crate) const SHARD: ShardNumber = ShardNumber(3);
+pub(crate) const EPOCH: Epoch = Epoch(7);
+pub(crate) const TOTAL: u32 = 4;
+
+pub(crate) fn cache(resources: &str) -> CacheSettings {
+    CacheSettings {
+        resources: resources.parse().unwrap(),
+        messages_per_channel: 0,
+        intents: Intents::GUILDS,
+    }
+}
+
+pub(crate) fn shard_at(epoch: Epoch, resources: &str) -> Arc<Shard> {
+    let cache = ShardCache::new(cache(resources));
+    Arc::new(Shard::new(SHARD, epoch, TOTAL, cache, Arc::new(Notify::new())))
+}
+
+/// A lease that holds for the test.
+pub(crate) fn lease() -> LeaseWindow {
+    let lease = Lease::default();
+    lease.renewed(BootTime::now(), Duration::from_hours(1));
+    lease.window().clone()
+}
+
+pub(crate) fn bot(handler: Arc<dyn EventHandler>) -> Bot {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let hub = Hub::new(Arc::new(MemoryBus::new()), BridgeMetrics::default());
+    let (_, routes) =
+        watch::channel(Arc::new(Routes { workers: BTreeMap::new(), shard_total: TOTAL, ..Routes::default() }));
+    let tools = Tools {
+        http: Arc::new(discord::client(&settings::Secret::new("t"), None)),
+        bridge: Bridge::new(routes, None, None, hub, BridgeMetrics::default(), "test"),
+    };
+    Bot {
+        wanted: Arc::new(handler.wants()),
+        handler,
+        tools: Arc::new(tools),
+        limits: dispatch::Limits::default(),
+        runtime: tokio::runtime::Handle::current(),
+        stragglers: tokio_util::task::TaskTracker::new(),
+        metrics: dispatch::DispatchMetrics::default(),
+        shed_order: Arc::default(),
+    }
+}
+
+pub(crate) fn checkpoints(store: Arc<dyn CheckpointStore>, keep: Keep) -> Checkpoints {
+    Checkpoints {
+        store,
+        keep,
+        every: Duration::from_secs(1),
+        pace: Arc::new(Pace::default()),
+        metrics: CheckpointMetrics::default(),
+    }
+}
+
+pub(crate) fn memory() -> Arc<dyn CheckpointStore> {
+    Arc::new(MemoryStore::new())
+}

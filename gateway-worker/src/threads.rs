@@ -1,0 +1,74 @@
+//! Which work has threads of its own, so that it can't keep the lease waiting.
+//!
+//! The process's main runtime has the lease, the link and the servers: work of moments. Shards have a runtime of their own, as a
+//! thousand guilds that arrive at once are seconds of parsing; and so have handlers, as bot code may block its thread.
+
+use std::{io, time::Duration};
+
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio_util::task::TaskTracker;
+
+/// The two runtimes. Everything on them ends with [`Threads::finish`].
+pub(crate) struct Threads {
+    shards: Own,
+    handlers: Own,
+    stragglers: TaskTracker,
+}
+
+/// A runtime that may be dropped inside another.
+struct Own(Option<Runtime>);
+
+impl Own {
+    /// As many threads as there are cores.
+    fn start(name: &str) -> io::Result<Self> {
+        Ok(Self(Some(Builder::new_multi_thread().thread_name(name).enable_all().build()?)))
+    }
+
+    fn handle(&self) -> Handle {
+        // `None` only while it is dropped.
+        self.0.as_ref().map_or_else(Handle::current, |runtime| runtime.handle().clone())
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        // Does not wait for threads that block.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Threads {
+    /// Starts them.
+    pub(crate) fn start() -> io::Result<Self> {
+        Ok(Self {
+            shards: Own::start("shards")?,
+            handlers: Own::start("handlers")?,
+            stragglers: TaskTracker::new(),
+        })
+    }
+
+    /// Where shards run.
+    pub(crate) fn shards(&self) -> Handle {
+        self.shards.handle()
+    }
+
+    /// Where handlers run.
+    pub(crate) fn handlers(&self) -> Handle {
+        self.handlers.handle()
+    }
+
+    /// Has every handler that runs.
+    pub(crate) fn stragglers(&self) -> TaskTracker {
+        self.stragglers.clone()
+    }
+
+    /// Waits for the handlers that run, but not for ever; what is left is cut off.
+    pub(crate) async fn finish(self, patience: Duration) {
+        self.stragglers.close();
+        if tokio::time::timeout(patience, self.stragglers.wait()).await.is_err() {
+            tracing::warn!(handlers = self.stragglers.len(), "handlers did not end in time: they are cut off");
+        }
+    }
+}
