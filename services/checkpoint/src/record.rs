@@ -68,8 +68,9 @@ pub struct PendingEvent {
 /// A guild without its long lists.
 #[derive(Clone, PartialEq, Eq)]
 pub struct GuildCore {
-    /// The sequence of the last event that was applied to the guild. Speaks for the guild's channels, roles and extras too, which
-    /// are written in the same step; blocks of members have stamps of their own.
+    /// The sequence of the last event that was applied to the guild: events up to it change nothing of the guild any more. So
+    /// whatever they changed is written in the same step (channels, roles, extras, and what is removed) or in one before (blocks of
+    /// members), nothing of it later.
     pub stamp: u64,
     /// How many members the guild has, if Discord said so.
     pub members: Option<u64>,
@@ -103,8 +104,8 @@ pub struct Extras {
 /// A block of a guild's members.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Members {
-    /// The sequence of the last event of the guild that the block holds. Blocks may be many, so they need not be written in one
-    /// step with the guild's core.
+    /// The sequence of the last event that the block holds; it may be above the guild's. Blocks may be many, so they are written in
+    /// steps before the guild's core.
     pub stamp: u64,
     /// A JSON array of member objects, each with its `user`.
     pub list: Bytes,
