@@ -148,12 +148,7 @@ impl Pressure {
 
     /// Makes true what time alone has changed.
     fn settle(&mut self, now: Duration) {
-        let was = self.mode;
-        self.mode = was.at(now);
-        if self.mode == Mode::Open && was != Mode::Open {
-            // It sheds no more: what made it shed is over.
-            self.overflows.clear();
-        }
+        self.mode = self.mode.at(now);
     }
 }
 

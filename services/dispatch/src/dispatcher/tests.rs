@@ -12,6 +12,9 @@ use tokio::sync::{Semaphore, mpsc};
 use super::*;
 use Told::{Began, Ended};
 
+/// For what comes at once: a wake-up that is lost fails the test instead of hanging it.
+const DEADLINE: Duration = Duration::from_secs(30);
+
 /// What the handler of a test does with an event.
 #[derive(Clone, Debug)]
 enum Act {
@@ -138,7 +141,7 @@ async fn drained_to_half_wakes_at_half() {
     assert!(!drained.is_finished() && !world.dispatcher.at_most_half());
     world.handler.gate.add_permits(1);
     world.expect([Ended(2)]).await;
-    drained.await.unwrap();
+    tokio::time::timeout(DEADLINE, drained).await.unwrap().unwrap();
     assert_eq!(world.dispatcher.figures().len, 2);
     // What holds already is not waited for.
     world.dispatcher.drained_to_half().await;
@@ -193,7 +196,7 @@ async fn closing_returns_as_soon_as_nothing_runs() {
     world.expect([Began(1)]).await;
     let closing = tokio::spawn({
         let dispatcher = world.dispatcher.clone();
-        async move { dispatcher.close(Duration::from_hours(1)).await }
+        async move { dispatcher.close(DEADLINE).await }
     });
     while world.dispatcher.has_room(0) {
         tokio::task::yield_now().await;
@@ -217,7 +220,7 @@ async fn a_close_that_is_dropped_loses_nothing() {
     let dropped = tokio::time::timeout(Duration::from_secs(1), world.dispatcher.close(Duration::MAX)).await;
     assert!(dropped.is_err());
     world.handler.gate.add_permits(1);
-    let closed = world.dispatcher.close(Duration::MAX).await;
+    let closed = world.dispatcher.close(DEADLINE).await;
     assert_eq!((closed.unstarted.len(), closed.still_running), (1, 0));
 }
 
@@ -297,7 +300,7 @@ async fn a_handler_that_blocks_its_thread_blocks_handlers_at_most() {
     let closed = dispatcher.close(Duration::from_millis(1)).await;
     assert_eq!(closed.still_running, 4);
     drop(release);
-    dispatcher.close(Duration::MAX).await;
+    dispatcher.close(DEADLINE).await;
     assert_eq!(dispatcher.figures(), Figures::default());
     handlers.shutdown_background();
 }
@@ -354,7 +357,7 @@ async fn many_events_on_many_threads_each_once_and_in_order() {
         let mut event = item(sequence, Some(sequence % 37 % 20), ());
         while let Err(refused) = dispatcher.push(event) {
             event = refused.into_item();
-            dispatcher.drained_to_half().await;
+            tokio::time::timeout(DEADLINE, dispatcher.drained_to_half()).await.unwrap();
         }
     }
     while dispatcher.figures().len > 0 {

@@ -92,7 +92,7 @@ fn it_sheds_until_the_queue_was_at_most_half_full_for_a_minute_on_end() {
     pressure.observed(true, s(180));
     assert_eq!(pressure.decision(ms(239_999)), Decision::Shed);
     assert_eq!(pressure.decision(s(240)), Decision::Open);
-    // What made it shed is forgotten: the next overflow is the first.
+    // What made it shed is longer ago than overflows count: the next is the first.
     pressure.overflowed(s(241));
     assert_eq!(pressure.decision(s(241)), Decision::Shut);
 }
