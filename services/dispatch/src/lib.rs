@@ -17,6 +17,7 @@
 //! |---|---|---|
 //! | events of a shard, queued and running together | [`Limits::items`], 4,096 | the event is given back; see [`pressure`] |
 //! | their bytes | [`Limits::bytes`], 16 MiB; one larger event is let in alone | the same |
+//! | events restored by [`Dispatcher::push_over_bound`] | the bounds of the queue they were pending in | let in; others wait |
 //! | running handlers of a shard | [`Limits::at_once`], 64 | the others wait in the queue |
 //! | running handlers of one guild | 1 | the same |
 //! | overflows remembered | 3 | the third makes the shard shed |

@@ -79,6 +79,23 @@ fn one_that_is_too_large_goes_alone() {
 }
 
 #[test]
+fn what_was_within_bounds_elsewhere_is_let_in_above_them() {
+    let mut queue = filled(limits(1, 2, 2), [Some(1), Some(1)]);
+    queue.push_over_bound(item(3, Some(2), 5));
+    let figures = queue.figures(Duration::from_secs(1));
+    assert_eq!((figures.len, figures.bytes, figures.fill), (3, 7, 3.5));
+    // Others wait until it is within bounds again.
+    assert!(!queue.has_room(0) && queue.fill_with(0) > 1.0);
+    let mut handled = Vec::new();
+    while let Some(started) = queue.start_next() {
+        handled.push(started.item.sequence);
+        queue.done(started.ticket);
+    }
+    assert_eq!(handled, [1, 3, 2]);
+    assert!(queue.has_room(2));
+}
+
+#[test]
 fn zero_limits_count_as_one() {
     let mut queue = Queue::new(limits(0, 0, 0));
     queue.push(item(1, None, 5)).unwrap();
