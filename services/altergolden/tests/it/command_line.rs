@@ -1,11 +1,7 @@
 //! The operator's tool against a running fleet: what it prints, and how it exits.
 
+use fleet_fixture::{Deployment, command, sim_config};
 use serde_json::Value;
-
-use crate::{
-    deployment::{Deployment, sim_config},
-    process::command,
-};
 
 struct Answer {
     code: i32,

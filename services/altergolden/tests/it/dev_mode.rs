@@ -1,9 +1,7 @@
 //! `altergolden dev`: one command, no token, no Redis.
 
-use rustix::process::Signal;
+use fleet_fixture::{Process, Signal, binary, command};
 use tokio::time::Instant;
-
-use crate::process::{Process, binary, command};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_starts_shows_and_ends() {

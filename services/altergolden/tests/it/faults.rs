@@ -4,17 +4,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use altergolden_proto::v1::{self, coordinator_client::CoordinatorClient};
 use discord_sim::Fault;
-use rustix::process::Signal;
-use tokio::time::Instant;
-
-use crate::{
-    deployment::{
-        Coordinator, DEADLINE, Deployment, LEASE_TTL, Worker, all_ready, is_ready, shares, sim_config,
-    },
-    process::Process,
-    proxy::Proxy,
-    until,
+use fleet_fixture::{
+    Coordinator, DEADLINE, Deployment, LEASE_TTL, Process, Proxy, Signal, Worker, all_ready, is_ready,
+    shares, sim_config, until,
 };
+use tokio::time::Instant;
 
 const SHARDS: u32 = 4;
 
@@ -146,14 +140,14 @@ async fn events_flow_on_while_redis_is_away() {
     }
     deployment.redis.restart().await;
     coordinator.until("the store to be back", |status| all_ready(status) && status.problems.is_empty()).await;
-    crate::until("broadcasts to be heard by all", async || {
+    fleet_fixture::until("broadcasts to be heard by all", async || {
         let sent =
             coordinator.client().await.broadcast("x", altergolden_proto::convert::from_json(1.into())).await;
         sent.is_ok_and(|sent| sent.workers_acknowledged == 2).then_some(())
     })
     .await;
     // It came back empty: the fleet has written itself down again.
-    crate::until("the store to know who runs what", async || {
+    fleet_fixture::until("the store to know who runs what", async || {
         let owner: Option<String> =
             deployment.redis.command(&["HGET", "{altergolden:shard:0}", "worker"]).await;
         owner.filter(|owner| *owner == before[&0].0)

@@ -2,14 +2,8 @@
 
 use std::process::Command;
 
+use fleet_fixture::{Deployment, Process, command, http, sim_config, until};
 use redis_fixture::RedisServer;
-
-use crate::{
-    deployment::{Deployment, sim_config},
-    http,
-    process::{Process, command},
-    until,
-};
 
 fn run(command: &mut Command) -> (i32, String) {
     let output = command.output().unwrap();

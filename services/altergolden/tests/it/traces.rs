@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use fleet_fixture::{Coordinator, Deployment, Worker, sim_config, until};
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{
         ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -15,11 +16,6 @@ use opentelemetry_proto::tonic::{
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
-
-use crate::{
-    deployment::{Coordinator, Deployment, Worker, sim_config},
-    until,
-};
 
 /// One span: its service, its name.
 type Span = (String, String);
