@@ -81,7 +81,8 @@ impl Told {
 
     /// A gap that was kept as text.
     fn from_text(text: String, session: u64) -> Option<Self> {
-        let payload: GapPayload = serde_json::from_str(&text).ok().filter(|payload: &GapPayload| payload.t == GAP)?;
+        let payload: GapPayload =
+            serde_json::from_str(&text).ok().filter(|payload: &GapPayload| payload.t == GAP)?;
         let GapBody { since_unix_ms, until_unix_ms, last_sequence, reason } = payload.d;
         let gap = Gap { since_unix_ms, until_unix_ms, last_sequence, reason };
         Some(Self { gap, session, sequence: payload.s, text })
@@ -104,7 +105,9 @@ impl Queued {
 
     fn as_pending(&self, started: bool) -> PendingEvent {
         let (session, sequence, received_at_unix_ms, text) = match self {
-            Self::Event(event) => (event.session, event.sequence, event.received_at_unix_ms, event.text.clone()),
+            Self::Event(event) => {
+                (event.session, event.sequence, event.received_at_unix_ms, event.text.clone())
+            }
             Self::Gap(told) => (told.session, told.sequence, told.gap.until_unix_ms, told.text.clone()),
         };
         PendingEvent { session, sequence, started, received_at_unix_ms, text }
@@ -351,7 +354,8 @@ mod tests {
 
     #[test]
     fn a_gap_survives_a_checkpoint() {
-        let gap = Gap { since_unix_ms: 1, until_unix_ms: 2, last_sequence: 3, reason: "a \"why\"".to_owned() };
+        let gap =
+            Gap { since_unix_ms: 1, until_unix_ms: 2, last_sequence: 3, reason: "a \"why\"".to_owned() };
         let pending = Queued::Gap(Told::new(gap.clone(), 7, 4)).as_pending(false);
         match Queued::from_pending(pending, Mark::Replayed) {
             Some(Queued::Gap(told)) => assert_eq!((told.gap, told.session, told.sequence), (gap, 7, 4)),

@@ -21,7 +21,7 @@ use crate::tally::{Figures, KnownGuild, Tally};
 
 mod changes;
 mod count;
-mod records;
+pub(crate) mod records;
 mod resources;
 mod wanted;
 
@@ -155,13 +155,13 @@ impl ShardCache {
 
     /// Guilds that the session's READY named and that are still to come.
     pub fn pending_guilds(&self) -> usize {
-        self.contents.load().tally(|tally| tally.pending())
+        self.contents.load().tally(Tally::pending)
     }
 
     /// The shard's figures; `None` for one that the intents do not tell.
     pub fn figures(&self) -> (u32, Option<u64>, Option<u32>, Option<u32>) {
         let Figures { guilds, users, channels, voice_connections } =
-            self.contents.load().tally(|tally| tally.figures());
+            self.contents.load().tally(Tally::figures);
         let with = |intent: Intents| self.settings.intents.contains(intent);
         (
             guilds,
@@ -195,7 +195,7 @@ impl ShardCache {
             return Some("the user cache is partial: the GUILD_MEMBERS intent is off (INTENTS)".to_owned());
         }
         let contents = self.contents.load();
-        let unknown = contents.tally(|tally| tally.unknown_guilds());
+        let unknown = contents.tally(Tally::unknown_guilds);
         if unknown > 0 {
             return Some(format!("{unknown} guilds have not come yet, or are in an outage"));
         }
@@ -206,7 +206,7 @@ impl ShardCache {
             .guilds()
             .map(|guild| stats.guild_members(*guild.key()).unwrap_or(0) as u64)
             .sum();
-        let members = contents.tally(|tally| tally.figures()).users;
+        let members = contents.tally(Tally::figures).users;
         (cached < members).then(|| {
             format!("the user cache is partial: it holds {cached} of {members} members of its guilds")
         })

@@ -129,7 +129,10 @@ impl Context {
 
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Context").field("shard", &self.shard()).field("epoch", &self.epoch()).finish_non_exhaustive()
+        f.debug_struct("Context")
+            .field("shard", &self.shard())
+            .field("epoch", &self.epoch())
+            .finish_non_exhaustive()
     }
 }
 

@@ -101,6 +101,9 @@ impl LinkMetrics {
     }
 }
 
+/// One figure of a shard's handlers or checkpoints.
+type WorkFigure = fn(&Shard) -> Option<f64>;
+
 /// One figure of a shard.
 type Figure = fn(&fleet_model::ShardReport) -> Option<f64>;
 
@@ -177,7 +180,7 @@ impl WorkerCollector {
     /// How far the handlers and the checkpoints are behind.
     fn encode_work(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let shards = self.shards.all();
-        let figures: [(&str, &str, fn(&Shard) -> Option<f64>); 4] = [
+        let figures: [(&str, &str, WorkFigure); 4] = [
             ("handler_queue_events", "Events that wait for bot code or are handled", |shard| {
                 Some(shard.queue_figures()?.len as f64)
             }),

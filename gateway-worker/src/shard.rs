@@ -220,12 +220,12 @@ impl Shard {
         self.lock().progress.clone()
     }
 
-    fn set_progress(&self, progress: Option<Progress>) {
+    pub(crate) fn set_progress(&self, progress: Option<Progress>) {
         self.lock().progress = progress;
     }
 
     /// An event was taken.
-    fn set_read(&self, sequence: u64, at_unix_ms: u64) {
+    pub(crate) fn set_read(&self, sequence: u64, at_unix_ms: u64) {
         if let Some(progress) = &mut self.lock().progress {
             progress.read = sequence;
             progress.read_at_unix_ms = at_unix_ms;
@@ -253,6 +253,11 @@ impl Shard {
     pub(crate) fn outranked(&self, by: Epoch) {
         tracing::warn!(shard.id = %self.number, epoch = %self.epoch, %by, "another worker has the shard: closing it");
         self.outranked.cancel();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_outranked(&self) -> bool {
+        self.outranked.is_cancelled()
     }
 
     /// A latency counts only while the shard is connected in earnest.

@@ -198,12 +198,14 @@ impl ShardSet {
 
     /// Makes what runs what shall run: closes what is not in the assignment, or is under another epoch or total, and
     /// starts what is missing. What has to close does so beside this; [`ShardSet::one_closed`] tells.
-    pub(crate) fn obey(&mut self, assignment: &Assignment, lease: &LeaseWindow, gateway: &Arc<GatewaySettings>) {
-        self.wanted = Some(Wanted {
-            assignment: assignment.clone(),
-            lease: lease.clone(),
-            gateway: gateway.clone(),
-        });
+    pub(crate) fn obey(
+        &mut self,
+        assignment: &Assignment,
+        lease: &LeaseWindow,
+        gateway: &Arc<GatewaySettings>,
+    ) {
+        self.wanted =
+            Some(Wanted { assignment: assignment.clone(), lease: lease.clone(), gateway: gateway.clone() });
         self.reconcile();
     }
 

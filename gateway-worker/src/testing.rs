@@ -25,11 +25,7 @@ pub(crate) const EPOCH: Epoch = Epoch(7);
 pub(crate) const TOTAL: u32 = 4;
 
 pub(crate) fn cache(resources: &str) -> CacheSettings {
-    CacheSettings {
-        resources: resources.parse().unwrap(),
-        messages_per_channel: 0,
-        intents: Intents::GUILDS,
-    }
+    CacheSettings { resources: resources.parse().unwrap(), messages_per_channel: 0, intents: Intents::GUILDS }
 }
 
 pub(crate) fn shard_at(epoch: Epoch, resources: &str) -> Arc<Shard> {
@@ -47,8 +43,11 @@ pub(crate) fn lease() -> LeaseWindow {
 pub(crate) fn bot(handler: Arc<dyn EventHandler>) -> Bot {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let hub = Hub::new(Arc::new(MemoryBus::new()), BridgeMetrics::default());
-    let (_, routes) =
-        watch::channel(Arc::new(Routes { workers: BTreeMap::new(), shard_total: TOTAL, ..Routes::default() }));
+    let (_, routes) = watch::channel(Arc::new(Routes {
+        workers: BTreeMap::new(),
+        shard_total: TOTAL,
+        ..Routes::default()
+    }));
     let tools = Tools {
         http: Arc::new(discord::client(&settings::Secret::new("t"), None)),
         bridge: Bridge::new(routes, None, None, hub, BridgeMetrics::default(), "test"),

@@ -68,7 +68,10 @@ impl Threads {
     pub(crate) async fn finish(self, patience: Duration) {
         self.stragglers.close();
         if tokio::time::timeout(patience, self.stragglers.wait()).await.is_err() {
-            tracing::warn!(handlers = self.stragglers.len(), "handlers did not end in time: they are cut off");
+            tracing::warn!(
+                handlers = self.stragglers.len(),
+                "handlers did not end in time: they are cut off"
+            );
         }
     }
 }

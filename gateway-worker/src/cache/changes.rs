@@ -24,12 +24,17 @@ pub(super) struct Touched {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum What {
     /// It came, with so many members.
-    Came { members: u64 },
+    Came {
+        members: u64,
+    },
     /// It is gone.
     Gone,
     Parts(Parts),
     /// One member, and the counts when `counted`.
-    Member { user: u64, counted: bool },
+    Member {
+        user: u64,
+        counted: bool,
+    },
     Members(Vec<u64>),
 }
 
@@ -96,7 +101,7 @@ pub(super) struct Changes {
 struct Known {
     /// Sequence of the last event that changed it.
     stamp: u64,
-    /// Over how many blocks its members are spread: fixed for the life of the cache.
+    /// Over how many blocks its members are spread: fixed from when it first came. 0 before.
     blocks: u32,
 }
 
@@ -113,12 +118,12 @@ impl Changes {
 
     /// Over how many blocks a guild's members are spread.
     pub(super) fn blocks(&self, guild: u64) -> u32 {
-        self.guilds.get(&guild).map_or(1, |known| known.blocks)
+        self.guilds.get(&guild).map_or(1, |known| known.blocks.max(1))
     }
 
     /// A guild as it was written down.
     pub(super) fn restored(&mut self, guild: u64, stamp: u64, blocks: u32) {
-        self.guilds.insert(guild, Known { stamp, blocks: blocks.clamp(1, MOST_BLOCKS) });
+        self.guilds.insert(guild, Known { stamp, blocks: blocks.min(MOST_BLOCKS) });
     }
 
     pub(super) fn note_own_user(&mut self) {
@@ -128,14 +133,14 @@ impl Changes {
     /// An event has changed something.
     pub(super) fn note(&mut self, touched: Touched, sequence: u64) {
         let Touched { guild, what } = touched;
-        let members = if let What::Came { members } = what { members } else { 0 };
-        let known = self.guilds.entry(guild).or_insert(Known { stamp: 0, blocks: blocks_for(members) });
-        if known.stamp == 0 && members > 0 {
-            // It was known as unavailable before.
+        let known = self.guilds.entry(guild).or_insert(Known { stamp: 0, blocks: 0 });
+        if let What::Came { members } = what
+            && known.blocks == 0
+        {
             known.blocks = blocks_for(members);
         }
         known.stamp = sequence;
-        let blocks = known.blocks;
+        let blocks = known.blocks.max(1);
         let changes = self.changed.guilds.entry(guild).or_default();
         match what {
             What::Came { .. } => {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use checkpoint::{Extras, GuildCore, Members, Record, RecordKey};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use twilight_cache_inmemory::DefaultInMemoryCache;
+use twilight_cache_inmemory::{DefaultInMemoryCache, Reference};
 use twilight_model::{
     gateway::payload::incoming::{GuildCreate, UserUpdate},
     id::{Id, marker::GuildMarker},
@@ -182,7 +182,7 @@ impl Contents {
                 unavailable: known.unavailable,
                 object: store.guild(id).map(|guild| guild_json(guild.value())),
                 voice_states: voice_states(store, id),
-                member_blocks: blocks,
+                member_blocks: if known.members.is_some() { blocks } else { 0 },
             };
             records.together.push((RecordKey::Core(guild), Record::Core(core)));
         }
@@ -244,16 +244,9 @@ fn value(value: &impl Serialize) -> Map<String, Value> {
 
 /// A GUILD_CREATE's object out of a guild's records. What is no JSON among them makes it none.
 fn guild_object(id: u64, core: &GuildCore, guild: &RestoredGuild) -> Vec<u8> {
-    let bare;
-    let object: &[u8] = match &core.object {
-        Some(object) => object,
-        None => {
-            bare = bare_guild(id);
-            &bare
-        }
-    };
+    let object = core.object.clone().unwrap_or_else(|| bare_guild(id));
     // The lists go in behind the object's own fields.
-    let mut text = object.trim_ascii_end().strip_suffix(b"}").unwrap_or(object).to_vec();
+    let mut text = object.trim_ascii_end().strip_suffix(b"}").unwrap_or(&object).to_vec();
     let extras = &guild.extras;
     let lists = [
         ("channels", &guild.channels),
@@ -291,9 +284,10 @@ fn guild_json(guild: &twilight_cache_inmemory::model::CachedGuild) -> Bytes {
 }
 
 fn channels(store: &DefaultInMemoryCache, guild: Id<GuildMarker>) -> Bytes {
-    let ids: Vec<_> = store.guild_channels(guild).map(|ids| ids.iter().copied().collect()).unwrap_or_default();
+    let ids: Vec<_> =
+        store.guild_channels(guild).map(|ids| ids.iter().copied().collect()).unwrap_or_default();
     let channels: Vec<_> = ids.into_iter().filter_map(|id| store.channel(id)).collect();
-    json_bytes(&channels.iter().map(|channel| channel.value()).collect::<Vec<_>>())
+    json_bytes(&channels.iter().map(Reference::value).collect::<Vec<_>>())
 }
 
 fn roles(store: &DefaultInMemoryCache, guild: Id<GuildMarker>) -> Bytes {
@@ -306,11 +300,12 @@ fn voice_states(store: &DefaultInMemoryCache, guild: Id<GuildMarker>) -> Bytes {
     let users: Vec<_> =
         store.guild_voice_states(guild).map(|ids| ids.iter().copied().collect()).unwrap_or_default();
     let states: Vec<_> = users.into_iter().filter_map(|user| store.voice_state(user, guild)).collect();
-    json_bytes(&states.iter().map(|state| state.value()).collect::<Vec<_>>())
+    json_bytes(&states.iter().map(Reference::value).collect::<Vec<_>>())
 }
 
 fn extras(store: &DefaultInMemoryCache, guild: Id<GuildMarker>) -> Extras {
-    let emojis: Vec<_> = store.guild_emojis(guild).map(|ids| ids.iter().copied().collect()).unwrap_or_default();
+    let emojis: Vec<_> =
+        store.guild_emojis(guild).map(|ids| ids.iter().copied().collect()).unwrap_or_default();
     let emojis = emojis.into_iter().filter_map(|id| {
         let mut emoji = value(store.emoji(id)?.value().resource());
         with_user(store, &mut emoji);
@@ -328,10 +323,14 @@ fn extras(store: &DefaultInMemoryCache, guild: Id<GuildMarker>) -> Extras {
     });
     let stages: Vec<_> =
         store.guild_stage_instances(guild).map(|ids| ids.iter().copied().collect()).unwrap_or_default();
-    let stages = stages.into_iter().filter_map(|id| Some(Value::Object(value(store.stage_instance(id)?.value().resource()))));
+    let stages = stages
+        .into_iter()
+        .filter_map(|id| Some(Value::Object(value(store.stage_instance(id)?.value().resource()))));
     let planned: Vec<_> =
         store.scheduled_events(guild).map(|ids| ids.iter().copied().collect()).unwrap_or_default();
-    let planned = planned.into_iter().filter_map(|id| Some(Value::Object(value(store.scheduled_event(id)?.value().resource()))));
+    let planned = planned
+        .into_iter()
+        .filter_map(|id| Some(Value::Object(value(store.scheduled_event(id)?.value().resource()))));
     Extras {
         emojis: json_bytes(&emojis.collect::<Vec<_>>()),
         stickers: json_bytes(&stickers.collect::<Vec<_>>()),
@@ -343,7 +342,8 @@ fn extras(store: &DefaultInMemoryCache, guild: Id<GuildMarker>) -> Extras {
 /// What the cache keeps as a user's id is a user in Discord's objects.
 fn with_user(store: &DefaultInMemoryCache, object: &mut Map<String, Value>) {
     let id = object.remove("user_id");
-    let user = id.and_then(|id| id.as_str()?.parse().ok()).and_then(Id::new_checked).and_then(|id| store.user(id));
+    let user =
+        id.and_then(|id| id.as_str()?.parse().ok()).and_then(Id::new_checked).and_then(|id| store.user(id));
     if let Some(user) = user {
         object.insert("user".to_owned(), Value::Object(value(user.value())));
     }
@@ -375,7 +375,8 @@ fn members(
         }
         list.push(Value::Object(object));
     }
-    let written = lists.into_iter().map(|(block, list)| (block, (!list.is_empty()).then(|| json_bytes(&list))));
+    let written =
+        lists.into_iter().map(|(block, list)| (block, (!list.is_empty()).then(|| json_bytes(&list))));
     written.collect()
 }
 
@@ -400,4 +401,4 @@ fn bare_guild(id: u64) -> Bytes {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use prometheus_client::{
-    metrics::{counter::Counter, histogram::{Histogram, exponential_buckets}},
+    metrics::{
+        counter::Counter,
+        histogram::{Histogram, exponential_buckets},
+    },
     registry::Registry,
 };
 
@@ -41,12 +44,20 @@ impl CheckpointMetrics {
             ("checkpoint_records", "Records written", &self.records),
             ("checkpoint_bytes", "Bytes written, compressed", &self.bytes),
             ("checkpoint_failures", "Checkpoints that could not be written", &self.failures),
-            ("checkpoint_rewrites", "Times that the store had lost writes and everything was written again", &self.rewritten),
+            (
+                "checkpoint_rewrites",
+                "Times that the store had lost writes and everything was written again",
+                &self.rewritten,
+            ),
             ("checkpoint_refused", "Checkpoints that could not be read when a shard started", &self.refused),
         ] {
             registry.register(name, help, counter.clone());
         }
-        registry.register("checkpoint_write_seconds", "How long a checkpoint took to write", self.took.clone());
+        registry.register(
+            "checkpoint_write_seconds",
+            "How long a checkpoint took to write",
+            self.took.clone(),
+        );
     }
 
     pub(crate) fn count_written(&self, took: Duration) {

@@ -95,7 +95,8 @@ impl Checkpoints {
                         said = true;
                     }
                     if !go_on() {
-                        let lost = LostSession::because(format!("the checkpoint could not be claimed: {error}"));
+                        let lost =
+                            LostSession::because(format!("the checkpoint could not be claimed: {error}"));
                         return Ok(Beginning::Anew { serial: 0, lost: Some(lost) });
                     }
                     tokio::time::sleep(AGAIN).await;

@@ -4,11 +4,7 @@
 //! pending are taken, so that both reach at least as far; records are written before the head that speaks of them. Records
 //! may be newer than the head: each guild has a stamp, and what is replayed up to it changes nothing.
 
-use std::{
-    collections::BTreeSet,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use checkpoint::{
     CHUNK, FORMAT_MAX, Head, HeadWrite, PendingEvent, Record, RecordKey, StoreError, WriteStep, Written,
@@ -78,7 +74,9 @@ impl Writer {
             let _ = last.send(pending);
         }
         if tokio::time::timeout(LAST, &mut self.task).await.is_err() {
-            tracing::warn!("the last checkpoint of a shard was not written in time: the one before it counts");
+            tracing::warn!(
+                "the last checkpoint of a shard was not written in time: the one before it counts"
+            );
         }
     }
 }
@@ -194,7 +192,10 @@ impl Pass {
                 let (positions, pending) = self.pending(progress, progress.began_at, last);
                 let mut step = WriteStep { fresh: true, ..WriteStep::default() };
                 for (at, event) in pending {
-                    step.set.push((RecordKey::Pending(at.0, at.1), encode_record(&Record::Pending(event), FORMAT_MAX)?));
+                    step.set.push((
+                        RecordKey::Pending(at.0, at.1),
+                        encode_record(&Record::Pending(event), FORMAT_MAX)?,
+                    ));
                 }
                 step.head = Some(self.head(progress, progress.began_at, true, false)?);
                 self.step(step).await?;

@@ -74,7 +74,7 @@ impl Link {
                     return self.leave(life, session).await;
                 }
                 directive = session.directives.message() => {
-                    match self.take_directive(life, directive).await {
+                    match self.take_directive(life, directive) {
                         Ok(ReportDue::InTime) => {}
                         Ok(ReportDue::Now) => report_soon = Some(Instant::now()),
                         Err(end) => return end,
@@ -123,7 +123,7 @@ impl Link {
     }
 
     /// Takes a directive.
-    async fn take_directive(
+    fn take_directive(
         &mut self,
         life: &mut Life,
         directive: Result<Option<v1::Directive>, tonic::Status>,

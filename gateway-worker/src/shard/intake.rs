@@ -107,8 +107,7 @@ impl Intake {
     pub(super) async fn begin(parts: IntakeParts, go_on: impl Fn() -> bool) -> Result<Self, Outranked> {
         let IntakeParts { shard, deliveries, checkpoints, metrics, intents, resources } = parts;
         let kept = if checkpoints.keep == Keep::Full { resources.clone() } else { Vec::new() };
-        let needs =
-            Needs { total: shard.total(), intents, transport: TRANSPORT.to_owned(), resources: kept };
+        let needs = Needs { total: shard.total(), intents, transport: TRANSPORT.to_owned(), resources: kept };
         let (number, epoch) = (shard.number(), shard.epoch());
         let beginning = checkpoints.claim(number, epoch, &needs, go_on).await?;
         let mut intake = Self {
@@ -202,7 +201,10 @@ impl Intake {
     }
 
     /// Takes what was read. What came meanwhile is to be taken now, in order; `Err` says why the session is of no use.
-    pub(super) fn install(&mut self, loaded: Result<Loaded, LoadError>) -> Result<VecDeque<Dispatch>, String> {
+    pub(super) fn install(
+        &mut self,
+        loaded: Result<Loaded, LoadError>,
+    ) -> Result<VecDeque<Dispatch>, String> {
         let Some(restoring) = self.restoring.take() else { return Ok(VecDeque::new()) };
         let same_session = self.shard.progress().is_some_and(|it| it.session.ordinal == restoring.session);
         let loaded = match loaded {
@@ -331,7 +333,7 @@ impl Intake {
     fn is_shed(&mut self, dispatch: &Dispatch, now: Duration) -> bool {
         self.pressure.observed(self.deliveries.at_most_half(), now);
         self.pressure.decision(now) == Decision::Shed
-            && self.deliveries.sheds(&dispatch.name, dispatch.text.len(), Duration::ZERO)
+            && self.deliveries.sheds(&dispatch.name, dispatch.text.len(), interaction_age(dispatch))
     }
 
     /// Sequence numbers are missing: Discord kept fewer events than came.
@@ -454,7 +456,8 @@ impl Intake {
             return;
         }
         let now = dispatch_clock();
-        let shut = self.pressure.next_change(now).map_or(Duration::from_secs(30), |at| at.saturating_sub(now));
+        let shut =
+            self.pressure.next_change(now).map_or(Duration::from_secs(30), |at| at.saturating_sub(now));
         let drained = tokio::time::timeout(shut, self.deliveries.drained_to_half()).await.is_ok();
         self.pressure.observed(drained, dispatch_clock());
     }
@@ -472,6 +475,29 @@ impl Intake {
             writer.finish(pending).await;
         }
     }
+}
+
+/// How old an interaction is by its id, as a RESUME brings it late
+/// ([Snowflakes](https://discord.com/developers/docs/reference#snowflakes)); zero for any other event.
+fn interaction_age(dispatch: &Dispatch) -> Duration {
+    #[derive(serde::Deserialize)]
+    struct Payload<'a> {
+        #[serde(borrow)]
+        d: Data<'a>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Data<'a> {
+        id: &'a str,
+    }
+    /// The first second of 2015.
+    const DISCORD_EPOCH_MS: u64 = 1_420_070_400_000;
+    if dispatch.name != "INTERACTION_CREATE" {
+        return Duration::ZERO;
+    }
+    let id =
+        serde_json::from_str(&dispatch.text).ok().and_then(|payload: Payload<'_>| payload.d.id.parse().ok());
+    let made_at = id.map_or(u64::MAX, |id: u64| (id >> 22) + DISCORD_EPOCH_MS);
+    Duration::from_millis(unix_ms().saturating_sub(made_at))
 }
 
 /// What READY names the session: all that a RESUME needs, whatever else is in it.

@@ -322,7 +322,8 @@ impl<'a> Life<'a> {
         match envelope.op() {
             0 => {
                 let (Some(sequence), Some(name)) = (envelope.sequence(), envelope.event_type()) else {
-                    return Box::pin(self.take(Received::Garbled("a dispatch without s or t".to_owned()))).await;
+                    return Box::pin(self.take(Received::Garbled("a dispatch without s or t".to_owned())))
+                        .await;
                 };
                 let name = name.to_owned();
                 self.runner.metrics.count_event();

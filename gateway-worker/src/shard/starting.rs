@@ -33,7 +33,15 @@ impl Starting {
             gap = field::Empty,
         );
         shard.set_traceparent(telemetry::trace_context::traceparent_of(&whole));
-        let mut starting = Self { whole, step: Span::none(), step_name: "", how: None, outcome: "not ready", replayed: 0, gap: false };
+        let mut starting = Self {
+            whole,
+            step: Span::none(),
+            step_name: "",
+            how: None,
+            outcome: "not ready",
+            replayed: 0,
+            gap: false,
+        };
         starting.step("connect");
         starting
     }

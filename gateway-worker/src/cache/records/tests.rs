@@ -14,17 +14,16 @@ use crate::cache::CacheSettings;
 const SESSION: u64 = 7;
 
 fn settings(resources: &str) -> CacheSettings {
-    CacheSettings {
-        resources: resources.parse().unwrap(),
-        messages_per_channel: 0,
-        intents: Intents::all(),
-    }
+    CacheSettings { resources: resources.parse().unwrap(), messages_per_channel: 0, intents: Intents::all() }
 }
 
-fn event(name: &str, d: &Value) -> Event {
+pub(crate) fn event(name: &str, d: &Value) -> Event {
     let text = json!({ "t": name, "s": 1, "op": 0, "d": d }).to_string();
     // The envelope is searched for as text: its keys come first.
-    let text = format!(r#"{{"t":"{name}","s":1,"op":0,"d":{}}}"#, serde_json::from_str::<Value>(&text).unwrap()["d"]);
+    let text = format!(
+        r#"{{"t":"{name}","s":1,"op":0,"d":{}}}"#,
+        serde_json::from_str::<Value>(&text).unwrap()["d"]
+    );
     Event::from(twilight_gateway::parse(text, EventTypeFlags::all()).unwrap().unwrap())
 }
 
@@ -59,7 +58,7 @@ fn voice(guild: u64, user: u64, channel: Option<u64>) -> Value {
     })
 }
 
-fn guild(id: u64) -> Value {
+pub(crate) fn guild(id: u64) -> Value {
     json!({
         "id": id.to_string(), "name": format!("guild{id}"), "owner_id": "1", "afk_timeout": 300,
         "default_message_notifications": 0, "explicit_content_filter": 0, "features": ["COMMUNITY"], "mfa_level": 0,
@@ -77,19 +76,19 @@ fn guild(id: u64) -> Value {
         }],
         "members": [member(1), member(2), member(3)],
         "voice_states": [voice(id, 2, Some(id * 100 + 1))],
-        "emojis": [{"id": "900", "name": "e", "roles": [], "require_colons": true, "managed": false, "animated": false,
+        "emojis": [{"id": (id * 100 + 30).to_string(), "name": "e", "roles": [], "require_colons": true, "managed": false, "animated": false,
             "available": true, "user": user(1)}],
-        "stickers": [{"id": "901", "name": "s", "description": "d", "tags": "t", "type": 2, "format_type": 1,
+        "stickers": [{"id": (id * 100 + 31).to_string(), "name": "s", "description": "d", "tags": "t", "type": 2, "format_type": 1,
             "available": true, "guild_id": id.to_string()}],
-        "stage_instances": [{"id": "902", "guild_id": id.to_string(), "channel_id": "903", "topic": "t",
+        "stage_instances": [{"id": (id * 100 + 32).to_string(), "guild_id": id.to_string(), "channel_id": "903", "topic": "t",
             "privacy_level": 2, "discoverable_disabled": false}],
-        "guild_scheduled_events": [{"id": "904", "guild_id": id.to_string(), "name": "p", "privacy_level": 2,
+        "guild_scheduled_events": [{"id": (id * 100 + 33).to_string(), "guild_id": id.to_string(), "name": "p", "privacy_level": 2,
             "status": 1, "entity_type": 3, "scheduled_start_time": "2031-01-01T00:00:00.000000+00:00",
             "scheduled_end_time": "2031-01-01T01:00:00.000000+00:00", "entity_metadata": {"location": "l"}}],
     })
 }
 
-fn ready(guilds: &[u64]) -> twilight_model::gateway::payload::incoming::Ready {
+pub(crate) fn ready(guilds: &[u64]) -> twilight_model::gateway::payload::incoming::Ready {
     let guilds: Vec<Value> =
         guilds.iter().map(|id| json!({ "id": id.to_string(), "unavailable": true })).collect();
     let d = json!({
@@ -150,7 +149,8 @@ fn sorted(record: Record) -> String {
         Record::Channels(bytes) | Record::Roles(bytes) => list(&bytes),
         Record::Extras(extras) => format!(
             "{} {} {} {}",
-            list(&extras.emojis),
+            // Who made an emoji is forgotten with that user's last guild, and twilight's cache is not strict about which that is.
+            list(&without_users(&extras.emojis)),
             list(&extras.stickers),
             list(&extras.stage_instances),
             list(&extras.scheduled_events)
@@ -158,6 +158,14 @@ fn sorted(record: Record) -> String {
         Record::Members(members) => list(&members.list),
         Record::Pending(_) => panic!("no guild's record"),
     }
+}
+
+fn without_users(bytes: &Bytes) -> Bytes {
+    let mut items = array(bytes);
+    for item in items.as_array_mut().unwrap() {
+        item.as_object_mut().unwrap().remove("user");
+    }
+    Bytes::from(items.to_string())
 }
 
 fn array(bytes: &Bytes) -> Value {
@@ -342,6 +350,24 @@ fn as_event(happens: &Happens) -> Option<Event> {
     })
 }
 
+/// Discord tells of what happens in a guild only while that is there.
+fn is_told(happens: &Happens, there: &mut BTreeMap<u64, bool>) -> bool {
+    match *happens {
+        Happens::Created(guild) => there.insert(guild, true) != Some(true),
+        Happens::Outage(guild) => {
+            there.get(&guild) == Some(&true) && there.insert(guild, false) == Some(true)
+        }
+        Happens::Left(guild) => there.remove(&guild).is_some(),
+        Happens::Updated(guild, _)
+        | Happens::Channel(guild, ..)
+        | Happens::Role(guild, ..)
+        | Happens::Member(guild, ..)
+        | Happens::Nick(guild, _)
+        | Happens::Voice(guild, ..) => there.get(&guild) == Some(&true),
+        Happens::Written(_) => true,
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
@@ -352,7 +378,8 @@ proptest! {
         let mut told = Vec::new();
         let mut sequence = 1;
         let mut died = false;
-        for one in &happens {
+        let mut there = BTreeMap::new();
+        for one in happens.iter().filter(|one| is_told(one, &mut there)) {
             match as_event(one) {
                 Some(event) => {
                     sequence += 1;

@@ -1,0 +1,157 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use checkpoint::{
+    CheckpointStore, FORMAT_MAX, HeadWrite, MemoryStore, Session, WriteStep, encode_head, encode_record,
+};
+
+use super::*;
+use crate::testing::{self, EPOCH, SHARD, TOTAL};
+
+fn head() -> Head {
+    Head {
+        session: Session {
+            id: "s".to_owned(),
+            resume_url: "ws://x".to_owned(),
+            ordinal: 9,
+            total: TOTAL,
+            intents: 513,
+            transport: "json".to_owned(),
+            resources: vec!["guilds".to_owned(), "roles".to_owned()],
+            opened_at_unix_ms: 1,
+        },
+        read: 40,
+        read_at_unix_ms: 77,
+        expecting: Vec::new(),
+        own_user: None,
+        exact: false,
+    }
+}
+
+fn needs() -> Needs {
+    Needs { total: TOTAL, intents: 513, transport: "json".to_owned(), resources: vec!["guilds".to_owned()] }
+}
+
+/// A store with what an owner before left.
+async fn left(head: Bytes, records: Vec<(RecordKey, Bytes)>) -> Arc<dyn CheckpointStore> {
+    let store: Arc<dyn CheckpointStore> = Arc::new(MemoryStore::new());
+    store.claim(SHARD, Epoch(1)).await.unwrap();
+    let step = WriteStep {
+        fresh: true,
+        set: records,
+        head: Some(HeadWrite { bytes: head, total: TOTAL }),
+        ..WriteStep::default()
+    };
+    store.write(SHARD, Epoch(1), 0, &step).await.unwrap();
+    store
+}
+
+async fn claimed(store: Arc<dyn CheckpointStore>, needs: &Needs, keep: Keep) -> Beginning {
+    testing::checkpoints(store, keep).claim(SHARD, EPOCH, needs, || false).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_first_start_has_lost_nothing() {
+    let store = testing::memory();
+    let beginning = claimed(store.clone(), &needs(), Keep::Full).await;
+    assert!(matches!(beginning, Beginning::Anew { lost: None, .. }), "{beginning:?}");
+    // The next owner knows that there was one before.
+    let next =
+        testing::checkpoints(store, Keep::Full).claim(SHARD, Epoch(EPOCH.0 + 1), &needs(), || false).await;
+    assert!(matches!(next.unwrap(), Beginning::Anew { lost: Some(_), .. }));
+}
+
+#[tokio::test]
+async fn a_session_that_fits_is_resumed() {
+    let store = left(encode_head(&head(), FORMAT_MAX).unwrap(), Vec::new()).await;
+    match claimed(store, &needs(), Keep::Full).await {
+        Beginning::From { head: found, records, .. } => assert_eq!((*found, records), (head(), 0)),
+        other @ Beginning::Anew { .. } => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_does_not_fit_is_a_gap_with_a_reason() {
+    let bytes = encode_head(&head(), FORMAT_MAX).unwrap();
+    for (needs, says) in [
+        (Needs { total: 8, ..needs() }, "4 shards, not 8"),
+        (Needs { intents: 1, ..needs() }, "INTENTS"),
+        (Needs { transport: "etf".to_owned(), ..needs() }, "json, not etf"),
+        (Needs { resources: vec!["members".to_owned()], ..needs() }, "holds no members"),
+    ] {
+        let store = left(bytes.clone(), Vec::new()).await;
+        match claimed(store, &needs, Keep::Full).await {
+            Beginning::Anew { lost: Some(lost), .. } => {
+                assert!(lost.reason.contains(says), "{lost:?}");
+                assert_eq!((lost.last_sequence, lost.since_unix_ms), (40, 77));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_can_t_be_read_is_refused_with_a_reason() {
+    let good = encode_head(&head(), FORMAT_MAX).unwrap();
+    let truncated = good.slice(..good.len() - 1);
+    let mut newer = good.to_vec();
+    // The format's number is behind the magic byte; see the crate's envelope.
+    newer[2] = 99;
+    for (bytes, says) in
+        [(truncated, "truncated"), (Bytes::from_static(b"alien"), "ours"), (Bytes::from(newer), "")]
+    {
+        match claimed(left(bytes, Vec::new()).await, &needs(), Keep::Full).await {
+            Beginning::Anew { lost: Some(lost), .. } => assert!(lost.reason.contains(says), "{lost:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_higher_epoch_keeps_us_out() {
+    let store = testing::memory();
+    store.claim(SHARD, Epoch(EPOCH.0 + 5)).await.unwrap();
+    let outranked = testing::checkpoints(store, Keep::Full).claim(SHARD, EPOCH, &needs(), || false).await;
+    assert_eq!(outranked.unwrap_err(), Outranked(Epoch(EPOCH.0 + 5)));
+}
+
+#[tokio::test]
+async fn one_broken_record_is_an_error_that_names_it() {
+    let good = encode_record(&Record::Roles(Bytes::from_static(b"[]")), FORMAT_MAX).unwrap();
+    let records =
+        vec![(RecordKey::Roles(5), good.clone()), (RecordKey::Roles(6), good.slice(..good.len() - 2))];
+    let store = left(encode_head(&head(), FORMAT_MAX).unwrap(), records).await;
+    let checkpoints = testing::checkpoints(store, Keep::Full);
+    let Ok(Beginning::From { head, serial, records }) =
+        checkpoints.claim(SHARD, EPOCH, &needs(), || false).await
+    else {
+        panic!("not resumed")
+    };
+    let what = ToRead { shard: SHARD, epoch: EPOCH, serial, records };
+    let error = checkpoints.load(what, &head).await.unwrap_err().to_string();
+    assert!(error.contains("r:6"), "{error}");
+    let fewer = checkpoints.load(ToRead { records: 3, ..what }, &head).await.unwrap_err();
+    assert!(matches!(fewer, LoadError::Record { .. } | LoadError::Incomplete { .. }), "{fewer}");
+}
+
+#[tokio::test]
+async fn pending_events_come_in_order_and_none_beyond_read() {
+    let pending = |session, sequence| {
+        let event =
+            PendingEvent { session, sequence, started: false, received_at_unix_ms: 1, text: "{}".to_owned() };
+        let key = RecordKey::Pending(session, sequence);
+        (key, encode_record(&Record::Pending(event), FORMAT_MAX).unwrap())
+    };
+    let records = vec![pending(9, 40), pending(9, 2), pending(8, 900), pending(9, 41)];
+    let store = left(encode_head(&head(), FORMAT_MAX).unwrap(), records).await;
+    let checkpoints = testing::checkpoints(store, Keep::Full);
+    let Ok(Beginning::From { head, serial, records }) =
+        checkpoints.claim(SHARD, EPOCH, &needs(), || false).await
+    else {
+        panic!("not resumed")
+    };
+    let what = ToRead { shard: SHARD, epoch: EPOCH, serial, records };
+    let loaded = checkpoints.load(what, &head).await.unwrap();
+    let found: Vec<(u64, u64)> = loaded.pending.iter().map(|event| (event.session, event.sequence)).collect();
+    assert_eq!(found, [(8, 900), (9, 2), (9, 40)], "Discord sends 41 again");
+}
