@@ -69,6 +69,8 @@ struct State {
     outcome: Option<StartOutcome>,
     /// Up to when the checkpoint holds what was received, in milliseconds since the Unix epoch.
     checkpointed_unix_ms: Option<u64>,
+    /// Why it was not written last time.
+    checkpoint_failed: Option<String>,
     latency: Option<Duration>,
     connected_since: Option<BootTime>,
     /// Of the trace of its present or last start.
@@ -90,6 +92,7 @@ impl Shard {
             progress: None,
             outcome: None,
             checkpointed_unix_ms: None,
+            checkpoint_failed: None,
             latency: None,
             connected_since: None,
             traceparent: None,
@@ -152,6 +155,7 @@ impl Shard {
             detail: state.detail,
             close_code: state.close_code,
             outcome: state.outcome,
+            pending_guilds: self.cache.pending_guilds() as u32,
         }
     }
 
@@ -239,7 +243,19 @@ impl Shard {
 
     /// The checkpoint holds everything that was received until then.
     pub(crate) fn set_checkpointed(&self, until_unix_ms: u64) {
-        self.lock().checkpointed_unix_ms = Some(until_unix_ms);
+        let mut state = self.lock();
+        state.checkpointed_unix_ms = Some(until_unix_ms);
+        state.checkpoint_failed = None;
+    }
+
+    /// The last checkpoint could not be written.
+    pub(crate) fn set_checkpoint_failed(&self, why: String) {
+        self.lock().checkpoint_failed = Some(why);
+    }
+
+    /// Why another worker would find an old checkpoint; `None` when all is well.
+    pub(crate) fn checkpoint_trouble(&self) -> Option<String> {
+        self.lock().checkpoint_failed.clone()
     }
 
     /// How far the checkpoint is behind what was received; `None` before the first.

@@ -64,8 +64,17 @@ impl WorkerHealth {
         }
         for shard in self.shards.all() {
             let report = shard.report();
-            if report.status == ShardStatus::Failed {
-                problems.push(format!("shard {} failed: {}", report.shard, report.detail));
+            match report.status {
+                ShardStatus::Failed => {
+                    problems.push(format!("shard {} failed: {}", report.shard, report.detail));
+                }
+                ShardStatus::Silent => {
+                    problems.push(format!("shard {} is silent: {}", report.shard, report.detail));
+                }
+                _ => {}
+            }
+            if let Some(why) = shard.checkpoint_trouble() {
+                problems.push(format!("checkpoint of shard {}: {why}", report.shard));
             }
         }
         problems

@@ -169,7 +169,8 @@ impl Pass {
                 Err(failed) => {
                     self.checkpoints.metrics.count_failure();
                     self.shard.cache().give_back(session, changed);
-                    tracing::debug!(shard.id = %self.shard.number(), ?failed, "the checkpoint was not written");
+                    tracing::debug!(shard.id = %self.shard.number(), %failed, "the checkpoint was not written");
+                    self.shard.set_checkpoint_failed(failed.to_string());
                     return End::Away;
                 }
             }

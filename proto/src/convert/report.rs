@@ -58,6 +58,7 @@ impl From<ShardReport> for v1::ShardReport {
             detail: report.detail,
             close_code: report.close_code.map(u32::from),
             outcome: report.outcome.map(Into::into),
+            pending_guilds: report.pending_guilds,
         }
     }
 }
@@ -80,6 +81,7 @@ impl TryFrom<v1::ShardReport> for ShardReport {
             detail: report.detail,
             close_code: report.close_code.and_then(|code| code.try_into().ok()),
             outcome: report.outcome.and_then(outcome_from_wire),
+            pending_guilds: report.pending_guilds,
         })
     }
 }

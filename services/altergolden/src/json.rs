@@ -3,7 +3,7 @@
 use altergolden_proto::{convert, v1};
 use serde_json::{Value, json};
 
-use crate::table::status;
+use crate::table::{start_kind, status};
 
 pub(crate) fn stats(stats: &v1::GetAggregateStatsResponse) -> Value {
     let shards: Vec<Value> = stats
@@ -21,6 +21,7 @@ pub(crate) fn stats(stats: &v1::GetAggregateStatsResponse) -> Value {
                 "latency_ms": shard.latency_ms,
                 "uptime_seconds": shard.uptime_seconds,
                 "age_ms": shard.age_ms,
+                "outcome": shard.outcome.as_ref().map(outcome),
             })
         })
         .collect();
@@ -33,6 +34,24 @@ pub(crate) fn stats(stats: &v1::GetAggregateStatsResponse) -> Value {
         "complete": stats.complete,
         "missing_shards": stats.missing_shards,
         "shards": shards,
+    })
+}
+
+fn outcome(outcome: &v1::StartOutcome) -> Value {
+    let gap = outcome.gap.as_ref().map(|gap| {
+        json!({
+            "since_unix_ms": gap.since_unix_ms,
+            "until_unix_ms": gap.until_unix_ms,
+            "last_sequence": gap.last_sequence,
+            "reason": gap.reason,
+        })
+    });
+    json!({
+        "kind": start_kind(outcome.kind),
+        "took_ms": outcome.took_ms,
+        "replayed": outcome.replayed,
+        "at_unix_ms": outcome.at_unix_ms,
+        "gap": gap,
     })
 }
 
@@ -98,6 +117,7 @@ pub(crate) fn shards(shards: &[v1::Shard]) -> Value {
                 "sequence": shard.sequence,
                 "uptime_seconds": shard.uptime_seconds,
                 "age_ms": shard.age_ms,
+                "outcome": shard.outcome.as_ref().map(outcome),
                 "detail": shard.detail,
             })
         })

@@ -30,6 +30,32 @@ pub(crate) fn status(number: i32) -> String {
     status_from_wire(number).map_or_else(|_| number.to_string(), |status| status.to_string())
 }
 
+/// How a shard came to be connected: `resumed in 0.2 s, 3 replayed`.
+fn outcome(outcome: Option<&v1::StartOutcome>) -> String {
+    let Some(outcome) = outcome else { return NONE.to_owned() };
+    let mut text = format!("{} in {:.1} s", start_kind(outcome.kind), outcome.took_ms as f64 / 1000.0);
+    if outcome.replayed > 0 {
+        text += &format!(", {} replayed", outcome.replayed);
+    }
+    if let Some(gap) = &outcome.gap {
+        text += &match gap.last_sequence {
+            0 => ", GAP".to_owned(),
+            last => format!(", GAP after {last}"),
+        };
+    }
+    text
+}
+
+/// By which greeting, in lower case; a number that this version does not know as it is.
+pub(crate) fn start_kind(number: i32) -> String {
+    match v1::StartKind::try_from(number) {
+        Ok(v1::StartKind::Identified) => "identified".to_owned(),
+        Ok(v1::StartKind::Resumed) => "resumed".to_owned(),
+        Ok(v1::StartKind::Reidentified) => "reidentified".to_owned(),
+        Ok(v1::StartKind::Unspecified) | Err(_) => number.to_string(),
+    }
+}
+
 fn text(text: &str) -> String {
     if text.is_empty() { NONE.to_owned() } else { text.to_owned() }
 }
@@ -53,7 +79,8 @@ pub(crate) fn ranges(ranges: &[v1::ShardRange]) -> String {
 
 /// Shards, by number.
 pub(crate) fn shards(shards: &[v1::Shard]) -> String {
-    let mut table = table(&["shard", "worker", "state", "guilds", "latency", "up", "detail"], &[0, 3, 4, 5]);
+    let header = ["shard", "worker", "state", "guilds", "latency", "up", "came by", "detail"];
+    let mut table = table(&header, &[0, 3, 4, 5]);
     for shard in shards {
         table.add_row([
             shard.shard_id.to_string(),
@@ -62,6 +89,7 @@ pub(crate) fn shards(shards: &[v1::Shard]) -> String {
             shard.guilds.to_string(),
             latency(shard.latency_ms),
             format!("{} s", shard.uptime_seconds),
+            outcome(shard.outcome.as_ref()),
             shard.detail.clone(),
         ]);
     }
@@ -97,7 +125,7 @@ pub(crate) fn workers(workers: &[v1::Worker]) -> String {
 /// Totals, then each shard.
 pub(crate) fn stats(stats: &v1::GetAggregateStatsResponse) -> String {
     let mut by_shard = table(
-        &["shard", "worker", "state", "guilds", "users", "channels", "voice", "latency", "up"],
+        &["shard", "worker", "state", "guilds", "users", "channels", "voice", "latency", "up", "came by"],
         &[0, 3, 4, 5, 6, 7, 8],
     );
     for shard in &stats.shards {
@@ -111,6 +139,7 @@ pub(crate) fn stats(stats: &v1::GetAggregateStatsResponse) -> String {
             optional(shard.voice_connections),
             latency(shard.latency_ms),
             format!("{} s", shard.uptime_seconds),
+            outcome(shard.outcome.as_ref()),
         ]);
     }
     let missing = if stats.missing_shards.is_empty() {
@@ -133,6 +162,22 @@ pub(crate) fn stats(stats: &v1::GetAggregateStatsResponse) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn how_a_shard_came_reads_well() {
+        let resumed = v1::StartOutcome {
+            kind: v1::StartKind::Resumed.into(),
+            took_ms: 180,
+            replayed: 3,
+            ..v1::StartOutcome::default()
+        };
+        assert_eq!(outcome(Some(&resumed)), "resumed in 0.2 s, 3 replayed");
+        let gap = Some(v1::Gap { last_sequence: 41, ..v1::Gap::default() });
+        let kind = v1::StartKind::Reidentified.into();
+        let lost = v1::StartOutcome { kind, took_ms: 2_000, replayed: 0, gap, at_unix_ms: 0 };
+        assert_eq!(outcome(Some(&lost)), "reidentified in 2.0 s, GAP after 41");
+        assert_eq!(outcome(None), NONE);
+    }
 
     #[test]
     fn ranges_read_well() {

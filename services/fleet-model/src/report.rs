@@ -97,6 +97,8 @@ pub struct ShardReport {
     pub close_code: Option<u16>,
     /// How it last came to be connected; `None` before it was.
     pub outcome: Option<StartOutcome>,
+    /// Guilds that READY named and of which nothing has come: the other figures are without them.
+    pub pending_guilds: u32,
 }
 
 impl ShardReport {
@@ -116,6 +118,7 @@ impl ShardReport {
             detail: String::new(),
             close_code: None,
             outcome: None,
+            pending_guilds: 0,
         }
     }
 }

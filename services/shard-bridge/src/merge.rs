@@ -35,7 +35,8 @@ pub(crate) fn stats(
     }
     let missing_shards: Vec<u32> =
         (0..shard_total).filter(|shard| !by_shard.contains_key(&ShardNumber(*shard))).collect();
-    let all_ready = by_shard.values().all(|timed| timed.report.status == ShardStatus::Ready);
+    let is_whole = |report: &ShardReport| report.status == ShardStatus::Ready && report.pending_guilds == 0;
+    let all_ready = by_shard.values().all(|timed| is_whole(&timed.report));
     let reports = || by_shard.values().map(|timed| &timed.report);
     v1::GetAggregateStatsResponse {
         total_guilds: reports().map(|report| report.guilds).sum(),
@@ -68,6 +69,7 @@ fn shard_stats(timed: TimedReport) -> v1::ShardStats {
         latency_ms: report.latency_ms,
         uptime_seconds: report.uptime_seconds,
         age_ms: age.as_millis() as u64,
+        outcome: report.outcome.map(Into::into),
     }
 }
 
