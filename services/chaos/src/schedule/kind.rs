@@ -1,0 +1,204 @@
+//! The kinds of fault: how often each comes, how long it lasts, what is drawn for it.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use discord_sim::{Fault as DiscordFault, ResumeWhileOpen, Snowflake};
+
+use super::{Draw, Fault, Link, Planned, Shape, Switch};
+
+macro_rules! kinds {
+    ($($(#[doc = $doc:literal])+ $kind:ident = $name:literal, weight $weight:literal, $least:literal to $most:literal ms, $heavy:literal;)*) => {
+        /// A kind of fault.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Kind {
+            $($(#[doc = $doc])+ $kind,)*
+        }
+
+        impl Kind {
+            /// Every kind.
+            pub const ALL: &[Self] = &[$(Self::$kind),*];
+
+            /// Its name on the command line.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$kind => $name,)* }
+            }
+
+            /// How often it comes, beside the others.
+            const fn weight(self) -> usize {
+                match self { $(Self::$kind => $weight,)* }
+            }
+
+            /// How long it lasts, in milliseconds.
+            const fn lasts_ms(self) -> (u64, u64) {
+                match self { $(Self::$kind => ($least, $most),)* }
+            }
+
+            /// One at a time, with time to recover.
+            pub const fn is_heavy(self) -> bool {
+                match self { $(Self::$kind => $heavy,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// SIGKILL of a worker, which is started again.
+    WorkerKill = "worker-kill", weight 6, 100 to 8_000 ms, true;
+    /// SIGSTOP and SIGCONT of a worker.
+    WorkerStop = "worker-stop", weight 4, 200 to 20_000 ms, true;
+    /// SIGKILL of the coordinator, which is started again.
+    CoordinatorKill = "coordinator-kill", weight 3, 100 to 8_000 ms, true;
+    /// A second coordinator.
+    SecondCoordinator = "second-coordinator", weight 2, 1_000 to 8_000 ms, true;
+    /// Redis is killed and comes back empty.
+    RedisEmpty = "redis-empty", weight 2, 50 to 2_000 ms, true;
+    /// Redis is stopped and goes on.
+    RedisPause = "redis-pause", weight 2, 200 to 6_000 ms, true;
+    /// Redis can't be reached.
+    RedisAway = "redis-away", weight 2, 1_000 to 30_000 ms, true;
+    /// A link of the network is reset.
+    Cut = "cut", weight 4, 100 to 8_000 ms, true;
+    /// A link of the network is silent.
+    Hang = "hang", weight 4, 200 to 8_000 ms, true;
+    /// The whole fleet is stopped and started.
+    FleetRestart = "fleet-restart", weight 1, 200 to 4_000 ms, true;
+    /// Redis is killed together with a worker: costs IDENTIFYs.
+    RedisEmptyAndWorkerKill = "redis-empty-and-worker-kill", weight 1, 50 to 2_000 ms, true;
+    /// Op 7.
+    Reconnect = "reconnect", weight 3, 0 to 0 ms, false;
+    /// Op 9 `true`.
+    InvalidSessionResumable = "invalid-session-resumable", weight 2, 0 to 0 ms, false;
+    /// A close code that allows a RESUME.
+    Close = "close", weight 3, 0 to 0 ms, false;
+    /// A TCP reset.
+    Abort = "abort", weight 3, 0 to 0 ms, false;
+    /// A connection is silent.
+    Freeze = "freeze", weight 2, 200 to 10_000 ms, false;
+    /// The next connection is reset before HELLO.
+    AcceptThenClose = "accept-then-close", weight 2, 0 to 0 ms, false;
+    /// A guild has an outage.
+    GuildOutage = "guild-outage", weight 2, 300 to 6_000 ms, false;
+    /// A switch of Discord's that costs nothing.
+    Switch = "switch", weight 2, 500 to 10_000 ms, false;
+    /// Op 9 `false`: costs an IDENTIFY.
+    InvalidSession = "invalid-session", weight 1, 0 to 0 ms, false;
+    /// A switch of Discord's that may cost IDENTIFYs.
+    CostlySwitch = "costly-switch", weight 1, 500 to 10_000 ms, false;
+}
+
+/// Switches that cost nothing, whatever happens while they are on.
+const FREE: [Switch; 5] = [
+    Switch::ResumeWhileOpen(ResumeWhileOpen::Both),
+    Switch::NoCloseFrames,
+    Switch::HelloDelay(Duration::from_millis(400)),
+    Switch::ResumeUrlDead,
+    Switch::ZombieCloseCode(4_000),
+];
+
+/// Switches by which Discord may refuse a RESUME.
+const COSTLY: [Switch; 3] = [
+    Switch::ResumeWhileOpen(ResumeWhileOpen::Refuse),
+    Switch::ResumeWhileOpen(ResumeWhileOpen::RefuseForNow),
+    Switch::HeartbeatTrims,
+];
+
+impl Kind {
+    /// Those that cost neither an IDENTIFY nor an event.
+    pub const DEFAULT: &[Self] = &[
+        Self::WorkerKill,
+        Self::WorkerStop,
+        Self::CoordinatorKill,
+        Self::SecondCoordinator,
+        Self::RedisEmpty,
+        Self::RedisPause,
+        Self::RedisAway,
+        Self::Cut,
+        Self::Hang,
+        Self::FleetRestart,
+        Self::Reconnect,
+        Self::InvalidSessionResumable,
+        Self::Close,
+        Self::Abort,
+        Self::Freeze,
+        Self::AcceptThenClose,
+        Self::GuildOutage,
+        Self::Switch,
+    ];
+
+    /// Draws one of this kind.
+    pub(super) fn draw(self, at: Duration, shape: &Shape, draw: &mut Draw) -> Planned {
+        let (least, most) = self.lasts_ms();
+        let cap = |ms| Duration::from_millis(ms).min(shape.longest);
+        let lasts = draw.time(cap(least), cap(most));
+        let worker = draw.range(0, shape.workers as u64 - 1) as usize;
+        let shards = Some(vec![draw.range(0, u64::from(shape.shards) - 1) as u32]);
+        let link = *draw.pick(&[
+            Link::WorkerCoordinator(worker),
+            Link::WorkerRedis(worker),
+            Link::CoordinatorRedis,
+            Link::Discord,
+        ]);
+        let once = |fault| Fault::Discord(Box::new(fault));
+        let fault = match self {
+            Self::WorkerKill => Fault::KillWorker(worker),
+            Self::WorkerStop => Fault::StopWorker(worker),
+            Self::CoordinatorKill => Fault::KillCoordinator,
+            Self::SecondCoordinator => Fault::SecondCoordinator,
+            Self::RedisEmpty => Fault::EmptyRedis,
+            Self::RedisEmptyAndWorkerKill => Fault::EmptyRedisAndKillWorker(worker),
+            Self::RedisPause => Fault::PauseRedis,
+            Self::RedisAway => Fault::RedisAway,
+            Self::Cut => Fault::Cut(link),
+            Self::Hang => Fault::Hang(link),
+            Self::FleetRestart => Fault::RestartFleet,
+            Self::Reconnect => once(DiscordFault::Reconnect { shards }),
+            Self::InvalidSessionResumable => once(DiscordFault::InvalidSession { shards, resumable: true }),
+            Self::InvalidSession => once(DiscordFault::InvalidSession { shards, resumable: false }),
+            Self::Close => {
+                let code = *draw.pick(&[1_001, 4_000, 4_000, 4_009]);
+                once(DiscordFault::Close { shards, code, reason: String::new() })
+            }
+            Self::Abort => once(DiscordFault::Abort { shards }),
+            Self::Freeze => Fault::DiscordFor(Box::new([
+                DiscordFault::Freeze { shards: shards.clone(), on: true },
+                DiscordFault::Freeze { shards, on: false },
+            ])),
+            Self::GuildOutage if !shape.guilds.is_empty() => {
+                let guild_id = Snowflake(*draw.pick(&shape.guilds));
+                Fault::DiscordFor(Box::new([
+                    DiscordFault::GuildOutage { guild_id, on: true },
+                    DiscordFault::GuildOutage { guild_id, on: false },
+                ]))
+            }
+            Self::AcceptThenClose | Self::GuildOutage => {
+                once(DiscordFault::AcceptThenClose { connections: 1 })
+            }
+            Self::Switch => Fault::Switch(*draw.pick(&FREE)),
+            Self::CostlySwitch => Fault::Switch(*draw.pick(&COSTLY)),
+        };
+        let lasts = if matches!(fault, Fault::Discord(_)) { Duration::ZERO } else { lasts };
+        Planned { at, lasts, fault }
+    }
+}
+
+/// Each kind as often as it weighs.
+pub(super) fn by_weight(kinds: &[Kind]) -> Vec<Kind> {
+    kinds.iter().flat_map(|kind| std::iter::repeat_n(*kind, kind.weight())).collect()
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Kind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.iter().copied().find(|kind| kind.name() == text).ok_or_else(|| {
+            let names: Vec<&str> = Self::ALL.iter().map(|kind| kind.name()).collect();
+            format!("there is no such kind of fault; there are {}", names.join(", "))
+        })
+    }
+}
