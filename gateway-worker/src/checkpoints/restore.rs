@@ -83,7 +83,10 @@ impl Checkpoints {
         loop {
             match self.store.claim(shard, epoch).await {
                 Ok(Claim::Outranked(by)) => return Err(Outranked(by)),
-                Ok(Claim::Yours(claimed)) => return Ok(self.judge(shard, claimed, needs)),
+                Ok(Claim::Yours(claimed)) => {
+                    fail::fail_point!("checkpoint_claimed");
+                    return Ok(self.judge(shard, claimed, needs));
+                }
                 Err(StoreError::Alien(why)) => {
                     self.metrics.count_refused();
                     tracing::error!(shard.id = %shard, why, "the checkpoint is none of ours: the shard identifies");

@@ -284,6 +284,7 @@ impl Pass {
     async fn step(&mut self, step: WriteStep) -> Result<(), StepFailed> {
         let bytes: usize = step.set.iter().map(|(_, bytes)| bytes.len()).sum();
         self.checkpoints.pace.spend(bytes).await;
+        fail::fail_point!("checkpoint_write_step");
         let (shard, epoch) = (self.shard.number(), self.shard.epoch());
         let mut answer = self.checkpoints.store.write(shard, epoch, self.serial, &step).await;
         if let Ok(Written::Lost { serial }) = answer
