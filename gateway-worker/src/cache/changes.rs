@@ -69,6 +69,14 @@ pub(crate) struct GuildChanges {
     pub(crate) gone: bool,
 }
 
+impl GuildChanges {
+    fn merge(&mut self, other: Self) {
+        self.parts.add(other.parts);
+        self.member_blocks.extend(other.member_blocks);
+        self.gone |= other.gone;
+    }
+}
+
 /// What is to be written of a shard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changed {
@@ -81,10 +89,7 @@ impl Changed {
     fn merge(&mut self, other: Self) {
         self.own_user |= other.own_user;
         for (guild, changes) in other.guilds {
-            let known = self.guilds.entry(guild).or_default();
-            known.parts.add(changes.parts);
-            known.member_blocks.extend(changes.member_blocks);
-            known.gone |= changes.gone;
+            self.guilds.entry(guild).or_default().merge(changes);
         }
     }
 }
@@ -176,6 +181,13 @@ impl Changes {
     /// Takes what is to be written.
     pub(super) fn take(&mut self) -> Changed {
         std::mem::take(&mut self.changed)
+    }
+
+    /// Adds what has changed of a guild since the others were taken: its records are of now, and so is their stamp.
+    pub(super) fn take_more(&mut self, guild: u64, changes: &mut GuildChanges) {
+        if let Some(more) = self.changed.guilds.remove(&guild) {
+            changes.merge(more);
+        }
     }
 
     /// Gives back what could not be written.

@@ -102,13 +102,15 @@ impl ShardCache {
         }
     }
 
-    /// The records of a guild, all of one moment. Empty when another session has begun.
-    pub(crate) fn records(&self, session: u64, guild: u64, changes: &GuildChanges) -> GuildRecords {
+    /// The records of a guild, all of one moment, with what has changed of it since `changes` were taken, which is added there.
+    /// Empty when another session has begun.
+    pub(crate) fn records(&self, session: u64, guild: u64, changes: &mut GuildChanges) -> GuildRecords {
         let contents = self.contents.load();
         if contents.session != session {
             return GuildRecords::default();
         }
-        let book = contents.book();
+        let mut book = contents.book();
+        book.changes.take_more(guild, changes);
         contents.records(&book, guild, changes)
     }
 

@@ -144,8 +144,8 @@ impl Pass {
         loop {
             let session = progress.session.ordinal;
             let fresh = self.stored != Some(session);
-            let Some(changed) = self.shard.cache().take_changes(session) else { return End::Done };
-            let outcome = self.write_changes(&progress, &changed, fresh, last.as_ref()).await;
+            let Some(mut changed) = self.shard.cache().take_changes(session) else { return End::Done };
+            let outcome = self.write_changes(&progress, &mut changed, fresh, last.as_ref()).await;
             match outcome {
                 Ok(()) => {
                     self.shard.set_checkpointed(progress.read_at_unix_ms);
@@ -180,7 +180,7 @@ impl Pass {
     async fn write_changes(
         &mut self,
         progress: &Progress,
-        changed: &Changed,
+        changed: &mut Changed,
         fresh: bool,
         last: Option<&Last>,
     ) -> Result<(), StepFailed> {
@@ -207,7 +207,7 @@ impl Pass {
         let mut step = WriteStep { fresh: self.stored != Some(session), ..WriteStep::default() };
         let mut bytes = 0;
         if full {
-            for (guild, changes) in &changed.guilds {
+            for (guild, changes) in &mut changed.guilds {
                 fail::fail_point!("checkpoint_write_guild");
                 self.add_guild(session, *guild, changes, &mut step, &mut bytes).await?;
             }
@@ -249,7 +249,7 @@ impl Pass {
         &mut self,
         session: u64,
         guild: u64,
-        changes: &GuildChanges,
+        changes: &mut GuildChanges,
         step: &mut WriteStep,
         bytes: &mut usize,
     ) -> Result<(), StepFailed> {

@@ -4,7 +4,7 @@
 //! Knows nothing of sockets or of any cache library: Discord's objects are kept as Discord's own JSON, all else is in fields of
 //! our own. Decides nothing: the worker decides what to write and when, this refuses what is stale.
 //!
-//! Writing goes [`Record`] -> [`encode_record`] -> [`Group`] -> [`pack`] -> [`WriteStep`] -> [`CheckpointStore::write`]; reading goes
+//! Writing goes [`Record`] -> [`encode_record`] -> [`WriteStep`] -> [`CheckpointStore::write`]; reading goes
 //! [`CheckpointStore::claim`] -> [`CheckpointStore::read`] -> [`decode_record`]. Two stores keep the same contract:
 //! [`MemoryStore`] for one process, [`RedisStore`] for many.
 //!
@@ -13,7 +13,6 @@
 
 mod format;
 mod memory;
-mod pack;
 mod page;
 mod record;
 mod redis;
@@ -23,10 +22,9 @@ pub use format::{
     FORMAT_MAX, FORMAT_MIN, FormatError, decode_head, decode_record, encode_head, encode_record,
 };
 pub use memory::MemoryStore;
-pub use pack::{CHUNK, Group, pack};
 pub use record::{Extras, GuildCore, Head, InvalidKey, Members, PendingEvent, Record, RecordKey, Session};
 pub use redis::RedisStore;
 pub use store::{
-    CheckpointStore, Claim, Cursor, Freshness, HeadWrite, KEPT, Page, PageRead, StoreError, Stored,
+    CHUNK, CheckpointStore, Claim, Cursor, Freshness, HeadWrite, KEPT, Page, PageRead, StoreError, Stored,
     StoredHead, WriteStep, Written,
 };

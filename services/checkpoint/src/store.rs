@@ -14,6 +14,9 @@ use crate::RecordKey;
 /// How long a checkpoint is kept after the last claim or write. A session lives for minutes, so whatever is older can't be resumed.
 pub const KEPT: Duration = Duration::from_hours(1);
 
+/// About as large a step should be, in bytes: a store does nothing else meanwhile.
+pub const CHUNK: usize = 256 * 1024;
+
 /// A serial from here on was never given out; stores count in numbers of 15 digits.
 pub(crate) const SERIALS: u64 = 1_000_000_000_000_000;
 

@@ -111,9 +111,9 @@ fn begun(resources: &str, guilds: &[u64]) -> ShardCache {
 /// Everything that a cache holds, in an order that does not depend on how it came in.
 fn contents(cache: &ShardCache) -> BTreeMap<String, String> {
     cache.note_everything(SESSION);
-    let changed = cache.take_changes(SESSION).unwrap();
+    let mut changed = cache.take_changes(SESSION).unwrap();
     let mut all = BTreeMap::new();
-    for (guild, changes) in &changed.guilds {
+    for (guild, changes) in &mut changed.guilds {
         let records = cache.records(SESSION, *guild, changes);
         for (key, record) in records.together.into_iter().chain(records.members) {
             all.insert(key.to_string(), sorted(record));
@@ -181,11 +181,12 @@ struct Store {
 }
 
 impl Store {
-    /// A pass of a writer that dies after so many writes; each is one step.
-    fn write(&mut self, cache: &ShardCache, read: u64, dies_after: usize) {
-        let changed = cache.take_changes(SESSION).unwrap();
+    /// A pass of a writer that dies after so many writes; each is one step. Something may happen in the middle of it.
+    fn write(&mut self, cache: &ShardCache, read: u64, dies_after: usize, meanwhile: impl FnOnce()) {
+        let mut changed = cache.take_changes(SESSION).unwrap();
+        meanwhile();
         let mut steps: Vec<Vec<(RecordKey, Option<Bytes>)>> = Vec::new();
-        for (guild, changes) in &changed.guilds {
+        for (guild, changes) in &mut changed.guilds {
             let records = cache.records(SESSION, *guild, changes);
             let bytes = |record| Some(encode_record(&record, FORMAT_MAX).unwrap());
             for (key, record) in records.members {
@@ -226,7 +227,7 @@ fn a_guild_with_everything_comes_back_as_it_was() {
         let cache = begun(resources, &[5]);
         cache.apply(&event("GUILD_CREATE", &guild(5)), 2);
         let mut store = Store::default();
-        store.write(&cache, 2, usize::MAX);
+        store.write(&cache, 2, usize::MAX, || ());
         let back = store.restore(resources);
         assert_eq!(contents(&back), contents(&cache), "{resources}");
         assert_eq!(back.guild(5), cache.guild(5));
@@ -240,7 +241,7 @@ fn guilds_that_never_came_are_still_to_come() {
     cache.apply(&event("GUILD_CREATE", &guild(5)), 2);
     cache.apply(&event("GUILD_DELETE", &json!({ "id": "6", "unavailable": true })), 3);
     let mut store = Store::default();
-    store.write(&cache, 3, usize::MAX);
+    store.write(&cache, 3, usize::MAX, || ());
     let back = store.restore("all");
     assert_eq!(back.pending_guilds(), 1);
     assert_eq!(contents(&back), contents(&cache));
@@ -260,7 +261,7 @@ fn a_record_that_is_no_json_is_refused_and_nothing_changes() {
     let cache = begun("all", &[5]);
     cache.apply(&event("GUILD_CREATE", &guild(5)), 2);
     let mut store = Store::default();
-    store.write(&cache, 2, usize::MAX);
+    store.write(&cache, 2, usize::MAX, || ());
     for broken in [
         (RecordKey::Channels(5), Record::Channels(Bytes::from_static(b"[{]"))),
         (RecordKey::Roles(5), Record::Roles(Bytes::from_static(b"7"))),
@@ -379,19 +380,32 @@ proptest! {
         let mut sequence = 1;
         let mut died = false;
         let mut there = BTreeMap::new();
-        for one in happens.iter().filter(|one| is_told(one, &mut there)) {
-            match as_event(one) {
-                Some(event) => {
-                    sequence += 1;
-                    cache.apply(&event, sequence);
-                    told.push((sequence, event));
-                }
+        let mut rest = happens.iter().filter(|one| is_told(one, &mut there)).peekable();
+        let mut tell = |event: Event| {
+            sequence += 1;
+            cache.apply(&event, sequence);
+            told.push((sequence, event));
+            sequence
+        };
+        let mut read = 1;
+        while let Some(one) = rest.next() {
+            match *one {
                 // Whoever died writes no more.
-                None if died => {}
-                None => {
-                    let Happens::Written(dies_after) = *one else { continue };
+                Happens::Written(_) if died => {}
+                Happens::Written(dies_after) => {
                     died = dies_after != usize::MAX;
-                    store.write(&cache, sequence, dies_after);
+                    let at = read;
+                    let next = rest.next_if(|next| !matches!(next, Happens::Written(_))).and_then(as_event);
+                    store.write(&cache, at, dies_after, || {
+                        if let Some(event) = next {
+                            read = tell(event);
+                        }
+                    });
+                }
+                _ => {
+                    if let Some(event) = as_event(one) {
+                        read = tell(event);
+                    }
                 }
             }
         }

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, reason = "a test panics on what it did not expect")]
 
 mod model;
+mod pack;
 mod reader;
 mod writer;
 

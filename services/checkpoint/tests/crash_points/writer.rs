@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use checkpoint::{
-    CheckpointStore, Claim, FORMAT_MAX, Group, GuildCore, Head, HeadWrite, Members, MemoryStore,
-    PendingEvent, Record, RecordKey, Session, WriteStep, Written, encode_head, encode_record, pack,
+    CheckpointStore, Claim, FORMAT_MAX, GuildCore, Head, HeadWrite, Members, MemoryStore, PendingEvent,
+    Record, RecordKey, Session, WriteStep, Written, encode_head, encode_record,
 };
 use fleet_model::Epoch;
 
 use crate::{
     Pass, SHARD,
     model::{Event, Guild, Guilds, Log},
+    pack::{Group, pack},
     reader::Restored,
 };
 

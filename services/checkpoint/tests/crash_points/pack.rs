@@ -3,27 +3,23 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-
-use crate::{HeadWrite, RecordKey, WriteStep};
-
-/// About as large a step should be, in bytes: a store does nothing else meanwhile.
-pub const CHUNK: usize = 256 * 1024;
+use checkpoint::{HeadWrite, RecordKey, WriteStep};
 
 /// What a record's name and its place in the command take, in bytes.
 const NAME: usize = 32;
 
 /// Changes that are written together or not at all, such as a guild's core, channels, roles and extras: one stamp speaks for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Group {
+pub(crate) struct Group {
     /// Records to be removed.
-    pub remove: Vec<RecordKey>,
+    pub(crate) remove: Vec<RecordKey>,
     /// Records to be set.
-    pub set: Vec<(RecordKey, Bytes)>,
+    pub(crate) set: Vec<(RecordKey, Bytes)>,
 }
 
 impl Group {
     /// About how many bytes it takes in a step.
-    pub fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         let set: usize = self.set.iter().map(|(_, bytes)| NAME + bytes.len()).sum();
         set + self.remove.len() * NAME
     }
@@ -34,7 +30,12 @@ impl Group {
 ///
 /// A write that was cut anywhere is safe to restore: until the last step the old head stands, and the records are that new or newer.
 /// (With `fresh` there is no head until then, so nothing is restored.)
-pub fn pack(fresh: bool, groups: Vec<Group>, head: Option<HeadWrite>, max_bytes: usize) -> Vec<WriteStep> {
+pub(crate) fn pack(
+    fresh: bool,
+    groups: Vec<Group>,
+    head: Option<HeadWrite>,
+    max_bytes: usize,
+) -> Vec<WriteStep> {
     let mut steps = Vec::new();
     let mut step = WriteStep { fresh, ..WriteStep::default() };
     let mut weight = 0;
@@ -71,6 +72,3 @@ fn add(step: &mut WriteStep, group: Group) {
     step.remove.extend(group.remove);
     step.set.extend(group.set);
 }
-
-#[cfg(test)]
-mod tests;
