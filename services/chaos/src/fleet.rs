@@ -39,6 +39,8 @@ pub struct Setup {
     pub heartbeat_interval: Duration,
     /// More settings of the workers: `CHECKPOINT`, `LEDGER_HANDLE_MS`, `FAILPOINTS` and so on.
     pub worker_env: Vec<(String, String)>,
+    /// Workers by number that die, in their first life, when they come to a failpoint for so many times: `NAME:TIMES`.
+    pub die_at: Vec<(usize, String)>,
 }
 
 impl Default for Setup {
@@ -52,6 +54,7 @@ impl Default for Setup {
             heartbeat_interval: Duration::from_secs(5),
             // A worker that is told to stop with its whole fleet waits that long for a coordinator that is gone.
             worker_env: vec![("DRAIN_TIMEOUT".to_owned(), "3s".to_owned())],
+            die_at: Vec::new(),
         }
     }
 }
@@ -240,6 +243,8 @@ impl Fleet {
             .env("REDIS_URL", format!("redis://{}", seat.to_redis.address()))
             .env("LEDGER_FILE", self.folder.join(format!("{life}.ledger")))
             .envs(self.setup.worker_env.iter().map(|(name, value)| (name, value)));
+        let dies = self.setup.die_at.iter().filter(|(dies, _)| *dies == number && seat.lives == 0);
+        command.envs(dies.map(|(_, point)| ("LEDGER_DIE_AT", point)));
         let process = self.process(&life, &mut command);
         let seat = &mut self.seats[number];
         seat.lives += 1;

@@ -72,6 +72,15 @@ pub struct Gap {
     pub reason: String,
 }
 
+/// The process is about to die at a failpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Death {
+    /// When, in microseconds since the Unix epoch.
+    pub at_us: u64,
+    /// The failpoint's name.
+    pub point: String,
+}
+
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "line", rename_all = "snake_case")]
@@ -82,6 +91,8 @@ pub enum Line {
     End(End),
     /// A gap was told.
     Gap(Gap),
+    /// The last line of a process that dies at a failpoint.
+    Death(Death),
 }
 
 /// What one process wrote.

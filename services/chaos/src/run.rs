@@ -39,12 +39,18 @@ pub async fn run(setup: Setup, plan: &[Planned], cost: Cost) -> Outcome {
     let (happened, mut failures) = play(&mut fleet, plan).await;
     failures.extend(settling::settle(&mut fleet).await);
     event_rate(&fleet, 0.0);
-    let verdict = settling::drain(&fleet).await.unwrap_or_else(|error| {
+    let drained = settling::drain(&fleet).await;
+    failures.extend(settling::caches_are_right(&fleet, setup.shards).await);
+    failures.extend(fleet.deserters());
+    // Once more: something may have been repeated meanwhile.
+    let verdict = match drained {
+        Ok(_) => settling::drain(&fleet).await,
+        Err(error) => Err(error),
+    };
+    let verdict = verdict.unwrap_or_else(|error| {
         failures.push(error.to_string());
         Verdict::default()
     });
-    failures.extend(settling::caches_are_right(&fleet, setup.shards).await);
-    failures.extend(fleet.deserters());
     let outcome = Outcome::new(&control, &setup, happened, cost, at_start, verdict, failures, folder);
     // While the folder is still there.
     drop(fleet);

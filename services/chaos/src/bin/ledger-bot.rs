@@ -8,6 +8,7 @@
 //! | `LEDGER_HANDLE_MS` | how long each event takes; 0 |
 //! | `LEDGER_SLOW_EVERY` | `N:MS`: each Nth event takes so much longer |
 //! | `LEDGER_PANIC_ON` | a message with this text makes the handler panic |
+//! | `LEDGER_DIE_AT` | `NAME:TIMES`: the process kills itself when it comes to this failpoint for the TIMES-th time |
 //! | `FAILPOINTS` | where the worker fails, for the crate `fail` |
 
 use std::{
@@ -15,11 +16,14 @@ use std::{
     fs::File,
     io::Write as _,
     process::ExitCode,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use chaos::line::{End, Gap, Line, Place, Start};
+use chaos::line::{Death, End, Gap, Line, Place, Start};
 use gateway_worker::{Context, Event, EventHandler, Mark};
 use serde::Deserialize;
 
@@ -28,7 +32,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The bot.
 struct LedgerBot {
-    file: File,
+    file: Arc<File>,
     takes: Duration,
     /// Each so many events one takes so much longer.
     slow: Option<(u64, Duration)>,
@@ -73,15 +77,34 @@ impl LedgerBot {
             }
         };
         let panic_on = set("LEDGER_PANIC_ON");
+        let file = Arc::new(file);
+        if let Some(text) = set("LEDGER_DIE_AT") {
+            let (point, times) = text.split_once(':').ok_or("LEDGER_DIE_AT: it takes NAME:TIMES")?;
+            let times = times.parse().map_err(|_| format!("LEDGER_DIE_AT: {times} is no number"))?;
+            die_at(point, times, file.clone())?;
+        }
         Ok(Self { file, takes, slow, panic_on, events: AtomicU64::new(0) })
     }
 
     /// One line, one `write`: what is in the file is so, whatever becomes of the process.
     fn write(&self, line: &Line) {
-        (&self.file)
-            .write_all(line.text().as_bytes())
-            .expect("a ledger that can't be written proves nothing");
+        write(&self.file, line);
     }
+}
+
+fn write(mut file: &File, line: &Line) {
+    file.write_all(line.text().as_bytes()).expect("a ledger that can't be written proves nothing");
+}
+
+/// The process ends itself, without a goodbye, when it comes to a failpoint for the last of so many times.
+fn die_at(point: &str, times: u64, file: Arc<File>) -> Result<(), String> {
+    let (name, passed) = (point.to_owned(), AtomicU64::new(0));
+    fail::cfg_callback(point, move || {
+        if passed.fetch_add(1, Ordering::Relaxed) + 1 == times {
+            write(&file, &Line::Death(Death { at_us: now_us(), point: name.clone() }));
+            std::process::abort();
+        }
+    })
 }
 
 /// Writes the end when the handling is over, by a panic too.

@@ -41,7 +41,7 @@ pub(super) fn judge(
         .flat_map(|book| book.lines.iter().map(|line| (book.process.as_str(), line)))
         .filter_map(|(by, line)| match line {
             Line::Gap(gap) => Some(Told { by, gap, lost: 0, replaced: false }),
-            Line::Start(_) | Line::End(_) => None,
+            Line::Start(_) | Line::End(_) | Line::Death(_) => None,
         })
         .collect();
     for (at, session) in sessions.iter().enumerate() {

@@ -39,7 +39,7 @@ pub(super) fn backwards(books: &[Book]) -> Vec<Backwards> {
                     let lane = lanes.entry((end.place.shard, end.place.epoch, guild)).or_default();
                     lane.running = lane.running.filter(|running| *running != end.place);
                 }
-                Line::Start(_) | Line::Gap(_) => {}
+                Line::Start(_) | Line::Gap(_) | Line::Death(_) => {}
             }
         }
     }

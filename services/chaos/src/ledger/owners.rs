@@ -14,7 +14,7 @@ pub(super) fn two_owners(books: &[Book], rules: Rules) -> Vec<TwoOwners> {
         books.iter().enumerate().flat_map(|(by, book)| {
             book.lines.iter().filter_map(move |line| match line {
                 Line::Start(start) => Some((by, start)),
-                Line::End(_) | Line::Gap(_) => None,
+                Line::End(_) | Line::Gap(_) | Line::Death(_) => None,
             })
         })
     };

@@ -123,6 +123,10 @@ pub(super) fn handled(books: &[Book]) -> BTreeMap<String, Handled> {
     let mut handled: BTreeMap<String, Handled> = BTreeMap::new();
     for book in books {
         let entry = handled.entry(book.process.clone()).or_default();
+        entry.died_at = book.lines.iter().find_map(|line| match line {
+            Line::Death(death) => Some(death.point.clone()),
+            Line::Start(_) | Line::End(_) | Line::Gap(_) => None,
+        });
         for start in starts(book) {
             entry.events += 1;
             entry.replayed += u64::from(start.replayed);

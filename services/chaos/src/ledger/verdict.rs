@@ -42,6 +42,8 @@ pub struct Handled {
     pub replayed: u64,
     /// Of which shards, at which epochs.
     pub shards: BTreeSet<(u32, u64)>,
+    /// The failpoint at which it died.
+    pub died_at: Option<String>,
 }
 
 /// A run of events that nobody handled.
@@ -203,7 +205,8 @@ impl fmt::Display for Verdict {
         for (process, handled) in &self.handled {
             let (events, replayed) = (handled.events, handled.replayed);
             let shards: BTreeSet<u32> = handled.shards.iter().map(|(shard, _)| *shard).collect();
-            writeln!(f, "  {process}: {events}, {replayed} replayed, shards {shards:?}")?;
+            let died = handled.died_at.as_ref().map_or(String::new(), |point| format!(", died at {point}"));
+            writeln!(f, "  {process}: {events}, {replayed} replayed, shards {shards:?}{died}")?;
         }
         writeln!(f, "lost without a word: {}", self.lost_events())?;
         list(f, &self.lost)?;

@@ -39,9 +39,10 @@ pub(super) async fn settle(fleet: &mut Fleet) -> Option<String> {
 pub(super) async fn drain(fleet: &Fleet) -> Result<Verdict, BookError> {
     let deadline = Instant::now() + DRAIN;
     loop {
+        // In this order: what is dispatched in between is missing for now, and would be unheard of the other way round.
+        let books = fleet.books()?;
         let report = fleet.control().ledger();
         let now_us = (report.started_unix_ms + report.now_ms) * 1_000;
-        let books = fleet.books()?;
         let verdict = ledger::compare(&ledger::sessions(&report), &books, Rules::default(), now_us);
         if verdict.lost.is_empty() || Instant::now() > deadline {
             return Ok(verdict);

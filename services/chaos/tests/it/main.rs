@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test panics on what it did not expect")]
 
 mod coordinators;
+mod failpoints;
 mod handlers;
 mod one_at_a_time;
 mod random;
