@@ -3,12 +3,16 @@
 //! Owns what is between the platform's event and a handler's call: the lease is looked at once more, and what could not be
 //! handled yet can be listed for a checkpoint.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use checkpoint::PendingEvent;
 use dispatch::{Closed, Delivery, Dispatcher, Handler, Item, Kind, Limits, Refused, Setup};
 use fleet_model::Gap;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -20,6 +24,9 @@ use crate::{
 
 /// How often a handler that may not begin looks whether the lease is back.
 const LEASE_LOOK: Duration = Duration::from_millis(50);
+
+/// How long fresh events wait at most for a checkpoint that covers RESUMED.
+const COVER: Duration = Duration::from_millis(500);
 
 /// The name under which a gap waits for its handler, and is kept in a checkpoint.
 const GAP: &str = "ALTERGOLDEN_GAP";
@@ -158,11 +165,57 @@ pub(crate) fn dispatch_clock() -> Duration {
     Duration::from_millis(BootTime::now().as_millis())
 }
 
+/// Holds fresh events back after RESUMED until a checkpoint reaches as far. Discord replays RESUMED like any other dispatch: to the
+/// next owner, one that no checkpoint covers looks like the end of what it must mark as replayed.
+#[derive(Default)]
+struct Gate {
+    /// What a checkpoint must cover; `None` while it is open.
+    awaited: Mutex<Option<(u64, u64)>>,
+    opened: Notify,
+}
+
+impl Gate {
+    fn lock(&self) -> MutexGuard<'_, Option<(u64, u64)>> {
+        self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shut_until(&self, position: (u64, u64)) {
+        *self.lock() = Some(position);
+    }
+
+    fn covered(&self, position: (u64, u64)) {
+        let mut awaited = self.lock();
+        if awaited.is_some_and(|awaited| awaited <= position) {
+            *awaited = None;
+            self.opened.notify_waiters();
+        }
+    }
+
+    /// Waits until it is open, but not for a store that is away.
+    async fn pass(&self) {
+        let opened = async {
+            loop {
+                let mut opened = std::pin::pin!(self.opened.notified());
+                opened.as_mut().enable();
+                if self.lock().is_none() {
+                    return;
+                }
+                opened.await;
+            }
+        };
+        if tokio::time::timeout(COVER, opened).await.is_err() {
+            *self.lock() = None;
+            self.opened.notify_waiters();
+        }
+    }
+}
+
 /// Calls the handler for one shard.
 struct ShardHandler {
     handler: Arc<dyn EventHandler>,
     context: Context,
     lease: LeaseWindow,
+    gate: Arc<Gate>,
     stopped: CancellationToken,
 }
 
@@ -183,6 +236,9 @@ impl ShardHandler {
 #[async_trait::async_trait]
 impl Handler<Queued> for ShardHandler {
     async fn handle(&self, delivery: &Delivery<Queued>) {
+        if let Queued::Event(Event { mark: Mark::Fresh, .. }) = delivery.payload() {
+            self.gate.pass().await;
+        }
         if !self.may_begin().await {
             return;
         }
@@ -200,6 +256,7 @@ pub(crate) struct Deliveries {
     wanted: Arc<Wanted>,
     shed_order: Arc<dispatch::ShedOrder>,
     metrics: dispatch::DispatchMetrics,
+    gate: Arc<Gate>,
     stopped: CancellationToken,
 }
 
@@ -212,11 +269,12 @@ impl std::fmt::Debug for Deliveries {
 impl Bot {
     /// The queue of one shard.
     pub(crate) fn deliveries(&self, shard: &Arc<Shard>, lease: &LeaseWindow) -> Deliveries {
-        let stopped = CancellationToken::new();
+        let (stopped, gate) = (CancellationToken::new(), Arc::new(Gate::default()));
         let handler = ShardHandler {
             handler: self.handler.clone(),
             context: Context { shard: shard.clone(), tools: self.tools.clone() },
             lease: lease.clone(),
+            gate: gate.clone(),
             stopped: stopped.clone(),
         };
         let setup = Setup {
@@ -232,6 +290,7 @@ impl Bot {
             wanted: self.wanted.clone(),
             shed_order: self.shed_order.clone(),
             metrics: self.metrics.clone(),
+            gate,
             stopped,
         }
     }
@@ -257,6 +316,16 @@ impl Deliveries {
     pub(crate) fn push_restored(&self, queued: Queued) {
         // Closed: the shard ends, and what was pending stays so in the checkpoint.
         let _: Result<(), Refused<Queued>> = self.dispatcher.push_over_bound(queued.into_item());
+    }
+
+    /// What comes after this position is not handled before a checkpoint covers it.
+    pub(crate) fn hold_until_covered(&self, position: (u64, u64)) {
+        self.gate.shut_until(position);
+    }
+
+    /// A checkpoint covers everything up to this position.
+    pub(crate) fn covered(&self, position: (u64, u64)) {
+        self.gate.covered(position);
     }
 
     /// The queue is at most half full.

@@ -124,7 +124,9 @@ impl Checkpoints {
             return refuse("CHECKPOINT is off".to_owned(), LostSession::default());
         }
         match decode_head(&stored.bytes) {
-            Ok(head) => {
+            Ok(mut head) => {
+                // An owner that claimed it and died before it wrote may have handled what is pending.
+                head.exact &= owner_before == Some(head.epoch);
                 let lost = LostSession {
                     since_unix_ms: head.read_at_unix_ms,
                     last_sequence: head.read,

@@ -149,6 +149,7 @@ impl Pass {
             match outcome {
                 Ok(()) => {
                     self.shard.set_checkpointed(progress.read_at_unix_ms);
+                    self.deliveries.covered((session, progress.read));
                     self.checkpoints.metrics.count_written(began.elapsed());
                     return End::Done;
                 }
@@ -327,6 +328,7 @@ impl Pass {
             read_at_unix_ms: progress.read_at_unix_ms,
             expecting: self.shard.cache().guilds_to_expect(without_guilds),
             own_user: self.shard.cache().own_user(),
+            epoch: self.shard.epoch(),
             exact,
             session,
         };

@@ -421,9 +421,15 @@ impl Intake {
         }
     }
 
-    /// RESUMED: what comes now is new.
+    /// RESUMED: what comes now is new, and is handled once a checkpoint reaches this far.
     pub(super) fn resumed(&mut self) {
         self.mark = Mark::Fresh;
+        if let (Some(writer), Some(progress)) = (&self.writer, self.shard.progress())
+            && self.checkpoints.keep != Keep::Off
+        {
+            self.deliveries.hold_until_covered((progress.session.ordinal, progress.read));
+            writer.write_soon();
+        }
     }
 
     /// The shard is ready: how it came there.

@@ -4,6 +4,7 @@
 //! any cache library. Nothing here looks into them.
 
 use bytes::Bytes;
+use fleet_model::Epoch;
 
 mod debug;
 mod key;
@@ -23,7 +24,10 @@ pub struct Head {
     pub expecting: Vec<u64>,
     /// Discord's user object of the bot itself, when the cache keeps it.
     pub own_user: Option<Bytes>,
-    /// The last word of an owner that stopped in order: what the pending events say in `started` is exact. Otherwise an event may
+    /// The epoch of the owner that wrote it.
+    pub epoch: Epoch,
+    /// The last word of an owner that stopped in order: what the pending events say in `started` is exact, as long as no other owner
+    /// has claimed the shard since ([`Stored::owner_before`](crate::Stored::owner_before) is `epoch`). Otherwise an event may
     /// have been started after it was written down.
     pub exact: bool,
 }

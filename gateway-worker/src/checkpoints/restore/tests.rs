@@ -24,6 +24,7 @@ fn head() -> Head {
         read_at_unix_ms: 77,
         expecting: Vec::new(),
         own_user: None,
+        epoch: Epoch(1),
         exact: false,
     }
 }

@@ -34,6 +34,7 @@ fn head() -> impl Strategy<Value = Head> {
             read_at_unix_ms,
             expecting,
             own_user,
+            epoch: fleet_model::Epoch(read),
             exact,
         },
     )

@@ -3,6 +3,7 @@
 //! A tag is never used again for something else. Ids of Discord are `fixed64`: their varint is longer.
 
 use bytes::Bytes;
+use fleet_model::Epoch;
 use prost::{Message, Oneof};
 
 use super::FormatError;
@@ -46,6 +47,8 @@ struct WireHead {
     own_user: Option<Bytes>,
     #[prost(bool, tag = "6")]
     exact: bool,
+    #[prost(uint64, tag = "7")]
+    epoch: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -141,6 +144,7 @@ pub(super) fn from_head(head: &Head) -> Stored {
         expecting: head.expecting.clone(),
         own_user: head.own_user.clone(),
         exact: head.exact,
+        epoch: head.epoch.0,
     };
     Stored { what: Some(What::Head(head)) }
 }
@@ -164,6 +168,7 @@ pub(super) fn to_head(stored: Stored) -> Result<Head, FormatError> {
         expecting: head.expecting,
         own_user: head.own_user,
         exact: head.exact,
+        epoch: Epoch(head.epoch),
     })
 }
 

@@ -45,6 +45,7 @@ impl Debug for Head {
             .field("read_at_unix_ms", &self.read_at_unix_ms)
             .field("expecting", &self.expecting)
             .field("own_user", &self.own_user.as_ref().map(|user| Size(user.len())))
+            .field("epoch", &self.epoch)
             .field("exact", &self.exact)
             .finish()
     }
@@ -150,6 +151,7 @@ mod tests {
             read_at_unix_ms: 8,
             expecting: vec![1],
             own_user: Some(secret.into()),
+            epoch: fleet_model::Epoch(1),
             exact: false,
         };
         let core = GuildCore {

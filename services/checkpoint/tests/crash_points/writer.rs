@@ -323,7 +323,14 @@ fn head(read: u64) -> HeadWrite {
         resources: Vec::new(),
         opened_at_unix_ms: 1,
     };
-    let head =
-        Head { session, read, read_at_unix_ms: 1, expecting: Vec::new(), own_user: None, exact: false };
+    let head = Head {
+        session,
+        read,
+        read_at_unix_ms: 1,
+        expecting: Vec::new(),
+        own_user: None,
+        epoch: Epoch(1),
+        exact: false,
+    };
     HeadWrite { bytes: encode_head(&head, FORMAT_MAX).unwrap(), total: 1 }
 }
