@@ -1,0 +1,256 @@
+//! What the tests run: one worker with a handler, a coordinator, Discord.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use clap::Parser as _;
+use coordinator::Coordinator;
+use discord_sim::{Control, Fault, Sim, SimConfig, Snowflake};
+use event_bus::MemoryBus;
+use fleet_model::{Gap, StartKind};
+use fleet_store::MemoryStore;
+use gateway_worker::{Context, Event, EventHandler, Mark, Wanted, Worker, async_trait};
+use settings::Secret;
+use shard_bridge::BridgeClient;
+use tokio::{sync::Semaphore, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+/// How long anything may take on a busy machine before a test gives up.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// What a handler saw of one event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) name: String,
+    pub(crate) position: (u64, u64),
+    pub(crate) guild: Option<u64>,
+    pub(crate) mark: Mark,
+}
+
+/// Notes what it is given, and waits for leave before it ends.
+pub(crate) struct Recorder {
+    pub(crate) seen: Mutex<Vec<Seen>>,
+    pub(crate) gaps: Mutex<Vec<Gap>>,
+    /// One permit lets one handler end; closed: all.
+    pub(crate) leave: Semaphore,
+    /// A message with this text blocks the thread for so long.
+    pub(crate) blocks: Option<(&'static str, Duration)>,
+    /// A message with this text makes the handler panic.
+    pub(crate) panics: Option<&'static str>,
+}
+
+impl Default for Recorder {
+    /// Holds nobody up.
+    fn default() -> Self {
+        let leave = Semaphore::new(0);
+        leave.close();
+        Self { seen: Mutex::default(), gaps: Mutex::default(), leave, blocks: None, panics: None }
+    }
+}
+
+impl Recorder {
+    /// What was seen of messages, in order of their beginning.
+    pub(crate) fn messages(&self) -> Vec<Seen> {
+        let seen = self.seen.lock().unwrap();
+        seen.iter().filter(|seen| seen.name == "MESSAGE_CREATE").cloned().collect()
+    }
+
+    pub(crate) fn gaps(&self) -> Vec<Gap> {
+        self.gaps.lock().unwrap().clone()
+    }
+}
+
+/// The handler that the worker has: the test keeps the recorder.
+struct Handler(Arc<Recorder>);
+
+#[async_trait]
+impl EventHandler for Handler {
+    fn wants(&self) -> Wanted {
+        Wanted::All
+    }
+
+    async fn handle(&self, _: &Context, event: &Event) {
+        let seen = Seen {
+            name: event.name().to_owned(),
+            position: event.position(),
+            guild: event.guild(),
+            mark: event.mark(),
+        };
+        self.0.seen.lock().unwrap().push(seen);
+        if let Some((text, long)) = self.0.blocks
+            && event.raw().contains(text)
+        {
+            std::thread::sleep(long);
+        }
+        assert!(!self.0.panics.is_some_and(|text| event.raw().contains(text)), "as the test has it");
+        if event.name() == "MESSAGE_CREATE" {
+            // Closed means that nobody is held up.
+            if let Ok(permit) = self.0.leave.acquire().await {
+                permit.forget();
+            }
+        }
+    }
+
+    async fn gap(&self, _: &Context, gap: &Gap) {
+        self.0.gaps.lock().unwrap().push(gap.clone());
+    }
+}
+
+pub(crate) struct Bench {
+    pub(crate) sim: Sim,
+    pub(crate) recorder: Arc<Recorder>,
+    pub(crate) client: BridgeClient,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Bench {
+    /// One shard, ready.
+    pub(crate) async fn start(sim: SimConfig, recorder: Recorder, flags: &[&str]) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let sim = Sim::start(sim).await.unwrap();
+        let api = format!("--discord-api-url={}", sim.http_origin());
+        let (store, bus) = (Arc::new(MemoryStore::new()), Arc::new(MemoryBus::new()));
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+
+        let args = [
+            "coordinator",
+            "--coordinator-listen=127.0.0.1:0",
+            "--manager-health-port=0",
+            "--shard-count=1",
+            "--settle=100ms",
+            "--lease-ttl=2s",
+            "--identify-interval=500ms",
+            &api,
+        ];
+        let config = coordinator::Args::try_parse_from(args).unwrap();
+        let config = config.into_config(Some(Secret::new("t"))).unwrap();
+        let parts = coordinator::Parts { store: store.clone(), bus: bus.clone() };
+        let coordinator = Coordinator::bind(config, parts).await.unwrap();
+        let url = format!("http://{}", coordinator.address());
+        let ends = stop.clone();
+        tasks.spawn(async move { coordinator.run(ends).await.unwrap() });
+
+        let recorder = Arc::new(recorder);
+        let url_flag = format!("--coordinator-url={url}");
+        let mut args = vec![
+            "gateway-worker",
+            "--worker-name=w",
+            "--health-port=0",
+            "--intents=GUILDS,GUILD_MEMBERS,GUILD_MESSAGES",
+            "--drain-timeout=100ms",
+            &url_flag,
+            &api,
+        ];
+        args.extend(flags);
+        let config = gateway_worker::Args::try_parse_from(args).unwrap();
+        let config = config.into_config(Some(Secret::new("t"))).unwrap();
+        let parts = gateway_worker::Parts {
+            store,
+            checkpoints: Arc::new(checkpoint::MemoryStore::new()),
+            bus,
+            handler: Arc::new(Handler(recorder.clone())),
+        };
+        let worker = Worker::bind(config, parts).await.unwrap();
+        let ends = stop.clone();
+        tasks.spawn(async move { worker.run(ends).await.unwrap() });
+
+        let client = BridgeClient::connect(&url, Duration::from_secs(2)).await.unwrap();
+        let mut bench = Self { sim, recorder, client, stop, tasks };
+        bench.until_ready("the shard to be ready").await;
+        bench
+    }
+
+    pub(crate) fn control(&self) -> Control {
+        self.sim.control()
+    }
+
+    pub(crate) fn inject(&self, fault: Fault) {
+        self.control().inject(fault).unwrap();
+    }
+
+    /// Somebody writes in each of the first so many guilds.
+    pub(crate) fn write(&self, guilds: usize, text: &str) {
+        for guild in self.guilds().into_iter().take(guilds) {
+            self.inject(Fault::Message { guild_id: guild, content: Some(text.to_owned()) });
+        }
+    }
+
+    pub(crate) fn guilds(&self) -> Vec<Snowflake> {
+        self.control().guilds(100, 1).into_iter().map(|guild| guild.id).collect()
+    }
+
+    pub(crate) async fn until_ready(&mut self, what: &str) -> altergolden_proto::v1::Shard {
+        self.until(what, |shard| shard.status == i32::from(altergolden_proto::v1::ShardStatus::Ready)).await
+    }
+
+    /// Asks the coordinator for the shard until it is as it should be.
+    pub(crate) async fn until(
+        &mut self,
+        what: &str,
+        is: impl Fn(&altergolden_proto::v1::Shard) -> bool,
+    ) -> altergolden_proto::v1::Shard {
+        let asking = async {
+            loop {
+                if let Ok(shards) = self.client.shards("").await
+                    && let [shard] = shards.as_slice()
+                    && is(shard)
+                {
+                    return shard.clone();
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        match tokio::time::timeout(PATIENCE, asking).await {
+            Ok(shard) => shard,
+            Err(_) => panic!("gave up waiting: {what}; {:?}", self.client.shards("").await),
+        }
+    }
+
+    /// Until the recorder has seen what it should.
+    pub(crate) async fn until_seen(&self, what: &str, is: impl Fn(&Recorder) -> bool) {
+        let looking = async {
+            while !is(&self.recorder) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        assert!(
+            tokio::time::timeout(PATIENCE, looking).await.is_ok(),
+            "gave up waiting: {what}; {:?}",
+            self.recorder.messages()
+        );
+    }
+
+    /// Stops in order. No rule of Discord's was broken.
+    pub(crate) async fn finish(mut self) {
+        self.stop.cancel();
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.unwrap();
+        }
+        let violations = self.sim.control().violations();
+        assert!(violations.items.is_empty(), "{:#?}", violations.items);
+    }
+}
+
+/// How the shard last came to be connected.
+pub(crate) fn kind(shard: &altergolden_proto::v1::Shard) -> Option<StartKind> {
+    use altergolden_proto::v1::StartKind as Wire;
+    match shard.outcome.as_ref().map(|outcome| Wire::try_from(outcome.kind).unwrap())? {
+        Wire::Identified => Some(StartKind::Identified),
+        Wire::Resumed => Some(StartKind::Resumed),
+        Wire::Reidentified => Some(StartKind::Reidentified),
+        Wire::Unspecified => None,
+    }
+}
+
+pub(crate) fn sim(guilds: u32) -> SimConfig {
+    SimConfig {
+        guilds,
+        identify_interval: Duration::from_millis(500),
+        heartbeat_interval: Duration::from_secs(1),
+        ..SimConfig::default()
+    }
+}

@@ -1,0 +1,61 @@
+//! Whatever was or may have been lost is told.
+
+use discord_sim::Fault;
+use fleet_model::StartKind;
+
+use crate::bench::{Bench, Recorder, kind, sim};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_start_has_no_gap() {
+    let mut bench = Bench::start(sim(5), Recorder::default(), &[]).await;
+    let shard = bench.until_ready("it").await;
+    assert_eq!(kind(&shard), Some(StartKind::Identified));
+    assert!(shard.outcome.unwrap().gap.is_none());
+    assert!(bench.recorder.gaps().is_empty());
+    bench.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_discord_does_not_take_is_a_gap() {
+    let mut bench = Bench::start(sim(5), Recorder::default(), &[]).await;
+    bench.write(5, "before");
+    bench.until_seen("the messages", |seen| seen.messages().len() == 5).await;
+    let last = bench.recorder.messages().iter().map(|seen| seen.position.1).max().unwrap();
+    bench.inject(Fault::InvalidSession { shards: None, resumable: false });
+    let shard = bench
+        .until("the shard to identify anew", |shard| {
+            kind(shard) == Some(StartKind::Reidentified) && shard.status == 5
+        })
+        .await;
+    let told = shard.outcome.unwrap().gap.unwrap();
+    assert_eq!(told.last_sequence, last);
+    assert!(told.reason.contains("op 9") && told.since_unix_ms > 0, "{told:?}");
+    bench.until_seen("the gap", |seen| seen.gaps().len() == 1).await;
+    assert_eq!(bench.recorder.gaps()[0].last_sequence, last);
+    bench.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_discord_did_not_keep_are_a_gap() {
+    let mut bench = Bench::start(sim(5), Recorder::default(), &[]).await;
+    bench.write(1, "before");
+    bench.until_seen("the message", |seen| seen.messages().len() == 1).await;
+    let (session, last) = bench.recorder.messages()[0].position;
+    // It keeps three, and more than that come while the shard is away.
+    bench.control().switch(|switches| switches.replay_buffer = 3).unwrap();
+    bench.inject(Fault::AcceptThenClose { connections: 2 });
+    bench.inject(Fault::Abort { shards: None });
+    for round in 0..4 {
+        bench.write(5, &format!("meanwhile {round}"));
+    }
+    bench.until_seen("a gap", |seen| !seen.gaps().is_empty()).await;
+    let shard = bench.until_ready("the shard to be back").await;
+    let gap = &bench.recorder.gaps()[0];
+    assert_eq!(gap.last_sequence, last);
+    if kind(&shard) == Some(StartKind::Resumed) {
+        bench.until_seen("the last message", |seen| seen.messages().len() >= 3).await;
+        let positions: Vec<_> = bench.recorder.messages().iter().map(|seen| seen.position).collect();
+        assert!(positions.iter().all(|position| position.0 == session), "{positions:?}");
+    }
+    bench.finish().await;
+}
