@@ -18,8 +18,8 @@ use fleet_fixture::Signal;
 use serde_json::Value;
 use tokio::time::sleep;
 
-/// Load between two runs, so that checkpoints are written.
-const BETWEEN: Duration = Duration::from_secs(4);
+/// Load before the failure, so that checkpoints are written.
+const LOAD: Duration = Duration::from_secs(4);
 
 /// How long a failover may take before the measurement gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -59,6 +59,8 @@ struct Measured {
     first: Duration,
     /// Until Discord had taken the RESUME of the last of them.
     last: Duration,
+    /// IDENTIFYs that it cost.
+    identifies: usize,
 }
 
 #[tokio::main]
@@ -73,37 +75,32 @@ async fn main() {
         heartbeat_interval: Duration::from_millis(41_250),
         ..Setup::default()
     };
-    let folder = tempfile::TempDir::with_prefix("failover-").expect("a temporary folder can be made");
-    let mut fleet = Fleet::start(setup, folder.path()).await;
-    fleet
-        .control()
-        .inject(Fault::EventRate { per_second: args.events_per_second })
-        .expect("a rate is a rate");
     println!(
         "{} shards on {} workers, {} guilds, {} events/s, lease of {} s",
         args.shards, args.workers, args.guilds, args.events_per_second, args.lease_ttl
     );
-    let identifies = fleet.control().identifies().items.len();
+    for (what, kill) in [("SIGKILL", true), ("SIGSTOP", false)] {
+        let mut runs = Vec::new();
+        for run in 0..args.runs {
+            runs.push(one(&setup, run % args.workers as usize, kill).await);
+        }
+        report(what, &runs);
+    }
+}
 
-    let mut killed = Vec::new();
-    for run in 0..args.runs {
-        let worker = run % args.workers as usize;
-        sleep(BETWEEN).await;
-        killed.push(measure(&mut fleet, folder.path(), worker, true).await);
-        fleet.start_worker(worker);
-        fleet.balanced().await;
-    }
-    report("SIGKILL", &killed);
-    let mut stopped = Vec::new();
-    for run in 0..args.runs {
-        let worker = run % args.workers as usize;
-        sleep(BETWEEN).await;
-        stopped.push(measure(&mut fleet, folder.path(), worker, false).await);
+/// One failover of a fleet that has had none: after several deaths in a row the coordinator waits before it gives a shard to the
+/// next worker.
+async fn one(setup: &Setup, worker: usize, kill: bool) -> Measured {
+    let folder = tempfile::TempDir::with_prefix("failover-").expect("a temporary folder can be made");
+    let mut fleet = Fleet::start(setup.clone(), folder.path()).await;
+    let control = fleet.control();
+    control.inject(Fault::EventRate { per_second: setup.events_per_second }).expect("a rate is a rate");
+    sleep(LOAD).await;
+    let measured = measure(&mut fleet, folder.path(), worker, kill).await;
+    if !kill {
         fleet.signal_worker(worker, Signal::CONT);
-        fleet.balanced().await;
     }
-    report("SIGSTOP", &stopped);
-    println!("IDENTIFYs spent on all of it: {}", fleet.control().identifies().items.len() - identifies);
+    measured
 }
 
 /// Kills or stops a worker and waits for the RESUMEs of its shards.
@@ -112,6 +109,7 @@ async fn measure(fleet: &mut Fleet, folder: &Path, worker: usize, kill: bool) ->
     let shards = fleet.coordinator().client().await.shards(&name).await.expect("the coordinator answers");
     let owned: Vec<u32> = shards.iter().map(|shard| shard.shard_id).collect();
     let control = fleet.control();
+    let identifies = control.identifies().items.len();
     let before: Vec<u32> = owned.iter().map(|shard| resumes(&control, *shard)).collect();
     let since_unix = unix();
     let since = Instant::now();
@@ -134,7 +132,13 @@ async fn measure(fleet: &mut Fleet, folder: &Path, worker: usize, kill: bool) ->
         sleep(Duration::from_millis(2)).await;
     }
     let dead = declared_dead(folder, &name, since_unix);
-    Measured { shards: owned.len(), dead, first: first.unwrap_or_default(), last: last.unwrap_or_default() }
+    Measured {
+        shards: owned.len(),
+        dead,
+        first: first.unwrap_or_default(),
+        last: last.unwrap_or_default(),
+        identifies: control.identifies().items.len() - identifies,
+    }
 }
 
 fn resumes(control: &Control, shard: u32) -> u32 {
@@ -162,15 +166,16 @@ fn unix() -> Duration {
 }
 
 fn report(what: &str, runs: &[Measured]) {
-    println!("{what}: each run, in milliseconds: shards, known dead, first RESUME, last RESUME");
+    println!("{what}: each run, in milliseconds: shards, known dead, first RESUME, last RESUME; IDENTIFYs");
     for run in runs {
         let millis = |time: Duration| time.as_millis();
         println!(
-            "  {:>3} {:>6} {:>6} {:>6}",
+            "  {:>3} {:>6} {:>6} {:>6} {:>3}",
             run.shards,
             millis(run.dead),
             millis(run.first),
-            millis(run.last)
+            millis(run.last),
+            run.identifies
         );
     }
     summary("known dead", runs, |run| run.dead);
