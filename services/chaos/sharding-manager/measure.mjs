@@ -29,6 +29,8 @@ sim.on('error', (error) => {
   process.exit(1);
 });
 
+process.on('exit', () => sim.kill());
+
 const origin = await new Promise((resolve) => {
   const said = createInterface({ input: sim.stdout });
   said.on('line', (line) => {
@@ -126,6 +128,5 @@ console.log(`rules of Discord's that were broken: ${items.length}`);
 
 manager.respawn = false;
 for (const shard of manager.shards.values()) shard.kill();
-sim.kill();
 rmSync(seen, { recursive: true });
 process.exit(0);
