@@ -26,7 +26,7 @@ mod resources;
 mod wanted;
 
 pub(crate) use changes::{Changed, GuildChanges};
-pub(crate) use records::Restored;
+pub(crate) use records::{Prepared, RestoreError, Restored};
 pub use resources::CachedResources;
 
 use changes::{Changes, touched};

@@ -204,6 +204,9 @@ impl Link {
     ) -> Option<LifeEnd> {
         // Shards waiting all at once for a coordinator that comes back would all ask at once.
         let wait = wait.mul_f64(0.5 + rand::random::<f64>() / 2.0);
+        // One that drains waits for whoever could take its shards, but not for a coordinator that stopped as well.
+        let patience = Instant::now() + COORDINATOR_PATIENCE;
+        self.drain_until = self.drain_until.map(|until| until.min(patience));
         let waiting = tokio::time::sleep(wait);
         tokio::pin!(waiting);
         loop {

@@ -3,10 +3,35 @@
 //! The process's main runtime has the lease, the link and the servers: work of moments. Shards have a runtime of their own, as a
 //! thousand guilds that arrive at once are seconds of parsing; and so have handlers, as bot code may block its thread.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::task::TaskTracker;
+
+/// A task that always has more to do gives its thread up this often, so that the others on it go on.
+const TURN: Duration = Duration::from_millis(5);
+
+/// One task's turn on its thread.
+#[derive(Debug)]
+pub(crate) struct Turn(Instant);
+
+impl Turn {
+    /// Begins now.
+    pub(crate) fn begin() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Gives the thread up when the turn has lasted long enough.
+    pub(crate) async fn give_way(&mut self) {
+        if self.0.elapsed() >= TURN {
+            tokio::task::yield_now().await;
+            self.0 = Instant::now();
+        }
+    }
+}
 
 /// The two runtimes. Everything on them ends with [`Threads::finish`].
 pub(crate) struct Threads {

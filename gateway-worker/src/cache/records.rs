@@ -126,25 +126,60 @@ impl ShardCache {
         self.contents.load().store.current_user().map(|user| json_bytes(&user))
     }
 
-    /// Becomes what the records say.
+    /// Begins to make of records what [`ShardCache::adopt`] takes.
     ///
     /// # Errors
-    /// A record that makes no sense. The cache stays as it was.
-    pub(crate) fn restore(&self, restored: Restored) -> Result<(), RestoreError> {
+    /// The bot's own user makes no sense.
+    pub(crate) fn prepare(&self, restored: Restored) -> Result<Preparing, RestoreError> {
         let Restored { session, expecting, own_user, guilds } = restored;
         let contents = Contents::new(&self.settings, session, Tally::expecting(expecting));
         if let Some(user) = own_user {
             let user = serde_json::from_slice(&user).map_err(RestoreError::OwnUser)?;
             contents.store.update(&UserUpdate(user));
         }
-        {
-            let mut book = contents.book();
-            for (id, guild) in guilds {
-                contents.restore_guild(&mut book, id, guild)?;
-            }
-        }
-        self.contents.store(std::sync::Arc::new(contents));
+        Ok(Preparing { contents, guilds })
+    }
+
+    /// Becomes what was prepared.
+    pub(crate) fn adopt(&self, prepared: Prepared) {
+        self.contents.store(std::sync::Arc::new(prepared.0));
+    }
+
+    /// Becomes what the records say.
+    #[cfg(test)]
+    pub(crate) fn restore(&self, restored: Restored) -> Result<(), RestoreError> {
+        let mut preparing = self.prepare(restored)?;
+        while preparing.next_guild()? {}
+        self.adopt(preparing.finish());
         Ok(())
+    }
+}
+
+/// A cache that is being made of records, guild by guild: a thousand of them take a while.
+#[derive(Debug)]
+pub(crate) struct Preparing {
+    contents: Contents,
+    guilds: BTreeMap<u64, RestoredGuild>,
+}
+
+/// What a cache can become.
+#[derive(Debug)]
+pub(crate) struct Prepared(Contents);
+
+impl Preparing {
+    /// Takes the next guild in. False when there is none left.
+    ///
+    /// # Errors
+    /// A record of it makes no sense.
+    pub(crate) fn next_guild(&mut self) -> Result<bool, RestoreError> {
+        let Some((id, guild)) = self.guilds.pop_first() else { return Ok(false) };
+        self.contents.restore_guild(&mut self.contents.book(), id, guild)?;
+        Ok(true)
+    }
+
+    /// All guilds are in.
+    pub(crate) fn finish(self) -> Prepared {
+        Prepared(self.contents)
     }
 }
 

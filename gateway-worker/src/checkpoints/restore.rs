@@ -11,7 +11,10 @@ use checkpoint::{
 use fleet_model::{Epoch, ShardNumber};
 
 use super::{Checkpoints, Keep, LostSession, Outranked};
-use crate::cache::Restored;
+use crate::{
+    cache::{self, Prepared, RestoreError, ShardCache},
+    threads::Turn,
+};
 
 /// A read that failed is tried again so often, this long after.
 const TRIES: u32 = 5;
@@ -38,8 +41,16 @@ pub(crate) enum Beginning {
 
 /// What was read.
 #[derive(Debug, Default)]
-pub(crate) struct Loaded {
-    pub(crate) guilds: Restored,
+pub(super) struct Loaded {
+    pub(super) guilds: cache::Restored,
+    /// In order.
+    pub(super) pending: Vec<PendingEvent>,
+}
+
+/// What a shard goes on with.
+#[derive(Debug)]
+pub(crate) struct Restored {
+    pub(crate) guilds: Prepared,
     /// In order.
     pub(crate) pending: Vec<PendingEvent>,
 }
@@ -57,6 +68,8 @@ pub(crate) enum LoadError {
     Key(#[from] checkpoint::InvalidKey),
     #[error("the store has lost a part of it")]
     Lost,
+    #[error("{0}")]
+    Guilds(#[from] RestoreError),
     #[error("{have} of {records} records came")]
     Incomplete { have: usize, records: u64 },
 }
@@ -141,11 +154,27 @@ impl Checkpoints {
         }
     }
 
-    /// Reads the records of a head.
+    /// Reads the records of a head, and makes of them what the cache can become.
     ///
     /// # Errors
     /// The store does not answer for a while, or a record makes no sense.
-    pub(crate) async fn load(&self, what: ToRead, head: &Head) -> Result<Loaded, LoadError> {
+    pub(crate) async fn restore(
+        &self,
+        what: ToRead,
+        head: &Head,
+        cache: &ShardCache,
+    ) -> Result<Restored, LoadError> {
+        let Loaded { guilds, pending } = self.load(what, head).await?;
+        let mut preparing = cache.prepare(guilds)?;
+        let mut turn = Turn::begin();
+        while preparing.next_guild()? {
+            turn.give_way().await;
+        }
+        Ok(Restored { guilds: preparing.finish(), pending })
+    }
+
+    /// Reads the records of a head.
+    pub(super) async fn load(&self, what: ToRead, head: &Head) -> Result<Loaded, LoadError> {
         let mut tries = 0;
         loop {
             match self.load_once(what, head).await {
@@ -162,11 +191,11 @@ impl Checkpoints {
     async fn load_once(&self, what: ToRead, head: &Head) -> Result<Loaded, LoadError> {
         let ToRead { shard, epoch, serial, records } = what;
         let mut loaded = Loaded {
-            guilds: Restored {
+            guilds: cache::Restored {
                 session: head.session.ordinal,
                 expecting: head.expecting.clone(),
                 own_user: head.own_user.clone(),
-                ..Restored::default()
+                ..cache::Restored::default()
             },
             pending: Vec::new(),
         };

@@ -21,6 +21,7 @@ use crate::{
     bot::Deliveries,
     cache::{Changed, GuildChanges},
     shard::{Progress, Shard},
+    threads::Turn,
 };
 
 /// How long the last checkpoint of a shard may take.
@@ -207,9 +208,11 @@ impl Pass {
         }
         let mut step = WriteStep { fresh: self.stored != Some(session), ..WriteStep::default() };
         let mut bytes = 0;
+        let mut turn = Turn::begin();
         if full {
             for (guild, changes) in &mut changed.guilds {
                 fail::fail_point!("checkpoint_write_guild");
+                turn.give_way().await;
                 self.add_guild(session, *guild, changes, &mut step, &mut bytes).await?;
             }
         }

@@ -23,7 +23,7 @@ use crate::{
     bot::{Deliveries, Queued, Told, dispatch_clock, guild_of},
     checkpoints::{
         Checkpoints, Keep, LostSession, Outranked,
-        restore::{Beginning, LoadError, Loaded, Needs, ToRead},
+        restore::{Beginning, LoadError, Needs, Restored, ToRead},
         unix_ms,
         writer::Writer,
     },
@@ -83,7 +83,7 @@ pub(super) struct Intake {
 
 /// A checkpoint that is being read.
 struct Restoring {
-    load: AbortOnDropHandle<Result<Loaded, LoadError>>,
+    load: AbortOnDropHandle<Result<Restored, LoadError>>,
     /// Came meanwhile.
     held: VecDeque<Dispatch>,
     held_bytes: usize,
@@ -144,7 +144,7 @@ impl Intake {
     }
 
     fn restore(&mut self, head: Head, what: ToRead) {
-        let checkpoints = self.checkpoints.clone();
+        let (checkpoints, shard) = (self.checkpoints.clone(), self.shard.clone());
         let session = Arc::new(head.session.clone());
         self.ordinal = session.ordinal;
         self.shard.set_progress(Some(Progress {
@@ -155,7 +155,7 @@ impl Intake {
         }));
         self.mark = if head.exact { Mark::Fresh } else { Mark::Replayed };
         let (exact, session) = (head.exact, head.session.ordinal);
-        let load = async move { checkpoints.load(what, &head).await };
+        let load = async move { checkpoints.restore(what, &head, shard.cache()).await };
         self.restoring = Some(Restoring {
             load: AbortOnDropHandle::new(tokio::spawn(load)),
             held: VecDeque::new(),
@@ -178,7 +178,7 @@ impl Intake {
     }
 
     /// Waits until the checkpoint is read; for ever when there is none. Nothing is lost when the future is dropped.
-    pub(super) async fn read_through(&mut self) -> Result<Loaded, LoadError> {
+    pub(super) async fn read_through(&mut self) -> Result<Restored, LoadError> {
         match &mut self.restoring {
             Some(restoring) => match (&mut restoring.load).await {
                 Ok(loaded) => loaded,
@@ -196,19 +196,19 @@ impl Intake {
 
     /// Waits until the checkpoint is read, and takes it, when there is no connection.
     pub(super) async fn read_and_install(&mut self) -> Result<(), String> {
-        let loaded = self.read_through().await;
-        self.install(loaded).map(drop)
+        let restored = self.read_through().await;
+        self.install(restored).map(drop)
     }
 
     /// Takes what was read. What came meanwhile is to be taken now, in order; `Err` says why the session is of no use.
     pub(super) fn install(
         &mut self,
-        loaded: Result<Loaded, LoadError>,
+        restored: Result<Restored, LoadError>,
     ) -> Result<VecDeque<Dispatch>, String> {
         let Some(restoring) = self.restoring.take() else { return Ok(VecDeque::new()) };
         let same_session = self.shard.progress().is_some_and(|it| it.session.ordinal == restoring.session);
-        let loaded = match loaded {
-            Ok(loaded) => loaded,
+        let restored = match restored {
+            Ok(restored) => restored,
             Err(error) => {
                 self.metrics_refused(&error.to_string());
                 self.write(None, BTreeSet::new());
@@ -216,11 +216,9 @@ impl Intake {
                 return if same_session { Err(error.to_string()) } else { Ok(restoring.held) };
             }
         };
-        let Loaded { guilds, pending } = loaded;
-        if same_session && let Err(error) = self.shard.cache().restore(guilds) {
-            self.metrics_refused(&error.to_string());
-            self.write(None, BTreeSet::new());
-            return Err(error.to_string());
+        let Restored { guilds, pending } = restored;
+        if same_session {
+            self.shard.cache().adopt(guilds);
         }
         let positions = pending.iter().map(|event| (event.session, event.sequence)).collect();
         for event in pending {

@@ -22,9 +22,10 @@ use super::{
     starting::Starting,
 };
 use crate::{
-    checkpoints::restore::{LoadError, Loaded},
+    checkpoints::restore::{LoadError, Restored},
     clock::BootTime,
     identify::{Granted, PermitQueue},
+    threads::Turn,
 };
 
 /// How long a closing handshake may take.
@@ -98,6 +99,7 @@ pub(super) struct Life<'a> {
     /// The greeting was an IDENTIFY.
     identified: bool,
     looked: Instant,
+    turn: Turn,
     /// When the last of READY's guilds came, while some are still to come.
     filling_since: Option<Instant>,
     last_close: Option<(u16, String)>,
@@ -132,6 +134,7 @@ impl<'a> Life<'a> {
             starting,
             identified: false,
             looked: Instant::now(),
+            turn: Turn::begin(),
             filling_since: None,
             last_close: None,
         }
@@ -156,7 +159,7 @@ impl<'a> Life<'a> {
                     }
                 }
                 loaded = self.intake.read_through() => {
-                    if let Some(over) = self.install(loaded) {
+                    if let Some(over) = self.install(loaded).await {
                         return over;
                     }
                 }
@@ -175,7 +178,7 @@ impl<'a> Life<'a> {
                         return over;
                     }
                     // A socket that always has more must not keep the thread for itself.
-                    tokio::task::coop::consume_budget().await;
+                    self.turn.give_way().await;
                 }
             }
         }
@@ -219,9 +222,18 @@ impl<'a> Life<'a> {
     }
 
     /// The checkpoint was read, or can't be: what came meanwhile is taken now.
-    fn install(&mut self, loaded: Result<Loaded, LoadError>) -> Option<Over> {
-        match self.intake.install(loaded) {
-            Ok(held) => held.into_iter().find_map(|dispatch| self.take_dispatch(dispatch)),
+    async fn install(&mut self, restored: Result<Restored, LoadError>) -> Option<Over> {
+        match self.intake.install(restored) {
+            Ok(held) => {
+                for dispatch in held {
+                    self.shard().tick();
+                    if let Some(over) = self.take_dispatch(dispatch) {
+                        return Some(over);
+                    }
+                    self.turn.give_way().await;
+                }
+                None
+            }
             Err(why) => Some(Over::Hopeless(format!("the checkpoint could not be read: {why}"))),
         }
     }
