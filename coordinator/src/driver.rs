@@ -15,7 +15,7 @@ use std::{
 
 use altergolden_proto::v1;
 use fleet_model::{Incarnation, Term, WorkerId};
-use fleet_store::{BudgetRecord, FleetStore};
+use fleet_store::{BudgetRecord, FleetStore, StoreIdentity};
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior},
@@ -34,10 +34,12 @@ use crate::{
 mod identifies;
 mod notes;
 mod outcomes;
+mod standing;
 mod streams;
 
 use identifies::IdentifyStream;
 pub(crate) use outcomes::Outcome;
+use standing::Standing;
 use streams::WorkerStream;
 
 /// How often time passes for the machines.
@@ -101,9 +103,11 @@ pub(crate) struct Driver<'a> {
     next_look: Instant,
     started: TaskTracker,
     outcomes: mpsc::Sender<Outcome>,
-    store_identity: Option<fleet_store::StoreIdentity>,
+    /// The store that is known; another has lost what runs.
+    store_identity: StoreIdentity,
     store_asked: bool,
     term_asked: bool,
+    standing: Standing,
     budget_asked: bool,
     dirty: bool,
 }
@@ -116,6 +120,7 @@ impl<'a> Driver<'a> {
         identify: IdentifyQueue,
         gateway_url: String,
         had_predecessor: bool,
+        store_identity: StoreIdentity,
     ) -> (Self, mpsc::Receiver<Outcome>) {
         let (outcomes, receiver) = mpsc::channel(OUTCOMES);
         let driver = Self {
@@ -130,9 +135,10 @@ impl<'a> Driver<'a> {
             next_look: Instant::now(),
             started: TaskTracker::new(),
             outcomes,
-            store_identity: None,
+            store_identity,
             store_asked: false,
             term_asked: false,
+            standing: Standing::new(shell.lease_ttl / 2, standing::boot_time()),
             budget_asked: false,
             dirty: true,
         };
@@ -158,15 +164,22 @@ impl<'a> Driver<'a> {
                 biased;
                 () = stop.cancelled() => break TermEnd::Stopping,
                 Some(outcome) = outcomes.recv() => {
+                    self.standing.turn(standing::boot_time());
                     if let Some(end) = self.came_back(outcome) {
                         break end;
                     }
                 }
                 command = commands.recv() => match command {
-                    Some(command) => self.obey(command),
+                    Some(command) => {
+                        self.standing.turn(standing::boot_time());
+                        self.obey(command);
+                    }
                     None => break TermEnd::Stopping,
                 },
-                _ = tick.tick() => self.tick(),
+                _ = tick.tick() => {
+                    self.standing.turn(standing::boot_time());
+                    self.tick();
+                }
                 _ = probe.tick() => self.probe(),
             }
             self.carry_out();
@@ -201,6 +214,7 @@ impl<'a> Driver<'a> {
                 }
                 Effect::WriteLastRan(at) => self.write_last_ran(at),
                 Effect::Revoke { worker, incarnation, cause } => self.revoke(worker, incarnation, cause),
+                Effect::FindLeases => self.find_leases(),
                 Effect::Look { worker, incarnation, address, broke_at } => {
                     self.look(worker, incarnation, address, broke_at);
                 }

@@ -22,6 +22,7 @@ mod losing;
 mod moving;
 mod reporting;
 mod starting;
+mod strangers;
 #[cfg(test)]
 mod tests;
 mod total;
@@ -29,13 +30,14 @@ mod view;
 
 use breaker::Breaker;
 use evidence::{Broken, Whereabouts};
+use strangers::Strangers;
 use total::LastRan;
 
 pub use breaker::Held;
 pub use evidence::Finding;
 pub use joining::{Registration, RegistrationRefused};
 pub use losing::LeaseVerdict;
-pub use reporting::{Report, UnknownWorker};
+pub use reporting::{Heard, Report, UnknownWorker};
 pub use starting::{Recovered, RecoveredOwner, RecoveredWorker};
 pub use total::{ShardTotal, Wish};
 pub use view::{FleetView, HeldBack, ShardView, WorkerView};
@@ -80,6 +82,8 @@ pub enum Effect {
         /// Why: on silence only if the lease has lapsed, on evidence in any case.
         cause: Cause,
     },
+    /// Find out whose leases live in the store, and answer with [`Fleet::leases_found`].
+    FindLeases,
     /// Look at a worker's address, and answer with [`Fleet::looked`].
     Look {
         /// The worker that answered there.
@@ -198,6 +202,11 @@ pub struct Fleet {
     strangers_until: Duration,
     last_tick: Duration,
     store: StoreTrust,
+    /// There was a coordinator before this one, or a fleet that nobody wrote down.
+    had_predecessor: bool,
+    strangers: Strangers,
+    /// Lives that were revoked on evidence, and when: a store that forgets its last writes forgets that too.
+    revoked_lately: Vec<(WorkerId, Incarnation, Duration)>,
     breaker: Breaker,
     effects: Vec<Effect>,
 }
@@ -209,6 +218,8 @@ struct Slot {
     /// The highest epoch ever heard of.
     highest: Epoch,
     report: Option<Observed>,
+    /// This coordinator has heard its owner with it, or has assigned it: nobody that it does not know can have it.
+    confirmed: bool,
 }
 
 /// Who shall run a shard.
@@ -249,10 +260,15 @@ struct Worker {
     url: String,
     version: String,
     capacity: Option<u32>,
+    /// It registered with this coordinator.
+    heard: bool,
     /// Its heartbeat stream is open.
     connected: bool,
     draining: bool,
     last_heard: Duration,
+    /// It was silent for so long that its window closed, and the store could not be believed since: nothing opens it again
+    /// here before that.
+    lapsed: bool,
     rss_bytes: u64,
     /// What it was told last.
     assignment: Assignment,
@@ -313,6 +329,7 @@ impl Fleet {
         }
         self.last_tick = now.mono;
         self.breaker.forget_old(now.mono);
+        self.forget_revocations(now);
         self.settle_total(now);
         self.note_running(now);
         self.look_for_evidence(now);
@@ -323,7 +340,7 @@ impl Fleet {
     /// Decides what follows from the present state, and tells the workers whose assignment it changes.
     fn advance(&mut self, now: Now) {
         self.reopen_total(now);
-        self.assign_and_move(now);
+        self.assign_and_move(now, false);
         self.refresh_assignments();
     }
 
@@ -334,6 +351,7 @@ impl Fleet {
         for (number, slot) in (0..).map(ShardNumber).zip(&self.slots) {
             if let Some(owner) = &slot.owner
                 && owner.phase == Phase::Running
+                && slot.confirmed
             {
                 wanted.entry(&owner.worker).or_default().insert(number, owner.epoch);
             }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use fleet_model::{ShardNumber, ShardReport, ShardStatus, Term};
-use fleet_store::{FleetRecord, StoreError, TermClaim};
+use fleet_store::{Fenced, FleetRecord, StoreError, StoreIdentity, TermClaim};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -47,10 +47,11 @@ pub(crate) async fn serve_terms(
         let asking = shell.discord.gateway_info_at_last();
         let Some(info) = refusing(&mut commands, stop, asking).await else { return Ok(()) };
         let info = info?;
-        let Some((term, record)) = wait_for_term(shell, &mut commands, stop).await else { return Ok(()) };
+        let Some(acting) = wait_for_term(shell, &mut commands, stop).await else { return Ok(()) };
         let Some(info) = refresh(shell, info, &mut commands, stop).await else { return Ok(()) };
+        let term = acting.term;
         tracing::info!(%term, "this coordinator acts");
-        let (driver, outcomes) = begin(shell, config, &info, term, record);
+        let (driver, outcomes) = begin(shell, config, &info, acting);
         let end = driver.act(outcomes, &mut commands, stop).await;
         shell.metrics.set_acting(None);
         match end {
@@ -106,12 +107,12 @@ async fn wait_for_term(
     shell: &Shell,
     commands: &mut mpsc::Receiver<Command>,
     stop: &CancellationToken,
-) -> Option<(Term, FleetRecord)> {
+) -> Option<Acting> {
     let mut wait = CLAIM;
     let mut said = String::new();
     loop {
         let news = match refusing(commands, stop, claim(shell)).await? {
-            Ok(Claim::Acting(term, record)) => return Some((term, *record)),
+            Ok(Claim::Acting(acting)) => return Some(acting),
             Ok(Claim::Waiting { holder, term, record }) => {
                 wait = CLAIM;
                 let news = format!("waiting: coordinator {holder} acts in term {term}");
@@ -137,20 +138,33 @@ async fn wait_for_term(
     }
 }
 
+/// The term is ours.
+struct Acting {
+    term: Term,
+    record: Box<FleetRecord>,
+    /// The store that the record was read from.
+    store: StoreIdentity,
+}
+
 enum Claim {
-    Acting(Term, Box<FleetRecord>),
+    Acting(Acting),
     Waiting { holder: String, term: Term, record: Box<FleetRecord> },
 }
 
 async fn claim(shell: &Shell) -> Result<Claim, StoreError> {
+    // Asked first: a store that restarts from here on has lost what is read from it.
+    let identity = shell.store.identity().await?;
     // Read before the claim: whether anybody held a term before us tells whether the fleet may be running.
     let record = Box::new(shell.store.load().await?);
     match shell.store.claim_term(&shell.holder, Term(shell.now().unix_ms), shell.lease_ttl).await? {
         TermClaim::Acting(term) => {
             let before = record.term;
-            // Read again: the holder before us may have written between the two.
+            // What the holder before us still has on its way is written by now, and read; or it is refused.
+            if shell.store.fence(term).await? == Fenced::StaleTerm {
+                return Err(StoreError::Away(format!("a higher term than {term} has written to it")));
+            }
             let record = FleetRecord { term: before, ..shell.store.load().await? };
-            Ok(Claim::Acting(term, Box::new(record)))
+            Ok(Claim::Acting(Acting { term, record: Box::new(record), store: identity }))
         }
         TermClaim::HeldBy { term, holder, .. } => {
             Ok(Claim::Waiting { holder: holder.to_string(), term, record })
@@ -163,8 +177,7 @@ fn begin<'a>(
     shell: &'a Shell,
     config: &Config,
     info: &GatewayInfo,
-    term: Term,
-    record: FleetRecord,
+    Acting { term, record, store }: Acting,
 ) -> (Driver<'a>, mpsc::Receiver<Outcome>) {
     let now = shell.now();
     // Workers write their leases into a store that was wiped under them.
@@ -227,7 +240,7 @@ fn begin<'a>(
         Some(url) => url.as_str().to_owned(),
         None => info.url.clone(),
     };
-    Driver::new(shell, term, fleet, identify, gateway_url, had_predecessor)
+    Driver::new(shell, term, fleet, identify, gateway_url, had_predecessor, store)
 }
 
 /// What a waiting coordinator can say: who runs what, as the acting one wrote it down.

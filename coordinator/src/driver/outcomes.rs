@@ -19,10 +19,12 @@ use crate::{
 pub(crate) enum Outcome {
     Owners(Vec<Ownership>, Result<Vec<Written>, StoreError>),
     Lease(WorkerId, Incarnation, Cause, Result<Revocation, StoreError>),
+    Leases(Result<Vec<(WorkerId, Incarnation)>, StoreError>),
     Looked(WorkerId, Incarnation, Duration, Finding),
     Granted(Vec<Grant>, Result<Fenced, StoreError>),
     Store(Result<StoreIdentity, StoreError>),
-    Term(Result<TermRenewal, StoreError>),
+    /// With the number of the renewal.
+    Term(u64, Result<TermRenewal, StoreError>),
     Budget(Result<GatewayInfo, DiscordError>),
     /// A write whose failure is made good by the next probe of the store.
     Done(Result<Fenced, StoreError>),
@@ -49,7 +51,8 @@ impl Driver<'_> {
             self.term_asked = true;
             let (store, term) = (self.shell.store.clone(), self.term);
             let (holder, ttl) = (self.shell.holder.clone(), self.shell.lease_ttl);
-            self.start(async move { Outcome::Term(store.renew_term(term, &holder, ttl).await) });
+            let number = self.standing.renewal_starts();
+            self.start(async move { Outcome::Term(number, store.renew_term(term, &holder, ttl).await) });
         }
     }
 
@@ -95,12 +98,30 @@ impl Driver<'_> {
         let known = self.store_identity.clone();
         self.start(async move {
             // A store that restarted since the last look has lost leases that run.
-            if let Err(error) = same_store(&*store, known.as_ref()).await {
+            if let Err(error) = same_store(&*store, &known).await {
                 return Outcome::Lease(worker, incarnation, cause, Err(error));
             }
             let even_if_live = cause == Cause::Evidence;
-            let revocation = store.revoke_lease(term, &worker, &incarnation, even_if_live).await;
+            let mut revocation = store.revoke_lease(term, &worker, &incarnation, even_if_live).await;
+            // One that restarted in between has found no lease, and says nothing of a worker that was only silent.
+            if !even_if_live && let Err(error) = same_store(&*store, &known).await {
+                revocation = Err(error);
+            }
             Outcome::Lease(worker, incarnation, cause, revocation)
+        });
+    }
+
+    pub(super) fn find_leases(&self) {
+        let (store, known) = (self.shell.store.clone(), self.store_identity.clone());
+        self.start(async move {
+            let leases = async {
+                let leases = store.leases().await?;
+                // Asked last: had it restarted before, leases would be missing.
+                same_store(&*store, &known).await?;
+                let live = leases.into_values().filter(|lease| !lease.revoked && !lease.remaining.is_zero());
+                Ok(live.map(|lease| (lease.worker.worker, lease.worker.incarnation)).collect())
+            };
+            Outcome::Leases(leases.await)
         });
     }
 
@@ -146,6 +167,12 @@ impl Driver<'_> {
                 }
                 self.fleet.lease_verdict(&worker, &incarnation, cause, verdict, now);
             }
+            Outcome::Leases(leases) => {
+                if let Err(error) = &leases {
+                    self.store_failed(error);
+                }
+                self.fleet.leases_found(leases.ok(), now);
+            }
             Outcome::Looked(worker, incarnation, broke_at, finding) => {
                 self.note(&Note::Looked { worker: worker.clone(), finding });
                 self.fleet.looked(&worker, &incarnation, broke_at, finding, now);
@@ -159,12 +186,16 @@ impl Driver<'_> {
                 self.send_permits(grants, written);
             }
             Outcome::Store(identity) => self.store_said(identity),
-            Outcome::Term(renewal) => {
+            Outcome::Term(number, renewal) => {
                 self.term_asked = false;
+                self.standing.renewal_ended(number);
                 match renewal {
                     Ok(TermRenewal::Held) => {}
                     Ok(TermRenewal::Lost { to }) => return Some(TermEnd::Lost(to)),
                     Err(error) => self.store_failed(&error),
+                }
+                if !self.standing.may_acknowledge() {
+                    self.probe();
                 }
             }
             Outcome::Budget(info) => {
@@ -190,11 +221,11 @@ impl Driver<'_> {
         self.store_asked = false;
         match identity {
             Ok(identity) => {
-                let same = self.store_identity.as_ref().is_none_or(|known| *known == identity);
+                let same = self.store_identity == identity;
                 if !same {
                     tracing::warn!("the fleet store has restarted: telling it again what runs");
                 }
-                self.store_identity = Some(identity);
+                self.store_identity = identity;
                 self.shell.metrics.set_store_up(true);
                 self.fleet.store_answers(same, self.shell.now());
             }
@@ -218,10 +249,9 @@ impl Driver<'_> {
     }
 }
 
-async fn same_store(store: &dyn FleetStore, known: Option<&StoreIdentity>) -> Result<(), StoreError> {
-    let now = store.identity().await?;
-    match known {
-        Some(known) if *known == now => Ok(()),
-        _ => Err(StoreError::Away("it has just restarted".to_owned())),
+async fn same_store(store: &dyn FleetStore, known: &StoreIdentity) -> Result<(), StoreError> {
+    if store.identity().await? == *known {
+        return Ok(());
     }
+    Err(StoreError::Away("it has just restarted".to_owned()))
 }

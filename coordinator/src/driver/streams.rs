@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::Driver;
 use crate::{
-    fleet::{Now, Report},
+    fleet::{Heard, Now, Report},
     handle::OpenedStream,
 };
 
@@ -84,10 +84,12 @@ impl Driver<'_> {
         }
         let leaving = report.leaving;
         match self.fleet.report(&worker, &incarnation, report, now) {
-            Ok(()) => {
-                let ttl_ms = self.shell.lease_ttl.as_millis() as u64;
-                let renewed = v1::LeaseRenewed { report_sequence: sequence, ttl_ms };
-                self.send(&worker, Directive::LeaseRenewed(renewed));
+            Ok(heard) => {
+                if heard == Heard::Renewed && self.standing.may_acknowledge() {
+                    let ttl_ms = self.shell.lease_ttl.as_millis() as u64;
+                    let renewed = v1::LeaseRenewed { report_sequence: sequence, ttl_ms };
+                    self.send(&worker, Directive::LeaseRenewed(renewed));
+                }
                 if leaving {
                     self.workers.remove(&worker);
                 }

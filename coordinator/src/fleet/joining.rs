@@ -27,6 +27,8 @@ pub struct Registration {
     pub running_total: u32,
     /// It wants no shards.
     pub draining: bool,
+    /// The store has its lease; `false` when the store is away.
+    pub granted: bool,
 }
 
 /// A worker can't join.
@@ -44,6 +46,12 @@ pub enum RegistrationRefused {
         holder: Incarnation,
         /// Where that one answers.
         url: String,
+    },
+    /// The store is away, and only it knows whether the worker's shards are still its own.
+    #[error("the fleet store is away: whether {worker} may still run its shards can't be told")]
+    StoreAway {
+        /// The worker.
+        worker: WorkerId,
     },
 }
 
@@ -66,9 +74,15 @@ impl Fleet {
     /// Takes a worker in, with what it runs already, and answers with what it shall run.
     ///
     /// # Errors
-    /// As [`Fleet::may_join`].
+    /// As [`Fleet::may_join`]; [`RegistrationRefused::StoreAway`] when the worker runs something under a lease that may have
+    /// lapsed.
     pub fn join(&mut self, registration: Registration, now: Now) -> Result<Assignment, RegistrationRefused> {
         self.may_join(&registration.worker, &registration.incarnation)?;
+        let known = self.workers.get(&registration.worker);
+        let in_doubt = known.map_or(!registration.running.is_empty(), |known| self.has_lapsed(known, now));
+        if in_doubt && !registration.granted {
+            return Err(RegistrationRefused::StoreAway { worker: registration.worker });
+        }
         let Registration {
             worker: name,
             incarnation,
@@ -79,6 +93,7 @@ impl Fleet {
             running,
             running_total,
             draining,
+            granted: _,
         } = registration;
 
         if running_total > 0 && !running.is_empty() {
@@ -86,6 +101,7 @@ impl Fleet {
                 // Something runs: its number holds, whatever the settings say, and whatever was kept.
                 self.unsettle_total(running_total);
                 // Others may run the rest: this coordinator came to a fleet that nobody wrote down.
+                self.had_predecessor = true;
                 self.grace_until = self.grace_until.max(now.mono + self.grace());
                 self.strangers_until = self.strangers_until.max(self.grace_until);
             }
@@ -106,9 +122,11 @@ impl Fleet {
             url,
             version,
             capacity,
+            heard: true,
             connected: true,
             draining,
             last_heard: now.mono,
+            lapsed: false,
             rss_bytes: before.map_or(0, |worker| worker.rss_bytes),
             assignment: before.map(|worker| worker.assignment.clone()).unwrap_or_default(),
             lease_check: None,
@@ -150,11 +168,13 @@ impl Fleet {
             let is_owner = slot.owner.as_ref().is_some_and(|owner| {
                 owner.worker == *worker && owner.incarnation == *incarnation && owner.epoch == epoch
             });
+            slot.confirmed |= is_owner;
             if is_owner || epoch <= slot.highest && slot.owner.is_some() || epoch < slot.highest {
                 continue;
             }
             slot.highest = epoch;
             slot.report = None;
+            slot.confirmed = true;
             slot.owner = Some(Owner {
                 worker: worker.clone(),
                 incarnation: incarnation.clone(),

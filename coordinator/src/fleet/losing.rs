@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fleet_model::{Incarnation, ShardNumber, WorkerId};
 
-use super::{Cause, Effect, Fleet, Note, Now, Ownership, Phase, StoreTrust};
+use super::{Cause, Effect, Fleet, Note, Now, Ownership, Phase, StoreTrust, Worker};
 
 /// What the store says of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub enum LeaseVerdict {
 }
 
 /// How long to wait before the store is asked again after it could not say.
-const ASK_AGAIN: Duration = Duration::from_millis(500);
+pub(super) const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// How long to wait for the store's word.
 pub(super) const VERDICT_DUE: Duration = Duration::from_secs(5);
@@ -31,8 +31,9 @@ impl Fleet {
             return;
         }
         self.store = StoreTrust::Since(now.mono);
+        // What is on its way as well: it may have been written before, and lost.
         let running = (0..).map(ShardNumber).zip(&self.slots).filter_map(|(shard, slot)| {
-            let owner = slot.owner.as_ref().filter(|owner| owner.phase != Phase::Writing)?;
+            let owner = slot.owner.as_ref()?;
             let (worker, incarnation) = (owner.worker.clone(), owner.incarnation.clone());
             Some(Ownership { shard, worker, incarnation, epoch: owner.epoch })
         });
@@ -41,6 +42,18 @@ impl Fleet {
         if !running.is_empty() {
             self.effects.push(Effect::Write(running));
         }
+        let again = self.revoked_lately.iter().map(|(worker, incarnation, _)| Effect::Revoke {
+            worker: worker.clone(),
+            incarnation: incarnation.clone(),
+            cause: Cause::Evidence,
+        });
+        self.effects.extend(again);
+    }
+
+    /// A lease that lived when it was revoked has lapsed after the TTL even in a store that forgot the revocation.
+    pub(super) fn forget_revocations(&mut self, now: Now) {
+        let kept = self.grace();
+        self.revoked_lately.retain(|(_, _, at)| now.mono.saturating_sub(*at) < kept);
     }
 
     /// The store does not answer.
@@ -54,6 +67,17 @@ impl Fleet {
             StoreTrust::Away => false,
             StoreTrust::Since(since) => now.mono.saturating_sub(since) >= self.rules.lease_ttl,
         }
+    }
+
+    /// A worker was silent for so long that its own window has closed. To be asked before it counts as heard.
+    ///
+    /// Without a store that can be believed nobody can tell whether its lease is still its own: another coordinator may act by
+    /// now, and count on it to have lapsed. Windows that never closed are kept open then, as events shall flow while the
+    /// store is away; but none that has closed is opened again.
+    pub(super) fn has_lapsed(&self, worker: &Worker, now: Now) -> bool {
+        let window = self.rules.lease_ttl * 4 / 5;
+        let silent = now.mono.saturating_sub(worker.last_heard) >= window;
+        (silent || worker.lapsed) && !self.store_is_trusted(now)
     }
 
     /// Asks the store about each worker that was silent for the TTL.
@@ -105,6 +129,9 @@ impl Fleet {
     fn lose(&mut self, name: &WorkerId, cause: Cause, now: Now) {
         let Some(lost) = self.workers.remove(name) else { return };
         self.breaker.worker_died(name, now.mono);
+        if cause == Cause::Evidence {
+            self.revoked_lately.push((name.clone(), lost.incarnation, now.mono));
+        }
         let mut shards = 0;
         for (shard, slot) in (0..).map(ShardNumber).zip(&mut self.slots) {
             let Some(owner) = slot.owner.take_if(|owner| owner.worker == *name) else { continue };

@@ -34,6 +34,7 @@ impl Fleet {
             Ok(()) if owner.phase == Phase::Writing => {
                 owner.phase = Phase::Running;
                 owner.since = now.mono;
+                slot.confirmed = true;
                 self.note(Note::Assigned(ownership.clone()));
             }
             Ok(()) => {}
@@ -48,13 +49,15 @@ impl Fleet {
         }
     }
 
-    /// Gives the shards that nobody owns to workers, and asks shards back that should run elsewhere.
-    pub(super) fn assign_and_move(&mut self, now: Now) {
+    /// Gives the shards that nobody owns to workers, and asks shards back that should run elsewhere. `no_strangers`: the
+    /// store has just shown that nobody else can have what is not confirmed.
+    pub(super) fn assign_and_move(&mut self, now: Now, no_strangers: bool) {
         if self.total.settled().is_none() || self.is_settling(now) || self.may_have_stopped(now) {
             return;
         }
         let target = placement::solve(&self.problem(now));
-        self.assign_free(&target, now);
+        self.assign_free(&target, now, no_strangers);
+        self.ask_for_strangers(&target, now);
         if now.mono >= self.grace_until {
             self.ask_back(&target, now);
         }
@@ -102,13 +105,13 @@ impl Fleet {
         owners.filter(|owner| owner.worker == *worker).count() as u32
     }
 
-    fn assign_free(&mut self, target: &BTreeMap<ShardNumber, WorkerId>, now: Now) {
+    fn assign_free(&mut self, target: &BTreeMap<ShardNumber, WorkerId>, now: Now, no_strangers: bool) {
         if !self.store_is_up() {
             return;
         }
         let mut unwritten = Vec::new();
         for (shard, slot) in (0..).map(ShardNumber).zip(&mut self.slots) {
-            if slot.owner.is_some() {
+            if slot.owner.is_some() || !slot.confirmed && !no_strangers {
                 continue;
             }
             let Some(worker) = target.get(&shard) else { continue };
@@ -169,7 +172,7 @@ impl Fleet {
     }
 
     /// Without the store no epoch can be made: what runs goes on, nothing changes hands.
-    fn store_is_up(&self) -> bool {
+    pub(super) fn store_is_up(&self) -> bool {
         !matches!(self.store, super::StoreTrust::Away)
     }
 }

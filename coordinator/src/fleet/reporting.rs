@@ -23,6 +23,15 @@ pub struct Report {
     pub leaving: bool,
 }
 
+/// What a report does for its worker's lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// It is renewed.
+    Renewed,
+    /// It is not, though the worker is known: it has lapsed, and the store can't be asked whose it is.
+    NotRenewed,
+}
+
 /// The report is of nobody that is in the fleet.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{worker} ({incarnation}) is not in the fleet: register again")]
@@ -44,11 +53,12 @@ impl Fleet {
         incarnation: &Incarnation,
         report: Report,
         now: Now,
-    ) -> Result<(), UnknownWorker> {
-        let Some(known) = self.workers.get_mut(worker).filter(|known| known.incarnation == *incarnation)
-        else {
-            return Err(UnknownWorker { worker: worker.clone(), incarnation: incarnation.clone() });
-        };
+    ) -> Result<Heard, UnknownWorker> {
+        let unknown = || UnknownWorker { worker: worker.clone(), incarnation: incarnation.clone() };
+        let known = self.workers.get(worker).filter(|known| known.incarnation == *incarnation);
+        let lapsed = self.has_lapsed(known.ok_or_else(unknown)?, now);
+        let known = self.workers.get_mut(worker).ok_or_else(unknown)?;
+        known.lapsed = lapsed;
         known.connected = true;
         known.broken = None;
         known.last_heard = now.mono;
@@ -57,7 +67,7 @@ impl Fleet {
         known.draining |= report.draining;
         if report.leaving {
             self.leave(worker, incarnation, now);
-            return Ok(());
+            return Ok(Heard::Renewed);
         }
 
         let running: BTreeMap<ShardNumber, Epoch> =
@@ -85,11 +95,12 @@ impl Fleet {
                     let (shard, worker) = (shard_report.shard, worker.clone());
                     self.effects.push(Effect::Note(Note::Started { shard, worker, outcome }));
                 }
+                slot.confirmed = true;
                 slot.report = Some(Observed { report: shard_report, at: now.mono });
             }
         }
         self.advance(now);
-        Ok(())
+        Ok(if lapsed { Heard::NotRenewed } else { Heard::Renewed })
     }
 
     /// A worker that runs nothing more goes: nobody needs to wait for its lease.

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use fleet_model::{Assignment, Epoch, Incarnation, ShardNumber, Term, WorkerId};
 
 use super::{
-    Breaker, Fleet, LastRan, Now, Owner, Phase, Rules, ShardTotal, Slot, StoreTrust, Whereabouts, Wish,
-    Worker,
+    Breaker, Fleet, LastRan, Now, Owner, Phase, Rules, ShardTotal, Slot, StoreTrust, Strangers, Whereabouts,
+    Wish, Worker,
 };
 
 /// What the store holds of a fleet, less what is void.
@@ -64,6 +64,9 @@ impl Fleet {
             strangers_until: now.mono,
             last_tick: now.mono,
             store: StoreTrust::Since(now.mono),
+            had_predecessor: recovered.had_predecessor,
+            strangers: Strangers::default(),
+            revoked_lately: Vec::new(),
             breaker: Breaker::default(),
             effects: Vec::new(),
         };
@@ -82,9 +85,11 @@ impl Fleet {
                 url,
                 version: String::new(),
                 capacity: None,
+                heard: false,
                 connected: false,
                 draining: false,
                 last_heard: now.mono,
+                lapsed: false,
                 rss_bytes: 0,
                 assignment: Assignment::default(),
                 lease_check: None,

@@ -1,7 +1,9 @@
 mod breaking;
 mod evidence;
+mod model;
 mod outcomes;
 mod scripted;
+mod strangers;
 mod total;
 mod world;
 
@@ -41,6 +43,7 @@ fn registration(worker: &str, incarnation: &str) -> Registration {
         running: BTreeMap::new(),
         running_total: 0,
         draining: false,
+        granted: true,
     }
 }
 
@@ -59,7 +62,23 @@ fn settle_writes(fleet: &mut Fleet, now: Now) -> Vec<Note> {
         for effect in effects {
             match effect {
                 Effect::Write(owners) => fleet.written(owners.iter().map(|owner| (owner, Ok(()))), now),
+                Effect::FindLeases => fleet.leases_found(Some(Vec::new()), now),
                 Effect::Note(note) => notes.push(note),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The owners that a fleet wants to have written first; there are no strangers.
+fn first_write(fleet: &mut Fleet, now: Now) -> Vec<Ownership> {
+    loop {
+        let effects = fleet.take_effects();
+        assert!(!effects.is_empty(), "nothing is to be written");
+        for effect in effects {
+            match effect {
+                Effect::FindLeases => fleet.leases_found(Some(Vec::new()), now),
+                Effect::Write(owners) => return owners,
                 _ => {}
             }
         }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use fleet_model::{Epoch, Incarnation, Route, Routes, ShardNumber, ShardReport, ShardStatus, Term, WorkerId};
 
-use super::{Fleet, Held, Now, Phase, ShardTotal, StoreTrust, Wish};
+use super::{Fleet, Held, Now, Phase, ShardTotal, Slot, StoreTrust, Wish};
 
 /// A snapshot.
 #[derive(Clone, Debug, Default)]
@@ -166,6 +166,14 @@ impl Fleet {
             .collect();
         if !unplaced.is_empty() && now.mono >= self.settle_until.max(self.strangers_until) {
             let mut takers = self.workers.iter().filter(|(_, worker)| worker.connected && !worker.draining);
+            let waits = |shard: &Slot| shard.owner.is_none() && !shard.confirmed;
+            if !self.strangers.found.is_empty() && self.slots.iter().any(waits) {
+                let names: Vec<&str> = self.strangers.found.iter().map(WorkerId::as_str).collect();
+                problems.push(format!(
+                    "workers that hold a lease have not registered here and may run shards without a known owner: {}",
+                    names.join(", ")
+                ));
+            }
             let why = if takers.clone().next().is_none() {
                 "no worker is there"
             } else if takers.all(|(name, _)| self.breaker.worker(name, now.mono).is_some()) {

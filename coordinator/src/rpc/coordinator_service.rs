@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::dial_back;
 use crate::{
-    fleet::{Registration, Report},
+    fleet::{Registration, RegistrationRefused, Report},
     handle::{FleetHandle, Joined, Stopped},
 };
 
@@ -42,10 +42,10 @@ impl CoordinatorService {
         Self { fleet, store, heartbeat_interval, lease_ttl, streams }
     }
 
-    /// Gives the lease. A store that is away is no reason to refuse: the worker renews through us then.
-    async fn grant_lease(&self, term: fleet_model::Term, record: &WorkerRecord) -> Result<(), Status> {
+    /// Gives the lease. False when the store is away: that alone is no reason to refuse, as the worker renews through us then.
+    async fn grant_lease(&self, term: fleet_model::Term, record: &WorkerRecord) -> Result<bool, Status> {
         match self.store.grant_lease(term, record, self.lease_ttl).await {
-            Ok(LeaseGrant::Granted) => Ok(()),
+            Ok(LeaseGrant::Granted) => Ok(true),
             Ok(LeaseGrant::Revoked) => Err(Status::aborted(format!(
                 "the lease of {} ({}) was revoked: drop every shard and register under a new incarnation",
                 record.worker, record.incarnation
@@ -61,7 +61,7 @@ impl CoordinatorService {
             Ok(LeaseGrant::StaleTerm) => Err(Status::failed_precondition(Stopped::Standby.to_string())),
             Err(error) => {
                 tracing::warn!(worker.id = %record.worker, %error, "a lease can't be written down");
-                Ok(())
+                Ok(false)
             }
         }
     }
@@ -72,7 +72,12 @@ impl From<Stopped> for Status {
         let text = stopped.to_string();
         match stopped {
             Stopped::Standby | Stopped::UnknownWorker => Self::failed_precondition(text),
-            Stopped::Refused { lease_ttl, .. } => name_taken(text, lease_ttl),
+            Stopped::Refused { refused: RegistrationRefused::NameTaken { .. }, lease_ttl } => {
+                name_taken(text, lease_ttl)
+            }
+            Stopped::Refused { refused: RegistrationRefused::StoreAway { .. }, .. } => {
+                Self::unavailable(text)
+            }
             Stopped::Stopping => Self::unavailable(text),
         }
     }
@@ -105,7 +110,8 @@ impl Coordinator for CoordinatorService {
         let (worker, incarnation) = (registration.worker.clone(), registration.incarnation.clone());
         let term = self.fleet.may_join(worker.clone(), incarnation.clone()).await?;
         registration.found_at = Some(dial_back::check(&registration.url, &worker, &incarnation).await?);
-        self.grant_lease(term, &WorkerRecord { worker, incarnation, url: registration.url.clone() }).await?;
+        let record = WorkerRecord { worker, incarnation, url: registration.url.clone() };
+        registration.granted = self.grant_lease(term, &record).await?;
         let Joined { term, assignment, lease_ttl, gateway_url } = self.fleet.join(registration).await?;
         Ok(Response::new(v1::RegisterResponse {
             term: term.0,
@@ -211,6 +217,7 @@ fn registration(request: &v1::RegisterRequest) -> Result<Registration, Status> {
         running,
         running_total: request.running_total,
         draining: request.draining,
+        granted: false,
     })
 }
 

@@ -52,8 +52,15 @@ pub trait FleetStore: Send + Sync + 'static {
     /// Lets the term go, so that the next coordinator need not wait. No error when it is not `holder`'s.
     async fn release_term(&self, term: Term, holder: &Incarnation) -> Result<(), StoreError>;
 
+    /// Keeps every older term from writing about the fleet and its shards, as far as there are shards. To be done before
+    /// [`FleetStore::load`] at the beginning of a term: what an older coordinator still had on its way is loaded, or refused.
+    async fn fence(&self, term: Term) -> Result<Fenced, StoreError>;
+
     /// Everything that is written down.
     async fn load(&self) -> Result<FleetRecord, StoreError>;
+
+    /// The workers' leases alone.
+    async fn leases(&self) -> Result<BTreeMap<WorkerId, LeaseRecord>, StoreError>;
 
     /// Writes the shard total down.
     async fn set_shard_total(&self, term: Term, total: u32) -> Result<Fenced, StoreError>;

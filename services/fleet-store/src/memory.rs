@@ -1,6 +1,7 @@
 //! The store of one process: for `altergolden dev` and for tests.
 
 use std::{
+    collections::BTreeMap,
     hash::{BuildHasher, RandomState},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -11,8 +12,8 @@ use fleet_model::{Incarnation, Term, WorkerId};
 use tokio::time::Instant;
 
 use crate::{
-    BudgetRecord, Fenced, FleetRecord, FleetStore, LeaseGrant, LeaseRenewal, OwnerRecord, Revocation,
-    StoreError, StoreIdentity, TermClaim, TermRenewal, WorkerRecord, Written,
+    BudgetRecord, Fenced, FleetRecord, FleetStore, LeaseGrant, LeaseRecord, LeaseRenewal, OwnerRecord,
+    Revocation, StoreError, StoreIdentity, TermClaim, TermRenewal, WorkerRecord, Written,
 };
 
 mod records;
@@ -75,8 +76,16 @@ impl FleetStore for MemoryStore {
         Ok(())
     }
 
+    async fn fence(&self, term: Term) -> Result<Fenced, StoreError> {
+        Ok(self.records().fence(term))
+    }
+
     async fn load(&self) -> Result<FleetRecord, StoreError> {
         Ok(self.records().load(Instant::now()))
+    }
+
+    async fn leases(&self) -> Result<BTreeMap<WorkerId, LeaseRecord>, StoreError> {
+        Ok(self.records().leases(Instant::now()))
     }
 
     async fn set_shard_total(&self, term: Term, total: u32) -> Result<Fenced, StoreError> {

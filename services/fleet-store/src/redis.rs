@@ -2,18 +2,18 @@
 //!
 //! Every rule is a script over one key; Redis's clock is the only one. Nothing is cached here.
 
-use std::{future::Future, time::Duration};
+use std::{collections::BTreeMap, future::Future, time::Duration};
 
 use async_trait::async_trait;
-use fleet_model::{Epoch, Incarnation, Term, WorkerId};
+use fleet_model::{Epoch, Incarnation, ShardNumber, Term, WorkerId};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use redis::cmd;
 use redis_link::{KeyPrefix, RedisLink, Script};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
-    BudgetRecord, Fenced, FleetRecord, FleetStore, LeaseGrant, LeaseRenewal, OwnerRecord, RECORD_KEPT,
-    Revocation, StoreError, StoreIdentity, TermClaim, TermRenewal, WorkerRecord, Written,
+    BudgetRecord, Fenced, FleetRecord, FleetStore, LeaseGrant, LeaseRecord, LeaseRenewal, OwnerRecord,
+    RECORD_KEPT, Revocation, StoreError, StoreIdentity, TermClaim, TermRenewal, WorkerRecord, Written,
 };
 
 mod answer;
@@ -75,6 +75,26 @@ impl RedisStore {
         let mut args = vec![term.as_str()];
         args.extend(fields.iter().flat_map(|(name, value)| [*name, value.as_str()]));
         let answer = self.run(&scripts::WRITE_FLEET, &key, &args).await?;
+        match answer.verdict() {
+            "WRITTEN" => Ok(Fenced::Written),
+            "STALE_TERM" => Ok(Fenced::StaleTerm),
+            _ => Err(answer.alien()),
+        }
+    }
+
+    /// The fleet's record first: from then on its total is no older coordinator's to change.
+    async fn fence_all(&self, term: Term) -> Result<Fenced, StoreError> {
+        let fenced = self.write_fleet(term, &[]).await?;
+        let (total, ..) = self.load_fleet().await?;
+        let shards = (0..total.unwrap_or(0)).map(|shard| self.fence_shard(term, ShardNumber(shard)));
+        let shards: Vec<Fenced> =
+            stream::iter(shards).buffer_unordered(ASSIGNMENTS_AT_ONCE).try_collect().await?;
+        Ok(if shards.contains(&Fenced::StaleTerm) { Fenced::StaleTerm } else { fenced })
+    }
+
+    async fn fence_shard(&self, term: Term, shard: ShardNumber) -> Result<Fenced, StoreError> {
+        let key = self.keys.shard(shard);
+        let answer = self.run(&scripts::FENCE_SHARD, &key, &[&term.to_string()]).await?;
         match answer.verdict() {
             "WRITTEN" => Ok(Fenced::Written),
             "STALE_TERM" => Ok(Fenced::StaleTerm),
@@ -153,8 +173,16 @@ impl FleetStore for RedisStore {
         Ok(())
     }
 
+    async fn fence(&self, term: Term) -> Result<Fenced, StoreError> {
+        self.in_time(self.fence_all(term)).await
+    }
+
     async fn load(&self) -> Result<FleetRecord, StoreError> {
         self.in_time(self.load_all()).await
+    }
+
+    async fn leases(&self) -> Result<BTreeMap<WorkerId, LeaseRecord>, StoreError> {
+        self.in_time(self.load_workers()).await
     }
 
     async fn set_shard_total(&self, term: Term, total: u32) -> Result<Fenced, StoreError> {

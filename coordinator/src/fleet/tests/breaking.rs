@@ -140,6 +140,7 @@ fn what_an_owner_was_not_told_of_did_not_kill_it() {
     let mut fleet = fleet(1);
     fleet.join(registration("a", "1"), at(0)).unwrap();
     fleet.tick(at(1_000));
+    first_write(&mut fleet, at(1_000));
     assert!(matches!(fleet.slots[0].owner, Some(Owner { phase: Phase::Writing, .. })));
     die(&mut fleet, "a", "1", 1_100);
     assert!(fleet.breaker.shards.is_empty());

@@ -167,3 +167,17 @@ fn a_store_that_could_not_say_is_asked_again_when_the_address_still_refuses() {
     fleet.tick(at(6_600));
     assert_eq!(fleet.take_effects(), [look(6_000)]);
 }
+
+#[test]
+fn a_store_that_restarted_is_told_again_whose_lease_is_revoked() {
+    let mut fleet = fleet_with_peer(HOST);
+    fleet.lease_verdict(&id("a"), &life("1"), Cause::Evidence, LeaseVerdict::Revoked, at(6_000));
+    settle_writes(&mut fleet, at(6_000));
+    fleet.store_answers(false, at(7_000));
+    assert!(fleet.take_effects().contains(&revocation("a", Cause::Evidence)));
+    // By then the lease has lapsed, whatever the store has forgotten.
+    fleet.tick(at(12_000));
+    fleet.take_effects();
+    fleet.store_answers(false, at(12_000));
+    assert!(!fleet.take_effects().contains(&revocation("a", Cause::Evidence)));
+}

@@ -16,8 +16,7 @@ fn nobody_is_told_before_it_is_written() {
     let mut fleet = fleet(2);
     fleet.join(registration("a", "1"), at(0)).unwrap();
     fleet.tick(at(1000));
-    let effects = fleet.take_effects();
-    assert!(effects.iter().any(|effect| matches!(effect, Effect::Write(owners) if owners.len() == 2)));
+    assert_eq!(first_write(&mut fleet, at(1000)).len(), 2);
     assert_eq!(shards(&fleet, "a"), [] as [u32; 0]);
     assert_eq!(fleet.owner(ShardNumber(0)), None);
 }
@@ -27,11 +26,7 @@ fn a_write_that_is_outranked_is_done_again_above() {
     let mut fleet = fleet(1);
     fleet.join(registration("a", "1"), at(0)).unwrap();
     fleet.tick(at(1000));
-    let write = fleet.take_effects().into_iter().find_map(|effect| match effect {
-        Effect::Write(owners) => Some(owners),
-        _ => None,
-    });
-    let owner = write.unwrap().remove(0);
+    let owner = first_write(&mut fleet, at(1000)).remove(0);
     let known = Epoch(owner.epoch.0 + 1_000_000);
     fleet.written([(&owner, Err(Some(known)))], at(1100));
     settle_writes(&mut fleet, at(1100));
@@ -160,13 +155,9 @@ fn a_shard_that_should_move_before_its_owner_was_told_is_no_riddle() {
     let mut fleet = fleet(4);
     fleet.join(registration("a", "1"), at(0)).unwrap();
     fleet.tick(at(1000));
-    let write = fleet.take_effects().into_iter().find_map(|effect| match effect {
-        Effect::Write(owners) => Some(owners),
-        _ => None,
-    });
+    let owners = first_write(&mut fleet, at(1000));
     // The store takes its time; another worker joins meanwhile.
     fleet.join(registration("b", "1"), at(1100)).unwrap();
-    let owners = write.unwrap();
     fleet.written(owners.iter().map(|owner| (owner, Ok(()))), at(1200));
     for round in 0..8 {
         let now = at(1300 + round * 250);
@@ -246,6 +237,7 @@ fn a_fleet_that_has_stopped_takes_another_total() {
         for effect in fleet.take_effects() {
             match effect {
                 Effect::Write(owners) => fleet.written(owners.iter().map(|owner| (owner, Ok(()))), at(ms)),
+                Effect::FindLeases => fleet.leases_found(Some(Vec::new()), at(ms)),
                 Effect::Revoke { worker, incarnation, cause } => {
                     fleet.lease_verdict(&worker, &incarnation, cause, LeaseVerdict::Revoked, at(ms));
                 }
@@ -254,4 +246,49 @@ fn a_fleet_that_has_stopped_takes_another_total() {
         }
     }
     assert_eq!(shards(&fleet, "c").len(), 16);
+}
+
+#[test]
+fn without_a_store_windows_stay_open_but_none_opens_again() {
+    let mut fleet = running_fleet();
+    fleet.store_is_away();
+    let heard = |fleet: &mut Fleet, worker: &str, ms: u64| {
+        let report = obedient(fleet, worker);
+        fleet.report(&id(worker), &life("1"), report, at(ms)).unwrap()
+    };
+    for ms in (2_000..6_000).step_by(1_000) {
+        assert_eq!(heard(&mut fleet, "b", ms), Heard::Renewed, "at {ms}");
+    }
+    // `a` was silent for longer than its window.
+    for ms in [5_200, 6_200] {
+        assert_eq!(heard(&mut fleet, "a", ms), Heard::NotRenewed, "at {ms}");
+    }
+    let running = fleet.assignment(&id("a")).unwrap().shards.clone();
+    let back = Registration { running, running_total: 12, ..registration("a", "1") };
+    let away = fleet.join(Registration { granted: false, ..back.clone() }, at(7_000)).unwrap_err();
+    assert_eq!(away, RegistrationRefused::StoreAway { worker: id("a") });
+    // The store has its lease: it is its own.
+    assert_eq!(fleet.join(back, at(7_100)).unwrap().shards.len(), 6);
+    assert_eq!(heard(&mut fleet, "a", 7_200), Heard::Renewed);
+}
+
+#[test]
+fn a_lapsed_worker_is_renewed_when_the_store_can_be_believed_again() {
+    let mut fleet = running_fleet();
+    fleet.store_is_away();
+    fleet.store_answers(true, at(6_000));
+    for (ms, heard) in [(6_000, Heard::NotRenewed), (8_000, Heard::NotRenewed), (11_000, Heard::Renewed)] {
+        let report = obedient(&fleet, "a");
+        assert_eq!(fleet.report(&id("a"), &life("1"), report, at(ms)), Ok(heard), "at {ms}");
+    }
+}
+
+#[test]
+fn an_unknown_worker_that_runs_something_does_not_join_without_the_store() {
+    let mut fleet = running_fleet();
+    fleet.store_is_away();
+    let running = BTreeMap::from([(ShardNumber(0), Epoch(7))]);
+    let stranger = Registration { running, running_total: 12, granted: false, ..registration("c", "1") };
+    assert!(fleet.join(stranger, at(2_000)).is_err());
+    assert!(fleet.join(Registration { granted: false, ..registration("c", "1") }, at(2_000)).is_ok());
 }

@@ -258,8 +258,10 @@ impl World {
             ..Report::default()
         };
         match self.fleet.report(&name(n), &life_of(worker.life), report, now) {
-            Ok(()) => {
-                self.workers[n].lease_until = self.ms + WINDOW_MS;
+            Ok(heard) => {
+                if heard == Heard::Renewed {
+                    self.workers[n].lease_until = self.ms + WINDOW_MS;
+                }
                 self.carry_out();
             }
             Err(_) => self.lose_lease(n),
@@ -285,11 +287,12 @@ impl World {
         let registration = Registration {
             worker: name(n),
             incarnation: life,
+            granted: !self.store.away,
             running: worker.running.clone(),
             running_total: if worker.running.is_empty() { 0 } else { SHARDS },
             ..registration("w", "1")
         };
-        let assignment = self.fleet.join(registration, now).unwrap();
+        let Ok(assignment) = self.fleet.join(registration, now) else { return };
         self.workers[n].registered = true;
         self.workers[n].lease_until = self.ms + WINDOW_MS;
         self.obey(n, &assignment);
@@ -327,6 +330,12 @@ impl World {
             Effect::Revoke { worker, incarnation, cause } => {
                 let verdict = self.check_lease(number(&worker), number_of_life(&incarnation));
                 self.fleet.lease_verdict(&worker, &incarnation, cause, verdict, now);
+            }
+            Effect::FindLeases => {
+                let live =
+                    self.store.leases.iter().filter(|(_, lease)| !lease.revoked && lease.until > self.ms);
+                let live = live.map(|(n, lease)| (name(*n), life_of(lease.life))).collect();
+                self.fleet.leases_found((!self.store.away).then_some(live), now);
             }
             Effect::Forget(..)
             | Effect::Note(_)

@@ -28,7 +28,9 @@ pub(super) struct Records {
     /// The highest term that wrote one of these three.
     fleet_term: Term,
     leases: HashMap<WorkerId, Lease>,
-    owners: HashMap<ShardNumber, (OwnerRecord, Term)>,
+    owners: HashMap<ShardNumber, OwnerRecord>,
+    /// The highest term that wrote about a shard, or fenced it.
+    owner_terms: HashMap<ShardNumber, Term>,
 }
 
 #[derive(Debug)]
@@ -93,7 +95,7 @@ impl Records {
         }
     }
 
-    pub(super) fn load(&self, now: Instant) -> FleetRecord {
+    pub(super) fn leases(&self, now: Instant) -> BTreeMap<WorkerId, LeaseRecord> {
         let workers =
             self.leases.iter().filter(|(_, lease)| lease.listed && now < lease.expires_at + RECORD_KEPT);
         let workers = workers.map(|(worker, lease)| {
@@ -107,13 +109,17 @@ impl Records {
                 LeaseRecord { worker: record, remaining: lease.remaining(now), revoked: lease.revoked },
             )
         });
+        workers.collect()
+    }
+
+    pub(super) fn load(&self, now: Instant) -> FleetRecord {
         let below = |shard: ShardNumber| self.shard_total.is_some_and(|total| shard.0 < total);
         let owners = self.owners.iter().filter(|(shard, _)| below(**shard));
         FleetRecord {
             term: self.term,
             shard_total: self.shard_total,
-            workers: workers.collect(),
-            owners: owners.map(|(shard, (owner, _))| (*shard, owner.clone())).collect::<BTreeMap<_, _>>(),
+            workers: self.leases(now),
+            owners: owners.map(|(shard, owner)| (*shard, owner.clone())).collect::<BTreeMap<_, _>>(),
             budget: self.budget,
             last_ran_unix_ms: self.last_ran_unix_ms,
         }
@@ -138,6 +144,19 @@ impl Records {
         self.fleet_term = term;
         write(self);
         Fenced::Written
+    }
+
+    pub(super) fn fence(&mut self, term: Term) -> Fenced {
+        let shards = (0..self.shard_total.unwrap_or(0)).map(ShardNumber);
+        let newer = |written_by: Option<&Term>| written_by.is_some_and(|written_by| *written_by > term);
+        if shards.clone().any(|shard| newer(self.owner_terms.get(&shard))) {
+            return Fenced::StaleTerm;
+        }
+        self.fenced(term, |records| {
+            for shard in shards {
+                records.owner_terms.insert(shard, term);
+            }
+        })
     }
 
     /// The lease of that name, unless it is so old that the store would have dropped its record.
@@ -252,16 +271,17 @@ impl Records {
     }
 
     pub(super) fn assign(&mut self, term: Term, owner: &OwnerRecord) -> Written {
-        if let Some((present, written_by)) = self.owners.get(&owner.shard) {
-            if *written_by > term {
-                return Written::StaleTerm;
-            }
+        if self.owner_terms.get(&owner.shard).is_some_and(|written_by| *written_by > term) {
+            return Written::StaleTerm;
+        }
+        if let Some(present) = self.owners.get(&owner.shard) {
             let outranked = |epoch: Epoch| epoch > owner.epoch || (epoch == owner.epoch && present != owner);
             if outranked(present.epoch) {
                 return Written::Outranked(present.epoch);
             }
         }
-        self.owners.insert(owner.shard, (owner.clone(), term));
+        self.owners.insert(owner.shard, owner.clone());
+        self.owner_terms.insert(owner.shard, term);
         Written::Yes
     }
 }

@@ -37,7 +37,9 @@ impl RedisStore {
         term.map_or(Ok(Term(0)), |term| field(&key, &term).map(Term))
     }
 
-    async fn load_fleet(&self) -> Result<(Option<u32>, Option<BudgetRecord>, Option<u64>), StoreError> {
+    pub(super) async fn load_fleet(
+        &self,
+    ) -> Result<(Option<u32>, Option<BudgetRecord>, Option<u64>), StoreError> {
         let key = self.keys.fleet();
         let names =
             ["total", "budget_total", "budget_remaining", "budget_resets_at_unix_ms", "last_ran_unix_ms"];
@@ -57,7 +59,7 @@ impl RedisStore {
         Ok((total, budget, last_ran))
     }
 
-    async fn load_workers(&self) -> Result<BTreeMap<WorkerId, LeaseRecord>, StoreError> {
+    pub(super) async fn load_workers(&self) -> Result<BTreeMap<WorkerId, LeaseRecord>, StoreError> {
         let key = self.keys.workers();
         let names: Vec<String> =
             self.link.command(cmd("SMEMBERS").arg(&key)).await.map_err(|error| failed(&key, error))?;

@@ -24,4 +24,5 @@ script!(GRANT_LEASE, "grant_lease.lua");
 script!(RENEW_LEASE, "renew_lease.lua");
 script!(REVOKE_LEASE, "revoke_lease.lua");
 script!(FORGET_WORKER, "forget_worker.lua");
+script!(FENCE_SHARD, "fence_shard.lua");
 script!(ASSIGN, "assign.lua");

@@ -1,7 +1,7 @@
 //! The shards' owners.
 
 use fleet_model::{Epoch, ShardNumber, Term};
-use fleet_store::Written;
+use fleet_store::{Fenced, Written};
 use proptest::{
     prelude::*,
     strategy::ValueTree,
@@ -92,4 +92,19 @@ pub(crate) async fn whatever_the_order_the_highest_epoch_wins(store: Store) {
             }
         }
     }
+}
+
+pub(crate) async fn what_an_old_term_still_had_on_its_way_is_refused_behind_a_fence(store: Store) {
+    store.set_shard_total(Term(1), 2).await.unwrap();
+    store.assign(Term(1), &[owner(0, "a", "1", 7)]).await.unwrap();
+    assert_eq!(store.fence(Term(2)).await.unwrap(), Fenced::Written);
+    let late = store.assign(Term(1), &[owner(0, "b", "1", 8), owner(1, "b", "1", 8)]).await.unwrap();
+    assert_eq!(late, [Written::StaleTerm, Written::StaleTerm], "of a shard without an owner too");
+    assert_eq!(store.set_shard_total(Term(1), 4).await.unwrap(), Fenced::StaleTerm);
+    let record = store.load().await.unwrap();
+    assert_eq!(record.shard_total, Some(2));
+    assert_eq!(record.owners.into_values().collect::<Vec<_>>(), [owner(0, "a", "1", 7)]);
+    assert_eq!(store.fence(Term(1)).await.unwrap(), Fenced::StaleTerm);
+    let own = store.assign(Term(2), &[owner(1, "b", "1", 8)]).await.unwrap();
+    assert_eq!(own, [Written::Yes]);
 }

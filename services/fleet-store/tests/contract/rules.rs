@@ -67,6 +67,7 @@ rules! {
     assignments::an_old_term_assigns_nothing,
     assignments::owners_are_seen_below_the_total,
     assignments::epochs_are_exact,
+    assignments::what_an_old_term_still_had_on_its_way_is_refused_behind_a_fence,
     assignments::whatever_the_order_the_highest_epoch_wins,
     whole::an_empty_store_says_so,
     whole::what_is_written_is_loaded,

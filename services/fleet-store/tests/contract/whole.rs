@@ -23,6 +23,7 @@ pub(crate) async fn what_is_written_is_loaded(store: Store) {
     let record = store.load().await.unwrap();
     assert_eq!((record.term, record.shard_total, record.budget), (Term(1), Some(2), Some(BUDGET)));
     assert_eq!(record.last_ran_unix_ms, Some(1_790_000_000_456));
+    assert_eq!(store.leases().await.unwrap().len(), 2);
     assert_eq!(record.workers.keys().map(WorkerId::as_str).collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!(record.owners.into_iter().collect::<Vec<_>>(), [(ShardNumber(1), owner(1, "b", "1", 7))]);
 }

@@ -1,0 +1,249 @@
+//! What makes the model finite: the past, as far as it does not matter any more, is made alike.
+//!
+//! Time is relative: a beat moves every moment a second into the past, and what is older than any rule looks back to stays
+//! where it is. Epochs keep their order only, revisions their distance. So a fleet that has come to rest is in one state,
+//! whatever was before, and the checker goes on from there to any depth.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher, Hash, Hasher},
+};
+
+use super::{
+    super::*,
+    SHARDS,
+    coordinator::{Call, Coordinator, name, number},
+    worker::Parcel,
+    world::{NOW, World},
+};
+
+const BEAT: Duration = Duration::from_secs(1);
+
+/// Moves a moment a beat into the past, but not before `oldest`.
+fn age(moment: &mut Duration, oldest: Duration) {
+    *moment = moment.saturating_sub(BEAT).max(oldest);
+}
+
+fn ago(seconds: u64) -> Duration {
+    NOW.saturating_sub(Duration::from_secs(seconds))
+}
+
+fn age_fleet(fleet: &mut Fleet) {
+    // These are only ever compared with now: what is past is past.
+    for moment in [&mut fleet.settle_until, &mut fleet.grace_until, &mut fleet.strangers_until] {
+        age(moment, NOW);
+    }
+    age(&mut fleet.strangers.ask_at, NOW);
+    for (_, _, at) in &mut fleet.revoked_lately {
+        age(at, NOW.saturating_sub(2 * TTL));
+    }
+    age(&mut fleet.last_tick, NOW.saturating_sub(TTL));
+    if let StoreTrust::Since(since) = &mut fleet.store {
+        age(since, NOW.saturating_sub(TTL));
+    }
+    for worker in fleet.workers.values_mut() {
+        age(&mut worker.last_heard, NOW.saturating_sub(TTL));
+        worker.calm_until = worker.calm_until.max(NOW + BEAT).saturating_sub(BEAT);
+        if let Some(check) = &mut worker.lease_check {
+            age(check, NOW);
+        }
+        if let Some(broken) = &mut worker.broken {
+            age(&mut broken.at, ago(10));
+            if let Some(next) = &mut broken.next {
+                age(next, NOW);
+            }
+        }
+    }
+    for slot in &mut fleet.slots {
+        if let Some(report) = &mut slot.report {
+            report.at = NOW;
+        }
+        let landed = slot.report.is_some();
+        if let Some(owner) = &mut slot.owner {
+            // It matters until the shard has landed, and for 30 s at most.
+            if landed {
+                owner.since = ago(31);
+            }
+            age(&mut owner.since, ago(31));
+        }
+    }
+    for deaths in fleet.breaker.workers.values_mut().chain(fleet.breaker.shards.values_mut()) {
+        // The wait after a third death is 10 s, after a fourth 20 s.
+        let oldest = if deaths.at.len() > 3 { ago(21) } else { ago(11) };
+        deaths.at.iter_mut().for_each(|at| age(at, oldest));
+    }
+    fleet.last_ran = LastRan::default();
+}
+
+/// Every epoch of a shard that the world knows.
+fn each_epoch(world: &mut World, shard: usize, mut visit: impl FnMut(&mut u64)) {
+    let number = ShardNumber(shard as u32);
+    for one in &mut world.coordinators {
+        if let Some(slot) = one.fleet.slots.get_mut(shard) {
+            visit(&mut slot.highest.0);
+            slot.owner.iter_mut().for_each(|owner| visit(&mut owner.epoch.0));
+            slot.report.iter_mut().for_each(|report| visit(&mut report.report.epoch.0));
+        }
+        for worker in one.fleet.workers.values_mut() {
+            worker.assignment.shards.get_mut(&number).into_iter().for_each(|epoch| visit(&mut epoch.0));
+        }
+        for call in &mut one.calls {
+            if let Call::Write(owners) = call {
+                let same = owners.iter_mut().filter(|owner| owner.shard == number);
+                same.for_each(|owner| visit(&mut owner.epoch.0));
+            }
+        }
+    }
+    for records in [&mut world.store.now, &mut world.store.before] {
+        records.owners[shard].iter_mut().for_each(|row| visit(&mut row.epoch));
+        visit(&mut records.checkpoints[shard]);
+    }
+    for worker in &mut world.workers {
+        worker.running[shard].iter_mut().for_each(&mut visit);
+        if let Some(Parcel::Assignment { shards, .. }) = &mut worker.inbox {
+            shards[shard].iter_mut().for_each(&mut visit);
+        }
+    }
+}
+
+impl World {
+    pub(super) fn age(&mut self) {
+        let fences = self.fences;
+        let store_is_away = self.store.away > 0;
+        self.store.age();
+        self.workers.iter_mut().for_each(|worker| worker.age(fences));
+        for one in &mut self.coordinators {
+            one.out_of_touch |= one.cut_from_store > 0 || store_is_away;
+            one.cut_from_store = one.cut_from_store.saturating_sub(1);
+            one.in_doubt |= one.stopped > 0;
+            one.stopped = one.stopped.saturating_sub(1);
+            age_fleet(&mut one.fleet);
+            one.looks.iter_mut().for_each(|look| age(&mut look.broke_at, ago(10)));
+        }
+    }
+
+    pub(super) fn canonicalize(&mut self) {
+        for worker in &mut self.workers {
+            if worker.stream.is_none() {
+                worker.revision = 0;
+            }
+        }
+        for shard in 0..SHARDS {
+            let mut known = BTreeSet::new();
+            each_epoch(self, shard, |epoch| {
+                known.insert(*epoch);
+            });
+            known.remove(&0);
+            let ranks: BTreeMap<u64, u64> = known.into_iter().zip(1..).collect();
+            each_epoch(self, shard, |epoch| *epoch = ranks.get(epoch).copied().unwrap_or(0));
+        }
+        for i in 0..self.coordinators.len() {
+            for n in 0..self.workers.len() {
+                self.canonicalize_revisions(i, n);
+            }
+        }
+    }
+
+    /// Lets the revisions between a coordinator and a worker begin at 1.
+    fn canonicalize_revisions(&mut self, i: usize, n: usize) {
+        let (one, worker) = (&mut self.coordinators[i], &mut self.workers[n]);
+        let talks = worker.stream == Some(one.term);
+        let Some(known) = one.fleet.workers.get_mut(&name(n)) else { return };
+        let mut revisions = vec![&mut known.assignment.revision];
+        for owner in one.fleet.slots.iter_mut().filter_map(|slot| slot.owner.as_mut()) {
+            if let Phase::Releasing { revision } = &mut owner.phase
+                && number(&owner.worker) == n
+            {
+                revisions.push(revision);
+            }
+        }
+        if talks {
+            revisions.push(&mut worker.revision);
+            if let Some(Parcel::Assignment { revision, .. }) = &mut worker.inbox {
+                revisions.push(revision);
+            }
+        }
+        let lowest = revisions.iter().map(|revision| **revision).min().unwrap_or_default();
+        // Before the first assignment there is no revision.
+        let shift = lowest.saturating_sub(1);
+        for revision in revisions {
+            *revision -= shift;
+        }
+    }
+}
+
+/// The checker tells states apart by their hash; so does this.
+impl PartialEq for World {
+    fn eq(&self, other: &Self) -> bool {
+        let hash = |world: &Self| BuildHasherDefault::<DefaultHasher>::default().hash_one(world);
+        hash(self) == hash(other)
+    }
+}
+
+impl Hash for World {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.coordinators.iter().for_each(|one| hash_coordinator(one, state));
+        (self.next_term, &self.store, &self.workers, self.faults_left).hash(state);
+        (&self.wrongly_lost, self.overlaps, self.harm, self.hole_seen).hash(state);
+        (self.disturbed, self.calmed).hash(state);
+    }
+}
+
+fn hash_coordinator(one: &Coordinator, state: &mut impl Hasher) {
+    (
+        one.term,
+        one.lost,
+        one.in_doubt,
+        one.out_of_touch,
+        one.cut_from_store,
+        one.stopped,
+        one.store,
+        one.streams,
+    )
+        .hash(state);
+    one.looks.hash(state);
+    for call in &one.calls {
+        match call {
+            Call::Write(owners) => owners.iter().for_each(|owner| {
+                (owner.shard, &owner.worker, &owner.incarnation, owner.epoch).hash(state);
+            }),
+            Call::Revoke(life, cause, known) => (1, life, cause, known).hash(state),
+            Call::WriteTotal => 2.hash(state),
+            Call::FindLeases(known) => (3, known).hash(state),
+        }
+    }
+    let fleet = &one.fleet;
+    (fleet.term, fleet.total, fleet.settle_until, fleet.grace_until, fleet.strangers_until).hash(state);
+    fleet.revoked_lately.hash(state);
+    (fleet.last_tick, &fleet.breaker, fleet.had_predecessor, fleet.strangers.asking, fleet.strangers.ask_at)
+        .hash(state);
+    match fleet.store {
+        StoreTrust::Away => 0.hash(state),
+        StoreTrust::Since(since) => since.hash(state),
+    }
+    for slot in &fleet.slots {
+        (slot.highest, slot.confirmed, slot.report.as_ref().map(|report| report.report.epoch)).hash(state);
+        if let Some(owner) = &slot.owner {
+            (&owner.worker, &owner.incarnation, owner.epoch, owner.since).hash(state);
+            match owner.phase {
+                Phase::Writing => 0.hash(state),
+                Phase::Running => 1.hash(state),
+                Phase::Releasing { revision } => (2, revision).hash(state),
+            }
+        }
+    }
+    for (name, worker) in &fleet.workers {
+        (
+            name,
+            &worker.incarnation,
+            worker.heard,
+            worker.lapsed,
+            worker.connected,
+            worker.last_heard,
+            worker.lease_check,
+        )
+            .hash(state);
+        (&worker.whereabouts, &worker.broken, worker.calm_until).hash(state);
+        (worker.assignment.revision, worker.assignment.shard_total, &worker.assignment.shards).hash(state);
+    }
+}

@@ -1,0 +1,103 @@
+//! A coordinator of the model: the real [`Fleet`] in a shell that stands for the driver.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::{super::*, Fence, Fences, SHARDS, store::Life, world::now};
+
+/// What is on its way to the store.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Call {
+    Write(Vec<Ownership>),
+    /// With the life of the store that was known when it went out.
+    Revoke(Life, Cause, u8),
+    WriteTotal,
+    FindLeases(u8),
+}
+
+/// An address that is to be looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Look {
+    pub(super) life: Life,
+    pub(super) broke_at: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Coordinator {
+    pub(super) fleet: Fleet,
+    pub(super) term: u8,
+    /// It heard that another has a higher term, and ends with the next beat.
+    pub(super) lost: bool,
+    /// It was stopped, and has not asked the store for its term since: it acknowledges nothing.
+    pub(super) in_doubt: bool,
+    pub(super) cut_from_store: u8,
+    /// It did not reach the store, and has not had its term confirmed since.
+    pub(super) out_of_touch: bool,
+    pub(super) stopped: u8,
+    /// Which life of the store it last saw.
+    pub(super) store: u8,
+    /// The lives that have a stream to it.
+    pub(super) streams: [Option<u8>; 3],
+    pub(super) calls: Vec<Call>,
+    pub(super) looks: Vec<Look>,
+}
+
+pub(super) fn name(n: usize) -> WorkerId {
+    ["w0", "w1", "w2"][n].parse().unwrap()
+}
+
+pub(super) fn number(worker: &WorkerId) -> usize {
+    usize::from(worker.as_str().as_bytes()[1] - b'0')
+}
+
+pub(super) fn incarnation(life: u8) -> Incarnation {
+    life.to_string().parse().unwrap()
+}
+
+pub(super) fn life(worker: &WorkerId, incarnation: &Incarnation) -> Life {
+    (number(worker), incarnation.as_str().parse().unwrap())
+}
+
+pub(super) fn peer(n: usize) -> IpAddr {
+    Ipv4Addr::new(10, 0, 0, n as u8 + 1).into()
+}
+
+pub(super) fn epochs(shards: &BTreeMap<ShardNumber, Epoch>) -> [Option<u64>; SHARDS] {
+    std::array::from_fn(|shard| shards.get(&ShardNumber(shard as u32)).map(|epoch| epoch.0))
+}
+
+pub(super) fn by_shard(epochs: &[Option<u64>; SHARDS]) -> BTreeMap<ShardNumber, Epoch> {
+    let running = epochs.iter().enumerate();
+    running.filter_map(|(shard, epoch)| Some((ShardNumber(shard as u32), Epoch((*epoch)?)))).collect()
+}
+
+impl Coordinator {
+    pub(super) fn new(fences: Fences, term: u8, store: u8, recovered: Recovered) -> Self {
+        let rules = Rules { lease_ttl: TTL, settle: Duration::from_secs(2), moves_at_once: 1 };
+        let wish = Wish::explicit(SHARDS as u32);
+        let had_predecessor = recovered.had_predecessor;
+        let mut fleet = Fleet::new(rules, Term(term.into()), wish, recovered, now(fences));
+        if had_predecessor && !fences.has(Fence::GraceAfterAStart) {
+            fleet.grace_until = now(fences).mono;
+            fleet.strangers_until = now(fences).mono;
+        }
+        Self {
+            fleet,
+            term,
+            lost: false,
+            in_doubt: false,
+            cut_from_store: 0,
+            out_of_touch: false,
+            stopped: 0,
+            store,
+            streams: [None; 3],
+            calls: Vec::new(),
+            looks: Vec::new(),
+        }
+    }
+
+    pub(super) fn stream_ended(&mut self, fences: Fences, n: usize) {
+        if let Some(life) = self.streams[n].take() {
+            self.fleet.stream_ended(&name(n), &incarnation(life), now(fences));
+        }
+    }
+}

@@ -1,0 +1,446 @@
+//! The world of the model: what a beat and a fault do, and what must not be seen.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    super::*,
+    Fault, Fence, Fences, Harm, Order, Part, SHARDS, TTL_BEATS,
+    coordinator::{Call, Coordinator, Look, by_shard, epochs, incarnation, life, name, number, peer},
+    store::{Grant, Life, OwnerRow, Renewal, Revoked, Store, Written},
+    worker::{PATIENCE, Parcel, WINDOW_BEATS, Worker as SimWorker},
+};
+
+/// It is always this moment: a beat moves everything else into the past.
+pub(super) const NOW: Duration = Duration::from_secs(1_000);
+const NOW_UNIX_MS: u64 = 1_000_000_000;
+
+pub(super) fn now(fences: Fences) -> Now {
+    Now { mono: NOW, unix_ms: if fences.has(Fence::EpochsFromTheClock) { NOW_UNIX_MS } else { 0 } }
+}
+
+/// How long two workers have handled one shard, after false evidence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Overlap {
+    pub(super) beats: u8,
+    /// In so many of these the loser could renew, and so hear that it lost.
+    pub(super) could_hear: u8,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct World {
+    pub(super) fences: Fences,
+    /// Those that act or think that they do, the newest last. A standby is always there to take a term that is free.
+    pub(super) coordinators: Vec<Coordinator>,
+    pub(super) next_term: u8,
+    pub(super) store: Store,
+    pub(super) workers: Vec<SimWorker>,
+    pub(super) faults_left: u8,
+    /// Lives of which it was said falsely that they are over, and the term that believed it.
+    pub(super) wrongly_lost: BTreeMap<Life, u8>,
+    pub(super) overlaps: [Overlap; SHARDS],
+    pub(super) harm: Option<Harm>,
+    pub(super) hole_seen: bool,
+    pub(super) disturbed: bool,
+    /// The last disturbance ended with this beat.
+    pub(super) calmed: bool,
+}
+
+impl World {
+    /// Nothing was started yet.
+    pub(super) fn cold(fences: Fences, workers: usize, faults: u8) -> Self {
+        let worker = SimWorker { starts_in: 1, ..SimWorker::default() };
+        Self {
+            fences,
+            coordinators: Vec::new(),
+            next_term: 1,
+            store: Store::default(),
+            workers: vec![worker; workers],
+            faults_left: faults,
+            wrongly_lost: BTreeMap::new(),
+            overlaps: Default::default(),
+            harm: None,
+            hole_seen: false,
+            disturbed: true,
+            calmed: false,
+        }
+    }
+
+    /// A fleet that has run for a while.
+    pub(super) fn warm(fences: Fences, workers: usize, faults: u8) -> Self {
+        let mut world = Self::cold(fences, workers, faults);
+        for _ in 0..20 {
+            world.beat(Order::Quick);
+        }
+        world.calmed = false;
+        assert!(world.is_settled(), "{world:?}");
+        world
+    }
+
+    /// A second: everyone does what is due.
+    pub(super) fn beat(&mut self, order: Order) {
+        self.age();
+        for part in order.parts() {
+            match part {
+                Part::Coordinators => {
+                    if order == Order::Racing {
+                        self.standby_claims();
+                    }
+                    self.coordinators_act();
+                    self.standby_claims();
+                }
+                Part::Looks => (0..self.coordinators.len()).for_each(|i| self.look(i)),
+                Part::Store => (0..self.coordinators.len()).for_each(|i| self.store_obeys(i)),
+                Part::Workers => (0..self.workers.len()).for_each(|n| self.worker_acts(n)),
+            }
+            self.check(false);
+        }
+        self.check(true);
+        let was_disturbed = self.disturbed;
+        self.disturbed = !self.is_well();
+        self.calmed = was_disturbed && !self.disturbed;
+        self.canonicalize();
+    }
+
+    fn is_well(&self) -> bool {
+        let one_acts = match self.coordinators.as_slice() {
+            [one] => !one.lost && one.cut_from_store == 0 && one.stopped == 0,
+            _ => false,
+        };
+        one_acts && self.store.away == 0 && self.workers.iter().all(SimWorker::is_well)
+    }
+
+    pub(super) fn strike(&mut self, fault: Fault) {
+        self.disturbed = true;
+        self.calmed = false;
+        match fault {
+            Fault::Crash(n, starts_in) => {
+                self.workers[n].crash(starts_in);
+                self.stream_breaks(n);
+            }
+            Fault::CutFromCoordinators(n, beats) => self.workers[n].cut_from_coordinators = beats,
+            Fault::CutFromStore(n, beats) => self.workers[n].cut_from_store = beats,
+            Fault::CutOff(n, beats) => {
+                self.workers[n].cut_from_coordinators = beats;
+                self.workers[n].cut_from_store = beats;
+            }
+            Fault::Stop(n, beats) => self.workers[n].stopped = beats,
+            Fault::LateAcknowledgements(n, beats) => self.workers[n].late = beats,
+            Fault::StreamBreaks(n) => self.stream_breaks(n),
+            Fault::FalseEvidence(n) => {
+                self.workers[n].lied_about = true;
+                // The worker notices when it next reports.
+                self.stream_breaks(n);
+            }
+            Fault::StoreAway(beats) => self.store.away = beats,
+            Fault::StoreLoses { everything } => self.store.lose(everything),
+            Fault::CoordinatorRestarts => {
+                // It lets its term go; the next takes it at once.
+                self.store.now.hold = 0;
+                self.coordinators_end();
+            }
+            Fault::CoordinatorCrashes => self.coordinators_end(),
+            Fault::CoordinatorCutFromStore(beats) => {
+                self.coordinators.iter_mut().take(1).for_each(|one| one.cut_from_store = beats);
+            }
+            Fault::CoordinatorStops(beats) => {
+                self.coordinators.iter_mut().take(1).for_each(|one| one.stopped = beats);
+            }
+        }
+    }
+
+    fn coordinators_end(&mut self) {
+        self.coordinators.clear();
+        for worker in &mut self.workers {
+            worker.stream = None;
+            worker.inbox = None;
+        }
+    }
+
+    /// The coordinator sees the end of a worker's stream, unless they are cut off from each other.
+    fn stream_breaks(&mut self, n: usize) {
+        if self.workers[n].cut_from_coordinators > 0 {
+            return;
+        }
+        for i in 0..self.coordinators.len() {
+            self.coordinators[i].stream_ended(self.fences, n);
+            self.carry_out(i);
+        }
+    }
+
+    fn reaches_store(&self, i: usize) -> bool {
+        self.coordinators[i].cut_from_store == 0 && self.store.away == 0
+    }
+
+    fn coordinators_act(&mut self) {
+        for ended in self.coordinators.extract_if(.., |one| one.lost && one.stopped == 0) {
+            for worker in self.workers.iter_mut().filter(|worker| worker.stream == Some(ended.term)) {
+                worker.stream = None;
+                worker.inbox = None;
+            }
+        }
+        for i in 0..self.coordinators.len() {
+            if self.coordinators[i].stopped > 0 {
+                continue;
+            }
+            let reaches = self.reaches_store(i);
+            let (fences, store, one) = (self.fences, &mut self.store, &mut self.coordinators[i]);
+            if reaches {
+                let same = one.store == store.identity;
+                one.fleet.store_answers(same, now(fences));
+                one.store = store.identity;
+                if !fences.has(Fence::TrustTakesTheTtl) {
+                    one.fleet.store = StoreTrust::Since(NOW.saturating_sub(TTL));
+                }
+                // It hears of a higher term only after it has acted once more.
+                one.lost = store.now.term > one.term;
+                if !one.lost {
+                    (one.in_doubt, one.out_of_touch) = (false, false);
+                    (store.now.term, store.now.hold) = (one.term, TTL_BEATS);
+                }
+            } else {
+                one.in_doubt = false;
+                one.fleet.store_is_away();
+            }
+            one.fleet.tick(now(fences));
+            self.carry_out(i);
+        }
+    }
+
+    /// A coordinator that waits takes a term that nobody holds.
+    fn standby_claims(&mut self) {
+        if self.store.away > 0 || self.store.now.hold > 0 {
+            return;
+        }
+        if self.fences.has(Fence::NewTermsFenceTheStore) {
+            self.store.fence(self.next_term);
+        }
+        let records = &mut self.store.now;
+        let listed = |lease: &super::store::Lease| lease.listed && !lease.revoked;
+        let leases = || records.leases.iter().enumerate().filter_map(|(n, lease)| Some((n, (*lease)?)));
+        let recovered = Recovered {
+            shard_total: records.total.then_some(SHARDS as u32),
+            workers: leases()
+                .filter(|(_, lease)| listed(lease))
+                .map(|(n, lease)| RecoveredWorker {
+                    worker: name(n),
+                    incarnation: incarnation(lease.life),
+                    url: String::new(),
+                })
+                .collect(),
+            owners: (0..)
+                .zip(&records.owners)
+                .filter_map(|(shard, row)| {
+                    let row = (*row)?;
+                    Some(RecoveredOwner {
+                        shard: ShardNumber(shard),
+                        worker: name(row.life.0),
+                        incarnation: incarnation(row.life.1),
+                        epoch: Epoch(row.epoch),
+                    })
+                })
+                .collect(),
+            last_ran_unix_ms: None,
+            had_predecessor: records.term > 0 || leases().any(|(_, lease)| lease.listed),
+        };
+        (records.term, records.hold) = (self.next_term, TTL_BEATS);
+        self.coordinators.push(Coordinator::new(self.fences, self.next_term, self.store.identity, recovered));
+        self.next_term += 1;
+    }
+
+    fn carry_out(&mut self, i: usize) {
+        loop {
+            let effects = self.coordinators[i].fleet.take_effects();
+            if effects.is_empty() {
+                return;
+            }
+            for effect in effects {
+                let one = &mut self.coordinators[i];
+                match effect {
+                    Effect::Write(owners) => {
+                        if !self.fences.has(Fence::WrittenBeforeTold) {
+                            let outcomes = owners.iter().map(|owner| (owner, Ok(())));
+                            one.fleet.written(outcomes, now(self.fences));
+                        }
+                        one.calls.push(Call::Write(owners));
+                    }
+                    Effect::FindLeases => one.calls.push(Call::FindLeases(one.store)),
+                    Effect::WriteTotal(_) => one.calls.push(Call::WriteTotal),
+                    Effect::Revoke { worker, incarnation, cause } => {
+                        one.calls.push(Call::Revoke(life(&worker, &incarnation), cause, one.store));
+                    }
+                    Effect::Look { worker, incarnation, broke_at, .. } => {
+                        one.looks.push(Look { life: life(&worker, &incarnation), broke_at });
+                    }
+                    Effect::Send(worker, assignment) => {
+                        let shards = epochs(&assignment.shards);
+                        let parcel = Parcel::Assignment { revision: assignment.revision, shards };
+                        self.deliver(i, number(&worker), parcel);
+                    }
+                    Effect::WriteLastRan(_) | Effect::Forget(..) | Effect::Note(_) => {}
+                }
+            }
+        }
+    }
+
+    /// Puts something into the stream to a worker.
+    fn deliver(&mut self, i: usize, n: usize, parcel: Parcel) {
+        let (term, stream) = (self.coordinators[i].term, self.coordinators[i].streams[n]);
+        let worker = &mut self.workers[n];
+        if stream != Some(worker.life) || worker.stream != Some(term) || !worker.alive {
+            return;
+        }
+        if worker.cut_from_coordinators > 0 || worker.stopped > 0 {
+            if worker.inbox != Some(Parcel::Refused) {
+                worker.inbox = Some(parcel);
+            }
+        } else {
+            self.open(n, term, parcel);
+        }
+    }
+
+    /// A worker reads what a coordinator of that term sent it.
+    fn open(&mut self, n: usize, term: u8, parcel: Parcel) {
+        if !self.hears(n, term) {
+            return;
+        }
+        match parcel {
+            Parcel::Assignment { revision, shards } if revision >= self.workers[n].revision => {
+                self.workers[n].revision = revision;
+                self.workers[n].running = shards;
+            }
+            Parcel::Assignment { .. } => {}
+            Parcel::Refused => self.begin_anew(n),
+        }
+    }
+
+    /// A worker takes the word of a coordinator of this term; from an older one it turns away.
+    fn hears(&mut self, n: usize, term: u8) -> bool {
+        let worker = &mut self.workers[n];
+        if term < worker.term && self.fences.has(Fence::WorkersObeyNoOlderTerm) {
+            worker.stream = None;
+            worker.inbox = None;
+            self.stream_breaks(n);
+            return false;
+        }
+        worker.term = term;
+        worker.heard_of = worker.heard_of.max(term);
+        true
+    }
+
+    fn begin_anew(&mut self, n: usize) {
+        self.stream_breaks(n);
+        self.workers[n].begin_anew();
+    }
+
+    fn store_obeys(&mut self, i: usize) {
+        while self.coordinators[i].stopped == 0 && !self.coordinators[i].calls.is_empty() {
+            for call in std::mem::take(&mut self.coordinators[i].calls) {
+                if !self.coordinators[i].lost {
+                    self.store_obeys_one(i, call);
+                    self.carry_out(i);
+                }
+            }
+        }
+    }
+
+    fn store_obeys_one(&mut self, i: usize, call: Call) {
+        let reaches = self.reaches_store(i);
+        let (fences, store, one) = (self.fences, &mut self.store, &mut self.coordinators[i]);
+        let now = now(fences);
+        match call {
+            Call::WriteTotal if reaches => store.now.total = store.spend_permit(fences, one.term),
+            Call::WriteTotal => {}
+            Call::FindLeases(known) if reaches && known == store.identity => {
+                let leases = (0..).zip(&store.now.leases).filter_map(|(n, lease)| Some((n, (*lease)?)));
+                let live = leases.filter(|(_, lease)| lease.left > 0 && !lease.revoked);
+                let live = live.map(|(n, lease)| (name(n), incarnation(lease.life))).collect();
+                // Without the rule nobody is ever a stranger.
+                let live = if fences.has(Fence::StrangersAreWaitedFor) { live } else { Vec::new() };
+                one.fleet.leases_found(Some(live), now);
+            }
+            Call::FindLeases(_) => {
+                one.fleet.store_is_away();
+                one.fleet.leases_found(None, now);
+            }
+            Call::Write(owners) if reaches => {
+                let mut outcomes = Vec::new();
+                for owner in &owners {
+                    let life = life(&owner.worker, &owner.incarnation);
+                    let row = OwnerRow { life, epoch: owner.epoch.0 };
+                    match store.assign(fences, one.term, owner.shard.0 as usize, row) {
+                        Written::Yes => outcomes.push((owner, Ok(()))),
+                        Written::Outranked(epoch) => outcomes.push((owner, Err(Some(Epoch(epoch))))),
+                        Written::StaleTerm => one.lost = true,
+                    }
+                }
+                if !one.lost {
+                    one.fleet.written(outcomes, now);
+                }
+            }
+            Call::Write(owners) => {
+                one.fleet.store_is_away();
+                one.fleet.written(owners.iter().map(|owner| (owner, Err(None))), now);
+            }
+            Call::Revoke(life, cause, known) => {
+                let evidence = cause == Cause::Evidence;
+                let verdict = if evidence && !fences.has(Fence::EvidenceRevokes) {
+                    LeaseVerdict::Revoked
+                } else if !reaches || known != store.identity {
+                    one.fleet.store_is_away();
+                    LeaseVerdict::Unknown
+                } else {
+                    match store.revoke(fences, one.term, life, evidence) {
+                        Revoked::Yes => LeaseVerdict::Revoked,
+                        Revoked::Live(left) => LeaseVerdict::Live(Duration::from_secs(left.into())),
+                        Revoked::StaleTerm => {
+                            one.lost = true;
+                            return;
+                        }
+                    }
+                };
+                self.verdict(i, life, cause, verdict);
+            }
+        }
+    }
+
+    fn verdict(&mut self, i: usize, life: Life, cause: Cause, verdict: LeaseVerdict) {
+        let (worker, incarnation) = (name(life.0), incarnation(life.1));
+        let revoked = verdict == LeaseVerdict::Revoked;
+        if revoked && self.coordinators[i].fleet.knows(&worker, &incarnation) {
+            self.deliver(i, life.0, Parcel::Refused);
+            self.coordinators[i].streams[life.0] = None;
+        }
+        self.coordinators[i].fleet.lease_verdict(&worker, &incarnation, cause, verdict, now(self.fences));
+        self.carry_out(i);
+    }
+
+    fn look(&mut self, i: usize) {
+        if self.coordinators[i].stopped > 0 {
+            return;
+        }
+        for Look { life, broke_at } in std::mem::take(&mut self.coordinators[i].looks) {
+            let term = self.coordinators[i].term;
+            let worker = &mut self.workers[life.0];
+            let finding = if std::mem::take(&mut worker.lied_about) {
+                if worker.alive && worker.life == life.1 {
+                    self.wrongly_lost.insert(life, term);
+                }
+                Finding::Refuses
+            } else if worker.cut_from_coordinators > 0 || worker.stopped > 0 {
+                Finding::Unclear
+            } else if !worker.alive {
+                Finding::Refuses
+            } else if worker.life == life.1 {
+                Finding::Answers
+            } else {
+                Finding::AnotherAnswers
+            };
+            let (worker, incarnation) = (name(life.0), incarnation(life.1));
+            self.coordinators[i].fleet.looked(&worker, &incarnation, broke_at, finding, now(self.fences));
+            self.carry_out(i);
+        }
+    }
+}
+
+mod acting;
+mod checks;
