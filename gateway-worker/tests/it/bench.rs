@@ -204,10 +204,10 @@ impl Bench {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        match tokio::time::timeout(PATIENCE, asking).await {
-            Ok(shard) => shard,
-            Err(_) => panic!("gave up waiting: {what}; {:?}", self.client.shards("").await),
+        if let Ok(shard) = tokio::time::timeout(PATIENCE, asking).await {
+            return shard;
         }
+        panic!("gave up waiting: {what}; {:?}", self.client.shards("").await)
     }
 
     /// Until the recorder has seen what it should.

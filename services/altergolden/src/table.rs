@@ -33,17 +33,17 @@ pub(crate) fn status(number: i32) -> String {
 /// How a shard came to be connected: `resumed in 0.2 s, 3 replayed`.
 fn outcome(outcome: Option<&v1::StartOutcome>) -> String {
     let Some(outcome) = outcome else { return NONE.to_owned() };
-    let mut text = format!("{} in {:.1} s", start_kind(outcome.kind), outcome.took_ms as f64 / 1000.0);
-    if outcome.replayed > 0 {
-        text += &format!(", {} replayed", outcome.replayed);
-    }
-    if let Some(gap) = &outcome.gap {
-        text += &match gap.last_sequence {
-            0 => ", GAP".to_owned(),
-            last => format!(", GAP after {last}"),
-        };
-    }
-    text
+    let took = format!("{} in {:.1} s", start_kind(outcome.kind), outcome.took_ms as f64 / 1000.0);
+    let replayed = match outcome.replayed {
+        0 => String::new(),
+        replayed => format!(", {replayed} replayed"),
+    };
+    let gap = match outcome.gap.as_ref().map(|gap| gap.last_sequence) {
+        None => String::new(),
+        Some(0) => ", GAP".to_owned(),
+        Some(last) => format!(", GAP after {last}"),
+    };
+    took + &replayed + &gap
 }
 
 /// By which greeting, in lower case; a number that this version does not know as it is.

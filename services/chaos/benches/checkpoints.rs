@@ -95,7 +95,7 @@ async fn under_load(args: &Args, keep: &str) {
         (after.checkpoints - before.checkpoints) as f64 / seconds,
         share(before.worker_cpu, after.worker_cpu),
         share(before.redis_cpu, after.redis_cpu),
-        worker.metric("altergolden_process_resident_bytes").await as f64 / 1024.0 / 1024.0,
+        resident_mib(worker.process.pid()),
     );
 }
 
@@ -157,6 +157,14 @@ async fn info(deployment: &Deployment, section: &str, name: &str) -> f64 {
     let text: String = deployment.redis.command(&["INFO", section]).await;
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     value.and_then(|value| value.trim().parse().ok()).unwrap_or_else(|| panic!("no {name} in INFO {section}"))
+}
+
+/// Resident memory of a process, from `/proc`.
+fn resident_mib(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the worker runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok());
+    kib.unwrap_or_default() / 1024.0
 }
 
 /// CPU time of a process, from `/proc`: clock ticks of 10 ms.
