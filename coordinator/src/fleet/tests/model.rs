@@ -157,6 +157,7 @@ struct FleetModel {
     workers: usize,
     faults: u8,
     menu: Vec<Fault>,
+    orders: &'static [Order],
     /// Begins with nothing started, instead of with a fleet at rest.
     cold: bool,
 }
@@ -180,7 +181,7 @@ impl Model for FleetModel {
         if world.harm.is_some() {
             return;
         }
-        actions.extend(Order::ALL.map(Action::Beat));
+        actions.extend(self.orders.iter().copied().map(Action::Beat));
         if world.faults_left > 0 {
             actions.extend(self.menu.iter().copied().map(Action::Strike));
         }
@@ -278,7 +279,7 @@ fn check(model: FleetModel) {
 }
 
 fn model(workers: usize, faults: u8, menu: Vec<Fault>) -> FleetModel {
-    FleetModel { fences: Fences::default(), workers, faults, menu, cold: false }
+    FleetModel { fences: Fences::default(), workers, faults, menu, orders: &Order::ALL, cold: false }
 }
 
 #[test]
@@ -294,20 +295,24 @@ fn three_faults_of_a_few_kinds() {
     let all = Fault::StoreLoses { everything: true };
     check(model(2, 3, vec![Fault::CutOff(1, 8), all, Fault::CoordinatorStops(8)]));
     check(model(2, 3, vec![Fault::FalseEvidence(1), Fault::Crash(0, 1), Fault::CoordinatorRestarts]));
-    check(model(2, 3, vec![Fault::Stop(1, 8), Fault::CoordinatorCutFromStore(8), Fault::CutFromStore(1, 8)]));
+}
+
+#[test]
+fn two_faults_of_any_kind() {
+    check(model(2, 2, menu(2)));
 }
 
 #[test]
 #[ignore = "takes minutes; as below"]
-fn two_faults_of_any_kind() {
-    check(model(2, 2, menu(2)));
+fn two_faults_of_any_kind_from_nothing_and_among_three() {
     check(FleetModel { cold: true, ..model(2, 2, menu(2)) });
     check(model(3, 2, menu(3)));
 }
 
-/// `cargo test --release -p coordinator --lib model -- --ignored --nocapture`
+/// To be run when a rule changes: `cargo test --release -p coordinator --lib model -- --ignored --nocapture`. It goes through
+/// 7.8 million states, in 10 minutes on two cores.
 #[test]
-#[ignore = "takes an hour; for changes of the rules"]
+#[ignore = "takes long; see its comment"]
 fn three_faults_of_any_kind() {
     check(model(2, 3, menu(2)));
 }
