@@ -49,7 +49,12 @@ impl Link {
             .connect()
             .await
             .map_err(|_| unreachable("the coordinator can't be reached".to_owned()))?;
-        let (running, running_total) = self.parts.shards.running();
+        // Whoever has let its window close claims nothing: what it ran may be another's by now.
+        let (running, running_total) = if life.lease.is_open(BootTime::now()) {
+            self.parts.shards.running()
+        } else {
+            Default::default()
+        };
         let mut request = tonic::Request::new(v1::RegisterRequest {
             worker_id: self.worker.to_string(),
             incarnation: life.incarnation.to_string(),
@@ -79,6 +84,10 @@ impl Link {
         self.term = term;
         life.ttl = Duration::from_millis(answer.lease_ttl_ms);
         life.interval = Duration::from_millis(answer.heartbeat_interval_ms.max(10));
+        self.set_gateway_url(&answer.gateway_url).map_err(unreachable)?;
+        let (shards, total) = (assignment.shards.len(), assignment.shard_total);
+        // Before the window opens: what is not ours any more must not go on in it.
+        self.obey(life, assignment);
         life.lease.renewed(sent_at, life.ttl);
         life.renewals.renew(Renewing {
             record: WorkerRecord {
@@ -89,13 +98,8 @@ impl Link {
             ttl: life.ttl,
             interval: life.interval,
         });
-        self.set_gateway_url(&answer.gateway_url).map_err(unreachable)?;
         self.announce(life, channel.clone());
-        tracing::info!(
-            %term, worker.id = %self.worker, shards = assignment.shards.len(), total = assignment.shard_total,
-            "registered"
-        );
-        self.obey(life, assignment);
+        tracing::info!(%term, worker.id = %self.worker, shards, total, "registered");
         Ok(channel)
     }
 
