@@ -274,6 +274,7 @@ impl Link {
                 .collect(),
             leaving,
             refused: std::mem::take(&mut self.refused),
+            arrived: Vec::new(),
         }
     }
 

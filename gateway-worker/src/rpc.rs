@@ -67,4 +67,20 @@ impl GatewayWorker for WorkerService {
         check(&ids)?;
         Ok(Response::new(self.shards.users(&ids).into()))
     }
+
+    type CopyShardStream = tokio_stream::Empty<Result<v1::ShardCopy, Status>>;
+
+    async fn copy_shard(
+        &self,
+        _: Request<v1::CopyShardRequest>,
+    ) -> Result<Response<Self::CopyShardStream>, Status> {
+        Err(Status::unimplemented("shards are not copied yet"))
+    }
+
+    async fn replay_set_aside(
+        &self,
+        _: Request<v1::ReplaySetAsideRequest>,
+    ) -> Result<Response<v1::ReplaySetAsideResponse>, Status> {
+        Err(Status::unimplemented("events are not set aside yet"))
+    }
 }

@@ -10,7 +10,7 @@ mod outcome;
 mod report;
 mod routes;
 
-pub use assignment::{running_ranges, running_shards};
+pub use assignment::{epochs_of_shards, running_ranges, running_shards, shard_epochs};
 pub use json::{from_json, to_json};
 pub use report::status_from_wire;
 

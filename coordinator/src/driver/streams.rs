@@ -56,6 +56,7 @@ impl Driver<'_> {
             Directive::Assignment(_) => "assignment",
             Directive::RoutingTable(_) => "routing_table",
             Directive::LeaseRefused(_) => "lease_refused",
+            Directive::Drain(_) => "drain",
         };
         let message = v1::Directive { term: self.term.0, kind: kind.to_owned(), directive: Some(directive) };
         if open.directives.try_send(message).is_err() {

@@ -124,6 +124,13 @@ impl Coordinator for CoordinatorService {
         }))
     }
 
+    async fn report_exit(
+        &self,
+        _: Request<v1::ReportExitRequest>,
+    ) -> Result<Response<v1::ReportExitResponse>, Status> {
+        Err(Status::unimplemented("exits are not taken yet"))
+    }
+
     type HeartbeatStream = Streamed<v1::Directive>;
 
     async fn heartbeat(

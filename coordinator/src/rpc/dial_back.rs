@@ -152,6 +152,22 @@ mod tests {
         ) -> Result<Response<v1::LookUpUsersResponse>, Status> {
             unimplemented!()
         }
+
+        type CopyShardStream = tokio_stream::Empty<Result<v1::ShardCopy, Status>>;
+
+        async fn copy_shard(
+            &self,
+            _: Request<v1::CopyShardRequest>,
+        ) -> Result<Response<Self::CopyShardStream>, Status> {
+            unimplemented!()
+        }
+
+        async fn replay_set_aside(
+            &self,
+            _: Request<v1::ReplaySetAsideRequest>,
+        ) -> Result<Response<v1::ReplaySetAsideResponse>, Status> {
+            unimplemented!()
+        }
     }
 
     async fn listener() -> (TcpListener, SocketAddr) {

@@ -49,6 +49,39 @@ impl Fleet for FleetService {
         Ok(Response::new(v1::ListWorkersResponse { workers: workers(&snapshot) }))
     }
 
+    async fn start_plan(&self, _: Request<v1::StartPlanRequest>) -> Result<Response<v1::Plan>, Status> {
+        Err(Status::unimplemented("there are no plans yet"))
+    }
+
+    async fn abort_plan(&self, _: Request<v1::AbortPlanRequest>) -> Result<Response<v1::Plan>, Status> {
+        Err(Status::unimplemented("there are no plans yet"))
+    }
+
+    async fn list_set_aside(
+        &self,
+        _: Request<v1::ListSetAsideRequest>,
+    ) -> Result<Response<v1::ListSetAsideResponse>, Status> {
+        Err(Status::unimplemented("events are not set aside yet"))
+    }
+
+    async fn get_set_aside(&self, _: Request<v1::SetAsideId>) -> Result<Response<v1::SetAside>, Status> {
+        Err(Status::unimplemented("events are not set aside yet"))
+    }
+
+    async fn drop_set_aside(
+        &self,
+        _: Request<v1::SetAsideId>,
+    ) -> Result<Response<v1::DropSetAsideResponse>, Status> {
+        Err(Status::unimplemented("events are not set aside yet"))
+    }
+
+    async fn replay_set_aside(
+        &self,
+        _: Request<v1::SetAsideId>,
+    ) -> Result<Response<v1::ReplaySetAsideResult>, Status> {
+        Err(Status::unimplemented("events are not set aside yet"))
+    }
+
     type WatchStream = Pin<Box<dyn Stream<Item = Result<v1::FleetStatus, Status>> + Send>>;
 
     async fn watch(&self, _: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
@@ -74,6 +107,8 @@ fn status(snapshot: &Snapshot) -> v1::FleetStatus {
             max_concurrency: identify.max_concurrency,
         }),
         problems: snapshot.fleet.problems.clone(),
+        plan: None,
+        active_generation: String::new(),
     }
 }
 
@@ -119,5 +154,6 @@ fn worker_message(name: &WorkerId, worker: &WorkerView, snapshot: &Snapshot) -> 
         connected: worker.connected,
         draining: worker.draining,
         last_heard_ms: snapshot.age(worker.last_heard).as_millis() as u64,
+        generation: String::new(),
     }
 }

@@ -66,6 +66,10 @@ impl Link {
             running: convert::running_ranges(&running),
             running_total,
             draining: self.drain_until.is_some(),
+            generation: String::new(),
+            checkpoint_format_min: 0,
+            checkpoint_format_max: 0,
+            needs: None,
         });
         request.set_timeout(REGISTER);
         let sent_at = BootTime::now();

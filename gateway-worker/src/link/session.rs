@@ -159,7 +159,7 @@ impl Link {
                 life.lease.refused();
                 return Err(SessionEnd::Refused);
             }
-            None => {
+            Some(Kind::Drain(_)) | None => {
                 tracing::warn!(kind = %directive.kind, "a directive that this version does not know");
                 self.refuse_directive(directive.kind);
                 return Ok(ReportDue::Now);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fleet_model::{Assignment, Epoch, ShardNumber, ShardRange};
+use fleet_model::{Arriving, Assignment, Epoch, ShardNumber, ShardRange};
 
 use super::{MAX_SHARDS, Malformed};
 use crate::v1;
@@ -48,22 +48,68 @@ impl From<&Assignment> for v1::Assignment {
             revision: assignment.revision,
             shards: pack(&assignment.shards),
             shard_total: assignment.shard_total,
+            arriving: assignment.arriving.iter().map(arriving).collect(),
+            handed_over: shard_epochs(&assignment.handed_over),
+            careful: assignment.careful.iter().map(|shard| shard.0).collect(),
+            checkpoint_format: assignment.checkpoint_format.into(),
         }
     }
+}
+
+fn arriving((shard, arriving): (&ShardNumber, &Arriving)) -> v1::Arriving {
+    v1::Arriving {
+        shard_id: shard.0,
+        epoch: arriving.epoch.0,
+        worker_id: arriving.from.to_string(),
+        url: arriving.url.clone(),
+    }
+}
+
+/// Shards with their epochs, one by one.
+pub fn shard_epochs(shards: &BTreeMap<ShardNumber, Epoch>) -> Vec<v1::ShardEpoch> {
+    shards.iter().map(|(shard, epoch)| v1::ShardEpoch { shard_id: shard.0, epoch: epoch.0 }).collect()
+}
+
+/// Shards with their epochs, one by one; of two for one shard the last.
+pub fn epochs_of_shards(shards: Vec<v1::ShardEpoch>) -> BTreeMap<ShardNumber, Epoch> {
+    shards.into_iter().map(|one| (ShardNumber(one.shard_id), Epoch(one.epoch))).collect()
 }
 
 impl TryFrom<v1::Assignment> for Assignment {
     type Error = Malformed;
 
     fn try_from(assignment: v1::Assignment) -> Result<Self, Malformed> {
-        let v1::Assignment { revision, shard_total, shards } = assignment;
+        let v1::Assignment {
+            revision,
+            shard_total,
+            shards,
+            arriving,
+            handed_over,
+            careful,
+            checkpoint_format,
+        } = assignment;
         let shards = unpack(shards)?;
+        let arriving = arriving.into_iter().map(|one| {
+            let v1::Arriving { shard_id, epoch, worker_id, url } = one;
+            Ok((ShardNumber(shard_id), Arriving { epoch: Epoch(epoch), from: worker_id.parse()?, url }))
+        });
+        let arriving: BTreeMap<_, _> = arriving.collect::<Result<_, Malformed>>()?;
+        // What is too new to be a format of ours is none that we can write: the oldest is always right.
+        let checkpoint_format = u16::try_from(checkpoint_format).unwrap_or_default();
         // A shard beyond the total is none that a gateway connection can be made for.
         match shards.last_key_value() {
             Some((&ShardNumber(last), _)) if last >= shard_total => {
                 Err(Malformed::Beyond { last, shard_total })
             }
-            _ => Ok(Self { revision, shard_total, shards }),
+            _ => Ok(Self {
+                revision,
+                shard_total,
+                shards,
+                arriving,
+                handed_over: epochs_of_shards(handed_over),
+                careful: careful.into_iter().map(ShardNumber).collect(),
+                checkpoint_format,
+            }),
         }
     }
 }
@@ -91,10 +137,25 @@ mod tests {
         #[test]
         fn assignments_survive_the_wire(
             shards in prop::collection::btree_map(0u32..100, 1u64..4, 0..40),
+            arriving in prop::collection::btree_map(0u32..100, 1u64..4, 0..10),
+            careful in prop::collection::btree_set(0u32..100, 0..10),
             revision: u64,
+            checkpoint_format: u16,
         ) {
-            let shards = shards.into_iter().map(|(s, e)| (ShardNumber(s), Epoch(e))).collect();
-            let there = Assignment { revision, shard_total: 100, shards };
+            let numbered = |all: BTreeMap<u32, u64>| all.into_iter().map(|(s, e)| (ShardNumber(s), Epoch(e)));
+            let shards: BTreeMap<_, _> = numbered(shards).collect();
+            let arriving = numbered(arriving).map(|(shard, epoch)| {
+                (shard, Arriving { epoch, from: "w".parse().unwrap(), url: "http://w".to_owned() })
+            });
+            let there = Assignment {
+                revision,
+                shard_total: 100,
+                arriving: arriving.collect(),
+                handed_over: shards.clone(),
+                shards,
+                careful: careful.into_iter().map(ShardNumber).collect(),
+                checkpoint_format,
+            };
             let back = Assignment::try_from(v1::Assignment::from(&there)).unwrap();
             prop_assert_eq!(back, there);
         }
@@ -103,7 +164,7 @@ mod tests {
     #[test]
     fn a_shard_beyond_the_total_is_refused() {
         let shards = vec![v1::ShardRange { first: 3, last: 4, epoch: 1 }];
-        let assignment = v1::Assignment { revision: 1, shards, shard_total: 4 };
+        let assignment = v1::Assignment { revision: 1, shards, shard_total: 4, ..v1::Assignment::default() };
         let refused = Assignment::try_from(assignment);
         assert_eq!(refused, Err(Malformed::Beyond { last: 4, shard_total: 4 }));
     }

@@ -1,10 +1,10 @@
 //! What one worker shall run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Epoch, ShardNumber};
+use crate::{Epoch, ShardNumber, WorkerId};
 
 /// Consecutive shards under one epoch, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,25 @@ pub struct Assignment {
     pub shard_total: u32,
     /// The shards with their epochs.
     pub shards: BTreeMap<ShardNumber, Epoch>,
+    /// Shards that are to be handed over to this worker, and are to be copied now.
+    pub arriving: BTreeMap<ShardNumber, Arriving>,
+    /// Of `shards`, those that the owner before handed over, with its epoch: a copy of that epoch is good to go on from.
+    pub handed_over: BTreeMap<ShardNumber, Epoch>,
+    /// Of `shards`, those whose owners died lately: what may be to blame is handled one at a time.
+    pub careful: BTreeSet<ShardNumber>,
+    /// The format to write checkpoints in: the newest that every worker reads. 0 counts as 1.
+    pub checkpoint_format: u16,
+}
+
+/// A shard that another worker runs and is to hand over.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Arriving {
+    /// The epoch under which the other runs it.
+    pub epoch: Epoch,
+    /// The other worker.
+    pub from: WorkerId,
+    /// Where that one's gRPC server answers.
+    pub url: String,
 }
 
 impl ShardRange {

@@ -8,13 +8,15 @@ mod lookup;
 mod outcome;
 mod report;
 mod routes;
+mod session;
 mod shard;
 mod worker;
 
-pub use assignment::{Assignment, ShardRange};
+pub use assignment::{Arriving, Assignment, ShardRange};
 pub use lookup::{GuildRecord, OwnGuild, UserLookup, UserRecord};
 pub use outcome::{Gap, StartKind, StartOutcome};
 pub use report::{ShardReport, ShardStatus};
 pub use routes::{Owner, Route, Routes};
+pub use session::SessionNeeds;
 pub use shard::{Epoch, ShardNumber, Term, shard_of_guild};
-pub use worker::{Incarnation, InvalidName, WorkerId};
+pub use worker::{Generation, Incarnation, InvalidName, WorkerId};

@@ -17,7 +17,20 @@ pub struct WorkerId(String);
 #[serde(try_from = "String", into = "String")]
 pub struct Incarnation(String);
 
-/// A name that no worker or incarnation can have.
+/// A deployment of workers: shards are placed on the workers of the active one. 1 to 64 characters out of
+/// `a-z A-Z 0-9 . _ -`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Generation(String);
+
+impl Default for Generation {
+    /// That of workers that do not say.
+    fn default() -> Self {
+        Self("default".to_owned())
+    }
+}
+
+/// A name that nothing can have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{given:?} is no name: it takes 1 to {MAX_NAME} characters out of a-z A-Z 0-9 . _ -")]
 pub struct InvalidName {
@@ -33,7 +46,7 @@ fn checked(name: String) -> Result<String, InvalidName> {
     }
 }
 
-/// Both kinds of names check and show themselves alike.
+/// All kinds of names check and show themselves alike.
 macro_rules! checked_name {
     ($name:ident) => {
         impl $name {
@@ -75,6 +88,7 @@ macro_rules! checked_name {
 
 checked_name!(WorkerId);
 checked_name!(Incarnation);
+checked_name!(Generation);
 
 #[cfg(test)]
 mod tests {
