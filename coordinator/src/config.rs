@@ -47,6 +47,10 @@ pub struct Args {
     #[arg(long, env = "SETTLE", value_name = "DURATION", default_value = "2s", value_parser = settings::duration)]
     pub settle: Duration,
 
+    /// How many shards may be on their way from one worker to another at once
+    #[arg(long, env = "MOVES_AT_ONCE", value_name = "NUMBER", default_value = "8")]
+    pub moves_at_once: std::num::NonZeroUsize,
+
     /// How long a ShardBridge call may take when its caller does not say
     #[arg(long, env = "BRIDGE_DEADLINE", value_name = "DURATION", default_value = "2s", value_parser = settings::duration)]
     pub bridge_deadline: Duration,
@@ -110,6 +114,8 @@ pub struct Config {
     pub lease_ttl: Duration,
     /// How long to wait for workers before the first shards are handed out.
     pub settle: Duration,
+    /// How many shards may move at once.
+    pub moves_at_once: usize,
     /// By when bridge calls answer.
     pub deadlines: Deadlines,
     /// Share of the day's IDENTIFYs that is kept back.
@@ -159,6 +165,7 @@ impl Args {
             shard_buffer: self.shard_buffer,
             lease_ttl: self.lease_ttl,
             settle: self.settle,
+            moves_at_once: self.moves_at_once.get(),
             deadlines,
             identify_reserve: self.identify_reserve,
             identify_interval: self.identify_interval,

@@ -24,7 +24,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     discord::{Discord, GatewayInfo},
-    fleet::{Effect, Fleet, Now, RegistrationRefused},
+    fleet::{Effect, Fleet, Means, Now, RegistrationRefused},
     handle::{Command, Joined, Stopped},
     identify::{Budget, IdentifyQueue, unknown_permits_end},
     metrics::CoordinatorMetrics,
@@ -212,6 +212,8 @@ impl<'a> Driver<'a> {
                 Effect::Send(worker, assignment) => {
                     assignments.insert(worker, assignment);
                 }
+                Effect::WriteIntent(intent) => self.write_intent(&intent),
+                Effect::Drain(worker) => self.drain(&worker),
                 Effect::WriteLastRan(at) => self.write_last_ran(at),
                 Effect::Revoke { worker, incarnation, cause } => self.revoke(worker, incarnation, cause),
                 Effect::FindLeases => self.find_leases(),
@@ -302,6 +304,29 @@ impl<'a> Driver<'a> {
             Command::Used { stream, ticket } => self.identify_used(stream, ticket, now.mono),
             Command::Cancel { stream, ticket } => self.identify_cancelled(stream, ticket, now.mono),
             Command::IdentifyEnded { stream } => self.identify_ended(stream, now.mono),
+            Command::StartPlan { kind, dry_run, reply } => {
+                let means = self.means();
+                let plan = if dry_run {
+                    self.fleet.propose_plan(kind, means, now)
+                } else {
+                    self.fleet.start_plan(kind, means, now)
+                };
+                let _ = reply.send(plan.map_err(Stopped::Plan));
+            }
+            Command::AbortPlan { reply } => {
+                let _ = reply.send(self.fleet.abort_plan(now).map_err(Stopped::Plan));
+            }
+        }
+    }
+
+    /// What a plan may use.
+    fn means(&self) -> Means {
+        let budget = self.identify.budget();
+        let left = if self.identify.halted().is_some() { 0 } else { budget.remaining };
+        Means {
+            identifies: left.saturating_sub(budget.reserve),
+            max_concurrency: self.identify.max_concurrency(),
+            identify_interval: self.shell.identify_interval,
         }
     }
 

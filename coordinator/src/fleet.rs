@@ -7,19 +7,26 @@
 //! is what the owner last said. A shard goes from one worker to another in this order, which is what keeps invariant I1:
 //!
 //! 1. the owner is told to run it no more ([`Phase::Releasing`]), and says that it does not; or its lease is revoked in the
-//!    store, which the store allows only once it has lapsed;
+//!    store, which the store allows only once it has lapsed. Before it is told so, the new owner copies what it knows
+//!    ([`handoff`]);
 //! 2. the new owner and a higher epoch are written to the store ([`Phase::Writing`]);
 //! 3. the new owner is told ([`Phase::Running`]).
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
-use fleet_model::{Assignment, Epoch, Incarnation, ShardNumber, ShardReport, StartOutcome, Term, WorkerId};
+use fleet_model::{
+    Arriving, Assignment, Epoch, Generation, Incarnation, SessionNeeds, ShardNumber, ShardReport,
+    StartOutcome, Term, WorkerId,
+};
 
 mod breaker;
 mod evidence;
+mod handoff;
+mod intent;
 mod joining;
 mod losing;
 mod moving;
+mod plan;
 mod reporting;
 mod starting;
 mod strangers;
@@ -30,13 +37,16 @@ mod view;
 
 use breaker::Breaker;
 use evidence::{Broken, Whereabouts};
+use handoff::{Arrival, Departed};
 use strangers::Strangers;
 use total::LastRan;
 
 pub use breaker::Held;
 pub use evidence::Finding;
+pub use intent::Intent;
 pub use joining::{Registration, RegistrationRefused};
 pub use losing::LeaseVerdict;
+pub use plan::{Means, PlanKind, PlanRefused, PlanState, PlanView};
 pub use reporting::{Heard, Report, UnknownWorker};
 pub use starting::{Recovered, RecoveredOwner, RecoveredWorker};
 pub use total::{ShardTotal, Wish};
@@ -60,6 +70,8 @@ pub struct Rules {
     pub settle: Duration,
     /// How many shards may be on their way from one worker to another at once.
     pub moves_at_once: usize,
+    /// How many of them may need an IDENTIFY.
+    pub identifies_at_once: usize,
 }
 
 /// What is to be done outside.
@@ -69,6 +81,10 @@ pub enum Effect {
     Write(Vec<Ownership>),
     /// Write the shard total to the store.
     WriteTotal(u32),
+    /// Write to the store what operators want.
+    WriteIntent(Intent),
+    /// Tell a worker to give its shards away and exit: [`Fleet::told_to_go`].
+    Drain(WorkerId),
     /// Write to the store when shards last ran, in milliseconds since the Unix epoch.
     WriteLastRan(u64),
     /// Send a worker its assignment.
@@ -172,13 +188,35 @@ pub enum Note {
         /// How.
         outcome: StartOutcome,
     },
+    /// A shard is to go from one worker to another, which copies it now.
+    Moving {
+        /// The shard.
+        shard: ShardNumber,
+        /// Its owner.
+        from: WorkerId,
+        /// The other.
+        to: WorkerId,
+    },
     /// A shard was asked back from its owner.
     Releasing {
         /// The shard.
         shard: ShardNumber,
         /// Its owner.
         from: WorkerId,
+        /// The next owner has its copy.
+        copied: bool,
     },
+    /// A plan began, or came to another state.
+    Plan {
+        /// What it does.
+        description: String,
+        /// How it stands.
+        state: PlanState,
+        /// Why.
+        reason: String,
+    },
+    /// Another deployment is the active one, as nobody is left of the one before.
+    Adopted(Generation),
     /// A shard was assigned.
     Assigned(Ownership),
     /// The shard total was settled.
@@ -194,6 +232,9 @@ pub struct Fleet {
     last_ran: LastRan,
     slots: Vec<Slot>,
     workers: BTreeMap<WorkerId, Worker>,
+    intent: Intent,
+    /// Since when nobody of the active deployment is there, while others are.
+    nobody_since: Option<Duration>,
     /// Nothing is assigned to a fleet that runs nothing before this moment.
     settle_until: Duration,
     /// Nobody is called silent before this moment: the silence may have been ours.
@@ -220,6 +261,10 @@ struct Slot {
     report: Option<Observed>,
     /// This coordinator has heard its owner with it, or has assigned it: nobody that it does not know can have it.
     confirmed: bool,
+    /// It is to go to another worker, while its owner runs it on.
+    arrival: Option<Arrival>,
+    /// Who let it go in order.
+    departed: Option<Departed>,
 }
 
 /// Who shall run a shard.
@@ -233,6 +278,8 @@ struct Owner {
     since: Duration,
     /// It ran the shard already when this coordinator first heard of it.
     found: bool,
+    /// The epoch of the owner before, when that one handed the shard over.
+    handed_over: Option<Epoch>,
 }
 
 /// How far an assignment has got.
@@ -260,11 +307,17 @@ struct Worker {
     url: String,
     version: String,
     capacity: Option<u32>,
+    /// Its deployment; `None` before it has registered here.
+    generation: Option<Generation>,
+    /// What it opens sessions with, if it says so.
+    needs: Option<SessionNeeds>,
     /// It registered with this coordinator.
     heard: bool,
     /// Its heartbeat stream is open.
     connected: bool,
     draining: bool,
+    /// It was told to give its shards away and exit, and why: it is told again when it has lost its stream.
+    told_to_go: Option<String>,
     last_heard: Duration,
     /// It was silent for so long that its window closed, and the store could not be believed since: nothing opens it again
     /// here before that.
@@ -316,11 +369,6 @@ impl Fleet {
         self.workers.get(worker).map(|worker| &worker.assignment)
     }
 
-    /// How many shards may move at once from here on.
-    pub fn set_moves_at_once(&mut self, moves: usize) {
-        self.rules.moves_at_once = moves.max(1);
-    }
-
     /// Time has passed. To be called a few times a second.
     pub fn tick(&mut self, now: Now) {
         // After a stall of our own, the workers' silence may have been ours.
@@ -334,6 +382,7 @@ impl Fleet {
         self.note_running(now);
         self.look_for_evidence(now);
         self.check_silent_workers(now);
+        self.adopt_generation(now);
         self.advance(now);
     }
 
@@ -341,30 +390,47 @@ impl Fleet {
     fn advance(&mut self, now: Now) {
         self.reopen_total(now);
         self.assign_and_move(now, false);
+        self.follow_plan(now);
         self.refresh_assignments();
     }
 
     /// Sends each worker whose set has changed the new one.
     fn refresh_assignments(&mut self) {
         let Some(total) = self.shard_total() else { return };
-        let mut wanted: BTreeMap<&WorkerId, BTreeMap<ShardNumber, Epoch>> = BTreeMap::new();
+        let mut wanted: BTreeMap<WorkerId, Assignment> = BTreeMap::new();
         for (number, slot) in (0..).map(ShardNumber).zip(&self.slots) {
             if let Some(owner) = &slot.owner
                 && owner.phase == Phase::Running
                 && slot.confirmed
             {
-                wanted.entry(&owner.worker).or_default().insert(number, owner.epoch);
+                let set = wanted.entry(owner.worker.clone()).or_default();
+                set.shards.insert(number, owner.epoch);
+                set.handed_over.extend(owner.handed_over.map(|epoch| (number, epoch)));
+            }
+            if let Some((to, arriving)) = self.arriving(slot) {
+                wanted.entry(to.clone()).or_default().arriving.insert(number, arriving);
             }
         }
         for (name, worker) in &mut self.workers {
-            let shards = wanted.remove(name).unwrap_or_default();
-            if worker.assignment.shards != shards || worker.assignment.shard_total != total {
-                worker.assignment.revision += 1;
-                worker.assignment.shards = shards;
-                worker.assignment.shard_total = total;
+            let mut set = wanted.remove(name).unwrap_or_default();
+            (set.revision, set.shard_total) = (worker.assignment.revision, total);
+            if worker.assignment != set {
+                set.revision += 1;
+                worker.assignment = set;
                 self.effects.push(Effect::Send(name.clone(), worker.assignment.clone()));
             }
         }
+    }
+
+    /// Who is to copy a shard from whom. It keeps its copy until it is told to run the shard.
+    fn arriving<'a>(&self, slot: &'a Slot) -> Option<(&'a WorkerId, Arriving)> {
+        let arrival = slot.arrival.as_ref()?;
+        let (from, epoch) = match &slot.owner {
+            Some(owner) if owner.phase != Phase::Writing => (&owner.worker, owner.epoch),
+            _ => slot.departed.as_ref().map(|departed| (&departed.worker, departed.epoch))?,
+        };
+        let url = self.workers.get(from).map(|worker| worker.url.clone()).unwrap_or_default();
+        Some((&arrival.to, Arriving { epoch, from: from.clone(), url }))
     }
 
     /// How long a coordinator that was away gives the workers to be heard.

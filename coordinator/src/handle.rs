@@ -6,7 +6,7 @@ use altergolden_proto::v1;
 use fleet_model::{Assignment, Epoch, Incarnation, ShardNumber, Term, WorkerId};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::fleet::{Registration, RegistrationRefused, Report};
+use crate::fleet::{PlanKind, PlanRefused, PlanView, Registration, RegistrationRefused, Report};
 
 /// Commands that wait for the driver. An RPC whose command has no room waits; its caller's deadline bounds that.
 const COMMANDS: usize = 1024;
@@ -65,6 +65,14 @@ pub(crate) enum Command {
     IdentifyEnded {
         stream: u64,
     },
+    StartPlan {
+        kind: PlanKind,
+        dry_run: bool,
+        reply: Reply<PlanView>,
+    },
+    AbortPlan {
+        reply: Reply<PlanView>,
+    },
 }
 
 type Reply<T> = oneshot::Sender<Result<T, Stopped>>;
@@ -94,6 +102,8 @@ pub(crate) enum Stopped {
     UnknownWorker,
     #[error("{refused}")]
     Refused { refused: RegistrationRefused, lease_ttl: Duration },
+    #[error("{0}")]
+    Plan(PlanRefused),
     #[error("the coordinator is stopping")]
     Stopping,
 }
@@ -111,6 +121,9 @@ impl Command {
             Self::Join { reply, .. } => drop(reply.send(Err(Stopped::Standby))),
             Self::OpenHeartbeat { reply, .. } => drop(reply.send(Err(Stopped::Standby))),
             Self::OpenIdentify { reply, .. } => drop(reply.send(Err(Stopped::Standby))),
+            Self::StartPlan { reply, .. } | Self::AbortPlan { reply } => {
+                drop(reply.send(Err(Stopped::Standby)));
+            }
             Self::Report { .. }
             | Self::HeartbeatEnded { .. }
             | Self::Ask { .. }
@@ -182,6 +195,14 @@ impl FleetHandle {
             Message::Cancel(cancel) => Command::Cancel { stream, ticket: cancel.ticket },
         };
         self.tell(command).await
+    }
+
+    pub(crate) async fn start_plan(&self, kind: PlanKind, dry_run: bool) -> Result<PlanView, Stopped> {
+        self.ask(|reply| Command::StartPlan { kind, dry_run, reply }).await
+    }
+
+    pub(crate) async fn abort_plan(&self) -> Result<PlanView, Stopped> {
+        self.ask(|reply| Command::AbortPlan { reply }).await
     }
 
     pub(crate) async fn identify_ended(&self, stream: u64) {

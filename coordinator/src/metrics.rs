@@ -37,6 +37,7 @@ pub struct CoordinatorMetrics {
     lost: Family<Label, Counter>,
     loss_seconds: Family<Label, Histogram, fn() -> Histogram>,
     looks: Family<Label, Counter>,
+    plans: Family<Label, Counter>,
     starts: Family<Label, Counter>,
     start_seconds: Family<Label, Histogram, fn() -> Histogram>,
     gaps: Counter,
@@ -64,6 +65,7 @@ impl Default for CoordinatorMetrics {
             lost: Family::default(),
             loss_seconds: Family::new_with_constructor(|| Histogram::new(LOSS_SECONDS)),
             looks: Family::default(),
+            plans: Family::default(),
             starts: Family::default(),
             start_seconds: Family::new_with_constructor(|| Histogram::new(START_SECONDS)),
             gaps: Counter::default(),
@@ -148,6 +150,7 @@ impl CoordinatorMetrics {
             "Looks at the address of a worker whose stream broke, by what they showed",
             self.looks.clone(),
         );
+        registry.register("fleet_plans", "Plans that came to a state", self.plans.clone());
         registry.register(
             "fleet_shard_starts",
             "Shards that came to be connected, by kind",
@@ -176,7 +179,8 @@ impl CoordinatorMetrics {
             Note::Started { outcome, .. } => self.count_start(outcome),
             Note::Releasing { .. } => self.asked_back.inc(),
             Note::Assigned(_) => self.assigned.inc(),
-            Note::TotalSettled(_) => 0,
+            Note::Plan { state, .. } => self.plans.get_or_create(&[("state", state.as_str())]).inc(),
+            Note::Moving { .. } | Note::Adopted(_) | Note::TotalSettled(_) => 0,
         };
     }
 

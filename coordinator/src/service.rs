@@ -31,8 +31,7 @@ use crate::{
     health::CoordinatorHealth,
     metrics::CoordinatorMetrics,
     rpc::{CoordinatorService, FleetService},
-    snapshot::{self, Published},
-    term,
+    snapshot, term,
 };
 
 /// Calls that one connection may have under way.
@@ -138,9 +137,10 @@ impl Coordinator {
         let recent = Arc::new(published.clone());
         let bridge =
             Bridge::new(published.routes.clone(), None, Some(recent), hub, bridge_metrics, "coordinator");
+        let operators = FleetService::new(published, fleet.clone());
         let service = CoordinatorService::new(fleet, parts.store, config.lease_ttl, streams.clone());
         let serving = async {
-            let served = serve(listener, service, bridge, published, &config, stop.clone()).await;
+            let served = serve(listener, service, bridge, operators, &config, stop.clone()).await;
             if let Err(error) = served {
                 tracing::error!(%error, "the gRPC server ended");
             }
@@ -167,7 +167,7 @@ async fn serve(
     listener: TcpListener,
     service: CoordinatorService,
     bridge: Bridge,
-    published: Published,
+    operators: FleetService,
     config: &Config,
     stop: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
@@ -186,7 +186,7 @@ async fn serve(
         .http2_keepalive_interval(Some(Duration::from_secs(5)))
         .http2_keepalive_timeout(Some(Duration::from_secs(5)))
         .add_service(CoordinatorServer::new(service))
-        .add_service(FleetServer::new(FleetService::new(published)))
+        .add_service(FleetServer::new(operators))
         .add_service(bridge.into_service(config.deadlines))
         .add_service(health)
         .add_service(reflection)

@@ -12,7 +12,8 @@ use crate::{
     discord::{DiscordError, GatewayInfo},
     driver::{Driver, Outcome, Shell, TermEnd, budget_from},
     fleet::{
-        Fleet, FleetView, Recovered, RecoveredOwner, RecoveredWorker, Rules, ShardView, Wish, WorkerView,
+        Fleet, FleetView, Intent, Recovered, RecoveredOwner, RecoveredWorker, Rules, ShardView, Wish,
+        WorkerView,
     },
     handle::Command,
     identify::{self, IdentifyQueue},
@@ -199,7 +200,8 @@ fn begin<'a>(
     let rules = Rules {
         lease_ttl: config.lease_ttl,
         settle: config.settle,
-        moves_at_once: info.advice.max_concurrency.max(1) as usize,
+        moves_at_once: config.moves_at_once,
+        identifies_at_once: info.advice.max_concurrency.max(1) as usize,
     };
     // A predecessor may have sent permits that we do not know of.
     let open_at = if had_predecessor {
@@ -224,6 +226,7 @@ fn begin<'a>(
         workers: workers.collect(),
         owners: owners.collect(),
         last_ran_unix_ms: record.last_ran_unix_ms,
+        intent: record.intent.as_deref().map(read_intent).unwrap_or_default(),
         had_predecessor,
     };
     shell.metrics.set_acting(Some(term));
@@ -243,6 +246,14 @@ fn begin<'a>(
     Driver::new(shell, term, fleet, identify, gateway_url, had_predecessor, store)
 }
 
+/// What operators want, as a coordinator before this one wrote it down. What makes no sense is not wanted.
+fn read_intent(text: &str) -> Intent {
+    serde_json::from_str(text).unwrap_or_else(|error| {
+        tracing::error!(%error, "what operators want can't be read: no shard is pinned, no plan is under way");
+        Intent::default()
+    })
+}
+
 /// What a waiting coordinator can say: who runs what, as the acting one wrote it down.
 fn standby_snapshot(shell: &Shell, record: FleetRecord) -> Snapshot {
     let total = record.shard_total.unwrap_or(0);
@@ -257,6 +268,7 @@ fn standby_snapshot(shell: &Shell, record: FleetRecord) -> Snapshot {
             url: lease.worker.url,
             version: String::new(),
             capacity: None,
+            generation: None,
             shards: BTreeMap::default(),
             rss_bytes: 0,
             connected: true,

@@ -9,6 +9,7 @@ mod lookup;
 mod outcome;
 mod report;
 mod routes;
+mod session;
 
 pub use assignment::{epochs_of_shards, running_ranges, running_shards, shard_epochs};
 pub use json::{from_json, to_json};

@@ -22,9 +22,18 @@ impl Driver<'_> {
             Note::Looked { worker, finding } => tracing::warn!(
                 worker.id = %worker, finding = finding.as_str(), "nobody is where the worker was: it is dead"
             ),
-            Note::Releasing { shard, from } => {
-                tracing::info!(shard.id = %shard, worker.id = %from, "shard asked back");
+            Note::Moving { shard, from, to } => {
+                tracing::info!(shard.id = %shard, worker.id = %from, to.id = %to, "shard is to move");
             }
+            Note::Releasing { shard, from, copied } => {
+                tracing::info!(shard.id = %shard, worker.id = %from, copied, "shard asked back");
+            }
+            Note::Plan { description, state, reason } => {
+                tracing::info!(plan = %description, state = state.as_str(), %reason, "plan");
+            }
+            Note::Adopted(generation) => tracing::warn!(
+                %generation, "nobody is left of the active generation: another one is active now"
+            ),
             Note::Assigned(owner) => tracing::info!(
                 shard.id = %owner.shard, worker.id = %owner.worker, epoch = %owner.epoch, "shard assigned"
             ),

@@ -10,7 +10,7 @@ use fleet_store::{
 use super::{Driver, TermEnd, budget_from};
 use crate::{
     discord::{DiscordError, GatewayInfo},
-    fleet::{Cause, Finding, LeaseVerdict, Note, Ownership},
+    fleet::{Cause, Finding, Intent, LeaseVerdict, Note, Ownership},
     identify::Grant,
     rpc::dial_back,
 };
@@ -78,6 +78,12 @@ impl Driver<'_> {
     pub(super) fn write_last_ran(&self, at_unix_ms: u64) {
         let (store, term) = (self.shell.store.clone(), self.term);
         self.start(async move { Outcome::Done(store.save_last_ran(term, at_unix_ms).await) });
+    }
+
+    pub(super) fn write_intent(&self, intent: &Intent) {
+        let (store, term) = (self.shell.store.clone(), self.term);
+        let text = serde_json::to_string(intent).expect("names and numbers are always JSON");
+        self.start(async move { Outcome::Done(store.save_intent(term, &text).await) });
     }
 
     pub(super) fn look(

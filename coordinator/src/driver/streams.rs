@@ -43,6 +43,7 @@ impl Driver<'_> {
             let assignment = v1::Assignment::from(assignment);
             self.send(&worker, Directive::Assignment(assignment));
         }
+        self.drain(&worker);
         let table = v1::RoutingTable::from(&*self.shell.publisher.routes());
         self.send(&worker, Directive::RoutingTable(table));
         Some(OpenedStream { stream, messages })
@@ -96,6 +97,14 @@ impl Driver<'_> {
                 }
             }
             Err(unknown) => self.refuse_lease(&worker, unknown.to_string()),
+        }
+    }
+
+    /// Tells a worker to give its shards away and exit.
+    pub(super) fn drain(&mut self, worker: &WorkerId) {
+        if let Some(reason) = self.fleet.told_to_go(worker) {
+            let drain = v1::Drain { reason: reason.to_owned() };
+            self.send(worker, Directive::Drain(drain));
         }
     }
 

@@ -114,6 +114,11 @@ impl Breaker {
         self.shards.retain(|_, deaths| !deaths.at.is_empty());
     }
 
+    /// No worker has died lately.
+    pub(super) fn is_calm(&self) -> bool {
+        self.workers.is_empty()
+    }
+
     /// A life of this name ended badly, not long ago.
     pub(super) fn remembers(&self, worker: &WorkerId) -> bool {
         self.workers.contains_key(worker)

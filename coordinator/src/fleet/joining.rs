@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
-use fleet_model::{Assignment, Epoch, Incarnation, ShardNumber, WorkerId};
+use fleet_model::{Assignment, Epoch, Generation, Incarnation, SessionNeeds, ShardNumber, WorkerId};
 
 use super::{Effect, Fleet, Note, Now, Owner, Ownership, Phase, Whereabouts, Worker};
 
@@ -27,6 +27,10 @@ pub struct Registration {
     pub running_total: u32,
     /// It wants no shards.
     pub draining: bool,
+    /// Its deployment.
+    pub generation: Generation,
+    /// What it opens sessions with, if it says so.
+    pub needs: Option<SessionNeeds>,
     /// The store has its lease; `false` when the store is away.
     pub granted: bool,
 }
@@ -93,6 +97,8 @@ impl Fleet {
             running,
             running_total,
             draining,
+            generation,
+            needs,
             granted: _,
         } = registration;
 
@@ -116,15 +122,22 @@ impl Fleet {
             None if self.breaker.remembers(&name) => now.mono + self.rules.lease_ttl,
             None => Duration::ZERO,
         };
+        let told_to_go = before
+            .filter(|before| before.incarnation == incarnation)
+            .and_then(|before| before.told_to_go.clone())
+            .or_else(|| self.intent.goes(&name));
         let speaks_from = before.and_then(|worker| worker.whereabouts.speaks_from);
         let worker = Worker {
             incarnation: incarnation.clone(),
             url,
             version,
             capacity,
+            generation: Some(generation.clone()),
+            needs,
             heard: true,
             connected: true,
-            draining,
+            draining: draining || told_to_go.is_some(),
+            told_to_go,
             last_heard: now.mono,
             lapsed: false,
             rss_bytes: before.map_or(0, |worker| worker.rss_bytes),
@@ -135,6 +148,7 @@ impl Fleet {
             calm_until,
         };
         self.workers.insert(name.clone(), worker);
+        self.begin_with(&generation);
         self.note(Note::Joined { worker: name.clone(), running: running.len() });
         if self.total.settled() == Some(running_total) {
             self.adopt_running(&name, &incarnation, &running, now.mono);
@@ -146,7 +160,7 @@ impl Fleet {
                 && matches!(owner.phase, Phase::Releasing { .. })
                 && !running.contains_key(&shard)
             {
-                slot.owner = None;
+                slot.let_go(now);
             }
         }
         self.advance(now);
@@ -182,7 +196,9 @@ impl Fleet {
                 phase: Phase::Running,
                 since: now,
                 found: true,
+                handed_over: None,
             });
+            slot.departed = None;
             unwritten.push(Ownership {
                 shard,
                 worker: worker.clone(),

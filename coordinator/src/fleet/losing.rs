@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fleet_model::{Incarnation, ShardNumber, WorkerId};
 
-use super::{Cause, Effect, Fleet, Note, Now, Ownership, Phase, StoreTrust, Worker};
+use super::{Cause, Effect, Fleet, Intent, Note, Now, Ownership, Phase, StoreTrust, Worker};
 
 /// What the store says of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,9 @@ impl Fleet {
         });
         let running: Vec<Ownership> = running.collect();
         self.effects.extend(self.shard_total().map(Effect::WriteTotal));
+        if self.intent != Intent::default() {
+            self.write_intent();
+        }
         if !running.is_empty() {
             self.effects.push(Effect::Write(running));
         }
@@ -130,17 +133,19 @@ impl Fleet {
         let Some(lost) = self.workers.remove(name) else { return };
         self.breaker.worker_died(name, now.mono);
         if cause == Cause::Evidence {
-            self.revoked_lately.push((name.clone(), lost.incarnation, now.mono));
+            self.revoked_lately.push((name.clone(), lost.incarnation.clone(), now.mono));
         }
+        self.forget_copies_of(name);
+        self.lost_in_plan(name, lost.generation.as_ref(), now);
         let mut shards = 0;
         for (shard, slot) in (0..).map(ShardNumber).zip(&mut self.slots) {
-            let Some(owner) = slot.owner.take_if(|owner| owner.worker == *name) else { continue };
-            slot.report = None;
+            let Some(owner) = slot.owner.as_ref().filter(|owner| owner.worker == *name) else { continue };
             shards += 1;
             // One that was never told of a shard did not die of it.
             if owner.phase != Phase::Writing {
                 self.breaker.owner_died(shard, now.mono.saturating_sub(owner.since), now.mono);
             }
+            slot.lose_owner();
         }
         let since_broken = lost.broken.map(|broken| now.mono.saturating_sub(broken.at));
         self.note(Note::Lost { worker: name.clone(), shards, cause, since_broken });

@@ -15,6 +15,8 @@ pub struct Report {
     pub shards: Vec<ShardReport>,
     /// Shards that it gave up by itself.
     pub released: Vec<(ShardNumber, Epoch)>,
+    /// Shards that it has copied from their owners, with those epochs.
+    pub arrived: Vec<(ShardNumber, Epoch)>,
     /// Its resident memory.
     pub rss_bytes: u64,
     /// It wants to be rid of its shards.
@@ -82,10 +84,14 @@ impl Fleet {
                 }
                 Phase::Writing | Phase::Running => false,
             };
-            if given_up || stopped {
-                slot.owner = None;
-                slot.report = None;
+            if stopped {
+                slot.let_go(now);
+            } else if given_up {
+                slot.lose_owner();
             }
+        }
+        for (shard, epoch) in report.arrived {
+            self.arrived(worker, shard, epoch);
         }
         for shard_report in report.shards {
             let Some(slot) = self.slots.get_mut(shard_report.shard.0 as usize) else { continue };
@@ -97,6 +103,7 @@ impl Fleet {
                 }
                 slot.confirmed = true;
                 slot.report = Some(Observed { report: shard_report, at: now.mono });
+                slot.departed.take_if(|_| slot.report.as_ref().is_some_and(Observed::has_landed));
             }
         }
         self.advance(now);
@@ -106,10 +113,10 @@ impl Fleet {
     /// A worker that runs nothing more goes: nobody needs to wait for its lease.
     fn leave(&mut self, worker: &WorkerId, incarnation: &Incarnation, now: Now) {
         self.workers.remove(worker);
+        self.forget_copies_of(worker);
         for slot in &mut self.slots {
             if slot.owner.as_ref().is_some_and(|owner| owner.worker == *worker) {
-                slot.owner = None;
-                slot.report = None;
+                slot.lose_owner();
             }
         }
         self.effects.push(Effect::Forget(worker.clone(), incarnation.clone()));

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use fleet_model::{Assignment, Epoch, Incarnation, ShardNumber, Term, WorkerId};
 
 use super::{
-    Breaker, Fleet, LastRan, Now, Owner, Phase, Rules, ShardTotal, Slot, StoreTrust, Strangers, Whereabouts,
-    Wish, Worker,
+    Breaker, Fleet, Intent, LastRan, Now, Owner, Phase, Rules, ShardTotal, Slot, StoreTrust, Strangers,
+    Whereabouts, Wish, Worker,
 };
 
 /// What the store holds of a fleet, less what is void.
@@ -20,6 +20,8 @@ pub struct Recovered {
     pub owners: Vec<RecoveredOwner>,
     /// When shards last ran, in milliseconds since the Unix epoch, if that was written down.
     pub last_ran_unix_ms: Option<u64>,
+    /// What operators want, if that was written down.
+    pub intent: Intent,
     /// Some coordinator has used this store before.
     pub had_predecessor: bool,
 }
@@ -59,6 +61,8 @@ impl Fleet {
             last_ran: LastRan { at_unix_ms: recovered.last_ran_unix_ms, ..LastRan::default() },
             slots: Vec::new(),
             workers: BTreeMap::new(),
+            intent: recovered.intent.clone(),
+            nobody_since: None,
             settle_until: now.mono + rules.settle,
             grace_until: now.mono,
             strangers_until: now.mono,
@@ -85,9 +89,12 @@ impl Fleet {
                 url,
                 version: String::new(),
                 capacity: None,
+                generation: None,
+                needs: None,
                 heard: false,
                 connected: false,
                 draining: false,
+                told_to_go: None,
                 last_heard: now.mono,
                 lapsed: false,
                 rss_bytes: 0,
@@ -114,6 +121,7 @@ impl Fleet {
                     phase: Phase::Running,
                     since: now.mono,
                     found: true,
+                    handed_over: None,
                 });
             }
         }

@@ -1,7 +1,9 @@
 mod breaking;
 mod evidence;
+mod handoffs;
 mod model;
 mod outcomes;
+mod plans;
 mod scripted;
 mod strangers;
 mod total;
@@ -17,7 +19,7 @@ use super::*;
 const TTL: Duration = Duration::from_secs(5);
 
 fn rules() -> Rules {
-    Rules { lease_ttl: TTL, settle: Duration::from_secs(1), moves_at_once: 2 }
+    Rules { lease_ttl: TTL, settle: Duration::from_secs(1), moves_at_once: 2, identifies_at_once: 1 }
 }
 
 fn at(ms: u64) -> Now {
@@ -43,6 +45,8 @@ fn registration(worker: &str, incarnation: &str) -> Registration {
         running: BTreeMap::new(),
         running_total: 0,
         draining: false,
+        generation: Generation::default(),
+        needs: None,
         granted: true,
     }
 }
@@ -89,7 +93,7 @@ fn shards(fleet: &Fleet, worker: &str) -> Vec<u32> {
     fleet.assignment(&id(worker)).unwrap().shards.keys().map(|shard| shard.0).collect()
 }
 
-/// A report of a worker that obeys its assignment and has everything ready.
+/// A report of a worker that obeys its assignment, and has everything ready and copied.
 fn obedient(fleet: &Fleet, worker: &str) -> Report {
     let assignment = fleet.assignment(&id(worker)).unwrap();
     let ready =
@@ -97,6 +101,7 @@ fn obedient(fleet: &Fleet, worker: &str) -> Report {
     Report {
         assignment_revision: assignment.revision,
         shards: assignment.shards.iter().map(ready).collect(),
+        arrived: assignment.arriving.iter().map(|(shard, arriving)| (*shard, arriving.epoch)).collect(),
         ..Report::default()
     }
 }
@@ -142,6 +147,7 @@ fn recovered() -> Recovered {
         workers: vec![worker("a"), worker("b")],
         owners: (0..12).map(owner).collect(),
         last_ran_unix_ms: None,
+        intent: Intent::default(),
         had_predecessor: true,
     }
 }

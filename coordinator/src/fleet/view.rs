@@ -2,9 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use fleet_model::{Epoch, Incarnation, Route, Routes, ShardNumber, ShardReport, ShardStatus, Term, WorkerId};
+use fleet_model::{
+    Epoch, Generation, Incarnation, Route, Routes, ShardNumber, ShardReport, ShardStatus, Term, WorkerId,
+};
 
-use super::{Fleet, Held, Now, Phase, ShardTotal, Slot, StoreTrust, Wish};
+use super::{Fleet, Held, Now, Phase, PlanView, ShardTotal, Slot, StoreTrust, Wish};
 
 /// A snapshot.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +19,10 @@ pub struct FleetView {
     pub shards: Vec<ShardView>,
     /// Every worker.
     pub workers: BTreeMap<WorkerId, WorkerView>,
+    /// The plan that is under way, or was last.
+    pub plan: Option<PlanView>,
+    /// The deployment on whose workers shards are placed.
+    pub active_generation: Option<Generation>,
     /// What the breaker holds back.
     pub held_back: HeldBack,
     /// What an operator should know.
@@ -54,7 +60,9 @@ pub struct WorkerView {
     pub version: String,
     /// The most shards it takes.
     pub capacity: Option<u32>,
-    /// What it shall run.
+    /// Its deployment, once it has registered here.
+    pub generation: Option<Generation>,
+    /// What it shall run, and what it has handed over and still answers for.
     pub shards: BTreeMap<ShardNumber, Epoch>,
     /// Its resident memory.
     pub rss_bytes: u64,
@@ -91,6 +99,7 @@ impl Fleet {
                     url: worker.url.clone(),
                     version: worker.version.clone(),
                     capacity: worker.capacity,
+                    generation: worker.generation.clone(),
                     shards: BTreeMap::new(),
                     rss_bytes: worker.rss_bytes,
                     connected: worker.connected,
@@ -101,6 +110,11 @@ impl Fleet {
             })
             .collect();
         let shards = (0..).map(ShardNumber).zip(&self.slots).map(|(shard, slot)| {
+            if let Some(departed) = self.still_answers(slot, now)
+                && let Some(worker) = workers.get_mut(&departed.worker)
+            {
+                worker.shards.insert(shard, departed.epoch);
+            }
             let Some(owner) = &slot.owner else {
                 let mut report = ShardReport::bare(shard, slot.highest, ShardStatus::Unassigned);
                 if let Some(held) = self.breaker.shard(shard, now.mono) {
@@ -108,9 +122,8 @@ impl Fleet {
                 }
                 return ShardView { owner: None, report, reported_at: None };
             };
-            if owner.phase != Phase::Writing
-                && let Some(worker) = workers.get_mut(&owner.worker)
-            {
+            let answers = owner.phase != Phase::Writing && self.still_answers(slot, now).is_none();
+            if answers && let Some(worker) = workers.get_mut(&owner.worker) {
                 worker.shards.insert(shard, owner.epoch);
             }
             let bare = || ShardReport::bare(shard, owner.epoch, ShardStatus::Queued);
@@ -135,6 +148,8 @@ impl Fleet {
             shard_total: self.shard_total().unwrap_or(0),
             shards,
             workers,
+            plan: self.plan(now),
+            active_generation: self.intent.active().cloned(),
             held_back: HeldBack {
                 workers: self.held_workers(now).count(),
                 shards: self.held_shards(now).count(),

@@ -19,7 +19,7 @@ fn problems() -> impl Strategy<Value = Problem> {
                 .enumerate()
                 .map(|(n, holder)| (ShardNumber(n as u32), holder.map(worker)))
                 .collect();
-            Problem { shards, workers }
+            Problem { shards, workers, pinned: BTreeSet::new() }
         })
     })
 }
@@ -103,8 +103,38 @@ proptest! {
         let shards = problem.shards.iter().map(|(shard, holder)| {
             (*shard, target.get(shard).cloned().or_else(|| holder.clone()))
         });
-        let again = Problem { shards: shards.collect(), workers: problem.workers.clone() };
+        let again = Problem { shards: shards.collect(), ..problem.clone() };
         prop_assert_eq!(solve(&again), target);
+    }
+
+    #[test]
+    fn pinned_shards_stay_and_the_others_are_spread_around_them(
+        mut problem in problems(),
+        pinned in prop::collection::btree_set(0u32..40, 0..20),
+    ) {
+        problem.pinned = pinned.into_iter().map(ShardNumber).collect();
+        let target = solve(&problem);
+        let mut pins: BTreeMap<&WorkerId, usize> = BTreeMap::new();
+        for shard in &problem.pinned {
+            let Some(Some(holder)) = problem.shards.get(shard) else { continue };
+            if problem.workers.contains_key(holder) {
+                prop_assert_eq!(target.get(shard), Some(holder));
+                *pins.entry(holder).or_default() += 1;
+            }
+        }
+        let loads = loads(&problem, &target);
+        let pinned = |worker: &WorkerId| pins.get(worker).copied().unwrap_or(0);
+        let most = loads.iter().filter(|(worker, load)| **load > pinned(worker)).map(|(_, load)| *load).max();
+        for (worker, cap) in &problem.workers {
+            let load = loads[worker];
+            prop_assert!(cap.is_none_or(|cap| load <= (cap as usize).max(pinned(worker))));
+            let full = cap.is_some_and(|cap| load >= cap as usize);
+            prop_assert!(full || load + 1 >= most.unwrap_or(0), "{worker} has {load} of {most:?}");
+        }
+        let shards = problem.shards.iter().map(|(shard, holder)| {
+            (*shard, target.get(shard).cloned().or_else(|| holder.clone()))
+        });
+        prop_assert_eq!(solve(&Problem { shards: shards.collect(), ..problem.clone() }), target);
     }
 
     #[test]
@@ -119,6 +149,7 @@ fn a_new_fleet_gets_ranges() {
     let problem = Problem {
         shards: (0..12).map(|n| (ShardNumber(n), None)).collect(),
         workers: (0..3).map(|n| (worker(n), None)).collect(),
+        ..Problem::default()
     };
     let target = solve(&problem);
     for (shard, owner) in target {
@@ -131,6 +162,7 @@ fn a_worker_that_joins_takes_only_its_share() {
     let problem = Problem {
         shards: (0..12).map(|n| (ShardNumber(n), Some(worker(n as usize / 6)))).collect(),
         workers: (0..3).map(|n| (worker(n), None)).collect(),
+        ..Problem::default()
     };
     let target = solve(&problem);
     assert_eq!(moves(&problem, &target), 4);
@@ -139,6 +171,6 @@ fn a_worker_that_joins_takes_only_its_share() {
 
 #[test]
 fn nobody_to_give_to() {
-    let problem = Problem { shards: BTreeMap::from([(ShardNumber(0), None)]), workers: BTreeMap::new() };
+    let problem = Problem { shards: BTreeMap::from([(ShardNumber(0), None)]), ..Problem::default() };
     assert_eq!(solve(&problem), Target::new());
 }

@@ -7,7 +7,7 @@ use altergolden_proto::{
     convert::{self, Malformed},
     v1::{self, coordinator_server::Coordinator},
 };
-use fleet_model::{Epoch, Incarnation, ShardNumber, ShardReport, WorkerId};
+use fleet_model::{Epoch, Generation, Incarnation, ShardNumber, ShardReport, WorkerId};
 use fleet_store::{FleetStore, LeaseGrant, WorkerRecord};
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::dial_back;
 use crate::{
-    fleet::{Registration, RegistrationRefused, Report},
+    fleet::{PlanRefused, Registration, RegistrationRefused, Report},
     handle::{FleetHandle, Joined, Stopped},
 };
 
@@ -71,13 +71,15 @@ impl From<Stopped> for Status {
     fn from(stopped: Stopped) -> Self {
         let text = stopped.to_string();
         match stopped {
-            Stopped::Standby | Stopped::UnknownWorker => Self::failed_precondition(text),
             Stopped::Refused { refused: RegistrationRefused::NameTaken { .. }, lease_ttl } => {
                 name_taken(text, lease_ttl)
             }
             Stopped::Refused { refused: RegistrationRefused::StoreAway { .. }, .. } => {
                 Self::unavailable(text)
             }
+            Stopped::Plan(PlanRefused::Unknown(_)) => Self::not_found(text),
+            Stopped::Plan(PlanRefused::Pointless(_)) => Self::invalid_argument(text),
+            Stopped::Standby | Stopped::UnknownWorker | Stopped::Plan(_) => Self::failed_precondition(text),
             Stopped::Stopping => Self::unavailable(text),
         }
     }
@@ -224,6 +226,12 @@ fn registration(request: &v1::RegisterRequest) -> Result<Registration, Status> {
         running,
         running_total: request.running_total,
         draining: request.draining,
+        generation: if request.generation.is_empty() {
+            Generation::default()
+        } else {
+            request.generation.parse().map_err(Malformed::from)?
+        },
+        needs: request.needs.clone().map(Into::into),
         granted: false,
     })
 }
@@ -243,6 +251,7 @@ fn report(message: v1::WorkerReport) -> Result<Report, Malformed> {
             .into_iter()
             .map(|released| (ShardNumber(released.shard_id), Epoch(released.epoch)))
             .collect(),
+        arrived: convert::epochs_of_shards(message.arrived).into_iter().collect(),
         rss_bytes: message.rss_bytes,
         draining: message.draining,
         leaving: message.leaving,

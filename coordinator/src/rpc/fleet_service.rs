@@ -3,12 +3,14 @@
 use std::pin::Pin;
 
 use altergolden_proto::v1::{self, fleet_server::Fleet};
-use fleet_model::{ShardNumber, ShardRange, WorkerId};
+use fleet_model::{Generation, ShardNumber, ShardRange, WorkerId};
 use tokio_stream::{Stream, StreamExt as _, wrappers::WatchStream};
 use tonic::{Request, Response, Status};
 
+use super::plans;
 use crate::{
     fleet::{ShardView, WorkerView},
+    handle::FleetHandle,
     snapshot::{Published, Role, Snapshot},
 };
 
@@ -16,11 +18,12 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct FleetService {
     published: Published,
+    fleet: FleetHandle,
 }
 
 impl FleetService {
-    pub(crate) fn new(published: Published) -> Self {
-        Self { published }
+    pub(crate) fn new(published: Published, fleet: FleetHandle) -> Self {
+        Self { published, fleet }
     }
 }
 
@@ -49,12 +52,15 @@ impl Fleet for FleetService {
         Ok(Response::new(v1::ListWorkersResponse { workers: workers(&snapshot) }))
     }
 
-    async fn start_plan(&self, _: Request<v1::StartPlanRequest>) -> Result<Response<v1::Plan>, Status> {
-        Err(Status::unimplemented("there are no plans yet"))
+    async fn start_plan(&self, request: Request<v1::StartPlanRequest>) -> Result<Response<v1::Plan>, Status> {
+        let request = request.into_inner();
+        let dry_run = request.dry_run;
+        let plan = self.fleet.start_plan(plans::kind(request)?, dry_run).await?;
+        Ok(Response::new(plans::message(&plan)))
     }
 
     async fn abort_plan(&self, _: Request<v1::AbortPlanRequest>) -> Result<Response<v1::Plan>, Status> {
-        Err(Status::unimplemented("there are no plans yet"))
+        Ok(Response::new(plans::message(&self.fleet.abort_plan().await?)))
     }
 
     async fn list_set_aside(
@@ -107,9 +113,13 @@ fn status(snapshot: &Snapshot) -> v1::FleetStatus {
             max_concurrency: identify.max_concurrency,
         }),
         problems: snapshot.fleet.problems.clone(),
-        plan: None,
-        active_generation: String::new(),
+        plan: snapshot.fleet.plan.as_ref().map(plans::message),
+        active_generation: name(snapshot.fleet.active_generation.as_ref()),
     }
+}
+
+fn name(generation: Option<&Generation>) -> String {
+    generation.map(ToString::to_string).unwrap_or_default()
 }
 
 fn shards(snapshot: &Snapshot) -> Vec<v1::Shard> {
@@ -154,6 +164,6 @@ fn worker_message(name: &WorkerId, worker: &WorkerView, snapshot: &Snapshot) -> 
         connected: worker.connected,
         draining: worker.draining,
         last_heard_ms: snapshot.age(worker.last_heard).as_millis() as u64,
-        generation: String::new(),
+        generation: self::name(worker.generation.as_ref()),
     }
 }

@@ -101,6 +101,9 @@ pub trait FleetStore: Send + Sync + 'static {
     /// Writes down when shards last ran, in milliseconds since the Unix epoch.
     async fn save_last_ran(&self, term: Term, at_unix_ms: u64) -> Result<Fenced, StoreError>;
 
+    /// Writes down what operators want. The text is the coordinator's own.
+    async fn save_intent(&self, term: Term, intent: &str) -> Result<Fenced, StoreError>;
+
     /// Writes the identify budget down.
     async fn save_budget(&self, term: Term, budget: BudgetRecord) -> Result<Fenced, StoreError>;
 }
@@ -170,6 +173,8 @@ pub struct FleetRecord {
     pub budget: Option<BudgetRecord>,
     /// When shards last ran, as far as that was written down, in milliseconds since the Unix epoch.
     pub last_ran_unix_ms: Option<u64>,
+    /// What operators want, as it was given.
+    pub intent: Option<String>,
 }
 
 /// The answer to a wish for the term.

@@ -134,6 +134,10 @@ impl FleetStore for MemoryStore {
         Ok(self.records().save_last_ran(term, at_unix_ms))
     }
 
+    async fn save_intent(&self, term: Term, intent: &str) -> Result<Fenced, StoreError> {
+        Ok(self.records().save_intent(term, intent))
+    }
+
     async fn save_budget(&self, term: Term, budget: BudgetRecord) -> Result<Fenced, StoreError> {
         Ok(self.records().save_budget(term, budget))
     }

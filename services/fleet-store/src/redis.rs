@@ -85,7 +85,7 @@ impl RedisStore {
     /// The fleet's record first: from then on its total is no older coordinator's to change.
     async fn fence_all(&self, term: Term) -> Result<Fenced, StoreError> {
         let fenced = self.write_fleet(term, &[]).await?;
-        let (total, ..) = self.load_fleet().await?;
+        let total = self.load_fleet().await?.shard_total;
         let shards = (0..total.unwrap_or(0)).map(|shard| self.fence_shard(term, ShardNumber(shard)));
         let shards: Vec<Fenced> =
             stream::iter(shards).buffer_unordered(ASSIGNMENTS_AT_ONCE).try_collect().await?;
@@ -282,6 +282,10 @@ impl FleetStore for RedisStore {
 
     async fn save_last_ran(&self, term: Term, at_unix_ms: u64) -> Result<Fenced, StoreError> {
         self.write_fleet(term, &[("last_ran_unix_ms", at_unix_ms.to_string())]).await
+    }
+
+    async fn save_intent(&self, term: Term, intent: &str) -> Result<Fenced, StoreError> {
+        self.write_fleet(term, &[("intent", intent.to_owned())]).await
     }
 
     async fn save_budget(&self, term: Term, budget: BudgetRecord) -> Result<Fenced, StoreError> {

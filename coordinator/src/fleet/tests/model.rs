@@ -11,6 +11,7 @@
 //!   refused;
 //! - no epoch of a shard is two workers';
 //! - no IDENTIFY goes out for a shard that is another's in the store;
+//! - no shard begins with a copy that somebody has handled events after;
 //! - a world in which no fault is under way any more comes to have one owner for each shard. This is not left to the
 //!   checker's `eventually`, which does not see cycles: from each state in which the last fault has just ended the world
 //!   runs on without faults, in the first order, until it has settled, 60 beats at most. That is sound for runs that
@@ -55,6 +56,13 @@ enum Fault {
     /// The stream breaks, and the next look says that nobody is there; but the worker lives.
     FalseEvidence(usize),
     StoreAway(u8),
+    /// A worker is told to go by whoever started it, and is started again later.
+    Drain(usize),
+    /// Plans: a shard to a worker, all spread evenly, a worker to go, a deployment.
+    Move(u32, usize),
+    Rebalance,
+    DrainByOperator(usize),
+    Promote(&'static str),
     /// What was written in the last beat, or everything.
     StoreLoses {
         everything: bool,
@@ -109,6 +117,7 @@ enum Harm {
     LosersWriteTaken,
     OneEpochTwice,
     StrangeIdentify,
+    StaleCopy,
 }
 
 /// A rule that can be taken out, to see that it is needed.
@@ -160,6 +169,8 @@ struct FleetModel {
     orders: &'static [Order],
     /// Begins with nothing started, instead of with a fleet at rest.
     cold: bool,
+    /// Each worker is a deployment of its own: the first is active.
+    generations: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -174,7 +185,7 @@ impl Model for FleetModel {
 
     fn init_states(&self) -> Vec<World> {
         let begin = if self.cold { World::cold } else { World::warm };
-        vec![begin(self.fences, self.workers, self.faults)]
+        vec![begin(self.fences, self.workers, self.faults, self.generations)]
     }
 
     fn actions(&self, world: &World, actions: &mut Vec<Action>) {
@@ -215,6 +226,9 @@ impl Model for FleetModel {
             }),
             Property::always("only a shard's owner identifies", |_, world: &World| {
                 world.harm != Some(Harm::StrangeIdentify)
+            }),
+            Property::always("no copy is older than what was handled", |_, world: &World| {
+                world.harm != Some(Harm::StaleCopy)
             }),
             Property::always("in the end each shard has one owner", |_, world: &World| {
                 !world.calmed || world.harm.is_some() || world.settles()
@@ -279,7 +293,15 @@ fn check(model: FleetModel) {
 }
 
 fn model(workers: usize, faults: u8, menu: Vec<Fault>) -> FleetModel {
-    FleetModel { fences: Fences::default(), workers, faults, menu, orders: &Order::ALL, cold: false }
+    FleetModel {
+        fences: Fences::default(),
+        workers,
+        faults,
+        menu,
+        orders: &Order::ALL,
+        cold: false,
+        generations: false,
+    }
 }
 
 #[test]
@@ -295,6 +317,26 @@ fn three_faults_of_a_few_kinds() {
     let all = Fault::StoreLoses { everything: true };
     check(model(2, 3, vec![Fault::CutOff(1, 8), all, Fault::CoordinatorStops(8)]));
     check(model(2, 3, vec![Fault::FalseEvidence(1), Fault::Crash(0, 1), Fault::CoordinatorRestarts]));
+}
+
+/// What operators do, among what goes wrong.
+fn planned(workers: usize) -> Vec<Fault> {
+    let mut menu = vec![Fault::Rebalance];
+    for n in 0..workers {
+        menu.extend([Fault::Drain(n), Fault::DrainByOperator(n), Fault::Move(0, n)]);
+    }
+    menu
+}
+
+#[test]
+fn one_plan_and_one_fault_of_any_kind() {
+    check(model(2, 2, [planned(2), menu(2)].concat()));
+}
+
+#[test]
+fn a_promotion_and_one_fault_of_any_kind() {
+    let menu = [vec![Fault::Promote("green"), Fault::Promote("blue")], menu(2)].concat();
+    check(FleetModel { generations: true, ..model(2, 2, menu) });
 }
 
 #[test]

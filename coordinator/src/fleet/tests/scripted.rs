@@ -39,12 +39,12 @@ fn a_worker_that_joins_gets_its_share_a_few_at_a_time() {
     fleet.join(registration("c", "1"), at(2000)).unwrap();
     fleet.tick(at(2000));
     let notes = settle_writes(&mut fleet, at(2000));
-    let moving = notes.iter().filter(|note| matches!(note, Note::Releasing { .. })).count();
+    let moving = notes.iter().filter(|note| matches!(note, Note::Moving { .. })).count();
     assert_eq!(moving, rules().moves_at_once);
     assert_eq!(shards(&fleet, "c"), [] as [u32; 0], "their owners have not let go");
-    for round in 0..4 {
+    for round in 0..6 {
         let now = at(2500 + round * 500);
-        for worker in ["a", "b", "c"] {
+        for worker in ["c", "a", "b"] {
             report(&mut fleet, worker, now);
         }
     }

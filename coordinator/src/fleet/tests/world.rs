@@ -57,6 +57,7 @@ struct SimWorker {
     /// Until when it may run shards, by its own reckoning.
     lease_until: u64,
     running: BTreeMap<ShardNumber, Epoch>,
+    arriving: Vec<(ShardNumber, Epoch)>,
     revision: u64,
 }
 
@@ -75,6 +76,7 @@ struct SimStore {
     leases: BTreeMap<usize, SimLease>,
     owners: BTreeMap<ShardNumber, (usize, u64, Epoch)>,
     total: Option<u32>,
+    intent: Intent,
 }
 
 struct World {
@@ -175,6 +177,7 @@ impl World {
                 })
                 .collect(),
             last_ran_unix_ms: None,
+            intent: self.store.intent.clone(),
             had_predecessor: true,
         };
         // What the coordinator before had sent may arrive yet, or not; here it does not.
@@ -255,6 +258,7 @@ impl World {
         let report = Report {
             assignment_revision: worker.revision,
             shards: worker.running.iter().map(ready).collect(),
+            arrived: worker.arriving.clone(),
             ..Report::default()
         };
         match self.fleet.report(&name(n), &life_of(worker.life), report, now) {
@@ -302,6 +306,8 @@ impl World {
     fn obey(&mut self, n: usize, assignment: &Assignment) {
         self.workers[n].revision = assignment.revision;
         self.workers[n].running.clone_from(&assignment.shards);
+        let arriving = assignment.arriving.iter().map(|(shard, arriving)| (*shard, arriving.epoch));
+        self.workers[n].arriving = arriving.collect();
     }
 
     fn carry_out(&mut self) {
@@ -321,6 +327,7 @@ impl World {
         match effect {
             Effect::Write(owners) => self.writes.push(owners),
             Effect::WriteTotal(total) if !self.store.away => self.store.total = Some(total),
+            Effect::WriteIntent(intent) if !self.store.away => self.store.intent = intent,
             Effect::Send(worker, assignment) => {
                 let n = number(&worker);
                 if self.workers[n].registered {
@@ -340,6 +347,8 @@ impl World {
             Effect::Forget(..)
             | Effect::Note(_)
             | Effect::WriteTotal(_)
+            | Effect::WriteIntent(_)
+            | Effect::Drain(_)
             | Effect::WriteLastRan(_)
             | Effect::Look { .. } => {}
         }

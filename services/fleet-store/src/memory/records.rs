@@ -25,7 +25,8 @@ pub(super) struct Records {
     shard_total: Option<u32>,
     budget: Option<BudgetRecord>,
     last_ran_unix_ms: Option<u64>,
-    /// The highest term that wrote one of these three.
+    intent: Option<String>,
+    /// The highest term that wrote one of these.
     fleet_term: Term,
     leases: HashMap<WorkerId, Lease>,
     owners: HashMap<ShardNumber, OwnerRecord>,
@@ -122,6 +123,7 @@ impl Records {
             owners: owners.map(|(shard, owner)| (*shard, owner.clone())).collect::<BTreeMap<_, _>>(),
             budget: self.budget,
             last_ran_unix_ms: self.last_ran_unix_ms,
+            intent: self.intent.clone(),
         }
     }
 
@@ -131,6 +133,10 @@ impl Records {
 
     pub(super) fn save_last_ran(&mut self, term: Term, at_unix_ms: u64) -> Fenced {
         self.fenced(term, |records| records.last_ran_unix_ms = Some(at_unix_ms))
+    }
+
+    pub(super) fn save_intent(&mut self, term: Term, intent: &str) -> Fenced {
+        self.fenced(term, |records| records.intent = Some(intent.to_owned()))
     }
 
     pub(super) fn save_budget(&mut self, term: Term, budget: BudgetRecord) -> Fenced {

@@ -16,15 +16,24 @@ use crate::{BudgetRecord, FleetRecord, LeaseRecord, OwnerRecord, StoreError, Wor
 /// Commands on their way at once.
 const AT_ONCE: usize = 64;
 
+/// What is written of the fleet as a whole.
+pub(super) struct FleetFields {
+    pub(super) shard_total: Option<u32>,
+    budget: Option<BudgetRecord>,
+    last_ran_unix_ms: Option<u64>,
+    intent: Option<String>,
+}
+
 impl RedisStore {
     pub(super) async fn load_all(&self) -> Result<FleetRecord, StoreError> {
-        let (term, (shard_total, budget, last_ran_unix_ms), workers) =
+        let (term, fleet, workers) =
             tokio::try_join!(self.load_term(), self.load_fleet(), self.load_workers())?;
+        let FleetFields { shard_total, budget, last_ran_unix_ms, intent } = fleet;
         let shards = (0..shard_total.unwrap_or(0)).map(|shard| self.load_owner(ShardNumber(shard)));
         let owners: Vec<Option<OwnerRecord>> =
             stream::iter(shards).buffer_unordered(AT_ONCE).try_collect().await?;
         let owners = owners.into_iter().flatten().map(|owner| (owner.shard, owner)).collect();
-        Ok(FleetRecord { term, shard_total, workers, owners, budget, last_ran_unix_ms })
+        Ok(FleetRecord { term, shard_total, workers, owners, budget, last_ran_unix_ms, intent })
     }
 
     async fn fields<T: FromRedisValue>(&self, key: &str, fields: &[&str]) -> Result<T, StoreError> {
@@ -37,13 +46,17 @@ impl RedisStore {
         term.map_or(Ok(Term(0)), |term| field(&key, &term).map(Term))
     }
 
-    pub(super) async fn load_fleet(
-        &self,
-    ) -> Result<(Option<u32>, Option<BudgetRecord>, Option<u64>), StoreError> {
+    pub(super) async fn load_fleet(&self) -> Result<FleetFields, StoreError> {
         let key = self.keys.fleet();
-        let names =
-            ["total", "budget_total", "budget_remaining", "budget_resets_at_unix_ms", "last_ran_unix_ms"];
-        let [total, day, remaining, resets_at, last_ran]: [Option<String>; 5] =
+        let names = [
+            "total",
+            "budget_total",
+            "budget_remaining",
+            "budget_resets_at_unix_ms",
+            "last_ran_unix_ms",
+            "intent",
+        ];
+        let [total, day, remaining, resets_at, last_ran, intent]: [Option<String>; 6] =
             self.fields(&key, &names).await?;
         let total = total.map(|total| field(&key, &total)).transpose()?;
         let budget = match (day, remaining, resets_at) {
@@ -55,8 +68,8 @@ impl RedisStore {
             }),
             _ => return Err(StoreError::Alien(key)),
         };
-        let last_ran = last_ran.map(|at| field(&key, &at)).transpose()?;
-        Ok((total, budget, last_ran))
+        let last_ran_unix_ms = last_ran.map(|at| field(&key, &at)).transpose()?;
+        Ok(FleetFields { shard_total: total, budget, last_ran_unix_ms, intent })
     }
 
     pub(super) async fn load_workers(&self) -> Result<BTreeMap<WorkerId, LeaseRecord>, StoreError> {

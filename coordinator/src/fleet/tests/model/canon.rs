@@ -54,7 +54,16 @@ fn age_fleet(fleet: &mut Fleet) {
             }
         }
     }
+    if let Some(since) = &mut fleet.nobody_since {
+        age(since, NOW.saturating_sub(2 * TTL));
+    }
     for slot in &mut fleet.slots {
+        if let Some(arrival) = &mut slot.arrival {
+            age(&mut arrival.since, ago(10));
+        }
+        if let Some(departed) = &mut slot.departed {
+            age(&mut departed.at, ago(10));
+        }
         if let Some(report) = &mut slot.report {
             report.at = NOW;
         }
@@ -81,11 +90,18 @@ fn each_epoch(world: &mut World, shard: usize, mut visit: impl FnMut(&mut u64)) 
     for one in &mut world.coordinators {
         if let Some(slot) = one.fleet.slots.get_mut(shard) {
             visit(&mut slot.highest.0);
-            slot.owner.iter_mut().for_each(|owner| visit(&mut owner.epoch.0));
+            if let Some(owner) = &mut slot.owner {
+                visit(&mut owner.epoch.0);
+                owner.handed_over.iter_mut().for_each(|epoch| visit(&mut epoch.0));
+            }
+            slot.departed.iter_mut().for_each(|departed| visit(&mut departed.epoch.0));
             slot.report.iter_mut().for_each(|report| visit(&mut report.report.epoch.0));
         }
         for worker in one.fleet.workers.values_mut() {
-            worker.assignment.shards.get_mut(&number).into_iter().for_each(|epoch| visit(&mut epoch.0));
+            let set = &mut worker.assignment;
+            set.shards.get_mut(&number).into_iter().for_each(|epoch| visit(&mut epoch.0));
+            set.handed_over.get_mut(&number).into_iter().for_each(|epoch| visit(&mut epoch.0));
+            set.arriving.get_mut(&number).into_iter().for_each(|arriving| visit(&mut arriving.epoch.0));
         }
         for call in &mut one.calls {
             if let Call::Write(owners) = call {
@@ -100,10 +116,15 @@ fn each_epoch(world: &mut World, shard: usize, mut visit: impl FnMut(&mut u64)) 
     }
     for worker in &mut world.workers {
         worker.running[shard].iter_mut().for_each(&mut visit);
-        if let Some(Parcel::Assignment { shards, .. }) = &mut worker.inbox {
-            shards[shard].iter_mut().for_each(&mut visit);
+        worker.arriving[shard].iter_mut().for_each(&mut visit);
+        if let Some(Parcel::Assignment { set, .. }) = &mut worker.inbox {
+            for epochs in [&mut set.shards, &mut set.arriving, &mut set.handed_over] {
+                epochs[shard].iter_mut().for_each(&mut visit);
+            }
         }
     }
+    visit(&mut world.handled[shard]);
+    visit(&mut world.let_go[shard]);
 }
 
 impl World {
@@ -184,7 +205,7 @@ impl Hash for World {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.coordinators.iter().for_each(|one| hash_coordinator(one, state));
         (self.next_term, &self.store, &self.workers, self.faults_left).hash(state);
-        (&self.wrongly_lost, self.overlaps, self.harm, self.hole_seen).hash(state);
+        (&self.wrongly_lost, self.overlaps, self.handled, self.let_go, self.harm, self.hole_seen).hash(state);
         (self.disturbed, self.calmed).hash(state);
     }
 }
@@ -209,12 +230,13 @@ fn hash_coordinator(one: &Coordinator, state: &mut impl Hasher) {
             }),
             Call::Revoke(life, cause, known) => (1, life, cause, known).hash(state),
             Call::WriteTotal => 2.hash(state),
+            Call::WriteIntent(intent) => (4, intent).hash(state),
             Call::FindLeases(known) => (3, known).hash(state),
         }
     }
     let fleet = &one.fleet;
     (fleet.term, fleet.total, fleet.settle_until, fleet.grace_until, fleet.strangers_until).hash(state);
-    fleet.revoked_lately.hash(state);
+    (&fleet.revoked_lately, &fleet.intent, fleet.nobody_since).hash(state);
     (fleet.last_tick, &fleet.breaker, fleet.had_predecessor, fleet.strangers.asking, fleet.strangers.ask_at)
         .hash(state);
     match fleet.store {
@@ -222,9 +244,10 @@ fn hash_coordinator(one: &Coordinator, state: &mut impl Hasher) {
         StoreTrust::Since(since) => since.hash(state),
     }
     for slot in &fleet.slots {
+        (&slot.arrival, &slot.departed).hash(state);
         (slot.highest, slot.confirmed, slot.report.as_ref().map(|report| report.report.epoch)).hash(state);
         if let Some(owner) = &slot.owner {
-            (&owner.worker, &owner.incarnation, owner.epoch, owner.since).hash(state);
+            (&owner.worker, &owner.incarnation, owner.epoch, owner.since, owner.handed_over).hash(state);
             match owner.phase {
                 Phase::Writing => 0.hash(state),
                 Phase::Running => 1.hash(state),
@@ -244,6 +267,8 @@ fn hash_coordinator(one: &Coordinator, state: &mut impl Hasher) {
         )
             .hash(state);
         (&worker.whereabouts, &worker.broken, worker.calm_until).hash(state);
-        (worker.assignment.revision, worker.assignment.shard_total, &worker.assignment.shards).hash(state);
+        (worker.draining, &worker.told_to_go, &worker.generation).hash(state);
+        let set = &worker.assignment;
+        (set.revision, set.shard_total, &set.shards, &set.arriving, &set.handed_over).hash(state);
     }
 }

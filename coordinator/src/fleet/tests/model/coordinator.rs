@@ -11,6 +11,7 @@ pub(super) enum Call {
     /// With the life of the store that was known when it went out.
     Revoke(Life, Cause, u8),
     WriteTotal,
+    WriteIntent(Intent),
     FindLeases(u8),
 }
 
@@ -72,7 +73,8 @@ pub(super) fn by_shard(epochs: &[Option<u64>; SHARDS]) -> BTreeMap<ShardNumber, 
 
 impl Coordinator {
     pub(super) fn new(fences: Fences, term: u8, store: u8, recovered: Recovered) -> Self {
-        let rules = Rules { lease_ttl: TTL, settle: Duration::from_secs(2), moves_at_once: 1 };
+        let rules =
+            Rules { lease_ttl: TTL, settle: Duration::from_secs(2), moves_at_once: 1, identifies_at_once: 1 };
         let wish = Wish::explicit(SHARDS as u32);
         let had_predecessor = recovered.had_predecessor;
         let mut fleet = Fleet::new(rules, Term(term.into()), wish, recovered, now(fences));

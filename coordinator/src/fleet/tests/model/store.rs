@@ -29,6 +29,7 @@ pub(super) struct Records {
     /// Beats until the hold of the term lapses.
     pub(super) hold: u8,
     pub(super) total: bool,
+    pub(super) intent: super::super::Intent,
     /// The highest term that wrote the fleet's record.
     pub(super) fleet_term: u8,
     pub(super) leases: [Option<Lease>; 3],
@@ -159,6 +160,11 @@ impl Store {
         };
         self.now.leases[worker] = Some(Lease { life, left: 0, revoked: true, term, listed });
         Revoked::Yes
+    }
+
+    /// A worker has left.
+    pub(super) fn forget(&mut self, (worker, life): Life) {
+        self.now.leases[worker].take_if(|lease| lease.life == life);
     }
 
     pub(super) fn assign(&mut self, fences: Fences, term: u8, shard: usize, row: OwnerRow) -> Written {

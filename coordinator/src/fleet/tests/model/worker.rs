@@ -5,14 +5,30 @@ use super::{Fence, Fences, SHARDS};
 /// A worker uses its lease less 20 %.
 pub(super) const WINDOW_BEATS: u8 = 4;
 
+/// So many beats after it was told to go a worker exits, whatever it still runs.
+pub(super) const DRAIN_BEATS: u8 = 8;
+
 /// So many reports without an answer, and the stream counts as broken.
 pub(super) const PATIENCE: u8 = 5;
 
 /// What waits in the socket of a worker that can't read now.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Parcel {
-    Assignment { revision: u64, shards: [Option<u64>; SHARDS] },
+    Assignment {
+        revision: u64,
+        set: Set,
+    },
+    /// Give everything away and exit.
+    Drain,
     Refused,
+}
+
+/// What an assignment says of each shard: epochs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Set {
+    pub(super) shards: [Option<u64>; SHARDS],
+    pub(super) arriving: [Option<u64>; SHARDS],
+    pub(super) handed_over: [Option<u64>; SHARDS],
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -26,6 +42,10 @@ pub(super) struct Worker {
     /// Its store renewals run: it has registered once in this life.
     pub(super) renews: bool,
     pub(super) running: [Option<u64>; SHARDS],
+    /// What it copies, by the owner's epoch: it has it at once.
+    pub(super) arriving: [Option<u64>; SHARDS],
+    /// Beats after which it exits whatever it still runs; it was told to go.
+    pub(super) drains: Option<u8>,
     pub(super) revision: u64,
     /// The highest term that it obeyed.
     pub(super) term: u8,
@@ -42,6 +62,8 @@ pub(super) struct Worker {
     pub(super) late: u8,
     pub(super) held_up: Vec<u8>,
     pub(super) inbox: Option<Parcel>,
+    /// The word that it is to go waits in its socket as well.
+    pub(super) drain_waits: bool,
     /// Its window was last renewed by a coordinator that was cut off from the store and no longer the newest, while it was
     /// itself cut off from the store: see the model's documentation.
     pub(super) in_the_hole: bool,
@@ -62,6 +84,9 @@ impl Worker {
             &mut self.late,
             &mut self.starts_in,
         ] {
+            *beats = beats.saturating_sub(1);
+        }
+        if let Some(beats) = &mut self.drains {
             *beats = beats.saturating_sub(1);
         }
         for age in &mut self.held_up {
@@ -116,6 +141,7 @@ impl Worker {
     /// Nothing goes wrong with it.
     pub(super) fn is_well(&self) -> bool {
         self.alive
+            && self.drains.is_none()
             && [self.cut_from_coordinators, self.cut_from_store, self.stopped, self.late] == [0; 4]
             && self.held_up.is_empty()
     }

@@ -7,7 +7,7 @@ use super::{
     Fault, Fence, Fences, Harm, Order, Part, SHARDS, TTL_BEATS,
     coordinator::{Call, Coordinator, Look, by_shard, epochs, incarnation, life, name, number, peer},
     store::{Grant, Life, OwnerRow, Renewal, Revoked, Store, Written},
-    worker::{PATIENCE, Parcel, WINDOW_BEATS, Worker as SimWorker},
+    worker::{DRAIN_BEATS, PATIENCE, Parcel, Set, WINDOW_BEATS, Worker as SimWorker},
 };
 
 /// It is always this moment: a beat moves everything else into the past.
@@ -29,6 +29,7 @@ pub(super) struct Overlap {
 #[derive(Clone, Debug)]
 pub(super) struct World {
     pub(super) fences: Fences,
+    pub(super) generations: bool,
     /// Those that act or think that they do, the newest last. A standby is always there to take a term that is free.
     pub(super) coordinators: Vec<Coordinator>,
     pub(super) next_term: u8,
@@ -38,6 +39,10 @@ pub(super) struct World {
     /// Lives of which it was said falsely that they are over, and the term that believed it.
     pub(super) wrongly_lost: BTreeMap<Life, u8>,
     pub(super) overlaps: [Overlap; SHARDS],
+    /// The highest epoch under which each shard was handled.
+    pub(super) handled: [u64; SHARDS],
+    /// The highest epoch whose owner stopped in order: the last part of a copy comes with that.
+    pub(super) let_go: [u64; SHARDS],
     pub(super) harm: Option<Harm>,
     pub(super) hole_seen: bool,
     pub(super) disturbed: bool,
@@ -47,10 +52,11 @@ pub(super) struct World {
 
 impl World {
     /// Nothing was started yet.
-    pub(super) fn cold(fences: Fences, workers: usize, faults: u8) -> Self {
+    pub(super) fn cold(fences: Fences, workers: usize, faults: u8, generations: bool) -> Self {
         let worker = SimWorker { starts_in: 1, ..SimWorker::default() };
         Self {
             fences,
+            generations,
             coordinators: Vec::new(),
             next_term: 1,
             store: Store::default(),
@@ -58,6 +64,8 @@ impl World {
             faults_left: faults,
             wrongly_lost: BTreeMap::new(),
             overlaps: Default::default(),
+            handled: [0; SHARDS],
+            let_go: [0; SHARDS],
             harm: None,
             hole_seen: false,
             disturbed: true,
@@ -66,8 +74,8 @@ impl World {
     }
 
     /// A fleet that has run for a while.
-    pub(super) fn warm(fences: Fences, workers: usize, faults: u8) -> Self {
-        let mut world = Self::cold(fences, workers, faults);
+    pub(super) fn warm(fences: Fences, workers: usize, faults: u8, generations: bool) -> Self {
+        let mut world = Self::cold(fences, workers, faults, generations);
         for _ in 0..20 {
             world.beat(Order::Quick);
         }
@@ -117,6 +125,16 @@ impl World {
                 self.workers[n].crash(starts_in);
                 self.stream_breaks(n);
             }
+            Fault::Drain(n) => {
+                self.workers[n].drains.get_or_insert(DRAIN_BEATS);
+            }
+            Fault::Move(shard, n) => {
+                let to = name(n);
+                self.operator(PlanKind::Move { shard: ShardNumber(shard), to });
+            }
+            Fault::Rebalance => self.operator(PlanKind::Rebalance),
+            Fault::DrainByOperator(n) => self.operator(PlanKind::Drain(name(n))),
+            Fault::Promote(generation) => self.operator(PlanKind::Promote(generation.parse().unwrap())),
             Fault::CutFromCoordinators(n, beats) => self.workers[n].cut_from_coordinators = beats,
             Fault::CutFromStore(n, beats) => self.workers[n].cut_from_store = beats,
             Fault::CutOff(n, beats) => {
@@ -146,6 +164,23 @@ impl World {
                 self.coordinators.iter_mut().take(1).for_each(|one| one.stopped = beats);
             }
         }
+    }
+
+    /// An operator asks the newest coordinator for a plan, which may refuse it.
+    fn operator(&mut self, kind: PlanKind) {
+        let Some(i) = self.coordinators.len().checked_sub(1) else { return };
+        if self.coordinators[i].stopped == 0 {
+            let means =
+                Means { identifies: 10, max_concurrency: 1, identify_interval: Duration::from_secs(5) };
+            let refused = self.coordinators[i].fleet.start_plan(kind, means, now(self.fences));
+            drop(refused);
+            self.carry_out(i);
+        }
+    }
+
+    pub(super) fn generation_of(&self, n: usize) -> Generation {
+        let named = ["blue", "green", "red"][n].parse();
+        if self.generations { named.unwrap() } else { Generation::default() }
     }
 
     fn coordinators_end(&mut self) {
@@ -240,6 +275,7 @@ impl World {
                 })
                 .collect(),
             last_ran_unix_ms: None,
+            intent: records.intent.clone(),
             had_predecessor: records.term > 0 || leases().any(|(_, lease)| lease.listed),
         };
         (records.term, records.hold) = (self.next_term, TTL_BEATS);
@@ -265,6 +301,8 @@ impl World {
                     }
                     Effect::FindLeases => one.calls.push(Call::FindLeases(one.store)),
                     Effect::WriteTotal(_) => one.calls.push(Call::WriteTotal),
+                    Effect::WriteIntent(intent) => one.calls.push(Call::WriteIntent(intent)),
+                    Effect::Drain(worker) => self.deliver(i, number(&worker), Parcel::Drain),
                     Effect::Revoke { worker, incarnation, cause } => {
                         one.calls.push(Call::Revoke(life(&worker, &incarnation), cause, one.store));
                     }
@@ -272,8 +310,8 @@ impl World {
                         one.looks.push(Look { life: life(&worker, &incarnation), broke_at });
                     }
                     Effect::Send(worker, assignment) => {
-                        let shards = epochs(&assignment.shards);
-                        let parcel = Parcel::Assignment { revision: assignment.revision, shards };
+                        let parcel =
+                            Parcel::Assignment { revision: assignment.revision, set: set_of(&assignment) };
                         self.deliver(i, number(&worker), parcel);
                     }
                     Effect::WriteLastRan(_) | Effect::Forget(..) | Effect::Note(_) => {}
@@ -290,8 +328,11 @@ impl World {
             return;
         }
         if worker.cut_from_coordinators > 0 || worker.stopped > 0 {
-            if worker.inbox != Some(Parcel::Refused) {
-                worker.inbox = Some(parcel);
+            match parcel {
+                // It reads both.
+                Parcel::Drain => worker.drain_waits = true,
+                _ if worker.inbox == Some(Parcel::Refused) => {}
+                _ => worker.inbox = Some(parcel),
             }
         } else {
             self.open(n, term, parcel);
@@ -304,13 +345,29 @@ impl World {
             return;
         }
         match parcel {
-            Parcel::Assignment { revision, shards } if revision >= self.workers[n].revision => {
+            Parcel::Assignment { revision, set } if revision >= self.workers[n].revision => {
                 self.workers[n].revision = revision;
-                self.workers[n].running = shards;
+                self.obey(n, set);
             }
             Parcel::Assignment { .. } => {}
+            Parcel::Drain => {
+                self.workers[n].drains.get_or_insert(DRAIN_BEATS);
+            }
             Parcel::Refused => self.begin_anew(n),
         }
+    }
+
+    /// A worker makes what it runs what it shall run.
+    fn obey(&mut self, n: usize, set: Set) {
+        let copies = self.workers[n].arriving;
+        let before = std::mem::replace(&mut self.workers[n].running, set.shards);
+        self.workers[n].arriving = set.arriving;
+        for (let_go, (before, now)) in self.let_go.iter_mut().zip(before.iter().zip(&set.shards)) {
+            if before != now {
+                *let_go = (*let_go).max(before.unwrap_or_default());
+            }
+        }
+        self.check_copies(copies, before, set);
     }
 
     /// A worker takes the word of a coordinator of this term; from an older one it turns away.
@@ -350,6 +407,12 @@ impl World {
         match call {
             Call::WriteTotal if reaches => store.now.total = store.spend_permit(fences, one.term),
             Call::WriteTotal => {}
+            Call::WriteIntent(intent) if reaches => {
+                if store.spend_permit(fences, one.term) {
+                    store.now.intent = intent;
+                }
+            }
+            Call::WriteIntent(_) => one.fleet.store_is_away(),
             Call::FindLeases(known) if reaches && known == store.identity => {
                 let leases = (0..).zip(&store.now.leases).filter_map(|(n, lease)| Some((n, (*lease)?)));
                 let live = leases.filter(|(_, lease)| lease.left > 0 && !lease.revoked);
@@ -439,6 +502,15 @@ impl World {
             self.coordinators[i].fleet.looked(&worker, &incarnation, broke_at, finding, now(self.fences));
             self.carry_out(i);
         }
+    }
+}
+
+fn set_of(assignment: &Assignment) -> Set {
+    let arriving = assignment.arriving.iter().map(|(shard, arriving)| (*shard, arriving.epoch)).collect();
+    Set {
+        shards: epochs(&assignment.shards),
+        arriving: epochs(&arriving),
+        handed_over: epochs(&assignment.handed_over),
     }
 }
 

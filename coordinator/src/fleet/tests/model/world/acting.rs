@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// A worker that has left is started again so many beats later.
+const STARTS_AGAIN: u8 = 3;
+
 impl World {
     pub(super) fn worker_acts(&mut self, n: usize) {
         if !self.workers[n].acts() {
@@ -10,6 +13,9 @@ impl World {
         // What it has done since the last beat, under the window as it is.
         self.use_shards(n);
         self.read_inbox(n);
+        if self.workers[n].drains == Some(0) {
+            return self.exits(n);
+        }
         self.take_late_acknowledgements(n);
         self.renew_through_store(n);
         match self.workers[n].stream {
@@ -19,13 +25,23 @@ impl World {
         self.use_shards(n);
     }
 
+    /// It was told to go, and nobody has taken its shards in time: it closes them and ends.
+    fn exits(&mut self, n: usize) {
+        self.workers[n].crash(STARTS_AGAIN);
+        self.stream_breaks(n);
+    }
+
     fn read_inbox(&mut self, n: usize) {
         let worker = &mut self.workers[n];
         if worker.cut_from_coordinators > 0 {
             return;
         }
-        if let (Some(parcel), Some(term)) = (worker.inbox.take(), worker.stream) {
-            self.open(n, term, parcel);
+        let drain = std::mem::take(&mut worker.drain_waits).then_some(Parcel::Drain);
+        let (parcels, stream) = ([worker.inbox.take(), drain], worker.stream);
+        for parcel in parcels.into_iter().flatten() {
+            if let Some(term) = stream.filter(|_| self.workers[n].stream == stream) {
+                self.open(n, term, parcel);
+            }
         }
     }
 
@@ -88,11 +104,24 @@ impl World {
         let report = Report {
             assignment_revision: worker.revision,
             shards: by_shard(&worker.running).into_iter().map(ready).collect(),
+            arrived: by_shard(&worker.arriving).into_iter().collect(),
+            draining: worker.drains.is_some(),
+            leaving: worker.drains.is_some() && worker.running == [None; SHARDS],
             ..Report::default()
         };
+        let leaving = report.leaving;
         let (fences, incarnation) = (self.fences, incarnation(worker.life));
         if let Ok(heard) = self.coordinators[i].fleet.report(&name(n), &incarnation, report, now(fences)) {
             self.carry_out(i);
+            if leaving {
+                // The driver forgets the stream, and the store the lease.
+                self.coordinators[i].streams[n] = None;
+                if self.reaches_store(i) {
+                    self.store.forget((n, self.workers[n].life));
+                }
+                self.workers[n].crash(STARTS_AGAIN);
+                return;
+            }
             let in_the_hole = self.is_in_the_hole(n, i);
             // What it decided may have ended the life or the stream.
             if self.workers[n].stream == Some(term) && self.hears(n, term) {
@@ -146,6 +175,8 @@ impl World {
                 granted: granted || !fences.has(Fence::LapsedStaysClosed),
                 found_at: Some((peer(n), 1).into()),
                 running: by_shard(&claims),
+                draining: self.workers[n].drains.is_some(),
+                generation: self.generation_of(n),
                 running_total: if nothing { 0 } else { SHARDS as u32 },
                 ..registration(who.as_str(), incarnation.as_str())
             };
@@ -161,9 +192,13 @@ impl World {
             let worker = &mut self.workers[n];
             (worker.stream, worker.term, worker.unanswered) = (Some(term), term, 0);
             worker.heard_of = worker.heard_of.max(term);
-            (worker.renews, worker.inbox) = (true, None);
+            (worker.renews, worker.inbox, worker.drain_waits) = (true, None, false);
             worker.renewed(fences, 0, in_the_hole);
-            (worker.revision, worker.running) = (assignment.revision, epochs(&assignment.shards));
+            worker.revision = assignment.revision;
+            self.obey(n, set_of(&assignment));
+            if self.coordinators[i].fleet.told_to_go(&who).is_some() {
+                self.workers[n].drains.get_or_insert(DRAIN_BEATS);
+            }
             self.carry_out(i);
             return;
         }

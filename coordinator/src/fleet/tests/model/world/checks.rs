@@ -23,6 +23,8 @@ impl World {
         let handlers =
             self.workers.iter().enumerate().filter(|(_, worker)| worker.handles(self.fences, shard));
         let mut handlers: Vec<usize> = handlers.map(|(n, _)| n).collect();
+        let highest = handlers.iter().filter_map(|&n| self.workers[n].running[shard]).max();
+        self.handled[shard] = self.handled[shard].max(highest.unwrap_or_default());
         handlers.sort_by_key(|&n| self.workers[n].running[shard]);
         handlers.pop();
         if handlers.is_empty() && at_the_end {
@@ -57,6 +59,25 @@ impl World {
             one.term == term && !one.lost && one.stopped == 0 && self.reaches_store(i)
         };
         self.store.lost && !self.coordinators.iter().enumerate().any(remembers)
+    }
+
+    /// A shard begins with the copy that its worker has, if that is whole and of the epoch that was handed over: nobody may have
+    /// handled it since.
+    pub(in super::super) fn check_copies(
+        &mut self,
+        copies: [Option<u64>; SHARDS],
+        before: [Option<u64>; SHARDS],
+        set: Set,
+    ) {
+        for shard in 0..SHARDS {
+            let Some(copied) = copies[shard] else { continue };
+            let begins = set.shards[shard].is_some() && set.shards[shard] != before[shard];
+            let is_whole = self.let_go[shard] >= copied;
+            let is_used = is_whole && set.handed_over[shard] == Some(copied);
+            if begins && is_used && self.handled[shard] > copied {
+                self.harmed(Harm::StaleCopy);
+            }
+        }
     }
 
     /// Two under one epoch.

@@ -1,0 +1,103 @@
+//! What operators want, beyond what follows from who is there. It is written down, so it outlives coordinators.
+
+use std::collections::BTreeMap;
+
+use fleet_model::{Generation, ShardNumber, WorkerId};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Effect, Fleet, Note, Now, Worker,
+    plan::{Plan, PlanKind},
+};
+
+/// See the module's documentation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Intent {
+    /// The deployment on whose workers shards are placed: that of the first worker, until another is promoted.
+    pub(super) generation: Option<Generation>,
+    /// Shards that were moved by hand stay there.
+    pub(super) pins: BTreeMap<ShardNumber, WorkerId>,
+    /// The plan that is under way, or was last.
+    pub(super) plan: Option<Plan>,
+}
+
+impl Intent {
+    /// It may be given shards, as far as deployments go.
+    pub(super) fn is_active(&self, worker: &Worker) -> bool {
+        match (&self.generation, &worker.generation) {
+            (Some(active), Some(generation)) => active == generation,
+            _ => true,
+        }
+    }
+
+    /// Why a worker is to go, if the plan that is under way says so.
+    pub(super) fn goes(&self, worker: &WorkerId) -> Option<String> {
+        let drained = |plan: &&Plan| matches!(&plan.kind, PlanKind::Drain(drained) if drained == worker);
+        self.under_way().filter(drained).map(|plan| plan.kind.to_string())
+    }
+
+    /// The deployment on whose workers shards are placed.
+    pub(super) fn active(&self) -> Option<&Generation> {
+        self.generation.as_ref()
+    }
+
+    /// The plan that is under way.
+    pub(super) fn under_way(&self) -> Option<&Plan> {
+        self.plan.as_ref().filter(|plan| plan.state.is_under_way())
+    }
+}
+
+impl Fleet {
+    /// Why a worker was told to give its shards away and exit, if it was.
+    pub fn told_to_go(&self, worker: &WorkerId) -> Option<&str> {
+        self.workers.get(worker)?.told_to_go.as_deref()
+    }
+
+    /// A worker is to give its shards away and exit.
+    pub(super) fn tell_to_go(&mut self, worker: &WorkerId, why: String) {
+        let Some(known) = self.workers.get_mut(worker) else { return };
+        known.draining = true;
+        known.told_to_go = Some(why);
+        self.effects.push(Effect::Drain(worker.clone()));
+    }
+
+    /// What operators want has changed.
+    pub(super) fn write_intent(&mut self) {
+        self.effects.push(Effect::WriteIntent(self.intent.clone()));
+    }
+
+    /// The first worker decides which deployment is active.
+    pub(super) fn begin_with(&mut self, generation: &Generation) {
+        if self.intent.generation.is_none() {
+            self.intent.generation = Some(generation.clone());
+            self.write_intent();
+        }
+    }
+
+    /// A deployment of which nobody is left is none: the one that is there becomes the active one. When its workers have died
+    /// they may be back soon, so they are waited for.
+    pub(super) fn adopt_generation(&mut self, now: Now) {
+        let present = |worker: &&Worker| worker.connected && !worker.draining;
+        let nobody_left = !self.workers.values().any(|worker| self.intent.is_active(worker));
+        let others = self.workers.values().filter(present).filter_map(|worker| worker.generation.as_ref());
+        let mut counts: BTreeMap<&Generation, usize> = BTreeMap::new();
+        others.for_each(|generation| *counts.entry(generation).or_default() += 1);
+        let next =
+            counts.into_iter().max_by_key(|(_, workers)| *workers).map(|(generation, _)| generation.clone());
+        let Some(next) = next.filter(|_| nobody_left) else {
+            self.nobody_since = None;
+            return;
+        };
+        let since = *self.nobody_since.get_or_insert(now.mono);
+        let patience =
+            if self.breaker.is_calm() { std::time::Duration::ZERO } else { self.rules.lease_ttl * 2 };
+        let ready = now.mono >= self.grace_until.max(self.strangers_until);
+        if ready && now.mono.saturating_sub(since) >= patience {
+            self.nobody_since = None;
+            self.note(Note::Adopted(next.clone()));
+            self.intent.generation = Some(next);
+            self.write_intent();
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! Plans: what an operator asks for, one at a time. A drain, a move, a rebalance and a promotion are the same thing: a change of
+//! what is wanted ([`Intent`]), with a look ahead, a rule when to stop, and a way back.
+//!
+//! A plan moves nothing itself. It changes the intent; the shards follow, a few at a time, as always ([`handoff`](super::handoff)),
+//! and the plan looks on. So it goes on under the next coordinator, and whatever dies in the middle, placement finds another
+//! way, or the plan is taken back by putting the intent back.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use fleet_model::{Generation, ShardNumber, ShardStatus, WorkerId};
+use serde::{Deserialize, Serialize};
+
+use super::{Fleet, Intent, Note, Now, Phase, handoff};
+use crate::placement::{self, Target};
+
+mod preflight;
+
+pub use preflight::{Means, PlanRefused};
+
+/// A shard that was given to its new owner and is not ready after this long stops the plan. Waiting for a permit does not count.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+
+/// What an operator asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlanKind {
+    /// A worker gives all its shards away and exits.
+    Drain(WorkerId),
+    /// One shard goes to one worker, and stays there.
+    Move {
+        /// The shard.
+        shard: ShardNumber,
+        /// The worker.
+        to: WorkerId,
+    },
+    /// Shards are spread evenly, those too that were moved by hand.
+    Rebalance,
+    /// A deployment becomes the active one.
+    Promote(Generation),
+}
+
+impl fmt::Display for PlanKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Drain(worker) => write!(f, "drain worker {worker}"),
+            Self::Move { shard, to } => write!(f, "move shard {shard} to worker {to}"),
+            Self::Rebalance => f.write_str("rebalance"),
+            Self::Promote(generation) => write!(f, "promote generation {generation}"),
+        }
+    }
+}
+
+/// How a plan stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlanState {
+    /// Nothing was done: it was a dry run.
+    Proposed,
+    /// Shards are on the move.
+    Running,
+    /// What it has moved goes back.
+    RollingBack,
+    /// It is done.
+    Done,
+    /// It was given up; everything is where it was before.
+    RolledBack,
+    /// It was given up; what it has moved stays.
+    Aborted,
+}
+
+impl PlanState {
+    /// It is not over.
+    pub const fn is_under_way(self) -> bool {
+        matches!(self, Self::Running | Self::RollingBack)
+    }
+
+    /// Its name for logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Proposed => "proposed",
+            Self::Running => "running",
+            Self::RollingBack => "rolling_back",
+            Self::Done => "done",
+            Self::RolledBack => "rolled_back",
+            Self::Aborted => "aborted",
+        }
+    }
+}
+
+/// A plan, as it is written down.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct Plan {
+    pub(super) id: u64,
+    pub(super) kind: PlanKind,
+    pub(super) state: PlanState,
+    /// Why, for people.
+    pub(super) reason: String,
+    pub(super) steps: BTreeMap<ShardNumber, Step>,
+    /// The way back.
+    pub(super) before: Before,
+    /// IDENTIFYs that it costs.
+    pub(super) identifies: u32,
+    pub(super) estimated_ms: u64,
+    pub(super) began_unix_ms: u64,
+    pub(super) ended_unix_ms: Option<u64>,
+}
+
+/// One shard of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct Step {
+    pub(super) from: WorkerId,
+    pub(super) to: WorkerId,
+    pub(super) identifies: bool,
+}
+
+/// What was wanted before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct Before {
+    pub(super) generation: Option<Generation>,
+    pub(super) pins: BTreeMap<ShardNumber, WorkerId>,
+}
+
+/// A plan as others see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanView {
+    /// Grows with each plan.
+    pub id: u64,
+    /// What it does, for people.
+    pub description: String,
+    /// How it stands.
+    pub state: PlanState,
+    /// It waits for something.
+    pub paused: bool,
+    /// Why it is in this state, for people.
+    pub reason: String,
+    /// What moves.
+    pub steps: Vec<StepView>,
+    /// How many IDENTIFYs it costs.
+    pub identifies: u32,
+    /// About how long it takes.
+    pub estimated: Duration,
+    /// How long it has taken so far.
+    pub elapsed: Duration,
+    /// How many shards move at once.
+    pub at_once: usize,
+}
+
+/// One shard of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepView {
+    /// The shard.
+    pub shard: ShardNumber,
+    /// Who ran it before.
+    pub from: WorkerId,
+    /// Who is to run it.
+    pub to: WorkerId,
+    /// The new one has to IDENTIFY.
+    pub identifies: bool,
+    /// It is there, and ready.
+    pub done: bool,
+}
+
+impl Fleet {
+    /// Starts a plan.
+    ///
+    /// # Errors
+    /// [`PlanRefused`]: nothing was done.
+    pub fn start_plan(&mut self, kind: PlanKind, means: Means, now: Now) -> Result<PlanView, PlanRefused> {
+        let (intent, mut plan) = self.prepare(kind, means, now)?;
+        plan.state = PlanState::Running;
+        if let PlanKind::Drain(worker) = &plan.kind {
+            self.tell_to_go(worker, plan.kind.to_string());
+        }
+        self.intent = Intent { plan: Some(plan.clone()), ..intent };
+        self.write_intent();
+        self.note_plan(&plan);
+        self.advance(now);
+        Ok(self.view_plan(self.intent.plan.as_ref().unwrap_or(&plan), now))
+    }
+
+    /// Says what a plan would do.
+    ///
+    /// # Errors
+    /// [`PlanRefused`], as when it were started.
+    pub fn propose_plan(&self, kind: PlanKind, means: Means, now: Now) -> Result<PlanView, PlanRefused> {
+        let (_, plan) = self.prepare(kind, means, now)?;
+        Ok(self.view_plan(&plan, now))
+    }
+
+    /// Gives the plan up that is under way.
+    ///
+    /// # Errors
+    /// [`PlanRefused::NoneUnderWay`]; [`PlanRefused::NoWayBack`] for a drain.
+    pub fn abort_plan(&mut self, now: Now) -> Result<PlanView, PlanRefused> {
+        let plan = self.intent.under_way().ok_or(PlanRefused::NoneUnderWay)?;
+        if matches!(plan.kind, PlanKind::Drain(_)) {
+            return Err(PlanRefused::NoWayBack);
+        }
+        if plan.state == PlanState::Running {
+            self.take_back("an operator gave it up", now);
+        }
+        self.advance(now);
+        let plan = self.intent.plan.as_ref().ok_or(PlanRefused::NoneUnderWay)?;
+        Ok(self.view_plan(plan, now))
+    }
+
+    /// The plan that is under way, or was last.
+    pub fn plan(&self, now: Now) -> Option<PlanView> {
+        self.intent.plan.as_ref().map(|plan| self.view_plan(plan, now))
+    }
+
+    /// Looks how the plan gets on.
+    pub(super) fn follow_plan(&mut self, now: Now) {
+        let Some(plan) = self.intent.under_way() else { return };
+        // A coordinator that has just begun has not heard of everybody yet.
+        let begins = now.mono < self.grace_until.max(self.strangers_until);
+        if self.total.settled().is_none() || self.is_settling(now) || begins {
+            return;
+        }
+        let target = placement::solve(&self.problem(&self.intent, None, now));
+        if plan.state == PlanState::Running
+            && let Some(why) = self.stops(plan, &target, now)
+        {
+            self.take_back(&why, now);
+            return;
+        }
+        let gone = match &plan.kind {
+            PlanKind::Drain(worker) => !self.workers.contains_key(worker),
+            _ => true,
+        };
+        let there = plan.steps.keys().all(|shard| self.is_placed(*shard, &target));
+        if gone && there {
+            self.finish_plan(now);
+        }
+    }
+
+    /// A shard is where it shall be, and ready.
+    fn is_placed(&self, shard: ShardNumber, target: &Target) -> bool {
+        // Another total has been taken since: there is no such shard any more.
+        let Some(slot) = self.slots.get(shard.0 as usize) else { return true };
+        let ready = slot.report.as_ref().is_some_and(|seen| seen.report.status == ShardStatus::Ready);
+        let owner = slot.owner.as_ref().filter(|owner| owner.phase == Phase::Running);
+        ready
+            && slot.arrival.is_none()
+            && owner.is_some_and(|owner| target.get(&shard) == Some(&owner.worker))
+    }
+
+    /// Why a plan must not go on, if so.
+    fn stops(&self, plan: &Plan, target: &Target, now: Now) -> Option<String> {
+        for (shard, step) in &plan.steps {
+            let Some(slot) = self.slots.get(shard.0 as usize) else { continue };
+            let Some(owner) = slot.owner.as_ref().filter(|owner| owner.worker != step.from) else { continue };
+            let status = slot.report.as_ref().map(|seen| (seen.report.status, &seen.report.detail));
+            match status {
+                Some((ShardStatus::Failed, detail)) => {
+                    return Some(format!("shard {shard} failed on worker {}: {detail}", owner.worker));
+                }
+                Some((ShardStatus::Ready | ShardStatus::Queued | ShardStatus::Identifying, _)) => {}
+                _ if owner.phase == Phase::Running
+                    && now.mono.saturating_sub(owner.since) >= READY_WITHIN =>
+                {
+                    let (worker, seconds) = (&owner.worker, READY_WITHIN.as_secs());
+                    return Some(format!("shard {shard} is not ready on worker {worker} after {seconds} s"));
+                }
+                _ => {}
+            }
+        }
+        match &plan.kind {
+            PlanKind::Promote(generation) if plan.steps.keys().any(|shard| !target.contains_key(shard)) => {
+                Some(format!("the workers of generation {generation} have no room for all shards any more"))
+            }
+            PlanKind::Move { to, .. } if !self.workers.get(to).is_some_and(|to| self.takes_shards(to)) => {
+                Some(format!("worker {to} takes no shards any more"))
+            }
+            _ => None,
+        }
+    }
+
+    /// A worker died. A deployment whose workers die is not promoted.
+    pub(super) fn lost_in_plan(&mut self, worker: &WorkerId, generation: Option<&Generation>, now: Now) {
+        let Some(plan) = self.intent.under_way().filter(|plan| plan.state == PlanState::Running) else {
+            return;
+        };
+        if let (PlanKind::Promote(promoted), Some(generation)) = (&plan.kind, generation)
+            && promoted == generation
+        {
+            self.take_back(&format!("worker {worker} of generation {generation} died"), now);
+        }
+    }
+
+    /// Puts back what was wanted before. A drain has no way back: placement goes on finding places.
+    fn take_back(&mut self, why: &str, now: Now) {
+        let Some(plan) = self.intent.plan.as_mut() else { return };
+        let over = match plan.kind {
+            PlanKind::Drain(_) => {
+                why.clone_into(&mut plan.reason);
+                return;
+            }
+            PlanKind::Promote(_) => false,
+            PlanKind::Move { .. } | PlanKind::Rebalance => true,
+        };
+        plan.state = if over { PlanState::Aborted } else { PlanState::RollingBack };
+        why.clone_into(&mut plan.reason);
+        if over {
+            plan.ended_unix_ms = Some(now.unix_ms);
+        }
+        self.intent.generation = plan.before.generation.clone();
+        self.intent.pins = plan.before.pins.clone();
+        let plan = plan.clone();
+        self.write_intent();
+        self.note_plan(&plan);
+    }
+
+    fn finish_plan(&mut self, now: Now) {
+        let Some(plan) = self.intent.plan.as_mut() else { return };
+        plan.state =
+            if plan.state == PlanState::RollingBack { PlanState::RolledBack } else { PlanState::Done };
+        plan.ended_unix_ms = Some(now.unix_ms);
+        let plan = plan.clone();
+        self.write_intent();
+        self.note_plan(&plan);
+        if let (PlanKind::Promote(generation), PlanState::Done) = (&plan.kind, plan.state) {
+            let old = self.workers.iter().filter(|(_, worker)| !self.intent.is_active(worker));
+            let old: Vec<WorkerId> = old.map(|(name, _)| name.clone()).collect();
+            for worker in old {
+                self.tell_to_go(&worker, format!("generation {generation} has taken over"));
+            }
+        }
+    }
+
+    fn note_plan(&mut self, plan: &Plan) {
+        let (description, reason) = (plan.kind.to_string(), plan.reason.clone());
+        self.note(Note::Plan { description, state: plan.state, reason });
+    }
+
+    fn view_plan(&self, plan: &Plan, now: Now) -> PlanView {
+        let target =
+            plan.state.is_under_way().then(|| placement::solve(&self.problem(&self.intent, None, now)));
+        let over = matches!(plan.state, PlanState::Done | PlanState::RolledBack);
+        let steps = plan.steps.iter().map(|(&shard, step)| StepView {
+            shard,
+            from: step.from.clone(),
+            to: step.to.clone(),
+            identifies: step.identifies,
+            done: over || target.as_ref().is_some_and(|target| self.is_placed(shard, target)),
+        });
+        let paused = plan.state.is_under_way() && !self.store_is_up();
+        let until = plan.ended_unix_ms.unwrap_or(now.unix_ms);
+        PlanView {
+            id: plan.id,
+            description: plan.kind.to_string(),
+            state: plan.state,
+            paused,
+            reason: if paused { "the fleet store is away".to_owned() } else { plan.reason.clone() },
+            steps: steps.collect(),
+            identifies: plan.identifies,
+            estimated: Duration::from_millis(plan.estimated_ms),
+            elapsed: Duration::from_millis(until.saturating_sub(plan.began_unix_ms)),
+            at_once: self.rules.moves_at_once,
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! A shard that goes from one live worker to another.
+
+use super::*;
+
+/// `running_fleet`, and a third worker that shard 4 or 5 and others are to go to.
+fn with_a_third() -> Fleet {
+    let mut fleet = running_fleet();
+    fleet.join(registration("c", "1"), at(2000)).unwrap();
+    settle_writes(&mut fleet, at(2000));
+    fleet
+}
+
+/// The first shard that arrives at a worker, and the epoch that it is to be copied of.
+fn arriving(fleet: &Fleet, worker: &str) -> (ShardNumber, Arriving) {
+    let (shard, arriving) = fleet.assignment(&id(worker)).unwrap().arriving.iter().next().unwrap();
+    (*shard, arriving.clone())
+}
+
+fn runs(fleet: &Fleet, worker: &str, shard: ShardNumber) -> bool {
+    fleet.assignment(&id(worker)).unwrap().shards.contains_key(&shard)
+}
+
+/// A report that says nothing of copies.
+fn without_copies(fleet: &Fleet, worker: &str) -> Report {
+    Report { arrived: Vec::new(), ..obedient(fleet, worker) }
+}
+
+#[test]
+fn the_owner_runs_on_until_the_copy_is_there_and_the_copy_is_named_when_it_is_good() {
+    let mut fleet = with_a_third();
+    let (shard, Arriving { epoch, from, url }) = arriving(&fleet, "c");
+    assert_eq!((from.clone(), url), (id("a"), "http://a".to_owned()));
+    fleet.report(&id("a"), &life("1"), without_copies(&fleet, "a"), at(2100)).unwrap();
+    assert!(runs(&fleet, "a", shard), "it is being copied");
+
+    report(&mut fleet, "c", at(2200));
+    assert!(!runs(&fleet, "a", shard), "it is asked back");
+    assert!(fleet.assignment(&id("c")).unwrap().arriving.contains_key(&shard), "the copy is kept");
+    report(&mut fleet, "a", at(2300));
+    let assignment = fleet.assignment(&id("c")).unwrap();
+    assert!(assignment.shards[&shard] > epoch);
+    assert_eq!(assignment.handed_over[&shard], epoch);
+    assert!(!assignment.arriving.contains_key(&shard));
+}
+
+#[test]
+fn a_copy_that_does_not_come_holds_nothing_up_for_ever() {
+    let mut fleet = with_a_third();
+    let (shard, _) = arriving(&fleet, "c");
+    for ms in (2100..13_000).step_by(500) {
+        for worker in ["a", "b", "c"] {
+            let silent = without_copies(&fleet, worker);
+            fleet.report(&id(worker), &life("1"), silent, at(ms)).unwrap();
+        }
+        fleet.tick(at(ms));
+        settle_writes(&mut fleet, at(ms));
+        assert_eq!(runs(&fleet, "a", shard), ms < 12_000, "at {ms}");
+    }
+    assert!(runs(&fleet, "c", shard), "it moved all the same");
+}
+
+#[test]
+fn a_target_that_dies_leaves_the_shard_where_it_is() {
+    let mut fleet = with_a_third();
+    let (shard, _) = arriving(&fleet, "c");
+    fleet.lease_verdict(&id("c"), &life("1"), Cause::Evidence, LeaseVerdict::Revoked, at(2100));
+    settle_writes(&mut fleet, at(2100));
+    report(&mut fleet, "a", at(2200));
+    assert!(runs(&fleet, "a", shard));
+    assert_eq!(shards(&fleet, "a").len(), 6);
+}
+
+#[test]
+fn a_target_that_dies_when_the_shard_was_let_go_is_no_end_of_it() {
+    let mut fleet = with_a_third();
+    let (shard, Arriving { epoch, .. }) = arriving(&fleet, "c");
+    report(&mut fleet, "c", at(2100));
+    fleet.lease_verdict(&id("c"), &life("1"), Cause::Evidence, LeaseVerdict::Revoked, at(2200));
+    report(&mut fleet, "a", at(2300));
+    let (owner, now) = fleet.owner(shard).unwrap();
+    assert_eq!((owner.clone(), now > epoch), (id("a"), true), "it is back under a higher epoch");
+}
+
+#[test]
+fn what_an_owner_ran_that_died_before_it_was_ready_makes_older_copies_void() {
+    let mut fleet = with_a_third();
+    let (shard, Arriving { epoch, .. }) = arriving(&fleet, "c");
+    report(&mut fleet, "c", at(2100));
+    report(&mut fleet, "a", at(2200));
+    assert_eq!(fleet.assignment(&id("c")).unwrap().handed_over[&shard], epoch);
+    // It was told to run the shard, and may have: nobody knows how far it came.
+    fleet.lease_verdict(&id("c"), &life("1"), Cause::Evidence, LeaseVerdict::Revoked, at(2300));
+    settle_writes(&mut fleet, at(2300));
+    let (owner, _) = fleet.owner(shard).unwrap();
+    let owner = owner.clone();
+    assert!(!fleet.assignment(&owner).unwrap().handed_over.contains_key(&shard));
+}
+
+#[test]
+fn a_source_that_dies_while_it_is_copied_is_a_failover_like_any_other() {
+    let mut fleet = with_a_third();
+    let (shard, _) = arriving(&fleet, "c");
+    fleet.lease_verdict(&id("a"), &life("1"), Cause::Evidence, LeaseVerdict::Revoked, at(2100));
+    settle_writes(&mut fleet, at(2100));
+    let (owner, _) = fleet.owner(shard).unwrap();
+    let owner = owner.clone();
+    assert!(!fleet.assignment(&owner).unwrap().handed_over.contains_key(&shard));
+    assert!((0..12).all(|shard| fleet.owner(ShardNumber(shard)).is_some()));
+}
+
+#[test]
+fn without_the_store_no_shard_is_asked_back() {
+    let mut fleet = with_a_third();
+    let (shard, _) = arriving(&fleet, "c");
+    fleet.store_is_away();
+    for worker in ["c", "a"] {
+        report(&mut fleet, worker, at(2100));
+    }
+    assert!(runs(&fleet, "a", shard));
+}
+
+#[test]
+fn who_has_handed_a_shard_over_answers_for_it_until_the_next_is_ready() {
+    let mut fleet = with_a_third();
+    let (shard, Arriving { epoch, .. }) = arriving(&fleet, "c");
+    report(&mut fleet, "c", at(2100));
+    report(&mut fleet, "a", at(2200));
+    let routes = fleet.view(at(2250)).routes(1);
+    let owner = routes.owner(shard).unwrap();
+    assert_eq!((owner.worker.clone(), owner.epoch), (id("a"), epoch));
+    report(&mut fleet, "c", at(2300));
+    assert_eq!(fleet.view(at(2350)).routes(1).owner(shard).unwrap().worker.as_str(), "c");
+}

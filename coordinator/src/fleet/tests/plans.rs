@@ -1,0 +1,260 @@
+//! What operators ask for.
+
+use super::*;
+
+const MEANS: Means = Means { identifies: 100, max_concurrency: 1, identify_interval: Duration::from_secs(5) };
+
+fn needs(intents: u64) -> Option<SessionNeeds> {
+    Some(SessionNeeds { intents, transport: "json".to_owned(), ..SessionNeeds::default() })
+}
+
+fn of_generation(worker: &str, generation: &str) -> Registration {
+    Registration { generation: generation.parse().unwrap(), needs: needs(1), ..registration(worker, "1") }
+}
+
+fn promote(generation: &str) -> PlanKind {
+    PlanKind::Promote(generation.parse().unwrap())
+}
+
+/// Two workers of generation blue with six shards each, and one of green that stands by.
+fn blue_and_green() -> Fleet {
+    let mut fleet = fleet(12);
+    for (n, worker) in ["a", "b"].into_iter().enumerate() {
+        fleet.join(of_generation(worker, "blue"), at(n as u64)).unwrap();
+    }
+    fleet.tick(at(1100));
+    settle_writes(&mut fleet, at(1100));
+    for worker in ["a", "b"] {
+        report(&mut fleet, worker, at(1200));
+    }
+    fleet.join(of_generation("g", "green"), at(1300)).unwrap();
+    settle_writes(&mut fleet, at(1300));
+    fleet
+}
+
+/// Everybody reports a few times, and does what it is told. Who was told to go leaves when it has nothing left.
+fn go_on(fleet: &mut Fleet, from: u64, workers: &[&str]) -> Vec<Note> {
+    let mut notes = Vec::new();
+    for round in 0..30 {
+        let now = at(from + round * 100);
+        for worker in workers {
+            if !fleet.knows(&id(worker), &life("1")) {
+                continue;
+            }
+            let report = obedient(fleet, worker);
+            let leaving = fleet.told_to_go(&id(worker)).is_some() && report.shards.is_empty();
+            let report = Report { leaving, draining: leaving, ..report };
+            fleet.report(&id(worker), &life("1"), report, now).unwrap();
+            notes.extend(settle_writes(fleet, now));
+        }
+        fleet.tick(now);
+        notes.extend(settle_writes(fleet, now));
+    }
+    notes
+}
+
+fn state(fleet: &Fleet) -> PlanState {
+    fleet.plan(at(9_999)).unwrap().state
+}
+
+#[test]
+fn a_standby_generation_gets_no_shards() {
+    let mut fleet = blue_and_green();
+    go_on(&mut fleet, 1400, &["a", "b", "g"]);
+    assert_eq!(shards(&fleet, "g"), [] as [u32; 0]);
+    assert_eq!(fleet.view(at(5000)).active_generation.unwrap().as_str(), "blue");
+}
+
+#[test]
+fn a_dry_run_says_what_it_would_do_and_does_nothing() {
+    let mut fleet = blue_and_green();
+    let plan = fleet.propose_plan(promote("green"), MEANS, at(1400)).unwrap();
+    assert_eq!((plan.state, plan.steps.len(), plan.identifies), (PlanState::Proposed, 12, 0));
+    assert!(plan.steps.iter().all(|step| step.to == id("g") && !step.done));
+    assert!(!plan.estimated.is_zero());
+    assert!(fleet.plan(at(1400)).is_none());
+    go_on(&mut fleet, 1500, &["a", "b", "g"]);
+    assert_eq!(shards(&fleet, "g"), [] as [u32; 0]);
+}
+
+#[test]
+fn a_promotion_moves_everything_and_the_old_workers_go() {
+    let mut fleet = blue_and_green();
+    let plan = fleet.start_plan(promote("green"), MEANS, at(1400)).unwrap();
+    assert_eq!(plan.state, PlanState::Running);
+    let notes = go_on(&mut fleet, 1500, &["a", "b", "g"]);
+    assert_eq!(state(&fleet), PlanState::Done);
+    assert_eq!(shards(&fleet, "g").len(), 12);
+    for worker in ["a", "b"] {
+        assert!(notes.contains(&Note::Left(id(worker))), "{worker} is still there");
+    }
+}
+
+#[test]
+fn a_deployment_whose_worker_dies_is_taken_back() {
+    let mut fleet = blue_and_green();
+    fleet.start_plan(promote("green"), MEANS, at(1400)).unwrap();
+    for worker in ["g", "a", "b", "g", "a"] {
+        report(&mut fleet, worker, at(1500));
+    }
+    assert!(!shards(&fleet, "g").is_empty(), "it has begun");
+    fleet.lease_verdict(&id("g"), &life("1"), Cause::Evidence, LeaseVerdict::Revoked, at(1600));
+    settle_writes(&mut fleet, at(1600));
+    go_on(&mut fleet, 1700, &["a", "b"]);
+    assert_eq!(state(&fleet), PlanState::RolledBack);
+    assert!(fleet.plan(at(5000)).unwrap().reason.contains("worker g of generation green died"));
+    assert_eq!(shards(&fleet, "a").len() + shards(&fleet, "b").len(), 12);
+    assert!(fleet.told_to_go(&id("a")).is_none());
+}
+
+#[test]
+fn a_shard_that_does_not_become_ready_takes_the_deployment_back() {
+    let mut fleet = blue_and_green();
+    fleet.start_plan(promote("green"), MEANS, at(1400)).unwrap();
+    for ms in (1500..60_000).step_by(500) {
+        for worker in ["g", "a", "b"] {
+            let mut report = obedient(&fleet, worker);
+            if worker == "g" {
+                report.shards.iter_mut().for_each(|shard| shard.status = ShardStatus::Reconnecting);
+            }
+            fleet.report(&id(worker), &life("1"), report, at(ms)).unwrap();
+            settle_writes(&mut fleet, at(ms));
+        }
+        fleet.tick(at(ms));
+        settle_writes(&mut fleet, at(ms));
+        let moved = shards(&fleet, "g").len();
+        assert!(moved <= rules().moves_at_once, "{moved} shards are on a worker that gets none ready");
+    }
+    let plan = fleet.plan(at(60_000)).unwrap();
+    assert_eq!(plan.state, PlanState::RolledBack);
+    assert!(plan.reason.contains("is not ready on worker g after 30 s"), "{}", plan.reason);
+    assert_eq!(shards(&fleet, "g"), [] as [u32; 0]);
+}
+
+#[test]
+fn a_plan_outlives_its_coordinator() {
+    let mut fleet = blue_and_green();
+    fleet.start_plan(promote("green"), MEANS, at(1400)).unwrap();
+    let mut written = fleet.take_effects().into_iter().filter_map(|effect| match effect {
+        Effect::WriteIntent(intent) => Some(intent),
+        _ => None,
+    });
+    let intent = written.next_back().unwrap();
+    let text = serde_json::to_string(&intent).unwrap();
+    let intent = serde_json::from_str(&text).unwrap();
+    let recovered = Recovered { intent, ..recovered() };
+    let mut fleet = Fleet::new(rules(), Term(2), Wish::explicit(12), recovered, at(0));
+    let running = |shards: std::ops::Range<u32>| shards.map(|s| (ShardNumber(s), Epoch(10))).collect();
+    for (name, shards) in [("a", 0..6), ("b", 6..12)] {
+        let back =
+            Registration { running: running(shards), running_total: 12, ..of_generation(name, "blue") };
+        fleet.join(back, at(500)).unwrap();
+    }
+    fleet.join(of_generation("g", "green"), at(600)).unwrap();
+    for from in [700, 3_700, 6_700] {
+        go_on(&mut fleet, from, &["a", "b", "g"]);
+    }
+    assert_eq!(state(&fleet), PlanState::Done);
+    assert_eq!(shards(&fleet, "g").len(), 12);
+}
+
+#[test]
+fn an_abort_brings_everything_back() {
+    let mut fleet = blue_and_green();
+    fleet.start_plan(promote("green"), MEANS, at(1400)).unwrap();
+    for worker in ["g", "a", "b"] {
+        report(&mut fleet, worker, at(1500));
+    }
+    assert_eq!(fleet.abort_plan(at(1600)).unwrap().state, PlanState::RollingBack);
+    go_on(&mut fleet, 1700, &["a", "b", "g"]);
+    assert_eq!(state(&fleet), PlanState::RolledBack);
+    assert_eq!(shards(&fleet, "g"), [] as [u32; 0]);
+    assert_eq!(fleet.abort_plan(at(9000)), Err(PlanRefused::NoneUnderWay));
+}
+
+#[test]
+fn what_can_not_be_is_refused_with_its_reason() {
+    let mut fleet = blue_and_green();
+    let refused =
+        |fleet: &Fleet, kind: PlanKind, means| fleet.propose_plan(kind, means, at(1400)).unwrap_err();
+    assert!(matches!(refused(&fleet, promote("red"), MEANS), PlanRefused::Unknown(_)));
+    assert!(matches!(refused(&fleet, promote("blue"), MEANS), PlanRefused::Pointless(_)));
+    let to_green = PlanKind::Move { shard: ShardNumber(0), to: id("g") };
+    assert!(matches!(refused(&fleet, to_green, MEANS), PlanRefused::Pointless(_)));
+    let nowhere = PlanKind::Move { shard: ShardNumber(12), to: id("a") };
+    assert!(matches!(refused(&fleet, nowhere, MEANS), PlanRefused::Unknown(_)));
+    assert!(matches!(refused(&fleet, PlanKind::Drain(id("x")), MEANS), PlanRefused::Unknown(_)));
+
+    // A small one, and one that wants other intents.
+    let small = Registration { capacity: Some(5), ..of_generation("s", "small") };
+    fleet.join(small, at(1400)).unwrap();
+    match refused(&fleet, promote("small"), MEANS) {
+        PlanRefused::NoRoom { shards, .. } => assert_eq!(shards.len(), 7),
+        other => panic!("{other}"),
+    }
+    let other = Registration { needs: needs(3), ..of_generation("o", "other") };
+    fleet.join(other, at(1400)).unwrap();
+    assert_eq!(fleet.propose_plan(promote("other"), MEANS, at(1400)).unwrap().identifies, 12);
+    let few = Means { identifies: 11, ..MEANS };
+    assert_eq!(refused(&fleet, promote("other"), few), PlanRefused::Identifies { needed: 12, left: 11 });
+
+    fleet.start_plan(promote("green"), MEANS, at(1400)).unwrap();
+    assert!(matches!(refused(&fleet, PlanKind::Rebalance, MEANS), PlanRefused::UnderWay(_)));
+    let mut fleet = blue_and_green();
+    fleet.store_is_away();
+    assert_eq!(refused(&fleet, promote("green"), MEANS), PlanRefused::StoreAway);
+}
+
+#[test]
+fn a_drained_worker_gives_everything_away_and_goes_though_it_lost_its_stream() {
+    let mut fleet = running_fleet();
+    fleet.start_plan(PlanKind::Drain(id("a")), MEANS, at(1400)).unwrap();
+    assert!(fleet.take_effects().contains(&Effect::Drain(id("a"))));
+    // It never hears of it, and registers again.
+    fleet.stream_ended(&id("a"), &life("1"), at(1500));
+    let running = fleet.assignment(&id("a")).unwrap().shards.clone();
+    let back = Registration { running, running_total: 12, ..registration("a", "1") };
+    fleet.join(back, at(1600)).unwrap();
+    assert_eq!(fleet.told_to_go(&id("a")), Some("drain worker a"));
+    go_on(&mut fleet, 1700, &["a", "b"]);
+    assert_eq!(state(&fleet), PlanState::Done);
+    assert_eq!(shards(&fleet, "b").len(), 12);
+    assert!(!fleet.knows(&id("a"), &life("1")));
+}
+
+#[test]
+fn a_shard_that_was_moved_stays_until_a_rebalance() {
+    let mut fleet = running_fleet();
+    for shard in [0, 1, 2] {
+        let to = id("b");
+        fleet.start_plan(PlanKind::Move { shard: ShardNumber(shard), to }, MEANS, at(1400)).unwrap();
+        go_on(&mut fleet, 1500, &["a", "b"]);
+        assert_eq!(state(&fleet), PlanState::Done);
+    }
+    assert!([0, 1, 2].iter().all(|shard| shards(&fleet, "b").contains(shard)));
+    assert_eq!(shards(&fleet, "a").len(), 6, "others have gone the other way");
+    let nothing = fleet.start_plan(PlanKind::Rebalance, MEANS, at(5_000)).unwrap();
+    assert_eq!((nothing.steps.len(), nothing.state), (0, PlanState::Done), "it is balanced already");
+}
+
+#[test]
+fn a_generation_of_which_nobody_is_left_is_no_generation() {
+    let mut fleet = blue_and_green();
+    for worker in ["a", "b"] {
+        fleet.lease_verdict(&id(worker), &life("1"), Cause::Evidence, LeaseVerdict::Revoked, at(2000));
+    }
+    settle_writes(&mut fleet, at(2000));
+    for ms in (2_100..11_900).step_by(500) {
+        report(&mut fleet, "g", at(ms));
+        fleet.tick(at(ms));
+        settle_writes(&mut fleet, at(ms));
+        assert_eq!(shards(&fleet, "g"), [] as [u32; 0], "they may be back, at {ms}");
+    }
+    for ms in (11_900..14_000).step_by(500) {
+        report(&mut fleet, "g", at(ms));
+        fleet.tick(at(ms));
+        settle_writes(&mut fleet, at(ms));
+    }
+    assert_eq!(shards(&fleet, "g").len(), 12);
+    assert_eq!(fleet.view(at(14_000)).active_generation.unwrap().as_str(), "green");
+}
