@@ -4,12 +4,12 @@ use super::*;
 
 const MEANS: Means = Means { identifies: 100, max_concurrency: 1, identify_interval: Duration::from_secs(5) };
 
-fn needs(intents: u64) -> Option<SessionNeeds> {
-    Some(SessionNeeds { intents, transport: "json".to_owned(), ..SessionNeeds::default() })
+fn needs(intents: u64) -> SessionNeeds {
+    SessionNeeds { intents, transport: "json".to_owned(), ..SessionNeeds::default() }
 }
 
 fn of_generation(worker: &str, generation: &str) -> Registration {
-    Registration { generation: generation.parse().unwrap(), needs: needs(1), ..registration(worker, "1") }
+    Registration { generation: generation.parse().unwrap(), needs: Some(needs(1)), ..registration(worker, "1") }
 }
 
 fn promote(generation: &str) -> PlanKind {
@@ -192,7 +192,7 @@ fn what_can_not_be_is_refused_with_its_reason() {
         PlanRefused::NoRoom { shards, .. } => assert_eq!(shards.len(), 7),
         other => panic!("{other}"),
     }
-    let other = Registration { needs: needs(3), ..of_generation("o", "other") };
+    let other = Registration { needs: Some(needs(3)), ..of_generation("o", "other") };
     fleet.join(other, at(1400)).unwrap();
     assert_eq!(fleet.propose_plan(promote("other"), MEANS, at(1400)).unwrap().identifies, 12);
     let few = Means { identifies: 11, ..MEANS };
