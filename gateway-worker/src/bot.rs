@@ -312,8 +312,8 @@ impl Deliveries {
         self.dispatcher.push(queued.into_item()).is_ok()
     }
 
-    /// Queues what was pending on another worker, room or not: it was within bounds there.
-    pub(crate) fn push_restored(&self, queued: Queued) {
+    /// Queues something, room or not: what was pending on another worker, which was within bounds there; a gap, and READY.
+    pub(crate) fn push_over_bound(&self, queued: Queued) {
         // Closed: the shard ends, and what was pending stays so in the checkpoint.
         let _: Result<(), Refused<Queued>> = self.dispatcher.push_over_bound(queued.into_item());
     }
