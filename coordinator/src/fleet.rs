@@ -34,7 +34,7 @@ use strangers::Strangers;
 use total::LastRan;
 
 pub use breaker::Held;
-pub use evidence::Finding;
+pub use evidence::{ExitRefused, Finding};
 pub use joining::{Registration, RegistrationRefused};
 pub use losing::LeaseVerdict;
 pub use reporting::{Heard, Report, UnknownWorker};

@@ -6,7 +6,7 @@ use altergolden_proto::v1;
 use fleet_model::{Assignment, Epoch, Incarnation, ShardNumber, Term, WorkerId};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::fleet::{Registration, RegistrationRefused, Report};
+use crate::fleet::{ExitRefused, Registration, RegistrationRefused, Report};
 
 /// Commands that wait for the driver. An RPC whose command has no room waits; its caller's deadline bounds that.
 const COMMANDS: usize = 1024;
@@ -41,6 +41,12 @@ pub(crate) enum Command {
     },
     HeartbeatEnded {
         stream: u64,
+    },
+    Exited {
+        worker: WorkerId,
+        incarnation: Option<Incarnation>,
+        reason: String,
+        reply: Reply<Incarnation>,
     },
     OpenIdentify {
         worker: WorkerId,
@@ -94,6 +100,10 @@ pub(crate) enum Stopped {
     UnknownWorker,
     #[error("{refused}")]
     Refused { refused: RegistrationRefused, lease_ttl: Duration },
+    #[error("{0}")]
+    Exit(#[from] ExitRefused),
+    #[error("too many wait for an answer already")]
+    Busy,
     #[error("the coordinator is stopping")]
     Stopping,
 }
@@ -110,6 +120,7 @@ impl Command {
             Self::MayJoin { reply, .. } => drop(reply.send(Err(Stopped::Standby))),
             Self::Join { reply, .. } => drop(reply.send(Err(Stopped::Standby))),
             Self::OpenHeartbeat { reply, .. } => drop(reply.send(Err(Stopped::Standby))),
+            Self::Exited { reply, .. } => drop(reply.send(Err(Stopped::Standby))),
             Self::OpenIdentify { reply, .. } => drop(reply.send(Err(Stopped::Standby))),
             Self::Report { .. }
             | Self::HeartbeatEnded { .. }
@@ -157,6 +168,16 @@ impl FleetHandle {
 
     pub(crate) async fn heartbeat_ended(&self, stream: u64) {
         self.tell(Command::HeartbeatEnded { stream }).await;
+    }
+
+    /// A supervisor saw a worker's process end; the incarnation that was given up.
+    pub(crate) async fn exited(
+        &self,
+        worker: WorkerId,
+        incarnation: Option<Incarnation>,
+        reason: String,
+    ) -> Result<Incarnation, Stopped> {
+        self.ask(|reply| Command::Exited { worker, incarnation, reason, reply }).await
     }
 
     pub(crate) async fn open_identify(
