@@ -40,6 +40,8 @@ pub(crate) struct Bot {
     pub(crate) limits: Limits,
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) stragglers: tokio_util::task::TaskTracker,
+    /// How long the singleton may take to end.
+    pub(crate) singleton_timeout: Duration,
     pub(crate) metrics: dispatch::DispatchMetrics,
     pub(crate) shed_order: Arc<dispatch::ShedOrder>,
 }
