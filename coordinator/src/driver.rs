@@ -31,12 +31,14 @@ use crate::{
     snapshot::{IdentifyView, Publisher, Role, Snapshot},
 };
 
+mod exits;
 mod identifies;
 mod notes;
 mod outcomes;
 mod standing;
 mod streams;
 
+use exits::Exits;
 use identifies::IdentifyStream;
 pub(crate) use outcomes::Outcome;
 use standing::Standing;
@@ -98,6 +100,7 @@ pub(crate) struct Driver<'a> {
     identify: IdentifyQueue,
     workers: BTreeMap<WorkerId, WorkerStream>,
     identify_streams: HashMap<u64, IdentifyStream>,
+    exits: Exits,
     gateway_url: String,
     had_predecessor: bool,
     next_look: Instant,
@@ -130,6 +133,7 @@ impl<'a> Driver<'a> {
             identify,
             workers: BTreeMap::new(),
             identify_streams: HashMap::new(),
+            exits: Exits::default(),
             gateway_url,
             had_predecessor,
             next_look: Instant::now(),
@@ -295,6 +299,9 @@ impl<'a> Driver<'a> {
             }
             Command::Report { stream, sequence, report } => self.take_report(stream, sequence, *report, now),
             Command::HeartbeatEnded { stream } => self.heartbeat_ended(stream, now),
+            Command::Exited { worker, incarnation, reason, reply } => {
+                self.exit_reported(worker, incarnation.as_ref(), &reason, reply, now);
+            }
             Command::OpenIdentify { worker, incarnation, reply } => {
                 let _ = reply.send(self.open_identify(worker, &incarnation).ok_or(Stopped::UnknownWorker));
             }

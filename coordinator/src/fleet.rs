@@ -42,7 +42,7 @@ use strangers::Strangers;
 use total::LastRan;
 
 pub use breaker::Held;
-pub use evidence::Finding;
+pub use evidence::{ExitRefused, Finding};
 pub use intent::Intent;
 pub use joining::{Registration, RegistrationRefused};
 pub use losing::LeaseVerdict;

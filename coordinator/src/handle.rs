@@ -6,7 +6,9 @@ use altergolden_proto::v1;
 use fleet_model::{Assignment, Epoch, Incarnation, ShardNumber, Term, WorkerId};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::fleet::{PlanKind, PlanRefused, PlanView, Registration, RegistrationRefused, Report};
+use crate::fleet::{
+    ExitRefused, PlanKind, PlanRefused, PlanView, Registration, RegistrationRefused, Report,
+};
 
 /// Commands that wait for the driver. An RPC whose command has no room waits; its caller's deadline bounds that.
 const COMMANDS: usize = 1024;
@@ -41,6 +43,12 @@ pub(crate) enum Command {
     },
     HeartbeatEnded {
         stream: u64,
+    },
+    Exited {
+        worker: WorkerId,
+        incarnation: Option<Incarnation>,
+        reason: String,
+        reply: Reply<Incarnation>,
     },
     OpenIdentify {
         worker: WorkerId,
@@ -104,6 +112,10 @@ pub(crate) enum Stopped {
     Refused { refused: RegistrationRefused, lease_ttl: Duration },
     #[error("{0}")]
     Plan(PlanRefused),
+    #[error("{0}")]
+    Exit(#[from] ExitRefused),
+    #[error("too many wait for an answer already")]
+    Busy,
     #[error("the coordinator is stopping")]
     Stopping,
 }
@@ -120,6 +132,7 @@ impl Command {
             Self::MayJoin { reply, .. } => drop(reply.send(Err(Stopped::Standby))),
             Self::Join { reply, .. } => drop(reply.send(Err(Stopped::Standby))),
             Self::OpenHeartbeat { reply, .. } => drop(reply.send(Err(Stopped::Standby))),
+            Self::Exited { reply, .. } => drop(reply.send(Err(Stopped::Standby))),
             Self::OpenIdentify { reply, .. } => drop(reply.send(Err(Stopped::Standby))),
             Self::StartPlan { reply, .. } | Self::AbortPlan { reply } => {
                 drop(reply.send(Err(Stopped::Standby)));
@@ -170,6 +183,16 @@ impl FleetHandle {
 
     pub(crate) async fn heartbeat_ended(&self, stream: u64) {
         self.tell(Command::HeartbeatEnded { stream }).await;
+    }
+
+    /// A supervisor saw a worker's process end; the incarnation that was given up.
+    pub(crate) async fn exited(
+        &self,
+        worker: WorkerId,
+        incarnation: Option<Incarnation>,
+        reason: String,
+    ) -> Result<Incarnation, Stopped> {
+        self.ask(|reply| Command::Exited { worker, incarnation, reason, reply }).await
     }
 
     pub(crate) async fn open_identify(

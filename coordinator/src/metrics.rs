@@ -34,6 +34,7 @@ const START_SECONDS: [f64; 12] = [0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0
 pub struct CoordinatorMetrics {
     joined: Counter,
     left: Counter,
+    exits: Counter,
     lost: Family<Label, Counter>,
     loss_seconds: Family<Label, Histogram, fn() -> Histogram>,
     looks: Family<Label, Counter>,
@@ -62,6 +63,7 @@ impl Default for CoordinatorMetrics {
         let metrics = Self {
             joined: Counter::default(),
             left: Counter::default(),
+            exits: Counter::default(),
             lost: Family::default(),
             loss_seconds: Family::new_with_constructor(|| Histogram::new(LOSS_SECONDS)),
             looks: Family::default(),
@@ -104,6 +106,7 @@ impl CoordinatorMetrics {
         let counters = [
             ("fleet_workers_joined", "Registrations taken", &self.joined),
             ("fleet_workers_left", "Workers that gave their shards away and left", &self.left),
+            ("fleet_exits_reported", "Notices that a worker's process has ended", &self.exits),
             ("fleet_shards_asked_back", "Shards asked back from their owner", &self.asked_back),
             ("fleet_shards_assigned", "Shards assigned", &self.assigned),
             ("identify_permits_granted", "Permits to IDENTIFY sent", &self.granted),
@@ -162,6 +165,11 @@ impl CoordinatorMetrics {
             self.start_seconds.clone(),
         );
         registry.register_collector(Box::new(FleetCollector(published)));
+    }
+
+    /// A supervisor told of a worker's exit.
+    pub(crate) fn count_exit(&self) {
+        self.exits.inc();
     }
 
     pub(crate) fn count_note(&self, note: &Note) {

@@ -40,6 +40,8 @@ pub(crate) struct Bot {
     pub(crate) limits: Limits,
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) stragglers: tokio_util::task::TaskTracker,
+    /// How long the singleton may take to end.
+    pub(crate) singleton_timeout: Duration,
     pub(crate) metrics: dispatch::DispatchMetrics,
     pub(crate) shed_order: Arc<dispatch::ShedOrder>,
 }
@@ -312,8 +314,8 @@ impl Deliveries {
         self.dispatcher.push(queued.into_item()).is_ok()
     }
 
-    /// Queues what was pending on another worker, room or not: it was within bounds there.
-    pub(crate) fn push_restored(&self, queued: Queued) {
+    /// Queues something, room or not: what was pending on another worker, which was within bounds there; a gap, and READY.
+    pub(crate) fn push_over_bound(&self, queued: Queued) {
         // Closed: the shard ends, and what was pending stays so in the checkpoint.
         let _: Result<(), Refused<Queued>> = self.dispatcher.push_over_bound(queued.into_item());
     }

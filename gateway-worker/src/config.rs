@@ -94,6 +94,10 @@ pub struct Args {
     #[arg(long, env = "QUEUE_MIB", value_name = "NUMBER", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub queue_mib: u32,
 
+    /// How long the bot's singleton may take to end before shard 0 moves; then it is aborted
+    #[arg(long, env = "SINGLETON_TIMEOUT", value_name = "DURATION", default_value = "5s", value_parser = settings::duration)]
+    pub singleton_timeout: Duration,
+
     /// How long a worker that was told to stop may take to give its shards away
     #[arg(long, env = "DRAIN_TIMEOUT", value_name = "DURATION", default_value = "25s", value_parser = settings::duration)]
     pub drain_timeout: Duration,
@@ -212,6 +216,8 @@ pub struct Config {
     pub checkpoint_every: Duration,
     /// How much of a shard's events may wait for bot code.
     pub limits: dispatch::Limits,
+    /// How long the bot's singleton may take to end.
+    pub singleton_timeout: Duration,
     /// How long giving the shards away may take.
     pub drain_timeout: Duration,
     /// By when bridge calls answer.
@@ -267,6 +273,7 @@ impl Args {
                 items: self.queue_events as usize,
                 bytes: self.queue_mib as usize * 1024 * 1024,
             },
+            singleton_timeout: self.singleton_timeout,
             drain_timeout: self.drain_timeout,
             deadlines,
             metrics_prefix: self.metrics_prefix,

@@ -19,6 +19,7 @@ use dispatch::Kind;
 use fleet_model::{Epoch, Gap, ShardNumber};
 use serde::{Deserialize, Serialize};
 use shard_bridge::Bridge;
+use tokio_util::sync::CancellationToken;
 use twilight_gateway::{EventTypeFlags, error::ReceiveMessageError};
 
 use crate::{cache::ShardCache, shard::Shard};
@@ -34,6 +35,20 @@ pub trait EventHandler: Send + Sync + 'static {
 
     /// An event. A panic in here is caught, counted and logged; the event counts as handled.
     async fn handle(&self, context: &Context, event: &Event);
+
+    /// Work that one worker of the fleet does for all, such as a timer or a report: runs on whoever holds shard 0, from when that
+    /// shard is first ready. Returning ends it for this tenure; the next holder begins it again.
+    ///
+    /// `cancelled` tells it to end: the shard goes elsewhere, the worker stops, or its lease can't be known to hold. It is waited for
+    /// before shard 0 is given up, `SINGLETON_TIMEOUT` (5 s) at most; then it is aborted where it awaits. When the lease is gone it
+    /// has 250 ms. It is begun again when the lease is back, and after a panic, which is caught and logged, with growing waits.
+    ///
+    /// So two never run at once as long as leases hold. Code that blocks its thread can't be aborted, a process that was
+    /// stopped goes on for up to 50 ms when it wakes, and a wrong verdict about a worker lasts up to a second: whatever must never be
+    /// done twice is to be written under [`Context::epoch`], and refused under a lower one.
+    async fn singleton(&self, context: &Context, cancelled: CancellationToken) {
+        let _ = (context, cancelled);
+    }
 
     /// Events of this shard were or may have been lost.
     async fn gap(&self, context: &Context, gap: &Gap) {

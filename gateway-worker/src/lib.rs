@@ -22,6 +22,7 @@ mod run;
 mod service;
 pub mod shard;
 pub mod shards;
+mod singleton;
 pub mod status;
 pub mod tally;
 #[cfg(test)]
@@ -36,3 +37,4 @@ pub use handler::{Context, Event, EventHandler, Mark, NoHandler, Wanted};
 pub use link::LinkError;
 pub use run::run;
 pub use service::{Parts, Worker, WorkerError};
+pub use tokio_util::sync::CancellationToken;

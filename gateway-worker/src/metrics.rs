@@ -3,7 +3,11 @@
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric as _},
-    metrics::{MetricType, counter::Counter, gauge::ConstGauge},
+    metrics::{
+        MetricType,
+        counter::Counter,
+        gauge::{ConstGauge, Gauge},
+    },
     registry::Registry,
 };
 
@@ -20,6 +24,8 @@ pub(crate) struct ShardMetrics {
     invalid_sessions: Counter,
     fenced: Counter,
     gaps: Counter,
+    singleton_running: Gauge,
+    singleton_panics: Counter,
 }
 
 impl ShardMetrics {
@@ -37,9 +43,12 @@ impl ShardMetrics {
             ),
             ("gateway_fenced", "Shards closed because the lease was not known to hold", &self.fenced),
             ("gateway_gaps", "Times that events were or may have been lost", &self.gaps),
+            ("singleton_panics", "Panics of the bot's singleton", &self.singleton_panics),
         ] {
             registry.register(name, help, counter.clone());
         }
+        let running = self.singleton_running.clone();
+        registry.register("singleton_running", "1 while the bot's singleton runs here", running);
     }
 
     pub(crate) fn count_event(&self) {
@@ -68,6 +77,14 @@ impl ShardMetrics {
 
     pub(crate) fn count_gap(&self) {
         self.gaps.inc();
+    }
+
+    pub(crate) fn singleton_runs(&self, runs: bool) {
+        self.singleton_running.set(runs.into());
+    }
+
+    pub(crate) fn count_singleton_panic(&self) {
+        self.singleton_panics.inc();
     }
 
     pub(crate) fn count_fenced(&self) {

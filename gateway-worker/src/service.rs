@@ -199,6 +199,7 @@ impl Worker {
             limits: config.limits,
             runtime: threads.handlers(),
             stragglers: threads.stragglers(),
+            singleton_timeout: config.singleton_timeout,
             metrics: dispatch_metrics,
             shed_order: Arc::default(),
         };

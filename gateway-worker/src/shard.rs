@@ -14,7 +14,7 @@ use std::{
 
 use checkpoint::Session;
 use fleet_model::{Epoch, ShardNumber, ShardReport, ShardStatus, StartOutcome};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, SetOnce};
 use tokio_util::sync::CancellationToken;
 
 use crate::{bot::Deliveries, cache::ShardCache, clock::BootTime};
@@ -44,6 +44,8 @@ pub struct Shard {
     changed: Arc<Notify>,
     /// Another worker has it under a higher epoch: nothing may be done for it any more.
     outranked: CancellationToken,
+    /// It has been ready.
+    ready_once: SetOnce<()>,
     /// Its events on their way to the handlers.
     deliveries: OnceLock<Deliveries>,
 }
@@ -107,6 +109,7 @@ impl Shard {
             ticked,
             changed,
             outranked: CancellationToken::new(),
+            ready_once: SetOnce::new(),
             deliveries: OnceLock::new(),
         }
     }
@@ -189,9 +192,18 @@ impl Shard {
             }
             news
         };
+        if status == ShardStatus::Ready {
+            // Set before: it stays so.
+            let _ = self.ready_once.set(());
+        }
         if news {
             self.changed.notify_one();
         }
+    }
+
+    /// Waits until it is ready for the first time.
+    pub(crate) async fn ready_once(&self) {
+        self.ready_once.wait().await;
     }
 
     /// Discord refused it for good.
@@ -269,6 +281,11 @@ impl Shard {
     pub(crate) fn outranked(&self, by: Epoch) {
         tracing::warn!(shard.id = %self.number, epoch = %self.epoch, %by, "another worker has the shard: closing it");
         self.outranked.cancel();
+    }
+
+    /// Waits until another worker has it.
+    pub(crate) async fn is_another_s(&self) {
+        self.outranked.cancelled().await;
     }
 
     #[cfg(test)]

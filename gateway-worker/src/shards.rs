@@ -29,6 +29,7 @@ use crate::{
     lease::LeaseWindow,
     metrics::ShardMetrics,
     shard::{GatewaySettings, Shard, runner::Runner},
+    singleton::Singleton,
 };
 
 /// How long a shard's task may take to close its connection and write its last checkpoint when it is stopped.
@@ -161,6 +162,8 @@ struct ShardTask {
     shard: Arc<Shard>,
     stop: CancellationToken,
     task: JoinHandle<()>,
+    /// Of the shard that holds it.
+    singleton: Option<Singleton>,
     /// Since when it has been seen to be stuck.
     stuck_since: Option<BootTime>,
 }
@@ -244,6 +247,8 @@ impl ShardSet {
         let stop = CancellationToken::new();
         let deliveries = self.parts.bot.deliveries(&shard, lease);
         shard.set_deliveries(deliveries.clone());
+        let ShardParts { bot, metrics, runtime, .. } = &self.parts;
+        let (singleton, may_stop) = Singleton::of(&shard, bot, lease, metrics, &stop, runtime);
         let runner = Runner {
             shard: shard.clone(),
             settings: gateway.clone(),
@@ -253,24 +258,30 @@ impl ShardSet {
             checkpoints: self.parts.checkpoints.clone(),
             deliveries,
             resources: self.parts.cache.resources.checkpointed(),
-            stop: stop.clone(),
+            stop: may_stop,
         };
         let task = self.parts.runtime.spawn(runner.run());
-        self.tasks.insert(number, ShardTask { shard, stop, task, stuck_since: None });
+        self.tasks.insert(number, ShardTask { shard, stop, task, singleton, stuck_since: None });
     }
 
-    /// Tells shards to stop: each closes its socket at once, and then writes its last checkpoint.
+    /// Tells shards to stop: each closes its socket at once, and then writes its last checkpoint. The one that holds the bot's singleton
+    /// runs on until that has ended.
     fn close(&mut self, numbers: &[ShardNumber]) {
         for number in numbers {
-            let Some(ShardTask { shard, stop, mut task, .. }) = self.tasks.remove(number) else { continue };
+            let Some(task) = self.tasks.remove(number) else { continue };
+            let ShardTask { shard, stop, mut task, singleton, .. } = task;
             stop.cancel();
             self.closing.insert(*number, shard);
             let number = *number;
+            let patience = STOP + singleton.as_ref().map_or(Duration::ZERO, Singleton::patience);
             self.ends.spawn(async move {
-                if tokio::time::timeout(STOP, &mut task).await.is_err() {
+                if tokio::time::timeout(patience, &mut task).await.is_err() {
                     tracing::error!(shard.id = %number, "a shard did not stop in time: its task is aborted");
                     task.abort();
                     let _ = task.await;
+                }
+                if let Some(singleton) = singleton {
+                    singleton.ended().await;
                 }
                 number
             });
@@ -312,6 +323,10 @@ impl ShardSet {
             let dead = task.task.is_finished();
             let stuck_since = *task.stuck_since.get_or_insert(now);
             if dead || stuck && now.since(stuck_since) >= SECOND_LOOK {
+                // Another worker's may begin as soon as the shard is given up.
+                if task.singleton.as_mut().is_some_and(|singleton| !singleton.is_over(now)) {
+                    return true;
+                }
                 tracing::error!(shard.id = %number, dead, "a shard's task hangs or has ended: giving the shard up");
                 task.task.abort();
                 given_up.push((number, task.shard.epoch()));

@@ -59,6 +59,7 @@ pub(crate) fn bot(handler: Arc<dyn EventHandler>) -> Bot {
         limits: dispatch::Limits::default(),
         runtime: tokio::runtime::Handle::current(),
         stragglers: tokio_util::task::TaskTracker::new(),
+        singleton_timeout: Duration::from_secs(5),
         metrics: dispatch::DispatchMetrics::default(),
         shed_order: Arc::default(),
     }

@@ -172,6 +172,7 @@ impl Driver<'_> {
                     self.refuse_lease(&worker, "it was revoked".to_owned());
                 }
                 self.fleet.lease_verdict(&worker, &incarnation, cause, verdict, now);
+                self.exits.decided(&worker, &incarnation, verdict);
             }
             Outcome::Leases(leases) => {
                 if let Err(error) = &leases {

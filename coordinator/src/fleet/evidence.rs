@@ -5,10 +5,11 @@
 //! stream breaks, the fleet has the worker's address looked at, a few times with growing pauses, until the worker is back
 //! or the lease rules decide.
 //!
-//! It counts only if the worker speaks from the very address that was looked at ([`Whereabouts`]): through a NAT or a proxy a
-//! refusal says nothing of the worker. It needs a store that can be trusted, as the revocation must last. It needs no grace
+//! A look counts only if the worker speaks from the very address that was looked at ([`Whereabouts`]): through a NAT or a proxy a
+//! refusal says nothing of the worker. A supervisor's word that it saw the process end ([`Fleet::exited`]) needs neither a broken
+//! stream nor a look. Any evidence needs a store that can be trusted, as the revocation must last. It needs no grace
 //! after a start or a stall: that is about silence which may have been ours, and this is something seen. A coordinator that
-//! has just started has no evidence anyway before a worker has registered with it and lost its stream.
+//! has just started finds no evidence itself before a worker has registered with it and lost its stream.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -86,7 +87,58 @@ impl Finding {
     }
 }
 
+/// The notice of an exit changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExitRefused {
+    /// No such worker is there.
+    #[error("no worker {worker} is in the fleet")]
+    Unknown {
+        /// Who was named.
+        worker: WorkerId,
+    },
+    /// It is there in another life.
+    #[error("worker {worker} is there as incarnation {known} by now")]
+    AnotherLife {
+        /// Who was named.
+        worker: WorkerId,
+        /// Its present life.
+        known: Incarnation,
+    },
+    /// The store is away, or was within the last TTL, or could not say.
+    #[error("the fleet store can't be trusted now: the lease of {worker} decides")]
+    StoreUntrusted {
+        /// The worker.
+        worker: WorkerId,
+    },
+}
+
 impl Fleet {
+    /// A supervisor saw the process of a worker end: evidence of death at once. Without an incarnation it is about whichever
+    /// is known. Answers with the one that is given up; the store's verdict follows.
+    ///
+    /// # Errors
+    /// [`ExitRefused`]; then the lease decides.
+    pub fn exited(
+        &mut self,
+        worker: &WorkerId,
+        incarnation: Option<&Incarnation>,
+        now: Now,
+    ) -> Result<Incarnation, ExitRefused> {
+        let trusted = self.store_is_trusted(now);
+        let worker = worker.clone();
+        let Some(known) = self.workers.get_mut(&worker) else { return Err(ExitRefused::Unknown { worker }) };
+        let life = known.incarnation.clone();
+        if incarnation.is_some_and(|named| *named != life) {
+            return Err(ExitRefused::AnotherLife { worker, known: life });
+        }
+        if !trusted {
+            return Err(ExitRefused::StoreUntrusted { worker });
+        }
+        known.lease_check = Some(now.mono + VERDICT_DUE);
+        self.effects.push(Effect::Revoke { worker, incarnation: life.clone(), cause: Cause::Evidence });
+        Ok(life)
+    }
+
     /// The worker's heartbeat stream is open, and comes from `peer`.
     pub fn stream_opened(&mut self, worker: &WorkerId, incarnation: &Incarnation, peer: Option<IpAddr>) {
         if let Some(known) = self.workers.get_mut(worker).filter(|known| known.incarnation == *incarnation) {

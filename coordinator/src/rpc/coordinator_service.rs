@@ -16,11 +16,17 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::dial_back;
 use crate::{
-    fleet::{PlanRefused, Registration, RegistrationRefused, Report},
+    fleet::{ExitRefused, PlanRefused, Registration, RegistrationRefused, Report},
     handle::{FleetHandle, Joined, Stopped},
 };
 
-/// Serves workers.
+/// How long the notice of an exit waits for the store's verdict.
+const VERDICT: Duration = Duration::from_secs(3);
+
+/// The most characters of a reason that are kept.
+const REASON: usize = 200;
+
+/// Serves workers, and who supervises them.
 #[derive(Clone)]
 pub(crate) struct CoordinatorService {
     fleet: FleetHandle,
@@ -79,7 +85,14 @@ impl From<Stopped> for Status {
             }
             Stopped::Plan(PlanRefused::Unknown(_)) => Self::not_found(text),
             Stopped::Plan(PlanRefused::Pointless(_)) => Self::invalid_argument(text),
-            Stopped::Standby | Stopped::UnknownWorker | Stopped::Plan(_) => Self::failed_precondition(text),
+            Stopped::Standby
+            | Stopped::UnknownWorker
+            | Stopped::Plan(_)
+            | Stopped::Exit(ExitRefused::StoreUntrusted { .. }) => Self::failed_precondition(text),
+            Stopped::Exit(ExitRefused::Unknown { .. } | ExitRefused::AnotherLife { .. }) => {
+                Self::not_found(text)
+            }
+            Stopped::Busy => Self::resource_exhausted(text),
             Stopped::Stopping => Self::unavailable(text),
         }
     }
@@ -128,9 +141,18 @@ impl Coordinator for CoordinatorService {
 
     async fn report_exit(
         &self,
-        _: Request<v1::ReportExitRequest>,
+        request: Request<v1::ReportExitRequest>,
     ) -> Result<Response<v1::ReportExitResponse>, Status> {
-        Err(Status::unimplemented("exits are not taken yet"))
+        let v1::ReportExitRequest { worker_id, incarnation, reason } = request.into_inner();
+        let worker = worker_id.parse().map_err(Malformed::from)?;
+        let incarnation = (!incarnation.is_empty()).then(|| incarnation.parse()).transpose();
+        let incarnation = incarnation.map_err(Malformed::from)?;
+        let reason = reason.chars().take(REASON).collect();
+        let exited = self.fleet.exited(worker, incarnation, reason);
+        let given_up = tokio::time::timeout(VERDICT, exited).await.map_err(|_| {
+            Status::deadline_exceeded("the fleet store has not said yet whether the lease is revoked")
+        })??;
+        Ok(Response::new(v1::ReportExitResponse { incarnation: given_up.to_string() }))
     }
 
     type HeartbeatStream = Streamed<v1::Directive>;

@@ -1,5 +1,5 @@
-//! One connection after another with one twilight shard: how far it has come, when it is no use any more. What comes in goes
-//! to the [intake](super::intake).
+//! One connection after another with one twilight shard: what comes in on it goes to the [intake](super::intake), and it is
+//! given up when it is no use any more. How far it has come is its [stage].
 
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokio::{
 use twilight_gateway::{CloseFrame, Message, Shard as Connection, ShardState};
 use twilight_model::gateway::event::GatewayEventDeserializer;
 
+use self::stage::Stage;
 use super::{
     Shard,
     attempts::Attempts,
@@ -18,7 +19,7 @@ use super::{
     intake::{Dispatch, Intake, Taken},
     receive::{Received, is_connected, poll_once, receive},
     runner::{Runner, TICK},
-    silence::{Hearing, Silence},
+    silence::Silence,
     starting::Starting,
 };
 use crate::{
@@ -28,44 +29,13 @@ use crate::{
     threads::Turn,
 };
 
+mod ending;
+mod filling;
+mod looking;
+mod stage;
+
 /// How long a closing handshake may take.
 const CLOSE: Duration = Duration::from_millis(200);
-/// A guild that READY named and that has not come this long after the last one counts as not coming: the shard is ready
-/// without it. discord.js waits as long.
-const GUILD_GAP: Duration = Duration::from_secs(15);
-
-/// How long a connection may take to come to HELLO, twilight's own waits included.
-const TO_HELLO: Duration = Duration::from_mins(1);
-/// How long Discord may take from IDENTIFY to READY, or from one replayed event to the next.
-const TO_READY: Duration = Duration::from_secs(30);
-
-/// How far a connection has come.
-#[derive(Clone, Copy, Debug)]
-enum Stage {
-    /// No HELLO yet.
-    Connecting(Instant),
-    /// It waits for a permit, for as long as that takes.
-    Queued,
-    /// IDENTIFY or RESUME went out.
-    Greeted(Instant),
-    /// READY or RESUMED came.
-    Running,
-    /// Discord asked for another connection: this one closes, and the next is made when the peer has closed too.
-    Closing(Instant),
-}
-
-impl Stage {
-    /// What it hangs in, if it does: twilight sets no limit to any of these.
-    fn hangs(self) -> Option<&'static str> {
-        match self {
-            Self::Connecting(since) | Self::Closing(since) if since.elapsed() >= TO_HELLO => {
-                Some("connecting")
-            }
-            Self::Greeted(since) if since.elapsed() >= TO_READY => Some("waiting for READY or RESUMED"),
-            Self::Connecting(_) | Self::Queued | Self::Greeted(_) | Self::Running | Self::Closing(_) => None,
-        }
-    }
-}
 
 /// Why a connection is not used any more.
 pub(super) enum Over {
@@ -184,43 +154,6 @@ impl<'a> Life<'a> {
         }
     }
 
-    /// What is looked at a few times a second, events or not.
-    fn look(&mut self) -> Option<Over> {
-        self.shard().tick();
-        if !self.runner.lease.is_open(BootTime::now()) {
-            return Some(Over::Fenced);
-        }
-        self.shard().set_latency(self.connection.latency().average());
-        self.check_filled();
-        if let Some(stage) = self.stage.hangs() {
-            return Some(Over::Stuck(stage));
-        }
-        let elapsed = self.looked.elapsed();
-        self.looked = Instant::now();
-        if !matches!(self.stage, Stage::Running) {
-            return None;
-        }
-        match self.silence.look(elapsed, self.unacknowledged()) {
-            Hearing::Heard if self.shard().status() == ShardStatus::Silent => self.check_filled_or_ready(),
-            Hearing::Heard => {}
-            Hearing::Late => self.shard().set_status(ShardStatus::Silent, "heartbeats are not acknowledged"),
-            Hearing::Dead(why) => {
-                self.shard().set_status(ShardStatus::Silent, why);
-                self.silence.given_up();
-                return Some(Over::Stuck(why));
-            }
-        }
-        None
-    }
-
-    /// How long ago the heartbeat was sent that is not acknowledged yet.
-    fn unacknowledged(&self) -> Option<Duration> {
-        let latency = self.connection.latency();
-        let sent = latency.sent()?;
-        let acknowledged = latency.received().is_some_and(|received| received >= sent);
-        (!acknowledged).then(|| sent.elapsed())
-    }
-
     /// The checkpoint was read, or can't be: what came meanwhile is taken now.
     async fn install(&mut self, restored: Result<Restored, LoadError>) -> Option<Over> {
         match self.intake.install(restored) {
@@ -285,48 +218,6 @@ impl<'a> Life<'a> {
         }
     }
 
-    async fn connection_ended(&mut self, why: &str) -> Option<Over> {
-        if self.connection.state() == ShardState::FatallyClosed {
-            return Some(self.refused_for_good());
-        }
-        self.runner.metrics.count_reconnect();
-        tracing::info!(shard.id = %self.shard().number, why, "gateway connection lost");
-        self.shard().set_status(ShardStatus::Reconnecting, why);
-        self.intake.lost_connection();
-        // A trace that began when Discord asked for another connection is of the next attempt already.
-        if !matches!(self.stage, Stage::Closing(_)) {
-            self.starting = None;
-        }
-        self.attempts.ended();
-        self.wait_before_connecting().await
-    }
-
-    /// Holds the next connection back: twilight makes it when it is polled again.
-    async fn wait_before_connecting(&mut self) -> Option<Over> {
-        if self.attempts.session_is_hopeless() && self.connection.session().is_some() {
-            return Some(Over::Hopeless("it could not be resumed, time after time".to_owned()));
-        }
-        let wait = self.attempts.wait(rand::random());
-        if !wait.is_zero() {
-            tracing::warn!(shard.id = %self.shard().number, ?wait, "waiting before the next connection");
-            self.runner.pause(wait).await;
-            if self.runner.stop.is_cancelled() {
-                return Some(Over::Stopped);
-            }
-        }
-        self.stage = Stage::Connecting(Instant::now());
-        self.starting.get_or_insert_with(|| Starting::begin(&self.runner.shard));
-        None
-    }
-
-    fn refused_for_good(&self) -> Over {
-        let (code, reason) = self.last_close.clone().unwrap_or_default();
-        let meaning = connection::fatal_meaning(code).unwrap_or("Discord takes no reconnect after this code");
-        tracing::error!(shard.id = %self.shard().number, code, %reason, "shard failed: {meaning}");
-        self.shard().set_failed(code, format!("closed with {code}: {meaning}"));
-        Over::Failed
-    }
-
     async fn take_text(&mut self, text: String) -> Option<Over> {
         let Some(envelope) = GatewayEventDeserializer::from_json(&text) else {
             return Box::pin(self.take(Received::Garbled("no opcode".to_owned()))).await;
@@ -371,14 +262,6 @@ impl<'a> Life<'a> {
         }
     }
 
-    /// twilight closes now, and connects again when the peer has closed too.
-    fn asked_to_reconnect(&mut self, why: &str) {
-        self.stage = Stage::Closing(Instant::now());
-        // twilight may connect without a word when the peer closes without one, so the next trace begins here.
-        self.starting = Some(Starting::begin(self.shard()));
-        self.shard().set_status(ShardStatus::Reconnecting, why);
-    }
-
     fn take_dispatch(&mut self, dispatch: Dispatch) -> Option<Over> {
         if let Stage::Greeted(since) = &mut self.stage {
             *since = Instant::now();
@@ -399,84 +282,6 @@ impl<'a> Life<'a> {
             _ => {}
         }
         None
-    }
-
-    fn ready(&mut self) {
-        self.attempts.succeeded();
-        self.stage = Stage::Running;
-        self.identified = true;
-        self.runner.metrics.count_identified();
-        self.intake.session_began();
-        self.step("receive_guilds");
-        self.shard().session_began();
-        self.filling_since = Some(Instant::now());
-        self.shard().set_status(ShardStatus::Identifying, "");
-        self.check_filled();
-    }
-
-    fn resumed(&mut self) {
-        self.attempts.succeeded();
-        self.stage = Stage::Running;
-        self.identified = false;
-        self.runner.metrics.count_resumed();
-        self.intake.resumed();
-        if self.shard().cache.pending_guilds() > 0 {
-            self.filling_since = Some(Instant::now());
-            self.shard().set_status(ShardStatus::Identifying, "");
-        }
-        self.check_filled_or_ready();
-    }
-
-    fn check_filled_or_ready(&mut self) {
-        if self.filling_since.is_none() {
-            self.is_ready(String::new());
-        } else {
-            self.check_filled();
-        }
-    }
-
-    /// Ready once every guild of READY has come, or none has for a while.
-    fn check_filled(&mut self) {
-        let Some(since) = self.filling_since else { return };
-        if !matches!(self.connection.state(), ShardState::Active) || self.intake.is_reading() {
-            return;
-        }
-        let pending = self.shard().cache.pending_guilds();
-        let has_guilds_intent =
-            self.runner.settings.intents.contains(twilight_model::gateway::Intents::GUILDS);
-        if pending == 0 || !has_guilds_intent {
-            self.filling_since = None;
-            self.is_ready(String::new());
-        } else if since.elapsed() >= GUILD_GAP {
-            self.filling_since = None;
-            self.is_ready(format!("{pending} guilds have not come"));
-        }
-    }
-
-    fn is_ready(&mut self, detail: String) {
-        self.shard().set_status(ShardStatus::Ready, detail);
-        // None: it was ready before, and only silent for a while.
-        if let Some(starting) = self.starting.take() {
-            let outcome = self.intake.ready(self.identified);
-            tracing::info!(
-                shard.id = %self.shard().number(), epoch = %self.shard().epoch(), how = %outcome.kind,
-                took_ms = outcome.took.as_millis() as u64, replayed = outcome.replayed,
-                gap = outcome.gap.is_some(), "shard ready"
-            );
-            starting.ready(&outcome);
-        }
-    }
-
-    fn step(&mut self, name: &'static str) {
-        if let Some(starting) = &mut self.starting {
-            starting.step(name);
-        }
-    }
-
-    fn greets(&mut self, how: &'static str) {
-        if let Some(starting) = &mut self.starting {
-            starting.greets(how);
-        }
     }
 
     /// Closes resumably.

@@ -102,6 +102,11 @@ pub(crate) struct Bench {
     pub(crate) sim: Sim,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) client: BridgeClient,
+    api: String,
+    coordinator: String,
+    store: Arc<MemoryStore>,
+    checkpoints: Arc<checkpoint::MemoryStore>,
+    bus: Arc<MemoryBus>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
@@ -109,13 +114,21 @@ pub(crate) struct Bench {
 impl Bench {
     /// One shard, ready.
     pub(crate) async fn start(sim: SimConfig, recorder: Recorder, flags: &[&str]) -> Self {
+        let mut bench = Self::without_workers(sim, recorder).await;
+        let handler = Arc::new(Handler(bench.recorder.clone()));
+        bench.worker("w", handler, &[&["--drain-timeout=100ms"], flags].concat()).await;
+        bench.until_ready("the shard to be ready").await;
+        bench
+    }
+
+    /// One shard that nobody runs yet.
+    pub(crate) async fn without_workers(sim: SimConfig, recorder: Recorder) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let sim = Sim::start(sim).await.unwrap();
         let api = format!("--discord-api-url={}", sim.http_origin());
         let (store, bus) = (Arc::new(MemoryStore::new()), Arc::new(MemoryBus::new()));
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
-
         let args = [
             "coordinator",
             "--coordinator-listen=127.0.0.1:0",
@@ -133,35 +146,43 @@ impl Bench {
         let url = format!("http://{}", coordinator.address());
         let ends = stop.clone();
         tasks.spawn(async move { coordinator.run(ends).await.unwrap() });
-
+        let client = BridgeClient::connect(&url, Duration::from_secs(2)).await.unwrap();
+        let checkpoints = Arc::new(checkpoint::MemoryStore::new());
         let recorder = Arc::new(recorder);
-        let url_flag = format!("--coordinator-url={url}");
+        Self { sim, recorder, client, api, coordinator: url, store, checkpoints, bus, stop, tasks }
+    }
+
+    /// Starts a worker; the token stops it in order.
+    pub(crate) async fn worker(
+        &mut self,
+        name: &str,
+        handler: Arc<dyn EventHandler>,
+        flags: &[&str],
+    ) -> CancellationToken {
+        let (name, coordinator) =
+            (format!("--worker-name={name}"), format!("--coordinator-url={}", self.coordinator));
         let mut args = vec![
             "gateway-worker",
-            "--worker-name=w",
             "--health-port=0",
             "--intents=GUILDS,GUILD_MEMBERS,GUILD_MESSAGES",
-            "--drain-timeout=100ms",
-            &url_flag,
-            &api,
+            &name,
+            &coordinator,
+            &self.api,
         ];
         args.extend(flags);
         let config = gateway_worker::Args::try_parse_from(args).unwrap();
         let config = config.into_config(Some(Secret::new("t"))).unwrap();
         let parts = gateway_worker::Parts {
-            store,
-            checkpoints: Arc::new(checkpoint::MemoryStore::new()),
-            bus,
-            handler: Arc::new(Handler(recorder.clone())),
+            store: self.store.clone(),
+            checkpoints: self.checkpoints.clone(),
+            bus: self.bus.clone(),
+            handler,
         };
         let worker = Worker::bind(config, parts).await.unwrap();
+        let stop = self.stop.child_token();
         let ends = stop.clone();
-        tasks.spawn(async move { worker.run(ends).await.unwrap() });
-
-        let client = BridgeClient::connect(&url, Duration::from_secs(2)).await.unwrap();
-        let mut bench = Self { sim, recorder, client, stop, tasks };
-        bench.until_ready("the shard to be ready").await;
-        bench
+        self.tasks.spawn(async move { worker.run(ends).await.unwrap() });
+        stop
     }
 
     pub(crate) fn control(&self) -> Control {

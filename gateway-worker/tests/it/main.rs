@@ -6,3 +6,4 @@ mod bench;
 mod gaps;
 mod handlers;
 mod silence;
+mod singleton;

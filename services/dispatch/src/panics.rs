@@ -74,8 +74,11 @@ fn note(info: &PanicHookInfo<'_>) -> bool {
     !matches!(before, Watch::On(Some(_)))
 }
 
-/// Runs a handler's future to its end, or to its panic.
-pub(crate) async fn caught<F: Future>(future: F) -> Result<F::Output, Panic> {
+/// Runs a handler's future to its end.
+///
+/// # Errors
+/// It panicked.
+pub async fn caught<F: Future>(future: F) -> Result<F::Output, Panic> {
     let mut future = pin!(Some(future));
     poll_fn(|context| {
         let polled = watched(|| future.as_mut().as_pin_mut().map(|future| future.poll(context)));

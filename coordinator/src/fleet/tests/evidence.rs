@@ -181,3 +181,59 @@ fn a_store_that_restarted_is_told_again_whose_lease_is_revoked() {
     fleet.store_answers(false, at(12_000));
     assert!(!fleet.take_effects().contains(&revocation("a", Cause::Evidence)));
 }
+
+/// Two workers with six shards each, whose addresses tell nothing. The store is trusted.
+fn supervised_fleet() -> Fleet {
+    let mut fleet = fleet_with_peer(HOST);
+    fleet.stream_opened(&id("a"), &life("1"), None);
+    fleet
+}
+
+#[test]
+fn an_exit_that_was_seen_needs_no_broken_stream_and_no_look() {
+    for named in [Some(life("1")), None] {
+        let mut fleet = supervised_fleet();
+        assert_eq!(fleet.exited(&id("a"), named.as_ref(), at(6_000)), Ok(life("1")));
+        assert_eq!(fleet.take_effects(), [revocation("a", Cause::Evidence)]);
+        assert_eq!(shards(&fleet, "b").len(), 6, "the store has not spoken");
+        fleet.lease_verdict(&id("a"), &life("1"), Cause::Evidence, LeaseVerdict::Revoked, at(6_001));
+        settle_writes(&mut fleet, at(6_001));
+        assert_eq!(shards(&fleet, "b").len(), 12);
+        // A worker that lives all the same is not listened to any more, and comes back as another.
+        assert!(fleet.report(&id("a"), &life("1"), Report::default(), at(6_002)).is_err());
+        fleet.join(registration("a", "2"), at(6_003)).unwrap();
+    }
+}
+
+#[test]
+fn an_exit_of_somebody_else_is_none_of_ours() {
+    let mut fleet = supervised_fleet();
+    let unknown = fleet.exited(&id("c"), None, at(6_000));
+    assert_eq!(unknown, Err(ExitRefused::Unknown { worker: id("c") }));
+    let older = fleet.exited(&id("a"), Some(&life("0")), at(6_000));
+    assert_eq!(older, Err(ExitRefused::AnotherLife { worker: id("a"), known: life("1") }));
+    assert_eq!(fleet.take_effects(), []);
+}
+
+#[test]
+fn an_exit_while_the_store_is_not_trusted_is_the_lease_s_to_decide() {
+    let mut fleet = supervised_fleet();
+    let untrusted = Err(ExitRefused::StoreUntrusted { worker: id("a") });
+    fleet.store_is_away();
+    assert_eq!(fleet.exited(&id("a"), None, at(6_000)), untrusted);
+    fleet.store_answers(true, at(6_100));
+    fleet.take_effects();
+    assert_eq!(fleet.exited(&id("a"), None, at(11_099)), untrusted, "not within the TTL after it was away");
+    assert_eq!(fleet.take_effects(), []);
+    assert_eq!(fleet.exited(&id("a"), None, at(11_100)), Ok(life("1")));
+}
+
+#[test]
+fn an_exit_is_seen_and_needs_no_grace() {
+    // A coordinator that has just started, and has heard nobody yet.
+    let mut fleet = Fleet::new(rules(), Term(2), Wish::explicit(12), recovered(), at(0));
+    fleet.join(Registration { running_total: 12, ..registration("b", "1") }, at(0)).unwrap();
+    fleet.take_effects();
+    assert_eq!(fleet.exited(&id("a"), None, at(5_000)), Ok(life("1")));
+    assert!(fleet.take_effects().contains(&revocation("a", Cause::Evidence)));
+}

@@ -4,6 +4,7 @@
 
 mod command_line;
 mod dev_mode;
+mod exits;
 mod faults;
 mod settings;
 mod tour;

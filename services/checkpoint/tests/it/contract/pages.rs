@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use checkpoint::{Cursor, Page, PageRead, RecordKey, WriteStep};
 
-use crate::{MINE, SHARD, Store, claim, set, write};
+use super::{MINE, SHARD, Store, claim, set, write};
 
 async fn page(store: &Store, serial: u64, cursor: Cursor) -> Page {
     match store.read(SHARD, MINE, serial, cursor).await.unwrap() {
@@ -30,7 +30,7 @@ async fn fill(store: &Store, count: u64, bytes: usize) -> u64 {
         let set = keys.iter().map(|key| (*key, Bytes::from(vec![b'x'; bytes]))).collect();
         serial = write(store, serial, WriteStep { set, ..WriteStep::default() }).await;
     }
-    write(store, serial, crate::with_head(WriteStep::default(), "head")).await
+    write(store, serial, super::with_head(WriteStep::default(), "head")).await
 }
 
 pub(crate) async fn pages_bring_every_record(store: Store) {

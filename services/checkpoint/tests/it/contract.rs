@@ -2,8 +2,6 @@
 //!
 //! A rule is a function over a fresh store.
 
-#![allow(clippy::unwrap_used, reason = "a test panics on what it did not expect")]
-
 mod fences;
 mod pages;
 mod redis_faults;

@@ -5,8 +5,6 @@
 //! truly happened, and goes on until it dies as well. To show that the comparison sees something, each rule of the write is broken in
 //! turn, and then harm must be found.
 
-#![allow(clippy::unwrap_used, reason = "a test panics on what it did not expect")]
-
 mod model;
 mod pack;
 mod reader;

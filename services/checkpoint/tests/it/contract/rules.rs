@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use checkpoint::{KEPT, MemoryStore};
 use redis_fixture::{RedisCluster, RedisSentinel, RedisServer};
 
-use crate::{Store, fences, pages, redis_store, steps};
+use super::{Store, fences, pages, redis_store, steps};
 
 macro_rules! rules {
     ($($module:ident::$rule:ident),* $(,)?) => {
@@ -78,8 +78,8 @@ async fn a_checkpoint_in_memory_is_kept_for_an_hour() {
     let store: Store = Arc::new(MemoryStore::new());
     steps::first(&store).await;
     tokio::time::advance(KEPT.saturating_sub(Duration::from_secs(1))).await;
-    assert!(crate::claim(&store, crate::MINE).await.head.is_some());
+    assert!(super::claim(&store, super::MINE).await.head.is_some());
     tokio::time::advance(KEPT).await;
-    assert_eq!(store.freshness(crate::SHARD).await.unwrap(), None);
-    assert_eq!(crate::claim(&store, crate::LOWER).await.records, 0);
+    assert_eq!(store.freshness(super::SHARD).await.unwrap(), None);
+    assert_eq!(super::claim(&store, super::LOWER).await.records, 0);
 }

@@ -9,7 +9,7 @@ use checkpoint::{
 };
 use fleet_model::Epoch;
 
-use crate::{
+use super::{
     Pass, SHARD,
     model::{Event, Guild, Guilds, Log},
     pack::{Group, pack},

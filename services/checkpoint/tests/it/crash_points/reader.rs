@@ -7,7 +7,7 @@ use checkpoint::{
 };
 use fleet_model::Epoch;
 
-use crate::{
+use super::{
     SHARD,
     model::{Block, Event, Guild, Guilds, Log},
 };

@@ -12,7 +12,7 @@ use fleet_store::{FleetStore, OwnerRecord};
 use redis::cmd;
 use redis_fixture::{RedisCluster, RedisServer};
 
-use crate::{
+use super::{
     HIGHER, MINE, SHARD, Store, assert_holds, claim, fresh, redis_link, redis_store, set, steps, with_head,
     write,
 };
@@ -222,7 +222,7 @@ async fn what_others_wrote_is_named_and_no_panic() {
     server.command::<()>(&["HSET", CHECKPOINT, ".total", "4294967296"]).await;
     assert!(matches!(store.freshness(SHARD).await, Err(StoreError::Alien(_))), "no total of ours");
     server.command::<()>(&["HSET", CHECKPOINT, "z:1", "alien"]).await;
-    let records = crate::records(&*store, MINE, serial).await;
+    let records = super::records(&*store, MINE, serial).await;
     assert_eq!(records["z:1"], "alien", "a field that is no record's is the reader's to refuse");
     assert!("z:1".parse::<RecordKey>().is_err());
 }

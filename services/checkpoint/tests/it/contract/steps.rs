@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use checkpoint::{RecordKey, WriteStep};
 
-use crate::{MINE, SHARD, Store, assert_holds, claim, fresh, records, remove, set, with_head, write};
+use super::{MINE, SHARD, Store, assert_holds, claim, fresh, records, remove, set, with_head, write};
 
 /// What [`first`] leaves.
 pub(crate) const FIRST: [(&str, &str); 3] = [("c:1", "core"), ("h:1", "channels"), ("p:1:7", "pending")];

@@ -4,7 +4,7 @@ use checkpoint::{Claim, Cursor, PageRead, RecordKey, Stored, Written};
 use fleet_model::{Epoch, ShardNumber};
 use futures_util::future::join_all;
 
-use crate::{
+use super::{
     HIGHER, LOWER, MINE, SHARD, Store, assert_holds, claim, fresh, records, remove, set, steps, with_head,
     write,
 };

@@ -1,0 +1,147 @@
+//! What comes while the guilds are still read: it waits, within bounds, and is taken after what the checkpoint holds.
+//!
+//! A checkpoint that can't be read costs the session that it is of, and nothing when another has begun meanwhile.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use checkpoint::Head;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{Dispatch, Intake, Taken};
+use crate::{
+    bot::Queued,
+    checkpoints::restore::{LoadError, Restored, ToRead},
+    handler::Mark,
+    shard::Progress,
+};
+
+/// Events that wait for the guilds to be read, and their bytes.
+const HELD: usize = 8_192;
+const HELD_BYTES: usize = 32 * 1024 * 1024;
+
+/// A checkpoint that is being read.
+pub(super) struct Restoring {
+    load: AbortOnDropHandle<Result<Restored, LoadError>>,
+    /// Came meanwhile.
+    held: VecDeque<Dispatch>,
+    held_bytes: usize,
+    exact: bool,
+    session: u64,
+}
+
+impl Restoring {
+    /// Lets a dispatch wait.
+    pub(super) fn hold(&mut self, dispatch: Dispatch) -> Taken {
+        if self.held.len() >= HELD || self.held_bytes + dispatch.text.len() > HELD_BYTES {
+            return Taken::Full;
+        }
+        self.held_bytes += dispatch.text.len();
+        self.held.push_back(dispatch);
+        Taken::Held
+    }
+}
+
+impl Intake {
+    /// Begins to read what a checkpoint holds beside its head.
+    pub(super) fn restore(&mut self, head: Head, what: ToRead) {
+        let (checkpoints, shard) = (self.checkpoints.clone(), self.shard.clone());
+        let session = Arc::new(head.session.clone());
+        self.ordinal = session.ordinal;
+        self.shard.set_progress(Some(Progress {
+            session,
+            began_at: 0,
+            read: head.read,
+            read_at_unix_ms: head.read_at_unix_ms,
+        }));
+        self.mark = if head.exact { Mark::Fresh } else { Mark::Replayed };
+        let (exact, session) = (head.exact, head.session.ordinal);
+        let load = async move { checkpoints.restore(what, &head, shard.cache()).await };
+        self.restoring = Some(Restoring {
+            load: AbortOnDropHandle::new(tokio::spawn(load)),
+            held: VecDeque::new(),
+            held_bytes: 0,
+            exact,
+            session,
+        });
+    }
+
+    /// Waits until the checkpoint is read; for ever when there is none. Nothing is lost when the future is dropped.
+    pub(in crate::shard) async fn read_through(&mut self) -> Result<Restored, LoadError> {
+        match &mut self.restoring {
+            Some(restoring) => match (&mut restoring.load).await {
+                Ok(loaded) => loaded,
+                // Only a panic in it ends the task without an answer.
+                Err(error) => Err(LoadError::Store(checkpoint::StoreError::Away(error.to_string()))),
+            },
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The checkpoint is being read.
+    pub(in crate::shard) fn is_reading(&self) -> bool {
+        self.restoring.is_some()
+    }
+
+    /// Waits until the checkpoint is read, and takes it, when there is no connection.
+    pub(in crate::shard) async fn read_and_install(&mut self) -> Result<(), String> {
+        let restored = self.read_through().await;
+        self.install(restored).map(drop)
+    }
+
+    /// Takes what was read. What came meanwhile is to be taken now, in order; `Err` says why the session is of no use.
+    pub(in crate::shard) fn install(
+        &mut self,
+        restored: Result<Restored, LoadError>,
+    ) -> Result<VecDeque<Dispatch>, String> {
+        let Some(restoring) = self.restoring.take() else { return Ok(VecDeque::new()) };
+        let same_session = self.shard.progress().is_some_and(|it| it.session.ordinal == restoring.session);
+        let restored = match restored {
+            Ok(restored) => restored,
+            Err(error) => {
+                self.metrics_refused(&error.to_string());
+                self.write(None, BTreeSet::new());
+                // A session that has begun meanwhile does not need it.
+                return if same_session { Err(error.to_string()) } else { Ok(restoring.held) };
+            }
+        };
+        let Restored { guilds, pending } = restored;
+        if same_session {
+            self.shard.cache().adopt(guilds);
+        }
+        let positions = pending.iter().map(|event| (event.session, event.sequence)).collect();
+        for event in pending {
+            let mark = if restoring.exact && !event.started { Mark::Fresh } else { Mark::Replayed };
+            if mark == Mark::Replayed {
+                self.replayed += 1;
+            }
+            match Queued::from_pending(event, mark) {
+                Some(queued) => self.deliveries.push_over_bound(queued),
+                None => self.metrics.count_garbled(),
+            }
+        }
+        self.write(Some(restoring.session), positions);
+        Ok(restoring.held)
+    }
+
+    fn metrics_refused(&self, why: &str) {
+        self.checkpoints.metrics.count_refused();
+        tracing::warn!(shard.id = %self.shard.number(), why, "the checkpoint can't be used: the shard identifies");
+    }
+
+    /// The connection is over and the next one resumes from `read`: what waits will come again.
+    pub(in crate::shard) fn forget_held(&mut self) {
+        if let Some(restoring) = &mut self.restoring {
+            restoring.held.clear();
+            restoring.held_bytes = 0;
+        }
+    }
+
+    /// What is being read, when it is of the session that goes on.
+    pub(super) fn restoring_this_session(&mut self) -> Option<&mut Restoring> {
+        let session = self.shard.progress().map(|progress| progress.session.ordinal);
+        self.restoring.as_mut().filter(|restoring| session == Some(restoring.session))
+    }
+}

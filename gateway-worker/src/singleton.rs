@@ -1,0 +1,291 @@
+//! Work that one worker of the fleet does for all: the bot's singleton, on whoever holds shard 0.
+//!
+//! Owns when it runs. A keeper of its own task, beside the shard's, begins it when the shard is first ready, ends it when the lease's
+//! window closes or the shard is outranked, begins it again when the lease is back, and lets the shard stop only when it has
+//! ended: until then the shard runs on, so that nobody else can begin. Decides nothing about the shard.
+//!
+//! It is ended by a token, which it has some time to obey; then its task is aborted, and waited for. Code that blocks its thread
+//! can't be aborted: it is waited for a second more, and left behind with an error. Then only its epoch tells it apart.
+
+use std::{sync::Arc, time::Duration};
+
+use dispatch::panics::{self, Panic};
+use fleet_model::ShardNumber;
+use tokio::{runtime::Handle, task::JoinError, time::Instant};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
+
+use crate::{
+    bot::Bot,
+    clock::BootTime,
+    handler::{Context, EventHandler},
+    lease::LeaseWindow,
+    metrics::ShardMetrics,
+    shard::Shard,
+};
+
+/// The shard that every fleet has.
+const HOLDER: ShardNumber = ShardNumber(0);
+
+/// How often the lease is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How long it may take to end when the lease is gone: others may begin soon.
+const FENCED: Duration = Duration::from_millis(250);
+
+/// How long an abort may take.
+const ABORT: Duration = Duration::from_secs(1);
+
+/// The wait after a panic. It doubles with each further one, up to the longest, and is forgotten when it ran for that long.
+const FIRST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_mins(1);
+
+/// The singleton of a shard that holds it, in the hands of whoever starts and stops the shard. Dropped, it is aborted.
+#[derive(Debug)]
+pub(crate) struct Singleton {
+    keeper: AbortOnDropHandle<()>,
+    at_once: CancellationToken,
+    grace: Duration,
+    given_up_at: Option<BootTime>,
+}
+
+impl Singleton {
+    /// That of a shard, if it is the one that holds it; and what tells the shard's task to stop: `asked`, but not before the
+    /// singleton has ended.
+    pub(crate) fn of(
+        shard: &Arc<Shard>,
+        bot: &Bot,
+        lease: &LeaseWindow,
+        metrics: &ShardMetrics,
+        asked: &CancellationToken,
+        runtime: &Handle,
+    ) -> (Option<Self>, CancellationToken) {
+        if shard.number() != HOLDER {
+            return (None, asked.clone());
+        }
+        let (singleton, stop) = Self::start(shard, bot, lease, metrics, asked, runtime);
+        (Some(singleton), stop)
+    }
+
+    fn start(
+        shard: &Arc<Shard>,
+        bot: &Bot,
+        lease: &LeaseWindow,
+        metrics: &ShardMetrics,
+        asked: &CancellationToken,
+        runtime: &Handle,
+    ) -> (Self, CancellationToken) {
+        let (at_once, stop) = (CancellationToken::new(), CancellationToken::new());
+        let keeper = Keeper {
+            shard: shard.clone(),
+            handler: bot.handler.clone(),
+            context: Context { shard: shard.clone(), tools: bot.tools.clone() },
+            lease: lease.clone(),
+            metrics: metrics.clone(),
+            runtime: bot.runtime.clone(),
+            running: bot.stragglers.clone(),
+            grace: bot.singleton_timeout,
+            asked: asked.clone(),
+            at_once: at_once.clone(),
+        };
+        let keeper = AbortOnDropHandle::new(runtime.spawn(keeper.keep(stop.clone())));
+        (Self { keeper, at_once, grace: bot.singleton_timeout, given_up_at: None }, stop)
+    }
+
+    /// By when it has ended after the shard was asked to stop, so that the shard's task hears of it.
+    pub(crate) fn patience(&self) -> Duration {
+        self.grace + ABORT
+    }
+
+    /// Waits for the end of one whose shard has ended. Mostly it has ended before.
+    pub(crate) async fn ended(mut self) {
+        self.at_once.cancel();
+        // A keeper that is late has said why.
+        let _ = tokio::time::timeout(FENCED + ABORT, &mut self.keeper).await;
+    }
+
+    /// Its shard's task hangs: ends it. False while it may run yet.
+    pub(crate) fn is_over(&mut self, now: BootTime) -> bool {
+        self.at_once.cancel();
+        let since = *self.given_up_at.get_or_insert(now);
+        self.keeper.is_finished() || now.since(since) > FENCED + ABORT
+    }
+}
+
+/// See the module's documentation.
+struct Keeper {
+    shard: Arc<Shard>,
+    handler: Arc<dyn EventHandler>,
+    context: Context,
+    lease: LeaseWindow,
+    metrics: ShardMetrics,
+    /// Where it runs.
+    runtime: Handle,
+    /// Has it while it runs.
+    running: TaskTracker,
+    /// How long it may take to end.
+    grace: Duration,
+    /// The shard is to stop.
+    asked: CancellationToken,
+    /// The shard is over.
+    at_once: CancellationToken,
+}
+
+/// How a run ended.
+enum Ended {
+    /// It returned.
+    Done,
+    Panicked(Panic),
+    /// It was told to end, and has.
+    Cancelled,
+}
+
+impl Keeper {
+    async fn keep(self, stop: CancellationToken) {
+        let _stop = stop.drop_guard();
+        self.hold().await;
+        tokio::select! {
+            () = self.asked.cancelled() => {}
+            () = self.at_once.cancelled() => {}
+        }
+    }
+
+    /// Lets it run whenever it may, until it is done or the shard is another's.
+    async fn hold(&self) {
+        tokio::select! {
+            biased;
+            () = self.given_up() => return,
+            () = self.shard.ready_once() => {}
+        }
+        let mut wait = FIRST;
+        loop {
+            tokio::select! {
+                biased;
+                () = self.given_up() => return,
+                () = self.lease_opened() => {}
+            }
+            let began = Instant::now();
+            match self.run().await {
+                Ended::Done => return,
+                Ended::Cancelled => {}
+                Ended::Panicked(panic) => {
+                    if began.elapsed() >= LONGEST {
+                        wait = FIRST;
+                    }
+                    self.tell(&panic, wait);
+                    tokio::select! {
+                        biased;
+                        () = self.given_up() => return,
+                        () = tokio::time::sleep(wait) => {}
+                    }
+                    wait = (wait * 2).min(LONGEST);
+                }
+            }
+        }
+    }
+
+    async fn run(&self) -> Ended {
+        let cancelled = CancellationToken::new();
+        let (handler, context, token) = (self.handler.clone(), self.context.clone(), cancelled.clone());
+        // The call is inside: what makes the future can panic as well.
+        let work = panics::caught(async move { handler.singleton(&context, token).await });
+        let mut task = AbortOnDropHandle::new(self.running.spawn_on(work, &self.runtime));
+        tracing::debug!(shard.id = %self.shard.number(), epoch = %self.shard.epoch(), "singleton begins");
+        self.metrics.singleton_runs(true);
+        let ended = tokio::select! {
+            biased;
+            ended = &mut task => Self::ended(ended),
+            () = self.given_up() => self.end(&cancelled, task).await,
+            () = self.lease_closed() => self.end(&cancelled, task).await,
+        };
+        self.metrics.singleton_runs(false);
+        tracing::debug!(shard.id = %self.shard.number(), epoch = %self.shard.epoch(), "singleton ended");
+        ended
+    }
+
+    fn ended(ended: Result<Result<(), Panic>, JoinError>) -> Ended {
+        match ended {
+            Ok(Ok(())) => Ended::Done,
+            Ok(Err(panic)) => Ended::Panicked(panic),
+            // Aborted, or its runtime is gone.
+            Err(_) => Ended::Cancelled,
+        }
+    }
+
+    /// Tells it to end, and waits for that: for long only while nobody else can begin.
+    async fn end(
+        &self,
+        cancelled: &CancellationToken,
+        mut task: AbortOnDropHandle<Result<(), Panic>>,
+    ) -> Ended {
+        cancelled.cancel();
+        let fenced = async {
+            tokio::select! {
+                () = self.shard.is_another_s() => {}
+                () = self.at_once.cancelled() => {}
+                () = self.lease_closed() => {}
+            }
+            tokio::time::sleep(FENCED).await;
+        };
+        tokio::select! {
+            biased;
+            // One that panics on its way out has ended as well.
+            ended = &mut task => return match Self::ended(ended) {
+                Ended::Panicked(panic) => {
+                    self.tell(&panic, Duration::ZERO);
+                    Ended::Cancelled
+                }
+                Ended::Done | Ended::Cancelled => Ended::Cancelled,
+            },
+            () = fenced => {}
+            () = tokio::time::sleep(self.grace) => {}
+        }
+        tracing::warn!(shard.id = %self.shard.number(), "the singleton did not end in time: it is aborted");
+        task.abort();
+        if tokio::time::timeout(ABORT, &mut task).await.is_err() {
+            tracing::error!(
+                shard.id = %self.shard.number(), epoch = %self.shard.epoch(),
+                "the singleton blocks its thread and can't be aborted: it is left behind, and another may begin elsewhere"
+            );
+        }
+        Ended::Cancelled
+    }
+
+    /// It shall not run here any more.
+    async fn given_up(&self) {
+        tokio::select! {
+            () = self.asked.cancelled() => {}
+            () = self.at_once.cancelled() => {}
+            () = self.shard.is_another_s() => {}
+        }
+    }
+
+    async fn lease_opened(&self) {
+        while !self.lease.is_open(BootTime::now()) {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn lease_closed(&self) {
+        loop {
+            let left = self.lease.left(BootTime::now());
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left.min(LOOK)).await;
+        }
+    }
+
+    fn tell(&self, panic: &Panic, again_in: Duration) {
+        self.metrics.count_singleton_panic();
+        tracing::error!(
+            shard.id = %self.shard.number(), epoch = %self.shard.epoch(), panic = panic.message,
+            location = panic.location, backtrace = panic.backtrace, ?again_in, "the singleton panicked"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests;
