@@ -11,7 +11,11 @@
 //! 2. the new owner and a higher epoch are written to the store ([`Phase::Writing`]);
 //! 3. the new owner is told ([`Phase::Running`]).
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    time::Duration,
+};
 
 use fleet_model::{Assignment, Epoch, Incarnation, ShardNumber, ShardReport, StartOutcome, Term, WorkerId};
 
@@ -233,6 +237,8 @@ struct Owner {
     since: Duration,
     /// It ran the shard already when this coordinator first heard of it.
     found: bool,
+    /// Owners before it died of the shard: decided when it was assigned, so that it stays what it was begun with.
+    careful: bool,
 }
 
 /// How far an assignment has got.
@@ -348,12 +354,16 @@ impl Fleet {
     fn refresh_assignments(&mut self) {
         let Some(total) = self.shard_total() else { return };
         let mut wanted: BTreeMap<&WorkerId, BTreeMap<ShardNumber, Epoch>> = BTreeMap::new();
+        let mut careful: BTreeMap<&WorkerId, BTreeSet<ShardNumber>> = BTreeMap::new();
         for (number, slot) in (0..).map(ShardNumber).zip(&self.slots) {
             if let Some(owner) = &slot.owner
                 && owner.phase == Phase::Running
                 && slot.confirmed
             {
                 wanted.entry(&owner.worker).or_default().insert(number, owner.epoch);
+                if owner.careful {
+                    careful.entry(&owner.worker).or_default().insert(number);
+                }
             }
         }
         for (name, worker) in &mut self.workers {
@@ -362,6 +372,8 @@ impl Fleet {
                 worker.assignment.revision += 1;
                 worker.assignment.shards = shards;
                 worker.assignment.shard_total = total;
+                // Belongs to the epochs: it changes with them alone.
+                worker.assignment.careful = careful.remove(name).unwrap_or_default();
                 self.effects.push(Effect::Send(name.clone(), worker.assignment.clone()));
             }
         }

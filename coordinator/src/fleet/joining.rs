@@ -182,6 +182,7 @@ impl Fleet {
                 phase: Phase::Running,
                 since: now,
                 found: true,
+                careful: false,
             });
             unwritten.push(Ownership {
                 shard,

@@ -126,6 +126,7 @@ impl Fleet {
                 phase: Phase::Writing,
                 since: now.mono,
                 found: false,
+                careful: self.breaker.asks_for_care(shard),
             });
             let incarnation = known.incarnation.clone();
             unwritten.push(Ownership { shard, worker: worker.clone(), incarnation, epoch });

@@ -114,6 +114,7 @@ impl Fleet {
                     phase: Phase::Running,
                     since: now.mono,
                     found: true,
+                    careful: false,
                 });
             }
         }
