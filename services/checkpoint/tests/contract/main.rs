@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test panics on what it did not expect")]
 
+mod asides;
 mod fences;
 mod pages;
 mod redis_faults;
