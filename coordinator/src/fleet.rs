@@ -280,6 +280,8 @@ struct Owner {
     found: bool,
     /// The epoch of the owner before, when that one handed the shard over.
     handed_over: Option<Epoch>,
+    /// Owners before it died of the shard: decided when it was assigned, so that it stays what it was begun with.
+    careful: bool,
 }
 
 /// How far an assignment has got.
@@ -406,6 +408,7 @@ impl Fleet {
                 let set = wanted.entry(owner.worker.clone()).or_default();
                 set.shards.insert(number, owner.epoch);
                 set.handed_over.extend(owner.handed_over.map(|epoch| (number, epoch)));
+                set.careful.extend(owner.careful.then_some(number));
             }
             if let Some((to, arriving)) = self.arriving(slot) {
                 wanted.entry(to.clone()).or_default().arriving.insert(number, arriving);

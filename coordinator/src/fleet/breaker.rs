@@ -7,6 +7,8 @@
 //!
 //! A shard is to blame only for owners that died soon after they got it: with one that ran it for long, many other shards
 //! died as well.
+//!
+//! Of a shard whose owners died one soon after the other, an event may be to blame: whoever gets it next is to be careful.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -27,6 +29,9 @@ const LONGEST_WAIT: Duration = Duration::from_mins(5);
 /// An owner that died within this time of getting a shard counts against the shard, when the shard is under suspicion
 /// already.
 const SOON: Duration = Duration::from_mins(1);
+
+/// Owners of a shard that died within this time of each other make the next one careful.
+const CLOSE: Duration = Duration::from_mins(1);
 
 /// See the module's documentation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -129,6 +134,13 @@ impl Breaker {
         self.workers.get(worker)?.held(now)
     }
 
+    /// Whether a shard's next owner is to be careful: two of its owners died close to each other, and that is remembered. Not
+    /// the last two alone, as the waits above grow longer than what is close.
+    pub(super) fn asks_for_care(&self, shard: ShardNumber) -> bool {
+        let close = |pair: &[Duration]| pair[1].saturating_sub(pair[0]) <= CLOSE;
+        self.shards.get(&shard).is_some_and(|deaths| deaths.at.windows(2).any(close))
+    }
+
     /// Why a shard may get no owner, if so.
     pub(super) fn shard(&self, shard: ShardNumber, now: Duration) -> Option<Held> {
         self.shards.get(&shard)?.held(now)
@@ -192,6 +204,23 @@ mod tests {
         assert_eq!(breaker.shard(shard, at(160)), None);
         breaker.owner_died(shard, at(10), at(170));
         assert_eq!(breaker.shard(shard, at(170)).unwrap().deaths, 2);
+    }
+
+    #[test]
+    fn two_deaths_close_to_each_other_ask_for_care_until_they_are_forgotten() {
+        let shard = ShardNumber(0);
+        let care = |times: &[u64]| {
+            let breaker = Breaker { shards: [(shard, dead(times))].into(), ..Breaker::default() };
+            breaker.asks_for_care(shard)
+        };
+        assert!(!care(&[]) && !care(&[100]) && !care(&[100, 161]));
+        assert!(care(&[100, 160]) && care(&[100, 200, 201]));
+        assert!(
+            care(&[100, 110, 120, 140, 180, 260]),
+            "the breaker's own waits are no reason to be careless"
+        );
+        assert!(!care(&[100, 110, 710]), "the first is forgotten");
+        assert!(!Breaker::default().asks_for_care(shard));
     }
 
     #[test]

@@ -197,6 +197,7 @@ impl Fleet {
                 since: now,
                 found: true,
                 handed_over: None,
+                careful: false,
             });
             slot.departed = None;
             unwritten.push(Ownership {

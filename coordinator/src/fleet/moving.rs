@@ -150,6 +150,7 @@ impl Fleet {
                 since: now.mono,
                 found: false,
                 handed_over: slot.departed.as_ref().map(|departed| departed.epoch),
+                careful: self.breaker.asks_for_care(shard),
             });
             let incarnation = known.incarnation.clone();
             unwritten.push(Ownership { shard, worker: worker.clone(), incarnation, epoch });

@@ -122,6 +122,7 @@ impl Fleet {
                     since: now.mono,
                     found: true,
                     handed_over: None,
+                    careful: false,
                 });
             }
         }

@@ -8,6 +8,8 @@
 //! [`CheckpointStore::claim`] -> [`CheckpointStore::read`] -> [`decode_record`]. Two stores keep the same contract:
 //! [`MemoryStore`] for one process, [`RedisStore`] for many.
 //!
+//! Beside the checkpoint, [`SetAsideStore`] keeps what is known of events whose handlers killed their workers.
+//!
 //! What makes it safe to die at any moment: [`Head::read`] is written last, in or after the step with the last change up to it. So
 //! the records may be newer than the head, never older, and each says by its stamp which events it holds already.
 
@@ -16,6 +18,7 @@ mod memory;
 mod page;
 mod record;
 mod redis;
+mod set_aside;
 mod store;
 
 pub use format::{
@@ -24,6 +27,9 @@ pub use format::{
 pub use memory::MemoryStore;
 pub use record::{Extras, GuildCore, Head, InvalidKey, Members, PendingEvent, Record, RecordKey, Session};
 pub use redis::RedisStore;
+pub use set_aside::{
+    Fenced, MOST_SET_ASIDE, Noted, Position, SET_ASIDE_KEPT, SetAside, SetAsideStore, SetAsideSummary,
+};
 pub use store::{
     CHUNK, CheckpointStore, Claim, Cursor, Freshness, HeadWrite, KEPT, Page, PageRead, StoreError, Stored,
     StoredHead, WriteStep, Written,

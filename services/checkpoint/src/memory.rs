@@ -8,8 +8,11 @@ use tokio::time::Instant;
 
 use crate::{CheckpointStore, Claim, Cursor, Freshness, PageRead, StoreError, WriteStep, Written};
 
+mod asides;
 mod records;
+mod set_aside;
 
+use asides::Asides;
 use records::Records;
 
 /// A store in this process's memory. Clones share the checkpoints, which end with the last of them. Its clock is tokio's, so a test
@@ -17,6 +20,7 @@ use records::Records;
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
     records: Arc<Mutex<Records>>,
+    asides: Arc<Mutex<Asides>>,
 }
 
 impl MemoryStore {
@@ -28,6 +32,11 @@ impl MemoryStore {
     fn records(&self) -> MutexGuard<'_, Records> {
         // Each rule writes in one go after its checks, so the records are whole even if a holder panicked.
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn asides(&self) -> MutexGuard<'_, Asides> {
+        // The same goes for these.
+        self.asides.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

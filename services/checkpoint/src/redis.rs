@@ -16,6 +16,7 @@ use crate::{
 mod answer;
 mod keys;
 mod scripts;
+mod set_aside;
 
 use answer::{Answer, failed};
 use keys::ShardKeys;

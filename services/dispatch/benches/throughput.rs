@@ -33,7 +33,15 @@ impl Handler<u64> for Trivial {
 
 fn item(kind: &Kind, sequence: u64, lanes: u64) -> Item<u64> {
     let lane = Some(sequence % lanes);
-    Item { sequence, lane, kind: kind.clone(), bytes: 1000, received_at: Duration::ZERO, payload: sequence }
+    Item {
+        sequence,
+        lane,
+        suspect: false,
+        kind: kind.clone(),
+        bytes: 1000,
+        received_at: Duration::ZERO,
+        payload: sequence,
+    }
 }
 
 /// Through the dispatcher: the pusher waits at the bound for half, as a shard does.

@@ -8,6 +8,9 @@
 //! A handler that panics has handled its event: the panic is counted and logged, and its lane goes on. A handler that
 //! never ends holds its lane and one of [`Limits::at_once`](crate::Limits::at_once); the figures tell it.
 //!
+//! A dispatcher that [begins carefully](Dispatcher::begin_carefully) asks before each suspect and tells when it has ended, so that
+//! its owner can write that down.
+//!
 //! A handler's task that is dropped before its end, as its runtime shut down, is not done: its event stays pending.
 
 use std::{
@@ -18,17 +21,18 @@ use std::{
 
 use tokio::{runtime, sync::Notify};
 use tokio_util::task::TaskTracker;
-use tracing::Instrument as _;
 
 use crate::{
     item::{Item, Kind},
     metrics::DispatchMetrics,
-    panics::{self, Panic},
-    queue::{Figures, Full, Limits, Pending, Queue, Started, Ticket},
+    queue::{Figures, Full, Limits, Pending, Queue},
 };
 
+mod running;
 #[cfg(test)]
 mod tests;
+
+pub use running::LONGEST_ALONE;
 
 /// Tells the time on the clock of [`Item::received_at`].
 pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
@@ -38,6 +42,33 @@ pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
 pub trait Handler<T>: Send + Sync + 'static {
     /// Handles one event. Others of the same lane wait until it ends; others of other lanes do not.
     async fn handle(&self, event: &Delivery<T>);
+
+    /// Before [`Handler::handle`], for an event that was started [alone](Delivery::alone): what is to become of it.
+    async fn admit(&self, event: &Delivery<T>) -> Admission {
+        let _ = event;
+        Admission::Handle
+    }
+
+    /// A [suspect](Item::suspect)'s handler came to its end, by a panic too. Until this returns the event is not done.
+    async fn ended(&self, event: &Delivery<T>) {
+        let _ = event;
+    }
+
+    /// An event that was started alone has taken [`LONGEST_ALONE`], and others wait for it no longer.
+    fn let_go(&self, event: &Delivery<T>) {
+        let _ = event;
+    }
+}
+
+/// What becomes of an event that is to be handled alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It is handled.
+    Handle,
+    /// It is not, and counts as handled.
+    LeaveOut,
+    /// It is not, and waits again: the dispatcher is about to be closed, which takes it out as one that was not started.
+    PutBack,
 }
 
 /// An event that is handed to its handler.
@@ -47,6 +78,8 @@ pub struct Delivery<T> {
     pub item: Arc<Item<T>>,
     /// How long it waited since it was received.
     pub queued_for: Duration,
+    /// It was started as a suspect of a careful dispatcher: no other runs beside it.
+    pub alone: bool,
 }
 
 impl<T> Delivery<T> {
@@ -131,7 +164,7 @@ impl<T> Refused<T> {
 #[derive(Debug)]
 pub struct Closed<T> {
     /// Events whose handler was not started, in order of receipt.
-    pub unstarted: Vec<Item<T>>,
+    pub unstarted: Vec<Arc<Item<T>>>,
     /// Handlers that still ran. They go on to their end.
     pub still_running: usize,
 }
@@ -175,6 +208,23 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Dispatcher<T, H> {
     pub fn start(setup: Setup<H>, shard: u32, epoch: u64) -> Self {
         let state = Mutex::new(State { queue: Queue::new(setup.limits), closed: false });
         Self(Arc::new(Shared { setup, shard, epoch, state, halved: Notify::new(), idle: Notify::new() }))
+    }
+
+    /// Is careful from here, until no more suspects come and the last is done: suspects are handled one at a time, in order, and
+    /// all else waits. To be told before anything is queued.
+    pub fn begin_carefully(&self) {
+        self.0.lock().queue.begin_carefully();
+    }
+
+    /// No more suspects come.
+    pub fn suspects_came(&self) {
+        self.0.lock().queue.suspects_came();
+        Shared::start_all(&self.0);
+    }
+
+    /// Whether it is careful.
+    pub fn is_careful(&self) -> bool {
+        self.0.lock().queue.is_careful()
     }
 
     /// Queues an event and starts its handler if it may run. Never waits.
@@ -275,73 +325,9 @@ async fn wait_until(told: &Notify, mut holds: impl FnMut() -> bool) {
     }
 }
 
-impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Shared<T, H> {
-    fn spawn(shared: &Arc<Self>, started: Started<T>) {
-        let Setup { runtime, stragglers, .. } = &shared.setup;
-        // Dropping the handle detaches the task; the tracker keeps it.
-        drop(stragglers.spawn_on(Self::run(shared.clone(), started), runtime));
-    }
-
-    async fn run(shared: Arc<Self>, started: Started<T>) {
-        let Started { ticket, item } = started;
-        let span = tracing::info_span!(
-            "handle_event",
-            kind = item.kind.as_str(),
-            sequence = item.sequence,
-            shard = shared.shard,
-            epoch = shared.epoch
-        );
-        let from = (shared.setup.clock)();
-        let delivery = Delivery { queued_for: from.saturating_sub(item.received_at), item };
-        // The call is inside: what makes the future can panic as well.
-        let handled = panics::caught(async { shared.setup.handler.handle(&delivery).await });
-        let outcome = handled.instrument(span.clone()).await;
-        let took = (shared.setup.clock)().saturating_sub(from);
-        shared.setup.metrics.count_handled(delivery.kind(), took, outcome.is_err());
-        if let Err(panic) = outcome {
-            span.in_scope(|| tell(&panic, &delivery));
-        }
-        Self::ended(&shared, ticket);
-    }
-
-    /// Gives an event up, and starts the one whose turn it is now.
-    fn ended(shared: &Arc<Self>, ticket: Ticket) {
-        let mut state = shared.lock();
-        let above_half = !state.queue.at_most_half();
-        let item = state.queue.done(ticket);
-        let next = if state.closed { None } else { state.queue.start_next() };
-        let halved = above_half && state.queue.at_most_half();
-        let idle = state.queue.running() == 0;
-        drop(state);
-        // Not under the lock: it may be the last that holds the payload.
-        drop(item);
-        if let Some(next) = next {
-            Self::spawn(shared, next);
-        }
-        if halved {
-            shared.halved.notify_waiters();
-        }
-        if idle {
-            shared.idle.notify_waiters();
-        }
-    }
-}
-
 impl<T, H: ?Sized> Shared<T, H> {
     /// What `with` of [`Dispatcher::pending`] may panic in only reads, so the state is whole even then.
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn tell<T>(panic: &Panic, event: &Delivery<T>) {
-    tracing::error!(
-        kind = event.kind().as_str(),
-        sequence = event.sequence(),
-        lane = event.lane(),
-        panic = panic.message,
-        location = panic.location,
-        backtrace = panic.backtrace,
-        "a handler panicked"
-    );
 }

@@ -41,6 +41,8 @@ pub struct Item<T> {
     /// The guild that it belongs to: events of one lane are handled one after the other, in order. `None` is the shard's own
     /// lane, for events without a guild.
     pub lane: Option<u64>,
+    /// It may be what its shard's owners died of: a careful queue starts it alone.
+    pub suspect: bool,
     /// The event's name.
     pub kind: Kind,
     /// How much it counts against [`Limits::bytes`](crate::Limits::bytes).
@@ -57,6 +59,7 @@ impl<T> fmt::Debug for Item<T> {
         f.debug_struct("Item")
             .field("sequence", &self.sequence)
             .field("lane", &self.lane)
+            .field("suspect", &self.suspect)
             .field("kind", &self.kind)
             .field("bytes", &self.bytes)
             .field("received_at", &self.received_at)

@@ -20,6 +20,7 @@
 //! | events restored by [`Dispatcher::push_over_bound`] | the bounds of the queue they were pending in | let in; others wait |
 //! | running handlers of a shard | [`Limits::at_once`], 64 | the others wait in the queue |
 //! | running handlers of one guild | 1 | the same |
+//! | running handlers of a shard that is careful | 1, and those that have run for a minute | the same |
 //! | overflows remembered | 3 | the third makes the shard shed |
 //! | kinds of events with metrics of their own | 128 names of at most 64 characters | further ones count as `OTHER` |
 //! | a panic's message, its backtrace | 4 KiB, 32 KiB | cut off |
@@ -31,7 +32,7 @@ pub mod panics;
 pub mod pressure;
 pub mod queue;
 
-pub use dispatcher::{Clock, Closed, Delivery, Dispatcher, Handler, Refused, Setup};
+pub use dispatcher::{Admission, Clock, Closed, Delivery, Dispatcher, Handler, Refused, Setup};
 pub use item::{Item, Kind};
 pub use metrics::DispatchMetrics;
 pub use pressure::{Decision, InvalidOrder, Pressure, ShedOrder};

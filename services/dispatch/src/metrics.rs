@@ -38,6 +38,7 @@ struct OfKind {
     handled: Counter,
     panics: Counter,
     shed: Counter,
+    set_aside: Counter,
 }
 
 /// The metrics; clones count into the same.
@@ -47,6 +48,8 @@ pub struct DispatchMetrics {
     handled: Family<Labels, Counter>,
     panics: Family<Labels, Counter>,
     shed: Family<Labels, Counter>,
+    set_aside: Family<Labels, Counter>,
+    set_aside_forgotten: Counter,
     overflows: Counter,
     kinds: Arc<RwLock<HashMap<Kind, OfKind>>>,
     other: OfKind,
@@ -55,10 +58,12 @@ pub struct DispatchMetrics {
 impl Default for DispatchMetrics {
     fn default() -> Self {
         let seconds = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
-        let (handled, panics, shed) = (Family::default(), Family::default(), Family::default());
-        let other = of_kind(OTHER, &seconds, [&handled, &panics, &shed]);
-        let (overflows, kinds) = (Counter::default(), Arc::default());
-        Self { seconds, handled, panics, shed, overflows, kinds, other }
+        let (handled, panics) = (Family::default(), Family::default());
+        let (shed, set_aside) = (Family::default(), Family::default());
+        let other = of_kind(OTHER, &seconds, [&handled, &panics, &shed, &set_aside]);
+        let (set_aside_forgotten, overflows) = (Counter::default(), Counter::default());
+        let kinds = Arc::default();
+        Self { seconds, handled, panics, shed, set_aside, set_aside_forgotten, overflows, kinds, other }
     }
 }
 
@@ -70,9 +75,19 @@ impl DispatchMetrics {
             ("dispatch_handled", "Events whose handler ended, by kind; panics included", &self.handled),
             ("dispatch_panics", "Handlers that panicked, by kind", &self.panics),
             ("dispatch_shed", "Events left out because the queue was full for long, by kind", &self.shed),
+            (
+                "dispatch_set_aside",
+                "Events set aside because their handlers killed workers, by kind",
+                &self.set_aside,
+            ),
         ] {
             registry.register(name, help, family.clone());
         }
+        registry.register(
+            "dispatch_set_aside_forgotten",
+            "Events that had been set aside and went to make room for others",
+            self.set_aside_forgotten.clone(),
+        );
         registry.register(
             "dispatch_overflows",
             "Times that a shard's queue was full and its socket was closed for it",
@@ -83,6 +98,12 @@ impl DispatchMetrics {
     /// An event is left out: for whoever acts on [`ShedOrder::sheds`](crate::ShedOrder::sheds).
     pub fn count_shed(&self, kind: &Kind) {
         self.of(kind, |of_kind| of_kind.shed.inc());
+    }
+
+    /// An event was set aside, and so many that had been before went: for whoever leaves it out.
+    pub fn count_set_aside(&self, kind: &Kind, forgotten: u32) {
+        self.of(kind, |of_kind| of_kind.set_aside.inc());
+        self.set_aside_forgotten.inc_by(forgotten.into());
     }
 
     /// A queue was full: for whoever calls [`Pressure::overflowed`](crate::Pressure::overflowed).
@@ -111,7 +132,8 @@ impl DispatchMetrics {
         if kinds.len() >= KINDS && !kinds.contains_key(kind) {
             return count(&self.other);
         }
-        let new = || of_kind(kind.as_str(), &self.seconds, [&self.handled, &self.panics, &self.shed]);
+        let counted = [&self.handled, &self.panics, &self.shed, &self.set_aside];
+        let new = || of_kind(kind.as_str(), &self.seconds, counted);
         count(kinds.entry(kind.clone()).or_insert_with(new))
     }
 }
@@ -124,7 +146,7 @@ fn is_name(kind: &str) -> bool {
 fn of_kind(
     kind: &str,
     seconds: &Family<Labels, Histogram, fn() -> Histogram>,
-    [handled, panics, shed]: [&Family<Labels, Counter>; 3],
+    [handled, panics, shed, set_aside]: [&Family<Labels, Counter>; 4],
 ) -> OfKind {
     let labels = Labels { kind: kind.into() };
     OfKind {
@@ -132,6 +154,7 @@ fn of_kind(
         handled: handled.get_or_create_owned(&labels),
         panics: panics.get_or_create_owned(&labels),
         shed: shed.get_or_create_owned(&labels),
+        set_aside: set_aside.get_or_create_owned(&labels),
     }
 }
 
@@ -153,6 +176,7 @@ mod tests {
         metrics.count_handled(&"MESSAGE_CREATE".into(), Duration::from_millis(20), false);
         metrics.count_handled(&"MESSAGE_CREATE".into(), Duration::from_millis(20), true);
         metrics.clone().count_shed(&"TYPING_START".into());
+        metrics.count_set_aside(&"MESSAGE_CREATE".into(), 3);
         metrics.count_overflow();
         let text = text(&metrics);
         for line in [
@@ -161,6 +185,8 @@ mod tests {
             r#"dispatch_handler_seconds_count{kind="MESSAGE_CREATE"} 2"#,
             r#"dispatch_handler_seconds_bucket{le="0.03",kind="MESSAGE_CREATE"} 2"#,
             r#"dispatch_shed_total{kind="TYPING_START"} 1"#,
+            r#"dispatch_set_aside_total{kind="MESSAGE_CREATE"} 1"#,
+            "dispatch_set_aside_forgotten_total 3",
             "dispatch_overflows_total 1",
         ] {
             assert!(text.lines().any(|other| other == line), "{line} is missing in {text}");

@@ -5,6 +5,9 @@
 //! its turn goes behind all others that are ready, so a busy guild delays another by one event, not by its backlog. The
 //! queue runs nothing, reads no clock and drops nothing: whoever owns it starts what [`Queue::start_next`] says.
 //!
+//! A queue can begin [careful](Queue::begin_carefully): then suspects come first, one at a time over all lanes, and all else waits
+//! until no more of them come and the last is done.
+//!
 //! Items are known by a [`Ticket`] of the queue's own, as sequence numbers can repeat (see [`Item::sequence`]).
 
 use std::{
@@ -14,6 +17,10 @@ use std::{
 };
 
 use crate::item::Item;
+
+mod careful;
+
+use careful::Careful;
 
 #[cfg(test)]
 mod tests;
@@ -52,6 +59,8 @@ pub struct Started<T> {
     pub ticket: Ticket,
     /// The item; the queue keeps it too, for [`Queue::pending`].
     pub item: Arc<Item<T>>,
+    /// It is a suspect of a careful queue, and no other starts before it is done.
+    pub alone: bool,
 }
 
 /// An item that is not done.
@@ -81,18 +90,18 @@ pub struct Figures {
 }
 
 #[derive(Debug)]
-enum Entry<T> {
-    Queued(Item<T>),
-    Running(Arc<Item<T>>),
+struct Entry<T> {
+    item: Arc<Item<T>>,
+    state: State,
 }
 
-impl<T> Entry<T> {
-    fn item(&self) -> &Item<T> {
-        match self {
-            Self::Queued(item) => item,
-            Self::Running(item) => item,
-        }
-    }
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Queued,
+    /// It holds its lane.
+    Running,
+    /// It was started as a suspect, and holds no lane.
+    Alone,
 }
 
 /// Of one guild. Exists while something of it is queued or runs.
@@ -111,6 +120,8 @@ pub struct Queue<T> {
     lanes: HashMap<Option<u64>, Lane>,
     /// Lanes that have something queued and nothing running, in the order of their turns.
     ready: VecDeque<Option<u64>>,
+    /// While it is careful.
+    careful: Option<Careful>,
     next_ticket: u64,
     running: usize,
     bytes: usize,
@@ -126,10 +137,51 @@ impl<T> Queue<T> {
             entries: BTreeMap::new(),
             lanes: HashMap::new(),
             ready: VecDeque::new(),
+            careful: None,
             next_ticket: 0,
             running: 0,
             bytes: 0,
         }
+    }
+
+    /// Is careful from here, until [`Queue::suspects_came`] was told and the last suspect is done. For a queue with nothing in it yet.
+    pub fn begin_carefully(&mut self) {
+        debug_assert!(self.entries.is_empty(), "what is queued already was not looked at");
+        self.careful = Some(Careful::default());
+    }
+
+    /// No more suspects come.
+    pub fn suspects_came(&mut self) {
+        self.carefully(Careful::all_came);
+    }
+
+    /// Whether it is careful.
+    pub fn is_careful(&self) -> bool {
+        self.careful.is_some()
+    }
+
+    /// A suspect takes too long: the next waits for it no longer.
+    pub fn let_go(&mut self, ticket: Ticket) {
+        self.carefully(|careful| careful.let_go(ticket));
+    }
+
+    /// A suspect that was started was not begun: it is queued again, before all others. Nothing happens to one that is no suspect.
+    pub fn put_back(&mut self, ticket: Ticket) {
+        if let (Some(careful), Some(entry)) = (&mut self.careful, self.entries.get_mut(&ticket))
+            && entry.state == State::Alone
+        {
+            entry.state = State::Queued;
+            self.running -= 1;
+            careful.put_back(ticket);
+        }
+    }
+
+    /// Tells the careful part something, after which it may be over.
+    fn carefully(&mut self, tell: impl FnOnce(&mut Careful)) {
+        if let Some(careful) = &mut self.careful {
+            tell(careful);
+        }
+        self.careful.take_if(|careful| careful.is_over());
     }
 
     /// Whether an item of so many bytes would be taken.
@@ -159,12 +211,17 @@ impl<T> Queue<T> {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         self.bytes += item.bytes;
-        let lane = self.lanes.entry(item.lane).or_default();
-        if !lane.running && lane.queued.is_empty() {
-            self.ready.push_back(item.lane);
+        match &mut self.careful {
+            Some(careful) if item.suspect => careful.push(ticket),
+            _ => {
+                let lane = self.lanes.entry(item.lane).or_default();
+                if !lane.running && lane.queued.is_empty() {
+                    self.ready.push_back(item.lane);
+                }
+                lane.queued.push_back(ticket);
+            }
         }
-        lane.queued.push_back(ticket);
-        self.entries.insert(ticket, Entry::Queued(item));
+        self.entries.insert(ticket, Entry { item: Arc::new(item), state: State::Queued });
         ticket
     }
 
@@ -173,32 +230,39 @@ impl<T> Queue<T> {
         if self.running >= self.limits.at_once {
             return None;
         }
+        if let Some(careful) = &mut self.careful {
+            let ticket = careful.start_next()?;
+            return self.started(ticket, State::Alone);
+        }
         let lane = self.lanes.get_mut(&self.ready.pop_front()?)?;
         let ticket = lane.queued.pop_front()?;
-        let Some(Entry::Queued(item)) = self.entries.remove(&ticket) else {
-            debug_assert!(false, "what a lane has queued is an entry that has not started");
+        lane.running = true;
+        self.started(ticket, State::Running)
+    }
+
+    fn started(&mut self, ticket: Ticket, state: State) -> Option<Started<T>> {
+        let Some(entry) = self.entries.get_mut(&ticket).filter(|entry| entry.state == State::Queued) else {
+            debug_assert!(false, "what is to start is an entry that has not started");
             return None;
         };
-        let item = Arc::new(item);
-        self.entries.insert(ticket, Entry::Running(item.clone()));
-        lane.running = true;
+        entry.state = state;
         self.running += 1;
-        Some(Started { ticket, item })
+        Some(Started { ticket, item: entry.item.clone(), alone: state == State::Alone })
     }
 
     /// A handler ended: its item is given up, its lane may go on. `None` if nothing with this ticket runs. The item is
     /// returned so that its owner can drop it outside of a lock.
     pub fn done(&mut self, ticket: Ticket) -> Option<Arc<Item<T>>> {
-        let item = match self.entries.remove(&ticket)? {
-            Entry::Running(item) => item,
-            queued @ Entry::Queued(_) => {
-                self.entries.insert(ticket, queued);
-                return None;
-            }
-        };
+        let state = self.entries.get(&ticket)?.state;
+        if state == State::Queued {
+            return None;
+        }
+        let Entry { item, .. } = self.entries.remove(&ticket)?;
         self.running -= 1;
         self.bytes -= item.bytes;
-        if let Some(lane) = self.lanes.get_mut(&item.lane) {
+        if state == State::Alone {
+            self.carefully(|careful| careful.let_go(ticket));
+        } else if let Some(lane) = self.lanes.get_mut(&item.lane) {
             lane.running = false;
             if lane.queued.is_empty() {
                 self.lanes.remove(&item.lane);
@@ -213,24 +277,24 @@ impl<T> Queue<T> {
     pub fn pending(&self) -> impl Iterator<Item = Pending<'_, T>> {
         self.entries.iter().map(|(ticket, entry)| Pending {
             ticket: *ticket,
-            item: entry.item(),
-            started: matches!(entry, Entry::Running(_)),
+            item: &*entry.item,
+            started: entry.state != State::Queued,
         })
     }
 
     /// Takes out what was not started, in order of receipt.
-    pub fn abandon_queued(&mut self) -> Vec<Item<T>> {
+    pub fn abandon_queued(&mut self) -> Vec<Arc<Item<T>>> {
         let mut abandoned = Vec::with_capacity(self.entries.len() - self.running);
-        for (ticket, entry) in std::mem::take(&mut self.entries) {
-            match entry {
-                Entry::Queued(item) => abandoned.push(item),
-                running @ Entry::Running(_) => {
-                    self.entries.insert(ticket, running);
-                }
+        self.entries.retain(|_, entry| {
+            let runs = entry.state != State::Queued;
+            if !runs {
+                abandoned.push(entry.item.clone());
             }
-        }
-        self.bytes = self.entries.values().map(|entry| entry.item().bytes).sum();
+            runs
+        });
+        self.bytes = self.entries.values().map(|entry| entry.item.bytes).sum();
         self.ready.clear();
+        self.carefully(Careful::abandon_queued);
         self.lanes.retain(|_, lane| {
             lane.queued.clear();
             lane.running
@@ -256,7 +320,7 @@ impl<T> Queue<T> {
             running: self.running,
             bytes: self.bytes,
             fill: self.fill(self.entries.len(), self.bytes),
-            oldest: first.map(|(_, entry)| now.saturating_sub(entry.item().received_at)),
+            oldest: first.map(|(_, entry)| now.saturating_sub(entry.item.received_at)),
         }
     }
 

@@ -77,7 +77,9 @@ async fn handled(sequence: u64, script: Script) -> Vec<Value> {
     let dispatcher = Dispatcher::start(setup, 3, 70);
     let kind = "MESSAGE_CREATE".into();
     let received_at = Duration::ZERO;
-    dispatcher.push(Item { sequence, lane: Some(9), kind, bytes: 1, received_at, payload: script }).unwrap();
+    dispatcher
+        .push(Item { sequence, lane: Some(9), suspect: false, kind, bytes: 1, received_at, payload: script })
+        .unwrap();
     stragglers.close();
     stragglers.wait().await;
     drop(guard);

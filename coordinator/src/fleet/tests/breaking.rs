@@ -136,6 +136,38 @@ fn a_shard_whose_owners_die_waits_and_says_why() {
 }
 
 #[test]
+fn a_shard_whose_owners_died_close_to_each_other_goes_to_a_careful_one_and_stays_careful_there() {
+    let careful = |fleet: &Fleet, worker: &str| -> Vec<u32> {
+        fleet.assignment(&id(worker)).unwrap().careful.iter().map(|shard| shard.0).collect()
+    };
+    let mut fleet = running_fleet();
+    die(&mut fleet, "a", "1", 2_000);
+    report_as(&mut fleet, "b", "1", 2_100);
+    assert_eq!((shards(&fleet, "b").len(), careful(&fleet, "b")), (12, vec![]), "one death may be anything");
+    join(&mut fleet, "c", "1", 2_200);
+    die(&mut fleet, "b", "1", 2_300);
+    for ms in [4_000, 6_000, 7_300] {
+        report_as(&mut fleet, "c", "1", ms);
+    }
+    assert_eq!(shards(&fleet, "c").len(), 12);
+    assert_eq!(careful(&fleet, "c"), (0..6).collect::<Vec<_>>(), "of the others one owner died");
+    let revision = fleet.assignment(&id("c")).unwrap().revision;
+    for ms in (8_000..620_000).step_by(2_000) {
+        report_as(&mut fleet, "c", "1", ms);
+    }
+    assert_eq!(fleet.breaker, Breaker::default(), "the deaths are forgotten");
+    assert_eq!(careful(&fleet, "c"), (0..6).collect::<Vec<_>>(), "what it was assigned as it stays");
+    assert_eq!(fleet.assignment(&id("c")).unwrap().revision, revision);
+    // A clean move after that is an ordinary one.
+    join(&mut fleet, "d", "1", 620_000);
+    for ms in (620_000..660_000).step_by(500) {
+        report_as(&mut fleet, "c", "1", ms);
+        report_as(&mut fleet, "d", "1", ms);
+    }
+    assert_eq!((shards(&fleet, "d").len(), careful(&fleet, "d")), (6, vec![]));
+}
+
+#[test]
 fn what_an_owner_was_not_told_of_did_not_kill_it() {
     let mut fleet = fleet(1);
     fleet.join(registration("a", "1"), at(0)).unwrap();

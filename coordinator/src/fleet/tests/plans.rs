@@ -9,7 +9,11 @@ fn needs(intents: u64) -> SessionNeeds {
 }
 
 fn of_generation(worker: &str, generation: &str) -> Registration {
-    Registration { generation: generation.parse().unwrap(), needs: Some(needs(1)), ..registration(worker, "1") }
+    Registration {
+        generation: generation.parse().unwrap(),
+        needs: Some(needs(1)),
+        ..registration(worker, "1")
+    }
 }
 
 fn promote(generation: &str) -> PlanKind {

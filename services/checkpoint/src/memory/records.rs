@@ -136,6 +136,11 @@ impl Records {
         })
     }
 
+    /// The epoch that outranks this one, if one does.
+    pub(super) fn above(&self, shard: ShardNumber, epoch: Epoch, now: Instant) -> Option<Epoch> {
+        self.live(shard, now).map(|checkpoint| checkpoint.epoch).filter(|known| *known > epoch)
+    }
+
     fn live(&self, shard: ShardNumber, now: Instant) -> Option<&Checkpoint> {
         self.shards.get(&shard).filter(|checkpoint| checkpoint.expires_at > now)
     }

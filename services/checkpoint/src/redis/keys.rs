@@ -3,7 +3,7 @@
 use fleet_model::ShardNumber;
 use redis_link::KeyPrefix;
 
-/// The two keys of a shard, in one slot of a cluster: the tag is the owner's whole key.
+/// The keys of a shard, in one slot of a cluster: the tag is the owner's whole key.
 #[derive(Clone, Debug)]
 pub(super) struct ShardKeys {
     /// Hash: the shard's owner. The fleet store's; only its epoch is read here.
@@ -11,12 +11,22 @@ pub(super) struct ShardKeys {
     /// Hash: the checkpoint. Everything about it is in one key, so that it ages, is evicted and is lost as one. A field is a record's
     /// key; those that begin with a dot are about the whole.
     pub(super) checkpoint: String,
+    /// Hash: the epochs of the owners that were about to begin with an event, and have not said that they ended. Apart from the checkpoint, which a new session
+    /// clears.
+    pub(super) notes: String,
+    /// Hash: a line about each event that is set aside.
+    pub(super) aside: String,
+    /// Hash: their payloads.
+    pub(super) payloads: String,
 }
 
 impl ShardKeys {
     pub(super) fn new(prefix: &KeyPrefix, shard: ShardNumber) -> Self {
         let owner = format!("{{{prefix}:shard:{shard}}}");
         let checkpoint = format!("{owner}:checkpoint");
-        Self { owner, checkpoint }
+        let notes = format!("{owner}:notes");
+        let aside = format!("{owner}:aside");
+        let payloads = format!("{aside}:payloads");
+        Self { owner, checkpoint, notes, aside, payloads }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! A rule is a function over a fresh store.
 
+mod asides;
 mod fences;
 mod pages;
 mod redis_faults;

@@ -12,6 +12,8 @@ use tokio::sync::{Semaphore, mpsc};
 use super::*;
 use Told::{Began, Ended};
 
+mod careful;
+
 /// For what comes at once: a wake-up that is lost fails the test instead of hanging it.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -98,7 +100,15 @@ impl World {
 }
 
 fn item<T>(sequence: u64, lane: Option<u64>, payload: T) -> Item<T> {
-    Item { sequence, lane, kind: "MESSAGE_CREATE".into(), bytes: 10, received_at: Duration::ZERO, payload }
+    Item {
+        sequence,
+        lane,
+        suspect: false,
+        kind: "MESSAGE_CREATE".into(),
+        bytes: 10,
+        received_at: Duration::ZERO,
+        payload,
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use super::*;
 
 fn item(sequence: u64, lane: Option<u64>, bytes: usize) -> Item<()> {
     let received_at = Duration::from_secs(sequence);
-    Item { sequence, lane, kind: "MESSAGE_CREATE".into(), bytes, received_at, payload: () }
+    Item { sequence, lane, suspect: false, kind: "MESSAGE_CREATE".into(), bytes, received_at, payload: () }
 }
 
 fn limits(at_once: usize, items: usize, bytes: usize) -> Limits {

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use checkpoint::{CheckpointStore, Claim, Cursor, KEPT, PageRead, RecordKey, StoreError, WriteStep, Written};
+use checkpoint::{
+    CheckpointStore, Claim, Cursor, Fenced, KEPT, Noted, PageRead, RecordKey, SET_ASIDE_KEPT, SetAsideStore,
+    StoreError, WriteStep, Written,
+};
 use fleet_model::Term;
 use fleet_store::{FleetStore, OwnerRecord};
 use redis::cmd;
@@ -233,4 +236,41 @@ async fn two_bots_share_a_redis() {
     let (one, other) = (redis_store(&server.url(), "one"), redis_store(&server.url(), "other"));
     one.claim(SHARD, HIGHER).await.unwrap();
     assert!(matches!(other.claim(SHARD, MINE).await.unwrap(), Claim::Yours(_)));
+}
+
+#[tokio::test]
+async fn notes_and_what_is_set_aside_heed_the_owner_and_expire_by_redis_clock() {
+    let server = RedisServer::start().await;
+    let store = redis_store(&server.url(), "test");
+    let at = checkpoint::Position { session: 1, sequence: 7 };
+    let summary = checkpoint::SetAsideSummary {
+        at,
+        name: "A NAME WITH SPACES".to_owned(),
+        received_at_unix_ms: 1,
+        set_aside_at_unix_ms: 2,
+        noted: 2,
+    };
+    let event = checkpoint::SetAside { summary, text: "{}".to_owned() };
+    store.note(SHARD, MINE, at, 1).await.unwrap();
+    store.set_aside(SHARD, MINE, &event).await.unwrap();
+    assert_eq!(store.get_aside(SHARD, at).await.unwrap(), Some(event.clone()));
+    for (key, kept) in [("notes", KEPT), ("aside", SET_ASIDE_KEPT), ("aside:payloads", SET_ASIDE_KEPT)] {
+        let left: u64 = server.command(&["PTTL", &format!("{OWNER}:{key}")]).await;
+        assert!(u128::from(left).abs_diff(kept.as_millis()) < 10_000, "{key} is kept for {left} ms");
+    }
+    assign(&server.url(), HIGHER).await;
+    assert_eq!(store.note(SHARD, MINE, at, 9).await.unwrap(), Noted::Outranked(HIGHER));
+    assert_eq!(store.set_aside(SHARD, MINE, &event).await.unwrap(), Fenced::Outranked(HIGHER));
+    // Set aside for too long: it goes, with its payload.
+    let aside = format!("{OWNER}:aside");
+    server.command::<()>(&["HSET", &aside, "1:7", "1000 1 2 2 X"]).await;
+    assert_eq!(store.list_aside(SHARD).await.unwrap(), []);
+    assert_eq!(store.get_aside(SHARD, at).await.unwrap(), None);
+    assert_eq!(server.command::<u64>(&["EXISTS", &aside, &format!("{aside}:payloads")]).await, 0);
+    // What others wrote there is told, and left alone.
+    server.command::<()>(&["HSET", &aside, "1:7", "nonsense"]).await;
+    for refused in [store.list_aside(SHARD).await.err(), store.set_aside(SHARD, HIGHER, &event).await.err()] {
+        assert!(matches!(refused, Some(StoreError::Alien(_))), "{refused:?}");
+    }
+    assert_eq!(server.command::<String>(&["HGET", &aside, "1:7"]).await, "nonsense");
 }

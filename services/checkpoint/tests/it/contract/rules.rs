@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use checkpoint::{KEPT, MemoryStore};
+use checkpoint::{KEPT, MemoryStore, SET_ASIDE_KEPT};
 use redis_fixture::{RedisCluster, RedisSentinel, RedisServer};
 
-use super::{Store, fences, pages, redis_store, steps};
+use super::{Store, asides, fences, pages, redis_store, steps};
 
 macro_rules! rules {
     ($($module:ident::$rule:ident),* $(,)?) => {
@@ -30,8 +30,7 @@ macro_rules! rules {
         async fn all(url: &str) {
             $(
                 eprintln!("rule {}", stringify!($rule));
-                let store: Store = Arc::new(redis_store(url, stringify!($rule)));
-                $module::$rule(store).await;
+                $module::$rule(Arc::new(redis_store(url, stringify!($rule)))).await;
             )*
         }
     };
@@ -59,6 +58,12 @@ rules! {
     pages::large_records_make_small_pages,
     pages::an_empty_checkpoint_has_one_empty_page,
     pages::a_reader_learns_that_the_state_is_another,
+    asides::an_event_is_noted_below_a_bound_until_it_is_taken_back,
+    asides::notes_outlive_owners_and_sessions,
+    asides::an_owner_before_notes_and_sets_aside_nothing,
+    asides::what_is_set_aside_is_listed_shown_and_dropped,
+    asides::setting_aside_leaves_the_notes,
+    asides::a_hundred_are_kept_and_the_oldest_goes,
 }
 
 #[tokio::test]
@@ -82,4 +87,16 @@ async fn a_checkpoint_in_memory_is_kept_for_an_hour() {
     tokio::time::advance(KEPT).await;
     assert_eq!(store.freshness(super::SHARD).await.unwrap(), None);
     assert_eq!(super::claim(&store, super::LOWER).await.records, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_memory_notes_are_kept_for_an_hour_and_what_is_set_aside_for_thirty_days() {
+    let store: asides::Store = Arc::new(MemoryStore::new());
+    asides::what_is_set_aside_is_listed_shown_and_dropped(store.clone()).await;
+    asides::setting_aside_leaves_the_notes(store.clone()).await;
+    tokio::time::advance(KEPT).await;
+    asides::an_event_is_noted_below_a_bound_until_it_is_taken_back(store.clone()).await;
+    assert_eq!(store.list_aside(super::SHARD).await.unwrap().len(), 3);
+    tokio::time::advance(SET_ASIDE_KEPT).await;
+    assert_eq!(store.list_aside(super::SHARD).await.unwrap(), []);
 }

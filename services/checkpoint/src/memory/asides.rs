@@ -1,0 +1,95 @@
+//! The notes and what is set aside, without a clock: the time goes in as an argument. Fences are looked at before.
+//!
+//! `redis/scripts` says the same in Lua; the contract suite holds the two together.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use fleet_model::{Epoch, ShardNumber};
+use tokio::time::Instant;
+
+use crate::{KEPT, MOST_SET_ASIDE, Noted, Position, SET_ASIDE_KEPT, SetAside, SetAsideSummary};
+
+/// Everything that is kept.
+#[derive(Debug, Default)]
+pub(super) struct Asides {
+    notes: HashMap<ShardNumber, Notes>,
+    aside: HashMap<ShardNumber, BTreeMap<Position, Kept>>,
+}
+
+#[derive(Debug)]
+struct Notes {
+    /// The epochs of the owners that noted each.
+    owners: BTreeMap<Position, BTreeSet<Epoch>>,
+    expires_at: Instant,
+}
+
+#[derive(Debug)]
+struct Kept {
+    event: SetAside,
+    since: Instant,
+}
+
+impl Asides {
+    pub(super) fn note(
+        &mut self,
+        shard: ShardNumber,
+        epoch: Epoch,
+        at: Position,
+        below: u32,
+        now: Instant,
+    ) -> Noted {
+        self.notes.retain(|_, notes| notes.expires_at > now);
+        let owners = self.notes.get(&shard).and_then(|notes| notes.owners.get(&at));
+        let others = owners.into_iter().flatten().filter(|owner| **owner != epoch);
+        let before = others.count() as u32;
+        if before >= below {
+            return Noted::No { before };
+        }
+        let notes =
+            self.notes.entry(shard).or_insert_with(|| Notes { owners: BTreeMap::new(), expires_at: now });
+        notes.owners.entry(at).or_default().insert(epoch);
+        notes.expires_at = now + KEPT;
+        Noted::Yes { before }
+    }
+
+    pub(super) fn take_back(&mut self, shard: ShardNumber, at: Position) {
+        if let Some(notes) = self.notes.get_mut(&shard) {
+            notes.owners.remove(&at);
+        }
+    }
+
+    /// How many went to make room.
+    pub(super) fn set_aside(&mut self, shard: ShardNumber, event: &SetAside, now: Instant) -> u32 {
+        let aside = self.live(shard, now);
+        let at = event.summary.at;
+        aside.insert(at, Kept { event: event.clone(), since: now });
+        let mut forgotten = 0;
+        while aside.len() > MOST_SET_ASIDE {
+            let others = aside.iter().filter(|(other, _)| **other != at);
+            let Some(oldest) = others.min_by_key(|(at, kept)| (kept.since, **at)).map(|(at, _)| *at) else {
+                break;
+            };
+            aside.remove(&oldest);
+            forgotten += 1;
+        }
+        forgotten
+    }
+
+    pub(super) fn list_aside(&mut self, shard: ShardNumber, now: Instant) -> Vec<SetAsideSummary> {
+        self.live(shard, now).values().map(|kept| kept.event.summary.clone()).collect()
+    }
+
+    pub(super) fn get_aside(&mut self, shard: ShardNumber, at: Position, now: Instant) -> Option<SetAside> {
+        self.live(shard, now).get(&at).map(|kept| kept.event.clone())
+    }
+
+    pub(super) fn drop_aside(&mut self, shard: ShardNumber, at: Position, now: Instant) -> bool {
+        self.live(shard, now).remove(&at).is_some()
+    }
+
+    fn live(&mut self, shard: ShardNumber, now: Instant) -> &mut BTreeMap<Position, Kept> {
+        let aside = self.aside.entry(shard).or_default();
+        aside.retain(|_, kept| now - kept.since < SET_ASIDE_KEPT);
+        aside
+    }
+}

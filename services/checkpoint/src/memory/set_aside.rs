@@ -1,0 +1,58 @@
+//! The rules of [`SetAsideStore`] in memory: the fence, then [`asides`](super::asides).
+
+use async_trait::async_trait;
+use fleet_model::{Epoch, ShardNumber};
+use tokio::time::Instant;
+
+use super::MemoryStore;
+use crate::{Fenced, Noted, Position, SetAside, SetAsideStore, SetAsideSummary, StoreError};
+
+#[async_trait]
+impl SetAsideStore for MemoryStore {
+    async fn note(
+        &self,
+        shard: ShardNumber,
+        epoch: Epoch,
+        at: Position,
+        below: u32,
+    ) -> Result<Noted, StoreError> {
+        let now = Instant::now();
+        if let Some(by) = self.records().above(shard, epoch, now) {
+            return Ok(Noted::Outranked(by));
+        }
+        Ok(self.asides().note(shard, epoch, at, below, now))
+    }
+
+    async fn take_back(&self, shard: ShardNumber, epoch: Epoch, at: Position) -> Result<Fenced, StoreError> {
+        if let Some(by) = self.records().above(shard, epoch, Instant::now()) {
+            return Ok(Fenced::Outranked(by));
+        }
+        self.asides().take_back(shard, at);
+        Ok(Fenced::Done { forgotten: 0 })
+    }
+
+    async fn set_aside(
+        &self,
+        shard: ShardNumber,
+        epoch: Epoch,
+        event: &SetAside,
+    ) -> Result<Fenced, StoreError> {
+        let now = Instant::now();
+        if let Some(by) = self.records().above(shard, epoch, now) {
+            return Ok(Fenced::Outranked(by));
+        }
+        Ok(Fenced::Done { forgotten: self.asides().set_aside(shard, event, now) })
+    }
+
+    async fn list_aside(&self, shard: ShardNumber) -> Result<Vec<SetAsideSummary>, StoreError> {
+        Ok(self.asides().list_aside(shard, Instant::now()))
+    }
+
+    async fn get_aside(&self, shard: ShardNumber, at: Position) -> Result<Option<SetAside>, StoreError> {
+        Ok(self.asides().get_aside(shard, at, Instant::now()))
+    }
+
+    async fn drop_aside(&self, shard: ShardNumber, at: Position) -> Result<bool, StoreError> {
+        Ok(self.asides().drop_aside(shard, at, Instant::now()))
+    }
+}

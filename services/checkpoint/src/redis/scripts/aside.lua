@@ -1,0 +1,34 @@
+-- Behind stored.lua in front of the scripts about events that are set aside. KEYS beside those: the notes, what is set aside, its
+-- payloads. The last two have the same fields; a line begins with when it was taken.
+local function taken_at(line)
+  local at = string.match(line, '^(%d+) ')
+  if not at or #at > 15 then
+    alien = true
+    return 0
+  end
+  return tonumber(at)
+end
+
+local function forget(fields)
+  for place = 1, #fields do
+    redis.call('HDEL', KEYS[4], fields[place])
+    redis.call('HDEL', KEYS[5], fields[place])
+  end
+end
+
+-- What is set aside and not too old, as fields and lines; what is too old goes.
+local function live(kept)
+  local all = redis.call('HGETALL', KEYS[4])
+  local lines, old = {}, {}
+  local since = now_ms() - tonumber(kept)
+  for place = 1, #all, 2 do
+    if taken_at(all[place + 1]) <= since then
+      old[#old + 1] = all[place]
+    else
+      lines[#lines + 1] = all[place]
+      lines[#lines + 1] = all[place + 1]
+    end
+  end
+  if not alien then forget(old) end
+  return lines
+end

@@ -1,0 +1,167 @@
+//! The rules of [`SetAsideStore`] over Redis. A payload is kept as the record of a pending event is, in the oldest format, which
+//! every worker reads; all else about it is a line of text, so that a list need not read payloads.
+
+use async_trait::async_trait;
+use fleet_model::{Epoch, ShardNumber};
+use redis_link::Script;
+
+use super::{
+    RedisStore,
+    answer::{Answer, failed},
+    keys::ShardKeys,
+    millis, scripts,
+};
+use crate::{
+    FORMAT_MIN, Fenced, KEPT, MOST_SET_ASIDE, Noted, PendingEvent, Position, Record, RecordKey,
+    SET_ASIDE_KEPT, SetAside, SetAsideStore, SetAsideSummary, StoreError, decode_record, encode_record,
+};
+
+impl RedisStore {
+    async fn run_aside<'a>(
+        &self,
+        script: &Script,
+        keys: &'a ShardKeys,
+        args: &[&[u8]],
+    ) -> Result<Answer<'a>, StoreError> {
+        let ShardKeys { owner, checkpoint, notes, aside, payloads } = keys;
+        let all = [owner.as_str(), checkpoint, notes, aside, payloads];
+        let words = self.link.script(script, &all, args).await.map_err(|error| failed(aside, error))?;
+        Ok(Answer::new(aside, words))
+    }
+}
+
+fn field(at: Position) -> String {
+    format!("{}:{}", at.session, at.sequence)
+}
+
+/// All about an event but its payload, its position and when the store took it; the name last, as it is from outside.
+fn line(summary: &SetAsideSummary) -> String {
+    let SetAsideSummary { at: _, name, received_at_unix_ms, set_aside_at_unix_ms, noted } = summary;
+    format!("{received_at_unix_ms} {set_aside_at_unix_ms} {noted} {name}")
+}
+
+/// A line with when the store took it before it.
+fn summary(field: &str, line: &[u8]) -> Option<SetAsideSummary> {
+    let (session, sequence) = field.split_once(':')?;
+    let at = Position { session: session.parse().ok()?, sequence: sequence.parse().ok()? };
+    let mut words = std::str::from_utf8(line).ok()?.splitn(5, ' ').skip(1);
+    Some(SetAsideSummary {
+        at,
+        received_at_unix_ms: words.next()?.parse().ok()?,
+        set_aside_at_unix_ms: words.next()?.parse().ok()?,
+        noted: words.next()?.parse().ok()?,
+        name: words.next()?.to_owned(),
+    })
+}
+
+fn fenced(answer: &Answer<'_>) -> Result<Fenced, StoreError> {
+    match answer.verdict() {
+        "DONE" => Ok(Fenced::Done { forgotten: answer.number(1)? }),
+        "OUTRANKED" => Ok(Fenced::Outranked(answer.epoch(1)?)),
+        _ => Err(answer.alien()),
+    }
+}
+
+#[async_trait]
+impl SetAsideStore for RedisStore {
+    async fn note(
+        &self,
+        shard: ShardNumber,
+        epoch: Epoch,
+        at: Position,
+        below: u32,
+    ) -> Result<Noted, StoreError> {
+        let keys = self.keys(shard);
+        let args = [epoch.to_string(), field(at), below.to_string(), millis(KEPT)];
+        let answer = self.run_aside(&scripts::NOTE, &keys, &args.each_ref().map(String::as_bytes)).await?;
+        match answer.verdict() {
+            "YES" => Ok(Noted::Yes { before: answer.number(1)? }),
+            "NO" => Ok(Noted::No { before: answer.number(1)? }),
+            "OUTRANKED" => Ok(Noted::Outranked(answer.epoch(1)?)),
+            _ => Err(answer.alien()),
+        }
+    }
+
+    async fn take_back(&self, shard: ShardNumber, epoch: Epoch, at: Position) -> Result<Fenced, StoreError> {
+        let keys = self.keys(shard);
+        let args = [epoch.to_string(), field(at)];
+        let args = args.each_ref().map(String::as_bytes);
+        fenced(&self.run_aside(&scripts::TAKE_BACK, &keys, &args).await?)
+    }
+
+    async fn set_aside(
+        &self,
+        shard: ShardNumber,
+        epoch: Epoch,
+        event: &SetAside,
+    ) -> Result<Fenced, StoreError> {
+        let keys = self.keys(shard);
+        let SetAside { summary, text } = event;
+        let pending = PendingEvent {
+            session: summary.at.session,
+            sequence: summary.at.sequence,
+            started: true,
+            received_at_unix_ms: summary.received_at_unix_ms,
+            text: text.clone(),
+        };
+        let payload = encode_record(&Record::Pending(pending), FORMAT_MIN)
+            .map_err(|error| StoreError::Alien(format!("{}: {error}", field(summary.at))))?;
+        let args = [
+            epoch.to_string(),
+            field(summary.at),
+            line(summary),
+            MOST_SET_ASIDE.to_string(),
+            millis(SET_ASIDE_KEPT),
+        ];
+        let mut args: Vec<&[u8]> = args.iter().map(String::as_bytes).collect();
+        args.push(&payload);
+        fenced(&self.run_aside(&scripts::SET_ASIDE, &keys, &args).await?)
+    }
+
+    async fn list_aside(&self, shard: ShardNumber) -> Result<Vec<SetAsideSummary>, StoreError> {
+        let keys = self.keys(shard);
+        let kept = millis(SET_ASIDE_KEPT);
+        let answer = self.run_aside(&scripts::LIST_ASIDE, &keys, &[kept.as_bytes()]).await?;
+        if answer.verdict() != "LIST" {
+            return Err(answer.alien());
+        }
+        let alien = answer.alien();
+        let lines = answer.pairs(1).into_iter().map(|(field, line)| summary(&field, &line));
+        let mut list: Vec<_> = lines.collect::<Option<_>>().ok_or(alien)?;
+        list.sort_by_key(|summary: &SetAsideSummary| summary.at);
+        Ok(list)
+    }
+
+    async fn get_aside(&self, shard: ShardNumber, at: Position) -> Result<Option<SetAside>, StoreError> {
+        let keys = self.keys(shard);
+        let args = [millis(SET_ASIDE_KEPT), field(at)];
+        let args = args.each_ref().map(String::as_bytes);
+        let mut answer = self.run_aside(&scripts::GET_ASIDE, &keys, &args).await?;
+        match answer.verdict() {
+            "NONE" => Ok(None),
+            "EVENT" => {
+                let (line, payload) = (answer.bytes(1), answer.bytes(2));
+                let read = line.zip(payload).and_then(|(line, payload)| {
+                    let summary = summary(&field(at), &line)?;
+                    let key = RecordKey::Pending(at.session, at.sequence);
+                    match decode_record(key, &payload) {
+                        Ok(Record::Pending(PendingEvent { text, .. })) => Some(SetAside { summary, text }),
+                        _ => None,
+                    }
+                });
+                read.map(Some).ok_or_else(|| answer.alien())
+            }
+            _ => Err(answer.alien()),
+        }
+    }
+
+    async fn drop_aside(&self, shard: ShardNumber, at: Position) -> Result<bool, StoreError> {
+        let keys = self.keys(shard);
+        let at = field(at);
+        let answer = self.run_aside(&scripts::DROP_ASIDE, &keys, &[at.as_bytes()]).await?;
+        match answer.verdict() {
+            "DROPPED" => Ok(answer.number::<u32>(1)? > 0),
+            _ => Err(answer.alien()),
+        }
+    }
+}

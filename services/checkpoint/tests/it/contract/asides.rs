@@ -1,0 +1,116 @@
+//! Notes of handlers that begin, and events that are set aside.
+
+use std::sync::Arc;
+
+use checkpoint::{
+    CheckpointStore, Fenced, MOST_SET_ASIDE, Noted, Position, SetAside, SetAsideStore, SetAsideSummary,
+};
+use fleet_model::ShardNumber;
+
+use super::{HIGHER, LOWER, MINE, SHARD};
+
+/// The store under test, as both of its sides.
+pub(crate) trait Both: CheckpointStore + SetAsideStore {}
+impl<T: CheckpointStore + SetAsideStore> Both for T {}
+
+pub(crate) type Store = Arc<dyn Both>;
+
+const DONE: Fenced = Fenced::Done { forgotten: 0 };
+const YES: fn(u32) -> Noted = |before| Noted::Yes { before };
+const NO: fn(u32) -> Noted = |before| Noted::No { before };
+
+fn at(sequence: u64) -> Position {
+    Position { session: 1_760_000_000_000, sequence }
+}
+
+fn event(sequence: u64) -> SetAside {
+    SetAside {
+        summary: SetAsideSummary {
+            at: at(sequence),
+            name: "MESSAGE_CREATE".to_owned(),
+            received_at_unix_ms: 5,
+            set_aside_at_unix_ms: 1_760_000_000_007,
+            noted: 2,
+        },
+        text: format!(r#"{{"op":0,"s":{sequence},"d":"ラ \u0000 "}}"#),
+    }
+}
+
+pub(crate) async fn an_event_is_noted_below_a_bound_until_it_is_taken_back(store: Store) {
+    assert_eq!(store.note(SHARD, LOWER, at(7), 1).await.unwrap(), YES(0));
+    assert_eq!(store.note(SHARD, LOWER, at(7), 1).await.unwrap(), YES(0), "its own note, made again");
+    assert_eq!(store.note(SHARD, MINE, at(7), 1).await.unwrap(), NO(1));
+    assert_eq!(store.note(SHARD, MINE, at(7), 2).await.unwrap(), YES(1));
+    assert_eq!(store.note(SHARD, HIGHER, at(7), 2).await.unwrap(), NO(2));
+    assert_eq!(store.note(SHARD, HIGHER, at(7), 3).await.unwrap(), YES(2));
+    assert_eq!(store.note(SHARD, HIGHER, at(8), 1).await.unwrap(), YES(0), "another event");
+    assert_eq!(store.note(ShardNumber(4), HIGHER, at(7), 1).await.unwrap(), YES(0), "another shard");
+    assert_eq!(store.take_back(SHARD, HIGHER, at(7)).await.unwrap(), DONE);
+    assert_eq!(store.take_back(SHARD, HIGHER, at(7)).await.unwrap(), DONE, "twice is no error");
+    assert_eq!(store.note(SHARD, HIGHER, at(7), 1).await.unwrap(), YES(0), "nobody's note is left");
+    assert_eq!(store.note(SHARD, MINE, at(8), 1).await.unwrap(), NO(1), "the other event's is");
+}
+
+pub(crate) async fn notes_outlive_owners_and_sessions(store: Store) {
+    store.claim(SHARD, LOWER).await.unwrap();
+    assert_eq!(store.note(SHARD, LOWER, at(7), 2).await.unwrap(), YES(0));
+    store.claim(SHARD, MINE).await.unwrap();
+    store.write(SHARD, MINE, 0, &super::fresh(super::set(&[]))).await.unwrap();
+    assert_eq!(store.note(SHARD, MINE, at(7), 2).await.unwrap(), YES(1));
+}
+
+pub(crate) async fn an_owner_before_notes_and_sets_aside_nothing(store: Store) {
+    store.claim(SHARD, MINE).await.unwrap();
+    assert_eq!(store.note(SHARD, MINE, at(7), 2).await.unwrap(), YES(0));
+    store.claim(SHARD, HIGHER).await.unwrap();
+    assert_eq!(store.note(SHARD, MINE, at(7), 2).await.unwrap(), Noted::Outranked(HIGHER));
+    assert_eq!(store.take_back(SHARD, MINE, at(7)).await.unwrap(), Fenced::Outranked(HIGHER));
+    assert_eq!(store.set_aside(SHARD, MINE, &event(7)).await.unwrap(), Fenced::Outranked(HIGHER));
+    assert_eq!(store.list_aside(SHARD).await.unwrap(), []);
+    assert_eq!(store.note(SHARD, HIGHER, at(7), 2).await.unwrap(), YES(1), "its note was not taken back");
+}
+
+pub(crate) async fn what_is_set_aside_is_listed_shown_and_dropped(store: Store) {
+    assert_eq!(store.list_aside(SHARD).await.unwrap(), []);
+    assert_eq!(store.get_aside(SHARD, at(7)).await.unwrap(), None);
+    assert!(!store.drop_aside(SHARD, at(7)).await.unwrap());
+    for sequence in [10, 7, 9] {
+        assert_eq!(store.set_aside(SHARD, MINE, &event(sequence)).await.unwrap(), DONE);
+    }
+    let again = SetAside { text: "again".to_owned(), ..event(9) };
+    assert_eq!(store.set_aside(SHARD, MINE, &again).await.unwrap(), DONE);
+    let list = store.list_aside(SHARD).await.unwrap();
+    assert_eq!(list, [7, 9, 10].map(|sequence| event(sequence).summary), "by position");
+    assert_eq!(store.get_aside(SHARD, at(7)).await.unwrap(), Some(event(7)));
+    assert_eq!(store.get_aside(SHARD, at(9)).await.unwrap(), Some(again));
+    assert_eq!(store.list_aside(ShardNumber(4)).await.unwrap(), [], "shards are apart");
+    assert!(store.drop_aside(SHARD, at(7)).await.unwrap());
+    assert_eq!(store.get_aside(SHARD, at(7)).await.unwrap(), None);
+    assert_eq!(store.list_aside(SHARD).await.unwrap().len(), 2);
+}
+
+pub(crate) async fn setting_aside_leaves_the_notes(store: Store) {
+    assert_eq!(store.note(SHARD, LOWER, at(7), 2).await.unwrap(), YES(0));
+    store.set_aside(SHARD, MINE, &event(7)).await.unwrap();
+    assert_eq!(store.note(SHARD, MINE, at(7), 1).await.unwrap(), NO(1));
+}
+
+pub(crate) async fn a_hundred_are_kept_and_the_oldest_goes(store: Store) {
+    // The first is the last by its position, and the oldest all the same.
+    store.set_aside(SHARD, MINE, &event(1_000)).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    for sequence in 1..MOST_SET_ASIDE as u64 {
+        assert_eq!(store.set_aside(SHARD, MINE, &event(sequence)).await.unwrap(), DONE);
+    }
+    assert_eq!(
+        store.set_aside(SHARD, MINE, &event(50)).await.unwrap(),
+        DONE,
+        "one that is there takes no room"
+    );
+    let full = store.set_aside(SHARD, MINE, &event(0)).await.unwrap();
+    assert_eq!(full, Fenced::Done { forgotten: 1 });
+    let list = store.list_aside(SHARD).await.unwrap();
+    let kept: Vec<u64> = list.iter().map(|event| event.at.sequence).collect();
+    assert_eq!(kept, (0..MOST_SET_ASIDE as u64).collect::<Vec<_>>());
+    assert_eq!(store.get_aside(SHARD, at(1_000)).await.unwrap(), None);
+}

@@ -1,0 +1,143 @@
+//! Suspects: asked for before they begin, told of when they have ended.
+
+use tokio::sync::Notify;
+
+use super::*;
+use Word::{Asked, Began as Begins, Ended as Ends, LetGo};
+
+/// Admits as told, and tells of what it was asked and told itself.
+struct Watchful {
+    told: mpsc::UnboundedSender<Word>,
+    gate: Semaphore,
+    closing: Notify,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Word {
+    Asked(u64),
+    Began(u64, bool),
+    LetGo(u64),
+    Ended(u64),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Do {
+    Nothing,
+    Wait,
+    Panic,
+    LeaveOut,
+    PutBackAtTheEnd,
+}
+
+#[async_trait]
+impl Handler<Do> for Watchful {
+    async fn handle(&self, event: &Delivery<Do>) {
+        let _ = self.told.send(Begins(event.sequence(), event.alone));
+        match event.payload() {
+            Do::Wait => self.gate.acquire().await.unwrap().forget(),
+            Do::Panic => panic!("sequence {}", event.sequence()),
+            Do::Nothing | Do::LeaveOut | Do::PutBackAtTheEnd => {}
+        }
+    }
+
+    async fn admit(&self, event: &Delivery<Do>) -> Admission {
+        let _ = self.told.send(Asked(event.sequence()));
+        match event.payload() {
+            Do::LeaveOut => Admission::LeaveOut,
+            Do::PutBackAtTheEnd => {
+                self.closing.notified().await;
+                Admission::PutBack
+            }
+            Do::Nothing | Do::Wait | Do::Panic => Admission::Handle,
+        }
+    }
+
+    async fn ended(&self, event: &Delivery<Do>) {
+        let _ = self.told.send(Ends(event.sequence()));
+    }
+
+    fn let_go(&self, event: &Delivery<Do>) {
+        let _ = self.told.send(LetGo(event.sequence()));
+    }
+}
+
+struct Watched {
+    dispatcher: Dispatcher<Do, Watchful>,
+    handler: Arc<Watchful>,
+    words: mpsc::UnboundedReceiver<Word>,
+}
+
+impl Watched {
+    fn new() -> Self {
+        let (told, words) = mpsc::unbounded_channel();
+        let handler = Arc::new(Watchful { told, gate: Semaphore::new(0), closing: Notify::new() });
+        let setup = Setup {
+            handler: handler.clone(),
+            limits: Limits::default(),
+            runtime: runtime::Handle::current(),
+            stragglers: TaskTracker::new(),
+            clock: Arc::new(|| Duration::ZERO),
+            metrics: DispatchMetrics::default(),
+        };
+        let dispatcher = Dispatcher::start(setup, 3, 70);
+        dispatcher.begin_carefully();
+        Self { dispatcher, handler, words }
+    }
+
+    fn push(&self, sequence: u64, suspect: bool, what: Do) {
+        let item = Item { suspect, ..item(sequence, Some(sequence), what) };
+        self.dispatcher.push(item).unwrap();
+    }
+
+    async fn expect(&mut self, words: impl IntoIterator<Item = Word>) {
+        for word in words {
+            assert_eq!(self.words.recv().await, Some(word));
+        }
+    }
+}
+
+#[tokio::test]
+async fn suspects_are_asked_for_handled_alone_and_told_of_then_all_else_starts_at_once() {
+    let mut watched = Watched::new();
+    watched.push(4, false, Do::Wait);
+    watched.push(5, false, Do::Wait);
+    for (sequence, what) in [(1, Do::Nothing), (2, Do::Panic), (3, Do::LeaveOut)] {
+        watched.push(sequence, true, what);
+    }
+    watched.expect([Asked(1), Begins(1, true), Ends(1)]).await;
+    watched.expect([Asked(2), Begins(2, true), Ends(2)]).await;
+    watched.expect([Asked(3)]).await;
+    assert!(watched.dispatcher.is_careful());
+    watched.dispatcher.suspects_came();
+    watched.expect([Begins(4, false), Begins(5, false)]).await;
+    assert!(!watched.dispatcher.is_careful());
+}
+
+#[tokio::test]
+async fn a_suspect_that_is_not_begun_when_the_dispatcher_closes_was_not_started() {
+    let mut watched = Watched::new();
+    watched.push(1, true, Do::PutBackAtTheEnd);
+    watched.push(2, true, Do::Nothing);
+    watched.push(3, false, Do::Nothing);
+    watched.expect([Asked(1)]).await;
+    watched.handler.closing.notify_one();
+    let closed = watched.dispatcher.close(DEADLINE).await;
+    let unstarted: Vec<u64> = closed.unstarted.iter().map(|item| item.sequence).collect();
+    assert_eq!((unstarted, closed.still_running), (vec![1, 2, 3], 0));
+    assert!(watched.words.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_never_ends_holds_the_others_up_for_a_minute() {
+    let mut watched = Watched::new();
+    watched.push(1, true, Do::Wait);
+    watched.push(2, true, Do::Nothing);
+    watched.push(3, false, Do::Nothing);
+    watched.dispatcher.suspects_came();
+    watched.expect([Asked(1), Begins(1, true)]).await;
+    tokio::time::sleep(LONGEST_ALONE.saturating_sub(Duration::from_secs(1))).await;
+    assert!(watched.words.try_recv().is_err());
+    watched.expect([LetGo(1), Asked(2), Begins(2, true), Ends(2), Begins(3, false)]).await;
+    watched.handler.gate.add_permits(1);
+    watched.expect([Ends(1)]).await;
+}

@@ -1,0 +1,59 @@
+//! What a queue starts while it is careful: suspects, one at a time over all lanes and in order, and nothing else. Pure.
+//!
+//! It begins careful and ends by itself, when no more suspects come and the last is done: from then on the queue is like any other.
+
+use std::collections::VecDeque;
+
+use super::Ticket;
+
+/// The suspects of a careful queue.
+#[derive(Debug, Default)]
+pub(super) struct Careful {
+    queued: VecDeque<Ticket>,
+    /// The one that the next waits for.
+    alone: Option<Ticket>,
+    /// No more of them come.
+    all_came: bool,
+}
+
+impl Careful {
+    pub(super) fn push(&mut self, ticket: Ticket) {
+        self.queued.push_back(ticket);
+    }
+
+    /// The one to start now, if one may.
+    pub(super) fn start_next(&mut self) -> Option<Ticket> {
+        if self.alone.is_none() {
+            self.alone = self.queued.pop_front();
+            return self.alone;
+        }
+        None
+    }
+
+    /// The next waits for this one no longer: it is done, or takes too long. No error for one that nobody waits for.
+    pub(super) fn let_go(&mut self, ticket: Ticket) {
+        self.alone.take_if(|alone| *alone == ticket);
+    }
+
+    /// It was not begun after all, and is the next again.
+    pub(super) fn put_back(&mut self, ticket: Ticket) {
+        self.let_go(ticket);
+        self.queued.push_front(ticket);
+    }
+
+    pub(super) fn all_came(&mut self) {
+        self.all_came = true;
+    }
+
+    pub(super) fn abandon_queued(&mut self) {
+        self.queued.clear();
+    }
+
+    /// There is nothing left to be careful about.
+    pub(super) fn is_over(&self) -> bool {
+        self.all_came && self.alone.is_none() && self.queued.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests;
