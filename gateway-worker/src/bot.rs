@@ -136,7 +136,7 @@ impl Queued {
             Self::Gap(told) => (Kind::from(GAP), None, told.text.len()),
         };
         let sequence = self.position().1;
-        Item { sequence, lane, kind, bytes, received_at: dispatch_clock(), payload: self }
+        Item { sequence, lane, kind, bytes, received_at: dispatch_clock(), suspect: false, payload: self }
     }
 }
 
