@@ -20,13 +20,15 @@ use twilight_model::{
 use crate::tally::{Figures, KnownGuild, Tally};
 
 mod changes;
+mod copy;
 mod count;
 pub(crate) mod records;
 mod resources;
 mod wanted;
 
 pub(crate) use changes::{Changed, GuildChanges};
-pub(crate) use records::{Prepared, RestoreError, Restored};
+pub(crate) use copy::Copy;
+pub(crate) use records::{GuildRecords, Prepared, RestoreError, Restored};
 pub use resources::CachedResources;
 
 use changes::{Changes, touched};

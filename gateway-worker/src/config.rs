@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, str::FromStr, time::Duration};
 
-use fleet_model::WorkerId;
+use fleet_model::{Generation, WorkerId};
 use settings::{ApiOrigin, DiscordArgs, GatewayUrl, Secret, SettingsError, StoreArgs};
 use shard_bridge::Deadlines;
 use twilight_model::gateway::Intents;
@@ -58,6 +58,11 @@ pub struct Args {
         default_value = "GUILDS,GUILD_MESSAGES,GUILD_VOICE_STATES"
     )]
     pub intents: IntentList,
+
+    /// The deployment that this worker is of: shards are placed on the workers of the active one, which is that of the first
+    /// worker until another is promoted (`altergolden deploy promote`)
+    #[arg(long, env = "GENERATION", value_name = "NAME", default_value = "default")]
+    pub generation: Generation,
 
     /// What each shard keeps in memory: `all`, `none`, or any of guilds, channels, roles, members, users, own_user,
     /// voice_states, presences, messages, reactions, emojis, stickers, stage_instances, integrations, scheduled_events
@@ -220,6 +225,8 @@ pub struct Config {
     pub singleton_timeout: Duration,
     /// How long giving the shards away may take.
     pub drain_timeout: Duration,
+    /// The deployment that it is of.
+    pub generation: Generation,
     /// By when bridge calls answer.
     pub deadlines: Deadlines,
     /// What metric names begin with.
@@ -275,6 +282,7 @@ impl Args {
             },
             singleton_timeout: self.singleton_timeout,
             drain_timeout: self.drain_timeout,
+            generation: self.generation,
             deadlines,
             metrics_prefix: self.metrics_prefix,
             token,

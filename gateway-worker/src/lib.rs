@@ -13,6 +13,7 @@ pub mod clock;
 pub mod config;
 mod discord;
 pub mod handler;
+mod handoff;
 mod identify;
 pub mod lease;
 mod link;

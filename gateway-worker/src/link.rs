@@ -7,7 +7,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use altergolden_proto::v1;
+use altergolden_proto::{convert, v1};
 use arc_swap::ArcSwap;
 use fleet_model::{Assignment, Epoch, Incarnation, Routes, ShardNumber, Term, WorkerId};
 use fleet_store::FleetStore;
@@ -23,10 +23,12 @@ use crate::{
     shard::GatewaySettings, shards::ShardSet, status::LinkStatus,
 };
 
+mod draining;
 mod registration;
 mod renewals;
 mod session;
 
+use draining::Draining;
 use registration::RegisterFailure;
 use renewals::{Renewals, StoreWord};
 use session::SessionEnd;
@@ -74,8 +76,8 @@ pub(crate) struct Link {
     released: VecDeque<(ShardNumber, Epoch)>,
     /// Directives that this version does not know, to be named in the next report.
     refused: Vec<v1::DirectiveRefused>,
-    /// Set once the process is to stop: by then the shards are given away, or closed.
-    drain_until: Option<Instant>,
+    /// It is on its way out.
+    draining: Option<Draining>,
 }
 
 /// One incarnation.
@@ -126,7 +128,7 @@ impl Link {
             report_sequence: 0,
             released: VecDeque::new(),
             refused: Vec::new(),
-            drain_until: None,
+            draining: None,
         }
     }
 
@@ -206,16 +208,17 @@ impl Link {
         let wait = wait.mul_f64(0.5 + rand::random::<f64>() / 2.0);
         // One that drains waits for whoever could take its shards, but not for a coordinator that stopped as well.
         let patience = Instant::now() + COORDINATOR_PATIENCE;
-        self.drain_until = self.drain_until.map(|until| until.min(patience));
+        if let Some(draining) = &mut self.draining {
+            draining.not_after(patience);
+        }
         let waiting = tokio::time::sleep(wait);
         tokio::pin!(waiting);
         loop {
             tokio::select! {
-                () = stop.cancelled(), if self.drain_until.is_none() => {
-                    let patience = COORDINATOR_PATIENCE.min(self.parts.config.drain_timeout);
-                    self.drain_until = Some(Instant::now() + patience);
+                () = stop.cancelled(), if self.draining.is_none() => {
+                    self.begin_draining(COORDINATOR_PATIENCE.min(self.parts.config.drain_timeout));
                 }
-                () = until(self.drain_until) => return Some(LifeEnd::Stopped),
+                () = until(self.drain_ends_at()) => return Some(LifeEnd::Stopped),
                 () = self.parts.shards.one_closed() => {}
                 () = &mut waiting => return None,
                 word = life.renewals.news() => {
@@ -245,6 +248,15 @@ impl Link {
         true
     }
 
+    fn begin_draining(&mut self, timeout: Duration) {
+        let (held, _) = self.parts.shards.running();
+        self.draining.get_or_insert(Draining::begin(timeout, held.len(), Instant::now()));
+    }
+
+    fn drain_ends_at(&self) -> Option<Instant> {
+        self.draining.map(|draining| draining.ends_at())
+    }
+
     /// Makes what runs what the coordinator says. Older words are dropped.
     fn obey(&mut self, life: &Life, assignment: Assignment) {
         self.parts.shards.obey(&assignment, life.lease.window(), &self.gateway);
@@ -255,6 +267,7 @@ impl Link {
     /// What the next report says.
     fn next_report(&mut self, life: &mut Life, leaving: bool) -> v1::WorkerReport {
         let now = BootTime::now();
+        self.forget_departed();
         self.released.extend(self.parts.shards.give_up_stuck(life.ttl / 2, now));
         self.report_sequence += 1;
         life.lease.report_sent(self.report_sequence, now);
@@ -266,7 +279,7 @@ impl Link {
             term: self.term.0,
             shards: self.parts.shards.reports().into_iter().map(Into::into).collect(),
             rss_bytes: crate::metrics::resident_bytes().unwrap_or(0),
-            draining: self.drain_until.is_some(),
+            draining: self.draining.is_some(),
             released: self
                 .released
                 .drain(..)
@@ -274,7 +287,7 @@ impl Link {
                 .collect(),
             leaving,
             refused: std::mem::take(&mut self.refused),
-            arrived: Vec::new(),
+            arrived: convert::shard_epochs(&self.parts.shards.copied()),
         }
     }
 
@@ -284,7 +297,7 @@ impl Link {
         self.refused.push(v1::DirectiveRefused { kind, reason });
     }
 
-    fn take_routes(&self, table: v1::RoutingTable) {
+    fn take_routes(&mut self, table: v1::RoutingTable) {
         match Routes::try_from(table) {
             Ok(routes) => {
                 self.parts.routes.send_if_modified(|known| {
@@ -297,6 +310,12 @@ impl Link {
             }
             Err(error) => tracing::warn!(%error, "a routing table that makes no sense"),
         }
+        self.forget_departed();
+    }
+
+    fn forget_departed(&mut self) {
+        let routes = self.parts.routes.borrow().clone();
+        self.parts.shards.forget_departed(&routes, BootTime::now());
     }
 
     fn announce(&self, life: &Life, channel: Channel) {

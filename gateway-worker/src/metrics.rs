@@ -21,6 +21,7 @@ pub(crate) struct ShardMetrics {
     reconnects: Counter,
     identified: Counter,
     resumed: Counter,
+    carried: Counter,
     invalid_sessions: Counter,
     fenced: Counter,
     gaps: Counter,
@@ -36,6 +37,7 @@ impl ShardMetrics {
             ("gateway_reconnects", "Gateway connections lost", &self.reconnects),
             ("gateway_identified", "Sessions begun by IDENTIFY", &self.identified),
             ("gateway_resumed", "Sessions resumed", &self.resumed),
+            ("shard_handoffs", "Shards that came with all they know, from the owner before", &self.carried),
             (
                 "gateway_invalid_sessions",
                 "Times that Discord did not take a session (op 9)",
@@ -65,6 +67,10 @@ impl ShardMetrics {
 
     pub(crate) fn count_identified(&self) {
         self.identified.inc();
+    }
+
+    pub(crate) fn count_carried(&self) {
+        self.carried.inc();
     }
 
     pub(crate) fn count_resumed(&self) {

@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use altergolden_proto::v1::{self, gateway_worker_server::GatewayWorker};
 use arc_swap::ArcSwap;
-use fleet_model::{Incarnation, WorkerId};
+use checkpoint::FORMAT_MAX;
+use fleet_model::{Epoch, Incarnation, ShardNumber, WorkerId};
 use shard_bridge::LocalShards as _;
+use tokio::runtime::Handle;
 use tonic::{Request, Response, Status};
 
 use crate::shards::RunningShards;
+
+mod copy_shard;
 
 /// The most ids that one call may ask about.
 const MOST_IDS: usize = 1_000;
@@ -19,6 +23,8 @@ pub(crate) struct WorkerService {
     pub(crate) worker: WorkerId,
     pub(crate) incarnation: Arc<ArcSwap<Incarnation>>,
     pub(crate) shards: RunningShards,
+    /// Where shards run.
+    pub(crate) runtime: Handle,
 }
 
 fn check(ids: &[u64]) -> Result<(), Status> {
@@ -68,13 +74,21 @@ impl GatewayWorker for WorkerService {
         Ok(Response::new(self.shards.users(&ids).into()))
     }
 
-    type CopyShardStream = tokio_stream::Empty<Result<v1::ShardCopy, Status>>;
+    type CopyShardStream = copy_shard::Parts;
 
     async fn copy_shard(
         &self,
-        _: Request<v1::CopyShardRequest>,
+        request: Request<v1::CopyShardRequest>,
     ) -> Result<Response<Self::CopyShardStream>, Status> {
-        Err(Status::unimplemented("shards are not copied yet"))
+        let v1::CopyShardRequest { shard_id, epoch, worker_id } = request.into_inner();
+        let shard = self.shards.get(ShardNumber(shard_id)).filter(|shard| shard.epoch() == Epoch(epoch));
+        let shard = shard.ok_or_else(|| {
+            Status::not_found(format!("shard {shard_id} does not run here at epoch {epoch}"))
+        })?;
+        let copying = shard.desk().begin(&shard);
+        let copying = copying.map_err(|refused| Status::failed_precondition(refused.to_string()))?;
+        tracing::debug!(shard.id = shard_id, to.id = worker_id, "the shard is being copied");
+        Ok(Response::new(copy_shard::send(shard, copying, FORMAT_MAX, &self.runtime)))
     }
 
     async fn replay_set_aside(

@@ -214,6 +214,7 @@ impl Worker {
             worker: worker.clone(),
             incarnation: incarnation.clone(),
             shards: shards.clone(),
+            runtime: threads.shards(),
         };
         let server = serve(listener, service, bridge, config.deadlines, servers_stop.clone());
         let mut server = tasks.spawn(server);

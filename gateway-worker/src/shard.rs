@@ -17,7 +17,7 @@ use fleet_model::{Epoch, ShardNumber, ShardReport, ShardStatus, StartOutcome};
 use tokio::sync::{Notify, SetOnce};
 use tokio_util::sync::CancellationToken;
 
-use crate::{bot::Deliveries, cache::ShardCache, clock::BootTime};
+use crate::{bot::Deliveries, cache::ShardCache, clock::BootTime, handoff::Desk};
 
 mod attempts;
 mod connection;
@@ -28,7 +28,7 @@ pub(crate) mod runner;
 mod silence;
 mod starting;
 
-pub(crate) use connection::GatewaySettings;
+pub(crate) use connection::{GatewaySettings, TRANSPORT};
 
 /// A shard that this worker runs.
 #[derive(Debug)]
@@ -48,6 +48,8 @@ pub struct Shard {
     ready_once: SetOnce<()>,
     /// Its events on their way to the handlers.
     deliveries: OnceLock<Deliveries>,
+    /// Where the worker that it is to be handed over to waits.
+    desk: Desk,
 }
 
 /// Where a session stands: what a RESUME needs, here or on another worker.
@@ -111,6 +113,7 @@ impl Shard {
             outranked: CancellationToken::new(),
             ready_once: SetOnce::new(),
             deliveries: OnceLock::new(),
+            desk: Desk::default(),
         }
     }
 
@@ -224,6 +227,11 @@ impl Shard {
     pub(crate) fn set_deliveries(&self, deliveries: Deliveries) {
         // Set once, by whoever starts the shard.
         let _ = self.deliveries.set(deliveries);
+    }
+
+    /// Where whoever copies it waits for the rest.
+    pub(crate) fn desk(&self) -> &Desk {
+        &self.desk
     }
 
     /// How its handlers are doing.

@@ -4,13 +4,13 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
     time::Duration,
 };
 
 use fleet_model::{
-    Assignment, Epoch, GuildRecord, OwnGuild, ShardNumber, ShardReport, ShardStatus, UserLookup, UserRecord,
-    WorkerId, shard_of_guild,
+    Assignment, Epoch, GuildRecord, OwnGuild, Routes, ShardNumber, ShardReport, ShardStatus, UserLookup,
+    UserRecord, WorkerId, shard_of_guild,
 };
 use shard_bridge::LocalShards;
 use tokio::{
@@ -25,6 +25,7 @@ use crate::{
     cache::{CacheSettings, ShardCache},
     checkpoints::Checkpoints,
     clock::BootTime,
+    handoff::{Arrival, Arrivals},
     identify::IdentifyClient,
     lease::LeaseWindow,
     metrics::ShardMetrics,
@@ -35,6 +36,9 @@ use crate::{
 /// How long a shard's task may take to close its connection and write its last checkpoint when it is stopped.
 const STOP: Duration = Duration::from_secs(3);
 
+/// How long a shard that was handed over answers questions at most.
+const ANSWERS: Duration = Duration::from_secs(10);
+
 /// How long a task that seems stuck is given to show that only the whole process slept.
 const SECOND_LOOK: Duration = Duration::from_millis(500);
 
@@ -42,7 +46,14 @@ const SECOND_LOOK: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug)]
 pub struct RunningShards {
     worker: WorkerId,
-    shards: Arc<RwLock<BTreeMap<ShardNumber, Arc<Shard>>>>,
+    shards: Arc<RwLock<Published>>,
+}
+
+#[derive(Debug, Default)]
+struct Published {
+    running: BTreeMap<ShardNumber, Arc<Shard>>,
+    /// Handed over lately: they answer questions until the next owner can.
+    departed: BTreeMap<ShardNumber, Arc<Shard>>,
 }
 
 impl RunningShards {
@@ -53,18 +64,38 @@ impl RunningShards {
 
     /// Those that run now.
     pub fn all(&self) -> Vec<Arc<Shard>> {
-        self.shards.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.read().running.values().cloned().collect()
     }
 
-    fn get(&self, number: ShardNumber) -> Option<Arc<Shard>> {
-        self.shards.read().unwrap_or_else(PoisonError::into_inner).get(&number).cloned()
+    /// One that runs now.
+    pub(crate) fn get(&self, number: ShardNumber) -> Option<Arc<Shard>> {
+        self.read().running.get(&number).cloned()
     }
 
-    /// The shard of a guild, if it runs here.
-    fn of_guild(&self, guild_id: u64) -> Option<Arc<Shard>> {
-        let total = self.shards.read().unwrap_or_else(PoisonError::into_inner).values().next()?.total();
-        self.get(shard_of_guild(guild_id, total)?)
+    /// Those that can be asked: what runs, and what was handed over and nobody else can answer for yet.
+    fn askable(&self) -> Vec<Arc<Shard>> {
+        let published = self.read();
+        let departed = published.departed.iter().filter(|(shard, _)| !published.running.contains_key(shard));
+        published.running.values().chain(departed.map(|(_, shard)| shard)).cloned().collect()
     }
+
+    fn read(&self) -> RwLockReadGuard<'_, Published> {
+        self.shards.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn publish(
+        &self,
+        running: BTreeMap<ShardNumber, Arc<Shard>>,
+        departed: BTreeMap<ShardNumber, Arc<Shard>>,
+    ) {
+        *self.shards.write().unwrap_or_else(PoisonError::into_inner) = Published { running, departed };
+    }
+}
+
+/// The shard of a guild, among these.
+fn of_guild(shards: &[Arc<Shard>], guild_id: u64) -> Option<&Arc<Shard>> {
+    let number = shard_of_guild(guild_id, shards.first()?.total())?;
+    shards.iter().find(|shard| shard.number() == number)
 }
 
 impl LocalShards for RunningShards {
@@ -73,19 +104,20 @@ impl LocalShards for RunningShards {
     }
 
     fn shards(&self) -> Vec<ShardReport> {
-        self.all().iter().map(|shard| shard.report()).collect()
+        self.askable().iter().map(|shard| shard.report()).collect()
     }
 
     fn guilds(&self, guild_ids: &[u64]) -> Vec<GuildRecord> {
+        let shards = self.askable();
         let record = |&guild_id: &u64| GuildRecord {
             guild_id,
-            mine: self.of_guild(guild_id).map(|shard| own_guild(&shard, guild_id)),
+            mine: of_guild(&shards, guild_id).map(|shard| own_guild(shard, guild_id)),
         };
         guild_ids.iter().map(record).collect()
     }
 
     fn users(&self, user_ids: &[u64]) -> UserLookup {
-        let shards = self.all();
+        let shards = self.askable();
         let record = |&user_id: &u64| {
             let mut record = UserRecord { user_id, shards: Vec::new(), username: String::new() };
             for shard in &shards {
@@ -111,17 +143,22 @@ fn own_guild(shard: &Shard, guild_id: u64) -> OwnGuild {
         shard: shard.number(),
         epoch: shard.epoch(),
         found: guild.is_some(),
-        complete: shard.status() == ShardStatus::Ready && shard.cache().pending_guilds() == 0,
+        complete: is_whole(shard.status()) && shard.cache().pending_guilds() == 0,
         member_count: guild.as_ref().and_then(|guild| guild.known.members),
         unavailable: guild.as_ref().is_some_and(|guild| guild.known.unavailable),
         name: guild.and_then(|guild| guild.name),
     }
 }
 
+/// It is ready, or was when it was handed over.
+fn is_whole(status: ShardStatus) -> bool {
+    matches!(status, ShardStatus::Ready | ShardStatus::Moving)
+}
+
 /// Why a user may be on a shard whose cache does not have it.
 fn doubt(shard: &Shard) -> Option<String> {
     match shard.status() {
-        ShardStatus::Ready => shard.cache().users_doubt(),
+        status if is_whole(status) => shard.cache().users_doubt(),
         status => Some(format!("shard {} is {status}", shard.number())),
     }
 }
@@ -146,6 +183,10 @@ pub(crate) struct ShardSet {
     tasks: BTreeMap<ShardNumber, ShardTask>,
     /// Told to stop, and still writing their last checkpoint: they count as running until they have ended.
     closing: BTreeMap<ShardNumber, Arc<Shard>>,
+    /// Closed lately, and when: they answer until the next owner can.
+    departed: BTreeMap<ShardNumber, (Arc<Shard>, BootTime)>,
+    /// Those that are to come.
+    arrivals: Arrivals,
     ends: JoinSet<ShardNumber>,
     /// What shall run; what is still closing is started when it has closed.
     wanted: Option<Wanted>,
@@ -170,11 +211,15 @@ struct ShardTask {
 
 impl ShardSet {
     pub(crate) fn new(parts: ShardParts, published: RunningShards) -> Self {
+        let (cache, changed) = (parts.cache, parts.changed.clone());
+        let arrivals = Arrivals::new(published.worker.clone(), cache, parts.runtime.clone(), changed);
         Self {
             parts,
             published,
             tasks: BTreeMap::new(),
             closing: BTreeMap::new(),
+            departed: BTreeMap::new(),
+            arrivals,
             ends: JoinSet::new(),
             wanted: None,
         }
@@ -192,6 +237,24 @@ impl ShardSet {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.tasks.is_empty() && self.closing.is_empty()
+    }
+
+    /// Shards of other workers that are copied as far as can be, with the epochs of those.
+    pub(crate) fn copied(&self) -> BTreeMap<ShardNumber, Epoch> {
+        self.arrivals.copied()
+    }
+
+    /// Forgets what was handed over and is another's by now, or was handed over too long ago to be right.
+    pub(crate) fn forget_departed(&mut self, routes: &Routes, now: BootTime) {
+        let before = self.departed.len();
+        let own = &self.published.worker;
+        self.departed.retain(|shard, (_, since)| {
+            let elsewhere = routes.owner(*shard).is_some_and(|owner| owner.worker != own);
+            !elsewhere && now.since(*since) < ANSWERS
+        });
+        if self.departed.len() != before {
+            self.publish();
+        }
     }
 
     /// Every shard's report.
@@ -225,11 +288,14 @@ impl ShardSet {
             .map(|shard| shard.number())
             .collect();
         self.close(&wrong);
+        // Taken out by the start of a shard before what is not to come any more is dropped.
         for (&number, &epoch) in &assignment.shards {
             if !self.tasks.contains_key(&number) && !self.closing.contains_key(&number) {
-                self.start(number, epoch, total, &lease, &gateway);
+                let arrival = self.arrivals.take(number, assignment.handed_over.get(&number).copied());
+                self.start(number, epoch, total, arrival, &lease, &gateway);
             }
         }
+        self.arrivals.obey(&assignment.arriving);
         self.wanted = Some(Wanted { assignment, lease, gateway });
         self.publish();
     }
@@ -239,6 +305,7 @@ impl ShardSet {
         number: ShardNumber,
         epoch: Epoch,
         total: u32,
+        arrival: Option<Arrival>,
         lease: &LeaseWindow,
         gateway: &Arc<GatewaySettings>,
     ) {
@@ -258,9 +325,11 @@ impl ShardSet {
             checkpoints: self.parts.checkpoints.clone(),
             deliveries,
             resources: self.parts.cache.resources.checkpointed(),
+            arrival,
             stop: may_stop,
         };
         let task = self.parts.runtime.spawn(runner.run());
+        self.departed.remove(&number);
         self.tasks.insert(number, ShardTask { shard, stop, task, singleton, stuck_since: None });
     }
 
@@ -293,7 +362,9 @@ impl ShardSet {
     pub(crate) async fn one_closed(&mut self) {
         match self.ends.join_next().await {
             Some(Ok(number)) => {
-                self.closing.remove(&number);
+                if let Some(shard) = self.closing.remove(&number) {
+                    self.depart(shard);
+                }
                 self.reconcile();
                 self.publish();
             }
@@ -303,9 +374,18 @@ impl ShardSet {
         }
     }
 
+    /// A shard that was closed in order answers on for a while.
+    fn depart(&mut self, shard: Arc<Shard>) {
+        if shard.status() == ShardStatus::Stopped && shard.progress().is_some() {
+            shard.set_status(ShardStatus::Moving, "handed over");
+            self.departed.insert(shard.number(), (shard, BootTime::now()));
+        }
+    }
+
     /// Closes all shards. Each socket is closed, and each task gone, when this returns.
     pub(crate) async fn stop_all(&mut self) {
         self.wanted = None;
+        self.arrivals.clear();
         let all: Vec<ShardNumber> = self.tasks.keys().copied().collect();
         self.close(&all);
         while !self.closing.is_empty() {
@@ -344,7 +424,8 @@ impl ShardSet {
     }
 
     fn publish(&self) {
-        let shards = self.shards().map(|shard| (shard.number(), shard.clone())).collect();
-        *self.published.shards.write().unwrap_or_else(PoisonError::into_inner) = shards;
+        let running = self.shards().map(|shard| (shard.number(), shard.clone())).collect();
+        let departed = self.departed.iter().map(|(number, (shard, _))| (*number, shard.clone())).collect();
+        self.published.publish(running, departed);
     }
 }

@@ -63,6 +63,14 @@ impl Tally {
         Self { guilds, pending, figures }
     }
 
+    /// READY named this guild as well, if nothing has come of it.
+    pub fn expect(&mut self, id: u64) {
+        if !self.guilds.contains_key(&id) {
+            self.guild_unavailable(id);
+            self.pending.insert(id);
+        }
+    }
+
     /// The totals.
     pub fn figures(&self) -> Figures {
         self.figures

@@ -70,6 +70,11 @@ pub(crate) struct GuildChanges {
 }
 
 impl GuildChanges {
+    /// Everything of a guild whose members are spread over so many blocks.
+    pub(super) fn everything(blocks: u32) -> Self {
+        Self { parts: Parts::ALL, member_blocks: (0..blocks).collect(), gone: false }
+    }
+
     fn merge(&mut self, other: Self) {
         self.parts.add(other.parts);
         self.member_blocks.extend(other.member_blocks);
@@ -85,6 +90,28 @@ pub(crate) struct Changed {
 }
 
 impl Changed {
+    fn note(&mut self, guild: u64, what: &What, blocks: u32) {
+        let changes = self.guilds.entry(guild).or_default();
+        match what {
+            What::Came { .. } => {
+                changes.parts = Parts::ALL;
+                changes.member_blocks = (0..blocks).collect();
+            }
+            What::Gone => {
+                // The stamp stays: what is replayed of its life before must not bring it back.
+                *changes = GuildChanges { gone: true, ..GuildChanges::default() };
+            }
+            What::Parts(parts) => changes.parts.add(*parts),
+            What::Member { user, counted } => {
+                changes.parts.core |= counted;
+                changes.member_blocks.insert(block_of(*user, blocks));
+            }
+            What::Members(users) => {
+                changes.member_blocks.extend(users.iter().map(|user| block_of(*user, blocks)));
+            }
+        }
+    }
+
     /// What could not be written is to be written with what has changed since.
     fn merge(&mut self, other: Self) {
         self.own_user |= other.own_user;
@@ -98,6 +125,8 @@ impl Changed {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Changes {
     changed: Changed,
+    /// What has changed since another worker began to copy the shard.
+    since_copy: Option<Changed>,
     guilds: HashMap<u64, Known>,
 }
 
@@ -146,25 +175,19 @@ impl Changes {
         }
         known.stamp = sequence;
         let blocks = known.blocks.max(1);
-        let changes = self.changed.guilds.entry(guild).or_default();
-        match what {
-            What::Came { .. } => {
-                changes.parts = Parts::ALL;
-                changes.member_blocks = (0..blocks).collect();
-            }
-            What::Gone => {
-                // The stamp stays: what is replayed of its life before must not bring it back.
-                *changes = GuildChanges { gone: true, ..GuildChanges::default() };
-            }
-            What::Parts(parts) => changes.parts.add(parts),
-            What::Member { user, counted } => {
-                changes.parts.core |= counted;
-                changes.member_blocks.insert(block_of(user, blocks));
-            }
-            What::Members(users) => {
-                changes.member_blocks.extend(users.into_iter().map(|user| block_of(user, blocks)));
-            }
+        for changed in std::iter::once(&mut self.changed).chain(&mut self.since_copy) {
+            changed.note(guild, &what, blocks);
         }
+    }
+
+    /// Another worker begins to copy the shard.
+    pub(super) fn begin_copy(&mut self) {
+        self.since_copy = Some(Changed::default());
+    }
+
+    /// What has changed since then, when the copy ends; `None` when none was begun.
+    pub(super) fn end_copy(&mut self) -> Option<Changed> {
+        self.since_copy.take()
     }
 
     /// Everything of these guilds is to be written.
@@ -316,6 +339,20 @@ mod tests {
         changes.note(came(1, 10), 10);
         let back = changes.take().guilds.remove(&1).unwrap();
         assert!(back.gone && back.parts == Parts::ALL);
+    }
+
+    #[test]
+    fn what_changes_while_the_shard_is_copied_is_known_though_it_was_written() {
+        let mut changes = Changes::default();
+        changes.note(came(1, 10), 5);
+        assert_eq!(changes.end_copy(), None);
+        changes.begin_copy();
+        changes.note(member(2, 1), 6);
+        assert_eq!(changes.take().guilds.len(), 2);
+        changes.note(Touched { guild: 3, what: What::Gone }, 7);
+        let since = changes.end_copy().unwrap();
+        assert_eq!(since.guilds.keys().copied().collect::<Vec<_>>(), [2, 3]);
+        assert!(since.guilds[&3].gone);
     }
 
     #[test]

@@ -57,23 +57,46 @@ pub(crate) struct RestoredGuild {
     channels: Bytes,
     roles: Bytes,
     extras: Extras,
-    members: Vec<Bytes>,
+    /// By block.
+    members: BTreeMap<u32, Bytes>,
 }
 
 impl Restored {
     /// Takes a guild's record in; gives any other back.
     pub(crate) fn take(&mut self, key: RecordKey, record: Record) -> Option<Record> {
         let Some(id) = key.guild() else { return Some(record) };
-        let guild = self.guilds.entry(id).or_default();
-        match record {
-            Record::Core(core) => guild.core = Some(core),
-            Record::Channels(list) => guild.channels = list,
-            Record::Roles(list) => guild.roles = list,
-            Record::Extras(extras) => guild.extras = extras,
-            Record::Members(members) => guild.members.push(members.list),
-            other @ Record::Pending(_) => return Some(other),
+        self.guilds.entry(id).or_default().take(key, record)
+    }
+}
+
+impl RestoredGuild {
+    /// Takes a record of the guild in, in place of an older one; gives any other back.
+    pub(super) fn take(&mut self, key: RecordKey, record: Record) -> Option<Record> {
+        match (key, record) {
+            (_, Record::Core(core)) => self.core = Some(core),
+            (_, Record::Channels(list)) => self.channels = list,
+            (_, Record::Roles(list)) => self.roles = list,
+            (_, Record::Extras(extras)) => self.extras = extras,
+            (RecordKey::Members(_, block), Record::Members(members)) => {
+                self.members.insert(block, members.list);
+            }
+            (_, other) => return Some(other),
         }
         None
+    }
+
+    /// A record of the guild is gone.
+    pub(super) fn remove(&mut self, key: RecordKey) {
+        match key {
+            RecordKey::Core(_) => self.core = None,
+            RecordKey::Channels(_) => self.channels = Bytes::new(),
+            RecordKey::Roles(_) => self.roles = Bytes::new(),
+            RecordKey::Extras(_) => self.extras = Extras::default(),
+            RecordKey::Members(_, block) => {
+                self.members.remove(&block);
+            }
+            RecordKey::Pending(..) => {}
+        }
     }
 }
 
@@ -112,6 +135,39 @@ impl ShardCache {
         let mut book = contents.book();
         book.changes.take_more(guild, changes);
         contents.records(&book, guild, changes)
+    }
+
+    /// Another worker begins to copy the shard: the guilds that there are. `None` when another session has begun.
+    pub(crate) fn begin_copy(&self, session: u64) -> Option<Vec<u64>> {
+        let contents = self.contents.load();
+        (contents.session == session).then(|| {
+            let mut book = contents.book();
+            book.changes.begin_copy();
+            book.tally.known_guilds()
+        })
+    }
+
+    /// All records of a guild, of one moment. Empty when another session has begun.
+    pub(crate) fn all_records(&self, session: u64, guild: u64) -> GuildRecords {
+        let contents = self.contents.load();
+        if contents.session != session {
+            return GuildRecords::default();
+        }
+        let book = contents.book();
+        let everything = GuildChanges::everything(book.changes.blocks(guild));
+        contents.records(&book, guild, &everything)
+    }
+
+    /// The records of what has changed since the copy began, when it ends: of this moment. `None` when another session has begun
+    /// since.
+    pub(crate) fn end_copy(&self, session: u64) -> Option<Vec<GuildRecords>> {
+        let contents = self.contents.load();
+        if contents.session != session {
+            return None;
+        }
+        let mut book = contents.book();
+        let changed = book.changes.end_copy()?;
+        Some(changed.guilds.iter().map(|(guild, changes)| contents.records(&book, *guild, changes)).collect())
     }
 
     /// The guilds that READY named and of which nothing has come; with `all`, every guild.
@@ -164,7 +220,7 @@ pub(crate) struct Preparing {
 
 /// What a cache can become.
 #[derive(Debug)]
-pub(crate) struct Prepared(Contents);
+pub(crate) struct Prepared(pub(super) Contents);
 
 impl Preparing {
     /// Takes the next guild in. False when there is none left.
@@ -173,7 +229,7 @@ impl Preparing {
     /// A record of it makes no sense.
     pub(crate) fn next_guild(&mut self) -> Result<bool, RestoreError> {
         let Some((id, guild)) = self.guilds.pop_first() else { return Ok(false) };
-        self.contents.restore_guild(&mut self.contents.book(), id, guild)?;
+        self.contents.restore_guild(&mut self.contents.book(), id, &guild)?;
         Ok(true)
     }
 
@@ -239,19 +295,24 @@ impl Contents {
         records
     }
 
-    fn restore_guild(&self, book: &mut Book, id: u64, mut guild: RestoredGuild) -> Result<(), RestoreError> {
+    pub(super) fn restore_guild(
+        &self,
+        book: &mut Book,
+        id: u64,
+        guild: &RestoredGuild,
+    ) -> Result<(), RestoreError> {
         let broken = |source| RestoreError::Guild { guild: id, source };
         // Blocks of members without a core: they were written just before the guild left, or before its core could be.
-        let Some(core) = guild.core.take() else { return Ok(()) };
+        let Some(core) = &guild.core else { return Ok(()) };
         let never_came = core.members.is_none();
         if !never_came {
-            let created = guild_object(id, &core, &guild);
+            let created = guild_object(id, core, guild);
             let created = serde_json::from_slice(&created).map_err(broken)?;
             self.store.update(&GuildCreate::Available(created));
             let counted = NewGuild {
                 members: core.members.unwrap_or(0),
                 channels: core.channels,
-                in_voice: core.in_voice.into_iter().collect(),
+                in_voice: core.in_voice.iter().copied().collect(),
             };
             book.tally.guild_came(id, counted);
         }
@@ -300,7 +361,7 @@ fn guild_object(id: u64, core: &GuildCore, guild: &RestoredGuild) -> Vec<u8> {
     }
     text.extend_from_slice(b",\"members\":[");
     let mut first = true;
-    for block in &guild.members {
+    for block in guild.members.values() {
         let inside = block.trim_ascii().strip_prefix(b"[").and_then(|block| block.strip_suffix(b"]"));
         // A block that is no array is kept as it is, so that the whole can't be read.
         let inside = inside.unwrap_or(block);

@@ -235,7 +235,7 @@ impl Checkpoints {
 }
 
 /// Why a session is of no use here.
-fn unfit(head: &Head, needs: &Needs) -> Option<String> {
+pub(crate) fn unfit(head: &Head, needs: &Needs) -> Option<String> {
     let session = &head.session;
     if session.total != needs.total {
         return Some(format!("it is of {} shards, not {}", session.total, needs.total));

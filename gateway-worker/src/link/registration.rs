@@ -1,12 +1,12 @@
 //! Joining the fleet.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use altergolden_proto::{
     LEASE_TTL_MS, PROTOCOL_MAX, PROTOCOL_MIN, convert,
     v1::{self, coordinator_client::CoordinatorClient},
 };
-use fleet_model::{Assignment, Term};
+use fleet_model::{Assignment, SessionNeeds, Term};
 use fleet_store::WorkerRecord;
 use tonic::{
     Code, Status,
@@ -14,7 +14,11 @@ use tonic::{
 };
 
 use super::{Life, Link, renewals::Renewing};
-use crate::{clock::BootTime, shard::GatewaySettings};
+use crate::{
+    Keep,
+    clock::BootTime,
+    shard::{GatewaySettings, TRANSPORT},
+};
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -65,11 +69,11 @@ impl Link {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             running: convert::running_ranges(&running),
             running_total,
-            draining: self.drain_until.is_some(),
-            generation: String::new(),
+            draining: self.draining.is_some(),
+            generation: self.parts.config.generation.to_string(),
             checkpoint_format_min: 0,
             checkpoint_format_max: 0,
-            needs: None,
+            needs: Some(self.needs().into()),
         });
         request.set_timeout(REGISTER);
         let sent_at = BootTime::now();
@@ -105,6 +109,19 @@ impl Link {
         self.announce(life, channel.clone());
         tracing::info!(%term, worker.id = %self.worker, shards, total, "registered");
         Ok(channel)
+    }
+
+    /// What this worker opens sessions with.
+    fn needs(&self) -> SessionNeeds {
+        let config = &self.parts.config;
+        SessionNeeds {
+            intents: config.cache.intents.bits(),
+            transport: TRANSPORT.to_owned(),
+            resources: match config.keep {
+                Keep::Full => config.cache.resources.checkpointed().into_iter().collect(),
+                Keep::Session | Keep::Off => BTreeSet::new(),
+            },
+        }
     }
 
     fn set_gateway_url(&mut self, told: &str) -> Result<(), String> {

@@ -63,13 +63,13 @@ impl Link {
         loop {
             tokio::select! {
                 biased;
-                () = stop.cancelled(), if self.drain_until.is_none() => {
-                    self.drain_until = Some(Instant::now() + self.parts.config.drain_timeout);
+                () = stop.cancelled(), if self.draining.is_none() => {
+                    self.begin_draining(self.parts.config.drain_timeout);
                     report_soon = Some(Instant::now());
                 }
-                () = until(self.drain_until) => {
+                () = until(self.drain_ends_at()) => {
                     if !self.parts.config.drain_timeout.is_zero() {
-                        tracing::warn!("not all shards could be given away in time (DRAIN_TIMEOUT): closing them");
+                        tracing::warn!("nobody took all shards in time (DRAIN_TIMEOUT): closing the others");
                     }
                     return self.leave(life, session).await;
                 }
@@ -95,8 +95,11 @@ impl Link {
                 _ = heartbeat.tick() => report_soon = Some(Instant::now()),
                 () = until(report_soon) => {}
             }
-            if self.drain_until.is_some() && self.nothing_to_wait_for() {
-                return self.leave(life, session).await;
+            if let Some(draining) = &mut self.draining {
+                draining.looked(self.parts.shards.running().0.len(), Instant::now());
+                if self.nothing_to_wait_for() {
+                    return self.leave(life, session).await;
+                }
             }
             if report_soon.is_some_and(|due| due <= Instant::now()) {
                 report_soon = None;
@@ -159,7 +162,14 @@ impl Link {
                 life.lease.refused();
                 return Err(SessionEnd::Refused);
             }
-            Some(Kind::Drain(_)) | None => {
+            Some(Kind::Drain(drain)) => {
+                if self.draining.is_none() {
+                    tracing::info!(reason = %drain.reason, "the coordinator says to go: giving every shard away");
+                }
+                self.begin_draining(self.parts.config.drain_timeout);
+                return Ok(ReportDue::Now);
+            }
+            None => {
                 tracing::warn!(kind = %directive.kind, "a directive that this version does not know");
                 self.refuse_directive(directive.kind);
                 return Ok(ReportDue::Now);

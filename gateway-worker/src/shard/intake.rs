@@ -18,14 +18,16 @@ use crate::{
     bot::{Deliveries, Queued, Told, dispatch_clock, guild_of},
     checkpoints::{
         Checkpoints, Keep, LostSession, Outranked,
-        restore::{Beginning, Needs, ToRead},
+        restore::{Beginning, Needs, ToRead, unfit},
         unix_ms,
         writer::Writer,
     },
     handler::{Event, Mark},
+    handoff::Carried,
     metrics::ShardMetrics,
 };
 
+mod carried;
 mod restoring;
 mod session;
 
@@ -84,15 +86,21 @@ pub(super) struct IntakeParts {
     pub(super) intents: u64,
     /// Names of the cache resources that a checkpoint must hold.
     pub(super) resources: Vec<String>,
+    /// What the owner before handed over.
+    pub(super) carried: Option<Carried>,
 }
 
 impl Intake {
-    /// Claims the shard's checkpoint and begins to read it. `go_on`: whether to wait for a store that is away.
+    /// Claims the shard's checkpoint, and goes on from what was handed over, or begins to read it. `go_on`: whether to wait for a
+    /// store that is away.
     pub(super) async fn begin(parts: IntakeParts, go_on: impl Fn() -> bool) -> Result<Self, Outranked> {
-        let IntakeParts { shard, deliveries, checkpoints, metrics, intents, resources } = parts;
+        let IntakeParts { shard, deliveries, checkpoints, metrics, intents, resources, carried } = parts;
         let kept = if checkpoints.keep == Keep::Full { resources.clone() } else { Vec::new() };
         let needs = Needs { total: shard.total(), intents, transport: TRANSPORT.to_owned(), resources: kept };
         let (number, epoch) = (shard.number(), shard.epoch());
+        let carried = carried.filter(|carried| unfit(&carried.head, &needs).is_none());
+        // Who has it all in hand waits for no store.
+        let go_on = || carried.is_none() && go_on();
         let beginning = checkpoints.claim(number, epoch, &needs, go_on).await?;
         let mut intake = Self {
             wanted: shard.cache().wanted_events(),
@@ -113,6 +121,10 @@ impl Intake {
             pressure: Pressure::default(),
             began: Instant::now(),
         };
+        if let Some(carried) = carried {
+            intake.go_on_from(carried, beginning);
+            return Ok(intake);
+        }
         match beginning {
             Beginning::Anew { serial, lost } => {
                 intake.serial = serial;
@@ -284,6 +296,8 @@ impl Intake {
     /// The last checkpoint of an owner that stops in order: what was not begun is another's.
     pub(super) async fn finish(mut self, patience: Duration) {
         let pending = self.deliveries.close(patience).await;
+        // Before the store, which may take its time: the next owner has all it needs.
+        self.shard.desk().hand_over(&self.shard, &pending, checkpoint::FORMAT_MAX);
         // Without a writer the checkpoint that was found still holds.
         if let Some(writer) = self.writer.take() {
             writer.finish(pending).await;

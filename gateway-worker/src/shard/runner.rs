@@ -15,8 +15,8 @@ use super::{
     silence::Silence,
 };
 use crate::{
-    bot::Deliveries, checkpoints::Checkpoints, clock::BootTime, identify::IdentifyClient, lease::LeaseWindow,
-    metrics::ShardMetrics,
+    bot::Deliveries, checkpoints::Checkpoints, clock::BootTime, handoff::Arrival, identify::IdentifyClient,
+    lease::LeaseWindow, metrics::ShardMetrics,
 };
 
 /// How often the task goes round when nothing comes.
@@ -39,13 +39,16 @@ pub(crate) struct Runner {
     pub(crate) deliveries: Deliveries,
     /// Names of the cache resources that a checkpoint must hold.
     pub(crate) resources: Vec<String>,
+    /// What comes of it from the owner before, if that hands it over.
+    pub(crate) arrival: Option<Arrival>,
     pub(crate) stop: CancellationToken,
 }
 
 impl Runner {
     /// Runs until it is stopped.
-    pub(crate) async fn run(self) {
-        match self.begin().await {
+    pub(crate) async fn run(mut self) {
+        let arrival = self.arrival.take();
+        match self.begin(arrival).await {
             Some(mut intake) => {
                 self.connect(&mut intake).await;
                 // Without the lease nothing can be written, and whoever has it finds what was written before.
@@ -55,6 +58,7 @@ impl Runner {
             }
             None => self.stop_ticking_on().await,
         }
+        self.shard.desk().close();
         self.deliveries.abandon();
         if self.shard.status() != ShardStatus::Failed {
             self.shard.set_status(ShardStatus::Stopped, "");
@@ -62,7 +66,15 @@ impl Runner {
     }
 
     /// Claims what is written of the shard. `None` when it is another's, or the end has come.
-    async fn begin(&self) -> Option<Intake> {
+    async fn begin(&self, arrival: Option<Arrival>) -> Option<Intake> {
+        let carried = match arrival {
+            Some(arrival) => self.ticking(arrival.carried()).await?,
+            None => None,
+        };
+        if carried.is_some() {
+            tracing::debug!(shard.id = %self.shard.number, "the shard was handed over with all it knows");
+            self.metrics.count_carried();
+        }
         let parts = IntakeParts {
             shard: self.shard.clone(),
             deliveries: self.deliveries.clone(),
@@ -70,6 +82,7 @@ impl Runner {
             metrics: self.metrics.clone(),
             intents: self.settings.intents.bits(),
             resources: self.resources.clone(),
+            carried,
         };
         self.wait_for_lease().await;
         let until = Instant::now() + CLAIM;

@@ -17,7 +17,20 @@ pub(crate) fn timed(
     })
 }
 
-/// Totals over shards. Of two reports on one shard the higher epoch counts: during a move both owners may answer.
+/// It is ready with all its guilds, or was when its owner handed it over.
+fn is_whole(report: &ShardReport) -> bool {
+    matches!(report.status, ShardStatus::Ready | ShardStatus::Moving) && report.pending_guilds == 0
+}
+
+/// Of two reports on one shard the higher epoch counts: during a move both owners may answer. But who has handed the shard over
+/// speaks for it until the next owner is ready.
+fn counts_more(new: &ShardReport, known: &ShardReport) -> bool {
+    let (newer, older) = if new.epoch > known.epoch { (new, known) } else { (known, new) };
+    let handed_over = older.status == ShardStatus::Moving && is_whole(older) && !is_whole(newer);
+    std::ptr::eq(new, if handed_over { older } else { newer })
+}
+
+/// Totals over shards, one report each.
 pub(crate) fn stats(
     shard_total: u32,
     reports: impl IntoIterator<Item = TimedReport>,
@@ -28,14 +41,12 @@ pub(crate) fn stats(
         if shard.0 >= shard_total {
             continue;
         }
-        let newer = by_shard.get(&shard).is_none_or(|known| known.report.epoch < report.report.epoch);
-        if newer {
+        if by_shard.get(&shard).is_none_or(|known| counts_more(&report.report, &known.report)) {
             by_shard.insert(shard, report);
         }
     }
     let missing_shards: Vec<u32> =
         (0..shard_total).filter(|shard| !by_shard.contains_key(&ShardNumber(*shard))).collect();
-    let is_whole = |report: &ShardReport| report.status == ShardStatus::Ready && report.pending_guilds == 0;
     let all_ready = by_shard.values().all(|timed| is_whole(&timed.report));
     let reports = || by_shard.values().map(|timed| &timed.report);
     v1::GetAggregateStatsResponse {
@@ -124,6 +135,29 @@ mod tests {
         assert_eq!(answer.shards[0].worker_id, "b");
         assert!(answer.complete);
         assert_eq!(answer.total_channels, None, "what nobody tells is absent, not 0");
+    }
+
+    #[test]
+    fn who_has_handed_a_shard_over_speaks_for_it_until_the_next_is_ready() {
+        let handed_over = || {
+            let mut report = report("a", 0, 5, 10);
+            report.report.status = ShardStatus::Moving;
+            report
+        };
+        let resuming = || {
+            let mut report = report("b", 0, 6, 0);
+            report.report.status = ShardStatus::Resuming;
+            report
+        };
+        for both in [[handed_over(), resuming()], [resuming(), handed_over()]] {
+            let answer = stats(1, both);
+            assert!((answer.total_guilds, answer.complete) == (10, true), "{answer:?}");
+        }
+        for both in [[handed_over(), report("b", 0, 6, 11)], [report("b", 0, 6, 11), handed_over()]] {
+            assert_eq!(stats(1, both).shards[0].worker_id, "b");
+        }
+        // One that is cut off and thinks that it is ready is not one that has handed over.
+        assert!(!stats(1, [report("a", 0, 5, 10), resuming()]).complete);
     }
 
     #[test]

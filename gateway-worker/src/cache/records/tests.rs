@@ -11,9 +11,9 @@ use twilight_model::gateway::Intents;
 use super::*;
 use crate::cache::CacheSettings;
 
-const SESSION: u64 = 7;
+pub(in crate::cache) const SESSION: u64 = 7;
 
-fn settings(resources: &str) -> CacheSettings {
+pub(in crate::cache) fn settings(resources: &str) -> CacheSettings {
     CacheSettings { resources: resources.parse().unwrap(), messages_per_channel: 0, intents: Intents::all() }
 }
 
@@ -102,14 +102,14 @@ pub(crate) fn ready(guilds: &[u64]) -> twilight_model::gateway::payload::incomin
     }
 }
 
-fn begun(resources: &str, guilds: &[u64]) -> ShardCache {
+pub(in crate::cache) fn begun(resources: &str, guilds: &[u64]) -> ShardCache {
     let cache = ShardCache::new(settings(resources));
     cache.begin_session(SESSION, Some(&ready(guilds)));
     cache
 }
 
 /// Everything that a cache holds, in an order that does not depend on how it came in.
-fn contents(cache: &ShardCache) -> BTreeMap<String, String> {
+pub(in crate::cache) fn contents(cache: &ShardCache) -> BTreeMap<String, String> {
     cache.note_everything(SESSION);
     let mut changed = cache.take_changes(SESSION).unwrap();
     let mut all = BTreeMap::new();
@@ -281,7 +281,7 @@ fn a_record_that_is_no_json_is_refused_and_nothing_changes() {
 }
 
 #[derive(Clone, Debug)]
-enum Happens {
+pub(in crate::cache) enum Happens {
     Created(u64),
     Left(u64),
     Outage(u64),
@@ -295,7 +295,7 @@ enum Happens {
     Written(usize),
 }
 
-fn happens() -> impl Strategy<Value = Vec<Happens>> {
+pub(in crate::cache) fn happens() -> impl Strategy<Value = Vec<Happens>> {
     let guild = 5u64..8;
     let one = prop_oneof![
         3 => guild.clone().prop_map(Happens::Created),
@@ -312,7 +312,7 @@ fn happens() -> impl Strategy<Value = Vec<Happens>> {
     prop::collection::vec(one, 0..60)
 }
 
-fn as_event(happens: &Happens) -> Option<Event> {
+pub(in crate::cache) fn as_event(happens: &Happens) -> Option<Event> {
     let id = |id: u64| id.to_string();
     Some(match *happens {
         Happens::Created(g) => event("GUILD_CREATE", &guild(g)),
@@ -352,7 +352,7 @@ fn as_event(happens: &Happens) -> Option<Event> {
 }
 
 /// Discord tells of what happens in a guild only while that is there.
-fn is_told(happens: &Happens, there: &mut BTreeMap<u64, bool>) -> bool {
+pub(in crate::cache) fn is_told(happens: &Happens, there: &mut BTreeMap<u64, bool>) -> bool {
     match *happens {
         Happens::Created(guild) => there.insert(guild, true) != Some(true),
         Happens::Outage(guild) => {

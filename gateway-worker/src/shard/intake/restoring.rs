@@ -12,7 +12,6 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{Dispatch, Intake, Taken};
 use crate::{
-    bot::Queued,
     checkpoints::restore::{LoadError, Restored, ToRead},
     handler::Mark,
     shard::Progress,
@@ -113,14 +112,7 @@ impl Intake {
         }
         let positions = pending.iter().map(|event| (event.session, event.sequence)).collect();
         for event in pending {
-            let mark = if restoring.exact && !event.started { Mark::Fresh } else { Mark::Replayed };
-            if mark == Mark::Replayed {
-                self.replayed += 1;
-            }
-            match Queued::from_pending(event, mark) {
-                Some(queued) => self.deliveries.push_over_bound(queued),
-                None => self.metrics.count_garbled(),
-            }
+            self.queue_pending(event, restoring.exact);
         }
         self.write(Some(restoring.session), positions);
         Ok(restoring.held)

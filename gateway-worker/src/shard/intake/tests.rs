@@ -30,6 +30,7 @@ async fn intake(room: usize) -> Intake {
         metrics: ShardMetrics::default(),
         intents: 1,
         resources: Vec::new(),
+        carried: None,
     };
     Intake::begin(parts, || true).await.unwrap()
 }

@@ -164,6 +164,7 @@ async fn each_attempt_in_vain_is_a_trace_of_its_own() {
         deliveries: testing::bot(Arc::new(NoHandler)).deliveries(&shard, &lease),
         checkpoints: testing::checkpoints(testing::memory(), Keep::Full),
         resources: Vec::new(),
+        arrival: None,
         shard,
         settings: Arc::new(GatewaySettings {
             token: settings::Secret::new("t"),

@@ -1,0 +1,255 @@
+//! The target's side: shards of other workers that are to come here are copied, each by a task of its own.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use altergolden_proto::v1::{self, gateway_worker_client::GatewayWorkerClient, shard_copy::Part};
+use checkpoint::{
+    FormatError, Head, InvalidKey, PendingEvent, Record, RecordKey, decode_head, decode_record,
+};
+use fleet_model::{Arriving, Epoch, ShardNumber, WorkerId};
+use tokio::{runtime::Handle, sync::Notify, time::timeout};
+use tokio_util::task::AbortOnDropHandle;
+use tonic::{Status, Streaming, transport::Endpoint};
+
+use crate::{
+    cache::{CacheSettings, Copy, Prepared, RestoreError},
+    threads::Turn,
+};
+
+/// How long a connection to the source may take to be made.
+const CONNECT: Duration = Duration::from_secs(2);
+/// How long the source may take to answer, and to send the next part of what it has.
+const NEXT_PART: Duration = Duration::from_secs(5);
+/// A copy that failed is begun again so often, so long after.
+const TRIES: u32 = 3;
+const AGAIN: Duration = Duration::from_millis(100);
+/// The largest message that a source may send: a record is of one guild, and records are sent in chunks.
+const LARGEST: usize = 64 * 1024 * 1024;
+/// How long a shard that begins waits for the end of its copy: the source has sent it before it let the shard go.
+const LAST_PART: Duration = Duration::from_millis(250);
+
+/// The shards that are to come. Owned by the set of shards.
+#[derive(Debug)]
+pub(crate) struct Arrivals {
+    worker: WorkerId,
+    cache: CacheSettings,
+    runtime: Handle,
+    /// Told when a copy is as far as it can be.
+    changed: Arc<Notify>,
+    arriving: BTreeMap<ShardNumber, Arrival>,
+}
+
+/// One shard on its way here.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    what: Arriving,
+    /// Everything but the last part is here, or nothing will be: the shard may be asked back from its owner.
+    copied: Arc<AtomicBool>,
+    task: AbortOnDropHandle<Option<Carried>>,
+}
+
+/// A shard as its owner before left it.
+#[derive(Debug)]
+pub(crate) struct Carried {
+    pub(crate) head: Head,
+    pub(crate) guilds: Prepared,
+    /// In order.
+    pub(crate) pending: Vec<PendingEvent>,
+}
+
+impl Arrivals {
+    pub(crate) fn new(worker: WorkerId, cache: CacheSettings, runtime: Handle, changed: Arc<Notify>) -> Self {
+        Self { worker, cache, runtime, changed, arriving: BTreeMap::new() }
+    }
+
+    /// Makes what is copied what shall be copied.
+    pub(crate) fn obey(&mut self, wanted: &BTreeMap<ShardNumber, Arriving>) {
+        self.arriving.retain(|shard, arrival| wanted.get(shard) == Some(&arrival.what));
+        for (&shard, what) in wanted {
+            if !self.arriving.contains_key(&shard) {
+                let arrival = self.begin(shard, what.clone());
+                self.arriving.insert(shard, arrival);
+            }
+        }
+    }
+
+    fn begin(&self, shard: ShardNumber, what: Arriving) -> Arrival {
+        let copied = Arc::new(AtomicBool::new(false));
+        let task = Copier {
+            worker: self.worker.clone(),
+            shard,
+            what: what.clone(),
+            cache: self.cache,
+            copied: copied.clone(),
+            changed: self.changed.clone(),
+        };
+        let task = AbortOnDropHandle::new(self.runtime.spawn(task.run()));
+        Arrival { what, copied, task }
+    }
+
+    /// The shards of which everything so far is here, with their owners' epochs.
+    pub(crate) fn copied(&self) -> BTreeMap<ShardNumber, Epoch> {
+        let copied = self.arriving.iter().filter(|(_, arrival)| arrival.copied.load(Ordering::Acquire));
+        copied.map(|(shard, arrival)| (*shard, arrival.what.epoch)).collect()
+    }
+
+    /// Takes out what has come of a shard that is to begin, if it is of this epoch.
+    pub(crate) fn take(&mut self, shard: ShardNumber, handed_over: Option<Epoch>) -> Option<Arrival> {
+        self.arriving.remove(&shard).filter(|arrival| Some(arrival.what.epoch) == handed_over)
+    }
+
+    /// Nothing is to come any more.
+    pub(crate) fn clear(&mut self) {
+        self.arriving.clear();
+    }
+}
+
+impl Arrival {
+    /// What has come, if all of it has.
+    pub(crate) async fn carried(self) -> Option<Carried> {
+        timeout(LAST_PART, self.task).await.ok()?.ok()?
+    }
+}
+
+/// Copies one shard.
+struct Copier {
+    worker: WorkerId,
+    shard: ShardNumber,
+    what: Arriving,
+    cache: CacheSettings,
+    copied: Arc<AtomicBool>,
+    changed: Arc<Notify>,
+}
+
+/// A copy that did not come to its end.
+#[derive(Debug, thiserror::Error)]
+enum CopyFailed {
+    #[error("{0}")]
+    Connect(#[from] tonic::transport::Error),
+    #[error("{}", .0.message())]
+    Refused(#[from] Status),
+    #[error("it does not send on")]
+    Stalled,
+    #[error("it ended before its end")]
+    Cut,
+    #[error("{0}")]
+    Key(#[from] InvalidKey),
+    #[error("{0}")]
+    Record(#[from] FormatError),
+    #[error("{0}")]
+    Guilds(#[from] RestoreError),
+}
+
+impl Copier {
+    async fn run(self) -> Option<Carried> {
+        let mut tries = 0;
+        loop {
+            match self.copy().await {
+                Ok(carried) => return Some(carried),
+                Err(error) => {
+                    tries += 1;
+                    let from = &self.what.from;
+                    tracing::debug!(shard.id = %self.shard, from.id = %from, %error, tries, "a shard was not copied");
+                    if tries >= TRIES {
+                        break;
+                    }
+                }
+            }
+            tokio::time::sleep(AGAIN * tries).await;
+        }
+        tracing::info!(
+            shard.id = %self.shard, from.id = %self.what.from,
+            "the shard can't be copied: it will begin from its checkpoint"
+        );
+        self.is_as_far_as_it_can_be();
+        None
+    }
+
+    fn is_as_far_as_it_can_be(&self) {
+        self.copied.store(true, Ordering::Release);
+        self.changed.notify_one();
+    }
+
+    async fn open(&self) -> Result<Streaming<v1::ShardCopy>, CopyFailed> {
+        let endpoint = Endpoint::from_shared(self.what.url.clone())?
+            .connect_timeout(CONNECT)
+            .http2_keep_alive_interval(Duration::from_secs(2))
+            .keep_alive_timeout(Duration::from_secs(3))
+            .keep_alive_while_idle(true)
+            .tcp_nodelay(true);
+        let mut source =
+            GatewayWorkerClient::new(endpoint.connect().await?).max_decoding_message_size(LARGEST);
+        let request = v1::CopyShardRequest {
+            shard_id: self.shard.0,
+            epoch: self.what.epoch.0,
+            worker_id: self.worker.to_string(),
+        };
+        Ok(source.copy_shard(request).await?.into_inner())
+    }
+
+    async fn copy(&self) -> Result<Carried, CopyFailed> {
+        let mut parts = timeout(NEXT_PART, self.open()).await.map_err(|_| CopyFailed::Stalled)??;
+        let mut copy = Copy::new(&self.cache);
+        let mut pending = Vec::new();
+        let mut turn = Turn::begin();
+        let mut so_far = false;
+        loop {
+            // The last part comes when the source is told to stop, whenever that is.
+            let part = if so_far {
+                parts.message().await?
+            } else {
+                timeout(NEXT_PART, parts.message()).await.map_err(|_| CopyFailed::Stalled)??
+            };
+            match part.and_then(|part| part.part).ok_or(CopyFailed::Cut)? {
+                Part::Records(records) => self.take(&mut copy, &mut pending, records, &mut turn).await?,
+                Part::SoFar(_) => {
+                    make_guilds(&mut copy, &mut turn).await?;
+                    so_far = true;
+                    fail::fail_point!("handoff_copied");
+                    self.is_as_far_as_it_can_be();
+                }
+                Part::HandedOver(last) => {
+                    make_guilds(&mut copy, &mut turn).await?;
+                    let head = decode_head(&last.head)?;
+                    pending.sort_by_key(|event: &PendingEvent| (event.session, event.sequence));
+                    fail::fail_point!("handoff_carried");
+                    return Ok(Carried { guilds: copy.finish(&head)?, head, pending });
+                }
+            }
+        }
+    }
+
+    async fn take(
+        &self,
+        copy: &mut Copy,
+        pending: &mut Vec<PendingEvent>,
+        records: v1::CopiedRecords,
+        turn: &mut Turn,
+    ) -> Result<(), CopyFailed> {
+        for key in records.gone {
+            copy.remove(key.parse()?);
+        }
+        for v1::CopiedRecord { key, record } in records.set {
+            let key: RecordKey = key.parse()?;
+            if let Some(Record::Pending(event)) = copy.take(key, decode_record(key, &record)?) {
+                pending.push(event);
+            }
+            turn.give_way().await;
+        }
+        Ok(())
+    }
+}
+
+async fn make_guilds(copy: &mut Copy, turn: &mut Turn) -> Result<(), RestoreError> {
+    while copy.next_guild()? {
+        turn.give_way().await;
+    }
+    Ok(())
+}

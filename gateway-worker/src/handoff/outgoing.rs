@@ -1,0 +1,136 @@
+//! The source's side: a shard that runs is copied, and handed over when it stops.
+//!
+//! A shard has one [`Desk`]. Whoever copies it waits there for the last word; a later copy ends an earlier one.
+
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use checkpoint::{FormatError, Head, PendingEvent, Record, RecordKey, encode_head, encode_record};
+use tokio::sync::oneshot;
+
+use crate::{cache::GuildRecords, shard::Shard};
+
+/// Where whoever copies a shard waits for the last word.
+#[derive(Debug, Default)]
+pub(crate) struct Desk(Mutex<Option<Waiting>>);
+
+#[derive(Debug)]
+struct Waiting {
+    session: u64,
+    last: oneshot::Sender<LastWord>,
+}
+
+/// Records as they go over the wire.
+#[derive(Debug, Default)]
+pub(crate) struct Encoded {
+    /// Removed before any is set.
+    pub(crate) gone: Vec<RecordKey>,
+    pub(crate) set: Vec<(RecordKey, Bytes)>,
+    pub(crate) bytes: usize,
+}
+
+/// What the source says when it has stopped.
+#[derive(Debug)]
+pub(crate) struct LastWord {
+    /// What has changed since the copy began, and the events that are not handled yet.
+    pub(crate) records: Encoded,
+    pub(crate) head: Bytes,
+}
+
+/// A copy that has begun.
+#[derive(Debug)]
+pub(crate) struct Copying {
+    pub(crate) session: u64,
+    /// The guilds to be sent.
+    pub(crate) guilds: Vec<u64>,
+    /// Comes when the shard has stopped; an error when it ends otherwise.
+    pub(crate) last: oneshot::Receiver<LastWord>,
+}
+
+/// A shard can't be copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CopyRefused {
+    /// There is nothing to copy.
+    #[error("the shard has no session yet, or its guilds are still being read")]
+    NotYet,
+}
+
+impl Encoded {
+    /// Adds a guild's records: members first, as the core speaks of them.
+    pub(crate) fn add(&mut self, records: GuildRecords, format: u16) -> Result<(), FormatError> {
+        self.gone.extend(records.gone);
+        for (key, record) in records.members.into_iter().chain(records.together) {
+            self.push(key, &record, format)?;
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, key: RecordKey, record: &Record, format: u16) -> Result<(), FormatError> {
+        let bytes = encode_record(record, format)?;
+        self.bytes += bytes.len();
+        self.set.push((key, bytes));
+        Ok(())
+    }
+}
+
+impl Desk {
+    /// Begins a copy of a shard. One that is under way ends without its last word.
+    pub(crate) fn begin(&self, shard: &Shard) -> Result<Copying, CopyRefused> {
+        let session = shard.progress().ok_or(CopyRefused::NotYet)?.session.ordinal;
+        let guilds = shard.cache().begin_copy(session).ok_or(CopyRefused::NotYet)?;
+        let (last, receiver) = oneshot::channel();
+        *self.lock() = Some(Waiting { session, last });
+        Ok(Copying { session, guilds, last: receiver })
+    }
+
+    /// The shard has stopped in order: whoever copied it gets the rest. `pending` is what was not begun to be handled.
+    pub(crate) fn hand_over(&self, shard: &Shard, pending: &[((u64, u64), PendingEvent)], format: u16) {
+        let Some(Waiting { session, last }) = self.lock().take() else { return };
+        match last_word(shard, session, pending, format) {
+            // Whoever waited is gone otherwise; the checkpoint has it all.
+            Ok(Some(word)) => drop(last.send(word)),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(shard.id = %shard.number(), %error, "the shard can't be handed over as a copy");
+            }
+        }
+    }
+
+    /// The shard has ended: nobody gets anything any more.
+    pub(crate) fn close(&self) {
+        self.lock().take();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Waiting>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn last_word(
+    shard: &Shard,
+    session: u64,
+    pending: &[((u64, u64), PendingEvent)],
+    format: u16,
+) -> Result<Option<LastWord>, FormatError> {
+    let Some(progress) = shard.progress().filter(|progress| progress.session.ordinal == session) else {
+        return Ok(None);
+    };
+    let Some(changed) = shard.cache().end_copy(session) else { return Ok(None) };
+    let mut records = Encoded::default();
+    for guild in changed {
+        records.add(guild, format)?;
+    }
+    for ((session, sequence), event) in pending {
+        records.push(RecordKey::Pending(*session, *sequence), &Record::Pending(event.clone()), format)?;
+    }
+    let head = Head {
+        read: progress.read,
+        read_at_unix_ms: progress.read_at_unix_ms,
+        expecting: shard.cache().guilds_to_expect(false),
+        own_user: shard.cache().own_user(),
+        epoch: shard.epoch(),
+        exact: true,
+        session: (*progress.session).clone(),
+    };
+    Ok(Some(LastWord { records, head: encode_head(&head, format)? }))
+}

@@ -1,0 +1,161 @@
+//! A shard that is copied over a real connection while it runs, and handed over.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use altergolden_proto::v1::gateway_worker_server::GatewayWorkerServer;
+use arc_swap::ArcSwap;
+use checkpoint::{PendingEvent, Session};
+use fleet_model::{Arriving, Epoch, ShardNumber};
+use serde_json::json;
+use tokio::{net::TcpListener, sync::Notify, time::timeout};
+use tokio_stream::wrappers::TcpListenerStream;
+
+use super::*;
+use crate::{
+    cache::records::tests::{event, guild, ready},
+    rpc::WorkerService,
+    shard::{Progress, Shard},
+    shards::RunningShards,
+    testing::{self, EPOCH, SHARD},
+};
+
+const SESSION: u64 = 7;
+
+/// A shard with a session of two guilds, read up to 3.
+fn source() -> Arc<Shard> {
+    let shard = testing::shard_at(EPOCH, "all");
+    shard.cache().begin_session(SESSION, Some(&ready(&[5, 6])));
+    shard.cache().apply(&event("GUILD_CREATE", &guild(5)), 2);
+    shard.cache().apply(&event("GUILD_CREATE", &guild(6)), 3);
+    let session = Session {
+        id: "s".to_owned(),
+        resume_url: "ws://x".to_owned(),
+        ordinal: SESSION,
+        total: testing::TOTAL,
+        intents: 1,
+        transport: "json".to_owned(),
+        resources: Vec::new(),
+        opened_at_unix_ms: 1,
+    };
+    let session = Arc::new(session);
+    shard.set_progress(Some(Progress { session, began_at: 1, read: 3, read_at_unix_ms: 9 }));
+    shard
+}
+
+/// Serves it; the URL.
+async fn serve(shard: &Arc<Shard>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let shards = RunningShards::new("source".parse().unwrap());
+    shards.publish(BTreeMap::from([(SHARD, shard.clone())]), BTreeMap::new());
+    let service = WorkerService {
+        worker: "source".parse().unwrap(),
+        incarnation: Arc::new(ArcSwap::from_pointee("1".parse().unwrap())),
+        shards,
+        runtime: tokio::runtime::Handle::current(),
+    };
+    let server = tonic::transport::Server::builder().add_service(GatewayWorkerServer::new(service));
+    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    url
+}
+
+struct Target {
+    arrivals: Arrivals,
+    changed: Arc<Notify>,
+}
+
+impl Target {
+    /// Begins to copy the shard of an epoch.
+    fn copying(url: &str, epoch: Epoch) -> Self {
+        let changed = Arc::new(Notify::new());
+        let runtime = tokio::runtime::Handle::current();
+        let worker = "target".parse().unwrap();
+        let mut arrivals = Arrivals::new(worker, testing::cache("all"), runtime, changed.clone());
+        let what = Arriving { epoch, from: "source".parse().unwrap(), url: url.to_owned() };
+        arrivals.obey(&BTreeMap::from([(SHARD, what)]));
+        Self { arrivals, changed }
+    }
+
+    /// Waits until it has all there is so far.
+    async fn is_copied(&self) -> BTreeMap<ShardNumber, Epoch> {
+        timeout(Duration::from_secs(10), self.changed.notified()).await.unwrap();
+        self.arrivals.copied()
+    }
+}
+
+fn pending(sequence: u64) -> ((u64, u64), PendingEvent) {
+    let text = json!({ "op": 0, "t": "X", "s": sequence, "d": {} }).to_string();
+    let event = PendingEvent { session: SESSION, sequence, started: false, received_at_unix_ms: 1, text };
+    ((SESSION, sequence), event)
+}
+
+#[tokio::test]
+async fn everything_comes_what_has_changed_meanwhile_too() {
+    let shard = source();
+    let mut target = Target::copying(&serve(&shard).await, EPOCH);
+    assert_eq!(target.is_copied().await, BTreeMap::from([(SHARD, EPOCH)]));
+
+    // It runs on: a guild is renamed, another one left.
+    let mut renamed = guild(5);
+    renamed["name"] = json!("renamed");
+    shard.cache().apply(&event("GUILD_UPDATE", &renamed), 4);
+    shard.cache().apply(&event("GUILD_DELETE", &json!({ "id": "6" })), 5);
+    shard.set_read(5, 11);
+    shard.desk().hand_over(&shard, &[pending(5), pending(4)], 1);
+
+    let Carried { head, guilds, pending } =
+        target.arrivals.take(SHARD, Some(EPOCH)).unwrap().carried().await.unwrap();
+    assert_eq!((head.read, head.read_at_unix_ms, head.epoch, head.exact), (5, 11, EPOCH, true));
+    assert_eq!(head.session, *shard.progress().unwrap().session);
+    assert_eq!(pending.iter().map(|event| event.sequence).collect::<Vec<_>>(), [4, 5]);
+    let there = testing::shard_at(Epoch(EPOCH.0 + 1), "all");
+    there.cache().adopt(guilds);
+    assert_eq!(there.cache().figures(), shard.cache().figures());
+    assert_eq!(there.cache().guild(5).unwrap().name.as_deref(), Some("renamed"));
+    assert_eq!(there.cache().guild(6), None);
+    assert_eq!(there.cache().username(2 << 22), shard.cache().username(2 << 22));
+}
+
+#[tokio::test]
+async fn a_shard_that_ends_before_it_is_handed_over_leaves_nothing() {
+    let shard = source();
+    let mut target = Target::copying(&serve(&shard).await, EPOCH);
+    target.is_copied().await;
+    shard.desk().close();
+    let arrival = target.arrivals.take(SHARD, Some(EPOCH)).unwrap();
+    assert!(arrival.carried().await.is_none());
+}
+
+#[tokio::test]
+async fn a_copy_of_another_session_is_no_copy() {
+    let shard = source();
+    let mut target = Target::copying(&serve(&shard).await, EPOCH);
+    target.is_copied().await;
+    shard.cache().begin_session(SESSION + 1, Some(&ready(&[5])));
+    shard.desk().hand_over(&shard, &[], 1);
+    let arrival = target.arrivals.take(SHARD, Some(EPOCH)).unwrap();
+    assert!(arrival.carried().await.is_none());
+}
+
+#[tokio::test]
+async fn what_can_not_be_copied_is_not_waited_for() {
+    let shard = source();
+    let url = serve(&shard).await;
+    // Another epoch than runs there; and nobody at all.
+    for (url, epoch) in [(url.as_str(), Epoch(EPOCH.0 + 1)), ("http://127.0.0.1:1", EPOCH)] {
+        let mut target = Target::copying(url, epoch);
+        assert_eq!(target.is_copied().await, BTreeMap::from([(SHARD, epoch)]), "it may move");
+        let arrival = target.arrivals.take(SHARD, Some(epoch)).unwrap();
+        assert!(arrival.carried().await.is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_copy_of_another_epoch_than_was_handed_over_is_void() {
+    let shard = source();
+    let mut target = Target::copying(&serve(&shard).await, EPOCH);
+    target.is_copied().await;
+    shard.desk().hand_over(&shard, &[], 1);
+    assert!(target.arrivals.take(SHARD, Some(Epoch(EPOCH.0 + 5))).is_none());
+    assert!(target.arrivals.copied().is_empty());
+}

@@ -1,0 +1,92 @@
+//! Sends a shard to the worker that it is to be handed over to.
+
+use std::sync::Arc;
+
+use altergolden_proto::v1::{self, shard_copy::Part};
+use checkpoint::CHUNK;
+use tokio::{runtime::Handle, sync::mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+use crate::{
+    handoff::outgoing::{Copying, Encoded, LastWord},
+    shard::Shard,
+    threads::Turn,
+};
+
+/// Parts on their way: about as many chunks are in memory at once.
+const PARTS: usize = 4;
+
+/// The parts of a copy.
+pub(crate) type Parts = ReceiverStream<Result<v1::ShardCopy, Status>>;
+
+/// Begins to send a shard. What is made of its cache is made where shards run.
+pub(super) fn send(shard: Arc<Shard>, copying: Copying, format: u16, runtime: &Handle) -> Parts {
+    let (parts, stream) = mpsc::channel(PARTS);
+    // It ends when the shard does, or when whoever asked goes.
+    runtime.spawn(async move {
+        let whoever_asks = parts.clone();
+        let failed = tokio::select! {
+            sent = send_all(&shard, copying, format, &parts) => sent.err(),
+            () = whoever_asks.closed() => None,
+        };
+        if let Some(status) = failed {
+            let _ = parts.send(Err(status)).await;
+        }
+    });
+    ReceiverStream::new(stream)
+}
+
+async fn send_all(
+    shard: &Shard,
+    copying: Copying,
+    format: u16,
+    parts: &mpsc::Sender<Result<v1::ShardCopy, Status>>,
+) -> Result<(), Status> {
+    let Copying { session, guilds, last } = copying;
+    let mut turn = Turn::begin();
+    let mut records = Encoded::default();
+    for guild in guilds {
+        fail::fail_point!("handoff_copy_guild");
+        let all = shard.cache().all_records(session, guild);
+        records.add(all, format).map_err(|error| Status::internal(error.to_string()))?;
+        if records.bytes >= CHUNK {
+            send_records(std::mem::take(&mut records), parts).await?;
+        }
+        turn.give_way().await;
+    }
+    send_records(records, parts).await?;
+    send_part(Part::SoFar(v1::CopiedSoFar {}), parts).await?;
+    let ended = |_| Status::aborted("the shard ended, or began another session, before it was handed over");
+    let LastWord { records, head } = last.await.map_err(ended)?;
+    fail::fail_point!("handoff_last_word");
+    send_records(records, parts).await?;
+    send_part(Part::HandedOver(v1::HandedOver { head: head.to_vec() }), parts).await
+}
+
+/// Sends records in chunks, what is gone first.
+async fn send_records(
+    records: Encoded,
+    parts: &mpsc::Sender<Result<v1::ShardCopy, Status>>,
+) -> Result<(), Status> {
+    let mut chunk =
+        v1::CopiedRecords { gone: records.gone.iter().map(ToString::to_string).collect(), set: Vec::new() };
+    let mut bytes = 0;
+    for (key, record) in records.set {
+        bytes += record.len();
+        chunk.set.push(v1::CopiedRecord { key: key.to_string(), record: record.to_vec() });
+        if bytes >= CHUNK {
+            bytes = 0;
+            send_part(Part::Records(std::mem::take(&mut chunk)), parts).await?;
+        }
+    }
+    if chunk != v1::CopiedRecords::default() {
+        send_part(Part::Records(chunk), parts).await?;
+    }
+    Ok(())
+}
+
+async fn send_part(part: Part, parts: &mpsc::Sender<Result<v1::ShardCopy, Status>>) -> Result<(), Status> {
+    let gone = |_| Status::cancelled("whoever asked for the copy is gone");
+    parts.send(Ok(v1::ShardCopy { part: Some(part) })).await.map_err(gone)
+}

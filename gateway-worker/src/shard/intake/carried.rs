@@ -1,0 +1,65 @@
+//! A shard that was handed over: it goes on where the owner before stopped, with nothing to read.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use checkpoint::{Head, PendingEvent};
+
+use super::Intake;
+use crate::{bot::Queued, checkpoints::restore::Beginning, handler::Mark, handoff::Carried, shard::Progress};
+
+impl Intake {
+    /// Goes on from what was handed over. `beginning` is what the store has: the same, if all is well; then only what
+    /// changes is written. Otherwise everything is written anew.
+    pub(super) fn go_on_from(&mut self, carried: Carried, beginning: Beginning) {
+        let Carried { head, guilds, pending } = carried;
+        let stored = match beginning {
+            Beginning::From { head: stored, serial, .. } => {
+                self.serial = serial;
+                is_same(&stored, &head)
+            }
+            Beginning::Anew { serial, .. } => {
+                self.serial = serial;
+                false
+            }
+        };
+        let session = head.session.ordinal;
+        self.ordinal = session;
+        // The owner before stopped in order: whatever it has not begun is here, and nothing else comes again.
+        self.mark = Mark::Fresh;
+        self.shard.cache().adopt(guilds);
+        self.shard.set_progress(Some(Progress {
+            session: Arc::new(head.session),
+            began_at: 0,
+            read: head.read,
+            read_at_unix_ms: head.read_at_unix_ms,
+        }));
+        let positions = pending.iter().map(|event| (event.session, event.sequence)).collect();
+        for event in pending {
+            self.queue_pending(event, true);
+        }
+        if stored {
+            self.write(Some(session), positions);
+        } else {
+            self.shard.cache().note_everything(session);
+            self.write(None, BTreeSet::new());
+        }
+    }
+
+    /// Queues an event that the owner before had not finished. `exact`: its word on whether it had begun holds.
+    pub(super) fn queue_pending(&mut self, event: PendingEvent, exact: bool) {
+        let mark = if exact && !event.started { Mark::Fresh } else { Mark::Replayed };
+        if mark == Mark::Replayed {
+            self.replayed += 1;
+        }
+        match Queued::from_pending(event, mark) {
+            Some(queued) => self.deliveries.push_over_bound(queued),
+            None => self.metrics.count_garbled(),
+        }
+    }
+}
+
+/// The store has the last checkpoint of whoever handed over.
+fn is_same(stored: &Head, carried: &Head) -> bool {
+    let position = |head: &Head| (head.session.ordinal, head.read, head.epoch, head.exact);
+    position(stored) == position(carried)
+}
