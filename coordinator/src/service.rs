@@ -10,6 +10,7 @@ use altergolden_proto::{
     DESCRIPTORS,
     v1::{coordinator_server::CoordinatorServer, fleet_server::FleetServer},
 };
+use checkpoint::SetAsideStore;
 use event_bus::EventBus;
 use fleet_store::FleetStore;
 use shard_bridge::{Bridge, BridgeMetrics, Hub};
@@ -31,8 +32,7 @@ use crate::{
     health::CoordinatorHealth,
     metrics::CoordinatorMetrics,
     rpc::{CoordinatorService, FleetService},
-    snapshot::{self, Published},
-    term,
+    snapshot, term,
 };
 
 /// Calls that one connection may have under way.
@@ -46,6 +46,8 @@ const STREAMS_END: Duration = Duration::from_secs(2);
 pub struct Parts {
     /// The fleet's memory.
     pub store: Arc<dyn FleetStore>,
+    /// Where events are set aside.
+    pub set_aside: Arc<dyn SetAsideStore>,
     /// The way of broadcasts.
     pub bus: Arc<dyn EventBus>,
 }
@@ -139,8 +141,9 @@ impl Coordinator {
         let bridge =
             Bridge::new(published.routes.clone(), None, Some(recent), hub, bridge_metrics, "coordinator");
         let service = CoordinatorService::new(fleet, parts.store, config.lease_ttl, streams.clone());
+        let operators = FleetService::new(published, parts.set_aside);
         let serving = async {
-            let served = serve(listener, service, bridge, published, &config, stop.clone()).await;
+            let served = serve(listener, service, operators, bridge, &config, stop.clone()).await;
             if let Err(error) = served {
                 tracing::error!(%error, "the gRPC server ended");
             }
@@ -166,8 +169,8 @@ impl Coordinator {
 async fn serve(
     listener: TcpListener,
     service: CoordinatorService,
+    operators: FleetService,
     bridge: Bridge,
-    published: Published,
     config: &Config,
     stop: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
@@ -186,7 +189,7 @@ async fn serve(
         .http2_keepalive_interval(Some(Duration::from_secs(5)))
         .http2_keepalive_timeout(Some(Duration::from_secs(5)))
         .add_service(CoordinatorServer::new(service))
-        .add_service(FleetServer::new(FleetService::new(published)))
+        .add_service(FleetServer::new(operators))
         .add_service(bridge.into_service(config.deadlines))
         .add_service(health)
         .add_service(reflection)

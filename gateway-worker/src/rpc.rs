@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use altergolden_proto::v1::{self, gateway_worker_server::GatewayWorker};
 use arc_swap::ArcSwap;
+use checkpoint::SetAsideStore;
 use fleet_model::{Incarnation, WorkerId};
 use shard_bridge::LocalShards as _;
 use tonic::{Request, Response, Status};
 
 use crate::shards::RunningShards;
+
+mod set_aside;
 
 /// The most ids that one call may ask about.
 const MOST_IDS: usize = 1_000;
@@ -19,6 +22,7 @@ pub(crate) struct WorkerService {
     pub(crate) worker: WorkerId,
     pub(crate) incarnation: Arc<ArcSwap<Incarnation>>,
     pub(crate) shards: RunningShards,
+    pub(crate) set_aside: Arc<dyn SetAsideStore>,
 }
 
 fn check(ids: &[u64]) -> Result<(), Status> {
@@ -79,8 +83,8 @@ impl GatewayWorker for WorkerService {
 
     async fn replay_set_aside(
         &self,
-        _: Request<v1::ReplaySetAsideRequest>,
+        request: Request<v1::ReplaySetAsideRequest>,
     ) -> Result<Response<v1::ReplaySetAsideResponse>, Status> {
-        Err(Status::unimplemented("events are not set aside yet"))
+        set_aside::replay(&self.shards, &*self.set_aside, request.into_inner()).await.map(Response::new)
     }
 }

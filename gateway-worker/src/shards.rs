@@ -55,7 +55,7 @@ impl RunningShards {
         self.shards.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    fn get(&self, number: ShardNumber) -> Option<Arc<Shard>> {
+    pub(crate) fn get(&self, number: ShardNumber) -> Option<Arc<Shard>> {
         self.shards.read().unwrap_or_else(PoisonError::into_inner).get(&number).cloned()
     }
 
@@ -224,7 +224,8 @@ impl ShardSet {
         self.close(&wrong);
         for (&number, &epoch) in &assignment.shards {
             if !self.tasks.contains_key(&number) && !self.closing.contains_key(&number) {
-                self.start(number, epoch, total, &lease, &gateway);
+                let careful = assignment.careful.contains(&number);
+                self.start(number, epoch, total, careful, &lease, &gateway);
             }
         }
         self.wanted = Some(Wanted { assignment, lease, gateway });
@@ -236,13 +237,14 @@ impl ShardSet {
         number: ShardNumber,
         epoch: Epoch,
         total: u32,
+        careful: bool,
         lease: &LeaseWindow,
         gateway: &Arc<GatewaySettings>,
     ) {
         let cache = ShardCache::new(self.parts.cache);
         let shard = Arc::new(Shard::new(number, epoch, total, cache, self.parts.changed.clone()));
         let stop = CancellationToken::new();
-        let deliveries = self.parts.bot.deliveries(&shard, lease);
+        let deliveries = self.parts.bot.deliveries(&shard, lease, careful);
         shard.set_deliveries(deliveries.clone());
         let runner = Runner {
             shard: shard.clone(),

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, watch};
 use twilight_model::gateway::Intents;
 
 use crate::{
-    bot::Bot,
+    bot::{Bot, Care},
     cache::{CacheSettings, ShardCache},
     checkpoints::{CheckpointMetrics, Checkpoints, Keep, Pace},
     clock::BootTime,
@@ -61,6 +61,7 @@ pub(crate) fn bot(handler: Arc<dyn EventHandler>) -> Bot {
         stragglers: tokio_util::task::TaskTracker::new(),
         metrics: dispatch::DispatchMetrics::default(),
         shed_order: Arc::default(),
+        care: Care::new(Arc::new(MemoryStore::new()), dispatch::DispatchMetrics::default()),
     }
 }
 

@@ -140,7 +140,15 @@ impl Intake {
                 intake.restore(*head, ToRead { shard: number, epoch, serial, records });
             }
         }
+        intake.check_suspects();
         Ok(intake)
+    }
+
+    /// Once what was pending is queued, and what comes is new, nothing can come any more that an owner before died of.
+    fn check_suspects(&self) {
+        if self.restoring.is_none() && self.mark == Mark::Fresh {
+            self.deliveries.suspects_came();
+        }
     }
 
     fn restore(&mut self, head: Head, what: ToRead) {
@@ -212,6 +220,7 @@ impl Intake {
             Err(error) => {
                 self.metrics_refused(&error.to_string());
                 self.write(None, BTreeSet::new());
+                self.check_suspects();
                 // A session that has begun meanwhile does not need it.
                 return if same_session { Err(error.to_string()) } else { Ok(restoring.held) };
             }
@@ -232,6 +241,7 @@ impl Intake {
             }
         }
         self.write(Some(restoring.session), positions);
+        self.check_suspects();
         Ok(restoring.held)
     }
 
@@ -410,6 +420,7 @@ impl Intake {
         if let Some(lost) = self.lost.clone() {
             self.tell_gap(lost.until(now), 0);
         }
+        self.check_suspects();
     }
 
     /// READY was taken: its head is worth writing at once.
@@ -422,6 +433,7 @@ impl Intake {
     /// RESUMED: what comes now is new, and is handled once a checkpoint reaches this far.
     pub(super) fn resumed(&mut self) {
         self.mark = Mark::Fresh;
+        self.check_suspects();
         if let (Some(writer), Some(progress)) = (&self.writer, self.shard.progress())
             && self.checkpoints.keep != Keep::Off
         {

@@ -128,7 +128,9 @@ impl Bench {
         ];
         let config = coordinator::Args::try_parse_from(args).unwrap();
         let config = config.into_config(Some(Secret::new("t"))).unwrap();
-        let parts = coordinator::Parts { store: store.clone(), bus: bus.clone() };
+        let checkpoints = Arc::new(checkpoint::MemoryStore::new());
+        let parts =
+            coordinator::Parts { store: store.clone(), set_aside: checkpoints.clone(), bus: bus.clone() };
         let coordinator = Coordinator::bind(config, parts).await.unwrap();
         let url = format!("http://{}", coordinator.address());
         let ends = stop.clone();
@@ -150,7 +152,8 @@ impl Bench {
         let config = config.into_config(Some(Secret::new("t"))).unwrap();
         let parts = gateway_worker::Parts {
             store,
-            checkpoints: Arc::new(checkpoint::MemoryStore::new()),
+            set_aside: checkpoints.clone(),
+            checkpoints,
             bus,
             handler: Arc::new(Handler(recorder.clone())),
         };
