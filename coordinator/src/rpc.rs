@@ -4,6 +4,7 @@ mod coordinator_service;
 pub(crate) mod dial_back;
 mod fleet_service;
 mod plans;
+mod set_aside;
 
 pub(crate) use coordinator_service::CoordinatorService;
 pub(crate) use fleet_service::FleetService;

@@ -10,6 +10,7 @@ use altergolden_proto::{
     DESCRIPTORS,
     v1::{coordinator_server::CoordinatorServer, fleet_server::FleetServer},
 };
+use checkpoint::SetAsideStore;
 use event_bus::EventBus;
 use fleet_store::FleetStore;
 use shard_bridge::{Bridge, BridgeMetrics, Hub};
@@ -45,6 +46,8 @@ const STREAMS_END: Duration = Duration::from_secs(2);
 pub struct Parts {
     /// The fleet's memory.
     pub store: Arc<dyn FleetStore>,
+    /// Where events are set aside.
+    pub set_aside: Arc<dyn SetAsideStore>,
     /// The way of broadcasts.
     pub bus: Arc<dyn EventBus>,
 }
@@ -137,10 +140,10 @@ impl Coordinator {
         let recent = Arc::new(published.clone());
         let bridge =
             Bridge::new(published.routes.clone(), None, Some(recent), hub, bridge_metrics, "coordinator");
-        let operators = FleetService::new(published, fleet.clone());
+        let operators = FleetService::new(published, fleet.clone(), parts.set_aside);
         let service = CoordinatorService::new(fleet, parts.store, config.lease_ttl, streams.clone());
         let serving = async {
-            let served = serve(listener, service, bridge, operators, &config, stop.clone()).await;
+            let served = serve(listener, service, operators, bridge, &config, stop.clone()).await;
             if let Err(error) = served {
                 tracing::error!(%error, "the gRPC server ended");
             }
@@ -166,8 +169,8 @@ impl Coordinator {
 async fn serve(
     listener: TcpListener,
     service: CoordinatorService,
-    bridge: Bridge,
     operators: FleetService,
+    bridge: Bridge,
     config: &Config,
     stop: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {

@@ -1,18 +1,12 @@
 //! Bot code as the shards reach it: each shard has a queue of its own, whose handlers run on threads of their own.
 //!
 //! Owns what is between the platform's event and a handler's call: the lease is looked at once more, and what could not be
-//! handled yet can be listed for a checkpoint.
+//! handled yet can be listed for a checkpoint. What is handled with more care than that is in [`care`].
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use checkpoint::PendingEvent;
-use dispatch::{Closed, Delivery, Dispatcher, Handler, Item, Kind, Limits, Refused, Setup};
-use fleet_model::Gap;
-use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
+use checkpoint::{PendingEvent, SetAside};
+use dispatch::{Admission, Closed, Delivery, Dispatcher, Handler, Kind, Limits, Refused, Setup};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -22,14 +16,18 @@ use crate::{
     shard::Shard,
 };
 
+mod care;
+mod gate;
+mod queued;
+
+pub(crate) use care::Care;
+pub(crate) use queued::{Queued, Told, guild_of};
+
+use care::ShardCare;
+use gate::Gate;
+
 /// How often a handler that may not begin looks whether the lease is back.
 const LEASE_LOOK: Duration = Duration::from_millis(50);
-
-/// How long fresh events wait at most for a checkpoint that covers RESUMED.
-const COVER: Duration = Duration::from_millis(500);
-
-/// The name under which a gap waits for its handler, and is kept in a checkpoint.
-const GAP: &str = "ALTERGOLDEN_GAP";
 
 /// One worker's bot code.
 #[derive(Clone)]
@@ -44,172 +42,12 @@ pub(crate) struct Bot {
     pub(crate) singleton_timeout: Duration,
     pub(crate) metrics: dispatch::DispatchMetrics,
     pub(crate) shed_order: Arc<dispatch::ShedOrder>,
-}
-
-/// What waits for its handler.
-pub(crate) enum Queued {
-    Event(Event),
-    /// Told before what came after it in the shard's own lane.
-    Gap(Told),
-}
-
-/// A gap on its way to the handler: as text it looks like a dispatch, so that a checkpoint can hold it among the events.
-#[derive(Clone, Debug)]
-pub(crate) struct Told {
-    gap: Gap,
-    session: u64,
-    sequence: u64,
-    text: String,
-}
-
-#[derive(Serialize, Deserialize)]
-struct GapPayload {
-    op: u8,
-    t: String,
-    s: u64,
-    d: GapBody,
-}
-
-#[derive(Serialize, Deserialize)]
-struct GapBody {
-    since_unix_ms: u64,
-    until_unix_ms: u64,
-    last_sequence: u64,
-    reason: String,
-}
-
-impl Told {
-    /// `sequence`: one that no event of the session has.
-    pub(crate) fn new(gap: Gap, session: u64, sequence: u64) -> Self {
-        let Gap { since_unix_ms, until_unix_ms, last_sequence, reason } = gap.clone();
-        let d = GapBody { since_unix_ms, until_unix_ms, last_sequence, reason };
-        let payload = GapPayload { op: 0, t: GAP.to_owned(), s: sequence, d };
-        let text = serde_json::to_string(&payload).unwrap_or_default();
-        Self { gap, session, sequence, text }
-    }
-
-    /// A gap that was kept as text.
-    fn from_text(text: String, session: u64) -> Option<Self> {
-        let payload: GapPayload =
-            serde_json::from_str(&text).ok().filter(|payload: &GapPayload| payload.t == GAP)?;
-        let GapBody { since_unix_ms, until_unix_ms, last_sequence, reason } = payload.d;
-        let gap = Gap { since_unix_ms, until_unix_ms, last_sequence, reason };
-        Some(Self { gap, session, sequence: payload.s, text })
-    }
-}
-
-impl Queued {
-    /// What a checkpoint kept.
-    pub(crate) fn from_pending(pending: PendingEvent, mark: Mark) -> Option<Self> {
-        let PendingEvent { session, sequence, received_at_unix_ms, text, .. } = pending;
-        let envelope = twilight_model::gateway::event::GatewayEventDeserializer::from_json(&text)?;
-        let name = envelope.event_type()?.to_owned();
-        if name == GAP {
-            return Told::from_text(text, session).map(Self::Gap);
-        }
-        let guild = guild_of(&name, &text);
-        let name = Kind::from(name.as_str());
-        Some(Self::Event(Event { name, session, sequence, guild, mark, received_at_unix_ms, text }))
-    }
-
-    fn as_pending(&self, started: bool) -> PendingEvent {
-        let (session, sequence, received_at_unix_ms, text) = match self {
-            Self::Event(event) => {
-                (event.session, event.sequence, event.received_at_unix_ms, event.text.clone())
-            }
-            Self::Gap(told) => (told.session, told.sequence, told.gap.until_unix_ms, told.text.clone()),
-        };
-        PendingEvent { session, sequence, started, received_at_unix_ms, text }
-    }
-
-    /// Its session's ordinal, and its sequence there.
-    fn position(&self) -> (u64, u64) {
-        match self {
-            Self::Event(event) => (event.session, event.sequence),
-            Self::Gap(told) => (told.session, told.sequence),
-        }
-    }
-
-    fn into_item(self) -> Item<Self> {
-        let (kind, lane, bytes) = match &self {
-            Self::Event(event) => (event.name.clone(), event.guild, event.text.len()),
-            Self::Gap(told) => (Kind::from(GAP), None, told.text.len()),
-        };
-        let sequence = self.position().1;
-        Item { sequence, lane, kind, bytes, received_at: dispatch_clock(), suspect: false, payload: self }
-    }
-}
-
-/// The guild of an event: its `guild_id`, or for an event about a guild itself its `id`.
-pub(crate) fn guild_of(name: &str, text: &str) -> Option<u64> {
-    #[derive(Deserialize)]
-    struct Payload<'a> {
-        #[serde(borrow)]
-        d: Data<'a>,
-    }
-    #[derive(Deserialize)]
-    struct Data<'a> {
-        #[serde(borrow, default)]
-        id: Option<std::borrow::Cow<'a, str>>,
-        #[serde(borrow, default)]
-        guild_id: Option<std::borrow::Cow<'a, str>>,
-    }
-    let payload: Payload<'_> = serde_json::from_str(text).ok()?;
-    let id = match name {
-        "GUILD_CREATE" | "GUILD_UPDATE" | "GUILD_DELETE" => payload.d.id,
-        _ => payload.d.guild_id,
-    };
-    id?.parse().ok()
+    pub(crate) care: Care,
 }
 
 /// The clock of the queues.
 pub(crate) fn dispatch_clock() -> Duration {
     Duration::from_millis(BootTime::now().as_millis())
-}
-
-/// Holds fresh events back after RESUMED until a checkpoint reaches as far. Discord replays RESUMED like any other dispatch: to the
-/// next owner, one that no checkpoint covers looks like the end of what it must mark as replayed.
-#[derive(Default)]
-struct Gate {
-    /// What a checkpoint must cover; `None` while it is open.
-    awaited: Mutex<Option<(u64, u64)>>,
-    opened: Notify,
-}
-
-impl Gate {
-    fn lock(&self) -> MutexGuard<'_, Option<(u64, u64)>> {
-        self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn shut_until(&self, position: (u64, u64)) {
-        *self.lock() = Some(position);
-    }
-
-    fn covered(&self, position: (u64, u64)) {
-        let mut awaited = self.lock();
-        if awaited.is_some_and(|awaited| awaited <= position) {
-            *awaited = None;
-            self.opened.notify_waiters();
-        }
-    }
-
-    /// Waits until it is open, but not for a store that is away.
-    async fn pass(&self) {
-        let opened = async {
-            loop {
-                let mut opened = std::pin::pin!(self.opened.notified());
-                opened.as_mut().enable();
-                if self.lock().is_none() {
-                    return;
-                }
-                opened.await;
-            }
-        };
-        if tokio::time::timeout(COVER, opened).await.is_err() {
-            *self.lock() = None;
-            self.opened.notify_waiters();
-        }
-    }
 }
 
 /// Calls the handler for one shard.
@@ -218,6 +56,7 @@ struct ShardHandler {
     context: Context,
     lease: LeaseWindow,
     gate: Arc<Gate>,
+    care: ShardCare,
     stopped: CancellationToken,
 }
 
@@ -244,10 +83,27 @@ impl Handler<Queued> for ShardHandler {
         if !self.may_begin().await {
             return;
         }
-        match delivery.payload() {
+        let mut queued = delivery.payload();
+        while let Queued::Replay(replayed) = queued {
+            queued = replayed;
+        }
+        match queued {
             Queued::Event(event) => self.handler.handle(&self.context, event).await,
             Queued::Gap(told) => self.handler.gap(&self.context, &told.gap).await,
+            Queued::Replay(_) => {}
         }
+    }
+
+    async fn admit(&self, delivery: &Delivery<Queued>) -> Admission {
+        self.care.admit(delivery).await
+    }
+
+    async fn ended(&self, delivery: &Delivery<Queued>) {
+        self.care.ended(delivery).await;
+    }
+
+    fn let_go(&self, delivery: &Delivery<Queued>) {
+        self.care.let_go(delivery);
     }
 }
 
@@ -259,6 +115,8 @@ pub(crate) struct Deliveries {
     shed_order: Arc<dispatch::ShedOrder>,
     metrics: dispatch::DispatchMetrics,
     gate: Arc<Gate>,
+    /// Nothing more is to begin.
+    closing: CancellationToken,
     stopped: CancellationToken,
 }
 
@@ -269,14 +127,16 @@ impl std::fmt::Debug for Deliveries {
 }
 
 impl Bot {
-    /// The queue of one shard.
-    pub(crate) fn deliveries(&self, shard: &Arc<Shard>, lease: &LeaseWindow) -> Deliveries {
-        let (stopped, gate) = (CancellationToken::new(), Arc::new(Gate::default()));
+    /// The queue of one shard. `careful`: owners before died of it.
+    pub(crate) fn deliveries(&self, shard: &Arc<Shard>, lease: &LeaseWindow, careful: bool) -> Deliveries {
+        let (closing, stopped) = (CancellationToken::new(), CancellationToken::new());
+        let gate = Arc::new(Gate::default());
         let handler = ShardHandler {
             handler: self.handler.clone(),
             context: Context { shard: shard.clone(), tools: self.tools.clone() },
             lease: lease.clone(),
             gate: gate.clone(),
+            care: self.care.of_shard(shard.clone(), closing.clone()),
             stopped: stopped.clone(),
         };
         let setup = Setup {
@@ -287,12 +147,17 @@ impl Bot {
             clock: Arc::new(dispatch_clock),
             metrics: self.metrics.clone(),
         };
+        let dispatcher = Dispatcher::start(setup, shard.number().0, shard.epoch().0);
+        if careful {
+            dispatcher.begin_carefully();
+        }
         Deliveries {
-            dispatcher: Dispatcher::start(setup, shard.number().0, shard.epoch().0),
+            dispatcher,
             wanted: self.wanted.clone(),
             shed_order: self.shed_order.clone(),
             metrics: self.metrics.clone(),
             gate,
+            closing,
             stopped,
         }
     }
@@ -311,13 +176,54 @@ impl Deliveries {
 
     /// Queues something. False when there is no room, or the end has come: then it counts as not received.
     pub(crate) fn push(&self, queued: Queued) -> bool {
-        self.dispatcher.push(queued.into_item()).is_ok()
+        self.dispatcher.push(queued.into_item(false)).is_ok()
     }
 
-    /// Queues something, room or not: what was pending on another worker, which was within bounds there; a gap, and READY.
+    /// Queues something new, room or not: a gap, and READY.
     pub(crate) fn push_over_bound(&self, queued: Queued) {
+        // Closed: the shard ends.
+        let _: Result<(), Refused<Queued>> = self.dispatcher.push_over_bound(queued.into_item(false));
+    }
+
+    /// Queues what was pending on another worker, room or not: it was within bounds there.
+    pub(crate) fn push_restored(&self, queued: Queued) {
         // Closed: the shard ends, and what was pending stays so in the checkpoint.
-        let _: Result<(), Refused<Queued>> = self.dispatcher.push_over_bound(queued.into_item());
+        let _: Result<(), Refused<Queued>> = self.dispatcher.push_over_bound(queued.into_item(true));
+    }
+
+    /// Gives something that was set aside to the handler again.
+    pub(crate) fn replay(&self, event: SetAside) -> Result<(), ReplayRefused> {
+        let SetAside { summary, text } = event;
+        let pending = PendingEvent {
+            session: summary.at.session,
+            sequence: summary.at.sequence,
+            started: true,
+            received_at_unix_ms: summary.received_at_unix_ms,
+            text,
+        };
+        let queued = Queued::from_pending(pending, Mark::Replayed).ok_or(ReplayRefused::Garbled)?;
+        let queued = Queued::Replay(Box::new(queued));
+        let waits = self.dispatcher.pending(|all| {
+            all.map(|one| &one.item.payload)
+                .any(|other| !other.is_for_checkpoints() && other.position() == queued.position())
+        });
+        if waits {
+            return Err(ReplayRefused::Waits);
+        }
+        self.dispatcher.push(queued.into_item(true)).map_err(|refused| match refused {
+            Refused::Full(_) => ReplayRefused::Full,
+            Refused::Closed(_) => ReplayRefused::Closed,
+        })
+    }
+
+    /// Nothing more comes that may have been begun with before.
+    pub(crate) fn suspects_came(&self) {
+        self.dispatcher.suspects_came();
+    }
+
+    /// What owners before may have died of is handled one at a time, and all else waits.
+    pub(crate) fn is_careful(&self) -> bool {
+        self.dispatcher.is_careful()
     }
 
     /// What comes after this position is not handled before a checkpoint covers it.
@@ -370,7 +276,7 @@ impl Deliveries {
         self.dispatcher.pending(|all| {
             for one in all {
                 let position = one.item.payload.position();
-                if position > up_to {
+                if position > up_to || !one.item.payload.is_for_checkpoints() {
                     continue;
                 }
                 pending.positions.push(position);
@@ -385,16 +291,20 @@ impl Deliveries {
     /// Starts nothing more, and waits so long at most for what runs; slower handlers go on to their end here. What was not
     /// started, for the last checkpoint.
     pub(crate) async fn close(&self, patience: Duration) -> Vec<((u64, u64), PendingEvent)> {
+        self.closing.cancel();
         let Closed { unstarted, still_running } = self.dispatcher.close(patience).await;
         if still_running > 0 {
             tracing::info!(still_running, "handlers that are slow end here; their events count as handled");
         }
         self.stopped.cancel();
-        unstarted.into_iter().map(|item| (item.payload.position(), item.payload.as_pending(false))).collect()
+        let unstarted =
+            unstarted.iter().map(|item| &item.payload).filter(|queued| queued.is_for_checkpoints());
+        unstarted.map(|queued| (queued.position(), queued.as_pending(false))).collect()
     }
 
     /// The shard is not ours any more: what waits is not handled here.
     pub(crate) fn abandon(&self) {
+        self.closing.cancel();
         self.stopped.cancel();
     }
 }
@@ -408,41 +318,15 @@ pub(crate) struct Pending {
     pub(crate) unknown: Vec<((u64, u64), PendingEvent)>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_guild_of_an_event_is_its_guild_id_or_its_own_id() {
-        let of = |name: &str, d: &str| guild_of(name, &format!(r#"{{"t":"{name}","s":1,"op":0,"d":{d}}}"#));
-        assert_eq!(of("MESSAGE_CREATE", r#"{"id":"7","guild_id":"5","author":{"id":"9"}}"#), Some(5));
-        assert_eq!(of("MESSAGE_CREATE", r#"{"id":"7","message_reference":{"guild_id":"5"}}"#), None);
-        assert_eq!(of("GUILD_DELETE", r#"{"id":"7","unavailable":true}"#), Some(7));
-        assert_eq!(of("RESUMED", r#"{"_trace":["\u00e9"]}"#), None);
-        assert_eq!(of("USER_UPDATE", r#"{"id":"7","guild_id":null}"#), None);
-        assert_eq!(guild_of("X", "no json"), None);
-    }
-
-    #[test]
-    fn a_gap_survives_a_checkpoint() {
-        let gap =
-            Gap { since_unix_ms: 1, until_unix_ms: 2, last_sequence: 3, reason: "a \"why\"".to_owned() };
-        let pending = Queued::Gap(Told::new(gap.clone(), 7, 4)).as_pending(false);
-        match Queued::from_pending(pending, Mark::Replayed) {
-            Some(Queued::Gap(told)) => assert_eq!((told.gap, told.session, told.sequence), (gap, 7, 4)),
-            _ => panic!("no gap"),
-        }
-    }
-
-    #[test]
-    fn what_makes_no_sense_is_no_event() {
-        let pending = PendingEvent {
-            session: 1,
-            sequence: 1,
-            started: false,
-            received_at_unix_ms: 0,
-            text: "{".to_owned(),
-        };
-        assert!(Queued::from_pending(pending, Mark::Replayed).is_none());
-    }
+/// Something that was set aside is not given to the handler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ReplayRefused {
+    #[error("it waits for its handler already")]
+    Waits,
+    #[error("the shard's queue is full")]
+    Full,
+    #[error("the shard is closing")]
+    Closed,
+    #[error("its payload makes no sense")]
+    Garbled,
 }

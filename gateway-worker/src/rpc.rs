@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use altergolden_proto::v1::{self, gateway_worker_server::GatewayWorker};
 use arc_swap::ArcSwap;
-use checkpoint::FORMAT_MAX;
+use checkpoint::{FORMAT_MAX, SetAsideStore};
 use fleet_model::{Epoch, Incarnation, ShardNumber, WorkerId};
 use shard_bridge::LocalShards as _;
 use tokio::runtime::Handle;
@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status};
 use crate::shards::RunningShards;
 
 mod copy_shard;
+mod set_aside;
 
 /// The most ids that one call may ask about.
 const MOST_IDS: usize = 1_000;
@@ -25,6 +26,7 @@ pub(crate) struct WorkerService {
     pub(crate) shards: RunningShards,
     /// Where shards run.
     pub(crate) runtime: Handle,
+    pub(crate) set_aside: Arc<dyn SetAsideStore>,
 }
 
 fn check(ids: &[u64]) -> Result<(), Status> {
@@ -93,8 +95,8 @@ impl GatewayWorker for WorkerService {
 
     async fn replay_set_aside(
         &self,
-        _: Request<v1::ReplaySetAsideRequest>,
+        request: Request<v1::ReplaySetAsideRequest>,
     ) -> Result<Response<v1::ReplaySetAsideResponse>, Status> {
-        Err(Status::unimplemented("events are not set aside yet"))
+        set_aside::replay(&self.shards, &*self.set_aside, request.into_inner()).await.map(Response::new)
     }
 }

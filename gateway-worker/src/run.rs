@@ -55,9 +55,11 @@ async fn run_with(args: Args, handler: Arc<dyn EventHandler>) -> ExitCode {
         Err(error) => return fail(Exit::Settings, &error),
     };
     let link = redis_link::RedisLink::new(url, redis_link::LinkOptions::default());
+    let checkpoints = Arc::new(checkpoint::RedisStore::new(link.clone(), store_args.redis_prefix.clone()));
     let parts = Parts {
         store: Arc::new(RedisStore::new(link.clone(), store_args.redis_prefix.clone())),
-        checkpoints: Arc::new(checkpoint::RedisStore::new(link.clone(), store_args.redis_prefix.clone())),
+        set_aside: checkpoints.clone(),
+        checkpoints,
         bus: Arc::new(RedisBus::start(link, store_args.redis_prefix)),
         handler,
     };

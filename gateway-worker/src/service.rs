@@ -9,7 +9,7 @@ use std::{
 
 use altergolden_proto::{DESCRIPTORS, v1::gateway_worker_server::GatewayWorkerServer};
 use arc_swap::ArcSwap;
-use checkpoint::CheckpointStore;
+use checkpoint::{CheckpointStore, SetAsideStore};
 use event_bus::EventBus;
 use fleet_model::{Incarnation, Routes, WorkerId};
 use fleet_store::FleetStore;
@@ -29,7 +29,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::{Server, Uri};
 
 use crate::{
-    bot::Bot,
+    bot::{Bot, Care},
     checkpoints::{CheckpointMetrics, Checkpoints, Pace},
     config::Config,
     discord::{self, TokenRefused},
@@ -62,6 +62,8 @@ pub struct Parts {
     pub store: Arc<dyn FleetStore>,
     /// Where checkpoints are kept.
     pub checkpoints: Arc<dyn CheckpointStore>,
+    /// Where events are set aside.
+    pub set_aside: Arc<dyn SetAsideStore>,
     /// The way of broadcasts.
     pub bus: Arc<dyn EventBus>,
     /// Bot code.
@@ -200,6 +202,7 @@ impl Worker {
             runtime: threads.handlers(),
             stragglers: threads.stragglers(),
             singleton_timeout: config.singleton_timeout,
+            care: Care::new(parts.set_aside.clone(), dispatch_metrics.clone()),
             metrics: dispatch_metrics,
             shed_order: Arc::default(),
         };
@@ -215,6 +218,7 @@ impl Worker {
             incarnation: incarnation.clone(),
             shards: shards.clone(),
             runtime: threads.shards(),
+            set_aside: parts.set_aside,
         };
         let server = serve(listener, service, bridge, config.deadlines, servers_stop.clone());
         let mut server = tasks.spawn(server);

@@ -17,7 +17,12 @@ use fleet_model::{Epoch, ShardNumber, ShardReport, ShardStatus, StartOutcome};
 use tokio::sync::{Notify, SetOnce};
 use tokio_util::sync::CancellationToken;
 
-use crate::{bot::Deliveries, cache::ShardCache, clock::BootTime, handoff::Desk};
+use crate::{
+    bot::{Deliveries, ReplayRefused},
+    cache::ShardCache,
+    clock::BootTime,
+    handoff::Desk,
+};
 
 mod attempts;
 mod connection;
@@ -29,6 +34,9 @@ mod silence;
 mod starting;
 
 pub(crate) use connection::{GatewaySettings, TRANSPORT};
+
+/// What a shard says while it is careful.
+const CAREFUL: &str = "careful: its owners died, and what they may have died of is handled one by one";
 
 /// A shard that this worker runs.
 #[derive(Debug)]
@@ -158,11 +166,25 @@ impl Shard {
             channels,
             voice_connections,
             uptime_seconds: uptime.as_secs(),
-            detail: state.detail,
+            detail: self.with_care(state.detail),
             close_code: state.close_code,
             outcome: state.outcome,
             pending_guilds: self.cache.pending_guilds() as u32,
         }
+    }
+
+    /// The detail, with the reason why fresh events wait, while they do.
+    fn with_care(&self, detail: String) -> String {
+        match self.deliveries.get().is_some_and(Deliveries::is_careful) {
+            true if detail.is_empty() => CAREFUL.to_owned(),
+            true => format!("{detail}; {CAREFUL}"),
+            false => detail,
+        }
+    }
+
+    /// Gives an event that was set aside to its handlers again.
+    pub(crate) fn replay(&self, event: checkpoint::SetAside) -> Result<(), ReplayRefused> {
+        self.deliveries.get().ok_or(ReplayRefused::Closed)?.replay(event)
     }
 
     /// How long its task has not gone round.

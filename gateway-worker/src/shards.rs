@@ -199,6 +199,14 @@ struct Wanted {
     gateway: Arc<GatewaySettings>,
 }
 
+/// How a shard begins.
+struct Begin {
+    /// What comes of it from the owner before, if that hands it over.
+    arrival: Option<Arrival>,
+    /// What its owners may have died of is handled one at a time.
+    careful: bool,
+}
+
 struct ShardTask {
     shard: Arc<Shard>,
     stop: CancellationToken,
@@ -292,7 +300,8 @@ impl ShardSet {
         for (&number, &epoch) in &assignment.shards {
             if !self.tasks.contains_key(&number) && !self.closing.contains_key(&number) {
                 let arrival = self.arrivals.take(number, assignment.handed_over.get(&number).copied());
-                self.start(number, epoch, total, arrival, &lease, &gateway);
+                let begin = Begin { arrival, careful: assignment.careful.contains(&number) };
+                self.start(number, epoch, total, begin, &lease, &gateway);
             }
         }
         self.arrivals.obey(&assignment.arriving);
@@ -305,14 +314,15 @@ impl ShardSet {
         number: ShardNumber,
         epoch: Epoch,
         total: u32,
-        arrival: Option<Arrival>,
+        begin: Begin,
         lease: &LeaseWindow,
         gateway: &Arc<GatewaySettings>,
     ) {
         let cache = ShardCache::new(self.parts.cache);
         let shard = Arc::new(Shard::new(number, epoch, total, cache, self.parts.changed.clone()));
         let stop = CancellationToken::new();
-        let deliveries = self.parts.bot.deliveries(&shard, lease);
+        let Begin { arrival, careful } = begin;
+        let deliveries = self.parts.bot.deliveries(&shard, lease, careful);
         shard.set_deliveries(deliveries.clone());
         let ShardParts { bot, metrics, runtime, .. } = &self.parts;
         let (singleton, may_stop) = Singleton::of(&shard, bot, lease, metrics, &stop, runtime);

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, watch};
 use twilight_model::gateway::Intents;
 
 use crate::{
-    bot::Bot,
+    bot::{Bot, Care},
     cache::{CacheSettings, ShardCache},
     checkpoints::{CheckpointMetrics, Checkpoints, Keep, Pace},
     clock::BootTime,
@@ -62,6 +62,7 @@ pub(crate) fn bot(handler: Arc<dyn EventHandler>) -> Bot {
         singleton_timeout: Duration::from_secs(5),
         metrics: dispatch::DispatchMetrics::default(),
         shed_order: Arc::default(),
+        care: Care::new(Arc::new(MemoryStore::new()), dispatch::DispatchMetrics::default()),
     }
 }
 

@@ -1,13 +1,14 @@
-//! The fleet for operators, out of the newest snapshot.
+//! The fleet for operators: what it is out of the newest snapshot; what was set aside by [`set_aside`](super::set_aside).
 
-use std::pin::Pin;
+use std::{pin::Pin, sync::Arc};
 
 use altergolden_proto::v1::{self, fleet_server::Fleet};
+use checkpoint::SetAsideStore;
 use fleet_model::{Generation, ShardNumber, ShardRange, WorkerId};
 use tokio_stream::{Stream, StreamExt as _, wrappers::WatchStream};
 use tonic::{Request, Response, Status};
 
-use super::plans;
+use super::{plans, set_aside::SetAsides};
 use crate::{
     fleet::{ShardView, WorkerView},
     handle::FleetHandle,
@@ -15,15 +16,20 @@ use crate::{
 };
 
 /// Serves operators.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct FleetService {
     published: Published,
     fleet: FleetHandle,
+    set_asides: SetAsides,
 }
 
 impl FleetService {
-    pub(crate) fn new(published: Published, fleet: FleetHandle) -> Self {
-        Self { published, fleet }
+    pub(crate) fn new(
+        published: Published,
+        fleet: FleetHandle,
+        set_aside: Arc<dyn SetAsideStore>,
+    ) -> Self {
+        Self { published, fleet, set_asides: SetAsides::new(set_aside) }
     }
 }
 
@@ -67,25 +73,27 @@ impl Fleet for FleetService {
         &self,
         _: Request<v1::ListSetAsideRequest>,
     ) -> Result<Response<v1::ListSetAsideResponse>, Status> {
-        Err(Status::unimplemented("events are not set aside yet"))
+        let snapshot = self.published.snapshot.borrow().clone();
+        self.set_asides.list(&snapshot).await.map(Response::new)
     }
 
-    async fn get_set_aside(&self, _: Request<v1::SetAsideId>) -> Result<Response<v1::SetAside>, Status> {
-        Err(Status::unimplemented("events are not set aside yet"))
+    async fn get_set_aside(&self, id: Request<v1::SetAsideId>) -> Result<Response<v1::SetAside>, Status> {
+        self.set_asides.get(id.into_inner()).await.map(Response::new)
     }
 
     async fn drop_set_aside(
         &self,
-        _: Request<v1::SetAsideId>,
+        id: Request<v1::SetAsideId>,
     ) -> Result<Response<v1::DropSetAsideResponse>, Status> {
-        Err(Status::unimplemented("events are not set aside yet"))
+        self.set_asides.forget(id.into_inner()).await.map(Response::new)
     }
 
     async fn replay_set_aside(
         &self,
-        _: Request<v1::SetAsideId>,
+        id: Request<v1::SetAsideId>,
     ) -> Result<Response<v1::ReplaySetAsideResult>, Status> {
-        Err(Status::unimplemented("events are not set aside yet"))
+        let snapshot = self.published.snapshot.borrow().clone();
+        self.set_asides.replay(id.into_inner(), &snapshot).await.map(Response::new)
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<v1::FleetStatus, Status>> + Send>>;

@@ -52,6 +52,7 @@ async fn serve(shard: &Arc<Shard>) -> String {
         worker: "source".parse().unwrap(),
         incarnation: Arc::new(ArcSwap::from_pointee("1".parse().unwrap())),
         shards,
+        set_aside: Arc::new(checkpoint::MemoryStore::new()),
         runtime: tokio::runtime::Handle::current(),
     };
     let server = tonic::transport::Server::builder().add_service(GatewayWorkerServer::new(service));

@@ -123,6 +123,7 @@ impl Intake {
         };
         if let Some(carried) = carried {
             intake.go_on_from(carried, beginning);
+            intake.check_suspects();
             return Ok(intake);
         }
         match beginning {
@@ -136,7 +137,15 @@ impl Intake {
                 intake.restore(*head, ToRead { shard: number, epoch, serial, records });
             }
         }
+        intake.check_suspects();
         Ok(intake)
+    }
+
+    /// Once what was pending is queued, and what comes is new, nothing can come any more that an owner before died of.
+    fn check_suspects(&self) {
+        if self.restoring.is_none() && self.mark == Mark::Fresh {
+            self.deliveries.suspects_came();
+        }
     }
 
     /// Begins to write checkpoints. `stored`: the session that the store holds.

@@ -141,7 +141,9 @@ impl Bench {
         ];
         let config = coordinator::Args::try_parse_from(args).unwrap();
         let config = config.into_config(Some(Secret::new("t"))).unwrap();
-        let parts = coordinator::Parts { store: store.clone(), bus: bus.clone() };
+        let checkpoints = Arc::new(checkpoint::MemoryStore::new());
+        let parts =
+            coordinator::Parts { store: store.clone(), set_aside: checkpoints.clone(), bus: bus.clone() };
         let coordinator = Coordinator::bind(config, parts).await.unwrap();
         let url = format!("http://{}", coordinator.address());
         let ends = stop.clone();
@@ -174,6 +176,7 @@ impl Bench {
         let config = config.into_config(Some(Secret::new("t"))).unwrap();
         let parts = gateway_worker::Parts {
             store: self.store.clone(),
+            set_aside: self.checkpoints.clone(),
             checkpoints: self.checkpoints.clone(),
             bus: self.bus.clone(),
             handler,

@@ -12,6 +12,10 @@ use crate::{
     json, table,
 };
 
+mod set_aside;
+
+use set_aside::SetAsideCommand;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum AskCommand {
     /// Totals over the whole bot, and each shard: exit 4 when a shard is missing or not ready
@@ -55,6 +59,9 @@ pub(crate) enum AskCommand {
         #[command(flatten)]
         server: Server,
     },
+    /// Events that were set aside because their handlers killed workers
+    #[command(subcommand, name = "setaside")]
+    SetAside(SetAsideCommand),
     /// The broadcasts from now on, one JSON object a line
     Subscribe {
         /// Only these types
@@ -142,6 +149,7 @@ async fn answer(command: AskCommand) -> Result<Outcome, ClientError> {
             server.show(|| broadcast_in_words(&sent), || json::broadcast(&sent));
             Ok(if sent.missing_workers.is_empty() { Outcome::yes() } else { Outcome::incomplete() })
         }
+        AskCommand::SetAside(command) => set_aside::answer(command).await,
         AskCommand::Subscribe { types, server } => subscribe(&server, types).await,
     }
 }

@@ -134,7 +134,7 @@ async fn start(args: &DevArgs) -> Result<(Running, Tasks), Outcome> {
     let bus: Arc<MemoryBus> = Arc::new(MemoryBus::new());
 
     let config = coordinator_config(args, token.clone(), api.as_deref())?;
-    let parts = coordinator::Parts { store: store.clone(), bus: bus.clone() };
+    let parts = coordinator::Parts { store: store.clone(), set_aside: checkpoints.clone(), bus: bus.clone() };
     let coordinator = Coordinator::bind(config, parts).await.map_err(Outcome::settings)?;
     let mut running = Running {
         coordinator: coordinator.address(),
@@ -148,6 +148,7 @@ async fn start(args: &DevArgs) -> Result<(Running, Tasks), Outcome> {
         let parts = gateway_worker::Parts {
             store: store.clone(),
             checkpoints: checkpoints.clone(),
+            set_aside: checkpoints.clone(),
             bus: bus.clone(),
             handler: Arc::new(NoHandler),
         };

@@ -3,7 +3,7 @@
 use altergolden_proto::{convert, v1};
 use serde_json::{Value, json};
 
-use crate::table::{start_kind, status};
+use crate::table::{set_aside_id, start_kind, status};
 
 pub(crate) fn stats(stats: &v1::GetAggregateStatsResponse) -> Value {
     let shards: Vec<Value> = stats
@@ -143,4 +143,29 @@ pub(crate) fn workers(workers: &[v1::Worker]) -> Value {
             })
         })
         .collect()
+}
+
+pub(crate) fn set_asides(events: &[v1::SetAside]) -> Value {
+    events.iter().map(set_aside_without_payload).collect()
+}
+
+pub(crate) fn set_aside(event: &v1::SetAside) -> Value {
+    let mut value = set_aside_without_payload(event);
+    // As it was sent: numbers in it can be larger than JSON's readers take.
+    value["payload"] = event.payload.clone().into();
+    value
+}
+
+fn set_aside_without_payload(event: &v1::SetAside) -> Value {
+    let id = event.id.unwrap_or_default();
+    json!({
+        "id": set_aside_id(event.id),
+        "shard_id": id.shard_id,
+        "session": id.session.to_string(),
+        "sequence": id.sequence.to_string(),
+        "name": event.name,
+        "at_unix_ms": event.at_unix_ms,
+        "received_at_unix_ms": event.received_at_unix_ms,
+        "deaths": event.deaths,
+    })
 }

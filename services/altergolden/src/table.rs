@@ -159,6 +159,41 @@ pub(crate) fn stats(stats: &v1::GetAggregateStatsResponse) -> String {
     )
 }
 
+/// An event that was set aside, as it is named on the command line.
+pub(crate) fn set_aside_id(id: Option<v1::SetAsideId>) -> String {
+    let v1::SetAsideId { shard_id, session, sequence } = id.unwrap_or_default();
+    format!("{shard_id}/{session}/{sequence}")
+}
+
+/// How long ago a moment was, in milliseconds since the Unix epoch.
+fn ago(at_unix_ms: u64, now_unix_ms: u64) -> String {
+    let seconds = now_unix_ms.saturating_sub(at_unix_ms) / 1000;
+    match seconds {
+        0..120 => format!("{seconds} s ago"),
+        120..7_200 => format!("{} min ago", seconds / 60),
+        7_200..172_800 => format!("{} h ago", seconds / 3_600),
+        _ => format!("{} d ago", seconds / 86_400),
+    }
+}
+
+/// Events that were set aside.
+pub(crate) fn set_asides(events: &[v1::SetAside], now_unix_ms: u64) -> String {
+    if events.is_empty() {
+        return "nothing is set aside".to_owned();
+    }
+    let mut table = table(&["id", "event", "deaths", "received", "set aside"], &[2, 3, 4]);
+    for event in events {
+        table.add_row([
+            set_aside_id(event.id),
+            event.name.clone(),
+            event.deaths.to_string(),
+            ago(event.received_at_unix_ms, now_unix_ms),
+            ago(event.at_unix_ms, now_unix_ms),
+        ]);
+    }
+    table.to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,6 +212,21 @@ mod tests {
         let lost = v1::StartOutcome { kind, took_ms: 2_000, replayed: 0, gap, at_unix_ms: 0 };
         assert_eq!(outcome(Some(&lost)), "reidentified in 2.0 s, GAP after 41");
         assert_eq!(outcome(None), NONE);
+    }
+
+    #[test]
+    fn ages_read_well() {
+        let cases = [
+            (0, "0 s ago"),
+            (119, "119 s ago"),
+            (120, "2 min ago"),
+            (7_200, "2 h ago"),
+            (172_800, "2 d ago"),
+        ];
+        for (seconds, words) in cases {
+            assert_eq!(ago(1_000, 1_000 + seconds * 1_000), words);
+        }
+        assert_eq!(ago(2_000, 1_000), "0 s ago", "clocks differ");
     }
 
     #[test]

@@ -192,6 +192,43 @@ impl BridgeClient {
         Ok(self.fleet.list_workers(request).await?.into_inner().workers)
     }
 
+    /// Events that were set aside, without their payloads.
+    ///
+    /// # Errors
+    /// The call failed; only a coordinator serves it.
+    pub async fn set_asides(&mut self) -> Result<Vec<v1::SetAside>, ClientError> {
+        let request = self.request(v1::ListSetAsideRequest {});
+        Ok(self.fleet.list_set_aside(request).await?.into_inner().events)
+    }
+
+    /// One event that was set aside, with its payload.
+    ///
+    /// # Errors
+    /// The call failed; NOT_FOUND means that there is none.
+    pub async fn set_aside(&mut self, id: v1::SetAsideId) -> Result<v1::SetAside, ClientError> {
+        let request = self.request(id);
+        Ok(self.fleet.get_set_aside(request).await?.into_inner())
+    }
+
+    /// Forgets an event that was set aside.
+    ///
+    /// # Errors
+    /// The call failed; NOT_FOUND means that there is none.
+    pub async fn drop_set_aside(&mut self, id: v1::SetAsideId) -> Result<(), ClientError> {
+        let request = self.request(id);
+        self.fleet.drop_set_aside(request).await?;
+        Ok(())
+    }
+
+    /// Gives an event that was set aside to its handler again; the worker that has it.
+    ///
+    /// # Errors
+    /// The call failed; NOT_FOUND means that there is none, FAILED_PRECONDITION that no worker runs its shard.
+    pub async fn replay_set_aside(&mut self, id: v1::SetAsideId) -> Result<String, ClientError> {
+        let request = self.request(id);
+        Ok(self.fleet.replay_set_aside(request).await?.into_inner().worker_id)
+    }
+
     /// The fleet now, and whenever it changes.
     ///
     /// # Errors

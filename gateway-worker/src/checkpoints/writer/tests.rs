@@ -111,7 +111,7 @@ impl Bench {
     /// Has claimed the checkpoint; READY has come.
     async fn new(store: Arc<dyn CheckpointStore>, keep: Keep) -> Self {
         let shard = testing::shard_at(EPOCH, "all");
-        let deliveries = testing::bot(Arc::new(Stuck)).deliveries(&shard, &testing::lease());
+        let deliveries = testing::bot(Arc::new(Stuck)).deliveries(&shard, &testing::lease(), false);
         let Ok(Claim::Yours(stored)) = store.claim(SHARD, EPOCH).await else { panic!("not ours") };
         let pass = Pass {
             checkpoints: testing::checkpoints(store, keep),

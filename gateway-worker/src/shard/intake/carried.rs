@@ -52,7 +52,7 @@ impl Intake {
             self.replayed += 1;
         }
         match Queued::from_pending(event, mark) {
-            Some(queued) => self.deliveries.push_over_bound(queued),
+            Some(queued) => self.deliveries.push_restored(queued),
             None => self.metrics.count_garbled(),
         }
     }

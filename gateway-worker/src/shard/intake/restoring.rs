@@ -102,6 +102,7 @@ impl Intake {
             Err(error) => {
                 self.metrics_refused(&error.to_string());
                 self.write(None, BTreeSet::new());
+                self.check_suspects();
                 // A session that has begun meanwhile does not need it.
                 return if same_session { Err(error.to_string()) } else { Ok(restoring.held) };
             }
@@ -115,6 +116,7 @@ impl Intake {
             self.queue_pending(event, restoring.exact);
         }
         self.write(Some(restoring.session), positions);
+        self.check_suspects();
         Ok(restoring.held)
     }
 

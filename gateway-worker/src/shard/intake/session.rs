@@ -73,6 +73,7 @@ impl Intake {
         if let Some(lost) = self.lost.clone() {
             self.tell_gap(lost.until(now), 0);
         }
+        self.check_suspects();
     }
 
     /// READY was taken: its head is worth writing at once.
@@ -85,6 +86,7 @@ impl Intake {
     /// RESUMED: what comes now is new, and is handled once a checkpoint reaches this far.
     pub(in crate::shard) fn resumed(&mut self) {
         self.mark = Mark::Fresh;
+        self.check_suspects();
         if let (Some(writer), Some(progress)) = (&self.writer, self.shard.progress())
             && self.checkpoints.keep != Keep::Off
         {

@@ -24,7 +24,7 @@ async fn intake(room: usize) -> Intake {
     let mut bot = testing::bot(Arc::new(Stuck));
     bot.limits.items = room;
     let parts = IntakeParts {
-        deliveries: bot.deliveries(&shard, &testing::lease()),
+        deliveries: bot.deliveries(&shard, &testing::lease(), false),
         shard,
         checkpoints: testing::checkpoints(testing::memory(), Keep::Full),
         metrics: ShardMetrics::default(),

@@ -161,7 +161,7 @@ async fn each_attempt_in_vain_is_a_trace_of_its_own() {
     let stop = CancellationToken::new();
     let (shard, lease) = (testing::shard_at(testing::EPOCH, "none"), testing::lease());
     let runner = Runner {
-        deliveries: testing::bot(Arc::new(NoHandler)).deliveries(&shard, &lease),
+        deliveries: testing::bot(Arc::new(NoHandler)).deliveries(&shard, &lease, false),
         checkpoints: testing::checkpoints(testing::memory(), Keep::Full),
         resources: Vec::new(),
         arrival: None,

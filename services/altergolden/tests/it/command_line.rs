@@ -56,6 +56,15 @@ async fn it_answers_people_and_programs() {
     assert_eq!(unknown.code, 1);
     assert!(unknown.err.contains("no worker is called nobody"), "{}", unknown.err);
 
+    let nothing = altergolden(url, &["setaside", "list"]);
+    assert_eq!((nothing.code, nothing.out.trim()), (0, "nothing is set aside"));
+    assert_eq!(altergolden(url, &["setaside", "list", "--json"]).out.trim(), "[]");
+    for what in ["show", "drop", "replay"] {
+        let unknown = altergolden(url, &["setaside", what, "1/2/3"]);
+        assert_eq!(unknown.code, 1, "{what}");
+        assert!(unknown.err.contains("no event 1/2/3 is set aside"), "{}", unknown.err);
+    }
+
     let live = altergolden(url, &["health", &format!("{}/live", worker.health)]);
     assert_eq!((live.code, live.out.trim()), (0, r#"{"status":"alive"}"#));
     let missing = altergolden(url, &["health", &format!("{}/nothing", worker.health)]);
@@ -78,6 +87,8 @@ fn what_is_wrong_is_one_clear_line() {
         (&["broadcast", "x", "{broken"], 2, "JSON"),
         (&["status", "--deadline", "2"], 2, "unit"),
         (&["health", "nonsense"], 2, "URL"),
+        (&["setaside", "show", "3/1"], 2, "setaside list"),
+        (&["setaside", "list"], 3, "can't reach"),
         (&["dev", "--workers", "0"], 2, "1..=64"),
         (&["dev", "--shards", "lots"], 2, "--shards"),
         (&["dev", "--guilds", "-1"], 2, "--guilds"),

@@ -1,0 +1,345 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use checkpoint::{CheckpointStore as _, MemoryStore, StoreError};
+use dispatch::Kind;
+use fleet_model::{Epoch, ShardNumber};
+use tokio::sync::{Notify, mpsc};
+
+use super::*;
+use crate::{
+    bot::{Bot, Deliveries, ReplayRefused},
+    cache::ShardCache,
+    handler::{Context, Event, EventHandler, Mark},
+    testing::{self, EPOCH, SHARD, TOTAL},
+};
+
+const SESSION: u64 = 5;
+
+fn at(sequence: u64) -> Position {
+    Position { session: SESSION, sequence }
+}
+
+/// Tells what it is given; an event whose text is `wait` waits for the gate, one whose text is `panic` panics.
+struct Teller {
+    told: mpsc::UnboundedSender<(u32, u64, Mark)>,
+    gate: Arc<tokio::sync::Semaphore>,
+}
+
+#[async_trait]
+impl EventHandler for Teller {
+    async fn handle(&self, context: &Context, event: &Event) {
+        let _ = self.told.send((context.shard().0, event.sequence, event.mark()));
+        match event.raw() {
+            "wait" => self.gate.acquire().await.unwrap().forget(),
+            "panic" => panic!("told to"),
+            _ => {}
+        }
+    }
+}
+
+/// A memory store that can be away.
+#[derive(Default)]
+struct Store {
+    memory: MemoryStore,
+    away: AtomicBool,
+}
+
+impl Store {
+    fn there(&self) -> Result<&MemoryStore, StoreError> {
+        if self.away.load(Ordering::Relaxed) {
+            return Err(StoreError::Away("told to be".to_owned()));
+        }
+        Ok(&self.memory)
+    }
+
+    /// By how many owners an event is noted.
+    async fn notes(&self, at: Position) -> u32 {
+        match self.memory.note(SHARD, Epoch(99), at, 0).await.unwrap() {
+            Noted::No { before } => before,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[async_trait]
+impl SetAsideStore for Store {
+    async fn note(&self, s: ShardNumber, e: Epoch, at: Position, below: u32) -> Result<Noted, StoreError> {
+        self.there()?.note(s, e, at, below).await
+    }
+
+    async fn take_back(&self, s: ShardNumber, e: Epoch, at: Position) -> Result<Fenced, StoreError> {
+        self.there()?.take_back(s, e, at).await
+    }
+
+    async fn set_aside(&self, s: ShardNumber, e: Epoch, event: &SetAside) -> Result<Fenced, StoreError> {
+        self.there()?.set_aside(s, e, event).await
+    }
+
+    async fn list_aside(&self, s: ShardNumber) -> Result<Vec<SetAsideSummary>, StoreError> {
+        self.there()?.list_aside(s).await
+    }
+
+    async fn get_aside(&self, s: ShardNumber, at: Position) -> Result<Option<SetAside>, StoreError> {
+        self.there()?.get_aside(s, at).await
+    }
+
+    async fn drop_aside(&self, s: ShardNumber, at: Position) -> Result<bool, StoreError> {
+        self.there()?.drop_aside(s, at).await
+    }
+}
+
+/// A worker that has a careful shard.
+struct Worker {
+    store: Arc<Store>,
+    bot: Bot,
+    gate: Arc<tokio::sync::Semaphore>,
+    told: mpsc::UnboundedReceiver<(u32, u64, Mark)>,
+    shard: Arc<Shard>,
+    deliveries: Deliveries,
+}
+
+impl Worker {
+    fn new() -> Self {
+        let (tell, told) = mpsc::unbounded_channel();
+        let gate = Arc::new(tokio::sync::Semaphore::new(0));
+        let store = Arc::new(Store::default());
+        let bot = testing::bot(Arc::new(Teller { told: tell, gate: gate.clone() }));
+        let care = Care::new(store.clone(), bot.metrics.clone());
+        let bot = Bot { care, ..bot };
+        let shard = testing::shard_at(EPOCH, "");
+        let deliveries = bot.deliveries(&shard, &testing::lease(), true);
+        Self { store, bot, gate, told, shard, deliveries }
+    }
+
+    async fn told(&mut self) -> (u64, Mark) {
+        let (_, sequence, mark) = self.told.recv().await.unwrap();
+        (sequence, mark)
+    }
+
+    /// Waits until the store says so of an event's notes.
+    async fn until_noted(&self, at: Position, by: u32) {
+        while self.store.notes(at).await != by {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    async fn until_not_careful(&self) {
+        while self.deliveries.is_careful() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    fn pending(&self) -> Vec<u64> {
+        let pending = self.deliveries.pending((SESSION, u64::MAX), |_| false);
+        pending.positions.into_iter().map(|(_, sequence)| sequence).collect()
+    }
+}
+
+fn event(sequence: u64, mark: Mark, text: &str) -> Queued {
+    Queued::Event(Event {
+        name: Kind::from("MESSAGE_CREATE"),
+        session: SESSION,
+        sequence,
+        guild: Some(sequence),
+        mark,
+        received_at_unix_ms: 1,
+        text: text.to_owned(),
+    })
+}
+
+fn aside(sequence: u64) -> SetAside {
+    let summary = SetAsideSummary {
+        at: at(sequence),
+        name: "MESSAGE_CREATE".to_owned(),
+        received_at_unix_ms: 1,
+        set_aside_at_unix_ms: 2,
+        noted: 2,
+    };
+    SetAside { summary, text: format!(r#"{{"op":0,"t":"MESSAGE_CREATE","s":{sequence},"d":{{}}}}"#) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspect_is_noted_while_it_is_handled_and_fresh_events_wait() {
+    let mut worker = Worker::new();
+    worker.deliveries.push(event(1, Mark::Replayed, "wait"));
+    worker.deliveries.push(event(2, Mark::Replayed, "panic"));
+    worker.deliveries.push(event(3, Mark::Fresh, ""));
+    assert_eq!(worker.told().await, (1, Mark::Replayed));
+    assert_eq!((worker.store.notes(at(1)).await, worker.store.notes(at(2)).await), (1, 0));
+    worker.gate.add_permits(1);
+    assert_eq!(worker.told().await, (2, Mark::Replayed));
+    assert_eq!(worker.store.notes(at(1)).await, 0, "it came to its end");
+    worker.until_noted(at(2), 0).await;
+    assert!(worker.deliveries.is_careful(), "more may come");
+    worker.deliveries.suspects_came();
+    assert_eq!(worker.told().await, (3, Mark::Fresh));
+    assert!(!worker.deliveries.is_careful());
+    assert_eq!(worker.store.notes(at(3)).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_pending_is_noted_whatever_its_mark() {
+    let mut worker = Worker::new();
+    worker.deliveries.push_restored(event(1, Mark::Fresh, "wait"));
+    assert_eq!(worker.told().await, (1, Mark::Fresh));
+    assert_eq!(worker.store.notes(at(1)).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_two_owners_noted_is_set_aside_and_counts_as_handled() {
+    let mut worker = Worker::new();
+    for epoch in [EPOCH.0 - 2, EPOCH.0 - 1] {
+        worker.store.memory.note(SHARD, Epoch(epoch), at(1), 9).await.unwrap();
+    }
+    worker.deliveries.push(event(1, Mark::Replayed, "the payload"));
+    worker.deliveries.push(event(2, Mark::Fresh, ""));
+    worker.deliveries.suspects_came();
+    assert_eq!(worker.told().await, (2, Mark::Fresh));
+    assert!(worker.pending().iter().all(|sequence| *sequence != 1));
+    let kept = worker.store.get_aside(SHARD, at(1)).await.unwrap().unwrap();
+    assert_eq!((kept.text.as_str(), kept.summary.noted), ("the payload", 2));
+    assert_eq!(kept.summary.name, "MESSAGE_CREATE");
+    assert_eq!(worker.store.notes(at(1)).await, 2, "until a checkpoint is without it it may come again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_owner_noted_is_handled_while_no_other_suspect_of_the_worker_is() {
+    let mut worker = Worker::new();
+    let other = Arc::new(Shard::new(
+        ShardNumber(1),
+        EPOCH,
+        TOTAL,
+        ShardCache::new(testing::cache("")),
+        Arc::new(Notify::new()),
+    ));
+    let others = worker.bot.deliveries(&other, &testing::lease(), true);
+    others.push(event(7, Mark::Replayed, "wait"));
+    assert_eq!(worker.told.recv().await.unwrap(), (1, 7, Mark::Replayed));
+    worker.store.memory.note(SHARD, Epoch(EPOCH.0 - 1), at(1), 9).await.unwrap();
+    worker.deliveries.push(event(1, Mark::Replayed, "wait"));
+    others.push(event(8, Mark::Replayed, ""));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(worker.told.try_recv().is_err(), "another suspect is in its handler");
+    assert_eq!(worker.store.notes(at(1)).await, 1, "it waits, and is not noted for that");
+    worker.gate.add_permits(1);
+    assert_eq!(worker.told().await, (1, Mark::Replayed));
+    assert_eq!(worker.store.notes(at(1)).await, 2);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(worker.told.try_recv().is_err(), "now it is the others that wait");
+    worker.gate.add_permits(1);
+    assert_eq!(worker.told.recv().await.unwrap(), (1, 8, Mark::Replayed));
+    worker.until_noted(at(1), 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_takes_long_gives_the_turn_back() {
+    let mut worker = Worker::new();
+    worker.store.memory.note(SHARD, Epoch(EPOCH.0 - 1), at(1), 9).await.unwrap();
+    worker.deliveries.push(event(1, Mark::Replayed, "wait"));
+    worker.deliveries.push(event(2, Mark::Replayed, ""));
+    assert_eq!(worker.told().await.0, 1);
+    let began = Instant::now();
+    assert_eq!(worker.told().await.0, 2);
+    assert!(began.elapsed() >= dispatch::dispatcher::LONGEST_ALONE);
+    assert_eq!(worker.store.notes(at(1)).await, 2, "it runs on, and may kill yet");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_away_is_waited_for_thirty_seconds_and_then_no_longer() {
+    let mut worker = Worker::new();
+    worker.store.away.store(true, Ordering::Relaxed);
+    let began = Instant::now();
+    for sequence in 1..=3 {
+        worker.deliveries.push(event(sequence, Mark::Replayed, ""));
+    }
+    assert_eq!(worker.told().await.0, 1);
+    assert!(began.elapsed() >= WAIT_FOR_NOTE);
+    assert_eq!(worker.told().await.0, 2);
+    assert_eq!(worker.told().await.0, 3);
+    assert!(began.elapsed() < WAIT_FOR_NOTE * 3 / 2, "not each is waited for: {:?}", began.elapsed());
+    worker.store.away.store(false, Ordering::Relaxed);
+    worker.deliveries.push(event(4, Mark::Replayed, "wait"));
+    assert_eq!(worker.told().await.0, 4);
+    assert_eq!(worker.store.notes(at(4)).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_is_to_be_set_aside_waits_for_the_store() {
+    let mut worker = Worker::new();
+    for epoch in [EPOCH.0 - 2, EPOCH.0 - 1] {
+        worker.store.memory.note(SHARD, Epoch(epoch), at(1), 9).await.unwrap();
+    }
+    worker.store.away.store(true, Ordering::Relaxed);
+    worker.deliveries.push(event(1, Mark::Replayed, ""));
+    worker.deliveries.suspects_came();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    worker.store.away.store(false, Ordering::Relaxed);
+    worker.until_not_careful().await;
+    assert!(worker.told.try_recv().is_err());
+    assert_eq!(worker.store.list_aside(SHARD).await.unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_was_outranked_begins_nothing_and_closes() {
+    let mut worker = Worker::new();
+    worker.store.memory.claim(SHARD, Epoch(EPOCH.0 + 1)).await.unwrap();
+    worker.deliveries.push(event(1, Mark::Replayed, ""));
+    while !worker.shard.is_outranked() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let unstarted = worker.deliveries.close(Duration::from_secs(1)).await;
+    assert_eq!(unstarted.len(), 1);
+    assert!(worker.told.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_to_be_begun_when_the_shard_closes_is_the_next_owners() {
+    let mut worker = Worker::new();
+    worker.store.away.store(true, Ordering::Relaxed);
+    for sequence in 1..=2 {
+        worker.deliveries.push(event(sequence, Mark::Replayed, ""));
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let unstarted = worker.deliveries.close(Duration::from_millis(250)).await;
+    let unstarted: Vec<_> = unstarted.iter().map(|(at, pending)| (at.1, pending.started)).collect();
+    assert_eq!(unstarted, [(1, false), (2, false)]);
+    assert!(worker.told.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_replayed_is_kept_until_its_handler_has_ended_and_is_in_no_checkpoint() {
+    let worker = Worker::new();
+    // Of a shard that is not careful, as most are then.
+    let deliveries = worker.bot.deliveries(&worker.shard, &testing::lease(), false);
+    let mut worker = Worker { deliveries, ..worker };
+    worker.deliveries.push(event(1, Mark::Fresh, "wait"));
+    assert_eq!(worker.told().await.0, 1);
+    let mut waiting = aside(9);
+    waiting.text = waiting.text.replace("{}", r#"{"guild_id":"1"}"#);
+    worker.store.set_aside(SHARD, EPOCH, &waiting).await.unwrap();
+    worker.deliveries.replay(waiting.clone()).unwrap();
+    assert_eq!(worker.deliveries.replay(waiting), Err(ReplayRefused::Waits));
+    assert_eq!(worker.pending(), [1], "it is in its guild's queue, and nothing for a checkpoint");
+    assert!(worker.store.get_aside(SHARD, at(9)).await.unwrap().is_some());
+    worker.gate.add_permits(1);
+    assert_eq!(worker.told().await, (9, Mark::Replayed));
+    while worker.store.get_aside(SHARD, at(9)).await.unwrap().is_some() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(worker.deliveries.close(Duration::from_secs(1)).await.is_empty());
+    assert_eq!(worker.deliveries.replay(aside(10)), Err(ReplayRefused::Closed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_replayed_is_handled_by_a_careful_shard_too() {
+    let mut worker = Worker::new();
+    for epoch in [EPOCH.0 - 2, EPOCH.0 - 1] {
+        worker.store.memory.note(SHARD, Epoch(epoch), at(9), 9).await.unwrap();
+    }
+    worker.store.set_aside(SHARD, EPOCH, &aside(9)).await.unwrap();
+    worker.deliveries.replay(aside(9)).unwrap();
+    assert_eq!(worker.told().await, (9, Mark::Replayed));
+    let garbled = SetAside { text: "{".to_owned(), ..aside(10) };
+    assert_eq!(worker.deliveries.replay(garbled), Err(ReplayRefused::Garbled));
+}
