@@ -24,11 +24,7 @@ pub(crate) struct FleetService {
 }
 
 impl FleetService {
-    pub(crate) fn new(
-        published: Published,
-        fleet: FleetHandle,
-        set_aside: Arc<dyn SetAsideStore>,
-    ) -> Self {
+    pub(crate) fn new(published: Published, fleet: FleetHandle, set_aside: Arc<dyn SetAsideStore>) -> Self {
         Self { published, fleet, set_asides: SetAsides::new(set_aside) }
     }
 }

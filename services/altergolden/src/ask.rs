@@ -98,12 +98,17 @@ fn json_value(text: &str) -> Result<Value, String> {
 }
 
 impl Server {
-    async fn connect(&self) -> Result<BridgeClient, ClientError> {
+    /// The answer is for programs.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    pub(crate) async fn connect(&self) -> Result<BridgeClient, ClientError> {
         let url = if self.url.contains("://") { self.url.clone() } else { format!("http://{}", self.url) };
         BridgeClient::connect(&url, self.deadline).await
     }
 
-    fn show(&self, for_people: impl FnOnce() -> String, for_programs: impl FnOnce() -> Value) {
+    pub(crate) fn show(&self, for_people: impl FnOnce() -> String, for_programs: impl FnOnce() -> Value) {
         if self.json {
             say(for_programs());
         } else {

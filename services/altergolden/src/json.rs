@@ -3,7 +3,7 @@
 use altergolden_proto::{convert, v1};
 use serde_json::{Value, json};
 
-use crate::table::{set_aside_id, start_kind, status};
+use crate::table::{plan_state, set_aside_id, start_kind, status};
 
 pub(crate) fn stats(stats: &v1::GetAggregateStatsResponse) -> Value {
     let shards: Vec<Value> = stats
@@ -52,6 +52,34 @@ fn outcome(outcome: &v1::StartOutcome) -> Value {
         "replayed": outcome.replayed,
         "at_unix_ms": outcome.at_unix_ms,
         "gap": gap,
+    })
+}
+
+pub(crate) fn plan(plan: &v1::Plan) -> Value {
+    let steps: Vec<Value> = plan
+        .steps
+        .iter()
+        .map(|step| {
+            json!({
+                "shard_id": step.shard_id,
+                "from": step.from,
+                "to": step.to,
+                "identifies": step.identifies,
+                "done": step.done,
+            })
+        })
+        .collect();
+    json!({
+        "id": plan.id.to_string(),
+        "description": plan.description,
+        "state": plan_state(plan.state),
+        "reason": plan.reason,
+        "steps": steps,
+        "steps_done": plan.steps_done,
+        "identifies": plan.identifies,
+        "estimated_ms": plan.estimated_ms,
+        "elapsed_ms": plan.elapsed_ms,
+        "at_once": plan.at_once,
     })
 }
 
@@ -134,6 +162,7 @@ pub(crate) fn workers(workers: &[v1::Worker]) -> Value {
                 "incarnation": worker.incarnation,
                 "url": worker.url,
                 "version": worker.version,
+                "generation": worker.generation,
                 "shards": shards,
                 "capacity": worker.capacity,
                 "rss_bytes": worker.rss_bytes,

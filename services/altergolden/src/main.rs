@@ -5,6 +5,8 @@ mod dev;
 mod exit;
 mod health;
 mod json;
+mod line;
+mod plan;
 mod table;
 
 use std::process::ExitCode;
@@ -35,6 +37,8 @@ enum Command {
     Dev(dev::DevArgs),
     #[command(flatten)]
     Ask(ask::AskCommand),
+    #[command(flatten)]
+    Plan(plan::PlanCommand),
     /// Ask a health endpoint: exit 0 when it answers 200
     Health {
         /// The endpoint, as http://127.0.0.1:3001/live
@@ -61,6 +65,7 @@ async fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Dev(args) => dev::run(args).await,
         Command::Ask(command) => ask::run(command).await,
+        Command::Plan(command) => plan::run(command).await,
         Command::Health { url } => health::probe(&url).await,
     };
     telemetry.shutdown().await;

@@ -99,8 +99,8 @@ pub(crate) fn shards(shards: &[v1::Shard]) -> String {
 /// Workers, by name.
 pub(crate) fn workers(workers: &[v1::Worker]) -> String {
     let mut table = table(
-        &["worker", "shards", "capacity", "memory", "state", "heard", "address", "version"],
-        &[2, 3, 5],
+        &["worker", "generation", "shards", "capacity", "memory", "state", "heard", "address", "version"],
+        &[3, 4, 6],
     );
     for worker in workers {
         let state = match (worker.connected, worker.draining) {
@@ -110,6 +110,7 @@ pub(crate) fn workers(workers: &[v1::Worker]) -> String {
         };
         table.add_row([
             worker.worker_id.clone(),
+            text(&worker.generation),
             ranges(&worker.shards),
             optional((worker.capacity > 0).then_some(worker.capacity)),
             format!("{:.1} MiB", worker.rss_bytes as f64 / f64::from(1 << 20)),
@@ -120,6 +121,31 @@ pub(crate) fn workers(workers: &[v1::Worker]) -> String {
         ]);
     }
     table.to_string()
+}
+
+/// What a plan would do.
+pub(crate) fn plan(plan: &v1::Plan) -> String {
+    let mut table = table(&["shard", "from", "to", "by"], &[0]);
+    for step in &plan.steps {
+        let by = if step.identifies { "IDENTIFY" } else { "handoff" };
+        table.add_row([step.shard_id.to_string(), step.from.clone(), step.to.clone(), by.to_owned()]);
+    }
+    format!(
+        "{}: {} shards, {} at once; IDENTIFYs: {}; about {:.1} s\n{table}\nnothing was done (--dry-run)",
+        plan.description,
+        plan.steps.len(),
+        plan.at_once,
+        plan.identifies,
+        plan.estimated_ms as f64 / 1000.0,
+    )
+}
+
+/// How a plan stands, in lower case; a number that this version does not know as it is.
+pub(crate) fn plan_state(number: i32) -> String {
+    match v1::PlanState::try_from(number) {
+        Ok(state) => state.as_str_name().trim_start_matches("PLAN_STATE_").to_lowercase(),
+        Err(_) => number.to_string(),
+    }
 }
 
 /// Totals, then each shard.

@@ -229,6 +229,28 @@ impl BridgeClient {
         Ok(self.fleet.replay_set_aside(request).await?.into_inner().worker_id)
     }
 
+    /// Starts a plan, or only says what it would do.
+    ///
+    /// # Errors
+    /// The call failed: the plan can't be, and why; only a coordinator serves it.
+    pub async fn start_plan(
+        &mut self,
+        plan: v1::start_plan_request::Plan,
+        dry_run: bool,
+    ) -> Result<v1::Plan, ClientError> {
+        let request = self.request(v1::StartPlanRequest { plan: Some(plan), dry_run });
+        Ok(self.fleet.start_plan(request).await?.into_inner())
+    }
+
+    /// Gives the plan up that is under way.
+    ///
+    /// # Errors
+    /// The call failed, or none is under way; only a coordinator serves it.
+    pub async fn abort_plan(&mut self) -> Result<v1::Plan, ClientError> {
+        let request = self.request(v1::AbortPlanRequest {});
+        Ok(self.fleet.abort_plan(request).await?.into_inner())
+    }
+
     /// The fleet now, and whenever it changes.
     ///
     /// # Errors

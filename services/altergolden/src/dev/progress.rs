@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    io::{IsTerminal as _, Write as _},
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -10,7 +9,7 @@ use std::{
 use altergolden_proto::v1;
 use shard_bridge::BridgeClient;
 
-use crate::{exit::say, table};
+use crate::{line::Line, table};
 
 /// How long to wait for the first latencies once all shards are ready.
 const LATENCIES: Duration = Duration::from_secs(2);
@@ -29,12 +28,12 @@ pub(super) async fn until_ready(coordinator: SocketAddr, started: Instant) -> Re
         }
     };
     let mut fleet = client.watch().await.map_err(|error| error.to_string())?;
-    let mut shown = String::new();
+    let (mut line, mut shown) = (Line::new(true), String::new());
     let mut ready_since: Option<Instant> = None;
     while let Some(status) = fleet.message().await.map_err(|error| error.to_string())? {
         let counts = counts(&status.shards);
         if counts != shown {
-            show(&format!("{:5.1} s  {counts}", started.elapsed().as_secs_f64()));
+            line.show(&format!("{:5.1} s  {counts}", started.elapsed().as_secs_f64()));
             shown = counts;
         }
         let ready = i32::from(v1::ShardStatus::Ready);
@@ -46,7 +45,7 @@ pub(super) async fn until_ready(coordinator: SocketAddr, started: Instant) -> Re
         let since = *ready_since.get_or_insert_with(Instant::now);
         let have_latency = status.shards.iter().all(|shard| shard.latency_ms.is_some());
         if have_latency || since.elapsed() >= LATENCIES {
-            end_line();
+            line.end();
             return Ok(status.shards);
         }
     }
@@ -66,21 +65,4 @@ fn counts(shards: &[v1::Shard]) -> String {
     let others: Vec<String> =
         by_status.into_iter().map(|(status, count)| format!(", {count} {}", table::status(status))).collect();
     format!("{ready} of {} shards ready{}", shards.len(), others.concat())
-}
-
-/// In a terminal one line that changes, else one line each.
-fn show(line: &str) {
-    if std::io::stdout().is_terminal() {
-        let mut out = std::io::stdout();
-        // A terminal that is gone ends the process by SIGHUP.
-        let _ = write!(out, "\r\u{1b}[2K{line}").and_then(|()| out.flush());
-    } else {
-        say(line);
-    }
-}
-
-fn end_line() {
-    if std::io::stdout().is_terminal() {
-        say("");
-    }
 }
