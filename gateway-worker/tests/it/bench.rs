@@ -102,6 +102,7 @@ pub(crate) struct Bench {
     pub(crate) sim: Sim,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) client: BridgeClient,
+    pub(crate) checkpoints: Arc<checkpoint::MemoryStore>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
@@ -153,7 +154,7 @@ impl Bench {
         let parts = gateway_worker::Parts {
             store,
             set_aside: checkpoints.clone(),
-            checkpoints,
+            checkpoints: checkpoints.clone(),
             bus,
             handler: Arc::new(Handler(recorder.clone())),
         };
@@ -162,7 +163,7 @@ impl Bench {
         tasks.spawn(async move { worker.run(ends).await.unwrap() });
 
         let client = BridgeClient::connect(&url, Duration::from_secs(2)).await.unwrap();
-        let mut bench = Self { sim, recorder, client, stop, tasks };
+        let mut bench = Self { sim, recorder, client, checkpoints, stop, tasks };
         bench.until_ready("the shard to be ready").await;
         bench
     }

@@ -5,4 +5,5 @@
 mod bench;
 mod gaps;
 mod handlers;
+mod set_aside;
 mod silence;
