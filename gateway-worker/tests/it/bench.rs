@@ -105,7 +105,7 @@ pub(crate) struct Bench {
     api: String,
     coordinator: String,
     store: Arc<MemoryStore>,
-    checkpoints: Arc<checkpoint::MemoryStore>,
+    pub(crate) checkpoints: Arc<checkpoint::MemoryStore>,
     bus: Arc<MemoryBus>,
     stop: CancellationToken,
     tasks: JoinSet<()>,

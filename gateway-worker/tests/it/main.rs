@@ -5,5 +5,6 @@
 mod bench;
 mod gaps;
 mod handlers;
+mod set_aside;
 mod silence;
 mod singleton;

@@ -298,6 +298,17 @@ impl Fleet {
         }
     }
 
+    /// Starts workers again that have ended by themselves; how many.
+    pub fn restart_dead(&mut self) -> usize {
+        let ended = |seat: &mut Seat| seat.process.as_mut().and_then(Process::status).is_some();
+        let dead: Vec<usize> =
+            (0..self.seats.len()).filter(|&number| ended(&mut self.seats[number])).collect();
+        for &number in &dead {
+            self.start_worker(number);
+        }
+        dead.len()
+    }
+
     /// Processes that ended though nobody told them to, with how.
     pub fn deserters(&mut self) -> Vec<String> {
         let mut gone = Vec::new();

@@ -72,12 +72,12 @@ pub struct Gap {
     pub reason: String,
 }
 
-/// The process is about to die at a failpoint.
+/// The process is about to die, at a failpoint or of a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Death {
     /// When, in microseconds since the Unix epoch.
     pub at_us: u64,
-    /// The failpoint's name.
+    /// The failpoint's name, or the setting's that names the message.
     pub point: String,
 }
 
@@ -91,7 +91,7 @@ pub enum Line {
     End(End),
     /// A gap was told.
     Gap(Gap),
-    /// The last line of a process that dies at a failpoint.
+    /// The last line of a process that dies at a failpoint or of a message.
     Death(Death),
 }
 

@@ -29,6 +29,18 @@ const WARM_UP: Duration = Duration::from_secs(3);
 /// # Panics
 /// A program is not built, or the fleet does not get ready in the first place.
 pub async fn run(setup: Setup, plan: &[Planned], cost: Cost) -> Outcome {
+    run_with(setup, cost, async |fleet| play(fleet, plan).await).await
+}
+
+/// As [`run`], with what happens done by `play`: it says what it did, and what went wrong in words.
+///
+/// # Panics
+/// As [`run`].
+pub async fn run_with(
+    setup: Setup,
+    cost: Cost,
+    play: impl AsyncFnOnce(&mut Fleet) -> (Vec<Happened>, Vec<String>),
+) -> Outcome {
     let folder = TempDir::with_prefix("chaos-").expect("a temporary folder can be made");
     let mut fleet = Fleet::start(setup.clone(), folder.path()).await;
     let control = fleet.control();
@@ -36,7 +48,7 @@ pub async fn run(setup: Setup, plan: &[Planned], cost: Cost) -> Outcome {
     event_rate(&fleet, setup.events_per_second);
     tokio::time::sleep(WARM_UP).await;
 
-    let (happened, mut failures) = play(&mut fleet, plan).await;
+    let (happened, mut failures) = play(&mut fleet).await;
     failures.extend(settling::settle(&mut fleet).await);
     event_rate(&fleet, 0.0);
     let drained = settling::drain(&fleet).await;

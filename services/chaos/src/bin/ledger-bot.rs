@@ -8,6 +8,7 @@
 //! | `LEDGER_HANDLE_MS` | how long each event takes; 0 |
 //! | `LEDGER_SLOW_EVERY` | `N:MS`: each Nth event takes so much longer |
 //! | `LEDGER_PANIC_ON` | a message with this text makes the handler panic |
+//! | `LEDGER_ABORT_ON` | a message with this text makes the process abort |
 //! | `LEDGER_DIE_AT` | `NAME:TIMES`: the process kills itself when it comes to this failpoint for the TIMES-th time |
 //! | `FAILPOINTS` | where the worker fails, for the crate `fail` |
 
@@ -37,6 +38,7 @@ struct LedgerBot {
     /// Each so many events one takes so much longer.
     slow: Option<(u64, Duration)>,
     panic_on: Option<String>,
+    abort_on: Option<String>,
     events: AtomicU64,
 }
 
@@ -76,14 +78,14 @@ impl LedgerBot {
                 Some((every, millis("LEDGER_SLOW_EVERY", takes)?))
             }
         };
-        let panic_on = set("LEDGER_PANIC_ON");
+        let (panic_on, abort_on) = (set("LEDGER_PANIC_ON"), set("LEDGER_ABORT_ON"));
         let file = Arc::new(file);
         if let Some(text) = set("LEDGER_DIE_AT") {
             let (point, times) = text.split_once(':').ok_or("LEDGER_DIE_AT: it takes NAME:TIMES")?;
             let times = times.parse().map_err(|_| format!("LEDGER_DIE_AT: {times} is no number"))?;
             die_at(point, times, file.clone())?;
         }
-        Ok(Self { file, takes, slow, panic_on, events: AtomicU64::new(0) })
+        Ok(Self { file, takes, slow, panic_on, abort_on, events: AtomicU64::new(0) })
     }
 
     /// One line, one `write`: what is in the file is so, whatever becomes of the process.
@@ -137,6 +139,10 @@ impl EventHandler for LedgerBot {
             guild: event.guild(),
             session_id,
         }));
+        if self.abort_on.is_some() && self.abort_on == content {
+            self.write(&Line::Death(Death { at_us: now_us(), point: "LEDGER_ABORT_ON".to_owned() }));
+            std::process::abort();
+        }
         let _ending = Ending(self, place);
         if !self.takes.is_zero() {
             tokio::time::sleep(self.takes).await;
