@@ -217,9 +217,12 @@ impl Fleet {
         if self.total.settled().is_none() || self.is_settling(now) || begins {
             return;
         }
-        let target = placement::solve(&self.problem(&self.intent, None, now));
+        let problem = self.problem(&self.intent, None, now);
+        let target = placement::solve(&problem);
+        // The shards of a worker that is cut off are not homeless: they may run.
+        let homeless = problem.shards.keys().any(|shard| !target.contains_key(shard));
         if plan.state == PlanState::Running
-            && let Some(why) = self.stops(plan, &target, now)
+            && let Some(why) = self.stops(plan, homeless, now)
         {
             self.take_back(&why, now);
             return;
@@ -246,7 +249,7 @@ impl Fleet {
     }
 
     /// Why a plan must not go on, if so.
-    fn stops(&self, plan: &Plan, target: &Target, now: Now) -> Option<String> {
+    fn stops(&self, plan: &Plan, homeless: bool, now: Now) -> Option<String> {
         for (shard, step) in &plan.steps {
             let Some(slot) = self.slots.get(shard.0 as usize) else { continue };
             let Some(owner) = slot.owner.as_ref().filter(|owner| owner.worker != step.from) else { continue };
@@ -266,7 +269,7 @@ impl Fleet {
             }
         }
         match &plan.kind {
-            PlanKind::Promote(generation) if plan.steps.keys().any(|shard| !target.contains_key(shard)) => {
+            PlanKind::Promote(generation) if homeless => {
                 Some(format!("the workers of generation {generation} have no room for all shards any more"))
             }
             PlanKind::Move { to, .. } if !self.workers.get(to).is_some_and(|to| self.takes_shards(to)) => {

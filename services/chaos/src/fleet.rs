@@ -19,6 +19,8 @@ use crate::{
     schedule::{Link, Shape},
 };
 
+mod plans;
+
 /// How long a program may take to end when it is told to.
 const STOP: Duration = Duration::from_secs(40);
 
@@ -41,6 +43,8 @@ pub struct Setup {
     pub worker_env: Vec<(String, String)>,
     /// Workers by number that die, in their first life, when they come to a failpoint for so many times: `NAME:TIMES`.
     pub die_at: Vec<(usize, String)>,
+    /// The same for the workers that a deployment starts.
+    pub successors_die_at: Vec<(usize, String)>,
 }
 
 impl Default for Setup {
@@ -55,6 +59,7 @@ impl Default for Setup {
             // A worker that is told to stop with its whole fleet waits that long for a coordinator that is gone.
             worker_env: vec![("DRAIN_TIMEOUT".to_owned(), "3s".to_owned())],
             die_at: Vec::new(),
+            successors_die_at: Vec::new(),
         }
     }
 }
@@ -95,11 +100,25 @@ impl Setup {
 
 /// A worker's place: its name stays, its process comes and goes.
 struct Seat {
-    name: String,
+    base: String,
+    generation: u32,
     lives: u32,
     process: Option<Process>,
+    /// Of the next generation, while a deployment is under way.
+    successor: Option<Process>,
     to_coordinator: Proxy,
     to_redis: Proxy,
+}
+
+impl Seat {
+    /// The worker's name: each generation has its own.
+    fn name(&self) -> String {
+        name_in(&self.base, self.generation)
+    }
+}
+
+fn name_in(base: &str, generation: u32) -> String {
+    if generation == 0 { base.to_owned() } else { format!("{base}.g{generation}") }
 }
 
 /// A fleet that runs.
@@ -130,9 +149,11 @@ impl Fleet {
         let mut seats = Vec::new();
         for number in 0..setup.workers {
             seats.push(Seat {
-                name: format!("w{number}"),
+                base: format!("w{number}"),
+                generation: 0,
                 lives: 0,
                 process: None,
+                successor: None,
                 to_coordinator: Proxy::unaimed().await,
                 to_redis: Proxy::to(redis).await,
             });
@@ -180,7 +201,8 @@ impl Fleet {
     /// # Panics
     /// After [`fleet_fixture::PATIENCE`].
     pub async fn balanced(&self) {
-        let names: Vec<&str> = self.seats.iter().map(|seat| seat.name.as_str()).collect();
+        let names: Vec<String> = self.seats.iter().map(Seat::name).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
         self.coordinator().until_balanced_on(&names).await;
     }
 
@@ -235,20 +257,30 @@ impl Fleet {
 
     /// Starts a worker.
     pub fn start_worker(&mut self, number: usize) {
+        let generation = self.seats[number].generation;
+        let process = self.worker_process(number, generation);
+        self.seats[number].process = Some(process);
+    }
+
+    /// Another life of a worker, in a generation.
+    fn worker_process(&mut self, number: usize, generation: u32) -> Process {
         let seat = &self.seats[number];
-        let life = format!("{}-{}", seat.name, seat.lives);
+        let name = name_in(&seat.base, generation);
+        let life = format!("{name}-{}", seat.lives);
         let coordinator = format!("http://{}", seat.to_coordinator.address());
-        let mut command = self.deployment.bot_command("ledger-bot", &seat.name, &coordinator);
+        let mut command = self.deployment.bot_command("ledger-bot", &name, &coordinator);
         command
+            .env("GENERATION", format!("g{generation}"))
             .env("REDIS_URL", format!("redis://{}", seat.to_redis.address()))
             .env("LEDGER_FILE", self.folder.join(format!("{life}.ledger")))
             .envs(self.setup.worker_env.iter().map(|(name, value)| (name, value)));
-        let dies = self.setup.die_at.iter().filter(|(dies, _)| *dies == number && seat.lives == 0);
+        let successor = generation > seat.generation;
+        let die_at = if successor { &self.setup.successors_die_at } else { &self.setup.die_at };
+        let dies = die_at.iter().filter(|(dies, _)| *dies == number && (seat.lives == 0 || successor));
         command.envs(dies.map(|(_, point)| ("LEDGER_DIE_AT", point)));
         let process = self.process(&life, &mut command);
-        let seat = &mut self.seats[number];
-        seat.lives += 1;
-        seat.process = Some(process);
+        self.seats[number].lives += 1;
+        process
     }
 
     /// SIGKILL.
@@ -270,11 +302,8 @@ impl Fleet {
     /// # Errors
     /// One did not end well.
     pub async fn stop_all(&mut self) -> Result<(), String> {
-        let mut processes: Vec<(String, Process)> = self
-            .seats
-            .iter_mut()
-            .filter_map(|seat| Some((seat.name.clone(), seat.process.take()?)))
-            .collect();
+        let mut processes: Vec<(String, Process)> =
+            self.seats.iter_mut().filter_map(|seat| Some((seat.name(), seat.process.take()?))).collect();
         processes.extend(self.coordinator.take().map(|one| ("the coordinator".to_owned(), one.process)));
         processes.extend(self.second.take().map(|one| ("the second coordinator".to_owned(), one.process)));
         for (_, process) in &processes {
@@ -314,7 +343,7 @@ impl Fleet {
         let mut gone = Vec::new();
         for seat in &mut self.seats {
             if let Some(status) = seat.process.as_mut().and_then(Process::status) {
-                gone.push(format!("worker {} ended by itself: {status}", seat.name));
+                gone.push(format!("worker {} ended by itself: {status}", seat.name()));
             }
         }
         for coordinator in self.coordinator.iter_mut().chain(&mut self.second) {
@@ -347,8 +376,10 @@ impl Fleet {
     pub fn books(&self) -> Result<Vec<Book>, BookError> {
         let mut books = Vec::new();
         for seat in &self.seats {
-            for life in 0..seat.lives {
-                let path = self.folder.join(format!("{}-{life}.ledger", seat.name));
+            let names = (0..=seat.generation + 1).map(|generation| name_in(&seat.base, generation));
+            let lives =
+                names.flat_map(|name| (0..seat.lives).map(move |life| format!("{name}-{life}.ledger")));
+            for path in lives.map(|name| self.folder.join(name)) {
                 // A process that was killed first thing has none.
                 if path.exists() {
                     books.push(Book::read(&path)?);

@@ -38,6 +38,12 @@ pub enum Fault {
     Cut(Link),
     /// Connections stay open, and nothing goes through.
     Hang(Link),
+    /// SIGTERM to a worker, which gives its shards away and exits; started again when the fault ends.
+    DrainWorker(usize),
+    /// An operator moves a shard to a worker.
+    Move(u32, usize),
+    /// An operator lets a next generation of workers take over.
+    Deploy,
     /// SIGTERM to all of ours; all are started when the fault ends.
     RestartFleet,
     /// Something of Discord's that happens.

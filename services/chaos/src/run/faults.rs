@@ -1,5 +1,6 @@
 //! What a fault does to the fleet, and what undoes it.
 
+use altergolden_proto::v1::{self, start_plan_request::Plan as Wish};
 use discord_sim::Switches;
 use fleet_fixture::{Signal, Traffic};
 
@@ -31,6 +32,15 @@ pub(super) async fn begin(fleet: &mut Fleet, fault: &Fault) -> Result<(), String
         }
         Fault::Cut(link) => fleet.link(*link).set(Traffic::Cut),
         Fault::Hang(link) => fleet.link(*link).set(Traffic::Hung),
+        Fault::DrainWorker(worker) => fleet.drain_worker(*worker).await?,
+        Fault::Move(shard, worker) => {
+            let worker_id = fleet.worker_name(*worker);
+            // Where it is already, or while another plan is under way, nothing happens.
+            if fleet.start_plan(Wish::Move(v1::MoveShard { shard_id: *shard, worker_id })).await.is_ok() {
+                fleet.plan_is_over().await;
+            }
+        }
+        Fault::Deploy => fleet.deploy().await?,
         Fault::RestartFleet => fleet.stop_all().await?,
         // A guild that has an outage already, and the like: nothing happens.
         Fault::Discord(fault) => drop(fleet.control().inject((**fault).clone())),
@@ -46,7 +56,8 @@ pub(super) async fn begin(fleet: &mut Fleet, fault: &Fault) -> Result<(), String
 /// Something did not do what it must, in words.
 pub(super) async fn end(fleet: &mut Fleet, fault: &Fault) -> Result<(), String> {
     match fault {
-        Fault::KillWorker(worker) => fleet.start_worker(*worker),
+        Fault::KillWorker(worker) | Fault::DrainWorker(worker) => fleet.start_worker(*worker),
+        Fault::Move(..) | Fault::Deploy => {}
         Fault::StopWorker(worker) => fleet.signal_worker(*worker, Signal::CONT),
         Fault::KillCoordinator => fleet.start_coordinator().await,
         Fault::SecondCoordinator => fleet.stop_second().await?,

@@ -60,6 +60,12 @@ kinds! {
     Cut = "cut", weight 4, 100 to 8_000 ms, true;
     /// A link of the network is silent.
     Hang = "hang", weight 4, 200 to 8_000 ms, true;
+    /// A worker is told to go (SIGTERM), and is started again.
+    WorkerDrain = "worker-drain", weight 4, 100 to 4_000 ms, true;
+    /// A shard is moved to a worker by an operator.
+    Move = "move", weight 2, 0 to 0 ms, true;
+    /// A next generation of workers takes over.
+    Deploy = "deploy", weight 2, 0 to 0 ms, true;
     /// The whole fleet is stopped and started.
     FleetRestart = "fleet-restart", weight 1, 200 to 4_000 ms, true;
     /// Redis is killed together with a worker: costs IDENTIFYs.
@@ -114,6 +120,9 @@ impl Kind {
         Self::RedisAway,
         Self::Cut,
         Self::Hang,
+        Self::WorkerDrain,
+        Self::Move,
+        Self::Deploy,
         Self::FleetRestart,
         Self::Reconnect,
         Self::InvalidSessionResumable,
@@ -150,6 +159,9 @@ impl Kind {
             Self::RedisAway => Fault::RedisAway,
             Self::Cut => Fault::Cut(link),
             Self::Hang => Fault::Hang(link),
+            Self::WorkerDrain => Fault::DrainWorker(worker),
+            Self::Move => Fault::Move(draw.range(0, u64::from(shape.shards) - 1) as u32, worker),
+            Self::Deploy => Fault::Deploy,
             Self::FleetRestart => Fault::RestartFleet,
             Self::Reconnect => once(DiscordFault::Reconnect { shards }),
             Self::InvalidSessionResumable => once(DiscordFault::InvalidSession { shards, resumable: true }),
