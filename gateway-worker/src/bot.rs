@@ -299,7 +299,9 @@ impl Deliveries {
         self.stopped.cancel();
         let unstarted =
             unstarted.iter().map(|item| &item.payload).filter(|queued| queued.is_for_checkpoints());
-        unstarted.map(|queued| (queued.position(), queued.as_pending(false))).collect()
+        // What an owner before may have begun with stays so, also if this one has not.
+        let begun = |queued: &Queued| matches!(queued, Queued::Event(event) if event.mark == Mark::Replayed);
+        unstarted.map(|queued| (queued.position(), queued.as_pending(begun(queued)))).collect()
     }
 
     /// The shard is not ours any more: what waits is not handled here.

@@ -256,6 +256,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_set_aside_is_named_as_the_command_line_takes_it() {
+        let event = v1::SetAside {
+            id: Some(v1::SetAsideId { shard_id: 3, session: 17, sequence: 42 }),
+            name: "MESSAGE_CREATE".to_owned(),
+            at_unix_ms: 70_000,
+            received_at_unix_ms: 10_000,
+            deaths: 2,
+            payload: String::new(),
+        };
+        let shown = set_asides(&[event], 100_000);
+        let row = shown.lines().find(|line| line.contains("3/17/42")).unwrap();
+        for cell in ["MESSAGE_CREATE", " 2 ", "90 s ago", "30 s ago"] {
+            assert!(row.contains(cell), "{cell} is missing in {row}");
+        }
+        assert_eq!(set_asides(&[], 0), "nothing is set aside");
+    }
+
+    #[test]
     fn ranges_read_well() {
         let range = |first, last, epoch| v1::ShardRange { first, last, epoch };
         assert_eq!(ranges(&[range(0, 2, 1), range(3, 3, 2), range(7, 7, 1)]), "0-3, 7");

@@ -61,7 +61,7 @@ pub struct PendingEvent {
     pub session: u64,
     /// Its sequence there.
     pub sequence: u64,
-    /// Whether bot code had begun with it when this was written.
+    /// Whether bot code had begun with it when this was written, here or, for all that is known, on an owner before.
     pub started: bool,
     /// When it came, in milliseconds since the Unix epoch.
     pub received_at_unix_ms: u64,
