@@ -17,6 +17,7 @@ use fleet_model::{Assignment, Epoch, Incarnation, ShardNumber, ShardReport, Star
 
 mod breaker;
 mod evidence;
+mod formats;
 mod joining;
 mod losing;
 mod moving;
@@ -35,6 +36,7 @@ use total::LastRan;
 
 pub use breaker::Held;
 pub use evidence::{ExitRefused, Finding};
+pub use formats::Formats;
 pub use joining::{Registration, RegistrationRefused};
 pub use losing::LeaseVerdict;
 pub use reporting::{Heard, Report, UnknownWorker};
@@ -260,6 +262,7 @@ struct Worker {
     url: String,
     version: String,
     capacity: Option<u32>,
+    formats: Formats,
     /// It registered with this coordinator.
     heard: bool,
     /// Its heartbeat stream is open.
@@ -356,12 +359,15 @@ impl Fleet {
                 wanted.entry(&owner.worker).or_default().insert(number, owner.epoch);
             }
         }
+        let format = self.checkpoint_format();
         for (name, worker) in &mut self.workers {
             let shards = wanted.remove(name).unwrap_or_default();
-            if worker.assignment.shards != shards || worker.assignment.shard_total != total {
+            let told = &worker.assignment;
+            if told.shards != shards || told.shard_total != total || told.checkpoint_format != format {
                 worker.assignment.revision += 1;
                 worker.assignment.shards = shards;
                 worker.assignment.shard_total = total;
+                worker.assignment.checkpoint_format = format;
                 self.effects.push(Effect::Send(name.clone(), worker.assignment.clone()));
             }
         }

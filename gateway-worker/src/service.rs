@@ -30,7 +30,7 @@ use tonic::transport::{Server, Uri};
 
 use crate::{
     bot::Bot,
-    checkpoints::{CheckpointMetrics, Checkpoints, Pace},
+    checkpoints::{CheckpointMetrics, Checkpoints, Pace, WrittenFormat},
     config::Config,
     discord::{self, TokenRefused},
     handler::{EventHandler, Tools},
@@ -206,6 +206,7 @@ impl Worker {
         let checkpoints = Checkpoints {
             store: parts.checkpoints,
             keep: config.keep,
+            format: WrittenFormat::up_to(config.checkpoint_format_max),
             every: config.checkpoint_every,
             pace: Arc::new(Pace::default()),
             metrics: checkpoint_metrics,

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use fleet_model::{Assignment, Epoch, Incarnation, ShardNumber, Term, WorkerId};
 
 use super::{
-    Breaker, Fleet, LastRan, Now, Owner, Phase, Rules, ShardTotal, Slot, StoreTrust, Strangers, Whereabouts,
-    Wish, Worker,
+    Breaker, Fleet, Formats, LastRan, Now, Owner, Phase, Rules, ShardTotal, Slot, StoreTrust, Strangers,
+    Whereabouts, Wish, Worker,
 };
 
 /// What the store holds of a fleet, less what is void.
@@ -85,6 +85,7 @@ impl Fleet {
                 url,
                 version: String::new(),
                 capacity: None,
+                formats: Formats::default(),
                 heard: false,
                 connected: false,
                 draining: false,

@@ -5,8 +5,8 @@
 use std::{collections::HashSet, time::Duration};
 
 use checkpoint::{
-    Claim, Cursor, FormatError, Head, Page, PageRead, PendingEvent, Record, RecordKey, StoreError, Stored,
-    decode_head, decode_record,
+    Claim, Cursor, FORMAT_MIN, FormatError, Head, Page, PageRead, PendingEvent, Record, RecordKey,
+    StoreError, Stored, decode_head, decode_record, format_of,
 };
 use fleet_model::{Epoch, ShardNumber};
 
@@ -45,6 +45,8 @@ pub(super) struct Loaded {
     pub(super) guilds: cache::Restored,
     /// In order.
     pub(super) pending: Vec<PendingEvent>,
+    /// The newest format that a record has.
+    pub(super) format: u16,
 }
 
 /// What a shard goes on with.
@@ -53,6 +55,8 @@ pub(crate) struct Restored {
     pub(crate) guilds: Prepared,
     /// In order.
     pub(crate) pending: Vec<PendingEvent>,
+    /// The newest format that a record has.
+    pub(crate) format: u16,
 }
 
 /// The records can't be read.
@@ -164,13 +168,13 @@ impl Checkpoints {
         head: &Head,
         cache: &ShardCache,
     ) -> Result<Restored, LoadError> {
-        let Loaded { guilds, pending } = self.load(what, head).await?;
+        let Loaded { guilds, pending, format } = self.load(what, head).await?;
         let mut preparing = cache.prepare(guilds)?;
         let mut turn = Turn::begin();
         while preparing.next_guild()? {
             turn.give_way().await;
         }
-        Ok(Restored { guilds: preparing.finish(), pending })
+        Ok(Restored { guilds: preparing.finish(), pending, format })
     }
 
     /// Reads the records of a head.
@@ -198,6 +202,7 @@ impl Checkpoints {
                 ..cache::Restored::default()
             },
             pending: Vec::new(),
+            format: FORMAT_MIN,
         };
         // A page may bring again what another brought.
         let mut seen = HashSet::new();
@@ -216,6 +221,7 @@ impl Checkpoints {
                 if !seen.insert(key) {
                     continue;
                 }
+                loaded.format = loaded.format.max(format_of(&bytes).unwrap_or_default());
                 let record =
                     decode_record(key, &bytes).map_err(|source| LoadError::Record { key: field, source })?;
                 if let Some(Record::Pending(event)) = loaded.guilds.take(key, record)

@@ -67,8 +67,8 @@ impl Link {
             running_total,
             draining: self.drain_until.is_some(),
             generation: String::new(),
-            checkpoint_format_min: 0,
-            checkpoint_format_max: 0,
+            checkpoint_format_min: checkpoint::FORMAT_MIN.into(),
+            checkpoint_format_max: self.parts.config.checkpoint_format_max.into(),
             needs: None,
         });
         request.set_timeout(REGISTER);
