@@ -21,6 +21,7 @@ use fleet_model::{
 
 mod breaker;
 mod evidence;
+mod formats;
 mod handoff;
 mod intent;
 mod joining;
@@ -43,6 +44,7 @@ use total::LastRan;
 
 pub use breaker::Held;
 pub use evidence::{ExitRefused, Finding};
+pub use formats::Formats;
 pub use intent::Intent;
 pub use joining::{Registration, RegistrationRefused};
 pub use losing::LeaseVerdict;
@@ -313,6 +315,7 @@ struct Worker {
     generation: Option<Generation>,
     /// What it opens sessions with, if it says so.
     needs: Option<SessionNeeds>,
+    formats: Formats,
     /// It registered with this coordinator.
     heard: bool,
     /// Its heartbeat stream is open.
@@ -414,9 +417,11 @@ impl Fleet {
                 wanted.entry(to.clone()).or_default().arriving.insert(number, arriving);
             }
         }
+        let format = self.checkpoint_format();
         for (name, worker) in &mut self.workers {
             let mut set = wanted.remove(name).unwrap_or_default();
             (set.revision, set.shard_total) = (worker.assignment.revision, total);
+            set.checkpoint_format = format;
             if worker.assignment != set {
                 set.revision += 1;
                 worker.assignment = set;

@@ -10,11 +10,13 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 use checkpoint::CheckpointStore;
 use fleet_model::{Epoch, Gap};
 
+mod format;
 pub(crate) mod metrics;
 pub(crate) mod pace;
 pub(crate) mod restore;
 pub(crate) mod writer;
 
+pub(crate) use format::WrittenFormat;
 pub(crate) use metrics::CheckpointMetrics;
 pub(crate) use pace::Pace;
 
@@ -48,6 +50,8 @@ impl FromStr for Keep {
 pub(crate) struct Checkpoints {
     pub(crate) store: Arc<dyn CheckpointStore>,
     pub(crate) keep: Keep,
+    /// What they are written in.
+    pub(crate) format: WrittenFormat,
     /// Between two writes.
     pub(crate) every: Duration,
     pub(crate) pace: Arc<Pace>,

@@ -87,6 +87,12 @@ pub struct Args {
     #[arg(long, env = "CHECKPOINT_EVERY", value_name = "DURATION", default_value = "1s", value_parser = settings::duration)]
     pub checkpoint_every: Duration,
 
+    /// Newest format that this worker writes checkpoints in, and says that it reads; lower it to hold a new format back while an
+    /// older version may come back
+    #[arg(long, env = "CHECKPOINT_FORMAT_MAX", value_name = "NUMBER", default_value_t = checkpoint::FORMAT_MAX,
+          value_parser = clap::value_parser!(u16).range(i64::from(checkpoint::FORMAT_MIN)..=i64::from(checkpoint::FORMAT_MAX)))]
+    pub checkpoint_format_max: u16,
+
     /// Handlers of bot code that one shard runs at once
     #[arg(long, env = "HANDLERS_AT_ONCE", value_name = "NUMBER", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     pub handlers_at_once: u16,
@@ -219,6 +225,8 @@ pub struct Config {
     pub keep: Keep,
     /// How often it is written.
     pub checkpoint_every: Duration,
+    /// The newest format of it.
+    pub checkpoint_format_max: u16,
     /// How much of a shard's events may wait for bot code.
     pub limits: dispatch::Limits,
     /// How long the bot's singleton may take to end.
@@ -275,6 +283,7 @@ impl Args {
             },
             keep: self.checkpoint,
             checkpoint_every: self.checkpoint_every,
+            checkpoint_format_max: self.checkpoint_format_max,
             limits: dispatch::Limits {
                 at_once: self.handlers_at_once.into(),
                 items: self.queue_events as usize,
@@ -319,6 +328,7 @@ mod tests {
             ("--drain-timeout", "25", "unit"),
             ("--shards-per-cluster", "0", "1.."),
             ("--checkpoint", "some", "off, session or full"),
+            ("--checkpoint-format-max", "3", "1..=2"),
             ("--handlers-at-once", "0", "1.."),
         ] {
             let error = Args::try_parse_from(["gateway-worker", flag, value]).unwrap_err().to_string();

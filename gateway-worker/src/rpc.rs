@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use altergolden_proto::v1::{self, gateway_worker_server::GatewayWorker};
 use arc_swap::ArcSwap;
-use checkpoint::{FORMAT_MAX, SetAsideStore};
+use checkpoint::SetAsideStore;
 use fleet_model::{Epoch, Incarnation, ShardNumber, WorkerId};
 use shard_bridge::LocalShards as _;
 use tokio::runtime::Handle;
 use tonic::{Request, Response, Status};
 
-use crate::shards::RunningShards;
+use crate::{checkpoints::WrittenFormat, shards::RunningShards};
 
 mod copy_shard;
 mod set_aside;
@@ -26,6 +26,8 @@ pub(crate) struct WorkerService {
     pub(crate) shards: RunningShards,
     /// Where shards run.
     pub(crate) runtime: Handle,
+    /// What they are copied in.
+    pub(crate) format: WrittenFormat,
     pub(crate) set_aside: Arc<dyn SetAsideStore>,
 }
 
@@ -90,7 +92,7 @@ impl GatewayWorker for WorkerService {
         let copying = shard.desk().begin(&shard);
         let copying = copying.map_err(|refused| Status::failed_precondition(refused.to_string()))?;
         tracing::debug!(shard.id = shard_id, to.id = worker_id, "the shard is being copied");
-        Ok(Response::new(copy_shard::send(shard, copying, FORMAT_MAX, &self.runtime)))
+        Ok(Response::new(copy_shard::send(shard, copying, self.format.now(), &self.runtime)))
     }
 
     async fn replay_set_aside(

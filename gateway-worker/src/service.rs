@@ -30,7 +30,7 @@ use tonic::transport::{Server, Uri};
 
 use crate::{
     bot::{Bot, Care},
-    checkpoints::{CheckpointMetrics, Checkpoints, Pace},
+    checkpoints::{CheckpointMetrics, Checkpoints, Pace, WrittenFormat},
     config::Config,
     discord::{self, TokenRefused},
     handler::{EventHandler, Tools},
@@ -209,6 +209,7 @@ impl Worker {
         let checkpoints = Checkpoints {
             store: parts.checkpoints,
             keep: config.keep,
+            format: WrittenFormat::up_to(config.checkpoint_format_max),
             every: config.checkpoint_every,
             pace: Arc::new(Pace::default()),
             metrics: checkpoint_metrics,
@@ -218,6 +219,7 @@ impl Worker {
             incarnation: incarnation.clone(),
             shards: shards.clone(),
             runtime: threads.shards(),
+            format: checkpoints.format.clone(),
             set_aside: parts.set_aside,
         };
         let server = serve(listener, service, bridge, config.deadlines, servers_stop.clone());

@@ -278,6 +278,7 @@ impl ShardSet {
         lease: &LeaseWindow,
         gateway: &Arc<GatewaySettings>,
     ) {
+        self.parts.checkpoints.format.assign(assignment.checkpoint_format);
         self.wanted =
             Some(Wanted { assignment: assignment.clone(), lease: lease.clone(), gateway: gateway.clone() });
         self.reconcile();

@@ -12,7 +12,7 @@ use twilight_model::gateway::Intents;
 use crate::{
     bot::{Bot, Care},
     cache::{CacheSettings, ShardCache},
-    checkpoints::{CheckpointMetrics, Checkpoints, Keep, Pace},
+    checkpoints::{CheckpointMetrics, Checkpoints, Keep, Pace, WrittenFormat},
     clock::BootTime,
     discord,
     handler::{EventHandler, Tools},
@@ -70,6 +70,7 @@ pub(crate) fn checkpoints(store: Arc<dyn CheckpointStore>, keep: Keep) -> Checkp
     Checkpoints {
         store,
         keep,
+        format: WrittenFormat::up_to(checkpoint::FORMAT_MAX),
         every: Duration::from_secs(1),
         pace: Arc::new(Pace::default()),
         metrics: CheckpointMetrics::default(),

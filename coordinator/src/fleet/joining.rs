@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use fleet_model::{Assignment, Epoch, Generation, Incarnation, SessionNeeds, ShardNumber, WorkerId};
 
-use super::{Effect, Fleet, Note, Now, Owner, Ownership, Phase, Whereabouts, Worker};
+use super::{Effect, Fleet, Formats, Note, Now, Owner, Ownership, Phase, Whereabouts, Worker};
 
 /// What a worker says of itself when it registers.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub struct Registration {
     pub version: String,
     /// How many shards it takes at most; `None` means no cap.
     pub capacity: Option<u32>,
+    /// The checkpoint formats that it reads.
+    pub formats: Formats,
     /// What it runs already.
     pub running: BTreeMap<ShardNumber, Epoch>,
     /// The total that it runs them with.
@@ -94,6 +96,7 @@ impl Fleet {
             found_at,
             version,
             capacity,
+            formats,
             running,
             running_total,
             draining,
@@ -134,6 +137,7 @@ impl Fleet {
             capacity,
             generation: Some(generation.clone()),
             needs,
+            formats,
             heard: true,
             connected: true,
             draining: draining || told_to_go.is_some(),

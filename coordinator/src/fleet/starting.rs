@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use fleet_model::{Assignment, Epoch, Incarnation, ShardNumber, Term, WorkerId};
 
 use super::{
-    Breaker, Fleet, Intent, LastRan, Now, Owner, Phase, Rules, ShardTotal, Slot, StoreTrust, Strangers,
-    Whereabouts, Wish, Worker,
+    Breaker, Fleet, Formats, Intent, LastRan, Now, Owner, Phase, Rules, ShardTotal, Slot, StoreTrust,
+    Strangers, Whereabouts, Wish, Worker,
 };
 
 /// What the store holds of a fleet, less what is void.
@@ -91,6 +91,7 @@ impl Fleet {
                 capacity: None,
                 generation: None,
                 needs: None,
+                formats: Formats::default(),
                 heard: false,
                 connected: false,
                 draining: false,

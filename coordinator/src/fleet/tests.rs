@@ -1,5 +1,6 @@
 mod breaking;
 mod evidence;
+mod formats;
 mod handoffs;
 mod model;
 mod outcomes;
@@ -42,6 +43,7 @@ fn registration(worker: &str, incarnation: &str) -> Registration {
         found_at: None,
         version: String::new(),
         capacity: None,
+        formats: Formats::default(),
         running: BTreeMap::new(),
         running_total: 0,
         draining: false,

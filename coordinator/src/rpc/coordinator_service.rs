@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::dial_back;
 use crate::{
-    fleet::{ExitRefused, PlanRefused, Registration, RegistrationRefused, Report},
+    fleet::{ExitRefused, Formats, PlanRefused, Registration, RegistrationRefused, Report},
     handle::{FleetHandle, Joined, Stopped},
 };
 
@@ -245,6 +245,10 @@ fn registration(request: &v1::RegisterRequest) -> Result<Registration, Status> {
         found_at: None,
         version: request.version.clone(),
         capacity: (request.capacity > 0).then_some(request.capacity),
+        formats: Formats {
+            oldest: format(request.checkpoint_format_min),
+            newest: format(request.checkpoint_format_max),
+        },
         running,
         running_total: request.running_total,
         draining: request.draining,
@@ -256,6 +260,11 @@ fn registration(request: &v1::RegisterRequest) -> Result<Registration, Status> {
         needs: request.needs.clone().map(Into::into),
         granted: false,
     })
+}
+
+/// A checkpoint format as a worker names it; 0 counts as 1.
+fn format(named: u32) -> u16 {
+    u16::try_from(named).unwrap_or(u16::MAX).max(1)
 }
 
 fn report(message: v1::WorkerReport) -> Result<Report, Malformed> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use prometheus_client::{
     metrics::{
         counter::Counter,
+        gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
     },
     registry::Registry,
@@ -20,6 +21,7 @@ pub(crate) struct CheckpointMetrics {
     rewritten: Counter,
     refused: Counter,
     took: Histogram,
+    format: Gauge,
 }
 
 impl Default for CheckpointMetrics {
@@ -33,6 +35,7 @@ impl Default for CheckpointMetrics {
             refused: Counter::default(),
             // 1 ms to 16 s.
             took: Histogram::new(exponential_buckets(0.001, 2.0, 15)),
+            format: Gauge::default(),
         }
     }
 }
@@ -58,10 +61,16 @@ impl CheckpointMetrics {
             "How long a checkpoint took to write",
             self.took.clone(),
         );
+        registry.register(
+            "checkpoint_format",
+            "Format of the last checkpoint; 0 before it",
+            self.format.clone(),
+        );
     }
 
-    pub(crate) fn count_written(&self, took: Duration) {
+    pub(crate) fn count_written(&self, took: Duration, format: u16) {
         self.written.inc();
+        self.format.set(format.into());
         self.took.observe(took.as_secs_f64());
     }
 

@@ -5,8 +5,8 @@
 use std::{collections::HashSet, time::Duration};
 
 use checkpoint::{
-    Claim, Cursor, FormatError, Head, Page, PageRead, PendingEvent, Record, RecordKey, StoreError, Stored,
-    decode_head, decode_record,
+    Claim, Cursor, FORMAT_MIN, FormatError, Head, Page, PageRead, PendingEvent, Record, RecordKey,
+    StoreError, Stored, decode_head, decode_record, format_of,
 };
 use fleet_model::{Epoch, ShardNumber};
 
@@ -35,8 +35,8 @@ pub(crate) struct Needs {
 pub(crate) enum Beginning {
     /// Nothing: no owner before left anything, or what there was is of no use.
     Anew { serial: u64, lost: Option<LostSession> },
-    /// A session to resume. Its records, so many, are still to be read.
-    From { head: Box<Head>, serial: u64, records: u64 },
+    /// A session to resume. Its records, so many, are still to be read. `format`: the head's.
+    From { head: Box<Head>, serial: u64, records: u64, format: u16 },
 }
 
 /// What was read.
@@ -45,6 +45,8 @@ pub(super) struct Loaded {
     pub(super) guilds: cache::Restored,
     /// In order.
     pub(super) pending: Vec<PendingEvent>,
+    /// The newest format that a record has.
+    pub(super) format: u16,
 }
 
 /// What a shard goes on with.
@@ -53,6 +55,8 @@ pub(crate) struct Restored {
     pub(crate) guilds: Prepared,
     /// In order.
     pub(crate) pending: Vec<PendingEvent>,
+    /// The newest format that a record has.
+    pub(crate) format: u16,
 }
 
 /// The records can't be read.
@@ -136,6 +140,7 @@ impl Checkpoints {
         if self.keep == Keep::Off {
             return refuse("CHECKPOINT is off".to_owned(), LostSession::default());
         }
+        let format = format_of(&stored.bytes).unwrap_or(FORMAT_MIN);
         match decode_head(&stored.bytes) {
             Ok(mut head) => {
                 // An owner that claimed it and died before it wrote may have handled what is pending.
@@ -146,7 +151,7 @@ impl Checkpoints {
                     reason: String::new(),
                 };
                 match unfit(&head, needs) {
-                    None => Beginning::From { head: Box::new(head), serial, records },
+                    None => Beginning::From { head: Box::new(head), serial, records, format },
                     Some(why) => refuse(why, lost),
                 }
             }
@@ -164,13 +169,13 @@ impl Checkpoints {
         head: &Head,
         cache: &ShardCache,
     ) -> Result<Restored, LoadError> {
-        let Loaded { guilds, pending } = self.load(what, head).await?;
+        let Loaded { guilds, pending, format } = self.load(what, head).await?;
         let mut preparing = cache.prepare(guilds)?;
         let mut turn = Turn::begin();
         while preparing.next_guild()? {
             turn.give_way().await;
         }
-        Ok(Restored { guilds: preparing.finish(), pending })
+        Ok(Restored { guilds: preparing.finish(), pending, format })
     }
 
     /// Reads the records of a head.
@@ -198,6 +203,7 @@ impl Checkpoints {
                 ..cache::Restored::default()
             },
             pending: Vec::new(),
+            format: FORMAT_MIN,
         };
         // A page may bring again what another brought.
         let mut seen = HashSet::new();
@@ -216,6 +222,7 @@ impl Checkpoints {
                 if !seen.insert(key) {
                     continue;
                 }
+                loaded.format = loaded.format.max(format_of(&bytes).unwrap_or_default());
                 let record =
                     decode_record(key, &bytes).map_err(|source| LoadError::Record { key: field, source })?;
                 if let Some(Record::Pending(event)) = loaded.guilds.take(key, record)

@@ -3,11 +3,14 @@
 //! The order is what makes a checkpoint whole at any moment: `read` is looked at first, then what has changed and what is
 //! pending are taken, so that both reach at least as far; records are written before the head that speaks of them. Records
 //! may be newer than the head: each guild has a stamp, and what is replayed up to it changes nothing.
+//!
+//! When the format has become older, a pass writes everything anew, over what is there: until it is done a worker that reads only
+//! the older one can't go on from here. When it has become newer, nothing is written for that.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use checkpoint::{
-    CHUNK, FORMAT_MAX, Head, HeadWrite, PendingEvent, Record, RecordKey, StoreError, WriteStep, Written,
+    CHUNK, FORMAT_MIN, Head, HeadWrite, PendingEvent, Record, RecordKey, StoreError, WriteStep, Written,
     encode_head, encode_record,
 };
 use tokio::{
@@ -35,21 +38,35 @@ pub(crate) struct Writer {
     task: AbortOnDropHandle<()>,
 }
 
+/// What the store holds when writing begins.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    /// The session that it is of.
+    pub(crate) session: u64,
+    /// The pending events.
+    pub(crate) pending: BTreeSet<(u64, u64)>,
+    /// The newest format that a record has.
+    pub(crate) format: u16,
+}
+
 /// Everything that is not handled when the shard stops.
 type Last = Vec<((u64, u64), PendingEvent)>;
 
 impl Writer {
-    /// Begins to write. `serial`: what the store said when the checkpoint was claimed. `stored`: the session that it holds.
+    /// Begins to write. `serial`: what the store said when the checkpoint was claimed. `stored`: what it holds that is of use.
     pub(crate) fn start(
         checkpoints: Checkpoints,
         shard: Arc<Shard>,
         deliveries: Deliveries,
         serial: u64,
-        stored: Option<u64>,
-        stored_pending: BTreeSet<(u64, u64)>,
+        stored: Option<Stored>,
     ) -> Self {
         let soon = Arc::new(Notify::new());
         let (last, end) = oneshot::channel();
+        let (stored, stored_pending, stored_format) = match stored {
+            Some(Stored { session, pending, format }) => (Some(session), pending, format),
+            None => (None, BTreeSet::new(), FORMAT_MIN),
+        };
         let pass = Pass {
             checkpoints,
             shard,
@@ -57,6 +74,7 @@ impl Writer {
             serial,
             stored,
             stored_pending,
+            stored_format,
             doubtful_pending: BTreeSet::new(),
             in_doubt: false,
         };
@@ -82,6 +100,17 @@ impl Writer {
     }
 }
 
+/// How a pass writes.
+#[derive(Clone, Copy)]
+struct Form {
+    /// What it writes in.
+    format: u16,
+    /// The store holds nothing of the session.
+    fresh: bool,
+    /// What the store holds is in a newer format.
+    anew: bool,
+}
+
 /// What became of a pass.
 enum End {
     /// Written to its end, or there was nothing to write.
@@ -103,6 +132,8 @@ struct Pass {
     stored: Option<u64>,
     /// The pending events that the store holds.
     stored_pending: BTreeSet<(u64, u64)>,
+    /// The newest format that it may hold a record in.
+    stored_format: u16,
     /// Those that it may hold: of passes that failed.
     doubtful_pending: BTreeSet<(u64, u64)>,
     /// The last step may have been carried out, or not.
@@ -142,16 +173,31 @@ impl Pass {
         let Some(progress) = self.shard.progress() else { return End::Done };
         let began = Instant::now();
         let mut rewritten = false;
+        let format = self.checkpoints.format.now();
         loop {
             let session = progress.session.ordinal;
+            // Asked again each time until it has been written to its end.
+            let anew = format < self.stored_format;
+            if anew {
+                self.shard.cache().note_everything(session);
+            }
+            self.stored_format = self.stored_format.max(format);
             let fresh = self.stored != Some(session);
             let Some(mut changed) = self.shard.cache().take_changes(session) else { return End::Done };
-            let outcome = self.write_changes(&progress, &mut changed, fresh, last.as_ref()).await;
+            let form = Form { format, fresh, anew };
+            let outcome = self.write_changes(&progress, &mut changed, form, last.as_ref()).await;
             match outcome {
                 Ok(()) => {
+                    if anew {
+                        tracing::info!(shard.id = %self.shard.number(), format, "the checkpoint is in an older format now");
+                    }
+                    // A store that was emptied holds nothing else either.
+                    if anew || fresh {
+                        self.stored_format = format;
+                    }
                     self.shard.set_checkpointed(progress.read_at_unix_ms);
                     self.deliveries.covered((session, progress.read));
-                    self.checkpoints.metrics.count_written(began.elapsed());
+                    self.checkpoints.metrics.count_written(began.elapsed(), format);
                     return End::Done;
                 }
                 Err(StepFailed::Lost) if !rewritten => {
@@ -183,24 +229,25 @@ impl Pass {
         &mut self,
         progress: &Progress,
         changed: &mut Changed,
-        fresh: bool,
+        form: Form,
         last: Option<&Last>,
     ) -> Result<(), StepFailed> {
+        let Form { format, fresh, anew } = form;
         let session = progress.session.ordinal;
         let full = self.checkpoints.keep == Keep::Full;
         if fresh {
             self.stored_pending.clear();
             if progress.began_at > 0 {
                 // From here on the session can be resumed, with all its guilds still to come.
-                let (positions, pending) = self.pending(progress, progress.began_at, last);
+                let (positions, pending) = self.pending(progress, progress.began_at, last, anew);
                 let mut step = WriteStep { fresh: true, ..WriteStep::default() };
                 for (at, event) in pending {
                     step.set.push((
                         RecordKey::Pending(at.0, at.1),
-                        encode_record(&Record::Pending(event), FORMAT_MAX)?,
+                        encode_record(&Record::Pending(event), format)?,
                     ));
                 }
-                step.head = Some(self.head(progress, progress.began_at, true, false)?);
+                step.head = Some(self.head(progress, progress.began_at, format, true, false)?);
                 self.step(step).await?;
                 self.stored = Some(session);
                 self.stored_pending = positions;
@@ -213,15 +260,15 @@ impl Pass {
             for (guild, changes) in &mut changed.guilds {
                 fail::fail_point!("checkpoint_write_guild");
                 turn.give_way().await;
-                self.add_guild(session, *guild, changes, &mut step, &mut bytes).await?;
+                self.add_guild(session, *guild, changes, format, &mut step, &mut bytes).await?;
             }
         }
-        let (still, unknown) = self.pending(progress, progress.read, last);
+        let (still, unknown) = self.pending(progress, progress.read, last, anew);
         let gone = self.stored_pending.union(&self.doubtful_pending).filter(|at| !still.contains(at));
         step.remove.extend(gone.map(|at| RecordKey::Pending(at.0, at.1)));
         self.doubtful_pending.extend(unknown.iter().map(|(at, _)| *at));
         for (at, event) in unknown {
-            let record = encode_record(&Record::Pending(event), FORMAT_MAX)?;
+            let record = encode_record(&Record::Pending(event), format)?;
             bytes += record.len();
             step.set.push((RecordKey::Pending(at.0, at.1), record));
             if bytes >= CHUNK {
@@ -229,7 +276,7 @@ impl Pass {
             }
         }
         fail::fail_point!("checkpoint_write_head");
-        step.head = Some(self.head(progress, progress.read, false, last.is_some())?);
+        step.head = Some(self.head(progress, progress.read, format, false, last.is_some())?);
         self.step(step).await?;
         self.stored = Some(session);
         self.stored_pending = still;
@@ -238,12 +285,19 @@ impl Pass {
     }
 
     /// What is pending up to a sequence of the session, and what of it the store does not hold for sure.
-    fn pending(&self, progress: &Progress, up_to: u64, last: Option<&Last>) -> (BTreeSet<(u64, u64)>, Last) {
+    /// All of it when it is written anew.
+    fn pending(
+        &self,
+        progress: &Progress,
+        up_to: u64,
+        last: Option<&Last>,
+        anew: bool,
+    ) -> (BTreeSet<(u64, u64)>, Last) {
         if let Some(last) = last {
             // Written again, as what was begun when it was first written may not have been since.
             return (last.iter().map(|(at, _)| *at).collect(), last.clone());
         }
-        let known = |position| self.stored_pending.contains(&position);
+        let known = |position| !anew && self.stored_pending.contains(&position);
         let pending = self.deliveries.pending((progress.session.ordinal, up_to), known);
         (pending.positions.into_iter().collect(), pending.unknown)
     }
@@ -254,12 +308,13 @@ impl Pass {
         session: u64,
         guild: u64,
         changes: &mut GuildChanges,
+        format: u16,
         step: &mut WriteStep,
         bytes: &mut usize,
     ) -> Result<(), StepFailed> {
         let records = self.shard.cache().records(session, guild, changes);
         for (key, record) in records.members {
-            let record = encode_record(&record, FORMAT_MAX)?;
+            let record = encode_record(&record, format)?;
             *bytes += record.len();
             step.set.push((key, record));
             if *bytes >= CHUNK {
@@ -268,7 +323,7 @@ impl Pass {
         }
         step.remove.extend(records.gone);
         for (key, record) in records.together {
-            let record = encode_record(&record, FORMAT_MAX)?;
+            let record = encode_record(&record, format)?;
             *bytes += record.len();
             step.set.push((key, record));
         }
@@ -318,6 +373,7 @@ impl Pass {
         &self,
         progress: &Progress,
         read: u64,
+        format: u16,
         empty: bool,
         exact: bool,
     ) -> Result<HeadWrite, StepFailed> {
@@ -335,7 +391,7 @@ impl Pass {
             exact,
             session,
         };
-        Ok(HeadWrite { bytes: encode_head(&head, FORMAT_MAX)?, total: progress.session.total })
+        Ok(HeadWrite { bytes: encode_head(&head, format)?, total: progress.session.total })
     }
 }
 

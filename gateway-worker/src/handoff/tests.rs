@@ -13,6 +13,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use super::*;
 use crate::{
     cache::records::tests::{event, guild, ready},
+    checkpoints::WrittenFormat,
     rpc::WorkerService,
     shard::{Progress, Shard},
     shards::RunningShards,
@@ -54,6 +55,7 @@ async fn serve(shard: &Arc<Shard>) -> String {
         shards,
         set_aside: Arc::new(checkpoint::MemoryStore::new()),
         runtime: tokio::runtime::Handle::current(),
+        format: WrittenFormat::up_to(2),
     };
     let server = tonic::transport::Server::builder().add_service(GatewayWorkerServer::new(service));
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));

@@ -71,8 +71,8 @@ impl Link {
             running_total,
             draining: self.draining.is_some(),
             generation: self.parts.config.generation.to_string(),
-            checkpoint_format_min: 0,
-            checkpoint_format_max: 0,
+            checkpoint_format_min: checkpoint::FORMAT_MIN.into(),
+            checkpoint_format_max: self.parts.config.checkpoint_format_max.into(),
             needs: Some(self.needs().into()),
         });
         request.set_timeout(REGISTER);

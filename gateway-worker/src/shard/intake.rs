@@ -4,7 +4,7 @@
 //! [restored](restoring) from a checkpoint, what was lost, and who writes the next checkpoint. Decides nothing about connections:
 //! it says what it could not take, and [`life`](super::life) acts on that.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use dispatch::{Decision, Pressure};
 use fleet_model::{Gap, StartKind, StartOutcome};
@@ -20,7 +20,7 @@ use crate::{
         Checkpoints, Keep, LostSession, Outranked,
         restore::{Beginning, Needs, ToRead, unfit},
         unix_ms,
-        writer::Writer,
+        writer::{Stored, Writer},
     },
     handler::{Event, Mark},
     handoff::Carried,
@@ -130,9 +130,9 @@ impl Intake {
             Beginning::Anew { serial, lost } => {
                 intake.serial = serial;
                 intake.lost = lost;
-                intake.write(None, BTreeSet::new());
+                intake.write(None);
             }
-            Beginning::From { head, serial, records } => {
+            Beginning::From { head, serial, records, .. } => {
                 intake.serial = serial;
                 intake.restore(*head, ToRead { shard: number, epoch, serial, records });
             }
@@ -148,15 +148,14 @@ impl Intake {
         }
     }
 
-    /// Begins to write checkpoints. `stored`: the session that the store holds.
-    fn write(&mut self, stored: Option<u64>, pending: BTreeSet<(u64, u64)>) {
+    /// Begins to write checkpoints. `stored`: what the store holds.
+    fn write(&mut self, stored: Option<Stored>) {
         self.writer = Some(Writer::start(
             self.checkpoints.clone(),
             self.shard.clone(),
             self.deliveries.clone(),
             self.serial,
             stored,
-            pending,
         ));
     }
 
@@ -306,7 +305,7 @@ impl Intake {
     pub(super) async fn finish(mut self, patience: Duration) {
         let pending = self.deliveries.close(patience).await;
         // Before the store, which may take its time: the next owner has all it needs.
-        self.shard.desk().hand_over(&self.shard, &pending, checkpoint::FORMAT_MAX);
+        self.shard.desk().hand_over(&self.shard, &pending, self.checkpoints.format.now());
         // Without a writer the checkpoint that was found still holds.
         if let Some(writer) = self.writer.take() {
             writer.finish(pending).await;

@@ -95,7 +95,7 @@ impl TryFrom<v1::Assignment> for Assignment {
         });
         let arriving: BTreeMap<_, _> = arriving.collect::<Result<_, Malformed>>()?;
         // What is too new to be a format of ours is none that we can write: the oldest is always right.
-        let checkpoint_format = u16::try_from(checkpoint_format).unwrap_or_default();
+        let checkpoint_format = u16::try_from(checkpoint_format).unwrap_or(1);
         // A shard beyond the total is none that a gateway connection can be made for.
         match shards.last_key_value() {
             Some((&ShardNumber(last), _)) if last >= shard_total => {

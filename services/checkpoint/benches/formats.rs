@@ -1,4 +1,5 @@
-//! How fast records become bytes and back, and how small they get: channel lists of 30 channels for 1,000 guilds.
+//! How fast records become bytes and back, and how small they get, in each format: 1,000 records of each kind, with ids that
+//! do not repeat.
 //!
 //! `cargo bench -p checkpoint`.
 
@@ -15,12 +16,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use checkpoint::{FORMAT_MAX, PendingEvent, Record, RecordKey, decode_record, encode_record};
+use checkpoint::{
+    FORMAT_MAX, FORMAT_MIN, GuildCore, Members, PendingEvent, Record, RecordKey, decode_record, encode_record,
+};
 
 const GUILDS: u64 = 1000;
 const CHANNELS: u64 = 30;
 /// For so long each measurement goes on, in whole rounds.
-const LONG: Duration = Duration::from_secs(2);
+const LONG: Duration = Duration::from_secs(1);
 
 /// Numbers that do not repeat, so that ids compress no better than Discord's.
 struct Numbers(u64);
@@ -78,55 +81,107 @@ fn time(mut round: impl FnMut()) -> Duration {
 }
 
 fn measure(name: &str, records: &[(RecordKey, Record)], plain: usize) {
-    let encoded: Vec<_> =
-        records.iter().map(|(key, record)| (*key, encode_record(record, FORMAT_MAX).unwrap())).collect();
-    let size: usize = encoded.iter().map(|(_, bytes)| bytes.len()).sum();
-    let encode = time(|| {
-        for (_, record) in records {
-            black_box(encode_record(black_box(record), FORMAT_MAX).unwrap());
-        }
-    });
-    let decode = time(|| {
-        for (key, bytes) in &encoded {
-            black_box(decode_record(*key, black_box(bytes)).unwrap());
-        }
-    });
-    let speed = |took: Duration| plain as f64 / 1e6 / took.as_secs_f64();
-    let each = |took: Duration| took.as_secs_f64() * 1e6 / records.len() as f64;
-    println!(
-        "{name}: {} records, {:.1} kB each, {:.1} kB encoded (ratio {:.1}); encode {:.0} MB/s ({:.1} us each), \
-         decode {:.0} MB/s ({:.1} us each)",
-        records.len(),
-        plain as f64 / 1e3 / records.len() as f64,
-        size as f64 / 1e3 / records.len() as f64,
-        plain as f64 / size as f64,
-        speed(encode),
-        each(encode),
-        speed(decode),
-        each(decode),
+    for format in FORMAT_MIN..=FORMAT_MAX {
+        let seal = |record| encode_record(record, format).unwrap();
+        let encoded: Vec<_> = records.iter().map(|(key, record)| (*key, seal(record))).collect();
+        let size: usize = encoded.iter().map(|(_, bytes)| bytes.len()).sum();
+        let encode = time(|| {
+            for (_, record) in records {
+                black_box(seal(black_box(record)));
+            }
+        });
+        let decode = time(|| {
+            for (key, bytes) in &encoded {
+                black_box(decode_record(*key, black_box(bytes)).unwrap());
+            }
+        });
+        let each = |took: Duration| took.as_secs_f64() * 1e6 / records.len() as f64;
+        println!(
+            "{name}, format {format}: {} bytes each, {} encoded (ratio {:.1}); encode {:.1} us, decode {:.1} us each",
+            plain / records.len(),
+            size / records.len(),
+            plain as f64 / size as f64,
+            each(encode),
+            each(decode),
+        );
+    }
+}
+
+/// So many records of a kind, made by number.
+fn records(make: impl FnMut(u64) -> (RecordKey, Record)) -> Vec<(RecordKey, Record)> {
+    (0..GUILDS).map(make).collect()
+}
+
+/// The JSON that is in a record.
+fn plain((_, record): &(RecordKey, Record)) -> usize {
+    match record {
+        Record::Channels(list) | Record::Roles(list) => list.len(),
+        Record::Core(core) => core.object.as_ref().map_or(0, Bytes::len) + core.voice_states.len(),
+        Record::Members(members) => members.list.len(),
+        Record::Pending(event) => event.text.len(),
+        Record::Extras(_) => 0,
+    }
+}
+
+/// A guild as the cache keeps it, without its lists.
+fn core(numbers: &mut Numbers) -> GuildCore {
+    let (id, owner, name, icon) = (numbers.id(), numbers.id(), numbers.word(), numbers.next());
+    let object = format!(
+        r#"{{"afk_timeout":300,"default_message_notifications":1,"explicit_content_filter":0,"features":[],"icon":"{icon:016x}{icon:016x}","id":"{id}","joined_at":"2017-05-08T19:09:56.201000+00:00","large":false,"max_members":500000,"max_stage_video_channel_users":50,"max_video_channel_users":25,"member_count":{},"mfa_level":1,"name":"{name}","nsfw_level":0,"owner_id":"{owner}","preferred_locale":"en-US","premium_progress_bar_enabled":false,"premium_subscription_count":0,"premium_tier":0,"system_channel_flags":0,"system_channel_id":"{}","unavailable":false,"verification_level":3}}"#,
+        numbers.next() % 1000,
+        numbers.id(),
     );
+    GuildCore {
+        stamp: numbers.next() % 100_000,
+        members: Some(numbers.next() % 1000),
+        channels: 30,
+        in_voice: Vec::new(),
+        unavailable: false,
+        object: Some(object.into()),
+        voice_states: Bytes::from_static(b"[]"),
+        member_blocks: 1,
+    }
+}
+
+/// The bot itself and one more, as most guilds' blocks are without the intent for members.
+fn members(numbers: &mut Numbers) -> Members {
+    let member = |numbers: &mut Numbers| {
+        let (id, role, name) = (numbers.id(), numbers.id(), numbers.word());
+        format!(
+            r#"{{"deaf":false,"flags":0,"joined_at":"2018-12-27T04:54:06.373000+00:00","mute":false,"pending":false,"roles":["{role}"],"user":{{"avatar":"{:016x}{:016x}","bot":false,"discriminator":"0","id":"{id}","public_flags":0,"username":"{name}"}}}}"#,
+            numbers.next(),
+            numbers.next(),
+        )
+    };
+    let list = format!("[{},{}]", member(numbers), member(numbers));
+    Members { stamp: 1, list: list.into() }
+}
+
+/// A short message as Discord dispatches it.
+fn message(numbers: &mut Numbers, sequence: u64) -> PendingEvent {
+    let (id, channel, guild, content) = (numbers.id(), numbers.id(), numbers.id(), numbers.word());
+    let (author, name, role) = (numbers.id(), numbers.word(), numbers.id());
+    let text = format!(
+        r#"{{"t":"MESSAGE_CREATE","s":{sequence},"op":0,"d":{{"type":0,"tts":false,"timestamp":"2026-01-02T03:04:05.678000+00:00","pinned":false,"mentions":[],"mention_roles":[],"mention_everyone":false,"member":{{"roles":["{role}"],"premium_since":null,"pending":false,"nick":null,"mute":false,"joined_at":"2021-05-06T07:08:09.123000+00:00","flags":0,"deaf":false,"communication_disabled_until":null,"banner":null,"avatar":null}},"id":"{id}","flags":0,"embeds":[],"edited_timestamp":null,"content":"{content}","components":[],"channel_type":0,"channel_id":"{channel}","author":{{"username":"{name}","public_flags":0,"id":"{author}","global_name":null,"discriminator":"0","avatar":null}},"attachments":[],"guild_id":"{guild}"}}}}"#
+    );
+    PendingEvent { session: 1, sequence, started: false, received_at_unix_ms: 1, text }
 }
 
 fn main() {
-    let mut numbers = Numbers(1);
-    let lists: Vec<Bytes> = (0..GUILDS).map(|_| channels(&mut numbers)).collect();
-    let plain = lists.iter().map(Bytes::len).sum();
-    let records: Vec<_> = (0..GUILDS)
-        .zip(lists)
-        .map(|(guild, list)| (RecordKey::Channels(guild), Record::Channels(list)))
-        .collect();
-    measure("channel lists", &records, plain);
-    let pending: Vec<_> = (0..GUILDS)
-        .map(|sequence| {
-            let (id, channel, content) = (numbers.id(), numbers.id(), numbers.word());
-            let text = format!(
-                r#"{{"t":"MESSAGE_CREATE","s":{sequence},"op":0,"d":{{"id":"{id}","channel_id":"{channel}","content":"{content}","type":0,"tts":false,"pinned":false,"mentions":[],"mention_roles":[],"attachments":[],"embeds":[],"flags":0}}}}"#
-            );
-            let event = PendingEvent { session: 1, sequence, started: false, received_at_unix_ms: 1, text };
-            (RecordKey::Pending(1, sequence), Record::Pending(event))
-        })
-        .collect();
-    let text = |record: &Record| if let Record::Pending(event) = record { event.text.len() } else { 0 };
-    let plain = pending.iter().map(|(_, record)| text(record)).sum();
-    measure("pending messages", &pending, plain);
+    let numbers = &mut Numbers(1);
+    let kinds = [
+        ("channel lists", records(|guild| (RecordKey::Channels(guild), Record::Channels(channels(numbers))))),
+        ("guilds", records(|guild| (RecordKey::Core(guild), Record::Core(core(numbers))))),
+        ("two members", records(|guild| (RecordKey::Members(guild, 0), Record::Members(members(numbers))))),
+        (
+            "pending messages",
+            records(|sequence| {
+                (RecordKey::Pending(1, sequence), Record::Pending(message(numbers, sequence)))
+            }),
+        ),
+    ];
+    for (name, records) in kinds {
+        let size = records.iter().map(plain).sum();
+        measure(name, &records, size);
+    }
 }

@@ -17,7 +17,9 @@ mod wire;
 pub const FORMAT_MIN: u16 = 1;
 
 /// The newest format that this version reads and writes.
-pub const FORMAT_MAX: u16 = 1;
+///
+/// Format 2 is format 1 compressed with a dictionary of what Discord's JSON looks like, so that small records get small too.
+pub const FORMAT_MAX: u16 = 2;
 
 /// The most bytes that a record may have before compression.
 const LARGEST: usize = 64 * 1024 * 1024;
@@ -95,6 +97,11 @@ pub fn decode_head(bytes: &[u8]) -> Result<Head, FormatError> {
 /// [`FormatError`] for anything but a whole record of the key's kind in a format that this version reads.
 pub fn decode_record(key: RecordKey, bytes: &[u8]) -> Result<Record, FormatError> {
     wire::to_record(key, envelope::open(bytes)?)
+}
+
+/// The format of bytes that begin as a record of ours does, whether this version reads it or not.
+pub fn format_of(bytes: &[u8]) -> Option<u16> {
+    envelope::format(bytes)
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ mod set_aside;
 mod store;
 
 pub use format::{
-    FORMAT_MAX, FORMAT_MIN, FormatError, decode_head, decode_record, encode_head, encode_record,
+    FORMAT_MAX, FORMAT_MIN, FormatError, decode_head, decode_record, encode_head, encode_record, format_of,
 };
 pub use memory::MemoryStore;
 pub use record::{Extras, GuildCore, Head, InvalidKey, Members, PendingEvent, Record, RecordKey, Session};

@@ -32,7 +32,7 @@ pub struct Assignment {
     pub handed_over: BTreeMap<ShardNumber, Epoch>,
     /// Of `shards`, those whose owners died lately: what may be to blame is handled one at a time.
     pub careful: BTreeSet<ShardNumber>,
-    /// The format to write checkpoints in: the newest that every worker reads. 0 counts as 1.
+    /// The format to write checkpoints in: the newest that every worker reads. 0: as before, and 1 at first.
     pub checkpoint_format: u16,
 }
 

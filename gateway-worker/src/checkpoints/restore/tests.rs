@@ -123,7 +123,7 @@ async fn one_broken_record_is_an_error_that_names_it() {
         vec![(RecordKey::Roles(5), good.clone()), (RecordKey::Roles(6), good.slice(..good.len() - 2))];
     let store = left(encode_head(&head(), FORMAT_MAX).unwrap(), records).await;
     let checkpoints = testing::checkpoints(store, Keep::Full);
-    let Ok(Beginning::From { head, serial, records }) =
+    let Ok(Beginning::From { head, serial, records, .. }) =
         checkpoints.claim(SHARD, EPOCH, &needs(), || false).await
     else {
         panic!("not resumed")
@@ -146,7 +146,7 @@ async fn pending_events_come_in_order_and_none_beyond_read() {
     let records = vec![pending(9, 40), pending(9, 2), pending(8, 900), pending(9, 41)];
     let store = left(encode_head(&head(), FORMAT_MAX).unwrap(), records).await;
     let checkpoints = testing::checkpoints(store, Keep::Full);
-    let Ok(Beginning::From { head, serial, records }) =
+    let Ok(Beginning::From { head, serial, records, .. }) =
         checkpoints.claim(SHARD, EPOCH, &needs(), || false).await
     else {
         panic!("not resumed")

@@ -120,6 +120,7 @@ impl Bench {
             serial: stored.serial,
             stored: None,
             stored_pending: BTreeSet::new(),
+            stored_format: FORMAT_MIN,
             doubtful_pending: BTreeSet::new(),
             in_doubt: false,
         };
@@ -181,7 +182,7 @@ async fn taken_over(store: Arc<dyn CheckpointStore>, keep: Keep, needs: &Needs) 
     let epoch = Epoch(EPOCH.0 + 1);
     match checkpoints.claim(SHARD, epoch, needs, || false).await.unwrap() {
         Beginning::Anew { .. } => None,
-        Beginning::From { head, serial, records } => {
+        Beginning::From { head, serial, records, .. } => {
             let loaded =
                 checkpoints.load(ToRead { shard: SHARD, epoch, serial, records }, &head).await.unwrap();
             Some((*head, loaded))
@@ -313,4 +314,58 @@ async fn nothing_is_kept_when_nothing_is_to_be_kept() {
     let mut bench = Bench::new(store.clone(), Keep::Off).await;
     bench.pass.write(None).await;
     assert!(taken_over(store.inner(), Keep::Off, &needs()).await.is_none());
+}
+
+/// The formats of all records in a store.
+async fn formats(store: &dyn CheckpointStore, serial: u64) -> BTreeSet<u16> {
+    let mut formats = BTreeSet::new();
+    let mut cursor = Some(Cursor::START);
+    while let Some(from) = cursor {
+        let PageRead::Page(page) = store.read(SHARD, EPOCH, serial, from).await.unwrap() else {
+            panic!("no page")
+        };
+        formats.extend(page.records.iter().map(|(_, bytes)| checkpoint::format_of(bytes).unwrap()));
+        cursor = page.next;
+    }
+    formats
+}
+
+#[tokio::test]
+async fn an_older_format_is_written_over_everything_and_a_newer_one_over_nothing() {
+    let store = Faulty::new(false);
+    let mut bench = Bench::new(store.clone(), Keep::Full).await;
+    let format = bench.pass.checkpoints.format.clone();
+    bench.take("GUILD_CREATE", &guild(5));
+    bench.add_members(10..2_000);
+    format.assign(2);
+    bench.pass.write(None).await;
+    assert_eq!(formats(&*store, bench.pass.serial).await, [2].into());
+
+    format.assign(1);
+    store.fail_after(1);
+    assert!(matches!(bench.pass.write(None).await, End::Away), "more than one step");
+    store.fail_after(usize::MAX);
+    assert!(matches!(bench.pass.write(None).await, End::Done));
+    assert_eq!(formats(&*store, bench.pass.serial).await, [1].into());
+
+    format.assign(2);
+    bench.add_members(2_000..2_001);
+    bench.pass.write(None).await;
+    assert_eq!(formats(&*store, bench.pass.serial).await, [1, 2].into());
+    // One that began to write newer and could not end it holds some of it.
+    bench.add_members(2_001..2_002);
+    store.fail_after(0);
+    bench.pass.write(None).await;
+    store.fail_after(usize::MAX);
+    format.assign(1);
+    bench.pass.write(None).await;
+    assert_eq!(formats(&*store, bench.pass.serial).await, [1].into());
+
+    let (head, loaded) = taken_over(store.inner(), Keep::Full, &needs()).await.unwrap();
+    assert_eq!((head.read, loaded.format), (bench.sequence, 1));
+    let pending: Vec<u64> = loaded.pending.iter().map(|event| event.sequence).collect();
+    assert_eq!(pending, (2..=head.read).collect::<Vec<_>>(), "all of it, once");
+    let other = testing::shard_at(Epoch(EPOCH.0 + 1), "all");
+    other.cache().restore(loaded.guilds).unwrap();
+    assert_eq!(other.cache().guild(5), bench.shard.cache().guild(5));
 }

@@ -1,25 +1,32 @@
 //! A shard that was handed over: it goes on where the owner before stopped, with nothing to read.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use checkpoint::{Head, PendingEvent};
 
 use super::Intake;
-use crate::{bot::Queued, checkpoints::restore::Beginning, handler::Mark, handoff::Carried, shard::Progress};
+use crate::{
+    bot::Queued,
+    checkpoints::{restore::Beginning, writer::Stored},
+    handler::Mark,
+    handoff::Carried,
+    shard::Progress,
+};
 
 impl Intake {
     /// Goes on from what was handed over. `beginning` is what the store has: the same, if all is well; then only what
     /// changes is written. Otherwise everything is written anew.
     pub(super) fn go_on_from(&mut self, carried: Carried, beginning: Beginning) {
         let Carried { head, guilds, pending } = carried;
-        let stored = match beginning {
-            Beginning::From { head: stored, serial, .. } => {
+        let stored_in = match beginning {
+            Beginning::From { head: stored, serial, format, .. } => {
                 self.serial = serial;
-                is_same(&stored, &head)
+                // Its owner wrote it last of all: nothing else is in a newer format.
+                is_same(&stored, &head).then_some(format)
             }
             Beginning::Anew { serial, .. } => {
                 self.serial = serial;
-                false
+                None
             }
         };
         let session = head.session.ordinal;
@@ -37,11 +44,11 @@ impl Intake {
         for event in pending {
             self.queue_pending(event, true);
         }
-        if stored {
-            self.write(Some(session), positions);
+        if let Some(format) = stored_in {
+            self.write(Some(Stored { session, pending: positions, format }));
         } else {
             self.shard.cache().note_everything(session);
-            self.write(None, BTreeSet::new());
+            self.write(None);
         }
     }
 

@@ -2,17 +2,17 @@
 //!
 //! A checkpoint that can't be read costs the session that it is of, and nothing when another has begun meanwhile.
 
-use std::{
-    collections::{BTreeSet, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use checkpoint::Head;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Dispatch, Intake, Taken};
 use crate::{
-    checkpoints::restore::{LoadError, Restored, ToRead},
+    checkpoints::{
+        restore::{LoadError, Restored, ToRead},
+        writer::Stored,
+    },
     handler::Mark,
     shard::Progress,
 };
@@ -101,13 +101,13 @@ impl Intake {
             Ok(restored) => restored,
             Err(error) => {
                 self.metrics_refused(&error.to_string());
-                self.write(None, BTreeSet::new());
+                self.write(None);
                 self.check_suspects();
                 // A session that has begun meanwhile does not need it.
                 return if same_session { Err(error.to_string()) } else { Ok(restoring.held) };
             }
         };
-        let Restored { guilds, pending } = restored;
+        let Restored { guilds, pending, format } = restored;
         if same_session {
             self.shard.cache().adopt(guilds);
         }
@@ -115,7 +115,7 @@ impl Intake {
         for event in pending {
             self.queue_pending(event, restoring.exact);
         }
-        self.write(Some(restoring.session), positions);
+        self.write(Some(Stored { session: restoring.session, pending: positions, format }));
         self.check_suspects();
         Ok(restoring.held)
     }

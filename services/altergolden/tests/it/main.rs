@@ -6,6 +6,7 @@ mod command_line;
 mod dev_mode;
 mod exits;
 mod faults;
+mod formats;
 mod settings;
 mod tour;
 mod traces;

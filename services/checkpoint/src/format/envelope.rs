@@ -6,11 +6,14 @@
 //! |---|---|
 //! | 0..2 | the magic number |
 //! | 2..4 | the format; only these first four bytes are the same in every format |
-//! | 4 | 0: the payload is plain; 1: it is a zstd frame |
+//! | 4 | 0: the payload is plain; 1: it is a zstd frame, in format 2 one with a dictionary |
 //! | 5..9 | the payload's size |
 //! | 9..13 | its size once decompressed |
 //! | 13..17 | the CRC-32 of everything but these four bytes |
 //! | 17.. | the payload: protobuf |
+//!
+//! The dictionary of format 2 is `dictionary-2.txt`, as raw content: typical objects of Discord's, those that are seen most last, where
+//! they are found most cheaply. It is a part of the format, so not a byte of it may change.
 
 use std::cell::RefCell;
 
@@ -28,20 +31,45 @@ const CRC: std::ops::Range<usize> = 13..17;
 const PLAIN: u8 = 0;
 const ZSTD: u8 = 1;
 
-/// Below this size compression gains too little.
-const COMPRESSED_FROM: usize = 256;
+/// What format 2 begins to compress from.
+const DICTIONARY_2: &[u8] = include_bytes!("dictionary-2.txt");
+
 /// zstd's fastest level of the common ones: a checkpoint is written each second and read once in a blue moon.
 const LEVEL: i32 = 1;
 
 thread_local! {
-    // Making one costs more than compressing a small record.
-    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
-    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+    // One for each format: making one costs more than compressing a small record.
+    static COMPRESSORS: RefCell<[Option<Compressor<'static>>; FORMATS]> =
+        const { RefCell::new([const { None }; FORMATS]) };
+    static DECOMPRESSORS: RefCell<[Option<Decompressor<'static>>; FORMATS]> =
+        const { RefCell::new([const { None }; FORMATS]) };
+}
+
+const FORMATS: usize = (FORMAT_MAX - FORMAT_MIN + 1) as usize;
+
+/// A format that this version knows.
+#[derive(Clone, Copy)]
+struct Known(u16);
+
+impl Known {
+    fn index(self) -> usize {
+        (self.0 - FORMAT_MIN).into()
+    }
+
+    /// Empty: none.
+    fn dictionary(self) -> &'static [u8] {
+        if self.0 < 2 { &[] } else { DICTIONARY_2 }
+    }
+
+    /// Below this size compression gains too little.
+    fn compressed_from(self) -> usize {
+        if self.0 < 2 { 256 } else { 48 }
+    }
 }
 
 /// Puts a message into an envelope.
 pub(super) fn seal(message: &impl Message, format: u16) -> Result<Bytes, FormatError> {
-    known(format)?;
+    let format = known(format)?;
     let size = message.encoded_len();
     if size > LARGEST {
         return Err(FormatError::TooLarge { bytes: size });
@@ -49,7 +77,8 @@ pub(super) fn seal(message: &impl Message, format: u16) -> Result<Bytes, FormatE
     let mut sealed = vec![0; HEADER];
     sealed.reserve_exact(size);
     message.encode(&mut sealed).expect("a vector takes any message");
-    let compressed = if size >= COMPRESSED_FROM { compress(&sealed[HEADER..]) } else { None };
+    let compressed =
+        if size >= format.compressed_from() { compress(&sealed[HEADER..], format) } else { None };
     let flags = match compressed {
         Some(payload) => {
             sealed.truncate(HEADER);
@@ -61,7 +90,7 @@ pub(super) fn seal(message: &impl Message, format: u16) -> Result<Bytes, FormatE
     // Both sizes are at most LARGEST.
     let stored = (sealed.len() - HEADER) as u32;
     sealed[0..2].copy_from_slice(&MAGIC);
-    sealed[2..4].copy_from_slice(&format.to_le_bytes());
+    sealed[2..4].copy_from_slice(&format.0.to_le_bytes());
     sealed[4] = flags;
     sealed[5..9].copy_from_slice(&stored.to_le_bytes());
     sealed[9..13].copy_from_slice(&(size as u32).to_le_bytes());
@@ -79,7 +108,7 @@ pub(super) fn open<M: Message + Default>(bytes: &[u8]) -> Result<M, FormatError>
     }
     let truncated = |need| FormatError::Truncated { have: bytes.len(), need };
     let [_, _, low, high, ..] = *bytes else { return Err(truncated(HEADER)) };
-    known(u16::from_le_bytes([low, high]))?;
+    let format = known(u16::from_le_bytes([low, high]))?;
     if bytes.len() < HEADER {
         return Err(truncated(HEADER));
     }
@@ -100,7 +129,7 @@ pub(super) fn open<M: Message + Default>(bytes: &[u8]) -> Result<M, FormatError>
     }
     let message = match bytes[4] {
         PLAIN => Bytes::copy_from_slice(payload),
-        ZSTD => decompress(payload, size).ok_or(FormatError::Damaged("it can't be decompressed"))?,
+        ZSTD => decompress(payload, size, format).ok_or(FormatError::Damaged("it can't be decompressed"))?,
         _ => return Err(FormatError::Damaged("its compression is unknown")),
     };
     if message.len() != size {
@@ -109,10 +138,18 @@ pub(super) fn open<M: Message + Default>(bytes: &[u8]) -> Result<M, FormatError>
     M::decode(message).map_err(|_| FormatError::Damaged("its fields can't be read"))
 }
 
-fn known(format: u16) -> Result<(), FormatError> {
+/// The format that is named in front.
+pub(super) fn format(bytes: &[u8]) -> Option<u16> {
+    match *bytes {
+        [first, second, low, high, ..] if [first, second] == MAGIC => Some(u16::from_le_bytes([low, high])),
+        _ => None,
+    }
+}
+
+fn known(format: u16) -> Result<Known, FormatError> {
     match format {
         ..FORMAT_MIN => Err(FormatError::Older { format }),
-        FORMAT_MIN..=FORMAT_MAX => Ok(()),
+        FORMAT_MIN..=FORMAT_MAX => Ok(Known(format)),
         _ => Err(FormatError::Newer { format }),
     }
 }
@@ -125,11 +162,12 @@ fn checksum(envelope: &[u8]) -> u32 {
 }
 
 /// The payload as a zstd frame, if that is smaller.
-fn compress(payload: &[u8]) -> Option<Vec<u8>> {
-    let compressed = COMPRESSOR.with_borrow_mut(|compressor| {
+fn compress(payload: &[u8], format: Known) -> Option<Vec<u8>> {
+    let compressed = COMPRESSORS.with_borrow_mut(|compressors| {
+        let compressor = &mut compressors[format.index()];
         // Without memory for a compressor the record stays plain.
         if compressor.is_none() {
-            *compressor = Compressor::new(LEVEL).ok();
+            *compressor = Compressor::with_dictionary(LEVEL, format.dictionary()).ok();
         }
         compressor.as_mut()?.compress(payload).ok()
     });
@@ -137,10 +175,11 @@ fn compress(payload: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// What is in a zstd frame, if that is of no more than this size.
-fn decompress(payload: &[u8], size: usize) -> Option<Bytes> {
-    DECOMPRESSOR.with_borrow_mut(|decompressor| {
+fn decompress(payload: &[u8], size: usize, format: Known) -> Option<Bytes> {
+    DECOMPRESSORS.with_borrow_mut(|decompressors| {
+        let decompressor = &mut decompressors[format.index()];
         if decompressor.is_none() {
-            *decompressor = Decompressor::new().ok();
+            *decompressor = Decompressor::with_dictionary(format.dictionary()).ok();
         }
         decompressor.as_mut()?.decompress(payload, size).ok().map(Bytes::from)
     })

@@ -11,6 +11,10 @@ fn bytes() -> impl Strategy<Value = Bytes> {
         .prop_map(|(part, times)| part.repeat(times).into())
 }
 
+fn format() -> impl Strategy<Value = u16> {
+    FORMAT_MIN..=FORMAT_MAX
+}
+
 fn session() -> impl Strategy<Value = Session> {
     let texts = (".{0,40}", ".{0,40}", ".{0,20}", prop::collection::vec(".{0,12}", 0..4));
     (texts, any::<[u64; 3]>(), any::<u32>()).prop_map(|(texts, numbers, total)| Session {
@@ -87,23 +91,27 @@ fn record() -> impl Strategy<Value = (RecordKey, Record)> {
 
 proptest! {
     #[test]
-    fn a_head_survives(head in head()) {
-        let sealed = encode_head(&head, FORMAT_MAX).unwrap();
+    fn a_head_survives(head in head(), format in format()) {
+        let sealed = encode_head(&head, format).unwrap();
         let opened = decode_head(&sealed).unwrap();
         prop_assert!(opened == head, "{:?} became {:?}", head, opened);
     }
 
     #[test]
-    fn a_record_survives((key, record) in record()) {
-        let sealed = encode_record(&record, FORMAT_MAX).unwrap();
+    fn a_record_survives((key, record) in record(), format in format()) {
+        let sealed = encode_record(&record, format).unwrap();
         let opened = decode_record(key, &sealed).unwrap();
         prop_assert!(opened == record, "{:?} became {:?}", record, opened);
         prop_assert_eq!(decode_head(&sealed), Err(FormatError::Misplaced));
     }
 
     #[test]
-    fn a_truncated_record_says_so((key, record) in record(), cut in any::<prop::sample::Index>()) {
-        let sealed = encode_record(&record, FORMAT_MAX).unwrap();
+    fn a_truncated_record_says_so(
+        (key, record) in record(),
+        format in format(),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let sealed = encode_record(&record, format).unwrap();
         let cut = cut.index(sealed.len());
         let error = decode_record(key, &sealed[..cut]).unwrap_err();
         let told = matches!(error, FormatError::Truncated { have, need } if have == cut && need > cut);
@@ -113,13 +121,15 @@ proptest! {
     #[test]
     fn a_changed_byte_is_an_error(
         (key, record) in record(),
+        format in format(),
         at in any::<prop::sample::Index>(),
         flip in 1u8..,
     ) {
-        let mut sealed = encode_record(&record, FORMAT_MAX).unwrap().to_vec();
+        let mut sealed = encode_record(&record, format).unwrap().to_vec();
         let at = at.index(sealed.len());
         sealed[at] ^= flip;
         prop_assert!(decode_record(key, &sealed).is_err(), "byte {} of {}", at, sealed.len());
+        prop_assert!(decode_head(&sealed).is_err());
     }
 
     #[test]
@@ -132,10 +142,13 @@ proptest! {
     }
 
     #[test]
-    fn noise_is_an_error(noise in prop::collection::vec(any::<u8>(), 0..200), named in any::<bool>()) {
+    fn noise_is_an_error(
+        noise in prop::collection::vec(any::<u8>(), 0..200),
+        named in prop::option::of(format()),
+    ) {
         let mut noise = noise;
-        if named {
-            noise.splice(0..noise.len().min(4), [0xa1, 0xc9, 1, 0]);
+        if let Some(format) = named {
+            noise.splice(0..noise.len().min(4), [0xa1, 0xc9, format as u8, 0]);
         }
         prop_assert!(decode_head(&noise).is_err());
         prop_assert!(decode_record(RecordKey::Core(1), &noise).is_err());
@@ -177,20 +190,69 @@ fn format_1_is_what_it_was() {
     assert_eq!(read, Record::Pending(event));
 }
 
+/// A small record of the kind that there are most of.
+fn message() -> Record {
+    let text = r#"{"t":"MESSAGE_CREATE","s":7,"op":0,"d":{"type":0,"tts":false,"timestamp":"2026-01-02T03:04:05.678000+00:00","pinned":false,"mentions":[],"mention_roles":[],"mention_everyone":false,"id":"1456082228613119728","flags":0,"embeds":[],"content":"hello","channel_id":"277769961243174409"}}"#;
+    Record::Pending(PendingEvent {
+        session: 1,
+        sequence: 7,
+        started: false,
+        received_at_unix_ms: 1,
+        text: text.to_owned(),
+    })
+}
+
+/// A list of one role, as the first version with format 2 wrote it.
+const ROLES_2: [u8; 50] = [
+    0xa1, 0xc9, 0x02, 0x00, 0x01, 0x21, 0x00, 0x00, 0x00, 0x5d, 0x00, 0x00, 0x00, 0xa9, 0xdb, 0x97, 0x72,
+    0x28, 0xb5, 0x2f, 0xfd, 0x20, 0x5d, 0xc5, 0x00, 0x00, 0x28, 0x22, 0x5b, 0x37, 0x7d, 0x5d, 0x05, 0x00,
+    0xfd, 0x14, 0x3c, 0x52, 0x58, 0x04, 0xe8, 0x4c, 0x06, 0xf0, 0xc1, 0x0c, 0xa8, 0xf0, 0x80, 0x58,
+];
+
+#[test]
+fn format_2_is_what_it_was() {
+    // As for format 1. A frame is read with the dictionary that it was written with, or not at all.
+    let dictionary = crc32fast::hash(include_bytes!("dictionary-2.txt"));
+    assert_eq!(dictionary, 0x703c_0835, "{dictionary:#010x}");
+    let roles = Record::Roles(
+        r#"[{"color":0,"hoist":false,"id":"7","managed":false,"mentionable":false,"name":"@everyone"}]"#
+            .into(),
+    );
+    assert_eq!(decode_record(RecordKey::Roles(1), &ROLES_2).unwrap(), roles);
+    let written = encode_record(&message(), 2).unwrap();
+    assert_eq!(written[2..5], [2, 0, 1]);
+    let mut as_format_1 = written.to_vec();
+    as_format_1[2] = 1;
+    let mut checksum = crc32fast::Hasher::new();
+    checksum.update(&as_format_1[..13]);
+    checksum.update(&as_format_1[17..]);
+    as_format_1[13..17].copy_from_slice(&checksum.finalize().to_le_bytes());
+    let misread = decode_record(RecordKey::Pending(1, 7), &as_format_1).unwrap_err();
+    assert_eq!(misread, FormatError::Damaged("it can't be decompressed"));
+}
+
+#[test]
+fn small_records_get_small_in_format_2() {
+    let [before, after] = [1, 2].map(|format| encode_record(&message(), format).unwrap().len());
+    assert!(after * 3 < before * 2, "{before} bytes became {after}");
+}
+
 #[test]
 fn another_format_is_named() {
     let mut sealed = encode_record(&channels(9), 1).unwrap().to_vec();
-    sealed[2] = 2;
+    sealed[2] = 3;
     let error = decode_record(RecordKey::Channels(1), &sealed).unwrap_err();
-    assert_eq!(error, FormatError::Newer { format: 2 });
+    assert_eq!(error, FormatError::Newer { format: 3 });
     assert_eq!(
         error.to_string(),
-        "the record has format 2, this version reads 1 to 1: a newer version wrote it"
+        "the record has format 3, this version reads 1 to 2: a newer version wrote it"
     );
+    assert_eq!(format_of(&sealed), Some(3));
+    assert_eq!(format_of(b"{\"id\":1}"), None);
     // Whatever a newer format looks like after its number.
     assert_eq!(decode_head(&[0xa1, 0xc9, 0, 1]), Err(FormatError::Newer { format: 256 }));
     assert_eq!(decode_head(&[0xa1, 0xc9, 0, 0]), Err(FormatError::Older { format: 0 }));
-    assert_eq!(encode_record(&channels(9), 2), Err(FormatError::Newer { format: 2 }));
+    assert_eq!(encode_record(&channels(9), 3), Err(FormatError::Newer { format: 3 }));
     assert_eq!(encode_record(&channels(9), 0), Err(FormatError::Older { format: 0 }));
 }
 

@@ -1,4 +1,4 @@
-//! Format 1's messages, and the way from and to the records. Nothing outside of `format` names these types.
+//! The messages of formats 1 and 2, and the way from and to the records. Nothing outside of `format` names these types.
 //!
 //! A tag is never used again for something else. Ids of Discord are `fixed64`: their varint is longer.
 

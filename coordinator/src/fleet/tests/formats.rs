@@ -1,0 +1,88 @@
+//! Which format workers are told to write checkpoints in.
+
+use super::*;
+
+fn reads(worker: &str, incarnation: &str, newest: u16) -> Registration {
+    Registration { formats: Formats { oldest: 1, newest }, ..registration(worker, incarnation) }
+}
+
+fn format(fleet: &Fleet, worker: &str) -> u16 {
+    fleet.assignment(&id(worker)).unwrap().checkpoint_format
+}
+
+/// Who was sent which format.
+fn told(fleet: &mut Fleet) -> Vec<(WorkerId, u16)> {
+    let effects = fleet.take_effects().into_iter();
+    effects
+        .filter_map(|effect| match effect {
+            Effect::Send(worker, assignment) => Some((worker, assignment.checkpoint_format)),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Two workers that read format 2, and run everything.
+fn new_fleet() -> Fleet {
+    let mut fleet = fleet(4);
+    fleet.join(reads("a", "1", 2), at(0)).unwrap();
+    fleet.join(reads("b", "1", 2), at(100)).unwrap();
+    fleet.tick(at(1_100));
+    settle_writes(&mut fleet, at(1_100));
+    fleet
+}
+
+#[test]
+fn it_is_the_newest_that_all_read() {
+    let mut fleet = new_fleet();
+    assert_eq!((format(&fleet, "a"), format(&fleet, "b")), (2, 2));
+    let answer = fleet.join(reads("c", "1", 1), at(1_200)).unwrap();
+    assert_eq!(answer.checkpoint_format, 1, "it is told with its registration");
+    assert_eq!(told(&mut fleet), [(id("a"), 1), (id("b"), 1), (id("c"), 1)], "and the others at once");
+    fleet.lease_verdict(&id("c"), &life("1"), Cause::Silence, LeaseVerdict::Revoked, at(9_000));
+    settle_writes(&mut fleet, at(9_000));
+    assert_eq!((format(&fleet, "a"), format(&fleet, "b")), (2, 2));
+    // Of the other newer ones nobody may write what it reads and the rest do not.
+    fleet.join(reads("c", "2", 7), at(9_100)).unwrap();
+    assert_eq!(format(&fleet, "c"), 2);
+}
+
+#[test]
+fn one_that_does_not_say_reads_the_first() {
+    let mut fleet = new_fleet();
+    fleet.join(registration("c", "1"), at(1_200)).unwrap();
+    assert_eq!(format(&fleet, "a"), 1);
+}
+
+/// A coordinator that has just started, and knows both workers from the store.
+fn restarted() -> Fleet {
+    Fleet::new(rules(), Term(2), Wish::explicit(12), recovered(), at(0))
+}
+
+fn running(worker: &str, newest: u16) -> Registration {
+    let first = if worker == "a" { 0 } else { 6 };
+    let running = (first..first + 6).map(|shard| (ShardNumber(shard), Epoch(10))).collect();
+    Registration { running, running_total: 12, ..reads(worker, "1", newest) }
+}
+
+#[test]
+fn while_somebody_is_not_heard_a_format_that_was_in_force_is_left_alone() {
+    let mut fleet = restarted();
+    assert_eq!(fleet.join(running("a", 2), at(100)).unwrap().checkpoint_format, 0);
+    assert_eq!(fleet.join(running("b", 2), at(200)).unwrap().checkpoint_format, 2);
+    assert_eq!(format(&fleet, "a"), 2);
+
+    let mut fleet = restarted();
+    fleet.join(running("a", 2), at(100)).unwrap();
+    let answer = fleet.join(running("b", 1), at(200)).unwrap();
+    assert_eq!((answer.checkpoint_format, format(&fleet, "a")), (1, 1), "all are heard");
+}
+
+#[test]
+fn while_somebody_is_not_heard_and_others_differ_it_is_the_first() {
+    let mut fleet = restarted();
+    fleet.join(running("a", 3), at(100)).unwrap();
+    fleet.join(reads("c", "1", 2), at(200)).unwrap();
+    assert_eq!(format(&fleet, "a"), 1, "3 may be in force, and c does not read it");
+    fleet.join(running("b", 3), at(300)).unwrap();
+    assert_eq!(format(&fleet, "a"), 2);
+}
