@@ -428,6 +428,10 @@ impl ShardSet {
             }
             true
         });
+        if let Some(wanted) = &mut self.wanted {
+            // What was given up does not begin again here under this epoch, whatever else closes meanwhile.
+            given_up.iter().for_each(|(number, _)| _ = wanted.assignment.shards.remove(number));
+        }
         if !given_up.is_empty() {
             self.publish();
         }

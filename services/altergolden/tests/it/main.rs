@@ -7,6 +7,7 @@ mod dev_mode;
 mod exits;
 mod faults;
 mod formats;
+mod plans;
 mod settings;
 mod tour;
 mod traces;

@@ -1,0 +1,151 @@
+//! Plans from the command line: what an operator sees, and how it exits.
+
+use fleet_fixture::{Coordinator, Deployment, Worker, command, sim_config};
+use serde_json::Value;
+
+struct Answer {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn altergolden(url: &str, words: &[&str]) -> Answer {
+    let output = command("altergolden").args(words).env("COORDINATOR_URL", url).output().unwrap();
+    Answer {
+        code: output.status.code().unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+async fn worker_of(
+    deployment: &Deployment,
+    coordinator: &Coordinator,
+    name: &str,
+    generation: &str,
+) -> Worker {
+    let mut command = deployment.worker_command(name, &coordinator.address);
+    Worker::start(name, command.env("GENERATION", generation)).await
+}
+
+/// Two workers of generation blue with all shards.
+async fn blue(deployment: &Deployment, shards: u32) -> (Coordinator, Worker, Worker) {
+    let coordinator = deployment.coordinator(shards).await;
+    let (a, b) = tokio::join!(
+        worker_of(deployment, &coordinator, "a", "blue"),
+        worker_of(deployment, &coordinator, "b", "blue")
+    );
+    coordinator.until_balanced(&[&a, &b]).await;
+    (coordinator, a, b)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_is_looked_ahead_at_and_carried_out() {
+    let deployment = Deployment::start(sim_config(40)).await;
+    let (coordinator, mut a, mut b) = blue(&deployment, 4).await;
+    let url = &coordinator.address;
+    let identifies = deployment.sim.control().identifies().items.len();
+
+    let nobody = altergolden(url, &["deploy", "promote", "green", "--dry-run"]);
+    assert_eq!(nobody.code, 1, "{}", nobody.out);
+    assert!(nobody.err.contains("no worker of generation green is there"), "{}", nobody.err);
+
+    let green = worker_of(&deployment, &coordinator, "g", "green").await;
+    coordinator.until("green to stand by", |status| status.workers.len() == 3).await;
+    let dry = altergolden(url, &["deploy", "promote", "green", "--dry-run", "--json"]);
+    assert_eq!(dry.code, 0, "{}", dry.err);
+    let dry: Value = serde_json::from_str(&dry.out).unwrap();
+    assert_eq!((&dry["state"], &dry["identifies"]), (&"proposed".into(), &0.into()));
+    assert_eq!(dry["steps"].as_array().unwrap().len(), 4);
+    assert_eq!(coordinator.client().await.shards("g").await.unwrap().len(), 0, "nothing was done");
+
+    let promoted = altergolden(url, &["deploy", "promote", "green"]);
+    assert_eq!(promoted.code, 0, "{} {}", promoted.out, promoted.err);
+    assert!(promoted.out.contains("4/4 shards"), "{}", promoted.out);
+    assert!(promoted.out.contains("promote generation green: done, 4 shards moved in"), "{}", promoted.out);
+    for worker in [&mut a, &mut b] {
+        assert_eq!(worker.process.ended().await.code(), Some(0), "{}", worker.name);
+    }
+    coordinator.until_balanced(&[&green]).await;
+    let status: Value = serde_json::from_str(&altergolden(url, &["deploy", "status", "--json"]).out).unwrap();
+    assert_eq!((&status["active_generation"], &status["plan"]["state"]), (&"green".into(), &"done".into()));
+    assert_eq!(deployment.sim.control().identifies().items.len(), identifies, "no IDENTIFY was spent");
+    deployment.assert_lawful();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_that_wants_other_intents_is_counted_in_identifies() {
+    let deployment = Deployment::start(sim_config(10)).await;
+    let (coordinator, _a, _b) = blue(&deployment, 4).await;
+    let mut command = deployment.worker_command("g", &coordinator.address);
+    let _green =
+        Worker::start("g", command.env("GENERATION", "green").env("INTENTS", "GUILDS,GUILD_MEMBERS")).await;
+    coordinator.until("green to stand by", |status| status.workers.len() == 3).await;
+    let dry = altergolden(&coordinator.address, &["deploy", "promote", "green", "--dry-run"]);
+    assert_eq!(dry.code, 0, "{}", dry.err);
+    assert!(dry.out.contains("IDENTIFYs: 4"), "{}", dry.out);
+    assert!(dry.out.contains("nothing was done"), "{}", dry.out);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_are_drained_and_shards_moved_by_hand() {
+    let mut deployment = Deployment::start(sim_config(40)).await;
+    let (coordinator, mut a, b) = blue(&deployment, 4).await;
+    let url = &coordinator.address;
+    let shard = coordinator.client().await.shards("a").await.unwrap().remove(0).shard_id.to_string();
+
+    let moved = altergolden(url, &["move", &shard, "b"]);
+    assert_eq!(moved.code, 0, "{} {}", moved.out, moved.err);
+    assert_eq!(coordinator.client().await.shards("b").await.unwrap()[0].shard_id.to_string(), shard);
+    let again = altergolden(url, &["move", &shard, "b"]);
+    assert_eq!(again.code, 2, "{}", again.out);
+    assert!(again.err.contains("has shard"), "{}", again.err);
+    assert_eq!(altergolden(url, &["move", "9", "b"]).code, 1, "there is no such shard");
+    assert_eq!(altergolden(url, &["rebalance"]).code, 0);
+    let none = altergolden(url, &["deploy", "abort"]);
+    assert!(none.code == 1 && none.err.contains("no plan is under way"), "{}", none.err);
+
+    let drained = altergolden(url, &["drain", "a"]);
+    assert_eq!(drained.code, 0, "{} {}", drained.out, drained.err);
+    assert_eq!(a.process.ended().await.code(), Some(0));
+    coordinator.until_balanced(&[&b]).await;
+    // Nobody is left to take them.
+    let last = altergolden(url, &["drain", "b"]);
+    assert!(last.code == 1 && last.err.contains("there is no room for shards 0, 1, 2, 3"), "{}", last.err);
+
+    deployment.redis.kill();
+    coordinator
+        .until("the store to be away", |status| {
+            status.problems.iter().any(|problem| problem.contains("fleet store is away"))
+        })
+        .await;
+    let away = altergolden(url, &["rebalance"]);
+    assert!(away.code == 1 && away.err.contains("the fleet store is away"), "{}", away.err);
+    deployment.assert_lawful();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_are_answered_in_full_while_shards_move() {
+    let deployment = Deployment::start(sim_config(60)).await;
+    let (coordinator, _a, _b) = blue(&deployment, 6).await;
+    let green = worker_of(&deployment, &coordinator, "g", "green").await;
+    coordinator.until("green to stand by", |status| status.workers.len() == 3).await;
+    let mut client = coordinator.client().await;
+    let guilds = deployment.sim.control().guilds(60, 6);
+    let wish = altergolden_proto::v1::start_plan_request::Plan::Promote(altergolden_proto::v1::Promote {
+        generation: "green".to_owned(),
+    });
+    client.start_plan(wish, false).await.unwrap();
+    let (mut asked, mut moving) = (0, true);
+    while moving {
+        moving = client.shards("g").await.unwrap().len() < 6;
+        let stats = client.aggregate_stats(std::time::Duration::ZERO).await.unwrap();
+        assert!(stats.complete && stats.total_guilds == 60, "{stats:?}");
+        for found in client.find_guilds(guilds.iter().map(|guild| guild.id.0).collect()).await.unwrap() {
+            assert!(found.found && found.complete, "{found:?}");
+        }
+        asked += 1;
+    }
+    assert!(asked > 1, "it was over before anything was asked");
+    coordinator.until_balanced(&[&green]).await;
+}
