@@ -1,22 +1,9 @@
 //! The operator's tool against a running fleet: what it prints, and how it exits.
 
-use fleet_fixture::{Deployment, command, sim_config};
+use fleet_fixture::{Deployment, sim_config};
 use serde_json::Value;
 
-struct Answer {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-fn altergolden(url: &str, words: &[&str]) -> Answer {
-    let output = command("altergolden").args(words).env("COORDINATOR_URL", url).output().unwrap();
-    Answer {
-        code: output.status.code().unwrap(),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-    }
-}
+use crate::asked::altergolden;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_answers_people_and_programs() {

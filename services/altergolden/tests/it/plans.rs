@@ -1,22 +1,9 @@
 //! Plans from the command line: what an operator sees, and how it exits.
 
-use fleet_fixture::{Coordinator, Deployment, Worker, command, sim_config};
+use fleet_fixture::{Coordinator, Deployment, Worker, sim_config};
 use serde_json::Value;
 
-struct Answer {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-fn altergolden(url: &str, words: &[&str]) -> Answer {
-    let output = command("altergolden").args(words).env("COORDINATOR_URL", url).output().unwrap();
-    Answer {
-        code: output.status.code().unwrap(),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-    }
-}
+use crate::asked::altergolden;
 
 async fn worker_of(
     deployment: &Deployment,
