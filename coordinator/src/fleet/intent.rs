@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use fleet_model::{Generation, ShardNumber, WorkerId};
+use fleet_model::{Generation, Incarnation, ShardNumber, WorkerId};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Effect, Fleet, Note, Now, Worker,
-    plan::{Plan, PlanKind},
-};
+use super::{Effect, Fleet, Note, Now, Worker, plan::Plan};
 
 /// See the module's documentation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -31,10 +28,10 @@ impl Intent {
         }
     }
 
-    /// Why a worker is to go, if the plan that is under way says so.
-    pub(super) fn goes(&self, worker: &WorkerId) -> Option<String> {
-        let drained = |plan: &&Plan| matches!(&plan.kind, PlanKind::Drain(drained) if drained == worker);
-        self.under_way().filter(drained).map(|plan| plan.kind.to_string())
+    /// Why this life of a worker is to go, if the last plan says so.
+    pub(super) fn goes(&self, worker: &WorkerId, incarnation: &Incarnation) -> Option<String> {
+        let plan = self.plan.as_ref()?;
+        (plan.outgoing.get(worker) == Some(incarnation)).then(|| plan.reason_to_go())
     }
 
     /// The deployment on whose workers shards are placed.
@@ -54,12 +51,14 @@ impl Fleet {
         self.workers.get(worker)?.told_to_go.as_deref()
     }
 
-    /// A worker is to give its shards away and exit.
-    pub(super) fn tell_to_go(&mut self, worker: &WorkerId, why: String) {
-        let Some(known) = self.workers.get_mut(worker) else { return };
+    /// A worker is to give its shards away and exit. Its name and life.
+    pub(super) fn tell_to_go(&mut self, worker: &WorkerId, why: String) -> Option<(WorkerId, Incarnation)> {
+        let known = self.workers.get_mut(worker)?;
         known.draining = true;
         known.told_to_go = Some(why);
+        let outgoing = (worker.clone(), known.incarnation.clone());
         self.effects.push(Effect::Drain(worker.clone()));
+        Some(outgoing)
     }
 
     /// What operators want has changed.

@@ -128,7 +128,7 @@ impl Fleet {
         let told_to_go = before
             .filter(|before| before.incarnation == incarnation)
             .and_then(|before| before.told_to_go.clone())
-            .or_else(|| self.intent.goes(&name));
+            .or_else(|| self.intent.goes(&name, &incarnation));
         let speaks_from = before.and_then(|worker| worker.whereabouts.speaks_from);
         let worker = Worker {
             incarnation: incarnation.clone(),

@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use fleet_model::{Generation, ShardNumber, ShardStatus, WorkerId};
+use fleet_model::{Generation, Incarnation, ShardNumber, ShardStatus, WorkerId};
 use serde::{Deserialize, Serialize};
 
 use super::{Fleet, Intent, Note, Now, Phase, handoff};
@@ -96,6 +96,9 @@ pub(super) struct Plan {
     /// Why, for people.
     pub(super) reason: String,
     pub(super) steps: BTreeMap<ShardNumber, Step>,
+    /// Workers that are to go, and which lives of theirs: they are told again by the next coordinator.
+    #[serde(default)]
+    pub(super) outgoing: BTreeMap<WorkerId, Incarnation>,
     /// The way back.
     pub(super) before: Before,
     /// IDENTIFYs that it costs.
@@ -103,6 +106,16 @@ pub(super) struct Plan {
     pub(super) estimated_ms: u64,
     pub(super) began_unix_ms: u64,
     pub(super) ended_unix_ms: Option<u64>,
+}
+
+impl Plan {
+    /// Why a worker is to go by it.
+    pub(super) fn reason_to_go(&self) -> String {
+        match &self.kind {
+            PlanKind::Promote(generation) => format!("generation {generation} has taken over"),
+            kind => kind.to_string(),
+        }
+    }
 }
 
 /// One shard of a plan.
@@ -169,7 +182,7 @@ impl Fleet {
         let (intent, mut plan) = self.prepare(kind, means, now)?;
         plan.state = PlanState::Running;
         if let PlanKind::Drain(worker) = &plan.kind {
-            self.tell_to_go(worker, plan.kind.to_string());
+            plan.outgoing.extend(self.tell_to_go(worker, plan.kind.to_string()));
         }
         self.intent = Intent { plan: Some(plan.clone()), ..intent };
         self.write_intent();
@@ -227,10 +240,7 @@ impl Fleet {
             self.take_back(&why, now);
             return;
         }
-        let gone = match &plan.kind {
-            PlanKind::Drain(worker) => !self.workers.contains_key(worker),
-            _ => true,
-        };
+        let gone = !plan.outgoing.iter().any(|(worker, incarnation)| self.knows(worker, incarnation));
         let there = plan.steps.keys().all(|shard| self.is_placed(*shard, &target));
         if gone && there {
             self.finish_plan(now);
@@ -319,16 +329,17 @@ impl Fleet {
         plan.state =
             if plan.state == PlanState::RollingBack { PlanState::RolledBack } else { PlanState::Done };
         plan.ended_unix_ms = Some(now.unix_ms);
-        let plan = plan.clone();
-        self.write_intent();
-        self.note_plan(&plan);
-        if let (PlanKind::Promote(generation), PlanState::Done) = (&plan.kind, plan.state) {
+        let mut plan = plan.clone();
+        if let (PlanKind::Promote(_), PlanState::Done) = (&plan.kind, plan.state) {
             let old = self.workers.iter().filter(|(_, worker)| !self.intent.is_active(worker));
             let old: Vec<WorkerId> = old.map(|(name, _)| name.clone()).collect();
             for worker in old {
-                self.tell_to_go(&worker, format!("generation {generation} has taken over"));
+                plan.outgoing.extend(self.tell_to_go(&worker, plan.reason_to_go()));
             }
         }
+        self.note_plan(&plan);
+        self.intent.plan = Some(plan);
+        self.write_intent();
     }
 
     fn note_plan(&mut self, plan: &Plan) {

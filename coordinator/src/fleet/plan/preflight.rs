@@ -143,6 +143,7 @@ impl Fleet {
             state: PlanState::Proposed,
             reason: String::new(),
             steps,
+            outgoing: std::collections::BTreeMap::new(),
             before: Before { generation: self.intent.generation.clone(), pins: self.intent.pins.clone() },
             identifies: identifies as u32,
             estimated_ms: estimated.as_millis() as u64,

@@ -163,6 +163,27 @@ fn a_plan_outlives_its_coordinator() {
 }
 
 #[test]
+fn the_next_coordinator_tells_the_old_workers_to_go_again_and_nobody_else() {
+    let mut fleet = blue_and_green();
+    fleet.start_plan(promote("green"), MEANS, at(1400)).unwrap();
+    // Nobody hears that it is to go before the coordinator dies.
+    for round in 0..20 {
+        for worker in ["g", "a", "b"] {
+            report(&mut fleet, worker, at(1500 + round * 50));
+        }
+    }
+    assert_eq!(state(&fleet), PlanState::Done);
+    let recovered = Recovered { intent: fleet.intent.clone(), owners: Vec::new(), ..recovered() };
+    let mut fleet = Fleet::new(rules(), Term(2), Wish::explicit(12), recovered, at(0));
+    fleet.join(of_generation("a", "blue"), at(500)).unwrap();
+    assert_eq!(fleet.told_to_go(&id("a")), Some("generation green has taken over"));
+    // Another life: somebody started it to go back to it.
+    let again = Registration { incarnation: life("2"), ..of_generation("c", "blue") };
+    fleet.join(again, at(600)).unwrap();
+    assert_eq!(fleet.told_to_go(&id("c")), None);
+}
+
+#[test]
 fn an_abort_brings_everything_back() {
     let mut fleet = blue_and_green();
     fleet.start_plan(promote("green"), MEANS, at(1400)).unwrap();

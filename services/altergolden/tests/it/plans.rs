@@ -1,6 +1,6 @@
 //! Plans from the command line: what an operator sees, and how it exits.
 
-use fleet_fixture::{Coordinator, Deployment, Worker, sim_config};
+use fleet_fixture::{Coordinator, Deployment, Signal, Worker, sim_config};
 use serde_json::Value;
 
 use crate::asked::altergolden;
@@ -108,6 +108,29 @@ async fn workers_are_drained_and_shards_moved_by_hand() {
         .await;
     let away = altergolden(url, &["rebalance"]);
     assert!(away.code == 1 && away.err.contains("the fleet store is away"), "{}", away.err);
+    deployment.assert_lawful();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_whose_shards_nobody_takes_leaves_after_half_its_time() {
+    let deployment = Deployment::start(sim_config(20)).await;
+    let coordinator = deployment.coordinator(4).await;
+    let mut small = deployment.worker_command("small", &coordinator.address);
+    let mut large = deployment.worker_command("large", &coordinator.address);
+    let (_small, mut large) = tokio::join!(
+        Worker::start("small", small.env("SHARDS_PER_CLUSTER", "1")),
+        Worker::start("large", large.env("DRAIN_TIMEOUT", "4s"))
+    );
+    coordinator.until("all shards to be ready", fleet_fixture::all_ready).await;
+    let since = std::time::Instant::now();
+    large.process.signal(Signal::TERM);
+    assert_eq!(large.process.ended().await.code(), Some(0));
+    assert!(since.elapsed() < std::time::Duration::from_secs(4), "{:?}", since.elapsed());
+    // What it left is resumed by whoever comes: nothing was identified anew.
+    let identifies = deployment.sim.control().identifies().items.len();
+    let _next = deployment.worker("next", &coordinator).await;
+    coordinator.until("all shards to be ready again", fleet_fixture::all_ready).await;
+    assert_eq!(deployment.sim.control().identifies().items.len(), identifies);
     deployment.assert_lawful();
 }
 

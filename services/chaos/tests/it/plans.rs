@@ -137,14 +137,25 @@ async fn a_source_may_die_in_the_middle() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_coordinator_may_die_in_the_middle_and_the_next_goes_on() {
     let _turn = one_at_a_time::turn().await;
-    plays(Setup::default(), async |fleet| {
-        promotes_while(fleet, async |fleet| {
-            fleet.kill_coordinator().await;
-            fleet.start_coordinator().await;
+    let moving = i32::from(v1::ShardStatus::Moving);
+    let done = |status: &v1::FleetStatus| status.plan.as_ref().map_or(0, |plan| plan.steps_done);
+    let begun = |_: &v1::FleetStatus| true;
+    let asked_back = |status: &v1::FleetStatus| {
+        done(status) > 0 || status.shards.iter().any(|shard| shard.status == moving)
+    };
+    let some_are_there = |status: &v1::FleetStatus| done(status) > 0;
+    let steps: [&dyn Fn(&v1::FleetStatus) -> bool; 3] = [&begun, &asked_back, &some_are_there];
+    for step in steps {
+        plays(Setup::default(), async |fleet| {
+            promotes_while(fleet, async |fleet| {
+                fleet.coordinator().until("the plan to come so far", step).await;
+                fleet.kill_coordinator().await;
+                fleet.start_coordinator().await;
+            })
+            .await
         })
-        .await
-    })
-    .await;
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
