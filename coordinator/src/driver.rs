@@ -53,6 +53,9 @@ const PROBE: Duration = Duration::from_secs(1);
 /// How often the fleet is published although nothing has happened.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How long a coordinator that stops goes on with shards that are between two workers: less than its streams are kept open.
+const IN_BETWEEN: Duration = Duration::from_millis(1_500);
+
 /// Outcomes that wait for the driver.
 const OUTCOMES: usize = 256;
 
@@ -163,10 +166,14 @@ impl<'a> Driver<'a> {
         };
         let mut tick = every(TICK);
         let mut probe = every(PROBE);
+        let mut stops_by = None;
         let end = loop {
             tokio::select! {
                 biased;
-                () = stop.cancelled() => break TermEnd::Stopping,
+                () = stop.cancelled(), if stops_by.is_none() => {
+                    self.fleet.stop_moving();
+                    stops_by = Some(Instant::now() + IN_BETWEEN);
+                }
                 Some(outcome) = outcomes.recv() => {
                     self.standing.turn(standing::boot_time());
                     if let Some(end) = self.came_back(outcome) {
@@ -187,6 +194,9 @@ impl<'a> Driver<'a> {
                 _ = probe.tick() => self.probe(),
             }
             self.carry_out();
+            if stops_by.is_some_and(|by| !self.fleet.has_shards_in_between() || Instant::now() >= by) {
+                break TermEnd::Stopping;
+            }
         };
         self.started.close();
         end

@@ -235,6 +235,8 @@ pub struct Fleet {
     slots: Vec<Slot>,
     workers: BTreeMap<WorkerId, Worker>,
     intent: Intent,
+    /// This coordinator stops: no shard sets out any more.
+    stopping: bool,
     /// Since when nobody of the active deployment is there, while others are.
     nobody_since: Option<Duration>,
     /// Nothing is assigned to a fleet that runs nothing before this moment.

@@ -68,7 +68,7 @@ impl Fleet {
     /// Lets as many shards set out as may move at once, and asks those back whose target is prepared.
     pub(super) fn hand_over(&mut self, target: &Target, now: Now) {
         self.give_up_copies(target);
-        if !self.store_is_up() {
+        if !self.store_is_up() || self.stopping {
             return;
         }
         let mut room = self.room(now);
@@ -119,6 +119,20 @@ impl Fleet {
         for note in notes {
             self.note(note);
         }
+    }
+
+    /// The coordinator stops: what runs stays where it is.
+    pub fn stop_moving(&mut self) {
+        self.stopping = true;
+    }
+
+    /// A shard is between two workers: neither runs it before somebody goes on with it.
+    pub fn has_shards_in_between(&self) -> bool {
+        let in_between = |slot: &Slot| match &slot.owner {
+            Some(owner) => owner.phase != Phase::Running,
+            None => slot.departed.is_some(),
+        };
+        self.slots.iter().any(in_between)
     }
 
     /// Copies for a worker that the shard does not go to any more.

@@ -280,7 +280,12 @@ impl Fleet {
         }
         match &plan.kind {
             PlanKind::Promote(generation) if homeless => {
-                Some(format!("the workers of generation {generation} have no room for all shards any more"))
+                let left = self.workers.values().any(|worker| self.takes_shards(worker));
+                Some(if left {
+                    format!("the workers of generation {generation} have no room for all shards any more")
+                } else {
+                    format!("no worker of generation {generation} is left")
+                })
             }
             PlanKind::Move { to, .. } if !self.workers.get(to).is_some_and(|to| self.takes_shards(to)) => {
                 Some(format!("worker {to} takes no shards any more"))

@@ -62,6 +62,7 @@ impl Fleet {
             slots: Vec::new(),
             workers: BTreeMap::new(),
             intent: recovered.intent.clone(),
+            stopping: false,
             nobody_since: None,
             settle_until: now.mono + rules.settle,
             grace_until: now.mono,

@@ -36,6 +36,9 @@ struct Args {
     /// Messages a second of each shard
     #[arg(long, default_value_t = 100.0)]
     events_per_shard: f64,
+    /// Only what begins like this: drain, deployment
+    #[arg(long, default_value = "")]
+    only: String,
     /// More settings of the workers, as NAME=VALUE
     #[arg(long = "env", value_name = "NAME=VALUE")]
     env: Vec<String>,
@@ -72,7 +75,8 @@ async fn main() {
         "{} shards with {} guilds each on {} workers, {} events/s each",
         args.shards, args.guilds_per_shard, args.workers, args.events_per_shard
     );
-    for what in ["drain of one worker", "deployment of all workers"] {
+    let both = ["drain of one worker", "deployment of all workers"];
+    for what in both.into_iter().filter(|what| what.starts_with(&args.only)) {
         let mut runs = Vec::new();
         for run in 0..args.runs {
             let worker = run % args.workers as usize;

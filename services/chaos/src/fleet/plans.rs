@@ -39,6 +39,19 @@ impl Fleet {
         }
     }
 
+    /// SIGTERM to the coordinator, which must end well; then the next one is started.
+    ///
+    /// # Errors
+    /// It did not end well.
+    pub async fn restart_coordinator(&mut self) -> Result<(), String> {
+        if let Some(coordinator) = self.coordinator.take() {
+            coordinator.process.signal(Signal::TERM);
+            ended(coordinator.process, "the coordinator").await?;
+        }
+        self.start_coordinator().await;
+        Ok(())
+    }
+
     /// The name of a worker.
     pub fn worker_name(&self, number: usize) -> String {
         self.seats[number].name()

@@ -159,6 +159,28 @@ async fn the_coordinator_may_die_in_the_middle_and_the_next_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_coordinator_may_be_restarted_in_the_middle_and_leaves_no_shard_in_between() {
+    let _turn = one_at_a_time::turn().await;
+    changes(async |fleet| {
+        promotes_while(fleet, async |fleet| {
+            let moving = i32::from(v1::ShardStatus::Moving);
+            let asked_back = |status: &v1::FleetStatus| {
+                status.plan.as_ref().is_some_and(|plan| plan.steps_done > 0)
+                    || status.shards.iter().any(|shard| shard.status == moving)
+            };
+            fleet.coordinator().until("shards to be asked back", asked_back).await;
+            fleet.restart_coordinator().await.unwrap();
+            let rows = fleet.coordinator().until("the next to act", |status| status.acting).await;
+            for shard in rows.shards {
+                assert!(!shard.worker_id.is_empty(), "shard {} is nobody's", shard.shard_id);
+            }
+        })
+        .await
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn redis_may_go_in_the_middle_and_it_pauses() {
     let _turn = one_at_a_time::turn().await;
     plays(Setup::default(), async |fleet| {
