@@ -114,6 +114,9 @@ pub(crate) struct Driver<'a> {
     store_asked: bool,
     term_asked: bool,
     standing: Standing,
+    intent_in_flight: bool,
+    /// The newest intent that waits for the one before to be written.
+    next_intent: Option<String>,
     budget_asked: bool,
     dirty: bool,
 }
@@ -146,6 +149,8 @@ impl<'a> Driver<'a> {
             store_asked: false,
             term_asked: false,
             standing: Standing::new(shell.lease_ttl / 2, standing::boot_time()),
+            intent_in_flight: false,
+            next_intent: None,
             budget_asked: false,
             dirty: true,
         };

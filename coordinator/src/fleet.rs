@@ -284,6 +284,10 @@ struct Owner {
     found: bool,
     /// The epoch of the owner before, when that one handed the shard over.
     handed_over: Option<Epoch>,
+    /// It can't resume the session of the owner before.
+    identifies: bool,
+    /// It has had the shard ready, or failed: whatever comes later is no matter of how it got there.
+    landed: bool,
     /// Owners before it died of the shard: decided when it was assigned, so that it stays what it was begun with.
     careful: bool,
 }
@@ -435,11 +439,15 @@ impl Fleet {
     /// Who is to copy a shard from whom. It keeps its copy until it is told to run the shard.
     fn arriving<'a>(&self, slot: &'a Slot) -> Option<(&'a WorkerId, Arriving)> {
         let arrival = slot.arrival.as_ref()?;
-        let (from, epoch) = match &slot.owner {
-            Some(owner) if owner.phase != Phase::Writing => (&owner.worker, owner.epoch),
-            _ => slot.departed.as_ref().map(|departed| (&departed.worker, departed.epoch))?,
+        let (from, epoch, url) = match &slot.owner {
+            Some(owner) if owner.phase != Phase::Writing => {
+                (&owner.worker, owner.epoch, self.workers.get(&owner.worker)?.url.clone())
+            }
+            _ => {
+                let departed = slot.departed.as_ref()?;
+                (&departed.worker, departed.epoch, departed.url.clone())
+            }
         };
-        let url = self.workers.get(from).map(|worker| worker.url.clone()).unwrap_or_default();
         Some((&arrival.to, Arriving { epoch, from: from.clone(), url }))
     }
 

@@ -5,11 +5,11 @@
 //! with what it runs. A lapsed lease does not end it either: the shards close their sockets by themselves, keep their
 //! sessions, and go on when the lease is back. Only a refusal does: then every shard is closed and a new life begins.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use altergolden_proto::{convert, v1};
 use arc_swap::ArcSwap;
-use fleet_model::{Assignment, Epoch, Incarnation, Routes, ShardNumber, Term, WorkerId};
+use fleet_model::{Assignment, Incarnation, Routes, Term, WorkerId};
 use fleet_store::FleetStore;
 use tokio::{
     sync::{Notify, watch},
@@ -36,9 +36,6 @@ use session::SessionEnd;
 /// The first wait before a coordinator is tried again that could not be reached; it doubles up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
-
-/// How long a worker that is to stop tries to reach a coordinator that could take its shards.
-const COORDINATOR_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What the link is given.
 pub(crate) struct LinkParts {
@@ -72,8 +69,6 @@ pub(crate) struct Link {
     term: Term,
     assignment: Assignment,
     report_sequence: u64,
-    /// Shards that were given up and are to be named in the next report.
-    released: VecDeque<(ShardNumber, Epoch)>,
     /// Directives that this version does not know, to be named in the next report.
     refused: Vec<v1::DirectiveRefused>,
     /// It is on its way out.
@@ -126,7 +121,6 @@ impl Link {
             term: Term(0),
             assignment: Assignment::default(),
             report_sequence: 0,
-            released: VecDeque::new(),
             refused: Vec::new(),
             draining: None,
         }
@@ -146,7 +140,6 @@ impl Link {
                     self.parts.metrics.count_refused();
                     tracing::warn!("the lease was refused: every shard is closed, registering anew");
                     self.assignment = Assignment::default();
-                    self.released.clear();
                     incarnation = settings::incarnation_nonce().parse().expect("hex digits are a name");
                     self.parts.incarnation.store(Arc::new(incarnation.clone()));
                 }
@@ -207,16 +200,18 @@ impl Link {
         // Shards waiting all at once for a coordinator that comes back would all ask at once.
         let wait = wait.mul_f64(0.5 + rand::random::<f64>() / 2.0);
         // One that drains waits for whoever could take its shards, but not for a coordinator that stopped as well.
-        let patience = Instant::now() + COORDINATOR_PATIENCE;
         if let Some(draining) = &mut self.draining {
-            draining.not_after(patience);
+            draining.is_alone(Instant::now());
         }
         let waiting = tokio::time::sleep(wait);
         tokio::pin!(waiting);
         loop {
             tokio::select! {
-                () = stop.cancelled(), if self.draining.is_none() => {
-                    self.begin_draining(COORDINATOR_PATIENCE.min(self.parts.config.drain_timeout));
+                () = stop.cancelled(), if !self.is_stopping() => {
+                    self.begin_stopping();
+                    if let Some(draining) = &mut self.draining {
+                        draining.is_alone(Instant::now());
+                    }
                 }
                 () = until(self.drain_ends_at()) => return Some(LifeEnd::Stopped),
                 () = self.parts.shards.one_closed() => {}
@@ -248,13 +243,25 @@ impl Link {
         true
     }
 
-    fn begin_draining(&mut self, timeout: Duration) {
-        let (held, _) = self.parts.shards.running();
-        self.draining.get_or_insert(Draining::begin(timeout, held.len(), Instant::now()));
+    /// The process is to stop, by a time.
+    fn is_stopping(&self) -> bool {
+        self.draining.is_some_and(|draining| draining.has_limit())
+    }
+
+    fn begin_stopping(&mut self) {
+        let held = self.parts.shards.running().0.len();
+        self.draining = Some(Draining::by(self.parts.config.drain_timeout, held, Instant::now()));
+    }
+
+    /// The coordinator says that the worker is to go.
+    fn begin_going(&mut self) {
+        let held = self.parts.shards.running().0.len();
+        let timeout = self.parts.config.drain_timeout;
+        self.draining.get_or_insert(Draining::told(timeout, held, Instant::now()));
     }
 
     fn drain_ends_at(&self) -> Option<Instant> {
-        self.draining.map(|draining| draining.ends_at())
+        self.draining.and_then(|draining| draining.ends_at())
     }
 
     /// Makes what runs what the coordinator says. Older words are dropped.
@@ -268,7 +275,7 @@ impl Link {
     fn next_report(&mut self, life: &mut Life, leaving: bool) -> v1::WorkerReport {
         let now = BootTime::now();
         self.forget_departed();
-        self.released.extend(self.parts.shards.give_up_stuck(life.ttl / 2, now));
+        self.parts.shards.give_up_stuck(life.ttl / 2, now);
         self.report_sequence += 1;
         life.lease.report_sent(self.report_sequence, now);
         v1::WorkerReport {
@@ -280,11 +287,7 @@ impl Link {
             shards: self.parts.shards.reports().into_iter().map(Into::into).collect(),
             rss_bytes: crate::metrics::resident_bytes().unwrap_or(0),
             draining: self.draining.is_some(),
-            released: self
-                .released
-                .drain(..)
-                .map(|(shard, epoch)| v1::ShardEpoch { shard_id: shard.0, epoch: epoch.0 })
-                .collect(),
+            released: convert::shard_epochs(self.parts.shards.given_up()),
             leaving,
             refused: std::mem::take(&mut self.refused),
             arrived: convert::shard_epochs(&self.parts.shards.copied()),

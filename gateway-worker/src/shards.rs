@@ -52,8 +52,8 @@ pub struct RunningShards {
 #[derive(Debug, Default)]
 struct Published {
     running: BTreeMap<ShardNumber, Arc<Shard>>,
-    /// Handed over lately: they answer questions until the next owner can.
-    departed: BTreeMap<ShardNumber, Arc<Shard>>,
+    /// Handed over lately, and when: they answer questions until the next owner can.
+    departed: BTreeMap<ShardNumber, (Arc<Shard>, BootTime)>,
 }
 
 impl RunningShards {
@@ -75,8 +75,11 @@ impl RunningShards {
     /// Those that can be asked: what runs, and what was handed over and nobody else can answer for yet.
     fn askable(&self) -> Vec<Arc<Shard>> {
         let published = self.read();
-        let departed = published.departed.iter().filter(|(shard, _)| !published.running.contains_key(shard));
-        published.running.values().chain(departed.map(|(_, shard)| shard)).cloned().collect()
+        let now = BootTime::now();
+        let departed = published.departed.iter().filter(|(number, (_, since))| {
+            !published.running.contains_key(number) && now.since(*since) < ANSWERS
+        });
+        published.running.values().chain(departed.map(|(_, (shard, _))| shard)).cloned().collect()
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Published> {
@@ -86,7 +89,7 @@ impl RunningShards {
     pub(crate) fn publish(
         &self,
         running: BTreeMap<ShardNumber, Arc<Shard>>,
-        departed: BTreeMap<ShardNumber, Arc<Shard>>,
+        departed: BTreeMap<ShardNumber, (Arc<Shard>, BootTime)>,
     ) {
         *self.shards.write().unwrap_or_else(PoisonError::into_inner) = Published { running, departed };
     }
@@ -187,6 +190,8 @@ pub(crate) struct ShardSet {
     departed: BTreeMap<ShardNumber, (Arc<Shard>, BootTime)>,
     /// Those that are to come.
     arrivals: Arrivals,
+    /// Given up by ourselves, as long as the assignment still has them.
+    given_up: BTreeMap<ShardNumber, Epoch>,
     ends: JoinSet<ShardNumber>,
     /// What shall run; what is still closing is started when it has closed.
     wanted: Option<Wanted>,
@@ -228,6 +233,7 @@ impl ShardSet {
             closing: BTreeMap::new(),
             departed: BTreeMap::new(),
             arrivals,
+            given_up: BTreeMap::new(),
             ends: JoinSet::new(),
             wanted: None,
         }
@@ -297,9 +303,11 @@ impl ShardSet {
             .map(|shard| shard.number())
             .collect();
         self.close(&wrong);
+        self.given_up.retain(|number, epoch| assignment.shards.get(number) == Some(epoch));
         // Taken out by the start of a shard before what is not to come any more is dropped.
         for (&number, &epoch) in &assignment.shards {
-            if !self.tasks.contains_key(&number) && !self.closing.contains_key(&number) {
+            let given_up = self.given_up.get(&number) == Some(&epoch);
+            if !given_up && !self.tasks.contains_key(&number) && !self.closing.contains_key(&number) {
                 let arrival = self.arrivals.take(number, assignment.handed_over.get(&number).copied());
                 let begin = Begin { arrival, careful: assignment.careful.contains(&number) };
                 self.start(number, epoch, total, begin, &lease, &gateway);
@@ -385,10 +393,9 @@ impl ShardSet {
         }
     }
 
-    /// A shard that was closed in order answers on for a while.
+    /// A shard that was handed over whole answers on for a while.
     fn depart(&mut self, shard: Arc<Shard>) {
-        if shard.status() == ShardStatus::Stopped && shard.progress().is_some() {
-            shard.set_status(ShardStatus::Moving, "handed over");
+        if shard.status() == ShardStatus::Moving {
             self.departed.insert(shard.number(), (shard, BootTime::now()));
         }
     }
@@ -402,13 +409,17 @@ impl ShardSet {
         while !self.closing.is_empty() {
             self.one_closed().await;
         }
+        // Nothing is handed over here: whoever gets these shards speaks for them.
+        self.departed.clear();
+        self.given_up.clear();
         self.publish();
     }
 
     /// Ends the tasks that have not gone round for longer than `limit`, or that have ended by themselves, and names them:
     /// they are to be placed anew. A task is given a second look first, as the whole process may have slept.
-    pub(crate) fn give_up_stuck(&mut self, limit: Duration, now: BootTime) -> Vec<(ShardNumber, Epoch)> {
-        let mut given_up = Vec::new();
+    pub(crate) fn give_up_stuck(&mut self, limit: Duration, now: BootTime) {
+        let before = self.tasks.len();
+        let given_up = &mut self.given_up;
         self.tasks.retain(|&number, task| {
             let stuck = task.shard.stuck_for(now) > limit;
             let dead = task.task.is_finished();
@@ -420,7 +431,7 @@ impl ShardSet {
                 }
                 tracing::error!(shard.id = %number, dead, "a shard's task hangs or has ended: giving the shard up");
                 task.task.abort();
-                given_up.push((number, task.shard.epoch()));
+                given_up.insert(number, task.shard.epoch());
                 return false;
             }
             if !stuck {
@@ -428,19 +439,18 @@ impl ShardSet {
             }
             true
         });
-        if let Some(wanted) = &mut self.wanted {
-            // What was given up does not begin again here under this epoch, whatever else closes meanwhile.
-            given_up.iter().for_each(|(number, _)| _ = wanted.assignment.shards.remove(number));
-        }
-        if !given_up.is_empty() {
+        if self.tasks.len() < before {
             self.publish();
         }
-        given_up
+    }
+
+    /// What was given up, to be named in reports until the assignment is without it: it does not begin again under that epoch.
+    pub(crate) fn given_up(&self) -> &BTreeMap<ShardNumber, Epoch> {
+        &self.given_up
     }
 
     fn publish(&self) {
         let running = self.shards().map(|shard| (shard.number(), shard.clone())).collect();
-        let departed = self.departed.iter().map(|(number, (shard, _))| (*number, shard.clone())).collect();
-        self.published.publish(running, departed);
+        self.published.publish(running, self.departed.clone());
     }
 }

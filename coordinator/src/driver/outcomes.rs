@@ -26,6 +26,7 @@ pub(crate) enum Outcome {
     /// With the number of the renewal.
     Term(u64, Result<TermRenewal, StoreError>),
     Budget(Result<GatewayInfo, DiscordError>),
+    Intent(Result<Fenced, StoreError>),
     /// A write whose failure is made good by the next probe of the store.
     Done(Result<Fenced, StoreError>),
 }
@@ -80,10 +81,20 @@ impl Driver<'_> {
         self.start(async move { Outcome::Done(store.save_last_ran(term, at_unix_ms).await) });
     }
 
-    pub(super) fn write_intent(&self, intent: &Intent) {
-        let (store, term) = (self.shell.store.clone(), self.term);
+    /// Writes what operators want: one at a time, so that an older one never comes last.
+    pub(super) fn write_intent(&mut self, intent: &Intent) {
         let text = serde_json::to_string(intent).expect("names and numbers are always JSON");
-        self.start(async move { Outcome::Done(store.save_intent(term, &text).await) });
+        if self.intent_in_flight {
+            self.next_intent = Some(text);
+            return;
+        }
+        self.save_intent(text);
+    }
+
+    fn save_intent(&mut self, text: String) {
+        self.intent_in_flight = true;
+        let (store, term) = (self.shell.store.clone(), self.term);
+        self.start(async move { Outcome::Intent(store.save_intent(term, &text).await) });
     }
 
     pub(super) fn look(
@@ -216,6 +227,13 @@ impl Driver<'_> {
                         self.keep_budget(now.mono);
                     }
                 }
+            }
+            Outcome::Intent(written) => {
+                self.intent_in_flight = false;
+                if let Some(next) = self.next_intent.take() {
+                    self.save_intent(next);
+                }
+                return self.came_back(Outcome::Done(written));
             }
             Outcome::Done(Ok(Fenced::StaleTerm)) => return self.maybe_lost(),
             Outcome::Done(Ok(Fenced::Written)) => {}

@@ -35,6 +35,8 @@ pub(super) struct Arrival {
     pub(super) since: Duration,
     /// The target has said that it has all there is to copy.
     pub(super) copied: bool,
+    /// The target can't resume the session.
+    pub(super) identifies: bool,
 }
 
 /// Who let a shard go in order. Nobody has run it since.
@@ -43,6 +45,8 @@ pub(super) struct Departed {
     pub(super) worker: WorkerId,
     pub(super) incarnation: Incarnation,
     pub(super) epoch: Epoch,
+    /// Where it answered: whoever copied the shard knows it by this, though it may be gone.
+    pub(super) url: String,
     pub(super) at: Duration,
 }
 
@@ -99,8 +103,9 @@ impl Fleet {
                         to: wanted.clone(),
                         incarnation: to.incarnation.clone(),
                         since: now.mono,
-                        // A copy is of no use to one that can't resume the session.
-                        copied: identifies,
+                        // A copy is of no use to one that can't resume the session; an older version makes none.
+                        copied: identifies || to.needs.is_none(),
+                        identifies,
                     };
                     notes.push(Note::Moving { shard, from: from_name, to: wanted.clone() });
                     self.slots[number].arrival = Some(arrival);
@@ -156,7 +161,7 @@ impl Fleet {
     fn room(&self, now: Now) -> Room {
         let under_way = self.slots.iter().filter(|slot| slot.is_under_way(now)).count();
         // Those that wait for a permit are what the identify queue is busy with.
-        let identifying = self.slots.iter().filter(|slot| slot.identifies()).count();
+        let identifying = self.slots.iter().filter(|slot| slot.is_identifying()).count();
         Room {
             handoffs: self.rules.moves_at_once.saturating_sub(under_way),
             identifies: self.rules.identifies_at_once.saturating_sub(identifying),
@@ -198,9 +203,10 @@ impl Fleet {
 
 impl Slot {
     /// Its owner stopped it in order, and it is free.
-    pub(super) fn let_go(&mut self, now: Now) {
+    pub(super) fn let_go(&mut self, url: &str, now: Now) {
         if let Some(owner) = self.owner.take() {
             self.departed = Some(Departed {
+                url: url.to_owned(),
                 worker: owner.worker,
                 incarnation: owner.incarnation,
                 epoch: owner.epoch,
@@ -235,11 +241,24 @@ impl Slot {
         }
     }
 
-    /// It waits for a permit, or for what READY names.
-    fn identifies(&self) -> bool {
-        self.report.as_ref().is_some_and(|observed| {
+    /// It waits for a permit, or for what READY names; or is on its way to where it will.
+    fn is_identifying(&self) -> bool {
+        let sets_out = self.arrival.as_ref().is_some_and(|arrival| arrival.identifies);
+        let arrives = self.owner.as_ref().is_some_and(|owner| owner.identifies && !owner.landed);
+        let waits = self.report.as_ref().is_some_and(|observed| {
             matches!(observed.report.status, ShardStatus::Queued | ShardStatus::Identifying)
-        })
+        });
+        sets_out || arrives || waits
+    }
+
+    /// Its owner has reported it. Once that is ready, whoever handed it over has no more to say.
+    pub(super) fn note_landing(&mut self) {
+        if self.has_landed()
+            && let Some(owner) = &mut self.owner
+        {
+            owner.landed = true;
+            self.departed = None;
+        }
     }
 }
 

@@ -78,7 +78,8 @@ impl Fleet {
     /// they may be back soon, so they are waited for.
     pub(super) fn adopt_generation(&mut self, now: Now) {
         let present = |worker: &&Worker| worker.connected && !worker.draining;
-        let nobody_left = !self.workers.values().any(|worker| self.intent.is_active(worker));
+        let nobody_left =
+            !self.workers.values().any(|worker| self.intent.is_active(worker) && !worker.draining);
         let others = self.workers.values().filter(present).filter_map(|worker| worker.generation.as_ref());
         let mut counts: BTreeMap<&Generation, usize> = BTreeMap::new();
         others.for_each(|generation| *counts.entry(generation).or_default() += 1);

@@ -129,6 +129,7 @@ impl Fleet {
             .filter(|before| before.incarnation == incarnation)
             .and_then(|before| before.told_to_go.clone())
             .or_else(|| self.intent.goes(&name, &incarnation));
+        let left_at = url.clone();
         let speaks_from = before.and_then(|worker| worker.whereabouts.speaks_from);
         let worker = Worker {
             incarnation: incarnation.clone(),
@@ -164,7 +165,7 @@ impl Fleet {
                 && matches!(owner.phase, Phase::Releasing { .. })
                 && !running.contains_key(&shard)
             {
-                slot.let_go(now);
+                slot.let_go(&left_at, now);
             }
         }
         self.advance(now);
@@ -201,6 +202,8 @@ impl Fleet {
                 since: now,
                 found: true,
                 handed_over: None,
+                identifies: false,
+                landed: false,
                 careful: false,
             });
             slot.departed = None;

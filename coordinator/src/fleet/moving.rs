@@ -150,6 +150,8 @@ impl Fleet {
                 since: now.mono,
                 found: false,
                 handed_over: slot.departed.as_ref().map(|departed| departed.epoch),
+                identifies: slot.arrival.as_ref().is_some_and(|arrival| arrival.identifies),
+                landed: false,
                 careful: self.breaker.asks_for_care(shard),
             });
             let incarnation = known.incarnation.clone();

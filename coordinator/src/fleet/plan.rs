@@ -203,14 +203,15 @@ impl Fleet {
     /// Gives the plan up that is under way.
     ///
     /// # Errors
-    /// [`PlanRefused::NoneUnderWay`]; [`PlanRefused::NoWayBack`] for a drain.
+    /// [`PlanRefused::NoneUnderWay`].
     pub fn abort_plan(&mut self, now: Now) -> Result<PlanView, PlanRefused> {
         let plan = self.intent.under_way().ok_or(PlanRefused::NoneUnderWay)?;
-        if matches!(plan.kind, PlanKind::Drain(_)) {
-            return Err(PlanRefused::NoWayBack);
-        }
-        if plan.state == PlanState::Running {
-            self.take_back("an operator gave it up", now);
+        match (&plan.kind, plan.state) {
+            (PlanKind::Drain(_), _) => {
+                self.end_plan("an operator gave it up; the worker goes all the same", now);
+            }
+            (_, PlanState::RollingBack) => self.end_plan("an operator gave up on the way back", now),
+            _ => self.take_back("an operator gave it up", now),
         }
         self.advance(now);
         let plan = self.intent.plan.as_ref().ok_or(PlanRefused::NoneUnderWay)?;
@@ -224,7 +225,7 @@ impl Fleet {
 
     /// Looks how the plan gets on.
     pub(super) fn follow_plan(&mut self, now: Now) {
-        let Some(plan) = self.intent.under_way() else { return };
+        let Some(plan) = self.intent.under_way().cloned() else { return };
         // A coordinator that has just begun has not heard of everybody yet.
         let begins = now.mono < self.grace_until.max(self.strangers_until);
         if self.total.settled().is_none() || self.is_settling(now) || begins {
@@ -232,17 +233,21 @@ impl Fleet {
         }
         let problem = self.problem(&self.intent, None, now);
         let target = placement::solve(&problem);
-        // The shards of a worker that is cut off are not homeless: they may run.
-        let homeless = problem.shards.keys().any(|shard| !target.contains_key(shard));
-        if plan.state == PlanState::Running
-            && let Some(why) = self.stops(plan, homeless, now)
-        {
-            self.take_back(&why, now);
-            return;
+        // The shards of a worker that is cut off are not homeless: they may run, and it may be back at once.
+        let waits = self.workers.values().any(|worker| !worker.connected && self.intent.is_active(worker));
+        let homeless = !waits && problem.shards.keys().any(|shard| !target.contains_key(shard));
+        let trouble = if plan.state == PlanState::Running { self.stops(&plan, homeless, now) } else { None };
+        if let Some(why) = &trouble {
+            self.take_back(why, now);
+            if !matches!(plan.kind, PlanKind::Drain(_)) {
+                return;
+            }
         }
         let gone = !plan.outgoing.iter().any(|(worker, incarnation)| self.knows(worker, incarnation));
         let there = plan.steps.keys().all(|shard| self.is_placed(*shard, &target));
-        if gone && there {
+        // A drain is over with its worker, whatever else is the matter with the shards that it had.
+        let over = there || trouble.is_some() && matches!(plan.kind, PlanKind::Drain(_));
+        if gone && over {
             self.finish_plan(now);
         }
     }
@@ -269,6 +274,7 @@ impl Fleet {
                     return Some(format!("shard {shard} failed on worker {}: {detail}", owner.worker));
                 }
                 Some((ShardStatus::Ready | ShardStatus::Queued | ShardStatus::Identifying, _)) => {}
+                _ if owner.landed => {}
                 _ if owner.phase == Phase::Running
                     && now.mono.saturating_sub(owner.since) >= READY_WITHIN =>
                 {
@@ -287,7 +293,9 @@ impl Fleet {
                     format!("no worker of generation {generation} is left")
                 })
             }
-            PlanKind::Move { to, .. } if !self.workers.get(to).is_some_and(|to| self.takes_shards(to)) => {
+            PlanKind::Move { to, .. }
+                if !self.workers.get(to).is_some_and(|to| !to.draining && self.intent.is_active(to)) =>
+            {
                 Some(format!("worker {to} takes no shards any more"))
             }
             _ => None,
@@ -324,6 +332,17 @@ impl Fleet {
         }
         self.intent.generation = plan.before.generation.clone();
         self.intent.pins = plan.before.pins.clone();
+        let plan = plan.clone();
+        self.write_intent();
+        self.note_plan(&plan);
+    }
+
+    /// Nobody looks on any more. What is wanted stays.
+    fn end_plan(&mut self, why: &str, now: Now) {
+        let Some(plan) = self.intent.plan.as_mut() else { return };
+        plan.state = PlanState::Aborted;
+        why.clone_into(&mut plan.reason);
+        plan.ended_unix_ms = Some(now.unix_ms);
         let plan = plan.clone();
         self.write_intent();
         self.note_plan(&plan);

@@ -72,6 +72,7 @@ impl Fleet {
             return Ok(Heard::Renewed);
         }
 
+        let url = known.url.clone();
         let running: BTreeMap<ShardNumber, Epoch> =
             report.shards.iter().map(|shard| (shard.shard, shard.epoch)).collect();
         let released: BTreeMap<ShardNumber, Epoch> = report.released.into_iter().collect();
@@ -85,7 +86,7 @@ impl Fleet {
                 Phase::Writing | Phase::Running => false,
             };
             if stopped {
-                slot.let_go(now);
+                slot.let_go(&url, now);
             } else if given_up {
                 slot.lose_owner();
             }
@@ -103,7 +104,7 @@ impl Fleet {
                 }
                 slot.confirmed = true;
                 slot.report = Some(Observed { report: shard_report, at: now.mono });
-                slot.departed.take_if(|_| slot.report.as_ref().is_some_and(Observed::has_landed));
+                slot.note_landing();
             }
         }
         self.advance(now);
@@ -112,11 +113,14 @@ impl Fleet {
 
     /// A worker that runs nothing more goes: nobody needs to wait for its lease.
     fn leave(&mut self, worker: &WorkerId, incarnation: &Incarnation, now: Now) {
-        self.workers.remove(worker);
+        let url = self.workers.remove(worker).map(|gone| gone.url).unwrap_or_default();
         self.forget_copies_of(worker);
         for slot in &mut self.slots {
-            if slot.owner.as_ref().is_some_and(|owner| owner.worker == *worker) {
-                slot.lose_owner();
+            let Some(owner) = slot.owner.as_ref().filter(|owner| owner.worker == *worker) else { continue };
+            // Whoever has copied one of its shards has its last word: it closed them in order.
+            match owner.phase {
+                Phase::Writing => slot.lose_owner(),
+                Phase::Running | Phase::Releasing { .. } => slot.let_go(&url, now),
             }
         }
         self.effects.push(Effect::Forget(worker.clone(), incarnation.clone()));

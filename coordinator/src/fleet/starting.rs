@@ -124,6 +124,8 @@ impl Fleet {
                     since: now.mono,
                     found: true,
                     handed_over: None,
+                    identifies: false,
+                    landed: false,
                     careful: false,
                 });
             }

@@ -48,7 +48,7 @@ fn registration(worker: &str, incarnation: &str) -> Registration {
         running_total: 0,
         draining: false,
         generation: Generation::default(),
-        needs: None,
+        needs: Some(SessionNeeds::default()),
         granted: true,
     }
 }

@@ -158,6 +158,14 @@ impl ShardCache {
         contents.records(&book, guild, &everything)
     }
 
+    /// Nobody wants the rest of the copy.
+    pub(crate) fn drop_copy(&self, session: u64) {
+        let contents = self.contents.load();
+        if contents.session == session {
+            contents.book().changes.end_copy();
+        }
+    }
+
     /// The records of what has changed since the copy began, when it ends: of this moment. `None` when another session has begun
     /// since.
     pub(crate) fn end_copy(&self, session: u64) -> Option<Vec<GuildRecords>> {

@@ -86,6 +86,11 @@ impl Desk {
     /// The shard has stopped in order: whoever copied it gets the rest. `pending` is what was not begun to be handled.
     pub(crate) fn hand_over(&self, shard: &Shard, pending: &[((u64, u64), PendingEvent)], format: u16) {
         let Some(Waiting { session, last }) = self.lock().take() else { return };
+        if last.is_closed() {
+            // Whoever copied it does not want it any more.
+            shard.cache().drop_copy(session);
+            return;
+        }
         match last_word(shard, session, pending, format) {
             // Whoever waited is gone otherwise; the checkpoint has it all.
             Ok(Some(word)) => drop(last.send(word)),

@@ -4,39 +4,63 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// How long a worker that is to stop tries to reach a coordinator that could take its shards.
+const COORDINATOR_PATIENCE: Duration = Duration::from_secs(3);
+
 /// Begun when the process is told to stop, or the coordinator tells the worker to go.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Draining {
-    /// By then the shards are given away, or closed.
-    until: Instant,
+    /// By then the shards are given away, or closed. `None`: whoever told it to go sees to it that they are taken.
+    until: Option<Instant>,
     /// So long without one that is taken, and the rest is closed too: nobody takes them.
     patience: Duration,
     /// How many shards there were at the last look, and when there last were fewer.
     held: usize,
     moved_at: Instant,
+    /// Since when no coordinator is there.
+    alone_since: Option<Instant>,
 }
 
 impl Draining {
-    pub(super) fn begin(timeout: Duration, held: usize, now: Instant) -> Self {
-        Self { until: now + timeout, patience: timeout / 2, held, moved_at: now }
+    /// The process is to stop.
+    pub(super) fn by(timeout: Duration, held: usize, now: Instant) -> Self {
+        let until = Some(now + timeout);
+        Self { until, patience: timeout / 2, held, moved_at: now, alone_since: None }
     }
 
-    /// The worker still holds so many shards.
+    /// The coordinator says that the worker is to go. Shards that have to IDENTIFY take their time, one after the other; the
+    /// others run on meanwhile.
+    pub(super) fn told(timeout: Duration, held: usize, now: Instant) -> Self {
+        Self { until: None, patience: timeout, held, moved_at: now, alone_since: None }
+    }
+
+    /// The process is to stop by a time.
+    pub(super) fn has_limit(&self) -> bool {
+        self.until.is_some()
+    }
+
+    /// The worker holds so many shards, and a coordinator is there.
     pub(super) fn looked(&mut self, held: usize, now: Instant) {
-        if held < self.held {
+        // Nobody could take one while there was none.
+        if held < self.held || self.alone_since.take().is_some() {
             self.moved_at = now;
         }
         self.held = held;
     }
 
-    /// When it waits no longer.
-    pub(super) fn ends_at(&self) -> Instant {
-        self.until.min(self.moved_at + self.patience)
+    /// No coordinator is there.
+    pub(super) fn is_alone(&mut self, now: Instant) {
+        self.alone_since.get_or_insert(now);
     }
 
-    /// It waits until then at most.
-    pub(super) fn not_after(&mut self, moment: Instant) {
-        self.until = self.until.min(moment);
+    /// When it waits no longer; `None` while nothing ends it.
+    pub(super) fn ends_at(&self) -> Option<Instant> {
+        match (self.until, self.alone_since) {
+            (None, Some(_)) => None,
+            (None, None) => Some(self.moved_at + self.patience),
+            (Some(until), None) => Some(until.min(self.moved_at + self.patience)),
+            (Some(until), Some(since)) => Some(until.min(since + COORDINATOR_PATIENCE)),
+        }
     }
 }
 
@@ -46,18 +70,44 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_secs(20);
 
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
     #[tokio::test(start_paused = true)]
     async fn nobody_who_takes_anything_is_waited_for_half_the_time() {
         let began = Instant::now();
-        let mut draining = Draining::begin(TIMEOUT, 3, began);
-        assert_eq!(draining.ends_at(), began + TIMEOUT / 2);
-        draining.looked(3, began + Duration::from_secs(4));
-        assert_eq!(draining.ends_at(), began + TIMEOUT / 2, "nothing has moved");
-        draining.looked(2, began + Duration::from_secs(8));
-        assert_eq!(draining.ends_at(), began + Duration::from_secs(18));
-        draining.looked(1, began + Duration::from_secs(15));
-        assert_eq!(draining.ends_at(), began + TIMEOUT, "never longer than it was told");
-        draining.not_after(began + Duration::from_secs(16));
-        assert_eq!(draining.ends_at(), began + Duration::from_secs(16));
+        let mut draining = Draining::by(TIMEOUT, 3, began);
+        assert_eq!(draining.ends_at(), Some(began + TIMEOUT / 2));
+        draining.looked(3, began + seconds(4));
+        assert_eq!(draining.ends_at(), Some(began + TIMEOUT / 2), "nothing has moved");
+        draining.looked(2, began + seconds(8));
+        assert_eq!(draining.ends_at(), Some(began + seconds(18)));
+        draining.looked(1, began + seconds(15));
+        assert_eq!(draining.ends_at(), Some(began + TIMEOUT), "never longer than it was told");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_coordinator_that_is_gone_is_waited_for_and_one_that_is_back_begins_anew() {
+        let began = Instant::now();
+        let mut draining = Draining::by(TIMEOUT, 3, began);
+        draining.is_alone(began + seconds(2));
+        draining.is_alone(began + seconds(4));
+        assert_eq!(draining.ends_at(), Some(began + seconds(5)));
+        draining.looked(3, began + seconds(4));
+        assert_eq!(draining.ends_at(), Some(began + seconds(14)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_was_told_to_go_has_no_limit_but_that_somebody_takes_its_shards() {
+        let began = Instant::now();
+        let mut draining = Draining::told(TIMEOUT, 9, began);
+        for round in 1..9 {
+            draining.looked(9 - round, began + seconds(15 * round as u64));
+        }
+        assert_eq!(draining.ends_at(), Some(began + seconds(15 * 8 + 20)));
+        draining.is_alone(began + seconds(130));
+        assert_eq!(draining.ends_at(), None, "shards run on without a coordinator");
+        assert!(!draining.has_limit());
     }
 }

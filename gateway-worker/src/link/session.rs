@@ -63,8 +63,8 @@ impl Link {
         loop {
             tokio::select! {
                 biased;
-                () = stop.cancelled(), if self.draining.is_none() => {
-                    self.begin_draining(self.parts.config.drain_timeout);
+                () = stop.cancelled(), if !self.is_stopping() => {
+                    self.begin_stopping();
                     report_soon = Some(Instant::now());
                 }
                 () = until(self.drain_ends_at()) => {
@@ -166,7 +166,7 @@ impl Link {
                 if self.draining.is_none() {
                     tracing::info!(reason = %drain.reason, "the coordinator says to go: giving every shard away");
                 }
-                self.begin_draining(self.parts.config.drain_timeout);
+                self.begin_going();
                 return Ok(ReportDue::Now);
             }
             None => {

@@ -48,19 +48,26 @@ impl Runner {
     /// Runs until it is stopped.
     pub(crate) async fn run(mut self) {
         let arrival = self.arrival.take();
+        let mut handed_over = false;
         match self.begin(arrival).await {
             Some(mut intake) => {
                 self.connect(&mut intake).await;
                 // Without the lease nothing can be written, and whoever has it finds what was written before.
                 if self.lease.is_open(BootTime::now()) && !self.shard.outranked.is_cancelled() {
+                    let whole =
+                        self.shard.status() == ShardStatus::Ready && self.shard.cache.pending_guilds() == 0;
                     intake.finish(HANDLERS).await;
+                    handed_over = whole;
                 }
             }
             None => self.stop_ticking_on().await,
         }
         self.shard.desk().close();
         self.deliveries.abandon();
-        if self.shard.status() != ShardStatus::Failed {
+        if handed_over {
+            // It answers questions on until the next owner can.
+            self.shard.set_status(ShardStatus::Moving, "handed over");
+        } else if self.shard.status() != ShardStatus::Failed {
             self.shard.set_status(ShardStatus::Stopped, "");
         }
     }

@@ -146,7 +146,7 @@ async fn follow(server: &Server, plan: v1::Plan, wait: bool) -> Result<Outcome, 
     Ok(match plan.state() {
         PlanState::RolledBack | PlanState::Aborted => Outcome::no(),
         _ if wait && !is_over(&plan) => {
-            Outcome::unreachable("the coordinator is away; the plan goes on without it being watched")
+            Outcome::unreachable("no coordinator that acts knows the plan any more")
         }
         _ => Outcome::yes(),
     })
@@ -176,7 +176,14 @@ async fn watch(
     let mut client: BridgeClient = server.connect().await?;
     let mut fleet = client.watch().await?;
     while let Some(status) = fleet.message().await? {
-        let Some(now) = status.plan.filter(|now| status.acting && now.id == plan.id) else { continue };
+        let known = status.plan.filter(|now| now.id == plan.id);
+        let Some(now) = known.filter(|_| status.acting) else {
+            // A standby, a coordinator that has not begun, or one that has never heard of it.
+            if heard.elapsed() >= COORDINATOR_AWAY {
+                break;
+            }
+            continue;
+        };
         *heard = Instant::now();
         *plan = now;
         line.show(&progress(plan));

@@ -29,9 +29,6 @@ pub enum PlanRefused {
     /// None is under way.
     #[error("no plan is under way")]
     NoneUnderWay,
-    /// A worker that was told to go goes.
-    #[error("a drain can't be taken back: the worker is on its way out")]
-    NoWayBack,
     /// No epoch can be written.
     #[error("the fleet store is away: no shard changes hands until it is back")]
     StoreAway,

@@ -109,6 +109,54 @@ fn a_source_that_dies_while_it_is_copied_is_a_failover_like_any_other() {
 }
 
 #[test]
+fn an_older_version_is_not_waited_for() {
+    let mut fleet = running_fleet();
+    fleet.join(Registration { needs: None, ..registration("c", "1") }, at(2000)).unwrap();
+    settle_writes(&mut fleet, at(2000));
+    let (shard, _) = arriving(&fleet, "c");
+    fleet.report(&id("c"), &life("1"), without_copies(&fleet, "c"), at(2100)).unwrap();
+    assert!(!runs(&fleet, "a", shard), "it makes no copies");
+}
+
+#[test]
+fn the_last_shard_of_one_that_leaves_is_handed_over_too() {
+    let mut fleet = with_a_third();
+    let (shard, Arriving { epoch, .. }) = arriving(&fleet, "c");
+    report(&mut fleet, "c", at(2100));
+    // It is on its way out, and says no more than that.
+    let url = fleet.assignment(&id("c")).unwrap().arriving[&shard].url.clone();
+    let leaving = Report { leaving: true, draining: true, ..Report::default() };
+    fleet.report(&id("a"), &life("1"), leaving, at(2200)).unwrap();
+    assert_eq!(
+        fleet.assignment(&id("c")).unwrap().arriving[&shard].url,
+        url,
+        "else the copy would be dropped"
+    );
+    settle_writes(&mut fleet, at(2200));
+    assert_eq!(fleet.assignment(&id("c")).unwrap().handed_over[&shard], epoch);
+}
+
+#[test]
+fn of_those_that_have_to_identify_only_as_many_set_out_as_may_identify() {
+    let mut fleet = running_fleet();
+    let other = SessionNeeds { intents: 7, ..SessionNeeds::default() };
+    fleet.join(Registration { needs: Some(other), ..registration("c", "1") }, at(2000)).unwrap();
+    for round in 0..20 {
+        let now = at(2000 + round * 50);
+        settle_writes(&mut fleet, now);
+        for worker in ["a", "b"] {
+            report(&mut fleet, worker, now);
+        }
+        // The new one has heard of its shard, and says nothing of it yet.
+        let silent = Report { shards: Vec::new(), ..obedient(&fleet, "c") };
+        fleet.report(&id("c"), &life("1"), silent, now).unwrap();
+        fleet.tick(now);
+        assert!(shards(&fleet, "c").len() <= rules().identifies_at_once);
+    }
+    assert_eq!(shards(&fleet, "c").len(), rules().identifies_at_once);
+}
+
+#[test]
 fn without_the_store_no_shard_is_asked_back() {
     let mut fleet = with_a_third();
     let (shard, _) = arriving(&fleet, "c");

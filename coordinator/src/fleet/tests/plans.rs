@@ -135,6 +135,111 @@ fn a_shard_that_does_not_become_ready_takes_the_deployment_back() {
     assert_eq!(shards(&fleet, "g"), [] as [u32; 0]);
 }
 
+/// As `blue_and_green`, with a promotion under way and the first shards there.
+fn promoted_in_part() -> Fleet {
+    let mut fleet = blue_and_green();
+    fleet.start_plan(promote("green"), MEANS, at(1400)).unwrap();
+    for worker in ["g", "a", "b", "g"] {
+        report(&mut fleet, worker, at(1500));
+    }
+    assert!(!shards(&fleet, "g").is_empty(), "it has begun");
+    fleet
+}
+
+#[test]
+fn a_shard_that_was_ready_and_reconnects_is_no_reason_to_go_back() {
+    let mut fleet = promoted_in_part();
+    // Long after, while the plan is still under way.
+    for ms in (1600..40_000).step_by(500) {
+        let mut report = obedient(&fleet, "g");
+        report.arrived.clear();
+        if ms > 35_000 {
+            report.shards.iter_mut().for_each(|shard| shard.status = ShardStatus::Reconnecting);
+        }
+        fleet.report(&id("g"), &life("1"), report, at(ms)).unwrap();
+        for worker in ["a", "b"] {
+            let mut obedient = obedient(&fleet, worker);
+            // They are slow to let go: so it takes long.
+            obedient.assignment_revision = 0;
+            fleet.report(&id(worker), &life("1"), obedient, at(ms)).unwrap();
+        }
+        fleet.tick(at(ms));
+        settle_writes(&mut fleet, at(ms));
+    }
+    assert_eq!(state(&fleet), PlanState::Running);
+}
+
+#[test]
+fn a_stream_that_breaks_for_a_moment_is_no_reason_to_go_back() {
+    let mut fleet = promoted_in_part();
+    fleet.stream_ended(&id("g"), &life("1"), at(1600));
+    for ms in [1700, 1800, 1900] {
+        fleet.tick(at(ms));
+    }
+    let running = fleet.assignment(&id("g")).unwrap().shards.clone();
+    let back = Registration { running, running_total: 12, ..of_generation("g", "green") };
+    fleet.join(back, at(2000)).unwrap();
+    go_on(&mut fleet, 2100, &["g", "a", "b"]);
+    assert_eq!(state(&fleet), PlanState::Done);
+}
+
+#[test]
+fn a_drain_is_over_with_its_worker_though_a_shard_fails_elsewhere() {
+    let mut fleet = running_fleet();
+    fleet.start_plan(PlanKind::Drain(id("a")), MEANS, at(1400)).unwrap();
+    for round in 0..30 {
+        let now = at(1500 + round * 100);
+        if fleet.knows(&id("a"), &life("1")) {
+            let obedient = obedient(&fleet, "a");
+            let leaving = obedient.shards.is_empty();
+            fleet.report(&id("a"), &life("1"), Report { leaving, draining: true, ..obedient }, now).unwrap();
+        }
+        settle_writes(&mut fleet, now);
+        let mut report = obedient(&fleet, "b");
+        report
+            .shards
+            .iter_mut()
+            .filter(|one| one.shard.0 < 6)
+            .for_each(|one| one.status = ShardStatus::Failed);
+        fleet.report(&id("b"), &life("1"), report, now).unwrap();
+        settle_writes(&mut fleet, now);
+        fleet.tick(now);
+    }
+    let plan = fleet.plan(at(9_000)).unwrap();
+    assert_eq!(plan.state, PlanState::Done);
+    assert!(plan.reason.contains("failed on worker b"), "{}", plan.reason);
+}
+
+#[test]
+fn a_drain_can_be_given_up_and_so_can_the_way_back() {
+    let mut fleet = running_fleet();
+    fleet.start_plan(PlanKind::Drain(id("a")), MEANS, at(1400)).unwrap();
+    assert_eq!(fleet.abort_plan(at(1500)).unwrap().state, PlanState::Aborted);
+    let mut fleet = promoted_in_part();
+    assert_eq!(fleet.abort_plan(at(1600)).unwrap().state, PlanState::RollingBack);
+    assert_eq!(fleet.abort_plan(at(1700)).unwrap().state, PlanState::Aborted);
+    assert!(fleet.start_plan(promote("green"), MEANS, at(1800)).is_ok());
+}
+
+#[test]
+fn the_last_worker_of_a_generation_that_goes_can_give_its_shards_to_those_that_stand_by() {
+    let mut fleet = fleet(4);
+    fleet.join(of_generation("a", "blue"), at(0)).unwrap();
+    fleet.tick(at(1100));
+    settle_writes(&mut fleet, at(1100));
+    report(&mut fleet, "a", at(1200));
+    fleet.join(of_generation("g", "green"), at(1300)).unwrap();
+    for round in 0..20 {
+        let now = at(1400 + round * 100);
+        let draining = Report { draining: true, ..obedient(&fleet, "a") };
+        fleet.report(&id("a"), &life("1"), draining, now).unwrap();
+        settle_writes(&mut fleet, now);
+        report(&mut fleet, "g", now);
+        fleet.tick(now);
+    }
+    assert_eq!(shards(&fleet, "g").len(), 4);
+}
+
 #[test]
 fn a_plan_outlives_its_coordinator() {
     let mut fleet = blue_and_green();

@@ -17,7 +17,8 @@ impl Intake {
     /// Goes on from what was handed over. `beginning` is what the store has: the same, if all is well; then only what
     /// changes is written. Otherwise everything is written anew.
     pub(super) fn go_on_from(&mut self, carried: Carried, beginning: Beginning) {
-        let Carried { head, guilds, pending } = carried;
+        let Carried { mut head, guilds, pending } = carried;
+        self.keep_own_resources(&mut head);
         let stored_in = match beginning {
             Beginning::From { head: stored, serial, format, .. } => {
                 self.serial = serial;
@@ -36,7 +37,8 @@ impl Intake {
         self.shard.cache().adopt(guilds);
         self.shard.set_progress(Some(Progress {
             session: Arc::new(head.session),
-            began_at: 0,
+            // A store that has nothing gets this far first: from here the session can be resumed.
+            began_at: if stored_in.is_some() { 0 } else { head.read },
             read: head.read,
             read_at_unix_ms: head.read_at_unix_ms,
         }));
@@ -50,6 +52,11 @@ impl Intake {
             self.shard.cache().note_everything(session);
             self.write(None);
         }
+    }
+
+    /// From here on the records hold what this worker keeps: what only the owner before kept grows old.
+    pub(super) fn keep_own_resources(&self, head: &mut Head) {
+        head.session.resources.retain(|resource| self.resources.contains(resource));
     }
 
     /// Queues an event that the owner before had not finished. `exact`: its word on whether it had begun holds.

@@ -45,7 +45,8 @@ impl Restoring {
 
 impl Intake {
     /// Begins to read what a checkpoint holds beside its head.
-    pub(super) fn restore(&mut self, head: Head, what: ToRead) {
+    pub(super) fn restore(&mut self, mut head: Head, what: ToRead) {
+        self.keep_own_resources(&mut head);
         let (checkpoints, shard) = (self.checkpoints.clone(), self.shard.clone());
         let session = Arc::new(head.session.clone());
         self.ordinal = session.ordinal;

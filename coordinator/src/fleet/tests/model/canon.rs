@@ -247,7 +247,8 @@ fn hash_coordinator(one: &Coordinator, state: &mut impl Hasher) {
         (&slot.arrival, &slot.departed).hash(state);
         (slot.highest, slot.confirmed, slot.report.as_ref().map(|report| report.report.epoch)).hash(state);
         if let Some(owner) = &slot.owner {
-            (&owner.worker, &owner.incarnation, owner.epoch, owner.since, owner.handed_over).hash(state);
+            (&owner.worker, &owner.incarnation, owner.epoch, owner.since, owner.handed_over, owner.landed)
+                .hash(state);
             match owner.phase {
                 Phase::Writing => 0.hash(state),
                 Phase::Running => 1.hash(state),
