@@ -1,0 +1,186 @@
+//! From the bridge's answers to texts: pure functions. Each text fits into one message.
+//!
+//! An answer that is not complete says so, and why. Names come from people: what Discord would format is escaped.
+
+use std::fmt::Write as _;
+
+use altergolden_proto::{
+    convert::status_from_wire,
+    v1::{FindGuildResponse, FindUserResponse, GetAggregateStatsResponse, ShardStats, ShardStatus},
+};
+
+/// The most that a message may hold, in characters.
+/// [Source](https://discord.com/developers/docs/resources/message#create-message-jsonform-params).
+pub(crate) const LONGEST: usize = 2_000;
+
+/// How many numbers a sentence lists.
+const LISTED: usize = 20;
+
+/// The longest reason that is told.
+const LONGEST_REASON: usize = 500;
+
+/// What stands where nothing is known.
+const NONE: &str = "–";
+
+const FENCE: &str = "```";
+
+/// How large the bot is.
+pub(crate) fn ping(stats: &GetAggregateStatsResponse) -> String {
+    let serving = format!("Serving {} servers across {} shards", stats.total_guilds, stats.shard_count);
+    if stats.complete { serving } else { format!("{serving} (not complete: {})", doubt(stats)) }
+}
+
+/// Why totals are too low.
+fn doubt(stats: &GetAggregateStatsResponse) -> String {
+    let waiting: Vec<u32> =
+        stats.shards.iter().filter(|shard| !is_ready(shard)).map(|shard| shard.shard_id).collect();
+    if stats.shard_count == 0 {
+        "no shard runs yet".to_owned()
+    } else if !stats.missing_shards.is_empty() {
+        format!("nobody answered for {}", shard_list(&stats.missing_shards))
+    } else if !waiting.is_empty() {
+        let are = if waiting.len() == 1 { "is" } else { "are" };
+        format!("{} {are} not ready", shard_list(&waiting))
+    } else {
+        "some guilds are still to come".to_owned()
+    }
+}
+
+/// Every shard, as many as there is room for: first those that something is wrong with.
+pub(crate) fn shards(stats: &GetAggregateStatsResponse) -> String {
+    let ready = stats.shards.iter().filter(|shard| is_ready(shard)).count();
+    let mut rows: Vec<(bool, u32, [String; COLUMNS])> =
+        stats.shards.iter().map(|shard| (is_ready(shard), shard.shard_id, row(shard))).collect();
+    rows.extend(stats.missing_shards.iter().map(|number| (false, *number, missing_row(*number))));
+    rows.sort_unstable_by_key(|(is_ready, number, _)| (*is_ready, *number));
+    let rows: Vec<_> = rows.into_iter().map(|(.., row)| row).collect();
+
+    let header = HEADER.map(str::to_owned);
+    let widths: [usize; COLUMNS] = std::array::from_fn(|column| {
+        let cells = rows.iter().chain([&header]).map(|row| row[column].chars().count());
+        cells.max().unwrap_or(0)
+    });
+    let mut text = format!("{ready} of {} shards ready\n{FENCE}\n", stats.shard_count);
+    let mut left = LONGEST - text.chars().count() - FENCE.len() - more(usize::MAX).chars().count();
+    let lines: Vec<String> = [header].iter().chain(&rows).map(|row| line(row, &widths)).collect();
+    let fitting = lines.iter().take_while(|line| {
+        let fits = left.checked_sub(line.chars().count());
+        left = fits.unwrap_or(left);
+        fits.is_some()
+    });
+    let shown = fitting.map(|line| text.push_str(line)).count();
+    text.push_str(FENCE);
+    if shown < lines.len() {
+        text.push_str(&more(lines.len() - shown));
+    }
+    text
+}
+
+const COLUMNS: usize = 5;
+const HEADER: [&str; COLUMNS] = ["shard", "worker", "state", "guilds", "latency"];
+/// Which columns are numbers.
+const TO_THE_RIGHT: [bool; COLUMNS] = [true, false, false, true, true];
+
+fn row(shard: &ShardStats) -> [String; COLUMNS] {
+    [
+        shard.shard_id.to_string(),
+        shard.worker_id.clone(),
+        status_from_wire(shard.status).map_or("unknown", |status| status.as_str()).to_owned(),
+        shard.guilds.to_string(),
+        shard.latency_ms.map_or_else(|| NONE.to_owned(), |ms| format!("{ms:.1} ms")),
+    ]
+}
+
+fn missing_row(number: u32) -> [String; COLUMNS] {
+    [number.to_string(), NONE.to_owned(), "no answer".to_owned(), NONE.to_owned(), NONE.to_owned()]
+}
+
+fn line(row: &[String; COLUMNS], widths: &[usize; COLUMNS]) -> String {
+    let mut line = String::new();
+    for ((cell, width), to_the_right) in row.iter().zip(widths).zip(TO_THE_RIGHT) {
+        let between = if line.is_empty() { "" } else { "  " };
+        // A String takes whatever is written.
+        let _ = if to_the_right {
+            write!(line, "{between}{cell:>width$}")
+        } else {
+            write!(line, "{between}{cell:<width$}")
+        };
+    }
+    line.push('\n');
+    line
+}
+
+fn more(shards: usize) -> String {
+    format!("… and {shards} more")
+}
+
+/// Where a guild is.
+pub(crate) fn guild(answer: &FindGuildResponse) -> String {
+    let (id, shard) = (answer.guild_id, answer.shard_id);
+    let by = if answer.worker_id.is_empty() {
+        String::new()
+    } else {
+        format!(" on {}", escaped(&answer.worker_id))
+    };
+    if !answer.found && !answer.complete {
+        return format!("Nobody can tell whether the bot is in guild {id}: {}", reason(&answer.reason));
+    }
+    if !answer.found {
+        return format!("The bot is not in guild {id}: it would be on shard {shard}{by}");
+    }
+    let name = answer.name.as_deref().map_or_else(|| format!("Guild {id}"), escaped);
+    let members = answer.member_count.map_or_else(String::new, |count| format!(" ({count} members)"));
+    let outage = if answer.unavailable { ", and has an outage" } else { "" };
+    format!("{name}{members} is on shard {shard}{by}{outage}")
+}
+
+/// Where a user is.
+pub(crate) fn user(answer: &FindUserResponse) -> String {
+    let id = answer.user_id;
+    match (answer.found, answer.complete) {
+        (true, true) => format!("{} is on {}", escaped(&answer.username), shard_list(&answer.shard_ids)),
+        (true, false) => format!(
+            "{} is on {}, and perhaps on more: {}",
+            escaped(&answer.username),
+            shard_list(&answer.shard_ids),
+            reason(&answer.reason)
+        ),
+        (false, true) => format!("No shard knows user {id}"),
+        (false, false) => format!("Nobody can tell where user {id} is: {}", reason(&answer.reason)),
+    }
+}
+
+fn is_ready(shard: &ShardStats) -> bool {
+    // One that is moving answers for its guilds until the next owner is ready.
+    matches!(ShardStatus::try_from(shard.status), Ok(ShardStatus::Ready | ShardStatus::Moving))
+}
+
+fn shard_list(numbers: &[u32]) -> String {
+    let noun = if numbers.len() == 1 { "shard" } else { "shards" };
+    let listed: Vec<String> = numbers.iter().take(LISTED).map(u32::to_string).collect();
+    let rest = numbers.len() - listed.len();
+    let rest = if rest == 0 { String::new() } else { format!(" and {rest} more") };
+    format!("{noun} {}{rest}", listed.join(", "))
+}
+
+fn reason(told: &str) -> String {
+    if told.is_empty() {
+        return "there was no answer".to_owned();
+    }
+    escaped(&told.chars().take(LONGEST_REASON).collect::<String>())
+}
+
+/// As it is, however Discord would format it; on one line.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '\\' | '*' | '_' | '~' | '`' | '|' | '<' | '>' | '#' | '[' | ']' | '@') {
+            escaped.push('\\');
+        }
+        escaped.push(if c.is_control() { ' ' } else { c });
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+use super::*;
+
+fn shard(number: u32, worker: &str, status: ShardStatus) -> ShardStats {
+    ShardStats {
+        shard_id: number,
+        worker_id: worker.to_owned(),
+        status: status.into(),
+        guilds: 25,
+        latency_ms: Some(41.26),
+        ..ShardStats::default()
+    }
+}
+
+fn stats(shards: Vec<ShardStats>, missing: &[u32]) -> GetAggregateStatsResponse {
+    let count = shards.len() + missing.len();
+    let all_ready = shards.iter().all(is_ready);
+    GetAggregateStatsResponse {
+        total_guilds: shards.iter().map(|shard| shard.guilds).sum(),
+        shard_count: count as u32,
+        complete: count > 0 && missing.is_empty() && all_ready,
+        missing_shards: missing.to_vec(),
+        shards,
+        ..GetAggregateStatsResponse::default()
+    }
+}
+
+fn ready(number: u32) -> ShardStats {
+    shard(number, "worker-a", ShardStatus::Ready)
+}
+
+#[test]
+fn ping_says_how_large_the_bot_is() {
+    assert_eq!(ping(&stats(vec![ready(0), ready(1)], &[])), "Serving 50 servers across 2 shards");
+}
+
+#[test]
+fn ping_says_when_it_is_not_complete_and_why() {
+    let missing = stats(vec![ready(0)], &[1, 2]);
+    assert_eq!(
+        ping(&missing),
+        "Serving 25 servers across 3 shards (not complete: nobody answered for shards 1, 2)"
+    );
+    let waiting = stats(vec![ready(0), shard(1, "b", ShardStatus::Identifying)], &[]);
+    assert_eq!(ping(&waiting), "Serving 50 servers across 2 shards (not complete: shard 1 is not ready)");
+    let filling = GetAggregateStatsResponse { complete: false, ..stats(vec![ready(0)], &[]) };
+    assert!(ping(&filling).ends_with("(not complete: some guilds are still to come)"));
+    assert!(ping(&stats(vec![], &[])).ends_with("(not complete: no shard runs yet)"));
+    let many: Vec<u32> = (0..500).collect();
+    assert!(ping(&stats(vec![], &many)).ends_with("18, 19 and 480 more)"), "{}", ping(&stats(vec![], &many)));
+}
+
+#[test]
+fn the_table_has_what_is_wrong_first() {
+    let mut late = shard(2, "b", ShardStatus::Resuming);
+    late.latency_ms = None;
+    late.guilds = 1_000;
+    assert_eq!(
+        shards(&stats(vec![ready(0), late], &[1])),
+        "1 of 3 shards ready
+```
+shard  worker    state      guilds  latency
+    1  –         no answer       –        –
+    2  b         resuming     1000        –
+    0  worker-a  ready          25  41.3 ms
+```"
+    );
+}
+
+#[test]
+fn the_table_is_cut_to_what_a_message_holds() {
+    for count in [30, 40, 256, 5_000] {
+        let all = stats((0..count).map(ready).collect(), &[]);
+        let text = shards(&all);
+        let length = text.chars().count();
+        assert!(length <= LONGEST, "{length} characters for {count} shards");
+        let rows = text.lines().filter(|line| line.contains("worker-a")).count();
+        match text.rsplit_once("```").unwrap().1 {
+            "" => assert_eq!(rows, count as usize),
+            rest => {
+                assert_eq!(rest, format!("… and {} more", count as usize - rows));
+                assert!(length > LONGEST - 100, "there was room for more: {length}");
+            }
+        }
+    }
+    // The longest name that a worker may have leaves room for the first rows all the same.
+    let long =
+        stats((0..300).map(|number| shard(number, &"w".repeat(64), ShardStatus::Ready)).collect(), &[]);
+    assert!(shards(&long).chars().count() <= LONGEST);
+}
+
+fn found_guild() -> FindGuildResponse {
+    FindGuildResponse {
+        found: true,
+        complete: true,
+        guild_id: 7,
+        name: Some("Lost Lounge".to_owned()),
+        member_count: Some(110),
+        shard_id: 3,
+        worker_id: "worker-a".to_owned(),
+        ..FindGuildResponse::default()
+    }
+}
+
+#[test]
+fn a_guild_is_somewhere() {
+    assert_eq!(guild(&found_guild()), "Lost Lounge (110 members) is on shard 3 on worker-a");
+    let bare = FindGuildResponse { name: None, member_count: None, unavailable: true, ..found_guild() };
+    assert_eq!(guild(&bare), "Guild 7 is on shard 3 on worker-a, and has an outage");
+}
+
+#[test]
+fn a_guild_is_nowhere_or_nobody_can_tell() {
+    let absent = FindGuildResponse { found: false, ..found_guild() };
+    assert_eq!(guild(&absent), "The bot is not in guild 7: it would be on shard 3 on worker-a");
+    let unsure = FindGuildResponse {
+        found: false,
+        complete: false,
+        reason: "worker b can't be reached".to_owned(),
+        ..found_guild()
+    };
+    assert_eq!(guild(&unsure), "Nobody can tell whether the bot is in guild 7: worker b can't be reached");
+    assert!(guild(&FindGuildResponse::default()).ends_with(": there was no answer"));
+}
+
+#[test]
+fn a_user_is_found_or_there_is_a_reason() {
+    let found = FindUserResponse {
+        found: true,
+        complete: true,
+        user_id: 9,
+        shard_ids: vec![1, 3],
+        username: "ada_l".to_owned(),
+        ..FindUserResponse::default()
+    };
+    assert_eq!(user(&found), "ada\\_l is on shards 1, 3");
+    let unsure = FindUserResponse {
+        complete: false,
+        reason: "the user cache is partial".to_owned(),
+        shard_ids: vec![1],
+        ..found.clone()
+    };
+    assert_eq!(user(&unsure), "ada\\_l is on shard 1, and perhaps on more: the user cache is partial");
+    assert_eq!(user(&FindUserResponse { found: false, ..found }), "No shard knows user 9");
+    let nobody = FindUserResponse { found: false, ..unsure };
+    assert_eq!(user(&nobody), "Nobody can tell where user 9 is: the user cache is partial");
+}
+
+#[test]
+fn names_are_not_formatted_and_texts_fit() {
+    assert_eq!(escaped("a*b`c\n<@1>"), "a\\*b\\`c \\<\\@1\\>");
+    let long = FindUserResponse {
+        found: true,
+        shard_ids: (0..500).collect(),
+        username: "*".repeat(32),
+        reason: "_".repeat(5_000),
+        ..FindUserResponse::default()
+    };
+    assert!(user(&long).chars().count() <= LONGEST);
+}
