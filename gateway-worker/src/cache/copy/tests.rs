@@ -17,7 +17,9 @@ use super::{
 /// Over the wire and into the copy.
 fn take(copy: &mut Copy, records: GuildRecords) {
     let GuildRecords { together, members, gone } = records;
-    gone.into_iter().for_each(|key| copy.remove(key));
+    for key in gone {
+        copy.remove(key);
+    }
     for (key, record) in members.into_iter().chain(together) {
         let bytes = encode_record(&record, FORMAT_MAX).unwrap();
         assert!(copy.take(key, decode_record(key, &bytes).unwrap()).is_none());

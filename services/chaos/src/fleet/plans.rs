@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::{Fleet, STOP, ended, name_in};
 
 /// How long a plan may take.
-const PLAN: Duration = Duration::from_secs(60);
+const PLAN: Duration = Duration::from_mins(1);
 
 impl Fleet {
     /// SIGTERM to a worker; it must give its shards away and end well.

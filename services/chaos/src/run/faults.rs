@@ -57,7 +57,6 @@ pub(super) async fn begin(fleet: &mut Fleet, fault: &Fault) -> Result<(), String
 pub(super) async fn end(fleet: &mut Fleet, fault: &Fault) -> Result<(), String> {
     match fault {
         Fault::KillWorker(worker) | Fault::DrainWorker(worker) => fleet.start_worker(*worker),
-        Fault::Move(..) | Fault::Deploy => {}
         Fault::StopWorker(worker) => fleet.signal_worker(*worker, Signal::CONT),
         Fault::KillCoordinator => fleet.start_coordinator().await,
         Fault::SecondCoordinator => fleet.stop_second().await?,
@@ -74,7 +73,7 @@ pub(super) async fn end(fleet: &mut Fleet, fault: &Fault) -> Result<(), String> 
         }
         Fault::Cut(link) | Fault::Hang(link) => fleet.link(*link).heal(),
         Fault::RestartFleet => fleet.start_all().await,
-        Fault::Discord(_) => {}
+        Fault::Discord(_) | Fault::Move(..) | Fault::Deploy => {}
         Fault::DiscordFor(both) => drop(fleet.control().inject(both[1].clone())),
         Fault::Switch(switch) => switched(fleet, |switches| reset(*switch, switches))?,
     }

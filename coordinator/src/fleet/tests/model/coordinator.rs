@@ -11,7 +11,7 @@ pub(super) enum Call {
     /// With the life of the store that was known when it went out.
     Revoke(Life, Cause, u8),
     WriteTotal,
-    WriteIntent(Intent),
+    WriteIntent(Box<Intent>),
     FindLeases(u8),
 }
 

@@ -301,7 +301,7 @@ impl World {
                     }
                     Effect::FindLeases => one.calls.push(Call::FindLeases(one.store)),
                     Effect::WriteTotal(_) => one.calls.push(Call::WriteTotal),
-                    Effect::WriteIntent(intent) => one.calls.push(Call::WriteIntent(intent)),
+                    Effect::WriteIntent(intent) => one.calls.push(Call::WriteIntent(Box::new(intent))),
                     Effect::Drain(worker) => self.deliver(i, number(&worker), Parcel::Drain),
                     Effect::Revoke { worker, incarnation, cause } => {
                         one.calls.push(Call::Revoke(life(&worker, &incarnation), cause, one.store));
@@ -409,7 +409,7 @@ impl World {
             Call::WriteTotal => {}
             Call::WriteIntent(intent) if reaches => {
                 if store.spend_permit(fences, one.term) {
-                    store.now.intent = intent;
+                    store.now.intent = *intent;
                 }
             }
             Call::WriteIntent(_) => one.fleet.store_is_away(),
