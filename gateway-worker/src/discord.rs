@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use settings::{ApiOrigin, Secret};
-use twilight_http::{Client, error::ErrorType};
+use twilight_http::{Client, client::ClientBuilder, error::ErrorType};
 
 /// How long the request may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -15,11 +15,22 @@ pub struct TokenRefused;
 
 /// A client of the REST API.
 pub(crate) fn client(token: &Secret, api: Option<&ApiOrigin>) -> Client {
-    let mut builder = Client::builder().token(token.expose().to_owned()).timeout(TIMEOUT);
-    if let Some(api) = api {
-        builder = builder.proxy(api.authority(), api.is_plain_http());
+    builder(token, api).build()
+}
+
+/// A client for first answers to interactions: Discord does not count them against the global limit, each has a path of its own, and
+/// twilight's limiter would send them one after the other
+/// ([Interactions](https://discord.com/developers/docs/topics/rate-limits#global-rate-limit)).
+pub(crate) fn callbacks(token: &Secret, api: Option<&ApiOrigin>) -> Client {
+    builder(token, api).ratelimiter(None).build()
+}
+
+fn builder(token: &Secret, api: Option<&ApiOrigin>) -> ClientBuilder {
+    let builder = Client::builder().token(token.expose().to_owned()).timeout(TIMEOUT);
+    match api {
+        Some(api) => builder.proxy(api.authority(), api.is_plain_http()),
+        None => builder,
     }
-    builder.build()
 }
 
 /// Asks `GET /users/@me`. Anything but a refusal is no reason not to start: the gateway will tell.

@@ -107,6 +107,8 @@ pub struct Context {
 /// What every context of a worker shares.
 pub(crate) struct Tools {
     pub(crate) http: Arc<twilight_http::Client>,
+    /// Without a rate limiter.
+    pub(crate) callbacks: Arc<twilight_http::Client>,
     pub(crate) bridge: Bridge,
 }
 
@@ -134,6 +136,12 @@ impl Context {
     /// Discord's REST API.
     pub fn http(&self) -> &twilight_http::Client {
         &self.tools.http
+    }
+
+    /// Discord's REST API for first answers to interactions (`create_response`), and nothing else: many go out side by side, as
+    /// Discord does not count them against the global limit.
+    pub fn callbacks(&self) -> &twilight_http::Client {
+        &self.tools.callbacks
     }
 
     /// Questions and messages across all shards.

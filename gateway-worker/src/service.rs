@@ -196,6 +196,7 @@ impl Worker {
             handler: parts.handler,
             tools: Arc::new(Tools {
                 http: Arc::new(discord::client(&config.token, config.api.as_ref())),
+                callbacks: Arc::new(discord::callbacks(&config.token, config.api.as_ref())),
                 bridge: bridge.clone(),
             }),
             limits: config.limits,

@@ -50,6 +50,7 @@ pub(crate) fn bot(handler: Arc<dyn EventHandler>) -> Bot {
     }));
     let tools = Tools {
         http: Arc::new(discord::client(&settings::Secret::new("t"), None)),
+        callbacks: Arc::new(discord::callbacks(&settings::Secret::new("t"), None)),
         bridge: Bridge::new(routes, None, None, hub, BridgeMetrics::default(), "test"),
     };
     Bot {

@@ -155,7 +155,7 @@ fn message(text: String, only_for_them: bool) -> InteractionResponse {
 }
 
 async fn answer(context: &Context, interaction: &Interaction, mark: Mark, response: InteractionResponse) {
-    let client = context.http().interaction(interaction.application_id);
+    let client = context.callbacks().interaction(interaction.application_id);
     let shard = context.shard();
     match client.create_response(interaction.id, &interaction.token, &response).await {
         Ok(_) => tracing::debug!(shard.id = %shard, "answered"),

@@ -230,6 +230,23 @@ async fn the_next_holder_of_shard_0_registers_the_commands_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_commands_at_once_are_all_answered_though_rest_is_slow() {
+    let bench = Bench::start(None).await;
+    let bot = bench.bot("bot-a").await;
+    bench.coordinator.until_balanced(&[&bot]).await;
+    bench.until_registered(1).await;
+    // One after the other, twenty of these would take longer than Discord waits.
+    bench.deployment.sim.control().inject(Fault::RestDelay { ms: 300 }).unwrap();
+    let guilds = bench.deployment.sim.control().guilds(20, SHARDS);
+    let asked: Vec<_> = guilds.iter().map(|guild| bench.begin(guild.id, "ping", vec![])).collect();
+    for id in asked {
+        let outcome = bench.outcome(id).await;
+        assert_eq!(outcome.state, InteractionState::Answered, "{outcome:?}");
+    }
+    bench.assert_lawful();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_comes_too_late_is_not_answered() {
     let bench = Bench::start(None).await;
     let (mut a, mut b) = bench.two_bots().await;
