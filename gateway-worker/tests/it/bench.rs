@@ -149,7 +149,6 @@ impl Bench {
         let ends = stop.clone();
         tasks.spawn(async move { coordinator.run(ends).await.unwrap() });
         let client = BridgeClient::connect(&url, Duration::from_secs(2)).await.unwrap();
-        let checkpoints = Arc::new(checkpoint::MemoryStore::new());
         let recorder = Arc::new(recorder);
         Self { sim, recorder, client, api, coordinator: url, store, checkpoints, bus, stop, tasks }
     }
