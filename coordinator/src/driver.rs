@@ -33,6 +33,7 @@ use crate::{
 
 mod exits;
 mod identifies;
+mod intents;
 mod notes;
 mod outcomes;
 mod standing;
@@ -40,6 +41,7 @@ mod streams;
 
 use exits::Exits;
 use identifies::IdentifyStream;
+use intents::IntentWriting;
 pub(crate) use outcomes::Outcome;
 use standing::Standing;
 use streams::WorkerStream;
@@ -114,9 +116,7 @@ pub(crate) struct Driver<'a> {
     store_asked: bool,
     term_asked: bool,
     standing: Standing,
-    intent_in_flight: bool,
-    /// The newest intent that waits for the one before to be written.
-    next_intent: Option<String>,
+    intents: IntentWriting,
     budget_asked: bool,
     dirty: bool,
 }
@@ -149,8 +149,7 @@ impl<'a> Driver<'a> {
             store_asked: false,
             term_asked: false,
             standing: Standing::new(shell.lease_ttl / 2, standing::boot_time()),
-            intent_in_flight: false,
-            next_intent: None,
+            intents: IntentWriting::default(),
             budget_asked: false,
             dirty: true,
         };
@@ -247,6 +246,7 @@ impl<'a> Driver<'a> {
             let assignment = v1::Assignment::from(&assignment);
             self.send(&worker, v1::directive::Directive::Assignment(assignment));
         }
+        self.answer_written();
         if self.dirty {
             self.publish();
         }
@@ -328,15 +328,16 @@ impl<'a> Driver<'a> {
             Command::IdentifyEnded { stream } => self.identify_ended(stream, now.mono),
             Command::StartPlan { kind, dry_run, reply } => {
                 let means = self.means();
-                let plan = if dry_run {
-                    self.fleet.propose_plan(kind, means, now)
+                if dry_run {
+                    drop(reply.send(self.fleet.propose_plan(kind, means, now).map_err(Stopped::Plan)));
                 } else {
-                    self.fleet.start_plan(kind, means, now)
-                };
-                let _ = reply.send(plan.map_err(Stopped::Plan));
+                    let plan = self.fleet.start_plan(kind, means, now);
+                    self.answer_plan(reply, plan);
+                }
             }
             Command::AbortPlan { reply } => {
-                let _ = reply.send(self.fleet.abort_plan(now).map_err(Stopped::Plan));
+                let plan = self.fleet.abort_plan(now);
+                self.answer_plan(reply, plan);
             }
         }
     }

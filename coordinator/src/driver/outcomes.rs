@@ -10,7 +10,7 @@ use fleet_store::{
 use super::{Driver, TermEnd, budget_from};
 use crate::{
     discord::{DiscordError, GatewayInfo},
-    fleet::{Cause, Finding, Intent, LeaseVerdict, Note, Ownership},
+    fleet::{Cause, Finding, LeaseVerdict, Note, Ownership},
     identify::Grant,
     rpc::dial_back,
 };
@@ -79,22 +79,6 @@ impl Driver<'_> {
     pub(super) fn write_last_ran(&self, at_unix_ms: u64) {
         let (store, term) = (self.shell.store.clone(), self.term);
         self.start(async move { Outcome::Done(store.save_last_ran(term, at_unix_ms).await) });
-    }
-
-    /// Writes what operators want: one at a time, so that an older one never comes last.
-    pub(super) fn write_intent(&mut self, intent: &Intent) {
-        let text = serde_json::to_string(intent).expect("names and numbers are always JSON");
-        if self.intent_in_flight {
-            self.next_intent = Some(text);
-            return;
-        }
-        self.save_intent(text);
-    }
-
-    fn save_intent(&mut self, text: String) {
-        self.intent_in_flight = true;
-        let (store, term) = (self.shell.store.clone(), self.term);
-        self.start(async move { Outcome::Intent(store.save_intent(term, &text).await) });
     }
 
     pub(super) fn look(
@@ -229,10 +213,7 @@ impl Driver<'_> {
                 }
             }
             Outcome::Intent(written) => {
-                self.intent_in_flight = false;
-                if let Some(next) = self.next_intent.take() {
-                    self.save_intent(next);
-                }
+                self.intent_came_back(matches!(written, Ok(Fenced::Written)));
                 return self.came_back(Outcome::Done(written));
             }
             Outcome::Done(Ok(Fenced::StaleTerm)) => return self.maybe_lost(),

@@ -7,7 +7,7 @@ use altergolden_proto::v1::{self, PlanState, start_plan_request::Plan as Wish};
 use chaos::{
     fleet::{Fleet, Setup},
     run::{self, Outcome},
-    schedule::Cost,
+    schedule::{Cost, Link},
 };
 
 use crate::one_at_a_time;
@@ -156,6 +156,34 @@ async fn the_coordinator_may_die_in_the_middle_and_the_next_goes_on() {
         })
         .await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_is_not_written_down_is_not_answered_for() {
+    let _turn = one_at_a_time::turn().await;
+    plays(Setup::default(), async |fleet| {
+        let mut client = fleet.coordinator().client().await;
+        let shards = client.shards("w0").await.unwrap();
+        let moves = Wish::Move(v1::MoveShard { shard_id: shards[0].shard_id, worker_id: "w1".to_owned() });
+        fleet.link(Link::CoordinatorRedis).hang();
+        let answer = tokio::spawn(async move { client.start_plan(moves, false).await });
+        let begun = |status: &v1::FleetStatus| status.plan.is_some();
+        fleet.coordinator().until("the plan to begin", begun).await;
+        fleet.kill_coordinator().await;
+        let answer = answer.await.unwrap();
+        assert!(answer.is_err(), "a plan that nobody has written was answered for: {answer:?}");
+
+        fleet.link(Link::CoordinatorRedis).heal();
+        fleet.start_coordinator().await;
+        fleet.balanced().await;
+        // What was on its way may have come to Redis all the same.
+        let over = |status: &v1::FleetStatus| {
+            status.acting && status.plan.as_ref().is_none_or(|plan| plan.state() == PlanState::Done)
+        };
+        fleet.coordinator().until("no plan to be under way", over).await;
+        Vec::new()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
