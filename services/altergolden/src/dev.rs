@@ -16,7 +16,7 @@ use settings::Secret;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::exit::Outcome;
+use crate::exit::{Outcome, say};
 
 mod guide;
 mod progress;
@@ -72,7 +72,8 @@ struct Running {
 
 /// The tasks and how to stop them.
 struct Tasks {
-    workers: JoinSet<Result<(), Outcome>>,
+    /// Each gives its name when it leaves in order.
+    workers: JoinSet<Result<String, Outcome>>,
     workers_stop: CancellationToken,
     coordinator: JoinSet<Result<(), Outcome>>,
     coordinator_stop: CancellationToken,
@@ -109,15 +110,21 @@ async fn show(running: &Running, started: Instant) -> String {
     }
 }
 
+/// Waits for what ends dev mode: a part that fails, or the last worker's leaving. One that was drained leaves in order.
 async fn ended_by_itself(tasks: &mut Tasks) -> Outcome {
-    let ended = tokio::select! {
-        Some(ended) = tasks.workers.join_next() => ended,
-        Some(ended) = tasks.coordinator.join_next() => ended,
-    };
-    match ended {
-        Ok(Ok(())) => Outcome::failed("a part ended by itself"),
-        Ok(Err(outcome)) => outcome,
-        Err(error) => Outcome::failed(format!("a part crashed: {error}")),
+    loop {
+        let ended = tokio::select! {
+            Some(ended) = tasks.workers.join_next() => ended,
+            Some(ended) = tasks.coordinator.join_next() => ended.map(|ended| ended.map(|()| "the coordinator".to_owned())),
+        };
+        match ended {
+            Ok(Ok(who)) if tasks.workers.is_empty() || tasks.coordinator.is_empty() => {
+                return Outcome::failed(format!("{who} has left, and the others can't go on without"));
+            }
+            Ok(Ok(who)) => say(format!("{who} has left")),
+            Ok(Err(outcome)) => return outcome,
+            Err(error) => return Outcome::failed(format!("a part crashed: {error}")),
+        }
     }
 }
 
@@ -165,11 +172,18 @@ async fn start(args: &DevArgs) -> Result<(Running, Tasks), Outcome> {
     };
     let stop = tasks.coordinator_stop.clone();
     tasks.coordinator.spawn(async move { coordinator.run(stop).await.map_err(coordinator_failed) });
-    for worker in workers {
+    for (index, worker) in workers.into_iter().enumerate() {
         let stop = tasks.workers_stop.clone();
-        tasks.workers.spawn(async move { worker.run(stop).await.map_err(worker_failed) });
+        tasks.workers.spawn(async move {
+            worker.run(stop).await.map_err(worker_failed)?;
+            Ok(worker_name(index))
+        });
     }
     Ok((running, tasks))
+}
+
+fn worker_name(index: impl std::fmt::Display) -> String {
+    format!("worker-{index}")
 }
 
 /// A variable that dev mode's parts read as well, `INTENTS` say, has a wrong value.
@@ -237,7 +251,7 @@ fn worker_config(
             .ok_or_else(|| Outcome::settings("--health-port: there is no port left for every worker"))?,
     };
     let mut flags = vec!["gateway-worker".to_owned()];
-    flags.push(format!("--worker-name=worker-{index}"));
+    flags.push(format!("--worker-name={}", worker_name(index)));
     flags.push(format!("--coordinator-url=http://{coordinator}"));
     flags.push("--worker-listen=127.0.0.1:0".to_owned());
     flags.push(format!("--health-port={health_port}"));
@@ -247,9 +261,7 @@ fn worker_config(
         flags.push(format!("--cache={SIM_CACHE}"));
     }
     let parsed = gateway_worker::Args::try_parse_from(flags).map_err(wrong_flag)?;
-    let config = parsed.into_config(Some(token)).map_err(Outcome::settings)?;
-    // Everything ends together: nobody is left to give a shard to.
-    Ok(gateway_worker::Config { drain_timeout: Duration::ZERO, ..config })
+    parsed.into_config(Some(token)).map_err(Outcome::settings)
 }
 
 /// Stops in the order in which nothing misses what it needs: workers, coordinator, Discord.

@@ -65,7 +65,7 @@ impl From<ClientError> for Outcome {
             ClientError::Unreachable { .. } => Self::unreachable(error),
             ClientError::Refused(ref status) => match status.code() {
                 tonic::Code::InvalidArgument => Self::settings(status.message()),
-                tonic::Code::NotFound => Self::failed(status.message()),
+                tonic::Code::NotFound | tonic::Code::FailedPrecondition => Self::failed(status.message()),
                 tonic::Code::Unavailable | tonic::Code::DeadlineExceeded | tonic::Code::Cancelled => {
                     Self::unreachable(status.message())
                 }
