@@ -4,10 +4,14 @@ use std::{env, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const PROTOS: [&str; 5] = [
+const PROTOS: [&str; 9] = [
     "altergolden/v1/shard.proto",
     "altergolden/v1/coordinator.proto",
     "altergolden/v1/gateway_worker.proto",
+    "altergolden/v1/messages.proto",
+    "altergolden/v1/events.proto",
+    "altergolden/v1/commands.proto",
+    "altergolden/v1/cached.proto",
     "altergolden/v1/shard_bridge.proto",
     "altergolden/v1/fleet.proto",
 ];

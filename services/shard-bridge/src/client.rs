@@ -171,7 +171,7 @@ impl BridgeClient {
         &mut self,
         types: Vec<String>,
     ) -> Result<Streaming<v1::SubscribeResponse>, ClientError> {
-        Ok(self.bridge.subscribe(v1::SubscribeRequest { types }).await?.into_inner())
+        Ok(self.bridge.subscribe(v1::SubscribeRequest { types, recipients: Vec::new() }).await?.into_inner())
     }
 
     /// Every shard, or those of one worker.

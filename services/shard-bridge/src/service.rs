@@ -13,6 +13,11 @@ use crate::{
     hub::{HubItem, HubSubscription, SUBSCRIBERS},
 };
 
+mod cached;
+mod commands;
+mod events;
+mod messages;
+
 /// The most ids that one call may ask about.
 const MOST_IDS: usize = 1_000;
 /// The longest type that a broadcast may have, in characters.
@@ -145,6 +150,85 @@ impl ShardBridge for BridgeService {
         });
         Ok(Response::new(Box::pin(stream)))
     }
+
+    async fn send_to_shard(
+        &self,
+        request: Request<v1::SendToShardRequest>,
+    ) -> Result<Response<v1::SendToShardResponse>, Status> {
+        messages::send_to_shard(self, request).await
+    }
+
+    async fn send_to_manager(
+        &self,
+        request: Request<v1::SendToManagerRequest>,
+    ) -> Result<Response<v1::SendToManagerResponse>, Status> {
+        messages::send_to_manager(self, request).await
+    }
+
+    async fn request(
+        &self,
+        request: Request<v1::RequestRequest>,
+    ) -> Result<Response<v1::RequestResponse>, Status> {
+        messages::request(self, request).await
+    }
+
+    type EventsStream = events::EventStream;
+
+    async fn events(
+        &self,
+        request: Request<v1::EventsRequest>,
+    ) -> Result<Response<Self::EventsStream>, Status> {
+        events::events(self, request).await
+    }
+
+    async fn update_presence(
+        &self,
+        request: Request<v1::UpdatePresenceRequest>,
+    ) -> Result<Response<v1::UpdatePresenceResponse>, Status> {
+        commands::update_presence(self, request).await
+    }
+
+    async fn update_voice_state(
+        &self,
+        request: Request<v1::UpdateVoiceStateRequest>,
+    ) -> Result<Response<v1::UpdateVoiceStateResponse>, Status> {
+        commands::update_voice_state(self, request).await
+    }
+
+    async fn request_guild_members(
+        &self,
+        request: Request<v1::RequestGuildMembersRequest>,
+    ) -> Result<Response<v1::RequestGuildMembersResponse>, Status> {
+        commands::request_guild_members(self, request).await
+    }
+
+    async fn get_guild(
+        &self,
+        request: Request<v1::GetGuildRequest>,
+    ) -> Result<Response<v1::GetGuildResponse>, Status> {
+        cached::guild(self, request).await
+    }
+
+    async fn get_channel(
+        &self,
+        request: Request<v1::GetChannelRequest>,
+    ) -> Result<Response<v1::GetChannelResponse>, Status> {
+        cached::channel(self, request).await
+    }
+
+    async fn get_member(
+        &self,
+        request: Request<v1::GetMemberRequest>,
+    ) -> Result<Response<v1::GetMemberResponse>, Status> {
+        cached::member(self, request).await
+    }
+
+    async fn get_roles(
+        &self,
+        request: Request<v1::GetRolesRequest>,
+    ) -> Result<Response<v1::GetRolesResponse>, Status> {
+        cached::roles(self, request).await
+    }
 }
 
 async fn next_wanted(subscription: &mut HubSubscription, types: &[String]) -> Option<v1::SubscribeResponse> {
@@ -168,6 +252,8 @@ async fn next_wanted(subscription: &mut HubSubscription, types: &[String]) -> Op
                     r#type: message.content.kind.clone(),
                     data: Some(data),
                     sender: message.content.sender.clone(),
+                    recipient: v1::MessageRecipient::All.into(),
+                    shard_id: None,
                 })
             }
         };
