@@ -177,7 +177,12 @@ async fn send_one(send: &dyn SendCommand, metrics: &RelayMetrics, id: &str, data
     let (outcome, done) = match sent {
         Ok(()) => ("sent", true),
         Err(CommandFailed::ForGood(why)) => {
-            tracing::warn!(id, shard.id = shard_id, why, "a bot sent something to the gateway that is refused");
+            tracing::warn!(
+                id,
+                shard.id = shard_id,
+                why,
+                "a bot sent something to the gateway that is refused"
+            );
             ("refused", true)
         }
         Err(CommandFailed::ForNow(why)) if age(id) > TOO_OLD => {
@@ -210,7 +215,9 @@ fn data(mut fields: HashMap<String, redis::Value>) -> Option<Bytes> {
 
 /// The entries of an XAUTOCLAIM's answer: its second part. One that was deleted meanwhile is nil there before 7.0.
 fn claimed_entries(answer: &redis::Value) -> Vec<(String, Option<Bytes>)> {
-    let Some(entries) = answer.as_sequence().and_then(|parts| parts.get(1)?.as_sequence()) else { return Vec::new() };
+    let Some(entries) = answer.as_sequence().and_then(|parts| parts.get(1)?.as_sequence()) else {
+        return Vec::new();
+    };
     let entry = |entry: &redis::Value| {
         let [id, fields] = entry.as_sequence()? else { return None };
         let id: String = redis::from_redis_value(id.clone()).ok()?;

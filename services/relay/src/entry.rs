@@ -6,8 +6,8 @@ use bytes::Bytes;
 use fleet_model::{Gap, ShardNumber};
 use serde::{Deserialize, Serialize};
 
-/// The stream of gaps. No event of Discord has this name.
-pub const GAP: &str = "GAP";
+/// The name of a gap among events, and of its stream. No event of Discord has it.
+pub const GAP: &str = "ALTERGOLDEN_GAP";
 
 /// An event's place in its shard: the session's ordinal, which grows with each READY, and the sequence number there, which begins anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -199,13 +199,8 @@ impl NewEntry {
         if &*self.name != GAP {
             return None;
         }
-        let Data { payload: GapPayload { d, .. } } = rmp_serde::from_slice(&self.data).ok()?;
-        Some(Gap {
-            since_unix_ms: d.since_unix_ms,
-            until_unix_ms: d.until_unix_ms,
-            last_sequence: d.last_sequence,
-            reason: d.reason,
-        })
+        let Data { payload } = rmp_serde::from_slice(&self.data).ok()?;
+        Some(payload.d.into())
     }
 }
 
@@ -225,8 +220,21 @@ struct GapBody {
     reason: String,
 }
 
-/// A gap as a dispatch of its own.
-pub(crate) fn gap_payload(gap: &Gap, sequence: u64) -> String {
+impl From<GapBody> for Gap {
+    fn from(body: GapBody) -> Self {
+        let GapBody { since_unix_ms, until_unix_ms, last_sequence, reason } = body;
+        Self { since_unix_ms, until_unix_ms, last_sequence, reason }
+    }
+}
+
+/// A gap out of a dispatch of its own, and its sequence.
+pub fn gap_of_payload(text: &str) -> Option<(Gap, u64)> {
+    let payload: GapPayload = serde_json::from_str(text).ok()?;
+    (payload.t == GAP).then(|| (payload.d.into(), payload.s))
+}
+
+/// A gap as a dispatch of its own: JSON text with [`GAP`] as its `t`.
+pub fn gap_payload(gap: &Gap, sequence: u64) -> String {
     let d = GapBody {
         since_unix_ms: gap.since_unix_ms,
         until_unix_ms: gap.until_unix_ms,
@@ -271,8 +279,12 @@ mod tests {
 
     #[test]
     fn a_gap_is_a_dispatch_of_its_own() {
-        let gap = Gap { since_unix_ms: 1, until_unix_ms: 2, last_sequence: 3, reason: "a \"why\"".to_owned() };
-        let data = encode(ShardNumber(0), &gap_payload(&gap, 4)).unwrap();
+        let gap =
+            Gap { since_unix_ms: 1, until_unix_ms: 2, last_sequence: 3, reason: "a \"why\"".to_owned() };
+        let payload = gap_payload(&gap, 4);
+        assert_eq!(gap_of_payload(&payload), Some((gap.clone(), 4)));
+        assert_eq!(gap_of_payload(PAYLOAD), None);
+        let data = encode(ShardNumber(0), &payload).unwrap();
         assert_eq!(entry(GAP, data.clone()).gap(), Some(gap));
         assert_eq!(entry("MESSAGE_CREATE", data).gap(), None);
     }

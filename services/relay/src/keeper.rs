@@ -64,7 +64,9 @@ impl Keeper {
                 let before = self.cut.insert(group.clone(), cut).unwrap_or(cut);
                 if cut > before {
                     tracing::warn!(
-                        stream = group.stream, group = group.group, entries = cut - before,
+                        stream = group.stream,
+                        group = group.group,
+                        entries = cut - before,
                         "a stream was at its cap: entries were cut off before the group had read them"
                     );
                 }

@@ -30,7 +30,9 @@ mod redis;
 mod status;
 mod store;
 
-pub use entry::{Entry, EntryId, GAP, InvalidEntryId, Lateness, NewEntry, Position};
+pub use entry::{
+    DataError, Entry, EntryId, GAP, InvalidEntryId, Lateness, NewEntry, Position, gap_of_payload, gap_payload,
+};
 pub use memory::MemoryRelay;
 pub use metrics::RelayMetrics;
 pub use names::{EventNames, InvalidNames};

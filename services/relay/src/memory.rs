@@ -77,10 +77,7 @@ impl State {
     fn page(&self, names: &EventNames, after: EntryId) -> Page {
         let from = self.entries.partition_point(|entry| entry.id <= after);
         let wanted = self.entries.range(from..).filter(|entry| names.has(&entry.content.name));
-        Page {
-            entries: wanted.take(PAGE).cloned().collect(),
-            cut: self.cut.is_some_and(|cut| after < cut),
-        }
+        Page { entries: wanted.take(PAGE).cloned().collect(), cut: self.cut.is_some_and(|cut| after < cut) }
     }
 }
 

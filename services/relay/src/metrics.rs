@@ -74,18 +74,34 @@ impl RelayMetrics {
             ("relay_repeated", "Events that were there already", &self.repeated),
             ("relay_bytes", "Size of what was put into the streams, in bytes", &self.bytes),
             ("relay_garbled", "Events that are no JSON", &self.garbled),
-            ("relay_failures", "Times that the streams did not take events; they are sent again", &self.failures),
+            (
+                "relay_failures",
+                "Times that the streams did not take events; they are sent again",
+                &self.failures,
+            ),
             ("relay_lost_writes", "Times that the relay's Redis had lost its last writes", &self.lost_writes),
             ("relay_gaps", "Gaps told because it had lost more than was kept", &self.gaps),
-            ("relay_outranked", "Times that another worker relayed the shard, or another bot", &self.outranked),
+            (
+                "relay_outranked",
+                "Times that another worker relayed the shard, or another bot",
+                &self.outranked,
+            ),
             ("relay_cut", "Entries that were cut off because a stream was at its cap", &self.cut),
         ];
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());
         }
-        registry.register("relay_waiting", "Events that the streams have not taken yet", self.waiting.clone());
+        registry.register(
+            "relay_waiting",
+            "Events that the streams have not taken yet",
+            self.waiting.clone(),
+        );
         registry.register("relay_append_seconds", "How long a batch took", self.seconds.clone());
-        registry.register("relay_commands", "What bots sent to the gateway, by outcome", self.commands.clone());
+        registry.register(
+            "relay_commands",
+            "What bots sent to the gateway, by outcome",
+            self.commands.clone(),
+        );
         registry.register("relay_group_lag", "Entries that a consumer group has not read", self.lag.clone());
         registry.register(
             "relay_group_unacknowledged",
@@ -99,7 +115,14 @@ impl RelayMetrics {
         );
     }
 
-    pub(crate) fn count_appended(&self, appended: u64, repeated: u64, bytes: usize, cut: u64, took: Duration) {
+    pub(crate) fn count_appended(
+        &self,
+        appended: u64,
+        repeated: u64,
+        bytes: usize,
+        cut: u64,
+        took: Duration,
+    ) {
         self.appended.inc_by(appended);
         self.repeated.inc_by(repeated);
         self.bytes.inc_by(bytes as u64);

@@ -9,13 +9,13 @@ use std::{
     time::Duration,
 };
 
-use fleet_model::{Epoch, Gap, ShardNumber};
+use fleet_model::{Epoch, ShardNumber};
 use tokio::{runtime, sync::Notify};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     GAP, Lateness, Position, RelayMetrics, RelayStatus, RelayStore,
-    entry::{DataError, encode, gap_payload},
+    entry::{DataError, encode},
 };
 
 mod queue;
@@ -52,15 +52,15 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// A gap. `position`: one that no event has.
-    pub fn gap(gap: &Gap, position: Position) -> Self {
+    /// A gap, as [`gap_payload`](crate::gap_payload) has it. `position`: one that no event has.
+    pub fn gap(until_unix_ms: u64, text: &str, position: Position) -> Self {
         Self {
             position,
             name: GAP.into(),
             guild: None,
-            received_at_unix_ms: gap.until_unix_ms,
+            received_at_unix_ms: until_unix_ms,
             lateness: Lateness::Fresh,
-            text: gap_payload(gap, position.sequence).into(),
+            text: text.into(),
         }
     }
 

@@ -4,14 +4,17 @@
 //! slot: there the prefix must hold a hash tag. Redis's clock is the only one. Entries get ids of our own making, which grow over all
 //! streams together: one id says how far a reader has come in all of them.
 
-use std::{collections::HashMap, fmt, str::FromStr, sync::Arc, sync::Mutex, sync::PoisonError, time::Duration};
+use std::{
+    collections::HashMap, fmt, str::FromStr, sync::Arc, sync::Mutex, sync::PoisonError, time::Duration,
+};
 
 use async_trait::async_trait;
 use fleet_model::{Epoch, ShardNumber};
 use redis_link::{LinkError, LinkOptions, RedisLink, Script};
 
 use crate::{
-    Appended, Caps, Entry, EntryId, EventNames, NewEntry, Page, Position, RelayError, RelayStore, names::is_name,
+    Appended, Caps, Entry, EntryId, EventNames, NewEntry, Page, Position, RelayError, RelayStore,
+    names::is_name,
 };
 
 mod average;
@@ -34,7 +37,9 @@ pub struct StreamPrefix(String);
 
 /// A text that can't be a prefix of streams.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no prefix of streams: it takes at most 64 characters out of a-z A-Z 0-9 . _ : - and one hash tag, like {{bot}}:")]
+#[error(
+    "{0:?} is no prefix of streams: it takes at most 64 characters out of a-z A-Z 0-9 . _ : - and one hash tag, like {{bot}}:"
+)]
 pub struct InvalidStreamPrefix(String);
 
 impl StreamPrefix {
@@ -56,7 +61,8 @@ impl FromStr for StreamPrefix {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '-');
         let (before, rest) = text.split_once('{').unwrap_or((text, "a}"));
         let (tag, after) = rest.split_once('}').unwrap_or(("", ""));
-        let well_formed = !tag.is_empty() && [before, tag, after].iter().all(|part| part.chars().all(allowed));
+        let well_formed =
+            !tag.is_empty() && [before, tag, after].iter().all(|part| part.chars().all(allowed));
         if well_formed && text.len() <= 64 {
             Ok(Self(text.to_owned()))
         } else {
@@ -180,7 +186,8 @@ impl RelayStore for RedisRelay {
 
         let (session, sequence) =
             believed.map_or_else(Default::default, |at| (at.session.to_string(), at.sequence.to_string()));
-        let mut words = vec![epoch.to_string(), session, sequence, shard.to_string(), names.len().to_string()];
+        let mut words =
+            vec![epoch.to_string(), session, sequence, shard.to_string(), names.len().to_string()];
         for (name, length) in names.iter().zip(self.lengths(&names, entries)) {
             words.extend([name.to_string(), length.to_string()]);
         }

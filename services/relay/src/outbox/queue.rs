@@ -68,7 +68,8 @@ impl Queue {
     }
 
     pub(super) fn fill_with(&self, bytes: usize) -> f64 {
-        let bytes = if self.is_empty() { bytes.min(self.bounds.bytes) } else { self.bytes.saturating_add(bytes) };
+        let bytes =
+            if self.is_empty() { bytes.min(self.bounds.bytes) } else { self.bytes.saturating_add(bytes) };
         let events = (self.len() + 1) as f64 / self.bounds.events as f64;
         events.max(bytes as f64 / self.bounds.bytes as f64)
     }

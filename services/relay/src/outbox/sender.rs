@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::{OutboxParts, Shared, Waiting, tail::Tail};
-use crate::{Appended, NewEntry, Position, RelayMetrics, RelayStatus, RelayStore};
+use crate::{Appended, NewEntry, Position, RelayMetrics, RelayStatus, RelayStore, gap_payload};
 
 /// Between two tries when the streams are away; it grows to the second.
 const AGAIN: Duration = Duration::from_millis(50);
@@ -148,10 +148,14 @@ impl Sender {
             let gap = Gap {
                 since_unix_ms: 0,
                 until_unix_ms: again.entries.first().map_or(0, |entry| entry.received_at_unix_ms),
-                last_sequence: reached.filter(|at| at.session == position.session).map_or(0, |at| at.sequence),
+                last_sequence: reached
+                    .filter(|at| at.session == position.session)
+                    .map_or(0, |at| at.sequence),
                 reason: "the relay's Redis lost events that it had taken".to_owned(),
             };
-            again.entries.splice(0..0, self.entry(&Waiting::gap(&gap, position), None));
+            let text = gap_payload(&gap, position.sequence);
+            let gap = Waiting::gap(gap.until_unix_ms, &text, position);
+            again.entries.splice(0..0, self.entry(&gap, None));
         }
         // If it loses writes once more meanwhile, the caller comes again.
         self.append(&again.entries).await.map(drop)

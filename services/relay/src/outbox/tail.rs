@@ -45,8 +45,12 @@ impl Tail {
 
     /// What is behind a position. An owner's first word says where the store was: `forgotten` is not below it.
     pub(super) fn behind(&self, reached: Option<Position>) -> Again {
-        let behind = self.entries.iter().map(|(_, entry)| entry).filter(|entry| Some(entry.position) > reached);
-        Again { hole: self.forgotten.filter(|last| Some(*last) > reached), entries: behind.cloned().collect() }
+        let behind =
+            self.entries.iter().map(|(_, entry)| entry).filter(|entry| Some(entry.position) > reached);
+        Again {
+            hole: self.forgotten.filter(|last| Some(*last) > reached),
+            entries: behind.cloned().collect(),
+        }
     }
 
     /// The first word of the store: so far it has come without us.

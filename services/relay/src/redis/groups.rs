@@ -49,8 +49,9 @@ impl RedisRelay {
             return Ok(Vec::new());
         }
         let stream: HashMap<String, Value> = self.link.command(&ask("STREAM")).await.map_err(failed)?;
-        let trimmed =
-            count(&stream, "entries-added").zip(count(&stream, "length")).map(|(added, length)| added.saturating_sub(length));
+        let trimmed = count(&stream, "entries-added")
+            .zip(count(&stream, "length"))
+            .map(|(added, length)| added.saturating_sub(length));
         let state = |group: HashMap<String, Value>| {
             let read = count(&group, "entries-read");
             // What was cut unread never counts as read: it is in the lag for good.
