@@ -12,10 +12,12 @@ use std::{
 
 use discord_sim::{Control, Sim, SimConfig};
 use fleet_fixture::{Coordinator, Deployment, Process, Proxy, Signal, humantime};
+use relay::RelayError;
 use tokio::time::timeout;
 
 use crate::{
     line::{Book, BookError},
+    relayed,
     schedule::{Link, Shape},
 };
 
@@ -45,6 +47,8 @@ pub struct Setup {
     pub die_at: Vec<(usize, String)>,
     /// The same for the workers that a deployment starts.
     pub successors_die_at: Vec<(usize, String)>,
+    /// Workers relay what they receive.
+    pub relays: bool,
 }
 
 impl Default for Setup {
@@ -60,6 +64,7 @@ impl Default for Setup {
             worker_env: vec![("DRAIN_TIMEOUT".to_owned(), "3s".to_owned())],
             die_at: Vec::new(),
             successors_die_at: Vec::new(),
+            relays: false,
         }
     }
 }
@@ -70,6 +75,13 @@ impl Setup {
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.worker_env.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// The same with workers that relay what they receive.
+    #[must_use]
+    pub fn relaying(mut self) -> Self {
+        self.relays = true;
+        self.with("RELAY", "redis")
     }
 
     /// The simulated Discord of such a fleet, which gateway connections reach by this address.
@@ -387,6 +399,14 @@ impl Fleet {
             }
         }
         Ok(books)
+    }
+
+    /// What is in the relay's streams, if workers relay.
+    ///
+    /// # Errors
+    /// Redis does not answer.
+    pub async fn relayed(&self) -> Result<Option<Book>, RelayError> {
+        if self.setup.relays { relayed::book(&self.deployment.redis.url()).await.map(Some) } else { Ok(None) }
     }
 
     fn process(&self, name: &str, command: &mut Command) -> Process {

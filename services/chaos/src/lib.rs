@@ -7,5 +7,6 @@
 pub mod fleet;
 pub mod ledger;
 pub mod line;
+mod relayed;
 pub mod run;
 pub mod schedule;

@@ -63,6 +63,7 @@ pub async fn run_with(
         failures.push(error.to_string());
         Verdict::default()
     });
+    failures.extend(settling::relay_has_all(&fleet).await);
     let outcome = Outcome::new(&control, &setup, happened, cost, at_start, verdict, failures, folder);
     // While the folder is still there.
     drop(fleet);

@@ -51,6 +51,28 @@ pub(super) async fn drain(fleet: &Fleet) -> Result<Verdict, BookError> {
     }
 }
 
+/// Waits until the relay's streams hold everything that was dispatched, or a gap for it, and looks whether each event is there once.
+pub(super) async fn relay_has_all(fleet: &Fleet) -> Option<String> {
+    let deadline = Instant::now() + DRAIN;
+    loop {
+        let book = match fleet.relayed().await {
+            Ok(None) => return None,
+            Ok(Some(book)) => book,
+            Err(error) => return Some(format!("the relay's streams can't be read: {error}")),
+        };
+        let report = fleet.control().ledger();
+        let now_us = (report.started_unix_ms + report.now_ms) * 1_000;
+        let verdict = ledger::compare(&ledger::sessions(&report), &[book], Rules::default(), now_us);
+        if verdict.is_clean() {
+            return None;
+        }
+        if Instant::now() > deadline {
+            return Some(format!("the relay's streams are not what was dispatched:\n{verdict}"));
+        }
+        sleep(LOOK).await;
+    }
+}
+
 /// Waits until the fleet's figures are complete and Discord's.
 pub(super) async fn caches_are_right(fleet: &Fleet, shards: u32) -> Option<String> {
     let deadline = Instant::now() + CACHES;

@@ -10,6 +10,7 @@ mod plans;
 mod poison;
 mod random;
 mod redis;
+mod relay;
 mod workers;
 
 use std::time::Duration;
