@@ -25,7 +25,7 @@ use std::{
 };
 
 use chaos::line::{Death, End, Gap, Line, Place, Start};
-use gateway_worker::{Context, Event, EventHandler, Mark};
+use gateway_worker::{Context, Event, EventHandler};
 use serde::Deserialize;
 
 #[global_allocator]
