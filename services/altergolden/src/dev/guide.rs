@@ -41,6 +41,9 @@ pub(super) fn print(running: &Running, shards: &[v1::Shard]) {
     say(format_args!(
         "  grpcurl -plaintext -d '{{\"guild_id\":\"{guild}\"}}' {coordinator} altergolden.v1.ShardBridge/FindGuild"
     ));
+    say(format_args!(
+        "  grpcurl -plaintext -d '{{\"names\":[\"MESSAGE_CREATE\"]}}' {coordinator} altergolden.v1.ShardBridge/Events"
+    ));
     if workers.len() > 1 {
         say(format_args!("  {this} drain worker-1{url}"));
     }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use fleet_model::{Epoch, ShardNumber};
-use redis_fixture::{RedisCluster, RedisServer};
+use redis_fixture::{RedisCluster, RedisSentinel, RedisServer};
 use relay::{Appended, Caps, EntryId, MemoryRelay, RelayStore};
 
 use super::{PATIENCE, SHARD, at, entries, entry, read_all, read_from, redis_relay};
@@ -135,4 +135,10 @@ async fn redis_keeps_the_contract() {
 async fn a_cluster_keeps_the_contract() {
     let redis = RedisCluster::start().await;
     all_rules(|prefix, caps| Arc::new(redis_relay(&redis.url(), &format!("{{{prefix}}}:"), caps))).await;
+}
+
+#[tokio::test]
+async fn a_master_behind_sentinel_keeps_the_contract() {
+    let redis = RedisSentinel::start().await;
+    all_rules(|prefix, caps| Arc::new(redis_relay(&redis.url(), &format!("{prefix}:"), caps))).await;
 }
