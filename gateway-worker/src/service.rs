@@ -163,6 +163,7 @@ impl Worker {
             bridge_metrics.register(registry);
             checkpoint_metrics.register(registry);
             dispatch_metrics.register(registry);
+            shards.command_metrics().register(registry);
             let collector = WorkerCollector { shards: shards.clone(), link: status_reader.clone() };
             registry.register_collector(Box::new(collector));
         });
