@@ -22,12 +22,14 @@ use crate::tally::{Figures, KnownGuild, Tally};
 mod changes;
 mod copy;
 mod count;
+mod objects;
 pub(crate) mod records;
 mod resources;
 mod wanted;
 
 pub(crate) use changes::{Changed, GuildChanges};
 pub(crate) use copy::Copy;
+pub(crate) use objects::Missing;
 pub(crate) use records::{GuildRecords, Prepared, RestoreError, Restored};
 pub use resources::CachedResources;
 
@@ -133,6 +135,11 @@ impl ShardCache {
     pub fn new(settings: CacheSettings) -> Self {
         let contents = ArcSwap::from_pointee(Contents::new(&settings, 0, Tally::default()));
         Self { settings, contents }
+    }
+
+    /// What the shard asks Discord for.
+    pub fn intents(&self) -> Intents {
+        self.settings.intents
     }
 
     /// The events that must be parsed for it.

@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use dispatch::Kind;
 use fleet_model::{Epoch, Gap, ShardNumber};
 use serde::{Deserialize, Serialize};
-use shard_bridge::Bridge;
+use shard_bridge::{Bridge, GatewayCommand};
 use tokio_util::sync::CancellationToken;
 use twilight_gateway::{EventTypeFlags, error::ReceiveMessageError};
 
@@ -142,6 +142,26 @@ impl Context {
     /// Discord does not count them against the global limit.
     pub fn callbacks(&self) -> &twilight_http::Client {
         &self.tools.callbacks
+    }
+
+    /// Tells Discord something through the gateway: a presence on this shard, a voice state or a request for members on the shard of
+    /// its guild. Ends when it has gone out; waits for a connection, and for Discord's limits, for no longer than `within`.
+    ///
+    /// # Errors
+    /// As [`Bridge::send_gateway_payload`].
+    pub async fn command(
+        &self,
+        command: &impl twilight_gateway::Command,
+        within: Duration,
+    ) -> Result<(), tonic::Status> {
+        let until = tokio::time::Instant::now() + within;
+        let payload = serde_json::to_value(command)
+            .map_err(|error| tonic::Status::invalid_argument(error.to_string()))?;
+        let command = GatewayCommand::parse(payload)?;
+        match command.kind().guild() {
+            Some(_) => self.bridge().send_to_guild(&command, until).await.map(drop),
+            None => self.bridge().send_command(self.shard(), &command, until).await,
+        }
     }
 
     /// Questions and messages across all shards.

@@ -203,7 +203,10 @@ impl WorkerCollector {
     /// How far the handlers and the checkpoints are behind.
     fn encode_work(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let shards = self.shards.all();
-        let figures: [(&str, &str, WorkFigure); 4] = [
+        let figures: [(&str, &str, WorkFigure); 5] = [
+            ("gateway_commands_waiting", "Commands of bots that wait to go out", |shard| {
+                Some(shard.commands().waiting() as f64)
+            }),
             ("handler_queue_events", "Events that wait for bot code or are handled", |shard| {
                 Some(shard.queue_figures()?.len as f64)
             }),

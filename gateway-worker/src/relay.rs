@@ -7,7 +7,8 @@ use ::relay::{
     RelayStatus, RelayStore, Waiting,
 };
 use checkpoint::PendingEvent;
-use fleet_model::ShardNumber;
+use fleet_model::{ShardNumber, WorkerId};
+use shard_bridge::Bridge;
 use tokio::runtime::Handle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -17,6 +18,10 @@ use crate::{
     shard::Shard,
     shards::RunningShards,
 };
+
+mod commands;
+
+use commands::OverBridge;
 
 /// Whoever runs this shard keeps the streams for all: every fleet has it.
 const KEEPER: ShardNumber = ShardNumber(0);
@@ -55,11 +60,21 @@ pub(crate) struct Relaying {
 }
 
 impl Relaying {
-    /// Keeps Redis's streams, on whichever worker runs shard 0.
-    pub(crate) fn keep(&self, tasks: &TaskTracker, shards: RunningShards, stop: &CancellationToken) {
+    /// Keeps Redis's streams, on whichever worker runs shard 0, and sends what bots publish for the gateway.
+    pub(crate) fn serve(
+        &self,
+        worker: &WorkerId,
+        shards: RunningShards,
+        bridge: Bridge,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) {
         let Some(redis) = &self.relay.redis else { return };
         let acts = move || shards.get(KEEPER).is_some();
         tasks.spawn(::relay::keeper::run(redis.clone(), self.metrics.clone(), acts, stop.clone()));
+        let send = Arc::new(OverBridge(bridge));
+        let (worker, metrics) = (worker.clone(), self.metrics.clone());
+        tasks.spawn(::relay::commands::run(redis.clone(), worker, send, metrics, stop.clone()));
     }
 
     pub(crate) fn of_shard(&self, shard: &Shard) -> ShardRelay {

@@ -12,7 +12,9 @@ use tonic::{Request, Response, Status};
 
 use crate::{checkpoints::WrittenFormat, shards::RunningShards};
 
+mod commands;
 mod copy_shard;
+mod objects;
 mod set_aside;
 
 /// The most ids that one call may ask about.
@@ -100,5 +102,19 @@ impl GatewayWorker for WorkerService {
         request: Request<v1::ReplaySetAsideRequest>,
     ) -> Result<Response<v1::ReplaySetAsideResponse>, Status> {
         set_aside::replay(&self.shards, &*self.set_aside, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn send_command(
+        &self,
+        request: Request<v1::SendCommandRequest>,
+    ) -> Result<Response<v1::SendCommandResponse>, Status> {
+        commands::send(&self.shards, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_object(
+        &self,
+        request: Request<v1::GetObjectRequest>,
+    ) -> Result<Response<v1::GetObjectResponse>, Status> {
+        objects::get(&self.shards, request.into_inner()).map(Response::new)
     }
 }

@@ -177,6 +177,7 @@ impl Worker {
             if let Some(relaying) = &relaying {
                 relaying.metrics.register(registry);
             }
+            shards.command_metrics().register(registry);
             let collector = WorkerCollector { shards: shards.clone(), link: status_reader.clone() };
             registry.register_collector(Box::new(collector));
         });
@@ -206,7 +207,7 @@ impl Worker {
         )
         .with_relay(relaying.as_ref().map(|relaying| relaying.relay.store.clone()));
         if let Some(relaying) = &relaying {
-            relaying.keep(&tasks, shards.clone(), &servers_stop);
+            relaying.serve(&worker, shards.clone(), bridge.clone(), &tasks, &servers_stop);
         }
         dispatch::panics::install();
         let threads = Threads::start().map_err(WorkerError::Threads)?;

@@ -25,6 +25,7 @@ use crate::{
 };
 
 mod attempts;
+mod commands;
 mod connection;
 mod intake;
 mod life;
@@ -33,6 +34,7 @@ pub(crate) mod runner;
 mod silence;
 mod starting;
 
+pub(crate) use commands::Commands;
 pub(crate) use connection::{GatewaySettings, TRANSPORT};
 
 /// What a shard says while it is careful.
@@ -58,6 +60,8 @@ pub struct Shard {
     deliveries: OnceLock<Deliveries>,
     /// Where the worker that it is to be handed over to waits.
     desk: Desk,
+    /// What bots have to say on its connection.
+    commands: Commands,
 }
 
 /// Where a session stands: what a RESUME needs, here or on another worker.
@@ -122,6 +126,7 @@ impl Shard {
             ready_once: SetOnce::new(),
             deliveries: OnceLock::new(),
             desk: Desk::default(),
+            commands: Commands::default(),
         }
     }
 
@@ -254,6 +259,18 @@ impl Shard {
     /// Where whoever copies it waits for the rest.
     pub(crate) fn desk(&self) -> &Desk {
         &self.desk
+    }
+
+    /// What bots have to say on its connection.
+    pub(crate) fn commands(&self) -> &Commands {
+        &self.commands
+    }
+
+    /// How it is, for people.
+    pub(crate) fn in_words(&self) -> String {
+        let State { status, detail, .. } = self.lock().clone();
+        let colon = if detail.is_empty() { "" } else { ": " };
+        format!("shard {} is {status}{colon}{detail}", self.number)
     }
 
     /// How its handlers are doing.

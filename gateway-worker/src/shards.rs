@@ -12,11 +12,12 @@ use fleet_model::{
     Assignment, Epoch, GuildRecord, OwnGuild, Routes, ShardNumber, ShardReport, ShardStatus, UserLookup,
     UserRecord, WorkerId, shard_of_guild,
 };
-use shard_bridge::LocalShards;
+use shard_bridge::{CommandFuture, GatewayCommand, LocalShards, ObjectQuery, ObjectRefused};
 use tokio::{
     runtime::Handle,
     sync::Notify,
     task::{JoinHandle, JoinSet},
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +34,11 @@ use crate::{
     singleton::Singleton,
 };
 
+mod commands;
+mod objects;
+
+use commands::CommandMetrics;
+
 /// How long a shard's task may take to close its connection and write its last checkpoint when it is stopped.
 const STOP: Duration = Duration::from_secs(3);
 
@@ -47,6 +53,7 @@ const SECOND_LOOK: Duration = Duration::from_millis(500);
 pub struct RunningShards {
     worker: WorkerId,
     shards: Arc<RwLock<Published>>,
+    commands: CommandMetrics,
 }
 
 #[derive(Debug, Default)]
@@ -59,7 +66,7 @@ struct Published {
 impl RunningShards {
     /// None yet.
     pub(crate) fn new(worker: WorkerId) -> Self {
-        Self { worker, shards: Arc::default() }
+        Self { worker, shards: Arc::default(), commands: CommandMetrics::default() }
     }
 
     /// Those that run now.
@@ -137,6 +144,14 @@ impl LocalShards for RunningShards {
             incomplete: shards.iter().find_map(|shard| doubt(shard)),
             shards: shards.iter().map(|shard| shard.number()).collect(),
         }
+    }
+
+    fn send_command(&self, shard: ShardNumber, command: GatewayCommand, until: Instant) -> CommandFuture<'_> {
+        Box::pin(self.send(shard, command, until))
+    }
+
+    fn object(&self, query: &ObjectQuery) -> Result<String, ObjectRefused> {
+        self.find_object(query)
     }
 }
 

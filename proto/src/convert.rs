@@ -4,6 +4,7 @@
 //! bot, an unknown status are [`Malformed`], never a panic.
 
 mod assignment;
+mod cached;
 mod json;
 mod lookup;
 mod outcome;
@@ -12,6 +13,7 @@ mod routes;
 mod session;
 
 pub use assignment::{epochs_of_shards, running_ranges, running_shards, shard_epochs};
+pub use cached::CachedObject;
 pub use json::{from_json, to_json};
 pub use report::status_from_wire;
 

@@ -338,7 +338,7 @@ fn json_bytes(value: &impl Serialize) -> Bytes {
 }
 
 /// An object's fields, without those that are null: twilight's cache writes null where Discord leaves a field out.
-fn value(value: &impl Serialize) -> Map<String, Value> {
+pub(super) fn value(value: &impl Serialize) -> Map<String, Value> {
     match serde_json::to_value(value) {
         Ok(Value::Object(mut object)) => {
             object.retain(|_, value| !value.is_null());
@@ -396,7 +396,7 @@ fn channels(store: &DefaultInMemoryCache, guild: Id<GuildMarker>) -> Bytes {
     json_bytes(&channels.iter().map(Reference::value).collect::<Vec<_>>())
 }
 
-fn roles(store: &DefaultInMemoryCache, guild: Id<GuildMarker>) -> Bytes {
+pub(super) fn roles(store: &DefaultInMemoryCache, guild: Id<GuildMarker>) -> Bytes {
     let ids: Vec<_> = store.guild_roles(guild).map(|ids| ids.iter().copied().collect()).unwrap_or_default();
     let roles: Vec<_> = ids.into_iter().filter_map(|id| store.role(id)).collect();
     json_bytes(&roles.iter().map(|role| role.value().resource()).collect::<Vec<_>>())
@@ -409,7 +409,7 @@ fn voice_states(store: &DefaultInMemoryCache, guild: Id<GuildMarker>) -> Bytes {
     json_bytes(&states.iter().map(Reference::value).collect::<Vec<_>>())
 }
 
-fn extras(store: &DefaultInMemoryCache, guild: Id<GuildMarker>) -> Extras {
+pub(super) fn extras(store: &DefaultInMemoryCache, guild: Id<GuildMarker>) -> Extras {
     let emojis: Vec<_> =
         store.guild_emojis(guild).map(|ids| ids.iter().copied().collect()).unwrap_or_default();
     let emojis = emojis.into_iter().filter_map(|id| {
@@ -446,7 +446,7 @@ fn extras(store: &DefaultInMemoryCache, guild: Id<GuildMarker>) -> Extras {
 }
 
 /// What the cache keeps as a user's id is a user in Discord's objects.
-fn with_user(store: &DefaultInMemoryCache, object: &mut Map<String, Value>) {
+pub(super) fn with_user(store: &DefaultInMemoryCache, object: &mut Map<String, Value>) {
     let id = object.remove("user_id");
     let user =
         id.and_then(|id| id.as_str()?.parse().ok()).and_then(Id::new_checked).and_then(|id| store.user(id));

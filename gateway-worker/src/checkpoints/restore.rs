@@ -34,9 +34,20 @@ pub(crate) struct Needs {
 #[derive(Debug)]
 pub(crate) enum Beginning {
     /// Nothing: no owner before left anything, or what there was is of no use.
-    Anew { serial: u64, lost: Option<LostSession> },
+    Anew {
+        serial: u64,
+        lost: Option<LostSession>,
+        /// The bot's presence, which outlives a session that is of no use.
+        presence: Option<String>,
+    },
     /// A session to resume. Its records, so many, are still to be read. `format`: the head's.
     From { head: Box<Head>, serial: u64, records: u64, format: u16 },
+}
+
+impl Beginning {
+    fn anew(serial: u64, lost: Option<LostSession>) -> Self {
+        Self::Anew { serial, lost, presence: None }
+    }
 }
 
 /// What was read.
@@ -107,7 +118,7 @@ impl Checkpoints {
                 Err(StoreError::Alien(why)) => {
                     self.metrics.count_refused();
                     tracing::error!(shard.id = %shard, why, "the checkpoint is none of ours: the shard identifies");
-                    return Ok(Beginning::Anew { serial: 0, lost: Some(LostSession::because(why)) });
+                    return Ok(Beginning::anew(0, Some(LostSession::because(why))));
                 }
                 Err(error) => {
                     if !said {
@@ -117,7 +128,7 @@ impl Checkpoints {
                     if !go_on() {
                         let lost =
                             LostSession::because(format!("the checkpoint could not be claimed: {error}"));
-                        return Ok(Beginning::Anew { serial: 0, lost: Some(lost) });
+                        return Ok(Beginning::anew(0, Some(lost)));
                     }
                     tokio::time::sleep(AGAIN).await;
                 }
@@ -130,15 +141,15 @@ impl Checkpoints {
         let Some(stored) = head else {
             // A first start, or an owner that died before it had a session, or one that keeps nothing.
             let lost = owner_before.map(|_| LostSession::because("no checkpoint was left"));
-            return Beginning::Anew { serial, lost };
+            return Beginning::anew(serial, lost);
         };
-        let refuse = |why: String, lost: LostSession| {
+        let refuse = |why: String, lost: LostSession, presence| {
             self.metrics.count_refused();
             tracing::warn!(shard.id = %shard, why, "the checkpoint is of no use: the shard identifies");
-            Beginning::Anew { serial, lost: Some(LostSession { reason: why, ..lost }) }
+            Beginning::Anew { serial, lost: Some(LostSession { reason: why, ..lost }), presence }
         };
         if self.keep == Keep::Off {
-            return refuse("CHECKPOINT is off".to_owned(), LostSession::default());
+            return refuse("CHECKPOINT is off".to_owned(), LostSession::default(), None);
         }
         let format = format_of(&stored.bytes).unwrap_or(FORMAT_MIN);
         match decode_head(&stored.bytes) {
@@ -152,10 +163,10 @@ impl Checkpoints {
                 };
                 match unfit(&head, needs) {
                     None => Beginning::From { head: Box::new(head), serial, records, format },
-                    Some(why) => refuse(why, lost),
+                    Some(why) => refuse(why, lost, head.presence),
                 }
             }
-            Err(error) => refuse(format!("its head: {error}"), LostSession::default()),
+            Err(error) => refuse(format!("its head: {error}"), LostSession::default(), None),
         }
     }
 

@@ -387,6 +387,7 @@ impl Pass {
             read_at_unix_ms: progress.read_at_unix_ms,
             expecting: self.shard.cache().guilds_to_expect(without_guilds),
             own_user: self.shard.cache().own_user(),
+            presence: self.shard.commands().presence(),
             epoch: self.shard.epoch(),
             exact,
             session,

@@ -133,6 +133,7 @@ fn last_word(
         read_at_unix_ms: progress.read_at_unix_ms,
         expecting: shard.cache().guilds_to_expect(false),
         own_user: shard.cache().own_user(),
+        presence: shard.commands().presence(),
         epoch: shard.epoch(),
         exact: true,
         session: (*progress.session).clone(),

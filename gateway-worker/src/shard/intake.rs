@@ -99,6 +99,9 @@ impl Intake {
         let kept = if checkpoints.keep == Keep::Full { resources.clone() } else { Vec::new() };
         let needs = Needs { total: shard.total(), intents, transport: TRANSPORT.to_owned(), resources: kept };
         let (number, epoch) = (shard.number(), shard.epoch());
+        if let Some(presence) = carried.as_ref().and_then(|carried| carried.head.presence.as_deref()) {
+            shard.commands().inherit_presence(presence);
+        }
         let carried = carried.filter(|carried| unfit(&carried.head, &needs).is_none());
         // Who has it all in hand waits for no store.
         let go_on = || carried.is_none() && go_on();
@@ -128,7 +131,10 @@ impl Intake {
             return Ok(intake);
         }
         match beginning {
-            Beginning::Anew { serial, lost } => {
+            Beginning::Anew { serial, lost, presence } => {
+                if let Some(presence) = presence {
+                    intake.shard.commands().inherit_presence(&presence);
+                }
                 intake.serial = serial;
                 intake.lost = lost;
                 intake.write(None);

@@ -11,7 +11,7 @@ use tokio::{
 use twilight_gateway::{CloseFrame, Message, Shard as Connection, ShardState};
 use twilight_model::gateway::event::GatewayEventDeserializer;
 
-use self::stage::Stage;
+use self::{sending::InHand, stage::Stage};
 use super::{
     Shard,
     attempts::Attempts,
@@ -32,6 +32,7 @@ use crate::{
 mod ending;
 mod filling;
 mod looking;
+mod sending;
 mod stage;
 
 /// How long a closing handshake may take.
@@ -72,6 +73,8 @@ pub(super) struct Life<'a> {
     turn: Turn,
     /// When the last of READY's guilds came, while some are still to come.
     filling_since: Option<Instant>,
+    /// What twilight is sending for bots.
+    in_hand: Option<InHand>,
     last_close: Option<(u16, String)>,
 }
 
@@ -106,6 +109,7 @@ impl<'a> Life<'a> {
             looked: Instant::now(),
             turn: Turn::begin(),
             filling_since: None,
+            in_hand: None,
             last_close: None,
         }
     }
@@ -119,6 +123,7 @@ impl<'a> Life<'a> {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let room = self.room();
             tokio::select! {
                 biased;
                 () = self.runner.stop.cancelled() => return Over::Stopped,
@@ -135,6 +140,11 @@ impl<'a> Life<'a> {
                 }
                 Some(granted) = self.permits.recv() => {
                     if let Some(over) = self.identify(granted).await {
+                        return over;
+                    }
+                }
+                () = self.runner.shard.commands().due(room) => {
+                    if let Some(over) = self.send_command(room).await {
                         return over;
                     }
                 }
@@ -286,6 +296,7 @@ impl<'a> Life<'a> {
 
     /// Closes resumably.
     pub(super) async fn close(mut self) -> Attempts {
+        self.give_up_sending();
         // Polled while it is apart, it would connect again.
         if is_connected(&self.connection) {
             self.connection.close(CloseFrame::RESUME);

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use fleet_model::ShardStatus;
+use shard_bridge::CommandRefused;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -52,6 +53,8 @@ impl Runner {
         match self.begin(arrival).await {
             Some(mut intake) => {
                 self.connect(&mut intake).await;
+                // Whoever waits to send something asks the next owner.
+                self.shard.commands().close(CommandRefused::NotMine);
                 // Without the lease nothing can be written, and whoever has it finds what was written before.
                 if self.lease.is_open(BootTime::now()) && !self.shard.outranked.is_cancelled() {
                     let whole =
@@ -60,7 +63,10 @@ impl Runner {
                     handed_over = whole;
                 }
             }
-            None => self.stop_ticking_on().await,
+            None => {
+                self.shard.commands().close(CommandRefused::NotMine);
+                self.stop_ticking_on().await;
+            }
         }
         self.shard.desk().close();
         self.deliveries.abandon();
@@ -139,10 +145,15 @@ impl Runner {
                 // The lease will be refused, or the assignment changes: until then there is nothing to do.
                 Over::Outranked => {
                     self.shard.set_status(ShardStatus::Stopped, "another worker has it");
+                    self.shard.commands().close(CommandRefused::NotMine);
                     self.stop_ticking_on().await;
                 }
                 // It stays where it is, shown as failed, until somebody takes it away: no hot loop, no silent stop.
-                Over::Failed => self.stop_ticking_on().await,
+                Over::Failed => {
+                    let why = CommandRefused::NotConnected(self.shard.in_words());
+                    self.shard.commands().close(why);
+                    self.stop_ticking_on().await;
+                }
             }
         }
     }

@@ -1,10 +1,12 @@
 //! What the tests run: one worker with a handler, a coordinator, Discord.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use altergolden_proto::v1::shard_bridge_client::ShardBridgeClient;
 use clap::Parser as _;
 use coordinator::Coordinator;
 use discord_sim::{Control, Fault, Sim, SimConfig, Snowflake};
@@ -17,6 +19,7 @@ use settings::Secret;
 use shard_bridge::BridgeClient;
 use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
 
 /// How long anything may take on a busy machine before a test gives up.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -109,6 +112,8 @@ pub(crate) struct Bench {
     pub(crate) checkpoints: Arc<checkpoint::MemoryStore>,
     bus: Arc<MemoryBus>,
     pub(crate) relay: MemoryRelay,
+    /// Where each worker answers.
+    addresses: BTreeMap<String, String>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
@@ -125,17 +130,23 @@ impl Bench {
 
     /// One shard that nobody runs yet.
     pub(crate) async fn without_workers(sim: SimConfig, recorder: Recorder) -> Self {
+        Self::with_shards(1, sim, recorder).await
+    }
+
+    /// Shards that nobody runs yet.
+    pub(crate) async fn with_shards(shards: u32, sim: SimConfig, recorder: Recorder) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let sim = Sim::start(sim).await.unwrap();
         let api = format!("--discord-api-url={}", sim.http_origin());
         let (store, bus) = (Arc::new(MemoryStore::new()), Arc::new(MemoryBus::new()));
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
+        let shards = format!("--shard-count={shards}");
         let args = [
             "coordinator",
             "--coordinator-listen=127.0.0.1:0",
             "--manager-health-port=0",
-            "--shard-count=1",
+            &shards,
             "--settle=100ms",
             "--lease-ttl=2s",
             "--identify-interval=500ms",
@@ -157,7 +168,21 @@ impl Bench {
         tasks.spawn(async move { coordinator.run(ends).await.unwrap() });
         let client = BridgeClient::connect(&url, Duration::from_secs(2)).await.unwrap();
         let recorder = Arc::new(recorder);
-        Self { sim, recorder, client, api, coordinator: url, store, checkpoints, bus, relay, stop, tasks }
+        let addresses = BTreeMap::new();
+        Self {
+            sim,
+            recorder,
+            client,
+            api,
+            coordinator: url,
+            store,
+            checkpoints,
+            bus,
+            relay,
+            addresses,
+            stop,
+            tasks,
+        }
     }
 
     /// Starts a worker; the token stops it in order.
@@ -167,16 +192,12 @@ impl Bench {
         handler: Arc<dyn EventHandler>,
         flags: &[&str],
     ) -> CancellationToken {
-        let (name, coordinator) =
-            (format!("--worker-name={name}"), format!("--coordinator-url={}", self.coordinator));
-        let mut args = vec![
-            "gateway-worker",
-            "--health-port=0",
-            "--intents=GUILDS,GUILD_MEMBERS,GUILD_MESSAGES",
-            &name,
-            &coordinator,
-            &self.api,
-        ];
+        let worker_name = format!("--worker-name={name}");
+        let coordinator = format!("--coordinator-url={}", self.coordinator);
+        let mut args = vec!["gateway-worker", "--health-port=0", &worker_name, &coordinator, &self.api];
+        if !flags.iter().any(|flag| flag.starts_with("--intents")) {
+            args.push("--intents=GUILDS,GUILD_MEMBERS,GUILD_MESSAGES");
+        }
         args.extend(flags);
         let config = gateway_worker::Args::try_parse_from(args).unwrap();
         let config = config.into_config(Some(Secret::new("t"))).unwrap();
@@ -189,15 +210,17 @@ impl Bench {
             relay: Some(Relay::memory(self.relay.clone())),
         };
         let worker = Worker::bind(config, parts).await.unwrap();
+        self.addresses.insert(name.to_owned(), format!("http://{}", worker.address()));
         let stop = self.stop.child_token();
         let ends = stop.clone();
         self.tasks.spawn(async move { worker.run(ends).await.unwrap() });
         stop
     }
 
-    /// The coordinator's gRPC server.
-    pub(crate) fn url(&self) -> String {
-        self.coordinator.clone()
+    /// ShardBridge of a worker, or of the coordinator; each time on a connection of its own.
+    pub(crate) async fn bridge(&self, process: &str) -> ShardBridgeClient<Channel> {
+        let url = self.addresses.get(process).unwrap_or(&self.coordinator);
+        ShardBridgeClient::connect(url.clone()).await.unwrap()
     }
 
     pub(crate) fn control(&self) -> Control {
@@ -221,6 +244,23 @@ impl Bench {
 
     pub(crate) async fn until_ready(&mut self, what: &str) -> altergolden_proto::v1::Shard {
         self.until(what, |shard| shard.status == i32::from(altergolden_proto::v1::ShardStatus::Ready)).await
+    }
+
+    /// Until so many shards are ready.
+    pub(crate) async fn until_all_ready(&mut self, shards: usize) {
+        let asking = async {
+            let ready = i32::from(altergolden_proto::v1::ShardStatus::Ready);
+            loop {
+                let found = self.client.shards("").await.unwrap_or_default();
+                if found.iter().filter(|shard| shard.status == ready).count() == shards {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, asking).await.is_err() {
+            panic!("gave up waiting for the shards; {:?}", self.client.shards("").await)
+        }
     }
 
     /// Asks the coordinator for the shard until it is as it should be.

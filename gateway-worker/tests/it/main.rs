@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test panics on what it did not expect")]
 
 mod bench;
+mod cached;
+mod commands;
 mod gaps;
 mod handlers;
 mod relay;

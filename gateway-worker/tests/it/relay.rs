@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use altergolden_proto::v1::{self, events_response::Item, shard_bridge_client::ShardBridgeClient};
+use altergolden_proto::v1::{self, events_response::Item};
 use discord_sim::Fault;
 use fleet_model::StartKind;
 use gateway_worker::NoHandler;
 use relay::{Entry, EntryId, EventNames, GAP, RelayStore as _};
-use tonic::{Code, Streaming, transport::Channel};
+use tonic::{Code, Streaming};
 
 use crate::bench::{Bench, Recorder, kind, sim};
 
@@ -54,8 +54,7 @@ async fn events(
     bench: &Bench,
     request: v1::EventsRequest,
 ) -> Result<Streaming<v1::EventsResponse>, tonic::Status> {
-    let mut client: ShardBridgeClient<Channel> = ShardBridgeClient::connect(bench.url()).await.unwrap();
-    Ok(client.events(request).await?.into_inner())
+    Ok(bench.bridge("coordinator").await.events(request).await?.into_inner())
 }
 
 async fn next(stream: &mut Streaming<v1::EventsResponse>) -> (String, Item) {

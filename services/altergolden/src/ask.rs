@@ -12,8 +12,10 @@ use crate::{
     json, table,
 };
 
+mod get;
 mod set_aside;
 
+use get::GetCommand;
 use set_aside::SetAsideCommand;
 
 #[derive(Debug, Subcommand)]
@@ -49,6 +51,9 @@ pub(crate) enum AskCommand {
         #[command(flatten)]
         server: Server,
     },
+    /// One object out of the caches, as Discord's own JSON
+    #[command(subcommand)]
+    Get(GetCommand),
     /// One message to every worker: exit 4 when some have not acknowledged it
     Broadcast {
         /// What kind of message it is
@@ -154,6 +159,7 @@ async fn answer(command: AskCommand) -> Result<Outcome, ClientError> {
             server.show(|| broadcast_in_words(&sent), || json::broadcast(&sent));
             Ok(if sent.missing_workers.is_empty() { Outcome::yes() } else { Outcome::incomplete() })
         }
+        AskCommand::Get(command) => get::answer(command).await,
         AskCommand::SetAside(command) => set_aside::answer(command).await,
         AskCommand::Subscribe { types, server } => subscribe(&server, types).await,
     }

@@ -24,6 +24,9 @@ pub struct Head {
     pub expecting: Vec<u64>,
     /// Discord's user object of the bot itself, when the cache keeps it.
     pub own_user: Option<Bytes>,
+    /// The presence that bot code set last, as it was sent (op 3): a new session is given it. `None` from an owner that knew of none, or
+    /// of a version without it.
+    pub presence: Option<String>,
     /// The epoch of the owner that wrote it.
     pub epoch: Epoch,
     /// The last word of an owner that stopped in order: what the pending events say in `started` is exact, as long as no other owner

@@ -6,6 +6,7 @@
 //! | `GET /sim/sequences?shard=NUMBER&from=1&to=10` | list of [`SequenceReport`] |
 //! | `GET /sim/violations`, `DELETE` | [`Listed`] of [`Violation`]; forgets them |
 //! | `GET /sim/identifies` | [`Listed`] of [`IdentifyRecord`] |
+//! | `GET /sim/asked` | [`Listed`] of [`AskedRecord`]: presences, voice states, requests for members |
 //! | `GET /sim/sessions` | [`SessionsReport`] |
 //! | `GET /sim/guilds?limit=100&shard_total=1` | list of [`GuildReport`] |
 //! | `GET /sim/users?limit=20` | list of [`UserReport`] |
@@ -24,9 +25,9 @@ mod http;
 pub(crate) use http::routes;
 
 use crate::{
-    CommandReport, ConfigError, Fault, FaultError, FaultOutcome, FaultRecord, GuildReport, IdentifyRecord,
-    InteractionReport, LedgerReport, Listed, MessageReport, RequestsReport, Schedule, SequenceReport,
-    SessionsReport, StatsReport, Switches, UserReport, Violation, hub::Hub,
+    AskedRecord, CommandReport, ConfigError, Fault, FaultError, FaultOutcome, FaultRecord, GuildReport,
+    IdentifyRecord, InteractionReport, LedgerReport, Listed, MessageReport, RequestsReport, Schedule,
+    SequenceReport, SessionsReport, Snowflake, StatsReport, Switches, UserReport, Violation, hub::Hub,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -67,6 +68,11 @@ impl Control {
         self.hub.identifies()
     }
 
+    /// What identified clients asked the gateway for.
+    pub fn asked(&self) -> Listed<AskedRecord> {
+        self.hub.asked()
+    }
+
     /// Open connections, live sessions, and how many connections each shard had.
     pub fn sessions(&self) -> SessionsReport {
         self.hub.sessions()
@@ -75,6 +81,11 @@ impl Control {
     /// Up to `limit` of the bot's guilds; `shard_total` decides which shard each is shown on.
     pub fn guilds(&self, limit: usize, shard_total: u32) -> Vec<GuildReport> {
         self.hub.guilds(limit, shard_total)
+    }
+
+    /// The bot's own user.
+    pub fn bot_id(&self) -> Snowflake {
+        self.hub.world.bot_id()
     }
 
     /// Up to `limit` users with their guilds: some in voice, some in several guilds, then others.

@@ -55,10 +55,10 @@ pub use faults::{Fault, FaultError, FaultOutcome, LimitScope, NewInteraction};
 pub use intents::Intents;
 pub use profile::Profile;
 pub use report::{
-    CallerReport, CommandReport, ConnectionReport, Delivery, Dispatched, FaultRecord, GuildReport,
-    GuildState, IdentifyRecord, InteractionReport, InteractionState, LedgerReport, Listed, MessageReport,
-    RequestCount, RequestsReport, SentTo, SequenceReport, SessionReport, SessionsReport, ShardReport,
-    StatsReport, Totals, UserReport, Violation, ViolationKind,
+    AskedRecord, CallerReport, CommandReport, ConnectionReport, Delivery, Dispatched, FaultRecord,
+    GuildReport, GuildState, IdentifyRecord, InteractionReport, InteractionState, LedgerReport, Listed,
+    MessageReport, RequestCount, RequestsReport, SentTo, SequenceReport, SessionReport, SessionsReport,
+    ShardReport, StatsReport, Totals, UserReport, Violation, ViolationKind,
 };
 pub use schedule::{FaultKind, Schedule};
 pub use shard::Shard;

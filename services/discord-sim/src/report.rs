@@ -204,6 +204,23 @@ pub struct IdentifyRecord {
     pub refused: Option<String>,
 }
 
+/// What an identified client asked the gateway for (ops 3, 4, 8, 31 and 43).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AskedRecord {
+    /// When it arrived.
+    pub at_ms: u64,
+    /// By which shard's session.
+    pub shard: Shard,
+    /// On which connection.
+    pub connection: u64,
+    /// Its opcode.
+    pub op: u64,
+    /// The guild that it is about.
+    pub guild_id: Option<Snowflake>,
+    /// Its nonce (op 8).
+    pub nonce: Option<String>,
+}
+
 /// A bounded list: the newest 10,000.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Listed<T> {

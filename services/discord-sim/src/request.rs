@@ -20,6 +20,19 @@ pub(crate) enum Request {
     ChannelInfo(ChannelInfoRequest),
 }
 
+impl Request {
+    /// Its opcode, the guild that it is about, and its nonce.
+    pub(crate) fn outline(&self) -> (u64, Option<Snowflake>, Option<&str>) {
+        match self {
+            Self::Presence(_) => (3, None, None),
+            Self::Voice(asked) => (4, Some(asked.guild_id), None),
+            Self::Members(asked) => (8, Some(asked.guild_id), asked.nonce.as_deref()),
+            Self::Sounds(_) => (31, None, None),
+            Self::ChannelInfo(asked) => (43, Some(asked.guild_id), None),
+        }
+    }
+}
+
 /// How the bot is shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct OwnPresence {

@@ -18,8 +18,8 @@ use fleet_model::{Epoch, ShardNumber};
 use redis_fixture::RedisServer;
 use redis_link::{LinkOptions, RedisLink};
 use relay::{
-    Bounds, Caps, Lateness, Outbox, OutboxParts, Position, RedisRelay, RelayMetrics, RelayStatus, StreamPrefix,
-    Waiting,
+    Bounds, Caps, Lateness, Outbox, OutboxParts, Position, RedisRelay, RelayMetrics, RelayStatus,
+    StreamPrefix, Waiting,
 };
 use tokio::runtime::Handle;
 

@@ -22,6 +22,10 @@ use crate::{
     peers::Peers,
 };
 
+mod cached;
+mod commands;
+mod owner;
+
 /// How long to wait for a newer routing table after an owner said that a guild is not its own.
 const REROUTE: Duration = Duration::from_millis(250);
 

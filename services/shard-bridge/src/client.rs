@@ -10,6 +10,8 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
+use crate::object::ObjectKind;
+
 /// How much longer than the server's own deadline a call is waited for.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -110,6 +112,55 @@ impl BridgeClient {
     pub async fn find_guild(&mut self, guild_id: u64) -> Result<v1::FindGuildResponse, ClientError> {
         let request = self.request(v1::FindGuildRequest { guild_id, deadline_ms: self.deadline_ms() });
         Ok(self.bridge.find_guild(request).await?.into_inner())
+    }
+
+    /// An object out of the cache of whoever runs its guild's shard, as Discord's own JSON; only these fields, by Discord's names, or all.
+    ///
+    /// # Errors
+    /// The call failed, with a code that says whether it is not there or nobody can tell.
+    pub async fn object(
+        &mut self,
+        guild_id: u64,
+        kind: ObjectKind,
+        fields: Vec<String>,
+    ) -> Result<String, ClientError> {
+        use v1::{
+            get_channel_response::Channel as ChannelAnswer, get_guild_response::Guild as GuildAnswer,
+            get_member_response::Member as MemberAnswer,
+        };
+        let format = v1::ObjectFormat::Json.into();
+        let fields = Some(prost_types::FieldMask { paths: fields });
+        let deadline_ms = self.deadline_ms();
+        let json = match kind {
+            ObjectKind::Guild => {
+                let request = self.request(v1::GetGuildRequest { guild_id, fields, format, deadline_ms });
+                match self.bridge.get_guild(request).await?.into_inner().guild {
+                    Some(GuildAnswer::Json(json)) => Some(json),
+                    _ => None,
+                }
+            }
+            ObjectKind::Channel(channel_id) => {
+                let request = v1::GetChannelRequest { guild_id, channel_id, fields, format, deadline_ms };
+                let request = self.request(request);
+                match self.bridge.get_channel(request).await?.into_inner().channel {
+                    Some(ChannelAnswer::Json(json)) => Some(json),
+                    _ => None,
+                }
+            }
+            ObjectKind::Member(user_id) => {
+                let request = v1::GetMemberRequest { guild_id, user_id, fields, format, deadline_ms };
+                let request = self.request(request);
+                match self.bridge.get_member(request).await?.into_inner().member {
+                    Some(MemberAnswer::Json(json)) => Some(json),
+                    _ => None,
+                }
+            }
+            ObjectKind::Roles => {
+                let request = self.request(v1::GetRolesRequest { guild_id, fields, format, deadline_ms });
+                self.bridge.get_roles(request).await?.into_inner().json
+            }
+        };
+        json.ok_or_else(|| Status::internal("the answer is not in the format that was asked for").into())
     }
 
     /// Many guilds at once, at most 1,000, in the order asked.

@@ -38,7 +38,7 @@ impl Deadlines {
 }
 
 /// A tenth, but at least 20 ms where there is room for it, and at most 200 ms.
-fn margin(whole: Duration) -> Duration {
+pub(crate) fn margin(whole: Duration) -> Duration {
     (whole / 10).clamp(Duration::from_millis(20), Duration::from_millis(200)).min(whole / 2)
 }
 

@@ -9,22 +9,29 @@
 //!
 //! A broadcast's way: the event bus carries it to every process's [`Hub`], which hands it to all local subscribers and only
 //! then acknowledges it.
+//!
+//! A command's way: it is checked ([`GatewayCommand`]), then goes to whoever runs the shard, and after it when it moves meanwhile. An
+//! object out of a cache comes the same way.
 
 mod bridge;
 mod client;
+mod command;
 mod deadline;
 mod fan_out;
 mod hub;
 mod local;
 mod merge;
 mod metrics;
+mod object;
 mod peers;
 mod service;
 
 pub use bridge::Bridge;
 pub use client::{BridgeClient, ClientError};
+pub use command::{CommandKind, CommandRefused, GatewayCommand, InvalidCommand};
 pub use deadline::Deadlines;
 pub use hub::{Hub, HubItem, HubSubscription};
-pub use local::{LocalShards, RecentReports, TimedReport};
+pub use local::{CommandFuture, LocalShards, RecentReports, TimedReport};
 pub use metrics::BridgeMetrics;
+pub use object::{ObjectKind, ObjectQuery, ObjectRefused, check_size};
 pub use peers::Peers;

@@ -15,23 +15,57 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
+use crate::command::CommandKind;
+
 /// A client that sends the current trace along.
 pub(crate) type WorkerClient = GatewayWorkerClient<InterceptedService<Channel, SendTrace>>;
+
+/// Connections to one worker for requests for members: guilds share them evenly.
+const MEMBER_LANES: u64 = 4;
+
+/// On which connection to a worker a call goes. Calls that wait for their turn are kept off the others: a worker takes only so many
+/// at once on one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Lane {
+    /// What is answered at once.
+    Questions,
+    /// Presence and voice.
+    Commands,
+    /// Requests for members.
+    Members(u64),
+}
+
+impl Lane {
+    /// Where a command goes.
+    pub(crate) fn of(kind: CommandKind) -> Self {
+        match kind {
+            CommandKind::Presence | CommandKind::Voice { .. } => Self::Commands,
+            // The bits below are not spread evenly, as those above are a time.
+            CommandKind::Members { guild, .. } => Self::Members((guild >> 22) % MEMBER_LANES),
+        }
+    }
+}
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(1);
 
-/// The connections, by URL.
+/// The connections, by URL and lane.
 #[derive(Debug, Default)]
 pub struct Peers {
-    by_url: Mutex<HashMap<String, Channel>>,
+    by_url: Mutex<HashMap<(String, Lane), Channel>>,
 }
 
 impl Peers {
     /// A client for the worker at a URL.
     pub(crate) fn client(&self, url: &str) -> Result<WorkerClient, Status> {
+        self.client_in(url, Lane::Questions)
+    }
+
+    /// A client for the worker at a URL, on a lane's own connection.
+    pub(crate) fn client_in(&self, url: &str, lane: Lane) -> Result<WorkerClient, Status> {
         let mut by_url = self.by_url.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(channel) = by_url.get(url) {
+        let key = (url.to_owned(), lane);
+        if let Some(channel) = by_url.get(&key) {
             return Ok(GatewayWorkerClient::with_interceptor(channel.clone(), SendTrace));
         }
         let endpoint = Endpoint::from_shared(url.to_owned())
@@ -42,13 +76,13 @@ impl Peers {
             .keep_alive_while_idle(true)
             .tcp_nodelay(true);
         let channel = endpoint.connect_lazy();
-        by_url.insert(url.to_owned(), channel.clone());
+        by_url.insert(key, channel.clone());
         Ok(GatewayWorkerClient::with_interceptor(channel, SendTrace))
     }
 
     /// Closes the connections to workers that are no more.
     pub fn forget_all_but(&self, routes: &Routes) {
         let mut by_url = self.by_url.lock().unwrap_or_else(PoisonError::into_inner);
-        by_url.retain(|url, _| routes.workers.values().any(|route| route.url == *url));
+        by_url.retain(|(url, _), _| routes.workers.values().any(|route| route.url == *url));
     }
 }

@@ -47,6 +47,7 @@ fn head(source: &ShardCache) -> Head {
         read_at_unix_ms: 0,
         expecting: source.guilds_to_expect(false),
         own_user: source.own_user(),
+        presence: None,
         epoch: fleet_model::Epoch(1),
         exact: true,
     }

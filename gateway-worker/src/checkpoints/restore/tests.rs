@@ -24,6 +24,7 @@ fn head() -> Head {
         read_at_unix_ms: 77,
         expecting: Vec::new(),
         own_user: None,
+        presence: Some("p".to_owned()),
         epoch: Epoch(1),
         exact: false,
     }
@@ -82,7 +83,8 @@ async fn a_session_that_does_not_fit_is_a_gap_with_a_reason() {
     ] {
         let store = left(bytes.clone(), Vec::new()).await;
         match claimed(store, &needs, Keep::Full).await {
-            Beginning::Anew { lost: Some(lost), .. } => {
+            Beginning::Anew { lost: Some(lost), presence, .. } => {
+                assert_eq!(presence.as_deref(), Some("p"), "it outlives the session");
                 assert!(lost.reason.contains(says), "{lost:?}");
                 assert_eq!((lost.last_sequence, lost.since_unix_ms), (40, 77));
             }

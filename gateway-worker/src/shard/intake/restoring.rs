@@ -47,6 +47,9 @@ impl Intake {
     /// Begins to read what a checkpoint holds beside its head.
     pub(super) fn restore(&mut self, mut head: Head, what: ToRead) {
         self.keep_own_resources(&mut head);
+        if let Some(presence) = &head.presence {
+            self.shard.commands().inherit_presence(presence);
+        }
         let (checkpoints, shard) = (self.checkpoints.clone(), self.shard.clone());
         let session = Arc::new(head.session.clone());
         self.ordinal = session.ordinal;

@@ -12,6 +12,7 @@ impl Life<'_> {
         if self.connection.state() == ShardState::FatallyClosed {
             return Some(self.refused_for_good());
         }
+        self.give_up_sending();
         self.runner.metrics.count_reconnect();
         tracing::info!(shard.id = %self.shard().number, why, "gateway connection lost");
         self.shard().set_status(ShardStatus::Reconnecting, why);

@@ -19,6 +19,7 @@ impl Life<'_> {
         self.identified = true;
         self.runner.metrics.count_identified();
         self.intake.session_began();
+        self.shard().commands().session_began();
         self.step("receive_guilds");
         self.shard().session_began();
         self.filling_since = Some(Instant::now());

@@ -31,13 +31,15 @@ fn session() -> impl Strategy<Value = Session> {
 
 fn head() -> impl Strategy<Value = Head> {
     let expecting = prop::collection::vec(any::<u64>(), 0..100);
-    (session(), any::<[u64; 2]>(), expecting, prop::option::of(bytes()), any::<bool>()).prop_map(
-        |(session, [read, read_at_unix_ms], expecting, own_user, exact)| Head {
+    let texts = prop::option::of(".{0,50}");
+    (session(), any::<[u64; 2]>(), expecting, prop::option::of(bytes()), texts, any::<bool>()).prop_map(
+        |(session, [read, read_at_unix_ms], expecting, own_user, presence, exact)| Head {
             session,
             read,
             read_at_unix_ms,
             expecting,
             own_user,
+            presence,
             epoch: fleet_model::Epoch(read),
             exact,
         },

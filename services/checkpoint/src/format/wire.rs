@@ -49,6 +49,8 @@ struct WireHead {
     exact: bool,
     #[prost(uint64, tag = "7")]
     epoch: u64,
+    #[prost(string, optional, tag = "8")]
+    presence: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -148,6 +150,7 @@ pub(super) fn from_head(head: &Head) -> Stored {
         own_user: head.own_user.clone(),
         exact: head.exact,
         epoch: head.epoch.0,
+        presence: head.presence.clone(),
     };
     Stored { what: Some(What::Head(head)) }
 }
@@ -172,6 +175,7 @@ pub(super) fn to_head(stored: Stored) -> Result<Head, FormatError> {
         own_user: head.own_user,
         exact: head.exact,
         epoch: Epoch(head.epoch),
+        presence: head.presence,
     })
 }
 

@@ -45,6 +45,7 @@ impl Debug for Head {
             .field("read_at_unix_ms", &self.read_at_unix_ms)
             .field("expecting", &self.expecting)
             .field("own_user", &self.own_user.as_ref().map(|user| Size(user.len())))
+            .field("presence", &self.presence.as_ref().map(|presence| Size(presence.len())))
             .field("epoch", &self.epoch)
             .field("exact", &self.exact)
             .finish()
@@ -153,6 +154,7 @@ mod tests {
             read_at_unix_ms: 8,
             expecting: vec![1],
             own_user: Some(secret.into()),
+            presence: Some(secret.to_owned()),
             epoch: fleet_model::Epoch(1),
             exact: false,
         };
@@ -178,6 +180,6 @@ mod tests {
         ];
         let shown = format!("{head:?} {records:?}");
         assert!(!shown.contains("somebody") && shown.contains("sequence: 7"), "{shown}");
-        assert_eq!(shown.matches("19 bytes").count(), 8, "{shown}");
+        assert_eq!(shown.matches("19 bytes").count(), 9, "{shown}");
     }
 }

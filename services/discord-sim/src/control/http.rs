@@ -2,9 +2,9 @@
 
 use super::Control;
 use crate::{
-    CommandReport, Fault, FaultOutcome, FaultRecord, GuildReport, IdentifyRecord, InteractionReport,
-    LedgerReport, Listed, MessageReport, RequestsReport, Schedule, SequenceReport, SessionsReport,
-    StatsReport, Switches, UserReport, Violation, server::Shared,
+    AskedRecord, CommandReport, Fault, FaultOutcome, FaultRecord, GuildReport, IdentifyRecord,
+    InteractionReport, LedgerReport, Listed, MessageReport, RequestsReport, Schedule, SequenceReport,
+    SessionsReport, StatsReport, Switches, UserReport, Violation, server::Shared,
 };
 use axum::{
     Json, Router,
@@ -46,6 +46,7 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/ledger", get(ledger))
         .route("/violations", get(violations).delete(forget_violations))
         .route("/identifies", get(identifies))
+        .route("/asked", get(asked))
         .route("/sessions", get(sessions))
         .route("/guilds", get(guilds))
         .route("/users", get(users))
@@ -80,6 +81,10 @@ async fn forget_violations(State(control): State<Control>) -> StatusCode {
 
 async fn identifies(State(control): State<Control>) -> Json<Listed<IdentifyRecord>> {
     Json(control.identifies())
+}
+
+async fn asked(State(control): State<Control>) -> Json<Listed<AskedRecord>> {
+    Json(control.asked())
 }
 
 async fn sessions(State(control): State<Control>) -> Json<SessionsReport> {

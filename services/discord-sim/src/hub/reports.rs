@@ -3,8 +3,8 @@
 use super::Hub;
 use crate::{
     report::{
-        ConnectionReport, FaultRecord, GuildReport, GuildState, IdentifyRecord, LedgerReport, Listed,
-        SequenceReport, SessionReport, SessionsReport, ShardReport, StatsReport, Totals, UserReport,
+        AskedRecord, ConnectionReport, FaultRecord, GuildReport, GuildState, IdentifyRecord, LedgerReport,
+        Listed, SequenceReport, SessionReport, SessionsReport, ShardReport, StatsReport, Totals, UserReport,
         Violation,
     },
     session::Session,
@@ -69,6 +69,10 @@ impl Hub {
 
     pub(crate) fn identifies(&self) -> Listed<IdentifyRecord> {
         self.lock().identifies.listed()
+    }
+
+    pub(crate) fn asked(&self) -> Listed<AskedRecord> {
+        self.lock().asked.listed()
     }
 
     pub(crate) fn sessions(&self) -> SessionsReport {

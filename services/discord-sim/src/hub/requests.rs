@@ -4,7 +4,7 @@ use super::{Hub, SessionCell};
 use crate::{
     event::{Event, Made, MembersAnswer},
     intents::Intents,
-    report::{GuildState, ViolationKind},
+    report::{AskedRecord, GuildState, ViolationKind},
     request::{ChannelInfoRequest, MembersRequest, Request, SoundsRequest},
     session::ConnectionId,
     world::{GuildIndex, Snowflake},
@@ -29,6 +29,16 @@ impl Hub {
         asked: Request,
         now: Duration,
     ) {
+        let (op, guild_id, nonce) = asked.outline();
+        let record = AskedRecord {
+            at_ms: now.as_millis() as u64,
+            shard: cell.lock().sight.shard,
+            connection,
+            op,
+            guild_id,
+            nonce: nonce.map(str::to_owned),
+        };
+        self.lock().asked.push(record);
         let done = match asked {
             Request::Presence(presence) => {
                 cell.lock().presence = Some(presence);

@@ -1,34 +1,186 @@
-//! Objects out of the caches.
+//! Objects out of the caches: what is asked for, and the answer in the format that is wanted.
 
-use altergolden_proto::v1;
+use altergolden_proto::{
+    convert::CachedObject,
+    v1::{self, ObjectFormat},
+};
+use prost_types::FieldMask;
+use serde_json::{Map, Value};
+use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-use super::BridgeService;
+use super::{BridgeService, check_ids};
+use crate::object::{ObjectKind, ObjectQuery, check_size};
 
 pub(super) async fn guild(
-    _: &BridgeService,
-    _: Request<v1::GetGuildRequest>,
+    service: &BridgeService,
+    request: Request<v1::GetGuildRequest>,
 ) -> Result<Response<v1::GetGuildResponse>, Status> {
-    Err(Status::unimplemented("not yet"))
+    use v1::get_guild_response::Guild;
+    let until = service.deadlines.fan_out_until(request.get_ref().deadline_ms, request.metadata());
+    let v1::GetGuildRequest { guild_id, fields, format, .. } = request.into_inner();
+    check_ids("guild_id", &[guild_id])?;
+    let wanted = Wanted::<v1::CachedGuild>::new(fields, format)?;
+    let (json, shard_id) = wanted.ask(service, "GetGuild", guild_id, ObjectKind::Guild, until).await?;
+    let guild = match wanted.is_json {
+        true => Guild::Json(json),
+        false => Guild::Message(wanted.message(&parsed(&json)?, guild_id)),
+    };
+    Ok(Response::new(v1::GetGuildResponse { guild: Some(guild), shard_id }))
 }
 
 pub(super) async fn channel(
-    _: &BridgeService,
-    _: Request<v1::GetChannelRequest>,
+    service: &BridgeService,
+    request: Request<v1::GetChannelRequest>,
 ) -> Result<Response<v1::GetChannelResponse>, Status> {
-    Err(Status::unimplemented("not yet"))
+    use v1::get_channel_response::Channel;
+    let until = service.deadlines.fan_out_until(request.get_ref().deadline_ms, request.metadata());
+    let v1::GetChannelRequest { guild_id, channel_id, fields, format, .. } = request.into_inner();
+    check_ids("guild_id", &[guild_id])?;
+    check_ids("channel_id", &[channel_id])?;
+    let wanted = Wanted::<v1::CachedChannel>::new(fields, format)?;
+    let kind = ObjectKind::Channel(channel_id);
+    let (json, shard_id) = wanted.ask(service, "GetChannel", guild_id, kind, until).await?;
+    let channel = match wanted.is_json {
+        true => Channel::Json(json),
+        false => Channel::Message(wanted.message(&parsed(&json)?, guild_id)),
+    };
+    Ok(Response::new(v1::GetChannelResponse { channel: Some(channel), shard_id }))
 }
 
 pub(super) async fn member(
-    _: &BridgeService,
-    _: Request<v1::GetMemberRequest>,
+    service: &BridgeService,
+    request: Request<v1::GetMemberRequest>,
 ) -> Result<Response<v1::GetMemberResponse>, Status> {
-    Err(Status::unimplemented("not yet"))
+    use v1::get_member_response::Member;
+    let until = service.deadlines.fan_out_until(request.get_ref().deadline_ms, request.metadata());
+    let v1::GetMemberRequest { guild_id, user_id, fields, format, .. } = request.into_inner();
+    check_ids("guild_id", &[guild_id])?;
+    check_ids("user_id", &[user_id])?;
+    let wanted = Wanted::<v1::CachedMember>::new(fields, format)?;
+    let kind = ObjectKind::Member(user_id);
+    let (json, shard_id) = wanted.ask(service, "GetMember", guild_id, kind, until).await?;
+    let member = match wanted.is_json {
+        true => Member::Json(json),
+        false => Member::Message(wanted.message(&parsed(&json)?, guild_id)),
+    };
+    Ok(Response::new(v1::GetMemberResponse { member: Some(member), shard_id }))
 }
 
 pub(super) async fn roles(
-    _: &BridgeService,
-    _: Request<v1::GetRolesRequest>,
+    service: &BridgeService,
+    request: Request<v1::GetRolesRequest>,
 ) -> Result<Response<v1::GetRolesResponse>, Status> {
-    Err(Status::unimplemented("not yet"))
+    let until = service.deadlines.fan_out_until(request.get_ref().deadline_ms, request.metadata());
+    let v1::GetRolesRequest { guild_id, fields, format, .. } = request.into_inner();
+    check_ids("guild_id", &[guild_id])?;
+    let wanted = Wanted::<v1::CachedRole>::new(fields, format)?;
+    let (json, shard_id) = wanted.ask(service, "GetRoles", guild_id, ObjectKind::Roles, until).await?;
+    let mut answer = v1::GetRolesResponse { shard_id, ..v1::GetRolesResponse::default() };
+    if wanted.is_json {
+        answer.json = Some(json);
+    } else {
+        let roles: Vec<Map<String, Value>> = parsed(&json)?;
+        answer.roles = roles.iter().map(|role| wanted.message(role, guild_id)).collect();
+    }
+    Ok(Response::new(answer))
+}
+
+/// What of an object is wanted, and how.
+#[derive(Debug)]
+struct Wanted<T> {
+    is_json: bool,
+    /// Of the message; all when empty.
+    fields: Vec<String>,
+    /// Of Discord's object; all when empty.
+    discord: Vec<String>,
+    message: std::marker::PhantomData<fn() -> T>,
+}
+
+impl<T: CachedObject> Wanted<T> {
+    fn new(mask: Option<FieldMask>, format: i32) -> Result<Self, Status> {
+        let format = ObjectFormat::try_from(format)
+            .map_err(|_| Status::invalid_argument(format!("format {format} is none")))?;
+        let is_json = format == ObjectFormat::Json;
+        let fields = mask.unwrap_or_default().paths;
+        let known = |field: &String| {
+            if is_json {
+                T::DISCORD_FIELDS.contains(&field.as_str())
+            } else {
+                T::FIELDS.iter().any(|(name, _)| name == field)
+            }
+        };
+        if let Some(unknown) = fields.iter().find(|field| !known(field)) {
+            let unknown: String = unknown.chars().take(100).collect();
+            return Err(Status::invalid_argument(format!(
+                "fields: {unknown:?} is no field that can be asked for"
+            )));
+        }
+        let wanted =
+            |(name, _): &&(&str, &str)| fields.is_empty() || fields.iter().any(|field| field == name);
+        let discord = match is_json {
+            true => fields.clone(),
+            false => T::FIELDS.iter().filter(wanted).map(|(_, discord)| (*discord).to_owned()).collect(),
+        };
+        Ok(Self { is_json, fields, discord, message: std::marker::PhantomData })
+    }
+
+    async fn ask(
+        &self,
+        service: &BridgeService,
+        method: &'static str,
+        guild: u64,
+        kind: ObjectKind,
+        until: Instant,
+    ) -> Result<(String, u32), Status> {
+        let since = Instant::now();
+        let query = ObjectQuery { guild, kind, fields: self.discord.clone() };
+        let answer = service.bridge.object(&query, until).await;
+        service.bridge.metrics().observe(method, since);
+        let (json, shard) = answer?;
+        // As a message it is smaller.
+        check_size(json.len())?;
+        Ok((json, shard.0))
+    }
+
+    fn message(&self, object: &Map<String, Value>, guild: u64) -> T {
+        let mut message = T::from_discord(object, guild);
+        message.keep(&self.fields);
+        message
+    }
+}
+
+/// What a worker answered.
+fn parsed<T: serde::de::DeserializeOwned>(json: &str) -> Result<T, Status> {
+    serde_json::from_str(json)
+        .map_err(|error| Status::internal(format!("the worker's answer makes no sense: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+
+    fn mask(paths: &[&str]) -> Option<FieldMask> {
+        Some(FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() })
+    }
+
+    #[test]
+    fn only_known_fields_can_be_asked_for() {
+        let refused = |outcome: Result<Wanted<v1::CachedMember>, Status>, words: &str| {
+            let status = outcome.unwrap_err();
+            assert!(status.code() == Code::InvalidArgument && status.message().contains(words), "{status}");
+        };
+        refused(Wanted::new(mask(&["nick", "user.id"]), 0), "user.id");
+        refused(Wanted::new(mask(&["user"]), ObjectFormat::Protobuf.into()), "user");
+        refused(Wanted::new(mask(&["username"]), ObjectFormat::Json.into()), "username");
+        refused(Wanted::new(None, 9), "format 9");
+        let wanted = Wanted::<v1::CachedMember>::new(mask(&["username", "roles"]), 0).unwrap();
+        assert_eq!(wanted.discord, ["user", "roles"]);
+        let wanted = Wanted::<v1::CachedMember>::new(mask(&["user"]), ObjectFormat::Json.into()).unwrap();
+        assert_eq!(wanted.discord, ["user"]);
+        let all = Wanted::<v1::CachedGuild>::new(None, 0).unwrap();
+        assert!(!all.discord.contains(&"roles".to_owned()), "what the message has not is not asked for");
+    }
 }

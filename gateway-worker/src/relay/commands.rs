@@ -1,0 +1,29 @@
+//! What bots publish for the gateway, on its way to whoever runs the shard.
+
+use ::relay::commands::{CommandFailed, SendCommand};
+use async_trait::async_trait;
+use fleet_model::ShardNumber;
+use serde_json::Value;
+use shard_bridge::Bridge;
+use tokio::time::Instant;
+use tonic::Code;
+
+/// Over the bridge.
+pub(super) struct OverBridge(pub(super) Bridge);
+
+#[async_trait]
+impl SendCommand for OverBridge {
+    async fn send(&self, shard: ShardNumber, payload: Value, until: Instant) -> Result<(), CommandFailed> {
+        let sent = self.0.send_gateway_payload(shard, payload, until).await;
+        sent.map_err(|status| {
+            let why = status.message().to_owned();
+            match status.code() {
+                Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Cancelled => {
+                    CommandFailed::ForNow(why)
+                }
+                // Wrong, of no shard that there is, or replaced by a newer one.
+                _ => CommandFailed::ForGood(why),
+            }
+        })
+    }
+}

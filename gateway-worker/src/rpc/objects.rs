@@ -1,0 +1,30 @@
+//! Objects out of this worker's caches for other processes.
+
+use altergolden_proto::v1::{self, get_object_request::Object};
+use shard_bridge::{LocalShards as _, ObjectKind, ObjectQuery, ObjectRefused, check_size};
+use tonic::Status;
+
+use crate::shards::RunningShards;
+
+pub(super) fn get(
+    shards: &RunningShards,
+    request: v1::GetObjectRequest,
+) -> Result<v1::GetObjectResponse, Status> {
+    let v1::GetObjectRequest { guild_id, object, fields } = request;
+    let kind = match object {
+        Some(Object::Guild(_)) => ObjectKind::Guild,
+        Some(Object::ChannelId(id)) => ObjectKind::Channel(id),
+        Some(Object::UserId(id)) => ObjectKind::Member(id),
+        Some(Object::Roles(_)) => ObjectKind::Roles,
+        // A newer process asks for what this one does not know.
+        None => return Err(Status::unimplemented("no object that this version knows is asked for")),
+    };
+    match shards.object(&ObjectQuery { guild: guild_id, kind, fields }) {
+        Ok(json) => {
+            check_size(json.len())?;
+            Ok(v1::GetObjectResponse { not_mine: false, json })
+        }
+        Err(ObjectRefused::NotMine) => Ok(v1::GetObjectResponse { not_mine: true, json: String::new() }),
+        Err(refused) => Err(refused.into()),
+    }
+}

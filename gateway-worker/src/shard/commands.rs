@@ -1,0 +1,266 @@
+//! What bots tell Discord through a shard: it waits here until the shard's connection can send it.
+//!
+//! Owns what waits, whose turn it is, and the presence that outlives a session. Sends nothing itself: the shard's task asks what
+//! is [due](Commands::due), and says what became of it.
+
+use std::{
+    fmt,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use shard_bridge::{CommandKind, CommandRefused, GatewayCommand};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::Instant,
+};
+
+use self::queue::{Displaced, Next, Queue, Turn};
+
+mod queue;
+
+/// How often free sends are looked for when some are needed.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What a connection can send.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// So many sends are free.
+    pub(super) free: u8,
+    /// From then on.
+    pub(super) from: Instant,
+}
+
+/// A command that is due.
+pub(super) struct Due {
+    turn: Turn,
+    text: String,
+    /// Whoever waits; nobody for one of our own.
+    answer: Option<Answer>,
+}
+
+type Answer = oneshot::Sender<Result<(), CommandRefused>>;
+
+struct Item {
+    text: String,
+    answer: Option<Answer>,
+}
+
+#[derive(Default)]
+struct State {
+    queue: Queue<Item>,
+    /// Nothing will be sent any more: why.
+    closed: Option<CommandRefused>,
+    /// The last presence that went out.
+    presence: Option<String>,
+}
+
+/// The commands of one shard.
+#[derive(Default)]
+pub(crate) struct Commands {
+    state: Mutex<State>,
+    /// Told when something is to be sent. One task waits for it.
+    news: Notify,
+}
+
+impl fmt::Debug for Commands {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Commands").field("waiting", &self.waiting()).finish_non_exhaustive()
+    }
+}
+
+impl Due {
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+impl Commands {
+    /// Waits until a command has gone out. When the future is dropped, or the time is over, it is not sent any more.
+    ///
+    /// # Errors
+    /// It did not go out. `too_late` says why not by the deadline.
+    pub(crate) async fn send(
+        &self,
+        command: GatewayCommand,
+        until: Instant,
+        too_late: impl FnOnce(usize) -> CommandRefused,
+    ) -> Result<(), CommandRefused> {
+        let turn = match command.kind() {
+            CommandKind::Presence => Turn::Presence,
+            CommandKind::Voice { guild } => Turn::Voice(guild),
+            CommandKind::Members { guild, .. } => Turn::Members(guild),
+        };
+        let (answer, answered) = oneshot::channel();
+        let item = Item { text: command.into_text(), answer: Some(answer) };
+        let ticket = self.push(turn, item)?;
+        // Dropped whenever this ends: nobody waits for it then.
+        let _waits = Waits { commands: self, turn, ticket };
+        match tokio::time::timeout_at(until, answered).await {
+            Ok(Ok(outcome)) => outcome,
+            // The connection that was sending it is gone.
+            Ok(Err(_)) => Err(CommandRefused::Lost),
+            Err(_) => {
+                let mut state = self.lock();
+                match state.queue.remove(turn, ticket) {
+                    Some(_) => Err(too_late(state.queue.len())),
+                    None => Err(CommandRefused::Lost),
+                }
+            }
+        }
+    }
+
+    fn push(&self, turn: Turn, item: Item) -> Result<u64, CommandRefused> {
+        let mut state = self.lock();
+        if let Some(why) = &state.closed {
+            return Err(why.clone());
+        }
+        let Ok((ticket, displaced)) = state.queue.push(turn, item) else {
+            let waiting = state.queue.len();
+            return Err(CommandRefused::TooMany(format!("{waiting} commands wait on the shard already")));
+        };
+        drop(state);
+        self.news.notify_one();
+        match displaced {
+            Some(Displaced::Older(item)) => item.end(Err(CommandRefused::Replaced)),
+            Some(Displaced::Last(item)) => item.end(Err(CommandRefused::TooMany(
+                "too many commands wait on the shard, most of them of this guild".to_owned(),
+            ))),
+            None => {}
+        }
+        Ok(ticket)
+    }
+
+    /// How many wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().queue.len()
+    }
+
+    /// Waits until a command may be due; for ever without room. Nothing is lost when the future is dropped.
+    pub(super) async fn due(&self, room: Option<Room>) {
+        let Some(Room { free, from }) = room else { return std::future::pending().await };
+        loop {
+            let next = self.lock().queue.next(Instant::now(), free);
+            let at = match next {
+                Next::Now => return tokio::time::sleep_until(from).await,
+                Next::At(at) => at.max(from),
+                // More may be free than there were: to be counted again.
+                Next::WhenFree => {
+                    tokio::select! {
+                        () = tokio::time::sleep_until(from.max(Instant::now() + LOOK)) => return,
+                        () = self.news.notified() => continue,
+                    }
+                }
+                Next::Nothing => {
+                    self.news.notified().await;
+                    continue;
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep_until(at) => {}
+                () = self.news.notified() => {}
+            }
+        }
+    }
+
+    /// The command whose turn it is.
+    pub(super) fn take(&self, free: u8) -> Option<Due> {
+        let (turn, Item { text, answer }) = self.lock().queue.take(Instant::now(), free)?;
+        Some(Due { turn, text, answer })
+    }
+
+    /// It has gone out.
+    pub(super) fn went_out(&self, due: Due) {
+        let Due { turn, text, answer } = due;
+        if turn == Turn::Presence {
+            self.lock().presence = Some(text);
+        }
+        if let Some(answer) = answer {
+            // Whoever waited may have gone.
+            let _ = answer.send(Ok(()));
+        }
+    }
+
+    /// The connection was lost while it was being sent.
+    pub(super) fn was_lost(&self, due: Due) {
+        match due.answer {
+            Some(answer) => drop(answer.send(Err(CommandRefused::Lost))),
+            // Our own goes out again with the next connection.
+            None => self.send_presence_again(),
+        }
+    }
+
+    /// A new session begins without a presence: it is given the last one.
+    pub(super) fn session_began(&self) {
+        self.send_presence_again();
+    }
+
+    fn send_presence_again(&self) {
+        let text = {
+            let state = self.lock();
+            // A newer one is on its way.
+            if state.queue.has_presence() { None } else { state.presence.clone() }
+        };
+        if let Some(text) = text {
+            // Closed: nothing begins here any more.
+            let _ = self.push(Turn::Presence, Item { text, answer: None });
+        }
+    }
+
+    /// The presence that a new session is given.
+    pub(crate) fn presence(&self) -> Option<String> {
+        self.lock().presence.clone()
+    }
+
+    /// What an owner before had as presence, unless one has gone out here.
+    pub(crate) fn inherit_presence(&self, text: &str) {
+        match GatewayCommand::from_text(text) {
+            Ok(command) if command.kind() == CommandKind::Presence => {
+                self.lock().presence.get_or_insert(command.into_text());
+            }
+            Ok(_) => tracing::warn!("the presence that an owner before left is none"),
+            Err(error) => tracing::warn!(%error, "the presence that an owner before left makes no sense"),
+        }
+    }
+
+    /// Nothing will be sent any more: whoever waits is told why.
+    pub(super) fn close(&self, why: CommandRefused) {
+        let waiting = {
+            let mut state = self.lock();
+            state.closed = Some(why.clone());
+            state.queue.drain()
+        };
+        for item in waiting {
+            item.end(Err(why.clone()));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Item {
+    fn end(self, outcome: Result<(), CommandRefused>) {
+        if let Some(answer) = self.answer {
+            // Whoever waited may have gone.
+            let _ = answer.send(outcome);
+        }
+    }
+}
+
+/// Takes a command back when nobody waits for it any more.
+struct Waits<'a> {
+    commands: &'a Commands,
+    turn: Turn,
+    ticket: u64,
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.commands.lock().queue.remove(self.turn, self.ticket);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// As many sends as twilight leaves with Discord's heartbeats.
+const FREE: u8 = 117;
+
+fn push(queue: &mut Queue<u32>, turn: Turn, item: u32) {
+    assert!(matches!(queue.push(turn, item), Ok((_, None))));
+}
+
+fn all(queue: &mut Queue<u32>, now: Instant) -> Vec<u32> {
+    std::iter::from_fn(|| queue.take(now, FREE).map(|(_, item)| item)).collect()
+}
+
+#[test]
+fn guilds_take_turns() {
+    let mut queue = Queue::default();
+    for item in 0..5 {
+        push(&mut queue, Turn::Members(1), item);
+    }
+    push(&mut queue, Turn::Members(2), 20);
+    push(&mut queue, Turn::Members(3), 30);
+    assert_eq!(all(&mut queue, Instant::now()), [0, 20, 30, 1, 2, 3, 4]);
+    assert_eq!((queue.len(), queue.turns.len(), queue.members.len()), (0, 0, 0));
+}
+
+#[test]
+fn voice_goes_before_members_and_members_are_not_starved() {
+    let mut queue = Queue::default();
+    push(&mut queue, Turn::Members(1), 100);
+    push(&mut queue, Turn::Members(1), 101);
+    for guild in 0..6 {
+        push(&mut queue, Turn::Voice(guild), guild as u32);
+    }
+    assert_eq!(all(&mut queue, Instant::now()), [0, 1, 2, 100, 3, 4, 5, 101]);
+}
+
+#[test]
+fn a_newer_one_takes_the_place_of_an_older() {
+    let mut queue = Queue::default();
+    push(&mut queue, Turn::Voice(1), 1);
+    push(&mut queue, Turn::Voice(2), 2);
+    assert_eq!(queue.push(Turn::Voice(1), 3).unwrap().1, Some(Displaced::Older(1)));
+    push(&mut queue, Turn::Presence, 4);
+    assert_eq!(queue.push(Turn::Presence, 5).unwrap().1, Some(Displaced::Older(4)));
+    assert_eq!(queue.len(), 3);
+    assert_eq!(all(&mut queue, Instant::now()), [5, 3, 2], "it keeps the turn");
+}
+
+#[test]
+fn members_leave_a_part_of_the_sends_to_others() {
+    let now = Instant::now();
+    let mut queue = Queue::default();
+    push(&mut queue, Turn::Members(1), 1);
+    assert_eq!(queue.next(now, KEPT_FROM_MEMBERS), Next::WhenFree);
+    assert_eq!(queue.take(now, KEPT_FROM_MEMBERS), None);
+    push(&mut queue, Turn::Voice(2), 2);
+    assert_eq!(queue.next(now, 1), Next::Now);
+    assert_eq!(queue.take(now, 1), Some((Turn::Voice(2), 2)));
+    assert_eq!((queue.next(now, 1), queue.next(now, 31)), (Next::WhenFree, Next::Now));
+    assert_eq!(queue.next(now, 0), Next::WhenFree);
+    assert_eq!(queue.take(now, 0), None);
+}
+
+#[test]
+fn a_sixth_presence_waits() {
+    let start = Instant::now();
+    let mut queue = Queue::default();
+    for second in 0..5 {
+        let now = start + Duration::from_secs(second);
+        push(&mut queue, Turn::Presence, 0);
+        assert_eq!(queue.take(now, FREE), Some((Turn::Presence, 0)));
+    }
+    push(&mut queue, Turn::Presence, 6);
+    let now = start + Duration::from_secs(5);
+    assert_eq!(queue.next(now, FREE), Next::At(start + PRESENCES_IN));
+    push(&mut queue, Turn::Voice(1), 7);
+    assert_eq!(queue.next(now, FREE), Next::Now);
+    assert_eq!(all(&mut queue, now), [7], "it holds up nobody");
+    assert_eq!(all(&mut queue, start + PRESENCES_IN), [6]);
+}
+
+#[test]
+fn a_full_queue_is_shared() {
+    let mut queue = Queue::default();
+    for item in 0..WAITING as u32 {
+        push(&mut queue, Turn::Members(1), item);
+    }
+    assert_eq!(queue.push(Turn::Members(1), 9), Err(9), "who has most gets no more");
+    assert_eq!(queue.push(Turn::Members(2), 9).unwrap().1, Some(Displaced::Last(WAITING as u32 - 1)));
+    assert_eq!(queue.members_waiting, WAITING);
+    for guild in 0..WAITING as u64 {
+        push(&mut queue, Turn::Voice(guild), 0);
+    }
+    assert_eq!(queue.push(Turn::Voice(u64::MAX), 9), Err(9));
+    assert_eq!(queue.push(Turn::Voice(5), 9).unwrap().1, Some(Displaced::Older(0)));
+    assert_eq!(queue.drain().len(), 2 * WAITING);
+    assert_eq!((queue.len(), queue.next(Instant::now(), FREE)), (0, Next::Nothing));
+}
+
+#[test]
+fn whoever_does_not_wait_any_more_is_taken_out() {
+    let mut queue = Queue::default();
+    let (one, _) = queue.push(Turn::Members(1), 1).unwrap();
+    let (two, _) = queue.push(Turn::Members(1), 2).unwrap();
+    let (voice, _) = queue.push(Turn::Voice(1), 3).unwrap();
+    let (older, _) = queue.push(Turn::Presence, 4).unwrap();
+    queue.push(Turn::Presence, 5).unwrap();
+    assert_eq!(queue.remove(Turn::Presence, older), None, "a newer one is there");
+    assert_eq!(queue.remove(Turn::Members(1), one), Some(1));
+    assert_eq!(queue.remove(Turn::Members(1), one), None);
+    assert_eq!(queue.remove(Turn::Voice(1), voice), Some(3));
+    assert_eq!(queue.remove(Turn::Members(1), two), Some(2));
+    assert!(queue.turns.is_empty() && queue.members.is_empty());
+    assert_eq!(all(&mut queue, Instant::now()), [5]);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Push(u8, u64),
+    Take(u8),
+    Remove(usize),
+    Wait(u64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => (0u8..3, 0u64..5).prop_map(|(kind, guild)| Step::Push(kind, guild)),
+        3 => (0u8..60).prop_map(Step::Take),
+        1 => any::<usize>().prop_map(Step::Remove),
+        1 => (0u64..15_000).prop_map(Step::Wait),
+    ];
+    prop::collection::vec(step, 0..300)
+}
+
+proptest! {
+    /// Whatever comes: what went in comes out once, or gave way, or was taken back. A guild's requests stay in order, no guild comes
+    /// again before the others that wait have had their turn, presences keep Discord's limit, and `next` tells the truth.
+    #[test]
+    fn nothing_is_lost_and_nobody_is_passed_over(steps in steps()) {
+        let mut now = Instant::now();
+        let mut queue = Queue::default();
+        let mut waiting: BTreeMap<u64, Turn> = BTreeMap::new();
+        let mut presences: Vec<Instant> = Vec::new();
+        // By guild: how many requests of others went out while it waited.
+        let mut passed: BTreeMap<u64, usize> = BTreeMap::new();
+        for step in steps {
+            match step {
+                Step::Push(kind, guild) => {
+                    let turn = [Turn::Presence, Turn::Voice(guild), Turn::Members(guild)][usize::from(kind)];
+                    let item = queue.next_ticket;
+                    let (ticket, displaced) = queue.push(turn, item).unwrap();
+                    prop_assert_eq!(ticket, item);
+                    waiting.insert(item, turn);
+                    if let Some(Displaced::Older(older) | Displaced::Last(older)) = displaced {
+                        prop_assert_eq!(waiting.remove(&older), Some(turn));
+                    }
+                    if let Turn::Members(guild) = turn {
+                        passed.entry(guild).or_default();
+                    }
+                }
+                Step::Take(free) => {
+                    let next = queue.next(now, free);
+                    let taken = queue.take(now, free);
+                    prop_assert_eq!(next == Next::Now, taken.is_some(), "{:?}", next);
+                    let Some((turn, item)) = taken else { continue };
+                    prop_assert_eq!(waiting.remove(&item), Some(turn));
+                    prop_assert!(!waiting.iter().any(|(older, other)| *older < item && *other == turn));
+                    match turn {
+                        Turn::Presence => {
+                            presences.push(now);
+                            let lately = presences.iter().filter(|at| now - **at < Duration::from_secs(20));
+                            prop_assert!(lately.count() <= 5);
+                        }
+                        Turn::Members(guild) => {
+                            prop_assert!(free > KEPT_FROM_MEMBERS);
+                            passed.remove(&guild);
+                            if waiting.values().any(|turn| *turn == Turn::Members(guild)) {
+                                passed.insert(guild, 0);
+                            }
+                            for count in passed.iter_mut().filter(|(other, _)| **other != guild) {
+                                *count.1 += 1;
+                                prop_assert!(*count.1 <= 4, "guild {} was passed over", count.0);
+                            }
+                        }
+                        Turn::Voice(_) => {}
+                    }
+                }
+                Step::Remove(which) => {
+                    let ids: Vec<u64> = waiting.keys().copied().collect();
+                    let Some(item) = ids.get(which % ids.len().max(1)).copied() else { continue };
+                    let turn = waiting.remove(&item).unwrap();
+                    prop_assert_eq!(queue.remove(turn, item), Some(item));
+                    if let Turn::Members(guild) = turn
+                        && !waiting.values().any(|turn| *turn == Turn::Members(guild))
+                    {
+                        passed.remove(&guild);
+                    }
+                }
+                Step::Wait(ms) => now += Duration::from_millis(ms),
+            }
+            prop_assert_eq!(queue.len(), waiting.len());
+        }
+    }
+}

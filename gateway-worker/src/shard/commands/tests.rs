@@ -1,0 +1,167 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+/// Sends that are free on a fresh connection.
+const FREE: u8 = 117;
+
+fn voice(guild: u64) -> GatewayCommand {
+    GatewayCommand::parse(json!({ "op": 4, "d": { "guild_id": guild.to_string() } })).unwrap()
+}
+
+fn presence(status: &str) -> GatewayCommand {
+    GatewayCommand::parse(json!({ "op": 3, "d": { "status": status } })).unwrap()
+}
+
+fn status(due: &Due) -> String {
+    let payload: Value = serde_json::from_str(due.text()).unwrap();
+    payload["d"]["status"].as_str().unwrap().to_owned()
+}
+
+async fn send(commands: &Commands, command: GatewayCommand) -> Result<(), CommandRefused> {
+    let until = Instant::now() + Duration::from_secs(2);
+    commands.send(command, until, |others| CommandRefused::NotConnected(format!("{others} others"))).await
+}
+
+fn room() -> Option<Room> {
+    Some(Room { free: FREE, from: Instant::now() })
+}
+
+/// Sends all that is due, as a shard's task does.
+async fn connection(commands: &Commands) {
+    loop {
+        commands.due(room()).await;
+        while let Some(due) = commands.take(FREE) {
+            commands.went_out(due);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_ends_when_the_command_has_gone_out() {
+    let commands = Commands::default();
+    tokio::select! {
+        () = connection(&commands) => {}
+        sent = send(&commands, voice(1)) => assert_eq!(sent, Ok(())),
+    }
+    assert_eq!(commands.waiting(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_connection_it_waits_until_the_deadline_and_is_not_sent_after_it() {
+    let commands = Commands::default();
+    let began = Instant::now();
+    let (one, two) = tokio::join!(send(&commands, voice(1)), async {
+        tokio::select! {
+            () = commands.due(None) => unreachable!("there is no room"),
+            sent = send(&commands, voice(2)) => sent,
+        }
+    });
+    let told = [one, two].map(|sent| sent.unwrap_err().to_string());
+    assert!(told.contains(&"1 others".to_owned()) && told.contains(&"0 others".to_owned()), "{told:?}");
+    assert_eq!(began.elapsed(), Duration::from_secs(2));
+    assert!(commands.take(FREE).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_comes_in_time_sends_what_waits() {
+    let commands = Commands::default();
+    let late = async {
+        tokio::time::sleep(Duration::from_millis(1_900)).await;
+        connection(&commands).await;
+    };
+    tokio::select! {
+        () = late => {}
+        sent = send(&commands, voice(1)) => assert_eq!(sent, Ok(())),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_goes_takes_the_command_along() {
+    let commands = Commands::default();
+    let impatient = tokio::time::timeout(Duration::from_millis(1), send(&commands, voice(1))).await;
+    assert!(impatient.is_err());
+    assert_eq!(commands.waiting(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_in_hand_is_told_apart_when_the_connection_goes() {
+    let commands = Commands::default();
+    let losing = async {
+        commands.due(room()).await;
+        let due = commands.take(FREE).unwrap();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        commands.was_lost(due);
+    };
+    let (sent, ()) = tokio::join!(send(&commands, voice(1)), losing);
+    assert_eq!(sent, Err(CommandRefused::Lost));
+    // Past the deadline: nobody knows either.
+    let dawdling = async {
+        commands.due(room()).await;
+        let due = commands.take(FREE).unwrap();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        commands.went_out(due);
+    };
+    let (sent, ()) = tokio::join!(send(&commands, voice(1)), dawdling);
+    assert_eq!(sent, Err(CommandRefused::Lost));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_one_is_told_that_it_was_replaced() {
+    let commands = Commands::default();
+    let newer = async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::select! {
+            biased;
+            sent = send(&commands, presence("dnd")) => sent,
+            () = connection(&commands) => unreachable!(),
+        }
+    };
+    let (older, newer) = tokio::join!(send(&commands, presence("idle")), newer);
+    assert_eq!((older, newer), (Err(CommandRefused::Replaced), Ok(())));
+    assert!(commands.presence().unwrap().contains("dnd"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_tells_whoever_waits_and_whoever_comes() {
+    let commands = Commands::default();
+    let closing = async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        commands.close(CommandRefused::NotMine);
+    };
+    let (sent, ()) = tokio::join!(send(&commands, voice(1)), closing);
+    assert_eq!(sent, Err(CommandRefused::NotMine));
+    assert_eq!(send(&commands, voice(1)).await, Err(CommandRefused::NotMine));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_presence_goes_into_each_new_session() {
+    let commands = Commands::default();
+    commands.session_began();
+    assert!(commands.take(FREE).is_none(), "there was none");
+    commands.inherit_presence("nonsense");
+    commands.inherit_presence(voice(1).text());
+    assert_eq!(commands.presence(), None);
+    commands.inherit_presence(presence("idle").text());
+    commands.session_began();
+    let due = commands.take(FREE).unwrap();
+    assert_eq!(status(&due), "idle");
+    // The connection goes before it is sent, and the next one resumes.
+    commands.was_lost(due);
+    let due = commands.take(FREE).unwrap();
+    commands.went_out(due);
+    commands.inherit_presence(presence("dnd").text());
+    assert!(commands.presence().unwrap().contains("idle"), "an older one's word comes late");
+    // A newer one that waits goes in its place.
+    let newer = async {
+        tokio::task::yield_now().await;
+        commands.session_began();
+        assert_eq!(commands.waiting(), 1);
+        connection(&commands).await;
+    };
+    tokio::select! {
+        () = newer => {}
+        sent = send(&commands, presence("online")) => assert_eq!(sent, Ok(())),
+    }
+    assert!(commands.presence().unwrap().contains("online"));
+}

@@ -1,0 +1,97 @@
+//! Commands of bots on their way to the shard that sends them.
+
+use std::sync::Arc;
+
+use fleet_model::{ShardNumber, ShardStatus};
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family},
+    registry::Registry,
+};
+use shard_bridge::{CommandKind, CommandRefused, GatewayCommand};
+use tokio::time::Instant;
+use twilight_model::gateway::Intents;
+
+use super::RunningShards;
+use crate::shard::Shard;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabels {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusedLabels {
+    kind: &'static str,
+    reason: &'static str,
+}
+
+/// What became of commands; clones count into the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CommandMetrics {
+    sent: Family<KindLabels, Counter>,
+    refused: Family<RefusedLabels, Counter>,
+}
+
+impl CommandMetrics {
+    /// Registers them.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        registry.register("gateway_commands", "Commands of bots that went out, by kind", self.sent.clone());
+        registry.register(
+            "gateway_commands_refused",
+            "Commands of bots that did not go out, by kind and reason",
+            self.refused.clone(),
+        );
+    }
+}
+
+impl RunningShards {
+    /// What became of commands.
+    pub(crate) fn command_metrics(&self) -> &CommandMetrics {
+        &self.commands
+    }
+
+    /// Sends a command on a shard's connection; ends when it has gone out.
+    pub(super) async fn send(
+        &self,
+        number: ShardNumber,
+        command: GatewayCommand,
+        until: Instant,
+    ) -> Result<(), CommandRefused> {
+        let kind = command.kind();
+        let outcome = match self.get(number) {
+            Some(shard) => send_on(&shard, command, until).await,
+            None => Err(CommandRefused::NotMine),
+        };
+        match &outcome {
+            Ok(()) => self.commands.sent.get_or_create(&KindLabels { kind: kind.name() }).inc(),
+            Err(refused) => {
+                let labels = RefusedLabels { kind: kind.name(), reason: refused.name() };
+                self.commands.refused.get_or_create(&labels).inc()
+            }
+        };
+        outcome
+    }
+}
+
+async fn send_on(shard: &Arc<Shard>, command: GatewayCommand, until: Instant) -> Result<(), CommandRefused> {
+    if let CommandKind::Members { all, presences, .. } = command.kind() {
+        let intents = shard.cache().intents();
+        let missing = |intent: Intents, what: &str| {
+            CommandRefused::MissingIntent(format!("{what} need the intent {intent:?} (INTENTS)"))
+        };
+        if all && !intents.contains(Intents::GUILD_MEMBERS) {
+            return Err(missing(Intents::GUILD_MEMBERS, "all members of a guild"));
+        }
+        if presences && !intents.contains(Intents::GUILD_PRESENCES) {
+            return Err(missing(Intents::GUILD_PRESENCES, "presences"));
+        }
+    }
+    let too_late = |waiting: usize| match shard.status() {
+        ShardStatus::Ready | ShardStatus::Identifying => CommandRefused::TooMany(format!(
+            "Discord's limits let it not out by the deadline; {waiting} others wait on the shard"
+        )),
+        _ => CommandRefused::NotConnected(shard.in_words()),
+    };
+    shard.commands().send(command, until, too_late).await
+}

@@ -1,0 +1,72 @@
+//! Objects out of the caches, from whoever runs the guild's shard.
+
+use std::time::Duration;
+
+use altergolden_proto::v1;
+use fleet_model::{ShardNumber, shard_of_guild};
+use futures_util::future::BoxFuture;
+use tokio::time::Instant;
+use tonic::Status;
+
+use super::{Bridge, REROUTE, owner::OwnersQuestion, with_timeout};
+use crate::{
+    local::LocalShards,
+    object::{ObjectKind, ObjectQuery, ObjectRefused},
+    peers::{Lane, WorkerClient},
+};
+
+impl OwnersQuestion for ObjectQuery {
+    type Answer = String;
+
+    fn lane(&self) -> Lane {
+        Lane::Questions
+    }
+
+    fn local<'a>(
+        &'a self,
+        local: &'a dyn LocalShards,
+        _: Instant,
+    ) -> BoxFuture<'a, Result<Option<String>, Status>> {
+        Box::pin(async move {
+            match local.object(self) {
+                Ok(json) => Ok(Some(json)),
+                Err(ObjectRefused::NotMine) => Ok(None),
+                Err(refused) => Err(refused.into()),
+            }
+        })
+    }
+
+    fn remote(
+        &self,
+        mut client: WorkerClient,
+        left: Duration,
+    ) -> BoxFuture<'_, Result<Option<String>, Status>> {
+        use v1::get_object_request::Object;
+        let object = match self.kind {
+            ObjectKind::Guild => Object::Guild(v1::WholeGuild {}),
+            ObjectKind::Channel(id) => Object::ChannelId(id),
+            ObjectKind::Member(id) => Object::UserId(id),
+            ObjectKind::Roles => Object::Roles(v1::AllRoles {}),
+        };
+        let message =
+            v1::GetObjectRequest { guild_id: self.guild, object: Some(object), fields: self.fields.clone() };
+        Box::pin(async move {
+            let answer = client.get_object(with_timeout(message, left)).await?.into_inner();
+            Ok((!answer.not_mine).then_some(answer.json))
+        })
+    }
+}
+
+impl Bridge {
+    /// An object out of the cache of whoever runs its guild's shard, as Discord's own JSON, and that shard.
+    ///
+    /// # Errors
+    /// NOT_FOUND: it is not there. UNAVAILABLE: nobody can tell. FAILED_PRECONDITION: it is not cached, by a setting.
+    /// RESOURCE_EXHAUSTED: it is too large for an answer.
+    pub async fn object(&self, query: &ObjectQuery, until: Instant) -> Result<(String, ShardNumber), Status> {
+        let shard = shard_of_guild(query.guild, self.shard_total()?).unwrap_or(ShardNumber(0));
+        let patience = until.min(Instant::now() + REROUTE);
+        let json = self.ask_owner_of(shard, query, patience, until).await?;
+        Ok((json, shard))
+    }
+}

@@ -1,0 +1,152 @@
+//! What the bot tells Discord's gateway, from whichever process it says it in.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use altergolden_proto::v1;
+use fleet_model::{ShardNumber, shard_of_guild};
+use futures_util::{
+    future::BoxFuture,
+    stream::{self, StreamExt as _},
+};
+use serde_json::Value;
+use tokio::time::Instant;
+use tonic::Status;
+
+use super::{Bridge, owner::OwnersQuestion, with_timeout};
+use crate::{
+    command::{CommandRefused, GatewayCommand},
+    deadline::margin,
+    local::LocalShards,
+    peers::{Lane, WorkerClient},
+};
+
+/// Shards that are told at once.
+const SHARDS_AT_ONCE: usize = 128;
+
+/// A command on its way to a shard's owner.
+struct Sending<'a> {
+    shard: ShardNumber,
+    command: &'a GatewayCommand,
+}
+
+impl OwnersQuestion for Sending<'_> {
+    type Answer = ();
+
+    fn lane(&self) -> Lane {
+        Lane::of(self.command.kind())
+    }
+
+    fn local<'a>(
+        &'a self,
+        local: &'a dyn LocalShards,
+        until: Instant,
+    ) -> BoxFuture<'a, Result<Option<()>, Status>> {
+        Box::pin(async move {
+            match local.send_command(self.shard, self.command.clone(), until).await {
+                Ok(()) => Ok(Some(())),
+                Err(CommandRefused::NotMine) => Ok(None),
+                Err(refused) => Err(refused.into()),
+            }
+        })
+    }
+
+    fn remote(&self, mut client: WorkerClient, left: Duration) -> BoxFuture<'_, Result<Option<()>, Status>> {
+        // It is to say in time that it could not send.
+        let wait = left.saturating_sub(margin(left));
+        let message = v1::SendCommandRequest {
+            shard_id: self.shard.0,
+            payload: self.command.text().to_owned(),
+            wait_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX),
+        };
+        Box::pin(async move {
+            let answer = client.send_command(with_timeout(message, left)).await?.into_inner();
+            Ok((!answer.not_mine).then_some(()))
+        })
+    }
+}
+
+impl Bridge {
+    /// Sends a payload to Discord on a shard's connection, as bots write it: `op` 3 (presence), 4 (voice state) or 8 (guild members),
+    /// and `d`. Ends when it has gone out.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT: Discord would not take it, or not on this shard. NOT_FOUND: the bot has no such shard. UNAVAILABLE: the shard
+    /// was not connected by `until`, or nobody runs it. RESOURCE_EXHAUSTED: too many commands wait. ABORTED: a newer one took its
+    /// place. FAILED_PRECONDITION: an intent is missing.
+    pub async fn send_gateway_payload(
+        &self,
+        shard: ShardNumber,
+        payload: Value,
+        until: Instant,
+    ) -> Result<(), Status> {
+        self.send_command(shard, &GatewayCommand::parse(payload)?, until).await
+    }
+
+    /// Sends a command on a shard's connection. Ends when it has gone out.
+    ///
+    /// # Errors
+    /// As [`Bridge::send_gateway_payload`].
+    pub async fn send_command(
+        &self,
+        shard: ShardNumber,
+        command: &GatewayCommand,
+        until: Instant,
+    ) -> Result<(), Status> {
+        if let Some(guild) = command.kind().guild() {
+            let total = self.shard_total()?;
+            if shard_of_guild(guild, total) != Some(shard) && shard.0 < total {
+                return Err(Status::invalid_argument(format!("guild {guild} is not on shard {shard}")));
+            }
+        }
+        self.ask_owner_of(shard, &Sending { shard, command }, until, until).await
+    }
+
+    /// Sends a command on the shard that its guild lives on, and says which that is.
+    ///
+    /// # Errors
+    /// As [`Bridge::send_gateway_payload`]; INVALID_ARGUMENT for one that is about no guild.
+    pub async fn send_to_guild(
+        &self,
+        command: &GatewayCommand,
+        until: Instant,
+    ) -> Result<ShardNumber, Status> {
+        let guild = command.kind().guild();
+        let shard = guild.and_then(|guild| shard_of_guild(guild, self.shard_total().ok()?));
+        let shard = match (guild, shard) {
+            (Some(_), Some(shard)) => shard,
+            (Some(_), None) => return Err(Status::unavailable("no shard runs yet")),
+            (None, _) => return Err(Status::invalid_argument("the command is about no guild")),
+        };
+        self.send_command(shard, command, until).await?;
+        Ok(shard)
+    }
+
+    /// Sets the bot's presence on these shards; on all when there are none.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT: Discord would not take it. NOT_FOUND: the bot has no such shard. UNAVAILABLE: no shard runs yet. What
+    /// became of each shard is in the answer.
+    pub async fn update_presence(
+        &self,
+        shards: &[ShardNumber],
+        presence: &GatewayCommand,
+        until: Instant,
+    ) -> Result<v1::UpdatePresenceResponse, Status> {
+        let total = self.shard_total()?;
+        if let Some(none) = shards.iter().find(|shard| shard.0 >= total) {
+            return Err(Status::not_found(format!("the bot has {total} shards, and no shard {none}")));
+        }
+        let shards: BTreeSet<ShardNumber> = match shards {
+            [] => (0..total).map(ShardNumber).collect(),
+            some => some.iter().copied().collect(),
+        };
+        let telling = stream::iter(shards).map(|shard| async move {
+            let told = self.send_command(shard, presence, until).await;
+            told.err()
+                .map(|status| v1::CommandFailure { shard_id: shard.0, reason: status.message().to_owned() })
+        });
+        let told: Vec<_> = telling.buffered(SHARDS_AT_ONCE).collect().await;
+        let failures: Vec<_> = told.into_iter().flatten().collect();
+        Ok(v1::UpdatePresenceResponse { complete: failures.is_empty(), failures })
+    }
+}

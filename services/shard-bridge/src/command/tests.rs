@@ -1,0 +1,75 @@
+use super::*;
+
+fn kind(payload: Value) -> Result<CommandKind, String> {
+    GatewayCommand::parse(payload).map(|command| command.kind()).map_err(|InvalidCommand(why)| why)
+}
+
+fn refused(payload: Value, words: &str) {
+    let shown = payload.to_string();
+    let why = kind(payload).unwrap_err();
+    assert!(why.contains(words), "{shown}: {why}");
+}
+
+#[test]
+fn what_libraries_send_is_taken() {
+    let discord_js = json!({ "op": 3, "d": {
+        "activities": [{ "name": "chess", "type": 0, "state": null, "url": null }],
+        "afk": false, "since": null, "status": "online",
+    } });
+    assert_eq!(kind(discord_js), Ok(CommandKind::Presence));
+    let join = json!({ "op": 4, "d": { "guild_id": "7", "channel_id": "8", "self_mute": false, "self_deaf": true } });
+    assert_eq!(kind(join), Ok(CommandKind::Voice { guild: 7 }));
+    let all = json!({ "op": 8, "d": { "guild_id": "7", "query": "", "limit": 0, "presences": false, "nonce": "1" } });
+    assert_eq!(kind(all), Ok(CommandKind::Members { guild: 7, all: true, presences: false }));
+    let one = json!({ "op": 8, "d": { "guild_id": 7, "user_ids": "9", "query": "", "limit": 0, "presences": true } });
+    assert_eq!(kind(one), Ok(CommandKind::Members { guild: 7, all: false, presences: true }));
+    let named = json!({ "op": 8, "d": { "guild_id": "7", "query": "a", "limit": 0 } });
+    assert_eq!(kind(named), Ok(CommandKind::Members { guild: 7, all: false, presences: false }));
+}
+
+#[test]
+fn what_discord_wants_is_filled_in() {
+    let text =
+        |payload| serde_json::from_str::<Value>(GatewayCommand::parse(payload).unwrap().text()).unwrap();
+    assert_eq!(
+        text(json!({ "op": 3, "d": { "status": "idle" } })),
+        json!({ "op": 3, "d": { "status": "idle", "activities": [], "since": null, "afk": false } })
+    );
+    assert_eq!(
+        text(json!({ "op": 4, "s": 1, "t": "X", "d": { "guild_id": "7" } })),
+        json!({ "op": 4, "d": { "guild_id": "7", "channel_id": null, "self_mute": false, "self_deaf": false } })
+    );
+}
+
+#[test]
+fn what_discord_would_not_take_is_refused() {
+    refused(json!([]), "object");
+    refused(json!({ "op": 3 }), "d is missing");
+    refused(json!({ "d": {} }), "op takes");
+    for op in [0, 1, 2, 6, 31, 43] {
+        refused(json!({ "op": op, "d": {} }), "op takes");
+    }
+    refused(json!({ "op": 3, "d": {} }), "status");
+    refused(json!({ "op": 3, "d": { "status": "asleep" } }), "asleep");
+    let activity = |activity| json!({ "op": 3, "d": { "status": "online", "activities": [activity] } });
+    refused(activity(json!({ "name": " ", "type": 0 })), "name is empty");
+    refused(activity(json!({ "type": 0 })), "name");
+    refused(activity(json!({ "name": "x", "type": 6 })), "0 to 5");
+    refused(activity(json!({ "name": "x".repeat(4_096), "type": 0 })), "4096");
+    refused(json!({ "op": 4, "d": { "guild_id": "0" } }), "guild_id");
+    refused(json!({ "op": 4, "d": { "guild_id": "1", "channel_id": 0 } }), "channel_id");
+    refused(json!({ "op": 4, "d": { "guild_id": "+1" } }), "guild_id");
+    refused(json!({ "op": 4, "d": { "guild_id": ["1"] } }), "guild_id");
+    let members = |more: Value| {
+        let mut d = json!({ "guild_id": "7" });
+        d.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({ "op": 8, "d": d })
+    };
+    refused(members(json!({})), "neither");
+    refused(members(json!({ "query": "a", "user_ids": ["1"] })), "both");
+    refused(members(json!({ "user_ids": [] })), "empty");
+    refused(members(json!({ "user_ids": ["0"] })), "user_ids");
+    refused(members(json!({ "user_ids": vec!["1"; 101] })), "limit of 100");
+    refused(members(json!({ "query": "", "nonce": "n".repeat(33) })), "33 bytes");
+    refused(members(json!({ "query": "", "limit": -1 })), "limit");
+}

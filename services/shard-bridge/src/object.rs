@@ -1,0 +1,71 @@
+//! An object out of a worker's cache: what is asked for, and why it may not be had.
+
+use tonic::Status;
+
+/// Larger answers than 4 MiB are not taken by gRPC clients; the rest is for what goes around it.
+const LARGEST: usize = 4 * 1024 * 1024 - 16 * 1024;
+
+/// Which object, and what of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectQuery {
+    /// The guild that it is in.
+    pub guild: u64,
+    /// Which object of the guild.
+    pub kind: ObjectKind,
+    /// Only these fields, by Discord's names; all when empty.
+    pub fields: Vec<String>,
+}
+
+/// Which object of a guild.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObjectKind {
+    /// The guild itself.
+    Guild,
+    /// A channel or thread.
+    Channel(u64),
+    /// A member, by the user's id.
+    Member(u64),
+    /// All roles.
+    Roles,
+}
+
+/// Why there is no object.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ObjectRefused {
+    /// The worker does not run the guild's shard.
+    #[error("its shard is on the move")]
+    NotMine,
+    /// It is not there.
+    #[error("{0}")]
+    NotFound(String),
+    /// Whether it is there can't be told now.
+    #[error("{0}")]
+    Unknown(String),
+    /// It is not cached, by a setting.
+    #[error("{0}")]
+    NotCached(String),
+}
+
+impl From<ObjectRefused> for Status {
+    fn from(refused: ObjectRefused) -> Self {
+        let message = refused.to_string();
+        match refused {
+            ObjectRefused::NotMine | ObjectRefused::Unknown(_) => Self::unavailable(message),
+            ObjectRefused::NotFound(_) => Self::not_found(message),
+            ObjectRefused::NotCached(_) => Self::failed_precondition(message),
+        }
+    }
+}
+
+/// Refuses an answer that a gRPC client would not take.
+///
+/// # Errors
+/// RESOURCE_EXHAUSTED, with the size.
+pub fn check_size(bytes: usize) -> Result<(), Status> {
+    if bytes > LARGEST {
+        return Err(Status::resource_exhausted(format!(
+            "the answer has {bytes} bytes, gRPC takes {LARGEST}: ask for fewer fields"
+        )));
+    }
+    Ok(())
+}
