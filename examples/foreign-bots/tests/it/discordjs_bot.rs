@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, process::Command, time::Duration};
 
 use discord_sim::{Fault, InteractionState, NewInteraction, SimConfig, Snowflake};
 use fleet_fixture::{Coordinator, Deployment, Process, Signal, sim_config, until};
+use redis_fixture::RedisServer;
 use serde_json::{Value, json};
 
 use crate::{
@@ -134,17 +135,19 @@ async fn killed_with_events_in_its_hands_it_loses_none() {
     let mut bench = Bench::start().await;
     bench.deployment.sim.control().inject(Fault::RestDelay { ms: 100 }).unwrap();
     bench.mentions(60).await;
+    // It finds its own at once. Nobody else is there to wait for.
+    let again = async |bench: &Bench| started(bench.command("bot-a").env("CLAIM_AFTER_MS", "600000")).await;
 
     let mut bots = Vec::new();
     for kill_at in [15, 60] {
-        let mut bot = bench.bot("bot-a").await;
+        let mut bot = again(&bench).await;
         bench.until_answered(kill_at).await;
         bench.mentions(30).await;
         bot.kill().await;
         assert!(bench.relay.pending(STREAM).await > 0, "nothing was in its hands");
         bots.push(bot);
     }
-    bots.push(bench.bot("bot-a").await);
+    bots.push(again(&bench).await);
     bench.until_all_is_done().await;
     assert_eq!(bench.messages, 120);
     assert_eq!(handled(&bots).len(), 120, "every event was handled");
@@ -327,6 +330,13 @@ async fn ping_is_answered_once_and_in_time_or_not_at_all() {
     assert_eq!(bot.stop().await, 0);
     assert_eq!(bench.relay.pending("INTERACTION_CREATE").await, 0);
     bench.deployment.assert_lawful();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn brokers_alone_loses_what_the_documentation_says() {
+    let redis = RedisServer::start().await;
+    let mut judge = Process::start("brokers", node("foreign-bots/node/brokers.mjs").arg(redis.url()));
+    assert!(judge.ended().await.success(), "{}", judge.output());
 }
 
 #[tokio::test]
