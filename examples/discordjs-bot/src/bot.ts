@@ -14,6 +14,7 @@ import {
 import { DiscordAPIError } from '@discordjs/rest';
 import { BridgeError, type ShardBridgeClient } from 'altergolden-client';
 import { log, reason } from './log.js';
+import { GAP } from './relay.js';
 
 /** Discord waits so long for an answer. */
 const ANSWER_WITHIN_MS = 3_000;
@@ -44,6 +45,9 @@ export function addHandlers(client: Client, bridge: ShardBridgeClient, me: APIUs
       log('debug', 'was answered before', { interaction: data.id });
     }
   });
+
+  // The bot can't know what it missed: what it keeps by itself must be read anew.
+  client.on(GAP, ({ data, shardId }) => log('warn', 'events were or may have been lost', { shard: shardId, ...data }));
 
   // Discord forgets a presence with its session. Again changes nothing.
   client.on(GatewayDispatchEvents.Ready, async ({ shardId }) => {

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { PubSubRedisBroker } from '@discordjs/brokers';
 import type { Redis } from 'ioredis';
 
-export interface RelayOptions {
+export interface BrokerOptions {
   group: string;
   /** The name of this process: unique in the group, and the same when it starts again. */
   name: string;
@@ -17,7 +17,7 @@ export interface RelayOptions {
   /** How many entries may be handled at once; at least one for each stream. */
   inFlight: number;
   /** Handles one entry. What it throws is reported, and the entry counts as handled. */
-  handle(stream: string, data: unknown): Promise<void>;
+  handle(data: unknown): Promise<void>;
   /** Something went wrong that it gets over by itself. */
   problem(what: string, error: unknown, fields?: Record<string, unknown>): void;
 }
@@ -37,14 +37,14 @@ type Entry = [id: Buffer, fields: Buffer[]];
 type Pending = [id: string, consumer: string, idleMs: number, deliveries: number];
 
 export class RelayBroker extends PubSubRedisBroker<Record<string, unknown>> {
-  readonly #relay: RelayOptions;
+  readonly #relay: BrokerOptions;
   readonly #running = new Map<string, Promise<void>>();
   #listening = Promise.resolve();
   #stopping = false;
   /** Own entries may be pending that are not being handled: at the start, and when a reply was lost with its connection. */
   #leftOver = true;
 
-  constructor(redis: Redis, relay: RelayOptions) {
+  constructor(redis: Redis, relay: BrokerOptions) {
     super(redis, { group: relay.group, name: relay.name, blockTimeout: BLOCK_MS });
     this.#relay = relay;
     for (const client of [this.redisClient, this.streamReadClient]) {
@@ -157,7 +157,7 @@ export class RelayBroker extends PubSubRedisBroker<Record<string, unknown>> {
       const at = fields.findIndex((field, index) => index % 2 === 0 && field.toString() === 'data');
       const data = fields[at + 1];
       if (at < 0 || !data) throw new Error('it has no data');
-      await within((this.#relay.claimAfterMs * 2) / 3, this.#relay.handle(stream, this.options.decode(data)));
+      await within((this.#relay.claimAfterMs * 2) / 3, this.#relay.handle(this.options.decode(data)));
     } catch (error) {
       this.#relay.problem('an event was not handled well', error, { stream, id });
     }

@@ -1,57 +1,71 @@
-// discord.js's client over the relay: the gateway's connections are the workers', here events come out of Redis and commands go in.
+// A bot's way to the workers' events: discord.js's client, to which handlers are added as to any, and what starts and stops it.
+//
+// Every event is handled at least once: again when its process ended before it was done with it. So a handler says what happens then.
 
-import { Client, type Gateway, type GatewayDispatchPayload, type GatewaySendPayload } from '@discordjs/core';
+import { hostname } from 'node:os';
+import type { REST } from '@discordjs/rest';
+import type { ShardBridgeClient } from 'altergolden-client';
+import { Redis } from 'ioredis';
+import { RelayBroker } from './broker.js';
+import { dispatched, RelayClient, RelayGateway } from './client.js';
+import { log, reason } from './log.js';
 
-/** What an entry of an event's stream holds. */
-export interface Dispatched {
-  shardId: number;
-  payload: GatewayDispatchPayload;
+export { GAP, RelayClient } from './client.js';
+
+export interface RelayOptions {
+  rest: REST;
+  bridge: ShardBridgeClient;
+  /** The workers' Redis; `REDIS_URL` or redis://127.0.0.1:6379 when absent. */
+  redisUrl?: string;
+  /** What the names of the streams begin with: the workers' RELAY_PREFIX. */
+  prefix?: string;
+  /** Bots of one group share the events; each group gets all of them. */
+  group?: string;
+  /** This process in its group: unique, and the same when it starts again, so that it finds what it had begun with. The host's name when absent. */
+  consumer?: string;
+  /** What a consumer has not finished by then goes to another, in milliseconds; a handler gets two thirds of it. */
+  claimAfterMs?: number;
+  /** How many events may be handled at once. */
+  inFlight?: number;
 }
 
-/** What an entry of the stream GAP holds: events of a shard that were or may have been lost. */
-export interface Gap {
-  shardId: number;
-  gap: { since_unix_ms: number; until_unix_ms: number; last_sequence: number; reason: string };
+export interface Relay {
+  client: RelayClient;
+  /** Reads the events for which the client has handlers by now, until `stop`. Resolves to the names of their streams. */
+  start(): Promise<string[]>;
+  /** Reads no more and finishes what runs; whether all of it was finished in time. The rest comes again. */
+  stop(drainMs?: number): Promise<boolean>;
 }
 
-/** Throws for what is no event. */
-export function dispatched(data: unknown): Dispatched {
-  const { shardId, payload } = (data ?? {}) as Partial<Dispatched>;
-  if (typeof shardId !== 'number' || typeof payload?.t !== 'string') throw new Error('it is no dispatch event');
-  return { shardId, payload };
-}
-
-/** The half of the gateway that sends. */
-export class RelayGateway implements Gateway {
-  readonly getShardCount: () => Promise<number>;
-  readonly #publish: (command: { shardId: number; payload: GatewaySendPayload }) => Promise<void>;
-
-  constructor(
-    getShardCount: () => Promise<number>,
-    publish: (command: { shardId: number; payload: GatewaySendPayload }) => Promise<void>,
-  ) {
-    this.getShardCount = getShardCount;
-    this.#publish = publish;
-  }
-
-  /** core's own listener emits and forgets; RelayClient.handle waits for the handlers instead. */
-  on(): this {
-    return this;
-  }
-
-  async send(shardId: number, payload: GatewaySendPayload): Promise<void> {
-    await this.#publish({ shardId, payload });
-  }
-}
-
-/** discord.js's client, whose handlers can be waited for. */
-export class RelayClient extends Client {
-  /** Gives an event to its handlers, and waits for all of them. Throws what they threw. */
-  async handle({ shardId, payload }: Dispatched): Promise<void> {
-    const event = { api: this.api, shardId, data: payload.d };
-    const handlers = this.rawListeners(payload.t) as ((event: unknown) => unknown)[];
-    const done = await Promise.allSettled(handlers.map(async (handler) => handler(event)));
-    const failed = done.filter((one) => one.status === 'rejected').map((one): unknown => one.reason);
-    if (failed.length > 0) throw failed.length === 1 ? failed[0] : new AggregateError(failed);
-  }
+export function relay(options: RelayOptions): Relay {
+  const { rest, bridge, prefix = '', group = 'bot', consumer = hostname(), claimAfterMs = 30_000, inFlight = 100 } = options;
+  const url = options.redisUrl ?? process.env['REDIS_URL'] ?? 'redis://127.0.0.1:6379';
+  // A command waits for Redis to come back; a connection without a sign of life is made anew.
+  const redis = new Redis(url, { maxRetriesPerRequest: null, socketTimeout: 10_000, connectionName: consumer });
+  const broker = new RelayBroker(redis, {
+    group,
+    name: consumer,
+    claimAfterMs,
+    inFlight,
+    async handle(data) {
+      const event = dispatched(data);
+      await client.handle(event);
+      log('debug', 'handled', { event: event.payload.t, shard: event.shardId, sequence: event.payload.s });
+    },
+    problem: (what, error, fields) => log('warn', what, { ...fields, ...(error ? { reason: reason(error) } : {}) }),
+  });
+  const gateway = new RelayGateway(
+    async () => (await bridge.getAggregateStats({ maxStalenessMs: 60_000 })).shardCount,
+    (command) => broker.publish(`${prefix}gateway_send`, command),
+  );
+  const client = new RelayClient({ rest, gateway });
+  return {
+    client,
+    async start() {
+      const streams = client.eventNames().map((name) => prefix + String(name));
+      await broker.subscribe(streams);
+      return streams;
+    },
+    stop: (drainMs = 25_000) => broker.stop(drainMs),
+  };
 }

@@ -1,6 +1,6 @@
 //! The bot in discord.js, with a real Redis and the simulator as its Discord. This test plays the relay: real payloads, in its format.
 
-use std::{collections::BTreeMap, process::Command, time::Duration};
+use std::{collections::BTreeMap, fs, process::Command, time::Duration};
 
 use discord_sim::{Fault, InteractionState, NewInteraction, SimConfig, Snowflake};
 use fleet_fixture::{Coordinator, Deployment, Process, Signal, sim_config, until};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     discord::Gateway,
-    node::node,
+    node::{example, node},
     relay::{GROUP, Relay},
 };
 
@@ -44,14 +44,18 @@ impl Bench {
 
     fn command(&self, consumer: &str) -> Command {
         let mut command = node("discordjs-bot/dist/main.js");
+        self.settings(&mut command, consumer);
+        command
+    }
+
+    fn settings<'a>(&self, command: &'a mut Command, consumer: &str) -> &'a mut Command {
         command
             .env("REDIS_URL", self.deployment.redis.url())
             .env("DISCORD_API_URL", self.deployment.sim.http_origin())
             .env("DISCORD_TOKEN", "a-token-of-the-tests")
             .env("CONSUMER", consumer)
             .env("IN_FLIGHT", "20")
-            .env("LOG_LEVEL", "debug");
-        command
+            .env("LOG_LEVEL", "debug")
     }
 
     async fn bot(&self, consumer: &str) -> Process {
@@ -222,15 +226,14 @@ async fn what_is_no_event_stops_nothing() {
     // Its handler fails: there is no author.
     bench.relay.event(0, &json!({ "t": STREAM, "s": 1, "op": 0, "d": {} })).await;
     let gap = json!({ "since_unix_ms": 1, "until_unix_ms": 2, "last_sequence": 3, "reason": "the session was gone" });
-    let data = rmp_serde::to_vec_named(&json!({ "shardId": 7, "gap": gap })).unwrap();
-    bench.relay.entry("GAP", &[("data", &data)]).await;
+    bench.relay.event(7, &json!({ "t": "ALTERGOLDEN_GAP", "s": 4, "op": 0, "d": gap })).await;
 
     let mut bot = bench.bot("bot-a").await;
     bench.mentions(3).await;
     bench.until_all_is_done().await;
     assert_eq!(bot.output().matches("an event was not handled well").count(), 4, "{}", bot.output());
     let told = said(&mut bot, "events were or may have been lost").await;
-    assert_eq!((&told["shardId"], &told["gap"]), (&json!(7), &gap), "{told}");
+    assert_eq!((&told["shard"], &told["reason"]), (&json!(7), &gap["reason"]), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -330,6 +333,51 @@ async fn ping_is_answered_once_and_in_time_or_not_at_all() {
     assert_eq!(bot.stop().await, 0);
     assert_eq!(bench.relay.pending("INTERACTION_CREATE").await, 0);
     bench.deployment.assert_lawful();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_smallest_one_is_the_one_of_the_documentation_and_works() {
+    let source = fs::read_to_string(example("discordjs-bot/smallest.mjs")).unwrap();
+    let page = fs::read_to_string(example("../docs/bots.md")).unwrap();
+    assert!(
+        page.contains(&source),
+        "docs/bots.md shows another bot than examples/discordjs-bot/smallest.mjs"
+    );
+
+    let mut bench = Bench::start().await;
+    let coordinator = bench.deployment.coordinator(2).await;
+    let worker = bench.deployment.worker("worker-a", &coordinator).await;
+    coordinator.until_balanced(&[&worker]).await;
+    let mut bot = Process::start(
+        "the smallest bot in discord.js",
+        bench
+            .settings(&mut node("discordjs-bot/smallest.mjs"), "bot-a")
+            .env("COORDINATOR_URL", &coordinator.address)
+            .env("REST_PROXY_URL", format!("{}/api", bench.deployment.sim.http_origin())),
+    );
+    bot.line("listening", |line| line.contains("listening").then_some(())).await;
+    let asked = NewInteraction { command: Some("ping".to_owned()), ..NewInteraction::default() };
+    let control = bench.deployment.sim.control();
+    let id = control.inject(Fault::Interaction(asked)).unwrap().interaction_id.unwrap();
+    let payload = bench.gateway.dispatched("INTERACTION_CREATE").await;
+    bench.relay.event(0, &payload).await;
+    let answered = until("an answer", async || {
+        let all = control.interactions();
+        all.into_iter().find(|one| one.id == id && one.state != InteractionState::Pending)
+    })
+    .await;
+    assert_eq!(answered.content.as_deref(), Some("Serving 40 servers across 2 shards"), "{answered:?}");
+    assert_eq!(bot.stop().await, 0);
+    bench.deployment.assert_lawful();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_discord_refuses_ends_it() {
+    let bench = Bench::start().await;
+    bench.deployment.sim.control().inject(Fault::RejectToken { on: true }).unwrap();
+    let mut bot = Process::start("the bot in discord.js", &mut bench.command("bot-a"));
+    assert_eq!(bot.ended().await.code(), Some(78));
+    assert_eq!(bot.output(), "discordjs-bot: DISCORD_TOKEN: Discord refuses it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

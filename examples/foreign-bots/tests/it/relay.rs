@@ -25,7 +25,18 @@ impl Relay {
     /// One dispatch event. `data` is what brokers reads; the fields beside it are the relay's own.
     pub(crate) async fn event(&self, shard: u32, payload: &Value) {
         let data = rmp_serde::to_vec_named(&json!({ "shardId": shard, "payload": payload })).unwrap();
-        self.entry(payload["t"].as_str().unwrap(), &[("data", &data), ("mark", b"fresh")]).await;
+        let shard = shard.to_string();
+        let position = format!("1795715682997-{}", payload["s"]);
+        let fields: [(&str, &[u8]); 7] = [
+            ("data", &data),
+            ("shard", shard.as_bytes()),
+            ("guild", b"0"),
+            ("position", position.as_bytes()),
+            ("received_at", b"1795715682997"),
+            ("late", b""),
+            ("traceparent", b""),
+        ];
+        self.entry(payload["t"].as_str().unwrap(), &fields).await;
     }
 
     /// Any entry.
