@@ -68,5 +68,6 @@ if __name__ == "__main__":
     for item in follow(connect(), sys.argv[1:], cursor):
         if item.HasField("event"):
             event = item.event
-            print(event.shard_id, event.name, event.guild_id or "-", json.dumps(json.loads(event.payload)["d"])[:100], flush=True)
+            body = json.loads(event.payload)["d"] or {}
+            print(f"shard {event.shard_id}, guild {event.guild_id or '-'}: {event.name} {body.get('id', '')}", flush=True)
         cursor.keep(item.cursor)

@@ -50,7 +50,8 @@ export function relay(options: RelayOptions): Relay {
     async handle(data) {
       const event = dispatched(data);
       await client.handle(event);
-      log('debug', 'handled', { event: event.payload.t, shard: event.shardId, sequence: event.payload.s });
+      const { t, s, d } = event.payload;
+      log('debug', 'handled', { event: t, shard: event.shardId, sequence: s, id: (d as { id?: string } | null)?.id });
     },
     problem: (what, error, fields) => log('warn', what, { ...fields, ...(error ? { reason: reason(error) } : {}) }),
   });
