@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use settings::{ApiOrigin, DiscordArgs, GatewayUrl, Percent, Secret, SettingsError, StoreArgs};
+use settings::{ApiOrigin, DiscordArgs, GatewayUrl, Percent, RelayArgs, Secret, SettingsError, StoreArgs};
 use shard_bridge::Deadlines;
 
 /// Discord's own interval between two IDENTIFYs of a bucket
@@ -74,6 +74,10 @@ pub struct Args {
     #[command(flatten)]
     #[allow(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
     pub store: StoreArgs,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
+    pub relay: RelayArgs,
 }
 
 /// How many shards are wanted.

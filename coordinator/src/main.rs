@@ -28,7 +28,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> ExitCode {
-    let store_args = args.store.clone();
+    let (store_args, relay_args) = (args.store.clone(), args.relay.clone());
     let config = match settings::discord_token().and_then(|token| args.into_config(token)) {
         Ok(config) => config,
         Err(error) => return fail(Exit::Settings, &error),
@@ -37,11 +37,16 @@ async fn run(args: Args) -> ExitCode {
         Ok(url) => url,
         Err(error) => return fail(Exit::Settings, &error),
     };
+    let relay = match relay_args.streams(&url) {
+        Ok(relay) => relay,
+        Err(error) => return fail(Exit::Settings, &error),
+    };
     let link = redis_link::RedisLink::new(url, redis_link::LinkOptions::default());
     let parts = Parts {
         store: Arc::new(RedisStore::new(link.clone(), store_args.redis_prefix.clone())),
         set_aside: Arc::new(checkpoint::RedisStore::new(link.clone(), store_args.redis_prefix.clone())),
         bus: Arc::new(RedisBus::start(link.clone(), store_args.redis_prefix)),
+        relay: relay.map(|relay| Arc::new(relay) as _),
     };
     let coordinator = match Coordinator::bind(config, parts).await {
         Ok(coordinator) => coordinator,

@@ -13,6 +13,7 @@ use altergolden_proto::{
 use checkpoint::SetAsideStore;
 use event_bus::EventBus;
 use fleet_store::FleetStore;
+use relay::RelayStore;
 use shard_bridge::{Bridge, BridgeMetrics, Hub};
 use telemetry::{
     grpc::TraceLayer,
@@ -50,6 +51,8 @@ pub struct Parts {
     pub set_aside: Arc<dyn SetAsideStore>,
     /// The way of broadcasts.
     pub bus: Arc<dyn EventBus>,
+    /// The streams of Discord's events, if they are relayed.
+    pub relay: Option<Arc<dyn RelayStore>>,
 }
 
 /// The coordinator can't start.
@@ -139,7 +142,8 @@ impl Coordinator {
         tasks.spawn(hub.clone().run(None, stop.clone()));
         let recent = Arc::new(published.clone());
         let bridge =
-            Bridge::new(published.routes.clone(), None, Some(recent), hub, bridge_metrics, "coordinator");
+            Bridge::new(published.routes.clone(), None, Some(recent), hub, bridge_metrics, "coordinator")
+                .with_relay(parts.relay);
         let operators = FleetService::new(published, fleet.clone(), parts.set_aside);
         let service = CoordinatorService::new(fleet, parts.store, config.lease_ttl, streams.clone());
         let serving = async {

@@ -3,7 +3,11 @@
 //! Owns what is between the platform's event and a handler's call: the lease is looked at once more, and what could not be
 //! handled yet can be listed for a checkpoint. What is handled with more care than that is in [`care`].
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use checkpoint::{PendingEvent, SetAside};
 use dispatch::{Admission, Closed, Delivery, Dispatcher, Handler, Kind, Limits, Refused, Setup};
@@ -13,6 +17,7 @@ use crate::{
     clock::BootTime,
     handler::{Context, Event, EventHandler, Mark, Tools, Wanted},
     lease::LeaseWindow,
+    relay::{Relaying, ShardRelay, as_pending},
     shard::Shard,
 };
 
@@ -21,7 +26,7 @@ mod gate;
 mod queued;
 
 pub(crate) use care::Care;
-pub(crate) use queued::{Queued, Told, guild_of};
+pub(crate) use queued::{Queued, Told};
 
 use care::ShardCare;
 use gate::Gate;
@@ -43,6 +48,7 @@ pub(crate) struct Bot {
     pub(crate) metrics: dispatch::DispatchMetrics,
     pub(crate) shed_order: Arc<dispatch::ShedOrder>,
     pub(crate) care: Care,
+    pub(crate) relaying: Option<Relaying>,
 }
 
 /// The clock of the queues.
@@ -107,10 +113,11 @@ impl Handler<Queued> for ShardHandler {
     }
 }
 
-/// The events of one shard on their way to the handler.
+/// The events of one shard on their way to the handler, and into the relay's streams.
 #[derive(Clone)]
 pub(crate) struct Deliveries {
     dispatcher: Dispatcher<Queued, ShardHandler>,
+    relay: Option<ShardRelay>,
     wanted: Arc<Wanted>,
     shed_order: Arc<dispatch::ShedOrder>,
     metrics: dispatch::DispatchMetrics,
@@ -153,6 +160,7 @@ impl Bot {
         }
         Deliveries {
             dispatcher,
+            relay: self.relaying.as_ref().map(|relaying| relaying.of_shard(shard)),
             wanted: self.wanted.clone(),
             shed_order: self.shed_order.clone(),
             metrics: self.metrics.clone(),
@@ -164,31 +172,59 @@ impl Bot {
 }
 
 impl Deliveries {
-    /// An event of this name is handled.
+    /// An event of this name is handled or relayed.
     pub(crate) fn wants(&self, name: &str) -> bool {
-        self.wanted.has(name)
+        self.wanted.has(name) || self.relay.as_ref().is_some_and(|relay| relay.wants(name))
     }
 
     /// Gaps are told, and anything else.
     pub(crate) fn wants_anything(&self) -> bool {
-        *self.wanted != Wanted::Nothing
+        *self.wanted != Wanted::Nothing || self.relay.is_some()
+    }
+
+    /// It is for the handler.
+    fn is_for_handler(&self, queued: &Queued) -> bool {
+        match queued {
+            Queued::Event(event) => self.wanted.has(event.name()),
+            Queued::Gap(_) | Queued::Replay(_) => *self.wanted != Wanted::Nothing,
+        }
+    }
+
+    fn relay(&self, queued: &Queued) {
+        if let Some(relay) = &self.relay {
+            relay.push(queued);
+        }
     }
 
     /// Queues something. False when there is no room, or the end has come: then it counts as not received.
     pub(crate) fn push(&self, queued: Queued) -> bool {
-        self.dispatcher.push(queued.into_item(false)).is_ok()
+        self.relay(&queued);
+        !self.is_for_handler(&queued) || self.dispatcher.push(queued.into_item(false)).is_ok()
     }
 
     /// Queues something new, room or not: a gap, and READY.
     pub(crate) fn push_over_bound(&self, queued: Queued) {
-        // Closed: the shard ends.
-        let _: Result<(), Refused<Queued>> = self.dispatcher.push_over_bound(queued.into_item(false));
+        self.relay(&queued);
+        if self.is_for_handler(&queued) {
+            // Closed: the shard ends.
+            let _: Result<(), Refused<Queued>> = self.dispatcher.push_over_bound(queued.into_item(false));
+        }
     }
 
-    /// Queues what was pending on another worker, room or not: it was within bounds there.
-    pub(crate) fn push_restored(&self, queued: Queued) {
-        // Closed: the shard ends, and what was pending stays so in the checkpoint.
-        let _: Result<(), Refused<Queued>> = self.dispatcher.push_over_bound(queued.into_item(true));
+    /// Queues what was pending on another worker, room or not: it was within bounds there. `handled`: only the relay lacks it.
+    pub(crate) fn push_restored(&self, queued: Queued, handled: bool) {
+        self.relay(&queued);
+        if !handled && self.is_for_handler(&queued) {
+            // Closed: the shard ends, and what was pending stays so in the checkpoint.
+            let _: Result<(), Refused<Queued>> = self.dispatcher.push_over_bound(queued.into_item(true));
+        }
+    }
+
+    /// What was pending on another worker is queued.
+    pub(crate) fn pending_came(&self) {
+        if let Some(relay) = &self.relay {
+            relay.outbox.begin();
+        }
     }
 
     /// Gives something that was set aside to the handler again.
@@ -198,10 +234,11 @@ impl Deliveries {
             session: summary.at.session,
             sequence: summary.at.sequence,
             started: true,
+            handled: false,
             received_at_unix_ms: summary.received_at_unix_ms,
             text,
         };
-        let queued = Queued::from_pending(pending, Mark::Replayed).ok_or(ReplayRefused::Garbled)?;
+        let queued = Queued::from_pending(pending, true).ok_or(ReplayRefused::Garbled)?;
         let queued = Queued::Replay(Box::new(queued));
         let waits = self.dispatcher.pending(|all| {
             all.map(|one| &one.item.payload)
@@ -238,22 +275,30 @@ impl Deliveries {
 
     /// The queue is at most half full.
     pub(crate) fn at_most_half(&self) -> bool {
-        self.dispatcher.at_most_half()
+        let relayed = self.relay.as_ref().is_none_or(|relay| relay.outbox.at_most_half());
+        relayed && self.dispatcher.at_most_half()
     }
 
-    /// There is room for an event of so many bytes.
-    pub(crate) fn has_room(&self, bytes: usize) -> bool {
-        self.dispatcher.has_room(bytes)
+    /// There is room for an event of this name and so many bytes.
+    pub(crate) fn has_room(&self, name: &str, bytes: usize) -> bool {
+        let relayed = self.relay_of(name).is_none_or(|relay| relay.outbox.has_room(bytes));
+        relayed && (!self.wanted.has(name) || self.dispatcher.has_room(bytes))
     }
 
     /// Under pressure this event is left out.
     pub(crate) fn sheds(&self, name: &str, bytes: usize, age: Duration) -> bool {
         let kind = Kind::from(name);
-        let sheds = self.shed_order.sheds(&kind, age, self.dispatcher.fill_with(bytes));
+        let relayed = self.relay_of(name).map_or(0.0, |relay| relay.outbox.fill_with(bytes));
+        let handled = if self.wanted.has(name) { self.dispatcher.fill_with(bytes) } else { 0.0 };
+        let sheds = self.shed_order.sheds(&kind, age, relayed.max(handled));
         if sheds {
             self.metrics.count_shed(&kind);
         }
         sheds
+    }
+
+    fn relay_of(&self, name: &str) -> Option<&ShardRelay> {
+        self.relay.as_ref().filter(|relay| relay.wants(name))
     }
 
     /// The queue had no room.
@@ -264,6 +309,9 @@ impl Deliveries {
     /// Waits until the queue is at most half full.
     pub(crate) async fn drained_to_half(&self) {
         self.dispatcher.drained_to_half().await;
+        if let Some(relay) = &self.relay {
+            relay.outbox.drained_to_half().await;
+        }
     }
 
     pub(crate) fn figures(&self) -> dispatch::Figures {
@@ -285,14 +333,33 @@ impl Deliveries {
                 }
             }
         });
+        if let Some(relay) = &self.relay {
+            let handled_here: HashSet<(u64, u64)> = pending.positions.iter().copied().collect();
+            relay.outbox.pending(|all| {
+                let rest = all.map(as_pending).filter(|(at, _)| *at <= up_to && !handled_here.contains(at));
+                for (at, event) in rest {
+                    pending.positions.push(at);
+                    if !known(at) {
+                        pending.unknown.push((at, event));
+                    }
+                }
+            });
+        }
         pending
     }
 
-    /// Starts nothing more, and waits so long at most for what runs; slower handlers go on to their end here. What was not
-    /// started, for the last checkpoint.
+    /// Starts nothing more, and waits so long at most for what runs and for the relay; slower handlers go on to their end here. What
+    /// was not started or relayed, for the last checkpoint.
     pub(crate) async fn close(&self, patience: Duration) -> Vec<((u64, u64), PendingEvent)> {
         self.closing.cancel();
-        let Closed { unstarted, still_running } = self.dispatcher.close(patience).await;
+        let relaying = async {
+            match &self.relay {
+                Some(relay) => relay.outbox.close(patience).await,
+                None => Vec::new(),
+            }
+        };
+        let (closed, unrelayed) = tokio::join!(self.dispatcher.close(patience), relaying);
+        let Closed { unstarted, still_running } = closed;
         if still_running > 0 {
             tracing::info!(still_running, "handlers that are slow end here; their events count as handled");
         }
@@ -300,14 +367,19 @@ impl Deliveries {
         let unstarted =
             unstarted.iter().map(|item| &item.payload).filter(|queued| queued.is_for_checkpoints());
         // What an owner before may have begun with stays so, also if this one has not.
-        let begun = |queued: &Queued| matches!(queued, Queued::Event(event) if event.mark == Mark::Replayed);
-        unstarted.map(|queued| (queued.position(), queued.as_pending(begun(queued)))).collect()
+        let begun = |queued: &Queued| matches!(queued, Queued::Event(event) if event.mark.is_late());
+        let mut left: BTreeMap<(u64, u64), PendingEvent> = unrelayed.iter().map(as_pending).collect();
+        left.extend(unstarted.map(|queued| (queued.position(), queued.as_pending(begun(queued)))));
+        left.into_iter().collect()
     }
 
     /// The shard is not ours any more: what waits is not handled here.
     pub(crate) fn abandon(&self) {
         self.closing.cancel();
         self.stopped.cancel();
+        if let Some(relay) = &self.relay {
+            relay.outbox.abandon();
+        }
     }
 }
 

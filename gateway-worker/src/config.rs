@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, str::FromStr, time::Duration};
 
 use fleet_model::{Generation, WorkerId};
-use settings::{ApiOrigin, DiscordArgs, GatewayUrl, Secret, SettingsError, StoreArgs};
+use settings::{ApiOrigin, DiscordArgs, GatewayUrl, RelayArgs, Secret, SettingsError, StoreArgs};
 use shard_bridge::Deadlines;
 use twilight_model::gateway::Intents;
 
@@ -128,6 +128,10 @@ pub struct Args {
     #[command(flatten)]
     #[allow(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
     pub store: StoreArgs,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
+    pub relay: RelayArgs,
 }
 
 /// The coordinator's URL; `HOST:PORT` alone means http.

@@ -5,7 +5,7 @@
 //!
 //! What a handler can count on: events of one guild come one after the other in Discord's order, events of different guilds in
 //! parallel. An event is given to a handler once, unless the worker died or was cut off: then what may have been handled
-//! before comes again with [`Mark::Replayed`]. Whatever was or may have been lost is told by [`EventHandler::gap`].
+//! before comes again with [`Mark::Replayed`], or [`Mark::Expired`]. Whatever was or may have been lost is told by [`EventHandler::gap`].
 
 use std::{
     collections::BTreeSet,
@@ -22,7 +22,7 @@ use shard_bridge::Bridge;
 use tokio_util::sync::CancellationToken;
 use twilight_gateway::{EventTypeFlags, error::ReceiveMessageError};
 
-use crate::{cache::ShardCache, shard::Shard};
+use crate::{cache::ShardCache, payload, shard::Shard};
 
 /// Bot code. One handler serves all shards of a worker; it runs on threads of its own, so that one which blocks stops neither
 /// leases nor sockets.
@@ -167,7 +167,29 @@ pub enum Mark {
     Fresh,
     /// It may have been: by a worker that died or was cut off before it could say so.
     Replayed,
+    /// So may this interaction, and it is over the 3 s in which Discord takes a first answer, by its id
+    /// ([Interaction Callback](https://discord.com/developers/docs/interactions/receiving-and-responding#interaction-callback)).
+    Expired,
 }
+
+impl Mark {
+    /// It may have been handled before.
+    pub fn is_late(self) -> bool {
+        self != Self::Fresh
+    }
+
+    /// Of an event that comes late: an interaction may have expired.
+    pub(crate) fn of_late(name: &str, text: &str, now_unix_ms: u64) -> Self {
+        if payload::interaction_age(name, text, now_unix_ms) > ANSWERED_WITHIN {
+            Self::Expired
+        } else {
+            Self::Replayed
+        }
+    }
+}
+
+/// How long Discord waits for the first answer to an interaction.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
 
 /// One dispatch event.
 #[derive(Clone)]

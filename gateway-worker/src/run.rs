@@ -6,7 +6,7 @@ use event_bus::RedisBus;
 use fleet_store::RedisStore;
 use settings::Exit;
 
-use crate::{Args, EventHandler, Parts, Worker, WorkerError};
+use crate::{Args, EventHandler, Parts, Relay, Worker, WorkerError};
 
 /// Runs a gateway worker with this bot code until it is told to stop: reads flags and environment, connects to Redis,
 /// registers with the coordinator, runs shards. To be called first thing in `main`, inside a tokio runtime of several
@@ -45,13 +45,17 @@ pub async fn run(handler: impl EventHandler) -> ExitCode {
 }
 
 async fn run_with(args: Args, handler: Arc<dyn EventHandler>) -> ExitCode {
-    let store_args = args.store.clone();
+    let (store_args, relay_args) = (args.store.clone(), args.relay.clone());
     let config = match settings::discord_token().and_then(|token| args.into_config(token)) {
         Ok(config) => config,
         Err(error) => return fail(Exit::Settings, &error),
     };
     let url = match store_args.url() {
         Ok(url) => url,
+        Err(error) => return fail(Exit::Settings, &error),
+    };
+    let relay = match relay_args.streams(&url) {
+        Ok(redis) => redis.map(|redis| Relay::redis(redis, relay_args.relay_events)),
         Err(error) => return fail(Exit::Settings, &error),
     };
     let link = redis_link::RedisLink::new(url, redis_link::LinkOptions::default());
@@ -62,6 +66,7 @@ async fn run_with(args: Args, handler: Arc<dyn EventHandler>) -> ExitCode {
         checkpoints,
         bus: Arc::new(RedisBus::start(link, store_args.redis_prefix)),
         handler,
+        relay,
     };
     let worker = match Worker::bind(config, parts).await {
         Ok(worker) => worker,

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use ::relay::{RelayMetrics, RelayStatus};
 use altergolden_proto::{DESCRIPTORS, v1::gateway_worker_server::GatewayWorkerServer};
 use arc_swap::ArcSwap;
 use checkpoint::{CheckpointStore, SetAsideStore};
@@ -37,6 +38,7 @@ use crate::{
     identify,
     link::{Link, LinkError, LinkParts},
     metrics::{LinkMetrics, ShardMetrics, WorkerCollector},
+    relay::{Relay, Relaying},
     rpc::WorkerService,
     shards::{RunningShards, ShardParts, ShardSet},
     status::{LinkStatus, WorkerHealth},
@@ -68,6 +70,8 @@ pub struct Parts {
     pub bus: Arc<dyn EventBus>,
     /// Bot code.
     pub handler: Arc<dyn EventHandler>,
+    /// Where events are relayed to, if they are.
+    pub relay: Option<Relay>,
 }
 
 /// The worker can't start, or can't go on.
@@ -157,12 +161,22 @@ impl Worker {
         let (shard_metrics, link_metrics) = (ShardMetrics::default(), LinkMetrics::default());
         let (bridge_metrics, checkpoint_metrics) = (BridgeMetrics::default(), CheckpointMetrics::default());
         let dispatch_metrics = dispatch::DispatchMetrics::default();
+        let relaying = parts.relay.map(|relay| Relaying {
+            relay,
+            bounds: ::relay::Bounds { events: config.limits.items, bytes: config.limits.bytes },
+            metrics: RelayMetrics::default(),
+            status: RelayStatus::default(),
+            runtime: tokio::runtime::Handle::current(),
+        });
         let registry = Metrics::new(&config.metrics_prefix, |registry| {
             shard_metrics.register(registry);
             link_metrics.register(registry);
             bridge_metrics.register(registry);
             checkpoint_metrics.register(registry);
             dispatch_metrics.register(registry);
+            if let Some(relaying) = &relaying {
+                relaying.metrics.register(registry);
+            }
             let collector = WorkerCollector { shards: shards.clone(), link: status_reader.clone() };
             registry.register_collector(Box::new(collector));
         });
@@ -177,6 +191,7 @@ impl Worker {
             link: status_reader,
             shards: shards.clone(),
             bus: parts.bus.status(),
+            relay: relaying.as_ref().map(|relaying| relaying.status.clone()),
         };
         tasks.spawn(health.serve(Arc::new(health_source), registry, servers_stop.clone()));
         tasks.spawn(hub.clone().run(Some(worker.clone()), servers_stop.clone()));
@@ -188,7 +203,11 @@ impl Worker {
             hub,
             bridge_metrics,
             worker.as_str(),
-        );
+        )
+        .with_relay(relaying.as_ref().map(|relaying| relaying.relay.store.clone()));
+        if let Some(relaying) = &relaying {
+            relaying.keep(&tasks, shards.clone(), &servers_stop);
+        }
         dispatch::panics::install();
         let threads = Threads::start().map_err(WorkerError::Threads)?;
         let bot = Bot {
@@ -206,6 +225,7 @@ impl Worker {
             care: Care::new(parts.set_aside.clone(), dispatch_metrics.clone()),
             metrics: dispatch_metrics,
             shed_order: Arc::default(),
+            relaying,
         };
         let checkpoints = Checkpoints {
             store: parts.checkpoints,

@@ -2,6 +2,7 @@
 
 use event_bus::BusStatus;
 use fleet_model::{ShardStatus, WorkerId};
+use relay::RelayStatus;
 use serde_json::{Value, json};
 use telemetry::health::{HealthSource, Verdict};
 use tokio::sync::watch;
@@ -40,6 +41,7 @@ pub(crate) struct WorkerHealth {
     pub(crate) link: watch::Receiver<LinkStatus>,
     pub(crate) shards: RunningShards,
     pub(crate) bus: watch::Receiver<BusStatus>,
+    pub(crate) relay: Option<RelayStatus>,
 }
 
 impl WorkerHealth {
@@ -58,6 +60,9 @@ impl WorkerHealth {
         }
         if let BusStatus::Away(why) = &*self.bus.borrow() {
             problems.push(format!("broadcasts: {why}"));
+        }
+        if let Some(why) = self.relay.as_ref().and_then(RelayStatus::problem) {
+            problems.push(format!("relay: {why}"));
         }
         if !link.lease_holds() {
             problems.push("the lease is not known to hold: no shard runs".to_owned());

@@ -64,6 +64,7 @@ pub(crate) fn bot(handler: Arc<dyn EventHandler>) -> Bot {
         metrics: dispatch::DispatchMetrics::default(),
         shed_order: Arc::default(),
         care: Care::new(Arc::new(MemoryStore::new()), dispatch::DispatchMetrics::default()),
+        relaying: None,
     }
 }
 

@@ -70,7 +70,7 @@ pub(crate) async fn handle(context: &Context, event: &Event, too_late: &TooLate)
     };
     let Some(command) = slash_command(&interaction) else { return };
     let age = age(&interaction, SystemTime::now());
-    if event.mark() == Mark::Replayed && age > ANSWERED_WITHIN {
+    if event.mark() == Mark::Expired {
         let so_far = too_late.0.fetch_add(1, Ordering::Relaxed) + 1;
         let (shard, command) = (context.shard(), &command.name);
         return tracing::warn!(shard.id = %shard, command, ?age, so_far, "came too late to be answered");
@@ -159,7 +159,7 @@ async fn answer(context: &Context, interaction: &Interaction, mark: Mark, respon
     let shard = context.shard();
     match client.create_response(interaction.id, &interaction.token, &response).await {
         Ok(_) => tracing::debug!(shard.id = %shard, "answered"),
-        Err(error) if mark == Mark::Replayed && code(&error) == Some(ALREADY_ANSWERED) => {
+        Err(error) if mark.is_late() && code(&error) == Some(ALREADY_ANSWERED) => {
             tracing::info!(shard.id = %shard, "a replayed interaction had its answer already");
         }
         Err(error) => tracing::warn!(shard.id = %shard, %error, "an interaction is not answered"),

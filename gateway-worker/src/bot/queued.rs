@@ -3,13 +3,14 @@
 use checkpoint::PendingEvent;
 use dispatch::{Item, Kind};
 use fleet_model::Gap;
-use serde::{Deserialize, Serialize};
+use relay::{GAP, gap_of_payload, gap_payload};
 
 use super::dispatch_clock;
-use crate::handler::{Event, Mark};
-
-/// The name under which a gap waits for its handler, and is kept in a checkpoint.
-const GAP: &str = "ALTERGOLDEN_GAP";
+use crate::{
+    checkpoints::unix_ms,
+    handler::{Event, Mark},
+    payload::guild_of,
+};
 
 /// What waits for its handler.
 pub(crate) enum Queued {
@@ -24,51 +25,30 @@ pub(crate) enum Queued {
 /// A gap on its way to the handler: as text it looks like a dispatch, so that a checkpoint can hold it among the events.
 #[derive(Clone, Debug)]
 pub(crate) struct Told {
-    pub(super) gap: Gap,
+    pub(crate) gap: Gap,
     session: u64,
     sequence: u64,
-    text: String,
-}
-
-#[derive(Serialize, Deserialize)]
-struct GapPayload {
-    op: u8,
-    t: String,
-    s: u64,
-    d: GapBody,
-}
-
-#[derive(Serialize, Deserialize)]
-struct GapBody {
-    since_unix_ms: u64,
-    until_unix_ms: u64,
-    last_sequence: u64,
-    reason: String,
+    /// A dispatch of its own.
+    pub(crate) text: String,
 }
 
 impl Told {
     /// `sequence`: one that no event of the session has.
     pub(crate) fn new(gap: Gap, session: u64, sequence: u64) -> Self {
-        let Gap { since_unix_ms, until_unix_ms, last_sequence, reason } = gap.clone();
-        let d = GapBody { since_unix_ms, until_unix_ms, last_sequence, reason };
-        let payload = GapPayload { op: 0, t: GAP.to_owned(), s: sequence, d };
-        let text = serde_json::to_string(&payload).unwrap_or_default();
+        let text = gap_payload(&gap, sequence);
         Self { gap, session, sequence, text }
     }
 
     /// A gap that was kept as text.
     fn from_text(text: String, session: u64) -> Option<Self> {
-        let payload: GapPayload =
-            serde_json::from_str(&text).ok().filter(|payload: &GapPayload| payload.t == GAP)?;
-        let GapBody { since_unix_ms, until_unix_ms, last_sequence, reason } = payload.d;
-        let gap = Gap { since_unix_ms, until_unix_ms, last_sequence, reason };
-        Some(Self { gap, session, sequence: payload.s, text })
+        let (gap, sequence) = gap_of_payload(&text)?;
+        Some(Self { gap, session, sequence, text })
     }
 }
 
 impl Queued {
-    /// What a checkpoint kept.
-    pub(crate) fn from_pending(pending: PendingEvent, mark: Mark) -> Option<Self> {
+    /// What a checkpoint kept. `late`: it may have been begun with.
+    pub(crate) fn from_pending(pending: PendingEvent, late: bool) -> Option<Self> {
         let PendingEvent { session, sequence, received_at_unix_ms, text, .. } = pending;
         let envelope = twilight_model::gateway::event::GatewayEventDeserializer::from_json(&text)?;
         let name = envelope.event_type()?.to_owned();
@@ -76,6 +56,7 @@ impl Queued {
             return Told::from_text(text, session).map(Self::Gap);
         }
         let guild = guild_of(&name, &text);
+        let mark = if late { Mark::of_late(&name, &text, unix_ms()) } else { Mark::Fresh };
         let name = Kind::from(name.as_str());
         Some(Self::Event(Event { name, session, sequence, guild, mark, received_at_unix_ms, text }))
     }
@@ -88,11 +69,11 @@ impl Queued {
             Self::Gap(told) => (told.session, told.sequence, told.gap.until_unix_ms, told.text.clone()),
             Self::Replay(replayed) => return replayed.as_pending(started),
         };
-        PendingEvent { session, sequence, started, received_at_unix_ms, text }
+        PendingEvent { session, sequence, started, handled: false, received_at_unix_ms, text }
     }
 
     /// Its session's ordinal, and its sequence there.
-    pub(super) fn position(&self) -> (u64, u64) {
+    pub(crate) fn position(&self) -> (u64, u64) {
         match self {
             Self::Event(event) => (event.session, event.sequence),
             Self::Gap(told) => (told.session, told.sequence),
@@ -108,7 +89,7 @@ impl Queued {
     /// It may have been begun with before: what its shard's owners died of, if they did.
     pub(super) fn is_suspect(&self) -> bool {
         match self {
-            Self::Event(event) => event.mark == Mark::Replayed,
+            Self::Event(event) => event.mark.is_late(),
             Self::Gap(_) | Self::Replay(_) => true,
         }
     }
@@ -129,49 +110,16 @@ impl Queued {
     }
 }
 
-/// The guild of an event: its `guild_id`, or for an event about a guild itself its `id`.
-pub(crate) fn guild_of(name: &str, text: &str) -> Option<u64> {
-    #[derive(Deserialize)]
-    struct Payload<'a> {
-        #[serde(borrow)]
-        d: Data<'a>,
-    }
-    #[derive(Deserialize)]
-    struct Data<'a> {
-        #[serde(borrow, default)]
-        id: Option<std::borrow::Cow<'a, str>>,
-        #[serde(borrow, default)]
-        guild_id: Option<std::borrow::Cow<'a, str>>,
-    }
-    let payload: Payload<'_> = serde_json::from_str(text).ok()?;
-    let id = match name {
-        "GUILD_CREATE" | "GUILD_UPDATE" | "GUILD_DELETE" => payload.d.id,
-        _ => payload.d.guild_id,
-    };
-    id?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_guild_of_an_event_is_its_guild_id_or_its_own_id() {
-        let of = |name: &str, d: &str| guild_of(name, &format!(r#"{{"t":"{name}","s":1,"op":0,"d":{d}}}"#));
-        assert_eq!(of("MESSAGE_CREATE", r#"{"id":"7","guild_id":"5","author":{"id":"9"}}"#), Some(5));
-        assert_eq!(of("MESSAGE_CREATE", r#"{"id":"7","message_reference":{"guild_id":"5"}}"#), None);
-        assert_eq!(of("GUILD_DELETE", r#"{"id":"7","unavailable":true}"#), Some(7));
-        assert_eq!(of("RESUMED", r#"{"_trace":["\u00e9"]}"#), None);
-        assert_eq!(of("USER_UPDATE", r#"{"id":"7","guild_id":null}"#), None);
-        assert_eq!(guild_of("X", "no json"), None);
-    }
 
     #[test]
     fn a_gap_survives_a_checkpoint() {
         let gap =
             Gap { since_unix_ms: 1, until_unix_ms: 2, last_sequence: 3, reason: "a \"why\"".to_owned() };
         let pending = Queued::Gap(Told::new(gap.clone(), 7, 4)).as_pending(false);
-        match Queued::from_pending(pending, Mark::Replayed) {
+        match Queued::from_pending(pending, true) {
             Some(Queued::Gap(told)) => assert_eq!((told.gap, told.session, told.sequence), (gap, 7, 4)),
             _ => panic!("no gap"),
         }
@@ -183,9 +131,10 @@ mod tests {
             session: 1,
             sequence: 1,
             started: false,
+            handled: false,
             received_at_unix_ms: 0,
             text: "{".to_owned(),
         };
-        assert!(Queued::from_pending(pending, Mark::Replayed).is_none());
+        assert!(Queued::from_pending(pending, true).is_none());
     }
 }

@@ -88,7 +88,14 @@ impl Target {
 
 fn pending(sequence: u64) -> ((u64, u64), PendingEvent) {
     let text = json!({ "op": 0, "t": "X", "s": sequence, "d": {} }).to_string();
-    let event = PendingEvent { session: SESSION, sequence, started: false, received_at_unix_ms: 1, text };
+    let event = PendingEvent {
+        session: SESSION,
+        sequence,
+        started: false,
+        handled: false,
+        received_at_unix_ms: 1,
+        text,
+    };
     ((SESSION, sequence), event)
 }
 

@@ -15,7 +15,7 @@ use twilight_model::gateway::event::EventType;
 use self::restoring::Restoring;
 use super::{Shard, connection::TRANSPORT};
 use crate::{
-    bot::{Deliveries, Queued, Told, dispatch_clock, guild_of},
+    bot::{Deliveries, Queued, Told, dispatch_clock},
     checkpoints::{
         Checkpoints, Keep, LostSession, Outranked,
         restore::{Beginning, Needs, ToRead, unfit},
@@ -25,6 +25,7 @@ use crate::{
     handler::{Event, Mark},
     handoff::Carried,
     metrics::ShardMetrics,
+    payload::{guild_of, interaction_age},
 };
 
 mod carried;
@@ -141,9 +142,14 @@ impl Intake {
         Ok(intake)
     }
 
-    /// Once what was pending is queued, and what comes is new, nothing can come any more that an owner before died of.
+    /// Once what was pending is queued it can be relayed. When moreover what comes is new, nothing can come any more that an owner
+    /// before died of.
     fn check_suspects(&self) {
-        if self.restoring.is_none() && self.mark == Mark::Fresh {
+        if self.restoring.is_some() {
+            return;
+        }
+        self.deliveries.pending_came();
+        if self.mark == Mark::Fresh {
             self.deliveries.suspects_came();
         }
     }
@@ -178,7 +184,7 @@ impl Intake {
         }
         let now = dispatch_clock();
         let queued = self.deliveries.wants(&dispatch.name) && !self.is_shed(&dispatch, now);
-        if queued && !self.deliveries.has_room(dispatch.text.len()) {
+        if queued && !self.deliveries.has_room(&dispatch.name, dispatch.text.len()) {
             self.deliveries.count_overflow();
             self.pressure.overflowed(now);
             return Taken::Full;
@@ -191,7 +197,7 @@ impl Intake {
         let sequence = dispatch.sequence;
         if queued {
             let event = self.event(dispatch, received_at);
-            if self.mark == Mark::Replayed {
+            if self.mark.is_late() {
                 self.replayed += 1;
             }
             // Closed: the shard ends, and the last checkpoint has it as pending or not received.
@@ -207,15 +213,23 @@ impl Intake {
     fn event(&self, dispatch: Dispatch, received_at_unix_ms: u64) -> Event {
         let Dispatch { name, sequence, text } = dispatch;
         let guild = guild_of(&name, &text);
+        let mark = match self.mark {
+            Mark::Fresh => Mark::Fresh,
+            _ => Mark::of_late(&name, &text, received_at_unix_ms),
+        };
         let name = name.as_str().into();
-        Event { name, session: self.ordinal, sequence, guild, mark: self.mark, received_at_unix_ms, text }
+        Event { name, session: self.ordinal, sequence, guild, mark, received_at_unix_ms, text }
     }
 
     /// Under pressure it is left out.
     fn is_shed(&mut self, dispatch: &Dispatch, now: Duration) -> bool {
         self.pressure.observed(self.deliveries.at_most_half(), now);
         self.pressure.decision(now) == Decision::Shed
-            && self.deliveries.sheds(&dispatch.name, dispatch.text.len(), interaction_age(dispatch))
+            && self.deliveries.sheds(
+                &dispatch.name,
+                dispatch.text.len(),
+                interaction_age(&dispatch.name, &dispatch.text, unix_ms()),
+            )
     }
 
     /// Sequence numbers are missing: Discord kept fewer events than came.
@@ -311,29 +325,6 @@ impl Intake {
             writer.finish(pending).await;
         }
     }
-}
-
-/// How old an interaction is by its id, as a RESUME brings it late
-/// ([Snowflakes](https://discord.com/developers/docs/reference#snowflakes)); zero for any other event.
-fn interaction_age(dispatch: &Dispatch) -> Duration {
-    #[derive(serde::Deserialize)]
-    struct Payload<'a> {
-        #[serde(borrow)]
-        d: Data<'a>,
-    }
-    #[derive(serde::Deserialize)]
-    struct Data<'a> {
-        id: &'a str,
-    }
-    /// The first second of 2015.
-    const DISCORD_EPOCH_MS: u64 = 1_420_070_400_000;
-    if dispatch.name != "INTERACTION_CREATE" {
-        return Duration::ZERO;
-    }
-    let id =
-        serde_json::from_str(&dispatch.text).ok().and_then(|payload: Payload<'_>| payload.d.id.parse().ok());
-    let made_at = id.map_or(u64::MAX, |id: u64| (id >> 22) + DISCORD_EPOCH_MS);
-    Duration::from_millis(unix_ms().saturating_sub(made_at))
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use discord_sim::{Control, Fault, Sim, SimConfig, Snowflake};
 use event_bus::MemoryBus;
 use fleet_model::{Gap, StartKind};
 use fleet_store::MemoryStore;
-use gateway_worker::{Context, Event, EventHandler, Mark, Wanted, Worker, async_trait};
+use gateway_worker::{Context, Event, EventHandler, Mark, Relay, Wanted, Worker, async_trait};
+use relay::{Caps, MemoryRelay};
 use settings::Secret;
 use shard_bridge::BridgeClient;
 use tokio::{sync::Semaphore, task::JoinSet};
@@ -107,6 +108,7 @@ pub(crate) struct Bench {
     store: Arc<MemoryStore>,
     pub(crate) checkpoints: Arc<checkpoint::MemoryStore>,
     bus: Arc<MemoryBus>,
+    pub(crate) relay: MemoryRelay,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
@@ -142,15 +144,20 @@ impl Bench {
         let config = coordinator::Args::try_parse_from(args).unwrap();
         let config = config.into_config(Some(Secret::new("t"))).unwrap();
         let checkpoints = Arc::new(checkpoint::MemoryStore::new());
-        let parts =
-            coordinator::Parts { store: store.clone(), set_aside: checkpoints.clone(), bus: bus.clone() };
+        let relay = MemoryRelay::new(Caps::default());
+        let parts = coordinator::Parts {
+            store: store.clone(),
+            set_aside: checkpoints.clone(),
+            bus: bus.clone(),
+            relay: Some(Arc::new(relay.clone())),
+        };
         let coordinator = Coordinator::bind(config, parts).await.unwrap();
         let url = format!("http://{}", coordinator.address());
         let ends = stop.clone();
         tasks.spawn(async move { coordinator.run(ends).await.unwrap() });
         let client = BridgeClient::connect(&url, Duration::from_secs(2)).await.unwrap();
         let recorder = Arc::new(recorder);
-        Self { sim, recorder, client, api, coordinator: url, store, checkpoints, bus, stop, tasks }
+        Self { sim, recorder, client, api, coordinator: url, store, checkpoints, bus, relay, stop, tasks }
     }
 
     /// Starts a worker; the token stops it in order.
@@ -179,12 +186,18 @@ impl Bench {
             checkpoints: self.checkpoints.clone(),
             bus: self.bus.clone(),
             handler,
+            relay: Some(Relay::memory(self.relay.clone())),
         };
         let worker = Worker::bind(config, parts).await.unwrap();
         let stop = self.stop.child_token();
         let ends = stop.clone();
         self.tasks.spawn(async move { worker.run(ends).await.unwrap() });
         stop
+    }
+
+    /// The coordinator's gRPC server.
+    pub(crate) fn url(&self) -> String {
+        self.coordinator.clone()
     }
 
     pub(crate) fn control(&self) -> Control {

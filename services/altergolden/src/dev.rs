@@ -11,7 +11,8 @@ use coordinator::Coordinator;
 use discord_sim::{Sim, SimConfig};
 use event_bus::MemoryBus;
 use fleet_store::MemoryStore;
-use gateway_worker::{NoHandler, Worker};
+use gateway_worker::{NoHandler, Relay, Worker};
+use relay::{Caps, MemoryRelay};
 use settings::Secret;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -61,6 +62,10 @@ pub(crate) struct DevArgs {
     #[arg(long, env = "HEALTH_PORT", value_name = "PORT", default_value_t = 3000)]
     health_port: u16,
 }
+
+/// Events that `ShardBridge/Events` can go back to, and their size.
+const RELAYED: u64 = 20_000;
+const RELAYED_BYTES: u64 = 32 * 1024 * 1024;
 
 /// What runs, for the guide.
 struct Running {
@@ -141,7 +146,13 @@ async fn start(args: &DevArgs) -> Result<(Running, Tasks), Outcome> {
     let bus: Arc<MemoryBus> = Arc::new(MemoryBus::new());
 
     let config = coordinator_config(args, token.clone(), api.as_deref())?;
-    let parts = coordinator::Parts { store: store.clone(), set_aside: checkpoints.clone(), bus: bus.clone() };
+    let relay = MemoryRelay::new(Caps { length: RELAYED, bytes: RELAYED_BYTES, ..Caps::default() });
+    let parts = coordinator::Parts {
+        store: store.clone(),
+        set_aside: checkpoints.clone(),
+        bus: bus.clone(),
+        relay: Some(Arc::new(relay.clone())),
+    };
     let coordinator = Coordinator::bind(config, parts).await.map_err(Outcome::settings)?;
     let mut running = Running {
         coordinator: coordinator.address(),
@@ -158,6 +169,7 @@ async fn start(args: &DevArgs) -> Result<(Running, Tasks), Outcome> {
             set_aside: checkpoints.clone(),
             bus: bus.clone(),
             handler: Arc::new(NoHandler),
+            relay: Some(Relay::memory(relay.clone())),
         };
         let worker = Worker::bind(config, parts).await.map_err(Outcome::settings)?;
         running.worker_healths.push(worker.health_address());

@@ -63,6 +63,8 @@ pub struct PendingEvent {
     pub sequence: u64,
     /// Whether bot code had begun with it when this was written, here or, for all that is known, on an owner before.
     pub started: bool,
+    /// Whether bot code had come to its end with it, and only the relay had not taken it.
+    pub handled: bool,
     /// When it came, in milliseconds since the Unix epoch.
     pub received_at_unix_ms: u64,
     /// The gateway payload as it came.

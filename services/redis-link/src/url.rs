@@ -22,6 +22,11 @@ pub struct RedisUrl {
 }
 
 impl RedisUrl {
+    /// It leads to a Cluster.
+    pub fn is_cluster(&self) -> bool {
+        matches!(self.topology, Topology::Cluster(_))
+    }
+
     pub(crate) fn uses_tls(&self) -> bool {
         self.shown.starts_with("rediss")
     }

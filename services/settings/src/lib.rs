@@ -7,11 +7,13 @@
 mod command_line;
 mod discord;
 mod exit;
+mod relay;
 mod secret;
 mod signal;
 mod store;
 mod value;
 
+pub use self::relay::{RelayArgs, RelayKind};
 pub use command_line::{one_line, parse};
 pub use discord::{ApiOrigin, DiscordArgs, GatewayUrl};
 pub use exit::{Exit, SettingsError};

@@ -9,6 +9,7 @@ use std::{
 use altergolden_proto::{convert, v1};
 use event_bus::{BusError, NewMessage};
 use fleet_model::{GuildRecord, Routes, ShardNumber, ShardReport, UserLookup, WorkerId, shard_of_guild};
+use relay::RelayStore;
 use tokio::{sync::watch, time::Instant};
 use tonic::Status;
 
@@ -32,6 +33,7 @@ pub struct Bridge {
     recent: Option<Arc<dyn RecentReports>>,
     hub: Hub,
     sender: Arc<str>,
+    relay: Option<Arc<dyn RelayStore>>,
 }
 
 impl Bridge {
@@ -46,7 +48,17 @@ impl Bridge {
         sender: &str,
     ) -> Self {
         let fan_out = FanOut { peers: Arc::new(Peers::default()), local, metrics };
-        Self { routes, fan_out, recent, hub, sender: sender.into() }
+        Self { routes, fan_out, recent, hub, sender: sender.into(), relay: None }
+    }
+
+    /// With Discord's events, if they are relayed.
+    #[must_use]
+    pub fn with_relay(self, relay: Option<Arc<dyn RelayStore>>) -> Self {
+        Self { relay, ..self }
+    }
+
+    pub(crate) fn relay(&self) -> Option<&Arc<dyn RelayStore>> {
+        self.relay.as_ref()
     }
 
     /// The process's broadcasts.

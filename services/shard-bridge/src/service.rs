@@ -1,9 +1,9 @@
 //! The gRPC service: checks what is asked, sets the deadline, answers.
 
-use std::{pin::Pin, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use altergolden_proto::{convert, v1, v1::shard_bridge_server::ShardBridge};
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
@@ -28,6 +28,8 @@ const LONGEST_TYPE: usize = 100;
 pub struct BridgeService {
     bridge: Bridge,
     deadlines: Deadlines,
+    /// One for each stream of events.
+    event_streams: Arc<Semaphore>,
 }
 
 impl Bridge {
@@ -36,7 +38,11 @@ impl Bridge {
         self,
         deadlines: Deadlines,
     ) -> v1::shard_bridge_server::ShardBridgeServer<BridgeService> {
-        v1::shard_bridge_server::ShardBridgeServer::new(BridgeService { bridge: self, deadlines })
+        v1::shard_bridge_server::ShardBridgeServer::new(BridgeService {
+            bridge: self,
+            deadlines,
+            event_streams: Arc::new(Semaphore::new(events::STREAMS)),
+        })
     }
 }
 

@@ -181,7 +181,7 @@ async fn a_suspect_is_noted_while_it_is_handled_and_fresh_events_wait() {
 #[tokio::test(start_paused = true)]
 async fn what_was_pending_is_noted_whatever_its_mark() {
     let mut worker = Worker::new();
-    worker.deliveries.push_restored(event(1, Mark::Fresh, "wait"));
+    worker.deliveries.push_restored(event(1, Mark::Fresh, "wait"), false);
     assert_eq!(worker.told().await, (1, Mark::Fresh));
     assert_eq!(worker.store.notes(at(1)).await, 1);
 }
@@ -298,7 +298,7 @@ async fn what_waits_to_be_begun_when_the_shard_closes_is_the_next_owners() {
     let mut worker = Worker::new();
     worker.store.away.store(true, Ordering::Relaxed);
     worker.deliveries.push(event(1, Mark::Replayed, ""));
-    worker.deliveries.push_restored(event(2, Mark::Fresh, ""));
+    worker.deliveries.push_restored(event(2, Mark::Fresh, ""), false);
     worker.deliveries.push(event(3, Mark::Fresh, ""));
     tokio::time::sleep(Duration::from_secs(1)).await;
     let unstarted = worker.deliveries.close(Duration::from_millis(250)).await;

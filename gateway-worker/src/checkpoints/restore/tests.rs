@@ -138,8 +138,14 @@ async fn one_broken_record_is_an_error_that_names_it() {
 #[tokio::test]
 async fn pending_events_come_in_order_and_none_beyond_read() {
     let pending = |session, sequence| {
-        let event =
-            PendingEvent { session, sequence, started: false, received_at_unix_ms: 1, text: "{}".to_owned() };
+        let event = PendingEvent {
+            session,
+            sequence,
+            started: false,
+            handled: false,
+            received_at_unix_ms: 1,
+            text: "{}".to_owned(),
+        };
         let key = RecordKey::Pending(session, sequence);
         (key, encode_record(&Record::Pending(event), FORMAT_MAX).unwrap())
     };

@@ -61,12 +61,13 @@ impl Intake {
 
     /// Queues an event that the owner before had not finished. `exact`: its word on whether it had begun holds.
     pub(super) fn queue_pending(&mut self, event: PendingEvent, exact: bool) {
-        let mark = if exact && !event.started { Mark::Fresh } else { Mark::Replayed };
-        if mark == Mark::Replayed {
+        let late = !exact || event.started;
+        let handled = event.handled;
+        if late && !handled {
             self.replayed += 1;
         }
-        match Queued::from_pending(event, mark) {
-            Some(queued) => self.deliveries.push_restored(queued),
+        match Queued::from_pending(event, late) {
+            Some(queued) => self.deliveries.push_restored(queued, handled),
             None => self.metrics.count_garbled(),
         }
     }

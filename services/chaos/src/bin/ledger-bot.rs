@@ -135,7 +135,7 @@ impl EventHandler for LedgerBot {
             at_us: now_us(),
             place,
             name: event.name().into(),
-            replayed: event.mark() == Mark::Replayed,
+            replayed: event.mark().is_late(),
             guild: event.guild(),
             session_id,
         }));

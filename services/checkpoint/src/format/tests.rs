@@ -66,7 +66,14 @@ fn record() -> impl Strategy<Value = (RecordKey, Record)> {
     let members = (any::<u64>(), bytes()).prop_map(|(stamp, list)| Record::Members(Members { stamp, list }));
     let pending =
         (any::<u64>(), any::<bool>(), any::<u64>(), ".{0,400}").prop_map(|(sequence, started, at, text)| {
-            Record::Pending(PendingEvent { session: at, sequence, started, received_at_unix_ms: at, text })
+            Record::Pending(PendingEvent {
+                session: at,
+                sequence,
+                started,
+                handled: false,
+                received_at_unix_ms: at,
+                text,
+            })
         });
     let any_record = prop_oneof![
         core,
@@ -182,6 +189,7 @@ fn format_1_is_what_it_was() {
         session: 0,
         sequence: 300,
         started: true,
+        handled: false,
         received_at_unix_ms: 1,
         text: "{}".to_owned(),
     };
@@ -197,6 +205,7 @@ fn message() -> Record {
         session: 1,
         sequence: 7,
         started: false,
+        handled: false,
         received_at_unix_ms: 1,
         text: text.to_owned(),
     })
@@ -269,8 +278,14 @@ fn a_record_is_only_what_its_key_says() {
     let sealed = encode_record(&channels(9), 1).unwrap();
     assert_eq!(decode_record(RecordKey::Roles(1), &sealed), Err(FormatError::Misplaced));
     assert_eq!(decode_record(RecordKey::Members(1, 0), &sealed), Err(FormatError::Misplaced));
-    let event =
-        PendingEvent { session: 9, sequence: 3, started: false, received_at_unix_ms: 1, text: String::new() };
+    let event = PendingEvent {
+        session: 9,
+        sequence: 3,
+        started: false,
+        handled: false,
+        received_at_unix_ms: 1,
+        text: String::new(),
+    };
     let sealed = encode_record(&Record::Pending(event), 1).unwrap();
     assert_eq!(decode_record(RecordKey::Pending(9, 4), &sealed), Err(FormatError::Misplaced));
 }

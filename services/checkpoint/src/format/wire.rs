@@ -123,6 +123,9 @@ struct WirePending {
     text: String,
     #[prost(uint64, tag = "5")]
     session: u64,
+    /// Who does not know it goes by `started`.
+    #[prost(bool, tag = "6")]
+    handled: bool,
 }
 
 pub(super) fn from_head(head: &Head) -> Stored {
@@ -196,7 +199,8 @@ pub(super) fn from_record(record: &Record) -> Stored {
         Record::Pending(event) => What::Pending(WirePending {
             session: event.session,
             sequence: event.sequence,
-            started: event.started,
+            started: event.started || event.handled,
+            handled: event.handled,
             received_at_unix_ms: event.received_at_unix_ms,
             text: event.text,
         }),
@@ -234,6 +238,7 @@ pub(super) fn to_record(key: RecordKey, stored: Stored) -> Result<Record, Format
                 session,
                 sequence,
                 started: event.started,
+                handled: event.handled,
                 received_at_unix_ms: event.received_at_unix_ms,
                 text: event.text,
             })

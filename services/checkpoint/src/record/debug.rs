@@ -57,6 +57,7 @@ impl Debug for PendingEvent {
             .field("session", &self.session)
             .field("sequence", &self.sequence)
             .field("started", &self.started)
+            .field("handled", &self.handled)
             .field("received_at_unix_ms", &self.received_at_unix_ms)
             .field("text", &Size(self.text.len()))
             .finish()
@@ -142,6 +143,7 @@ mod tests {
             session: 1,
             sequence: 7,
             started: true,
+            handled: false,
             received_at_unix_ms: 8,
             text: secret.to_owned(),
         };

@@ -101,6 +101,7 @@ impl SetAsideStore for RedisStore {
             session: summary.at.session,
             sequence: summary.at.sequence,
             started: true,
+            handled: false,
             received_at_unix_ms: summary.received_at_unix_ms,
             text: text.clone(),
         };

@@ -1,18 +1,206 @@
-//! Discord's events for bots in any language.
+//! Discord's events for bots in any language: the relay's streams as one stream, filtered.
 
-use std::pin::Pin;
+use std::{
+    collections::{BTreeSet, VecDeque},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
-use altergolden_proto::v1;
+use altergolden_proto::v1::{self, events_response::Item};
+use relay::{Entry, EntryId, EventNames, GAP, Lateness, Page, RelayError, RelayStore};
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
 use super::BridgeService;
 
+/// The most streams of events that one process serves; each has a connection of its own.
+pub(super) const STREAMS: usize = 64;
+
+/// The most names, shards or guilds of one filter.
+const MOST_FILTERED: usize = 10_000;
+
+/// How long a read waits for an event.
+const WAIT: Duration = Duration::from_secs(1);
+
+/// How long a relay that is away is waited for; then the caller hears of it, and goes on from its cursor when it comes again.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Between two tries.
+const AGAIN: Duration = Duration::from_millis(300);
+
 pub(super) type EventStream = Pin<Box<dyn Stream<Item = Result<v1::EventsResponse, Status>> + Send>>;
 
 pub(super) async fn events(
-    _: &BridgeService,
-    _: Request<v1::EventsRequest>,
+    service: &BridgeService,
+    request: Request<v1::EventsRequest>,
 ) -> Result<Response<EventStream>, Status> {
-    Err(Status::unimplemented("not yet"))
+    let relay = service.bridge.relay().ok_or_else(|| {
+        Status::failed_precondition(
+            "events are not relayed here: start coordinator and workers with RELAY=redis",
+        )
+    })?;
+    let request = request.into_inner();
+    let filter = Filter::new(&request)?;
+    let slot = service.event_streams.clone().try_acquire_owned().map_err(|_| {
+        Status::resource_exhausted(format!("this process serves {STREAMS} streams of events already"))
+    })?;
+    let relay = relay.reader();
+    let after = if request.cursor.is_empty() {
+        relay.newest().await.map_err(|error| away(&error))?
+    } else {
+        request
+            .cursor
+            .parse()
+            .map_err(|error: relay::InvalidEntryId| Status::invalid_argument(error.to_string()))?
+    };
+    let reading = Reading { relay, filter, after, ready: VecDeque::new(), behind: false, _slot: slot };
+    let stream = futures_util::stream::unfold(Some(reading), |reading| async {
+        let mut reading = reading?;
+        match reading.next().await {
+            Ok(response) => Some((Ok(response), Some(reading))),
+            Err(status) => Some((Err(status), None)),
+        }
+    });
+    Ok(Response::new(Box::pin(stream)))
+}
+
+fn away(error: &RelayError) -> Status {
+    match error {
+        RelayError::Away(_) => Status::unavailable(error.to_string()),
+        RelayError::Alien(_) => Status::failed_precondition(error.to_string()),
+    }
+}
+
+/// What is wanted.
+struct Filter {
+    /// Gaps are among them.
+    names: EventNames,
+    shards: BTreeSet<u32>,
+    guilds: BTreeSet<u64>,
+}
+
+impl Filter {
+    fn new(request: &v1::EventsRequest) -> Result<Self, Status> {
+        let most = request.names.len().max(request.shard_ids.len()).max(request.guild_ids.len());
+        if most > MOST_FILTERED {
+            return Err(Status::invalid_argument(format!(
+                "{most} entries are over a filter's limit of {MOST_FILTERED}"
+            )));
+        }
+        let names = if request.names.is_empty() {
+            EventNames::All
+        } else {
+            let given = request.names.join(",");
+            match given.parse() {
+                Ok(EventNames::Only(names)) => {
+                    EventNames::Only(names.into_iter().chain([GAP.to_owned()]).collect())
+                }
+                _ => {
+                    return Err(Status::invalid_argument(
+                        "names take Discord's event names, as MESSAGE_CREATE",
+                    ));
+                }
+            }
+        };
+        Ok(Self {
+            names,
+            shards: request.shard_ids.iter().copied().collect(),
+            guilds: request.guild_ids.iter().copied().collect(),
+        })
+    }
+
+    fn wants(&self, entry: &Entry) -> bool {
+        let of_shard = self.shards.is_empty() || self.shards.contains(&entry.shard.0);
+        let of_guild = self.guilds.is_empty()
+            || &*entry.content.name == GAP
+            || entry.content.guild.is_some_and(|guild| self.guilds.contains(&guild));
+        of_shard && of_guild
+    }
+}
+
+/// One caller's reading.
+struct Reading {
+    relay: Arc<dyn RelayStore>,
+    filter: Filter,
+    after: EntryId,
+    ready: VecDeque<v1::EventsResponse>,
+    /// It was told that it missed events, and is not yet past what was cut.
+    behind: bool,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Reading {
+    async fn next(&mut self) -> Result<v1::EventsResponse, Status> {
+        loop {
+            if let Some(response) = self.ready.pop_front() {
+                return Ok(response);
+            }
+            let page = self.page().await?;
+            self.take(page);
+        }
+    }
+
+    async fn page(&self) -> Result<Page, Status> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.relay.read(&self.filter.names, self.after, WAIT).await {
+                Ok(page) => return Ok(page),
+                Err(RelayError::Away(_)) if Instant::now() < until => tokio::time::sleep(AGAIN).await,
+                Err(error) => return Err(away(&error)),
+            }
+        }
+    }
+
+    fn take(&mut self, page: Page) {
+        if page.cut && !self.behind {
+            let missed = v1::MissedEvents {
+                count: None,
+                reason: "events behind the cursor are not kept any more".to_owned(),
+            };
+            self.ready.push_back(response(self.after, Item::Missed(missed)));
+        }
+        self.behind = page.cut;
+        for entry in page.entries {
+            self.after = entry.id;
+            if !self.filter.wants(&entry) {
+                continue;
+            }
+            match item(&entry) {
+                Some(item) => self.ready.push_back(response(entry.id, item)),
+                None => {
+                    tracing::warn!(id = %entry.id, name = %entry.content.name, "a relayed event can't be read")
+                }
+            }
+        }
+    }
+}
+
+fn response(at: EntryId, item: Item) -> v1::EventsResponse {
+    v1::EventsResponse { cursor: at.to_string(), item: Some(item) }
+}
+
+fn item(entry: &Entry) -> Option<Item> {
+    let content = &entry.content;
+    if &*content.name == GAP {
+        let gap = content.gap().map(Into::into);
+        return Some(Item::Gap(v1::ShardGap { shard_id: entry.shard.0, gap }));
+    }
+    let mark = match content.lateness {
+        Lateness::Fresh => v1::EventMark::Fresh,
+        Lateness::Replayed => v1::EventMark::Replayed,
+        Lateness::Expired => v1::EventMark::Expired,
+    };
+    Some(Item::Event(v1::DispatchEvent {
+        name: content.name.to_string(),
+        shard_id: entry.shard.0,
+        guild_id: content.guild.unwrap_or_default(),
+        session: content.position.session,
+        sequence: content.position.sequence,
+        received_at_unix_ms: content.received_at_unix_ms,
+        payload: content.payload().ok()?,
+        mark: mark.into(),
+        traceparent: content.traceparent.as_deref().unwrap_or_default().to_owned(),
+    }))
 }

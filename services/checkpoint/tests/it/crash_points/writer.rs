@@ -277,8 +277,14 @@ impl Writer {
         unknown
             .map(|(key, sequence)| {
                 let text = format!("{{\"s\":{sequence}}}");
-                let event =
-                    PendingEvent { session: SESSION, sequence, started: false, received_at_unix_ms: 1, text };
+                let event = PendingEvent {
+                    session: SESSION,
+                    sequence,
+                    started: false,
+                    handled: false,
+                    received_at_unix_ms: 1,
+                    text,
+                };
                 (key, record(Record::Pending(event)))
             })
             .collect()

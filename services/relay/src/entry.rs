@@ -1,0 +1,303 @@
+//! One event, as the streams hold it.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use bytes::Bytes;
+use fleet_model::{Gap, ShardNumber};
+use serde::{Deserialize, Serialize};
+
+/// The name of a gap among events, and of its stream. No event of Discord has it.
+pub const GAP: &str = "ALTERGOLDEN_GAP";
+
+/// An event's place in its shard: the session's ordinal, which grows with each READY, and the sequence number there, which begins anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// The session's ordinal.
+    pub session: u64,
+    /// The sequence number in the session.
+    pub sequence: u64,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.session, self.sequence)
+    }
+}
+
+impl FromStr for Position {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (session, sequence) = text.split_once('-').unwrap_or((text, ""));
+        Ok(Self { session: session.parse()?, sequence: sequence.parse()? })
+    }
+}
+
+/// Where an entry is in all streams together: later ones have higher ids, in whatever stream. Milliseconds of the store's clock, and a
+/// number that grows with each entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryId {
+    /// Milliseconds since the Unix epoch.
+    pub ms: u64,
+    /// The number.
+    pub number: u64,
+}
+
+/// A text that is no entry's id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no cursor: it takes one that an event came with, like 1764178391000-42")]
+pub struct InvalidEntryId(String);
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.ms, self.number)
+    }
+}
+
+impl FromStr for EntryId {
+    type Err = InvalidEntryId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidEntryId> {
+        let wrong = || InvalidEntryId(text.chars().take(64).collect());
+        let (ms, number) = text.split_once('-').ok_or_else(wrong)?;
+        match (ms.parse(), number.parse()) {
+            (Ok(ms), Ok(number)) => Ok(Self { ms, number }),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+/// Whether an event came late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lateness {
+    /// It came as it happened.
+    Fresh,
+    /// It came after a RESUME, or out of a checkpoint.
+    Replayed,
+    /// So did this interaction, and Discord takes no answer to it any more.
+    Expired,
+}
+
+impl Lateness {
+    /// As an entry's field has it; empty for one that is not late.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fresh => "",
+            Self::Replayed => "replayed",
+            Self::Expired => "expired",
+        }
+    }
+
+    pub(crate) fn from_field(text: &[u8]) -> Self {
+        match text {
+            b"replayed" => Self::Replayed,
+            b"expired" => Self::Expired,
+            _ => Self::Fresh,
+        }
+    }
+}
+
+/// An entry to be appended.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NewEntry {
+    /// Its place.
+    pub position: Position,
+    /// Its stream: the event's name.
+    pub name: Arc<str>,
+    /// Its guild.
+    pub guild: Option<u64>,
+    /// When a worker first received it, in milliseconds since the Unix epoch.
+    pub received_at_unix_ms: u64,
+    /// Whether it came late.
+    pub lateness: Lateness,
+    /// W3C `traceparent`, when it is traced.
+    pub traceparent: Option<Arc<str>>,
+    /// MessagePack of `{shardId, payload}`.
+    pub data: Bytes,
+}
+
+/// An entry as it is read.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Where it is.
+    pub id: EntryId,
+    /// The shard.
+    pub shard: ShardNumber,
+    /// What it was appended as.
+    pub content: NewEntry,
+}
+
+/// Without what people wrote.
+impl fmt::Debug for NewEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewEntry")
+            .field("position", &self.position)
+            .field("name", &self.name)
+            .field("guild", &self.guild)
+            .field("lateness", &self.lateness)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("id", &self.id)
+            .field("shard", &self.shard)
+            .field("content", &self.content)
+            .finish()
+    }
+}
+
+/// What can't be put into a stream, or read out of one.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// The payload is no JSON.
+    #[error("the payload is no JSON: {0}")]
+    Payload(String),
+    /// The data is none of ours.
+    #[error("the data can't be read: {0}")]
+    Data(#[from] rmp_serde::decode::Error),
+}
+
+/// What discord.js's brokers publish for an event: MessagePack of `{shardId, payload}`, where the payload is the whole dispatch
+/// (`t`, `s`, `op`, `d`).
+pub(crate) fn encode(shard: ShardNumber, payload: &str) -> Result<Bytes, DataError> {
+    let failed = |error: &dyn fmt::Display| DataError::Payload(error.to_string());
+    let mut data = Vec::with_capacity(payload.len() + 32);
+    rmp::encode::write_map_len(&mut data, 2)
+        .and_then(|_| rmp::encode::write_str(&mut data, "shardId"))
+        .and_then(|()| rmp::encode::write_uint(&mut data, shard.0.into()).map(drop))
+        .and_then(|()| rmp::encode::write_str(&mut data, "payload"))
+        .map_err(|error| failed(&error))?;
+    let mut json = serde_json::Deserializer::from_str(payload);
+    serde_transcode::transcode(&mut json, &mut rmp_serde::Serializer::new(&mut data))
+        .map_err(|error| failed(&error))?;
+    Ok(data.into())
+}
+
+impl NewEntry {
+    /// The payload as JSON text.
+    ///
+    /// # Errors
+    /// It was put there by somebody else.
+    pub fn payload(&self) -> Result<String, DataError> {
+        #[derive(Deserialize)]
+        struct Data {
+            payload: serde_json::Value,
+        }
+        let Data { payload } = rmp_serde::from_slice(&self.data)?;
+        Ok(payload.to_string())
+    }
+
+    /// The gap, if it is one.
+    pub fn gap(&self) -> Option<Gap> {
+        #[derive(Deserialize)]
+        struct Data {
+            payload: GapPayload,
+        }
+        if &*self.name != GAP {
+            return None;
+        }
+        let Data { payload } = rmp_serde::from_slice(&self.data).ok()?;
+        Some(payload.d.into())
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct GapPayload {
+    op: u8,
+    t: String,
+    s: u64,
+    d: GapBody,
+}
+
+#[derive(Serialize, Deserialize)]
+struct GapBody {
+    since_unix_ms: u64,
+    until_unix_ms: u64,
+    last_sequence: u64,
+    reason: String,
+}
+
+impl From<GapBody> for Gap {
+    fn from(body: GapBody) -> Self {
+        let GapBody { since_unix_ms, until_unix_ms, last_sequence, reason } = body;
+        Self { since_unix_ms, until_unix_ms, last_sequence, reason }
+    }
+}
+
+/// A gap out of a dispatch of its own, and its sequence.
+pub fn gap_of_payload(text: &str) -> Option<(Gap, u64)> {
+    let payload: GapPayload = serde_json::from_str(text).ok()?;
+    (payload.t == GAP).then(|| (payload.d.into(), payload.s))
+}
+
+/// A gap as a dispatch of its own: JSON text with [`GAP`] as its `t`.
+pub fn gap_payload(gap: &Gap, sequence: u64) -> String {
+    let d = GapBody {
+        since_unix_ms: gap.since_unix_ms,
+        until_unix_ms: gap.until_unix_ms,
+        last_sequence: gap.last_sequence,
+        reason: gap.reason.clone(),
+    };
+    let payload = GapPayload { op: 0, t: GAP.to_owned(), s: sequence, d };
+    // Only text and numbers.
+    serde_json::to_string(&payload).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAYLOAD: &str = r#"{"t":"MESSAGE_CREATE","s":7,"op":0,"d":{"id":"1","nested":[{"a":null},-1,1.5,true],"emoji":"é💥","big":18446744073709551615}}"#;
+
+    fn entry(name: &str, data: Bytes) -> NewEntry {
+        NewEntry {
+            position: Position { session: 1, sequence: 7 },
+            name: name.into(),
+            guild: None,
+            received_at_unix_ms: 0,
+            lateness: Lateness::Fresh,
+            traceparent: None,
+            data,
+        }
+    }
+
+    #[test]
+    fn a_payload_comes_out_as_it_went_in() {
+        let entry = entry("MESSAGE_CREATE", encode(ShardNumber(300), PAYLOAD).unwrap());
+        let [went_in, came_out]: [serde_json::Value; 2] =
+            [PAYLOAD, &entry.payload().unwrap()].map(|text| serde_json::from_str(text).unwrap());
+        assert_eq!(went_in, came_out);
+        // What another MessagePack library sees.
+        let value: serde_json::Value = rmp_serde::from_slice(&entry.data).unwrap();
+        assert_eq!(value["shardId"], 300);
+        assert_eq!(value["payload"]["t"], "MESSAGE_CREATE");
+        encode(ShardNumber(0), "{").unwrap_err();
+    }
+
+    #[test]
+    fn a_gap_is_a_dispatch_of_its_own() {
+        let gap =
+            Gap { since_unix_ms: 1, until_unix_ms: 2, last_sequence: 3, reason: "a \"why\"".to_owned() };
+        let payload = gap_payload(&gap, 4);
+        assert_eq!(gap_of_payload(&payload), Some((gap.clone(), 4)));
+        assert_eq!(gap_of_payload(PAYLOAD), None);
+        let data = encode(ShardNumber(0), &payload).unwrap();
+        assert_eq!(entry(GAP, data.clone()).gap(), Some(gap));
+        assert_eq!(entry("MESSAGE_CREATE", data).gap(), None);
+    }
+
+    #[test]
+    fn ids_and_positions_are_texts_and_back() {
+        let id = EntryId { ms: 12, number: u64::MAX };
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for wrong in ["", "1", "1-", "-1", "1-2-3", "a-b"] {
+            wrong.parse::<EntryId>().unwrap_err();
+        }
+        let position = Position { session: 3, sequence: 9 };
+        assert_eq!(position.to_string().parse(), Ok(position));
+        "3".parse::<Position>().unwrap_err();
+    }
+}

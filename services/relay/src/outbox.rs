@@ -1,0 +1,278 @@
+//! A shard's events on their way into the streams.
+//!
+//! Owns what the store has not taken yet, in order of positions, and the one task that sends it. It sends nothing before
+//! [`Outbox::begin`]: what was pending on an owner before comes before what is new, whichever arrives first here.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use fleet_model::{Epoch, ShardNumber};
+use tokio::{runtime, sync::Notify};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::{
+    GAP, Lateness, Position, RelayMetrics, RelayStatus, RelayStore,
+    entry::{DataError, encode},
+};
+
+mod queue;
+mod sender;
+mod tail;
+
+use queue::Queue;
+use sender::Sender;
+
+/// How much may wait. Zero counts as 1 in each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Events.
+    pub events: usize,
+    /// Their size together, in bytes. A single larger one is let in alone.
+    pub bytes: usize,
+}
+
+/// An event that waits to be sent.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its place.
+    pub position: Position,
+    /// Discord's name for it.
+    pub name: Arc<str>,
+    /// Its guild.
+    pub guild: Option<u64>,
+    /// When a worker first received it, in milliseconds since the Unix epoch.
+    pub received_at_unix_ms: u64,
+    /// Whether it came late.
+    pub lateness: Lateness,
+    /// The payload as Discord sent it.
+    pub text: Arc<str>,
+}
+
+impl Waiting {
+    /// A gap, as [`gap_payload`](crate::gap_payload) has it. `position`: one that no event has.
+    pub fn gap(until_unix_ms: u64, text: &str, position: Position) -> Self {
+        Self {
+            position,
+            name: GAP.into(),
+            guild: None,
+            received_at_unix_ms: until_unix_ms,
+            lateness: Lateness::Fresh,
+            text: text.into(),
+        }
+    }
+
+    fn encode(&self, shard: ShardNumber) -> Result<bytes::Bytes, DataError> {
+        encode(shard, &self.text)
+    }
+}
+
+/// Without what people wrote.
+impl fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waiting")
+            .field("position", &self.position)
+            .field("name", &self.name)
+            .field("guild", &self.guild)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What an outbox is made of.
+pub struct OutboxParts {
+    /// Where the streams are.
+    pub store: Arc<dyn RelayStore>,
+    /// How much may wait.
+    pub bounds: Bounds,
+    /// Counts for all of them.
+    pub metrics: RelayMetrics,
+    /// Of all of them.
+    pub status: RelayStatus,
+    /// The shard.
+    pub shard: ShardNumber,
+    /// The epoch under which it runs here.
+    pub epoch: Epoch,
+    /// Where the task runs.
+    pub runtime: runtime::Handle,
+}
+
+/// See the module's documentation. Clones are the same; with the last the task ends where it is.
+#[derive(Clone)]
+pub struct Outbox {
+    shared: Arc<Shared>,
+    stop: Arc<DropGuard>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// There may be something to send.
+    wake: Notify,
+    /// Something was taken by the store.
+    taken: Notify,
+    metrics: RelayMetrics,
+}
+
+struct State {
+    queue: Queue,
+    begun: bool,
+    closed: bool,
+    /// Another worker relays the shard: nothing is kept here.
+    outranked: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for something to send, and shows it.
+    async fn next_batch(&self) -> Vec<Waiting> {
+        loop {
+            let mut wake = std::pin::pin!(self.wake.notified());
+            wake.as_mut().enable();
+            {
+                let state = self.lock();
+                if state.begun {
+                    let batch = state.queue.batch();
+                    if !batch.is_empty() {
+                        return batch;
+                    }
+                }
+            }
+            wake.await;
+        }
+    }
+
+    /// The store has these.
+    fn took(&self, positions: impl IntoIterator<Item = Position>) {
+        let mut state = self.lock();
+        let before = state.queue.len();
+        for position in positions {
+            state.queue.remove(position);
+        }
+        let fewer = before - state.queue.len();
+        drop(state);
+        self.metrics.waiting(-(fewer as i64));
+        self.taken.notify_waiters();
+    }
+
+    /// Whoever relays the shard has these events too.
+    fn outranked(&self) {
+        self.lock().outranked = true;
+        let positions: Vec<Position> = self.lock().queue.iter().map(|event| event.position).collect();
+        self.took(positions);
+    }
+
+    async fn until(&self, holds: impl Fn(&State) -> bool) {
+        loop {
+            let mut taken = std::pin::pin!(self.taken.notified());
+            taken.as_mut().enable();
+            if holds(&self.lock()) {
+                return;
+            }
+            taken.await;
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let left = self.lock().queue.len();
+        self.metrics.waiting(-(left as i64));
+    }
+}
+
+impl Outbox {
+    /// An empty one, whose task waits for [`Outbox::begin`].
+    pub fn start(parts: OutboxParts) -> Self {
+        let state = State { queue: Queue::new(parts.bounds), begun: false, closed: false, outranked: false };
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            wake: Notify::new(),
+            taken: Notify::new(),
+            metrics: parts.metrics.clone(),
+        });
+        let stop = CancellationToken::new();
+        let runtime = parts.runtime.clone();
+        let sending = Sender::new(parts, shared.clone()).run();
+        let stopped = stop.clone();
+        runtime.spawn(async move { stopped.run_until_cancelled(sending).await });
+        Self { shared, stop: Arc::new(stop.drop_guard()) }
+    }
+
+    /// Whatever was pending before is here: from now on it is sent.
+    pub fn begin(&self) {
+        self.shared.lock().begun = true;
+        self.shared.wake.notify_one();
+    }
+
+    /// Adds an event, room or not. Nothing happens when it is closed: what comes then is not received.
+    pub fn push(&self, event: Waiting) {
+        let mut state = self.shared.lock();
+        if state.closed || state.outranked || !state.queue.push(event) {
+            return;
+        }
+        drop(state);
+        self.shared.metrics.waiting(1);
+        self.shared.wake.notify_one();
+    }
+
+    /// There is room for an event of so many bytes.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        let state = self.shared.lock();
+        !state.closed && state.queue.has_room(bytes)
+    }
+
+    /// How full it would be with one more event of so many bytes; above 1.0 there is no room for it.
+    pub fn fill_with(&self, bytes: usize) -> f64 {
+        self.shared.lock().queue.fill_with(bytes)
+    }
+
+    /// It is at most half full.
+    pub fn at_most_half(&self) -> bool {
+        self.shared.lock().queue.at_most_half()
+    }
+
+    /// Waits until it is at most half full.
+    pub async fn drained_to_half(&self) {
+        self.shared.until(|state| state.queue.at_most_half()).await;
+    }
+
+    /// Shows what the store has not taken, in order. `with` runs under the lock: it should copy and return.
+    pub fn pending<R>(&self, with: impl FnOnce(&mut dyn Iterator<Item = &Waiting>) -> R) -> R {
+        with(&mut self.shared.lock().queue.iter())
+    }
+
+    /// Takes nothing more, and sends what it has, for so long at most. What the store has not taken by then, for all that is known.
+    pub async fn close(&self, patience: Duration) -> Vec<Waiting> {
+        let begun = {
+            let mut state = self.shared.lock();
+            state.closed = true;
+            state.begun
+        };
+        if begun {
+            // Late or not, the queue says what is left.
+            let _ = tokio::time::timeout(patience, self.shared.until(|state| state.queue.is_empty())).await;
+        }
+        self.abandon();
+        self.pending(|all| all.cloned().collect())
+    }
+
+    /// Sends nothing more.
+    pub fn abandon(&self) {
+        self.shared.lock().closed = true;
+        // The guard is shared by the clones: its token ends them all.
+        self.stop.token().cancel();
+    }
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox").field("waiting", &self.shared.lock().queue.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! What the store has not taken: pure.
+
+use std::collections::BTreeMap;
+
+use super::{Bounds, Waiting};
+use crate::Position;
+
+/// Events of one batch, and their bytes.
+const BATCH: usize = 128;
+const BATCH_BYTES: usize = 512 * 1024;
+
+/// In order of positions, whatever order it comes in.
+#[derive(Debug)]
+pub(super) struct Queue {
+    bounds: Bounds,
+    waiting: BTreeMap<Position, Waiting>,
+    bytes: usize,
+}
+
+impl Queue {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        let bounds = Bounds { events: bounds.events.max(1), bytes: bounds.bytes.max(1) };
+        Self { bounds, waiting: BTreeMap::new(), bytes: 0 }
+    }
+
+    /// False when it is here already.
+    pub(super) fn push(&mut self, event: Waiting) -> bool {
+        if self.waiting.contains_key(&event.position) {
+            return false;
+        }
+        self.bytes += event.text.len();
+        self.waiting.insert(event.position, event);
+        true
+    }
+
+    pub(super) fn remove(&mut self, position: Position) {
+        if let Some(event) = self.waiting.remove(&position) {
+            self.bytes -= event.text.len();
+        }
+    }
+
+    /// The first ones.
+    pub(super) fn batch(&self) -> Vec<Waiting> {
+        let mut bytes = 0;
+        let fits = |event: &&Waiting| {
+            let first = bytes == 0;
+            bytes += event.text.len();
+            first || bytes <= BATCH_BYTES
+        };
+        self.waiting.values().take(BATCH).take_while(fits).cloned().collect()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Waiting> {
+        self.waiting.values()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        self.is_empty()
+            || self.len() < self.bounds.events && self.bytes.saturating_add(bytes) <= self.bounds.bytes
+    }
+
+    pub(super) fn fill_with(&self, bytes: usize) -> f64 {
+        let bytes =
+            if self.is_empty() { bytes.min(self.bounds.bytes) } else { self.bytes.saturating_add(bytes) };
+        let events = (self.len() + 1) as f64 / self.bounds.events as f64;
+        events.max(bytes as f64 / self.bounds.bytes as f64)
+    }
+
+    pub(super) fn at_most_half(&self) -> bool {
+        self.len() <= self.bounds.events / 2 && self.bytes <= self.bounds.bytes / 2
+    }
+}

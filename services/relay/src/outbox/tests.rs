@@ -1,0 +1,252 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use proptest::prelude::*;
+
+use super::*;
+use crate::{Appended, Caps, EntryId, EventNames, MemoryRelay, NewEntry, Page, RelayError};
+
+const SHARD: ShardNumber = ShardNumber(3);
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn at(session: u64, sequence: u64) -> Position {
+    Position { session, sequence }
+}
+
+fn event(session: u64, sequence: u64) -> Waiting {
+    Waiting {
+        position: at(session, sequence),
+        name: "MESSAGE_CREATE".into(),
+        guild: Some(9),
+        received_at_unix_ms: 1,
+        lateness: Lateness::Fresh,
+        text: format!(r#"{{"t":"MESSAGE_CREATE","s":{sequence},"op":0,"d":{{}}}}"#).into(),
+    }
+}
+
+fn outbox(store: impl RelayStore, epoch: u64) -> Outbox {
+    Outbox::start(OutboxParts {
+        store: Arc::new(store),
+        bounds: Bounds { events: 8, bytes: 1024 },
+        metrics: RelayMetrics::default(),
+        status: RelayStatus::default(),
+        shard: SHARD,
+        epoch: Epoch(epoch),
+        runtime: runtime::Handle::current(),
+    })
+}
+
+async fn streamed(store: &MemoryRelay) -> Vec<(String, Position)> {
+    let page = store.read(&EventNames::All, EntryId::default(), Duration::ZERO).await.unwrap();
+    page.entries.iter().map(|entry| (entry.content.name.to_string(), entry.content.position)).collect()
+}
+
+/// A store that can be away, or forget.
+#[derive(Clone)]
+struct Faulty {
+    inner: Arc<Mutex<MemoryRelay>>,
+    away: Arc<AtomicBool>,
+    /// Takes what it is sent, and does not say so.
+    mute: Arc<AtomicBool>,
+}
+
+impl Faulty {
+    fn new() -> Self {
+        Self {
+            inner: Arc::new(Mutex::new(MemoryRelay::new(Caps::default()))),
+            away: Arc::default(),
+            mute: Arc::default(),
+        }
+    }
+
+    fn inner(&self) -> MemoryRelay {
+        self.inner.lock().unwrap().clone()
+    }
+}
+
+#[async_trait]
+impl RelayStore for Faulty {
+    async fn append(
+        &self,
+        shard: ShardNumber,
+        epoch: Epoch,
+        believed: Option<Position>,
+        entries: &[NewEntry],
+    ) -> Result<Appended, RelayError> {
+        let away = || Err(RelayError::Away("a test".to_owned()));
+        if self.away.load(Ordering::SeqCst) {
+            return away();
+        }
+        let appended = self.inner().append(shard, epoch, believed, entries).await;
+        if self.mute.swap(false, Ordering::SeqCst) { away() } else { appended }
+    }
+
+    fn reader(&self) -> Arc<dyn RelayStore> {
+        Arc::new(self.clone())
+    }
+
+    async fn newest(&self) -> Result<EntryId, RelayError> {
+        self.inner().newest().await
+    }
+
+    async fn read(&self, names: &EventNames, after: EntryId, wait: Duration) -> Result<Page, RelayError> {
+        self.inner().read(names, after, wait).await
+    }
+}
+
+async fn until_empty(outbox: &Outbox) {
+    let empty = outbox.shared.until(|state| state.queue.is_empty());
+    tokio::time::timeout(PATIENCE, empty).await.expect("all is taken in time");
+}
+
+#[tokio::test]
+async fn what_was_pending_goes_before_what_is_new() {
+    let store = MemoryRelay::new(Caps::default());
+    let outbox = outbox(store.clone(), 1);
+    outbox.push(event(2, 1));
+    outbox.push(event(1, 7));
+    assert!(streamed(&store).await.is_empty());
+    outbox.begin();
+    until_empty(&outbox).await;
+    let positions: Vec<_> = streamed(&store).await.into_iter().map(|(_, position)| position).collect();
+    assert_eq!(positions, [at(1, 7), at(2, 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_store_does_not_take_waits_within_bounds_and_goes_once() {
+    let store = Faulty::new();
+    let outbox = outbox(store.clone(), 1);
+    outbox.begin();
+    outbox.push(event(1, 1));
+    until_empty(&outbox).await;
+    store.away.store(true, Ordering::SeqCst);
+    for sequence in 2..=9 {
+        assert!(outbox.has_room(10));
+        outbox.push(event(1, sequence));
+    }
+    assert!(!outbox.has_room(10) && !outbox.at_most_half() && outbox.fill_with(10) > 1.0);
+    // One answer is lost on its way.
+    store.mute.store(true, Ordering::SeqCst);
+    store.away.store(false, Ordering::SeqCst);
+    tokio::time::timeout(PATIENCE, outbox.drained_to_half()).await.expect("in time");
+    until_empty(&outbox).await;
+    let sequences: Vec<u64> = streamed(&store.inner()).await.iter().map(|(_, at)| at.sequence).collect();
+    assert_eq!(sequences, (1..=9).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_store_that_forgot_gets_it_again() {
+    let store = Faulty::new();
+    let outbox = outbox(store.clone(), 1);
+    outbox.begin();
+    outbox.push(event(1, 1));
+    outbox.push(event(1, 2));
+    until_empty(&outbox).await;
+    // What the next store holds is as far as the first event.
+    let restored = MemoryRelay::new(Caps::default());
+    let first = outbox_entry(&store.inner(), 0).await;
+    restored.append(SHARD, Epoch(1), None, &[first]).await.unwrap();
+    *store.inner.lock().unwrap() = restored;
+    outbox.push(event(1, 3));
+    until_empty(&outbox).await;
+    let sequences: Vec<u64> = streamed(&store.inner()).await.iter().map(|(_, at)| at.sequence).collect();
+    assert_eq!(sequences, [1, 2, 3]);
+}
+
+async fn outbox_entry(store: &MemoryRelay, place: usize) -> NewEntry {
+    let page = store.read(&EventNames::All, EntryId::default(), Duration::ZERO).await.unwrap();
+    page.entries[place].content.clone()
+}
+
+#[tokio::test]
+async fn what_is_not_kept_any_more_becomes_a_gap() {
+    let store = Faulty::new();
+    let before = outbox(store.clone(), 1);
+    before.begin();
+    before.push(event(1, 1));
+    until_empty(&before).await;
+    // Another owner goes on, and has not got what the one before sent.
+    let after = outbox(store.clone(), 2);
+    after.begin();
+    after.push(event(1, 2));
+    until_empty(&after).await;
+    *store.inner.lock().unwrap() = MemoryRelay::new(Caps::default());
+    after.push(event(1, 3));
+    until_empty(&after).await;
+    let expected = [(GAP, at(1, 1)), ("MESSAGE_CREATE", at(1, 2)), ("MESSAGE_CREATE", at(1, 3))];
+    assert_eq!(streamed(&store.inner()).await, expected.map(|(name, at)| (name.to_owned(), at)));
+    let gap = outbox_entry(&store.inner(), 0).await.gap().unwrap();
+    assert!(gap.reason.contains("lost"), "{gap:?}");
+}
+
+#[tokio::test]
+async fn an_outranked_one_sends_nothing_and_fills_up_with_nothing() {
+    let store = MemoryRelay::new(Caps::default());
+    store.append(SHARD, Epoch(5), None, &[]).await.unwrap();
+    let outbox = outbox(store.clone(), 4);
+    outbox.begin();
+    for sequence in 1..100 {
+        outbox.push(event(1, sequence));
+    }
+    until_empty(&outbox).await;
+    tokio::time::timeout(PATIENCE, outbox.shared.until(|state| state.outranked)).await.expect("in time");
+    outbox.push(event(1, 100));
+    assert!(outbox.has_room(10));
+    assert!(streamed(&store).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_one_gives_back_what_was_not_taken() {
+    let store = Faulty::new();
+    let outbox = outbox(store.clone(), 1);
+    outbox.begin();
+    outbox.push(event(1, 1));
+    until_empty(&outbox).await;
+    store.away.store(true, Ordering::SeqCst);
+    outbox.push(event(1, 2));
+    let left = outbox.close(Duration::from_millis(250)).await;
+    assert_eq!(left.iter().map(|event| event.position).collect::<Vec<_>>(), [at(1, 2)]);
+    // Nothing goes after that.
+    store.away.store(false, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(streamed(&store.inner()).await.len(), 1);
+    outbox.push(event(1, 3));
+    assert_eq!(outbox.pending(|all| all.count()), 1);
+}
+
+#[tokio::test]
+async fn what_is_no_json_is_left_out_and_holds_nothing_up() {
+    let store = MemoryRelay::new(Caps::default());
+    let outbox = outbox(store.clone(), 1);
+    outbox.push(Waiting { text: "{".into(), ..event(1, 1) });
+    outbox.push(event(1, 2));
+    outbox.begin();
+    until_empty(&outbox).await;
+    assert_eq!(streamed(&store).await.len(), 1);
+}
+
+proptest! {
+    /// Whatever is sent again, in whatever order owners come: each event is in the stream once, in order.
+    #[test]
+    fn each_event_is_there_once(owners in prop::collection::vec((1u64..30, 0u64..12), 1..8)) {
+        let runtime = runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let store = MemoryRelay::new(Caps::default());
+            let mut reached: u64 = 0;
+            for (epoch, (more, back)) in (1..).zip(owners) {
+                let from = reached.saturating_sub(back) + 1;
+                let outbox = outbox(store.clone(), epoch);
+                outbox.begin();
+                for sequence in from..=reached + more {
+                    outbox.push(event(1, sequence));
+                }
+                until_empty(&outbox).await;
+                reached += more;
+            }
+            let page = store.read(&EventNames::All, EntryId::default(), Duration::ZERO).await.unwrap();
+            let sequences: Vec<u64> = page.entries.iter().map(|entry| entry.content.position.sequence).collect();
+            let expected: Vec<u64> = (1..=reached).take(128).collect();
+            assert_eq!(sequences, expected);
+        });
+    }
+}

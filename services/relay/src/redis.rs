@@ -1,0 +1,282 @@
+//! The streams that several processes and bots share.
+//!
+//! Appending is one script over the fence of the shard, the streams and what all of them have in common, so in a Cluster all of it is in one
+//! slot: there the prefix must hold a hash tag. Redis's clock is the only one. Entries get ids of our own making, which grow over all
+//! streams together: one id says how far a reader has come in all of them.
+
+use std::{
+    collections::HashMap, fmt, str::FromStr, sync::Arc, sync::Mutex, sync::PoisonError, time::Duration,
+};
+
+use async_trait::async_trait;
+use fleet_model::{Epoch, ShardNumber};
+use redis_link::{LinkError, LinkOptions, RedisLink, Script};
+
+use crate::{
+    Appended, Caps, Entry, EntryId, EventNames, NewEntry, Page, Position, RelayError, RelayStore,
+    names::is_name,
+};
+
+mod average;
+pub(crate) mod groups;
+mod reading;
+mod scripts;
+
+use average::Averages;
+
+/// Entries of one page, for each stream.
+const PAGE: usize = 128;
+
+/// How long a read waits in Redis at most before it looks at the names again.
+const BLOCK: Duration = Duration::from_secs(1);
+
+/// What the names of the streams begin with: nothing, or 1 to 64 characters out of `a-z A-Z 0-9 . _ : -`, and `{` `}` once around some
+/// of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StreamPrefix(String);
+
+/// A text that can't be a prefix of streams.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is no prefix of streams: it takes at most 64 characters out of a-z A-Z 0-9 . _ : - and one hash tag, like {{bot}}:"
+)]
+pub struct InvalidStreamPrefix(String);
+
+impl StreamPrefix {
+    /// The prefix as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// It has a hash tag, so all streams are in one slot of a Cluster.
+    pub fn has_hash_tag(&self) -> bool {
+        self.0.contains('{')
+    }
+}
+
+impl FromStr for StreamPrefix {
+    type Err = InvalidStreamPrefix;
+
+    fn from_str(text: &str) -> Result<Self, InvalidStreamPrefix> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '-');
+        let (before, rest) = text.split_once('{').unwrap_or((text, "a}"));
+        let (tag, after) = rest.split_once('}').unwrap_or(("", ""));
+        let well_formed =
+            !tag.is_empty() && [before, tag, after].iter().all(|part| part.chars().all(allowed));
+        if well_formed && text.len() <= 64 {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidStreamPrefix(text.chars().take(64).collect()))
+        }
+    }
+}
+
+/// The streams over Redis: single, Sentinel or Cluster, from 6.2 on. Clones share their connections.
+#[derive(Clone)]
+pub struct RedisRelay {
+    link: RedisLink,
+    prefix: StreamPrefix,
+    caps: Caps,
+    averages: Arc<Mutex<Averages>>,
+}
+
+impl fmt::Debug for RedisRelay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisRelay").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
+impl RedisRelay {
+    /// Streams over this link.
+    pub fn new(link: RedisLink, prefix: StreamPrefix, caps: Caps) -> Self {
+        Self { link, prefix, caps, averages: Arc::default() }
+    }
+
+    /// The same streams over a connection of its own: a read that waits holds up what else goes over its connection.
+    pub fn apart(&self) -> Self {
+        Self { link: RedisLink::new(self.link.url().clone(), LinkOptions::default()), ..self.clone() }
+    }
+
+    pub(crate) fn link(&self) -> &RedisLink {
+        &self.link
+    }
+
+    /// The key of a stream.
+    pub(crate) fn stream(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix.0)
+    }
+
+    /// What all streams have in common: the last id.
+    fn common(&self) -> String {
+        format!("{}altergolden:relay", self.prefix.0)
+    }
+
+    /// The streams that there are, and how far each was cut.
+    fn streams(&self) -> String {
+        format!("{}altergolden:relay:streams", self.prefix.0)
+    }
+
+    fn fence(&self, shard: ShardNumber) -> String {
+        format!("{}altergolden:relay:{shard}", self.prefix.0)
+    }
+
+    pub(crate) async fn script<A: redis::ToRedisArgs + Sync>(
+        &self,
+        script: &Script,
+        keys: &[&str],
+        args: &[A],
+    ) -> Result<Vec<Vec<u8>>, RelayError> {
+        self.link.script(script, keys, args).await.map_err(failed)
+    }
+
+    /// How long a stream may become, so that its entries' average keeps it within its bytes.
+    fn lengths(&self, names: &[&Arc<str>], entries: &[NewEntry]) -> Vec<u64> {
+        let mut averages = self.averages.lock().unwrap_or_else(PoisonError::into_inner);
+        for entry in entries {
+            averages.add(&entry.name, entry.data.len());
+        }
+        names.iter().map(|name| averages.length(name, &self.caps)).collect()
+    }
+}
+
+fn failed(error: LinkError) -> RelayError {
+    match error {
+        LinkError::Refused(words) if words.contains("WRONGTYPE") => RelayError::Alien(words),
+        LinkError::Unexpected(words) => RelayError::Alien(words),
+        error => RelayError::Away(error.to_string()),
+    }
+}
+
+fn text(word: Option<&Vec<u8>>) -> &str {
+    word.and_then(|word| std::str::from_utf8(word).ok()).unwrap_or_default()
+}
+
+fn number(word: Option<&Vec<u8>>) -> Result<u64, RelayError> {
+    text(word).parse().map_err(|_| RelayError::Alien(format!("a number: {:?}", text(word))))
+}
+
+/// A position in two words; none when they are empty.
+fn position(words: &[Vec<u8>], place: usize) -> Result<Option<Position>, RelayError> {
+    if words.get(place).is_none_or(Vec::is_empty) {
+        return Ok(None);
+    }
+    Ok(Some(Position { session: number(words.get(place))?, sequence: number(words.get(place + 1))? }))
+}
+
+#[async_trait]
+impl RelayStore for RedisRelay {
+    async fn append(
+        &self,
+        shard: ShardNumber,
+        epoch: Epoch,
+        believed: Option<Position>,
+        entries: &[NewEntry],
+    ) -> Result<Appended, RelayError> {
+        let mut names: Vec<&Arc<str>> = Vec::new();
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        for entry in entries.iter().filter(|entry| is_name(&entry.name)) {
+            places.entry(&entry.name).or_insert_with(|| {
+                names.push(&entry.name);
+                names.len()
+            });
+        }
+        let mut keys = vec![self.common(), self.streams(), self.fence(shard)];
+        keys.extend(names.iter().map(|name| self.stream(name)));
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+
+        let (session, sequence) =
+            believed.map_or_else(Default::default, |at| (at.session.to_string(), at.sequence.to_string()));
+        let mut words =
+            vec![epoch.to_string(), session, sequence, shard.to_string(), names.len().to_string()];
+        for (name, length) in names.iter().zip(self.lengths(&names, entries)) {
+            words.extend([name.to_string(), length.to_string()]);
+        }
+        let mut args: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
+        let mut of_entries = Vec::new();
+        for entry in entries {
+            // What is no name has no stream: it counts as reached, and that is all.
+            let place = places.get(&*entry.name).copied().unwrap_or_default();
+            of_entries.push([
+                place.to_string(),
+                entry.position.session.to_string(),
+                entry.position.sequence.to_string(),
+                entry.guild.unwrap_or_default().to_string(),
+                entry.received_at_unix_ms.to_string(),
+            ]);
+        }
+        for (entry, numbers) in entries.iter().zip(&of_entries) {
+            args.extend(numbers.iter().map(String::as_bytes));
+            args.extend([
+                entry.lateness.as_str().as_bytes(),
+                entry.traceparent.as_deref().unwrap_or_default().as_bytes(),
+                &entry.data,
+            ]);
+        }
+        let answer = self.script(&scripts::APPEND, &keys, &args).await?;
+        match text(answer.first()) {
+            "DONE" => Ok(Appended::Done {
+                reached: position(&answer, 1)?,
+                appended: number(answer.get(3))?,
+                cut: number(answer.get(4))?,
+            }),
+            "LOST" => Ok(Appended::Lost { reached: position(&answer, 1)? }),
+            "OUTRANKED" => Ok(Appended::Outranked(Epoch(number(answer.get(1))?))),
+            _ => Err(RelayError::Alien("an answer".to_owned())),
+        }
+    }
+
+    fn reader(&self) -> Arc<dyn RelayStore> {
+        Arc::new(self.apart())
+    }
+
+    async fn newest(&self) -> Result<EntryId, RelayError> {
+        let mut cmd = redis::cmd("HMGET");
+        cmd.arg(self.common()).arg("ms").arg("number");
+        let (ms, number): (Option<u64>, Option<u64>) = self.link.command(&cmd).await.map_err(failed)?;
+        Ok(EntryId { ms: ms.unwrap_or_default(), number: number.unwrap_or_default() })
+    }
+
+    async fn read(&self, names: &EventNames, after: EntryId, wait: Duration) -> Result<Page, RelayError> {
+        reading::read(self, names, after, wait).await
+    }
+}
+
+impl Entry {
+    /// An entry as Redis has it; `None` when somebody else put it there.
+    fn from_fields(id: EntryId, name: &str, fields: &HashMap<String, bytes::Bytes>) -> Option<Self> {
+        let number = |field: &str| std::str::from_utf8(fields.get(field)?).ok()?.parse::<u64>().ok();
+        let position = std::str::from_utf8(fields.get("position")?).ok()?.parse().ok()?;
+        let traceparent = fields.get("traceparent").and_then(|text| std::str::from_utf8(text).ok());
+        Some(Self {
+            id,
+            shard: ShardNumber(u32::try_from(number("shard")?).ok()?),
+            content: NewEntry {
+                position,
+                name: name.into(),
+                guild: number("guild").filter(|guild| *guild > 0),
+                received_at_unix_ms: number("received_at")?,
+                lateness: fields
+                    .get("late")
+                    .map_or(crate::Lateness::Fresh, |text| crate::Lateness::from_field(text)),
+                traceparent: traceparent.filter(|text| !text.is_empty()).map(Into::into),
+                data: fields.get("data")?.clone(),
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_holds_one_hash_tag_at_most() {
+        for right in ["", "bot:", "{bot}:", "a.{b}-c_"] {
+            right.parse::<StreamPrefix>().unwrap();
+        }
+        for wrong in ["{", "{}", "}{", "{a}{b}", "a b", "{a", "a}", "*", &"x".repeat(65)] {
+            wrong.parse::<StreamPrefix>().unwrap_err();
+        }
+        assert!("{bot}:".parse::<StreamPrefix>().unwrap().has_hash_tag());
+    }
+}

@@ -1,0 +1,15 @@
+//! The rules as Lua scripts. `memory.rs` says the same in Rust; the contract suite holds the two together.
+
+use std::sync::LazyLock;
+
+use redis_link::Script;
+
+macro_rules! script {
+    ($name:ident, $file:literal) => {
+        pub(crate) static $name: LazyLock<Script> =
+            LazyLock::new(|| Script::new(include_str!(concat!("scripts/", $file))));
+    };
+}
+
+script!(APPEND, "append.lua");
+script!(CUT, "cut.lua");

@@ -1,0 +1,84 @@
+-- Appends a shard's entries above the position that it has reached.
+-- KEYS: common (ms, number of the last id), streams (name -> first id that was not cut), the shard's fence, the streams.
+-- ARGV: epoch, believed session and sequence ('' when not known), shard, how many streams; name and length of each stream;
+-- then for each entry: place of its stream (0: none), session, sequence, guild, received_at, late, traceparent, data.
+local common, streams, fence = KEYS[1], KEYS[2], KEYS[3]
+local epoch = tonumber(ARGV[1])
+
+local function later(session, sequence, than_session, than_sequence)
+  return session > than_session or (session == than_session and sequence > than_sequence)
+end
+
+local held = redis.call('HMGET', fence, 'epoch', 'session', 'sequence')
+if held[1] and tonumber(held[1]) > epoch then
+  return { 'OUTRANKED', held[1] }
+end
+-- Session 0 is none: ordinals are larger.
+local session, sequence = tonumber(held[2] or '0'), tonumber(held[3] or '0')
+if ARGV[2] ~= '' and later(tonumber(ARGV[2]), tonumber(ARGV[3]), session, sequence) then
+  redis.call('HSET', fence, 'epoch', ARGV[1])
+  return { 'LOST', held[2] or '', held[3] or '' }
+end
+
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local ms = math.max(now, tonumber(redis.call('HGET', common, 'ms') or '0'))
+local count, first = tonumber(ARGV[5]), 6 + 2 * tonumber(ARGV[5])
+local appended, touched = 0, {}
+
+local function add(key, at)
+  local number = redis.call('HINCRBY', common, 'number', 1)
+  local function try()
+    return redis.pcall('XADD', key, string.format('%.0f-%.0f', ms, number),
+      'data', ARGV[at + 7], 'shard', ARGV[4], 'guild', ARGV[at + 3], 'position', ARGV[at + 1] .. '-' .. ARGV[at + 2],
+      'received_at', ARGV[at + 4], 'late', ARGV[at + 5], 'traceparent', ARGV[at + 6])
+  end
+  local added = try()
+  if type(added) == 'table' and added.err then
+    -- The stream has a later id, of somebody else or of a clock that went ahead: on from there.
+    local last = redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)
+    if not last[1] then
+      return added
+    end
+    ms = math.max(ms, tonumber(string.match(last[1][1], '^%d+')) + 1)
+    added = try()
+  end
+  return added
+end
+
+for at = first, #ARGV, 8 do
+  local entry_session, entry_sequence = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+  if later(entry_session, entry_sequence, session, sequence) then
+    local place = tonumber(ARGV[at])
+    if place > 0 then
+      local added = add(KEYS[3 + place], at)
+      if type(added) == 'table' and added.err then
+        return added
+      end
+      touched[place] = true
+    end
+    appended = appended + 1
+    session, sequence = entry_session, entry_sequence
+    held[2], held[3] = ARGV[at + 1], ARGV[at + 2]
+  end
+end
+
+redis.call('HSET', fence, 'epoch', ARGV[1])
+local cut = 0
+if appended > 0 then
+  redis.call('HSET', fence, 'session', held[2], 'sequence', held[3])
+  redis.call('HSET', common, 'ms', string.format('%.0f', ms))
+  for place = 1, count do
+    if touched[place] then
+      local key, name = KEYS[3 + place], ARGV[4 + 2 * place]
+      redis.call('HSETNX', streams, name, '0-0')
+      local gone = redis.call('XTRIM', key, 'MAXLEN', '~', ARGV[5 + 2 * place])
+      if gone > 0 then
+        cut = cut + gone
+        local left = redis.call('XRANGE', key, '-', '+', 'COUNT', 1)
+        redis.call('HSET', streams, name, left[1][1])
+      end
+    end
+  end
+end
+return { 'DONE', held[2] or '', held[3] or '', tostring(appended), tostring(cut) }

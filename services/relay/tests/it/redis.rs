@@ -1,0 +1,125 @@
+//! What only Redis has: keys of others, clocks, groups, restarts.
+
+use std::time::Duration;
+
+use fleet_model::Epoch;
+use prometheus_client::{encoding::text::encode, registry::Registry};
+use redis_fixture::RedisServer;
+use relay::{Appended, Caps, RelayMetrics, RelayStore, keeper};
+use tokio_util::sync::CancellationToken;
+
+use super::{PATIENCE, SHARD, at, entries, read_all, read_from, redis_relay};
+
+const EPOCH: Epoch = Epoch(10);
+
+#[tokio::test]
+async fn an_entry_is_what_brokers_expect() {
+    let redis = RedisServer::start().await;
+    let relay = redis_relay(&redis.url(), "", Caps::default());
+    relay.append(SHARD, EPOCH, None, &entries("MESSAGE_CREATE", 1, 1..=1)).await.unwrap();
+    let read: Vec<(String, Vec<Vec<u8>>)> = redis.command(&["XRANGE", "MESSAGE_CREATE", "-", "+"]).await;
+    let (_, fields) = &read[0];
+    assert_eq!(fields[0], b"data");
+    let data: serde_json::Value = rmp_serde::from_slice(&fields[1]).unwrap();
+    assert_eq!(data, serde_json::json!({ "shardId": 3, "payload": {} }));
+}
+
+#[tokio::test]
+async fn a_redis_that_comes_back_empty_has_lost_writes() {
+    let mut redis = RedisServer::start().await;
+    let relay = redis_relay(&redis.url(), "", Caps::default());
+    relay.append(SHARD, EPOCH, None, &entries("A", 1, 1..=3)).await.unwrap();
+    redis.restart().await;
+    let lost = loop {
+        if let Ok(lost) = relay.append(SHARD, EPOCH, Some(at(1, 3)), &entries("A", 1, 4..=4)).await {
+            break lost;
+        }
+    };
+    assert_eq!(lost, Appended::Lost { reached: None });
+}
+
+#[tokio::test]
+async fn a_stream_with_later_ids_is_gone_on_with() {
+    let redis = RedisServer::start().await;
+    let relay = redis_relay(&redis.url(), "", Caps::default());
+    let _: String = redis.command(&["XADD", "A", "99999999999999-7", "alien", "1"]).await;
+    relay.append(SHARD, EPOCH, None, &entries("A", 1, 1..=2)).await.unwrap();
+    relay.append(SHARD, EPOCH, None, &entries("B", 1, 3..=3)).await.unwrap();
+    let positions: Vec<_> = read_all(&relay, "all").await.into_iter().map(|(_, at)| at).collect();
+    assert_eq!(positions, [at(1, 1), at(1, 2), at(1, 3)], "the alien one is passed over");
+}
+
+#[tokio::test]
+async fn a_key_that_is_no_stream_is_said_to_be_alien() {
+    let redis = RedisServer::start().await;
+    let relay = redis_relay(&redis.url(), "", Caps::default());
+    let _: String = redis.command(&["SET", "A", "x"]).await;
+    let error = relay.append(SHARD, EPOCH, None, &entries("A", 1, 1..=1)).await.unwrap_err();
+    assert!(error.to_string().contains("alien"), "{error}");
+}
+
+fn shown(registry: &Registry, line: &str) -> Option<i64> {
+    let mut text = String::new();
+    encode(&mut text, registry).unwrap();
+    text.lines().find_map(|shown| shown.strip_prefix(line)?.trim().parse().ok())
+}
+
+/// Waits until a metric has a value.
+async fn until_shown(registry: &Registry, line: &str, wanted: i64) {
+    let shows = async {
+        while shown(registry, line) != Some(wanted) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, shows).await;
+    assert!(waited.is_ok(), "{line} is {:?}, not {wanted}", shown(registry, line));
+}
+
+#[tokio::test]
+async fn the_keeper_measures_groups_and_cuts_what_is_old() {
+    let redis = RedisServer::start().await;
+    let relay = redis_relay(&redis.url(), "", Caps { length: 10, ..Caps::default() });
+    relay.append(SHARD, EPOCH, None, &entries("A", 1, 1..=4)).await.unwrap();
+    let _: String = redis.command(&["XGROUP", "CREATE", "A", "bots", "0"]).await;
+    let _: redis::Value =
+        redis.command(&["XREADGROUP", "GROUP", "bots", "one", "COUNT", "3", "STREAMS", "A", ">"]).await;
+
+    let (metrics, stop) = (RelayMetrics::default(), CancellationToken::new());
+    let mut registry = Registry::default();
+    metrics.register(&mut registry);
+    let keeping = tokio::spawn(keeper::run(relay.clone(), metrics, || true, stop.clone()));
+    until_shown(&registry, r#"relay_group_lag{stream="A",group="bots"}"#, 1).await;
+    until_shown(&registry, r#"relay_group_unacknowledged{stream="A",group="bots"}"#, 3).await;
+    until_shown(&registry, r#"relay_group_cut{stream="A",group="bots"}"#, 0).await;
+    stop.cancel();
+    keeping.await.unwrap();
+
+    // The cap bites: what the group had not read goes.
+    relay.append(SHARD, EPOCH, None, &entries("A", 1, 5..=1_000)).await.unwrap();
+    let left = read_all(&relay, "all").await.len() as i64;
+    let (metrics, stop) = (RelayMetrics::default(), CancellationToken::new());
+    let mut registry = Registry::default();
+    metrics.register(&mut registry);
+    let keeping = tokio::spawn(keeper::run(relay.clone(), metrics, || true, stop.clone()));
+    until_shown(&registry, r#"relay_group_cut{stream="A",group="bots"}"#, 1_000 - left - 3).await;
+    until_shown(&registry, r#"relay_group_lag{stream="A",group="bots"}"#, left).await;
+    stop.cancel();
+    keeping.await.unwrap();
+
+    // Then everything is too old.
+    let old = redis_relay(&redis.url(), "", Caps { age: Duration::ZERO, ..Caps::default() });
+    let after = read_from(&relay, "all", relay::EntryId { ms: 1, number: 0 }).await.entries[0].id;
+    let (metrics, stop) = (RelayMetrics::default(), CancellationToken::new());
+    let mut registry = Registry::default();
+    metrics.register(&mut registry);
+    let keeping = tokio::spawn(keeper::run(old.clone(), metrics, || true, stop.clone()));
+    let gone = async {
+        while redis.command::<u64>(&["XLEN", "A"]).await > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.expect("what is too old goes");
+    stop.cancel();
+    keeping.await.unwrap();
+    assert!(read_from(&relay, "all", after).await.cut);
+}
