@@ -48,7 +48,10 @@ def follow(bridge, names, cursor):
     last, wait = cursor.at, 0.1
     while True:
         try:
-            for item in bridge.Events(messages.EventsRequest(names=names, cursor=last)):
+            call = bridge.Events(messages.EventsRequest(names=names, cursor=last))
+            call.initial_metadata()
+            say("listening", f"from {last}" if last else "from now on")
+            for item in call:
                 last, wait = item.cursor, 0.1
                 if item.HasField("gap"):
                     say(f"shard {item.gap.shard_id}: events were or may have been lost: {item.gap.gap.reason}")

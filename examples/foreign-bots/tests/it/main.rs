@@ -7,4 +7,5 @@ mod discord;
 mod discordjs_bot;
 mod node;
 mod relay;
+mod relayed;
 mod typescript_client;
