@@ -1,0 +1,208 @@
+// Reads the workers' events from Redis and loses none: brokers' PubSubRedisBroker, with its reading replaced.
+//
+// An entry is acknowledged when its handler is done, and not before. What a process had begun with when it ended is claimed back: its own at its
+// start, that of others once it was idle for long enough. So an entry may be handled twice, and is never left. It never deletes its consumer,
+// as Redis forgets with it what it had not finished: that is why it has no use for brokers' `unsubscribe` and `destroy`.
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { PubSubRedisBroker } from '@discordjs/brokers';
+import type { Redis } from 'ioredis';
+
+export interface BrokerOptions {
+  group: string;
+  /** The name of this process: unique in the group, and the same when it starts again. */
+  name: string;
+  /** What a consumer has not finished by then goes to another. A handler gets two thirds of it. */
+  claimAfterMs: number;
+  /** How many entries may be handled at once; at least one for each stream. */
+  inFlight: number;
+  /** Handles one entry. What it throws is reported, and the entry counts as handled. */
+  handle(data: unknown): Promise<void>;
+  /** Something went wrong that it gets over by itself. */
+  problem(what: string, error: unknown, fields?: Record<string, unknown>): void;
+}
+
+/** How long a read waits for something to come. A stop takes as long at most. */
+const BLOCK_MS = 1_000;
+/** Between two tries while Redis is away, at first and at most. */
+const BACK_OFF_MS = { first: 100, most: 5_000 };
+/** Entries looked at in one go when some are claimed back. */
+const PAGE = 100;
+/** An entry that so many deliveries have not got handled has killed its process each time: it is set aside. */
+const MOST_DELIVERIES = 5;
+/** How many entries are kept aside for each stream. */
+const SET_ASIDE = 1_000;
+
+type Entry = [id: Buffer, fields: Buffer[]];
+type Pending = [id: string, consumer: string, idleMs: number, deliveries: number];
+
+export class RelayBroker extends PubSubRedisBroker<Record<string, unknown>> {
+  readonly #relay: BrokerOptions;
+  readonly #running = new Map<string, Promise<void>>();
+  #listening = Promise.resolve();
+  #stopping = false;
+  /** Own entries may be pending that are not being handled: at the start, and when a reply was lost with its connection. */
+  #leftOver = true;
+
+  constructor(redis: Redis, relay: BrokerOptions) {
+    super(redis, { group: relay.group, name: relay.name, blockTimeout: BLOCK_MS });
+    this.#relay = relay;
+    for (const client of [this.redisClient, this.streamReadClient]) {
+      client.on('error', (error) => relay.problem('Redis is away', error));
+    }
+    this.streamReadClient.on('ready', () => (this.#leftOver = true));
+  }
+
+  /** Reads until `stop`. It gets over whatever happens to Redis. `subscribe` calls it. */
+  protected override listen(): Promise<void> {
+    if (!this.listening) this.#listening = this.#read();
+    return this.#listening;
+  }
+
+  async #read(): Promise<void> {
+    this.listening = true;
+    let wait = BACK_OFF_MS.first;
+    let nextClaim = 0;
+    while (!this.#stopping) {
+      try {
+        if (this.#leftOver) {
+          this.#leftOver = false;
+          await this.#claim({ own: true });
+        }
+        if (Date.now() >= nextClaim) {
+          nextClaim = Date.now() + this.#relay.claimAfterMs / 2;
+          await this.#claim({ own: false });
+        }
+        await this.#readNew();
+        wait = BACK_OFF_MS.first;
+      } catch (error) {
+        this.#leftOver = true;
+        this.#relay.problem('no events can be read', error);
+        await sleep(wait);
+        wait = Math.min(wait * 2, BACK_OFF_MS.most);
+        // A Redis that lost its data has lost the groups too.
+        if (String(error).includes('NOGROUP')) await this.subscribe([...this.subscribedEvents]).catch(() => undefined);
+      }
+    }
+    this.listening = false;
+  }
+
+  async #readNew(): Promise<void> {
+    const streams = [...this.subscribedEvents];
+    const room = await this.#room(streams.length);
+    if (this.#stopping) return;
+    const { group, name } = this.#relay;
+    const read = await this.streamReadClient.xreadgroupBuffer(
+      ...['GROUP', group, name, 'COUNT', String(Math.floor(room / streams.length)), 'BLOCK', String(BLOCK_MS)],
+      ...['STREAMS', ...streams, ...streams.map(() => '>')],
+    );
+    for (const [stream, entries] of read ?? []) {
+      for (const entry of entries) this.#begin(stream.toString(), entry);
+    }
+  }
+
+  /** Takes back what nobody handles: all that is this consumer's own, or what is idle at any consumer. */
+  async #claim({ own }: { own: boolean }): Promise<void> {
+    const { group, name, claimAfterMs } = this.#relay;
+    for (const stream of this.subscribedEvents) {
+      let from = '-';
+      for (;;) {
+        const whose = own ? [name] : [];
+        const page = (await this.redisClient.call(
+          'XPENDING',
+          ...[stream, group, 'IDLE', own ? 0 : claimAfterMs, from, '+', PAGE, ...whose],
+        )) as Pending[];
+        for (const [id, , , deliveries] of page) {
+          if (this.#running.has(key(stream, id))) continue;
+          await this.#room(1);
+          if (this.#stopping) return;
+          await this.#claimOne(stream, id, own ? 0 : claimAfterMs, deliveries);
+        }
+        const last = page.at(-1);
+        if (!last) break;
+        from = `(${last[0]}`;
+      }
+    }
+  }
+
+  async #claimOne(stream: string, id: string, idleMs: number, deliveries: number): Promise<void> {
+    const { group, name } = this.#relay;
+    const [entry] = (await this.redisClient.callBuffer('XCLAIM', stream, group, name, idleMs, id)) as (Entry | null)[];
+    if (!entry) {
+      // Somebody else took it first, or it was cut off its stream: then Redis 7 forgets it by itself, and an older one by this.
+      if (entry === null) await this.redisClient.xack(stream, group, id);
+      if (idleMs === 0) this.#relay.problem('an event was cut off its stream before it was handled', undefined, { stream, id });
+      return;
+    }
+    if (deliveries >= MOST_DELIVERIES) {
+      await this.redisClient.xadd(`${stream}:set_aside`, 'MAXLEN', '~', SET_ASIDE, '*', 'id', id, ...entry[1]);
+      await this.redisClient.xack(stream, group, id);
+      this.#relay.problem('an event is set aside: whoever began with it ended', undefined, { stream, id, deliveries });
+      return;
+    }
+    const handled = this.#begin(stream, entry);
+    // Once more is no accident: alone, it can't take others with it.
+    if (deliveries > 1) await handled;
+  }
+
+  #begin(stream: string, [id, fields]: Entry): Promise<void> {
+    const running = key(stream, String(id));
+    const handled = this.#handle(stream, String(id), fields).finally(() => this.#running.delete(running));
+    this.#running.set(running, handled);
+    return handled;
+  }
+
+  async #handle(stream: string, id: string, fields: Buffer[]): Promise<void> {
+    try {
+      const at = fields.findIndex((field, index) => index % 2 === 0 && field.toString() === 'data');
+      const data = fields[at + 1];
+      if (at < 0 || !data) throw new Error('it has no data');
+      await within((this.#relay.claimAfterMs * 2) / 3, this.#relay.handle(this.options.decode(data)));
+    } catch (error) {
+      this.#relay.problem('an event was not handled well', error, { stream, id });
+    }
+    try {
+      await this.redisClient.xack(stream, this.#relay.group, id);
+    } catch (error) {
+      // It comes again.
+      this.#relay.problem('an event was handled and is not acknowledged', error, { stream, id });
+    }
+  }
+
+  /** Waits until so many more entries may be handled; answers how many may. */
+  async #room(wanted: number): Promise<number> {
+    const most = Math.max(this.#relay.inFlight, wanted);
+    while (most - this.#running.size < wanted && !this.#stopping) await Promise.race(this.#running.values());
+    return most - this.#running.size;
+  }
+
+  /** Reads no more and finishes what runs; whether all of it was finished in time. Then it closes the connections. */
+  async stop(drainMs: number): Promise<boolean> {
+    this.#stopping = true;
+    const finished = this.#listening.then(() => Promise.all(this.#running.values()));
+    const inTime = await within(drainMs, finished).then(
+      () => true,
+      () => false,
+    );
+    this.streamReadClient.disconnect();
+    this.redisClient.disconnect();
+    return inTime;
+  }
+}
+
+function key(stream: string, id: string): string {
+  return `${stream} ${id}`;
+}
+
+async function within<T>(milliseconds: number, work: Promise<T>): Promise<T> {
+  const timer = new AbortController();
+  const late = sleep(milliseconds, undefined, { signal: timer.signal }).then(
+    () => Promise.reject(new Error(`not done within ${milliseconds} ms`)),
+    () => new Promise<never>(() => {}),
+  );
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    timer.abort();
+  }
+}

@@ -1,0 +1,26 @@
+// One call of the TypeScript client: what it answers as a line of JSON, or how it failed. `subscribe` prints each item on a line of its own.
+//
+//   node ask.mjs URL METHOD [ARGUMENT...]     arguments as JSON; "123n" is a bigint
+
+import { BridgeError, ShardBridgeClient } from 'altergolden-client';
+
+const [url, method, ...words] = process.argv.slice(2);
+const bridge = new ShardBridgeClient({ url });
+const argument = (word) => (/^\d+n$/.test(word) ? BigInt(word.slice(0, -1)) : JSON.parse(word));
+const say = (item) => console.log(JSON.stringify(item));
+
+const from = performance.now();
+const took = () => Math.round(performance.now() - from);
+try {
+  const asked = bridge[method](...words.map(argument));
+  if (method === 'subscribe') {
+    for await (const item of asked) say(item);
+  } else {
+    say({ answer: await asked, took_ms: took() });
+  }
+} catch (error) {
+  const { name, code, passing, message } = error;
+  say({ error: { name, code, passing, message, typed: error instanceof BridgeError }, took_ms: took() });
+} finally {
+  bridge.close();
+}

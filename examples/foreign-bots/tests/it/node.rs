@@ -1,0 +1,64 @@
+//! Programs of node: installed as locked, and built from what the sources are now.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+use fleet_fixture::Process;
+use serde_json::Value;
+
+/// A file of the examples.
+pub(crate) fn example(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join(path)
+}
+
+/// What is asked for must be what was installed.
+pub(crate) fn installed(wanted: &str, present: &str) {
+    let read = |path: &str| fs::read(example(path)).ok();
+    assert!(
+        read(present).is_some_and(|present| Some(present) == read(wanted)),
+        "what the examples need is not installed as examples/{wanted} says: run examples/install"
+    );
+}
+
+/// A program of the examples, which are built before the first one.
+pub(crate) fn node(script: &str) -> Command {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        installed("package-lock.json", "node_modules/.installed");
+        let tsc = Command::new("node")
+            .arg(example("node_modules/typescript/bin/tsc"))
+            .arg("--build")
+            .current_dir(example(""))
+            .output()
+            .unwrap_or_else(|error| panic!("node does not start ({error}): .ci/test installs it"));
+        assert!(tsc.status.success(), "tsc is not satisfied:\n{}", String::from_utf8_lossy(&tsc.stdout));
+    });
+    let mut command = Command::new("node");
+    command.arg("--enable-source-maps").arg(example(script));
+    for (key, _) in std::env::vars() {
+        if ["DISCORD", "BOT_TOKEN", "REDIS", "COORDINATOR", "RELAY", "REST_"]
+            .iter()
+            .any(|ours| key.starts_with(ours))
+        {
+            command.env_remove(key);
+        }
+    }
+    command
+}
+
+/// One call of the TypeScript client that runs on.
+pub(crate) fn asking(url: &str, words: &[&str]) -> Process {
+    Process::start("the TypeScript client", node("foreign-bots/node/ask.mjs").arg(url).args(words))
+}
+
+/// One call of the TypeScript client, and how it ended.
+pub(crate) async fn ask(url: &str, words: &[&str]) -> Value {
+    let mut process = asking(url, words);
+    let said = process.line("an answer", |line| serde_json::from_str(line).ok()).await;
+    assert!(process.ended().await.success(), "{}", process.output());
+    said
+}

@@ -1,0 +1,209 @@
+//! Bots in other languages behind the workers' own relay: nothing stands in for it here.
+
+use std::{collections::BTreeSet, process::Command};
+
+use discord_sim::{Fault, InteractionState, NewInteraction, SimConfig, Snowflake};
+use fleet_fixture::{Coordinator, Deployment, Process, Worker, sim_config, until};
+use serde_json::Value;
+
+use crate::{
+    node::{example, installed, node},
+    relay::Relay,
+};
+
+const SHARDS: u32 = 4;
+const GUILDS: u32 = 60;
+const INTENTS: &str = "GUILDS,GUILD_MESSAGES,MESSAGE_CONTENT";
+
+struct Fleet {
+    deployment: Deployment,
+    coordinator: Coordinator,
+    workers: Vec<Worker>,
+    relay: Relay,
+}
+
+impl Fleet {
+    async fn start() -> Self {
+        let config = SimConfig { events_per_second: 0.0, rest_limit_speed: 100.0, ..sim_config(GUILDS) };
+        let deployment = Deployment::start(config).await;
+        let mut command = deployment.coordinator_command(SHARDS);
+        let coordinator = Coordinator::start(command.env("RELAY", "redis")).await;
+        let relay = Relay::connect(&deployment.redis).await;
+        let mut fleet = Self { deployment, coordinator, workers: Vec::new(), relay };
+        for name in ["worker-a", "worker-b"] {
+            let worker = fleet.worker(name).await;
+            fleet.workers.push(worker);
+        }
+        fleet.until_balanced().await;
+        fleet
+    }
+
+    async fn worker(&self, name: &str) -> Worker {
+        let mut command = self.deployment.worker_command(name, &self.coordinator.address);
+        Worker::start(name, command.env("RELAY", "redis").env("INTENTS", INTENTS)).await
+    }
+
+    async fn until_balanced(&self) {
+        let workers: Vec<&Worker> = self.workers.iter().collect();
+        self.coordinator.until_balanced(&workers).await;
+    }
+
+    fn bot(&self) -> Command {
+        let mut command = node("discordjs-bot/dist/main.js");
+        self.settings(&mut command);
+        command
+            .env("CONSUMER", "bot-a")
+            .env("IN_FLIGHT", "20")
+            .env("LOG_LEVEL", "debug")
+            .env("CLAIM_AFTER_MS", "600000");
+        command
+    }
+
+    fn python(&self, script: &str, folder: &tempfile::TempDir) -> Command {
+        installed("python-events/requirements.txt", "python-events/.venv/.installed");
+        let mut command = Command::new(example("python-events/.venv/bin/python"));
+        self.settings(&mut command);
+        command.arg("-u").arg(example("python-events").join(script)).current_dir(folder.path());
+        command
+    }
+
+    fn settings(&self, command: &mut Command) {
+        command
+            .env("REDIS_URL", self.deployment.redis.url())
+            .env("DISCORD_API_URL", self.deployment.sim.http_origin())
+            .env("DISCORD_TOKEN", "a-token-of-the-tests")
+            .env("COORDINATOR_URL", &self.coordinator.address);
+    }
+
+    fn rate(&self, per_second: f64) {
+        self.deployment.sim.control().inject(Fault::EventRate { per_second }).unwrap();
+    }
+
+    fn dispatched(&self) -> u64 {
+        self.deployment.sim.control().ledger().messages_dispatched
+    }
+
+    async fn until_dispatched(&self, messages: u64) {
+        until("messages to be written", async || (self.dispatched() >= messages).then_some(())).await;
+    }
+
+    /// Somebody types /ping; what is answered.
+    async fn ping(&self, guild: Option<Snowflake>) -> String {
+        let control = self.deployment.sim.control();
+        let asked =
+            NewInteraction { command: Some("ping".to_owned()), guild_id: guild, ..NewInteraction::default() };
+        let id = control.inject(Fault::Interaction(asked)).unwrap().interaction_id.unwrap();
+        let ended = until("an interaction to end", async || {
+            let all = control.interactions();
+            all.into_iter().find(|one| one.id == id && one.state != InteractionState::Pending)
+        })
+        .await;
+        assert_eq!(ended.state, InteractionState::Answered, "{ended:?}");
+        ended.content.unwrap()
+    }
+
+    async fn ping_every_shard(&self) {
+        for shard in 0..SHARDS {
+            let guilds = self.deployment.sim.control().guilds(GUILDS as usize, SHARDS);
+            let guild = guilds.into_iter().find(|guild| guild.shard.number == shard).unwrap();
+            assert_eq!(
+                self.ping(Some(guild.id)).await,
+                format!("Serving {GUILDS} servers across {SHARDS} shards")
+            );
+        }
+    }
+}
+
+/// The ids of the messages that were handled.
+fn handled<'a>(bots: impl IntoIterator<Item = &'a Process>) -> BTreeSet<String> {
+    let lines = bots.into_iter().map(Process::output).collect::<Vec<_>>().join("\n");
+    let handled = lines.lines().filter_map(|line| {
+        let line: Value = serde_json::from_str(line).ok()?;
+        (line["message"] == "handled" && line["event"] == "MESSAGE_CREATE")
+            .then(|| line["id"].as_str().map(str::to_owned))?
+    });
+    handled.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_message_is_lost_though_bot_and_worker_are_killed_under_load() {
+    let mut fleet = Fleet::start().await;
+    fleet.rate(200.0);
+    let mut bots = Vec::new();
+    for kill_at in [300, 700] {
+        let mut bot = Process::start("the bot in discord.js", &mut fleet.bot());
+        bot.line("listening", |line| line.contains("listening").then_some(())).await;
+        fleet.until_dispatched(kill_at).await;
+        bot.kill().await;
+        bots.push(bot);
+    }
+    bots.push(Process::start("the bot in discord.js", &mut fleet.bot()));
+    fleet.until_dispatched(900).await;
+    fleet.workers.remove(0).process.kill().await;
+    let next = fleet.worker("worker-c").await;
+    fleet.workers.push(next);
+    fleet.until_balanced().await;
+    fleet.until_dispatched(fleet.dispatched() + 300).await;
+    fleet.rate(0.0);
+
+    until("every message to be handled", async || {
+        (handled(&bots).len() as u64 == fleet.dispatched()).then_some(())
+    })
+    .await;
+    until("all to be acknowledged", async || {
+        (fleet.relay.unread("MESSAGE_CREATE").await? + fleet.relay.pending("MESSAGE_CREATE").await == 0)
+            .then_some(())
+    })
+    .await;
+    assert!(
+        !bots.iter().any(|bot| bot.output().contains("events were or may have been lost")),
+        "there was a gap"
+    );
+    fleet.deployment.assert_lawful();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bot_in_discord_js_answers_ping_on_every_shard() {
+    let fleet = Fleet::start().await;
+    let mut bot = Process::start("the bot in discord.js", &mut fleet.bot());
+    bot.line("commands registered", |line| line.contains("commands registered").then_some(())).await;
+    fleet.ping_every_shard().await;
+    assert_eq!(bot.stop().await, 0);
+    fleet.deployment.assert_lawful();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bot_in_python_answers_ping_on_every_shard() {
+    let fleet = Fleet::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut bot = Process::start("the bot in Python", &mut fleet.python("ping.py", &folder));
+    bot.line("listening", |line| line.contains("listening").then_some(())).await;
+    fleet.ping_every_shard().await;
+    fleet.deployment.assert_lawful();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_in_python_go_on_where_they_stopped() {
+    let fleet = Fleet::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let events =
+        || Process::start("events in Python", fleet.python("events.py", &folder).arg("MESSAGE_CREATE"));
+    let numbers = |output: &str| -> Vec<String> {
+        let number = |line: &str| Some(line.split_once(": MESSAGE_CREATE ")?.1.to_owned());
+        output.lines().filter_map(number).collect()
+    };
+    let mut first = events();
+    first.line("listening", |line| line.contains("listening").then_some(())).await;
+    fleet.rate(50.0);
+    until("some messages", async || (numbers(&first.output()).len() >= 50).then_some(())).await;
+    first.kill().await;
+    fleet.until_dispatched(fleet.dispatched() + 100).await;
+    let second = events();
+    fleet.until_dispatched(fleet.dispatched() + 50).await;
+    fleet.rate(0.0);
+
+    let seen =
+        || numbers(&first.output()).into_iter().chain(numbers(&second.output())).collect::<BTreeSet<_>>();
+    until("every message", async || (seen().len() as u64 == fleet.dispatched()).then_some(())).await;
+    assert!(seen().len() >= 200);
+}

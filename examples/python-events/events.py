@@ -1,0 +1,76 @@
+"""Discord's events over gRPC, from all shards of a bot: each one once it is there, and after a restart from where it stopped.
+
+    python events.py MESSAGE_CREATE GUILD_CREATE     prints these; all without a name
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import grpc
+
+# The contract is compiled as the program starts.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "proto"))
+messages = grpc.protos("altergolden/v1/events.proto")
+bridge_messages, bridge_services = grpc.protos_and_services("altergolden/v1/shard_bridge.proto")
+
+URL = os.environ.get("COORDINATOR_URL", "http://127.0.0.1:50051")
+# A server that is gone without a word is found by these pings.
+OPTIONS = [("grpc.keepalive_time_ms", 10_000), ("grpc.keepalive_timeout_ms", 5_000), ("grpc.max_reconnect_backoff_ms", 2_000)]
+
+
+def connect():
+    return bridge_services.ShardBridgeStub(grpc.insecure_channel(URL.removeprefix("http://"), options=OPTIONS))
+
+
+def say(*words):
+    print(*words, file=sys.stderr, flush=True)
+
+
+class Cursor:
+    """Where the stream was left off, in a file. What is handled twice after a crash is what was handled and not kept yet."""
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self.at = self.path.read_text() if self.path.exists() else ""
+
+    def keep(self, at):
+        beside = self.path.with_suffix(".new")
+        beside.write_text(at)
+        os.replace(beside, self.path)
+        self.at = at
+
+
+def follow(bridge, names, cursor):
+    """Yields items for ever, behind the cursor. Whoever handled one keeps its cursor."""
+    last, wait = cursor.at, 0.1
+    while True:
+        try:
+            call = bridge.Events(messages.EventsRequest(names=names, cursor=last))
+            call.initial_metadata()
+            say("listening", f"from {last}" if last else "from now on")
+            for item in call:
+                last, wait = item.cursor, 0.1
+                if item.HasField("gap"):
+                    say(f"shard {item.gap.shard_id}: events were or may have been lost: {item.gap.gap.reason}")
+                elif item.HasField("missed"):
+                    say(f"events were cut off before they were read: {item.missed.reason}")
+                yield item
+        except grpc.RpcError as error:
+            say(f"no events: {error.details()} ({error.code().name})")
+            if error.code() in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNIMPLEMENTED):
+                raise
+        time.sleep(wait)
+        wait = min(wait * 2, 5)
+
+
+if __name__ == "__main__":
+    cursor = Cursor("events.cursor")
+    for item in follow(connect(), sys.argv[1:], cursor):
+        if item.HasField("event"):
+            event = item.event
+            body = json.loads(event.payload)["d"] or {}
+            print(f"shard {event.shard_id}, guild {event.guild_id or '-'}: {event.name} {body.get('id', '')}", flush=True)
+        cursor.keep(item.cursor)
