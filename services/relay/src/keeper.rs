@@ -1,6 +1,6 @@
 //! Cuts what is too old, and measures how far bots are behind: one worker of the fleet does it for all.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +17,7 @@ const GROUPS: usize = 1_024;
 pub async fn run(relay: RedisRelay, metrics: RelayMetrics, acts: impl Fn() -> bool, stop: CancellationToken) {
     let mut tick = tokio::time::interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut keeper = Keeper { relay, metrics, cut: HashMap::new() };
+    let keeper = Keeper { relay, metrics };
     while stop.run_until_cancelled(tick.tick()).await.is_some() {
         if !acts() {
             keeper.rest();
@@ -30,19 +30,15 @@ pub async fn run(relay: RedisRelay, metrics: RelayMetrics, acts: impl Fn() -> bo
 struct Keeper {
     relay: RedisRelay,
     metrics: RelayMetrics,
-    /// What each group had lost when it was last looked at.
-    cut: HashMap<Group, u64>,
 }
 
 impl Keeper {
-    fn rest(&mut self) {
+    fn rest(&self) {
         self.metrics.lag.clear();
         self.metrics.unacknowledged.clear();
-        self.metrics.cut_unread.clear();
-        self.cut.clear();
     }
 
-    async fn keep(&mut self) -> Result<(), RelayError> {
+    async fn keep(&self) -> Result<(), RelayError> {
         let mut groups = Vec::new();
         for name in self.relay.names().await? {
             self.metrics.count_cut(self.relay.cut_old(&name).await?);
@@ -52,24 +48,20 @@ impl Keeper {
         // Groups that are gone are not shown any more.
         self.metrics.lag.clear();
         self.metrics.unacknowledged.clear();
-        self.metrics.cut_unread.clear();
         for state in groups {
             let group = Group { stream: state.stream, group: state.group };
             self.metrics.unacknowledged.get_or_create(&group).set(state.unacknowledged as i64);
             if let Some(lag) = state.lag {
                 self.metrics.lag.get_or_create(&group).set(lag as i64);
             }
-            if let Some(cut) = state.cut {
-                self.metrics.cut_unread.get_or_create(&group).set(cut as i64);
-                let before = self.cut.insert(group.clone(), cut).unwrap_or(cut);
-                if cut > before {
-                    tracing::warn!(
-                        stream = group.stream,
-                        group = group.group,
-                        entries = cut - before,
-                        "a stream was at its cap: entries were cut off before the group had read them"
-                    );
-                }
+            self.metrics.cut_unread.get_or_create(&group).inc_by(state.cut);
+            if state.cut > 0 {
+                tracing::warn!(
+                    stream = group.stream,
+                    group = group.group,
+                    entries = state.cut,
+                    "a stream was at its cap: entries were cut off before the group had read them"
+                );
             }
         }
         Ok(())

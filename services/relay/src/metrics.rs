@@ -41,7 +41,7 @@ pub struct RelayMetrics {
     commands: Family<Outcome, Counter>,
     pub(crate) lag: Family<Group, Gauge>,
     pub(crate) unacknowledged: Family<Group, Gauge>,
-    pub(crate) cut_unread: Family<Group, Gauge>,
+    pub(crate) cut_unread: Family<Group, Counter>,
 }
 
 impl Default for RelayMetrics {

@@ -13,3 +13,4 @@ macro_rules! script {
 
 script!(APPEND, "append.lua");
 script!(CUT, "cut.lua");
+script!(GROUPS, "groups.lua");

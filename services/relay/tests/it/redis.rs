@@ -90,7 +90,7 @@ async fn the_keeper_measures_groups_and_cuts_what_is_old() {
     let keeping = tokio::spawn(keeper::run(relay.clone(), metrics, || true, stop.clone()));
     until_shown(&registry, r#"relay_group_lag{stream="A",group="bots"}"#, 1).await;
     until_shown(&registry, r#"relay_group_unacknowledged{stream="A",group="bots"}"#, 3).await;
-    until_shown(&registry, r#"relay_group_cut{stream="A",group="bots"}"#, 0).await;
+    until_shown(&registry, r#"relay_group_cut_total{stream="A",group="bots"}"#, 0).await;
     stop.cancel();
     keeping.await.unwrap();
 
@@ -101,8 +101,14 @@ async fn the_keeper_measures_groups_and_cuts_what_is_old() {
     let mut registry = Registry::default();
     metrics.register(&mut registry);
     let keeping = tokio::spawn(keeper::run(relay.clone(), metrics, || true, stop.clone()));
-    until_shown(&registry, r#"relay_group_cut{stream="A",group="bots"}"#, 1_000 - left - 3).await;
+    until_shown(&registry, r#"relay_group_cut_total{stream="A",group="bots"}"#, 1_000 - left - 3).await;
     until_shown(&registry, r#"relay_group_lag{stream="A",group="bots"}"#, left).await;
+    // A group that has caught up lags by nothing.
+    let count = left.to_string();
+    let _: redis::Value =
+        redis.command(&["XREADGROUP", "GROUP", "bots", "one", "COUNT", &count, "STREAMS", "A", ">"]).await;
+    until_shown(&registry, r#"relay_group_lag{stream="A",group="bots"}"#, 0).await;
+    until_shown(&registry, r#"relay_group_cut_total{stream="A",group="bots"}"#, 1_000 - left - 3).await;
     stop.cancel();
     keeping.await.unwrap();
 
