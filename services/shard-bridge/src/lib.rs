@@ -8,10 +8,12 @@
 //! what came, naming what did not.
 //!
 //! A broadcast's way: the event bus carries it to every process's [`Hub`], which hands it to all local subscribers and only
-//! then acknowledges it.
+//! then acknowledges it. So does a message to the manager, which nobody acknowledges. A message to one shard goes straight to
+//! the worker that runs it.
 
 mod bridge;
 mod client;
+mod content;
 mod deadline;
 mod fan_out;
 mod hub;
@@ -19,12 +21,18 @@ mod local;
 mod merge;
 mod metrics;
 mod peers;
+mod replies;
 mod service;
 
 pub use bridge::Bridge;
 pub use client::{BridgeClient, ClientError};
-pub use deadline::Deadlines;
-pub use hub::{Hub, HubItem, HubSubscription};
-pub use local::{LocalShards, RecentReports, TimedReport};
+pub use content::{LARGEST, MOST_SHARDS, Misfit, nests_too_deep};
+pub use deadline::{Deadlines, hop_until};
+pub use hub::{Hub, HubItem, HubSubscription, Wants};
+pub use local::{
+    AnswerOutcome, Delivered, LocalShards, RecentReports, ShardAnswer, ShardMessage, ShardRequest,
+    TimedReport,
+};
 pub use metrics::BridgeMetrics;
 pub use peers::Peers;
+pub use replies::{LARGEST_ANSWER, failure};
