@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::BootTime,
     handler::{Context, Event, EventHandler, Mark, Tools, Wanted},
+    hooks::Places,
     lease::LeaseWindow,
     shard::Shard,
 };
@@ -43,6 +44,8 @@ pub(crate) struct Bot {
     pub(crate) metrics: dispatch::DispatchMetrics,
     pub(crate) shed_order: Arc<dispatch::ShedOrder>,
     pub(crate) care: Care,
+    /// For messages and questions to its shards.
+    pub(crate) places: Places,
 }
 
 /// The clock of the queues.

@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{checkpoints::WrittenFormat, shards::RunningShards};
 
+mod asked;
 mod copy_shard;
 mod set_aside;
 
@@ -100,5 +101,19 @@ impl GatewayWorker for WorkerService {
         request: Request<v1::ReplaySetAsideRequest>,
     ) -> Result<Response<v1::ReplaySetAsideResponse>, Status> {
         set_aside::replay(&self.shards, &*self.set_aside, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn deliver_message(
+        &self,
+        request: Request<v1::DeliverMessageRequest>,
+    ) -> Result<Response<v1::DeliverMessageResponse>, Status> {
+        asked::deliver(&self.shards, request).await.map(Response::new)
+    }
+
+    async fn ask_shards(
+        &self,
+        request: Request<v1::AskShardsRequest>,
+    ) -> Result<Response<v1::AskShardsResponse>, Status> {
+        asked::ask(&self.shards, request).await.map(Response::new)
     }
 }

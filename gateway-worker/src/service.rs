@@ -34,6 +34,7 @@ use crate::{
     config::Config,
     discord::{self, TokenRefused},
     handler::{EventHandler, Tools},
+    hooks::{HookMetrics, Places},
     identify,
     link::{Link, LinkError, LinkParts},
     metrics::{LinkMetrics, ShardMetrics, WorkerCollector},
@@ -157,12 +158,14 @@ impl Worker {
         let (shard_metrics, link_metrics) = (ShardMetrics::default(), LinkMetrics::default());
         let (bridge_metrics, checkpoint_metrics) = (BridgeMetrics::default(), CheckpointMetrics::default());
         let dispatch_metrics = dispatch::DispatchMetrics::default();
+        let hook_metrics = HookMetrics::default();
         let registry = Metrics::new(&config.metrics_prefix, |registry| {
             shard_metrics.register(registry);
             link_metrics.register(registry);
             bridge_metrics.register(registry);
             checkpoint_metrics.register(registry);
             dispatch_metrics.register(registry);
+            hook_metrics.register(registry);
             let collector = WorkerCollector { shards: shards.clone(), link: status_reader.clone() };
             registry.register_collector(Box::new(collector));
         });
@@ -206,6 +209,7 @@ impl Worker {
             care: Care::new(parts.set_aside.clone(), dispatch_metrics.clone()),
             metrics: dispatch_metrics,
             shed_order: Arc::default(),
+            places: Places::new(hook_metrics),
         };
         let checkpoints = Checkpoints {
             store: parts.checkpoints,

@@ -12,11 +12,12 @@ use fleet_model::{
     Assignment, Epoch, GuildRecord, OwnGuild, Routes, ShardNumber, ShardReport, ShardStatus, UserLookup,
     UserRecord, WorkerId, shard_of_guild,
 };
-use shard_bridge::LocalShards;
+use shard_bridge::{Delivered, LocalShards, ShardAnswer, ShardMessage, ShardRequest};
 use tokio::{
     runtime::Handle,
-    sync::Notify,
+    sync::{Notify, Semaphore},
     task::{JoinHandle, JoinSet},
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +27,7 @@ use crate::{
     checkpoints::Checkpoints,
     clock::BootTime,
     handoff::{Arrival, Arrivals},
+    hooks::{CALLS, ShardHooks},
     identify::IdentifyClient,
     lease::LeaseWindow,
     metrics::ShardMetrics,
@@ -47,6 +49,8 @@ const SECOND_LOOK: Duration = Duration::from_millis(500);
 pub struct RunningShards {
     worker: WorkerId,
     shards: Arc<RwLock<Published>>,
+    /// For messages and questions to shards that are under way.
+    pub(crate) calls: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
@@ -59,7 +63,7 @@ struct Published {
 impl RunningShards {
     /// None yet.
     pub(crate) fn new(worker: WorkerId) -> Self {
-        Self { worker, shards: Arc::default() }
+        Self { worker, shards: Arc::default(), calls: Arc::new(Semaphore::new(CALLS)) }
     }
 
     /// Those that run now.
@@ -101,6 +105,7 @@ fn of_guild(shards: &[Arc<Shard>], guild_id: u64) -> Option<&Arc<Shard>> {
     shards.iter().find(|shard| shard.number() == number)
 }
 
+#[async_trait::async_trait]
 impl LocalShards for RunningShards {
     fn worker(&self) -> WorkerId {
         self.worker.clone()
@@ -137,6 +142,19 @@ impl LocalShards for RunningShards {
             incomplete: shards.iter().find_map(|shard| doubt(shard)),
             shards: shards.iter().map(|shard| shard.number()).collect(),
         }
+    }
+
+    async fn deliver(&self, message: Arc<ShardMessage>, until: Instant) -> Delivered {
+        self.deliver_message(message, until).await
+    }
+
+    async fn ask(
+        &self,
+        shards: Vec<ShardNumber>,
+        request: Arc<ShardRequest>,
+        max_bytes: usize,
+    ) -> Vec<ShardAnswer> {
+        self.ask_shards(shards, request, max_bytes).await
     }
 }
 
@@ -333,6 +351,7 @@ impl ShardSet {
         let Begin { arrival, careful } = begin;
         let deliveries = self.parts.bot.deliveries(&shard, lease, careful);
         shard.set_deliveries(deliveries.clone());
+        shard.set_hooks(ShardHooks::new(&self.parts.bot, lease));
         let ShardParts { bot, metrics, runtime, .. } = &self.parts;
         let (singleton, may_stop) = Singleton::of(&shard, bot, lease, metrics, &stop, runtime);
         let runner = Runner {

@@ -16,6 +16,7 @@ use crate::{
     clock::BootTime,
     discord,
     handler::{EventHandler, Tools},
+    hooks::{HookMetrics, Places},
     lease::{Lease, LeaseWindow},
     shard::Shard,
 };
@@ -64,6 +65,7 @@ pub(crate) fn bot(handler: Arc<dyn EventHandler>) -> Bot {
         metrics: dispatch::DispatchMetrics::default(),
         shed_order: Arc::default(),
         care: Care::new(Arc::new(MemoryStore::new()), dispatch::DispatchMetrics::default()),
+        places: Places::new(HookMetrics::default()),
     }
 }
 
