@@ -257,12 +257,14 @@ impl Bridge {
             return Ok(own.ask(share.shards.clone(), request.clone(), *max_bytes).instrument(span).await);
         }
         let unreachable = |status: &Status| {
-            let why = match status.code() {
-                Code::Unimplemented => "is of a version that does not take questions to shards".to_owned(),
-                _ => fan_out::reason(status),
+            let (kind, why) = match status.code() {
+                _ if is_late(status) => (Kind::TooLate, "did not answer by the deadline".to_owned()),
+                Code::Unimplemented => {
+                    (Kind::Unreachable, "is of a version that does not take questions to shards".to_owned())
+                }
+                Code::Cancelled => (Kind::Unreachable, "broke off".to_owned()),
+                _ => (Kind::Unreachable, fan_out::reason(status)),
             };
-            let late = matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled);
-            let kind = if late { Kind::TooLate } else { Kind::Unreachable };
             replies::failure(kind, format!("worker {} {why}", share.worker))
         };
         let left = request.deadline.saturating_duration_since(Instant::now());
@@ -385,6 +387,15 @@ fn from_wire(answer: v1::ShardAnswer) -> ShardAnswer {
     ShardAnswer { shard: ShardNumber(answer.shard_id), outcome }
 }
 
+/// The call's own deadline has passed. tonic says that as a cancellation, which a connection that breaks is as well.
+fn is_late(status: &Status) -> bool {
+    match status.code() {
+        Code::DeadlineExceeded => true,
+        Code::Cancelled => status.message() == tonic::TimeoutExpired(()).to_string(),
+        _ => false,
+    }
+}
+
 fn no_word(worker: &WorkerId) -> Status {
     let why = format!("worker {worker} did not answer by the deadline: the message may have arrived");
     Status::deadline_exceeded(why)
@@ -403,7 +414,7 @@ fn undelivered(worker: &WorkerId, status: &Status) -> Status {
         Code::Unimplemented => {
             Status::unavailable(format!("worker {worker} is of a version that takes no messages"))
         }
-        Code::DeadlineExceeded | Code::Cancelled => no_word(worker),
+        _ if is_late(status) => no_word(worker),
         code => Status::unavailable(format!(
             "worker {worker} answered {code:?}: {}: the message may have arrived",
             status.message()

@@ -80,6 +80,7 @@ fn whether_a_message_may_have_arrived_is_said() {
         (no_connection, Code::Unavailable, "it did not arrive"),
         (Status::unimplemented(""), Code::Unavailable, "takes no messages"),
         (Status::cancelled("Timeout expired"), Code::DeadlineExceeded, "may have arrived"),
+        (Status::cancelled("connection closed"), Code::Unavailable, "may have arrived"),
         (Status::unknown("broken pipe"), Code::Unavailable, "broken pipe: the message may have arrived"),
     ] {
         let told = undelivered(&worker, &status);
