@@ -18,10 +18,13 @@ use gateway_worker::{
     Context, Event, EventHandler, RequestError, ShardMessage, ShardRequest, Taken, Wanted, async_trait,
     serde_json::{Value, json},
 };
+use shard_bridge::BridgeClient;
 use tokio::{
     sync::watch,
+    task::JoinSet,
     time::{Instant, sleep},
 };
+use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
 use crate::bench::{Bench, Recorder, sim};
@@ -109,7 +112,7 @@ struct Pair {
     shards: u32,
     told: Told,
     waiting: watch::Receiver<i32>,
-    a: tokio_util::sync::CancellationToken,
+    a: CancellationToken,
     owners: BTreeMap<u32, String>,
 }
 
@@ -280,50 +283,66 @@ async fn who_has_gone_is_not_worked_for() {
     pair.bench.finish().await;
 }
 
+/// Sends to a shard until it is told to stop: how many were delivered, and how many refused.
+async fn keep_sending(mut client: BridgeClient, shard: u32, stop: CancellationToken) -> (usize, usize) {
+    let (mut delivered, mut refused) = (0, 0);
+    while !stop.is_cancelled() {
+        match client.send_to_shard(shard, "moving", convert::from_json(json!(1))).await {
+            Ok(sent) => {
+                assert!(sent.delivered, "{sent:?}");
+                delivered += 1;
+            }
+            Err(error) => {
+                // Between two owners for longer than it is waited for: never in doubt.
+                assert!(!error.to_string().contains("may have arrived"), "{error}");
+                refused += 1;
+            }
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+    (delivered, refused)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shard_on_its_way_is_told_and_asked_all_the_while() {
     let mut pair = Pair::start().await;
     let mut manager =
         pair.bench.client.subscribe_to(Vec::new(), &[MessageRecipient::Manager]).await.unwrap();
+    let stop = CancellationToken::new();
+    let mut senders = JoinSet::new();
+    for shard in 0..SHARDS {
+        senders.spawn(keep_sending(pair.bench.client.clone(), shard, stop.clone()));
+    }
+    // Each sender has its first message out.
+    while pair.told.lock().unwrap().len() < SHARDS as usize {
+        sleep(Duration::from_millis(5)).await;
+    }
     pair.a.cancel();
-    let (mut sent, mut refused, mut replies) = (0, 0, 0);
     let mut after = 0;
     // Until they are all on b, and some time after.
     while after < 20 {
-        for shard in 0..SHARDS {
-            let message =
-                pair.bench.client.send_to_shard(shard, "moving", convert::from_json(json!(sent))).await;
-            match message {
-                Ok(delivered) => {
-                    assert!(delivered.delivered, "{delivered:?}");
-                    sent += 1;
-                }
-                Err(error) => {
-                    // Between two owners for longer than it is waited for: never in doubt.
-                    let says = error.to_string();
-                    assert!(!says.contains("may have arrived"), "{says}");
-                    refused += 1;
-                }
-            }
-        }
         let answer = pair.ask(&[], "who", Value::Null).await;
         assert_eq!(answer.replies.len(), SHARDS as usize);
         for reply in &answer.replies {
             if let Some(Outcome::Value(_)) = reply.outcome {
                 let told = value(reply);
                 assert_eq!((&told[0], &told[1]), (&json!(reply.worker_id), &json!(reply.shard_id)));
-                replies += 1;
             }
         }
         if answer.complete && answer.replies.iter().all(|reply| reply.worker_id == "b") {
             after += 1;
         }
     }
+    stop.cancel();
+    let (mut delivered, mut refused) = (0, 0);
+    while let Some(counts) = senders.join_next().await {
+        let (more, not) = counts.unwrap();
+        (delivered, refused) = (delivered + more, refused + not);
+    }
     let told = pair.told.lock().unwrap().clone();
-    assert_eq!(told.len(), sent, "what was delivered was delivered once, what was not was not");
+    assert_eq!(told.len(), delivered, "what was delivered was delivered once, what was not was not");
     assert!(told.iter().any(|told| told.0 == "a") && told.iter().any(|told| told.0 == "b"));
-    assert!(refused <= sent / 10, "{refused} of {} were refused", sent + refused);
-    assert!(replies > 20 * SHARDS, "{replies}");
+    assert!(refused <= SHARDS as usize * 2, "{refused} were refused, {delivered} delivered");
 
     // Over the bus all the while.
     pair.bench.client.send_to_manager(None, "done", convert::from_json(json!(1))).await.unwrap();
