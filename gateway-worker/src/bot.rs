@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::BootTime,
     handler::{Context, Event, EventHandler, Mark, Tools, Wanted},
+    hooks::Places,
     lease::LeaseWindow,
     relay::{Relaying, ShardRelay, as_pending},
     shard::Shard,
@@ -49,6 +50,8 @@ pub(crate) struct Bot {
     pub(crate) shed_order: Arc<dispatch::ShedOrder>,
     pub(crate) care: Care,
     pub(crate) relaying: Option<Relaying>,
+    /// For messages and questions to its shards.
+    pub(crate) places: Places,
 }
 
 /// The clock of the queues.

@@ -24,6 +24,10 @@ use twilight_gateway::{EventTypeFlags, error::ReceiveMessageError};
 
 use crate::{cache::ShardCache, payload, shard::Shard};
 
+mod messages;
+
+pub use messages::{RequestError, ShardMessage, ShardRequest, Taken};
+
 /// Bot code. One handler serves all shards of a worker; it runs on threads of its own, so that one which blocks stops neither
 /// leases nor sockets.
 #[async_trait]
@@ -53,6 +57,35 @@ pub trait EventHandler: Send + Sync + 'static {
     /// Events of this shard were or may have been lost.
     async fn gap(&self, context: &Context, gap: &Gap) {
         let _ = (context, gap);
+    }
+
+    /// Another part of the bot has sent this shard a message (`Bridge::send_to_shard`, `SendToShard`).
+    ///
+    /// The sender is told whether it is taken, before this ends: [`Taken::No`] counts when it is said before anything is awaited.
+    /// A panic in here is caught, counted and logged; the message counts as taken. After a minute it is ended where it awaits.
+    ///
+    /// Messages come beside events and beside each other, up to 256 at once on a worker with what is [asked](Self::request). One comes
+    /// after another if its sender waited for that. A message is sent once; none is repeated when a worker dies.
+    async fn message(&self, context: &Context, message: &ShardMessage) -> Taken {
+        let _ = (context, message);
+        Taken::No
+    }
+
+    /// Another part of the bot asks this shard something (`Bridge::request`, `Request`): each shard gives a reply of its own, up to
+    /// 256 KiB as JSON text.
+    ///
+    /// At the deadline, or when whoever asks has gone, it is ended where it awaits. A panic in here is caught, counted and logged, and
+    /// told as a failure. Numbers in the reply reach others as doubles: ids are to be texts.
+    ///
+    /// # Errors
+    /// Told to whoever asks.
+    async fn request(
+        &self,
+        context: &Context,
+        request: &ShardRequest,
+    ) -> Result<serde_json::Value, RequestError> {
+        let _ = (context, request);
+        Err(RequestError::UnknownType)
     }
 }
 

@@ -4,7 +4,8 @@
 //! connection; the [cache] is one per shard. Permits to IDENTIFY come from the coordinator through twilight's own queue
 //! trait. Everything that others ask is answered from what the shards publish, without asking their tasks.
 //!
-//! A bot is an [`EventHandler`] and a `main` that calls [`run`].
+//! A bot is an [`EventHandler`] and a `main` that calls [`run`]. What it needs of the platform is exported here, the [`Bridge`] and the
+//! types of its answers ([`v1`], [`convert`]) among it.
 
 mod bot;
 pub mod cache;
@@ -14,6 +15,7 @@ pub mod config;
 mod discord;
 pub mod handler;
 mod handoff;
+mod hooks;
 mod identify;
 pub mod lease;
 mod link;
@@ -32,13 +34,19 @@ pub mod tally;
 mod testing;
 mod threads;
 
+pub use altergolden_proto::{convert, v1};
 pub use async_trait::async_trait;
 pub use checkpoints::Keep;
 pub use config::{Args, Config};
 pub use discord::TokenRefused;
-pub use handler::{Context, Event, EventHandler, Mark, NoHandler, Wanted};
+pub use handler::{
+    Context, Event, EventHandler, Mark, NoHandler, RequestError, ShardMessage, ShardRequest, Taken, Wanted,
+};
 pub use link::LinkError;
 pub use relay::Relay;
 pub use run::run;
+pub use serde_json;
 pub use service::{Parts, Worker, WorkerError};
+pub use shard_bridge::{Bridge, Hub, HubItem, HubSubscription, Wants};
 pub use tokio_util::sync::CancellationToken;
+pub use tonic::{Code, Status};

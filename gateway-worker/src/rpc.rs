@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{checkpoints::WrittenFormat, shards::RunningShards};
 
+mod asked;
 mod commands;
 mod copy_shard;
 mod objects;
@@ -116,5 +117,19 @@ impl GatewayWorker for WorkerService {
         request: Request<v1::GetObjectRequest>,
     ) -> Result<Response<v1::GetObjectResponse>, Status> {
         objects::get(&self.shards, request.into_inner()).map(Response::new)
+    }
+
+    async fn deliver_message(
+        &self,
+        request: Request<v1::DeliverMessageRequest>,
+    ) -> Result<Response<v1::DeliverMessageResponse>, Status> {
+        asked::deliver(&self.shards, request).await.map(Response::new)
+    }
+
+    async fn ask_shards(
+        &self,
+        request: Request<v1::AskShardsRequest>,
+    ) -> Result<Response<v1::AskShardsResponse>, Status> {
+        asked::ask(&self.shards, request).await.map(Response::new)
     }
 }

@@ -35,6 +35,7 @@ use crate::{
     config::Config,
     discord::{self, TokenRefused},
     handler::{EventHandler, Tools},
+    hooks::{HookMetrics, Places},
     identify,
     link::{Link, LinkError, LinkParts},
     metrics::{LinkMetrics, ShardMetrics, WorkerCollector},
@@ -168,6 +169,7 @@ impl Worker {
             status: RelayStatus::default(),
             runtime: tokio::runtime::Handle::current(),
         });
+        let hook_metrics = HookMetrics::default();
         let registry = Metrics::new(&config.metrics_prefix, |registry| {
             shard_metrics.register(registry);
             link_metrics.register(registry);
@@ -178,6 +180,7 @@ impl Worker {
                 relaying.metrics.register(registry);
             }
             shards.command_metrics().register(registry);
+            hook_metrics.register(registry);
             let collector = WorkerCollector { shards: shards.clone(), link: status_reader.clone() };
             registry.register_collector(Box::new(collector));
         });
@@ -227,6 +230,7 @@ impl Worker {
             metrics: dispatch_metrics,
             shed_order: Arc::default(),
             relaying,
+            places: Places::new(hook_metrics),
         };
         let checkpoints = Checkpoints {
             store: parts.checkpoints,

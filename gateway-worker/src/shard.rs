@@ -22,6 +22,7 @@ use crate::{
     cache::ShardCache,
     clock::BootTime,
     handoff::Desk,
+    hooks::ShardHooks,
 };
 
 mod attempts;
@@ -58,6 +59,8 @@ pub struct Shard {
     ready_once: SetOnce<()>,
     /// Its events on their way to the handlers.
     deliveries: OnceLock<Deliveries>,
+    /// What bot code is told and asked by others.
+    hooks: OnceLock<ShardHooks>,
     /// Where the worker that it is to be handed over to waits.
     desk: Desk,
     /// What bots have to say on its connection.
@@ -125,6 +128,7 @@ impl Shard {
             outranked: CancellationToken::new(),
             ready_once: SetOnce::new(),
             deliveries: OnceLock::new(),
+            hooks: OnceLock::new(),
             desk: Desk::default(),
             commands: Commands::default(),
         }
@@ -256,6 +260,16 @@ impl Shard {
         let _ = self.deliveries.set(deliveries);
     }
 
+    pub(crate) fn set_hooks(&self, hooks: ShardHooks) {
+        // Set once, by whoever starts the shard.
+        let _ = self.hooks.set(hooks);
+    }
+
+    /// How bot code is told and asked something; `None` before it is started.
+    pub(crate) fn hooks(&self) -> Option<&ShardHooks> {
+        self.hooks.get()
+    }
+
     /// Where whoever copies it waits for the rest.
     pub(crate) fn desk(&self) -> &Desk {
         &self.desk
@@ -335,7 +349,6 @@ impl Shard {
         self.outranked.cancelled().await;
     }
 
-    #[cfg(test)]
     pub(crate) fn is_outranked(&self) -> bool {
         self.outranked.is_cancelled()
     }

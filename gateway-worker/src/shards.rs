@@ -12,10 +12,13 @@ use fleet_model::{
     Assignment, Epoch, GuildRecord, OwnGuild, Routes, ShardNumber, ShardReport, ShardStatus, UserLookup,
     UserRecord, WorkerId, shard_of_guild,
 };
-use shard_bridge::{CommandFuture, GatewayCommand, LocalShards, ObjectQuery, ObjectRefused};
+use shard_bridge::{
+    CommandFuture, Delivered, GatewayCommand, LocalShards, ObjectQuery, ObjectRefused, ShardAnswer, ShardMessage,
+    ShardRequest,
+};
 use tokio::{
     runtime::Handle,
-    sync::Notify,
+    sync::{Notify, Semaphore},
     task::{JoinHandle, JoinSet},
     time::Instant,
 };
@@ -27,6 +30,7 @@ use crate::{
     checkpoints::Checkpoints,
     clock::BootTime,
     handoff::{Arrival, Arrivals},
+    hooks::{CALLS, ShardHooks},
     identify::IdentifyClient,
     lease::LeaseWindow,
     metrics::ShardMetrics,
@@ -54,6 +58,8 @@ pub struct RunningShards {
     worker: WorkerId,
     shards: Arc<RwLock<Published>>,
     commands: CommandMetrics,
+    /// For messages and questions to shards that are under way.
+    pub(crate) calls: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
@@ -66,7 +72,12 @@ struct Published {
 impl RunningShards {
     /// None yet.
     pub(crate) fn new(worker: WorkerId) -> Self {
-        Self { worker, shards: Arc::default(), commands: CommandMetrics::default() }
+        Self {
+            worker,
+            shards: Arc::default(),
+            commands: CommandMetrics::default(),
+            calls: Arc::new(Semaphore::new(CALLS)),
+        }
     }
 
     /// Those that run now.
@@ -108,6 +119,7 @@ fn of_guild(shards: &[Arc<Shard>], guild_id: u64) -> Option<&Arc<Shard>> {
     shards.iter().find(|shard| shard.number() == number)
 }
 
+#[async_trait::async_trait]
 impl LocalShards for RunningShards {
     fn worker(&self) -> WorkerId {
         self.worker.clone()
@@ -152,6 +164,19 @@ impl LocalShards for RunningShards {
 
     fn object(&self, query: &ObjectQuery) -> Result<String, ObjectRefused> {
         self.find_object(query)
+    }
+
+    async fn deliver(&self, message: Arc<ShardMessage>, until: Instant) -> Delivered {
+        self.deliver_message(message, until).await
+    }
+
+    async fn ask(
+        &self,
+        shards: Vec<ShardNumber>,
+        request: Arc<ShardRequest>,
+        max_bytes: usize,
+    ) -> Vec<ShardAnswer> {
+        self.ask_shards(shards, request, max_bytes).await
     }
 }
 
@@ -348,6 +373,7 @@ impl ShardSet {
         let Begin { arrival, careful } = begin;
         let deliveries = self.parts.bot.deliveries(&shard, lease, careful);
         shard.set_deliveries(deliveries.clone());
+        shard.set_hooks(ShardHooks::new(&self.parts.bot, lease));
         let ShardParts { bot, metrics, runtime, .. } = &self.parts;
         let (singleton, may_stop) = Singleton::of(&shard, bot, lease, metrics, &stop, runtime);
         let runner = Runner {

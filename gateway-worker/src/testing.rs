@@ -16,6 +16,7 @@ use crate::{
     clock::BootTime,
     discord,
     handler::{EventHandler, Tools},
+    hooks::{HookMetrics, Places},
     lease::{Lease, LeaseWindow},
     shard::Shard,
 };
@@ -65,6 +66,7 @@ pub(crate) fn bot(handler: Arc<dyn EventHandler>) -> Bot {
         shed_order: Arc::default(),
         care: Care::new(Arc::new(MemoryStore::new()), dispatch::DispatchMetrics::default()),
         relaying: None,
+        places: Places::new(HookMetrics::default()),
     }
 }
 

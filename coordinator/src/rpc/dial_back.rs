@@ -168,6 +168,34 @@ mod tests {
         ) -> Result<Response<v1::ReplaySetAsideResponse>, Status> {
             unimplemented!()
         }
+
+        async fn send_command(
+            &self,
+            _: Request<v1::SendCommandRequest>,
+        ) -> Result<Response<v1::SendCommandResponse>, Status> {
+            unimplemented!()
+        }
+
+        async fn get_object(
+            &self,
+            _: Request<v1::GetObjectRequest>,
+        ) -> Result<Response<v1::GetObjectResponse>, Status> {
+            unimplemented!()
+        }
+
+        async fn deliver_message(
+            &self,
+            _: Request<v1::DeliverMessageRequest>,
+        ) -> Result<Response<v1::DeliverMessageResponse>, Status> {
+            unimplemented!()
+        }
+
+        async fn ask_shards(
+            &self,
+            _: Request<v1::AskShardsRequest>,
+        ) -> Result<Response<v1::AskShardsResponse>, Status> {
+            unimplemented!()
+        }
     }
 
     async fn listener() -> (TcpListener, SocketAddr) {

@@ -107,7 +107,7 @@ pub(crate) struct Bench {
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) client: BridgeClient,
     api: String,
-    coordinator: String,
+    pub(crate) coordinator: String,
     store: Arc<MemoryStore>,
     pub(crate) checkpoints: Arc<checkpoint::MemoryStore>,
     bus: Arc<MemoryBus>,
@@ -130,11 +130,11 @@ impl Bench {
 
     /// One shard that nobody runs yet.
     pub(crate) async fn without_workers(sim: SimConfig, recorder: Recorder) -> Self {
-        Self::with_shards(1, sim, recorder).await
+        Self::of_shards(1, sim, recorder).await
     }
 
-    /// Shards that nobody runs yet.
-    pub(crate) async fn with_shards(shards: u32, sim: SimConfig, recorder: Recorder) -> Self {
+    /// So many shards that nobody runs yet.
+    pub(crate) async fn of_shards(shards: u32, sim: SimConfig, recorder: Recorder) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let sim = Sim::start(sim).await.unwrap();
         let api = format!("--discord-api-url={}", sim.http_origin());

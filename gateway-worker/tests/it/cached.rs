@@ -64,7 +64,7 @@ fn refused<T: std::fmt::Debug>(outcome: Result<T, Status>, code: Code, words: &s
 
 #[tokio::test(flavor = "multi_thread")]
 async fn objects_come_in_both_formats_from_any_process() {
-    let mut bench = Bench::with_shards(2, sim(20), Recorder::default()).await;
+    let mut bench = Bench::of_shards(2, sim(20), Recorder::default()).await;
     for worker in ["a", "b"] {
         bench.worker(worker, Arc::new(NoHandler), &FLAGS).await;
     }

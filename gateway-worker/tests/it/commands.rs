@@ -69,7 +69,7 @@ impl Heard {
 }
 
 async fn start(shards: u32, config: SimConfig, workers: &[&str]) -> (Bench, Heard) {
-    let mut bench = Bench::with_shards(shards, config, Recorder::default()).await;
+    let mut bench = Bench::of_shards(shards, config, Recorder::default()).await;
     let heard = Heard::default();
     for worker in workers {
         bench.worker(worker, Arc::new(heard.clone()), &[INTENTS]).await;
@@ -174,7 +174,7 @@ async fn each_goes_out_on_its_shard_whichever_process_is_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn voice_and_presence_live_through_a_handoff_and_the_presence_through_a_new_session() {
-    let mut bench = Bench::with_shards(1, sim(5), Recorder::default()).await;
+    let mut bench = Bench::of_shards(1, sim(5), Recorder::default()).await;
     let heard = Heard::default();
     let a = bench.worker("a", Arc::new(heard.clone()), &[INTENTS]).await;
     bench.until_all_ready(1).await;

@@ -8,6 +8,7 @@ mod commands;
 mod gaps;
 mod handlers;
 mod relay;
+mod messages;
 mod set_aside;
 mod silence;
 mod singleton;

@@ -11,7 +11,7 @@ use coordinator::Coordinator;
 use discord_sim::{Sim, SimConfig};
 use event_bus::MemoryBus;
 use fleet_store::MemoryStore;
-use gateway_worker::{NoHandler, Relay, Worker};
+use gateway_worker::{Relay, Worker};
 use relay::{Caps, MemoryRelay};
 use settings::Secret;
 use tokio::task::JoinSet;
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exit::{Outcome, say};
 
+mod bot;
 mod guide;
 mod progress;
 
@@ -168,7 +169,7 @@ async fn start(args: &DevArgs) -> Result<(Running, Tasks), Outcome> {
             checkpoints: checkpoints.clone(),
             set_aside: checkpoints.clone(),
             bus: bus.clone(),
-            handler: Arc::new(NoHandler),
+            handler: Arc::new(bot::DevBot { worker: worker_name(index) }),
             relay: Some(Relay::memory(relay.clone())),
         };
         let worker = Worker::bind(config, parts).await.map_err(Outcome::settings)?;

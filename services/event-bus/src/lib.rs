@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use fleet_model::WorkerId;
+use fleet_model::{ShardNumber, WorkerId};
 use tokio::sync::{mpsc, watch};
 
 mod acknowledgements;
@@ -56,8 +56,23 @@ pub struct NewMessage {
     pub body: String,
     /// The process that sends it, for people.
     pub sender: String,
+    /// Whom it is for: the bus brings it to every subscriber all the same.
+    pub recipient: Recipient,
     /// W3C `traceparent`, when the sender is traced.
     pub traceparent: Option<String>,
+}
+
+/// Whom a message is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Recipient {
+    /// Everybody: a broadcast.
+    #[default]
+    All,
+    /// Whoever manages the shards.
+    Manager {
+        /// The shard for which the sender speaks, if it does for one.
+        from: Option<ShardNumber>,
+    },
 }
 
 impl NewMessage {

@@ -7,13 +7,14 @@ use std::{
 };
 
 use altergolden_proto::{convert, v1};
-use event_bus::{BusError, NewMessage};
+use event_bus::{BusError, NewMessage, Published, Recipient};
 use fleet_model::{GuildRecord, Routes, ShardNumber, ShardReport, UserLookup, WorkerId, shard_of_guild};
 use relay::RelayStore;
 use tokio::{sync::watch, time::Instant};
 use tonic::Status;
 
 use crate::{
+    content,
     fan_out::{Answers, FanOut, Recipients},
     hub::Hub,
     local::{LocalShards, RecentReports},
@@ -24,6 +25,7 @@ use crate::{
 
 mod cached;
 mod commands;
+mod messages;
 mod owner;
 
 /// How long to wait for a newer routing table after an owner said that a guild is not its own.
@@ -225,29 +227,16 @@ impl Bridge {
     /// A message to every worker.
     ///
     /// # Errors
-    /// UNAVAILABLE when the bus is away, INVALID_ARGUMENT when the message is too large.
+    /// UNAVAILABLE when the bus is away, INVALID_ARGUMENT when type or data is not as it may be.
     pub async fn broadcast(
         &self,
         kind: String,
         data: prost_types::Value,
         until: Instant,
     ) -> Result<v1::BroadcastResponse, Status> {
+        let body = content::checked(&kind, &convert::to_json(data))?;
         let expected: BTreeSet<WorkerId> = self.routes().workers.keys().cloned().collect();
-        let message = NewMessage {
-            kind,
-            body: convert::to_json(data).to_string(),
-            sender: self.sender.to_string(),
-            traceparent: telemetry::trace_context::current_traceparent(),
-        };
-        let publishing = tokio::time::timeout_at(until, self.hub.bus().publish(message)).await;
-        let mut published = match publishing {
-            Ok(Ok(published)) => published,
-            Ok(Err(error @ BusError::TooLarge(_))) => {
-                return Err(Status::invalid_argument(error.to_string()));
-            }
-            Ok(Err(error)) => return Err(Status::unavailable(error.to_string())),
-            Err(_) => return Err(Status::unavailable("the event bus did not take the message in time")),
-        };
+        let mut published = self.publish(kind, body, Recipient::All, until).await?;
         let mut acknowledged = BTreeSet::new();
         while acknowledged.len() < expected.len() {
             match tokio::time::timeout_at(until, published.acknowledgements.recv()).await {
@@ -264,6 +253,28 @@ impl Bridge {
             workers_acknowledged: acknowledged.len() as u32,
             missing_workers: expected.difference(&acknowledged).map(ToString::to_string).collect(),
         })
+    }
+
+    async fn publish(
+        &self,
+        kind: String,
+        body: String,
+        recipient: Recipient,
+        until: Instant,
+    ) -> Result<Published, Status> {
+        let message = NewMessage {
+            kind,
+            body,
+            sender: self.sender.to_string(),
+            recipient,
+            traceparent: telemetry::trace_context::current_traceparent(),
+        };
+        match tokio::time::timeout_at(until, self.hub.bus().publish(message)).await {
+            Ok(Ok(published)) => Ok(published),
+            Ok(Err(error @ BusError::TooLarge(_))) => Err(Status::invalid_argument(error.to_string())),
+            Ok(Err(error)) => Err(Status::unavailable(error.to_string())),
+            Err(_) => Err(Status::unavailable("the event bus did not take the message in time")),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use tonic::{
 };
 
 use crate::object::ObjectKind;
+use crate::replies::LARGEST_ANSWER;
 
 /// How much longer than the server's own deadline a call is waited for.
 const GRACE: Duration = Duration::from_millis(500);
@@ -74,7 +75,8 @@ impl BridgeClient {
             ClientError::Unreachable { url: url.to_owned(), reason: cause.to_string() }
         })?;
         Ok(Self {
-            bridge: ShardBridgeClient::with_interceptor(channel.clone(), SendTrace),
+            bridge: ShardBridgeClient::with_interceptor(channel.clone(), SendTrace)
+                .max_decoding_message_size(2 * LARGEST_ANSWER),
             fleet: FleetClient::with_interceptor(channel, SendTrace),
             deadline,
         })
@@ -214,7 +216,66 @@ impl BridgeClient {
         Ok(self.bridge.broadcast(request).await?.into_inner())
     }
 
-    /// The broadcasts from now on; all types when `types` is empty.
+    /// A message to one shard. Data is up to 256 KiB as JSON text.
+    ///
+    /// # Errors
+    /// The call failed; NOT_FOUND means that the bot has no such shard, UNAVAILABLE that no worker runs it, or that one can't be
+    /// reached. The words say so where it may have arrived all the same.
+    pub async fn send_to_shard(
+        &mut self,
+        shard_id: u32,
+        kind: &str,
+        data: prost_types::Value,
+    ) -> Result<v1::SendToShardResponse, ClientError> {
+        let request = self.request(v1::SendToShardRequest {
+            shard_id,
+            r#type: kind.to_owned(),
+            data: Some(data),
+            deadline_ms: self.deadline_ms(),
+        });
+        Ok(self.bridge.send_to_shard(request).await?.into_inner())
+    }
+
+    /// A message to whoever manages the shards; its id. `shard_id`: the shard for which the sender speaks, if it does for one.
+    ///
+    /// # Errors
+    /// The call failed; UNAVAILABLE means that nobody got it.
+    pub async fn send_to_manager(
+        &mut self,
+        shard_id: Option<u32>,
+        kind: &str,
+        data: prost_types::Value,
+    ) -> Result<String, ClientError> {
+        let request = self.request(v1::SendToManagerRequest {
+            r#type: kind.to_owned(),
+            data: Some(data),
+            shard_id,
+            deadline_ms: self.deadline_ms(),
+        });
+        Ok(self.bridge.send_to_manager(request).await?.into_inner().message_id)
+    }
+
+    /// A question to shards, all when there are none, with each one's own reply. Up to 32 MiB in all.
+    ///
+    /// # Errors
+    /// The call failed; NOT_FOUND means that the bot has no such shard. A shard without a reply is no error.
+    pub async fn request_shards(
+        &mut self,
+        shard_ids: Vec<u32>,
+        kind: &str,
+        data: prost_types::Value,
+    ) -> Result<v1::RequestResponse, ClientError> {
+        let request = self.request(v1::RequestRequest {
+            r#type: kind.to_owned(),
+            data: Some(data),
+            shard_ids,
+            deadline_ms: self.deadline_ms(),
+            max_bytes: Some(LARGEST_ANSWER as u32),
+        });
+        Ok(self.bridge.request(request).await?.into_inner())
+    }
+
+    /// The messages from now on, as the process that is asked gets them; all types when `types` is empty.
     ///
     /// # Errors
     /// The call failed.
@@ -222,7 +283,20 @@ impl BridgeClient {
         &mut self,
         types: Vec<String>,
     ) -> Result<Streaming<v1::SubscribeResponse>, ClientError> {
-        Ok(self.bridge.subscribe(v1::SubscribeRequest { types, recipients: Vec::new() }).await?.into_inner())
+        self.subscribe_to(types, &[]).await
+    }
+
+    /// The messages to these recipients from now on; to all of them when there are none.
+    ///
+    /// # Errors
+    /// The call failed.
+    pub async fn subscribe_to(
+        &mut self,
+        types: Vec<String>,
+        recipients: &[v1::MessageRecipient],
+    ) -> Result<Streaming<v1::SubscribeResponse>, ClientError> {
+        let recipients = recipients.iter().map(|&recipient| recipient.into()).collect();
+        Ok(self.bridge.subscribe(v1::SubscribeRequest { types, recipients }).await?.into_inner())
     }
 
     /// Every shard, or those of one worker.

@@ -25,8 +25,7 @@ impl Deadlines {
     /// and our own limit, less a margin for the way back, so that a partial answer comes instead of none.
     pub fn fan_out_until(&self, asked_ms: Option<u32>, metadata: &MetadataMap) -> Instant {
         let asked = asked_ms.filter(|ms| *ms > 0).map(|ms| Duration::from_millis(ms.into()));
-        let grpc =
-            metadata.get("grpc-timeout").and_then(|value| value.to_str().ok()).and_then(parse_grpc_timeout);
+        let grpc = grpc_timeout(metadata);
         let whole = match (asked, grpc) {
             (None, None) => self.default,
             (asked, grpc) => {
@@ -35,6 +34,19 @@ impl Deadlines {
         };
         Instant::now() + whole.saturating_sub(margin(whole))
     }
+}
+
+/// By when a worker that another process asks must have its answer out: what that one gave it in the gRPC deadline, less a margin for
+/// the way back. Less than that process's own, which is for what comes after.
+pub fn hop_until(metadata: &MetadataMap) -> Instant {
+    let Deadlines { default, longest } = Deadlines::default();
+    let whole = grpc_timeout(metadata).unwrap_or(default).min(longest);
+    let margin = (whole / 20).clamp(Duration::from_millis(20), Duration::from_millis(100)).min(whole / 2);
+    Instant::now() + whole.saturating_sub(margin)
+}
+
+fn grpc_timeout(metadata: &MetadataMap) -> Option<Duration> {
+    metadata.get("grpc-timeout").and_then(|value| value.to_str().ok()).and_then(parse_grpc_timeout)
 }
 
 /// A tenth, but at least 20 ms where there is room for it, and at most 200 ms.
@@ -83,5 +95,21 @@ mod tests {
         assert_eq!(until(Some(3_600_000), None), Duration::from_millis(29_800));
         assert_eq!(until(Some(10), None), Duration::from_millis(5));
         assert_eq!(until(None, Some("nonsense")), Duration::from_millis(1800));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_asked_by_another_process_leaves_time_for_the_way_back() {
+        let until = |header: Option<&str>| {
+            let mut metadata = MetadataMap::new();
+            if let Some(header) = header {
+                metadata.insert("grpc-timeout", header.parse().unwrap());
+            }
+            hop_until(&metadata) - Instant::now()
+        };
+        assert_eq!(until(Some("1800m")), Duration::from_millis(1710));
+        assert_eq!(until(Some("10S")), Duration::from_millis(9900));
+        assert_eq!(until(Some("10m")), Duration::from_millis(5));
+        assert_eq!(until(Some("1H")), Duration::from_millis(29_900));
+        assert_eq!(until(None), Duration::from_millis(1900));
     }
 }

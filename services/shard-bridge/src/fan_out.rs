@@ -95,7 +95,7 @@ impl FanOut {
 }
 
 /// A failure in words.
-fn reason(status: &Status) -> String {
+pub(crate) fn reason(status: &Status) -> String {
     match status.code() {
         Code::Unavailable => "can't be reached".to_owned(),
         Code::DeadlineExceeded | Code::Cancelled => "did not answer by the deadline".to_owned(),

@@ -8,7 +8,8 @@
 //! what came, naming what did not.
 //!
 //! A broadcast's way: the event bus carries it to every process's [`Hub`], which hands it to all local subscribers and only
-//! then acknowledges it.
+//! then acknowledges it. So does a message to the manager, which nobody acknowledges. A message to one shard goes straight to
+//! the worker that runs it.
 //!
 //! A command's way: it is checked ([`GatewayCommand`]), then goes to whoever runs the shard, and after it when it moves meanwhile. An
 //! object out of a cache comes the same way.
@@ -16,6 +17,7 @@
 mod bridge;
 mod client;
 mod command;
+mod content;
 mod deadline;
 mod fan_out;
 mod hub;
@@ -24,14 +26,20 @@ mod merge;
 mod metrics;
 mod object;
 mod peers;
+mod replies;
 mod service;
 
 pub use bridge::Bridge;
 pub use client::{BridgeClient, ClientError};
 pub use command::{CommandKind, CommandRefused, GatewayCommand, InvalidCommand};
-pub use deadline::Deadlines;
-pub use hub::{Hub, HubItem, HubSubscription};
-pub use local::{CommandFuture, LocalShards, RecentReports, TimedReport};
+pub use content::{LARGEST, MOST_SHARDS, Misfit, nests_too_deep};
+pub use deadline::{Deadlines, hop_until};
+pub use hub::{Hub, HubItem, HubSubscription, Wants};
+pub use local::{
+    AnswerOutcome, CommandFuture, Delivered, LocalShards, RecentReports, ShardAnswer, ShardMessage, ShardRequest,
+    TimedReport,
+};
 pub use metrics::BridgeMetrics;
 pub use object::{ObjectKind, ObjectQuery, ObjectRefused, check_size};
 pub use peers::Peers;
+pub use replies::{LARGEST_ANSWER, failure};

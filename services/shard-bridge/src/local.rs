@@ -1,9 +1,12 @@
 //! What the process at hand can answer by itself.
 
-use std::time::Duration;
+use std::{fmt, sync::Arc, time::Duration};
 
+use altergolden_proto::v1;
+use async_trait::async_trait;
 use fleet_model::{GuildRecord, ShardNumber, ShardReport, UserLookup, WorkerId};
 use futures_util::future::BoxFuture;
+use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
@@ -15,6 +18,7 @@ use crate::{
 pub type CommandFuture<'a> = BoxFuture<'a, Result<(), CommandRefused>>;
 
 /// The shards of the worker at hand: asked without a network hop.
+#[async_trait]
 pub trait LocalShards: Send + Sync + 'static {
     /// The worker's name.
     fn worker(&self) -> WorkerId;
@@ -31,6 +35,101 @@ pub trait LocalShards: Send + Sync + 'static {
     /// # Errors
     /// It is not there, or this can't be told: why.
     fn object(&self, query: &ObjectQuery) -> Result<String, ObjectRefused>;
+    /// Gives a message to bot code, and to whoever is subscribed here. Answers by `until`; what bot code has begun with then goes on.
+    async fn deliver(&self, message: Arc<ShardMessage>, until: Instant) -> Delivered;
+    /// Puts a question to bot code, for each of these shards. Answers by the question's deadline, in the order asked, with
+    /// `max_bytes` of replies at most. Dropped, it ends what bot code is at.
+    async fn ask(
+        &self,
+        shards: Vec<ShardNumber>,
+        request: Arc<ShardRequest>,
+        max_bytes: usize,
+    ) -> Vec<ShardAnswer>;
+}
+
+/// A message to one shard.
+#[derive(Clone, PartialEq)]
+pub struct ShardMessage {
+    /// The shard.
+    pub shard: ShardNumber,
+    /// What kind of message it is: up to 100 characters.
+    pub kind: String,
+    /// What the sender gave: up to 256 KiB as JSON text.
+    pub data: Value,
+    /// The process that sent it, for people.
+    pub sender: String,
+}
+
+impl fmt::Debug for ShardMessage {
+    /// Without the data, which is the bot's own.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShardMessage")
+            .field("shard", &self.shard)
+            .field("kind", &self.kind)
+            .field("sender", &self.sender)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What became of a message to one shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivered {
+    /// Bot code has begun with it, or somebody who is subscribed has it.
+    Yes,
+    /// Neither takes it.
+    NobodyListens,
+    /// The shard does not run here.
+    NotMine,
+    /// The worker does not know whether its lease holds. Nobody got it.
+    NoLease,
+    /// Too much is under way. Nobody got it.
+    Busy,
+    /// Bot code had not begun with it in time, and will not.
+    TooLate,
+}
+
+/// A question of the bot's own to a shard.
+#[derive(Clone, PartialEq)]
+pub struct ShardRequest {
+    /// What is asked: up to 100 characters.
+    pub kind: String,
+    /// More about it: up to 256 KiB as JSON text.
+    pub data: Value,
+    /// The process that asks, for people.
+    pub sender: String,
+    /// When the reply comes too late.
+    pub deadline: Instant,
+}
+
+impl fmt::Debug for ShardRequest {
+    /// Without the data, which is the bot's own.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShardRequest")
+            .field("kind", &self.kind)
+            .field("sender", &self.sender)
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What one shard said to a question.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ShardAnswer {
+    /// The shard.
+    pub shard: ShardNumber,
+    /// What it said.
+    pub outcome: AnswerOutcome,
+}
+
+/// See [`ShardAnswer`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum AnswerOutcome {
+    /// Its reply, as JSON text.
+    Json(String),
+    /// There is none, and why.
+    Failed(v1::ReplyFailure),
+    /// The shard does not run here.
+    NotMine,
 }
 
 /// Reports that came by themselves: the coordinator has them from heartbeats.

@@ -59,7 +59,7 @@ impl BridgeMetrics {
         );
         registry.register(
             "bridge_dropped_deliveries",
-            "Broadcasts that a local subscriber was too slow to take",
+            "Messages that a local subscriber was too slow to take",
             self.dropped.clone(),
         );
     }

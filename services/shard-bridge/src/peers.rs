@@ -15,7 +15,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::command::CommandKind;
+use crate::{command::CommandKind, replies::LARGEST_ANSWER};
 
 /// A client that sends the current trace along.
 pub(crate) type WorkerClient = GatewayWorkerClient<InterceptedService<Channel, SendTrace>>;
@@ -49,6 +49,11 @@ impl Lane {
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(1);
 
+/// Takes the largest answer there may be, with what is around the replies.
+fn client_over(channel: Channel) -> WorkerClient {
+    GatewayWorkerClient::with_interceptor(channel, SendTrace).max_decoding_message_size(2 * LARGEST_ANSWER)
+}
+
 /// The connections, by URL and lane.
 #[derive(Debug, Default)]
 pub struct Peers {
@@ -66,7 +71,7 @@ impl Peers {
         let mut by_url = self.by_url.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (url.to_owned(), lane);
         if let Some(channel) = by_url.get(&key) {
-            return Ok(GatewayWorkerClient::with_interceptor(channel.clone(), SendTrace));
+            return Ok(client_over(channel.clone()));
         }
         let endpoint = Endpoint::from_shared(url.to_owned())
             .map_err(|error| Status::unavailable(format!("{url} is no address of a worker: {error}")))?
@@ -77,7 +82,7 @@ impl Peers {
             .tcp_nodelay(true);
         let channel = endpoint.connect_lazy();
         by_url.insert(key, channel.clone());
-        Ok(GatewayWorkerClient::with_interceptor(channel, SendTrace))
+        Ok(client_over(channel))
     }
 
     /// Closes the connections to workers that are no more.

@@ -1,17 +1,12 @@
 //! The gRPC service: checks what is asked, sets the deadline, answers.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use altergolden_proto::{convert, v1, v1::shard_bridge_server::ShardBridge};
+use altergolden_proto::{v1, v1::shard_bridge_server::ShardBridge};
 use tokio::{sync::Semaphore, time::Instant};
-use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
-use crate::{
-    bridge::Bridge,
-    deadline::Deadlines,
-    hub::{HubItem, HubSubscription, SUBSCRIBERS},
-};
+use crate::{bridge::Bridge, deadline::Deadlines};
 
 mod cached;
 mod commands;
@@ -20,8 +15,6 @@ mod messages;
 
 /// The most ids that one call may ask about.
 const MOST_IDS: usize = 1_000;
-/// The longest type that a broadcast may have, in characters.
-const LONGEST_TYPE: usize = 100;
 
 /// Serves a [`Bridge`].
 #[derive(Clone)]
@@ -132,29 +125,18 @@ impl ShardBridge for BridgeService {
         let since = Instant::now();
         let until = self.deadlines.fan_out_until(request.get_ref().deadline_ms, request.metadata());
         let v1::BroadcastRequest { r#type, data, .. } = request.into_inner();
-        if r#type.is_empty() || r#type.chars().count() > LONGEST_TYPE {
-            return Err(Status::invalid_argument(format!("type takes 1 to {LONGEST_TYPE} characters")));
-        }
         let answer = self.bridge.broadcast(r#type, data.unwrap_or_default(), until).await?;
         self.bridge.metrics().observe("Broadcast", since);
         Ok(Response::new(answer))
     }
 
-    type SubscribeStream = Pin<Box<dyn Stream<Item = Result<v1::SubscribeResponse, Status>> + Send>>;
+    type SubscribeStream = messages::MessageStream;
 
     async fn subscribe(
         &self,
         request: Request<v1::SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
-        let types = request.into_inner().types;
-        let subscription = self.bridge.hub().subscribe().ok_or_else(|| {
-            Status::resource_exhausted(format!("this process has {SUBSCRIBERS} subscribers already"))
-        })?;
-        let stream = futures_util::stream::unfold((subscription, types), |(mut subscription, types)| async {
-            let item = next_wanted(&mut subscription, &types).await?;
-            Some((Ok(item), (subscription, types)))
-        });
-        Ok(Response::new(Box::pin(stream)))
+        messages::subscribe(self, request).map(Response::new)
     }
 
     async fn send_to_shard(
@@ -234,35 +216,5 @@ impl ShardBridge for BridgeService {
         request: Request<v1::GetRolesRequest>,
     ) -> Result<Response<v1::GetRolesResponse>, Status> {
         cached::roles(self, request).await
-    }
-}
-
-async fn next_wanted(subscription: &mut HubSubscription, types: &[String]) -> Option<v1::SubscribeResponse> {
-    use v1::subscribe_response::Item;
-    loop {
-        let item = match subscription.next().await? {
-            HubItem::Missed { count, reason } => Item::Missed(v1::MissedMessages { count, reason }),
-            HubItem::Message(message) => {
-                if !types.is_empty() && !types.contains(&message.content.kind) {
-                    continue;
-                }
-                let data = match serde_json::from_str(&message.content.body) {
-                    Ok(json) => convert::from_json(json),
-                    Err(error) => {
-                        tracing::warn!(id = %message.id.0, %error, "a broadcast's body is no JSON");
-                        continue;
-                    }
-                };
-                Item::Message(v1::BroadcastMessage {
-                    message_id: message.id.0.clone(),
-                    r#type: message.content.kind.clone(),
-                    data: Some(data),
-                    sender: message.content.sender.clone(),
-                    recipient: v1::MessageRecipient::All.into(),
-                    shard_id: None,
-                })
-            }
-        };
-        return Some(v1::SubscribeResponse { item: Some(item) });
     }
 }

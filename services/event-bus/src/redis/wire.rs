@@ -4,11 +4,12 @@
 
 use std::{str::FromStr, sync::Arc};
 
+use fleet_model::ShardNumber;
 use redis_link::KeyPrefix;
 use serde::{Deserialize, Serialize};
 
 use super::position::{Stamp, StreamId};
-use crate::{Message, MessageId, NewMessage};
+use crate::{Message, MessageId, NewMessage, Recipient};
 
 /// Keys and channels of one bus. All keys are in one cluster slot, by the prefix as their hash tag.
 #[derive(Clone, Debug)]
@@ -65,10 +66,19 @@ impl Names {
     }
 }
 
-/// The JSON of a message.
+/// The JSON of a message. One to the manager has `manager` in the place of `kind`, so that a process which knows broadcasts alone
+/// can't read it and tells its subscribers that they missed something, rather than handing it out as a broadcast.
 #[derive(Serialize, Deserialize)]
 struct Json {
-    kind: String,
+    /// The kind of a broadcast.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kind: Option<String>,
+    /// The kind of a message to the manager.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    manager: Option<String>,
+    /// The shard for which its sender speaks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shard: Option<ShardNumber>,
     body: String,
     sender: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -79,14 +89,24 @@ struct Json {
 
 /// Writes a message.
 pub(super) fn encode(message: NewMessage, acknowledge_to: String) -> Result<String, serde_json::Error> {
-    let NewMessage { kind, body, sender, traceparent } = message;
-    serde_json::to_string(&Json { kind, body, sender, traceparent, acknowledge_to })
+    let NewMessage { kind, body, sender, recipient, traceparent } = message;
+    let (kind, manager, shard) = match recipient {
+        Recipient::All => (Some(kind), None, None),
+        Recipient::Manager { from } => (None, Some(kind), from),
+    };
+    serde_json::to_string(&Json { kind, manager, shard, body, sender, traceparent, acknowledge_to })
 }
 
 /// Reads a message; `None` when it is none of ours.
 pub(super) fn decode(id: &str, message: &str) -> Option<Arc<Message>> {
-    let Json { kind, body, sender, traceparent, acknowledge_to } = serde_json::from_str(message).ok()?;
-    let content = NewMessage { kind, body, sender, traceparent };
+    let Json { kind, manager, shard, body, sender, traceparent, acknowledge_to } =
+        serde_json::from_str(message).ok()?;
+    let (kind, recipient) = match (kind, manager) {
+        (Some(kind), None) => (kind, Recipient::All),
+        (None, Some(kind)) => (kind, Recipient::Manager { from: shard }),
+        _ => return None,
+    };
+    let content = NewMessage { kind, body, sender, recipient, traceparent };
     Some(Arc::new(Message { id: MessageId(id.to_owned()), content, acknowledge_to }))
 }
 
@@ -117,6 +137,7 @@ mod tests {
             kind: "k".into(),
             body: "{\"a\":\"\\n\"}".into(),
             sender: "s".into(),
+            recipient: Recipient::All,
             traceparent: None,
         };
         let json = encode(message.clone(), "to".to_owned()).unwrap();
@@ -132,6 +153,32 @@ mod tests {
             assert!(split_live(wrong).is_none(), "{wrong:?} passed");
         }
         assert!(decode("1-1", "{}").is_none());
+    }
+
+    #[test]
+    fn a_process_that_knows_broadcasts_alone_can_t_take_a_message_to_the_manager_for_one() {
+        /// What processes read before there were messages to the manager.
+        #[derive(Deserialize)]
+        struct Before {
+            kind: String,
+        }
+        for from in [None, Some(ShardNumber(7))] {
+            let message = NewMessage {
+                kind: "k".into(),
+                body: "1".into(),
+                sender: "s".into(),
+                recipient: Recipient::Manager { from },
+                traceparent: None,
+            };
+            let json = encode(message.clone(), String::new()).unwrap();
+            assert!(serde_json::from_str::<Before>(&json).is_err(), "{json}");
+            assert_eq!(decode("1-1", &json).unwrap().content, message);
+        }
+        let broadcast = r#"{"kind":"k","body":"1","sender":"s"}"#;
+        assert_eq!(serde_json::from_str::<Before>(broadcast).unwrap().kind, "k");
+        assert_eq!(decode("1-1", broadcast).unwrap().content.recipient, Recipient::All);
+        let both = r#"{"kind":"k","manager":"k","body":"1","sender":"s"}"#;
+        assert!(decode("1-1", both).is_none(), "nobody sends that");
     }
 
     #[test]

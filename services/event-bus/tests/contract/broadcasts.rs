@@ -2,7 +2,8 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use event_bus::{BusError, BusStatus, MAX_BODY, NewMessage};
+use event_bus::{BusError, BusStatus, MAX_BODY, NewMessage, Recipient};
+use fleet_model::ShardNumber;
 use tokio::time::timeout;
 
 use crate::{End, PATIENCE, message, next_bodies, next_message, next_missed, publish};
@@ -23,14 +24,19 @@ pub(crate) async fn everyone_gets_a_message((one, two): (End, End)) {
 
 pub(crate) async fn a_message_arrives_as_it_was_sent((one, two): (End, End)) {
     let mut subscription = two.subscribe().await.unwrap();
-    let sent = NewMessage {
-        kind: "cacheInvalidate".into(),
-        body: "{\"key\":\"settings:*\",\"ü\":\"\\n\"}\n".into(),
-        sender: "worker-1".into(),
-        traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into()),
-    };
-    one.publish(sent.clone()).await.unwrap();
-    assert_eq!(next_message(&mut subscription).await.content, sent);
+    for recipient in
+        [Recipient::All, Recipient::Manager { from: None }, Recipient::Manager { from: Some(ShardNumber(7)) }]
+    {
+        let sent = NewMessage {
+            kind: "cacheInvalidate".into(),
+            body: "{\"key\":\"settings:*\",\"ü\":\"\\n\"}\n".into(),
+            sender: "worker-1".into(),
+            recipient,
+            traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into()),
+        };
+        one.publish(sent.clone()).await.unwrap();
+        assert_eq!(next_message(&mut subscription).await.content, sent);
+    }
 }
 
 pub(crate) async fn a_subscriber_gets_what_comes_after_it((one, two): (End, End)) {

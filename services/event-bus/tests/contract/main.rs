@@ -10,7 +10,9 @@ mod rules;
 
 use std::{sync::Arc, time::Duration};
 
-use event_bus::{BusStatus, Delivery, EventBus, Message, NewMessage, RedisBus, Subscription};
+use event_bus::{
+    BusStatus, Delivery, EventBus, Message, NewMessage, Recipient, RedisBus, Subscription,
+};
 use redis_link::{LinkOptions, RedisLink};
 use tokio::time::timeout;
 
@@ -30,7 +32,13 @@ fn redis_ends(url: &str, prefix: &str) -> (End, End) {
 }
 
 fn message(body: &str) -> NewMessage {
-    NewMessage { kind: "test".into(), body: body.into(), sender: "here".into(), traceparent: None }
+    NewMessage {
+        kind: "test".into(),
+        body: body.into(),
+        sender: "here".into(),
+        recipient: Recipient::All,
+        traceparent: None,
+    }
 }
 
 async fn publish(end: &impl AsRef<dyn EventBus>, body: &str) {

@@ -1,27 +1,119 @@
 //! Messages to one shard and to the manager, and questions that each shard answers.
 
-use altergolden_proto::v1;
+use std::pin::Pin;
+
+use altergolden_proto::{convert, v1};
+use event_bus::Recipient;
+use tokio::time::Instant;
+use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
 use super::BridgeService;
+use crate::{
+    hub::{HubItem, HubSubscription, SUBSCRIBERS, Wants},
+    replies,
+};
+
+pub(super) type MessageStream = Pin<Box<dyn Stream<Item = Result<v1::SubscribeResponse, Status>> + Send>>;
+
+pub(super) fn subscribe(
+    service: &BridgeService,
+    request: Request<v1::SubscribeRequest>,
+) -> Result<MessageStream, Status> {
+    let v1::SubscribeRequest { types, recipients } = request.into_inner();
+    let wants = Wants::only(types, &recipients);
+    let subscription = service.bridge.hub().subscribe(wants).ok_or_else(|| {
+        Status::resource_exhausted(format!("this process has {SUBSCRIBERS} subscribers already"))
+    })?;
+    Ok(Box::pin(futures_util::stream::unfold(subscription, |mut subscription| async {
+        let item = next(&mut subscription).await?;
+        Some((Ok(item), subscription))
+    })))
+}
+
+async fn next(subscription: &mut HubSubscription) -> Option<v1::SubscribeResponse> {
+    loop {
+        if let Some(item) = item(subscription.next().await?) {
+            return Some(v1::SubscribeResponse { item: Some(item) });
+        }
+    }
+}
+
+/// `None` for what makes no sense.
+fn item(item: HubItem) -> Option<v1::subscribe_response::Item> {
+    use v1::subscribe_response::Item;
+    let (message, recipient, shard) = match item {
+        HubItem::Missed { count, reason } => {
+            return Some(Item::Missed(v1::MissedMessages { count, reason }));
+        }
+        HubItem::ToShard(message) => {
+            return Some(Item::Message(v1::BroadcastMessage {
+                message_id: String::new(),
+                r#type: message.kind.clone(),
+                data: Some(convert::from_json(message.data.clone())),
+                sender: message.sender.clone(),
+                recipient: v1::MessageRecipient::Shard.into(),
+                shard_id: Some(message.shard.0),
+            }));
+        }
+        HubItem::Message(message) => match message.content.recipient {
+            Recipient::All => (message, v1::MessageRecipient::All, None),
+            Recipient::Manager { from } => (message, v1::MessageRecipient::Manager, from),
+        },
+    };
+    let data = match serde_json::from_str(&message.content.body) {
+        Ok(json) => convert::from_json(json),
+        Err(error) => {
+            tracing::warn!(id = %message.id.0, %error, "a message's body is no JSON");
+            return None;
+        }
+    };
+    Some(Item::Message(v1::BroadcastMessage {
+        message_id: message.id.0.clone(),
+        r#type: message.content.kind.clone(),
+        data: Some(data),
+        sender: message.content.sender.clone(),
+        recipient: recipient.into(),
+        shard_id: shard.map(|shard| shard.0),
+    }))
+}
 
 pub(super) async fn send_to_shard(
-    _: &BridgeService,
-    _: Request<v1::SendToShardRequest>,
+    service: &BridgeService,
+    request: Request<v1::SendToShardRequest>,
 ) -> Result<Response<v1::SendToShardResponse>, Status> {
-    Err(Status::unimplemented("not yet"))
+    let since = Instant::now();
+    let until = service.deadlines.fan_out_until(request.get_ref().deadline_ms, request.metadata());
+    let v1::SendToShardRequest { shard_id, r#type, data, .. } = request.into_inner();
+    let data = convert::to_json(data.unwrap_or_default());
+    let answer = service.bridge.send_to_shard(shard_id, &r#type, data, until).await;
+    service.bridge.metrics().observe("SendToShard", since);
+    answer.map(Response::new)
 }
 
 pub(super) async fn send_to_manager(
-    _: &BridgeService,
-    _: Request<v1::SendToManagerRequest>,
+    service: &BridgeService,
+    request: Request<v1::SendToManagerRequest>,
 ) -> Result<Response<v1::SendToManagerResponse>, Status> {
-    Err(Status::unimplemented("not yet"))
+    let since = Instant::now();
+    let until = service.deadlines.fan_out_until(request.get_ref().deadline_ms, request.metadata());
+    let v1::SendToManagerRequest { r#type, data, shard_id, .. } = request.into_inner();
+    let data = convert::to_json(data.unwrap_or_default());
+    let answer = service.bridge.send_to_manager(shard_id, &r#type, &data, until).await;
+    service.bridge.metrics().observe("SendToManager", since);
+    answer.map(Response::new)
 }
 
 pub(super) async fn request(
-    _: &BridgeService,
-    _: Request<v1::RequestRequest>,
+    service: &BridgeService,
+    request: Request<v1::RequestRequest>,
 ) -> Result<Response<v1::RequestResponse>, Status> {
-    Err(Status::unimplemented("not yet"))
+    let since = Instant::now();
+    let until = service.deadlines.fan_out_until(request.get_ref().deadline_ms, request.metadata());
+    let v1::RequestRequest { r#type, data, shard_ids, max_bytes, .. } = request.into_inner();
+    let data = convert::to_json(data.unwrap_or_default());
+    let max_bytes = replies::max_bytes(max_bytes);
+    let answer = service.bridge.request_within(&shard_ids, &r#type, data, max_bytes, until).await;
+    service.bridge.metrics().observe("Request", since);
+    answer.map(Response::new)
 }

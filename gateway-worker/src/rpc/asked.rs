@@ -1,0 +1,64 @@
+//! Messages for this worker's shards, and questions to them.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use altergolden_proto::v1::{self, DeliveryOutcome, shard_answer::Outcome};
+use fleet_model::ShardNumber;
+use serde_json::Value;
+use shard_bridge::{
+    AnswerOutcome, Delivered, LARGEST_ANSWER, LocalShards as _, MOST_SHARDS, ShardAnswer, ShardMessage,
+    ShardRequest, hop_until,
+};
+use tonic::{Request, Status};
+
+use crate::shards::RunningShards;
+
+fn read(json: &str) -> Result<Value, Status> {
+    serde_json::from_str(json)
+        .map_err(|error| Status::invalid_argument(format!("the data is no JSON: {error}")))
+}
+
+pub(super) async fn deliver(
+    shards: &RunningShards,
+    request: Request<v1::DeliverMessageRequest>,
+) -> Result<v1::DeliverMessageResponse, Status> {
+    let until = hop_until(request.metadata());
+    let v1::DeliverMessageRequest { shard_id, r#type, json, sender } = request.into_inner();
+    let data = read(&json)?;
+    let message = ShardMessage { shard: ShardNumber(shard_id), kind: r#type, data, sender };
+    let outcome = match shards.deliver(Arc::new(message), until).await {
+        Delivered::Yes => DeliveryOutcome::Delivered,
+        Delivered::NobodyListens => DeliveryOutcome::NobodyListens,
+        Delivered::NotMine => DeliveryOutcome::NotMine,
+        Delivered::NoLease => DeliveryOutcome::NoLease,
+        Delivered::Busy => DeliveryOutcome::Busy,
+        Delivered::TooLate => DeliveryOutcome::TooLate,
+    };
+    Ok(v1::DeliverMessageResponse { outcome: outcome.into() })
+}
+
+pub(super) async fn ask(
+    shards: &RunningShards,
+    request: Request<v1::AskShardsRequest>,
+) -> Result<v1::AskShardsResponse, Status> {
+    let deadline = hop_until(request.metadata());
+    let v1::AskShardsRequest { shard_ids, r#type, json, sender, max_bytes } = request.into_inner();
+    if shard_ids.len() > MOST_SHARDS {
+        let count = shard_ids.len();
+        return Err(Status::invalid_argument(format!("{count} shards are over the limit of {MOST_SHARDS}")));
+    }
+    let asked = ShardRequest { kind: r#type, data: read(&json)?, sender, deadline };
+    let numbers: BTreeSet<ShardNumber> = shard_ids.into_iter().map(ShardNumber).collect();
+    let max_bytes = usize::try_from(max_bytes).unwrap_or(usize::MAX).min(LARGEST_ANSWER);
+    let answers = shards.ask(numbers.into_iter().collect(), Arc::new(asked), max_bytes).await;
+    Ok(v1::AskShardsResponse { answers: answers.into_iter().map(to_wire).collect() })
+}
+
+fn to_wire(answer: ShardAnswer) -> v1::ShardAnswer {
+    let outcome = match answer.outcome {
+        AnswerOutcome::Json(json) => Outcome::Json(json),
+        AnswerOutcome::Failed(failure) => Outcome::Failure(failure),
+        AnswerOutcome::NotMine => Outcome::NotMine(true),
+    };
+    v1::ShardAnswer { shard_id: answer.shard.0, outcome: Some(outcome) }
+}

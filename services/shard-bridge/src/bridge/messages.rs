@@ -1,0 +1,426 @@
+//! Messages to one shard and to the manager, and questions that each shard answers for itself.
+//!
+//! What goes to a shard goes straight to the worker that runs it. One that says that it no longer does has done nothing, so the next
+//! routing table is asked, once. Whatever else went wrong with a message is never tried again: it may have arrived.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use altergolden_proto::v1::{self, DeliveryOutcome, ReplyFailureKind as Kind};
+use event_bus::Recipient;
+use fleet_model::{Epoch, Routes, ShardNumber, WorkerId};
+use futures_util::future::join_all;
+use serde_json::Value;
+use tokio::{sync::watch, time::Instant};
+use tonic::{Code, Status};
+use tracing::Instrument as _;
+
+use super::{Bridge, REROUTE, with_timeout};
+use crate::{
+    content::{self, MOST_SHARDS},
+    fan_out,
+    local::{AnswerOutcome, Delivered, ShardAnswer, ShardMessage, ShardRequest},
+    metrics::Asked,
+    replies::{self, LARGEST_ANSWER, Merge, Replied},
+};
+
+/// The shards of one worker, and where it answers.
+struct Share {
+    worker: WorkerId,
+    url: String,
+    shards: Vec<ShardNumber>,
+}
+
+/// A question as it goes out.
+struct Outgoing {
+    request: Arc<ShardRequest>,
+    /// Its data as JSON text.
+    json: String,
+    max_bytes: usize,
+}
+
+impl Bridge {
+    /// A message to one shard. Data is up to 256 KiB as JSON text.
+    ///
+    /// # Errors
+    /// NOT_FOUND: the bot has no such shard. UNAVAILABLE: no worker runs it, or that one can't be reached. RESOURCE_EXHAUSTED: it has
+    /// too much to do. DEADLINE_EXCEEDED: no word of it by `until`. INVALID_ARGUMENT: type or data is not as it may be. The words say
+    /// so where it may have arrived all the same.
+    pub async fn send_to_shard(
+        &self,
+        shard_id: u32,
+        kind: &str,
+        data: Value,
+        until: Instant,
+    ) -> Result<v1::SendToShardResponse, Status> {
+        let json = content::checked(kind, &data)?;
+        let mut routes = self.routes.clone();
+        let now = self.newest(&mut routes);
+        let shard = known(shard_id, now.shard_total)?;
+        let sender = self.sender.to_string();
+        let message = Arc::new(ShardMessage { shard, kind: kind.to_owned(), data, sender });
+        let (mut worker, mut delivered) = self.deliver(&now, &message, &json, until).await?;
+        if delivered == Delivered::NotMine {
+            let next = self.next_routes(&mut routes, until).await;
+            (worker, delivered) = self.deliver(&next, &message, &json, until).await?;
+        }
+        let (delivered, reason) = match delivered {
+            Delivered::Yes => (true, String::new()),
+            Delivered::NobodyListens => (false, format!("nobody listens on worker {worker}")),
+            Delivered::NotMine => {
+                return Err(Status::unavailable(format!("shard {shard} is on its way to another worker")));
+            }
+            Delivered::NoLease => {
+                let why = format!("worker {worker} does not know whether it may act: it has no word on its lease");
+                return Err(Status::unavailable(why));
+            }
+            Delivered::Busy => {
+                return Err(Status::resource_exhausted(format!("worker {worker} has too much to do")));
+            }
+            Delivered::TooLate => {
+                let why = format!("the bot code of worker {worker} had no time for it: it did not arrive");
+                return Err(Status::deadline_exceeded(why));
+            }
+        };
+        Ok(v1::SendToShardResponse { delivered, worker_id: worker.to_string(), reason })
+    }
+
+    /// A message to whoever manages the shards: all who are subscribed to that, at any process. `shard_id`: the shard for which the
+    /// sender speaks, if it does for one.
+    ///
+    /// # Errors
+    /// UNAVAILABLE: the event bus is away. NOT_FOUND: the bot has no such shard. INVALID_ARGUMENT: type or data is not as it may be.
+    pub async fn send_to_manager(
+        &self,
+        shard_id: Option<u32>,
+        kind: &str,
+        data: &Value,
+        until: Instant,
+    ) -> Result<v1::SendToManagerResponse, Status> {
+        let body = content::checked(kind, data)?;
+        let total = self.routes().shard_total;
+        let from = match shard_id {
+            // Before the total is known there is nothing to compare it with.
+            Some(shard_id) if total > 0 => Some(known(shard_id, total)?),
+            other => other.map(ShardNumber),
+        };
+        let published = self.publish(kind.to_owned(), body, Recipient::Manager { from }, until).await?;
+        Ok(v1::SendToManagerResponse { message_id: published.id.0 })
+    }
+
+    /// A question to shards, all when there are none, with each one's own reply or the reason why there is none. Numbers in replies are
+    /// doubles: ids are to be texts. What is over 32 MiB in all is left out as too large.
+    ///
+    /// # Errors
+    /// NOT_FOUND: the bot has no such shard. UNAVAILABLE: no shard runs yet. INVALID_ARGUMENT: type or data is not as it may be, or
+    /// there are more than 10,000 shards.
+    pub async fn request(
+        &self,
+        shard_ids: &[u32],
+        kind: &str,
+        data: Value,
+        until: Instant,
+    ) -> Result<v1::RequestResponse, Status> {
+        self.request_within(shard_ids, kind, data, LARGEST_ANSWER, until).await
+    }
+
+    pub(crate) async fn request_within(
+        &self,
+        shard_ids: &[u32],
+        kind: &str,
+        data: Value,
+        max_bytes: usize,
+        until: Instant,
+    ) -> Result<v1::RequestResponse, Status> {
+        let json = content::checked(kind, &data)?;
+        let mut routes = self.routes.clone();
+        let now = self.newest(&mut routes);
+        let wanted = wanted(shard_ids, now.shard_total)?;
+        let (kind, sender) = (kind.to_owned(), self.sender.to_string());
+        let request = Arc::new(ShardRequest { kind, data, sender, deadline: until });
+        let outgoing = Outgoing { request, json, max_bytes };
+
+        let mut replied = self.ask_shards(&now, &wanted, &outgoing).await;
+        let disowned: Vec<ShardNumber> =
+            wanted.iter().copied().filter(|shard| !replied.contains_key(shard)).collect();
+        if !disowned.is_empty() {
+            let next = self.next_routes(&mut routes, until).await;
+            replied.extend(self.ask_shards(&next, &disowned, &outgoing).await);
+        }
+        let moving = |shard| Replied {
+            shard,
+            worker: None,
+            outcome: Err(replies::failure(Kind::Unassigned, "it is on its way to another worker")),
+        };
+        let replied: Vec<Replied> =
+            wanted.iter().map(|shard| replied.remove(shard).unwrap_or_else(|| moving(*shard))).collect();
+        let mut merge = Merge::of(&replied, max_bytes);
+        for reply in replied {
+            merge.add(reply);
+            // Some take milliseconds, and the lease is on these threads too.
+            tokio::task::yield_now().await;
+        }
+        Ok(merge.finish())
+    }
+
+    /// The routing table, such that a later one counts as changed.
+    fn newest(&self, routes: &mut watch::Receiver<Arc<Routes>>) -> Arc<Routes> {
+        let newest = routes.borrow_and_update().clone();
+        self.fan_out.peers.forget_all_but(&newest);
+        newest
+    }
+
+    /// The next routing table, if it comes soon; else the same, as the worker may only just have started the shard.
+    async fn next_routes(&self, routes: &mut watch::Receiver<Arc<Routes>>, until: Instant) -> Arc<Routes> {
+        let patience = until.min(Instant::now() + REROUTE);
+        let _ = tokio::time::timeout_at(patience, routes.changed()).await;
+        self.routes()
+    }
+
+    async fn deliver(
+        &self,
+        routes: &Routes,
+        message: &Arc<ShardMessage>,
+        json: &str,
+        until: Instant,
+    ) -> Result<(WorkerId, Delivered), Status> {
+        let shard = message.shard;
+        let owner = routes.owner(shard);
+        let owner = owner.ok_or_else(|| Status::unavailable(format!("no worker runs shard {shard}")))?;
+        let worker = owner.worker.clone();
+        let span = tracing::info_span!("send_to_worker", worker.id = %worker, otel.kind = "client");
+        if let Some(own) = self.fan_out.local.as_deref().filter(|own| own.worker() == worker) {
+            let delivered = own.deliver(message.clone(), until).instrument(span).await;
+            return Ok((worker, delivered));
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        let request = v1::DeliverMessageRequest {
+            shard_id: shard.0,
+            r#type: message.kind.clone(),
+            json: json.to_owned(),
+            sender: message.sender.clone(),
+        };
+        let mut client = self.fan_out.peers.client(owner.url)?;
+        let sending = async move { client.deliver_message(with_timeout(request, left)).await }.instrument(span);
+        let answer = match tokio::time::timeout_at(until, sending).await {
+            Ok(answer) => answer.map_err(|status| undelivered(&worker, &status)),
+            Err(_) => Err(no_word(&worker)),
+        };
+        self.fan_out.metrics.count_asked(match &answer {
+            Ok(_) => Asked::Answered,
+            Err(status) if status.code() == Code::DeadlineExceeded => Asked::TooLate,
+            Err(_) => Asked::Failed,
+        });
+        let delivered = match answer?.into_inner().outcome() {
+            DeliveryOutcome::Delivered => Delivered::Yes,
+            DeliveryOutcome::NobodyListens => Delivered::NobodyListens,
+            DeliveryOutcome::NotMine => Delivered::NotMine,
+            DeliveryOutcome::NoLease => Delivered::NoLease,
+            DeliveryOutcome::Busy => Delivered::Busy,
+            DeliveryOutcome::TooLate => Delivered::TooLate,
+            DeliveryOutcome::Unspecified => {
+                let why = format!("worker {worker} says of it what this version does not know: it may have arrived");
+                return Err(Status::unavailable(why));
+            }
+        };
+        Ok((worker, delivered))
+    }
+
+    /// What became of it for each shard, without those that are disowned.
+    async fn ask_shards(
+        &self,
+        routes: &Routes,
+        shards: &[ShardNumber],
+        outgoing: &Outgoing,
+    ) -> BTreeMap<ShardNumber, Replied> {
+        let (shares, unassigned) = shares(routes, shards);
+        let unassigned = unassigned.into_iter().map(|shard| {
+            let outcome = Err(replies::failure(Kind::Unassigned, "no worker runs it"));
+            (shard, Replied { shard, worker: None, outcome })
+        });
+        let mut replied: BTreeMap<_, _> = unassigned.collect();
+        let asking = shares.into_iter().map(|share| async move {
+            let answer = self.ask_share(&share, outgoing).await;
+            sorted_out(&share, answer)
+        });
+        replied.extend(join_all(asking).await.into_iter().flatten().map(|reply| (reply.shard, reply)));
+        replied
+    }
+
+    async fn ask_share(
+        &self,
+        share: &Share,
+        outgoing: &Outgoing,
+    ) -> Result<Vec<ShardAnswer>, v1::ReplyFailure> {
+        let Outgoing { request, json, max_bytes } = outgoing;
+        let span = tracing::info_span!("ask_worker", worker.id = %share.worker, otel.kind = "client");
+        if let Some(own) = self.fan_out.local.as_deref().filter(|own| own.worker() == share.worker) {
+            return Ok(own.ask(share.shards.clone(), request.clone(), *max_bytes).instrument(span).await);
+        }
+        let unreachable = |status: &Status| {
+            let (kind, why) = match status.code() {
+                _ if is_late(status) => (Kind::TooLate, "did not answer by the deadline".to_owned()),
+                Code::Unimplemented => {
+                    (Kind::Unreachable, "is of a version that does not take questions to shards".to_owned())
+                }
+                Code::Cancelled => (Kind::Unreachable, "broke off".to_owned()),
+                _ => (Kind::Unreachable, fan_out::reason(status)),
+            };
+            replies::failure(kind, format!("worker {} {why}", share.worker))
+        };
+        let left = request.deadline.saturating_duration_since(Instant::now());
+        let question = v1::AskShardsRequest {
+            shard_ids: share.shards.iter().map(|shard| shard.0).collect(),
+            r#type: request.kind.clone(),
+            json: json.clone(),
+            sender: request.sender.clone(),
+            max_bytes: *max_bytes as u64,
+        };
+        let mut client = self.fan_out.peers.client(&share.url).map_err(|status| unreachable(&status))?;
+        let asking = async move { client.ask_shards(with_timeout(question, left)).await }.instrument(span);
+        match tokio::time::timeout_at(request.deadline, asking).await {
+            Ok(Ok(answer)) => {
+                self.fan_out.metrics.count_asked(Asked::Answered);
+                Ok(answer.into_inner().answers.into_iter().map(from_wire).collect())
+            }
+            Ok(Err(status)) => {
+                self.fan_out.metrics.count_asked(Asked::Failed);
+                Err(unreachable(&status))
+            }
+            Err(_) => {
+                self.fan_out.metrics.count_asked(Asked::TooLate);
+                let why = format!("worker {} did not answer by the deadline", share.worker);
+                Err(replies::failure(Kind::TooLate, why))
+            }
+        }
+    }
+}
+
+/// A shard that the bot has.
+fn known(shard_id: u32, total: u32) -> Result<ShardNumber, Status> {
+    if total == 0 {
+        return Err(Status::unavailable("no shard runs yet"));
+    }
+    if shard_id >= total {
+        return Err(Status::not_found(format!("there is no shard {shard_id}: the bot has {total}, from 0")));
+    }
+    Ok(ShardNumber(shard_id))
+}
+
+/// The shards that are asked, by number, each once.
+fn wanted(shard_ids: &[u32], total: u32) -> Result<Vec<ShardNumber>, Status> {
+    let count = if shard_ids.is_empty() { total as usize } else { shard_ids.len() };
+    if count > MOST_SHARDS {
+        return Err(Status::invalid_argument(format!("{count} shards are over the limit of {MOST_SHARDS}")));
+    }
+    if shard_ids.is_empty() && total > 0 {
+        return Ok((0..total).map(ShardNumber).collect());
+    }
+    known(shard_ids.iter().copied().max().unwrap_or(0), total)?;
+    let mut shards: Vec<ShardNumber> = shard_ids.iter().copied().map(ShardNumber).collect();
+    shards.sort_unstable();
+    shards.dedup();
+    Ok(shards)
+}
+
+/// These shards by the worker that runs them, and those that none runs.
+fn shares(routes: &Routes, shards: &[ShardNumber]) -> (Vec<Share>, Vec<ShardNumber>) {
+    // As `Routes::owner` has it, in one go over the table.
+    let mut owners: BTreeMap<ShardNumber, (Epoch, &WorkerId)> = BTreeMap::new();
+    for (worker, route) in &routes.workers {
+        for (shard, epoch) in &route.shards {
+            let owner = owners.entry(*shard).or_insert((*epoch, worker));
+            *owner = (*owner).max((*epoch, worker));
+        }
+    }
+    let mut shares: BTreeMap<&WorkerId, Share> = BTreeMap::new();
+    let mut unassigned = Vec::new();
+    for shard in shards {
+        match owners.get(shard) {
+            Some((_, worker)) => {
+                let share = shares.entry(worker).or_insert_with(|| Share {
+                    worker: (*worker).clone(),
+                    url: routes.workers.get(*worker).map(|route| route.url.clone()).unwrap_or_default(),
+                    shards: Vec::new(),
+                });
+                share.shards.push(*shard);
+            }
+            None => unassigned.push(*shard),
+        }
+    }
+    (shares.into_values().collect(), unassigned)
+}
+
+/// One worker's answer, by shard: what was asked of it and nothing else. Disowned shards are left out.
+fn sorted_out(share: &Share, answer: Result<Vec<ShardAnswer>, v1::ReplyFailure>) -> Vec<Replied> {
+    let replied = |shard, outcome| Replied { shard, worker: Some(share.worker.clone()), outcome };
+    let answers = match answer {
+        Ok(answers) => answers,
+        Err(failure) => {
+            return share.shards.iter().map(|shard| replied(*shard, Err(failure.clone()))).collect();
+        }
+    };
+    let mut by_shard: BTreeMap<ShardNumber, AnswerOutcome> =
+        answers.into_iter().map(|answer| (answer.shard, answer.outcome)).collect();
+    let outcome = |shard: &ShardNumber| match by_shard.remove(shard) {
+        Some(AnswerOutcome::Json(json)) => Some(replied(*shard, Ok(json))),
+        Some(AnswerOutcome::Failed(failure)) => {
+            // Its reason may be of any length.
+            Some(replied(*shard, Err(replies::failure(failure.kind(), failure.reason))))
+        }
+        Some(AnswerOutcome::NotMine) => None,
+        None => {
+            let why = format!("worker {} left it out of its answer", share.worker);
+            Some(replied(*shard, Err(replies::failure(Kind::Unreachable, why))))
+        }
+    };
+    share.shards.iter().filter_map(outcome).collect()
+}
+
+fn from_wire(answer: v1::ShardAnswer) -> ShardAnswer {
+    use v1::shard_answer::Outcome;
+    let outcome = match answer.outcome {
+        Some(Outcome::Json(json)) => AnswerOutcome::Json(json),
+        Some(Outcome::Failure(failure)) => AnswerOutcome::Failed(failure),
+        Some(Outcome::NotMine(_)) => AnswerOutcome::NotMine,
+        None => AnswerOutcome::Failed(replies::failure(Kind::Failed, "its reply is of an unknown kind")),
+    };
+    ShardAnswer { shard: ShardNumber(answer.shard_id), outcome }
+}
+
+/// The call's own deadline has passed. tonic says that as a cancellation, which a connection that breaks is as well.
+fn is_late(status: &Status) -> bool {
+    match status.code() {
+        Code::DeadlineExceeded => true,
+        Code::Cancelled => status.message() == tonic::TimeoutExpired(()).to_string(),
+        _ => false,
+    }
+}
+
+fn no_word(worker: &WorkerId) -> Status {
+    let why = format!("worker {worker} did not answer by the deadline: the message may have arrived");
+    Status::deadline_exceeded(why)
+}
+
+/// Why there is no answer to a message, and whether it may have arrived.
+fn undelivered(worker: &WorkerId, status: &Status) -> Status {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(status);
+    while let Some(error) = cause {
+        if error.is::<tonic::ConnectError>() {
+            return Status::unavailable(format!("worker {worker} can't be reached: it did not arrive"));
+        }
+        cause = error.source();
+    }
+    match status.code() {
+        Code::Unimplemented => {
+            Status::unavailable(format!("worker {worker} is of a version that takes no messages"))
+        }
+        _ if is_late(status) => no_word(worker),
+        code => Status::unavailable(format!(
+            "worker {worker} answered {code:?}: {}: the message may have arrived",
+            status.message()
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+use serde_json::{Value, json};
+use v1::shard_reply::Outcome;
+
+use super::*;
+use crate::content::MOST_SHARDS;
+
+fn worker(name: &str) -> Option<WorkerId> {
+    Some(name.parse().unwrap())
+}
+
+fn value(shard: u32, value: &Value) -> Replied {
+    Replied { shard: ShardNumber(shard), worker: worker("a"), outcome: Ok(value.to_string()) }
+}
+
+fn none(shard: u32, kind: Kind, reason: &str) -> Replied {
+    Replied { shard: ShardNumber(shard), worker: None, outcome: Err(failure(kind, reason)) }
+}
+
+fn merged(replies: Vec<Replied>, max_bytes: usize) -> v1::RequestResponse {
+    let mut merge = Merge::of(&replies, max_bytes);
+    replies.into_iter().for_each(|reply| merge.add(reply));
+    merge.finish()
+}
+
+fn kinds(response: &v1::RequestResponse) -> Vec<Option<Kind>> {
+    let kind = |reply: &v1::ShardReply| match &reply.outcome {
+        Some(Outcome::Value(_)) => None,
+        Some(Outcome::Failure(failure)) => Some(failure.kind()),
+        None => panic!("neither a value nor a failure"),
+    };
+    response.replies.iter().map(kind).collect()
+}
+
+#[test]
+fn complete_is_when_each_has_replied_with_a_value() {
+    let all = merged(vec![value(0, &json!({"guilds": 25})), value(1, &json!(null))], USUAL_ANSWER);
+    assert!(all.complete, "null is a value: {all:?}");
+    let Some(Outcome::Value(first)) = all.replies[0].outcome.clone() else { panic!("{all:?}") };
+    assert_eq!(convert::to_json(first), json!({"guilds": 25}));
+    assert_eq!((all.replies[0].worker_id.as_str(), all.replies[1].shard_id), ("a", 1));
+
+    let some = merged(vec![value(0, &json!(1)), none(1, Kind::TooLate, "slow")], USUAL_ANSWER);
+    assert!(!some.complete);
+    assert_eq!(kinds(&some), [None, Some(Kind::TooLate)]);
+    assert!(some.replies[1].worker_id.is_empty());
+    assert!(!merged(Vec::new(), USUAL_ANSWER).complete, "nobody has replied");
+}
+
+#[test]
+fn what_a_worker_says_is_looked_at() {
+    let raw = |json: String| Replied { shard: ShardNumber(0), worker: worker("a"), outcome: Ok(json) };
+    let deep = format!("{}1{}", "[".repeat(40), "]".repeat(40));
+    let large = format!("\"{}\"", "x".repeat(LARGEST));
+    for (json, kind, says) in [
+        ("{broken".to_owned(), Kind::Failed, "no JSON"),
+        (deep, Kind::Failed, "nested"),
+        (large, Kind::TooLarge, "262146 bytes"),
+    ] {
+        let response = merged(vec![raw(json)], LARGEST_ANSWER);
+        assert_eq!(kinds(&response), [Some(kind)]);
+        let Some(Outcome::Failure(failure)) = &response.replies[0].outcome else { panic!("{response:?}") };
+        assert!(failure.reason.contains(says), "{failure:?}");
+    }
+}
+
+#[test]
+fn a_reply_that_does_not_fit_is_told_and_a_smaller_one_after_it_fits() {
+    let large = json!("x".repeat(LARGEST - 2));
+    let mut replies: Vec<Replied> = (0..20).map(|shard| value(shard, &large)).collect();
+    replies.push(value(20, &json!("small")));
+    let response = merged(replies, USUAL_ANSWER);
+    let fitting = USUAL_ANSWER / LARGEST - 1;
+    let kinds = kinds(&response);
+    assert!(kinds[..fitting].iter().all(Option::is_none), "{kinds:?}");
+    assert!(kinds[fitting..20].iter().all(|kind| *kind == Some(Kind::TooLarge)), "{kinds:?}");
+    assert_eq!(kinds[20], None);
+    assert!(!response.complete && response.encoded_len() <= USUAL_ANSWER);
+}
+
+#[test]
+fn the_answer_never_has_more_bytes_than_it_may() {
+    let name = "w".repeat(64);
+    let of = |shard, outcome| Replied { shard: ShardNumber(shard), worker: worker(&name), outcome };
+    let long = "ü".repeat(2_000);
+    let failures =
+        (0..MOST_SHARDS as u32).map(|shard| of(u32::MAX - shard, Err(failure(Kind::Failed, &long))));
+    let response = merged(failures.collect(), USUAL_ANSWER);
+    assert!(response.encoded_len() <= USUAL_ANSWER, "{}", response.encoded_len());
+
+    // Numbers take the most when they become protobuf's.
+    let digits = format!("[{}1]", "1,".repeat(1_000));
+    let values = (0..MOST_SHARDS as u32).map(|shard| of(u32::MAX - shard, Ok(digits.clone())));
+    let response = merged(values.collect(), USUAL_ANSWER);
+    assert!(response.encoded_len() <= USUAL_ANSWER, "{}", response.encoded_len());
+    let kinds = kinds(&response);
+    assert!(kinds[0].is_none() && kinds.last() == Some(&Some(Kind::TooLarge)));
+}
+
+#[test]
+fn who_does_not_say_gets_what_any_client_takes() {
+    assert_eq!(max_bytes(None), USUAL_ANSWER);
+    assert_eq!(max_bytes(Some(1)), USUAL_ANSWER);
+    assert_eq!(max_bytes(Some(5 << 20)), 5 << 20);
+    assert_eq!(max_bytes(Some(u32::MAX)), LARGEST_ANSWER);
+}
+
+#[test]
+fn reasons_are_cut_between_characters() {
+    let cut = failure(Kind::Failed, "ラ".repeat(200)).reason;
+    assert!(cut.len() <= LONGEST_REASON && cut.ends_with("ラ…"), "{cut}");
+    assert_eq!(failure(Kind::Failed, "short").reason, "short");
+}
