@@ -11,7 +11,7 @@ use discord_sim::{Control, Fault, Sim, SimConfig, Snowflake};
 use event_bus::MemoryBus;
 use fleet_model::{Gap, StartKind};
 use fleet_store::MemoryStore;
-use gateway_worker::{Context, Event, EventHandler, Mark, Wanted, Worker, async_trait};
+use gateway_worker::{Context, Event, EventHandler, Mark, RestBudget, Wanted, Worker, async_trait};
 use settings::Secret;
 use shard_bridge::BridgeClient;
 use tokio::{sync::Semaphore, task::JoinSet};
@@ -107,6 +107,7 @@ pub(crate) struct Bench {
     store: Arc<MemoryStore>,
     pub(crate) checkpoints: Arc<checkpoint::MemoryStore>,
     bus: Arc<MemoryBus>,
+    rest: RestBudget,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
@@ -150,7 +151,8 @@ impl Bench {
         tasks.spawn(async move { coordinator.run(ends).await.unwrap() });
         let client = BridgeClient::connect(&url, Duration::from_secs(2)).await.unwrap();
         let recorder = Arc::new(recorder);
-        Self { sim, recorder, client, api, coordinator: url, store, checkpoints, bus, stop, tasks }
+        let rest = RestBudget::memory();
+        Self { sim, recorder, client, api, coordinator: url, store, checkpoints, bus, rest, stop, tasks }
     }
 
     /// Starts a worker; the token stops it in order.
@@ -178,6 +180,7 @@ impl Bench {
             set_aside: self.checkpoints.clone(),
             checkpoints: self.checkpoints.clone(),
             bus: self.bus.clone(),
+            rest: self.rest.clone(),
             handler,
         };
         let worker = Worker::bind(config, parts).await.unwrap();

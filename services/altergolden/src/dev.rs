@@ -11,7 +11,7 @@ use coordinator::Coordinator;
 use discord_sim::{Sim, SimConfig};
 use event_bus::MemoryBus;
 use fleet_store::MemoryStore;
-use gateway_worker::{NoHandler, Worker};
+use gateway_worker::{NoHandler, RestBudget, Worker};
 use settings::Secret;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -60,6 +60,10 @@ pub(crate) struct DevArgs {
     /// Health port of the first worker; worker i > 0 gets this + i + 1; 0 takes free ones
     #[arg(long, env = "HEALTH_PORT", value_name = "PORT", default_value_t = 3000)]
     health_port: u16,
+
+    /// Where the first worker's proxy of Discord's REST API listens; port 0, and every other worker's, is a free one
+    #[arg(long, env = "REST_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
+    rest_listen: SocketAddr,
 }
 
 /// What runs, for the guide.
@@ -67,6 +71,7 @@ struct Running {
     coordinator: SocketAddr,
     coordinator_health: SocketAddr,
     worker_healths: Vec<SocketAddr>,
+    worker_rests: Vec<SocketAddr>,
     sim: Option<Sim>,
 }
 
@@ -139,6 +144,7 @@ async fn start(args: &DevArgs) -> Result<(Running, Tasks), Outcome> {
     let store: Arc<MemoryStore> = Arc::new(MemoryStore::new());
     let checkpoints = Arc::new(checkpoint::MemoryStore::new());
     let bus: Arc<MemoryBus> = Arc::new(MemoryBus::new());
+    let rest = RestBudget::memory();
 
     let config = coordinator_config(args, token.clone(), api.as_deref())?;
     let parts = coordinator::Parts { store: store.clone(), set_aside: checkpoints.clone(), bus: bus.clone() };
@@ -147,6 +153,7 @@ async fn start(args: &DevArgs) -> Result<(Running, Tasks), Outcome> {
         coordinator: coordinator.address(),
         coordinator_health: coordinator.health_address(),
         worker_healths: Vec::new(),
+        worker_rests: Vec::new(),
         sim,
     };
     let mut workers = Vec::new();
@@ -157,10 +164,12 @@ async fn start(args: &DevArgs) -> Result<(Running, Tasks), Outcome> {
             checkpoints: checkpoints.clone(),
             set_aside: checkpoints.clone(),
             bus: bus.clone(),
+            rest: rest.clone(),
             handler: Arc::new(NoHandler),
         };
         let worker = Worker::bind(config, parts).await.map_err(Outcome::settings)?;
         running.worker_healths.push(worker.health_address());
+        running.worker_rests.push(worker.rest_address());
         workers.push(worker);
     }
 
@@ -255,6 +264,8 @@ fn worker_config(
     flags.push(format!("--coordinator-url=http://{coordinator}"));
     flags.push("--worker-listen=127.0.0.1:0".to_owned());
     flags.push(format!("--health-port={health_port}"));
+    let rest_listen = if index == 0 { args.rest_listen } else { SocketAddr::new(args.rest_listen.ip(), 0) };
+    flags.push(format!("--rest-listen={rest_listen}"));
     if let Some(api) = api {
         flags.push(format!("--discord-api-url={api}"));
         flags.push(format!("--intents={SIM_INTENTS}"));
