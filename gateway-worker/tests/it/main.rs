@@ -5,6 +5,7 @@
 mod bench;
 mod gaps;
 mod handlers;
+mod rest;
 mod set_aside;
 mod silence;
 mod singleton;

@@ -12,6 +12,7 @@ use std::{
 };
 
 use tokio::{
+    runtime::Handle,
     sync::Notify,
     time::{Instant, sleep, timeout_at},
 };
@@ -99,6 +100,33 @@ impl Drop for Standing<'_> {
     }
 }
 
+/// A turn that was given out and is still to come. Dropped, as with a caller who leaves, it goes back: else its bucket would
+/// take it for a request under way, for long.
+struct Given {
+    budget: Arc<dyn Budget>,
+    ask: Option<Ask>,
+}
+
+impl Given {
+    fn used(mut self) {
+        self.ask = None;
+    }
+}
+
+impl Drop for Given {
+    fn drop(&mut self) {
+        if let (Some(ask), Ok(runtime)) = (self.ask.take(), Handle::try_current()) {
+            let budget = self.budget.clone();
+            let unused = Report { ask, status: None, seen: None, limited: None, judges_token: false };
+            runtime.spawn(async move {
+                if let Err(error) = budget.report(&unused).await {
+                    tracing::debug!(%error, "a turn was not given back");
+                }
+            });
+        }
+    }
+}
+
 impl fmt::Debug for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gate").field("per_second", &self.per_second).finish_non_exhaustive()
@@ -172,13 +200,14 @@ impl Gate {
             if after.is_zero() {
                 return Ok(());
             }
+            let given = Given { budget: self.budget.clone(), ask: Some(ask.clone()) };
             sleep(after).await;
             if self.blocked_until(&ask.caller).is_none_or(|blocked| blocked <= Instant::now()) {
+                given.used();
                 return Ok(());
             }
             // The turn was given out before a 429 stopped everything.
-            let unused = Permit { ask: ask.clone(), kind: Kind::Bot, judges_token: false };
-            self.leave(unused, Outcome::default()).await;
+            drop(given);
             ask.permit = rand::random();
         }
     }
