@@ -88,7 +88,7 @@ impl Report {
     pub fn is_invalid(&self) -> bool {
         match self.status {
             Some(401 | 403) => true,
-            Some(429) => self.limited.is_none_or(|limited| limited.counts_as_invalid()),
+            Some(429) => self.limited.is_none_or(Limited::counts_as_invalid),
             _ => false,
         }
     }

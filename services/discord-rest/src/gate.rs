@@ -190,10 +190,9 @@ impl Gate {
             if !is_known && held(&self.known).contains(&(ask.caller.clone(), ask.pattern.clone())) {
                 continue;
             }
-            let after = match self.first_in_lane(ask, until, is_known, &standing.lane).await? {
-                Some(after) => after,
+            let Some(after) = self.first_in_lane(ask, until, is_known, &standing.lane).await? else {
                 // What is known of the route has changed: it is another lane's.
-                None => continue,
+                continue;
             };
             drop(turn);
             drop(standing);

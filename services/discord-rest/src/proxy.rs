@@ -129,12 +129,11 @@ impl Proxy {
             return answer::error(StatusCode::METHOD_NOT_ALLOWED, "405: Method Not Allowed");
         }
         let answer_429_as_503 = request.headers().get(&ANSWER_429_AS).is_some_and(|value| value == "503");
-        let answer = match self.room(&route) {
-            Some(_room) => self.pass(&route, request).await,
-            None => {
-                self.metrics.refused("full");
-                answer::full()
-            }
+        let answer = if let Some(_room) = self.room(&route) {
+            self.pass(&route, request).await
+        } else {
+            self.metrics.refused("full");
+            answer::full()
         };
         if answer_429_as_503 && answer.status() == StatusCode::TOO_MANY_REQUESTS {
             return answer::as_503(answer.headers());
@@ -217,5 +216,5 @@ fn gate_waits(route: &Route, limited: Limited) -> bool {
 
 fn unix_ms() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| crate::limits::millis(since))
+    since.map_or(0, crate::limits::millis)
 }

@@ -70,11 +70,10 @@ impl Route {
         let steps: Vec<&str> = unversioned(path)?.split('/').filter(|step| !step.is_empty()).collect();
         let group = GROUPS.into_iter().find(|group| steps.first() == Some(group)).unwrap_or("other");
         let (major, kind) = match steps.as_slice() {
-            ["channels" | "guilds", id, ..] if is_id(id) => (Arc::from(*id), Kind::Bot),
             ["webhooks", id, token, ..] => {
                 (hashed(format!("{id}/{token}").as_bytes()).into(), Kind::OwnToken)
             }
-            ["webhooks", id] if is_id(id) => (Arc::from(*id), Kind::Bot),
+            ["channels" | "guilds", id, ..] | ["webhooks", id] if is_id(id) => (Arc::from(*id), Kind::Bot),
             ["interactions", ..] => (Arc::default(), Kind::Callback),
             _ => (Arc::default(), Kind::Bot),
         };

@@ -18,7 +18,7 @@ use crate::{
 /// For the answer's head after a body that was here as a whole.
 const HEAD_WITHIN: Duration = Duration::from_secs(15);
 /// For body and head where the body still comes from the caller.
-const UPLOAD_WITHIN: Duration = Duration::from_secs(120);
+const UPLOAD_WITHIN: Duration = Duration::from_mins(2);
 
 /// No answer came.
 #[derive(Clone, Copy, Debug)]

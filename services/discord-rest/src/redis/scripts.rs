@@ -1,5 +1,7 @@
 //! The scripts' figures: those of the pure rules, so that there is one place for each.
 
+use std::fmt::Write as _;
+
 use redis_link::Script;
 
 use crate::limits::{self, bucket, global, invalid, token};
@@ -21,6 +23,10 @@ pub(super) fn with_constants(script: &str) -> Script {
         ("INVALID_MS", invalid::WINDOW_MS),
         ("SLOT_MS", invalid::SLOT_MS),
     ];
-    let constants: String = figures.iter().map(|(name, value)| format!("local {name} = {value}\n")).collect();
+    let mut constants = String::new();
+    for (name, value) in figures {
+        // Writing to a String can't fail.
+        let _ = writeln!(constants, "local {name} = {value}");
+    }
     Script::new(constants + include_str!("scripts/common.lua") + script)
 }
