@@ -38,7 +38,7 @@ ENTRYPOINT ["coordinator"]
 
 FROM runtime AS gateway-worker
 COPY --from=build /out/gateway-worker /usr/local/bin/
-EXPOSE 3000
+EXPOSE 3000 3080
 ENTRYPOINT ["gateway-worker"]
 
 FROM runtime AS discord-sim

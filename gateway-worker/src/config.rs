@@ -10,6 +10,7 @@ use twilight_model::gateway::Intents;
 use crate::{
     cache::{CacheSettings, CachedResources},
     checkpoints::Keep,
+    rest::{RestArgs, RestConfig},
 };
 
 /// A gateway worker of a sharded Discord bot: registers with the coordinator, runs the shards that it is given.
@@ -124,6 +125,10 @@ pub struct Args {
     #[command(flatten)]
     #[allow(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
     pub discord: DiscordArgs,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
+    pub rest: RestArgs,
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
@@ -243,6 +248,8 @@ pub struct Config {
     pub deadlines: Deadlines,
     /// What metric names begin with.
     pub metrics_prefix: String,
+    /// The REST proxy.
+    pub rest: RestConfig,
     /// The bot's token.
     pub token: Secret,
     /// The REST API, when it is not Discord's.
@@ -298,6 +305,7 @@ impl Args {
             generation: self.generation,
             deadlines,
             metrics_prefix: self.metrics_prefix,
+            rest: self.rest.into_config()?,
             token,
             api: self.discord.discord_api_url,
             gateway: self.discord.discord_gateway_url,
@@ -334,6 +342,8 @@ mod tests {
             ("--checkpoint", "some", "off, session or full"),
             ("--checkpoint-format-max", "3", "1..=2"),
             ("--handlers-at-once", "0", "1.."),
+            ("--rest-global-per-second", "0", "1..=100000"),
+            ("--rest-invalid-limit", "10001", "1..=10000"),
         ] {
             let error = Args::try_parse_from(["gateway-worker", flag, value]).unwrap_err().to_string();
             assert!(error.contains(flag) && error.contains(says), "{flag} {value}: {error}");

@@ -1,44 +1,53 @@
-//! Whether Discord takes the token: asked once at the start, so that a wrong one is one clear line and no login storm.
+//! Discord's REST API as bot code has it, by way of the worker's own proxy; and whether Discord takes the token: asked once at
+//! the start, so that a wrong one is one clear line and no login storm.
 
 use std::time::Duration;
 
-use settings::{ApiOrigin, Secret};
+use discord_rest::ANSWER_429_AS;
+use settings::Secret;
+use tonic::codegen::http::{HeaderMap, HeaderValue};
 use twilight_http::{Client, client::ClientBuilder, error::ErrorType};
 
-/// How long the request may take.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a request may take, its wait for a turn included: the proxy's longest is a minute, and it gives Discord 15 s.
+const TIMEOUT: Duration = Duration::from_secs(80);
+/// How long a first answer to an interaction may take, and the question for the token.
+const SHORT: Duration = Duration::from_secs(5);
 
 /// 401.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("Discord refused the token (401): check DISCORD_TOKEN")]
 pub struct TokenRefused;
 
-/// A client of the REST API.
-pub(crate) fn client(token: &Secret, api: Option<&ApiOrigin>) -> Client {
-    builder(token, api).build()
+/// A client of the REST API, by the proxy at `host:port`.
+pub(crate) fn client(token: &Secret, proxy: &str) -> Client {
+    builder(token, proxy).timeout(TIMEOUT).build()
 }
 
-/// A client for first answers to interactions: Discord does not count them against the global limit, each has a path of its own, and
-/// twilight's limiter would send them one after the other
-/// ([Interactions](https://discord.com/developers/docs/topics/rate-limits#global-rate-limit)).
-pub(crate) fn callbacks(token: &Secret, api: Option<&ApiOrigin>) -> Client {
-    builder(token, api).ratelimiter(None).build()
+/// A client for first answers to interactions.
+pub(crate) fn callbacks(token: &Secret, proxy: &str) -> Client {
+    builder(token, proxy).timeout(SHORT).build()
 }
 
-fn builder(token: &Secret, api: Option<&ApiOrigin>) -> ClientBuilder {
-    let builder = Client::builder().token(token.expose().to_owned()).timeout(TIMEOUT);
-    match api {
-        Some(api) => builder.proxy(api.authority(), api.is_plain_http()),
-        None => builder,
-    }
+/// The proxy keeps the limits, for the whole fleet: twilight's own limiter learns buckets only from headers with a scope, which
+/// Discord sends with a 429, and sends first answers to interactions one after the other. Without it twilight repeats a 429 at once,
+/// whatever its headers say, so the proxy is asked not to give any. It also remembers tokens that are refused, and
+/// forgets that in time.
+fn builder(token: &Secret, proxy: &str) -> ClientBuilder {
+    let headers = HeaderMap::from_iter([(ANSWER_429_AS, HeaderValue::from_static("503"))]);
+    Client::builder()
+        .token(token.expose().to_owned())
+        .default_headers(headers)
+        .proxy(proxy.to_owned(), true)
+        .ratelimiter(None)
+        .remember_invalid_token(false)
 }
 
 /// Asks `GET /users/@me`. Anything but a refusal is no reason not to start: the gateway will tell.
 ///
 /// # Errors
 /// [`TokenRefused`].
-pub(crate) async fn check_token(token: &Secret, api: Option<&ApiOrigin>) -> Result<(), TokenRefused> {
-    match client(token, api).current_user().await {
+pub(crate) async fn check_token(token: &Secret, proxy: &str) -> Result<(), TokenRefused> {
+    match callbacks(token, proxy).current_user().await {
         Ok(_) => Ok(()),
         Err(error) => match error.kind() {
             ErrorType::Unauthorized => Err(TokenRefused),

@@ -140,7 +140,7 @@ pub struct Context {
 /// What every context of a worker shares.
 pub(crate) struct Tools {
     pub(crate) http: Arc<twilight_http::Client>,
-    /// Without a rate limiter.
+    /// It gives up soon.
     pub(crate) callbacks: Arc<twilight_http::Client>,
     pub(crate) bridge: Bridge,
 }
@@ -166,13 +166,14 @@ impl Context {
         self.shard.cache()
     }
 
-    /// Discord's REST API.
+    /// Discord's REST API, by way of this worker's proxy: it keeps the whole fleet to Discord's limits. A request waits for its turn;
+    /// when that does not come in time (`REST_LONGEST_WAIT`) the answer is 503.
     pub fn http(&self) -> &twilight_http::Client {
         &self.tools.http
     }
 
-    /// Discord's REST API for first answers to interactions (`create_response`), and nothing else: many go out side by side, as
-    /// Discord does not count them against the global limit.
+    /// The same for first answers to interactions (`create_response`): it gives up after 5 s, when Discord takes none any more. They
+    /// wait for no turn, by either client, as Discord counts them against no limit that they share.
     pub fn callbacks(&self) -> &twilight_http::Client {
         &self.tools.callbacks
     }

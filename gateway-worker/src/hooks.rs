@@ -175,7 +175,13 @@ impl ShardHooks {
                 Err(barred) if !heard => return barred.count(&mut counted),
                 _ => None,
             },
-            Err(_) => if begun.decide(Begun::GIVEN_UP) { None } else { Some(true) },
+            Err(_) => {
+                if begun.decide(Begun::GIVEN_UP) {
+                    None
+                } else {
+                    Some(true)
+                }
+            }
         };
         let (outcome, delivered) = match (taken, heard) {
             (Some(true), _) => ("taken", Delivered::Yes),
@@ -198,8 +204,7 @@ impl ShardHooks {
             let why = "its worker had too much to do, and did not come to it by the deadline";
             return AnswerOutcome::Failed(failure(Kind::TooLate, why));
         };
-        let (handler, context, lease) =
-            (self.bot.handler.clone(), self.context(shard), self.lease.clone());
+        let (handler, context, lease) = (self.bot.handler.clone(), self.context(shard), self.lease.clone());
         let work = async move {
             let metrics = &place.metrics;
             match may_begin(&context.shard, &lease) {
@@ -367,7 +372,8 @@ impl RunningShards {
     ) -> Vec<ShardAnswer> {
         let Ok(_call) = self.calls.try_acquire() else {
             let busy = |shard| {
-                let outcome = none(Kind::Failed, format!("its worker has {CALLS} such calls under way already"));
+                let outcome =
+                    none(Kind::Failed, format!("its worker has {CALLS} such calls under way already"));
                 ShardAnswer { shard, outcome }
             };
             return shards.into_iter().map(busy).collect();

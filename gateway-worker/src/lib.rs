@@ -22,6 +22,7 @@ mod link;
 mod metrics;
 mod payload;
 mod relay;
+pub mod rest;
 mod rpc;
 mod run;
 mod service;
@@ -44,6 +45,7 @@ pub use handler::{
 };
 pub use link::LinkError;
 pub use relay::Relay;
+pub use rest::RestBudget;
 pub use run::run;
 pub use serde_json;
 pub use service::{Parts, Worker, WorkerError};

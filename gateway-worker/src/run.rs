@@ -58,6 +58,7 @@ async fn run_with(args: Args, handler: Arc<dyn EventHandler>) -> ExitCode {
         Ok(redis) => redis.map(|redis| Relay::redis(redis, relay_args.relay_events)),
         Err(error) => return fail(Exit::Settings, &error),
     };
+    let rest = crate::RestBudget::Redis { url: url.clone(), prefix: store_args.redis_prefix.clone() };
     let link = redis_link::RedisLink::new(url, redis_link::LinkOptions::default());
     let checkpoints = Arc::new(checkpoint::RedisStore::new(link.clone(), store_args.redis_prefix.clone()));
     let parts = Parts {
@@ -65,6 +66,7 @@ async fn run_with(args: Args, handler: Arc<dyn EventHandler>) -> ExitCode {
         set_aside: checkpoints.clone(),
         checkpoints,
         bus: Arc::new(RedisBus::start(link, store_args.redis_prefix)),
+        rest,
         handler,
         relay,
     };

@@ -11,6 +11,7 @@ use ::relay::{RelayMetrics, RelayStatus};
 use altergolden_proto::{DESCRIPTORS, v1::gateway_worker_server::GatewayWorkerServer};
 use arc_swap::ArcSwap;
 use checkpoint::{CheckpointStore, SetAsideStore};
+use discord_rest::{Rest, RestMetrics};
 use event_bus::EventBus;
 use fleet_model::{Incarnation, Routes, WorkerId};
 use fleet_store::FleetStore;
@@ -40,6 +41,7 @@ use crate::{
     link::{Link, LinkError, LinkParts},
     metrics::{LinkMetrics, ShardMetrics, WorkerCollector},
     relay::{Relay, Relaying},
+    rest::{self, RestBudget},
     rpc::WorkerService,
     shards::{RunningShards, ShardParts, ShardSet},
     status::{LinkStatus, WorkerHealth},
@@ -69,6 +71,8 @@ pub struct Parts {
     pub set_aside: Arc<dyn SetAsideStore>,
     /// The way of broadcasts.
     pub bus: Arc<dyn EventBus>,
+    /// Who keeps the budget of Discord's REST limits.
+    pub rest: RestBudget,
     /// Bot code.
     pub handler: Arc<dyn EventHandler>,
     /// Where events are relayed to, if they are.
@@ -86,6 +90,17 @@ pub enum WorkerError {
         /// Why.
         source: io::Error,
     },
+    /// The REST proxy's port can't be had.
+    #[error("can't listen on {address} (--rest-listen): {source}")]
+    RestListen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The REST proxy can't be set up.
+    #[error("the REST proxy: {0}")]
+    Rest(String),
     /// The health port can't be had.
     #[error(transparent)]
     Health(#[from] BindError),
@@ -113,6 +128,7 @@ pub struct Worker {
     listener: TcpListener,
     address: SocketAddr,
     health: HealthServer,
+    rest: Rest,
 }
 
 impl Worker {
@@ -125,7 +141,10 @@ impl Worker {
         let listener = TcpListener::bind(config.listen).await.map_err(fail)?;
         let address = listener.local_addr().map_err(fail)?;
         let health = HealthServer::bind(config.health_listen, "--health-port").await?;
-        Ok(Self { config, parts, listener, address, health })
+        let rest_listen = config.rest.listen;
+        let fail = |source| WorkerError::RestListen { address: rest_listen, source };
+        let rest = Rest::bind(rest_listen).await.map_err(fail)?;
+        Ok(Self { config, parts, listener, address, health, rest })
     }
 
     /// Its name.
@@ -143,20 +162,38 @@ impl Worker {
         self.health.address()
     }
 
+    /// Where the REST proxy listens.
+    pub fn rest_address(&self) -> SocketAddr {
+        self.rest.address()
+    }
+
     /// Runs until `stop`; then gives its shards away, closes what is left, and returns.
     ///
     /// # Errors
     /// Discord refused the token, there is no address to tell others, or another worker has its name.
     pub async fn run(self, stop: CancellationToken) -> Result<(), WorkerError> {
-        let Self { config, parts, listener, address, health } = self;
-        discord::check_token(&config.token, config.api.as_ref()).await?;
+        let Self { config, parts, listener, address, health, rest } = self;
+        let (routes, routes_reader) = watch::channel(Arc::new(Routes::default()));
+        // The servers outlive the shards: who is asked about a shard that closes can say so.
+        let servers_stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let (rest_address, rest_metrics) = (rest.address(), RestMetrics::default());
+        let settings = (config.rest, config.api.as_ref());
+        let known = (routes_reader.clone(), rest_metrics.clone());
+        let rest = rest::start(rest, settings, parts.rest, known, (&tasks, &servers_stop))
+            .map_err(WorkerError::Rest)?;
+        if let Err(refused) = discord::check_token(&config.token, &rest.authority).await {
+            servers_stop.cancel();
+            tasks.close();
+            tasks.wait().await;
+            return Err(refused.into());
+        }
 
         let worker = config.worker.clone();
         let incarnation: Incarnation = settings::incarnation_nonce().parse().expect("hex digits are a name");
         let incarnation = Arc::new(ArcSwap::from_pointee(incarnation));
         let shards = RunningShards::new(worker.clone());
         let changed = Arc::new(Notify::new());
-        let (routes, routes_reader) = watch::channel(Arc::new(Routes::default()));
         let (registered, registered_reader) = watch::channel(None);
         let (status, status_reader) = watch::channel(LinkStatus::default());
         let (shard_metrics, link_metrics) = (ShardMetrics::default(), LinkMetrics::default());
@@ -181,21 +218,21 @@ impl Worker {
             }
             shards.command_metrics().register(registry);
             hook_metrics.register(registry);
+            rest_metrics.register(registry);
             let collector = WorkerCollector { shards: shards.clone(), link: status_reader.clone() };
             registry.register_collector(Box::new(collector));
         });
         let (identify, wishes) = identify::channel();
         let hub = Hub::new(parts.bus.clone(), bridge_metrics.clone());
 
-        // The servers outlive the shards: who is asked about a shard that closes can say so.
-        let servers_stop = CancellationToken::new();
-        let tasks = TaskTracker::new();
         let health_source = WorkerHealth {
             worker: worker.clone(),
             link: status_reader,
             shards: shards.clone(),
             bus: parts.bus.status(),
             relay: relaying.as_ref().map(|relaying| relaying.status.clone()),
+            rest: rest.status.clone(),
+            rest_address,
         };
         tasks.spawn(health.serve(Arc::new(health_source), registry, servers_stop.clone()));
         tasks.spawn(hub.clone().run(Some(worker.clone()), servers_stop.clone()));
@@ -218,8 +255,8 @@ impl Worker {
             wanted: Arc::new(parts.handler.wants()),
             handler: parts.handler,
             tools: Arc::new(Tools {
-                http: Arc::new(discord::client(&config.token, config.api.as_ref())),
-                callbacks: Arc::new(discord::callbacks(&config.token, config.api.as_ref())),
+                http: Arc::new(discord::client(&config.token, &rest.authority)),
+                callbacks: Arc::new(discord::callbacks(&config.token, &rest.authority)),
                 bridge: bridge.clone(),
             }),
             limits: config.limits,

@@ -1,5 +1,8 @@
 //! How the worker stands with the rest of the fleet: published by the link, read by health and metrics.
 
+use std::net::SocketAddr;
+
+use discord_rest::RestStatus;
 use event_bus::BusStatus;
 use fleet_model::{ShardStatus, WorkerId};
 use relay::RelayStatus;
@@ -42,6 +45,9 @@ pub(crate) struct WorkerHealth {
     pub(crate) shards: RunningShards,
     pub(crate) bus: watch::Receiver<BusStatus>,
     pub(crate) relay: Option<RelayStatus>,
+    pub(crate) rest: RestStatus,
+    /// Where its REST proxy listens.
+    pub(crate) rest_address: SocketAddr,
 }
 
 impl WorkerHealth {
@@ -82,6 +88,7 @@ impl WorkerHealth {
                 problems.push(format!("checkpoint of shard {}: {why}", report.shard));
             }
         }
+        problems.extend(self.rest.problems());
         problems
     }
 }
@@ -115,6 +122,7 @@ impl HealthSource for WorkerHealth {
             "status": verdict.as_str(),
             "worker": self.worker,
             "shards": shards,
+            "rest": self.rest_address,
             "problems": problems,
         });
         (verdict, body)

@@ -50,8 +50,8 @@ pub(crate) fn bot(handler: Arc<dyn EventHandler>) -> Bot {
         ..Routes::default()
     }));
     let tools = Tools {
-        http: Arc::new(discord::client(&settings::Secret::new("t"), None)),
-        callbacks: Arc::new(discord::callbacks(&settings::Secret::new("t"), None)),
+        http: Arc::new(discord::client(&settings::Secret::new("t"), "127.0.0.1:1")),
+        callbacks: Arc::new(discord::callbacks(&settings::Secret::new("t"), "127.0.0.1:1")),
         bridge: Bridge::new(routes, None, None, hub, BridgeMetrics::default(), "test"),
     };
     Bot {

@@ -26,10 +26,6 @@ use twilight_util::{builder::interaction_response::ChannelMessageBuilder, snowfl
 
 use crate::{answers, commands};
 
-/// How long Discord waits for the first answer.
-/// [Source](https://discord.com/developers/docs/interactions/receiving-and-responding#interaction-callback).
-const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
-
 /// How long after the event came the bridge may take: that leaves time for both ways to Discord.
 const BRIDGE_WITHIN: Duration = Duration::from_millis(1_500);
 

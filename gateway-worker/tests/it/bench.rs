@@ -13,7 +13,7 @@ use discord_sim::{Control, Fault, Sim, SimConfig, Snowflake};
 use event_bus::MemoryBus;
 use fleet_model::{Gap, StartKind};
 use fleet_store::MemoryStore;
-use gateway_worker::{Context, Event, EventHandler, Mark, Relay, Wanted, Worker, async_trait};
+use gateway_worker::{Context, Event, EventHandler, Mark, Relay, RestBudget, Wanted, Worker, async_trait};
 use relay::{Caps, MemoryRelay};
 use settings::Secret;
 use shard_bridge::BridgeClient;
@@ -114,6 +114,7 @@ pub(crate) struct Bench {
     pub(crate) relay: MemoryRelay,
     /// Where each worker answers.
     addresses: BTreeMap<String, String>,
+    rest: RestBudget,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
@@ -179,6 +180,7 @@ impl Bench {
             checkpoints,
             bus,
             relay,
+            rest: RestBudget::memory(),
             addresses,
             stop,
             tasks,
@@ -206,6 +208,7 @@ impl Bench {
             set_aside: self.checkpoints.clone(),
             checkpoints: self.checkpoints.clone(),
             bus: self.bus.clone(),
+            rest: self.rest.clone(),
             handler,
             relay: Some(Relay::memory(self.relay.clone())),
         };

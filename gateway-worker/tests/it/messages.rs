@@ -194,7 +194,11 @@ async fn each_shard_s_end_is_its_own() {
 
     let asked = Instant::now();
     let odd = pair.ask(&[], "odd", Value::Null).await;
-    assert!(asked.elapsed() < DEADLINE, "a shard that never replies costs the deadline: {:?}", asked.elapsed());
+    assert!(
+        asked.elapsed() < DEADLINE,
+        "a shard that never replies costs the deadline: {:?}",
+        asked.elapsed()
+    );
     assert!(!odd.complete && odd.replies.len() == SHARDS as usize, "{odd:?}");
     assert_eq!(failure(&odd.replies[0]), (Kind::Failed, "its bot code panicked"));
     assert_eq!(failure(&odd.replies[1]).0, Kind::TooLate);
@@ -253,8 +257,11 @@ async fn an_answer_is_as_large_as_its_caller_takes() {
         ("who", vec![0; 10_001], Code::InvalidArgument),
         ("who", vec![0, 20], Code::NotFound),
     ] {
-        let request =
-            v1::RequestRequest { r#type: kind.to_owned(), shard_ids: shards, ..v1::RequestRequest::default() };
+        let request = v1::RequestRequest {
+            r#type: kind.to_owned(),
+            shard_ids: shards,
+            ..v1::RequestRequest::default()
+        };
         assert_eq!(plain.request(request).await.unwrap_err().code(), code);
     }
     pair.bench.finish().await;
@@ -306,8 +313,7 @@ async fn keep_sending(mut client: BridgeClient, shard: u32, stop: CancellationTo
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shard_on_its_way_is_told_and_asked_all_the_while() {
     let mut pair = Pair::start().await;
-    let mut manager =
-        pair.bench.client.subscribe_to(Vec::new(), &[MessageRecipient::Manager]).await.unwrap();
+    let mut manager = pair.bench.client.subscribe_to(Vec::new(), &[MessageRecipient::Manager]).await.unwrap();
     let stop = CancellationToken::new();
     let mut senders = JoinSet::new();
     for shard in 0..SHARDS {

@@ -11,7 +11,7 @@ use coordinator::Coordinator;
 use discord_sim::{Sim, SimConfig};
 use event_bus::MemoryBus;
 use fleet_store::MemoryStore;
-use gateway_worker::{Relay, Worker};
+use gateway_worker::{Relay, RestBudget, Worker};
 use relay::{Caps, MemoryRelay};
 use settings::Secret;
 use tokio::task::JoinSet;
@@ -62,6 +62,10 @@ pub(crate) struct DevArgs {
     /// Health port of the first worker; worker i > 0 gets this + i + 1; 0 takes free ones
     #[arg(long, env = "HEALTH_PORT", value_name = "PORT", default_value_t = 3000)]
     health_port: u16,
+
+    /// Where the first worker's proxy of Discord's REST API listens; port 0, and every other worker's, is a free one
+    #[arg(long, env = "REST_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
+    rest_listen: SocketAddr,
 }
 
 /// Events that `ShardBridge/Events` can go back to, and their size.
@@ -73,6 +77,7 @@ struct Running {
     coordinator: SocketAddr,
     coordinator_health: SocketAddr,
     worker_healths: Vec<SocketAddr>,
+    worker_rests: Vec<SocketAddr>,
     sim: Option<Sim>,
 }
 
@@ -145,6 +150,7 @@ async fn start(args: &DevArgs) -> Result<(Running, Tasks), Outcome> {
     let store: Arc<MemoryStore> = Arc::new(MemoryStore::new());
     let checkpoints = Arc::new(checkpoint::MemoryStore::new());
     let bus: Arc<MemoryBus> = Arc::new(MemoryBus::new());
+    let rest = RestBudget::memory();
 
     let config = coordinator_config(args, token.clone(), api.as_deref())?;
     let relay = MemoryRelay::new(Caps { length: RELAYED, bytes: RELAYED_BYTES, ..Caps::default() });
@@ -159,6 +165,7 @@ async fn start(args: &DevArgs) -> Result<(Running, Tasks), Outcome> {
         coordinator: coordinator.address(),
         coordinator_health: coordinator.health_address(),
         worker_healths: Vec::new(),
+        worker_rests: Vec::new(),
         sim,
     };
     let mut workers = Vec::new();
@@ -171,9 +178,11 @@ async fn start(args: &DevArgs) -> Result<(Running, Tasks), Outcome> {
             bus: bus.clone(),
             handler: Arc::new(bot::DevBot { worker: worker_name(index) }),
             relay: Some(Relay::memory(relay.clone())),
+            rest: rest.clone(),
         };
         let worker = Worker::bind(config, parts).await.map_err(Outcome::settings)?;
         running.worker_healths.push(worker.health_address());
+        running.worker_rests.push(worker.rest_address());
         workers.push(worker);
     }
 
@@ -268,6 +277,8 @@ fn worker_config(
     flags.push(format!("--coordinator-url=http://{coordinator}"));
     flags.push("--worker-listen=127.0.0.1:0".to_owned());
     flags.push(format!("--health-port={health_port}"));
+    let rest_listen = if index == 0 { args.rest_listen } else { SocketAddr::new(args.rest_listen.ip(), 0) };
+    flags.push(format!("--rest-listen={rest_listen}"));
     if let Some(api) = api {
         flags.push(format!("--discord-api-url={api}"));
         flags.push(format!("--intents={SIM_INTENTS}"));

@@ -36,8 +36,8 @@ pub use content::{LARGEST, MOST_SHARDS, Misfit, nests_too_deep};
 pub use deadline::{Deadlines, hop_until};
 pub use hub::{Hub, HubItem, HubSubscription, Wants};
 pub use local::{
-    AnswerOutcome, CommandFuture, Delivered, LocalShards, RecentReports, ShardAnswer, ShardMessage, ShardRequest,
-    TimedReport,
+    AnswerOutcome, CommandFuture, Delivered, LocalShards, RecentReports, ShardAnswer, ShardMessage,
+    ShardRequest, TimedReport,
 };
 pub use metrics::BridgeMetrics;
 pub use object::{ObjectKind, ObjectQuery, ObjectRefused, check_size};

@@ -88,7 +88,9 @@ impl Merge {
         }
         let value = match serde_json::from_str(json) {
             Ok(value) => value,
-            Err(error) => return failed(reply, failure(Kind::Failed, format!("its reply is no JSON: {error}"))),
+            Err(error) => {
+                return failed(reply, failure(Kind::Failed, format!("its reply is no JSON: {error}")));
+            }
         };
         if nests_too_deep(&value) {
             return failed(reply, failure(Kind::Failed, "its reply is nested too deeply"));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use altergolden_proto::{
     convert,
-    v1::{BroadcastMessage, MessageRecipient, ReplyFailureKind, subscribe_response, shard_reply},
+    v1::{BroadcastMessage, MessageRecipient, ReplyFailureKind, shard_reply, subscribe_response},
 };
 use fleet_fixture::{DEADLINE, PATIENCE, Signal, Worker, until};
 use serde_json::{Value, json};
@@ -115,7 +115,8 @@ async fn each_shard_replies_for_itself() {
     let (a, b) = bench.two_bots().await;
     let owners = owners(&bench).await;
     for client in [&mut bench.coordinator.client().await, &mut a.client().await, &mut b.client().await] {
-        let answer = client.request_shards(Vec::new(), "stats", convert::from_json(json!(null))).await.unwrap();
+        let answer =
+            client.request_shards(Vec::new(), "stats", convert::from_json(json!(null))).await.unwrap();
         assert!(answer.complete, "{answer:?}");
         let mut guilds = 0;
         for (shard, reply) in answer.replies.into_iter().enumerate() {
@@ -200,12 +201,16 @@ async fn what_is_sent_to_the_manager_arrives_wherever_somebody_listens_also_afte
     }
     let mut others = a.client().await.subscribe_to(Vec::new(), &[MessageRecipient::All]).await.unwrap();
     let mut from_a = a.client().await;
-    let id = from_a.send_to_manager(Some(3), "ready", convert::from_json(json!({"guilds": 15}))).await.unwrap();
+    let id =
+        from_a.send_to_manager(Some(3), "ready", convert::from_json(json!({"guilds": 15}))).await.unwrap();
     for stream in &mut streams {
         let seen = next(stream).await;
         assert_eq!((seen.message_id.as_str(), seen.r#type.as_str()), (id.as_str(), "ready"));
         assert_eq!((seen.recipient(), seen.shard_id), (MessageRecipient::Manager, Some(3)));
-        assert_eq!((seen.sender.as_str(), seen.data.map(convert::to_json)), ("bot-a", Some(json!({"guilds": 15}))));
+        assert_eq!(
+            (seen.sender.as_str(), seen.data.map(convert::to_json)),
+            ("bot-a", Some(json!({"guilds": 15})))
+        );
     }
     let unknown = from_a.send_to_manager(Some(SHARDS), "ready", convert::from_json(json!(1))).await;
     assert_eq!(code(&unknown.unwrap_err()), Code::NotFound);

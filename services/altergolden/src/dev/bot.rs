@@ -26,11 +26,7 @@ impl EventHandler for DevBot {
         let ShardMessage { kind, data, sender, .. } = message;
         // As JSON, a text can't play tricks on the terminal.
         let kind = Value::from(kind.as_str());
-        say(format_args!(
-            "shard {} on {} was sent {kind} by {sender}: {data}",
-            context.shard(),
-            self.worker
-        ));
+        say(format_args!("shard {} on {} was sent {kind} by {sender}: {data}", context.shard(), self.worker));
         Taken::Yes
     }
 

@@ -16,12 +16,16 @@ pub(super) fn print(running: &Running, shards: &[v1::Shard]) {
         None => "the real one".to_owned(),
     };
     let workers: Vec<String> = running.worker_healths.iter().map(|address| port(*address)).collect();
+    let rests: Vec<String> =
+        running.worker_rests.iter().map(|address| format!("{}/api", port(*address))).collect();
     say(format_args!(
         "\n  Discord       {discord}\
          \n  coordinator   gRPC {coordinator}, health {}\
-         \n  workers       health {}\n",
+         \n  workers       health {}\
+         \n  REST proxy    {}\n",
         port(running.coordinator_health),
         workers.join(", "),
+        rests.join(", "),
     ));
     // A coordinator elsewhere than by default must be named.
     let url = match coordinator.to_string().as_str() {

@@ -143,10 +143,9 @@ async fn bot_code_is_in_the_caller_s_trace(collector: &Collector, worker: &Worke
     for shard in [0, 1] {
         worker.client().await.send_to_shard(shard, "x", data()).await.unwrap();
     }
-    for (rpc, hook, hooks, traces_of_them) in [
-        ("ShardBridge/Request", "handle_request", 2, 1),
-        ("ShardBridge/SendToShard", "handle_message", 1, 2),
-    ] {
+    for (rpc, hook, hooks, traces_of_them) in
+        [("ShardBridge/Request", "handle_request", 2, 1), ("ShardBridge/SendToShard", "handle_message", 1, 2)]
+    {
         until(hook, async || {
             let traces = collector.0.lock().unwrap();
             let whole = traces.values().filter(|spans| {

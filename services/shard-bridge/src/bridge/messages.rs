@@ -70,7 +70,8 @@ impl Bridge {
                 return Err(Status::unavailable(format!("shard {shard} is on its way to another worker")));
             }
             Delivered::NoLease => {
-                let why = format!("worker {worker} does not know whether it may act: it has no word on its lease");
+                let why =
+                    format!("worker {worker} does not know whether it may act: it has no word on its lease");
                 return Err(Status::unavailable(why));
             }
             Delivered::Busy => {
@@ -200,7 +201,8 @@ impl Bridge {
             sender: message.sender.clone(),
         };
         let mut client = self.fan_out.peers.client(owner.url)?;
-        let sending = async move { client.deliver_message(with_timeout(request, left)).await }.instrument(span);
+        let sending =
+            async move { client.deliver_message(with_timeout(request, left)).await }.instrument(span);
         let answer = match tokio::time::timeout_at(until, sending).await {
             Ok(answer) => answer.map_err(|status| undelivered(&worker, &status)),
             Err(_) => Err(no_word(&worker)),
@@ -218,7 +220,9 @@ impl Bridge {
             DeliveryOutcome::Busy => Delivered::Busy,
             DeliveryOutcome::TooLate => Delivered::TooLate,
             DeliveryOutcome::Unspecified => {
-                let why = format!("worker {worker} says of it what this version does not know: it may have arrived");
+                let why = format!(
+                    "worker {worker} says of it what this version does not know: it may have arrived"
+                );
                 return Err(Status::unavailable(why));
             }
         };

@@ -20,10 +20,7 @@ fn each_shard_is_asked_of_the_worker_that_owns_it() {
         .collect();
     assert_eq!(
         shares,
-        [
-            ("a", "http://a", vec![ShardNumber(0), ShardNumber(1)]),
-            ("b", "http://b", vec![ShardNumber(2)])
-        ]
+        [("a", "http://a", vec![ShardNumber(0), ShardNumber(1)]), ("b", "http://b", vec![ShardNumber(2)])]
     );
     assert_eq!(unassigned, [ShardNumber(4)]);
     for shard in 0..5 {

@@ -1,0 +1,158 @@
+//! The worker's REST proxy: its settings, and how it is put together. What it does is `discord-rest`'s.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use discord_rest::{
+    Budget, Gate, MemoryBudget, RedisBudget, Rest, RestMetrics, RestOptions, RestStatus, Rules, SharedBudget,
+    Upstream,
+};
+use fleet_model::Routes;
+use redis_link::{KeyPrefix, LinkOptions, RedisLink, RedisUrl};
+use settings::{ApiOrigin, SettingsError};
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// The longest that a request may wait for its turn.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
+/// How long a request waits for Redis before the worker goes on with its own share.
+const REDIS_WITHIN: Duration = Duration::from_millis(500);
+const CONNECT_WITHIN: Duration = Duration::from_millis(400);
+
+/// Flags of the REST proxy.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Discord's REST API, for bots in any language")]
+pub struct RestArgs {
+    /// Where this worker's proxy of the REST API listens (`/api/v10/...`); port 0 takes a free one and logs it
+    #[arg(long, env = "REST_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
+    pub rest_listen: SocketAddr,
+
+    /// Requests a second of one token, over the whole fleet
+    #[arg(long, env = "REST_GLOBAL_PER_SECOND", value_name = "NUMBER", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub rest_global_per_second: u32,
+
+    /// How long a request waits for its turn before it is answered with 429
+    #[arg(long, env = "REST_LONGEST_WAIT", value_name = "DURATION", default_value = "10s", value_parser = settings::duration)]
+    pub rest_longest_wait: Duration,
+
+    /// Answers with 401, 403 or 429 in ten minutes at which the fleet stops sending; Discord bans an address at 10,000
+    #[arg(long, env = "REST_INVALID_LIMIT", value_name = "NUMBER", default_value_t = 9_500, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub rest_invalid_limit: u32,
+}
+
+/// Settings that are known to be good.
+#[derive(Clone, Copy, Debug)]
+pub struct RestConfig {
+    /// Where the proxy listens.
+    pub listen: SocketAddr,
+    /// Requests a second of one token.
+    pub per_second: u32,
+    /// How long a request waits for its turn.
+    pub longest_wait: Duration,
+    /// Invalid requests at which the breaker opens.
+    pub invalid_limit: u32,
+}
+
+impl RestArgs {
+    /// Checks them.
+    ///
+    /// # Errors
+    /// The first that does not fit, in one line.
+    pub fn into_config(self) -> Result<RestConfig, SettingsError> {
+        if self.rest_longest_wait > LONGEST_WAIT {
+            return Err(SettingsError::new("--rest-longest-wait (REST_LONGEST_WAIT)", "it takes at most 1m"));
+        }
+        Ok(RestConfig {
+            listen: self.rest_listen,
+            per_second: self.rest_global_per_second,
+            longest_wait: self.rest_longest_wait,
+            invalid_limit: self.rest_invalid_limit,
+        })
+    }
+}
+
+/// Who keeps the budget of Discord's REST limits.
+#[derive(Clone, Debug)]
+pub enum RestBudget {
+    /// Redis, for the whole fleet; while it is away each worker keeps to its own share.
+    Redis {
+        /// Where.
+        url: RedisUrl,
+        /// What its keys begin with.
+        prefix: KeyPrefix,
+    },
+    /// All workers of this process.
+    Memory(Arc<MemoryBudget>),
+}
+
+impl RestBudget {
+    /// One for all workers that are given a clone.
+    pub fn memory() -> Self {
+        Self::Memory(Arc::new(MemoryBudget::new(Rules::default())))
+    }
+}
+
+/// The proxy as the rest of the worker knows it.
+pub(crate) struct Proxy {
+    /// Where this process reaches it, as `host:port`.
+    pub(crate) authority: String,
+    pub(crate) status: RestStatus,
+}
+
+/// Starts serving.
+///
+/// # Errors
+/// No way to Discord can be set up; in one line.
+pub(crate) fn start(
+    rest: Rest,
+    (config, api): (RestConfig, Option<&ApiOrigin>),
+    budget: RestBudget,
+    (routes, metrics): (watch::Receiver<Arc<Routes>>, RestMetrics),
+    (tasks, stop): (&TaskTracker, &CancellationToken),
+) -> Result<Proxy, String> {
+    let upstream = Upstream::new(api).map_err(|error| error.to_string())?;
+    let status = RestStatus::default();
+    let rules = Rules { invalid_limit: config.invalid_limit };
+    let budget: Arc<dyn Budget> = match budget {
+        RestBudget::Memory(budget) => budget,
+        RestBudget::Redis { url, prefix } => {
+            // A connection of its own: leases must not wait behind requests, and its deadline is another.
+            let options = LinkOptions { deadline: REDIS_WITHIN, connect_timeout: CONNECT_WITHIN };
+            let redis = RedisBudget::new(RedisLink::new(url, options), &prefix, rules);
+            let workers = move || routes.borrow().workers.len() as u32;
+            let shared = SharedBudget::new(redis, rules, workers, metrics.clone(), status.clone());
+            tasks.spawn(shared.clone().keep(stop.clone()));
+            shared
+        }
+    };
+    let gate = Arc::new(Gate::new(budget, config.per_second, metrics.clone(), status.clone()));
+    let address = rest.address();
+    let options = RestOptions { longest_wait: config.longest_wait };
+    tasks.spawn(rest.serve(gate, upstream, metrics, options, stop.clone()));
+    tracing::info!(%address, "REST proxy listening");
+    Ok(Proxy { authority: towards(address).to_string(), status })
+}
+
+/// An address at which this process reaches what listens there.
+fn towards(address: SocketAddr) -> SocketAddr {
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_listens_everywhere_is_reached_on_the_loopback() {
+        for (listens, reached) in
+            [("0.0.0.0:7", "127.0.0.1:7"), ("[::]:7", "[::1]:7"), ("10.0.0.1:7", "10.0.0.1:7")]
+        {
+            assert_eq!(towards(listens.parse().unwrap()).to_string(), reached);
+        }
+    }
+}

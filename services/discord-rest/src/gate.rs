@@ -1,0 +1,351 @@
+//! The gate that every request passes: it waits for its turn here, and what became of it is told back.
+//!
+//! Owns the order of those who wait in this process. Requests of one route and major parameter stand in one lane, of which only the
+//! first asks the budget; while a route's bucket is unknown all its requests stand in one lane. First answers to interactions
+//! pass by: no lane, no question.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    runtime::Handle,
+    sync::Notify,
+    time::{Instant, sleep, timeout_at},
+};
+
+use crate::{
+    Answer, Ask, Budget, Caller, Limited, Report, RestMetrics, RestStatus, Scope, Seen, Stop, Told, Why,
+    limits::POLL_MS,
+    route::{Kind, Route},
+};
+
+/// Above so many known routes they are looked up anew.
+const MOST_KNOWN: usize = 8_192;
+/// What a request is told to wait that did not come to its turn at all.
+const QUEUE_WAIT: Duration = Duration::from_secs(1);
+
+/// Leave to send a request.
+#[derive(Debug)]
+pub struct Permit {
+    ask: Ask,
+    kind: Kind,
+    judges_token: bool,
+}
+
+/// Why a request is not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Its turn comes later than it can wait: so long from now.
+    Late(Duration, Why),
+    /// The breaker is open.
+    Breaker(Duration),
+    /// Discord refuses its token.
+    Token(Duration),
+    /// The budget can't be asked.
+    Away,
+}
+
+/// What Discord answered, or that it did not.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// The status; `None` without an answer.
+    pub status: Option<u16>,
+    /// Its bucket.
+    pub seen: Option<Seen>,
+    /// What a 429 says.
+    pub limited: Option<Limited>,
+}
+
+/// The gate.
+pub struct Gate {
+    budget: Arc<dyn Budget>,
+    per_second: u32,
+    lanes: Mutex<HashMap<LaneKey, Arc<Lane>>>,
+    /// Routes that the budget knows the bucket of.
+    known: Mutex<HashSet<(Caller, Arc<str>)>>,
+    /// Until when a global 429 stops a caller, as far as this process has seen.
+    blocked: Mutex<HashMap<Caller, Instant>>,
+    metrics: RestMetrics,
+    status: RestStatus,
+}
+
+/// A caller, a route's pattern, and the major parameter once the route is known.
+type LaneKey = (Caller, Arc<str>, Option<Arc<str>>);
+
+#[derive(Debug, Default)]
+struct Lane {
+    /// Fair: first come, first served.
+    turn: tokio::sync::Mutex<()>,
+    news: Notify,
+}
+
+/// Holds the lane while somebody stands in it.
+struct Standing<'a> {
+    gate: &'a Gate,
+    key: LaneKey,
+    lane: Arc<Lane>,
+}
+
+impl Drop for Standing<'_> {
+    fn drop(&mut self) {
+        let mut lanes = self.gate.lanes();
+        // The map's own, and this one: nobody else stands here.
+        if Arc::strong_count(&self.lane) <= 2 {
+            lanes.remove(&self.key);
+        }
+    }
+}
+
+/// A turn that was given out and is still to come. Dropped, as with a caller who leaves, it goes back: else its bucket would
+/// take it for a request under way, for long.
+struct Given {
+    budget: Arc<dyn Budget>,
+    ask: Option<Ask>,
+}
+
+impl Given {
+    fn used(mut self) {
+        self.ask = None;
+    }
+}
+
+impl Drop for Given {
+    fn drop(&mut self) {
+        if let (Some(ask), Ok(runtime)) = (self.ask.take(), Handle::try_current()) {
+            let budget = self.budget.clone();
+            let unused = Report { ask, status: None, seen: None, limited: None, judges_token: false };
+            runtime.spawn(async move {
+                if let Err(error) = budget.report(&unused).await {
+                    tracing::debug!(%error, "a turn was not given back");
+                }
+            });
+        }
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate").field("per_second", &self.per_second).finish_non_exhaustive()
+    }
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Gate {
+    /// A gate to this budget. `per_second` is the global limit of each caller.
+    pub fn new(budget: Arc<dyn Budget>, per_second: u32, metrics: RestMetrics, status: RestStatus) -> Self {
+        let (lanes, known, blocked) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { budget, per_second, lanes, known, blocked, metrics, status }
+    }
+
+    /// Waits for the turn of a request, until then at most.
+    ///
+    /// # Errors
+    /// It does not come by then, or not at all.
+    pub async fn enter(&self, route: &Route, caller: &Caller, until: Instant) -> Result<Permit, Refused> {
+        if let Some(left) = self.status.breaker() {
+            return Err(Refused::Breaker(left));
+        }
+        let (caller, per_second) = match route.kind {
+            Kind::Bot => (caller.clone(), Some(self.per_second)),
+            Kind::Callback | Kind::OwnToken => (Caller::open(), None),
+        };
+        let ask = Ask {
+            permit: rand::random(),
+            caller,
+            per_second,
+            pattern: route.pattern.clone(),
+            major: route.major.clone(),
+            patience: Duration::ZERO,
+        };
+        let mut permit = Permit { ask, kind: route.kind, judges_token: route.judges_token };
+        if route.kind == Kind::Callback {
+            return Ok(permit);
+        }
+        let began = Instant::now();
+        let waiting = self.metrics.waits();
+        let entered = self.wait(&mut permit.ask, until).await;
+        drop(waiting);
+        self.metrics.waited(began.elapsed());
+        match entered {
+            Ok(()) => Ok(permit),
+            Err(refused) => Err(self.refused(refused)),
+        }
+    }
+
+    async fn wait(&self, ask: &mut Ask, until: Instant) -> Result<(), Refused> {
+        loop {
+            let is_known = held(&self.known).contains(&(ask.caller.clone(), ask.pattern.clone()));
+            let standing =
+                self.stand((ask.caller.clone(), ask.pattern.clone(), is_known.then(|| ask.major.clone())));
+            let Ok(turn) = timeout_at(until, standing.lane.turn.lock()).await else {
+                return Err(Refused::Late(QUEUE_WAIT, Why::Bucket));
+            };
+            if !is_known && held(&self.known).contains(&(ask.caller.clone(), ask.pattern.clone())) {
+                continue;
+            }
+            let Some(after) = self.first_in_lane(ask, until, is_known, &standing.lane).await? else {
+                // What is known of the route has changed: it is another lane's.
+                continue;
+            };
+            drop(turn);
+            drop(standing);
+            if after.is_zero() {
+                return Ok(());
+            }
+            let given = Given { budget: self.budget.clone(), ask: Some(ask.clone()) };
+            sleep(after).await;
+            if self.blocked_until(&ask.caller).is_none_or(|blocked| blocked <= Instant::now()) {
+                given.used();
+                return Ok(());
+            }
+            // The turn was given out before a 429 stopped everything.
+            drop(given);
+            ask.permit = rand::random();
+        }
+    }
+
+    /// Asks until there is a turn; how long it is until then. `None` when the lane is the wrong one.
+    async fn first_in_lane(
+        &self,
+        ask: &mut Ask,
+        until: Instant,
+        is_known: bool,
+        lane: &Lane,
+    ) -> Result<Option<Duration>, Refused> {
+        loop {
+            let now = Instant::now();
+            ask.patience = until.saturating_duration_since(now);
+            let news = lane.news.notified();
+            let answer = match self.budget.ask(ask).await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    tracing::warn!(%error, "the REST budget can't be asked");
+                    return Err(Refused::Away);
+                }
+            };
+            match answer {
+                Answer::Go(after) => return Ok(Some(after)),
+                Answer::Stop(left, Stop::Breaker) => {
+                    self.tell(Told { invalid: None, breaker: Some(left) });
+                    return Err(Refused::Breaker(left));
+                }
+                Answer::Stop(left, Stop::Token) => return Err(Refused::Token(left)),
+                Answer::Wait(wait, why) if why == Why::Global || now + wait > until => {
+                    return Err(Refused::Late(wait, why));
+                }
+                Answer::Wait(_, Why::Learning) if is_known => {
+                    held(&self.known).remove(&(ask.caller.clone(), ask.pattern.clone()));
+                    return Ok(None);
+                }
+                Answer::Wait(_, Why::Bucket) if !is_known => {
+                    self.know(ask);
+                    return Ok(None);
+                }
+                Answer::Wait(wait, why) => {
+                    self.metrics.held_up(why);
+                    // An answer that is under way ends a short wait early.
+                    let is_short = wait <= Duration::from_millis(POLL_MS);
+                    tokio::select! {
+                        () = sleep(wait) => {}
+                        () = news, if is_short => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells what became of a request.
+    pub async fn leave(&self, permit: Permit, outcome: Outcome) {
+        let Permit { ask, kind, judges_token } = permit;
+        let Outcome { status, seen, limited } = outcome;
+        if let Some(limited) = limited {
+            self.metrics.limited(limited.scope);
+            if limited.scope == Scope::Global {
+                let until = Instant::now() + limited.retry_after;
+                let mut blocked = held(&self.blocked);
+                blocked.retain(|_, until| *until > Instant::now());
+                blocked.insert(ask.caller.clone(), until);
+            }
+        }
+        let mut report = Report { ask, status, seen, limited, judges_token };
+        if kind == Kind::Callback {
+            // Its bucket is its own and ends with it.
+            report.seen = None;
+            if !report.is_invalid() {
+                return;
+            }
+        }
+        let answered = status.is_some();
+        match self.budget.report(&report).await {
+            Ok(told) => self.tell(told),
+            Err(error) => tracing::warn!(%error, "the REST budget was not told what became of a request"),
+        }
+        if answered
+            && kind != Kind::Callback
+            && (report.seen.is_some() || status.is_some_and(|status| status < 400))
+        {
+            self.know(&report.ask);
+        }
+        self.call((report.ask.caller.clone(), report.ask.pattern.clone(), Some(report.ask.major.clone())));
+        self.call((report.ask.caller, report.ask.pattern, None));
+    }
+
+    fn stand(&self, key: LaneKey) -> Standing<'_> {
+        let lane = self.lanes().entry(key.clone()).or_default().clone();
+        Standing { gate: self, key, lane }
+    }
+
+    /// Tells the first of a lane that there is news.
+    fn call(&self, key: LaneKey) {
+        if let Some(lane) = self.lanes().get(&key) {
+            lane.news.notify_waiters();
+        }
+    }
+
+    fn know(&self, ask: &Ask) {
+        let mut known = held(&self.known);
+        if known.len() >= MOST_KNOWN {
+            known.clear();
+        }
+        known.insert((ask.caller.clone(), ask.pattern.clone()));
+    }
+
+    fn blocked_until(&self, caller: &Caller) -> Option<Instant> {
+        held(&self.blocked).get(caller).copied()
+    }
+
+    fn refused(&self, refused: Refused) -> Refused {
+        if let Refused::Token(left) = refused
+            && self.status.token_refused(left)
+        {
+            tracing::warn!("Discord refuses a token that is used here (401); it is not sent for a while");
+        }
+        refused
+    }
+
+    fn tell(&self, told: Told) {
+        if let Some(invalid) = told.invalid {
+            self.metrics.invalid(invalid);
+        }
+        if let Some(left) = told.breaker
+            && self.status.opened(left)
+        {
+            self.metrics.breaker_opened();
+            tracing::error!(
+                seconds = left.as_secs() + 1,
+                "too many requests were refused (401, 403, 429): nothing is sent to Discord for a while, or it would ban this address"
+            );
+        }
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, HashMap<LaneKey, Arc<Lane>>> {
+        held(&self.lanes)
+    }
+}

@@ -1,0 +1,229 @@
+//! The rules of a budget as a pure machine: who may go, over a clock that is given.
+//!
+//! Time is milliseconds on whatever clock the caller has. `redis/scripts` says the same in Lua; the contract suite holds
+//! the two together. Each part has a file: [`global`], [`bucket`], [`token`], [`invalid`].
+
+pub(crate) mod bucket;
+pub(crate) mod global;
+pub(crate) mod invalid;
+pub(crate) mod token;
+
+#[cfg(test)]
+mod tests;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use crate::{Answer, Ask, Caller, Report, Scope, Stop, Told, Why};
+use bucket::Bucket;
+use global::Global;
+use invalid::Invalid;
+use token::Token;
+
+/// How long the first request of a route is waited for, before another one is let through to learn.
+pub(crate) const LEARN_MS: u64 = 2_000;
+/// When to ask again where what is waited for is an answer that is under way.
+pub(crate) const POLL_MS: u64 = 50;
+/// Above so many routes of one caller they are learnt anew: Discord has a few hundred.
+pub(crate) const MOST_ROUTES: usize = 2_000;
+/// The longest that the breaker stays open for one ban.
+pub(crate) const LONGEST_BAN_MS: u64 = 3_600_000;
+/// Above so many buckets, those with nothing to say are dropped; so are callers.
+const MOST_BUCKETS: usize = 16_384;
+const MOST_CALLERS: usize = 256;
+/// After so long without a request a caller is dropped where there are many.
+const CALLER_KEPT_MS: u64 = 600_000;
+
+/// What can be set.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// Invalid requests in ten minutes at which the breaker opens. Discord bans at 10,000.
+    pub invalid_limit: u32,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { invalid_limit: 9_500 }
+    }
+}
+
+/// What is known of a route's bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Learned {
+    /// Its name; empty where the route has none.
+    pub(crate) bucket: String,
+    /// Requests of one window; 0 where the route has no bucket.
+    pub(crate) limit: u32,
+    /// How long a window is.
+    pub(crate) period: u64,
+}
+
+/// What is known of one caller.
+#[derive(Debug, Default)]
+struct OfCaller {
+    global: Global,
+    token: Token,
+    routes: HashMap<Arc<str>, Learned>,
+    /// Whose answer a route is waited for, and until when.
+    learning: HashMap<Arc<str>, (u64, u64)>,
+    asked: u64,
+}
+
+/// All limits.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    rules: Rules,
+    callers: HashMap<Caller, OfCaller>,
+    buckets: HashMap<(Caller, Arc<str>, Arc<str>), Bucket>,
+    prune_at: usize,
+    invalid: Invalid,
+    /// Before this nobody has a turn at the global limit.
+    floor: u64,
+}
+
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Rounded up: who asks again does not come a moment too early.
+pub(crate) fn millis_up(duration: Duration) -> u64 {
+    millis(duration.saturating_add(Duration::from_nanos(999_999)))
+}
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+impl Limits {
+    pub(crate) fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            callers: HashMap::new(),
+            buckets: HashMap::new(),
+            prune_at: MOST_BUCKETS,
+            invalid: Invalid::default(),
+            floor: 0,
+        }
+    }
+
+    /// Takes the last second as used up: others may have used it.
+    pub(crate) fn hold_back(&mut self, now: u64) {
+        self.floor = now + global::WINDOW_MS;
+        for caller in self.callers.values_mut() {
+            caller.global.forget();
+        }
+    }
+
+    pub(crate) fn ask(&mut self, ask: &Ask, now: u64) -> Answer {
+        self.prune(now);
+        if let Some(left) = self.invalid.open_for(now) {
+            return Answer::Stop(ms(left), Stop::Breaker);
+        }
+        let of_caller = self.callers.entry(ask.caller.clone()).or_default();
+        of_caller.asked = now;
+        if let Some(left) = of_caller.token.refused_for(now) {
+            return Answer::Stop(ms(left), Stop::Token);
+        }
+        let learned = of_caller.routes.get(&ask.pattern);
+        if learned.is_none()
+            && let Some((permit, until)) = of_caller.learning.get(&ask.pattern)
+            && *permit != ask.permit
+            && *until > now
+        {
+            return Answer::Wait(ms(POLL_MS.min(until - now)), Why::Learning);
+        }
+        let key = bucket_key(ask, learned);
+        let window = learned.map_or((0, 0), |learned| (learned.limit, learned.period));
+        let bucket = self.buckets.entry(key).or_default();
+        if let Some(wait) = bucket.wait(window.0, now) {
+            return Answer::Wait(ms(wait), Why::Bucket);
+        }
+        let mut at = now;
+        if let Some(per_second) = ask.per_second {
+            at = of_caller.global.turn(per_second, now.max(self.floor));
+            if at - now > millis(ask.patience) {
+                return Answer::Wait(ms(at - now), Why::Global);
+            }
+            of_caller.global.take(at, per_second);
+        }
+        if learned.is_none() {
+            of_caller.learning.insert(ask.pattern.clone(), (ask.permit, now + LEARN_MS));
+        }
+        bucket.take(ask.permit, window, at);
+        Answer::Go(ms(at - now))
+    }
+
+    pub(crate) fn report(&mut self, report: &Report, now: u64) -> Told {
+        let ask = &report.ask;
+        let of_caller = self.callers.entry(ask.caller.clone()).or_default();
+        if let Some(is_good) = report.token_is_good() {
+            of_caller.token.note(is_good, now);
+        }
+        let learned = of_caller.routes.get(&ask.pattern);
+        if let Some(bucket) = self.buckets.get_mut(&bucket_key(ask, learned)) {
+            bucket.landed(ask.permit);
+        }
+        if of_caller.learning.get(&ask.pattern).is_some_and(|(permit, _)| *permit == ask.permit) {
+            of_caller.learning.remove(&ask.pattern);
+        }
+        if let Some(new) = learn(learned, report) {
+            if of_caller.routes.len() >= MOST_ROUTES {
+                of_caller.routes.clear();
+            }
+            of_caller.routes.insert(ask.pattern.clone(), new);
+        }
+        let learned = of_caller.routes.get(&ask.pattern);
+        let bucket = self.buckets.entry(bucket_key(ask, learned)).or_default();
+        if let Some(seen) = &report.seen {
+            bucket.note(seen, now);
+        }
+        if let Some(limited) = report.limited {
+            let until = now + millis_up(limited.retry_after);
+            match limited.scope {
+                Scope::Global => of_caller.global.block(until),
+                Scope::User | Scope::Shared => bucket.stop(until),
+                Scope::Sub => {}
+                Scope::Address => self.invalid.open_until(until.min(now + LONGEST_BAN_MS)),
+            }
+        }
+        let invalid = report.is_invalid().then(|| self.invalid.note(self.rules.invalid_limit, now));
+        Told { invalid, breaker: self.invalid.open_for(now).map(ms) }
+    }
+
+    fn prune(&mut self, now: u64) {
+        if self.buckets.len() >= self.prune_at {
+            self.buckets.retain(|_, bucket| bucket.matters(now));
+            self.prune_at = MOST_BUCKETS.max(self.buckets.len() * 2);
+        }
+        if self.callers.len() >= MOST_CALLERS {
+            self.callers.retain(|_, caller| caller.asked + CALLER_KEPT_MS > now);
+        }
+    }
+}
+
+/// Which bucket a request is in: the one that its route is known to have, else one of the route itself.
+fn bucket_key(ask: &Ask, learned: Option<&Learned>) -> (Caller, Arc<str>, Arc<str>) {
+    let name = match learned {
+        Some(learned) if !learned.bucket.is_empty() => Arc::from(learned.bucket.as_str()),
+        _ => ask.pattern.clone(),
+    };
+    (ask.caller.clone(), name, ask.major.clone())
+}
+
+/// What an answer teaches of a route; `None` when nothing new.
+pub(crate) fn learn(known: Option<&Learned>, report: &Report) -> Option<Learned> {
+    let Some(seen) = &report.seen else {
+        // An answer without headers: the route has no bucket. What Discord's edge refuses says nothing of it.
+        let says = report.status.is_some_and(|status| !matches!(status, 401 | 404 | 429 | 500..));
+        return (known.is_none() && says).then(|| Learned { bucket: String::new(), limit: 0, period: 0 });
+    };
+    let left = millis_up(seen.reset_after);
+    let period = match known {
+        // Only the first request of a window tells its whole length.
+        Some(known) if known.bucket == seen.bucket && seen.remaining + 1 != seen.limit => {
+            known.period.max(left)
+        }
+        _ => left,
+    };
+    let new = Learned { bucket: seen.bucket.clone(), limit: seen.limit, period };
+    (known != Some(&new)).then_some(new)
+}

@@ -1,0 +1,52 @@
+//! Invalid requests of the last ten minutes, and the breaker before Discord's ban
+//! ([Discord](https://discord.com/developers/docs/topics/rate-limits#invalid-request-limit-aka-cloudflare-bans)).
+
+use std::collections::BTreeMap;
+
+/// Discord's ten minutes.
+pub(crate) const WINDOW_MS: u64 = 600_000;
+/// What is counted together: it leaves the window together, late rather than early.
+pub(crate) const SLOT_MS: u64 = 20_000;
+
+/// The count, by slots of time.
+#[derive(Debug, Default)]
+pub(super) struct Invalid {
+    slots: BTreeMap<u64, u32>,
+    open_until: u64,
+}
+
+/// When the last request of a slot is out of the window.
+const fn leaves(slot: u64) -> u64 {
+    (slot + 1) * SLOT_MS + WINDOW_MS
+}
+
+impl Invalid {
+    /// Counts one; how many there are now.
+    pub(super) fn note(&mut self, limit: u32, now: u64) -> u32 {
+        self.slots.retain(|slot, _| leaves(*slot) > now);
+        *self.slots.entry(now / SLOT_MS).or_default() += 1;
+        let sum = self.slots.values().fold(0, |sum: u32, count| sum.saturating_add(*count));
+        if sum >= limit {
+            // Until a twentieth is free again, or it would open and close with every request.
+            let target = limit - (limit / 20).max(1).min(limit);
+            let mut left = sum;
+            let enough = self.slots.iter().find(|(_, count)| {
+                left = left.saturating_sub(**count);
+                left <= target
+            });
+            let until = enough.map_or(now, |(slot, _)| leaves(*slot));
+            self.open_until(until);
+        }
+        sum
+    }
+
+    /// Opens the breaker.
+    pub(super) fn open_until(&mut self, until: u64) {
+        self.open_until = self.open_until.max(until);
+    }
+
+    /// How long it stays open.
+    pub(super) fn open_for(&self, now: u64) -> Option<u64> {
+        self.open_until.checked_sub(now).filter(|left| *left > 0)
+    }
+}

@@ -1,0 +1,163 @@
+//! What the proxy counts.
+
+use std::time::Duration;
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+
+use crate::{Scope, Why};
+
+/// Seconds of waiting for a turn.
+const BUCKETS: [f64; 9] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
+    route: &'static str,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByScope {
+    scope: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByWhy {
+    why: &'static str,
+}
+
+/// The metrics; clones count into the same.
+#[derive(Clone, Debug)]
+pub struct RestMetrics {
+    answered: Family<Answered, Counter>,
+    limited: Family<ByScope, Counter>,
+    refused: Family<ByWhy, Counter>,
+    held_up: Family<ByWhy, Counter>,
+    wait: Histogram,
+    waiting: Gauge,
+    retries: Counter,
+    invalid: Gauge,
+    breaker: Counter,
+    fallback: Gauge,
+    fallbacks: Counter,
+}
+
+impl Default for RestMetrics {
+    fn default() -> Self {
+        Self {
+            answered: Family::default(),
+            limited: Family::default(),
+            refused: Family::default(),
+            held_up: Family::default(),
+            wait: Histogram::new(BUCKETS),
+            waiting: Gauge::default(),
+            retries: Counter::default(),
+            invalid: Gauge::default(),
+            breaker: Counter::default(),
+            fallback: Gauge::default(),
+            fallbacks: Counter::default(),
+        }
+    }
+}
+
+/// Counts a request as waiting for as long as it is held.
+#[derive(Debug)]
+pub(crate) struct Waiting(Gauge);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl RestMetrics {
+    /// Registers them.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "rest_requests",
+            "Answers of Discord's REST API, by the path's first step and status; status 0: none came",
+            self.answered.clone(),
+        );
+        registry.register("rest_limited", "429s of Discord, by scope", self.limited.clone());
+        registry.register(
+            "rest_refused",
+            "Requests answered here and not sent: late (no turn in time), breaker, token, full, away, size, slow",
+            self.refused.clone(),
+        );
+        registry.register(
+            "rest_held_up",
+            "Times that a request was told to wait, by what for",
+            self.held_up.clone(),
+        );
+        registry.register("rest_wait_seconds", "How long requests waited for their turn", self.wait.clone());
+        registry.register("rest_waiting", "Requests that wait for their turn", self.waiting.clone());
+        registry.register("rest_retries", "Requests sent again after a 429", self.retries.clone());
+        registry.register(
+            "rest_invalid_requests",
+            "Answers with 401, 403 or 429 in ten minutes, of the fleet, when last counted here",
+            self.invalid.clone(),
+        );
+        registry.register(
+            "rest_breaker_opened",
+            "Times that the breaker before Discord's ban opened",
+            self.breaker.clone(),
+        );
+        registry.register(
+            "rest_fallback",
+            "1 while the worker keeps to its own share",
+            self.fallback.clone(),
+        );
+        registry.register(
+            "rest_fallbacks",
+            "Times that the fleet's budget could not be asked",
+            self.fallbacks.clone(),
+        );
+    }
+
+    pub(crate) fn answered(&self, route: &'static str, status: u16) {
+        self.answered.get_or_create(&Answered { route, status }).inc();
+    }
+
+    pub(crate) fn limited(&self, scope: Scope) {
+        self.limited.get_or_create(&ByScope { scope: scope.name() }).inc();
+    }
+
+    pub(crate) fn refused(&self, why: &'static str) {
+        self.refused.get_or_create(&ByWhy { why }).inc();
+    }
+
+    pub(crate) fn held_up(&self, why: Why) {
+        self.held_up.get_or_create(&ByWhy { why: why.name() }).inc();
+    }
+
+    pub(crate) fn waits(&self) -> Waiting {
+        self.waiting.inc();
+        Waiting(self.waiting.clone())
+    }
+
+    pub(crate) fn waited(&self, wait: Duration) {
+        self.wait.observe(wait.as_secs_f64());
+    }
+
+    pub(crate) fn retried(&self) {
+        self.retries.inc();
+    }
+
+    pub(crate) fn invalid(&self, count: u32) {
+        self.invalid.set(count.into());
+    }
+
+    pub(crate) fn breaker_opened(&self) {
+        self.breaker.inc();
+    }
+
+    pub(crate) fn fell_back(&self, is_alone: bool) {
+        self.fallback.set(is_alone.into());
+        if is_alone {
+            self.fallbacks.inc();
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The HTTP proxy: takes requests, sends them when the [gate](crate::Gate) lets them, streams what comes back.
+//!
+//! It changes neither `Authorization` nor bodies, follows no redirect, and sends a request again only after a 429. What it answers
+//! itself looks as Discord's errors do ([`answer`]).
+
+mod answer;
+mod body;
+mod exchange;
+mod head;
+mod server;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use http::{HeaderName, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, SemaphorePermit},
+    time::{Instant, sleep},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    Caller, Gate, Limited, RestMetrics, Scope, Upstream,
+    gate::Refused,
+    route::{Kind, Route},
+    upstream::Body,
+};
+use body::Sent;
+
+/// A caller that can't wait out a 429 sets this to `503`: then it gets that status in its place. twilight-http without a rate limiter
+/// repeats a 429 at once, whatever its headers say.
+pub const ANSWER_429_AS: HeaderName = HeaderName::from_static("x-answer-429-as");
+
+/// Requests that wait or are under way; about what the longest wait can let through at 50 a second.
+const REQUESTS: usize = 512;
+/// First answers to interactions that are under way, beside the others.
+const CALLBACKS: usize = 512;
+/// How long a first answer to an interaction may wait after a 429: Discord takes it for 3 s.
+const CALLBACK_WAIT: Duration = Duration::from_secs(2);
+/// A request is sent again so often at most.
+const RETRIES: u32 = 5;
+
+/// How the proxy behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct RestOptions {
+    /// How long a request waits for its turn at most.
+    pub longest_wait: Duration,
+}
+
+impl Default for RestOptions {
+    /// 10 s: discord.js gives up after 15 s.
+    fn default() -> Self {
+        Self { longest_wait: Duration::from_secs(10) }
+    }
+}
+
+/// The proxy, bound to its port.
+#[derive(Debug)]
+pub struct Rest {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Rest {
+    /// Binds the port.
+    ///
+    /// # Errors
+    /// It is taken or not allowed.
+    pub async fn bind(address: SocketAddr) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, address })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop`; requests that are under way then may still end, for a few seconds.
+    pub async fn serve(
+        self,
+        gate: Arc<Gate>,
+        upstream: Upstream,
+        metrics: RestMetrics,
+        options: RestOptions,
+        stop: CancellationToken,
+    ) {
+        let proxy = Proxy {
+            gate,
+            upstream,
+            metrics,
+            options,
+            requests: Semaphore::new(REQUESTS),
+            callbacks: Semaphore::new(CALLBACKS),
+            kept: body::room(),
+            tasks: TaskTracker::new(),
+        };
+        server::serve(self.listener, Arc::new(proxy), stop).await;
+    }
+}
+
+/// What all requests share.
+#[derive(Debug)]
+struct Proxy {
+    gate: Arc<Gate>,
+    upstream: Upstream,
+    metrics: RestMetrics,
+    options: RestOptions,
+    requests: Semaphore,
+    callbacks: Semaphore,
+    /// Room for bodies that are kept to be sent again.
+    kept: Arc<Semaphore>,
+    /// Exchanges with Discord: they end even when the caller has left, as their outcome counts.
+    tasks: TaskTracker,
+}
+
+impl Proxy {
+    /// Answers one request.
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+        let Some(route) = Route::of(request.method(), request.uri().path(), unix_ms()) else {
+            return answer::error(StatusCode::NOT_FOUND, "404: Not Found");
+        };
+        if !matches!(
+            *request.method(),
+            Method::GET | Method::HEAD | Method::POST | Method::PUT | Method::PATCH | Method::DELETE
+        ) {
+            return answer::error(StatusCode::METHOD_NOT_ALLOWED, "405: Method Not Allowed");
+        }
+        let answer_429_as_503 = request.headers().get(&ANSWER_429_AS).is_some_and(|value| value == "503");
+        let answer = if let Some(_room) = self.room(&route) {
+            self.pass(&route, request).await
+        } else {
+            self.metrics.refused("full");
+            answer::full()
+        };
+        if answer_429_as_503 && answer.status() == StatusCode::TOO_MANY_REQUESTS {
+            return answer::as_503(answer.headers());
+        }
+        answer
+    }
+
+    fn room(&self, route: &Route) -> Option<SemaphorePermit<'_>> {
+        let room = if route.kind == Kind::Callback { &self.callbacks } else { &self.requests };
+        room.try_acquire().ok()
+    }
+
+    async fn pass(self: &Arc<Self>, route: &Route, request: Request<Incoming>) -> Response<Body> {
+        let wait = if route.kind == Kind::Callback { CALLBACK_WAIT } else { self.options.longest_wait };
+        let until = Instant::now() + wait;
+        let (mut head, body) = request.into_parts();
+        let caller = Caller::of(head.headers.get(header::AUTHORIZATION));
+        let mut sent = match Sent::of(body, &self.kept).await {
+            Ok(sent) => sent,
+            Err(refused) => {
+                self.metrics.refused(refused.name());
+                return answer::error(refused.status(), refused.text());
+            }
+        };
+        head::to_discord(&mut head.headers);
+        let mut tries = 0;
+        loop {
+            let permit = match self.gate.enter(route, &caller, until).await {
+                Ok(permit) => permit,
+                Err(refused) => return self.refused(refused),
+            };
+            let Some(body) = sent.take() else {
+                return answer::error(StatusCode::BAD_GATEWAY, "the body was sent and not kept");
+            };
+            let exchanged = self.exchange(route, permit, head::request(&head, &self.upstream), body).await;
+            let (answer, limited) = match exchanged {
+                Ok(exchanged) => exchanged,
+                Err(failed) => return answer::error(failed.status(), failed.text()),
+            };
+            match limited {
+                Some(limited) if tries < RETRIES && sent.is_kept() && fits(limited, until) => {
+                    tries += 1;
+                    self.metrics.retried();
+                    if !gate_waits(route, limited) {
+                        sleep(limited.retry_after).await;
+                    }
+                }
+                _ => return answer,
+            }
+        }
+    }
+
+    fn refused(&self, refused: Refused) -> Response<Body> {
+        let (why, answer) = match refused {
+            Refused::Late(wait, why) => ("late", answer::late(wait, why)),
+            Refused::Breaker(left) => ("breaker", answer::breaker(left)),
+            Refused::Token(_) => ("token", answer::error(StatusCode::UNAUTHORIZED, "401: Unauthorized")),
+            Refused::Away => {
+                ("away", answer::error(StatusCode::SERVICE_UNAVAILABLE, "the REST budget can't be asked"))
+            }
+        };
+        self.metrics.refused(why);
+        answer
+    }
+}
+
+/// A 429 can be waited out in time.
+fn fits(limited: Limited, until: Instant) -> bool {
+    limited.scope != Scope::Address && Instant::now() + limited.retry_after < until
+}
+
+/// What a 429 stopped is waited for at the gate.
+fn gate_waits(route: &Route, limited: Limited) -> bool {
+    match limited.scope {
+        Scope::Global => route.kind == Kind::Bot,
+        Scope::User | Scope::Shared => route.kind != Kind::Callback,
+        Scope::Sub | Scope::Address => false,
+    }
+}
+
+fn unix_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, crate::limits::millis)
+}

@@ -1,0 +1,180 @@
+//! Bodies on their way through: small ones are kept, so that they can be sent again; others stream. Bounded in size, and in how long
+//! nothing may come.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::{Buf as _, Bytes};
+use http::StatusCode;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, Sleep, sleep, timeout},
+};
+
+use crate::upstream::{Body, BodyError};
+
+/// The largest body that is kept.
+const KEPT: u64 = 256 * 1024;
+/// What all kept bodies take together, in KiB.
+const ROOM: usize = 64 * 1024;
+/// The largest body at all. Discord takes 25 MiB from most bots, and 100 MiB where a server is boosted
+/// ([Discord](https://discord.com/developers/docs/reference#uploading-files)).
+const LARGEST: u64 = 128 * 1024 * 1024;
+/// How long nothing may come.
+const SILENT_FOR: Duration = Duration::from_secs(30);
+
+/// Room for bodies that are kept.
+pub(super) fn room() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(ROOM))
+}
+
+/// What a caller sent.
+pub(super) enum Sent {
+    /// It can be sent as often as needed.
+    Kept(Bytes, #[allow(dead_code, reason = "held for as long as the body is")] Option<OwnedSemaphorePermit>),
+    /// It can be sent once.
+    Streamed(Incoming),
+    /// It was.
+    Gone,
+}
+
+/// A body that is not taken.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum BodyRefused {
+    TooLarge,
+    Slow,
+    Broken,
+}
+
+impl BodyRefused {
+    pub(super) const fn status(self) -> StatusCode {
+        match self {
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::Broken => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    pub(super) const fn text(self) -> &'static str {
+        match self {
+            Self::TooLarge => "the body is larger than 128 MiB",
+            Self::Slow => "the body did not come in time",
+            Self::Broken => "the body broke off",
+        }
+    }
+
+    /// Its name in metrics.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::TooLarge => "size",
+            Self::Slow | Self::Broken => "slow",
+        }
+    }
+}
+
+impl Sent {
+    /// Takes a body, and keeps it where it is small and there is room.
+    pub(super) async fn of(body: Incoming, room: &Arc<Semaphore>) -> Result<Self, BodyRefused> {
+        match body.size_hint().exact() {
+            Some(0) => Ok(Self::Kept(Bytes::new(), None)),
+            Some(size) if size > LARGEST => Err(BodyRefused::TooLarge),
+            Some(size) if size <= KEPT => {
+                // KEPT / 1024 fits.
+                let Ok(room) = room.clone().try_acquire_many_owned((size / 1024) as u32 + 1) else {
+                    return Ok(Self::Streamed(body));
+                };
+                let whole = timeout(SILENT_FOR, body.collect()).await.map_err(|_| BodyRefused::Slow)?;
+                let whole = whole.map_err(|_| BodyRefused::Broken)?;
+                Ok(Self::Kept(whole.to_bytes(), Some(room)))
+            }
+            _ => Ok(Self::Streamed(body)),
+        }
+    }
+
+    /// It can be sent again.
+    pub(super) const fn is_kept(&self) -> bool {
+        matches!(self, Self::Kept(..))
+    }
+
+    /// The body to send; `None` when it was sent and can't be again.
+    pub(super) fn take(&mut self) -> Option<(Body, bool)> {
+        match self {
+            Self::Kept(bytes, _) => {
+                Some((Full::new(bytes.clone()).map_err(|never| match never {}).boxed_unsync(), true))
+            }
+            Self::Streamed(_) => match std::mem::replace(self, Self::Gone) {
+                Self::Streamed(body) => {
+                    Some((Limited::new(Paced::new(body), LARGEST as usize).boxed_unsync(), false))
+                }
+                _ => None,
+            },
+            Self::Gone => None,
+        }
+    }
+}
+
+/// Discord's body, on its way to the caller.
+pub(super) fn paced(body: Incoming) -> Body {
+    Paced::new(body).boxed_unsync()
+}
+
+/// Breaks off when nothing comes for long.
+struct Paced<B> {
+    body: B,
+    silence: Pin<Box<Sleep>>,
+}
+
+impl<B> Paced<B> {
+    fn new(body: B) -> Self {
+        Self { body, silence: Box::pin(sleep(SILENT_FOR)) }
+    }
+}
+
+/// Nothing came for so long.
+#[derive(Debug, thiserror::Error)]
+#[error("nothing came for {} s", SILENT_FOR.as_secs())]
+struct Silent;
+
+impl<B: HttpBody + Unpin> HttpBody for Paced<B>
+where
+    B::Error: Into<BodyError>,
+    B::Data: Into<Bytes>,
+{
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match Pin::new(&mut self.body).poll_frame(context) {
+            Poll::Ready(frame) => {
+                self.silence.as_mut().reset(Instant::now() + SILENT_FOR);
+                let frame = frame.map(|frame| match frame {
+                    Ok(frame) => Ok(frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))),
+                    Err(error) => Err(error.into()),
+                });
+                Poll::Ready(frame)
+            }
+            Poll::Pending => match self.silence.as_mut().poll(context) {
+                Poll::Ready(()) => Poll::Ready(Some(Err(Silent.into()))),
+                Poll::Pending => Poll::Pending,
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,52 @@
+-- In front of every script, behind the constants.
+
+-- A key outlives what it says by so long.
+local KEPT_MS = 60000
+-- What is known of a token and its routes is kept for so long after the last request.
+local CALLER_MS = 86400000
+
+local function now_ms()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+-- A double as decimal text: milliseconds stay far below 2^53.
+local function text(value)
+  return string.format('%.0f', value)
+end
+
+local function number(value)
+  return tonumber(value or '0') or 0
+end
+
+-- What is known of a route; nil when nothing is.
+local function route(key, pattern)
+  local bucket, limit, period = string.match(redis.call('HGET', key, pattern) or '', '^(%S*) (%d+) (%d+)$')
+  if not bucket then return nil end
+  return {bucket = bucket, limit = tonumber(limit), period = tonumber(period)}
+end
+
+-- Which bucket a request is in: the one that its route is known to have, else one of the route itself.
+local function bucket_key(prefix, learned, pattern, major)
+  local name = pattern
+  if learned and learned.bucket ~= '' then name = learned.bucket end
+  return prefix .. name .. ' ' .. major
+end
+
+local function read_bucket(key)
+  local fields = redis.call('HMGET', key, 'left', 'ends', 'reset', 'sure', 'stopped')
+  return {left = number(fields[1]), ends = number(fields[2]), reset = number(fields[3]), sure = fields[4] == '1',
+    stopped = number(fields[5])}
+end
+
+local function write_bucket(key, bucket, now)
+  redis.call('HSET', key, 'left', text(bucket.left), 'ends', text(bucket.ends), 'reset', text(bucket.reset),
+    'sure', bucket.sure and '1' or '0', 'stopped', text(bucket.stopped))
+  redis.call('PEXPIRE', key, text(math.max(bucket.ends, bucket.stopped, now) - now + KEPT_MS))
+end
+
+-- Requests of a bucket that are under way.
+local function flights_key(key)
+  return key .. ' flights'
+end
+

@@ -1,0 +1,141 @@
+//! Two workers with one Redis, which goes away and comes back.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use discord_rest::{Budget, RestMetrics, RestStatus, SharedBudget};
+use futures_util::future::join_all;
+use redis_fixture::RedisServer;
+use redis_link::{LinkOptions, RedisLink};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    bench::{Bench, Setting},
+    contract::{RULES, redis_budget},
+    discord::{Discord, answer, at_once},
+    until,
+};
+
+/// As late as requests may be on their way on a busy machine.
+const LATE: Duration = Duration::from_millis(400);
+
+/// A worker's proxy, one of two, with the global limit of ten.
+async fn worker(discord: &Discord, redis: &str, stop: &CancellationToken) -> Bench {
+    let options =
+        LinkOptions { deadline: Duration::from_millis(500), connect_timeout: Duration::from_millis(400) };
+    let link = RedisLink::new(redis.parse().unwrap(), options);
+    let budget = discord_rest::RedisBudget::new(link, &"test".parse().unwrap(), RULES);
+    let (metrics, status) = (RestMetrics::default(), RestStatus::default());
+    let shared = SharedBudget::new(budget, RULES, || 2, metrics.clone(), status.clone());
+    tokio::spawn(shared.clone().keep(stop.clone()));
+    let setting = Setting { per_second: 10, metrics, status, ..Setting::over(shared) };
+    Bench::start(discord.address, setting).await
+}
+
+/// How long `count` requests by each of these take.
+async fn take(benches: &[&Bench], count: usize, path: &str) -> Duration {
+    let began = Instant::now();
+    let all = benches.iter().flat_map(|bench| (0..count).map(|_| bench.get(path)));
+    let all = join_all(all).await;
+    assert!(all.iter().all(|got| got.status == 200), "{all:?}");
+    began.elapsed()
+}
+
+/// No `limit` + 1 requests came within a second, but for how late some may be.
+fn never_more_than(limit: usize, discord: &Discord) {
+    let came = discord.came();
+    for window in came.windows(limit + 1) {
+        let apart = window[limit].at.duration_since(window[0].at);
+        assert!(apart + LATE > Duration::from_secs(1), "{} requests within {apart:?}", limit + 1);
+    }
+}
+
+fn discord() -> crate::discord::Says {
+    at_once(|_, _| answer(200, &[], "{}"))
+}
+
+#[tokio::test]
+async fn two_workers_share_one_global_limit() {
+    let (redis, discord) = (RedisServer::start().await, Discord::start(discord()).await);
+    let one = Bench::start(discord.address, Setting::over(Arc::new(redis_budget(&redis.url(), "t")))).await;
+    let two = Bench::start(discord.address, Setting::over(Arc::new(redis_budget(&redis.url(), "t")))).await;
+    let took = take(&[&one, &two], 75, "/gateway/bot").await;
+    assert_eq!(discord.came().len(), 150);
+    never_more_than(50, &discord);
+    assert!(took < Duration::from_secs(6), "150 requests need two further seconds, not {took:?}");
+    one.finish().await;
+    two.finish().await;
+}
+
+#[tokio::test]
+async fn a_worker_goes_on_with_its_share_and_comes_back() {
+    let (mut redis, discord) = (RedisServer::start().await, Discord::start(discord()).await);
+    let stop = CancellationToken::new();
+    let (one, two) =
+        (worker(&discord, &redis.url(), &stop).await, worker(&discord, &redis.url(), &stop).await);
+    take(&[&one, &two], 1, "/gateway/bot").await;
+    assert!(one.status.problems().is_empty());
+
+    redis.kill();
+    // Ten of each at five a second, after a second in which nothing is sent.
+    let took = take(&[&one, &two], 10, "/gateway/bot").await;
+    assert!(took > Duration::from_millis(1_900), "{took:?}");
+    for bench in [&one, &two] {
+        let problems = bench.status.problems();
+        assert!(problems[0].contains("its own share, one of 2"), "{problems:?}");
+        assert_eq!((bench.metric("rest_fallback"), bench.metric("rest_fallbacks_total")), (1, 1));
+    }
+
+    redis.restart().await;
+    until("both to be back", || one.status.problems().is_empty() && two.status.problems().is_empty()).await;
+    assert_eq!(one.metric("rest_fallback"), 0);
+    take(&[&one, &two], 10, "/gateway/bot").await;
+    never_more_than(10, &discord);
+    let turns: Vec<String> = redis.command(&["KEYS", "*:turns"]).await;
+    assert_eq!(turns.len(), 1, "the budget is the fleet's again: {turns:?}");
+    stop.cancel();
+    one.finish().await;
+    two.finish().await;
+}
+
+#[tokio::test]
+async fn a_redis_that_hangs_costs_one_deadline_and_not_one_for_each_request() {
+    let (redis, discord) = (RedisServer::start().await, Discord::start(discord()).await);
+    let stop = CancellationToken::new();
+    let bench = worker(&discord, &redis.url(), &stop).await;
+    take(&[&bench], 1, "/gateway/bot").await;
+    redis.pause();
+    // All at once: half a second for Redis, a second held back, then five a second.
+    let took = take(&[&bench], 5, "/gateway/bot").await;
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    redis.resume();
+    until("it to be back", || bench.status.problems().is_empty()).await;
+    stop.cancel();
+    bench.finish().await;
+}
+
+#[tokio::test]
+async fn a_redis_that_is_away_from_the_start_keeps_nobody_waiting() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let discord = Discord::start(discord()).await;
+    let stop = CancellationToken::new();
+    let bench = worker(&discord, &format!("redis://{nobody}"), &stop).await;
+    let took = take(&[&bench], 1, "/gateway/bot").await;
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    stop.cancel();
+    bench.finish().await;
+}
+
+/// The budget alone, without a fallback, says that it is away.
+#[tokio::test]
+async fn the_fleets_budget_alone_says_that_it_is_away() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let budget: Arc<dyn Budget> = Arc::new(redis_budget(&format!("redis://{nobody}"), "t"));
+    let discord = Discord::start(discord()).await;
+    let bench = Bench::start(discord.address, Setting::over(budget)).await;
+    let got = bench.get("/gateway/bot").await;
+    assert_eq!((got.status.as_u16(), got.header("x-answered-by")), (503, "altergolden"));
+    bench.finish().await;
+}

@@ -1,0 +1,315 @@
+//! The rules of the contract.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use discord_rest::{Answer, Ask, Budget, Caller, Limited, Report, Scope, Seen, Stop, Told, Why};
+use http::HeaderValue;
+use tokio::time::sleep;
+
+use crate::contract::Pair;
+
+static PERMITS: AtomicU64 = AtomicU64::new(1);
+
+const MESSAGES: &str = "POST /channels/:id/messages";
+
+fn token(token: &'static str) -> Caller {
+    Caller::of(Some(&HeaderValue::from_static(token)))
+}
+
+fn ask_for(pattern: &str, major: &str) -> Ask {
+    Ask {
+        permit: PERMITS.fetch_add(1, Ordering::Relaxed),
+        caller: token("Bot t"),
+        per_second: Some(50),
+        pattern: pattern.into(),
+        major: major.into(),
+        patience: Duration::from_secs(20),
+    }
+}
+
+fn ask() -> Ask {
+    ask_for(MESSAGES, "7")
+}
+
+fn seen(remaining: u32, reset_after_ms: u64, reset: u64) -> Seen {
+    Seen {
+        bucket: "b".into(),
+        limit: 5,
+        remaining,
+        reset_after: Duration::from_millis(reset_after_ms),
+        reset,
+    }
+}
+
+fn answered(ask: &Ask, seen: Option<Seen>) -> Report {
+    Report { ask: ask.clone(), status: Some(200), seen, limited: None, judges_token: true }
+}
+
+fn refused(ask: &Ask, status: u16, limited: Option<(Scope, u64)>) -> Report {
+    let limited = limited.map(|(scope, after)| Limited { scope, retry_after: Duration::from_millis(after) });
+    Report { ask: ask.clone(), status: Some(status), seen: None, limited, judges_token: true }
+}
+
+async fn goes(budget: &Arc<dyn Budget>, ask: &Ask) {
+    assert_eq!(budget.ask(ask).await.unwrap(), Answer::Go(Duration::ZERO), "{ask:?}");
+}
+
+/// It waits for this reason; for how long.
+async fn waits(budget: &Arc<dyn Budget>, ask: &Ask, why: Why) -> Duration {
+    match budget.ask(ask).await.unwrap() {
+        Answer::Wait(wait, reason) if reason == why => wait,
+        other => panic!("it should wait for {why:?}: {other:?}"),
+    }
+}
+
+/// A budget that knows the bucket of messages: five in a window that lasts for so long from now, one of them used.
+async fn learned([one, _]: &Pair, lasts_ms: u64) {
+    let first = ask();
+    goes(one, &first).await;
+    one.report(&answered(&first, Some(seen(4, lasts_ms, 1_000_000)))).await.unwrap();
+}
+
+pub(crate) async fn the_first_of_a_route_is_waited_for([one, two]: Pair) {
+    let first = ask();
+    goes(&one, &first).await;
+    let wait = waits(&two, &ask(), Why::Learning).await;
+    assert!(wait <= Duration::from_millis(50), "{wait:?}");
+    waits(&two, &ask_for(MESSAGES, "8"), Why::Learning).await;
+    goes(&two, &ask_for("GET /users/:id", "")).await;
+    one.report(&answered(&first, Some(seen(4, 20_000, 1_000_000)))).await.unwrap();
+    for _ in 0..4 {
+        goes(&two, &ask()).await;
+    }
+    waits(&one, &ask(), Why::Bucket).await;
+    for _ in 0..5 {
+        goes(&one, &ask_for(MESSAGES, "8")).await;
+    }
+    waits(&two, &ask_for(MESSAGES, "8"), Why::Bucket).await;
+}
+
+pub(crate) async fn two_never_send_more_than_the_global_limit(pair: Pair) {
+    let ask_many = |budget: Arc<dyn Budget>| async move {
+        let mut turns = Vec::new();
+        for number in 0..60 {
+            let before = Instant::now();
+            // Routes of their own: nothing but the global limit holds them up.
+            let Answer::Go(after) = budget.ask(&ask_for(&format!("GET /{number}"), "")).await.unwrap() else {
+                // The other's of the same number is the first of its route.
+                continue;
+            };
+            turns.push((before + after, Instant::now() + after));
+        }
+        turns
+    };
+    let [one, two] = pair;
+    let (one, two) = tokio::join!(tokio::spawn(ask_many(one)), tokio::spawn(ask_many(two)));
+    let mut turns = [one.unwrap(), two.unwrap()].concat();
+    turns.sort_unstable();
+    assert!(turns.len() > 55, "{}", turns.len());
+    for window in turns.windows(51) {
+        // From the earliest that the first can be to the latest that the last can be.
+        let apart = window[50].1.duration_since(window[0].0);
+        assert!(apart > Duration::from_secs(1), "51 turns within {apart:?}");
+    }
+}
+
+pub(crate) async fn another_token_and_the_exempt_are_not_held_up([one, two]: Pair) {
+    let small = |pattern: &str| Ask { per_second: Some(2), ..ask_for(pattern, "") };
+    for number in 0..2 {
+        goes(&one, &small(&format!("GET /{number}"))).await;
+    }
+    let hurried = Ask { patience: Duration::from_millis(20), ..small("GET /2") };
+    let wait = waits(&two, &hurried, Why::Global).await;
+    assert!(wait > Duration::from_millis(20) && wait <= Duration::from_millis(1_050), "{wait:?}");
+    goes(&two, &Ask { caller: token("Bot u"), ..small("GET /2") }).await;
+    goes(&two, &Ask { caller: Caller::open(), per_second: None, ..small("GET /3") }).await;
+    let Answer::Go(after) = two.ask(&small("GET /4")).await.unwrap() else { panic!("it can wait") };
+    assert!(!after.is_zero() && after <= Duration::from_millis(1_050), "{after:?}");
+}
+
+pub(crate) async fn a_bucket_empties_and_fills_again(pair: Pair) {
+    learned(&pair, 1_500).await;
+    let [one, two] = &pair;
+    for _ in 0..2 {
+        for budget in &pair {
+            let ask = ask();
+            goes(budget, &ask).await;
+            budget.report(&answered(&ask, None)).await.unwrap();
+        }
+    }
+    let wait = waits(one, &ask(), Why::Bucket).await;
+    assert!(wait <= Duration::from_millis(1_500), "{wait:?}");
+    sleep(wait).await;
+    for _ in 0..5 {
+        goes(two, &ask()).await;
+    }
+    // Nobody has told when this window ends: soon to be asked again.
+    assert_eq!(waits(one, &ask(), Why::Bucket).await, Duration::from_millis(50));
+}
+
+pub(crate) async fn answers_out_of_order_do_not_fill_a_bucket(pair: Pair) {
+    learned(&pair, 20_000).await;
+    let [one, two] = &pair;
+    let mut asks = Vec::new();
+    for _ in 0..4 {
+        asks.push(ask());
+        goes(one, &asks[asks.len() - 1]).await;
+    }
+    for (index, remaining) in [(3, 0), (2, 1), (0, 3), (1, 2)] {
+        two.report(&answered(&asks[index], Some(seen(remaining, 19_000, 1_000_000)))).await.unwrap();
+    }
+    waits(one, &ask(), Why::Bucket).await;
+}
+
+pub(crate) async fn others_who_use_the_bucket_are_seen(pair: Pair) {
+    learned(&pair, 20_000).await;
+    let [one, two] = &pair;
+    let second = ask();
+    goes(one, &second).await;
+    one.report(&answered(&second, Some(seen(1, 19_000, 1_000_000)))).await.unwrap();
+    goes(two, &ask()).await;
+    waits(two, &ask(), Why::Bucket).await;
+}
+
+pub(crate) async fn what_is_under_way_counts_for_the_next_window(pair: Pair) {
+    learned(&pair, 1_500).await;
+    let [one, two] = &pair;
+    let slow = ask();
+    goes(one, &slow).await;
+    sleep(Duration::from_millis(1_500)).await;
+    let mut next = Vec::new();
+    for _ in 0..4 {
+        next.push(ask());
+        goes(two, &next[next.len() - 1]).await;
+    }
+    waits(two, &ask(), Why::Bucket).await;
+    // The old window's answer comes late, and says nothing of the new one.
+    one.report(&answered(&slow, Some(seen(3, 1, 1_000_000)))).await.unwrap();
+    one.report(&answered(&next[0], Some(seen(4, 20_000, 1_020_000)))).await.unwrap();
+    let wait = waits(one, &ask(), Why::Bucket).await;
+    assert!(wait > Duration::from_secs(10), "the window is open for as long as the answer says: {wait:?}");
+}
+
+pub(crate) async fn routes_of_one_bucket_share_it(pair: Pair) {
+    learned(&pair, 20_000).await;
+    let [one, two] = &pair;
+    let edit = || ask_for("PATCH /channels/:id/messages/:id", "7");
+    let first = edit();
+    goes(two, &first).await;
+    two.report(&answered(&first, Some(seen(3, 19_900, 1_000_000)))).await.unwrap();
+    for ask in [edit(), ask(), edit()] {
+        goes(one, &ask).await;
+    }
+    waits(two, &ask(), Why::Bucket).await;
+    waits(two, &edit(), Why::Bucket).await;
+}
+
+pub(crate) async fn a_429_of_the_bucket_stops_the_bucket(pair: Pair) {
+    learned(&pair, 20_000).await;
+    let [one, two] = &pair;
+    for (scope, channel) in [(Scope::User, "20"), (Scope::Shared, "21")] {
+        let limited = ask_for(MESSAGES, channel);
+        goes(one, &limited).await;
+        one.report(&refused(&limited, 429, Some((scope, 1_500)))).await.unwrap();
+        let wait = waits(two, &ask_for(MESSAGES, channel), Why::Bucket).await;
+        assert!(wait <= Duration::from_millis(1_500), "{scope:?}: {wait:?}");
+        goes(two, &ask_for(MESSAGES, "22")).await;
+        sleep(wait).await;
+        goes(two, &ask_for(MESSAGES, channel)).await;
+    }
+    // A route that nobody knows the bucket of is stopped by itself.
+    let unknown = ask_for("GET /guilds/:id", "9");
+    goes(one, &unknown).await;
+    one.report(&refused(&unknown, 429, Some((Scope::User, 20_000)))).await.unwrap();
+    waits(two, &ask_for("GET /guilds/:id", "9"), Why::Bucket).await;
+}
+
+pub(crate) async fn a_global_429_stops_all_but_the_exempt(pair: Pair) {
+    learned(&pair, 20_000).await;
+    let [one, two] = &pair;
+    let limited = ask();
+    goes(one, &limited).await;
+    one.report(&refused(&limited, 429, Some((Scope::Global, 5_000)))).await.unwrap();
+    let Answer::Go(after) = two.ask(&ask_for("GET /guilds/:id", "1")).await.unwrap() else {
+        panic!("it can wait that long")
+    };
+    assert!(after > Duration::from_secs(2) && after <= Duration::from_secs(5), "{after:?}");
+    let hurried = Ask { patience: Duration::from_millis(100), ..ask() };
+    waits(two, &hurried, Why::Global).await;
+    goes(two, &Ask { caller: Caller::open(), per_second: None, ..ask() }).await;
+    goes(two, &Ask { caller: token("Bot u"), ..ask() }).await;
+}
+
+pub(crate) async fn a_limit_within_the_bucket_stops_nothing(pair: Pair) {
+    learned(&pair, 20_000).await;
+    let [one, two] = &pair;
+    let renaming = ask();
+    goes(one, &renaming).await;
+    one.report(&refused(&renaming, 429, Some((Scope::Sub, 600_000)))).await.unwrap();
+    goes(two, &ask()).await;
+}
+
+pub(crate) async fn the_breaker_opens_for_all([one, two]: Pair) {
+    let ask = ask_for("GET /channels/:id", "1");
+    for count in 1..6 {
+        let told = one.report(&refused(&ask, 403, None)).await.unwrap();
+        assert_eq!(told, Told { invalid: Some(count), breaker: None });
+    }
+    for fine in [refused(&ask, 404, None), refused(&ask, 429, Some((Scope::Shared, 1))), answered(&ask, None)]
+    {
+        assert_eq!(two.report(&fine).await.unwrap(), Told::default(), "{fine:?}");
+    }
+    let told = two.report(&refused(&ask, 429, Some((Scope::User, 1)))).await.unwrap();
+    assert_eq!(told.invalid, Some(6));
+    let open = told.breaker.unwrap();
+    assert!(open > Duration::from_secs(590) && open <= Duration::from_secs(620), "{open:?}");
+    for other in [ask, Ask { caller: Caller::open(), per_second: None, ..ask_for("POST /x", "") }] {
+        let answer = one.ask(&other).await.unwrap();
+        assert!(matches!(answer, Answer::Stop(left, Stop::Breaker) if left <= open), "{answer:?}");
+    }
+}
+
+pub(crate) async fn a_ban_by_address_opens_the_breaker([one, two]: Pair) {
+    let told = one.report(&refused(&ask(), 429, Some((Scope::Address, 900_000)))).await.unwrap();
+    assert!(told.breaker.unwrap() > Duration::from_secs(890));
+    assert!(matches!(two.ask(&ask()).await.unwrap(), Answer::Stop(_, Stop::Breaker)));
+}
+
+pub(crate) async fn a_refused_token_is_refused_everywhere([one, two]: Pair) {
+    one.report(&refused(&ask(), 401, None)).await.unwrap();
+    let answer = two.ask(&ask()).await.unwrap();
+    assert!(
+        matches!(answer, Answer::Stop(left, Stop::Token) if left <= Duration::from_mins(1)),
+        "{answer:?}"
+    );
+    goes(&two, &Ask { caller: token("Bot u"), ..ask() }).await;
+}
+
+pub(crate) async fn a_good_token_has_two_mistakes_free([one, two]: Pair) {
+    let ask = ask_for("GET /users/@me", "");
+    let refusal = refused(&ask, 401, None);
+    one.report(&answered(&ask, None)).await.unwrap();
+    for budget in [&one, &two] {
+        budget.report(&refusal).await.unwrap();
+        goes(budget, &ask).await;
+    }
+    one.report(&Report { judges_token: false, ..refusal.clone() }).await.unwrap();
+    goes(&one, &ask).await;
+    one.report(&refusal).await.unwrap();
+    assert!(matches!(two.ask(&ask).await.unwrap(), Answer::Stop(_, Stop::Token)));
+}
+
+pub(crate) async fn a_route_without_headers_is_not_waited_for([one, two]: Pair) {
+    let first = ask_for("GET /gateway", "");
+    goes(&one, &first).await;
+    one.report(&answered(&first, None)).await.unwrap();
+    for _ in 0..20 {
+        goes(&two, &ask_for("GET /gateway", "")).await;
+    }
+}
