@@ -44,6 +44,10 @@ fn strip(headers: &mut HeaderMap) {
 pub(super) fn to_discord(headers: &mut HeaderMap) {
     // Whoever names it in Connection shall not lose it: who calls was told by it.
     let authorization = headers.get(header::AUTHORIZATION).cloned();
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        // Of the two it is the one that counts (RFC 9112, 6.3): the other must not reach Discord beside it.
+        headers.remove(header::CONTENT_LENGTH);
+    }
     strip(headers);
     for name in OF_THE_WAY.iter().chain([&ANSWER_429_AS]) {
         headers.remove(name);
@@ -80,6 +84,7 @@ mod tests {
             ("connection", "close, x-mine, authorization"),
             ("x-mine", "1"),
             ("transfer-encoding", "chunked"),
+            ("content-length", "5"),
             ("host", "127.0.0.1:1"),
             ("x-answer-429-as", "503"),
             ("authorization", "Bot t"),
