@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -13,7 +14,7 @@ from events import Cursor, bridge_messages, connect, follow, say
 
 # The workers' REST proxy, or Discord itself.
 API = os.environ.get("REST_PROXY_URL") or os.environ.get("DISCORD_API_URL", "https://discord.com").rstrip("/") + "/api"
-TOKEN = os.environ.get("DISCORD_TOKEN", "the-proxy-has-it")
+TOKEN = os.environ.get("DISCORD_TOKEN") or sys.exit("ping.py: DISCORD_TOKEN: needs the bot token")
 AT_ONCE = 32
 ANSWER_WITHIN = 3.0  # seconds, says Discord
 

@@ -34,8 +34,7 @@ export class SettingError extends Error {}
 export function settings(env: NodeJS.ProcessEnv): Settings {
   const proxy = env['REST_PROXY_URL'];
   const token = env['DISCORD_TOKEN'] || env['BOT_TOKEN'];
-  // The proxy puts the workers' token in, so any word does.
-  if (!token && !proxy) throw new SettingError('DISCORD_TOKEN: needs the bot token, unless REST goes through REST_PROXY_URL');
+  if (!token) throw new SettingError('DISCORD_TOKEN: needs the bot token');
   const logLevel = (env['LOG_LEVEL'] || 'info') as Level;
   if (!LEVELS.includes(logLevel)) throw new SettingError(`LOG_LEVEL: it takes ${LEVELS.join(', ')}, not ${logLevel}`);
   return {
@@ -48,10 +47,10 @@ export function settings(env: NodeJS.ProcessEnv): Settings {
     drainMs: whole(env, 'DRAIN_MS', 0, 25_000),
     // Of DISCORD_API_URL only the origin counts, as for the workers.
     api: proxy
-      ? url(env, 'REST_PROXY_URL', WEB, 'http://127.0.0.1:3010/api').replace(/\/$/, '')
+      ? url(env, 'REST_PROXY_URL', WEB, 'http://127.0.0.1:3080/api').replace(/\/$/, '')
       : `${new URL(url(env, 'DISCORD_API_URL', WEB, 'https://discord.com')).origin}/api`,
     proxied: Boolean(proxy),
-    token: token || 'the-proxy-has-it',
+    token,
     coordinatorUrl: url(env, 'COORDINATOR_URL', ['http:'], 'http://127.0.0.1:50051'),
     logLevel,
   };

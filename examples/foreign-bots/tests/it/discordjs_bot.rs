@@ -397,11 +397,7 @@ async fn a_wrong_setting_is_one_line() {
         ),
         ("IN_FLIGHT", "many", "discordjs-bot: IN_FLIGHT: it takes a whole number from 10 up, not many"),
         ("LOG_LEVEL", "loud", "discordjs-bot: LOG_LEVEL: it takes debug, info, warn, error, not loud"),
-        (
-            "DISCORD_TOKEN",
-            "",
-            "discordjs-bot: DISCORD_TOKEN: needs the bot token, unless REST goes through REST_PROXY_URL",
-        ),
+        ("DISCORD_TOKEN", "", "discordjs-bot: DISCORD_TOKEN: needs the bot token"),
     ] {
         let mut command = node("discordjs-bot/dist/main.js");
         let mut bot = Process::start("the bot", command.env("DISCORD_TOKEN", "any").env(name, value));

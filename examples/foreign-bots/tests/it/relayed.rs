@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, process::Command};
 
 use discord_sim::{Fault, InteractionState, NewInteraction, SimConfig, Snowflake};
-use fleet_fixture::{Coordinator, Deployment, Process, Worker, sim_config, until};
+use fleet_fixture::{Coordinator, Deployment, Process, Worker, http, sim_config, until};
 use serde_json::Value;
 
 use crate::{
@@ -20,6 +20,8 @@ struct Fleet {
     coordinator: Coordinator,
     workers: Vec<Worker>,
     relay: Relay,
+    /// The REST proxy of a worker.
+    rest: String,
 }
 
 impl Fleet {
@@ -29,12 +31,14 @@ impl Fleet {
         let mut command = deployment.coordinator_command(SHARDS);
         let coordinator = Coordinator::start(command.env("RELAY", "redis")).await;
         let relay = Relay::connect(&deployment.redis).await;
-        let mut fleet = Self { deployment, coordinator, workers: Vec::new(), relay };
+        let mut fleet = Self { deployment, coordinator, workers: Vec::new(), relay, rest: String::new() };
         for name in ["worker-a", "worker-b"] {
             let worker = fleet.worker(name).await;
             fleet.workers.push(worker);
         }
         fleet.until_balanced().await;
+        let health: Value = http::json(&format!("{}/health", fleet.workers[1].health)).await;
+        fleet.rest = format!("http://{}", health["rest"].as_str().unwrap());
         fleet
     }
 
@@ -70,7 +74,7 @@ impl Fleet {
     fn settings(&self, command: &mut Command) {
         command
             .env("REDIS_URL", self.deployment.redis.url())
-            .env("DISCORD_API_URL", self.deployment.sim.http_origin())
+            .env("REST_PROXY_URL", format!("{}/api", self.rest))
             .env("DISCORD_TOKEN", "a-token-of-the-tests")
             .env("COORDINATOR_URL", &self.coordinator.address);
     }
@@ -168,6 +172,16 @@ async fn the_bot_in_discord_js_answers_ping_on_every_shard() {
     let mut bot = Process::start("the bot in discord.js", &mut fleet.bot());
     bot.line("commands registered", |line| line.contains("commands registered").then_some(())).await;
     fleet.ping_every_shard().await;
+    // What it publishes for the gateway goes out on the shard that it is for.
+    until("every shard to have its presence", async || {
+        let sessions = fleet.deployment.sim.control().ledger().sessions;
+        let state = |shard: u32| format!("/ping · shard {shard}");
+        let shown = sessions
+            .iter()
+            .filter(|session| session.presence["activities"][0]["state"] == state(session.shard.number));
+        (shown.count() == SHARDS as usize).then_some(())
+    })
+    .await;
     assert_eq!(bot.stop().await, 0);
     fleet.deployment.assert_lawful();
 }
@@ -180,6 +194,21 @@ async fn the_bot_in_python_answers_ping_on_every_shard() {
     bot.line("listening", |line| line.contains("listening").then_some(())).await;
     fleet.ping_every_shard().await;
     fleet.deployment.assert_lawful();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_smallest_in_python_prints_events() {
+    let fleet = Fleet::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut smallest =
+        Process::start("the smallest in Python", fleet.python("smallest.py", &folder).arg("MESSAGE_CREATE"));
+    smallest.line("listening", |line| line.contains("listening").then_some(())).await;
+    fleet.rate(20.0);
+    let payload = smallest
+        .line("a message", |line| line.split_once(" MESSAGE_CREATE ").map(|it| it.1.to_owned()))
+        .await;
+    let payload: Value = serde_json::from_str(&payload).unwrap();
+    assert_eq!((&payload["t"], &payload["op"]), (&"MESSAGE_CREATE".into(), &0.into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
