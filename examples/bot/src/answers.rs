@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use altergolden_proto::{
+use gateway_worker::{
     convert::status_from_wire,
     v1::{FindGuildResponse, FindUserResponse, GetAggregateStatsResponse, ShardStats, ShardStatus},
 };

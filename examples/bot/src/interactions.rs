@@ -8,8 +8,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use altergolden_proto::v1::{FindGuildResponse, FindUserResponse};
-use gateway_worker::{Context, Event, Mark};
+use gateway_worker::{
+    Context, Event, Mark,
+    v1::{FindGuildResponse, FindUserResponse},
+};
 use tokio::time::Instant;
 use twilight_http::{api_error::ApiError, error::ErrorType};
 use twilight_model::{

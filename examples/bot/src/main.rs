@@ -1,17 +1,22 @@
 //! A bot of three slash commands that is a whole gateway worker: started in the place of `gateway-worker`, with its settings.
 //!
 //! [`commands`] says which commands there are, [`registration`] tells Discord of them, [`interactions`] reads what somebody
-//! asks and answers it in time, [`answers`] makes the words. `docs/bots.md` walks through it.
+//! asks and answers it in time, [`answers`] makes the words. [`messages`] is what other parts of the bot tell and ask one of its shards.
+//! `docs/bots.md` walks through it.
 
 use std::process::ExitCode;
 
-use gateway_worker::{CancellationToken, Context, Event, EventHandler, Wanted, async_trait};
+use gateway_worker::{
+    CancellationToken, Context, Event, EventHandler, RequestError, ShardMessage, ShardRequest, Taken, Wanted,
+    async_trait, serde_json::Value,
+};
 
 use crate::interactions::TooLate;
 
 mod answers;
 mod commands;
 mod interactions;
+mod messages;
 mod registration;
 
 /// The bot.
@@ -28,6 +33,14 @@ impl EventHandler for Bot {
 
     async fn handle(&self, context: &Context, event: &Event) {
         interactions::handle(context, event, &self.too_late).await;
+    }
+
+    async fn message(&self, context: &Context, message: &ShardMessage) -> Taken {
+        messages::take(context, message)
+    }
+
+    async fn request(&self, context: &Context, request: &ShardRequest) -> Result<Value, RequestError> {
+        messages::reply(context, request)
     }
 
     /// One worker of the fleet registers the commands: whoever holds shard 0, each time that it comes to hold it.

@@ -38,7 +38,11 @@ pub(crate) struct HookMetrics {
 
 impl HookMetrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
-        registry.register("hook_calls", "Messages and requests to shards, by how they ended", self.calls.clone());
+        registry.register(
+            "hook_calls",
+            "Messages and requests to shards, by how they ended",
+            self.calls.clone(),
+        );
         registry.register("hooks_running", "Messages and requests that bot code is at", self.running.clone());
         registry.register("hook_panics", "Panics of bot code at messages and requests", self.panics.clone());
     }

@@ -103,7 +103,7 @@ pub(crate) struct Bench {
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) client: BridgeClient,
     api: String,
-    coordinator: String,
+    pub(crate) coordinator: String,
     store: Arc<MemoryStore>,
     pub(crate) checkpoints: Arc<checkpoint::MemoryStore>,
     bus: Arc<MemoryBus>,
@@ -123,17 +123,23 @@ impl Bench {
 
     /// One shard that nobody runs yet.
     pub(crate) async fn without_workers(sim: SimConfig, recorder: Recorder) -> Self {
+        Self::of_shards(1, sim, recorder).await
+    }
+
+    /// So many shards that nobody runs yet.
+    pub(crate) async fn of_shards(shards: u32, sim: SimConfig, recorder: Recorder) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let sim = Sim::start(sim).await.unwrap();
         let api = format!("--discord-api-url={}", sim.http_origin());
         let (store, bus) = (Arc::new(MemoryStore::new()), Arc::new(MemoryBus::new()));
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
+        let shards = format!("--shard-count={shards}");
         let args = [
             "coordinator",
             "--coordinator-listen=127.0.0.1:0",
             "--manager-health-port=0",
-            "--shard-count=1",
+            &shards,
             "--settle=100ms",
             "--lease-ttl=2s",
             "--identify-interval=500ms",

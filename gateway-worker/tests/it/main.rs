@@ -5,6 +5,7 @@
 mod bench;
 mod gaps;
 mod handlers;
+mod messages;
 mod set_aside;
 mod silence;
 mod singleton;

@@ -12,8 +12,10 @@ use crate::{
     json, table,
 };
 
+mod messages;
 mod set_aside;
 
+use messages::MessageCommand;
 use set_aside::SetAsideCommand;
 
 #[derive(Debug, Subcommand)]
@@ -62,19 +64,14 @@ pub(crate) enum AskCommand {
     /// Events that were set aside because their handlers killed workers
     #[command(subcommand, name = "setaside")]
     SetAside(SetAsideCommand),
-    /// The broadcasts from now on, one JSON object a line
-    Subscribe {
-        /// Only these types
-        types: Vec<String>,
-        #[command(flatten)]
-        server: Server,
-    },
+    #[command(flatten)]
+    Message(MessageCommand),
 }
 
 /// Whom to ask, and how.
 #[derive(Debug, Args)]
 pub(crate) struct Server {
-    /// The coordinator; for lookups and broadcasts any worker answers too
+    /// The coordinator; for lookups and messages any worker answers too
     #[arg(long, env = "COORDINATOR_URL", value_name = "URL", default_value = "http://127.0.0.1:50051")]
     url: String,
     /// How long the answer may take
@@ -155,20 +152,7 @@ async fn answer(command: AskCommand) -> Result<Outcome, ClientError> {
             Ok(if sent.missing_workers.is_empty() { Outcome::yes() } else { Outcome::incomplete() })
         }
         AskCommand::SetAside(command) => set_aside::answer(command).await,
-        AskCommand::Subscribe { types, server } => subscribe(&server, types).await,
-    }
-}
-
-async fn subscribe(server: &Server, types: Vec<String>) -> Result<Outcome, ClientError> {
-    let mut stream = server.connect().await?.subscribe(types).await?;
-    loop {
-        tokio::select! {
-            item = stream.message() => match item? {
-                Some(item) => say(json::subscribed(item)),
-                None => return Ok(Outcome::unreachable("the server ended the stream")),
-            },
-            _ = tokio::signal::ctrl_c() => return Ok(Outcome::yes()),
-        }
+        AskCommand::Message(command) => messages::answer(command).await,
     }
 }
 

@@ -11,13 +11,14 @@ use coordinator::Coordinator;
 use discord_sim::{Sim, SimConfig};
 use event_bus::MemoryBus;
 use fleet_store::MemoryStore;
-use gateway_worker::{NoHandler, Worker};
+use gateway_worker::Worker;
 use settings::Secret;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::exit::{Outcome, say};
 
+mod bot;
 mod guide;
 mod progress;
 
@@ -157,7 +158,7 @@ async fn start(args: &DevArgs) -> Result<(Running, Tasks), Outcome> {
             checkpoints: checkpoints.clone(),
             set_aside: checkpoints.clone(),
             bus: bus.clone(),
-            handler: Arc::new(NoHandler),
+            handler: Arc::new(bot::DevBot { worker: worker_name(index) }),
         };
         let worker = Worker::bind(config, parts).await.map_err(Outcome::settings)?;
         running.worker_healths.push(worker.health_address());

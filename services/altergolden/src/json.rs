@@ -3,7 +3,7 @@
 use altergolden_proto::{convert, v1};
 use serde_json::{Value, json};
 
-use crate::table::{plan_state, set_aside_id, start_kind, status};
+use crate::table::{failure_kind, plan_state, set_aside_id, start_kind, status};
 
 pub(crate) fn stats(stats: &v1::GetAggregateStatsResponse) -> Value {
     let shards: Vec<Value> = stats
@@ -117,12 +117,45 @@ pub(crate) fn broadcast(sent: &v1::BroadcastResponse) -> Value {
     })
 }
 
+pub(crate) fn sent_to_shard(sent: &v1::SendToShardResponse) -> Value {
+    json!({ "delivered": sent.delivered, "worker_id": sent.worker_id, "reason": sent.reason })
+}
+
+pub(crate) fn replies(answer: &v1::RequestResponse) -> Value {
+    use v1::shard_reply::Outcome;
+    let reply = |reply: &v1::ShardReply| {
+        let mut shown = json!({ "shard_id": reply.shard_id, "worker_id": reply.worker_id });
+        match &reply.outcome {
+            Some(Outcome::Value(value)) => shown["value"] = convert::to_json(value.clone()),
+            Some(Outcome::Failure(failure)) => {
+                shown["failure"] = json!({ "kind": failure_kind(failure.kind), "reason": failure.reason });
+            }
+            None => shown["failure"] = json!({ "kind": failure_kind(0), "reason": "" }),
+        }
+        shown
+    };
+    let replies: Vec<Value> = answer.replies.iter().map(reply).collect();
+    json!({ "complete": answer.complete, "replies": replies })
+}
+
+/// Whom a message is for, in lower case; a number that this version does not know as it is.
+fn recipient(number: i32) -> String {
+    match v1::MessageRecipient::try_from(number) {
+        // An older peer knows broadcasts alone.
+        Ok(v1::MessageRecipient::Unspecified) => "all".to_owned(),
+        Ok(recipient) => recipient.as_str_name().trim_start_matches("MESSAGE_RECIPIENT_").to_lowercase(),
+        Err(_) => number.to_string(),
+    }
+}
+
 pub(crate) fn subscribed(item: v1::SubscribeResponse) -> Value {
     use v1::subscribe_response::Item;
     match item.item {
         Some(Item::Message(message)) => json!({
             "message_id": message.message_id,
             "type": message.r#type,
+            "recipient": recipient(message.recipient),
+            "shard_id": message.shard_id,
             "data": message.data.map(convert::to_json),
             "sender": message.sender,
         }),

@@ -1,6 +1,9 @@
 //! Answers as tables for people.
 
-use altergolden_proto::{convert::status_from_wire, v1};
+use altergolden_proto::{
+    convert::{self, status_from_wire},
+    v1,
+};
 use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
 
 /// What stands for a figure that nobody tells.
@@ -185,6 +188,46 @@ pub(crate) fn stats(stats: &v1::GetAggregateStatsResponse) -> String {
     )
 }
 
+/// The longest reply that a table shows, in characters.
+const LONGEST_REPLY: usize = 200;
+
+/// Each shard's own reply.
+pub(crate) fn replies(answer: &v1::RequestResponse) -> String {
+    use v1::shard_reply::Outcome;
+    let mut table = table(&["shard", "worker", "reply"], &[0]);
+    let mut replied = 0;
+    for reply in &answer.replies {
+        let told = match &reply.outcome {
+            Some(Outcome::Value(value)) => {
+                replied += 1;
+                cut(&convert::to_json(value.clone()).to_string())
+            }
+            Some(Outcome::Failure(failure)) => {
+                let kind = failure_kind(failure.kind).replace('_', " ");
+                format!("({kind}) {}", failure.reason)
+            }
+            None => NONE.to_owned(),
+        };
+        table.add_row([reply.shard_id.to_string(), text(&reply.worker_id), told]);
+    }
+    format!("{replied} of {} shards replied\n{table}", answer.replies.len())
+}
+
+/// Why there is no reply, in lower case; a number that this version does not know as it is.
+pub(crate) fn failure_kind(number: i32) -> String {
+    match v1::ReplyFailureKind::try_from(number) {
+        Ok(kind) => kind.as_str_name().trim_start_matches("REPLY_FAILURE_KIND_").to_lowercase(),
+        Err(_) => number.to_string(),
+    }
+}
+
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_REPLY) {
+        Some((end, _)) => format!("{}… ({} bytes: --json shows all)", &text[..end], text.len()),
+        None => text.to_owned(),
+    }
+}
+
 /// An event that was set aside, as it is named on the command line.
 pub(crate) fn set_aside_id(id: Option<v1::SetAsideId>) -> String {
     let v1::SetAsideId { shard_id, session, sequence } = id.unwrap_or_default();
@@ -271,6 +314,36 @@ mod tests {
             assert!(row.contains(cell), "{cell} is missing in {row}");
         }
         assert_eq!(set_asides(&[], 0), "nothing is set aside");
+    }
+
+    #[test]
+    fn replies_read_well() {
+        use v1::shard_reply::Outcome;
+        let reply = |shard_id, worker: &str, outcome| v1::ShardReply {
+            shard_id,
+            worker_id: worker.to_owned(),
+            outcome: Some(outcome),
+        };
+        let value = |json| Outcome::Value(convert::from_json(json));
+        let late = v1::ReplyFailure { kind: 3, reason: "worker b did not answer".to_owned() };
+        let newer = v1::ReplyFailure { kind: 77, reason: "who knows".to_owned() };
+        let answer = v1::RequestResponse {
+            complete: false,
+            replies: vec![
+                reply(0, "a", value(serde_json::json!({"guilds": 25}))),
+                reply(1, "a", value("é".repeat(1_000).into())),
+                reply(2, "b", Outcome::Failure(late)),
+                reply(3, "", Outcome::Failure(newer)),
+            ],
+        };
+        let shown = replies(&answer);
+        assert!(shown.starts_with("2 of 4 shards replied\n"), "{shown}");
+        for cell in
+            [r#"{"guilds":25}"#, "… (2002 bytes: --json", "(too late) worker b did not", "(77) who knows"]
+        {
+            assert!(shown.contains(cell), "{cell} is missing in {shown}");
+        }
+        assert!(shown.lines().all(|line| line.chars().count() < 300), "{shown}");
     }
 
     #[test]

@@ -62,9 +62,7 @@ impl Wants {
     /// Messages of these types, or of all types when there are none, to these recipients, as the wire numbers them, or to all of
     /// them when there are none. A number that this version does not know is nobody.
     pub fn only(types: impl IntoIterator<Item = String>, recipients: &[i32]) -> Self {
-        let has = |wanted: MessageRecipient| {
-            recipients.is_empty() || recipients.contains(&i32::from(wanted))
-        };
+        let has = |wanted: MessageRecipient| recipients.is_empty() || recipients.contains(&i32::from(wanted));
         Self {
             types: types.into_iter().collect(),
             broadcasts: has(MessageRecipient::All) || has(MessageRecipient::Unspecified),

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test panics on what it did not expect")]
 
+mod messages;
+
 use std::{collections::BTreeSet, time::Duration};
 
 use discord_sim::{Fault, InteractionReport, InteractionState, NewInteraction, Snowflake};

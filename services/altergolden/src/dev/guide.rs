@@ -35,6 +35,8 @@ pub(super) fn print(running: &Running, shards: &[v1::Shard]) {
     say(format_args!("  {this} find-user {user} --all{url}"));
     say(format_args!("  {this} subscribe{url}"));
     say(format_args!("  {this} broadcast cacheInvalidate '{{\"key\":\"settings:*\"}}'{url}"));
+    say(format_args!("  {this} request stats{url}"));
+    say(format_args!("  {this} send-to-shard 0 hello '{{\"from\":\"me\"}}'{url}"));
     say(format_args!("  curl {}/health", port(running.coordinator_health)));
     say(format_args!("  grpcurl -plaintext {coordinator} list"));
     say(format_args!("  grpcurl -plaintext {coordinator} altergolden.v1.ShardBridge/GetAggregateStats"));

@@ -37,6 +37,24 @@ async fn it_answers_people_and_programs() {
     let sent: Value = serde_json::from_str(&sent.out).unwrap();
     assert_eq!((&sent["workers_expected"], &sent["workers_acknowledged"]), (&1.into(), &1.into()));
 
+    // This worker has no bot code.
+    let nobody = altergolden(url, &["send-to-shard", "1", "hello", "{}"]);
+    assert_eq!(nobody.code, 1, "{}", nobody.err);
+    assert_eq!(nobody.out.trim(), "shard 1: not delivered: nobody listens on worker solo");
+    let unknown = altergolden(url, &["send-to-shard", "2", "hello"]);
+    assert_eq!((unknown.code, unknown.out.as_str()), (1, ""));
+    assert!(unknown.err.contains("there is no shard 2: the bot has 2"), "{}", unknown.err);
+    let empty = altergolden(url, &["send-to-shard", "0", ""]);
+    assert_eq!(empty.code, 2);
+    assert!(empty.err.contains("1 to 100 characters"), "{}", empty.err);
+    let reply = altergolden(url, &["request", "stats"]);
+    assert_eq!(reply.code, 1, "nobody knows what is asked: {}", reply.err);
+    assert!(reply.out.starts_with("0 of 2 shards replied") && reply.out.contains("(unknown type)"));
+    let sent = altergolden(url, &["send-to-manager", "hello", "--json"]);
+    assert_eq!(sent.code, 0, "{}", sent.err);
+    let sent: Value = serde_json::from_str(&sent.out).unwrap();
+    assert!(!sent["message_id"].as_str().unwrap().is_empty());
+
     assert!(altergolden(url, &["shards"]).out.contains("solo"));
     assert!(altergolden(url, &["workers"]).out.contains("0-1"));
     let unknown = altergolden(url, &["shards", "--worker", "nobody"]);
@@ -72,6 +90,12 @@ fn what_is_wrong_is_one_clear_line() {
         (&["find-guild", "0"], 2, "Discord id"),
         (&["find-user", "-1"], 2, "-1"),
         (&["broadcast", "x", "{broken"], 2, "JSON"),
+        (&["send-to-shard", "-1", "x"], 2, "-1"),
+        (&["send-to-shard", "0", "x", "{broken"], 2, "JSON"),
+        (&["send-to-manager", "x", "--shard", "lots"], 2, "--shard"),
+        (&["request", "x", "--shard", "lots"], 2, "--shard"),
+        (&["request", "x"], 3, "can't reach"),
+        (&["subscribe", "--recipient", "nobody"], 2, "--recipient"),
         (&["status", "--deadline", "2"], 2, "unit"),
         (&["health", "nonsense"], 2, "URL"),
         (&["setaside", "show", "3/1"], 2, "setaside list"),

@@ -1,6 +1,7 @@
 //! `altergolden dev`: one command, no token, no Redis.
 
 use fleet_fixture::{Process, Signal, binary, command};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::asked::altergolden;
@@ -68,6 +69,7 @@ async fn workers_can_be_drained_in_it() {
         let left = format!("{worker} has left");
         dev.line("the worker to leave", |line| line.contains(&left).then_some(())).await;
     }
+    its_shards_can_be_told_and_asked(&mut dev, &url).await;
     let workers = altergolden(&url, &["workers"]).out;
     assert!(workers.contains(" worker-1 ") && workers.contains(" 0-3 "), "{workers}");
     let refused = altergolden(&url, &["deploy", "abort"]);
@@ -75,4 +77,40 @@ async fn workers_can_be_drained_in_it() {
 
     dev.signal(Signal::INT);
     assert_eq!(dev.ended().await.code(), Some(0), "{}", dev.output());
+}
+
+/// All four shards are on worker-1.
+async fn its_shards_can_be_told_and_asked(dev: &mut Process, url: &str) {
+    let sent = altergolden(url, &["send-to-shard", "2", "hello", r#"{"from":"me"}"#]);
+    assert_eq!((sent.code, sent.out.trim()), (0, "shard 2: delivered on worker-1"), "{}", sent.err);
+    let told = r#"shard 2 on worker-1 was sent "hello" by coordinator: {"from":"me"}"#;
+    dev.line("what the shard was sent", |line| (line == told).then_some(())).await;
+
+    let reply = altergolden(url, &["request", "stats", "--json"]);
+    assert_eq!(reply.code, 0, "{}", reply.err);
+    let reply: Value = serde_json::from_str(&reply.out).unwrap();
+    let replies = reply["replies"].as_array().unwrap();
+    let guilds: u64 = replies.iter().map(|reply| reply["value"]["guilds"].as_u64().unwrap()).sum();
+    assert_eq!((replies.len(), guilds, &reply["complete"]), (4, 40, &json!(true)), "{reply}");
+    let echo = altergolden(url, &["request", "echo", "[1,\"two\"]", "--shard", "3", "--shard", "1"]);
+    assert_eq!(echo.code, 0, "{}", echo.err);
+    assert!(echo.out.starts_with("2 of 2 shards replied"), "{}", echo.out);
+    assert_eq!(echo.out.matches(r#"[1,"two"]"#).count(), 2, "{}", echo.out);
+    assert_eq!(altergolden(url, &["request", "what"]).code, 1);
+
+    // Whoever is subscribed sees what is sent to the manager, and only what it wants.
+    let mut command = command("altergolden");
+    command.args(["subscribe", "--recipient", "manager", "--url", url]);
+    let mut subscribed = Process::start("subscribe", &mut command);
+    let line = fleet_fixture::until("a message to the manager", async || {
+        assert_eq!(altergolden(url, &["broadcast", "b"]).code, 0);
+        assert_eq!(altergolden(url, &["send-to-manager", "m", "7", "--shard", "3"]).code, 0);
+        subscribed.output().lines().next().map(str::to_owned)
+    })
+    .await;
+    let item: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&item["recipient"], &item["shard_id"]), (&json!("manager"), &json!(3)), "{item}");
+    assert_eq!((&item["type"], &item["data"]), (&json!("m"), &json!(7)), "{item}");
+    subscribed.signal(Signal::INT);
+    assert_eq!(subscribed.ended().await.code(), Some(0));
 }

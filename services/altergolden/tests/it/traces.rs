@@ -112,6 +112,7 @@ async fn a_query_is_one_trace_with_a_span_for_each_worker() {
         "one span a worker: {spans:?}"
     );
 
+    bot_code_is_in_the_caller_s_trace(&collector, &workers[0]).await;
     let data = altergolden_proto::convert::from_json(1.into());
     workers[0].client().await.broadcast("x", data).await.unwrap();
     until("one trace of a broadcast in three processes", async || {
@@ -133,4 +134,26 @@ async fn a_query_is_one_trace_with_a_span_for_each_worker() {
     stop.cancel();
     drop((workers, coordinator));
     serving.await.unwrap().unwrap();
+}
+
+/// Asked of one worker, for a shard here and one elsewhere: each hook is in the trace of the question.
+async fn bot_code_is_in_the_caller_s_trace(collector: &Collector, worker: &Worker) {
+    let data = || altergolden_proto::convert::from_json(1.into());
+    worker.client().await.request_shards(Vec::new(), "what?", data()).await.unwrap();
+    for shard in [0, 1] {
+        worker.client().await.send_to_shard(shard, "x", data()).await.unwrap();
+    }
+    for (rpc, hook, hooks, traces_of_them) in
+        [("ShardBridge/Request", "handle_request", 2, 1), ("ShardBridge/SendToShard", "handle_message", 1, 2)]
+    {
+        until(hook, async || {
+            let traces = collector.0.lock().unwrap();
+            let whole = traces.values().filter(|spans| {
+                let count = |name: &str| spans.iter().filter(|(_, span)| span.ends_with(name)).count();
+                count(rpc) == 1 && count(hook) == hooks
+            });
+            (whole.count() == traces_of_them).then_some(())
+        })
+        .await;
+    }
 }

@@ -10,9 +10,7 @@ mod rules;
 
 use std::{sync::Arc, time::Duration};
 
-use event_bus::{
-    BusStatus, Delivery, EventBus, Message, NewMessage, Recipient, RedisBus, Subscription,
-};
+use event_bus::{BusStatus, Delivery, EventBus, Message, NewMessage, Recipient, RedisBus, Subscription};
 use redis_link::{LinkOptions, RedisLink};
 use tokio::time::timeout;
 

@@ -1,0 +1,43 @@
+//! The bot code of dev mode: just enough for messages and questions to shards to be tried.
+
+use gateway_worker::{
+    Context, Event, EventHandler, RequestError, ShardMessage, ShardRequest, Taken, Wanted, async_trait,
+    serde_json::{Value, json},
+};
+
+use crate::exit::say;
+
+/// Prints the messages to its shards, and answers `stats` and `echo`.
+#[derive(Debug)]
+pub(super) struct DevBot {
+    /// The worker that it runs on.
+    pub(super) worker: String,
+}
+
+#[async_trait]
+impl EventHandler for DevBot {
+    fn wants(&self) -> Wanted {
+        Wanted::Nothing
+    }
+
+    async fn handle(&self, _: &Context, _: &Event) {}
+
+    async fn message(&self, context: &Context, message: &ShardMessage) -> Taken {
+        let ShardMessage { kind, data, sender, .. } = message;
+        // As JSON, a text can't play tricks on the terminal.
+        let kind = Value::from(kind.as_str());
+        say(format_args!("shard {} on {} was sent {kind} by {sender}: {data}", context.shard(), self.worker));
+        Taken::Yes
+    }
+
+    async fn request(&self, context: &Context, request: &ShardRequest) -> Result<Value, RequestError> {
+        match request.kind.as_str() {
+            "stats" => {
+                let (guilds, users, channels, voice) = context.cache().figures();
+                Ok(json!({ "guilds": guilds, "users": users, "channels": channels, "in_voice": voice }))
+            }
+            "echo" => Ok(request.data.clone()),
+            _ => Err(RequestError::UnknownType),
+        }
+    }
+}
