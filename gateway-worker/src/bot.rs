@@ -407,3 +407,22 @@ pub(crate) enum ReplayRefused {
     #[error("its payload makes no sense")]
     Garbled,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{NoHandler, testing};
+
+    #[tokio::test]
+    async fn a_shard_that_has_ended_is_forgotten_with_its_cache() {
+        let shard = testing::shard_at(testing::EPOCH, "all");
+        let deliveries = testing::bot(Arc::new(NoHandler)).deliveries(&shard, &testing::lease(), false);
+        shard.set_deliveries(deliveries.clone());
+        let left = Arc::downgrade(&shard);
+        deliveries.abandon();
+        drop(deliveries);
+        shard.let_deliveries_go();
+        drop(shard);
+        assert_eq!(left.strong_count(), 0);
+    }
+}

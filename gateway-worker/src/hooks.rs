@@ -6,15 +6,7 @@
 //!
 //! Bot code runs where handlers run. One that blocks its thread can't be ended; it keeps its place until it ends.
 
-use std::{
-    future::poll_fn,
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering},
-    },
-    task::Poll,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use altergolden_proto::v1::{ReplyFailure, ReplyFailureKind as Kind};
 use dispatch::panics::{self, Panic};
@@ -24,7 +16,7 @@ use serde_json::Value;
 use shard_bridge::{AnswerOutcome, Delivered, LARGEST, ShardAnswer, failure, nests_too_deep};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout_at},
 };
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
@@ -38,8 +30,10 @@ use crate::{
     shards::RunningShards,
 };
 
+mod message;
 mod metrics;
 
+use message::{Begun, MessageHook};
 use metrics::Counted;
 pub(crate) use metrics::{Hook, HookMetrics};
 
@@ -99,20 +93,6 @@ pub(crate) struct ShardHooks {
 impl std::fmt::Debug for ShardHooks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ShardHooks").finish_non_exhaustive()
-    }
-}
-
-/// Whether bot code has begun with a message: decided once, by it or by whoever waits no longer.
-#[derive(Debug, Default)]
-struct Begun(AtomicU8);
-
-impl Begun {
-    const OPEN: u8 = 0;
-    const BEGUN: u8 = 1;
-    const GIVEN_UP: u8 = 2;
-
-    fn decide(&self, as_what: u8) -> bool {
-        self.0.compare_exchange(Self::OPEN, as_what, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }
 
@@ -295,55 +275,6 @@ fn may_begin(shard: &Shard, lease: &LeaseWindow) -> Result<(), Barred> {
     if lease.is_open(BootTime::now()) { Ok(()) } else { Err(Barred::NoLease) }
 }
 
-/// One message on its way into bot code.
-struct MessageHook {
-    handler: Arc<dyn crate::handler::EventHandler>,
-    context: Context,
-    lease: LeaseWindow,
-    message: Arc<ShardMessage>,
-    begun: Arc<Begun>,
-    place: Place,
-}
-
-impl MessageHook {
-    /// Says whether it is taken as soon as that is certain; nothing when it was not begun with.
-    async fn run(self, said: oneshot::Sender<Taken>) {
-        let Self { handler, context, lease, message, begun, place } = self;
-        // The process may have slept since it was looked at.
-        if may_begin(&context.shard, &lease).is_err() || !begun.decide(Begun::BEGUN) {
-            return;
-        }
-        let work = panics::caught(async { handler.message(&context, &message).await });
-        let mut work = std::pin::pin!(timeout(LONGEST_MESSAGE, work));
-        // Who refuses a message says so before anything is awaited.
-        let first = poll_fn(|task| Poll::Ready(work.as_mut().poll(task))).await;
-        let ended = match first {
-            Poll::Ready(ended) => {
-                // Whoever sent it may have gone.
-                let _ = said.send(match &ended {
-                    Ok(Ok(taken)) => *taken,
-                    _ => Taken::Yes,
-                });
-                ended
-            }
-            Poll::Pending => {
-                let _ = said.send(Taken::Yes);
-                work.await
-            }
-        };
-        match ended {
-            Ok(Ok(_)) => {}
-            Ok(Err(panic)) => {
-                tell(&place.metrics, &panic, &context, &message.kind, "a message's handler panicked");
-            }
-            Err(_) => tracing::warn!(
-                shard.id = %context.shard(), kind = message.kind,
-                "bot code was at a message for a minute: it is ended"
-            ),
-        }
-    }
-}
-
 fn tell(metrics: &HookMetrics, panic: &Panic, context: &Context, kind: &str, what: &'static str) {
     metrics.count_panic();
     tracing::error!(
@@ -399,15 +330,14 @@ fn fitting(answers: impl Iterator<Item = ShardAnswer>, max_bytes: usize) -> Vec<
     let mut left = max_bytes;
     let fit = |mut answer: ShardAnswer| {
         if let AnswerOutcome::Json(json) = &answer.outcome {
-            match left.checked_sub(json.len()) {
-                Some(after) => left = after,
-                None => {
-                    let why = format!(
-                        "its reply of {} bytes does not fit into the whole answer, which may have {max_bytes}",
-                        json.len()
-                    );
-                    answer.outcome = none(Kind::TooLarge, why);
-                }
+            if let Some(after) = left.checked_sub(json.len()) {
+                left = after;
+            } else {
+                let why = format!(
+                    "its reply of {} bytes does not fit into the whole answer, which may have {max_bytes}",
+                    json.len()
+                );
+                answer.outcome = none(Kind::TooLarge, why);
             }
         }
         answer

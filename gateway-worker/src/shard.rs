@@ -57,8 +57,8 @@ pub struct Shard {
     outranked: CancellationToken,
     /// It has been ready.
     ready_once: SetOnce<()>,
-    /// Its events on their way to the handlers.
-    deliveries: OnceLock<Deliveries>,
+    /// Its events on their way to the handlers, which hold the shard: given up when it ends.
+    deliveries: Mutex<Option<Deliveries>>,
     /// What bot code is told and asked by others.
     hooks: OnceLock<ShardHooks>,
     /// Where the worker that it is to be handed over to waits.
@@ -127,7 +127,7 @@ impl Shard {
             changed,
             outranked: CancellationToken::new(),
             ready_once: SetOnce::new(),
-            deliveries: OnceLock::new(),
+            deliveries: Mutex::default(),
             hooks: OnceLock::new(),
             desk: Desk::default(),
             commands: Commands::default(),
@@ -184,7 +184,7 @@ impl Shard {
 
     /// The detail, with the reason why fresh events wait, while they do.
     fn with_care(&self, detail: String) -> String {
-        match self.deliveries.get().is_some_and(Deliveries::is_careful) {
+        match self.deliveries().is_some_and(|deliveries| deliveries.is_careful()) {
             true if detail.is_empty() => CAREFUL.to_owned(),
             true => format!("{detail}; {CAREFUL}"),
             false => detail,
@@ -193,7 +193,7 @@ impl Shard {
 
     /// Gives an event that was set aside to its handlers again.
     pub(crate) fn replay(&self, event: checkpoint::SetAside) -> Result<(), ReplayRefused> {
-        self.deliveries.get().ok_or(ReplayRefused::Closed)?.replay(event)
+        self.deliveries().ok_or(ReplayRefused::Closed)?.replay(event)
     }
 
     /// How long its task has not gone round.
@@ -256,8 +256,17 @@ impl Shard {
     }
 
     pub(crate) fn set_deliveries(&self, deliveries: Deliveries) {
-        // Set once, by whoever starts the shard.
-        let _ = self.deliveries.set(deliveries);
+        *self.deliveries.lock().unwrap_or_else(PoisonError::into_inner) = Some(deliveries);
+    }
+
+    /// Its task has ended: the handlers' queue and the shard let go of each other.
+    pub(crate) fn let_deliveries_go(&self) {
+        // Dropped after the lock.
+        let _gone = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    fn deliveries(&self) -> Option<Deliveries> {
+        self.deliveries.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn set_hooks(&self, hooks: ShardHooks) {
@@ -289,7 +298,7 @@ impl Shard {
 
     /// How its handlers are doing.
     pub(crate) fn queue_figures(&self) -> Option<dispatch::Figures> {
-        self.deliveries.get().map(Deliveries::figures)
+        self.deliveries().map(|deliveries| deliveries.figures())
     }
 
     /// Where its session stands; `None` when it has none.

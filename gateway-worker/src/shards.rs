@@ -423,6 +423,7 @@ impl ShardSet {
         match self.ends.join_next().await {
             Some(Ok(number)) => {
                 if let Some(shard) = self.closing.remove(&number) {
+                    shard.let_deliveries_go();
                     self.depart(shard);
                 }
                 self.reconcile();
@@ -472,6 +473,7 @@ impl ShardSet {
                 }
                 tracing::error!(shard.id = %number, dead, "a shard's task hangs or has ended: giving the shard up");
                 task.task.abort();
+                task.shard.let_deliveries_go();
                 given_up.insert(number, task.shard.epoch());
                 return false;
             }

@@ -4,7 +4,10 @@ use async_trait::async_trait;
 use fleet_model::Epoch;
 use serde_json::json;
 use shard_bridge::{LocalShards as _, Wants};
-use tokio::{sync::Notify, time::sleep};
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
 
 use super::*;
 use crate::{

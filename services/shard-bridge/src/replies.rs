@@ -97,19 +97,15 @@ impl Merge {
         }
         let whole = with(reply, v1::shard_reply::Outcome::Value(convert::from_json(value)));
         let bytes = whole.encoded_len() + AROUND;
-        match self.left.checked_sub(bytes.saturating_sub(KEPT)) {
-            Some(left) => {
-                self.left = left;
-                whole
-            }
-            None => {
-                let reason = format!(
-                    "its reply of {bytes} bytes does not fit into the whole answer, which may have {}",
-                    self.max_bytes
-                );
-                failed(reply, failure(Kind::TooLarge, reason))
-            }
+        if let Some(left) = self.left.checked_sub(bytes.saturating_sub(KEPT)) {
+            self.left = left;
+            return whole;
         }
+        let reason = format!(
+            "its reply of {bytes} bytes does not fit into the whole answer, which may have {}",
+            self.max_bytes
+        );
+        failed(reply, failure(Kind::TooLarge, reason))
     }
 
     pub(crate) fn finish(self) -> v1::RequestResponse {

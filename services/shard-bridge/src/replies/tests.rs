@@ -4,12 +4,12 @@ use v1::shard_reply::Outcome;
 use super::*;
 use crate::content::MOST_SHARDS;
 
-fn worker(name: &str) -> Option<WorkerId> {
-    Some(name.parse().unwrap())
+fn worker(name: &str) -> WorkerId {
+    name.parse().unwrap()
 }
 
 fn value(shard: u32, value: &Value) -> Replied {
-    Replied { shard: ShardNumber(shard), worker: worker("a"), outcome: Ok(value.to_string()) }
+    Replied { shard: ShardNumber(shard), worker: Some(worker("a")), outcome: Ok(value.to_string()) }
 }
 
 fn none(shard: u32, kind: Kind, reason: &str) -> Replied {
@@ -18,7 +18,9 @@ fn none(shard: u32, kind: Kind, reason: &str) -> Replied {
 
 fn merged(replies: Vec<Replied>, max_bytes: usize) -> v1::RequestResponse {
     let mut merge = Merge::of(&replies, max_bytes);
-    replies.into_iter().for_each(|reply| merge.add(reply));
+    for reply in replies {
+        merge.add(reply);
+    }
     merge.finish()
 }
 
@@ -48,7 +50,7 @@ fn complete_is_when_each_has_replied_with_a_value() {
 
 #[test]
 fn what_a_worker_says_is_looked_at() {
-    let raw = |json: String| Replied { shard: ShardNumber(0), worker: worker("a"), outcome: Ok(json) };
+    let raw = |json: String| Replied { shard: ShardNumber(0), worker: Some(worker("a")), outcome: Ok(json) };
     let deep = format!("{}1{}", "[".repeat(40), "]".repeat(40));
     let large = format!("\"{}\"", "x".repeat(LARGEST));
     for (json, kind, says) in [
@@ -80,7 +82,7 @@ fn a_reply_that_does_not_fit_is_told_and_a_smaller_one_after_it_fits() {
 #[test]
 fn the_answer_never_has_more_bytes_than_it_may() {
     let name = "w".repeat(64);
-    let of = |shard, outcome| Replied { shard: ShardNumber(shard), worker: worker(&name), outcome };
+    let of = |shard, outcome| Replied { shard: ShardNumber(shard), worker: Some(worker(&name)), outcome };
     let long = "ü".repeat(2_000);
     let failures =
         (0..MOST_SHARDS as u32).map(|shard| of(u32::MAX - shard, Err(failure(Kind::Failed, &long))));

@@ -1,6 +1,7 @@
-use fleet_model::Route;
+use fleet_model::{Epoch, Route};
 
 use super::*;
+use crate::local::AnswerOutcome;
 
 fn routes(total: u32, workers: &[(&str, &[(u32, u64)])]) -> Routes {
     let route = |&(name, shards): &(&str, &[(u32, u64)])| {
@@ -84,4 +85,65 @@ fn whether_a_message_may_have_arrived_is_said() {
         assert!(told.code() == code && told.message().contains(says), "{told:?}");
         assert!(told.message().contains("worker a"), "{told:?}");
     }
+}
+
+/// A bridge over workers at these addresses, each with the shard of its place.
+fn bridge(workers: &[std::net::SocketAddr]) -> Bridge {
+    let route = |(shard, address): (usize, &std::net::SocketAddr)| {
+        let shards = BTreeMap::from([(ShardNumber(shard as u32), Epoch(1))]);
+        let url = format!("http://{address}");
+        (format!("w{shard}").parse().unwrap(), Route { url, shards, draining: false })
+    };
+    let workers = workers.iter().enumerate().map(route).collect::<BTreeMap<_, _>>();
+    // One shard is nobody's.
+    let routes = Routes { shard_total: workers.len() as u32 + 1, workers, ..Routes::default() };
+    let metrics = crate::BridgeMetrics::default();
+    let hub = crate::Hub::new(Arc::new(event_bus::MemoryBus::new()), metrics.clone());
+    Bridge::new(watch::channel(Arc::new(routes)).1, None, None, hub, metrics, "test")
+}
+
+#[tokio::test]
+async fn workers_that_do_not_answer_cost_the_deadline_at_most_and_each_is_named() {
+    let listener = || tokio::net::TcpListener::bind("127.0.0.1:0");
+    // A version without these calls.
+    let older = listener().await.unwrap();
+    let older_at = older.local_addr().unwrap();
+    let incoming = tonic::transport::server::TcpIncoming::from(older);
+    let server = tonic::transport::Server::builder().add_routes(tonic::service::Routes::default());
+    let serving = tokio::spawn(server.serve_with_incoming(incoming));
+    // One that hangs: its kernel takes connections, nobody reads.
+    let hanging = listener().await.unwrap();
+    // One that is gone.
+    let gone_at = listener().await.unwrap().local_addr().unwrap();
+    let bridge = bridge(&[older_at, hanging.local_addr().unwrap(), gone_at]);
+    let patience = std::time::Duration::from_millis(500);
+
+    let began = Instant::now();
+    let answer = bridge.request(&[], "k", Value::Null, began + patience).await.unwrap();
+    assert!(began.elapsed() < patience * 3, "{:?}", began.elapsed());
+    let failures = answer.replies.iter().map(|reply| match &reply.outcome {
+        Some(v1::shard_reply::Outcome::Failure(failure)) => (failure.kind(), failure.reason.as_str()),
+        other => panic!("{other:?}"),
+    });
+    let expected = [
+        (Kind::Unreachable, "worker w0 is of a version that does not take questions to shards"),
+        (Kind::TooLate, "worker w1 did not answer by the deadline"),
+        (Kind::Unreachable, "worker w2 can't be reached"),
+        (Kind::Unassigned, "no worker runs it"),
+    ];
+    assert_eq!(failures.collect::<Vec<_>>(), expected);
+
+    for (shard, code, says) in [
+        (0, Code::Unavailable, "worker w0 is of a version that takes no messages"),
+        (1, Code::DeadlineExceeded, "worker w1 did not answer by the deadline: the message may have arrived"),
+        (2, Code::Unavailable, "worker w2 can't be reached: it did not arrive"),
+        (3, Code::Unavailable, "no worker runs shard 3"),
+        (4, Code::NotFound, "there is no shard 4: the bot has 4, from 0"),
+    ] {
+        let began = Instant::now();
+        let sent = bridge.send_to_shard(shard, "k", Value::Null, began + patience).await.unwrap_err();
+        assert!(began.elapsed() < patience * 3, "{:?}", began.elapsed());
+        assert_eq!((sent.code(), sent.message()), (code, says));
+    }
+    serving.abort();
 }

@@ -1,0 +1,83 @@
+//! One message in bot code: whether it is begun with, whether it is taken, and its end.
+
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    task::Poll,
+};
+
+use dispatch::panics;
+use tokio::{sync::oneshot, time::timeout};
+
+use super::{LONGEST_MESSAGE, Place, may_begin, tell};
+use crate::{
+    handler::{Context, EventHandler, ShardMessage, Taken},
+    lease::LeaseWindow,
+};
+
+/// Whether bot code has begun with a message: decided once, by it or by whoever waits no longer.
+#[derive(Debug, Default)]
+pub(super) struct Begun(AtomicU8);
+
+impl Begun {
+    const OPEN: u8 = 0;
+    const BEGUN: u8 = 1;
+    pub(super) const GIVEN_UP: u8 = 2;
+
+    /// Whether it is decided that way by this.
+    pub(super) fn decide(&self, as_what: u8) -> bool {
+        self.0.compare_exchange(Self::OPEN, as_what, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+/// One message on its way into bot code.
+pub(super) struct MessageHook {
+    pub(super) handler: Arc<dyn EventHandler>,
+    pub(super) context: Context,
+    pub(super) lease: LeaseWindow,
+    pub(super) message: Arc<ShardMessage>,
+    pub(super) begun: Arc<Begun>,
+    pub(super) place: Place,
+}
+
+impl MessageHook {
+    /// Says whether it is taken as soon as that is certain; nothing when it was not begun with.
+    pub(super) async fn run(self, said: oneshot::Sender<Taken>) {
+        let Self { handler, context, lease, message, begun, place } = self;
+        // The process may have slept since it was looked at.
+        if may_begin(&context.shard, &lease).is_err() || !begun.decide(Begun::BEGUN) {
+            return;
+        }
+        let work = panics::caught(async { handler.message(&context, &message).await });
+        let mut work = std::pin::pin!(timeout(LONGEST_MESSAGE, work));
+        // Who refuses a message says so before anything is awaited.
+        let first = poll_fn(|task| Poll::Ready(work.as_mut().poll(task))).await;
+        let ended = match first {
+            Poll::Ready(ended) => {
+                // Whoever sent it may have gone.
+                let _ = said.send(match &ended {
+                    Ok(Ok(taken)) => *taken,
+                    _ => Taken::Yes,
+                });
+                ended
+            }
+            Poll::Pending => {
+                let _ = said.send(Taken::Yes);
+                work.await
+            }
+        };
+        match ended {
+            Ok(Ok(_)) => {}
+            Ok(Err(panic)) => {
+                tell(&place.metrics, &panic, &context, &message.kind, "a message's handler panicked");
+            }
+            Err(_) => tracing::warn!(
+                shard.id = %context.shard(), kind = message.kind,
+                "bot code was at a message for a minute: it is ended"
+            ),
+        }
+    }
+}

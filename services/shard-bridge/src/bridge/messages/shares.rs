@@ -1,0 +1,112 @@
+//! Which shards are asked of which worker, and which reply is whose. Pure.
+
+use std::collections::BTreeMap;
+
+use altergolden_proto::v1::{self, ReplyFailureKind as Kind};
+use fleet_model::{Epoch, Routes, ShardNumber, WorkerId};
+use tonic::Status;
+
+use crate::{
+    content::MOST_SHARDS,
+    local::{AnswerOutcome, ShardAnswer},
+    replies::{self, Replied},
+};
+
+/// The shards of one worker, and where it answers.
+pub(super) struct Share {
+    pub(super) worker: WorkerId,
+    pub(super) url: String,
+    pub(super) shards: Vec<ShardNumber>,
+}
+
+/// A shard that the bot has.
+pub(super) fn known(shard_id: u32, total: u32) -> Result<ShardNumber, Status> {
+    if total == 0 {
+        return Err(Status::unavailable("no shard runs yet"));
+    }
+    if shard_id >= total {
+        return Err(Status::not_found(format!("there is no shard {shard_id}: the bot has {total}, from 0")));
+    }
+    Ok(ShardNumber(shard_id))
+}
+
+/// The shards that are asked, by number, each once.
+pub(super) fn wanted(shard_ids: &[u32], total: u32) -> Result<Vec<ShardNumber>, Status> {
+    let count = if shard_ids.is_empty() { total as usize } else { shard_ids.len() };
+    if count > MOST_SHARDS {
+        return Err(Status::invalid_argument(format!("{count} shards are over the limit of {MOST_SHARDS}")));
+    }
+    if shard_ids.is_empty() && total > 0 {
+        return Ok((0..total).map(ShardNumber).collect());
+    }
+    known(shard_ids.iter().copied().max().unwrap_or(0), total)?;
+    let mut shards: Vec<ShardNumber> = shard_ids.iter().copied().map(ShardNumber).collect();
+    shards.sort_unstable();
+    shards.dedup();
+    Ok(shards)
+}
+
+/// These shards by the worker that runs them, and those that none runs.
+pub(super) fn shares(routes: &Routes, shards: &[ShardNumber]) -> (Vec<Share>, Vec<ShardNumber>) {
+    // As `Routes::owner` has it, in one go over the table.
+    let mut owners: BTreeMap<ShardNumber, (Epoch, &WorkerId)> = BTreeMap::new();
+    for (worker, route) in &routes.workers {
+        for (shard, epoch) in &route.shards {
+            let owner = owners.entry(*shard).or_insert((*epoch, worker));
+            *owner = (*owner).max((*epoch, worker));
+        }
+    }
+    let mut shares: BTreeMap<&WorkerId, Share> = BTreeMap::new();
+    let mut unassigned = Vec::new();
+    for shard in shards {
+        match owners.get(shard) {
+            Some((_, worker)) => {
+                let share = shares.entry(worker).or_insert_with(|| Share {
+                    worker: (*worker).clone(),
+                    url: routes.workers.get(*worker).map(|route| route.url.clone()).unwrap_or_default(),
+                    shards: Vec::new(),
+                });
+                share.shards.push(*shard);
+            }
+            None => unassigned.push(*shard),
+        }
+    }
+    (shares.into_values().collect(), unassigned)
+}
+
+/// One worker's answer, by shard: what was asked of it and nothing else. Disowned shards are left out.
+pub(super) fn sorted_out(share: &Share, answer: Result<Vec<ShardAnswer>, v1::ReplyFailure>) -> Vec<Replied> {
+    let replied = |shard, outcome| Replied { shard, worker: Some(share.worker.clone()), outcome };
+    let answers = match answer {
+        Ok(answers) => answers,
+        Err(failure) => {
+            return share.shards.iter().map(|shard| replied(*shard, Err(failure.clone()))).collect();
+        }
+    };
+    let mut by_shard: BTreeMap<ShardNumber, AnswerOutcome> =
+        answers.into_iter().map(|answer| (answer.shard, answer.outcome)).collect();
+    let outcome = |shard: &ShardNumber| match by_shard.remove(shard) {
+        Some(AnswerOutcome::Json(json)) => Some(replied(*shard, Ok(json))),
+        Some(AnswerOutcome::Failed(failure)) => {
+            // Its reason may be of any length.
+            Some(replied(*shard, Err(replies::failure(failure.kind(), failure.reason))))
+        }
+        Some(AnswerOutcome::NotMine) => None,
+        None => {
+            let why = format!("worker {} left it out of its answer", share.worker);
+            Some(replied(*shard, Err(replies::failure(Kind::Unreachable, why))))
+        }
+    };
+    share.shards.iter().filter_map(outcome).collect()
+}
+
+pub(super) fn from_wire(answer: v1::ShardAnswer) -> ShardAnswer {
+    use v1::shard_answer::Outcome;
+    let outcome = match answer.outcome {
+        Some(Outcome::Json(json)) => AnswerOutcome::Json(json),
+        Some(Outcome::Failure(failure)) => AnswerOutcome::Failed(failure),
+        Some(Outcome::NotMine(_)) => AnswerOutcome::NotMine,
+        None => AnswerOutcome::Failed(replies::failure(Kind::Failed, "its reply is of an unknown kind")),
+    };
+    ShardAnswer { shard: ShardNumber(answer.shard_id), outcome }
+}
