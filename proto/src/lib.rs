@@ -7,7 +7,12 @@ pub mod convert;
 
 /// The messages, clients and servers of package `altergolden.v1`. What each field means stands in the protos.
 #[allow(missing_docs, unused_qualifications, reason = "generated; the protos carry the documentation")]
-#[allow(clippy::pedantic, clippy::allow_attributes_without_reason, reason = "generated")]
+#[allow(
+    clippy::pedantic,
+    clippy::allow_attributes_without_reason,
+    clippy::large_enum_variant,
+    reason = "generated"
+)]
 pub mod v1 {
     tonic::include_proto!("altergolden.v1");
 }
