@@ -28,7 +28,7 @@ impl ShardCache {
     pub(crate) fn guild_object(&self, guild: u64) -> Result<Value, Missing> {
         self.needs(ResourceType::GUILD, "guilds", Intents::GUILDS)?;
         let contents = self.contents.load();
-        let (id, unavailable) = self.known(&contents, guild)?;
+        let (id, unavailable) = contents.known(guild)?;
         let store = &contents.store;
         let Some(cached) = store.guild(id) else { return Err(not_yet(guild)) };
         let mut object = value(cached.value());
@@ -57,7 +57,7 @@ impl ShardCache {
     pub(crate) fn channel_object(&self, guild: u64, channel: u64) -> Result<Value, Missing> {
         self.needs(ResourceType::CHANNEL, "channels", Intents::GUILDS)?;
         let contents = self.contents.load();
-        let (guild_id, unavailable) = self.known(&contents, guild)?;
+        let (guild_id, unavailable) = contents.known(guild)?;
         let cached = Id::new_checked(channel).and_then(|id| contents.store.channel(id));
         match cached.filter(|channel| channel.guild_id == Some(guild_id)) {
             Some(channel) => Ok(Value::Object(value(channel.value()))),
@@ -72,7 +72,7 @@ impl ShardCache {
     pub(crate) fn member_object(&self, guild: u64, user: u64) -> Result<Value, Missing> {
         self.needs(ResourceType::MEMBER, "members", Intents::GUILDS)?;
         let contents = self.contents.load();
-        let (id, unavailable) = self.known(&contents, guild)?;
+        let (id, unavailable) = contents.known(guild)?;
         let store = &contents.store;
         if let Some(member) = Id::new_checked(user).and_then(|user| store.member(id, user)) {
             let mut object = value(member.value());
@@ -104,7 +104,7 @@ impl ShardCache {
     pub(crate) fn role_objects(&self, guild: u64) -> Result<Value, Missing> {
         self.needs(ResourceType::ROLE, "roles", Intents::GUILDS)?;
         let contents = self.contents.load();
-        let (id, _) = self.known(&contents, guild)?;
+        let (id, _) = contents.known(guild)?;
         let mut roles = list(&roles(&contents.store, id));
         // Of one position, the older is the lower
         // (https://discord.com/developers/docs/topics/permissions#role-object).
@@ -113,16 +113,6 @@ impl ShardCache {
             (role["position"].as_i64(), id)
         });
         Ok(Value::Array(roles))
-    }
-
-    /// The guild is one of the shard's, and has come; and whether it has an outage.
-    fn known(&self, contents: &Contents, guild: u64) -> Result<(Id<GuildMarker>, bool), Missing> {
-        let known = contents.tally(|tally| tally.guild(guild));
-        match (Id::new_checked(guild), known) {
-            (Some(id), Some(known)) if known.members.is_some() => Ok((id, known.unavailable)),
-            (Some(_), Some(_)) => Err(not_yet(guild)),
-            _ => Err(Missing::Absent(format!("the bot is not in guild {guild}"))),
-        }
     }
 
     fn needs(&self, resource: ResourceType, name: &str, intent: Intents) -> Result<(), Missing> {
@@ -135,6 +125,18 @@ impl ShardCache {
             )));
         }
         Ok(())
+    }
+}
+
+impl Contents {
+    /// The guild is one of the shard's, and has come; and whether it has an outage.
+    fn known(&self, guild: u64) -> Result<(Id<GuildMarker>, bool), Missing> {
+        let known = self.tally(|tally| tally.guild(guild));
+        match (Id::new_checked(guild), known) {
+            (Some(id), Some(known)) if known.members.is_some() => Ok((id, known.unavailable)),
+            (Some(_), Some(_)) => Err(not_yet(guild)),
+            _ => Err(Missing::Absent(format!("the bot is not in guild {guild}"))),
+        }
     }
 }
 

@@ -63,12 +63,10 @@ impl Runner {
                     handed_over = whole;
                 }
             }
-            None => {
-                self.shard.commands().close(CommandRefused::NotMine);
-                self.stop_ticking_on().await;
-            }
+            None => self.stop_ticking_on().await,
         }
         self.shard.desk().close();
+        self.shard.commands().close(CommandRefused::NotMine);
         self.deliveries.abandon();
         if handed_over {
             // It answers questions on until the next owner can.
@@ -104,6 +102,7 @@ impl Runner {
             Ok(intake) => Some(intake),
             Err(by) => {
                 self.shard.outranked(by.0);
+                self.shard.commands().close(CommandRefused::NotMine);
                 self.shard.set_status(ShardStatus::Stopped, "another worker has it");
                 None
             }

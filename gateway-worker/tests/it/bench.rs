@@ -261,9 +261,8 @@ impl Bench {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        if tokio::time::timeout(PATIENCE, asking).await.is_err() {
-            panic!("gave up waiting for the shards; {:?}", self.client.shards("").await)
-        }
+        let waited = tokio::time::timeout(PATIENCE, asking).await;
+        assert!(waited.is_ok(), "gave up waiting for the shards; {:?}", self.client.shards("").await);
     }
 
     /// Asks the coordinator for the shard until it is as it should be.

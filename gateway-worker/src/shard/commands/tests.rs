@@ -23,14 +23,14 @@ async fn send(commands: &Commands, command: GatewayCommand) -> Result<(), Comman
     commands.send(command, until, |others| CommandRefused::NotConnected(format!("{others} others"))).await
 }
 
-fn room() -> Option<Room> {
-    Some(Room { free: FREE, from: Instant::now() })
+fn room() -> Room {
+    Room { free: FREE, from: Instant::now() }
 }
 
 /// Sends all that is due, as a shard's task does.
 async fn connection(commands: &Commands) {
     loop {
-        commands.due(room()).await;
+        commands.due(Some(room())).await;
         while let Some(due) = commands.take(FREE) {
             commands.went_out(due);
         }
@@ -88,7 +88,7 @@ async fn whoever_goes_takes_the_command_along() {
 async fn one_in_hand_is_told_apart_when_the_connection_goes() {
     let commands = Commands::default();
     let losing = async {
-        commands.due(room()).await;
+        commands.due(Some(room())).await;
         let due = commands.take(FREE).unwrap();
         tokio::time::sleep(Duration::from_millis(5)).await;
         commands.was_lost(due);
@@ -97,7 +97,7 @@ async fn one_in_hand_is_told_apart_when_the_connection_goes() {
     assert_eq!(sent, Err(CommandRefused::Lost));
     // Past the deadline: nobody knows either.
     let dawdling = async {
-        commands.due(room()).await;
+        commands.due(Some(room())).await;
         let due = commands.take(FREE).unwrap();
         tokio::time::sleep(Duration::from_secs(5)).await;
         commands.went_out(due);

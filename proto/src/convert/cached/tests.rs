@@ -8,7 +8,7 @@ fn check_fields<T: CachedObject>(message: &str) {
     let descriptors = FileDescriptorSet::decode(crate::DESCRIPTORS).unwrap();
     let messages = descriptors.file.iter().flat_map(|file| &file.message_type);
     let found = messages.into_iter().find(|found| found.name() == message).unwrap();
-    let names: Vec<&str> = found.field.iter().map(|field| field.name()).collect();
+    let names: Vec<&str> = found.field.iter().map(prost_types::FieldDescriptorProto::name).collect();
     let listed: Vec<&str> = T::FIELDS.iter().map(|(name, _)| *name).collect();
     assert_eq!(listed, names, "{message}");
     let unknown = T::FIELDS.iter().find(|(_, discord)| !T::DISCORD_FIELDS.contains(discord));

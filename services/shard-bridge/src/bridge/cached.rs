@@ -18,6 +18,8 @@ use crate::{
 impl OwnersQuestion for ObjectQuery {
     type Answer = String;
 
+    const ASKED_AGAIN: bool = true;
+
     fn lane(&self) -> Lane {
         Lane::Questions
     }

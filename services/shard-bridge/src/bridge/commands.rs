@@ -32,6 +32,9 @@ struct Sending<'a> {
 impl OwnersQuestion for Sending<'_> {
     type Answer = ();
 
+    /// It may have gone out.
+    const ASKED_AGAIN: bool = false;
+
     fn lane(&self) -> Lane {
         Lane::of(self.command.kind())
     }

@@ -20,6 +20,9 @@ pub(super) trait OwnersQuestion: Sync {
     /// What comes back.
     type Answer: Send;
 
+    /// Whether an owner that can't tell is asked once more a little later, as one that has just begun often can then.
+    const ASKED_AGAIN: bool;
+
     /// On which connection it is asked.
     fn lane(&self) -> Lane;
 
@@ -75,9 +78,13 @@ impl Bridge {
                 Some(owner) => {
                     let span = tracing::info_span!("ask_owner", worker.id = %owner.worker, shard.id = %shard);
                     let asking = self.ask_one(owner.worker, owner.url, question, until).instrument(span);
-                    match asking.await? {
-                        Some(answer) => return Ok(answer),
-                        None => format!("shard {shard} is on the move"),
+                    match asking.await {
+                        Ok(Some(answer)) => return Ok(answer),
+                        Ok(None) => format!("shard {shard} is on the move"),
+                        Err(status) if Q::ASKED_AGAIN && status.code() == Code::Unavailable => {
+                            status.message().to_owned()
+                        }
+                        Err(status) => return Err(status),
                     }
                 }
             };

@@ -71,5 +71,5 @@ fn what_discord_would_not_take_is_refused() {
     refused(members(json!({ "user_ids": ["0"] })), "user_ids");
     refused(members(json!({ "user_ids": vec!["1"; 101] })), "limit of 100");
     refused(members(json!({ "query": "", "nonce": "n".repeat(33) })), "33 bytes");
-    refused(members(json!({ "query": "", "limit": -1 })), "limit");
+    refused(members(json!({ "query": "", "limit": -1 })), "invalid value");
 }

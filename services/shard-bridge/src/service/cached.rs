@@ -22,9 +22,10 @@ pub(super) async fn guild(
     check_ids("guild_id", &[guild_id])?;
     let wanted = Wanted::<v1::CachedGuild>::new(fields, format)?;
     let (json, shard_id) = wanted.ask(service, "GetGuild", guild_id, ObjectKind::Guild, until).await?;
-    let guild = match wanted.is_json {
-        true => Guild::Json(json),
-        false => Guild::Message(wanted.message(&parsed(&json)?, guild_id)),
+    let guild = if wanted.is_json {
+        Guild::Json(json)
+    } else {
+        Guild::Message(wanted.message(&parsed(&json)?, guild_id))
     };
     Ok(Response::new(v1::GetGuildResponse { guild: Some(guild), shard_id }))
 }
@@ -41,9 +42,10 @@ pub(super) async fn channel(
     let wanted = Wanted::<v1::CachedChannel>::new(fields, format)?;
     let kind = ObjectKind::Channel(channel_id);
     let (json, shard_id) = wanted.ask(service, "GetChannel", guild_id, kind, until).await?;
-    let channel = match wanted.is_json {
-        true => Channel::Json(json),
-        false => Channel::Message(wanted.message(&parsed(&json)?, guild_id)),
+    let channel = if wanted.is_json {
+        Channel::Json(json)
+    } else {
+        Channel::Message(wanted.message(&parsed(&json)?, guild_id))
     };
     Ok(Response::new(v1::GetChannelResponse { channel: Some(channel), shard_id }))
 }
@@ -60,9 +62,10 @@ pub(super) async fn member(
     let wanted = Wanted::<v1::CachedMember>::new(fields, format)?;
     let kind = ObjectKind::Member(user_id);
     let (json, shard_id) = wanted.ask(service, "GetMember", guild_id, kind, until).await?;
-    let member = match wanted.is_json {
-        true => Member::Json(json),
-        false => Member::Message(wanted.message(&parsed(&json)?, guild_id)),
+    let member = if wanted.is_json {
+        Member::Json(json)
+    } else {
+        Member::Message(wanted.message(&parsed(&json)?, guild_id))
     };
     Ok(Response::new(v1::GetMemberResponse { member: Some(member), shard_id }))
 }
@@ -118,9 +121,10 @@ impl<T: CachedObject> Wanted<T> {
         }
         let wanted =
             |(name, _): &&(&str, &str)| fields.is_empty() || fields.iter().any(|field| field == name);
-        let discord = match is_json {
-            true => fields.clone(),
-            false => T::FIELDS.iter().filter(wanted).map(|(_, discord)| (*discord).to_owned()).collect(),
+        let discord = if is_json {
+            fields.clone()
+        } else {
+            T::FIELDS.iter().filter(wanted).map(|(_, discord)| (*discord).to_owned()).collect()
         };
         Ok(Self { is_json, fields, discord, message: std::marker::PhantomData })
     }
@@ -162,8 +166,8 @@ mod tests {
 
     use super::*;
 
-    fn mask(paths: &[&str]) -> Option<FieldMask> {
-        Some(FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() })
+    fn mask(paths: &[&str]) -> FieldMask {
+        FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() }
     }
 
     #[test]
@@ -172,13 +176,14 @@ mod tests {
             let status = outcome.unwrap_err();
             assert!(status.code() == Code::InvalidArgument && status.message().contains(words), "{status}");
         };
-        refused(Wanted::new(mask(&["nick", "user.id"]), 0), "user.id");
-        refused(Wanted::new(mask(&["user"]), ObjectFormat::Protobuf.into()), "user");
-        refused(Wanted::new(mask(&["username"]), ObjectFormat::Json.into()), "username");
+        refused(Wanted::new(Some(mask(&["nick", "user.id"])), 0), "user.id");
+        refused(Wanted::new(Some(mask(&["user"])), ObjectFormat::Protobuf.into()), "user");
+        refused(Wanted::new(Some(mask(&["username"])), ObjectFormat::Json.into()), "username");
         refused(Wanted::new(None, 9), "format 9");
-        let wanted = Wanted::<v1::CachedMember>::new(mask(&["username", "roles"]), 0).unwrap();
+        let wanted = Wanted::<v1::CachedMember>::new(Some(mask(&["username", "roles"])), 0).unwrap();
         assert_eq!(wanted.discord, ["user", "roles"]);
-        let wanted = Wanted::<v1::CachedMember>::new(mask(&["user"]), ObjectFormat::Json.into()).unwrap();
+        let wanted =
+            Wanted::<v1::CachedMember>::new(Some(mask(&["user"])), ObjectFormat::Json.into()).unwrap();
         assert_eq!(wanted.discord, ["user"]);
         let all = Wanted::<v1::CachedGuild>::new(None, 0).unwrap();
         assert!(!all.discord.contains(&"roles".to_owned()), "what the message has not is not asked for");
