@@ -32,6 +32,15 @@ async fn it_answers_people_and_programs() {
     assert_eq!(user.code, 4);
     assert!(user.out.contains("CACHE"), "{}", user.out);
 
+    let id = guild.id.to_string();
+    let got = altergolden(url, &["get", "guild", &id, "--fields", "name,id", "--json"]);
+    let got: Value = serde_json::from_str(&got.out).unwrap();
+    assert_eq!(got, serde_json::json!({ "id": id, "name": guild.name }));
+    let nobodys = altergolden(url, &["get", "roles", "1099511627776"]);
+    assert_eq!(nobodys.code, 1, "{}", nobodys.err);
+    let member = altergolden(url, &["get", "member", &id, "5"]);
+    assert!(member.code == 1 && member.err.contains("CACHE"), "{}", member.err);
+
     let sent = altergolden(url, &["broadcast", "cacheInvalidate", r#"{"key":"settings:*"}"#, "--json"]);
     assert_eq!(sent.code, 0, "{}", sent.err);
     let sent: Value = serde_json::from_str(&sent.out).unwrap();
