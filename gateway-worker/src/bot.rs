@@ -321,8 +321,9 @@ impl Deliveries {
         self.dispatcher.figures()
     }
 
-    /// What is queued or handled at the moment, up to a position, with its positions.
-    pub(crate) fn pending(&self, up_to: (u64, u64), known: impl Fn((u64, u64)) -> bool) -> Pending {
+    /// What is queued, handled or relayed at the moment, up to a position, with its positions. `known`: what needs not be shown, by position,
+    /// and whether bot code is done with it.
+    pub(crate) fn pending(&self, up_to: (u64, u64), known: impl Fn((u64, u64), bool) -> bool) -> Pending {
         let mut pending = Pending::default();
         self.dispatcher.pending(|all| {
             for one in all {
@@ -331,7 +332,7 @@ impl Deliveries {
                     continue;
                 }
                 pending.positions.push(position);
-                if !known(position) {
+                if !known(position, false) {
                     pending.unknown.push((position, one.item.payload.as_pending(one.started)));
                 }
             }
@@ -339,11 +340,14 @@ impl Deliveries {
         if let Some(relay) = &self.relay {
             let handled_here: HashSet<(u64, u64)> = pending.positions.iter().copied().collect();
             relay.outbox.pending(|all| {
-                let rest = all.map(as_pending).filter(|(at, _)| *at <= up_to && !handled_here.contains(at));
-                for (at, event) in rest {
+                for waiting in all {
+                    let at = (waiting.position.session, waiting.position.sequence);
+                    if at > up_to || handled_here.contains(&at) {
+                        continue;
+                    }
                     pending.positions.push(at);
-                    if !known(at) {
-                        pending.unknown.push((at, event));
+                    if !known(at, true) {
+                        pending.unknown.push(as_pending(waiting));
                     }
                 }
             });

@@ -71,10 +71,10 @@ impl Relaying {
     ) {
         let Some(redis) = &self.relay.redis else { return };
         let acts = move || shards.get(KEEPER).is_some();
-        tasks.spawn(::relay::keeper::run(redis.clone(), self.metrics.clone(), acts, stop.clone()));
+        tasks.spawn(::relay::keeper::run(redis.clone(), self.metrics.clone(), acts.clone(), stop.clone()));
         let send = Arc::new(OverBridge(bridge));
         let (worker, metrics) = (worker.clone(), self.metrics.clone());
-        tasks.spawn(::relay::commands::run(redis.clone(), worker, send, metrics, stop.clone()));
+        tasks.spawn(::relay::commands::run(redis.clone(), worker, send, metrics, acts, stop.clone()));
     }
 
     pub(crate) fn of_shard(&self, shard: &Shard) -> ShardRelay {

@@ -39,6 +39,8 @@ pub(crate) enum Beginning {
         lost: Option<LostSession>,
         /// The bot's presence, which outlives a session that is of no use.
         presence: Option<String>,
+        /// The ordinal of that session; 0 when there is none. The next one's is above it, whatever the clocks say.
+        ordinal: u64,
     },
     /// A session to resume. Its records, so many, are still to be read. `format`: the head's.
     From { head: Box<Head>, serial: u64, records: u64, format: u16 },
@@ -46,7 +48,7 @@ pub(crate) enum Beginning {
 
 impl Beginning {
     fn anew(serial: u64, lost: Option<LostSession>) -> Self {
-        Self::Anew { serial, lost, presence: None }
+        Self::Anew { serial, lost, presence: None, ordinal: 0 }
     }
 }
 
@@ -143,13 +145,13 @@ impl Checkpoints {
             let lost = owner_before.map(|_| LostSession::because("no checkpoint was left"));
             return Beginning::anew(serial, lost);
         };
-        let refuse = |why: String, lost: LostSession, presence| {
+        let refuse = |why: String, lost: LostSession, presence, ordinal| {
             self.metrics.count_refused();
             tracing::warn!(shard.id = %shard, why, "the checkpoint is of no use: the shard identifies");
-            Beginning::Anew { serial, lost: Some(LostSession { reason: why, ..lost }), presence }
+            Beginning::Anew { serial, lost: Some(LostSession { reason: why, ..lost }), presence, ordinal }
         };
         if self.keep == Keep::Off {
-            return refuse("CHECKPOINT is off".to_owned(), LostSession::default(), None);
+            return refuse("CHECKPOINT is off".to_owned(), LostSession::default(), None, 0);
         }
         let format = format_of(&stored.bytes).unwrap_or(FORMAT_MIN);
         match decode_head(&stored.bytes) {
@@ -163,10 +165,10 @@ impl Checkpoints {
                 };
                 match unfit(&head, needs) {
                     None => Beginning::From { head: Box::new(head), serial, records, format },
-                    Some(why) => refuse(why, lost, head.presence),
+                    Some(why) => refuse(why, lost, head.presence, head.session.ordinal),
                 }
             }
-            Err(error) => refuse(format!("its head: {error}"), LostSession::default(), None),
+            Err(error) => refuse(format!("its head: {error}"), LostSession::default(), None, 0),
         }
     }
 

@@ -74,6 +74,7 @@ impl Writer {
             serial,
             stored,
             stored_pending,
+            stored_handled: BTreeSet::new(),
             stored_format,
             doubtful_pending: BTreeSet::new(),
             in_doubt: false,
@@ -132,6 +133,8 @@ struct Pass {
     stored: Option<u64>,
     /// The pending events that the store holds.
     stored_pending: BTreeSet<(u64, u64)>,
+    /// Those among them that it holds as handled.
+    stored_handled: BTreeSet<(u64, u64)>,
     /// The newest format that it may hold a record in.
     stored_format: u16,
     /// Those that it may hold: of passes that failed.
@@ -237,6 +240,7 @@ impl Pass {
         let full = self.checkpoints.keep == Keep::Full;
         if fresh {
             self.stored_pending.clear();
+            self.stored_handled.clear();
             if progress.began_at > 0 {
                 // From here on the session can be resumed, with all its guilds still to come.
                 let (positions, pending) = self.pending(progress, progress.began_at, last, anew);
@@ -267,6 +271,7 @@ impl Pass {
         let gone = self.stored_pending.union(&self.doubtful_pending).filter(|at| !still.contains(at));
         step.remove.extend(gone.map(|at| RecordKey::Pending(at.0, at.1)));
         self.doubtful_pending.extend(unknown.iter().map(|(at, _)| *at));
+        let handled: Vec<_> = unknown.iter().filter(|(_, event)| event.handled).map(|(at, _)| *at).collect();
         for (at, event) in unknown {
             let record = encode_record(&Record::Pending(event), format)?;
             bytes += record.len();
@@ -279,6 +284,8 @@ impl Pass {
         step.head = Some(self.head(progress, progress.read, format, false, last.is_some())?);
         self.step(step).await?;
         self.stored = Some(session);
+        self.stored_handled.extend(handled);
+        self.stored_handled.retain(|at| still.contains(at));
         self.stored_pending = still;
         self.doubtful_pending.clear();
         Ok(())
@@ -297,7 +304,11 @@ impl Pass {
             // Written again, as what was begun when it was first written may not have been since.
             return (last.iter().map(|(at, _)| *at).collect(), last.clone());
         }
-        let known = |position| !anew && self.stored_pending.contains(&position);
+        // What is done with since it was written is written again: else its handlers would be given it again.
+        let known = |position, handled: bool| {
+            let is_written = !anew && self.stored_pending.contains(&position);
+            is_written && (!handled || self.stored_handled.contains(&position))
+        };
         let pending = self.deliveries.pending((progress.session.ordinal, up_to), known);
         (pending.positions.into_iter().collect(), pending.unknown)
     }

@@ -53,6 +53,8 @@ struct State {
     closed: Option<CommandRefused>,
     /// The last presence that went out.
     presence: Option<String>,
+    /// The session has not been given it.
+    owed: bool,
 }
 
 /// The commands of one shard.
@@ -86,6 +88,9 @@ impl Commands {
         until: Instant,
         too_late: impl FnOnce(usize) -> CommandRefused,
     ) -> Result<(), CommandRefused> {
+        if Instant::now() >= until {
+            return Err(too_late(self.waiting()));
+        }
         let turn = match command.kind() {
             CommandKind::Presence => Turn::Presence,
             CommandKind::Voice { guild } => Turn::Voice(guild),
@@ -100,13 +105,8 @@ impl Commands {
             Ok(Ok(outcome)) => outcome,
             // The connection that was sending it is gone.
             Ok(Err(_)) => Err(CommandRefused::Lost),
-            Err(_) => {
-                let mut state = self.lock();
-                match state.queue.remove(turn, ticket) {
-                    Some(_) => Err(too_late(state.queue.len())),
-                    None => Err(CommandRefused::Lost),
-                }
-            }
+            Err(_) if self.take_back(turn, ticket) => Err(too_late(self.waiting())),
+            Err(_) => Err(CommandRefused::Lost),
         }
     }
 
@@ -173,7 +173,9 @@ impl Commands {
     pub(super) fn went_out(&self, due: Due) {
         let Due { turn, text, answer } = due;
         if turn == Turn::Presence {
-            self.lock().presence = Some(text);
+            let mut state = self.lock();
+            state.presence = Some(text);
+            state.owed = false;
         }
         if let Some(answer) = answer {
             // Whoever waited may have gone.
@@ -186,20 +188,34 @@ impl Commands {
         match due.answer {
             Some(answer) => drop(answer.send(Err(CommandRefused::Lost))),
             // Our own goes out again with the next connection.
-            None => self.send_presence_again(),
+            None => {
+                self.lock().owed = true;
+                self.send_presence_again();
+            }
         }
     }
 
     /// A new session begins without a presence: it is given the last one.
     pub(super) fn session_began(&self) {
+        self.lock().owed = true;
         self.send_presence_again();
+    }
+
+    /// Takes a command back that nobody waits for any more. Whether it was still there.
+    fn take_back(&self, turn: Turn, ticket: u64) -> bool {
+        let was_there = self.lock().queue.remove(turn, ticket).is_some();
+        // It had taken the place of the one that the session is still without.
+        if was_there && turn == Turn::Presence {
+            self.send_presence_again();
+        }
+        was_there
     }
 
     fn send_presence_again(&self) {
         let text = {
             let state = self.lock();
-            // A newer one is on its way.
-            if state.queue.has_presence() { None } else { state.presence.clone() }
+            // A newer one is on its way, or this one has been sent.
+            if state.queue.has_presence() || !state.owed { None } else { state.presence.clone() }
         };
         if let Some(text) = text {
             // Closed: nothing begins here any more.
@@ -258,7 +274,7 @@ struct Waits<'a> {
 
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
-        self.commands.lock().queue.remove(self.turn, self.ticket);
+        self.commands.take_back(self.turn, self.ticket);
     }
 }
 

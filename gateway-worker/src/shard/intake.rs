@@ -131,7 +131,8 @@ impl Intake {
             return Ok(intake);
         }
         match beginning {
-            Beginning::Anew { serial, lost, presence } => {
+            Beginning::Anew { serial, lost, presence, ordinal } => {
+                intake.ordinal = ordinal;
                 if let Some(presence) = presence {
                     intake.shard.commands().inherit_presence(&presence);
                 }

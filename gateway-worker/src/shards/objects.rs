@@ -12,13 +12,15 @@ impl RunningShards {
         let shards = self.askable();
         let shard = of_guild(&shards, query.guild).ok_or(ObjectRefused::NotMine)?;
         let cache = shard.cache();
+        // Looked at first: what comes meanwhile must not be missing for good.
+        let doubt = doubt(shard, self.get(shard.number()).is_some());
         let found = match query.kind {
             ObjectKind::Guild => cache.guild_object(query.guild),
             ObjectKind::Channel(channel) => cache.channel_object(query.guild, channel),
             ObjectKind::Member(user) => cache.member_object(query.guild, user),
             ObjectKind::Roles => cache.role_objects(query.guild),
         };
-        let mut object = found.map_err(|missing| refused(shard, missing))?;
+        let mut object = found.map_err(|missing| refused(doubt, missing))?;
         match &mut object {
             Value::Array(list) => list.iter_mut().for_each(|one| keep(one, &query.fields)),
             one => keep(one, &query.fields),
@@ -36,15 +38,19 @@ fn keep(object: &mut Value, fields: &[String]) {
     }
 }
 
-/// What is not in the cache is not there only when the shard has all its guilds.
-fn refused(shard: &Shard, missing: Missing) -> ObjectRefused {
-    match missing {
-        Missing::NotCached(why) => ObjectRefused::NotCached(why),
-        Missing::Unknown(why) => ObjectRefused::Unknown(why),
-        Missing::Absent(_) if !is_whole(shard.status()) => ObjectRefused::Unknown(shard.in_words()),
-        Missing::Absent(_) if shard.cache().pending_guilds() > 0 => {
-            ObjectRefused::Unknown(format!("shard {} does not have all its guilds yet", shard.number()))
-        }
-        Missing::Absent(why) => ObjectRefused::NotFound(why),
+/// Why something that is not in the cache may be there all the same.
+fn doubt(shard: &Shard, runs: bool) -> Option<String> {
+    if !runs || !is_whole(shard.status()) {
+        return Some(shard.in_words());
+    }
+    let pending = shard.cache().pending_guilds() > 0;
+    pending.then(|| format!("shard {} does not have all its guilds yet", shard.number()))
+}
+
+fn refused(doubt: Option<String>, missing: Missing) -> ObjectRefused {
+    match (missing, doubt) {
+        (Missing::NotCached(why), _) => ObjectRefused::NotCached(why),
+        (Missing::Unknown(why), _) | (Missing::Absent(_), Some(why)) => ObjectRefused::Unknown(why),
+        (Missing::Absent(why), None) => ObjectRefused::NotFound(why),
     }
 }

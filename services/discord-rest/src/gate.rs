@@ -25,6 +25,8 @@ use crate::{
 
 /// Above so many known routes they are looked up anew.
 const MOST_KNOWN: usize = 8_192;
+/// How many may stand in one lane, half of what a proxy takes: one bucket must not take all the room there is.
+const MOST_IN_LANE: usize = 256;
 /// What a request is told to wait that did not come to its turn at all.
 const QUEUE_WAIT: Duration = Duration::from_secs(1);
 
@@ -184,6 +186,10 @@ impl Gate {
             let is_known = held(&self.known).contains(&(ask.caller.clone(), ask.pattern.clone()));
             let standing =
                 self.stand((ask.caller.clone(), ask.pattern.clone(), is_known.then(|| ask.major.clone())));
+            // The map's own, and each who stands here. Those of a route that nobody knows yet are of many buckets.
+            if is_known && Arc::strong_count(&standing.lane) > MOST_IN_LANE + 1 {
+                return Err(Refused::Late(QUEUE_WAIT, Why::Bucket));
+            }
             let Ok(turn) = timeout_at(until, standing.lane.turn.lock()).await else {
                 return Err(Refused::Late(QUEUE_WAIT, Why::Bucket));
             };
@@ -223,8 +229,13 @@ impl Gate {
             let now = Instant::now();
             ask.patience = until.saturating_duration_since(now);
             let news = lane.news.notified();
+            // Whoever leaves before the answer is here may have been given a turn.
+            let asking = Given { budget: self.budget.clone(), ask: Some(ask.clone()) };
             let answer = match self.budget.ask(ask).await {
-                Ok(answer) => answer,
+                Ok(answer) => {
+                    asking.used();
+                    answer
+                }
                 Err(error) => {
                     tracing::warn!(%error, "the REST budget can't be asked");
                     return Err(Refused::Away);

@@ -133,10 +133,11 @@ fn limited(headers: &HeaderMap, seen: Option<&Seen>) -> Limited {
     Limited { scope, retry_after: exact.or(said).unwrap_or(UNSAID) }
 }
 
-/// Cloudflare shows people a page; Discord's API answers in JSON, and through a proxy that names itself.
+/// Cloudflare shows people a page, and others a line; Discord's API answers in JSON, and through a proxy that names itself.
 fn is_a_page(headers: &HeaderMap) -> bool {
-    text(headers, &header::CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/html"))
+    text(headers, &header::CONTENT_TYPE).is_some_and(|kind| !kind.starts_with("application/json"))
         && !headers.contains_key(header::VIA)
+        && !headers.contains_key(&BUCKET)
 }
 
 #[cfg(test)]
@@ -222,6 +223,8 @@ mod tests {
         assert_eq!(of(&HeaderMap::new()), limited(Scope::User, 1_000));
         let page = headers(&[("retry-after", "900"), ("content-type", "text/html; charset=UTF-8")]);
         assert_eq!(of(&page), limited(Scope::Address, 900_000));
+        let line = headers(&[("retry-after", "900"), ("content-type", "text/plain")]);
+        assert_eq!(of(&line), limited(Scope::Address, 900_000), "error code: 1015");
         assert!(!limited(Scope::Shared, 1).counts_as_invalid() && limited(Scope::Sub, 1).counts_as_invalid());
     }
 }

@@ -153,8 +153,11 @@ impl Limits {
     }
 
     pub(crate) fn report(&mut self, report: &Report, now: u64) -> Told {
+        // Who asks elsewhere, and only reports here, grows it too.
+        self.prune(now);
         let ask = &report.ask;
         let of_caller = self.callers.entry(ask.caller.clone()).or_default();
+        of_caller.asked = now;
         if let Some(is_good) = report.token_is_good() {
             of_caller.token.note(is_good, now);
         }
@@ -171,16 +174,15 @@ impl Limits {
             }
             of_caller.routes.insert(ask.pattern.clone(), new);
         }
-        let learned = of_caller.routes.get(&ask.pattern);
-        let bucket = self.buckets.entry(bucket_key(ask, learned)).or_default();
+        let key = bucket_key(ask, of_caller.routes.get(&ask.pattern));
         if let Some(seen) = &report.seen {
-            bucket.note(seen, now);
+            self.buckets.entry(key.clone()).or_default().note(seen, now);
         }
         if let Some(limited) = report.limited {
             let until = now + millis_up(limited.retry_after);
             match limited.scope {
                 Scope::Global => of_caller.global.block(until),
-                Scope::User | Scope::Shared => bucket.stop(until),
+                Scope::User | Scope::Shared => self.buckets.entry(key).or_default().stop(until),
                 Scope::Sub => {}
                 Scope::Address => self.invalid.open_until(until.min(now + LONGEST_BAN_MS)),
             }

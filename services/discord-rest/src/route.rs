@@ -67,6 +67,9 @@ pub struct Route {
 impl Route {
     /// Reads a path under `/api`; `None` when it is none. `now` is Unix milliseconds: the age of a message that is deleted counts.
     pub fn of(method: &Method, path: &str, now: u64) -> Option<Self> {
+        if leads_elsewhere(path) {
+            return None;
+        }
         let steps: Vec<&str> = unversioned(path)?.split('/').filter(|step| !step.is_empty()).collect();
         let group = GROUPS.into_iter().find(|group| steps.first() == Some(group)).unwrap_or("other");
         let (major, kind) = match steps.as_slice() {
@@ -74,7 +77,9 @@ impl Route {
                 (hashed(format!("{id}/{token}").as_bytes()).into(), Kind::OwnToken)
             }
             ["channels" | "guilds", id, ..] | ["webhooks", id] if is_id(id) => (Arc::from(*id), Kind::Bot),
-            ["interactions", ..] => (Arc::default(), Kind::Callback),
+            ["interactions", id, _, "callback"] if is_id(id) && method == Method::POST => {
+                (Arc::default(), Kind::Callback)
+            }
             _ => (Arc::default(), Kind::Bot),
         };
         let mut pattern = format!("{method} ");
@@ -117,8 +122,18 @@ fn unversioned(path: &str) -> Option<&str> {
     })
 }
 
+/// A step that somebody on the way may take for another path: what is limited would not be what Discord is asked.
+fn leads_elsewhere(path: &str) -> bool {
+    let is_dots = |step: &str| matches!(step.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..");
+    let lower = path.to_ascii_lowercase();
+    path.split('/').any(is_dots) || path.contains('\\') || lower.contains("%2f") || lower.contains("%5c")
+}
+
 fn is_id(step: &str) -> bool {
-    !step.is_empty() && step.len() <= 20 && step.bytes().all(|digit| digit.is_ascii_digit())
+    !step.is_empty()
+        && !step.starts_with('0')
+        && step.len() <= 20
+        && step.bytes().all(|digit| digit.is_ascii_digit())
 }
 
 /// A step of a path as a pattern has it.
@@ -175,7 +190,9 @@ mod tests {
                 "PUT /applications/:id/guilds/:id/commands",
                 "",
             ),
-            ("GET", "/api/v10/../etc/passwd", "GET /:name/etc/passwd", ""),
+            ("GET", "/api/v10/channels/07/messages", "GET /channels/:name/messages", ""),
+            ("GET", "/api/v10/channels/%37/messages", "GET /channels/:name/messages", ""),
+            ("GET", "/api/v10/interactions/7/secret/callback", "GET /interactions/:id/:token/callback", ""),
         ] {
             let route = route(method, path);
             assert_eq!((&*route.pattern, &*route.major), (pattern, major), "{path}");
@@ -216,7 +233,18 @@ mod tests {
 
     #[test]
     fn what_is_not_under_api_is_no_route() {
-        for path in ["/", "/health", "/apis/v10/users/@me", "/api"] {
+        for path in [
+            "/",
+            "/health",
+            "/apis/v10/users/@me",
+            "/api",
+            "/api/v10/../x",
+            "/api/v10/interactions/../channels/7/messages",
+            "/api/v10/interactions/%2E%2e/channels/7/messages",
+            "/api/v10/interactions%2f..%2Fchannels/7",
+            "/api/v10/./users/@me",
+            "/api/v10/a%5Cb",
+        ] {
             assert_eq!(Route::of(&Method::GET, path, NOW), None, "{path}");
         }
         assert_eq!(route("GET", "/api/v10/nonsense").group, "other");

@@ -1,9 +1,14 @@
 //! What bots send to the gateway: the stream `gateway_send` of discord.js's brokers.
 //!
-//! All workers read it as one consumer group, so each command is taken by one of them, which hands it to whoever runs the shard. It is
-//! acknowledged when it went out, was refused for good, or is too old; a worker that dies with it leaves it to another.
+//! One worker of the fleet reads it, and hands each command to whoever runs the shard: those of one shard one after the other, in the
+//! stream's order, those of different shards side by side. A command is acknowledged and deleted when it went out, was refused for
+//! good, or is too old; a reader that dies with one leaves it to the next.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,7 +16,7 @@ use fleet_model::{ShardNumber, WorkerId};
 use redis::streams::StreamReadReply;
 use redis_link::LinkError;
 use serde::Deserialize;
-use tokio::time::Instant;
+use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{EntryId, RedisRelay, RelayMetrics};
@@ -22,22 +27,25 @@ const STREAM: &str = "gateway_send";
 /// The workers' group.
 const GROUP: &str = "altergolden";
 
-/// Commands of one read: they go out side by side.
+/// Commands of one read.
 const PAGE: usize = 32;
+
+/// Commands of one shard that wait here; further ones wait in the stream until they are claimed.
+const LANE: usize = 256;
 
 /// How long a read waits.
 const BLOCK: Duration = Duration::from_secs(1);
 
-/// How long a command may take to go out.
+/// How long one try may take.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Who has a command for so long is not there any more, or could not get rid of it.
+/// Who has a command for so long is not there any more.
 const STALE: Duration = Duration::from_secs(10);
 
 /// What could not be sent for so long is of no use any more.
 const TOO_OLD: Duration = Duration::from_mins(1);
 
-/// After an error.
+/// After an error, and between two tries.
 const AGAIN: Duration = Duration::from_millis(500);
 
 /// How commands get to whoever runs the shard.
@@ -73,19 +81,29 @@ struct Command {
     payload: serde_json::Value,
 }
 
-/// Hands commands on until `stop`.
+/// Hands commands on until `stop`, whenever `acts` says that it is this process's turn.
 pub async fn run(
     relay: RedisRelay,
     worker: WorkerId,
     send: Arc<dyn SendCommand>,
     metrics: RelayMetrics,
+    acts: impl Fn() -> bool,
     stop: CancellationToken,
 ) {
-    let reader = Reader { relay: relay.apart(), worker, send, metrics };
-    let mut said = false;
+    let reader =
+        Arc::new(Reader { reading: relay.apart(), relay, worker, send, metrics, at_hand: Mutex::default() });
     let reading = async {
+        let mut lanes = Lanes::default();
+        let mut said = false;
         loop {
-            match reader.read().await {
+            if !acts() {
+                // Whoever acts now claims what was not done with.
+                lanes = Lanes::default();
+                reader.at_hand().clear();
+                tokio::time::sleep(BLOCK).await;
+                continue;
+            }
+            match reader.read(&mut lanes).await {
                 Ok(()) => said = false,
                 Err(error) => {
                     if !std::mem::replace(&mut said, true) {
@@ -100,18 +118,40 @@ pub async fn run(
 }
 
 struct Reader {
+    /// For what waits.
+    reading: RedisRelay,
+    /// For what does not.
     relay: RedisRelay,
     worker: WorkerId,
     send: Arc<dyn SendCommand>,
     metrics: RelayMetrics,
+    /// What is in the lanes: it is not claimed again.
+    at_hand: Mutex<HashSet<String>>,
+}
+
+/// A task for each shard that has had a command. They end with this.
+#[derive(Default)]
+struct Lanes {
+    queues: HashMap<u32, mpsc::Sender<Taken>>,
+    tasks: JoinSet<()>,
+}
+
+struct Taken {
+    id: String,
+    shard: ShardNumber,
+    payload: serde_json::Value,
 }
 
 impl Reader {
+    fn at_hand(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.at_hand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn stream(&self) -> String {
         self.relay.stream(STREAM)
     }
 
-    async fn read(&self) -> Result<(), LinkError> {
+    async fn read(self: &Arc<Self>, lanes: &mut Lanes) -> Result<(), LinkError> {
         let mut claim = redis::cmd("XAUTOCLAIM");
         claim.arg(self.stream()).arg(GROUP).arg(self.worker.as_str());
         claim.arg(STALE.as_millis() as u64).arg("0-0").arg("COUNT").arg(PAGE);
@@ -123,13 +163,17 @@ impl Reader {
             }
             Err(error) => return Err(error),
         };
-        self.take(stale).await?;
+        for (id, data) in stale {
+            self.take(lanes, id, data.as_ref()).await?;
+        }
         let mut read = redis::cmd("XREADGROUP");
         read.arg("GROUP").arg(GROUP).arg(self.worker.as_str()).arg("COUNT").arg(PAGE);
         read.arg("BLOCK").arg(BLOCK.as_millis() as u64).arg("STREAMS").arg(self.stream()).arg(">");
-        let new: Option<StreamReadReply> = self.relay.link().command(&read).await?;
-        let entries = new.into_iter().flat_map(|reply| reply.keys).flat_map(|key| key.ids);
-        self.take(entries.map(|entry| (entry.id, data(entry.map))).collect()).await
+        let new: Option<StreamReadReply> = self.reading.link().command(&read).await?;
+        for entry in new.into_iter().flat_map(|reply| reply.keys).flat_map(|key| key.ids) {
+            self.take(lanes, entry.id, data(entry.map).as_ref()).await?;
+        }
+        Ok(())
     }
 
     async fn make_group(&self) -> Result<(), LinkError> {
@@ -142,61 +186,79 @@ impl Reader {
         }
     }
 
-    /// Sends them side by side, and acknowledges what is done with.
-    async fn take(&self, entries: Vec<(String, Option<Bytes>)>) -> Result<(), LinkError> {
-        let mut sending = tokio::task::JoinSet::new();
-        for (id, data) in entries {
-            let (send, metrics) = (self.send.clone(), self.metrics.clone());
-            sending.spawn(async move { send_one(&*send, &metrics, &id, data.as_ref()).await.then_some(id) });
-        }
-        let done: Vec<String> = sending.join_all().await.into_iter().flatten().collect();
-        if done.is_empty() {
+    /// Puts a command into its shard's lane.
+    async fn take(
+        self: &Arc<Self>,
+        lanes: &mut Lanes,
+        id: String,
+        data: Option<&Bytes>,
+    ) -> Result<(), LinkError> {
+        let command = data.and_then(|data| rmp_serde::from_slice::<Command>(data).ok());
+        let Some(Command { shard_id, payload }) = command else {
+            tracing::warn!(id, "a bot sent something to the gateway that can't be read");
+            self.metrics.count_command("refused");
+            return self.done(&id).await;
+        };
+        if !self.at_hand().insert(id.clone()) {
             return Ok(());
         }
-        for command in ["XACK", "XDEL"] {
-            let mut cmd = redis::cmd(command);
-            cmd.arg(self.stream());
-            if command == "XACK" {
-                cmd.arg(GROUP);
-            }
-            self.relay.link().command::<u64>(cmd.arg(&done)).await?;
+        let taken = Taken { id, shard: ShardNumber(shard_id), payload };
+        let queue = lanes.queues.entry(shard_id).or_insert_with(|| {
+            let (queue, waiting) = mpsc::channel(LANE);
+            lanes.tasks.spawn(self.clone().lane(waiting));
+            queue
+        });
+        if let Err(full) = queue.try_send(taken) {
+            // It is claimed when it is stale.
+            self.at_hand().remove(&full.into_inner().id);
         }
         Ok(())
     }
-}
 
-/// Sends one. Whether it is done with.
-async fn send_one(send: &dyn SendCommand, metrics: &RelayMetrics, id: &str, data: Option<&Bytes>) -> bool {
-    let command = data.and_then(|data| rmp_serde::from_slice::<Command>(data).ok());
-    let Some(Command { shard_id, payload }) = command else {
-        tracing::warn!(id, "a bot sent something to the gateway that can't be read");
-        metrics.count_command("refused");
-        return true;
-    };
-    let sent = send.send(ShardNumber(shard_id), payload, Instant::now() + DEADLINE).await;
-    let (outcome, done) = match sent {
-        Ok(()) => ("sent", true),
-        Err(CommandFailed::ForGood(why)) => {
-            tracing::warn!(
-                id,
-                shard.id = shard_id,
-                why,
-                "a bot sent something to the gateway that is refused"
-            );
-            ("refused", true)
+    /// Sends a shard's commands, each until it is done with.
+    async fn lane(self: Arc<Self>, mut waiting: mpsc::Receiver<Taken>) {
+        while let Some(taken) = waiting.recv().await {
+            while !self.send(&taken).await {
+                tokio::time::sleep(AGAIN).await;
+            }
+            while let Err(error) = self.done(&taken.id).await {
+                tracing::debug!(%error, "a command can't be acknowledged yet");
+                tokio::time::sleep(AGAIN).await;
+            }
+            self.at_hand().remove(&taken.id);
         }
-        Err(CommandFailed::ForNow(why)) if age(id) > TOO_OLD => {
-            tracing::warn!(id, shard.id = shard_id, why, "a bot's command is given up");
-            ("given_up", true)
+    }
+
+    /// Sends one. Whether it is done with.
+    async fn send(&self, taken: &Taken) -> bool {
+        let Taken { id, shard, payload } = taken;
+        if age(id) > TOO_OLD {
+            tracing::warn!(id, shard.id = %shard, "a bot's command is too old, and is given up");
+            self.metrics.count_command("given_up");
+            return true;
         }
-        // Whoever claims it next tries again.
-        Err(CommandFailed::ForNow(why)) => {
-            tracing::debug!(id, shard.id = shard_id, why, "a bot's command waits");
-            ("waits", false)
-        }
-    };
-    metrics.count_command(outcome);
-    done
+        let sent = self.send.send(*shard, payload.clone(), Instant::now() + DEADLINE).await;
+        let (outcome, done) = match sent {
+            Ok(()) => ("sent", true),
+            Err(CommandFailed::ForGood(why)) => {
+                tracing::warn!(id, shard.id = %shard, why, "a bot sent something to the gateway that is refused");
+                ("refused", true)
+            }
+            Err(CommandFailed::ForNow(why)) => {
+                tracing::debug!(id, shard.id = %shard, why, "a bot's command waits");
+                ("waits", false)
+            }
+        };
+        self.metrics.count_command(outcome);
+        done
+    }
+
+    async fn done(&self, id: &str) -> Result<(), LinkError> {
+        let mut ack = redis::cmd("XACK");
+        self.relay.link().command::<u64>(ack.arg(self.stream()).arg(GROUP).arg(id)).await?;
+        let mut delete = redis::cmd("XDEL");
+        self.relay.link().command::<u64>(delete.arg(self.stream()).arg(id)).await.map(drop)
+    }
 }
 
 /// How old an entry is, by Redis's clock at the time and ours now.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::{RedisRelay, RelayError, RelayMetrics, metrics::Group};
+use crate::{RedisRelay, RelayError, RelayMetrics, metrics::Group, redis::groups::GroupState};
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(5);
@@ -38,11 +38,22 @@ impl Keeper {
         self.metrics.unacknowledged.clear();
     }
 
+    async fn look_at(&self, name: &str) -> Result<Vec<GroupState>, RelayError> {
+        self.metrics.count_cut(self.relay.cut_old(name).await?);
+        self.relay.groups(name).await
+    }
+
     async fn keep(&self) -> Result<(), RelayError> {
         let mut groups = Vec::new();
         for name in self.relay.names().await? {
-            self.metrics.count_cut(self.relay.cut_old(&name).await?);
-            groups.extend(self.relay.groups(&name).await?);
+            match self.look_at(&name).await {
+                Ok(of_stream) => groups.extend(of_stream),
+                Err(error @ RelayError::Away(_)) => return Err(error),
+                // The others are looked at all the same.
+                Err(error) => {
+                    tracing::warn!(stream = name, %error, "a stream of the relay can't be looked at")
+                }
+            }
         }
         groups.truncate(GROUPS);
         // Groups that are gone are not shown any more.

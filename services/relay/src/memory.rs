@@ -77,7 +77,9 @@ impl State {
     fn page(&self, names: &EventNames, after: EntryId) -> Page {
         let from = self.entries.partition_point(|entry| entry.id <= after);
         let wanted = self.entries.range(from..).filter(|entry| names.has(&entry.content.name));
-        Page { entries: wanted.take(PAGE).cloned().collect(), cut: self.cut.is_some_and(|cut| after < cut) }
+        let entries: Vec<Entry> = wanted.take(PAGE).cloned().collect();
+        let next = if entries.len() < PAGE { self.last.max(after) } else { entries[PAGE - 1].id };
+        Page { entries, next, cut: self.cut.is_some_and(|cut| after < cut) }
     }
 }
 

@@ -127,18 +127,27 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits for [`Outbox::begin`].
+    async fn begun(&self) {
+        loop {
+            let mut wake = std::pin::pin!(self.wake.notified());
+            wake.as_mut().enable();
+            if self.lock().begun {
+                return;
+            }
+            wake.await;
+        }
+    }
+
     /// Waits for something to send, and shows it.
     async fn next_batch(&self) -> Vec<Waiting> {
         loop {
             let mut wake = std::pin::pin!(self.wake.notified());
             wake.as_mut().enable();
             {
-                let state = self.lock();
-                if state.begun {
-                    let batch = state.queue.batch();
-                    if !batch.is_empty() {
-                        return batch;
-                    }
+                let batch = self.lock().queue.batch();
+                if !batch.is_empty() {
+                    return batch;
                 }
             }
             wake.await;

@@ -5,7 +5,11 @@
 //! streams together: one id says how far a reader has come in all of them.
 
 use std::{
-    collections::HashMap, fmt, str::FromStr, sync::Arc, sync::Mutex, sync::PoisonError, time::Duration,
+    collections::HashMap,
+    fmt,
+    str::FromStr,
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -26,6 +30,9 @@ use average::Averages;
 
 /// Entries of one page, for each stream.
 const PAGE: usize = 128;
+
+/// Between two words on a key that is somebody else's.
+const SAY_AGAIN: Duration = Duration::from_mins(1);
 
 /// How long a read waits in Redis at most before it looks at the names again.
 const BLOCK: Duration = Duration::from_secs(1);
@@ -78,6 +85,10 @@ pub struct RedisRelay {
     prefix: StreamPrefix,
     caps: Caps,
     averages: Arc<Mutex<Averages>>,
+    /// Entries of the next page, for each stream: fewer after one that was too large.
+    page: Arc<AtomicUsize>,
+    /// When it was last said that a key is somebody else's.
+    alien_said: Arc<Mutex<Option<Instant>>>,
 }
 
 impl fmt::Debug for RedisRelay {
@@ -89,12 +100,14 @@ impl fmt::Debug for RedisRelay {
 impl RedisRelay {
     /// Streams over this link.
     pub fn new(link: RedisLink, prefix: StreamPrefix, caps: Caps) -> Self {
-        Self { link, prefix, caps, averages: Arc::default() }
+        let (averages, alien_said) = (Arc::default(), Arc::default());
+        Self { link, prefix, caps, averages, page: Arc::new(AtomicUsize::new(PAGE)), alien_said }
     }
 
     /// The same streams over a connection of its own: a read that waits holds up what else goes over its connection.
     pub fn apart(&self) -> Self {
-        Self { link: RedisLink::new(self.link.url().clone(), LinkOptions::default()), ..self.clone() }
+        let link = RedisLink::new(self.link.url().clone(), LinkOptions::default());
+        Self { link, page: Arc::new(AtomicUsize::new(PAGE)), ..self.clone() }
     }
 
     pub(crate) fn link(&self) -> &RedisLink {
@@ -127,6 +140,18 @@ impl RedisRelay {
         args: &[A],
     ) -> Result<Vec<Vec<u8>>, RelayError> {
         self.link.script(script, keys, args).await.map_err(failed)
+    }
+
+    /// Says once a minute that events are left out.
+    fn say_alien(&self) {
+        let mut said = self.alien_said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
+            *said = Some(Instant::now());
+            tracing::error!(
+                prefix = self.prefix.as_str(),
+                "a key with the name of an event is no stream: these events are not relayed (RELAY_PREFIX)"
+            );
+        }
     }
 
     /// How long a stream may become, so that its entries' average keeps it within its bytes.
@@ -213,6 +238,9 @@ impl RelayStore for RedisRelay {
             ]);
         }
         let answer = self.script(&scripts::APPEND, &keys, &args).await?;
+        if answer.get(5).is_some_and(|alien| alien != b"0") {
+            self.say_alien();
+        }
         match text(answer.first()) {
             "DONE" => Ok(Appended::Done {
                 reached: position(&answer, 1)?,

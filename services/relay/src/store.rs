@@ -68,6 +68,8 @@ pub enum Appended {
 pub struct Page {
     /// In order; may be empty.
     pub entries: Vec<Entry>,
+    /// All up to here was looked at: where to go on.
+    pub next: EntryId,
     /// Entries behind the id that was asked for are gone: they were cut off.
     pub cut: bool,
 }

@@ -273,7 +273,9 @@ impl Bridge {
             Ok(Ok(published)) => Ok(published),
             Ok(Err(error @ BusError::TooLarge(_))) => Err(Status::invalid_argument(error.to_string())),
             Ok(Err(error)) => Err(Status::unavailable(error.to_string())),
-            Err(_) => Err(Status::unavailable("the event bus did not take the message in time")),
+            Err(_) => Err(Status::deadline_exceeded(
+                "the event bus did not answer in time: the message may have been sent",
+            )),
         }
     }
 }

@@ -131,7 +131,7 @@ impl Worker {
     }
 
     fn pending(&self) -> Vec<u64> {
-        let pending = self.deliveries.pending((SESSION, u64::MAX), |_| false);
+        let pending = self.deliveries.pending((SESSION, u64::MAX), |_, _| false);
         pending.positions.into_iter().map(|(_, sequence)| sequence).collect()
     }
 }

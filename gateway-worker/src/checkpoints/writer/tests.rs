@@ -120,6 +120,7 @@ impl Bench {
             serial: stored.serial,
             stored: None,
             stored_pending: BTreeSet::new(),
+            stored_handled: BTreeSet::new(),
             stored_format: FORMAT_MIN,
             doubtful_pending: BTreeSet::new(),
             in_doubt: false,

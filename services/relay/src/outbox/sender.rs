@@ -57,6 +57,8 @@ impl Sender {
     }
 
     async fn send_all(&mut self) -> Result<std::convert::Infallible, Outranked> {
+        // Not before the checkpoint is claimed, and what was pending is here: until then the owner before relays what it has.
+        self.shared.begun().await;
         // Says who relays the shard now, and hears how far the owner before has come.
         self.append(&[]).await?;
         loop {

@@ -4,8 +4,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use crate::Caps;
 
-/// How much a new entry counts: some 64 of them make the average.
-const WEIGHT: f64 = 1.0 / 64.0;
+/// So many entries make the average: one large entry must not make a stream short that others fill too.
+const ENTRIES: u32 = 64;
 
 /// Fields and the stream's own bookkeeping, for each entry.
 const OVERHEAD: f64 = 100.0;
@@ -14,22 +14,31 @@ const OVERHEAD: f64 = 100.0;
 const STREAMS: usize = 256;
 
 #[derive(Debug, Default)]
-pub(super) struct Averages(HashMap<Arc<str>, f64>);
+pub(super) struct Averages(HashMap<Arc<str>, Average>);
+
+#[derive(Debug, Default)]
+struct Average {
+    bytes: f64,
+    /// How many are in it, up to [`ENTRIES`].
+    entries: u32,
+}
 
 impl Averages {
     pub(super) fn add(&mut self, name: &Arc<str>, bytes: usize) {
-        let bytes = bytes as f64 + OVERHEAD;
-        if let Some(average) = self.0.get_mut(name) {
-            *average += (bytes - *average) * WEIGHT;
-        } else if self.0.len() < STREAMS {
-            self.0.insert(name.clone(), bytes);
+        if self.0.len() >= STREAMS && !self.0.contains_key(name) {
+            return;
         }
+        let average = self.0.entry(name.clone()).or_default();
+        average.entries = ENTRIES.min(average.entries + 1);
+        average.bytes += (bytes as f64 + OVERHEAD - average.bytes) / f64::from(average.entries);
     }
 
-    /// How many entries of a stream fit into its caps.
+    /// How many entries of a stream fit into its caps. Before enough have come, only their number counts.
     pub(super) fn length(&self, name: &str, caps: &Caps) -> u64 {
-        let average = self.0.get(name).copied().unwrap_or(OVERHEAD);
-        caps.length.min((caps.bytes as f64 / average) as u64).max(1)
+        match self.0.get(name).filter(|average| average.entries == ENTRIES) {
+            Some(average) => caps.length.min((caps.bytes as f64 / average.bytes) as u64).max(1),
+            None => caps.length,
+        }
     }
 }
 
@@ -41,6 +50,9 @@ mod tests {
     fn large_entries_make_a_stream_shorter() {
         let caps = Caps { length: 1_000, bytes: 100_000, ..Caps::default() };
         let (small, large): (Arc<str>, Arc<str>) = ("SMALL".into(), "LARGE".into());
+        let mut averages = Averages::default();
+        averages.add(&small, 5_000_000);
+        assert_eq!(averages.length("SMALL", &caps), 1_000, "one alone says nothing");
         let mut averages = Averages::default();
         for _ in 0..200 {
             averages.add(&small, 0);

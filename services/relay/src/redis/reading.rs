@@ -1,12 +1,12 @@
 //! Reading on in all streams at once.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{BLOCK, PAGE, RedisRelay, failed};
-use crate::{Entry, EntryId, EventNames, Page, RelayError, names::is_name};
+use crate::{Entry, EntryId, EventNames, Page, RelayError, RelayStore as _, names::is_name};
 
 /// Streams with their entries, as XREAD answers.
 type Read = Vec<(String, Vec<(String, HashMap<String, Bytes>)>)>;
@@ -18,24 +18,48 @@ pub(super) async fn read(
     after: EntryId,
     wait: Duration,
 ) -> Result<Page, RelayError> {
+    let read = read_in_pages(relay, names, after, wait).await;
+    // A page that is too large for the time that there is must not come again and again.
+    let size = relay.page.load(Ordering::Relaxed);
+    let next_size = match &read {
+        Ok(_) => (size * 2).min(PAGE),
+        Err(_) => (size / 2).max(1),
+    };
+    relay.page.store(next_size, Ordering::Relaxed);
+    read
+}
+
+async fn read_in_pages(
+    relay: &RedisRelay,
+    names: &EventNames,
+    mut after: EntryId,
+    wait: Duration,
+) -> Result<Page, RelayError> {
     let until = Instant::now() + wait;
     loop {
         let left = until.saturating_duration_since(Instant::now());
-        let streams = streams(relay, names).await?;
-        let cut = streams.values().any(|cut| after < *cut);
-        if streams.is_empty() {
+        // Whatever is up to here is there before the streams are read.
+        let newest = relay.newest().await?;
+        let known = streams(relay, names).await?;
+        let read = if known.is_empty() {
             // No stream has begun yet: they are looked for again.
             tokio::time::sleep(left.min(BLOCK / 4)).await;
+            Read::new()
         } else {
-            let block = if cut { Duration::ZERO } else { left.min(BLOCK) };
-            let read = read_streams(relay, &streams, after, block).await?;
-            let page = Page { entries: in_order(relay, read), cut };
-            if !page.entries.is_empty() || cut {
-                return Ok(page);
+            read_streams(relay, &known, after, left.min(BLOCK)).await?
+        };
+        // Looked at again: a stream that began meanwhile may have had an entry before those that were read, and what was cut meanwhile is
+        // not among them.
+        let now = streams(relay, names).await?;
+        if now.keys().all(|name| known.contains_key(name)) {
+            let cut = now.values().any(|cut| after < *cut);
+            let (entries, next) = in_order(relay, read);
+            after = next.unwrap_or(newest).max(after);
+            if cut || !entries.is_empty() || left.is_zero() {
+                return Ok(Page { entries, next: after, cut });
             }
-        }
-        if left.is_zero() {
-            return Ok(Page::default());
+        } else if left.is_zero() {
+            return Ok(Page { next: after, ..Page::default() });
         }
     }
 }
@@ -56,7 +80,7 @@ async fn read_streams(
     block: Duration,
 ) -> Result<Read, RelayError> {
     let mut cmd = redis::cmd("XREAD");
-    cmd.arg("COUNT").arg(PAGE);
+    cmd.arg("COUNT").arg(relay.page.load(Ordering::Relaxed));
     if !block.is_zero() {
         cmd.arg("BLOCK").arg(block.as_millis().max(1) as u64);
     }
@@ -66,26 +90,30 @@ async fn read_streams(
     Ok(read.unwrap_or_default())
 }
 
-/// Entries of several streams in one order. Where one stream has more than was read of it, nothing behind that is shown yet.
-fn in_order(relay: &RedisRelay, read: Read) -> Vec<Entry> {
+/// Entries of several streams in one order, and up to where nothing is missing; `None` when nothing was read. Where one stream has more than
+/// was read of it, nothing behind that is shown yet.
+fn in_order(relay: &RedisRelay, read: Read) -> (Vec<Entry>, Option<EntryId>) {
     let prefix = relay.prefix.as_str();
-    let mut horizon = EntryId { ms: u64::MAX, number: u64::MAX };
+    let size = relay.page.load(Ordering::Relaxed);
+    let (mut horizon, mut last_of_all) = (None::<EntryId>, None::<EntryId>);
     let mut entries = Vec::new();
     for (key, of_stream) in read {
         let name = key.strip_prefix(prefix).unwrap_or(&key);
-        let full = of_stream.len() >= PAGE;
-        let mut last = EntryId::default();
+        let full = of_stream.len() >= size;
+        let mut last = None;
         for (id, fields) in of_stream {
             let Ok(id) = id.parse() else { continue };
-            last = id;
+            last = Some(id);
             // Somebody else's are passed over.
             entries.extend(Entry::from_fields(id, name, &fields));
         }
-        if full {
-            horizon = horizon.min(last);
+        last_of_all = last_of_all.max(last);
+        if let Some(last) = last.filter(|_| full) {
+            horizon = Some(horizon.map_or(last, |horizon| horizon.min(last)));
         }
     }
-    entries.retain(|entry| entry.id <= horizon);
+    let next = horizon.or(last_of_all);
+    entries.retain(|entry| Some(entry.id) <= next);
     entries.sort_by_key(|entry| entry.id);
-    entries
+    (entries, next)
 }

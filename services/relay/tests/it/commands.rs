@@ -1,6 +1,9 @@
 //! Commands of bots, as discord.js's brokers publish them.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use async_trait::async_trait;
 use fleet_model::ShardNumber;
@@ -41,41 +44,59 @@ async fn publish(redis: &RedisServer, shard: u32, payload: &Value) {
 }
 
 #[tokio::test]
-async fn each_command_is_handed_on_once_and_what_waits_comes_again() {
+async fn commands_go_out_in_order_and_what_can_not_go_holds_up_its_own_shard_alone() {
     let redis = RedisServer::start().await;
     let presence = json!({ "op": 3, "d": { "status": "idle" } });
-    // Before any worker is there.
+    // Long before any worker is there: too old.
+    let _: String = redis.command(&["XADD", "gateway_send", "1-1", "data", "x"]).await;
+    let client = ::redis::Client::open(redis.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let data = rmp_serde::to_vec(&json!({ "shardId": 7, "payload": presence })).unwrap();
+    let _: String = ::redis::cmd("XADD")
+        .arg("gateway_send")
+        .arg("2-1")
+        .arg("data")
+        .arg(data)
+        .query_async(&mut connection)
+        .await
+        .unwrap();
     publish(&redis, 2, &presence).await;
     let (told, mut heard) = mpsc::unbounded_channel();
-    let stop = CancellationToken::new();
-    let workers: Vec<_> = ["one", "two"]
-        .map(|name| {
-            let relay = redis_relay(&redis.url(), "", Caps::default());
-            let send = Arc::new(Told(told.clone()));
-            let metrics = RelayMetrics::default();
-            tokio::spawn(commands::run(relay, name.parse().unwrap(), send, metrics, stop.clone()))
-        })
-        .into_iter()
-        .collect();
+    let (acts, stop) = (Arc::new(AtomicBool::new(true)), CancellationToken::new());
+    let worker = |name: &str, acts: Arc<AtomicBool>| {
+        let relay = redis_relay(&redis.url(), "", Caps::default());
+        let (send, metrics) = (Arc::new(Told(told.clone())), RelayMetrics::default());
+        let acts = move || acts.load(Ordering::SeqCst);
+        tokio::spawn(commands::run(relay, name.parse().unwrap(), send, metrics, acts, stop.clone()))
+    };
+    let first = worker("one", acts.clone());
     let mut next = async || tokio::time::timeout(PATIENCE, heard.recv()).await.unwrap().unwrap();
-    assert_eq!(next().await, (ShardNumber(2), presence.clone()));
+    assert_eq!(next().await, (ShardNumber(2), presence.clone()), "the older ones are given up");
 
-    let for_now = json!({ "op": 4, "d": { "refuse": "now" } });
+    let waits = json!({ "op": 4, "d": { "refuse": "now" } });
+    let behind = json!({ "op": 4, "d": { "behind": "it" } });
     let for_good = json!({ "op": 9, "d": { "refuse": "good" } });
-    publish(&redis, 0, &for_now).await;
-    assert_eq!(next().await.1, for_now);
-    publish(&redis, 0, &for_good).await;
-    assert_eq!(next().await.1, for_good);
-    let _: String = redis.command(&["XADD", "gateway_send", "*", "data", "garbage"]).await;
+    publish(&redis, 0, &waits).await;
+    publish(&redis, 0, &behind).await;
+    assert_eq!(next().await.1, waits);
+    publish(&redis, 1, &for_good).await;
     publish(&redis, 1, &presence).await;
-    assert_eq!(next().await, (ShardNumber(1), presence));
-    // What could not go is claimed after a while, by whichever worker.
-    assert_eq!(next().await.1, for_now);
-
-    stop.cancel();
-    for worker in workers {
-        worker.await.unwrap();
+    let mut of_one = Vec::new();
+    while of_one.len() < 2 {
+        match next().await {
+            (ShardNumber(1), payload) => of_one.push(payload),
+            again => assert_eq!(again, (ShardNumber(0), waits.clone()), "nothing goes before it"),
+        }
     }
+    assert_eq!(of_one, [for_good, presence]);
+
+    // Another worker's turn: it takes over what waits, in order.
+    acts.store(false, Ordering::SeqCst);
+    let second = worker("two", Arc::new(AtomicBool::new(true)));
+    assert_eq!(next().await, (ShardNumber(0), waits));
+    stop.cancel();
+    first.await.unwrap();
+    second.await.unwrap();
     let left: u64 = redis.command(&["XLEN", "gateway_send"]).await;
-    assert_eq!(left, 1, "all but the one that waits are done with");
+    assert_eq!(left, 2, "all but those that wait are done with");
 }

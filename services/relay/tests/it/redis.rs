@@ -8,7 +8,7 @@ use redis_fixture::RedisServer;
 use relay::{Appended, Caps, RelayMetrics, RelayStore, keeper};
 use tokio_util::sync::CancellationToken;
 
-use super::{PATIENCE, SHARD, at, entries, read_all, read_from, redis_relay};
+use super::{PATIENCE, SHARD, at, entries, entry, read_all, read_from, redis_relay};
 
 const EPOCH: Epoch = Epoch(10);
 
@@ -50,12 +50,69 @@ async fn a_stream_with_later_ids_is_gone_on_with() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_no_stream_is_said_to_be_alien() {
+async fn a_key_that_is_no_stream_holds_nothing_else_up() {
     let redis = RedisServer::start().await;
     let relay = redis_relay(&redis.url(), "", Caps::default());
-    let _: String = redis.command(&["SET", "A", "x"]).await;
-    let error = relay.append(SHARD, EPOCH, None, &entries("A", 1, 1..=1)).await.unwrap_err();
-    assert!(error.to_string().contains("alien"), "{error}");
+    let _: String = redis.command(&["SET", "B", "x"]).await;
+    let batch = [entry("A", at(1, 1)), entry("B", at(1, 2)), entry("A", at(1, 3))];
+    for _ in 0..2 {
+        let appended = relay.append(SHARD, EPOCH, None, &batch).await.unwrap();
+        assert!(matches!(appended, Appended::Done { reached: Some(reached), .. } if reached == at(1, 3)));
+    }
+    let positions: Vec<_> = read_all(&relay, "A").await.into_iter().map(|(_, at)| at).collect();
+    assert_eq!(positions, [at(1, 1), at(1, 3)]);
+}
+
+#[tokio::test]
+async fn an_empty_stream_with_a_later_id_is_gone_on_with() {
+    let redis = RedisServer::start().await;
+    let relay = redis_relay(&redis.url(), "", Caps::default());
+    let _: String = redis.command(&["XADD", "A", "99999999999999-7", "alien", "1"]).await;
+    let _: u64 = redis.command(&["XDEL", "A", "99999999999999-7"]).await;
+    relay.append(SHARD, EPOCH, None, &entries("A", 1, 1..=2)).await.unwrap();
+    assert_eq!(read_all(&relay, "all").await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_page_of_somebody_elses_entries_is_passed_over() {
+    let redis = RedisServer::start().await;
+    let relay = redis_relay(&redis.url(), "", Caps::default());
+    relay.append(SHARD, EPOCH, None, &entries("A", 1, 1..=1)).await.unwrap();
+    for _ in 0..300 {
+        let _: String = redis.command(&["XADD", "A", "*", "alien", "1"]).await;
+    }
+    relay.append(SHARD, EPOCH, None, &entries("A", 1, 2..=2)).await.unwrap();
+    let mut after = relay::EntryId::default();
+    let mut seen = Vec::new();
+    while seen.len() < 2 {
+        let page = read_from(&relay, "all", after).await;
+        assert!(page.next > after, "it goes on");
+        after = page.next;
+        seen.extend(page.entries.into_iter().map(|entry| entry.content.position));
+    }
+    assert_eq!(seen, [at(1, 1), at(1, 2)]);
+}
+
+#[tokio::test]
+async fn who_has_read_all_misses_nothing_when_it_grows_too_old() {
+    let redis = RedisServer::start().await;
+    let relay = redis_relay(&redis.url(), "", Caps { age: Duration::ZERO, ..Caps::default() });
+    relay.append(SHARD, EPOCH, None, &entries("A", 1, 1..=10)).await.unwrap();
+    let all = read_from(&relay, "all", relay::EntryId::default()).await.entries;
+    let stop = CancellationToken::new();
+    let keeping = tokio::spawn(keeper::run(relay.clone(), RelayMetrics::default(), || true, stop.clone()));
+    let gone = async {
+        while redis.command::<u64>(&["XLEN", "A"]).await > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.expect("what is too old goes");
+    stop.cancel();
+    keeping.await.unwrap();
+    assert!(!read_from(&relay, "all", all[9].id).await.cut);
+    let behind = read_from(&relay, "all", all[8].id).await;
+    assert!(behind.cut && behind.next >= all[9].id, "told once, and then it goes on");
+    assert!(!read_from(&relay, "all", behind.next).await.cut);
 }
 
 fn shown(registry: &Registry, line: &str) -> Option<i64> {

@@ -1,9 +1,12 @@
 //! What the bot tells Discord's gateway, from whichever process it says it in.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use altergolden_proto::v1;
-use fleet_model::{ShardNumber, shard_of_guild};
+use fleet_model::{ShardNumber, WorkerId, shard_of_guild};
 use futures_util::{
     future::BoxFuture,
     stream::{self, StreamExt as _},
@@ -143,13 +146,24 @@ impl Bridge {
             [] => (0..total).map(ShardNumber).collect(),
             some => some.iter().copied().collect(),
         };
-        let telling = stream::iter(shards).map(|shard| async move {
+        let tell = async |shard: ShardNumber| {
             let told = self.send_command(shard, presence, until).await;
             told.err()
                 .map(|status| v1::CommandFailure { shard_id: shard.0, reason: status.message().to_owned() })
+        };
+        // By owner: shards that can't be told now hold up none of another worker's.
+        let routes = self.routes();
+        let mut by_owner: BTreeMap<Option<WorkerId>, Vec<ShardNumber>> = BTreeMap::new();
+        for shard in shards {
+            let owner = routes.owner(shard).map(|owner| owner.worker.clone());
+            by_owner.entry(owner).or_default().push(shard);
+        }
+        let telling = by_owner.into_values().map(|shards| {
+            stream::iter(shards).map(tell).buffer_unordered(SHARDS_AT_ONCE).collect::<Vec<_>>()
         });
-        let told: Vec<_> = telling.buffered(SHARDS_AT_ONCE).collect().await;
-        let failures: Vec<_> = told.into_iter().flatten().collect();
+        let told = futures_util::future::join_all(telling).await;
+        let mut failures: Vec<_> = told.into_iter().flatten().flatten().collect();
+        failures.sort_by_key(|failure| failure.shard_id);
         Ok(v1::UpdatePresenceResponse { complete: failures.is_empty(), failures })
     }
 }

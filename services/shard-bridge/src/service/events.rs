@@ -162,8 +162,8 @@ impl Reading {
             self.ready.push_back(response(self.after, Item::Missed(missed)));
         }
         self.behind = page.cut;
+        self.after = page.next;
         for entry in page.entries {
-            self.after = entry.id;
             if !self.filter.wants(&entry) {
                 continue;
             }

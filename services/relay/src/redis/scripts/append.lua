@@ -26,6 +26,19 @@ local ms = math.max(now, tonumber(redis.call('HGET', common, 'ms') or '0'))
 local count, first = tonumber(ARGV[5]), 6 + 2 * tonumber(ARGV[5])
 local appended, touched = 0, {}
 
+local function last_id(key)
+  local info = redis.call('XINFO', 'STREAM', key)
+  for at = 1, #info, 2 do
+    if info[at] == 'last-generated-id' then
+      return info[at + 1]
+    end
+  end
+end
+
+local function failed(answer)
+  return type(answer) == 'table' and answer.err
+end
+
 local function add(key, at)
   local number = redis.call('HINCRBY', common, 'number', 1)
   local function try()
@@ -34,27 +47,28 @@ local function add(key, at)
       'received_at', ARGV[at + 4], 'late', ARGV[at + 5], 'traceparent', ARGV[at + 6])
   end
   local added = try()
-  if type(added) == 'table' and added.err then
-    -- The stream has a later id, of somebody else or of a clock that went ahead: on from there.
-    local last = redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)
-    if not last[1] then
-      return added
-    end
-    ms = math.max(ms, tonumber(string.match(last[1][1], '^%d+')) + 1)
+  if failed(added) and not string.find(added.err, 'WRONGTYPE') then
+    -- The stream has had a later id, of somebody else or of a clock that went ahead: on from there.
+    ms = math.max(ms, tonumber(string.match(last_id(key), '^%d+')) + 1)
     added = try()
   end
   return added
 end
 
+-- Nothing is undone when an entry can't be added: what was added before it counts, and is noted below.
+local alien, failure = 0, nil
 for at = first, #ARGV, 8 do
   local entry_session, entry_sequence = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
   if later(entry_session, entry_sequence, session, sequence) then
     local place = tonumber(ARGV[at])
-    if place > 0 then
-      local added = add(KEYS[3 + place], at)
-      if type(added) == 'table' and added.err then
-        return added
-      end
+    local added = place > 0 and add(KEYS[3 + place], at)
+    if failed(added) and string.find(added.err, 'WRONGTYPE') then
+      -- Somebody else's key: its events are left out, or nothing would be relayed any more.
+      alien = alien + 1
+    elseif failed(added) then
+      failure = added
+      break
+    else
       touched[place] = true
     end
     appended = appended + 1
@@ -81,4 +95,7 @@ if appended > 0 then
     end
   end
 end
-return { 'DONE', held[2] or '', held[3] or '', tostring(appended), tostring(cut) }
+if failure then
+  return failure
+end
+return { 'DONE', held[2] or '', held[3] or '', tostring(appended), tostring(cut), tostring(alien) }

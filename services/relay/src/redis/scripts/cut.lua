@@ -1,15 +1,17 @@
 -- Cuts what is older than so many milliseconds.
--- KEYS: streams (name -> first id that was not cut), the stream.
+-- KEYS: streams (name -> an id below which nothing that was cut is missing to a reader), the stream.
 -- ARGV: the stream's name, the age in milliseconds.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local oldest = string.format('%.0f-0', now - tonumber(ARGV[2]))
+local old = redis.call('XREVRANGE', KEYS[2], oldest, '-', 'COUNT', 1)
+if not old[1] then
+  return { '0' }
+end
 local gone = redis.call('XTRIM', KEYS[2], 'MINID', '~', oldest)
 if gone > 0 then
-  local left = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)
-  -- Whoever reads on from after the oldest that may stay has missed nothing.
-  local first = left[1] and left[1][1] or oldest
-  local left_ms, oldest_ms = tonumber(string.match(first, '^%d+')), tonumber(string.match(oldest, '^%d+'))
-  redis.call('HSET', KEYS[1], ARGV[1], left_ms < oldest_ms and first or oldest)
+  -- Whoever has read the last that is gone has missed nothing. Not all that is old may be gone yet.
+  local left = redis.call('XRANGE', KEYS[2], '-', old[1][1], 'COUNT', 1)
+  redis.call('HSET', KEYS[1], ARGV[1], left[1] and left[1][1] or old[1][1])
 end
 return { tostring(gone) }

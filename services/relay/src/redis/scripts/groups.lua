@@ -21,6 +21,9 @@ local function before(id, other)
 end
 
 local key = KEYS[1]
+if redis.call('EXISTS', key) == 0 then
+  return {}
+end
 local groups = redis.call('XINFO', 'GROUPS', key)
 local answer = {}
 if #groups == 0 then
