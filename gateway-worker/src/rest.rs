@@ -76,7 +76,7 @@ pub enum RestBudget {
     /// Redis, for the whole fleet; while it is away each worker keeps to its own share.
     Redis {
         /// Where.
-        url: RedisUrl,
+        url: Box<RedisUrl>,
         /// What its keys begin with.
         prefix: KeyPrefix,
     },
@@ -117,7 +117,7 @@ pub(crate) fn start(
         RestBudget::Redis { url, prefix } => {
             // A connection of its own: leases must not wait behind requests, and its deadline is another.
             let options = LinkOptions { deadline: REDIS_WITHIN, connect_timeout: CONNECT_WITHIN };
-            let redis = RedisBudget::new(RedisLink::new(url, options), &prefix, rules);
+            let redis = RedisBudget::new(RedisLink::new(*url, options), &prefix, rules);
             let workers = move || routes.borrow().workers.len() as u32;
             let shared = SharedBudget::new(redis, rules, workers, metrics.clone(), status.clone());
             tasks.spawn(shared.clone().keep(stop.clone()));

@@ -39,7 +39,7 @@ pub async fn run(handler: impl EventHandler) -> ExitCode {
         Ok(telemetry) => telemetry,
         Err(error) => return fail(Exit::Settings, &error),
     };
-    let code = run_with(args, Arc::new(handler)).await;
+    let code = Box::pin(run_with(args, Arc::new(handler))).await;
     telemetry.shutdown().await;
     code
 }
@@ -58,7 +58,8 @@ async fn run_with(args: Args, handler: Arc<dyn EventHandler>) -> ExitCode {
         Ok(redis) => redis.map(|redis| Relay::redis(redis, relay_args.relay_events)),
         Err(error) => return fail(Exit::Settings, &error),
     };
-    let rest = crate::RestBudget::Redis { url: url.clone(), prefix: store_args.redis_prefix.clone() };
+    let rest =
+        crate::RestBudget::Redis { url: Box::new(url.clone()), prefix: store_args.redis_prefix.clone() };
     let link = redis_link::RedisLink::new(url, redis_link::LinkOptions::default());
     let checkpoints = Arc::new(checkpoint::RedisStore::new(link.clone(), store_args.redis_prefix.clone()));
     let parts = Parts {

@@ -103,10 +103,9 @@ impl Commands {
         let _waits = Waits { commands: self, turn, ticket };
         match tokio::time::timeout_at(until, answered).await {
             Ok(Ok(outcome)) => outcome,
-            // The connection that was sending it is gone.
-            Ok(Err(_)) => Err(CommandRefused::Lost),
             Err(_) if self.take_back(turn, ticket) => Err(too_late(self.waiting())),
-            Err(_) => Err(CommandRefused::Lost),
+            // It is being sent, or the connection that was sending it is gone.
+            Ok(Err(_)) | Err(_) => Err(CommandRefused::Lost),
         }
     }
 
@@ -185,14 +184,14 @@ impl Commands {
 
     /// The connection was lost while it was being sent.
     pub(super) fn was_lost(&self, due: Due) {
-        match due.answer {
-            Some(answer) => drop(answer.send(Err(CommandRefused::Lost))),
-            // Our own goes out again with the next connection.
-            None => {
-                self.lock().owed = true;
-                self.send_presence_again();
-            }
+        if let Some(answer) = due.answer {
+            // Whoever waited may have gone.
+            let _ = answer.send(Err(CommandRefused::Lost));
+            return;
         }
+        // Our own goes out again with the next connection.
+        self.lock().owed = true;
+        self.send_presence_again();
     }
 
     /// A new session begins without a presence: it is given the last one.

@@ -51,7 +51,7 @@ impl Keeper {
                 Err(error @ RelayError::Away(_)) => return Err(error),
                 // The others are looked at all the same.
                 Err(error) => {
-                    tracing::warn!(stream = name, %error, "a stream of the relay can't be looked at")
+                    tracing::warn!(stream = name, %error, "a stream of the relay can't be looked at");
                 }
             }
         }
