@@ -165,3 +165,27 @@ async fn the_last_presence_goes_into_each_new_session() {
     }
     assert!(commands.presence().unwrap().contains("online"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_session_is_given_its_presence_though_a_newer_one_came_to_nothing() {
+    let commands = Commands::default();
+    commands.inherit_presence(presence("idle").text());
+    commands.session_began();
+    // It takes the place of the one that is owed, and is too late itself.
+    let newer = send(&commands, presence("online")).await;
+    assert!(matches!(newer, Err(CommandRefused::NotConnected(_))), "{newer:?}");
+    let due = commands.take(FREE).expect("the one that is owed");
+    assert_eq!(status(&due), "idle");
+    commands.went_out(due);
+    // Owed no more: what comes to nothing leaves nothing behind.
+    let newer = send(&commands, presence("online")).await;
+    assert!(newer.is_err() && commands.waiting() == 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_after_its_deadline_is_not_taken() {
+    let commands = Commands::default();
+    let late =
+        commands.send(voice(1), Instant::now(), |_| CommandRefused::NotConnected("late".to_owned())).await;
+    assert_eq!((late, commands.waiting()), (Err(CommandRefused::NotConnected("late".to_owned())), 0));
+}
