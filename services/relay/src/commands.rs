@@ -6,7 +6,10 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -32,6 +35,9 @@ const PAGE: usize = 32;
 
 /// Commands of one shard that wait here; further ones wait in the stream until they are claimed.
 const LANE: usize = 256;
+
+/// Commands that wait here in all; then no more are read.
+const AT_HAND: usize = 4_096;
 
 /// How long a read waits.
 const BLOCK: Duration = Duration::from_secs(1);
@@ -129,11 +135,25 @@ struct Reader {
     at_hand: Mutex<HashSet<String>>,
 }
 
-/// A task for each shard that has had a command. They end with this.
+/// A task for each shard that has a command here. They end with this.
 #[derive(Default)]
 struct Lanes {
-    queues: HashMap<u32, mpsc::Sender<Taken>>,
+    lanes: HashMap<u32, Lane>,
     tasks: JoinSet<()>,
+}
+
+struct Lane {
+    queue: mpsc::Sender<Taken>,
+    /// Commands that wait here, and the one that is being sent.
+    at_hand: Arc<AtomicUsize>,
+}
+
+impl Lanes {
+    /// Lets go of shards without a command: bots may name any number as a shard.
+    fn tidy(&mut self) {
+        self.lanes.retain(|_, lane| lane.at_hand.load(Ordering::Acquire) > 0);
+        while self.tasks.try_join_next().is_some() {}
+    }
 }
 
 struct Taken {
@@ -152,6 +172,11 @@ impl Reader {
     }
 
     async fn read(self: &Arc<Self>, lanes: &mut Lanes) -> Result<(), LinkError> {
+        lanes.tidy();
+        if self.at_hand().len() >= AT_HAND {
+            tokio::time::sleep(AGAIN).await;
+            return Ok(());
+        }
         let mut claim = redis::cmd("XAUTOCLAIM");
         claim.arg(self.stream()).arg(GROUP).arg(self.worker.as_str());
         claim.arg(STALE.as_millis() as u64).arg("0-0").arg("COUNT").arg(PAGE);
@@ -203,20 +228,23 @@ impl Reader {
             return Ok(());
         }
         let taken = Taken { id, shard: ShardNumber(shard_id), payload };
-        let queue = lanes.queues.entry(shard_id).or_insert_with(|| {
+        let lane = lanes.lanes.entry(shard_id).or_insert_with(|| {
             let (queue, waiting) = mpsc::channel(LANE);
-            lanes.tasks.spawn(self.clone().lane(waiting));
-            queue
+            let at_hand = Arc::new(AtomicUsize::new(0));
+            lanes.tasks.spawn(self.clone().lane(waiting, at_hand.clone()));
+            Lane { queue, at_hand }
         });
-        if let Err(full) = queue.try_send(taken) {
+        lane.at_hand.fetch_add(1, Ordering::AcqRel);
+        if let Err(full) = lane.queue.try_send(taken) {
             // It is claimed when it is stale.
+            lane.at_hand.fetch_sub(1, Ordering::AcqRel);
             self.at_hand().remove(&full.into_inner().id);
         }
         Ok(())
     }
 
     /// Sends a shard's commands, each until it is done with.
-    async fn lane(self: Arc<Self>, mut waiting: mpsc::Receiver<Taken>) {
+    async fn lane(self: Arc<Self>, mut waiting: mpsc::Receiver<Taken>, at_hand: Arc<AtomicUsize>) {
         while let Some(taken) = waiting.recv().await {
             while !self.send(&taken).await {
                 tokio::time::sleep(AGAIN).await;
@@ -226,6 +254,7 @@ impl Reader {
                 tokio::time::sleep(AGAIN).await;
             }
             self.at_hand().remove(&taken.id);
+            at_hand.fetch_sub(1, Ordering::AcqRel);
         }
     }
 

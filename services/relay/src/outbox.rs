@@ -112,6 +112,8 @@ struct Shared {
     /// Something was taken by the store.
     taken: Notify,
     metrics: RelayMetrics,
+    status: RelayStatus,
+    shard: ShardNumber,
 }
 
 struct State {
@@ -190,6 +192,7 @@ impl Drop for Shared {
     fn drop(&mut self) {
         let left = self.lock().queue.len();
         self.metrics.waiting(-(left as i64));
+        self.status.works(self.shard);
     }
 }
 
@@ -202,6 +205,8 @@ impl Outbox {
             wake: Notify::new(),
             taken: Notify::new(),
             metrics: parts.metrics.clone(),
+            status: parts.status.clone(),
+            shard: parts.shard,
         });
         let stop = CancellationToken::new();
         let runtime = parts.runtime.clone();

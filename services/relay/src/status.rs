@@ -1,27 +1,37 @@
 //! Whether the streams take what is sent, for a health report.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use fleet_model::ShardNumber;
 
 /// What is wrong with the relay, if anything is. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub struct RelayStatus(Arc<Mutex<Option<String>>>);
+pub struct RelayStatus(Arc<Mutex<BTreeMap<ShardNumber, String>>>);
 
 impl RelayStatus {
-    /// The problem, in words.
+    /// The problem, in words: that of the first shard that has one.
     pub fn problem(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().values().next().cloned()
     }
 
     /// Whether this is news.
-    pub(crate) fn failed(&self, why: &str) -> bool {
-        let mut problem = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_news = problem.is_none();
-        *problem = Some(why.to_owned());
+    pub(crate) fn failed(&self, shard: ShardNumber, why: &str) -> bool {
+        let mut problems = self.lock();
+        let is_news = problems.is_empty();
+        problems.insert(shard, why.to_owned());
         is_news
     }
 
-    /// Whether this is news.
-    pub(crate) fn works(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().is_some()
+    /// The shard's events are taken, or it has none any more. Whether this is news.
+    pub(crate) fn works(&self, shard: ShardNumber) -> bool {
+        let mut problems = self.lock();
+        problems.remove(&shard).is_some() && problems.is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ShardNumber, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -107,7 +107,7 @@ impl Sender {
             let appended = self.store.append(self.shard, self.epoch, self.believed, entries).await;
             match appended {
                 Ok(Appended::Done { reached, appended, cut }) => {
-                    if self.status.works() {
+                    if self.status.works(self.shard) {
                         tracing::info!(shard.id = %self.shard, "the relay goes on");
                     }
                     let bytes = entries.iter().map(|entry| entry.data.len()).sum();
@@ -131,7 +131,7 @@ impl Sender {
                 Ok(Appended::Outranked(by)) => return Err(Outranked(by)),
                 Err(error) => {
                     self.metrics.count_failure();
-                    if self.status.failed(&error.to_string()) {
+                    if self.status.failed(self.shard, &error.to_string()) {
                         tracing::warn!(shard.id = %self.shard, %error, "events can't be relayed; they wait");
                     }
                     tokio::time::sleep(wait).await;

@@ -204,7 +204,9 @@ async fn a_closed_one_gives_back_what_was_not_taken() {
     until_empty(&outbox).await;
     store.away.store(true, Ordering::SeqCst);
     outbox.push(event(1, 2));
+    let status = outbox.shared.status.clone();
     let left = outbox.close(Duration::from_millis(250)).await;
+    assert!(status.problem().is_some_and(|why| why.contains("a test")));
     assert_eq!(left.iter().map(|event| event.position).collect::<Vec<_>>(), [at(1, 2)]);
     // Nothing goes after that.
     store.away.store(false, Ordering::SeqCst);
@@ -212,6 +214,14 @@ async fn a_closed_one_gives_back_what_was_not_taken() {
     assert_eq!(streamed(&store.inner()).await.len(), 1);
     outbox.push(event(1, 3));
     assert_eq!(outbox.pending(|all| all.count()), 1);
+    drop(outbox);
+    tokio::time::timeout(PATIENCE, async {
+        while status.problem().is_some() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("a shard that has left has no problem");
 }
 
 #[tokio::test]
