@@ -14,7 +14,7 @@ use std::{
 };
 
 use altergolden_proto::v1;
-use fleet_model::{Incarnation, Term, WorkerId};
+use fleet_model::{Incarnation, Problem, ProblemCode, Term, WorkerId};
 use fleet_store::{BudgetRecord, FleetStore, StoreIdentity};
 use tokio::{
     sync::mpsc,
@@ -266,9 +266,11 @@ impl<'a> Driver<'a> {
             max_concurrency: self.identify.max_concurrency(),
         };
         if let Some(why) = self.identify.halted() {
-            fleet.problems.push(format!("no shard may identify: {why}"));
+            let why = format!("no shard may identify: {why}");
+            fleet.problems.push(Problem::new(ProblemCode::IdentifyHalted, why));
         } else if budget.is_short() && identify.waiting > 0 {
-            fleet.problems.push(short_budget(&budget, now.mono));
+            let why = short_budget(&budget, now.mono);
+            fleet.problems.push(Problem::new(ProblemCode::IdentifyBudgetShort, why));
         }
         self.shell.metrics.set_identify(&identify);
         let snapshot =

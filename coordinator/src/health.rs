@@ -1,8 +1,8 @@
 //! The coordinator's health, in the form that monitoring of a discord.js ShardingManager expects.
 
-use fleet_model::ShardStatus;
+use fleet_model::{Problem, ShardStatus};
 use serde_json::{Value, json};
-use telemetry::health::{HealthSource, Verdict};
+use telemetry::health::{HealthSource, Verdict, problems_json};
 
 use crate::snapshot::{Published, Role, Snapshot};
 
@@ -16,7 +16,9 @@ fn verdict(snapshot: &Snapshot) -> Verdict {
     match snapshot.role {
         Role::Standby => Verdict::Degraded,
         Role::Acting if ready == 0 => Verdict::Unhealthy,
-        Role::Acting if ready < total || !snapshot.fleet.problems.is_empty() => Verdict::Degraded,
+        Role::Acting if ready < total || snapshot.fleet.problems.iter().any(Problem::degrades) => {
+            Verdict::Degraded
+        }
         Role::Acting => Verdict::Healthy,
     }
 }
@@ -44,7 +46,7 @@ impl HealthSource for CoordinatorHealth {
             "totalShards": snapshot.fleet.shard_total,
             "workers": snapshot.fleet.workers.len(),
             "shards": shards,
-            "problems": snapshot.fleet.problems,
+            "problems": problems_json(&snapshot.fleet.problems),
         });
         (verdict, body)
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use fleet_model::{ShardNumber, ShardReport, ShardStatus, Term};
+use fleet_model::{Problem, ProblemCode, ShardNumber, ShardReport, ShardStatus, Term};
 use fleet_store::{Fenced, FleetRecord, StoreError, StoreIdentity, TermClaim};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -118,7 +118,7 @@ async fn wait_for_term(
                 wait = CLAIM;
                 let news = format!("waiting: coordinator {holder} acts in term {term}");
                 let mut snapshot = standby_snapshot(shell, *record);
-                snapshot.fleet.problems.push(news.clone());
+                snapshot.fleet.problems.push(Problem::new(ProblemCode::Standby, news.clone()));
                 shell.publisher.publish(snapshot);
                 news
             }
@@ -126,7 +126,7 @@ async fn wait_for_term(
                 wait = (wait * 2).min(LONGEST_WAIT);
                 let news = format!("waiting for the fleet store: {error}");
                 let mut snapshot = standby_snapshot(shell, FleetRecord::default());
-                snapshot.fleet.problems.push(news.clone());
+                snapshot.fleet.problems.push(Problem::new(ProblemCode::StoreAway, news.clone()));
                 shell.publisher.publish(snapshot);
                 news
             }

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use discord_rest::RestStatus;
 use event_bus::BusStatus;
-use fleet_model::{ShardStatus, WorkerId};
+use fleet_model::{Problem, ProblemCode, ShardStatus, WorkerId};
 use relay::RelayStatus;
 use serde_json::{Value, json};
-use telemetry::health::{HealthSource, Verdict};
+use telemetry::health::{HealthSource, Verdict, problems_json};
 use tokio::sync::watch;
 
 use crate::{clock::BootTime, lease::LeaseWindow, shards::RunningShards};
@@ -56,36 +56,48 @@ impl WorkerHealth {
     }
 
     /// What an operator should know.
-    fn problems(&self, link: &LinkStatus) -> Vec<String> {
+    fn problems(&self, link: &LinkStatus) -> Vec<Problem> {
         let mut problems = Vec::new();
         if let Err(why) = &link.coordinator {
-            problems.push(format!("coordinator: {why}"));
+            problems.push(Problem::new(ProblemCode::CoordinatorAway, format!("coordinator: {why}")));
         }
         if let Err(why) = &link.store {
-            problems.push(format!("lease: {why}"));
+            problems.push(Problem::new(ProblemCode::LeaseNotRenewed, format!("lease: {why}")));
         }
         if let BusStatus::Away(why) = &*self.bus.borrow() {
-            problems.push(format!("broadcasts: {why}"));
+            problems.push(Problem::new(ProblemCode::BroadcastsAway, format!("broadcasts: {why}")));
         }
         if let Some(why) = self.relay.as_ref().and_then(RelayStatus::problem) {
-            problems.push(format!("relay: {why}"));
+            problems.push(Problem::new(ProblemCode::RelayAway, format!("relay: {why}")));
         }
         if !link.lease_holds() {
-            problems.push("the lease is not known to hold: no shard runs".to_owned());
+            problems.push(Problem::new(
+                ProblemCode::LeaseNotHeld,
+                "the lease is not known to hold: no shard runs",
+            ));
         }
         for shard in self.shards.all() {
             let report = shard.report();
             match report.status {
                 ShardStatus::Failed => {
-                    problems.push(format!("shard {} failed: {}", report.shard, report.detail));
+                    problems.push(Problem::new(
+                        ProblemCode::ShardFailed,
+                        format!("shard {} failed: {}", report.shard, report.detail),
+                    ));
                 }
                 ShardStatus::Silent => {
-                    problems.push(format!("shard {} is silent: {}", report.shard, report.detail));
+                    problems.push(Problem::new(
+                        ProblemCode::ShardSilent,
+                        format!("shard {} is silent: {}", report.shard, report.detail),
+                    ));
                 }
                 _ => {}
             }
             if let Some(why) = shard.checkpoint_trouble() {
-                problems.push(format!("checkpoint of shard {}: {why}", report.shard));
+                problems.push(Problem::new(
+                    ProblemCode::CheckpointFailing,
+                    format!("checkpoint of shard {}: {why}", report.shard),
+                ));
             }
         }
         problems.extend(self.rest.problems());
@@ -99,7 +111,7 @@ impl HealthSource for WorkerHealth {
         let problems = self.problems(&link);
         let verdict = if !link.lease_holds() {
             Verdict::Unhealthy
-        } else if !problems.is_empty() || self.ready_shards() < link.assigned {
+        } else if problems.iter().any(Problem::degrades) || self.ready_shards() < link.assigned {
             Verdict::Degraded
         } else {
             Verdict::Healthy
@@ -123,7 +135,7 @@ impl HealthSource for WorkerHealth {
             "worker": self.worker,
             "shards": shards,
             "rest": self.rest_address,
-            "problems": problems,
+            "problems": problems_json(&problems),
         });
         (verdict, body)
     }

@@ -8,6 +8,7 @@ mod cached;
 mod json;
 mod lookup;
 mod outcome;
+mod problem;
 mod report;
 mod routes;
 mod session;

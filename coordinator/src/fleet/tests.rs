@@ -31,6 +31,11 @@ fn id(name: &str) -> WorkerId {
     name.parse().unwrap()
 }
 
+/// What an operator is told, as text.
+fn problems(view: &FleetView) -> Vec<String> {
+    view.problems.iter().map(ToString::to_string).collect()
+}
+
 fn life(name: &str) -> Incarnation {
     name.parse().unwrap()
 }

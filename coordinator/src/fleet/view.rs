@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use fleet_model::{
-    Epoch, Generation, Incarnation, Route, Routes, ShardNumber, ShardReport, ShardStatus, Term, WorkerId,
+    Epoch, Generation, Incarnation, Problem, ProblemCode, Route, Routes, ShardNumber, ShardReport,
+    ShardStatus, Term, WorkerId,
 };
 
 use super::{Fleet, Held, Now, Phase, PlanView, ShardTotal, Slot, StoreTrust, Wish};
@@ -26,7 +27,7 @@ pub struct FleetView {
     /// What the breaker holds back.
     pub held_back: HeldBack,
     /// What an operator should know.
-    pub problems: Vec<String>,
+    pub problems: Vec<Problem>,
 }
 
 /// How much died so often that it gets nothing for now.
@@ -158,20 +159,23 @@ impl Fleet {
         }
     }
 
-    fn problems(&self, now: Now) -> Vec<String> {
+    fn problems(&self, now: Now) -> Vec<Problem> {
         let mut problems = Vec::new();
         if matches!(self.store, StoreTrust::Away) {
-            problems.push("the fleet store is away: what runs goes on, no shard changes hands".to_owned());
+            let why = "the fleet store is away: what runs goes on, no shard changes hands";
+            problems.push(Problem::new(ProblemCode::StoreAway, why));
         }
         if let Some(Wish { total: wanted, explicit }) = self.total.unmet_wish() {
             let total = self.shard_total().unwrap_or(0);
             let long = if explicit { "" } else { " for 10 minutes" };
-            problems.push(format!(
+            let why = format!(
                 "the fleet runs with {total} shards; {wanted} are wanted, and taken when all workers have stopped{long}"
-            ));
+            );
+            problems.push(Problem::new(ProblemCode::TotalDiffers, why));
         }
         if matches!(self.total, ShardTotal::Open { .. }) {
-            problems.push("no worker is there: how many shards the bot has is not settled".to_owned());
+            let why = "no worker is there: how many shards the bot has is not settled";
+            problems.push(Problem::new(ProblemCode::TotalUnsettled, why));
         }
         let unplaced: Vec<String> = (0..)
             .map(ShardNumber)
@@ -184,34 +188,41 @@ impl Fleet {
             let waits = |shard: &Slot| shard.owner.is_none() && !shard.confirmed;
             if !self.strangers.found.is_empty() && self.slots.iter().any(waits) {
                 let names: Vec<&str> = self.strangers.found.iter().map(WorkerId::as_str).collect();
-                problems.push(format!(
+                let why = format!(
                     "workers that hold a lease have not registered here and may run shards without a known owner: {}",
                     names.join(", ")
-                ));
+                );
+                problems.push(Problem::new(ProblemCode::UnknownWorkers, why));
             }
-            let why = if takers.clone().next().is_none() {
-                "no worker is there"
+            let (code, why) = if takers.clone().next().is_none() {
+                (ProblemCode::NoWorker, "no worker is there")
             } else if takers.all(|(name, _)| self.breaker.worker(name, now.mono).is_some()) {
-                "every worker is held back"
+                (ProblemCode::WorkersHeldBack, "every worker is held back")
             } else {
-                "no worker has room"
+                (ProblemCode::NoRoom, "no worker has room")
             };
-            problems.push(format!("{why} for shards {}", unplaced.join(", ")));
+            problems.push(Problem::new(code, format!("{why} for shards {}", unplaced.join(", "))));
         }
-        problems.extend(
-            self.held_shards(now)
-                .map(|(shard, held)| format!("shard {shard} is {held}: {} of its owners died", held.deaths)),
-        );
+        problems.extend(self.held_shards(now).map(|(shard, held)| {
+            let why = format!("shard {shard} is {held}: {} of its owners died", held.deaths);
+            Problem::new(ProblemCode::ShardHeldBack, why)
+        }));
         problems.extend(self.held_workers(now).map(|(name, held)| {
-            format!("worker {name} is {held}: it died {} times, and gets no shards", held.deaths)
+            let why = format!("worker {name} is {held}: it died {} times, and gets no shards", held.deaths);
+            Problem::new(ProblemCode::WorkerHeldBack, why)
         }));
         let failed = (0..).map(ShardNumber).zip(&self.slots).filter_map(|(shard, slot)| {
             let report = &slot.report.as_ref()?.report;
-            (report.status == ShardStatus::Failed).then(|| format!("shard {shard} failed: {}", report.detail))
+            let why = || format!("shard {shard} failed: {}", report.detail);
+            (report.status == ShardStatus::Failed).then(|| Problem::new(ProblemCode::ShardFailed, why()))
         });
         problems.extend(failed);
         let silent = self.workers.iter().filter(|(_, worker)| !worker.connected);
-        problems.extend(silent.map(|(name, _)| format!("worker {name} is cut off")));
+        problems.extend(
+            silent.map(|(name, _)| {
+                Problem::new(ProblemCode::WorkerCutOff, format!("worker {name} is cut off"))
+            }),
+        );
         problems
     }
 

@@ -116,7 +116,8 @@ fn status(snapshot: &Snapshot) -> v1::FleetStatus {
             waiting: identify.waiting,
             max_concurrency: identify.max_concurrency,
         }),
-        problems: snapshot.fleet.problems.clone(),
+        problems: snapshot.fleet.problems.iter().map(ToString::to_string).collect(),
+        problem_details: snapshot.fleet.problems.iter().map(v1::Problem::from).collect(),
         plan: snapshot.fleet.plan.as_ref().map(plans::message),
         active_generation: name(snapshot.fleet.active_generation.as_ref()),
     }

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use fleet_model::{Problem, ProblemCode};
 use tokio::time::Instant;
 
 /// How it stands. Clones show the same.
@@ -28,21 +29,23 @@ fn left(until: Option<Instant>) -> Option<Duration> {
 
 impl RestStatus {
     /// What an operator should know.
-    pub fn problems(&self) -> Vec<String> {
+    pub fn problems(&self) -> Vec<Problem> {
         let standing = self.standing();
         let mut problems = Vec::new();
         if let Some(why) = &standing.fallback {
-            problems.push(format!("rest: {why}"));
+            problems.push(Problem::new(ProblemCode::RestBudgetAway, format!("rest: {why}")));
         }
         if let Some(left) = left(standing.breaker_until) {
-            problems.push(format!(
+            let why = format!(
                 "rest: too many requests were refused (401, 403, 429): nothing is sent to Discord for {} s, or it would ban \
                  this address",
                 left.as_secs() + 1
-            ));
+            );
+            problems.push(Problem::new(ProblemCode::RestBlocked, why));
         }
         if left(standing.token_refused_until).is_some() {
-            problems.push("rest: Discord refuses a token that is used here (401); it is not sent".to_owned());
+            let why = "rest: Discord refuses a token that is used here (401); it is not sent";
+            problems.push(Problem::new(ProblemCode::RestTokenRefused, why));
         }
         problems
     }

@@ -6,6 +6,7 @@
 mod assignment;
 mod lookup;
 mod outcome;
+mod problem;
 mod report;
 mod routes;
 mod session;
@@ -15,6 +16,7 @@ mod worker;
 pub use assignment::{Arriving, Assignment, ShardRange};
 pub use lookup::{GuildRecord, OwnGuild, UserLookup, UserRecord};
 pub use outcome::{Gap, StartKind, StartOutcome};
+pub use problem::{Problem, ProblemCode, Weight};
 pub use report::{ShardReport, ShardStatus};
 pub use routes::{Owner, Route, Routes};
 pub use session::SessionNeeds;

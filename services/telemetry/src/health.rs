@@ -2,7 +2,11 @@
 //!
 //! A component says how it is through [`HealthSource`]; nothing is asked of anybody else here, so a probe never waits.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use axum::{
     Json, Router,
@@ -11,7 +15,8 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use serde_json::Value;
+use fleet_model::Problem;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -48,6 +53,23 @@ pub trait HealthSource: Send + Sync + 'static {
     fn health(&self) -> (Verdict, Value);
     /// Whether it takes part in the work now, and the body of `/ready`.
     fn ready(&self) -> (bool, Value);
+}
+
+/// Writes problems as JSON: `[{"code", "message", "since", "weight"}]`, `since` in RFC 3339 or null.
+pub fn problems_json(problems: &[Problem]) -> Value {
+    problems
+        .iter()
+        .map(|problem| {
+            let since =
+                problem.since_unix_ms.and_then(|ms| UNIX_EPOCH.checked_add(Duration::from_millis(ms)));
+            json!({
+                "code": problem.code.as_str(),
+                "message": problem.message,
+                "since": since.map(|at| humantime::format_rfc3339_seconds(at).to_string()),
+                "weight": problem.code.weight().as_str(),
+            })
+        })
+        .collect()
 }
 
 /// The server, bound to its port.
@@ -127,7 +149,7 @@ async fn ready(State(served): State<Served>) -> Response {
 }
 
 async fn live() -> Response {
-    answer(true, serde_json::json!({ "status": "alive" }))
+    answer(true, json!({ "status": "alive" }))
 }
 
 async fn scrape(State(served): State<Served>) -> Response {

@@ -147,7 +147,7 @@ fn shards_without_room_are_named() {
     fleet.join(Registration { capacity: Some(3), ..registration("a", "1") }, at(0)).unwrap();
     fleet.tick(at(1000));
     settle_writes(&mut fleet, at(1000));
-    assert_eq!(fleet.view(at(1100)).problems, ["no worker has room for shards 3"]);
+    assert_eq!(problems(&fleet.view(at(1100))), ["no worker has room for shards 3"]);
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn a_new_coordinator_moves_nothing_that_runs() {
     }
     assert_eq!(shards(&fleet, "a"), (0..6).collect::<Vec<_>>());
     assert_eq!(fleet.shard_total(), Some(12), "a running fleet keeps its total");
-    assert!(fleet.view(at(20_000)).problems[0].contains("16 are wanted"));
+    assert!(fleet.view(at(20_000)).problems[0].message.contains("16 are wanted"));
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn what_a_stranger_may_run_is_not_given_away() {
     assert_eq!(fleet.take_effects(), []);
     let named =
         "workers that hold a lease have not registered here and may run shards without a known owner: b";
-    assert!(fleet.view(at(7_200)).problems.contains(&named.to_owned()));
+    assert!(problems(&fleet.view(at(7_200))).contains(&named.to_owned()));
     fleet.tick(at(7_600));
     assert_eq!(fleet.take_effects(), [], "it is not asked all the time");
     fleet.tick(at(7_700));

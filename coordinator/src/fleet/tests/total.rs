@@ -23,7 +23,9 @@ fn a_fleet_that_can_be_resumed_keeps_its_total() {
     let fleet = stopped_fleet(ADVICE, 0, 590_000);
     assert_eq!(shards(&fleet, "c").len(), 12);
     assert!(
-        fleet.view(at(600_000)).problems[0].ends_with("taken when all workers have stopped for 10 minutes")
+        fleet.view(at(600_000)).problems[0]
+            .message
+            .ends_with("taken when all workers have stopped for 10 minutes")
     );
 }
 

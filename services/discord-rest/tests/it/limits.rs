@@ -247,7 +247,10 @@ async fn the_breaker_opens_before_discords_ban() {
     }
     assert_eq!(discord.came().len(), 5);
     let problems = bench.status.problems();
-    assert!(problems.iter().any(|problem| problem.contains("nothing is sent to Discord")), "{problems:?}");
+    assert!(
+        problems.iter().any(|problem| problem.message.contains("nothing is sent to Discord")),
+        "{problems:?}"
+    );
     assert_eq!(bench.metric("rest_refused_total{why=\"breaker\"}"), 2);
     bench.finish().await;
 }
@@ -270,6 +273,6 @@ async fn a_token_that_was_refused_is_not_sent_again() {
     assert_eq!(bench.send(other).await.status, 200);
     assert_eq!(discord.came().len(), 2);
     let problems = bench.status.problems();
-    assert!(problems.iter().any(|problem| problem.contains("refuses a token")), "{problems:?}");
+    assert!(problems.iter().any(|problem| problem.message.contains("refuses a token")), "{problems:?}");
     bench.finish().await;
 }

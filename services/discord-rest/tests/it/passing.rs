@@ -232,7 +232,7 @@ async fn no_token_is_ever_logged_or_counted() {
         send(Method::POST, "/interactions/1/s3cret-interaction/callback").await;
     }
     until("the breaker", || bench.metric("rest_breaker_opened_total") == 1).await;
-    let problems = bench.status.problems().join("\n");
+    let problems = format!("{:?}", bench.status.problems());
     bench.finish().await;
     let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
     assert!(log.contains("nothing is sent to Discord") && log.contains("Discord refuses a token"), "{log}");

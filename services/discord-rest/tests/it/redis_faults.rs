@@ -84,7 +84,7 @@ async fn a_worker_goes_on_with_its_share_and_comes_back() {
     assert!(took > Duration::from_millis(1_900), "{took:?}");
     for bench in [&one, &two] {
         let problems = bench.status.problems();
-        assert!(problems[0].contains("its own share, one of 2"), "{problems:?}");
+        assert!(problems[0].message.contains("its own share, one of 2"), "{problems:?}");
         assert_eq!((bench.metric("rest_fallback"), bench.metric("rest_fallbacks_total")), (1, 1));
     }
 
