@@ -142,8 +142,7 @@ async fn event_whose_handler_was_not_called_is_left_for_the_next_owner() {
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
     let gate = Arc::new(tokio::sync::Semaphore::new(9));
     let shard = testing::shard_at(testing::EPOCH, "all");
-    let deliveries =
-        testing::bot(Arc::new(Slow(tell, gate))).deliveries(&shard, &testing::lease(), false);
+    let deliveries = testing::bot(Arc::new(Slow(tell, gate))).deliveries(&shard, &testing::lease(), false);
     // RESUMED has come, and no checkpoint covers it yet.
     deliveries.hold_until_covered((1, 1));
     assert!(deliveries.push(event(2)));

@@ -356,7 +356,11 @@ async fn a_handler_that_blocks_its_thread_blocks_handlers_at_most() {
     assert_eq!(dispatcher.figures().len, 4);
     let closed = dispatcher.close(Duration::from_millis(1)).await;
     let unstarted: Vec<u64> = closed.unstarted.iter().map(|item| item.sequence).collect();
-    assert_eq!((closed.still_running, unstarted), (1, vec![2, 3, 4]), "a handler that was not called is not running");
+    assert_eq!(
+        (closed.still_running, unstarted),
+        (1, vec![2, 3, 4]),
+        "a handler that was not called is not running"
+    );
     drop(release);
     dispatcher.close(DEADLINE).await;
     assert_eq!(dispatcher.figures(), Figures::default());
