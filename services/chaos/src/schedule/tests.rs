@@ -71,6 +71,18 @@ fn every_kind_comes_and_those_that_cost_only_when_asked_for() {
             [DiscordFault::GuildOutage { on: true, .. }, DiscordFault::GuildOutage { on: false, .. }]
         )
     }));
+    for name in [
+        "resumed_then_close",
+        "resume_invalid_for_now",
+        "slow_replay",
+        "resume_url_unavailable",
+        "resume_url_silent",
+        "guild_emoji_name_null",
+    ] {
+        let is_it =
+            |planned: &Planned| matches!(&planned.fault, Fault::Oddity(odd) if odd.preset.name == name);
+        assert!(drawn.iter().any(is_it), "{name}");
+    }
     assert!(has(|fault| matches!(fault, Fault::Switch(Switch::ResumeWhileOpen(ResumeWhileOpen::Both)))));
 
     let only = |kind| {
@@ -81,6 +93,8 @@ fn every_kind_comes_and_those_that_cost_only_when_asked_for() {
     let (invalid, paid) = only(Kind::InvalidSession);
     assert!(invalid > 10);
     assert_eq!(paid, Cost::AtMost(invalid));
+    let (slow, paid) = only(Kind::SlowReady);
+    assert_eq!(paid, Cost::AtMost(slow));
     let (both, paid) = only(Kind::RedisEmptyAndWorkerKill);
     assert_eq!(paid, Cost::AtMost(both * 12));
     assert_eq!(only(Kind::CostlySwitch).1, Cost::Any);
@@ -92,7 +106,10 @@ fn heavy_faults_leave_time_to_recover() {
     let heavy: Vec<Planned> = plan(5, &shape())
         .into_iter()
         .filter(|planned| {
-            !matches!(planned.fault, Fault::Discord(_) | Fault::DiscordFor(_) | Fault::Switch(_))
+            !matches!(
+                planned.fault,
+                Fault::Discord(_) | Fault::DiscordFor(_) | Fault::Oddity(_) | Fault::Switch(_)
+            )
         })
         .collect();
     assert!(heavy.len() > 100, "{}", heavy.len());
