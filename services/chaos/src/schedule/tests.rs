@@ -17,18 +17,14 @@ fn a_seed_is_a_plan() {
 }
 
 const SEED_7: &[&str] = &[
-    "   2.859 s for  9.644 s  Freeze { shards: Some([11]), on: true }",
+    "   2.859 s for  8.537 s  Switch(ResumeWhileOpen(Both))",
     "   2.946 s for  3.444 s  SecondCoordinator",
-    "   6.391 s               Reconnect { shards: Some([7]) }",
-    "   6.845 s               Close { shards: Some([5]), code: 1001, reason: \"\" }",
-    "   7.753 s               Reconnect { shards: Some([8]) }",
-    "   7.888 s               Abort { shards: Some([4]) }",
-    "   8.256 s for  9.929 s  Switch(NoCloseFrames)",
-    "  10.321 s for  0.355 s  Freeze { shards: Some([7]), on: true }",
-    "  10.429 s               Reconnect { shards: Some([6]) }",
-    "  11.102 s               AcceptThenClose { connections: 1 }",
+    "   5.054 s for  5.937 s  resumed_then_close with Close { shards: Some([8]), code: 4000, reason: \"\" }",
+    "   6.397 s               Close { shards: Some([4]), code: 1001, reason: \"\" }",
+    "   7.961 s for  0.473 s  Freeze { shards: Some([9]), on: true }",
+    "   8.683 s               InvalidSession { shards: Some([8]), resumable: true }",
     "  14.802 s for  4.070 s  KillCoordinator",
-    "  15.957 s               Abort { shards: Some([5]) }",
+    "  19.652 s               AcceptThenClose { connections: 1 }",
 ];
 
 #[test]

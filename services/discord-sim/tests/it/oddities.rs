@@ -72,7 +72,7 @@ async fn scripts_for_shards_leave_others_alone() {
         actions: vec![Action::Reset],
     };
     sim.control().inject(Fault::Script(script.clone())).unwrap();
-    let (mut zero, ..) = Client::open_all(&sim, (0, 2), 0).await;
+    let (mut zero, ..) = Client::open_all(&sim, (0, 2), 1).await;
     let mut one = Client::connect(&sim).await;
     one.identify((1, 2), 0).await;
     assert_eq!((one.see().await, one.see().await), ("READY".into(), "reset".into()));

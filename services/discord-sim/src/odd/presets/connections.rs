@@ -288,7 +288,7 @@ pub(super) const PRESETS: &[Preset] = &[
         what: "bytes that are no WebSocket frames come in HELLO's place",
         source: "",
         make: |scene| {
-            let actions = vec![bytes("485454502f312e3120353030200d0a0d0a", 0, 1), Action::Silence];
+            let actions = vec![bytes("485454502f312e3120353030200d0a0d0a", 200, 1), Action::Silence];
             Ok(vec![Fault::Script(Script { instead: true, ..scene.script(Moment::BeforeHello, actions) })])
         },
     },
