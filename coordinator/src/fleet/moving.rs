@@ -37,8 +37,11 @@ impl Fleet {
             }
             Ok(()) => {}
             Err(outranked_by) => {
-                slot.highest = slot.highest.max(outranked_by.unwrap_or_default());
-                slot.assign_at = now.mono + ASK_AGAIN;
+                match outranked_by {
+                    Some(epoch) => slot.highest = slot.highest.max(epoch),
+                    // Another try at once would end the same way.
+                    None => slot.assign_at = now.mono + ASK_AGAIN,
+                }
                 // What a worker runs already stays its own while the store is away.
                 if owner.phase == Phase::Writing || outranked_by.is_some() {
                     slot.lose_owner();
