@@ -317,7 +317,8 @@ impl<'a> Driver<'a> {
         let now = self.shell.now();
         match command {
             Command::MayJoin { worker, incarnation, reply } => {
-                let answer = self.fleet.may_join(&worker, &incarnation).map_err(|refused| self.refuse(refused));
+                let answer =
+                    self.fleet.may_join(&worker, &incarnation).map_err(|refused| self.refuse(refused));
                 let _ = reply.send(self.only_while_acting().and(answer).map(|()| self.term));
             }
             Command::Join { reply, .. } if !self.may_act => drop(reply.send(Err(Stopped::Standby))),

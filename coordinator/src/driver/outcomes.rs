@@ -3,9 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use fleet_model::{Incarnation, WorkerId};
-use fleet_store::{
-    Fenced, FleetStore, OwnerRecord, Revocation, StoreError, StoreIdentity, Written,
-};
+use fleet_store::{Fenced, FleetStore, OwnerRecord, Revocation, StoreError, StoreIdentity, Written};
 
 use super::{Driver, budget_from};
 use crate::{

@@ -40,14 +40,9 @@ async fn hold(shell: &Shell) -> Tenure {
 }
 
 async fn driver(shell: &Shell, tenure: Tenure) -> (Driver<'_>, mpsc::Receiver<Outcome>) {
-    let rules = Rules {
-        lease_ttl: shell.lease_ttl,
-        settle: Duration::ZERO,
-        moves_at_once: 1,
-        identifies_at_once: 1,
-    };
-    let fleet =
-        Fleet::new(rules, tenure.term(), Wish::explicit(SHARDS), Recovered::default(), shell.now());
+    let rules =
+        Rules { lease_ttl: shell.lease_ttl, settle: Duration::ZERO, moves_at_once: 1, identifies_at_once: 1 };
+    let fleet = Fleet::new(rules, tenure.term(), Wish::explicit(SHARDS), Recovered::default(), shell.now());
     let day = Duration::from_hours(24);
     let budget = Budget { total: 1_000, remaining: 1_000, reserve: 50, resets_at: day };
     let identify = IdentifyQueue::new(1, shell.identify_interval, budget, Duration::ZERO);

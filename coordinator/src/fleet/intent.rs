@@ -83,7 +83,9 @@ impl Fleet {
         let mut idle: BTreeMap<&Generation, Vec<&str>> = BTreeMap::new();
         for (name, worker) in &self.workers {
             let waits = worker.connected && !worker.draining && !self.intent.is_active(worker);
-            if let Some(generation) = worker.generation.as_ref().filter(|_| waits && worker.assignment.shards.is_empty()) {
+            if let Some(generation) =
+                worker.generation.as_ref().filter(|_| waits && worker.assignment.shards.is_empty())
+            {
                 idle.entry(generation).or_default().push(name.as_str());
             }
         }

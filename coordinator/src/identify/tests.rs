@@ -72,7 +72,8 @@ fn a_permit_that_nobody_uses_dies_and_may_have_been_used_until_then() {
 /// Rows: permits that are out when Discord is asked, granted before it answers, and of those taken back.
 #[test]
 fn permits_that_a_budget_answer_may_not_have_counted_stay_spent() {
-    for (out, granted_since, taken_back) in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (2, 2, 0), (2, 2, 1), (3, 0, 3)] {
+    for (out, granted_since, taken_back) in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (2, 2, 0), (2, 2, 1), (3, 0, 3)]
+    {
         let row = (out, granted_since, taken_back);
         let mut queue = queue(4);
         for shard in 0..out {

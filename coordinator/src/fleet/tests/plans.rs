@@ -92,8 +92,7 @@ fn generations_that_lost_the_race_are_named() {
         settle_writes(&mut fleet, at(1100));
         let problems = fleet.view(at(1200)).problems;
         let advised = problems.iter().filter(|problem| problem.code == ProblemCode::GenerationIdle);
-        let advised: Vec<&str> =
-            advised.filter_map(|problem| problem.message.rsplit(' ').next()).collect();
+        let advised: Vec<&str> = advised.filter_map(|problem| problem.message.rsplit(' ').next()).collect();
         assert_eq!(advised, idle, "{registered:?}");
     }
 }

@@ -118,7 +118,10 @@ fn workers_that_obey_no_older_term_are_the_second_line_behind_lapsed_leases() {
 fn alone_a_coordinator_that_was_stopped_asks_and_opens_no_window_that_has_lapsed() {
     use Fence::{LapsedStaysClosed, StoppedCoordinatorsAskFirst, UnconfirmedTermsAcknowledgeNothing};
     let stops = [Fault::Stop(1, 8), Fault::CoordinatorStops(8), Fault::CutOff(1, 8)];
-    assert!(found(without(&[UnconfirmedTermsAcknowledgeNothing, StoppedCoordinatorsAskFirst], 3, &stops)).is_some());
+    assert!(
+        found(without(&[UnconfirmedTermsAcknowledgeNothing, StoppedCoordinatorsAskFirst], 3, &stops))
+            .is_some()
+    );
     let cut = [Fault::Stop(1, 8), Fault::CoordinatorCutFromStore(8), Fault::CutOff(1, 8)];
     assert!(found(without(&[UnconfirmedTermsAcknowledgeNothing, LapsedStaysClosed], 3, &cut)).is_some());
 }
@@ -142,7 +145,8 @@ fn a_clock_that_is_behind_does_no_harm_while_the_store_remembers() {
     let remembers = |fault: &Fault| !matches!(fault, Fault::StoreLoses { .. });
     let menu: Vec<Fault> = menu(2).into_iter().filter(remembers).collect();
     assert_eq!(found_in(ORDERS, &[Fence::EpochsFromTheClock], 1, &menu), None);
-    let menu = [Fault::CoordinatorCrashes, Fault::Crash(0, 1), Fault::CutOff(1, 8), Fault::CoordinatorStops(8)];
+    let menu =
+        [Fault::CoordinatorCrashes, Fault::Crash(0, 1), Fault::CutOff(1, 8), Fault::CoordinatorStops(8)];
     assert_eq!(found_in(ORDERS, &[Fence::EpochsFromTheClock], 2, &menu), None);
 }
 

@@ -409,7 +409,8 @@ impl World {
 
     fn store_obeys(&mut self, i: usize) {
         while [self.coordinators[i].stopped, self.coordinators[i].busy] == [0; 2]
-            && !self.coordinators[i].calls.is_empty() {
+            && !self.coordinators[i].calls.is_empty()
+        {
             for call in std::mem::take(&mut self.coordinators[i].calls) {
                 if !self.coordinators[i].lost {
                     self.store_obeys_one(i, call);
