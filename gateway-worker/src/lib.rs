@@ -13,6 +13,7 @@ mod checkpoints;
 pub mod clock;
 pub mod config;
 mod discord;
+mod gateway_address;
 pub mod handler;
 mod handoff;
 mod hooks;

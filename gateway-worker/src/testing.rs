@@ -15,6 +15,7 @@ use crate::{
     checkpoints::{CheckpointMetrics, Checkpoints, Keep, Pace, WrittenFormat},
     clock::BootTime,
     discord,
+    gateway_address::{Gateway, Trust},
     handler::{EventHandler, Tools},
     hooks::{HookMetrics, Places},
     lease::{Lease, LeaseWindow},
@@ -68,6 +69,10 @@ pub(crate) fn bot(handler: Arc<dyn EventHandler>) -> Bot {
         relaying: None,
         places: Places::new(HookMetrics::default()),
     }
+}
+
+pub(crate) fn gateway(url: &str) -> Gateway {
+    Trust::new(Some(url.parse().unwrap()), None).gateway("").unwrap()
 }
 
 pub(crate) fn checkpoints(store: Arc<dyn CheckpointStore>, keep: Keep) -> Checkpoints {

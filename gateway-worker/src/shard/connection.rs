@@ -1,18 +1,18 @@
 //! A twilight connection made as we need it, and what its close codes mean.
 
+use outside_text::printable;
 use twilight_gateway::{ConfigBuilder, Session, Shard as Connection, ShardId};
 use twilight_model::gateway::Intents;
 
 use super::{Progress, Shard};
-use crate::identify::PermitQueue;
+use crate::{gateway_address::Gateway, identify::PermitQueue};
 
 /// What every connection of a worker needs.
 #[derive(Debug)]
 pub(crate) struct GatewaySettings {
     pub(crate) token: settings::Secret,
     pub(crate) intents: Intents,
-    /// Without a trailing slash.
-    pub(crate) url: String,
+    pub(crate) gateway: Gateway,
 }
 
 /// What a session is opened with here: who resumes it must speak the same.
@@ -27,12 +27,17 @@ pub(super) fn open(
 ) -> Connection<PermitQueue> {
     let mut config = ConfigBuilder::new(settings.token.expose().to_owned(), settings.intents)
         .large_threshold(250)
-        .proxy_url(settings.url.clone())
+        .proxy_url(settings.gateway.address().as_str().to_owned())
         .queue(queue);
     if let Some(Progress { session, read, .. }) = resume {
-        config = config
-            .session(Session::new(*read, session.id.clone()))
-            .resume_url(session.resume_url.trim_end_matches('/').to_owned());
+        config = config.session(Session::new(*read, session.id.clone()));
+        match settings.gateway.resume(&session.resume_url) {
+            Ok(address) => config = config.resume_url(address.as_str().to_owned()),
+            Err(why) => {
+                let url = printable(&session.resume_url);
+                tracing::warn!(shard.id = %shard.number, %url, %why, "resume URL not used");
+            }
+        }
     }
     Connection::with_config(ShardId::new(shard.number.0, shard.total), config.build())
 }

@@ -169,7 +169,7 @@ async fn each_attempt_in_vain_is_a_trace_of_its_own() {
         settings: Arc::new(GatewaySettings {
             token: settings::Secret::new("t"),
             intents: Intents::empty(),
-            url: format!("ws://{nobody}"),
+            gateway: testing::gateway(&format!("ws://{nobody}")),
         }),
         lease,
         identify,
