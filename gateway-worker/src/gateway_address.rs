@@ -48,7 +48,7 @@ impl GatewayAddress {
         url.into()
     }
 
-    /// Returns the address without a trailing slash.
+    #[cfg(test)]
     pub(crate) fn as_str(&self) -> &str {
         self.0.as_str().trim_end_matches('/')
     }
@@ -146,7 +146,9 @@ fn is_discord(url: &Url) -> bool {
 /// TLS is not spoken to without.
 fn is_served_by(url: &Url, api: &ApiOrigin) -> bool {
     let (host, api_port) = api.server();
-    url.host_str() == Some(host) && port(url) == Some(api_port) && (api.is_plain_http() || url.scheme() == "wss")
+    url.host_str() == Some(host)
+        && port(url) == Some(api_port)
+        && (api.is_plain_http() || url.scheme() == "wss")
 }
 
 fn port(url: &Url) -> Option<u16> {

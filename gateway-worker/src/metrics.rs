@@ -27,6 +27,7 @@ pub(crate) struct ShardMetrics {
     gaps: Counter,
     singleton_running: Gauge,
     singleton_panics: Counter,
+    shard_panics: Counter,
 }
 
 impl ShardMetrics {
@@ -45,6 +46,7 @@ impl ShardMetrics {
             ),
             ("gateway_fenced", "Shards closed because the lease was not known to hold", &self.fenced),
             ("gateway_gaps", "Times that events were or may have been lost", &self.gaps),
+            ("shard_panics", "Panics of a shard's task, after which it connected again", &self.shard_panics),
             ("singleton_panics", "Panics of the bot's singleton", &self.singleton_panics),
         ] {
             registry.register(name, help, counter.clone());
@@ -91,6 +93,15 @@ impl ShardMetrics {
 
     pub(crate) fn count_singleton_panic(&self) {
         self.singleton_panics.inc();
+    }
+
+    pub(crate) fn count_panic(&self) {
+        self.shard_panics.inc();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn panics(&self) -> u64 {
+        self.shard_panics.get()
     }
 
     pub(crate) fn count_fenced(&self) {

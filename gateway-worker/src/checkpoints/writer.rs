@@ -173,7 +173,7 @@ impl Pass {
         if self.checkpoints.keep == Keep::Off {
             return End::Done;
         }
-        let Some(progress) = self.shard.progress() else { return End::Done };
+        let Some(progress) = self.shard.progress_to_write() else { return End::Done };
         let began = Instant::now();
         let mut rewritten = false;
         let format = self.checkpoints.format.now();

@@ -136,7 +136,9 @@ mod tests {
     #[test]
     fn a_gateway_speaks_websocket() {
         assert_eq!("ws://127.0.0.1:1/".parse::<GatewayUrl>().unwrap().as_str(), "ws://127.0.0.1:1");
-        for text in ["http://127.0.0.1:1", "ws://u@127.0.0.1:1", "ws://127.0.0.1:1/?v=10", "ws://127.0.0.1:1/#x"] {
+        for text in
+            ["http://127.0.0.1:1", "ws://u@127.0.0.1:1", "ws://127.0.0.1:1/?v=10", "ws://127.0.0.1:1/#x"]
+        {
             assert!(text.parse::<GatewayUrl>().is_err(), "{text} passed");
         }
     }

@@ -17,13 +17,12 @@ use crate::{
 impl Intake {
     /// The session can't be resumed.
     pub(in crate::shard) fn lost_session(&mut self, reason: &str) {
-        if let Some(Progress { read, read_at_unix_ms, .. }) = self.shard.progress() {
+        if let Some(Progress { read, read_at_unix_ms, .. }) = self.shard.give_up_session() {
             self.lost = Some(LostSession {
                 since_unix_ms: read_at_unix_ms,
                 last_sequence: read,
                 reason: reason.to_owned(),
             });
-            self.shard.set_progress(None);
         }
     }
 
