@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use discord_sim::SimConfig;
 use gateway_worker::NoHandler;
 use tokio_util::sync::CancellationToken;
 
@@ -51,7 +52,8 @@ async fn resume_url_of_ready_is_used_only_at_the_configured_gateway() {
         "",
     ];
     // Each worker takes one shard, to a gateway of its own.
-    let mut bench = Bench::of_shards(ROWS.len() as u32, sim(1), Recorder::default()).await;
+    let config = SimConfig { max_concurrency: 64, ..sim(1) };
+    let mut bench = Bench::of_shards(ROWS.len() as u32, config, Recorder::default()).await;
     let mut gateways = Vec::new();
     for (index, resume_url) in ROWS.iter().enumerate() {
         let (gateway, thief) = gateway_and_thief(resume_url, CUT).await;

@@ -8,6 +8,7 @@ use std::{
 };
 
 use altergolden_proto::v1::ShardStatus;
+use discord_sim::SimConfig;
 use gateway_worker::NoHandler;
 
 use crate::{
@@ -57,7 +58,8 @@ const ROWS: &[(&str, &[Step], &str)] = &[
 #[tokio::test(flavor = "multi_thread")]
 async fn at_most_one_connection_a_second_whatever_the_gateway_does() {
     // Each worker takes one shard, to a gateway of its own.
-    let mut bench = Bench::of_shards(ROWS.len() as u32, sim(1), Recorder::default()).await;
+    let config = SimConfig { max_concurrency: 64, ..sim(1) };
+    let mut bench = Bench::of_shards(ROWS.len() as u32, config, Recorder::default()).await;
     let mut gateways = BTreeMap::new();
     for (index, (name, steps, cause)) in ROWS.iter().enumerate() {
         let gateway = OddGateway::always(steps).await;
