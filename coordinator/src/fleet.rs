@@ -269,6 +269,8 @@ struct Slot {
     arrival: Option<Arrival>,
     /// Who let it go in order.
     departed: Option<Departed>,
+    /// It is not assigned before this moment: its owner could not be written.
+    assign_at: Duration,
 }
 
 /// Who shall run a shard.
