@@ -8,7 +8,7 @@ use twilight_model::gateway::payload::incoming::Ready;
 
 use super::{Dispatch, Intake, Taken};
 use crate::{
-    bot::Queued,
+    bot::{Queued, dispatch_clock},
     checkpoints::{Keep, LostSession, unix_ms},
     handler::Mark,
     shard::{Progress, connection::TRANSPORT},
@@ -17,24 +17,32 @@ use crate::{
 impl Intake {
     /// The session can't be resumed.
     pub(in crate::shard) fn lost_session(&mut self, reason: &str) {
-        if let Some(Progress { read, read_at_unix_ms, .. }) = self.shard.progress() {
-            self.lost = Some(LostSession {
+        if let Some(Progress { session, read, read_at_unix_ms, .. }) = self.shard.progress() {
+            let lost = LostSession {
                 since_unix_ms: read_at_unix_ms,
                 last_sequence: read,
                 reason: reason.to_owned(),
-            });
+            };
+            self.lost = Some(lost.or_before(self.unread.take(), &session));
             self.shard.set_progress(None);
         }
     }
 
-    /// READY: a new session. There is always room for it: one that was refused would begin again, and that is a gap.
+    /// READY: a new session. It is let in beyond the queue's bound, as one that is refused begins again, and that is a gap; but not without
+    /// end. Nothing changes before there is room.
     pub(super) fn take_ready(&mut self, dispatch: Dispatch) -> Taken {
+        if !self.deliveries.has_room_for_session(dispatch.text.len()) {
+            return self.overflowed(dispatch_clock());
+        }
         // Whatever waits is of the session before.
         self.forget_held();
         self.begin_session(&dispatch);
         let (sequence, received_at) = (dispatch.sequence, unix_ms());
-        if self.deliveries.wants(&dispatch.name) {
-            self.deliveries.push_over_bound(Queued::Event(self.event(dispatch, received_at)));
+        let is_wanted = self.deliveries.wants(&dispatch.name);
+        if is_wanted && !self.deliveries.push(Queued::Event(self.event(dispatch, received_at))) {
+            // Shut: the shard ends, and no checkpoint may speak of a session whose READY was not queued.
+            self.shard.set_progress(None);
+            return Taken::Full;
         }
         self.shard.set_read(sequence, received_at);
         Taken::Yes
@@ -69,9 +77,9 @@ impl Intake {
             read_at_unix_ms: now,
         }));
         self.mark = Mark::Fresh;
-        self.replayed = 0;
-        if let Some(lost) = self.lost.clone() {
-            self.tell_gap(lost.until(now), 0);
+        self.began_session = true;
+        if let Some(lost) = self.lost.take() {
+            self.tell_gap(lost.until(now), (self.ordinal, 0));
         }
         self.check_suspects();
     }
