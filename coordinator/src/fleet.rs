@@ -273,6 +273,8 @@ struct Slot {
     departed: Option<Departed>,
     /// A worker was told to run it, or may have been.
     ran: bool,
+    /// It is not assigned before this moment: its owner could not be written.
+    assign_at: Duration,
 }
 
 /// Who shall run a shard.

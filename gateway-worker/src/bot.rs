@@ -244,6 +244,11 @@ impl Deliveries {
         }
     }
 
+    /// The last session of the shard in the relay's streams, once it is known.
+    pub(crate) fn relayed_session(&self) -> Option<u64> {
+        self.relay.as_ref()?.outbox.reached().map(|reached| reached.session)
+    }
+
     /// Gives something that was set aside to the handler again.
     pub(crate) fn replay(&self, event: SetAside) -> Result<(), ReplayRefused> {
         let SetAside { summary, text } = event;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fleet_model::{Epoch, ShardNumber, WorkerId};
 
-use super::{Effect, Fleet, Intent, Note, Now, Owner, Ownership, Phase, Slot, Worker};
+use super::{Effect, Fleet, Intent, Note, Now, Owner, Ownership, Phase, Slot, Worker, losing::ASK_AGAIN};
 use crate::placement::{self, Problem};
 
 impl Fleet {
@@ -38,7 +38,11 @@ impl Fleet {
             }
             Ok(()) => {}
             Err(outranked_by) => {
-                slot.highest = slot.highest.max(outranked_by.unwrap_or_default());
+                match outranked_by {
+                    Some(epoch) => slot.highest = slot.highest.max(epoch),
+                    // Another try at once would end the same way.
+                    None => slot.assign_at = now.mono + ASK_AGAIN,
+                }
                 // What a worker runs already stays its own while the store is away.
                 if owner.phase == Phase::Writing || outranked_by.is_some() {
                     slot.lose_owner();
@@ -135,7 +139,7 @@ impl Fleet {
         }
         let mut unwritten = Vec::new();
         for (shard, slot) in (0..).map(ShardNumber).zip(&mut self.slots) {
-            if slot.owner.is_some() || !slot.confirmed && !no_strangers {
+            if slot.owner.is_some() || !slot.confirmed && !no_strangers || now.mono < slot.assign_at {
                 continue;
             }
             let Some(worker) = target.get(&shard) else { continue };

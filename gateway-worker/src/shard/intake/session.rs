@@ -50,8 +50,7 @@ impl Intake {
 
     fn begin_session(&mut self, dispatch: &Dispatch) {
         self.lost_session("Discord began another session");
-        // Above any that another worker gave, even if the store forgot it.
-        self.ordinal = unix_ms().max(self.ordinal + 1);
+        self.ordinal = next_ordinal(self.ordinal, self.deliveries.relayed_session(), unix_ms());
         let now = unix_ms();
         let ready = ready(&dispatch.text);
         if ready.is_none() {
@@ -104,6 +103,16 @@ impl Intake {
     }
 }
 
+/// The largest ordinal that a relay's fence can raise the next one to: what is above is no clock's, and is moved back by the relay.
+const HIGHEST: u64 = 1 << 52;
+
+/// The ordinal of the next session: above that of the session before and above the last session in the relay's streams, even where the
+/// clock of this worker is behind.
+fn next_ordinal(before: u64, relayed: Option<u64>, now_unix_ms: u64) -> u64 {
+    let relayed = relayed.filter(|session| *session < HIGHEST).unwrap_or_default();
+    now_unix_ms.max(before.max(relayed).saturating_add(1))
+}
+
 /// What READY names the session: all that a RESUME needs, whatever else is in it.
 #[derive(Default, serde::Deserialize)]
 struct Named {
@@ -126,5 +135,27 @@ fn ready(text: &str) -> Option<Ready> {
             _ => None,
         },
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn next_session_is_above_every_session_that_is_known() {
+        const NOW: u64 = 1_764_000_000_000;
+        for (before, relayed, expected) in [
+            (0, None, NOW),
+            (NOW - 1, None, NOW),
+            (NOW, None, NOW + 1),
+            (0, Some(NOW + 5_000), NOW + 5_001),
+            (NOW + 9_000, Some(NOW + 5_000), NOW + 9_001),
+            (NOW - 5, Some(NOW - 3), NOW),
+            (0, Some(u64::MAX), NOW),
+            (u64::MAX, None, u64::MAX),
+        ] {
+            assert_eq!(next_ordinal(before, relayed, NOW), expected, "{before} {relayed:?}");
+        }
     }
 }

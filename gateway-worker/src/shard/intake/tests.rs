@@ -272,3 +272,48 @@ async fn last_checkpoint_is_exact_only_when_nothing_comes_again() {
         assert_eq!(next.mark == Mark::Fresh, exact, "{found} {came:?}");
     }
 }
+
+#[tokio::test]
+async fn session_begins_above_the_fence_of_the_relay() {
+    use ::relay::{Bounds, Caps, Lateness, MemoryRelay, NewEntry, Position, RelayStore as _};
+
+    // Another worker, whose clock is an hour ahead, has relayed events of the shard.
+    let memory = MemoryRelay::new(Caps::default());
+    let ahead = unix_ms() + 3_600_000;
+    let relayed = NewEntry {
+        position: Position { session: ahead, sequence: 9 },
+        name: "MESSAGE_CREATE".into(),
+        guild: None,
+        received_at_unix_ms: 0,
+        lateness: Lateness::Fresh,
+        traceparent: None,
+        data: bytes::Bytes::new(),
+    };
+    memory.append(testing::SHARD, fleet_model::Epoch(1), None, &[relayed]).await.unwrap();
+
+    let shard = testing::shard_at(EPOCH, "all");
+    let mut bot = testing::bot(Arc::new(Stuck));
+    bot.relaying = Some(crate::relay::Relaying {
+        relay: crate::Relay::memory(memory),
+        bounds: Bounds { events: 100, bytes: 100_000 },
+        metrics: ::relay::RelayMetrics::default(),
+        status: ::relay::RelayStatus::default(),
+        runtime: tokio::runtime::Handle::current(),
+    });
+    let parts = IntakeParts {
+        deliveries: bot.deliveries(&shard, &testing::lease(), false),
+        shard,
+        checkpoints: testing::checkpoints(testing::memory(), Keep::Full),
+        metrics: ShardMetrics::default(),
+        intents: 1,
+        resources: Vec::new(),
+        carried: None,
+        ran_before: false,
+    };
+    let mut intake = Intake::begin(parts, || true).await.unwrap();
+    while intake.deliveries.relayed_session().is_none() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(intake.take(ready("first", 1)), Taken::Yes);
+    assert_eq!(intake.shard.progress().unwrap().session.ordinal, ahead + 1);
+}
