@@ -237,9 +237,9 @@ impl Slot {
         let waits = self.report.as_ref().is_some_and(|observed| {
             matches!(observed.report.status, ShardStatus::Queued | ShardStatus::Identifying)
         });
-        self.owner.as_ref().is_some_and(|owner| {
-            !owner.landed && !waits && now.mono.saturating_sub(owner.since) < LANDING
-        })
+        self.owner
+            .as_ref()
+            .is_some_and(|owner| !owner.landed && !waits && now.mono.saturating_sub(owner.since) < LANDING)
     }
 
     /// It is on its way somewhere: being copied, down, or not ready again.

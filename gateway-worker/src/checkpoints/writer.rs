@@ -308,7 +308,8 @@ impl Pass {
             }
         }
         fail::fail_point!("checkpoint_write_head");
-        step.head = Some(self.head(progress, progress.read, format, false, last.is_some_and(|last| last.exact))?);
+        step.head =
+            Some(self.head(progress, progress.read, format, false, last.is_some_and(|last| last.exact))?);
         self.step(step).await?;
         self.stored = Some(session);
         self.stored_handled.extend(handled);

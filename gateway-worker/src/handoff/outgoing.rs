@@ -112,12 +112,7 @@ impl Desk {
     }
 }
 
-fn last_word(
-    shard: &Shard,
-    session: u64,
-    last: &Last,
-    format: u16,
-) -> Result<Option<LastWord>, FormatError> {
+fn last_word(shard: &Shard, session: u64, last: &Last, format: u16) -> Result<Option<LastWord>, FormatError> {
     let Some(progress) = shard.progress().filter(|progress| progress.session.ordinal == session) else {
         return Ok(None);
     };

@@ -174,7 +174,13 @@ impl Bench {
 }
 
 fn needs() -> Needs {
-    Needs { ran_before: false, total: TOTAL, intents: 1, transport: "json".to_owned(), resources: vec!["guilds".to_owned()] }
+    Needs {
+        ran_before: false,
+        total: TOTAL,
+        intents: 1,
+        transport: "json".to_owned(),
+        resources: vec!["guilds".to_owned()],
+    }
 }
 
 /// What the next owner finds.

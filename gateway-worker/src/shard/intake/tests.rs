@@ -182,8 +182,10 @@ async fn pending_events_need_no_session_and_the_gap_begins_before_those_that_can
     let encoded = |head: &Head| encode_head(head, FORMAT_MAX).unwrap();
     let other_intents = Head { session: Session { intents: 7, ..head().session }, ..head() };
     let other_total = Head { session: Session { total: TOTAL * 2, ..head().session }, ..head() };
-    let (fits, other_intents, other_total) = (encoded(&head()), encoded(&other_intents), encoded(&other_total));
-    let roles = broken((RecordKey::Roles(5), encode_record(&Record::Roles("[]".into()), FORMAT_MAX).unwrap()));
+    let (fits, other_intents, other_total) =
+        (encoded(&head()), encoded(&other_intents), encoded(&other_total));
+    let roles =
+        broken((RecordKey::Roles(5), encode_record(&Record::Roles("[]".into()), FORMAT_MAX).unwrap()));
     let unreadable = vec![broken(record(pending(38))), record(pending(40))];
     let garbled = PendingEvent { text: "{".to_owned(), ..pending(38) };
     let with_roles = |records: Vec<_>| records.into_iter().chain([roles.clone()]).collect::<Vec<_>>();
@@ -197,8 +199,24 @@ async fn pending_events_need_no_session_and_the_gap_begins_before_those_that_can
         ("CHECKPOINT=off", Some(fits.clone()), good(), Keep::Off, &[], &[38, 40], 40),
         ("a malformed head", Some(fits.slice(..9)), good(), Keep::Full, &[], &[38, 40], 0),
         ("no head", None, good(), Keep::Full, &[], &[38, 40], 0),
-        ("other INTENTS, a malformed event", Some(other_intents.clone()), unreadable.clone(), Keep::Full, &[], &[40], 37),
-        ("other INTENTS, a garbled event", Some(other_intents), vec![record(garbled)], Keep::Full, &[], &[], 0),
+        (
+            "other INTENTS, a malformed event",
+            Some(other_intents.clone()),
+            unreadable.clone(),
+            Keep::Full,
+            &[],
+            &[40],
+            37,
+        ),
+        (
+            "other INTENTS, a garbled event",
+            Some(other_intents),
+            vec![record(garbled)],
+            Keep::Full,
+            &[],
+            &[],
+            0,
+        ),
         ("a malformed guild", Some(fits.clone()), with_roles(good()), Keep::Full, &[], &[38, 40], 40),
         ("a malformed guild and event", Some(fits), with_roles(unreadable), Keep::Full, &[], &[40], 37),
     ];
