@@ -84,6 +84,7 @@ pub(crate) fn runner(gateway: &str, stop: CancellationToken) -> (Runner, mpsc::R
         checkpoints: checkpoints(memory(), Keep::Full),
         resources: Vec::new(),
         arrival: None,
+        ran_before: false,
         shard,
         settings: Arc::new(GatewaySettings {
             token: settings::Secret::new("t"),
