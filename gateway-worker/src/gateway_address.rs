@@ -101,7 +101,6 @@ impl Gateway {
         if is_discord(gateway) {
             return if is_discord(&url) { Ok(GatewayAddress(url)) } else { Err(AddressRefused::NotDiscord) };
         }
-        let server = |url: &Url| (url.scheme().to_owned(), url.host().map(|host| host.to_owned()), port(url));
         if server(gateway) == server(&url) {
             Ok(GatewayAddress(url))
         } else {
@@ -149,6 +148,10 @@ fn is_served_by(url: &Url, api: &ApiOrigin) -> bool {
     url.host_str() == Some(host)
         && port(url) == Some(api_port)
         && (api.is_plain_http() || url.scheme() == "wss")
+}
+
+fn server(url: &Url) -> (&str, Option<&str>, Option<u16>) {
+    (url.scheme(), url.host_str(), port(url))
 }
 
 fn port(url: &Url) -> Option<u16> {

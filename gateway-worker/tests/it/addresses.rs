@@ -1,5 +1,7 @@
 //! The token goes only to the gateway that the settings name, wherever another address comes from.
 
+#![allow(clippy::enum_glob_use, reason = "scripts read as lists of steps")]
+
 use std::sync::Arc;
 
 use discord_sim::SimConfig;

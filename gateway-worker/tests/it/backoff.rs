@@ -1,6 +1,8 @@
 //! Whatever the gateway does, waits grow until a session has held: at most one connection a second over any 15 s, and the shard
 //! says why it is not connected.
 
+#![allow(clippy::enum_glob_use, reason = "scripts read as lists of steps")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,

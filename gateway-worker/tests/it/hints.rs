@@ -1,5 +1,7 @@
 //! A resume URL and a session are hints: each has a way out, and what is given up is not tried again by the next owner.
 
+#![allow(clippy::enum_glob_use, reason = "scripts read as lists of steps")]
+
 use std::sync::Arc;
 
 use fleet_model::StartKind;
