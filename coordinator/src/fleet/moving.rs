@@ -32,6 +32,7 @@ impl Fleet {
                 owner.phase = Phase::Running;
                 owner.since = now.mono;
                 slot.confirmed = true;
+                slot.ran = true;
                 slot.arrival = None;
                 self.note(Note::Assigned(ownership.clone()));
             }
@@ -48,6 +49,7 @@ impl Fleet {
                 }
                 // Somebody had it that this coordinator has not heard of.
                 if outranked_by.is_some() {
+                    slot.ran = true;
                     slot.departed = None;
                 }
             }
@@ -157,6 +159,7 @@ impl Fleet {
                 identifies: slot.arrival.as_ref().is_some_and(|arrival| arrival.identifies),
                 landed: false,
                 careful: self.breaker.asks_for_care(shard),
+                ran_before: slot.ran,
             });
             let incarnation = known.incarnation.clone();
             unwritten.push(Ownership { shard, worker: worker.clone(), incarnation, epoch });
