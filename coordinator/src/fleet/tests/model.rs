@@ -12,7 +12,6 @@
 //! - no epoch of a shard is two workers';
 //! - no IDENTIFY goes out for a shard that is another's in the store;
 //! - no shard begins with a copy that somebody has handled events after;
-//! - no shard is asked back from an owner that has not got it ready, for as long as owners are waited for;
 //! - a world in which no fault is under way any more comes to have one owner for each shard. This is not left to the
 //!   checker's `eventually`, which does not see cycles: from each state in which the last fault has just ended the world
 //!   runs on without faults, in the first order, until it has settled, 60 beats at most. That is sound for runs that
@@ -81,8 +80,6 @@ enum Fault {
     CoordinatorStops(u8),
     /// The oldest is busy with reports: it decides nothing and answers no registration, but acknowledges.
     CoordinatorIsBusy(u8),
-    /// Shards that a worker begins with are not ready until the beats are over: Discord does not say RESUMED.
-    SlowStart(usize, u8),
 }
 
 /// In which order the parts of a beat happen.
@@ -126,7 +123,6 @@ enum Harm {
     OneEpochTwice,
     StrangeIdentify,
     StaleCopy,
-    AskedBackUnready,
 }
 
 /// A rule that can be taken out, to see that it is needed.
@@ -241,9 +237,6 @@ impl Model for FleetModel {
             Property::always("no copy is older than what was handled", |_, world: &World| {
                 world.harm != Some(Harm::StaleCopy)
             }),
-            Property::always("an owner gets its shard ready before it is asked back", |_, world: &World| {
-                world.harm != Some(Harm::AskedBackUnready)
-            }),
             Property::always("in the end each shard has one owner", |_, world: &World| {
                 !world.calmed || world.harm.is_some() || world.settles()
             }),
@@ -352,12 +345,6 @@ fn planned(workers: usize) -> Vec<Fault> {
 #[test]
 fn one_plan_and_one_fault_of_any_kind() {
     check(model(2, 2, [planned(2), menu(2)].concat()));
-}
-
-/// Two moves of one shard, the first of which lands late.
-#[test]
-fn a_move_that_lands_late_and_two_plans() {
-    check(model(2, 3, [planned(2), vec![Fault::SlowStart(0, 4), Fault::SlowStart(1, 4)]].concat()));
 }
 
 #[test]

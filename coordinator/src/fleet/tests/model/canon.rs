@@ -68,9 +68,10 @@ fn age_fleet(fleet: &mut Fleet) {
         if let Some(report) = &mut slot.report {
             report.at = NOW;
         }
+        let landed = slot.report.is_some();
         if let Some(owner) = &mut slot.owner {
             // It matters until the shard has landed, and for 30 s at most.
-            if owner.landed {
+            if landed {
                 owner.since = ago(31);
             }
             age(&mut owner.since, ago(31));
@@ -251,7 +252,7 @@ fn hash_coordinator(one: &Coordinator, state: &mut impl Hasher) {
     }
     for slot in &fleet.slots {
         (&slot.arrival, &slot.departed, slot.assign_at).hash(state);
-        (slot.highest, slot.confirmed, slot.report.as_ref().map(|last| (last.report.epoch, last.report.status.as_str()))).hash(state);
+        (slot.highest, slot.confirmed, slot.report.as_ref().map(|report| report.report.epoch)).hash(state);
         if let Some(owner) = &slot.owner {
             (&owner.worker, &owner.incarnation, owner.epoch, owner.since, owner.handed_over, owner.landed)
                 .hash(state);

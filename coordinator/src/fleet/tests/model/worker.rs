@@ -38,7 +38,6 @@ pub(super) struct Said {
     pub(super) running: [Option<u64>; SHARDS],
     pub(super) arriving: [Option<u64>; SHARDS],
     pub(super) drains: bool,
-    pub(super) unready: [bool; SHARDS],
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -72,9 +71,6 @@ pub(super) struct Worker {
     /// Beats for which its reports are taken late, and those that wait, the oldest first.
     pub(super) late_reports: u8,
     pub(super) reports: Vec<Said>,
-    /// Beats for which what it begins with does not become ready, and what that is.
-    pub(super) slow: u8,
-    pub(super) unready: [bool; SHARDS],
     pub(super) inbox: Option<Parcel>,
     /// The word that it is to go waits in its socket as well.
     pub(super) drain_waits: bool,
@@ -94,13 +90,9 @@ impl Worker {
             &mut self.stopped,
             &mut self.late,
             &mut self.late_reports,
-            &mut self.slow,
             &mut self.starts_in,
         ] {
             *beats = beats.saturating_sub(1);
-        }
-        if self.slow == 0 {
-            self.unready = [false; SHARDS];
         }
         if let Some(beats) = &mut self.drains {
             *beats = beats.saturating_sub(1);
@@ -120,7 +112,6 @@ impl Worker {
             cut_from_store: self.cut_from_store,
             late: self.late,
             late_reports: self.late_reports,
-            slow: self.slow,
             life: self.life,
             term: self.term,
             ..Self::default()
@@ -163,7 +154,6 @@ impl Worker {
                 == [0; 5]
             && self.held_up.is_empty()
             && self.reports.is_empty()
-            && self.slow == 0
     }
 
     /// What it reports now.
@@ -173,7 +163,6 @@ impl Worker {
             running: self.running,
             arriving: self.arriving,
             drains: self.drains.is_some(),
-            unready: self.unready,
         }
     }
 }

@@ -142,7 +142,6 @@ impl World {
             Fault::Stop(n, beats) => self.workers[n].stopped = beats,
             Fault::LateAcknowledgements(n, beats) => self.workers[n].late = beats,
             Fault::LateReports(n, beats) => self.workers[n].late_reports = beats,
-            Fault::SlowStart(n, beats) => self.workers[n].slow = beats,
             Fault::StreamBreaks(n) => self.stream_breaks(n),
             Fault::FalseEvidence(n) => {
                 self.workers[n].lied_about = true;
@@ -385,11 +384,6 @@ impl World {
         for (let_go, (before, now)) in self.let_go.iter_mut().zip(before.iter().zip(&set.shards)) {
             if before != now {
                 *let_go = (*let_go).max(before.unwrap_or_default());
-            }
-        }
-        for (shard, (before, now)) in before.iter().zip(&set.shards).enumerate() {
-            if before != now {
-                self.workers[n].unready[shard] = now.is_some() && self.workers[n].slow > 0;
             }
         }
         self.check_copies(copies, before, set);

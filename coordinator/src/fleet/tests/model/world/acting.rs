@@ -107,15 +107,12 @@ impl World {
 
     /// A coordinator takes a report that was sent so many beats ago.
     fn take_report(&mut self, n: usize, i: usize, said: Said, sent_ago: u8) {
-        let report = |(shard, epoch): (ShardNumber, Epoch)| {
-            let unready = said.unready[shard.0 as usize];
-            let status = if unready { ShardStatus::Resuming } else { ShardStatus::Ready };
-            ShardReport::bare(shard, epoch, status)
-        };
+        let ready =
+            |(shard, epoch): (ShardNumber, Epoch)| ShardReport::bare(shard, epoch, ShardStatus::Ready);
         let leaving = said.drains && said.running == [None; SHARDS];
         let report = Report {
             assignment_revision: said.revision,
-            shards: by_shard(&said.running).into_iter().map(report).collect(),
+            shards: by_shard(&said.running).into_iter().map(ready).collect(),
             arrived: by_shard(&said.arriving).into_iter().collect(),
             draining: said.drains,
             leaving,

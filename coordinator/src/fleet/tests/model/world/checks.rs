@@ -11,7 +11,6 @@ impl World {
         for shard in 0..SHARDS {
             self.check_handlers(shard, at_the_end);
             self.check_epochs(shard);
-            self.check_asked_back(shard);
         }
     }
 
@@ -76,20 +75,6 @@ impl World {
             if begins && is_used && self.handled[shard] > copied {
                 self.harmed(Harm::StaleCopy);
             }
-        }
-    }
-
-    /// A shard that is on its way before it was ready: its owner's last word would be of a session that it has not resumed.
-    fn check_asked_back(&mut self, shard: usize) {
-        let is_unready = |slot: &Slot| {
-            let owner = slot.owner.as_ref();
-            let releases = owner.filter(|owner| matches!(owner.phase, Phase::Releasing { .. }));
-            releases.is_some_and(|owner| !owner.landed && NOW.saturating_sub(owner.since) < handoff::LANDING)
-        };
-        // One that has just begun knows of no landing before.
-        let slots = self.coordinators.iter().filter_map(|one| one.fleet.slots.get(shard));
-        if slots.filter(|slot| slot.owner.as_ref().is_some_and(|owner| !owner.found)).any(is_unready) {
-            self.harmed(Harm::AskedBackUnready);
         }
     }
 
