@@ -23,11 +23,13 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    config::ShardCount,
     discord::{Discord, GatewayInfo},
-    fleet::{Effect, Fleet, Means, Now, RegistrationRefused},
+    fleet::{Effect, Fleet, Means, Now, RegistrationRefused, Wish},
     handle::{Command, Joined, Stopped},
     identify::{Budget, IdentifyQueue, unknown_permits_end},
     metrics::CoordinatorMetrics,
+    shard_total::{self, Advice},
     snapshot::{IdentifyView, Publisher, Role, Snapshot},
 };
 
@@ -36,13 +38,15 @@ mod identifies;
 mod intents;
 mod notes;
 mod outcomes;
+mod refusals;
 mod standing;
 mod streams;
 
 use exits::Exits;
-use identifies::IdentifyStream;
+use identifies::{Asking, IdentifyStream};
 use intents::IntentWriting;
 pub(crate) use outcomes::Outcome;
+use refusals::RefusalLog;
 use standing::Standing;
 use streams::WorkerStream;
 
@@ -71,6 +75,8 @@ pub(crate) struct Shell {
     pub(crate) lease_ttl: Duration,
     pub(crate) reserve: settings::Percent,
     pub(crate) identify_interval: Duration,
+    pub(crate) shard_count: ShardCount,
+    pub(crate) shard_buffer: settings::Percent,
     /// The next stream's id: over all terms, so that a late word of an old stream is nobody else's.
     pub(crate) next_stream: AtomicU64,
     pub(crate) started: Instant,
@@ -79,6 +85,14 @@ pub(crate) struct Shell {
 impl Shell {
     pub(crate) fn new_stream(&self) -> u64 {
         self.next_stream.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// How many shards are wanted, by the settings and by what Discord says.
+    pub(crate) fn wish(&self, advice: Advice) -> Wish {
+        Wish {
+            total: shard_total::wanted(self.shard_count, self.shard_buffer, advice),
+            explicit: matches!(self.shard_count, ShardCount::Fixed(_)),
+        }
     }
 
     /// This moment on both clocks.
@@ -117,7 +131,8 @@ pub(crate) struct Driver<'a> {
     term_asked: bool,
     standing: Standing,
     intents: IntentWriting,
-    budget_asked: bool,
+    refusals: RefusalLog,
+    asking: Asking,
     dirty: bool,
 }
 
@@ -150,7 +165,8 @@ impl<'a> Driver<'a> {
             term_asked: false,
             standing: Standing::new(shell.lease_ttl / 2, standing::boot_time()),
             intents: IntentWriting::default(),
-            budget_asked: false,
+            refusals: RefusalLog::default(),
+            asking: Asking::default(),
             dirty: true,
         };
         (driver, receiver)
@@ -272,6 +288,7 @@ impl<'a> Driver<'a> {
             let why = short_budget(&budget, now.mono);
             fleet.problems.push(Problem::new(ProblemCode::IdentifyBudgetShort, why));
         }
+        fleet.problems.extend(self.shell.discord.problem());
         self.shell.metrics.set_identify(&identify);
         let snapshot =
             Snapshot { role: Role::Acting, fleet, identify, taken: Instant::now(), clock: now.mono };
@@ -287,8 +304,9 @@ impl<'a> Driver<'a> {
     fn obey(&mut self, command: Command) {
         let now = self.shell.now();
         match command {
-            Command::MayJoin { worker, incarnation, reply } => {
-                let answer = self.fleet.may_join(&worker, &incarnation);
+            Command::MayJoin { registration, reply } => {
+                let answer = self.fleet.may_join(&registration.worker, &registration.incarnation);
+                let answer = answer.and_then(|()| self.fleet.check_claims(&registration, now));
                 let _ = reply.send(answer.map(|()| self.term).map_err(|refused| self.refuse(refused)));
             }
             Command::Join { registration, reply } => {
@@ -355,7 +373,8 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn refuse(&self, refused: RegistrationRefused) -> Stopped {
+    fn refuse(&mut self, refused: RegistrationRefused) -> Stopped {
+        self.note_refusal(&refused);
         Stopped::Refused { refused, lease_ttl: self.shell.lease_ttl }
     }
 }

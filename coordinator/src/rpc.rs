@@ -1,5 +1,6 @@
 //! The coordinator's gRPC services.
 
+mod advertised;
 mod coordinator_service;
 pub(crate) mod dial_back;
 mod fleet_service;

@@ -7,7 +7,7 @@ use fleet_store::{
     Fenced, FleetStore, OwnerRecord, Revocation, StoreError, StoreIdentity, TermRenewal, Written,
 };
 
-use super::{Driver, TermEnd, budget_from};
+use super::{Driver, TermEnd};
 use crate::{
     discord::{DiscordError, GatewayInfo},
     fleet::{Cause, Finding, LeaseVerdict, Note, Ownership},
@@ -21,6 +21,7 @@ pub(crate) enum Outcome {
     Lease(WorkerId, Incarnation, Cause, Result<Revocation, StoreError>),
     Leases(Result<Vec<(WorkerId, Incarnation)>, StoreError>),
     Looked(WorkerId, Incarnation, Duration, Finding),
+    ExitLooked(WorkerId, Incarnation, Finding),
     Granted(Vec<Grant>, Result<Fenced, StoreError>),
     Store(Result<StoreIdentity, StoreError>),
     /// With the number of the renewal.
@@ -179,6 +180,9 @@ impl Driver<'_> {
                 self.note(&Note::Looked { worker: worker.clone(), finding });
                 self.fleet.looked(&worker, &incarnation, broke_at, finding, now);
             }
+            Outcome::ExitLooked(worker, incarnation, finding) => {
+                self.exit_looked(worker, incarnation, finding, now);
+            }
             Outcome::Granted(grants, written) => {
                 if let Err(error) = &written {
                     tracing::warn!(%error, "no permit can be given: it can't be written down as spent");
@@ -200,18 +204,7 @@ impl Driver<'_> {
                     self.probe();
                 }
             }
-            Outcome::Budget(info) => {
-                self.budget_asked = false;
-                match info {
-                    Ok(info) => {
-                        self.identify.set_budget(budget_from(&info, None, self.shell.reserve, now));
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "the identify budget could not be asked for");
-                        self.keep_budget(now.mono);
-                    }
-                }
-            }
+            Outcome::Budget(info) => self.discord_answered(info, now),
             Outcome::Intent(written) => {
                 self.intent_came_back(matches!(written, Ok(Fenced::Written)));
                 return self.came_back(Outcome::Done(written));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fleet_model::{Epoch, ShardNumber, WorkerId};
 
-use super::{Effect, Fleet, Intent, Note, Now, Owner, Ownership, Phase, Slot, Worker};
+use super::{Effect, Fleet, Intent, Note, Now, Owner, Ownership, Phase, Refusals, Slot, Worker};
 use crate::placement::{self, Problem};
 
 impl Fleet {
@@ -29,6 +29,7 @@ impl Fleet {
         }
         match outcome {
             Ok(()) if owner.phase == Phase::Writing => {
+                slot.refusals = Refusals::default();
                 owner.phase = Phase::Running;
                 owner.since = now.mono;
                 slot.confirmed = true;
@@ -42,9 +43,13 @@ impl Fleet {
                 if owner.phase == Phase::Writing || outranked_by.is_some() {
                     slot.lose_owner();
                 }
-                // Somebody had it that this coordinator has not heard of.
-                if outranked_by.is_some() {
+                // Another worker had it that this coordinator has not heard of.
+                if let Some(by) = outranked_by {
                     slot.departed = None;
+                    slot.refusals.add(now.mono);
+                    if slot.refusals.times == 1 {
+                        self.note(Note::Outranked { shard: ownership.shard, by });
+                    }
                 }
             }
         }
@@ -82,7 +87,11 @@ impl Fleet {
     /// that it holds back keeps what it runs.
     pub(super) fn problem(&self, intent: &Intent, leaving: Option<&WorkerId>, now: Now) -> Problem {
         let takes = |name: &WorkerId, worker: &Worker| {
-            leaving != Some(name) && worker.connected && !worker.draining && intent.is_active(worker)
+            leaving != Some(name)
+                && worker.connected
+                && !worker.draining
+                && !worker.excluded
+                && intent.is_active(worker)
         };
         let mut problem = Problem::default();
         for (name, worker) in self.workers.iter().filter(|(name, worker)| takes(name, worker)) {
@@ -118,7 +127,7 @@ impl Fleet {
 
     /// Shards may be placed on it.
     pub(super) fn takes_shards(&self, worker: &Worker) -> bool {
-        worker.connected && !worker.draining && self.intent.is_active(worker)
+        worker.connected && !worker.draining && !worker.excluded && self.intent.is_active(worker)
     }
 
     /// How many shards a worker has.
@@ -133,12 +142,12 @@ impl Fleet {
         }
         let mut unwritten = Vec::new();
         for (shard, slot) in (0..).map(ShardNumber).zip(&mut self.slots) {
-            if slot.owner.is_some() || !slot.confirmed && !no_strangers {
+            if slot.owner.is_some() || !slot.confirmed && !no_strangers || now.mono < slot.refusals.not_before {
                 continue;
             }
             let Some(worker) = target.get(&shard) else { continue };
             let Some(known) = self.workers.get(worker) else { continue };
-            let epoch = next_epoch(slot, now);
+            let Some(epoch) = next_epoch(slot, now) else { continue };
             slot.highest = epoch;
             slot.report = None;
             slot.arrival.take_if(|arrival| arrival.to != *worker);
@@ -168,7 +177,8 @@ impl Fleet {
     }
 }
 
-/// The next epoch of a shard: above every one that is known, and above any that a store with lost writes forgot.
-fn next_epoch(slot: &Slot, now: Now) -> Epoch {
-    Epoch(now.unix_ms.max(slot.highest.0 + 1))
+/// The next epoch of a shard: above every one that is known, and above any that a store with lost writes forgot. `None`
+/// above the highest.
+fn next_epoch(slot: &Slot, now: Now) -> Option<Epoch> {
+    Some(Epoch(now.unix_ms.max(slot.highest.0.checked_add(1)?)))
 }

@@ -184,7 +184,7 @@ impl Fleet {
             .map(|(shard, _)| shard.to_string())
             .collect();
         if !unplaced.is_empty() && now.mono >= self.settle_until.max(self.strangers_until) {
-            let mut takers = self.workers.iter().filter(|(_, worker)| worker.connected && !worker.draining);
+            let mut takers = self.workers.iter().filter(|(_, worker)| worker.connected && !worker.draining && !worker.excluded);
             let waits = |shard: &Slot| shard.owner.is_none() && !shard.confirmed;
             if !self.strangers.found.is_empty() && self.slots.iter().any(waits) {
                 let names: Vec<&str> = self.strangers.found.iter().map(WorkerId::as_str).collect();
@@ -217,6 +217,8 @@ impl Fleet {
             (report.status == ShardStatus::Failed).then(|| Problem::new(ProblemCode::ShardFailed, why()))
         });
         problems.extend(failed);
+        problems.extend(self.excluded_workers());
+        problems.extend(self.refused_shards());
         let silent = self.workers.iter().filter(|(_, worker)| !worker.connected);
         problems.extend(
             silent.map(|(name, _)| {
