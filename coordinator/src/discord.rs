@@ -27,6 +27,8 @@ use crate::shard_total::Advice;
 
 mod answer;
 #[cfg(test)]
+pub(crate) mod odd;
+#[cfg(test)]
 mod tests;
 
 /// How long one request may take, the body included.

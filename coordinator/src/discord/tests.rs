@@ -1,59 +1,17 @@
 //! Odd answers over real sockets.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+use super::{
+    odd::{OddDiscord, answer, json, response},
+    *,
 };
-
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpListener,
-};
-
-use super::*;
-
-/// Answers each connection with the next of these texts, the last of them for ever, and closes it. Counts the requests.
-async fn odd_server(answers: Vec<Vec<u8>>) -> (SocketAddr, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let count = Arc::new(AtomicUsize::new(0));
-    let counted = count.clone();
-    tokio::spawn(async move {
-        while let Ok((mut socket, _)) = listener.accept().await {
-            let number = counted.fetch_add(1, Ordering::Relaxed);
-            let answer = answers[number.min(answers.len() - 1)].clone();
-            let mut request = [0; 2048];
-            let _ = socket.read(&mut request).await;
-            let _ = socket.write_all(&answer).await;
-            let _ = socket.shutdown().await;
-        }
-    });
-    (address, count)
-}
 
 fn client(address: SocketAddr) -> Discord {
     let api = format!("http://{address}").parse().unwrap();
     Discord::new(&Secret::new("t"), Some(&api), None).unwrap()
-}
-
-/// A response with these header lines and this body.
-fn response(status: &str, headers: &str, body: &str) -> Vec<u8> {
-    format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n{body}", body.len()).into_bytes()
-}
-
-fn json(body: &str) -> Vec<u8> {
-    response("200 OK", "content-type: application/json\r\n", body)
-}
-
-fn answer(shards: &str, limit: [&str; 4]) -> String {
-    let [total, remaining, reset_after, max_concurrency] = limit;
-    format!(
-        r#"{{"url":"wss://gateway.discord.gg","shards":{shards},"session_start_limit":{{"total":{total},
-        "remaining":{remaining},"reset_after":{reset_after},"max_concurrency":{max_concurrency}}}}}"#
-    )
 }
 
 const HTML: &str = "content-type: text/html\r\n";
@@ -87,7 +45,7 @@ async fn every_refusal_is_waited_out_and_named() {
         ("401 x", "content-type: application/json\r\n", r#"{"message":"401: Unauthorized","code":0}"#, "check DISCORD_TOKEN", (600, 602)),
     ];
     for (status, headers, body, says, (least, most)) in rows {
-        let (address, _) = odd_server(vec![response(status, headers, body)]).await;
+        let OddDiscord { address, .. } = OddDiscord::start(vec![response(status, headers, body)]).await;
         let discord = client(address);
         discord.gateway_info().await.unwrap_err();
         let problem = discord.problem().unwrap();
@@ -118,14 +76,14 @@ async fn what_is_no_answer_is_named_and_bounded() {
         (json(&answer("4", limit).replace("wss://gateway.discord.gg", "https://x")), "without a ws://"),
         (json(&answer("4", limit).replace("wss://gateway.discord.gg", "wss://a b")), "without a ws://"),
         (json(&wide), "was cut off or is too long"),
-        (json("[").repeat(1), "is no JSON"),
+        (json("["), "is no JSON"),
         (json(&"[".repeat(20_000)), "is no JSON"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"url\"".to_vec(), "was cut off"),
         (b"\xff\xfe\x00garbage".to_vec(), "GET /gateway/bot failed"),
         (Vec::new(), "GET /gateway/bot failed"),
     ];
     for (bytes, says) in rows {
-        let (address, _) = odd_server(vec![bytes]).await;
+        let OddDiscord { address, .. } = OddDiscord::start(vec![bytes]).await;
         let discord = client(address);
         let error = discord.gateway_info().await.unwrap_err().to_string();
         assert!(error.contains(says) && error.len() < 400, "{says}: {error}");
@@ -144,7 +102,7 @@ async fn numbers_are_brought_into_their_bounds() {
         (("1", ["10", "11", "61000", "1"]), (1, 10, 10, 61, 1)),
     ];
     for ((shards, limit), expected) in rows {
-        let (address, _) = odd_server(vec![json(&answer(shards, limit))]).await;
+        let OddDiscord { address, .. } = OddDiscord::start(vec![json(&answer(shards, limit))]).await;
         let info = client(address).gateway_info().await.unwrap();
         let advice = info.advice;
         let found = (advice.shards, info.total, info.remaining, info.reset_after.as_secs(), advice.max_concurrency);
@@ -156,7 +114,7 @@ async fn numbers_are_brought_into_their_bounds() {
 #[tokio::test]
 async fn an_address_of_the_settings_takes_the_place_of_any_that_is_answered() {
     let body = answer("4", ["1", "1", "1", "1"]).replace("wss://gateway.discord.gg", "no url");
-    let (address, _) = odd_server(vec![json(&body)]).await;
+    let OddDiscord { address, .. } = OddDiscord::start(vec![json(&body)]).await;
     let (api, gateway) = (format!("http://{address}").parse().unwrap(), "ws://127.0.0.1:9".parse().unwrap());
     let discord = Discord::new(&Secret::new("t"), Some(&api), Some(&gateway)).unwrap();
     assert_eq!(discord.gateway_info().await.unwrap().url, "ws://127.0.0.1:9");
@@ -165,8 +123,8 @@ async fn an_address_of_the_settings_takes_the_place_of_any_that_is_answered() {
 /// Whoever asks: at the start, for a new day, or for a worker that tells of a refused token.
 #[tokio::test]
 async fn a_429_is_not_repeated_before_its_wait_is_over_whoever_asks() {
-    let (address, count) = odd_server(vec![response("429 x", HTML, "error code: 1015")]).await;
-    let discord = Arc::new(client(address));
+    let odd = OddDiscord::start(vec![response("429 x", HTML, "error code: 1015")]).await;
+    let discord = Arc::new(client(odd.address));
     discord.gateway_info().await.unwrap_err();
     let asking: Vec<_> = (0..20).map(|_| tokio::spawn({
         let discord = discord.clone();
@@ -174,20 +132,20 @@ async fn a_429_is_not_repeated_before_its_wait_is_over_whoever_asks() {
     })).collect();
     let at_last = timeout(Duration::from_millis(1_500), discord.gateway_info_at_last()).await;
     assert!(at_last.is_err(), "it waits");
-    assert_eq!(count.load(Ordering::Relaxed), 1);
+    assert_eq!(odd.requests(), 1);
     asking.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 #[tokio::test]
 async fn an_answer_ends_the_problem_and_requests_keep_their_distance() {
     let good = json(&answer("1", ["1", "1", "1", "1"]));
-    let (address, count) = odd_server(vec![response("502 x", HTML, ""), good]).await;
-    let discord = client(address);
+    let odd = OddDiscord::start(vec![response("502 x", HTML, ""), good]).await;
+    let discord = client(odd.address);
     let began = Instant::now();
     discord.gateway_info_at_last().await.unwrap();
     assert_eq!(discord.problem(), None);
     discord.gateway_info().await.unwrap();
-    assert_eq!(count.load(Ordering::Relaxed), 3);
+    assert_eq!(odd.requests(), 3, "502, and two that were answered");
     assert!(began.elapsed() >= 2 * SPACING, "{:?}", began.elapsed());
 }
 

@@ -29,6 +29,9 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// How long the old budget holds when Discord did not answer. The client keeps the waits that Discord asks for.
 const ASK_BUDGET_AGAIN: Duration = Duration::from_secs(1);
 
+/// How long no permit is given while Discord is asked about a token: an answer takes less, and an outage is no refusal.
+const DOUBT: Duration = Duration::from_secs(2);
+
 /// Where asking Discord for the budget stands.
 #[derive(Default)]
 pub(super) struct Asking {
@@ -231,7 +234,13 @@ impl Driver<'_> {
             }
             Err(DiscordError::TokenRefused) => {
                 tracing::error!("Discord refused the token (401): no shard identifies until it takes it again");
-                self.identify.halt("Discord refused the token (401): check DISCORD_TOKEN");
+                let why = "Discord refused the token (401): check DISCORD_TOKEN";
+                self.identify.halt(why);
+                let waiting: Vec<TicketId> = self.identify.waiting_wishes().map(|(id, _)| id).collect();
+                for TicketId { stream, ticket } in waiting {
+                    let waiting = v1::IdentifyWaiting { ticket, reason: why.to_owned() };
+                    self.answer(stream, Message::Waiting(waiting));
+                }
                 self.keep_budget(now.mono);
             }
             Err(DiscordError::Failed(_) | DiscordError::Setup(_)) => {
@@ -250,7 +259,9 @@ impl Driver<'_> {
             tracing::warn!(
                 shard.id = %shard, worker.id = %worker, "Discord refused a worker's token (4004): asking /gateway/bot"
             );
-            self.refresh_budget(self.shell.now().mono);
+            let now = self.shell.now().mono;
+            self.identify.hold_until(now + DOUBT);
+            self.refresh_budget(now);
         }
     }
 

@@ -56,7 +56,12 @@ fn count<T>(field: &'static str, list: &[T], most: usize) -> Result<(), Malforme
 fn ranges(field: &'static str, ranges: &[v1::ShardRange]) -> Result<(), Malformed> {
     let most = MAX_SHARDS as usize;
     count(field, ranges, most)?;
-    let length = |range: &v1::ShardRange| u64::from(range.last.saturating_sub(range.first)) + 1;
+    if let Some(&v1::ShardRange { first, last, .. }) =
+        ranges.iter().find(|range| range.first > range.last || range.last >= MAX_SHARDS)
+    {
+        return Err(Malformed::Range { first, last });
+    }
+    let length = |range: &v1::ShardRange| u64::from(range.last - range.first) + 1;
     let shards: u64 = ranges.iter().map(length).sum();
     if shards > u64::from(MAX_SHARDS) {
         return Err(Malformed::TooMany { field, count: usize::try_from(shards).unwrap_or(usize::MAX), most });
@@ -176,9 +181,9 @@ mod tests {
             ("version", |request| request.version = "9".repeat(129)),
             ("generation", |request| request.generation = "g".repeat(300)),
             ("running", |request| request.running = vec![v1::ShardRange::default(); 65_537]),
-            // 20 bytes that stand for 4 billion shards each.
+            // Ten bytes that stand for 65,536 shards each.
             ("running", |request| {
-                request.running = vec![v1::ShardRange { first: 0, last: u32::MAX, epoch: 1 }; 1_000];
+                request.running = vec![v1::ShardRange { first: 0, last: MAX_SHARDS - 1, epoch: 1 }; 1_000];
             }),
             ("needs.transport", |request| request.needs.as_mut().unwrap().transport = "t".repeat(129)),
             ("needs.resources", |request| request.needs.as_mut().unwrap().resources = vec![String::new(); 65]),
