@@ -133,7 +133,11 @@ impl CoordinatorMetrics {
                 &self.overflows,
             ),
             ("fleet_store_failures", "Times the fleet store went away", &self.store_failures),
-            ("fleet_owners_outranked", "Owners that the store refused, as it holds a higher epoch", &self.outranked),
+            (
+                "fleet_owners_outranked",
+                "Owners that the store refused, as it holds a higher epoch",
+                &self.outranked,
+            ),
             ("fleet_gaps", "Starts of shards that lost events, or may have", &self.gaps),
             ("fleet_replayed_events", "Events that were given to handlers again, marked", &self.replayed),
         ];

@@ -24,7 +24,10 @@ pub fn wanted(count: ShardCount, buffer: Percent, advice: Advice) -> u32 {
         ShardCount::Auto => {
             let with_room = advice.shards.saturating_add(buffer.of(advice.shards));
             let multiple_of = advice.max_concurrency.clamp(1, MAX_SHARDS);
-            with_room.min(MAX_SHARDS).next_multiple_of(multiple_of).min(MAX_SHARDS / multiple_of * multiple_of)
+            with_room
+                .min(MAX_SHARDS)
+                .next_multiple_of(multiple_of)
+                .min(MAX_SHARDS / multiple_of * multiple_of)
         }
     }
 }

@@ -43,7 +43,9 @@ pub(crate) async fn serve_terms(
 ) -> Result<(), DiscordError> {
     loop {
         // Asked again for each term: the budget of hours ago is no budget.
-        let Some(info) = refusing(shell, &mut commands, stop, ask_discord(shell)).await else { return Ok(()) };
+        let Some(info) = refusing(shell, &mut commands, stop, ask_discord(shell)).await else {
+            return Ok(());
+        };
         let info = info?;
         let Some(acting) = wait_for_term(shell, &mut commands, stop).await else { return Ok(()) };
         let Some(info) = refresh(shell, info, &mut commands, stop).await else { return Ok(()) };

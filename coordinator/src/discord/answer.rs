@@ -65,10 +65,12 @@ fn reason(body: Option<&[u8]>, value: Option<&Value>) -> String {
         return format!(": {}", printable(message));
     }
     let text = String::from_utf8_lossy(body.unwrap_or_default());
-    let digits = text.split_once("error code: ").map(|(_, rest)| {
-        rest.chars().take_while(char::is_ascii_digit).take(6).collect::<String>()
-    });
-    digits.filter(|digits| !digits.is_empty()).map_or_else(String::new, |code| format!(": Cloudflare error {code}"))
+    let digits = text
+        .split_once("error code: ")
+        .map(|(_, rest)| rest.chars().take_while(char::is_ascii_digit).take(6).collect::<String>());
+    digits
+        .filter(|digits| !digits.is_empty())
+        .map_or_else(String::new, |code| format!(": Cloudflare error {code}"))
 }
 
 /// How long Discord asks to wait: `Retry-After` in seconds or as a date, or `retry_after` in the body; the longer one.

@@ -1,6 +1,6 @@
 //! Odd answers over real sockets.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use tokio::net::TcpListener;
 
@@ -24,13 +24,37 @@ type Row = (&'static str, &'static str, &'static str, &'static str, (u64, u64));
 async fn every_refusal_is_waited_out_and_named() {
     let block = r#"{"code":0,"message":"You are being blocked from accessing our API temporarily"}"#;
     let rows: &[Row] = &[
-        ("429 x", "content-type: text/html\r\nretry-after: 20\r\n", "error code: 1015", "Cloudflare error 1015", (20, 22)),
+        (
+            "429 x",
+            "content-type: text/html\r\nretry-after: 20\r\n",
+            "error code: 1015",
+            "Cloudflare error 1015",
+            (20, 22),
+        ),
         ("429 x", HTML, "error code: 1015", "status 429 (text/html): Cloudflare error 1015", (60, 62)),
         ("403 x", HTML, "<html>\n<title>Access denied</title>", "status 403 (text/html)", (60, 62)),
-        ("429 x", "content-type: application/json\r\nserver: cloudflare\r\n", block, "being blocked", (60, 62)),
-        ("429 x", "x-ratelimit-global: true\r\n", r#"{"retry_after":2.5,"global":true}"#, "status 429", (2, 4)),
+        (
+            "429 x",
+            "content-type: application/json\r\nserver: cloudflare\r\n",
+            block,
+            "being blocked",
+            (60, 62),
+        ),
+        (
+            "429 x",
+            "x-ratelimit-global: true\r\n",
+            r#"{"retry_after":2.5,"global":true}"#,
+            "status 429",
+            (2, 4),
+        ),
         ("429 x", "retry-after: 1.5\r\n", r#"{"retry_after":30}"#, "status 429", (30, 32)),
-        ("429 x", "date: Sun, 06 Nov 1994 08:49:37 GMT\r\nretry-after: Sun, 06 Nov 1994 08:50:37 GMT\r\n", "", "429", (60, 62)),
+        (
+            "429 x",
+            "date: Sun, 06 Nov 1994 08:49:37 GMT\r\nretry-after: Sun, 06 Nov 1994 08:50:37 GMT\r\n",
+            "",
+            "429",
+            (60, 62),
+        ),
         ("429 x", "retry-after: Fri, 31 Dec 9999 23:59:59 GMT\r\n", "", "429", (DAY, DAY + 2)),
         ("429 x", "retry-after: 1e300\r\n", "", "429", (DAY, DAY + 2)),
         ("429 x", "retry-after: inf\r\n", "", "429", (DAY, DAY + 2)),
@@ -42,7 +66,13 @@ async fn every_refusal_is_waited_out_and_named() {
         ("200 OK", "", "", "status 200 whose body is no JSON", (1, 2)),
         ("301 x", "location: https://elsewhere\r\n", "", "status 301", (1, 2)),
         ("500 x", "", "{\"message\":\"a\\u001b[2Jb\\nc\"}", "status 500: a\\u{1b}[2Jb\\nc", (1, 2)),
-        ("401 x", "content-type: application/json\r\n", r#"{"message":"401: Unauthorized","code":0}"#, "check DISCORD_TOKEN", (600, 602)),
+        (
+            "401 x",
+            "content-type: application/json\r\n",
+            r#"{"message":"401: Unauthorized","code":0}"#,
+            "check DISCORD_TOKEN",
+            (600, 602),
+        ),
     ];
     for (status, headers, body, says, (least, most)) in rows {
         let OddDiscord { address, .. } = OddDiscord::start(vec![response(status, headers, body)]).await;
@@ -53,7 +83,8 @@ async fn every_refusal_is_waited_out_and_named() {
         assert!(!problem.message.contains("expected value"), "{}", problem.message);
         let wait = discord.pacing().not_before.saturating_duration_since(Instant::now()).as_secs_f64();
         assert!(wait > *least as f64 - 0.9 && wait <= *most as f64, "{status} {headers}{body}: {wait} s");
-        let refused = if *status == "401 x" { ProblemCode::TokenRefused } else { ProblemCode::DiscordUnreachable };
+        let refused =
+            if *status == "401 x" { ProblemCode::TokenRefused } else { ProblemCode::DiscordUnreachable };
         assert_eq!((problem.code, problem.since_unix_ms.is_some()), (refused, true));
     }
 }
@@ -105,7 +136,8 @@ async fn numbers_are_brought_into_their_bounds() {
         let OddDiscord { address, .. } = OddDiscord::start(vec![json(&answer(shards, limit))]).await;
         let info = client(address).gateway_info().await.unwrap();
         let advice = info.advice;
-        let found = (advice.shards, info.total, info.remaining, info.reset_after.as_secs(), advice.max_concurrency);
+        let found =
+            (advice.shards, info.total, info.remaining, info.reset_after.as_secs(), advice.max_concurrency);
         assert_eq!(found, expected, "{shards} {limit:?}");
         assert_eq!(info.url, "wss://gateway.discord.gg");
     }
@@ -126,10 +158,14 @@ async fn a_429_is_not_repeated_before_its_wait_is_over_whoever_asks() {
     let odd = OddDiscord::start(vec![response("429 x", HTML, "error code: 1015")]).await;
     let discord = Arc::new(client(odd.address));
     discord.gateway_info().await.unwrap_err();
-    let asking: Vec<_> = (0..20).map(|_| tokio::spawn({
-        let discord = discord.clone();
-        async move { discord.gateway_info().await.map(drop) }
-    })).collect();
+    let asking: Vec<_> = (0..20)
+        .map(|_| {
+            tokio::spawn({
+                let discord = discord.clone();
+                async move { discord.gateway_info().await.map(drop) }
+            })
+        })
+        .collect();
     let at_last = timeout(Duration::from_millis(1_500), discord.gateway_info_at_last()).await;
     assert!(at_last.is_err(), "it waits");
     assert_eq!(odd.requests(), 1);

@@ -127,7 +127,13 @@ impl Driver<'_> {
     }
 
     /// The address of a worker that is said to have ended was looked at.
-    pub(super) fn exit_looked(&mut self, worker: WorkerId, incarnation: Incarnation, finding: Finding, now: Now) {
+    pub(super) fn exit_looked(
+        &mut self,
+        worker: WorkerId,
+        incarnation: Incarnation,
+        finding: Finding,
+        now: Now,
+    ) {
         let life = (worker, incarnation);
         if finding == Finding::Answers {
             self.exits.looks.insert(life.clone(), Some(now.mono + FOUND_ALIVE));

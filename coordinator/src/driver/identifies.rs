@@ -224,7 +224,11 @@ impl Driver<'_> {
                 self.identify.set_budget(budget);
                 let max_concurrency = info.advice.max_concurrency;
                 if max_concurrency != self.identify.max_concurrency() {
-                    tracing::info!(max_concurrency, before = self.identify.max_concurrency(), "max_concurrency changed");
+                    tracing::info!(
+                        max_concurrency,
+                        before = self.identify.max_concurrency(),
+                        "max_concurrency changed"
+                    );
                     self.identify.set_max_concurrency(max_concurrency);
                 }
                 self.fleet.follow_advice(self.shell.wish(info.advice), max_concurrency as usize);
@@ -233,7 +237,9 @@ impl Driver<'_> {
                 }
             }
             Err(DiscordError::TokenRefused) => {
-                tracing::error!("Discord refused the token (401): no shard identifies until it takes it again");
+                tracing::error!(
+                    "Discord refused the token (401): no shard identifies until it takes it again"
+                );
                 let why = "Discord refused the token (401): check DISCORD_TOKEN";
                 self.identify.halt(why);
                 let waiting: Vec<TicketId> = self.identify.waiting_wishes().map(|(id, _)| id).collect();
@@ -252,7 +258,12 @@ impl Driver<'_> {
 
     /// Discord closed a worker's shard with 4004. Only Discord can tell whether the bot's token is void or this worker has
     /// a stale one.
-    pub(super) fn token_in_doubt(&mut self, worker: &WorkerId, incarnation: &Incarnation, shard: ShardNumber) {
+    pub(super) fn token_in_doubt(
+        &mut self,
+        worker: &WorkerId,
+        incarnation: &Incarnation,
+        shard: ShardNumber,
+    ) {
         let doubt = (worker.clone(), incarnation.clone());
         let known = self.asking.asked_for.contains(&doubt) || self.fleet.is_excluded(worker);
         if self.identify.halted().is_none() && !known && self.asking.doubts.insert(doubt) {

@@ -46,6 +46,13 @@ impl Refusals {
     }
 }
 
+impl Slot {
+    /// Whether an owner may be written: there is an epoch for it, and the store's last refusal is long enough ago.
+    pub(super) fn may_be_written(&self, now: Now) -> bool {
+        self.highest < Epoch(u64::MAX) && now.mono >= self.refusals.not_before
+    }
+}
+
 impl Fleet {
     /// Whether what a worker says of itself can be true: asked before a lease is granted.
     ///
@@ -58,7 +65,8 @@ impl Fleet {
         }
         // The term was above every clock that has written to the store.
         let newest = Epoch(now.unix_ms.max(self.term.0).saturating_add(AHEAD_MS));
-        let known = |shard: ShardNumber| self.slots.get(shard.0 as usize).map_or(Epoch(0), |slot| slot.highest);
+        let known =
+            |shard: ShardNumber| self.slots.get(shard.0 as usize).map_or(Epoch(0), |slot| slot.highest);
         let ahead = running.iter().find(|(shard, epoch)| **epoch > newest.max(known(**shard)));
         if let Some((&shard, &epoch)) = ahead {
             return Err(RegistrationRefused::EpochAhead { worker: worker.clone(), shard, epoch, newest });
@@ -80,7 +88,11 @@ impl Fleet {
     }
 
     /// A worker runs a shard under a higher epoch than its owner, whom this coordinator has heard with it.
-    pub(super) fn contested(slot: &Slot, shard: ShardNumber, claimant: &fleet_model::WorkerId) -> Option<Ownership> {
+    pub(super) fn contested(
+        slot: &Slot,
+        shard: ShardNumber,
+        claimant: &fleet_model::WorkerId,
+    ) -> Option<Ownership> {
         let owner = slot.owner.as_ref().filter(|owner| slot.confirmed && owner.worker != *claimant)?;
         let (worker, incarnation) = (owner.worker.clone(), owner.incarnation.clone());
         Some(Ownership { shard, worker, incarnation, epoch: owner.epoch })

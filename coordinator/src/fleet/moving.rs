@@ -142,7 +142,7 @@ impl Fleet {
         }
         let mut unwritten = Vec::new();
         for (shard, slot) in (0..).map(ShardNumber).zip(&mut self.slots) {
-            if slot.owner.is_some() || !slot.confirmed && !no_strangers || now.mono < slot.refusals.not_before {
+            if slot.owner.is_some() || !slot.confirmed && !no_strangers || !slot.may_be_written(now) {
                 continue;
             }
             let Some(worker) = target.get(&shard) else { continue };

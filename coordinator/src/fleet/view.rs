@@ -184,7 +184,10 @@ impl Fleet {
             .map(|(shard, _)| shard.to_string())
             .collect();
         if !unplaced.is_empty() && now.mono >= self.settle_until.max(self.strangers_until) {
-            let mut takers = self.workers.iter().filter(|(_, worker)| worker.connected && !worker.draining && !worker.excluded);
+            let mut takers = self
+                .workers
+                .iter()
+                .filter(|(_, worker)| worker.connected && !worker.draining && !worker.excluded);
             let waits = |shard: &Slot| shard.owner.is_none() && !shard.confirmed;
             if !self.strangers.found.is_empty() && self.slots.iter().any(waits) {
                 let names: Vec<&str> = self.strangers.found.iter().map(WorkerId::as_str).collect();

@@ -100,7 +100,9 @@ impl From<Stopped> for Status {
             Stopped::Standby { .. }
             | Stopped::UnknownWorker
             | Stopped::Plan(_)
-            | Stopped::Exit(ExitRefused::StoreUntrusted { .. } | ExitRefused::StillAnswers { .. }) => Self::failed_precondition(text),
+            | Stopped::Exit(ExitRefused::StoreUntrusted { .. } | ExitRefused::StillAnswers { .. }) => {
+                Self::failed_precondition(text)
+            }
             Stopped::Exit(ExitRefused::Unknown { .. } | ExitRefused::AnotherLife { .. }) => {
                 Self::not_found(text)
             }

@@ -45,7 +45,10 @@ pub(crate) async fn check(
     incarnation: &Incarnation,
 ) -> Result<SocketAddr, Status> {
     let advertised = Advertised::parse(url).map_err(|why| {
-        Status::invalid_argument(format!("the advertised address {} {why} (WORKER_ADVERTISE)", printable(url)))
+        Status::invalid_argument(format!(
+            "the advertised address {} {why} (WORKER_ADVERTISE)",
+            printable(url)
+        ))
     })?;
     let by = Instant::now() + PATIENCE;
     match find(&advertised, by, worker, incarnation).await {
@@ -130,7 +133,8 @@ async fn identity(address: SocketAddr, uri: &Uri) -> Result<(String, String), &'
     let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| "is no address")?;
     let channel = endpoint.origin(uri.clone()).connect().await.map_err(|_| "can't be reached")?;
     let mut client = GatewayWorkerClient::new(channel).max_decoding_message_size(MOST_BYTES);
-    let answer = client.identity(IdentityRequest {}).await.map_err(|_| "is no gateway worker's")?.into_inner();
+    let answer =
+        client.identity(IdentityRequest {}).await.map_err(|_| "is no gateway worker's")?.into_inner();
     Ok((answer.worker_id, answer.incarnation))
 }
 

@@ -60,7 +60,8 @@ impl Rig {
             "--lease-ttl=1s",
             &api,
         ];
-        let config = Args::try_parse_from(args).unwrap().into_config(Some(settings::Secret::new("t"))).unwrap();
+        let config =
+            Args::try_parse_from(args).unwrap().into_config(Some(settings::Secret::new("t"))).unwrap();
         let parts = Parts {
             store: Arc::new(MemoryStore::new()),
             set_aside: Arc::new(checkpoint::MemoryStore::new()),
@@ -115,8 +116,13 @@ impl Rig {
             for sequence in 1.. {
                 let incarnation = "1".to_owned();
                 let (worker_id, shards_now) = (worker_id.clone(), shards.clone());
-                let report =
-                    v1::WorkerReport { worker_id, incarnation, sequence, shards: shards_now, ..Default::default() };
+                let report = v1::WorkerReport {
+                    worker_id,
+                    incarnation,
+                    sequence,
+                    shards: shards_now,
+                    ..Default::default()
+                };
                 if sender.send(report).await.is_err() {
                     return;
                 }
@@ -148,7 +154,8 @@ impl Heartbeat {
     /// The shards that it is told to run.
     async fn assigned(&mut self) -> Vec<v1::ShardRange> {
         loop {
-            let message = timeout(LONG, self.directives.message()).await.expect("an assignment").unwrap().unwrap();
+            let message =
+                timeout(LONG, self.directives.message()).await.expect("an assignment").unwrap().unwrap();
             if let Some(v1::directive::Directive::Assignment(assignment)) = message.directive
                 && !assignment.shards.is_empty()
             {
@@ -219,18 +226,27 @@ async fn registrations_are_refused_for_what_no_worker_says() {
             request.running_total = total;
         })
     };
-    let url = |url: &'static str| -> Change { Box::new(move |request| request.advertise_url = url.to_owned()) };
+    let url =
+        |url: &'static str| -> Change { Box::new(move |request| request.advertise_url = url.to_owned()) };
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64;
     let rows: Vec<(Change, Code, &str)> = vec![
         (running(0, 3, u64::MAX, 4), Code::InvalidArgument, "ahead of this coordinator's clock"),
-        (running(0, 3, now + 2 * 24 * 3600 * 1000, 4), Code::InvalidArgument, "ahead of this coordinator's clock"),
+        (
+            running(0, 3, now + 2 * 24 * 3600 * 1000, 4),
+            Code::InvalidArgument,
+            "ahead of this coordinator's clock",
+        ),
         (running(0, 3, now, 65_536), Code::FailedPrecondition, "65536 shards"),
         (running(0, 3, now, 17), Code::FailedPrecondition, "17 shards"),
         (running(0, 3, now, 3), Code::InvalidArgument, "running_total"),
         (running(0, u32::MAX, 1, 4), Code::InvalidArgument, "no range"),
         (running(3, 1, 1, 4), Code::InvalidArgument, "3 to 1"),
         (Box::new(|r| r.version = "9".repeat(3_900_000)), Code::InvalidArgument, "version has 3900000 bytes"),
-        (Box::new(|r| r.worker_id = "x".repeat(1_000_000)), Code::InvalidArgument, "worker_id has 1000000 bytes"),
+        (
+            Box::new(|r| r.worker_id = "x".repeat(1_000_000)),
+            Code::InvalidArgument,
+            "worker_id has 1000000 bytes",
+        ),
         (Box::new(|r| r.worker_id = "a\u{1b}[2J".to_owned()), Code::InvalidArgument, "\\u{1b}"),
         (Box::new(|r| r.generation = "../..".to_owned()), Code::InvalidArgument, "../.."),
         (url("http://user:pw@127.0.0.1:1"), Code::InvalidArgument, "HOST:PORT"),
@@ -248,7 +264,9 @@ async fn registrations_are_refused_for_what_no_worker_says() {
         assert!(refused.message().contains(says) && refused.message().len() < 600, "{says}: {refused}");
     }
     let metrics = get(rig.health, "/metrics").await;
-    for line in [r#"fleet_claims_refused_total{claim="epoch"} 2"#, r#"fleet_claims_refused_total{claim="total"} 2"#] {
+    for line in
+        [r#"fleet_claims_refused_total{claim="epoch"} 2"#, r#"fleet_claims_refused_total{claim="total"} 2"#]
+    {
         assert!(metrics.contains(line), "no {line} in\n{metrics}");
     }
     let list = |worker_id: String| v1::ListShardsRequest { worker_id };
@@ -293,11 +311,14 @@ async fn a_close_code_counts_only_for_the_shards_own_owner_and_epoch() {
     let mut worker = rig.join("w").await;
     let own = worker.assigned().await[0].clone();
     let asked = rig.discord.requests();
-    for report in [refused_shard(65_000, own.epoch), refused_shard(own.first, own.epoch + 1), refused_shard(4, 1)] {
+    for report in
+        [refused_shard(65_000, own.epoch), refused_shard(own.first, own.epoch + 1), refused_shard(4, 1)]
+    {
         worker.report(vec![report]).await;
     }
     // The next acknowledgement comes after these were read.
-    let ready = v1::ShardReport { status: v1::ShardStatus::Ready.into(), ..refused_shard(own.first, own.epoch) };
+    let ready =
+        v1::ShardReport { status: v1::ShardStatus::Ready.into(), ..refused_shard(own.first, own.epoch) };
     worker.report(vec![v1::ShardReport { close_code: None, ..ready }]).await;
     let status = rig.until("a ready shard", |status| {
         status.shards.iter().any(|shard| shard.status == i32::from(v1::ShardStatus::Ready))

@@ -186,7 +186,9 @@ mod tests {
                 request.running = vec![v1::ShardRange { first: 0, last: MAX_SHARDS - 1, epoch: 1 }; 1_000];
             }),
             ("needs.transport", |request| request.needs.as_mut().unwrap().transport = "t".repeat(129)),
-            ("needs.resources", |request| request.needs.as_mut().unwrap().resources = vec![String::new(); 65]),
+            ("needs.resources", |request| {
+                request.needs.as_mut().unwrap().resources = vec![String::new(); 65]
+            }),
         ];
         let good = || v1::RegisterRequest { needs: Some(v1::SessionNeeds::default()), ..Default::default() };
         assert_eq!(good().check_bounds(), Ok(()));

@@ -50,7 +50,8 @@ fn shards_of_live_owners_do_not_change_hands_on_a_workers_word() {
         let assignment = fleet.join(claims("x", 0..12, at(2_000).unix_ms + ahead, 12), at(2_000)).unwrap();
         assert_eq!(assignment.shards.len(), 0, "it is told that none of them is its own");
         let effects = fleet.take_effects();
-        let asked = effects.iter().any(|effect| matches!(effect, Effect::Write(owners) if owners.len() == 12));
+        let asked =
+            effects.iter().any(|effect| matches!(effect, Effect::Write(owners) if owners.len() == 12));
         assert!(asked, "the store is asked: {effects:?}");
         assert!(effects.contains(&Effect::Note(Note::Contested { worker: id("x"), shards: 12 })));
         for effect in effects {
@@ -59,7 +60,8 @@ fn shards_of_live_owners_do_not_change_hands_on_a_workers_word() {
                 fleet.written(owners.iter().map(|owner| (owner, Ok(()))), at(2_010));
             }
         }
-        let owners = |shards: &[ShardView]| shards.iter().map(|shard| shard.owner.clone()).collect::<Vec<_>>();
+        let owners =
+            |shards: &[ShardView]| shards.iter().map(|shard| shard.owner.clone()).collect::<Vec<_>>();
         assert_eq!(owners(&fleet.view(at(2_010)).shards), owners(&before));
     }
 }
@@ -131,8 +133,10 @@ fn workers_are_bounded_and_those_that_are_there_may_come_back() {
 fn an_epoch_that_can_not_grow_stops_one_shard_and_is_named() {
     let mut records = recovered();
     records.workers.clear();
+    records.last_ran_unix_ms = Some(at(0).unix_ms);
     records.owners[3].epoch = Epoch(u64::MAX);
-    let mut fleet = Fleet::new(rules(), Term(2), Wish::explicit(12), records, at(0));
+    let wish = Wish { total: 12, explicit: false };
+    let mut fleet = Fleet::new(rules(), Term(2), wish, records, at(0));
     fleet.join(registration("c", "1"), at(100)).unwrap();
     for ms in (100..9_000).step_by(100) {
         fleet.tick(at(ms));
@@ -174,7 +178,8 @@ fn a_store_that_outranks_every_write_is_written_to_ever_more_slowly_and_named() 
     }
     assert!((5..15).contains(&writes.len()), "{writes:?}");
     assert_eq!(outranked, 1, "said once");
-    let code = fleet.view(at(61_000)).problems.iter().any(|problem| problem.code == ProblemCode::ShardRefused);
+    let code =
+        fleet.view(at(61_000)).problems.iter().any(|problem| problem.code == ProblemCode::ShardRefused);
     assert!(code);
 }
 
