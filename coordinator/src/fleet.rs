@@ -39,7 +39,6 @@ mod total;
 mod view;
 
 use breaker::Breaker;
-use claims::Refusals;
 use evidence::{Broken, Whereabouts};
 use handoff::{Arrival, Departed};
 use strangers::Strangers;
@@ -288,7 +287,10 @@ struct Slot {
     arrival: Option<Arrival>,
     /// Who let it go in order.
     departed: Option<Departed>,
-    refusals: Refusals,
+    /// Writes of its owner that the store refused since the last that it took.
+    refused: u32,
+    /// It is not assigned before this moment: its owner could not be written.
+    assign_at: Duration,
 }
 
 /// Who shall run a shard.
@@ -349,6 +351,8 @@ struct Worker {
     draining: bool,
     /// Discord refuses its token: it gets no shards.
     excluded: bool,
+    /// The store does not answer it: it gets no more shards while another worker can take them.
+    store_away: bool,
     /// A supervisor says that its process has ended, and nothing was seen of that.
     exit_unseen: bool,
     /// It was told to give its shards away and exit, and why: it is told again when it has lost its stream.

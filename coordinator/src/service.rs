@@ -20,12 +20,13 @@ use telemetry::{
     health::{BindError, HealthServer},
     metrics::Metrics,
 };
-use tokio::{net::TcpListener, time::Instant};
+use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::Server;
 
 use crate::{
+    clock::Clock,
     config::Config,
     discord::{Discord, DiscordError},
     driver::Shell,
@@ -138,7 +139,7 @@ impl Coordinator {
             shard_count: config.shard_count,
             shard_buffer: config.shard_buffer,
             next_stream: AtomicU64::new(1),
-            started: Instant::now(),
+            clock: Clock::start(),
         };
 
         let hub = Hub::new(parts.bus, bridge_metrics.clone());

@@ -35,7 +35,7 @@ pub(super) fn read(
     if head.status == StatusCode::UNAUTHORIZED {
         return Err(Refusal { error: DiscordError::TokenRefused, floor: REFUSED_WAIT });
     }
-    let fail = |why: String| DiscordError::Failed(format!("{} {why}", named(head)));
+    let fail = |why: String| DiscordError::Failed(format!("{}{why}", named(head)));
     if !head.status.is_success() {
         let said = wait_said(&head.headers, value.as_ref(), now);
         let blocked = matches!(head.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::FORBIDDEN);
@@ -46,7 +46,7 @@ pub(super) fn read(
         let why = if body.is_some() { "is no JSON" } else { "was cut off or is too long" };
         return Err(Refusal::failed(format!("{} whose body {why}", named(head))));
     };
-    info(&value, gateway).map_err(|why| Refusal { error: fail(why), floor: Duration::ZERO })
+    info(&value, gateway).map_err(|why| Refusal { error: fail(format!(" {why}")), floor: Duration::ZERO })
 }
 
 /// The status and the kind of body: "status 502 (text/html)".

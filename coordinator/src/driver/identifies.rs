@@ -36,8 +36,6 @@ const DOUBT: Duration = Duration::from_secs(2);
 #[derive(Default)]
 pub(super) struct Asking {
     under_way: bool,
-    /// Permits that were given since the question: Discord may not have counted them.
-    spent: u32,
     /// Workers whose token Discord refused, for the next question to tell.
     doubts: BTreeSet<(WorkerId, Incarnation)>,
     /// Those that the question under way is about.
@@ -141,6 +139,9 @@ impl Driver<'_> {
 
     /// Writes the grants that are due down; they are sent when that is done.
     pub(super) fn grant_permits(&mut self, now: Duration) {
+        if !self.may_act {
+            return;
+        }
         let mut grants = self.identify.due(now);
         grants.retain(|grant| {
             let may = self.may_identify(&grant.wish);
@@ -155,17 +156,20 @@ impl Driver<'_> {
         if grants.is_empty() {
             return;
         }
-        self.asking.spent = self.asking.spent.saturating_add(grants.len() as u32);
         let record = self.budget_record();
         let (store, term) = (self.shell.store.clone(), self.term);
-        self.start(async move { Outcome::Granted(grants, store.save_budget(term, record).await) });
+        self.start(async move {
+            let written = store.save_budget(term, record).await;
+            fail::fail_point!("coordinator_permit_written");
+            Outcome::Granted(grants, written)
+        });
     }
 
     /// Grants were written down, or not.
     pub(super) fn send_permits(&mut self, grants: Vec<Grant>, written: bool) {
         let now = self.shell.now().mono;
         for grant in grants {
-            if !written {
+            if !written || !self.may_act {
                 self.identify.withdraw(grant.id, now + AGAIN);
                 continue;
             }
@@ -196,7 +200,7 @@ impl Driver<'_> {
             return;
         }
         self.asking.under_way = true;
-        self.asking.spent = 0;
+        self.identify.budget_asked();
         self.asking.asked_for = std::mem::take(&mut self.asking.doubts);
         let (discord, outcomes) = (self.shell.discord.clone(), self.outcomes.clone());
         self.started.spawn(async move {
@@ -219,9 +223,7 @@ impl Driver<'_> {
                     tracing::info!("Discord takes the token: shards identify again");
                     self.identify.lift_halt();
                 }
-                let mut budget = budget_from(&info, None, self.shell.reserve, now);
-                budget.remaining = budget.remaining.saturating_sub(self.asking.spent);
-                self.identify.set_budget(budget);
+                self.identify.set_budget(budget_from(&info, None, self.shell.reserve, now));
                 let max_concurrency = info.advice.max_concurrency;
                 if max_concurrency != self.identify.max_concurrency() {
                     tracing::info!(

@@ -28,28 +28,18 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// The longest of these waits.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// Writes of a shard's owner that the store refused, one after the other.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Refusals {
-    pub(super) times: u32,
-    /// No owner is written before this moment.
-    pub(super) not_before: Duration,
-}
-
-impl Refusals {
-    /// The first is tried again at once.
-    pub(super) fn add(&mut self, now: Duration) {
-        self.times = self.times.saturating_add(1);
-        let Some(doublings) = self.times.checked_sub(2) else { return };
-        let wait = FIRST_WAIT.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX));
-        self.not_before = now + wait.min(LONGEST_WAIT);
-    }
-}
-
 impl Slot {
     /// Whether an owner may be written: there is an epoch for it, and the store's last refusal is long enough ago.
     pub(super) fn may_be_written(&self, now: Now) -> bool {
-        self.highest < Epoch(u64::MAX) && now.mono >= self.refusals.not_before
+        self.highest < Epoch(u64::MAX) && now.mono >= self.assign_at
+    }
+
+    /// The store refused the owner. The first one is written again at once, each further one later.
+    pub(super) fn write_was_refused(&mut self, now: Now) {
+        self.refused = self.refused.saturating_add(1);
+        let Some(doublings) = self.refused.checked_sub(2) else { return };
+        let wait = FIRST_WAIT.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX));
+        self.assign_at = now.mono + wait.min(LONGEST_WAIT);
     }
 }
 
@@ -98,6 +88,14 @@ impl Fleet {
         Some(Ownership { shard, worker, incarnation, epoch: owner.epoch })
     }
 
+    /// The store has a record of another kind in the place of a shard's owner: it is not written to again at once.
+    pub fn record_is_invalid(&mut self, shard: ShardNumber, now: Now) {
+        if let Some(slot) = self.slots.get_mut(shard.0 as usize) {
+            slot.refused = slot.refused.max(1);
+            slot.write_was_refused(now);
+        }
+    }
+
     /// Lets the store decide over contested shards.
     pub(super) fn ask_the_store(&mut self, contested: Vec<Ownership>) {
         if !contested.is_empty() {
@@ -114,11 +112,11 @@ impl Fleet {
                     "the fleet store holds the highest possible epoch for shard {shard}: nothing can be written above it; \
                      delete the shard's record"
                 )
-            } else if slot.refusals.times > 1 {
+            } else if slot.refused > 1 {
                 format!(
                     "the fleet store refused the owner of shard {shard} {} times: it holds a higher epoch or a record of \
                      another kind",
-                    slot.refusals.times
+                    slot.refused
                 )
             } else {
                 return None;

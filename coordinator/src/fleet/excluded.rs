@@ -19,6 +19,18 @@ impl Fleet {
         self.workers.get(worker).is_some_and(|known| known.excluded)
     }
 
+    /// Workers that the store does not answer, while it answers here.
+    pub(super) fn workers_without_store(&self) -> impl Iterator<Item = Problem> {
+        let away = self.workers.iter().filter(|(_, worker)| worker.store_away && self.store_is_up());
+        away.map(|(name, _)| {
+            let why = format!(
+                "worker {name} does not reach the fleet store: it writes no checkpoints, and gets no more shards while another \
+                 worker can take them; check its REDIS_URL"
+            );
+            Problem::new(ProblemCode::WorkerStoreAway, why)
+        })
+    }
+
     pub(super) fn excluded_workers(&self) -> impl Iterator<Item = Problem> {
         let excluded = self.workers.iter().filter(|(_, worker)| worker.excluded);
         excluded.map(|(name, _)| {

@@ -179,6 +179,7 @@ impl Fleet {
             connected: true,
             draining: draining || told_to_go.is_some(),
             excluded,
+            store_away: before.is_some_and(|before| before.store_away),
             exit_unseen: false,
             told_to_go,
             last_heard: now.mono,

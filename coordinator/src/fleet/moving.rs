@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fleet_model::{Epoch, ShardNumber, WorkerId};
 
-use super::{Effect, Fleet, Intent, Note, Now, Owner, Ownership, Phase, Refusals, Slot, Worker};
+use super::{Effect, Fleet, Intent, Note, Now, Owner, Ownership, Phase, Slot, Worker, losing::ASK_AGAIN};
 use crate::placement::{self, Problem};
 
 impl Fleet {
@@ -27,9 +27,11 @@ impl Fleet {
         if owner.worker != ownership.worker || owner.epoch != ownership.epoch {
             return;
         }
+        if outcome.is_ok() {
+            slot.refused = 0;
+        }
         match outcome {
             Ok(()) if owner.phase == Phase::Writing => {
-                slot.refusals = Refusals::default();
                 owner.phase = Phase::Running;
                 owner.since = now.mono;
                 slot.confirmed = true;
@@ -38,7 +40,11 @@ impl Fleet {
             }
             Ok(()) => {}
             Err(outranked_by) => {
-                slot.highest = slot.highest.max(outranked_by.unwrap_or_default());
+                match outranked_by {
+                    Some(epoch) => slot.highest = slot.highest.max(epoch),
+                    // Another try at once would end the same way.
+                    None => slot.assign_at = now.mono + ASK_AGAIN,
+                }
                 // What a worker runs already stays its own while the store is away.
                 if owner.phase == Phase::Writing || outranked_by.is_some() {
                     slot.lose_owner();
@@ -46,8 +52,8 @@ impl Fleet {
                 // Another worker had it that this coordinator has not heard of.
                 if let Some(by) = outranked_by {
                     slot.departed = None;
-                    slot.refusals.add(now.mono);
-                    if slot.refusals.times == 1 {
+                    slot.write_was_refused(now);
+                    if slot.refused == 1 {
                         self.note(Note::Outranked { shard: ownership.shard, by });
                     }
                 }
@@ -93,9 +99,12 @@ impl Fleet {
                 && !worker.excluded
                 && intent.is_active(worker)
         };
+        // A worker that the store does not answer writes no checkpoints: another one is better.
+        let others = self.workers.iter().any(|(name, worker)| takes(name, worker) && !worker.store_away);
         let mut problem = Problem::default();
         for (name, worker) in self.workers.iter().filter(|(name, worker)| takes(name, worker)) {
-            let held = self.breaker.worker(name, now.mono).is_some();
+            let poor = worker.store_away && others;
+            let held = poor || self.breaker.worker(name, now.mono).is_some();
             let capacity = if held { Some(self.holds(name)) } else { worker.capacity };
             problem.workers.insert(name.clone(), capacity);
         }

@@ -98,6 +98,7 @@ impl Fleet {
                 connected: false,
                 draining: false,
                 excluded: false,
+                store_away: false,
                 exit_unseen: false,
                 told_to_go: None,
                 last_heard: now.mono,

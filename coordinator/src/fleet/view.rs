@@ -1,6 +1,6 @@
 //! The fleet as others see it: a snapshot without references into the machine.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use fleet_model::{
     Epoch, Generation, Incarnation, Problem, ProblemCode, Route, Routes, ShardNumber, ShardReport,
@@ -57,6 +57,9 @@ pub struct WorkerView {
     pub incarnation: Incarnation,
     /// Where it answers.
     pub url: String,
+    /// The address that answered there when it registered: what this coordinator dials from then on, whatever the name comes
+    /// to mean.
+    pub address: Option<SocketAddr>,
     /// Version of the program.
     pub version: String,
     /// The most shards it takes.
@@ -98,6 +101,7 @@ impl Fleet {
                 let view = WorkerView {
                     incarnation: worker.incarnation.clone(),
                     url: worker.url.clone(),
+                    address: worker.whereabouts.found_at,
                     version: worker.version.clone(),
                     capacity: worker.capacity,
                     generation: worker.generation.clone(),
@@ -206,6 +210,7 @@ impl Fleet {
             };
             problems.push(Problem::new(code, format!("{why} for shards {}", unplaced.join(", "))));
         }
+        problems.extend(self.idle_generations());
         problems.extend(self.held_shards(now).map(|(shard, held)| {
             let why = format!("shard {shard} is {held}: {} of its owners died", held.deaths);
             Problem::new(ProblemCode::ShardHeldBack, why)
@@ -221,6 +226,7 @@ impl Fleet {
         });
         problems.extend(failed);
         problems.extend(self.excluded_workers());
+        problems.extend(self.workers_without_store());
         problems.extend(self.refused_shards());
         let silent = self.workers.iter().filter(|(_, worker)| !worker.connected);
         problems.extend(

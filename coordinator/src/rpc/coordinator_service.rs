@@ -141,6 +141,7 @@ impl Coordinator for CoordinatorService {
         registration.found_at = Some(dial_back::check(&registration.url, &worker, &incarnation).await?);
         let record = WorkerRecord { worker, incarnation, url: registration.url.clone() };
         registration.granted = self.grant_lease(term, &record).await?;
+        fail::fail_point!("coordinator_lease_granted");
         let Joined { term, assignment, lease_ttl, gateway_url } = self.fleet.join(registration).await?;
         Ok(Response::new(v1::RegisterResponse {
             term: term.0,
@@ -333,5 +334,6 @@ fn report(
         rss_bytes: message.rss_bytes,
         draining: message.draining,
         leaving: message.leaving,
+        store_away: message.store_away,
     })
 }

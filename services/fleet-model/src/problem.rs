@@ -58,6 +58,8 @@ codes! {
     StoreAway "store_away" Problem,
     /// Another coordinator acts; this one waits for the term.
     Standby "standby" Progress,
+    /// The store has not confirmed the coordinator's term: it acknowledges no lease.
+    TermUnconfirmed "term_unconfirmed" Problem,
     /// Discord does not answer `GET /gateway/bot`, or blocks this address.
     DiscordUnreachable "discord_unreachable" Problem,
     /// Discord refused the token.
@@ -76,6 +78,8 @@ codes! {
     NoWorker "no_worker" Problem,
     /// No worker has room for some shards.
     NoRoom "no_room" Problem,
+    /// Workers of another deployment than the active one get no shards.
+    GenerationIdle "generation_idle" Advice,
     /// Every worker that could take some shards is held back.
     WorkersHeldBack "workers_held_back" Problem,
     /// A shard is held back because its owners died.
@@ -84,6 +88,8 @@ codes! {
     WorkerHeldBack "worker_held_back" Problem,
     /// Discord refuses the token of one worker, and takes the coordinator's.
     WorkerTokenRefused "worker_token_refused" Problem,
+    /// The fleet store does not answer one worker, and answers the coordinator.
+    WorkerStoreAway "worker_store_away" Problem,
     /// Discord refused a shard for good.
     ShardFailed "shard_failed" Problem,
     /// A shard is connected and receives nothing.

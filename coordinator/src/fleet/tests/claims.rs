@@ -235,3 +235,29 @@ fn a_worker_that_lives_by_all_that_is_seen_did_not_die_of_a_supervisors_word() {
         assert_eq!(fleet.breaker.shards.len(), deaths * 6, "{connected} {unseen}");
     }
 }
+
+#[test]
+fn a_worker_that_the_store_does_not_answer_gets_shards_only_when_no_other_can_take_them() {
+    let mut fleet = fleet(4);
+    let away = |fleet: &mut Fleet, store_away: bool, ms: u64| {
+        let report = Report { store_away, ..obedient(fleet, "a") };
+        fleet.report(&id("a"), &life("1"), report, at(ms)).unwrap();
+        settle_writes(fleet, at(ms));
+    };
+    fleet.join(registration("a", "1"), at(0)).unwrap();
+    fleet.join(registration("b", "1"), at(100)).unwrap();
+    away(&mut fleet, true, 500);
+    fleet.tick(at(1_100));
+    settle_writes(&mut fleet, at(1_100));
+    assert_eq!((shards(&fleet, "a").len(), shards(&fleet, "b").len()), (0, 4));
+    let named = |fleet: &Fleet| {
+        fleet.view(at(1_200)).problems.iter().any(|problem| problem.code == ProblemCode::WorkerStoreAway)
+    };
+    assert!(named(&fleet));
+    let leaving = Report { leaving: true, ..Report::default() };
+    fleet.report(&id("b"), &life("1"), leaving, at(1_200)).unwrap();
+    settle_writes(&mut fleet, at(1_200));
+    assert_eq!(shards(&fleet, "a").len(), 4, "better there than nowhere");
+    away(&mut fleet, false, 1_300);
+    assert!(!named(&fleet));
+}
