@@ -253,6 +253,8 @@ pub struct Fleet {
     slots: Vec<Slot>,
     workers: BTreeMap<WorkerId, Worker>,
     intent: Intent,
+    /// Shards ran before this coordinator came, under whatever total.
+    ran: bool,
     /// This coordinator stops: no shard sets out any more.
     stopping: bool,
     /// Since when nobody of the active deployment is there, while others are.
@@ -289,6 +291,8 @@ struct Slot {
     departed: Option<Departed>,
     /// Writes of its owner that the store refused since the last that it took.
     refused: u32,
+    /// A worker was told to run it, or may have been.
+    ran: bool,
     /// It is not assigned before this moment: its owner could not be written.
     assign_at: Duration,
 }
@@ -312,6 +316,8 @@ struct Owner {
     landed: bool,
     /// Owners before it died of the shard: decided when it was assigned, so that it stays what it was begun with.
     careful: bool,
+    /// Another ran the shard before, or may have.
+    ran_before: bool,
 }
 
 /// How far an assignment has got.
@@ -446,6 +452,7 @@ impl Fleet {
                 set.shards.insert(number, owner.epoch);
                 set.handed_over.extend(owner.handed_over.map(|epoch| (number, epoch)));
                 set.careful.extend(owner.careful.then_some(number));
+                set.ran_before.extend(owner.ran_before.then_some(number));
             }
             if let Some((to, arriving)) = self.arriving(slot) {
                 wanted.entry(to.clone()).or_default().arriving.insert(number, arriving);

@@ -35,6 +35,7 @@ impl Fleet {
                 owner.phase = Phase::Running;
                 owner.since = now.mono;
                 slot.confirmed = true;
+                slot.ran = true;
                 slot.arrival = None;
                 self.note(Note::Assigned(ownership.clone()));
             }
@@ -51,6 +52,7 @@ impl Fleet {
                 }
                 // Another worker had it that this coordinator has not heard of.
                 if let Some(by) = outranked_by {
+                    slot.ran = true;
                     slot.departed = None;
                     slot.write_was_refused(now);
                     if slot.refused == 1 {
@@ -171,6 +173,7 @@ impl Fleet {
                 identifies: slot.arrival.as_ref().is_some_and(|arrival| arrival.identifies),
                 landed: false,
                 careful: self.breaker.asks_for_care(shard),
+                ran_before: slot.ran,
             });
             let incarnation = known.incarnation.clone();
             unwritten.push(Ownership { shard, worker: worker.clone(), incarnation, epoch });
