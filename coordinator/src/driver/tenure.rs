@@ -131,7 +131,11 @@ impl Driver<'_> {
 
     /// A registration would renew a lease, which only a coordinator whose term is confirmed may do.
     pub(super) fn only_while_acting(&self) -> Result<(), Stopped> {
-        if self.may_act { Ok(()) } else { Err(Stopped::Standby) }
+        if self.may_act { Ok(()) } else { Err(self.in_doubt()) }
+    }
+
+    pub(super) fn in_doubt(&self) -> Stopped {
+        Stopped::Standby { why: self.term_in_doubt().message }
     }
 
     pub(super) fn term_in_doubt(&self) -> Problem {
