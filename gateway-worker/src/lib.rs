@@ -21,6 +21,7 @@ pub mod lease;
 mod link;
 mod metrics;
 mod payload;
+mod reading;
 mod relay;
 pub mod rest;
 mod rpc;

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use checkpoint::{FORMAT_MAX, decode_record, encode_record};
 use proptest::prelude::*;
 use serde_json::json;
-use twilight_gateway::{Event, EventTypeFlags};
 use twilight_model::gateway::Intents;
 
 use super::*;
-use crate::cache::CacheSettings;
+use crate::{
+    cache::CacheSettings,
+    reading::{self, Reading, SessionStart},
+};
 
 pub(in crate::cache) const SESSION: u64 = 7;
 
@@ -17,14 +19,9 @@ pub(in crate::cache) fn settings(resources: &str) -> CacheSettings {
     CacheSettings { resources: resources.parse().unwrap(), messages_per_channel: 0, intents: Intents::all() }
 }
 
-pub(crate) fn event(name: &str, d: &Value) -> Event {
+pub(crate) fn event(name: &str, d: &Value) -> Reading {
     let text = json!({ "t": name, "s": 1, "op": 0, "d": d }).to_string();
-    // The envelope is searched for as text: its keys come first.
-    let text = format!(
-        r#"{{"t":"{name}","s":1,"op":0,"d":{}}}"#,
-        serde_json::from_str::<Value>(&text).unwrap()["d"]
-    );
-    Event::from(twilight_gateway::parse(text, EventTypeFlags::all()).unwrap().unwrap())
+    reading::read(name, &text, |_| None).unwrap()
 }
 
 fn user(id: u64) -> Value {
@@ -88,7 +85,7 @@ pub(crate) fn guild(id: u64) -> Value {
     })
 }
 
-pub(crate) fn ready(guilds: &[u64]) -> twilight_model::gateway::payload::incoming::Ready {
+pub(crate) fn ready(guilds: &[u64]) -> SessionStart {
     let guilds: Vec<Value> =
         guilds.iter().map(|id| json!({ "id": id.to_string(), "unavailable": true })).collect();
     let d = json!({
@@ -96,10 +93,7 @@ pub(crate) fn ready(guilds: &[u64]) -> twilight_model::gateway::payload::incomin
         "user": {"id": "1", "username": "bot", "discriminator": "0", "mfa_enabled": false, "avatar": null, "bot": true},
         "application": {"id": "1", "flags": 0},
     });
-    match event("READY", &d) {
-        Event::Ready(ready) => ready,
-        other => panic!("{other:?}"),
-    }
+    reading::session_start(&json!({ "t": "READY", "s": 1, "op": 0, "d": d }).to_string()).unwrap()
 }
 
 pub(in crate::cache) fn begun(resources: &str, guilds: &[u64]) -> ShardCache {

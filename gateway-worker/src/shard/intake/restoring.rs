@@ -7,7 +7,7 @@ use std::{collections::VecDeque, sync::Arc};
 use checkpoint::Head;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Dispatch, Intake, Taken};
+use super::{Dispatch, Intake, Taken, held::Held};
 use crate::{
     checkpoints::{
         restore::{LoadError, Restored, ToRead},
@@ -17,16 +17,11 @@ use crate::{
     shard::Progress,
 };
 
-/// Events that wait for the guilds to be read, and their bytes.
-const HELD: usize = 8_192;
-const HELD_BYTES: usize = 32 * 1024 * 1024;
-
 /// A checkpoint that is being read.
 pub(super) struct Restoring {
     load: AbortOnDropHandle<Result<Restored, LoadError>>,
     /// Came meanwhile.
-    held: VecDeque<Dispatch>,
-    held_bytes: usize,
+    held: Held,
     exact: bool,
     session: u64,
 }
@@ -34,12 +29,7 @@ pub(super) struct Restoring {
 impl Restoring {
     /// Lets a dispatch wait.
     pub(super) fn hold(&mut self, dispatch: Dispatch) -> Taken {
-        if self.held.len() >= HELD || self.held_bytes + dispatch.text.len() > HELD_BYTES {
-            return Taken::Full;
-        }
-        self.held_bytes += dispatch.text.len();
-        self.held.push_back(dispatch);
-        Taken::Held
+        self.held.hold(dispatch)
     }
 }
 
@@ -64,8 +54,7 @@ impl Intake {
         let load = async move { checkpoints.restore(what, &head, shard.cache()).await };
         self.restoring = Some(Restoring {
             load: AbortOnDropHandle::new(tokio::spawn(load)),
-            held: VecDeque::new(),
-            held_bytes: 0,
+            held: Held::default(),
             exact,
             session,
         });
@@ -108,7 +97,7 @@ impl Intake {
                 self.write(None);
                 self.check_suspects();
                 // A session that has begun meanwhile does not need it.
-                return if same_session { Err(error.to_string()) } else { Ok(restoring.held) };
+                return if same_session { Err(error.to_string()) } else { Ok(restoring.held.into_dispatches()) };
             }
         };
         let Restored { guilds, pending, format } = restored;
@@ -121,7 +110,7 @@ impl Intake {
         }
         self.write(Some(Stored { session: restoring.session, pending: positions, format }));
         self.check_suspects();
-        Ok(restoring.held)
+        Ok(restoring.held.into_dispatches())
     }
 
     fn metrics_refused(&self, why: &str) {
@@ -132,8 +121,7 @@ impl Intake {
     /// The connection is over and the next one resumes from `read`: what waits will come again.
     pub(in crate::shard) fn forget_held(&mut self) {
         if let Some(restoring) = &mut self.restoring {
-            restoring.held.clear();
-            restoring.held_bytes = 0;
+            restoring.held = Held::default();
         }
     }
 

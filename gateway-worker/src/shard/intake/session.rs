@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use checkpoint::Session;
-use twilight_gateway::{Event as Parsed, EventTypeFlags};
-use twilight_model::gateway::payload::incoming::Ready;
-
 use super::{Dispatch, Intake, Taken};
 use crate::{
     bot::Queued,
     checkpoints::{Keep, LostSession, unix_ms},
     handler::Mark,
+    reading::SessionStart,
     shard::{Progress, connection::TRANSPORT},
 };
 
@@ -29,10 +27,22 @@ impl Intake {
 
     /// READY: a new session. There is always room for it: one that was refused would begin again, and that is a gap.
     pub(super) fn take_ready(&mut self, dispatch: Dispatch) -> Taken {
+        let Ok(start) = self.read_ready(&dispatch.text) else {
+            self.metrics.count_garbled();
+            tracing::error!(shard.id = %self.shard.number(), "READY has no session id: the connection is of no use");
+            return Taken::NoSession;
+        };
+        let early = std::mem::take(&mut self.early);
         // Whatever waits is of the session before.
         self.forget_held();
-        self.begin_session(&dispatch);
+        self.begin_session(&dispatch, start);
         let (sequence, received_at) = (dispatch.sequence, unix_ms());
+        for early in early.into_dispatches() {
+            self.apply(&early);
+            if self.deliveries.wants(&early.name) {
+                self.deliveries.push_over_bound(Queued::Event(self.event(early, received_at)));
+            }
+        }
         if self.deliveries.wants(&dispatch.name) {
             self.deliveries.push_over_bound(Queued::Event(self.event(dispatch, received_at)));
         }
@@ -40,20 +50,15 @@ impl Intake {
         Taken::Yes
     }
 
-    fn begin_session(&mut self, dispatch: &Dispatch) {
+    fn begin_session(&mut self, dispatch: &Dispatch, start: SessionStart) {
         self.lost_session("Discord began another session");
         // Above any that another worker gave, even if the store forgot it.
         self.ordinal = unix_ms().max(self.ordinal + 1);
         let now = unix_ms();
-        let ready = ready(&dispatch.text);
-        if ready.is_none() {
-            self.metrics.count_garbled();
-            tracing::error!(shard.id = %self.shard.number(), "READY could not be read: the guilds are not known");
-        }
-        let Named { session_id, resume_gateway_url } = named(&dispatch.text);
+        self.shard.cache().begin_session(self.ordinal, Some(&start));
         let session = Session {
-            id: session_id,
-            resume_url: resume_gateway_url,
+            id: start.session_id,
+            resume_url: start.resume_url,
             ordinal: self.ordinal,
             total: self.shard.total(),
             intents: self.intents,
@@ -61,7 +66,6 @@ impl Intake {
             resources: self.resources.clone(),
             opened_at_unix_ms: now,
         };
-        self.shard.cache().begin_session(self.ordinal, ready.as_ref());
         self.shard.set_progress(Some(Progress {
             session: Arc::new(session),
             began_at: dispatch.sequence,
@@ -93,30 +97,5 @@ impl Intake {
             self.deliveries.hold_until_covered((progress.session.ordinal, progress.read));
             writer.write_soon();
         }
-    }
-}
-
-/// What READY names the session: all that a RESUME needs, whatever else is in it.
-#[derive(Default, serde::Deserialize)]
-struct Named {
-    session_id: String,
-    resume_gateway_url: String,
-}
-
-fn named(text: &str) -> Named {
-    #[derive(serde::Deserialize)]
-    struct Payload {
-        d: Named,
-    }
-    serde_json::from_str(text).map(|payload: Payload| payload.d).unwrap_or_default()
-}
-
-fn ready(text: &str) -> Option<Ready> {
-    match twilight_gateway::parse(text.to_owned(), EventTypeFlags::READY) {
-        Ok(Some(event)) => match Parsed::from(event) {
-            Parsed::Ready(ready) => Some(ready),
-            _ => None,
-        },
-        _ => None,
     }
 }
