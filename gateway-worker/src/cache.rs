@@ -32,6 +32,8 @@ pub(crate) mod records;
 mod removal;
 mod resources;
 mod wanted;
+#[cfg(test)]
+mod odd_tests;
 
 pub(crate) use changes::{Changed, GuildChanges};
 pub(crate) use copy::Copy;
@@ -125,7 +127,7 @@ impl Contents {
             return;
         }
         self.store_event(&mut book, event);
-        count(&mut book, self.kept, event, doubt);
+        count(&mut book, self.kept, event, doubt, sequence);
         if let Some(touched) = touched {
             book.changes.note(touched, sequence);
         }
@@ -147,8 +149,7 @@ impl Contents {
             Event::GuildCreate(created) => {
                 // An outage, as above. A guild that comes again is told whole: channels that ended meanwhile do not stay.
                 if let GuildCreate::Available(guild) = &**created {
-                    self.remove_guild(book, guild.id);
-                    self.store.update(&**created);
+                    self.store_guild(book, created, guild);
                 }
             }
             Event::ChannelDelete(deleted) => {
@@ -165,6 +166,8 @@ impl Contents {
                 update.0.member = None;
                 self.store.update(&*update);
             }
+            Event::GuildEmojisUpdate(update) => self.store_emojis(update),
+            Event::GuildStickersUpdate(update) => self.store_stickers(update),
             event => self.store.update(event),
         }
     }

@@ -84,6 +84,11 @@ impl ShardMetrics {
         self.foreign.inc();
     }
 
+    #[cfg(test)]
+    pub(crate) fn foreign_guild_events(&self) -> u64 {
+        self.foreign.get()
+    }
+
     pub(crate) fn count_reconnect(&self) {
         self.reconnects.inc();
     }

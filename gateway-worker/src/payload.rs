@@ -53,11 +53,11 @@ impl From<&serde_json::Error> for Misplaced {
 /// The guild of an event: its `guild_id`, or for an event about a guild itself its `id`.
 pub(crate) fn guild_of(name: &str, text: &str) -> Option<u64> {
     let payload: Payload<'_> = serde_json::from_str(text).ok()?;
-    let id = match name {
+    let raw = match name {
         "GUILD_CREATE" | "GUILD_UPDATE" | "GUILD_DELETE" => payload.d.id,
         _ => payload.d.guild_id,
     };
-    self::id(id?)
+    id(raw?)
 }
 
 /// How old an interaction is by its id, as a RESUME brings it late; zero for any other event.
@@ -65,8 +65,8 @@ pub(crate) fn interaction_age(name: &str, text: &str, now_unix_ms: u64) -> Durat
     if name != "INTERACTION_CREATE" {
         return Duration::ZERO;
     }
-    let id = serde_json::from_str(text).ok().and_then(|payload: Payload<'_>| self::id(payload.d.id?));
-    let made_at = id.map_or(u64::MAX, |id: u64| (id >> 22) + DISCORD_EPOCH_MS);
+    let made = serde_json::from_str(text).ok().and_then(|payload: Payload<'_>| id(payload.d.id?));
+    let made_at = made.map_or(u64::MAX, |id: u64| (id >> 22) + DISCORD_EPOCH_MS);
     Duration::from_millis(now_unix_ms.saturating_sub(made_at))
 }
 

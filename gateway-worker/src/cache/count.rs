@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Counts an event. `doubt`: what of its guild could not be read.
-pub(super) fn count(book: &mut Book, kept: ResourceType, event: &Event, doubt: Doubt) {
+pub(super) fn count(book: &mut Book, kept: ResourceType, event: &Event, doubt: Doubt, sequence: u64) {
     let Book { tally, members, .. } = book;
     match event {
         Event::GuildCreate(created) => match &**created {
@@ -37,7 +37,7 @@ pub(super) fn count(book: &mut Book, kept: ResourceType, event: &Event, doubt: D
         Event::MemberAdd(added) => {
             let (guild, user) = (added.guild_id.get(), added.user.id.get());
             // One that is known was counted: with the guild, or by this event when it came before.
-            if members.get(guild, user).is_none() {
+            if members.get(guild, user).is_none() || !members.match_count(guild, sequence) {
                 tally.member(guild, 1);
             }
             if kept.contains(ResourceType::MEMBER) {
@@ -48,7 +48,8 @@ pub(super) fn count(book: &mut Book, kept: ResourceType, event: &Event, doubt: D
             let (guild, user) = (removed.guild_id.get(), removed.user.id.get());
             let known = tally.guild(guild).and_then(|known| known.members).unwrap_or(0);
             // When all are known, one that is not among them was taken away before.
-            if members.get(guild, user).is_some() || members.count(guild) < known {
+            let all_known = members.match_count(guild, sequence) && members.count(guild) >= known;
+            if members.get(guild, user).is_some() || !all_known {
                 tally.member(guild, -1);
             }
             members.remove(guild, user);

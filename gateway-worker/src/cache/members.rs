@@ -18,6 +18,8 @@ pub(super) struct Members {
     users: HashMap<u64, Known>,
     /// Of all guilds together.
     total: u64,
+    /// Up to which event the members of a restored guild may be ahead of its count.
+    ahead: HashMap<u64, u64>,
 }
 
 #[derive(Debug)]
@@ -28,6 +30,16 @@ struct Known {
 }
 
 impl Members {
+    /// The guild's members are those after the event `sequence`, whatever its count is.
+    pub(super) fn are_ahead(&mut self, guild: u64, sequence: u64) {
+        self.ahead.insert(guild, sequence);
+    }
+
+    /// Whether the members are those that the guild's count counts, just before the event `sequence`.
+    pub(super) fn match_count(&self, guild: u64, sequence: u64) -> bool {
+        self.ahead.get(&guild).is_none_or(|ahead| sequence > *ahead)
+    }
+
     /// A member, new or as it is now.
     pub(super) fn put(&mut self, guild: u64, member: &Member) {
         self.insert(guild, &member.user, CachedMember::from(member.clone()));
@@ -69,6 +81,7 @@ impl Members {
 
     /// Nothing is known of the guild's members any more.
     pub(super) fn forget(&mut self, guild: u64) {
+        self.ahead.remove(&guild);
         let Some(members) = self.guilds.remove(&guild) else { return };
         for user in members.into_keys() {
             self.left(user);
@@ -105,6 +118,16 @@ impl Members {
 
     pub(super) fn get(&self, guild: u64, user: u64) -> Option<&CachedMember> {
         self.guilds.get(&guild)?.get(&user)
+    }
+
+    #[cfg(test)]
+    pub(super) fn known_users(&self) -> usize {
+        self.users.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn room_for_users(&self) -> usize {
+        self.users.capacity()
     }
 
     pub(super) fn user(&self, id: u64) -> Option<&User> {

@@ -66,6 +66,8 @@ pub(crate) struct RestoredGuild {
     extras: Extras,
     /// By block.
     members: BTreeMap<u32, Bytes>,
+    /// The highest stamp of them.
+    members_stamp: u64,
 }
 
 impl Restored {
@@ -85,6 +87,7 @@ impl RestoredGuild {
             (_, Record::Roles(list)) => self.roles = list,
             (_, Record::Extras(extras)) => self.extras = extras,
             (RecordKey::Members(_, block), Record::Members(members)) => {
+                self.members_stamp = self.members_stamp.max(members.stamp);
                 self.members.insert(block, members.list);
             }
             (_, other) => return Some(other),
@@ -329,6 +332,9 @@ impl Contents {
             book.members.forget(id);
             if self.kept.contains(ResourceType::MEMBER) {
                 created.members.iter().for_each(|member| book.members.put(id, member));
+                if guild.members_stamp > core.stamp {
+                    book.members.are_ahead(id, guild.members_stamp);
+                }
             }
             self.store.update(&GuildCreate::Available(created));
             if Doubt::of_bits(core.doubt).has(Doubt::EVENTS) {
@@ -448,11 +454,8 @@ fn voice_states(store: &DefaultInMemoryCache, guild: Id<GuildMarker>) -> Bytes {
 pub(super) fn extras(store: &DefaultInMemoryCache, guild: Id<GuildMarker>) -> Extras {
     let emojis: Vec<_> =
         store.guild_emojis(guild).map(|ids| ids.iter().copied().collect()).unwrap_or_default();
-    let emojis = emojis.into_iter().filter_map(|id| {
-        let mut emoji = value(store.emoji(id)?.value().resource());
-        with_user(store, &mut emoji);
-        Some(Value::Object(emoji))
-    });
+    let emojis =
+        emojis.into_iter().filter_map(|id| Some(Value::Object(value(store.emoji(id)?.value().resource()))));
     let stickers: Vec<_> =
         store.guild_stickers(guild).map(|ids| ids.iter().copied().collect()).unwrap_or_default();
     let stickers = stickers.into_iter().filter_map(|id| {
@@ -460,7 +463,6 @@ pub(super) fn extras(store: &DefaultInMemoryCache, guild: Id<GuildMarker>) -> Ex
         if let Some(kind) = sticker.remove("kind") {
             sticker.insert("type".to_owned(), kind);
         }
-        with_user(store, &mut sticker);
         Some(Value::Object(sticker))
     });
     let stages: Vec<_> =
@@ -478,16 +480,6 @@ pub(super) fn extras(store: &DefaultInMemoryCache, guild: Id<GuildMarker>) -> Ex
         stickers: json_bytes(&stickers.collect::<Vec<_>>()),
         stage_instances: json_bytes(&stages.collect::<Vec<_>>()),
         scheduled_events: json_bytes(&planned.collect::<Vec<_>>()),
-    }
-}
-
-/// What the cache keeps as a user's id is a user in Discord's objects.
-fn with_user(store: &DefaultInMemoryCache, object: &mut Map<String, Value>) {
-    let id = object.remove("user_id");
-    let user =
-        id.and_then(|id| id.as_str()?.parse().ok()).and_then(Id::new_checked).and_then(|id| store.user(id));
-    if let Some(user) = user {
-        object.insert("user".to_owned(), Value::Object(value(user.value())));
     }
 }
 

@@ -1,12 +1,12 @@
-//! What twilight's store leaves behind when something goes, removed.
+//! What twilight's store leaves behind when something goes is removed, or is not given to it.
 
 use twilight_model::{
-    gateway::payload::incoming::{GuildDelete, MemberRemove, VoiceStateUpdate},
-    id::{
-        Id,
-        marker::{GuildMarker, UserMarker},
+    channel::message::Sticker,
+    gateway::payload::incoming::{
+        GuildCreate, GuildDelete, GuildEmojisUpdate, GuildStickersUpdate, VoiceStateUpdate,
     },
-    user::User,
+    guild::{Emoji, Guild},
+    id::{Id, marker::GuildMarker},
     voice::VoiceState,
 };
 
@@ -18,26 +18,35 @@ impl Contents {
         for user in book.tally.in_voice(guild.get()) {
             self.remove_voice(guild, user);
         }
-        let creators = self.creators(guild);
         self.store.update(&GuildDelete { id: guild, unavailable: None });
-        // With the guild gone this counts nobody; it lets users go that are of no other guild.
-        for user in creators {
-            self.store.update(&MemberRemove { guild_id: guild, user });
+    }
+
+    /// A guild comes, or comes again.
+    pub(super) fn store_guild(&self, book: &mut Book, created: &GuildCreate, guild: &Guild) {
+        self.remove_guild(book, guild.id);
+        let has_creators = guild.emojis.iter().any(|emoji| emoji.user.is_some())
+            || guild.stickers.iter().any(|sticker| sticker.user.is_some());
+        if has_creators {
+            let mut guild = guild.clone();
+            without_creators(&mut guild.emojis, &mut guild.stickers);
+            self.store.update(&GuildCreate::Available(guild));
+        } else {
+            self.store.update(created);
         }
     }
 
-    /// The users that made the guild's emojis and stickers: twilight keeps them.
-    fn creators(&self, guild: Id<GuildMarker>) -> Vec<User> {
-        let store = &self.store;
-        let emojis: Vec<_> = store.guild_emojis(guild).into_iter().flat_map(|ids| ids.iter().copied().collect::<Vec<_>>()).collect();
-        let stickers: Vec<_> =
-            store.guild_stickers(guild).into_iter().flat_map(|ids| ids.iter().copied().collect::<Vec<_>>()).collect();
-        let of_emojis = emojis.into_iter().filter_map(|id| store.emoji(id)?.value().resource().user_id());
-        let of_stickers = stickers.into_iter().filter_map(|id| store.sticker(id)?.value().resource().user_id());
-        let mut users: Vec<Id<UserMarker>> = of_emojis.chain(of_stickers).collect();
-        users.sort_unstable();
-        users.dedup();
-        users.into_iter().filter_map(|id| store.user(id).map(|user| user.value().clone())).collect()
+    /// The emojis of a guild have changed.
+    pub(super) fn store_emojis(&self, update: &GuildEmojisUpdate) {
+        let mut update = update.clone();
+        without_creators(&mut update.emojis, &mut []);
+        self.store.update(&update);
+    }
+
+    /// The stickers of a guild have changed.
+    pub(super) fn store_stickers(&self, update: &GuildStickersUpdate) {
+        let mut update = update.clone();
+        without_creators(&mut [], &mut update.stickers);
+        self.store.update(&update);
     }
 
     /// A user is in no voice channel of a guild any more.
@@ -59,4 +68,10 @@ impl Contents {
             request_to_speak_timestamp: None,
         }));
     }
+}
+
+/// twilight would keep the users that made emojis and stickers for ever. Discord's gateway hardly ever tells them.
+fn without_creators(emojis: &mut [Emoji], stickers: &mut [Sticker]) {
+    emojis.iter_mut().for_each(|emoji| emoji.user = None);
+    stickers.iter_mut().for_each(|sticker| sticker.user = None);
 }

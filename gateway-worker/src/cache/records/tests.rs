@@ -24,11 +24,11 @@ pub(crate) fn event(name: &str, d: &Value) -> Reading {
     reading::read(name, &text, |_| None).unwrap()
 }
 
-fn user(id: u64) -> Value {
+pub(in crate::cache) fn user(id: u64) -> Value {
     json!({ "id": (id << 22).to_string(), "username": format!("user{id}"), "discriminator": "0", "avatar": null })
 }
 
-fn member(id: u64) -> Value {
+pub(in crate::cache) fn member(id: u64) -> Value {
     json!({
         "user": user(id), "roles": [], "deaf": false, "mute": false, "flags": 0, "nick": format!("nick{id}"),
         "joined_at": "2021-01-01T00:00:00.000000+00:00",
@@ -46,7 +46,7 @@ fn channel(guild: u64, id: u64) -> Value {
     json!({ "id": id.to_string(), "type": 0, "guild_id": guild.to_string(), "name": format!("channel{id}"), "position": 0 })
 }
 
-fn voice(guild: u64, user: u64, channel: Option<u64>) -> Value {
+pub(in crate::cache) fn voice(guild: u64, user: u64, channel: Option<u64>) -> Value {
     json!({
         "guild_id": guild.to_string(), "user_id": (user << 22).to_string(),
         "channel_id": channel.map(|id| id.to_string()), "session_id": "s", "deaf": false, "mute": false,
@@ -259,7 +259,7 @@ fn a_record_that_is_no_json_is_refused_and_nothing_changes() {
     for broken in [
         (RecordKey::Channels(5), Record::Channels(Bytes::from_static(b"[{]"))),
         (RecordKey::Roles(5), Record::Roles(Bytes::from_static(b"7"))),
-        (RecordKey::Members(5, 0), Record::Members(Members { stamp: 2, list: Bytes::from_static(b"{}") })),
+        (RecordKey::Members(5, 0), Record::Members(MemberBlock { stamp: 2, list: Bytes::from_static(b"{}") })),
     ] {
         let mut restored = Restored { session: SESSION, ..Restored::default() };
         for (key, bytes) in &store.records {
@@ -269,7 +269,7 @@ fn a_record_that_is_no_json_is_refused_and_nothing_changes() {
         let other = begun("all", &[9]);
         let before = other.pending_guilds();
         let error = other.restore(restored).unwrap_err().to_string();
-        assert!(error.starts_with("guild 5 "), "{error}");
+        assert!(error.contains("guild 5 "), "{error}");
         assert_eq!(other.pending_guilds(), before);
     }
 }
@@ -306,7 +306,7 @@ pub(in crate::cache) fn happens() -> impl Strategy<Value = Vec<Happens>> {
     prop::collection::vec(one, 0..60)
 }
 
-pub(in crate::cache) fn as_event(happens: &Happens) -> Option<Event> {
+pub(in crate::cache) fn as_event(happens: &Happens) -> Option<Reading> {
     let id = |id: u64| id.to_string();
     Some(match *happens {
         Happens::Created(g) => event("GUILD_CREATE", &guild(g)),
@@ -375,7 +375,7 @@ proptest! {
         let mut died = false;
         let mut there = BTreeMap::new();
         let mut rest = happens.iter().filter(|one| is_told(one, &mut there)).peekable();
-        let mut tell = |event: Event| {
+        let mut tell = |event: Reading| {
             sequence += 1;
             cache.apply(&event, sequence);
             told.push((sequence, event));

@@ -110,3 +110,6 @@ impl Intake {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

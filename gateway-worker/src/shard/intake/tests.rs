@@ -19,7 +19,7 @@ impl EventHandler for Stuck {
 }
 
 /// An intake whose queue has room for so many events.
-async fn intake(room: usize) -> Intake {
+pub(super) async fn intake(room: usize) -> Intake {
     let shard = testing::shard_at(EPOCH, "all");
     let mut bot = testing::bot(Arc::new(Stuck));
     bot.limits.items = room;

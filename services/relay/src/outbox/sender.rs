@@ -86,7 +86,6 @@ impl Sender {
             Ok(data) => data,
             Err(error) => {
                 self.metrics.count_garbled();
-                self.metrics.count_gap();
                 tracing::warn!(
                     shard.id = %self.shard, event = %printable(&event.name), sequence = event.position.sequence, %error,
                     "event cannot be relayed: a gap is told in its place"
