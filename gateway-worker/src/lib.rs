@@ -42,6 +42,7 @@ pub use checkpoints::Keep;
 pub use config::{Args, Config};
 pub use discord::TokenRefused;
 pub use handler::{
+    EventError,
     Context, Event, EventHandler, Mark, NoHandler, RequestError, ShardMessage, ShardRequest, Taken, Wanted,
 };
 pub use link::LinkError;
