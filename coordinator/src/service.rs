@@ -20,12 +20,13 @@ use telemetry::{
     health::{BindError, HealthServer},
     metrics::Metrics,
 };
-use tokio::{net::TcpListener, time::Instant};
+use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::Server;
 
 use crate::{
+    clock::Clock,
     config::Config,
     discord::{Discord, DiscordError},
     driver::Shell,
@@ -135,7 +136,7 @@ impl Coordinator {
             reserve: config.identify_reserve,
             identify_interval: config.identify_interval,
             next_stream: AtomicU64::new(1),
-            started: Instant::now(),
+            clock: Clock::start(),
         };
 
         let hub = Hub::new(parts.bus, bridge_metrics.clone());
