@@ -28,12 +28,12 @@ mod copy;
 mod count;
 mod members;
 mod objects;
+#[cfg(test)]
+mod odd_tests;
 pub(crate) mod records;
 mod removal;
 mod resources;
 mod wanted;
-#[cfg(test)]
-mod odd_tests;
 
 pub(crate) use changes::{Changed, GuildChanges};
 pub(crate) use copy::Copy;
@@ -234,7 +234,9 @@ impl ShardCache {
         let contents = self.contents.load();
         let book = contents.book();
         let pending = book.tally.pending();
-        (pending > 0).then(|| format!("{pending} guilds have not come yet")).or_else(|| book.doubt.map(str::to_owned))
+        (pending > 0)
+            .then(|| format!("{pending} guilds have not come yet"))
+            .or_else(|| book.doubt.map(str::to_owned))
     }
 
     /// Guilds whose figures are missing or may be wrong; at least 1 while anything is in doubt.

@@ -42,8 +42,8 @@ pub use checkpoints::Keep;
 pub use config::{Args, Config};
 pub use discord::TokenRefused;
 pub use handler::{
-    EventError,
-    Context, Event, EventHandler, Mark, NoHandler, RequestError, ShardMessage, ShardRequest, Taken, Wanted,
+    Context, Event, EventError, EventHandler, Mark, NoHandler, RequestError, ShardMessage, ShardRequest,
+    Taken, Wanted,
 };
 pub use link::LinkError;
 pub use relay::Relay;

@@ -61,7 +61,8 @@ pub(crate) fn read(
     let least = least::of_event(name).and_then(|least| least::fill(least, &given)).ok_or(Unreadable)?;
     let known = known(&least);
     let fits = &mut |value: &Value| parse(name, value).is_ok();
-    let mended = Mend::new(&mut odd).event(Part::of_event(name), least, known, given, fits).ok_or(Unreadable)?;
+    let mended =
+        Mend::new(&mut odd).event(Part::of_event(name), least, known, given, fits).ok_or(Unreadable)?;
     let event = parse(name, &mended).map_err(|_| Unreadable)?;
     Ok(Reading { event, odd })
 }
@@ -93,7 +94,8 @@ pub(crate) fn session_start(text: &str) -> Result<SessionStart, Unreadable> {
         odd.mended(Part::Session, 1);
     }
     let named: Option<&Vec<Value>> = given.get("guilds").and_then(Value::as_array);
-    let guilds: Vec<u64> = named.into_iter().flatten().filter_map(|guild| least::id_of(guild.get("id")?)).collect();
+    let guilds: Vec<u64> =
+        named.into_iter().flatten().filter_map(|guild| least::id_of(guild.get("id")?)).collect();
     let unreadable = named.map_or(1, |named| named.len() - guilds.len());
     odd.lost(Part::Guild, unreadable);
     let own_user = own_user(given.get("user").cloned().unwrap_or_default(), &mut odd);

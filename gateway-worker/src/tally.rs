@@ -280,12 +280,18 @@ mod tests {
         let mut tally = Tally::expecting([1, 2]);
         assert_eq!((tally.figures().guilds, tally.pending()), (2, 2));
         let channels = BTreeSet::from([1, 2, 3]);
-        tally.guild_came(1, NewGuild { members: 10, channels, in_voice: HashMap::from([(7, 1)]), ..NewGuild::default() });
+        tally.guild_came(
+            1,
+            NewGuild { members: 10, channels, in_voice: HashMap::from([(7, 1)]), ..NewGuild::default() },
+        );
         tally.guild_unavailable(2);
         assert_eq!(tally.pending(), 0);
         tally.guild_unavailable(1);
         assert_eq!(tally.figures(), Figures { guilds: 2, users: 10, channels: 3, voice_connections: 1 });
-        assert_eq!(tally.guild(1), Some(KnownGuild { members: Some(10), unavailable: true, doubt: Doubt::NONE }));
+        assert_eq!(
+            tally.guild(1),
+            Some(KnownGuild { members: Some(10), unavailable: true, doubt: Doubt::NONE })
+        );
         tally.guild_left(1);
         assert_eq!(tally.figures(), Figures { guilds: 1, ..Figures::default() });
     }

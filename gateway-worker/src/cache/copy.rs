@@ -81,7 +81,8 @@ impl Copy {
             head.expecting.iter().for_each(|guild| book.tally.expect(*guild));
         }
         if let Some(user) = &head.own_user {
-            let user = serde_json::from_slice(user).map_err(|error| RestoreError::OwnUser((&error).into()))?;
+            let user =
+                serde_json::from_slice(user).map_err(|error| RestoreError::OwnUser((&error).into()))?;
             contents.store.update(&UserUpdate(user));
         }
         Ok(Prepared(contents))

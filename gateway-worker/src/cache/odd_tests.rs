@@ -69,7 +69,9 @@ fn guild_is_kept_with_what_can_be_read_of_it() {
         ("/banner", Some(json!("a_zz")), whole, ALL),
         (
             "/stickers/0",
-            Some(json!({"id": "1", "name": "s", "description": null, "tags": null, "type": 2, "format_type": 9})),
+            Some(
+                json!({"id": "1", "name": "s", "description": null, "tags": null, "type": 2, "format_type": 9}),
+            ),
             whole,
             ALL,
         ),
@@ -185,7 +187,8 @@ fn text_that_is_almost_json_costs_only_the_odd_part() {
 #[test]
 fn odd_elements_among_many_are_left_out_quickly() {
     let mut odd = guild(GUILD);
-    odd["members"] = (1..=5_000_u64).map(|id| if id % 10 == 0 { json!({"user": null}) } else { member(id) }).collect();
+    odd["members"] =
+        (1..=5_000_u64).map(|id| if id % 10 == 0 { json!({"user": null}) } else { member(id) }).collect();
     let began = std::time::Instant::now();
     let cache = begun("all", &[GUILD]);
     tell(&cache, "GUILD_CREATE", &odd.to_string(), 2);
@@ -197,7 +200,8 @@ fn odd_elements_among_many_are_left_out_quickly() {
 
 #[test]
 fn odd_update_changes_what_it_can_and_corrupts_nothing() {
-    let object = |name: &'static str| move |cache: &ShardCache| cache.guild_object(GUILD).unwrap()[name].clone();
+    let object =
+        |name: &'static str| move |cache: &ShardCache| cache.guild_object(GUILD).unwrap()[name].clone();
     let channel = |cache: &ShardCache| cache.channel_object(GUILD, CHANNEL).unwrap();
     let role = |cache: &ShardCache| cache.role_objects(GUILD).unwrap()[0].clone();
     let first = |cache: &ShardCache| cache.member_object(GUILD, 1 << 22).unwrap();

@@ -208,7 +208,8 @@ impl ShardCache {
         let Restored { session, expecting, own_user, guilds } = restored;
         let contents = Contents::new(&self.settings, session, Tally::expecting(expecting));
         if let Some(user) = own_user {
-            let user = serde_json::from_slice(&user).map_err(|error| RestoreError::OwnUser((&error).into()))?;
+            let user =
+                serde_json::from_slice(&user).map_err(|error| RestoreError::OwnUser((&error).into()))?;
             contents.store.update(&UserUpdate(user));
         }
         Ok(Preparing { contents, guilds })
@@ -351,7 +352,8 @@ impl Contents {
 
 /// What a guild's records count: ids where they are named, numbers where they are not.
 fn counted(core: &GuildCore, guild: &Guild) -> NewGuild {
-    let named = guild.channels.iter().filter(|channel| !channel.kind.is_thread()).map(|channel| channel.id.get());
+    let named =
+        guild.channels.iter().filter(|channel| !channel.kind.is_thread()).map(|channel| channel.id.get());
     let channels: BTreeSet<u64> = named.collect();
     let told = voices(&guild.voice_states);
     NewGuild {
@@ -492,12 +494,7 @@ pub(super) fn member(known: &Members, guild: u64, user: u64) -> Option<Map<Strin
 }
 
 /// The wanted blocks of a guild's members; `None` for an empty one.
-fn members(
-    known: &Members,
-    guild: u64,
-    blocks: u32,
-    wanted: &BTreeSet<u32>,
-) -> BTreeMap<u32, Option<Bytes>> {
+fn members(known: &Members, guild: u64, blocks: u32, wanted: &BTreeSet<u32>) -> BTreeMap<u32, Option<Bytes>> {
     let mut lists: BTreeMap<u32, Vec<Value>> = wanted.iter().map(|block| (*block, Vec::new())).collect();
     for (user, _) in known.of(guild) {
         let Some(list) = lists.get_mut(&block_of(user, blocks)) else { continue };

@@ -155,11 +155,14 @@ impl<'a> Mend<'a> {
 
 /// An element with defaults for what it lacks, and whether it lacked anything. `None` when one of its ids is missing.
 fn of_element(list: &str, item: Value) -> Option<(Value, bool)> {
-    let Some(least) = least::of_element(list).filter(|_| !item.is_string()) else { return Some((item, false)) };
+    let Some(least) = least::of_element(list).filter(|_| !item.is_string()) else {
+        return Some((item, false));
+    };
     let Value::Object(base) = least::fill(least, &item)? else { return None };
     let Value::Object(mut given) = item else { return None };
     let before = given.len();
     given.retain(|name, value| !value.is_null() || base.get(name).is_none_or(Value::is_null));
-    let lacks = given.len() < before || base.iter().any(|(name, least)| !least.is_null() && !given.contains_key(name));
+    let lacks = given.len() < before
+        || base.iter().any(|(name, least)| !least.is_null() && !given.contains_key(name));
     Some((Value::Object(overlay(&base, &given)), lacks))
 }

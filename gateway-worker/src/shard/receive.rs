@@ -74,7 +74,9 @@ fn failure(error: &ReceiveMessageError) -> Received {
     match error.kind() {
         ReceiveMessageErrorType::Reconnect => Received::ConnectFailed(why),
         // twilight's words quote the message.
-        ReceiveMessageErrorType::Compression => Received::Garbled("a message that cannot be decompressed".to_owned()),
+        ReceiveMessageErrorType::Compression => {
+            Received::Garbled("a message that cannot be decompressed".to_owned())
+        }
         _ => Received::Garbled("a message that twilight cannot read".to_owned()),
     }
 }

@@ -320,7 +320,10 @@ mod tests {
     #[test]
     fn errors_hold_no_payload() {
         let error = encode(ShardNumber(0), r#"{"d":"secret" oops}"#).unwrap_err().to_string();
-        assert!(error.contains("column 15") && !error.contains("oops") && !error.contains("secret"), "{error}");
+        assert!(
+            error.contains("column 15") && !error.contains("oops") && !error.contains("secret"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -259,7 +259,10 @@ fn a_record_that_is_no_json_is_refused_and_nothing_changes() {
     for broken in [
         (RecordKey::Channels(5), Record::Channels(Bytes::from_static(b"[{]"))),
         (RecordKey::Roles(5), Record::Roles(Bytes::from_static(b"7"))),
-        (RecordKey::Members(5, 0), Record::Members(MemberBlock { stamp: 2, list: Bytes::from_static(b"{}") })),
+        (
+            RecordKey::Members(5, 0),
+            Record::Members(MemberBlock { stamp: 2, list: Bytes::from_static(b"{}") }),
+        ),
     ] {
         let mut restored = Restored { session: SESSION, ..Restored::default() };
         for (key, bytes) in &store.records {

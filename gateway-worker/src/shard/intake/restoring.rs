@@ -112,7 +112,11 @@ impl Intake {
                 self.write(None);
                 self.check_suspects();
                 // A session that has begun meanwhile does not need it.
-                return if same_session { Err(why.to_string()) } else { Ok(restoring.held.into_dispatches()) };
+                return if same_session {
+                    Err(why.to_string())
+                } else {
+                    Ok(restoring.held.into_dispatches())
+                };
             }
         };
         let Restored { guilds, pending, format } = restored;

@@ -26,7 +26,8 @@ fn dispatch(name: &str, sequence: u64, d: &str) -> Dispatch {
 }
 
 fn ready(guilds: &[u64]) -> Value {
-    let guilds: Vec<Value> = guilds.iter().map(|id| json!({"id": id.to_string(), "unavailable": true})).collect();
+    let guilds: Vec<Value> =
+        guilds.iter().map(|id| json!({"id": id.to_string(), "unavailable": true})).collect();
     json!({
         "v": 10, "guilds": guilds, "session_id": "s", "resume_gateway_url": "wss://x", "application": {"id": "1", "flags": 0},
         "user": {"id": "1", "username": "bot", "discriminator": "0", "mfa_enabled": false, "avatar": null},
@@ -108,7 +109,11 @@ async fn ready_without_a_session_is_of_no_use() {
         let mut intake = intake(100).await;
         assert_eq!(intake.take(dispatch("READY", 1, &d.to_string())), Taken::NoSession);
         assert!(intake.shard.progress().is_none());
-        assert_eq!(intake.take(dispatch("READY", 1, &ready(&[OWN]).to_string())), Taken::Yes, "the next one is");
+        assert_eq!(
+            intake.take(dispatch("READY", 1, &ready(&[OWN]).to_string())),
+            Taken::Yes,
+            "the next one is"
+        );
     }
     for d in ["null", "[]", "{", r#"{"session_id":"#] {
         assert_eq!(intake(100).await.take(dispatch("READY", 1, d)), Taken::NoSession, "{d}");
@@ -149,7 +154,10 @@ async fn guilds_of_other_shards_are_ignored_and_counted() {
         ("GUILD_CREATE", json!({"id": FOREIGN, "name": null})),
         ("GUILD_DELETE", json!({"id": id, "unavailable": true})),
         ("GUILD_DELETE", json!({"id": id})),
-        ("GUILD_MEMBER_ADD", json!({"guild_id": id, "user": user, "roles": [], "deaf": false, "mute": false, "flags": 0})),
+        (
+            "GUILD_MEMBER_ADD",
+            json!({"guild_id": id, "user": user, "roles": [], "deaf": false, "mute": false, "flags": 0}),
+        ),
         ("CHANNEL_CREATE", json!({"guild_id": id, "id": "9", "type": 0})),
         ("VOICE_STATE_UPDATE", json!({"guild_id": id, "user_id": "77", "channel_id": "9"})),
     ] {
