@@ -327,6 +327,7 @@ impl<'a> Life<'a> {
             Taken::Again if name == "RESUMED" => {}
             Taken::Held | Taken::Again => return None,
             Taken::Full => return Some(Over::Full),
+            Taken::NoSession => return Some(Over::Lost("READY without a session id".to_owned())),
         }
         match name.as_str() {
             "READY" => self.ready(),

@@ -68,6 +68,10 @@ codes! {
     TotalDiffers "total_differs" Advice,
     /// The shard total is not known before a worker registers.
     TotalUnsettled "total_unsettled" Problem,
+    /// The fleet store refuses to write the owner of a shard.
+    ShardRefused "shard_refused" Problem,
+    /// A record of the fleet store has another type or is no record of this program's.
+    StoreRecordInvalid "store_record_invalid" Problem,
     /// Workers hold leases that this coordinator does not know.
     UnknownWorkers "unknown_workers" Problem,
     /// No worker is registered for some shards.
@@ -82,6 +86,10 @@ codes! {
     ShardHeldBack "shard_held_back" Problem,
     /// A worker is held back because it died repeatedly.
     WorkerHeldBack "worker_held_back" Problem,
+    /// Discord refuses the token of one worker, and takes the coordinator's.
+    WorkerTokenRefused "worker_token_refused" Problem,
+    /// The fleet store does not answer one worker, and answers the coordinator.
+    WorkerStoreAway "worker_store_away" Problem,
     /// Discord refused a shard for good.
     ShardFailed "shard_failed" Problem,
     /// A shard is connected and receives nothing.
