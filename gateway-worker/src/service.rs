@@ -3,7 +3,7 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -52,6 +52,8 @@ use crate::{
 const STREAMS_END: Duration = Duration::from_secs(2);
 /// How long handlers that are under way may take to end when the process stops.
 const HANDLERS_END: Duration = Duration::from_secs(5);
+/// How often problems are looked for, to tell since when they last.
+const OBSERVE: Duration = Duration::from_secs(1);
 /// Time between two look-ups of a name that is not there yet.
 const LOOK_UP_AGAIN: Duration = Duration::from_secs(1);
 /// Time between two warnings of the same problem: a name that nobody ever sets up must not be overlooked.
@@ -229,8 +231,17 @@ impl Worker {
             relay: relaying.as_ref().map(|relaying| relaying.status.clone()),
             rest: rest.status.clone(),
             rest_address,
+            clock: Mutex::default(),
         };
-        tasks.spawn(health.serve(Arc::new(health_source), registry, servers_stop.clone()));
+        let health_source = Arc::new(health_source);
+        tasks.spawn(health.serve(health_source.clone(), registry, servers_stop.clone()));
+        tasks.spawn(servers_stop.clone().run_until_cancelled_owned(async move {
+            let mut second = tokio::time::interval(OBSERVE);
+            loop {
+                second.tick().await;
+                health_source.observe();
+            }
+        }));
         tasks.spawn(hub.clone().run(Some(worker.clone()), servers_stop.clone()));
         tasks.spawn(identify::client::run(wishes, registered_reader, servers_stop.clone()));
         let bridge = Bridge::new(

@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::{
     connection::{Connection, Deadlines},
-    descriptors::{raised_descriptor_limit, note_exhaustion},
+    descriptors::{note_exhaustion, raised_descriptor_limit},
 };
 
 /// One port may hold at most one in so many of the process's file descriptors, so that a flood on one port leaves
@@ -111,7 +111,9 @@ impl Listener {
                     );
                 }
                 // The client went away before it was accepted: that is about this connection, not about the port.
-                Err(error) => tracing::debug!(listener = self.name, %error, "a connection broke before it was accepted"),
+                Err(error) => {
+                    tracing::debug!(listener = self.name, %error, "a connection broke before it was accepted")
+                }
             }
         }
     }

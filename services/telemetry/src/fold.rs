@@ -83,7 +83,10 @@ impl Folding {
     /// Starts the thread that writes what was folded. It ends with the last clone of this layer.
     pub(crate) fn write_in_background(&self) -> std::io::Result<()> {
         let kinds = Arc::downgrade(&self.0);
-        thread::Builder::new().name("log-folding".to_owned()).spawn(move || write_until_gone(&kinds)).map(drop)
+        thread::Builder::new()
+            .name("log-folding".to_owned())
+            .spawn(move || write_until_gone(&kinds))
+            .map(drop)
     }
 
     /// Whether a line is written; if not, it is counted.
@@ -137,9 +140,15 @@ fn write_until_gone(kinds: &Weak<Mutex<Kinds>>) {
         for Folded { level, message, lines } in take_ended(&kinds, Instant::now()) {
             let seconds = WINDOW.as_secs();
             match level {
-                Level::ERROR => tracing::error!(target: "log_folding", lines, "{message}: and {lines} more in {seconds} s"),
-                Level::WARN => tracing::warn!(target: "log_folding", lines, "{message}: and {lines} more in {seconds} s"),
-                _ => tracing::info!(target: "log_folding", lines, "{message}: and {lines} more in {seconds} s"),
+                Level::ERROR => {
+                    tracing::error!(target: "log_folding", lines, "{message}: and {lines} more in {seconds} s")
+                }
+                Level::WARN => {
+                    tracing::warn!(target: "log_folding", lines, "{message}: and {lines} more in {seconds} s")
+                }
+                _ => {
+                    tracing::info!(target: "log_folding", lines, "{message}: and {lines} more in {seconds} s")
+                }
             }
         }
     }
@@ -203,7 +212,10 @@ mod tests {
         assert!(take_ended(&folding.0, Instant::now()).is_empty(), "the window has not ended");
         let ended = take_ended(&folding.0, Instant::now() + WINDOW);
         assert_eq!(ended.len(), 1);
-        assert_eq!((ended[0].message.as_str(), ended[0].lines), ("malformed message", 61_000 - u64::from(SHOWN)));
+        assert_eq!(
+            (ended[0].message.as_str(), ended[0].lines),
+            ("malformed message", 61_000 - u64::from(SHOWN))
+        );
         assert!(take_ended(&folding.0, Instant::now() + WINDOW).is_empty(), "each is told once");
     }
 

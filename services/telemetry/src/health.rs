@@ -69,7 +69,7 @@ pub fn problems_json(problems: &[Problem]) -> Value {
                 problem.since_unix_ms.and_then(|ms| UNIX_EPOCH.checked_add(Duration::from_millis(ms)));
             json!({
                 "code": problem.code.as_str(),
-                "message": problem.message,
+                "message": problem.to_string(),
                 "since": since.map(|at| humantime::format_rfc3339_seconds(at).to_string()),
                 "weight": problem.code.weight().as_str(),
             })

@@ -6,7 +6,10 @@ use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
 use outside_text::printable_within;
-use tracing_subscriber::{EnvFilter, field::MakeExt as _, fmt::format::debug_fn, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    EnvFilter, field::MakeExt as _, fmt::format::debug_fn, layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 use crate::{fold::Folding, json_log::JsonLines};
 

@@ -7,7 +7,7 @@ use shard_bridge::ClientError;
 
 use super::{Server, json_value};
 use crate::{
-    exit::{Outcome, say},
+    exit::{Outcome, say_json},
     json, table,
 };
 
@@ -120,7 +120,7 @@ async fn subscribe(
     loop {
         tokio::select! {
             item = stream.message() => match item? {
-                Some(item) => say(json::subscribed(item)),
+                Some(item) => say_json(json::subscribed(item)),
                 None => return Ok(Outcome::unreachable("the server ended the stream")),
             },
             _ = tokio::signal::ctrl_c() => return Ok(Outcome::yes()),

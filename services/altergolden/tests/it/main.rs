@@ -9,6 +9,7 @@ mod exits;
 mod faults;
 mod formats;
 mod plans;
+mod ports;
 mod settings;
 mod tour;
 mod traces;

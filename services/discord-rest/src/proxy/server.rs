@@ -26,6 +26,9 @@ pub(super) async fn serve(listener: Listener, proxy: Arc<Proxy>, stop: Cancellat
     serve_http1(listener, LIMITS, service, stop).await;
     proxy.tasks.close();
     if timeout(LIMITS.last_answers, proxy.tasks.wait()).await.is_err() {
-        tracing::warn!(requests = proxy.tasks.len(), "the REST proxy stops with requests still being answered");
+        tracing::warn!(
+            requests = proxy.tasks.len(),
+            "the REST proxy stops with requests still being answered"
+        );
     }
 }

@@ -49,6 +49,7 @@ impl Bridge {
         until: Instant,
     ) -> Result<v1::SendToShardResponse, Status> {
         let json = content::checked(kind, &data)?;
+        self.first_table(until).await;
         let mut routes = self.routes.clone();
         let now = self.newest(&mut routes);
         let shard = known(shard_id, now.shard_total)?;
@@ -94,6 +95,7 @@ impl Bridge {
         until: Instant,
     ) -> Result<v1::SendToManagerResponse, Status> {
         let body = content::checked(kind, data)?;
+        self.first_table(until).await;
         let total = self.routes().shard_total;
         let from = match shard_id {
             // Before the total is known there is nothing to compare it with.
@@ -129,6 +131,7 @@ impl Bridge {
         until: Instant,
     ) -> Result<v1::RequestResponse, Status> {
         let json = content::checked(kind, &data)?;
+        self.first_table(until).await;
         let mut routes = self.routes.clone();
         let now = self.newest(&mut routes);
         let wanted = wanted(shard_ids, now.shard_total)?;
