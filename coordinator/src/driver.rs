@@ -23,6 +23,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    clock::Clock,
     discord::{Discord, GatewayInfo},
     fleet::{Effect, Fleet, Means, Now, RegistrationRefused},
     handle::{Command, Joined, Stopped},
@@ -38,13 +39,16 @@ mod notes;
 mod outcomes;
 mod standing;
 mod streams;
+mod tenure;
+#[cfg(test)]
+mod tests;
 
 use exits::Exits;
 use identifies::IdentifyStream;
 use intents::IntentWriting;
 pub(crate) use outcomes::Outcome;
-use standing::Standing;
 use streams::WorkerStream;
+pub(crate) use tenure::Tenure;
 
 /// How often time passes for the machines.
 const TICK: Duration = Duration::from_millis(100);
@@ -73,7 +77,7 @@ pub(crate) struct Shell {
     pub(crate) identify_interval: Duration,
     /// The next stream's id: over all terms, so that a late word of an old stream is nobody else's.
     pub(crate) next_stream: AtomicU64,
-    pub(crate) started: Instant,
+    pub(crate) clock: Clock,
 }
 
 impl Shell {
@@ -84,7 +88,7 @@ impl Shell {
     /// This moment on both clocks.
     pub(crate) fn now(&self) -> Now {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { mono: self.started.elapsed(), unix_ms: unix.as_millis() as u64 }
+        Now { mono: self.clock.now(), unix_ms: unix.as_millis() as u64 }
     }
 }
 
@@ -100,7 +104,10 @@ pub(crate) enum TermEnd {
 /// See the module's documentation.
 pub(crate) struct Driver<'a> {
     shell: &'a Shell,
+    tenure: Tenure,
     term: Term,
+    /// The term is confirmed: see [`standing`].
+    may_act: bool,
     fleet: Fleet,
     identify: IdentifyQueue,
     workers: BTreeMap<WorkerId, WorkerStream>,
@@ -114,8 +121,6 @@ pub(crate) struct Driver<'a> {
     /// The store that is known; another has lost what runs.
     store_identity: StoreIdentity,
     store_asked: bool,
-    term_asked: bool,
-    standing: Standing,
     intents: IntentWriting,
     budget_asked: bool,
     dirty: bool,
@@ -124,7 +129,7 @@ pub(crate) struct Driver<'a> {
 impl<'a> Driver<'a> {
     pub(crate) fn new(
         shell: &'a Shell,
-        term: Term,
+        tenure: Tenure,
         fleet: Fleet,
         identify: IdentifyQueue,
         gateway_url: String,
@@ -134,7 +139,9 @@ impl<'a> Driver<'a> {
         let (outcomes, receiver) = mpsc::channel(OUTCOMES);
         let driver = Self {
             shell,
-            term,
+            term: tenure.term(),
+            tenure,
+            may_act: true,
             fleet,
             identify,
             workers: BTreeMap::new(),
@@ -147,8 +154,6 @@ impl<'a> Driver<'a> {
             outcomes,
             store_identity,
             store_asked: false,
-            term_asked: false,
-            standing: Standing::new(shell.lease_ttl / 2, standing::boot_time()),
             intents: IntentWriting::default(),
             budget_asked: false,
             dirty: true,
@@ -172,30 +177,32 @@ impl<'a> Driver<'a> {
         let mut probe = every(PROBE);
         let mut stops_by = None;
         let end = loop {
+            // What is due by time comes first: commands may come without end.
             tokio::select! {
                 biased;
                 () = stop.cancelled(), if stops_by.is_none() => {
                     self.fleet.stop_moving();
                     stops_by = Some(Instant::now() + IN_BETWEEN);
                 }
+                to = self.tenure.lost() => break TermEnd::Lost(to),
+                _ = tick.tick() => {
+                    self.take_stock();
+                    self.tick();
+                    // However long a tick takes, as much time is left for what comes in.
+                    tick.reset();
+                }
+                _ = probe.tick() => self.probe(),
                 Some(outcome) = outcomes.recv() => {
-                    self.standing.turn(standing::boot_time());
-                    if let Some(end) = self.came_back(outcome) {
-                        break end;
-                    }
+                    self.take_stock();
+                    self.came_back(outcome);
                 }
                 command = commands.recv() => match command {
                     Some(command) => {
-                        self.standing.turn(standing::boot_time());
+                        self.take_stock();
                         self.obey(command);
                     }
                     None => break TermEnd::Stopping,
                 },
-                _ = tick.tick() => {
-                    self.standing.turn(standing::boot_time());
-                    self.tick();
-                }
-                _ = probe.tick() => self.probe(),
             }
             self.carry_out();
             if stops_by.is_some_and(|by| !self.fleet.has_shards_in_between() || Instant::now() >= by) {
@@ -204,6 +211,25 @@ impl<'a> Driver<'a> {
         };
         self.started.close();
         end
+    }
+
+    /// Looks whether the term is confirmed. While it is not, the store counts as away: nothing changes hands.
+    fn take_stock(&mut self) {
+        let could_act = std::mem::replace(&mut self.may_act, self.tenure.turn());
+        if could_act && !self.may_act {
+            let (unconfirmed, standby) = self.tenure.doubt();
+            tracing::warn!(
+                term = %self.term, unconfirmed_ms = unconfirmed.as_millis() as u64, standby,
+                "term unconfirmed: no lease is acknowledged, no shard changes hands"
+            );
+            self.tenure.ask();
+            self.fleet.store_is_away();
+            self.dirty = true;
+        } else if !could_act && self.may_act {
+            tracing::info!(term = %self.term, "term confirmed again");
+            self.probe();
+            self.dirty = true;
+        }
     }
 
     fn tick(&mut self) {
@@ -265,6 +291,9 @@ impl<'a> Driver<'a> {
             waiting: self.identify.waiting() as u32,
             max_concurrency: self.identify.max_concurrency(),
         };
+        if !self.may_act {
+            fleet.problems.push(self.term_in_doubt());
+        }
         if let Some(why) = self.identify.halted() {
             let why = format!("no shard may identify: {why}");
             fleet.problems.push(Problem::new(ProblemCode::IdentifyHalted, why));
@@ -293,9 +322,11 @@ impl<'a> Driver<'a> {
         let now = self.shell.now();
         match command {
             Command::MayJoin { worker, incarnation, reply } => {
-                let answer = self.fleet.may_join(&worker, &incarnation);
-                let _ = reply.send(answer.map(|()| self.term).map_err(|refused| self.refuse(refused)));
+                let answer =
+                    self.fleet.may_join(&worker, &incarnation).map_err(|refused| self.refuse(refused));
+                let _ = reply.send(self.only_while_acting().and(answer).map(|()| self.term));
             }
+            Command::Join { reply, .. } if !self.may_act => drop(reply.send(Err(Stopped::Standby))),
             Command::Join { registration, reply } => {
                 let worker = registration.worker.clone();
                 if !registration.running.is_empty() && !self.had_predecessor {
@@ -319,7 +350,12 @@ impl<'a> Driver<'a> {
                 let _ =
                     reply.send(self.open_heartbeat(worker, incarnation, peer).ok_or(Stopped::UnknownWorker));
             }
-            Command::Report { stream, sequence, report } => self.take_report(stream, sequence, *report, now),
+            Command::Report(waiting) => {
+                let stream = waiting.stream();
+                if let Some((sequence, report)) = waiting.take() {
+                    self.take_report(stream, sequence, *report, now);
+                }
+            }
             Command::HeartbeatEnded { stream } => self.heartbeat_ended(stream, now),
             Command::Exited { worker, incarnation, reason, reply } => {
                 self.exit_reported(worker, incarnation.as_ref(), &reason, reply, now);
@@ -358,6 +394,26 @@ impl<'a> Driver<'a> {
             max_concurrency: self.identify.max_concurrency(),
             identify_interval: self.shell.identify_interval,
         }
+    }
+
+    /// A registration would renew a lease, which only a coordinator whose term is confirmed may do.
+    fn only_while_acting(&self) -> Result<(), Stopped> {
+        if self.may_act { Ok(()) } else { Err(Stopped::Standby) }
+    }
+
+    fn term_in_doubt(&self) -> Problem {
+        let (unconfirmed, standby) = self.tenure.doubt();
+        let secs = unconfirmed.as_secs();
+        let why = if standby {
+            format!(
+                "the fleet store has not confirmed term {} for {secs} s, and another coordinator may take it: no lease is \
+                 acknowledged; check this coordinator's way to Redis",
+                self.term
+            )
+        } else {
+            format!("the fleet store is being asked whether term {} still holds, after {secs} s", self.term)
+        };
+        Problem::new(ProblemCode::TermUnconfirmed, why)
     }
 
     fn refuse(&self, refused: RegistrationRefused) -> Stopped {

@@ -235,6 +235,8 @@ pub struct Fleet {
     slots: Vec<Slot>,
     workers: BTreeMap<WorkerId, Worker>,
     intent: Intent,
+    /// Shards ran before this coordinator came, under whatever total.
+    ran: bool,
     /// This coordinator stops: no shard sets out any more.
     stopping: bool,
     /// Since when nobody of the active deployment is there, while others are.
@@ -269,6 +271,10 @@ struct Slot {
     arrival: Option<Arrival>,
     /// Who let it go in order.
     departed: Option<Departed>,
+    /// A worker was told to run it, or may have been.
+    ran: bool,
+    /// It is not assigned before this moment: its owner could not be written.
+    assign_at: Duration,
 }
 
 /// Who shall run a shard.
@@ -290,6 +296,8 @@ struct Owner {
     landed: bool,
     /// Owners before it died of the shard: decided when it was assigned, so that it stays what it was begun with.
     careful: bool,
+    /// Another ran the shard before, or may have.
+    ran_before: bool,
 }
 
 /// How far an assignment has got.
@@ -418,6 +426,7 @@ impl Fleet {
                 set.shards.insert(number, owner.epoch);
                 set.handed_over.extend(owner.handed_over.map(|epoch| (number, epoch)));
                 set.careful.extend(owner.careful.then_some(number));
+                set.ran_before.extend(owner.ran_before.then_some(number));
             }
             if let Some((to, arriving)) = self.arriving(slot) {
                 wanted.entry(to.clone()).or_default().arriving.insert(number, arriving);

@@ -76,6 +76,8 @@ pub struct IdentifyQueue {
     buckets: Vec<Bucket>,
     wishes: BTreeMap<TicketId, Queued>,
     budget: Budget,
+    /// Permits that an answer of Discord's which is awaited may not have counted; `None` when none is awaited.
+    uncounted: Option<u32>,
     halted: Option<String>,
 }
 
@@ -114,6 +116,7 @@ impl IdentifyQueue {
             buckets: vec![bucket; max_concurrency.max(1) as usize],
             wishes: BTreeMap::new(),
             budget,
+            uncounted: None,
             halted: None,
         }
     }
@@ -135,9 +138,22 @@ impl IdentifyQueue {
         &self.budget
     }
 
-    /// Takes over what Discord says of the budget.
+    /// Discord is asked for the budget. The permits that are out now, and those granted before it answers, may be missing
+    /// from what it says.
+    pub fn budget_asked(&mut self) {
+        self.uncounted = Some(self.buckets.iter().filter(|bucket| bucket.held.is_some()).count() as u32);
+    }
+
+    /// Takes over what Discord says of the budget, less the permits that it may not have counted.
     pub fn set_budget(&mut self, budget: Budget) {
-        self.budget = budget;
+        let uncounted = self.uncounted.take().unwrap_or_default();
+        self.budget = Budget { remaining: budget.remaining.saturating_sub(uncounted), ..budget };
+    }
+
+    /// Counts a permit that was never sent as unspent.
+    fn give_back(&mut self) {
+        self.budget.give_back();
+        self.uncounted = self.uncounted.map(|uncounted| uncounted.saturating_sub(1));
     }
 
     /// How many wait for a permit.
@@ -184,6 +200,7 @@ impl IdentifyQueue {
             if !self.budget.spend() {
                 break;
             }
+            self.uncounted = self.uncounted.map(|uncounted| uncounted + 1);
             let Some((_, id)) = bucket.waiting.pop_first() else { continue };
             let Some(queued) = self.wishes.get(&id) else { continue };
             bucket.held = Some(Held { id, sent_at: None });
@@ -211,7 +228,7 @@ impl IdentifyQueue {
             bucket.held = None;
             bucket.free_at = bucket.free_at.max(again_at);
             bucket.waiting.insert((shard, id));
-            self.budget.give_back();
+            self.give_back();
         }
     }
 
@@ -240,7 +257,7 @@ impl IdentifyQueue {
         if let Some(sent_at) = held.sent_at {
             bucket.free_at = bucket.free_at.max(last_use(sent_at).max(now) + interval);
         } else {
-            self.budget.give_back();
+            self.give_back();
         }
     }
 

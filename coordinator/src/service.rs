@@ -21,10 +21,10 @@ use telemetry::{
     health::{BindError, HealthServer},
     metrics::Metrics,
 };
-use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    clock::Clock,
     config::Config,
     discord::{Discord, DiscordError},
     driver::Shell,
@@ -130,7 +130,7 @@ impl Coordinator {
             reserve: config.identify_reserve,
             identify_interval: config.identify_interval,
             next_stream: AtomicU64::new(1),
-            started: Instant::now(),
+            clock: Clock::start(),
         };
 
         let hub = Hub::new(parts.bus, bridge_metrics.clone());

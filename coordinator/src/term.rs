@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::{Config, ShardCount},
     discord::{DiscordError, GatewayInfo},
-    driver::{Driver, Outcome, Shell, TermEnd, budget_from},
+    driver::{Driver, Outcome, Shell, Tenure, TermEnd, budget_from},
     fleet::{
         Fleet, FleetView, Intent, Recovered, RecoveredOwner, RecoveredWorker, Rules, ShardView, Wish,
         WorkerView,
@@ -48,9 +48,12 @@ pub(crate) async fn serve_terms(
         let asking = shell.discord.gateway_info_at_last();
         let Some(info) = refusing(&mut commands, stop, asking).await else { return Ok(()) };
         let info = info?;
-        let Some(acting) = wait_for_term(shell, &mut commands, stop).await else { return Ok(()) };
+        let Some(acting) = wait_for_term(shell, &mut commands, stop).await else {
+            withdraw(shell).await;
+            return Ok(());
+        };
         let Some(info) = refresh(shell, info, &mut commands, stop).await else { return Ok(()) };
-        let term = acting.term;
+        let term = acting.tenure.term();
         tracing::info!(%term, "this coordinator acts");
         let (driver, outcomes) = begin(shell, config, &info, acting);
         let end = driver.act(outcomes, &mut commands, stop).await;
@@ -66,6 +69,13 @@ pub(crate) async fn serve_terms(
                 tracing::warn!(%term, %to, "another coordinator acts: this one waits for the term");
             }
         }
+    }
+}
+
+/// Tells the acting coordinator that this one will not take the term any more.
+async fn withdraw(shell: &Shell) {
+    if let Err(error) = shell.store.withdraw_standby(&shell.holder).await {
+        tracing::warn!(%error, "cannot withdraw from the fleet store: the acting coordinator counts on a standby for a day");
     }
 }
 
@@ -141,7 +151,7 @@ async fn wait_for_term(
 
 /// The term is ours.
 struct Acting {
-    term: Term,
+    tenure: Tenure,
     record: Box<FleetRecord>,
     /// The store that the record was read from.
     store: StoreIdentity,
@@ -157,15 +167,20 @@ async fn claim(shell: &Shell) -> Result<Claim, StoreError> {
     let identity = shell.store.identity().await?;
     // Read before the claim: whether anybody held a term before us tells whether the fleet may be running.
     let record = Box::new(shell.store.load().await?);
-    match shell.store.claim_term(&shell.holder, Term(shell.now().unix_ms), shell.lease_ttl).await? {
+    let now = shell.now();
+    match shell.store.claim_term(&shell.holder, Term(now.unix_ms), shell.lease_ttl).await? {
         TermClaim::Acting(term) => {
+            fail::fail_point!("coordinator_term_claimed");
+            // Renewed from here on: a big fleet takes longer to fence and to read than a term lasts.
+            let tenure = Tenure::hold(shell, term, now.mono);
             let before = record.term;
             // What the holder before us still has on its way is written by now, and read; or it is refused.
             if shell.store.fence(term).await? == Fenced::StaleTerm {
                 return Err(StoreError::Away(format!("a higher term than {term} has written to it")));
             }
+            fail::fail_point!("coordinator_term_fenced");
             let record = FleetRecord { term: before, ..shell.store.load().await? };
-            Ok(Claim::Acting(Acting { term, record: Box::new(record), store: identity }))
+            Ok(Claim::Acting(Acting { tenure, record: Box::new(record), store: identity }))
         }
         TermClaim::HeldBy { term, holder, .. } => {
             Ok(Claim::Waiting { holder: holder.to_string(), term, record })
@@ -178,9 +193,9 @@ fn begin<'a>(
     shell: &'a Shell,
     config: &Config,
     info: &GatewayInfo,
-    Acting { term, record, store }: Acting,
+    Acting { tenure, record, store }: Acting,
 ) -> (Driver<'a>, mpsc::Receiver<Outcome>) {
-    let now = shell.now();
+    let (now, term) = (shell.now(), tenure.term());
     // Workers write their leases into a store that was wiped under them.
     let had_predecessor = record.term > Term(0) || !record.workers.is_empty();
     let wish = Wish {
@@ -243,7 +258,7 @@ fn begin<'a>(
         Some(url) => url.as_str().to_owned(),
         None => info.url.clone(),
     };
-    Driver::new(shell, term, fleet, identify, gateway_url, had_predecessor, store)
+    Driver::new(shell, tenure, fleet, identify, gateway_url, had_predecessor, store)
 }
 
 /// What operators want, as a coordinator before this one wrote it down. What makes no sense is not wanted.

@@ -1,7 +1,10 @@
 //! Bot code as the shards reach it: each shard has a queue of its own, whose handlers run on threads of their own.
 //!
-//! Owns what is between the platform's event and a handler's call: the lease is looked at once more, and what could not be
+//! Owns what is between the platform's event and a handler's call: lease and shard are looked at once more, and what could not be
 //! handled yet can be listed for a checkpoint. What is handled with more care than that is in [`care`].
+//!
+//! Whichever way a shard ends (stopped in order, given up, aborted, taken by another worker), its queue is shut in that moment: no handler
+//! begins afterwards.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -54,6 +57,9 @@ pub(crate) struct Bot {
     pub(crate) places: Places,
 }
 
+/// How full the queue may be for a READY to be let in.
+const SESSIONS: f64 = 2.0;
+
 /// The clock of the queues.
 pub(crate) fn dispatch_clock() -> Duration {
     Duration::from_millis(BootTime::now().as_millis())
@@ -66,32 +72,52 @@ struct ShardHandler {
     lease: LeaseWindow,
     gate: Arc<Gate>,
     care: ShardCare,
-    stopped: CancellationToken,
+    closing: CancellationToken,
 }
 
 impl ShardHandler {
-    /// Whether to begin: the process may have slept past its lease since the event was queued. Waits for a lease that has
-    /// lapsed to come back, or for the end.
-    async fn may_begin(&self) -> bool {
-        while !self.lease.is_open(BootTime::now()) {
-            tokio::select! {
-                () = self.stopped.cancelled() => return false,
-                () = tokio::time::sleep(LEASE_LOOK) => {}
+    /// Waits until an event may be handled: RESUMED is covered, and the lease is open, which may have lapsed since the event was queued. False
+    /// when the shard ends first.
+    async fn may_begin(&self, queued: &Queued) -> bool {
+        let opens = async {
+            if let Queued::Event(event @ Event { mark: Mark::Fresh, .. }) = queued {
+                self.gate.pass(event.position()).await;
             }
+            while !self.lease.is_open(BootTime::now()) {
+                tokio::time::sleep(LEASE_LOOK).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.closing.cancelled() => false,
+            () = opens => !self.context.shard.is_outranked(),
         }
-        true
     }
 }
 
 #[async_trait::async_trait]
 impl Handler<Queued> for ShardHandler {
+    async fn admit(&self, delivery: &Delivery<Queued>) -> Admission {
+        if delivery.alone {
+            let admission = self.care.admit(delivery).await;
+            if admission != Admission::Handle {
+                return admission;
+            }
+        }
+        if self.may_begin(delivery.payload()).await {
+            return Admission::Handle;
+        }
+        if delivery.alone {
+            self.care.not_begun(delivery).await;
+        }
+        Admission::PutBack
+    }
+
+    async fn not_begun(&self, delivery: &Delivery<Queued>) {
+        self.care.not_begun(delivery).await;
+    }
+
     async fn handle(&self, delivery: &Delivery<Queued>) {
-        if let Queued::Event(Event { mark: Mark::Fresh, .. }) = delivery.payload() {
-            self.gate.pass().await;
-        }
-        if !self.may_begin().await {
-            return;
-        }
         let mut queued = delivery.payload();
         while let Queued::Replay(replayed) = queued {
             queued = replayed;
@@ -101,10 +127,6 @@ impl Handler<Queued> for ShardHandler {
             Queued::Gap(told) => self.handler.gap(&self.context, &told.gap).await,
             Queued::Replay(_) => {}
         }
-    }
-
-    async fn admit(&self, delivery: &Delivery<Queued>) -> Admission {
-        self.care.admit(delivery).await
     }
 
     async fn ended(&self, delivery: &Delivery<Queued>) {
@@ -127,7 +149,6 @@ pub(crate) struct Deliveries {
     gate: Arc<Gate>,
     /// Nothing more is to begin.
     closing: CancellationToken,
-    stopped: CancellationToken,
 }
 
 impl std::fmt::Debug for Deliveries {
@@ -139,7 +160,7 @@ impl std::fmt::Debug for Deliveries {
 impl Bot {
     /// The queue of one shard. `careful`: owners before died of it.
     pub(crate) fn deliveries(&self, shard: &Arc<Shard>, lease: &LeaseWindow, careful: bool) -> Deliveries {
-        let (closing, stopped) = (CancellationToken::new(), CancellationToken::new());
+        let closing = CancellationToken::new();
         let gate = Arc::new(Gate::default());
         let handler = ShardHandler {
             handler: self.handler.clone(),
@@ -147,7 +168,7 @@ impl Bot {
             lease: lease.clone(),
             gate: gate.clone(),
             care: self.care.of_shard(shard.clone(), closing.clone()),
-            stopped: stopped.clone(),
+            closing: closing.clone(),
         };
         let setup = Setup {
             handler: Arc::new(handler),
@@ -169,7 +190,6 @@ impl Bot {
             metrics: self.metrics.clone(),
             gate,
             closing,
-            stopped,
         }
     }
 }
@@ -199,19 +219,13 @@ impl Deliveries {
         }
     }
 
-    /// Queues something. False when there is no room, or the end has come: then it counts as not received.
+    /// Queues something, room or not: whether there is any is asked before. False when the shard ends: then it counts as not received.
     pub(crate) fn push(&self, queued: Queued) -> bool {
-        self.relay(&queued);
-        !self.is_for_handler(&queued) || self.dispatcher.push(queued.into_item(false)).is_ok()
-    }
-
-    /// Queues something new, room or not: a gap, and READY.
-    pub(crate) fn push_over_bound(&self, queued: Queued) {
-        self.relay(&queued);
-        if self.is_for_handler(&queued) {
-            // Closed: the shard ends.
-            let _: Result<(), Refused<Queued>> = self.dispatcher.push_over_bound(queued.into_item(false));
+        if self.is_for_handler(&queued) && self.dispatcher.is_shut() {
+            return false;
         }
+        self.relay(&queued);
+        !self.is_for_handler(&queued) || self.dispatcher.push_over_bound(queued.into_item(false)).is_ok()
     }
 
     /// Queues what was pending on another worker, room or not: it was within bounds there. `handled`: only the relay lacks it.
@@ -228,6 +242,11 @@ impl Deliveries {
         if let Some(relay) = &self.relay {
             relay.outbox.begin();
         }
+    }
+
+    /// The last session of the shard in the relay's streams, once it is known.
+    pub(crate) fn relayed_session(&self) -> Option<u64> {
+        self.relay.as_ref()?.outbox.reached().map(|reached| reached.session)
     }
 
     /// Gives something that was set aside to the handler again.
@@ -286,6 +305,12 @@ impl Deliveries {
     pub(crate) fn has_room(&self, name: &str, bytes: usize) -> bool {
         let relayed = self.relay_of(name).is_none_or(|relay| relay.outbox.has_room(bytes));
         relayed && (!self.wanted.has(name) || self.dispatcher.has_room(bytes))
+    }
+
+    /// There is room for READY, of so many bytes: up to twice the bound, as many sessions may begin while handlers are behind.
+    pub(crate) fn has_room_for_session(&self, bytes: usize) -> bool {
+        let relayed = self.relay.as_ref().is_none_or(|relay| relay.outbox.fill_with(bytes) <= SESSIONS);
+        relayed && !self.dispatcher.is_shut() && self.dispatcher.fill_with(bytes) <= SESSIONS
     }
 
     /// Under pressure this event is left out.
@@ -370,7 +395,6 @@ impl Deliveries {
         if still_running > 0 {
             tracing::info!(still_running, "handlers that are slow end here; their events count as handled");
         }
-        self.stopped.cancel();
         let unstarted =
             unstarted.iter().map(|item| &item.payload).filter(|queued| queued.is_for_checkpoints());
         // What an owner before may have begun with stays so, also if this one has not.
@@ -380,13 +404,27 @@ impl Deliveries {
         left.into_iter().collect()
     }
 
-    /// The shard is not ours any more: what waits is not handled here.
+    /// The shard is not this worker's any more, or its task has ended: from the moment this returns no handler begins, and nothing is relayed.
     pub(crate) fn abandon(&self) {
         self.closing.cancel();
-        self.stopped.cancel();
+        self.dispatcher.shut();
         if let Some(relay) = &self.relay {
             relay.outbox.abandon();
         }
+    }
+
+    /// Abandons them when it is dropped: with a task that ends in whichever way.
+    pub(crate) fn abandoned_on_drop(&self) -> AbandonOnDrop {
+        AbandonOnDrop(self.clone())
+    }
+}
+
+/// See [`Deliveries::abandoned_on_drop`].
+pub(crate) struct AbandonOnDrop(Deliveries);
+
+impl Drop for AbandonOnDrop {
+    fn drop(&mut self) {
+        self.0.abandon();
     }
 }
 

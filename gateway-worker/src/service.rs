@@ -178,7 +178,8 @@ impl Worker {
         let (rest_address, rest_metrics) = (rest.address(), RestMetrics::default());
         let settings = (config.rest, config.api.as_ref());
         let known = (routes_reader.clone(), rest_metrics.clone());
-        let rest = rest::start(rest, settings, parts.rest, known, (&tasks, &servers_stop))
+        let own = (config.worker.clone(), &config.token);
+        let rest = rest::start(rest, settings, own, parts.rest, known, (&tasks, &servers_stop))
             .map_err(WorkerError::Rest)?;
         if let Err(refused) = discord::check_token(&config.token, &rest.authority).await {
             servers_stop.cancel();

@@ -259,10 +259,13 @@ impl Shard {
         *self.deliveries.lock().unwrap_or_else(PoisonError::into_inner) = Some(deliveries);
     }
 
-    /// Its task has ended: the handlers' queue and the shard let go of each other.
+    /// Its task has ended, or is given up: no handler begins any more, and the handlers' queue and the shard let go of each other.
     pub(crate) fn let_deliveries_go(&self) {
-        // Dropped after the lock.
-        let _gone = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let gone = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Not under the lock.
+        if let Some(gone) = gone {
+            gone.abandon();
+        }
     }
 
     fn deliveries(&self) -> Option<Deliveries> {
@@ -347,10 +350,13 @@ impl Shard {
         Some(Duration::from_millis(read_at.saturating_sub(state.checkpointed_unix_ms?)))
     }
 
-    /// Another worker has it.
+    /// Another worker has it: no handler begins any more.
     pub(crate) fn outranked(&self, by: Epoch) {
         tracing::warn!(shard.id = %self.number, epoch = %self.epoch, %by, "another worker has the shard: closing it");
         self.outranked.cancel();
+        if let Some(deliveries) = self.deliveries() {
+            deliveries.abandon();
+        }
     }
 
     /// Waits until another worker has it.

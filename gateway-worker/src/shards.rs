@@ -38,9 +38,11 @@ use crate::{
     singleton::Singleton,
 };
 
+mod abort;
 mod commands;
 mod objects;
 
+use abort::abort;
 use commands::CommandMetrics;
 
 /// How long a shard's task may take to close its connection and write its last checkpoint when it is stopped.
@@ -250,6 +252,8 @@ struct Begin {
     arrival: Option<Arrival>,
     /// What its owners may have died of is handled one at a time.
     careful: bool,
+    /// Another worker ran it before.
+    ran_before: bool,
 }
 
 struct ShardTask {
@@ -349,7 +353,11 @@ impl ShardSet {
             let given_up = self.given_up.get(&number) == Some(&epoch);
             if !given_up && !self.tasks.contains_key(&number) && !self.closing.contains_key(&number) {
                 let arrival = self.arrivals.take(number, assignment.handed_over.get(&number).copied());
-                let begin = Begin { arrival, careful: assignment.careful.contains(&number) };
+                let begin = Begin {
+                    arrival,
+                    careful: assignment.careful.contains(&number),
+                    ran_before: assignment.ran_before.contains(&number),
+                };
                 self.start(number, epoch, total, begin, &lease, &gateway);
             }
         }
@@ -370,12 +378,13 @@ impl ShardSet {
         let cache = ShardCache::new(self.parts.cache);
         let shard = Arc::new(Shard::new(number, epoch, total, cache, self.parts.changed.clone()));
         let stop = CancellationToken::new();
-        let Begin { arrival, careful } = begin;
+        let Begin { arrival, careful, ran_before } = begin;
         let deliveries = self.parts.bot.deliveries(&shard, lease, careful);
         shard.set_deliveries(deliveries.clone());
         shard.set_hooks(ShardHooks::new(&self.parts.bot, lease));
         let ShardParts { bot, metrics, runtime, .. } = &self.parts;
         let (singleton, may_stop) = Singleton::of(&shard, bot, lease, metrics, &stop, runtime);
+        let abandoned = deliveries.abandoned_on_drop();
         let runner = Runner {
             shard: shard.clone(),
             settings: gateway.clone(),
@@ -386,9 +395,14 @@ impl ShardSet {
             deliveries,
             resources: self.parts.cache.resources.checkpointed(),
             arrival,
+            ran_before,
             stop: may_stop,
         };
-        let task = self.parts.runtime.spawn(runner.run());
+        let task = self.parts.runtime.spawn(async move {
+            // Also if the task is aborted, or never polled.
+            let _abandoned = abandoned;
+            runner.run().await;
+        });
         self.departed.remove(&number);
         self.tasks.insert(number, ShardTask { shard, stop, task, singleton, stuck_since: None });
     }
@@ -400,14 +414,13 @@ impl ShardSet {
             let Some(task) = self.tasks.remove(number) else { continue };
             let ShardTask { shard, stop, mut task, singleton, .. } = task;
             stop.cancel();
-            self.closing.insert(*number, shard);
+            self.closing.insert(*number, shard.clone());
             let number = *number;
             let patience = STOP + singleton.as_ref().map_or(Duration::ZERO, Singleton::patience);
             self.ends.spawn(async move {
                 if tokio::time::timeout(patience, &mut task).await.is_err() {
                     tracing::error!(shard.id = %number, "a shard did not stop in time: its task is aborted");
-                    task.abort();
-                    let _ = task.await;
+                    abort(&shard, task).await;
                 }
                 if let Some(singleton) = singleton {
                     singleton.ended().await;
@@ -472,8 +485,8 @@ impl ShardSet {
                     return true;
                 }
                 tracing::error!(shard.id = %number, dead, "a shard's task hangs or has ended: giving the shard up");
-                task.task.abort();
                 task.shard.let_deliveries_go();
+                task.task.abort();
                 given_up.insert(number, task.shard.epoch());
                 return false;
             }

@@ -15,7 +15,7 @@ mod session;
 
 pub use assignment::{epochs_of_shards, running_ranges, running_shards, shard_epochs};
 pub use cached::CachedObject;
-pub use json::{from_json, to_json};
+pub use json::{from_json, is_exact, to_json};
 pub use report::status_from_wire;
 
 /// The most shards that a message may speak of: Discord's largest bots run a few thousand.

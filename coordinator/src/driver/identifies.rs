@@ -121,6 +121,9 @@ impl Driver<'_> {
 
     /// Writes the grants that are due down; they are sent when that is done.
     pub(super) fn grant_permits(&mut self, now: Duration) {
+        if !self.may_act {
+            return;
+        }
         let mut grants = self.identify.due(now);
         grants.retain(|grant| {
             let may = self.may_identify(&grant.wish);
@@ -137,14 +140,18 @@ impl Driver<'_> {
         }
         let record = self.budget_record();
         let (store, term) = (self.shell.store.clone(), self.term);
-        self.start(async move { Outcome::Granted(grants, store.save_budget(term, record).await) });
+        self.start(async move {
+            let written = store.save_budget(term, record).await;
+            fail::fail_point!("coordinator_permit_written");
+            Outcome::Granted(grants, written)
+        });
     }
 
     /// Grants were written down, or not.
     pub(super) fn send_permits(&mut self, grants: Vec<Grant>, written: bool) {
         let now = self.shell.now().mono;
         for grant in grants {
-            if !written {
+            if !written || !self.may_act {
                 self.identify.withdraw(grant.id, now + AGAIN);
                 continue;
             }
@@ -174,6 +181,7 @@ impl Driver<'_> {
             return;
         }
         self.budget_asked = true;
+        self.identify.budget_asked();
         let discord = self.shell.discord.clone();
         self.start(async move { Outcome::Budget(discord.gateway_info().await) });
     }

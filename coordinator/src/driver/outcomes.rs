@@ -3,11 +3,9 @@
 use std::{net::SocketAddr, time::Duration};
 
 use fleet_model::{Incarnation, WorkerId};
-use fleet_store::{
-    Fenced, FleetStore, OwnerRecord, Revocation, StoreError, StoreIdentity, TermRenewal, Written,
-};
+use fleet_store::{Fenced, FleetStore, OwnerRecord, Revocation, StoreError, StoreIdentity, Written};
 
-use super::{Driver, TermEnd, budget_from};
+use super::{Driver, budget_from};
 use crate::{
     discord::{DiscordError, GatewayInfo},
     fleet::{Cause, Finding, LeaseVerdict, Note, Ownership},
@@ -23,8 +21,6 @@ pub(crate) enum Outcome {
     Looked(WorkerId, Incarnation, Duration, Finding),
     Granted(Vec<Grant>, Result<Fenced, StoreError>),
     Store(Result<StoreIdentity, StoreError>),
-    /// With the number of the renewal.
-    Term(u64, Result<TermRenewal, StoreError>),
     Budget(Result<GatewayInfo, DiscordError>),
     Intent(Result<Fenced, StoreError>),
     /// A write whose failure is made good by the next probe of the store.
@@ -41,19 +37,12 @@ impl Driver<'_> {
         });
     }
 
-    /// Asks the store whether it is there, and for the term to go on.
+    /// Asks the store whether it is there.
     pub(super) fn probe(&mut self) {
         if !self.store_asked {
             self.store_asked = true;
             let store = self.shell.store.clone();
             self.start(async move { Outcome::Store(store.identity().await) });
-        }
-        if !self.term_asked {
-            self.term_asked = true;
-            let (store, term) = (self.shell.store.clone(), self.term);
-            let (holder, ttl) = (self.shell.holder.clone(), self.shell.lease_ttl);
-            let number = self.standing.renewal_starts();
-            self.start(async move { Outcome::Term(number, store.renew_term(term, &holder, ttl).await) });
         }
     }
 
@@ -68,7 +57,11 @@ impl Driver<'_> {
                 epoch: owner.epoch,
             })
             .collect();
-        self.start(async move { Outcome::Owners(owners, store.assign(term, &records).await) });
+        self.start(async move {
+            let written = store.assign(term, &records).await;
+            fail::fail_point!("coordinator_owners_written");
+            Outcome::Owners(owners, written)
+        });
     }
 
     pub(super) fn write_total(&self, total: u32) {
@@ -104,6 +97,7 @@ impl Driver<'_> {
             }
             let even_if_live = cause == Cause::Evidence;
             let mut revocation = store.revoke_lease(term, &worker, &incarnation, even_if_live).await;
+            fail::fail_point!("coordinator_lease_revoked");
             // One that restarted in between has found no lease, and says nothing of a worker that was only silent.
             if !even_if_live && let Err(error) = same_store(&*store, &known).await {
                 revocation = Err(error);
@@ -134,17 +128,19 @@ impl Driver<'_> {
         });
     }
 
-    /// Takes an outcome in. Some outcomes end the term.
-    pub(super) fn came_back(&mut self, outcome: Outcome) -> Option<TermEnd> {
+    /// Takes an outcome in.
+    pub(super) fn came_back(&mut self, outcome: Outcome) {
         let now = self.shell.now();
         match outcome {
             Outcome::Owners(owners, Ok(written)) => {
                 if written.contains(&Written::StaleTerm) {
-                    return self.maybe_lost();
+                    self.ask_for_the_term();
                 }
+                // Each record speaks for itself: one that a higher term wrote says nothing of the others.
                 let outcomes = owners.iter().zip(written).map(|(owner, written)| match written {
+                    Written::Yes => (owner, Ok(())),
                     Written::Outranked(epoch) => (owner, Err(Some(epoch))),
-                    Written::Yes | Written::StaleTerm => (owner, Ok(())),
+                    Written::StaleTerm => (owner, Err(None)),
                 });
                 self.fleet.written(outcomes, now);
             }
@@ -156,7 +152,10 @@ impl Driver<'_> {
                 let verdict = match revocation {
                     Ok(Revocation::Revoked | Revocation::Replaced) => LeaseVerdict::Revoked,
                     Ok(Revocation::StillLive(remaining)) => LeaseVerdict::Live(remaining),
-                    Ok(Revocation::StaleTerm) => return self.maybe_lost(),
+                    Ok(Revocation::StaleTerm) => {
+                        self.ask_for_the_term();
+                        LeaseVerdict::Unknown
+                    }
                     Err(error) => {
                         self.store_failed(&error);
                         LeaseVerdict::Unknown
@@ -188,18 +187,6 @@ impl Driver<'_> {
                 self.send_permits(grants, written);
             }
             Outcome::Store(identity) => self.store_said(identity),
-            Outcome::Term(number, renewal) => {
-                self.term_asked = false;
-                self.standing.renewal_ended(number);
-                match renewal {
-                    Ok(TermRenewal::Held) => {}
-                    Ok(TermRenewal::Lost { to }) => return Some(TermEnd::Lost(to)),
-                    Err(error) => self.store_failed(&error),
-                }
-                if !self.standing.may_acknowledge() {
-                    self.probe();
-                }
-            }
             Outcome::Budget(info) => {
                 self.budget_asked = false;
                 match info {
@@ -214,13 +201,12 @@ impl Driver<'_> {
             }
             Outcome::Intent(written) => {
                 self.intent_came_back(matches!(written, Ok(Fenced::Written)));
-                return self.came_back(Outcome::Done(written));
+                self.came_back(Outcome::Done(written));
             }
-            Outcome::Done(Ok(Fenced::StaleTerm)) => return self.maybe_lost(),
+            Outcome::Done(Ok(Fenced::StaleTerm)) => self.ask_for_the_term(),
             Outcome::Done(Ok(Fenced::Written)) => {}
             Outcome::Done(Err(error)) => self.store_failed(&error),
         }
-        None
     }
 
     fn store_said(&mut self, identity: Result<StoreIdentity, StoreError>) {
@@ -233,7 +219,10 @@ impl Driver<'_> {
                 }
                 self.store_identity = identity;
                 self.shell.metrics.set_store_up(true);
-                self.fleet.store_answers(same, self.shell.now());
+                // In doubt of its term a coordinator writes nothing, whatever it reaches.
+                if self.may_act {
+                    self.fleet.store_answers(same, self.shell.now());
+                }
             }
             Err(error) => self.store_failed(&error),
         }
@@ -247,11 +236,10 @@ impl Driver<'_> {
         self.dirty = true;
     }
 
-    /// A record was written under a higher term: the renewal of our own will tell by whom.
-    fn maybe_lost(&mut self) -> Option<TermEnd> {
-        tracing::warn!("a higher term has written to the store");
-        self.probe();
-        None
+    /// A record was written under a higher term: the renewal of our own will tell whether that coordinator acts.
+    fn ask_for_the_term(&self) {
+        tracing::warn!(term = %self.term, "record of a higher term in the fleet store: asking for our own");
+        self.tenure.ask();
     }
 }
 

@@ -87,7 +87,7 @@ impl Driver<'_> {
         let leaving = report.leaving;
         match self.fleet.report(&worker, &incarnation, report, now) {
             Ok(heard) => {
-                if heard == Heard::Renewed && self.standing.may_acknowledge() {
+                if heard == Heard::Renewed && self.may_act {
                     let ttl_ms = self.shell.lease_ttl.as_millis() as u64;
                     let renewed = v1::LeaseRenewed { report_sequence: sequence, ttl_ms };
                     self.send(&worker, Directive::LeaseRenewed(renewed));

@@ -106,7 +106,8 @@ impl Fleet {
         } = registration;
 
         if running_total > 0 && !running.is_empty() {
-            if self.runs_nothing() {
+            let comes_to_a_running_fleet = self.runs_nothing();
+            if comes_to_a_running_fleet {
                 // Something runs: its number holds, whatever the settings say, and whatever was kept.
                 self.unsettle_total(running_total);
                 // Others may run the rest: this coordinator came to a fleet that nobody wrote down.
@@ -115,6 +116,9 @@ impl Fleet {
                 self.strangers_until = self.strangers_until.max(self.grace_until);
             }
             self.settle_total_at(running_total);
+            if comes_to_a_running_fleet {
+                self.slots.iter_mut().for_each(|slot| slot.ran = true);
+            }
         } else if self.runs_nothing() {
             self.settle_until = now.mono + self.rules.settle;
         }
@@ -194,6 +198,7 @@ impl Fleet {
             slot.highest = epoch;
             slot.report = None;
             slot.confirmed = true;
+            slot.ran = true;
             slot.owner = Some(Owner {
                 worker: worker.clone(),
                 incarnation: incarnation.clone(),
@@ -205,6 +210,7 @@ impl Fleet {
                 identifies: false,
                 landed: false,
                 careful: false,
+                ran_before: false,
             });
             slot.departed = None;
             unwritten.push(Ownership {

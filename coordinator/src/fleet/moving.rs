@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fleet_model::{Epoch, ShardNumber, WorkerId};
 
-use super::{Effect, Fleet, Intent, Note, Now, Owner, Ownership, Phase, Slot, Worker};
+use super::{Effect, Fleet, Intent, Note, Now, Owner, Ownership, Phase, Slot, Worker, losing::ASK_AGAIN};
 use crate::placement::{self, Problem};
 
 impl Fleet {
@@ -32,18 +32,24 @@ impl Fleet {
                 owner.phase = Phase::Running;
                 owner.since = now.mono;
                 slot.confirmed = true;
+                slot.ran = true;
                 slot.arrival = None;
                 self.note(Note::Assigned(ownership.clone()));
             }
             Ok(()) => {}
             Err(outranked_by) => {
-                slot.highest = slot.highest.max(outranked_by.unwrap_or_default());
+                match outranked_by {
+                    Some(epoch) => slot.highest = slot.highest.max(epoch),
+                    // Another try at once would end the same way.
+                    None => slot.assign_at = now.mono + ASK_AGAIN,
+                }
                 // What a worker runs already stays its own while the store is away.
                 if owner.phase == Phase::Writing || outranked_by.is_some() {
                     slot.lose_owner();
                 }
                 // Somebody had it that this coordinator has not heard of.
                 if outranked_by.is_some() {
+                    slot.ran = true;
                     slot.departed = None;
                 }
             }
@@ -133,7 +139,7 @@ impl Fleet {
         }
         let mut unwritten = Vec::new();
         for (shard, slot) in (0..).map(ShardNumber).zip(&mut self.slots) {
-            if slot.owner.is_some() || !slot.confirmed && !no_strangers {
+            if slot.owner.is_some() || !slot.confirmed && !no_strangers || now.mono < slot.assign_at {
                 continue;
             }
             let Some(worker) = target.get(&shard) else { continue };
@@ -153,6 +159,7 @@ impl Fleet {
                 identifies: slot.arrival.as_ref().is_some_and(|arrival| arrival.identifies),
                 landed: false,
                 careful: self.breaker.asks_for_care(shard),
+                ran_before: slot.ran,
             });
             let incarnation = known.incarnation.clone();
             unwritten.push(Ownership { shard, worker: worker.clone(), incarnation, epoch });

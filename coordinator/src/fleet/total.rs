@@ -130,7 +130,9 @@ impl Fleet {
     pub(super) fn settle_total_at(&mut self, total: u32) {
         let ShardTotal::Open { wanted } = self.total else { return };
         self.total = ShardTotal::Settled { total, wanted };
-        self.slots.resize_with(total as usize, Slot::default);
+        // A fleet that ran has lost what came since, whatever its number was.
+        let ran = self.ran || self.last_ran.at_unix_ms.is_some();
+        self.slots.resize_with(total as usize, || Slot { ran, ..Slot::default() });
         self.effects.push(Effect::WriteTotal(total));
         self.note(Note::TotalSettled(total));
     }

@@ -207,6 +207,7 @@ impl Fleet {
             };
             problems.push(Problem::new(code, format!("{why} for shards {}", unplaced.join(", "))));
         }
+        problems.extend(self.idle_generations());
         problems.extend(self.held_shards(now).map(|(shard, held)| {
             let why = format!("shard {shard} is {held}: {} of its owners died", held.deaths);
             Problem::new(ProblemCode::ShardHeldBack, why)

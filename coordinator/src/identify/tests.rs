@@ -69,6 +69,32 @@ fn a_permit_that_nobody_uses_dies_and_may_have_been_used_until_then() {
     assert_eq!(granted(&mut queue, PERMIT_VALID + INTERVAL + SLACK), [1]);
 }
 
+/// Rows: permits that are out when Discord is asked, granted before it answers, and of those taken back.
+#[test]
+fn permits_that_a_budget_answer_may_not_have_counted_stay_spent() {
+    for (out, granted_since, taken_back) in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (2, 2, 0), (2, 2, 1), (3, 0, 3)]
+    {
+        let row = (out, granted_since, taken_back);
+        let mut queue = queue(4);
+        for shard in 0..out {
+            queue.ask(id(shard), wish(shard as u32), ms(0));
+        }
+        assert_eq!(queue.due(ms(0)).len() as u64, out);
+        queue.budget_asked();
+        for shard in out..out + granted_since {
+            queue.ask(id(shard), wish(shard as u32), ms(1));
+        }
+        assert_eq!(queue.due(ms(1)).len() as u64, granted_since);
+        for shard in 0..taken_back {
+            queue.withdraw(id(shard), ms(2));
+        }
+        queue.set_budget(budget(500, 100));
+        assert_eq!(u64::from(queue.budget().remaining), 500 - out - granted_since + taken_back, "{row:?}");
+        queue.set_budget(budget(400, 100));
+        assert_eq!(queue.budget().remaining, 400, "each answer has its own: {row:?}");
+    }
+}
+
 #[test]
 fn a_grant_that_could_not_be_written_down_is_not_spent() {
     let mut queue = queue(1);

@@ -127,6 +127,7 @@ impl Coordinator for CoordinatorService {
         registration.found_at = Some(dial_back::check(&registration.url, &worker, &incarnation).await?);
         let record = WorkerRecord { worker, incarnation, url: registration.url.clone() };
         registration.granted = self.grant_lease(term, &record).await?;
+        fail::fail_point!("coordinator_lease_granted");
         let Joined { term, assignment, lease_ttl, gateway_url } = self.fleet.join(registration).await?;
         Ok(Response::new(v1::RegisterResponse {
             term: term.0,

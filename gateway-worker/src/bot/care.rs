@@ -190,6 +190,11 @@ impl ShardCare {
         }
     }
 
+    /// A suspect that was admitted is not handled after all: the shard ends.
+    pub(super) async fn not_begun(&self, delivery: &Delivery<Queued>) {
+        self.give_turn_back(position(delivery.payload()));
+    }
+
     /// A suspect's handler came to its end.
     pub(super) async fn ended(&self, delivery: &Delivery<Queued>) {
         let at = position(delivery.payload());

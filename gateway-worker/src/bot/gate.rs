@@ -1,56 +1,99 @@
 //! What fresh events wait for after a RESUME.
 
 use std::{
+    collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 /// How long fresh events wait at most for a checkpoint that covers RESUMED.
 const COVER: Duration = Duration::from_millis(500);
 
+/// A session's ordinal, and a sequence in it.
+type Place = (u64, u64);
+
 /// Holds fresh events back after RESUMED until a checkpoint reaches as far. Discord replays RESUMED like any other dispatch: to the
 /// next owner, one that no checkpoint covers looks like the end of what it must mark as replayed.
+///
+/// Each RESUMED is a hold of its own, for the events behind it: its end opens no other.
 #[derive(Default)]
 pub(super) struct Gate {
-    /// What a checkpoint must cover; `None` while it is open.
-    awaited: Mutex<Option<(u64, u64)>>,
-    opened: Notify,
+    /// What checkpoints must cover, and until when that is waited for. Those that are over go with the next one.
+    holds: Mutex<BTreeMap<Place, Instant>>,
+    covered: Notify,
 }
 
 impl Gate {
-    fn lock(&self) -> MutexGuard<'_, Option<(u64, u64)>> {
-        self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
+    fn holds(&self) -> MutexGuard<'_, BTreeMap<Place, Instant>> {
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn shut_until(&self, position: (u64, u64)) {
-        *self.lock() = Some(position);
+    pub(super) fn shut_until(&self, place: Place) {
+        let now = Instant::now();
+        let mut holds = self.holds();
+        holds.retain(|_, until| *until > now);
+        holds.insert(place, now + COVER);
     }
 
-    pub(super) fn covered(&self, position: (u64, u64)) {
-        let mut awaited = self.lock();
-        if awaited.is_some_and(|awaited| awaited <= position) {
-            *awaited = None;
-            self.opened.notify_waiters();
+    pub(super) fn covered(&self, place: Place) {
+        let mut holds = self.holds();
+        if holds.first_key_value().is_some_and(|(first, _)| *first <= place) {
+            holds.retain(|hold, _| *hold > place);
+            self.covered.notify_waiters();
         }
     }
 
-    /// Waits until it is open, but not for a store that is away.
-    pub(super) async fn pass(&self) {
-        let opened = async {
-            loop {
-                let mut opened = std::pin::pin!(self.opened.notified());
-                opened.as_mut().enable();
-                if self.lock().is_none() {
-                    return;
-                }
-                opened.await;
-            }
+    /// Until when an event is held back, if it is.
+    fn held_until(&self, event: Place) -> Option<Instant> {
+        let now = Instant::now();
+        self.holds().range(..event).map(|(_, until)| *until).filter(|until| *until > now).max()
+    }
+
+    /// Waits until every RESUMED before an event is covered, but not for a store that is away.
+    pub(super) async fn pass(&self, event: Place) {
+        loop {
+            let mut covered = std::pin::pin!(self.covered.notified());
+            covered.as_mut().enable();
+            let Some(until) = self.held_until(event) else { return };
+            // Covered or over: the holds say which.
+            let _ = tokio::time::timeout_at(until, covered).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn each_resumed_holds_the_events_behind_it_for_its_own_time() {
+        let gate = Gate::default();
+        let began = Instant::now();
+        gate.shut_until((1, 10));
+        tokio::time::advance(Duration::from_millis(400)).await;
+        gate.shut_until((1, 20));
+        let waited = async |event| {
+            gate.pass((1, event)).await;
+            began.elapsed().as_millis()
         };
-        if tokio::time::timeout(COVER, opened).await.is_err() {
-            *self.lock() = None;
-            self.opened.notify_waiters();
-        }
+        let (before, behind_first, behind_second) = tokio::join!(waited(10), waited(11), waited(21));
+        assert_eq!(before, 400, "it came before RESUMED");
+        // The timer rounds up.
+        assert!((500..510).contains(&behind_first) && (900..910).contains(&behind_second));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_checkpoint_opens_what_it_covers_and_nothing_behind_it() {
+        let gate = Gate::default();
+        gate.shut_until((1, 10));
+        gate.shut_until((1, 20));
+        gate.covered((1, 9));
+        assert!(gate.held_until((1, 11)).is_some(), "it does not reach that far");
+        gate.covered((1, 15));
+        assert!(gate.held_until((1, 11)).is_none() && gate.held_until((1, 21)).is_some());
+        gate.covered((2, 1));
+        assert!(gate.held_until((1, 21)).is_none());
     }
 }

@@ -16,6 +16,16 @@ impl ::relay::RelayStore for Away {
         Err(::relay::RelayError::Away("a test".to_owned()))
     }
 
+    async fn rewind(
+        &self,
+        _: fleet_model::ShardNumber,
+        _: fleet_model::Epoch,
+        _: ::relay::Position,
+        _: ::relay::Position,
+    ) -> Result<::relay::Appended, ::relay::RelayError> {
+        Err(::relay::RelayError::Away("a test".to_owned()))
+    }
+
     fn reader(&self) -> Arc<dyn ::relay::RelayStore> {
         Arc::new(Self)
     }
@@ -84,4 +94,70 @@ async fn a_shard_that_has_ended_is_forgotten_with_its_cache() {
     shard.let_deliveries_go();
     drop(shard);
     assert_eq!(left.strong_count(), 0);
+}
+
+/// Tells of each event that it begins with, and ends none before it is let go.
+struct Slow(tokio::sync::mpsc::UnboundedSender<u64>, Arc<tokio::sync::Semaphore>);
+
+#[async_trait::async_trait]
+impl EventHandler for Slow {
+    async fn handle(&self, _: &Context, event: &Event) {
+        let _ = self.0.send(event.sequence);
+        self.1.acquire().await.unwrap().forget();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_handler_begins_once_the_shard_is_taken_away() {
+    type Way = fn(&Arc<Shard>, &Deliveries);
+    let ways: [(&str, Way); 5] = [
+        ("its task ends", |_, deliveries| deliveries.abandon()),
+        ("another worker has it", |shard, _| shard.outranked(fleet_model::Epoch(99))),
+        ("it is given up", |shard, _| shard.let_deliveries_go()),
+        ("its task is aborted", |_, deliveries| {
+            let abandoned = deliveries.abandoned_on_drop();
+            let task = tokio::spawn(async move {
+                let _abandoned = abandoned;
+                std::future::pending::<()>().await;
+            });
+            task.abort();
+            while !task.is_finished() {
+                std::thread::yield_now();
+            }
+        }),
+        ("its set drops it", |_, deliveries| drop(deliveries.abandoned_on_drop())),
+    ];
+    for (way, take_away) in ways {
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let gate = Arc::new(tokio::sync::Semaphore::new(0));
+        let shard = testing::shard_at(testing::EPOCH, "all");
+        let bot = testing::bot(Arc::new(Slow(tell, gate.clone())));
+        let deliveries = bot.deliveries(&shard, &testing::lease(), false);
+        shard.set_deliveries(deliveries.clone());
+        for sequence in 1..=9 {
+            assert!(deliveries.push(event(sequence)));
+        }
+        assert_eq!(told.recv().await, Some(1), "{way}");
+        take_away(&shard, &deliveries);
+        gate.add_permits(100);
+        bot.stragglers.close();
+        bot.stragglers.wait().await;
+        assert!(told.try_recv().is_err(), "{way}: a handler began");
+        assert!(!deliveries.push(event(11)), "{way}: an event was taken");
+    }
+}
+
+#[tokio::test]
+async fn event_whose_handler_was_not_called_is_left_for_the_next_owner() {
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let gate = Arc::new(tokio::sync::Semaphore::new(9));
+    let shard = testing::shard_at(testing::EPOCH, "all");
+    let deliveries = testing::bot(Arc::new(Slow(tell, gate))).deliveries(&shard, &testing::lease(), false);
+    // RESUMED has come, and no checkpoint covers it yet.
+    deliveries.hold_until_covered((1, 1));
+    assert!(deliveries.push(event(2)));
+    tokio::task::yield_now().await;
+    let left = deliveries.close(Duration::from_millis(250)).await;
+    assert_eq!(left.iter().map(|(at, event)| (at.1, event.started)).collect::<Vec<_>>(), [(2, false)]);
+    assert!(told.try_recv().is_err());
 }

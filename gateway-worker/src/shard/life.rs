@@ -23,7 +23,7 @@ use super::{
     starting::Starting,
 };
 use crate::{
-    checkpoints::restore::{LoadError, Restored},
+    checkpoints::restore::{NotRestored, Restored},
     clock::BootTime,
     identify::{Granted, PermitQueue},
     threads::Turn,
@@ -165,7 +165,7 @@ impl<'a> Life<'a> {
     }
 
     /// The checkpoint was read, or can't be: what came meanwhile is taken now.
-    async fn install(&mut self, restored: Result<Restored, LoadError>) -> Option<Over> {
+    async fn install(&mut self, restored: Result<Restored, NotRestored>) -> Option<Over> {
         match self.intake.install(restored) {
             Ok(held) => {
                 for dispatch in held {

@@ -42,6 +42,8 @@ pub(crate) struct Runner {
     pub(crate) resources: Vec<String>,
     /// What comes of it from the owner before, if that hands it over.
     pub(crate) arrival: Option<Arrival>,
+    /// Another worker ran it before, says the coordinator.
+    pub(crate) ran_before: bool,
     pub(crate) stop: CancellationToken,
 }
 
@@ -94,6 +96,7 @@ impl Runner {
             intents: self.settings.intents.bits(),
             resources: self.resources.clone(),
             carried,
+            ran_before: self.ran_before,
         };
         self.wait_for_lease().await;
         let until = Instant::now() + CLAIM;

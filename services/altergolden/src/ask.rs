@@ -1,12 +1,11 @@
 //! Questions to a running fleet.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-use altergolden_proto::{convert, v1};
+use altergolden_proto::v1;
 use clap::{Args, Subcommand};
 use outside_text::printable;
-use serde_json::Value;
-use shard_bridge::{BridgeClient, ClientError};
+use shard_bridge::{BridgeClient, ClientError, Data};
 
 use crate::{
     exit::{Outcome, say, say_json},
@@ -62,8 +61,8 @@ pub(crate) enum AskCommand {
         /// What kind of message it is
         r#type: String,
         /// Its data, as JSON
-        #[arg(default_value = "null", value_parser = json_value)]
-        data: Value,
+        #[arg(default_value = "null", value_parser = json_data)]
+        data: Data,
         #[command(flatten)]
         server: Server,
     },
@@ -95,9 +94,8 @@ fn discord_id(text: &str) -> Result<u64, String> {
     }
 }
 
-fn json_value(text: &str) -> Result<Value, String> {
-    serde_json::from_str(text)
-        .map_err(|error| format!("it takes JSON, like '{{\"key\":\"value\"}}': {error}"))
+fn json_data(text: &str) -> Result<Data, String> {
+    Data::from_text(text).map_err(|error| format!("it takes JSON, like '{{\"key\":\"value\"}}': {error}"))
 }
 
 impl Server {
@@ -111,7 +109,11 @@ impl Server {
         BridgeClient::connect(&url, self.deadline).await
     }
 
-    pub(crate) fn show(&self, for_people: impl FnOnce() -> String, for_programs: impl FnOnce() -> Value) {
+    pub(crate) fn show<T: fmt::Display>(
+        &self,
+        for_people: impl FnOnce() -> String,
+        for_programs: impl FnOnce() -> T,
+    ) {
         if self.json {
             say_json(for_programs());
         } else {
@@ -157,7 +159,7 @@ async fn answer(command: AskCommand) -> Result<Outcome, ClientError> {
             Ok(found(user.found, user.complete))
         }
         AskCommand::Broadcast { r#type, data, server } => {
-            let sent = server.connect().await?.broadcast(&r#type, convert::from_json(data)).await?;
+            let sent = server.connect().await?.broadcast(&r#type, data).await?;
             server.show(|| broadcast_in_words(&sent), || json::broadcast(&sent));
             Ok(if sent.missing_workers.is_empty() { Outcome::yes() } else { Outcome::incomplete() })
         }

@@ -9,6 +9,8 @@ use altergolden_proto::{
 use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
 use outside_text::{printable, printable_within};
 
+use crate::json::data_text;
+
 /// What stands for a figure that nobody tells.
 const NONE: &str = "–";
 
@@ -241,7 +243,7 @@ pub(crate) fn replies(answer: &v1::RequestResponse) -> String {
         let told = match &reply.outcome {
             Some(Outcome::Value(value)) => {
                 replied += 1;
-                cut(&convert::to_json(value.clone()).to_string())
+                cut(&data_text(&reply.value_json, || convert::to_json(value.clone())))
             }
             Some(Outcome::Failure(failure)) => {
                 let kind = failure_kind(failure.kind).replace('_', " ");
@@ -381,6 +383,7 @@ mod tests {
             shard_id,
             worker_id: worker.to_owned(),
             outcome: Some(outcome),
+            value_json: String::new(),
         };
         let value = |json| Outcome::Value(convert::from_json(json));
         let late = v1::ReplyFailure { kind: 3, reason: "worker b did not answer".to_owned() };

@@ -99,7 +99,6 @@ struct RestArgs {
 
 /// A [`Schedule`] as flags.
 #[derive(Debug, clap::Args)]
-#[expect(clippy::struct_field_names, reason = "flags are named after fields, and stand among others")]
 struct ChaosArgs {
     /// Make faults, this far apart on average
     #[arg(long, env = "SIM_CHAOS_EVERY", value_name = "TIME", value_parser = duration)]
@@ -110,16 +109,26 @@ struct ChaosArgs {
     /// Which faults [default: those that a good client survives without an IDENTIFY]
     #[arg(long, env = "SIM_CHAOS_KINDS", value_name = "KIND,...", value_enum, value_delimiter = ',')]
     chaos_kinds: Vec<FaultKind>,
+    /// Named oddities that are drawn from too, for up to 10 s each (GET /sim/presets lists them)
+    #[arg(long, env = "SIM_CHAOS_PRESETS", value_name = "NAME,...", value_delimiter = ',')]
+    chaos_presets: Vec<String>,
+    /// Named oddities that stand from the start
+    #[arg(long, env = "SIM_PRESETS", value_name = "NAME,...", value_delimiter = ',')]
+    presets: Vec<String>,
 }
 
 impl ChaosArgs {
     fn into_schedule(self) -> Option<Schedule> {
-        let kinds =
-            if self.chaos_kinds.is_empty() { FaultKind::RESUMABLE.to_vec() } else { self.chaos_kinds };
+        let kinds = if self.chaos_kinds.is_empty() && self.chaos_presets.is_empty() {
+            FaultKind::RESUMABLE.to_vec()
+        } else {
+            self.chaos_kinds
+        };
         self.chaos_every.map(|every| Schedule {
             seed: self.chaos_seed,
             mean_ms: every.as_millis() as u64,
             kinds,
+            presets: self.chaos_presets,
             shards: None,
             count: None,
         })
@@ -211,6 +220,7 @@ impl Args {
             interaction_deadline: self.rest.interaction_deadline,
             interaction_life: self.rest.interaction_life,
             switches: self.switches.into(),
+            presets: self.chaos.presets.clone(),
             schedule: self.chaos.into_schedule(),
             events_per_second: self.events_per_second.unwrap_or(size.events_per_second),
             ..size

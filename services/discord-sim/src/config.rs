@@ -1,6 +1,6 @@
 //! Settings of one simulator.
 
-use crate::{intents::Intents, schedule::Schedule, switches::Switches};
+use crate::{intents::Intents, odd::presets, schedule::Schedule, switches::Switches};
 use std::{net::SocketAddr, time::Duration};
 
 /// Everything that can be set before the start. What can change while it runs is a [`Fault`](crate::Fault).
@@ -41,6 +41,8 @@ pub struct SimConfig {
     pub events_per_second: f64,
     /// Faults from the start on.
     pub schedule: Option<Schedule>,
+    /// Named oddities that stand from the start.
+    pub presets: Vec<String>,
     /// Which privileged intents the application has switched on; others give 4014.
     pub privileged_intents: Intents,
     /// REST calls a second of one token, answers to interactions not counted.
@@ -77,6 +79,7 @@ impl Default for SimConfig {
             switches: Switches::default(),
             events_per_second: 0.0,
             schedule: None,
+            presets: Vec::new(),
             privileged_intents: Intents::PRIVILEGED,
             rest_global_limit: 50,
             rest_limit_speed: 1.0,
@@ -150,6 +153,9 @@ impl SimConfig {
             return refuse("heartbeat_interval", "at least 10ms");
         }
         self.switches.validate().or_else(|(setting, needs)| refuse(setting, needs))?;
+        if !self.presets.iter().all(|name| presets::exists(name)) {
+            return refuse("presets", "names that GET /sim/presets lists");
+        }
         if let Some(Err(needs)) = self.schedule.as_ref().map(Schedule::validate) {
             return refuse("schedule", needs);
         }

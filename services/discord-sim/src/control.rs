@@ -18,6 +18,8 @@
 //! | `GET /sim/switches`, `PATCH` with some of them | [`Switches`] |
 //! | `GET /sim/schedule`, `PUT`, `DELETE` | [`Schedule`] or null |
 //! | `GET /sim/faults` | [`Listed`] of [`FaultRecord`] |
+//! | `GET /sim/presets` | list of [`PresetReport`] |
+//! | `GET /sim/oddities` | list of [`OddityReport`] |
 //! | `POST /sim/faults` with a [`Fault`] | [`FaultOutcome`], or 400 and `{"error": "..."}` |
 
 mod http;
@@ -26,8 +28,9 @@ pub(crate) use http::routes;
 
 use crate::{
     AskedRecord, CommandReport, ConfigError, Fault, FaultError, FaultOutcome, FaultRecord, GuildReport,
-    IdentifyRecord, InteractionReport, LedgerReport, Listed, MessageReport, RequestsReport, Schedule,
-    SequenceReport, SessionsReport, Snowflake, StatsReport, Switches, UserReport, Violation, hub::Hub,
+    IdentifyRecord, InteractionReport, LedgerReport, Listed, MessageReport, OddityReport, PresetReport,
+    RequestsReport, Schedule, SequenceReport, SessionsReport, Snowflake, StatsReport, Switches, UserReport,
+    Violation, hub::Hub, odd::presets,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -126,6 +129,16 @@ impl Control {
     /// The faults that were made, but for messages.
     pub fn faults(&self) -> Listed<FaultRecord> {
         self.hub.faults()
+    }
+
+    /// The named oddities that there are.
+    pub fn presets() -> Vec<PresetReport> {
+        presets::reports()
+    }
+
+    /// The oddities that stand.
+    pub fn oddities(&self) -> Vec<OddityReport> {
+        self.hub.odd.reports()
     }
 
     /// The schedule of faults that runs.

@@ -1,6 +1,9 @@
 //! What can be made to happen while the simulator runs.
 
-use crate::{Dispatched, Snowflake};
+use crate::{
+    Dispatched, Snowflake,
+    odd::{Patch, RestAnswer, Script},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -100,6 +103,9 @@ pub enum Fault {
         guild_id: Option<Snowflake>,
         /// The body. Nothing checks it.
         d: Value,
+        /// The shards that get it instead of the guild's.
+        #[serde(default)]
+        shards: Option<Vec<u32>>,
     },
     /// Sets how many messages a second are written over all guilds.
     EventRate {
@@ -133,6 +139,51 @@ pub enum Fault {
     },
     /// Lets somebody use a command, a component or a modal: INTERACTION_CREATE.
     Interaction(NewInteraction),
+    /// Acts on gateway connections at a moment of their lives.
+    Script(Script),
+    /// Changes events before they are sent.
+    Patch(Patch),
+    /// Takes the place of answers of REST, or changes them.
+    RestAnswer(RestAnswer),
+    /// One of the named oddities.
+    Preset(NewPreset),
+    /// Ends oddities.
+    ClearOddities {
+        /// Those of this name, a preset's for example; without it all.
+        #[serde(default)]
+        name: Option<String>,
+    },
+    /// Changes what `/gateway/bot` says, and the limits on IDENTIFY with it. What is left out stays.
+    SessionLimit {
+        /// Identify buckets.
+        #[serde(default)]
+        max_concurrency: Option<u16>,
+        /// IDENTIFYs that are left today.
+        #[serde(default)]
+        remaining: Option<u32>,
+        /// The recommended shard total.
+        #[serde(default)]
+        shards: Option<u32>,
+    },
+    /// In the next sessions a guild's GUILD_CREATE comes before READY.
+    GuildBeforeReady {
+        /// In how many; 0 ends it.
+        sessions: u32,
+    },
+}
+
+/// A named oddity, and what it is about.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NewPreset {
+    /// Which one; `GET /sim/presets` lists them.
+    pub name: String,
+    /// Only these shards, where the preset knows them.
+    pub shards: Option<Vec<u32>>,
+    /// The guild that it is about, where it is about one; left out, the first of them.
+    pub guild_id: Option<Snowflake>,
+    /// How often; left out, until it is cleared.
+    pub times: Option<u32>,
 }
 
 /// Whom a 429 is about. [Source](https://docs.discord.com/developers/topics/rate-limits#header-format).
@@ -193,7 +244,10 @@ impl Fault {
     pub(crate) const fn begins(&self) -> bool {
         matches!(
             self,
-            Self::Freeze { on: true, .. } | Self::GuildOutage { on: true, .. } | Self::RestDown { on: true }
+            Self::Freeze { on: true, .. }
+                | Self::GuildOutage { on: true, .. }
+                | Self::RestDown { on: true }
+                | Self::Preset(_)
         )
     }
 }
@@ -269,6 +323,18 @@ pub enum FaultError {
     /// Not an event's name.
     #[error("name must be an event's, such as GUILD_BAN_ADD")]
     BadName,
+    /// Not a preset.
+    #[error("there is no preset {0}: GET /sim/presets lists them")]
+    UnknownPreset(String),
+    /// An oddity that can't work.
+    #[error("{0}")]
+    BadOddity(&'static str),
+    /// Too many at a time.
+    #[error("{0} oddities stand already: clear some")]
+    TooManyOddities(usize),
+    /// Limits that are none.
+    #[error("max_concurrency and shards must be at least 1")]
+    BadSessionLimit,
     /// It was switched on by hand: a schedule leaves it alone.
     #[error("it is on already")]
     AlreadyOn,
@@ -281,4 +347,6 @@ pub(crate) struct Standing {
     pub(crate) accept_then_close: u32,
     pub(crate) reject_token: bool,
     pub(crate) rest_down: bool,
+    /// Sessions in which a GUILD_CREATE comes before READY.
+    pub(crate) guild_before_ready: u32,
 }

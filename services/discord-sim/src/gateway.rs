@@ -13,15 +13,20 @@ mod wire;
 
 pub(crate) use payload::{Identify, Resume};
 
-use crate::{net::Tap, server::Shared};
+use crate::{
+    net::Tap,
+    odd::{Action, Address, Moment, Replacement, RestAnswer},
+    server::Shared,
+};
 use axum::{
     extract::{ConnectInfo, Query, State, WebSocketUpgrade},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
 use compression::Codec;
-use connection::Connection;
+use connection::{Asked, Connection};
 use serde::Deserialize;
+use std::time::Duration;
 
 /// Clients may send 4,096 bytes; up to here a longer frame is read so that it can be answered with 4002.
 const FRAME_READ: usize = 64 * 1024;
@@ -58,16 +63,32 @@ pub(crate) async fn upgrade_to_resume(
         tap.cut();
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
-    self::upgrade(shared, tap, query, upgrade).await
+    open(shared, tap, query, upgrade, Address::Resume).await
+}
+
+/// As [`open`], at the URL of `/gateway/bot`.
+pub(crate) async fn upgrade(
+    shared: State<Shared>,
+    tap: ConnectInfo<Tap>,
+    query: Query<GatewayQuery>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    open(shared, tap, query, upgrade, Address::Gateway).await
 }
 
 /// Upgrades to WebSocket and runs the connection until it or the simulator ends.
-pub(crate) async fn upgrade(
+async fn open(
     State(shared): State<Shared>,
     ConnectInfo(tap): ConnectInfo<Tap>,
     Query(query): Query<GatewayQuery>,
     upgrade: WebSocketUpgrade,
+    address: Address,
 ) -> Response {
+    if let Some(script) = shared.hub.odd.script(Moment::Connect, address, None)
+        && let Some(response) = refuse(&shared, &tap, script.actions).await
+    {
+        return response;
+    }
     // Taken before axum spawns the task, so that a shutdown waits for it.
     let owned = shared.tasks.token();
     upgrade.max_message_size(FRAME_READ).max_frame_size(FRAME_READ).on_upgrade(move |socket| async move {
@@ -82,6 +103,35 @@ pub(crate) async fn upgrade(
             Some("zlib-stream") => Codec::zlib(),
             _ => Codec::Plain { compress: false },
         };
-        Connection::new(id, shared.hub, shared.stop, orders, tap, socket, codec).run(fault).await;
+        let asked = Asked { codec, address };
+        Connection::new(id, shared.hub, shared.stop, orders, tap, socket, asked).run(fault).await;
     })
+}
+
+/// What a script does instead of opening the WebSocket; `None` when it opens after all.
+async fn refuse(shared: &Shared, tap: &Tap, actions: Vec<Action>) -> Option<Response> {
+    for action in actions {
+        match action {
+            Action::Wait { ms } => {
+                let waited = tokio::time::sleep(Duration::from_millis(ms));
+                shared.stop.run_until_cancelled(waited).await?;
+            }
+            Action::Refuse { status, headers, body } => {
+                let answer = RestAnswer { status: Some(status), headers, body, ..RestAnswer::default() };
+                let Replacement::Answer(response) = answer.replacement() else { return None };
+                return Some(response);
+            }
+            Action::Silence => {
+                shared.stop.cancelled().await;
+                tap.cut();
+                return Some(StatusCode::SERVICE_UNAVAILABLE.into_response());
+            }
+            // Scripts for this moment have no others.
+            _ => {
+                tap.cut();
+                return Some(StatusCode::SERVICE_UNAVAILABLE.into_response());
+            }
+        }
+    }
+    None
 }

@@ -20,6 +20,7 @@ use crate::{
     identify::IdentifyLimiter,
     intents::Intents,
     ledger::Newest,
+    odd::{Action, Oddities},
     report::{AskedRecord, FaultRecord, GuildState, IdentifyRecord, Violation, ViolationKind},
     rest::Desk,
     schedule::{Plan, Schedule},
@@ -93,6 +94,8 @@ pub(crate) enum Order {
     Superseded,
     Abort,
     Freeze(bool),
+    /// What a script says.
+    Act(Arc<[Action]>),
     RequestHeartbeat,
 }
 
@@ -133,6 +136,8 @@ struct State {
     /// When all members of a guild were asked for.
     members_asked: HashMap<GuildIndex, Duration>,
     limiter: IdentifyLimiter,
+    /// The shard total that is recommended.
+    recommended: u32,
     standing: Standing,
     switches: Switches,
     violations: Newest<Violation>,
@@ -146,12 +151,22 @@ struct State {
     draw: Draw,
 }
 
+/// What `/gateway/bot` says beside the URL.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SessionLimit {
+    pub(crate) shards: u32,
+    pub(crate) remaining: u32,
+    pub(crate) reset_after: Duration,
+    pub(crate) max_concurrency: u16,
+}
+
 /// The simulator's shared state.
 #[derive(Debug)]
 pub(crate) struct Hub {
     pub(crate) config: SimConfig,
     pub(crate) world: World,
     pub(crate) origin: Origin,
+    pub(crate) odd: Oddities,
     /// Rung whenever a connection goes.
     gone: Notify,
     /// Messages a second.
@@ -191,6 +206,7 @@ impl Hub {
             bot_voice: HashMap::new(),
             members_asked: HashMap::new(),
             limiter,
+            recommended: config.recommended_shards(),
             standing: Standing::default(),
             switches: config.switches.clone(),
             violations: Newest::default(),
@@ -214,6 +230,7 @@ impl Hub {
                 gateway_url,
                 application_flags,
             },
+            odd: Oddities::default(),
             config,
             world,
             gone: Notify::new(),
@@ -293,10 +310,16 @@ impl Hub {
         self.lock().standing.rest_down
     }
 
-    /// What is left of the identify budget, and for how long.
-    pub(crate) fn identify_budget(&self) -> (u32, Duration) {
+    /// The session start limit, and the recommended shard total.
+    pub(crate) fn session_limit(&self) -> SessionLimit {
         let now = self.now();
-        (self.lock().limiter.remaining(now), IdentifyLimiter::reset_after(now))
+        let mut state = self.lock();
+        SessionLimit {
+            shards: state.recommended,
+            remaining: state.limiter.remaining(now),
+            reset_after: IdentifyLimiter::reset_after(now),
+            max_concurrency: state.limiter.max_concurrency(),
+        }
     }
 
     /// The plan of a schedule for this bot.

@@ -24,7 +24,7 @@
 //! # Where things are
 //!
 //! [`world`] is what exists, pure and from a seed; [`hub`] is the shared state, with one lock; [`session`] is one gateway
-//! session; [`gateway`] has the connections, [`rest`] the REST API, [`control`] what a test asks and tells.
+//! session; [`gateway`] has the connections, [`odd`] is how they break the rules, [`rest`] the REST API, [`control`] what a test asks and tells.
 
 mod config;
 mod control;
@@ -36,6 +36,7 @@ mod identify;
 mod intents;
 mod ledger;
 mod net;
+mod odd;
 mod profile;
 mod report;
 mod request;
@@ -51,14 +52,15 @@ mod world;
 
 pub use config::{ConfigError, SimConfig};
 pub use control::Control;
-pub use faults::{Fault, FaultError, FaultOutcome, LimitScope, NewInteraction};
+pub use faults::{Fault, FaultError, FaultOutcome, LimitScope, NewInteraction, NewPreset};
 pub use intents::Intents;
+pub use odd::{Action, Address, Edit, Moment, Oddity, OddityReport, Patch, RestAnswer, Script};
 pub use profile::Profile;
 pub use report::{
     AskedRecord, CallerReport, CommandReport, ConnectionReport, Delivery, Dispatched, FaultRecord,
     GuildReport, GuildState, IdentifyRecord, InteractionReport, InteractionState, LedgerReport, Listed,
-    MessageReport, RequestCount, RequestsReport, SentTo, SequenceReport, SessionReport, SessionsReport,
-    ShardReport, StatsReport, Totals, UserReport, Violation, ViolationKind,
+    MessageReport, PresetReport, RequestCount, RequestsReport, SentTo, SequenceReport, SessionReport,
+    SessionsReport, ShardReport, StatsReport, Totals, UserReport, Violation, ViolationKind,
 };
 pub use schedule::{FaultKind, Schedule};
 pub use shard::Shard;

@@ -11,7 +11,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
@@ -34,6 +34,8 @@ struct Inner {
     /// When the bytes read last arrived, in nanoseconds since the Unix epoch; 0 is unknown.
     arrived: AtomicU64,
     cut: AtomicBool,
+    /// Bytes that are written before what the WebSocket writes.
+    around: Mutex<Vec<u8>>,
 }
 
 impl Tap {
@@ -61,6 +63,11 @@ impl Tap {
     /// From here on nothing is read or written, and closing the socket resets the connection (RST) instead of ending it.
     pub(crate) fn cut(&self) {
         self.0.cut.store(true, Ordering::Relaxed);
+    }
+
+    /// Writes bytes around the WebSocket, once the connection is flushed.
+    pub(crate) fn write_around(&self, bytes: &[u8]) {
+        self.0.around.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
     }
 
     fn is_cut(&self) -> bool {
@@ -119,6 +126,18 @@ impl Connected<IncomingStream<'_, Listener>> for Tap {
     }
 }
 
+impl Stream {
+    /// Writes the bytes that go around the WebSocket.
+    fn poll_around(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut around = self.tap.0.around.lock().unwrap_or_else(PoisonError::into_inner);
+        while !around.is_empty() {
+            let written = ready!(Pin::new(&mut self.tcp).poll_write(cx, &around))?;
+            around.drain(..written);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl Drop for Stream {
     fn drop(&mut self) {
         if self.tap.is_cut() {
@@ -151,6 +170,7 @@ impl AsyncRead for Stream {
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.tap.fails()?;
+        ready!(self.poll_around(cx))?;
         Pin::new(&mut self.tcp).poll_write(cx, buf)
     }
 
@@ -160,6 +180,7 @@ impl AsyncWrite for Stream {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.tap.fails()?;
+        ready!(self.poll_around(cx))?;
         Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs)
     }
 
@@ -168,6 +189,7 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_around(cx))?;
         Pin::new(&mut self.tcp).poll_flush(cx)
     }
 

@@ -107,6 +107,17 @@ pub struct SentTo {
     pub replayed: bool,
 }
 
+/// A named oddity that the fault `preset` makes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PresetReport {
+    /// Its name.
+    pub name: String,
+    /// What a bot meets.
+    pub what: String,
+    /// The public report that it comes from; null where operators told of it.
+    pub source: Option<String>,
+}
+
 /// A fault that was made.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FaultRecord {

@@ -1,7 +1,8 @@
 //! Faults by a seeded schedule: the same seed makes the same faults at the same times. Pure.
 
 use crate::{
-    faults::Fault,
+    faults::{Fault, NewPreset},
+    odd::presets,
     world::{Draw, Snowflake},
 };
 use serde::{Deserialize, Serialize};
@@ -59,6 +60,9 @@ pub struct Schedule {
     /// What is drawn from; by default all that a good client survives without an IDENTIFY.
     #[serde(default = "resumable")]
     pub kinds: Vec<FaultKind>,
+    /// Named oddities that are drawn from too, each as often as a kind. One stands for up to 10 s.
+    #[serde(default)]
+    pub presets: Vec<String>,
     /// The bot's shard total; by default what `/gateway/bot` recommends.
     #[serde(default)]
     pub shards: Option<u32>,
@@ -77,8 +81,11 @@ impl Schedule {
         if self.mean_ms < 10 {
             return Err("with faults at least 10 ms apart on average (mean_ms)");
         }
-        if self.kinds.is_empty() {
-            return Err("with at least one kind of fault (kinds)");
+        if self.kinds.is_empty() && self.presets.is_empty() {
+            return Err("with at least one kind of fault (kinds or presets)");
+        }
+        if !self.presets.iter().all(|name| presets::exists(name)) {
+            return Err("with presets that there are (GET /sim/presets)");
         }
         if self.shards == Some(0) {
             return Err("for at least one shard (shards)");
@@ -146,7 +153,15 @@ impl Plan {
     }
 
     fn fault(&mut self, at: Duration) -> Fault {
-        let kind = self.draw.pick(&self.schedule.kinds);
+        let kinds = self.schedule.kinds.len() as u64;
+        // Without presets a seed draws what it always drew.
+        let drawn = self.draw.range(0, kinds + self.schedule.presets.len() as u64 - 1);
+        if let Some(name) = drawn.checked_sub(kinds).and_then(|at| self.schedule.presets.get(at as usize)) {
+            let name = name.clone();
+            self.ends_after(at, 10_000, Fault::ClearOddities { name: Some(name.clone()) });
+            return Fault::Preset(NewPreset { name, ..NewPreset::default() });
+        }
+        let kind = self.schedule.kinds[drawn as usize];
         let shards = Some(vec![self.draw.range(0, u64::from(self.shards) - 1) as u32]);
         match kind {
             FaultKind::Reconnect => Fault::Reconnect { shards },
@@ -204,7 +219,14 @@ mod tests {
     use super::*;
 
     fn plan(seed: u64, kinds: Vec<FaultKind>, count: u64) -> Vec<(Duration, Fault)> {
-        let schedule = Schedule { seed, mean_ms: 1_000, kinds, shards: Some(4), count: Some(count) };
+        let schedule = Schedule {
+            seed,
+            mean_ms: 1_000,
+            kinds,
+            presets: Vec::new(),
+            shards: Some(4),
+            count: Some(count),
+        };
         Plan::new(schedule, 1, vec![Snowflake(1), Snowflake(2)]).collect()
     }
 
@@ -227,6 +249,19 @@ mod tests {
         };
         let begun = faults.iter().filter(|(_, fault)| on(fault)).count();
         assert_eq!((begun, faults.len()), (100, 200));
+    }
+
+    #[test]
+    fn presets_are_drawn_and_cleared() {
+        let presets = vec!["resumed_then_close".to_owned()];
+        let schedule =
+            Schedule { seed: 1, mean_ms: 1_000, kinds: Vec::new(), presets, shards: None, count: Some(20) };
+        schedule.validate().unwrap();
+        let faults: Vec<_> = Plan::new(schedule.clone(), 1, Vec::new()).map(|(_, fault)| fault).collect();
+        let begun = faults.iter().filter(|fault| matches!(fault, Fault::Preset(_))).count();
+        let ended = faults.iter().filter(|fault| matches!(fault, Fault::ClearOddities { .. })).count();
+        assert_eq!((begun, ended), (20, 20));
+        assert!(Schedule { presets: vec!["nonsense".into()], ..schedule }.validate().is_err());
     }
 
     #[test]

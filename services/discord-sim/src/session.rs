@@ -139,6 +139,17 @@ impl Session {
         session
     }
 
+    /// Lets one of the guilds that READY promises come before READY; false when there is none. For a session that has just
+    /// been opened.
+    pub(crate) fn put_guild_before_ready(&mut self) -> bool {
+        let Some((guild, _)) = self.promised.iter().find(|(_, outage)| !**outage) else { return false };
+        let guild = *guild;
+        self.promised.remove(&guild);
+        self.log.push_front(Event::GuildCreate { guild, just_joined: false });
+        self.sequence += 1;
+        true
+    }
+
     fn push(&mut self, event: Event) -> u64 {
         self.make_room(1);
         self.log.push_back(event);

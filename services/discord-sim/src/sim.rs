@@ -3,7 +3,7 @@
 use crate::{
     config::{ConfigError, SimConfig},
     control::Control,
-    faults::Fault,
+    faults::{Fault, NewPreset},
     hub::Hub,
     net::{Listener, Tap},
     server::{self, Shared},
@@ -58,7 +58,13 @@ impl Sim {
         let addr = listener.addr().map_err(listen)?;
         let told = config.advertise.clone().unwrap_or_else(|| reachable(addr).to_string());
         let gateway_url = format!("ws://{told}");
+        let presets = config.presets.clone();
         let hub = Arc::new(Hub::new(config, gateway_url));
+        for name in presets {
+            if let Err(error) = hub.inject(Fault::Preset(NewPreset { name, ..NewPreset::default() }), false) {
+                tracing::warn!(%error, "preset not applied");
+            }
+        }
         let shared = Shared { hub, stop: CancellationToken::new(), tasks: TaskTracker::new() };
         let routes = server::router(shared.clone()).into_make_service_with_connect_info::<Tap>();
         let server =

@@ -43,10 +43,16 @@ pub trait Handler<T>: Send + Sync + 'static {
     /// Handles one event. Others of the same lane wait until it ends; others of other lanes do not.
     async fn handle(&self, event: &Delivery<T>);
 
-    /// Before [`Handler::handle`], for an event that was started [alone](Delivery::alone): what is to become of it.
+    /// Before [`Handler::handle`]: what is to become of the event. It may wait; until it returns the event was not begun, and a dispatcher that is
+    /// shut takes it out as one that was not started.
     async fn admit(&self, event: &Delivery<T>) -> Admission {
         let _ = event;
         Admission::Handle
+    }
+
+    /// An event that was started [alone](Delivery::alone) and admitted is not handled after all: the dispatcher was shut meanwhile.
+    async fn not_begun(&self, event: &Delivery<T>) {
+        let _ = event;
     }
 
     /// A [suspect](Item::suspect)'s handler came to its end, by a panic too. Until this returns the event is not done.
@@ -60,14 +66,14 @@ pub trait Handler<T>: Send + Sync + 'static {
     }
 }
 
-/// What becomes of an event that is to be handled alone.
+/// What becomes of an event whose turn it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// It is handled.
     Handle,
     /// It is not, and counts as handled.
     LeaveOut,
-    /// It is not, and waits again: the dispatcher is about to be closed, which takes it out as one that was not started.
+    /// It is not, and waits again: the dispatcher is about to be shut or closed, which takes it out as one that was not started.
     PutBack,
 }
 
@@ -163,7 +169,7 @@ impl<T> Refused<T> {
 /// What was left when a dispatcher was closed.
 #[derive(Debug)]
 pub struct Closed<T> {
-    /// Events whose handler was not started, in order of receipt.
+    /// Events whose handler was not called, in order of receipt.
     pub unstarted: Vec<Arc<Item<T>>>,
     /// Handlers that still ran. They go on to their end.
     pub still_running: usize,
@@ -296,11 +302,22 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Dispatcher<T, H> {
         with(&mut self.0.lock().queue.pending())
     }
 
-    /// Starts nothing more, waits for running handlers, but no longer than `patience`, and takes out what was not started.
-    /// Until then it all shows in [`Dispatcher::pending`], running handlers also after. A call that is dropped halfway
-    /// leaves the dispatcher closed with its events in it; another call takes them.
-    pub async fn close(&self, patience: Duration) -> Closed<T> {
+    /// From the moment this returns no handler is called any more, also for an event that was started already; handlers that run go on.
+    /// Everything still shows in [`Dispatcher::pending`].
+    pub fn shut(&self) {
         self.0.lock().closed = true;
+    }
+
+    /// Whether it was shut.
+    pub fn is_shut(&self) -> bool {
+        self.0.lock().closed
+    }
+
+    /// [Shuts](Dispatcher::shut) it, waits for running handlers, but no longer than `patience`, and takes out every event whose handler was not
+    /// called. Until then it all shows in [`Dispatcher::pending`], running handlers also after. A call that is dropped halfway
+    /// leaves the dispatcher shut with its events in it; another call takes them.
+    pub async fn close(&self, patience: Duration) -> Closed<T> {
+        self.shut();
         let idle = wait_until(&self.0.idle, || self.0.lock().queue.running() == 0);
         // Late or not, the state says what still runs.
         let _ = tokio::time::timeout(patience, idle).await;

@@ -70,7 +70,7 @@ pub struct Pending<'a, T> {
     pub ticket: Ticket,
     /// The item.
     pub item: &'a Item<T>,
-    /// Whether its handler was started, so may have done something.
+    /// Whether its handler was started, so may have done something or is about to.
     pub started: bool,
 }
 
@@ -93,6 +93,8 @@ pub struct Figures {
 struct Entry<T> {
     item: Arc<Item<T>>,
     state: State,
+    /// Its handler was called. Before that a started item can still be taken out.
+    begun: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,15 +167,36 @@ impl<T> Queue<T> {
         self.carefully(|careful| careful.let_go(ticket));
     }
 
-    /// A suspect that was started was not begun: it is queued again, before all others. Nothing happens to one that is no suspect.
-    pub fn put_back(&mut self, ticket: Ticket) {
-        if let (Some(careful), Some(entry)) = (&mut self.careful, self.entries.get_mut(&ticket))
-            && entry.state == State::Alone
-        {
-            entry.state = State::Queued;
-            self.running -= 1;
-            careful.put_back(ticket);
+    /// Notes that the handler of a started item is called now. False when the item was taken out meanwhile: its handler must not be called.
+    pub fn begin(&mut self, ticket: Ticket) -> bool {
+        match self.entries.get_mut(&ticket) {
+            Some(entry) if entry.state != State::Queued => {
+                entry.begun = true;
+                true
+            }
+            _ => false,
         }
+    }
+
+    /// Queues a started item again whose handler was not called: before all others of its lane, or as the next suspect. Changes nothing for any
+    /// other item.
+    pub fn put_back(&mut self, ticket: Ticket) {
+        let Some(entry) = self.entries.get_mut(&ticket).filter(|entry| !entry.begun) else { return };
+        match std::mem::replace(&mut entry.state, State::Queued) {
+            State::Queued => return,
+            State::Running => {
+                let lane = self.lanes.entry(entry.item.lane).or_default();
+                lane.running = false;
+                lane.queued.push_front(ticket);
+                self.ready.push_front(entry.item.lane);
+            }
+            State::Alone => {
+                if let Some(careful) = &mut self.careful {
+                    careful.put_back(ticket);
+                }
+            }
+        }
+        self.running -= 1;
     }
 
     /// Tells the careful part something, after which it may be over.
@@ -221,7 +244,7 @@ impl<T> Queue<T> {
                 lane.queued.push_back(ticket);
             }
         }
-        self.entries.insert(ticket, Entry { item: Arc::new(item), state: State::Queued });
+        self.entries.insert(ticket, Entry { item: Arc::new(item), state: State::Queued, begun: false });
         ticket
     }
 
@@ -282,19 +305,28 @@ impl<T> Queue<T> {
         })
     }
 
-    /// Takes out what was not started, in order of receipt.
+    /// Takes out every item whose handler was not called, in order of receipt.
     pub fn abandon_queued(&mut self) -> Vec<Arc<Item<T>>> {
         let mut abandoned = Vec::with_capacity(self.entries.len() - self.running);
         self.entries.retain(|_, entry| {
-            let runs = entry.state != State::Queued;
-            if !runs {
+            if !entry.begun {
                 abandoned.push(entry.item.clone());
+                self.running -= usize::from(entry.state != State::Queued);
+                if entry.state == State::Running
+                    && let Some(lane) = self.lanes.get_mut(&entry.item.lane)
+                {
+                    lane.running = false;
+                }
             }
-            runs
+            entry.begun
         });
         self.bytes = self.entries.values().map(|entry| entry.item.bytes).sum();
         self.ready.clear();
-        self.carefully(Careful::abandon_queued);
+        let entries = &self.entries;
+        if let Some(careful) = &mut self.careful {
+            careful.abandon_queued(|alone| entries.contains_key(&alone));
+        }
+        self.careful.take_if(|careful| careful.is_over());
         self.lanes.retain(|_, lane| {
             lane.queued.clear();
             lane.running

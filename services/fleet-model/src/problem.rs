@@ -64,6 +64,8 @@ codes! {
     StoreAway "store_away" Problem,
     /// Another coordinator acts; this one waits for the term.
     Standby "standby" Progress,
+    /// The store has not confirmed the coordinator's term: it acknowledges no lease.
+    TermUnconfirmed "term_unconfirmed" Problem,
     /// Discord does not answer `GET /gateway/bot`, or blocks this address.
     DiscordUnreachable "discord_unreachable" Problem,
     /// Discord refused the token.
@@ -78,6 +80,8 @@ codes! {
     NoWorker "no_worker" Problem,
     /// No worker has room for some shards.
     NoRoom "no_room" Problem,
+    /// Workers of another deployment than the active one get no shards.
+    GenerationIdle "generation_idle" Advice,
     /// Every worker that could take some shards is held back.
     WorkersHeldBack "workers_held_back" Problem,
     /// A shard is held back because its owners died.

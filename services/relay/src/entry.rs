@@ -18,6 +18,16 @@ pub struct Position {
     pub sequence: u64,
 }
 
+impl Position {
+    /// One below which nothing of the session is that comes at or after this one.
+    pub(crate) fn before(self) -> Self {
+        match self.sequence.checked_sub(1) {
+            Some(sequence) => Self { sequence, ..self },
+            None => Self { session: self.session.saturating_sub(1), sequence: u64::from(u32::MAX) },
+        }
+    }
+}
+
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.session, self.sequence)

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use altergolden_proto::{convert, v1};
+use altergolden_proto::v1;
 use event_bus::{BusError, NewMessage, Published, Recipient};
 use fleet_model::{GuildRecord, Routes, ShardNumber, ShardReport, UserLookup, WorkerId, shard_of_guild};
 use relay::RelayStore;
@@ -242,10 +242,21 @@ impl Bridge {
     pub async fn broadcast(
         &self,
         kind: String,
-        data: prost_types::Value,
+        data: impl Into<content::Data>,
         until: Instant,
     ) -> Result<v1::BroadcastResponse, Status> {
-        let body = content::checked(&kind, &convert::to_json(data))?;
+        let content::Data { value, json } = data.into();
+        self.broadcast_text(kind, content::received(json, Some(value)), until).await
+    }
+
+    /// As [`Bridge::broadcast`], with the data as JSON text.
+    pub(crate) async fn broadcast_text(
+        &self,
+        kind: String,
+        body: String,
+        until: Instant,
+    ) -> Result<v1::BroadcastResponse, Status> {
+        content::check(&kind, &body)?;
         self.first_table(until).await;
         let expected: BTreeSet<WorkerId> = self.routes().workers.keys().cloned().collect();
         let mut published = self.publish(kind, body, Recipient::All, until).await?;

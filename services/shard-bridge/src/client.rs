@@ -10,6 +10,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
+use crate::content::Data;
 use crate::object::ObjectKind;
 use crate::replies::LARGEST_ANSWER;
 
@@ -206,11 +207,13 @@ impl BridgeClient {
     pub async fn broadcast(
         &mut self,
         kind: &str,
-        data: prost_types::Value,
+        data: impl Into<Data>,
     ) -> Result<v1::BroadcastResponse, ClientError> {
+        let Data { value, json } = data.into();
         let request = self.request(v1::BroadcastRequest {
             r#type: kind.to_owned(),
-            data: Some(data),
+            data: Some(value),
+            data_json: json,
             deadline_ms: self.deadline_ms(),
         });
         Ok(self.bridge.broadcast(request).await?.into_inner())
@@ -225,12 +228,14 @@ impl BridgeClient {
         &mut self,
         shard_id: u32,
         kind: &str,
-        data: prost_types::Value,
+        data: impl Into<Data>,
     ) -> Result<v1::SendToShardResponse, ClientError> {
+        let Data { value, json } = data.into();
         let request = self.request(v1::SendToShardRequest {
             shard_id,
             r#type: kind.to_owned(),
-            data: Some(data),
+            data: Some(value),
+            data_json: json,
             deadline_ms: self.deadline_ms(),
         });
         Ok(self.bridge.send_to_shard(request).await?.into_inner())
@@ -244,11 +249,13 @@ impl BridgeClient {
         &mut self,
         shard_id: Option<u32>,
         kind: &str,
-        data: prost_types::Value,
+        data: impl Into<Data>,
     ) -> Result<String, ClientError> {
+        let Data { value, json } = data.into();
         let request = self.request(v1::SendToManagerRequest {
             r#type: kind.to_owned(),
-            data: Some(data),
+            data: Some(value),
+            data_json: json,
             shard_id,
             deadline_ms: self.deadline_ms(),
         });
@@ -263,11 +270,13 @@ impl BridgeClient {
         &mut self,
         shard_ids: Vec<u32>,
         kind: &str,
-        data: prost_types::Value,
+        data: impl Into<Data>,
     ) -> Result<v1::RequestResponse, ClientError> {
+        let Data { value, json } = data.into();
         let request = self.request(v1::RequestRequest {
             r#type: kind.to_owned(),
-            data: Some(data),
+            data: Some(value),
+            data_json: json,
             shard_ids,
             deadline_ms: self.deadline_ms(),
             max_bytes: Some(LARGEST_ANSWER as u32),

@@ -8,7 +8,7 @@ use twilight_model::gateway::payload::incoming::Ready;
 
 use super::{Dispatch, Intake, Taken};
 use crate::{
-    bot::Queued,
+    bot::{Queued, dispatch_clock},
     checkpoints::{Keep, LostSession, unix_ms},
     handler::Mark,
     shard::{Progress, connection::TRANSPORT},
@@ -17,24 +17,32 @@ use crate::{
 impl Intake {
     /// The session can't be resumed.
     pub(in crate::shard) fn lost_session(&mut self, reason: &str) {
-        if let Some(Progress { read, read_at_unix_ms, .. }) = self.shard.progress() {
-            self.lost = Some(LostSession {
+        if let Some(Progress { session, read, read_at_unix_ms, .. }) = self.shard.progress() {
+            let lost = LostSession {
                 since_unix_ms: read_at_unix_ms,
                 last_sequence: read,
                 reason: reason.to_owned(),
-            });
+            };
+            self.lost = Some(lost.or_before(self.unread.take(), &session));
             self.shard.set_progress(None);
         }
     }
 
-    /// READY: a new session. There is always room for it: one that was refused would begin again, and that is a gap.
+    /// READY: a new session. It is let in beyond the queue's bound, as one that is refused begins again, and that is a gap; but not without
+    /// end. Nothing changes before there is room.
     pub(super) fn take_ready(&mut self, dispatch: Dispatch) -> Taken {
+        if !self.deliveries.has_room_for_session(dispatch.text.len()) {
+            return self.overflowed(dispatch_clock());
+        }
         // Whatever waits is of the session before.
         self.forget_held();
         self.begin_session(&dispatch);
         let (sequence, received_at) = (dispatch.sequence, unix_ms());
-        if self.deliveries.wants(&dispatch.name) {
-            self.deliveries.push_over_bound(Queued::Event(self.event(dispatch, received_at)));
+        let is_wanted = self.deliveries.wants(&dispatch.name);
+        if is_wanted && !self.deliveries.push(Queued::Event(self.event(dispatch, received_at))) {
+            // Shut: the shard ends, and no checkpoint may speak of a session whose READY was not queued.
+            self.shard.set_progress(None);
+            return Taken::Full;
         }
         self.shard.set_read(sequence, received_at);
         Taken::Yes
@@ -42,8 +50,7 @@ impl Intake {
 
     fn begin_session(&mut self, dispatch: &Dispatch) {
         self.lost_session("Discord began another session");
-        // Above any that another worker gave, even if the store forgot it.
-        self.ordinal = unix_ms().max(self.ordinal + 1);
+        self.ordinal = next_ordinal(self.ordinal, self.deliveries.relayed_session(), unix_ms());
         let now = unix_ms();
         let ready = ready(&dispatch.text);
         if ready.is_none() {
@@ -69,9 +76,9 @@ impl Intake {
             read_at_unix_ms: now,
         }));
         self.mark = Mark::Fresh;
-        self.replayed = 0;
-        if let Some(lost) = self.lost.clone() {
-            self.tell_gap(lost.until(now), 0);
+        self.began_session = true;
+        if let Some(lost) = self.lost.take() {
+            self.tell_gap(lost.until(now), (self.ordinal, 0));
         }
         self.check_suspects();
     }
@@ -96,6 +103,16 @@ impl Intake {
     }
 }
 
+/// The largest ordinal that a relay's fence can raise the next one to: what is above is no clock's, and is moved back by the relay.
+const HIGHEST: u64 = 1 << 52;
+
+/// The ordinal of the next session: above that of the session before and above the last session in the relay's streams, even where the
+/// clock of this worker is behind.
+fn next_ordinal(before: u64, relayed: Option<u64>, now_unix_ms: u64) -> u64 {
+    let relayed = relayed.filter(|session| *session < HIGHEST).unwrap_or_default();
+    now_unix_ms.max(before.max(relayed).saturating_add(1))
+}
+
 /// What READY names the session: all that a RESUME needs, whatever else is in it.
 #[derive(Default, serde::Deserialize)]
 struct Named {
@@ -118,5 +135,27 @@ fn ready(text: &str) -> Option<Ready> {
             _ => None,
         },
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn next_session_is_above_every_session_that_is_known() {
+        const NOW: u64 = 1_764_000_000_000;
+        for (before, relayed, expected) in [
+            (0, None, NOW),
+            (NOW - 1, None, NOW),
+            (NOW, None, NOW + 1),
+            (0, Some(NOW + 5_000), NOW + 5_001),
+            (NOW + 9_000, Some(NOW + 5_000), NOW + 9_001),
+            (NOW - 5, Some(NOW - 3), NOW),
+            (0, Some(u64::MAX), NOW),
+            (u64::MAX, None, u64::MAX),
+        ] {
+            assert_eq!(next_ordinal(before, relayed, NOW), expected, "{before} {relayed:?}");
+        }
     }
 }

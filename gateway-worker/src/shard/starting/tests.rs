@@ -165,6 +165,7 @@ async fn each_attempt_in_vain_is_a_trace_of_its_own() {
         checkpoints: testing::checkpoints(testing::memory(), Keep::Full),
         resources: Vec::new(),
         arrival: None,
+        ran_before: false,
         shard,
         settings: Arc::new(GatewaySettings {
             token: settings::Secret::new("t"),

@@ -8,6 +8,7 @@ mod dev_mode;
 mod exits;
 mod faults;
 mod formats;
+mod numbers;
 mod plans;
 mod ports;
 mod settings;

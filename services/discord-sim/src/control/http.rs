@@ -3,8 +3,8 @@
 use super::Control;
 use crate::{
     AskedRecord, CommandReport, Fault, FaultOutcome, FaultRecord, GuildReport, IdentifyRecord,
-    InteractionReport, LedgerReport, Listed, MessageReport, RequestsReport, Schedule, SequenceReport,
-    SessionsReport, StatsReport, Switches, UserReport, Violation, server::Shared,
+    InteractionReport, LedgerReport, Listed, MessageReport, OddityReport, PresetReport, RequestsReport,
+    Schedule, SequenceReport, SessionsReport, StatsReport, Switches, UserReport, Violation, server::Shared,
 };
 use axum::{
     Json, Router,
@@ -58,6 +58,8 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/switches", get(switches).patch(switch))
         .route("/sequences", get(sequences))
         .route("/schedule", get(schedule).put(set_schedule).delete(end_schedule))
+        .route("/presets", get(presets))
+        .route("/oddities", get(oddities))
         .route("/faults", get(faults).post(inject))
 }
 
@@ -121,6 +123,14 @@ async fn requests(State(control): State<Control>) -> Json<RequestsReport> {
 
 async fn faults(State(control): State<Control>) -> Json<Listed<FaultRecord>> {
     Json(control.faults())
+}
+
+async fn presets() -> Json<Vec<PresetReport>> {
+    Json(Control::presets())
+}
+
+async fn oddities(State(control): State<Control>) -> Json<Vec<OddityReport>> {
+    Json(control.oddities())
 }
 
 async fn sequences(State(control): State<Control>, Query(run): Query<Run>) -> Json<Vec<SequenceReport>> {

@@ -14,6 +14,10 @@ const ZSTD_HASH_LOG: u32 = 14;
 /// Payload compression leaves smaller payloads alone; Discord's own threshold is not documented.
 const COMPRESSED_FROM: usize = 1_024;
 const GROW: usize = 4 * 1024;
+/// What is compressed at a time of a payload that inflates.
+const PIECE: [u8; 1 << 20] = [b'a'; 1 << 20];
+/// The string of such a payload where nothing is compressed.
+const INFLATED_PLAIN: u64 = 40 << 20;
 
 /// What a connection's payloads go through.
 pub(crate) enum Codec {
@@ -75,18 +79,57 @@ impl Codec {
     }
 }
 
+impl Codec {
+    /// The WebSocket message that carries an event with a string of so many bytes: compressed it is small.
+    pub(crate) async fn encode_inflating(&mut self, bytes: u64) -> Message {
+        let (head, tail) = (br#"{"t":"DISCORD_SIM","s":null,"op":0,"d":""#.as_slice(), br#""}"#.as_slice());
+        let whole = bytes / PIECE.len() as u64;
+        let rest = &PIECE[..(bytes % PIECE.len() as u64) as usize];
+        let mut out = Vec::new();
+        match self {
+            Self::Plain { .. } => {
+                let text = [head, &vec![b'a'; bytes.min(INFLATED_PLAIN) as usize], tail].concat();
+                return self.encode(text);
+            }
+            Self::Zlib(stream) => {
+                deflate_into(stream, head, FlushCompress::None, &mut out);
+                for _ in 0..whole {
+                    deflate_into(stream, &PIECE, FlushCompress::None, &mut out);
+                    tokio::task::yield_now().await;
+                }
+                deflate_into(stream, rest, FlushCompress::None, &mut out);
+                deflate_into(stream, tail, FlushCompress::Sync, &mut out);
+            }
+            Self::Zstd(context) => {
+                zstd_into(context, head, ZSTD_EndDirective::ZSTD_e_continue, &mut out);
+                for _ in 0..whole {
+                    zstd_into(context, &PIECE, ZSTD_EndDirective::ZSTD_e_continue, &mut out);
+                    tokio::task::yield_now().await;
+                }
+                zstd_into(context, rest, ZSTD_EndDirective::ZSTD_e_continue, &mut out);
+                zstd_into(context, tail, ZSTD_EndDirective::ZSTD_e_flush, &mut out);
+            }
+        }
+        Message::Binary(out.into())
+    }
+}
+
 fn deflate(stream: &mut Compress, payload: &[u8]) -> Bytes {
     let mut out = Vec::with_capacity(payload.len() / 4 + GROW);
+    deflate_into(stream, payload, FlushCompress::Sync, &mut out);
+    out.into()
+}
+
+fn deflate_into(stream: &mut Compress, payload: &[u8], flush: FlushCompress, out: &mut Vec<u8>) {
+    out.reserve(GROW);
     let before = stream.total_in();
     loop {
         let read = (stream.total_in() - before) as usize;
-        stream
-            .compress_vec(&payload[read..], &mut out, FlushCompress::Sync)
-            .expect("deflate into memory has no way to fail");
+        stream.compress_vec(&payload[read..], out, flush).expect("deflate into memory has no way to fail");
         let all_read = (stream.total_in() - before) as usize == payload.len();
         // Room left over means that the flush is complete.
         if all_read && out.len() < out.capacity() {
-            return out.into();
+            return;
         }
         out.reserve(GROW);
     }
@@ -94,15 +137,22 @@ fn deflate(stream: &mut Compress, payload: &[u8]) -> Bytes {
 
 fn zstd(context: &mut CCtx<'static>, payload: &[u8]) -> Bytes {
     let mut out = Vec::with_capacity(payload.len() / 4 + GROW);
+    zstd_into(context, payload, ZSTD_EndDirective::ZSTD_e_flush, &mut out);
+    out.into()
+}
+
+fn zstd_into(context: &mut CCtx<'static>, payload: &[u8], directive: ZSTD_EndDirective, out: &mut Vec<u8>) {
+    out.reserve(GROW);
     let mut input = InBuffer::around(payload);
     loop {
         let written = out.len();
-        let mut output = OutBuffer::around_pos(&mut out, written);
+        let mut output = OutBuffer::around_pos(out, written);
         let left = context
-            .compress_stream2(&mut output, &mut input, ZSTD_EndDirective::ZSTD_e_flush)
+            .compress_stream2(&mut output, &mut input, directive)
             .expect("zstd into memory has no way to fail");
-        if left == 0 && input.pos == payload.len() {
-            return out.into();
+        let done = left == 0 || matches!(directive, ZSTD_EndDirective::ZSTD_e_continue);
+        if done && input.pos == payload.len() {
+            return;
         }
         out.reserve(left.max(GROW));
     }

@@ -3,14 +3,16 @@
 //! A loop over four things: an order from the control API, a frame from the client, the session's bell, the heartbeat
 //! deadline. What it writes goes through [`writing`], how it ends is an [`End`].
 
+mod acting;
 mod writing;
 
 use super::{close, ending::End, envelope, payload::Payload, wire::Wire};
 use crate::{
-    event::Sight,
+    event::{Event, Sight},
     gateway::compression::Codec,
     hub::{Departure, Hub, Order, Refusal, SessionCell},
     net::Tap,
+    odd::{Action, Address, Moment},
     report::ViolationKind,
     request::Request,
     session::{ConnectionId, Taken},
@@ -71,8 +73,18 @@ pub(crate) struct Connection {
     /// When it is closed, once op 7 has asked it to go.
     leave_by: Option<Instant>,
     frozen: bool,
+    /// Which URL it came to.
+    address: Address,
+    /// What scripts do later, in order of time.
+    later: Vec<(Instant, Arc<[Action]>)>,
     /// Heartbeats that were not answered since it is frozen.
     unanswered: u32,
+}
+
+/// What the URL of a connection asked for.
+pub(crate) struct Asked {
+    pub(crate) codec: Codec,
+    pub(crate) address: Address,
 }
 
 /// What a turn of the loop is about.
@@ -82,6 +94,7 @@ enum Turn {
     Events,
     Silence,
     Overstay,
+    Act(Arc<[Action]>),
     Stop,
 }
 
@@ -93,7 +106,7 @@ impl Connection {
         orders: mpsc::Receiver<Order>,
         tap: Tap,
         socket: WebSocket,
-        codec: Codec,
+        asked: Asked,
     ) -> Self {
         let (sink, stream) = socket.split();
         let beat_by = Instant::now() + hub.config.heartbeat_interval * 2;
@@ -106,13 +119,15 @@ impl Connection {
             postponed: VecDeque::new(),
             stream,
             read_ahead: VecDeque::new(),
-            wire: Wire::new(sink, codec),
+            wire: Wire::new(sink, asked.codec),
             joined: None,
             sends: Window::sends(),
             presences: Window::presences(),
             beat_by,
             leave_by: None,
             frozen: false,
+            address: asked.address,
+            later: Vec::new(),
             unanswered: 0,
         }
     }
@@ -141,16 +156,17 @@ impl Connection {
         };
         let close_frames = self.hub.switches().close_frames;
         let farewell = async {
-            let (code, reason) = match end {
-                End::Close(code, reason) => (code, reason),
-                End::Unprovoked(code, reason) if close_frames => (code, reason.to_owned()),
+            let close = match end {
+                End::Close(code, reason) => Some((code, reason)),
+                End::CloseWithoutCode => None,
+                End::Unprovoked(code, reason) if close_frames => Some((code, reason.to_owned())),
                 End::Unprovoked(..) | End::Drop => return,
                 End::Reset => return self.tap.cut(),
                 // Reading on lets the WebSocket answer the client's close frame.
                 End::Left(_) => return drop(self.stream.next().await),
             };
-            tracing::debug!(connection = self.id, code, reason, "closing");
-            if self.wire.close(code, reason).await.is_ok() {
+            tracing::debug!(connection = self.id, ?close, "closing");
+            if self.wire.close(close).await.is_ok() {
                 while let Some(Ok(_)) = self.stream.next().await {}
             }
         };
@@ -166,8 +182,12 @@ impl Connection {
             self.beat_by += delay.min(LONGEST_PAUSE);
             self.write(Outgoing::Pause(delay)).await?;
         }
-        self.send(envelope::hello(self.hub.config.heartbeat_interval)).await?;
+        let instead = self.greet_oddly().await?;
+        if !instead && !self.frozen {
+            self.send(envelope::hello(self.hub.config.heartbeat_interval)).await?;
+        }
         self.expect_heartbeat();
+        self.act_at(Moment::AfterHello).await?;
         loop {
             match self.turn().await {
                 Turn::Stop => {
@@ -184,6 +204,7 @@ impl Connection {
                     return Err(End::timed_out(&self.hub));
                 }
                 Turn::Order(order) => self.obey(order).await?,
+                Turn::Act(actions) => self.act(actions).await?,
                 Turn::Frame(frame, arrived) => self.read(frame, arrived).await?,
                 Turn::Events => self.send_events().await?,
             }
@@ -220,6 +241,13 @@ impl Connection {
                 _ => std::future::pending().await,
             }
         };
+        let due = self.later.first().map(|(at, _)| *at);
+        let later = async {
+            match due {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Turn::Stop,
@@ -227,6 +255,7 @@ impl Connection {
             frame = self.stream.next() => Turn::Frame(frame, self.tap.arrived()),
             () = sleep_until(self.beat_by), if !frozen => Turn::Silence,
             () = overstay => Turn::Overstay,
+            () = later => Turn::Act(self.later.remove(0).1),
             () = bell => Turn::Events,
         }
     }
@@ -236,6 +265,7 @@ impl Connection {
             Order::Close { code, reason } => return Err(End::Close(code, reason)),
             Order::Superseded => return Err(End::superseded()),
             Order::Abort => return Err(End::Reset),
+            Order::Act(actions) => self.act(actions).await?,
             Order::Freeze(on) => {
                 self.frozen = on;
                 self.unanswered = 0;
@@ -309,11 +339,11 @@ impl Connection {
                 let delay = self.hub.switches().ready_delay;
                 let from = (!delay.is_zero()).then(|| Instant::now() + delay.min(LONGEST_PAUSE));
                 let outcome = self.hub.identify(self.id, asked, arrived).await;
-                self.join(outcome, from).await
+                self.join(outcome, from, Moment::Identify).await
             }
             Payload::Resume(asked) => {
                 let outcome = self.hub.resume(self.id, asked).await;
-                self.join(outcome, None).await
+                self.join(outcome, None, Moment::Resume).await
             }
             Payload::Request(asked) => match (asked, &self.joined) {
                 (_, None) => {
@@ -351,13 +381,14 @@ impl Connection {
         &mut self,
         outcome: Result<Arc<SessionCell>, Refusal>,
         from: Option<Instant>,
+        moment: Moment,
     ) -> Result<(), End> {
         match outcome {
             Ok(cell) => {
                 let sight = cell.lock().sight.clone();
                 let bell = cell.bell();
                 self.joined = Some(Joined { cell, bell, sight, from });
-                Ok(())
+                self.act_at(moment).await
             }
             Err(Refusal::InvalidSession { resumable }) => {
                 self.send(envelope::invalid_session(resumable)).await
@@ -389,7 +420,15 @@ impl Connection {
         if to >= from {
             cell.lock().record_sent(self.id, from, to, replay_until);
         }
-        written
+        written?;
+        for (_, event) in &events {
+            match event {
+                Event::Ready(_) => self.act_at(Moment::Ready).await?,
+                Event::Resumed => self.act_at(Moment::Resumed).await?,
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn expect_heartbeat(&mut self) {

@@ -8,6 +8,8 @@ use axum::extract::ws::CloseFrame;
 pub(super) enum End {
     /// With this close code.
     Close(u16, String),
+    /// With a close frame that has no code.
+    CloseWithoutCode,
     /// Because the simulator wants it, by itself: a [switch](crate::Switches::close_frames) takes the close frame away.
     Unprovoked(u16, &'static str),
     /// With a TCP reset.

@@ -9,13 +9,16 @@ fn write(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
     out.write_fmt(arguments).expect("memory takes every write");
 }
 
-/// A dispatch.
-pub(crate) fn dispatch(hub: &Hub, sight: &Sight, sequence: u64, event: &Event) -> Vec<u8> {
+/// A dispatch, with what [oddities](crate::odd) make of it, and how often it is sent.
+pub(crate) fn dispatch(hub: &Hub, sight: &Sight, sequence: u64, event: &Event) -> (Vec<u8>, u32) {
     let mut out = Vec::with_capacity(1_024);
     write(&mut out, format_args!(r#"{{"t":"{}","s":{sequence},"op":0,"d":"#, event.name()));
+    let start = out.len();
     event.write_body(hub, sight, &mut out);
+    let guild = event.guild().map(|guild| hub.world.head(guild).id);
+    let copies = hub.odd.patch(event, guild, sight.shard, &mut out, start);
     out.push(b'}');
-    out
+    (out, copies)
 }
 
 fn without_sequence(op: u8, d: &str) -> Vec<u8> {
@@ -72,7 +75,7 @@ mod tests {
             large_threshold: 50,
             names_shard: true,
         };
-        let sent = text(dispatch(&hub, &sight, 7, &Event::GuildCreate { guild: 0, just_joined: false }));
+        let sent = text(dispatch(&hub, &sight, 7, &Event::GuildCreate { guild: 0, just_joined: false }).0);
         assert!(sent.starts_with(r#"{"t":"GUILD_CREATE","s":7,"op":0,"d":{"#), "{sent}");
         let hello = text(hello(Duration::from_millis(41_250)));
         assert!(

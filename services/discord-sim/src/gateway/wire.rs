@@ -1,7 +1,7 @@
 //! The sending half of a connection: bodies are written, compressed and handed to the socket one at a time.
 
 use super::{compression::Codec, envelope};
-use crate::{event::Event, event::Sight, hub::Hub};
+use crate::{event::Event, event::Sight, hub::Hub, net::Tap};
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use futures_util::{SinkExt, stream::SplitSink};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,16 +48,48 @@ impl Wire {
         handed: &AtomicU64,
     ) -> Result<(), Gone> {
         for (sequence, event) in events {
-            let payload = envelope::dispatch(hub, sight, *sequence, event);
-            let message = self.codec.encode(payload);
-            self.sink.feed(message).await?;
+            let (payload, copies) = envelope::dispatch(hub, sight, *sequence, event);
+            for _ in 1..copies {
+                let message = self.codec.encode(payload.clone());
+                self.sink.feed(message).await?;
+            }
+            if copies > 0 {
+                let message = self.codec.encode(payload);
+                self.sink.feed(message).await?;
+            }
             handed.store(*sequence, Ordering::Relaxed);
         }
         Ok(self.sink.flush().await?)
     }
 
-    /// Sends a close frame.
-    pub(crate) async fn close(&mut self, code: u16, reason: String) -> Result<(), Gone> {
-        Ok(self.sink.send(Message::Close(Some(CloseFrame { code, reason: reason.into() }))).await?)
+    /// Sends a text so many times.
+    pub(crate) async fn send_often(&mut self, text: &str, times: u64) -> Result<(), Gone> {
+        for _ in 0..times {
+            let message = self.codec.encode(text.as_bytes().to_vec());
+            self.sink.feed(message).await?;
+        }
+        Ok(self.sink.flush().await?)
+    }
+
+    /// Writes bytes around the WebSocket, so many times.
+    pub(crate) async fn write_around(&mut self, tap: &Tap, bytes: &[u8], times: u64) -> Result<(), Gone> {
+        for _ in 0..times {
+            tap.write_around(bytes);
+            // Each flush waits until the socket has taken them, so only one piece is held.
+            self.sink.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a payload that inflates to about so many bytes.
+    pub(crate) async fn inflate(&mut self, bytes: u64) -> Result<(), Gone> {
+        let message = self.codec.encode_inflating(bytes).await;
+        Ok(self.sink.send(message).await?)
+    }
+
+    /// Sends a close frame; without a code it is empty.
+    pub(crate) async fn close(&mut self, close: Option<(u16, String)>) -> Result<(), Gone> {
+        let frame = close.map(|(code, reason)| CloseFrame { code, reason: reason.into() });
+        Ok(self.sink.send(Message::Close(frame)).await?)
     }
 }

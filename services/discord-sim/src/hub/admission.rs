@@ -160,8 +160,8 @@ impl Hub {
         match verdict {
             Verdict::Allowed => Ok(()),
             Verdict::TooSoon(ago) => {
+                let bucket = shard.number % u32::from(state.limiter.max_concurrency());
                 drop(state);
-                let bucket = shard.number % u32::from(self.config.max_concurrency);
                 let why = format!("bucket {bucket} had its last IDENTIFY {} ms ago", ago.as_millis());
                 let refusal = Refusal::InvalidSession { resumable: false };
                 refuse(ViolationKind::IdentifyConcurrency, refusal, why)
@@ -202,6 +202,11 @@ impl Hub {
         let capacity = state.switches.replay_buffer;
         let mut session = Session::open(sight, asked.token, capacity, ready, promised, connection, now);
         session.presence = asked.presence;
+        if let Some(left) = state.standing.guild_before_ready.checked_sub(1)
+            && session.put_guild_before_ready()
+        {
+            state.standing.guild_before_ready = left;
+        }
         let cell = SessionCell::new(session);
         state.sessions.insert(id, Arc::clone(&cell));
         let numbers = state.routes.entry(asked.shard.total).or_default();

@@ -5,6 +5,7 @@ use crate::{
     event::{Event, Made},
     faults::FaultError,
     report::{Dispatched, GuildState},
+    shard::Shard,
     world::{GuildIndex, Message, World, time},
 };
 use std::sync::Arc;
@@ -17,10 +18,16 @@ impl State {
     /// [Source](https://docs.discord.com/developers/events/gateway#sharding).
     pub(super) fn dispatch(&self, world: &World, event: &Event) -> Vec<Dispatched> {
         let id = event.guild().map(|guild| world.head(guild).id);
+        self.dispatch_where(event, |shard| shard.number == id.map_or(0, |id| id.shard(shard.total)))
+    }
+
+    /// As [`dispatch`](Self::dispatch), to the shards that `wants` names, whatever the guild.
+    pub(super) fn dispatch_where(&self, event: &Event, wants: impl Fn(Shard) -> bool) -> Vec<Dispatched> {
         let mut dispatched = Vec::new();
         for (total, numbers) in &self.routes {
-            let number = id.map_or(0, |id| id.shard(*total));
-            for cell in numbers.get(&number).into_iter().flatten() {
+            let numbers =
+                numbers.iter().filter(|(number, _)| wants(Shard { number: **number, total: *total }));
+            for cell in numbers.flat_map(|(_, cells)| cells) {
                 let mut session = cell.lock();
                 let Some(sequence) = session.dispatch(event.clone()) else { continue };
                 let (session_id, shard) = (session.sight.session_id.clone(), session.sight.shard);
@@ -51,6 +58,11 @@ impl Hub {
     /// Gives an event that has just happened to every session that wants it.
     pub(crate) fn dispatch(&self, made: Made) -> Vec<Dispatched> {
         self.lock().dispatch(&self.world, &Event::Made(Arc::new(made)))
+    }
+
+    /// Gives an event to sessions of these shards, whatever its guild.
+    pub(crate) fn dispatch_to(&self, made: Made, shards: &[u32]) -> Vec<Dispatched> {
+        self.lock().dispatch_where(&Event::Made(Arc::new(made)), |shard| shards.contains(&shard.number))
     }
 
     /// Lets somebody write in a guild; returns the message's serial and who gets it.

@@ -5,6 +5,7 @@ use crate::{
     config::rate_is_sane,
     event::{Event, Made},
     faults::{Fault, FaultError, FaultOutcome},
+    odd::{Moment, Oddity, Script, presets},
     report::{FaultRecord, GuildState},
     switches::may_be_sent,
     world::{GuildIndex, Snowflake},
@@ -96,6 +97,35 @@ impl Hub {
                 self.desk().delay = Duration::from_millis(ms);
                 Ok(FaultOutcome::default())
             }
+            Fault::Script(script) => self.act(script),
+            Fault::Patch(patch) => self.stand_oddity(Oddity::Patch(patch)),
+            Fault::RestAnswer(answer) => self.stand_oddity(Oddity::RestAnswer(answer)),
+            Fault::Preset(wanted) => {
+                let mut outcome = FaultOutcome::default();
+                for fault in presets::faults(self, &wanted)? {
+                    let part = self.do_fault(fault, scheduled)?;
+                    outcome.connections += part.connections;
+                    outcome.guild_id = outcome.guild_id.or(part.guild_id);
+                    outcome.dispatched.extend(part.dispatched);
+                }
+                Ok(outcome)
+            }
+            Fault::ClearOddities { name } => {
+                self.odd.clear(name.as_deref());
+                Ok(FaultOutcome::default())
+            }
+            Fault::SessionLimit { max_concurrency: Some(0), .. }
+            | Fault::SessionLimit { shards: Some(0), .. } => Err(FaultError::BadSessionLimit),
+            Fault::SessionLimit { max_concurrency, remaining, shards } => {
+                let now = self.now();
+                Ok(self.stand(|state| {
+                    state.limiter.change(max_concurrency, remaining, now);
+                    state.recommended = shards.unwrap_or(state.recommended);
+                }))
+            }
+            Fault::GuildBeforeReady { sessions } => {
+                Ok(self.stand(|state| state.standing.guild_before_ready = sessions))
+            }
             Fault::Interaction(wanted) => self.begin_interaction(wanted),
             Fault::EventRate { per_second } => {
                 if !rate_is_sane(per_second) {
@@ -136,7 +166,7 @@ impl Hub {
                 let dispatched = self.move_in_voice(guild, user_id, channel_id)?;
                 Ok(FaultOutcome { guild_id: Some(guild_id), dispatched, ..FaultOutcome::default() })
             }
-            Fault::Event { name, guild_id, d } => {
+            Fault::Event { name, guild_id, d, shards } => {
                 if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_') {
                     return Err(FaultError::BadName);
                 }
@@ -145,7 +175,11 @@ impl Hub {
                 if let Some(guild) = guild.filter(|_| !about_itself) {
                     self.is_available(guild)?;
                 }
-                let dispatched = self.dispatch(Made::new(name, guild, &d, self.world.bot_id()));
+                let made = Made::new(name, guild, &d, self.world.bot_id());
+                let dispatched = match shards {
+                    None => self.dispatch(made),
+                    Some(shards) => self.dispatch_to(made, &shards),
+                };
                 Ok(FaultOutcome { guild_id, dispatched, ..FaultOutcome::default() })
             }
             Fault::Message { guild_id, content } => {
@@ -159,6 +193,19 @@ impl Hub {
                 })
             }
         }
+    }
+
+    fn stand_oddity(&self, oddity: Oddity) -> Result<FaultOutcome, FaultError> {
+        self.odd.add(oddity).map(|()| FaultOutcome::default())
+    }
+
+    /// Lets a script stand, or does at once what it says.
+    fn act(&self, script: Script) -> Result<FaultOutcome, FaultError> {
+        if script.at != Moment::Now {
+            return self.stand_oddity(Oddity::Script(script));
+        }
+        script.validate()?;
+        Ok(self.order(script.shards, Order::Act(script.actions.into())))
     }
 
     fn order(&self, shards: Option<Vec<u32>>, order: Order) -> FaultOutcome {

@@ -25,8 +25,23 @@ impl Asked {
         self.0.get(field).map(String::as_str)
     }
 
-    pub(crate) fn is_true(&self, field: &str) -> bool {
-        self.text(field).is_some_and(|wish| wish.eq_ignore_ascii_case("true"))
+    /// A boolean, `false` when it is left out: `true` and `false` in any case, `1` and `0`.
+    ///
+    /// # Errors
+    ///
+    /// When it is anything else.
+    pub(crate) fn boolean(&self, field: &str) -> Result<bool, Problem> {
+        match self.text(field) {
+            None | Some("0") => Ok(false),
+            Some("1") => Ok(true),
+            Some(text) if text.eq_ignore_ascii_case("true") => Ok(true),
+            Some(text) if text.eq_ignore_ascii_case("false") => Ok(false),
+            Some(_) => {
+                let mut form = Form::default();
+                form.wrong(field, "BOOLEAN_TYPE_CONVERT", "Must be either true or false.");
+                form.finish().map(|()| false)
+            }
+        }
     }
 
     /// # Errors

@@ -5,7 +5,10 @@ use super::{
     problem::Problem,
     route::{Route, unversioned},
 };
-use crate::{faults::LimitScope, hub::Hub, net::Tap, report::ViolationKind, server::Shared, world::time};
+use crate::{
+    faults::LimitScope, hub::Hub, net::Tap, odd::Replacement, report::ViolationKind, server::Shared,
+    world::time,
+};
 use axum::{
     Json,
     extract::{ConnectInfo, MatchedPath, OriginalUri, Request, State},
@@ -45,7 +48,25 @@ pub(super) async fn guard(
     let arrived = hub.since_start(tap.arrived());
     request.extensions_mut().insert(Arrived(arrived));
     let delay = hub.desk().delay;
-    let mut response = judge(hub, from, arrived, &route, request, next).await;
+    let odd = hub.odd.rest_answer(method.as_str(), &route.pattern);
+    let mut response = match odd {
+        None => judge(hub, from, arrived, &route, request, next).await,
+        Some(odd) => {
+            tokio::time::sleep(Duration::from_millis(odd.after_ms)).await;
+            match odd.replacement() {
+                Replacement::Answer(mut answer) => {
+                    answer.extensions_mut().insert(FromCloudflare);
+                    answer
+                }
+                Replacement::Reset => {
+                    tap.cut();
+                    StatusCode::SERVICE_UNAVAILABLE.into_response()
+                }
+                Replacement::None => odd.change(judge(hub, from, arrived, &route, request, next).await).await,
+            }
+        }
+    };
+    response.headers_mut().entry(header::SERVER).or_insert(HeaderValue::from_static("cloudflare"));
     // Cloudflare's own answers lack it, which is how clients tell them apart.
     if response.extensions().get::<FromCloudflare>().is_none() {
         response.headers_mut().insert(header::VIA, HeaderValue::from_static("1.1 google"));
@@ -62,7 +83,7 @@ pub(super) async fn guard(
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arrived(pub(super) Duration);
 
-/// Marks an answer of the ban.
+/// Marks an answer that does not come from Discord itself, of the ban for example.
 #[derive(Clone, Copy)]
 struct FromCloudflare;
 

@@ -37,7 +37,7 @@ async fn guild(
     let hub = &shared.hub;
     let guild = hub.guild_for_rest(parse_id("guild_id", &guild)?)?;
     let mut body = json!(hub.world.rest_guild(guild));
-    if asked.is_true("with_counts") {
+    if asked.boolean("with_counts")? {
         let members = hub.world.head(guild).members;
         body["approximate_member_count"] = members.into();
         // About one in four is online.

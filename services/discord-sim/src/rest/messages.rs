@@ -2,6 +2,7 @@
 //!
 //! [Source](https://docs.discord.com/developers/resources/message#message-object).
 
+mod bulk;
 pub(crate) mod draft;
 mod handlers;
 pub(crate) mod store;

@@ -51,9 +51,15 @@ problems! {
     ALREADY_ACKNOWLEDGED = BAD_REQUEST, 40060, "Interaction has already been acknowledged.";
     NO_USER_AGENT = FORBIDDEN, 40333, "internal network error";
     MISSING_ACCESS = FORBIDDEN, 50001, "Missing Access";
+    NOT_IN_DIRECT_CHANNELS = FORBIDDEN, 50003, "Cannot execute action on a DM channel";
     EMPTY_MESSAGE = BAD_REQUEST, 50006, "Cannot send an empty message";
     NOT_A_TEXT_CHANNEL = BAD_REQUEST, 50008, "Cannot send messages in a non-text channel";
+    MISSING_PERMISSIONS = FORBIDDEN, 50013, "Missing Permissions";
+    TOO_FEW_OR_MANY_TO_DELETE =
+        BAD_REQUEST, 50016, "Provided too few or too many messages to delete. Must provide at least 2 and fewer than 100 messages to delete";
     INVALID_WEBHOOK_TOKEN = UNAUTHORIZED, 50027, "Invalid Webhook Token";
+    TOO_OLD_TO_DELETE =
+        BAD_REQUEST, 50034, "You can only bulk delete messages that are under 14 days old.";
     INVALID_FORM = BAD_REQUEST, 50035, "Invalid Form Body";
     INVALID_VERSION = BAD_REQUEST, 50041, "Invalid API version";
     INVALID_JSON = BAD_REQUEST, 50109, "The request body contains invalid JSON.";

@@ -27,6 +27,7 @@ fn bucket_of(method: &Method, pattern: &str) -> Option<Bucket> {
         ("POST", "/channels/{channel}/messages") => ("message create", 5, 5),
         ("PATCH", "/channels/{channel}/messages/{message}") => ("message edit", 5, 5),
         ("DELETE", "/channels/{channel}/messages/{message}") => ("message delete", 5, 1),
+        ("POST", "/channels/{channel}/messages/bulk-delete") => ("message bulk delete", 3, 5),
         ("POST", "/channels/{channel}/typing") => ("typing", 5, 5),
         ("GET", path) if path.starts_with("/channels/") => ("channel read", 50, 1),
         ("GET", "/guilds/{guild}/members") => ("member list", 10, 10),

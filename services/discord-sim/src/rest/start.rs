@@ -19,15 +19,15 @@ async fn gateway(State(shared): State<Shared>) -> Json<Value> {
 
 async fn gateway_bot(State(shared): State<Shared>) -> Json<Value> {
     let hub = &shared.hub;
-    let (remaining, reset_after) = hub.identify_budget();
+    let limit = hub.session_limit();
     Json(json!({
         "url": hub.origin.gateway_url,
-        "shards": hub.config.recommended_shards(),
+        "shards": limit.shards,
         "session_start_limit": {
             "total": hub.config.daily_identifies,
-            "remaining": remaining,
-            "reset_after": reset_after.as_millis() as u64,
-            "max_concurrency": hub.config.max_concurrency,
+            "remaining": limit.remaining,
+            "reset_after": limit.reset_after.as_millis() as u64,
+            "max_concurrency": limit.max_concurrency,
         },
     }))
 }

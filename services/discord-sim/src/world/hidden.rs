@@ -37,6 +37,15 @@ impl World {
         held.into_iter().any(|number| self.role(guild, number).permissions == ADMINISTRATOR)
     }
 
+    /// Whether the bot's roles in a guild, `@everyone` included, allow what this permission bit stands for.
+    /// [Source](https://docs.discord.com/developers/topics/permissions#permission-hierarchy).
+    pub(crate) fn bot_may(&self, guild: GuildIndex, permission: u64) -> bool {
+        let mut roles = self.held_roles(guild, 0);
+        roles.push(0);
+        let granted = roles.into_iter().map(|number| self.role(guild, number).permissions);
+        granted.fold(0, |all, bits| all | bits.parse::<u64>().unwrap_or(0)) & (permission | 1 << 3) != 0
+    }
+
     /// The id of text channel `drawn`, or of the next one that the bot sees.
     pub(super) fn open_text_channel(&self, guild: GuildIndex, drawn: u64) -> Snowflake {
         let counts = self.channel_counts(guild);

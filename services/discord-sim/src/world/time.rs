@@ -10,6 +10,23 @@ pub(crate) fn iso(ms: u64) -> String {
     format!("{}+00:00", text.trim_end_matches('Z'))
 }
 
+/// The date `away` from now as HTTP writes it. [Source](https://www.rfc-editor.org/rfc/rfc9110#section-5.6.7).
+pub(crate) fn http_date(away: Duration) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let since = Duration::from_millis(unix_ms()).saturating_add(away);
+    // The epoch was a Thursday.
+    let day = DAYS[(since.as_secs() / 86_400 % 7) as usize];
+    let text = humantime::format_rfc3339_seconds(UNIX_EPOCH + since).to_string();
+    let (date, time) = text.trim_end_matches('Z').split_once('T').unwrap_or_default();
+    let mut parts = date.split('-');
+    let (year, month, number) = (parts.next(), parts.next(), parts.next());
+    let month = month.and_then(|month| month.parse::<usize>().ok()).unwrap_or(1);
+    let (year, number) = (year.unwrap_or_default(), number.unwrap_or_default());
+    format!("{day}, {number} {} {year} {time} GMT", MONTHS[(month - 1) % 12])
+}
+
 /// Milliseconds since the Unix epoch by the wall clock.
 pub(crate) fn unix_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64

@@ -93,7 +93,8 @@ async fn what_cannot_be_is_refused() {
     }
     assert_eq!(close(4000, &"x".repeat(124)).unwrap_err(), FaultError::BadReason);
     let guild_id = first_guild(&sim);
-    let event = |name: &str| Fault::Event { name: name.into(), guild_id: Some(guild_id), d: json!({}) };
+    let event =
+        |name: &str| Fault::Event { name: name.into(), guild_id: Some(guild_id), d: json!({}), shards: None };
     assert_eq!(control.inject(event("A\"B")).unwrap_err(), FaultError::BadName);
     inject(&sim, Fault::GuildLeave { guild_id });
     assert_eq!(control.inject(event("TYPING_START")).unwrap_err(), FaultError::NotAvailable(guild_id));

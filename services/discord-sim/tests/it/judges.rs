@@ -25,9 +25,10 @@ async fn node(config: SimConfig, script: &str, arguments: &[&str]) {
     judge(config, "node", &format!("node/{script}"), arguments).await;
 }
 
-async fn python(config: SimConfig, arguments: &[&str]) {
+async fn python(config: SimConfig, script: &str, scenario: &str) {
     installed("python/requirements.txt", "python/.venv/.installed");
-    judge(config, &format!("{JUDGES}/python/.venv/bin/python"), "python/judge.py", arguments).await;
+    let script = format!("python/{script}");
+    judge(config, &format!("{JUDGES}/python/.venv/bin/python"), &script, &[scenario]).await;
 }
 
 /// What is asked for must be what was installed.
@@ -124,15 +125,35 @@ async fn discordjs_ws_2_with_native_zlib_resumes_four_shards() {
 
 #[tokio::test]
 async fn hikari_starts_two_shards_in_one_bucket() {
-    python(discord(), &["start"]).await;
+    python(discord(), "judge.py", "start").await;
 }
 
 #[tokio::test]
 async fn hikari_resumes_and_misses_nothing() {
-    python(SimConfig { max_concurrency: 2, ..discord() }, &["resume"]).await;
+    python(SimConfig { max_concurrency: 2, ..discord() }, "judge.py", "resume").await;
 }
 
 #[tokio::test]
 async fn hikari_answers_commands_and_obeys_429s() {
-    python(SimConfig { max_concurrency: 2, ..discord() }, &["interaction"]).await;
+    python(SimConfig { max_concurrency: 2, ..discord() }, "judge.py", "interaction").await;
+}
+
+#[tokio::test]
+async fn discordpy_logs_in_with_the_guilds_of_the_simulator() {
+    python(discord(), "discordpy.py", "login").await;
+}
+
+#[tokio::test]
+async fn discordpy_syncs_and_answers_slash_commands() {
+    python(discord(), "discordpy.py", "commands").await;
+}
+
+#[tokio::test]
+async fn discordpy_writes_edits_and_purges_messages() {
+    python(discord(), "discordpy.py", "messages").await;
+}
+
+#[tokio::test]
+async fn discordpy_resumes_after_op_7_and_misses_nothing() {
+    python(discord(), "discordpy.py", "resume").await;
 }

@@ -254,7 +254,8 @@ async fn every_intent_gates_its_events() {
         let without = Intents::ALL.without(Intents(1 << bit)).0;
         let (_without, without) = Client::open(&sim, (0, 1), without).await;
         for name in names {
-            let event = Fault::Event { name: (*name).into(), guild_id: Some(guild_id), d: json!({}) };
+            let event =
+                Fault::Event { name: (*name).into(), guild_id: Some(guild_id), d: json!({}), shards: None };
             let dispatched = control.inject(event).unwrap().dispatched;
             let got = |session: &str| dispatched.iter().any(|one| one.session_id == session);
             assert!(got(&with.session_id), "{name} with intent bit {bit}");

@@ -4,7 +4,7 @@ use crate::client::{Client, PATIENCE, USUAL, quick, start};
 use discord_sim::{Fault, FaultKind, GuildState, Schedule};
 
 fn schedule(kinds: Vec<FaultKind>, count: u64) -> Schedule {
-    Schedule { seed: 7, mean_ms: 10, kinds, shards: Some(1), count: Some(count) }
+    Schedule { seed: 7, mean_ms: 10, kinds, presets: Vec::new(), shards: Some(1), count: Some(count) }
 }
 
 #[tokio::test]

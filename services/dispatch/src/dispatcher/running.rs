@@ -45,17 +45,22 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Shared<T, H> {
     /// Handles an event, unless it is not to be.
     async fn handled(shared: &Arc<Self>, ticket: Ticket, delivery: &Delivery<T>) -> Admission {
         let handler = &shared.setup.handler;
-        if delivery.alone {
-            // A panic in here leaves it out as one in the handler would.
-            let admitted = panics::caught(async { handler.admit(delivery).await }).await;
-            match admitted {
-                Ok(Admission::Handle) => {}
-                Ok(other) => return other,
-                Err(panic) => {
-                    tell(&panic, delivery);
-                    return Admission::LeaveOut;
-                }
+        // A panic in here leaves it out as one in the handler would.
+        match panics::caught(async { handler.admit(delivery).await }).await {
+            Ok(Admission::Handle) => {}
+            Ok(other) => return other,
+            Err(panic) => {
+                tell(&panic, delivery);
+                return Admission::LeaveOut;
             }
+        }
+        if !shared.begin(ticket) {
+            if delivery.alone
+                && let Err(panic) = panics::caught(async { handler.not_begun(delivery).await }).await
+            {
+                tell(&panic, delivery);
+            }
+            return Admission::PutBack;
         }
         let from = (shared.setup.clock)();
         // The call is inside: what makes the future can panic as well.
@@ -125,7 +130,13 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Shared<T, H> {
 }
 
 impl<T, H: ?Sized> Shared<T, H> {
-    /// It was not begun: it waits again, for whoever closes the dispatcher.
+    /// Its handler is called next. False once the dispatcher is shut: then it must not be.
+    fn begin(&self, ticket: Ticket) -> bool {
+        let mut state = self.lock();
+        !state.closed && state.queue.begin(ticket)
+    }
+
+    /// Its handler was not called: it waits again, for the caller that closes the dispatcher.
     fn put_back(&self, ticket: Ticket) {
         let mut state = self.lock();
         state.queue.put_back(ticket);

@@ -198,6 +198,53 @@ async fn closing_waits_no_longer_than_its_patience() {
     assert_eq!(world.told.try_recv(), Err(mpsc::error::TryRecvError::Empty));
 }
 
+/// Waits before each event until the test lets it begin.
+struct Hesitant {
+    told: mpsc::UnboundedSender<Told>,
+    gate: Semaphore,
+}
+
+#[async_trait]
+impl Handler<()> for Hesitant {
+    async fn admit(&self, event: &Delivery<()>) -> Admission {
+        let _ = self.told.send(Began(event.sequence()));
+        self.gate.acquire().await.unwrap().forget();
+        Admission::Handle
+    }
+
+    async fn handle(&self, event: &Delivery<()>) {
+        let _ = self.told.send(Ended(event.sequence()));
+    }
+}
+
+#[tokio::test]
+async fn no_handler_is_called_once_it_is_shut_not_even_of_an_event_that_was_started() {
+    let (told, mut words) = mpsc::unbounded_channel();
+    let handler = Arc::new(Hesitant { told, gate: Semaphore::new(0) });
+    let setup = Setup {
+        handler: handler.clone(),
+        limits: Limits::default(),
+        runtime: runtime::Handle::current(),
+        stragglers: TaskTracker::new(),
+        clock: Arc::new(|| Duration::ZERO),
+        metrics: DispatchMetrics::default(),
+    };
+    let stragglers = setup.stragglers.clone();
+    let dispatcher = Dispatcher::start(setup, 0, 1);
+    for (sequence, lane) in [(1, 1), (2, 1), (3, 2)] {
+        dispatcher.push(item(sequence, Some(lane), ())).unwrap();
+    }
+    assert_eq!((words.recv().await, words.recv().await), (Some(Began(1)), Some(Began(3))));
+    dispatcher.shut();
+    handler.gate.add_permits(9);
+    stragglers.close();
+    stragglers.wait().await;
+    assert!(words.try_recv().is_err(), "no handler was called, and none was asked for");
+    let closed = dispatcher.close(DEADLINE).await;
+    let unstarted: Vec<u64> = closed.unstarted.iter().map(|item| item.sequence).collect();
+    assert_eq!((unstarted, closed.still_running), (vec![1, 2, 3], 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn closing_returns_as_soon_as_nothing_runs() {
     let mut world = World::new(Limits { at_once: 1, ..Limits::default() });
@@ -308,7 +355,12 @@ async fn a_handler_that_blocks_its_thread_blocks_handlers_at_most() {
     assert!(dispatcher.push(item(5, None, ())).is_err());
     assert_eq!(dispatcher.figures().len, 4);
     let closed = dispatcher.close(Duration::from_millis(1)).await;
-    assert_eq!(closed.still_running, 4);
+    let unstarted: Vec<u64> = closed.unstarted.iter().map(|item| item.sequence).collect();
+    assert_eq!(
+        (closed.still_running, unstarted),
+        (1, vec![2, 3, 4]),
+        "a handler that was not called is not running"
+    );
     drop(release);
     dispatcher.close(DEADLINE).await;
     assert_eq!(dispatcher.figures(), Figures::default());

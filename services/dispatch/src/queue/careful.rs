@@ -45,8 +45,10 @@ impl Careful {
         self.all_came = true;
     }
 
-    pub(super) fn abandon_queued(&mut self) {
+    /// Everything that waits was taken out, and so was the one that the next waits for, unless it `is_left`.
+    pub(super) fn abandon_queued(&mut self, is_left: impl FnOnce(Ticket) -> bool) {
         self.queued.clear();
+        self.alone = self.alone.filter(|alone| is_left(*alone));
     }
 
     /// There is nothing left to be careful about.

@@ -135,6 +135,9 @@ fn what_is_pending_says_whether_it_started() {
 fn abandoning_leaves_what_runs() {
     let mut queue = filled(limits(2, 10, 10), [Some(1), Some(1), Some(2), Some(3)]);
     let started = start(&mut queue);
+    for started in &started {
+        assert!(queue.begin(started.ticket));
+    }
     let abandoned = queue.abandon_queued();
     assert_eq!(abandoned.iter().map(|item| item.sequence).collect::<Vec<_>>(), [2, 4]);
     assert!(queue.start_next().is_none());
@@ -224,6 +227,7 @@ proptest! {
                         let first = queued.remove(first.expect("what starts was queued"));
                         prop_assert_eq!(first.0, number, "out of order");
                         prop_assert!(running.len() < at_once);
+                        prop_assert!(queue.begin(started.ticket));
                         running.push((started.ticket, number, lane));
                         waits.remove(&lane);
                         for (seen, before) in waits.values_mut() {

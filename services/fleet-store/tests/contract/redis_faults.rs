@@ -32,7 +32,10 @@ async fn a_redis_that_lost_everything_is_known_by_its_identity_and_written_again
     assert!(store.load().await.unwrap().workers.is_empty());
     assert_eq!(store.renew_lease(&worker("w", "1"), LONG, false).await.unwrap(), LeaseRenewal::Lapsed);
     assert_eq!(store.renew_lease(&worker("w", "1"), LONG, true).await.unwrap(), LeaseRenewal::Held(Term(0)));
-    assert_eq!(store.renew_term(Term(1), &incarnation("c"), LONG).await.unwrap(), TermRenewal::Held);
+    assert_eq!(
+        store.renew_term(Term(1), &incarnation("c"), LONG).await.unwrap(),
+        TermRenewal::Held { standby: false }
+    );
     let record = store.load().await.unwrap();
     assert_eq!((record.term, record.workers.len()), (Term(1), 1));
 }

@@ -81,6 +81,24 @@ impl RelayStore for Faulty {
         if self.mute.swap(false, Ordering::SeqCst) { away() } else { appended }
     }
 
+    async fn rewind(
+        &self,
+        shard: ShardNumber,
+        epoch: Epoch,
+        seen: Position,
+        to: Position,
+    ) -> Result<Appended, RelayError> {
+        if self.away.load(Ordering::SeqCst) {
+            return Err(RelayError::Away("a test".to_owned()));
+        }
+        let moved = self.inner().rewind(shard, epoch, seen, to).await;
+        if self.mute.swap(false, Ordering::SeqCst) {
+            Err(RelayError::Away("a test".to_owned()))
+        } else {
+            moved
+        }
+    }
+
     fn reader(&self) -> Arc<dyn RelayStore> {
         Arc::new(self.clone())
     }

@@ -28,6 +28,18 @@ pub(super) enum Outgoing<'a> {
         handed: &'a AtomicU64,
     },
     Payload(Vec<u8>),
+    /// One text many times.
+    Texts {
+        text: &'a str,
+        times: u64,
+    },
+    /// Bytes around the WebSocket, many times.
+    Around {
+        bytes: &'a [u8],
+        times: u64,
+    },
+    /// A payload that inflates to about so many bytes.
+    Inflating(u64),
     /// Nothing, for so long.
     Pause(Duration),
 }
@@ -40,10 +52,13 @@ impl Connection {
     /// Writes while reading on, so that a client that does not read is still told apart and can still be closed.
     pub(super) async fn write(&mut self, outgoing: Outgoing<'_>) -> Result<(), End> {
         let shard = self.shard();
-        let (wire, hub, joined) = (&mut self.wire, &self.hub, self.joined.as_ref());
+        let (wire, hub, joined, tap) = (&mut self.wire, &self.hub, self.joined.as_ref(), &self.tap);
         let mut writing = pin!(async move {
             match (outgoing, joined) {
                 (Outgoing::Payload(payload), _) => wire.send(payload).await,
+                (Outgoing::Texts { text, times }, _) => wire.send_often(text, times).await,
+                (Outgoing::Around { bytes, times }, _) => wire.write_around(tap, bytes, times).await,
+                (Outgoing::Inflating(bytes), _) => wire.inflate(bytes).await,
                 (Outgoing::Events { events, handed }, Some(joined)) => {
                     wire.send_events(hub, &joined.sight, events, handed).await
                 }

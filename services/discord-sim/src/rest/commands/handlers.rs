@@ -68,8 +68,8 @@ async fn list(
     asked: Asked,
 ) -> Result<Json<Vec<Value>>, Problem> {
     let scope = names.scope(&shared.hub)?;
+    let whole = asked.boolean("with_localizations")?;
     let mut all = shared.hub.desk().commands.list(scope).to_vec();
-    let whole = asked.is_true("with_localizations") || asked.text("with_localizations") == Some("1");
     if !whole {
         for fields in all.iter_mut().filter_map(Value::as_object_mut) {
             fields.remove("name_localizations");

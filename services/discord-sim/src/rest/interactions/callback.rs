@@ -60,6 +60,8 @@ async fn callback(
 ) -> Result<Response, Problem> {
     let hub = &shared.hub;
     let id = parse_id("interaction_id", &id)?;
+    // Before the answer takes effect: a call that is refused must leave the interaction unanswered.
+    let with_response = asked.boolean("with_response")?;
     let refuse = |refusal| refused(hub, id, refusal);
     let kind = hub.desk().interactions.answerable(id, &token, now).map(|found| found.kind);
     let (number, wish) = answer::read(kind.map_err(refuse)?, &input)?;
@@ -69,7 +71,7 @@ async fn callback(
             Failure::Bad(problem) => problem,
         })?;
     let message = edited.map(|edited| edited.tell(hub)).or_else(|| carry_out(hub, &interaction, wish));
-    if !asked.is_true("with_response") {
+    if !with_response {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let mut told = json!({ "id": id, "type": interaction.kind.number() });

@@ -26,6 +26,7 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/channels/{channel}", get(read_channel))
         .route("/channels/{channel}/typing", post(typing))
         .route("/channels/{channel}/messages", get(list).post(create))
+        .route("/channels/{channel}/messages/bulk-delete", post(super::bulk::delete))
         .route("/channels/{channel}/messages/{message}", get(read).patch(edit).delete(delete))
 }
 
@@ -34,7 +35,7 @@ fn place(hub: &Hub, channel: &str) -> Result<Place, Problem> {
 }
 
 /// The place, when messages can be written there.
-fn text_place(hub: &Hub, channel: &str) -> Result<Place, Problem> {
+pub(super) fn text_place(hub: &Hub, channel: &str) -> Result<Place, Problem> {
     let place = place(hub, channel)?;
     let category = matches!(&place, Place::Guild { channel, .. } if channel["type"] == 4);
     if category { Err(Problem::NOT_A_TEXT_CHANNEL) } else { Ok(place) }

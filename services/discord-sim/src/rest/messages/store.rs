@@ -58,6 +58,15 @@ impl Store {
         self.kept.get_mut(&id).filter(|message| !message.deleted)
     }
 
+    /// Deletes a message of a channel; false when it is not there any more, or in another channel. An id that is not one of
+    /// the bot's messages is taken for a person's message, which are not kept.
+    pub(crate) fn delete_in(&mut self, channel: Snowflake, id: Snowflake) -> bool {
+        let Some(message) = self.kept.get_mut(&id) else { return true };
+        let there = message.channel == channel && !message.deleted && !message.ephemeral;
+        message.deleted |= there;
+        there
+    }
+
     /// The messages of a channel that everybody there sees, newest first.
     pub(crate) fn in_channel(&self, channel: Snowflake) -> impl Iterator<Item = (Snowflake, &Kept)> {
         self.kept

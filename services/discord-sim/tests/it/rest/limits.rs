@@ -30,7 +30,7 @@ async fn every_bucketed_answer_tells_where_its_bucket_stands() {
         let hash = answer.header("x-ratelimit-bucket").unwrap().to_owned();
         assert!(!hash.contains(&channel) && *bucket.get_or_insert(hash.clone()) == hash);
         assert_eq!((answer.header("x-ratelimit-scope"), answer.header("retry-after")), (None, None));
-        assert!(answer.header("via").is_some());
+        assert_eq!((answer.header("via"), answer.header("server")), (Some("1.1 google"), Some("cloudflare")));
     }
     let limited = call(&sim, "POST", &path, json!({"content": "x"})).await;
     assert_eq!((limited.status, limited.header("x-ratelimit-scope")), (429, Some("user")));
@@ -130,6 +130,7 @@ async fn too_many_refused_calls_ban_an_address() {
     assert!(banned.text.contains("1015") && banned.text.starts_with("<!DOCTYPE html>"));
     assert!(banned.header("content-type").unwrap().starts_with("text/html"));
     assert_eq!((banned.header("via"), banned.header("x-ratelimit-scope")), (None, None));
+    assert_eq!(banned.header("server"), Some("cloudflare"));
     assert!(sim.control().requests().callers[0].banned_until_ms.is_some());
     assert_eq!(violations(&sim.control()).last().unwrap(), "rest_banned");
     let control = sim.control();

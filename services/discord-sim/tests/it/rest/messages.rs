@@ -232,3 +232,101 @@ async fn members_are_listed_only_with_the_privileged_intent() {
     assert_eq!(get(&sim, &format!("/guilds/{guild}/members")).await.code(), (403, 50001));
     sim.shutdown().await;
 }
+
+/// A guild in which the bot's roles include ADMINISTRATOR, and one in which they don't, each with its first text channel.
+async fn with_and_without_administrator(sim: &discord_sim::Sim) -> [(discord_sim::Snowflake, String); 2] {
+    let bot = super::call::application(sim).await;
+    let mut found = [None, None];
+    for guild in sim.control().guilds(40, 1) {
+        let member = get(sim, &format!("/guilds/{}/members/{bot}", guild.id)).await.json();
+        let roles = get(sim, &format!("/guilds/{}/roles", guild.id)).await.json();
+        let held = |role: &&Value| member["roles"].as_array().unwrap().contains(&role["id"]);
+        let administrator =
+            roles.as_array().unwrap().iter().filter(held).any(|role| role["permissions"] == "8");
+        let channels = get(sim, &format!("/guilds/{}/channels", guild.id)).await.json();
+        let text = channels.as_array().unwrap().iter().find(|channel| channel["type"] == 0).unwrap();
+        found[usize::from(!administrator)] = Some((guild.id, text["id"].as_str().unwrap().to_owned()));
+        if let [Some(with), Some(without)] = &found {
+            return [with.clone(), without.clone()];
+        }
+    }
+    panic!("the seed has no such guilds");
+}
+
+#[tokio::test]
+async fn messages_are_deleted_in_bulk() {
+    let sim = start(SimConfig { guilds: 40, rest_limit_speed: 1_000.0, ..quick() }).await;
+    let [(guild, channel), (_, forbidden)] = with_and_without_administrator(&sim).await;
+    let shard = guild.shard(2);
+    let (mut here, ..) = Client::open_all(&sim, (shard, 2), INTENTS).await;
+    let path = format!("/channels/{channel}/messages");
+    let mut ids = Vec::new();
+    for text in ["a", "b", "c"] {
+        ids.push(call(&sim, "POST", &path, json!({"content": text})).await.json()["id"].clone());
+    }
+    // Somebody else's message, which is not kept.
+    sim.control().inject(Fault::Message { guild_id: guild, content: None }).unwrap();
+    let written = loop {
+        let message = here.event("MESSAGE_CREATE").await["d"].clone();
+        if message["nonce"] == "sim-1" {
+            break message["id"].clone();
+        }
+    };
+    let bulk = format!("{path}/bulk-delete");
+    let deleted = call(&sim, "POST", &bulk, json!({"messages": [ids[0], ids[1], written]})).await;
+    assert_eq!(deleted.status, 204, "{deleted:?}");
+    let event = here.event("MESSAGE_DELETE_BULK").await["d"].clone();
+    let mut told = event["ids"].as_array().unwrap().clone();
+    told.sort_by_key(|id| id.as_str().unwrap().parse::<u64>().unwrap());
+    let mut wanted = vec![ids[0].clone(), ids[1].clone(), written];
+    wanted.sort_by_key(|id| id.as_str().unwrap().parse::<u64>().unwrap());
+    assert_eq!((told, &event["guild_id"], &event["channel_id"]), (wanted, &json!(guild), &json!(channel)));
+    let left = get(&sim, &path).await.json();
+    assert_eq!((left.as_array().unwrap().len(), &left[0]["id"]), (1, &ids[2]));
+
+    let young = ids[2].clone();
+    let many: Vec<String> =
+        (0..101).map(|n| (young.as_str().unwrap().parse::<u64>().unwrap() + n).to_string()).collect();
+    for (body, code) in [
+        (json!({"messages": [young]}), (400, 50016)),
+        (json!({"messages": many}), (400, 50016)),
+        (json!({"messages": [young, young]}), (400, 50035)),
+        (json!({"messages": [young, "x"]}), (400, 50035)),
+        (json!({}), (400, 50035)),
+        (json!({"messages": [young, "175928847299117063"]}), (400, 50034)),
+    ] {
+        // The bucket is small, and full again after a few milliseconds.
+        let refused = loop {
+            let answer = call(&sim, "POST", &bulk, body.clone()).await;
+            if answer.status != 429 {
+                break answer;
+            }
+        };
+        assert_eq!(refused.code(), code, "{body}");
+    }
+    let both = json!({"messages": ids});
+    let missing =
+        call(&sim, "POST", &format!("/channels/{forbidden}/messages/bulk-delete"), both.clone()).await;
+    assert_eq!(missing.code(), (403, 50013));
+    let user = sim.control().users(1)[0].id;
+    let direct = call(&sim, "POST", "/users/@me/channels", json!({"recipient_id": user})).await.json();
+    let direct = format!("/channels/{}/messages/bulk-delete", direct["id"].as_str().unwrap());
+    assert_eq!(call(&sim, "POST", &direct, both).await.code(), (403, 50003));
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn query_booleans_are_words_or_digits() {
+    let sim = start(quick()).await;
+    let (guild, _) = somewhere(&sim).await;
+    for (text, wanted) in
+        [("1", true), ("true", true), ("True", true), ("0", false), ("false", false), ("False", false)]
+    {
+        let body = get(&sim, &format!("/guilds/{guild}?with_counts={text}")).await.json();
+        assert_eq!(body.get("approximate_member_count").is_some(), wanted, "{text}");
+    }
+    let refused = get(&sim, &format!("/guilds/{guild}?with_counts=yes")).await;
+    assert_eq!(refused.code(), (400, 50035));
+    assert_eq!(refused.json()["errors"]["with_counts"]["_errors"][0]["code"], "BOOLEAN_TYPE_CONVERT");
+    sim.shutdown().await;
+}

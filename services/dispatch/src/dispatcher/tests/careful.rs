@@ -41,6 +41,9 @@ impl Handler<Do> for Watchful {
     }
 
     async fn admit(&self, event: &Delivery<Do>) -> Admission {
+        if !event.alone {
+            return Admission::Handle;
+        }
         let _ = self.told.send(Asked(event.sequence()));
         match event.payload() {
             Do::LeaveOut => Admission::LeaveOut,

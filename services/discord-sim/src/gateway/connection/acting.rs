@@ -1,0 +1,94 @@
+//! What [scripts](crate::odd::Script) do to a connection.
+
+use super::{
+    Connection,
+    writing::{LONGEST_PAUSE, Outgoing},
+};
+use crate::{
+    gateway::ending::End,
+    hub::Order,
+    odd::{Action, Moment, from_hex},
+};
+use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+impl Connection {
+    /// Does what the script for this moment says, if there is one.
+    pub(super) async fn act_at(&mut self, at: Moment) -> Result<(), End> {
+        match self.hub.odd.script(at, self.address, self.shard()) {
+            Some(script) => self.act(script.actions.into()).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Does what the script for the time before HELLO says; whether it takes HELLO's place.
+    pub(super) async fn greet_oddly(&mut self) -> Result<bool, End> {
+        let Some(script) = self.hub.odd.script(Moment::BeforeHello, self.address, None) else {
+            return Ok(false);
+        };
+        for action in &script.actions {
+            match action {
+                Action::Wait { ms } => {
+                    let wait = Duration::from_millis(*ms);
+                    self.beat_by += wait;
+                    self.write(Outgoing::Pause(wait)).await?;
+                }
+                action => self.act_once(action).await?,
+            }
+        }
+        Ok(script.instead)
+    }
+
+    /// Does these things; what comes after a wait is done later.
+    pub(super) async fn act(&mut self, actions: Arc<[Action]>) -> Result<(), End> {
+        for (done, action) in actions.iter().enumerate() {
+            if let Action::Wait { ms } = action {
+                let at = Instant::now() + Duration::from_millis(*ms);
+                self.later.push((at, actions[done + 1..].into()));
+                self.later.sort_by_key(|(at, _)| *at);
+                return Ok(());
+            }
+            self.act_once(action).await?;
+        }
+        Ok(())
+    }
+
+    async fn act_once(&mut self, action: &Action) -> Result<(), End> {
+        match action {
+            Action::Close { code: Some(code), reason } => Err(End::Close(*code, reason.clone())),
+            Action::Close { code: None, .. } => Err(End::CloseWithoutCode),
+            Action::Reset => Err(End::Reset),
+            Action::End => Err(End::Drop),
+            Action::Silence => {
+                self.frozen = true;
+                Ok(())
+            }
+            Action::Withhold { ms } => {
+                let time = if *ms == 0 { LONGEST_PAUSE } else { Duration::from_millis(*ms) };
+                if let Some(joined) = &mut self.joined {
+                    joined.from = Some(Instant::now() + time);
+                }
+                Ok(())
+            }
+            Action::Reconnect => Box::pin(self.obey(Order::Reconnect)).await,
+            Action::InvalidSession { resumable } => {
+                let joined = self.joined.is_some();
+                Box::pin(self.obey(Order::InvalidSession { resumable: *resumable })).await?;
+                if joined {
+                    // What was to be sent to the session goes nowhere.
+                    self.later.clear();
+                }
+                Ok(())
+            }
+            Action::Text { text, times } => self.write(Outgoing::Texts { text, times: *times }).await,
+            Action::Bytes { hex, fill, times } => {
+                let mut bytes = from_hex(hex).unwrap_or_default();
+                bytes.resize(bytes.len() + *fill as usize, b'a');
+                self.write(Outgoing::Around { bytes: &bytes, times: *times }).await
+            }
+            Action::Inflate { bytes } => self.write(Outgoing::Inflating(*bytes)).await,
+            // Elsewhere: a wait by the callers, an answer at connect.
+            Action::Wait { .. } | Action::Refuse { .. } => Ok(()),
+        }
+    }
+}

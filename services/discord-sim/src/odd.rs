@@ -1,0 +1,200 @@
+//! Oddities: what a Discord that breaks its own rules does, for bots to be tested against.
+//!
+//! Three mechanisms: a [`Script`] acts on a gateway connection at a moment of its life, a [`Patch`] changes events before
+//! they are sent, a [`RestAnswer`] takes the place of an answer of REST or changes it. [`presets`] is a table of named ones.
+//! An oddity stands until it has been applied as often as it says, or is cleared. Owns the list of those that stand; what
+//! an action does to a connection is the connection's.
+
+mod edit;
+mod patch;
+pub(crate) mod presets;
+mod rest;
+mod script;
+
+pub use edit::Edit;
+pub use patch::Patch;
+pub use rest::RestAnswer;
+pub use script::{Action, Address, Moment, Script};
+
+pub(crate) use rest::Replacement;
+pub(crate) use script::from_hex;
+
+use crate::{event::Event, faults::FaultError, shard::Shard, world::Snowflake};
+use serde::{Deserialize, Serialize};
+use std::sync::{
+    Arc, PoisonError, RwLock,
+    atomic::{AtomicU64, Ordering},
+};
+
+/// Oddities that stand at a time.
+const MOST: usize = 256;
+/// What `left` of one that is applied always is.
+const ALWAYS: u64 = u64::MAX;
+
+/// One of the three kinds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Oddity {
+    /// Acts on gateway connections.
+    Script(Script),
+    /// Changes events.
+    Patch(Patch),
+    /// Changes answers of REST.
+    RestAnswer(RestAnswer),
+}
+
+impl Oddity {
+    fn name(&self) -> Option<&str> {
+        match self {
+            Self::Script(script) => script.name.as_deref(),
+            Self::Patch(patch) => patch.name.as_deref(),
+            Self::RestAnswer(answer) => answer.name.as_deref(),
+        }
+    }
+
+    const fn times(&self) -> Option<u32> {
+        match self {
+            Self::Script(script) => script.times,
+            Self::Patch(patch) => patch.times,
+            Self::RestAnswer(answer) => answer.times,
+        }
+    }
+}
+
+/// An oddity that stands, as `GET /sim/oddities` shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OddityReport {
+    /// How often it was applied.
+    pub applied: u64,
+    /// How often it will be; null is always.
+    pub left: Option<u64>,
+    /// What it is.
+    pub oddity: Oddity,
+}
+
+#[derive(Debug)]
+struct Standing {
+    left: AtomicU64,
+    applied: AtomicU64,
+    oddity: Oddity,
+}
+
+impl Standing {
+    /// Whether it is applied once more; counts it.
+    fn take(&self) -> bool {
+        let took = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| match left {
+            ALWAYS => Some(ALWAYS),
+            left => left.checked_sub(1),
+        });
+        if took.is_ok() {
+            self.applied.fetch_add(1, Ordering::Relaxed);
+        }
+        took.is_ok()
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.left.load(Ordering::Relaxed) == 0
+    }
+}
+
+/// The oddities that stand, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Oddities(RwLock<Arc<Vec<Arc<Standing>>>>);
+
+impl Oddities {
+    fn standing(&self) -> Arc<Vec<Arc<Standing>>> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Vec<Arc<Standing>>)) {
+        let mut guard = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut list = Vec::clone(&guard);
+        list.retain(|one| !one.is_used_up());
+        change(&mut list);
+        *guard = Arc::new(list);
+    }
+
+    /// Lets an oddity stand.
+    ///
+    /// # Errors
+    ///
+    /// When it can't work, or [`MOST`] stand already.
+    pub(crate) fn add(&self, oddity: Oddity) -> Result<(), FaultError> {
+        match &oddity {
+            Oddity::Script(script) => script.validate()?,
+            Oddity::Patch(patch) => patch.validate()?,
+            Oddity::RestAnswer(answer) => answer.validate()?,
+        }
+        let left = AtomicU64::new(oddity.times().map_or(ALWAYS, u64::from));
+        let standing = Arc::new(Standing { left, applied: AtomicU64::new(0), oddity });
+        let mut full = false;
+        self.change(|list| {
+            full = list.len() >= MOST;
+            if !full {
+                list.push(standing);
+            }
+        });
+        if full { Err(FaultError::TooManyOddities(MOST)) } else { Ok(()) }
+    }
+
+    /// Ends the oddities of this name, or all.
+    pub(crate) fn clear(&self, name: Option<&str>) {
+        self.change(|list| list.retain(|one| name.is_some() && one.oddity.name() != name));
+    }
+
+    /// Those that stand.
+    pub(crate) fn reports(&self) -> Vec<OddityReport> {
+        let report = |one: &Arc<Standing>| OddityReport {
+            applied: one.applied.load(Ordering::Relaxed),
+            left: Some(one.left.load(Ordering::Relaxed)).filter(|left| *left != ALWAYS),
+            oddity: one.oddity.clone(),
+        };
+        self.standing().iter().map(report).collect()
+    }
+
+    /// The script for a moment of a connection, if there is one; counts as applied. `shard` is `None` before IDENTIFY.
+    pub(crate) fn script(&self, at: Moment, address: Address, shard: Option<Shard>) -> Option<Script> {
+        let list = self.standing();
+        list.iter().find_map(|one| match &one.oddity {
+            Oddity::Script(script) if script.is_for(at, address, shard) && one.take() => Some(script.clone()),
+            _ => None,
+        })
+    }
+
+    /// What takes the place of an answer of REST, or what changes it; counts as applied.
+    pub(crate) fn rest_answer(&self, method: &str, route: &str) -> Option<RestAnswer> {
+        let list = self.standing();
+        list.iter().find_map(|one| match &one.oddity {
+            Oddity::RestAnswer(answer) if answer.is_for(method, route) && one.take() => Some(answer.clone()),
+            _ => None,
+        })
+    }
+
+    /// Applies the patches for an event to its body, which is the text from `start` on; returns how often it is sent.
+    pub(crate) fn patch(
+        &self,
+        event: &Event,
+        guild: Option<Snowflake>,
+        shard: Shard,
+        payload: &mut Vec<u8>,
+        start: usize,
+    ) -> u32 {
+        let list = self.standing();
+        let mut copies = 1_u32;
+        for one in list.iter() {
+            if let Oddity::Patch(patch) = &one.oddity
+                && patch.is_for(event.name(), guild, shard)
+                && one.take()
+            {
+                let body = patch.apply(&payload[start..]);
+                payload.truncate(start);
+                payload.extend_from_slice(&body);
+                copies = if patch.leave_out { 0 } else { copies.saturating_add(patch.repeat) };
+            }
+        }
+        copies
+    }
+}
+
+#[cfg(test)]
+mod tests;

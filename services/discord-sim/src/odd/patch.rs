@@ -1,0 +1,52 @@
+//! Events that are changed before they are sent.
+
+use super::edit::{self, Edit};
+use crate::{faults::FaultError, shard::Shard, world::Snowflake};
+use serde::{Deserialize, Serialize};
+
+/// More copies of one event are not sent.
+const MOST_COPIES: u32 = 10_000;
+
+/// Changes events before they are sent. Their sequences, and what the ledger says of them, stay.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Patch {
+    /// What it is cleared by.
+    pub name: Option<String>,
+    /// The events' name, such as `GUILD_CREATE`; `*` is every event.
+    pub event: String,
+    /// Only events of this guild.
+    pub guild_id: Option<Snowflake>,
+    /// Only sessions of these shards.
+    pub shards: Option<Vec<u32>>,
+    /// For how many events; left out, for all.
+    pub times: Option<u32>,
+    /// Changes of `d`.
+    pub edits: Vec<Edit>,
+    /// Sends it so many times more, with the same sequence.
+    pub repeat: u32,
+    /// Does not send it; its sequence is missing.
+    pub leave_out: bool,
+}
+
+impl Patch {
+    pub(super) fn validate(&self) -> Result<(), FaultError> {
+        if self.event.is_empty() {
+            return Err(FaultError::BadOddity("a patch needs the name of an event, or *"));
+        }
+        if self.repeat > MOST_COPIES {
+            return Err(FaultError::BadOddity("repeat must be at most 10000"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_for(&self, event: &str, guild: Option<Snowflake>, shard: Shard) -> bool {
+        (self.event == "*" || self.event == event)
+            && (self.guild_id.is_none() || self.guild_id == guild)
+            && self.shards.as_ref().is_none_or(|shards| shards.contains(&shard.number))
+    }
+
+    pub(super) fn apply(&self, body: &[u8]) -> Vec<u8> {
+        if self.edits.is_empty() { body.to_vec() } else { edit::apply(&self.edits, body) }
+    }
+}

@@ -1,0 +1,93 @@
+//! Deleting many messages at once.
+//! [Source](https://docs.discord.com/developers/resources/message#bulk-delete-messages).
+//!
+//! People's messages are not kept, so any id that is not one of the bot's messages counts as the id of a person's message
+//! and is told as deleted; the bot's own ones are really deleted.
+
+use super::handlers::text_place;
+use crate::{
+    event::Made,
+    rest::{
+        form::Form,
+        input::Input,
+        lookup::{Place, snowflake},
+        problem::Problem,
+    },
+    server::Shared,
+    world::{Snowflake, time},
+};
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+};
+use serde_json::json;
+use std::{collections::BTreeSet, time::Duration};
+
+/// The MANAGE_MESSAGES permission.
+const MANAGE_MESSAGES: u64 = 1 << 13;
+const COUNT: std::ops::RangeInclusive<usize> = 2..=100;
+/// Messages that are older can't be deleted in bulk.
+const OLDEST: Duration = Duration::from_hours(14 * 24);
+
+/// `POST /channels/{channel}/messages/bulk-delete`.
+pub(super) async fn delete(
+    State(shared): State<Shared>,
+    Path(channel): Path<String>,
+    input: Input,
+) -> Result<StatusCode, Problem> {
+    let hub = &shared.hub;
+    let place = text_place(hub, &channel)?;
+    let Place::Guild { guild, .. } = place else { return Err(Problem::NOT_IN_DIRECT_CHANNELS) };
+    if !hub.world.bot_may(guild, MANAGE_MESSAGES) {
+        return Err(Problem::MISSING_PERMISSIONS);
+    }
+    let ids = read(&input)?;
+    let oldest_ms = time::now_ms().saturating_sub(OLDEST.as_millis() as u64);
+    if ids.iter().any(|id| id.timestamp_ms() < oldest_ms) {
+        return Err(Problem::TOO_OLD_TO_DELETE);
+    }
+    let channel = place.channel_id();
+    let deleted: Vec<Snowflake> = {
+        let mut desk = hub.desk();
+        let deleted: Vec<Snowflake> =
+            ids.into_iter().filter(|id| desk.messages.delete_in(channel, *id)).collect();
+        for id in &deleted {
+            desk.interactions.forget(*id);
+        }
+        deleted
+    };
+    if !deleted.is_empty() {
+        let body = json!({ "ids": deleted, "channel_id": channel, "guild_id": hub.world.head(guild).id });
+        hub.dispatch(Made::new("MESSAGE_DELETE_BULK", Some(guild), &body, hub.world.bot_id()));
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The ids of a body: 2 to 100, each once.
+fn read(input: &Input) -> Result<BTreeSet<Snowflake>, Problem> {
+    let mut form = Form::default();
+    let given = &input.json["messages"];
+    if given.is_null() {
+        form.missing("messages");
+    }
+    let listed = form.list(given, "messages", usize::MAX);
+    let mut ids = BTreeSet::new();
+    for (number, value) in listed.iter().enumerate() {
+        match snowflake(value) {
+            None => {
+                form.wrong(&format!("messages.{number}"), "NUMBER_TYPE_COERCE", "Value is not snowflake.");
+            }
+            Some(id) => {
+                if !ids.insert(id) {
+                    form.wrong(
+                        "messages",
+                        "SET_TYPE_ALREADY_CONTAINS_VALUE",
+                        "The set already contains this value",
+                    );
+                }
+            }
+        }
+    }
+    form.finish()?;
+    if COUNT.contains(&ids.len()) { Ok(ids) } else { Err(Problem::TOO_FEW_OR_MANY_TO_DELETE) }
+}
