@@ -107,7 +107,8 @@ impl Coordinator {
     /// [`StartError::Discord`] when Discord refuses the token.
     pub async fn run(self, stop: CancellationToken) -> Result<(), StartError> {
         let Self { config, parts, listener, address, health } = self;
-        let discord = Arc::new(Discord::new(&config.token, config.api.as_ref()));
+        let discord = Discord::new(&config.token, config.api.as_ref(), config.gateway.as_ref())?;
+        let discord = Arc::new(discord);
         let (publisher, published) = snapshot::channel();
         let (fleet, commands) = handle::channel();
         let metrics = CoordinatorMetrics::default();
@@ -129,6 +130,8 @@ impl Coordinator {
             lease_ttl: config.lease_ttl,
             reserve: config.identify_reserve,
             identify_interval: config.identify_interval,
+            shard_count: config.shard_count,
+            shard_buffer: config.shard_buffer,
             next_stream: AtomicU64::new(1),
             clock: Clock::start(),
         };

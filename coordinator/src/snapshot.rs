@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use fleet_model::{ProblemClock, Routes, ShardStatus};
+use fleet_model::{Problem, ProblemClock, Routes, ShardStatus};
 use shard_bridge::{RecentReports, TimedReport};
 use tokio::{sync::watch, time::Instant};
 
@@ -121,6 +121,20 @@ impl Publisher {
         let routes = Arc::new(routes);
         self.routes.send_replace(routes.clone());
         Some(routes)
+    }
+
+    /// Publishes that this coordinator waits, and for what. The fleet stays as it was known last.
+    pub(crate) fn publish_waiting(&self, problem: Problem) {
+        let mut snapshot = Snapshot::clone(&self.snapshot.borrow());
+        snapshot.role = Role::Standby;
+        snapshot.fleet.problems = vec![problem];
+        self.snapshot.send_replace(Arc::new(snapshot));
+    }
+
+    /// What this coordinator waits for, as it was published last.
+    pub(crate) fn waits_for(&self) -> String {
+        let snapshot = self.snapshot.borrow();
+        snapshot.fleet.problems.first().map_or_else(|| "it has just started".to_owned(), ToString::to_string)
     }
 
     /// The routing table that was published last.

@@ -291,6 +291,7 @@ impl Link {
             leaving,
             refused: std::mem::take(&mut self.refused),
             arrived: convert::shard_epochs(&self.parts.shards.copied()),
+            store_away: self.parts.status.borrow().store.is_err(),
         }
     }
 

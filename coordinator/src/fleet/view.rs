@@ -1,6 +1,6 @@
 //! The fleet as others see it: a snapshot without references into the machine.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use fleet_model::{
     Epoch, Generation, Incarnation, Problem, ProblemCode, Route, Routes, ShardNumber, ShardReport,
@@ -57,6 +57,9 @@ pub struct WorkerView {
     pub incarnation: Incarnation,
     /// Where it answers.
     pub url: String,
+    /// The address that answered there when it registered: what this coordinator dials from then on, whatever the name comes
+    /// to mean.
+    pub address: Option<SocketAddr>,
     /// Version of the program.
     pub version: String,
     /// The most shards it takes.
@@ -98,6 +101,7 @@ impl Fleet {
                 let view = WorkerView {
                     incarnation: worker.incarnation.clone(),
                     url: worker.url.clone(),
+                    address: worker.whereabouts.found_at,
                     version: worker.version.clone(),
                     capacity: worker.capacity,
                     generation: worker.generation.clone(),
@@ -188,7 +192,10 @@ impl Fleet {
             .map(|(shard, _)| shard.to_string())
             .collect();
         if !unplaced.is_empty() && now.mono >= self.settle_until.max(self.strangers_until) {
-            let mut takers = self.workers.iter().filter(|(_, worker)| worker.connected && !worker.draining);
+            let mut takers = self
+                .workers
+                .iter()
+                .filter(|(_, worker)| worker.connected && !worker.draining && !worker.excluded);
             let waits = |shard: &Slot| shard.owner.is_none() && !shard.confirmed;
             if !self.strangers.found.is_empty() && self.slots.iter().any(waits) {
                 let names: Vec<&str> = self.strangers.found.iter().map(WorkerId::as_str).collect();
@@ -216,6 +223,9 @@ impl Fleet {
             let why = format!("worker {name} is {held}: it died {} times, and gets no shards", held.deaths);
             Problem::new(ProblemCode::WorkerHeldBack, why)
         }));
+        problems.extend(self.excluded_workers());
+        problems.extend(self.workers_without_store());
+        problems.extend(self.refused_shards());
         let silent = self.workers.iter().filter(|(_, worker)| !worker.connected);
         problems.extend(
             silent.map(|(name, _)| {

@@ -74,6 +74,10 @@ codes! {
     TotalDiffers "total_differs" Advice,
     /// The shard total is not known before a worker registers.
     TotalUnsettled "total_unsettled" Problem,
+    /// The fleet store refuses to write the owner of a shard.
+    ShardRefused "shard_refused" Problem,
+    /// A record of the fleet store has another type or is no record of this program's.
+    StoreRecordInvalid "store_record_invalid" Problem,
     /// Workers hold leases that this coordinator does not know.
     UnknownWorkers "unknown_workers" Problem,
     /// No worker is registered for some shards.
@@ -88,6 +92,10 @@ codes! {
     ShardHeldBack "shard_held_back" Problem,
     /// A worker is held back because it died repeatedly.
     WorkerHeldBack "worker_held_back" Problem,
+    /// Discord refuses the token of one worker, and takes the coordinator's.
+    WorkerTokenRefused "worker_token_refused" Problem,
+    /// The fleet store does not answer one worker, and answers the coordinator.
+    WorkerStoreAway "worker_store_away" Problem,
     /// Discord refused a shard for good.
     ShardFailed "shard_failed" Problem,
     /// A shard is connected and receives nothing.
@@ -170,6 +178,13 @@ impl Problem {
         Self { shards: vec![shard], ..Self::new(code, message) }
     }
 
+    /// The same problem, with the time since when it lasts.
+    #[must_use]
+    pub fn since(mut self, unix_ms: u64) -> Self {
+        self.since_unix_ms = Some(unix_ms);
+        self
+    }
+
     /// The problem of a shard that is not ready or lacks guilds, if its report says so.
     pub fn of_report(report: &ShardReport) -> Option<Self> {
         let code = match report.status {
@@ -201,6 +216,11 @@ impl fmt::Display for Problem {
             shards => write!(f, "shards {} {}", in_ranges(shards), self.message),
         }
     }
+}
+
+/// A message without its numbers: one that counts seconds down goes on being the same. Numbers in names stay (`worker-1`).
+fn without_numbers(message: &str) -> String {
+    message.split(' ').filter(|word| !word.starts_with(|c: char| c.is_ascii_digit())).collect()
 }
 
 /// Numbers as `0-3, 7`.
@@ -240,7 +260,7 @@ impl ProblemClock {
         let mut shared: BTreeMap<(ProblemCode, String), usize> = BTreeMap::new();
         for mut problem in problems {
             let shard = problem.shards.first().copied();
-            let text = if shard.is_some() { String::new() } else { problem.message.clone() };
+            let text = if shard.is_some() { String::new() } else { without_numbers(&problem.message) };
             let lasting = self
                 .known
                 .entry((problem.code, shard, text))
