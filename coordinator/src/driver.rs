@@ -233,25 +233,6 @@ impl<'a> Driver<'a> {
         end
     }
 
-    /// Looks whether the term is confirmed. While it is not, the store counts as away: nothing changes hands.
-    fn take_stock(&mut self) {
-        let could_act = std::mem::replace(&mut self.may_act, self.tenure.turn());
-        if could_act && !self.may_act {
-            let (unconfirmed, standby) = self.tenure.doubt();
-            tracing::warn!(
-                term = %self.term, unconfirmed_ms = unconfirmed.as_millis() as u64, standby,
-                "term unconfirmed: no lease is acknowledged, no shard changes hands"
-            );
-            self.tenure.ask();
-            self.fleet.store_is_away();
-            self.dirty = true;
-        } else if !could_act && self.may_act {
-            tracing::info!(term = %self.term, "term confirmed again");
-            self.probe();
-            self.dirty = true;
-        }
-    }
-
     fn tick(&mut self) {
         let now = self.shell.now();
         self.fleet.tick(now);
@@ -419,30 +400,6 @@ impl<'a> Driver<'a> {
             max_concurrency: self.identify.max_concurrency(),
             identify_interval: self.shell.identify_interval,
         }
-    }
-
-    /// A registration would renew a lease, which only a coordinator whose term is confirmed may do.
-    fn only_while_acting(&self) -> Result<(), Stopped> {
-        if self.may_act { Ok(()) } else { Err(self.in_doubt()) }
-    }
-
-    fn in_doubt(&self) -> Stopped {
-        Stopped::Standby { why: self.term_in_doubt().message }
-    }
-
-    fn term_in_doubt(&self) -> Problem {
-        let (unconfirmed, standby) = self.tenure.doubt();
-        let secs = unconfirmed.as_secs();
-        let why = if standby {
-            format!(
-                "the fleet store has not confirmed term {} for {secs} s, and another coordinator may take it: no lease is \
-                 acknowledged; check this coordinator's way to Redis",
-                self.term
-            )
-        } else {
-            format!("the fleet store is being asked whether term {} still holds, after {secs} s", self.term)
-        };
-        Problem::new(ProblemCode::TermUnconfirmed, why)
     }
 
     fn refuse(&mut self, refused: RegistrationRefused) -> Stopped {

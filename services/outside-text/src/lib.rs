@@ -5,6 +5,10 @@
 
 use std::fmt::{self, Write as _};
 
+mod json;
+
+pub use json::without_lone_surrogates;
+
 /// Characters of an error's text or a reason that are shown, unless the caller says otherwise.
 pub const MOST: usize = 200;
 
