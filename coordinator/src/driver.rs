@@ -304,6 +304,11 @@ impl<'a> Driver<'a> {
         }
         fleet.problems.extend(self.shell.discord.problem());
         fleet.problems.extend(self.invalid_record.as_ref().and_then(|record| record.problem(now.mono)));
+        if servers::descriptors_exhausted() {
+            let why = "no file descriptors left: raise the limit of open files (ulimit -n, LimitNOFILE)";
+            fleet.problems.push(Problem::new(ProblemCode::DescriptorsExhausted, why));
+        }
+        name_queue(&mut fleet.problems, &identify, self.shell.identify_interval);
         self.shell.metrics.set_identify(&identify);
         let snapshot =
             Snapshot { role: Role::Acting, fleet, identify, taken: Instant::now(), clock: now.mono };
@@ -400,6 +405,26 @@ impl<'a> Driver<'a> {
     fn refuse(&mut self, refused: RegistrationRefused) -> Stopped {
         self.note_refusal(&refused);
         Stopped::Refused { refused, lease_ttl: self.shell.lease_ttl }
+    }
+}
+
+/// Says of shards in the identify queue when the last of them has its turn. A queue in which no request waits is none: those
+/// shards are not on their way.
+fn name_queue(problems: &mut [Problem], identify: &IdentifyView, interval: Duration) {
+    let queued = problems.iter_mut().filter(|problem| problem.code == ProblemCode::ShardQueued);
+    let turns = identify.waiting.div_ceil(identify.max_concurrency.max(1));
+    let message = format!(
+        "waiting in the identify queue, {} requests long: the last turn is in about {} s",
+        identify.waiting,
+        interval.saturating_mul(turns).as_secs()
+    );
+    for problem in queued {
+        if identify.waiting == 0 {
+            problem.code = ProblemCode::ShardNotReady;
+            "queued: its request to IDENTIFY has not arrived".clone_into(&mut problem.message);
+        } else {
+            problem.message.clone_from(&message);
+        }
     }
 }
 
