@@ -233,25 +233,6 @@ impl<'a> Driver<'a> {
         end
     }
 
-    /// Looks whether the term is confirmed. While it is not, the store counts as away: nothing changes hands.
-    fn take_stock(&mut self) {
-        let could_act = std::mem::replace(&mut self.may_act, self.tenure.turn());
-        if could_act && !self.may_act {
-            let (unconfirmed, standby) = self.tenure.doubt();
-            tracing::warn!(
-                term = %self.term, unconfirmed_ms = unconfirmed.as_millis() as u64, standby,
-                "term unconfirmed: no lease is acknowledged, no shard changes hands"
-            );
-            self.tenure.ask();
-            self.fleet.store_is_away();
-            self.dirty = true;
-        } else if !could_act && self.may_act {
-            tracing::info!(term = %self.term, "term confirmed again");
-            self.probe();
-            self.dirty = true;
-        }
-    }
-
     fn tick(&mut self) {
         let now = self.shell.now();
         self.fleet.tick(now);
@@ -323,6 +304,11 @@ impl<'a> Driver<'a> {
         }
         fleet.problems.extend(self.shell.discord.problem());
         fleet.problems.extend(self.invalid_record.as_ref().and_then(|record| record.problem(now.mono)));
+        if servers::descriptors_exhausted() {
+            let why = "no file descriptors left: raise the limit of open files (ulimit -n, LimitNOFILE)";
+            fleet.problems.push(Problem::new(ProblemCode::DescriptorsExhausted, why));
+        }
+        name_queue(&mut fleet.problems, &identify, self.shell.identify_interval);
         self.shell.metrics.set_identify(&identify);
         let snapshot =
             Snapshot { role: Role::Acting, fleet, identify, taken: Instant::now(), clock: now.mono };
@@ -416,33 +402,29 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// A registration would renew a lease, which only a coordinator whose term is confirmed may do.
-    fn only_while_acting(&self) -> Result<(), Stopped> {
-        if self.may_act { Ok(()) } else { Err(self.in_doubt()) }
-    }
-
-    fn in_doubt(&self) -> Stopped {
-        Stopped::Standby { why: self.term_in_doubt().message }
-    }
-
-    fn term_in_doubt(&self) -> Problem {
-        let (unconfirmed, standby) = self.tenure.doubt();
-        let secs = unconfirmed.as_secs();
-        let why = if standby {
-            format!(
-                "the fleet store has not confirmed term {} for {secs} s, and another coordinator may take it: no lease is \
-                 acknowledged; check this coordinator's way to Redis",
-                self.term
-            )
-        } else {
-            format!("the fleet store is being asked whether term {} still holds, after {secs} s", self.term)
-        };
-        Problem::new(ProblemCode::TermUnconfirmed, why)
-    }
-
     fn refuse(&mut self, refused: RegistrationRefused) -> Stopped {
         self.note_refusal(&refused);
         Stopped::Refused { refused, lease_ttl: self.shell.lease_ttl }
+    }
+}
+
+/// Says of shards in the identify queue when the last of them has its turn. A queue in which no request waits is none: those
+/// shards are not on their way.
+fn name_queue(problems: &mut [Problem], identify: &IdentifyView, interval: Duration) {
+    let queued = problems.iter_mut().filter(|problem| problem.code == ProblemCode::ShardQueued);
+    let turns = identify.waiting.div_ceil(identify.max_concurrency.max(1));
+    let message = format!(
+        "waiting in the identify queue, {} requests long: the last turn is in about {} s",
+        identify.waiting,
+        interval.saturating_mul(turns).as_secs()
+    );
+    for problem in queued {
+        if identify.waiting == 0 {
+            problem.code = ProblemCode::ShardNotReady;
+            "queued: its request to IDENTIFY has not arrived".clone_into(&mut problem.message);
+        } else {
+            problem.message.clone_from(&message);
+        }
     }
 }
 

@@ -21,6 +21,7 @@ pub mod lease;
 mod link;
 mod metrics;
 mod payload;
+mod reading;
 mod relay;
 pub mod rest;
 mod rpc;
@@ -41,7 +42,8 @@ pub use checkpoints::Keep;
 pub use config::{Args, Config};
 pub use discord::TokenRefused;
 pub use handler::{
-    Context, Event, EventHandler, Mark, NoHandler, RequestError, ShardMessage, ShardRequest, Taken, Wanted,
+    Context, Event, EventError, EventHandler, Mark, NoHandler, RequestError, ShardMessage, ShardRequest,
+    Taken, Wanted,
 };
 pub use link::LinkError;
 pub use relay::Relay;

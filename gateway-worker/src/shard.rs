@@ -179,6 +179,7 @@ impl Shard {
             close_code: state.close_code,
             outcome: state.outcome,
             pending_guilds: self.cache.pending_guilds() as u32,
+            uncertain_guilds: self.cache.uncertain_guilds(),
         }
     }
 

@@ -193,6 +193,9 @@ impl Driver<'_> {
                     tracing::warn!(%error, "no permit can be given: it can't be written down as spent");
                     self.store_failed(error);
                 }
+                if matches!(written, Ok(Fenced::StaleTerm)) {
+                    self.ask_for_the_term();
+                }
                 let written = matches!(written, Ok(Fenced::Written));
                 self.send_permits(grants, written);
             }

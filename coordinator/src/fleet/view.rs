@@ -147,7 +147,11 @@ impl Fleet {
                 reported_at: slot.report.as_ref().map(|observed| observed.at),
             }
         });
-        let shards = shards.collect();
+        let shards: Vec<ShardView> = shards.collect();
+        let mut problems = self.problems(now);
+        // A shard without an owner is named above, with the reason.
+        let owned = shards.iter().filter(|shard| shard.owner.is_some());
+        problems.extend(owned.filter_map(|shard| Problem::of_report(&shard.report)));
         FleetView {
             term: self.term,
             shard_total: self.shard_total().unwrap_or(0),
@@ -159,7 +163,7 @@ impl Fleet {
                 workers: self.held_workers(now).count(),
                 shards: self.held_shards(now).count(),
             },
-            problems: self.problems(now),
+            problems,
         }
     }
 
@@ -219,12 +223,6 @@ impl Fleet {
             let why = format!("worker {name} is {held}: it died {} times, and gets no shards", held.deaths);
             Problem::new(ProblemCode::WorkerHeldBack, why)
         }));
-        let failed = (0..).map(ShardNumber).zip(&self.slots).filter_map(|(shard, slot)| {
-            let report = &slot.report.as_ref()?.report;
-            let why = || format!("shard {shard} failed: {}", report.detail);
-            (report.status == ShardStatus::Failed).then(|| Problem::new(ProblemCode::ShardFailed, why()))
-        });
-        problems.extend(failed);
         problems.extend(self.excluded_workers());
         problems.extend(self.workers_without_store());
         problems.extend(self.refused_shards());

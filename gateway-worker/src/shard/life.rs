@@ -281,6 +281,7 @@ impl<'a> Life<'a> {
             Taken::Yes => {}
             Taken::Held | Taken::Again => return None,
             Taken::Full => return Some(Over::Full),
+            Taken::NoSession => return Some(Over::Stuck("READY without a session id")),
         }
         match name.as_str() {
             "READY" => self.ready(),

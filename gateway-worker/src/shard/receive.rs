@@ -73,7 +73,11 @@ fn failure(error: &ReceiveMessageError) -> Received {
     let why = innermost(error);
     match error.kind() {
         ReceiveMessageErrorType::Reconnect => Received::ConnectFailed(why),
-        _ => Received::Garbled(why),
+        // twilight's words quote the message.
+        ReceiveMessageErrorType::Compression => {
+            Received::Garbled("a message that cannot be decompressed".to_owned())
+        }
+        _ => Received::Garbled("a message that twilight cannot read".to_owned()),
     }
 }
 

@@ -59,6 +59,7 @@ impl From<ShardReport> for v1::ShardReport {
             close_code: report.close_code.map(u32::from),
             outcome: report.outcome.map(Into::into),
             pending_guilds: report.pending_guilds,
+            uncertain_guilds: report.uncertain_guilds,
         }
     }
 }
@@ -82,6 +83,7 @@ impl TryFrom<v1::ShardReport> for ShardReport {
             close_code: report.close_code.and_then(|code| code.try_into().ok()),
             outcome: report.outcome.and_then(outcome_from_wire),
             pending_guilds: report.pending_guilds,
+            uncertain_guilds: report.uncertain_guilds,
         })
     }
 }
