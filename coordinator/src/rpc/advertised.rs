@@ -40,9 +40,10 @@ impl<'a> Advertised<'a> {
         const FORM: &str = "is not of the form http://HOST:PORT";
         let rest = url.strip_prefix("http://").ok_or(FORM)?;
         let (host, port) = rest.strip_suffix('/').unwrap_or(rest).rsplit_once(':').ok_or(FORM)?;
-        let digits = (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit());
-        let port: u16 =
-            port.parse().ok().filter(|port| digits && *port > 0).ok_or("needs a port from 1 to 65535")?;
+        if !(1..=5).contains(&port.len()) || !port.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(FORM);
+        }
+        let port: u16 = port.parse().ok().filter(|port| *port > 0).ok_or("needs a port from 1 to 65535")?;
         let host = if let Some(ip) = host.strip_prefix('[') {
             Host::Ip(IpAddr::V6(ip.strip_suffix(']').and_then(|ip| ip.parse().ok()).ok_or(FORM)?))
         } else if let Ok(ip) = host.parse::<Ipv4Addr>() {
