@@ -23,28 +23,38 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    clock::Clock,
+    config::ShardCount,
     discord::{Discord, GatewayInfo},
-    fleet::{Effect, Fleet, Means, Now, RegistrationRefused},
+    fleet::{Effect, Fleet, Means, Now, RegistrationRefused, Wish},
     handle::{Command, Joined, Stopped},
     identify::{Budget, IdentifyQueue, unknown_permits_end},
     metrics::CoordinatorMetrics,
+    shard_total::{self, Advice},
     snapshot::{IdentifyView, Publisher, Role, Snapshot},
 };
 
 mod exits;
 mod identifies;
 mod intents;
+pub(crate) mod invalid;
 mod notes;
 mod outcomes;
+mod refusals;
 mod standing;
 mod streams;
+mod tenure;
+#[cfg(test)]
+mod tests;
 
 use exits::Exits;
-use identifies::IdentifyStream;
+use identifies::{Asking, IdentifyStream};
 use intents::IntentWriting;
+use invalid::InvalidRecord;
 pub(crate) use outcomes::Outcome;
-use standing::Standing;
+use refusals::RefusalLog;
 use streams::WorkerStream;
+pub(crate) use tenure::Tenure;
 
 /// How often time passes for the machines.
 const TICK: Duration = Duration::from_millis(100);
@@ -71,9 +81,11 @@ pub(crate) struct Shell {
     pub(crate) lease_ttl: Duration,
     pub(crate) reserve: settings::Percent,
     pub(crate) identify_interval: Duration,
+    pub(crate) shard_count: ShardCount,
+    pub(crate) shard_buffer: settings::Percent,
     /// The next stream's id: over all terms, so that a late word of an old stream is nobody else's.
     pub(crate) next_stream: AtomicU64,
-    pub(crate) started: Instant,
+    pub(crate) clock: Clock,
 }
 
 impl Shell {
@@ -81,10 +93,18 @@ impl Shell {
         self.next_stream.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// How many shards are wanted, by the settings and by what Discord says.
+    pub(crate) fn wish(&self, advice: Advice) -> Wish {
+        Wish {
+            total: shard_total::wanted(self.shard_count, self.shard_buffer, advice),
+            explicit: matches!(self.shard_count, ShardCount::Fixed(_)),
+        }
+    }
+
     /// This moment on both clocks.
     pub(crate) fn now(&self) -> Now {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { mono: self.started.elapsed(), unix_ms: unix.as_millis() as u64 }
+        Now { mono: self.clock.now(), unix_ms: unix.as_millis() as u64 }
     }
 }
 
@@ -100,7 +120,10 @@ pub(crate) enum TermEnd {
 /// See the module's documentation.
 pub(crate) struct Driver<'a> {
     shell: &'a Shell,
+    tenure: Tenure,
     term: Term,
+    /// The term is confirmed: see [`standing`].
+    may_act: bool,
     fleet: Fleet,
     identify: IdentifyQueue,
     workers: BTreeMap<WorkerId, WorkerStream>,
@@ -114,17 +137,17 @@ pub(crate) struct Driver<'a> {
     /// The store that is known; another has lost what runs.
     store_identity: StoreIdentity,
     store_asked: bool,
-    term_asked: bool,
-    standing: Standing,
     intents: IntentWriting,
-    budget_asked: bool,
+    refusals: RefusalLog,
+    invalid_record: Option<InvalidRecord>,
+    asking: Asking,
     dirty: bool,
 }
 
 impl<'a> Driver<'a> {
     pub(crate) fn new(
         shell: &'a Shell,
-        term: Term,
+        tenure: Tenure,
         fleet: Fleet,
         identify: IdentifyQueue,
         gateway_url: String,
@@ -134,7 +157,9 @@ impl<'a> Driver<'a> {
         let (outcomes, receiver) = mpsc::channel(OUTCOMES);
         let driver = Self {
             shell,
-            term,
+            term: tenure.term(),
+            tenure,
+            may_act: true,
             fleet,
             identify,
             workers: BTreeMap::new(),
@@ -147,10 +172,10 @@ impl<'a> Driver<'a> {
             outcomes,
             store_identity,
             store_asked: false,
-            term_asked: false,
-            standing: Standing::new(shell.lease_ttl / 2, standing::boot_time()),
             intents: IntentWriting::default(),
-            budget_asked: false,
+            refusals: RefusalLog::default(),
+            invalid_record: None,
+            asking: Asking::default(),
             dirty: true,
         };
         (driver, receiver)
@@ -172,30 +197,32 @@ impl<'a> Driver<'a> {
         let mut probe = every(PROBE);
         let mut stops_by = None;
         let end = loop {
+            // What is due by time comes first: commands may come without end.
             tokio::select! {
                 biased;
                 () = stop.cancelled(), if stops_by.is_none() => {
                     self.fleet.stop_moving();
                     stops_by = Some(Instant::now() + IN_BETWEEN);
                 }
+                to = self.tenure.lost() => break TermEnd::Lost(to),
+                _ = tick.tick() => {
+                    self.take_stock();
+                    self.tick();
+                    // However long a tick takes, as much time is left for what comes in.
+                    tick.reset();
+                }
+                _ = probe.tick() => self.probe(),
                 Some(outcome) = outcomes.recv() => {
-                    self.standing.turn(standing::boot_time());
-                    if let Some(end) = self.came_back(outcome) {
-                        break end;
-                    }
+                    self.take_stock();
+                    self.came_back(outcome);
                 }
                 command = commands.recv() => match command {
                     Some(command) => {
-                        self.standing.turn(standing::boot_time());
+                        self.take_stock();
                         self.obey(command);
                     }
                     None => break TermEnd::Stopping,
                 },
-                _ = tick.tick() => {
-                    self.standing.turn(standing::boot_time());
-                    self.tick();
-                }
-                _ = probe.tick() => self.probe(),
             }
             self.carry_out();
             if stops_by.is_some_and(|by| !self.fleet.has_shards_in_between() || Instant::now() >= by) {
@@ -265,6 +292,9 @@ impl<'a> Driver<'a> {
             waiting: self.identify.waiting() as u32,
             max_concurrency: self.identify.max_concurrency(),
         };
+        if !self.may_act {
+            fleet.problems.push(self.term_in_doubt());
+        }
         if let Some(why) = self.identify.halted() {
             let why = format!("no shard may identify: {why}");
             fleet.problems.push(Problem::new(ProblemCode::IdentifyHalted, why));
@@ -272,6 +302,13 @@ impl<'a> Driver<'a> {
             let why = short_budget(&budget, now.mono);
             fleet.problems.push(Problem::new(ProblemCode::IdentifyBudgetShort, why));
         }
+        fleet.problems.extend(self.shell.discord.problem());
+        fleet.problems.extend(self.invalid_record.as_ref().and_then(|record| record.problem(now.mono)));
+        if servers::descriptors_exhausted() {
+            let why = "no file descriptors left: raise the limit of open files (ulimit -n, LimitNOFILE)";
+            fleet.problems.push(Problem::new(ProblemCode::DescriptorsExhausted, why));
+        }
+        name_queue(&mut fleet.problems, &identify, self.shell.identify_interval);
         self.shell.metrics.set_identify(&identify);
         let snapshot =
             Snapshot { role: Role::Acting, fleet, identify, taken: Instant::now(), clock: now.mono };
@@ -287,10 +324,15 @@ impl<'a> Driver<'a> {
     fn obey(&mut self, command: Command) {
         let now = self.shell.now();
         match command {
-            Command::MayJoin { worker, incarnation, reply } => {
-                let answer = self.fleet.may_join(&worker, &incarnation);
-                let _ = reply.send(answer.map(|()| self.term).map_err(|refused| self.refuse(refused)));
+            Command::MayJoin { registration, reply } => {
+                let answer = self
+                    .fleet
+                    .may_join(&registration.worker, &registration.incarnation)
+                    .and_then(|()| self.fleet.check_claims(&registration, now))
+                    .map_err(|refused| self.refuse(refused));
+                let _ = reply.send(self.only_while_acting().and(answer).map(|()| self.term));
             }
+            Command::Join { reply, .. } if !self.may_act => drop(reply.send(Err(self.in_doubt()))),
             Command::Join { registration, reply } => {
                 let worker = registration.worker.clone();
                 if !registration.running.is_empty() && !self.had_predecessor {
@@ -314,7 +356,12 @@ impl<'a> Driver<'a> {
                 let _ =
                     reply.send(self.open_heartbeat(worker, incarnation, peer).ok_or(Stopped::UnknownWorker));
             }
-            Command::Report { stream, sequence, report } => self.take_report(stream, sequence, *report, now),
+            Command::Report(waiting) => {
+                let stream = waiting.stream();
+                if let Some((sequence, report)) = waiting.take() {
+                    self.take_report(stream, sequence, *report, now);
+                }
+            }
             Command::HeartbeatEnded { stream } => self.heartbeat_ended(stream, now),
             Command::Exited { worker, incarnation, reason, reply } => {
                 self.exit_reported(worker, incarnation.as_ref(), &reason, reply, now);
@@ -355,8 +402,29 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn refuse(&self, refused: RegistrationRefused) -> Stopped {
+    fn refuse(&mut self, refused: RegistrationRefused) -> Stopped {
+        self.note_refusal(&refused);
         Stopped::Refused { refused, lease_ttl: self.shell.lease_ttl }
+    }
+}
+
+/// Says of shards in the identify queue when the last of them has its turn. A queue in which no request waits is none: those
+/// shards are not on their way.
+fn name_queue(problems: &mut [Problem], identify: &IdentifyView, interval: Duration) {
+    let queued = problems.iter_mut().filter(|problem| problem.code == ProblemCode::ShardQueued);
+    let turns = identify.waiting.div_ceil(identify.max_concurrency.max(1));
+    let message = format!(
+        "waiting in the identify queue, {} requests long: the last turn is in about {} s",
+        identify.waiting,
+        interval.saturating_mul(turns).as_secs()
+    );
+    for problem in queued {
+        if identify.waiting == 0 {
+            problem.code = ProblemCode::ShardNotReady;
+            "queued: its request to IDENTIFY has not arrived".clone_into(&mut problem.message);
+        } else {
+            problem.message.clone_from(&message);
+        }
     }
 }
 

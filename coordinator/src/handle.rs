@@ -1,6 +1,11 @@
 //! How the RPCs speak to the driver: typed methods, never a raw channel.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use altergolden_proto::v1;
 use fleet_model::{Assignment, Epoch, Incarnation, ShardNumber, Term, WorkerId};
@@ -15,13 +20,40 @@ const COMMANDS: usize = 1024;
 #[derive(Clone, Debug)]
 pub(crate) struct FleetHandle {
     commands: mpsc::Sender<Command>,
+    reports: NewestReports,
+}
+
+/// The newest report of each stream that the driver has not taken yet: older ones are out of date, and must not keep it busy.
+#[derive(Clone, Debug, Default)]
+struct NewestReports(Arc<Mutex<HashMap<u64, (u64, Box<Report>)>>>);
+
+impl NewestReports {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, (u64, Box<Report>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A report that waits for the driver, which takes the newest one of the stream.
+pub(crate) struct WaitingReport {
+    stream: u64,
+    reports: NewestReports,
+}
+
+impl WaitingReport {
+    pub(crate) fn stream(&self) -> u64 {
+        self.stream
+    }
+
+    /// The report and its sequence.
+    pub(crate) fn take(self) -> Option<(u64, Box<Report>)> {
+        self.reports.lock().remove(&self.stream)
+    }
 }
 
 /// What is asked of the driver.
 pub(crate) enum Command {
     MayJoin {
-        worker: WorkerId,
-        incarnation: Incarnation,
+        registration: Box<Registration>,
         reply: Reply<Term>,
     },
     Join {
@@ -34,11 +66,7 @@ pub(crate) enum Command {
         peer: Option<IpAddr>,
         reply: Reply<OpenedStream<v1::Directive>>,
     },
-    Report {
-        stream: u64,
-        sequence: u64,
-        report: Box<Report>,
-    },
+    Report(WaitingReport),
     HeartbeatEnded {
         stream: u64,
     },
@@ -102,8 +130,8 @@ pub(crate) struct OpenedStream<T> {
 /// The driver did not do it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Stopped {
-    #[error("this coordinator does not act: it waits for the store or for the term of another")]
-    Standby,
+    #[error("this coordinator does not act: {why}")]
+    Standby { why: String },
     #[error("this worker is not in the fleet: register first")]
     UnknownWorker,
     #[error("{refused}")]
@@ -120,23 +148,22 @@ pub(crate) enum Stopped {
 
 pub(crate) fn channel() -> (FleetHandle, mpsc::Receiver<Command>) {
     let (commands, receiver) = mpsc::channel(COMMANDS);
-    (FleetHandle { commands }, receiver)
+    (FleetHandle { commands, reports: NewestReports::default() }, receiver)
 }
 
 impl Command {
-    /// The answer of a coordinator that does not act.
-    pub(crate) fn refuse(self) {
+    /// The answer of a coordinator that does not act, and why it does not.
+    pub(crate) fn refuse(self, why: String) {
+        let standby = Stopped::Standby { why };
         match self {
-            Self::MayJoin { reply, .. } => drop(reply.send(Err(Stopped::Standby))),
-            Self::Join { reply, .. } => drop(reply.send(Err(Stopped::Standby))),
-            Self::OpenHeartbeat { reply, .. } => drop(reply.send(Err(Stopped::Standby))),
-            Self::Exited { reply, .. } => drop(reply.send(Err(Stopped::Standby))),
-            Self::OpenIdentify { reply, .. } => drop(reply.send(Err(Stopped::Standby))),
-            Self::StartPlan { reply, .. } | Self::AbortPlan { reply } => {
-                drop(reply.send(Err(Stopped::Standby)));
-            }
-            Self::Report { .. }
-            | Self::HeartbeatEnded { .. }
+            Self::MayJoin { reply, .. } => drop(reply.send(Err(standby))),
+            Self::Join { reply, .. } => drop(reply.send(Err(standby))),
+            Self::OpenHeartbeat { reply, .. } => drop(reply.send(Err(standby))),
+            Self::Exited { reply, .. } => drop(reply.send(Err(standby))),
+            Self::OpenIdentify { reply, .. } => drop(reply.send(Err(standby))),
+            Self::StartPlan { reply, .. } | Self::AbortPlan { reply } => drop(reply.send(Err(standby))),
+            Self::Report(waiting) => drop(waiting.take()),
+            Self::HeartbeatEnded { .. }
             | Self::Ask { .. }
             | Self::Used { .. }
             | Self::Cancel { .. }
@@ -157,9 +184,9 @@ impl FleetHandle {
         self.commands.send(command).await.is_ok()
     }
 
-    /// Whether a worker may have its name, and the term that would take it in.
-    pub(crate) async fn may_join(&self, worker: WorkerId, incarnation: Incarnation) -> Result<Term, Stopped> {
-        self.ask(|reply| Command::MayJoin { worker, incarnation, reply }).await
+    /// Whether a worker may have its name and what it claims can be true, and the term that would take it in.
+    pub(crate) async fn may_join(&self, registration: Registration) -> Result<Term, Stopped> {
+        self.ask(|reply| Command::MayJoin { registration: Box::new(registration), reply }).await
     }
 
     pub(crate) async fn join(&self, registration: Registration) -> Result<Joined, Stopped> {
@@ -175,8 +202,14 @@ impl FleetHandle {
         self.ask(|reply| Command::OpenHeartbeat { worker, incarnation, peer, reply }).await
     }
 
+    /// Hands a report over. It takes the place of an older one that still waits.
     pub(crate) async fn report(&self, stream: u64, sequence: u64, report: Report) -> bool {
-        self.tell(Command::Report { stream, sequence, report: Box::new(report) }).await
+        let waits = self.reports.lock().insert(stream, (sequence, Box::new(report))).is_some();
+        if waits {
+            return !self.commands.is_closed();
+        }
+        let waiting = WaitingReport { stream, reports: self.reports.clone() };
+        self.tell(Command::Report(waiting)).await
     }
 
     pub(crate) async fn heartbeat_ended(&self, stream: u64) {

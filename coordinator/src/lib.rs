@@ -5,6 +5,7 @@
 //! what workers report and what the store says, and carries out what they want. Everything else reads published
 //! [snapshots](snapshot) and never waits for the driver.
 
+mod clock;
 pub mod config;
 pub mod discord;
 mod driver;

@@ -16,6 +16,8 @@ async fn main() -> ExitCode {
         Ok(args) => args,
         Err(code) => return code,
     };
+    #[cfg(feature = "failpoints")]
+    die_at_failpoint();
     // Nothing else can have installed one: this is the first thing that happens.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let telemetry = match telemetry::init("coordinator", telemetry::SERVICE_FILTER) {
@@ -63,6 +65,24 @@ async fn run(args: Args) -> ExitCode {
         Err(error @ StartError::Discord(_)) => fail(Exit::Token, &error),
         Err(error) => fail(Exit::Settings, &error),
     }
+}
+
+/// For tests: `COORDINATOR_DIE_AT=NAME:TIMES` ends the process, without a goodbye, when it comes to that failpoint for the
+/// last of so many times.
+#[cfg(feature = "failpoints")]
+fn die_at_failpoint() {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    let Ok(setting) = std::env::var("COORDINATOR_DIE_AT") else { return };
+    let (name, times) = setting.rsplit_once(':').expect("COORDINATOR_DIE_AT takes NAME:TIMES");
+    let times: u64 = times.parse().expect("COORDINATOR_DIE_AT takes NAME:TIMES");
+    let (point, passed) = (name.to_owned(), AtomicU64::new(0));
+    let die = move || {
+        if passed.fetch_add(1, Ordering::Relaxed) + 1 == times {
+            tracing::error!(point, "process dies at a failpoint");
+            std::process::abort();
+        }
+    };
+    fail::cfg_callback(name, die).expect("a failpoint takes a callback");
 }
 
 /// One clear line, and the exit code that goes with it.

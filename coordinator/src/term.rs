@@ -8,16 +8,14 @@ use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{Config, ShardCount},
+    config::Config,
     discord::{DiscordError, GatewayInfo},
-    driver::{Driver, Outcome, Shell, TermEnd, budget_from},
+    driver::{Driver, Outcome, Shell, Tenure, TermEnd, budget_from, invalid},
     fleet::{
-        Fleet, FleetView, Intent, Recovered, RecoveredOwner, RecoveredWorker, Rules, ShardView, Wish,
-        WorkerView,
+        Fleet, FleetView, Intent, Recovered, RecoveredOwner, RecoveredWorker, Rules, ShardView, WorkerView,
     },
     handle::Command,
     identify::{self, IdentifyQueue},
-    shard_total,
     snapshot::{IdentifyView, Role, Snapshot},
 };
 
@@ -44,13 +42,17 @@ pub(crate) async fn serve_terms(
     stop: &CancellationToken,
 ) -> Result<(), DiscordError> {
     loop {
-        // Asked anew for each term: the budget of hours ago is no budget.
-        let asking = shell.discord.gateway_info_at_last();
-        let Some(info) = refusing(&mut commands, stop, asking).await else { return Ok(()) };
+        // Asked again for each term: the budget of hours ago is no budget.
+        let Some(info) = refusing(shell, &mut commands, stop, ask_discord(shell)).await else {
+            return Ok(());
+        };
         let info = info?;
-        let Some(acting) = wait_for_term(shell, &mut commands, stop).await else { return Ok(()) };
+        let Some(acting) = wait_for_term(shell, &mut commands, stop).await else {
+            withdraw(shell).await;
+            return Ok(());
+        };
         let Some(info) = refresh(shell, info, &mut commands, stop).await else { return Ok(()) };
-        let term = acting.term;
+        let term = acting.tenure.term();
         tracing::info!(%term, "this coordinator acts");
         let (driver, outcomes) = begin(shell, config, &info, acting);
         let end = driver.act(outcomes, &mut commands, stop).await;
@@ -69,8 +71,30 @@ pub(crate) async fn serve_terms(
     }
 }
 
+/// Asks Discord until there is an answer, and publishes why there is none.
+async fn ask_discord(shell: &Shell) -> Result<GatewayInfo, DiscordError> {
+    let asking = shell.discord.gateway_info_at_last();
+    tokio::pin!(asking);
+    loop {
+        let waiting = || Problem::new(ProblemCode::Standby, "waiting for Discord to answer GET /gateway/bot");
+        shell.publisher.publish_waiting(shell.discord.problem().unwrap_or_else(waiting));
+        tokio::select! {
+            answer = &mut asking => return answer,
+            () = tokio::time::sleep(CLAIM) => {}
+        }
+    }
+}
+
+/// Tells the acting coordinator that this one will not take the term any more.
+async fn withdraw(shell: &Shell) {
+    if let Err(error) = shell.store.withdraw_standby(&shell.holder).await {
+        tracing::warn!(%error, "cannot withdraw from the fleet store: the acting coordinator counts on a standby for a day");
+    }
+}
+
 /// Does something while every command is refused. `None` when the process stops.
 async fn refusing<T>(
+    shell: &Shell,
     commands: &mut mpsc::Receiver<Command>,
     stop: &CancellationToken,
     work: impl Future<Output = T>,
@@ -80,7 +104,7 @@ async fn refusing<T>(
         tokio::select! {
             () = stop.cancelled() => return None,
             done = &mut work => return Some(done),
-            command = commands.recv() => command?.refuse(),
+            command = commands.recv() => command?.refuse(shell.publisher.waits_for()),
         }
     }
 }
@@ -96,7 +120,7 @@ async fn refresh(
         return Some(info);
     }
     let asking = tokio::time::timeout(REFRESH, shell.discord.gateway_info());
-    if let Ok(Ok(fresh)) = refusing(commands, stop, asking).await? {
+    if let Ok(Ok(fresh)) = refusing(shell, commands, stop, asking).await? {
         return Some(fresh);
     }
     tracing::warn!("Discord does not answer: the identify budget is the one of the last answer");
@@ -112,7 +136,7 @@ async fn wait_for_term(
     let mut wait = CLAIM;
     let mut said = String::new();
     loop {
-        let news = match refusing(commands, stop, claim(shell)).await? {
+        let news = match refusing(shell, commands, stop, claim(shell)).await? {
             Ok(Claim::Acting(acting)) => return Some(acting),
             Ok(Claim::Waiting { holder, term, record }) => {
                 wait = CLAIM;
@@ -126,7 +150,10 @@ async fn wait_for_term(
                 wait = (wait * 2).min(LONGEST_WAIT);
                 let news = format!("waiting for the fleet store: {error}");
                 let mut snapshot = standby_snapshot(shell, FleetRecord::default());
-                snapshot.fleet.problems.push(Problem::new(ProblemCode::StoreAway, news.clone()));
+                snapshot.fleet.problems.push(match &error {
+                    StoreError::Alien(key) => invalid::problem(key),
+                    StoreError::Away(_) => Problem::new(ProblemCode::StoreAway, news.clone()),
+                });
                 shell.publisher.publish(snapshot);
                 news
             }
@@ -135,13 +162,13 @@ async fn wait_for_term(
             tracing::warn!("{news}");
             said = news;
         }
-        refusing(commands, stop, tokio::time::sleep(wait)).await?;
+        refusing(shell, commands, stop, tokio::time::sleep(wait)).await?;
     }
 }
 
 /// The term is ours.
 struct Acting {
-    term: Term,
+    tenure: Tenure,
     record: Box<FleetRecord>,
     /// The store that the record was read from.
     store: StoreIdentity,
@@ -157,15 +184,20 @@ async fn claim(shell: &Shell) -> Result<Claim, StoreError> {
     let identity = shell.store.identity().await?;
     // Read before the claim: whether anybody held a term before us tells whether the fleet may be running.
     let record = Box::new(shell.store.load().await?);
-    match shell.store.claim_term(&shell.holder, Term(shell.now().unix_ms), shell.lease_ttl).await? {
+    let now = shell.now();
+    match shell.store.claim_term(&shell.holder, Term(now.unix_ms), shell.lease_ttl).await? {
         TermClaim::Acting(term) => {
+            fail::fail_point!("coordinator_term_claimed");
+            // Renewed from here on: a big fleet takes longer to fence and to read than a term lasts.
+            let tenure = Tenure::hold(shell, term, now.mono);
             let before = record.term;
             // What the holder before us still has on its way is written by now, and read; or it is refused.
             if shell.store.fence(term).await? == Fenced::StaleTerm {
                 return Err(StoreError::Away(format!("a higher term than {term} has written to it")));
             }
+            fail::fail_point!("coordinator_term_fenced");
             let record = FleetRecord { term: before, ..shell.store.load().await? };
-            Ok(Claim::Acting(Acting { term, record: Box::new(record), store: identity }))
+            Ok(Claim::Acting(Acting { tenure, record: Box::new(record), store: identity }))
         }
         TermClaim::HeldBy { term, holder, .. } => {
             Ok(Claim::Waiting { holder: holder.to_string(), term, record })
@@ -178,15 +210,12 @@ fn begin<'a>(
     shell: &'a Shell,
     config: &Config,
     info: &GatewayInfo,
-    Acting { term, record, store }: Acting,
+    Acting { tenure, record, store }: Acting,
 ) -> (Driver<'a>, mpsc::Receiver<Outcome>) {
-    let now = shell.now();
+    let (now, term) = (shell.now(), tenure.term());
     // Workers write their leases into a store that was wiped under them.
     let had_predecessor = record.term > Term(0) || !record.workers.is_empty();
-    let wish = Wish {
-        total: shard_total::wanted(config.shard_count, config.shard_buffer, info.advice),
-        explicit: matches!(config.shard_count, ShardCount::Fixed(_)),
-    };
+    let wish = shell.wish(info.advice);
     let wanted = wish.total;
     let budget = budget_from(info, record.budget, config.identify_reserve, now);
     if budget.remaining < wanted.saturating_add(budget.reserve) {
@@ -239,11 +268,7 @@ fn begin<'a>(
              sessions can be resumed"
         );
     }
-    let gateway_url = match &config.gateway {
-        Some(url) => url.as_str().to_owned(),
-        None => info.url.clone(),
-    };
-    Driver::new(shell, term, fleet, identify, gateway_url, had_predecessor, store)
+    Driver::new(shell, tenure, fleet, identify, info.url.clone(), had_predecessor, store)
 }
 
 /// What operators want, as a coordinator before this one wrote it down. What makes no sense is not wanted.
@@ -266,6 +291,7 @@ fn standby_snapshot(shell: &Shell, record: FleetRecord) -> Snapshot {
         let view = WorkerView {
             incarnation: lease.worker.incarnation,
             url: lease.worker.url,
+            address: None,
             version: String::new(),
             capacity: None,
             generation: None,

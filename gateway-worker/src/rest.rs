@@ -2,13 +2,14 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use clap::{ArgAction, builder::BoolishValueParser};
 use discord_rest::{
-    Budget, Gate, MemoryBudget, RedisBudget, Rest, RestMetrics, RestOptions, RestStatus, Rules, SharedBudget,
-    Upstream,
+    Budget, Caller, Gate, MemoryBudget, RedisBudget, Rest, RestMetrics, RestOptions, RestStatus, Rules,
+    Share, SharedBudget, Upstream,
 };
-use fleet_model::Routes;
+use fleet_model::{Routes, WorkerId};
 use redis_link::{KeyPrefix, LinkOptions, RedisLink, RedisUrl};
-use settings::{ApiOrigin, SettingsError};
+use settings::{ApiOrigin, Secret, SettingsError};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -37,6 +38,14 @@ pub struct RestArgs {
     /// Answers with 401, 403 or 429 in ten minutes at which the fleet stops sending; Discord bans an address at 10,000
     #[arg(long, env = "REST_INVALID_LIMIT", value_name = "NUMBER", default_value_t = 9_500, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub rest_invalid_limit: u32,
+
+    /// Lets requests with any token through, and not only those with the bot's own
+    #[arg(long, env = "REST_ALLOW_ANY_TOKEN", value_name = "BOOL", default_value_t = false, action = ArgAction::Set, value_parser = BoolishValueParser::new(), hide_short_help = true)]
+    pub rest_allow_any_token: bool,
+
+    /// Lets `GET /gateway/bot` through, for a program that connects to the gateway beside the fleet
+    #[arg(long, env = "REST_ALLOW_GATEWAY", value_name = "BOOL", default_value_t = false, action = ArgAction::Set, value_parser = BoolishValueParser::new(), hide_short_help = true)]
+    pub rest_allow_gateway: bool,
 }
 
 /// Settings that are known to be good.
@@ -50,6 +59,10 @@ pub struct RestConfig {
     pub longest_wait: Duration,
     /// Invalid requests at which the breaker opens.
     pub invalid_limit: u32,
+    /// Requests with any token are passed on.
+    pub allows_any_token: bool,
+    /// Requests for the gateway's address are passed on.
+    pub allows_gateway: bool,
 }
 
 impl RestArgs {
@@ -66,6 +79,8 @@ impl RestArgs {
             per_second: self.rest_global_per_second,
             longest_wait: self.rest_longest_wait,
             invalid_limit: self.rest_invalid_limit,
+            allows_any_token: self.rest_allow_any_token,
+            allows_gateway: self.rest_allow_gateway,
         })
     }
 }
@@ -105,6 +120,7 @@ pub(crate) struct Proxy {
 pub(crate) fn start(
     rest: Rest,
     (config, api): (RestConfig, Option<&ApiOrigin>),
+    (worker, token): (WorkerId, &Secret),
     budget: RestBudget,
     (routes, metrics): (watch::Receiver<Arc<Routes>>, RestMetrics),
     (tasks, stop): (&TaskTracker, &CancellationToken),
@@ -118,18 +134,31 @@ pub(crate) fn start(
             // A connection of its own: leases must not wait behind requests, and its deadline is another.
             let options = LinkOptions { deadline: REDIS_WITHIN, connect_timeout: CONNECT_WITHIN };
             let redis = RedisBudget::new(RedisLink::new(*url, options), &prefix, rules);
-            let workers = move || routes.borrow().workers.len() as u32;
-            let shared = SharedBudget::new(redis, rules, workers, metrics.clone(), status.clone());
+            let share = move || share_of(&worker, &routes.borrow());
+            let shared = SharedBudget::new(redis, rules, share, metrics.clone(), status.clone());
             tasks.spawn(shared.clone().keep(stop.clone()));
             shared
         }
     };
     let gate = Arc::new(Gate::new(budget, config.per_second, metrics.clone(), status.clone()));
     let address = rest.address();
-    let options = RestOptions { longest_wait: config.longest_wait };
+    let options = RestOptions {
+        longest_wait: config.longest_wait,
+        only_token: (!config.allows_any_token).then(|| Caller::bot(token.expose())),
+        allows_gateway: config.allows_gateway,
+    };
     tasks.spawn(rest.serve(gate, upstream, metrics, options, stop.clone()));
     tracing::info!(%address, "REST proxy listening");
     Ok(Proxy { authority: towards(address).to_string(), status })
+}
+
+/// Returns the place of a worker among those of the routing table.
+fn share_of(worker: &WorkerId, routes: &Routes) -> Share {
+    let rank = routes.workers.range(..worker).count();
+    let is_listed = routes.workers.contains_key(worker);
+    let workers = routes.workers.len() + usize::from(!is_listed && !routes.workers.is_empty());
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    Share { rank: count(rank), workers: count(workers) }
 }
 
 /// An address at which this process reaches what listens there.

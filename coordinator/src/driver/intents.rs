@@ -34,7 +34,11 @@ impl Driver<'_> {
     fn save_intent(&mut self, text: String) {
         self.intents.in_flight = true;
         let (store, term) = (self.shell.store.clone(), self.term);
-        self.start(async move { Outcome::Intent(store.save_intent(term, &text).await) });
+        self.start(async move {
+            let written = store.save_intent(term, &text).await;
+            fail::fail_point!("coordinator_intent_written");
+            Outcome::Intent(written)
+        });
     }
 
     /// The store has taken what was on its way, or not.

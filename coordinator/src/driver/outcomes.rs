@@ -3,11 +3,9 @@
 use std::{net::SocketAddr, time::Duration};
 
 use fleet_model::{Incarnation, WorkerId};
-use fleet_store::{
-    Fenced, FleetStore, OwnerRecord, Revocation, StoreError, StoreIdentity, TermRenewal, Written,
-};
+use fleet_store::{Fenced, FleetStore, OwnerRecord, Revocation, StoreError, StoreIdentity, Written};
 
-use super::{Driver, TermEnd, budget_from};
+use super::{Driver, invalid::InvalidRecord};
 use crate::{
     discord::{DiscordError, GatewayInfo},
     fleet::{Cause, Finding, LeaseVerdict, Note, Ownership},
@@ -21,10 +19,9 @@ pub(crate) enum Outcome {
     Lease(WorkerId, Incarnation, Cause, Result<Revocation, StoreError>),
     Leases(Result<Vec<(WorkerId, Incarnation)>, StoreError>),
     Looked(WorkerId, Incarnation, Duration, Finding),
+    ExitLooked(WorkerId, Incarnation, Finding),
     Granted(Vec<Grant>, Result<Fenced, StoreError>),
     Store(Result<StoreIdentity, StoreError>),
-    /// With the number of the renewal.
-    Term(u64, Result<TermRenewal, StoreError>),
     Budget(Result<GatewayInfo, DiscordError>),
     Intent(Result<Fenced, StoreError>),
     /// A write whose failure is made good by the next probe of the store.
@@ -41,19 +38,12 @@ impl Driver<'_> {
         });
     }
 
-    /// Asks the store whether it is there, and for the term to go on.
+    /// Asks the store whether it is there.
     pub(super) fn probe(&mut self) {
         if !self.store_asked {
             self.store_asked = true;
             let store = self.shell.store.clone();
             self.start(async move { Outcome::Store(store.identity().await) });
-        }
-        if !self.term_asked {
-            self.term_asked = true;
-            let (store, term) = (self.shell.store.clone(), self.term);
-            let (holder, ttl) = (self.shell.holder.clone(), self.shell.lease_ttl);
-            let number = self.standing.renewal_starts();
-            self.start(async move { Outcome::Term(number, store.renew_term(term, &holder, ttl).await) });
         }
     }
 
@@ -68,7 +58,11 @@ impl Driver<'_> {
                 epoch: owner.epoch,
             })
             .collect();
-        self.start(async move { Outcome::Owners(owners, store.assign(term, &records).await) });
+        self.start(async move {
+            let written = store.assign(term, &records).await;
+            fail::fail_point!("coordinator_owners_written");
+            Outcome::Owners(owners, written)
+        });
     }
 
     pub(super) fn write_total(&self, total: u32) {
@@ -104,6 +98,7 @@ impl Driver<'_> {
             }
             let even_if_live = cause == Cause::Evidence;
             let mut revocation = store.revoke_lease(term, &worker, &incarnation, even_if_live).await;
+            fail::fail_point!("coordinator_lease_revoked");
             // One that restarted in between has found no lease, and says nothing of a worker that was only silent.
             if !even_if_live && let Err(error) = same_store(&*store, &known).await {
                 revocation = Err(error);
@@ -134,19 +129,27 @@ impl Driver<'_> {
         });
     }
 
-    /// Takes an outcome in. Some outcomes end the term.
-    pub(super) fn came_back(&mut self, outcome: Outcome) -> Option<TermEnd> {
+    /// Takes an outcome in.
+    pub(super) fn came_back(&mut self, outcome: Outcome) {
         let now = self.shell.now();
         match outcome {
             Outcome::Owners(owners, Ok(written)) => {
                 if written.contains(&Written::StaleTerm) {
-                    return self.maybe_lost();
+                    self.ask_for_the_term();
                 }
+                let invalid =
+                    owners.iter().zip(&written).filter(|(_, written)| **written == Written::Invalid);
+                let invalid: Vec<_> = invalid.map(|(owner, _)| owner.shard).collect();
+                // Each record speaks for itself: one that a higher term wrote says nothing of the others.
                 let outcomes = owners.iter().zip(written).map(|(owner, written)| match written {
+                    Written::Yes => (owner, Ok(())),
                     Written::Outranked(epoch) => (owner, Err(Some(epoch))),
-                    Written::Yes | Written::StaleTerm => (owner, Ok(())),
+                    Written::StaleTerm | Written::Invalid => (owner, Err(None)),
                 });
                 self.fleet.written(outcomes, now);
+                for shard in invalid {
+                    self.fleet.record_is_invalid(shard, now);
+                }
             }
             Outcome::Owners(owners, Err(error)) => {
                 self.store_failed(&error);
@@ -156,7 +159,10 @@ impl Driver<'_> {
                 let verdict = match revocation {
                     Ok(Revocation::Revoked | Revocation::Replaced) => LeaseVerdict::Revoked,
                     Ok(Revocation::StillLive(remaining)) => LeaseVerdict::Live(remaining),
-                    Ok(Revocation::StaleTerm) => return self.maybe_lost(),
+                    Ok(Revocation::StaleTerm) => {
+                        self.ask_for_the_term();
+                        LeaseVerdict::Unknown
+                    }
                     Err(error) => {
                         self.store_failed(&error);
                         LeaseVerdict::Unknown
@@ -179,48 +185,30 @@ impl Driver<'_> {
                 self.note(&Note::Looked { worker: worker.clone(), finding });
                 self.fleet.looked(&worker, &incarnation, broke_at, finding, now);
             }
+            Outcome::ExitLooked(worker, incarnation, finding) => {
+                self.exit_looked(worker, incarnation, finding, now);
+            }
             Outcome::Granted(grants, written) => {
                 if let Err(error) = &written {
                     tracing::warn!(%error, "no permit can be given: it can't be written down as spent");
                     self.store_failed(error);
                 }
+                if matches!(written, Ok(Fenced::StaleTerm)) {
+                    self.ask_for_the_term();
+                }
                 let written = matches!(written, Ok(Fenced::Written));
                 self.send_permits(grants, written);
             }
             Outcome::Store(identity) => self.store_said(identity),
-            Outcome::Term(number, renewal) => {
-                self.term_asked = false;
-                self.standing.renewal_ended(number);
-                match renewal {
-                    Ok(TermRenewal::Held) => {}
-                    Ok(TermRenewal::Lost { to }) => return Some(TermEnd::Lost(to)),
-                    Err(error) => self.store_failed(&error),
-                }
-                if !self.standing.may_acknowledge() {
-                    self.probe();
-                }
-            }
-            Outcome::Budget(info) => {
-                self.budget_asked = false;
-                match info {
-                    Ok(info) => {
-                        self.identify.set_budget(budget_from(&info, None, self.shell.reserve, now));
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "the identify budget could not be asked for");
-                        self.keep_budget(now.mono);
-                    }
-                }
-            }
+            Outcome::Budget(info) => self.discord_answered(info, now),
             Outcome::Intent(written) => {
                 self.intent_came_back(matches!(written, Ok(Fenced::Written)));
-                return self.came_back(Outcome::Done(written));
+                self.came_back(Outcome::Done(written));
             }
-            Outcome::Done(Ok(Fenced::StaleTerm)) => return self.maybe_lost(),
+            Outcome::Done(Ok(Fenced::StaleTerm)) => self.ask_for_the_term(),
             Outcome::Done(Ok(Fenced::Written)) => {}
             Outcome::Done(Err(error)) => self.store_failed(&error),
         }
-        None
     }
 
     fn store_said(&mut self, identity: Result<StoreIdentity, StoreError>) {
@@ -233,13 +221,19 @@ impl Driver<'_> {
                 }
                 self.store_identity = identity;
                 self.shell.metrics.set_store_up(true);
-                self.fleet.store_answers(same, self.shell.now());
+                // In doubt of its term a coordinator writes nothing, whatever it reaches.
+                if self.may_act {
+                    self.fleet.store_answers(same, self.shell.now());
+                }
             }
             Err(error) => self.store_failed(&error),
         }
     }
 
     fn store_failed(&mut self, error: &StoreError) {
+        if let StoreError::Alien(key) = error {
+            self.invalid_record = Some(InvalidRecord::new(key, self.invalid_record.take(), self.shell.now()));
+        }
         if self.shell.metrics.set_store_up(false) {
             tracing::warn!(%error, "the fleet store is away: what runs goes on, no shard changes hands");
         }
@@ -247,11 +241,10 @@ impl Driver<'_> {
         self.dirty = true;
     }
 
-    /// A record was written under a higher term: the renewal of our own will tell by whom.
-    fn maybe_lost(&mut self) -> Option<TermEnd> {
-        tracing::warn!("a higher term has written to the store");
-        self.probe();
-        None
+    /// A record was written under a higher term: the renewal of our own will tell whether that coordinator acts.
+    fn ask_for_the_term(&self) {
+        tracing::warn!(term = %self.term, "record of a higher term in the fleet store: asking for our own");
+        self.tenure.ask();
     }
 }
 

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use fleet_model::{Generation, Incarnation, ShardNumber, WorkerId};
+use fleet_model::{Generation, Incarnation, Problem, ProblemCode, ShardNumber, WorkerId};
 use serde::{Deserialize, Serialize};
 
 use super::{Effect, Fleet, Note, Now, Worker, plan::Plan};
+
+/// How many idle workers of a deployment are named.
+const NAMED: usize = 3;
 
 /// See the module's documentation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -72,6 +75,31 @@ impl Fleet {
             self.intent.generation = Some(generation.clone());
             self.write_intent();
         }
+    }
+
+    /// Deployments that are not active and whose workers hold no shards, each with what an operator can do about it.
+    pub(super) fn idle_generations(&self) -> Vec<Problem> {
+        let Some(active) = self.intent.active() else { return Vec::new() };
+        let mut idle: BTreeMap<&Generation, Vec<&str>> = BTreeMap::new();
+        for (name, worker) in &self.workers {
+            let waits = worker.connected && !worker.draining && !self.intent.is_active(worker);
+            if let Some(generation) =
+                worker.generation.as_ref().filter(|_| waits && worker.assignment.shards.is_empty())
+            {
+                idle.entry(generation).or_default().push(name.as_str());
+            }
+        }
+        let advice = |(generation, workers): (&Generation, Vec<&str>)| {
+            let more = if workers.len() > NAMED { " and others" } else { "" };
+            let named = workers.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+            let why = format!(
+                "{} workers of generation {generation} get no shards ({named}{more}): generation {active} is active; to \
+                 use them, run: altergolden deploy promote {generation}",
+                workers.len()
+            );
+            Problem::new(ProblemCode::GenerationIdle, why)
+        };
+        idle.into_iter().map(advice).collect()
     }
 
     /// A deployment of which nobody is left is none: the one that is there becomes the active one. When its workers have died

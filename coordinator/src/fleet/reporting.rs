@@ -1,10 +1,13 @@
 //! What workers report.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use fleet_model::{Epoch, Incarnation, ShardNumber, ShardReport, StartOutcome, WorkerId};
 
 use super::{Effect, Fleet, Note, Now, Observed, Phase, Slot};
+
+/// With a tick this long ago at most, another one is about to come.
+const TICKED: Duration = Duration::from_millis(200);
 
 /// One report of one worker.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +26,8 @@ pub struct Report {
     pub draining: bool,
     /// It runs nothing and goes.
     pub leaving: bool,
+    /// The store does not answer it.
+    pub store_away: bool,
 }
 
 /// What a report does for its worker's lease.
@@ -60,6 +65,7 @@ impl Fleet {
         let known = self.workers.get(worker).filter(|known| known.incarnation == *incarnation);
         let lapsed = self.has_lapsed(known.ok_or_else(unknown)?, now);
         let known = self.workers.get_mut(worker).ok_or_else(unknown)?;
+        let mut changed = !known.connected || known.lapsed != lapsed || report.draining && !known.draining;
         known.lapsed = lapsed;
         known.connected = true;
         known.broken = None;
@@ -67,6 +73,7 @@ impl Fleet {
         known.lease_check = None;
         known.rss_bytes = report.rss_bytes;
         known.draining |= report.draining;
+        known.store_away = report.store_away;
         if report.leaving {
             self.leave(worker, incarnation, now);
             return Ok(Heard::Renewed);
@@ -85,12 +92,14 @@ impl Fleet {
                 }
                 Phase::Writing | Phase::Running => false,
             };
+            changed |= stopped || given_up;
             if stopped {
                 slot.let_go(&url, now);
             } else if given_up {
                 slot.lose_owner();
             }
         }
+        changed |= !report.arrived.is_empty();
         for (shard, epoch) in report.arrived {
             self.arrived(worker, shard, epoch);
         }
@@ -102,12 +111,17 @@ impl Fleet {
                     let (shard, worker) = (shard_report.shard, worker.clone());
                     self.effects.push(Effect::Note(Note::Started { shard, worker, outcome }));
                 }
+                let status = slot.report.as_ref().map(|last| last.report.status);
+                changed |= !slot.confirmed || status != Some(shard_report.status);
                 slot.confirmed = true;
                 slot.report = Some(Observed { report: shard_report, at: now.mono });
                 slot.note_landing();
             }
         }
-        self.advance(now);
+        // Most reports change nothing that is decided by: those leave what only time changes to the next tick.
+        if changed || now.mono.saturating_sub(self.last_tick) >= TICKED {
+            self.advance(now);
+        }
         Ok(if lapsed { Heard::NotRenewed } else { Heard::Renewed })
     }
 

@@ -47,6 +47,8 @@ pub struct Setup {
     pub die_at: Vec<(usize, String)>,
     /// The same for the workers that a deployment starts.
     pub successors_die_at: Vec<(usize, String)>,
+    /// Coordinators that die, by the number of their start, when they come to a failpoint for so many times: `NAME:TIMES`.
+    pub coordinators_die_at: Vec<(u32, String)>,
     /// Workers relay what they receive.
     pub relays: bool,
 }
@@ -64,6 +66,7 @@ impl Default for Setup {
             worker_env: vec![("DRAIN_TIMEOUT".to_owned(), "3s".to_owned())],
             die_at: Vec::new(),
             successors_die_at: Vec::new(),
+            coordinators_die_at: Vec::new(),
             relays: false,
         }
     }
@@ -222,6 +225,8 @@ impl Fleet {
     pub async fn start_coordinator(&mut self) {
         let mut command = self.coordinator_command(&self.coordinator_to_redis);
         command.env("COORDINATOR_LISTEN", self.coordinator_address.to_string());
+        let dies = self.setup.coordinators_die_at.iter().filter(|(life, _)| *life == self.coordinator_lives);
+        command.envs(dies.map(|(_, point)| ("COORDINATOR_DIE_AT", point)));
         let name = format!("coordinator-{}", self.coordinator_lives);
         self.coordinator_lives += 1;
         let coordinator = Coordinator::listening(self.process(&name, &mut command)).await;
@@ -241,10 +246,18 @@ impl Fleet {
         command
     }
 
-    /// SIGKILL.
-    pub async fn kill_coordinator(&mut self) {
-        if let Some(mut coordinator) = self.coordinator.take() {
-            coordinator.process.kill().await;
+    /// SIGKILL, unless it was to die at a failpoint.
+    ///
+    /// # Errors
+    /// It has not come to its failpoint.
+    pub async fn kill_coordinator(&mut self) -> Result<(), String> {
+        let Some(mut coordinator) = self.coordinator.take() else { return Ok(()) };
+        let has_ended = coordinator.process.status().is_some();
+        coordinator.process.kill().await;
+        let life = self.coordinator_lives - 1;
+        match self.setup.coordinators_die_at.iter().find(|(dies, _)| *dies == life) {
+            Some((_, point)) if !has_ended => Err(format!("coordinator {life} has not come to {point}")),
+            _ => Ok(()),
         }
     }
 

@@ -63,6 +63,8 @@ impl Why {
 pub enum Stop {
     /// Too many requests were invalid: some more, and Discord bans the address.
     Breaker,
+    /// Cloudflare blocks the address.
+    Blocked,
     /// Discord refuses the token.
     Token,
 }
@@ -83,7 +85,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Discord counts it as invalid: 401, 403, and 429 unless it is shared
+    /// Whether Discord counts it as invalid: 401, 403, and 429 unless it is shared
     /// ([Discord](https://discord.com/developers/docs/topics/rate-limits#invalid-request-limit-aka-cloudflare-bans)).
     pub fn is_invalid(&self) -> bool {
         match self.status {
@@ -112,8 +114,8 @@ impl Report {
 pub struct Told {
     /// Invalid requests of the last ten minutes; `None` when it was not counted just now.
     pub invalid: Option<u32>,
-    /// How long the breaker stays open.
-    pub breaker: Option<Duration>,
+    /// How long nothing is sent at all, and why: [`Stop::Breaker`] or [`Stop::Blocked`].
+    pub breaker: Option<(Duration, Stop)>,
 }
 
 /// The budget can't be asked.
@@ -136,4 +138,10 @@ pub trait Budget: Send + Sync + 'static {
     /// # Errors
     /// The budget is away.
     async fn report(&self, report: &Report) -> Result<Told, BudgetError>;
+
+    /// Looks whether nothing is sent at all, for requests that ask for no turn.
+    ///
+    /// # Errors
+    /// The budget is away.
+    async fn breaker(&self) -> Result<Option<(Duration, Stop)>, BudgetError>;
 }

@@ -11,12 +11,26 @@ use ring::digest::{SHA256, digest};
 pub struct Caller(Arc<str>);
 
 impl Caller {
-    /// Whoever sent this header.
+    /// Returns the caller with this header. A bot's token is the same caller however `Bot` and the spaces are written.
     pub fn of(authorization: Option<&HeaderValue>) -> Self {
-        authorization.map_or_else(Self::open, |value| Self(hashed(value.as_bytes()).into()))
+        authorization.map_or_else(Self::open, |value| Self::with(value.as_bytes()))
     }
 
-    /// Nobody in particular.
+    /// Returns the bot with this token, with or without `Bot` in front of it.
+    pub fn bot(token: &str) -> Self {
+        let token = without_scheme(token.as_bytes()).unwrap_or(token.as_bytes());
+        Self::with(&[b"Bot ", token].concat())
+    }
+
+    fn with(authorization: &[u8]) -> Self {
+        let hash = match without_scheme(authorization) {
+            Some(token) => hashed(&[b"Bot ", token].concat()),
+            None => hashed(authorization),
+        };
+        Self(hash.into())
+    }
+
+    /// Returns the caller without a token.
     pub fn open() -> Self {
         Self("open".into())
     }
@@ -39,6 +53,12 @@ impl fmt::Debug for Caller {
     }
 }
 
+/// The token behind `Bot `.
+fn without_scheme(authorization: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = authorization.trim_ascii().split_at_checked(4)?;
+    scheme.eq_ignore_ascii_case(b"Bot ").then(|| token.trim_ascii())
+}
+
 /// The first half of the SHA-256, as hex.
 pub(crate) fn hashed(secret: &[u8]) -> String {
     use fmt::Write as _;
@@ -58,6 +78,11 @@ mod tests {
         let (one, two) = (of("Bot one"), of("Bot two"));
         assert!(one == of("Bot one") && one != two && one != Caller::open());
         assert!(one.as_str().len() == 32 && !one.as_str().contains("one"));
+        for same in ["bot one", "  BOT   one "] {
+            assert_eq!(of(same), one, "{same:?}");
+        }
+        assert_eq!((Caller::bot("one"), Caller::bot("Bot one")), (one.clone(), one.clone()));
+        assert_ne!(of("one"), one);
         assert!(one.has_token() && !Caller::of(None).has_token());
     }
 }

@@ -1,10 +1,18 @@
 //! The budget of a worker: Redis's while that can be asked, else the worker's own share.
 //!
-//! Owns which of the two counts. A share is the global limit divided by the live workers; buckets are then known from this worker's own
-//! answers alone. When Redis goes, the last second counts as used up, as others may have used it. When it comes back a
+//! Owns which of the two counts. A share is the global limit divided by the live workers, and as many invalid requests as are left of
+//! the fleet's limit, divided likewise; buckets are then known from this worker's own answers alone. With more workers than requests a
+//! second each worker sends in slots of its own, so that all together keep to the limit. When Redis goes, the last second counts as used up, as others may have used it. When it comes back a
 //! request needs a turn from both for a while, until all other workers are back as well.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use tokio::{
@@ -14,13 +22,18 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Answer, Ask, Budget, BudgetError, MemoryBudget, RedisBudget, Report, RestMetrics, RestStatus, Rules, Told,
+    Answer, Ask, Budget, BudgetError, MemoryBudget, RedisBudget, Report, RestMetrics, RestStatus, Rules,
+    Stop, Told,
+    limits::{Slots, WINDOW_MS},
 };
 
 /// Time between two looks for a Redis that is away.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long both are asked when Redis is back: by then every worker has looked.
 const BOTH_FOR: Duration = Duration::from_secs(2);
+
+/// So many workers are assumed while it is not known how many there are.
+const UNKNOWN_FLEET: u32 = 50;
 
 /// Whom to ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,28 +45,58 @@ enum Mode {
     Both,
 }
 
+/// This worker among those that are alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Its place in an order that all workers have the same, from 0.
+    pub rank: u32,
+    /// How many there are; 0 while that is not known.
+    pub workers: u32,
+}
+
+impl Share {
+    /// What this worker may send of so many requests a second: so many, or one in each of these slots.
+    fn of(self, per_second: u32) -> (u32, Option<Slots>) {
+        let per_second = per_second.max(1);
+        let workers = if self.workers == 0 { UNKNOWN_FLEET.min(per_second) } else { self.workers };
+        if workers <= per_second {
+            return (per_second / workers, None);
+        }
+        let spread = |count: u32| u64::from(count) * WINDOW_MS / u64::from(per_second);
+        (1, Some(Slots { every: spread(workers), first: spread(self.rank) }))
+    }
+
+    /// What is left for this worker of so many invalid requests.
+    fn of_invalid(self, left: u32) -> u32 {
+        left / if self.workers == 0 { UNKNOWN_FLEET } else { self.workers }
+    }
+}
+
 /// The budget that a worker has.
 pub struct SharedBudget {
     redis: RedisBudget,
     own: MemoryBudget,
-    /// How many workers are alive.
-    workers: Box<dyn Fn() -> u32 + Send + Sync>,
+    rules: Rules,
+    /// Invalid requests of the fleet when last told.
+    invalid: AtomicU32,
+    share: Box<dyn Fn() -> Share + Send + Sync>,
     mode: watch::Sender<Mode>,
     metrics: RestMetrics,
     status: RestStatus,
 }
 
 impl SharedBudget {
-    /// Redis's budget, with `own` to fall back on. `workers` is how many are alive; 0 counts as one.
+    /// Redis's budget, with a share of it to fall back on.
     pub fn new(
         redis: RedisBudget,
         rules: Rules,
-        workers: impl Fn() -> u32 + Send + Sync + 'static,
+        share: impl Fn() -> Share + Send + Sync + 'static,
         metrics: RestMetrics,
         status: RestStatus,
     ) -> Arc<Self> {
         let (own, (mode, _)) = (MemoryBudget::new(rules), watch::channel(Mode::Shared));
-        Arc::new(Self { redis, own, workers: Box::new(workers), mode, metrics, status })
+        let (invalid, share) = (AtomicU32::new(0), Box::new(share));
+        Arc::new(Self { redis, own, rules, invalid, share, mode, metrics, status })
     }
 
     /// Looks for Redis whenever it is away, until `stop`.
@@ -79,6 +122,7 @@ impl SharedBudget {
                 let is_back = *mode == Mode::Both;
                 if is_back {
                     *mode = Mode::Shared;
+                    self.own.allow_invalid(self.rules.invalid_limit);
                     self.status.fell_back(None);
                 }
                 is_back
@@ -94,17 +138,16 @@ impl SharedBudget {
         self.mode.borrow().clone()
     }
 
-    fn share(&self, per_second: u32) -> u32 {
-        (per_second / (self.workers)().max(1)).max(1)
-    }
-
     /// Redis did not answer.
     fn lost(&self, error: &BudgetError) {
         let was_shared = self.mode.send_if_modified(|mode| {
             let changes = *mode != Mode::Alone;
             if changes {
+                let share = (self.share)();
                 self.own.hold_back();
-                let workers = (self.workers)().max(1);
+                let invalid = self.invalid.load(Ordering::Relaxed);
+                self.own.allow_invalid(share.of_invalid(self.rules.invalid_limit.saturating_sub(invalid)));
+                let workers = share.workers.max(1);
                 self.status.fell_back(Some(format!(
                     "the fleet's budget is away ({error}): this worker keeps to its own share, one of {workers}"
                 )));
@@ -119,8 +162,14 @@ impl SharedBudget {
     }
 
     fn ask_own(&self, ask: &Ask) -> Answer {
-        let per_second = ask.per_second.map(|per_second| self.share(per_second));
-        self.own.ask_now(&Ask { per_second, ..ask.clone() })
+        let (per_second, slots) = match ask.per_second {
+            Some(per_second) => {
+                let (per_second, slots) = (self.share)().of(per_second);
+                (Some(per_second), slots)
+            }
+            None => (None, None),
+        };
+        self.own.ask_now(&Ask { per_second, ..ask.clone() }, slots)
     }
 
     /// What was taken of the own share is not used.
@@ -164,16 +213,32 @@ impl Budget for SharedBudget {
     }
 
     async fn report(&self, report: &Report) -> Result<Told, BudgetError> {
-        // The own budget learns too, for when it is alone.
-        let own = self.own.report_now(report);
-        if self.mode() == Mode::Alone {
-            return Ok(own);
+        if self.mode() != Mode::Alone {
+            match self.redis.report(report).await {
+                Ok(told) => {
+                    // The own budget learns too, for when it is alone.
+                    self.own.report_now(report);
+                    if let Some(invalid) = told.invalid {
+                        self.invalid.store(invalid, Ordering::Relaxed);
+                    }
+                    return Ok(told);
+                }
+                // What the fleet was not told counts for the own share.
+                Err(error) => self.lost(&error),
+            }
         }
-        match self.redis.report(report).await {
-            Ok(told) => Ok(told),
+        Ok(self.own.report_now(report))
+    }
+
+    async fn breaker(&self) -> Result<Option<(Duration, Stop)>, BudgetError> {
+        if self.mode() == Mode::Alone {
+            return Ok(self.own.breaker_now());
+        }
+        match self.redis.breaker().await {
+            Ok(open) => Ok(open),
             Err(error) => {
                 self.lost(&error);
-                Ok(own)
+                Ok(self.own.breaker_now())
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Owns the order of those who wait in this process. Requests of one route and major parameter stand in one lane, of which only the
 //! first asks the budget; while a route's bucket is unknown all its requests stand in one lane. First answers to interactions
-//! pass by: no lane, no question.
+//! pass by: no lane, no turn.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,13 +14,14 @@ use std::{
 use tokio::{
     runtime::Handle,
     sync::Notify,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 use crate::{
     Answer, Ask, Budget, Caller, Limited, Report, RestMetrics, RestStatus, Scope, Seen, Stop, Told, Why,
     limits::POLL_MS,
     route::{Kind, Route},
+    status::breaker_message,
 };
 
 /// Above so many known routes they are looked up anew.
@@ -29,6 +30,11 @@ const MOST_KNOWN: usize = 8_192;
 const MOST_IN_LANE: usize = 256;
 /// What a request is told to wait that did not come to its turn at all.
 const QUEUE_WAIT: Duration = Duration::from_secs(1);
+
+/// First answers to interactions ask for no turn. So often at most one of them looks whether the fleet sends anything.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long it waits to be told.
+const LOOK_WITHIN: Duration = Duration::from_millis(100);
 
 /// Leave to send a request.
 #[derive(Debug)]
@@ -44,7 +50,7 @@ pub enum Refused {
     /// Its turn comes later than it can wait: so long from now.
     Late(Duration, Why),
     /// The breaker is open.
-    Breaker(Duration),
+    Breaker(Duration, Stop),
     /// Discord refuses its token.
     Token(Duration),
     /// The budget can't be asked.
@@ -71,6 +77,8 @@ pub struct Gate {
     known: Mutex<HashSet<(Caller, Arc<str>)>>,
     /// Until when a global 429 stops a caller, as far as this process has seen.
     blocked: Mutex<HashMap<Caller, Instant>>,
+    /// When the budget last told whether anything may be sent.
+    looked: Mutex<Option<Instant>>,
     metrics: RestMetrics,
     status: RestStatus,
 }
@@ -142,8 +150,9 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Gate {
     /// A gate to this budget. `per_second` is the global limit of each caller.
     pub fn new(budget: Arc<dyn Budget>, per_second: u32, metrics: RestMetrics, status: RestStatus) -> Self {
-        let (lanes, known, blocked) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { budget, per_second, lanes, known, blocked, metrics, status }
+        let (lanes, known, blocked, looked) =
+            (Mutex::default(), Mutex::default(), Mutex::default(), Mutex::default());
+        Self { budget, per_second, lanes, known, blocked, looked, metrics, status }
     }
 
     /// Waits for the turn of a request, until then at most.
@@ -151,9 +160,7 @@ impl Gate {
     /// # Errors
     /// It does not come by then, or not at all.
     pub async fn enter(&self, route: &Route, caller: &Caller, until: Instant) -> Result<Permit, Refused> {
-        if let Some(left) = self.status.breaker() {
-            return Err(Refused::Breaker(left));
-        }
+        self.look_at_breaker()?;
         let (caller, per_second) = match route.kind {
             Kind::Bot => (caller.clone(), Some(self.per_second)),
             Kind::Callback | Kind::OwnToken => (Caller::open(), None),
@@ -168,6 +175,8 @@ impl Gate {
         };
         let mut permit = Permit { ask, kind: route.kind, judges_token: route.judges_token };
         if route.kind == Kind::Callback {
+            self.look_elsewhere().await;
+            self.look_at_breaker()?;
             return Ok(permit);
         }
         let began = Instant::now();
@@ -207,6 +216,7 @@ impl Gate {
             }
             let given = Given { budget: self.budget.clone(), ask: Some(ask.clone()) };
             sleep(after).await;
+            self.look_at_breaker()?;
             if self.blocked_until(&ask.caller).is_none_or(|blocked| blocked <= Instant::now()) {
                 given.used();
                 return Ok(());
@@ -234,6 +244,7 @@ impl Gate {
             let answer = match self.budget.ask(ask).await {
                 Ok(answer) => {
                     asking.used();
+                    self.looked();
                     answer
                 }
                 Err(error) => {
@@ -243,11 +254,11 @@ impl Gate {
             };
             match answer {
                 Answer::Go(after) => return Ok(Some(after)),
-                Answer::Stop(left, Stop::Breaker) => {
-                    self.tell(Told { invalid: None, breaker: Some(left) });
-                    return Err(Refused::Breaker(left));
-                }
                 Answer::Stop(left, Stop::Token) => return Err(Refused::Token(left)),
+                Answer::Stop(left, why) => {
+                    self.tell(Told { invalid: None, breaker: Some((left, why)) });
+                    return Err(Refused::Breaker(left, why));
+                }
                 Answer::Wait(wait, why) if why == Why::Global || now + wait > until => {
                     return Err(Refused::Late(wait, why));
                 }
@@ -275,14 +286,18 @@ impl Gate {
     /// Tells what became of a request.
     pub async fn leave(&self, permit: Permit, outcome: Outcome) {
         let Permit { ask, kind, judges_token } = permit;
-        let Outcome { status, seen, limited } = outcome;
-        if let Some(limited) = limited {
+        let Outcome { status, seen, mut limited } = outcome;
+        if let Some(limited) = &mut limited {
             self.metrics.limited(limited.scope);
             if limited.scope == Scope::Global {
                 let until = Instant::now() + limited.retry_after;
                 let mut blocked = held(&self.blocked);
                 blocked.retain(|_, until| *until > Instant::now());
                 blocked.insert(ask.caller.clone(), until);
+                if ask.per_second.is_none() {
+                    // The global limit holds nothing up here, so its bucket is stopped.
+                    limited.scope = Scope::User;
+                }
             }
         }
         let mut report = Report { ask, status, seen, limited, judges_token };
@@ -306,6 +321,28 @@ impl Gate {
         }
         self.call((report.ask.caller.clone(), report.ask.pattern.clone(), Some(report.ask.major.clone())));
         self.call((report.ask.caller, report.ask.pattern, None));
+    }
+
+    fn look_at_breaker(&self) -> Result<(), Refused> {
+        match self.status.breaker() {
+            Some((left, why)) => Err(Refused::Breaker(left, why)),
+            None => Ok(()),
+        }
+    }
+
+    /// Looks whether another worker was told that nothing may be sent, where no answer has told that lately.
+    async fn look_elsewhere(&self) {
+        if held(&self.looked).is_some_and(|at| at.elapsed() < LOOK_EVERY) {
+            return;
+        }
+        self.looked();
+        if let Ok(Ok(Some(open))) = timeout(LOOK_WITHIN, self.budget.breaker()).await {
+            self.tell(Told { invalid: None, breaker: Some(open) });
+        }
+    }
+
+    fn looked(&self) {
+        *held(&self.looked) = Some(Instant::now());
     }
 
     fn stand(&self, key: LaneKey) -> Standing<'_> {
@@ -345,14 +382,11 @@ impl Gate {
         if let Some(invalid) = told.invalid {
             self.metrics.invalid(invalid);
         }
-        if let Some(left) = told.breaker
-            && self.status.opened(left)
+        if let Some((left, why)) = told.breaker
+            && self.status.opened(left, why)
         {
             self.metrics.breaker_opened();
-            tracing::error!(
-                seconds = left.as_secs() + 1,
-                "too many requests were refused (401, 403, 429): nothing is sent to Discord for a while, or it would ban this address"
-            );
+            tracing::error!("{}", breaker_message(left, why));
         }
     }
 

@@ -11,6 +11,7 @@
 
 pub mod budget;
 mod caller;
+mod class;
 mod fallback;
 mod gate;
 mod headers;
@@ -25,9 +26,10 @@ mod upstream;
 
 pub use budget::{Answer, Ask, Budget, BudgetError, Report, Stop, Told, Why};
 pub use caller::Caller;
-pub use fallback::SharedBudget;
+pub use class::{AnswerClass, Limited, Scope, classify, needs_body};
+pub use fallback::{Share, SharedBudget};
 pub use gate::Gate;
-pub use headers::{Limited, Scope, Seen, read as read_headers};
+pub use headers::Seen;
 pub use limits::Rules;
 pub use memory::MemoryBudget;
 pub use metrics::RestMetrics;

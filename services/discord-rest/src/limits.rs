@@ -16,6 +16,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use crate::{Answer, Ask, Caller, Report, Scope, Stop, Told, Why};
 use bucket::Bucket;
 use global::Global;
+pub(crate) use global::{Slots, WINDOW_MS};
 use invalid::Invalid;
 use token::Token;
 
@@ -107,16 +108,30 @@ impl Limits {
 
     /// Takes the last second as used up: others may have used it.
     pub(crate) fn hold_back(&mut self, now: u64) {
-        self.floor = now + global::WINDOW_MS;
+        self.floor = now + WINDOW_MS;
         for caller in self.callers.values_mut() {
             caller.global.forget();
         }
     }
 
-    pub(crate) fn ask(&mut self, ask: &Ask, now: u64) -> Answer {
+    /// How long nothing is sent at all, and why.
+    pub(crate) fn breaker(&self, now: u64) -> Option<(Duration, Stop)> {
+        self.invalid.open_for(now).map(|(left, why)| (ms(left), why))
+    }
+
+    /// Allows this many invalid requests more than are counted now, and later as many in ten minutes.
+    pub(crate) fn allow_invalid(&mut self, more: u32, now: u64) {
+        self.rules.invalid_limit = self.invalid.count(now).saturating_add(more);
+        if more == 0 {
+            self.invalid.open_until(now + invalid::WINDOW_MS, false);
+        }
+    }
+
+    /// Decides whether a request may go. With `slots` it has its turn at the global limit in one of them.
+    pub(crate) fn ask(&mut self, ask: &Ask, slots: Option<Slots>, now: u64) -> Answer {
         self.prune(now);
-        if let Some(left) = self.invalid.open_for(now) {
-            return Answer::Stop(ms(left), Stop::Breaker);
+        if let Some((left, why)) = self.breaker(now) {
+            return Answer::Stop(left, why);
         }
         let of_caller = self.callers.entry(ask.caller.clone()).or_default();
         of_caller.asked = now;
@@ -140,7 +155,8 @@ impl Limits {
         let mut at = now;
         if let Some(per_second) = ask.per_second {
             at = of_caller.global.turn(per_second, now.max(self.floor));
-            if at - now > millis(ask.patience) {
+            at = slots.map_or(at, |slots| slots.next(at));
+            if at.saturating_sub(now) > millis(ask.patience) {
                 return Answer::Wait(ms(at - now), Why::Global);
             }
             of_caller.global.take(at, per_second);
@@ -179,16 +195,16 @@ impl Limits {
             self.buckets.entry(key.clone()).or_default().note(seen, now);
         }
         if let Some(limited) = report.limited {
-            let until = now + millis_up(limited.retry_after);
+            let until = now.saturating_add(millis_up(limited.retry_after));
             match limited.scope {
                 Scope::Global => of_caller.global.block(until),
                 Scope::User | Scope::Shared => self.buckets.entry(key).or_default().stop(until),
                 Scope::Sub => {}
-                Scope::Address => self.invalid.open_until(until.min(now + LONGEST_BAN_MS)),
+                Scope::Address => self.invalid.open_until(until.min(now + LONGEST_BAN_MS), true),
             }
         }
         let invalid = report.is_invalid().then(|| self.invalid.note(self.rules.invalid_limit, now));
-        Told { invalid, breaker: self.invalid.open_for(now).map(ms) }
+        Told { invalid, breaker: self.breaker(now) }
     }
 
     fn prune(&mut self, now: u64) {

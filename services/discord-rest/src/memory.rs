@@ -1,26 +1,32 @@
 //! A budget in memory: of one process, or of all workers that share the handle.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use async_trait::async_trait;
 use tokio::time::Instant;
 
 use crate::{
-    Answer, Ask, Budget, BudgetError, Report, Rules, Told,
-    limits::{Limits, millis},
+    Answer, Ask, Budget, BudgetError, Report, Rules, Stop, Told,
+    limits::{Limits, Slots, millis},
 };
 
 /// The budget. The clock is tokio's, so that tests can pause it.
 #[derive(Debug)]
 pub struct MemoryBudget {
     began: Instant,
+    /// When it began, in Unix milliseconds: a clock that all workers have about the same.
+    began_unix: u64,
     limits: Mutex<Limits>,
 }
 
 impl MemoryBudget {
     /// An empty one.
     pub fn new(rules: Rules) -> Self {
-        Self { began: Instant::now(), limits: Mutex::new(Limits::new(rules)) }
+        let began_unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis);
+        Self { began: Instant::now(), began_unix, limits: Mutex::new(Limits::new(rules)) }
     }
 
     /// Takes the last second of every caller as used up.
@@ -29,9 +35,25 @@ impl MemoryBudget {
         self.limits().hold_back(now);
     }
 
-    pub(crate) fn ask_now(&self, ask: &Ask) -> Answer {
+    /// Allows this many invalid requests more than are counted now.
+    pub(crate) fn allow_invalid(&self, more: u32) {
         let now = self.now();
-        self.limits().ask(ask, now)
+        self.limits().allow_invalid(more, now);
+    }
+
+    /// Asks, for a turn in one of these slots where there are any. They are of the Unix clock.
+    pub(crate) fn ask_now(&self, ask: &Ask, slots: Option<Slots>) -> Answer {
+        let now = self.now();
+        let slots = slots.map(|Slots { every, first }| {
+            let every = every.max(1);
+            Slots { every, first: (first % every + every - self.began_unix % every) % every }
+        });
+        self.limits().ask(ask, slots, now)
+    }
+
+    pub(crate) fn breaker_now(&self) -> Option<(Duration, Stop)> {
+        let now = self.now();
+        self.limits().breaker(now)
     }
 
     pub(crate) fn report_now(&self, report: &Report) -> Told {
@@ -51,10 +73,14 @@ impl MemoryBudget {
 #[async_trait]
 impl Budget for MemoryBudget {
     async fn ask(&self, ask: &Ask) -> Result<Answer, BudgetError> {
-        Ok(self.ask_now(ask))
+        Ok(self.ask_now(ask, None))
     }
 
     async fn report(&self, report: &Report) -> Result<Told, BudgetError> {
         Ok(self.report_now(report))
+    }
+
+    async fn breaker(&self) -> Result<Option<(Duration, Stop)>, BudgetError> {
+        Ok(self.breaker_now())
     }
 }

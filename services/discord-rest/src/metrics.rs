@@ -84,7 +84,8 @@ impl RestMetrics {
         registry.register("rest_limited", "429s of Discord, by scope", self.limited.clone());
         registry.register(
             "rest_refused",
-            "Requests answered here and not sent: late (no turn in time), breaker, token, full, away, size, slow",
+            "Requests answered here and not sent: late (no turn in time), breaker, token, full, away, unreachable, size, slow, \
+             broken, web_page, host, gateway, other_token",
             self.refused.clone(),
         );
         registry.register(

@@ -1,20 +1,23 @@
 //! The HTTP proxy: takes requests, sends them when the [gate](crate::Gate) lets them, streams what comes back.
 //!
-//! It changes neither `Authorization` nor bodies, follows no redirect, and sends a request again only after a 429. What it answers
+//! It changes neither `Authorization` nor bodies, follows no redirect, and sends a request again only after a 429, with growing
+//! waits. What it answers
 //! itself looks as Discord's errors do ([`answer`]).
 
 mod answer;
 mod body;
 mod exchange;
+mod guard;
 mod head;
 mod server;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use http::{HeaderName, Method, Request, Response, StatusCode, header};
+use backoff::{Backoff, Policy};
+use http::{HeaderName, Method, Request, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
+use servers::{Limits, Listener};
 use tokio::{
-    net::TcpListener,
     sync::{Semaphore, SemaphorePermit},
     time::{Instant, sleep},
 };
@@ -27,6 +30,8 @@ use crate::{
     upstream::Body,
 };
 use body::Sent;
+use exchange::Failed;
+use guard::NotTaken;
 
 /// A caller that can't wait out a 429 sets this to `503`: then it gets that status in its place. twilight-http without a rate limiter
 /// repeats a 429 at once, whatever its headers say.
@@ -42,23 +47,27 @@ const CALLBACK_WAIT: Duration = Duration::from_secs(2);
 const RETRIES: u32 = 5;
 
 /// How the proxy behaves.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct RestOptions {
     /// How long a request waits for its turn at most.
     pub longest_wait: Duration,
+    /// The only token that is taken; `None`: any.
+    pub only_token: Option<Caller>,
+    /// Requests for the gateway's address are passed on.
+    pub allows_gateway: bool,
 }
 
 impl Default for RestOptions {
     /// 10 s: discord.js gives up after 15 s.
     fn default() -> Self {
-        Self { longest_wait: Duration::from_secs(10) }
+        Self { longest_wait: Duration::from_secs(10), only_token: None, allows_gateway: false }
     }
 }
 
 /// The proxy, bound to its port.
 #[derive(Debug)]
 pub struct Rest {
-    listener: TcpListener,
+    listener: Listener,
     address: SocketAddr,
 }
 
@@ -68,8 +77,8 @@ impl Rest {
     /// # Errors
     /// It is taken or not allowed.
     pub async fn bind(address: SocketAddr) -> std::io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
+        let listener = Listener::bind(address, "rest", Limits::HTTP1).await?;
+        let address = listener.address()?;
         Ok(Self { listener, address })
     }
 
@@ -92,6 +101,7 @@ impl Rest {
             upstream,
             metrics,
             options,
+            on_loopback: self.address.ip().is_loopback(),
             requests: Semaphore::new(REQUESTS),
             callbacks: Semaphore::new(CALLBACKS),
             kept: body::room(),
@@ -108,6 +118,7 @@ struct Proxy {
     upstream: Upstream,
     metrics: RestMetrics,
     options: RestOptions,
+    on_loopback: bool,
     requests: Semaphore,
     callbacks: Semaphore,
     /// Room for bodies that are kept to be sent again.
@@ -119,18 +130,26 @@ struct Proxy {
 impl Proxy {
     /// Answers one request.
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
-        let Some(route) = Route::of(request.method(), request.uri().path(), unix_ms()) else {
+        let (head, body) = request.into_parts();
+        if let Err(not_taken) = guard::check_sender(&head, self.on_loopback) {
+            return self.not_taken(not_taken);
+        }
+        let Some(route) = Route::of(&head.method, head.uri.path(), unix_ms()) else {
             return answer::error(StatusCode::NOT_FOUND, "404: Not Found");
         };
         if !matches!(
-            *request.method(),
+            head.method,
             Method::GET | Method::HEAD | Method::POST | Method::PUT | Method::PATCH | Method::DELETE
         ) {
             return answer::error(StatusCode::METHOD_NOT_ALLOWED, "405: Method Not Allowed");
         }
-        let answer_429_as_503 = request.headers().get(&ANSWER_429_AS).is_some_and(|value| value == "503");
+        let caller = Caller::of(head.headers.get(header::AUTHORIZATION));
+        if let Err(not_taken) = guard::check_request(&route, &caller, &self.options) {
+            return self.not_taken(not_taken);
+        }
+        let answer_429_as_503 = head.headers.get(&ANSWER_429_AS).is_some_and(|value| value == "503");
         let answer = if let Some(_room) = self.room(&route) {
-            self.pass(&route, request).await
+            self.pass(&route, &caller, head, body).await
         } else {
             self.metrics.refused("full");
             answer::full()
@@ -146,11 +165,20 @@ impl Proxy {
         room.try_acquire().ok()
     }
 
-    async fn pass(self: &Arc<Self>, route: &Route, request: Request<Incoming>) -> Response<Body> {
+    fn not_taken(&self, not_taken: NotTaken) -> Response<Body> {
+        self.metrics.refused(not_taken.name());
+        answer::error(not_taken.status(), not_taken.text())
+    }
+
+    async fn pass(
+        self: &Arc<Self>,
+        route: &Route,
+        caller: &Caller,
+        mut head: Parts,
+        body: Incoming,
+    ) -> Response<Body> {
         let wait = if route.kind == Kind::Callback { CALLBACK_WAIT } else { self.options.longest_wait };
         let until = Instant::now() + wait;
-        let (mut head, body) = request.into_parts();
-        let caller = Caller::of(head.headers.get(header::AUTHORIZATION));
         let mut sent = match Sent::of(body, &self.kept).await {
             Ok(sent) => sent,
             Err(refused) => {
@@ -159,9 +187,13 @@ impl Proxy {
             }
         };
         head::to_discord(&mut head.headers);
-        let mut tries = 0;
+        let mut backoff = Backoff::new(Policy::DISCORD);
         loop {
-            let permit = match self.gate.enter(route, &caller, until).await {
+            if let Some(left) = self.upstream.away_for() {
+                self.metrics.refused("unreachable");
+                return answer::unreachable(left);
+            }
+            let permit = match self.gate.enter(route, caller, until).await {
                 Ok(permit) => permit,
                 Err(refused) => return self.refused(refused),
             };
@@ -171,15 +203,25 @@ impl Proxy {
             let exchanged = self.exchange(route, permit, head::request(&head, &self.upstream), body).await;
             let (answer, limited) = match exchanged {
                 Ok(exchanged) => exchanged,
-                Err(failed) => return answer::error(failed.status(), failed.text()),
+                Err(failed) => {
+                    if let Failed::Caller(refused) = failed {
+                        self.metrics.refused(refused.name());
+                    }
+                    return answer::error(failed.status(), failed.text());
+                }
             };
             match limited {
-                Some(limited) if tries < RETRIES && sent.is_kept() && fits(limited, until) => {
-                    tries += 1;
-                    self.metrics.retried();
+                Some(limited) if backoff.failures() < RETRIES && sent.is_kept() && fits(limited, until) => {
+                    backoff.failed(Instant::now().into_std());
                     if !gate_waits(route, limited) {
-                        sleep(limited.retry_after).await;
+                        backoff.wait_at_least(limited.retry_after);
                     }
+                    let wait = backoff.wait(rand::random());
+                    if Instant::now() + wait >= until {
+                        return answer;
+                    }
+                    self.metrics.retried();
+                    sleep(wait).await;
                 }
                 _ => return answer,
             }
@@ -189,7 +231,7 @@ impl Proxy {
     fn refused(&self, refused: Refused) -> Response<Body> {
         let (why, answer) = match refused {
             Refused::Late(wait, why) => ("late", answer::late(wait, why)),
-            Refused::Breaker(left) => ("breaker", answer::breaker(left)),
+            Refused::Breaker(left, why) => ("breaker", answer::breaker(left, why)),
             Refused::Token(_) => ("token", answer::error(StatusCode::UNAUTHORIZED, "401: Unauthorized")),
             Refused::Away => {
                 ("away", answer::error(StatusCode::SERVICE_UNAVAILABLE, "the REST budget can't be asked"))

@@ -3,7 +3,7 @@
 //! All keys have one hash tag, `{prefix:rest}`: a request is decided by its token, its bucket and the breaker together, in one script and
 //! one round trip.
 
-use std::sync::LazyLock;
+use std::{sync::LazyLock, time::Duration};
 
 use async_trait::async_trait;
 use redis_link::{KeyPrefix, LinkError, RedisLink, Script};
@@ -19,6 +19,8 @@ static ASK: LazyLock<Script> =
     LazyLock::new(|| scripts::with_constants(include_str!("redis/scripts/ask.lua")));
 static REPORT: LazyLock<Script> =
     LazyLock::new(|| scripts::with_constants(include_str!("redis/scripts/report.lua")));
+static BREAKER: LazyLock<Script> =
+    LazyLock::new(|| scripts::with_constants(include_str!("redis/scripts/breaker.lua")));
 static PROBE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("redis/scripts/probe.lua")));
 
 /// The budget over Redis: single, Sentinel or Cluster, from 6.2 on. Cheap to clone.
@@ -63,9 +65,16 @@ fn strange(words: &[String]) -> BudgetError {
     BudgetError(format!("redis answered something unexpected: {words:?}"))
 }
 
-fn time(words: &[String], index: usize) -> Result<std::time::Duration, BudgetError> {
+/// How long nothing is sent, and why.
+fn breaker(words: &[String]) -> Result<Option<(Duration, Stop)>, BudgetError> {
+    let left = time(words, 0)?;
+    let why = if words.get(1).is_some_and(|why| why == "address") { Stop::Blocked } else { Stop::Breaker };
+    Ok((!left.is_zero()).then_some((left, why)))
+}
+
+fn time(words: &[String], index: usize) -> Result<Duration, BudgetError> {
     let millis = words.get(index).and_then(|word| word.parse().ok()).ok_or_else(|| strange(words))?;
-    Ok(std::time::Duration::from_millis(millis))
+    Ok(Duration::from_millis(millis))
 }
 
 #[async_trait]
@@ -96,6 +105,7 @@ impl Budget for RedisBudget {
             Some("LEARNING") => Answer::Wait(time(&words, 1)?, Why::Learning),
             Some("GLOBAL") => Answer::Wait(time(&words, 1)?, Why::Global),
             Some("BREAKER") => Answer::Stop(time(&words, 1)?, Stop::Breaker),
+            Some("BLOCKED") => Answer::Stop(time(&words, 1)?, Stop::Blocked),
             Some("TOKEN") => Answer::Stop(time(&words, 1)?, Stop::Token),
             _ => return Err(strange(&words)),
         })
@@ -147,8 +157,14 @@ impl Budget for RedisBudget {
         }
         let keys = keys.each_ref().map(String::as_str);
         let words: Vec<String> = self.link.script(&REPORT, &keys, &args).await.map_err(failed)?;
-        let [invalid, _] = words.as_slice() else { return Err(strange(&words)) };
-        let breaker = time(&words, 1)?;
-        Ok(Told { invalid: invalid.parse().ok(), breaker: (!breaker.is_zero()).then_some(breaker) })
+        let [invalid, open @ ..] = words.as_slice() else { return Err(strange(&words)) };
+        Ok(Told { invalid: invalid.parse().ok(), breaker: breaker(open)? })
+    }
+
+    async fn breaker(&self) -> Result<Option<(Duration, Stop)>, BudgetError> {
+        let keys = [self.key("breaker")];
+        let keys = keys.each_ref().map(String::as_str);
+        let words: Vec<String> = self.link.script(&BREAKER, &keys, &[] as &[&str]).await.map_err(failed)?;
+        breaker(&words)
     }
 }

@@ -60,6 +60,8 @@ pub struct Route {
     pub kind: Kind,
     /// The path's first step, out of a closed set: for metrics.
     pub group: &'static str,
+    /// It leads to the gateway's address, however it is spelled.
+    pub is_gateway: bool,
     /// A 401 says that the token is bad, and not that this path takes none of its kind.
     pub judges_token: bool,
 }
@@ -105,8 +107,41 @@ impl Route {
                 steps.as_slice(),
                 ["oauth2", ..] | ["users", "@me", "connections" | "applications", ..]
             );
-        Some(Self { pattern: pattern.into(), major, kind, group, judges_token })
+        let is_gateway = leads_to_gateway(path);
+        Some(Self { pattern: pattern.into(), major, kind, group, is_gateway, judges_token })
     }
+}
+
+/// Whether a path under `/api` is that of the gateway's address once a server has decoded it, whatever the letters' case and how
+/// many slashes and versions it has.
+fn leads_to_gateway(path: &str) -> bool {
+    let decoded = decoded(path).to_ascii_lowercase();
+    let is_prefix = |step: &&str| {
+        let version = step.strip_prefix('v').unwrap_or("-");
+        step.is_empty() || *step == "api" || version.bytes().all(|digit| digit.is_ascii_digit())
+    };
+    let first = decoded.split('/').find(|step| !is_prefix(step));
+    first.is_some_and(|step| step.split([';', ' ']).next() == Some("gateway"))
+}
+
+/// A path with its `%` escapes resolved.
+fn decoded(path: &str) -> String {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        let hex = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
+        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()).filter(|_| *byte == b'%') {
+            Some(escaped) => {
+                bytes.push(escaped);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(*byte);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// A path without `/api` and its version; `None` when it does not begin so.
@@ -229,6 +264,29 @@ mod tests {
         assert!(route("GET", "/api/v10/users/@me").judges_token);
         assert!(!route("GET", "/api/v10/oauth2/@me").judges_token, "it takes no bot token");
         assert!(!route("POST", "/api/v10/webhooks/7/secret").judges_token, "it has its own");
+    }
+
+    #[test]
+    fn gateway_is_found_in_every_spelling() {
+        for path in [
+            "/api/gateway",
+            "/api/v10/gateway",
+            "/api/v10/gateway/",
+            "/api/v10/gateway/bot",
+            "/api/v10//gateway//bot/",
+            "/api//v10/gateway/bot",
+            "/api/v6/v10/gateway/bot",
+            "/api/v10/Gateway/BOT",
+            "/api/v10/%67ateway/bot",
+            "/api/v10/gateway%20",
+            "/api/v10/gateway;a=b/bot",
+        ] {
+            assert!(route("GET", path).is_gateway, "{path}");
+        }
+        for path in ["/api/v10/users/gateway", "/api/v10/gateways", "/api/v10/%", "/api/v10/guilds/7/gateway"]
+        {
+            assert!(!route("GET", path).is_gateway, "{path}");
+        }
     }
 
     #[test]

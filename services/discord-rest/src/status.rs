@@ -2,11 +2,13 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use fleet_model::{Problem, ProblemCode};
 use tokio::time::Instant;
+
+use crate::Stop;
 
 /// How it stands. Clones show the same.
 #[derive(Clone, Debug, Default)]
@@ -18,8 +20,43 @@ pub struct RestStatus {
 struct Standing {
     /// Why Redis can't be asked, and the share that is kept to meanwhile.
     fallback: Option<String>,
-    breaker_until: Option<Instant>,
+    breaker: Option<Breaker>,
     token_refused_until: Option<Instant>,
+}
+
+/// Nothing is sent at all.
+#[derive(Clone, Copy, Debug)]
+struct Breaker {
+    until: Instant,
+    why: Stop,
+    since_unix_ms: u64,
+}
+
+/// Why nothing is sent for so long, in one line.
+pub(crate) fn breaker_message(left: Duration, why: Stop) -> String {
+    let seconds = left.as_secs() + 1;
+    match why {
+        Stop::Blocked => format!(
+            "Cloudflare blocks this address in front of Discord (429 or 403 without Discord's own headers): nothing is sent to \
+             Discord for {seconds} s"
+        ),
+        Stop::Breaker | Stop::Token => format!(
+            "too many requests were refused (401, 403, 429): nothing is sent to Discord for {seconds} s, or it would ban this \
+             address"
+        ),
+    }
+}
+
+impl Standing {
+    /// How long nothing is sent, why, and since when in Unix milliseconds.
+    fn open(&self) -> Option<(Duration, Stop, u64)> {
+        let breaker = self.breaker?;
+        Some((left(Some(breaker.until))?, breaker.why, breaker.since_unix_ms))
+    }
+}
+
+fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, crate::limits::millis)
 }
 
 fn left(until: Option<Instant>) -> Option<Duration> {
@@ -35,13 +72,9 @@ impl RestStatus {
         if let Some(why) = &standing.fallback {
             problems.push(Problem::new(ProblemCode::RestBudgetAway, format!("rest: {why}")));
         }
-        if let Some(left) = left(standing.breaker_until) {
-            let why = format!(
-                "rest: too many requests were refused (401, 403, 429): nothing is sent to Discord for {} s, or it would ban \
-                 this address",
-                left.as_secs() + 1
-            );
-            problems.push(Problem::new(ProblemCode::RestBlocked, why));
+        if let Some((left, why, since)) = standing.open() {
+            let message = format!("rest: {}", breaker_message(left, why));
+            problems.push(Problem::new(ProblemCode::RestBlocked, message).since(since));
         }
         if left(standing.token_refused_until).is_some() {
             let why = "rest: Discord refuses a token that is used here (401); it is not sent";
@@ -50,17 +83,18 @@ impl RestStatus {
         problems
     }
 
-    /// How long the breaker stays open.
-    pub(crate) fn breaker(&self) -> Option<Duration> {
-        left(self.standing().breaker_until)
+    /// How long the breaker stays open, and why.
+    pub(crate) fn breaker(&self) -> Option<(Duration, Stop)> {
+        self.standing().open().map(|(left, why, _)| (left, why))
     }
 
     /// Notes how long the breaker stays open; true when it was closed.
-    pub(crate) fn opened(&self, left_open: Duration) -> bool {
+    pub(crate) fn opened(&self, left_open: Duration, why: Stop) -> bool {
         let mut standing = self.standing();
-        let was_closed = left(standing.breaker_until).is_none();
-        standing.breaker_until = Some(Instant::now() + left_open);
-        was_closed
+        let open_since = standing.open().map(|(_, _, since)| since);
+        let since_unix_ms = open_since.unwrap_or_else(unix_ms);
+        standing.breaker = Some(Breaker { until: Instant::now() + left_open, why, since_unix_ms });
+        open_since.is_none()
     }
 
     /// Notes how long a token stays refused; true when none was.

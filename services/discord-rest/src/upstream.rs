@@ -1,7 +1,12 @@
 //! The way to Discord: connections that are kept, TLS, and nothing of limits.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
+use backoff::{Backoff, Policy};
 use bytes::Bytes;
 use http::{Request, Response, Uri, uri};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -13,6 +18,7 @@ use hyper_util::{
 };
 use rustls::crypto::ring::default_provider;
 use settings::ApiOrigin;
+use tokio::time::Instant;
 
 /// Discord.
 const HOST: &str = "discord.com";
@@ -22,6 +28,11 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 const IDLE_FOR: Duration = Duration::from_mins(1);
 /// How many of them.
 const MOST_IDLE: usize = 128;
+
+/// Waits while no connection can be made. Callers are answered meanwhile, so they are short: an interaction has 3 s.
+const UNREACHABLE: Policy = Policy { longest: Duration::from_secs(5), ..Policy::DISCORD };
+/// The longest wait that Cloudflare can ask for beside a failure.
+const LONGEST_ASKED: Duration = Duration::from_mins(1);
 
 /// Any body on its way through.
 pub(crate) type Body = UnsyncBoxBody<Bytes, BodyError>;
@@ -34,6 +45,16 @@ pub struct Upstream {
     client: Client<HttpsConnector<HttpConnector>, Body>,
     scheme: uri::Scheme,
     authority: uri::Authority,
+    reach: Arc<Mutex<Reach>>,
+}
+
+/// Whether Discord can be reached.
+#[derive(Debug)]
+struct Reach {
+    backoff: Backoff,
+    /// When the last failure was noted. Attempts that began before tell nothing new.
+    failed_at: Option<Instant>,
+    away_until: Option<Instant>,
 }
 
 /// No way to Discord can be set up.
@@ -66,7 +87,41 @@ impl Upstream {
             .pool_max_idle_per_host(MOST_IDLE)
             .build(connector);
         let scheme = if is_plain { uri::Scheme::HTTP } else { uri::Scheme::HTTPS };
-        Ok(Self { client, scheme, authority: authority.parse().map_err(|error| fail(&error))? })
+        let authority = authority.parse().map_err(|error| fail(&error))?;
+        let reach = Reach { backoff: Backoff::new(UNREACHABLE), failed_at: None, away_until: None };
+        Ok(Self { client, scheme, authority, reach: Arc::new(Mutex::new(reach)) })
+    }
+
+    /// How long nothing is sent, as Discord could not be reached.
+    pub(crate) fn away_for(&self) -> Option<Duration> {
+        let left = self.reach().away_until?.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some(left)
+    }
+
+    /// Sends nothing for `wait`, as Cloudflare asked beside a failure.
+    pub(crate) fn stay_away(&self, wait: Duration) {
+        let until = Instant::now() + wait.min(LONGEST_ASKED);
+        let mut reach = self.reach();
+        reach.away_until = reach.away_until.max(Some(until));
+    }
+
+    fn reach(&self) -> MutexGuard<'_, Reach> {
+        self.reach.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes whether a connection that was needed at `began` could be made.
+    fn reached(&self, is_reached: bool, began: Instant) {
+        let (now, mut reach) = (Instant::now(), self.reach());
+        if is_reached {
+            reach.backoff.succeeded(now.into_std());
+            if reach.failed_at.is_some_and(|at| at < began) {
+                (reach.failed_at, reach.away_until) = (None, None);
+            }
+        } else if reach.failed_at.is_none_or(|at| at < began) {
+            reach.backoff.failed(now.into_std());
+            let wait = reach.backoff.wait(rand::random());
+            (reach.failed_at, reach.away_until) = (Some(now), Some(now + wait));
+        }
     }
 
     /// The URL of a path and query there.
@@ -83,7 +138,14 @@ impl Upstream {
         &self,
         request: Request<Body>,
     ) -> Result<Response<Incoming>, hyper_util::client::legacy::Error> {
-        self.client.request(request).await
+        let began = Instant::now();
+        let answer = self.client.request(request).await;
+        match &answer {
+            Ok(_) => self.reached(true, began),
+            Err(error) if error.is_connect() => self.reached(false, began),
+            Err(_) => {}
+        }
+        answer
     }
 }
 

@@ -21,10 +21,13 @@ pub use redis::RedisStore;
 /// How long the record of a lease is kept after the lease has ended, revoked or lapsed.
 const RECORD_KEPT: Duration = Duration::from_hours(1);
 
+/// How long a standby that asks no more counts as one that may still take the term. One that stops in order withdraws.
+const STANDBY_REMEMBERED: Duration = Duration::from_hours(24);
+
 /// The store's records and rules.
 ///
-/// Every method has a deadline of its own (2 s) and fails with [`StoreError`] rather than wait longer. Times to live are
-/// counted by the store's clock.
+/// Every command has a deadline of its own (2 s), and a method fails with [`StoreError`] when one of its commands is late.
+/// Methods about all shards take as long as their commands need. Times to live are counted by the store's clock.
 #[async_trait]
 pub trait FleetStore: Send + Sync + 'static {
     /// Which store this is. A changed answer means that it restarted, or that another took over, and may have lost its
@@ -33,7 +36,7 @@ pub trait FleetStore: Send + Sync + 'static {
 
     /// Takes the term when nobody holds it, or when `holder` holds it already. Each new holder gets a higher number than
     /// any that the store remembers, and `at_least` this one: a caller that gives the wall clock is above the terms that
-    /// a wiped store forgot and workers remember.
+    /// a wiped store forgot and workers remember. A caller that has to wait is noted as a standby.
     async fn claim_term(
         &self,
         holder: &Incarnation,
@@ -41,7 +44,7 @@ pub trait FleetStore: Send + Sync + 'static {
         ttl: Duration,
     ) -> Result<TermClaim, StoreError>;
 
-    /// Keeps the term, and writes it down again if the store lost it.
+    /// Keeps the term, and writes it down again if the store lost it. The answer says whether a standby was noted.
     async fn renew_term(
         &self,
         term: Term,
@@ -51,6 +54,9 @@ pub trait FleetStore: Send + Sync + 'static {
 
     /// Lets the term go, so that the next coordinator need not wait. No error when it is not `holder`'s.
     async fn release_term(&self, term: Term, holder: &Incarnation) -> Result<(), StoreError>;
+
+    /// Takes the note of a standby back: it stops. No error when another one is noted.
+    async fn withdraw_standby(&self, holder: &Incarnation) -> Result<(), StoreError>;
 
     /// Keeps every older term from writing about the fleet and its shards, as far as there are shards. To be done before
     /// [`FleetStore::load`] at the beginning of a term: what an older coordinator still had on its way is loaded, or refused.
@@ -197,7 +203,10 @@ pub enum TermClaim {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TermRenewal {
     /// Still the caller's.
-    Held,
+    Held {
+        /// Another coordinator waits for the term, or did within the last day and has not withdrawn.
+        standby: bool,
+    },
     /// A higher term was handed out.
     Lost {
         /// That term.
@@ -265,6 +274,8 @@ pub enum Written {
     Outranked(Epoch),
     /// Refused: a higher term has written here.
     StaleTerm,
+    /// Not written: the shard's record is none of ours. The others of the same call are written.
+    Invalid,
 }
 
 /// The store can't say.

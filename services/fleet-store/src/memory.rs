@@ -76,6 +76,11 @@ impl FleetStore for MemoryStore {
         Ok(())
     }
 
+    async fn withdraw_standby(&self, holder: &Incarnation) -> Result<(), StoreError> {
+        self.records().withdraw_standby(holder);
+        Ok(())
+    }
+
     async fn fence(&self, term: Term) -> Result<Fenced, StoreError> {
         Ok(self.records().fence(term))
     }

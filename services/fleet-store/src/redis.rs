@@ -13,7 +13,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
     BudgetRecord, Fenced, FleetRecord, FleetStore, LeaseGrant, LeaseRecord, LeaseRenewal, OwnerRecord,
-    RECORD_KEPT, Revocation, StoreError, StoreIdentity, TermClaim, TermRenewal, WorkerRecord, Written,
+    RECORD_KEPT, Revocation, STANDBY_REMEMBERED, StoreError, StoreIdentity, TermClaim, TermRenewal,
+    WorkerRecord, Written,
 };
 
 mod answer;
@@ -106,12 +107,19 @@ impl RedisStore {
         let key = self.keys.shard(owner.shard);
         let (term, epoch) = (term.to_string(), owner.epoch.to_string());
         let args = [term.as_str(), owner.worker.as_str(), owner.incarnation.as_str(), epoch.as_str()];
-        let answer = self.run(&scripts::ASSIGN, &key, &args).await?;
-        match answer.verdict() {
-            "WRITTEN" => Ok(Written::Yes),
-            "OUTRANKED" => Ok(Written::Outranked(Epoch(answer.parse(1)?))),
-            "STALE_TERM" => Ok(Written::StaleTerm),
-            _ => Err(answer.alien()),
+        let written = async {
+            let answer = self.run(&scripts::ASSIGN, &key, &args).await?;
+            match answer.verdict() {
+                "WRITTEN" => Ok(Written::Yes),
+                "OUTRANKED" => Ok(Written::Outranked(Epoch(answer.parse(1)?))),
+                "STALE_TERM" => Ok(Written::StaleTerm),
+                _ => Err(answer.alien()),
+            }
+        };
+        // One record of another kind says nothing of the others.
+        match written.await {
+            Err(StoreError::Alien(_)) => Ok(Written::Invalid),
+            written => written,
         }
     }
 }
@@ -159,10 +167,10 @@ impl FleetStore for RedisStore {
         ttl: Duration,
     ) -> Result<TermRenewal, StoreError> {
         let key = self.keys.term();
-        let args = [&term.to_string(), holder.as_str(), &millis(ttl)];
+        let args = [&term.to_string(), holder.as_str(), &millis(ttl), &millis(STANDBY_REMEMBERED)];
         let answer = self.run(&scripts::RENEW_TERM, &key, &args).await?;
         match answer.verdict() {
-            "HELD" => Ok(TermRenewal::Held),
+            "HELD" => Ok(TermRenewal::Held { standby: answer.text(1)? == "1" }),
             "LOST" => Ok(TermRenewal::Lost { to: Term(answer.parse(1)?) }),
             _ => Err(answer.alien()),
         }
@@ -173,16 +181,21 @@ impl FleetStore for RedisStore {
         Ok(())
     }
 
+    async fn withdraw_standby(&self, holder: &Incarnation) -> Result<(), StoreError> {
+        self.run(&scripts::WITHDRAW_STANDBY, &self.keys.term(), &[holder.as_str()]).await?;
+        Ok(())
+    }
+
     async fn fence(&self, term: Term) -> Result<Fenced, StoreError> {
-        self.in_time(self.fence_all(term)).await
+        self.fence_all(term).await
     }
 
     async fn load(&self) -> Result<FleetRecord, StoreError> {
-        self.in_time(self.load_all()).await
+        self.load_all().await
     }
 
     async fn leases(&self) -> Result<BTreeMap<WorkerId, LeaseRecord>, StoreError> {
-        self.in_time(self.load_workers()).await
+        self.load_workers().await
     }
 
     async fn set_shard_total(&self, term: Term, total: u32) -> Result<Fenced, StoreError> {
@@ -277,7 +290,7 @@ impl FleetStore for RedisStore {
 
     async fn assign(&self, term: Term, owners: &[OwnerRecord]) -> Result<Vec<Written>, StoreError> {
         let writes: Vec<_> = owners.iter().map(|owner| self.assign_one(term, owner)).collect();
-        self.in_time(stream::iter(writes).buffered(ASSIGNMENTS_AT_ONCE).try_collect()).await
+        stream::iter(writes).buffered(ASSIGNMENTS_AT_ONCE).try_collect().await
     }
 
     async fn save_last_ran(&self, term: Term, at_unix_ms: u64) -> Result<Fenced, StoreError> {

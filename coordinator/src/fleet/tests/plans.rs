@@ -1,5 +1,7 @@
 //! What operators ask for.
 
+use fleet_model::ProblemCode;
+
 use super::*;
 
 const MEANS: Means = Means { identifies: 100, max_concurrency: 1, identify_interval: Duration::from_secs(5) };
@@ -66,7 +68,33 @@ fn a_standby_generation_gets_no_shards() {
     let mut fleet = blue_and_green();
     go_on(&mut fleet, 1400, &["a", "b", "g"]);
     assert_eq!(shards(&fleet, "g"), [] as [u32; 0]);
-    assert_eq!(fleet.view(at(5000)).active_generation.unwrap().as_str(), "blue");
+    let view = fleet.view(at(5000));
+    assert_eq!(view.active_generation.as_ref().unwrap().as_str(), "blue");
+    let idle = view.problems.iter().find(|problem| problem.code == ProblemCode::GenerationIdle).unwrap();
+    assert!(!idle.degrades(), "{idle}");
+    assert!(idle.message.contains("altergolden deploy promote green"), "{idle}");
+    assert!(idle.message.contains("(g)"), "{idle}");
+}
+
+/// Rows: the generations of workers that register together on an empty store, in this order, and which of them stand idle.
+#[test]
+fn generations_that_lost_the_race_are_named() {
+    for (registered, idle) in [
+        (&["blue", "blue"][..], &[][..]),
+        (&["blue", "green"], &["green"]),
+        (&["green", "blue", "red", "blue"], &["blue", "red"]),
+    ] {
+        let mut fleet = fleet(4);
+        for (n, generation) in registered.iter().enumerate() {
+            fleet.join(of_generation(&format!("w{n}"), generation), at(n as u64)).unwrap();
+        }
+        fleet.tick(at(1100));
+        settle_writes(&mut fleet, at(1100));
+        let problems = fleet.view(at(1200)).problems;
+        let advised = problems.iter().filter(|problem| problem.code == ProblemCode::GenerationIdle);
+        let advised: Vec<&str> = advised.filter_map(|problem| problem.message.rsplit(' ').next()).collect();
+        assert_eq!(advised, idle, "{registered:?}");
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ pub(super) async fn begin(fleet: &mut Fleet, fault: &Fault) -> Result<(), String
     match fault {
         Fault::KillWorker(worker) => fleet.kill_worker(*worker).await,
         Fault::StopWorker(worker) => fleet.signal_worker(*worker, Signal::STOP),
-        Fault::KillCoordinator => fleet.kill_coordinator().await,
+        Fault::KillCoordinator => fleet.kill_coordinator().await?,
         Fault::SecondCoordinator => fleet.start_second().await,
         Fault::EmptyRedis => fleet.deployment().redis.kill(),
         Fault::EmptyRedisAndKillWorker(worker) => {

@@ -1,6 +1,7 @@
-//! Workers that die at a step of a checkpoint's writing or reading.
+//! Workers that die at a step of a checkpoint's writing or reading; coordinators between a decision, its write and its telling.
 
 use chaos::{fleet::Setup, run::Outcome, schedule::Fault};
+use fleet_fixture::{Coordinator, Deployment};
 
 use crate::{fault, one_at_a_time, survives};
 
@@ -35,4 +36,42 @@ async fn a_worker_may_die_while_it_takes_over() {
     let outcome = survives(setup, &script).await;
     died_at(&outcome, "w1-0", "checkpoint_read_page");
     died_at(&outcome, "w2-0", "checkpoint_read_end");
+}
+
+/// Between what the coordinator decides of a dead worker's shards, its writes and its telling; and as it takes the term.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coordinator_may_die_at_each_step_of_a_failover() {
+    let _turn = one_at_a_time::turn().await;
+    // When each is started again: by then it must have come to its failpoint. A term lapses after 3 s, and a new coordinator
+    // gives nothing out for 4 s.
+    let lives = [
+        ("coordinator_lease_revoked:1", 4_000),
+        ("coordinator_owners_written:1", 16_000),
+        ("coordinator_term_claimed:1", 22_000),
+        ("coordinator_term_fenced:1", 28_000),
+        ("coordinator_lease_granted:2", 36_000),
+    ];
+    let coordinators_die_at = (0..).zip(lives.map(|(point, _)| point.to_owned())).collect();
+    let setup = Setup { coordinators_die_at, ..Setup::default() };
+    let mut script = vec![fault(500, 37_000, Fault::KillWorker(0))];
+    script.extend(lives.map(|(_, again_at)| fault(again_at - 100, 100, Fault::KillCoordinator)));
+    let outcome = survives(setup, &script).await;
+    assert!(outcome.resumes >= 4, "{outcome}");
+}
+
+/// A permit that was written down as spent and never sent costs one of the day's, and no rule of Discord's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coordinator_may_die_with_a_permit_written_and_not_sent() {
+    let _turn = one_at_a_time::turn().await;
+    let deployment = Deployment::start(fleet_fixture::sim_config(8)).await;
+    let mut command = deployment.coordinator_command(4);
+    command.env("COORDINATOR_DIE_AT", "coordinator_permit_written:2");
+    let mut first = Coordinator::start(&mut command).await;
+    let listen = first.address.trim_start_matches("http://").to_owned();
+    let _worker = deployment.worker("a", &first).await;
+    assert!(!first.process.ended().await.success());
+    let mut command = deployment.coordinator_command(4);
+    let second = Coordinator::start(command.env("COORDINATOR_LISTEN", listen)).await;
+    second.until("every shard is ready", fleet_fixture::all_ready).await;
+    deployment.assert_lawful();
 }

@@ -149,7 +149,7 @@ async fn the_coordinator_may_die_in_the_middle_and_the_next_goes_on() {
         plays(Setup::default(), async |fleet| {
             promotes_while(fleet, async |fleet| {
                 fleet.coordinator().until("the plan to come so far", step).await;
-                fleet.kill_coordinator().await;
+                fleet.kill_coordinator().await.unwrap();
                 fleet.start_coordinator().await;
             })
             .await
@@ -169,7 +169,7 @@ async fn a_plan_that_is_not_written_down_is_not_answered_for() {
         let answer = tokio::spawn(async move { client.start_plan(moves, false).await });
         let begun = |status: &v1::FleetStatus| status.plan.is_some();
         fleet.coordinator().until("the plan to begin", begun).await;
-        fleet.kill_coordinator().await;
+        fleet.kill_coordinator().await.unwrap();
         let answer = answer.await.unwrap();
         assert!(answer.is_err(), "a plan that nobody has written was answered for: {answer:?}");
 

@@ -12,6 +12,24 @@ pub(super) struct Global {
     blocked: u64,
 }
 
+/// Times at which a worker may send one request, where the limit is less than one a second for each worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Slots {
+    /// From one to the next, in milliseconds.
+    pub(crate) every: u64,
+    /// The first, from the clock's zero.
+    pub(crate) first: u64,
+}
+
+impl Slots {
+    /// The next one that is not before `at`.
+    pub(super) fn next(self, at: u64) -> u64 {
+        let every = self.every.max(1);
+        let since_one = (at + every - self.first % every) % every;
+        if since_one == 0 { at } else { at + every - since_one }
+    }
+}
+
 impl Global {
     /// When the next request would have its turn.
     pub(super) fn turn(&self, per_second: u32, now: u64) -> u64 {

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::Stop;
+
 /// Discord's ten minutes.
 pub(crate) const WINDOW_MS: u64 = 600_000;
 /// What is counted together: it leaves the window together, late rather than early.
@@ -13,6 +15,8 @@ pub(crate) const SLOT_MS: u64 = 20_000;
 pub(super) struct Invalid {
     slots: BTreeMap<u64, u32>,
     open_until: u64,
+    /// A block opened it, and not the count.
+    is_blocked: bool,
 }
 
 /// When the last request of a slot is out of the window.
@@ -21,11 +25,16 @@ const fn leaves(slot: u64) -> u64 {
 }
 
 impl Invalid {
+    /// How many there are now.
+    pub(super) fn count(&mut self, now: u64) -> u32 {
+        self.slots.retain(|slot, _| leaves(*slot) > now);
+        self.slots.values().fold(0, |sum: u32, count| sum.saturating_add(*count))
+    }
+
     /// Counts one; how many there are now.
     pub(super) fn note(&mut self, limit: u32, now: u64) -> u32 {
-        self.slots.retain(|slot, _| leaves(*slot) > now);
         *self.slots.entry(now / SLOT_MS).or_default() += 1;
-        let sum = self.slots.values().fold(0, |sum: u32, count| sum.saturating_add(*count));
+        let sum = self.count(now);
         if sum >= limit {
             // Until a twentieth is free again, or it would open and close with every request.
             let target = limit - (limit / 20).max(1).min(limit);
@@ -35,18 +44,21 @@ impl Invalid {
                 left <= target
             });
             let until = enough.map_or(now, |(slot, _)| leaves(*slot));
-            self.open_until(until);
+            self.open_until(until, false);
         }
         sum
     }
 
-    /// Opens the breaker.
-    pub(super) fn open_until(&mut self, until: u64) {
-        self.open_until = self.open_until.max(until);
+    /// Opens the breaker, or holds it open for longer.
+    pub(super) fn open_until(&mut self, until: u64, is_blocked: bool) {
+        if until > self.open_until {
+            (self.open_until, self.is_blocked) = (until, is_blocked);
+        }
     }
 
-    /// How long it stays open.
-    pub(super) fn open_for(&self, now: u64) -> Option<u64> {
-        self.open_until.checked_sub(now).filter(|left| *left > 0)
+    /// How long it stays open, in milliseconds, and why.
+    pub(super) fn open_for(&self, now: u64) -> Option<(u64, Stop)> {
+        let left = self.open_until.checked_sub(now).filter(|left| *left > 0)?;
+        Some((left, if self.is_blocked { Stop::Blocked } else { Stop::Breaker }))
     }
 }

@@ -45,36 +45,36 @@ fn limits() -> Limits {
 #[test]
 fn the_first_request_of_a_route_is_waited_for_and_not_for_ever() {
     let mut limits = limits();
-    assert_eq!(limits.ask(&ask(1), 0), GO);
-    assert_eq!(limits.ask(&ask(2), 10), Answer::Wait(ms(50), Why::Learning));
-    assert_eq!(limits.ask(&ask_for(3, "GET /users/:id", ""), 10), GO, "another route");
+    assert_eq!(limits.ask(&ask(1), None, 0), GO);
+    assert_eq!(limits.ask(&ask(2), None, 10), Answer::Wait(ms(50), Why::Learning));
+    assert_eq!(limits.ask(&ask_for(3, "GET /users/:id", ""), None, 10), GO, "another route");
     assert_eq!(
-        limits.ask(&ask_for(4, "POST /channels/:id/messages", "8"), 10),
+        limits.ask(&ask_for(4, "POST /channels/:id/messages", "8"), None, 10),
         Answer::Wait(ms(50), Why::Learning)
     );
     limits.report(&answered(ask(1), Some(seen(5, 4, 5_000, 9_000))), 100);
     for permit in 10..14 {
-        assert_eq!(limits.ask(&ask(permit), 110), GO, "four are left");
+        assert_eq!(limits.ask(&ask(permit), None, 110), GO, "four are left");
     }
-    assert_eq!(limits.ask(&ask(14), 120), Answer::Wait(ms(4_980), Why::Bucket));
+    assert_eq!(limits.ask(&ask(14), None, 120), Answer::Wait(ms(4_980), Why::Bucket));
     for permit in 20..25 {
         let other = ask_for(permit, "POST /channels/:id/messages", "8");
-        assert_eq!(limits.ask(&other, 120), GO, "another channel's bucket is known to hold five");
+        assert_eq!(limits.ask(&other, None, 120), GO, "another channel's bucket is known to hold five");
     }
     // Nobody answers the first: after 2 s the next may try.
     let mut limits = Limits::new(Rules::default());
     let lost = |permit| ask_for(permit, "GET /guilds/:id", "1");
-    assert_eq!(limits.ask(&lost(30), 0), GO);
-    assert_eq!(limits.ask(&lost(31), 1_990), Answer::Wait(ms(10), Why::Learning));
-    assert_eq!(limits.ask(&lost(31), 2_000), GO);
+    assert_eq!(limits.ask(&lost(30), None, 0), GO);
+    assert_eq!(limits.ask(&lost(31), None, 1_990), Answer::Wait(ms(10), Why::Learning));
+    assert_eq!(limits.ask(&lost(31), None, 2_000), GO);
 }
 
 #[test]
 fn a_route_without_a_bucket_waits_for_nothing_but_the_global_limit() {
     let mut limits = limits();
-    limits.ask(&ask(1), 0);
+    limits.ask(&ask(1), None, 0);
     limits.report(&answered(ask(1), None), 50);
-    assert!((2..40).all(|permit| limits.ask(&ask(permit), 60) == GO));
+    assert!((2..40).all(|permit| limits.ask(&ask(permit), None, 60) == GO));
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn the_51st_request_of_a_second_has_a_later_turn() {
     let mut turns: Vec<u64> = Vec::new();
     for permit in 0..200 {
         let route = ask_for(permit, &format!("GET /{permit}"), "");
-        let Answer::Go(after) = limits.ask(&route, 1_000) else { panic!("it can wait for its turn") };
+        let Answer::Go(after) = limits.ask(&route, None, 1_000) else { panic!("it can wait for its turn") };
         turns.push(1_000 + millis(after));
     }
     for window in turns.windows(51) {
@@ -91,17 +91,17 @@ fn the_51st_request_of_a_second_has_a_later_turn() {
     }
     assert_eq!((turns[49], turns[50], turns[199]), (1_000, 2_050, 4_150), "and no slower than it must be");
     let hurried = Ask { patience: ms(100), ..ask_for(900, "GET /x", "") };
-    assert!(matches!(limits.ask(&hurried, 1_000), Answer::Wait(_, Why::Global)), "no turn is taken");
+    assert!(matches!(limits.ask(&hurried, None, 1_000), Answer::Wait(_, Why::Global)), "no turn is taken");
     let exempt = Ask { per_second: None, caller: Caller::open(), ..ask(901) };
-    assert_eq!(limits.ask(&exempt, 1_000), GO);
+    assert_eq!(limits.ask(&exempt, None, 1_000), GO);
     let other = Ask { caller: Caller::of(Some(&HeaderValue::from_static("Bot u"))), ..ask(902) };
-    assert_eq!(limits.ask(&other, 1_000), GO, "another bot has a limit of its own");
+    assert_eq!(limits.ask(&other, None, 1_000), GO, "another bot has a limit of its own");
 }
 
 /// A bucket of five that is known, with its window open until 5,000.
 fn known() -> Limits {
     let mut limits = limits();
-    limits.ask(&ask(1), 0);
+    limits.ask(&ask(1), None, 0);
     limits.report(&answered(ask(1), Some(seen(5, 4, 5_000, 105_000))), 0);
     limits
 }
@@ -110,47 +110,50 @@ fn known() -> Limits {
 fn answers_out_of_order_do_not_fill_a_bucket() {
     let mut limits = known();
     for permit in 2..6 {
-        assert_eq!(limits.ask(&ask(permit), 10), GO);
+        assert_eq!(limits.ask(&ask(permit), None, 10), GO);
     }
     for (permit, remaining) in [(5, 0), (4, 1), (2, 3), (3, 2)] {
         limits.report(&answered(ask(permit), Some(seen(5, remaining, 4_900, 105_000))), 100);
     }
-    assert_eq!(limits.ask(&ask(6), 100), Answer::Wait(ms(4_900), Why::Bucket));
+    assert_eq!(limits.ask(&ask(6), None, 100), Answer::Wait(ms(4_900), Why::Bucket));
 }
 
 #[test]
 fn others_of_the_same_bot_who_use_it_too_are_seen() {
     let mut limits = known();
-    limits.ask(&ask(2), 10);
+    limits.ask(&ask(2), None, 10);
     limits.report(&answered(ask(2), Some(seen(5, 1, 4_900, 105_000))), 100);
-    assert_eq!(limits.ask(&ask(3), 100), GO);
-    assert_eq!(limits.ask(&ask(4), 100), Answer::Wait(ms(4_900), Why::Bucket));
+    assert_eq!(limits.ask(&ask(3), None, 100), GO);
+    assert_eq!(limits.ask(&ask(4), None, 100), Answer::Wait(ms(4_900), Why::Bucket));
 }
 
 #[test]
 fn what_is_under_way_counts_for_the_next_window_too() {
     let mut limits = known();
-    assert!((2..6).all(|permit| limits.ask(&ask(permit), 10) == GO));
+    assert!((2..6).all(|permit| limits.ask(&ask(permit), None, 10) == GO));
     for permit in 2..5 {
         limits.report(&answered(ask(permit), Some(seen(5, 0, 4_900, 105_000))), 100);
     }
     // The fifth is still under way when the window ends.
-    assert!((6..10).all(|permit| limits.ask(&ask(permit), 5_000) == GO));
-    assert_eq!(limits.ask(&ask(10), 5_000), Answer::Wait(ms(POLL_MS), Why::Bucket));
+    assert!((6..10).all(|permit| limits.ask(&ask(permit), None, 5_000) == GO));
+    assert_eq!(limits.ask(&ask(10), None, 5_000), Answer::Wait(ms(POLL_MS), Why::Bucket));
     // The old window's answer comes late: it says nothing of the new one.
     limits.report(&answered(ask(5), Some(seen(5, 0, 1, 105_000))), 5_010);
     limits.report(&answered(ask(6), Some(seen(5, 4, 4_990, 110_010))), 5_020);
-    assert_eq!(limits.ask(&ask(10), 5_030), Answer::Wait(ms(4_980), Why::Bucket));
+    assert_eq!(limits.ask(&ask(10), None, 5_030), Answer::Wait(ms(4_980), Why::Bucket));
 }
 
 #[test]
 fn a_worker_that_died_holds_nothing_for_ever() {
     let mut limits = known();
-    assert!((2..6).all(|permit| limits.ask(&ask(permit), 10) == GO));
+    assert!((2..6).all(|permit| limits.ask(&ask(permit), None, 10) == GO));
     // Nobody ever reports.
-    assert_eq!(limits.ask(&ask(6), 5_000), GO, "the window is over, four may count for the next");
-    assert_eq!(limits.ask(&ask(7), 5_000), Answer::Wait(ms(POLL_MS), Why::Bucket));
-    assert!((10..15).all(|permit| limits.ask(&ask(permit), 40_000) == GO), "all that was lost has come back");
+    assert_eq!(limits.ask(&ask(6), None, 5_000), GO, "the window is over, four may count for the next");
+    assert_eq!(limits.ask(&ask(7), None, 5_000), Answer::Wait(ms(POLL_MS), Why::Bucket));
+    assert!(
+        (10..15).all(|permit| limits.ask(&ask(permit), None, 40_000) == GO),
+        "all that was lost has come back"
+    );
 }
 
 #[test]
@@ -158,22 +161,22 @@ fn a_429_stops_what_its_scope_says() {
     let elsewhere = ask_for(99, "GET /guilds/:id", "1");
     for scope in [Scope::User, Scope::Shared] {
         let mut limits = known();
-        limits.ask(&ask(2), 0);
+        limits.ask(&ask(2), None, 0);
         limits.report(&refused(ask(2), 429, Some((scope, 2_000))), 100);
-        assert_eq!(limits.ask(&ask(3), 100), Answer::Wait(ms(2_000), Why::Bucket), "{scope:?}");
-        assert_eq!(limits.ask(&elsewhere, 100), GO, "{scope:?}");
-        assert_eq!(limits.ask(&ask(3), 2_100), GO, "{scope:?}");
+        assert_eq!(limits.ask(&ask(3), None, 100), Answer::Wait(ms(2_000), Why::Bucket), "{scope:?}");
+        assert_eq!(limits.ask(&elsewhere, None, 100), GO, "{scope:?}");
+        assert_eq!(limits.ask(&ask(3), None, 2_100), GO, "{scope:?}");
     }
     let mut limits = known();
-    limits.ask(&ask(2), 0);
+    limits.ask(&ask(2), None, 0);
     limits.report(&refused(ask(2), 429, Some((Scope::Global, 2_000))), 100);
-    assert_eq!(limits.ask(&elsewhere, 100), Answer::Go(ms(2_000)));
+    assert_eq!(limits.ask(&elsewhere, None, 100), Answer::Go(ms(2_000)));
     let exempt = Ask { per_second: None, caller: Caller::open(), ..ask(5) };
-    assert_eq!(limits.ask(&exempt, 100), GO);
+    assert_eq!(limits.ask(&exempt, None, 100), GO);
     let mut limits = known();
-    limits.ask(&ask(2), 0);
+    limits.ask(&ask(2), None, 0);
     limits.report(&refused(ask(2), 429, Some((Scope::Sub, 600_000))), 100);
-    assert_eq!(limits.ask(&ask(3), 100), GO, "a limit within the bucket leaves the bucket alone");
+    assert_eq!(limits.ask(&ask(3), None, 100), GO, "a limit within the bucket leaves the bucket alone");
 }
 
 #[test]
@@ -189,10 +192,10 @@ fn the_breaker_opens_before_the_ban_and_closes_by_itself() {
         assert_eq!(limits.report(&report, 39_000), Told::default(), "{report:?} does not count");
     }
     let told = forbidden(&mut limits, 39_000);
-    assert_eq!((told.invalid, told.breaker), (Some(40), Some(ms(620_000 - 39_000))));
-    assert_eq!(limits.ask(&ask(2), 40_000), Answer::Stop(ms(580_000), Stop::Breaker));
+    assert_eq!((told.invalid, told.breaker), (Some(40), Some((ms(620_000 - 39_000), Stop::Breaker))));
+    assert_eq!(limits.ask(&ask(2), None, 40_000), Answer::Stop(ms(580_000), Stop::Breaker));
     // 20 of them are out of the window then.
-    assert_eq!(limits.ask(&ask(2), 620_000), GO);
+    assert_eq!(limits.ask(&ask(2), None, 620_000), GO);
     assert_eq!(forbidden(&mut limits, 620_000), Told { invalid: Some(21), breaker: None });
 }
 
@@ -200,7 +203,7 @@ fn the_breaker_opens_before_the_ban_and_closes_by_itself() {
 fn a_ban_by_address_opens_the_breaker_too() {
     let mut limits = limits();
     limits.report(&refused(ask(1), 429, Some((Scope::Address, 90_000_000))), 0);
-    assert_eq!(limits.ask(&ask(2), 0), Answer::Stop(ms(LONGEST_BAN_MS), Stop::Breaker));
+    assert_eq!(limits.ask(&ask(2), None, 0), Answer::Stop(ms(LONGEST_BAN_MS), Stop::Blocked));
 }
 
 #[test]
@@ -208,37 +211,37 @@ fn a_bad_token_is_not_sent_again_and_a_good_one_has_two_mistakes_free() {
     let stopped = Answer::Stop(ms(60_000), Stop::Token);
     let mut limits = limits();
     limits.report(&refused(ask(1), 401, None), 0);
-    assert_eq!(limits.ask(&ask(2), 0), stopped);
+    assert_eq!(limits.ask(&ask(2), None, 0), stopped);
     let other = Ask { caller: Caller::of(Some(&HeaderValue::from_static("Bot u"))), ..ask(3) };
-    assert_eq!(limits.ask(&other, 0), GO);
-    assert_eq!(limits.ask(&ask(2), 60_000), GO, "it is tried again");
+    assert_eq!(limits.ask(&other, None, 0), GO);
+    assert_eq!(limits.ask(&ask(2), None, 60_000), GO, "it is tried again");
     let mut limits = known();
     for _ in 0..2 {
         limits.report(&refused(ask(1), 401, None), 0);
     }
-    assert_eq!(limits.ask(&ask(2), 0), GO);
+    assert_eq!(limits.ask(&ask(2), None, 0), GO);
     limits.report(&refused(ask(2), 403, None), 0);
     for _ in 0..2 {
         limits.report(&refused(ask(1), 401, None), 0);
-        assert_eq!(limits.ask(&ask(3), 0), GO, "403 says that the token is good");
+        assert_eq!(limits.ask(&ask(3), None, 0), GO, "403 says that the token is good");
     }
     limits.report(&refused(ask(1), 401, None), 0);
-    assert_eq!(limits.ask(&ask(4), 0), stopped);
+    assert_eq!(limits.ask(&ask(4), None, 0), stopped);
     let mut limits = known();
     let elsewhere = Report { judges_token: false, ..refused(ask(1), 401, None) };
     for _ in 0..9 {
         limits.report(&elsewhere, 0);
     }
-    assert_eq!(limits.ask(&ask(5), 0), GO);
+    assert_eq!(limits.ask(&ask(5), None, 0), GO);
 }
 
 #[test]
 fn after_holding_back_a_second_passes() {
     let mut limits = known();
     limits.hold_back(10_000);
-    assert_eq!(limits.ask(&ask(2), 10_000), Answer::Go(ms(1_050)));
+    assert_eq!(limits.ask(&ask(2), None, 10_000), Answer::Go(ms(1_050)));
     let exempt = Ask { per_second: None, caller: Caller::open(), ..ask(3) };
-    assert_eq!(limits.ask(&exempt, 10_000), GO);
+    assert_eq!(limits.ask(&exempt, None, 10_000), GO);
 }
 
 #[test]
@@ -247,7 +250,7 @@ fn what_has_nothing_to_say_is_forgotten() {
     for channel in 0..100_000_u64 {
         let ask =
             Ask { per_second: None, ..ask_for(channel, "POST /channels/:id/messages", &channel.to_string()) };
-        limits.ask(&ask, channel * 10);
+        limits.ask(&ask, None, channel * 10);
     }
     assert!(limits.buckets.len() <= MOST_BUCKETS, "{}", limits.buckets.len());
 }

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 
-use crate::{Why, headers, upstream::Body};
+use crate::{Stop, Why, headers, status::breaker_message, upstream::Body};
 
 /// Marks what did not come from Discord.
 const ANSWERED_BY: HeaderName = HeaderName::from_static("x-answered-by");
@@ -49,14 +49,14 @@ pub(super) fn full() -> Response<Body> {
     unavailable("too many requests wait in this proxy", Duration::from_secs(1))
 }
 
+/// Discord could not be reached a moment ago.
+pub(super) fn unreachable(left: Duration) -> Response<Body> {
+    unavailable("Discord could not be reached: the next try is made in a moment", left)
+}
+
 /// The breaker is open.
-pub(super) fn breaker(left: Duration) -> Response<Body> {
-    let message = format!(
-        "too many requests of this fleet were refused (401, 403, 429): nothing is sent to Discord for {} s, or it would ban \
-         this address",
-        whole_seconds(left)
-    );
-    unavailable(&message, left)
+pub(super) fn breaker(left: Duration, why: Stop) -> Response<Body> {
+    unavailable(&breaker_message(left, why), left)
 }
 
 /// No turn in time: a 429 as Discord would give it, so that a client waits as it is used to.

@@ -3,22 +3,25 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::{Context, Poll},
     time::Duration,
 };
 
-use bytes::{Buf as _, Bytes};
+use bytes::{Buf as _, Bytes, BytesMut};
 use http::StatusCode;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, Sleep, sleep, timeout},
 };
 
-use crate::upstream::{Body, BodyError};
+use crate::{
+    class::BODY_START,
+    upstream::{Body, BodyError},
+};
 
 /// The largest body that is kept.
 const KEPT: u64 = 256 * 1024;
@@ -29,6 +32,8 @@ const ROOM: usize = 64 * 1024;
 const LARGEST: u64 = 128 * 1024 * 1024;
 /// How long nothing may come.
 const SILENT_FOR: Duration = Duration::from_secs(30);
+/// How long the start of an answer that is looked at may take.
+const START_WITHIN: Duration = Duration::from_secs(2);
 
 /// Room for bodies that are kept.
 pub(super) fn room() -> Arc<Semaphore> {
@@ -66,7 +71,7 @@ impl BodyRefused {
         match self {
             Self::TooLarge => "the body is larger than 128 MiB",
             Self::Slow => "the body did not come in time",
-            Self::Broken => "the body broke off",
+            Self::Broken => "the body broke off, or its chunks are malformed",
         }
     }
 
@@ -74,7 +79,8 @@ impl BodyRefused {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::TooLarge => "size",
-            Self::Slow | Self::Broken => "slow",
+            Self::Slow => "slow",
+            Self::Broken => "broken",
         }
     }
 }
@@ -104,25 +110,124 @@ impl Sent {
     }
 
     /// The body to send; `None` when it was sent and can't be again.
-    pub(super) fn take(&mut self) -> Option<(Body, bool)> {
-        match self {
-            Self::Kept(bytes, _) => {
-                Some((Full::new(bytes.clone()).map_err(|never| match never {}).boxed_unsync(), true))
-            }
+    pub(super) fn take(&mut self) -> Option<Outgoing> {
+        let cut_off = CutOff::default();
+        let body = match self {
+            Self::Kept(bytes, _) => Full::new(bytes.clone()).map_err(|never| match never {}).boxed_unsync(),
             Self::Streamed(_) => match std::mem::replace(self, Self::Gone) {
                 Self::Streamed(body) => {
-                    Some((Limited::new(Paced::new(body), LARGEST as usize).boxed_unsync(), false))
+                    let noted = cut_off.clone();
+                    let body = Limited::new(Paced::new(body), LARGEST as usize);
+                    body.map_err(move |error| noted.note(error)).boxed_unsync()
                 }
-                _ => None,
+                _ => return None,
             },
-            Self::Gone => None,
-        }
+            Self::Gone => return None,
+        };
+        Some(Outgoing { body, is_kept: self.is_kept(), cut_off })
+    }
+}
+
+/// A body on its way to Discord.
+pub(super) struct Outgoing {
+    pub(super) body: Body,
+    /// It is here as a whole.
+    pub(super) is_kept: bool,
+    /// Why it could not be read to its end.
+    pub(super) cut_off: CutOff,
+}
+
+/// Why the caller's body ended early, once it has. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct CutOff(Arc<OnceLock<BodyRefused>>);
+
+impl CutOff {
+    pub(super) fn why(&self) -> Option<BodyRefused> {
+        self.0.get().copied()
+    }
+
+    fn note(&self, error: BodyError) -> BodyError {
+        let why = if error.is::<LengthLimitError>() {
+            BodyRefused::TooLarge
+        } else if error.is::<Silent>() {
+            BodyRefused::Slow
+        } else {
+            BodyRefused::Broken
+        };
+        // Only the first error is the cause.
+        let _ = self.0.set(why);
+        error
     }
 }
 
 /// Discord's body, on its way to the caller.
 pub(super) fn paced(body: Incoming) -> Body {
     Paced::new(body).boxed_unsync()
+}
+
+/// Reads the start of Discord's body, at most [`BODY_START`] bytes or as much as comes soon; with it the whole body.
+pub(super) async fn peek(mut body: Incoming) -> (Bytes, Body) {
+    let (mut start, mut error) = (BytesMut::new(), None);
+    let reading = async {
+        while start.len() < BODY_START {
+            match body.frame().await {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        start.extend_from_slice(&data);
+                    }
+                }
+                Some(Err(broken)) => {
+                    error = Some(broken.into());
+                    return;
+                }
+                None => return,
+            }
+        }
+    };
+    let _ = timeout(START_WITHIN, reading).await;
+    let start = start.freeze();
+    let looked_at = start.slice(..start.len().min(BODY_START));
+    (looked_at, Peeked { start: Some(start), error, rest: Paced::new(body) }.boxed_unsync())
+}
+
+/// A body whose start was read.
+struct Peeked {
+    start: Option<Bytes>,
+    /// Where it broke off.
+    error: Option<BodyError>,
+    rest: Paced<Incoming>,
+}
+
+impl HttpBody for Peeked {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(start) = self.start.take().filter(|start| !start.is_empty()) {
+            return Poll::Ready(Some(Ok(Frame::data(start))));
+        }
+        if let Some(error) = self.error.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        Pin::new(&mut self.rest).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.start.as_ref().is_none_or(Bytes::is_empty) && self.error.is_none() && self.rest.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (start, rest) = (self.start.as_ref().map_or(0, Bytes::len) as u64, self.rest.size_hint());
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(start));
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper.saturating_add(start));
+        }
+        hint
+    }
 }
 
 /// Breaks off when nothing comes for long.

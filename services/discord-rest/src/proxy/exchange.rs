@@ -1,16 +1,24 @@
 //! One request to Discord and its answer's head; what became of it is told to the gate, whether the caller is still there or not.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
+use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::{sync::oneshot, time::timeout};
 
-use super::{Proxy, body, head};
+use super::{
+    Proxy,
+    body::{self, BodyRefused, Outgoing},
+    head,
+};
 use crate::{
-    Limited,
+    AnswerClass, Limited, classify,
     gate::{Outcome, Permit},
-    headers,
+    needs_body,
     route::Route,
     upstream::Body,
 };
@@ -23,7 +31,9 @@ const UPLOAD_WITHIN: Duration = Duration::from_mins(2);
 /// No answer came.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Failed {
-    /// Discord can't be reached, or the connection or the caller's body broke off.
+    /// The caller's body could not be read to its end.
+    Caller(BodyRefused),
+    /// Discord can't be reached, or the connection broke off.
     Broken,
     /// It did not come in time.
     Late,
@@ -32,6 +42,7 @@ pub(super) enum Failed {
 impl Failed {
     pub(super) const fn status(self) -> StatusCode {
         match self {
+            Self::Caller(refused) => refused.status(),
             Self::Broken => StatusCode::BAD_GATEWAY,
             Self::Late => StatusCode::GATEWAY_TIMEOUT,
         }
@@ -39,34 +50,42 @@ impl Failed {
 
     pub(super) const fn text(self) -> &'static str {
         match self {
+            Self::Caller(refused) => refused.text(),
             Self::Broken => "Discord could not be reached, or the connection broke",
             Self::Late => "Discord did not answer in time",
         }
     }
 }
 
+/// An answer of Discord's, and what it says of limits.
+pub(super) type Exchanged = Result<(Response<Body>, Option<Limited>), Failed>;
+
 impl Proxy {
-    /// Sends a request. The answer comes with what it says of limits when it is a 429.
+    /// Sends a request. The answer comes with what it says of limits when it is a 429 or a block.
     pub(super) async fn exchange(
         self: &Arc<Self>,
         route: &Route,
         permit: Permit,
         request: Result<Request<()>, http::Error>,
-        (body, is_kept): (Body, bool),
-    ) -> Result<(Response<Body>, Option<Limited>), Failed> {
+        body: Outgoing,
+    ) -> Exchanged {
         let (done, answer) = oneshot::channel();
         let (proxy, group) = (self.clone(), route.group);
-        let within = if is_kept { HEAD_WITHIN } else { UPLOAD_WITHIN };
         self.tasks.spawn(async move {
             let answered = match request {
-                Ok(request) => proxy.send(request.map(|()| body), within).await,
+                Ok(request) => proxy.send(request, body).await,
                 Err(_) => Err(Failed::Broken),
             };
             proxy.metrics.answered(group, answered.as_ref().map_or(0, |response| response.status().as_u16()));
-            let outcome = answered.as_ref().map_or_else(|_| Outcome::default(), read);
-            let limited = outcome.limited;
-            if limited.is_some() {
-                // Whoever sends it again asks after this was told.
+            let (answered, outcome) = match answered {
+                Ok(response) => {
+                    let (response, outcome) = proxy.read(response).await;
+                    (Ok((response, outcome.limited)), outcome)
+                }
+                Err(failed) => (Err(failed), Outcome::default()),
+            };
+            if outcome.limited.is_some() {
+                // A request that is sent again asks after this was told.
                 proxy.gate.leave(permit, outcome).await;
                 let _ = done.send(answered);
             } else {
@@ -74,26 +93,40 @@ impl Proxy {
                 proxy.gate.leave(permit, outcome).await;
             }
         });
-        let response = answer.await.unwrap_or(Err(Failed::Broken))?;
-        let limited = read(&response).limited;
-        let (mut head, body) = response.into_parts();
-        head::from_discord(&mut head.headers);
-        Ok((Response::from_parts(head, body::paced(body)), limited))
+        answer.await.unwrap_or(Err(Failed::Broken))
     }
 
-    async fn send(&self, request: Request<Body>, within: Duration) -> Result<Response<Incoming>, Failed> {
-        match timeout(within, self.upstream.send(request)).await {
+    async fn send(&self, request: Request<()>, body: Outgoing) -> Result<Response<Incoming>, Failed> {
+        let within = if body.is_kept { HEAD_WITHIN } else { UPLOAD_WITHIN };
+        match timeout(within, self.upstream.send(request.map(|()| body.body))).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => {
                 tracing::debug!(%error, "a request to Discord failed");
-                Err(Failed::Broken)
+                Err(body.cut_off.why().map_or(Failed::Broken, Failed::Caller))
             }
             Err(_) => Err(Failed::Late),
         }
     }
-}
 
-fn read(response: &Response<Incoming>) -> Outcome {
-    let (seen, limited) = headers::read(response.status(), response.headers());
-    Outcome { status: Some(response.status().as_u16()), seen, limited }
+    /// Reads what an answer means, from the start of its body too where that counts.
+    async fn read(&self, response: Response<Incoming>) -> (Response<Body>, Outcome) {
+        let (mut head, incoming) = response.into_parts();
+        let (start, body) = if needs_body(head.status, &head.headers) {
+            body::peek(incoming).await
+        } else {
+            (Bytes::new(), body::paced(incoming))
+        };
+        let (seen, class) = classify(head.status, &head.headers, &start, SystemTime::now());
+        let limited = match class {
+            AnswerClass::Limited(limited) => Some(limited),
+            AnswerClass::ServerTrouble(Some(wait)) => {
+                self.upstream.stay_away(wait);
+                None
+            }
+            AnswerClass::ServerTrouble(None) | AnswerClass::TokenRefused | AnswerClass::Fine => None,
+        };
+        head::from_discord(&mut head.headers);
+        let outcome = Outcome { status: Some(head.status.as_u16()), seen, limited };
+        (Response::from_parts(head, body), outcome)
+    }
 }

@@ -3,7 +3,9 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use discord_rest::{Budget, Gate, MemoryBudget, Rest, RestMetrics, RestOptions, RestStatus, Rules, Upstream};
+use discord_rest::{
+    Budget, Caller, Gate, MemoryBudget, Rest, RestMetrics, RestOptions, RestStatus, Rules, Upstream,
+};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::{
@@ -45,6 +47,8 @@ pub(crate) struct Setting {
     pub(crate) budget: Arc<dyn Budget>,
     pub(crate) per_second: u32,
     pub(crate) longest_wait: Duration,
+    /// The only token that is taken.
+    pub(crate) only_token: Option<Caller>,
     pub(crate) metrics: RestMetrics,
     pub(crate) status: RestStatus,
 }
@@ -58,7 +62,8 @@ impl Default for Setting {
 impl Setting {
     pub(crate) fn over(budget: Arc<dyn Budget>) -> Self {
         let (metrics, status) = (RestMetrics::default(), RestStatus::default());
-        Self { budget, per_second: 50, longest_wait: Duration::from_secs(10), metrics, status }
+        let longest_wait = Duration::from_secs(10);
+        Self { budget, per_second: 50, longest_wait, only_token: None, metrics, status }
     }
 }
 
@@ -68,12 +73,12 @@ impl Bench {
         let api = format!("http://{upstream}").parse().unwrap();
         let rest = Rest::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let (address, stop) = (rest.address(), CancellationToken::new());
-        let Setting { budget, per_second, longest_wait, metrics, status } = setting;
+        let Setting { budget, per_second, longest_wait, only_token, metrics, status } = setting;
         let registry = Metrics::new("test", |registry| metrics.register(registry));
         let gate = Arc::new(Gate::new(budget, per_second, metrics.clone(), status.clone()));
         let upstream = Upstream::new(Some(&api)).unwrap();
-        let task =
-            tokio::spawn(rest.serve(gate, upstream, metrics, RestOptions { longest_wait }, stop.clone()));
+        let options = RestOptions { longest_wait, only_token, ..RestOptions::default() };
+        let task = tokio::spawn(rest.serve(gate, upstream, metrics, options, stop.clone()));
         let client = Client::builder(TokioExecutor::new()).build_http();
         Self { address, status, metrics: registry, client, stop, task }
     }

@@ -8,9 +8,12 @@ mod contract;
 mod discord;
 mod judge;
 mod limits;
+mod odd_answers;
 mod passing;
 mod redis_faults;
+mod refused;
 mod rules;
+mod shares;
 mod sim;
 
 use std::time::Duration;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use discord_rest::{Budget, RestMetrics, RestStatus, SharedBudget};
+use discord_rest::{Budget, RestMetrics, RestStatus, Share, SharedBudget};
 use futures_util::future::join_all;
 use redis_fixture::RedisServer;
 use redis_link::{LinkOptions, RedisLink};
@@ -28,7 +28,8 @@ async fn worker(discord: &Discord, redis: &str, stop: &CancellationToken) -> Ben
     let link = RedisLink::new(redis.parse().unwrap(), options);
     let budget = discord_rest::RedisBudget::new(link, &"test".parse().unwrap(), RULES);
     let (metrics, status) = (RestMetrics::default(), RestStatus::default());
-    let shared = SharedBudget::new(budget, RULES, || 2, metrics.clone(), status.clone());
+    let shared =
+        SharedBudget::new(budget, RULES, || Share { rank: 0, workers: 2 }, metrics.clone(), status.clone());
     tokio::spawn(shared.clone().keep(stop.clone()));
     let setting = Setting { per_second: 10, metrics, status, ..Setting::over(shared) };
     Bench::start(discord.address, setting).await
@@ -61,7 +62,7 @@ async fn two_workers_share_one_global_limit() {
     let (redis, discord) = (RedisServer::start().await, Discord::start(discord()).await);
     let one = Bench::start(discord.address, Setting::over(Arc::new(redis_budget(&redis.url(), "t")))).await;
     let two = Bench::start(discord.address, Setting::over(Arc::new(redis_budget(&redis.url(), "t")))).await;
-    let took = take(&[&one, &two], 75, "/gateway/bot").await;
+    let took = take(&[&one, &two], 75, "/users/@me").await;
     assert_eq!(discord.came().len(), 150);
     never_more_than(50, &discord);
     assert!(took < Duration::from_secs(6), "150 requests need two further seconds, not {took:?}");
@@ -75,12 +76,12 @@ async fn a_worker_goes_on_with_its_share_and_comes_back() {
     let stop = CancellationToken::new();
     let (one, two) =
         (worker(&discord, &redis.url(), &stop).await, worker(&discord, &redis.url(), &stop).await);
-    take(&[&one, &two], 1, "/gateway/bot").await;
+    take(&[&one, &two], 1, "/users/@me").await;
     assert!(one.status.problems().is_empty());
 
     redis.kill();
     // Ten of each at five a second, after a second in which nothing is sent.
-    let took = take(&[&one, &two], 10, "/gateway/bot").await;
+    let took = take(&[&one, &two], 10, "/users/@me").await;
     assert!(took > Duration::from_millis(1_900), "{took:?}");
     for bench in [&one, &two] {
         let problems = bench.status.problems();
@@ -91,7 +92,7 @@ async fn a_worker_goes_on_with_its_share_and_comes_back() {
     redis.restart().await;
     until("both to be back", || one.status.problems().is_empty() && two.status.problems().is_empty()).await;
     assert_eq!(one.metric("rest_fallback"), 0);
-    take(&[&one, &two], 10, "/gateway/bot").await;
+    take(&[&one, &two], 10, "/users/@me").await;
     never_more_than(10, &discord);
     let turns: Vec<String> = redis.command(&["KEYS", "*:turns"]).await;
     assert_eq!(turns.len(), 1, "the budget is the fleet's again: {turns:?}");
@@ -105,10 +106,10 @@ async fn a_redis_that_hangs_costs_one_deadline_and_not_one_for_each_request() {
     let (redis, discord) = (RedisServer::start().await, Discord::start(discord()).await);
     let stop = CancellationToken::new();
     let bench = worker(&discord, &redis.url(), &stop).await;
-    take(&[&bench], 1, "/gateway/bot").await;
+    take(&[&bench], 1, "/users/@me").await;
     redis.pause();
     // All at once: half a second for Redis, a second held back, then five a second.
-    let took = take(&[&bench], 5, "/gateway/bot").await;
+    let took = take(&[&bench], 5, "/users/@me").await;
     assert!(took < Duration::from_secs(4), "{took:?}");
     redis.resume();
     until("it to be back", || bench.status.problems().is_empty()).await;
@@ -122,7 +123,7 @@ async fn a_redis_that_is_away_from_the_start_keeps_nobody_waiting() {
     let discord = Discord::start(discord()).await;
     let stop = CancellationToken::new();
     let bench = worker(&discord, &format!("redis://{nobody}"), &stop).await;
-    let took = take(&[&bench], 1, "/gateway/bot").await;
+    let took = take(&[&bench], 1, "/users/@me").await;
     assert!(took < Duration::from_secs(4), "{took:?}");
     stop.cancel();
     bench.finish().await;
@@ -135,7 +136,7 @@ async fn the_fleets_budget_alone_says_that_it_is_away() {
     let budget: Arc<dyn Budget> = Arc::new(redis_budget(&format!("redis://{nobody}"), "t"));
     let discord = Discord::start(discord()).await;
     let bench = Bench::start(discord.address, Setting::over(budget)).await;
-    let got = bench.get("/gateway/bot").await;
+    let got = bench.get("/users/@me").await;
     assert_eq!((got.status.as_u16(), got.header("x-answered-by")), (503, "altergolden"));
     bench.finish().await;
 }

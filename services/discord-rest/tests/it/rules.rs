@@ -267,7 +267,8 @@ pub(crate) async fn the_breaker_opens_for_all([one, two]: Pair) {
     }
     let told = two.report(&refused(&ask, 429, Some((Scope::User, 1)))).await.unwrap();
     assert_eq!(told.invalid, Some(6));
-    let open = told.breaker.unwrap();
+    let (open, why) = told.breaker.unwrap();
+    assert_eq!(why, Stop::Breaker);
     assert!(open > Duration::from_secs(590) && open <= Duration::from_secs(620), "{open:?}");
     for other in [ask, Ask { caller: Caller::open(), per_second: None, ..ask_for("POST /x", "") }] {
         let answer = one.ask(&other).await.unwrap();
@@ -277,8 +278,12 @@ pub(crate) async fn the_breaker_opens_for_all([one, two]: Pair) {
 
 pub(crate) async fn a_ban_by_address_opens_the_breaker([one, two]: Pair) {
     let told = one.report(&refused(&ask(), 429, Some((Scope::Address, 900_000)))).await.unwrap();
-    assert!(told.breaker.unwrap() > Duration::from_secs(890));
-    assert!(matches!(two.ask(&ask()).await.unwrap(), Answer::Stop(_, Stop::Breaker)));
+    assert!(told.breaker.is_some_and(|(left, why)| left > Duration::from_secs(890) && why == Stop::Blocked));
+    for budget in [&one, &two] {
+        assert!(matches!(budget.ask(&ask()).await.unwrap(), Answer::Stop(_, Stop::Blocked)));
+        let open = budget.breaker().await.unwrap();
+        assert!(open.is_some_and(|(left, why)| left > Duration::from_secs(890) && why == Stop::Blocked));
+    }
 }
 
 pub(crate) async fn a_refused_token_is_refused_everywhere([one, two]: Pair) {

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::{
     BudgetRecord, Fenced, FleetRecord, LeaseGrant, LeaseRecord, LeaseRenewal, OwnerRecord, RECORD_KEPT,
-    Revocation, TermClaim, TermRenewal, WorkerRecord, Written,
+    Revocation, STANDBY_REMEMBERED, TermClaim, TermRenewal, WorkerRecord, Written,
 };
 
 /// Everything that is written down.
@@ -22,6 +22,8 @@ pub(super) struct Records {
     term: Term,
     /// Who holds it and until when.
     holder: Option<(Incarnation, Instant)>,
+    /// The last other coordinator that asked for it, and when.
+    standby: Option<(Incarnation, Instant)>,
     shard_total: Option<u32>,
     budget: Option<BudgetRecord>,
     last_ran_unix_ms: Option<u64>,
@@ -61,6 +63,7 @@ impl Records {
     ) -> TermClaim {
         match &self.holder {
             Some((other, until)) if *until > now && other != holder => {
+                self.standby = Some((holder.clone(), now));
                 return TermClaim::HeldBy {
                     term: self.term,
                     holder: other.clone(),
@@ -70,6 +73,7 @@ impl Records {
             Some((_, until)) if *until > now => {}
             _ => self.term = at_least.max(Term(self.term.0 + 1)),
         }
+        self.withdraw_standby(holder);
         self.holder = Some((holder.clone(), now + ttl));
         TermClaim::Acting(self.term)
     }
@@ -87,7 +91,15 @@ impl Records {
         }
         self.term = term;
         self.holder = Some((holder.clone(), now + ttl));
-        TermRenewal::Held
+        let standby = self
+            .standby
+            .as_ref()
+            .is_some_and(|(other, asked)| other != holder && now < *asked + STANDBY_REMEMBERED);
+        TermRenewal::Held { standby }
+    }
+
+    pub(super) fn withdraw_standby(&mut self, holder: &Incarnation) {
+        self.standby.take_if(|(standby, _)| standby == holder);
     }
 
     pub(super) fn release_term(&mut self, term: Term, holder: &Incarnation) {

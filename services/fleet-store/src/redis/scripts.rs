@@ -18,6 +18,7 @@ macro_rules! script {
 script!(CLAIM_TERM, "claim_term.lua");
 script!(RENEW_TERM, "renew_term.lua");
 script!(RELEASE_TERM, "release_term.lua");
+script!(WITHDRAW_STANDBY, "withdraw_standby.lua");
 script!(WRITE_FLEET, "write_fleet.lua");
 script!(READ_WORKER, "read_worker.lua");
 script!(GRANT_LEASE, "grant_lease.lua");

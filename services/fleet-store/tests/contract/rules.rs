@@ -47,6 +47,7 @@ rules! {
     terms::only_the_holder_releases,
     terms::a_lost_term_is_written_again,
     terms::a_term_with_another_holder_is_lost,
+    terms::the_holder_hears_of_a_standby_until_it_withdraws_or_acts,
     leases::a_lease_is_granted_and_seen,
     leases::a_live_name_is_not_given_twice,
     leases::a_lapsed_or_revoked_name_is_free,

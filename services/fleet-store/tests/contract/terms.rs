@@ -5,6 +5,9 @@ use fleet_store::{TermClaim, TermRenewal};
 
 use crate::{LONG, SHORT, Store, incarnation, lapse};
 
+const HELD: TermRenewal = TermRenewal::Held { standby: false };
+const HELD_BESIDE_A_STANDBY: TermRenewal = TermRenewal::Held { standby: true };
+
 async fn claim(store: &Store, holder: &str) -> TermClaim {
     store.claim_term(&incarnation(holder), Term(1), LONG).await.unwrap()
 }
@@ -42,7 +45,7 @@ pub(crate) async fn a_lapsed_hold_is_taken_over(store: Store) {
     store.claim_term(&incarnation("a"), Term(1), SHORT).await.unwrap();
     lapse().await;
     // Nobody took it yet, so it is still the holder's.
-    assert_eq!(store.renew_term(Term(1), &incarnation("a"), SHORT).await.unwrap(), TermRenewal::Held);
+    assert_eq!(store.renew_term(Term(1), &incarnation("a"), SHORT).await.unwrap(), HELD);
     assert!(matches!(
         store.claim_term(&incarnation("b"), Term(1), LONG).await.unwrap(),
         TermClaim::HeldBy { .. }
@@ -81,9 +84,9 @@ pub(crate) async fn only_the_holder_releases(store: Store) {
 
 pub(crate) async fn a_lost_term_is_written_again(store: Store) {
     // A store that lost everything, or its last writes: its number is lower than the acting coordinator's.
-    assert_eq!(store.renew_term(Term(41), &incarnation("a"), LONG).await.unwrap(), TermRenewal::Held);
+    assert_eq!(store.renew_term(Term(41), &incarnation("a"), LONG).await.unwrap(), HELD);
     assert!(matches!(claim(&store, "b").await, TermClaim::HeldBy { term: Term(41), .. }));
-    assert_eq!(store.renew_term(Term(43), &incarnation("b"), LONG).await.unwrap(), TermRenewal::Held);
+    assert_eq!(store.renew_term(Term(43), &incarnation("b"), LONG).await.unwrap(), HELD);
     let renewal = store.renew_term(Term(41), &incarnation("a"), LONG).await.unwrap();
     assert_eq!(renewal, TermRenewal::Lost { to: Term(43) });
     store.release_term(Term(43), &incarnation("b")).await.unwrap();
@@ -94,5 +97,24 @@ pub(crate) async fn a_term_with_another_holder_is_lost(store: Store) {
     claim(&store, "a").await;
     let renewal = store.renew_term(Term(1), &incarnation("b"), LONG).await.unwrap();
     assert_eq!(renewal, TermRenewal::Lost { to: Term(1) });
-    assert_eq!(store.renew_term(Term(1), &incarnation("a"), LONG).await.unwrap(), TermRenewal::Held);
+    assert_eq!(store.renew_term(Term(1), &incarnation("a"), LONG).await.unwrap(), HELD);
+}
+
+pub(crate) async fn the_holder_hears_of_a_standby_until_it_withdraws_or_acts(store: Store) {
+    let renew = async |holder: &str, term: u64| {
+        store.renew_term(Term(term), &incarnation(holder), LONG).await.unwrap()
+    };
+    claim(&store, "a").await;
+    claim(&store, "a").await;
+    assert_eq!(renew("a", 1).await, HELD, "its own claims are no standby's");
+    claim(&store, "b").await;
+    assert_eq!(renew("a", 1).await, HELD_BESIDE_A_STANDBY);
+    store.withdraw_standby(&incarnation("c")).await.unwrap();
+    assert_eq!(renew("a", 1).await, HELD_BESIDE_A_STANDBY, "only a standby itself withdraws");
+    store.withdraw_standby(&incarnation("b")).await.unwrap();
+    assert_eq!(renew("a", 1).await, HELD);
+    claim(&store, "b").await;
+    store.release_term(Term(1), &incarnation("a")).await.unwrap();
+    assert_eq!(claim(&store, "b").await, TermClaim::Acting(Term(2)));
+    assert_eq!(renew("b", 2).await, HELD, "it waits no longer");
 }

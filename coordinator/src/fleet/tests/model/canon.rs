@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     super::*,
-    SHARDS,
+    SHARDS, TTL_BEATS,
     coordinator::{Call, Coordinator, name, number},
     worker::Parcel,
     world::{NOW, World},
@@ -58,6 +58,8 @@ fn age_fleet(fleet: &mut Fleet) {
         age(since, NOW.saturating_sub(2 * TTL));
     }
     for slot in &mut fleet.slots {
+        age(&mut slot.assign_at, NOW);
+        slot.refused = slot.refused.min(1);
         if let Some(arrival) = &mut slot.arrival {
             age(&mut arrival.since, ago(10));
         }
@@ -117,6 +119,9 @@ fn each_epoch(world: &mut World, shard: usize, mut visit: impl FnMut(&mut u64)) 
     for worker in &mut world.workers {
         worker.running[shard].iter_mut().for_each(&mut visit);
         worker.arriving[shard].iter_mut().for_each(&mut visit);
+        for said in &mut worker.reports {
+            said.running[shard].iter_mut().chain(&mut said.arriving[shard]).for_each(&mut visit);
+        }
         if let Some(Parcel::Assignment { set, .. }) = &mut worker.inbox {
             for epochs in [&mut set.shards, &mut set.arriving, &mut set.handed_over] {
                 epochs[shard].iter_mut().for_each(&mut visit);
@@ -130,14 +135,14 @@ fn each_epoch(world: &mut World, shard: usize, mut visit: impl FnMut(&mut u64)) 
 impl World {
     pub(super) fn age(&mut self) {
         let fences = self.fences;
-        let store_is_away = self.store.away > 0;
         self.store.age();
         self.workers.iter_mut().for_each(|worker| worker.age(fences));
         for one in &mut self.coordinators {
-            one.out_of_touch |= one.cut_from_store > 0 || store_is_away;
+            one.unconfirmed = (one.unconfirmed + 1).min(TTL_BEATS);
             one.cut_from_store = one.cut_from_store.saturating_sub(1);
             one.in_doubt |= one.stopped > 0;
             one.stopped = one.stopped.saturating_sub(1);
+            one.busy = one.busy.saturating_sub(1);
             age_fleet(&mut one.fleet);
             one.looks.iter_mut().for_each(|look| age(&mut look.broke_at, ago(10)));
         }
@@ -147,6 +152,7 @@ impl World {
         for worker in &mut self.workers {
             if worker.stream.is_none() {
                 worker.revision = 0;
+                worker.reports.clear();
             }
         }
         for shard in 0..SHARDS {
@@ -180,6 +186,7 @@ impl World {
         }
         if talks {
             revisions.push(&mut worker.revision);
+            revisions.extend(worker.reports.iter_mut().map(|said| &mut said.revision));
             if let Some(Parcel::Assignment { revision, .. }) = &mut worker.inbox {
                 revisions.push(revision);
             }
@@ -205,7 +212,7 @@ impl Hash for World {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.coordinators.iter().for_each(|one| hash_coordinator(one, state));
         (self.next_term, &self.store, &self.workers, self.faults_left).hash(state);
-        (&self.wrongly_lost, self.overlaps, self.handled, self.let_go, self.harm, self.hole_seen).hash(state);
+        (&self.wrongly_lost, self.overlaps, self.handled, self.let_go, self.harm).hash(state);
         (self.disturbed, self.calmed).hash(state);
     }
 }
@@ -215,9 +222,10 @@ fn hash_coordinator(one: &Coordinator, state: &mut impl Hasher) {
         one.term,
         one.lost,
         one.in_doubt,
-        one.out_of_touch,
+        one.unconfirmed,
         one.cut_from_store,
         one.stopped,
+        one.busy,
         one.store,
         one.streams,
     )
@@ -244,7 +252,7 @@ fn hash_coordinator(one: &Coordinator, state: &mut impl Hasher) {
         StoreTrust::Since(since) => since.hash(state),
     }
     for slot in &fleet.slots {
-        (&slot.arrival, &slot.departed).hash(state);
+        (&slot.arrival, &slot.departed, slot.assign_at).hash(state);
         (slot.highest, slot.confirmed, slot.report.as_ref().map(|report| report.report.epoch)).hash(state);
         if let Some(owner) = &slot.owner {
             (&owner.worker, &owner.incarnation, owner.epoch, owner.since, owner.handed_over, owner.landed)

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::{super::*, Fence, Fences, SHARDS, store::Life, world::now};
+use super::{super::*, Fence, Fences, SHARDS, TTL_BEATS, store::Life, world::now};
 
 /// What is on its way to the store.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,9 +31,10 @@ pub(super) struct Coordinator {
     /// It was stopped, and has not asked the store for its term since: it acknowledges nothing.
     pub(super) in_doubt: bool,
     pub(super) cut_from_store: u8,
-    /// It did not reach the store, and has not had its term confirmed since.
-    pub(super) out_of_touch: bool,
+    /// Beats since the store confirmed its term, a TTL at most.
+    pub(super) unconfirmed: u8,
     pub(super) stopped: u8,
+    pub(super) busy: u8,
     /// Which life of the store it last saw.
     pub(super) store: u8,
     /// The lives that have a stream to it.
@@ -88,13 +89,21 @@ impl Coordinator {
             lost: false,
             in_doubt: false,
             cut_from_store: 0,
-            out_of_touch: false,
+            unconfirmed: 0,
             stopped: 0,
+            busy: 0,
             store,
             streams: [None; 3],
             calls: Vec::new(),
             looks: Vec::new(),
         }
+    }
+
+    /// It may acknowledge and permit.
+    pub(super) fn may_act(&self, fences: Fences) -> bool {
+        let in_doubt = self.in_doubt && fences.has(Fence::StoppedCoordinatorsAskFirst);
+        let is_held = self.unconfirmed < TTL_BEATS || !fences.has(Fence::UnconfirmedTermsAcknowledgeNothing);
+        !in_doubt && is_held
     }
 
     pub(super) fn stream_ended(&mut self, fences: Fences, n: usize) {

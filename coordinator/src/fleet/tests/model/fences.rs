@@ -66,10 +66,8 @@ needed! {
     evidence_revokes: EvidenceRevokes, 2, [Fault::FalseEvidence(0), Fault::CutFromCoordinators(0, 8)];
     permits_are_for_owners: PermitsOnlyForOwners, 2, [Fault::FalseEvidence(1)];
     strangers_are_waited_for: StrangersAreWaitedFor, 2, [ALL, Fault::CutFromCoordinators(1, 8)];
-    a_stopped_coordinator_asks_before_it_acknowledges: StoppedCoordinatorsAskFirst, 3,
-        [Fault::Stop(1, 8), Fault::CoordinatorStops(8), Fault::CutOff(1, 8)];
-    what_has_lapsed_is_not_opened_without_the_store: LapsedStaysClosed, 3,
-        [Fault::Stop(1, 8), Fault::CoordinatorCutFromStore(8), Fault::CutOff(1, 8)];
+    an_unconfirmed_term_acknowledges_nothing: UnconfirmedTermsAcknowledgeNothing, 3,
+        [Fault::CoordinatorCutFromStore(18), Fault::CutFromStore(1, 18), Fault::Crash(0, 8)];
     a_new_term_fences_the_store: NewTermsFenceTheStore, 2, [Fault::Crash(0, 1), Fault::CoordinatorStops(8)];
 }
 
@@ -108,8 +106,48 @@ fn workers_that_obey_no_older_term_are_the_second_line_behind_lapsed_leases() {
         Fault::StreamBreaks(1),
         Fault::CutFromStore(1, 8),
     ];
-    assert_eq!(found_in(ORDERS, &[Fence::LapsedStaysClosed], 4, &menu), None);
-    assert!(found_in(ORDERS, &[Fence::LapsedStaysClosed, Fence::WorkersObeyNoOlderTerm], 4, &menu).is_some());
+    use Fence::{LapsedStaysClosed, UnconfirmedTermsAcknowledgeNothing, WorkersObeyNoOlderTerm};
+    assert_eq!(found_in(ORDERS, &[LapsedStaysClosed, UnconfirmedTermsAcknowledgeNothing], 4, &menu), None);
+    let all: &[Fence] = &[LapsedStaysClosed, UnconfirmedTermsAcknowledgeNothing, WorkersObeyNoOlderTerm];
+    assert!(found_in(ORDERS, all, 4, &menu).is_some());
+}
+
+/// Lines behind the rule that an unconfirmed term acknowledges nothing. They count for a coordinator that has never seen a
+/// standby, which that rule does not hold back.
+#[test]
+fn alone_a_coordinator_that_was_stopped_asks_and_opens_no_window_that_has_lapsed() {
+    use Fence::{LapsedStaysClosed, StoppedCoordinatorsAskFirst, UnconfirmedTermsAcknowledgeNothing};
+    let stops = [Fault::Stop(1, 8), Fault::CoordinatorStops(8), Fault::CutOff(1, 8)];
+    assert!(
+        found(without(&[UnconfirmedTermsAcknowledgeNothing, StoppedCoordinatorsAskFirst], 3, &stops))
+            .is_some()
+    );
+    let cut = [Fault::Stop(1, 8), Fault::CoordinatorCutFromStore(8), Fault::CutOff(1, 8)];
+    assert!(found(without(&[UnconfirmedTermsAcknowledgeNothing, LapsedStaysClosed], 3, &cut)).is_some());
+}
+
+/// Two lines against one that acts on after its term has lapsed: work does not hold its renewals up, and a term that is not
+/// confirmed acknowledges nothing. The second is needed by itself where the coordinator does not reach the store.
+#[test]
+fn a_busy_coordinator_does_not_acknowledge_beside_another() {
+    const ORDERS: &[Order] = &[Order::Quick];
+    const BUSY: &[Fence] = &[Fence::TermsAreRenewedBesideTheWork];
+    const BOTH: &[Fence] = &[Fence::TermsAreRenewedBesideTheWork, Fence::UnconfirmedTermsAcknowledgeNothing];
+    let menu = [Fault::CoordinatorIsBusy(15), Fault::CutFromStore(1, 15), Fault::StreamBreaks(0)];
+    assert_eq!(found_in(ORDERS, BUSY, 3, &menu), None);
+    assert!(found_in(ORDERS, BOTH, 3, &menu).is_some());
+}
+
+/// A clock that is behind makes low epochs and terms. As long as the store remembers the ones before it counts on from them.
+#[test]
+fn a_clock_that_is_behind_does_no_harm_while_the_store_remembers() {
+    const ORDERS: &[Order] = &[Order::Quick, Order::Racing];
+    let remembers = |fault: &Fault| !matches!(fault, Fault::StoreLoses { .. });
+    let menu: Vec<Fault> = menu(2).into_iter().filter(remembers).collect();
+    assert_eq!(found_in(ORDERS, &[Fence::EpochsFromTheClock], 1, &menu), None);
+    let menu =
+        [Fault::CoordinatorCrashes, Fault::Crash(0, 1), Fault::CutOff(1, 8), Fault::CoordinatorStops(8)];
+    assert_eq!(found_in(ORDERS, &[Fence::EpochsFromTheClock], 2, &menu), None);
 }
 
 /// Not needed within these bounds: one coordinator writes growing epochs in order, and the others are kept out by their

@@ -31,6 +31,15 @@ pub(super) struct Set {
     pub(super) handed_over: [Option<u64>; SHARDS],
 }
 
+/// What a report says.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Said {
+    pub(super) revision: u64,
+    pub(super) running: [Option<u64>; SHARDS],
+    pub(super) arriving: [Option<u64>; SHARDS],
+    pub(super) drains: bool,
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Worker {
     pub(super) alive: bool,
@@ -49,8 +58,6 @@ pub(super) struct Worker {
     pub(super) revision: u64,
     /// The highest term that it obeyed.
     pub(super) term: u8,
-    /// The highest term that it ever heard of in this life, obeyed or not.
-    pub(super) heard_of: u8,
     /// The term of the coordinator that it has a stream to.
     pub(super) stream: Option<u8>,
     pub(super) unanswered: u8,
@@ -61,12 +68,12 @@ pub(super) struct Worker {
     /// Beats for which acknowledgements to it are held up, and how long ago the reports went out to which they belong.
     pub(super) late: u8,
     pub(super) held_up: Vec<u8>,
+    /// Beats for which its reports are taken late, and those that wait, the oldest first.
+    pub(super) late_reports: u8,
+    pub(super) reports: Vec<Said>,
     pub(super) inbox: Option<Parcel>,
     /// The word that it is to go waits in its socket as well.
     pub(super) drain_waits: bool,
-    /// Its window was last renewed by a coordinator that was cut off from the store and no longer the newest, while it was
-    /// itself cut off from the store: see the model's documentation.
-    pub(super) in_the_hole: bool,
     /// The next look at its address says that it is gone, although it lives.
     pub(super) lied_about: bool,
 }
@@ -82,6 +89,7 @@ impl Worker {
             &mut self.cut_from_store,
             &mut self.stopped,
             &mut self.late,
+            &mut self.late_reports,
             &mut self.starts_in,
         ] {
             *beats = beats.saturating_sub(1);
@@ -103,6 +111,7 @@ impl Worker {
             cut_from_coordinators: self.cut_from_coordinators,
             cut_from_store: self.cut_from_store,
             late: self.late,
+            late_reports: self.late_reports,
             life: self.life,
             term: self.term,
             ..Self::default()
@@ -127,8 +136,7 @@ impl Worker {
     }
 
     /// A renewal was granted that was sent so many beats ago.
-    pub(super) fn renewed(&mut self, fences: Fences, sent_ago: u8, in_the_hole: bool) {
-        self.in_the_hole = in_the_hole;
+    pub(super) fn renewed(&mut self, fences: Fences, sent_ago: u8) {
         let sent_ago = if fences.has(Fence::RenewalsCountFromSending) { sent_ago } else { 0 };
         self.window = self.window.max(WINDOW_BEATS.saturating_sub(sent_ago));
     }
@@ -142,7 +150,19 @@ impl Worker {
     pub(super) fn is_well(&self) -> bool {
         self.alive
             && self.drains.is_none()
-            && [self.cut_from_coordinators, self.cut_from_store, self.stopped, self.late] == [0; 4]
+            && [self.cut_from_coordinators, self.cut_from_store, self.stopped, self.late, self.late_reports]
+                == [0; 5]
             && self.held_up.is_empty()
+            && self.reports.is_empty()
+    }
+
+    /// What it reports now.
+    pub(super) fn says(&self) -> Said {
+        Said {
+            revision: self.revision,
+            running: self.running,
+            arriving: self.arriving,
+            drains: self.drains.is_some(),
+        }
     }
 }

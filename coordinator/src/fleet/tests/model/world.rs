@@ -7,7 +7,7 @@ use super::{
     Fault, Fence, Fences, Harm, Order, Part, SHARDS, TTL_BEATS,
     coordinator::{Call, Coordinator, Look, by_shard, epochs, incarnation, life, name, number, peer},
     store::{Grant, Life, OwnerRow, Renewal, Revoked, Store, Written},
-    worker::{DRAIN_BEATS, PATIENCE, Parcel, Set, WINDOW_BEATS, Worker as SimWorker},
+    worker::{DRAIN_BEATS, PATIENCE, Parcel, Said, Set, WINDOW_BEATS, Worker as SimWorker},
 };
 
 /// It is always this moment: a beat moves everything else into the past.
@@ -44,7 +44,6 @@ pub(super) struct World {
     /// The highest epoch whose owner stopped in order: the last part of a copy comes with that.
     pub(super) let_go: [u64; SHARDS],
     pub(super) harm: Option<Harm>,
-    pub(super) hole_seen: bool,
     pub(super) disturbed: bool,
     /// The last disturbance ended with this beat.
     pub(super) calmed: bool,
@@ -67,7 +66,6 @@ impl World {
             handled: [0; SHARDS],
             let_go: [0; SHARDS],
             harm: None,
-            hole_seen: false,
             disturbed: true,
             calmed: false,
         }
@@ -111,7 +109,7 @@ impl World {
 
     fn is_well(&self) -> bool {
         let one_acts = match self.coordinators.as_slice() {
-            [one] => !one.lost && one.cut_from_store == 0 && one.stopped == 0,
+            [one] => !one.lost && [one.cut_from_store, one.stopped, one.busy] == [0; 3],
             _ => false,
         };
         one_acts && self.store.away == 0 && self.workers.iter().all(SimWorker::is_well)
@@ -143,6 +141,7 @@ impl World {
             }
             Fault::Stop(n, beats) => self.workers[n].stopped = beats,
             Fault::LateAcknowledgements(n, beats) => self.workers[n].late = beats,
+            Fault::LateReports(n, beats) => self.workers[n].late_reports = beats,
             Fault::StreamBreaks(n) => self.stream_breaks(n),
             Fault::FalseEvidence(n) => {
                 self.workers[n].lied_about = true;
@@ -163,6 +162,9 @@ impl World {
             Fault::CoordinatorStops(beats) => {
                 self.coordinators.iter_mut().take(1).for_each(|one| one.stopped = beats);
             }
+            Fault::CoordinatorIsBusy(beats) => {
+                self.coordinators.iter_mut().take(1).for_each(|one| one.busy = beats);
+            }
         }
     }
 
@@ -181,6 +183,12 @@ impl World {
     pub(super) fn generation_of(&self, n: usize) -> Generation {
         let named = ["blue", "green", "red"][n].parse();
         if self.generations { named.unwrap() } else { Generation::default() }
+    }
+
+    /// Each deployment asks for other intents: no session goes from one to the next.
+    pub(super) fn needs_of(&self, n: usize) -> SessionNeeds {
+        let intents = if self.generations { n as u64 } else { 0 };
+        SessionNeeds { intents, ..SessionNeeds::default() }
     }
 
     fn coordinators_end(&mut self) {
@@ -219,6 +227,17 @@ impl World {
             }
             let reaches = self.reaches_store(i);
             let (fences, store, one) = (self.fences, &mut self.store, &mut self.coordinators[i]);
+            if one.busy > 0 {
+                // Its term is renewed, or found lost, in a task of its own.
+                if reaches && fences.has(Fence::TermsAreRenewedBesideTheWork) {
+                    one.lost = store.now.term > one.term;
+                    if !one.lost {
+                        (one.in_doubt, one.unconfirmed) = (false, 0);
+                        (store.now.term, store.now.hold) = (one.term, TTL_BEATS);
+                    }
+                }
+                continue;
+            }
             if reaches {
                 let same = one.store == store.identity;
                 one.fleet.store_answers(same, now(fences));
@@ -229,7 +248,7 @@ impl World {
                 // It hears of a higher term only after it has acted once more.
                 one.lost = store.now.term > one.term;
                 if !one.lost {
-                    (one.in_doubt, one.out_of_touch) = (false, false);
+                    (one.in_doubt, one.unconfirmed) = (false, 0);
                     (store.now.term, store.now.hold) = (one.term, TTL_BEATS);
                 }
             } else {
@@ -380,7 +399,6 @@ impl World {
             return false;
         }
         worker.term = term;
-        worker.heard_of = worker.heard_of.max(term);
         true
     }
 
@@ -390,7 +408,9 @@ impl World {
     }
 
     fn store_obeys(&mut self, i: usize) {
-        while self.coordinators[i].stopped == 0 && !self.coordinators[i].calls.is_empty() {
+        while [self.coordinators[i].stopped, self.coordinators[i].busy] == [0; 2]
+            && !self.coordinators[i].calls.is_empty()
+        {
             for call in std::mem::take(&mut self.coordinators[i].calls) {
                 if !self.coordinators[i].lost {
                     self.store_obeys_one(i, call);
@@ -478,7 +498,7 @@ impl World {
     }
 
     fn look(&mut self, i: usize) {
-        if self.coordinators[i].stopped > 0 {
+        if self.coordinators[i].stopped > 0 || self.coordinators[i].busy > 0 {
             return;
         }
         for Look { life, broke_at } in std::mem::take(&mut self.coordinators[i].looks) {

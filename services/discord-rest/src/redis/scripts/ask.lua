@@ -4,8 +4,8 @@ local permit, pattern, major, prefix = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local per_second, patience = tonumber(ARGV[5]), tonumber(ARGV[6])
 local now = now_ms()
 
-local open = redis.call('PTTL', KEYS[5])
-if open > 0 then return {'BREAKER', text(open)} end
+local open, why = read_breaker(KEYS[5])
+if open > 0 then return {why == 'address' and 'BLOCKED' or 'BREAKER', text(open)} end
 local token = redis.call('HMGET', KEYS[1], 'refused_until', 'blocked')
 local refused, blocked = number(token[1]), number(token[2])
 if refused > now then return {'TOKEN', text(refused - now)} end

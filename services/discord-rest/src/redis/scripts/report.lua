@@ -75,8 +75,8 @@ if seen or stops then
 end
 
 -- Opens the breaker, or holds it open for longer.
-local function open_until(when)
-  if when > now and when - now > redis.call('PTTL', KEYS[4]) then redis.call('SET', KEYS[4], '1', 'PX', text(when - now)) end
+local function open_until(when, why)
+  if when > now and when - now > redis.call('PTTL', KEYS[4]) then redis.call('SET', KEYS[4], why, 'PX', text(when - now)) end
 end
 
 if scope == 'global' then
@@ -84,7 +84,7 @@ if scope == 'global' then
   redis.call('HSET', KEYS[1], 'blocked', text(math.max(blocked, until_ms)))
   redis.call('PEXPIRE', KEYS[1], text(CALLER_MS))
 elseif scope == 'address' then
-  open_until(math.min(until_ms, now + LONGEST_BAN_MS))
+  open_until(math.min(until_ms, now + LONGEST_BAN_MS), 'address')
 end
 
 local invalid = '-'
@@ -113,7 +113,8 @@ if ARGV[6] == '1' then
       left, last = left - slot.count, slot.leaves
       if left <= target then break end
     end
-    open_until(last)
+    open_until(last, 'invalid')
   end
 end
-return {invalid, text(math.max(0, redis.call('PTTL', KEYS[4])))}
+local open, why = read_breaker(KEYS[4])
+return {invalid, text(open), why}

@@ -5,6 +5,9 @@ use super::*;
 /// A worker that has left is started again so many beats later.
 const STARTS_AGAIN: u8 = 3;
 
+/// So many reports of a worker wait while its reports are late.
+const REPORT_WAITS: usize = 3;
+
 impl World {
     pub(super) fn worker_acts(&mut self, n: usize) {
         if !self.workers[n].acts() {
@@ -51,7 +54,7 @@ impl World {
             return;
         }
         for sent_ago in std::mem::take(&mut worker.held_up) {
-            worker.renewed(self.fences, sent_ago, worker.in_the_hole);
+            worker.renewed(self.fences, sent_ago);
         }
     }
 
@@ -62,23 +65,12 @@ impl World {
         }
         match self.store.renew(self.fences, (n, worker.life), worker.window > 0) {
             Renewal::Held(term) => {
-                worker.renewed(self.fences, 0, false);
+                worker.renewed(self.fences, 0);
                 worker.term = worker.term.max(term);
-                worker.heard_of = worker.heard_of.max(term);
             }
             Renewal::Refused if self.fences.has(Fence::RefusalsEndTheLife) => self.begin_anew(n),
             Renewal::Lapsed | Renewal::Refused => {}
         }
-    }
-
-    /// An old coordinator that does not reach the store renews the window of a worker that does not either, and has heard of
-    /// no newer one.
-    fn is_in_the_hole(&self, n: usize, i: usize) -> bool {
-        let newest = i + 1 == self.coordinators.len();
-        let worker_reaches = self.workers[n].cut_from_store == 0 && self.store.away == 0;
-        let heard_of_newer = self.workers[n].heard_of > self.coordinators[i].term;
-        let began = self.coordinators[i].out_of_touch || self.workers[n].in_the_hole;
-        !newest && began && !worker_reaches && !heard_of_newer
     }
 
     fn report(&mut self, n: usize, term: u8) {
@@ -99,49 +91,63 @@ impl World {
             worker.stream = None;
             return;
         }
-        let ready =
-            |(shard, epoch): (ShardNumber, Epoch)| ShardReport::bare(shard, epoch, ShardStatus::Ready);
-        let report = Report {
-            assignment_revision: worker.revision,
-            shards: by_shard(&worker.running).into_iter().map(ready).collect(),
-            arrived: by_shard(&worker.arriving).into_iter().collect(),
-            draining: worker.drains.is_some(),
-            leaving: worker.drains.is_some() && worker.running == [None; SHARDS],
-            ..Report::default()
-        };
-        let leaving = report.leaving;
-        let (fences, incarnation) = (self.fences, incarnation(worker.life));
-        if let Ok(heard) = self.coordinators[i].fleet.report(&name(n), &incarnation, report, now(fences)) {
-            self.carry_out(i);
-            if leaving {
-                // The driver forgets the stream, and the store the lease.
-                self.coordinators[i].streams[n] = None;
-                if self.reaches_store(i) {
-                    self.store.forget((n, self.workers[n].life));
-                }
-                self.workers[n].crash(STARTS_AGAIN);
+        worker.reports.push(worker.says());
+        let due = if worker.late_reports > 0 { 1 } else { worker.reports.len() };
+        let waits = if worker.late_reports > 0 { REPORT_WAITS } else { 0 };
+        for _ in 0..due {
+            let worker = &mut self.workers[n];
+            if worker.stream != Some(term) || worker.reports.len() <= waits {
                 return;
             }
-            let in_the_hole = self.is_in_the_hole(n, i);
-            // What it decided may have ended the life or the stream.
-            if self.workers[n].stream == Some(term) && self.hears(n, term) {
-                let worker = &mut self.workers[n];
-                worker.unanswered = 0;
-                let in_doubt =
-                    self.coordinators[i].in_doubt && fences.has(Fence::StoppedCoordinatorsAskFirst);
-                let lapsed = heard == Heard::NotRenewed && fences.has(Fence::LapsedStaysClosed);
-                if in_doubt || lapsed {
-                    return;
-                }
-                if worker.late > 0 {
-                    worker.held_up.push(0);
-                } else {
-                    worker.renewed(fences, 0, in_the_hole);
-                }
-            }
-        } else {
+            let sent_ago = worker.reports.len() as u8 - 1;
+            let said = worker.reports.remove(0);
+            self.take_report(n, i, said, sent_ago);
+        }
+    }
+
+    /// A coordinator takes a report that was sent so many beats ago.
+    fn take_report(&mut self, n: usize, i: usize, said: Said, sent_ago: u8) {
+        let ready =
+            |(shard, epoch): (ShardNumber, Epoch)| ShardReport::bare(shard, epoch, ShardStatus::Ready);
+        let leaving = said.drains && said.running == [None; SHARDS];
+        let report = Report {
+            assignment_revision: said.revision,
+            shards: by_shard(&said.running).into_iter().map(ready).collect(),
+            arrived: by_shard(&said.arriving).into_iter().collect(),
+            draining: said.drains,
+            leaving,
+            ..Report::default()
+        };
+        let (fences, term, life) = (self.fences, self.coordinators[i].term, self.workers[n].life);
+        let heard = self.coordinators[i].fleet.report(&name(n), &incarnation(life), report, now(fences));
+        let Ok(heard) = heard else {
             self.deliver(i, n, Parcel::Refused);
             self.coordinators[i].streams[n] = None;
+            return;
+        };
+        self.carry_out(i);
+        if leaving {
+            // The driver forgets the stream, and the store the lease.
+            self.coordinators[i].streams[n] = None;
+            if self.reaches_store(i) {
+                self.store.forget((n, self.workers[n].life));
+            }
+            self.workers[n].crash(STARTS_AGAIN);
+            return;
+        }
+        // What it decided may have ended the life or the stream.
+        if self.workers[n].stream == Some(term) && self.workers[n].life == life && self.hears(n, term) {
+            let worker = &mut self.workers[n];
+            worker.unanswered = 0;
+            let lapsed = heard == Heard::NotRenewed && fences.has(Fence::LapsedStaysClosed);
+            if lapsed || !self.coordinators[i].may_act(fences) {
+                return;
+            }
+            if worker.late > 0 {
+                worker.held_up.push(sent_ago);
+            } else {
+                worker.renewed(fences, sent_ago);
+            }
         }
     }
 
@@ -153,7 +159,8 @@ impl World {
         for i in 0..self.coordinators.len() {
             let (fences, worker, term) = (self.fences, &self.workers[n], self.coordinators[i].term);
             let older = term < worker.term && fences.has(Fence::WorkersObeyNoOlderTerm);
-            if self.coordinators[i].stopped > 0 || older {
+            let one = &self.coordinators[i];
+            if one.stopped > 0 || one.busy > 0 || older || !one.may_act(fences) {
                 continue;
             }
             let (who, incarnation) = (name(n), incarnation(worker.life));
@@ -177,6 +184,7 @@ impl World {
                 running: by_shard(&claims),
                 draining: self.workers[n].drains.is_some(),
                 generation: self.generation_of(n),
+                needs: Some(self.needs_of(n)),
                 running_total: if nothing { 0 } else { SHARDS as u32 },
                 ..registration(who.as_str(), incarnation.as_str())
             };
@@ -188,12 +196,11 @@ impl World {
             }
             one.fleet.stream_opened(&who, &incarnation, Some(peer(n)));
             one.streams[n] = Some(self.workers[n].life);
-            let in_the_hole = self.is_in_the_hole(n, i);
             let worker = &mut self.workers[n];
+            worker.reports.clear();
             (worker.stream, worker.term, worker.unanswered) = (Some(term), term, 0);
-            worker.heard_of = worker.heard_of.max(term);
             (worker.renews, worker.inbox, worker.drain_waits) = (true, None, false);
-            worker.renewed(fences, 0, in_the_hole);
+            worker.renewed(fences, 0);
             worker.revision = assignment.revision;
             self.obey(n, set_of(&assignment));
             if self.coordinators[i].fleet.told_to_go(&who).is_some() {
@@ -228,12 +235,14 @@ impl World {
             return false;
         };
         let one = &self.coordinators[i];
-        if worker.cut_from_coordinators > 0 || one.stopped > 0 || one.term < worker.term {
+        let busy = one.stopped > 0 || one.busy > 0;
+        if worker.cut_from_coordinators > 0 || busy || one.term < worker.term {
             return false;
         }
         let owner = one.fleet.owner(ShardNumber(shard as u32));
         let may = owner == Some((&name(n), Epoch(epoch)));
         (may || !self.fences.has(Fence::PermitsOnlyForOwners))
+            && one.may_act(self.fences)
             && self.reaches_store(i)
             && self.store.spend_permit(self.fences, self.coordinators[i].term)
     }

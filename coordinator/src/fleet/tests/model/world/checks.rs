@@ -32,9 +32,7 @@ impl World {
         }
         for loser in handlers {
             let worker = &self.workers[loser];
-            if worker.in_the_hole {
-                self.hole_seen = true;
-            } else if let Some(&term) = self.wrongly_lost.get(&(loser, worker.life)) {
+            if let Some(&term) = self.wrongly_lost.get(&(loser, worker.life)) {
                 if self.is_forgotten(term) || !at_the_end {
                     continue;
                 }

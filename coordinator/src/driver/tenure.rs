@@ -1,0 +1,159 @@
+//! A term that is held: renewed in a task of its own, so that a busy driver does not lose it.
+//!
+//! The task only talks to the store. What follows from its renewals is in [`Standing`], which it shares with the driver.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use fleet_model::{Problem, ProblemCode, Term};
+use fleet_store::TermRenewal;
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use super::{
+    Driver, Shell,
+    standing::{Renewed, Standing},
+};
+use crate::{clock::Clock, handle::Stopped};
+
+/// How often the term is renewed, unless the TTL is short.
+const RENEW: Duration = Duration::from_secs(1);
+
+/// A term that is renewed until this is dropped.
+pub(crate) struct Tenure {
+    term: Term,
+    clock: Clock,
+    standing: Arc<Mutex<Standing>>,
+    ask: Arc<Notify>,
+    lost: mpsc::Receiver<Term>,
+    renewing: JoinHandle<()>,
+}
+
+impl Drop for Tenure {
+    fn drop(&mut self) {
+        self.renewing.abort();
+    }
+}
+
+impl Tenure {
+    /// Holds a term whose claim was sent at this moment of the shell's clock.
+    pub(crate) fn hold(shell: &Shell, term: Term, claimed_at: Duration) -> Self {
+        let ttl = shell.lease_ttl;
+        let standing = Arc::new(Mutex::new(Standing::new(ttl, claimed_at)));
+        let ask = Arc::new(Notify::new());
+        let (tell, lost) = mpsc::channel(1);
+        let (store, holder, clock) = (shell.store.clone(), shell.holder.clone(), shell.clock.clone());
+        let (shared, asked) = (standing.clone(), ask.clone());
+        let renewing = tokio::spawn(async move {
+            let mut due = interval(RENEW.min(ttl / 5));
+            due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    _ = due.tick() => {}
+                    () = asked.notified() => {}
+                }
+                let renewal = lock(&shared).renewal_starts(clock.now());
+                // Within the TTL there is time for another try.
+                let renewed = match timeout(ttl * 2 / 5, store.renew_term(term, &holder, ttl)).await {
+                    Ok(Ok(TermRenewal::Held { standby })) => Renewed::Confirmed { standby },
+                    Ok(Ok(TermRenewal::Lost { to })) => {
+                        let _ = tell.try_send(to);
+                        Renewed::Lost
+                    }
+                    Ok(Err(_)) | Err(_) => Renewed::Unanswered,
+                };
+                lock(&shared).renewal_ended(renewal, renewed);
+                if renewed == Renewed::Lost {
+                    return;
+                }
+            }
+        });
+        Self { term, clock: shell.clock.clone(), standing, ask, lost, renewing }
+    }
+
+    pub(crate) fn term(&self) -> Term {
+        self.term
+    }
+
+    /// Waits until another coordinator has a higher term.
+    pub(super) async fn lost(&mut self) -> Term {
+        match self.lost.recv().await {
+            Some(term) => term,
+            // The task ends only after it has said so.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The driver takes something up. Whether it may act.
+    pub(super) fn turn(&self) -> bool {
+        let now = self.clock.now();
+        let mut standing = lock(&self.standing);
+        standing.turn(now);
+        standing.may_act(now)
+    }
+
+    /// Has the term renewed at once: something speaks for a higher one.
+    pub(super) fn ask(&self) {
+        self.ask.notify_one();
+    }
+
+    /// How long ago the store last confirmed the term, and whether a standby was noted then.
+    pub(super) fn doubt(&self) -> (Duration, bool) {
+        let standing = lock(&self.standing);
+        (standing.unconfirmed_for(self.clock.now()), standing.has_standby())
+    }
+}
+
+impl Driver<'_> {
+    /// Looks whether the term is confirmed. While it is not, the store counts as away: nothing changes hands.
+    pub(super) fn take_stock(&mut self) {
+        let could_act = std::mem::replace(&mut self.may_act, self.tenure.turn());
+        if could_act && !self.may_act {
+            let (unconfirmed, standby) = self.tenure.doubt();
+            tracing::warn!(
+                term = %self.term, unconfirmed_ms = unconfirmed.as_millis() as u64, standby,
+                "term unconfirmed: no lease is acknowledged, no shard changes hands"
+            );
+            self.tenure.ask();
+            self.fleet.store_is_away();
+            self.dirty = true;
+        } else if !could_act && self.may_act {
+            tracing::info!(term = %self.term, "term confirmed again");
+            self.probe();
+            self.dirty = true;
+        }
+    }
+
+    /// A registration would renew a lease, which only a coordinator whose term is confirmed may do.
+    pub(super) fn only_while_acting(&self) -> Result<(), Stopped> {
+        if self.may_act { Ok(()) } else { Err(self.in_doubt()) }
+    }
+
+    pub(super) fn in_doubt(&self) -> Stopped {
+        Stopped::Standby { why: self.term_in_doubt().message }
+    }
+
+    pub(super) fn term_in_doubt(&self) -> Problem {
+        let (unconfirmed, standby) = self.tenure.doubt();
+        let secs = unconfirmed.as_secs();
+        let why = if standby {
+            format!(
+                "the fleet store has not confirmed term {} for {secs} s, and another coordinator may take it: no lease is \
+                 acknowledged; check this coordinator's way to Redis",
+                self.term
+            )
+        } else {
+            format!("the fleet store is being asked whether term {} still holds, after {secs} s", self.term)
+        };
+        Problem::new(ProblemCode::TermUnconfirmed, why)
+    }
+}
+
+fn lock(standing: &Mutex<Standing>) -> MutexGuard<'_, Standing> {
+    standing.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,256 @@
+//! The real driver, over a store in memory on a paused clock, or over a real Redis.
+
+use altergolden_proto::v1::directive::Directive;
+use fleet_model::{Epoch, Generation, SessionNeeds, ShardNumber};
+use fleet_store::{MemoryStore, OwnerRecord, RedisStore, TermClaim};
+use redis_fixture::RedisServer;
+use redis_link::{LinkOptions, RedisLink};
+
+use super::*;
+use crate::{
+    fleet::{Formats, Recovered, Registration, Report, Rules, Wish},
+    handle::{self, FleetHandle, OpenedStream},
+    snapshot,
+};
+
+const SHARDS: u32 = 2;
+
+fn shell(store: Arc<dyn FleetStore>, lease_ttl: Duration) -> Shell {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Shell {
+        store,
+        discord: Arc::new(Discord::new(&"token".parse().unwrap(), None, None).unwrap()),
+        publisher: snapshot::channel().0,
+        metrics: CoordinatorMetrics::default(),
+        holder: "first".parse().unwrap(),
+        lease_ttl,
+        reserve: settings::Percent(5),
+        identify_interval: Duration::from_secs(5),
+        shard_count: ShardCount::Fixed(SHARDS),
+        shard_buffer: settings::Percent(0),
+        next_stream: AtomicU64::new(1),
+        clock: Clock::start(),
+    }
+}
+
+async fn hold(shell: &Shell) -> Tenure {
+    let claimed_at = shell.now().mono;
+    match shell.store.claim_term(&shell.holder, Term(1), shell.lease_ttl).await.unwrap() {
+        TermClaim::Acting(term) => Tenure::hold(shell, term, claimed_at),
+        held => panic!("another coordinator holds the term: {held:?}"),
+    }
+}
+
+async fn driver(shell: &Shell, tenure: Tenure) -> (Driver<'_>, mpsc::Receiver<Outcome>) {
+    let rules =
+        Rules { lease_ttl: shell.lease_ttl, settle: Duration::ZERO, moves_at_once: 1, identifies_at_once: 1 };
+    let fleet = Fleet::new(rules, tenure.term(), Wish::explicit(SHARDS), Recovered::default(), shell.now());
+    let day = Duration::from_hours(24);
+    let budget = Budget { total: 1_000, remaining: 1_000, reserve: 50, resets_at: day };
+    let identify = IdentifyQueue::new(1, shell.identify_interval, budget, Duration::ZERO);
+    let identity = shell.store.identity().await.unwrap();
+    Driver::new(shell, tenure, fleet, identify, String::new(), false, identity)
+}
+
+/// Runs a driver until the test is done with it.
+async fn while_acting(driver: (Driver<'_>, mpsc::Receiver<Outcome>), test: impl AsyncFnOnce(FleetHandle)) {
+    let (driver, outcomes) = driver;
+    let (fleet, mut commands) = handle::channel();
+    let stop = CancellationToken::new();
+    let tested = async {
+        test(fleet).await;
+        stop.cancel();
+    };
+    let (end, ()) = tokio::join!(driver.act(outcomes, &mut commands, &stop), tested);
+    assert_eq!(end, TermEnd::Stopping);
+}
+
+fn registration() -> Registration {
+    Registration {
+        worker: "w".parse().unwrap(),
+        incarnation: "1".parse().unwrap(),
+        url: "http://w".to_owned(),
+        found_at: None,
+        version: String::new(),
+        capacity: None,
+        formats: Formats::default(),
+        running: BTreeMap::new(),
+        running_total: 0,
+        draining: false,
+        generation: Generation::default(),
+        needs: Some(SessionNeeds::default()),
+        granted: true,
+    }
+}
+
+/// A worker as the driver sees it.
+struct Worker {
+    fleet: FleetHandle,
+    stream: OpenedStream<v1::Directive>,
+    sequence: u64,
+}
+
+impl Worker {
+    async fn join(fleet: FleetHandle) -> Self {
+        let Registration { worker, incarnation, .. } = registration();
+        fleet.join(registration()).await.unwrap();
+        let stream = fleet.open_heartbeat(worker, incarnation, None).await.unwrap();
+        Self { fleet, stream, sequence: 0 }
+    }
+
+    /// Reports, and says whether the report was acknowledged.
+    async fn is_acknowledged(&mut self) -> bool {
+        self.sequence += 1;
+        assert!(self.fleet.report(self.stream.stream, self.sequence, Report::default()).await);
+        // Commands are obeyed in order: with this answer the report was taken.
+        let stranger = ("nobody".parse().unwrap(), "1".parse().unwrap());
+        assert!(self.fleet.open_identify(stranger.0, stranger.1).await.is_err());
+        let mut acknowledged = false;
+        while let Ok(message) = self.stream.messages.try_recv() {
+            if let Some(Directive::LeaseRenewed(renewed)) = message.directive {
+                acknowledged |= renewed.report_sequence == self.sequence;
+            }
+        }
+        acknowledged
+    }
+}
+
+/// Sends commands as fast as the driver takes them.
+async fn flood(fleet: FleetHandle) {
+    loop {
+        fleet.identify_message(0, v1::identify_up::Message::Ask(v1::IdentifyAsk::default())).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_commands_does_not_cost_the_term() {
+    let ttl = Duration::from_secs(5);
+    let store: Arc<dyn FleetStore> = Arc::new(MemoryStore::new());
+    let shell = shell(store.clone(), ttl);
+    let driver = driver(&shell, hold(&shell).await).await;
+    while_acting(driver, async |fleet| {
+        let floods: Vec<_> = (0..4).map(|_| tokio::spawn(flood(fleet.clone()))).collect();
+        for _ in 0..100 {
+            tokio::time::advance(Duration::from_millis(200)).await;
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            let claim = store.claim_term(&"second".parse().unwrap(), Term(1), ttl).await.unwrap();
+            assert!(matches!(claim, TermClaim::HeldBy { .. }), "the term lapsed under a flood: {claim:?}");
+        }
+        floods.iter().for_each(tokio::task::JoinHandle::abort);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn reports_that_pile_up_are_one_and_the_newest() {
+    let (fleet, mut commands) = handle::channel();
+    for sequence in 1..=10_000 {
+        let report = Report { rss_bytes: sequence, ..Report::default() };
+        assert!(fleet.report(7, sequence, report).await, "it never waits for room");
+    }
+    fleet.heartbeat_ended(7).await;
+    let Some(Command::Report(waiting)) = commands.recv().await else { panic!("no report") };
+    let (sequence, report) = waiting.take().unwrap();
+    assert_eq!((sequence, report.rss_bytes), (10_000, 10_000));
+    assert!(matches!(commands.recv().await, Some(Command::HeartbeatEnded { stream: 7 })));
+    assert!(fleet.report(7, 1, Report::default()).await);
+    assert!(matches!(commands.recv().await, Some(Command::Report(_))), "the next one waits again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_refused_record_holds_no_other_shard_up() {
+    let store = Arc::new(MemoryStore::new());
+    let strange = OwnerRecord {
+        shard: ShardNumber(0),
+        worker: "x".parse().unwrap(),
+        incarnation: "1".parse().unwrap(),
+        epoch: Epoch(1),
+    };
+    store.assign(Term(u64::MAX), &[strange]).await.unwrap();
+    let shell = shell(store, Duration::from_secs(5));
+    let driver = driver(&shell, hold(&shell).await).await;
+    while_acting(driver, async |fleet| {
+        let mut worker = Worker::join(fleet).await;
+        let runs = async {
+            while let Some(message) = worker.stream.messages.recv().await {
+                if let Some(Directive::Assignment(set)) = message.directive
+                    && !set.shards.is_empty()
+                {
+                    return set.shards;
+                }
+            }
+            panic!("the stream ended");
+        };
+        let shards = tokio::time::timeout(Duration::from_secs(20), runs).await.unwrap();
+        assert_eq!(shards.iter().map(|range| (range.first, range.last)).collect::<Vec<_>>(), [(1, 1)]);
+    })
+    .await;
+}
+
+/// A driver over a Redis that does not answer any more, beside a standby or alone.
+async fn cut_off(beside_a_standby: bool, test: impl AsyncFnOnce(&RedisServer, Worker, Duration)) {
+    let ttl = Duration::from_secs(1);
+    let server = RedisServer::start().await;
+    let link = RedisLink::new(server.url().parse().unwrap(), LinkOptions::default());
+    let store: Arc<dyn FleetStore> = Arc::new(RedisStore::new(link, "test".parse().unwrap()));
+    let shell = shell(store.clone(), ttl);
+    let tenure = hold(&shell).await;
+    if beside_a_standby {
+        store.claim_term(&"second".parse().unwrap(), Term(1), ttl).await.unwrap();
+        while !tenure.doubt().1 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    let driver = driver(&shell, tenure).await;
+    while_acting(driver, async |fleet| {
+        let mut worker = Worker::join(fleet).await;
+        while !worker.is_acknowledged().await {}
+        server.pause();
+        test(&server, worker, ttl).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn beside_a_standby_nothing_is_acknowledged_once_the_term_is_unconfirmed_for_a_ttl() {
+    cut_off(true, async |server, mut worker, ttl| {
+        let paused = Instant::now();
+        let mut refused = 0;
+        while refused < 20 {
+            let asked = paused.elapsed();
+            let acknowledged = worker.is_acknowledged().await;
+            assert!(!acknowledged || asked < ttl, "acknowledged {asked:?} after the last confirmation");
+            refused += u32::from(!acknowledged);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let joined = worker.fleet.join(registration()).await;
+        assert!(
+            matches!(joined, Err(Stopped::Standby { .. })),
+            "a registration renews a lease as well: {joined:?}"
+        );
+        server.resume();
+        while !worker.is_acknowledged().await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn alone_a_coordinator_acknowledges_on_while_the_store_is_away() {
+    cut_off(false, async |server, mut worker, ttl| {
+        let (paused, mut last) = (Instant::now(), Instant::now());
+        while paused.elapsed() < 3 * ttl {
+            let sent = Instant::now();
+            if worker.is_acknowledged().await {
+                last = sent;
+            }
+            assert!(last.elapsed() < ttl * 4 / 5, "the worker's window has closed");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        server.resume();
+    })
+    .await;
+}

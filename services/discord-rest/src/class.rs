@@ -1,0 +1,235 @@
+//! What an answer of Discord's means for the requests that follow: pure.
+//!
+//! Discord's API answers through a proxy that adds `via`, and Cloudflare stands in front of both. A 429 or a page with 403 that
+//! carries no sign of the API was made by Cloudflare: it blocks the address, whatever the request was
+//! ([Discord](https://discord.com/developers/docs/topics/rate-limits#invalid-request-limit-aka-cloudflare-bans)).
+
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, HeaderName, StatusCode, header};
+use serde_json::Value;
+
+use crate::headers::{self, BUCKET, GLOBAL, SCOPE, Seen};
+
+/// The wait where an answer names none that can be read.
+const UNSAID: Duration = Duration::from_mins(1);
+/// The wait where an answer says that there is none.
+const SHORTEST: Duration = Duration::from_secs(1);
+/// The longest wait that is believed: a day.
+pub(crate) const LONGEST: f64 = 86_400.0;
+/// How far a 429's wait is past its bucket's reset where it is about something else than the bucket.
+const BEYOND: Duration = Duration::from_secs(1);
+/// How much of a body is looked at, in bytes.
+pub(crate) const BODY_START: usize = 4_096;
+
+/// Whom a 429 or a block is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// The bot, on this bucket.
+    User,
+    /// The bot, on all routes.
+    Global,
+    /// Everybody who uses the resource. It does not count as invalid.
+    Shared,
+    /// The bot, on something narrower than the bucket: other requests of the bucket go on. Discord renames a channel twice in ten
+    /// minutes, and edits it five times in fifteen seconds.
+    Sub,
+    /// The address: Cloudflare answers in Discord's place.
+    Address,
+}
+
+impl Scope {
+    /// Its name in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Global => "global",
+            Self::Shared => "shared",
+            Self::Sub => "sub",
+            Self::Address => "address",
+        }
+    }
+}
+
+/// A limit that was run into, or a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limited {
+    /// Whom it is about.
+    pub scope: Scope,
+    /// How long to wait.
+    pub retry_after: Duration,
+}
+
+impl Limited {
+    /// It counts for the ban.
+    pub(crate) fn counts_as_invalid(self) -> bool {
+        self.scope != Scope::Shared
+    }
+}
+
+/// What an answer means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerClass {
+    /// Nothing for other requests.
+    Fine,
+    /// A limit or a block.
+    Limited(Limited),
+    /// Discord refuses the token.
+    TokenRefused,
+    /// Discord or Cloudflare fails. `Some`: Cloudflare says to stay away for that long.
+    ServerTrouble(Option<Duration>),
+}
+
+/// Whether [`classify`] needs the start of the body.
+pub fn needs_body(status: StatusCode, headers: &HeaderMap) -> bool {
+    status == StatusCode::TOO_MANY_REQUESTS || (status == StatusCode::FORBIDDEN && !is_of_the_api(headers))
+}
+
+/// Reads an answer: its bucket, and what it means. `start` is the start of its body, at most [`BODY_START`] bytes, or empty.
+/// What can't be read counts as not said.
+pub fn classify(
+    status: StatusCode,
+    headers: &HeaderMap,
+    start: &[u8],
+    now: SystemTime,
+) -> (Option<Seen>, AnswerClass) {
+    let seen = headers::seen(headers);
+    let body = BodyStart::read(headers, start);
+    let class = match status.as_u16() {
+        429 => AnswerClass::Limited(limited(headers, &body, seen.as_ref(), now)),
+        403 if is_block(status, headers, &body) => AnswerClass::Limited(block(headers, &body, now)),
+        401 => AnswerClass::TokenRefused,
+        500.. => {
+            let said = retry_after(headers, now).filter(|_| !is_of_the_api(headers));
+            AnswerClass::ServerTrouble(said)
+        }
+        _ => AnswerClass::Fine,
+    };
+    (seen, class)
+}
+
+fn limited(headers: &HeaderMap, body: &BodyStart, seen: Option<&Seen>, now: SystemTime) -> Limited {
+    let of_the_api = is_of_the_api(headers);
+    // Retry-After is in whole seconds, rounded up; the bucket's reset and the body are exact.
+    let header = retry_after(headers, now);
+    let said = header.max(body.retry_after);
+    let is = |name, word: &str| {
+        headers::text(headers, &name).is_some_and(|text| text.trim().eq_ignore_ascii_case(word))
+    };
+    let scope = if is(SCOPE, "global") {
+        Scope::Global
+    } else if is(SCOPE, "shared") {
+        Scope::Shared
+    } else if !of_the_api && body.is_page {
+        return block(headers, body, now);
+    } else if is(GLOBAL, "true") || body.is_global {
+        Scope::Global
+    } else if is_block(StatusCode::TOO_MANY_REQUESTS, headers, body) {
+        return block(headers, body, now);
+    } else {
+        match (seen, said) {
+            (Some(seen), _) if seen.remaining > 0 => Scope::Sub,
+            (Some(seen), Some(said)) if said > seen.reset_after.saturating_add(BEYOND) => Scope::Sub,
+            _ => Scope::User,
+        }
+    };
+    let exact = seen.filter(|_| scope == Scope::User).map(|seen| seen.reset_after.max(body_wait(body)));
+    let reset_after = || headers::wait(headers, &headers::RESET_AFTER);
+    Limited { scope, retry_after: at_least_some(exact.or(said).or_else(reset_after)) }
+}
+
+fn body_wait(body: &BodyStart) -> Duration {
+    body.retry_after.unwrap_or_default()
+}
+
+fn block(headers: &HeaderMap, body: &BodyStart, now: SystemTime) -> Limited {
+    let said = retry_after(headers, now).max(body.retry_after);
+    Limited { scope: Scope::Address, retry_after: at_least_some(said) }
+}
+
+fn at_least_some(said: Option<Duration>) -> Duration {
+    match said {
+        Some(Duration::ZERO) => SHORTEST,
+        Some(said) => said,
+        None => UNSAID,
+    }
+}
+
+/// The answer passed Discord's own proxy, or has headers that only its API sets.
+fn is_of_the_api(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::VIA) || headers.contains_key(&BUCKET) || headers.contains_key(&SCOPE)
+}
+
+/// Whether Cloudflare made the answer. `status` is 403 or 429.
+fn is_block(status: StatusCode, headers: &HeaderMap, body: &BodyStart) -> bool {
+    if is_of_the_api(headers) || body.has_code {
+        return false;
+    }
+    let is_cloudflare = headers::text(headers, &header::SERVER)
+        .is_some_and(|server| server.to_ascii_lowercase().contains("cloudflare"));
+    // Without a server's name it may be another proxy between, that lets the API's bodies through and not its headers.
+    is_cloudflare || if status == StatusCode::TOO_MANY_REQUESTS { !body.is_limit } else { body.is_page }
+}
+
+/// `Retry-After` in seconds, whole or not, or as a date; the longest where there are several.
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let read = |value: &http::HeaderValue| {
+        let text = value.to_str().ok()?.trim();
+        match text.parse() {
+            Ok(seconds) => bounded(seconds),
+            Err(_) => {
+                let at = httpdate::parse_http_date(text).ok()?;
+                bounded(at.duration_since(now).unwrap_or_default().as_secs_f64())
+            }
+        }
+    };
+    headers.get_all(header::RETRY_AFTER).iter().filter_map(read).max()
+}
+
+/// Seconds that are believed; `None` when they can't be a wait.
+pub(crate) fn bounded(seconds: f64) -> Option<Duration> {
+    (seconds.is_finite() && seconds >= 0.0).then(|| Duration::from_secs_f64(seconds.min(LONGEST)))
+}
+
+/// What the start of a body says.
+#[derive(Debug, Default)]
+struct BodyStart {
+    retry_after: Option<Duration>,
+    is_global: bool,
+    /// It has the fields of the API's 429s.
+    is_limit: bool,
+    /// It has an error code of the API's.
+    has_code: bool,
+    /// It is a page or a line of text, and no JSON.
+    is_page: bool,
+}
+
+impl BodyStart {
+    fn read(headers: &HeaderMap, start: &[u8]) -> Self {
+        let kind = headers::text(headers, &header::CONTENT_TYPE).map(str::to_ascii_lowercase);
+        let is_page = kind.is_some_and(|kind| !kind.contains("json"));
+        let encoding = headers::text(headers, &HeaderName::from_static("content-encoding"));
+        if encoding.is_some_and(|encoding| encoding != "identity") {
+            return Self { is_page, ..Self::default() };
+        }
+        let Ok(Value::Object(fields)) = serde_json::from_slice(start) else {
+            let start = start.trim_ascii_start();
+            let is_page = is_page || start.starts_with(b"<") || start.starts_with(b"error code");
+            return Self { is_page, ..Self::default() };
+        };
+        let seconds = fields.get("retry_after").and_then(|value| match value {
+            Value::String(text) => text.trim().parse().ok(),
+            value => value.as_f64(),
+        });
+        Self {
+            retry_after: seconds.and_then(bounded),
+            is_global: fields.get("global").is_some_and(|global| global == true),
+            is_limit: fields.contains_key("retry_after") && fields.contains_key("global"),
+            has_code: fields.get("code").and_then(Value::as_u64).is_some_and(|code| code != 0),
+            is_page,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,202 @@
+//! Which requests the proxy takes at all, decided by their heads: pure.
+//!
+//! A page in a browser can reach a port on the loopback, by the port's address or by a name of its own that it lets resolve to the
+//! loopback (DNS rebinding). Bots are no browsers: what a browser adds is refused, and so is a host that is not this machine.
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderName, StatusCode, header, request::Parts, uri::Authority};
+
+use super::RestOptions;
+use crate::{
+    Caller,
+    route::{Kind, Route},
+};
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+
+/// Why a request is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotTaken {
+    WebPage,
+    Host,
+    Gateway,
+    NoToken,
+    OtherToken,
+}
+
+impl NotTaken {
+    pub(super) const fn status(self) -> StatusCode {
+        match self {
+            Self::WebPage | Self::Host | Self::Gateway => StatusCode::FORBIDDEN,
+            Self::NoToken | Self::OtherToken => StatusCode::UNAUTHORIZED,
+        }
+    }
+
+    pub(super) const fn text(self) -> &'static str {
+        match self {
+            Self::WebPage => {
+                "this proxy takes no requests of web pages (Origin or Sec-Fetch-Site is set): call it from a bot"
+            }
+            Self::Host => {
+                "this proxy listens on the loopback and takes only a Host that is localhost or a loopback address: call it by that, \
+                 or let it listen on another address (REST_LISTEN)"
+            }
+            Self::Gateway => {
+                "this proxy serves REST only: the workers hold this bot's gateway connections, and a second one would get every \
+                 event twice. Take events from the workers, or set REST_ALLOW_GATEWAY=true on them"
+            }
+            Self::NoToken => {
+                "401: Unauthorized: this request needs the bot's token in its Authorization header"
+            }
+            Self::OtherToken => {
+                "401: Unauthorized: this proxy takes only the token of its own bot (DISCORD_TOKEN of the workers), as \"Bot TOKEN\": \
+                 use that, or set REST_ALLOW_ANY_TOKEN=true on the workers"
+            }
+        }
+    }
+
+    /// Its name in metrics.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::WebPage => "web_page",
+            Self::Host => "host",
+            Self::Gateway => "gateway",
+            Self::NoToken | Self::OtherToken => "other_token",
+        }
+    }
+}
+
+/// Looks whether a program on a machine that may use this proxy sends the request.
+pub(super) fn check_sender(head: &Parts, on_loopback: bool) -> Result<(), NotTaken> {
+    // Node's own fetch sets Sec-Fetch-Mode, always to cors. A browser that does sets Origin or Sec-Fetch-Site beside it.
+    let is_browser = head.headers.get(&SEC_FETCH_MODE).is_some_and(|mode| mode != "cors");
+    if is_browser || head.headers.contains_key(header::ORIGIN) || head.headers.contains_key(&SEC_FETCH_SITE) {
+        return Err(NotTaken::WebPage);
+    }
+    if on_loopback && !(has_one_local_host(&head.headers) && head.uri.authority().is_none_or(is_local)) {
+        return Err(NotTaken::Host);
+    }
+    Ok(())
+}
+
+/// Looks whether this proxy serves what the request asks for, to this caller.
+pub(super) fn check_request(route: &Route, caller: &Caller, options: &RestOptions) -> Result<(), NotTaken> {
+    if route.is_gateway && !options.allows_gateway {
+        return Err(NotTaken::Gateway);
+    }
+    match &options.only_token {
+        Some(_) if !caller.has_token() && route.kind == Kind::Bot => Err(NotTaken::NoToken),
+        Some(own) if caller.has_token() && caller != own => Err(NotTaken::OtherToken),
+        _ => Ok(()),
+    }
+}
+
+fn has_one_local_host(headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = hosts.next().and_then(|host| host.to_str().ok()?.trim().parse().ok());
+    host.is_some_and(|host| is_local(&host)) && hosts.next().is_none()
+}
+
+/// It is `localhost` or an address of the loopback.
+fn is_local(authority: &Authority) -> bool {
+    let host = authority.host();
+    let ip = host.trim_start_matches('[').trim_end_matches(']').parse();
+    let is_local = match ip {
+        Ok(IpAddr::V4(ip)) => ip.is_loopback(),
+        Ok(IpAddr::V6(ip)) => ip.to_canonical().is_loopback(),
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
+    };
+    is_local && !authority.as_str().contains('@')
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Method, Request};
+
+    use super::*;
+
+    fn head(uri: &str, headers: &[(&str, &str)]) -> Parts {
+        let mut request = Request::builder().uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn only_local_hosts_are_taken_on_the_loopback() {
+        for host in
+            ["localhost", "LocalHost:3080", "127.0.0.1:1", "127.9.9.9", "[::1]:3080", "[::ffff:127.0.0.1]"]
+        {
+            assert_eq!(check_sender(&head("/", &[("host", host)]), true), Ok(()), "{host}");
+        }
+        let others = [
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.nip.io",
+            "10.0.0.1",
+            "0.0.0.0",
+            "",
+            "127.0.0.1@evil",
+            "x y",
+        ];
+        for host in others {
+            let head = head("/", &[("host", host)]);
+            assert_eq!(check_sender(&head, true), Err(NotTaken::Host), "{host}");
+            assert_eq!(check_sender(&head, false), Ok(()), "{host}");
+        }
+        let two = [("host", "127.0.0.1"), ("host", "evil.example")];
+        assert_eq!(check_sender(&head("/", &two), true), Err(NotTaken::Host));
+        assert_eq!(check_sender(&head("/", &[]), true), Err(NotTaken::Host));
+        let absolute = head("http://evil.example/", &[("host", "127.0.0.1")]);
+        assert_eq!(check_sender(&absolute, true), Err(NotTaken::Host));
+    }
+
+    #[test]
+    fn web_pages_are_refused_and_fetch_of_node_is_not() {
+        for (name, value, taken) in [
+            ("origin", "http://evil.example", false),
+            ("origin", "null", false),
+            ("origin", "", false),
+            ("sec-fetch-site", "cross-site", false),
+            ("sec-fetch-site", "same-origin", false),
+            ("sec-fetch-mode", "no-cors", false),
+            ("sec-fetch-mode", "navigate", false),
+            ("sec-fetch-mode", "cors", true),
+        ] {
+            for on_loopback in [true, false] {
+                let head = head("/", &[("host", "127.0.0.1"), (name, value)]);
+                assert_eq!(check_sender(&head, on_loopback).is_ok(), taken, "{name}: {value}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_bots_own_token_is_taken() {
+        let own = RestOptions { only_token: Some(Caller::bot("own")), ..RestOptions::default() };
+        let any = RestOptions::default();
+        for (method, path, authorization, wanted) in [
+            ("GET", "/api/v10/users/@me", Some("Bot own"), Ok(())),
+            ("GET", "/api/v10/users/@me", Some("bot own"), Ok(())),
+            ("GET", "/api/v10/users/@me", Some("Bot other"), Err(NotTaken::OtherToken)),
+            ("GET", "/api/v10/users/@me", Some("Bearer own"), Err(NotTaken::OtherToken)),
+            ("GET", "/api/v10/users/@me", Some("own"), Err(NotTaken::OtherToken)),
+            ("GET", "/api/v10/users/@me", Some(""), Err(NotTaken::OtherToken)),
+            ("GET", "/api/v10/users/@me", None, Err(NotTaken::NoToken)),
+            ("POST", "/api/v10/webhooks/7/token", None, Ok(())),
+            ("POST", "/api/v10/webhooks/7/token", Some("Bot other"), Err(NotTaken::OtherToken)),
+            ("POST", "/api/v10/interactions/7/token/callback", None, Ok(())),
+            ("POST", "/api/v10/interactions/7/token/callback", Some("Bot own"), Ok(())),
+            ("POST", "/api/v10/interactions/7/token/callback", Some("Bot x"), Err(NotTaken::OtherToken)),
+            ("GET", "/api/v10/gateway/bot", Some("Bot own"), Err(NotTaken::Gateway)),
+        ] {
+            let route = Route::of(&method.parse::<Method>().unwrap(), path, 0).unwrap();
+            let authorization = authorization.map(|value| value.parse().unwrap());
+            let caller = Caller::of(authorization.as_ref());
+            assert_eq!(check_request(&route, &caller, &own), wanted, "{path} {authorization:?}");
+            assert_eq!(check_request(&route, &caller, &any).is_ok(), !route.is_gateway, "{path}");
+        }
+    }
+}

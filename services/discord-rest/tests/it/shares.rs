@@ -1,0 +1,91 @@
+//! A fleet whose Redis is away: all workers together keep to the limits of one bot.
+
+use std::{sync::Arc, time::Duration};
+
+use discord_rest::{
+    Answer, Ask, Budget, Caller, RedisBudget, Report, RestMetrics, RestStatus, Rules, Share, SharedBudget,
+    Stop,
+};
+use futures_util::future::join_all;
+use http::HeaderValue;
+use redis_link::{LinkOptions, RedisLink};
+use tokio::time::{Instant, sleep};
+
+const INVALID: u32 = 9_500;
+
+/// The budgets of so many workers, over a Redis that nobody serves.
+fn fleet(workers: u32) -> Vec<Arc<SharedBudget>> {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let rules = Rules { invalid_limit: INVALID };
+    (0..workers)
+        .map(|rank| {
+            let link = RedisLink::new(format!("redis://{nobody}").parse().unwrap(), LinkOptions::default());
+            let redis = RedisBudget::new(link, &"test".parse().unwrap(), rules);
+            let share = move || Share { rank, workers };
+            SharedBudget::new(redis, rules, share, RestMetrics::default(), RestStatus::default())
+        })
+        .collect()
+}
+
+fn ask(number: u64) -> Ask {
+    Ask {
+        permit: number,
+        caller: Caller::of(Some(&HeaderValue::from_static("Bot t"))),
+        per_second: Some(50),
+        pattern: format!("GET /{number}").into(),
+        major: "".into(),
+        patience: Duration::from_mins(2),
+    }
+}
+
+/// Turns of a worker that sends whenever it may, until then.
+async fn sends(budget: &SharedBudget, until: Instant) -> Vec<Instant> {
+    let mut turns = Vec::new();
+    loop {
+        match budget.ask(&ask(turns.len() as u64)).await.unwrap() {
+            Answer::Go(after) if Instant::now() + after < until => {
+                turns.push(Instant::now() + after);
+                sleep(after).await;
+            }
+            Answer::Go(_) => return turns,
+            other => panic!("it can wait: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_workers_than_requests_a_second_keep_to_the_limit_together() {
+    for (workers, seconds, at_least) in [(1_000, 45, 1_900), (120, 10, 350), (30, 5, 60)] {
+        let began = std::time::Instant::now();
+        let fleet = fleet(workers);
+        // Their clocks are as far apart as it took to start them all.
+        let apart_by = began.elapsed();
+        let until = Instant::now() + Duration::from_secs(seconds);
+        let mut turns = join_all(fleet.iter().map(|budget| sends(budget, until))).await.concat();
+        turns.sort_unstable();
+        for window in turns.windows(51) {
+            let apart = window[50] - window[0] + apart_by;
+            assert!(apart >= Duration::from_secs(1), "{workers} workers: 51 requests within {apart:?}");
+        }
+        assert!(turns.len() >= at_least, "{workers} workers: only {} requests", turns.len());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn invalid_requests_of_all_workers_stay_below_the_ban() {
+    for workers in [1_000, 700, 30] {
+        let mut sum = 0;
+        for budget in fleet(workers) {
+            let ask = ask(0);
+            let refused = Report { ask, status: Some(403), seen: None, limited: None, judges_token: true };
+            loop {
+                sum += 1;
+                if budget.report(&refused).await.unwrap().breaker.is_some() {
+                    break;
+                }
+            }
+            assert!(matches!(budget.breaker().await, Ok(Some((_, Stop::Breaker)))));
+        }
+        assert!(sum <= INVALID && sum > INVALID * 8 / 10, "{workers} workers: {sum}");
+    }
+}
