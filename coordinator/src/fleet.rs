@@ -20,7 +20,9 @@ use fleet_model::{
 };
 
 mod breaker;
+mod claims;
 mod evidence;
+mod excluded;
 mod formats;
 mod handoff;
 mod intent;
@@ -223,6 +225,20 @@ pub enum Note {
     Assigned(Ownership),
     /// The shard total was settled.
     TotalSettled(u32),
+    /// A worker says that it runs shards of live owners; the store decides.
+    Contested {
+        /// The worker that registered.
+        worker: WorkerId,
+        /// How many shards.
+        shards: usize,
+    },
+    /// The store refused an owner: it holds a higher epoch.
+    Outranked {
+        /// The shard.
+        shard: ShardNumber,
+        /// The epoch that the store holds.
+        by: Epoch,
+    },
 }
 
 /// See the module's documentation.
@@ -231,10 +247,14 @@ pub struct Fleet {
     rules: Rules,
     term: Term,
     total: ShardTotal,
+    /// The total that the store has, or is told.
+    written_total: Option<u32>,
     last_ran: LastRan,
     slots: Vec<Slot>,
     workers: BTreeMap<WorkerId, Worker>,
     intent: Intent,
+    /// Shards ran before this coordinator came, under whatever total.
+    ran: bool,
     /// This coordinator stops: no shard sets out any more.
     stopping: bool,
     /// Since when nobody of the active deployment is there, while others are.
@@ -269,6 +289,10 @@ struct Slot {
     arrival: Option<Arrival>,
     /// Who let it go in order.
     departed: Option<Departed>,
+    /// Writes of its owner that the store refused since the last that it took.
+    refused: u32,
+    /// A worker was told to run it, or may have been.
+    ran: bool,
     /// It is not assigned before this moment: its owner could not be written.
     assign_at: Duration,
 }
@@ -292,6 +316,8 @@ struct Owner {
     landed: bool,
     /// Owners before it died of the shard: decided when it was assigned, so that it stays what it was begun with.
     careful: bool,
+    /// Another ran the shard before, or may have.
+    ran_before: bool,
 }
 
 /// How far an assignment has got.
@@ -329,6 +355,12 @@ struct Worker {
     /// Its heartbeat stream is open.
     connected: bool,
     draining: bool,
+    /// Discord refuses its token: it gets no shards.
+    excluded: bool,
+    /// The store does not answer it: it gets no more shards while another worker can take them.
+    store_away: bool,
+    /// A supervisor says that its process has ended, and nothing was seen of that.
+    exit_unseen: bool,
     /// It was told to give its shards away and exit, and why: it is told again when it has lost its stream.
     told_to_go: Option<String>,
     last_heard: Duration,
@@ -420,6 +452,7 @@ impl Fleet {
                 set.shards.insert(number, owner.epoch);
                 set.handed_over.extend(owner.handed_over.map(|epoch| (number, epoch)));
                 set.careful.extend(owner.careful.then_some(number));
+                set.ran_before.extend(owner.ran_before.then_some(number));
             }
             if let Some((to, arriving)) = self.arriving(slot) {
                 wanted.entry(to.clone()).or_default().arriving.insert(number, arriving);

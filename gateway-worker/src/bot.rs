@@ -57,6 +57,9 @@ pub(crate) struct Bot {
     pub(crate) places: Places,
 }
 
+/// How full the queue may be for a READY to be let in.
+const SESSIONS: f64 = 2.0;
+
 /// The clock of the queues.
 pub(crate) fn dispatch_clock() -> Duration {
     Duration::from_millis(BootTime::now().as_millis())
@@ -216,19 +219,13 @@ impl Deliveries {
         }
     }
 
-    /// Queues something. False when there is no room, or the end has come: then it counts as not received.
+    /// Queues something, room or not: whether there is any is asked before. False when the shard ends: then it counts as not received.
     pub(crate) fn push(&self, queued: Queued) -> bool {
-        self.relay(&queued);
-        !self.is_for_handler(&queued) || self.dispatcher.push(queued.into_item(false)).is_ok()
-    }
-
-    /// Queues something new, room or not: a gap, and READY.
-    pub(crate) fn push_over_bound(&self, queued: Queued) {
-        self.relay(&queued);
-        if self.is_for_handler(&queued) {
-            // Closed: the shard ends.
-            let _: Result<(), Refused<Queued>> = self.dispatcher.push_over_bound(queued.into_item(false));
+        if self.is_for_handler(&queued) && self.dispatcher.is_shut() {
+            return false;
         }
+        self.relay(&queued);
+        !self.is_for_handler(&queued) || self.dispatcher.push_over_bound(queued.into_item(false)).is_ok()
     }
 
     /// Queues what was pending on another worker, room or not: it was within bounds there. `handled`: only the relay lacks it.
@@ -245,6 +242,11 @@ impl Deliveries {
         if let Some(relay) = &self.relay {
             relay.outbox.begin();
         }
+    }
+
+    /// The last session of the shard in the relay's streams, once it is known.
+    pub(crate) fn relayed_session(&self) -> Option<u64> {
+        self.relay.as_ref()?.outbox.reached().map(|reached| reached.session)
     }
 
     /// Gives something that was set aside to the handler again.
@@ -303,6 +305,12 @@ impl Deliveries {
     pub(crate) fn has_room(&self, name: &str, bytes: usize) -> bool {
         let relayed = self.relay_of(name).is_none_or(|relay| relay.outbox.has_room(bytes));
         relayed && (!self.wanted.has(name) || self.dispatcher.has_room(bytes))
+    }
+
+    /// There is room for READY, of so many bytes: up to twice the bound, as many sessions may begin while handlers are behind.
+    pub(crate) fn has_room_for_session(&self, bytes: usize) -> bool {
+        let relayed = self.relay.as_ref().is_none_or(|relay| relay.outbox.fill_with(bytes) <= SESSIONS);
+        relayed && !self.dispatcher.is_shut() && self.dispatcher.fill_with(bytes) <= SESSIONS
     }
 
     /// Under pressure this event is left out.

@@ -7,7 +7,7 @@
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
-use checkpoint::CheckpointStore;
+use checkpoint::{CheckpointStore, Head, Session};
 use fleet_model::{Epoch, Gap};
 
 mod format;
@@ -58,6 +58,16 @@ pub(crate) struct Checkpoints {
     pub(crate) metrics: CheckpointMetrics,
 }
 
+/// The oldest event that was received and can't be read any more: the ordinal of its session, and its sequence. Zeros when it is not known which
+/// that was.
+pub(crate) type Unread = (u64, u64);
+
+/// The older of the two.
+#[expect(clippy::unnecessary_wraps, reason = "it is kept as an option")]
+pub(crate) fn older(known: Option<Unread>, other: Unread) -> Option<Unread> {
+    Some(known.map_or(other, |known| known.min(other)))
+}
+
 /// What is known of a session that is lost: the beginning of a gap.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LostSession {
@@ -70,6 +80,24 @@ impl LostSession {
     /// A gap of which nothing is known but why.
     pub(crate) fn because(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), ..Self::default() }
+    }
+
+    /// What is lost when the session of a head is of no use.
+    pub(crate) fn of(head: &Head, reason: impl Into<String>) -> Self {
+        Self { since_unix_ms: head.read_at_unix_ms, last_sequence: head.read, reason: reason.into() }
+    }
+
+    /// The same, beginning before an event of this session, or of one before it, that had been received and can't be read any more.
+    pub(crate) fn or_before(self, unread: Option<Unread>, session: &Session) -> Self {
+        match unread {
+            None => self,
+            Some((of, sequence)) if of == session.ordinal => Self {
+                since_unix_ms: self.since_unix_ms.min(session.opened_at_unix_ms),
+                last_sequence: self.last_sequence.min(sequence.saturating_sub(1)),
+                reason: self.reason,
+            },
+            Some(_) => Self::because(self.reason),
+        }
     }
 
     /// The gap, now that events come again.

@@ -70,7 +70,7 @@ impl Relaying {
         stop: &CancellationToken,
     ) {
         let Some(redis) = &self.relay.redis else { return };
-        let acts = move || shards.get(KEEPER).is_some();
+        let acts = move || shards.may_act_for(KEEPER);
         tasks.spawn(::relay::keeper::run(redis.clone(), self.metrics.clone(), acts.clone(), stop.clone()));
         let send = Arc::new(OverBridge(bridge));
         let (worker, metrics) = (worker.clone(), self.metrics.clone());

@@ -188,7 +188,7 @@ fn own_guild(shard: &Shard, guild_id: u64) -> OwnGuild {
         shard: shard.number(),
         epoch: shard.epoch(),
         found: guild.is_some(),
-        complete: is_whole(shard.status()) && shard.cache().pending_guilds() == 0,
+        complete: is_whole(shard.status()) && shard.cache().doubt().is_none(),
         member_count: guild.as_ref().and_then(|guild| guild.known.members),
         unavailable: guild.as_ref().is_some_and(|guild| guild.known.unavailable),
         name: guild.and_then(|guild| guild.name),
@@ -252,6 +252,8 @@ struct Begin {
     arrival: Option<Arrival>,
     /// What its owners may have died of is handled one at a time.
     careful: bool,
+    /// Another worker ran it before.
+    ran_before: bool,
 }
 
 struct ShardTask {
@@ -351,7 +353,11 @@ impl ShardSet {
             let given_up = self.given_up.get(&number) == Some(&epoch);
             if !given_up && !self.tasks.contains_key(&number) && !self.closing.contains_key(&number) {
                 let arrival = self.arrivals.take(number, assignment.handed_over.get(&number).copied());
-                let begin = Begin { arrival, careful: assignment.careful.contains(&number) };
+                let begin = Begin {
+                    arrival,
+                    careful: assignment.careful.contains(&number),
+                    ran_before: assignment.ran_before.contains(&number),
+                };
                 self.start(number, epoch, total, begin, &lease, &gateway);
             }
         }
@@ -372,7 +378,7 @@ impl ShardSet {
         let cache = ShardCache::new(self.parts.cache);
         let shard = Arc::new(Shard::new(number, epoch, total, cache, self.parts.changed.clone()));
         let stop = CancellationToken::new();
-        let Begin { arrival, careful } = begin;
+        let Begin { arrival, careful, ran_before } = begin;
         let deliveries = self.parts.bot.deliveries(&shard, lease, careful);
         shard.set_deliveries(deliveries.clone());
         shard.set_hooks(ShardHooks::new(&self.parts.bot, lease));
@@ -389,6 +395,7 @@ impl ShardSet {
             deliveries,
             resources: self.parts.cache.resources.checkpointed(),
             arrival,
+            ran_before,
             stop: may_stop,
         };
         let task = self.parts.runtime.spawn(async move {

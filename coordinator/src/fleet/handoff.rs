@@ -1,5 +1,7 @@
 //! The handoff of a shard from one live worker to another.
 //!
+//! A shard that its owner has taken over and not got ready yet stays where it is, for [`LANDING`] at most.
+//!
 //! 1. The target is told that the shard arrives ([`Arrival`]), and copies what the owner knows while that runs on.
 //! 2. The target says that it has the copy; or [`COPY`] is over, and the shard moves without one.
 //! 3. The owner is told to run the shard no more ([`Phase::Releasing`]). It stops, leaves an exact checkpoint and gives the
@@ -89,7 +91,7 @@ impl Fleet {
                 continue;
             };
             // One that was never told to run it has nothing to hand over; it is told first.
-            if !from.connected || !from.assignment.shards.contains_key(&shard) {
+            if !from.connected || !from.assignment.shards.contains_key(&shard) || slot.is_landing(now) {
                 continue;
             }
             let from_name = owner.worker.clone();
@@ -227,6 +229,17 @@ impl Slot {
     /// Its owner has it ready, or never will.
     pub(super) fn has_landed(&self) -> bool {
         self.report.as_ref().is_some_and(Observed::has_landed)
+    }
+
+    /// Its owner goes on from another's session, and is not done with that: what that one may have handled still comes again, and whoever got
+    /// the shard now would have to take all of it for handled before. An owner that takes too long is not waited for.
+    fn is_landing(&self, now: Now) -> bool {
+        let waits = self.report.as_ref().is_some_and(|observed| {
+            matches!(observed.report.status, ShardStatus::Queued | ShardStatus::Identifying)
+        });
+        self.owner
+            .as_ref()
+            .is_some_and(|owner| !owner.landed && !waits && now.mono.saturating_sub(owner.since) < LANDING)
     }
 
     /// It is on its way somewhere: being copied, down, or not ready again.

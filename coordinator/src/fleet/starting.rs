@@ -58,7 +58,9 @@ impl Fleet {
             rules,
             term,
             total: ShardTotal::Open { wanted },
+            written_total: recovered.shard_total,
             last_ran: LastRan { at_unix_ms: recovered.last_ran_unix_ms, ..LastRan::default() },
+            ran: recovered.last_ran_unix_ms.is_some() || !recovered.owners.is_empty(),
             slots: Vec::new(),
             workers: BTreeMap::new(),
             intent: recovered.intent.clone(),
@@ -96,6 +98,9 @@ impl Fleet {
                 heard: false,
                 connected: false,
                 draining: false,
+                excluded: false,
+                store_away: false,
+                exit_unseen: false,
                 told_to_go: None,
                 last_heard: now.mono,
                 lapsed: false,
@@ -109,11 +114,13 @@ impl Fleet {
             self.workers.insert(worker, known);
         }
         let Some(total) = recovered.shard_total else { return };
-        self.slots.resize_with(total as usize, Slot::default);
+        let ran = self.ran;
+        self.slots.resize_with(total as usize, || Slot { ran, ..Slot::default() });
         for RecoveredOwner { shard, worker, incarnation, epoch } in recovered.owners {
             let known = self.workers.get(&worker).is_some_and(|w| w.incarnation == incarnation);
             let Some(slot) = self.slots.get_mut(shard.0 as usize) else { continue };
             slot.highest = slot.highest.max(epoch);
+            slot.ran = true;
             // An owner that is not written down as a worker left, or was revoked: its shards are free.
             if known {
                 slot.owner = Some(Owner {
@@ -127,6 +134,7 @@ impl Fleet {
                     identifies: false,
                     landed: false,
                     careful: false,
+                    ran_before: false,
                 });
             }
         }

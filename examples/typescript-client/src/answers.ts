@@ -2,7 +2,7 @@
 //
 // A figure that nobody can tell is undefined, not 0. Ids are strings; counts are numbers.
 
-import { fromValue, type Json, type WireValue } from './value.js';
+import { fromWire, type Json, type WireValue } from './value.js';
 
 /** Totals over the whole bot. */
 export interface AggregateStats {
@@ -114,7 +114,10 @@ export interface Replies {
 export interface ShardReply {
   shardId: number;
   workerId: string;
+  /** Integers that a number can't hold are bigints. */
   value: Json | undefined;
+  /** The same as JSON text. */
+  json: string | undefined;
   failure: { kind: string; reason: string } | undefined;
 }
 
@@ -126,7 +129,10 @@ export type Received =
       kind: 'message';
       messageId: string;
       type: string;
+      /** Integers that a number can't hold are bigints. */
       data: Json;
+      /** The same as JSON text, as the sender wrote it. */
+      json: string;
       /** The process that sent it. */
       sender: string;
       /** `all`, `manager` or `shard`. */
@@ -235,10 +241,12 @@ export function deliveryFromWire(wire: Wire): Delivery {
 export function repliesFromWire(wire: Wire): Replies {
   const replies = (wire['replies'] as Wire[]).map((reply): ShardReply => {
     const failure = reply['failure'] as Wire | null | undefined;
+    const said = failure ? undefined : fromWire(reply['valueJson'], reply['value'] as WireValue | undefined);
     return {
       shardId: Number(reply['shardId']),
       workerId: String(reply['workerId']),
-      value: failure ? undefined : fromValue(reply['value'] as WireValue | undefined),
+      value: said?.data,
+      json: said?.json,
       failure: failure
         ? { kind: word(failure['kind'], 'REPLY_FAILURE_KIND_'), reason: String(failure['reason']) }
         : undefined,
@@ -255,7 +263,7 @@ export function receivedFromWire(wire: Wire): Received | undefined {
       kind: 'message',
       messageId: String(message['messageId']),
       type: String(message['type']),
-      data: fromValue(message['data'] as WireValue | undefined),
+      ...fromWire(message['dataJson'], message['data'] as WireValue | undefined),
       sender: String(message['sender']),
       // A peer that is older than messages to shards does not say.
       recipient: word(message['recipient'], 'MESSAGE_RECIPIENT_').replace('unspecified', 'all'),

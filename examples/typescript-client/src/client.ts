@@ -15,7 +15,7 @@ import * as answers from './answers.js';
 import type { Received, Wire } from './answers.js';
 import { BridgeError, toBridgeError, type BridgeErrorCode } from './errors.js';
 import { idToWire, type Id } from './ids.js';
-import { toValue, type Json } from './value.js';
+import { toWire, type Json } from './value.js';
 
 export interface ClientOptions {
   /** The coordinator, or any worker; `COORDINATOR_URL` or http://127.0.0.1:50051 when absent. */
@@ -98,24 +98,24 @@ export class ShardBridgeClient {
 
   /** One message to every worker, and to everybody who is subscribed. */
   async broadcast(type: string, data: Json = null, options: CallOptions = {}) {
-    return answers.broadcastFromWire(await this.#call('Broadcast', { type, data: toValue(data) }, options));
+    return answers.broadcastFromWire(await this.#call('Broadcast', { type, ...toWire(data) }, options));
   }
 
   /** A message to one shard. */
   async sendToShard(shardId: number, type: string, data: Json = null, options: CallOptions = {}) {
-    const request = { shardId, type, data: toValue(data) };
+    const request = { shardId, type, ...toWire(data) };
     return answers.deliveryFromWire(await this.#call('SendToShard', request, options));
   }
 
   /** A message to whoever manages the shards: it arrives on `subscribe`. Resolves to its id. */
   async sendToManager(type: string, data: Json = null, { shardId, ...options }: CallOptions & { shardId?: number } = {}) {
-    const request = { type, data: toValue(data), ...(shardId === undefined ? {} : { shardId }) };
+    const request = { type, ...toWire(data), ...(shardId === undefined ? {} : { shardId }) };
     return String((await this.#call('SendToManager', request, options))['messageId']);
   }
 
   /** A question of the bot's own, with each shard's reply; all shards when none is named. */
   async request(type: string, data: Json = null, { shardIds = [], ...options }: CallOptions & { shardIds?: readonly number[] } = {}) {
-    const request = { type, data: toValue(data), shardIds };
+    const request = { type, ...toWire(data), shardIds };
     return answers.repliesFromWire(await this.#call('Request', request, options));
   }
 

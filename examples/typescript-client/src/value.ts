@@ -1,7 +1,16 @@
-// JSON to and from google.protobuf.Value, which is how a message's data travels.
+// Data of messages: as JSON text, which is exact, and as google.protobuf.Value for servers that know no text.
 
-/** Anything that JSON can say. */
-export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json | undefined };
+import { randomUUID } from 'node:crypto';
+
+/** Anything that JSON can say. An integer that a number can't hold exactly is a bigint. */
+export type Json =
+  | null
+  | boolean
+  | number
+  | bigint
+  | string
+  | readonly Json[]
+  | { readonly [key: string]: Json | undefined };
 
 /** google.protobuf.Value, as proto-loader has it. */
 export interface WireValue {
@@ -13,22 +22,69 @@ export interface WireValue {
   structValue?: { fields: Record<string, WireValue> };
 }
 
-/** Throws a TypeError for what JSON can't say: NaN, bigints, functions. */
-export function toValue(json: Json): WireValue {
+/** The fields of a request that carry data. Throws a TypeError for what JSON can't say. */
+export function toWire(json: Json): { data: WireValue; dataJson: string } {
+  return { data: toValue(json), dataJson: toText(json) };
+}
+
+/** The data of an answer as text, and read. The text of an older server is made of its value. */
+export function fromWire(text: unknown, value: WireValue | null | undefined): { json: string; data: Json } {
+  if (typeof text === 'string' && text !== '') return { json: text, data: fromText(text) };
+  const data = fromValue(value);
+  return { json: JSON.stringify(data), data };
+}
+
+/** JSON text. Throws a TypeError for NaN, functions, and integers that were rounded already because a number can't hold them. */
+export function toText(json: Json): string {
+  if (typeof json === 'bigint') return String(json);
+  if (typeof json === 'number') {
+    if (Number.isInteger(json) && !Number.isSafeInteger(json)) {
+      throw new TypeError(`the number ${json} may have been rounded: send a bigint or a string instead`);
+    }
+    if (Number.isFinite(json)) return Object.is(json, -0) ? '-0' : String(json);
+  }
+  if (json === null || typeof json === 'boolean' || typeof json === 'string') return JSON.stringify(json);
+  if (Array.isArray(json)) return `[${json.map(toText).join(',')}]`;
+  if (typeof json === 'object') {
+    const fields = known(json).map(([key, value]) => `${JSON.stringify(key)}:${toText(value)}`);
+    return `{${fields.join(',')}}`;
+  }
+  throw new TypeError(`JSON has no ${typeof json} ${String(json)}`);
+}
+
+const TOKENS = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
+
+// Stands for an integer while the text is parsed. Nobody who writes JSON can know it.
+const INTEGER = randomUUID();
+
+/** Reads JSON text; integers that a number can't hold become bigints. */
+export function fromText(text: string): Json {
+  const marked = text.replace(TOKENS, (token) =>
+    /^-?\d+$/.test(token) && !Number.isSafeInteger(Number(token)) ? `{"${INTEGER}":"${token}"}` : token,
+  );
+  return JSON.parse(marked, (_, value: unknown) => {
+    const digits = (value as Record<string, string> | null)?.[INTEGER];
+    return digits === undefined ? value : BigInt(digits);
+  }) as Json;
+}
+
+const known = (json: object) => Object.entries(json).filter((entry): entry is [string, Json] => entry[1] !== undefined);
+
+function toValue(json: Json): WireValue {
   if (json === null) return { nullValue: 0 };
   if (typeof json === 'boolean') return { boolValue: json };
   if (typeof json === 'string') return { stringValue: json };
+  if (typeof json === 'bigint') return { numberValue: Number(json) };
   if (typeof json === 'number' && Number.isFinite(json)) return { numberValue: json };
   if (Array.isArray(json)) return { listValue: { values: json.map(toValue) } };
   if (typeof json === 'object') {
-    const known = Object.entries(json).filter((entry): entry is [string, Json] => entry[1] !== undefined);
-    return { structValue: { fields: Object.fromEntries(known.map(([key, value]) => [key, toValue(value)])) } };
+    return { structValue: { fields: Object.fromEntries(known(json).map(([key, value]) => [key, toValue(value)])) } };
   }
   throw new TypeError(`JSON has no ${typeof json} ${String(json)}`);
 }
 
 /** Absent counts as null. */
-export function fromValue(value: WireValue | null | undefined): Json {
+function fromValue(value: WireValue | null | undefined): Json {
   if (value?.boolValue !== undefined) return value.boolValue;
   if (value?.stringValue !== undefined) return value.stringValue;
   if (value?.numberValue !== undefined) return value.numberValue;

@@ -16,6 +16,16 @@ impl ::relay::RelayStore for Away {
         Err(::relay::RelayError::Away("a test".to_owned()))
     }
 
+    async fn rewind(
+        &self,
+        _: fleet_model::ShardNumber,
+        _: fleet_model::Epoch,
+        _: ::relay::Position,
+        _: ::relay::Position,
+    ) -> Result<::relay::Appended, ::relay::RelayError> {
+        Err(::relay::RelayError::Away("a test".to_owned()))
+    }
+
     fn reader(&self) -> Arc<dyn ::relay::RelayStore> {
         Arc::new(Self)
     }

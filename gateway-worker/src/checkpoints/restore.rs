@@ -1,16 +1,21 @@
 //! What a shard begins with: it claims its checkpoint, so that no owner before it can write there any more, and reads it.
 //!
-//! A checkpoint that can't be read costs that shard an IDENTIFY and a gap, and nobody else anything.
+//! A checkpoint that can't be read costs that shard an IDENTIFY and a gap, and nobody else anything. The events in it that bot code has not
+//! finished need no session: whatever becomes of that, they are read and handled; where they can't be read the gap begins before them.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
+use bytes::Bytes;
 use checkpoint::{
     Claim, Cursor, FORMAT_MIN, FormatError, Head, Page, PageRead, PendingEvent, Record, RecordKey,
     StoreError, Stored, decode_head, decode_record, format_of,
 };
 use fleet_model::{Epoch, ShardNumber};
 
-use super::{Checkpoints, Keep, LostSession, Outranked};
+use super::{Checkpoints, Keep, LostSession, Outranked, Unread, older};
 use crate::{
     cache::{self, Prepared, RestoreError, ShardCache},
     threads::Turn,
@@ -20,9 +25,11 @@ use crate::{
 const TRIES: u32 = 5;
 const AGAIN: Duration = Duration::from_millis(300);
 
-/// What a session must have been opened with to be of use here.
+/// What a session must have been opened with to be of use here, and what is known of its shard.
 #[derive(Clone, Debug)]
 pub(crate) struct Needs {
+    /// Another worker ran the shard before, says the coordinator: without a checkpoint that is a gap.
+    pub(crate) ran_before: bool,
     pub(crate) total: u32,
     pub(crate) intents: u64,
     pub(crate) transport: String,
@@ -33,23 +40,33 @@ pub(crate) struct Needs {
 /// What a shard begins with.
 #[derive(Debug)]
 pub(crate) enum Beginning {
-    /// Nothing: no owner before left anything, or what there was is of no use.
-    Anew {
-        serial: u64,
-        lost: Option<LostSession>,
-        /// The bot's presence, which outlives a session that is of no use.
-        presence: Option<String>,
-        /// The ordinal of that session; 0 when there is none. The next one's is above it, whatever the clocks say.
-        ordinal: u64,
-    },
+    /// No session that is of use.
+    Anew(Anew),
     /// A session to resume. Its records, so many, are still to be read. `format`: the head's.
     From { head: Box<Head>, serial: u64, records: u64, format: u16 },
 }
 
-impl Beginning {
-    fn anew(serial: u64, lost: Option<LostSession>) -> Self {
-        Self::Anew { serial, lost, presence: None, ordinal: 0 }
-    }
+/// The beginning of a shard without a session.
+#[derive(Debug, Default)]
+pub(crate) struct Anew {
+    pub(crate) serial: u64,
+    pub(crate) lost: Option<LostSession>,
+    /// The bot's presence, which outlives a session that is of no use.
+    pub(crate) presence: Option<String>,
+    /// The ordinal of that session; 0 when there is none. The next one's is above it, whatever the clocks say.
+    pub(crate) ordinal: u64,
+    /// What was received before and is not finished, in order.
+    pub(crate) pending: Vec<PendingEvent>,
+    /// What these say of having been started is exact.
+    pub(crate) exact: bool,
+}
+
+/// The pending events of a checkpoint whose session is of no use.
+#[derive(Debug, Default)]
+pub(crate) struct LeftOver {
+    /// Those that can be read, in order.
+    pub(crate) pending: Vec<PendingEvent>,
+    pub(crate) unread: Option<Unread>,
 }
 
 /// What was read.
@@ -70,6 +87,13 @@ pub(crate) struct Restored {
     pub(crate) pending: Vec<PendingEvent>,
     /// The newest format that a record has.
     pub(crate) format: u16,
+}
+
+/// The guilds can't be read, and what can be of the rest.
+#[derive(Debug)]
+pub(crate) struct NotRestored {
+    pub(crate) why: LoadError,
+    pub(crate) left: LeftOver,
 }
 
 /// The records can't be read.
@@ -115,12 +139,13 @@ impl Checkpoints {
                 Ok(Claim::Outranked(by)) => return Err(Outranked(by)),
                 Ok(Claim::Yours(claimed)) => {
                     fail::fail_point!("checkpoint_claimed");
-                    return Ok(self.judge(shard, claimed, needs));
+                    return Ok(self.judge(shard, epoch, claimed, needs).await);
                 }
                 Err(StoreError::Alien(why)) => {
                     self.metrics.count_refused();
                     tracing::error!(shard.id = %shard, why, "the checkpoint is none of ours: the shard identifies");
-                    return Ok(Beginning::anew(0, Some(LostSession::because(why))));
+                    let lost = Some(LostSession::because(why));
+                    return Ok(Beginning::Anew(Anew { lost, ..Anew::default() }));
                 }
                 Err(error) => {
                     if !said {
@@ -128,9 +153,9 @@ impl Checkpoints {
                         said = true;
                     }
                     if !go_on() {
-                        let lost =
-                            LostSession::because(format!("the checkpoint could not be claimed: {error}"));
-                        return Ok(Beginning::anew(0, Some(lost)));
+                        let why = format!("the checkpoint could not be claimed: {error}");
+                        let lost = Some(LostSession::because(why));
+                        return Ok(Beginning::Anew(Anew { lost, ..Anew::default() }));
                     }
                     tokio::time::sleep(AGAIN).await;
                 }
@@ -138,57 +163,112 @@ impl Checkpoints {
         }
     }
 
-    fn judge(&self, shard: ShardNumber, claimed: Stored, needs: &Needs) -> Beginning {
+    async fn judge(&self, shard: ShardNumber, epoch: Epoch, claimed: Stored, needs: &Needs) -> Beginning {
         let Stored { serial, records, head, owner_before } = claimed;
-        let Some(stored) = head else {
-            // A first start, or an owner that died before it had a session, or one that keeps nothing.
-            let lost = owner_before.map(|_| LostSession::because("no checkpoint was left"));
-            return Beginning::anew(serial, lost);
+        let (why, head) = match head {
+            // An owner that died before it had a session, or one that keeps nothing, or a store that lost everything.
+            None if owner_before.is_some() || needs.ran_before || records > 0 => {
+                ("no checkpoint was left".to_owned(), None)
+            }
+            // A first start.
+            None => return Beginning::Anew(Anew { serial, ..Anew::default() }),
+            Some(stored) => match decode_head(&stored.bytes) {
+                Err(error) => (format!("its head: {error}"), None),
+                Ok(mut head) => {
+                    // An owner that claimed it and died before it wrote may have handled what is pending.
+                    head.exact &= owner_before == Some(head.epoch);
+                    let off = (self.keep == Keep::Off).then(|| "CHECKPOINT is off".to_owned());
+                    match off.or_else(|| unfit(&head, needs)) {
+                        Some(why) => (why, Some(head)),
+                        None => {
+                            let format = format_of(&stored.bytes).unwrap_or(FORMAT_MIN);
+                            return Beginning::From { head: Box::new(head), serial, records, format };
+                        }
+                    }
+                }
+            },
         };
-        let refuse = |why: String, lost: LostSession, presence, ordinal| {
+        let LeftOver { pending, unread } = self.left_over(ToRead { shard, epoch, serial, records }).await;
+        if records > 0 || head.is_some() {
             self.metrics.count_refused();
-            tracing::warn!(shard.id = %shard, why, "the checkpoint is of no use: the shard identifies");
-            Beginning::Anew { serial, lost: Some(LostSession { reason: why, ..lost }), presence, ordinal }
-        };
-        if self.keep == Keep::Off {
-            return refuse("CHECKPOINT is off".to_owned(), LostSession::default(), None, 0);
         }
-        let format = format_of(&stored.bytes).unwrap_or(FORMAT_MIN);
-        match decode_head(&stored.bytes) {
-            Ok(mut head) => {
-                // An owner that claimed it and died before it wrote may have handled what is pending.
-                head.exact &= owner_before == Some(head.epoch);
-                let lost = LostSession {
-                    since_unix_ms: head.read_at_unix_ms,
-                    last_sequence: head.read,
-                    reason: String::new(),
-                };
-                match unfit(&head, needs) {
-                    None => Beginning::From { head: Box::new(head), serial, records, format },
-                    Some(why) => refuse(why, lost, head.presence, head.session.ordinal),
+        tracing::warn!(
+            shard.id = %shard, why, pending = pending.len(), unread = unread.is_some(),
+            "the checkpoint's session is of no use: the shard identifies"
+        );
+        let Some(head) = head else {
+            let lost = Some(LostSession::because(why));
+            return Beginning::Anew(Anew { serial, lost, pending, ..Anew::default() });
+        };
+        Beginning::Anew(Anew {
+            serial,
+            lost: Some(LostSession::of(&head, why).or_before(unread, &head.session)),
+            presence: head.presence,
+            ordinal: head.session.ordinal,
+            pending,
+            exact: head.exact,
+        })
+    }
+
+    /// Reads the pending events of a checkpoint whose session is of no use: also those above its `read`, as Discord sends nothing of it again.
+    pub(crate) async fn left_over(&self, what: ToRead) -> LeftOver {
+        let mut pending = BTreeMap::new();
+        let mut unread: Option<Unread> = None;
+        let mut tries = 0;
+        loop {
+            let read = self.each_record(what, |field, bytes| {
+                match field.parse() {
+                    Ok(key @ RecordKey::Pending(session, sequence)) => match decode_record(key, &bytes) {
+                        Ok(Record::Pending(event)) => {
+                            pending.insert((session, sequence), event);
+                        }
+                        _ => unread = older(unread, (session, sequence)),
+                    },
+                    Ok(_) => {}
+                    // It may have been one.
+                    Err(_) => unread = Some((0, 0)),
+                }
+                Ok(())
+            });
+            match read.await {
+                Ok(()) => break,
+                Err(LoadError::Store(error)) if tries < TRIES => {
+                    tries += 1;
+                    again(what.shard, &error, tries).await;
+                }
+                Err(error) => {
+                    tracing::warn!(shard.id = %what.shard, %error, "pending events of a checkpoint can't be read");
+                    unread = Some((0, 0));
+                    break;
                 }
             }
-            Err(error) => refuse(format!("its head: {error}"), LostSession::default(), None, 0),
         }
+        LeftOver { pending: pending.into_values().collect(), unread }
     }
 
     /// Reads the records of a head, and makes of them what the cache can become.
     ///
     /// # Errors
-    /// The store does not answer for a while, or a record makes no sense.
+    /// The store does not answer for a while, or a record is malformed: with the pending events, as far as they can be read.
     pub(crate) async fn restore(
         &self,
         what: ToRead,
         head: &Head,
         cache: &ShardCache,
-    ) -> Result<Restored, LoadError> {
-        let Loaded { guilds, pending, format } = self.load(what, head).await?;
-        let mut preparing = cache.prepare(guilds)?;
-        let mut turn = Turn::begin();
-        while preparing.next_guild()? {
-            turn.give_way().await;
+    ) -> Result<Restored, NotRestored> {
+        let restored = async {
+            let Loaded { guilds, pending, format } = self.load(what, head).await?;
+            let mut preparing = cache.prepare(guilds)?;
+            let mut turn = Turn::begin();
+            while preparing.next_guild()? {
+                turn.give_way().await;
+            }
+            Ok(Restored { guilds: preparing.finish(), pending, format })
+        };
+        match restored.await {
+            Ok(restored) => Ok(restored),
+            Err(why) => Err(NotRestored { why, left: self.left_over(what).await }),
         }
-        Ok(Restored { guilds: preparing.finish(), pending, format })
     }
 
     /// Reads the records of a head.
@@ -198,8 +278,7 @@ impl Checkpoints {
             match self.load_once(what, head).await {
                 Err(LoadError::Store(error)) if tries < TRIES => {
                     tries += 1;
-                    tracing::warn!(shard.id = %what.shard, %error, "the checkpoint can't be read; trying again");
-                    tokio::time::sleep(AGAIN * tries).await;
+                    again(what.shard, &error, tries).await;
                 }
                 end => return end,
             }
@@ -207,7 +286,6 @@ impl Checkpoints {
     }
 
     async fn load_once(&self, what: ToRead, head: &Head) -> Result<Loaded, LoadError> {
-        let ToRead { shard, epoch, serial, records } = what;
         let mut loaded = Loaded {
             guilds: cache::Restored {
                 session: head.session.ordinal,
@@ -218,9 +296,34 @@ impl Checkpoints {
             pending: Vec::new(),
             format: FORMAT_MIN,
         };
+        self.each_record(what, |field, bytes| {
+            let key: RecordKey = field.parse()?;
+            loaded.format = loaded.format.max(format_of(&bytes).unwrap_or_default());
+            let record =
+                decode_record(key, &bytes).map_err(|source| LoadError::Record { key: field, source })?;
+            if let Some(Record::Pending(event)) = loaded.guilds.take(key, record)
+                && (event.session, event.sequence) <= (head.session.ordinal, head.read)
+            {
+                loaded.pending.push(event);
+            }
+            Ok(())
+        })
+        .await?;
+        loaded.pending.sort_by_key(|event| (event.session, event.sequence));
+        fail::fail_point!("checkpoint_read_end");
+        Ok(loaded)
+    }
+
+    /// Reads all records, and gives each to `take` once.
+    async fn each_record(
+        &self,
+        what: ToRead,
+        mut take: impl FnMut(String, Bytes) -> Result<(), LoadError>,
+    ) -> Result<(), LoadError> {
+        let ToRead { shard, epoch, serial, records } = what;
         // A page may bring again what another brought.
         let mut seen = HashSet::new();
-        let mut next = Some(Cursor::START);
+        let mut next = (records > 0).then_some(Cursor::START);
         while let Some(cursor) = next {
             fail::fail_point!("checkpoint_read_page");
             let page = match self.store.read(shard, epoch, serial, cursor).await? {
@@ -231,32 +334,30 @@ impl Checkpoints {
             let Page { records, next: following } = page;
             next = following;
             for (field, bytes) in records {
-                let key: RecordKey = field.parse()?;
-                if !seen.insert(key) {
-                    continue;
-                }
-                loaded.format = loaded.format.max(format_of(&bytes).unwrap_or_default());
-                let record =
-                    decode_record(key, &bytes).map_err(|source| LoadError::Record { key: field, source })?;
-                if let Some(Record::Pending(event)) = loaded.guilds.take(key, record)
-                    && (event.session, event.sequence) <= (head.session.ordinal, head.read)
-                {
-                    loaded.pending.push(event);
+                if seen.insert(field.clone()) {
+                    take(field, bytes)?;
                 }
             }
         }
-        if seen.len() as u64 != records {
-            return Err(LoadError::Incomplete { have: seen.len(), records });
+        match seen.len() {
+            have if have as u64 == records => Ok(()),
+            have => Err(LoadError::Incomplete { have, records }),
         }
-        loaded.pending.sort_by_key(|event| (event.session, event.sequence));
-        fail::fail_point!("checkpoint_read_end");
-        Ok(loaded)
     }
+}
+
+/// Waits before a read that failed is tried again.
+async fn again(shard: ShardNumber, error: &StoreError, tries: u32) {
+    tracing::warn!(shard.id = %shard, %error, "the checkpoint can't be read; trying again");
+    tokio::time::sleep(AGAIN * tries).await;
 }
 
 /// Why a session is of no use here.
 pub(crate) fn unfit(head: &Head, needs: &Needs) -> Option<String> {
     let session = &head.session;
+    if session.id.is_empty() {
+        return Some("its session was given up".to_owned());
+    }
     if session.total != needs.total {
         return Some(format!("it is of {} shards, not {}", session.total, needs.total));
     }

@@ -49,8 +49,17 @@ pub(crate) struct Stored {
     pub(crate) format: u16,
 }
 
-/// Everything that is not handled when the shard stops.
-type Last = Vec<((u64, u64), PendingEvent)>;
+/// The last word of an owner that stops in order.
+#[derive(Debug)]
+pub(crate) struct Last {
+    /// Everything that it has not begun to handle.
+    pub(crate) pending: Pending,
+    /// Nothing but that comes again.
+    pub(crate) exact: bool,
+}
+
+/// Pending events with their positions.
+type Pending = Vec<((u64, u64), PendingEvent)>;
 
 impl Writer {
     /// Begins to write. `serial`: what the store said when the checkpoint was claimed. `stored`: what it holds that is of use.
@@ -88,10 +97,10 @@ impl Writer {
         self.soon.notify_one();
     }
 
-    /// Writes the last checkpoint, of an owner that stops in order; `pending` is what it has not begun to handle.
-    pub(crate) async fn finish(mut self, pending: Last) {
+    /// Writes the last checkpoint, of an owner that stops in order.
+    pub(crate) async fn finish(mut self, word: Last) {
         if let Some(last) = self.last.take() {
-            let _ = last.send(pending);
+            let _ = last.send(word);
         }
         if tokio::time::timeout(LAST, &mut self.task).await.is_err() {
             tracing::warn!(
@@ -170,10 +179,10 @@ impl Pass {
 
     /// One checkpoint. `last`: the final one, with what is pending then.
     async fn write(&mut self, last: Option<Last>) -> End {
+        let Some(progress) = self.shard.progress_to_write() else { return End::Done };
         if self.checkpoints.keep == Keep::Off {
-            return End::Done;
+            return self.clear().await;
         }
-        let Some(progress) = self.shard.progress() else { return End::Done };
         let began = Instant::now();
         let mut rewritten = false;
         let format = self.checkpoints.format.now();
@@ -225,6 +234,24 @@ impl Pass {
                     return End::Away;
                 }
             }
+        }
+    }
+
+    /// Removes what was written while something was kept, once a session of this owner's has begun: the next owner must not be given it again.
+    async fn clear(&mut self) -> End {
+        if self.serial == 0 || self.stored.is_some() {
+            return End::Done;
+        }
+        match self.step(WriteStep { fresh: true, ..WriteStep::default() }).await {
+            Ok(()) => {
+                self.stored = Some(0);
+                End::Done
+            }
+            Err(StepFailed::Outranked(by)) => {
+                self.shard.outranked(by);
+                End::Outranked
+            }
+            Err(_) => End::Away,
         }
     }
 
@@ -281,7 +308,8 @@ impl Pass {
             }
         }
         fail::fail_point!("checkpoint_write_head");
-        step.head = Some(self.head(progress, progress.read, format, false, last.is_some())?);
+        step.head =
+            Some(self.head(progress, progress.read, format, false, last.is_some_and(|last| last.exact))?);
         self.step(step).await?;
         self.stored = Some(session);
         self.stored_handled.extend(handled);
@@ -299,10 +327,10 @@ impl Pass {
         up_to: u64,
         last: Option<&Last>,
         anew: bool,
-    ) -> (BTreeSet<(u64, u64)>, Last) {
-        if let Some(last) = last {
+    ) -> (BTreeSet<(u64, u64)>, Pending) {
+        if let Some(Last { pending, .. }) = last {
             // Written again, as what was begun when it was first written may not have been since.
-            return (last.iter().map(|(at, _)| *at).collect(), last.clone());
+            return (pending.iter().map(|(at, _)| *at).collect(), pending.clone());
         }
         // What is done with since it was written is written again: else its handlers would be given it again.
         let known = |position, handled: bool| {

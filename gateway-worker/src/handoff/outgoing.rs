@@ -5,10 +5,10 @@
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
-use checkpoint::{FormatError, Head, PendingEvent, Record, RecordKey, encode_head, encode_record};
+use checkpoint::{FormatError, Head, Record, RecordKey, encode_head, encode_record};
 use tokio::sync::oneshot;
 
-use crate::{cache::GuildRecords, shard::Shard};
+use crate::{cache::GuildRecords, checkpoints::writer::Last, shard::Shard};
 
 /// Where whoever copies a shard waits for the last word.
 #[derive(Debug, Default)]
@@ -83,15 +83,16 @@ impl Desk {
         Ok(Copying { session, guilds, last: receiver })
     }
 
-    /// The shard has stopped in order: whoever copied it gets the rest. `pending` is what was not begun to be handled.
-    pub(crate) fn hand_over(&self, shard: &Shard, pending: &[((u64, u64), PendingEvent)], format: u16) {
+    /// The shard has stopped in order: the worker that copied it gets the rest.
+    pub(crate) fn hand_over(&self, shard: &Shard, last: &Last, format: u16) {
+        let word = last;
         let Some(Waiting { session, last }) = self.lock().take() else { return };
         if last.is_closed() {
             // Whoever copied it does not want it any more.
             shard.cache().drop_copy(session);
             return;
         }
-        match last_word(shard, session, pending, format) {
+        match last_word(shard, session, word, format) {
             // Whoever waited is gone otherwise; the checkpoint has it all.
             Ok(Some(word)) => drop(last.send(word)),
             Ok(None) => {}
@@ -111,12 +112,7 @@ impl Desk {
     }
 }
 
-fn last_word(
-    shard: &Shard,
-    session: u64,
-    pending: &[((u64, u64), PendingEvent)],
-    format: u16,
-) -> Result<Option<LastWord>, FormatError> {
+fn last_word(shard: &Shard, session: u64, last: &Last, format: u16) -> Result<Option<LastWord>, FormatError> {
     let Some(progress) = shard.progress().filter(|progress| progress.session.ordinal == session) else {
         return Ok(None);
     };
@@ -125,7 +121,7 @@ fn last_word(
     for guild in changed {
         records.add(guild, format)?;
     }
-    for ((session, sequence), event) in pending {
+    for ((session, sequence), event) in &last.pending {
         records.push(RecordKey::Pending(*session, *sequence), &Record::Pending(event.clone()), format)?;
     }
     let head = Head {
@@ -135,7 +131,7 @@ fn last_word(
         own_user: shard.cache().own_user(),
         presence: shard.commands().presence(),
         epoch: shard.epoch(),
-        exact: true,
+        exact: last.exact,
         session: (*progress.session).clone(),
     };
     Ok(Some(LastWord { records, head: encode_head(&head, format)? }))

@@ -13,7 +13,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use super::*;
 use crate::{
     cache::records::tests::{event, guild, ready},
-    checkpoints::WrittenFormat,
+    checkpoints::{WrittenFormat, writer::Last},
     rpc::WorkerService,
     shard::{Progress, Shard},
     shards::RunningShards,
@@ -99,6 +99,10 @@ fn pending(sequence: u64) -> ((u64, u64), PendingEvent) {
     ((SESSION, sequence), event)
 }
 
+fn last(pending: Vec<((u64, u64), PendingEvent)>) -> Last {
+    Last { pending, exact: true }
+}
+
 #[tokio::test]
 async fn everything_comes_what_has_changed_meanwhile_too() {
     let shard = source();
@@ -111,7 +115,7 @@ async fn everything_comes_what_has_changed_meanwhile_too() {
     shard.cache().apply(&event("GUILD_UPDATE", &renamed), 4);
     shard.cache().apply(&event("GUILD_DELETE", &json!({ "id": "6" })), 5);
     shard.set_read(5, 11);
-    shard.desk().hand_over(&shard, &[pending(5), pending(4)], 1);
+    shard.desk().hand_over(&shard, &last(vec![pending(5), pending(4)]), 1);
 
     let Carried { head, guilds, pending } =
         target.arrivals.take(SHARD, Some(EPOCH)).unwrap().carried().await.unwrap();
@@ -142,7 +146,7 @@ async fn a_copy_of_another_session_is_no_copy() {
     let mut target = Target::copying(&serve(&shard).await, EPOCH);
     target.is_copied().await;
     shard.cache().begin_session(SESSION + 1, Some(&ready(&[5])));
-    shard.desk().hand_over(&shard, &[], 1);
+    shard.desk().hand_over(&shard, &last(Vec::new()), 1);
     let arrival = target.arrivals.take(SHARD, Some(EPOCH)).unwrap();
     assert!(arrival.carried().await.is_none());
 }
@@ -165,7 +169,7 @@ async fn a_copy_of_another_epoch_than_was_handed_over_is_void() {
     let shard = source();
     let mut target = Target::copying(&serve(&shard).await, EPOCH);
     target.is_copied().await;
-    shard.desk().hand_over(&shard, &[], 1);
+    shard.desk().hand_over(&shard, &last(Vec::new()), 1);
     assert!(target.arrivals.take(SHARD, Some(Epoch(EPOCH.0 + 5))).is_none());
     assert!(target.arrivals.copied().is_empty());
 }

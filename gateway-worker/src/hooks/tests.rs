@@ -102,6 +102,7 @@ impl Bench {
             shard: SHARD,
             kind: kind.to_owned(),
             data: json!({"n": 1}),
+            json: r#"{"n":1}"#.to_owned(),
             sender: "test".to_owned(),
         };
         self.shards.deliver(Arc::new(message), Instant::now() + patience).await
@@ -115,6 +116,7 @@ impl Bench {
         let request = ShardRequest {
             kind: kind.to_owned(),
             data: json!("hello"),
+            json: r#""hello""#.to_owned(),
             sender: "test".to_owned(),
             deadline: Instant::now() + patience,
         };
@@ -188,7 +190,9 @@ async fn without_a_lease_or_the_shard_nothing_begins() {
     lease.renewed(BootTime::now(), Duration::from_hours(1));
     let bench = Bench::with(testing::bot(handler.clone()), lease.window());
     let mut subscription = bench.bot.tools.bridge.hub().subscribe(Wants::everything()).unwrap();
+    assert!(bench.shards.may_act_for(SHARD));
     lease.refused();
+    assert!(!bench.shards.may_act_for(SHARD), "what one worker does for the fleet needs a lease too");
     assert_eq!(bench.send("hello").await, Delivered::NoLease);
     let (kind, why) = failed(bench.ask("shard").await);
     assert!(kind == Kind::Unreachable && why.contains("lease"), "{why}");

@@ -73,13 +73,6 @@ impl Link {
                     }
                     return self.leave(life, session).await;
                 }
-                directive = session.directives.message() => {
-                    match self.take_directive(life, directive) {
-                        Ok(ReportDue::InTime) => {}
-                        Ok(ReportDue::Now) => report_soon = Some(Instant::now()),
-                        Err(end) => return end,
-                    }
-                }
                 word = life.renewals.news() => {
                     if !self.take_store_word(word) {
                         return SessionEnd::Refused;
@@ -88,12 +81,20 @@ impl Link {
                 // The coordinator waits for it.
                 () = self.parts.shards.one_closed() => report_soon = Some(Instant::now()),
                 // Many changes are one report, and none puts it off.
-                () = changed.notified() => {
-                    report_soon.get_or_insert_with(|| Instant::now() + BETWEEN_REPORTS);
+                () = changed.notified(), if report_soon.is_none() => {
+                    report_soon = Some(Instant::now() + BETWEEN_REPORTS);
                     continue;
                 }
                 _ = heartbeat.tick() => report_soon = Some(Instant::now()),
                 () = until(report_soon) => {}
+                // Last: however many come, reports go out when they are due.
+                directive = session.directives.message() => {
+                    match self.take_directive(life, directive) {
+                        Ok(ReportDue::InTime) => {}
+                        Ok(ReportDue::Now) => report_soon = Some(Instant::now()),
+                        Err(end) => return end,
+                    }
+                }
             }
             if let Some(draining) = &mut self.draining {
                 draining.looked(self.parts.shards.running().0.len(), Instant::now());

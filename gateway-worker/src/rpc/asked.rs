@@ -4,19 +4,13 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use altergolden_proto::v1::{self, DeliveryOutcome, shard_answer::Outcome};
 use fleet_model::ShardNumber;
-use serde_json::Value;
 use shard_bridge::{
     AnswerOutcome, Delivered, LARGEST_ANSWER, LocalShards as _, MOST_SHARDS, ShardAnswer, ShardMessage,
-    ShardRequest, hop_until,
+    ShardRequest, exact_value, hop_until,
 };
 use tonic::{Request, Status};
 
 use crate::shards::RunningShards;
-
-fn read(json: &str) -> Result<Value, Status> {
-    serde_json::from_str(json)
-        .map_err(|error| Status::invalid_argument(format!("the data is no JSON: {error}")))
-}
 
 pub(super) async fn deliver(
     shards: &RunningShards,
@@ -24,8 +18,8 @@ pub(super) async fn deliver(
 ) -> Result<v1::DeliverMessageResponse, Status> {
     let until = hop_until(request.metadata());
     let v1::DeliverMessageRequest { shard_id, r#type, json, sender } = request.into_inner();
-    let data = read(&json)?;
-    let message = ShardMessage { shard: ShardNumber(shard_id), kind: r#type, data, sender };
+    let data = exact_value(&json)?;
+    let message = ShardMessage { shard: ShardNumber(shard_id), kind: r#type, data, json, sender };
     let outcome = match shards.deliver(Arc::new(message), until).await {
         Delivered::Yes => DeliveryOutcome::Delivered,
         Delivered::NobodyListens => DeliveryOutcome::NobodyListens,
@@ -47,7 +41,8 @@ pub(super) async fn ask(
         let count = shard_ids.len();
         return Err(Status::invalid_argument(format!("{count} shards are over the limit of {MOST_SHARDS}")));
     }
-    let asked = ShardRequest { kind: r#type, data: read(&json)?, sender, deadline };
+    let data = exact_value(&json)?;
+    let asked = ShardRequest { kind: r#type, data, json, sender, deadline };
     let numbers: BTreeSet<ShardNumber> = shard_ids.into_iter().map(ShardNumber).collect();
     let max_bytes = usize::try_from(max_bytes).unwrap_or(usize::MAX).min(LARGEST_ANSWER);
     let answers = shards.ask(numbers.into_iter().collect(), Arc::new(asked), max_bytes).await;

@@ -9,18 +9,17 @@ use std::{sync::Arc, time::Duration};
 use dispatch::{Decision, Pressure};
 use fleet_model::{Gap, StartKind, StartOutcome};
 use tokio::time::Instant;
-use twilight_gateway::{Event as Parsed, EventTypeFlags};
-use twilight_model::gateway::event::EventType;
+use twilight_gateway::EventTypeFlags;
 
-use self::restoring::Restoring;
-use super::{Shard, connection::TRANSPORT};
+use self::{held::Held, reading::Said, restoring::Restoring};
+use super::{Progress, Shard, connection::TRANSPORT};
 use crate::{
     bot::{Deliveries, Queued, Told, dispatch_clock},
     checkpoints::{
-        Checkpoints, Keep, LostSession, Outranked,
-        restore::{Beginning, Needs, ToRead, unfit},
+        Checkpoints, Keep, LostSession, Outranked, Unread, older,
+        restore::{Anew, Beginning, Needs, ToRead, unfit},
         unix_ms,
-        writer::{Stored, Writer},
+        writer::{Last, Stored, Writer},
     },
     handler::{Event, Mark},
     handoff::Carried,
@@ -29,6 +28,8 @@ use crate::{
 };
 
 mod carried;
+mod held;
+mod reading;
 mod restoring;
 mod session;
 
@@ -50,6 +51,8 @@ pub(super) enum Taken {
     Held,
     /// There is no room for it: not received.
     Full,
+    /// A READY without a session: the connection is of no use.
+    NoSession,
 }
 
 /// See the module's documentation.
@@ -68,14 +71,21 @@ pub(super) struct Intake {
     ordinal: u64,
     /// A session that can't be resumed: the next READY ends a gap.
     lost: Option<LostSession>,
+    /// An event that was pending and can't be read any more: the gap of its session begins before it.
+    unread: Option<Unread>,
+    /// READY began a session that has not been ready yet.
+    began_session: bool,
     /// What comes until RESUMED may have been handled by another worker.
     mark: Mark,
     replayed: u64,
-    /// A gap within the session, until the way to ready is over.
+    /// The first gap that was told, until the way to ready is over.
     gap: Option<Gap>,
     pressure: Pressure,
     /// When the way to ready began.
     began: Instant,
+    /// What came on this connection before READY.
+    early: Held,
+    said: Said,
 }
 
 /// What an intake is made of.
@@ -89,20 +99,23 @@ pub(super) struct IntakeParts {
     pub(super) resources: Vec<String>,
     /// What the owner before handed over.
     pub(super) carried: Option<Carried>,
+    /// Another worker ran the shard before, says the coordinator.
+    pub(super) ran_before: bool,
 }
 
 impl Intake {
     /// Claims the shard's checkpoint, and goes on from what was handed over, or begins to read it. `go_on`: whether to wait for a
     /// store that is away.
     pub(super) async fn begin(parts: IntakeParts, go_on: impl Fn() -> bool) -> Result<Self, Outranked> {
-        let IntakeParts { shard, deliveries, checkpoints, metrics, intents, resources, carried } = parts;
+        let IntakeParts { shard, deliveries, checkpoints, metrics, intents, resources, carried, ran_before } =
+            parts;
         let kept = if checkpoints.keep == Keep::Full { resources.clone() } else { Vec::new() };
-        let needs = Needs { total: shard.total(), intents, transport: TRANSPORT.to_owned(), resources: kept };
+        let transport = TRANSPORT.to_owned();
+        let needs = Needs { ran_before, total: shard.total(), intents, transport, resources: kept };
         let (number, epoch) = (shard.number(), shard.epoch());
         if let Some(presence) = carried.as_ref().and_then(|carried| carried.head.presence.as_deref()) {
             shard.commands().inherit_presence(presence);
         }
-        let carried = carried.filter(|carried| unfit(&carried.head, &needs).is_none());
         // Who has it all in hand waits for no store.
         let go_on = || carried.is_none() && go_on();
         let beginning = checkpoints.claim(number, epoch, &needs, go_on).await?;
@@ -119,27 +132,29 @@ impl Intake {
             serial: 0,
             ordinal: 0,
             lost: None,
+            unread: None,
+            began_session: false,
             mark: Mark::Fresh,
             replayed: 0,
             gap: None,
             pressure: Pressure::default(),
             began: Instant::now(),
+            early: Held::default(),
+            said: Said::default(),
         };
-        if let Some(carried) = carried {
-            intake.go_on_from(carried, beginning);
-            intake.check_suspects();
-            return Ok(intake);
-        }
-        match beginning {
-            Beginning::Anew { serial, lost, presence, ordinal } => {
-                intake.ordinal = ordinal;
-                if let Some(presence) = presence {
-                    intake.shard.commands().inherit_presence(&presence);
+        let beginning = match carried {
+            None => beginning,
+            Some(carried) => match unfit(&carried.head, &needs) {
+                None => {
+                    intake.go_on_from(carried, beginning);
+                    intake.check_suspects();
+                    return Ok(intake);
                 }
-                intake.serial = serial;
-                intake.lost = lost;
-                intake.write(None);
-            }
+                Some(why) => Beginning::Anew(carried.without_session(why, &beginning)),
+            },
+        };
+        match beginning {
+            Beginning::Anew(anew) => intake.begin_anew(anew),
             Beginning::From { head, serial, records, .. } => {
                 intake.serial = serial;
                 intake.restore(*head, ToRead { shard: number, epoch, serial, records });
@@ -147,6 +162,23 @@ impl Intake {
         }
         intake.check_suspects();
         Ok(intake)
+    }
+
+    /// Begins without a session. What is pending needs none, and comes before anything new.
+    fn begin_anew(&mut self, anew: Anew) {
+        let Anew { serial, lost, presence, ordinal, pending, exact } = anew;
+        self.serial = serial;
+        self.ordinal = ordinal;
+        if let Some(presence) = presence {
+            self.shard.commands().inherit_presence(&presence);
+        }
+        self.queue_all_pending(pending, exact);
+        // Without its session it is not known what came after an event that can't be read.
+        self.lost = match self.unread.take() {
+            Some(_) => Some(LostSession::because(lost.map_or_else(String::new, |lost| lost.reason))),
+            None => lost,
+        };
+        self.write(None);
     }
 
     /// Once what was pending is queued it can be relayed. When moreover what comes is new, nothing can come any more that an owner
@@ -174,46 +206,51 @@ impl Intake {
 
     /// A way to ready begins: a connection was lost.
     pub(super) fn lost_connection(&mut self) {
+        self.early = Held::default();
         self.began = Instant::now();
     }
 
     /// Takes a dispatch.
-    pub(super) fn take(&mut self, mut dispatch: Dispatch) -> Taken {
+    pub(super) fn take(&mut self, dispatch: Dispatch) -> Taken {
         if dispatch.name == "READY" {
             return self.take_ready(dispatch);
         }
         if let Some(restoring) = self.restoring_this_session() {
             return restoring.hold(dispatch);
         }
-        let read = self.shard.progress().map_or(0, |progress| progress.read);
+        let Some(Progress { read, .. }) = self.shard.progress() else {
+            return self.early.hold(dispatch);
+        };
         if dispatch.sequence <= read {
             return Taken::Again;
         }
         let now = dispatch_clock();
         let queued = self.deliveries.wants(&dispatch.name) && !self.is_shed(&dispatch, now);
         if queued && !self.deliveries.has_room(&dispatch.name, dispatch.text.len()) {
-            self.deliveries.count_overflow();
-            self.pressure.overflowed(now);
-            return Taken::Full;
+            return self.overflowed(now);
         }
         let received_at = unix_ms();
         if read > 0 && dispatch.sequence > read + 1 {
             self.note_missing(read, received_at);
         }
-        self.apply(&mut dispatch, queued);
+        self.apply(&dispatch);
         let sequence = dispatch.sequence;
         if queued {
             let event = self.event(dispatch, received_at);
-            if self.mark.is_late() {
-                self.replayed += 1;
-            }
-            // Closed: the shard ends, and the last checkpoint has it as pending or not received.
+            // There was room before anything was changed, and that is what counts. Shut: the shard ends, and the event was not received.
             if !self.deliveries.push(Queued::Event(event)) {
                 return Taken::Full;
             }
+            self.replayed += u64::from(self.mark.is_late());
         }
         self.shard.set_read(sequence, received_at);
         Taken::Yes
+    }
+
+    fn overflowed(&mut self, now: Duration) -> Taken {
+        self.deliveries.count_overflow();
+        self.pressure.overflowed(now);
+        Taken::Full
     }
 
     /// What the handlers are given of a dispatch.
@@ -244,55 +281,34 @@ impl Intake {
         let since_unix_ms = self.shard.progress().map_or(0, |progress| progress.read_at_unix_ms);
         let reason = "Discord did not keep all events that came meanwhile".to_owned();
         let gap = Gap { since_unix_ms, until_unix_ms, last_sequence: read, reason };
-        self.tell_gap(gap.clone(), read + 1);
-        self.gap = Some(gap);
+        self.shard.cache().doubt_everything();
+        self.tell_gap(gap, (self.ordinal, read + 1));
     }
 
-    /// Tells the handlers of a gap.
-    fn tell_gap(&self, gap: Gap, sequence: u64) {
+    /// Tells the handlers of a gap. `at`: a position that no event has, before all that comes after the gap.
+    fn tell_gap(&mut self, gap: Gap, at: (u64, u64)) {
+        self.gap.get_or_insert_with(|| gap.clone());
         self.metrics.count_gap();
         tracing::warn!(
             shard.id = %self.shard.number(), last_sequence = gap.last_sequence, since_unix_ms = gap.since_unix_ms,
             reason = %gap.reason, "gap: events were or may have been lost"
         );
         if self.deliveries.wants_anything() {
-            self.deliveries.push_over_bound(Queued::Gap(Told::new(gap, self.ordinal, sequence)));
+            // Shut: the shard ends.
+            let _ = self.deliveries.push(Queued::Gap(Told::new(gap, at.0, at.1)));
         }
     }
 
-    /// Into the cache, as far as it wants it. Takes the text when nobody needs it any more.
-    fn apply(&self, dispatch: &mut Dispatch, text_is_needed: bool) {
-        // Parsing takes the text; most events are not parsed at all.
-        let kind = EventType::try_from(dispatch.name.as_str());
-        let wanted = kind.is_ok_and(|kind| self.wanted.contains(EventTypeFlags::from(kind)));
-        if !wanted {
-            return;
-        }
-        let text = if text_is_needed { dispatch.text.clone() } else { std::mem::take(&mut dispatch.text) };
-        match twilight_gateway::parse(text, self.wanted) {
-            Ok(Some(event)) => self.shard.cache().apply(&Parsed::from(event), dispatch.sequence),
-            Ok(None) => {}
-            Err(error) => {
-                self.metrics.count_garbled();
-                tracing::warn!(
-                    shard.id = %self.shard.number(), event = dispatch.name, %error, "an event could not be read"
-                );
-            }
-        }
-    }
-
-    /// The shard is ready: how it came there.
+    /// The shard is ready: how it came there. `identified`: on its last connection; if it was on one before that was lost while the guilds came,
+    /// it is so all the same.
     pub(super) fn ready(&mut self, identified: bool) -> StartOutcome {
         let at_unix_ms = unix_ms();
-        let lost = self.lost.take();
-        let kind = match (identified, &lost) {
+        let identified = std::mem::take(&mut self.began_session) || identified;
+        let gap = self.gap.take();
+        let kind = match (identified, &gap) {
             (false, _) => StartKind::Resumed,
             (true, None) => StartKind::Identified,
             (true, Some(_)) => StartKind::Reidentified,
-        };
-        let gap = match lost {
-            Some(lost) if identified => Some(lost.until(at_unix_ms)),
-            _ => self.gap.take(),
         };
         let outcome = StartOutcome {
             kind,
@@ -322,14 +338,16 @@ impl Intake {
         self.pressure.decision(dispatch_clock()) != Decision::Shut
     }
 
-    /// The last checkpoint of an owner that stops in order: what was not begun is another's.
+    /// The last checkpoint of an owner that stops in order: what was not begun is another's. It is exact unless events are still to come that an
+    /// owner before may have handled.
     pub(super) async fn finish(mut self, patience: Duration) {
         let pending = self.deliveries.close(patience).await;
+        let last = Last { pending, exact: self.mark == Mark::Fresh };
         // Before the store, which may take its time: the next owner has all it needs.
-        self.shard.desk().hand_over(&self.shard, &pending, self.checkpoints.format.now());
+        self.shard.desk().hand_over(&self.shard, &last, self.checkpoints.format.now());
         // Without a writer the checkpoint that was found still holds.
         if let Some(writer) = self.writer.take() {
-            writer.finish(pending).await;
+            writer.finish(last).await;
         }
     }
 }

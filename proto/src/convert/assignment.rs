@@ -51,6 +51,7 @@ impl From<&Assignment> for v1::Assignment {
             arriving: assignment.arriving.iter().map(arriving).collect(),
             handed_over: shard_epochs(&assignment.handed_over),
             careful: assignment.careful.iter().map(|shard| shard.0).collect(),
+            ran_before: assignment.ran_before.iter().map(|shard| shard.0).collect(),
             checkpoint_format: assignment.checkpoint_format.into(),
         }
     }
@@ -86,6 +87,7 @@ impl TryFrom<v1::Assignment> for Assignment {
             arriving,
             handed_over,
             careful,
+            ran_before,
             checkpoint_format,
         } = assignment;
         let shards = unpack(shards)?;
@@ -108,6 +110,7 @@ impl TryFrom<v1::Assignment> for Assignment {
                 arriving,
                 handed_over: epochs_of_shards(handed_over),
                 careful: careful.into_iter().map(ShardNumber).collect(),
+                ran_before: ran_before.into_iter().map(ShardNumber).collect(),
                 checkpoint_format,
             }),
         }
@@ -139,6 +142,7 @@ mod tests {
             shards in prop::collection::btree_map(0u32..100, 1u64..4, 0..40),
             arriving in prop::collection::btree_map(0u32..100, 1u64..4, 0..10),
             careful in prop::collection::btree_set(0u32..100, 0..10),
+            ran_before in prop::collection::btree_set(0u32..100, 0..10),
             revision: u64,
             checkpoint_format: u16,
         ) {
@@ -154,6 +158,7 @@ mod tests {
                 handed_over: shards.clone(),
                 shards,
                 careful: careful.into_iter().map(ShardNumber).collect(),
+                ran_before: ran_before.into_iter().map(ShardNumber).collect(),
                 checkpoint_format,
             };
             let back = Assignment::try_from(v1::Assignment::from(&there)).unwrap();

@@ -34,6 +34,22 @@ pub fn from_json(json: serde_json::Value) -> Value {
     Value { kind: Some(kind) }
 }
 
+/// Whether each integer of it is the same as a protobuf value, whose numbers are doubles.
+pub fn is_exact(json: &serde_json::Value) -> bool {
+    match json {
+        serde_json::Value::Number(number) => match (number.as_u64(), number.as_i64()) {
+            (None, None) => true,
+            (unsigned, signed) => {
+                let size = unsigned.unwrap_or_else(|| signed.unwrap_or_default().unsigned_abs());
+                size <= 1 << 53
+            }
+        },
+        serde_json::Value::Array(items) => items.iter().all(is_exact),
+        serde_json::Value::Object(fields) => fields.values().all(is_exact),
+        _ => true,
+    }
+}
+
 /// Whole numbers are written without a fraction, as people wrote them.
 fn number_to_json(number: f64) -> serde_json::Value {
     const EXACT: f64 = 9_007_199_254_740_992.0;

@@ -2,10 +2,11 @@
 
 use altergolden_proto::{convert, v1};
 use serde_json::{Value, json};
+use shard_bridge::{Data, one_line};
 
-use crate::table::{failure_kind, plan_state, set_aside_id, start_kind, status};
+use crate::table::{failure_kind, plan_state, problem_weight, set_aside_id, start_kind, status};
 
-pub(crate) fn stats(stats: &v1::GetAggregateStatsResponse) -> Value {
+pub(crate) fn stats(stats: &v1::GetAggregateStatsResponse, problems: &[v1::Problem]) -> Value {
     let shards: Vec<Value> = stats
         .shards
         .iter()
@@ -34,6 +35,16 @@ pub(crate) fn stats(stats: &v1::GetAggregateStatsResponse) -> Value {
         "complete": stats.complete,
         "missing_shards": stats.missing_shards,
         "shards": shards,
+        "problems": problems.iter().map(problem).collect::<Vec<_>>(),
+    })
+}
+
+fn problem(problem: &v1::Problem) -> Value {
+    json!({
+        "code": problem.code,
+        "message": problem.message,
+        "weight": problem_weight(problem.weight),
+        "since_unix_ms": problem.since_unix_ms,
     })
 }
 
@@ -121,21 +132,38 @@ pub(crate) fn sent_to_shard(sent: &v1::SendToShardResponse) -> Value {
     json!({ "delivered": sent.delivered, "worker_id": sent.worker_id, "reason": sent.reason })
 }
 
-pub(crate) fn replies(answer: &v1::RequestResponse) -> Value {
+pub(crate) fn replies(answer: &v1::RequestResponse) -> String {
     use v1::shard_reply::Outcome;
     let reply = |reply: &v1::ShardReply| {
-        let mut shown = json!({ "shard_id": reply.shard_id, "worker_id": reply.worker_id });
-        match &reply.outcome {
-            Some(Outcome::Value(value)) => shown["value"] = convert::to_json(value.clone()),
-            Some(Outcome::Failure(failure)) => {
-                shown["failure"] = json!({ "kind": failure_kind(failure.kind), "reason": failure.reason });
+        let (name, said) = match &reply.outcome {
+            Some(Outcome::Value(value)) => {
+                ("value", data_text(&reply.value_json, || convert::to_json(value.clone())))
             }
-            None => shown["failure"] = json!({ "kind": failure_kind(0), "reason": "" }),
-        }
-        shown
+            Some(Outcome::Failure(failure)) => (
+                "failure",
+                json!({ "kind": failure_kind(failure.kind), "reason": failure.reason }).to_string(),
+            ),
+            None => ("failure", json!({ "kind": failure_kind(0), "reason": "" }).to_string()),
+        };
+        let worker = json!(reply.worker_id);
+        object(&[("shard_id", reply.shard_id.to_string()), (name, said), ("worker_id", worker.to_string())])
     };
-    let replies: Vec<Value> = answer.replies.iter().map(reply).collect();
-    json!({ "complete": answer.complete, "replies": replies })
+    let replies: Vec<String> = answer.replies.iter().map(reply).collect();
+    object(&[("complete", answer.complete.to_string()), ("replies", format!("[{}]", replies.join(",")))])
+}
+
+/// Data as JSON text in one line, with numbers as they came: of the text, or of the value that a peer without text sent.
+pub(crate) fn data_text(json: &str, value: impl FnOnce() -> Value) -> String {
+    match Data::from_text(json) {
+        Ok(_) => one_line(json),
+        Err(_) => value().to_string(),
+    }
+}
+
+/// An object of values that are JSON text: as a [`Value`] they would lose numbers.
+fn object(fields: &[(&str, String)]) -> String {
+    let fields: Vec<String> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+    format!("{{{}}}", fields.join(","))
 }
 
 /// Whom a message is for, in lower case; a number that this version does not know as it is.
@@ -148,19 +176,24 @@ fn recipient(number: i32) -> String {
     }
 }
 
-pub(crate) fn subscribed(item: v1::SubscribeResponse) -> Value {
+pub(crate) fn subscribed(item: v1::SubscribeResponse) -> String {
     use v1::subscribe_response::Item;
     match item.item {
-        Some(Item::Message(message)) => json!({
-            "message_id": message.message_id,
-            "type": message.r#type,
-            "recipient": recipient(message.recipient),
-            "shard_id": message.shard_id,
-            "data": message.data.map(convert::to_json),
-            "sender": message.sender,
-        }),
-        Some(Item::Missed(missed)) => json!({ "missed": { "count": missed.count, "reason": missed.reason } }),
-        None => Value::Null,
+        Some(Item::Message(message)) => object(&[
+            (
+                "data",
+                data_text(&message.data_json, || message.data.map(convert::to_json).unwrap_or_default()),
+            ),
+            ("message_id", json!(message.message_id).to_string()),
+            ("recipient", json!(recipient(message.recipient)).to_string()),
+            ("sender", json!(message.sender).to_string()),
+            ("shard_id", json!(message.shard_id).to_string()),
+            ("type", json!(message.r#type).to_string()),
+        ]),
+        Some(Item::Missed(missed)) => {
+            json!({ "missed": { "count": missed.count, "reason": missed.reason } }).to_string()
+        }
+        None => Value::Null.to_string(),
     }
 }
 

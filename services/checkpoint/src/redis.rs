@@ -47,9 +47,18 @@ impl RedisStore {
         keys: &'a ShardKeys,
         args: &[&[u8]],
     ) -> Result<Answer<'a>, StoreError> {
+        self.run_over(script, keys, &[&keys.owner, &keys.checkpoint], args).await
+    }
+
+    async fn run_over<'a>(
+        &self,
+        script: &Script,
+        keys: &'a ShardKeys,
+        all: &[&str],
+        args: &[&[u8]],
+    ) -> Result<Answer<'a>, StoreError> {
         let key = keys.checkpoint.as_str();
-        let words =
-            self.link.script(script, &[&keys.owner, key], args).await.map_err(|error| failed(key, error))?;
+        let words = self.link.script(script, all, args).await.map_err(|error| failed(key, error))?;
         Ok(Answer::new(key, words))
     }
 }
@@ -63,7 +72,9 @@ impl CheckpointStore for RedisStore {
     async fn claim(&self, shard: ShardNumber, epoch: Epoch) -> Result<Claim, StoreError> {
         let keys = self.keys(shard);
         let args = [epoch.to_string(), millis(KEPT)];
-        let mut answer = self.run(&scripts::CLAIM, &keys, &args.each_ref().map(String::as_bytes)).await?;
+        let all = [keys.owner.as_str(), &keys.checkpoint, &keys.claim];
+        let args = args.each_ref().map(String::as_bytes);
+        let mut answer = self.run_over(&scripts::CLAIM, &keys, &all, &args).await?;
         match answer.verdict() {
             "YOURS" => {
                 let (serial, records) = (answer.number(1)?, answer.number(2)?);

@@ -308,6 +308,11 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Dispatcher<T, H> {
         self.0.lock().closed = true;
     }
 
+    /// Whether it was shut.
+    pub fn is_shut(&self) -> bool {
+        self.0.lock().closed
+    }
+
     /// [Shuts](Dispatcher::shut) it, waits for running handlers, but no longer than `patience`, and takes out every event whose handler was not
     /// called. Until then it all shows in [`Dispatcher::pending`], running handlers also after. A call that is dropped halfway
     /// leaves the dispatcher shut with its events in it; another call takes them.

@@ -34,6 +34,9 @@ use wire::Names;
 /// Broadcasts that the stream keeps, roughly.
 const HISTORY: &str = "10000";
 
+/// Their size at most, in bytes: the Redis that holds them holds the leases too.
+const HISTORY_BYTES: &str = "67108864";
+
 /// The status's reason before Redis was reached or refused for the first time.
 const NOT_YET: &str = "not connected yet";
 
@@ -94,7 +97,7 @@ impl EventBus for RedisBus {
         let message = wire::encode(message, names.wait(wait))
             .map_err(|error| BusError::Away(format!("not sent: {error}")))?;
         let keys = [names.stream.as_str(), &names.state, &names.sent(wait)];
-        let args = [names.broadcasts.as_str(), &message, &random_id(), HISTORY];
+        let args = [names.broadcasts.as_str(), &message, &random_id(), HISTORY, HISTORY_BYTES];
         let id =
             link.script(&PUBLISH, &keys, &args).await.map_err(|error| BusError::Away(error.to_string()))?;
         Ok(Published { id: MessageId(id), acknowledgements })

@@ -15,6 +15,9 @@ use crate::Delivery;
 /// Deliveries that wait for a reader.
 const CAPACITY: usize = 1024;
 
+/// The size of their messages at most, in bytes. A single larger one is let in alone.
+const BYTES: usize = 16 * 1024 * 1024;
+
 /// A subscription. Bounded: a reader that lags is given a [`Delivery::Missed`], never made to hold the others up.
 #[derive(Debug)]
 pub struct Subscription {
@@ -36,6 +39,8 @@ struct Queue {
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<Delivery>,
+    /// The size of their messages.
+    bytes: usize,
     /// What came while the queue was full, all of it newer than what waits.
     hole: Option<Hole>,
     /// One of the two ends is gone.
@@ -57,7 +62,10 @@ impl Hole {
     }
 
     fn into_delivery(self) -> Delivery {
-        Delivery::Missed { count: self.0, reason: format!("the reader fell {CAPACITY} deliveries behind") }
+        Delivery::Missed {
+            count: self.0,
+            reason: format!("the reader fell {CAPACITY} deliveries or {BYTES} bytes behind"),
+        }
     }
 }
 
@@ -69,6 +77,14 @@ impl Queue {
     fn close(&self) {
         self.state().closed = true;
         self.changed.notify_one();
+    }
+}
+
+/// The size of a delivery's message, in bytes.
+fn size(delivery: &Delivery) -> usize {
+    match delivery {
+        Delivery::Message(message) => message.content.body.len(),
+        Delivery::Missed { .. } => 0,
     }
 }
 
@@ -85,7 +101,10 @@ impl Outlet {
         if state.closed {
             return false;
         }
-        if state.waiting.len() >= CAPACITY {
+        let bytes = size(&delivery);
+        let is_full = state.waiting.len() >= CAPACITY
+            || !state.waiting.is_empty() && state.bytes.saturating_add(bytes) > BYTES;
+        if is_full {
             state.hole = Some(Hole::widen(state.hole, &delivery));
             return true;
         }
@@ -93,6 +112,7 @@ impl Outlet {
             state.waiting.push_back(hole.into_delivery());
         }
         state.waiting.push_back(delivery);
+        state.bytes += bytes;
         drop(state);
         self.queue.changed.notify_one();
         true
@@ -113,6 +133,7 @@ impl Subscription {
             {
                 let mut state = self.queue.state();
                 if let Some(delivery) = state.waiting.pop_front() {
+                    state.bytes = state.bytes.saturating_sub(size(&delivery));
                     return Some(delivery);
                 }
                 if let Some(hole) = state.hole.take() {
@@ -176,6 +197,35 @@ mod tests {
         assert!(matches!(subscription.next().await, Some(Delivery::Missed { count: None, .. })));
         drop(outlet);
         assert!(subscription.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn queue_is_bounded_by_bytes() {
+        let (outlet, mut subscription) = subscription();
+        let message = Delivery::Message(Arc::new(crate::Message {
+            id: crate::MessageId(String::new()),
+            content: crate::NewMessage {
+                kind: String::new(),
+                body: "x".repeat(crate::MAX_BODY),
+                sender: String::new(),
+                recipient: crate::Recipient::All,
+                traceparent: None,
+            },
+            acknowledge_to: String::new(),
+        }));
+        for _ in 0..CAPACITY {
+            assert!(outlet.offer(message.clone()));
+        }
+        let fits = BYTES / crate::MAX_BODY;
+        for _ in 0..fits {
+            assert!(matches!(subscription.next().await, Some(Delivery::Message(_))));
+        }
+        let dropped = Some((CAPACITY - fits) as u64);
+        assert!(
+            matches!(subscription.next().await, Some(Delivery::Missed { count, .. }) if count == dropped)
+        );
+        assert!(outlet.offer(message));
+        assert!(matches!(subscription.next().await, Some(Delivery::Message(_))), "there is room again");
     }
 
     #[tokio::test]

@@ -32,6 +32,8 @@ pub struct Assignment {
     pub handed_over: BTreeMap<ShardNumber, Epoch>,
     /// Of `shards`, those whose owners died lately: what may be to blame is handled one at a time.
     pub careful: BTreeSet<ShardNumber>,
+    /// Of `shards`, those that another worker ran before, or may have: without a checkpoint that is a gap.
+    pub ran_before: BTreeSet<ShardNumber>,
     /// The format to write checkpoints in: the newest that every worker reads. 0: as before, and 1 at first.
     pub checkpoint_format: u16,
 }

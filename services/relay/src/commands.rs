@@ -1,28 +1,29 @@
 //! What bots send to the gateway: the stream `gateway_send` of discord.js's brokers.
 //!
-//! One worker of the fleet reads it, and hands each command to whoever runs the shard: those of one shard one after the other, in the
-//! stream's order, those of different shards side by side. A command is acknowledged and deleted when it went out, was refused for
-//! good, or is too old; a reader that dies with one leaves it to the next.
+//! One worker of the fleet reads it, and hands each command to the worker that runs the shard. Which commands wait, and in which order
+//! they go, is the [lanes'](lanes) business: one for each shard and kind. A command is acknowledged and deleted when it went out, was
+//! refused for good, a newer one took its place, or it is too old; a reader that dies with one leaves it to the next, which reads what
+//! was left before anything new.
 
 use std::{
-    collections::{HashMap, HashSet},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use fleet_model::{ShardNumber, WorkerId};
-use redis::streams::StreamReadReply;
 use redis_link::LinkError;
 use serde::Deserialize;
-use tokio::{sync::mpsc, task::JoinSet, time::Instant};
+use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::{EntryId, RedisRelay, RelayMetrics};
+use crate::{EntryId, RedisRelay, RelayMetrics, redis::scripts};
+
+mod lanes;
+
+use lanes::{Key, Lanes, Put, Taken};
 
 /// The stream.
 const STREAM: &str = "gateway_send";
@@ -33,8 +34,11 @@ const GROUP: &str = "altergolden";
 /// Commands of one read.
 const PAGE: usize = 32;
 
-/// Commands of one shard that wait here; further ones wait in the stream until they are claimed.
-const LANE: usize = 256;
+/// Pages of one look for what was deferred.
+const PAGES: usize = 32;
+
+/// The largest command, in bytes: Discord takes 4,096 of JSON.
+const LARGEST: usize = 16 * 1024;
 
 /// Commands that wait here in all; then no more are read.
 const AT_HAND: usize = 4_096;
@@ -80,38 +84,41 @@ pub enum CommandFailed {
     ForNow(String),
 }
 
-#[derive(Deserialize)]
-struct Command {
-    #[serde(rename = "shardId")]
-    shard_id: u32,
-    payload: serde_json::Value,
-}
-
 /// Hands commands on until `stop`, whenever `acts` says that it is this process's turn.
 pub async fn run(
     relay: RedisRelay,
     worker: WorkerId,
     send: Arc<dyn SendCommand>,
     metrics: RelayMetrics,
-    acts: impl Fn() -> bool,
+    acts: impl Fn() -> bool + Send + Sync + 'static,
     stop: CancellationToken,
 ) {
-    let reader =
-        Arc::new(Reader { reading: relay.apart(), relay, worker, send, metrics, at_hand: Mutex::default() });
+    let reader = Arc::new(Reader {
+        reading: relay.apart(),
+        relay,
+        worker,
+        send,
+        metrics,
+        acts: Box::new(acts),
+        lanes: Mutex::default(),
+        clock: Mutex::new((Instant::now(), 0)),
+    });
     let reading = async {
-        let mut lanes = Lanes::default();
+        let mut turn = Turn::default();
         let mut said = false;
         loop {
-            if !acts() {
-                // Whoever acts now claims what was not done with.
-                lanes = Lanes::default();
-                reader.at_hand().clear();
+            if !(reader.acts)() {
+                // The worker whose turn it is claims what was not done with.
+                turn = Turn::default();
+                *reader.lanes() = Lanes::default();
                 tokio::time::sleep(BLOCK).await;
                 continue;
             }
-            match reader.read(&mut lanes).await {
+            match reader.read(&mut turn).await {
                 Ok(()) => said = false,
                 Err(error) => {
+                    // An answer may have been lost, and commands with it: they are read again before anything newer.
+                    turn.recovering = Some(EntryId::default());
                     if !std::mem::replace(&mut said, true) {
                         tracing::warn!(%error, "commands of bots can't be read; trying again");
                     }
@@ -131,73 +138,125 @@ struct Reader {
     worker: WorkerId,
     send: Arc<dyn SendCommand>,
     metrics: RelayMetrics,
-    /// What is in the lanes: it is not claimed again.
-    at_hand: Mutex<HashSet<String>>,
+    /// It is this process's turn.
+    acts: Box<dyn Fn() -> bool + Send + Sync>,
+    lanes: Mutex<Lanes>,
+    /// When Redis's clock was last read, and what it said in milliseconds.
+    clock: Mutex<(Instant, u64)>,
 }
 
-/// A task for each shard that has a command here. They end with this.
-#[derive(Default)]
-struct Lanes {
-    lanes: HashMap<u32, Lane>,
+/// What one turn of this process has begun. It ends with this.
+struct Turn {
+    /// The lanes' tasks.
     tasks: JoinSet<()>,
+    /// Up to here what others left was claimed; nothing new is read before all of it is.
+    recovering: Option<EntryId>,
+    /// To be acknowledged.
+    finished: Vec<EntryId>,
 }
 
-struct Lane {
-    queue: mpsc::Sender<Taken>,
-    /// Commands that wait here, and the one that is being sent.
-    at_hand: Arc<AtomicUsize>,
-}
-
-impl Lanes {
-    /// Lets go of shards without a command: bots may name any number as a shard.
-    fn tidy(&mut self) {
-        self.lanes.retain(|_, lane| lane.at_hand.load(Ordering::Acquire) > 0);
-        while self.tasks.try_join_next().is_some() {}
+impl Default for Turn {
+    fn default() -> Self {
+        Self { tasks: JoinSet::new(), recovering: Some(EntryId::default()), finished: Vec::new() }
     }
 }
 
-struct Taken {
-    id: String,
-    shard: ShardNumber,
-    payload: serde_json::Value,
-}
-
 impl Reader {
-    fn at_hand(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.at_hand.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn stream(&self) -> String {
         self.relay.stream(STREAM)
     }
 
-    async fn read(self: &Arc<Self>, lanes: &mut Lanes) -> Result<(), LinkError> {
-        lanes.tidy();
-        if self.at_hand().len() >= AT_HAND {
+    async fn read(self: &Arc<Self>, turn: &mut Turn) -> Result<(), LinkError> {
+        while turn.tasks.try_join_next().is_some() {}
+        self.read_clock().await?;
+        self.acknowledge(turn).await?;
+        if self.lanes().at_hand() >= AT_HAND {
             tokio::time::sleep(AGAIN).await;
             return Ok(());
         }
+        if let Some(cursor) = turn.recovering {
+            // The others act no more: what they had is claimed at once, in order.
+            let (next, commands) = self.claim(cursor, Duration::ZERO).await?;
+            self.take(turn, commands);
+            turn.recovering = next;
+            return self.acknowledge(turn).await;
+        }
+        let (_, stale) = self.claim(EntryId::default(), STALE).await?;
+        self.take(turn, stale);
+        let to_refill = self.lanes().to_refill();
+        for (key, from) in to_refill {
+            self.refill(turn, key, from).await?;
+        }
+        let mut read = self.read_group(">");
+        read.arg(">");
+        let new = entries_read(&self.reading.link().command(&read).await?);
+        self.take(turn, new);
+        self.acknowledge(turn).await
+    }
+
+    async fn read_clock(&self) -> Result<(), LinkError> {
+        let stream = self.stream();
+        let words: (u64, u64) = self.relay.link().script(&scripts::TIME, &[&stream], &[""; 0]).await?;
+        let now = words.0.saturating_mul(1_000).saturating_add(words.1 / 1_000);
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), now);
+        self.lanes().forget_before(now.saturating_sub(TOO_OLD.as_millis() as u64));
+        Ok(())
+    }
+
+    /// Claims a page of what was left for so long. From where to go on, if there is more.
+    async fn claim(
+        &self,
+        cursor: EntryId,
+        idle: Duration,
+    ) -> Result<(Option<EntryId>, Vec<Command>), LinkError> {
         let mut claim = redis::cmd("XAUTOCLAIM");
         claim.arg(self.stream()).arg(GROUP).arg(self.worker.as_str());
-        claim.arg(STALE.as_millis() as u64).arg("0-0").arg("COUNT").arg(PAGE);
-        let stale = match self.relay.link().command::<redis::Value>(&claim).await {
-            Ok(claimed) => claimed_entries(&claimed),
+        claim.arg(idle.as_millis() as u64).arg(cursor.to_string()).arg("COUNT").arg(PAGE);
+        match self.relay.link().command::<redis::Value>(&claim).await {
+            Ok(claimed) => Ok(entries_claimed(&claimed)),
             Err(LinkError::Refused(words)) if words.contains("NOGROUP") => {
                 self.make_group().await?;
-                Vec::new()
+                Ok((None, Vec::new()))
             }
-            Err(error) => return Err(error),
-        };
-        for (id, data) in stale {
-            self.take(lanes, id, data.as_ref()).await?;
+            Err(error) => Err(error),
         }
+    }
+
+    fn read_group(&self, from: &str) -> redis::Cmd {
         let mut read = redis::cmd("XREADGROUP");
         read.arg("GROUP").arg(GROUP).arg(self.worker.as_str()).arg("COUNT").arg(PAGE);
-        read.arg("BLOCK").arg(BLOCK.as_millis() as u64).arg("STREAMS").arg(self.stream()).arg(">");
-        let new: Option<StreamReadReply> = self.reading.link().command(&read).await?;
-        for entry in new.into_iter().flat_map(|reply| reply.keys).flat_map(|key| key.ids) {
-            self.take(lanes, entry.id, data(entry.map).as_ref()).await?;
+        if from == ">" {
+            read.arg("BLOCK").arg(BLOCK.as_millis() as u64);
         }
+        read.arg("STREAMS").arg(self.stream());
+        read
+    }
+
+    /// Reads again what a lane had no room for, in order, until it is full again.
+    async fn refill(self: &Arc<Self>, turn: &mut Turn, key: Key, from: EntryId) -> Result<(), LinkError> {
+        let mut after = before(from);
+        for _ in 0..PAGES {
+            let mut read = self.read_group("");
+            read.arg(after.to_string());
+            let page = entries_read(&self.relay.link().command(&read).await?);
+            let is_last = page.len() < PAGE;
+            for command in page {
+                after = command.id;
+                let Some(taken) = command.taken().filter(|taken| taken.key() == key) else { continue };
+                if self.put(turn, taken, true) == Put::Deferred {
+                    return Ok(());
+                }
+            }
+            if is_last {
+                self.lanes().refilled(key, None);
+                return Ok(());
+            }
+        }
+        self.lanes().refilled(key, Some(EntryId { number: after.number.saturating_add(1), ..after }));
         Ok(())
     }
 
@@ -211,58 +270,62 @@ impl Reader {
         }
     }
 
-    /// Puts a command into its shard's lane.
-    async fn take(
-        self: &Arc<Self>,
-        lanes: &mut Lanes,
-        id: String,
-        data: Option<&Bytes>,
-    ) -> Result<(), LinkError> {
-        let command = data.and_then(|data| rmp_serde::from_slice::<Command>(data).ok());
-        let Some(Command { shard_id, payload }) = command else {
-            tracing::warn!(id, "a bot sent something to the gateway that can't be read");
-            self.metrics.count_command("refused");
-            return self.done(&id).await;
-        };
-        if !self.at_hand().insert(id.clone()) {
-            return Ok(());
+    /// Puts commands into their lanes.
+    fn take(self: &Arc<Self>, turn: &mut Turn, commands: Vec<Command>) {
+        for command in commands {
+            let id = command.id;
+            if let Some(taken) = command.taken() {
+                self.put(turn, taken, false);
+            } else {
+                tracing::warn!(%id, "unreadable command of a bot in gateway_send");
+                self.metrics.count_command("refused");
+                turn.finished.push(id);
+            }
         }
-        let taken = Taken { id, shard: ShardNumber(shard_id), payload };
-        let lane = lanes.lanes.entry(shard_id).or_insert_with(|| {
-            let (queue, waiting) = mpsc::channel(LANE);
-            let at_hand = Arc::new(AtomicUsize::new(0));
-            lanes.tasks.spawn(self.clone().lane(waiting, at_hand.clone()));
-            Lane { queue, at_hand }
-        });
-        lane.at_hand.fetch_add(1, Ordering::AcqRel);
-        if let Err(full) = lane.queue.try_send(taken) {
-            // It is claimed when it is stale.
-            lane.at_hand.fetch_sub(1, Ordering::AcqRel);
-            self.at_hand().remove(&full.into_inner().id);
-        }
-        Ok(())
     }
 
-    /// Sends a shard's commands, each until it is done with.
-    async fn lane(self: Arc<Self>, mut waiting: mpsc::Receiver<Taken>, at_hand: Arc<AtomicUsize>) {
-        while let Some(taken) = waiting.recv().await {
+    fn put(self: &Arc<Self>, turn: &mut Turn, taken: Taken, again: bool) -> Put {
+        let (id, key) = (taken.id, taken.key());
+        let (put, replaced) = self.lanes().put(taken, again);
+        if put == Put::Start {
+            turn.tasks.spawn(self.clone().run_lane(key));
+        }
+        let outdated = (put == Put::Outdated).then_some(id);
+        for id in replaced.into_iter().chain(outdated) {
+            self.metrics.count_command("replaced");
+            turn.finished.push(id);
+        }
+        put
+    }
+
+    /// Sends a lane's commands, each until it is done with.
+    async fn run_lane(self: Arc<Self>, key: Key) {
+        loop {
+            let next = self.lanes().next(key);
+            let Some(taken) = next else { return };
             while !self.send(&taken).await {
                 tokio::time::sleep(AGAIN).await;
+                if self.lanes().is_outdated(key, taken.id) {
+                    self.metrics.count_command("replaced");
+                    break;
+                }
             }
-            while let Err(error) = self.done(&taken.id).await {
+            while let Err(error) = self.done(&[taken.id]).await {
                 tracing::debug!(%error, "a command can't be acknowledged yet");
                 tokio::time::sleep(AGAIN).await;
             }
-            self.at_hand().remove(&taken.id);
-            at_hand.fetch_sub(1, Ordering::AcqRel);
+            self.lanes().finished(taken.id);
         }
     }
 
-    /// Sends one. Whether it is done with.
+    /// Sends one, once it is this process's turn. Whether it is done with.
     async fn send(&self, taken: &Taken) -> bool {
         let Taken { id, shard, payload } = taken;
-        if age(id) > TOO_OLD {
-            tracing::warn!(id, shard.id = %shard, "a bot's command is too old, and is given up");
+        while !(self.acts)() {
+            tokio::time::sleep(AGAIN).await;
+        }
+        if self.age(*id) > TOO_OLD {
+            tracing::warn!(%id, shard.id = %shard, "a bot's command is too old, and is given up");
             self.metrics.count_command("given_up");
             return true;
         }
@@ -270,11 +333,11 @@ impl Reader {
         let (outcome, done) = match sent {
             Ok(()) => ("sent", true),
             Err(CommandFailed::ForGood(why)) => {
-                tracing::warn!(id, shard.id = %shard, why, "a bot sent something to the gateway that is refused");
+                tracing::warn!(%id, shard.id = %shard, why, "a bot sent something to the gateway that is refused");
                 ("refused", true)
             }
             Err(CommandFailed::ForNow(why)) => {
-                tracing::debug!(id, shard.id = %shard, why, "a bot's command waits");
+                tracing::debug!(%id, shard.id = %shard, why, "a bot's command waits");
                 ("waits", false)
             }
         };
@@ -282,19 +345,85 @@ impl Reader {
         done
     }
 
-    async fn done(&self, id: &str) -> Result<(), LinkError> {
+    async fn acknowledge(&self, turn: &mut Turn) -> Result<(), LinkError> {
+        if !turn.finished.is_empty() {
+            self.done(&turn.finished).await?;
+            turn.finished.clear();
+        }
+        Ok(())
+    }
+
+    async fn done(&self, ids: &[EntryId]) -> Result<(), LinkError> {
+        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
         let mut ack = redis::cmd("XACK");
-        self.relay.link().command::<u64>(ack.arg(self.stream()).arg(GROUP).arg(id)).await?;
+        self.relay.link().command::<u64>(ack.arg(self.stream()).arg(GROUP).arg(&ids)).await?;
         let mut delete = redis::cmd("XDEL");
-        self.relay.link().command::<u64>(delete.arg(self.stream()).arg(id)).await.map(drop)
+        self.relay.link().command::<u64>(delete.arg(self.stream()).arg(&ids)).await.map(drop)
+    }
+
+    /// How old an entry is, by Redis's clock.
+    fn age(&self, id: EntryId) -> Duration {
+        let (read_at, ms) = *self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        (Duration::from_millis(ms) + read_at.elapsed()).saturating_sub(Duration::from_millis(id.ms))
     }
 }
 
-/// How old an entry is, by Redis's clock at the time and ours now.
-fn age(id: &str) -> Duration {
-    let made_at = id.parse().map_or(0, |id: EntryId| id.ms);
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.unwrap_or_default().saturating_sub(Duration::from_millis(made_at))
+/// A command as it is in the stream.
+struct Command {
+    id: EntryId,
+    /// `None` when the entry is of somebody else.
+    data: Option<Bytes>,
+}
+
+impl Command {
+    fn taken(self) -> Option<Taken> {
+        #[derive(Deserialize)]
+        struct Data {
+            #[serde(rename = "shardId")]
+            shard_id: u32,
+            payload: serde_json::Value,
+        }
+        let data = self.data.filter(|data| data.len() <= LARGEST)?;
+        let Data { shard_id, payload } = rmp_serde::from_slice(&data).ok()?;
+        Some(Taken { id: self.id, shard: ShardNumber(shard_id), payload })
+    }
+}
+
+/// The id before this one.
+fn before(id: EntryId) -> EntryId {
+    match id.number.checked_sub(1) {
+        Some(number) => EntryId { number, ..id },
+        None => EntryId { ms: id.ms.saturating_sub(1), number: u64::MAX },
+    }
+}
+
+/// The entries of an XAUTOCLAIM's answer, and from where to go on, if there is more.
+fn entries_claimed(answer: &redis::Value) -> (Option<EntryId>, Vec<Command>) {
+    let parts = answer.as_sequence().unwrap_or_default();
+    let next = parts.first().and_then(|next| redis::from_redis_value::<String>(next.clone()).ok());
+    let next = next.and_then(|next| next.parse().ok()).filter(|next| *next != EntryId::default());
+    (next, parts.get(1).map(commands).unwrap_or_default())
+}
+
+/// The entries of an XREADGROUP's answer of one stream.
+fn entries_read(answer: &redis::Value) -> Vec<Command> {
+    let of_stream = match answer {
+        redis::Value::Map(streams) => streams.first().map(|(_, entries)| entries),
+        other => other.as_sequence().and_then(|streams| streams.first()?.as_sequence()?.get(1)),
+    };
+    of_stream.map(commands).unwrap_or_default()
+}
+
+/// Entries of a stream. One that was deleted meanwhile has no fields, or is nil.
+fn commands(entries: &redis::Value) -> Vec<Command> {
+    let entry = |entry: &redis::Value| {
+        let [id, fields] = entry.as_sequence()? else { return None };
+        let id: String = redis::from_redis_value(id.clone()).ok()?;
+        let fields: HashMap<String, redis::Value> =
+            redis::from_redis_value(fields.clone()).unwrap_or_default();
+        Some(Command { id: id.parse().ok()?, data: data(fields) })
+    };
+    entries.as_sequence().unwrap_or_default().iter().filter_map(entry).collect()
 }
 
 fn data(mut fields: HashMap<String, redis::Value>) -> Option<Bytes> {
@@ -302,18 +431,4 @@ fn data(mut fields: HashMap<String, redis::Value>) -> Option<Bytes> {
         redis::Value::BulkString(bytes) => Some(bytes.into()),
         _ => None,
     }
-}
-
-/// The entries of an XAUTOCLAIM's answer: its second part. One that was deleted meanwhile is nil there before 7.0.
-fn claimed_entries(answer: &redis::Value) -> Vec<(String, Option<Bytes>)> {
-    let Some(entries) = answer.as_sequence().and_then(|parts| parts.get(1)?.as_sequence()) else {
-        return Vec::new();
-    };
-    let entry = |entry: &redis::Value| {
-        let [id, fields] = entry.as_sequence()? else { return None };
-        let id: String = redis::from_redis_value(id.clone()).ok()?;
-        let fields: HashMap<String, redis::Value> = redis::from_redis_value(fields.clone()).ok()?;
-        Some((id, data(fields)))
-    };
-    entries.iter().filter_map(entry).collect()
 }

@@ -21,7 +21,7 @@ pub async fn run(relay: RedisRelay, metrics: RelayMetrics, acts: impl Fn() -> bo
     while stop.run_until_cancelled(tick.tick()).await.is_some() {
         if !acts() {
             keeper.rest();
-        } else if let Some(Err(error)) = stop.run_until_cancelled(keeper.keep()).await {
+        } else if let Some(Err(error)) = stop.run_until_cancelled(keeper.keep(&acts)).await {
             tracing::debug!(%error, "the relay's streams can't be looked at");
         }
     }
@@ -43,9 +43,14 @@ impl Keeper {
         self.relay.groups(name).await
     }
 
-    async fn keep(&self) -> Result<(), RelayError> {
+    /// Looks at all streams, as long as it is this process's turn.
+    async fn keep(&self, acts: &impl Fn() -> bool) -> Result<(), RelayError> {
         let mut groups = Vec::new();
         for name in self.relay.names().await? {
+            if !acts() {
+                self.rest();
+                return Ok(());
+            }
             match self.look_at(&name).await {
                 Ok(of_stream) => groups.extend(of_stream),
                 Err(error @ RelayError::Away(_)) => return Err(error),

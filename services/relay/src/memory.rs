@@ -75,6 +75,9 @@ impl State {
     }
 
     fn page(&self, names: &EventNames, after: EntryId) -> Page {
+        if self.last < after {
+            return Page { next: self.last, cut: true, ..Page::default() };
+        }
         let from = self.entries.partition_point(|entry| entry.id <= after);
         let wanted = self.entries.range(from..).filter(|entry| names.has(&entry.content.name));
         let entries: Vec<Entry> = wanted.take(PAGE).cloned().collect();
@@ -119,6 +122,25 @@ impl RelayStore for MemoryRelay {
         drop(state);
         self.grown.notify_waiters();
         Ok(Appended::Done { reached, appended, cut })
+    }
+
+    async fn rewind(
+        &self,
+        shard: ShardNumber,
+        epoch: Epoch,
+        seen: Position,
+        to: Position,
+    ) -> Result<Appended, RelayError> {
+        let mut state = self.lock();
+        let fence = state.fences.entry(shard).or_default();
+        if fence.epoch > epoch {
+            return Ok(Appended::Outranked(fence.epoch));
+        }
+        fence.epoch = epoch;
+        if fence.reached == Some(seen) {
+            fence.reached = Some(to);
+        }
+        Ok(Appended::Done { reached: fence.reached, appended: 0, cut: 0 })
     }
 
     fn reader(&self) -> Arc<dyn RelayStore> {

@@ -34,6 +34,7 @@ pub struct RelayMetrics {
     failures: Counter,
     lost_writes: Counter,
     gaps: Counter,
+    rewound: Counter,
     outranked: Counter,
     cut: Counter,
     waiting: Gauge,
@@ -54,6 +55,7 @@ impl Default for RelayMetrics {
             failures: Counter::default(),
             lost_writes: Counter::default(),
             gaps: Counter::default(),
+            rewound: Counter::default(),
             outranked: Counter::default(),
             cut: Counter::default(),
             waiting: Gauge::default(),
@@ -73,7 +75,11 @@ impl RelayMetrics {
             ("relay_events", "Events that were put into the relay's streams", &self.appended),
             ("relay_repeated", "Events that were there already", &self.repeated),
             ("relay_bytes", "Size of what was put into the streams, in bytes", &self.bytes),
-            ("relay_garbled", "Events that are no JSON", &self.garbled),
+            (
+                "relay_garbled",
+                "Events that could not be encoded: a gap was told in their place",
+                &self.garbled,
+            ),
             (
                 "relay_failures",
                 "Times that the streams did not take events; they are sent again",
@@ -81,6 +87,11 @@ impl RelayMetrics {
             ),
             ("relay_lost_writes", "Times that the relay's Redis had lost its last writes", &self.lost_writes),
             ("relay_gaps", "Gaps told because it had lost more than was kept", &self.gaps),
+            (
+                "relay_rewound",
+                "Times that a shard's fence was ahead of its session, and was moved back",
+                &self.rewound,
+            ),
             (
                 "relay_outranked",
                 "Times that another worker relayed the shard, or another bot",
@@ -148,6 +159,10 @@ impl RelayMetrics {
 
     pub(crate) fn count_gap(&self) {
         self.gaps.inc();
+    }
+
+    pub(crate) fn count_rewound(&self) {
+        self.rewound.inc();
     }
 
     pub(crate) fn count_outranked(&self) {

@@ -122,6 +122,10 @@ struct State {
     closed: bool,
     /// Another worker relays the shard: nothing is kept here.
     outranked: bool,
+    /// Up to here events were pending on an owner before, which may have relayed them.
+    restored_up_to: Option<Position>,
+    /// How far the store has come, as it said last.
+    reached: Option<Position>,
 }
 
 impl Shared {
@@ -199,7 +203,14 @@ impl Drop for Shared {
 impl Outbox {
     /// An empty one, whose task waits for [`Outbox::begin`].
     pub fn start(parts: OutboxParts) -> Self {
-        let state = State { queue: Queue::new(parts.bounds), begun: false, closed: false, outranked: false };
+        let state = State {
+            queue: Queue::new(parts.bounds),
+            begun: false,
+            closed: false,
+            outranked: false,
+            restored_up_to: None,
+            reached: None,
+        };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             wake: Notify::new(),
@@ -218,7 +229,12 @@ impl Outbox {
 
     /// Whatever was pending before is here: from now on it is sent.
     pub fn begin(&self) {
-        self.shared.lock().begun = true;
+        let mut state = self.shared.lock();
+        if !state.begun {
+            state.begun = true;
+            state.restored_up_to = state.queue.last();
+        }
+        drop(state);
         self.shared.wake.notify_one();
     }
 
@@ -231,6 +247,11 @@ impl Outbox {
         drop(state);
         self.shared.metrics.waiting(1);
         self.shared.wake.notify_one();
+    }
+
+    /// The position that the store has reached, once it has said so: the next session's positions must be above it.
+    pub fn reached(&self) -> Option<Position> {
+        self.shared.lock().reached
     }
 
     /// There is room for an event of so many bytes.

@@ -24,7 +24,7 @@ use crate::{
 mod average;
 pub(crate) mod groups;
 mod reading;
-mod scripts;
+pub(crate) mod scripts;
 
 use average::Averages;
 
@@ -188,6 +188,20 @@ fn position(words: &[Vec<u8>], place: usize) -> Result<Option<Position>, RelayEr
     Ok(Some(Position { session: number(words.get(place))?, sequence: number(words.get(place + 1))? }))
 }
 
+/// The answer of a script that moves a fence.
+fn appended(answer: &[Vec<u8>]) -> Result<Appended, RelayError> {
+    match text(answer.first()) {
+        "DONE" => Ok(Appended::Done {
+            reached: position(answer, 1)?,
+            appended: number(answer.get(3))?,
+            cut: number(answer.get(4))?,
+        }),
+        "LOST" => Ok(Appended::Lost { reached: position(answer, 1)? }),
+        "OUTRANKED" => Ok(Appended::Outranked(Epoch(number(answer.get(1))?))),
+        _ => Err(RelayError::Alien("an answer".to_owned())),
+    }
+}
+
 #[async_trait]
 impl RelayStore for RedisRelay {
     async fn append(
@@ -241,16 +255,19 @@ impl RelayStore for RedisRelay {
         if answer.get(5).is_some_and(|alien| alien != b"0") {
             self.say_alien();
         }
-        match text(answer.first()) {
-            "DONE" => Ok(Appended::Done {
-                reached: position(&answer, 1)?,
-                appended: number(answer.get(3))?,
-                cut: number(answer.get(4))?,
-            }),
-            "LOST" => Ok(Appended::Lost { reached: position(&answer, 1)? }),
-            "OUTRANKED" => Ok(Appended::Outranked(Epoch(number(answer.get(1))?))),
-            _ => Err(RelayError::Alien("an answer".to_owned())),
-        }
+        appended(&answer)
+    }
+
+    async fn rewind(
+        &self,
+        shard: ShardNumber,
+        epoch: Epoch,
+        seen: Position,
+        to: Position,
+    ) -> Result<Appended, RelayError> {
+        let numbers = [epoch.0, seen.session, seen.sequence, to.session, to.sequence];
+        let args = numbers.map(|number| number.to_string());
+        appended(&self.script(&scripts::REWIND, &[&self.fence(shard)], &args).await?)
     }
 
     fn reader(&self) -> Arc<dyn RelayStore> {

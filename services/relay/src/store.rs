@@ -26,6 +26,19 @@ pub trait RelayStore: Send + Sync + 'static {
         entries: &[NewEntry],
     ) -> Result<Appended, RelayError>;
 
+    /// Moves the shard's fence from `seen` back to `to`: what is above `to` is taken again. Does nothing when the fence is elsewhere, so
+    /// that it can be sent twice.
+    ///
+    /// # Errors
+    /// [`RelayError::Away`]; then the fence may have been moved.
+    async fn rewind(
+        &self,
+        shard: ShardNumber,
+        epoch: Epoch,
+        seen: Position,
+        to: Position,
+    ) -> Result<Appended, RelayError>;
+
     /// The same streams for one reader, whose waiting holds up nobody else.
     fn reader(&self) -> Arc<dyn RelayStore>;
 
@@ -70,7 +83,7 @@ pub struct Page {
     pub entries: Vec<Entry>,
     /// All up to here was looked at: where to go on.
     pub next: EntryId,
-    /// Entries behind the id that was asked for are gone: they were cut off.
+    /// Entries behind the id that was asked for are gone: they were cut off, or the store has lost its last writes.
     pub cut: bool,
 }
 

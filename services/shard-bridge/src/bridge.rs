@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use altergolden_proto::{convert, v1};
+use altergolden_proto::v1;
 use event_bus::{BusError, NewMessage, Published, Recipient};
 use fleet_model::{GuildRecord, Routes, ShardNumber, ShardReport, UserLookup, WorkerId, shard_of_guild};
 use relay::RelayStore;
@@ -82,8 +82,17 @@ impl Bridge {
         routes
     }
 
+    /// Waits for the first routing table: a process that has just started may be asked before it has one.
+    async fn first_table(&self, until: Instant) {
+        let mut routes = self.routes.clone();
+        let table = routes.wait_for(|routes| **routes != Routes::default());
+        // Without one the answer says that no shard runs.
+        let _ = tokio::time::timeout_at(until, table).await;
+    }
+
     /// Totals over all shards. With `max_staleness`, from reports that came by themselves if all are that fresh.
     pub async fn stats(&self, until: Instant, max_staleness: Duration) -> v1::GetAggregateStatsResponse {
+        self.first_table(until).await;
         let routes = self.routes();
         if let Some(recent) = self.recent.as_ref().filter(|_| !max_staleness.is_zero()) {
             let reports: Vec<_> =
@@ -113,6 +122,7 @@ impl Bridge {
     /// Guilds, each from the worker that runs its shard. A worker that says that it no longer does is not asked again: the
     /// next routing table is, once.
     pub async fn guilds(&self, guild_ids: &[u64], until: Instant) -> Vec<v1::FindGuildResponse> {
+        self.first_table(until).await;
         let mut routes_changed = self.routes.clone();
         let routes = self.routes();
         routes_changed.mark_unchanged();
@@ -196,6 +206,7 @@ impl Bridge {
 
     /// Users, from whichever workers know them. Without `all` the search ends when each is found.
     pub async fn users(&self, user_ids: &[u64], all: bool, until: Instant) -> Vec<v1::FindUserResponse> {
+        self.first_table(until).await;
         let routes = self.routes();
         let each_found = |answers: &BTreeMap<WorkerId, UserLookup>| {
             let is_found = |position: usize| {
@@ -231,10 +242,22 @@ impl Bridge {
     pub async fn broadcast(
         &self,
         kind: String,
-        data: prost_types::Value,
+        data: impl Into<content::Data>,
         until: Instant,
     ) -> Result<v1::BroadcastResponse, Status> {
-        let body = content::checked(&kind, &convert::to_json(data))?;
+        let content::Data { value, json } = data.into();
+        self.broadcast_text(kind, content::received(json, Some(value)), until).await
+    }
+
+    /// As [`Bridge::broadcast`], with the data as JSON text.
+    pub(crate) async fn broadcast_text(
+        &self,
+        kind: String,
+        body: String,
+        until: Instant,
+    ) -> Result<v1::BroadcastResponse, Status> {
+        content::check(&kind, &body)?;
+        self.first_table(until).await;
         let expected: BTreeSet<WorkerId> = self.routes().workers.keys().cloned().collect();
         let mut published = self.publish(kind, body, Recipient::All, until).await?;
         let mut acknowledged = BTreeSet::new();

@@ -5,11 +5,12 @@ use std::time::Duration;
 use altergolden_proto::v1::{self, fleet_client::FleetClient, shard_bridge_client::ShardBridgeClient};
 use telemetry::grpc::SendTrace;
 use tonic::{
-    Status, Streaming,
+    Code, Status, Streaming,
     service::interceptor::InterceptedService,
     transport::{Channel, Endpoint},
 };
 
+use crate::content::Data;
 use crate::object::ObjectKind;
 use crate::replies::LARGEST_ANSWER;
 
@@ -206,11 +207,13 @@ impl BridgeClient {
     pub async fn broadcast(
         &mut self,
         kind: &str,
-        data: prost_types::Value,
+        data: impl Into<Data>,
     ) -> Result<v1::BroadcastResponse, ClientError> {
+        let Data { value, json } = data.into();
         let request = self.request(v1::BroadcastRequest {
             r#type: kind.to_owned(),
-            data: Some(data),
+            data: Some(value),
+            data_json: json,
             deadline_ms: self.deadline_ms(),
         });
         Ok(self.bridge.broadcast(request).await?.into_inner())
@@ -225,12 +228,14 @@ impl BridgeClient {
         &mut self,
         shard_id: u32,
         kind: &str,
-        data: prost_types::Value,
+        data: impl Into<Data>,
     ) -> Result<v1::SendToShardResponse, ClientError> {
+        let Data { value, json } = data.into();
         let request = self.request(v1::SendToShardRequest {
             shard_id,
             r#type: kind.to_owned(),
-            data: Some(data),
+            data: Some(value),
+            data_json: json,
             deadline_ms: self.deadline_ms(),
         });
         Ok(self.bridge.send_to_shard(request).await?.into_inner())
@@ -244,11 +249,13 @@ impl BridgeClient {
         &mut self,
         shard_id: Option<u32>,
         kind: &str,
-        data: prost_types::Value,
+        data: impl Into<Data>,
     ) -> Result<String, ClientError> {
+        let Data { value, json } = data.into();
         let request = self.request(v1::SendToManagerRequest {
             r#type: kind.to_owned(),
-            data: Some(data),
+            data: Some(value),
+            data_json: json,
             shard_id,
             deadline_ms: self.deadline_ms(),
         });
@@ -263,11 +270,13 @@ impl BridgeClient {
         &mut self,
         shard_ids: Vec<u32>,
         kind: &str,
-        data: prost_types::Value,
+        data: impl Into<Data>,
     ) -> Result<v1::RequestResponse, ClientError> {
+        let Data { value, json } = data.into();
         let request = self.request(v1::RequestRequest {
             r#type: kind.to_owned(),
-            data: Some(data),
+            data: Some(value),
+            data_json: json,
             shard_ids,
             deadline_ms: self.deadline_ms(),
             max_bytes: Some(LARGEST_ANSWER as u32),
@@ -374,6 +383,19 @@ impl BridgeClient {
     pub async fn abort_plan(&mut self) -> Result<v1::Plan, ClientError> {
         let request = self.request(v1::AbortPlanRequest {});
         Ok(self.fleet.abort_plan(request).await?.into_inner())
+    }
+
+    /// Returns what an operator should know of the fleet. A worker knows nothing of it: there are none then.
+    ///
+    /// # Errors
+    /// The call failed.
+    pub async fn problems(&mut self) -> Result<Vec<v1::Problem>, ClientError> {
+        let request = self.request(v1::WatchRequest {});
+        match self.fleet.watch(request).await {
+            Ok(statuses) => Ok(statuses.into_inner().message().await?.unwrap_or_default().problem_details),
+            Err(status) if status.code() == Code::Unimplemented => Ok(Vec::new()),
+            Err(status) => Err(status.into()),
+        }
     }
 
     /// The fleet now, and whenever it changes.

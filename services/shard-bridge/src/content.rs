@@ -1,5 +1,12 @@
 //! What a message, a question or a reply may hold: how much, and how deeply nested. Pure.
+//!
+//! Data is JSON text from the sender to whoever reads it, so that numbers arrive as they were sent. A [`Value`] is made of it only for
+//! bot code in Rust, and for peers that know no text.
 
+use std::fmt;
+
+use altergolden_proto::convert;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use tonic::Status;
 
@@ -11,6 +18,9 @@ pub const MOST_SHARDS: usize = 10_000;
 
 /// The longest type, in characters.
 const LONGEST_TYPE: usize = 100;
+
+/// How much of a number is told, in characters.
+const LONGEST_NUMBER: usize = 40;
 
 /// The deepest nesting of lists and objects. Protobuf's readers take 100 messages within each other, and an object takes three
 /// (`Value`, `Struct`, the entry); what is around it takes some too.
@@ -28,6 +38,12 @@ pub enum Misfit {
     /// It is nested too deeply.
     #[error("data is nested deeper than {DEEPEST} levels")]
     Depth,
+    /// It is no JSON.
+    #[error("data is invalid JSON: {0}")]
+    Json(String),
+    /// Bot code in Rust can't be given it as it is.
+    #[error("data holds {0}, a number that does not fit into 64 bits: send it as a string")]
+    Number(String),
 }
 
 impl From<Misfit> for Status {
@@ -36,16 +52,142 @@ impl From<Misfit> for Status {
     }
 }
 
+/// Data as it goes out: JSON text, and beside it a protobuf value for peers that know no text.
+#[derive(Clone, PartialEq)]
+pub struct Data {
+    pub(crate) value: prost_types::Value,
+    /// Empty when the value says all.
+    pub(crate) json: String,
+}
+
+impl fmt::Debug for Data {
+    /// Without the data, which is the bot's own.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Data").finish_non_exhaustive()
+    }
+}
+
+impl Data {
+    /// Data as this JSON text has it, numbers of any size included.
+    ///
+    /// # Errors
+    /// It is no JSON.
+    pub fn from_text(json: &str) -> Result<Self, Misfit> {
+        check_json(json)?;
+        Ok(Self { value: value_for_old_peers(json), json: json.trim().to_owned() })
+    }
+}
+
+impl From<prost_types::Value> for Data {
+    fn from(value: prost_types::Value) -> Self {
+        Self { value, json: String::new() }
+    }
+}
+
+impl From<Value> for Data {
+    fn from(json: Value) -> Self {
+        let text = json.to_string();
+        Self { value: convert::from_json(json), json: text }
+    }
+}
+
+/// Data that came in as JSON text: the text wins over the value beside it.
+pub(crate) fn received(json: String, value: Option<prost_types::Value>) -> String {
+    if json.is_empty() { convert::to_json(value.unwrap_or_default()).to_string() } else { json }
+}
+
+/// Null where the text has a number that no double can be.
+pub(crate) fn value_for_old_peers(json: &str) -> prost_types::Value {
+    convert::from_json(serde_json::from_str(json).unwrap_or_default())
+}
+
 /// The data as JSON text.
 pub(crate) fn checked(kind: &str, data: &Value) -> Result<String, Misfit> {
-    if kind.is_empty() || kind.chars().count() > LONGEST_TYPE {
-        return Err(Misfit::Type);
-    }
+    // Before it is written: bot code may make values of any depth.
     if nests_too_deep(data) {
         return Err(Misfit::Depth);
     }
     let json = data.to_string();
-    if json.len() > LARGEST { Err(Misfit::Size(json.len())) } else { Ok(json) }
+    check(kind, &json)?;
+    Ok(json)
+}
+
+/// Whether type and data are as they may be.
+pub(crate) fn check(kind: &str, json: &str) -> Result<(), Misfit> {
+    if kind.is_empty() || kind.chars().count() > LONGEST_TYPE {
+        return Err(Misfit::Type);
+    }
+    if json.len() > LARGEST {
+        return Err(Misfit::Size(json.len()));
+    }
+    check_json(json)?;
+    let mut depth = 0_usize;
+    for token in tokens(json) {
+        match token {
+            "[" | "{" => depth += 1,
+            "]" | "}" => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEEPEST {
+            return Err(Misfit::Depth);
+        }
+    }
+    Ok(())
+}
+
+fn check_json(json: &str) -> Result<(), Misfit> {
+    serde_json::from_str::<IgnoredAny>(json).map(drop).map_err(|error| Misfit::Json(error.to_string()))
+}
+
+/// The data as bot code in Rust gets it: integers of up to 64 bits are exact, other numbers are doubles.
+///
+/// # Errors
+/// It has a number that would be another one there.
+pub fn exact_value(json: &str) -> Result<Value, Misfit> {
+    for token in tokens(json).filter(|token| token.starts_with(|c: char| c == '-' || c.is_ascii_digit())) {
+        let fits = if token.contains(['.', 'e', 'E']) {
+            token.parse::<f64>().is_ok_and(f64::is_finite)
+        } else {
+            token.parse::<u64>().is_ok() || token.parse::<i64>().is_ok()
+        };
+        if !fits {
+            return Err(Misfit::Number(token.chars().take(LONGEST_NUMBER).collect()));
+        }
+    }
+    serde_json::from_str(json).map_err(|error| Misfit::Json(error.to_string()))
+}
+
+/// JSON text in one line: without what is between its tokens.
+pub fn one_line(json: &str) -> String {
+    tokens(json).collect()
+}
+
+/// The tokens of valid JSON text.
+fn tokens(json: &str) -> impl Iterator<Item = &str> {
+    let mut rest = json;
+    std::iter::from_fn(move || {
+        rest = rest.trim_start_matches([' ', '\t', '\n', '\r']);
+        let first = rest.chars().next()?;
+        let end = match first {
+            '"' => {
+                let mut is_escaped = false;
+                let mut ends = rest.char_indices().skip(1).filter(|(_, c)| {
+                    let is_end = *c == '"' && !is_escaped;
+                    is_escaped = *c == '\\' && !is_escaped;
+                    is_end
+                });
+                ends.next().map_or(rest.len(), |(at, _)| at + 1)
+            }
+            '[' | ']' | '{' | '}' | ',' | ':' => 1,
+            _ => rest
+                .find([' ', '\t', '\n', '\r', '[', ']', '{', '}', ',', ':', '"'])
+                .unwrap_or(rest.len())
+                .max(first.len_utf8()),
+        };
+        let (token, after) = rest.split_at(end);
+        rest = after;
+        Some(token)
+    })
 }
 
 /// Whether it can't be sent, as protobuf's readers would not take it.
@@ -64,46 +206,4 @@ fn deeper_than(value: &Value, levels: usize) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use altergolden_proto::{convert, v1};
-    use prost::Message as _;
-    use serde_json::json;
-
-    use super::*;
-
-    fn nested(levels: usize, wrap: impl Fn(Value) -> Value) -> Value {
-        (0..levels).fold(json!(1), |value, _| wrap(value))
-    }
-
-    #[test]
-    fn what_may_be_nested_is_what_protobuf_s_readers_take() {
-        for wrap in [|value| json!([value]), |value| json!({ "k": value })] {
-            assert!(nests_too_deep(&nested(DEEPEST + 1, wrap)));
-            let deepest = nested(DEEPEST, wrap);
-            assert!(!nests_too_deep(&deepest));
-            // Where it is deepest in: a reply, and a message that was subscribed to.
-            let value = || convert::from_json(deepest.clone());
-            let reply = v1::ShardReply {
-                outcome: Some(v1::shard_reply::Outcome::Value(value())),
-                ..v1::ShardReply::default()
-            };
-            let response = v1::RequestResponse { complete: true, replies: vec![reply] };
-            assert_eq!(v1::RequestResponse::decode(&*response.encode_to_vec()).unwrap(), response);
-            let message = v1::BroadcastMessage { data: Some(value()), ..v1::BroadcastMessage::default() };
-            let item = Some(v1::subscribe_response::Item::Message(message));
-            let response = v1::SubscribeResponse { item };
-            assert_eq!(v1::SubscribeResponse::decode(&*response.encode_to_vec()).unwrap(), response);
-        }
-        assert!(nests_too_deep(&nested(100, |value| json!([value]))));
-    }
-
-    #[test]
-    fn types_and_sizes_have_their_limits() {
-        assert_eq!(checked("", &json!(1)), Err(Misfit::Type));
-        assert_eq!(checked(&"ü".repeat(100), &json!(1)), Ok("1".to_owned()));
-        assert_eq!(checked(&"ü".repeat(101), &json!(1)), Err(Misfit::Type));
-        let text = |length: usize| json!("x".repeat(length));
-        assert!(checked("k", &text(LARGEST - 2)).is_ok());
-        assert_eq!(checked("k", &text(LARGEST - 1)), Err(Misfit::Size(LARGEST + 1)));
-    }
-}
+mod tests;

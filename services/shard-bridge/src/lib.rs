@@ -32,7 +32,7 @@ mod service;
 pub use bridge::Bridge;
 pub use client::{BridgeClient, ClientError};
 pub use command::{CommandKind, CommandRefused, GatewayCommand, InvalidCommand};
-pub use content::{LARGEST, MOST_SHARDS, Misfit, nests_too_deep};
+pub use content::{Data, LARGEST, MOST_SHARDS, Misfit, exact_value, nests_too_deep, one_line};
 pub use deadline::{Deadlines, hop_until};
 pub use hub::{Hub, HubItem, HubSubscription, Wants};
 pub use local::{

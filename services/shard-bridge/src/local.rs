@@ -54,8 +54,10 @@ pub struct ShardMessage {
     pub shard: ShardNumber,
     /// What kind of message it is: up to 100 characters.
     pub kind: String,
-    /// What the sender gave: up to 256 KiB as JSON text.
+    /// What the sender gave. Integers of up to 64 bits are exact, other numbers are doubles.
     pub data: Value,
+    /// The same as JSON text, as the sender wrote it: up to 256 KiB.
+    pub json: String,
     /// The process that sent it, for people.
     pub sender: String,
 }
@@ -93,8 +95,10 @@ pub enum Delivered {
 pub struct ShardRequest {
     /// What is asked: up to 100 characters.
     pub kind: String,
-    /// More about it: up to 256 KiB as JSON text.
+    /// More about it. Integers of up to 64 bits are exact, other numbers are doubles.
     pub data: Value,
+    /// The same as JSON text, as the sender wrote it: up to 256 KiB.
+    pub json: String,
     /// The process that asks, for people.
     pub sender: String,
     /// When the reply comes too late.

@@ -5,7 +5,7 @@ use fleet_model::{ShardNumber, WorkerId};
 use prost::Message as _;
 use v1::ReplyFailureKind as Kind;
 
-use crate::content::{LARGEST, nests_too_deep};
+use crate::content::{LARGEST, Misfit, exact_value, nests_too_deep};
 
 /// The largest answer, in bytes.
 pub const LARGEST_ANSWER: usize = 32 * 1024 * 1024;
@@ -86,16 +86,19 @@ impl Merge {
             let reason = format!("its reply of {} bytes is over the limit of {LARGEST}", json.len());
             return failed(reply, failure(Kind::TooLarge, reason));
         }
-        let value = match serde_json::from_str(json) {
+        let value = match exact_value(json) {
             Ok(value) => value,
-            Err(error) => {
-                return failed(reply, failure(Kind::Failed, format!("its reply is no JSON: {error}")));
+            Err(Misfit::Json(why)) => {
+                return failed(reply, failure(Kind::Failed, format!("its reply is no JSON: {why}")));
             }
+            Err(error) => return failed(reply, failure(Kind::Failed, format!("its reply: {error}"))),
         };
         if nests_too_deep(&value) {
             return failed(reply, failure(Kind::Failed, "its reply is nested too deeply"));
         }
-        let whole = with(reply, v1::shard_reply::Outcome::Value(convert::from_json(value)));
+        let value_json = if convert::is_exact(&value) { String::new() } else { json.to_owned() };
+        let value = v1::shard_reply::Outcome::Value(convert::from_json(value));
+        let whole = v1::ShardReply { value_json, ..with(reply, value) };
         let bytes = whole.encoded_len() + AROUND;
         if let Some(left) = self.left.checked_sub(bytes.saturating_sub(KEPT)) {
             self.left = left;
@@ -122,6 +125,7 @@ fn with(reply: &Replied, outcome: v1::shard_reply::Outcome) -> v1::ShardReply {
         shard_id: reply.shard.0,
         worker_id: reply.worker.as_ref().map(ToString::to_string).unwrap_or_default(),
         outcome: Some(outcome),
+        value_json: String::new(),
     }
 }
 

@@ -124,8 +124,9 @@ impl ShardBridge for BridgeService {
     ) -> Result<Response<v1::BroadcastResponse>, Status> {
         let since = Instant::now();
         let until = self.deadlines.fan_out_until(request.get_ref().deadline_ms, request.metadata());
-        let v1::BroadcastRequest { r#type, data, .. } = request.into_inner();
-        let answer = self.bridge.broadcast(r#type, data.unwrap_or_default(), until).await?;
+        let v1::BroadcastRequest { r#type, data, data_json, .. } = request.into_inner();
+        let body = crate::content::received(data_json, data);
+        let answer = self.bridge.broadcast_text(r#type, body, until).await?;
         self.bridge.metrics().observe("Broadcast", since);
         Ok(Response::new(answer))
     }

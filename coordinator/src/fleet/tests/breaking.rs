@@ -189,3 +189,33 @@ fn shards_without_room_are_taken_when_a_worker_comes() {
     assert!(shards(&fleet, "b").contains(&3));
     assert_eq!(problems(&fleet.view(at(1_100))), [] as [&str; 0]);
 }
+
+fn ran_before(fleet: &Fleet, worker: &str) -> Vec<u32> {
+    fleet.assignment(&id(worker)).unwrap().ran_before.iter().map(|shard| shard.0).collect()
+}
+
+#[test]
+fn next_owner_is_told_that_another_ran_the_shard_before() {
+    let mut fleet = running_fleet();
+    assert!(ran_before(&fleet, "a").is_empty() && ran_before(&fleet, "b").is_empty(), "a first start");
+    die(&mut fleet, "a", "1", 2_000);
+    assert_eq!(ran_before(&fleet, "b"), (0..6).collect::<Vec<_>>());
+
+    // A coordinator that begins with what the store has, and finds none of the owners.
+    let recovered = Recovered { workers: Vec::new(), ..recovered() };
+    let mut fleet = Fleet::new(rules(), Term(2), Wish::explicit(12), recovered, at(0));
+    join(&mut fleet, "c", "1", 100);
+    for ms in (250..10_000).step_by(250) {
+        report_as(&mut fleet, "c", "1", ms);
+    }
+    assert_eq!(ran_before(&fleet, "c"), (0..12).collect::<Vec<_>>());
+
+    // One that finds nothing, and hears of a worker that runs a part: the rest may have been run by one that is gone.
+    let mut fleet = Fleet::new(rules(), Term(1), Wish::explicit(4), Recovered::default(), at(0));
+    let running = (0..2).map(|shard| (ShardNumber(shard), Epoch(10))).collect();
+    fleet.join(Registration { running, running_total: 4, ..registration("a", "1") }, at(0)).unwrap();
+    for ms in (250..10_000).step_by(250) {
+        report_as(&mut fleet, "a", "1", ms);
+    }
+    assert_eq!((shards(&fleet, "a").len(), ran_before(&fleet, "a")), (4, vec![2, 3]));
+}

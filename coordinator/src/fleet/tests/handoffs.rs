@@ -179,3 +179,45 @@ fn who_has_handed_a_shard_over_answers_for_it_until_the_next_is_ready() {
     report(&mut fleet, "c", at(2300));
     assert_eq!(fleet.view(at(2350)).routes(1).owner(shard).unwrap().worker.as_str(), "c");
 }
+
+#[test]
+fn shard_that_was_taken_over_stays_until_it_is_ready_and_not_for_ever() {
+    let status = |fleet: &Fleet, worker: &str, status| {
+        let mut report = obedient(fleet, worker);
+        report.shards.iter_mut().for_each(|shard| shard.status = status);
+        report
+    };
+    // What the new owner says of the shards that it took over, and from when on one of them may move.
+    for (says, moves_at) in [
+        (ShardStatus::Resuming, 32_000),
+        (ShardStatus::Reconnecting, 32_000),
+        (ShardStatus::Identifying, 3_000),
+        (ShardStatus::Queued, 3_000),
+        (ShardStatus::Ready, 3_000),
+    ] {
+        let mut fleet = running_fleet();
+        fleet.lease_verdict(&id("a"), &life("1"), Cause::Evidence, LeaseVerdict::Revoked, at(2_000));
+        settle_writes(&mut fleet, at(2_000));
+        fleet.join(registration("c", "1"), at(2_100)).unwrap();
+        let mut moved_at = None;
+        for ms in (2_200..40_000).step_by(200) {
+            let mut report = status(&fleet, "b", says);
+            // The others are ready, and stay.
+            report.shards.iter_mut().filter(|shard| shard.shard.0 > 0).for_each(|shard| {
+                shard.status = ShardStatus::Ready;
+            });
+            fleet.intent.pins = (1..12).map(|shard| (ShardNumber(shard), id("b"))).collect();
+            fleet.report(&id("b"), &life("1"), report, at(ms)).unwrap();
+            let silent = Report { arrived: Vec::new(), ..obedient(&fleet, "c") };
+            fleet.report(&id("c"), &life("1"), silent, at(ms)).unwrap();
+            fleet.tick(at(ms));
+            settle_writes(&mut fleet, at(ms));
+            if !fleet.assignment(&id("c")).unwrap().arriving.is_empty() {
+                moved_at = Some(ms);
+                break;
+            }
+        }
+        let moved_at = moved_at.unwrap_or_else(|| panic!("{says:?}: nothing moves"));
+        assert!((moves_at - 1_000..=moves_at + 500).contains(&moved_at), "{says:?}: at {moved_at}");
+    }
+}

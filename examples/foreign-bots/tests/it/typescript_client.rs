@@ -159,6 +159,13 @@ async fn a_subscription_outlives_its_server_and_tells_what_it_missed() {
     assert_eq!((&got["type"], &got["data"]), (&json!("cacheInvalidate"), &data), "{got}");
     assert_eq!((&got["messageId"], &got["recipient"]), (&sent["messageId"], &json!("all")), "{got}");
 
+    // Integers that a number can't hold are bigints; one that was rounded before the client gets it is refused.
+    ask(&url, &["broadcast", "\"cacheInvalidate\"", "800356270543470593n"]).await;
+    let got = until_said(&mut subscriber, "the bigint", |item| item["data"] == "800356270543470593n").await;
+    assert_eq!(got["json"], "800356270543470593", "{got}");
+    let rounded = ask(&url, &["broadcast", "\"cacheInvalidate\"", "800356270543470593"]).await;
+    assert_eq!(rounded["error"]["name"], "TypeError", "{rounded}");
+
     fleet.coordinator.process.kill().await;
     until_said(&mut subscriber, "that nobody answers", |item| item["kind"] == "away").await;
     let mut command = fleet.deployment.coordinator_command(SHARDS);

@@ -31,7 +31,13 @@ fn head() -> Head {
 }
 
 fn needs() -> Needs {
-    Needs { total: TOTAL, intents: 513, transport: "json".to_owned(), resources: vec!["guilds".to_owned()] }
+    Needs {
+        ran_before: false,
+        total: TOTAL,
+        intents: 513,
+        transport: "json".to_owned(),
+        resources: vec!["guilds".to_owned()],
+    }
 }
 
 /// A store with what an owner before left.
@@ -56,11 +62,33 @@ async fn claimed(store: Arc<dyn CheckpointStore>, needs: &Needs, keep: Keep) -> 
 async fn a_first_start_has_lost_nothing() {
     let store = testing::memory();
     let beginning = claimed(store.clone(), &needs(), Keep::Full).await;
-    assert!(matches!(beginning, Beginning::Anew { lost: None, .. }), "{beginning:?}");
+    assert!(matches!(beginning, Beginning::Anew(Anew { lost: None, .. })), "{beginning:?}");
     // The next owner knows that there was one before.
     let next =
         testing::checkpoints(store, Keep::Full).claim(SHARD, Epoch(EPOCH.0 + 1), &needs(), || false).await;
-    assert!(matches!(next.unwrap(), Beginning::Anew { lost: Some(_), .. }));
+    assert!(matches!(next.unwrap(), Beginning::Anew(Anew { lost: Some(_), .. })));
+}
+
+#[tokio::test]
+async fn shard_that_ran_before_has_lost_something_when_no_checkpoint_is_left() {
+    for keep in [Keep::Off, Keep::Session, Keep::Full] {
+        // An empty store: it never knew of it, or has lost all.
+        let needs = Needs { ran_before: true, ..needs() };
+        match claimed(testing::memory(), &needs, keep).await {
+            Beginning::Anew(Anew { lost: Some(lost), .. }) => assert_eq!(lost.last_sequence, 0, "{keep:?}"),
+            other => panic!("{keep:?}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn claim_that_is_made_again_tells_of_the_gap_too() {
+    let store = testing::memory();
+    store.claim(SHARD, Epoch(1)).await.unwrap();
+    // Its answer was lost.
+    store.claim(SHARD, EPOCH).await.unwrap();
+    let beginning = claimed(store, &needs(), Keep::Full).await;
+    assert!(matches!(beginning, Beginning::Anew(Anew { lost: Some(_), .. })), "{beginning:?}");
 }
 
 #[tokio::test]
@@ -68,7 +96,7 @@ async fn a_session_that_fits_is_resumed() {
     let store = left(encode_head(&head(), FORMAT_MAX).unwrap(), Vec::new()).await;
     match claimed(store, &needs(), Keep::Full).await {
         Beginning::From { head: found, records, .. } => assert_eq!((*found, records), (head(), 0)),
-        other @ Beginning::Anew { .. } => panic!("{other:?}"),
+        other @ Beginning::Anew(_) => panic!("{other:?}"),
     }
 }
 
@@ -83,7 +111,7 @@ async fn a_session_that_does_not_fit_is_a_gap_with_a_reason() {
     ] {
         let store = left(bytes.clone(), Vec::new()).await;
         match claimed(store, &needs, Keep::Full).await {
-            Beginning::Anew { lost: Some(lost), presence, .. } => {
+            Beginning::Anew(Anew { lost: Some(lost), presence, .. }) => {
                 assert_eq!(presence.as_deref(), Some("p"), "it outlives the session");
                 assert!(lost.reason.contains(says), "{lost:?}");
                 assert_eq!((lost.last_sequence, lost.since_unix_ms), (40, 77));
@@ -104,7 +132,9 @@ async fn a_head_that_can_t_be_read_is_refused_with_a_reason() {
         [(truncated, "truncated"), (Bytes::from_static(b"alien"), "ours"), (Bytes::from(newer), "")]
     {
         match claimed(left(bytes, Vec::new()).await, &needs(), Keep::Full).await {
-            Beginning::Anew { lost: Some(lost), .. } => assert!(lost.reason.contains(says), "{lost:?}"),
+            Beginning::Anew(Anew { lost: Some(lost), .. }) => {
+                assert!(lost.reason.contains(says), "{lost:?}");
+            }
             other => panic!("{other:?}"),
         }
     }

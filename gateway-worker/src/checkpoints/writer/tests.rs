@@ -174,7 +174,13 @@ impl Bench {
 }
 
 fn needs() -> Needs {
-    Needs { total: TOTAL, intents: 1, transport: "json".to_owned(), resources: vec!["guilds".to_owned()] }
+    Needs {
+        ran_before: false,
+        total: TOTAL,
+        intents: 1,
+        transport: "json".to_owned(),
+        resources: vec!["guilds".to_owned()],
+    }
 }
 
 /// What the next owner finds.
@@ -182,7 +188,7 @@ async fn taken_over(store: Arc<dyn CheckpointStore>, keep: Keep, needs: &Needs) 
     let checkpoints = testing::checkpoints(store, keep);
     let epoch = Epoch(EPOCH.0 + 1);
     match checkpoints.claim(SHARD, epoch, needs, || false).await.unwrap() {
-        Beginning::Anew { .. } => None,
+        Beginning::Anew(_) => None,
         Beginning::From { head, serial, records, .. } => {
             let loaded =
                 checkpoints.load(ToRead { shard: SHARD, epoch, serial, records }, &head).await.unwrap();
@@ -289,7 +295,7 @@ async fn the_last_checkpoint_is_exact() {
     bench.add_members(10..12);
     bench.pass.write(None).await;
     let left = bench.deliveries.close(Duration::from_millis(10)).await;
-    bench.pass.write(Some(left)).await;
+    bench.pass.write(Some(Last { pending: left, exact: true })).await;
     let (head, loaded) = taken_over(store.inner(), Keep::Full, &needs()).await.unwrap();
     assert!(head.exact);
     let pending: Vec<(u64, bool)> =
@@ -307,6 +313,19 @@ async fn without_guilds_the_session_is_kept_all_the_same() {
     let (head, loaded) = taken_over(store.inner(), Keep::Session, &needs).await.unwrap();
     assert_eq!((head.read, loaded.pending.len(), loaded.guilds.guilds.len()), (2, 1, 0));
     assert_eq!(head.expecting.len(), 2, "the guilds are known to be there");
+}
+
+#[tokio::test]
+async fn what_was_kept_before_goes_when_nothing_is_to_be_kept_any_more() {
+    let store = Faulty::new(false);
+    let mut bench = Bench::new(store.clone(), Keep::Session).await;
+    bench.take("GUILD_CREATE", &guild(5));
+    bench.pass.write(None).await;
+    bench.pass.checkpoints.keep = Keep::Off;
+    bench.pass.stored = None;
+    bench.pass.write(None).await;
+    let Ok(Claim::Yours(stored)) = store.claim(SHARD, EPOCH).await else { panic!("not ours") };
+    assert_eq!((stored.head, stored.records), (None, 0), "each next owner would be given it again");
 }
 
 #[tokio::test]

@@ -2,16 +2,23 @@
 
 use std::sync::Arc;
 
-use checkpoint::{Head, PendingEvent};
+use checkpoint::{Head, PendingEvent, Session};
 
-use super::Intake;
+use super::{Intake, older};
 use crate::{
     bot::Queued,
-    checkpoints::{restore::Beginning, writer::Stored},
+    checkpoints::{
+        LostSession,
+        restore::{Anew, Beginning},
+        writer::Stored,
+    },
     handler::Mark,
     handoff::Carried,
     shard::Progress,
 };
+
+/// Above the sequence of any event; stores and relays count exactly up to here.
+const LAST_SEQUENCE: u64 = (1 << 53) - 1;
 
 impl Intake {
     /// Goes on from what was handed over. `beginning` is what the store has: the same, if all is well; then only what
@@ -25,15 +32,17 @@ impl Intake {
                 // Its owner wrote it last of all: nothing else is in a newer format.
                 is_same(&stored, &head).then_some(format)
             }
-            Beginning::Anew { serial, .. } => {
-                self.serial = serial;
+            Beginning::Anew(anew) => {
+                self.serial = anew.serial;
                 None
             }
         };
         let session = head.session.ordinal;
         self.ordinal = session;
-        // The owner before stopped in order: whatever it has not begun is here, and nothing else comes again.
-        self.mark = Mark::Fresh;
+        // The owner before stopped in order: whatever it has not begun is here. Whether something comes again that one before it may have
+        // handled, it says itself.
+        let exact = head.exact;
+        self.mark = if exact { Mark::Fresh } else { Mark::Replayed };
         self.shard.cache().adopt(guilds);
         self.shard.set_progress(Some(Progress {
             session: Arc::new(head.session),
@@ -43,8 +52,9 @@ impl Intake {
             read_at_unix_ms: head.read_at_unix_ms,
         }));
         let positions = pending.iter().map(|event| (event.session, event.sequence)).collect();
-        for event in pending {
-            self.queue_pending(event, true);
+        self.queue_all_pending(pending, exact);
+        if let Some(Progress { session, read, read_at_unix_ms, .. }) = self.shard.progress() {
+            self.tell_unread(&session, (read, read_at_unix_ms));
         }
         if let Some(format) = stored_in {
             self.write(Some(Stored { session, pending: positions, format }));
@@ -59,16 +69,52 @@ impl Intake {
         head.session.resources.retain(|resource| self.resources.contains(resource));
     }
 
-    /// Queues an event that the owner before had not finished. `exact`: its word on whether it had begun holds.
-    pub(super) fn queue_pending(&mut self, event: PendingEvent, exact: bool) {
-        let late = !exact || event.started;
-        let handled = event.handled;
-        if late && !handled {
-            self.replayed += 1;
+    /// Queues what the owner before had not finished. `exact`: its word on what it had begun holds.
+    pub(super) fn queue_all_pending(&mut self, pending: Vec<PendingEvent>, exact: bool) {
+        for event in pending {
+            let late = !exact || event.started;
+            let (handled, at) = (event.handled, (event.session, event.sequence));
+            match Queued::from_pending(event, late) {
+                Some(queued) => {
+                    self.replayed += u64::from(late && !handled);
+                    self.deliveries.push_restored(queued, handled);
+                }
+                None => {
+                    self.metrics.count_garbled();
+                    self.unread = older(self.unread, at);
+                }
+            }
         }
-        match Queued::from_pending(event, late) {
-            Some(queued) => self.deliveries.push_restored(queued, handled),
-            None => self.metrics.count_garbled(),
+    }
+
+    /// Tells of a gap when a pending event of a session, or of one before it, can't be read. `read`: how far the session was, and when that came.
+    pub(super) fn tell_unread(&mut self, session: &Session, (read, read_at_unix_ms): (u64, u64)) {
+        let Some(unread) = self.unread.take() else { return };
+        let lost = LostSession {
+            since_unix_ms: read_at_unix_ms,
+            last_sequence: read,
+            reason: "events that were received can't be read any more".to_owned(),
+        };
+        // In the place of the one that can't be read, or behind the session.
+        let at = if unread == (0, 0) { (session.ordinal, LAST_SEQUENCE) } else { unread };
+        self.tell_gap(lost.or_before(Some(unread), session).until(read_at_unix_ms), at);
+    }
+}
+
+impl Carried {
+    /// What is left of it for a worker that can't resume the session. `stored`: what the store has.
+    pub(super) fn without_session(self, why: String, stored: &Beginning) -> Anew {
+        let serial = match stored {
+            Beginning::Anew(anew) => anew.serial,
+            Beginning::From { serial, .. } => *serial,
+        };
+        Anew {
+            serial,
+            lost: Some(LostSession::of(&self.head, why)),
+            presence: self.head.presence,
+            ordinal: self.head.session.ordinal,
+            pending: self.pending,
+            exact: self.head.exact,
         }
     }
 }

@@ -1,45 +1,39 @@
 //! What comes while the guilds are still read: it waits, within bounds, and is taken after what the checkpoint holds.
 //!
-//! A checkpoint that can't be read costs the session that it is of, and nothing when another has begun meanwhile.
+//! A checkpoint that can't be read costs the session that it is of, and nothing when another has begun meanwhile. What bot code has not finished
+//! is handled all the same, as far as that can be read.
 
 use std::{collections::VecDeque, sync::Arc};
 
-use checkpoint::Head;
+use checkpoint::{Head, Session};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Dispatch, Intake, Taken};
+use super::{Dispatch, Intake, Taken, held::Held};
 use crate::{
     checkpoints::{
-        restore::{LoadError, Restored, ToRead},
+        older,
+        restore::{LeftOver, LoadError, NotRestored, Restored, ToRead},
         writer::Stored,
     },
     handler::Mark,
     shard::Progress,
 };
 
-/// Events that wait for the guilds to be read, and their bytes.
-const HELD: usize = 8_192;
-const HELD_BYTES: usize = 32 * 1024 * 1024;
-
 /// A checkpoint that is being read.
 pub(super) struct Restoring {
-    load: AbortOnDropHandle<Result<Restored, LoadError>>,
+    load: AbortOnDropHandle<Result<Restored, NotRestored>>,
     /// Came meanwhile.
-    held: VecDeque<Dispatch>,
-    held_bytes: usize,
+    held: Held,
     exact: bool,
-    session: u64,
+    session: Arc<Session>,
+    /// How far it was read, and when that came.
+    read: (u64, u64),
 }
 
 impl Restoring {
     /// Lets a dispatch wait.
     pub(super) fn hold(&mut self, dispatch: Dispatch) -> Taken {
-        if self.held.len() >= HELD || self.held_bytes + dispatch.text.len() > HELD_BYTES {
-            return Taken::Full;
-        }
-        self.held_bytes += dispatch.text.len();
-        self.held.push_back(dispatch);
-        Taken::Held
+        self.held.hold(dispatch)
     }
 }
 
@@ -54,30 +48,33 @@ impl Intake {
         let session = Arc::new(head.session.clone());
         self.ordinal = session.ordinal;
         self.shard.set_progress(Some(Progress {
-            session,
+            session: session.clone(),
             began_at: 0,
             read: head.read,
             read_at_unix_ms: head.read_at_unix_ms,
         }));
         self.mark = if head.exact { Mark::Fresh } else { Mark::Replayed };
-        let (exact, session) = (head.exact, head.session.ordinal);
+        let (exact, read) = (head.exact, (head.read, head.read_at_unix_ms));
         let load = async move { checkpoints.restore(what, &head, shard.cache()).await };
         self.restoring = Some(Restoring {
             load: AbortOnDropHandle::new(tokio::spawn(load)),
-            held: VecDeque::new(),
-            held_bytes: 0,
+            held: Held::default(),
             exact,
             session,
+            read,
         });
     }
 
     /// Waits until the checkpoint is read; for ever when there is none. Nothing is lost when the future is dropped.
-    pub(in crate::shard) async fn read_through(&mut self) -> Result<Restored, LoadError> {
+    pub(in crate::shard) async fn read_through(&mut self) -> Result<Restored, NotRestored> {
         match &mut self.restoring {
             Some(restoring) => match (&mut restoring.load).await {
                 Ok(loaded) => loaded,
                 // Only a panic in it ends the task without an answer.
-                Err(error) => Err(LoadError::Store(checkpoint::StoreError::Away(error.to_string()))),
+                Err(error) => Err(NotRestored {
+                    why: LoadError::Store(checkpoint::StoreError::Away(error.to_string())),
+                    left: LeftOver { pending: Vec::new(), unread: Some((0, 0)) },
+                }),
             },
             None => std::future::pending().await,
         }
@@ -97,31 +94,41 @@ impl Intake {
     /// Takes what was read. What came meanwhile is to be taken now, in order; `Err` says why the session is of no use.
     pub(in crate::shard) fn install(
         &mut self,
-        restored: Result<Restored, LoadError>,
+        restored: Result<Restored, NotRestored>,
     ) -> Result<VecDeque<Dispatch>, String> {
         let Some(restoring) = self.restoring.take() else { return Ok(VecDeque::new()) };
-        let same_session = self.shard.progress().is_some_and(|it| it.session.ordinal == restoring.session);
+        let ordinal = restoring.session.ordinal;
+        let same_session = self.shard.progress().is_some_and(|it| it.session.ordinal == ordinal);
         let restored = match restored {
             Ok(restored) => restored,
-            Err(error) => {
-                self.metrics_refused(&error.to_string());
+            Err(NotRestored { why, left: LeftOver { pending, unread } }) => {
+                self.metrics_refused(&why.to_string());
+                self.queue_all_pending(pending, restoring.exact);
+                self.unread = unread.map_or(self.unread, |unread| older(self.unread, unread));
+                if !same_session {
+                    // The gap that was told with the next session begins later.
+                    self.tell_unread(&restoring.session, restoring.read);
+                }
                 self.write(None);
                 self.check_suspects();
                 // A session that has begun meanwhile does not need it.
-                return if same_session { Err(error.to_string()) } else { Ok(restoring.held) };
+                return if same_session {
+                    Err(why.to_string())
+                } else {
+                    Ok(restoring.held.into_dispatches())
+                };
             }
         };
         let Restored { guilds, pending, format } = restored;
+        let positions = pending.iter().map(|event| (event.session, event.sequence)).collect();
+        self.queue_all_pending(pending, restoring.exact);
         if same_session {
             self.shard.cache().adopt(guilds);
         }
-        let positions = pending.iter().map(|event| (event.session, event.sequence)).collect();
-        for event in pending {
-            self.queue_pending(event, restoring.exact);
-        }
-        self.write(Some(Stored { session: restoring.session, pending: positions, format }));
+        self.tell_unread(&restoring.session, restoring.read);
+        self.write(Some(Stored { session: ordinal, pending: positions, format }));
         self.check_suspects();
-        Ok(restoring.held)
+        Ok(restoring.held.into_dispatches())
     }
 
     fn metrics_refused(&self, why: &str) {
@@ -132,14 +139,13 @@ impl Intake {
     /// The connection is over and the next one resumes from `read`: what waits will come again.
     pub(in crate::shard) fn forget_held(&mut self) {
         if let Some(restoring) = &mut self.restoring {
-            restoring.held.clear();
-            restoring.held_bytes = 0;
+            restoring.held = Held::default();
         }
     }
 
     /// What is being read, when it is of the session that goes on.
     pub(super) fn restoring_this_session(&mut self) -> Option<&mut Restoring> {
         let session = self.shard.progress().map(|progress| progress.session.ordinal);
-        self.restoring.as_mut().filter(|restoring| session == Some(restoring.session))
+        self.restoring.as_mut().filter(|restoring| session == Some(restoring.session.ordinal))
     }
 }

@@ -3,57 +3,74 @@
 use std::sync::Arc;
 
 use checkpoint::Session;
-use twilight_gateway::{Event as Parsed, EventTypeFlags};
-use twilight_model::gateway::payload::incoming::Ready;
 
 use super::{Dispatch, Intake, Taken};
 use crate::{
-    bot::Queued,
+    bot::{Queued, dispatch_clock},
     checkpoints::{Keep, LostSession, unix_ms},
     handler::Mark,
+    reading::SessionStart,
     shard::{Progress, connection::TRANSPORT},
 };
 
 impl Intake {
     /// The session can't be resumed.
     pub(in crate::shard) fn lost_session(&mut self, reason: &str) {
-        if let Some(Progress { read, read_at_unix_ms, .. }) = self.shard.progress() {
-            self.lost = Some(LostSession {
+        if let Some(Progress { session, read, read_at_unix_ms, .. }) = self.shard.give_up_session() {
+            let lost = LostSession {
                 since_unix_ms: read_at_unix_ms,
                 last_sequence: read,
                 reason: reason.to_owned(),
-            });
-            self.shard.set_progress(None);
+            };
+            self.lost = Some(lost.or_before(self.unread.take(), &session));
         }
     }
 
-    /// READY: a new session. There is always room for it: one that was refused would begin again, and that is a gap.
+    /// READY: a new session. It is let in beyond the queue's bound, as one that is refused begins again, and that is a gap; but not without
+    /// end. Nothing changes before there is room.
     pub(super) fn take_ready(&mut self, dispatch: Dispatch) -> Taken {
+        if !self.deliveries.has_room_for_session(dispatch.text.len()) {
+            return self.overflowed(dispatch_clock());
+        }
+        let Ok(start) = self.read_ready(&dispatch.text) else {
+            self.metrics.count_garbled();
+            tracing::error!(shard.id = %self.shard.number(), "READY has no session id: the connection is of no use");
+            return Taken::NoSession;
+        };
+        let early = std::mem::take(&mut self.early);
         // Whatever waits is of the session before.
         self.forget_held();
-        self.begin_session(&dispatch);
+        self.begin_session(&dispatch, start);
         let (sequence, received_at) = (dispatch.sequence, unix_ms());
-        if self.deliveries.wants(&dispatch.name) {
-            self.deliveries.push_over_bound(Queued::Event(self.event(dispatch, received_at)));
+        let mut queued = true;
+        for early in early.into_dispatches() {
+            self.apply(&early);
+            queued &= self.queue(early, received_at);
+        }
+        queued &= self.queue(dispatch, received_at);
+        if !queued {
+            // Shut: the shard ends, and no checkpoint may speak of a session whose READY was not queued.
+            self.shard.set_progress(None);
+            return Taken::Full;
         }
         self.shard.set_read(sequence, received_at);
         Taken::Yes
     }
 
-    fn begin_session(&mut self, dispatch: &Dispatch) {
+    /// Queues a dispatch, if bot code wants it. False: the queue is shut.
+    fn queue(&self, dispatch: Dispatch, received_at: u64) -> bool {
+        !self.deliveries.wants(&dispatch.name)
+            || self.deliveries.push(Queued::Event(self.event(dispatch, received_at)))
+    }
+
+    fn begin_session(&mut self, dispatch: &Dispatch, start: SessionStart) {
         self.lost_session("Discord began another session");
-        // Above any that another worker gave, even if the store forgot it.
-        self.ordinal = unix_ms().max(self.ordinal + 1);
+        self.ordinal = next_ordinal(self.ordinal, self.deliveries.relayed_session(), unix_ms());
         let now = unix_ms();
-        let ready = ready(&dispatch.text);
-        if ready.is_none() {
-            self.metrics.count_garbled();
-            tracing::error!(shard.id = %self.shard.number(), "READY could not be read: the guilds are not known");
-        }
-        let Named { session_id, resume_gateway_url } = named(&dispatch.text);
+        self.shard.cache().begin_session(self.ordinal, Some(&start));
         let session = Session {
-            id: session_id,
-            resume_url: resume_gateway_url,
+            id: start.session_id,
+            resume_url: start.resume_url,
             ordinal: self.ordinal,
             total: self.shard.total(),
             intents: self.intents,
@@ -61,7 +78,6 @@ impl Intake {
             resources: self.resources.clone(),
             opened_at_unix_ms: now,
         };
-        self.shard.cache().begin_session(self.ordinal, ready.as_ref());
         self.shard.set_progress(Some(Progress {
             session: Arc::new(session),
             began_at: dispatch.sequence,
@@ -69,9 +85,9 @@ impl Intake {
             read_at_unix_ms: now,
         }));
         self.mark = Mark::Fresh;
-        self.replayed = 0;
-        if let Some(lost) = self.lost.clone() {
-            self.tell_gap(lost.until(now), 0);
+        self.began_session = true;
+        if let Some(lost) = self.lost.take() {
+            self.tell_gap(lost.until(now), (self.ordinal, 0));
         }
         self.check_suspects();
     }
@@ -96,27 +112,34 @@ impl Intake {
     }
 }
 
-/// What READY names the session: all that a RESUME needs, whatever else is in it.
-#[derive(Default, serde::Deserialize)]
-struct Named {
-    session_id: String,
-    resume_gateway_url: String,
+/// The largest ordinal that a relay's fence can raise the next one to: what is above is no clock's, and is moved back by the relay.
+const HIGHEST: u64 = 1 << 52;
+
+/// The ordinal of the next session: above that of the session before and above the last session in the relay's streams, even where the
+/// clock of this worker is behind.
+fn next_ordinal(before: u64, relayed: Option<u64>, now_unix_ms: u64) -> u64 {
+    let relayed = relayed.filter(|session| *session < HIGHEST).unwrap_or_default();
+    now_unix_ms.max(before.max(relayed).saturating_add(1))
 }
 
-fn named(text: &str) -> Named {
-    #[derive(serde::Deserialize)]
-    struct Payload {
-        d: Named,
-    }
-    serde_json::from_str(text).map(|payload: Payload| payload.d).unwrap_or_default()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn ready(text: &str) -> Option<Ready> {
-    match twilight_gateway::parse(text.to_owned(), EventTypeFlags::READY) {
-        Ok(Some(event)) => match Parsed::from(event) {
-            Parsed::Ready(ready) => Some(ready),
-            _ => None,
-        },
-        _ => None,
+    #[test]
+    fn next_session_is_above_every_session_that_is_known() {
+        const NOW: u64 = 1_764_000_000_000;
+        for (before, relayed, expected) in [
+            (0, None, NOW),
+            (NOW - 1, None, NOW),
+            (NOW, None, NOW + 1),
+            (0, Some(NOW + 5_000), NOW + 5_001),
+            (NOW + 9_000, Some(NOW + 5_000), NOW + 9_001),
+            (NOW - 5, Some(NOW - 3), NOW),
+            (0, Some(u64::MAX), NOW),
+            (u64::MAX, None, u64::MAX),
+        ] {
+            assert_eq!(next_ordinal(before, relayed, NOW), expected, "{before} {relayed:?}");
+        }
     }
 }

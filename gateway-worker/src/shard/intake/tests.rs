@@ -1,11 +1,18 @@
-//! What is taken when there is no room.
+//! What a shard begins with, what it takes, and what it leaves.
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use checkpoint::{
+    Claim, FORMAT_MAX, Head, HeadWrite, MemoryStore, PendingEvent, Record, RecordKey, Session, WriteStep,
+    decode_head, encode_head, encode_record,
+};
+use fleet_model::Epoch;
 
 use super::*;
 use crate::{
+    cache,
     handler::{Context, EventHandler},
-    testing::{self, EPOCH},
+    testing::{self, EPOCH, SHARD, TOTAL},
 };
 
 /// Handles nothing to its end.
@@ -18,21 +25,26 @@ impl EventHandler for Stuck {
     }
 }
 
-/// An intake whose queue has room for so many events.
-async fn intake(room: usize) -> Intake {
+/// What an intake begins with: a queue with room for so many events, and a store.
+fn parts(room: usize, store: Arc<dyn checkpoint::CheckpointStore>) -> IntakeParts {
     let shard = testing::shard_at(EPOCH, "all");
     let mut bot = testing::bot(Arc::new(Stuck));
     bot.limits.items = room;
-    let parts = IntakeParts {
+    IntakeParts {
         deliveries: bot.deliveries(&shard, &testing::lease(), false),
         shard,
-        checkpoints: testing::checkpoints(testing::memory(), Keep::Full),
+        checkpoints: testing::checkpoints(store, Keep::Full),
         metrics: ShardMetrics::default(),
         intents: 1,
         resources: Vec::new(),
         carried: None,
-    };
-    Intake::begin(parts, || true).await.unwrap()
+        ran_before: false,
+    }
+}
+
+/// An intake whose queue has room for so many events.
+pub(super) async fn intake(room: usize) -> Intake {
+    Intake::begin(parts(room, testing::memory()), || true).await.unwrap()
 }
 
 fn ready(session: &str, sequence: u64) -> Dispatch {
@@ -60,6 +72,12 @@ async fn a_session_begins_whether_there_is_room_or_not() {
     let progress = intake.shard.progress().unwrap();
     assert_eq!((progress.session.id.as_str(), progress.began_at, progress.read), ("second", 1, 1));
     assert_eq!(intake.take(message(2)), Taken::Full, "only READY is let in");
+    for _ in 0..9 {
+        intake.take(ready("another", 1));
+    }
+    let before = intake.shard.progress().unwrap().session.ordinal;
+    assert_eq!(intake.take(ready("one too many", 1)), Taken::Full, "sessions without end have no room");
+    assert_eq!(intake.shard.progress().unwrap().session.ordinal, before, "nothing has changed");
     let outcome = intake.ready(true);
     assert_eq!(outcome.kind, StartKind::Reidentified);
     assert_eq!(
@@ -67,4 +85,253 @@ async fn a_session_begins_whether_there_is_room_or_not() {
         Some(3),
         "the one gap there is: of the first session"
     );
+}
+
+#[tokio::test]
+async fn no_session_begins_in_a_shard_that_ends() {
+    let mut intake = intake(3).await;
+    intake.deliveries.abandon();
+    assert_eq!(intake.take(ready("first", 1)), Taken::Full);
+    assert!(intake.shard.progress().is_none(), "no checkpoint may speak of it");
+}
+
+#[tokio::test]
+async fn gap_of_a_new_session_outlives_a_connection_that_is_lost_while_guilds_come() {
+    let mut intake = intake(9).await;
+    intake.take(ready("first", 1));
+    intake.take(message(2));
+    intake.ready(true);
+    intake.lost_session("op 9");
+    intake.take(ready("second", 1));
+    // RESUMED follows on the next connection.
+    intake.lost_connection();
+    intake.resumed();
+    let outcome = intake.ready(false);
+    assert_eq!(outcome.kind, StartKind::Reidentified, "an IDENTIFY was spent on the way");
+    assert_eq!(outcome.gap.map(|gap| gap.last_sequence), Some(2));
+}
+
+/// The session that an owner before left.
+const SESSION: u64 = 9;
+
+fn head() -> Head {
+    let session = Session {
+        id: "s".to_owned(),
+        resume_url: "ws://x".to_owned(),
+        ordinal: SESSION,
+        total: TOTAL,
+        intents: 1,
+        transport: TRANSPORT.to_owned(),
+        resources: Vec::new(),
+        opened_at_unix_ms: 1,
+    };
+    Head {
+        session,
+        read: 40,
+        read_at_unix_ms: 77,
+        expecting: Vec::new(),
+        own_user: None,
+        presence: None,
+        epoch: Epoch(1),
+        exact: false,
+    }
+}
+
+fn pending(sequence: u64) -> PendingEvent {
+    PendingEvent {
+        session: SESSION,
+        sequence,
+        started: false,
+        handled: false,
+        received_at_unix_ms: 1,
+        text: message(sequence).text,
+    }
+}
+
+fn record(event: PendingEvent) -> (RecordKey, Bytes) {
+    let key = RecordKey::Pending(event.session, event.sequence);
+    (key, encode_record(&Record::Pending(event), FORMAT_MAX).unwrap())
+}
+
+fn broken((key, bytes): (RecordKey, Bytes)) -> (RecordKey, Bytes) {
+    (key, bytes.slice(..bytes.len() - 2))
+}
+
+/// A store with what an owner before left.
+async fn left(head: Option<Bytes>, records: Vec<(RecordKey, Bytes)>) -> Arc<dyn checkpoint::CheckpointStore> {
+    let store: Arc<dyn checkpoint::CheckpointStore> = Arc::new(MemoryStore::new());
+    store.claim(SHARD, Epoch(1)).await.unwrap();
+    let head = head.map(|bytes| HeadWrite { bytes, total: TOTAL });
+    let step = WriteStep { fresh: true, set: records, head, ..WriteStep::default() };
+    store.write(SHARD, Epoch(1), 0, &step).await.unwrap();
+    store
+}
+
+/// Reads what a checkpoint holds, as the shard's task does.
+async fn read_it(intake: &mut Intake) {
+    while intake.is_reading() {
+        if let Err(why) = intake.read_and_install().await {
+            intake.lost_session(&why);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pending_events_need_no_session_and_the_gap_begins_before_those_that_cant_be_read() {
+    let good = || vec![record(pending(38)), record(pending(40))];
+    let encoded = |head: &Head| encode_head(head, FORMAT_MAX).unwrap();
+    let other_intents = Head { session: Session { intents: 7, ..head().session }, ..head() };
+    let other_total = Head { session: Session { total: TOTAL * 2, ..head().session }, ..head() };
+    let (fits, other_intents, other_total) =
+        (encoded(&head()), encoded(&other_intents), encoded(&other_total));
+    let roles =
+        broken((RecordKey::Roles(5), encode_record(&Record::Roles("[]".into()), FORMAT_MAX).unwrap()));
+    let unreadable = vec![broken(record(pending(38))), record(pending(40))];
+    let garbled = PendingEvent { text: "{".to_owned(), ..pending(38) };
+    let with_roles = |records: Vec<_>| records.into_iter().chain([roles.clone()]).collect::<Vec<_>>();
+    // What the head says, what else there is, what this worker keeps and holds; what is queued, and where the gap begins.
+    type Row<'a> = (&'a str, Option<Bytes>, Vec<(RecordKey, Bytes)>, Keep, &'a [&'a str], &'a [u64], u64);
+    let rows: Vec<Row<'_>> = vec![
+        ("other INTENTS", Some(other_intents.clone()), good(), Keep::Full, &[], &[38, 40], 40),
+        ("above read", Some(other_intents.clone()), vec![record(pending(41))], Keep::Full, &[], &[41], 40),
+        ("more in CACHE", Some(fits.clone()), good(), Keep::Full, &["members"], &[38, 40], 40),
+        ("another total", Some(other_total), good(), Keep::Full, &[], &[38, 40], 40),
+        ("CHECKPOINT=off", Some(fits.clone()), good(), Keep::Off, &[], &[38, 40], 40),
+        ("a malformed head", Some(fits.slice(..9)), good(), Keep::Full, &[], &[38, 40], 0),
+        ("no head", None, good(), Keep::Full, &[], &[38, 40], 0),
+        (
+            "other INTENTS, a malformed event",
+            Some(other_intents.clone()),
+            unreadable.clone(),
+            Keep::Full,
+            &[],
+            &[40],
+            37,
+        ),
+        (
+            "other INTENTS, a garbled event",
+            Some(other_intents),
+            vec![record(garbled)],
+            Keep::Full,
+            &[],
+            &[],
+            0,
+        ),
+        ("a malformed guild", Some(fits.clone()), with_roles(good()), Keep::Full, &[], &[38, 40], 40),
+        ("a malformed guild and event", Some(fits), with_roles(unreadable), Keep::Full, &[], &[40], 37),
+    ];
+    for (what, head, records, keep, resources, queued, last_sequence) in rows {
+        let store = left(head, records).await;
+        let mut parts = parts(100, store.clone());
+        parts.checkpoints.keep = keep;
+        parts.resources = resources.iter().map(|name| (*name).to_owned()).collect();
+        let mut intake = Intake::begin(parts, || true).await.unwrap();
+        read_it(&mut intake).await;
+        assert_eq!(intake.take(ready("new", 1)), Taken::Yes, "{what}");
+        let new = intake.ordinal;
+        let positions = intake.deliveries.pending((u64::MAX, u64::MAX), |_, _| false).positions;
+        let expected = queued.iter().map(|sequence| (SESSION, *sequence)).chain([(new, 0), (new, 1)]);
+        assert_eq!(positions, expected.collect::<Vec<_>>(), "{what}: before anything new");
+        let gap = intake.ready(true).gap.unwrap_or_else(|| panic!("{what}: no gap"));
+        assert_eq!(gap.last_sequence, last_sequence, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn copy_that_does_not_fit_leaves_its_pending_events() {
+    let mut parts = parts(100, testing::memory());
+    let mut preparing = parts.shard.cache().prepare(cache::Restored::default()).unwrap();
+    while preparing.next_guild().unwrap() {}
+    let head = Head { session: Session { intents: 7, ..head().session }, exact: true, ..head() };
+    parts.carried = Some(Carried { head, guilds: preparing.finish(), pending: vec![pending(39)] });
+    let mut intake = Intake::begin(parts, || false).await.unwrap();
+    intake.take(ready("new", 1));
+    let positions = intake.deliveries.pending((u64::MAX, u64::MAX), |_, _| false).positions;
+    assert_eq!(positions.first(), Some(&(SESSION, 39)));
+    assert_eq!(intake.ready(true).gap.map(|gap| gap.last_sequence), Some(40));
+}
+
+#[tokio::test(start_paused = true)]
+async fn last_checkpoint_is_exact_only_when_nothing_comes_again() {
+    // Whether the head that was found was exact, what came since, and whether the last one is.
+    for (found, came, exact) in [
+        (false, None, false),
+        (false, Some("RESUMED"), true),
+        (false, Some("READY"), true),
+        (true, None, true),
+    ] {
+        let head = Head { exact: found, ..head() };
+        let store = left(Some(encode_head(&head, FORMAT_MAX).unwrap()), vec![record(pending(40))]).await;
+        let mut intake = Intake::begin(parts(100, store.clone()), || true).await.unwrap();
+        read_it(&mut intake).await;
+        match came {
+            Some("READY") => assert_eq!(intake.take(ready("new", 1)), Taken::Yes),
+            Some(name) => {
+                let text = message(41).text.replace("MESSAGE_CREATE", name);
+                intake.take(Dispatch { name: name.to_owned(), sequence: 41, text });
+                intake.resumed();
+            }
+            None => {}
+        }
+        let shard = intake.shard.clone();
+        let copy = shard.desk().begin(&shard).unwrap();
+        intake.finish(Duration::from_millis(1)).await;
+        let copied = decode_head(&copy.last.await.unwrap().head).unwrap();
+        let Claim::Yours(stored) = store.claim(SHARD, Epoch(EPOCH.0 + 1)).await.unwrap() else { panic!() };
+        let written = decode_head(&stored.head.unwrap().bytes).unwrap();
+        assert_eq!((copied.exact, written.exact), (exact, exact), "{found} {came:?}");
+
+        // The mark of what comes then is by the head.
+        let mut next = parts(100, testing::memory());
+        let mut preparing = next.shard.cache().prepare(cache::Restored::default()).unwrap();
+        while preparing.next_guild().unwrap() {}
+        next.carried = Some(Carried { head: copied, guilds: preparing.finish(), pending: Vec::new() });
+        let next = Intake::begin(next, || true).await.unwrap();
+        assert_eq!(next.mark == Mark::Fresh, exact, "{found} {came:?}");
+    }
+}
+
+#[tokio::test]
+async fn session_begins_above_the_fence_of_the_relay() {
+    use ::relay::{Bounds, Caps, Lateness, MemoryRelay, NewEntry, Position, RelayStore as _};
+
+    // Another worker, whose clock is an hour ahead, has relayed events of the shard.
+    let memory = MemoryRelay::new(Caps::default());
+    let ahead = unix_ms() + 3_600_000;
+    let relayed = NewEntry {
+        position: Position { session: ahead, sequence: 9 },
+        name: "MESSAGE_CREATE".into(),
+        guild: None,
+        received_at_unix_ms: 0,
+        lateness: Lateness::Fresh,
+        traceparent: None,
+        data: Bytes::new(),
+    };
+    memory.append(SHARD, Epoch(1), None, &[relayed]).await.unwrap();
+
+    let shard = testing::shard_at(EPOCH, "all");
+    let mut bot = testing::bot(Arc::new(Stuck));
+    bot.relaying = Some(crate::relay::Relaying {
+        relay: crate::Relay::memory(memory),
+        bounds: Bounds { events: 100, bytes: 100_000 },
+        metrics: ::relay::RelayMetrics::default(),
+        status: ::relay::RelayStatus::default(),
+        runtime: tokio::runtime::Handle::current(),
+    });
+    let parts = IntakeParts {
+        deliveries: bot.deliveries(&shard, &testing::lease(), false),
+        shard,
+        checkpoints: testing::checkpoints(testing::memory(), Keep::Full),
+        metrics: ShardMetrics::default(),
+        intents: 1,
+        resources: Vec::new(),
+        carried: None,
+        ran_before: false,
+    };
+    let mut intake = Intake::begin(parts, || true).await.unwrap();
+    while intake.deliveries.relayed_session().is_none() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(intake.take(ready("first", 1)), Taken::Yes);
+    assert_eq!(intake.shard.progress().unwrap().session.ordinal, ahead + 1);
 }

@@ -1,13 +1,12 @@
 //! Messages to shards and to the manager, questions to shards, and what arrives.
 
-use altergolden_proto::{convert, v1};
+use altergolden_proto::v1;
 use clap::{Subcommand, ValueEnum};
-use serde_json::Value;
-use shard_bridge::ClientError;
+use shard_bridge::{ClientError, Data};
 
-use super::{Server, json_value};
+use super::{Server, json_data};
 use crate::{
-    exit::{Outcome, say},
+    exit::{Outcome, say_json},
     json, table,
 };
 
@@ -60,8 +59,8 @@ pub(crate) struct Content {
     /// What kind of message it is
     r#type: String,
     /// Its data, as JSON
-    #[arg(default_value = "null", value_parser = json_value)]
-    data: Value,
+    #[arg(default_value = "null", value_parser = json_data)]
+    data: Data,
 }
 
 /// Whom a message is for.
@@ -88,19 +87,16 @@ impl From<Recipient> for v1::MessageRecipient {
 pub(super) async fn answer(command: MessageCommand) -> Result<Outcome, ClientError> {
     match command {
         MessageCommand::SendToShard { shard, content: Content { r#type, data }, server } => {
-            let data = convert::from_json(data);
             let sent = server.connect().await?.send_to_shard(shard, &r#type, data).await?;
             server.show(|| sent_in_words(shard, &sent), || json::sent_to_shard(&sent));
             Ok(if sent.delivered { Outcome::yes() } else { Outcome::no() })
         }
         MessageCommand::SendToManager { content: Content { r#type, data }, shard, server } => {
-            let data = convert::from_json(data);
             let id = server.connect().await?.send_to_manager(shard, &r#type, data).await?;
             server.show(|| format!("{id}: sent"), || serde_json::json!({ "message_id": id }));
             Ok(Outcome::yes())
         }
         MessageCommand::Request { content: Content { r#type, data }, shard, server } => {
-            let data = convert::from_json(data);
             let answer = server.connect().await?.request_shards(shard, &r#type, data).await?;
             server.show(|| table::replies(&answer), || json::replies(&answer));
             Ok(replied(&answer))
@@ -120,7 +116,7 @@ async fn subscribe(
     loop {
         tokio::select! {
             item = stream.message() => match item? {
-                Some(item) => say(json::subscribed(item)),
+                Some(item) => say_json(json::subscribed(item)),
                 None => return Ok(Outcome::unreachable("the server ended the stream")),
             },
             _ = tokio::signal::ctrl_c() => return Ok(Outcome::yes()),

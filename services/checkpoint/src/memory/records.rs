@@ -23,6 +23,8 @@ pub(super) struct Records {
 #[derive(Debug)]
 struct Checkpoint {
     epoch: Epoch,
+    /// The epoch of the owner before.
+    before: Option<Epoch>,
     serial: u64,
     records: BTreeMap<RecordKey, Bytes>,
     head: Option<Head>,
@@ -39,11 +41,13 @@ struct Head {
 impl Records {
     pub(super) fn claim(&mut self, shard: ShardNumber, epoch: Epoch, now: Instant) -> Claim {
         self.shards.retain(|_, checkpoint| checkpoint.expires_at > now);
-        let owner_before =
-            self.shards.get(&shard).map(|checkpoint| checkpoint.epoch).filter(|it| *it != epoch);
         let checkpoint = self.shards.entry(shard).or_insert_with(|| Checkpoint::new(epoch, now));
         if checkpoint.epoch > epoch {
             return Claim::Outranked(checkpoint.epoch);
+        }
+        // A claim that is made again, as its answer was lost, is answered as the first one was.
+        if checkpoint.epoch != epoch {
+            checkpoint.before = Some(checkpoint.epoch);
         }
         checkpoint.epoch = epoch;
         checkpoint.expires_at = now + KEPT;
@@ -52,7 +56,7 @@ impl Records {
             serial: checkpoint.serial,
             records: checkpoint.records.len() as u64,
             head: head.map(|head| StoredHead { bytes: head.bytes.clone(), age: now - head.written_at }),
-            owner_before,
+            owner_before: checkpoint.before,
         })
     }
 
@@ -78,10 +82,12 @@ impl Records {
         if !known || serial >= SERIALS {
             return Written::Lost { serial: stored_serial };
         }
+        let before = live.filter(|live| live.epoch == epoch).and_then(|live| live.before);
         if step.fresh {
             self.shards.remove(&shard);
         }
         let checkpoint = self.shards.entry(shard).or_insert_with(|| Checkpoint::new(epoch, now));
+        checkpoint.before = before;
         checkpoint.serial = serial + 1;
         for key in &step.remove {
             checkpoint.records.remove(key);
@@ -148,6 +154,6 @@ impl Records {
 
 impl Checkpoint {
     fn new(epoch: Epoch, now: Instant) -> Self {
-        Self { epoch, serial: 0, records: BTreeMap::new(), head: None, expires_at: now + KEPT }
+        Self { epoch, before: None, serial: 0, records: BTreeMap::new(), head: None, expires_at: now + KEPT }
     }
 }

@@ -11,6 +11,9 @@ pub(super) struct ShardKeys {
     /// Hash: the checkpoint. Everything about it is in one key, so that it ages, is evicted and is lost as one. A field is a record's
     /// key; those that begin with a dot are about the whole.
     pub(super) checkpoint: String,
+    /// Text: the epoch that claimed the checkpoint, and that of the owner before it. Apart from the checkpoint, whose records are counted by the
+    /// number of its fields.
+    pub(super) claim: String,
     /// Hash: the epochs of the owners that were about to begin with an event, and have not said that they ended. Apart from the checkpoint, which a new session
     /// clears.
     pub(super) notes: String,
@@ -24,9 +27,10 @@ impl ShardKeys {
     pub(super) fn new(prefix: &KeyPrefix, shard: ShardNumber) -> Self {
         let owner = format!("{{{prefix}:shard:{shard}}}");
         let checkpoint = format!("{owner}:checkpoint");
+        let claim = format!("{checkpoint}:claim");
         let notes = format!("{owner}:notes");
         let aside = format!("{owner}:aside");
         let payloads = format!("{aside}:payloads");
-        Self { owner, checkpoint, notes, aside, payloads }
+        Self { owner, checkpoint, claim, notes, aside, payloads }
     }
 }

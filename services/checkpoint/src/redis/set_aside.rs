@@ -23,7 +23,7 @@ impl RedisStore {
         keys: &'a ShardKeys,
         args: &[&[u8]],
     ) -> Result<Answer<'a>, StoreError> {
-        let ShardKeys { owner, checkpoint, notes, aside, payloads } = keys;
+        let ShardKeys { owner, checkpoint, claim: _, notes, aside, payloads } = keys;
         let all = [owner.as_str(), checkpoint, notes, aside, payloads];
         let words = self.link.script(script, &all, args).await.map_err(|error| failed(aside, error))?;
         Ok(Answer::new(aside, words))

@@ -29,6 +29,14 @@ pub(super) async fn newest(link: &RedisLink, names: &Names) -> Result<Stamp, Lin
     }
 }
 
+/// Whether the stream has an entry of this id.
+pub(super) async fn has(link: &RedisLink, names: &Names, id: StreamId) -> Result<bool, LinkError> {
+    let mut range = cmd("XRANGE");
+    range.arg(&names.stream).arg(id.to_string()).arg(id.to_string());
+    let reply: StreamRangeReply = link.command(&range).await?;
+    Ok(!reply.ids.is_empty())
+}
+
 /// The next entries after an id; none when it is the newest.
 pub(super) async fn page(link: &RedisLink, names: &Names, after: StreamId) -> Result<Vec<Entry>, LinkError> {
     let mut range = cmd("XRANGE");

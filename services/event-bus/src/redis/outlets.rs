@@ -36,9 +36,12 @@ impl Outlets {
         });
     }
 
-    /// Tells everyone of a hole.
+    /// Tells everyone of a hole. What comes after it can have an earlier place in the stream than what was there when a subscriber came.
     pub(super) fn deliver_to_all(&self, delivery: &Delivery) {
-        self.lock().retain(|(_, outlet)| outlet.offer(delivery.clone()));
+        self.lock().retain_mut(|(after, outlet)| {
+            *after = Stamp::default();
+            outlet.offer(delivery.clone())
+        });
     }
 }
 
@@ -57,11 +60,13 @@ mod tests {
         outlets.deliver(&stamp("60-0", "6", "g"), &delivered(6));
         outlets.deliver(&stamp("10-0", "1", "h"), &delivered(1));
         outlets.deliver(&stamp("70-0", "3", "g"), &delivered(3));
+        outlets.deliver_to_all(&delivered(0));
+        outlets.deliver(&stamp("45-0", "4", "g"), &delivered(4));
         drop(outlets);
         let mut counts = Vec::new();
         while let Some(Delivery::Missed { count, .. }) = subscription.next().await {
             counts.extend(count);
         }
-        assert_eq!(counts, [6, 1, 3], "what is new, of another generation, or under a later id");
+        assert_eq!(counts, [6, 1, 3, 0, 4], "new, of another generation, under a later id, or after a hole");
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! A stream entry has an id, a sequence number without holes, and the generation of the stream. A Redis that lost all its
 //! keys starts a new generation. One that lost its last writes (a replica took over) goes on in the same generation with
-//! sequence numbers that were used before, under later ids.
+//! sequence numbers that were used before, under other ids: later ones, or earlier ones where its clock is behind. So an entry is known
+//! by its id and its sequence number together.
 
-use std::{fmt, str::FromStr};
+use std::{collections::VecDeque, fmt, str::FromStr};
 
 /// The id of a stream entry. Later entries have greater ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,21 +71,59 @@ pub(super) enum Behind {
 
 const LOST_WRITES: Hole = Hole { count: None, reason: "redis lost its last writes" };
 
+/// Entries that are remembered, to find the last one that a Redis which lost writes still has.
+const REMEMBERED: usize = 1_024;
+
+/// What an entry of the stream means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Entry {
+    /// It was delivered before.
+    Known,
+    /// It is to be delivered, after a hole perhaps.
+    New(Option<Hole>),
+}
+
 /// How far a process has read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Position {
     last: Stamp,
+    /// The last entries that were read, up to `last`.
+    recent: VecDeque<(u64, StreamId)>,
 }
 
 impl Position {
     /// From here on.
     pub(super) fn at(last: Stamp) -> Self {
-        Self { last }
+        let mut position = Self { last: Stamp::default(), recent: VecDeque::new() };
+        position.move_to(last);
+        position
     }
 
-    /// The id to read on from.
+    fn move_to(&mut self, stamp: Stamp) {
+        if stamp.generation != self.last.generation {
+            self.recent.clear();
+        }
+        // What was sent again takes the place of what was lost.
+        while self.recent.back().is_some_and(|(sequence, _)| *sequence >= stamp.sequence) {
+            self.recent.pop_back();
+        }
+        if stamp.sequence > 0 {
+            if self.recent.len() >= REMEMBERED {
+                self.recent.pop_front();
+            }
+            self.recent.push_back((stamp.sequence, stamp.id));
+        }
+        self.last = stamp;
+    }
+
+    /// The id of the last entry that was read.
     pub(super) fn id(&self) -> StreamId {
         self.last.id
+    }
+
+    /// Where to read from when the stream does not have the last entry any more: what is remembered of it may be there.
+    pub(super) fn oldest_id(&self) -> StreamId {
+        self.recent.iter().map(|(_, id)| *id).min().unwrap_or_default()
     }
 
     /// Takes a broadcast that came over the channel; moves on only with the very next one.
@@ -92,14 +131,18 @@ impl Position {
         if stamp.generation != self.last.generation {
             return Live::Gap;
         }
-        if stamp.sequence == self.last.sequence + 1 {
-            self.last = stamp.clone();
+        if stamp.sequence == self.last.sequence + 1 && stamp.id > self.last.id {
+            self.move_to(stamp.clone());
             return Live::Next;
         }
-        if stamp.sequence <= self.last.sequence && stamp.id <= self.last.id {
-            Live::Repeat
-        } else {
-            Live::Gap
+        if self.knows(stamp) { Live::Repeat } else { Live::Gap }
+    }
+
+    /// It was read, or came before all that is remembered.
+    fn knows(&self, stamp: &Stamp) -> bool {
+        match self.recent.front() {
+            Some((oldest, id)) if stamp.sequence < *oldest => stamp.id < *id,
+            _ => self.recent.contains(&(stamp.sequence, stamp.id)),
         }
     }
 
@@ -111,41 +154,49 @@ impl Position {
         }
         if newest.generation != self.last.generation {
             let first = self.last.generation.is_empty();
-            self.last = Stamp { generation: newest.generation.clone(), ..Stamp::default() };
+            self.move_to(Stamp { generation: newest.generation.clone(), ..Stamp::default() });
             return Behind::ReadOn(
                 (!first).then_some(Hole { count: None, reason: "redis lost the broadcasts" }),
             );
         }
-        if newest.sequence < self.last.sequence {
-            self.last = newest.clone();
-            return Behind::ReadOn(Some(LOST_WRITES));
-        }
-        if newest.sequence == self.last.sequence { Behind::No } else { Behind::ReadOn(None) }
+        if *newest == self.last { Behind::No } else { Behind::ReadOn(None) }
     }
 
-    /// Takes the next entry of the stream after [`id`](Self::id), and tells what is missing before it. `Err` when the
-    /// stream has begun anew in the meantime.
-    pub(super) fn read(&mut self, stamp: &Stamp) -> Result<Option<Hole>, ()> {
+    /// Takes the next entry of the stream, and tells what is missing before it. `Err` when the stream has begun a new generation in the
+    /// meantime.
+    pub(super) fn read(&mut self, stamp: &Stamp) -> Result<Entry, ()> {
         if stamp.generation != self.last.generation {
             return Err(());
         }
+        if self.knows(stamp) {
+            return Ok(Entry::Known);
+        }
         let hole = match stamp.sequence.checked_sub(self.last.sequence + 1) {
-            Some(0) => None,
-            Some(count) => Some(Hole { count: Some(count), reason: "the history no longer has them" }),
-            None => Some(LOST_WRITES),
+            Some(0) if stamp.id > self.last.id => None,
+            Some(count) if count > 0 && stamp.id > self.last.id => {
+                Some(Hole { count: Some(count), reason: "the history no longer has them" })
+            }
+            _ => Some(LOST_WRITES),
         };
-        self.last = stamp.clone();
-        Ok(hole)
+        self.move_to(stamp.clone());
+        Ok(Entry::New(hole))
     }
 
-    /// The stream has no more entries: what it should have had up to `newest` is gone.
-    pub(super) fn read_all(&mut self, newest: &Stamp) -> Option<Hole> {
-        if newest.generation != self.last.generation || newest.sequence <= self.last.sequence {
+    /// The stream has no more entries: what it should have had up to `newest` is gone, or what was read after `newest` is.
+    /// `has_read`: an entry was new, so `newest` may be older than the last one.
+    pub(super) fn read_all(&mut self, newest: &Stamp, has_read: bool) -> Option<Hole> {
+        let is_past = has_read && self.knows(newest);
+        if newest.generation != self.last.generation || *newest == self.last || is_past {
             return None;
         }
-        let count = newest.sequence - self.last.sequence;
-        self.last = newest.clone();
-        Some(Hole { count: Some(count), reason: "the history no longer has them" })
+        let hole = match newest.sequence.checked_sub(self.last.sequence) {
+            Some(count) if count > 0 && newest.id >= self.last.id => {
+                Hole { count: Some(count), reason: "the history no longer has them" }
+            }
+            _ => LOST_WRITES,
+        };
+        self.move_to(newest.clone());
+        Some(hole)
     }
 }
 
@@ -157,6 +208,73 @@ mod tests {
         Stamp { generation: generation.to_owned(), sequence, id: StreamId { millis, counter: 0 } }
     }
 
+    /// Reads what a stream has after a position, as the reader does. What is delivered, with `0` for a hole.
+    fn catch_up(position: &mut Position, stream: &[Stamp]) -> Vec<u64> {
+        let newest = stream.last().cloned().unwrap_or_default();
+        let mut seen = Vec::new();
+        match position.compare(&newest) {
+            Behind::No => return seen,
+            Behind::ReadOn(hole) => seen.extend(hole.map(|_| 0)),
+        }
+        let has_last = stream.iter().any(|stamp| stamp.id == position.id());
+        let after = if has_last { position.id() } else { position.oldest_id() };
+        let mut has_read = false;
+        for stamp in stream.iter().filter(|stamp| stamp.id > after) {
+            if let Entry::New(hole) = position.read(stamp).unwrap() {
+                seen.extend(hole.map(|_| 0));
+                seen.push(stamp.sequence);
+                has_read = true;
+            }
+        }
+        seen.extend(position.read_all(&newest, has_read).map(|_| 0));
+        seen
+    }
+
+    /// Entries of one generation: the sequence number, and the milliseconds of the id.
+    fn stream(entries: &[(u64, u64)]) -> Vec<Stamp> {
+        entries.iter().map(|(sequence, millis)| stamp("g", *sequence, *millis)).collect()
+    }
+
+    #[test]
+    fn broadcasts_sent_after_lost_writes_are_all_delivered() {
+        // Read up to 95; the replica has up to 90.
+        let before: Vec<(u64, u64)> = (81..=95).map(|n| (n, n * 10)).collect();
+        let kept = &before[..10];
+        for (name, sent, expected) in [
+            ("nothing was sent", vec![], vec![0]),
+            ("fewer than were lost", vec![(91, 991), (92, 992)], vec![0, 91, 92]),
+            (
+                "as many as were lost",
+                vec![(91, 991), (92, 992), (93, 993), (94, 994), (95, 995)],
+                vec![0, 91, 92, 93, 94, 95],
+            ),
+            (
+                "more than were lost",
+                (91..=97).map(|n| (n, n + 900)).collect(),
+                vec![0, 91, 92, 93, 94, 95, 96, 97],
+            ),
+            ("the clock is behind", vec![(91, 901), (92, 902)], vec![0, 91, 92]),
+            (
+                "the clock is behind, and as many as were lost",
+                vec![(91, 911), (92, 912), (93, 913), (94, 914), (95, 915)],
+                vec![0, 91, 92, 93, 94, 95],
+            ),
+            (
+                "the clock is behind at first",
+                vec![(91, 901), (92, 902), (93, 993), (94, 994), (95, 995), (96, 996)],
+                vec![0, 91, 92, 93, 94, 95, 96],
+            ),
+        ] {
+            let mut position = Position::at(stamp("g", 80, 800));
+            assert_eq!(catch_up(&mut position, &stream(&before)), (81..=95).collect::<Vec<_>>());
+            let after = stream(&[kept, &sent].concat());
+            assert_eq!(catch_up(&mut position, &after), expected, "{name}");
+            assert_eq!(catch_up(&mut position, &after), Vec::<u64>::new(), "{name}: told once");
+            let next = stamp("g", after.last().unwrap().sequence + 1, 2_000);
+            assert_eq!(position.live(&next), Live::Next, "{name}");
+        }
+    }
+
     #[test]
     fn live_broadcasts_follow_each_other() {
         let mut position = Position::at(stamp("g", 5, 50));
@@ -165,19 +283,22 @@ mod tests {
         assert_eq!(position.live(&stamp("g", 8, 80)), Live::Gap);
         assert_eq!(position.live(&stamp("h", 7, 70)), Live::Gap);
         assert_eq!(position.live(&stamp("g", 4, 90)), Live::Gap, "used before, under a later id");
-        assert_eq!(position, Position::at(stamp("g", 6, 60)));
+        assert_eq!(position.last, stamp("g", 6, 60));
+        assert_eq!(position.live(&stamp("g", 7, 59)), Live::Gap, "the next number, under an earlier id");
     }
 
     #[test]
     fn the_history_fills_a_gap_or_says_what_is_gone() {
         let mut position = Position::at(stamp("g", 5, 50));
+        let seen = catch_up(&mut position, &stream(&[(5, 50), (6, 60), (9, 90)]));
+        assert_eq!(seen, [6, 0, 9]);
         let newest = stamp("g", 10, 100);
         assert_eq!(position.compare(&newest), Behind::ReadOn(None));
-        assert_eq!(position.read(&stamp("g", 6, 60)), Ok(None));
-        assert_eq!(position.read(&stamp("g", 9, 90)).unwrap().unwrap().count, Some(2));
-        assert_eq!(position.read_all(&newest).unwrap().count, Some(1));
+        assert_eq!(position.read_all(&newest, false).unwrap().count, Some(1));
         assert_eq!(position.compare(&newest), Behind::No);
-        assert_eq!(position.read_all(&newest), None);
+        assert_eq!(position.read_all(&newest, false), None);
+        // What it had read is cut off, and more.
+        assert_eq!(catch_up(&mut position, &stream(&[(13, 130)])), [0, 13]);
     }
 
     #[test]
@@ -189,7 +310,7 @@ mod tests {
             Behind::ReadOn(Some(Hole { count: None, .. }))
         ));
         assert_eq!(position.id(), StreamId::default());
-        assert_eq!(position.read(&stamp("h", 1, 10)), Ok(None));
+        assert_eq!(position.read(&stamp("h", 1, 10)), Ok(Entry::New(None)));
         assert_eq!(position.read(&stamp("i", 2, 20)), Err(()));
     }
 
@@ -198,18 +319,6 @@ mod tests {
         let mut position = Position::at(Stamp::default());
         assert_eq!(position.live(&stamp("g", 1, 10)), Live::Gap);
         assert_eq!(position.compare(&stamp("g", 1, 10)), Behind::ReadOn(None));
-        assert_eq!(position.read(&stamp("g", 1, 10)), Ok(None));
-    }
-
-    #[test]
-    fn lost_writes_are_noticed_before_and_after_they_are_overtaken() {
-        let mut position = Position::at(stamp("g", 95, 950));
-        let mut overtaken = position.clone();
-        assert_eq!(position.compare(&stamp("g", 90, 900)), Behind::ReadOn(Some(LOST_WRITES)));
-        assert_eq!(position.live(&stamp("g", 91, 991)), Live::Next);
-
-        assert_eq!(overtaken.compare(&stamp("g", 97, 997)), Behind::ReadOn(None));
-        assert_eq!(overtaken.read(&stamp("g", 91, 991)), Ok(Some(LOST_WRITES)));
-        assert_eq!(overtaken.read(&stamp("g", 92, 992)), Ok(None));
+        assert_eq!(position.read(&stamp("g", 1, 10)), Ok(Entry::New(None)));
     }
 }

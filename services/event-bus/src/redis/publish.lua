@@ -1,19 +1,37 @@
 -- KEYS: the stream, its state, the mark that this very message was sent. ARGV: channel, message, a generation in case there
--- is none, longest length of the stream.
+-- is none, longest length of the stream, its largest size in bytes.
 -- A cluster client sends a script again when the connection broke before the answer: the mark makes the second do nothing.
 -- The state tells where the stream is, so a subscriber finds out with one cheap read whether it has everything. A Redis
 -- that lost its keys starts a new generation, which cannot be taken for the old one going on.
+-- Each entry says how many bytes were written up to its end, so that the first one tells how many the stream holds.
 local sent = redis.call('GET', KEYS[3])
 if sent then return sent end
+local most_bytes = tonumber(ARGV[5] or '67108864')
 local generation = redis.call('HGET', KEYS[2], 'generation')
 if not generation then
   generation = ARGV[3]
   redis.call('DEL', KEYS[1])
-  redis.call('HSET', KEYS[2], 'generation', generation, 'sequence', '0')
+  redis.call('HSET', KEYS[2], 'generation', generation, 'sequence', '0', 'bytes', '0')
 end
 local sequence = string.format('%.0f', redis.call('HINCRBY', KEYS[2], 'sequence', 1))
-local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[4], '*',
-  'generation', generation, 'sequence', sequence, 'message', ARGV[2])
+-- 128: what an entry takes beside its message.
+local written = redis.call('HINCRBY', KEYS[2], 'bytes', #ARGV[2] + 128)
+-- Room is made first, so that the stream never holds more.
+while true do
+  local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
+  if not first then break end
+  local message, upto = 0, 0
+  for at = 1, #first[2], 2 do
+    if first[2][at] == 'message' then message = #first[2][at + 1] end
+    if first[2][at] == 'upto' then upto = tonumber(first[2][at + 1]) or 0 end
+  end
+  -- An entry of an older version does not say: it counts as written before all others.
+  local begin = upto > 0 and upto - message - 128 or 0
+  if written - begin <= most_bytes then break end
+  redis.call('XDEL', KEYS[1], first[1])
+end
+local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[4], '*', 'generation', generation,
+  'sequence', sequence, 'upto', string.format('%.0f', written), 'message', ARGV[2])
 redis.call('HSET', KEYS[2], 'last_id', id)
 redis.call('SET', KEYS[3], id, 'EX', 10)
 redis.call('PUBLISH', ARGV[1], id .. ' ' .. sequence .. ' ' .. generation .. '\n' .. ARGV[2])

@@ -21,7 +21,7 @@ use tokio::{
 
 use super::{
     Shared, history,
-    position::{Behind, Hole, Live, Position, Stamp},
+    position::{Behind, Entry, Hole, Live, Position, Stamp, StreamId},
     wire,
 };
 use crate::{BusStatus, Delivery};
@@ -135,12 +135,18 @@ impl Reader {
             self.position = Some(Position::at(newest));
             return Ok(());
         };
-        match position.compare(&newest) {
+        let hole = match position.compare(&newest) {
             Behind::No => return Ok(()),
-            Behind::ReadOn(None) => {}
-            Behind::ReadOn(Some(hole)) => self.missed(hole),
+            Behind::ReadOn(hole) => hole,
+        };
+        let (last, oldest) = (position.id(), position.oldest_id());
+        let is_there = last == StreamId::default() || history::has(&shared.link, &shared.names, last).await?;
+        // Writes were lost, or cut off: what was sent since can be behind any entry that is remembered.
+        let mut after = if is_there { last } else { oldest };
+        let mut has_read = false;
+        if let Some(hole) = hole {
+            self.missed(hole);
         }
-        let mut after = position_id(self.position.as_ref());
         loop {
             let page = history::page(&shared.link, &shared.names, after).await?;
             let Some(last) = page.last() else { break };
@@ -149,15 +155,18 @@ impl Reader {
                 let Some((stamp, message)) = entry.content else { continue };
                 let Some(position) = &mut self.position else { return Ok(()) };
                 match position.read(&stamp) {
-                    Ok(None) => {}
-                    Ok(Some(hole)) => self.missed(hole),
-                    // The stream began anew just now; the next check finds that out.
+                    Ok(Entry::Known) => continue,
+                    Ok(Entry::New(None)) => {}
+                    Ok(Entry::New(Some(hole))) => self.missed(hole),
+                    // The stream has begun a new generation just now; the next check finds that out.
                     Err(()) => return Ok(()),
                 }
+                has_read = true;
                 self.deliver(&stamp, &message);
             }
         }
-        if let Some(hole) = self.position.as_mut().and_then(|position| position.read_all(&newest)) {
+        let hole = self.position.as_mut().and_then(|position| position.read_all(&newest, has_read));
+        if let Some(hole) = hole {
             self.missed(hole);
         }
         Ok(())
@@ -202,10 +211,6 @@ impl Reader {
             tracing::warn!(redis = %self.shared.link.url(), %error, "the event bus is away");
         }
     }
-}
-
-fn position_id(position: Option<&Position>) -> super::position::StreamId {
-    position.map(Position::id).unwrap_or_default()
 }
 
 fn late() -> LinkError {

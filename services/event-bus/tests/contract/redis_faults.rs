@@ -195,3 +195,69 @@ async fn a_sentinel_fails_over() {
     }
     assert_eq!(next_bodies(&mut subscription, 1).await, ["b"], "the replica had everything");
 }
+
+/// Takes the last entries away, and adds others: what a replica that took over has and is sent.
+const FAIL_OVER: &str = r"
+local lost = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', ARGV[1])
+for _, entry in ipairs(lost) do redis.call('XDEL', KEYS[1], entry[1]) end
+local sequence = tonumber(redis.call('HGET', KEYS[2], 'sequence')) - #lost
+local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+redis.call('HSET', KEYS[2], 'sequence', sequence, 'last_id', last[1])
+local generation = redis.call('HGET', KEYS[2], 'generation')
+for at = 2, #ARGV do
+  sequence = sequence + 1
+  local id = redis.call('XADD', KEYS[1], '*', 'generation', generation, 'sequence', sequence, 'message', ARGV[at])
+  redis.call('HSET', KEYS[2], 'sequence', sequence, 'last_id', id)
+end
+return #lost";
+
+#[tokio::test]
+async fn broadcasts_after_a_failover_that_lost_writes_are_delivered() {
+    let server = RedisServer::start().await;
+    for (number, sent) in [vec![], vec!["x"], vec!["x", "y"], vec!["x", "y", "z"]].into_iter().enumerate() {
+        let prefix = format!("test{number}");
+        let bus = redis_bus(&server.url(), &prefix);
+        let mut subscription = bus.subscribe().await.unwrap();
+        for body in ["a", "b", "c", "d"] {
+            publish(&bus, body).await;
+        }
+        assert_eq!(next_bodies(&mut subscription, 4).await, ["a", "b", "c", "d"]);
+        let (stream, state) = (format!("{{{prefix}}}:broadcasts"), format!("{{{prefix}}}:broadcasts:state"));
+        let messages: Vec<String> =
+            sent.iter().map(|body| format!(r#"{{"kind":"test","body":"{body}","sender":"s"}}"#)).collect();
+        let mut words = vec!["EVAL", FAIL_OVER, "2", &stream, &state, "2"];
+        words.extend(messages.iter().map(String::as_str));
+        assert_eq!(server.command::<u64>(&words).await, 2);
+        // As a master that went away does.
+        server.command::<u64>(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+        assert_eq!(next_missed(&mut subscription).await, None, "{sent:?}");
+        assert_eq!(next_bodies(&mut subscription, sent.len()).await, sent);
+        until_connected(&bus).await;
+        publish(&bus, "after").await;
+        assert_eq!(next_bodies(&mut subscription, 1).await, ["after"], "{sent:?}");
+    }
+}
+
+#[tokio::test]
+async fn history_is_bounded_by_bytes() {
+    let server = RedisServer::start().await;
+    let bus = redis_bus(&server.url(), "test");
+    // An older version's entries, which do not say how large they are.
+    server.command::<i64>(&["HSET", "{test}:broadcasts:state", "generation", "g", "sequence", "1"]).await;
+    let old = ["XADD", "{test}:broadcasts", "*", "generation", "g", "sequence", "1", "message", "x"];
+    server.command::<String>(&old).await;
+    let body = "x".repeat(event_bus::MAX_BODY);
+    for _ in 0..300 {
+        publish(&bus, &body).await;
+    }
+    let kept: u64 = server.command(&["XLEN", "{test}:broadcasts"]).await;
+    assert!((240..=256).contains(&kept), "{kept} entries are kept");
+    let bytes: u64 = server.command(&["MEMORY", "USAGE", "{test}:broadcasts", "SAMPLES", "0"]).await;
+    assert!(bytes < 80 * 1024 * 1024, "{bytes} bytes");
+    // Small ones are bounded by their number as before.
+    for _ in 0..300 {
+        publish(&bus, "small").await;
+    }
+    let kept: u64 = server.command(&["XLEN", "{test}:broadcasts"]).await;
+    assert!(kept > 500, "{kept} entries are kept");
+}

@@ -39,19 +39,26 @@ impl Queue {
         }
     }
 
-    /// The first ones.
+    /// The first ones, all of one session.
     pub(super) fn batch(&self) -> Vec<Waiting> {
         let mut bytes = 0;
+        let mut session = None;
         let fits = |event: &&Waiting| {
-            let first = bytes == 0;
+            let first = session.is_none();
+            let same_session = *session.get_or_insert(event.position.session) == event.position.session;
             bytes += event.text.len();
-            first || bytes <= BATCH_BYTES
+            first || same_session && bytes <= BATCH_BYTES
         };
         self.waiting.values().take(BATCH).take_while(fits).cloned().collect()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Waiting> {
         self.waiting.values()
+    }
+
+    /// The last position.
+    pub(super) fn last(&self) -> Option<Position> {
+        self.waiting.last_key_value().map(|(position, _)| *position)
     }
 
     pub(super) fn len(&self) -> usize {

@@ -3,15 +3,21 @@
 use std::{sync::Arc, time::Duration};
 
 use fleet_model::{Epoch, Gap, ShardNumber};
+use outside_text::printable;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::{OutboxParts, Shared, Waiting, tail::Tail};
-use crate::{Appended, NewEntry, Position, RelayMetrics, RelayStatus, RelayStore, gap_payload};
+use crate::{
+    Appended, Lateness, NewEntry, Position, RelayError, RelayMetrics, RelayStatus, RelayStore, gap_payload,
+};
 
 /// Between two tries when the streams are away; it grows to the second.
 const AGAIN: Duration = Duration::from_millis(50);
 const AGAIN_AT_MOST: Duration = Duration::from_secs(1);
+
+/// What is kept is sent again for another Redis so often at most: two bots under one prefix look like one at each event.
+const REPLACED_AGAIN: Duration = Duration::from_secs(10);
 
 pub(super) struct Sender {
     store: Arc<dyn RelayStore>,
@@ -23,11 +29,25 @@ pub(super) struct Sender {
     tail: Tail,
     /// How far the store has come, for all that is known.
     believed: Option<Position>,
+    /// Where a fence was before it was moved back.
+    rewound_from: Option<Position>,
+    /// When another Redis was last found in the place of the one before.
+    replaced_at: Option<Instant>,
     began: Instant,
 }
 
 /// Another worker relays the shard.
 struct Outranked(Epoch);
+
+/// What the store says to entries.
+enum Answer {
+    /// They are in the streams, now or before.
+    Taken,
+    /// It has lost writes, has come only so far, and took nothing.
+    Lost(Option<Position>),
+    /// Its fence is in a later session than the entries, so it took none of them.
+    Ahead(Position),
+}
 
 impl Sender {
     pub(super) fn new(parts: OutboxParts, shared: Arc<Shared>) -> Self {
@@ -41,6 +61,8 @@ impl Sender {
             shared,
             tail: Tail::default(),
             believed: None,
+            rewound_from: None,
+            replaced_at: None,
             began: Instant::now(),
         }
     }
@@ -71,64 +93,119 @@ impl Sender {
 
     async fn send(&mut self, batch: &[Waiting]) -> Result<(), Outranked> {
         let traceparent: Option<Arc<str>> = telemetry::trace_context::current_traceparent().map(Into::into);
-        let entries: Vec<NewEntry> =
-            batch.iter().filter_map(|event| self.entry(event, traceparent.clone())).collect();
-        while let Some(reached) = self.append(&entries).await? {
-            self.send_again(reached).await?;
+        let mut entries: Vec<NewEntry> =
+            batch.iter().map(|event| self.entry(event, traceparent.clone())).collect();
+        loop {
+            match self.append(&entries).await? {
+                Answer::Taken => return Ok(()),
+                Answer::Lost(reached) => self.send_again(reached).await?,
+                Answer::Ahead(fence) => self.rewind(fence, &mut entries).await?,
+            }
         }
-        Ok(())
     }
 
-    fn entry(&self, event: &Waiting, traceparent: Option<Arc<str>>) -> Option<NewEntry> {
+    /// An event as the store takes it; one that can't be encoded becomes a gap in its place.
+    fn entry(&self, event: &Waiting, traceparent: Option<Arc<str>>) -> NewEntry {
         let data = match event.encode(self.shard) {
             Ok(data) => data,
             Err(error) => {
                 self.metrics.count_garbled();
-                tracing::warn!(shard.id = %self.shard, event = %event.name, %error, "an event can't be relayed");
-                return None;
+                tracing::warn!(
+                    shard.id = %self.shard, event = %printable(&event.name), sequence = event.position.sequence, %error,
+                    "event cannot be relayed: a gap is told in its place"
+                );
+                return self.gap_in_place_of(event, traceparent);
             }
         };
-        Some(NewEntry {
+        NewEntry {
             position: event.position,
             name: event.name.clone(),
             guild: event.guild,
             received_at_unix_ms: event.received_at_unix_ms,
-            lateness: event.lateness,
+            lateness: self.lateness(event.position, event.lateness),
             traceparent,
             data,
-        })
+        }
     }
 
-    /// Appends. `Some` says how far the store has come when it has lost writes.
-    async fn append(&mut self, entries: &[NewEntry]) -> Result<Option<Option<Position>>, Outranked> {
+    fn gap_in_place_of(&self, event: &Waiting, traceparent: Option<Arc<str>>) -> NewEntry {
+        let gap = Gap {
+            since_unix_ms: event.received_at_unix_ms,
+            until_unix_ms: event.received_at_unix_ms,
+            last_sequence: event.position.sequence.saturating_sub(1),
+            reason: format!("the event {} could not be encoded for the relay", printable(&event.name)),
+        };
+        let text = gap_payload(&gap, event.position.sequence);
+        NewEntry {
+            position: event.position,
+            name: crate::GAP.into(),
+            guild: None,
+            received_at_unix_ms: event.received_at_unix_ms,
+            lateness: event.lateness,
+            traceparent,
+            // A text of ours, without anything of the payload: it can be encoded.
+            data: crate::entry::encode(self.shard, &text).unwrap_or_default(),
+        }
+    }
+
+    async fn append(&mut self, entries: &[NewEntry]) -> Result<Answer, Outranked> {
+        let began = Instant::now();
+        let (store, shard, epoch) = (self.store.clone(), self.shard, self.epoch);
+        let believed = self.believed;
+        match self.until_answered(|| store.append(shard, epoch, believed, entries)).await {
+            Appended::Done { reached, appended, cut } => {
+                let session = entries.last().map(|last| last.position.session);
+                if let Some(fence) = reached.filter(|fence| session.is_some_and(|own| fence.session > own)) {
+                    return Ok(Answer::Ahead(fence));
+                }
+                let bytes = entries.iter().map(|entry| entry.data.len()).sum();
+                let repeated = (entries.len() as u64).saturating_sub(appended);
+                self.metrics.count_appended(appended, repeated, bytes, cut, began.elapsed());
+                if self.believed.is_none() && appended == 0 {
+                    self.tail.begin_at(reached);
+                }
+                self.believe(reached);
+                self.tail.push(entries.iter().cloned(), self.began.elapsed());
+                Ok(Answer::Taken)
+            }
+            Appended::Lost { reached } => {
+                self.metrics.count_lost_writes();
+                tracing::warn!(
+                    shard.id = %self.shard, believed = ?self.believed, ?reached,
+                    "the relay's Redis has lost its last writes: they are sent again"
+                );
+                Ok(Answer::Lost(reached))
+            }
+            Appended::Outranked(by) => Err(Outranked(by)),
+        }
+    }
+
+    /// An event's lateness: a pending one may be there already when a fence above it was moved back.
+    fn lateness(&self, position: Position, lateness: Lateness) -> Lateness {
+        let restored_up_to = self.shared.lock().restored_up_to;
+        let may_be_there = Some(position) <= restored_up_to && Some(position) <= self.rewound_from;
+        if lateness == Lateness::Fresh && may_be_there { Lateness::Replayed } else { lateness }
+    }
+
+    fn believe(&mut self, reached: Option<Position>) {
+        self.believed = reached;
+        self.shared.lock().reached = reached;
+    }
+
+    /// Asks the store until it answers.
+    async fn until_answered<F>(&self, ask: impl Fn() -> F) -> Appended
+    where
+        F: Future<Output = Result<Appended, RelayError>>,
+    {
         let mut wait = AGAIN;
         loop {
-            let began = Instant::now();
-            let appended = self.store.append(self.shard, self.epoch, self.believed, entries).await;
-            match appended {
-                Ok(Appended::Done { reached, appended, cut }) => {
+            match ask().await {
+                Ok(answer) => {
                     if self.status.works(self.shard) {
                         tracing::info!(shard.id = %self.shard, "the relay goes on");
                     }
-                    let bytes = entries.iter().map(|entry| entry.data.len()).sum();
-                    let repeated = (entries.len() as u64).saturating_sub(appended);
-                    self.metrics.count_appended(appended, repeated, bytes, cut, began.elapsed());
-                    if self.believed.is_none() && appended == 0 {
-                        self.tail.begin_at(reached);
-                    }
-                    self.believed = reached;
-                    self.tail.push(entries.iter().cloned(), self.began.elapsed());
-                    return Ok(None);
+                    return answer;
                 }
-                Ok(Appended::Lost { reached }) => {
-                    self.metrics.count_lost_writes();
-                    tracing::warn!(
-                        shard.id = %self.shard, believed = ?self.believed, ?reached,
-                        "the relay's Redis has lost its last writes: they are sent again"
-                    );
-                    return Ok(Some(reached));
-                }
-                Ok(Appended::Outranked(by)) => return Err(Outranked(by)),
                 Err(error) => {
                     self.metrics.count_failure();
                     if self.status.failed(self.shard, &error.to_string()) {
@@ -141,10 +218,41 @@ impl Sender {
         }
     }
 
+    /// The store's fence is in a later session than events that it has not taken: this worker's clock, or the one that numbered the
+    /// session, was behind; or this is another Redis than before. The fence goes back below them. Those that were pending on an owner
+    /// before may have been relayed by it: they are marked as replayed.
+    async fn rewind(&mut self, fence: Position, entries: &mut [NewEntry]) -> Result<(), Outranked> {
+        let Some(first) = entries.first().map(|entry| entry.position) else { return Ok(()) };
+        // A fence that was not there when this worker began: another Redis, which lacks what the one before had.
+        let is_another = self.believed.is_none_or(|believed| believed.session <= first.session)
+            && self.replaced_at.is_none_or(|at| at.elapsed() > REPLACED_AGAIN);
+        let to = if is_another { Position::default() } else { first.before() };
+        self.metrics.count_rewound();
+        tracing::warn!(
+            shard.id = %self.shard, fence = %fence, %to,
+            "relay fence is ahead of the shard's session; moved back"
+        );
+        let (store, shard, epoch) = (self.store.clone(), self.shard, self.epoch);
+        match self.until_answered(|| store.rewind(shard, epoch, fence, to)).await {
+            Appended::Outranked(by) => return Err(Outranked(by)),
+            Appended::Done { reached, .. } | Appended::Lost { reached } => self.believe(reached),
+        }
+        self.rewound_from = self.rewound_from.max(Some(fence));
+        for entry in entries {
+            entry.lateness = self.lateness(entry.position, entry.lateness);
+        }
+        if is_another {
+            self.replaced_at = Some(Instant::now());
+            return self.send_again(None).await;
+        }
+        self.tail.restart_at(to);
+        Ok(())
+    }
+
     /// The store has come only so far: sends what is kept of the rest, and a gap for what is not.
     async fn send_again(&mut self, reached: Option<Position>) -> Result<(), Outranked> {
         let mut again = self.tail.behind(reached);
-        self.believed = reached;
+        self.believe(reached);
         if let Some(position) = again.hole {
             self.metrics.count_gap();
             let gap = Gap {
@@ -157,7 +265,7 @@ impl Sender {
             };
             let text = gap_payload(&gap, position.sequence);
             let gap = Waiting::gap(gap.until_unix_ms, &text, position);
-            again.entries.splice(0..0, self.entry(&gap, None));
+            again.entries.insert(0, self.entry(&gap, None));
         }
         // If it loses writes once more meanwhile, the caller comes again.
         self.append(&again.entries).await.map(drop)

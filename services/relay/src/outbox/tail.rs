@@ -53,6 +53,11 @@ impl Tail {
         }
     }
 
+    /// The store's fence was moved back to here: what was there before counts as there.
+    pub(super) fn restart_at(&mut self, to: Position) {
+        *self = Self { forgotten: Some(to), ..Self::default() };
+    }
+
     /// The first word of the store: so far it has come without us.
     pub(super) fn begin_at(&mut self, reached: Option<Position>) {
         if self.entries.is_empty() && self.forgotten.is_none() {

@@ -41,6 +41,9 @@ async fn read_in_pages(
         // Whatever is up to here is there before the streams are read.
         let newest = relay.newest().await?;
         let known = streams(relay, names).await?;
+        if newest < after && is_lost(relay, &known, after).await? {
+            return Ok(Page { next: newest, cut: true, ..Page::default() });
+        }
         let read = if known.is_empty() {
             // No stream has begun yet: they are looked for again.
             tokio::time::sleep(left.min(BLOCK / 4)).await;
@@ -71,6 +74,25 @@ async fn streams(relay: &RedisRelay, names: &EventNames) -> Result<HashMap<Strin
     let streams: HashMap<String, String> = relay.link().command(&cmd).await.map_err(failed)?;
     let wanted = streams.into_iter().filter(|(name, _)| is_name(name) && names.has(name));
     Ok(wanted.map(|(name, cut)| (name, cut.parse().unwrap_or_default())).collect())
+}
+
+/// Nothing in the streams is as late as this id: the entry that it is of was lost with Redis's last writes, or the Redis is another one.
+/// What comes next would have an earlier id than it where the clock is behind, and would never be read. Entries of others can be later
+/// than all of ours.
+async fn is_lost(
+    relay: &RedisRelay,
+    streams: &HashMap<String, EntryId>,
+    after: EntryId,
+) -> Result<bool, RelayError> {
+    for name in streams.keys() {
+        let mut cmd = redis::cmd("XREVRANGE");
+        cmd.arg(relay.stream(name)).arg("+").arg(after.to_string()).arg("COUNT").arg(1);
+        let later: Vec<redis::Value> = relay.link().command(&cmd).await.map_err(failed)?;
+        if !later.is_empty() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 async fn read_streams(

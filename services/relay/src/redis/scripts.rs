@@ -14,3 +14,5 @@ macro_rules! script {
 script!(APPEND, "append.lua");
 script!(CUT, "cut.lua");
 script!(GROUPS, "groups.lua");
+script!(TIME, "time.lua");
+script!(REWIND, "rewind.lua");

@@ -73,14 +73,14 @@ async fn commands_go_out_in_order_and_what_can_not_go_holds_up_its_own_shard_alo
     let mut next = async || tokio::time::timeout(PATIENCE, heard.recv()).await.unwrap().unwrap();
     assert_eq!(next().await, (ShardNumber(2), presence.clone()), "the older ones are given up");
 
-    let waits = json!({ "op": 4, "d": { "refuse": "now" } });
-    let behind = json!({ "op": 4, "d": { "behind": "it" } });
+    let waits = json!({ "op": 8, "d": { "refuse": "now" } });
+    let behind = json!({ "op": 8, "d": { "behind": "it" } });
     let for_good = json!({ "op": 9, "d": { "refuse": "good" } });
     publish(&redis, 0, &waits).await;
     publish(&redis, 0, &behind).await;
     assert_eq!(next().await.1, waits);
     publish(&redis, 1, &for_good).await;
-    publish(&redis, 1, &presence).await;
+    publish(&redis, 1, &behind).await;
     let mut of_one = Vec::new();
     while of_one.len() < 2 {
         match next().await {
@@ -88,7 +88,7 @@ async fn commands_go_out_in_order_and_what_can_not_go_holds_up_its_own_shard_alo
             again => assert_eq!(again, (ShardNumber(0), waits.clone()), "nothing goes before it"),
         }
     }
-    assert_eq!(of_one, [for_good, presence]);
+    assert_eq!(of_one, [for_good, behind]);
 
     // Another worker's turn: it takes over what waits, in order.
     acts.store(false, Ordering::SeqCst);
@@ -99,4 +99,120 @@ async fn commands_go_out_in_order_and_what_can_not_go_holds_up_its_own_shard_alo
     second.await.unwrap();
     let left: u64 = redis.command(&["XLEN", "gateway_send"]).await;
     assert_eq!(left, 2, "all but those that wait are done with");
+}
+
+/// Lets a command through when the test says so.
+struct Gated {
+    open: tokio::sync::Semaphore,
+    told: mpsc::UnboundedSender<(ShardNumber, Value)>,
+    /// Commands for these shards are let through at once.
+    free: ShardNumber,
+}
+
+#[async_trait]
+impl SendCommand for Gated {
+    async fn send(&self, shard: ShardNumber, payload: Value, _: Instant) -> Result<(), CommandFailed> {
+        if shard != self.free {
+            self.open.acquire().await.unwrap().forget();
+        }
+        self.told.send((shard, payload)).unwrap();
+        Ok(())
+    }
+}
+
+async fn publish_all(redis: &RedisServer, commands: impl IntoIterator<Item = (u32, Value)>) {
+    let client = ::redis::Client::open(redis.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut pipe = ::redis::pipe();
+    for (shard, payload) in commands {
+        let data = rmp_serde::to_vec(&json!({ "shardId": shard, "payload": payload })).unwrap();
+        pipe.cmd("XADD").arg("gateway_send").arg("*").arg("data").arg(data).ignore();
+    }
+    pipe.query_async::<()>(&mut connection).await.unwrap();
+}
+
+async fn until_left(redis: &RedisServer, count: u64) {
+    let left = async {
+        while redis.command::<u64>(&["XLEN", "gateway_send"]).await != count {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, left).await.expect("commands are acknowledged");
+}
+
+/// Shard 0 takes what the test lets through, shard 1 everything.
+async fn gated(redis: &RedisServer) -> (Arc<Gated>, mpsc::UnboundedReceiver<(ShardNumber, Value)>) {
+    let (told, heard) = mpsc::unbounded_channel();
+    let gated = Arc::new(Gated { open: tokio::sync::Semaphore::new(0), told, free: ShardNumber(1) });
+    let relay = redis_relay(&redis.url(), "", Caps::default());
+    let running = commands::run(
+        relay,
+        "one".parse().unwrap(),
+        gated.clone(),
+        RelayMetrics::default(),
+        || true,
+        CancellationToken::new(),
+    );
+    tokio::spawn(running);
+    (gated, heard)
+}
+
+#[tokio::test]
+async fn newest_presence_goes_out_whatever_was_sent_before() {
+    let redis = RedisServer::start().await;
+    let (gated, mut heard) = gated(&redis).await;
+    let presence = |number: u32| json!({ "op": 3, "d": { "status": "online", "number": number } });
+    let voice = |guild: u32, number: u32| json!({ "op": 4, "d": { "guild_id": guild, "number": number } });
+    publish_all(&redis, (1..=100).map(|number| (0, presence(number)))).await;
+    publish_all(&redis, (1..=100).map(|number| (0, voice(number % 3, number)))).await;
+    // All but the newest are done with, and those that are being sent.
+    until_left(&redis, 8).await;
+    gated.open.add_permits(8);
+    let mut sent: Vec<Value> = Vec::new();
+    for _ in 0..8 {
+        sent.push(tokio::time::timeout(PATIENCE, heard.recv()).await.unwrap().unwrap().1);
+    }
+    let last = |of: &dyn Fn(&Value) -> bool| {
+        sent.iter().filter(|payload| of(payload)).map(|payload| payload["d"]["number"].as_u64()).next_back()
+    };
+    assert_eq!(last(&|payload| payload["op"] == 3), Some(Some(100)));
+    for (guild, newest) in [(0, 99), (1, 100), (2, 98)] {
+        let of_guild = |payload: &Value| payload["op"] == 4 && payload["d"]["guild_id"] == guild;
+        assert_eq!(last(&of_guild), Some(Some(newest)), "guild {guild}");
+    }
+    until_left(&redis, 0).await;
+}
+
+#[tokio::test]
+async fn flood_of_one_shard_goes_out_in_order_and_holds_up_no_other() {
+    let redis = RedisServer::start().await;
+    let (gated, mut heard) = gated(&redis).await;
+    let members = |number: u32| json!({ "op": 8, "d": { "number": number } });
+    publish_all(&redis, (0..1_000).map(|number| (0, members(number)))).await;
+    publish_all(&redis, [(1, members(0)), (0, members(1_000))]).await;
+    let first = tokio::time::timeout(PATIENCE, heard.recv()).await.unwrap().unwrap();
+    assert_eq!(first.0, ShardNumber(1));
+    gated.open.add_permits(1_001);
+    for number in 0..=1_000 {
+        let sent = tokio::time::timeout(PATIENCE, heard.recv()).await.unwrap().unwrap();
+        assert_eq!(sent, (ShardNumber(0), members(number)));
+    }
+    until_left(&redis, 0).await;
+}
+
+#[tokio::test]
+async fn next_worker_reads_what_was_left_before_what_is_new() {
+    let redis = RedisServer::start().await;
+    let members = |number: u32| json!({ "op": 8, "d": { "number": number } });
+    let _: String =
+        redis.command(&["XGROUP", "CREATE", "gateway_send", "altergolden", "0", "MKSTREAM"]).await;
+    publish_all(&redis, (0..100).map(|number| (1, members(number)))).await;
+    // The worker before has read some of them a moment ago.
+    let read = ["XREADGROUP", "GROUP", "altergolden", "zero", "COUNT", "80", "STREAMS", "gateway_send", ">"];
+    let _: ::redis::Value = redis.command(&read).await;
+    let (_gated, mut heard) = gated(&redis).await;
+    for number in 0..100 {
+        let sent = tokio::time::timeout(PATIENCE, heard.recv()).await.unwrap().unwrap();
+        assert_eq!(sent, (ShardNumber(1), members(number)));
+    }
 }

@@ -20,6 +20,7 @@ async fn all_rules(fresh: impl Fn(&str, Caps) -> Store) {
     lost_writes_are_seen(fresh("d", Caps::default())).await;
     reading_goes_on_in_order(fresh("e", Caps::default())).await;
     reading_waits(fresh("f", Caps::default())).await;
+    reader_of_a_store_that_lost_writes_goes_on(fresh("h", Caps::default())).await;
     the_cap_shows(fresh("g", Caps { length: 20, ..Caps::default() })).await;
 }
 
@@ -100,6 +101,24 @@ async fn reading_waits(store: Store) {
     let newest = store.newest().await.unwrap();
     let none = store.read(&"all".parse().unwrap(), newest, Duration::from_millis(50)).await.unwrap();
     assert!(none.entries.is_empty() && !none.cut);
+}
+
+async fn reader_of_a_store_that_lost_writes_goes_on(store: Store) {
+    for (empty, later) in [(true, 1), (false, 1), (false, 3_600_000)] {
+        if !empty {
+            store.append(SHARD, EPOCH, None, &entries("A", 1, 1..=3)).await.unwrap();
+        }
+        // What a reader has of the store before, whose clock was ahead.
+        let newest = store.newest().await.unwrap();
+        let cursor = EntryId { ms: newest.ms + later, number: newest.number + 2 };
+        let page = read_from(&*store, "all", cursor).await;
+        assert!(page.cut && page.entries.is_empty(), "it is told");
+        assert!(!read_from(&*store, "all", page.next).await.cut, "once");
+        let sequence = newest.number + 10;
+        store.append(SHARD, EPOCH, None, &entries("A", 1, sequence..=sequence)).await.unwrap();
+        let page = read_from(&*store, "all", page.next).await;
+        assert_eq!(page.entries.last().unwrap().content.position, at(1, sequence));
+    }
 }
 
 async fn the_cap_shows(store: Store) {

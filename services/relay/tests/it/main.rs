@@ -4,6 +4,7 @@
 
 mod commands;
 mod contract;
+mod fences;
 mod redis;
 
 use std::time::Duration;

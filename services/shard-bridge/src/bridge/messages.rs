@@ -29,8 +29,6 @@ use shares::{Share, from_wire, known, shares, sorted_out, wanted};
 /// A question as it goes out.
 struct Outgoing {
     request: Arc<ShardRequest>,
-    /// Its data as JSON text.
-    json: String,
     max_bytes: usize,
 }
 
@@ -48,16 +46,29 @@ impl Bridge {
         data: Value,
         until: Instant,
     ) -> Result<v1::SendToShardResponse, Status> {
-        let json = content::checked(kind, &data)?;
+        self.send_text_to_shard(shard_id, kind, content::checked(kind, &data)?, until).await
+    }
+
+    /// As [`Bridge::send_to_shard`], with the data as JSON text.
+    pub(crate) async fn send_text_to_shard(
+        &self,
+        shard_id: u32,
+        kind: &str,
+        json: String,
+        until: Instant,
+    ) -> Result<v1::SendToShardResponse, Status> {
+        content::check(kind, &json)?;
+        let data = content::exact_value(&json)?;
+        self.first_table(until).await;
         let mut routes = self.routes.clone();
         let now = self.newest(&mut routes);
         let shard = known(shard_id, now.shard_total)?;
         let sender = self.sender.to_string();
-        let message = Arc::new(ShardMessage { shard, kind: kind.to_owned(), data, sender });
-        let (mut worker, mut delivered) = self.deliver(&now, &message, &json, until).await?;
+        let message = Arc::new(ShardMessage { shard, kind: kind.to_owned(), data, json, sender });
+        let (mut worker, mut delivered) = self.deliver(&now, &message, until).await?;
         if delivered == Delivered::NotMine {
             let next = self.next_routes(&mut routes, until).await;
-            (worker, delivered) = self.deliver(&next, &message, &json, until).await?;
+            (worker, delivered) = self.deliver(&next, &message, until).await?;
         }
         let (delivered, reason) = match delivered {
             Delivered::Yes => (true, String::new()),
@@ -93,7 +104,19 @@ impl Bridge {
         data: &Value,
         until: Instant,
     ) -> Result<v1::SendToManagerResponse, Status> {
-        let body = content::checked(kind, data)?;
+        self.send_text_to_manager(shard_id, kind, content::checked(kind, data)?, until).await
+    }
+
+    /// As [`Bridge::send_to_manager`], with the data as JSON text.
+    pub(crate) async fn send_text_to_manager(
+        &self,
+        shard_id: Option<u32>,
+        kind: &str,
+        body: String,
+        until: Instant,
+    ) -> Result<v1::SendToManagerResponse, Status> {
+        content::check(kind, &body)?;
+        self.first_table(until).await;
         let total = self.routes().shard_total;
         let from = match shard_id {
             // Before the total is known there is nothing to compare it with.
@@ -104,8 +127,8 @@ impl Bridge {
         Ok(v1::SendToManagerResponse { message_id: published.id.0 })
     }
 
-    /// A question to shards, all when there are none, with each one's own reply or the reason why there is none. Numbers in replies are
-    /// doubles: ids are to be texts. What is over 32 MiB in all is left out as too large.
+    /// A question to shards, all when there are none, with each one's own reply or the reason why there is none. A reply with integers
+    /// beyond 2^53 is exact in its `value_json` alone. What is over 32 MiB in all is left out as too large.
     ///
     /// # Errors
     /// NOT_FOUND: the bot has no such shard. UNAVAILABLE: no shard runs yet. INVALID_ARGUMENT: type or data is not as it may be, or
@@ -117,24 +140,27 @@ impl Bridge {
         data: Value,
         until: Instant,
     ) -> Result<v1::RequestResponse, Status> {
-        self.request_within(shard_ids, kind, data, LARGEST_ANSWER, until).await
+        let json = content::checked(kind, &data)?;
+        self.request_within(shard_ids, kind, json, LARGEST_ANSWER, until).await
     }
 
     pub(crate) async fn request_within(
         &self,
         shard_ids: &[u32],
         kind: &str,
-        data: Value,
+        json: String,
         max_bytes: usize,
         until: Instant,
     ) -> Result<v1::RequestResponse, Status> {
-        let json = content::checked(kind, &data)?;
+        content::check(kind, &json)?;
+        let data = content::exact_value(&json)?;
+        self.first_table(until).await;
         let mut routes = self.routes.clone();
         let now = self.newest(&mut routes);
         let wanted = wanted(shard_ids, now.shard_total)?;
         let (kind, sender) = (kind.to_owned(), self.sender.to_string());
-        let request = Arc::new(ShardRequest { kind, data, sender, deadline: until });
-        let outgoing = Outgoing { request, json, max_bytes };
+        let request = Arc::new(ShardRequest { kind, data, json, sender, deadline: until });
+        let outgoing = Outgoing { request, max_bytes };
 
         let mut replied = self.ask_shards(&now, &wanted, &outgoing).await;
         let disowned: Vec<ShardNumber> =
@@ -177,7 +203,6 @@ impl Bridge {
         &self,
         routes: &Routes,
         message: &Arc<ShardMessage>,
-        json: &str,
         until: Instant,
     ) -> Result<(WorkerId, Delivered), Status> {
         let shard = message.shard;
@@ -193,7 +218,7 @@ impl Bridge {
         let request = v1::DeliverMessageRequest {
             shard_id: shard.0,
             r#type: message.kind.clone(),
-            json: json.to_owned(),
+            json: message.json.clone(),
             sender: message.sender.clone(),
         };
         let mut client = self.fan_out.peers.client(owner.url)?;
@@ -251,7 +276,7 @@ impl Bridge {
         share: &Share,
         outgoing: &Outgoing,
     ) -> Result<Vec<ShardAnswer>, v1::ReplyFailure> {
-        let Outgoing { request, json, max_bytes } = outgoing;
+        let Outgoing { request, max_bytes } = outgoing;
         let span = tracing::info_span!("ask_worker", worker.id = %share.worker, otel.kind = "client");
         if let Some(own) = self.fan_out.local.as_deref().filter(|own| own.worker() == share.worker) {
             return Ok(own.ask(share.shards.clone(), request.clone(), *max_bytes).instrument(span).await);
@@ -271,7 +296,7 @@ impl Bridge {
         let question = v1::AskShardsRequest {
             shard_ids: share.shards.iter().map(|shard| shard.0).collect(),
             r#type: request.kind.clone(),
-            json: json.clone(),
+            json: request.json.clone(),
             sender: request.sender.clone(),
             max_bytes: *max_bytes as u64,
         };

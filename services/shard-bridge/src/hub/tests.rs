@@ -24,6 +24,7 @@ fn to_shard(kind: &str) -> Arc<ShardMessage> {
         shard: ShardNumber(3),
         kind: kind.to_owned(),
         data: serde_json::Value::Null,
+        json: "null".to_owned(),
         sender: "s".to_owned(),
     })
 }

@@ -112,3 +112,20 @@ fn reasons_are_cut_between_characters() {
     assert!(cut.len() <= LONGEST_REASON && cut.ends_with("ラ…"), "{cut}");
     assert_eq!(failure(Kind::Failed, "short").reason, "short");
 }
+
+#[test]
+fn reply_with_integers_beyond_a_double_has_its_text() {
+    for (json, has_text) in [
+        ("9007199254740992", false),
+        ("9007199254740993", true),
+        ("-9007199254740993", true),
+        ("18446744073709551615", true),
+        (r#"{"ids":[800356270543470593]}"#, true),
+        (r#"{"ids":["800356270543470593"],"n":0.1}"#, false),
+    ] {
+        let reply = Replied { shard: ShardNumber(0), worker: None, outcome: Ok(json.to_owned()) };
+        let response = merged(vec![reply], USUAL_ANSWER);
+        assert!(response.complete, "{json}");
+        assert_eq!(response.replies[0].value_json, if has_text { json } else { "" });
+    }
+}

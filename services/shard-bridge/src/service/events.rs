@@ -157,7 +157,9 @@ impl Reading {
         if page.cut && !self.behind {
             let missed = v1::MissedEvents {
                 count: None,
-                reason: "events behind the cursor are not kept any more".to_owned(),
+                reason:
+                    "events after the cursor are not there any more: the relay has cut them off or lost them"
+                        .to_owned(),
             };
             self.ready.push_back(response(self.after, Item::Missed(missed)));
         }

@@ -10,6 +10,7 @@ use tonic::{Request, Response, Status};
 
 use super::BridgeService;
 use crate::{
+    content,
     hub::{HubItem, HubSubscription, SUBSCRIBERS, Wants},
     replies,
 };
@@ -51,6 +52,7 @@ fn item(item: HubItem) -> Option<v1::subscribe_response::Item> {
                 message_id: String::new(),
                 r#type: message.kind.clone(),
                 data: Some(convert::from_json(message.data.clone())),
+                data_json: message.json.clone(),
                 sender: message.sender.clone(),
                 recipient: v1::MessageRecipient::Shard.into(),
                 shard_id: Some(message.shard.0),
@@ -61,17 +63,16 @@ fn item(item: HubItem) -> Option<v1::subscribe_response::Item> {
             Recipient::Manager { from } => (message, v1::MessageRecipient::Manager, from),
         },
     };
-    let data = match serde_json::from_str(&message.content.body) {
-        Ok(json) => convert::from_json(json),
-        Err(error) => {
-            tracing::warn!(id = %message.id.0, %error, "a message's body is no JSON");
-            return None;
-        }
-    };
+    let body = &message.content.body;
+    if let Err(error) = content::check(&message.content.kind, body) {
+        tracing::warn!(id = %message.id.0, %error, "message on the event bus is invalid");
+        return None;
+    }
     Some(Item::Message(v1::BroadcastMessage {
         message_id: message.id.0.clone(),
         r#type: message.content.kind.clone(),
-        data: Some(data),
+        data: Some(content::value_for_old_peers(body)),
+        data_json: body.clone(),
         sender: message.content.sender.clone(),
         recipient: recipient.into(),
         shard_id: shard.map(|shard| shard.0),
@@ -84,9 +85,9 @@ pub(super) async fn send_to_shard(
 ) -> Result<Response<v1::SendToShardResponse>, Status> {
     let since = Instant::now();
     let until = service.deadlines.fan_out_until(request.get_ref().deadline_ms, request.metadata());
-    let v1::SendToShardRequest { shard_id, r#type, data, .. } = request.into_inner();
-    let data = convert::to_json(data.unwrap_or_default());
-    let answer = service.bridge.send_to_shard(shard_id, &r#type, data, until).await;
+    let v1::SendToShardRequest { shard_id, r#type, data, data_json, .. } = request.into_inner();
+    let json = content::received(data_json, data);
+    let answer = service.bridge.send_text_to_shard(shard_id, &r#type, json, until).await;
     service.bridge.metrics().observe("SendToShard", since);
     answer.map(Response::new)
 }
@@ -97,9 +98,9 @@ pub(super) async fn send_to_manager(
 ) -> Result<Response<v1::SendToManagerResponse>, Status> {
     let since = Instant::now();
     let until = service.deadlines.fan_out_until(request.get_ref().deadline_ms, request.metadata());
-    let v1::SendToManagerRequest { r#type, data, shard_id, .. } = request.into_inner();
-    let data = convert::to_json(data.unwrap_or_default());
-    let answer = service.bridge.send_to_manager(shard_id, &r#type, &data, until).await;
+    let v1::SendToManagerRequest { r#type, data, data_json, shard_id, .. } = request.into_inner();
+    let json = content::received(data_json, data);
+    let answer = service.bridge.send_text_to_manager(shard_id, &r#type, json, until).await;
     service.bridge.metrics().observe("SendToManager", since);
     answer.map(Response::new)
 }
@@ -110,10 +111,10 @@ pub(super) async fn request(
 ) -> Result<Response<v1::RequestResponse>, Status> {
     let since = Instant::now();
     let until = service.deadlines.fan_out_until(request.get_ref().deadline_ms, request.metadata());
-    let v1::RequestRequest { r#type, data, shard_ids, max_bytes, .. } = request.into_inner();
-    let data = convert::to_json(data.unwrap_or_default());
+    let v1::RequestRequest { r#type, data, data_json, shard_ids, max_bytes, .. } = request.into_inner();
+    let json = content::received(data_json, data);
     let max_bytes = replies::max_bytes(max_bytes);
-    let answer = service.bridge.request_within(&shard_ids, &r#type, data, max_bytes, until).await;
+    let answer = service.bridge.request_within(&shard_ids, &r#type, json, max_bytes, until).await;
     service.bridge.metrics().observe("Request", since);
     answer.map(Response::new)
 }

@@ -1,0 +1,284 @@
+//! Which commands wait here, and whose turn it is: pure.
+//!
+//! Presence and voice state are states: of those of one shard, or of one guild, only the newest waits, and an older one never goes out
+//! after a newer one. Everything else goes in the stream's order; what has no room here stays in the stream, and is read again, in
+//! order, before anything newer of its lane.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use fleet_model::ShardNumber;
+use serde_json::Value;
+
+use crate::EntryId;
+
+/// Commands of one lane that wait here.
+pub(super) const LANE: usize = 256;
+
+/// States whose newest id is remembered.
+const REMEMBERED: usize = 16_384;
+
+/// Commands that go out one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    /// The presence.
+    Presence,
+    /// The voice state in a guild.
+    Voice(u64),
+    /// Requests for members, and what will be refused.
+    Other,
+}
+
+impl Kind {
+    pub(super) fn of(payload: &Value) -> Self {
+        match payload["op"].as_u64() {
+            Some(3) => Self::Presence,
+            Some(4) => {
+                let guild = &payload["d"]["guild_id"];
+                let guild = guild.as_u64().or_else(|| guild.as_str()?.parse().ok());
+                guild.map_or(Self::Other, Self::Voice)
+            }
+            _ => Self::Other,
+        }
+    }
+
+    fn is_state(self) -> bool {
+        self != Self::Other
+    }
+}
+
+/// The place of a command's lane.
+pub(super) type Key = (ShardNumber, Kind);
+
+/// A command that was read.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Taken {
+    pub(super) id: EntryId,
+    pub(super) shard: ShardNumber,
+    pub(super) payload: Value,
+}
+
+impl Taken {
+    pub(super) fn key(&self) -> Key {
+        (self.shard, Kind::of(&self.payload))
+    }
+}
+
+/// What became of a command that was put into its lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Put {
+    /// It waits, and its lane rests: it is to be started.
+    Start,
+    /// It waits.
+    Waits,
+    /// It is here already.
+    AtHand,
+    /// A newer one was there: it is done with.
+    Outdated,
+    /// There is no room: it stays in the stream.
+    Deferred,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    waiting: VecDeque<Taken>,
+    /// Its task runs.
+    runs: bool,
+    /// From here on its commands are in the stream.
+    deferred_from: Option<EntryId>,
+}
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(super) struct Lanes {
+    lanes: HashMap<Key, Lane>,
+    /// The newest command of each state.
+    newest: HashMap<Key, EntryId>,
+    /// What waits or is being sent.
+    at_hand: HashSet<EntryId>,
+}
+
+impl Lanes {
+    pub(super) fn at_hand(&self) -> usize {
+        self.at_hand.len()
+    }
+
+    /// Puts a command into its lane; the second is one whose place it took, which is done with. `again`: it was deferred, and is read
+    /// again.
+    pub(super) fn put(&mut self, taken: Taken, again: bool) -> (Put, Option<EntryId>) {
+        let (id, key) = (taken.id, taken.key());
+        if self.at_hand.contains(&id) {
+            return (Put::AtHand, None);
+        }
+        let mut replaced = None;
+        if key.1.is_state() {
+            if self.newest.get(&key).is_some_and(|newest| *newest > id) {
+                return (Put::Outdated, None);
+            }
+            self.newest.insert(key, id);
+            replaced = self.lanes.get_mut(&key).and_then(|lane| lane.waiting.pop_back()).map(|old| old.id);
+            if let Some(old) = &replaced {
+                self.at_hand.remove(old);
+            }
+        }
+        let lane = self.lanes.entry(key).or_default();
+        let is_behind = !again && lane.deferred_from.is_some_and(|from| from <= id);
+        if is_behind || lane.waiting.len() >= LANE {
+            lane.deferred_from = Some(lane.deferred_from.filter(|_| !again).map_or(id, |from| from.min(id)));
+            return (Put::Deferred, replaced);
+        }
+        lane.waiting.push_back(taken);
+        self.at_hand.insert(id);
+        (if std::mem::replace(&mut lane.runs, true) { Put::Waits } else { Put::Start }, replaced)
+    }
+
+    /// The next command of a lane; its task ends when there is none.
+    pub(super) fn next(&mut self, key: Key) -> Option<Taken> {
+        let lane = self.lanes.get_mut(&key)?;
+        let next = lane.waiting.pop_front();
+        if next.is_none() {
+            lane.runs = false;
+            if lane.deferred_from.is_none() {
+                self.lanes.remove(&key);
+            }
+        }
+        next
+    }
+
+    /// A newer one took its place while it was tried.
+    pub(super) fn is_outdated(&self, key: Key, id: EntryId) -> bool {
+        self.newest.get(&key).is_some_and(|newest| *newest > id)
+    }
+
+    /// It is done with.
+    pub(super) fn finished(&mut self, id: EntryId) {
+        self.at_hand.remove(&id);
+    }
+
+    /// Lanes that have room for what was deferred, and from where.
+    pub(super) fn to_refill(&self) -> Vec<(Key, EntryId)> {
+        let has_room = |lane: &Lane| lane.waiting.len() <= LANE / 2;
+        let lanes = self.lanes.iter().filter(|(_, lane)| has_room(lane));
+        lanes.filter_map(|(key, lane)| Some((*key, lane.deferred_from?))).collect()
+    }
+
+    /// What was deferred has been read up to here; all of it when there is no id.
+    pub(super) fn refilled(&mut self, key: Key, from: Option<EntryId>) {
+        if let Some(lane) = self.lanes.get_mut(&key) {
+            lane.deferred_from = from;
+            if from.is_none() && !lane.runs {
+                self.lanes.remove(&key);
+            }
+        }
+    }
+
+    /// Forgets states of before this time, in Redis's milliseconds: older commands are given up anyway.
+    pub(super) fn forget_before(&mut self, ms: u64) {
+        if self.newest.len() >= REMEMBERED / 2 {
+            self.newest.retain(|_, id| id.ms >= ms);
+        }
+        if self.newest.len() >= REMEMBERED {
+            let waits: HashSet<Key> = self.lanes.keys().copied().collect();
+            self.newest.retain(|key, _| waits.contains(key));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn id(number: u64) -> EntryId {
+        EntryId { ms: 1_000, number }
+    }
+
+    fn taken(number: u64, shard: u32, payload: Value) -> Taken {
+        Taken { id: id(number), shard: ShardNumber(shard), payload }
+    }
+
+    fn presence(number: u64, shard: u32) -> Taken {
+        taken(number, shard, json!({ "op": 3, "d": { "status": "idle" } }))
+    }
+
+    fn voice(number: u64, guild: &Value) -> Taken {
+        taken(number, 0, json!({ "op": 4, "d": { "guild_id": guild } }))
+    }
+
+    fn members(number: u64, shard: u32) -> Taken {
+        taken(number, shard, json!({ "op": 8, "d": {} }))
+    }
+
+    #[test]
+    fn newest_state_takes_the_place_of_what_waits() {
+        for (name, commands, left) in [
+            ("presences", vec![presence(1, 0), presence(2, 0), presence(3, 0)], vec![3]),
+            ("presences out of order", vec![presence(3, 0), presence(1, 0), presence(2, 0)], vec![3]),
+            ("presences of two shards", vec![presence(1, 0), presence(2, 1), presence(3, 0)], vec![2, 3]),
+            (
+                "voice states, as numbers or texts",
+                vec![voice(1, &json!("7")), voice(2, &json!(7)), voice(3, &json!("8"))],
+                vec![2, 3],
+            ),
+            ("a presence between members", vec![members(1, 0), presence(2, 0), members(3, 0)], vec![1, 2, 3]),
+            ("voice states of no guild", vec![voice(1, &json!(null)), voice(2, &json!(null))], vec![1, 2]),
+        ] {
+            let mut lanes = Lanes::default();
+            let keys: HashSet<Key> = commands.iter().map(Taken::key).collect();
+            for command in commands {
+                lanes.put(command, false);
+            }
+            let mut ids = Vec::new();
+            for key in keys {
+                ids.extend(std::iter::from_fn(|| lanes.next(key)).map(|taken| taken.id.number));
+            }
+            ids.sort_unstable();
+            assert_eq!(ids, left, "{name}");
+            left.iter().for_each(|number| lanes.finished(id(*number)));
+            assert_eq!(lanes.at_hand(), 0, "{name}");
+            assert!(lanes.lanes.is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn state_that_is_tried_gives_way_to_a_newer_one() {
+        let mut lanes = Lanes::default();
+        let key = presence(1, 0).key();
+        assert_eq!(lanes.put(presence(1, 0), false), (Put::Start, None));
+        let first = lanes.next(key).unwrap();
+        assert!(!lanes.is_outdated(key, first.id));
+        assert_eq!(lanes.put(presence(2, 0), false), (Put::Waits, None));
+        assert!(lanes.is_outdated(key, first.id));
+        assert_eq!(lanes.put(presence(3, 0), false), (Put::Waits, Some(id(2))));
+        assert_eq!(lanes.put(presence(3, 0), false), (Put::AtHand, None));
+        assert_eq!(lanes.put(presence(2, 0), false), (Put::Outdated, None));
+    }
+
+    #[test]
+    fn full_lane_keeps_its_order_and_holds_up_no_other() {
+        let mut lanes = Lanes::default();
+        let key = members(1, 0).key();
+        let count = LANE as u64 + 40;
+        for number in 1..=count {
+            lanes.put(members(number, 0), false);
+        }
+        assert_eq!(lanes.put(members(count + 1, 1), false), (Put::Start, None));
+        assert!(lanes.to_refill().is_empty());
+        let mut out: Vec<u64> = Vec::new();
+        while let Some(taken) = lanes.next(key) {
+            out.push(taken.id.number);
+            // What is new waits behind what was deferred.
+            if out.len() == 100 {
+                assert_eq!(lanes.put(members(count + 2, 0), false), (Put::Deferred, None));
+            }
+            for (refill, from) in lanes.to_refill() {
+                assert_eq!(refill, key);
+                for number in (from.number..=count + 2).filter(|number| *number != count + 1) {
+                    assert_ne!(lanes.put(members(number, 0), true).0, Put::Deferred);
+                }
+                lanes.refilled(key, None);
+            }
+        }
+        assert_eq!(out, (1..=count).chain([count + 2]).collect::<Vec<_>>());
+    }
+}
