@@ -25,10 +25,13 @@ pub(crate) struct FleetHandle {
 
 /// The newest report of each stream that the driver has not taken yet: older ones are out of date, and must not keep it busy.
 #[derive(Clone, Debug, Default)]
-struct NewestReports(Arc<Mutex<HashMap<u64, (u64, Box<Report>)>>>);
+struct NewestReports(Arc<Mutex<ReportsByStream>>);
+
+/// The sequence and the report, by the stream that it came on.
+type ReportsByStream = HashMap<u64, (u64, Box<Report>)>;
 
 impl NewestReports {
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, (u64, Box<Report>)>> {
+    fn lock(&self) -> MutexGuard<'_, ReportsByStream> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -23,7 +23,7 @@ pub(crate) fn raised_descriptor_limit() -> usize {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-        match setrlimit(Resource::Nofile, raised.clone()) {
+        match setrlimit(Resource::Nofile, raised) {
             Ok(()) => limit = raised,
             Err(error) => {
                 tracing::warn!(%error, "cannot raise the soft limit of open files to the hard limit");

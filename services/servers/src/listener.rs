@@ -112,7 +112,7 @@ impl Listener {
                 }
                 // The client went away before it was accepted: that is about this connection, not about the port.
                 Err(error) => {
-                    tracing::debug!(listener = self.name, %error, "a connection broke before it was accepted")
+                    tracing::debug!(listener = self.name, %error, "a connection broke before it was accepted");
                 }
             }
         }
