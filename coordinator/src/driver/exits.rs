@@ -57,6 +57,7 @@ impl Driver<'_> {
         now: Now,
     ) {
         self.shell.metrics.count_exit();
+        self.fleet.exit_explained(&worker, incarnation, reason, now);
         match self.fleet.exited(&worker, incarnation, now) {
             Ok(life) => {
                 tracing::warn!(worker.id = %worker, incarnation = %life, reason, "a worker's process has ended");

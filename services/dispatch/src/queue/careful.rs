@@ -9,6 +9,8 @@ use super::Ticket;
 /// The suspects of a careful queue.
 #[derive(Debug, Default)]
 pub(super) struct Careful {
+    /// It ends with the first suspect that takes long.
+    pub(super) brief: bool,
     queued: VecDeque<Ticket>,
     /// The one that the next waits for.
     alone: Option<Ticket>,
@@ -39,6 +41,11 @@ impl Careful {
     pub(super) fn put_back(&mut self, ticket: Ticket) {
         self.let_go(ticket);
         self.queued.push_front(ticket);
+    }
+
+    /// The one that the next waits for, and those that wait.
+    pub(super) fn into_tickets(self) -> (Option<Ticket>, VecDeque<Ticket>) {
+        (self.alone, self.queued)
     }
 
     pub(super) fn all_came(&mut self) {
