@@ -150,12 +150,12 @@ impl<T> Queue<T> {
     /// `brief`: also until the first suspect takes long, or [`Queue::end_care`].
     pub fn begin_carefully(&mut self, brief: bool) {
         debug_assert!(self.entries.is_empty(), "what is queued already was not looked at");
-        self.careful = Some(Careful { brief, ..Careful::default() });
+        self.careful = Some(Careful::new(brief));
     }
 
     /// Whether it is careful, and briefly.
     pub fn is_briefly_careful(&self) -> bool {
-        self.careful.as_ref().is_some_and(|careful| careful.brief)
+        self.careful.as_ref().is_some_and(Careful::is_brief)
     }
 
     /// Ends the care: suspects that wait come before all else of their lanes, and one that runs holds its lane.

@@ -305,9 +305,9 @@ async fn session_begins_above_the_fence_of_the_relay() {
         received_at_unix_ms: 0,
         lateness: Lateness::Fresh,
         traceparent: None,
-        data: bytes::Bytes::new(),
+        data: Bytes::new(),
     };
-    memory.append(testing::SHARD, fleet_model::Epoch(1), None, &[relayed]).await.unwrap();
+    memory.append(SHARD, Epoch(1), None, &[relayed]).await.unwrap();
 
     let shard = testing::shard_at(EPOCH, "all");
     let mut bot = testing::bot(Arc::new(Stuck));

@@ -10,7 +10,7 @@ use super::Ticket;
 #[derive(Debug, Default)]
 pub(super) struct Careful {
     /// It ends with the first suspect that takes long.
-    pub(super) brief: bool,
+    brief: bool,
     queued: VecDeque<Ticket>,
     /// The one that the next waits for.
     alone: Option<Ticket>,
@@ -19,6 +19,14 @@ pub(super) struct Careful {
 }
 
 impl Careful {
+    pub(super) fn new(brief: bool) -> Self {
+        Self { brief, ..Self::default() }
+    }
+
+    pub(super) fn is_brief(&self) -> bool {
+        self.brief
+    }
+
     pub(super) fn push(&mut self, ticket: Ticket) {
         self.queued.push_back(ticket);
     }
