@@ -1,107 +1,260 @@
-//! What Discord says at the start and at each new day of the budget: `GET /gateway/bot`.
+//! The coordinator's requests to Discord: `GET /gateway/bot`, at the start, at each new day of the budget and when a worker
+//! says that Discord refused the token.
+//!
+//! All of them go through one [`Discord`], one at a time, with waits by [`backoff::Policy::DISCORD`] and never below what
+//! Discord asks for. While there is no answer, [`Discord::problem`] says why and since when.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
-use settings::{ApiOrigin, Secret};
-use tokio::time::Instant;
-use twilight_http::{Client, error::ErrorType};
+use backoff::{Backoff, Policy};
+use bytes::Bytes;
+use fleet_model::{Problem, ProblemCode};
+use http::{HeaderValue, Request, Uri, header};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use rustls::crypto::ring::default_provider;
+use settings::{ApiOrigin, GatewayUrl, Secret};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::shard_total::Advice;
 
-/// How long one request may take.
+mod answer;
+#[cfg(test)]
+pub(crate) mod odd;
+#[cfg(test)]
+mod tests;
+
+/// How long one request may take, the body included.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The budget is not asked for again sooner than this.
-const SOONEST_RESET: Duration = Duration::from_mins(1);
+/// Bytes of an answer that are read. The answer of `/gateway/bot` has about 200.
+const MOST_BYTES: usize = 64 * 1024;
 
-/// The first wait after a failure; it doubles up to [`LONGEST_WAIT`].
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_mins(1);
+/// Time between two requests at least, whatever their outcome.
+const SPACING: Duration = Duration::from_secs(1);
 
-/// What Discord says.
+/// How long a refused token is not tried again: each 401 counts towards a ban of the address.
+const REFUSED_WAIT: Duration = Duration::from_mins(10);
+
+/// What Discord says of the gateway.
 #[derive(Clone, Debug)]
 pub struct GatewayInfo {
-    /// The gateway's URL.
+    /// The gateway's URL: the one of the settings, if they name one.
     pub url: String,
     /// How many shards, and how many at once.
     pub advice: Advice,
     /// IDENTIFYs a day.
     pub total: u32,
-    /// IDENTIFYs left.
+    /// IDENTIFYs left, at most `total`.
     pub remaining: u32,
-    /// When Discord counts anew.
+    /// Until the day's count begins again: a minute to a day.
     pub reset_after: Duration,
-    /// When it said so.
+    /// When Discord answered.
     pub asked: Instant,
 }
 
-/// Discord did not say.
+/// There is no answer from Discord.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum DiscordError {
-    /// 401: trying again would be a login storm.
+    /// Discord answers 401.
     #[error("Discord refused the token (401): check DISCORD_TOKEN")]
     TokenRefused,
-    /// Anything else; worth another try.
+    /// Anything else: worth another try.
     #[error("GET /gateway/bot failed: {0}")]
     Failed(String),
+    /// No request can be made with these settings.
+    #[error("GET /gateway/bot can't be asked: {0}")]
+    Setup(String),
 }
 
-/// The client for Discord's REST API.
+/// The client of Discord's REST API. See the module's documentation.
 #[derive(Debug)]
 pub struct Discord {
-    client: Client,
+    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    uri: Uri,
+    authorization: HeaderValue,
+    gateway: Option<GatewayUrl>,
+    pacing: Mutex<Pacing>,
+}
+
+/// When the next request may go out, and what is wrong.
+#[derive(Debug)]
+struct Pacing {
+    backoff: Backoff,
+    not_before: Instant,
+    trouble: Option<Trouble>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug)]
+struct Trouble {
+    code: ProblemCode,
+    cause: String,
+    since_unix_ms: u64,
 }
 
 impl Discord {
-    /// A client with the bot's token. A rustls provider must be installed.
-    pub fn new(token: &Secret, api: Option<&ApiOrigin>) -> Self {
-        let mut builder = Client::builder().token(token.expose().to_owned()).timeout(TIMEOUT);
-        if let Some(api) = api {
-            builder = builder.proxy(api.authority(), api.is_plain_http());
-        }
-        Self { client: builder.build() }
+    /// A client with the bot's token. `gateway` takes the place of the URL that Discord answers with.
+    ///
+    /// # Errors
+    /// [`DiscordError::Setup`]: the token or the origin can't be part of a request, or TLS can't be set up.
+    pub fn new(
+        token: &Secret,
+        api: Option<&ApiOrigin>,
+        gateway: Option<&GatewayUrl>,
+    ) -> Result<Self, DiscordError> {
+        let setup = |why: &str| DiscordError::Setup(why.to_owned());
+        let token = token.expose();
+        let prefix = if token.starts_with("Bot ") || token.starts_with("Bearer ") { "" } else { "Bot " };
+        let mut authorization = HeaderValue::try_from(format!("{prefix}{token}"))
+            .map_err(|_| setup("DISCORD_TOKEN has characters that no token has"))?;
+        authorization.set_sensitive(true);
+        let origin = api.map_or_else(
+            || "https://discord.com".to_owned(),
+            |api| format!("{}://{}", if api.is_plain_http() { "http" } else { "https" }, api.authority()),
+        );
+        let uri = Uri::try_from(format!("{origin}/api/v10/gateway/bot"))
+            .map_err(|_| setup("DISCORD_API_URL is no origin"))?;
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_connect_timeout(Some(TIMEOUT / 2));
+        let connector = HttpsConnectorBuilder::new()
+            .with_provider_and_webpki_roots(default_provider())
+            .map_err(|error| setup(&error.to_string()))?
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        // Requests are hours apart: no connection is kept.
+        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
+        let backoff = Backoff::new(Policy::DISCORD);
+        let pacing = Pacing { backoff, not_before: Instant::now(), trouble: None };
+        Ok(Self { client, uri, authorization, gateway: gateway.cloned(), pacing: Mutex::new(pacing) })
     }
 
-    /// Asks once.
+    /// Asks once, as soon as the failures so far and Discord's own waits allow.
     ///
     /// # Errors
     /// See [`DiscordError`].
     pub async fn gateway_info(&self) -> Result<GatewayInfo, DiscordError> {
-        let response = self.client.gateway().authed().await.map_err(|error| match error.kind() {
-            ErrorType::Unauthorized => DiscordError::TokenRefused,
-            ErrorType::Response { status, .. } if status.get() == 401 => DiscordError::TokenRefused,
-            ErrorType::Response { status, .. } => DiscordError::Failed(format!("status {status}")),
-            _ => DiscordError::Failed(innermost(&error)),
-        })?;
-        let info = response.model().await.map_err(|error| DiscordError::Failed(innermost(&error)))?;
-        let limit = info.session_start_limit;
-        Ok(GatewayInfo {
-            url: info.url,
-            advice: Advice { shards: info.shards, max_concurrency: limit.max_concurrency.into() },
-            total: limit.total,
-            remaining: limit.remaining,
-            asked: Instant::now(),
-            // Bots with one shard are told 0; asking again at once would hammer Discord.
-            reset_after: Duration::from_millis(limit.reset_after).max(SOONEST_RESET),
-        })
+        while let Some(at) = self.begin() {
+            sleep_until(at).await;
+        }
+        match self.ask().await {
+            Ok(info) => {
+                let mut pacing = self.pacing();
+                pacing.backoff.succeeded(Instant::now().into_std());
+                if pacing.trouble.take().is_some() {
+                    tracing::info!("Discord answers GET /gateway/bot again");
+                }
+                Ok(info)
+            }
+            Err(Refusal { error, floor }) => {
+                self.failed(&error, floor);
+                Err(error)
+            }
+        }
     }
 
-    /// Asks until there is an answer, with growing waits.
+    /// Asks until there is an answer.
     ///
     /// # Errors
     /// Only [`DiscordError::TokenRefused`].
     pub async fn gateway_info_at_last(&self) -> Result<GatewayInfo, DiscordError> {
-        let mut wait = FIRST_WAIT;
         loop {
             match self.gateway_info().await {
-                Err(DiscordError::Failed(reason)) => {
-                    tracing::warn!(%reason, again_in = ?wait, "Discord does not answer GET /gateway/bot");
-                }
+                Err(DiscordError::Failed(_)) => {}
                 answer => return answer,
             }
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(LONGEST_WAIT);
         }
+    }
+
+    /// Why the last request has no answer, and since when requests fail; `None` after an answer.
+    pub fn problem(&self) -> Option<Problem> {
+        let pacing = self.pacing();
+        let Trouble { code, cause, since_unix_ms } = pacing.trouble.as_ref()?;
+        let left = pacing.not_before.saturating_duration_since(Instant::now()).as_millis().div_ceil(1000);
+        let message = format!("{cause}; asked {} times, next in {left} s", pacing.backoff.failures());
+        Some(Problem::new(*code, message).since(*since_unix_ms))
+    }
+
+    /// The moment before which no request may go out; `None` begins one.
+    fn begin(&self) -> Option<Instant> {
+        let mut pacing = self.pacing();
+        let now = Instant::now();
+        if now < pacing.not_before {
+            return Some(pacing.not_before);
+        }
+        // One that is given up halfway counts too.
+        pacing.not_before = now + SPACING;
+        None
+    }
+
+    fn failed(&self, error: &DiscordError, floor: Duration) {
+        let mut pacing = self.pacing();
+        let now = Instant::now();
+        pacing.backoff.failed(now.into_std());
+        // A floor is for one wait: the next failure says its own.
+        let wait = floor.saturating_add(pacing.backoff.wait(rand::random())).max(SPACING);
+        pacing.not_before = now + wait;
+        let code = match error {
+            DiscordError::TokenRefused => ProblemCode::TokenRefused,
+            DiscordError::Failed(_) | DiscordError::Setup(_) => ProblemCode::DiscordUnreachable,
+        };
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since_unix_ms = pacing
+            .trouble
+            .take()
+            .filter(|before| before.code == code)
+            .map_or(unix.as_millis() as u64, |before| before.since_unix_ms);
+        let cause = error.to_string();
+        tracing::warn!(%cause, next_in_ms = wait.as_millis() as u64, "no answer from Discord");
+        pacing.trouble = Some(Trouble { code, cause, since_unix_ms });
+    }
+
+    fn pacing(&self) -> std::sync::MutexGuard<'_, Pacing> {
+        self.pacing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn ask(&self) -> Result<GatewayInfo, Refusal> {
+        let answered = timeout(TIMEOUT, self.fetch()).await;
+        answered.unwrap_or_else(|_| Err(Refusal::failed(format!("no answer within {TIMEOUT:?}"))))
+    }
+
+    async fn fetch(&self) -> Result<GatewayInfo, Refusal> {
+        let request = Request::get(self.uri.clone())
+            .header(header::AUTHORIZATION, self.authorization.clone())
+            .header(header::USER_AGENT, USER_AGENT)
+            .header(header::ACCEPT, "application/json")
+            .body(Empty::new())
+            .map_err(|error| Refusal::failed(error.to_string()))?;
+        let response =
+            self.client.request(request).await.map_err(|error| Refusal::failed(innermost(&error)))?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, MOST_BYTES).collect().await.map(|body| body.to_bytes());
+        answer::read(&head, body.ok().as_deref(), self.gateway.as_ref(), SystemTime::now())
+    }
+}
+
+const USER_AGENT: &str =
+    concat!("DiscordBot (https://github.com/altergolden/altergolden, ", env!("CARGO_PKG_VERSION"), ")");
+
+/// A request without an answer, and the wait that Discord asks for.
+#[derive(Debug)]
+struct Refusal {
+    error: DiscordError,
+    floor: Duration,
+}
+
+impl Refusal {
+    fn failed(why: String) -> Self {
+        Self { error: DiscordError::Failed(why), floor: Duration::ZERO }
     }
 }
 
@@ -111,5 +264,5 @@ fn innermost(error: &dyn std::error::Error) -> String {
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
-    cause.to_string()
+    outside_text::printable(&cause.to_string()).to_string()
 }

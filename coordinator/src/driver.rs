@@ -24,19 +24,23 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     clock::Clock,
+    config::ShardCount,
     discord::{Discord, GatewayInfo},
-    fleet::{Effect, Fleet, Means, Now, RegistrationRefused},
+    fleet::{Effect, Fleet, Means, Now, RegistrationRefused, Wish},
     handle::{Command, Joined, Stopped},
     identify::{Budget, IdentifyQueue, unknown_permits_end},
     metrics::CoordinatorMetrics,
+    shard_total::{self, Advice},
     snapshot::{IdentifyView, Publisher, Role, Snapshot},
 };
 
 mod exits;
 mod identifies;
 mod intents;
+pub(crate) mod invalid;
 mod notes;
 mod outcomes;
+mod refusals;
 mod standing;
 mod streams;
 mod tenure;
@@ -44,9 +48,11 @@ mod tenure;
 mod tests;
 
 use exits::Exits;
-use identifies::IdentifyStream;
+use identifies::{Asking, IdentifyStream};
 use intents::IntentWriting;
+use invalid::InvalidRecord;
 pub(crate) use outcomes::Outcome;
+use refusals::RefusalLog;
 use streams::WorkerStream;
 pub(crate) use tenure::Tenure;
 
@@ -75,6 +81,8 @@ pub(crate) struct Shell {
     pub(crate) lease_ttl: Duration,
     pub(crate) reserve: settings::Percent,
     pub(crate) identify_interval: Duration,
+    pub(crate) shard_count: ShardCount,
+    pub(crate) shard_buffer: settings::Percent,
     /// The next stream's id: over all terms, so that a late word of an old stream is nobody else's.
     pub(crate) next_stream: AtomicU64,
     pub(crate) clock: Clock,
@@ -83,6 +91,14 @@ pub(crate) struct Shell {
 impl Shell {
     pub(crate) fn new_stream(&self) -> u64 {
         self.next_stream.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// How many shards are wanted, by the settings and by what Discord says.
+    pub(crate) fn wish(&self, advice: Advice) -> Wish {
+        Wish {
+            total: shard_total::wanted(self.shard_count, self.shard_buffer, advice),
+            explicit: matches!(self.shard_count, ShardCount::Fixed(_)),
+        }
     }
 
     /// This moment on both clocks.
@@ -122,7 +138,9 @@ pub(crate) struct Driver<'a> {
     store_identity: StoreIdentity,
     store_asked: bool,
     intents: IntentWriting,
-    budget_asked: bool,
+    refusals: RefusalLog,
+    invalid_record: Option<InvalidRecord>,
+    asking: Asking,
     dirty: bool,
 }
 
@@ -155,7 +173,9 @@ impl<'a> Driver<'a> {
             store_identity,
             store_asked: false,
             intents: IntentWriting::default(),
-            budget_asked: false,
+            refusals: RefusalLog::default(),
+            invalid_record: None,
+            asking: Asking::default(),
             dirty: true,
         };
         (driver, receiver)
@@ -211,25 +231,6 @@ impl<'a> Driver<'a> {
         };
         self.started.close();
         end
-    }
-
-    /// Looks whether the term is confirmed. While it is not, the store counts as away: nothing changes hands.
-    fn take_stock(&mut self) {
-        let could_act = std::mem::replace(&mut self.may_act, self.tenure.turn());
-        if could_act && !self.may_act {
-            let (unconfirmed, standby) = self.tenure.doubt();
-            tracing::warn!(
-                term = %self.term, unconfirmed_ms = unconfirmed.as_millis() as u64, standby,
-                "term unconfirmed: no lease is acknowledged, no shard changes hands"
-            );
-            self.tenure.ask();
-            self.fleet.store_is_away();
-            self.dirty = true;
-        } else if !could_act && self.may_act {
-            tracing::info!(term = %self.term, "term confirmed again");
-            self.probe();
-            self.dirty = true;
-        }
     }
 
     fn tick(&mut self) {
@@ -301,6 +302,13 @@ impl<'a> Driver<'a> {
             let why = short_budget(&budget, now.mono);
             fleet.problems.push(Problem::new(ProblemCode::IdentifyBudgetShort, why));
         }
+        fleet.problems.extend(self.shell.discord.problem());
+        fleet.problems.extend(self.invalid_record.as_ref().and_then(|record| record.problem(now.mono)));
+        if servers::descriptors_exhausted() {
+            let why = "no file descriptors left: raise the limit of open files (ulimit -n, LimitNOFILE)";
+            fleet.problems.push(Problem::new(ProblemCode::DescriptorsExhausted, why));
+        }
+        name_queue(&mut fleet.problems, &identify, self.shell.identify_interval);
         self.shell.metrics.set_identify(&identify);
         let snapshot =
             Snapshot { role: Role::Acting, fleet, identify, taken: Instant::now(), clock: now.mono };
@@ -316,12 +324,15 @@ impl<'a> Driver<'a> {
     fn obey(&mut self, command: Command) {
         let now = self.shell.now();
         match command {
-            Command::MayJoin { worker, incarnation, reply } => {
-                let answer =
-                    self.fleet.may_join(&worker, &incarnation).map_err(|refused| self.refuse(refused));
+            Command::MayJoin { registration, reply } => {
+                let answer = self
+                    .fleet
+                    .may_join(&registration.worker, &registration.incarnation)
+                    .and_then(|()| self.fleet.check_claims(&registration, now))
+                    .map_err(|refused| self.refuse(refused));
                 let _ = reply.send(self.only_while_acting().and(answer).map(|()| self.term));
             }
-            Command::Join { reply, .. } if !self.may_act => drop(reply.send(Err(Stopped::Standby))),
+            Command::Join { reply, .. } if !self.may_act => drop(reply.send(Err(self.in_doubt()))),
             Command::Join { registration, reply } => {
                 let worker = registration.worker.clone();
                 if !registration.running.is_empty() && !self.had_predecessor {
@@ -391,28 +402,29 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// A registration would renew a lease, which only a coordinator whose term is confirmed may do.
-    fn only_while_acting(&self) -> Result<(), Stopped> {
-        if self.may_act { Ok(()) } else { Err(Stopped::Standby) }
-    }
-
-    fn term_in_doubt(&self) -> Problem {
-        let (unconfirmed, standby) = self.tenure.doubt();
-        let secs = unconfirmed.as_secs();
-        let why = if standby {
-            format!(
-                "the fleet store has not confirmed term {} for {secs} s, and another coordinator may take it: no lease is \
-                 acknowledged; check this coordinator's way to Redis",
-                self.term
-            )
-        } else {
-            format!("the fleet store is being asked whether term {} still holds, after {secs} s", self.term)
-        };
-        Problem::new(ProblemCode::TermUnconfirmed, why)
-    }
-
-    fn refuse(&self, refused: RegistrationRefused) -> Stopped {
+    fn refuse(&mut self, refused: RegistrationRefused) -> Stopped {
+        self.note_refusal(&refused);
         Stopped::Refused { refused, lease_ttl: self.shell.lease_ttl }
+    }
+}
+
+/// Says of shards in the identify queue when the last of them has its turn. A queue in which no request waits is none: those
+/// shards are not on their way.
+fn name_queue(problems: &mut [Problem], identify: &IdentifyView, interval: Duration) {
+    let queued = problems.iter_mut().filter(|problem| problem.code == ProblemCode::ShardQueued);
+    let turns = identify.waiting.div_ceil(identify.max_concurrency.max(1));
+    let message = format!(
+        "waiting in the identify queue, {} requests long: the last turn is in about {} s",
+        identify.waiting,
+        interval.saturating_mul(turns).as_secs()
+    );
+    for problem in queued {
+        if identify.waiting == 0 {
+            problem.code = ProblemCode::ShardNotReady;
+            "queued: its request to IDENTIFY has not arrived".clone_into(&mut problem.message);
+        } else {
+            problem.message.clone_from(&message);
+        }
     }
 }
 

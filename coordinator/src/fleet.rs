@@ -20,7 +20,9 @@ use fleet_model::{
 };
 
 mod breaker;
+mod claims;
 mod evidence;
+mod excluded;
 mod formats;
 mod handoff;
 mod intent;
@@ -225,6 +227,20 @@ pub enum Note {
     Assigned(Ownership),
     /// The shard total was settled.
     TotalSettled(u32),
+    /// A worker says that it runs shards of live owners; the store decides.
+    Contested {
+        /// The worker that registered.
+        worker: WorkerId,
+        /// How many shards.
+        shards: usize,
+    },
+    /// The store refused an owner: it holds a higher epoch.
+    Outranked {
+        /// The shard.
+        shard: ShardNumber,
+        /// The epoch that the store holds.
+        by: Epoch,
+    },
 }
 
 /// See the module's documentation.
@@ -233,6 +249,8 @@ pub struct Fleet {
     rules: Rules,
     term: Term,
     total: ShardTotal,
+    /// The total that the store has, or is told.
+    written_total: Option<u32>,
     last_ran: LastRan,
     slots: Vec<Slot>,
     workers: BTreeMap<WorkerId, Worker>,
@@ -274,6 +292,8 @@ struct Slot {
     arrival: Option<Arrival>,
     /// Who let it go in order.
     departed: Option<Departed>,
+    /// Writes of its owner that the store refused since the last that it took.
+    refused: u32,
     /// A worker was told to run it, or may have been.
     ran: bool,
     /// It is not assigned before this moment: its owner could not be written.
@@ -342,6 +362,12 @@ struct Worker {
     /// Its heartbeat stream is open.
     connected: bool,
     draining: bool,
+    /// Discord refuses its token: it gets no shards.
+    excluded: bool,
+    /// The store does not answer it: it gets no more shards while another worker can take them.
+    store_away: bool,
+    /// A supervisor says that its process has ended, and nothing was seen of that.
+    exit_unseen: bool,
     /// It was told to give its shards away and exit, and why: it is told again when it has lost its stream.
     told_to_go: Option<String>,
     last_heard: Duration,

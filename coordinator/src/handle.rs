@@ -53,8 +53,7 @@ impl WaitingReport {
 /// What is asked of the driver.
 pub(crate) enum Command {
     MayJoin {
-        worker: WorkerId,
-        incarnation: Incarnation,
+        registration: Box<Registration>,
         reply: Reply<Term>,
     },
     Join {
@@ -131,8 +130,8 @@ pub(crate) struct OpenedStream<T> {
 /// The driver did not do it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Stopped {
-    #[error("this coordinator does not act: it waits for the store or for the term of another")]
-    Standby,
+    #[error("this coordinator does not act: {why}")]
+    Standby { why: String },
     #[error("this worker is not in the fleet: register first")]
     UnknownWorker,
     #[error("{refused}")]
@@ -153,17 +152,16 @@ pub(crate) fn channel() -> (FleetHandle, mpsc::Receiver<Command>) {
 }
 
 impl Command {
-    /// The answer of a coordinator that does not act.
-    pub(crate) fn refuse(self) {
+    /// The answer of a coordinator that does not act, and why it does not.
+    pub(crate) fn refuse(self, why: String) {
+        let standby = Stopped::Standby { why };
         match self {
-            Self::MayJoin { reply, .. } => drop(reply.send(Err(Stopped::Standby))),
-            Self::Join { reply, .. } => drop(reply.send(Err(Stopped::Standby))),
-            Self::OpenHeartbeat { reply, .. } => drop(reply.send(Err(Stopped::Standby))),
-            Self::Exited { reply, .. } => drop(reply.send(Err(Stopped::Standby))),
-            Self::OpenIdentify { reply, .. } => drop(reply.send(Err(Stopped::Standby))),
-            Self::StartPlan { reply, .. } | Self::AbortPlan { reply } => {
-                drop(reply.send(Err(Stopped::Standby)));
-            }
+            Self::MayJoin { reply, .. } => drop(reply.send(Err(standby))),
+            Self::Join { reply, .. } => drop(reply.send(Err(standby))),
+            Self::OpenHeartbeat { reply, .. } => drop(reply.send(Err(standby))),
+            Self::Exited { reply, .. } => drop(reply.send(Err(standby))),
+            Self::OpenIdentify { reply, .. } => drop(reply.send(Err(standby))),
+            Self::StartPlan { reply, .. } | Self::AbortPlan { reply } => drop(reply.send(Err(standby))),
             Self::Report(waiting) => drop(waiting.take()),
             Self::HeartbeatEnded { .. }
             | Self::Ask { .. }
@@ -186,9 +184,9 @@ impl FleetHandle {
         self.commands.send(command).await.is_ok()
     }
 
-    /// Whether a worker may have its name, and the term that would take it in.
-    pub(crate) async fn may_join(&self, worker: WorkerId, incarnation: Incarnation) -> Result<Term, Stopped> {
-        self.ask(|reply| Command::MayJoin { worker, incarnation, reply }).await
+    /// Whether a worker may have its name and what it claims can be true, and the term that would take it in.
+    pub(crate) async fn may_join(&self, registration: Registration) -> Result<Term, Stopped> {
+        self.ask(|reply| Command::MayJoin { registration: Box::new(registration), reply }).await
     }
 
     pub(crate) async fn join(&self, registration: Registration) -> Result<Joined, Stopped> {

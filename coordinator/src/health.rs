@@ -12,14 +12,11 @@ pub(crate) struct CoordinatorHealth(pub(crate) Published);
 
 fn verdict(snapshot: &Snapshot) -> Verdict {
     let ready = snapshot.ready_shards();
-    let total = snapshot.fleet.shards.len();
+    let degraded = snapshot.fleet.problems.iter().any(Problem::degrades);
     match snapshot.role {
-        Role::Standby => Verdict::Degraded,
-        Role::Acting if ready == 0 => Verdict::Unhealthy,
-        Role::Acting if ready < total || snapshot.fleet.problems.iter().any(Problem::degrades) => {
-            Verdict::Degraded
-        }
-        Role::Acting => Verdict::Healthy,
+        Role::Acting if degraded && ready == 0 => Verdict::Unhealthy,
+        _ if degraded => Verdict::Degraded,
+        _ => Verdict::Healthy,
     }
 }
 

@@ -93,7 +93,8 @@ struct Queued {
 struct Bucket {
     /// No grant before this moment.
     free_at: Time,
-    held: Option<Held>,
+    /// One at most, but for permits that were out when buckets were merged: all must be over before the next grant.
+    held: Vec<Held>,
     /// In the order of their shards.
     waiting: BTreeSet<(ShardNumber, TicketId)>,
 }
@@ -141,7 +142,7 @@ impl IdentifyQueue {
     /// Discord is asked for the budget. The permits that are out now, and those granted before it answers, may be missing
     /// from what it says.
     pub fn budget_asked(&mut self) {
-        self.uncounted = Some(self.buckets.iter().filter(|bucket| bucket.held.is_some()).count() as u32);
+        self.uncounted = Some(self.buckets.iter().map(|bucket| bucket.held.len()).sum::<usize>() as u32);
     }
 
     /// Takes over what Discord says of the budget, less the permits that it may not have counted.
@@ -156,6 +157,27 @@ impl IdentifyQueue {
         self.uncounted = self.uncounted.map(|uncounted| uncounted.saturating_sub(1));
     }
 
+    /// Takes over how many may IDENTIFY at once: the buckets are cut again, with what waits and what is held. None of the new
+    /// ones opens before the last of the old ones would have, as any of their shards may be in it.
+    pub fn set_max_concurrency(&mut self, max_concurrency: u32) {
+        let count = max_concurrency.max(1) as usize;
+        if count == self.buckets.len() {
+            return;
+        }
+        let free_at = self.buckets.iter().map(|bucket| bucket.free_at).max().unwrap_or_default();
+        let bucket = Bucket { free_at, ..Bucket::default() };
+        let before = std::mem::replace(&mut self.buckets, vec![bucket; count]);
+        for Bucket { held, waiting, .. } in before {
+            for (shard, id) in waiting {
+                self.bucket(shard).waiting.insert((shard, id));
+            }
+            for held in held {
+                let Some(shard) = self.wishes.get(&held.id).map(|queued| queued.wish.shard) else { continue };
+                self.bucket(shard).held.push(held);
+            }
+        }
+    }
+
     /// How many wait for a permit.
     pub fn waiting(&self) -> usize {
         self.buckets.iter().map(|bucket| bucket.waiting.len()).sum()
@@ -166,9 +188,14 @@ impl IdentifyQueue {
         self.halted.as_deref()
     }
 
-    /// Grants nothing from here on: Discord refused the token, and each further try makes it worse.
+    /// Grants nothing until the halt is lifted: Discord refused the token, and each further try makes it worse.
     pub fn halt(&mut self, why: impl Into<String>) {
         self.halted.get_or_insert(why.into());
+    }
+
+    /// Grants again: Discord takes the token.
+    pub fn lift_halt(&mut self) {
+        self.halted = None;
     }
 
     /// Queues a wish. Asking twice with one ticket, or twice for one shard of one worker, keeps the newer wish.
@@ -194,7 +221,7 @@ impl IdentifyQueue {
         }
         let mut grants = Vec::new();
         for bucket in &mut self.buckets {
-            if bucket.held.is_some() || now < bucket.free_at || bucket.waiting.is_empty() {
+            if !bucket.held.is_empty() || now < bucket.free_at || bucket.waiting.is_empty() {
                 continue;
             }
             if !self.budget.spend() {
@@ -203,7 +230,7 @@ impl IdentifyQueue {
             self.uncounted = self.uncounted.map(|uncounted| uncounted + 1);
             let Some((_, id)) = bucket.waiting.pop_first() else { continue };
             let Some(queued) = self.wishes.get(&id) else { continue };
-            bucket.held = Some(Held { id, sent_at: None });
+            bucket.held.push(Held { id, sent_at: None });
             grants.push(Grant { id, wish: queued.wish.clone(), asked_at: queued.asked_at });
         }
         grants
@@ -224,8 +251,7 @@ impl IdentifyQueue {
     pub fn withdraw(&mut self, id: TicketId, again_at: Time) {
         let Some(shard) = self.wishes.get(&id).map(|queued| queued.wish.shard) else { return };
         let bucket = self.bucket(shard);
-        if bucket.held.is_some_and(|held| held.id == id && held.sent_at.is_none()) {
-            bucket.held = None;
+        if bucket.held.extract_if(.., |held| held.id == id && held.sent_at.is_none()).next().is_some() {
             bucket.free_at = bucket.free_at.max(again_at);
             bucket.waiting.insert((shard, id));
             self.give_back();
@@ -252,8 +278,7 @@ impl IdentifyQueue {
         let interval = self.interval;
         let bucket = self.bucket(wish.shard);
         bucket.waiting.remove(&(wish.shard, id));
-        let Some(held) = bucket.held.filter(|held| held.id == id) else { return };
-        bucket.held = None;
+        let Some(held) = bucket.held.extract_if(.., |held| held.id == id).next() else { return };
         if let Some(sent_at) = held.sent_at {
             bucket.free_at = bucket.free_at.max(last_use(sent_at).max(now) + interval);
         } else {
@@ -276,10 +301,9 @@ impl IdentifyQueue {
         self.buckets
             .iter()
             .filter(|bucket| !bucket.waiting.is_empty())
-            .map(|bucket| match bucket.held {
-                Some(Held { sent_at: Some(at), .. }) => at + PERMIT_VALID,
-                Some(_) => Time::MAX,
-                None => bucket.free_at,
+            .map(|bucket| {
+                let over = |held: &Held| held.sent_at.map_or(Time::MAX, |at| at + PERMIT_VALID);
+                bucket.held.iter().map(over).max().unwrap_or(bucket.free_at)
             })
             .min()
     }
@@ -297,7 +321,7 @@ impl IdentifyQueue {
         let expired: Vec<(TicketId, Time)> = self
             .buckets
             .iter()
-            .filter_map(|bucket| bucket.held)
+            .flat_map(|bucket| &bucket.held)
             .filter_map(|held| Some((held.id, held.sent_at? + PERMIT_VALID)))
             .filter(|(_, dead_at)| *dead_at <= now)
             .collect();
@@ -313,6 +337,6 @@ impl IdentifyQueue {
 
     fn holding(&mut self, id: TicketId) -> Option<&mut Held> {
         let shard = self.wishes.get(&id)?.wish.shard;
-        self.bucket(shard).held.as_mut().filter(|held| held.id == id)
+        self.bucket(shard).held.iter_mut().find(|held| held.id == id)
     }
 }

@@ -29,6 +29,10 @@ const LOSS_SECONDS: [f64; 12] = [0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 7
 /// Bounds of the time that a shard takes to start, in seconds: a resume takes less than one, an IDENTIFY may wait for long.
 const START_SECONDS: [f64; 12] = [0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0];
 
+/// The kinds of claims that may be refused: an epoch above the clock, a total that nothing knows, shards of live owners, a
+/// worker too many, an exit of a worker that answers, a token that Discord is said to refuse, a malformed message.
+const CLAIMS: [&str; 7] = ["epoch", "total", "shard", "workers", "exit", "token", "message"];
+
 /// The coordinator's metrics; clones count into the same.
 #[derive(Clone, Debug)]
 pub struct CoordinatorMetrics {
@@ -43,6 +47,8 @@ pub struct CoordinatorMetrics {
     start_seconds: Family<Label, Histogram, fn() -> Histogram>,
     gaps: Counter,
     replayed: Counter,
+    refused: Family<Label, Counter>,
+    outranked: Counter,
     asked_back: Counter,
     assigned: Counter,
     granted: Counter,
@@ -72,6 +78,8 @@ impl Default for CoordinatorMetrics {
             start_seconds: Family::new_with_constructor(|| Histogram::new(START_SECONDS)),
             gaps: Counter::default(),
             replayed: Counter::default(),
+            refused: Family::default(),
+            outranked: Counter::default(),
             asked_back: Counter::default(),
             assigned: Counter::default(),
             granted: Counter::default(),
@@ -88,6 +96,9 @@ impl Default for CoordinatorMetrics {
         for cause in [Cause::Silence, Cause::Evidence] {
             drop(metrics.lost.get_or_create(&[("cause", cause.as_str())]));
             drop(metrics.loss_seconds.get_or_create(&[("cause", cause.as_str())]));
+        }
+        for claim in CLAIMS {
+            drop(metrics.refused.get_or_create(&[("claim", claim)]));
         }
         for finding in Finding::ALL {
             drop(metrics.looks.get_or_create(&[("finding", finding.as_str())]));
@@ -122,6 +133,11 @@ impl CoordinatorMetrics {
                 &self.overflows,
             ),
             ("fleet_store_failures", "Times the fleet store went away", &self.store_failures),
+            (
+                "fleet_owners_outranked",
+                "Owners that the store refused, as it holds a higher epoch",
+                &self.outranked,
+            ),
             ("fleet_gaps", "Starts of shards that lost events, or may have", &self.gaps),
             ("fleet_replayed_events", "Events that were given to handlers again, marked", &self.replayed),
         ];
@@ -153,6 +169,11 @@ impl CoordinatorMetrics {
             "Looks at the address of a worker whose stream broke, by what they showed",
             self.looks.clone(),
         );
+        registry.register(
+            "fleet_claims_refused",
+            "What workers and supervisors claimed and was not taken, by kind",
+            self.refused.clone(),
+        );
         registry.register("fleet_plans", "Plans that came to a state", self.plans.clone());
         registry.register(
             "fleet_shard_starts",
@@ -165,6 +186,11 @@ impl CoordinatorMetrics {
             self.start_seconds.clone(),
         );
         registry.register_collector(Box::new(FleetCollector(published)));
+    }
+
+    /// Something that a worker or a supervisor claimed was not taken: one of [`CLAIMS`].
+    pub(crate) fn count_refused(&self, claim: &'static str) {
+        self.refused.get_or_create(&[("claim", claim)]).inc();
     }
 
     /// A supervisor told of a worker's exit.
@@ -188,6 +214,10 @@ impl CoordinatorMetrics {
             Note::Releasing { .. } => self.asked_back.inc(),
             Note::Assigned(_) => self.assigned.inc(),
             Note::Plan { state, .. } => self.plans.get_or_create(&[("state", state.as_str())]).inc(),
+            Note::Contested { shards, .. } => {
+                self.refused.get_or_create(&[("claim", "shard")]).inc_by(*shards as u64)
+            }
+            Note::Outranked { .. } => self.outranked.inc(),
             Note::Moving { .. } | Note::Adopted(_) | Note::TotalSettled(_) => 0,
         };
     }

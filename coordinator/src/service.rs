@@ -14,16 +14,14 @@ use checkpoint::SetAsideStore;
 use event_bus::EventBus;
 use fleet_store::FleetStore;
 use relay::RelayStore;
+use servers::{Limits, Listener, grpc_server};
 use shard_bridge::{Bridge, BridgeMetrics, Hub};
 use telemetry::{
     grpc::TraceLayer,
     health::{BindError, HealthServer},
     metrics::Metrics,
 };
-use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::transport::Server;
 
 use crate::{
     clock::Clock,
@@ -37,10 +35,6 @@ use crate::{
     snapshot, term,
 };
 
-/// Calls that one connection may have under way.
-const CALLS_PER_CONNECTION: usize = 256;
-/// How long a call may take before its answer begins.
-const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long open streams may take to end when the process stops.
 const STREAMS_END: Duration = Duration::from_secs(2);
 
@@ -79,7 +73,7 @@ pub enum StartError {
 pub struct Coordinator {
     config: Config,
     parts: Parts,
-    listener: TcpListener,
+    listener: Listener,
     address: SocketAddr,
     health: HealthServer,
 }
@@ -91,8 +85,8 @@ impl Coordinator {
     /// A port that is taken or not allowed.
     pub async fn bind(config: Config, parts: Parts) -> Result<Self, StartError> {
         let fail = |source| StartError::Listen { address: config.listen, source };
-        let listener = TcpListener::bind(config.listen).await.map_err(fail)?;
-        let address = listener.local_addr().map_err(fail)?;
+        let listener = Listener::bind(config.listen, "grpc", Limits::GRPC).await.map_err(fail)?;
+        let address = listener.address().map_err(fail)?;
         let health = HealthServer::bind(config.health_listen, "--manager-health-port").await?;
         Ok(Self { config, parts, listener, address, health })
     }
@@ -113,7 +107,8 @@ impl Coordinator {
     /// [`StartError::Discord`] when Discord refuses the token.
     pub async fn run(self, stop: CancellationToken) -> Result<(), StartError> {
         let Self { config, parts, listener, address, health } = self;
-        let discord = Arc::new(Discord::new(&config.token, config.api.as_ref()));
+        let discord = Discord::new(&config.token, config.api.as_ref(), config.gateway.as_ref())?;
+        let discord = Arc::new(discord);
         let (publisher, published) = snapshot::channel();
         let (fleet, commands) = handle::channel();
         let metrics = CoordinatorMetrics::default();
@@ -135,6 +130,8 @@ impl Coordinator {
             lease_ttl: config.lease_ttl,
             reserve: config.identify_reserve,
             identify_interval: config.identify_interval,
+            shard_count: config.shard_count,
+            shard_buffer: config.shard_buffer,
             next_stream: AtomicU64::new(1),
             clock: Clock::start(),
         };
@@ -172,7 +169,7 @@ impl Coordinator {
 
 /// Serves gRPC until `stop`; streams that do not end by themselves are cut after [`STREAMS_END`].
 async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     service: CoordinatorService,
     operators: FleetService,
     bridge: Bridge,
@@ -186,19 +183,14 @@ async fn serve(
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .expect("the descriptors were made with the code");
-    let server = Server::builder()
+    let server = grpc_server()
         .layer(TraceLayer)
-        .concurrency_limit_per_connection(CALLS_PER_CONNECTION)
-        .timeout(CALL_TIMEOUT)
-        .tcp_nodelay(true)
-        .http2_keepalive_interval(Some(Duration::from_secs(5)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(5)))
         .add_service(CoordinatorServer::new(service))
         .add_service(FleetServer::new(operators))
         .add_service(bridge.into_service(config.deadlines))
         .add_service(health)
         .add_service(reflection)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
+        .serve_with_incoming_shutdown(listener.incoming(), stop.clone().cancelled_owned());
     tokio::select! {
         served = server => served,
         () = async { stop.cancelled().await; tokio::time::sleep(STREAMS_END).await } => Ok(()),

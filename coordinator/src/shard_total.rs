@@ -1,5 +1,6 @@
 //! How many shards are wanted: a pure function of the settings and of what Discord says.
 
+use altergolden_proto::convert::MAX_SHARDS;
 use settings::Percent;
 
 use crate::config::ShardCount;
@@ -22,7 +23,11 @@ pub fn wanted(count: ShardCount, buffer: Percent, advice: Advice) -> u32 {
         ShardCount::Auto if advice.shards <= 1 => 1.max(advice.shards),
         ShardCount::Auto => {
             let with_room = advice.shards.saturating_add(buffer.of(advice.shards));
-            with_room.next_multiple_of(advice.max_concurrency.max(1))
+            let multiple_of = advice.max_concurrency.clamp(1, MAX_SHARDS);
+            with_room
+                .min(MAX_SHARDS)
+                .next_multiple_of(multiple_of)
+                .min(MAX_SHARDS / multiple_of * multiple_of)
         }
     }
 }
@@ -42,6 +47,10 @@ mod tests {
         assert_eq!(auto(10, 1), 12);
         assert_eq!(auto(160, 16), 192);
         assert_eq!(auto(161, 16), 208);
+        // Never more than can be run, whatever is said.
+        assert_eq!(auto(65_536, 1), 65_536);
+        assert_eq!(auto(u32::MAX, 48), 65_520);
+        assert_eq!(auto(u32::MAX, u32::MAX), 65_536);
     }
 
     #[test]

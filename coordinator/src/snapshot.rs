@@ -1,8 +1,11 @@
 //! What the coordinator knows at a moment, published for everybody who asks: queries never wait for the driver.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
-use fleet_model::{Routes, ShardStatus};
+use fleet_model::{Problem, ProblemClock, Routes, ShardStatus};
 use shard_bridge::{RecentReports, TimedReport};
 use tokio::{sync::watch, time::Instant};
 
@@ -85,6 +88,7 @@ pub struct Published {
 /// The other end.
 #[derive(Debug)]
 pub(crate) struct Publisher {
+    problems: Mutex<ProblemClock>,
     snapshot: watch::Sender<Arc<Snapshot>>,
     routes: watch::Sender<Arc<Routes>>,
 }
@@ -92,12 +96,21 @@ pub(crate) struct Publisher {
 pub(crate) fn channel() -> (Publisher, Published) {
     let (snapshot, snapshot_reader) = watch::channel(Arc::new(Snapshot::empty()));
     let (routes, routes_reader) = watch::channel(Arc::new(Routes::default()));
-    (Publisher { snapshot, routes }, Published { snapshot: snapshot_reader, routes: routes_reader })
+    (
+        Publisher { problems: Mutex::default(), snapshot, routes },
+        Published { snapshot: snapshot_reader, routes: routes_reader },
+    )
 }
 
 impl Publisher {
-    /// Publishes. The new routing table, if it says something new.
-    pub(crate) fn publish(&self, snapshot: Snapshot) -> Option<Arc<Routes>> {
+    /// Publishes, with the time since when each problem lasts. The new routing table, if it says something new.
+    pub(crate) fn publish(&self, mut snapshot: Snapshot) -> Option<Arc<Routes>> {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let unix_ms = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
+        let problems = std::mem::take(&mut snapshot.fleet.problems);
+        let mut clock = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        snapshot.fleet.problems = clock.observe(problems, unix_ms);
+        drop(clock);
         let known = self.routes.borrow().clone();
         let mut routes = snapshot.fleet.routes(known.revision);
         self.snapshot.send_replace(Arc::new(snapshot));
@@ -108,6 +121,20 @@ impl Publisher {
         let routes = Arc::new(routes);
         self.routes.send_replace(routes.clone());
         Some(routes)
+    }
+
+    /// Publishes that this coordinator waits, and for what. The fleet stays as it was known last.
+    pub(crate) fn publish_waiting(&self, problem: Problem) {
+        let mut snapshot = Snapshot::clone(&self.snapshot.borrow());
+        snapshot.role = Role::Standby;
+        snapshot.fleet.problems = vec![problem];
+        self.snapshot.send_replace(Arc::new(snapshot));
+    }
+
+    /// What this coordinator waits for, as it was published last.
+    pub(crate) fn waits_for(&self) -> String {
+        let snapshot = self.snapshot.borrow();
+        snapshot.fleet.problems.first().map_or_else(|| "it has just started".to_owned(), ToString::to_string)
     }
 
     /// The routing table that was published last.

@@ -8,16 +8,14 @@ use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{Config, ShardCount},
+    config::Config,
     discord::{DiscordError, GatewayInfo},
-    driver::{Driver, Outcome, Shell, Tenure, TermEnd, budget_from},
+    driver::{Driver, Outcome, Shell, Tenure, TermEnd, budget_from, invalid},
     fleet::{
-        Fleet, FleetView, Intent, Recovered, RecoveredOwner, RecoveredWorker, Rules, ShardView, Wish,
-        WorkerView,
+        Fleet, FleetView, Intent, Recovered, RecoveredOwner, RecoveredWorker, Rules, ShardView, WorkerView,
     },
     handle::Command,
     identify::{self, IdentifyQueue},
-    shard_total,
     snapshot::{IdentifyView, Role, Snapshot},
 };
 
@@ -44,9 +42,10 @@ pub(crate) async fn serve_terms(
     stop: &CancellationToken,
 ) -> Result<(), DiscordError> {
     loop {
-        // Asked anew for each term: the budget of hours ago is no budget.
-        let asking = shell.discord.gateway_info_at_last();
-        let Some(info) = refusing(&mut commands, stop, asking).await else { return Ok(()) };
+        // Asked again for each term: the budget of hours ago is no budget.
+        let Some(info) = refusing(shell, &mut commands, stop, ask_discord(shell)).await else {
+            return Ok(());
+        };
         let info = info?;
         let Some(acting) = wait_for_term(shell, &mut commands, stop).await else {
             withdraw(shell).await;
@@ -72,6 +71,20 @@ pub(crate) async fn serve_terms(
     }
 }
 
+/// Asks Discord until there is an answer, and publishes why there is none.
+async fn ask_discord(shell: &Shell) -> Result<GatewayInfo, DiscordError> {
+    let asking = shell.discord.gateway_info_at_last();
+    tokio::pin!(asking);
+    loop {
+        let waiting = || Problem::new(ProblemCode::Standby, "waiting for Discord to answer GET /gateway/bot");
+        shell.publisher.publish_waiting(shell.discord.problem().unwrap_or_else(waiting));
+        tokio::select! {
+            answer = &mut asking => return answer,
+            () = tokio::time::sleep(CLAIM) => {}
+        }
+    }
+}
+
 /// Tells the acting coordinator that this one will not take the term any more.
 async fn withdraw(shell: &Shell) {
     if let Err(error) = shell.store.withdraw_standby(&shell.holder).await {
@@ -81,6 +94,7 @@ async fn withdraw(shell: &Shell) {
 
 /// Does something while every command is refused. `None` when the process stops.
 async fn refusing<T>(
+    shell: &Shell,
     commands: &mut mpsc::Receiver<Command>,
     stop: &CancellationToken,
     work: impl Future<Output = T>,
@@ -90,7 +104,7 @@ async fn refusing<T>(
         tokio::select! {
             () = stop.cancelled() => return None,
             done = &mut work => return Some(done),
-            command = commands.recv() => command?.refuse(),
+            command = commands.recv() => command?.refuse(shell.publisher.waits_for()),
         }
     }
 }
@@ -106,7 +120,7 @@ async fn refresh(
         return Some(info);
     }
     let asking = tokio::time::timeout(REFRESH, shell.discord.gateway_info());
-    if let Ok(Ok(fresh)) = refusing(commands, stop, asking).await? {
+    if let Ok(Ok(fresh)) = refusing(shell, commands, stop, asking).await? {
         return Some(fresh);
     }
     tracing::warn!("Discord does not answer: the identify budget is the one of the last answer");
@@ -122,7 +136,7 @@ async fn wait_for_term(
     let mut wait = CLAIM;
     let mut said = String::new();
     loop {
-        let news = match refusing(commands, stop, claim(shell)).await? {
+        let news = match refusing(shell, commands, stop, claim(shell)).await? {
             Ok(Claim::Acting(acting)) => return Some(acting),
             Ok(Claim::Waiting { holder, term, record }) => {
                 wait = CLAIM;
@@ -136,7 +150,10 @@ async fn wait_for_term(
                 wait = (wait * 2).min(LONGEST_WAIT);
                 let news = format!("waiting for the fleet store: {error}");
                 let mut snapshot = standby_snapshot(shell, FleetRecord::default());
-                snapshot.fleet.problems.push(Problem::new(ProblemCode::StoreAway, news.clone()));
+                snapshot.fleet.problems.push(match &error {
+                    StoreError::Alien(key) => invalid::problem(key),
+                    StoreError::Away(_) => Problem::new(ProblemCode::StoreAway, news.clone()),
+                });
                 shell.publisher.publish(snapshot);
                 news
             }
@@ -145,7 +162,7 @@ async fn wait_for_term(
             tracing::warn!("{news}");
             said = news;
         }
-        refusing(commands, stop, tokio::time::sleep(wait)).await?;
+        refusing(shell, commands, stop, tokio::time::sleep(wait)).await?;
     }
 }
 
@@ -198,10 +215,7 @@ fn begin<'a>(
     let (now, term) = (shell.now(), tenure.term());
     // Workers write their leases into a store that was wiped under them.
     let had_predecessor = record.term > Term(0) || !record.workers.is_empty();
-    let wish = Wish {
-        total: shard_total::wanted(config.shard_count, config.shard_buffer, info.advice),
-        explicit: matches!(config.shard_count, ShardCount::Fixed(_)),
-    };
+    let wish = shell.wish(info.advice);
     let wanted = wish.total;
     let budget = budget_from(info, record.budget, config.identify_reserve, now);
     if budget.remaining < wanted.saturating_add(budget.reserve) {
@@ -254,11 +268,7 @@ fn begin<'a>(
              sessions can be resumed"
         );
     }
-    let gateway_url = match &config.gateway {
-        Some(url) => url.as_str().to_owned(),
-        None => info.url.clone(),
-    };
-    Driver::new(shell, tenure, fleet, identify, gateway_url, had_predecessor, store)
+    Driver::new(shell, tenure, fleet, identify, info.url.clone(), had_predecessor, store)
 }
 
 /// What operators want, as a coordinator before this one wrote it down. What makes no sense is not wanted.
@@ -281,6 +291,7 @@ fn standby_snapshot(shell: &Shell, record: FleetRecord) -> Snapshot {
         let view = WorkerView {
             incarnation: lease.worker.incarnation,
             url: lease.worker.url,
+            address: None,
             version: String::new(),
             capacity: None,
             generation: None,

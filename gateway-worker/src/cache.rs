@@ -7,23 +7,31 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use twilight_cache_inmemory::DefaultInMemoryCache;
+use serde_json::{Value, json};
+use twilight_cache_inmemory::{DefaultInMemoryCache, ResourceType};
 use twilight_gateway::{Event, EventTypeFlags};
 use twilight_model::{
     gateway::{
         Intents,
-        payload::incoming::{GuildDelete, Ready},
+        payload::incoming::{GuildCreate, GuildDelete, UserUpdate},
     },
     id::Id,
 };
 
-use crate::tally::{Figures, KnownGuild, Tally};
+use crate::{
+    reading::{Doubt, Reading, SessionStart},
+    tally::{Figures, KnownGuild, Tally},
+};
 
 mod changes;
 mod copy;
 mod count;
+mod members;
 mod objects;
+#[cfg(test)]
+mod odd_tests;
 pub(crate) mod records;
+mod removal;
 mod resources;
 mod wanted;
 
@@ -35,6 +43,7 @@ pub use resources::CachedResources;
 
 use changes::{Changes, touched};
 use count::count;
+use members::Members;
 use wanted::wanted_events;
 
 /// What is kept, and what Discord tells at all.
@@ -60,16 +69,21 @@ pub struct ShardCache {
 struct Contents {
     /// The session's ordinal.
     session: u64,
+    kept: ResourceType,
+    /// Everything but members and users: twilight never lets all of a user go.
     store: DefaultInMemoryCache,
     /// Held while an event is applied, so that whoever takes records sees whole events only.
     book: Mutex<Book>,
 }
 
-/// The counts, and what has changed since it was last written down.
+/// Counts and members, and what has changed since it was last written down.
 #[derive(Debug, Default)]
 struct Book {
     tally: Tally,
+    members: Members,
     changes: Changes,
+    /// Why something that is not here may exist all the same, until the next session.
+    doubt: Option<&'static str>,
 }
 
 /// A guild as the cache has it.
@@ -83,11 +97,12 @@ pub struct CachedGuild {
 
 impl Contents {
     fn new(settings: &CacheSettings, session: u64, tally: Tally) -> Self {
+        let kept = settings.resources.0;
         let store = DefaultInMemoryCache::builder()
-            .resource_types(settings.resources.0)
+            .resource_types(kept.difference(ResourceType::MEMBER | ResourceType::USER))
             .message_cache_size(settings.messages_per_channel)
             .build();
-        Self { session, store, book: Mutex::new(Book { tally, changes: Changes::default() }) }
+        Self { session, kept, store, book: Mutex::new(Book { tally, ..Book::default() }) }
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -98,20 +113,21 @@ impl Contents {
         with(&self.book().tally)
     }
 
-    /// Takes an event in, unless the guild's records hold it already.
-    fn apply(&self, event: &Event, sequence: u64) {
+    /// Takes an event in, unless the guild's records hold it already. `doubt`: what of its guild could not be read.
+    fn apply(&self, event: &Event, doubt: Doubt, sequence: u64) {
         let mut book = self.book();
         let touched = touched(event);
         if touched.as_ref().is_some_and(|touched| book.changes.holds(touched.guild, sequence)) {
             return;
         }
-        let is_outage = matches!(event, Event::GuildDelete(GuildDelete { unavailable: Some(true), .. }));
-        // twilight's cache takes an outage for a removal; ours keeps what it knows.
-        if !is_outage {
-            self.forget_before_return(&book.tally, event);
-            self.store.update(event);
+        // Of a guild that has not come, or that the bot has left, nothing is kept: its GUILD_CREATE tells everything.
+        let is_about_guild = matches!(event, Event::GuildCreate(_) | Event::GuildDelete(_));
+        let has_come = |guild| book.tally.guild(guild).is_some_and(|guild| guild.members.is_some());
+        if touched.as_ref().is_some_and(|touched| !is_about_guild && !has_come(touched.guild)) {
+            return;
         }
-        count(&mut book.tally, event);
+        self.store_event(&mut book, event);
+        count(&mut book, self.kept, event, doubt, sequence);
         if let Some(touched) = touched {
             book.changes.note(touched, sequence);
         }
@@ -120,12 +136,39 @@ impl Contents {
         }
     }
 
-    /// A guild that comes back from an outage is told anew: what was kept of it goes, or channels and members that ended
-    /// meanwhile would stay for ever.
-    fn forget_before_return(&self, tally: &Tally, event: &Event) {
-        let Event::GuildCreate(created) = event else { return };
-        if tally.guild(created.id().get()).is_some_and(|guild| guild.members.is_some()) {
-            self.store.update(&GuildDelete { id: created.id(), unavailable: None });
+    /// Lets twilight's store take an event in.
+    fn store_event(&self, book: &mut Book, event: &Event) {
+        match event {
+            // twilight takes an outage for a removal; what is known stays. Members are kept apart.
+            Event::GuildDelete(GuildDelete { unavailable: Some(true), .. })
+            | Event::MemberAdd(_)
+            | Event::MemberRemove(_)
+            | Event::MemberUpdate(_)
+            | Event::MemberChunk(_) => {}
+            Event::GuildDelete(deleted) => self.remove_guild(book, deleted.id),
+            Event::GuildCreate(created) => {
+                // An outage, as above. A guild that comes again is told whole: channels that ended meanwhile do not stay.
+                if let GuildCreate::Available(guild) = &**created {
+                    self.store_guild(book, created, guild);
+                }
+            }
+            Event::ChannelDelete(deleted) => {
+                if let Some(guild) = deleted.guild_id {
+                    for user in book.tally.channel_gone(guild.get(), deleted.id.get()) {
+                        self.remove_voice(guild, user);
+                    }
+                }
+                self.store.update(event);
+            }
+            Event::VoiceStateUpdate(update) => {
+                // twilight would keep the member, whatever it is to keep.
+                let mut update = update.clone();
+                update.0.member = None;
+                self.store.update(&*update);
+            }
+            Event::GuildEmojisUpdate(update) => self.store_emojis(update),
+            Event::GuildStickersUpdate(update) => self.store_stickers(update),
+            event => self.store.update(event),
         }
     }
 }
@@ -148,18 +191,85 @@ impl ShardCache {
     }
 
     /// A new session begins with its READY: everything that was known is void.
-    pub(crate) fn begin_session(&self, session: u64, ready: Option<&Ready>) {
-        let guilds = ready.into_iter().flat_map(|ready| ready.guilds.iter().map(|guild| guild.id.get()));
+    pub(crate) fn begin_session(&self, session: u64, start: Option<&SessionStart>) {
+        let guilds = start.into_iter().flat_map(|start| start.guilds.iter().copied());
         let contents = Contents::new(&self.settings, session, Tally::expecting(guilds));
-        if let Some(ready) = ready {
-            contents.store.update(ready);
+        if let Some(user) = start.and_then(|start| start.own_user.as_ref()) {
+            contents.store.update(&UserUpdate(user.clone()));
+        }
+        if start.is_none_or(|start| start.more_guilds) {
+            contents.book().doubt = Some("READY named guilds that could not be read");
         }
         self.contents.store(Arc::new(contents));
     }
 
     /// Takes an event of the session in. One that the records hold, out of which this cache was restored, changes nothing.
-    pub(crate) fn apply(&self, event: &Event, sequence: u64) {
-        self.contents.load().apply(event, sequence);
+    pub(crate) fn apply(&self, reading: &Reading, sequence: u64) {
+        self.contents.load().apply(&reading.event, reading.odd.doubt(), sequence);
+    }
+
+    /// An event of the session could not be read: something of `guild`, when that is known, or of some guild is in doubt.
+    pub(crate) fn doubt_event(&self, guild: Option<u64>) {
+        let contents = self.contents.load();
+        let mut book = contents.book();
+        match guild.filter(|guild| book.tally.guild(*guild).is_some()) {
+            Some(guild) => book.tally.doubt(guild, Doubt::GUILD),
+            None => book.doubt = Some("an event could not be read"),
+        }
+    }
+
+    /// Events of the session are missing: everything is in doubt until the next one.
+    pub(crate) fn doubt_everything(&self) {
+        let contents = self.contents.load();
+        let mut book = contents.book();
+        for guild in book.tally.all_guilds() {
+            book.tally.doubt(guild, Doubt::GUILD.and(Doubt::EVENTS));
+            book.changes.note_core(guild);
+        }
+        book.doubt = Some("events of this session are missing");
+    }
+
+    /// Why a guild, or something of one, that is not in the cache may exist all the same; `None` when it does not.
+    pub(crate) fn doubt(&self) -> Option<String> {
+        let contents = self.contents.load();
+        let book = contents.book();
+        let pending = book.tally.pending();
+        (pending > 0)
+            .then(|| format!("{pending} guilds have not come yet"))
+            .or_else(|| book.doubt.map(str::to_owned))
+    }
+
+    /// Guilds whose figures are missing or may be wrong; at least 1 while anything is in doubt.
+    pub(crate) fn uncertain_guilds(&self) -> u32 {
+        let contents = self.contents.load();
+        let book = contents.book();
+        let guilds = book.tally.uncertain_guilds().max(usize::from(book.doubt.is_some()));
+        u32::try_from(guilds).unwrap_or(u32::MAX)
+    }
+
+    /// The object that an update changes, as it is known; `update` has at least its ids.
+    pub(crate) fn object_of_update(&self, event: &str, update: &Value) -> Option<Value> {
+        fn id<T>(value: &Value) -> Option<Id<T>> {
+            Id::new_checked(value.as_str()?.parse().ok()?)
+        }
+        let contents = self.contents.load();
+        let store = &contents.store;
+        let object = match event {
+            "GUILD_UPDATE" => records::value(store.guild(id(&update["id"])?)?.value()),
+            "CHANNEL_UPDATE" | "THREAD_UPDATE" => records::value(store.channel(id(&update["id"])?)?.value()),
+            "GUILD_ROLE_UPDATE" => {
+                let role = records::value(store.role(id(&update["role"]["id"])?)?.value().resource());
+                return Some(json!({ "role": role }));
+            }
+            "GUILD_MEMBER_UPDATE" => {
+                let guild = id::<twilight_model::id::marker::GuildMarker>(&update["guild_id"])?;
+                let user = id::<twilight_model::id::marker::UserMarker>(&update["user"]["id"])?;
+                let book = contents.book();
+                records::member(&book.members, guild.get(), user.get())?
+            }
+            _ => return None,
+        };
+        Some(Value::Object(object))
     }
 
     /// Guilds that the session's READY named and that are still to come.
@@ -191,8 +301,7 @@ impl ShardCache {
 
     /// A user's name, when the cache has it.
     pub fn username(&self, id: u64) -> Option<String> {
-        let contents = self.contents.load();
-        contents.store.user(Id::new_checked(id)?).map(|user| user.name.clone())
+        self.contents.load().book().members.user(id).map(|user| user.name.clone())
     }
 
     /// Why a user that is not in the cache may be on the shard all the same; `None` when it is not.
@@ -204,18 +313,18 @@ impl ShardCache {
             return Some("the user cache is partial: the GUILD_MEMBERS intent is off (INTENTS)".to_owned());
         }
         let contents = self.contents.load();
-        let unknown = contents.tally(Tally::unknown_guilds);
+        let book = contents.book();
+        let unknown = book.tally.unknown_guilds();
         if unknown > 0 {
             return Some(format!("{unknown} guilds have not come yet, or are in an outage"));
         }
-        let stats = contents.store.stats();
-        let cached: u64 = contents
-            .store
-            .iter()
-            .guilds()
-            .map(|guild| stats.guild_members(*guild.key()).unwrap_or(0) as u64)
-            .sum();
-        let members = contents.tally(Tally::figures).users;
+        if let Some(doubt) = book.doubt {
+            return Some(doubt.to_owned());
+        }
+        if book.tally.doubts_members() {
+            return Some("members of some guilds could not be read".to_owned());
+        }
+        let (cached, members) = (book.members.total(), book.tally.figures().users);
         (cached < members).then(|| {
             format!("the user cache is partial: it holds {cached} of {members} members of its guilds")
         })

@@ -9,6 +9,7 @@
 
 use std::{
     collections::BTreeSet,
+    error::Error,
     fmt,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -20,9 +21,13 @@ use fleet_model::{Epoch, Gap, ShardNumber};
 use serde::{Deserialize, Serialize};
 use shard_bridge::{Bridge, GatewayCommand};
 use tokio_util::sync::CancellationToken;
-use twilight_gateway::{EventTypeFlags, error::ReceiveMessageError};
+use twilight_gateway::EventTypeFlags;
 
-use crate::{cache::ShardCache, payload, shard::Shard};
+use crate::{
+    cache::ShardCache,
+    payload::{self, Misplaced},
+    shard::Shard,
+};
 
 mod messages;
 
@@ -292,12 +297,30 @@ impl Event {
     /// The payload as twilight's types; `None` for an event that twilight does not know.
     ///
     /// # Errors
-    /// Discord sent something that does not fit twilight's types.
-    pub fn parse(&self) -> Result<Option<twilight_gateway::Event>, ReceiveMessageError> {
-        let parsed = twilight_gateway::parse(self.text.clone(), EventTypeFlags::all())?;
+    /// Discord sent something that does not fit twilight's types. The error holds nothing of the payload: it can be logged.
+    pub fn parse(&self) -> Result<Option<twilight_gateway::Event>, EventError> {
+        let parsed = twilight_gateway::parse(self.text.clone(), EventTypeFlags::all());
+        let parsed = parsed.map_err(|error| {
+            // twilight's own words quote the whole payload.
+            let place = error.source().and_then(|source| source.downcast_ref::<serde_json::Error>());
+            EventError(place.map(Misplaced::from))
+        })?;
         Ok(parsed.map(twilight_gateway::Event::from))
     }
 }
+
+/// A payload that does not fit twilight's types.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventError(Option<Misplaced>);
+
+impl fmt::Display for EventError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the event does not fit twilight's types")?;
+        self.0.map_or(Ok(()), |place| write!(f, ": {place}"))
+    }
+}
+
+impl Error for EventError {}
 
 impl fmt::Debug for Event {
     /// Without what people wrote.
@@ -309,5 +332,29 @@ impl fmt::Debug for Event {
             .field("guild", &self.guild)
             .field("mark", &self.mark)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn event_that_cannot_be_parsed_is_told_without_its_content() {
+        for d in [r#"{"content":{"marker":"marker"}}"#, r#"["marker"]"#, r#"{"id":"marker""#] {
+            let event = Event {
+                name: "MESSAGE_CREATE".into(),
+                session: 1,
+                sequence: 2,
+                guild: None,
+                mark: Mark::Fresh,
+                received_at_unix_ms: 0,
+                text: format!(r#"{{"t":"MESSAGE_CREATE","s":2,"op":0,"d":{d}}}"#),
+            };
+            let error = event.parse().unwrap_err();
+            assert!(error.source().is_none());
+            let said = format!("{error} {error:?} {event:?}");
+            assert!(said.contains("line 1") && !said.contains("marker"), "{said}");
+        }
     }
 }

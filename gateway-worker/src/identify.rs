@@ -1,4 +1,4 @@
-//! Permits to IDENTIFY: twilight asks its queue, the queue asks the coordinator.
+//! Permits to IDENTIFY: a connection asks its queue, the queue asks the coordinator.
 //!
 //! A wish's way: [`PermitQueue::enqueue`] hands it to the [`client`] task, which asks the coordinator. The permit that comes
 //! goes to the shard's own task as [`Granted`]: only there is it known when IDENTIFY really goes out, so only there is the
@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
-use twilight_gateway_queue::Queue;
 
 use crate::{clock::BootTime, shard::Shard};
 
@@ -38,7 +37,7 @@ pub(crate) struct Wish {
     shard: Arc<Shard>,
     /// Where the permit goes.
     permits: mpsc::Sender<Granted>,
-    /// Lets twilight go on.
+    /// Closed when the connection does not wait any more.
     go: oneshot::Sender<()>,
 }
 
@@ -82,7 +81,7 @@ impl Granted {
         now <= self.valid_until && !self.wish.go.is_closed()
     }
 
-    /// Lets twilight go on: with its next poll IDENTIFY goes out. The ticket, to be reported as used.
+    /// Uses it: IDENTIFY is to go out now. Returns the ticket, to be reported as used.
     pub(crate) fn go(self) -> u64 {
         // Checked just before; a connection that is gone since then has not used it, and counting it as used is safe.
         let _ = self.wish.go.send(());
@@ -90,7 +89,7 @@ impl Granted {
     }
 }
 
-/// twilight's queue for one connection.
+/// The queue for one connection.
 #[derive(Clone, Debug)]
 pub(crate) struct PermitQueue {
     client: IdentifyClient,
@@ -98,21 +97,21 @@ pub(crate) struct PermitQueue {
     permits: mpsc::Sender<Granted>,
 }
 
-impl Queue for PermitQueue {
-    fn enqueue(&self, _: u32) -> oneshot::Receiver<()> {
-        let (go, gone) = oneshot::channel();
+impl PermitQueue {
+    /// Wishes for a permit, until the answer is dropped. The permit itself goes to the connection's receiver.
+    pub(crate) fn enqueue(&self) -> oneshot::Receiver<()> {
+        let (go, waits) = oneshot::channel();
         self.shard.set_status(fleet_model::ShardStatus::Queued, "");
         let wish = Wish { shard: self.shard.clone(), permits: self.permits.clone(), go };
         if let Err(error) = self.client.messages.try_send(Message::Wish(wish)) {
-            // Full means thousands of shards, closed means that the process ends. Dropping the sender makes twilight ask
-            // again at once, so the wish is kept open a while instead.
-            tracing::error!(shard.id = %self.shard.number(), "a wish to identify could not be queued");
-            let wish = error.into_inner();
+            // Full means thousands of shards, closed means that the process ends.
+            tracing::error!(shard.id = %self.shard.number(), "a wish to identify could not be queued; trying again");
+            let messages = self.client.messages.clone();
             tokio::spawn(async move {
-                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-                drop(wish);
+                // Ends with the client task.
+                let _ = messages.send(error.into_inner()).await;
             });
         }
-        gone
+        waits
     }
 }

@@ -1,8 +1,7 @@
 //! The data plane: runs a set of shards, keeps their cache, answers about them.
 //!
-//! The [link](mod@status) to the coordinator owns the lease and the set of shards; each [shard] has one task over one twilight
-//! connection; the [cache] is one per shard. Permits to IDENTIFY come from the coordinator through twilight's own queue
-//! trait. Everything that others ask is answered from what the shards publish, without asking their tasks.
+//! The [link](mod@status) to the coordinator owns the lease and the set of shards; each [shard] has one task and one gateway
+//! connection; the [cache] is one per shard. Permits to IDENTIFY come from the coordinator. Everything that others ask is answered from what the shards publish, without asking their tasks.
 //!
 //! A bot is an [`EventHandler`] and a `main` that calls [`run`]. What it needs of the platform is exported here, the [`Bridge`] and the
 //! types of its answers ([`v1`], [`convert`]) among it.
@@ -13,6 +12,7 @@ mod checkpoints;
 pub mod clock;
 pub mod config;
 mod discord;
+mod gateway_address;
 pub mod handler;
 mod handoff;
 mod hooks;
@@ -21,6 +21,7 @@ pub mod lease;
 mod link;
 mod metrics;
 mod payload;
+mod reading;
 mod relay;
 pub mod rest;
 mod rpc;
@@ -41,7 +42,8 @@ pub use checkpoints::Keep;
 pub use config::{Args, Config};
 pub use discord::TokenRefused;
 pub use handler::{
-    Context, Event, EventHandler, Mark, NoHandler, RequestError, ShardMessage, ShardRequest, Taken, Wanted,
+    Context, Event, EventError, EventHandler, Mark, NoHandler, RequestError, ShardMessage, ShardRequest,
+    Taken, Wanted,
 };
 pub use link::LinkError;
 pub use relay::Relay;

@@ -63,7 +63,8 @@ pub enum LinkError {
 /// See the module's documentation.
 pub(crate) struct Link {
     parts: LinkParts,
-    gateway: Arc<GatewaySettings>,
+    /// Known once the worker has registered.
+    gateway: Option<Arc<GatewaySettings>>,
     worker: WorkerId,
     /// The highest term that was obeyed.
     term: Term,
@@ -108,15 +109,10 @@ enum LifeEnd {
 
 impl Link {
     pub(crate) fn new(parts: LinkParts) -> Self {
-        let gateway = GatewaySettings {
-            token: parts.config.token.clone(),
-            intents: parts.config.cache.intents,
-            url: String::new(),
-        };
         let worker = parts.config.worker.clone();
         Self {
             parts,
-            gateway: Arc::new(gateway),
+            gateway: None,
             worker,
             term: Term(0),
             assignment: Assignment::default(),
@@ -266,7 +262,9 @@ impl Link {
 
     /// Makes what runs what the coordinator says. Older words are dropped.
     fn obey(&mut self, life: &Life, assignment: Assignment) {
-        self.parts.shards.obey(&assignment, life.lease.window(), &self.gateway);
+        // Set by the registration that every assignment follows.
+        let Some(gateway) = &self.gateway else { return };
+        self.parts.shards.obey(&assignment, life.lease.window(), gateway);
         self.assignment = assignment;
         self.parts.status.send_modify(|status| status.assigned = self.assignment.shards.len());
     }
@@ -291,6 +289,7 @@ impl Link {
             leaving,
             refused: std::mem::take(&mut self.refused),
             arrived: convert::shard_epochs(&self.parts.shards.copied()),
+            store_away: self.parts.status.borrow().store.is_err(),
         }
     }
 

@@ -6,18 +6,21 @@ use prometheus_client::{
     metrics::{
         MetricType,
         counter::Counter,
+        family::Family,
         gauge::{ConstGauge, Gauge},
     },
     registry::Registry,
 };
 
-use crate::{clock::BootTime, shard::Shard, shards::RunningShards, status::LinkStatus};
+use crate::{clock::BootTime, reading::Part, shard::Shard, shards::RunningShards, status::LinkStatus};
 
 /// Counted by the shards' tasks; clones count into the same.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ShardMetrics {
     events: Counter,
     garbled: Counter,
+    unreadable: Family<[(&'static str, &'static str); 1], Counter>,
+    foreign: Counter,
     reconnects: Counter,
     identified: Counter,
     resumed: Counter,
@@ -27,6 +30,7 @@ pub(crate) struct ShardMetrics {
     gaps: Counter,
     singleton_running: Gauge,
     singleton_panics: Counter,
+    shard_panics: Counter,
 }
 
 impl ShardMetrics {
@@ -34,6 +38,11 @@ impl ShardMetrics {
         for (name, help, counter) in [
             ("gateway_events", "Dispatches received", &self.events),
             ("gateway_garbled", "Messages that made no sense", &self.garbled),
+            (
+                "gateway_foreign_guild_events",
+                "Guilds and events of guilds that belong to other shards, ignored",
+                &self.foreign,
+            ),
             ("gateway_reconnects", "Gateway connections lost", &self.reconnects),
             ("gateway_identified", "Sessions begun by IDENTIFY", &self.identified),
             ("gateway_resumed", "Sessions resumed", &self.resumed),
@@ -45,10 +54,18 @@ impl ShardMetrics {
             ),
             ("gateway_fenced", "Shards closed because the lease was not known to hold", &self.fenced),
             ("gateway_gaps", "Times that events were or may have been lost", &self.gaps),
+            ("shard_panics", "Panics of a shard's task, after which it connected again", &self.shard_panics),
             ("singleton_panics", "Panics of the bot's singleton", &self.singleton_panics),
         ] {
             registry.register(name, help, counter.clone());
         }
+        // Present from the start: an alert on growth needs the first value too.
+        Part::ALL.iter().for_each(|part| self.count_unreadable(*part, 0));
+        registry.register(
+            "gateway_unreadable",
+            "Parts of Discord's events that could not be read: left out, or replaced by a default",
+            self.unreadable.clone(),
+        );
         let running = self.singleton_running.clone();
         registry.register("singleton_running", "1 while the bot's singleton runs here", running);
     }
@@ -59,6 +76,19 @@ impl ShardMetrics {
 
     pub(crate) fn count_garbled(&self) {
         self.garbled.inc();
+    }
+
+    pub(crate) fn count_unreadable(&self, part: Part, count: usize) {
+        self.unreadable.get_or_create(&[("part", part.as_str())]).inc_by(count as u64);
+    }
+
+    pub(crate) fn count_foreign(&self) {
+        self.foreign.inc();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn foreign_guild_events(&self) -> u64 {
+        self.foreign.get()
     }
 
     pub(crate) fn count_reconnect(&self) {
@@ -91,6 +121,15 @@ impl ShardMetrics {
 
     pub(crate) fn count_singleton_panic(&self) {
         self.singleton_panics.inc();
+    }
+
+    pub(crate) fn count_panic(&self) {
+        self.shard_panics.inc();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn panics(&self) -> u64 {
+        self.shard_panics.get()
     }
 
     pub(crate) fn count_fenced(&self) {

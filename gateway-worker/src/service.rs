@@ -3,7 +3,7 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -15,6 +15,7 @@ use discord_rest::{Rest, RestMetrics};
 use event_bus::EventBus;
 use fleet_model::{Incarnation, Routes, WorkerId};
 use fleet_store::FleetStore;
+use servers::{Limits, Listener, grpc_server};
 use shard_bridge::{Bridge, BridgeMetrics, Hub};
 use telemetry::{
     grpc::TraceLayer,
@@ -22,13 +23,12 @@ use telemetry::{
     metrics::Metrics,
 };
 use tokio::{
-    net::{TcpListener, UdpSocket, lookup_host},
+    net::{UdpSocket, lookup_host},
     sync::{Notify, watch},
     time::Instant,
 };
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::transport::{Server, Uri};
+use tonic::transport::Uri;
 
 use crate::{
     bot::{Bot, Care},
@@ -48,14 +48,12 @@ use crate::{
     threads::Threads,
 };
 
-/// Calls that one connection may have under way.
-const CALLS_PER_CONNECTION: usize = 256;
-/// How long a call may take before its answer begins.
-const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long open streams may take to end when the process stops.
 const STREAMS_END: Duration = Duration::from_secs(2);
 /// How long handlers that are under way may take to end when the process stops.
 const HANDLERS_END: Duration = Duration::from_secs(5);
+/// How often problems are looked for, to tell since when they last.
+const OBSERVE: Duration = Duration::from_secs(1);
 /// Time between two look-ups of a name that is not there yet.
 const LOOK_UP_AGAIN: Duration = Duration::from_secs(1);
 /// Time between two warnings of the same problem: a name that nobody ever sets up must not be overlooked.
@@ -125,7 +123,7 @@ pub enum WorkerError {
 pub struct Worker {
     config: Config,
     parts: Parts,
-    listener: TcpListener,
+    listener: Listener,
     address: SocketAddr,
     health: HealthServer,
     rest: Rest,
@@ -138,8 +136,8 @@ impl Worker {
     /// A port that is taken or not allowed.
     pub async fn bind(config: Config, parts: Parts) -> Result<Self, WorkerError> {
         let fail = |source| WorkerError::Listen { address: config.listen, source };
-        let listener = TcpListener::bind(config.listen).await.map_err(fail)?;
-        let address = listener.local_addr().map_err(fail)?;
+        let listener = Listener::bind(config.listen, "grpc", Limits::GRPC).await.map_err(fail)?;
+        let address = listener.address().map_err(fail)?;
         let health = HealthServer::bind(config.health_listen, "--health-port").await?;
         let rest_listen = config.rest.listen;
         let fail = |source| WorkerError::RestListen { address: rest_listen, source };
@@ -234,8 +232,17 @@ impl Worker {
             relay: relaying.as_ref().map(|relaying| relaying.status.clone()),
             rest: rest.status.clone(),
             rest_address,
+            clock: Mutex::default(),
         };
-        tasks.spawn(health.serve(Arc::new(health_source), registry, servers_stop.clone()));
+        let health_source = Arc::new(health_source);
+        tasks.spawn(health.serve(health_source.clone(), registry, servers_stop.clone()));
+        tasks.spawn(servers_stop.clone().run_until_cancelled_owned(async move {
+            let mut second = tokio::time::interval(OBSERVE);
+            loop {
+                second.tick().await;
+                health_source.observe();
+            }
+        }));
         tasks.spawn(hub.clone().run(Some(worker.clone()), servers_stop.clone()));
         tasks.spawn(identify::client::run(wishes, registered_reader, servers_stop.clone()));
         let bridge = Bridge::new(
@@ -343,7 +350,7 @@ impl Worker {
 
 /// Serves gRPC until `stop`; streams that do not end by themselves are cut after [`STREAMS_END`].
 async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     service: WorkerService,
     bridge: Bridge,
     deadlines: shard_bridge::Deadlines,
@@ -356,18 +363,13 @@ async fn serve(
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .expect("the descriptors were made with the code");
-    let server = Server::builder()
+    let server = grpc_server()
         .layer(TraceLayer)
-        .concurrency_limit_per_connection(CALLS_PER_CONNECTION)
-        .timeout(CALL_TIMEOUT)
-        .tcp_nodelay(true)
-        .http2_keepalive_interval(Some(Duration::from_secs(5)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(5)))
         .add_service(GatewayWorkerServer::new(service))
         .add_service(bridge.into_service(deadlines))
         .add_service(health)
         .add_service(reflection)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
+        .serve_with_incoming_shutdown(listener.incoming(), stop.clone().cancelled_owned());
     tokio::select! {
         served = server => served.map_err(|error| error.to_string()),
         () = async { stop.cancelled().await; tokio::time::sleep(STREAMS_END).await } => Ok(()),

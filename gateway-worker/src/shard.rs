@@ -25,14 +25,15 @@ use crate::{
     hooks::ShardHooks,
 };
 
-mod attempts;
 mod commands;
 mod connection;
+mod dialing;
+mod hints;
 mod intake;
 mod life;
-mod receive;
 pub(crate) mod runner;
 mod silence;
+mod socket;
 mod starting;
 
 pub(crate) use commands::Commands;
@@ -85,6 +86,8 @@ struct State {
     detail: String,
     close_code: Option<u16>,
     progress: Option<Progress>,
+    /// The session before, when it was given up.
+    given_up: Option<Progress>,
     outcome: Option<StartOutcome>,
     /// Up to when the checkpoint holds what was received, in milliseconds since the Unix epoch.
     checkpointed_unix_ms: Option<u64>,
@@ -109,6 +112,7 @@ impl Shard {
             detail: String::new(),
             close_code: None,
             progress: None,
+            given_up: None,
             outcome: None,
             checkpointed_unix_ms: None,
             checkpoint_failed: None,
@@ -179,6 +183,7 @@ impl Shard {
             close_code: state.close_code,
             outcome: state.outcome,
             pending_guilds: self.cache.pending_guilds() as u32,
+            uncertain_guilds: self.cache.uncertain_guilds(),
         }
     }
 
@@ -310,7 +315,33 @@ impl Shard {
     }
 
     pub(crate) fn set_progress(&self, progress: Option<Progress>) {
-        self.lock().progress = progress;
+        let mut state = self.lock();
+        state.progress = progress;
+        state.given_up = None;
+    }
+
+    /// Where the session stands that a checkpoint is of: the present one, or the one that was given up last, without its id, so that
+    /// the next owner does not try it again.
+    pub(crate) fn progress_to_write(&self) -> Option<Progress> {
+        let state = self.lock();
+        state.progress.clone().or_else(|| state.given_up.clone())
+    }
+
+    /// Gives the session up. Returns where it stood.
+    pub(crate) fn give_up_session(&self) -> Option<Progress> {
+        let mut state = self.lock();
+        let progress = state.progress.take()?;
+        let session = Session { id: String::new(), ..(*progress.session).clone() };
+        state.given_up = Some(Progress { session: Arc::new(session), ..progress.clone() });
+        Some(progress)
+    }
+
+    /// Forgets where Discord wanted the session resumed: it is resumed at the gateway from here on.
+    fn forget_resume_url(&self) {
+        if let Some(progress) = &mut self.lock().progress {
+            let session = Session { resume_url: String::new(), ..(*progress.session).clone() };
+            progress.session = Arc::new(session);
+        }
     }
 
     /// An event was taken.

@@ -188,7 +188,7 @@ fn own_guild(shard: &Shard, guild_id: u64) -> OwnGuild {
         shard: shard.number(),
         epoch: shard.epoch(),
         found: guild.is_some(),
-        complete: is_whole(shard.status()) && shard.cache().pending_guilds() == 0,
+        complete: is_whole(shard.status()) && shard.cache().doubt().is_none(),
         member_count: guild.as_ref().and_then(|guild| guild.known.members),
         unavailable: guild.as_ref().is_some_and(|guild| guild.known.unavailable),
         name: guild.and_then(|guild| guild.name),

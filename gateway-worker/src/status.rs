@@ -1,16 +1,23 @@
 //! How the worker stands with the rest of the fleet: published by the link, read by health and metrics.
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    sync::{Mutex, PoisonError},
+};
 
 use discord_rest::RestStatus;
 use event_bus::BusStatus;
-use fleet_model::{Problem, ProblemCode, ShardStatus, WorkerId};
+use fleet_model::{Problem, ProblemClock, ProblemCode, ShardStatus, WorkerId};
 use relay::RelayStatus;
 use serde_json::{Value, json};
 use telemetry::health::{HealthSource, Verdict, problems_json};
 use tokio::sync::watch;
 
-use crate::{clock::BootTime, lease::LeaseWindow, shards::RunningShards};
+use crate::{checkpoints::unix_ms, clock::BootTime, lease::LeaseWindow, shards::RunningShards};
+
+/// What to do about it is the same for every process.
+const DESCRIPTORS_EXHAUSTED: &str =
+    "no file descriptors left: raise the limit of open files (ulimit -n, LimitNOFILE)";
 
 /// What the link knows.
 #[derive(Clone, Debug)]
@@ -48,6 +55,8 @@ pub(crate) struct WorkerHealth {
     pub(crate) rest: RestStatus,
     /// Where its REST proxy listens.
     pub(crate) rest_address: SocketAddr,
+    /// Since when each problem lasts.
+    pub(crate) clock: Mutex<ProblemClock>,
 }
 
 impl WorkerHealth {
@@ -55,7 +64,12 @@ impl WorkerHealth {
         self.shards.all().iter().filter(|shard| shard.status() == ShardStatus::Ready).count()
     }
 
-    /// What an operator should know.
+    /// Returns what an operator should know, with the time since when. Called once a second at least.
+    pub(crate) fn observe(&self) -> Vec<Problem> {
+        let problems = self.problems(&self.link.borrow().clone());
+        self.clock.lock().unwrap_or_else(PoisonError::into_inner).observe(problems, unix_ms())
+    }
+
     fn problems(&self, link: &LinkStatus) -> Vec<Problem> {
         let mut problems = Vec::new();
         if let Err(why) = &link.coordinator {
@@ -77,28 +91,17 @@ impl WorkerHealth {
             ));
         }
         for shard in self.shards.all() {
-            let report = shard.report();
-            match report.status {
-                ShardStatus::Failed => {
-                    problems.push(Problem::new(
-                        ProblemCode::ShardFailed,
-                        format!("shard {} failed: {}", report.shard, report.detail),
-                    ));
-                }
-                ShardStatus::Silent => {
-                    problems.push(Problem::new(
-                        ProblemCode::ShardSilent,
-                        format!("shard {} is silent: {}", report.shard, report.detail),
-                    ));
-                }
-                _ => {}
-            }
+            problems.extend(Problem::of_report(&shard.report()));
             if let Some(why) = shard.checkpoint_trouble() {
-                problems.push(Problem::new(
+                problems.push(Problem::of_shard(
                     ProblemCode::CheckpointFailing,
-                    format!("checkpoint of shard {}: {why}", report.shard),
+                    shard.number(),
+                    format!("checkpoint not written: {why}"),
                 ));
             }
+        }
+        if servers::descriptors_exhausted() {
+            problems.push(Problem::new(ProblemCode::DescriptorsExhausted, DESCRIPTORS_EXHAUSTED));
         }
         problems.extend(self.rest.problems());
         problems
@@ -108,10 +111,10 @@ impl WorkerHealth {
 impl HealthSource for WorkerHealth {
     fn health(&self) -> (Verdict, Value) {
         let link = self.link.borrow().clone();
-        let problems = self.problems(&link);
+        let problems = self.observe();
         let verdict = if !link.lease_holds() {
             Verdict::Unhealthy
-        } else if problems.iter().any(Problem::degrades) || self.ready_shards() < link.assigned {
+        } else if problems.iter().any(Problem::degrades) {
             Verdict::Degraded
         } else {
             Verdict::Healthy

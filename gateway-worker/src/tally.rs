@@ -1,7 +1,14 @@
-//! How many guilds, members, channels and voice connections a shard has: counted as events come, never by walking a cache.
-//! Pure.
+//! How many guilds, members, channels and voice connections a shard has. Pure.
+//!
+//! Channels and voice connections are counted as sets of ids, so an event that comes twice counts once. Discord does not name all
+//! members: their number is the one that it tells, with those added and taken away that came and went.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use crate::reading::Doubt;
+
+/// A larger number of members of one guild is a mistake; of so many, any number of guilds can be added up.
+pub const MOST_MEMBERS: u64 = 1 << 32;
 
 /// What a shard's guilds add up to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,20 +35,34 @@ pub struct Tally {
 #[derive(Clone, Debug, Default)]
 struct GuildTally {
     members: Option<u64>,
-    channels: u32,
-    in_voice: HashSet<u64>,
+    channels: BTreeSet<u64>,
+    /// Channels out of a checkpoint that does not name them.
+    unnamed_channels: u32,
+    /// The channels of the users in voice; 0 where it is not known.
+    in_voice: HashMap<u64, u64>,
     unavailable: bool,
+    doubt: Doubt,
+}
+
+impl GuildTally {
+    fn channels(&self) -> u32 {
+        self.unnamed_channels.saturating_add(self.channels.len() as u32)
+    }
 }
 
 /// What a guild's creation tells.
 #[derive(Clone, Debug, Default)]
 pub struct NewGuild {
-    /// `member_count`.
+    /// `member_count`, at most [`MOST_MEMBERS`].
     pub members: u64,
     /// Channels without threads.
-    pub channels: u32,
-    /// The users in voice.
-    pub in_voice: HashSet<u64>,
+    pub channels: BTreeSet<u64>,
+    /// Channels that are known by number only.
+    pub unnamed_channels: u32,
+    /// The channels of the users in voice; 0 where it is not known.
+    pub in_voice: HashMap<u64, u64>,
+    /// What of it could not be read.
+    pub(crate) doubt: Doubt,
 }
 
 /// What is known of a guild.
@@ -51,6 +72,8 @@ pub struct KnownGuild {
     pub members: Option<u64>,
     /// Discord has an outage for it.
     pub unavailable: bool,
+    /// What is in doubt about it.
+    pub(crate) doubt: Doubt,
 }
 
 impl Tally {
@@ -103,12 +126,12 @@ impl Tally {
 
     /// The channels of one guild, without threads.
     pub fn channels_of(&self, id: u64) -> u32 {
-        self.guilds.get(&id).map_or(0, |guild| guild.channels)
+        self.guilds.get(&id).map_or(0, GuildTally::channels)
     }
 
     /// Who of one guild is in voice.
     pub fn in_voice(&self, id: u64) -> Vec<u64> {
-        self.guilds.get(&id).map(|guild| guild.in_voice.iter().copied().collect()).unwrap_or_default()
+        self.guilds.get(&id).map(|guild| guild.in_voice.keys().copied().collect()).unwrap_or_default()
     }
 
     /// Guilds of which nothing was ever told in this session.
@@ -116,10 +139,33 @@ impl Tally {
         self.guilds.values().filter(|guild| guild.members.is_none()).count()
     }
 
+    /// Guilds whose figures are missing or may be wrong.
+    pub fn uncertain_guilds(&self) -> usize {
+        let is_uncertain = |guild: &&GuildTally| guild.members.is_none() || guild.doubt.has(Doubt::COUNTS);
+        self.guilds.values().filter(is_uncertain).count()
+    }
+
+    /// Whether members of some guild could not be read.
+    pub fn doubts_members(&self) -> bool {
+        self.guilds.values().any(|guild| guild.doubt.has(Doubt::MEMBERS))
+    }
+
+    /// Whether events of some guild are missing.
+    pub fn doubts_events(&self) -> bool {
+        self.guilds.values().any(|guild| guild.doubt.has(Doubt::EVENTS))
+    }
+
+    /// Something of a guild is in doubt from now on, until it is told again.
+    pub(crate) fn doubt(&mut self, id: u64, doubt: Doubt) {
+        if let Some(guild) = self.guilds.get_mut(&id) {
+            guild.doubt = guild.doubt.and(doubt);
+        }
+    }
+
     /// One guild.
     pub fn guild(&self, id: u64) -> Option<KnownGuild> {
         let guild = self.guilds.get(&id)?;
-        Some(KnownGuild { members: guild.members, unavailable: guild.unavailable })
+        Some(KnownGuild { members: guild.members, unavailable: guild.unavailable, doubt: guild.doubt })
     }
 
     /// A guild came: after READY, after an outage, or because the bot joined it.
@@ -129,12 +175,14 @@ impl Tally {
         let guild = GuildTally {
             members: Some(new.members),
             channels: new.channels,
+            unnamed_channels: new.unnamed_channels,
             in_voice: new.in_voice,
             unavailable: false,
+            doubt: new.doubt,
         };
         self.figures.guilds += 1;
         self.figures.users += new.members;
-        self.figures.channels += guild.channels;
+        self.figures.channels += guild.channels();
         self.figures.voice_connections += guild.in_voice.len() as u32;
         self.guilds.insert(id, guild);
     }
@@ -163,21 +211,50 @@ impl Tally {
         }
     }
 
-    /// A channel came (`1`) or went (`-1`).
-    pub fn channel(&mut self, guild: u64, change: i32) {
-        if let Some(guild) = self.guilds.get_mut(&guild) {
-            let after = guild.channels.saturating_add_signed(change);
-            self.figures.channels = self.figures.channels - guild.channels + after;
-            guild.channels = after;
+    /// A guild has this channel.
+    pub fn has_channel(&mut self, guild: u64, channel: u64) {
+        let Some(guild) = self.guilds.get_mut(&guild) else { return };
+        // Of those that are not named it may be one: then it was counted.
+        if guild.unnamed_channels == 0 && guild.channels.insert(channel) {
+            self.figures.channels += 1;
         }
     }
 
-    /// A user is in voice, or is not.
-    pub fn voice(&mut self, guild: u64, user: u64, connected: bool) {
+    /// A guild has this new channel.
+    pub fn channel_came(&mut self, guild: u64, channel: u64) {
+        if let Some(guild) = self.guilds.get_mut(&guild)
+            && guild.channels.insert(channel)
+        {
+            self.figures.channels += 1;
+        }
+    }
+
+    /// A channel is gone, and nobody is in it any more: gives the users that were.
+    pub fn channel_gone(&mut self, guild: u64, channel: u64) -> Vec<u64> {
+        let Some(guild) = self.guilds.get_mut(&guild) else { return Vec::new() };
+        let named = guild.channels.remove(&channel);
+        let unnamed = !named && guild.unnamed_channels > 0;
+        guild.unnamed_channels -= u32::from(unnamed);
+        self.figures.channels -= u32::from(named || unnamed);
+        let users: Vec<u64> =
+            guild.in_voice.iter().filter(|(_, of)| **of == channel).map(|(user, _)| *user).collect();
+        for user in &users {
+            guild.in_voice.remove(user);
+        }
+        self.figures.voice_connections -= users.len() as u32;
+        users
+    }
+
+    /// A user is in a voice channel, or in none.
+    pub fn voice(&mut self, guild: u64, user: u64, channel: Option<u64>) {
         let Some(guild) = self.guilds.get_mut(&guild) else { return };
-        if connected && guild.in_voice.insert(user) {
+        let (was, is) = match channel {
+            Some(channel) => (guild.in_voice.insert(user, channel).is_some(), true),
+            None => (guild.in_voice.remove(&user).is_some(), false),
+        };
+        if is && !was {
             self.figures.voice_connections += 1;
-        } else if !connected && guild.in_voice.remove(&user) {
+        } else if was && !is {
             self.figures.voice_connections -= 1;
         }
     }
@@ -186,7 +263,7 @@ impl Tally {
         if let Some(gone) = self.guilds.remove(&id) {
             self.figures.guilds -= 1;
             self.figures.users -= gone.members.unwrap_or(0);
-            self.figures.channels -= gone.channels;
+            self.figures.channels -= gone.channels();
             self.figures.voice_connections -= gone.in_voice.len() as u32;
         }
     }
@@ -202,35 +279,42 @@ mod tests {
     fn an_outage_is_no_removal() {
         let mut tally = Tally::expecting([1, 2]);
         assert_eq!((tally.figures().guilds, tally.pending()), (2, 2));
-        tally.guild_came(1, NewGuild { members: 10, channels: 3, in_voice: HashSet::from([7]) });
+        let channels = BTreeSet::from([1, 2, 3]);
+        tally.guild_came(
+            1,
+            NewGuild { members: 10, channels, in_voice: HashMap::from([(7, 1)]), ..NewGuild::default() },
+        );
         tally.guild_unavailable(2);
         assert_eq!(tally.pending(), 0);
         tally.guild_unavailable(1);
         assert_eq!(tally.figures(), Figures { guilds: 2, users: 10, channels: 3, voice_connections: 1 });
-        assert_eq!(tally.guild(1), Some(KnownGuild { members: Some(10), unavailable: true }));
+        assert_eq!(
+            tally.guild(1),
+            Some(KnownGuild { members: Some(10), unavailable: true, doubt: Doubt::NONE })
+        );
         tally.guild_left(1);
         assert_eq!(tally.figures(), Figures { guilds: 1, ..Figures::default() });
     }
 
     #[derive(Clone, Debug)]
     enum Change {
-        Came(u64, u64, u32),
+        Came(u64, u64, u32, u32),
         Unavailable(u64),
         Left(u64),
         Member(u64, bool),
-        Channel(u64, bool),
-        Voice(u64, u64, bool),
+        Channel(u64, u64, bool),
+        Voice(u64, u64, Option<u64>),
     }
 
     fn changes() -> impl Strategy<Value = Vec<Change>> {
         let guild = 0u64..4;
         let change = prop_oneof![
-            (guild.clone(), 0u64..9, 0u32..9).prop_map(|(g, m, c)| Change::Came(g, m, c)),
+            (guild.clone(), 0u64..9, 0u32..9, 0u32..3).prop_map(|(g, m, c, u)| Change::Came(g, m, c, u)),
             guild.clone().prop_map(Change::Unavailable),
             guild.clone().prop_map(Change::Left),
             (guild.clone(), any::<bool>()).prop_map(|(g, up)| Change::Member(g, up)),
-            (guild.clone(), any::<bool>()).prop_map(|(g, up)| Change::Channel(g, up)),
-            (guild, 0u64..4, any::<bool>()).prop_map(|(g, u, on)| Change::Voice(g, u, on)),
+            (guild.clone(), 0u64..9, any::<bool>()).prop_map(|(g, c, up)| Change::Channel(g, c, up)),
+            (guild, 0u64..4, prop::option::of(0u64..4)).prop_map(|(g, u, at)| Change::Voice(g, u, at)),
         ];
         prop::collection::vec(change, 0..80)
     }
@@ -242,19 +326,23 @@ mod tests {
             let mut tally = Tally::expecting([0, 1]);
             for change in changes {
                 match change {
-                    Change::Came(guild, members, channels) => {
-                        tally.guild_came(guild, NewGuild { members, channels, in_voice: HashSet::from([9]) });
+                    Change::Came(guild, members, channels, unnamed_channels) => {
+                        let channels = (0..u64::from(channels)).collect();
+                        let in_voice = HashMap::from([(9, 0)]);
+                        let new = NewGuild { members, channels, unnamed_channels, in_voice, ..NewGuild::default() };
+                        tally.guild_came(guild, new);
                     }
                     Change::Unavailable(guild) => tally.guild_unavailable(guild),
                     Change::Left(guild) => tally.guild_left(guild),
                     Change::Member(guild, up) => tally.member(guild, if up { 1 } else { -1 }),
-                    Change::Channel(guild, up) => tally.channel(guild, if up { 1 } else { -1 }),
-                    Change::Voice(guild, user, on) => tally.voice(guild, user, on),
+                    Change::Channel(guild, channel, true) => tally.channel_came(guild, channel),
+                    Change::Channel(guild, channel, false) => drop(tally.channel_gone(guild, channel)),
+                    Change::Voice(guild, user, channel) => tally.voice(guild, user, channel),
                 }
                 let counted = Figures {
                     guilds: tally.guilds.len() as u32,
                     users: tally.guilds.values().filter_map(|guild| guild.members).sum(),
-                    channels: tally.guilds.values().map(|guild| guild.channels).sum(),
+                    channels: tally.guilds.values().map(GuildTally::channels).sum(),
                     voice_connections: tally.guilds.values().map(|guild| guild.in_voice.len() as u32).sum(),
                 };
                 prop_assert_eq!(tally.figures(), counted);

@@ -6,7 +6,8 @@ use checkpoint::{CheckpointStore, MemoryStore};
 use event_bus::MemoryBus;
 use fleet_model::{Epoch, Routes, ShardNumber};
 use shard_bridge::{Bridge, BridgeMetrics, Hub};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use twilight_model::gateway::Intents;
 
 use crate::{
@@ -15,10 +16,13 @@ use crate::{
     checkpoints::{CheckpointMetrics, Checkpoints, Keep, Pace, WrittenFormat},
     clock::BootTime,
     discord,
-    handler::{EventHandler, Tools},
+    gateway_address::Trust,
+    handler::{EventHandler, NoHandler, Tools},
     hooks::{HookMetrics, Places},
+    identify,
     lease::{Lease, LeaseWindow},
-    shard::Shard,
+    metrics::ShardMetrics,
+    shard::{GatewaySettings, Shard, runner::Runner},
 };
 
 pub(crate) const SHARD: ShardNumber = ShardNumber(3);
@@ -68,6 +72,31 @@ pub(crate) fn bot(handler: Arc<dyn EventHandler>) -> Bot {
         relaying: None,
         places: Places::new(HookMetrics::default()),
     }
+}
+
+/// The task of a shard that connects to this gateway. What it wishes of the identify queue stays unanswered.
+pub(crate) fn runner(gateway: &str, stop: CancellationToken) -> (Runner, mpsc::Receiver<identify::Message>) {
+    let (identify, wishes) = identify::channel();
+    let (shard, lease) = (shard_at(EPOCH, "none"), lease());
+    let trust = Trust::new(Some(gateway.parse().unwrap()), None);
+    let runner = Runner {
+        deliveries: bot(Arc::new(NoHandler)).deliveries(&shard, &lease, false),
+        checkpoints: checkpoints(memory(), Keep::Full),
+        resources: Vec::new(),
+        arrival: None,
+        ran_before: false,
+        shard,
+        settings: Arc::new(GatewaySettings {
+            token: settings::Secret::new("t"),
+            intents: Intents::empty(),
+            gateway: trust.gateway("").unwrap(),
+        }),
+        lease,
+        identify,
+        metrics: ShardMetrics::default(),
+        stop,
+    };
+    (runner, wishes)
 }
 
 pub(crate) fn checkpoints(store: Arc<dyn CheckpointStore>, keep: Keep) -> Checkpoints {

@@ -4,6 +4,7 @@
 //! bot, an unknown status are [`Malformed`], never a panic.
 
 mod assignment;
+mod bounds;
 mod cached;
 mod json;
 mod lookup;
@@ -14,6 +15,7 @@ mod routes;
 mod session;
 
 pub use assignment::{epochs_of_shards, running_ranges, running_shards, shard_epochs};
+pub use bounds::{Bounded, for_people};
 pub use cached::CachedObject;
 pub use json::{from_json, is_exact, to_json};
 pub use report::status_from_wire;
@@ -46,6 +48,29 @@ pub enum Malformed {
         /// The total.
         shard_total: u32,
     },
+    /// A text that is longer than any that a peer of this version sends.
+    #[error("{field} has {bytes} bytes: it may have {most}")]
+    TooLong {
+        /// The field.
+        field: &'static str,
+        /// How long it is.
+        bytes: usize,
+        /// How long it may be.
+        most: usize,
+    },
+    /// A list that is longer than any that a peer of this version sends.
+    #[error("{field} has {count} entries: it may have {most}")]
+    TooMany {
+        /// The field.
+        field: &'static str,
+        /// How many there are, or stand for.
+        count: usize,
+        /// How many there may be.
+        most: usize,
+    },
+    /// A shard that no bot has.
+    #[error("shard {0} is beyond the most shards that a bot can have")]
+    Shard(fleet_model::ShardNumber),
     /// A number that stands for no status.
     #[error("{0} is no shard status")]
     Status(i32),

@@ -1,53 +1,90 @@
-//! Supervisors that saw a worker's process end, and wait for the store's verdict on its lease.
+//! Supervisors that say that a worker's process has ended, and wait for the store's verdict on its lease.
+//!
+//! Their word alone is not taken: the worker's address is looked at first, and one that still answers there lives. A worker is
+//! looked at once for all that tell of it, and what was seen is good for a few seconds.
+
+use std::{collections::BTreeMap, time::Duration};
 
 use fleet_model::{Incarnation, WorkerId};
 use tokio::sync::oneshot;
 
-use super::Driver;
+use super::{Driver, Outcome};
 use crate::{
-    fleet::{ExitRefused, LeaseVerdict, Now},
+    fleet::{ExitRefused, Finding, LeaseVerdict, Now},
     handle::Stopped,
+    rpc::dial_back,
 };
 
 /// Notices that may wait at once; one more is refused. Each waits a few seconds at most.
 const WAITING: usize = 1024;
 
+/// How long a worker that was found alive is not looked at again.
+const FOUND_ALIVE: Duration = Duration::from_secs(5);
+
 /// The answer to a notice: the incarnation that was given up.
 type Reply = oneshot::Sender<Result<Incarnation, Stopped>>;
 
+/// One life of a worker.
+type Life = (WorkerId, Incarnation);
+
 /// See the module's documentation.
 #[derive(Default)]
-pub(super) struct Exits(Vec<(WorkerId, Incarnation, Reply)>);
+pub(super) struct Exits {
+    waiting: Vec<(Life, Reply)>,
+    /// Lives that are being looked at, and those that were found alive, with the moment until which that is good. Only
+    /// workers of the fleet are here.
+    looks: BTreeMap<Life, Option<Duration>>,
+}
 
 impl Exits {
-    fn wait(&mut self, worker: WorkerId, incarnation: Incarnation, reply: Reply) {
-        // Whoever does not wait any more makes room.
-        self.0.retain(|(_, _, waiting)| !waiting.is_closed());
-        if self.0.len() >= WAITING {
+    fn wait(&mut self, life: Life, reply: Reply) {
+        // A supervisor that gave up makes room.
+        self.waiting.retain(|(_, waiting)| !waiting.is_closed());
+        if self.waiting.len() >= WAITING {
             let _ = reply.send(Err(Stopped::Busy));
         } else {
-            self.0.push((worker, incarnation, reply));
+            self.waiting.push((life, reply));
         }
     }
 
     /// A verdict is in. A lease that lives was not revoked on evidence, so those that wait for that go on waiting.
     pub(super) fn decided(&mut self, worker: &WorkerId, incarnation: &Incarnation, verdict: LeaseVerdict) {
-        if matches!(verdict, LeaseVerdict::Live(_)) {
-            return;
+        let untrusted = || ExitRefused::StoreUntrusted { worker: worker.clone() };
+        match verdict {
+            LeaseVerdict::Live(_) => {}
+            LeaseVerdict::Revoked => self.answer(worker, incarnation, || Ok(incarnation.clone())),
+            LeaseVerdict::Unknown => self.answer(worker, incarnation, || Err(untrusted())),
         }
-        for (worker, incarnation, reply) in
-            self.0.extract_if(.., |(name, life, _)| name == worker && life == incarnation)
-        {
-            let _ = reply.send(match verdict {
-                LeaseVerdict::Revoked => Ok(incarnation),
-                _ => Err(ExitRefused::StoreUntrusted { worker }.into()),
-            });
+    }
+
+    fn answer(
+        &mut self,
+        worker: &WorkerId,
+        incarnation: &Incarnation,
+        answer: impl Fn() -> Result<Incarnation, ExitRefused>,
+    ) {
+        let same = |life: &Life| life.0 == *worker && life.1 == *incarnation;
+        for (_, reply) in self.waiting.extract_if(.., |(life, _)| same(life)) {
+            let _ = reply.send(answer().map_err(Stopped::from));
+        }
+    }
+
+    /// Whether a life has to be looked at: it is not being, and was not found alive lately.
+    fn begin_look(&mut self, life: &Life, now: Duration) -> Option<bool> {
+        self.looks.retain(|_, good_until| good_until.is_none_or(|until| now < until));
+        match self.looks.get(life) {
+            None => {
+                self.looks.insert(life.clone(), None);
+                Some(true)
+            }
+            Some(None) => Some(false),
+            Some(Some(_)) => None,
         }
     }
 }
 
 impl Driver<'_> {
-    /// A supervisor saw a worker's process end. `reason` is its own word for how.
+    /// A supervisor says that a worker's process has ended. `reason` is its own word for how.
     pub(super) fn exit_reported(
         &mut self,
         worker: WorkerId,
@@ -58,23 +95,66 @@ impl Driver<'_> {
     ) {
         self.shell.metrics.count_exit();
         self.fleet.exit_explained(&worker, incarnation, reason, now);
-        match self.fleet.exited(&worker, incarnation, now) {
+        let refused = match self.fleet.may_exit(&worker, incarnation, now) {
             Ok(life) => {
-                tracing::warn!(worker.id = %worker, incarnation = %life, reason, "a worker's process has ended");
-                self.exits.wait(worker, life, reply);
+                let life = (worker, life);
+                match self.exits.begin_look(&life, now.mono) {
+                    Some(begins) => {
+                        if begins {
+                            tracing::warn!(
+                                worker.id = %life.0, incarnation = %life.1, reason, "a worker's process is said to have ended"
+                            );
+                            self.look_before_exit(life.clone());
+                        }
+                        return self.exits.wait(life, reply);
+                    }
+                    None => ExitRefused::StillAnswers { worker: life.0 },
+                }
             }
-            Err(refused) => {
-                tracing::info!(worker.id = %worker, reason, %refused, "the notice of an exit changes nothing");
-                let _ = reply.send(Err(refused.into()));
-            }
+            Err(refused) => refused,
+        };
+        self.shell.metrics.count_refused("exit");
+        tracing::debug!(reason, %refused, "the notice of an exit changes nothing");
+        let _ = reply.send(Err(refused.into()));
+    }
+
+    fn look_before_exit(&self, (worker, incarnation): Life) {
+        let Some((found_at, url)) = self.fleet.whereabouts(&worker) else { return };
+        let url = url.to_owned();
+        self.start(async move {
+            let finding = dial_back::look_by_url(found_at, &url, &worker, &incarnation).await;
+            Outcome::ExitLooked(worker, incarnation, finding)
+        });
+    }
+
+    /// The address of a worker that is said to have ended was looked at.
+    pub(super) fn exit_looked(
+        &mut self,
+        worker: WorkerId,
+        incarnation: Incarnation,
+        finding: Finding,
+        now: Now,
+    ) {
+        let life = (worker, incarnation);
+        if finding == Finding::Answers {
+            self.exits.looks.insert(life.clone(), Some(now.mono + FOUND_ALIVE));
+            self.shell.metrics.count_refused("exit");
+            tracing::warn!(worker.id = %life.0, "a worker that is said to have ended answers at its address");
+            let alive = || ExitRefused::StillAnswers { worker: life.0.clone() };
+            return self.exits.answer(&life.0, &life.1, || Err(alive()));
+        }
+        self.exits.looks.remove(&life);
+        if !finding.is_evidence() {
+            self.fleet.exit_unseen(&life.0, &life.1);
+        }
+        if let Err(refused) = self.fleet.exited(&life.0, Some(&life.1), now) {
+            self.exits.answer(&life.0, &life.1, || Err(refused.clone()));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[tokio::test]
@@ -84,7 +164,7 @@ mod tests {
         let mut exits = Exits::default();
         let mut wait = |life: &Incarnation| {
             let (reply, answer) = oneshot::channel();
-            exits.wait(worker.clone(), life.clone(), reply);
+            exits.wait((worker.clone(), life.clone()), reply);
             answer
         };
         let (one, another, mut other) = (wait(&first), wait(&first), wait(&second));
@@ -98,12 +178,23 @@ mod tests {
     }
 
     #[test]
+    fn one_look_is_good_for_all_notices_of_a_few_seconds() {
+        let life = ("w".parse().unwrap(), "1".parse().unwrap());
+        let mut exits = Exits::default();
+        assert_eq!(exits.begin_look(&life, Duration::ZERO), Some(true));
+        assert_eq!(exits.begin_look(&life, Duration::ZERO), Some(false), "it is under way");
+        exits.looks.insert(life.clone(), Some(FOUND_ALIVE));
+        assert_eq!(exits.begin_look(&life, FOUND_ALIVE / 2), None);
+        assert_eq!(exits.begin_look(&life, FOUND_ALIVE), Some(true));
+    }
+
+    #[test]
     fn those_that_wait_are_bounded_and_who_gave_up_makes_room() {
         let (worker, life): (WorkerId, Incarnation) = ("w".parse().unwrap(), "1".parse().unwrap());
         let mut exits = Exits::default();
         let mut wait = || {
             let (reply, answer) = oneshot::channel();
-            exits.wait(worker.clone(), life.clone(), reply);
+            exits.wait((worker.clone(), life.clone()), reply);
             answer
         };
         let mut waiting: Vec<_> = (0..WAITING).map(|_| wait()).collect();

@@ -1,6 +1,9 @@
 //! The workers' identify streams.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
 use altergolden_proto::v1::{self, identify_down::Message};
 use fleet_model::{Epoch, Incarnation, ShardNumber, WorkerId};
@@ -9,8 +12,10 @@ use telemetry::trace_context;
 use tokio::sync::mpsc;
 use tracing::Span;
 
-use super::{Driver, Outcome, short_budget};
+use super::{Driver, Outcome, budget_from, short_budget};
 use crate::{
+    discord::{DiscordError, GatewayInfo},
+    fleet::Now,
     handle::OpenedStream,
     identify::{Grant, PERMIT_VALID, TicketId, Wish},
 };
@@ -21,8 +26,21 @@ const ANSWERS: usize = 1024;
 /// How long to wait before a grant is tried again that could not be written down.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// How long before the budget is asked for again when Discord did not say.
-const ASK_BUDGET_AGAIN: Duration = Duration::from_secs(30);
+/// How long the old budget holds when Discord did not answer. The client keeps the waits that Discord asks for.
+const ASK_BUDGET_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long no permit is given while Discord is asked about a token: an answer takes less, and an outage is no refusal.
+const DOUBT: Duration = Duration::from_secs(2);
+
+/// Where asking Discord for the budget stands.
+#[derive(Default)]
+pub(super) struct Asking {
+    under_way: bool,
+    /// Workers whose token Discord refused, for the next question to tell.
+    doubts: BTreeSet<(WorkerId, Incarnation)>,
+    /// Those that the question under way is about.
+    asked_for: BTreeSet<(WorkerId, Incarnation)>,
+}
 
 /// One worker's stream.
 pub(super) struct IdentifyStream {
@@ -175,21 +193,105 @@ impl Driver<'_> {
         self.dirty = true;
     }
 
-    /// Asks Discord for the budget when its day is over.
+    /// Asks Discord for the budget when its day is over, or when a worker's token is in doubt.
     pub(super) fn refresh_budget(&mut self, now: Duration) {
-        if self.budget_asked || now < self.identify.budget().resets_at {
+        let due = now >= self.identify.budget().resets_at || !self.asking.doubts.is_empty();
+        if self.asking.under_way || !due {
             return;
         }
-        self.budget_asked = true;
+        self.asking.under_way = true;
         self.identify.budget_asked();
-        let discord = self.shell.discord.clone();
-        self.start(async move { Outcome::Budget(discord.gateway_info().await) });
+        self.asking.asked_for = std::mem::take(&mut self.asking.doubts);
+        let (discord, outcomes) = (self.shell.discord.clone(), self.outcomes.clone());
+        self.started.spawn(async move {
+            // It may wait for hours; the end of the term ends it.
+            tokio::select! {
+                () = outcomes.closed() => {}
+                info = discord.gateway_info() => drop(outcomes.send(Outcome::Budget(info)).await),
+            }
+        });
+    }
+
+    /// Discord answered, or did not: what it says of budget, concurrency and shards is followed at once.
+    pub(super) fn discord_answered(&mut self, info: Result<GatewayInfo, DiscordError>, now: Now) {
+        self.asking.under_way = false;
+        self.dirty = true;
+        let asked_for = std::mem::take(&mut self.asking.asked_for);
+        match info {
+            Ok(info) => {
+                if self.identify.halted().is_some() {
+                    tracing::info!("Discord takes the token: shards identify again");
+                    self.identify.lift_halt();
+                }
+                self.identify.set_budget(budget_from(&info, None, self.shell.reserve, now));
+                let max_concurrency = info.advice.max_concurrency;
+                if max_concurrency != self.identify.max_concurrency() {
+                    tracing::info!(
+                        max_concurrency,
+                        before = self.identify.max_concurrency(),
+                        "max_concurrency changed"
+                    );
+                    self.identify.set_max_concurrency(max_concurrency);
+                }
+                self.fleet.follow_advice(self.shell.wish(info.advice), max_concurrency as usize);
+                for (worker, incarnation) in asked_for {
+                    self.exclude(&worker, &incarnation, now);
+                }
+            }
+            Err(DiscordError::TokenRefused) => {
+                tracing::error!(
+                    "Discord refused the token (401): no shard identifies until it takes it again"
+                );
+                let why = "Discord refused the token (401): check DISCORD_TOKEN";
+                self.identify.halt(why);
+                let waiting: Vec<TicketId> = self.identify.waiting_wishes().map(|(id, _)| id).collect();
+                for TicketId { stream, ticket } in waiting {
+                    let waiting = v1::IdentifyWaiting { ticket, reason: why.to_owned() };
+                    self.answer(stream, Message::Waiting(waiting));
+                }
+                self.keep_budget(now.mono);
+            }
+            Err(DiscordError::Failed(_) | DiscordError::Setup(_)) => {
+                self.asking.doubts.extend(asked_for);
+                self.keep_budget(now.mono);
+            }
+        }
+    }
+
+    /// Discord closed a worker's shard with 4004. Only Discord can tell whether the bot's token is void or this worker has
+    /// a stale one.
+    pub(super) fn token_in_doubt(
+        &mut self,
+        worker: &WorkerId,
+        incarnation: &Incarnation,
+        shard: ShardNumber,
+    ) {
+        let doubt = (worker.clone(), incarnation.clone());
+        let known = self.asking.asked_for.contains(&doubt) || self.fleet.is_excluded(worker);
+        if self.identify.halted().is_none() && !known && self.asking.doubts.insert(doubt) {
+            tracing::warn!(
+                shard.id = %shard, worker.id = %worker, "Discord refused a worker's token (4004): asking /gateway/bot"
+            );
+            let now = self.shell.now().mono;
+            self.identify.hold_until(now + DOUBT);
+            self.refresh_budget(now);
+        }
+    }
+
+    /// Discord takes the coordinator's token, so this worker has another one.
+    fn exclude(&mut self, worker: &WorkerId, incarnation: &Incarnation, now: Now) {
+        if self.fleet.exclude(worker, incarnation, now) {
+            tracing::error!(
+                worker.id = %worker,
+                "worker excluded: Discord refuses its token (4004) and takes the coordinator's; restart it with this one"
+            );
+        }
     }
 
     /// Discord did not say: the old count holds a little longer.
-    pub(super) fn keep_budget(&mut self, now: Duration) {
+    fn keep_budget(&mut self, now: Duration) {
         let mut budget = *self.identify.budget();
-        budget.resets_at = now + ASK_BUDGET_AGAIN;
+        budget.resets_at = budget.resets_at.max(now + ASK_BUDGET_AGAIN);
         self.identify.set_budget(budget);
     }
 

@@ -51,6 +51,12 @@ impl Driver<'_> {
                     );
                 }
             }
+            Note::Contested { worker, shards } => tracing::warn!(
+                worker.id = %worker, shards, "a worker says that it runs shards of live owners: the store decides"
+            ),
+            Note::Outranked { shard, by } => tracing::warn!(
+                shard.id = %shard, epoch = %by, "the store holds a higher epoch of a shard: its owner is written above it"
+            ),
             Note::TotalSettled(total) => tracing::info!(total, "shard total settled"),
         }
     }

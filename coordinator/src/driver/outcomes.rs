@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use fleet_model::{Incarnation, WorkerId};
 use fleet_store::{Fenced, FleetStore, OwnerRecord, Revocation, StoreError, StoreIdentity, Written};
 
-use super::{Driver, budget_from};
+use super::{Driver, invalid::InvalidRecord};
 use crate::{
     discord::{DiscordError, GatewayInfo},
     fleet::{Cause, Finding, LeaseVerdict, Note, Ownership},
@@ -19,6 +19,7 @@ pub(crate) enum Outcome {
     Lease(WorkerId, Incarnation, Cause, Result<Revocation, StoreError>),
     Leases(Result<Vec<(WorkerId, Incarnation)>, StoreError>),
     Looked(WorkerId, Incarnation, Duration, Finding),
+    ExitLooked(WorkerId, Incarnation, Finding),
     Granted(Vec<Grant>, Result<Fenced, StoreError>),
     Store(Result<StoreIdentity, StoreError>),
     Budget(Result<GatewayInfo, DiscordError>),
@@ -136,13 +137,19 @@ impl Driver<'_> {
                 if written.contains(&Written::StaleTerm) {
                     self.ask_for_the_term();
                 }
+                let invalid =
+                    owners.iter().zip(&written).filter(|(_, written)| **written == Written::Invalid);
+                let invalid: Vec<_> = invalid.map(|(owner, _)| owner.shard).collect();
                 // Each record speaks for itself: one that a higher term wrote says nothing of the others.
                 let outcomes = owners.iter().zip(written).map(|(owner, written)| match written {
                     Written::Yes => (owner, Ok(())),
                     Written::Outranked(epoch) => (owner, Err(Some(epoch))),
-                    Written::StaleTerm => (owner, Err(None)),
+                    Written::StaleTerm | Written::Invalid => (owner, Err(None)),
                 });
                 self.fleet.written(outcomes, now);
+                for shard in invalid {
+                    self.fleet.record_is_invalid(shard, now);
+                }
             }
             Outcome::Owners(owners, Err(error)) => {
                 self.store_failed(&error);
@@ -178,27 +185,22 @@ impl Driver<'_> {
                 self.note(&Note::Looked { worker: worker.clone(), finding });
                 self.fleet.looked(&worker, &incarnation, broke_at, finding, now);
             }
+            Outcome::ExitLooked(worker, incarnation, finding) => {
+                self.exit_looked(worker, incarnation, finding, now);
+            }
             Outcome::Granted(grants, written) => {
                 if let Err(error) = &written {
                     tracing::warn!(%error, "no permit can be given: it can't be written down as spent");
                     self.store_failed(error);
                 }
+                if matches!(written, Ok(Fenced::StaleTerm)) {
+                    self.ask_for_the_term();
+                }
                 let written = matches!(written, Ok(Fenced::Written));
                 self.send_permits(grants, written);
             }
             Outcome::Store(identity) => self.store_said(identity),
-            Outcome::Budget(info) => {
-                self.budget_asked = false;
-                match info {
-                    Ok(info) => {
-                        self.identify.set_budget(budget_from(&info, None, self.shell.reserve, now));
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "the identify budget could not be asked for");
-                        self.keep_budget(now.mono);
-                    }
-                }
-            }
+            Outcome::Budget(info) => self.discord_answered(info, now),
             Outcome::Intent(written) => {
                 self.intent_came_back(matches!(written, Ok(Fenced::Written)));
                 self.came_back(Outcome::Done(written));
@@ -229,6 +231,9 @@ impl Driver<'_> {
     }
 
     fn store_failed(&mut self, error: &StoreError) {
+        if let StoreError::Alien(key) = error {
+            self.invalid_record = Some(InvalidRecord::new(key, self.invalid_record.take(), self.shell.now()));
+        }
         if self.shell.metrics.set_store_up(false) {
             tracing::warn!(%error, "the fleet store is away: what runs goes on, no shard changes hands");
         }

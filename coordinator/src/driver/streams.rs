@@ -16,6 +16,10 @@ use crate::{
 /// everything anew.
 const DIRECTIVES: usize = 64;
 
+/// The close code for a token that Discord does not take
+/// ([codes](https://discord.com/developers/docs/topics/opcodes-and-status-codes#gateway-gateway-close-event-codes)).
+const TOKEN_REFUSED: u16 = 4004;
+
 /// One worker's stream.
 pub(super) struct WorkerStream {
     pub(super) stream: u64,
@@ -74,15 +78,13 @@ impl Driver<'_> {
         else {
             return;
         };
-        if let Some(refused) = report.shards.iter().find(|shard| shard.close_code == Some(4004)) {
-            if self.identify.halted().is_none() {
-                tracing::error!(
-                    shard.id = %refused.shard, worker.id = %worker,
-                    "Discord refused the token (4004): no shard identifies until the coordinator is restarted with \
-                     another"
-                );
-            }
-            self.identify.halt("Discord refused the token (4004)");
+        // A close code counts at the shard's own owner and epoch.
+        let refused = report.shards.iter().find(|shard| {
+            shard.close_code == Some(TOKEN_REFUSED)
+                && self.fleet.owner(shard.shard) == Some((&worker, shard.epoch))
+        });
+        if let Some(shard) = refused.map(|report| report.shard) {
+            self.token_in_doubt(&worker, &incarnation, shard);
         }
         let leaving = report.leaving;
         match self.fleet.report(&worker, &incarnation, report, now) {

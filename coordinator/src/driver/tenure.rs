@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use fleet_model::Term;
+use fleet_model::{Problem, ProblemCode, Term};
 use fleet_store::TermRenewal;
 use tokio::{
     sync::{Notify, mpsc},
@@ -16,10 +16,10 @@ use tokio::{
 };
 
 use super::{
-    Shell,
+    Driver, Shell,
     standing::{Renewed, Standing},
 };
-use crate::clock::Clock;
+use crate::{clock::Clock, handle::Stopped};
 
 /// How often the term is renewed, unless the TTL is short.
 const RENEW: Duration = Duration::from_secs(1);
@@ -106,6 +106,51 @@ impl Tenure {
     pub(super) fn doubt(&self) -> (Duration, bool) {
         let standing = lock(&self.standing);
         (standing.unconfirmed_for(self.clock.now()), standing.has_standby())
+    }
+}
+
+impl Driver<'_> {
+    /// Looks whether the term is confirmed. While it is not, the store counts as away: nothing changes hands.
+    pub(super) fn take_stock(&mut self) {
+        let could_act = std::mem::replace(&mut self.may_act, self.tenure.turn());
+        if could_act && !self.may_act {
+            let (unconfirmed, standby) = self.tenure.doubt();
+            tracing::warn!(
+                term = %self.term, unconfirmed_ms = unconfirmed.as_millis() as u64, standby,
+                "term unconfirmed: no lease is acknowledged, no shard changes hands"
+            );
+            self.tenure.ask();
+            self.fleet.store_is_away();
+            self.dirty = true;
+        } else if !could_act && self.may_act {
+            tracing::info!(term = %self.term, "term confirmed again");
+            self.probe();
+            self.dirty = true;
+        }
+    }
+
+    /// A registration would renew a lease, which only a coordinator whose term is confirmed may do.
+    pub(super) fn only_while_acting(&self) -> Result<(), Stopped> {
+        if self.may_act { Ok(()) } else { Err(self.in_doubt()) }
+    }
+
+    pub(super) fn in_doubt(&self) -> Stopped {
+        Stopped::Standby { why: self.term_in_doubt().message }
+    }
+
+    pub(super) fn term_in_doubt(&self) -> Problem {
+        let (unconfirmed, standby) = self.tenure.doubt();
+        let secs = unconfirmed.as_secs();
+        let why = if standby {
+            format!(
+                "the fleet store has not confirmed term {} for {secs} s, and another coordinator may take it: no lease is \
+                 acknowledged; check this coordinator's way to Redis",
+                self.term
+            )
+        } else {
+            format!("the fleet store is being asked whether term {} still holds, after {secs} s", self.term)
+        };
+        Problem::new(ProblemCode::TermUnconfirmed, why)
     }
 }
 

@@ -19,13 +19,15 @@ fn shell(store: Arc<dyn FleetStore>, lease_ttl: Duration) -> Shell {
     let _ = rustls::crypto::ring::default_provider().install_default();
     Shell {
         store,
-        discord: Arc::new(Discord::new(&"token".parse().unwrap(), None)),
+        discord: Arc::new(Discord::new(&"token".parse().unwrap(), None, None).unwrap()),
         publisher: snapshot::channel().0,
         metrics: CoordinatorMetrics::default(),
         holder: "first".parse().unwrap(),
         lease_ttl,
         reserve: settings::Percent(5),
         identify_interval: Duration::from_secs(5),
+        shard_count: ShardCount::Fixed(SHARDS),
+        shard_buffer: settings::Percent(0),
         next_stream: AtomicU64::new(1),
         clock: Clock::start(),
     }
@@ -224,7 +226,10 @@ async fn beside_a_standby_nothing_is_acknowledged_once_the_term_is_unconfirmed_f
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         let joined = worker.fleet.join(registration()).await;
-        assert!(matches!(joined, Err(Stopped::Standby)), "a registration renews a lease as well: {joined:?}");
+        assert!(
+            matches!(joined, Err(Stopped::Standby { .. })),
+            "a registration renews a lease as well: {joined:?}"
+        );
         server.resume();
         while !worker.is_acknowledged().await {
             tokio::time::sleep(Duration::from_millis(50)).await;

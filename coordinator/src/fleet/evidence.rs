@@ -104,6 +104,12 @@ pub enum ExitRefused {
         /// Its present life.
         known: Incarnation,
     },
+    /// It still answers at its address.
+    #[error("worker {worker} still answers at its address: its process has not ended")]
+    StillAnswers {
+        /// The worker.
+        worker: WorkerId,
+    },
     /// The store is away, or was within the last TTL, or could not say.
     #[error("the fleet store can't be trusted now: the lease of {worker} decides")]
     StoreUntrusted {
@@ -113,6 +119,41 @@ pub enum ExitRefused {
 }
 
 impl Fleet {
+    /// Where to look before a supervisor's word is taken: the address that answered when the worker registered, if it did so
+    /// here, and the one that it advertises.
+    pub fn whereabouts(&self, worker: &WorkerId) -> Option<(Option<SocketAddr>, &str)> {
+        self.workers.get(worker).map(|known| (known.whereabouts.found_at, known.url.as_str()))
+    }
+
+    /// Nothing was seen of an exit that a supervisor tells of: no connection was refused, and no other process answers.
+    pub fn exit_unseen(&mut self, worker: &WorkerId, incarnation: &Incarnation) {
+        if let Some(known) = self.workers.get_mut(worker).filter(|known| known.incarnation == *incarnation) {
+            known.exit_unseen = true;
+        }
+    }
+
+    /// Whether a supervisor's word about a worker can count; the life that it is about.
+    ///
+    /// # Errors
+    /// [`ExitRefused`]; then the lease decides.
+    pub fn may_exit(
+        &self,
+        worker: &WorkerId,
+        incarnation: Option<&Incarnation>,
+        now: Now,
+    ) -> Result<Incarnation, ExitRefused> {
+        let worker = worker.clone();
+        let Some(known) = self.workers.get(&worker) else { return Err(ExitRefused::Unknown { worker }) };
+        let life = known.incarnation.clone();
+        if incarnation.is_some_and(|named| *named != life) {
+            return Err(ExitRefused::AnotherLife { worker, known: life });
+        }
+        if !self.store_is_trusted(now) {
+            return Err(ExitRefused::StoreUntrusted { worker });
+        }
+        Ok(life)
+    }
+
     /// A supervisor saw the process of a worker end: evidence of death at once. Without an incarnation it is about whichever
     /// is known. Answers with the one that is given up; the store's verdict follows.
     ///
@@ -124,17 +165,11 @@ impl Fleet {
         incarnation: Option<&Incarnation>,
         now: Now,
     ) -> Result<Incarnation, ExitRefused> {
-        let trusted = self.store_is_trusted(now);
+        let life = self.may_exit(worker, incarnation, now)?;
         let worker = worker.clone();
-        let Some(known) = self.workers.get_mut(&worker) else { return Err(ExitRefused::Unknown { worker }) };
-        let life = known.incarnation.clone();
-        if incarnation.is_some_and(|named| *named != life) {
-            return Err(ExitRefused::AnotherLife { worker, known: life });
+        if let Some(known) = self.workers.get_mut(&worker) {
+            known.lease_check = Some(now.mono + VERDICT_DUE);
         }
-        if !trusted {
-            return Err(ExitRefused::StoreUntrusted { worker });
-        }
-        known.lease_check = Some(now.mono + VERDICT_DUE);
         self.effects.push(Effect::Revoke { worker, incarnation: life.clone(), cause: Cause::Evidence });
         Ok(life)
     }

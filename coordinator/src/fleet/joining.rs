@@ -53,6 +53,40 @@ pub enum RegistrationRefused {
         /// Where that one answers.
         url: String,
     },
+    /// The fleet has as many workers as it can have.
+    #[error("the fleet has {workers} workers: that is the most")]
+    Full {
+        /// How many it has.
+        workers: usize,
+    },
+    /// An epoch that no clock has made.
+    #[error(
+        "worker {worker} says that it runs shard {shard} at epoch {epoch}: that is more than a day ahead of this coordinator's \
+         clock and of the store's; the newest that is believed is {newest}"
+    )]
+    EpochAhead {
+        /// The worker.
+        worker: WorkerId,
+        /// The shard.
+        shard: ShardNumber,
+        /// The epoch that it claims.
+        epoch: Epoch,
+        /// The newest that is believed.
+        newest: Epoch,
+    },
+    /// A total that neither the settings, Discord nor the store say.
+    #[error(
+        "worker {worker} says that it runs a fleet of {claimed} shards: the settings or Discord want {wanted}, and the store \
+         knows of none like it; stop that worker, or set SHARD_COUNT to what it runs"
+    )]
+    TotalUnlikely {
+        /// The worker.
+        worker: WorkerId,
+        /// The total that it claims.
+        claimed: u32,
+        /// The total that is wanted.
+        wanted: u32,
+    },
     /// The store is away, and only it knows whether the worker's shards are still its own.
     #[error("the fleet store is away: whether {worker} may still run its shards can't be told")]
     StoreAway {
@@ -80,10 +114,11 @@ impl Fleet {
     /// Takes a worker in, with what it runs already, and answers with what it shall run.
     ///
     /// # Errors
-    /// As [`Fleet::may_join`]; [`RegistrationRefused::StoreAway`] when the worker runs something under a lease that may have
+    /// As [`Fleet::may_join`] and [`Fleet::check_claims`]; [`RegistrationRefused::StoreAway`] when the worker runs something under a lease that may have
     /// lapsed.
     pub fn join(&mut self, registration: Registration, now: Now) -> Result<Assignment, RegistrationRefused> {
         self.may_join(&registration.worker, &registration.incarnation)?;
+        self.check_claims(&registration, now)?;
         let known = self.workers.get(&registration.worker);
         let in_doubt = known.map_or(!registration.running.is_empty(), |known| self.has_lapsed(known, now));
         if in_doubt && !registration.granted {
@@ -133,6 +168,7 @@ impl Fleet {
             .filter(|before| before.incarnation == incarnation)
             .and_then(|before| before.told_to_go.clone())
             .or_else(|| self.intent.goes(&name, &incarnation));
+        let excluded = before.is_some_and(|before| before.incarnation == incarnation && before.excluded);
         let left_at = url.clone();
         let speaks_from = before.and_then(|worker| worker.whereabouts.speaks_from);
         let worker = Worker {
@@ -146,6 +182,9 @@ impl Fleet {
             heard: true,
             connected: true,
             draining: draining || told_to_go.is_some(),
+            excluded,
+            store_away: before.is_some_and(|before| before.store_away),
+            exit_unseen: false,
             told_to_go,
             last_heard: now.mono,
             lapsed: false,
@@ -176,8 +215,8 @@ impl Fleet {
         Ok(self.assignment(&name).cloned().unwrap_or_default())
     }
 
-    /// What a worker runs and nobody has under a higher epoch is its own: the store may have lost its last writes, or
-    /// this coordinator may be new.
+    /// What a worker runs and no other worker has under a higher epoch is its own: the store may have lost its last writes, or
+    /// this coordinator may be new. A shard whose owner was heard with it stays that owner's until the store says otherwise.
     fn adopt_running(
         &mut self,
         worker: &WorkerId,
@@ -185,7 +224,7 @@ impl Fleet {
         running: &BTreeMap<ShardNumber, Epoch>,
         now: Duration,
     ) {
-        let mut unwritten = Vec::new();
+        let (mut unwritten, mut contested) = (Vec::new(), Vec::new());
         for (&shard, &epoch) in running {
             let Some(slot) = self.slots.get_mut(shard.0 as usize) else { continue };
             let is_owner = slot.owner.as_ref().is_some_and(|owner| {
@@ -193,6 +232,10 @@ impl Fleet {
             });
             slot.confirmed |= is_owner;
             if is_owner || epoch <= slot.highest && slot.owner.is_some() || epoch < slot.highest {
+                continue;
+            }
+            if let Some(owner) = Self::contested(slot, shard, worker) {
+                contested.push(owner);
                 continue;
             }
             slot.highest = epoch;
@@ -225,5 +268,9 @@ impl Fleet {
         if !unwritten.is_empty() {
             self.effects.push(Effect::Write(unwritten));
         }
+        if !contested.is_empty() {
+            self.note(Note::Contested { worker: worker.clone(), shards: contested.len() });
+        }
+        self.ask_the_store(contested);
     }
 }

@@ -131,7 +131,11 @@ impl Fleet {
     /// A worker is over: its shards are free.
     fn lose(&mut self, name: &WorkerId, cause: Cause, now: Now) {
         let Some(lost) = self.workers.remove(name) else { return };
-        self.breaker.worker_died(name, now.mono);
+        // Alive by all that was seen of it, whatever a supervisor says: no death.
+        let died = !(lost.exit_unseen && lost.connected);
+        if died {
+            self.breaker.worker_died(name, now.mono);
+        }
         if cause == Cause::Evidence {
             self.revoked_lately.push((name.clone(), lost.incarnation.clone(), now.mono));
         }
@@ -142,7 +146,7 @@ impl Fleet {
             let Some(owner) = slot.owner.as_ref().filter(|owner| owner.worker == *name) else { continue };
             had.push((shard, owner.epoch));
             // One that was never told of a shard did not die of it.
-            if owner.phase != Phase::Writing {
+            if died && owner.phase != Phase::Writing {
                 self.breaker.owner_died(shard, now.mono.saturating_sub(owner.since), now.mono);
             }
             slot.lose_owner();

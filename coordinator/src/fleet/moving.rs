@@ -27,6 +27,9 @@ impl Fleet {
         if owner.worker != ownership.worker || owner.epoch != ownership.epoch {
             return;
         }
+        if outcome.is_ok() {
+            slot.refused = 0;
+        }
         match outcome {
             Ok(()) if owner.phase == Phase::Writing => {
                 owner.phase = Phase::Running;
@@ -47,10 +50,14 @@ impl Fleet {
                 if owner.phase == Phase::Writing || outranked_by.is_some() {
                     slot.lose_owner();
                 }
-                // Somebody had it that this coordinator has not heard of.
-                if outranked_by.is_some() {
+                // Another worker had it that this coordinator has not heard of.
+                if let Some(by) = outranked_by {
                     slot.ran = true;
                     slot.departed = None;
+                    slot.write_was_refused(now);
+                    if slot.refused == 1 {
+                        self.note(Note::Outranked { shard: ownership.shard, by });
+                    }
                 }
             }
         }
@@ -88,11 +95,18 @@ impl Fleet {
     /// that it holds back keeps what it runs.
     pub(super) fn problem(&self, intent: &Intent, leaving: Option<&WorkerId>, now: Now) -> Problem {
         let takes = |name: &WorkerId, worker: &Worker| {
-            leaving != Some(name) && worker.connected && !worker.draining && intent.is_active(worker)
+            leaving != Some(name)
+                && worker.connected
+                && !worker.draining
+                && !worker.excluded
+                && intent.is_active(worker)
         };
+        // A worker that the store does not answer writes no checkpoints: another one is better.
+        let others = self.workers.iter().any(|(name, worker)| takes(name, worker) && !worker.store_away);
         let mut problem = Problem::default();
         for (name, worker) in self.workers.iter().filter(|(name, worker)| takes(name, worker)) {
-            let held = self.breaker.worker(name, now.mono).is_some();
+            let poor = worker.store_away && others;
+            let held = poor || self.breaker.worker(name, now.mono).is_some();
             let capacity = if held { Some(self.holds(name)) } else { worker.capacity };
             problem.workers.insert(name.clone(), capacity);
         }
@@ -124,7 +138,7 @@ impl Fleet {
 
     /// Shards may be placed on it.
     pub(super) fn takes_shards(&self, worker: &Worker) -> bool {
-        worker.connected && !worker.draining && self.intent.is_active(worker)
+        worker.connected && !worker.draining && !worker.excluded && self.intent.is_active(worker)
     }
 
     /// How many shards a worker has.
@@ -139,12 +153,12 @@ impl Fleet {
         }
         let mut unwritten = Vec::new();
         for (shard, slot) in (0..).map(ShardNumber).zip(&mut self.slots) {
-            if slot.owner.is_some() || !slot.confirmed && !no_strangers || now.mono < slot.assign_at {
+            if slot.owner.is_some() || !slot.confirmed && !no_strangers || !slot.may_be_written(now) {
                 continue;
             }
             let Some(worker) = target.get(&shard) else { continue };
             let Some(known) = self.workers.get(worker) else { continue };
-            let epoch = next_epoch(slot, now);
+            let Some(epoch) = next_epoch(slot, now) else { continue };
             slot.highest = epoch;
             slot.report = None;
             slot.arrival.take_if(|arrival| arrival.to != *worker);
@@ -177,7 +191,8 @@ impl Fleet {
     }
 }
 
-/// The next epoch of a shard: above every one that is known, and above any that a store with lost writes forgot.
-fn next_epoch(slot: &Slot, now: Now) -> Epoch {
-    Epoch(now.unix_ms.max(slot.highest.0 + 1))
+/// The next epoch of a shard: above every one that is known, and above any that a store with lost writes forgot. `None`
+/// above the highest.
+fn next_epoch(slot: &Slot, now: Now) -> Option<Epoch> {
+    Some(Epoch(now.unix_ms.max(slot.highest.0.checked_add(1)?)))
 }

@@ -26,6 +26,8 @@ pub struct Report {
     pub draining: bool,
     /// It runs nothing and goes.
     pub leaving: bool,
+    /// The store does not answer it.
+    pub store_away: bool,
 }
 
 /// What a report does for its worker's lease.
@@ -71,6 +73,7 @@ impl Fleet {
         known.lease_check = None;
         known.rss_bytes = report.rss_bytes;
         known.draining |= report.draining;
+        known.store_away = report.store_away;
         if report.leaving {
             self.leave(worker, incarnation, now);
             return Ok(Heard::Renewed);

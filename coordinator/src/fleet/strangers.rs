@@ -30,7 +30,7 @@ impl Fleet {
     pub(super) fn ask_for_strangers(&mut self, target: &Target, now: Now) {
         let free = target.keys().any(|shard| {
             let slot = self.slots.get(shard.0 as usize);
-            slot.is_some_and(|slot| slot.owner.is_none() && !slot.confirmed && now.mono >= slot.assign_at)
+            slot.is_some_and(|slot| slot.owner.is_none() && !slot.confirmed && slot.may_be_written(now))
         });
         let wanted = free || self.slots.iter().any(|slot| self.waits_to_be_told(slot));
         // In a fleet that was there before, leases that a store lost are written again within the TTL.

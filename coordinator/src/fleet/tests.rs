@@ -1,4 +1,5 @@
 mod breaking;
+mod claims;
 mod evidence;
 mod formats;
 mod handoffs;
@@ -12,7 +13,7 @@ mod world;
 
 use std::time::Duration;
 
-use fleet_model::ShardStatus;
+use fleet_model::{ProblemCode, ShardStatus};
 
 use super::*;
 

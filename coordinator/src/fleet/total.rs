@@ -88,6 +88,13 @@ impl Fleet {
         self.total
     }
 
+    /// Takes over what Discord says now: how many shards are wanted, and how many may IDENTIFY at once.
+    pub fn follow_advice(&mut self, wish: Wish, identifies_at_once: usize) {
+        self.rules.identifies_at_once = identifies_at_once.max(1);
+        let (ShardTotal::Open { wanted } | ShardTotal::Settled { wanted, .. }) = &mut self.total;
+        *wanted = wish;
+    }
+
     /// What was settled for a fleet that does not run, at another number than what does, is void.
     pub(super) fn unsettle_total(&mut self, running: u32) {
         if self.total.settled().is_some_and(|total| total != running) {
@@ -130,6 +137,7 @@ impl Fleet {
     pub(super) fn settle_total_at(&mut self, total: u32) {
         let ShardTotal::Open { wanted } = self.total else { return };
         self.total = ShardTotal::Settled { total, wanted };
+        self.written_total = Some(total);
         // A fleet that ran has lost what came since, whatever its number was.
         let ran = self.ran || self.last_ran.at_unix_ms.is_some();
         self.slots.resize_with(total as usize, || Slot { ran, ..Slot::default() });

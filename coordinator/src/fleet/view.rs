@@ -1,6 +1,6 @@
 //! The fleet as others see it: a snapshot without references into the machine.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use fleet_model::{
     Epoch, Generation, Incarnation, Problem, ProblemCode, Route, Routes, ShardNumber, ShardReport,
@@ -57,6 +57,9 @@ pub struct WorkerView {
     pub incarnation: Incarnation,
     /// Where it answers.
     pub url: String,
+    /// The address that answered there when it registered: what this coordinator dials from then on, whatever the name comes
+    /// to mean.
+    pub address: Option<SocketAddr>,
     /// Version of the program.
     pub version: String,
     /// The most shards it takes.
@@ -98,6 +101,7 @@ impl Fleet {
                 let view = WorkerView {
                     incarnation: worker.incarnation.clone(),
                     url: worker.url.clone(),
+                    address: worker.whereabouts.found_at,
                     version: worker.version.clone(),
                     capacity: worker.capacity,
                     generation: worker.generation.clone(),
@@ -143,7 +147,11 @@ impl Fleet {
                 reported_at: slot.report.as_ref().map(|observed| observed.at),
             }
         });
-        let shards = shards.collect();
+        let shards: Vec<ShardView> = shards.collect();
+        let mut problems = self.problems(now);
+        // A shard without an owner is named above, with the reason.
+        let owned = shards.iter().filter(|shard| shard.owner.is_some());
+        problems.extend(owned.filter_map(|shard| Problem::of_report(&shard.report)));
         FleetView {
             term: self.term,
             shard_total: self.shard_total().unwrap_or(0),
@@ -155,7 +163,7 @@ impl Fleet {
                 workers: self.held_workers(now).count(),
                 shards: self.held_shards(now).count(),
             },
-            problems: self.problems(now),
+            problems,
         }
     }
 
@@ -184,7 +192,10 @@ impl Fleet {
             .map(|(shard, _)| shard.to_string())
             .collect();
         if !unplaced.is_empty() && now.mono >= self.settle_until.max(self.strangers_until) {
-            let mut takers = self.workers.iter().filter(|(_, worker)| worker.connected && !worker.draining);
+            let mut takers = self
+                .workers
+                .iter()
+                .filter(|(_, worker)| worker.connected && !worker.draining && !worker.excluded);
             let waits = |shard: &Slot| shard.owner.is_none() && !shard.confirmed;
             if !self.strangers.found.is_empty() && self.slots.iter().any(waits) {
                 let names: Vec<&str> = self.strangers.found.iter().map(WorkerId::as_str).collect();
@@ -212,12 +223,9 @@ impl Fleet {
             let why = format!("worker {name} is {held}: it died {} times, and gets no shards", held.deaths);
             Problem::new(ProblemCode::WorkerHeldBack, why)
         }));
-        let failed = (0..).map(ShardNumber).zip(&self.slots).filter_map(|(shard, slot)| {
-            let report = &slot.report.as_ref()?.report;
-            let why = || format!("shard {shard} failed: {}", report.detail);
-            (report.status == ShardStatus::Failed).then(|| Problem::new(ProblemCode::ShardFailed, why()))
-        });
-        problems.extend(failed);
+        problems.extend(self.excluded_workers());
+        problems.extend(self.workers_without_store());
+        problems.extend(self.refused_shards());
         let silent = self.workers.iter().filter(|(_, worker)| !worker.connected);
         problems.extend(
             silent.map(|(name, _)| {

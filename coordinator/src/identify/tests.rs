@@ -138,6 +138,47 @@ fn halted_means_nothing() {
     assert_eq!(queue.halted(), Some("token refused"));
 }
 
+#[test]
+fn a_halt_that_is_lifted_lets_what_waits_go_on() {
+    let mut queue = queue(1);
+    queue.ask(id(1), wish(0), ms(0));
+    queue.halt("token refused");
+    queue.lift_halt();
+    assert_eq!(granted(&mut queue, ms(0)), [0]);
+}
+
+#[test]
+fn fewer_buckets_are_followed_while_wishes_wait_and_permits_are_out() {
+    let mut queue = queue(4);
+    for shard in 0..8 {
+        queue.ask(id(u64::from(shard)), wish(shard), ms(0));
+    }
+    assert_eq!(granted(&mut queue, ms(0)), [0, 1, 2, 3]);
+    queue.set_max_concurrency(1);
+    assert!((0..3).all(|ticket| queue.used(id(ticket), ms(100))));
+    assert_eq!(granted(&mut queue, PERMIT_VALID), [] as [u32; 0], "the permit of shard 3 is dead");
+    assert_eq!(
+        granted(&mut queue, ms(100) + INTERVAL + SLACK),
+        [] as [u32; 0],
+        "it may have been used until then"
+    );
+    assert_eq!(granted(&mut queue, PERMIT_VALID + INTERVAL + SLACK), [4]);
+    assert_eq!(granted(&mut queue, PERMIT_VALID + INTERVAL + SLACK), [] as [u32; 0], "one at a time now");
+}
+
+#[test]
+fn more_buckets_are_followed_while_wishes_wait() {
+    let mut queue = queue(1);
+    for shard in 0..5 {
+        queue.ask(id(u64::from(shard)), wish(shard), ms(0));
+    }
+    assert_eq!(granted(&mut queue, ms(0)), [0]);
+    assert!(queue.used(id(0), ms(100)));
+    queue.set_max_concurrency(16);
+    assert_eq!(granted(&mut queue, ms(200)), [] as [u32; 0], "shard 16 was in the bucket of shard 0");
+    assert_eq!(granted(&mut queue, ms(100) + INTERVAL + SLACK), [1, 2, 3, 4]);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Ask { stream: u64, shard: u32 },
@@ -146,6 +187,7 @@ enum Step {
     End(usize),
     StreamEnds(u64),
     Wait(u64),
+    MaxConcurrency(u32),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -156,29 +198,37 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0usize..8).prop_map(Step::End),
         1 => (0u64..3).prop_map(Step::StreamEnds),
         5 => (1u64..3000).prop_map(Step::Wait),
+        1 => (1u32..6).prop_map(Step::MaxConcurrency),
     ];
     prop::collection::vec(step, 1..120)
 }
 
 proptest! {
     /// Whatever workers do, Discord sees at most one IDENTIFY per bucket and interval, and never more than the budget.
-    /// A worker uses each permit as late as it can, so that the worst case is what is checked.
+    /// A worker uses each permit as late as it can, so that the worst case is what is checked. Permits that were out when
+    /// Discord changed its buckets can't be called back; every later one keeps its distance from all before it.
     #[test]
-    fn discord_is_never_asked_too_often(steps in steps(), max_concurrency in 1u32..4) {
+    fn discord_is_never_asked_too_often(steps in steps(), mut max_concurrency in 1u32..4) {
         let start = budget(30, 10);
         let mut queue = IdentifyQueue::new(max_concurrency, INTERVAL, start, Time::ZERO);
         let mut now = ms(0);
         let mut next_ticket = 0;
-        // Permits in the hands of workers, with the moment at which they die; and each bucket's last IDENTIFY.
+        // Permits in the hands of workers, with the moment at which they die; and every IDENTIFY.
         let mut held: Vec<(Grant, Time)> = Vec::new();
         // Permits whose stream has ended: they may be used, but nobody can hear of it.
         let mut ended: BTreeSet<TicketId> = BTreeSet::new();
-        let mut identified: BTreeMap<u32, Time> = BTreeMap::new();
+        // Permits that were out when the buckets changed.
+        let mut older: BTreeSet<TicketId> = BTreeSet::new();
+        let mut identified: Vec<(u32, Time)> = Vec::new();
         let mut sent = 0;
-        let identify = |identified: &mut BTreeMap<u32, Time>, shard: u32, at: Time| {
-            if let Some(before) = identified.insert(shard % max_concurrency, at) {
-                prop_assert!(at >= before + INTERVAL, "bucket asked at {before:?} and {at:?}");
+        let mut identify = |grant: &Grant, at: Time, older: &BTreeSet<TicketId>, max_concurrency: u32| {
+            let shard = grant.wish.shard.0;
+            for (other, before) in &identified {
+                let same = other % max_concurrency == shard % max_concurrency;
+                let too_soon = same && at < *before + INTERVAL && !older.contains(&grant.id);
+                prop_assert!(!too_soon, "shards {other} and {shard} identify at {before:?} and {at:?}");
             }
+            identified.push((shard, at));
             Ok(())
         };
         for step in steps {
@@ -189,8 +239,8 @@ proptest! {
                     while let Some(n) = held.iter().position(|(grant, _)| {
                         grant.id.stream == stream && grant.wish.shard.0 == shard
                     }) {
-                        held.remove(n);
-                        identify(&mut identified, shard, now)?;
+                        let (grant, _) = held.remove(n);
+                        identify(&grant, now, &older, max_concurrency)?;
                     }
                     let worker = format!("w{stream}").parse().unwrap();
                     let wish = Wish { worker, ..wish(shard) };
@@ -198,12 +248,12 @@ proptest! {
                 }
                 Step::Use(n) if n < held.len() => {
                     let (grant, _) = held.remove(n);
-                    identify(&mut identified, grant.wish.shard.0, now)?;
+                    identify(&grant, now, &older, max_concurrency)?;
                     prop_assert_eq!(queue.used(grant.id, now), !ended.contains(&grant.id));
                 }
                 Step::End(n) if n < held.len() => {
                     let (grant, _) = held.remove(n);
-                    identify(&mut identified, grant.wish.shard.0, now)?;
+                    identify(&grant, now, &older, max_concurrency)?;
                     queue.end(grant.id, now);
                 }
                 Step::Use(_) | Step::End(_) => {}
@@ -217,13 +267,20 @@ proptest! {
                     ended.extend(held.iter().map(|(grant, _)| grant.id).filter(|id| id.stream == stream));
                     queue.stream_ended(stream, now);
                 }
+                Step::MaxConcurrency(changed) => {
+                    older.extend(held.iter().map(|(grant, _)| grant.id));
+                    let waiting = queue.waiting();
+                    queue.set_max_concurrency(changed);
+                    prop_assert_eq!((queue.waiting(), queue.max_concurrency()), (waiting, changed));
+                    max_concurrency = changed;
+                }
                 Step::Wait(n) => {
                     let until = now + ms(n);
                     held.sort_by_key(|(_, dead_at)| *dead_at);
                     while let Some((_, dead_at)) = held.first() && *dead_at <= until {
                         let (grant, dead_at) = held.remove(0);
                         // Used at the last moment, and the word of it is lost.
-                        identify(&mut identified, grant.wish.shard.0, dead_at)?;
+                        identify(&grant, dead_at, &older, max_concurrency)?;
                     }
                     now = until;
                 }

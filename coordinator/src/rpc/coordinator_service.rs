@@ -1,10 +1,14 @@
 //! What workers say to the coordinator: checked, converted, handed to the driver.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use altergolden_proto::{
     PROTOCOL_MAX, PROTOCOL_MIN, common_protocol,
-    convert::{self, Malformed},
+    convert::{self, Bounded, Malformed, for_people},
     v1::{self, coordinator_server::Coordinator},
 };
 use fleet_model::{Epoch, Generation, Incarnation, ShardNumber, ShardReport, WorkerId};
@@ -23,8 +27,8 @@ use crate::{
 /// How long the notice of an exit waits for the store's verdict.
 const VERDICT: Duration = Duration::from_secs(3);
 
-/// The most characters of a reason that are kept.
-const REASON: usize = 200;
+/// How long refused directives of one stream are told by one line.
+const REFUSED_FOLDED: Duration = Duration::from_secs(10);
 
 /// Serves workers, and who supervises them.
 #[derive(Clone)]
@@ -64,7 +68,10 @@ impl CoordinatorService {
                 );
                 Err(name_taken(text, self.lease_ttl))
             }
-            Ok(LeaseGrant::StaleTerm) => Err(Status::failed_precondition(Stopped::Standby.to_string())),
+            Ok(LeaseGrant::StaleTerm) => {
+                let why = "another coordinator has written to the store under a higher term".to_owned();
+                Err(Stopped::Standby { why }.into())
+            }
             Err(error) => {
                 tracing::warn!(worker.id = %record.worker, %error, "a lease can't be written down");
                 Ok(false)
@@ -80,15 +87,22 @@ impl From<Stopped> for Status {
             Stopped::Refused { refused: RegistrationRefused::NameTaken { .. }, lease_ttl } => {
                 name_taken(text, lease_ttl)
             }
-            Stopped::Refused { refused: RegistrationRefused::StoreAway { .. }, .. } => {
-                Self::unavailable(text)
-            }
+            Stopped::Refused { refused, .. } => match refused {
+                RegistrationRefused::EpochAhead { .. } => Self::invalid_argument(text),
+                RegistrationRefused::TotalUnlikely { .. } => Self::failed_precondition(text),
+                RegistrationRefused::Full { .. } => Self::resource_exhausted(text),
+                RegistrationRefused::NameTaken { .. } | RegistrationRefused::StoreAway { .. } => {
+                    Self::unavailable(text)
+                }
+            },
             Stopped::Plan(PlanRefused::Unknown(_)) => Self::not_found(text),
             Stopped::Plan(PlanRefused::Pointless(_)) => Self::invalid_argument(text),
-            Stopped::Standby
+            Stopped::Standby { .. }
             | Stopped::UnknownWorker
             | Stopped::Plan(_)
-            | Stopped::Exit(ExitRefused::StoreUntrusted { .. }) => Self::failed_precondition(text),
+            | Stopped::Exit(ExitRefused::StoreUntrusted { .. } | ExitRefused::StillAnswers { .. }) => {
+                Self::failed_precondition(text)
+            }
             Stopped::Exit(ExitRefused::Unknown { .. } | ExitRefused::AnotherLife { .. }) => {
                 Self::not_found(text)
             }
@@ -123,7 +137,7 @@ impl Coordinator for CoordinatorService {
             ))
         })?;
         let (worker, incarnation) = (registration.worker.clone(), registration.incarnation.clone());
-        let term = self.fleet.may_join(worker.clone(), incarnation.clone()).await?;
+        let term = self.fleet.may_join(registration.clone()).await?;
         registration.found_at = Some(dial_back::check(&registration.url, &worker, &incarnation).await?);
         let record = WorkerRecord { worker, incarnation, url: registration.url.clone() };
         registration.granted = self.grant_lease(term, &record).await?;
@@ -144,12 +158,12 @@ impl Coordinator for CoordinatorService {
         &self,
         request: Request<v1::ReportExitRequest>,
     ) -> Result<Response<v1::ReportExitResponse>, Status> {
+        request.get_ref().check_bounds()?;
         let v1::ReportExitRequest { worker_id, incarnation, reason } = request.into_inner();
         let worker = worker_id.parse().map_err(Malformed::from)?;
         let incarnation = (!incarnation.is_empty()).then(|| incarnation.parse()).transpose();
         let incarnation = incarnation.map_err(Malformed::from)?;
-        let reason = reason.chars().take(REASON).collect();
-        let exited = self.fleet.exited(worker, incarnation, reason);
+        let exited = self.fleet.exited(worker, incarnation, for_people(&reason));
         let given_up = tokio::time::timeout(VERDICT, exited).await.map_err(|_| {
             Status::deadline_exceeded("the fleet store has not said yet whether the lease is revoked")
         })??;
@@ -165,21 +179,23 @@ impl Coordinator for CoordinatorService {
         let peer = request.remote_addr().map(|address| address.ip());
         let mut reports = request.into_inner();
         let first = reports.message().await?.ok_or_else(|| Status::invalid_argument("no report came"))?;
+        first.check_bounds()?;
         let (worker, incarnation) = names(&first.worker_id, &first.incarnation)?;
         let opened = self.fleet.open_heartbeat(worker.clone(), incarnation, peer).await?;
         let (fleet, stream) = (self.fleet.clone(), opened.stream);
         self.streams.spawn(async move {
             let mut next = Some(first);
+            let mut refused = RefusedDirectives::default();
             while let Some(message) = next.take() {
                 let sequence = message.sequence;
-                match report(message) {
+                match report(message, &worker, &mut refused) {
                     Ok(report) => {
                         if !fleet.report(stream, sequence, report).await {
                             break;
                         }
                     }
                     Err(error) => {
-                        tracing::warn!(worker.id = %worker, %error, "a report that makes no sense: closing the stream");
+                        tracing::warn!(worker.id = %worker, %error, "malformed report: closing the stream");
                         break;
                     }
                 }
@@ -202,12 +218,19 @@ impl Coordinator for CoordinatorService {
         let Some(v1::identify_up::Message::Hello(hello)) = first else {
             return Err(Status::invalid_argument("the first message must be a hello"));
         };
+        hello.check_bounds()?;
         let (worker, incarnation) = names(&hello.worker_id, &hello.incarnation)?;
         let opened = self.fleet.open_identify(worker, incarnation).await?;
         let (fleet, stream) = (self.fleet.clone(), opened.stream);
         self.streams.spawn(async move {
             while let Ok(Some(message)) = messages.message().await {
                 let Some(message) = message.message else { continue };
+                if let v1::identify_up::Message::Ask(ask) = &message
+                    && let Err(error) = ask.check_bounds()
+                {
+                    tracing::warn!(%error, "malformed request to identify: closing the stream");
+                    break;
+                }
                 if !fleet.identify_message(stream, message).await {
                     break;
                 }
@@ -229,6 +252,7 @@ fn names(worker: &str, incarnation: &str) -> Result<(WorkerId, Incarnation), Sta
 }
 
 fn registration(request: &v1::RegisterRequest) -> Result<Registration, Status> {
+    request.check_bounds()?;
     let (worker, incarnation) = names(&request.worker_id, &request.incarnation)?;
     let running = convert::running_shards(request)?;
     let beyond = running.keys().any(|shard| shard.0 >= request.running_total);
@@ -244,7 +268,7 @@ fn registration(request: &v1::RegisterRequest) -> Result<Registration, Status> {
         incarnation,
         url: request.advertise_url.clone(),
         found_at: None,
-        version: request.version.clone(),
+        version: for_people(&request.version),
         capacity: (request.capacity > 0).then_some(request.capacity),
         formats: Formats {
             oldest: format(request.checkpoint_format_min),
@@ -268,13 +292,36 @@ fn format(named: u32) -> u16 {
     u16::try_from(named).unwrap_or(u16::MAX).max(1)
 }
 
-fn report(message: v1::WorkerReport) -> Result<Report, Malformed> {
-    for refused in &message.refused {
+/// Directives that a worker did not take: one line for many.
+#[derive(Default)]
+struct RefusedDirectives {
+    logged: Option<Instant>,
+    folded: usize,
+}
+
+impl RefusedDirectives {
+    fn note(&mut self, worker: &WorkerId, refused: &[v1::DirectiveRefused]) {
+        let Some(last) = refused.last() else { return };
+        self.folded += refused.len() - 1;
+        if self.logged.is_some_and(|at| at.elapsed() < REFUSED_FOLDED) {
+            self.folded += 1;
+            return;
+        }
         tracing::warn!(
-            worker.id = %message.worker_id, kind = %refused.kind, reason = %refused.reason,
-            "a directive was refused"
+            worker.id = %worker, kind = %for_people(&last.kind), reason = %for_people(&last.reason),
+            folded = self.folded, "a directive was refused"
         );
+        (self.logged, self.folded) = (Some(Instant::now()), 0);
     }
+}
+
+fn report(
+    message: v1::WorkerReport,
+    worker: &WorkerId,
+    refused: &mut RefusedDirectives,
+) -> Result<Report, Malformed> {
+    message.check_bounds()?;
+    refused.note(worker, &message.refused);
     Ok(Report {
         assignment_revision: message.assignment_revision,
         shards: message.shards.into_iter().map(ShardReport::try_from).collect::<Result<_, _>>()?,
@@ -287,5 +334,6 @@ fn report(message: v1::WorkerReport) -> Result<Report, Malformed> {
         rss_bytes: message.rss_bytes,
         draining: message.draining,
         leaving: message.leaving,
+        store_away: message.store_away,
     })
 }

@@ -2,7 +2,10 @@
 
 use std::{pin::Pin, sync::Arc};
 
-use altergolden_proto::v1::{self, fleet_server::Fleet};
+use altergolden_proto::{
+    convert::{Bounded, Malformed},
+    v1::{self, fleet_server::Fleet},
+};
 use checkpoint::SetAsideStore;
 use fleet_model::{Generation, ShardNumber, ShardRange, WorkerId};
 use tokio_stream::{Stream, StreamExt as _, wrappers::WatchStream};
@@ -35,14 +38,16 @@ impl Fleet for FleetService {
         &self,
         request: Request<v1::ListShardsRequest>,
     ) -> Result<Response<v1::ListShardsResponse>, Status> {
+        request.get_ref().check_bounds()?;
         let worker = request.into_inner().worker_id;
+        let worker: Option<WorkerId> =
+            (!worker.is_empty()).then(|| worker.parse()).transpose().map_err(Malformed::from)?;
         let snapshot = self.published.snapshot.borrow().clone();
-        let known = |name: &str| snapshot.fleet.workers.keys().any(|worker| worker.as_str() == name);
-        if !worker.is_empty() && !known(&worker) {
-            return Err(Status::not_found(format!("no worker is called {worker}")));
+        if let Some(unknown) = worker.as_ref().filter(|worker| !snapshot.fleet.workers.contains_key(worker)) {
+            return Err(Status::not_found(format!("no worker is called {unknown}")));
         }
         let mut shards = shards(&snapshot);
-        shards.retain(|shard| worker.is_empty() || shard.worker_id == worker);
+        shards.retain(|shard| worker.as_ref().is_none_or(|worker| shard.worker_id == worker.as_str()));
         Ok(Response::new(v1::ListShardsResponse { shards }))
     }
 
@@ -55,6 +60,7 @@ impl Fleet for FleetService {
     }
 
     async fn start_plan(&self, request: Request<v1::StartPlanRequest>) -> Result<Response<v1::Plan>, Status> {
+        request.get_ref().check_bounds()?;
         let request = request.into_inner();
         let dry_run = request.dry_run;
         let plan = self.fleet.start_plan(plans::kind(request)?, dry_run).await?;
@@ -74,6 +80,7 @@ impl Fleet for FleetService {
     }
 
     async fn get_set_aside(&self, id: Request<v1::SetAsideId>) -> Result<Response<v1::SetAside>, Status> {
+        id.get_ref().check_bounds()?;
         self.set_asides.get(id.into_inner()).await.map(Response::new)
     }
 
@@ -81,6 +88,7 @@ impl Fleet for FleetService {
         &self,
         id: Request<v1::SetAsideId>,
     ) -> Result<Response<v1::DropSetAsideResponse>, Status> {
+        id.get_ref().check_bounds()?;
         self.set_asides.forget(id.into_inner()).await.map(Response::new)
     }
 
@@ -88,6 +96,7 @@ impl Fleet for FleetService {
         &self,
         id: Request<v1::SetAsideId>,
     ) -> Result<Response<v1::ReplaySetAsideResult>, Status> {
+        id.get_ref().check_bounds()?;
         let snapshot = self.published.snapshot.borrow().clone();
         self.set_asides.replay(id.into_inner(), &snapshot).await.map(Response::new)
     }

@@ -1,6 +1,6 @@
 //! Events that were set aside, for operators: read and dropped in the store, handled again by the worker that runs their shard.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use altergolden_proto::v1::{self, ReplaySetAsideRequest, gateway_worker_client::GatewayWorkerClient};
 use checkpoint::{Position, SetAside, SetAsideStore, SetAsideSummary, StoreError};
@@ -70,7 +70,7 @@ impl SetAsides {
         };
         let v1::SetAsideId { shard_id, session, sequence } = id;
         let request = ReplaySetAsideRequest { shard_id, session, sequence };
-        match timeout(WORKER, ask(&view.url, request)).await {
+        match timeout(WORKER, ask(view.address, &view.url, request)).await {
             Err(_) => Err(Status::unavailable(format!("worker {worker} does not answer"))),
             // It has moved on meanwhile: another try finds it where it is then.
             Ok(Err(status)) if status.code() == Code::NotFound => {
@@ -84,9 +84,10 @@ impl SetAsides {
     }
 }
 
-async fn ask(url: &str, request: ReplaySetAsideRequest) -> Result<(), Status> {
-    let endpoint = Endpoint::from_shared(url.to_owned())
-        .map_err(|_| Status::unavailable(format!("its address {url} is no URL")))?;
+async fn ask(address: Option<SocketAddr>, url: &str, request: ReplaySetAsideRequest) -> Result<(), Status> {
+    let dialled = address.map_or_else(|| url.to_owned(), |address| format!("http://{address}"));
+    let no_url = |_| Status::unavailable(format!("its address {url} is no URL"));
+    let endpoint = Endpoint::from_shared(dialled).map_err(no_url)?;
     let channel = endpoint
         .connect_timeout(WORKER)
         .connect()

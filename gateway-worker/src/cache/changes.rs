@@ -164,6 +164,14 @@ impl Changes {
         self.changed.own_user = true;
     }
 
+    /// A guild's core is to be written, though no event has changed it.
+    pub(super) fn note_core(&mut self, guild: u64) {
+        let blocks = self.blocks(guild);
+        for changed in std::iter::once(&mut self.changed).chain(&mut self.since_copy) {
+            changed.note(guild, &What::Parts(Parts::CORE), blocks);
+        }
+    }
+
     /// An event has changed something.
     pub(super) fn note(&mut self, touched: Touched, sequence: u64) {
         let Touched { guild, what } = touched;

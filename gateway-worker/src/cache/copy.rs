@@ -6,10 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use checkpoint::{Head, Record, RecordKey};
-use twilight_model::{
-    gateway::payload::incoming::{GuildDelete, UserUpdate},
-    id::Id,
-};
+use twilight_model::{gateway::payload::incoming::UserUpdate, id::Id};
 
 use super::{
     CacheSettings, Contents,
@@ -60,10 +57,11 @@ impl Copy {
         let Some(id) = self.stale.pop_first() else { return Ok(false) };
         let mut book = self.contents.book();
         if book.tally.guild(id).is_some() {
-            book.tally.guild_left(id);
             if let Some(id) = Id::new_checked(id) {
-                self.contents.store.update(&GuildDelete { id, unavailable: None });
+                self.contents.remove_guild(&mut book, id);
             }
+            book.members.forget(id);
+            book.tally.guild_left(id);
         }
         if let Some(guild) = self.guilds.get(&id) {
             self.contents.restore_guild(&mut book, id, guild)?;
@@ -83,7 +81,8 @@ impl Copy {
             head.expecting.iter().for_each(|guild| book.tally.expect(*guild));
         }
         if let Some(user) = &head.own_user {
-            let user = serde_json::from_slice(user).map_err(RestoreError::OwnUser)?;
+            let user =
+                serde_json::from_slice(user).map_err(|error| RestoreError::OwnUser((&error).into()))?;
             contents.store.update(&UserUpdate(user));
         }
         Ok(Prepared(contents))

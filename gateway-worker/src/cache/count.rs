@@ -1,51 +1,108 @@
-//! What each event means for the counts.
+//! What each event means for the counts and for membership.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
+use twilight_cache_inmemory::ResourceType;
 use twilight_gateway::Event;
-use twilight_model::gateway::payload::incoming::GuildCreate;
+use twilight_model::{gateway::payload::incoming::GuildCreate, guild::Guild, voice::VoiceState};
 
-use crate::tally::{NewGuild, Tally};
+use super::Book;
+use crate::{
+    reading::Doubt,
+    tally::{MOST_MEMBERS, NewGuild},
+};
 
-/// Counts an event.
-pub(super) fn count(tally: &mut Tally, event: &Event) {
+/// Counts an event. `doubt`: what of its guild could not be read.
+pub(super) fn count(book: &mut Book, kept: ResourceType, event: &Event, doubt: Doubt, sequence: u64) {
+    let Book { tally, members, .. } = book;
     match event {
         Event::GuildCreate(created) => match &**created {
             GuildCreate::Available(guild) => {
-                let new = NewGuild {
-                    members: guild.member_count.unwrap_or(0),
-                    channels: guild.channels.len() as u32,
-                    in_voice: voices(&guild.voice_states),
-                };
-                tally.guild_came(guild.id.get(), new);
+                members.forget(guild.id.get());
+                if kept.contains(ResourceType::MEMBER) {
+                    guild.members.iter().for_each(|member| members.put(guild.id.get(), member));
+                }
+                tally.guild_came(guild.id.get(), new_guild(guild, doubt));
+                return;
             }
             GuildCreate::Unavailable(guild) => tally.guild_unavailable(guild.id.get()),
         },
         Event::GuildDelete(deleted) if deleted.unavailable == Some(true) => {
             tally.guild_unavailable(deleted.id.get());
         }
-        Event::GuildDelete(deleted) => tally.guild_left(deleted.id.get()),
-        Event::MemberAdd(added) => tally.member(added.guild_id.get(), 1),
-        Event::MemberRemove(removed) => tally.member(removed.guild_id.get(), -1),
-        Event::ChannelCreate(created) => {
-            if let Some(guild) = created.guild_id {
-                tally.channel(guild.get(), 1);
+        Event::GuildDelete(deleted) => {
+            members.forget(deleted.id.get());
+            tally.guild_left(deleted.id.get());
+        }
+        Event::MemberAdd(added) => {
+            let (guild, user) = (added.guild_id.get(), added.user.id.get());
+            // One that is known was counted: with the guild, or by this event when it came before.
+            if members.get(guild, user).is_none() || !members.match_count(guild, sequence) {
+                tally.member(guild, 1);
+            }
+            if kept.contains(ResourceType::MEMBER) {
+                members.put(guild, &added.member);
             }
         }
-        Event::ChannelDelete(deleted) => {
-            if let Some(guild) = deleted.guild_id {
-                tally.channel(guild.get(), -1);
+        Event::MemberRemove(removed) => {
+            let (guild, user) = (removed.guild_id.get(), removed.user.id.get());
+            let known = tally.guild(guild).and_then(|known| known.members).unwrap_or(0);
+            // When all are known, one that is not among them was taken away before.
+            let all_known = members.match_count(guild, sequence) && members.count(guild) >= known;
+            if members.get(guild, user).is_some() || !all_known {
+                tally.member(guild, -1);
+            }
+            members.remove(guild, user);
+        }
+        Event::MemberUpdate(updated) => members.update(updated),
+        Event::MemberChunk(chunk) if kept.contains(ResourceType::MEMBER) => {
+            chunk.members.iter().for_each(|member| members.put(chunk.guild_id.get(), member));
+        }
+        Event::MessageCreate(message) if kept.contains(ResourceType::MEMBER) => {
+            if let (Some(guild), Some(member)) = (message.guild_id, &message.member) {
+                members.put_partial(guild.get(), &message.author, member);
+            }
+        }
+        Event::ChannelCreate(created) => {
+            if let Some(guild) = created.guild_id {
+                tally.channel_came(guild.get(), created.id.get());
+            }
+        }
+        Event::ChannelUpdate(updated) => {
+            if let Some(guild) = updated.guild_id {
+                tally.has_channel(guild.get(), updated.id.get());
             }
         }
         Event::VoiceStateUpdate(update) => {
             if let Some(guild) = update.guild_id {
-                tally.voice(guild.get(), update.user_id.get(), update.channel_id.is_some());
+                tally.voice(guild.get(), update.user_id.get(), update.channel_id.map(|id| id.get()));
+                if let Some(member) = update.member.as_ref().filter(|_| kept.contains(ResourceType::MEMBER)) {
+                    members.put(guild.get(), member);
+                }
             }
         }
         _ => {}
     }
+    if doubt != Doubt::NONE
+        && let Some(touched) = super::changes::touched(event)
+    {
+        tally.doubt(touched.guild, doubt);
+    }
 }
 
-fn voices(states: &[twilight_model::voice::VoiceState]) -> HashSet<u64> {
-    states.iter().filter(|state| state.channel_id.is_some()).map(|state| state.user_id.get()).collect()
+fn new_guild(guild: &Guild, doubt: Doubt) -> NewGuild {
+    let told = guild.member_count.filter(|count| *count <= MOST_MEMBERS);
+    NewGuild {
+        members: told.unwrap_or(guild.members.len() as u64),
+        channels: guild.channels.iter().map(|channel| channel.id.get()).collect(),
+        unnamed_channels: 0,
+        in_voice: voices(&guild.voice_states),
+        doubt: if told.is_none() { doubt.and(Doubt::COUNTS) } else { doubt },
+    }
+}
+
+/// The channels of those who are in one.
+pub(super) fn voices(states: &[VoiceState]) -> HashMap<u64, u64> {
+    let in_channel = |state: &VoiceState| Some((state.user_id.get(), state.channel_id?.get()));
+    states.iter().filter_map(in_channel).collect()
 }

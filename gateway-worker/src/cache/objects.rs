@@ -9,8 +9,9 @@ use twilight_model::{
 
 use super::{
     Contents, ShardCache,
-    records::{extras, roles, value, with_user},
+    records::{extras, guild_fields, member, roles, value},
 };
+use crate::{reading::Doubt, tally::KnownGuild};
 
 /// Why the cache does not give an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,13 +29,12 @@ impl ShardCache {
     pub(crate) fn guild_object(&self, guild: u64) -> Result<Value, Missing> {
         self.needs(ResourceType::GUILD, "guilds", Intents::GUILDS)?;
         let contents = self.contents.load();
-        let (id, unavailable) = contents.known(guild)?;
+        let (id, known) = contents.known(guild)?;
         let store = &contents.store;
         let Some(cached) = store.guild(id) else { return Err(not_yet(guild)) };
-        let mut object = value(cached.value());
+        let mut object = guild_fields(cached.value(), known.members);
         drop(cached);
-        object.remove("guild_scheduled_events");
-        object.insert("unavailable".to_owned(), Value::Bool(unavailable));
+        object.insert("unavailable".to_owned(), Value::Bool(known.unavailable));
         let kept = self.settings.resources.0;
         if kept.contains(ResourceType::ROLE) {
             object.insert("roles".to_owned(), Value::Array(list(&roles(store, id))));
@@ -57,11 +57,12 @@ impl ShardCache {
     pub(crate) fn channel_object(&self, guild: u64, channel: u64) -> Result<Value, Missing> {
         self.needs(ResourceType::CHANNEL, "channels", Intents::GUILDS)?;
         let contents = self.contents.load();
-        let (guild_id, unavailable) = contents.known(guild)?;
+        let (guild_id, known) = contents.known(guild)?;
         let cached = Id::new_checked(channel).and_then(|id| contents.store.channel(id));
         match cached.filter(|channel| channel.guild_id == Some(guild_id)) {
             Some(channel) => Ok(Value::Object(value(channel.value()))),
-            None if unavailable => Err(outage(guild)),
+            None if known.unavailable => Err(outage(guild)),
+            None if known.doubt.has(Doubt::CHANNELS) => Err(unreadable(guild, "channels")),
             None => Err(Missing::Absent(format!(
                 "guild {guild} has no channel {channel}, or the bot can't see it, or it is an archived thread"
             ))),
@@ -72,13 +73,9 @@ impl ShardCache {
     pub(crate) fn member_object(&self, guild: u64, user: u64) -> Result<Value, Missing> {
         self.needs(ResourceType::MEMBER, "members", Intents::GUILDS)?;
         let contents = self.contents.load();
-        let (id, unavailable) = contents.known(guild)?;
-        let store = &contents.store;
-        if let Some(member) = Id::new_checked(user).and_then(|user| store.member(id, user)) {
-            let mut object = value(member.value());
-            drop(member);
-            with_user(store, &mut object);
-            object.entry("user").or_insert_with(|| serde_json::json!({ "id": user.to_string() }));
+        let (_, known) = contents.known(guild)?;
+        let book = contents.book();
+        if let Some(object) = member(&book.members, guild, user) {
             return Ok(Value::Object(object));
         }
         if !self.settings.intents.contains(Intents::GUILD_MEMBERS) {
@@ -86,11 +83,13 @@ impl ShardCache {
                 "user {user} is not cached as a member of guild {guild}, and may be one: the intent GUILD_MEMBERS is off (INTENTS)"
             )));
         }
-        if unavailable {
+        if known.unavailable {
             return Err(outage(guild));
         }
-        let cached = store.stats().guild_members(id).unwrap_or(0) as u64;
-        let members = contents.tally(|tally| tally.guild(guild)).and_then(|known| known.members).unwrap_or(0);
+        if known.doubt.has(Doubt::MEMBERS) {
+            return Err(unreadable(guild, "members"));
+        }
+        let (cached, members) = (book.members.count(guild), known.members.unwrap_or(0));
         if cached < members {
             return Err(Missing::Unknown(format!(
                 "user {user} is not cached as a member of guild {guild}, and may be one: {cached} of its {members} members are \
@@ -104,7 +103,10 @@ impl ShardCache {
     pub(crate) fn role_objects(&self, guild: u64) -> Result<Value, Missing> {
         self.needs(ResourceType::ROLE, "roles", Intents::GUILDS)?;
         let contents = self.contents.load();
-        let (id, _) = contents.known(guild)?;
+        let (id, known) = contents.known(guild)?;
+        if known.doubt.has(Doubt::ROLES) {
+            return Err(unreadable(guild, "roles"));
+        }
         let mut roles = list(&roles(&contents.store, id));
         // Of one position, the older is the lower
         // (https://discord.com/developers/docs/topics/permissions#role-object).
@@ -129,11 +131,11 @@ impl ShardCache {
 }
 
 impl Contents {
-    /// The guild is one of the shard's, and has come; and whether it has an outage.
-    fn known(&self, guild: u64) -> Result<(Id<GuildMarker>, bool), Missing> {
+    /// The guild, when it is one of the shard's and has come.
+    fn known(&self, guild: u64) -> Result<(Id<GuildMarker>, KnownGuild), Missing> {
         let known = self.tally(|tally| tally.guild(guild));
         match (Id::new_checked(guild), known) {
-            (Some(id), Some(known)) if known.members.is_some() => Ok((id, known.unavailable)),
+            (Some(id), Some(known)) if known.members.is_some() => Ok((id, known)),
             (Some(_), Some(_)) => Err(not_yet(guild)),
             _ => Err(Missing::Absent(format!("the bot is not in guild {guild}"))),
         }
@@ -142,6 +144,10 @@ impl Contents {
 
 fn not_yet(guild: u64) -> Missing {
     Missing::Unknown(format!("guild {guild} has not come yet, or has had an outage since the shard started"))
+}
+
+fn unreadable(guild: u64, what: &str) -> Missing {
+    Missing::Unknown(format!("some {what} of guild {guild} could not be read, and this may be one of them"))
 }
 
 fn outage(guild: u64) -> Missing {

@@ -3,23 +3,30 @@
 //! The records hold Discord's objects as Discord's API writes them. A guild comes back into a cache the way it first came: as a
 //! GUILD_CREATE, put together from its records.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bytes::Bytes;
-use checkpoint::{Extras, GuildCore, Members, Record, RecordKey};
+use checkpoint::{Extras, GuildCore, Members as MemberBlock, Record, RecordKey};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use twilight_cache_inmemory::{DefaultInMemoryCache, Reference};
+use twilight_cache_inmemory::{DefaultInMemoryCache, Reference, ResourceType};
 use twilight_model::{
     gateway::payload::incoming::{GuildCreate, UserUpdate},
+    guild::Guild,
     id::{Id, marker::GuildMarker},
 };
 
 use super::{
     Book, Changed, Contents, ShardCache,
     changes::{GuildChanges, block_of},
+    count::voices,
+    members::Members,
 };
-use crate::tally::{NewGuild, Tally};
+use crate::{
+    payload::Misplaced,
+    reading::Doubt,
+    tally::{MOST_MEMBERS, NewGuild, Tally},
+};
 
 /// The records of one guild that are to be written, and those that are to go.
 #[derive(Debug, Default)]
@@ -35,10 +42,10 @@ pub(crate) struct GuildRecords {
 /// Records that no guild can be made of.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RestoreError {
-    #[error("guild {guild} can't be read: {source}")]
-    Guild { guild: u64, source: serde_json::Error },
-    #[error("the bot's own user can't be read: {0}")]
-    OwnUser(serde_json::Error),
+    #[error("the record of guild {guild} cannot be read: {source}")]
+    Guild { guild: u64, source: Misplaced },
+    #[error("the record of the bot's own user cannot be read: {0}")]
+    OwnUser(Misplaced),
 }
 
 /// What a cache is restored from.
@@ -59,6 +66,8 @@ pub(crate) struct RestoredGuild {
     extras: Extras,
     /// By block.
     members: BTreeMap<u32, Bytes>,
+    /// The highest stamp of them.
+    members_stamp: u64,
 }
 
 impl Restored {
@@ -78,6 +87,7 @@ impl RestoredGuild {
             (_, Record::Roles(list)) => self.roles = list,
             (_, Record::Extras(extras)) => self.extras = extras,
             (RecordKey::Members(_, block), Record::Members(members)) => {
+                self.members_stamp = self.members_stamp.max(members.stamp);
                 self.members.insert(block, members.list);
             }
             (_, other) => return Some(other),
@@ -198,7 +208,8 @@ impl ShardCache {
         let Restored { session, expecting, own_user, guilds } = restored;
         let contents = Contents::new(&self.settings, session, Tally::expecting(expecting));
         if let Some(user) = own_user {
-            let user = serde_json::from_slice(&user).map_err(RestoreError::OwnUser)?;
+            let user =
+                serde_json::from_slice(&user).map_err(|error| RestoreError::OwnUser((&error).into()))?;
             contents.store.update(&UserUpdate(user));
         }
         Ok(Preparing { contents, guilds })
@@ -281,18 +292,19 @@ impl Contents {
                 channels: book.tally.channels_of(guild),
                 in_voice: book.tally.in_voice(guild),
                 unavailable: known.unavailable,
-                object: store.guild(id).map(|guild| guild_json(guild.value())),
+                object: store.guild(id).map(|guild| guild_json(guild.value(), known.members)),
                 voice_states: voice_states(store, id),
                 member_blocks: if known.members.is_some() { blocks } else { 0 },
+                doubt: known.doubt.bits(),
             };
             records.together.push((RecordKey::Core(guild), Record::Core(core)));
         }
         if !changes.member_blocks.is_empty() {
             let stamp = book.changes.stamp(guild);
-            for (block, list) in members(store, id, blocks, &changes.member_blocks) {
+            for (block, list) in members(&book.members, guild, blocks, &changes.member_blocks) {
                 let key = RecordKey::Members(guild, block);
                 match list {
-                    Some(list) => records.members.push((key, Record::Members(Members { stamp, list }))),
+                    Some(list) => records.members.push((key, Record::Members(MemberBlock { stamp, list }))),
                     None => records.gone.push(key),
                 }
             }
@@ -309,26 +321,47 @@ impl Contents {
         id: u64,
         guild: &RestoredGuild,
     ) -> Result<(), RestoreError> {
-        let broken = |source| RestoreError::Guild { guild: id, source };
+        let broken = |error: serde_json::Error| RestoreError::Guild { guild: id, source: (&error).into() };
         // Blocks of members without a core: they were written just before the guild left, or before its core could be.
         let Some(core) = &guild.core else { return Ok(()) };
         let never_came = core.members.is_none();
         if !never_came {
             let created = guild_object(id, core, guild);
-            let created = serde_json::from_slice(&created).map_err(broken)?;
-            self.store.update(&GuildCreate::Available(created));
-            let counted = NewGuild {
-                members: core.members.unwrap_or(0),
-                channels: core.channels,
-                in_voice: core.in_voice.iter().copied().collect(),
-            };
+            let created: Guild = serde_json::from_slice(&created).map_err(broken)?;
+            let counted = counted(core, &created);
             book.tally.guild_came(id, counted);
+            book.members.forget(id);
+            if self.kept.contains(ResourceType::MEMBER) {
+                created.members.iter().for_each(|member| book.members.put(id, member));
+                if guild.members_stamp > core.stamp {
+                    book.members.are_ahead(id, guild.members_stamp);
+                }
+            }
+            self.store.update(&GuildCreate::Available(created));
+            if Doubt::of_bits(core.doubt).has(Doubt::EVENTS) {
+                book.doubt = Some("events of this session are missing");
+            }
         }
         if core.unavailable || never_came {
             book.tally.guild_unavailable(id);
         }
         book.changes.restored(id, core.stamp, core.member_blocks);
         Ok(())
+    }
+}
+
+/// What a guild's records count: ids where they are named, numbers where they are not.
+fn counted(core: &GuildCore, guild: &Guild) -> NewGuild {
+    let named =
+        guild.channels.iter().filter(|channel| !channel.kind.is_thread()).map(|channel| channel.id.get());
+    let channels: BTreeSet<u64> = named.collect();
+    let told = voices(&guild.voice_states);
+    NewGuild {
+        members: core.members.unwrap_or(0).min(MOST_MEMBERS),
+        unnamed_channels: if channels.is_empty() { core.channels } else { 0 },
+        channels,
+        in_voice: core.in_voice.iter().map(|user| (*user, told.get(user).copied().unwrap_or(0))).collect(),
+        doubt: Doubt::of_bits(core.doubt),
     }
 }
 
@@ -383,10 +416,21 @@ fn guild_object(id: u64, core: &GuildCore, guild: &RestoredGuild) -> Vec<u8> {
 }
 
 /// The guild's own fields; its lists are records of their own.
-fn guild_json(guild: &twilight_cache_inmemory::model::CachedGuild) -> Bytes {
+fn guild_json(guild: &twilight_cache_inmemory::model::CachedGuild, members: Option<u64>) -> Bytes {
+    json_bytes(&guild_fields(guild, members))
+}
+
+/// The guild's own fields, with the number of members that is counted here.
+pub(super) fn guild_fields(
+    guild: &twilight_cache_inmemory::model::CachedGuild,
+    members: Option<u64>,
+) -> Map<String, Value> {
     let mut object = value(guild);
     object.remove("guild_scheduled_events");
-    json_bytes(&object)
+    if let Some(members) = members {
+        object.insert("member_count".to_owned(), members.into());
+    }
+    object
 }
 
 fn channels(store: &DefaultInMemoryCache, guild: Id<GuildMarker>) -> Bytes {
@@ -412,11 +456,8 @@ fn voice_states(store: &DefaultInMemoryCache, guild: Id<GuildMarker>) -> Bytes {
 pub(super) fn extras(store: &DefaultInMemoryCache, guild: Id<GuildMarker>) -> Extras {
     let emojis: Vec<_> =
         store.guild_emojis(guild).map(|ids| ids.iter().copied().collect()).unwrap_or_default();
-    let emojis = emojis.into_iter().filter_map(|id| {
-        let mut emoji = value(store.emoji(id)?.value().resource());
-        with_user(store, &mut emoji);
-        Some(Value::Object(emoji))
-    });
+    let emojis =
+        emojis.into_iter().filter_map(|id| Some(Value::Object(value(store.emoji(id)?.value().resource()))));
     let stickers: Vec<_> =
         store.guild_stickers(guild).map(|ids| ids.iter().copied().collect()).unwrap_or_default();
     let stickers = stickers.into_iter().filter_map(|id| {
@@ -424,7 +465,6 @@ pub(super) fn extras(store: &DefaultInMemoryCache, guild: Id<GuildMarker>) -> Ex
         if let Some(kind) = sticker.remove("kind") {
             sticker.insert("type".to_owned(), kind);
         }
-        with_user(store, &mut sticker);
         Some(Value::Object(sticker))
     });
     let stages: Vec<_> =
@@ -445,34 +485,20 @@ pub(super) fn extras(store: &DefaultInMemoryCache, guild: Id<GuildMarker>) -> Ex
     }
 }
 
-/// What the cache keeps as a user's id is a user in Discord's objects.
-pub(super) fn with_user(store: &DefaultInMemoryCache, object: &mut Map<String, Value>) {
-    let id = object.remove("user_id");
-    let user =
-        id.and_then(|id| id.as_str()?.parse().ok()).and_then(Id::new_checked).and_then(|id| store.user(id));
-    if let Some(user) = user {
-        object.insert("user".to_owned(), Value::Object(value(user.value())));
-    }
+/// A member as Discord's object, with its user.
+pub(super) fn member(known: &Members, guild: u64, user: u64) -> Option<Map<String, Value>> {
+    let mut object = value(known.get(guild, user)?);
+    object.remove("user_id");
+    object.insert("user".to_owned(), Value::Object(value(known.user(user)?)));
+    Some(object)
 }
 
 /// The wanted blocks of a guild's members; `None` for an empty one.
-fn members(
-    store: &DefaultInMemoryCache,
-    guild: Id<GuildMarker>,
-    blocks: u32,
-    wanted: &std::collections::BTreeSet<u32>,
-) -> BTreeMap<u32, Option<Bytes>> {
+fn members(known: &Members, guild: u64, blocks: u32, wanted: &BTreeSet<u32>) -> BTreeMap<u32, Option<Bytes>> {
     let mut lists: BTreeMap<u32, Vec<Value>> = wanted.iter().map(|block| (*block, Vec::new())).collect();
-    let ids: Vec<_> = store.guild_members(guild).map(|ids| ids.iter().copied().collect()).unwrap_or_default();
-    for user in ids {
-        let Some(list) = lists.get_mut(&block_of(user.get(), blocks)) else { continue };
-        let Some(member) = store.member(guild, user) else { continue };
-        let mut object = value(member.value());
-        with_user(store, &mut object);
-        // A member whose user the cache does not hold can't be made again; the next event that names it tells both.
-        if !object.contains_key("user") {
-            continue;
-        }
+    for (user, _) in known.of(guild) {
+        let Some(list) = lists.get_mut(&block_of(user, blocks)) else { continue };
+        let Some(mut object) = member(known, guild, user) else { continue };
         for flag in ["deaf", "mute"] {
             // What a message tells of a member leaves these open.
             if object.get(flag).is_none_or(Value::is_null) {

@@ -355,6 +355,9 @@ async fn again(shard: ShardNumber, error: &StoreError, tries: u32) {
 /// Why a session is of no use here.
 pub(crate) fn unfit(head: &Head, needs: &Needs) -> Option<String> {
     let session = &head.session;
+    if session.id.is_empty() {
+        return Some("its session was given up".to_owned());
+    }
     if session.total != needs.total {
         return Some(format!("it is of {} shards, not {}", session.total, needs.total));
     }

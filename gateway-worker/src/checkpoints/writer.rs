@@ -179,7 +179,7 @@ impl Pass {
 
     /// One checkpoint. `last`: the final one, with what is pending then.
     async fn write(&mut self, last: Option<Last>) -> End {
-        let Some(progress) = self.shard.progress() else { return End::Done };
+        let Some(progress) = self.shard.progress_to_write() else { return End::Done };
         if self.checkpoints.keep == Keep::Off {
             return self.clear().await;
         }

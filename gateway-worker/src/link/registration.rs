@@ -8,6 +8,7 @@ use altergolden_proto::{
 };
 use fleet_model::{Assignment, SessionNeeds, Term};
 use fleet_store::WorkerRecord;
+use outside_text::printable;
 use tonic::{
     Code, Status,
     transport::{Channel, Endpoint},
@@ -17,6 +18,7 @@ use super::{Life, Link, renewals::Renewing};
 use crate::{
     Keep,
     clock::BootTime,
+    gateway_address::Trust,
     shard::{GatewaySettings, TRANSPORT},
 };
 
@@ -92,7 +94,7 @@ impl Link {
         self.term = term;
         life.ttl = Duration::from_millis(answer.lease_ttl_ms);
         life.interval = Duration::from_millis(answer.heartbeat_interval_ms.max(10));
-        self.set_gateway_url(&answer.gateway_url).map_err(unreachable)?;
+        self.set_gateway(&answer.gateway_url).map_err(unreachable)?;
         let (shards, total) = (assignment.shards.len(), assignment.shard_total);
         // Before the window opens: what is not ours any more must not go on in it.
         self.obey(life, assignment);
@@ -124,20 +126,22 @@ impl Link {
         }
     }
 
-    fn set_gateway_url(&mut self, told: &str) -> Result<(), String> {
-        let told = match &self.parts.config.gateway {
-            Some(own) => own.clone(),
-            None => {
-                told.parse().map_err(|error| format!("the coordinator's gateway URL {told:?}: {error}"))?
-            }
-        };
-        let url = told.as_str();
-        if self.gateway.url != url {
-            self.gateway = Arc::new(GatewaySettings {
-                token: self.gateway.token.clone(),
-                intents: self.gateway.intents,
-                url: url.to_owned(),
-            });
+    fn set_gateway(&mut self, told: &str) -> Result<(), String> {
+        let config = &self.parts.config;
+        let trust = Trust::new(config.gateway.clone(), config.api.clone());
+        let gateway = trust.gateway(told).map_err(|why| {
+            let told = printable(told);
+            format!(
+                "the gateway URL of the coordinator, \"{told}\", is not trusted with the token: {why}; for a stand-in or \
+                 a proxy set DISCORD_GATEWAY_URL for this worker"
+            )
+        })?;
+        if self.gateway.as_ref().is_none_or(|settings| settings.gateway != gateway) {
+            self.gateway = Some(Arc::new(GatewaySettings {
+                token: config.token.clone(),
+                intents: config.cache.intents,
+                gateway,
+            }));
         }
         Ok(())
     }

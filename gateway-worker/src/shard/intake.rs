@@ -9,11 +9,10 @@ use std::{sync::Arc, time::Duration};
 use dispatch::{Decision, Pressure};
 use fleet_model::{Gap, StartKind, StartOutcome};
 use tokio::time::Instant;
-use twilight_gateway::{Event as Parsed, EventTypeFlags};
-use twilight_model::gateway::event::EventType;
+use twilight_gateway::EventTypeFlags;
 
-use self::restoring::Restoring;
-use super::{Shard, connection::TRANSPORT};
+use self::{held::Held, reading::Said, restoring::Restoring};
+use super::{Progress, Shard, connection::TRANSPORT};
 use crate::{
     bot::{Deliveries, Queued, Told, dispatch_clock},
     checkpoints::{
@@ -29,6 +28,8 @@ use crate::{
 };
 
 mod carried;
+mod held;
+mod reading;
 mod restoring;
 mod session;
 
@@ -50,6 +51,8 @@ pub(super) enum Taken {
     Held,
     /// There is no room for it: not received.
     Full,
+    /// A READY without a session: the connection is of no use.
+    NoSession,
 }
 
 /// See the module's documentation.
@@ -80,6 +83,9 @@ pub(super) struct Intake {
     pressure: Pressure,
     /// When the way to ready began.
     began: Instant,
+    /// What came on this connection before READY.
+    early: Held,
+    said: Said,
 }
 
 /// What an intake is made of.
@@ -133,6 +139,8 @@ impl Intake {
             gap: None,
             pressure: Pressure::default(),
             began: Instant::now(),
+            early: Held::default(),
+            said: Said::default(),
         };
         let beginning = match carried {
             None => beginning,
@@ -198,18 +206,21 @@ impl Intake {
 
     /// A way to ready begins: a connection was lost.
     pub(super) fn lost_connection(&mut self) {
+        self.early = Held::default();
         self.began = Instant::now();
     }
 
     /// Takes a dispatch.
-    pub(super) fn take(&mut self, mut dispatch: Dispatch) -> Taken {
+    pub(super) fn take(&mut self, dispatch: Dispatch) -> Taken {
         if dispatch.name == "READY" {
             return self.take_ready(dispatch);
         }
         if let Some(restoring) = self.restoring_this_session() {
             return restoring.hold(dispatch);
         }
-        let read = self.shard.progress().map_or(0, |progress| progress.read);
+        let Some(Progress { read, .. }) = self.shard.progress() else {
+            return self.early.hold(dispatch);
+        };
         if dispatch.sequence <= read {
             return Taken::Again;
         }
@@ -222,7 +233,7 @@ impl Intake {
         if read > 0 && dispatch.sequence > read + 1 {
             self.note_missing(read, received_at);
         }
-        self.apply(&mut dispatch, queued);
+        self.apply(&dispatch);
         let sequence = dispatch.sequence;
         if queued {
             let event = self.event(dispatch, received_at);
@@ -270,6 +281,7 @@ impl Intake {
         let since_unix_ms = self.shard.progress().map_or(0, |progress| progress.read_at_unix_ms);
         let reason = "Discord did not keep all events that came meanwhile".to_owned();
         let gap = Gap { since_unix_ms, until_unix_ms, last_sequence: read, reason };
+        self.shard.cache().doubt_everything();
         self.tell_gap(gap, (self.ordinal, read + 1));
     }
 
@@ -284,27 +296,6 @@ impl Intake {
         if self.deliveries.wants_anything() {
             // Shut: the shard ends.
             let _ = self.deliveries.push(Queued::Gap(Told::new(gap, at.0, at.1)));
-        }
-    }
-
-    /// Into the cache, as far as it wants it. Takes the text when nobody needs it any more.
-    fn apply(&self, dispatch: &mut Dispatch, text_is_needed: bool) {
-        // Parsing takes the text; most events are not parsed at all.
-        let kind = EventType::try_from(dispatch.name.as_str());
-        let wanted = kind.is_ok_and(|kind| self.wanted.contains(EventTypeFlags::from(kind)));
-        if !wanted {
-            return;
-        }
-        let text = if text_is_needed { dispatch.text.clone() } else { std::mem::take(&mut dispatch.text) };
-        match twilight_gateway::parse(text, self.wanted) {
-            Ok(Some(event)) => self.shard.cache().apply(&Parsed::from(event), dispatch.sequence),
-            Ok(None) => {}
-            Err(error) => {
-                self.metrics.count_garbled();
-                tracing::warn!(
-                    shard.id = %self.shard.number(), event = dispatch.name, %error, "an event could not be read"
-                );
-            }
         }
     }
 

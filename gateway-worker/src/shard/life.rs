@@ -1,25 +1,24 @@
-//! One connection after another with one twilight shard: what comes in on it goes to the [intake](super::intake), and it is
-//! given up when it is no use any more. How far it has come is its [stage].
-
-use std::time::Duration;
+//! One connection of a shard, from its HELLO on: what comes in goes to the [intake](super::intake), and the connection is given
+//! up when it is of no use any more. How far it has come is its [stage]. It never connects: the [runner](super::runner) does.
 
 use fleet_model::ShardStatus;
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     time::{Instant, MissedTickBehavior},
 };
-use twilight_gateway::{CloseFrame, Message, Shard as Connection, ShardState};
 use twilight_model::gateway::event::GatewayEventDeserializer;
 
-use self::{sending::InHand, stage::Stage};
+use self::stage::Stage;
 use super::{
-    Shard,
-    attempts::Attempts,
-    connection,
+    Progress, Shard,
+    commands::Due,
+    connection::{heartbeat_interval, is_resumable},
+    dialing::Dialing,
+    hints::Ended,
     intake::{Dispatch, Intake, Taken},
-    receive::{Received, is_connected, poll_once, receive},
     runner::{Runner, TICK},
     silence::Silence,
+    socket::{Received, Socket},
     starting::Starting,
 };
 use crate::{
@@ -35,8 +34,9 @@ mod looking;
 mod sending;
 mod stage;
 
-/// How long a closing handshake may take.
-const CLOSE: Duration = Duration::from_millis(200);
+/// Close codes of ours: the first keeps the session, the second ends it.
+const KEEPS_SESSION: u16 = 4000;
+const ENDS_SESSION: u16 = 1000;
 
 /// Why a connection is not used any more.
 pub(super) enum Over {
@@ -44,8 +44,8 @@ pub(super) enum Over {
     Stopped,
     /// The lease is not known to hold.
     Fenced,
-    /// It does not come on, and twilight would wait for ever.
-    Stuck(&'static str),
+    /// It is lost, or leads nowhere: why.
+    Lost(String),
     /// The session is of no use: why.
     Hopeless(String),
     /// There was no room for an event: it was not received.
@@ -56,26 +56,31 @@ pub(super) enum Over {
     Failed,
 }
 
-/// One connection after another with one twilight shard.
+/// One connection of a shard.
 pub(super) struct Life<'a> {
     runner: &'a Runner,
     intake: &'a mut Intake,
     silence: &'a mut Silence,
-    connection: Connection<PermitQueue>,
+    dialing: &'a mut Dialing,
+    /// What is known of this connection once it is over.
+    ended: &'a mut Ended,
+    socket: Socket,
+    queue: PermitQueue,
     permits: mpsc::Receiver<Granted>,
-    attempts: Attempts,
+    /// Open while a permit is wished for.
+    wish: Option<oneshot::Receiver<()>>,
     stage: Stage,
     /// The trace of this connection's way to ready, until it is; each attempt has its own.
     starting: Option<Starting>,
-    /// The greeting was an IDENTIFY.
+    /// IDENTIFY was sent.
     identified: bool,
     looked: Instant,
     turn: Turn,
     /// When the last of READY's guilds came, while some are still to come.
     filling_since: Option<Instant>,
-    /// What twilight is sending for bots.
-    in_hand: Option<InHand>,
-    last_close: Option<(u16, String)>,
+    /// A command of bots that is not on its way yet.
+    in_hand: Option<Due>,
+    close_code: u16,
 }
 
 impl<'a> Life<'a> {
@@ -83,34 +88,37 @@ impl<'a> Life<'a> {
         runner: &'a Runner,
         intake: &'a mut Intake,
         silence: &'a mut Silence,
-        attempts: Attempts,
+        dialing: &'a mut Dialing,
+        ended: &'a mut Ended,
+        socket: Socket,
+        starting: Starting,
     ) -> Self {
         let shard = &runner.shard;
-        let resume = shard.progress();
         // What was held came on a connection that is gone: it comes again.
         intake.forget_held();
         silence.connected();
-        let starting = Some(Starting::begin(shard));
         let (queue, permits) = runner.identify.queue_for(shard.clone());
-        let connection = connection::open(shard, &runner.settings, queue, resume.as_ref());
-        if resume.is_some() {
+        if shard.progress().is_some() && dialing.failures() == 0 {
             shard.set_status(ShardStatus::Resuming, "");
         }
         Self {
             runner,
             intake,
             silence,
-            connection,
+            dialing,
+            ended,
+            socket,
+            queue,
             permits,
-            attempts,
+            wish: None,
             stage: Stage::Connecting(Instant::now()),
-            starting,
+            starting: Some(starting),
             identified: false,
             looked: Instant::now(),
             turn: Turn::begin(),
             filling_since: None,
             in_hand: None,
-            last_close: None,
+            close_code: KEEPS_SESSION,
         }
     }
 
@@ -148,7 +156,7 @@ impl<'a> Life<'a> {
                         return over;
                     }
                 }
-                received = receive(&mut self.connection) => {
+                received = self.socket.receive() => {
                     self.shard().tick();
                     // Before anything is handled: the process may have slept since it asked for this.
                     if !self.runner.lease.is_open(BootTime::now()) {
@@ -194,10 +202,13 @@ impl<'a> Life<'a> {
             return None;
         }
         let ticket = granted.go();
+        self.wish = None;
         self.shard().set_status(ShardStatus::Identifying, "");
         self.stage = Stage::Greeted(Instant::now());
+        self.identified = true;
         self.greets("identify");
-        let received = poll_once(&mut self.connection).await;
+        self.socket.send(self.runner.settings.identify(self.shard()));
+        let received = self.socket.poll_once().await;
         tracing::debug!(shard.id = %self.shard().number, ticket, "IDENTIFY has gone out");
         self.runner.identify.used(ticket).await;
         match received {
@@ -208,68 +219,102 @@ impl<'a> Life<'a> {
 
     async fn take(&mut self, received: Received) -> Option<Over> {
         match received {
-            Received::Message(Message::Text(text)) => self.take_text(text).await,
-            Received::Message(Message::Close(frame)) => {
-                self.last_close = frame.map(|frame| (frame.code, frame.reason.into_owned()));
-                let why = match &self.last_close {
-                    Some((code, reason)) => format!("closed with {code} {reason}").trim_end().to_owned(),
-                    None => "closed without a word".to_owned(),
-                };
-                self.connection_ended(&why).await
-            }
-            Received::SilentEnd => self.connection_ended("dropped without a word").await,
-            Received::ConnectFailed(why) => self.connection_ended(&format!("can't connect: {why}")).await,
-            Received::Garbled(why) => {
-                self.runner.metrics.count_garbled();
-                tracing::warn!(shard.id = %self.shard().number, %why, "a message that makes no sense");
-                None
-            }
-            Received::End => Some(self.refused_for_good()),
+            Received::Text(text) => self.take_text(text),
+            Received::Closed(close) => Some(self.closed(close)),
+            Received::Lost(why) => Some(Over::Lost(why)),
         }
     }
 
-    async fn take_text(&mut self, text: String) -> Option<Over> {
+    fn take_text(&mut self, text: String) -> Option<Over> {
         let Some(envelope) = GatewayEventDeserializer::from_json(&text) else {
-            return Box::pin(self.take(Received::Garbled("no opcode".to_owned()))).await;
+            self.malformed("a message without an opcode");
+            return None;
         };
         match envelope.op() {
             0 => {
-                let (Some(sequence), Some(name)) = (envelope.sequence(), envelope.event_type()) else {
-                    return Box::pin(self.take(Received::Garbled("a dispatch without s or t".to_owned())))
-                        .await;
+                let name = envelope.event_type().unwrap_or_default().to_owned();
+                // Whether RESUMED has a sequence of its own is in no document.
+                let read = || self.shard().progress().map(|progress| progress.read);
+                let sequence = envelope.sequence().or_else(|| read().filter(|_| name == "RESUMED"));
+                let (Some(sequence), false) = (sequence, name.is_empty()) else {
+                    self.malformed("a dispatch without s or t");
+                    return None;
                 };
-                let name = name.to_owned();
+                if !self.is_expected(&name) {
+                    self.malformed("a dispatch out of turn");
+                    return None;
+                }
+                self.socket.set_sequence(sequence);
                 self.runner.metrics.count_event();
                 self.silence.event();
                 self.take_dispatch(Dispatch { name, sequence, text })
             }
-            10 => {
-                self.attempts.hello();
-                if self.connection.state() == ShardState::Resuming {
-                    self.stage = Stage::Greeted(Instant::now());
-                    self.shard().set_status(ShardStatus::Resuming, "");
-                    self.greets("resume");
-                } else {
-                    self.stage = Stage::Queued;
-                    self.step("wait_for_permit");
-                }
+            1 => {
+                self.socket.asked_for_heartbeat();
                 None
             }
-            7 => {
-                self.asked_to_reconnect("asked to reconnect (op 7)");
-                None
-            }
-            9 => {
-                self.runner.metrics.count_invalid_session();
-                tracing::info!(shard.id = %self.shard().number, "Discord does not take the session (op 9)");
-                if self.connection.session().is_none() {
-                    self.intake.lost_session("Discord did not take the session any more (op 9)");
-                }
-                self.asked_to_reconnect("invalid session (op 9)");
+            7 => Some(Over::Lost("asked to reconnect (op 7)".to_owned())),
+            9 => Some(self.invalid_session(&text)),
+            10 => self.hello(&text),
+            11 => {
+                self.socket.acknowledged();
                 None
             }
             _ => None,
         }
+    }
+
+    /// HELLO: the session is resumed, or a permit to begin one is wished for.
+    fn hello(&mut self, text: &str) -> Option<Over> {
+        if !matches!(self.stage, Stage::Connecting(_)) {
+            self.malformed("a second HELLO");
+            return None;
+        }
+        let Some(interval) = heartbeat_interval(text) else {
+            self.malformed("HELLO without a usable heartbeat interval");
+            return Some(Over::Lost("HELLO without a usable heartbeat interval".to_owned()));
+        };
+        self.ended.hello = true;
+        self.socket.begin_heartbeats(interval, rand::random());
+        let Some(Progress { session, read, .. }) = self.shard().progress() else {
+            self.stage = Stage::Queued;
+            self.wish = Some(self.queue.enqueue());
+            self.step("wait_for_permit");
+            return None;
+        };
+        self.ended.offered = true;
+        self.socket.set_sequence(read);
+        self.socket.send(self.runner.settings.resume(&session.id, read));
+        self.stage = Stage::Greeted(Instant::now());
+        self.shard().set_status(ShardStatus::Resuming, "");
+        self.greets("resume");
+        None
+    }
+
+    fn invalid_session(&mut self, text: &str) -> Over {
+        self.runner.metrics.count_invalid_session();
+        let resumable = is_resumable(text);
+        tracing::info!(shard.id = %self.shard().number, resumable, "invalid session (op 9)");
+        if !resumable {
+            self.close_code = ENDS_SESSION;
+            self.intake.lost_session("Discord did not take the session any more (op 9)");
+        }
+        Over::Lost("invalid session (op 9)".to_owned())
+    }
+
+    /// Whether a dispatch can come now: READY and RESUMED once, after IDENTIFY or RESUME; others after these.
+    fn is_expected(&self, name: &str) -> bool {
+        let greeted = matches!(self.stage, Stage::Greeted(_));
+        match name {
+            "READY" => greeted,
+            "RESUMED" => greeted && !self.identified,
+            _ => matches!(self.stage, Stage::Greeted(_) | Stage::Running),
+        }
+    }
+
+    fn malformed(&self, what: &'static str) {
+        self.runner.metrics.count_garbled();
+        tracing::warn!(shard.id = %self.shard().number, what, "malformed gateway message ignored");
     }
 
     fn take_dispatch(&mut self, dispatch: Dispatch) -> Option<Over> {
@@ -279,8 +324,10 @@ impl<'a> Life<'a> {
         let name = dispatch.name.clone();
         match self.intake.take(dispatch) {
             Taken::Yes => {}
+            Taken::Again if name == "RESUMED" => {}
             Taken::Held | Taken::Again => return None,
             Taken::Full => return Some(Over::Full),
+            Taken::NoSession => return Some(Over::Lost("READY without a session id".to_owned())),
         }
         match name.as_str() {
             "READY" => self.ready(),
@@ -294,23 +341,9 @@ impl<'a> Life<'a> {
         None
     }
 
-    /// Closes resumably.
-    pub(super) async fn close(mut self) -> Attempts {
+    /// Closes the connection.
+    pub(super) async fn close(mut self) {
         self.give_up_sending();
-        // Polled while it is apart, it would connect again.
-        if is_connected(&self.connection) {
-            self.connection.close(CloseFrame::RESUME);
-            let closing = async {
-                // Messages are not handled any more: a RESUME brings them again. Anything else is the end; one more poll
-                // after it would connect again.
-                while let Received::Message(Message::Text(_)) | Received::Garbled(_) =
-                    receive(&mut self.connection).await
-                {}
-            };
-            if tokio::time::timeout(CLOSE, closing).await.is_err() {
-                tracing::debug!(shard.id = %self.runner.shard.number, "no closing handshake; the socket is dropped");
-            }
-        }
-        self.attempts
+        self.socket.close(self.close_code).await;
     }
 }

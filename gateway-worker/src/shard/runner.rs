@@ -1,23 +1,28 @@
 //! The task of one shard: takes over what an owner before left, keeps a connection, stops when it must, leaves a checkpoint.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use fleet_model::ShardStatus;
+use futures_util::FutureExt as _;
+use outside_text::printable;
 use shard_bridge::CommandRefused;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Shard,
-    attempts::Attempts,
     connection::GatewaySettings,
+    dialing::{DialGrant, Dialing},
+    hints::{Ended, Hints},
     intake::{Intake, IntakeParts},
     life::{Life, Over},
     silence::Silence,
+    socket::Socket,
+    starting::Starting,
 };
 use crate::{
-    bot::Deliveries, checkpoints::Checkpoints, clock::BootTime, handoff::Arrival, identify::IdentifyClient,
-    lease::LeaseWindow, metrics::ShardMetrics,
+    bot::Deliveries, checkpoints::Checkpoints, clock::BootTime, gateway_address::GatewayAddress,
+    handoff::Arrival, identify::IdentifyClient, lease::LeaseWindow, metrics::ShardMetrics,
 };
 
 /// How often the task goes round when nothing comes.
@@ -112,18 +117,27 @@ impl Runner {
         }
     }
 
-    /// Makes one connection after another.
+    /// Makes one connection after another, each after its wait.
     async fn connect(&self, intake: &mut Intake) {
-        let mut attempts = Attempts::default();
+        let mut dialing = Dialing::default();
         let mut silence = Silence::default();
+        let mut hints = Hints::default();
         while !self.stop.is_cancelled() {
             if !self.lease.is_open(BootTime::now()) {
                 self.wait_for_lease().await;
                 continue;
             }
-            let mut life = Life::new(self, intake, &mut silence, attempts);
-            let over = life.run().await;
-            attempts = life.close().await;
+            if self.shard.outranked.is_cancelled() {
+                self.rest_outranked().await;
+                continue;
+            }
+            let Some(grant) = self.ticking(dialing.grant()).await else { continue };
+            if !self.lease.is_open(BootTime::now()) {
+                continue;
+            }
+            let mut ended = Ended::default();
+            let connection = self.one_connection(grant, intake, &mut silence, &mut dialing, &mut ended);
+            let over = self.guarded(connection).await;
             intake.lost_connection();
             match over {
                 Over::Stopped => break,
@@ -131,25 +145,25 @@ impl Runner {
                     self.metrics.count_fenced();
                     tracing::warn!(shard.id = %self.shard.number, "shard closed: the lease is not known to hold");
                 }
-                Over::Stuck(what) => {
-                    tracing::warn!(shard.id = %self.shard.number, what, "gateway connection hangs: making another");
+                Over::Lost(cause) => {
+                    ended.held = dialing.is_steady();
+                    hints.ended(ended);
+                    if self.shard.progress().is_none() {
+                        hints.forget_session();
+                    }
+                    dialing.failed(rand::random());
                     self.metrics.count_reconnect();
-                    self.shard.set_status(ShardStatus::Reconnecting, format!("it hung: {what}"));
-                    attempts.ended();
-                    self.pause(attempts.wait(rand::random())).await;
+                    let given_up = self.give_up_hints(&mut hints, intake);
+                    self.show_wait(&format!("{cause}{given_up}"), &dialing);
                 }
                 Over::Hopeless(why) => {
-                    attempts = Attempts::default();
-                    tracing::warn!(shard.id = %self.shard.number, why, "session given up");
-                    intake.lost_session(&why);
+                    dialing.failed(rand::random());
+                    hints.forget_session();
+                    self.show_wait(&why, &dialing);
+                    self.give_up_session(&why, intake);
                 }
                 Over::Full => self.wait_for_room(intake).await,
-                // The lease will be refused, or the assignment changes: until then there is nothing to do.
-                Over::Outranked => {
-                    self.shard.set_status(ShardStatus::Stopped, "another worker has it");
-                    self.shard.commands().close(CommandRefused::NotMine);
-                    self.stop_ticking_on().await;
-                }
+                Over::Outranked => self.rest_outranked().await,
                 // It stays where it is, shown as failed, until somebody takes it away: no hot loop, no silent stop.
                 Over::Failed => {
                     let why = CommandRefused::NotConnected(self.shard.in_words());
@@ -158,6 +172,100 @@ impl Runner {
                 }
             }
         }
+    }
+
+    /// Runs a connection to its end. A panic in it is a bug, and what led to it may come again: it is counted, and treated as a lost
+    /// connection.
+    async fn guarded(&self, connection: impl Future<Output = Over>) -> Over {
+        AssertUnwindSafe(connection).catch_unwind().await.unwrap_or_else(|_| {
+            self.metrics.count_panic();
+            tracing::error!(shard.id = %self.shard.number, "shard task panicked");
+            Over::Lost("the shard's task panicked".to_owned())
+        })
+    }
+
+    /// Makes a connection, and uses it until it is of no use any more.
+    async fn one_connection(
+        &self,
+        grant: DialGrant,
+        intake: &mut Intake,
+        silence: &mut Silence,
+        dialing: &mut Dialing,
+        ended: &mut Ended,
+    ) -> Over {
+        let starting = Starting::begin(&self.shard);
+        let (address, by_resume_url) = self.address();
+        ended.by_resume_url = by_resume_url;
+        let socket = match self.ticking(Socket::dial(&address, grant)).await {
+            Some(Ok(socket)) => socket,
+            Some(Err(why)) => return Over::Lost(format!("cannot connect: {why}")),
+            None if self.stop.is_cancelled() => return Over::Stopped,
+            None => return Over::Outranked,
+        };
+        let mut life = Life::new(self, intake, silence, dialing, ended, socket, starting);
+        let over = life.run().await;
+        life.close().await;
+        over
+    }
+
+    /// Where the next connection goes, and whether that is the session's resume URL. One that the token must not be sent to is
+    /// forgotten.
+    fn address(&self) -> (GatewayAddress, bool) {
+        let gateway = &self.settings.gateway;
+        let session = self.shard.progress().map(|progress| progress.session);
+        if let Some(session) = session.filter(|session| !session.resume_url.is_empty()) {
+            match gateway.resume(&session.resume_url) {
+                Ok(address) => return (address, true),
+                Err(why) => {
+                    let url = printable(&session.resume_url);
+                    tracing::warn!(shard.id = %self.shard.number, %url, %why, "resume URL refused: using the gateway's");
+                    self.shard.forget_resume_url();
+                }
+            }
+        }
+        (gateway.address().clone(), false)
+    }
+
+    /// Shows why the shard is not connected, and when it will try again.
+    fn show_wait(&self, cause: &str, dialing: &Dialing) {
+        let wait = dialing.wait();
+        let failures = dialing.failures();
+        let wait_ms = wait.as_millis() as u64;
+        tracing::info!(shard.id = %self.shard.number, cause, failures, wait_ms, "gateway connection lost");
+        let detail = match wait.as_millis().div_ceil(1000) {
+            0 => cause.to_owned(),
+            seconds => format!("{cause}; next attempt in {seconds} s"),
+        };
+        self.shard.set_status(ShardStatus::Reconnecting, detail);
+    }
+
+    /// Gives up what was tried in vain often enough, here and in the checkpoint. Returns what that is, for the cause.
+    fn give_up_hints(&self, hints: &mut Hints, intake: &mut Intake) -> &'static str {
+        if hints.is_session_bad() {
+            hints.forget_session();
+            self.give_up_session("it could not be resumed, time after time", intake);
+            "; session given up"
+        } else if hints.is_resume_url_bad() {
+            hints.forget_resume_url();
+            self.shard.forget_resume_url();
+            "; resume URL given up"
+        } else {
+            ""
+        }
+    }
+
+    fn give_up_session(&self, why: &str, intake: &mut Intake) {
+        if self.shard.progress().is_some() {
+            tracing::warn!(shard.id = %self.shard.number, why, "session given up");
+            intake.lost_session(why);
+        }
+    }
+
+    /// The lease will be refused, or the assignment changes: until then there is nothing to do.
+    async fn rest_outranked(&self) {
+        self.shard.set_status(ShardStatus::Stopped, "another worker has it");
+        self.shard.commands().close(CommandRefused::NotMine);
+        self.stop_ticking_on().await;
     }
 
     /// The handlers are behind: the socket stays shut until they have caught up, or so long that events must be shed.
@@ -211,5 +319,19 @@ impl Runner {
                 () = tokio::time::sleep(TICK) => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[tokio::test]
+    async fn panic_is_a_lost_connection() {
+        let (runner, _wishes) = testing::runner("ws://127.0.0.1:1", CancellationToken::new());
+        let over = runner.guarded(async { panic!("as the test has it") }).await;
+        assert!(matches!(over, Over::Lost(cause) if cause.contains("panicked")));
+        assert_eq!(runner.metrics.panics(), 1);
     }
 }

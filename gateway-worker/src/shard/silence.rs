@@ -1,15 +1,18 @@
 //! Whether a connection that looks open is dead: its heartbeats are not acknowledged, or no event comes where many should.
 //! Pure.
 //!
-//! twilight gives a connection up after two heartbeats without a word, which is 40 to 80 s with Discord's interval. A half-open
-//! connection, or a gateway that acknowledges and sends nothing, is found here, sooner and by the shard's own measure.
+//! Waiting for the next heartbeat would take 40 s with Discord's interval. A half-open connection, or a gateway that acknowledges
+//! and sends nothing, is found sooner, by the shard's own measure.
 
 use std::time::Duration;
 
 /// Without an acknowledgement for so long a shard is silent. Discord takes a fraction of a second.
 const ACK_LATE: Duration = Duration::from_secs(5);
 /// Without one for so long its connection is given up.
-const ACK_LOST: Duration = Duration::from_secs(10);
+pub(super) const ACK_LOST: Duration = Duration::from_secs(10);
+
+/// What is said of a connection without acknowledgements.
+pub(super) const NOT_ACKNOWLEDGED: &str = "heartbeats are not acknowledged";
 
 /// Without an event for at least so long ...
 const QUIET: Duration = Duration::from_secs(30);
@@ -65,7 +68,7 @@ impl Silence {
         }
         self.events = 0;
         match unacknowledged {
-            Some(since) if since >= ACK_LOST => return Hearing::Dead("heartbeats are not acknowledged"),
+            Some(since) if since >= ACK_LOST => return Hearing::Dead(NOT_ACKNOWLEDGED),
             Some(since) if since >= ACK_LATE => return Hearing::Late,
             _ => {}
         }

@@ -43,8 +43,7 @@ fn doubt(shard: &Shard, runs: bool) -> Option<String> {
     if !runs || !is_whole(shard.status()) {
         return Some(shard.in_words());
     }
-    let pending = shard.cache().pending_guilds() > 0;
-    pending.then(|| format!("shard {} does not have all its guilds yet", shard.number()))
+    shard.cache().doubt().map(|doubt| format!("shard {}: {doubt}", shard.number()))
 }
 
 fn refused(doubt: Option<String>, missing: Missing) -> ObjectRefused {

@@ -2,12 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test panics on what it did not expect")]
 
+mod addresses;
+mod backoff;
 mod bench;
 mod cached;
 mod commands;
 mod gaps;
 mod handlers;
+mod hints;
 mod messages;
+mod odd_gateway;
 mod relay;
 mod rest;
 mod set_aside;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use fleet_model::{Gap, StartKind, StartOutcome};
 
+use super::bounds::for_people;
 use crate::v1;
 
 impl From<StartKind> for v1::StartKind {
@@ -38,7 +39,7 @@ impl From<Gap> for v1::Gap {
 impl From<v1::Gap> for Gap {
     fn from(gap: v1::Gap) -> Self {
         let v1::Gap { since_unix_ms, until_unix_ms, last_sequence, reason } = gap;
-        Self { since_unix_ms, until_unix_ms, last_sequence, reason }
+        Self { since_unix_ms, until_unix_ms, last_sequence, reason: for_people(&reason) }
     }
 }
 

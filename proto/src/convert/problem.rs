@@ -18,7 +18,7 @@ impl From<&Problem> for v1::Problem {
     fn from(problem: &Problem) -> Self {
         Self {
             code: problem.code.as_str().to_owned(),
-            message: problem.message.clone(),
+            message: problem.to_string(),
             weight: v1::ProblemWeight::from(problem.code.weight()).into(),
             since_unix_ms: problem.since_unix_ms,
         }

@@ -2,7 +2,7 @@
 
 use fleet_model::{Epoch, ShardNumber, ShardReport, ShardStatus};
 
-use super::{Malformed, outcome::outcome_from_wire};
+use super::{Malformed, bounds::for_people, outcome::outcome_from_wire};
 use crate::v1;
 
 impl From<ShardStatus> for v1::ShardStatus {
@@ -59,6 +59,7 @@ impl From<ShardReport> for v1::ShardReport {
             close_code: report.close_code.map(u32::from),
             outcome: report.outcome.map(Into::into),
             pending_guilds: report.pending_guilds,
+            uncertain_guilds: report.uncertain_guilds,
         }
     }
 }
@@ -78,10 +79,11 @@ impl TryFrom<v1::ShardReport> for ShardReport {
             channels: report.channels,
             voice_connections: report.voice_connections,
             uptime_seconds: report.uptime_seconds,
-            detail: report.detail,
+            detail: for_people(&report.detail),
             close_code: report.close_code.and_then(|code| code.try_into().ok()),
             outcome: report.outcome.and_then(outcome_from_wire),
             pending_guilds: report.pending_guilds,
+            uncertain_guilds: report.uncertain_guilds,
         })
     }
 }

@@ -4,10 +4,11 @@ use std::{fmt, time::Duration};
 
 use altergolden_proto::v1;
 use clap::{Args, Subcommand};
+use outside_text::printable;
 use shard_bridge::{BridgeClient, ClientError, Data};
 
 use crate::{
-    exit::{Outcome, say},
+    exit::{Outcome, say, say_json},
     json, table,
 };
 
@@ -114,7 +115,7 @@ impl Server {
         for_programs: impl FnOnce() -> T,
     ) {
         if self.json {
-            say(for_programs());
+            say_json(for_programs());
         } else {
             say(for_people());
         }
@@ -129,8 +130,12 @@ pub(crate) async fn run(command: AskCommand) -> Outcome {
 async fn answer(command: AskCommand) -> Result<Outcome, ClientError> {
     match command {
         AskCommand::Status(server) => {
-            let stats = server.connect().await?.aggregate_stats(Duration::ZERO).await?;
-            server.show(|| table::stats(&stats), || json::stats(&stats));
+            let mut client = server.connect().await?;
+            let stats = client.aggregate_stats(Duration::ZERO).await?;
+            let problems = client.problems().await?;
+            let for_people =
+                || format!("{}{}", table::problems(&problems, set_aside::unix_ms()), table::stats(&stats));
+            server.show(for_people, || json::stats(&stats, &problems));
             Ok(if stats.complete { Outcome::yes() } else { Outcome::incomplete() })
         }
         AskCommand::Shards { worker, server } => {
@@ -173,27 +178,28 @@ fn found(found: bool, complete: bool) -> Outcome {
 }
 
 fn guild_in_words(guild: &v1::FindGuildResponse) -> String {
-    let place = format!("shard {} on {}", guild.shard_id, guild.worker_id);
+    let place = format!("shard {} on {}", guild.shard_id, printable(&guild.worker_id));
     if !guild.found {
         return if guild.complete {
             format!("guild {}: the bot is not in it (it would be on {place})", guild.guild_id)
         } else {
-            format!("guild {}: nobody can tell: {}", guild.guild_id, guild.reason)
+            format!("guild {}: nobody can tell: {}", guild.guild_id, printable(&guild.reason))
         };
     }
-    let name = guild.name.as_deref().unwrap_or("(name not cached)");
+    let name = printable(guild.name.as_deref().unwrap_or("(name not cached)"));
     let members = guild.member_count.map_or_else(String::new, |count| format!(", {count} members"));
     let outage = if guild.unavailable { ", in an outage" } else { "" };
     format!("{name}{members}, {place}{outage}")
 }
 
 fn user_in_words(user: &v1::FindUserResponse) -> String {
-    let doubt = if user.complete { String::new() } else { format!(" (not complete: {})", user.reason) };
+    let doubt =
+        if user.complete { String::new() } else { format!(" (not complete: {})", printable(&user.reason)) };
     if !user.found {
         return format!("user {}: no shard knows it{doubt}", user.user_id);
     }
     let shards: Vec<String> = user.shard_ids.iter().map(u32::to_string).collect();
-    format!("{}, on shard {}{doubt}", user.username, shards.join(", "))
+    format!("{}, on shard {}{doubt}", printable(&user.username), shards.join(", "))
 }
 
 fn broadcast_in_words(sent: &v1::BroadcastResponse) -> String {

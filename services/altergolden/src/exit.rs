@@ -2,6 +2,7 @@
 
 use std::{fmt, io::Write as _, process::ExitCode};
 
+use outside_text::{printable_json, printable_lines};
 use settings::Exit;
 use shard_bridge::ClientError;
 
@@ -52,7 +53,7 @@ impl Outcome {
     #[allow(clippy::print_stderr, reason = "the command line's own voice")]
     pub(crate) fn finish(self) -> ExitCode {
         if let Some(message) = self.message {
-            eprintln!("altergolden: {message}");
+            eprintln!("altergolden: {}", printable_lines(&message));
         }
         ExitCode::from(self.code)
     }
@@ -78,8 +79,18 @@ impl From<ClientError> for Outcome {
     }
 }
 
-/// Prints a line. When whoever reads has gone (`altergolden status | head -1`), the process ends quietly, as `cat` does.
+/// Prints text for people, its control characters escaped: it may hold names from outside. When the reader has gone
+/// (`altergolden status | head -1`), the process ends quietly, as `cat` does.
 pub(crate) fn say(line: impl fmt::Display) {
+    print(printable_lines(&line.to_string()));
+}
+
+/// Prints JSON, its control characters escaped as in JSON.
+pub(crate) fn say_json(json: impl fmt::Display) {
+    print(printable_json(&json.to_string()));
+}
+
+fn print(line: impl fmt::Display) {
     if writeln!(std::io::stdout(), "{line}").is_err() {
         std::process::exit(0);
     }

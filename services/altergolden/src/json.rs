@@ -4,9 +4,9 @@ use altergolden_proto::{convert, v1};
 use serde_json::{Value, json};
 use shard_bridge::{Data, one_line};
 
-use crate::table::{failure_kind, plan_state, set_aside_id, start_kind, status};
+use crate::table::{failure_kind, plan_state, problem_weight, set_aside_id, start_kind, status};
 
-pub(crate) fn stats(stats: &v1::GetAggregateStatsResponse) -> Value {
+pub(crate) fn stats(stats: &v1::GetAggregateStatsResponse, problems: &[v1::Problem]) -> Value {
     let shards: Vec<Value> = stats
         .shards
         .iter()
@@ -35,6 +35,16 @@ pub(crate) fn stats(stats: &v1::GetAggregateStatsResponse) -> Value {
         "complete": stats.complete,
         "missing_shards": stats.missing_shards,
         "shards": shards,
+        "problems": problems.iter().map(problem).collect::<Vec<_>>(),
+    })
+}
+
+fn problem(problem: &v1::Problem) -> Value {
+    json!({
+        "code": problem.code,
+        "message": problem.message,
+        "weight": problem_weight(problem.weight),
+        "since_unix_ms": problem.since_unix_ms,
     })
 }
 

@@ -2,6 +2,8 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
+use outside_text::printable;
+
 use crate::exit::say;
 
 /// In a terminal one line that changes, else one line each time it has changed.
@@ -27,7 +29,7 @@ impl Line {
         if self.terminal {
             let mut out = std::io::stdout();
             // A terminal that is gone ends the process by SIGHUP.
-            let _ = write!(out, "\r\u{1b}[2K{text}").and_then(|()| out.flush());
+            let _ = write!(out, "\r\u{1b}[2K{}", printable(text)).and_then(|()| out.flush());
         } else {
             say(text);
         }

@@ -1,17 +1,39 @@
 //! Answers as tables for people.
 
+use std::fmt;
+
 use altergolden_proto::{
     convert::{self, status_from_wire},
     v1,
 };
 use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
+use outside_text::{printable, printable_within};
 
 use crate::json::data_text;
 
 /// What stands for a figure that nobody tells.
 const NONE: &str = "–";
 
-fn table(header: &[&str], numbers: &[usize]) -> Table {
+/// The most characters of one cell.
+const WIDEST_CELL: usize = 1_000;
+
+/// A table whose cells may hold text from outside.
+struct Rows(Table);
+
+impl Rows {
+    /// Adds a row. Control characters are escaped and a cell stays within [`WIDEST_CELL`].
+    fn add_row<const CELLS: usize>(&mut self, cells: [String; CELLS]) {
+        self.0.add_row(cells.map(|cell| printable_within(&cell, WIDEST_CELL).to_string()));
+    }
+}
+
+impl fmt::Display for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+fn table(header: &[&str], numbers: &[usize]) -> Rows {
     let mut table = Table::new();
     table.load_style(UTF8_HORIZONTAL_ONLY).set_header(header.iter().copied());
     for &column in numbers {
@@ -19,7 +41,7 @@ fn table(header: &[&str], numbers: &[usize]) -> Table {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    table
+    Rows(table)
 }
 
 fn optional(figure: Option<impl ToString>) -> String {
@@ -153,6 +175,25 @@ pub(crate) fn plan_state(number: i32) -> String {
     }
 }
 
+/// How much a problem matters, in lower case; a number that this version does not know as it is.
+pub(crate) fn problem_weight(number: i32) -> String {
+    match v1::ProblemWeight::try_from(number) {
+        Ok(weight) => weight.as_str_name().trim_start_matches("PROBLEM_WEIGHT_").to_lowercase(),
+        Err(_) => number.to_string(),
+    }
+}
+
+/// A line for each problem; empty without problems.
+pub(crate) fn problems(problems: &[v1::Problem], now_unix_ms: u64) -> String {
+    let mut lines = String::new();
+    for v1::Problem { code, message, weight, since_unix_ms } in problems {
+        let since = since_unix_ms.map_or_else(String::new, |at| format!(", began {}", ago(at, now_unix_ms)));
+        let message = printable_within(message, WIDEST_CELL);
+        lines += &format!("{}: {message} ({}{since})\n", problem_weight(*weight), printable(code));
+    }
+    lines
+}
+
 /// Totals, then each shard.
 pub(crate) fn stats(stats: &v1::GetAggregateStatsResponse) -> String {
     let mut by_shard = table(
@@ -283,6 +324,23 @@ mod tests {
         let lost = v1::StartOutcome { kind, took_ms: 2_000, replayed: 0, gap, at_unix_ms: 0 };
         assert_eq!(outcome(Some(&lost)), "reidentified in 2.0 s, GAP after 41");
         assert_eq!(outcome(None), NONE);
+    }
+
+    #[test]
+    fn names_from_outside_cannot_forge_rows() {
+        let shard = v1::Shard { detail: "x\u{1b}[2K\r\nshard 9 ready".to_owned(), ..v1::Shard::default() };
+        let shown = shards(&[shard]);
+        assert!(
+            !shown.contains(['\u{1b}', '\r']) && shown.contains(r"x\u{1b}[2K\r\nshard 9 ready"),
+            "{shown}"
+        );
+        let problem = v1::Problem {
+            message: "a\nb".to_owned(),
+            code: "store_away".to_owned(),
+            weight: 1,
+            since_unix_ms: Some(1),
+        };
+        assert_eq!(problems(&[problem], 5_001), "problem: a\\nb (store_away, began 5 s ago)\n");
     }
 
     #[test]

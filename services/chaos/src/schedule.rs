@@ -12,7 +12,7 @@ pub use kind::Kind;
 
 use std::{fmt, time::Duration};
 
-use discord_sim::{Fault as DiscordFault, ResumeWhileOpen, Switches};
+use discord_sim::{Fault as DiscordFault, NewPreset, ResumeWhileOpen, Switches};
 use draw::Draw;
 
 /// What happens.
@@ -50,8 +50,21 @@ pub enum Fault {
     Discord(Box<DiscordFault>),
     /// Something of Discord's that begins, and what ends it.
     DiscordFor(Box<[DiscordFault; 2]>),
+    /// Discord breaks its own rules for a while.
+    Oddity(Box<Oddity>),
     /// Discord is another way for a while.
     Switch(Switch),
+}
+
+/// How Discord breaks its own rules.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Oddity {
+    /// The preset of discord-sim's that stands while the fault lasts.
+    pub preset: NewPreset,
+    /// What makes a client meet it, once it stands.
+    pub then: DiscordFault,
+    /// What ends that, while the preset still stands.
+    pub undo: Option<DiscordFault>,
 }
 
 /// Who speaks with whom.
@@ -179,6 +192,11 @@ pub fn cost(plan: &[Planned], shape: &Shape) -> Cost {
                 }
                 _ => 0,
             },
+            Fault::Oddity(odd)
+                if matches!(odd.then, DiscordFault::InvalidSession { resumable: false, .. }) =>
+            {
+                1
+            }
             // The worker's checkpoints are gone with Redis. It may have had all shards.
             Fault::EmptyRedisAndKillWorker(_) => shape.shards,
             Fault::Switch(
@@ -235,6 +253,7 @@ impl fmt::Display for Planned {
         match &self.fault {
             Fault::Discord(fault) => write!(f, "  {fault:?}"),
             Fault::DiscordFor(both) => write!(f, "  {:?}", both[0]),
+            Fault::Oddity(odd) => write!(f, "  {} with {:?}", odd.preset.name, odd.then),
             fault => write!(f, "  {fault:?}"),
         }
     }

@@ -140,6 +140,7 @@ fn core(numbers: &mut Numbers) -> GuildCore {
         object: Some(object.into()),
         voice_states: Bytes::from_static(b"[]"),
         member_blocks: 1,
+        doubt: 0,
     }
 }
 

@@ -95,6 +95,8 @@ pub struct GuildCore {
     pub voice_states: Bytes,
     /// Over how many blocks its members are spread.
     pub member_blocks: u32,
+    /// What of it could not be read, as bits of the worker's; 0 when nothing is in doubt.
+    pub doubt: u32,
 }
 
 /// The rarer lists of a guild. Each is a JSON array; empty when the cache keeps none.

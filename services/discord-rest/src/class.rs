@@ -175,13 +175,11 @@ fn is_block(status: StatusCode, headers: &HeaderMap, body: &BodyStart) -> bool {
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let read = |value: &http::HeaderValue| {
         let text = value.to_str().ok()?.trim();
-        match text.parse() {
-            Ok(seconds) => bounded(seconds),
-            Err(_) => {
-                let at = httpdate::parse_http_date(text).ok()?;
-                bounded(at.duration_since(now).unwrap_or_default().as_secs_f64())
-            }
+        if let Ok(seconds) = text.parse() {
+            return bounded(seconds);
         }
+        let at = httpdate::parse_http_date(text).ok()?;
+        bounded(at.duration_since(now).unwrap_or_default().as_secs_f64())
     };
     headers.get_all(header::RETRY_AFTER).iter().filter_map(read).max()
 }

@@ -16,8 +16,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use backoff::{Backoff, Policy};
 use http::{HeaderName, Method, Request, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
+use servers::{Limits, Listener};
 use tokio::{
-    net::TcpListener,
     sync::{Semaphore, SemaphorePermit},
     time::{Instant, sleep},
 };
@@ -67,7 +67,7 @@ impl Default for RestOptions {
 /// The proxy, bound to its port.
 #[derive(Debug)]
 pub struct Rest {
-    listener: TcpListener,
+    listener: Listener,
     address: SocketAddr,
 }
 
@@ -77,8 +77,8 @@ impl Rest {
     /// # Errors
     /// It is taken or not allowed.
     pub async fn bind(address: SocketAddr) -> std::io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
+        let listener = Listener::bind(address, "rest", Limits::HTTP1).await?;
+        let address = listener.address()?;
         Ok(Self { listener, address })
     }
 

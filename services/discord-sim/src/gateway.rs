@@ -26,7 +26,7 @@ use axum::{
 use compression::Codec;
 use connection::{Asked, Connection};
 use serde::Deserialize;
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 /// Clients may send 4,096 bytes; up to here a longer frame is read so that it can be answered with 4002.
 const FRAME_READ: usize = 64 * 1024;
@@ -60,6 +60,7 @@ pub(crate) async fn upgrade_to_resume(
     upgrade: WebSocketUpgrade,
 ) -> Response {
     if shared.hub.switches().resume_url_dead {
+        shared.hub.dials.fetch_add(1, Ordering::Relaxed);
         tap.cut();
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
@@ -84,6 +85,7 @@ async fn open(
     upgrade: WebSocketUpgrade,
     address: Address,
 ) -> Response {
+    shared.hub.dials.fetch_add(1, Ordering::Relaxed);
     if let Some(script) = shared.hub.odd.script(Moment::Connect, address, None)
         && let Some(response) = refuse(&shared, &tap, script.actions).await
     {

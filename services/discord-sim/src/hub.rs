@@ -31,7 +31,7 @@ use crate::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::{
@@ -167,6 +167,8 @@ pub(crate) struct Hub {
     pub(crate) world: World,
     pub(crate) origin: Origin,
     pub(crate) odd: Oddities,
+    /// How often a client has asked for a WebSocket.
+    pub(crate) dials: AtomicU64,
     /// Rung whenever a connection goes.
     gone: Notify,
     /// Messages a second.
@@ -231,6 +233,7 @@ impl Hub {
                 application_flags,
             },
             odd: Oddities::default(),
+            dials: AtomicU64::new(0),
             config,
             world,
             gone: Notify::new(),

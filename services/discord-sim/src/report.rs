@@ -274,6 +274,8 @@ pub struct ShardReport {
 /// Who is connected.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SessionsReport {
+    /// How often a client has asked for a WebSocket, those that were refused included.
+    pub dials: u64,
     /// Open connections.
     pub connections: Vec<ConnectionReport>,
     /// Sessions that are in use or can be resumed.

@@ -16,7 +16,7 @@ mod worker;
 pub use assignment::{Arriving, Assignment, ShardRange};
 pub use lookup::{GuildRecord, OwnGuild, UserLookup, UserRecord};
 pub use outcome::{Gap, StartKind, StartOutcome};
-pub use problem::{Problem, ProblemCode, Weight};
+pub use problem::{Problem, ProblemClock, ProblemCode, Weight};
 pub use report::{ShardReport, ShardStatus};
 pub use routes::{Owner, Route, Routes};
 pub use session::SessionNeeds;

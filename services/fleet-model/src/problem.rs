@@ -1,6 +1,12 @@
 //! What an operator should know about a process: one line each, with a code that never changes.
 
-use std::fmt;
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    fmt,
+    time::Duration,
+};
+
+use crate::{Epoch, ShardNumber, ShardRange, ShardReport, ShardStatus};
 
 /// How much a [`Problem`] matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,6 +74,10 @@ codes! {
     TotalDiffers "total_differs" Advice,
     /// The shard total is not known before a worker registers.
     TotalUnsettled "total_unsettled" Problem,
+    /// The fleet store refuses to write the owner of a shard.
+    ShardRefused "shard_refused" Problem,
+    /// A record of the fleet store has another type or is no record of this program's.
+    StoreRecordInvalid "store_record_invalid" Problem,
     /// Workers hold leases that this coordinator does not know.
     UnknownWorkers "unknown_workers" Problem,
     /// No worker is registered for some shards.
@@ -82,6 +92,10 @@ codes! {
     ShardHeldBack "shard_held_back" Problem,
     /// A worker is held back because it died repeatedly.
     WorkerHeldBack "worker_held_back" Problem,
+    /// Discord refuses the token of one worker, and takes the coordinator's.
+    WorkerTokenRefused "worker_token_refused" Problem,
+    /// The fleet store does not answer one worker, and answers the coordinator.
+    WorkerStoreAway "worker_store_away" Problem,
     /// Discord refused a shard for good.
     ShardFailed "shard_failed" Problem,
     /// A shard is connected and receives nothing.
@@ -110,6 +124,8 @@ codes! {
     RelayAway "relay_away" Problem,
     /// The checkpoints of a shard can't be written.
     CheckpointFailing "checkpoint_failing" Problem,
+    /// The process ran out of file descriptors within the last minute.
+    DescriptorsExhausted "descriptors_exhausted" Problem,
     /// The shared REST budget can't be used.
     RestBudgetAway "rest_budget_away" Problem,
     /// Nothing is sent to Discord's REST API for a while.
@@ -117,6 +133,20 @@ codes! {
     /// Discord refuses a token that REST requests carry.
     RestTokenRefused "rest_token_refused" Problem,
 }
+
+impl ProblemCode {
+    /// How long something may last before it is a problem. What is usual while a shard connects is none.
+    pub const fn grace(self) -> Duration {
+        match self {
+            Self::ShardNotReady | Self::ShardQueued | Self::ShardSilent | Self::GuildsMissing => GRACE,
+            _ => Duration::ZERO,
+        }
+    }
+}
+
+/// How long a shard may be not ready, or without some of its guilds, before it is a problem. A problem that goes away for
+/// less than this goes on: a shard that is ready for a moment between two connections is not well.
+const GRACE: Duration = Duration::from_secs(5);
 
 impl fmt::Display for ProblemCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -129,7 +159,9 @@ impl fmt::Display for ProblemCode {
 pub struct Problem {
     /// What kind of problem it is.
     pub code: ProblemCode,
-    /// What is wrong, with its cause, in one line for people.
+    /// The shards that it is about, when it is about shards: what they share is one problem.
+    pub shards: Vec<ShardNumber>,
+    /// What is wrong, with its cause, in one line for people; without the shards.
     pub message: String,
     /// Since when, in milliseconds since the Unix epoch; `None` when that is not known.
     pub since_unix_ms: Option<u64>,
@@ -138,7 +170,12 @@ pub struct Problem {
 impl Problem {
     /// A problem that began at an unknown time.
     pub fn new(code: ProblemCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), since_unix_ms: None }
+        Self { code, shards: Vec::new(), message: message.into(), since_unix_ms: None }
+    }
+
+    /// A problem of one shard. `message` goes on after `shard 3`: `reconnecting: closed with 1011`.
+    pub fn of_shard(code: ProblemCode, shard: ShardNumber, message: impl Into<String>) -> Self {
+        Self { shards: vec![shard], ..Self::new(code, message) }
     }
 
     /// The same problem, with the time since when it lasts.
@@ -146,6 +183,23 @@ impl Problem {
     pub fn since(mut self, unix_ms: u64) -> Self {
         self.since_unix_ms = Some(unix_ms);
         self
+    }
+
+    /// The problem of a shard that is not ready or lacks guilds, if its report says so.
+    pub fn of_report(report: &ShardReport) -> Option<Self> {
+        let code = match report.status {
+            ShardStatus::Ready if report.pending_guilds == 0 => return None,
+            ShardStatus::Ready => {
+                let missing = format!("ready without {} guilds that READY named", report.pending_guilds);
+                return Some(Self::of_shard(ProblemCode::GuildsMissing, report.shard, missing));
+            }
+            ShardStatus::Failed => ProblemCode::ShardFailed,
+            ShardStatus::Silent => ProblemCode::ShardSilent,
+            ShardStatus::Queued => ProblemCode::ShardQueued,
+            _ => ProblemCode::ShardNotReady,
+        };
+        let detail = if report.detail.is_empty() { String::new() } else { format!(": {}", report.detail) };
+        Some(Self::of_shard(code, report.shard, format!("{}{detail}", report.status)))
     }
 
     /// Whether the process is degraded while it lasts.
@@ -156,7 +210,85 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        match self.shards.as_slice() {
+            [] => f.write_str(&self.message),
+            [shard] => write!(f, "shard {shard} {}", self.message),
+            shards => write!(f, "shards {} {}", in_ranges(shards), self.message),
+        }
+    }
+}
+
+/// A message without its numbers: one that counts seconds down goes on being the same. Numbers in names stay (`worker-1`).
+fn without_numbers(message: &str) -> String {
+    message.split(' ').filter(|word| !word.starts_with(|c: char| c.is_ascii_digit())).collect()
+}
+
+/// Numbers as `0-3, 7`.
+fn in_ranges(shards: &[ShardNumber]) -> String {
+    let epochs: BTreeMap<ShardNumber, Epoch> = shards.iter().map(|&shard| (shard, Epoch(0))).collect();
+    let ranges: Vec<String> = ShardRange::pack(&epochs)
+        .iter()
+        .map(|range| match range.first == range.last {
+            true => range.first.to_string(),
+            false => format!("{}-{}", range.first, range.last),
+        })
+        .collect();
+    ranges.join(", ")
+}
+
+/// Remembers since when each problem lasts. It is given all problems of one moment again and again, once a second at least.
+#[derive(Clone, Debug, Default)]
+pub struct ProblemClock {
+    known: BTreeMap<Subject, Lasting>,
+}
+
+/// What tells problems of one code apart: the shard, or the text where it is about none.
+type Subject = (ProblemCode, Option<ShardNumber>, String);
+
+#[derive(Clone, Copy, Debug)]
+struct Lasting {
+    since_unix_ms: u64,
+    seen_unix_ms: u64,
+}
+
+impl ProblemClock {
+    /// Returns the problems that have outlasted their [grace](ProblemCode::grace), each with the time since when it lasts.
+    /// Shards with the same problem share a line; the first of them to have it says since when.
+    pub fn observe(&mut self, problems: Vec<Problem>, now_unix_ms: u64) -> Vec<Problem> {
+        let grace = |code: ProblemCode| u64::try_from(code.grace().as_millis()).unwrap_or(u64::MAX);
+        let mut shown: Vec<Problem> = Vec::new();
+        let mut shared: BTreeMap<(ProblemCode, String), usize> = BTreeMap::new();
+        for mut problem in problems {
+            let shard = problem.shards.first().copied();
+            let text = if shard.is_some() { String::new() } else { without_numbers(&problem.message) };
+            let lasting = self
+                .known
+                .entry((problem.code, shard, text))
+                .or_insert(Lasting { since_unix_ms: now_unix_ms, seen_unix_ms: now_unix_ms });
+            lasting.seen_unix_ms = now_unix_ms;
+            problem.since_unix_ms.get_or_insert(lasting.since_unix_ms);
+            if now_unix_ms.saturating_sub(lasting.since_unix_ms) < grace(problem.code) {
+                continue;
+            }
+            if shard.is_none() {
+                shown.push(problem);
+                continue;
+            }
+            match shared.entry((problem.code, problem.message.clone())) {
+                Entry::Vacant(new) => {
+                    new.insert(shown.len());
+                    shown.push(problem);
+                }
+                Entry::Occupied(at) => {
+                    let with = &mut shown[*at.get()];
+                    with.since_unix_ms = with.since_unix_ms.min(problem.since_unix_ms);
+                    with.shards.extend(problem.shards);
+                }
+            }
+        }
+        self.known
+            .retain(|(code, ..), lasting| now_unix_ms.saturating_sub(lasting.seen_unix_ms) <= grace(*code));
+        shown
     }
 }
 
@@ -171,5 +303,61 @@ mod tests {
         let names: BTreeSet<&str> = ProblemCode::ALL.iter().map(|code| code.as_str()).collect();
         assert_eq!(names.len(), ProblemCode::ALL.len());
         assert!(names.iter().all(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '_')));
+    }
+
+    /// Whether a shard that is not ready at these seconds is shown at the last of them, and since when.
+    fn shown(seconds: &[u64]) -> Option<u64> {
+        let mut clock = ProblemClock::default();
+        let last = *seconds.last().unwrap();
+        let mut shown = Vec::new();
+        for second in 0..=last {
+            let not_ready = Problem::of_shard(ProblemCode::ShardNotReady, ShardNumber(3), "connecting");
+            let problems = if seconds.contains(&second) { vec![not_ready] } else { Vec::new() };
+            shown = clock.observe(problems, second * 1_000);
+        }
+        shown.first().map(|problem| problem.since_unix_ms.unwrap() / 1_000)
+    }
+
+    #[test]
+    fn shard_that_is_not_ready_is_a_problem_after_5_s() {
+        assert_eq!(shown(&[10, 11, 12, 13, 14]), None);
+        assert_eq!(shown(&[10, 11, 12, 13, 14, 15]), Some(10));
+    }
+
+    #[test]
+    fn moment_of_readiness_does_not_end_a_problem() {
+        assert_eq!(shown(&[10, 14, 18, 22]), Some(10), "ready for 3 s between two connections");
+        assert_eq!(shown(&[10, 11, 30]), None, "ready for 19 s");
+    }
+
+    #[test]
+    fn shards_with_one_problem_share_a_line() {
+        let mut clock = ProblemClock::default();
+        let of =
+            |shard, message: &str| Problem::of_shard(ProblemCode::ShardNotReady, ShardNumber(shard), message);
+        let mut problems = vec![of(3, "reconnecting: closed with 1011")];
+        clock.observe(problems.clone(), 1_000);
+        problems.extend([0, 1, 2, 7].map(|shard| of(shard, "reconnecting: closed with 1011")));
+        problems.push(of(5, "resuming"));
+        for ms in [2_000, 8_000] {
+            problems.sort_by_key(|problem| problem.shards.clone());
+            let shown = clock.observe(problems.clone(), ms);
+            if ms == 8_000 {
+                let lines: Vec<String> = shown.iter().map(ToString::to_string).collect();
+                assert_eq!(lines, ["shards 0-3, 7 reconnecting: closed with 1011", "shard 5 resuming"]);
+                assert_eq!(shown[0].since_unix_ms, Some(1_000));
+            }
+        }
+    }
+
+    #[test]
+    fn other_problems_are_shown_at_once_and_forgotten_at_once() {
+        let mut clock = ProblemClock::default();
+        let away = || vec![Problem::new(ProblemCode::StoreAway, "the fleet store is away")];
+        assert_eq!(clock.observe(away(), 1_000)[0].since_unix_ms, Some(1_000));
+        assert_eq!(clock.observe(away(), 1_250)[0].since_unix_ms, Some(1_000));
+        assert!(clock.observe(Vec::new(), 1_500).is_empty());
+        assert!(clock.known.is_empty());
+        assert_eq!(clock.observe(away(), 1_750)[0].since_unix_ms, Some(1_750));
     }
 }

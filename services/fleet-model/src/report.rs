@@ -99,6 +99,8 @@ pub struct ShardReport {
     pub outcome: Option<StartOutcome>,
     /// Guilds that READY named and of which nothing has come: the other figures are without them.
     pub pending_guilds: u32,
+    /// Guilds whose figures are missing or may be wrong, pending ones included.
+    pub uncertain_guilds: u32,
 }
 
 impl ShardReport {
@@ -119,6 +121,7 @@ impl ShardReport {
             close_code: None,
             outcome: None,
             pending_guilds: 0,
+            uncertain_guilds: 0,
         }
     }
 }

@@ -274,6 +274,8 @@ pub enum Written {
     Outranked(Epoch),
     /// Refused: a higher term has written here.
     StaleTerm,
+    /// Not written: the shard's record is none of ours. The others of the same call are written.
+    Invalid,
 }
 
 /// The store can't say.

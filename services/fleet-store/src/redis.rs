@@ -107,12 +107,19 @@ impl RedisStore {
         let key = self.keys.shard(owner.shard);
         let (term, epoch) = (term.to_string(), owner.epoch.to_string());
         let args = [term.as_str(), owner.worker.as_str(), owner.incarnation.as_str(), epoch.as_str()];
-        let answer = self.run(&scripts::ASSIGN, &key, &args).await?;
-        match answer.verdict() {
-            "WRITTEN" => Ok(Written::Yes),
-            "OUTRANKED" => Ok(Written::Outranked(Epoch(answer.parse(1)?))),
-            "STALE_TERM" => Ok(Written::StaleTerm),
-            _ => Err(answer.alien()),
+        let written = async {
+            let answer = self.run(&scripts::ASSIGN, &key, &args).await?;
+            match answer.verdict() {
+                "WRITTEN" => Ok(Written::Yes),
+                "OUTRANKED" => Ok(Written::Outranked(Epoch(answer.parse(1)?))),
+                "STALE_TERM" => Ok(Written::StaleTerm),
+                _ => Err(answer.alien()),
+            }
+        };
+        // One record of another kind says nothing of the others.
+        match written.await {
+            Err(StoreError::Alien(_)) => Ok(Written::Invalid),
+            written => written,
         }
     }
 }

@@ -5,6 +5,10 @@
 
 use std::fmt::{self, Write as _};
 
+mod json;
+
+pub use json::without_lone_surrogates;
+
 /// Characters of an error's text or a reason that are shown, unless the caller says otherwise.
 pub const MOST: usize = 200;
 
@@ -48,12 +52,33 @@ impl fmt::Debug for Printable<'_> {
     }
 }
 
+/// Escapes control characters in `text` that has lines of its own: line breaks stay, and nothing is cut.
+pub fn printable_lines(text: &str) -> impl fmt::Display {
+    let lines: Vec<String> =
+        text.split('\n').map(|line| printable_within(line, usize::MAX).to_string()).collect();
+    lines.join("\n")
+}
+
+/// Escapes control characters in JSON text as JSON does: the text still says the same.
+pub fn printable_json(text: &str) -> impl fmt::Display {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match u16::try_from(u32::from(c)) {
+            // Between the values of indented JSON.
+            Ok(_) if c == '\n' => shown.push(c),
+            Ok(unit) if is_unsafe(c) => shown.push_str(&format!("\\u{unit:04x}")),
+            _ => shown.push(c),
+        }
+    }
+    shown
+}
+
 /// Whether a terminal could take `c` as a command, a line break or a change of the writing direction
 /// ([Unicode UAX 9](https://www.unicode.org/reports/tr9/)): these make forged lines and reordered text.
 fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c,
-            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{61c}')
+            '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{61c}')
 }
 
 #[cfg(test)]
@@ -62,7 +87,7 @@ mod tests {
 
     #[test]
     fn ordinary_text_is_unchanged() {
-        for text in ["", "Zoë's 日本 server 🎉", "a\\b \"c\""] {
+        for text in ["", "Zoë's 日本 server 👨‍👩‍👧", "a\\b \"c\""] {
             assert_eq!(printable(text).to_string(), text);
         }
     }
@@ -74,6 +99,15 @@ mod tests {
             let shown = printable(&format!("a{c}b")).to_string();
             assert!(!shown.contains(c) && shown.starts_with("a\\") && shown.ends_with('b'), "{shown:?}");
         }
+    }
+
+    #[test]
+    fn lines_stay_lines_and_json_stays_json() {
+        assert_eq!(printable_lines("a\nb\u{1b}[2K\rc").to_string(), "a\nb\\u{1b}[2K\\rc");
+        assert_eq!(
+            printable_json("{\n  \"a\": \"\u{202e}\u{85}ok\"\n}").to_string(),
+            "{\n  \"a\": \"\\u202e\\u0085ok\"\n}"
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One event, as the streams hold it.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
 
 use bytes::Bytes;
 use fleet_model::{Gap, ShardNumber};
@@ -162,27 +162,47 @@ impl fmt::Debug for Entry {
 /// What can't be put into a stream, or read out of one.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
-    /// The payload is no JSON.
-    #[error("the payload is no JSON: {0}")]
-    Payload(String),
-    /// The data is none of ours.
-    #[error("the data can't be read: {0}")]
-    Data(#[from] rmp_serde::decode::Error),
+    /// The payload is no JSON, or nested too deep. No error says more: their texts may quote the payload.
+    #[error("the payload is not JSON, or nested too deep (line {line}, column {column})")]
+    Payload {
+        /// The line of the payload, from 1; 0 when no place is known.
+        line: usize,
+        /// The column, from 1; 0 when no place is known.
+        column: usize,
+    },
+    /// The data was not written by a relay.
+    #[error("the entry's data is not MessagePack of a payload")]
+    Data,
 }
 
 /// What discord.js's brokers publish for an event: MessagePack of `{shardId, payload}`, where the payload is the whole dispatch
 /// (`t`, `s`, `op`, `d`).
+///
+/// MessagePack has only whole characters: half of a surrogate pair becomes U+FFFD.
 pub(crate) fn encode(shard: ShardNumber, payload: &str) -> Result<Bytes, DataError> {
-    let failed = |error: &dyn fmt::Display| DataError::Payload(error.to_string());
+    transcode(shard, payload).or_else(|error| match outside_text::without_lone_surrogates(payload) {
+        Cow::Owned(clean) => transcode(shard, &clean),
+        Cow::Borrowed(_) => Err(error),
+    })
+}
+
+fn transcode(shard: ShardNumber, payload: &str) -> Result<Bytes, DataError> {
     let mut data = Vec::with_capacity(payload.len() + 32);
     rmp::encode::write_map_len(&mut data, 2)
         .and_then(|_| rmp::encode::write_str(&mut data, "shardId"))
         .and_then(|()| rmp::encode::write_uint(&mut data, shard.0.into()).map(drop))
         .and_then(|()| rmp::encode::write_str(&mut data, "payload"))
-        .map_err(|error| failed(&error))?;
+        .map_err(|_| DataError::Payload { line: 0, column: 0 })?;
     let mut json = serde_json::Deserializer::from_str(payload);
-    serde_transcode::transcode(&mut json, &mut rmp_serde::Serializer::new(&mut data))
-        .map_err(|error| failed(&error))?;
+    // The transcoder's own error wraps the deserializer's, and has no place; a second look finds it.
+    serde_transcode::transcode(&mut json, &mut rmp_serde::Serializer::new(&mut data)).map_err(|_| {
+        let place = serde_json::from_str::<serde_json::Value>(payload).err();
+        place.map_or(DataError::Payload { line: 0, column: 0 }, |error| DataError::Payload {
+            line: error.line(),
+            column: error.column(),
+        })
+    })?;
+    json.end().map_err(|error| DataError::Payload { line: error.line(), column: error.column() })?;
     Ok(data.into())
 }
 
@@ -196,7 +216,7 @@ impl NewEntry {
         struct Data {
             payload: serde_json::Value,
         }
-        let Data { payload } = rmp_serde::from_slice(&self.data)?;
+        let Data { payload } = rmp_serde::from_slice(&self.data).map_err(|_| DataError::Data)?;
         Ok(payload.to_string())
     }
 
@@ -284,7 +304,26 @@ mod tests {
         let value: serde_json::Value = rmp_serde::from_slice(&entry.data).unwrap();
         assert_eq!(value["shardId"], 300);
         assert_eq!(value["payload"]["t"], "MESSAGE_CREATE");
-        encode(ShardNumber(0), "{").unwrap_err();
+        for broken in ["{", "{}}", "", r#"{"a":1e999}"#, &"[".repeat(200)] {
+            encode(ShardNumber(0), broken).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn half_of_an_emoji_costs_only_itself() {
+        let data = encode(ShardNumber(0), r#"{"d":{"content":"a\ud83d b"}}"#).unwrap();
+        let payload: serde_json::Value =
+            serde_json::from_str(&entry("MESSAGE_CREATE", data).payload().unwrap()).unwrap();
+        assert_eq!(payload["d"]["content"], "a\u{fffd} b");
+    }
+
+    #[test]
+    fn errors_hold_no_payload() {
+        let error = encode(ShardNumber(0), r#"{"d":"secret" oops}"#).unwrap_err().to_string();
+        assert!(
+            error.contains("column 15") && !error.contains("oops") && !error.contains("secret"),
+            "{error}"
+        );
     }
 
     #[test]

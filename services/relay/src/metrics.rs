@@ -75,7 +75,11 @@ impl RelayMetrics {
             ("relay_events", "Events that were put into the relay's streams", &self.appended),
             ("relay_repeated", "Events that were there already", &self.repeated),
             ("relay_bytes", "Size of what was put into the streams, in bytes", &self.bytes),
-            ("relay_garbled", "Events that are no JSON", &self.garbled),
+            (
+                "relay_garbled",
+                "Events that could not be encoded: a gap was told in their place",
+                &self.garbled,
+            ),
             (
                 "relay_failures",
                 "Times that the streams did not take events; they are sent again",

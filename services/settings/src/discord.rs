@@ -37,6 +37,12 @@ impl ApiOrigin {
         }
     }
 
+    /// Host and port; the scheme's default port when none is written.
+    pub fn server(&self) -> (&str, u16) {
+        let port = self.url.port_or_known_default().unwrap_or_default();
+        (self.url.host_str().unwrap_or_default(), port)
+    }
+
     /// It is spoken to without TLS.
     pub fn is_plain_http(&self) -> bool {
         self.url.scheme() == "http"
@@ -96,8 +102,11 @@ impl FromStr for GatewayUrl {
         if !matches!(url.scheme(), "ws" | "wss") || url.host().is_none() {
             return Err("it takes a ws:// or wss:// URL".to_owned());
         }
-        if url.query().is_some() {
+        if url.query().is_some() || url.fragment().is_some() {
             return Err("it takes no query: version, encoding and compression are added".to_owned());
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("it takes no user".to_owned());
         }
         Ok(Self(url.as_str().trim_end_matches('/').to_owned()))
     }
@@ -127,6 +136,10 @@ mod tests {
     #[test]
     fn a_gateway_speaks_websocket() {
         assert_eq!("ws://127.0.0.1:1/".parse::<GatewayUrl>().unwrap().as_str(), "ws://127.0.0.1:1");
-        assert!("http://127.0.0.1:1".parse::<GatewayUrl>().is_err());
+        for text in
+            ["http://127.0.0.1:1", "ws://u@127.0.0.1:1", "ws://127.0.0.1:1/?v=10", "ws://127.0.0.1:1/#x"]
+        {
+            assert!(text.parse::<GatewayUrl>().is_err(), "{text} passed");
+        }
     }
 }

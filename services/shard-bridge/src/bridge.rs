@@ -82,8 +82,17 @@ impl Bridge {
         routes
     }
 
+    /// Waits for the first routing table: a process that has just started may be asked before it has one.
+    async fn first_table(&self, until: Instant) {
+        let mut routes = self.routes.clone();
+        let table = routes.wait_for(|routes| **routes != Routes::default());
+        // Without one the answer says that no shard runs.
+        let _ = tokio::time::timeout_at(until, table).await;
+    }
+
     /// Totals over all shards. With `max_staleness`, from reports that came by themselves if all are that fresh.
     pub async fn stats(&self, until: Instant, max_staleness: Duration) -> v1::GetAggregateStatsResponse {
+        self.first_table(until).await;
         let routes = self.routes();
         if let Some(recent) = self.recent.as_ref().filter(|_| !max_staleness.is_zero()) {
             let reports: Vec<_> =
@@ -113,6 +122,7 @@ impl Bridge {
     /// Guilds, each from the worker that runs its shard. A worker that says that it no longer does is not asked again: the
     /// next routing table is, once.
     pub async fn guilds(&self, guild_ids: &[u64], until: Instant) -> Vec<v1::FindGuildResponse> {
+        self.first_table(until).await;
         let mut routes_changed = self.routes.clone();
         let routes = self.routes();
         routes_changed.mark_unchanged();
@@ -196,6 +206,7 @@ impl Bridge {
 
     /// Users, from whichever workers know them. Without `all` the search ends when each is found.
     pub async fn users(&self, user_ids: &[u64], all: bool, until: Instant) -> Vec<v1::FindUserResponse> {
+        self.first_table(until).await;
         let routes = self.routes();
         let each_found = |answers: &BTreeMap<WorkerId, UserLookup>| {
             let is_found = |position: usize| {
@@ -246,6 +257,7 @@ impl Bridge {
         until: Instant,
     ) -> Result<v1::BroadcastResponse, Status> {
         content::check(&kind, &body)?;
+        self.first_table(until).await;
         let expected: BTreeSet<WorkerId> = self.routes().workers.keys().cloned().collect();
         let mut published = self.publish(kind, body, Recipient::All, until).await?;
         let mut acknowledged = BTreeSet::new();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use altergolden_proto::v1::{self, fleet_client::FleetClient, shard_bridge_client::ShardBridgeClient};
 use telemetry::grpc::SendTrace;
 use tonic::{
-    Status, Streaming,
+    Code, Status, Streaming,
     service::interceptor::InterceptedService,
     transport::{Channel, Endpoint},
 };
@@ -383,6 +383,19 @@ impl BridgeClient {
     pub async fn abort_plan(&mut self) -> Result<v1::Plan, ClientError> {
         let request = self.request(v1::AbortPlanRequest {});
         Ok(self.fleet.abort_plan(request).await?.into_inner())
+    }
+
+    /// Returns what an operator should know of the fleet. A worker knows nothing of it: there are none then.
+    ///
+    /// # Errors
+    /// The call failed.
+    pub async fn problems(&mut self) -> Result<Vec<v1::Problem>, ClientError> {
+        let request = self.request(v1::WatchRequest {});
+        match self.fleet.watch(request).await {
+            Ok(statuses) => Ok(statuses.into_inner().message().await?.unwrap_or_default().problem_details),
+            Err(status) if status.code() == Code::Unimplemented => Ok(Vec::new()),
+            Err(status) => Err(status.into()),
+        }
     }
 
     /// The fleet now, and whenever it changes.

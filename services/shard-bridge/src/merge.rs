@@ -17,9 +17,11 @@ pub(crate) fn timed(
     })
 }
 
-/// It is ready with all its guilds, or was when its owner handed it over.
+/// Whether the shard is ready, or was when its owner handed it over, and its figures count all its guilds.
 fn is_whole(report: &ShardReport) -> bool {
-    matches!(report.status, ShardStatus::Ready | ShardStatus::Moving) && report.pending_guilds == 0
+    matches!(report.status, ShardStatus::Ready | ShardStatus::Moving)
+        && report.pending_guilds == 0
+        && report.uncertain_guilds == 0
 }
 
 /// Of two reports on one shard the higher epoch counts: during a move both owners may answer. But who has handed the shard over
@@ -49,22 +51,40 @@ pub(crate) fn stats(
         (0..shard_total).filter(|shard| !by_shard.contains_key(&ShardNumber(*shard))).collect();
     let all_ready = by_shard.values().all(|timed| is_whole(&timed.report));
     let reports = || by_shard.values().map(|timed| &timed.report);
+    let users = total(reports().map(|report| report.users));
+    let channels = total(reports().map(|report| report.channels.map(u64::from)));
+    let voice_connections = total(reports().map(|report| report.voice_connections.map(u64::from)));
+    let counted_everywhere = [&users, &channels, &voice_connections].iter().all(|total| total.everywhere);
+    let capped = |total: Total| total.sum.map(|sum| u32::try_from(sum).unwrap_or(u32::MAX));
     v1::GetAggregateStatsResponse {
-        total_guilds: reports().map(|report| report.guilds).sum(),
-        total_users: total(reports().map(|report| report.users)),
-        total_channels: total(reports().map(|report| report.channels.map(u64::from))).map(|n| n as u32),
-        total_voice_connections: total(reports().map(|report| report.voice_connections.map(u64::from)))
-            .map(|n| n as u32),
+        total_guilds: reports().map(|report| report.guilds).fold(0, u32::saturating_add),
+        total_users: users.sum,
+        total_channels: capped(channels),
+        total_voice_connections: capped(voice_connections),
         shard_count: shard_total,
-        complete: shard_total > 0 && missing_shards.is_empty() && all_ready,
+        complete: shard_total > 0 && missing_shards.is_empty() && all_ready && counted_everywhere,
         missing_shards,
         shards: by_shard.into_values().map(shard_stats).collect(),
     }
 }
 
-/// A sum of what is known; absent when nothing is, as a figure whose intent is off is off everywhere.
-fn total(figures: impl Iterator<Item = Option<u64>>) -> Option<u64> {
-    figures.flatten().fold(None, |sum, figure| Some(sum.unwrap_or(0) + figure))
+/// One figure added up over shards.
+struct Total {
+    /// The sum over the shards that count it; `None` when none does, as when its intent is off.
+    sum: Option<u64>,
+    /// Whether all shards count it or none does: otherwise the sum is too low, as in a deploy with other intents.
+    everywhere: bool,
+}
+
+fn total(figures: impl Iterator<Item = Option<u64>>) -> Total {
+    let (mut sum, mut without) = (None, false);
+    for figure in figures {
+        match figure {
+            Some(figure) => sum = Some(u64::saturating_add(sum.unwrap_or(0), figure)),
+            None => without = true,
+        }
+    }
+    Total { everywhere: sum.is_none() || !without, sum }
 }
 
 fn shard_stats(timed: TimedReport) -> v1::ShardStats {
@@ -174,6 +194,25 @@ mod tests {
         late.report.status = ShardStatus::Identifying;
         assert!(!stats(1, [late]).complete);
         assert!(!stats(0, []).complete);
+    }
+
+    #[test]
+    fn figures_that_are_too_low_are_incomplete() {
+        let pending = |report: &mut ShardReport| report.pending_guilds = 1;
+        let outage_since_ready = |report: &mut ShardReport| report.uncertain_guilds = 1;
+        let other_intents = |report: &mut ShardReport| report.users = None;
+        let huge = |report: &mut ShardReport| (report.guilds, report.users) = (u32::MAX, Some(u64::MAX));
+        let cases: [(&str, fn(&mut ShardReport), bool); 4] = [
+            ("a guild of READY has not come", pending, false),
+            ("an outage since READY", outage_since_ready, false),
+            ("a shard that does not count users", other_intents, false),
+            ("a sum too large", huge, true),
+        ];
+        for (name, change, complete) in cases {
+            let mut odd = report("b", 1, 1, 10);
+            change(&mut odd.report);
+            assert_eq!(stats(2, [report("a", 0, 1, 10), odd]).complete, complete, "{name}");
+        }
     }
 
     fn users(shards: &[u32], incomplete: Option<&str>) -> UserLookup {

@@ -16,14 +16,19 @@ use axum::{
     routing::get,
 };
 use fleet_model::Problem;
+use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use servers::{Http1, Limits, Listener, serve_http1};
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::{CONTENT_TYPE, Metrics};
 
-/// How long answers may still go out once the process stops.
-const LAST_ANSWERS: Duration = Duration::from_secs(1);
+/// A probe is short, and a scraper that comes back later makes a new connection.
+const LIMITS: Http1 = Http1 {
+    head_within: Duration::from_secs(10),
+    largest_head: 16 * 1024,
+    last_answers: Duration::from_secs(1),
+};
 
 /// How a component is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +69,7 @@ pub fn problems_json(problems: &[Problem]) -> Value {
                 problem.since_unix_ms.and_then(|ms| UNIX_EPOCH.checked_add(Duration::from_millis(ms)));
             json!({
                 "code": problem.code.as_str(),
-                "message": problem.message,
+                "message": problem.to_string(),
                 "since": since.map(|at| humantime::format_rfc3339_seconds(at).to_string()),
                 "weight": problem.code.weight().as_str(),
             })
@@ -75,7 +80,7 @@ pub fn problems_json(problems: &[Problem]) -> Value {
 /// The server, bound to its port.
 #[derive(Debug)]
 pub struct HealthServer {
-    listener: TcpListener,
+    listener: Listener,
     address: SocketAddr,
 }
 
@@ -95,8 +100,8 @@ impl HealthServer {
     /// When the port is taken or not allowed.
     pub async fn bind(address: SocketAddr, setting: &'static str) -> Result<Self, BindError> {
         let fail = |source| BindError { address, setting, source };
-        let listener = TcpListener::bind(address).await.map_err(fail)?;
-        let address = listener.local_addr().map_err(fail)?;
+        let listener = Listener::bind(address, "health", Limits::HTTP1).await.map_err(fail)?;
+        let address = listener.address().map_err(fail)?;
         Ok(Self { listener, address })
     }
 
@@ -114,16 +119,7 @@ impl HealthServer {
             .route("/metrics", get(scrape))
             .with_state(Served { source, metrics });
         tracing::info!(address = %self.address, "health endpoints listening");
-        let serving =
-            axum::serve(self.listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
-        // A client that never finishes its request must not keep the process.
-        let served = tokio::select! {
-            served = serving.into_future() => served,
-            () = async { stop.cancelled().await; tokio::time::sleep(LAST_ANSWERS).await } => Ok(()),
-        };
-        if let Err(error) = served {
-            tracing::error!(%error, "the health server ended");
-        }
+        serve_http1(self.listener, LIMITS, TowerToHyperService::new(router), stop).await;
     }
 }
 

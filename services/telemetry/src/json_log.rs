@@ -15,6 +15,8 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
+use crate::subscriber::LONGEST_VALUE;
+
 /// Formats an event as `{"timestamp","level","target","message",...fields,"span","trace_id","span_id"}`.
 #[derive(Debug)]
 pub(crate) struct JsonLines;
@@ -58,13 +60,24 @@ where
 /// Collects an event's fields.
 struct Fields<'a>(&'a mut Map<String, Value>);
 
+impl Fields<'_> {
+    /// Inserts text, cut to [`LONGEST_VALUE`]. JSON escapes control characters by itself.
+    fn insert(&mut self, field: &Field, text: &str) {
+        let text = match text.char_indices().nth(LONGEST_VALUE) {
+            Some((end, _)) => format!("{}…", &text[..end]),
+            None => text.to_owned(),
+        };
+        self.0.insert(field.name().to_owned(), text.into());
+    }
+}
+
 impl tracing::field::Visit for Fields<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.0.insert(field.name().to_owned(), format!("{value:?}").into());
+        self.insert(field, &format!("{value:?}"));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.0.insert(field.name().to_owned(), value.into());
+        self.insert(field, value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {

@@ -5,9 +5,13 @@ use std::io::IsTerminal as _;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use outside_text::printable_within;
+use tracing_subscriber::{
+    EnvFilter, field::MakeExt as _, fmt::format::debug_fn, layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
-use crate::json_log::JsonLines;
+use crate::{fold::Folding, json_log::JsonLines};
 
 /// The standard variable that names the collector
 /// ([OpenTelemetry](https://opentelemetry.io/docs/specs/otel/protocol/exporter/)); without it no span leaves.
@@ -36,7 +40,13 @@ pub enum TelemetryError {
     /// A subscriber is set already.
     #[error("telemetry was set up twice")]
     Twice,
+    /// The thread that writes folded lines could not be started.
+    #[error("cannot start the log-folding thread: {0}")]
+    Thread(#[from] std::io::Error),
 }
+
+/// The most characters of a field's value that a line holds.
+pub(crate) const LONGEST_VALUE: usize = 1_000;
 
 /// Sets the process-wide subscriber. Lines for people in a terminal, JSON otherwise, both on standard error.
 /// `default_filter` says what to log when `RUST_LOG` does not.
@@ -60,12 +70,30 @@ pub fn init(service: &'static str, default_filter: &str) -> Result<Telemetry, Te
     let tracer = provider.clone().unwrap_or_default().tracer(service);
     let spans = tracing_opentelemetry::layer().with_tracer(tracer);
     let terminal = std::io::stderr().is_terminal();
-    let people = terminal
-        .then(|| tracing_subscriber::fmt::layer().compact().with_target(false).with_writer(std::io::stderr));
+    // Values may hold text from outside: without escapes it could forge lines on a terminal.
+    let fields = debug_fn(|writer, field, value| {
+        let text = format!("{value:?}");
+        let text = printable_within(&text, LONGEST_VALUE);
+        match field.name() {
+            "message" => write!(writer, "{text}"),
+            name => write!(writer, "{name}={text}"),
+        }
+    })
+    .delimited(" ");
+    let people = terminal.then(|| {
+        tracing_subscriber::fmt::layer()
+            .compact()
+            .with_target(false)
+            .fmt_fields(fields)
+            .with_writer(std::io::stderr)
+    });
+    let folding = Folding::default();
+    folding.write_in_background()?;
     let machines = (!terminal)
         .then(|| tracing_subscriber::fmt::layer().event_format(JsonLines).with_writer(std::io::stderr));
     tracing_subscriber::registry()
         .with(filter)
+        .with(folding)
         .with(spans)
         .with(people)
         .with(machines)

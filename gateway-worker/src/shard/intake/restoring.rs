@@ -8,7 +8,7 @@ use std::{collections::VecDeque, sync::Arc};
 use checkpoint::{Head, Session};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Dispatch, Intake, Taken};
+use super::{Dispatch, Intake, Taken, held::Held};
 use crate::{
     checkpoints::{
         older,
@@ -19,16 +19,11 @@ use crate::{
     shard::Progress,
 };
 
-/// Events that wait for the guilds to be read, and their bytes.
-const HELD: usize = 8_192;
-const HELD_BYTES: usize = 32 * 1024 * 1024;
-
 /// A checkpoint that is being read.
 pub(super) struct Restoring {
     load: AbortOnDropHandle<Result<Restored, NotRestored>>,
     /// Came meanwhile.
-    held: VecDeque<Dispatch>,
-    held_bytes: usize,
+    held: Held,
     exact: bool,
     session: Arc<Session>,
     /// How far it was read, and when that came.
@@ -38,12 +33,7 @@ pub(super) struct Restoring {
 impl Restoring {
     /// Lets a dispatch wait.
     pub(super) fn hold(&mut self, dispatch: Dispatch) -> Taken {
-        if self.held.len() >= HELD || self.held_bytes + dispatch.text.len() > HELD_BYTES {
-            return Taken::Full;
-        }
-        self.held_bytes += dispatch.text.len();
-        self.held.push_back(dispatch);
-        Taken::Held
+        self.held.hold(dispatch)
     }
 }
 
@@ -68,8 +58,7 @@ impl Intake {
         let load = async move { checkpoints.restore(what, &head, shard.cache()).await };
         self.restoring = Some(Restoring {
             load: AbortOnDropHandle::new(tokio::spawn(load)),
-            held: VecDeque::new(),
-            held_bytes: 0,
+            held: Held::default(),
             exact,
             session,
             read,
@@ -123,7 +112,11 @@ impl Intake {
                 self.write(None);
                 self.check_suspects();
                 // A session that has begun meanwhile does not need it.
-                return if same_session { Err(why.to_string()) } else { Ok(restoring.held) };
+                return if same_session {
+                    Err(why.to_string())
+                } else {
+                    Ok(restoring.held.into_dispatches())
+                };
             }
         };
         let Restored { guilds, pending, format } = restored;
@@ -135,7 +128,7 @@ impl Intake {
         self.tell_unread(&restoring.session, restoring.read);
         self.write(Some(Stored { session: ordinal, pending: positions, format }));
         self.check_suspects();
-        Ok(restoring.held)
+        Ok(restoring.held.into_dispatches())
     }
 
     fn metrics_refused(&self, why: &str) {
@@ -146,8 +139,7 @@ impl Intake {
     /// The connection is over and the next one resumes from `read`: what waits will come again.
     pub(in crate::shard) fn forget_held(&mut self) {
         if let Some(restoring) = &mut self.restoring {
-            restoring.held.clear();
-            restoring.held_bytes = 0;
+            restoring.held = Held::default();
         }
     }
 

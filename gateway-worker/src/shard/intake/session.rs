@@ -3,28 +3,26 @@
 use std::sync::Arc;
 
 use checkpoint::Session;
-use twilight_gateway::{Event as Parsed, EventTypeFlags};
-use twilight_model::gateway::payload::incoming::Ready;
 
 use super::{Dispatch, Intake, Taken};
 use crate::{
     bot::{Queued, dispatch_clock},
     checkpoints::{Keep, LostSession, unix_ms},
     handler::Mark,
+    reading::SessionStart,
     shard::{Progress, connection::TRANSPORT},
 };
 
 impl Intake {
     /// The session can't be resumed.
     pub(in crate::shard) fn lost_session(&mut self, reason: &str) {
-        if let Some(Progress { session, read, read_at_unix_ms, .. }) = self.shard.progress() {
+        if let Some(Progress { session, read, read_at_unix_ms, .. }) = self.shard.give_up_session() {
             let lost = LostSession {
                 since_unix_ms: read_at_unix_ms,
                 last_sequence: read,
                 reason: reason.to_owned(),
             };
             self.lost = Some(lost.or_before(self.unread.take(), &session));
-            self.shard.set_progress(None);
         }
     }
 
@@ -34,12 +32,23 @@ impl Intake {
         if !self.deliveries.has_room_for_session(dispatch.text.len()) {
             return self.overflowed(dispatch_clock());
         }
+        let Ok(start) = self.read_ready(&dispatch.text) else {
+            self.metrics.count_garbled();
+            tracing::error!(shard.id = %self.shard.number(), "READY has no session id: the connection is of no use");
+            return Taken::NoSession;
+        };
+        let early = std::mem::take(&mut self.early);
         // Whatever waits is of the session before.
         self.forget_held();
-        self.begin_session(&dispatch);
+        self.begin_session(&dispatch, start);
         let (sequence, received_at) = (dispatch.sequence, unix_ms());
-        let is_wanted = self.deliveries.wants(&dispatch.name);
-        if is_wanted && !self.deliveries.push(Queued::Event(self.event(dispatch, received_at))) {
+        let mut queued = true;
+        for early in early.into_dispatches() {
+            self.apply(&early);
+            queued &= self.queue(early, received_at);
+        }
+        queued &= self.queue(dispatch, received_at);
+        if !queued {
             // Shut: the shard ends, and no checkpoint may speak of a session whose READY was not queued.
             self.shard.set_progress(None);
             return Taken::Full;
@@ -48,19 +57,20 @@ impl Intake {
         Taken::Yes
     }
 
-    fn begin_session(&mut self, dispatch: &Dispatch) {
+    /// Queues a dispatch, if bot code wants it. False: the queue is shut.
+    fn queue(&self, dispatch: Dispatch, received_at: u64) -> bool {
+        !self.deliveries.wants(&dispatch.name)
+            || self.deliveries.push(Queued::Event(self.event(dispatch, received_at)))
+    }
+
+    fn begin_session(&mut self, dispatch: &Dispatch, start: SessionStart) {
         self.lost_session("Discord began another session");
         self.ordinal = next_ordinal(self.ordinal, self.deliveries.relayed_session(), unix_ms());
         let now = unix_ms();
-        let ready = ready(&dispatch.text);
-        if ready.is_none() {
-            self.metrics.count_garbled();
-            tracing::error!(shard.id = %self.shard.number(), "READY could not be read: the guilds are not known");
-        }
-        let Named { session_id, resume_gateway_url } = named(&dispatch.text);
+        self.shard.cache().begin_session(self.ordinal, Some(&start));
         let session = Session {
-            id: session_id,
-            resume_url: resume_gateway_url,
+            id: start.session_id,
+            resume_url: start.resume_url,
             ordinal: self.ordinal,
             total: self.shard.total(),
             intents: self.intents,
@@ -68,7 +78,6 @@ impl Intake {
             resources: self.resources.clone(),
             opened_at_unix_ms: now,
         };
-        self.shard.cache().begin_session(self.ordinal, ready.as_ref());
         self.shard.set_progress(Some(Progress {
             session: Arc::new(session),
             began_at: dispatch.sequence,
@@ -111,31 +120,6 @@ const HIGHEST: u64 = 1 << 52;
 fn next_ordinal(before: u64, relayed: Option<u64>, now_unix_ms: u64) -> u64 {
     let relayed = relayed.filter(|session| *session < HIGHEST).unwrap_or_default();
     now_unix_ms.max(before.max(relayed).saturating_add(1))
-}
-
-/// What READY names the session: all that a RESUME needs, whatever else is in it.
-#[derive(Default, serde::Deserialize)]
-struct Named {
-    session_id: String,
-    resume_gateway_url: String,
-}
-
-fn named(text: &str) -> Named {
-    #[derive(serde::Deserialize)]
-    struct Payload {
-        d: Named,
-    }
-    serde_json::from_str(text).map(|payload: Payload| payload.d).unwrap_or_default()
-}
-
-fn ready(text: &str) -> Option<Ready> {
-    match twilight_gateway::parse(text.to_owned(), EventTypeFlags::READY) {
-        Ok(Some(event)) => match Parsed::from(event) {
-            Parsed::Ready(ready) => Some(ready),
-            _ => None,
-        },
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ fn parts(room: usize, store: Arc<dyn checkpoint::CheckpointStore>) -> IntakePart
 }
 
 /// An intake whose queue has room for so many events.
-async fn intake(room: usize) -> Intake {
+pub(super) async fn intake(room: usize) -> Intake {
     Intake::begin(parts(room, testing::memory()), || true).await.unwrap()
 }
 

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use fleet_model::ShardStatus;
 use tokio::time::Instant;
-use twilight_gateway::ShardState;
 
 use super::{Life, stage::Stage};
 
@@ -14,7 +13,8 @@ const GUILD_GAP: Duration = Duration::from_secs(15);
 
 impl Life<'_> {
     pub(super) fn ready(&mut self) {
-        self.attempts.succeeded();
+        self.dialing.succeeded();
+        self.ended.taken = true;
         self.stage = Stage::Running;
         self.identified = true;
         self.runner.metrics.count_identified();
@@ -28,9 +28,9 @@ impl Life<'_> {
     }
 
     pub(super) fn resumed(&mut self) {
-        self.attempts.succeeded();
+        self.dialing.succeeded();
+        self.ended.taken = true;
         self.stage = Stage::Running;
-        self.identified = false;
         self.runner.metrics.count_resumed();
         self.intake.resumed();
         if self.shard().cache.pending_guilds() > 0 {
@@ -51,7 +51,7 @@ impl Life<'_> {
     /// Ready once every guild of READY has come, or none has for a while.
     pub(super) fn check_filled(&mut self) {
         let Some(since) = self.filling_since else { return };
-        if !matches!(self.connection.state(), ShardState::Active) || self.intake.is_reading() {
+        if !matches!(self.stage, Stage::Running) || self.intake.is_reading() {
             return;
         }
         let pending = self.shard().cache.pending_guilds();

@@ -1,12 +1,13 @@
 //! What is looked at a few times a second, events or not: the lease, a connection that hangs, silence.
 
-use std::time::Duration;
-
 use fleet_model::ShardStatus;
 use tokio::time::Instant;
 
 use super::{Life, Over, stage::Stage};
-use crate::{clock::BootTime, shard::silence::Hearing};
+use crate::{
+    clock::BootTime,
+    shard::silence::{ACK_LOST, Hearing, NOT_ACKNOWLEDGED},
+};
 
 impl Life<'_> {
     /// What is looked at a few times a second, events or not.
@@ -15,34 +16,28 @@ impl Life<'_> {
         if !self.runner.lease.is_open(BootTime::now()) {
             return Some(Over::Fenced);
         }
-        self.shard().set_latency(self.connection.latency().average());
+        self.shard().set_latency(self.socket.latency());
         self.check_filled();
-        if let Some(stage) = self.stage.hangs() {
-            return Some(Over::Stuck(stage));
+        if let Some(what) = self.stage.hangs(self.dialing.failures()) {
+            return Some(Over::Lost(what.to_owned()));
         }
         let elapsed = self.looked.elapsed();
         self.looked = Instant::now();
+        let unacknowledged = self.socket.unacknowledged();
         if !matches!(self.stage, Stage::Running) {
-            return None;
+            let is_dead = unacknowledged.is_some_and(|since| since >= ACK_LOST);
+            return is_dead.then(|| Over::Lost(NOT_ACKNOWLEDGED.to_owned()));
         }
-        match self.silence.look(elapsed, self.unacknowledged()) {
+        match self.silence.look(elapsed, unacknowledged) {
             Hearing::Heard if self.shard().status() == ShardStatus::Silent => self.check_filled_or_ready(),
             Hearing::Heard => {}
-            Hearing::Late => self.shard().set_status(ShardStatus::Silent, "heartbeats are not acknowledged"),
+            Hearing::Late => self.shard().set_status(ShardStatus::Silent, NOT_ACKNOWLEDGED),
             Hearing::Dead(why) => {
                 self.shard().set_status(ShardStatus::Silent, why);
                 self.silence.given_up();
-                return Some(Over::Stuck(why));
+                return Some(Over::Lost(why.to_owned()));
             }
         }
         None
-    }
-
-    /// How long ago the heartbeat was sent that is not acknowledged yet.
-    fn unacknowledged(&self) -> Option<Duration> {
-        let latency = self.connection.latency();
-        let sent = latency.sent()?;
-        let acknowledged = latency.received().is_some_and(|received| received >= sent);
-        (!acknowledged).then(|| sent.elapsed())
     }
 }

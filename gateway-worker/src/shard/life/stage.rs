@@ -1,13 +1,15 @@
-//! How far a connection has come, and how long it may take to come further. twilight sets no limit to any of this.
+//! How far a connection has come, and how long it may take to come further.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long a connection may take to come to HELLO, twilight's own waits included.
-const TO_HELLO: Duration = Duration::from_mins(1);
-/// How long Discord may take from IDENTIFY to READY, or from one replayed event to the next.
-const TO_READY: Duration = Duration::from_secs(30);
+/// How long HELLO may take. Discord sends it at once.
+const TO_HELLO: Duration = Duration::from_secs(15);
+/// How long Discord may take from IDENTIFY to READY, or from one replayed event to the next, while it acknowledges heartbeats.
+const TO_READY: Duration = Duration::from_mins(2);
+/// Each failure doubles that patience, so many times at most: a gateway that is slow for everybody is waited for.
+const DOUBLINGS: u32 = 2;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug)]
@@ -20,19 +22,35 @@ pub(super) enum Stage {
     Greeted(Instant),
     /// READY or RESUMED came.
     Running,
-    /// Discord asked for another connection: this one closes, and the next is made when the peer has closed too.
-    Closing(Instant),
 }
 
 impl Stage {
-    /// What it hangs in, if it does.
-    pub(super) fn hangs(self) -> Option<&'static str> {
+    /// Returns what it hangs in, if it does, after so many failures.
+    pub(super) fn hangs(self, failures: u32) -> Option<&'static str> {
+        let patience = |first: Duration| first * (1 << failures.min(DOUBLINGS));
         match self {
-            Self::Connecting(since) | Self::Closing(since) if since.elapsed() >= TO_HELLO => {
-                Some("connecting")
+            Self::Connecting(since) if since.elapsed() >= patience(TO_HELLO) => Some("no HELLO came"),
+            Self::Greeted(since) if since.elapsed() >= patience(TO_READY) => {
+                Some("neither READY nor RESUMED came")
             }
-            Self::Greeted(since) if since.elapsed() >= TO_READY => Some("waiting for READY or RESUMED"),
-            Self::Connecting(_) | Self::Queued | Self::Greeted(_) | Self::Running | Self::Closing(_) => None,
+            Self::Connecting(_) | Self::Queued | Self::Greeted(_) | Self::Running => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_ready_has_a_patience_that_grows() {
+        let stage = Stage::Greeted(Instant::now());
+        let mut hangs_after = Vec::new();
+        for _ in 0..600 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            hangs_after.push([0, 1, 9].map(|failures| stage.hangs(failures).is_some()));
+        }
+        let first = |column: usize| hangs_after.iter().position(|hangs| hangs[column]).map(|at| at + 1);
+        assert_eq!([first(0), first(1), first(2)], [Some(120), Some(240), Some(480)]);
     }
 }

@@ -12,17 +12,9 @@ use tracing::{
     span,
     subscriber::DefaultGuard,
 };
-use twilight_model::gateway::Intents;
 
 use super::*;
-use crate::{
-    checkpoints::Keep,
-    handler::NoHandler,
-    identify,
-    metrics::ShardMetrics,
-    shard::{GatewaySettings, runner::Runner},
-    testing,
-};
+use crate::testing;
 
 /// One span, with every record of a field beside those before it, as OpenTelemetry keeps them.
 #[derive(Debug)]
@@ -157,26 +149,8 @@ async fn each_attempt_in_vain_is_a_trace_of_its_own() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     // Nobody listens there any more.
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (identify, _wishes) = identify::channel();
     let stop = CancellationToken::new();
-    let (shard, lease) = (testing::shard_at(testing::EPOCH, "none"), testing::lease());
-    let runner = Runner {
-        deliveries: testing::bot(Arc::new(NoHandler)).deliveries(&shard, &lease, false),
-        checkpoints: testing::checkpoints(testing::memory(), Keep::Full),
-        resources: Vec::new(),
-        arrival: None,
-        ran_before: false,
-        shard,
-        settings: Arc::new(GatewaySettings {
-            token: settings::Secret::new("t"),
-            intents: Intents::empty(),
-            url: format!("ws://{nobody}"),
-        }),
-        lease,
-        identify,
-        metrics: ShardMetrics::default(),
-        stop: stop.clone(),
-    };
+    let (runner, _wishes) = testing::runner(&format!("ws://{nobody}"), stop.clone());
     let running = tokio::spawn(runner.run());
     tokio::time::timeout(Duration::from_mins(10), async {
         while recorder.ended().len() < 4 {

@@ -5,7 +5,7 @@ use serde_json::Value;
 use shard_bridge::{ClientError, ObjectKind};
 
 use super::{Server, discord_id};
-use crate::exit::{Outcome, say};
+use crate::exit::{Outcome, say_json};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum GetCommand {
@@ -60,8 +60,8 @@ pub(super) async fn answer(command: GetCommand) -> Result<Outcome, ClientError> 
     let json = server.connect().await?.object(guild_id, kind, fields).await?;
     // For people it is laid out.
     match serde_json::from_str::<Value>(&json) {
-        Ok(object) if !server.is_json() => say(format_args!("{object:#}")),
-        _ => say(json),
+        Ok(object) if !server.is_json() => say_json(format_args!("{object:#}")),
+        _ => say_json(json),
     }
     Ok(Outcome::yes())
 }

@@ -6,7 +6,7 @@ use shard_bridge::{ClientError, Data};
 
 use super::{Server, json_data};
 use crate::{
-    exit::{Outcome, say},
+    exit::{Outcome, say_json},
     json, table,
 };
 
@@ -116,7 +116,7 @@ async fn subscribe(
     loop {
         tokio::select! {
             item = stream.message() => match item? {
-                Some(item) => say(json::subscribed(item)),
+                Some(item) => say_json(json::subscribed(item)),
                 None => return Ok(Outcome::unreachable("the server ended the stream")),
             },
             _ = tokio::signal::ctrl_c() => return Ok(Outcome::yes()),

@@ -76,7 +76,7 @@ fn in_words(event: &v1::SetAside) -> String {
     format!("{}\n{payload}", table::set_asides(std::slice::from_ref(event), unix_ms()))
 }
 
-fn unix_ms() -> u64 {
+pub(super) fn unix_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
 

@@ -10,6 +10,7 @@ mod faults;
 mod formats;
 mod numbers;
 mod plans;
+mod ports;
 mod settings;
 mod tour;
 mod traces;

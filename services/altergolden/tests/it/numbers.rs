@@ -86,10 +86,8 @@ async fn numbers_arrive_exactly_or_are_refused() {
         for sends in ["broadcast", "send-to-manager"] {
             let sent = altergolden(&url, &[sends, "n", "--", text]);
             assert_eq!(sent.code, 0, "{sends} {text}: {}", sent.err);
-            let (kind, data) = match sends {
-                "broadcast" => ("all", format!(r#"{{"data":{text},"#)),
-                _ => ("manager", format!(r#"{{"data":{text},"#)),
-            };
+            let kind = if sends == "broadcast" { "all" } else { "manager" };
+            let data = format!(r#"{{"data":{text},"#);
             let recipient = format!(r#""recipient":"{kind}""#);
             let arrives = |line: &str| (line.starts_with(&data) && line.contains(&recipient)).then_some(());
             subscribed.line(&format!("{text} by {sends}"), arrives).await;

@@ -1,7 +1,7 @@
 //! What a fault does to the fleet, and what undoes it.
 
 use altergolden_proto::v1::{self, start_plan_request::Plan as Wish};
-use discord_sim::Switches;
+use discord_sim::{Fault as DiscordFault, Switches};
 use fleet_fixture::{Signal, Traffic};
 
 use crate::{
@@ -45,6 +45,11 @@ pub(super) async fn begin(fleet: &mut Fleet, fault: &Fault) -> Result<(), String
         // A guild that has an outage already, and the like: nothing happens.
         Fault::Discord(fault) => drop(fleet.control().inject((**fault).clone())),
         Fault::DiscordFor(both) => drop(fleet.control().inject(both[0].clone())),
+        Fault::Oddity(odd) => {
+            let preset = DiscordFault::Preset(odd.preset.clone());
+            fleet.control().inject(preset).map_err(|error| format!("preset {}: {error}", odd.preset.name))?;
+            drop(fleet.control().inject(odd.then.clone()));
+        }
         Fault::Switch(switch) => switched(fleet, |switches| switch.set(switches))?,
     }
     Ok(())
@@ -75,6 +80,13 @@ pub(super) async fn end(fleet: &mut Fleet, fault: &Fault) -> Result<(), String> 
         Fault::RestartFleet => fleet.start_all().await,
         Fault::Discord(_) | Fault::Move(..) | Fault::Deploy => {}
         Fault::DiscordFor(both) => drop(fleet.control().inject(both[1].clone())),
+        Fault::Oddity(odd) => {
+            if let Some(undo) = &odd.undo {
+                drop(fleet.control().inject(undo.clone()));
+            }
+            let name = Some(odd.preset.name.clone());
+            drop(fleet.control().inject(DiscordFault::ClearOddities { name }));
+        }
         Fault::Switch(switch) => switched(fleet, |switches| reset(*switch, switches))?,
     }
     Ok(())

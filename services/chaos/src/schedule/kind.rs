@@ -2,9 +2,9 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use discord_sim::{Fault as DiscordFault, ResumeWhileOpen, Snowflake};
+use discord_sim::{Fault as DiscordFault, NewPreset, ResumeWhileOpen, Snowflake};
 
-use super::{Draw, Fault, Link, Planned, Shape, Switch};
+use super::{Draw, Fault, Link, Oddity, Planned, Shape, Switch};
 
 macro_rules! kinds {
     ($($(#[doc = $doc:literal])+ $kind:ident = $name:literal, weight $weight:literal, $least:literal to $most:literal ms, $heavy:literal;)*) => {
@@ -86,6 +86,20 @@ kinds! {
     GuildOutage = "guild-outage", weight 2, 300 to 6_000 ms, false;
     /// A switch of Discord's that costs nothing.
     Switch = "switch", weight 2, 500 to 10_000 ms, false;
+    /// Three RESUMEs of a shard are answered with RESUMED, then a close code.
+    ResumedThenClose = "resumed-then-close", weight 2, 1_000 to 8_000 ms, false;
+    /// Two RESUMEs of a shard are answered with op 9 `true`.
+    ResumeInvalidForNow = "resume-invalid-for-now", weight 1, 1_000 to 8_000 ms, false;
+    /// A shard's RESUME is accepted, and its events come late; heartbeats are acknowledged.
+    SlowReplay = "slow-replay", weight 1, 1_000 to 8_000 ms, false;
+    /// The resume URL answers 503.
+    ResumeUrlUnavailable = "resume-url-unavailable", weight 1, 500 to 6_000 ms, false;
+    /// The resume URL takes one connection and never says HELLO.
+    ResumeUrlSilent = "resume-url-silent", weight 1, 500 to 6_000 ms, false;
+    /// A guild comes back from an outage with a field that is not as documented.
+    OddGuild = "odd-guild", weight 2, 300 to 6_000 ms, false;
+    /// A shard must IDENTIFY, and its READY comes late; heartbeats are acknowledged: costs an IDENTIFY.
+    SlowReady = "slow-ready", weight 1, 6_000 to 12_000 ms, false;
     /// Op 9 `false`: costs an IDENTIFY.
     InvalidSession = "invalid-session", weight 1, 0 to 0 ms, false;
     /// A switch of Discord's that may cost IDENTIFYs.
@@ -99,6 +113,15 @@ const FREE: [Switch; 5] = [
     Switch::HelloDelay(Duration::from_millis(400)),
     Switch::ResumeUrlDead,
     Switch::ZombieCloseCode(4_000),
+];
+
+/// Fields of a guild that are not as documented. What the fleet counts is the same with them.
+const ODD_FIELDS: [&str; 5] = [
+    "guild_emoji_name_null",
+    "guild_icon_not_hex",
+    "guild_sticker_odd",
+    "guild_roles_without_colors",
+    "guild_name_half_surrogate",
 ];
 
 /// Switches by which Discord may refuse a RESUME.
@@ -132,6 +155,12 @@ impl Kind {
         Self::AcceptThenClose,
         Self::GuildOutage,
         Self::Switch,
+        Self::ResumedThenClose,
+        Self::ResumeInvalidForNow,
+        Self::SlowReplay,
+        Self::ResumeUrlUnavailable,
+        Self::ResumeUrlSilent,
+        Self::OddGuild,
     ];
 
     /// Draws one of this kind.
@@ -182,15 +211,54 @@ impl Kind {
                     DiscordFault::GuildOutage { guild_id, on: false },
                 ]))
             }
-            Self::AcceptThenClose | Self::GuildOutage => {
+            Self::OddGuild if !shape.guilds.is_empty() => {
+                let guild_id = Snowflake(*draw.pick(&shape.guilds));
+                let name = draw.pick(&ODD_FIELDS);
+                Fault::Oddity(Box::new(Oddity {
+                    preset: NewPreset { guild_id: Some(guild_id), ..preset(name, None, None) },
+                    then: DiscordFault::GuildOutage { guild_id, on: true },
+                    undo: Some(DiscordFault::GuildOutage { guild_id, on: false }),
+                }))
+            }
+            Self::AcceptThenClose | Self::GuildOutage | Self::OddGuild => {
                 once(DiscordFault::AcceptThenClose { connections: 1 })
             }
+            Self::ResumedThenClose => odd("resumed_then_close", Some(3), shards),
+            Self::ResumeInvalidForNow => odd("resume_invalid_for_now", Some(2), shards),
+            Self::SlowReplay => odd("slow_replay", Some(1), shards),
+            Self::ResumeUrlUnavailable => odd_at_resume_url("resume_url_unavailable", None, shards),
+            Self::ResumeUrlSilent => odd_at_resume_url("resume_url_silent", Some(1), shards),
+            Self::SlowReady => Fault::Oddity(Box::new(Oddity {
+                preset: preset("slow_ready", Some(1), shards.clone()),
+                then: DiscordFault::InvalidSession { shards, resumable: false },
+                undo: None,
+            })),
             Self::Switch => Fault::Switch(*draw.pick(&FREE)),
             Self::CostlySwitch => Fault::Switch(*draw.pick(&COSTLY)),
         };
         let lasts = if matches!(fault, Fault::Discord(_)) { Duration::ZERO } else { lasts };
         Planned { at, lasts, fault }
     }
+}
+
+fn preset(name: &str, times: Option<u32>, shards: Option<Vec<u32>>) -> NewPreset {
+    NewPreset { name: name.to_owned(), shards, guild_id: None, times }
+}
+
+/// What a client meets that resumes a shard.
+fn odd(name: &str, times: Option<u32>, shards: Option<Vec<u32>>) -> Fault {
+    let preset = preset(name, times, shards.clone());
+    Fault::Oddity(Box::new(Oddity { preset, then: resume(shards), undo: None }))
+}
+
+/// The same, met by whichever shard comes to the resume URL: no shard is known there yet.
+fn odd_at_resume_url(name: &str, times: Option<u32>, shards: Option<Vec<u32>>) -> Fault {
+    Fault::Oddity(Box::new(Oddity { preset: preset(name, times, None), then: resume(shards), undo: None }))
+}
+
+/// Lets shards resume.
+fn resume(shards: Option<Vec<u32>>) -> DiscordFault {
+    DiscordFault::Close { shards, code: 4_000, reason: String::new() }
 }
 
 /// Each kind as often as it weighs.

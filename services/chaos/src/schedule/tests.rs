@@ -17,18 +17,14 @@ fn a_seed_is_a_plan() {
 }
 
 const SEED_7: &[&str] = &[
-    "   2.859 s for  9.644 s  Freeze { shards: Some([11]), on: true }",
+    "   2.859 s for  8.537 s  Switch(ResumeWhileOpen(Both))",
     "   2.946 s for  3.444 s  SecondCoordinator",
-    "   6.391 s               Reconnect { shards: Some([7]) }",
-    "   6.845 s               Close { shards: Some([5]), code: 1001, reason: \"\" }",
-    "   7.753 s               Reconnect { shards: Some([8]) }",
-    "   7.888 s               Abort { shards: Some([4]) }",
-    "   8.256 s for  9.929 s  Switch(NoCloseFrames)",
-    "  10.321 s for  0.355 s  Freeze { shards: Some([7]), on: true }",
-    "  10.429 s               Reconnect { shards: Some([6]) }",
-    "  11.102 s               AcceptThenClose { connections: 1 }",
+    "   5.054 s for  5.937 s  resumed_then_close with Close { shards: Some([8]), code: 4000, reason: \"\" }",
+    "   6.397 s               Close { shards: Some([4]), code: 1001, reason: \"\" }",
+    "   7.961 s for  0.473 s  Freeze { shards: Some([9]), on: true }",
+    "   8.683 s               InvalidSession { shards: Some([8]), resumable: true }",
     "  14.802 s for  4.070 s  KillCoordinator",
-    "  15.957 s               Abort { shards: Some([5]) }",
+    "  19.652 s               AcceptThenClose { connections: 1 }",
 ];
 
 #[test]
@@ -71,6 +67,18 @@ fn every_kind_comes_and_those_that_cost_only_when_asked_for() {
             [DiscordFault::GuildOutage { on: true, .. }, DiscordFault::GuildOutage { on: false, .. }]
         )
     }));
+    for name in [
+        "resumed_then_close",
+        "resume_invalid_for_now",
+        "slow_replay",
+        "resume_url_unavailable",
+        "resume_url_silent",
+        "guild_emoji_name_null",
+    ] {
+        let is_it =
+            |planned: &Planned| matches!(&planned.fault, Fault::Oddity(odd) if odd.preset.name == name);
+        assert!(drawn.iter().any(is_it), "{name}");
+    }
     assert!(has(|fault| matches!(fault, Fault::Switch(Switch::ResumeWhileOpen(ResumeWhileOpen::Both)))));
 
     let only = |kind| {
@@ -81,6 +89,8 @@ fn every_kind_comes_and_those_that_cost_only_when_asked_for() {
     let (invalid, paid) = only(Kind::InvalidSession);
     assert!(invalid > 10);
     assert_eq!(paid, Cost::AtMost(invalid));
+    let (slow, paid) = only(Kind::SlowReady);
+    assert_eq!(paid, Cost::AtMost(slow));
     let (both, paid) = only(Kind::RedisEmptyAndWorkerKill);
     assert_eq!(paid, Cost::AtMost(both * 12));
     assert_eq!(only(Kind::CostlySwitch).1, Cost::Any);
@@ -92,7 +102,10 @@ fn heavy_faults_leave_time_to_recover() {
     let heavy: Vec<Planned> = plan(5, &shape())
         .into_iter()
         .filter(|planned| {
-            !matches!(planned.fault, Fault::Discord(_) | Fault::DiscordFor(_) | Fault::Switch(_))
+            !matches!(
+                planned.fault,
+                Fault::Discord(_) | Fault::DiscordFor(_) | Fault::Oddity(_) | Fault::Switch(_)
+            )
         })
         .collect();
     assert!(heavy.len() > 100, "{}", heavy.len());

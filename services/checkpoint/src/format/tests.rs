@@ -60,6 +60,7 @@ fn record() -> impl Strategy<Value = (RecordKey, Record)> {
                 object,
                 voice_states,
                 member_blocks: channels,
+                doubt: channels % 8,
             })
         });
     let extras = [bytes(), bytes(), bytes(), bytes()].prop_map(|[emojis, stickers, stages, events]| {

@@ -91,6 +91,8 @@ struct WireCore {
     voice_states: Bytes,
     #[prost(uint32, tag = "8")]
     member_blocks: u32,
+    #[prost(uint32, tag = "9")]
+    doubt: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -190,6 +192,7 @@ pub(super) fn from_record(record: &Record) -> Stored {
             object: core.object,
             voice_states: core.voice_states,
             member_blocks: core.member_blocks,
+            doubt: core.doubt,
         }),
         Record::Channels(list) => What::Channels(list),
         Record::Roles(list) => What::Roles(list),
@@ -223,6 +226,7 @@ pub(super) fn to_record(key: RecordKey, stored: Stored) -> Result<Record, Format
             object: core.object,
             voice_states: core.voice_states,
             member_blocks: core.member_blocks,
+            doubt: core.doubt,
         }),
         (RecordKey::Channels(_), Some(What::Channels(list))) => Record::Channels(list),
         (RecordKey::Roles(_), Some(What::Roles(list))) => Record::Roles(list),

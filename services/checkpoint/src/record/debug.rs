@@ -76,6 +76,7 @@ impl Debug for GuildCore {
             .field("object", &self.object.as_ref().map(|object| Size(object.len())))
             .field("voice_states", &Size(self.voice_states.len()))
             .field("member_blocks", &self.member_blocks)
+            .field("doubt", &self.doubt)
             .finish()
     }
 }
@@ -164,6 +165,7 @@ mod tests {
             channels: 0,
             in_voice: Vec::new(),
             member_blocks: 1,
+            doubt: 0,
             unavailable: false,
             object: Some(secret.into()),
             voice_states: secret.into(),

@@ -187,6 +187,31 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn payloads_that_inflate_are_small_until_then() {
+        const BYTES: u64 = 5 << 20 | 3;
+        for mut codec in [Codec::zlib(), Codec::zstd()] {
+            let bytes = binary(codec.encode_inflating(BYTES).await);
+            assert!(bytes.len() < 50_000, "{}", bytes.len());
+            let mut out = vec![0; BYTES as usize + 1_000];
+            let length = if let Codec::Zlib(_) = codec {
+                let mut inflate = flate2::Decompress::new(true);
+                inflate.decompress(&bytes, &mut out, flate2::FlushDecompress::Sync).unwrap();
+                inflate.total_out() as usize
+            } else {
+                let mut output = OutBuffer::around(out.as_mut_slice());
+                let mut input = InBuffer::around(&bytes);
+                let mut decode = zstd_safe::DCtx::create();
+                while input.pos < bytes.len() {
+                    decode.decompress_stream(&mut output, &mut input).unwrap();
+                }
+                output.as_slice().len()
+            };
+            let payload: serde_json::Value = serde_json::from_slice(&out[..length]).unwrap();
+            assert_eq!(payload["d"].as_str().unwrap().len() as u64, BYTES);
+        }
+    }
+
     #[test]
     fn zstd_has_the_header_that_was_captured_and_decodes_one_by_one() {
         let (mut codec, mut decode) = (Codec::zstd(), zstd_safe::DCtx::create());

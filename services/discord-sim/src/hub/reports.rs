@@ -11,7 +11,7 @@ use crate::{
     shard::Shard,
     world::GuildIndex,
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::atomic::Ordering};
 
 /// Users looked at for each one that is in several guilds.
 const SHARED_TRIES: usize = 50;
@@ -94,7 +94,12 @@ impl Hub {
         let mut sessions: Vec<SessionReport> =
             state.sessions.values().map(|cell| cell.lock().report()).collect();
         sessions.sort_by_key(|session| (session.shard, session.opened_at_ms));
-        SessionsReport { connections: connections.collect(), sessions, shards: shards.collect() }
+        SessionsReport {
+            dials: self.dials.load(Ordering::Relaxed),
+            connections: connections.collect(),
+            sessions,
+            shards: shards.collect(),
+        }
     }
 
     /// The guilds that the bot is in.

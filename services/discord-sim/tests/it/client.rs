@@ -28,6 +28,9 @@ pub(crate) async fn start(config: SimConfig) -> Sim {
     Sim::start(config).await.expect("it starts on a free port")
 }
 
+/// Nothing came for so long: a client that expects silence can wait for no event.
+const SILENCE: Duration = Duration::from_millis(300);
+
 /// What a client sees.
 #[derive(Debug)]
 pub(crate) enum Seen {
@@ -73,6 +76,44 @@ impl Client {
         let url = format!("{base}{path}");
         let (socket, _) = timeout(PATIENCE, connect_async(url)).await.unwrap().unwrap();
         Self { socket }
+    }
+
+    /// Connects to a URL, or says in words how it was refused.
+    pub(crate) async fn try_dial(url: &str) -> Result<Self, String> {
+        match timeout(SILENCE * 3, connect_async(url)).await {
+            Ok(Ok((socket, _))) => Ok(Self { socket }),
+            Ok(Err(error)) => Err(in_words(&error)),
+            Err(_) => Err("silence".into()),
+        }
+    }
+
+    /// The next thing that comes, in words; `silence` when nothing does.
+    pub(crate) async fn see(&mut self) -> String {
+        match timeout(SILENCE, self.socket.next()).await {
+            Err(_) => "silence".into(),
+            Ok(None) => "the end".into(),
+            Ok(Some(Err(error))) => in_words(&error),
+            Ok(Some(Ok(Message::Close(None)))) => "closed without code".into(),
+            Ok(Some(Ok(Message::Close(Some(frame))))) => format!("closed {}", u16::from(frame.code)),
+            Ok(Some(Ok(Message::Ping(_)))) => "ping".into(),
+            Ok(Some(Ok(Message::Text(text)))) => match serde_json::from_str::<Value>(&text) {
+                Err(_) => "text".into(),
+                Ok(payload) => payload["t"].as_str().map_or_else(|| plain(&payload), ToOwned::to_owned),
+            },
+            Ok(Some(Ok(other))) => format!("{other:?}"),
+        }
+    }
+
+    /// The next text, which may be no JSON.
+    pub(crate) async fn text(&mut self) -> String {
+        loop {
+            match self.raw().await {
+                // HELLO was read; an ACK is not asked for.
+                Some(Message::Text(text)) => return text.as_str().to_owned(),
+                Some(Message::Ping(_) | Message::Pong(_)) => {}
+                other => panic!("a text was expected: {other:?}"),
+            }
+        }
     }
 
     pub(crate) async fn raw(&mut self) -> Option<Message> {
@@ -174,6 +215,32 @@ impl Client {
         let frame = CloseFrame { code: CloseCode::from(code), reason: "".into() };
         self.socket.close(Some(frame)).await.unwrap();
         while self.raw().await.is_some() {}
+    }
+}
+
+/// A payload that is no event, in words; what Discord's servers put in `_trace` left out.
+fn plain(payload: &Value) -> String {
+    let mut d = payload["d"].clone();
+    if let Some(fields) = d.as_object_mut() {
+        fields.remove("_trace");
+    }
+    let op = &payload["op"];
+    if d.is_null() { format!("op {op}") } else { format!("op {op} {d}") }
+}
+
+fn in_words(error: &tungstenite::Error) -> String {
+    use std::io::ErrorKind;
+    match error {
+        tungstenite::Error::Http(answer) => format!("HTTP {}", answer.status().as_u16()),
+        tungstenite::Error::Capacity(_) => "too long".into(),
+        tungstenite::Error::Utf8(_) => "not UTF-8".into(),
+        tungstenite::Error::Io(error) if error.kind() == ErrorKind::ConnectionReset => "reset".into(),
+        // How the library words a reset that it reads first.
+        tungstenite::Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => {
+            "reset".into()
+        }
+        tungstenite::Error::Protocol(_) => "protocol error".into(),
+        other => other.to_string(),
     }
 }
 

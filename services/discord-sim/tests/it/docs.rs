@@ -19,6 +19,19 @@ fn functions(dir: &Path, into: &mut BTreeSet<String>) {
 }
 
 #[test]
+fn every_preset_is_documented_with_its_source() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("../../docs/discord-sim.md")).unwrap();
+    for preset in discord_sim::Control::presets() {
+        let start = format!("| `{}` | {} |", preset.name, preset.what);
+        let row = page.lines().find(|line| line.starts_with(&start));
+        let row = row.unwrap_or_else(|| panic!("no row begins with: {start}"));
+        let source = preset.source.map_or("seen by operators".to_owned(), |url| format!("({url})"));
+        assert!(row.contains(&source), "{row}");
+    }
+}
+
+#[test]
 fn every_rule_names_tests_that_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut exist = BTreeSet::new();

@@ -6,6 +6,7 @@ mod client;
 mod control;
 mod docs;
 mod judges;
+mod oddities;
 mod program;
 mod requests;
 mod rest;

@@ -1,6 +1,6 @@
 //! REST, called by hand and by twilight.
 
-mod call;
+pub(crate) mod call;
 mod commands;
 mod interactions;
 mod limits;

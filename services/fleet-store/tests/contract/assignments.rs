@@ -82,7 +82,7 @@ pub(crate) async fn whatever_the_order_the_highest_epoch_wins(store: Store) {
                     Written::Outranked(by) => {
                         assert!(by.0 >= epoch, "{by} does not outrank {epoch}: {writes:?}");
                     }
-                    Written::StaleTerm => panic!("one term only"),
+                    Written::StaleTerm | Written::Invalid => panic!("one term, and records of ours only"),
                 }
             }
             let owners = store.load().await.unwrap().owners;

@@ -90,7 +90,7 @@ struct Lane {
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
-    lanes: HashMap<Key, Lane>,
+    by_key: HashMap<Key, Lane>,
     /// The newest command of each state.
     newest: HashMap<Key, EntryId>,
     /// What waits or is being sent.
@@ -115,12 +115,12 @@ impl Lanes {
                 return (Put::Outdated, None);
             }
             self.newest.insert(key, id);
-            replaced = self.lanes.get_mut(&key).and_then(|lane| lane.waiting.pop_back()).map(|old| old.id);
+            replaced = self.by_key.get_mut(&key).and_then(|lane| lane.waiting.pop_back()).map(|old| old.id);
             if let Some(old) = &replaced {
                 self.at_hand.remove(old);
             }
         }
-        let lane = self.lanes.entry(key).or_default();
+        let lane = self.by_key.entry(key).or_default();
         let is_behind = !again && lane.deferred_from.is_some_and(|from| from <= id);
         if is_behind || lane.waiting.len() >= LANE {
             lane.deferred_from = Some(lane.deferred_from.filter(|_| !again).map_or(id, |from| from.min(id)));
@@ -133,12 +133,12 @@ impl Lanes {
 
     /// The next command of a lane; its task ends when there is none.
     pub(super) fn next(&mut self, key: Key) -> Option<Taken> {
-        let lane = self.lanes.get_mut(&key)?;
+        let lane = self.by_key.get_mut(&key)?;
         let next = lane.waiting.pop_front();
         if next.is_none() {
             lane.runs = false;
             if lane.deferred_from.is_none() {
-                self.lanes.remove(&key);
+                self.by_key.remove(&key);
             }
         }
         next
@@ -157,16 +157,16 @@ impl Lanes {
     /// Lanes that have room for what was deferred, and from where.
     pub(super) fn to_refill(&self) -> Vec<(Key, EntryId)> {
         let has_room = |lane: &Lane| lane.waiting.len() <= LANE / 2;
-        let lanes = self.lanes.iter().filter(|(_, lane)| has_room(lane));
+        let lanes = self.by_key.iter().filter(|(_, lane)| has_room(lane));
         lanes.filter_map(|(key, lane)| Some((*key, lane.deferred_from?))).collect()
     }
 
     /// What was deferred has been read up to here; all of it when there is no id.
     pub(super) fn refilled(&mut self, key: Key, from: Option<EntryId>) {
-        if let Some(lane) = self.lanes.get_mut(&key) {
+        if let Some(lane) = self.by_key.get_mut(&key) {
             lane.deferred_from = from;
             if from.is_none() && !lane.runs {
-                self.lanes.remove(&key);
+                self.by_key.remove(&key);
             }
         }
     }
@@ -177,7 +177,7 @@ impl Lanes {
             self.newest.retain(|_, id| id.ms >= ms);
         }
         if self.newest.len() >= REMEMBERED {
-            let waits: HashSet<Key> = self.lanes.keys().copied().collect();
+            let waits: HashSet<Key> = self.by_key.keys().copied().collect();
             self.newest.retain(|key, _| waits.contains(key));
         }
     }
@@ -234,9 +234,11 @@ mod tests {
             }
             ids.sort_unstable();
             assert_eq!(ids, left, "{name}");
-            left.iter().for_each(|number| lanes.finished(id(*number)));
+            for number in left {
+                lanes.finished(id(number));
+            }
             assert_eq!(lanes.at_hand(), 0, "{name}");
-            assert!(lanes.lanes.is_empty(), "{name}");
+            assert!(lanes.by_key.is_empty(), "{name}");
         }
     }
 

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use fleet_model::{Epoch, Gap, ShardNumber};
+use outside_text::printable;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
@@ -93,7 +94,7 @@ impl Sender {
     async fn send(&mut self, batch: &[Waiting]) -> Result<(), Outranked> {
         let traceparent: Option<Arc<str>> = telemetry::trace_context::current_traceparent().map(Into::into);
         let mut entries: Vec<NewEntry> =
-            batch.iter().filter_map(|event| self.entry(event, traceparent.clone())).collect();
+            batch.iter().map(|event| self.entry(event, traceparent.clone())).collect();
         loop {
             match self.append(&entries).await? {
                 Answer::Taken => return Ok(()),
@@ -103,16 +104,20 @@ impl Sender {
         }
     }
 
-    fn entry(&self, event: &Waiting, traceparent: Option<Arc<str>>) -> Option<NewEntry> {
+    /// An event as the store takes it; one that can't be encoded becomes a gap in its place.
+    fn entry(&self, event: &Waiting, traceparent: Option<Arc<str>>) -> NewEntry {
         let data = match event.encode(self.shard) {
             Ok(data) => data,
             Err(error) => {
                 self.metrics.count_garbled();
-                tracing::warn!(shard.id = %self.shard, event = %event.name, %error, "an event can't be relayed");
-                return None;
+                tracing::warn!(
+                    shard.id = %self.shard, event = %printable(&event.name), sequence = event.position.sequence, %error,
+                    "event cannot be relayed: a gap is told in its place"
+                );
+                return self.gap_in_place_of(event, traceparent);
             }
         };
-        Some(NewEntry {
+        NewEntry {
             position: event.position,
             name: event.name.clone(),
             guild: event.guild,
@@ -120,7 +125,27 @@ impl Sender {
             lateness: self.lateness(event.position, event.lateness),
             traceparent,
             data,
-        })
+        }
+    }
+
+    fn gap_in_place_of(&self, event: &Waiting, traceparent: Option<Arc<str>>) -> NewEntry {
+        let gap = Gap {
+            since_unix_ms: event.received_at_unix_ms,
+            until_unix_ms: event.received_at_unix_ms,
+            last_sequence: event.position.sequence.saturating_sub(1),
+            reason: format!("the event {} could not be encoded for the relay", printable(&event.name)),
+        };
+        let text = gap_payload(&gap, event.position.sequence);
+        NewEntry {
+            position: event.position,
+            name: crate::GAP.into(),
+            guild: None,
+            received_at_unix_ms: event.received_at_unix_ms,
+            lateness: event.lateness,
+            traceparent,
+            // A text of ours, without anything of the payload: it can be encoded.
+            data: crate::entry::encode(self.shard, &text).unwrap_or_default(),
+        }
     }
 
     async fn append(&mut self, entries: &[NewEntry]) -> Result<Answer, Outranked> {
@@ -240,7 +265,7 @@ impl Sender {
             };
             let text = gap_payload(&gap, position.sequence);
             let gap = Waiting::gap(gap.until_unix_ms, &text, position);
-            again.entries.splice(0..0, self.entry(&gap, None));
+            again.entries.insert(0, self.entry(&gap, None));
         }
         // If it loses writes once more meanwhile, the caller comes again.
         self.append(&again.entries).await.map(drop)

@@ -243,14 +243,22 @@ async fn a_closed_one_gives_back_what_was_not_taken() {
 }
 
 #[tokio::test]
-async fn what_is_no_json_is_left_out_and_holds_nothing_up() {
-    let store = MemoryRelay::new(Caps::default());
-    let outbox = outbox(store.clone(), 1);
-    outbox.push(Waiting { text: "{".into(), ..event(1, 1) });
-    outbox.push(event(1, 2));
-    outbox.begin();
-    until_empty(&outbox).await;
-    assert_eq!(streamed(&store).await.len(), 1);
+async fn event_that_cannot_be_encoded_becomes_a_gap_in_its_place() {
+    let deep = format!(r#"{{"d":{}{}}}"#, "[".repeat(200), "]".repeat(200));
+    for text in ["{", "", r#"{"d":1}}"#, r#"{"d":1e999}"#, r#"{"d":"secret" oops}"#, &deep] {
+        let store = MemoryRelay::new(Caps::default());
+        let outbox = outbox(store.clone(), 1);
+        outbox.push(event(1, 1));
+        outbox.push(Waiting { text: text.into(), ..event(1, 2) });
+        outbox.push(event(1, 3));
+        outbox.begin();
+        until_empty(&outbox).await;
+        let expected = [("MESSAGE_CREATE", at(1, 1)), (GAP, at(1, 2)), ("MESSAGE_CREATE", at(1, 3))];
+        assert_eq!(streamed(&store).await, expected.map(|(name, at)| (name.to_owned(), at)), "{text}");
+        let gap = outbox_entry(&store, 1).await.gap().unwrap();
+        assert_eq!((gap.last_sequence, gap.since_unix_ms, gap.until_unix_ms), (1, 1, 1));
+        assert!(gap.reason.contains("MESSAGE_CREATE") && !gap.reason.contains("secret"), "{gap:?}");
+    }
 }
 
 proptest! {

@@ -43,7 +43,7 @@ const CASES: &[Case] = &[
     },
     Case {
         name: "the fence has a higher sequence too",
-        fence: Ahead::Before(Position { session: 101, sequence: u32::MAX as u64 }),
+        fence: Ahead::Before(Position { session: 101, sequence: 4_294_967_295 }),
         pending: &[],
         fresh: &[(100, 1), (100, 2)],
         marked: &[],
@@ -153,17 +153,23 @@ async fn nothing_is_left_out(case: &Case, store: Store) {
         Ahead::Before(fence) => {
             put_ahead(&store, fence).await;
             let outbox = outbox(store.clone(), 2);
-            pending.iter().for_each(|position| outbox.push(event(*position)));
+            for position in &pending {
+                outbox.push(event(*position));
+            }
             outbox.begin();
             until_sent(&outbox).await;
-            fresh.iter().for_each(|position| outbox.push(event(*position)));
+            for position in &fresh {
+                outbox.push(event(*position));
+            }
             outbox
         }
         Ahead::After(fence) => {
             let outbox = outbox(store.clone(), 1);
             outbox.begin();
             let (last, before) = fresh.split_last().unwrap();
-            before.iter().for_each(|position| outbox.push(event(*position)));
+            for position in before {
+                outbox.push(event(*position));
+            }
             until_sent(&outbox).await;
             put_ahead(&store, fence).await;
             outbox.push(event(*last));

@@ -66,6 +66,7 @@ impl Bridge {
     /// NOT_FOUND: it is not there. UNAVAILABLE: nobody can tell. FAILED_PRECONDITION: it is not cached, by a setting.
     /// RESOURCE_EXHAUSTED: it is too large for an answer.
     pub async fn object(&self, query: &ObjectQuery, until: Instant) -> Result<(String, ShardNumber), Status> {
+        self.first_table(until).await;
         let shard = shard_of_guild(query.guild, self.shard_total()?).unwrap_or(ShardNumber(0));
         let patience = until.min(Instant::now() + REROUTE);
         let json = self.ask_owner_of(shard, query, patience, until).await?;

@@ -98,6 +98,7 @@ impl Bridge {
         command: &GatewayCommand,
         until: Instant,
     ) -> Result<(), Status> {
+        self.first_table(until).await;
         if let Some(guild) = command.kind().guild() {
             let total = self.shard_total()?;
             if shard_of_guild(guild, total) != Some(shard) && shard.0 < total {
@@ -116,6 +117,7 @@ impl Bridge {
         command: &GatewayCommand,
         until: Instant,
     ) -> Result<ShardNumber, Status> {
+        self.first_table(until).await;
         let guild = command.kind().guild();
         let shard = guild.and_then(|guild| shard_of_guild(guild, self.shard_total().ok()?));
         let shard = match (guild, shard) {
@@ -138,6 +140,7 @@ impl Bridge {
         presence: &GatewayCommand,
         until: Instant,
     ) -> Result<v1::UpdatePresenceResponse, Status> {
+        self.first_table(until).await;
         let total = self.shard_total()?;
         if let Some(none) = shards.iter().find(|shard| shard.0 >= total) {
             return Err(Status::not_found(format!("the bot has {total} shards, and no shard {none}")));

@@ -59,6 +59,7 @@ impl Bridge {
     ) -> Result<v1::SendToShardResponse, Status> {
         content::check(kind, &json)?;
         let data = content::exact_value(&json)?;
+        self.first_table(until).await;
         let mut routes = self.routes.clone();
         let now = self.newest(&mut routes);
         let shard = known(shard_id, now.shard_total)?;
@@ -115,6 +116,7 @@ impl Bridge {
         until: Instant,
     ) -> Result<v1::SendToManagerResponse, Status> {
         content::check(kind, &body)?;
+        self.first_table(until).await;
         let total = self.routes().shard_total;
         let from = match shard_id {
             // Before the total is known there is nothing to compare it with.
@@ -152,6 +154,7 @@ impl Bridge {
     ) -> Result<v1::RequestResponse, Status> {
         content::check(kind, &json)?;
         let data = content::exact_value(&json)?;
+        self.first_table(until).await;
         let mut routes = self.routes.clone();
         let now = self.newest(&mut routes);
         let wanted = wanted(shard_ids, now.shard_total)?;

@@ -59,6 +59,7 @@ fn age_fleet(fleet: &mut Fleet) {
     }
     for slot in &mut fleet.slots {
         age(&mut slot.assign_at, NOW);
+        slot.refused = slot.refused.min(1);
         if let Some(arrival) = &mut slot.arrival {
             age(&mut arrival.since, ago(10));
         }

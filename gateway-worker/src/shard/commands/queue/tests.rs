@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// As many sends as twilight leaves with Discord's heartbeats.
+/// As many sends as Discord's heartbeats leave.
 const FREE: u8 = 117;
 
 fn push(queue: &mut Queue<u32>, turn: Turn, item: u32) {

@@ -248,6 +248,7 @@ impl Writer {
             object: Some(list(&guild.core)),
             voice_states: Bytes::new(),
             member_blocks: guild.blocks.len() as u32,
+            doubt: 0,
         };
         let core = (RecordKey::Core(id), record(Record::Core(core)));
         let channels =

@@ -124,6 +124,12 @@ pub(super) const PRESETS: &[Preset] = &[
         make: |scene| at(scene, Moment::Identify, vec![Action::Withhold { ms: 40_000 }]),
     },
     Preset {
+        name: "slow_replay",
+        what: "what follows a RESUME takes 4 s, heartbeats are acknowledged meanwhile",
+        source: "",
+        make: |scene| at(scene, Moment::Resume, vec![Action::Withhold { ms: 4_000 }]),
+    },
+    Preset {
         name: "acks_without_events",
         what: "connections that are open now get ACKs, and no events any more",
         source: "https://github.com/NousResearch/hermes-agent/pull/111178",
@@ -282,7 +288,7 @@ pub(super) const PRESETS: &[Preset] = &[
         what: "bytes that are no WebSocket frames come in HELLO's place",
         source: "",
         make: |scene| {
-            let actions = vec![bytes("485454502f312e3120353030200d0a0d0a", 0, 1), Action::Silence];
+            let actions = vec![bytes("485454502f312e3120353030200d0a0d0a", 200, 1), Action::Silence];
             Ok(vec![Fault::Script(Script { instead: true, ..scene.script(Moment::BeforeHello, actions) })])
         },
     },

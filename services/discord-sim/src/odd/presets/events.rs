@@ -222,7 +222,7 @@ pub(super) const PRESETS: &[Preset] = &[
     },
     Preset {
         name: "guild_create_without_members",
-        what: "a guild is told again, and nobody is in it or in voice",
+        what: "a GUILD_CREATE comes for a known guild and lists no members and no voice states",
         source: "",
         make: |scene| {
             let guild = scene.guild()?;

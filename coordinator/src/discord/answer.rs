@@ -1,0 +1,129 @@
+//! What an answer of `/gateway/bot` means. Pure: head and body go in.
+//!
+//! Nothing in it is believed as it comes: numbers are brought into their bounds or refused, and an error carries the status
+//! and what was found in place of an answer, never the body.
+
+use std::time::{Duration, SystemTime};
+
+use altergolden_proto::convert::MAX_SHARDS;
+use http::{HeaderMap, StatusCode, header, response::Parts};
+use outside_text::{printable, printable_within};
+use serde_json::Value;
+use settings::GatewayUrl;
+use tokio::time::Instant;
+
+use super::{DiscordError, GatewayInfo, REFUSED_WAIT, Refusal};
+use crate::shard_total::Advice;
+
+/// The wait after a block or a rate limit that names none: a block of the address lasts for minutes.
+const BLOCKED_WAIT: Duration = Duration::from_mins(1);
+
+/// The longest wait that is believed.
+const LONGEST_WAIT: Duration = Duration::from_hours(24);
+
+/// The budget is not asked for again sooner than this: bots with one shard are told 0.
+const SOONEST_RESET: Duration = Duration::from_mins(1);
+
+/// Reads an answer. `body` is `None` when it was cut off or is longer than any answer.
+pub(super) fn read(
+    head: &Parts,
+    body: Option<&[u8]>,
+    gateway: Option<&GatewayUrl>,
+    now: SystemTime,
+) -> Result<GatewayInfo, Refusal> {
+    let value = body.and_then(|body| serde_json::from_slice::<Value>(body).ok());
+    if head.status == StatusCode::UNAUTHORIZED {
+        return Err(Refusal { error: DiscordError::TokenRefused, floor: REFUSED_WAIT });
+    }
+    let fail = |why: String| DiscordError::Failed(format!("{}{why}", named(head)));
+    if !head.status.is_success() {
+        let said = wait_said(&head.headers, value.as_ref(), now);
+        let blocked = matches!(head.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::FORBIDDEN);
+        let floor = said.or(blocked.then_some(BLOCKED_WAIT)).unwrap_or_default();
+        return Err(Refusal { error: fail(reason(body, value.as_ref())), floor });
+    }
+    let Some(value) = value else {
+        let why = if body.is_some() { "is no JSON" } else { "was cut off or is too long" };
+        return Err(Refusal::failed(format!("{} whose body {why}", named(head))));
+    };
+    info(&value, gateway).map_err(|why| Refusal { error: fail(format!(" {why}")), floor: Duration::ZERO })
+}
+
+/// The status and the kind of body: "status 502 (text/html)".
+fn named(head: &Parts) -> String {
+    let kind = head.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.map(|kind| kind.split(';').next().unwrap_or_default().trim());
+    match kind {
+        Some(kind) => format!("status {} ({})", head.status.as_u16(), printable_within(kind, 40)),
+        None => format!("status {}", head.status.as_u16()),
+    }
+}
+
+/// Discord's own message, or Cloudflare's error code, as far as there is one.
+fn reason(body: Option<&[u8]>, value: Option<&Value>) -> String {
+    if let Some(message) = value.and_then(|value| value["message"].as_str()) {
+        return format!(": {}", printable(message));
+    }
+    let text = String::from_utf8_lossy(body.unwrap_or_default());
+    let digits = text
+        .split_once("error code: ")
+        .map(|(_, rest)| rest.chars().take_while(char::is_ascii_digit).take(6).collect::<String>());
+    digits
+        .filter(|digits| !digits.is_empty())
+        .map_or_else(String::new, |code| format!(": Cloudflare error {code}"))
+}
+
+/// How long Discord asks to wait: `Retry-After` in seconds or as a date, or `retry_after` in the body; the longer one.
+fn wait_said(headers: &HeaderMap, body: Option<&Value>, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::trim);
+    let date = |text: &str| httpdate::parse_http_date(text).ok();
+    // By the clock of the side that wrote the date, if it says what that shows.
+    let theirs = headers.get(header::DATE).and_then(|value| date(value.to_str().ok()?)).unwrap_or(now);
+    let in_header = text.and_then(|text| match text.parse() {
+        Ok(seconds) => wait(seconds),
+        Err(_) => Some(date(text)?.duration_since(theirs).unwrap_or_default().min(LONGEST_WAIT)),
+    });
+    let in_body = body.and_then(|body| wait(body["retry_after"].as_f64()?));
+    in_header.max(in_body)
+}
+
+/// Seconds as a wait; `None` for what is no time.
+fn wait(seconds: f64) -> Option<Duration> {
+    let is_time = !seconds.is_nan() && seconds >= 0.0;
+    is_time.then(|| Duration::from_secs_f64(seconds.min(LONGEST_WAIT.as_secs_f64())))
+}
+
+/// The answer itself, or what is wrong with it.
+fn info(value: &Value, gateway: Option<&GatewayUrl>) -> Result<GatewayInfo, String> {
+    let number = |path: &str| {
+        let found = value.pointer(path).and_then(Value::as_u64);
+        found.ok_or_else(|| format!("without a number at {path}"))
+    };
+    let url = match gateway {
+        Some(url) => url.clone(),
+        None => value["url"]
+            .as_str()
+            .and_then(|url| url.parse().ok())
+            .ok_or_else(|| "without a ws:// or wss:// URL at /url".to_owned())?,
+    };
+    let shards = number("/shards")?;
+    if shards > MAX_SHARDS.into() {
+        return Err(format!("recommends {shards} shards: more than {MAX_SHARDS} can't be run"));
+    }
+    let total = bounded(number("/session_start_limit/total")?);
+    let reset_after = Duration::from_millis(number("/session_start_limit/reset_after")?);
+    // More buckets than shards say nothing.
+    let max_concurrency = bounded(number("/session_start_limit/max_concurrency")?).clamp(1, MAX_SHARDS);
+    Ok(GatewayInfo {
+        url: url.as_str().to_owned(),
+        advice: Advice { shards: bounded(shards), max_concurrency },
+        total,
+        remaining: bounded(number("/session_start_limit/remaining")?).min(total),
+        reset_after: reset_after.clamp(SOONEST_RESET, LONGEST_WAIT),
+        asked: Instant::now(),
+    })
+}
+
+fn bounded(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

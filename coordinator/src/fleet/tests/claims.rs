@@ -1,0 +1,263 @@
+//! What workers say that they run, and is not so.
+
+use super::*;
+
+const DAY_MS: u64 = 24 * 3600 * 1000;
+
+fn claims(worker: &str, shards: std::ops::Range<u32>, epoch: u64, total: u32) -> Registration {
+    let running = shards.map(|shard| (ShardNumber(shard), Epoch(epoch))).collect();
+    Registration { running, running_total: total, ..registration(worker, "1") }
+}
+
+#[test]
+fn epochs_above_every_clock_are_refused() {
+    let clock = at(2_000).unix_ms;
+    // The fleet's term, the epoch, and whether it is believed.
+    let rows = [
+        (1, clock, true),
+        (1, clock + DAY_MS, true),
+        (1, clock + DAY_MS + 1, false),
+        (1, u64::MAX, false),
+        (1, u64::MAX - 1, false),
+        (1, 1 << 53, false),
+        // The store's clock was once ahead: its term tells.
+        (clock + 10 * DAY_MS, clock + 11 * DAY_MS, true),
+        (clock + 10 * DAY_MS, clock + 11 * DAY_MS + 1, false),
+    ];
+    for (term, epoch, believed) in rows {
+        let mut fleet = Fleet::new(rules(), Term(term), Wish::explicit(12), Recovered::default(), at(0));
+        let joined = fleet.join(claims("x", 0..12, epoch, 12), at(2_000));
+        assert_eq!(joined.is_ok(), believed, "epoch {epoch} in term {term}: {joined:?}");
+        assert_eq!(fleet.workers.len(), usize::from(believed), "nothing of it is kept");
+    }
+}
+
+#[test]
+fn an_epoch_that_the_store_knows_is_believed_whatever_the_clock_says() {
+    let mut records = recovered();
+    let future = at(0).unix_ms + 100 * DAY_MS;
+    records.owners.iter_mut().for_each(|owner| owner.epoch = Epoch(future));
+    let mut fleet = Fleet::new(rules(), Term(2), Wish::explicit(12), records, at(0));
+    let assignment = fleet.join(claims("a", 0..6, future, 12), at(100)).unwrap();
+    assert_eq!(assignment.shards.len(), 6);
+}
+
+#[test]
+fn shards_of_live_owners_do_not_change_hands_on_a_workers_word() {
+    for ahead in [1, 1_000, DAY_MS / 2] {
+        let mut fleet = running_fleet();
+        let before = fleet.view(at(2_000)).shards;
+        let assignment = fleet.join(claims("x", 0..12, at(2_000).unix_ms + ahead, 12), at(2_000)).unwrap();
+        assert_eq!(assignment.shards.len(), 0, "it is told that none of them is its own");
+        let effects = fleet.take_effects();
+        let asked =
+            effects.iter().any(|effect| matches!(effect, Effect::Write(owners) if owners.len() == 12));
+        assert!(asked, "the store is asked: {effects:?}");
+        assert!(effects.contains(&Effect::Note(Note::Contested { worker: id("x"), shards: 12 })));
+        for effect in effects {
+            if let Effect::Write(owners) = effect {
+                assert!(owners.iter().all(|owner| owner.worker != id("x")));
+                fleet.written(owners.iter().map(|owner| (owner, Ok(()))), at(2_010));
+            }
+        }
+        let owners =
+            |shards: &[ShardView]| shards.iter().map(|shard| shard.owner.clone()).collect::<Vec<_>>();
+        assert_eq!(owners(&fleet.view(at(2_010)).shards), owners(&before));
+    }
+}
+
+#[test]
+fn a_contested_shard_is_freed_and_assigned_above_when_the_store_holds_a_higher_epoch() {
+    let mut fleet = running_fleet();
+    let claimed = at(2_000).unix_ms + 500;
+    fleet.join(claims("x", 0..1, claimed, 12), at(2_000)).unwrap();
+    for effect in fleet.take_effects() {
+        if let Effect::Write(owners) = effect {
+            fleet.written(owners.iter().map(|owner| (owner, Err(Some(Epoch(claimed))))), at(2_010));
+        }
+    }
+    settle_writes(&mut fleet, at(2_020));
+    assert!(fleet.owner(ShardNumber(0)).unwrap().1 > Epoch(claimed));
+}
+
+#[test]
+fn totals_that_nothing_knows_are_refused() {
+    // The total that is wanted, the one in the store, the one that is claimed, and whether it is believed.
+    let rows = [
+        (4, None, 65_536, false),
+        (4, None, 12, true),
+        (4, None, 16, true),
+        (4, None, 17, false),
+        (100, None, 400, true),
+        (100, None, 401, false),
+        (100, None, 25, true),
+        (100, None, 24, false),
+        (100, None, 1, false),
+        (4, Some(100), 100, true),
+        (4, Some(100), 401, false),
+        (1, None, 1, true),
+        (65_536, None, 65_536, true),
+    ];
+    for (wanted, stored, claimed, believed) in rows {
+        let recovered = Recovered { shard_total: stored, ..Recovered::default() };
+        let mut fleet = Fleet::new(rules(), Term(1), Wish::explicit(wanted), recovered, at(0));
+        let joined = fleet.join(claims("x", 0..1, 10, claimed), at(500));
+        assert_eq!(joined.is_ok(), believed, "{claimed} of {wanted}, {stored:?}: {joined:?}");
+        if !believed {
+            assert_eq!(fleet.shard_total(), None);
+        }
+    }
+}
+
+#[test]
+fn a_total_without_a_shard_that_runs_says_nothing() {
+    let mut fleet = fleet(4);
+    fleet.join(claims("x", 0..0, 10, 65_536), at(0)).unwrap();
+    fleet.tick(at(1_000));
+    assert_eq!(fleet.shard_total(), Some(4));
+}
+
+#[test]
+fn workers_are_bounded_and_those_that_are_there_may_come_back() {
+    let mut fleet = fleet(1);
+    for n in 0..super::super::claims::MAX_WORKERS {
+        fleet.join(registration(&format!("w{n}"), "1"), at(0)).unwrap();
+        fleet.take_effects();
+    }
+    let refused = fleet.join(registration("x", "1"), at(0)).unwrap_err();
+    assert!(matches!(refused, RegistrationRefused::Full { .. }), "{refused}");
+    fleet.join(registration("w7", "1"), at(0)).unwrap();
+}
+
+#[test]
+fn an_epoch_that_can_not_grow_stops_one_shard_and_is_named() {
+    let mut records = recovered();
+    records.workers.clear();
+    records.last_ran_unix_ms = Some(at(0).unix_ms);
+    records.owners[3].epoch = Epoch(u64::MAX);
+    let wish = Wish { total: 12, explicit: false };
+    let mut fleet = Fleet::new(rules(), Term(2), wish, records, at(0));
+    fleet.join(registration("c", "1"), at(100)).unwrap();
+    for ms in (100..9_000).step_by(100) {
+        fleet.tick(at(ms));
+        settle_writes(&mut fleet, at(ms));
+    }
+    let expected: Vec<u32> = (0..12).filter(|shard| *shard != 3).collect();
+    assert_eq!(shards(&fleet, "c"), expected);
+    let view = fleet.view(at(9_000));
+    let problem = view.problems.iter().find(|problem| problem.code == ProblemCode::ShardRefused).unwrap();
+    assert!(problem.message.contains("shard 3"), "{problem}");
+}
+
+#[test]
+fn a_store_that_outranks_every_write_is_written_to_ever_more_slowly_and_named() {
+    let mut fleet = fleet(1);
+    fleet.join(registration("a", "1"), at(0)).unwrap();
+    let (mut writes, mut outranked) = (Vec::new(), 0);
+    for ms in (1_000..61_000).step_by(100) {
+        fleet.tick(at(ms));
+        loop {
+            let effects = fleet.take_effects();
+            if effects.is_empty() {
+                break;
+            }
+            for effect in effects {
+                match effect {
+                    Effect::Write(owners) => {
+                        writes.push(ms);
+                        let above = Epoch(owners[0].epoch.0 + 1);
+                        fleet.written([(&owners[0], Err(Some(above)))], at(ms));
+                    }
+                    Effect::FindLeases => fleet.leases_found(Some(Vec::new()), at(ms)),
+                    Effect::Note(Note::Outranked { .. }) => outranked += 1,
+                    _ => {}
+                }
+            }
+            assert!(writes.len() < 50, "a hot loop");
+        }
+    }
+    assert!((5..15).contains(&writes.len()), "{writes:?}");
+    assert_eq!(outranked, 1, "said once");
+    let code =
+        fleet.view(at(61_000)).problems.iter().any(|problem| problem.code == ProblemCode::ShardRefused);
+    assert!(code);
+}
+
+#[test]
+fn a_worker_whose_token_is_stale_loses_its_shards_and_gets_none_until_it_starts_again() {
+    let mut fleet = running_fleet();
+    assert!(!fleet.exclude(&id("a"), &life("0"), at(2_000)), "of another life");
+    assert!(fleet.exclude(&id("a"), &life("1"), at(2_000)));
+    assert!(!fleet.exclude(&id("a"), &life("1"), at(2_000)), "said once");
+    for round in 0..20 {
+        let now = at(2_100 + round * 250);
+        settle_writes(&mut fleet, now);
+        for worker in ["a", "b"] {
+            report(&mut fleet, worker, now);
+        }
+    }
+    assert_eq!((shards(&fleet, "a").len(), shards(&fleet, "b").len()), (0, 12));
+    let view = fleet.view(at(8_000));
+    assert!(view.problems.iter().any(|problem| problem.code == ProblemCode::WorkerTokenRefused));
+    fleet.join(registration("a", "1"), at(8_000)).unwrap();
+    assert!(fleet.is_excluded(&id("a")), "the same life comes back with the same token");
+    let leaving = Report { leaving: true, ..Report::default() };
+    fleet.report(&id("a"), &life("1"), leaving, at(8_100)).unwrap();
+    fleet.join(registration("a", "2"), at(8_200)).unwrap();
+    assert!(!fleet.is_excluded(&id("a")));
+}
+
+#[test]
+fn advice_is_followed_while_the_fleet_runs() {
+    let mut fleet = running_fleet();
+    fleet.follow_advice(Wish { total: 16, explicit: false }, 16);
+    assert_eq!((fleet.shard_total(), fleet.rules.identifies_at_once), (Some(12), 16));
+    assert!(problems(&fleet.view(at(2_000)))[0].contains("16 are wanted"));
+    fleet.follow_advice(Wish { total: 12, explicit: false }, 0);
+    assert_eq!(problems(&fleet.view(at(2_000))), [] as [&str; 0]);
+    assert_eq!(fleet.rules.identifies_at_once, 1);
+}
+
+#[test]
+fn a_worker_that_lives_by_all_that_is_seen_did_not_die_of_a_supervisors_word() {
+    // Whether its stream is open, whether nothing was seen of the exit, and the deaths that count.
+    for (connected, unseen, deaths) in [(true, true, 0), (true, false, 1), (false, true, 1)] {
+        let mut fleet = running_fleet();
+        if !connected {
+            fleet.stream_ended(&id("a"), &life("1"), at(6_900));
+        }
+        if unseen {
+            fleet.exit_unseen(&id("a"), &life("1"));
+        }
+        fleet.exited(&id("a"), None, at(7_000)).unwrap();
+        fleet.lease_verdict(&id("a"), &life("1"), Cause::Evidence, LeaseVerdict::Revoked, at(7_001));
+        assert_eq!(fleet.breaker.workers.len(), deaths, "{connected} {unseen}");
+        assert_eq!(fleet.breaker.shards.len(), deaths * 6, "{connected} {unseen}");
+    }
+}
+
+#[test]
+fn a_worker_that_the_store_does_not_answer_gets_shards_only_when_no_other_can_take_them() {
+    let mut fleet = fleet(4);
+    let away = |fleet: &mut Fleet, store_away: bool, ms: u64| {
+        let report = Report { store_away, ..obedient(fleet, "a") };
+        fleet.report(&id("a"), &life("1"), report, at(ms)).unwrap();
+        settle_writes(fleet, at(ms));
+    };
+    fleet.join(registration("a", "1"), at(0)).unwrap();
+    fleet.join(registration("b", "1"), at(100)).unwrap();
+    away(&mut fleet, true, 500);
+    fleet.tick(at(1_100));
+    settle_writes(&mut fleet, at(1_100));
+    assert_eq!((shards(&fleet, "a").len(), shards(&fleet, "b").len()), (0, 4));
+    let named = |fleet: &Fleet| {
+        fleet.view(at(1_200)).problems.iter().any(|problem| problem.code == ProblemCode::WorkerStoreAway)
+    };
+    assert!(named(&fleet));
+    let leaving = Report { leaving: true, ..Report::default() };
+    fleet.report(&id("b"), &life("1"), leaving, at(1_200)).unwrap();
+    settle_writes(&mut fleet, at(1_200));
+    assert_eq!(shards(&fleet, "a").len(), 4, "better there than nowhere");
+    away(&mut fleet, false, 1_300);
+    assert!(!named(&fleet));
+}

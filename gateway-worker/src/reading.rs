@@ -1,0 +1,170 @@
+//! Discord's events read part by part: what cannot be read costs itself, not the event.
+//!
+//! Owns the way from a dispatch's text to twilight's types. An event that twilight reads whole is read once. Of any other the parts are
+//! read by themselves ([`mend`]): ids must be there, a field that cannot be read is replaced by what the cache knows or by a default
+//! ([`least`]), an element of a list that cannot be read is left out. [`Odd`] says what that cost. Changes no text: bot code gets each
+//! event as it came. No error here holds any of the payload.
+
+use serde::{Deserialize, Deserializer, de::DeserializeSeed as _};
+use serde_json::{Map, Value, value::RawValue};
+use twilight_gateway::Event;
+use twilight_model::{
+    gateway::{event::DispatchEventWithTypeDeserializer, payload::incoming::GuildCreate},
+    guild::Guild,
+    user::CurrentUser,
+};
+
+mod json;
+mod least;
+mod mend;
+mod odd;
+
+pub(crate) use least::is_structural;
+pub(crate) use odd::{Doubt, Odd, Part};
+
+use mend::Mend;
+
+/// An event that was read, and what it lacks.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    pub(crate) event: Event,
+    pub(crate) odd: Odd,
+}
+
+/// An event that cannot be read: one of its ids is missing, or its text is not JSON.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Unreadable;
+
+/// Reads a dispatch. `known` gives the object that an update changes, as far as the cache has it; it is asked only for an update that
+/// cannot be read whole.
+pub(crate) fn read(
+    name: &str,
+    text: &str,
+    known: impl FnOnce(&Value) -> Option<Value>,
+) -> Result<Reading, Unreadable> {
+    let data = data_of(text).ok_or(Unreadable)?;
+    let mut odd = Odd::default();
+    if let Ok(event) = parse(name, &mut serde_json::Deserializer::from_str(data.get())) {
+        if is_without_channels(&event, data) {
+            odd.lost(Part::Channel, 1);
+        }
+        return Ok(Reading { event, odd });
+    }
+    let given = json::tolerant(data, &mut odd).ok_or(Unreadable)?;
+    if name == "GUILD_CREATE" && given.get("unavailable") == Some(&Value::Bool(true)) {
+        // An outage: nothing else of it is read.
+        let id = least::snowflake(&given["id"]).ok_or(Unreadable)?;
+        let stub = serde_json::json!({ "id": id, "unavailable": true });
+        let event = GuildCreate::deserialize(&stub).map_err(|_| Unreadable)?;
+        return Ok(Reading { event: Event::GuildCreate(Box::new(event)), odd });
+    }
+    let least = least::of_event(name).and_then(|least| least::fill(least, &given)).ok_or(Unreadable)?;
+    let known = known(&least);
+    let fits = &mut |value: &Value| parse(name, value).is_ok();
+    let mended =
+        Mend::new(&mut odd).event(Part::of_event(name), least, known, given, fits).ok_or(Unreadable)?;
+    let event = parse(name, &mended).map_err(|_| Unreadable)?;
+    Ok(Reading { event, odd })
+}
+
+/// How a session begins, as READY says it.
+#[derive(Debug, Default)]
+pub(crate) struct SessionStart {
+    pub(crate) session_id: String,
+    /// Empty when it cannot be read: the session is resumed at the gateway's own address.
+    pub(crate) resume_url: String,
+    pub(crate) guilds: Vec<u64>,
+    /// READY named guilds that could not be read: some more than `guilds` are to be expected.
+    pub(crate) more_guilds: bool,
+    pub(crate) own_user: Option<CurrentUser>,
+    pub(crate) odd: Odd,
+}
+
+/// Reads READY by its parts. Only the session's id must be there.
+pub(crate) fn session_start(text: &str) -> Result<SessionStart, Unreadable> {
+    let mut odd = Odd::default();
+    let given = json::tolerant(data_of(text).ok_or(Unreadable)?, &mut odd).ok_or(Unreadable)?;
+    let text_of = |name: &str| given.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let session_id = text_of("session_id");
+    if session_id.is_empty() {
+        return Err(Unreadable);
+    }
+    let resume_url = text_of("resume_gateway_url");
+    if resume_url.is_empty() {
+        odd.mended(Part::Session, 1);
+    }
+    let named: Option<&Vec<Value>> = given.get("guilds").and_then(Value::as_array);
+    let guilds: Vec<u64> =
+        named.into_iter().flatten().filter_map(|guild| least::id_of(guild.get("id")?)).collect();
+    let unreadable = named.map_or(1, |named| named.len() - guilds.len());
+    odd.lost(Part::Guild, unreadable);
+    let own_user = own_user(given.get("user").cloned().unwrap_or_default(), &mut odd);
+    Ok(SessionStart { session_id, resume_url, guilds, more_guilds: unreadable > 0, own_user, odd })
+}
+
+fn own_user(given: Value, odd: &mut Odd) -> Option<CurrentUser> {
+    let fits = &mut |value: &Value| CurrentUser::deserialize(value).is_ok();
+    let mended = least::fill(least::own_user(), &given)
+        .and_then(|least| Mend::new(odd).event(Part::User, least, None, given, fits));
+    let user = mended.and_then(|user| CurrentUser::deserialize(&user).ok());
+    if user.is_none() {
+        odd.lost(Part::User, 1);
+    }
+    user
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    d: &'a RawValue,
+}
+
+fn data_of(text: &str) -> Option<&RawValue> {
+    serde_json::from_str::<Envelope<'_>>(text).ok().map(|envelope| envelope.d)
+}
+
+/// twilight's own reading: all or nothing.
+fn parse<'de, D: Deserializer<'de>>(name: &str, data: D) -> Result<Event, D::Error> {
+    if name == "GUILD_CREATE" {
+        // twilight's enum is untagged: it buffers the whole guild, and takes any odd one for an outage.
+        let guild = Guild::deserialize(data)?;
+        let created = match guild.unavailable {
+            Some(true) => GuildCreate::Unavailable(twilight_model::guild::UnavailableGuild {
+                id: guild.id,
+                unavailable: true,
+            }),
+            _ => GuildCreate::Available(guild),
+        };
+        return Ok(Event::GuildCreate(Box::new(created)));
+    }
+    DispatchEventWithTypeDeserializer::new(name).deserialize(data).map(Event::from)
+}
+
+/// twilight reads a guild whose channels are missing as one that has none.
+fn is_without_channels(event: &Event, data: &RawValue) -> bool {
+    #[derive(Deserialize)]
+    struct Channels<'a> {
+        #[serde(borrow)]
+        channels: Option<&'a RawValue>,
+    }
+    let Event::GuildCreate(created) = event else { return false };
+    matches!(&**created, GuildCreate::Available(guild) if guild.channels.is_empty())
+        && serde_json::from_str::<Channels<'_>>(data.get()).is_ok_and(|guild| guild.channels.is_none())
+}
+
+/// `given` over `base`, object by object.
+fn overlay(base: &Map<String, Value>, given: &Map<String, Value>) -> Map<String, Value> {
+    let mut all = base.clone();
+    for (key, value) in given {
+        match (all.get_mut(key), value) {
+            (Some(Value::Object(below)), Value::Object(above)) => *below = overlay(below, above),
+            _ => {
+                all.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests;

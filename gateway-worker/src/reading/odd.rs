@@ -1,0 +1,179 @@
+//! What could not be read: counted by kind, and what that leaves in doubt.
+
+/// A kind of part, as the metric's label has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Part {
+    Event,
+    Session,
+    Guild,
+    Channel,
+    Thread,
+    Role,
+    Member,
+    User,
+    VoiceState,
+    Emoji,
+    Sticker,
+    Presence,
+    StageInstance,
+    ScheduledEvent,
+    /// Any other field or element.
+    Field,
+}
+
+impl Part {
+    pub(crate) const ALL: [Self; 15] = [
+        Self::Event,
+        Self::Session,
+        Self::Guild,
+        Self::Channel,
+        Self::Thread,
+        Self::Role,
+        Self::Member,
+        Self::User,
+        Self::VoiceState,
+        Self::Emoji,
+        Self::Sticker,
+        Self::Presence,
+        Self::StageInstance,
+        Self::ScheduledEvent,
+        Self::Field,
+    ];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Event => "event",
+            Self::Session => "session",
+            Self::Guild => "guild",
+            Self::Channel => "channel",
+            Self::Thread => "thread",
+            Self::Role => "role",
+            Self::Member => "member",
+            Self::User => "user",
+            Self::VoiceState => "voice_state",
+            Self::Emoji => "emoji",
+            Self::Sticker => "sticker",
+            Self::Presence => "presence",
+            Self::StageInstance => "stage_instance",
+            Self::ScheduledEvent => "scheduled_event",
+            Self::Field => "field",
+        }
+    }
+
+    /// Of the elements of a list, or the object, with this name.
+    pub(super) fn of_list(name: &str) -> Option<Self> {
+        Some(match name {
+            "channels" => Self::Channel,
+            "threads" => Self::Thread,
+            "roles" | "role" => Self::Role,
+            "members" => Self::Member,
+            "user" => Self::User,
+            "voice_states" => Self::VoiceState,
+            "emojis" => Self::Emoji,
+            "stickers" => Self::Sticker,
+            "presences" => Self::Presence,
+            "stage_instances" => Self::StageInstance,
+            "guild_scheduled_events" => Self::ScheduledEvent,
+            _ => return None,
+        })
+    }
+
+    /// What an event is about.
+    pub(super) fn of_event(name: &str) -> Self {
+        match name {
+            "GUILD_CREATE" | "GUILD_UPDATE" | "GUILD_DELETE" => Self::Guild,
+            "VOICE_STATE_UPDATE" => Self::VoiceState,
+            "USER_UPDATE" => Self::User,
+            name if name.starts_with("CHANNEL_") => Self::Channel,
+            name if name.starts_with("THREAD_") => Self::Thread,
+            name if name.starts_with("GUILD_ROLE_") => Self::Role,
+            name if name.starts_with("GUILD_MEMBER") => Self::Member,
+            _ => Self::Event,
+        }
+    }
+
+    /// What of a guild is in doubt when one of these was left out of it.
+    fn doubt(self) -> Doubt {
+        match self {
+            Self::Channel => Doubt::CHANNELS.and(Doubt::COUNTS),
+            Self::Thread => Doubt::CHANNELS,
+            Self::Role => Doubt::ROLES,
+            Self::Member => Doubt::MEMBERS,
+            Self::VoiceState => Doubt::COUNTS,
+            Self::Guild => Doubt::GUILD,
+            _ => Doubt::NONE,
+        }
+    }
+}
+
+/// What could not be read of one event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Odd {
+    /// Left out.
+    lost: Vec<(Part, usize)>,
+    /// Kept, with a default or the earlier value in place of what could not be read.
+    mended: Vec<(Part, usize)>,
+}
+
+impl Odd {
+    pub(super) fn lost(&mut self, part: Part, count: usize) {
+        add(&mut self.lost, part, count);
+    }
+
+    pub(super) fn mended(&mut self, part: Part, count: usize) {
+        add(&mut self.mended, part, count);
+    }
+
+    /// Everything, left out or mended, by kind.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (Part, usize)> + '_ {
+        self.lost.iter().chain(&self.mended).copied()
+    }
+
+    /// What of the event's guild is in doubt as parts were left out.
+    pub(crate) fn doubt(&self) -> Doubt {
+        self.lost.iter().fold(Doubt::NONE, |doubt, (part, _)| doubt.and(part.doubt()))
+    }
+}
+
+fn add(counts: &mut Vec<(Part, usize)>, part: Part, count: usize) {
+    match counts.iter_mut().find(|(known, _)| *known == part) {
+        Some((_, known)) => *known += count,
+        None if count > 0 => counts.push((part, count)),
+        None => {}
+    }
+}
+
+/// What is in doubt about a guild: that something is not in the cache does not mean that it does not exist.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Doubt(u32);
+
+impl Doubt {
+    pub(crate) const NONE: Self = Self(0);
+    /// Its figures may be wrong.
+    pub(crate) const COUNTS: Self = Self(1);
+    pub(crate) const CHANNELS: Self = Self(2);
+    pub(crate) const MEMBERS: Self = Self(4);
+    pub(crate) const ROLES: Self = Self(8);
+    /// Events of the session are missing: so is, maybe, a guild.
+    pub(crate) const EVENTS: Self = Self(16);
+    /// An event of the guild could not be read.
+    pub(crate) const GUILD: Self = Self(1 | 2 | 4 | 8);
+
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub(crate) const fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// As a checkpoint has it.
+    pub(crate) const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// Out of a checkpoint. Bits of a later version count as doubt about everything.
+    pub(crate) const fn of_bits(bits: u32) -> Self {
+        if bits < 32 { Self(bits) } else { Self(31) }
+    }
+}

@@ -1,0 +1,83 @@
+use super::*;
+
+/// The most of these moments within any 15 s.
+fn most_within_15_s(dialed: &[Instant]) -> usize {
+    let within = |from: &Instant| dialed.iter().filter(|at| *at >= from && **at < *from + WITHIN).count();
+    dialed.iter().map(within).max().unwrap_or_default()
+}
+
+/// Makes connections for ten minutes that end as `ends` says, `held` after READY each.
+async fn dial_for_10_min(held: Duration, mut ends: impl FnMut(&mut Dialing)) -> Vec<Instant> {
+    let mut dialing = Dialing::default();
+    let mut dialed = Vec::new();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_mins(10) {
+        let _grant = dialing.grant().await;
+        dialed.push(Instant::now());
+        dialing.succeeded();
+        tokio::time::sleep(held).await;
+        ends(&mut dialing);
+    }
+    dialed
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_most_one_connection_a_second_over_any_15_s_whatever_ends_them() {
+    // With the least of all jitters the back-off alone would not wait at all.
+    for jitter in [0.0, 0.01, 0.5, 1.0] {
+        let dialed = dial_for_10_min(Duration::ZERO, |dialing| dialing.failed(jitter)).await;
+        assert!(most_within_15_s(&dialed) <= 15, "failures, jitter {jitter}");
+    }
+    // The worker closes it by itself: for its lease, or because the handlers are behind.
+    let dialed = dial_for_10_min(Duration::ZERO, |_| {}).await;
+    assert!(most_within_15_s(&dialed) <= 15, "our own reasons");
+    let mut turn = 0_u32;
+    let mixed = dial_for_10_min(Duration::from_millis(100), |dialing| {
+        turn += 1;
+        if !turn.is_multiple_of(3) {
+            dialing.failed(f64::from(turn % 7) / 7.0);
+        }
+    });
+    assert!(most_within_15_s(&mixed.await) <= 15, "both");
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_grow_until_a_session_has_held_for_30_s() {
+    let mut dialing = Dialing::default();
+    let mut waits = Vec::new();
+    for held in [0, 29, 29, 29, 30, 1, 1] {
+        let _grant = dialing.grant().await;
+        dialing.succeeded();
+        tokio::time::sleep(Duration::from_secs(held)).await;
+        dialing.failed(1.0);
+        waits.push(dialing.wait().as_secs());
+    }
+    assert_eq!(waits, [0, 1, 2, 4, 0, 1, 2]);
+}
+
+/// twilight's `Shard` connects again by itself; another WebSocket client would not ask for a grant.
+#[test]
+fn one_place_makes_connections() {
+    let sources = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut folders = vec![sources];
+    let mut places = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|it| it == "rs") && !path.ends_with("dialing/tests.rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let clients = [
+                    "ClientBuilder::",
+                    "twilight_gateway::Shard",
+                    "Shard as Connection",
+                    "tokio_tungstenite",
+                ];
+                let found = clients.iter().map(|client| text.matches(client).count()).sum::<usize>();
+                places.extend(std::iter::repeat_n(path, found));
+            }
+        }
+    }
+    assert!(matches!(places.as_slice(), [place] if place.ends_with("shard/socket.rs")), "{places:?}");
+}

@@ -1,0 +1,33 @@
+//! Dispatches that came before their time, within bounds.
+
+use std::collections::VecDeque;
+
+use super::{Dispatch, Taken};
+
+/// Events that wait, and their bytes.
+const HELD: usize = 8_192;
+const HELD_BYTES: usize = 32 * 1024 * 1024;
+
+/// See the module's documentation.
+#[derive(Default)]
+pub(super) struct Held {
+    dispatches: VecDeque<Dispatch>,
+    bytes: usize,
+}
+
+impl Held {
+    /// Lets a dispatch wait.
+    pub(super) fn hold(&mut self, dispatch: Dispatch) -> Taken {
+        if self.dispatches.len() >= HELD || self.bytes + dispatch.text.len() > HELD_BYTES {
+            return Taken::Full;
+        }
+        self.bytes += dispatch.text.len();
+        self.dispatches.push_back(dispatch);
+        Taken::Held
+    }
+
+    /// All of them, in order.
+    pub(super) fn into_dispatches(self) -> VecDeque<Dispatch> {
+        self.dispatches
+    }
+}

@@ -1,0 +1,261 @@
+//! What a shard makes of odd READYs and of events that it cannot read, or that are not about its guilds.
+
+use std::{
+    fmt::Debug,
+    sync::{Arc, Mutex},
+};
+
+use serde_json::{Value, json};
+use tracing::{
+    Event as Logged, Metadata, Subscriber,
+    field::{Field, Visit},
+    span,
+};
+
+use super::super::{tests::intake, *};
+use crate::cache::records::tests::guild;
+
+/// A guild of the shard under test (3 of 4), and one of another.
+const OWN: u64 = 3 << 22;
+const OTHER_OWN: u64 = (3 << 22) + 1;
+const FOREIGN: u64 = 5;
+
+fn dispatch(name: &str, sequence: u64, d: &str) -> Dispatch {
+    let text = format!(r#"{{"t":"{name}","s":{sequence},"op":0,"d":{d}}}"#);
+    Dispatch { name: name.to_owned(), sequence, text }
+}
+
+fn ready(guilds: &[u64]) -> Value {
+    let guilds: Vec<Value> =
+        guilds.iter().map(|id| json!({"id": id.to_string(), "unavailable": true})).collect();
+    json!({
+        "v": 10, "guilds": guilds, "session_id": "s", "resume_gateway_url": "wss://x", "application": {"id": "1", "flags": 0},
+        "user": {"id": "1", "username": "bot", "discriminator": "0", "mfa_enabled": false, "avatar": null},
+    })
+}
+
+fn created(id: u64) -> String {
+    guild(id).to_string()
+}
+
+#[tokio::test]
+async fn ready_is_read_by_its_parts() {
+    // Pointer, value (`None`: the field is missing); whether all guilds are known to be expected, the URL of a RESUME.
+    type Row = (&'static str, Option<Value>, bool, &'static str);
+    let rows: [Row; 18] = [
+        ("/application", None, true, "wss://x"),
+        ("/application", Some(json!({"id": {}, "flags": "many"})), true, "wss://x"),
+        ("/user", None, true, "wss://x"),
+        ("/user", Some(json!({"id": "x"})), true, "wss://x"),
+        ("/user/discriminator", Some(json!("#1")), true, "wss://x"),
+        ("/user/avatar", Some(json!("odd")), true, "wss://x"),
+        ("/v", Some(json!("ten")), true, "wss://x"),
+        ("/shard", Some(json!(["3", null])), true, "wss://x"),
+        ("/resume_gateway_url", None, true, ""),
+        ("/resume_gateway_url", Some(json!(null)), true, ""),
+        ("/resume_gateway_url", Some(json!(7)), true, ""),
+        ("/guilds/0/unavailable", Some(json!("yes")), true, "wss://x"),
+        ("/guilds/0/unavailable", None, true, "wss://x"),
+        ("/guilds/0/id", Some(json!(OWN)), true, "wss://x"),
+        ("/guilds/2", Some(json!(null)), false, "wss://x"),
+        ("/guilds/2/id", Some(json!("")), false, "wss://x"),
+        ("/guilds/2/id", None, false, "wss://x"),
+        ("/private_channels", Some(json!({"a": [1]})), true, "wss://x"),
+    ];
+    for (pointer, value, expects_all, resume_url) in rows {
+        let mut d = ready(&[OWN, OTHER_OWN, OTHER_OWN + 1]);
+        let (parent, field) = pointer.rsplit_once('/').unwrap();
+        match (d.pointer_mut(parent).unwrap(), value.clone()) {
+            (Value::Object(parent), Some(value)) => drop(parent.insert(field.to_owned(), value)),
+            (Value::Object(parent), None) => drop(parent.remove(field)),
+            (parent, value) => parent[field.parse::<usize>().unwrap()] = value.unwrap(),
+        }
+        let row = format!("{pointer} = {value:?}");
+        let mut intake = intake(100).await;
+        assert_eq!(intake.take(dispatch("READY", 1, &d.to_string())), Taken::Yes, "{row}");
+        let session = intake.shard.progress().unwrap().session;
+        assert_eq!((session.id.as_str(), session.resume_url.as_str()), ("s", resume_url), "{row}");
+        let cache = intake.shard.cache();
+        assert_eq!(cache.pending_guilds(), if expects_all { 3 } else { 2 }, "{row}");
+        for (sequence, guild) in [(2, OWN), (3, OTHER_OWN), (4, OTHER_OWN + 1)] {
+            assert_eq!(intake.take(dispatch("GUILD_CREATE", sequence, &created(guild))), Taken::Yes);
+        }
+        let cache = intake.shard.cache();
+        assert_eq!(cache.figures().0, 3, "{row}");
+        assert_eq!(cache.doubt().is_none(), expects_all, "{row}: {:?}", cache.doubt());
+        assert_eq!(intake.shard.report().uncertain_guilds == 0, expects_all, "{row}");
+    }
+}
+
+#[tokio::test]
+async fn ready_without_guilds_leaves_it_in_doubt_which_there_are() {
+    for guilds in [None, Some(json!(null)), Some(json!({"0": {}}))] {
+        let mut d = ready(&[]);
+        match guilds {
+            Some(guilds) => d["guilds"] = guilds,
+            None => drop(d.as_object_mut().unwrap().remove("guilds")),
+        }
+        let mut intake = intake(100).await;
+        assert_eq!(intake.take(dispatch("READY", 1, &d.to_string())), Taken::Yes);
+        assert!(intake.shard.cache().doubt().is_some() && intake.shard.report().uncertain_guilds > 0);
+    }
+}
+
+#[tokio::test]
+async fn ready_without_a_session_is_of_no_use() {
+    for id in [json!(null), json!(""), json!(7), json!({})] {
+        let mut d = ready(&[OWN]);
+        d["session_id"] = id;
+        let mut intake = intake(100).await;
+        assert_eq!(intake.take(dispatch("READY", 1, &d.to_string())), Taken::NoSession);
+        assert!(intake.shard.progress().is_none());
+        assert_eq!(
+            intake.take(dispatch("READY", 1, &ready(&[OWN]).to_string())),
+            Taken::Yes,
+            "the next one is"
+        );
+    }
+    for d in ["null", "[]", "{", r#"{"session_id":"#] {
+        assert_eq!(intake(100).await.take(dispatch("READY", 1, d)), Taken::NoSession, "{d}");
+    }
+}
+
+#[tokio::test]
+async fn events_before_ready_are_taken_after_it() {
+    let mut intake = intake(100).await;
+    assert_eq!(intake.take(dispatch("GUILD_CREATE", 1, &created(OWN))), Taken::Held);
+    assert_eq!(intake.take(dispatch("READY", 2, &ready(&[OWN, OTHER_OWN]).to_string())), Taken::Yes);
+    assert_eq!(intake.take(dispatch("GUILD_CREATE", 3, &created(OTHER_OWN))), Taken::Yes);
+    assert_eq!((intake.shard.cache().pending_guilds(), intake.shard.cache().figures().0), (0, 2));
+    assert_eq!(intake.deliveries.figures().len, 3, "bot code is given all of them");
+    let progress = intake.shard.progress().unwrap();
+    assert_eq!((progress.began_at, progress.read), (2, 3));
+
+    // Those of a connection that was lost are of a session that there is not.
+    intake.lost_session("a test");
+    assert_eq!(intake.take(dispatch("GUILD_CREATE", 1, &created(OWN))), Taken::Held);
+    intake.lost_connection();
+    assert_eq!(intake.take(dispatch("READY", 1, &ready(&[OWN]).to_string())), Taken::Yes);
+    assert_eq!(intake.shard.cache().pending_guilds(), 1);
+}
+
+#[tokio::test]
+async fn guilds_of_other_shards_are_ignored_and_counted() {
+    let mut intake = intake(100).await;
+    intake.take(dispatch("READY", 1, &ready(&[OWN, FOREIGN]).to_string()));
+    assert_eq!(intake.shard.cache().pending_guilds(), 1, "READY");
+    intake.take(dispatch("GUILD_CREATE", 2, &created(OWN)));
+    let before = intake.shard.cache().figures();
+    let id = FOREIGN.to_string();
+    let user = json!({"id": "77", "username": "u", "discriminator": "0", "avatar": null});
+    for (name, d) in [
+        ("GUILD_CREATE", guild(FOREIGN)),
+        ("GUILD_CREATE", json!({"id": id, "unavailable": true})),
+        ("GUILD_CREATE", json!({"id": FOREIGN, "name": null})),
+        ("GUILD_DELETE", json!({"id": id, "unavailable": true})),
+        ("GUILD_DELETE", json!({"id": id})),
+        (
+            "GUILD_MEMBER_ADD",
+            json!({"guild_id": id, "user": user, "roles": [], "deaf": false, "mute": false, "flags": 0}),
+        ),
+        ("CHANNEL_CREATE", json!({"guild_id": id, "id": "9", "type": 0})),
+        ("VOICE_STATE_UPDATE", json!({"guild_id": id, "user_id": "77", "channel_id": "9"})),
+    ] {
+        let sequence = intake.shard.progress().unwrap().read + 1;
+        assert_eq!(intake.take(dispatch(name, sequence, &d.to_string())), Taken::Yes, "{name}");
+        let cache = intake.shard.cache();
+        assert_eq!(cache.figures(), before, "{name}");
+        assert_eq!((cache.guild(FOREIGN), cache.username(77)), (None, None), "{name}");
+        assert_eq!((cache.doubt(), cache.uncertain_guilds()), (None, 0), "{name}");
+    }
+    assert_eq!(intake.deliveries.figures().len, 10, "bot code is given all of them");
+    assert_eq!(intake.metrics.foreign_guild_events(), 9);
+}
+
+#[tokio::test]
+async fn hole_within_a_session_leaves_the_cache_in_doubt_until_the_next() {
+    let mut intake = intake(100).await;
+    intake.take(dispatch("READY", 1, &ready(&[OWN]).to_string()));
+    intake.take(dispatch("GUILD_CREATE", 2, &created(OWN)));
+    assert_eq!(intake.shard.report().uncertain_guilds, 0);
+    intake.take(dispatch("TYPING_START", 9, "{}"));
+    assert!(intake.shard.report().uncertain_guilds > 0 && intake.shard.cache().doubt().is_some());
+    // A guild that is told again is known again; others may have been joined meanwhile.
+    intake.take(dispatch("GUILD_CREATE", 10, &created(OWN)));
+    assert!(intake.shard.report().uncertain_guilds > 0 && intake.shard.cache().doubt().is_some());
+    intake.take(dispatch("READY", 1, &ready(&[OWN]).to_string()));
+    intake.take(dispatch("GUILD_CREATE", 2, &created(OWN)));
+    assert_eq!((intake.shard.report().uncertain_guilds, intake.shard.cache().doubt()), (0, None));
+}
+
+/// Keeps everything that is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<String>>);
+
+impl Visit for Log {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.0.lock().unwrap().push_str(&format!("{}={value:?} ", field.name()));
+    }
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, attributes: &span::Attributes<'_>) -> span::Id {
+        attributes.record(&mut self.clone());
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, values: &span::Record<'_>) {
+        values.record(&mut self.clone());
+    }
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Logged<'_>) {
+        event.record(&mut self.clone());
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[tokio::test]
+async fn no_payload_is_logged_at_any_level_and_bot_code_still_gets_it() {
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(log.clone());
+    let own = OWN.to_string();
+    let mut intake = intake(100).await;
+    let mut odd_ready = ready(&[OWN]);
+    odd_ready["user"] = json!("MARKER");
+    intake.take(dispatch("READY", 1, &odd_ready.to_string()));
+    let mut odd_guild = guild(OWN);
+    odd_guild["icon"] = json!("MARKER");
+    odd_guild["emojis"] = json!([{"id": "1", "name": ["MARKER"]}, "MARKER"]);
+    odd_guild["channels"][0]["type"] = json!("MARKER");
+    odd_guild["member_count"] = json!("MARKER");
+    let mut sequence = 1;
+    for (name, d) in [
+        ("GUILD_CREATE", odd_guild.to_string()),
+        ("GUILD_CREATE", r#"{"id":"MARKER","name":"MARKER"}"#.to_owned()),
+        ("GUILD_CREATE", r#"{"id":"MARKER","#.to_owned()),
+        ("GUILD_UPDATE", json!({"id": own, "name": {"MARKER": 1}}).to_string()),
+        ("MESSAGE_CREATE", json!({"guild_id": own, "content": {"MARKER": "MARKER"}}).to_string()),
+        ("CHANNEL_CREATE", json!({"guild_id": own, "id": "MARKER"}).to_string()),
+        ("GUILD_MEMBER_ADD", json!({"guild_id": "MARKER", "user": "MARKER"}).to_string()),
+        ("PRESENCE_UPDATE", r#"{"guild_id":"MARKER\ud83d"}"#.to_owned()),
+        ("USER_UPDATE", r#"{"id":"MARKER"}"#.to_owned()),
+        ("VOICE_STATE_UPDATE", "\"MARKER\"".to_owned()),
+    ] {
+        sequence += 1;
+        assert_eq!(intake.take(dispatch(name, sequence, &d)), Taken::Yes, "{name}");
+    }
+    assert_eq!(intake.take(dispatch("READY", 1, r#"{"session_id":["MARKER"]}"#)), Taken::NoSession);
+    assert_eq!(intake.deliveries.figures().len, 11, "all but the READY that is of no use");
+    let log = log.0.lock().unwrap().clone();
+    assert!(log.contains("part=\"emoji\"") && log.contains("part=\"event\""), "{log}");
+    assert!(!log.contains("MARKER"), "{log}");
+}

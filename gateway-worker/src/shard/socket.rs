@@ -1,0 +1,236 @@
+//! One WebSocket connection to Discord's gateway: heartbeats, compression, and the limits of what comes and goes.
+//!
+//! It is made once and never makes another one by itself: [`Socket::dial`] takes a [`DialGrant`], which comes after the wait,
+//! and a [`GatewayAddress`], which the token may be sent to. What the messages mean is the business of
+//! [`life`](super::life). Nothing that comes makes it panic, and what it keeps is bounded: 32 MiB a message.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use futures_util::{Sink as _, Stream as _};
+use outside_text::printable;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, Sleep},
+};
+use tokio_websockets::{ClientBuilder, CloseCode, Error, Limits, MaybeTlsStream, Message, WebSocketStream};
+
+use self::{inflate::Inflate, pulse::Pulse, sends::Sends};
+use super::{dialing::DialGrant, silence::NOT_ACKNOWLEDGED};
+use crate::gateway_address::GatewayAddress;
+
+mod inflate;
+mod pulse;
+mod sends;
+
+/// How long TCP, TLS and the upgrade may take together.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long a closing handshake may take.
+const CLOSE: Duration = Duration::from_millis(200);
+/// The largest message, compressed or not. A guild with all its members and presences stays below.
+const LARGEST: usize = 32 * 1024 * 1024;
+
+const QUERY: &str =
+    if cfg!(feature = "zstd") { "v=10&encoding=json&compress=zstd-stream" } else { "v=10&encoding=json" };
+
+/// What came.
+#[derive(Debug)]
+pub(super) enum Received {
+    Text(String),
+    /// A close frame; `None` without a code.
+    Closed(Option<(u16, String)>),
+    /// The connection is gone without a close frame: why.
+    Lost(String),
+}
+
+/// See the module's documentation.
+pub(super) struct Socket {
+    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    inflate: Inflate,
+    /// Since HELLO.
+    pulse: Option<Pulse>,
+    sends: Sends,
+    timer: Pin<Box<Sleep>>,
+    /// The sequence of the last dispatch, for the heartbeats.
+    sequence: Option<u64>,
+    /// Something is not on its way yet.
+    unsent: bool,
+}
+
+impl Socket {
+    /// Connects.
+    ///
+    /// # Errors
+    /// Why that was not possible.
+    pub(super) async fn dial(address: &GatewayAddress, _: DialGrant) -> Result<Self, String> {
+        let url = address.with_query(QUERY);
+        let builder = ClientBuilder::new().uri(&url).map_err(|error| error.to_string())?;
+        let builder = builder.limits(Limits::default().max_payload_len(Some(LARGEST)));
+        let (stream, _) = match tokio::time::timeout(CONNECT, builder.connect()).await {
+            Ok(connected) => connected.map_err(|error| in_words(&error))?,
+            Err(_) => return Err(format!("no answer within {} s", CONNECT.as_secs())),
+        };
+        Ok(Self {
+            stream,
+            inflate: Inflate::new()?,
+            pulse: None,
+            sends: Sends::new(Duration::from_mins(1)),
+            timer: Box::pin(tokio::time::sleep_until(Instant::now())),
+            sequence: None,
+            unsent: false,
+        })
+    }
+
+    /// Begins with heartbeats: HELLO came. `jitter` from 0 to 1 says when the first one is due.
+    pub(super) fn begin_heartbeats(&mut self, interval: Duration, jitter: f64) {
+        self.sends = Sends::new(interval);
+        self.pulse = Some(Pulse::begin(interval, jitter, Instant::now()));
+    }
+
+    /// Brings the next heartbeat forward: Discord asked for one (op 1).
+    pub(super) fn asked_for_heartbeat(&mut self) {
+        if let Some(pulse) = &mut self.pulse {
+            pulse.asked(Instant::now());
+        }
+    }
+
+    /// Notes that a heartbeat was acknowledged (op 11).
+    pub(super) fn acknowledged(&mut self) {
+        if let Some(pulse) = &mut self.pulse {
+            pulse.acknowledged(Instant::now());
+        }
+    }
+
+    /// Sets the sequence that heartbeats name.
+    pub(super) fn set_sequence(&mut self, sequence: u64) {
+        self.sequence = Some(sequence);
+    }
+
+    /// Returns how long the oldest heartbeat without an acknowledgement has been out.
+    pub(super) fn unacknowledged(&self) -> Option<Duration> {
+        self.pulse.as_ref()?.unacknowledged(Instant::now())
+    }
+
+    /// Returns the average round trip to Discord.
+    pub(super) fn latency(&self) -> Option<Duration> {
+        self.pulse.as_ref()?.latency()
+    }
+
+    /// Returns how many messages may be sent now, and the wait until one may when that is none.
+    pub(super) fn free_sends(&mut self) -> (u8, Duration) {
+        self.sends.free(Instant::now())
+    }
+
+    /// Queues a message; it goes out with the next poll. The caller looks at the free sends first.
+    pub(super) fn send(&mut self, text: String) {
+        self.sends.spend(Instant::now());
+        self.queue(text);
+    }
+
+    /// Whether everything that was queued is on its way.
+    pub(super) fn is_flushed(&self) -> bool {
+        !self.unsent
+    }
+
+    /// Waits for the next message; sends what is due meanwhile. Nothing is lost when the future is dropped.
+    pub(super) async fn receive(&mut self) -> Received {
+        poll_fn(|context| self.poll_receive(context)).await
+    }
+
+    /// Sends what is queued as far as that is possible at once, and returns what came, if something did.
+    pub(super) async fn poll_once(&mut self) -> Option<Received> {
+        poll_fn(|context| {
+            Poll::Ready(match self.poll_receive(context) {
+                Poll::Ready(received) => Some(received),
+                Poll::Pending => None,
+            })
+        })
+        .await
+    }
+
+    /// Closes with a code, and waits a moment for the peer to agree. Any code but 1000 and 1001 keeps the session.
+    pub(super) async fn close(mut self, code: u16) {
+        if let Ok(code) = CloseCode::try_from(code) {
+            // Refused when it is closed already; then only the answer to the peer's close frame is still to go out.
+            let _ = Pin::new(&mut self.stream).start_send(Message::close(Some(code), ""));
+        }
+        let closing = poll_fn(|context| {
+            let _ = Pin::new(&mut self.stream).poll_flush(context);
+            // What still comes is not handled: a RESUME brings it again.
+            while let Some(Ok(_)) = ready!(Pin::new(&mut self.stream).poll_next(context)) {}
+            Poll::Ready(())
+        });
+        let _ = tokio::time::timeout(CLOSE, closing).await;
+    }
+
+    fn queue(&mut self, text: String) {
+        self.unsent = true;
+        // Refused when the connection is closed: the next poll says so.
+        let _ = Pin::new(&mut self.stream).start_send(Message::text(text));
+    }
+
+    fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<Received> {
+        loop {
+            if self.pulse.as_ref().is_some_and(|pulse| pulse.is_dead(Instant::now())) {
+                return Poll::Ready(Received::Lost(NOT_ACKNOWLEDGED.to_owned()));
+            }
+            self.beat();
+            match Pin::new(&mut self.stream).poll_flush(context) {
+                Poll::Ready(Ok(())) => self.unsent = false,
+                Poll::Ready(Err(error)) => return Poll::Ready(Received::Lost(in_words(&error))),
+                // A peer that does not read is not read either: each ping would queue an answer.
+                Poll::Pending => return Poll::Pending,
+            }
+            if let Some(pulse) = &self.pulse {
+                if self.timer.deadline() != pulse.due() {
+                    self.timer.as_mut().reset(pulse.due());
+                }
+                if self.timer.as_mut().poll(context).is_ready() {
+                    continue;
+                }
+            }
+            let message = match ready!(Pin::new(&mut self.stream).poll_next(context)) {
+                Some(Ok(message)) => message,
+                Some(Err(error)) => return Poll::Ready(Received::Lost(in_words(&error))),
+                None => return Poll::Ready(Received::Lost("closed without a close frame".to_owned())),
+            };
+            if let Some(pulse) = &mut self.pulse {
+                pulse.heard();
+            }
+            if let Some((code, reason)) = message.as_close() {
+                let close = (code != CloseCode::NO_STATUS_RECEIVED).then(|| (code.into(), reason.to_owned()));
+                return Poll::Ready(Received::Closed(close));
+            }
+            if message.is_binary() {
+                return Poll::Ready(match self.inflate.message(message.as_payload()) {
+                    Ok(text) => Received::Text(text),
+                    Err(why) => Received::Lost(why.to_owned()),
+                });
+            }
+            if let Some(text) = message.as_text() {
+                return Poll::Ready(Received::Text(text.to_owned()));
+            }
+        }
+    }
+
+    /// Queues the heartbeats that are due.
+    fn beat(&mut self) {
+        let now = Instant::now();
+        let Some(pulse) = self.pulse.as_mut().filter(|pulse| pulse.due() <= now) else { return };
+        if pulse.beat(now) && self.sends.free(now).0 > 0 {
+            // The reserve is for those that are due by themselves.
+            self.sends.spend(now);
+        }
+        let sequence = self.sequence.map_or("null".to_owned(), |sequence| sequence.to_string());
+        self.queue(format!(r#"{{"op":1,"d":{sequence}}}"#));
+    }
+}
+
+/// Says what failed: for an HTTP error its status, never more of the answer.
+fn in_words(error: &Error) -> String {
+    printable(&error.to_string()).to_string()
+}

@@ -1,0 +1,98 @@
+//! A resume URL and a session are hints: each has a way out, and what is given up is not tried again by the next owner.
+
+#![allow(clippy::enum_glob_use, reason = "scripts read as lists of steps")]
+
+use std::sync::Arc;
+
+use fleet_model::StartKind;
+use gateway_worker::NoHandler;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    bench::{Bench, Recorder, kind, sim},
+    odd_gateway::{
+        HELLO, Made, OddGateway,
+        Step::{self, *},
+    },
+};
+
+const SERVE: &[Step] = &[Send(HELLO), Greet, Serve];
+const CUT: &[Step] = &[Send(HELLO), Greet, Close(4000)];
+/// RESUME is not taken.
+const SNUB: &[Step] = &[Send(HELLO), Hear, Close(4000)];
+
+async fn start() -> Bench {
+    Bench::without_workers(sim(1), Recorder::default()).await
+}
+
+async fn worker(bench: &mut Bench, name: &str, gateway: &OddGateway) -> CancellationToken {
+    let url = format!("--discord-gateway-url={}", gateway.url);
+    bench.worker(name, Arc::new(NoHandler), &["--drain-timeout=100ms", &url]).await
+}
+
+fn paths(made: &[Made]) -> Vec<&str> {
+    made.iter().map(|made| made.path.as_str()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn resume_url_without_hello_is_left_after_two_tries_and_not_tried_by_the_next_owner() {
+    const ROWS: &[&[Step]] = &[
+        &[End],
+        &[Refuse],
+        &[Close(4000)],
+        &[CloseWithoutCode],
+        &[Http("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n")],
+        &[Send(r#"{"op":10,"d":{"heartbeat_interval":0}}"#), Serve],
+        &[Send(r#"{"op":7,"d":null}"#), Serve],
+    ];
+    let mut rows = JoinSet::new();
+    for steps in ROWS {
+        rows.spawn(async move {
+            let script = move |index: usize, path: &str| match index {
+                0 => CUT.to_vec(),
+                _ if path.starts_with("/resume") => steps.to_vec(),
+                _ => SERVE.to_vec(),
+            };
+            let gateway = OddGateway::start("{own}/resume", Box::new(script)).await;
+            let mut bench = start().await;
+            let stop = worker(&mut bench, "a", &gateway).await;
+            bench
+                .until("the session to be resumed", |shard| {
+                    kind(shard) == Some(StartKind::Resumed) && shard.status == 5
+                })
+                .await;
+            stop.cancel();
+            worker(&mut bench, "b", &gateway).await;
+            let made = gateway.until("the next owner", |made| made.len() > 4 && made[4].sent(6)).await;
+            assert_eq!(paths(&made), ["/", "/resume/", "/resume/", "/", "/"], "{steps:?}");
+            assert!(made[3].sent(6), "{made:?}");
+            bench.finish().await;
+        });
+    }
+    while let Some(ended) = rows.join_next().await {
+        ended.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn session_that_is_never_taken_is_given_up_and_not_offered_by_the_next_owner() {
+    let script = |index: usize, _: &str| match index {
+        0 => CUT.to_vec(),
+        1..=5 => SNUB.to_vec(),
+        _ => SERVE.to_vec(),
+    };
+    let gateway = OddGateway::start("{own}", Box::new(script)).await;
+    let mut bench = start().await;
+    let stop = worker(&mut bench, "a", &gateway).await;
+    bench.until("the session to be given up", |shard| shard.detail.contains("session given up")).await;
+    stop.cancel();
+    worker(&mut bench, "b", &gateway).await;
+    let made = gateway.until("an IDENTIFY", |made| made.len() > 6 && made[6].sent(2)).await;
+    let resumes = made.iter().filter(|made| made.sent(6)).count();
+    assert_eq!((resumes, made[6].sent(6)), (5, false), "{made:?}");
+    let shard = bench.until_ready("the shard to be ready").await;
+    let gap = shard.outcome.unwrap().gap.unwrap();
+    assert_eq!((gap.last_sequence, kind(&bench.until_ready("it").await)), (1, Some(StartKind::Reidentified)));
+    bench.finish().await;
+}

@@ -1,0 +1,246 @@
+//! A gateway that does what its script says, over real sockets.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+use tokio_tungstenite::{
+    WebSocketStream, accept_async,
+    tungstenite::{
+        Message,
+        protocol::{CloseFrame, frame::coding::CloseCode},
+    },
+};
+use tokio_util::task::AbortOnDropHandle;
+
+pub(crate) const HELLO: &str = r#"{"t":null,"s":null,"op":10,"d":{"heartbeat_interval":1000}}"#;
+
+/// What the gateway does next with a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Step {
+    /// Answers the upgrade with this and hangs up. Without it the upgrade is taken.
+    Http(&'static str),
+    /// Hangs up before the upgrade.
+    Refuse,
+    Send(&'static str),
+    /// Sends these bytes as they are.
+    Raw(&'static [u8]),
+    /// Sends these bytes as a binary message.
+    Binary(&'static [u8]),
+    /// Answers IDENTIFY with READY and RESUME with RESUMED.
+    Greet,
+    /// Answers IDENTIFY with READY and RESUME with op 9.
+    GreetOnce,
+    /// Waits for IDENTIFY or RESUME, and answers nothing.
+    Hear,
+    /// Sends this so many times.
+    Flood(&'static str, u32),
+    Close(u16),
+    CloseWithoutCode,
+    /// Closes the TCP connection without a close frame.
+    End,
+    Reset,
+    /// Acknowledges heartbeats for ever.
+    Serve,
+}
+
+/// What to do with the connection of this index to this path.
+pub(crate) type Script = Box<dyn Fn(usize, &str) -> Vec<Step> + Send + Sync>;
+
+/// One connection that was made.
+#[derive(Clone, Debug)]
+pub(crate) struct Made {
+    pub(crate) at: Instant,
+    /// Empty before the upgrade.
+    pub(crate) path: String,
+    /// What the client sent.
+    pub(crate) sent: Vec<Value>,
+}
+
+impl Made {
+    /// Whether the client sent this opcode.
+    pub(crate) fn sent(&self, op: u64) -> bool {
+        self.count(op) > 0
+    }
+
+    /// How often the client sent this opcode.
+    pub(crate) fn count(&self, op: u64) -> usize {
+        self.sent.iter().filter(|payload| payload["op"] == op).count()
+    }
+}
+
+pub(crate) struct OddGateway {
+    pub(crate) url: String,
+    made: Arc<Mutex<Vec<Made>>>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl OddGateway {
+    /// Starts a gateway whose READY names `resume_url`; `{own}` in it is the gateway's own URL.
+    pub(crate) async fn start(resume_url: &str, script: Script) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}", listener.local_addr().unwrap());
+        let made: Arc<Mutex<Vec<Made>>> = Arc::default();
+        let peer =
+            Peer { made: made.clone(), script: script.into(), resume_url: resume_url.replace("{own}", &url) };
+        let task = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                connections.spawn(peer.clone().serve(stream));
+                while connections.try_join_next().is_some() {}
+            }
+        });
+        Self { url, made, _task: AbortOnDropHandle::new(task) }
+    }
+
+    /// A gateway that does the same with each connection.
+    pub(crate) async fn always(steps: &'static [Step]) -> Self {
+        Self::start("{own}", Box::new(move |_, _| steps.to_vec())).await
+    }
+
+    /// The connections so far.
+    pub(crate) fn made(&self) -> Vec<Made> {
+        self.made.lock().unwrap().clone()
+    }
+
+    /// Waits until the connections are as they should be.
+    pub(crate) async fn until(&self, what: &str, is: impl Fn(&[Made]) -> bool) -> Vec<Made> {
+        let looking = async {
+            loop {
+                let made = self.made();
+                if is(&made) {
+                    return made;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let found = tokio::time::timeout(Duration::from_mins(1), looking).await;
+        found.unwrap_or_else(|_| panic!("gave up waiting: {what}; {:?}", self.made()))
+    }
+
+    /// The most connections within any 15 s.
+    pub(crate) fn most_within_15_s(&self) -> usize {
+        let made = self.made();
+        let within = |from: &Made| {
+            let times = made.iter().map(|made| made.at);
+            times.filter(|at| *at >= from.at && *at < from.at + Duration::from_secs(15)).count()
+        };
+        made.iter().map(within).max().unwrap_or_default()
+    }
+}
+
+type Socket = WebSocketStream<TcpStream>;
+
+#[derive(Clone)]
+struct Peer {
+    made: Arc<Mutex<Vec<Made>>>,
+    script: Arc<dyn Fn(usize, &str) -> Vec<Step> + Send + Sync>,
+    resume_url: String,
+}
+
+impl Peer {
+    async fn serve(self, mut stream: TcpStream) {
+        let index = {
+            let mut made = self.made.lock().unwrap();
+            made.push(Made { at: Instant::now(), path: String::new(), sent: Vec::new() });
+            made.len() - 1
+        };
+        let mut head = [0; 1024];
+        let peeked = stream.peek(&mut head).await.unwrap_or_default();
+        let head = String::from_utf8_lossy(&head[..peeked]).into_owned();
+        let path = head.split(['?', ' ']).nth(1).unwrap_or_default().to_owned();
+        self.made.lock().unwrap()[index].path.clone_from(&path);
+        let mut steps = (self.script)(index, &path).into_iter().peekable();
+        match steps.peek() {
+            Some(Step::Refuse) => return,
+            Some(Step::Http(answer)) => {
+                let _ = stream.read(&mut [0; 2048]).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+                return;
+            }
+            _ => {}
+        }
+        let Ok(mut socket) = accept_async(stream).await else { return };
+        for step in steps {
+            if self.step(step, index, &mut socket).await.is_none() {
+                return;
+            }
+        }
+        self.next(index, &mut socket, |_| false).await;
+    }
+
+    /// Does one step; `None` when the connection is over.
+    async fn step(&self, step: Step, index: usize, socket: &mut Socket) -> Option<()> {
+        match step {
+            Step::Refuse | Step::Http(_) => {}
+            Step::Send(text) => socket.send(Message::text(text)).await.ok()?,
+            Step::Raw(bytes) => socket.get_mut().write_all(bytes).await.ok()?,
+            Step::Binary(bytes) => socket.send(Message::binary(bytes)).await.ok()?,
+            Step::Greet => self.greet(index, socket, true).await?,
+            Step::GreetOnce => self.greet(index, socket, false).await?,
+            Step::Hear => drop(self.next(index, socket, |op| op == 2 || op == 6).await?),
+            Step::Flood(text, times) => {
+                for _ in 0..times {
+                    socket.send(Message::text(text)).await.ok()?;
+                }
+            }
+            Step::Close(code) => {
+                let frame = CloseFrame { code: CloseCode::from(code), reason: "bye\u{1b}[2J".into() };
+                socket.close(Some(frame)).await.ok()?;
+            }
+            Step::CloseWithoutCode => socket.close(None).await.ok()?,
+            Step::End => return None,
+            Step::Reset => {
+                let _ = socket.get_ref().set_zero_linger();
+                return None;
+            }
+            Step::Serve => drop(self.next(index, socket, |_| false).await?),
+        }
+        Some(())
+    }
+
+    async fn greet(&self, index: usize, socket: &mut Socket, resumes: bool) -> Option<()> {
+        let greeting = self.next(index, socket, |op| op == 2 || op == 6).await?;
+        let answer = if greeting["op"] == 2 {
+            serde_json::json!({ "t": "READY", "s": 1, "op": 0, "d": {
+                "v": 10, "session_id": "s", "resume_gateway_url": self.resume_url, "guilds": [],
+                "user": { "id": "1", "username": "bot", "discriminator": "0", "mfa_enabled": false },
+                "application": { "id": "2", "flags": 0 }, "shard": greeting["d"]["shard"],
+            }})
+        } else if resumes {
+            let sequence = greeting["d"]["seq"].as_u64().unwrap();
+            serde_json::json!({ "t": "RESUMED", "s": sequence + 1, "op": 0, "d": {} })
+        } else {
+            serde_json::json!({ "t": null, "s": null, "op": 9, "d": false })
+        };
+        // The worker finds these by their text, with `d` last.
+        let d = answer["d"].to_string();
+        let text = format!(r#"{{"t":{},"s":{},"op":{},"d":{d}}}"#, answer["t"], answer["s"], answer["op"]);
+        socket.send(Message::text(text)).await.ok()
+    }
+
+    /// Reads until an opcode comes that is waited for; acknowledges heartbeats meanwhile.
+    async fn next(&self, index: usize, socket: &mut Socket, is: impl Fn(u64) -> bool) -> Option<Value> {
+        loop {
+            let Message::Text(text) = socket.next().await?.ok()? else { continue };
+            let payload: Value = serde_json::from_str(&text).unwrap();
+            self.made.lock().unwrap()[index].sent.push(payload.clone());
+            let op = payload["op"].as_u64().unwrap();
+            if op == 1 {
+                socket.send(Message::text(r#"{"t":null,"s":null,"op":11}"#)).await.ok()?;
+            }
+            if is(op) {
+                return Some(payload);
+            }
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! How much a request may say: checked once, before anything of it is used.
+//!
+//! Names have their own rule (`fleet_model::InvalidName`). Text for people is cut and its control characters are escaped where
+//! it enters the domain ([`for_people`]); what is too long for that to be an accident is refused.
+
+use fleet_model::ShardNumber;
+use outside_text::printable_within;
+
+use super::{MAX_SHARDS, Malformed};
+use crate::v1;
+
+/// Bytes of a name, an incarnation or a generation: they have their own rule, which says it better.
+const NAME: usize = 256;
+/// Bytes of a URL.
+const URL: usize = 512;
+/// Bytes of a version, a kind, a transport, a resource's name or a traceparent.
+const WORD: usize = 128;
+/// Bytes of text for people, before it is cut.
+const TEXT: usize = 8 * 1024;
+/// Characters of text for people that are kept.
+const KEPT: usize = 300;
+/// Cache resources in a registration.
+const RESOURCES: usize = 64;
+/// Refused directives in a report.
+const REFUSED: usize = 64;
+
+/// A request whose parts have bounds.
+pub trait Bounded {
+    /// Checks every text and every list.
+    ///
+    /// # Errors
+    /// [`Malformed::TooLong`] or [`Malformed::TooMany`], with the field's name.
+    fn check_bounds(&self) -> Result<(), Malformed>;
+}
+
+/// Text for people as it is kept: cut, on one line, without control characters.
+pub fn for_people(text: &str) -> String {
+    printable_within(text, KEPT).to_string()
+}
+
+fn text(field: &'static str, text: &str, most: usize) -> Result<(), Malformed> {
+    if text.len() > most {
+        return Err(Malformed::TooLong { field, bytes: text.len(), most });
+    }
+    Ok(())
+}
+
+fn count<T>(field: &'static str, list: &[T], most: usize) -> Result<(), Malformed> {
+    if list.len() > most {
+        return Err(Malformed::TooMany { field, count: list.len(), most });
+    }
+    Ok(())
+}
+
+/// The shards of all ranges together: a short message can name billions.
+fn ranges(field: &'static str, ranges: &[v1::ShardRange]) -> Result<(), Malformed> {
+    let most = MAX_SHARDS as usize;
+    count(field, ranges, most)?;
+    if let Some(&v1::ShardRange { first, last, .. }) =
+        ranges.iter().find(|range| range.first > range.last || range.last >= MAX_SHARDS)
+    {
+        return Err(Malformed::Range { first, last });
+    }
+    let length = |range: &v1::ShardRange| u64::from(range.last - range.first) + 1;
+    let shards: u64 = ranges.iter().map(length).sum();
+    if shards > u64::from(MAX_SHARDS) {
+        return Err(Malformed::TooMany { field, count: usize::try_from(shards).unwrap_or(usize::MAX), most });
+    }
+    Ok(())
+}
+
+fn names(worker: &str, incarnation: &str) -> Result<(), Malformed> {
+    text("worker_id", worker, NAME)?;
+    text("incarnation", incarnation, NAME)
+}
+
+impl Bounded for v1::RegisterRequest {
+    fn check_bounds(&self) -> Result<(), Malformed> {
+        names(&self.worker_id, &self.incarnation)?;
+        text("advertise_url", &self.advertise_url, URL)?;
+        text("version", &self.version, WORD)?;
+        text("generation", &self.generation, NAME)?;
+        ranges("running", &self.running)?;
+        let Some(needs) = &self.needs else { return Ok(()) };
+        text("needs.transport", &needs.transport, WORD)?;
+        count("needs.resources", &needs.resources, RESOURCES)?;
+        needs.resources.iter().try_for_each(|resource| text("needs.resources", resource, WORD))
+    }
+}
+
+impl Bounded for v1::WorkerReport {
+    fn check_bounds(&self) -> Result<(), Malformed> {
+        let most = MAX_SHARDS as usize;
+        names(&self.worker_id, &self.incarnation)?;
+        count("shards", &self.shards, most)?;
+        count("released", &self.released, most)?;
+        count("arrived", &self.arrived, most)?;
+        count("refused", &self.refused, REFUSED)?;
+        for refused in &self.refused {
+            text("refused.kind", &refused.kind, WORD)?;
+            text("refused.reason", &refused.reason, TEXT)?;
+        }
+        for shard in &self.shards {
+            text("shards.detail", &shard.detail, TEXT)?;
+            let gap = shard.outcome.as_ref().and_then(|outcome| outcome.gap.as_ref());
+            gap.map_or(Ok(()), |gap| text("shards.outcome.gap.reason", &gap.reason, TEXT))?;
+        }
+        Ok(())
+    }
+}
+
+impl Bounded for v1::ReportExitRequest {
+    fn check_bounds(&self) -> Result<(), Malformed> {
+        names(&self.worker_id, &self.incarnation)?;
+        text("reason", &self.reason, TEXT)
+    }
+}
+
+impl Bounded for v1::IdentifyHello {
+    fn check_bounds(&self) -> Result<(), Malformed> {
+        names(&self.worker_id, &self.incarnation)
+    }
+}
+
+impl Bounded for v1::IdentifyAsk {
+    fn check_bounds(&self) -> Result<(), Malformed> {
+        text("traceparent", &self.traceparent, WORD)?;
+        if self.shard_id >= MAX_SHARDS {
+            return Err(Malformed::Shard(ShardNumber(self.shard_id)));
+        }
+        Ok(())
+    }
+}
+
+impl Bounded for v1::ListShardsRequest {
+    fn check_bounds(&self) -> Result<(), Malformed> {
+        text("worker_id", &self.worker_id, NAME)
+    }
+}
+
+impl Bounded for v1::StartPlanRequest {
+    fn check_bounds(&self) -> Result<(), Malformed> {
+        use v1::start_plan_request::Plan;
+        match &self.plan {
+            Some(Plan::Drain(drain)) => text("drain.worker_id", &drain.worker_id, NAME),
+            Some(Plan::Move(moving)) => text("move.worker_id", &moving.worker_id, NAME),
+            Some(Plan::Promote(promote)) => text("promote.generation", &promote.generation, NAME),
+            Some(Plan::Rebalance(_)) | None => Ok(()),
+        }
+    }
+}
+
+impl Bounded for v1::SetAsideId {
+    fn check_bounds(&self) -> Result<(), Malformed> {
+        if self.shard_id >= MAX_SHARDS {
+            return Err(Malformed::Shard(ShardNumber(self.shard_id)));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(request: &impl Bounded) -> String {
+        let status = tonic::Status::from(request.check_bounds().unwrap_err());
+        assert_eq!(status.code(), tonic::Code::InvalidArgument);
+        assert!(status.message().len() < 300, "the answer does not echo the field");
+        status.message().to_owned()
+    }
+
+    #[test]
+    fn a_registration_says_which_field_is_too_much() {
+        type Change = fn(&mut v1::RegisterRequest);
+        let long = || "\u{1b}".repeat(4_000_000);
+        let rows: [(&str, Change); 9] = [
+            ("worker_id", |request| request.worker_id = "x".repeat(1_000_000)),
+            ("incarnation", |request| request.incarnation = "x".repeat(300)),
+            ("advertise_url", |request| request.advertise_url = format!("http://{}:1", "a".repeat(600))),
+            ("version", |request| request.version = "9".repeat(129)),
+            ("generation", |request| request.generation = "g".repeat(300)),
+            ("running", |request| request.running = vec![v1::ShardRange::default(); 65_537]),
+            // Ten bytes that stand for 65,536 shards each.
+            ("running", |request| {
+                request.running = vec![v1::ShardRange { first: 0, last: MAX_SHARDS - 1, epoch: 1 }; 1_000];
+            }),
+            ("needs.transport", |request| request.needs.as_mut().unwrap().transport = "t".repeat(129)),
+            ("needs.resources", |request| {
+                request.needs.as_mut().unwrap().resources = vec![String::new(); 65]
+            }),
+        ];
+        let good = || v1::RegisterRequest { needs: Some(v1::SessionNeeds::default()), ..Default::default() };
+        assert_eq!(good().check_bounds(), Ok(()));
+        for (field, change) in rows {
+            let mut request = good();
+            change(&mut request);
+            assert!(refused(&request).starts_with(field), "{field}: {}", refused(&request));
+        }
+        let version = v1::RegisterRequest { version: long(), ..good() };
+        assert!(!refused(&version).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn a_report_says_which_field_is_too_much() {
+        type Change = fn(&mut v1::WorkerReport);
+        let shard = |detail: &str| v1::ShardReport { detail: detail.to_owned(), ..Default::default() };
+        let good = || v1::WorkerReport { shards: vec![shard("why")], ..Default::default() };
+        let rows: [(&str, Change); 7] = [
+            ("shards ", |report| report.shards = vec![v1::ShardReport::default(); 65_537]),
+            ("released", |report| report.released = vec![v1::ShardEpoch::default(); 65_537]),
+            ("arrived", |report| report.arrived = vec![v1::ShardEpoch::default(); 65_537]),
+            ("refused ", |report| report.refused = vec![v1::DirectiveRefused::default(); 65]),
+            ("refused.kind", |report| {
+                report.refused = vec![v1::DirectiveRefused { kind: "k".repeat(200), reason: String::new() }];
+            }),
+            ("shards.detail", |report| report.shards[0].detail = "d".repeat(1_000_000)),
+            ("shards.outcome.gap.reason", |report| {
+                let gap = v1::Gap { reason: "r".repeat(1_000_000), ..Default::default() };
+                report.shards[0].outcome = Some(v1::StartOutcome { gap: Some(gap), ..Default::default() });
+            }),
+        ];
+        assert_eq!(good().check_bounds(), Ok(()));
+        for (field, change) in rows {
+            let mut report = good();
+            change(&mut report);
+            assert!(refused(&report).starts_with(field), "{field}: {}", refused(&report));
+        }
+    }
+
+    #[test]
+    fn every_other_request_has_bounds() {
+        use v1::start_plan_request::Plan;
+        let long = || "x".repeat(1_000_000);
+        refused(&v1::ListShardsRequest { worker_id: long() });
+        refused(&v1::IdentifyHello { worker_id: long(), ..Default::default() });
+        refused(&v1::IdentifyAsk { traceparent: long(), ..Default::default() });
+        refused(&v1::IdentifyAsk { shard_id: u32::MAX, ..Default::default() });
+        refused(&v1::SetAsideId { shard_id: MAX_SHARDS, ..Default::default() });
+        refused(&v1::ReportExitRequest { reason: long(), ..Default::default() });
+        refused(&v1::ReportExitRequest { incarnation: long(), ..Default::default() });
+        let plan = Some(Plan::Promote(v1::Promote { generation: long() }));
+        refused(&v1::StartPlanRequest { plan, dry_run: true });
+    }
+
+    #[test]
+    fn text_for_people_is_one_short_line() {
+        let shown = for_people(&format!("a\n\u{1b}[2J{}", "é".repeat(1_000)));
+        assert!(shown.starts_with("a\\n\\u{1b}[2J") && shown.chars().count() < 330, "{shown}");
+    }
+}

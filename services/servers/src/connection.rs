@@ -1,0 +1,129 @@
+//! One accepted connection, with the deadlines that the protocols above do not have.
+
+use std::{
+    future::Future as _,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    sync::OwnedSemaphorePermit,
+    time::{Sleep, sleep},
+};
+use tonic::transport::server::{Connected, TcpConnectInfo};
+
+/// See [`crate::Limits`].
+pub(crate) struct Deadlines {
+    pub(crate) greeting: usize,
+    pub(crate) greeting_within: Duration,
+    pub(crate) write_stall: Duration,
+}
+
+/// A connection that ends with [`io::ErrorKind::TimedOut`] when the client says too little at first, or stops reading.
+#[derive(Debug)]
+pub struct Connection {
+    stream: TcpStream,
+    greeting: Option<Greeting>,
+    write_stall: Duration,
+    /// Runs while the client takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// What the client still has to send, and until when.
+#[derive(Debug)]
+struct Greeting {
+    missing: usize,
+    deadline: Pin<Box<Sleep>>,
+}
+
+impl Connection {
+    pub(crate) fn new(stream: TcpStream, place: OwnedSemaphorePermit, deadlines: Deadlines) -> Self {
+        let Deadlines { greeting, greeting_within, write_stall } = deadlines;
+        let greeting = (greeting > 0)
+            .then(|| Greeting { missing: greeting, deadline: Box::pin(sleep(greeting_within)) });
+        Self { stream, greeting, write_stall, stalled: None, _place: place }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_without_delay(&self) -> bool {
+        self.stream.nodelay().unwrap_or(false)
+    }
+
+    /// Passes `written` on, and fails it when the client has taken nothing for too long.
+    fn poll_stall(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let wait = self.write_stall;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(wait)));
+        ready!(stalled.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let Some(greeting) = &mut self.greeting else { return read };
+        if read.is_ready() {
+            greeting.missing = greeting.missing.saturating_sub(buf.filled().len() - before);
+            if greeting.missing == 0 {
+                self.greeting = None;
+            }
+            return read;
+        }
+        ready!(greeting.deadline.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client sent no complete greeting")))
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.poll_stall(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+        self.poll_stall(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = TcpConnectInfo;
+
+    fn connect_info(&self) -> TcpConnectInfo {
+        self.stream.connect_info()
+    }
+}

@@ -1,0 +1,68 @@
+//! HTTP/1.1, for health and for the REST proxy.
+
+use std::{convert::Infallible, pin::pin, time::Duration};
+
+use http_body::Body;
+use hyper::{Request, Response, body::Incoming, server::conn::http1, service::Service};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::time::timeout;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{Connection, Listener};
+
+/// The limits of one HTTP/1.1 server.
+#[derive(Clone, Copy, Debug)]
+pub struct Http1 {
+    /// How long the head of a request may take, and how long a connection may be idle between two requests.
+    pub head_within: Duration,
+    /// The largest head, in bytes.
+    pub largest_head: usize,
+    /// How long requests that are being answered may take when the process stops.
+    pub last_answers: Duration,
+}
+
+/// Serves `service` until `stop`, then lets requests that are being answered end.
+pub async fn serve_http1<S, B>(mut listener: Listener, limits: Http1, service: S, stop: CancellationToken)
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let connections = TaskTracker::new();
+    while let Some(connection) = stop.run_until_cancelled(listener.accept()).await {
+        connections.spawn(serve_connection(connection, limits, service.clone(), stop.clone()));
+    }
+    drop(listener);
+    connections.close();
+    if timeout(limits.last_answers, connections.wait()).await.is_err() {
+        tracing::warn!(connections = connections.len(), "stopping with requests still being answered");
+    }
+}
+
+async fn serve_connection<S, B>(connection: Connection, limits: Http1, service: S, stop: CancellationToken)
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send,
+    S::Future: Send,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head_within)
+        .max_buf_size(limits.largest_head)
+        .serve_connection(TokioIo::new(connection), service);
+    let mut serving = pin!(serving);
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = stop.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            timeout(limits.last_answers, serving).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection broke");
+    }
+}

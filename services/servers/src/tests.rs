@@ -1,0 +1,120 @@
+use std::{convert::Infallible, io, net::SocketAddr, time::Duration};
+
+use http_body_util::Full;
+use hyper::{Response, body::Bytes, service::service_fn};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::{Instant, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Http1, Limits, Listener, grpc_server, serve_http1};
+
+const SOON: Duration = Duration::from_millis(200);
+/// Far above [`SOON`] and far below every limit that is not under test.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+async fn listener(limits: Limits) -> (Listener, SocketAddr) {
+    let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), "test", limits).await.unwrap();
+    let address = listener.address().unwrap();
+    (listener, address)
+}
+
+/// Reads until the server closes. Panics when it does not.
+async fn closed(stream: &mut TcpStream) {
+    let mut sink = Vec::new();
+    // A reset is a close too: the server closes with unread bytes of the client.
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut sink)).await.expect("the server closes the connection");
+}
+
+async fn grpc(limits: Limits) -> SocketAddr {
+    let (listener, address) = listener(limits).await;
+    let (_, health) = tonic_health::server::health_reporter();
+    tokio::spawn(grpc_server().add_service(health).serve_with_incoming(listener.incoming()));
+    address
+}
+
+async fn http1(limits: Limits) -> SocketAddr {
+    let (listener, address) = listener(limits).await;
+    let service =
+        service_fn(async |_| Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"well")))));
+    let limits = Http1 { head_within: SOON, largest_head: 16 * 1024, last_answers: SOON };
+    tokio::spawn(serve_http1(listener, limits, service, CancellationToken::new()));
+    address
+}
+
+#[tokio::test]
+async fn clients_that_greet_slowly_or_not_at_all_are_closed() {
+    let limits = Limits { greeting_within: SOON, ..Limits::GRPC };
+    let address = grpc(limits).await;
+    let silent = async {
+        closed(&mut TcpStream::connect(address).await.unwrap()).await;
+    };
+    let dripping = async {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let (mut read, mut write) = stream.split();
+        let drip = async {
+            for byte in b"PRI * HTTP/2.0\r\n\r\nSM" {
+                if write.write_all(&[*byte]).await.is_err() {
+                    break;
+                }
+                tokio::time::sleep(SOON / 4).await;
+            }
+        };
+        let mut sink = Vec::new();
+        let began = Instant::now();
+        tokio::select! {
+            () = drip => panic!("the server took {:?} of single bytes", began.elapsed()),
+            _ = read.read_to_end(&mut sink) => {}
+        }
+    };
+    tokio::join!(silent, dripping);
+}
+
+#[tokio::test]
+async fn heads_that_drip_are_closed() {
+    let address = http1(Limits::HTTP1).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n").await.unwrap();
+    closed(&mut stream).await;
+    closed(&mut TcpStream::connect(address).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn connections_past_the_limit_are_closed_and_places_come_back() {
+    let (mut listener, address) = listener(Limits { connections: 2, ..Limits::HTTP1 }).await;
+    let _clients = [TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap()];
+    let served = [listener.accept().await, listener.accept().await];
+    let mut third = TcpStream::connect(address).await.unwrap();
+    tokio::select! {
+        _ = listener.accept() => panic!("accepted past the limit"),
+        () = closed(&mut third) => {}
+    }
+    drop(served);
+    let _fourth = TcpStream::connect(address).await.unwrap();
+    timeout(PATIENCE, listener.accept()).await.expect("there is a place again");
+}
+
+#[tokio::test]
+async fn clients_that_do_not_read_are_given_up() {
+    let (mut listener, address) = listener(Limits { write_stall: SOON, ..Limits::HTTP1 }).await;
+    let _client = TcpStream::connect(address).await.unwrap();
+    let mut served = listener.accept().await;
+    let writing = async {
+        loop {
+            if let Err(error) = served.write_all(&[0; 65_536]).await {
+                return error;
+            }
+        }
+    };
+    let error = timeout(PATIENCE, writing).await.expect("the write ends");
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+}
+
+#[tokio::test]
+async fn answers_are_sent_without_delay() {
+    let (mut listener, address) = listener(Limits::GRPC).await;
+    let _client = TcpStream::connect(address).await.unwrap();
+    assert!(listener.accept().await.is_without_delay());
+}
