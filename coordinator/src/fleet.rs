@@ -27,6 +27,7 @@ mod formats;
 mod handoff;
 mod intent;
 mod joining;
+mod kills;
 mod losing;
 mod moving;
 mod plan;
@@ -41,6 +42,7 @@ mod view;
 use breaker::Breaker;
 use evidence::{Broken, Whereabouts};
 use handoff::{Arrival, Departed};
+use kills::Kills;
 use strangers::Strangers;
 use total::LastRan;
 
@@ -273,6 +275,7 @@ pub struct Fleet {
     /// Lives that were revoked on evidence, and when: a store that forgets its last writes forgets that too.
     revoked_lately: Vec<(WorkerId, Incarnation, Duration)>,
     breaker: Breaker,
+    kills: Kills,
     effects: Vec<Effect>,
 }
 
@@ -316,6 +319,10 @@ struct Owner {
     landed: bool,
     /// Owners before it died of the shard: decided when it was assigned, so that it stays what it was begun with.
     careful: bool,
+    /// The same of the owner before it alone.
+    suspected: bool,
+    /// The epochs of owners before it that were killed from outside.
+    killed: Vec<Epoch>,
     /// Another ran the shard before, or may have.
     ran_before: bool,
 }
@@ -422,6 +429,7 @@ impl Fleet {
         }
         self.last_tick = now.mono;
         self.breaker.forget_old(now.mono);
+        self.kills.forget_old(now.mono);
         self.forget_revocations(now);
         self.settle_total(now);
         self.note_running(now);
@@ -453,6 +461,8 @@ impl Fleet {
                 set.handed_over.extend(owner.handed_over.map(|epoch| (number, epoch)));
                 set.careful.extend(owner.careful.then_some(number));
                 set.ran_before.extend(owner.ran_before.then_some(number));
+                set.suspected.extend(owner.suspected.then_some(number));
+                set.killed.extend(owner.killed.iter().map(|epoch| (number, *epoch)));
             }
             if let Some((to, arriving)) = self.arriving(slot) {
                 wanted.entry(to.clone()).or_default().arriving.insert(number, arriving);

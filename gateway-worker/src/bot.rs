@@ -29,7 +29,7 @@ mod care;
 mod gate;
 mod queued;
 
-pub(crate) use care::Care;
+pub(crate) use care::{Care, Caution};
 pub(crate) use queued::{Queued, Told};
 
 use care::ShardCare;
@@ -133,8 +133,8 @@ impl Handler<Queued> for ShardHandler {
         self.care.ended(delivery).await;
     }
 
-    fn let_go(&self, delivery: &Delivery<Queued>) {
-        self.care.let_go(delivery);
+    async fn let_go(&self, delivery: &Delivery<Queued>) {
+        self.care.let_go(delivery).await;
     }
 }
 
@@ -158,8 +158,14 @@ impl std::fmt::Debug for Deliveries {
 }
 
 impl Bot {
-    /// The queue of one shard. `careful`: owners before died of it.
-    pub(crate) fn deliveries(&self, shard: &Arc<Shard>, lease: &LeaseWindow, careful: bool) -> Deliveries {
+    /// The queue of one shard.
+    pub(crate) fn deliveries(
+        &self,
+        shard: &Arc<Shard>,
+        lease: &LeaseWindow,
+        caution: impl Into<Caution>,
+    ) -> Deliveries {
+        let Caution { level, killed } = caution.into();
         let closing = CancellationToken::new();
         let gate = Arc::new(Gate::default());
         let handler = ShardHandler {
@@ -167,7 +173,7 @@ impl Bot {
             context: Context { shard: shard.clone(), tools: self.tools.clone() },
             lease: lease.clone(),
             gate: gate.clone(),
-            care: self.care.of_shard(shard.clone(), closing.clone()),
+            care: self.care.of_shard(shard.clone(), closing.clone(), killed),
             closing: closing.clone(),
         };
         let setup = Setup {
@@ -179,9 +185,7 @@ impl Bot {
             metrics: self.metrics.clone(),
         };
         let dispatcher = Dispatcher::start(setup, shard.number().0, shard.epoch().0);
-        if careful {
-            dispatcher.begin_carefully();
-        }
+        level.apply(&dispatcher, &self.runtime, &closing);
         Deliveries {
             dispatcher,
             relay: self.relaying.as_ref().map(|relaying| relaying.of_shard(shard)),

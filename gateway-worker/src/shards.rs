@@ -25,7 +25,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    bot::Bot,
+    bot::{Bot, Caution},
     cache::{CacheSettings, ShardCache},
     checkpoints::Checkpoints,
     clock::BootTime,
@@ -251,7 +251,7 @@ struct Begin {
     /// What comes of it from the owner before, if that hands it over.
     arrival: Option<Arrival>,
     /// What its owners may have died of is handled one at a time.
-    careful: bool,
+    caution: Caution,
     /// Another worker ran it before.
     ran_before: bool,
 }
@@ -355,7 +355,7 @@ impl ShardSet {
                 let arrival = self.arrivals.take(number, assignment.handed_over.get(&number).copied());
                 let begin = Begin {
                     arrival,
-                    careful: assignment.careful.contains(&number),
+                    caution: Caution::assigned(&assignment, number),
                     ran_before: assignment.ran_before.contains(&number),
                 };
                 self.start(number, epoch, total, begin, &lease, &gateway);
@@ -378,8 +378,8 @@ impl ShardSet {
         let cache = ShardCache::new(self.parts.cache);
         let shard = Arc::new(Shard::new(number, epoch, total, cache, self.parts.changed.clone()));
         let stop = CancellationToken::new();
-        let Begin { arrival, careful, ran_before } = begin;
-        let deliveries = self.parts.bot.deliveries(&shard, lease, careful);
+        let Begin { arrival, caution, ran_before } = begin;
+        let deliveries = self.parts.bot.deliveries(&shard, lease, caution);
         shard.set_deliveries(deliveries.clone());
         shard.set_hooks(ShardHooks::new(&self.parts.bot, lease));
         let ShardParts { bot, metrics, runtime, .. } = &self.parts;

@@ -94,6 +94,7 @@ impl Driver<'_> {
         now: Now,
     ) {
         self.shell.metrics.count_exit();
+        self.fleet.exit_explained(&worker, incarnation, reason, now);
         let refused = match self.fleet.may_exit(&worker, incarnation, now) {
             Ok(life) => {
                 let life = (worker, life);

@@ -253,6 +253,8 @@ impl Fleet {
                 identifies: false,
                 landed: false,
                 careful: false,
+                suspected: false,
+                killed: Vec::new(),
                 ran_before: false,
             });
             slot.departed = None;

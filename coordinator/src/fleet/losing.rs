@@ -141,15 +141,19 @@ impl Fleet {
         }
         self.forget_copies_of(name);
         self.lost_in_plan(name, lost.generation.as_ref(), now);
-        let mut shards = 0;
+        let mut had = Vec::new();
         for (shard, slot) in (0..).map(ShardNumber).zip(&mut self.slots) {
             let Some(owner) = slot.owner.as_ref().filter(|owner| owner.worker == *name) else { continue };
-            shards += 1;
+            had.push((shard, owner.epoch));
             // One that was never told of a shard did not die of it.
             if died && owner.phase != Phase::Writing {
                 self.breaker.owner_died(shard, now.mono.saturating_sub(owner.since), now.mono);
             }
             slot.lose_owner();
+        }
+        let shards = had.len();
+        for shard in self.kills.lost(name, &lost.incarnation, had, now.mono) {
+            self.breaker.acquit(shard, now.mono);
         }
         let since_broken = lost.broken.map(|broken| now.mono.saturating_sub(broken.at));
         self.note(Note::Lost { worker: name.clone(), shards, cause, since_broken });

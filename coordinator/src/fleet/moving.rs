@@ -173,6 +173,8 @@ impl Fleet {
                 identifies: slot.arrival.as_ref().is_some_and(|arrival| arrival.identifies),
                 landed: false,
                 careful: self.breaker.asks_for_care(shard),
+                suspected: self.breaker.suspects(shard, now.mono),
+                killed: self.kills.of_shard(shard),
                 ran_before: slot.ran,
             });
             let incarnation = known.incarnation.clone();

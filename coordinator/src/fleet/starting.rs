@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use fleet_model::{Assignment, Epoch, Incarnation, ShardNumber, Term, WorkerId};
 
 use super::{
-    Breaker, Fleet, Formats, Intent, LastRan, Now, Owner, Phase, Rules, ShardTotal, Slot, StoreTrust,
+    Breaker, Fleet, Formats, Intent, Kills, LastRan, Now, Owner, Phase, Rules, ShardTotal, Slot, StoreTrust,
     Strangers, Whereabouts, Wish, Worker,
 };
 
@@ -75,6 +75,7 @@ impl Fleet {
             strangers: Strangers::default(),
             revoked_lately: Vec::new(),
             breaker: Breaker::default(),
+            kills: Kills::default(),
             effects: Vec::new(),
         };
         if recovered.had_predecessor {
@@ -134,6 +135,8 @@ impl Fleet {
                     identifies: false,
                     landed: false,
                     careful: false,
+                    suspected: false,
+                    killed: Vec::new(),
                     ran_before: false,
                 });
             }

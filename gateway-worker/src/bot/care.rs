@@ -1,21 +1,22 @@
 //! The care with which a shard handles what its owners may have died of.
 //!
 //! Owns the way of a suspect to its handler and back: it is noted in the store before the handler begins, and the note is taken back
-//! when that came to its end, by a panic too. A note of an owner before means that its handler had begun when that owner died. One
-//! such death may be another event's doing, whose handler ran beside it for another shard of the worker: so an event that was noted
-//! once is handled while no other suspect of the whole worker is. One that was noted by two owners is set aside.
+//! when that came to its end, by a panic too. A note of an owner before means that its handler was running when that owner died, and that no
+//! other suspect of that worker was: one is handled at a time over all shards, and one that others no longer wait for is noted no longer. So an
+//! event that two owners noted is set aside. The notes of an owner that was killed from outside are void.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
-use checkpoint::{Fenced, Noted, Position, SetAside, SetAsideStore, SetAsideSummary};
-use dispatch::{Admission, Delivery, DispatchMetrics};
-use tokio::{
-    sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock},
-    time::Instant,
-};
+use checkpoint::{Fenced, Noted, Position, SetAside, SetAsideStore, SetAsideSummary, StoreError};
+use dispatch::{Admission, Delivery, DispatchMetrics, Dispatcher, Handler};
+use fleet_model::{Assignment, Epoch, ShardNumber};
+use tokio::{runtime::Handle, sync::OwnedMutexGuard, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::queued::Queued;
@@ -33,23 +34,105 @@ const WAIT_FOR_END: Duration = Duration::from_secs(5);
 /// Between two tries.
 const AGAIN: Duration = Duration::from_millis(300);
 
+/// How long a shard is careful at most when only the owner before died: fresh events wait meanwhile.
+const BRIEFLY: Duration = Duration::from_secs(3);
+
+/// How careful a shard is to begin.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Caution {
+    pub(super) level: Level,
+    /// The epochs of owners that were killed from outside.
+    pub(super) killed: Vec<Epoch>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Level {
+    #[default]
+    None,
+    /// The owner before died.
+    Brief,
+    /// Owners before died close to each other.
+    Full,
+}
+
+impl Caution {
+    /// As the coordinator says.
+    pub(crate) fn assigned(assignment: &Assignment, shard: ShardNumber) -> Self {
+        let level = if assignment.careful.contains(&shard) {
+            Level::Full
+        } else if assignment.suspected.contains(&shard) {
+            Level::Brief
+        } else {
+            Level::None
+        };
+        let killed = assignment.killed.iter().filter(|(of, _)| *of == shard).map(|(_, epoch)| *epoch);
+        Self { level, killed: killed.collect() }
+    }
+}
+
+impl From<bool> for Caution {
+    /// Full, or none.
+    fn from(careful: bool) -> Self {
+        Self { level: if careful { Level::Full } else { Level::None }, killed: Vec::new() }
+    }
+}
+
+impl Level {
+    /// Makes a queue as careful. To be called before anything is queued.
+    pub(super) fn apply<H: Handler<Queued>>(
+        self,
+        dispatcher: &Dispatcher<Queued, H>,
+        runtime: &Handle,
+        closing: &CancellationToken,
+    ) {
+        match self {
+            Self::None => {}
+            Self::Full => dispatcher.begin_carefully(false),
+            Self::Brief => {
+                dispatcher.begin_carefully(true);
+                let (dispatcher, closing) = (dispatcher.clone(), closing.clone());
+                runtime.spawn(async move {
+                    if tokio::time::timeout(BRIEFLY, closing.cancelled()).await.is_err() {
+                        dispatcher.end_care();
+                    }
+                });
+            }
+        }
+    }
+}
+
 /// What the shards of a worker have in common. Clones are the same.
 #[derive(Clone)]
 pub(crate) struct Care {
     store: Arc<dyn SetAsideStore>,
-    /// Suspects share it, but for one that was noted before.
-    turn: Arc<RwLock<()>>,
+    /// Held by the one suspect that is handled.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    /// Suspects that are handled still though others no longer wait for them: beside them none is alone.
+    let_go: Arc<AtomicUsize>,
     metrics: DispatchMetrics,
 }
 
 impl Care {
     pub(crate) fn new(store: Arc<dyn SetAsideStore>, metrics: DispatchMetrics) -> Self {
-        Self { store, turn: Arc::default(), metrics }
+        Self { store, turn: Arc::default(), let_go: Arc::default(), metrics }
     }
 
     /// Of one shard. `closing`: told when nothing more is to begin.
-    pub(super) fn of_shard(&self, shard: Arc<Shard>, closing: CancellationToken) -> ShardCare {
-        ShardCare { care: self.clone(), shard, closing, turn: Mutex::default(), away_since: Mutex::default() }
+    pub(super) fn of_shard(
+        &self,
+        shard: Arc<Shard>,
+        closing: CancellationToken,
+        killed: Vec<Epoch>,
+    ) -> ShardCare {
+        ShardCare {
+            care: self.clone(),
+            shard,
+            closing,
+            voided: AtomicBool::new(killed.is_empty()),
+            killed,
+            turn: Mutex::default(),
+            away_since: Mutex::default(),
+        }
     }
 }
 
@@ -58,17 +141,14 @@ pub(super) struct ShardCare {
     care: Care,
     shard: Arc<Shard>,
     closing: CancellationToken,
-    /// What the event at hand has of the worker's turn.
-    turn: Mutex<Option<(Position, Turn)>>,
+    /// Owners whose notes are void.
+    killed: Vec<Epoch>,
+    /// They are removed.
+    voided: AtomicBool,
+    /// The worker's turn, while the event at hand has it.
+    turn: Mutex<Option<(Position, OwnedMutexGuard<()>)>>,
     /// Since when the store has taken no note.
     away_since: Mutex<Option<Instant>>,
-}
-
-/// Held for as long as a suspect is handled.
-#[expect(dead_code, reason = "what counts is when it is dropped")]
-enum Turn {
-    Shared(OwnedRwLockReadGuard<()>),
-    Alone(OwnedRwLockWriteGuard<()>),
 }
 
 fn position(queued: &Queued) -> Position {
@@ -100,33 +180,37 @@ impl ShardCare {
         if let Queued::Replay(_) = delivery.payload() {
             return Admission::Handle;
         }
-        let mut below = 1;
-        let shared = self.care.turn.clone().read_owned().await;
-        *lock(&self.turn) = Some((at, Turn::Shared(shared)));
-        loop {
-            match self.note(at, below).await {
-                None | Some(Noted::Yes { .. }) => return Admission::Handle,
-                Some(Noted::Outranked(by)) => {
-                    self.shard.outranked(by);
-                    return Admission::PutBack;
-                }
-                Some(Noted::No { before }) if before >= DEATHS => {
-                    return self.set_aside(at, delivery, before).await;
-                }
-                Some(Noted::No { .. }) => {
-                    self.give_turn_back(at);
-                    let alone = self.care.turn.clone().write_owned().await;
-                    *lock(&self.turn) = Some((at, Turn::Alone(alone)));
-                    below = DEATHS;
-                }
+        let turn = self.care.turn.clone().lock_owned().await;
+        *lock(&self.turn) = Some((at, turn));
+        if self.care.let_go.load(Ordering::Relaxed) > 0 {
+            return Admission::Handle;
+        }
+        match self.note(at).await {
+            None | Some(Noted::Yes { .. }) => Admission::Handle,
+            Some(Noted::No { before }) => self.set_aside(at, delivery, before).await,
+            Some(Noted::Outranked(by)) => {
+                self.shard.outranked(by);
+                Admission::PutBack
             }
         }
     }
 
+    /// Notes an event once the notes that are void are gone.
+    async fn try_note(&self, at: Position) -> Result<Noted, StoreError> {
+        let (shard, epoch) = (self.shard.number(), self.shard.epoch());
+        if !self.voided.load(Ordering::Relaxed) {
+            if let Fenced::Outranked(by) = self.care.store.void_notes(shard, epoch, None, &self.killed).await? {
+                return Ok(Noted::Outranked(by));
+            }
+            self.voided.store(true, Ordering::Relaxed);
+        }
+        self.care.store.note(shard, epoch, at, DEATHS).await
+    }
+
     /// What the store says to a note; `None` when it was away for too long.
-    async fn note(&self, at: Position, below: u32) -> Option<Noted> {
+    async fn note(&self, at: Position) -> Option<Noted> {
         loop {
-            let error = match self.care.store.note(self.shard.number(), self.shard.epoch(), at, below).await {
+            let error = match self.try_note(at).await {
                 Ok(noted) => {
                     *lock(&self.away_since) = None;
                     return Some(noted);
@@ -145,8 +229,9 @@ impl ShardCare {
         }
     }
 
-    fn give_turn_back(&self, at: Position) {
-        lock(&self.turn).take_if(|(of, _)| *of == at);
+    /// Gives the turn back; false when the event does not have it.
+    fn give_turn_back(&self, at: Position) -> bool {
+        lock(&self.turn).take_if(|(of, _)| *of == at).is_some()
     }
 
     /// Sets an event aside. Waits for a store that is away: nobody is better off with another death.
@@ -192,7 +277,11 @@ impl ShardCare {
 
     /// A suspect that was admitted is not handled after all: the shard ends.
     pub(super) async fn not_begun(&self, delivery: &Delivery<Queued>) {
-        self.give_turn_back(position(delivery.payload()));
+        let at = position(delivery.payload());
+        if !matches!(delivery.payload(), Queued::Replay(_)) {
+            self.withdraw(at).await;
+        }
+        self.give_turn_back(at);
     }
 
     /// A suspect's handler came to its end.
@@ -202,24 +291,44 @@ impl ShardCare {
             self.forget(at).await;
         } else if delivery.alone {
             self.take_back(at).await;
+            if !self.give_turn_back(at) {
+                self.care.let_go.fetch_sub(1, Ordering::Relaxed);
+            }
         }
+    }
+
+    /// Others wait for it no longer. It is not alone from here on, so it is noted no longer.
+    pub(super) async fn let_go(&self, delivery: &Delivery<Queued>) {
+        let at = position(delivery.payload());
+        if let Queued::Replay(_) = delivery.payload() {
+            return;
+        }
+        self.care.let_go.fetch_add(1, Ordering::Relaxed);
+        self.withdraw(at).await;
         self.give_turn_back(at);
     }
 
-    /// Others wait for it no longer.
-    pub(super) fn let_go(&self, delivery: &Delivery<Queued>) {
-        self.give_turn_back(position(delivery.payload()));
+    /// Takes this owner's note of an event back: whatever happens from here on says nothing of it.
+    async fn withdraw(&self, at: Position) {
+        let (shard, epoch) = (self.shard.number(), self.shard.epoch());
+        let voided = patiently(|| async move {
+            self.care.store.void_notes(shard, epoch, Some(at), &[epoch]).await
+        });
+        self.told_of_note(at, voided.await);
     }
 
     async fn take_back(&self, at: Position) {
         let (shard, epoch) = (self.shard.number(), self.shard.epoch());
-        let taken_back = patiently(|| self.care.store.take_back(shard, epoch, at)).await;
+        self.told_of_note(at, patiently(|| self.care.store.take_back(shard, epoch, at)).await);
+    }
+
+    fn told_of_note(&self, at: Position, taken_back: Result<Fenced, StoreError>) {
         match taken_back {
             Ok(Fenced::Done { .. }) => {}
             Ok(Fenced::Outranked(by)) => self.shard.outranked(by),
             Err(error) => tracing::warn!(
-                shard.id = %shard, session = at.session, sequence = at.sequence, %error,
-                "the note of an event that was handled can't be taken back"
+                shard.id = %self.shard.number(), session = at.session, sequence = at.sequence, %error,
+                "the note of an event can't be taken back"
             ),
         }
     }

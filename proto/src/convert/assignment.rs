@@ -52,6 +52,8 @@ impl From<&Assignment> for v1::Assignment {
             handed_over: shard_epochs(&assignment.handed_over),
             careful: assignment.careful.iter().map(|shard| shard.0).collect(),
             ran_before: assignment.ran_before.iter().map(|shard| shard.0).collect(),
+            suspected: assignment.suspected.iter().map(|shard| shard.0).collect(),
+            killed: assignment.killed.iter().map(|(shard, epoch)| v1::ShardEpoch { shard_id: shard.0, epoch: epoch.0 }).collect(),
             checkpoint_format: assignment.checkpoint_format.into(),
         }
     }
@@ -88,6 +90,8 @@ impl TryFrom<v1::Assignment> for Assignment {
             handed_over,
             careful,
             ran_before,
+            suspected,
+            killed,
             checkpoint_format,
         } = assignment;
         let shards = unpack(shards)?;
@@ -111,6 +115,8 @@ impl TryFrom<v1::Assignment> for Assignment {
                 handed_over: epochs_of_shards(handed_over),
                 careful: careful.into_iter().map(ShardNumber).collect(),
                 ran_before: ran_before.into_iter().map(ShardNumber).collect(),
+                suspected: suspected.into_iter().map(ShardNumber).collect(),
+                killed: killed.into_iter().map(|one| (ShardNumber(one.shard_id), Epoch(one.epoch))).collect(),
                 checkpoint_format,
             }),
         }
@@ -143,6 +149,7 @@ mod tests {
             arriving in prop::collection::btree_map(0u32..100, 1u64..4, 0..10),
             careful in prop::collection::btree_set(0u32..100, 0..10),
             ran_before in prop::collection::btree_set(0u32..100, 0..10),
+            killed in prop::collection::btree_set((0u32..100, any::<u64>()), 0..10),
             revision: u64,
             checkpoint_format: u16,
         ) {
@@ -158,7 +165,9 @@ mod tests {
                 handed_over: shards.clone(),
                 shards,
                 careful: careful.into_iter().map(ShardNumber).collect(),
+                suspected: ran_before.iter().rev().copied().map(ShardNumber).collect(),
                 ran_before: ran_before.into_iter().map(ShardNumber).collect(),
+                killed: killed.into_iter().map(|(shard, epoch)| (ShardNumber(shard), Epoch(epoch))).collect(),
                 checkpoint_format,
             };
             let back = Assignment::try_from(v1::Assignment::from(&there)).unwrap();

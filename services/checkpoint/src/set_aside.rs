@@ -42,6 +42,15 @@ pub trait SetAsideStore: Send + Sync + 'static {
         below: u32,
     ) -> Result<Noted, StoreError>;
 
+    /// Removes the notes of these owners: of one event, or of all. They say nothing of how the owner ended.
+    async fn void_notes(
+        &self,
+        shard: ShardNumber,
+        epoch: Epoch,
+        at: Option<Position>,
+        owners: &[Epoch],
+    ) -> Result<Fenced, StoreError>;
+
     /// A handler came to its end with an event: all notes of it go, other owners' too. No error when there are none.
     async fn take_back(&self, shard: ShardNumber, epoch: Epoch, at: Position) -> Result<Fenced, StoreError>;
 

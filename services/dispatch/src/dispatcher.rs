@@ -32,7 +32,7 @@ mod running;
 #[cfg(test)]
 mod tests;
 
-pub use running::LONGEST_ALONE;
+pub use running::{BRIEFLY_ALONE, LONGEST_ALONE};
 
 /// Tells the time on the clock of [`Item::received_at`].
 pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
@@ -60,8 +60,8 @@ pub trait Handler<T>: Send + Sync + 'static {
         let _ = event;
     }
 
-    /// An event that was started alone has taken [`LONGEST_ALONE`], and others wait for it no longer.
-    fn let_go(&self, event: &Delivery<T>) {
+    /// An event that was started alone takes long, and others wait for it no longer. Called beside [`Handler::handle`].
+    async fn let_go(&self, event: &Delivery<T>) {
         let _ = event;
     }
 }
@@ -218,8 +218,16 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Dispatcher<T, H> {
 
     /// Is careful from here, until no more suspects come and the last is done: suspects are handled one at a time, in order, and
     /// all else waits. To be told before anything is queued.
-    pub fn begin_carefully(&self) {
-        self.0.lock().queue.begin_carefully();
+    ///
+    /// `brief`: it ends also when a suspect takes longer than [`BRIEFLY_ALONE`], or with [`Dispatcher::end_care`].
+    pub fn begin_carefully(&self, brief: bool) {
+        self.0.lock().queue.begin_carefully(brief);
+    }
+
+    /// Is careful no longer, whatever waits.
+    pub fn end_care(&self) {
+        self.0.lock().queue.end_care();
+        Shared::start_all(&self.0);
     }
 
     /// No more suspects come.

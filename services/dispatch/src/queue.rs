@@ -147,9 +147,34 @@ impl<T> Queue<T> {
     }
 
     /// Is careful from here, until [`Queue::suspects_came`] was told and the last suspect is done. For a queue with nothing in it yet.
-    pub fn begin_carefully(&mut self) {
+    /// `brief`: also until the first suspect takes long, or [`Queue::end_care`].
+    pub fn begin_carefully(&mut self, brief: bool) {
         debug_assert!(self.entries.is_empty(), "what is queued already was not looked at");
-        self.careful = Some(Careful::default());
+        self.careful = Some(Careful::new(brief));
+    }
+
+    /// Whether it is careful, and briefly.
+    pub fn is_briefly_careful(&self) -> bool {
+        self.careful.as_ref().is_some_and(Careful::is_brief)
+    }
+
+    /// Ends the care: suspects that wait come before all else of their lanes, and one that runs holds its lane.
+    pub fn end_care(&mut self) {
+        let Some(careful) = self.careful.take() else { return };
+        let (alone, queued) = careful.into_tickets();
+        if let Some(entry) = alone.and_then(|ticket| self.entries.get_mut(&ticket)) {
+            entry.state = State::Running;
+            self.lanes.entry(entry.item.lane).or_default().running = true;
+            self.ready.retain(|lane| *lane != entry.item.lane);
+        }
+        for ticket in queued.into_iter().rev() {
+            let Some(entry) = self.entries.get(&ticket) else { continue };
+            let lane = self.lanes.entry(entry.item.lane).or_default();
+            if !lane.running && lane.queued.is_empty() {
+                self.ready.push_back(entry.item.lane);
+            }
+            lane.queued.push_front(ticket);
+        }
     }
 
     /// No more suspects come.
@@ -162,9 +187,13 @@ impl<T> Queue<T> {
         self.careful.is_some()
     }
 
-    /// A suspect takes too long: the next waits for it no longer.
+    /// A suspect takes too long: the next waits for it no longer, or the care was brief and ends.
     pub fn let_go(&mut self, ticket: Ticket) {
-        self.carefully(|careful| careful.let_go(ticket));
+        if self.is_briefly_careful() {
+            self.end_care();
+        } else {
+            self.carefully(|careful| careful.let_go(ticket));
+        }
     }
 
     /// Notes that the handler of a started item is called now. False when the item was taken out meanwhile: its handler must not be called.

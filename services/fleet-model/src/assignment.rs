@@ -34,6 +34,10 @@ pub struct Assignment {
     pub careful: BTreeSet<ShardNumber>,
     /// Of `shards`, those that another worker ran before, or may have: without a checkpoint that is a gap.
     pub ran_before: BTreeSet<ShardNumber>,
+    /// Of `shards`, those whose owner before died lately: as `careful`, for a few seconds at most.
+    pub suspected: BTreeSet<ShardNumber>,
+    /// Of `shards`, owners that were killed from outside: what they had in their handlers is not to blame.
+    pub killed: BTreeSet<(ShardNumber, Epoch)>,
     /// The format to write checkpoints in: the newest that every worker reads. 0: as before, and 1 at first.
     pub checkpoint_format: u16,
 }

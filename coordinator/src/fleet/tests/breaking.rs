@@ -219,3 +219,30 @@ fn next_owner_is_told_that_another_ran_the_shard_before() {
     }
     assert_eq!((shards(&fleet, "a").len(), ran_before(&fleet, "a")), (4, vec![2, 3]));
 }
+
+#[test]
+fn first_death_makes_the_next_owner_careful_for_a_moment_and_a_kill_from_outside_does_not() {
+    let suspected = |fleet: &Fleet, worker: &str| fleet.assignment(&id(worker)).unwrap().suspected.len();
+    let killed = |fleet: &Fleet, worker: &str| fleet.assignment(&id(worker)).unwrap().killed.len();
+    // When the supervisor's word comes, and what it is.
+    for (before, reason, suspects) in
+        [(None, "", 6), (Some(true), "signal 9", 0), (Some(true), "signal 6", 6), (Some(false), "OOMKilled", 0)]
+    {
+        let mut fleet = running_fleet();
+        if before == Some(true) {
+            fleet.exit_explained(&id("a"), None, reason, at(1_900));
+        }
+        if before == Some(false) {
+            // Its address has shown it first, and nobody takes its shards yet.
+            fleet.stream_ended(&id("b"), &life("1"), at(1_900));
+        }
+        die(&mut fleet, "a", "1", 2_000);
+        if before == Some(false) {
+            fleet.exit_explained(&id("a"), Some(&life("1")), reason, at(2_100));
+            report_as(&mut fleet, "b", "1", 2_200);
+        }
+        assert_eq!(shards(&fleet, "b").len(), 12, "{reason}");
+        assert_eq!(suspected(&fleet, "b"), suspects, "{reason}");
+        assert_eq!(killed(&fleet, "b"), 6 - suspects, "{reason}");
+    }
+}

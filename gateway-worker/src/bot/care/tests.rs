@@ -68,6 +68,16 @@ impl SetAsideStore for Store {
         self.there()?.note(s, e, at, below).await
     }
 
+    async fn void_notes(
+        &self,
+        s: ShardNumber,
+        e: Epoch,
+        at: Option<Position>,
+        owners: &[Epoch],
+    ) -> Result<Fenced, StoreError> {
+        self.there()?.void_notes(s, e, at, owners).await
+    }
+
     async fn take_back(&self, s: ShardNumber, e: Epoch, at: Position) -> Result<Fenced, StoreError> {
         self.there()?.take_back(s, e, at).await
     }
@@ -242,7 +252,50 @@ async fn one_that_takes_long_gives_the_turn_back() {
     let began = Instant::now();
     assert_eq!(worker.told().await.0, 2);
     assert!(began.elapsed() >= dispatch::dispatcher::LONGEST_ALONE);
-    assert_eq!(worker.store.notes(at(1)).await, 2, "it runs on, and may kill yet");
+    assert_eq!(worker.store.notes(at(1)).await, 1, "it runs on, and is not alone any more: its own note is gone");
+    assert_eq!(worker.store.notes(at(2)).await, 0, "nor is any other beside it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn notes_of_owners_that_were_killed_from_outside_count_for_nothing() {
+    let worker = Worker::new();
+    let killed = vec![Epoch(EPOCH.0 - 1)];
+    let caution = Caution { level: Level::Full, killed };
+    let deliveries = worker.bot.deliveries(&worker.shard, &testing::lease(), caution);
+    let mut worker = Worker { deliveries, ..worker };
+    for epoch in [EPOCH.0 - 2, EPOCH.0 - 1] {
+        worker.store.memory.note(SHARD, Epoch(epoch), at(1), 9).await.unwrap();
+    }
+    worker.deliveries.push(event(1, Mark::Replayed, "wait"));
+    assert_eq!(worker.told().await, (1, Mark::Replayed));
+    assert_eq!(worker.store.notes(at(1)).await, 2, "one of an owner before, and this one's");
+}
+
+#[tokio::test(start_paused = true)]
+async fn suspect_that_was_noted_and_not_begun_is_noted_no_longer() {
+    let worker = Worker::new();
+    let lapsed = crate::lease::Lease::default();
+    let deliveries = worker.bot.deliveries(&worker.shard, lapsed.window(), true);
+    deliveries.push(event(1, Mark::Replayed, ""));
+    worker.until_noted(at(1), 1).await;
+    let unstarted = deliveries.close(Duration::from_secs(1)).await;
+    assert_eq!(unstarted.len(), 1);
+    worker.until_noted(at(1), 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn brief_care_holds_fresh_events_up_for_seconds_at_most() {
+    let worker = Worker::new();
+    let caution = Caution { level: Level::Brief, killed: Vec::new() };
+    let deliveries = worker.bot.deliveries(&worker.shard, &testing::lease(), caution);
+    let mut worker = Worker { deliveries, ..worker };
+    let began = Instant::now();
+    // The end of the suspects does not come: RESUMED is awaited.
+    worker.deliveries.push(event(1, Mark::Replayed, ""));
+    worker.deliveries.push(event(2, Mark::Fresh, ""));
+    assert_eq!(worker.told().await, (1, Mark::Replayed));
+    assert_eq!(worker.told().await, (2, Mark::Fresh));
+    assert!(began.elapsed() >= BRIEFLY && began.elapsed() < BRIEFLY * 2, "{:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -52,6 +52,13 @@ impl Asides {
         Noted::Yes { before }
     }
 
+    pub(super) fn void_notes(&mut self, shard: ShardNumber, at: Option<Position>, owners: &[Epoch]) {
+        let Some(notes) = self.notes.get_mut(&shard) else { return };
+        for (_, noted_by) in notes.owners.iter_mut().filter(|(event, _)| at.is_none_or(|at| at == **event)) {
+            noted_by.retain(|owner| !owners.contains(owner));
+        }
+    }
+
     pub(super) fn take_back(&mut self, shard: ShardNumber, at: Position) {
         if let Some(notes) = self.notes.get_mut(&shard) {
             notes.owners.remove(&at);

@@ -23,6 +23,20 @@ impl SetAsideStore for MemoryStore {
         Ok(self.asides().note(shard, epoch, at, below, now))
     }
 
+    async fn void_notes(
+        &self,
+        shard: ShardNumber,
+        epoch: Epoch,
+        at: Option<Position>,
+        owners: &[Epoch],
+    ) -> Result<Fenced, StoreError> {
+        if let Some(by) = self.records().above(shard, epoch, Instant::now()) {
+            return Ok(Fenced::Outranked(by));
+        }
+        self.asides().void_notes(shard, at, owners);
+        Ok(Fenced::Done { forgotten: 0 })
+    }
+
     async fn take_back(&self, shard: ShardNumber, epoch: Epoch, at: Position) -> Result<Fenced, StoreError> {
         if let Some(by) = self.records().above(shard, epoch, Instant::now()) {
             return Ok(Fenced::Outranked(by));

@@ -38,6 +38,7 @@ script!(READ, "read.lua");
 script!(FRESHNESS, "freshness.lua");
 
 aside_script!(NOTE, "note.lua");
+aside_script!(VOID_NOTES, "void_notes.lua");
 aside_script!(TAKE_BACK, "take_back.lua");
 aside_script!(SET_ASIDE, "set_aside.lua");
 aside_script!(LIST_ASIDE, "list_aside.lua");

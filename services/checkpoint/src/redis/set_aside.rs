@@ -82,6 +82,20 @@ impl SetAsideStore for RedisStore {
         }
     }
 
+    async fn void_notes(
+        &self,
+        shard: ShardNumber,
+        epoch: Epoch,
+        at: Option<Position>,
+        owners: &[Epoch],
+    ) -> Result<Fenced, StoreError> {
+        let keys = self.keys(shard);
+        let mut args = vec![epoch.to_string(), at.map(field).unwrap_or_default()];
+        args.extend(owners.iter().map(ToString::to_string));
+        let args: Vec<&[u8]> = args.iter().map(String::as_bytes).collect();
+        fenced(&self.run_aside(&scripts::VOID_NOTES, &keys, &args).await?)
+    }
+
     async fn take_back(&self, shard: ShardNumber, epoch: Epoch, at: Position) -> Result<Fenced, StoreError> {
         let keys = self.keys(shard);
         let args = [epoch.to_string(), field(at)];

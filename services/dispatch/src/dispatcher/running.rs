@@ -15,6 +15,9 @@ use crate::{
 /// never ends must not hold up the whole shard.
 pub const LONGEST_ALONE: Duration = Duration::from_mins(1);
 
+/// The same while the care is brief, which then ends.
+pub const BRIEFLY_ALONE: Duration = Duration::from_millis(500);
+
 impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Shared<T, H> {
     pub(super) fn spawn(shared: &Arc<Self>, started: Started<T>) {
         let (runtime, stragglers) = (&shared.setup.runtime, &shared.setup.stragglers);
@@ -45,6 +48,7 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Shared<T, H> {
     /// Handles an event, unless it is not to be.
     async fn handled(shared: &Arc<Self>, ticket: Ticket, delivery: &Delivery<T>) -> Admission {
         let handler = &shared.setup.handler;
+        let brief = delivery.alone && shared.lock().queue.is_briefly_careful();
         // A panic in here leaves it out as one in the handler would.
         match panics::caught(async { handler.admit(delivery).await }).await {
             Ok(Admission::Handle) => {}
@@ -67,12 +71,12 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Shared<T, H> {
         let handling = panics::caught(async { handler.handle(delivery).await });
         let outcome = if delivery.alone {
             let mut handling = std::pin::pin!(handling);
-            if let Ok(outcome) = timeout(LONGEST_ALONE, &mut handling).await {
+            let alone = if brief { BRIEFLY_ALONE } else { LONGEST_ALONE };
+            if let Ok(outcome) = timeout(alone, &mut handling).await {
                 outcome
             } else {
-                handler.let_go(delivery);
                 Self::let_go(shared, ticket);
-                handling.await
+                tokio::join!(handler.let_go(delivery), handling).1
             }
         } else {
             handling.await

@@ -9,6 +9,8 @@ use super::Ticket;
 /// The suspects of a careful queue.
 #[derive(Debug, Default)]
 pub(super) struct Careful {
+    /// It ends with the first suspect that takes long.
+    brief: bool,
     queued: VecDeque<Ticket>,
     /// The one that the next waits for.
     alone: Option<Ticket>,
@@ -17,6 +19,14 @@ pub(super) struct Careful {
 }
 
 impl Careful {
+    pub(super) fn new(brief: bool) -> Self {
+        Self { brief, ..Self::default() }
+    }
+
+    pub(super) fn is_brief(&self) -> bool {
+        self.brief
+    }
+
     pub(super) fn push(&mut self, ticket: Ticket) {
         self.queued.push_back(ticket);
     }
@@ -39,6 +49,11 @@ impl Careful {
     pub(super) fn put_back(&mut self, ticket: Ticket) {
         self.let_go(ticket);
         self.queued.push_front(ticket);
+    }
+
+    /// The one that the next waits for, and those that wait.
+    pub(super) fn into_tickets(self) -> (Option<Ticket>, VecDeque<Ticket>) {
+        (self.alone, self.queued)
     }
 
     pub(super) fn all_came(&mut self) {

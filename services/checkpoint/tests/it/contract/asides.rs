@@ -5,7 +5,7 @@ use std::sync::Arc;
 use checkpoint::{
     CheckpointStore, Fenced, MOST_SET_ASIDE, Noted, Position, SetAside, SetAsideStore, SetAsideSummary,
 };
-use fleet_model::ShardNumber;
+use fleet_model::{Epoch, ShardNumber};
 
 use super::{HIGHER, LOWER, MINE, SHARD};
 
@@ -113,4 +113,23 @@ pub(crate) async fn a_hundred_are_kept_and_the_oldest_goes(store: Store) {
     let kept: Vec<u64> = list.iter().map(|event| event.at.sequence).collect();
     assert_eq!(kept, (0..MOST_SET_ASIDE as u64).collect::<Vec<_>>());
     assert_eq!(store.get_aside(SHARD, at(1_000)).await.unwrap(), None);
+}
+
+pub(crate) async fn notes_of_an_owner_can_be_voided(store: Store) {
+    let (one, two) = (Epoch(MINE.0 - 2), Epoch(MINE.0 - 1));
+    for owner in [one, two, MINE] {
+        for event in [1, 2] {
+            store.note(SHARD, owner, at(event), 9).await.unwrap();
+        }
+    }
+    let before = async |event| match store.note(SHARD, MINE, at(event), 0).await.unwrap() {
+        Noted::No { before } => before,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(store.void_notes(SHARD, MINE, Some(at(1)), &[two, MINE]).await.unwrap(), DONE);
+    assert_eq!((before(1).await, before(2).await), (1, 2), "of one event");
+    assert_eq!(store.void_notes(SHARD, MINE, None, &[one]).await.unwrap(), DONE);
+    assert_eq!((before(1).await, before(2).await), (0, 1), "of all");
+    assert_eq!(store.void_notes(SHARD, MINE, None, &[]).await.unwrap(), DONE);
+    assert_eq!(before(2).await, 1);
 }

@@ -60,6 +60,7 @@ rules! {
     pages::a_reader_learns_that_the_state_is_another,
     asides::an_event_is_noted_below_a_bound_until_it_is_taken_back,
     asides::notes_outlive_owners_and_sessions,
+    asides::notes_of_an_owner_can_be_voided,
     asides::an_owner_before_notes_and_sets_aside_nothing,
     asides::what_is_set_aside_is_listed_shown_and_dropped,
     asides::setting_aside_leaves_the_notes,

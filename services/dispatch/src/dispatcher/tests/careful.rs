@@ -59,7 +59,7 @@ impl Handler<Do> for Watchful {
         let _ = self.told.send(Ends(event.sequence()));
     }
 
-    fn let_go(&self, event: &Delivery<Do>) {
+    async fn let_go(&self, event: &Delivery<Do>) {
         let _ = self.told.send(LetGo(event.sequence()));
     }
 }
@@ -72,6 +72,10 @@ struct Watched {
 
 impl Watched {
     fn new() -> Self {
+        Self::careful(false)
+    }
+
+    fn careful(brief: bool) -> Self {
         let (told, words) = mpsc::unbounded_channel();
         let handler = Arc::new(Watchful { told, gate: Semaphore::new(0), closing: Notify::new() });
         let setup = Setup {
@@ -83,7 +87,7 @@ impl Watched {
             metrics: DispatchMetrics::default(),
         };
         let dispatcher = Dispatcher::start(setup, 3, 70);
-        dispatcher.begin_carefully();
+        dispatcher.begin_carefully(brief);
         Self { dispatcher, handler, words }
     }
 
@@ -143,4 +147,40 @@ async fn one_that_never_ends_holds_the_others_up_for_a_minute() {
     watched.expect([LetGo(1), Asked(2), Begins(2, true), Ends(2), Begins(3, false)]).await;
     watched.handler.gate.add_permits(1);
     watched.expect([Ends(1)]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn brief_care_ends_with_the_first_suspect_that_takes_long_and_lanes_stay_in_order() {
+    let mut watched = Watched::careful(true);
+    let push = |sequence, lane, suspect, what| {
+        let item = Item { suspect, ..item(sequence, Some(lane), what) };
+        watched.dispatcher.push(item).unwrap();
+    };
+    for (sequence, lane, suspect, what) in [
+        (1, 1, true, Do::Nothing),
+        (2, 1, true, Do::Wait),
+        (3, 1, true, Do::Nothing),
+        (4, 1, false, Do::Nothing),
+        (5, 2, true, Do::Nothing),
+        (6, 2, false, Do::Nothing),
+    ] {
+        push(sequence, lane, suspect, what);
+    }
+    watched.expect([Asked(1), Begins(1, true), Ends(1), Asked(2), Begins(2, true)]).await;
+    tokio::time::sleep(BRIEFLY_ALONE.saturating_sub(Duration::from_millis(1))).await;
+    assert!(watched.words.try_recv().is_err());
+    watched.expect([LetGo(2), Begins(5, false), Ends(5), Begins(6, false)]).await;
+    assert!(!watched.dispatcher.is_careful());
+    watched.handler.gate.add_permits(1);
+    watched.expect([Ends(2), Begins(3, false), Ends(3), Begins(4, false)]).await;
+}
+
+#[tokio::test]
+async fn care_that_is_ended_starts_whatever_waited() {
+    let mut watched = Watched::careful(true);
+    watched.push(1, false, Do::Nothing);
+    tokio::task::yield_now().await;
+    assert!(watched.words.try_recv().is_err(), "suspects may come");
+    watched.dispatcher.end_care();
+    watched.expect([Begins(1, false)]).await;
 }

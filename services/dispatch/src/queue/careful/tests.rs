@@ -12,7 +12,7 @@ fn item(sequence: u64, lane: Option<u64>, suspect: bool) -> Item<()> {
 
 fn careful() -> Queue<()> {
     let mut queue = Queue::new(Limits::default());
-    queue.begin_carefully();
+    queue.begin_carefully(false);
     queue
 }
 
