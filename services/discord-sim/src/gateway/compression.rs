@@ -15,7 +15,7 @@ const ZSTD_HASH_LOG: u32 = 14;
 const COMPRESSED_FROM: usize = 1_024;
 const GROW: usize = 4 * 1024;
 /// What is compressed at a time of a payload that inflates.
-const PIECE: [u8; 1 << 20] = [b'a'; 1 << 20];
+static PIECE: [u8; 1 << 20] = [b'a'; 1 << 20];
 /// The string of such a payload where nothing is compressed.
 const INFLATED_PLAIN: u64 = 40 << 20;
 

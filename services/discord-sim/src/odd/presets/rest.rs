@@ -1,5 +1,10 @@
 //! Oddities of REST.
 
+#![expect(
+    clippy::unnecessary_wraps,
+    reason = "rows have one type, and some need a guild that may be missing"
+)]
+
 use super::{Preset, Scene};
 use crate::{
     faults::{Fault, FaultError},
