@@ -187,7 +187,12 @@ async fn a_checkpoint_is_kept_for_an_hour_after_the_last_touch() {
     store.freshness(SHARD).await.unwrap();
     store.read(SHARD, HIGHER, serial + 1, Cursor::START).await.unwrap();
     assert!(!kept().await, "reading alone does not keep it");
-    assert_eq!(server.command::<Vec<String>>(&["KEYS", "*"]).await, [CHECKPOINT], "there is but one key");
+    let claimed = format!("{CHECKPOINT}:claim");
+    let mut keys: Vec<String> = server.command(&["KEYS", "*"]).await;
+    keys.sort();
+    assert_eq!(keys, [CHECKPOINT, &claimed], "the checkpoint is one key, and who claimed it another");
+    let left: i64 = link.command(cmd("PTTL").arg(&claimed)).await.unwrap();
+    assert!((1..=KEPT.as_millis() as i64).contains(&left), "that ends by itself too: {left}");
 }
 
 #[tokio::test]
