@@ -30,7 +30,8 @@ struct Life {
 
 impl Kills {
     fn life(&mut self, worker: &WorkerId, incarnation: &Incarnation, now: Duration) -> &mut Life {
-        let known = self.lives.iter().position(|life| life.worker == *worker && life.incarnation == *incarnation);
+        let known =
+            self.lives.iter().position(|life| life.worker == *worker && life.incarnation == *incarnation);
         let place = known.unwrap_or_else(|| {
             if self.lives.len() >= LIVES {
                 self.lives.pop_front();
@@ -68,12 +69,19 @@ impl Kills {
 
 impl Fleet {
     /// A supervisor says how a worker's process ended. Without an incarnation it is about the one that is known, or was known last.
-    pub fn exit_explained(&mut self, worker: &WorkerId, incarnation: Option<&Incarnation>, reason: &str, now: Now) {
+    pub fn exit_explained(
+        &mut self,
+        worker: &WorkerId,
+        incarnation: Option<&Incarnation>,
+        reason: &str,
+        now: Now,
+    ) {
         if !is_kill_from_outside(reason) {
             return;
         }
         let known = self.workers.get(worker).map(|known| &known.incarnation);
-        let last = self.kills.lives.iter().rev().find(|life| life.worker == *worker).map(|life| &life.incarnation);
+        let last =
+            self.kills.lives.iter().rev().find(|life| life.worker == *worker).map(|life| &life.incarnation);
         let Some(life) = incarnation.or(known).or(last).cloned() else { return };
         // What nobody has ever heard of is not remembered.
         if self.workers.get(worker).is_none_or(|known| known.incarnation != life)

@@ -199,7 +199,9 @@ impl ShardCare {
     async fn try_note(&self, at: Position) -> Result<Noted, StoreError> {
         let (shard, epoch) = (self.shard.number(), self.shard.epoch());
         if !self.voided.load(Ordering::Relaxed) {
-            if let Fenced::Outranked(by) = self.care.store.void_notes(shard, epoch, None, &self.killed).await? {
+            if let Fenced::Outranked(by) =
+                self.care.store.void_notes(shard, epoch, None, &self.killed).await?
+            {
                 return Ok(Noted::Outranked(by));
             }
             self.voided.store(true, Ordering::Relaxed);
@@ -311,9 +313,8 @@ impl ShardCare {
     /// Takes this owner's note of an event back: whatever happens from here on says nothing of it.
     async fn withdraw(&self, at: Position) {
         let (shard, epoch) = (self.shard.number(), self.shard.epoch());
-        let voided = patiently(|| async move {
-            self.care.store.void_notes(shard, epoch, Some(at), &[epoch]).await
-        });
+        let voided =
+            patiently(|| async move { self.care.store.void_notes(shard, epoch, Some(at), &[epoch]).await });
         self.told_of_note(at, voided.await);
     }
 

@@ -53,7 +53,11 @@ impl From<&Assignment> for v1::Assignment {
             careful: assignment.careful.iter().map(|shard| shard.0).collect(),
             ran_before: assignment.ran_before.iter().map(|shard| shard.0).collect(),
             suspected: assignment.suspected.iter().map(|shard| shard.0).collect(),
-            killed: assignment.killed.iter().map(|(shard, epoch)| v1::ShardEpoch { shard_id: shard.0, epoch: epoch.0 }).collect(),
+            killed: assignment
+                .killed
+                .iter()
+                .map(|(shard, epoch)| v1::ShardEpoch { shard_id: shard.0, epoch: epoch.0 })
+                .collect(),
             checkpoint_format: assignment.checkpoint_format.into(),
         }
     }

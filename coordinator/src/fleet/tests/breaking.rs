@@ -225,9 +225,12 @@ fn first_death_makes_the_next_owner_careful_for_a_moment_and_a_kill_from_outside
     let suspected = |fleet: &Fleet, worker: &str| fleet.assignment(&id(worker)).unwrap().suspected.len();
     let killed = |fleet: &Fleet, worker: &str| fleet.assignment(&id(worker)).unwrap().killed.len();
     // When the supervisor's word comes, and what it is.
-    for (before, reason, suspects) in
-        [(None, "", 6), (Some(true), "signal 9", 0), (Some(true), "signal 6", 6), (Some(false), "OOMKilled", 0)]
-    {
+    for (before, reason, suspects) in [
+        (None, "", 6),
+        (Some(true), "signal 9", 0),
+        (Some(true), "signal 6", 6),
+        (Some(false), "OOMKilled", 0),
+    ] {
         let mut fleet = running_fleet();
         if before == Some(true) {
             fleet.exit_explained(&id("a"), None, reason, at(1_900));

@@ -252,7 +252,11 @@ async fn one_that_takes_long_gives_the_turn_back() {
     let began = Instant::now();
     assert_eq!(worker.told().await.0, 2);
     assert!(began.elapsed() >= dispatch::dispatcher::LONGEST_ALONE);
-    assert_eq!(worker.store.notes(at(1)).await, 1, "it runs on, and is not alone any more: its own note is gone");
+    assert_eq!(
+        worker.store.notes(at(1)).await,
+        1,
+        "it runs on, and is not alone any more: its own note is gone"
+    );
     assert_eq!(worker.store.notes(at(2)).await, 0, "nor is any other beside it");
 }
 
