@@ -297,6 +297,8 @@ impl Fleet {
         command
             .env("GENERATION", format!("g{generation}"))
             .env("REDIS_URL", format!("redis://{}", seat.to_redis.address()))
+            // What can be cut lies between it and the simulator, so the gateway is not at the API's address.
+            .env("DISCORD_GATEWAY_URL", self.deployment.sim.gateway_url())
             .env("LEDGER_FILE", self.folder.join(format!("{life}.ledger")))
             .envs(self.setup.worker_env.iter().map(|(name, value)| (name, value)));
         let successor = generation > seat.generation;

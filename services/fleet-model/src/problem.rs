@@ -228,9 +228,12 @@ fn in_ranges(shards: &[ShardNumber]) -> String {
     let epochs: BTreeMap<ShardNumber, Epoch> = shards.iter().map(|&shard| (shard, Epoch(0))).collect();
     let ranges: Vec<String> = ShardRange::pack(&epochs)
         .iter()
-        .map(|range| match range.first == range.last {
-            true => range.first.to_string(),
-            false => format!("{}-{}", range.first, range.last),
+        .map(|range| {
+            if range.first == range.last {
+                range.first.to_string()
+            } else {
+                format!("{}-{}", range.first, range.last)
+            }
         })
         .collect();
     ranges.join(", ")

@@ -66,7 +66,7 @@ pub fn printable_json(text: &str) -> impl fmt::Display {
         match u16::try_from(u32::from(c)) {
             // Between the values of indented JSON.
             Ok(_) if c == '\n' => shown.push(c),
-            Ok(unit) if is_unsafe(c) => shown.push_str(&format!("\\u{unit:04x}")),
+            Ok(unit) if is_unsafe(c) => shown.extend(["\\u", &format!("{unit:04x}")]),
             _ => shown.push(c),
         }
     }

@@ -103,7 +103,7 @@ async fn clients_that_do_not_read_are_given_up() {
     let mut served = listener.accept().await;
     let writing = async {
         loop {
-            if let Err(error) = served.write_all(&[0; 65_536]).await {
+            if let Err(error) = served.write_all(&[0; 8_192]).await {
                 return error;
             }
         }
