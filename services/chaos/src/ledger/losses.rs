@@ -52,7 +52,7 @@ pub(super) fn judge(
         if let Some(next) = next
             && !placed.first_starts(at).is_empty()
         {
-            judge_replacement(session, next, sessions, &mut told, verdict);
+            judge_replacement(session, next, sessions, placed, &mut told, verdict);
         }
         for hole in holes(session, next, placed, at, now_us) {
             let events = hole.to - hole.from + 1;
@@ -75,10 +75,17 @@ fn judge_replacement(
     session: &Session,
     next: &Session,
     sessions: &[Session],
+    placed: &Placed,
     told: &mut [Told<'_>],
     verdict: &mut Verdict,
 ) {
-    let over = successor(sessions, next).map_or(u64::MAX, |later| later.opened_us);
+    // A session whose READY never came can't be told of: the first one after it whose READY came is when it is told.
+    let is_handled = |session: &&Session| {
+        let at = sessions.iter().position(|other| other.id == session.id);
+        at.is_some_and(|at| !placed.first_starts(at).is_empty())
+    };
+    let arrived = std::iter::successors(Some(next), |session| successor(sessions, session)).find(is_handled);
+    let over = successor(sessions, arrived.unwrap_or(next)).map_or(u64::MAX, |later| later.opened_us);
     let telling = told.iter_mut().find(|told| {
         told.gap.shard == session.shard
             && told.gap.at_us.saturating_add(SLACK_US) >= next.opened_us

@@ -135,6 +135,18 @@ fn a_session_that_gave_way_needs_a_gap() {
 }
 
 #[test]
+fn a_session_whose_ready_never_came_is_told_with_the_next_one() {
+    let later = |id: &str, opened_us, last| Session { id: id.into(), opened_us, ..session(last) };
+    let sessions = [session(2), later("s2", 3 * S, 0), later("s3", 5 * S, 1)];
+    let mut lines = handled(EPOCH, 1..=2);
+    lines.extend(both(start_at(6 * S, place(EPOCH, 3, 1))));
+    assert_eq!(judged(&sessions, &[book("a", lines.clone())]).untold.len(), 1);
+    lines.push(gap(6 * S, 2, 2 * S));
+    let told = judged(&sessions, &[book("a", lines)]);
+    assert_eq!((told.untold.len(), told.lost_events()), (0, 0), "{told}");
+}
+
+#[test]
 fn what_comes_before_the_first_ready_was_promised_to_nobody() {
     let new = Session { id: "s2".into(), opened_us: 20 * S, ..session(1) };
     let ready = both(start_at(21 * S, place(EPOCH, 2, 1)));

@@ -19,6 +19,7 @@ use crate::{
     shard::Shard,
     window::Window,
 };
+use acting::Answer;
 use axum::{
     Error,
     extract::ws::{Message, WebSocket},
@@ -339,11 +340,15 @@ impl Connection {
                 let delay = self.hub.switches().ready_delay;
                 let from = (!delay.is_zero()).then(|| Instant::now() + delay.min(LONGEST_PAUSE));
                 let outcome = self.hub.identify(self.id, asked, arrived).await;
-                self.join(outcome, from, Moment::Identify).await
+                self.join(outcome, from).await?;
+                if self.joined.is_some() { self.act_at(Moment::Identify).await } else { Ok(()) }
             }
             Payload::Resume(asked) => {
+                let Answer::Usual { from } = self.answer_resume_oddly(&asked.session_id).await? else {
+                    return Ok(());
+                };
                 let outcome = self.hub.resume(self.id, asked).await;
-                self.join(outcome, None, Moment::Resume).await
+                self.join(outcome, from).await
             }
             Payload::Request(asked) => match (asked, &self.joined) {
                 (_, None) => {
@@ -381,14 +386,13 @@ impl Connection {
         &mut self,
         outcome: Result<Arc<SessionCell>, Refusal>,
         from: Option<Instant>,
-        moment: Moment,
     ) -> Result<(), End> {
         match outcome {
             Ok(cell) => {
                 let sight = cell.lock().sight.clone();
                 let bell = cell.bell();
                 self.joined = Some(Joined { cell, bell, sight, from });
-                self.act_at(moment).await
+                Ok(())
             }
             Err(Refusal::InvalidSession { resumable }) => {
                 self.send(envelope::invalid_session(resumable)).await

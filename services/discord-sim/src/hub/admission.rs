@@ -290,6 +290,18 @@ impl Hub {
         }
     }
 
+    /// The shard of a session that can be resumed.
+    pub(crate) fn shard_of_session(&self, id: &str) -> Option<Shard> {
+        let cell = self.lock().sessions.get(id).cloned();
+        cell.map(|cell| cell.lock().sight.shard)
+    }
+
+    /// Ends a session because an oddity says so.
+    pub(crate) fn invalidate(&self, id: &str) {
+        let now = self.now();
+        self.lock().end_session(&self.world, id, now, "invalidated by a fault");
+    }
+
     /// The connection leaves its session, but stays open: it was sent op 9.
     pub(crate) fn leave_session(
         &self,

@@ -23,7 +23,7 @@ pub enum Moment {
     AfterHello,
     /// An IDENTIFY was accepted; READY has not been sent.
     Identify,
-    /// A RESUME was accepted; nothing of the replay has been sent.
+    /// A RESUME has come, and has had no effect yet.
     Resume,
     /// READY has been sent.
     Ready,

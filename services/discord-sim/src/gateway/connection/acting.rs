@@ -5,12 +5,27 @@ use super::{
     writing::{LONGEST_PAUSE, Outgoing},
 };
 use crate::{
-    gateway::ending::End,
+    gateway::{ending::End, envelope},
     hub::Order,
     odd::{Action, Moment, from_hex},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
+
+/// What becomes of a RESUME.
+pub(super) enum Answer {
+    /// It is judged as usual; nothing is sent before `from`.
+    Usual {
+        /// When, if it is not at once.
+        from: Option<Instant>,
+    },
+    /// It was answered, or is never answered; its session is as it was, or has ended.
+    Odd,
+}
+
+fn withheld_until(ms: u64) -> Instant {
+    Instant::now() + if ms == 0 { LONGEST_PAUSE } else { Duration::from_millis(ms) }
+}
 
 impl Connection {
     /// Does what the script for this moment says, if there is one.
@@ -19,6 +34,28 @@ impl Connection {
             Some(script) => self.act(script.actions.into()).await,
             None => Ok(()),
         }
+    }
+
+    /// Does what the script for a RESUME says, before the RESUME takes effect.
+    pub(super) async fn answer_resume_oddly(&mut self, session_id: &str) -> Result<Answer, End> {
+        let shard = self.hub.shard_of_session(session_id);
+        let script = self.hub.odd.script(Moment::Resume, self.address, shard);
+        let mut from = None;
+        for action in script.iter().flat_map(|script| &script.actions) {
+            match action {
+                Action::Wait { ms } => self.write(Outgoing::Pause(Duration::from_millis(*ms))).await?,
+                Action::Withhold { ms } => from = Some(withheld_until(*ms)),
+                Action::InvalidSession { resumable } => {
+                    if !resumable {
+                        self.hub.invalidate(session_id);
+                    }
+                    self.send(envelope::invalid_session(*resumable)).await?;
+                    return Ok(Answer::Odd);
+                }
+                action => self.act_once(action).await?,
+            }
+        }
+        Ok(if self.frozen { Answer::Odd } else { Answer::Usual { from } })
     }
 
     /// Does what the script for the time before HELLO says; whether it takes HELLO's place.
@@ -64,9 +101,8 @@ impl Connection {
                 Ok(())
             }
             Action::Withhold { ms } => {
-                let time = if *ms == 0 { LONGEST_PAUSE } else { Duration::from_millis(*ms) };
                 if let Some(joined) = &mut self.joined {
-                    joined.from = Some(Instant::now() + time);
+                    joined.from = Some(withheld_until(*ms));
                 }
                 Ok(())
             }
