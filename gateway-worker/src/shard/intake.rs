@@ -231,7 +231,7 @@ impl Intake {
         }
         let received_at = unix_ms();
         if read > 0 && dispatch.sequence > read + 1 {
-            self.note_missing(read, dispatch.sequence, received_at);
+            self.note_missing(read, received_at);
         }
         self.apply(&dispatch);
         let sequence = dispatch.sequence;
@@ -276,16 +276,12 @@ impl Intake {
             )
     }
 
-    /// Records that sequence numbers between `read` and `next` are missing: Discord kept fewer events than came.
-    fn note_missing(&mut self, read: u64, next: u64, until_unix_ms: u64) {
+    /// Sequence numbers are missing: Discord kept fewer events than came.
+    fn note_missing(&mut self, read: u64, until_unix_ms: u64) {
         let since_unix_ms = self.shard.progress().map_or(0, |progress| progress.read_at_unix_ms);
         let reason = "Discord did not keep all events that came meanwhile".to_owned();
         let gap = Gap { since_unix_ms, until_unix_ms, last_sequence: read, reason };
-        // An owner before may have died just after its own RESUMED, which has a number and is never sent again.
-        let is_resumed_of_an_owner_before = self.mark != Mark::Fresh && next == read + 2;
-        if !is_resumed_of_an_owner_before {
-            self.shard.cache().doubt_everything();
-        }
+        self.shard.cache().doubt_everything();
         self.tell_gap(gap, (self.ordinal, read + 1));
     }
 
