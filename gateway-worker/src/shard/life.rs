@@ -162,7 +162,7 @@ impl<'a> Life<'a> {
                     if !self.runner.lease.is_open(BootTime::now()) {
                         return Over::Fenced;
                     }
-                    if let Some(over) = self.take(received).await {
+                    if let Some(over) = self.take(received) {
                         return over;
                     }
                     // A socket that always has more must not keep the thread for itself.
@@ -212,12 +212,12 @@ impl<'a> Life<'a> {
         tracing::debug!(shard.id = %self.shard().number, ticket, "IDENTIFY has gone out");
         self.runner.identify.used(ticket).await;
         match received {
-            Some(received) => self.take(received).await,
+            Some(received) => self.take(received),
             None => None,
         }
     }
 
-    async fn take(&mut self, received: Received) -> Option<Over> {
+    fn take(&mut self, received: Received) -> Option<Over> {
         match received {
             Received::Text(text) => self.take_text(text),
             Received::Closed(close) => Some(self.closed(close)),
