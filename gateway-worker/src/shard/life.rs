@@ -302,12 +302,13 @@ impl<'a> Life<'a> {
         Over::Lost("invalid session (op 9)".to_owned())
     }
 
-    /// Whether a dispatch can come now: READY and RESUMED once, after IDENTIFY or RESUME; others after these.
+    /// Whether a dispatch can come now: READY once, after IDENTIFY; RESUMED after RESUME, also more than once, as those of earlier RESUMEs are
+    /// replayed like any other event; others after these.
     fn is_expected(&self, name: &str) -> bool {
         let greeted = matches!(self.stage, Stage::Greeted(_));
         match name {
             "READY" => greeted,
-            "RESUMED" => greeted && !self.identified,
+            "RESUMED" if self.identified => false,
             _ => matches!(self.stage, Stage::Greeted(_) | Stage::Running),
         }
     }
