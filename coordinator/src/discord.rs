@@ -237,7 +237,7 @@ impl Discord {
         let response =
             self.client.request(request).await.map_err(|error| Refusal::failed(innermost(&error)))?;
         let (head, body) = response.into_parts();
-        let body = Limited::new(body, MOST_BYTES).collect().await.map(|body| body.to_bytes());
+        let body = Limited::new(body, MOST_BYTES).collect().await.map(http_body_util::Collected::to_bytes);
         answer::read(&head, body.ok().as_deref(), self.gateway.as_ref(), SystemTime::now())
     }
 }

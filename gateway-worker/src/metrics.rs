@@ -60,7 +60,9 @@ impl ShardMetrics {
             registry.register(name, help, counter.clone());
         }
         // Present from the start: an alert on growth needs the first value too.
-        Part::ALL.iter().for_each(|part| self.count_unreadable(*part, 0));
+        for part in Part::ALL {
+            self.count_unreadable(part, 0);
+        }
         registry.register(
             "gateway_unreadable",
             "Parts of Discord's events that could not be read: left out, or replaced by a default",

@@ -76,7 +76,7 @@ async fn run_with(args: Args, handler: Arc<dyn EventHandler>) -> ExitCode {
         Err(error) => return fail(Exit::Settings, &error),
     };
     let stop = settings::stop_on_signal();
-    match worker.run(stop).await {
+    match Box::pin(worker.run(stop)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error @ WorkerError::Token(_)) => fail(Exit::Token, &error),
         Err(error) => fail(Exit::Settings, &error),

@@ -401,7 +401,7 @@ impl ShardSet {
         let task = self.parts.runtime.spawn(async move {
             // Also if the task is aborted, or never polled.
             let _abandoned = abandoned;
-            runner.run().await;
+            Box::pin(runner.run()).await;
         });
         self.departed.remove(&number);
         self.tasks.insert(number, ShardTask { shard, stop, task, singleton, stuck_since: None });

@@ -37,7 +37,7 @@ async fn hold(shell: &Shell) -> Tenure {
     let claimed_at = shell.now().mono;
     match shell.store.claim_term(&shell.holder, Term(1), shell.lease_ttl).await.unwrap() {
         TermClaim::Acting(term) => Tenure::hold(shell, term, claimed_at),
-        held => panic!("another coordinator holds the term: {held:?}"),
+        held @ TermClaim::HeldBy { .. } => panic!("another coordinator holds the term: {held:?}"),
     }
 }
 

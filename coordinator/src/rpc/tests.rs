@@ -309,7 +309,7 @@ async fn a_close_code_counts_only_for_the_shards_own_owner_and_epoch() {
     let mut rig = Rig::start(good()).await;
     rig.until_acting().await;
     let mut worker = rig.join("w").await;
-    let own = worker.assigned().await[0].clone();
+    let own = worker.assigned().await[0];
     let asked = rig.discord.requests();
     for report in
         [refused_shard(65_000, own.epoch), refused_shard(own.first, own.epoch + 1), refused_shard(4, 1)]
@@ -334,7 +334,7 @@ async fn a_worker_with_a_stale_token_is_excluded_alone() {
     let mut rig = Rig::start(good()).await;
     rig.until_acting().await;
     let mut worker = rig.join("w").await;
-    let own = worker.assigned().await[0].clone();
+    let own = worker.assigned().await[0];
     worker.report(vec![refused_shard(own.first, own.epoch)]).await;
     let problem = rig.until_problem("worker_token_refused").await;
     assert!(problem.message.contains("worker w"), "{problem:?}");
@@ -347,7 +347,7 @@ async fn a_token_that_discord_refuses_from_the_coordinator_too_halts_every_ident
     let mut rig = Rig::start(good()).await;
     rig.until_acting().await;
     let mut worker = rig.join("w").await;
-    let own = worker.assigned().await[0].clone();
+    let own = worker.assigned().await[0];
     rig.discord.answer(response("401 x", "", ""));
     worker.report(vec![refused_shard(own.first, own.epoch)]).await;
     rig.until_problem("identify_halted").await;

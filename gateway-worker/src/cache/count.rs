@@ -75,7 +75,11 @@ pub(super) fn count(book: &mut Book, kept: ResourceType, event: &Event, doubt: D
         }
         Event::VoiceStateUpdate(update) => {
             if let Some(guild) = update.guild_id {
-                tally.voice(guild.get(), update.user_id.get(), update.channel_id.map(|id| id.get()));
+                tally.voice(
+                    guild.get(),
+                    update.user_id.get(),
+                    update.channel_id.map(twilight_model::id::Id::get),
+                );
                 if let Some(member) = update.member.as_ref().filter(|_| kept.contains(ResourceType::MEMBER)) {
                     members.put(guild.get(), member);
                 }

@@ -72,6 +72,10 @@ impl Contents {
 
 /// twilight would keep the users that made emojis and stickers for ever. Discord's gateway hardly ever tells them.
 fn without_creators(emojis: &mut [Emoji], stickers: &mut [Sticker]) {
-    emojis.iter_mut().for_each(|emoji| emoji.user = None);
-    stickers.iter_mut().for_each(|sticker| sticker.user = None);
+    for emoji in emojis {
+        emoji.user = None;
+    }
+    for sticker in stickers {
+        sticker.user = None;
+    }
 }

@@ -178,12 +178,11 @@ impl Checkpoints {
                     // An owner that claimed it and died before it wrote may have handled what is pending.
                     head.exact &= owner_before == Some(head.epoch);
                     let off = (self.keep == Keep::Off).then(|| "CHECKPOINT is off".to_owned());
-                    match off.or_else(|| unfit(&head, needs)) {
-                        Some(why) => (why, Some(head)),
-                        None => {
-                            let format = format_of(&stored.bytes).unwrap_or(FORMAT_MIN);
-                            return Beginning::From { head: Box::new(head), serial, records, format };
-                        }
+                    if let Some(why) = off.or_else(|| unfit(&head, needs)) {
+                        (why, Some(head))
+                    } else {
+                        let format = format_of(&stored.bytes).unwrap_or(FORMAT_MIN);
+                        return Beginning::From { head: Box::new(head), serial, records, format };
                     }
                 }
             },

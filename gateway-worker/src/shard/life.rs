@@ -162,7 +162,7 @@ impl<'a> Life<'a> {
                     if !self.runner.lease.is_open(BootTime::now()) {
                         return Over::Fenced;
                     }
-                    if let Some(over) = self.take(received).await {
+                    if let Some(over) = self.take(received) {
                         return over;
                     }
                     // A socket that always has more must not keep the thread for itself.
@@ -212,12 +212,12 @@ impl<'a> Life<'a> {
         tracing::debug!(shard.id = %self.shard().number, ticket, "IDENTIFY has gone out");
         self.runner.identify.used(ticket).await;
         match received {
-            Some(received) => self.take(received).await,
+            Some(received) => self.take(received),
             None => None,
         }
     }
 
-    async fn take(&mut self, received: Received) -> Option<Over> {
+    fn take(&mut self, received: Received) -> Option<Over> {
         match received {
             Received::Text(text) => self.take_text(text),
             Received::Closed(close) => Some(self.closed(close)),
@@ -302,12 +302,13 @@ impl<'a> Life<'a> {
         Over::Lost("invalid session (op 9)".to_owned())
     }
 
-    /// Whether a dispatch can come now: READY and RESUMED once, after IDENTIFY or RESUME; others after these.
+    /// Whether a dispatch can come now: READY once, after IDENTIFY; RESUMED after RESUME, also more than once, as those of earlier RESUMEs are
+    /// replayed like any other event; others after these.
     fn is_expected(&self, name: &str) -> bool {
         let greeted = matches!(self.stage, Stage::Greeted(_));
         match name {
             "READY" => greeted,
-            "RESUMED" => greeted && !self.identified,
+            "RESUMED" if self.identified => false,
             _ => matches!(self.stage, Stage::Greeted(_) | Stage::Running),
         }
     }

@@ -137,7 +137,7 @@ impl Runner {
             }
             let mut ended = Ended::default();
             let connection = self.one_connection(grant, intake, &mut silence, &mut dialing, &mut ended);
-            let over = self.guarded(connection).await;
+            let over = Box::pin(self.guarded(connection)).await;
             intake.lost_connection();
             match over {
                 Over::Stopped => break,

@@ -216,7 +216,7 @@ impl Bench {
         self.addresses.insert(name.to_owned(), format!("http://{}", worker.address()));
         let stop = self.stop.child_token();
         let ends = stop.clone();
-        self.tasks.spawn(async move { worker.run(ends).await.unwrap() });
+        self.tasks.spawn(async move { Box::pin(worker.run(ends)).await.unwrap() });
         stop
     }
 

@@ -187,7 +187,7 @@ mod tests {
             }),
             ("needs.transport", |request| request.needs.as_mut().unwrap().transport = "t".repeat(129)),
             ("needs.resources", |request| {
-                request.needs.as_mut().unwrap().resources = vec![String::new(); 65]
+                request.needs.as_mut().unwrap().resources = vec![String::new(); 65];
             }),
         ];
         let good = || v1::RegisterRequest { needs: Some(v1::SessionNeeds::default()), ..Default::default() };

@@ -189,7 +189,7 @@ pub(crate) fn problems(problems: &[v1::Problem], now_unix_ms: u64) -> String {
     for v1::Problem { code, message, weight, since_unix_ms } in problems {
         let since = since_unix_ms.map_or_else(String::new, |at| format!(", began {}", ago(at, now_unix_ms)));
         let message = printable_within(message, WIDEST_CELL);
-        lines += &format!("{}: {message} ({}{since})\n", problem_weight(*weight), printable(code));
+        lines.extend([problem_weight(*weight), format!(": {message} ({}{since})\n", printable(code))]);
     }
     lines
 }

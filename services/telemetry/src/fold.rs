@@ -141,13 +141,13 @@ fn write_until_gone(kinds: &Weak<Mutex<Kinds>>) {
             let seconds = WINDOW.as_secs();
             match level {
                 Level::ERROR => {
-                    tracing::error!(target: "log_folding", lines, "{message}: and {lines} more in {seconds} s")
+                    tracing::error!(target: "log_folding", lines, "{message}: and {lines} more in {seconds} s");
                 }
                 Level::WARN => {
-                    tracing::warn!(target: "log_folding", lines, "{message}: and {lines} more in {seconds} s")
+                    tracing::warn!(target: "log_folding", lines, "{message}: and {lines} more in {seconds} s");
                 }
                 _ => {
-                    tracing::info!(target: "log_folding", lines, "{message}: and {lines} more in {seconds} s")
+                    tracing::info!(target: "log_folding", lines, "{message}: and {lines} more in {seconds} s");
                 }
             }
         }

@@ -74,15 +74,12 @@ impl Intake {
         for event in pending {
             let late = !exact || event.started;
             let (handled, at) = (event.handled, (event.session, event.sequence));
-            match Queued::from_pending(event, late) {
-                Some(queued) => {
-                    self.replayed += u64::from(late && !handled);
-                    self.deliveries.push_restored(queued, handled);
-                }
-                None => {
-                    self.metrics.count_garbled();
-                    self.unread = older(self.unread, at);
-                }
+            if let Some(queued) = Queued::from_pending(event, late) {
+                self.replayed += u64::from(late && !handled);
+                self.deliveries.push_restored(queued, handled);
+            } else {
+                self.metrics.count_garbled();
+                self.unread = older(self.unread, at);
             }
         }
     }

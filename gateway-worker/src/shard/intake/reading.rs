@@ -50,17 +50,15 @@ impl Intake {
             return;
         }
         let shard = self.shard.clone();
-        match reading::read(name, text, |update| shard.cache().object_of_update(name, update)) {
-            Ok(reading) => {
-                shard.cache().apply(&reading, *sequence);
-                self.count_odd(name, guild, &reading.odd);
-            }
-            Err(Unreadable) => {
-                self.metrics.count_garbled();
-                self.count_unreadable(name, guild, Part::Event, 1);
-                if reading::is_structural(name) {
-                    shard.cache().doubt_event(guild);
-                }
+        if let Ok(reading) = reading::read(name, text, |update| shard.cache().object_of_update(name, update))
+        {
+            shard.cache().apply(&reading, *sequence);
+            self.count_odd(name, guild, &reading.odd);
+        } else {
+            self.metrics.count_garbled();
+            self.count_unreadable(name, guild, Part::Event, 1);
+            if reading::is_structural(name) {
+                shard.cache().doubt_event(guild);
             }
         }
     }

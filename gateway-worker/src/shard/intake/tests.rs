@@ -176,6 +176,9 @@ async fn read_it(intake: &mut Intake) {
     }
 }
 
+/// What the head says, what else there is, what this worker keeps and holds; what is queued, and where the gap begins.
+type Row<'a> = (&'a str, Option<Bytes>, Vec<(RecordKey, Bytes)>, Keep, &'a [&'a str], &'a [u64], u64);
+
 #[tokio::test(start_paused = true)]
 async fn pending_events_need_no_session_and_the_gap_begins_before_those_that_cant_be_read() {
     let good = || vec![record(pending(38)), record(pending(40))];
@@ -189,8 +192,6 @@ async fn pending_events_need_no_session_and_the_gap_begins_before_those_that_can
     let unreadable = vec![broken(record(pending(38))), record(pending(40))];
     let garbled = PendingEvent { text: "{".to_owned(), ..pending(38) };
     let with_roles = |records: Vec<_>| records.into_iter().chain([roles.clone()]).collect::<Vec<_>>();
-    // What the head says, what else there is, what this worker keeps and holds; what is queued, and where the gap begins.
-    type Row<'a> = (&'a str, Option<Bytes>, Vec<(RecordKey, Bytes)>, Keep, &'a [&'a str], &'a [u64], u64);
     let rows: Vec<Row<'_>> = vec![
         ("other INTENTS", Some(other_intents.clone()), good(), Keep::Full, &[], &[38, 40], 40),
         ("above read", Some(other_intents.clone()), vec![record(pending(41))], Keep::Full, &[], &[41], 40),

@@ -29,7 +29,7 @@ impl Life<'_> {
         self.in_hand = Some(due);
         let received = self.socket.poll_once().await;
         self.settle();
-        self.take(received?).await
+        self.take(received?)
     }
 
     /// Says that the command in hand has gone out, when it has.

@@ -99,6 +99,7 @@ fn the_grace_after_a_start_is_the_line_behind_trust_and_strangers() {
 /// up acknowledges nothing. Where it does, a worker that knows of a newer one must not obey it.
 #[test]
 fn workers_that_obey_no_older_term_are_the_second_line_behind_lapsed_leases() {
+    use Fence::{LapsedStaysClosed, UnconfirmedTermsAcknowledgeNothing, WorkersObeyNoOlderTerm};
     const ORDERS: &[Order] = &[Order::Quick];
     let menu = [
         Fault::CoordinatorStops(8),
@@ -106,7 +107,6 @@ fn workers_that_obey_no_older_term_are_the_second_line_behind_lapsed_leases() {
         Fault::StreamBreaks(1),
         Fault::CutFromStore(1, 8),
     ];
-    use Fence::{LapsedStaysClosed, UnconfirmedTermsAcknowledgeNothing, WorkersObeyNoOlderTerm};
     assert_eq!(found_in(ORDERS, &[LapsedStaysClosed, UnconfirmedTermsAcknowledgeNothing], 4, &menu), None);
     let all: &[Fence] = &[LapsedStaysClosed, UnconfirmedTermsAcknowledgeNothing, WorkersObeyNoOlderTerm];
     assert!(found_in(ORDERS, all, 4, &menu).is_some());
