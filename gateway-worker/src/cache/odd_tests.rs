@@ -53,9 +53,9 @@ fn sure(cache: &ShardCache) -> Sure {
 
 #[test]
 fn guild_is_kept_with_what_can_be_read_of_it() {
-    let whole = (1, 600, 1, 1);
     // Pointer, value (`None`: the field is missing), figures, what is sure.
     type Row = (&'static str, Option<Value>, (u32, u64, u32, u32), Sure);
+    let whole = (1, 600, 1, 1);
     let rows: Vec<Row> = vec![
         ("/emojis/0/name", Some(json!(null)), whole, ALL),
         ("/emojis/0", Some(json!(7)), whole, ALL),
@@ -200,13 +200,13 @@ fn odd_elements_among_many_are_left_out_quickly() {
 
 #[test]
 fn odd_update_changes_what_it_can_and_corrupts_nothing() {
+    type Look<'a> = Box<dyn Fn(&ShardCache) -> Value + 'a>;
     let object =
         |name: &'static str| move |cache: &ShardCache| cache.guild_object(GUILD).unwrap()[name].clone();
     let channel = |cache: &ShardCache| cache.channel_object(GUILD, CHANNEL).unwrap();
     let role = |cache: &ShardCache| cache.role_objects(GUILD).unwrap()[0].clone();
     let first = |cache: &ShardCache| cache.member_object(GUILD, 1 << 22).unwrap();
     let (g, c, r) = (GUILD.to_string(), CHANNEL.to_string(), "500");
-    type Look<'a> = Box<dyn Fn(&ShardCache) -> Value + 'a>;
     let rows: Vec<(&str, Value, Look<'_>, Value)> = vec![
         (
             "GUILD_UPDATE",

@@ -139,11 +139,12 @@ impl OddGateway {
 }
 
 type Socket = WebSocketStream<TcpStream>;
+type SharedScript = Arc<dyn Fn(usize, &str) -> Vec<Step> + Send + Sync>;
 
 #[derive(Clone)]
 struct Peer {
     made: Arc<Mutex<Vec<Made>>>,
-    script: Arc<dyn Fn(usize, &str) -> Vec<Step> + Send + Sync>,
+    script: SharedScript,
     resume_url: String,
 }
 

@@ -194,7 +194,7 @@ struct Log(Arc<Mutex<String>>);
 
 impl Visit for Log {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.0.lock().unwrap().push_str(&format!("{}={value:?} ", field.name()));
+        self.0.lock().unwrap().extend([field.name(), "=", &format!("{value:?} ")]);
     }
 }
 
