@@ -32,9 +32,10 @@ fn id(name: &str) -> WorkerId {
     name.parse().unwrap()
 }
 
-/// What an operator is told, as text.
+/// What an operator is told at once, as text.
 fn problems(view: &FleetView) -> Vec<String> {
-    view.problems.iter().map(ToString::to_string).collect()
+    let shown = fleet_model::ProblemClock::default().observe(view.problems.clone(), 0);
+    shown.iter().map(ToString::to_string).collect()
 }
 
 fn life(name: &str) -> Incarnation {

@@ -141,7 +141,7 @@ async fn until_left(redis: &RedisServer, count: u64) {
 }
 
 /// Shard 0 takes what the test lets through, shard 1 everything.
-async fn gated(redis: &RedisServer) -> (Arc<Gated>, mpsc::UnboundedReceiver<(ShardNumber, Value)>) {
+fn gated(redis: &RedisServer) -> (Arc<Gated>, mpsc::UnboundedReceiver<(ShardNumber, Value)>) {
     let (told, heard) = mpsc::unbounded_channel();
     let gated = Arc::new(Gated { open: tokio::sync::Semaphore::new(0), told, free: ShardNumber(1) });
     let relay = redis_relay(&redis.url(), "", Caps::default());
@@ -160,7 +160,7 @@ async fn gated(redis: &RedisServer) -> (Arc<Gated>, mpsc::UnboundedReceiver<(Sha
 #[tokio::test]
 async fn newest_presence_goes_out_whatever_was_sent_before() {
     let redis = RedisServer::start().await;
-    let (gated, mut heard) = gated(&redis).await;
+    let (gated, mut heard) = gated(&redis);
     let presence = |number: u32| json!({ "op": 3, "d": { "status": "online", "number": number } });
     let voice = |guild: u32, number: u32| json!({ "op": 4, "d": { "guild_id": guild, "number": number } });
     publish_all(&redis, (1..=100).map(|number| (0, presence(number)))).await;
@@ -186,7 +186,7 @@ async fn newest_presence_goes_out_whatever_was_sent_before() {
 #[tokio::test]
 async fn flood_of_one_shard_goes_out_in_order_and_holds_up_no_other() {
     let redis = RedisServer::start().await;
-    let (gated, mut heard) = gated(&redis).await;
+    let (gated, mut heard) = gated(&redis);
     let members = |number: u32| json!({ "op": 8, "d": { "number": number } });
     publish_all(&redis, (0..1_000).map(|number| (0, members(number)))).await;
     publish_all(&redis, [(1, members(0)), (0, members(1_000))]).await;
@@ -210,7 +210,7 @@ async fn next_worker_reads_what_was_left_before_what_is_new() {
     // The worker before has read some of them a moment ago.
     let read = ["XREADGROUP", "GROUP", "altergolden", "zero", "COUNT", "80", "STREAMS", "gateway_send", ">"];
     let _: ::redis::Value = redis.command(&read).await;
-    let (_gated, mut heard) = gated(&redis).await;
+    let (_gated, mut heard) = gated(&redis);
     for number in 0..100 {
         let sent = tokio::time::timeout(PATIENCE, heard.recv()).await.unwrap().unwrap();
         assert_eq!(sent, (ShardNumber(1), members(number)));
