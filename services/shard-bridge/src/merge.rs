@@ -198,11 +198,12 @@ mod tests {
 
     #[test]
     fn figures_that_are_too_low_are_incomplete() {
+        type Change = fn(&mut ShardReport);
         let pending = |report: &mut ShardReport| report.pending_guilds = 1;
         let outage_since_ready = |report: &mut ShardReport| report.uncertain_guilds = 1;
         let other_intents = |report: &mut ShardReport| report.users = None;
         let huge = |report: &mut ShardReport| (report.guilds, report.users) = (u32::MAX, Some(u64::MAX));
-        let cases: [(&str, fn(&mut ShardReport), bool); 4] = [
+        let cases: [(&str, Change, bool); 4] = [
             ("a guild of READY has not come", pending, false),
             ("an outage since READY", outage_since_ready, false),
             ("a shard that does not count users", other_intents, false),
