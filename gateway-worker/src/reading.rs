@@ -103,6 +103,9 @@ pub(crate) fn session_start(text: &str) -> Result<SessionStart, Unreadable> {
 }
 
 fn own_user(given: Value, odd: &mut Odd) -> Option<CurrentUser> {
+    if let Ok(user) = CurrentUser::deserialize(&given) {
+        return Some(user);
+    }
     let fits = &mut |value: &Value| CurrentUser::deserialize(value).is_ok();
     let mended = least::fill(least::own_user(), &given)
         .and_then(|least| Mend::new(odd).event(Part::User, least, None, given, fits));

@@ -305,9 +305,17 @@ impl Bench {
     /// Stops in order. No rule of Discord's was broken.
     pub(crate) async fn finish(mut self) {
         self.stop.cancel();
-        while let Some(ended) = self.tasks.join_next().await {
-            ended.unwrap();
-        }
+        let ending = async {
+            while let Some(ended) = self.tasks.join_next().await {
+                ended.unwrap();
+            }
+        };
+        let ended = tokio::time::timeout(Duration::from_mins(1), ending).await;
+        assert!(
+            ended.is_ok(),
+            "{} of coordinator and workers did not stop within a minute",
+            self.tasks.len()
+        );
         let violations = self.sim.control().violations();
         assert!(violations.items.is_empty(), "{:#?}", violations.items);
     }

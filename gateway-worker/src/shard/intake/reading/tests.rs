@@ -259,3 +259,21 @@ async fn no_payload_is_logged_at_any_level_and_bot_code_still_gets_it() {
     assert!(log.contains("part=\"emoji\"") && log.contains("part=\"event\""), "{log}");
     assert!(!log.contains("MARKER"), "{log}");
 }
+
+#[test]
+fn ordinary_ready_has_no_odd_part() {
+    let user = json!({
+        "id": "1", "username": "bot", "global_name": null, "avatar": null, "discriminator": "0", "public_flags": 0,
+        "bot": true, "verified": true, "mfa_enabled": true, "email": null, "flags": 0
+    });
+    let ready = json!({
+        "t": "READY", "s": 1, "op": 0,
+        "d": {
+            "v": 10, "user": user, "session_id": "s", "resume_gateway_url": "wss://gateway.discord.gg", "guilds": [],
+            "application": {"id": "1", "flags": 0}, "shard": [0, 1], "_trace": ["t"]
+        }
+    });
+    let start = crate::reading::session_start(&ready.to_string()).unwrap();
+    assert!(start.own_user.is_some());
+    assert_eq!(format!("{:?}", start.odd), format!("{:?}", crate::reading::Odd::default()));
+}
