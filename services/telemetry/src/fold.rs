@@ -13,12 +13,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use outside_text::printable_within;
 use tracing::{
     Event, Level, Subscriber,
     callsite::Identifier,
     field::{Field, Visit},
 };
 use tracing_subscriber::layer::{Context, Layer};
+
+use crate::subscriber::LONGEST_VALUE;
 
 /// For how long lines are counted together.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -170,7 +173,9 @@ struct Line {
 impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         match field.name() {
-            "message" => self.message = format!("{value:?}"),
+            "message" => {
+                self.message = printable_within(&format!("{value:?}"), LONGEST_VALUE).to_string();
+            }
             "shard.id" | "worker.id" => format!("{value:?}").hash(&mut self.subject),
             _ => {}
         }
