@@ -4,22 +4,25 @@
 //! our own and back ([`records`]), by which another worker goes on. How it is kept is twilight's cache for now; nobody outside
 //! this module sees that.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use arc_swap::ArcSwap;
 use serde_json::{Value, json};
 use twilight_cache_inmemory::{DefaultInMemoryCache, ResourceType};
-use twilight_gateway::{Event, EventTypeFlags};
 use twilight_model::{
     gateway::{
         Intents,
+        event::{Event, EventType},
         payload::incoming::{GuildCreate, GuildDelete, UserUpdate},
     },
     id::Id,
 };
 
 use crate::{
-    reading::{Doubt, Reading, SessionStart},
+    reading::{Doubt, Reading, SessionStart, ShardDoubt},
     tally::{Figures, KnownGuild, Tally},
 };
 
@@ -82,8 +85,7 @@ struct Book {
     tally: Tally,
     members: Members,
     changes: Changes,
-    /// Why something that is not here may exist all the same, until the next session.
-    doubt: Option<&'static str>,
+    doubt: Option<ShardDoubt>,
 }
 
 /// A guild as the cache has it.
@@ -186,7 +188,7 @@ impl ShardCache {
     }
 
     /// The events that must be parsed for it.
-    pub fn wanted_events(&self) -> EventTypeFlags {
+    pub fn wanted_events(&self) -> HashSet<EventType> {
         wanted_events(self.settings.resources.0)
     }
 
@@ -198,7 +200,7 @@ impl ShardCache {
             contents.store.update(&UserUpdate(user.clone()));
         }
         if start.is_none_or(|start| start.more_guilds) {
-            contents.book().doubt = Some("READY named guilds that could not be read");
+            contents.book().doubt = Some(ShardDoubt::Guilds);
         }
         self.contents.store(Arc::new(contents));
     }
@@ -213,8 +215,11 @@ impl ShardCache {
         let contents = self.contents.load();
         let mut book = contents.book();
         match guild.filter(|guild| book.tally.guild(*guild).is_some()) {
-            Some(guild) => book.tally.doubt(guild, Doubt::GUILD),
-            None => book.doubt = Some("an event could not be read"),
+            Some(guild) => {
+                book.tally.doubt(guild, Doubt::GUILD);
+                book.changes.note_core(guild);
+            }
+            None => book.doubt = Some(ShardDoubt::Event),
         }
     }
 
@@ -223,10 +228,10 @@ impl ShardCache {
         let contents = self.contents.load();
         let mut book = contents.book();
         for guild in book.tally.all_guilds() {
-            book.tally.doubt(guild, Doubt::GUILD.and(Doubt::EVENTS));
+            book.tally.doubt(guild, Doubt::GUILD);
             book.changes.note_core(guild);
         }
-        book.doubt = Some("events of this session are missing");
+        book.doubt = Some(ShardDoubt::Events);
     }
 
     /// Why a guild, or something of one, that is not in the cache may exist all the same; `None` when it does not.
@@ -236,7 +241,12 @@ impl ShardCache {
         let pending = book.tally.pending();
         (pending > 0)
             .then(|| format!("{pending} guilds have not come yet"))
-            .or_else(|| book.doubt.map(str::to_owned))
+            .or_else(|| book.doubt.map(|doubt| doubt.as_str().to_owned()))
+    }
+
+    /// What a checkpoint says of [`ShardCache::doubt`].
+    pub(crate) fn doubt_code(&self) -> u32 {
+        self.contents.load().book().doubt.map_or(0, |doubt| doubt as u32)
     }
 
     /// Guilds whose figures are missing or may be wrong; at least 1 while anything is in doubt.
@@ -319,7 +329,7 @@ impl ShardCache {
             return Some(format!("{unknown} guilds have not come yet, or are in an outage"));
         }
         if let Some(doubt) = book.doubt {
-            return Some(doubt.to_owned());
+            return Some(doubt.as_str().to_owned());
         }
         if book.tally.doubts_members() {
             return Some("members of some guilds could not be read".to_owned());

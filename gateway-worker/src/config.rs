@@ -2,7 +2,8 @@
 
 use std::{net::SocketAddr, str::FromStr, time::Duration};
 
-use fleet_model::{Generation, WorkerId};
+use fleet_model::{AdvertisedAddress, Generation, WorkerId};
+use outside_text::printable;
 use settings::{ApiOrigin, DiscordArgs, GatewayUrl, RelayArgs, Secret, SettingsError, StoreArgs};
 use shard_bridge::Deadlines;
 use twilight_model::gateway::Intents;
@@ -177,7 +178,9 @@ impl FromStr for Advertised {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        http_url(text).map(Self)
+        let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+        AdvertisedAddress::parse(&url).map_err(|why| format!("{} {why}", printable(&url)))?;
+        Ok(Self(url))
     }
 }
 
@@ -332,7 +335,9 @@ mod tests {
     fn wrong_values_name_what_they_take() {
         for (flag, value, says) in [
             ("--worker-name", "a b", "a-z A-Z 0-9"),
-            ("--worker-advertise", "somewhere", "host and a port"),
+            ("--worker-advertise", "somewhere", "http://HOST:PORT"),
+            ("--worker-advertise", "http://worker:50052/path", "http://HOST:PORT"),
+            ("--worker-advertise", "0.0.0.0:50052", "one host"),
             ("--coordinator-url", "https://x:1", "http://"),
             ("--intents", "GILDS", "GILDS"),
             ("--intents", "4294967296", "no intent"),

@@ -21,11 +21,12 @@ use fleet_model::{Epoch, Gap, ShardNumber};
 use serde::{Deserialize, Serialize};
 use shard_bridge::{Bridge, GatewayCommand};
 use tokio_util::sync::CancellationToken;
-use twilight_gateway::EventTypeFlags;
+use twilight_model::gateway::payload::outgoing::{RequestGuildMembers, UpdatePresence, UpdateVoiceState};
 
 use crate::{
     cache::ShardCache,
     payload::{self, Misplaced},
+    reading,
     shard::Shard,
 };
 
@@ -188,11 +189,7 @@ impl Context {
     ///
     /// # Errors
     /// As [`Bridge::send_gateway_payload`].
-    pub async fn command(
-        &self,
-        command: &impl twilight_gateway::Command,
-        within: Duration,
-    ) -> Result<(), tonic::Status> {
+    pub async fn command(&self, command: &impl Command, within: Duration) -> Result<(), tonic::Status> {
         let until = tokio::time::Instant::now() + within;
         let payload = serde_json::to_value(command)
             .map_err(|error| tonic::Status::invalid_argument(error.to_string()))?;
@@ -208,6 +205,13 @@ impl Context {
         &self.tools.bridge
     }
 }
+
+/// What bot code may tell Discord through the gateway.
+pub trait Command: Serialize {}
+
+impl Command for RequestGuildMembers {}
+impl Command for UpdatePresence {}
+impl Command for UpdateVoiceState {}
 
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -298,25 +302,18 @@ impl Event {
     ///
     /// # Errors
     /// Discord sent something that does not fit twilight's types. The error holds nothing of the payload: it can be logged.
-    pub fn parse(&self) -> Result<Option<twilight_gateway::Event>, EventError> {
-        let parsed = twilight_gateway::parse(self.text.clone(), EventTypeFlags::all());
-        let parsed = parsed.map_err(|error| {
-            // twilight's own words quote the whole payload.
-            let place = error.source().and_then(|source| source.downcast_ref::<serde_json::Error>());
-            EventError(place.map(Misplaced::from))
-        })?;
-        Ok(parsed.map(twilight_gateway::Event::from))
+    pub fn parse(&self) -> Result<Option<twilight_model::gateway::event::Event>, EventError> {
+        reading::whole(self.name(), &self.text).map_err(|error| EventError((&error).into()))
     }
 }
 
 /// A payload that does not fit twilight's types.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventError(Option<Misplaced>);
+pub struct EventError(Misplaced);
 
 impl fmt::Display for EventError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the event does not fit twilight's types")?;
-        self.0.map_or(Ok(()), |place| write!(f, ": {place}"))
+        write!(f, "the event does not fit twilight's types: {}", self.0)
     }
 }
 

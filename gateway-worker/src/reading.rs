@@ -5,12 +5,15 @@
 //! ([`least`]), an element of a list that cannot be read is left out. [`Odd`] says what that cost. Changes no text: bot code gets each
 //! event as it came. No error here holds any of the payload.
 
-use serde::{Deserialize, Deserializer, de::DeserializeSeed as _};
+use serde::{Deserialize, de::DeserializeSeed as _};
 use serde_json::{Map, Value, value::RawValue};
-use twilight_gateway::Event;
 use twilight_model::{
-    gateway::{event::DispatchEventWithTypeDeserializer, payload::incoming::GuildCreate},
-    guild::Guild,
+    gateway::{
+        event::{DispatchEventWithTypeDeserializer, Event, EventType},
+        payload::incoming::GuildCreate,
+    },
+    guild::{Guild, UnavailableGuild},
+    id::{Id, marker::GuildMarker},
     user::CurrentUser,
 };
 
@@ -20,7 +23,7 @@ mod mend;
 mod odd;
 
 pub(crate) use least::is_structural;
-pub(crate) use odd::{Doubt, Odd, Part};
+pub(crate) use odd::{Doubt, Odd, Part, ShardDoubt};
 
 use mend::Mend;
 
@@ -44,7 +47,7 @@ pub(crate) fn read(
 ) -> Result<Reading, Unreadable> {
     let data = data_of(text).ok_or(Unreadable)?;
     let mut odd = Odd::default();
-    if let Ok(event) = parse(name, &mut serde_json::Deserializer::from_str(data.get())) {
+    if let Ok(event) = parse(name, data.get()) {
         if is_without_channels(&event, data) {
             odd.lost(Part::Channel, 1);
         }
@@ -53,18 +56,25 @@ pub(crate) fn read(
     let given = json::tolerant(data, &mut odd).ok_or(Unreadable)?;
     if name == "GUILD_CREATE" && given.get("unavailable") == Some(&Value::Bool(true)) {
         // An outage: nothing else of it is read.
-        let id = least::snowflake(&given["id"]).ok_or(Unreadable)?;
-        let stub = serde_json::json!({ "id": id, "unavailable": true });
-        let event = GuildCreate::deserialize(&stub).map_err(|_| Unreadable)?;
-        return Ok(Reading { event: Event::GuildCreate(Box::new(event)), odd });
+        let id = least::id_of(&given["id"]).and_then(Id::new_checked).ok_or(Unreadable)?;
+        return Ok(Reading { event: outage(id), odd });
     }
     let least = least::of_event(name).and_then(|least| least::fill(least, &given)).ok_or(Unreadable)?;
     let known = known(&least);
-    let fits = &mut |value: &Value| parse(name, value).is_ok();
+    let fits = &mut |value: &Value| parse(name, &value.to_string()).is_ok();
     let mended =
         Mend::new(&mut odd).event(Part::of_event(name), least, known, given, fits).ok_or(Unreadable)?;
-    let event = parse(name, &mended).map_err(|_| Unreadable)?;
+    let event = parse(name, &mended.to_string()).map_err(|_| Unreadable)?;
     Ok(Reading { event, odd })
+}
+
+/// Reads a payload as twilight does, without mending; `None` for an event that twilight does not know.
+///
+/// # Errors
+/// The payload does not fit twilight's types.
+pub(crate) fn whole(name: &str, text: &str) -> Result<Option<Event>, serde_json::Error> {
+    let envelope: Envelope<'_> = serde_json::from_str(text)?;
+    EventType::try_from(name).is_ok().then(|| parse(name, envelope.d.get())).transpose()
 }
 
 /// How a session begins, as READY says it.
@@ -103,13 +113,14 @@ pub(crate) fn session_start(text: &str) -> Result<SessionStart, Unreadable> {
 }
 
 fn own_user(given: Value, odd: &mut Odd) -> Option<CurrentUser> {
-    if let Ok(user) = CurrentUser::deserialize(&given) {
+    let read = |value: &Value| serde_json::from_str(&value.to_string()).ok();
+    if let Some(user) = read(&given) {
         return Some(user);
     }
-    let fits = &mut |value: &Value| CurrentUser::deserialize(value).is_ok();
+    let fits = &mut |value: &Value| read(value).is_some();
     let mended = least::fill(least::own_user(), &given)
         .and_then(|least| Mend::new(odd).event(Part::User, least, None, given, fits));
-    let user = mended.and_then(|user| CurrentUser::deserialize(&user).ok());
+    let user = mended.and_then(|user| read(&user));
     if user.is_none() {
         odd.lost(Part::User, 1);
     }
@@ -126,21 +137,22 @@ fn data_of(text: &str) -> Option<&RawValue> {
     serde_json::from_str::<Envelope<'_>>(text).ok().map(|envelope| envelope.d)
 }
 
-/// twilight's own reading: all or nothing.
-fn parse<'de, D: Deserializer<'de>>(name: &str, data: D) -> Result<Event, D::Error> {
+/// twilight's own reading: all or nothing. Only from text: each further source of twilight's types would be compiled by itself.
+fn parse(name: &str, data: &str) -> Result<Event, serde_json::Error> {
     if name == "GUILD_CREATE" {
         // twilight's enum is untagged: it buffers the whole guild, and takes any odd one for an outage.
-        let guild = Guild::deserialize(data)?;
-        let created = match guild.unavailable {
-            Some(true) => GuildCreate::Unavailable(twilight_model::guild::UnavailableGuild {
-                id: guild.id,
-                unavailable: true,
-            }),
-            _ => GuildCreate::Available(guild),
-        };
-        return Ok(Event::GuildCreate(Box::new(created)));
+        let guild = serde_json::from_str::<Guild>(data)?;
+        return Ok(match guild.unavailable {
+            Some(true) => outage(guild.id),
+            _ => Event::GuildCreate(Box::new(GuildCreate::Available(guild))),
+        });
     }
-    DispatchEventWithTypeDeserializer::new(name).deserialize(data).map(Event::from)
+    let mut data = serde_json::Deserializer::from_str(data);
+    DispatchEventWithTypeDeserializer::new(name).deserialize(&mut data).map(Event::from)
+}
+
+fn outage(id: Id<GuildMarker>) -> Event {
+    Event::GuildCreate(Box::new(GuildCreate::Unavailable(UnavailableGuild { id, unavailable: true })))
 }
 
 /// twilight reads a guild whose channels are missing as one that has none.

@@ -150,11 +150,6 @@ impl Tally {
         self.guilds.values().any(|guild| guild.doubt.has(Doubt::MEMBERS))
     }
 
-    /// Whether events of some guild are missing.
-    pub fn doubts_events(&self) -> bool {
-        self.guilds.values().any(|guild| guild.doubt.has(Doubt::EVENTS))
-    }
-
     /// Something of a guild is in doubt from now on, until it is told again.
     pub(crate) fn doubt(&mut self, id: u64, doubt: Doubt) {
         if let Some(guild) = self.guilds.get_mut(&id) {

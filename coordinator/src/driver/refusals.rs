@@ -43,6 +43,7 @@ impl Driver<'_> {
         let (claim, worker) = match refused {
             RegistrationRefused::EpochAhead { worker, .. } => ("epoch", worker),
             RegistrationRefused::TotalUnlikely { worker, .. } => ("total", worker),
+            RegistrationRefused::OwnerUnheard { worker, .. } => ("owner", worker),
             RegistrationRefused::Full { .. } => return self.shell.metrics.count_refused("workers"),
             RegistrationRefused::NameTaken { .. } | RegistrationRefused::StoreAway { .. } => return,
         };

@@ -2,13 +2,14 @@
 //!
 //! Believed is what could be true after a store lost its records: epochs that a clock could have made, and a total near the one
 //! that the settings, Discord or the store say. A shard that has a live owner here does not change hands on a worker's word:
-//! the owner's record is written again, and the store, which refuses a lower epoch than it holds, decides.
+//! the owner's record is written again, and the store, which refuses a lower epoch than it holds, decides. An owner that was
+//! only read from the store is waited for, as long as a new coordinator waits for its workers.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use fleet_model::{Epoch, Problem, ProblemCode, ShardNumber};
+use fleet_model::{Epoch, Problem, ProblemCode, ShardNumber, WorkerId};
 
-use super::{Effect, Fleet, Now, Ownership, Registration, RegistrationRefused, Slot};
+use super::{Effect, Fleet, Now, Owner, Ownership, Registration, RegistrationRefused, Slot};
 
 /// The most workers of a fleet.
 pub(super) const MAX_WORKERS: usize = 1_024;
@@ -47,7 +48,8 @@ impl Fleet {
     /// Whether what a worker says of itself can be true: asked before a lease is granted.
     ///
     /// # Errors
-    /// [`RegistrationRefused::Full`], [`RegistrationRefused::EpochAhead`], [`RegistrationRefused::TotalUnlikely`].
+    /// [`RegistrationRefused::Full`], [`RegistrationRefused::EpochAhead`], [`RegistrationRefused::TotalUnlikely`],
+    /// [`RegistrationRefused::OwnerUnheard`].
     pub fn check_claims(&self, registration: &Registration, now: Now) -> Result<(), RegistrationRefused> {
         let Registration { worker, running, running_total, .. } = registration;
         if self.workers.len() >= MAX_WORKERS && !self.workers.contains_key(worker) {
@@ -66,7 +68,28 @@ impl Fleet {
             let (claimed, wanted) = (*running_total, self.total.wanted().total);
             return Err(RegistrationRefused::TotalUnlikely { worker: worker.clone(), claimed, wanted });
         }
+        if let Some((shard, owner)) = self.unheard_owner(worker, running, now) {
+            return Err(RegistrationRefused::OwnerUnheard { worker: worker.clone(), shard, owner });
+        }
         Ok(())
+    }
+
+    /// The first of the claimed shards whose owner in the store is another worker that has still time to register here.
+    fn unheard_owner(
+        &self,
+        claimant: &WorkerId,
+        running: &BTreeMap<ShardNumber, Epoch>,
+        now: Now,
+    ) -> Option<(ShardNumber, WorkerId)> {
+        if now.mono >= self.grace_until {
+            return None;
+        }
+        let unheard = |owner: &Owner| self.workers.get(&owner.worker).is_some_and(|known| !known.heard);
+        running.iter().find_map(|(shard, epoch)| {
+            let slot = self.slots.get(shard.0 as usize).filter(|slot| *epoch > slot.highest)?;
+            let owner = slot.owner.as_ref().filter(|owner| owner.worker != *claimant && unheard(owner))?;
+            Some((*shard, owner.worker.clone()))
+        })
     }
 
     /// Whether a fleet may run with this total: near what the settings, Discord or the store say.
@@ -78,11 +101,7 @@ impl Fleet {
     }
 
     /// A worker runs a shard under a higher epoch than its owner, whom this coordinator has heard with it.
-    pub(super) fn contested(
-        slot: &Slot,
-        shard: ShardNumber,
-        claimant: &fleet_model::WorkerId,
-    ) -> Option<Ownership> {
+    pub(super) fn contested(slot: &Slot, shard: ShardNumber, claimant: &WorkerId) -> Option<Ownership> {
         let owner = slot.owner.as_ref().filter(|owner| slot.confirmed && owner.worker != *claimant)?;
         let (worker, incarnation) = (owner.worker.clone(), owner.incarnation.clone());
         Some(Ownership { shard, worker, incarnation, epoch: owner.epoch })

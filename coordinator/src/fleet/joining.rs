@@ -87,6 +87,19 @@ pub enum RegistrationRefused {
         /// The total that is wanted.
         wanted: u32,
     },
+    /// The store names another owner, from which this coordinator has not heard since it began.
+    #[error(
+        "worker {worker} says that it runs shard {shard}: the fleet store names {owner} as its owner, and this coordinator \
+         waits to hear from that worker first; register again"
+    )]
+    OwnerUnheard {
+        /// The worker.
+        worker: WorkerId,
+        /// The shard.
+        shard: ShardNumber,
+        /// The owner in the store.
+        owner: WorkerId,
+    },
     /// The store is away, and only it knows whether the worker's shards are still its own.
     #[error("the fleet store is away: whether {worker} may still run its shards can't be told")]
     StoreAway {

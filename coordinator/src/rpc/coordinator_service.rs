@@ -91,9 +91,9 @@ impl From<Stopped> for Status {
                 RegistrationRefused::EpochAhead { .. } => Self::invalid_argument(text),
                 RegistrationRefused::TotalUnlikely { .. } => Self::failed_precondition(text),
                 RegistrationRefused::Full { .. } => Self::resource_exhausted(text),
-                RegistrationRefused::NameTaken { .. } | RegistrationRefused::StoreAway { .. } => {
-                    Self::unavailable(text)
-                }
+                RegistrationRefused::NameTaken { .. }
+                | RegistrationRefused::OwnerUnheard { .. }
+                | RegistrationRefused::StoreAway { .. } => Self::unavailable(text),
             },
             Stopped::Plan(PlanRefused::Unknown(_)) => Self::not_found(text),
             Stopped::Plan(PlanRefused::Pointless(_)) => Self::invalid_argument(text),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use altergolden_proto::v1::{IdentityRequest, gateway_worker_client::GatewayWorkerClient};
-use fleet_model::{Incarnation, WorkerId};
+use fleet_model::{AdvertisedAddress, Incarnation, WorkerId};
 use outside_text::printable;
 use tokio::{
     net::TcpStream,
@@ -18,7 +18,7 @@ use tonic::{
     transport::{Endpoint, Uri},
 };
 
-use super::advertised::Advertised;
+use super::advertised::look_up;
 use crate::fleet::Finding;
 
 /// Bytes of an identity: two names and a version.
@@ -44,14 +44,16 @@ pub(crate) async fn check(
     worker: &WorkerId,
     incarnation: &Incarnation,
 ) -> Result<SocketAddr, Status> {
-    let advertised = Advertised::parse(url).map_err(|why| {
+    let invalid = |why: &str| {
         Status::invalid_argument(format!(
             "the advertised address {} {why} (WORKER_ADVERTISE)",
             printable(url)
         ))
-    })?;
+    };
+    let advertised = AdvertisedAddress::parse(url).map_err(invalid)?;
+    let uri = url.parse().map_err(|_| invalid("is not a URL"))?;
     let by = Instant::now() + PATIENCE;
-    match find(&advertised, by, worker, incarnation).await {
+    match find(advertised, &uri, by, worker, incarnation).await {
         Ok(address) => Ok(address),
         Err(why) => {
             tracing::warn!(worker.id = %worker, url = %printable(url), why, "a worker is not at the address that it advertises");
@@ -66,17 +68,18 @@ pub(crate) async fn check(
 }
 
 async fn find(
-    advertised: &Advertised<'_>,
+    advertised: AdvertisedAddress<'_>,
+    uri: &Uri,
     by: Instant,
     worker: &WorkerId,
     incarnation: &Incarnation,
 ) -> Result<SocketAddr, &'static str> {
-    let addresses = advertised.addresses(PATIENCE).await;
+    let addresses = look_up(advertised, PATIENCE).await;
     let mut why = "has no address";
     for (tried, &address) in addresses.iter().enumerate() {
         // One that swallows everything leaves time for the others.
         let left = by.saturating_duration_since(Instant::now()) / (addresses.len() - tried) as u32;
-        why = match timeout(left, identity(address, &advertised.uri)).await {
+        why = match timeout(left, identity(address, uri)).await {
             Err(_) => "does not answer",
             Ok(Err(why)) => why,
             Ok(Ok((found, life))) if found == worker.as_str() && life == incarnation.as_str() => {
@@ -111,9 +114,9 @@ pub(crate) async fn look_by_url(
     worker: &WorkerId,
     incarnation: &Incarnation,
 ) -> Finding {
-    let address = match (found_at, Advertised::parse(url)) {
+    let address = match (found_at, AdvertisedAddress::parse(url)) {
         (Some(address), _) => Some(address),
-        (None, Ok(advertised)) => advertised.addresses(LOOK).await.into_iter().next(),
+        (None, Ok(advertised)) => look_up(advertised, LOOK).await.into_iter().next(),
         (None, Err(_)) => None,
     };
     match address {

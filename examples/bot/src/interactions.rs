@@ -62,7 +62,7 @@ enum Misread {
 /// Answers a slash command; leaves alone whatever else it is.
 pub(crate) async fn handle(context: &Context, event: &Event, too_late: &TooLate) {
     let interaction = match event.parse() {
-        Ok(Some(twilight_gateway::Event::InteractionCreate(interaction))) => interaction.0,
+        Ok(Some(twilight_model::gateway::event::Event::InteractionCreate(interaction))) => interaction.0,
         Ok(_) => return,
         Err(error) => return tracing::warn!(%error, "an interaction can't be read"),
     };

@@ -12,7 +12,7 @@ use super::{
     CacheSettings, Contents,
     records::{Prepared, RestoreError, RestoredGuild},
 };
-use crate::tally::Tally;
+use crate::{reading::ShardDoubt, tally::Tally};
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -79,6 +79,7 @@ impl Copy {
         {
             let mut book = contents.book();
             head.expecting.iter().for_each(|guild| book.tally.expect(*guild));
+            book.doubt = ShardDoubt::of_code(head.doubt);
         }
         if let Some(user) = &head.own_user {
             let user =

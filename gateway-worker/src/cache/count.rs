@@ -3,8 +3,11 @@
 use std::collections::HashMap;
 
 use twilight_cache_inmemory::ResourceType;
-use twilight_gateway::Event;
-use twilight_model::{gateway::payload::incoming::GuildCreate, guild::Guild, voice::VoiceState};
+use twilight_model::{
+    gateway::{event::Event, payload::incoming::GuildCreate},
+    guild::Guild,
+    voice::VoiceState,
+};
 
 use super::Book;
 use crate::{

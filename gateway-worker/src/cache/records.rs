@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     payload::Misplaced,
-    reading::Doubt,
+    reading::{Doubt, ShardDoubt},
     tally::{MOST_MEMBERS, NewGuild, Tally},
 };
 
@@ -53,6 +53,7 @@ pub(crate) enum RestoreError {
 pub(crate) struct Restored {
     pub(crate) session: u64,
     pub(crate) expecting: Vec<u64>,
+    pub(crate) doubt: Option<ShardDoubt>,
     pub(crate) own_user: Option<Bytes>,
     pub(crate) guilds: BTreeMap<u64, RestoredGuild>,
 }
@@ -205,8 +206,9 @@ impl ShardCache {
     /// # Errors
     /// The bot's own user makes no sense.
     pub(crate) fn prepare(&self, restored: Restored) -> Result<Preparing, RestoreError> {
-        let Restored { session, expecting, own_user, guilds } = restored;
+        let Restored { session, expecting, doubt, own_user, guilds } = restored;
         let contents = Contents::new(&self.settings, session, Tally::expecting(expecting));
+        contents.book().doubt = doubt;
         if let Some(user) = own_user {
             let user =
                 serde_json::from_slice(&user).map_err(|error| RestoreError::OwnUser((&error).into()))?;
@@ -327,7 +329,10 @@ impl Contents {
         let never_came = core.members.is_none();
         if !never_came {
             let created = guild_object(id, core, guild);
-            let created: Guild = serde_json::from_slice(&created).map_err(broken)?;
+            // As text: it is what events are read from, so that a guild's types are compiled once.
+            let created =
+                str::from_utf8(&created).map_err(|error| broken(serde::de::Error::custom(error)))?;
+            let created: Guild = serde_json::from_str(created).map_err(broken)?;
             let counted = counted(core, &created);
             book.tally.guild_came(id, counted);
             book.members.forget(id);
@@ -338,9 +343,6 @@ impl Contents {
                 }
             }
             self.store.update(&GuildCreate::Available(created));
-            if Doubt::of_bits(core.doubt).has(Doubt::EVENTS) {
-                book.doubt = Some("events of this session are missing");
-            }
         }
         if core.unavailable || never_came {
             book.tally.guild_unavailable(id);

@@ -1,63 +1,69 @@
 //! The events that the cache needs: everything else is not parsed for it.
 
+use std::collections::HashSet;
+
 use twilight_cache_inmemory::ResourceType;
-use twilight_gateway::EventTypeFlags;
+use twilight_model::gateway::event::EventType;
 
 /// What must be parsed for the counts, and for what is kept.
-pub(super) fn wanted_events(kept: ResourceType) -> EventTypeFlags {
-    use EventTypeFlags as E;
-    let counted = E::READY
-        | E::GUILD_CREATE
-        | E::GUILD_DELETE
-        | E::MEMBER_ADD
-        | E::MEMBER_REMOVE
-        | E::CHANNEL_CREATE
-        | E::CHANNEL_DELETE
-        | E::VOICE_STATE_UPDATE;
+pub(super) fn wanted_events(kept: ResourceType) -> HashSet<EventType> {
+    use EventType as E;
+    let counted = [
+        E::Ready,
+        E::GuildCreate,
+        E::GuildDelete,
+        E::MemberAdd,
+        E::MemberRemove,
+        E::ChannelCreate,
+        E::ChannelDelete,
+        E::VoiceStateUpdate,
+    ];
     let for_each = [
-        (ResourceType::GUILD, E::GUILD_UPDATE),
+        (ResourceType::GUILD, &[E::GuildUpdate][..]),
         (
             ResourceType::CHANNEL,
-            E::CHANNEL_UPDATE
-                | E::CHANNEL_PINS_UPDATE
-                | E::THREAD_CREATE
-                | E::THREAD_UPDATE
-                | E::THREAD_DELETE
-                | E::THREAD_LIST_SYNC,
+            &[
+                E::ChannelUpdate,
+                E::ChannelPinsUpdate,
+                E::ThreadCreate,
+                E::ThreadUpdate,
+                E::ThreadDelete,
+                E::ThreadListSync,
+            ][..],
         ),
-        (ResourceType::ROLE, E::ROLE_CREATE | E::ROLE_UPDATE | E::ROLE_DELETE),
-        (ResourceType::MEMBER, E::MEMBER_UPDATE | E::MEMBER_CHUNK),
-        (ResourceType::USER, E::MEMBER_UPDATE | E::MEMBER_CHUNK),
-        (ResourceType::USER_CURRENT, E::USER_UPDATE),
-        (ResourceType::PRESENCE, E::PRESENCE_UPDATE),
+        (ResourceType::ROLE, &[E::RoleCreate, E::RoleUpdate, E::RoleDelete][..]),
+        (ResourceType::MEMBER, &[E::MemberUpdate, E::MemberChunk][..]),
+        (ResourceType::USER, &[E::MemberUpdate, E::MemberChunk][..]),
+        (ResourceType::USER_CURRENT, &[E::UserUpdate][..]),
+        (ResourceType::PRESENCE, &[E::PresenceUpdate][..]),
         (
             ResourceType::MESSAGE,
-            E::MESSAGE_CREATE | E::MESSAGE_UPDATE | E::MESSAGE_DELETE | E::MESSAGE_DELETE_BULK,
+            &[E::MessageCreate, E::MessageUpdate, E::MessageDelete, E::MessageDeleteBulk][..],
         ),
         (
             ResourceType::REACTION,
-            E::REACTION_ADD | E::REACTION_REMOVE | E::REACTION_REMOVE_ALL | E::REACTION_REMOVE_EMOJI,
+            &[E::ReactionAdd, E::ReactionRemove, E::ReactionRemoveAll, E::ReactionRemoveEmoji][..],
         ),
-        (ResourceType::EMOJI, E::GUILD_EMOJIS_UPDATE),
-        (ResourceType::STICKER, E::GUILD_STICKERS_UPDATE),
+        (ResourceType::EMOJI, &[E::GuildEmojisUpdate][..]),
+        (ResourceType::STICKER, &[E::GuildStickersUpdate][..]),
         (
             ResourceType::STAGE_INSTANCE,
-            E::STAGE_INSTANCE_CREATE | E::STAGE_INSTANCE_UPDATE | E::STAGE_INSTANCE_DELETE,
+            &[E::StageInstanceCreate, E::StageInstanceUpdate, E::StageInstanceDelete][..],
         ),
-        (ResourceType::INTEGRATION, E::INTEGRATION_CREATE | E::INTEGRATION_UPDATE | E::INTEGRATION_DELETE),
+        (ResourceType::INTEGRATION, &[E::IntegrationCreate, E::IntegrationUpdate, E::IntegrationDelete][..]),
         (
             ResourceType::GUILD_SCHEDULED_EVENT,
-            E::GUILD_SCHEDULED_EVENT_CREATE
-                | E::GUILD_SCHEDULED_EVENT_UPDATE
-                | E::GUILD_SCHEDULED_EVENT_DELETE
-                | E::GUILD_SCHEDULED_EVENT_USER_ADD
-                | E::GUILD_SCHEDULED_EVENT_USER_REMOVE,
+            &[
+                E::GuildScheduledEventCreate,
+                E::GuildScheduledEventUpdate,
+                E::GuildScheduledEventDelete,
+                E::GuildScheduledEventUserAdd,
+                E::GuildScheduledEventUserRemove,
+            ][..],
         ),
     ];
-    for_each
-        .into_iter()
-        .filter(|(resource, _)| kept.contains(*resource))
-        .fold(counted, |wanted, (_, events)| wanted | events)
+    let kept = for_each.into_iter().filter(|(resource, _)| kept.contains(*resource));
+    counted.into_iter().chain(kept.flat_map(|(_, events)| events.iter().copied())).collect()
 }
 
 #[cfg(test)]
@@ -68,8 +74,8 @@ mod tests {
     #[test]
     fn only_what_is_kept_is_parsed() {
         let of = |text: &str| wanted_events(text.parse::<CachedResources>().unwrap().0);
-        assert!(!of("guilds").contains(EventTypeFlags::MESSAGE_CREATE));
-        assert!(of("messages").contains(EventTypeFlags::MESSAGE_CREATE));
-        assert!(of("none").contains(EventTypeFlags::GUILD_CREATE), "guilds are counted all the same");
+        assert!(!of("guilds").contains(&EventType::MessageCreate));
+        assert!(of("messages").contains(&EventType::MessageCreate));
+        assert!(of("none").contains(&EventType::GuildCreate), "guilds are counted all the same");
     }
 }

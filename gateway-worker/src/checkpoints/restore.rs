@@ -18,6 +18,7 @@ use fleet_model::{Epoch, ShardNumber};
 use super::{Checkpoints, Keep, LostSession, Outranked, Unread, older};
 use crate::{
     cache::{self, Prepared, RestoreError, ShardCache},
+    reading::ShardDoubt,
     threads::Turn,
 };
 
@@ -289,6 +290,7 @@ impl Checkpoints {
             guilds: cache::Restored {
                 session: head.session.ordinal,
                 expecting: head.expecting.clone(),
+                doubt: ShardDoubt::of_code(head.doubt),
                 own_user: head.own_user.clone(),
                 ..cache::Restored::default()
             },

@@ -425,6 +425,7 @@ impl Pass {
             read,
             read_at_unix_ms: progress.read_at_unix_ms,
             expecting: self.shard.cache().guilds_to_expect(without_guilds),
+            doubt: self.shard.cache().doubt_code(),
             own_user: self.shard.cache().own_user(),
             presence: self.shard.commands().presence(),
             epoch: self.shard.epoch(),

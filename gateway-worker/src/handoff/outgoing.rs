@@ -128,6 +128,7 @@ fn last_word(shard: &Shard, session: u64, last: &Last, format: u16) -> Result<Op
         read: progress.read,
         read_at_unix_ms: progress.read_at_unix_ms,
         expecting: shard.cache().guilds_to_expect(false),
+        doubt: shard.cache().doubt_code(),
         own_user: shard.cache().own_user(),
         presence: shard.commands().presence(),
         epoch: shard.epoch(),

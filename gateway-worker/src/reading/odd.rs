@@ -154,8 +154,6 @@ impl Doubt {
     pub(crate) const CHANNELS: Self = Self(2);
     pub(crate) const MEMBERS: Self = Self(4);
     pub(crate) const ROLES: Self = Self(8);
-    /// Events of the session are missing: so is, maybe, a guild.
-    pub(crate) const EVENTS: Self = Self(16);
     /// An event of the guild could not be read.
     pub(crate) const GUILD: Self = Self(1 | 2 | 4 | 8);
 
@@ -174,6 +172,37 @@ impl Doubt {
 
     /// Out of a checkpoint. Bits of a later version count as doubt about everything.
     pub(crate) const fn of_bits(bits: u32) -> Self {
-        if bits < 32 { Self(bits) } else { Self(31) }
+        if bits <= Self::GUILD.0 { Self(bits) } else { Self::GUILD }
+    }
+}
+
+/// Why a guild, or a part of one, that is not in a shard's cache may exist all the same, until the next session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ShardDoubt {
+    /// READY named guilds that could not be read.
+    Guilds = 1,
+    /// An event that names no guild of the shard could not be read.
+    Event = 2,
+    /// Events of the session are missing.
+    Events = 3,
+}
+
+impl ShardDoubt {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Guilds => "READY named guilds that could not be read",
+            Self::Event => "an event could not be read",
+            Self::Events => "events of this session are missing",
+        }
+    }
+
+    /// Out of a checkpoint. A number of a later version counts as missing events.
+    pub(crate) const fn of_code(code: u32) -> Option<Self> {
+        match code {
+            0 => None,
+            1 => Some(Self::Guilds),
+            2 => Some(Self::Event),
+            _ => Some(Self::Events),
+        }
     }
 }

@@ -4,12 +4,12 @@
 //! [restored](restoring) from a checkpoint, what was lost, and who writes the next checkpoint. Decides nothing about connections:
 //! it says what it could not take, and [`life`](super::life) acts on that.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use dispatch::{Decision, Pressure};
 use fleet_model::{Gap, StartKind, StartOutcome};
 use tokio::time::Instant;
-use twilight_gateway::EventTypeFlags;
+use twilight_model::gateway::event::EventType;
 
 use self::{held::Held, reading::Said, restoring::Restoring};
 use super::{Progress, Shard, connection::TRANSPORT};
@@ -61,7 +61,7 @@ pub(super) struct Intake {
     deliveries: Deliveries,
     checkpoints: Checkpoints,
     metrics: ShardMetrics,
-    wanted: EventTypeFlags,
+    wanted: HashSet<EventType>,
     intents: u64,
     resources: Vec<String>,
     restoring: Option<Restoring>,

@@ -147,14 +147,15 @@ async fn what_is_not_there_is_told_apart_from_what_nobody_knows() {
     let odd = v1::GetGuildRequest { fields: Some(mask(&["nam"])), ..guild(here) };
     refused(coordinator.get_guild(odd).await, Code::InvalidArgument, "\"nam\"");
 
-    // READY takes its time: the shard is there, and knows nothing yet.
-    bench.control().switch(|switches| switches.ready_delay = Duration::from_secs(3)).unwrap();
+    // Before READY the shard knows nothing.
+    bench.control().switch(|switches| switches.ready_delay = Duration::from_mins(10)).unwrap();
     let a = bench.worker("a", Arc::new(NoHandler), &FLAGS).await;
     bench
         .until("the shard to identify", |shard| shard.status == i32::from(v1::ShardStatus::Identifying))
         .await;
     refused(coordinator.get_guild(guild(nowhere)).await, Code::Unavailable, "identifying");
     bench.control().switch(|switches| switches.ready_delay = Duration::ZERO).unwrap();
+    bench.inject(Fault::Abort { shards: None });
     bench.until_all_ready(1).await;
 
     refused(coordinator.get_guild(guild(nowhere)).await, Code::NotFound, "not in guild");

@@ -43,7 +43,13 @@ impl Heard {
 
     async fn until(&self, what: &str, is: impl Fn(&Self) -> bool) {
         let mut changed = self.0.subscribe();
-        let waited = tokio::time::timeout(Duration::from_mins(1), changed.wait_for(|_| is(self))).await;
+        // Not `wait_for`: `is` borrows the value too, and a second borrow deadlocks when a handler waits to write between them.
+        let waiting = async {
+            while !is(self) {
+                changed.changed().await.unwrap();
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_mins(1), waiting).await;
         assert!(waited.is_ok(), "gave up waiting: {what}");
     }
 
@@ -237,16 +243,14 @@ async fn a_flood_of_one_guild_holds_up_nobody_else() {
     let sent = |op: u64| bench.control().asked().items.iter().filter(|asked| asked.op == op).count();
     assert!(bench.control().wait_until(Duration::from_secs(30), |_| sent(8) >= 80).await, "{}", sent(8));
     let mut coordinator = bench.bridge("coordinator").await;
-    let began = Instant::now();
     let channels = guilds.iter().filter_map(|guild| Some((*guild, heard.voice_channel(*guild)?)));
     let channels: Vec<_> = channels.filter(|(guild, _)| *guild != guilds[0]).collect();
     assert!(channels.len() > 5);
+    // Behind the flood these would wait for the connection's next minute, past their deadline of 20 s.
     for (guild, channel) in &channels {
         coordinator.update_voice_state(voice(*guild, Some(*channel))).await.unwrap();
     }
     coordinator.update_presence(presence(&[], "here")).await.unwrap();
-    let took = began.elapsed();
-    assert!(took < Duration::from_secs(3), "{took:?}");
     let mut refused = 0;
     while let Some(ended) = flood.join_next().await {
         if let Err(status) = ended.unwrap() {
@@ -267,17 +271,17 @@ async fn a_command_waits_for_a_connection_until_its_deadline() {
     let (mut bench, heard) = start(1, sim(5), &["a"]).await;
     let (guild, channel) = guild_on(&bench, &heard, 0, 1);
     let mut bridge = bench.bridge("coordinator").await;
-    bench.control().switch(|switches| switches.hello_delay = Duration::from_secs(3)).unwrap();
+    bench.control().switch(|switches| switches.hello_delay = Duration::from_mins(10)).unwrap();
     bench.inject(Fault::Abort { shards: None });
     bench.until("the connection to be gone", |shard| shard.status != 5).await;
     let hurried = v1::UpdateVoiceStateRequest { deadline_ms: Some(300), ..voice(guild, None) };
     let status = bridge.update_voice_state(hurried).await.unwrap_err();
     assert!(status.code() == Code::Unavailable && status.message().contains("shard 0 is"), "{status}");
+    bench.control().switch(|switches| switches.hello_delay = Duration::ZERO).unwrap();
+    bench.inject(Fault::Abort { shards: None });
     bridge.update_voice_state(voice(guild, Some(channel))).await.unwrap();
     heard.until("the bot to join", |heard| !heard.own_voice(&bot(&bench)).is_empty()).await;
     assert_eq!(heard.own_voice(&bot(&bench)), [channel.to_string()], "what was too late did not go out");
-
-    bench.control().switch(|switches| switches.hello_delay = Duration::ZERO).unwrap();
     bench.until("it to be back", |shard| shard.status == 5).await;
     bench.inject(Fault::Close { shards: None, code: 4014, reason: String::new() });
     let failed = i32::from(v1::ShardStatus::Failed);

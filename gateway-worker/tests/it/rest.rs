@@ -23,7 +23,7 @@ impl EventHandler for Asker {
 
     async fn handle(&self, context: &Context, event: &Event) {
         let answer = match event.parse() {
-            Ok(Some(twilight_gateway::Event::InteractionCreate(interaction))) => {
+            Ok(Some(twilight_model::gateway::event::Event::InteractionCreate(interaction))) => {
                 let pong = InteractionResponse {
                     kind: InteractionResponseType::DeferredChannelMessageWithSource,
                     data: None,

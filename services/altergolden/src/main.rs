@@ -55,7 +55,7 @@ async fn main() -> ExitCode {
     // Nothing else can have installed one: this is the first thing that happens.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let filter = match cli.command {
-        Command::Dev(_) => "warn,twilight_gateway=error,twilight_http=error",
+        Command::Dev(_) => "warn,twilight_http=error",
         _ => "error",
     };
     let telemetry = match telemetry::init("altergolden", filter) {

@@ -22,7 +22,7 @@ pub const FORMAT_MIN: u16 = 1;
 pub const FORMAT_MAX: u16 = 2;
 
 /// The most bytes that a record may have before compression.
-const LARGEST: usize = 64 * 1024 * 1024;
+pub(crate) const LARGEST: usize = 64 * 1024 * 1024;
 
 /// Bytes that can't be read as a record, or a record that can't be written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

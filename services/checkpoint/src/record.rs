@@ -24,6 +24,8 @@ pub struct Head {
     pub expecting: Vec<u64>,
     /// Discord's user object of the bot itself, when the cache keeps it.
     pub own_user: Option<Bytes>,
+    /// Why a guild or a part of one may exist that no record names, as a number of the worker's; 0 when nothing is in doubt.
+    pub doubt: u32,
     /// The presence that bot code set last, as it was sent (op 3): a new session is given it. `None` from an owner that knew of none, or
     /// of a version without it.
     pub presence: Option<String>,

@@ -10,7 +10,7 @@ use redis_link::{KeyPrefix, RedisLink, Script};
 
 use crate::{
     CheckpointStore, Claim, Cursor, Freshness, KEPT, Page, PageRead, StoreError, Stored, StoredHead,
-    WriteStep, Written,
+    WriteStep, Written, format::LARGEST,
 };
 
 mod answer;
@@ -130,8 +130,8 @@ impl CheckpointStore for RedisStore {
         cursor: Cursor,
     ) -> Result<PageRead, StoreError> {
         let keys = self.keys(shard);
-        let args =
-            [epoch.to_string(), serial.to_string(), cursor.position.to_string(), cursor.count.to_string()];
+        let args = [epoch.0, serial, cursor.position, cursor.count.into(), LARGEST as u64];
+        let args = args.map(|number| number.to_string());
         let answer = self.run(&scripts::READ, &keys, &args.each_ref().map(String::as_bytes)).await?;
         match answer.verdict() {
             "PAGE" => {

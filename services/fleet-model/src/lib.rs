@@ -3,6 +3,7 @@
 //! Owns what a shard, an epoch, a term, a worker and a routing table *are*. Does no I/O, reads no clock, knows no wire
 //! format: `altergolden-proto` turns these into messages, `fleet-store` into Redis records.
 
+mod advertised;
 mod assignment;
 mod lookup;
 mod outcome;
@@ -13,6 +14,7 @@ mod session;
 mod shard;
 mod worker;
 
+pub use advertised::{AdvertisedAddress, AdvertisedHost, is_one_host};
 pub use assignment::{Arriving, Assignment, ShardRange};
 pub use lookup::{GuildRecord, OwnGuild, UserLookup, UserRecord};
 pub use outcome::{Gap, StartKind, StartOutcome};

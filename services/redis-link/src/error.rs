@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::script::TOO_LARGE;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 /// A command has no answer that can be used.
@@ -40,6 +41,7 @@ impl From<RedisError> for LinkError {
             | ErrorKind::Io
             | ErrorKind::ClusterConnectionNotFound => Self::Away(error.to_string()),
             ErrorKind::UnexpectedReturnType | ErrorKind::Parse => Self::Unexpected(error.to_string()),
+            _ if error.code() == Some(TOO_LARGE) => Self::Unexpected(error.to_string()),
             _ => Self::Refused(error.to_string()),
         }
     }

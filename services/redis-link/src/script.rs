@@ -2,7 +2,15 @@
 
 use redis::{Cmd, ToRedisArgs};
 
+/// The error of a script whose answer is too large.
+pub(crate) const TOO_LARGE: &str = "TOOLARGE";
+
+/// Bytes of strings in an answer, unless the script says otherwise.
+const LARGEST_ANSWER: usize = 16 * 1024 * 1024;
+
 /// A Lua script. Sent by its hash; by its text when the server does not know it (any more).
+///
+/// Its answer is measured before it leaves Redis: anybody may have written a value of any size there.
 #[derive(Clone, Debug)]
 pub struct Script {
     code: String,
@@ -10,9 +18,15 @@ pub struct Script {
 }
 
 impl Script {
-    /// Takes the script's text.
-    pub fn new(code: impl Into<String>) -> Self {
-        let code = code.into();
+    /// Takes the script's text; its answer may have 16 MiB.
+    pub fn new(code: &str) -> Self {
+        Self::with_largest_answer(code, LARGEST_ANSWER)
+    }
+
+    /// Takes the script's text, and how many bytes the strings of its answer may have.
+    pub fn with_largest_answer(code: &str, bytes: usize) -> Self {
+        let code =
+            include_str!("script/bounded.lua").replace("MOST", &bytes.to_string()).replace("CODE", code);
         let hash = redis::Script::new(&code).get_hash().to_owned();
         Self { code, hash }
     }

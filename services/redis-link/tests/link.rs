@@ -92,6 +92,37 @@ async fn a_script_takes_any_bytes() {
 }
 
 #[tokio::test]
+async fn an_answer_past_its_bound_stays_in_redis() {
+    let server = RedisServer::start().await;
+    let link = link(&server.url());
+    // What the script returns, and whether that is within 10 bytes.
+    let rows = [
+        ("'0123456789'", true),
+        ("'0123456789a'", false),
+        ("{'01234', {'56789'}}", true),
+        ("{'01234', {'56789', 'a'}}", false),
+        ("{'01234', false, 5, {ok = '0123456789a'}}", true),
+        ("7", true),
+        ("false", true),
+    ];
+    for (answer, is_within) in rows {
+        let script = Script::with_largest_answer(&format!("return {answer}"), 10);
+        let answered = link.script::<redis::Value, _>(&script, &["k"], &[""; 0]).await;
+        match answered {
+            Ok(_) => assert!(is_within, "{answer}"),
+            Err(LinkError::Unexpected(why)) => {
+                assert!(!is_within && why.contains("bytes"), "{answer}: {why}")
+            }
+            Err(error) => panic!("{answer}: {error}"),
+        }
+    }
+    link.command::<()>(cmd("SETRANGE").arg("large").arg(99_999_999).arg("a")).await.unwrap();
+    let read = Script::new("return {'VALUE', redis.call('GET', KEYS[1])}");
+    let answered = link.script::<Vec<Vec<u8>>, _>(&read, &["large"], &[""; 0]).await;
+    assert!(matches!(answered, Err(LinkError::Unexpected(_))));
+}
+
+#[tokio::test]
 async fn a_wrong_answer_and_a_refusal_are_told_apart() {
     let server = RedisServer::start().await;
     let link = link(&server.url());

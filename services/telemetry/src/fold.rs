@@ -49,7 +49,6 @@ const FOLDED: &[&str] = &[
     "shard_bridge",
     "telemetry",
     "tonic",
-    "twilight_gateway",
     "twilight_http",
 ];
 

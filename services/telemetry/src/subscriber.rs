@@ -18,8 +18,7 @@ use crate::{fold::Folding, json_log::JsonLines};
 const OTLP_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
 /// What a service logs when `RUST_LOG` says nothing.
-pub const SERVICE_FILTER: &str =
-    "info,h2=warn,hyper=warn,tower=warn,twilight_gateway=warn,opentelemetry=warn";
+pub const SERVICE_FILTER: &str = "info,h2=warn,hyper=warn,tower=warn,opentelemetry=warn";
 
 /// Keeps the subscriber's exporter; [`Telemetry::shutdown`] sends what is still buffered.
 #[derive(Debug)]

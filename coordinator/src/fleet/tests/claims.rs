@@ -66,6 +66,30 @@ fn shards_of_live_owners_do_not_change_hands_on_a_workers_word() {
     }
 }
 
+/// A new coordinator has read owners `a` (shards 0 to 5) and `b` from the store and has heard neither.
+#[test]
+fn shards_of_owners_that_were_only_read_from_the_store_are_not_given_to_another_claimant() {
+    let mut fleet = Fleet::new(rules(), Term(2), Wish::explicit(12), recovered(), at(0));
+    let claim = |shards, ms: u64| claims("x", shards, at(ms).unix_ms, 12);
+    for shards in [0..1, 0..12, 5..7] {
+        let first = shards.start;
+        let refused = fleet.join(claim(shards, 100), at(100)).unwrap_err();
+        let RegistrationRefused::OwnerUnheard { shard, .. } = refused else { panic!("{refused}") };
+        assert_eq!(shard, ShardNumber(first));
+    }
+    let epoch = fleet.slots[0].highest.0;
+    assert_eq!(fleet.join(claims("a", 0..6, epoch, 12), at(200)).unwrap().shards.len(), 6);
+    // Its owner is heard: the claim is one against a live owner.
+    assert_eq!(fleet.join(claim(0..1, 300), at(300)).unwrap().shards.len(), 0);
+    assert_eq!(shards(&fleet, "a"), [0, 1, 2, 3, 4, 5]);
+
+    // The owner is not heard in time: a store that lost its last writes may name a wrong one.
+    let mut fleet = Fleet::new(rules(), Term(2), Wish::explicit(12), recovered(), at(0));
+    let late = u64::try_from(fleet.grace_until.as_millis()).unwrap();
+    fleet.join(claim(0..1, late - 1), at(late - 1)).unwrap_err();
+    assert_eq!(fleet.join(claim(0..1, late), at(late)).unwrap().shards.len(), 1);
+}
+
 #[test]
 fn a_contested_shard_is_freed_and_assigned_above_when_the_store_holds_a_higher_epoch() {
     let mut fleet = running_fleet();

@@ -46,6 +46,7 @@ fn head(source: &ShardCache) -> Head {
         read: 1,
         read_at_unix_ms: 0,
         expecting: source.guilds_to_expect(false),
+        doubt: source.doubt_code(),
         own_user: source.own_user(),
         presence: None,
         epoch: fleet_model::Epoch(1),

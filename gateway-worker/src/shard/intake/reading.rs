@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, time::Duration};
 
 use fleet_model::shard_of_guild;
 use tokio::time::Instant;
-use twilight_gateway::EventTypeFlags;
 use twilight_model::gateway::event::EventType;
 
 use super::{Dispatch, Intake};
@@ -41,7 +40,7 @@ impl Intake {
     pub(super) fn apply(&mut self, dispatch: &Dispatch) {
         let Dispatch { name, sequence, text } = dispatch;
         let kind = EventType::try_from(name.as_str());
-        if !kind.is_ok_and(|kind| self.wanted.contains(EventTypeFlags::from(kind))) {
+        if !kind.is_ok_and(|kind| self.wanted.contains(&kind)) {
             return;
         }
         let guild = guild_of(name, text);

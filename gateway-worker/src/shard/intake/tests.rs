@@ -130,6 +130,7 @@ fn head() -> Head {
         read: 40,
         read_at_unix_ms: 77,
         expecting: Vec::new(),
+        doubt: 0,
         own_user: None,
         presence: None,
         epoch: Epoch(1),

@@ -38,6 +38,7 @@ fn head() -> impl Strategy<Value = Head> {
             read,
             read_at_unix_ms,
             expecting,
+            doubt: read as u32 % 4,
             own_user,
             presence,
             epoch: fleet_model::Epoch(read),

@@ -51,6 +51,8 @@ struct WireHead {
     epoch: u64,
     #[prost(string, optional, tag = "8")]
     presence: Option<String>,
+    #[prost(uint32, tag = "9")]
+    doubt: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -153,6 +155,7 @@ pub(super) fn from_head(head: &Head) -> Stored {
         exact: head.exact,
         epoch: head.epoch.0,
         presence: head.presence.clone(),
+        doubt: head.doubt,
     };
     Stored { what: Some(What::Head(head)) }
 }
@@ -178,6 +181,7 @@ pub(super) fn to_head(stored: Stored) -> Result<Head, FormatError> {
         exact: head.exact,
         epoch: Epoch(head.epoch),
         presence: head.presence,
+        doubt: head.doubt,
     })
 }
 

@@ -44,6 +44,7 @@ impl Debug for Head {
             .field("read", &self.read)
             .field("read_at_unix_ms", &self.read_at_unix_ms)
             .field("expecting", &self.expecting)
+            .field("doubt", &self.doubt)
             .field("own_user", &self.own_user.as_ref().map(|user| Size(user.len())))
             .field("presence", &self.presence.as_ref().map(|presence| Size(presence.len())))
             .field("epoch", &self.epoch)
@@ -154,6 +155,7 @@ mod tests {
             read: 7,
             read_at_unix_ms: 8,
             expecting: vec![1],
+            doubt: 0,
             own_user: Some(secret.into()),
             presence: Some(secret.to_owned()),
             epoch: fleet_model::Epoch(1),

@@ -6,14 +6,23 @@ use std::sync::LazyLock;
 
 use redis_link::Script;
 
+use crate::format::LARGEST;
+
+const MIB: usize = 1024 * 1024;
+
+/// Bytes of the largest answer about a checkpoint without its records: its head is most of it.
+const CHECKPOINT: usize = MIB;
+/// Of the largest page: the fewest records that a page asks for.
+const PAGE: usize = 4 * LARGEST + MIB;
+/// About events that are set aside: one payload.
+const ASIDE: usize = LARGEST + MIB;
+
 macro_rules! script {
-    ($name:ident, $file:literal) => {
+    ($name:ident, $file:literal, $largest:ident) => {
         pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
-            Script::new(concat!(
-                include_str!("scripts/stored.lua"),
-                "\n",
-                include_str!(concat!("scripts/", $file))
-            ))
+            let code =
+                concat!(include_str!("scripts/stored.lua"), "\n", include_str!(concat!("scripts/", $file)));
+            Script::with_largest_answer(code, $largest)
         });
     };
 }
@@ -21,21 +30,22 @@ macro_rules! script {
 macro_rules! aside_script {
     ($name:ident, $file:literal) => {
         pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
-            Script::new(concat!(
+            let code = concat!(
                 include_str!("scripts/stored.lua"),
                 "\n",
                 include_str!("scripts/aside.lua"),
                 "\n",
                 include_str!(concat!("scripts/", $file))
-            ))
+            );
+            Script::with_largest_answer(code, ASIDE)
         });
     };
 }
 
-script!(CLAIM, "claim.lua");
-script!(WRITE, "write.lua");
-script!(READ, "read.lua");
-script!(FRESHNESS, "freshness.lua");
+script!(CLAIM, "claim.lua", CHECKPOINT);
+script!(WRITE, "write.lua", CHECKPOINT);
+script!(READ, "read.lua", PAGE);
+script!(FRESHNESS, "freshness.lua", CHECKPOINT);
 
 aside_script!(NOTE, "note.lua");
 aside_script!(VOID_NOTES, "void_notes.lua");

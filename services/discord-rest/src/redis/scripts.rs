@@ -28,5 +28,5 @@ pub(super) fn with_constants(script: &str) -> Script {
         // Writing to a String can't fail.
         let _ = writeln!(constants, "local {name} = {value}");
     }
-    Script::new(constants + include_str!("scripts/common.lua") + script)
+    Script::new(&(constants + include_str!("scripts/common.lua") + script))
 }

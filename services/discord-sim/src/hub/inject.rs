@@ -23,8 +23,10 @@ impl State {
     fn order(&self, shards: Option<&[u32]>, order: &Order) -> usize {
         self.connections
             .values()
-            .filter(|connection| {
-                connection.shard.is_some_and(|shard| shards.is_none_or(|some| some.contains(&shard.number)))
+            .filter(|connection| match connection.shard {
+                Some(shard) => shards.is_none_or(|some| some.contains(&shard.number)),
+                // Before IDENTIFY it can only be cut.
+                None => shards.is_none() && matches!(order, Order::Abort),
             })
             .filter(|connection| connection.orders.try_send(order.clone()).is_ok())
             .count()

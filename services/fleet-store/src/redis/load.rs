@@ -37,7 +37,7 @@ impl RedisStore {
     }
 
     async fn fields<T: FromRedisValue>(&self, key: &str, fields: &[&str]) -> Result<T, StoreError> {
-        self.link.command(cmd("HMGET").arg(key).arg(fields)).await.map_err(|error| failed(key, error))
+        self.link.script(&scripts::FIELDS, &[key], fields).await.map_err(|error| failed(key, error))
     }
 
     async fn load_term(&self) -> Result<Term, StoreError> {

@@ -5,7 +5,7 @@ local alien = false
 
 local function number(text)
   if not text then return '0' end
-  if not (text == '0' or string.match(text, '^[1-9]%d*$')) or #text > 20 then
+  if #text > 20 or not (text == '0' or string.match(text, '^[1-9]%d*$')) then
     alien = true
     return '0'
   end

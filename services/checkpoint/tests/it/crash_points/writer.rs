@@ -335,6 +335,7 @@ fn head(read: u64) -> HeadWrite {
         read,
         read_at_unix_ms: 1,
         expecting: Vec::new(),
+        doubt: 0,
         own_user: None,
         presence: None,
         epoch: Epoch(1),
