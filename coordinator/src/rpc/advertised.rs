@@ -1,7 +1,7 @@
-//! The addresses that workers advertise: `http://HOST:PORT` and nothing else.
+//! Parses the addresses that workers advertise: `http://HOST:PORT` and nothing else.
 //!
-//! The coordinator dials what a worker names, so a name must not be able to say more than a host and a port: no user, path or
-//! query, and no host that one resolver reads as a number and another as a name.
+//! The coordinator dials them, so they must name only a host and a port: no user, path or query, and no host that one
+//! resolver reads as a number and another as a name.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -14,10 +14,9 @@ use tonic::transport::Uri;
 /// How many addresses of one name are tried.
 const ADDRESSES: usize = 8;
 
-/// Characters of a host name at most ([RFC 1035](https://www.rfc-editor.org/rfc/rfc1035#section-2.3.4)).
+/// Longest host name in characters ([RFC 1035](https://www.rfc-editor.org/rfc/rfc1035#section-2.3.4)).
 const LONGEST_HOST: usize = 253;
 
-/// A parsed address.
 #[derive(Debug)]
 pub(super) struct Advertised<'a> {
     host: Host<'a>,
@@ -35,7 +34,7 @@ impl<'a> Advertised<'a> {
     /// Parses `http://HOST:PORT`.
     ///
     /// # Errors
-    /// What is wrong: goes behind "the advertised address ...".
+    /// What is wrong, as it follows "the advertised address ...".
     pub(super) fn parse(url: &'a str) -> Result<Self, &'static str> {
         const FORM: &str = "is not of the form http://HOST:PORT";
         let rest = url.strip_prefix("http://").ok_or(FORM)?;
@@ -56,13 +55,13 @@ impl<'a> Advertised<'a> {
         if let Host::Ip(ip) = host
             && !is_one_host(ip)
         {
-            return Err("is not the address of one host");
+            return Err("is not the address of a single host");
         }
         let uri = url.parse().map_err(|_| FORM)?;
         Ok(Self { host, port, uri })
     }
 
-    /// The addresses that it stands for; none when they are not found in time.
+    /// Resolves the address; empty if that fails or takes too long.
     pub(super) async fn addresses(&self, patience: Duration) -> Vec<SocketAddr> {
         let name = match self.host {
             Host::Ip(ip) => return vec![SocketAddr::new(ip, self.port)],
@@ -75,8 +74,8 @@ impl<'a> Advertised<'a> {
     }
 }
 
-/// A host name, and no number in one of the ways in which resolvers read them (`2130706433`, `0x7f.1`, `017700000001`): these
-/// have a last label that begins with a digit, which no top-level domain has.
+/// Whether this is a host name, and not a number in a form that some resolvers accept (`2130706433`, `0x7f.1`,
+/// `017700000001`). Those end with a label that begins with a digit, which no top-level domain does.
 fn is_name(host: &str) -> bool {
     let label = |label: &str| {
         !label.is_empty()
@@ -92,7 +91,7 @@ fn is_name(host: &str) -> bool {
     host.len() <= LONGEST_HOST && host.split('.').all(label) && !is_number
 }
 
-/// Not the address of none, of all, or of a group.
+/// Whether this is a unicast address, and not the unspecified one.
 fn is_one_host(ip: IpAddr) -> bool {
     let ip = ip.to_canonical();
     let is_none = match ip {
@@ -107,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_and_a_port_are_an_address() {
+    fn host_and_port_are_accepted() {
         for url in [
             "http://127.0.0.1:50052",
             "http://127.0.0.1:50052/",
@@ -184,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_is_looked_up_and_a_number_is_not() {
+    async fn only_names_are_looked_up() {
         let address = Advertised::parse("http://127.0.0.1:7").unwrap().addresses(Duration::ZERO).await;
         assert_eq!(address, ["127.0.0.1:7".parse().unwrap()]);
         let local = Advertised::parse("http://localhost:7").unwrap().addresses(Duration::from_secs(2)).await;
