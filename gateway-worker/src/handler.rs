@@ -297,11 +297,11 @@ impl Event {
     /// The payload as twilight's types; `None` for an event that twilight does not know.
     ///
     /// # Errors
-    /// Discord sent something that does not fit twilight's types. The error holds nothing of the payload: it can be logged.
+    /// The payload does not match twilight's types. The error contains nothing of the payload, so it can be logged.
     pub fn parse(&self) -> Result<Option<twilight_gateway::Event>, EventError> {
         let parsed = twilight_gateway::parse(self.text.clone(), EventTypeFlags::all());
         let parsed = parsed.map_err(|error| {
-            // twilight's own words quote the whole payload.
+            // twilight's error text quotes the whole payload.
             let place = error.source().and_then(|source| source.downcast_ref::<serde_json::Error>());
             EventError(place.map(Misplaced::from))
         })?;
@@ -309,13 +309,13 @@ impl Event {
     }
 }
 
-/// A payload that does not fit twilight's types.
+/// A payload that does not match twilight's types.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventError(Option<Misplaced>);
 
 impl fmt::Display for EventError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the event does not fit twilight's types")?;
+        f.write_str("the event does not match twilight's types")?;
         self.0.map_or(Ok(()), |place| write!(f, ": {place}"))
     }
 }
@@ -340,7 +340,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn event_that_cannot_be_parsed_is_told_without_its_content() {
+    fn parse_error_contains_nothing_of_the_payload() {
         for d in [r#"{"content":{"marker":"marker"}}"#, r#"["marker"]"#, r#"{"id":"marker""#] {
             let event = Event {
                 name: "MESSAGE_CREATE".into(),

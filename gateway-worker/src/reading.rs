@@ -1,9 +1,9 @@
-//! Discord's events read part by part: what cannot be read costs itself, not the event.
+//! Reads Discord's events part by part, so that one odd field does not cost the whole event.
 //!
-//! Owns the way from a dispatch's text to twilight's types. An event that twilight reads whole is read once. Of any other the parts are
-//! read by themselves ([`mend`]): ids must be there, a field that cannot be read is replaced by what the cache knows or by a default
-//! ([`least`]), an element of a list that cannot be read is left out. [`Odd`] says what that cost. Changes no text: bot code gets each
-//! event as it came. No error here holds any of the payload.
+//! Turns a dispatch's text into twilight's types. Normally twilight reads the whole event at once. Otherwise [`mend`]
+//! reads its parts: ids are required, an unreadable field is replaced by the cached value or a default ([`least`]), an
+//! unreadable list element is left out. [`Odd`] lists the losses. Bot code still gets the original text. No error
+//! contains any of the payload.
 
 use serde::{Deserialize, Deserializer, de::DeserializeSeed as _};
 use serde_json::{Map, Value, value::RawValue};
@@ -24,18 +24,18 @@ pub(crate) use odd::{Doubt, Odd, Part};
 
 use mend::Mend;
 
-/// An event that was read, and what it lacks.
+/// An event, and what could not be read of it.
 #[derive(Debug)]
 pub(crate) struct Reading {
     pub(crate) event: Event,
     pub(crate) odd: Odd,
 }
 
-/// An event that cannot be read: one of its ids is missing, or its text is not JSON.
+/// An event without one of its ids, or that is not JSON.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Unreadable;
 
-/// Reads a dispatch. `known` gives the object that an update changes, as far as the cache has it; it is asked only for an update that
+/// Reads a dispatch. `known` returns the cached object that an update changes; it is called only for an update that
 /// cannot be read whole.
 pub(crate) fn read(
     name: &str,
@@ -52,7 +52,7 @@ pub(crate) fn read(
     }
     let given = json::tolerant(data, &mut odd).ok_or(Unreadable)?;
     if name == "GUILD_CREATE" && given.get("unavailable") == Some(&Value::Bool(true)) {
-        // An outage: nothing else of it is read.
+        // An outage; the rest does not matter.
         let id = least::snowflake(&given["id"]).ok_or(Unreadable)?;
         let stub = serde_json::json!({ "id": id, "unavailable": true });
         let event = GuildCreate::deserialize(&stub).map_err(|_| Unreadable)?;
@@ -67,20 +67,20 @@ pub(crate) fn read(
     Ok(Reading { event, odd })
 }
 
-/// How a session begins, as READY says it.
+/// The beginning of a session, from READY.
 #[derive(Debug, Default)]
 pub(crate) struct SessionStart {
     pub(crate) session_id: String,
-    /// Empty when it cannot be read: the session is resumed at the gateway's own address.
+    /// Empty when it cannot be read: then RESUME goes to the gateway's own address.
     pub(crate) resume_url: String,
     pub(crate) guilds: Vec<u64>,
-    /// READY named guilds that could not be read: some more than `guilds` are to be expected.
+    /// READY named unreadable guilds: more than `guilds` will come.
     pub(crate) more_guilds: bool,
     pub(crate) own_user: Option<CurrentUser>,
     pub(crate) odd: Odd,
 }
 
-/// Reads READY by its parts. Only the session's id must be there.
+/// Reads READY part by part. Only the session id is required.
 pub(crate) fn session_start(text: &str) -> Result<SessionStart, Unreadable> {
     let mut odd = Odd::default();
     let given = json::tolerant(data_of(text).ok_or(Unreadable)?, &mut odd).ok_or(Unreadable)?;
@@ -126,10 +126,10 @@ fn data_of(text: &str) -> Option<&RawValue> {
     serde_json::from_str::<Envelope<'_>>(text).ok().map(|envelope| envelope.d)
 }
 
-/// twilight's own reading: all or nothing.
+/// twilight's own parser, which takes all or nothing.
 fn parse<'de, D: Deserializer<'de>>(name: &str, data: D) -> Result<Event, D::Error> {
     if name == "GUILD_CREATE" {
-        // twilight's enum is untagged: it buffers the whole guild, and takes any odd one for an outage.
+        // twilight's enum is untagged: it buffers the whole guild, and takes an odd one for an outage.
         let guild = Guild::deserialize(data)?;
         let created = match guild.unavailable {
             Some(true) => GuildCreate::Unavailable(twilight_model::guild::UnavailableGuild {
@@ -143,7 +143,7 @@ fn parse<'de, D: Deserializer<'de>>(name: &str, data: D) -> Result<Event, D::Err
     DispatchEventWithTypeDeserializer::new(name).deserialize(data).map(Event::from)
 }
 
-/// twilight reads a guild whose channels are missing as one that has none.
+/// Whether the channels are missing, which twilight reads as an empty list.
 fn is_without_channels(event: &Event, data: &RawValue) -> bool {
     #[derive(Deserialize)]
     struct Channels<'a> {
@@ -155,7 +155,7 @@ fn is_without_channels(event: &Event, data: &RawValue) -> bool {
         && serde_json::from_str::<Channels<'_>>(data.get()).is_ok_and(|guild| guild.channels.is_none())
 }
 
-/// `given` over `base`, object by object.
+/// Merges `given` over `base`, object by object.
 fn overlay(base: &Map<String, Value>, given: &Map<String, Value>) -> Map<String, Value> {
     let mut all = base.clone();
     for (key, value) in given {
