@@ -74,7 +74,7 @@ pub struct Stored {
     pub records: u64,
     /// The head. Records without one are of a first write that was not finished.
     pub head: Option<StoredHead>,
-    /// The epoch of the owner that claimed it before the caller's first claim, if one did within [`KEPT`], whether or not it wrote anything.
+    /// The epoch of the owner before the caller, if one claimed within [`KEPT`], even if it wrote nothing.
     pub owner_before: Option<Epoch>,
 }
 

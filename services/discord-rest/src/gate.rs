@@ -2,7 +2,7 @@
 //!
 //! Owns the order of those who wait in this process. Requests of one route and major parameter stand in one lane, of which only the
 //! first asks the budget; while a route's bucket is unknown all its requests stand in one lane. First answers to interactions
-//! pass by: no lane, no turn.
+//! skip lanes and turns.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -31,9 +31,9 @@ const MOST_IN_LANE: usize = 256;
 /// What a request is told to wait that did not come to its turn at all.
 const QUEUE_WAIT: Duration = Duration::from_secs(1);
 
-/// First answers to interactions ask for no turn. So often at most one of them looks whether the fleet sends anything.
+/// First answers to interactions need no turn. At most one in this time checks whether requests are stopped.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long it waits to be told.
+/// Time limit of that check.
 const LOOK_WITHIN: Duration = Duration::from_millis(100);
 
 /// Leave to send a request.
@@ -77,7 +77,7 @@ pub struct Gate {
     known: Mutex<HashSet<(Caller, Arc<str>)>>,
     /// Until when a global 429 stops a caller, as far as this process has seen.
     blocked: Mutex<HashMap<Caller, Instant>>,
-    /// When the budget last told whether anything may be sent.
+    /// When the budget last said whether requests are stopped.
     looked: Mutex<Option<Instant>>,
     metrics: RestMetrics,
     status: RestStatus,
@@ -295,7 +295,7 @@ impl Gate {
                 blocked.retain(|_, until| *until > Instant::now());
                 blocked.insert(ask.caller.clone(), until);
                 if ask.per_second.is_none() {
-                    // The global limit holds nothing up here, so its bucket is stopped.
+                    // The global limit does not delay interaction answers, so their bucket is stopped instead.
                     limited.scope = Scope::User;
                 }
             }
@@ -330,7 +330,7 @@ impl Gate {
         }
     }
 
-    /// Looks whether another worker was told that nothing may be sent, where no answer has told that lately.
+    /// Asks whether another worker has stopped all requests, unless a recent answer said so.
     async fn look_elsewhere(&self) {
         if held(&self.looked).is_some_and(|at| at.elapsed() < LOOK_EVERY) {
             return;

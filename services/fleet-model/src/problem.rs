@@ -92,7 +92,7 @@ codes! {
     ShardHeldBack "shard_held_back" Problem,
     /// A worker is held back because it died repeatedly.
     WorkerHeldBack "worker_held_back" Problem,
-    /// Discord refuses the token of one worker, and takes the coordinator's.
+    /// Discord refuses the token of one worker, and accepts the coordinator's.
     WorkerTokenRefused "worker_token_refused" Problem,
     /// The fleet store does not answer one worker, and answers the coordinator.
     WorkerStoreAway "worker_store_away" Problem,

@@ -74,15 +74,15 @@ pub(crate) struct Connection {
     /// When it is closed, once op 7 has asked it to go.
     leave_by: Option<Instant>,
     frozen: bool,
-    /// Which URL it came to.
+    /// The URL that the client connected to.
     address: Address,
-    /// What scripts do later, in order of time.
+    /// Delayed actions of scripts, in order of time.
     later: Vec<(Instant, Arc<[Action]>)>,
     /// Heartbeats that were not answered since it is frozen.
     unanswered: u32,
 }
 
-/// What the URL of a connection asked for.
+/// The parameters of a connection's URL.
 pub(crate) struct Asked {
     pub(crate) codec: Codec,
     pub(crate) address: Address,

@@ -199,7 +199,7 @@ impl Hub {
         self.odd.add(oddity).map(|()| FaultOutcome::default())
     }
 
-    /// Lets a script stand, or does at once what it says.
+    /// Adds a script, or runs it if it is for now.
     fn act(&self, script: Script) -> Result<FaultOutcome, FaultError> {
         if script.at != Moment::Now {
             return self.stand_oddity(Oddity::Script(script));

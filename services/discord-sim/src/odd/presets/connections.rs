@@ -51,7 +51,7 @@ fn refused(status: u16, headers: &[(&str, &str)], body: &str) -> Action {
 }
 
 pub(super) const PRESETS: &[Preset] = &[
-    // Success that does not last.
+    // Short-lived success.
     Preset {
         name: "resumed_then_close",
         what: "each RESUME is answered with RESUMED, then close code 1011",
