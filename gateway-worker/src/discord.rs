@@ -59,10 +59,7 @@ pub(crate) async fn check_token(token: &Secret, proxy: &str) -> Result<(), Token
                     ErrorType::RequestTimedOut => "timed out".to_owned(),
                     _ => "no answer".to_owned(),
                 };
-                tracing::warn!(
-                    reason,
-                    "token not checked: GET /users/@me failed"
-                );
+                tracing::warn!(reason, "token not checked: GET /users/@me failed");
                 Ok(())
             }
         },

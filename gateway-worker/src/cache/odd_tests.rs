@@ -393,7 +393,11 @@ fn users_are_found_while_they_are_members_of_a_guild() {
     let mut again = guild(5);
     again["members"] = json!([member(1)]);
     cache.apply(&event("GUILD_CREATE", &again), 5);
-    assert_eq!([1, 2, 3].map(|id| found(id).is_some()), [true, false, false], "the repeated guild lacks them");
+    assert_eq!(
+        [1, 2, 3].map(|id| found(id).is_some()),
+        [true, false, false],
+        "the repeated guild lacks them"
+    );
     cache.apply(&event("GUILD_DELETE", &json!({"id": "5", "unavailable": true})), 6);
     assert!(found(1).is_some(), "an outage removes nothing");
 }

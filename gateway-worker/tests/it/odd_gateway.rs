@@ -77,6 +77,7 @@ impl Made {
     }
 }
 
+pub(crate) struct OddGateway {
     pub(crate) url: String,
     made: Arc<Mutex<Vec<Made>>>,
     _task: AbortOnDropHandle<()>,

@@ -77,7 +77,8 @@ impl RestStatus {
             problems.push(Problem::new(ProblemCode::RestBlocked, message).since(since));
         }
         if left(standing.token_refused_until).is_some() {
-            let why = "rest: Discord refuses a token (401): requests with it are not sent; check the bots' tokens";
+            let why =
+                "rest: Discord refuses a token (401): requests with it are not sent; check the bots' tokens";
             problems.push(Problem::new(ProblemCode::RestTokenRefused, why));
         }
         problems

@@ -200,7 +200,7 @@ fn worker_with_a_stale_token_gets_no_shards_until_it_restarts() {
     let view = fleet.view(at(8_000));
     assert!(view.problems.iter().any(|problem| problem.code == ProblemCode::WorkerTokenRefused));
     fleet.join(registration("a", "1"), at(8_000)).unwrap();
-    assert!(fleet.is_excluded(&id("a")), "a stream that reopens does not lift it");
+    assert!(fleet.is_excluded(&id("a")), "the same incarnation stays excluded");
     let leaving = Report { leaving: true, ..Report::default() };
     fleet.report(&id("a"), &life("1"), leaving, at(8_100)).unwrap();
     fleet.join(registration("a", "2"), at(8_200)).unwrap();

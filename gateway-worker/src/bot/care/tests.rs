@@ -252,11 +252,7 @@ async fn one_that_takes_long_gives_the_turn_back() {
     let began = Instant::now();
     assert_eq!(worker.told().await.0, 2);
     assert!(began.elapsed() >= dispatch::dispatcher::LONGEST_ALONE);
-    assert_eq!(
-        worker.store.notes(at(1)).await,
-        1,
-        "a suspect that no longer runs alone has no note"
-    );
+    assert_eq!(worker.store.notes(at(1)).await, 1, "only the note of the previous owner is left");
     assert_eq!(worker.store.notes(at(2)).await, 0, "other suspects beside it have none either");
 }
 

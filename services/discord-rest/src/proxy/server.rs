@@ -26,9 +26,6 @@ pub(super) async fn serve(listener: Listener, proxy: Arc<Proxy>, stop: Cancellat
     serve_http1(listener, LIMITS, service, stop).await;
     proxy.tasks.close();
     if timeout(LIMITS.last_answers, proxy.tasks.wait()).await.is_err() {
-        tracing::warn!(
-            requests = proxy.tasks.len(),
-            "REST proxy stopped with requests in progress"
-        );
+        tracing::warn!(requests = proxy.tasks.len(), "REST proxy stopped with requests in progress");
     }
 }
