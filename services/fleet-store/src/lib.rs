@@ -274,7 +274,7 @@ pub enum Written {
     Outranked(Epoch),
     /// Refused: a higher term has written here.
     StaleTerm,
-    /// Not written: the shard's record is none of ours. The others of the same call are written.
+    /// Not written: the shard's record has an unexpected format. The others of the same call are written.
     Invalid,
 }
 

@@ -177,7 +177,7 @@ fn refused_writes_back_off_and_are_named() {
         }
     }
     assert!((5..15).contains(&writes.len()), "{writes:?}");
-    assert_eq!(outranked, 1, "said once");
+    assert_eq!(outranked, 1, "noted once");
     let code =
         fleet.view(at(61_000)).problems.iter().any(|problem| problem.code == ProblemCode::ShardRefused);
     assert!(code);
