@@ -206,19 +206,19 @@ impl<'a> Driver<'a> {
                 }
                 to = self.tenure.lost() => break TermEnd::Lost(to),
                 _ = tick.tick() => {
-                    self.take_stock();
+                    self.refresh_term_state();
                     self.tick();
                     // After a tick, as much time as it took is left for commands.
                     tick.reset();
                 }
                 _ = probe.tick() => self.probe(),
                 Some(outcome) = outcomes.recv() => {
-                    self.take_stock();
+                    self.refresh_term_state();
                     self.on_outcome(outcome);
                 }
                 command = commands.recv() => match command {
                     Some(command) => {
-                        self.take_stock();
+                        self.refresh_term_state();
                         self.obey(command);
                     }
                     None => break TermEnd::Stopping,
@@ -330,7 +330,7 @@ impl<'a> Driver<'a> {
                     .may_join(&registration.worker, &registration.incarnation)
                     .and_then(|()| self.fleet.check_claims(&registration, now))
                     .map_err(|refused| self.refuse(refused));
-                let _ = reply.send(self.only_while_acting().and(answer).map(|()| self.term));
+                let _ = reply.send(self.require_confirmed_term().and(answer).map(|()| self.term));
             }
             Command::Join { reply, .. } if !self.may_act => drop(reply.send(Err(self.in_doubt()))),
             Command::Join { registration, reply } => {

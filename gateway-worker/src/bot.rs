@@ -108,13 +108,13 @@ impl Handler<Queued> for ShardHandler {
             return Admission::Handle;
         }
         if delivery.alone {
-            self.care.not_begun(delivery).await;
+            self.care.not_started(delivery).await;
         }
         Admission::PutBack
     }
 
-    async fn not_begun(&self, delivery: &Delivery<Queued>) {
-        self.care.not_begun(delivery).await;
+    async fn not_started(&self, delivery: &Delivery<Queued>) {
+        self.care.not_started(delivery).await;
     }
 
     async fn handle(&self, delivery: &Delivery<Queued>) {

@@ -33,22 +33,22 @@ pub(super) fn read(
     if head.status == StatusCode::UNAUTHORIZED {
         return Err(Refusal { error: DiscordError::TokenRefused, floor: REFUSED_WAIT });
     }
-    let fail = |why: String| DiscordError::Failed(format!("{}{why}", named(head)));
+    let fail = |why: String| DiscordError::Failed(format!("{}{why}", describe(head)));
     if !head.status.is_success() {
-        let said = wait_said(&head.headers, value.as_ref(), now);
+        let said = requested_wait(&head.headers, value.as_ref(), now);
         let blocked = matches!(head.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::FORBIDDEN);
         let floor = said.or(blocked.then_some(BLOCKED_WAIT)).unwrap_or_default();
         return Err(Refusal { error: fail(reason(body, value.as_ref())), floor });
     }
     let Some(value) = value else {
         let why = if body.is_some() { "is not JSON" } else { "is truncated or too long" };
-        return Err(Refusal::failed(format!("{} whose body {why}", named(head))));
+        return Err(Refusal::failed(format!("{} whose body {why}", describe(head))));
     };
     info(&value, gateway).map_err(|why| Refusal { error: fail(format!(" {why}")), floor: Duration::ZERO })
 }
 
 /// The status and the kind of body: "status 502 (text/html)".
-fn named(head: &Parts) -> String {
+fn describe(head: &Parts) -> String {
     let kind = head.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let kind = kind.map(|kind| kind.split(';').next().unwrap_or_default().trim());
     match kind {
@@ -72,7 +72,7 @@ fn reason(body: Option<&[u8]>, value: Option<&Value>) -> String {
 }
 
 /// The wait that Discord asks for: the longer of `Retry-After` (seconds or a date) and `retry_after` in the body.
-fn wait_said(headers: &HeaderMap, body: Option<&Value>, now: SystemTime) -> Option<Duration> {
+fn requested_wait(headers: &HeaderMap, body: Option<&Value>, now: SystemTime) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::trim);
     let date = |text: &str| httpdate::parse_http_date(text).ok();
     // Measured by the server's own clock if it sent a `Date`.

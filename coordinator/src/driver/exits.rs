@@ -95,7 +95,7 @@ impl Driver<'_> {
     ) {
         self.shell.metrics.count_exit();
         self.fleet.exit_explained(&worker, incarnation, reason, now);
-        let refused = match self.fleet.may_exit(&worker, incarnation, now) {
+        let refused = match self.fleet.check_exit(&worker, incarnation, now) {
             Ok(life) => {
                 let life = (worker, life);
                 match self.exits.start_probe(&life, now.mono) {

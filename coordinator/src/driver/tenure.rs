@@ -111,7 +111,7 @@ impl Tenure {
 
 impl Driver<'_> {
     /// Updates whether the term is confirmed. While it is not, the store counts as away and no shard moves.
-    pub(super) fn take_stock(&mut self) {
+    pub(super) fn refresh_term_state(&mut self) {
         let could_act = std::mem::replace(&mut self.may_act, self.tenure.turn());
         if could_act && !self.may_act {
             let (unconfirmed, standby) = self.tenure.doubt();
@@ -130,7 +130,7 @@ impl Driver<'_> {
     }
 
     /// Refuses a registration while the term is unconfirmed: it would renew a lease.
-    pub(super) fn only_while_acting(&self) -> Result<(), Stopped> {
+    pub(super) fn require_confirmed_term(&self) -> Result<(), Stopped> {
         if self.may_act { Ok(()) } else { Err(self.in_doubt()) }
     }
 

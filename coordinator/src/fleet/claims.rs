@@ -78,7 +78,7 @@ impl Fleet {
     }
 
     /// Whether a worker claims a shard under a higher epoch than its owner, which this coordinator has heard from.
-    pub(super) fn contested(
+    pub(super) fn contested_owner(
         slot: &Slot,
         shard: ShardNumber,
         claimant: &fleet_model::WorkerId,
@@ -97,7 +97,7 @@ impl Fleet {
     }
 
     /// Writes the owners of contested shards again, so that the store decides.
-    pub(super) fn ask_the_store(&mut self, contested: Vec<Ownership>) {
+    pub(super) fn recheck_owners(&mut self, contested: Vec<Ownership>) {
         if !contested.is_empty() {
             self.effects.push(Effect::Write(contested));
         }

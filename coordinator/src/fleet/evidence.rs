@@ -135,7 +135,7 @@ impl Fleet {
     ///
     /// # Errors
     /// [`ExitRefused`]; then the lease decides.
-    pub fn may_exit(
+    pub fn check_exit(
         &self,
         worker: &WorkerId,
         incarnation: Option<&Incarnation>,
@@ -164,7 +164,7 @@ impl Fleet {
         incarnation: Option<&Incarnation>,
         now: Now,
     ) -> Result<Incarnation, ExitRefused> {
-        let life = self.may_exit(worker, incarnation, now)?;
+        let life = self.check_exit(worker, incarnation, now)?;
         let worker = worker.clone();
         if let Some(known) = self.workers.get_mut(&worker) {
             known.lease_check = Some(now.mono + VERDICT_DUE);

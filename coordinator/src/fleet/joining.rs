@@ -235,7 +235,7 @@ impl Fleet {
             if is_owner || epoch <= slot.highest && slot.owner.is_some() || epoch < slot.highest {
                 continue;
             }
-            if let Some(owner) = Self::contested(slot, shard, worker) {
+            if let Some(owner) = Self::contested_owner(slot, shard, worker) {
                 contested.push(owner);
                 continue;
             }
@@ -272,6 +272,6 @@ impl Fleet {
         if !contested.is_empty() {
             self.note(Note::Contested { worker: worker.clone(), shards: contested.len() });
         }
-        self.ask_the_store(contested);
+        self.recheck_owners(contested);
     }
 }

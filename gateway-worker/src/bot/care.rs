@@ -278,7 +278,7 @@ impl ShardCare {
     }
 
     /// Withdraws a suspect that was admitted but not handled, because the shard ends.
-    pub(super) async fn not_begun(&self, delivery: &Delivery<Queued>) {
+    pub(super) async fn not_started(&self, delivery: &Delivery<Queued>) {
         let at = position(delivery.payload());
         if !matches!(delivery.payload(), Queued::Replay(_)) {
             self.withdraw(at).await;

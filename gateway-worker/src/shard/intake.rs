@@ -11,7 +11,7 @@ use fleet_model::{Gap, StartKind, StartOutcome};
 use tokio::time::Instant;
 use twilight_gateway::EventTypeFlags;
 
-use self::{held::Held, reading::Said, restoring::Restoring};
+use self::{held::Held, reading::WarningCounts, restoring::Restoring};
 use super::{Progress, Shard, connection::TRANSPORT};
 use crate::{
     bot::{Deliveries, Queued, Told, dispatch_clock},
@@ -85,7 +85,7 @@ pub(super) struct Intake {
     began: Instant,
     /// Dispatches that arrived before READY.
     early: Held,
-    said: Said,
+    warnings: WarningCounts,
 }
 
 /// What an intake is made of.
@@ -140,7 +140,7 @@ impl Intake {
             pressure: Pressure::default(),
             began: Instant::now(),
             early: Held::default(),
-            said: Said::default(),
+            warnings: WarningCounts::default(),
         };
         let beginning = match carried {
             None => beginning,

@@ -82,7 +82,7 @@ pub enum AnswerClass {
 
 /// Whether [`classify`] needs the start of the body.
 pub fn needs_body(status: StatusCode, headers: &HeaderMap) -> bool {
-    status == StatusCode::TOO_MANY_REQUESTS || (status == StatusCode::FORBIDDEN && !is_of_the_api(headers))
+    status == StatusCode::TOO_MANY_REQUESTS || (status == StatusCode::FORBIDDEN && !is_from_api(headers))
 }
 
 /// Reads an answer's bucket and meaning. `start` is the start of its body, at most [`BODY_START`] bytes, or empty. Unreadable
@@ -100,7 +100,7 @@ pub fn classify(
         403 if is_block(status, headers, &body) => AnswerClass::Limited(block(headers, &body, now)),
         401 => AnswerClass::TokenRefused,
         500.. => {
-            let said = retry_after(headers, now).filter(|_| !is_of_the_api(headers));
+            let said = retry_after(headers, now).filter(|_| !is_from_api(headers));
             AnswerClass::ServerTrouble(said)
         }
         _ => AnswerClass::Fine,
@@ -109,7 +109,7 @@ pub fn classify(
 }
 
 fn limited(headers: &HeaderMap, body: &BodyStart, seen: Option<&Seen>, now: SystemTime) -> Limited {
-    let of_the_api = is_of_the_api(headers);
+    let of_the_api = is_from_api(headers);
     // Retry-After is rounded up to whole seconds; the bucket's reset and the body are exact.
     let header = retry_after(headers, now);
     let said = header.max(body.retry_after);
@@ -135,7 +135,7 @@ fn limited(headers: &HeaderMap, body: &BodyStart, seen: Option<&Seen>, now: Syst
     };
     let exact = seen.filter(|_| scope == Scope::User).map(|seen| seen.reset_after.max(body_wait(body)));
     let reset_after = || headers::wait(headers, &headers::RESET_AFTER);
-    Limited { scope, retry_after: at_least_some(exact.or(said).or_else(reset_after)) }
+    Limited { scope, retry_after: or_default_wait(exact.or(said).or_else(reset_after)) }
 }
 
 fn body_wait(body: &BodyStart) -> Duration {
@@ -144,10 +144,10 @@ fn body_wait(body: &BodyStart) -> Duration {
 
 fn block(headers: &HeaderMap, body: &BodyStart, now: SystemTime) -> Limited {
     let said = retry_after(headers, now).max(body.retry_after);
-    Limited { scope: Scope::Address, retry_after: at_least_some(said) }
+    Limited { scope: Scope::Address, retry_after: or_default_wait(said) }
 }
 
-fn at_least_some(said: Option<Duration>) -> Duration {
+fn or_default_wait(said: Option<Duration>) -> Duration {
     match said {
         Some(Duration::ZERO) => SHORTEST,
         Some(said) => said,
@@ -156,13 +156,13 @@ fn at_least_some(said: Option<Duration>) -> Duration {
 }
 
 /// Whether the answer passed Discord's own proxy or has headers that only its API sets.
-fn is_of_the_api(headers: &HeaderMap) -> bool {
+fn is_from_api(headers: &HeaderMap) -> bool {
     headers.contains_key(header::VIA) || headers.contains_key(&BUCKET) || headers.contains_key(&SCOPE)
 }
 
 /// Whether Cloudflare made the answer. `status` is 403 or 429.
 fn is_block(status: StatusCode, headers: &HeaderMap, body: &BodyStart) -> bool {
-    if is_of_the_api(headers) || body.has_code {
+    if is_from_api(headers) || body.has_code {
         return false;
     }
     let is_cloudflare = headers::text(headers, &header::SERVER)

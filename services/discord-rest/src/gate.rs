@@ -24,7 +24,7 @@ use crate::{
     status::breaker_message,
 };
 
-/// Above so many known routes they are looked up anew.
+/// Above so many known routes they are looked up again.
 const MOST_KNOWN: usize = 8_192;
 /// How many may stand in one lane, half of what a proxy takes: one bucket must not take all the room there is.
 const MOST_IN_LANE: usize = 256;
@@ -78,7 +78,7 @@ pub struct Gate {
     /// Until when a global 429 stops a caller, as far as this process has seen.
     blocked: Mutex<HashMap<Caller, Instant>>,
     /// When the budget last said whether requests are stopped.
-    looked: Mutex<Option<Instant>>,
+    breaker_checked: Mutex<Option<Instant>>,
     metrics: RestMetrics,
     status: RestStatus,
 }
@@ -150,9 +150,9 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Gate {
     /// A gate to this budget. `per_second` is the global limit of each caller.
     pub fn new(budget: Arc<dyn Budget>, per_second: u32, metrics: RestMetrics, status: RestStatus) -> Self {
-        let (lanes, known, blocked, looked) =
+        let (lanes, known, blocked, breaker_checked) =
             (Mutex::default(), Mutex::default(), Mutex::default(), Mutex::default());
-        Self { budget, per_second, lanes, known, blocked, looked, metrics, status }
+        Self { budget, per_second, lanes, known, blocked, breaker_checked, metrics, status }
     }
 
     /// Waits for the turn of a request, until then at most.
@@ -160,7 +160,7 @@ impl Gate {
     /// # Errors
     /// It does not come by then, or not at all.
     pub async fn enter(&self, route: &Route, caller: &Caller, until: Instant) -> Result<Permit, Refused> {
-        self.look_at_breaker()?;
+        self.check_breaker()?;
         let (caller, per_second) = match route.kind {
             Kind::Bot => (caller.clone(), Some(self.per_second)),
             Kind::Callback | Kind::OwnToken => (Caller::open(), None),
@@ -175,8 +175,8 @@ impl Gate {
         };
         let mut permit = Permit { ask, kind: route.kind, judges_token: route.judges_token };
         if route.kind == Kind::Callback {
-            self.look_elsewhere().await;
-            self.look_at_breaker()?;
+            self.check_other_workers().await;
+            self.check_breaker()?;
             return Ok(permit);
         }
         let began = Instant::now();
@@ -216,7 +216,7 @@ impl Gate {
             }
             let given = Given { budget: self.budget.clone(), ask: Some(ask.clone()) };
             sleep(after).await;
-            self.look_at_breaker()?;
+            self.check_breaker()?;
             if self.blocked_until(&ask.caller).is_none_or(|blocked| blocked <= Instant::now()) {
                 given.used();
                 return Ok(());
@@ -244,7 +244,7 @@ impl Gate {
             let answer = match self.budget.ask(ask).await {
                 Ok(answer) => {
                     asking.used();
-                    self.looked();
+                    self.note_breaker_check();
                     answer
                 }
                 Err(error) => {
@@ -323,7 +323,7 @@ impl Gate {
         self.call((report.ask.caller, report.ask.pattern, None));
     }
 
-    fn look_at_breaker(&self) -> Result<(), Refused> {
+    fn check_breaker(&self) -> Result<(), Refused> {
         match self.status.breaker() {
             Some((left, why)) => Err(Refused::Breaker(left, why)),
             None => Ok(()),
@@ -331,18 +331,18 @@ impl Gate {
     }
 
     /// Asks whether another worker has stopped all requests, unless a recent answer said so.
-    async fn look_elsewhere(&self) {
-        if held(&self.looked).is_some_and(|at| at.elapsed() < LOOK_EVERY) {
+    async fn check_other_workers(&self) {
+        if held(&self.breaker_checked).is_some_and(|at| at.elapsed() < LOOK_EVERY) {
             return;
         }
-        self.looked();
+        self.note_breaker_check();
         if let Ok(Ok(Some(open))) = timeout(LOOK_WITHIN, self.budget.breaker()).await {
             self.tell(Told { invalid: None, breaker: Some(open) });
         }
     }
 
-    fn looked(&self) {
-        *held(&self.looked) = Some(Instant::now());
+    fn note_breaker_check(&self) {
+        *held(&self.breaker_checked) = Some(Instant::now());
     }
 
     fn stand(&self, key: LaneKey) -> Standing<'_> {

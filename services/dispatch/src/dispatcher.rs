@@ -52,7 +52,7 @@ pub trait Handler<T>: Send + Sync + 'static {
 
     /// Called instead of [`Handler::handle`] for an event that was admitted [alone](Delivery::alone), if the dispatcher has been
     /// shut meanwhile.
-    async fn not_begun(&self, event: &Delivery<T>) {
+    async fn not_started(&self, event: &Delivery<T>) {
         let _ = event;
     }
 

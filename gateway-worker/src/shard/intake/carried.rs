@@ -54,7 +54,7 @@ impl Intake {
         let positions = pending.iter().map(|event| (event.session, event.sequence)).collect();
         self.queue_all_pending(pending, exact);
         if let Some(Progress { session, read, read_at_unix_ms, .. }) = self.shard.progress() {
-            self.tell_unread(&session, (read, read_at_unix_ms));
+            self.report_unread(&session, (read, read_at_unix_ms));
         }
         if let Some(format) = stored_in {
             self.write(Some(Stored { session, pending: positions, format }));
@@ -86,7 +86,7 @@ impl Intake {
 
     /// Reports a gap when a pending event of this or an earlier session cannot be read. `read`: the session's last
     /// sequence, and when it came.
-    pub(super) fn tell_unread(&mut self, session: &Session, (read, read_at_unix_ms): (u64, u64)) {
+    pub(super) fn report_unread(&mut self, session: &Session, (read, read_at_unix_ms): (u64, u64)) {
         let Some(unread) = self.unread.take() else { return };
         let lost = LostSession {
             since_unix_ms: read_at_unix_ms,

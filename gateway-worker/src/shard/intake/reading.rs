@@ -18,11 +18,11 @@ const SAY_EVERY: Duration = Duration::from_mins(1);
 
 /// Counts and limits warnings about a shard's events.
 #[derive(Debug, Default)]
-pub(super) struct Said(BTreeMap<(&'static str, Part), (Instant, u64)>);
+pub(super) struct WarningCounts(BTreeMap<(&'static str, Part), (Instant, u64)>);
 
-impl Said {
+impl WarningCounts {
     /// Adds to a count. Returns the unlogged total if a warning is due.
-    fn now(&mut self, what: &'static str, part: Part, count: usize) -> Option<u64> {
+    fn due(&mut self, what: &'static str, part: Part, count: usize) -> Option<u64> {
         let now = Instant::now();
         let Some((at, unsaid)) = self.0.get_mut(&(what, part)) else {
             self.0.insert((what, part), (now, 0));
@@ -83,7 +83,7 @@ impl Intake {
 
     fn count_foreign(&mut self, count: usize) {
         (0..count).for_each(|_| self.metrics.count_foreign());
-        if let Some(count) = self.said.now("foreign", Part::Guild, count) {
+        if let Some(count) = self.warnings.due("foreign", Part::Guild, count) {
             tracing::warn!(
                 shard.id = %self.shard.number(), count,
                 "guilds of other shards ignored; check the shard total"
@@ -100,7 +100,7 @@ impl Intake {
     /// `event` is a known name; nothing else of the payload is logged.
     fn count_unreadable(&mut self, event: &str, guild: Option<u64>, part: Part, count: usize) {
         self.metrics.count_unreadable(part, count);
-        if let Some(count) = self.said.now("unreadable", part, count) {
+        if let Some(count) = self.warnings.due("unreadable", part, count) {
             tracing::warn!(
                 shard.id = %self.shard.number(), event, guild, part = part.as_str(), count,
                 "unreadable parts of an event left out or replaced by defaults"

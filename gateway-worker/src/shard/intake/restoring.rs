@@ -106,7 +106,7 @@ impl Intake {
                 self.unread = unread.map_or(self.unread, |unread| older(self.unread, unread));
                 if !same_session {
                     // The gap that was reported with the next session begins later.
-                    self.tell_unread(&restoring.session, restoring.read);
+                    self.report_unread(&restoring.session, restoring.read);
                 }
                 self.write(None);
                 self.check_suspects();
@@ -124,7 +124,7 @@ impl Intake {
         if same_session {
             self.shard.cache().adopt(guilds);
         }
-        self.tell_unread(&restoring.session, restoring.read);
+        self.report_unread(&restoring.session, restoring.read);
         self.write(Some(Stored { session: ordinal, pending: positions, format }));
         self.check_suspects();
         Ok(restoring.held.into_dispatches())

@@ -60,7 +60,7 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Shared<T, H> {
         }
         if !shared.begin(ticket) {
             if delivery.alone
-                && let Err(panic) = panics::caught(async { handler.not_begun(delivery).await }).await
+                && let Err(panic) = panics::caught(async { handler.not_started(delivery).await }).await
             {
                 tell(&panic, delivery);
             }

@@ -164,7 +164,7 @@ impl Sender {
                 if self.believed.is_none() && appended == 0 {
                     self.tail.begin_at(reached);
                 }
-                self.believe(reached);
+                self.note_reached(reached);
                 self.tail.push(entries.iter().cloned(), self.began.elapsed());
                 Ok(Answer::Taken)
             }
@@ -187,7 +187,7 @@ impl Sender {
         if lateness == Lateness::Fresh && may_be_there { Lateness::Replayed } else { lateness }
     }
 
-    fn believe(&mut self, reached: Option<Position>) {
+    fn note_reached(&mut self, reached: Option<Position>) {
         self.believed = reached;
         self.shared.lock().reached = reached;
     }
@@ -235,7 +235,7 @@ impl Sender {
         let (store, shard, epoch) = (self.store.clone(), self.shard, self.epoch);
         match self.until_answered(|| store.rewind(shard, epoch, fence, to)).await {
             Appended::Outranked(by) => return Err(Outranked(by)),
-            Appended::Done { reached, .. } | Appended::Lost { reached } => self.believe(reached),
+            Appended::Done { reached, .. } | Appended::Lost { reached } => self.note_reached(reached),
         }
         self.rewound_from = self.rewound_from.max(Some(fence));
         for entry in entries {
@@ -252,7 +252,7 @@ impl Sender {
     /// The store has come only so far: sends what is kept of the rest, and a gap for what is not.
     async fn send_again(&mut self, reached: Option<Position>) -> Result<(), Outranked> {
         let mut again = self.tail.behind(reached);
-        self.believe(reached);
+        self.note_reached(reached);
         if let Some(position) = again.hole {
             self.metrics.count_gap();
             let gap = Gap {

@@ -29,7 +29,7 @@ fn withheld_until(ms: u64) -> Instant {
 
 impl Connection {
     /// Runs the script for this moment, if there is one.
-    pub(super) async fn act_at(&mut self, at: Moment) -> Result<(), End> {
+    pub(super) async fn run_script(&mut self, at: Moment) -> Result<(), End> {
         match self.hub.odd.script(at, self.address, self.shard()) {
             Some(script) => self.act(script.actions.into()).await,
             None => Ok(()),
@@ -37,7 +37,7 @@ impl Connection {
     }
 
     /// Runs the script for a RESUME, before it takes effect.
-    pub(super) async fn answer_resume_oddly(&mut self, session_id: &str) -> Result<Answer, End> {
+    pub(super) async fn run_resume_script(&mut self, session_id: &str) -> Result<Answer, End> {
         let shard = self.hub.shard_of_session(session_id);
         let script = self.hub.odd.script(Moment::Resume, self.address, shard);
         let mut from = None;
@@ -59,7 +59,7 @@ impl Connection {
     }
 
     /// Runs the script for the time before HELLO. Returns whether it replaces HELLO.
-    pub(super) async fn greet_oddly(&mut self) -> Result<bool, End> {
+    pub(super) async fn run_hello_script(&mut self) -> Result<bool, End> {
         let Some(script) = self.hub.odd.script(Moment::BeforeHello, self.address, None) else {
             return Ok(false);
         };
