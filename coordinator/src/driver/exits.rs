@@ -69,7 +69,7 @@ impl Exits {
         }
     }
 
-    /// Whether a probe has to be started: none is running, and none found the worker alive lately. `None` if one did.
+    /// Returns whether to start a probe (not while one runs); `None` if the last one found the worker alive.
     fn start_probe(&mut self, life: &Life, now: Duration) -> Option<bool> {
         self.looks.retain(|_, good_until| good_until.is_none_or(|until| now < until));
         match self.looks.get(life) {

@@ -77,7 +77,7 @@ impl Fleet {
         near(self.total.wanted().total) || self.written_total.is_some_and(near)
     }
 
-    /// Whether a worker claims a shard under a higher epoch than its owner, which this coordinator has heard from.
+    /// Returns the owner of a claimed shard, if this coordinator has heard from it and it is another worker.
     pub(super) fn contested_owner(
         slot: &Slot,
         shard: ShardNumber,

@@ -14,6 +14,7 @@ impl Fleet {
         true
     }
 
+    /// Whether a worker is excluded.
     pub fn is_excluded(&self, worker: &WorkerId) -> bool {
         self.workers.get(worker).is_some_and(|known| known.excluded)
     }

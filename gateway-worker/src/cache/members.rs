@@ -15,7 +15,7 @@ use twilight_model::{
 pub(super) struct Members {
     guilds: HashMap<u64, HashMap<u64, CachedMember>>,
     users: HashMap<u64, Known>,
-    /// Users by id, over all guilds.
+    /// Number of members of all guilds.
     total: u64,
     /// Restored guilds whose members may be ahead of their count, up to this event.
     ahead: HashMap<u64, u64>,

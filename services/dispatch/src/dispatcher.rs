@@ -317,6 +317,7 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Dispatcher<T, H> {
         self.0.lock().closed = true;
     }
 
+    /// Whether the dispatcher was shut.
     pub fn is_shut(&self) -> bool {
         self.0.lock().closed
     }

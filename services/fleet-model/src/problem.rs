@@ -157,6 +157,7 @@ impl fmt::Display for ProblemCode {
 /// One problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
+    /// The kind of problem.
     pub code: ProblemCode,
     /// The shards that have it, if it is about shards.
     pub shards: Vec<ShardNumber>,

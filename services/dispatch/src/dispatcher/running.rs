@@ -15,7 +15,7 @@ use crate::{
 /// never ends must not hold up the whole shard.
 pub const LONGEST_ALONE: Duration = Duration::from_mins(1);
 
-/// As [`ALONE`] while the care is brief, which then ends.
+/// As [`LONGEST_ALONE`] while the care is brief, which then ends.
 pub const BRIEFLY_ALONE: Duration = Duration::from_millis(500);
 
 impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Shared<T, H> {

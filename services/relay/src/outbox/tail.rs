@@ -53,7 +53,7 @@ impl Tail {
         }
     }
 
-    /// Forgets what is above `to`, where the store's fence was moved.
+    /// Starts over at `to`, where the store's fence was moved: earlier entries count as stored.
     pub(super) fn restart_at(&mut self, to: Position) {
         *self = Self { forgotten: Some(to), ..Self::default() };
     }
