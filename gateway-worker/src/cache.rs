@@ -70,7 +70,7 @@ struct Contents {
     /// The session's ordinal.
     session: u64,
     kept: ResourceType,
-    /// Everything but members and users: twilight never forgets all users.
+    /// Everything but members and users, which twilight would never remove completely.
     store: DefaultInMemoryCache,
     /// Held while an event is applied, so that whoever takes records sees whole events only.
     book: Mutex<Book>,

@@ -117,7 +117,7 @@ impl Driver<'_> {
             let (unconfirmed, standby) = self.tenure.doubt();
             tracing::warn!(
                 term = %self.term, unconfirmed_ms = unconfirmed.as_millis() as u64, standby,
-                "term unconfirmed: no lease is acknowledged, no shard changes hands"
+                "term unconfirmed; no lease acknowledged, no shard moved"
             );
             self.tenure.ask();
             self.fleet.store_is_away();
