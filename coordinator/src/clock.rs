@@ -1,10 +1,10 @@
-//! The coordinator's clock: monotonic, and running on while the machine is suspended.
+//! The coordinator's clock: monotonic, and counting suspended time.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Counts from when it was made. Clones count from the same moment.
+/// Counts from its start. Clones share that moment.
 #[derive(Clone, Debug)]
 pub(crate) struct Clock {
     started: Instant,
@@ -16,15 +16,15 @@ impl Clock {
         Self { started: Instant::now(), booted: boot_time() }
     }
 
-    /// The time since it was made. tokio's clock stands still in a suspend, but a test can move it; so the later one of the two.
+    /// The time since the start. tokio's clock stops in a suspend, but tests can move it; so the later of the two.
     pub(crate) fn now(&self) -> Duration {
         self.started.elapsed().max(boot_time().saturating_sub(self.booted))
     }
 }
 
-/// The time since this machine started, its suspended times included.
+/// The time since this machine booted, suspended time included.
 fn boot_time() -> Duration {
-    // macOS's monotonic clock runs through sleep by itself.
+    // macOS's monotonic clock counts sleep already.
     #[cfg(target_os = "linux")]
     let clock = rustix::time::ClockId::Boottime;
     #[cfg(not(target_os = "linux"))]

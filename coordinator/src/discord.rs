@@ -1,8 +1,8 @@
-//! The coordinator's requests to Discord: `GET /gateway/bot`, at the start, at each new day of the budget and when a worker
-//! says that Discord refused the token.
+//! The coordinator's requests to Discord: `GET /gateway/bot` at the start, when the daily budget resets, and when a
+//! worker reports that Discord refused the token.
 //!
-//! All of them go through one [`Discord`], one at a time, with waits by [`backoff::Policy::DISCORD`] and never below what
-//! Discord asks for. While there is no answer, [`Discord::problem`] says why and since when.
+//! One [`Discord`] sends them one at a time. It waits between them by [`backoff::Policy::DISCORD`], and at least as
+//! long as Discord asks for. While requests fail, [`Discord::problem`] says why and since when.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -31,22 +31,22 @@ pub(crate) mod odd;
 #[cfg(test)]
 mod tests;
 
-/// How long one request may take, the body included.
+/// Time limit of one request, including its body.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Bytes of an answer that are read. The answer of `/gateway/bot` has about 200.
+/// Longest body that is read. `/gateway/bot` sends about 200 bytes.
 const MOST_BYTES: usize = 64 * 1024;
 
-/// Time between two requests at least, whatever their outcome.
+/// Shortest time between two requests.
 const SPACING: Duration = Duration::from_secs(1);
 
-/// How long a refused token is not tried again: each 401 counts towards a ban of the address.
+/// How long a refused token is not retried: each 401 counts towards a ban of the address.
 const REFUSED_WAIT: Duration = Duration::from_mins(10);
 
-/// What Discord says of the gateway.
+/// The answer of `GET /gateway/bot`.
 #[derive(Clone, Debug)]
 pub struct GatewayInfo {
-    /// The gateway's URL: the one of the settings, if they name one.
+    /// The gateway's URL; the one in the settings takes precedence.
     pub url: String,
     /// How many shards, and how many at once.
     pub advice: Advice,
@@ -54,27 +54,27 @@ pub struct GatewayInfo {
     pub total: u32,
     /// IDENTIFYs left, at most `total`.
     pub remaining: u32,
-    /// Until the day's count begins again: a minute to a day.
+    /// Time until the budget resets: a minute to a day.
     pub reset_after: Duration,
     /// When Discord answered.
     pub asked: Instant,
 }
 
-/// There is no answer from Discord.
+/// A failed `GET /gateway/bot`.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum DiscordError {
     /// Discord answers 401.
     #[error("Discord refused the token (401): check DISCORD_TOKEN")]
     TokenRefused,
-    /// Anything else: worth another try.
+    /// Any other failure; worth a retry.
     #[error("GET /gateway/bot failed: {0}")]
     Failed(String),
-    /// No request can be made with these settings.
-    #[error("GET /gateway/bot can't be asked: {0}")]
+    /// The settings make no valid request.
+    #[error("cannot prepare GET /gateway/bot: {0}")]
     Setup(String),
 }
 
-/// The client of Discord's REST API. See the module's documentation.
+/// The client of Discord's REST API.
 #[derive(Debug)]
 pub struct Discord {
     client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
@@ -92,7 +92,7 @@ struct Pacing {
     trouble: Option<Trouble>,
 }
 
-/// Why there is no answer.
+/// The last failure.
 #[derive(Clone, Debug)]
 struct Trouble {
     code: ProblemCode,
@@ -101,10 +101,10 @@ struct Trouble {
 }
 
 impl Discord {
-    /// A client with the bot's token. `gateway` takes the place of the URL that Discord answers with.
+    /// Creates a client with the bot's token. `gateway` replaces the URL that Discord answers with.
     ///
     /// # Errors
-    /// [`DiscordError::Setup`]: the token or the origin can't be part of a request, or TLS can't be set up.
+    /// [`DiscordError::Setup`]: the token or the origin is invalid, or TLS cannot be set up.
     pub fn new(
         token: &Secret,
         api: Option<&ApiOrigin>,
@@ -114,14 +114,14 @@ impl Discord {
         let token = token.expose();
         let prefix = if token.starts_with("Bot ") || token.starts_with("Bearer ") { "" } else { "Bot " };
         let mut authorization = HeaderValue::try_from(format!("{prefix}{token}"))
-            .map_err(|_| setup("DISCORD_TOKEN has characters that no token has"))?;
+            .map_err(|_| setup("DISCORD_TOKEN contains invalid characters"))?;
         authorization.set_sensitive(true);
         let origin = api.map_or_else(
             || "https://discord.com".to_owned(),
             |api| format!("{}://{}", if api.is_plain_http() { "http" } else { "https" }, api.authority()),
         );
         let uri = Uri::try_from(format!("{origin}/api/v10/gateway/bot"))
-            .map_err(|_| setup("DISCORD_API_URL is no origin"))?;
+            .map_err(|_| setup("DISCORD_API_URL is not an origin"))?;
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_connect_timeout(Some(TIMEOUT / 2));
@@ -131,14 +131,14 @@ impl Discord {
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
-        // Requests are hours apart: no connection is kept.
+        // Requests are hours apart, so no connection is kept.
         let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
         let backoff = Backoff::new(Policy::DISCORD);
         let pacing = Pacing { backoff, not_before: Instant::now(), trouble: None };
         Ok(Self { client, uri, authorization, gateway: gateway.cloned(), pacing: Mutex::new(pacing) })
     }
 
-    /// Asks once, as soon as the failures so far and Discord's own waits allow.
+    /// Sends one request, as soon as the back-off and Discord's own waits allow.
     ///
     /// # Errors
     /// See [`DiscordError`].
@@ -151,7 +151,7 @@ impl Discord {
                 let mut pacing = self.pacing();
                 pacing.backoff.succeeded(Instant::now().into_std());
                 if pacing.trouble.take().is_some() {
-                    tracing::info!("Discord answers GET /gateway/bot again");
+                    tracing::info!("GET /gateway/bot succeeded again");
                 }
                 Ok(info)
             }
@@ -162,7 +162,7 @@ impl Discord {
         }
     }
 
-    /// Asks until there is an answer.
+    /// Retries until Discord answers.
     ///
     /// # Errors
     /// Only [`DiscordError::TokenRefused`].
@@ -175,7 +175,7 @@ impl Discord {
         }
     }
 
-    /// Why the last request has no answer, and since when requests fail; `None` after an answer.
+    /// Why the last request failed, and since when requests fail; `None` after an answer.
     pub fn problem(&self) -> Option<Problem> {
         let pacing = self.pacing();
         let Trouble { code, cause, since_unix_ms } = pacing.trouble.as_ref()?;
@@ -184,14 +184,14 @@ impl Discord {
         Some(Problem::new(*code, message).since(*since_unix_ms))
     }
 
-    /// The moment before which no request may go out; `None` begins one.
+    /// Starts a request, or returns when the next one may go out.
     fn begin(&self) -> Option<Instant> {
         let mut pacing = self.pacing();
         let now = Instant::now();
         if now < pacing.not_before {
             return Some(pacing.not_before);
         }
-        // One that is given up halfway counts too.
+        // A cancelled request counts as failed.
         pacing.not_before = now + SPACING;
         None
     }
@@ -200,7 +200,7 @@ impl Discord {
         let mut pacing = self.pacing();
         let now = Instant::now();
         pacing.backoff.failed(now.into_std());
-        // A floor is for one wait: the next failure says its own.
+        // Discord's wait applies once: the next failure brings its own.
         let wait = floor.saturating_add(pacing.backoff.wait(rand::random())).max(SPACING);
         pacing.not_before = now + wait;
         let code = match error {
@@ -214,7 +214,7 @@ impl Discord {
             .filter(|before| before.code == code)
             .map_or(unix.as_millis() as u64, |before| before.since_unix_ms);
         let cause = error.to_string();
-        tracing::warn!(%cause, next_in_ms = wait.as_millis() as u64, "no answer from Discord");
+        tracing::warn!(%cause, next_in_ms = wait.as_millis() as u64, "GET /gateway/bot failed");
         pacing.trouble = Some(Trouble { code, cause, since_unix_ms });
     }
 
@@ -245,7 +245,7 @@ impl Discord {
 const USER_AGENT: &str =
     concat!("DiscordBot (https://github.com/altergolden/altergolden, ", env!("CARGO_PKG_VERSION"), ")");
 
-/// A request without an answer, and the wait that Discord asks for.
+/// A failed request, and the wait that Discord asks for.
 #[derive(Debug)]
 struct Refusal {
     error: DiscordError,

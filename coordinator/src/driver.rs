@@ -93,7 +93,7 @@ impl Shell {
         self.next_stream.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// How many shards are wanted, by the settings and by what Discord says.
+    /// The wanted shard total, from the settings or Discord's advice.
     pub(crate) fn wish(&self, advice: Advice) -> Wish {
         Wish {
             total: shard_total::wanted(self.shard_count, self.shard_buffer, advice),
@@ -122,7 +122,7 @@ pub(crate) struct Driver<'a> {
     shell: &'a Shell,
     tenure: Tenure,
     term: Term,
-    /// The term is confirmed: see [`standing`].
+    /// Whether the term is confirmed: see [`standing`].
     may_act: bool,
     fleet: Fleet,
     identify: IdentifyQueue,
@@ -197,7 +197,7 @@ impl<'a> Driver<'a> {
         let mut probe = every(PROBE);
         let mut stops_by = None;
         let end = loop {
-            // What is due by time comes first: commands may come without end.
+            // Timers go first: commands may never stop.
             tokio::select! {
                 biased;
                 () = stop.cancelled(), if stops_by.is_none() => {
@@ -206,19 +206,19 @@ impl<'a> Driver<'a> {
                 }
                 to = self.tenure.lost() => break TermEnd::Lost(to),
                 _ = tick.tick() => {
-                    self.take_stock();
+                    self.refresh_term_state();
                     self.tick();
-                    // However long a tick takes, as much time is left for what comes in.
+                    // After a tick, as much time as it took is left for commands.
                     tick.reset();
                 }
                 _ = probe.tick() => self.probe(),
                 Some(outcome) = outcomes.recv() => {
-                    self.take_stock();
-                    self.came_back(outcome);
+                    self.refresh_term_state();
+                    self.on_outcome(outcome);
                 }
                 command = commands.recv() => match command {
                     Some(command) => {
-                        self.take_stock();
+                        self.refresh_term_state();
                         self.obey(command);
                     }
                     None => break TermEnd::Stopping,
@@ -293,7 +293,7 @@ impl<'a> Driver<'a> {
             max_concurrency: self.identify.max_concurrency(),
         };
         if !self.may_act {
-            fleet.problems.push(self.term_in_doubt());
+            fleet.problems.push(self.unconfirmed_term_problem());
         }
         if let Some(why) = self.identify.halted() {
             let why = format!("no shard may identify: {why}");
@@ -308,7 +308,7 @@ impl<'a> Driver<'a> {
             let why = "no file descriptors left: raise the limit of open files (ulimit -n, LimitNOFILE)";
             fleet.problems.push(Problem::new(ProblemCode::DescriptorsExhausted, why));
         }
-        name_queue(&mut fleet.problems, &identify, self.shell.identify_interval);
+        describe_queue(&mut fleet.problems, &identify, self.shell.identify_interval);
         self.shell.metrics.set_identify(&identify);
         let snapshot =
             Snapshot { role: Role::Acting, fleet, identify, taken: Instant::now(), clock: now.mono };
@@ -330,7 +330,7 @@ impl<'a> Driver<'a> {
                     .may_join(&registration.worker, &registration.incarnation)
                     .and_then(|()| self.fleet.check_claims(&registration, now))
                     .map_err(|refused| self.refuse(refused));
-                let _ = reply.send(self.only_while_acting().and(answer).map(|()| self.term));
+                let _ = reply.send(self.require_confirmed_term().and(answer).map(|()| self.term));
             }
             Command::Join { reply, .. } if !self.may_act => drop(reply.send(Err(self.in_doubt()))),
             Command::Join { registration, reply } => {
@@ -408,9 +408,9 @@ impl<'a> Driver<'a> {
     }
 }
 
-/// Says of shards in the identify queue when the last of them has its turn. A queue in which no request waits is none: those
-/// shards are not on their way.
-fn name_queue(problems: &mut [Problem], identify: &IdentifyView, interval: Duration) {
+/// Adds to queued shards' problems when the last of them has its turn. An empty queue means that their requests have
+/// not arrived.
+fn describe_queue(problems: &mut [Problem], identify: &IdentifyView, interval: Duration) {
     let queued = problems.iter_mut().filter(|problem| problem.code == ProblemCode::ShardQueued);
     let turns = identify.waiting.div_ceil(identify.max_concurrency.max(1));
     let message = format!(

@@ -227,11 +227,11 @@ pub enum Note {
     Assigned(Ownership),
     /// The shard total was settled.
     TotalSettled(u32),
-    /// A worker says that it runs shards of live owners; the store decides.
+    /// A worker claims shards of live owners; the store decides.
     Contested {
         /// The worker that registered.
         worker: WorkerId,
-        /// How many shards.
+        /// The number of shards.
         shards: usize,
     },
     /// The store refused an owner: it holds a higher epoch.
@@ -249,13 +249,13 @@ pub struct Fleet {
     rules: Rules,
     term: Term,
     total: ShardTotal,
-    /// The total that the store has, or is told.
+    /// The total that the store has, or is being sent.
     written_total: Option<u32>,
     last_ran: LastRan,
     slots: Vec<Slot>,
     workers: BTreeMap<WorkerId, Worker>,
     intent: Intent,
-    /// Shards ran before this coordinator came, under whatever total.
+    /// Shards ran before this coordinator started, under any total.
     ran: bool,
     /// This coordinator stops: no shard sets out any more.
     stopping: bool,
@@ -292,11 +292,11 @@ struct Slot {
     arrival: Option<Arrival>,
     /// Who let it go in order.
     departed: Option<Departed>,
-    /// Writes of its owner that the store refused since the last that it took.
+    /// Consecutive writes of its owner that the store refused.
     refused: u32,
     /// A worker was told to run it, or may have been.
     ran: bool,
-    /// It is not assigned before this moment: its owner could not be written.
+    /// No assignment before this moment: writing the owner failed.
     assign_at: Duration,
 }
 
@@ -319,11 +319,11 @@ struct Owner {
     landed: bool,
     /// Owners before it died of the shard: decided when it was assigned, so that it stays what it was begun with.
     careful: bool,
-    /// The same of the owner before it alone.
+    /// Only the previous owner died of the shard.
     suspected: bool,
-    /// The epochs of owners before it that were killed from outside.
+    /// Epochs of previous owners that were killed from outside.
     killed: Vec<Epoch>,
-    /// Another ran the shard before, or may have.
+    /// Another worker ran the shard before, or may have.
     ran_before: bool,
 }
 
@@ -364,9 +364,9 @@ struct Worker {
     draining: bool,
     /// Discord refuses its token: it gets no shards.
     excluded: bool,
-    /// The store does not answer it: it gets no more shards while another worker can take them.
+    /// The worker cannot reach the store; it gets no more shards while another worker can take them.
     store_away: bool,
-    /// A supervisor says that its process has ended, and nothing was seen of that.
+    /// A supervisor reported an exit that the probe did not confirm.
     exit_unseen: bool,
     /// It was told to give its shards away and exit, and why: it is told again when it has lost its stream.
     told_to_go: Option<String>,

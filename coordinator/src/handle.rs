@@ -23,11 +23,11 @@ pub(crate) struct FleetHandle {
     reports: NewestReports,
 }
 
-/// The newest report of each stream that the driver has not taken yet: older ones are out of date, and must not keep it busy.
+/// The newest unread report of each stream. Older ones are stale and must not keep the driver busy.
 #[derive(Clone, Debug, Default)]
 struct NewestReports(Arc<Mutex<ReportsByStream>>);
 
-/// The sequence and the report, by the stream that it came on.
+/// The sequence and the report, by stream.
 type ReportsByStream = HashMap<u64, (u64, Box<Report>)>;
 
 impl NewestReports {
@@ -36,7 +36,7 @@ impl NewestReports {
     }
 }
 
-/// A report that waits for the driver, which takes the newest one of the stream.
+/// A stream's newest report, waiting for the driver.
 pub(crate) struct WaitingReport {
     stream: u64,
     reports: NewestReports,
@@ -155,7 +155,7 @@ pub(crate) fn channel() -> (FleetHandle, mpsc::Receiver<Command>) {
 }
 
 impl Command {
-    /// The answer of a coordinator that does not act, and why it does not.
+    /// Answers that this coordinator does not act, and why.
     pub(crate) fn refuse(self, why: String) {
         let standby = Stopped::Standby { why };
         match self {
@@ -187,7 +187,7 @@ impl FleetHandle {
         self.commands.send(command).await.is_ok()
     }
 
-    /// Whether a worker may have its name and what it claims can be true, and the term that would take it in.
+    /// Checks whether a worker's name is free and its claims are possible. Returns the current term.
     pub(crate) async fn may_join(&self, registration: Registration) -> Result<Term, Stopped> {
         self.ask(|reply| Command::MayJoin { registration: Box::new(registration), reply }).await
     }
@@ -205,7 +205,7 @@ impl FleetHandle {
         self.ask(|reply| Command::OpenHeartbeat { worker, incarnation, peer, reply }).await
     }
 
-    /// Hands a report over. It takes the place of an older one that still waits.
+    /// Hands a report over, replacing an unread older one.
     pub(crate) async fn report(&self, stream: u64, sequence: u64, report: Report) -> bool {
         let waits = self.reports.lock().insert(stream, (sequence, Box::new(report))).is_some();
         if waits {

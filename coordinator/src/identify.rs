@@ -76,7 +76,7 @@ pub struct IdentifyQueue {
     buckets: Vec<Bucket>,
     wishes: BTreeMap<TicketId, Queued>,
     budget: Budget,
-    /// Permits that an answer of Discord's which is awaited may not have counted; `None` when none is awaited.
+    /// Permits that Discord's pending answer may not have counted; `None` when no request is pending.
     uncounted: Option<u32>,
     halted: Option<String>,
 }
@@ -93,7 +93,7 @@ struct Queued {
 struct Bucket {
     /// No grant before this moment.
     free_at: Time,
-    /// One at most, but for permits that were out when buckets were merged: all must be over before the next grant.
+    /// The permits in use: at most one, except when buckets were merged. All must end before the next grant.
     held: Vec<Held>,
     /// In the order of their shards.
     waiting: BTreeSet<(ShardNumber, TicketId)>,
@@ -139,13 +139,13 @@ impl IdentifyQueue {
         &self.budget
     }
 
-    /// Discord is asked for the budget. The permits that are out now, and those granted before it answers, may be missing
-    /// from what it says.
+    /// Notes that Discord is asked for the budget. Its answer may miss the permits that are out now and those granted
+    /// before it arrives.
     pub fn budget_asked(&mut self) {
         self.uncounted = Some(self.buckets.iter().map(|bucket| bucket.held.len()).sum::<usize>() as u32);
     }
 
-    /// Takes over what Discord says of the budget, less the permits that it may not have counted.
+    /// Applies the budget from Discord, less the permits that it may not have counted.
     pub fn set_budget(&mut self, budget: Budget) {
         let uncounted = self.uncounted.take().unwrap_or_default();
         self.budget = Budget { remaining: budget.remaining.saturating_sub(uncounted), ..budget };
@@ -157,8 +157,8 @@ impl IdentifyQueue {
         self.uncounted = self.uncounted.map(|uncounted| uncounted.saturating_sub(1));
     }
 
-    /// Takes over how many may IDENTIFY at once: the buckets are cut again, with what waits and what is held. None of the new
-    /// ones opens before the last of the old ones would have, as any of their shards may be in it.
+    /// Applies a new concurrency: waiting requests and held permits are sorted into new buckets. None of these opens
+    /// before the last of the old ones would have, as any shard in it may be new there.
     pub fn set_max_concurrency(&mut self, max_concurrency: u32) {
         let count = max_concurrency.max(1) as usize;
         if count == self.buckets.len() {
@@ -188,12 +188,12 @@ impl IdentifyQueue {
         self.halted.as_deref()
     }
 
-    /// Grants nothing until the halt is lifted: Discord refused the token, and each further try makes it worse.
+    /// Grants nothing until the halt is lifted: Discord refused the token, and further attempts make it worse.
     pub fn halt(&mut self, why: impl Into<String>) {
         self.halted.get_or_insert(why.into());
     }
 
-    /// Grants again: Discord takes the token.
+    /// Resumes grants: Discord accepts the token.
     pub fn lift_halt(&mut self) {
         self.halted = None;
     }

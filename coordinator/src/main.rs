@@ -67,8 +67,7 @@ async fn run(args: Args) -> ExitCode {
     }
 }
 
-/// For tests: `COORDINATOR_DIE_AT=NAME:TIMES` ends the process, without a goodbye, when it comes to that failpoint for the
-/// last of so many times.
+/// For tests: `COORDINATOR_DIE_AT=NAME:TIMES` kills the process the `TIMES`th time that it reaches that failpoint.
 #[cfg(feature = "failpoints")]
 fn die_at_failpoint() {
     use std::sync::atomic::{AtomicU64, Ordering};

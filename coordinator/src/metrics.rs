@@ -29,8 +29,8 @@ const LOSS_SECONDS: [f64; 12] = [0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 7
 /// Bounds of the time that a shard takes to start, in seconds: a resume takes less than one, an IDENTIFY may wait for long.
 const START_SECONDS: [f64; 12] = [0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0];
 
-/// The kinds of claims that may be refused: an epoch above the clock, a total that nothing knows, shards of live owners, a
-/// worker too many, an exit of a worker that answers, a token that Discord is said to refuse, a malformed message.
+/// Kinds of refused claims: an epoch above the clock, an unlikely total, shards of live owners, a full fleet, the exit
+/// of a worker that answers, a token that Discord is said to refuse, a malformed message.
 const CLAIMS: [&str; 7] = ["epoch", "total", "shard", "workers", "exit", "token", "message"];
 
 /// The coordinator's metrics; clones count into the same.
@@ -135,7 +135,7 @@ impl CoordinatorMetrics {
             ("fleet_store_failures", "Times the fleet store went away", &self.store_failures),
             (
                 "fleet_owners_outranked",
-                "Owners that the store refused, as it holds a higher epoch",
+                "Owner records that the store refused for a higher epoch",
                 &self.outranked,
             ),
             ("fleet_gaps", "Starts of shards that lost events, or may have", &self.gaps),
@@ -171,7 +171,7 @@ impl CoordinatorMetrics {
         );
         registry.register(
             "fleet_claims_refused",
-            "What workers and supervisors claimed and was not taken, by kind",
+            "Refused claims of workers and supervisors, by kind",
             self.refused.clone(),
         );
         registry.register("fleet_plans", "Plans that came to a state", self.plans.clone());
@@ -188,7 +188,7 @@ impl CoordinatorMetrics {
         registry.register_collector(Box::new(FleetCollector(published)));
     }
 
-    /// Something that a worker or a supervisor claimed was not taken: one of [`CLAIMS`].
+    /// Counts a refused claim; `claim` is one of [`CLAIMS`].
     pub(crate) fn count_refused(&self, claim: &'static str) {
         self.refused.get_or_create(&[("claim", claim)]).inc();
     }

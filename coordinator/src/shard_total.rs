@@ -47,7 +47,7 @@ mod tests {
         assert_eq!(auto(10, 1), 12);
         assert_eq!(auto(160, 16), 192);
         assert_eq!(auto(161, 16), 208);
-        // Never more than can be run, whatever is said.
+        // Never more than the limit.
         assert_eq!(auto(65_536, 1), 65_536);
         assert_eq!(auto(u32::MAX, 48), 65_520);
         assert_eq!(auto(u32::MAX, u32::MAX), 65_536);

@@ -103,7 +103,7 @@ pub(crate) fn channel() -> (Publisher, Published) {
 }
 
 impl Publisher {
-    /// Publishes, with the time since when each problem lasts. The new routing table, if it says something new.
+    /// Publishes a snapshot, keeping the start time of each lasting problem. Returns the routing table if it changed.
     pub(crate) fn publish(&self, mut snapshot: Snapshot) -> Option<Arc<Routes>> {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let unix_ms = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
@@ -123,7 +123,7 @@ impl Publisher {
         Some(routes)
     }
 
-    /// Publishes that this coordinator waits, and for what. The fleet stays as it was known last.
+    /// Publishes what this coordinator waits for. The last known fleet stays.
     pub(crate) fn publish_waiting(&self, problem: Problem) {
         let mut snapshot = Snapshot::clone(&self.snapshot.borrow());
         snapshot.role = Role::Standby;
@@ -131,10 +131,14 @@ impl Publisher {
         self.snapshot.send_replace(Arc::new(snapshot));
     }
 
-    /// What this coordinator waits for, as it was published last.
+    /// What this coordinator waits for, as published last.
     pub(crate) fn waits_for(&self) -> String {
         let snapshot = self.snapshot.borrow();
-        snapshot.fleet.problems.first().map_or_else(|| "it has just started".to_owned(), ToString::to_string)
+        snapshot
+            .fleet
+            .problems
+            .first()
+            .map_or_else(|| "this process has just started".to_owned(), ToString::to_string)
     }
 
     /// The routing table that was published last.

@@ -42,7 +42,7 @@ pub(crate) async fn serve_terms(
     stop: &CancellationToken,
 ) -> Result<(), DiscordError> {
     loop {
-        // Asked again for each term: the budget of hours ago is no budget.
+        // Asked in each term: the last budget may be hours old.
         let Some(info) = refusing(shell, &mut commands, stop, ask_discord(shell)).await else {
             return Ok(());
         };
@@ -71,7 +71,7 @@ pub(crate) async fn serve_terms(
     }
 }
 
-/// Asks Discord until there is an answer, and publishes why there is none.
+/// Waits for Discord's answer, publishing the problem meanwhile.
 async fn ask_discord(shell: &Shell) -> Result<GatewayInfo, DiscordError> {
     let asking = shell.discord.gateway_info_at_last();
     tokio::pin!(asking);
@@ -85,10 +85,10 @@ async fn ask_discord(shell: &Shell) -> Result<GatewayInfo, DiscordError> {
     }
 }
 
-/// Tells the acting coordinator that this one will not take the term any more.
+/// Withdraws this coordinator's standby note from the store.
 async fn withdraw(shell: &Shell) {
     if let Err(error) = shell.store.withdraw_standby(&shell.holder).await {
-        tracing::warn!(%error, "cannot withdraw from the fleet store: the acting coordinator counts on a standby for a day");
+        tracing::warn!(%error, "cannot withdraw the standby note; the acting coordinator expects a standby for a day");
     }
 }
 
@@ -188,7 +188,7 @@ async fn claim(shell: &Shell) -> Result<Claim, StoreError> {
     match shell.store.claim_term(&shell.holder, Term(now.unix_ms), shell.lease_ttl).await? {
         TermClaim::Acting(term) => {
             fail::fail_point!("coordinator_term_claimed");
-            // Renewed from here on: a big fleet takes longer to fence and to read than a term lasts.
+            // Renewed from here on: in a big fleet, fencing and reading take longer than a term lasts.
             let tenure = Tenure::hold(shell, term, now.mono);
             let before = record.term;
             // What the holder before us still has on its way is written by now, and read; or it is refused.

@@ -1,10 +1,10 @@
 //! Bot code as the shards reach it: each shard has a queue of its own, whose handlers run on threads of their own.
 //!
-//! Owns what is between the platform's event and a handler's call: lease and shard are looked at once more, and what could not be
-//! handled yet can be listed for a checkpoint. What is handled with more care than that is in [`care`].
+//! Owns the way from a platform event to a handler's call: it checks lease and shard once more, and lists unfinished
+//! events for checkpoints. [`care`] handles suspects.
 //!
-//! Whichever way a shard ends (stopped in order, given up, aborted, taken by another worker), its queue is shut in that moment: no handler
-//! begins afterwards.
+//! When a shard ends, in whatever way (stopped in order, given up, aborted, taken by another worker), its queue is shut
+//! at once: no handler starts after that.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -57,7 +57,7 @@ pub(crate) struct Bot {
     pub(crate) places: Places,
 }
 
-/// How full the queue may be for a READY to be let in.
+/// How full the queue may be when READY arrives, as a multiple of its bound.
 const SESSIONS: f64 = 2.0;
 
 /// The clock of the queues.
@@ -76,8 +76,8 @@ struct ShardHandler {
 }
 
 impl ShardHandler {
-    /// Waits until an event may be handled: RESUMED is covered, and the lease is open, which may have lapsed since the event was queued. False
-    /// when the shard ends first.
+    /// Waits until an event may be handled: RESUMED is covered by a checkpoint, and the lease, which may have lapsed
+    /// meanwhile, is open. Returns false when the shard ends first.
     async fn may_begin(&self, queued: &Queued) -> bool {
         let opens = async {
             if let Queued::Event(event @ Event { mark: Mark::Fresh, .. }) = queued {
@@ -108,13 +108,13 @@ impl Handler<Queued> for ShardHandler {
             return Admission::Handle;
         }
         if delivery.alone {
-            self.care.not_begun(delivery).await;
+            self.care.not_started(delivery).await;
         }
         Admission::PutBack
     }
 
-    async fn not_begun(&self, delivery: &Delivery<Queued>) {
-        self.care.not_begun(delivery).await;
+    async fn not_started(&self, delivery: &Delivery<Queued>) {
+        self.care.not_started(delivery).await;
     }
 
     async fn handle(&self, delivery: &Delivery<Queued>) {
@@ -158,7 +158,7 @@ impl std::fmt::Debug for Deliveries {
 }
 
 impl Bot {
-    /// The queue of one shard.
+    /// Creates the queue of one shard.
     pub(crate) fn deliveries(
         &self,
         shard: &Arc<Shard>,
@@ -223,7 +223,8 @@ impl Deliveries {
         }
     }
 
-    /// Queues something, room or not: whether there is any is asked before. False when the shard ends: then it counts as not received.
+    /// Queues an item even if the queue is full: callers check for room before. Returns false when the shard has ended;
+    /// the item then counts as not received.
     pub(crate) fn push(&self, queued: Queued) -> bool {
         if self.is_for_handler(&queued) && self.dispatcher.is_shut() {
             return false;
@@ -248,7 +249,7 @@ impl Deliveries {
         }
     }
 
-    /// The last session of the shard in the relay's streams, once it is known.
+    /// The shard's last session in the relay's streams, once it is known.
     pub(crate) fn relayed_session(&self) -> Option<u64> {
         self.relay.as_ref()?.outbox.reached().map(|reached| reached.session)
     }
@@ -311,7 +312,7 @@ impl Deliveries {
         relayed && (!self.wanted.has(name) || self.dispatcher.has_room(bytes))
     }
 
-    /// There is room for READY, of so many bytes: up to twice the bound, as many sessions may begin while handlers are behind.
+    /// Whether a READY of this size fits: up to twice the bound, so that sessions can begin while handlers are behind.
     pub(crate) fn has_room_for_session(&self, bytes: usize) -> bool {
         let relayed = self.relay.as_ref().is_none_or(|relay| relay.outbox.fill_with(bytes) <= SESSIONS);
         relayed && !self.dispatcher.is_shut() && self.dispatcher.fill_with(bytes) <= SESSIONS
@@ -408,7 +409,8 @@ impl Deliveries {
         left.into_iter().collect()
     }
 
-    /// The shard is not this worker's any more, or its task has ended: from the moment this returns no handler begins, and nothing is relayed.
+    /// Shuts the queue, because the shard has ended here or belongs to another worker. Once this returns, no handler
+    /// starts and nothing is relayed.
     pub(crate) fn abandon(&self) {
         self.closing.cancel();
         self.dispatcher.shut();
@@ -417,7 +419,7 @@ impl Deliveries {
         }
     }
 
-    /// Abandons them when it is dropped: with a task that ends in whichever way.
+    /// Returns a guard that abandons the deliveries on drop, however the shard's task ends.
     pub(crate) fn abandoned_on_drop(&self) -> AbandonOnDrop {
         AbandonOnDrop(self.clone())
     }

@@ -73,13 +73,13 @@ struct Contents {
     /// The session's ordinal.
     session: u64,
     kept: ResourceType,
-    /// Everything but members and users: twilight never lets all of a user go.
+    /// Everything but members and users, which twilight would never remove completely.
     store: DefaultInMemoryCache,
     /// Held while an event is applied, so that whoever takes records sees whole events only.
     book: Mutex<Book>,
 }
 
-/// Counts and members, and what has changed since it was last written down.
+/// Counts, members, and changes since the last checkpoint.
 #[derive(Debug, Default)]
 struct Book {
     tally: Tally,
@@ -115,14 +115,14 @@ impl Contents {
         with(&self.book().tally)
     }
 
-    /// Takes an event in, unless the guild's records hold it already. `doubt`: what of its guild could not be read.
+    /// Applies an event, unless the guild's records contain it already. `doubt`: what of its guild could not be read.
     fn apply(&self, event: &Event, doubt: Doubt, sequence: u64) {
         let mut book = self.book();
         let touched = touched(event);
         if touched.as_ref().is_some_and(|touched| book.changes.holds(touched.guild, sequence)) {
             return;
         }
-        // Of a guild that has not come, or that the bot has left, nothing is kept: its GUILD_CREATE tells everything.
+        // Nothing is kept of guilds that are pending or were left: their GUILD_CREATE brings everything.
         let is_about_guild = matches!(event, Event::GuildCreate(_) | Event::GuildDelete(_));
         let has_come = |guild| book.tally.guild(guild).is_some_and(|guild| guild.members.is_some());
         if touched.as_ref().is_some_and(|touched| !is_about_guild && !has_come(touched.guild)) {
@@ -138,10 +138,10 @@ impl Contents {
         }
     }
 
-    /// Lets twilight's store take an event in.
+    /// Gives an event to twilight's store.
     fn store_event(&self, book: &mut Book, event: &Event) {
         match event {
-            // twilight takes an outage for a removal; what is known stays. Members are kept apart.
+            // twilight would remove a guild in an outage; its data stays. Members are kept apart.
             Event::GuildDelete(GuildDelete { unavailable: Some(true), .. })
             | Event::MemberAdd(_)
             | Event::MemberRemove(_)
@@ -149,7 +149,7 @@ impl Contents {
             | Event::MemberChunk(_) => {}
             Event::GuildDelete(deleted) => self.remove_guild(book, deleted.id),
             Event::GuildCreate(created) => {
-                // An outage, as above. A guild that comes again is told whole: channels that ended meanwhile do not stay.
+                // An outage, as above. A repeated GUILD_CREATE is complete: channels deleted meanwhile must go.
                 if let GuildCreate::Available(guild) = &**created {
                     self.store_guild(book, created, guild);
                 }
@@ -163,7 +163,7 @@ impl Contents {
                 self.store.update(event);
             }
             Event::VoiceStateUpdate(update) => {
-                // twilight would keep the member, whatever it is to keep.
+                // twilight would keep the member whatever its configuration.
                 let mut update = update.clone();
                 update.0.member = None;
                 self.store.update(&*update);
@@ -210,7 +210,7 @@ impl ShardCache {
         self.contents.load().apply(&reading.event, reading.odd.doubt(), sequence);
     }
 
-    /// An event of the session could not be read: something of `guild`, when that is known, or of some guild is in doubt.
+    /// Notes that an event could not be read: its `guild`, or all guilds if that is unknown, are in doubt.
     pub(crate) fn doubt_event(&self, guild: Option<u64>) {
         let contents = self.contents.load();
         let mut book = contents.book();
@@ -223,7 +223,7 @@ impl ShardCache {
         }
     }
 
-    /// Events of the session are missing: everything is in doubt until the next one.
+    /// Notes that events of the session are missing: everything is in doubt until the next session.
     pub(crate) fn doubt_everything(&self) {
         let contents = self.contents.load();
         let mut book = contents.book();
@@ -234,7 +234,7 @@ impl ShardCache {
         book.doubt = Some(ShardDoubt::Events);
     }
 
-    /// Why a guild, or something of one, that is not in the cache may exist all the same; `None` when it does not.
+    /// Why something missing from the cache may exist all the same; `None` when it does not.
     pub(crate) fn doubt(&self) -> Option<String> {
         let contents = self.contents.load();
         let book = contents.book();
@@ -257,7 +257,7 @@ impl ShardCache {
         u32::try_from(guilds).unwrap_or(u32::MAX)
     }
 
-    /// The object that an update changes, as it is known; `update` has at least its ids.
+    /// The cached object that an update changes. `update` needs only its ids.
     pub(crate) fn object_of_update(&self, event: &str, update: &Value) -> Option<Value> {
         fn id<T>(value: &Value) -> Option<Id<T>> {
             Id::new_checked(value.as_str()?.parse().ok()?)

@@ -58,8 +58,7 @@ pub(crate) struct Checkpoints {
     pub(crate) metrics: CheckpointMetrics,
 }
 
-/// The oldest event that was received and can't be read any more: the ordinal of its session, and its sequence. Zeros when it is not known which
-/// that was.
+/// The oldest received event that can no longer be read: its session's ordinal and its sequence; zeros when unknown.
 pub(crate) type Unread = (u64, u64);
 
 /// The older of the two.
@@ -82,12 +81,12 @@ impl LostSession {
         Self { reason: reason.into(), ..Self::default() }
     }
 
-    /// What is lost when the session of a head is of no use.
+    /// What is lost when the session of a head cannot be used.
     pub(crate) fn of(head: &Head, reason: impl Into<String>) -> Self {
         Self { since_unix_ms: head.read_at_unix_ms, last_sequence: head.read, reason: reason.into() }
     }
 
-    /// The same, beginning before an event of this session, or of one before it, that had been received and can't be read any more.
+    /// Moves the beginning of the gap before the oldest unreadable event, if that is of this session or an earlier one.
     pub(crate) fn or_before(self, unread: Option<Unread>, session: &Session) -> Self {
         match unread {
             None => self,

@@ -337,7 +337,7 @@ mod tests {
             ("--worker-name", "a b", "a-z A-Z 0-9"),
             ("--worker-advertise", "somewhere", "http://HOST:PORT"),
             ("--worker-advertise", "http://worker:50052/path", "http://HOST:PORT"),
-            ("--worker-advertise", "0.0.0.0:50052", "one host"),
+            ("--worker-advertise", "0.0.0.0:50052", "a single host"),
             ("--coordinator-url", "https://x:1", "http://"),
             ("--intents", "GILDS", "GILDS"),
             ("--intents", "4294967296", "no intent"),

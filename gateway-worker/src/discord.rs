@@ -52,17 +52,14 @@ pub(crate) async fn check_token(token: &Secret, proxy: &str) -> Result<(), Token
         Err(error) => match error.kind() {
             ErrorType::Unauthorized => Err(TokenRefused),
             ErrorType::Response { status, .. } if status.get() == 401 => Err(TokenRefused),
-            // The error's own text has the answer's body.
+            // The error's own text contains the response body.
             kind => {
                 let reason = match kind {
                     ErrorType::Response { status, .. } => format!("status {status}"),
-                    ErrorType::RequestTimedOut => "no answer in time".to_owned(),
+                    ErrorType::RequestTimedOut => "timed out".to_owned(),
                     _ => "no answer".to_owned(),
                 };
-                tracing::warn!(
-                    reason,
-                    "token not checked: Discord's REST API does not answer GET /users/@me"
-                );
+                tracing::warn!(reason, "token not checked: GET /users/@me failed");
                 Ok(())
             }
         },

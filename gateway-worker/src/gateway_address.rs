@@ -1,16 +1,16 @@
 //! Which addresses the bot's token may be sent to.
 //!
-//! RESUME and IDENTIFY carry the token, and the addresses that they go to come from outside: the coordinator, READY, a
-//! checkpoint, another worker's copy. Each passes through here, whatever its source. A connection is opened only to a
-//! [`GatewayAddress`], and only a [`Trust`] and the [`Gateway`] that it lets through make one. Pure.
+//! RESUME and IDENTIFY carry the token, and the addresses for them come from outside: the coordinator, READY, a
+//! checkpoint, another worker's copy. All are checked here. A connection is opened only to a [`GatewayAddress`], which
+//! only [`Trust`] and [`Gateway`] create. Pure.
 //!
-//! Against Discord itself that is `wss://` to a subdomain of `discord.gg` at the default port. A stand-in or a proxy is
-//! trusted when the worker's own settings name it, and then at exactly that scheme, host and port.
+//! For Discord that means `wss://` to a subdomain of `discord.gg` at the default port. A stand-in or proxy is trusted
+//! only when the worker's settings name it, at exactly that scheme, host and port.
 
 use settings::{ApiOrigin, GatewayUrl};
 use url::{Host, Url};
 
-/// The domain of Discord's gateways; they are subdomains of it.
+/// The parent domain of Discord's gateways.
 const DISCORD: &str = "discord.gg";
 /// Longer addresses are refused.
 const LONGEST: usize = 512;
@@ -22,20 +22,20 @@ pub(crate) struct GatewayAddress(Url);
 /// Why the token must not be sent to an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AddressRefused {
-    /// It is no URL, or one that parsers read in different ways.
-    #[error("it is not a plain URL")]
+    /// Not a URL, or one that parsers read in different ways.
+    #[error("not a plain URL")]
     Malformed,
-    /// It is neither `ws` nor `wss`.
-    #[error("its scheme is neither ws nor wss")]
+    /// Neither `ws` nor `wss`.
+    #[error("the scheme is neither ws nor wss")]
     Scheme,
-    /// It holds a user, a password, a query or a fragment.
-    #[error("it holds a user, a query or a fragment")]
+    /// A user, a password, a query or a fragment is present.
+    #[error("it contains a user, a query or a fragment")]
     Extras,
-    /// It is not below discord.gg, and the settings name no other server.
-    #[error("it is not wss:// to a subdomain of discord.gg at the default port, without a path")]
+    /// Not a subdomain of discord.gg, and the settings name no other server.
+    #[error("not wss:// to a subdomain of discord.gg at the default port, without a path")]
     NotDiscord,
-    /// It is not the gateway that the settings name, or that the connection goes to.
-    #[error("its scheme, host or port is not that of the configured gateway")]
+    /// Not the configured gateway, or the one of the present connection.
+    #[error("scheme, host or port differ from the configured gateway")]
     NotConfigured,
 }
 
@@ -54,7 +54,7 @@ impl GatewayAddress {
     }
 }
 
-/// What the worker's own settings say of the gateway.
+/// The gateway as the worker's own settings name it.
 #[derive(Clone, Debug)]
 pub(crate) struct Trust {
     gateway: Option<GatewayUrl>,
@@ -67,10 +67,10 @@ impl Trust {
         Self { gateway, api }
     }
 
-    /// Returns the gateway to connect to: the configured one, or else `told`, what the coordinator says.
+    /// Returns the gateway to connect to: the configured one, or else `told`, the coordinator's.
     ///
     /// # Errors
-    /// The address is not Discord's, nor at the host and port of `DISCORD_API_URL`.
+    /// `told` is neither Discord's nor at the host and port of `DISCORD_API_URL`.
     pub(crate) fn gateway(&self, told: &str) -> Result<Gateway, AddressRefused> {
         if let Some(own) = &self.gateway {
             return parse(own.as_str()).map(|url| Gateway(GatewayAddress(url)));
@@ -81,7 +81,7 @@ impl Trust {
     }
 }
 
-/// The gateway that sessions begin at.
+/// The gateway at which sessions begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Gateway(GatewayAddress);
 
@@ -91,10 +91,10 @@ impl Gateway {
         &self.0
     }
 
-    /// Returns the address of a `resume_gateway_url`, from wherever it comes.
+    /// Checks a `resume_gateway_url` from any source.
     ///
     /// # Errors
-    /// The token must not be sent there.
+    /// The token must not be sent to that address.
     pub(crate) fn resume(&self, url: &str) -> Result<GatewayAddress, AddressRefused> {
         let url = parse(url)?;
         let gateway = &self.0.0;
@@ -109,7 +109,7 @@ impl Gateway {
     }
 }
 
-/// Reads a URL, and refuses what the URL standard would quietly repair: spaces, control characters, backslashes, other
+/// Parses a URL, rejecting what the URL standard would silently repair: spaces, control characters, backslashes, other
 /// alphabets.
 fn parse(text: &str) -> Result<Url, AddressRefused> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\' && byte != b'%');
@@ -141,8 +141,8 @@ fn is_discord(url: &Url) -> bool {
     is_below && url.scheme() == "wss" && port(url) == Some(443) && url.path() == "/"
 }
 
-/// Whether it is at the host and port of a REST API that is not Discord's: a stand-in serves both. What is spoken to with
-/// TLS is not spoken to without.
+/// Whether a URL is at the host and port of a REST API that is not Discord's, as with a stand-in that serves both. An
+/// API with TLS needs a gateway with TLS.
 fn is_served_by(url: &Url, api: &ApiOrigin) -> bool {
     let (host, api_port) = api.server();
     url.host_str() == Some(host)

@@ -301,19 +301,19 @@ impl Event {
     /// The payload as twilight's types; `None` for an event that twilight does not know.
     ///
     /// # Errors
-    /// Discord sent something that does not fit twilight's types. The error holds nothing of the payload: it can be logged.
+    /// The payload does not match twilight's types. The error contains nothing of the payload, so it can be logged.
     pub fn parse(&self) -> Result<Option<twilight_model::gateway::event::Event>, EventError> {
         reading::whole(self.name(), &self.text).map_err(|error| EventError((&error).into()))
     }
 }
 
-/// A payload that does not fit twilight's types.
+/// A payload that does not match twilight's types.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventError(Misplaced);
 
 impl fmt::Display for EventError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the event does not fit twilight's types: {}", self.0)
+        write!(f, "the event does not match twilight's types: {}", self.0)
     }
 }
 
@@ -337,7 +337,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn event_that_cannot_be_parsed_is_told_without_its_content() {
+    fn parse_error_contains_nothing_of_the_payload() {
         for d in [r#"{"content":{"marker":"marker"}}"#, r#"["marker"]"#, r#"{"id":"marker""#] {
             let event = Event {
                 name: "MESSAGE_CREATE".into(),

@@ -284,7 +284,7 @@ fn tell(metrics: &HookMetrics, panic: &Panic, context: &Context, kind: &str, wha
 }
 
 impl RunningShards {
-    /// Whether this worker may act for a shard: it runs here, and under a lease that is known to hold.
+    /// Whether this worker may act for a shard: it runs here under a lease that is known to hold.
     pub(crate) fn may_act_for(&self, shard: ShardNumber) -> bool {
         let Some(shard) = self.get(shard) else { return false };
         shard.hooks().is_some_and(|hooks| may_begin(&shard, &hooks.lease).is_ok())

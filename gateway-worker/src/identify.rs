@@ -37,7 +37,7 @@ pub(crate) struct Wish {
     shard: Arc<Shard>,
     /// Where the permit goes.
     permits: mpsc::Sender<Granted>,
-    /// Closed when the connection does not wait any more.
+    /// Closed when the connection no longer waits.
     go: oneshot::Sender<()>,
 }
 
@@ -81,7 +81,7 @@ impl Granted {
         now <= self.valid_until && !self.wish.go.is_closed()
     }
 
-    /// Uses it: IDENTIFY is to go out now. Returns the ticket, to be reported as used.
+    /// Uses the permit for an IDENTIFY that is about to go out. Returns the ticket to be reported.
     pub(crate) fn go(self) -> u64 {
         // Checked just before; a connection that is gone since then has not used it, and counting it as used is safe.
         let _ = self.wish.go.send(());
@@ -89,7 +89,7 @@ impl Granted {
     }
 }
 
-/// The queue for one connection.
+/// The queue of one connection.
 #[derive(Clone, Debug)]
 pub(crate) struct PermitQueue {
     client: IdentifyClient,
@@ -98,14 +98,14 @@ pub(crate) struct PermitQueue {
 }
 
 impl PermitQueue {
-    /// Wishes for a permit, until the answer is dropped. The permit itself goes to the connection's receiver.
+    /// Requests a permit until the returned receiver is dropped. The permit goes to the connection's own receiver.
     pub(crate) fn enqueue(&self) -> oneshot::Receiver<()> {
         let (go, waits) = oneshot::channel();
         self.shard.set_status(fleet_model::ShardStatus::Queued, "");
         let wish = Wish { shard: self.shard.clone(), permits: self.permits.clone(), go };
         if let Err(error) = self.client.messages.try_send(Message::Wish(wish)) {
-            // Full means thousands of shards, closed means that the process ends.
-            tracing::error!(shard.id = %self.shard.number(), "a wish to identify could not be queued; trying again");
+            // Full would mean thousands of shards; closed means that the process ends.
+            tracing::error!(shard.id = %self.shard.number(), "cannot queue a request to identify; retrying");
             let messages = self.client.messages.clone();
             tokio::spawn(async move {
                 // Ends with the client task.

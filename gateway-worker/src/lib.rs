@@ -1,7 +1,8 @@
 //! The data plane: runs a set of shards, keeps their cache, answers about them.
 //!
-//! The [link](mod@status) to the coordinator owns the lease and the set of shards; each [shard] has one task and one gateway
-//! connection; the [cache] is one per shard. Permits to IDENTIFY come from the coordinator. Everything that others ask is answered from what the shards publish, without asking their tasks.
+//! The [link](mod@status) to the coordinator owns the lease and the set of shards; each [shard] has one task, one
+//! gateway connection and one [cache]. Permits to IDENTIFY come from the coordinator. Queries are answered from what
+//! the shards publish, without asking their tasks.
 //!
 //! A bot is an [`EventHandler`] and a `main` that calls [`run`]. What it needs of the platform is exported here, the [`Bridge`] and the
 //! types of its answers ([`v1`], [`convert`]) among it.

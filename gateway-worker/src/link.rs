@@ -262,7 +262,7 @@ impl Link {
 
     /// Makes what runs what the coordinator says. Older words are dropped.
     fn obey(&mut self, life: &Life, assignment: Assignment) {
-        // Set by the registration that every assignment follows.
+        // Registration sets it, and every assignment follows one.
         let Some(gateway) = &self.gateway else { return };
         self.parts.shards.obey(&assignment, life.lease.window(), gateway);
         self.assignment = assignment;

@@ -40,7 +40,7 @@ impl ShardMetrics {
             ("gateway_garbled", "Messages that made no sense", &self.garbled),
             (
                 "gateway_foreign_guild_events",
-                "Guilds and events of guilds that belong to other shards, ignored",
+                "Ignored guilds, and events of guilds, that belong to other shards",
                 &self.foreign,
             ),
             ("gateway_reconnects", "Gateway connections lost", &self.reconnects),
@@ -54,18 +54,18 @@ impl ShardMetrics {
             ),
             ("gateway_fenced", "Shards closed because the lease was not known to hold", &self.fenced),
             ("gateway_gaps", "Times that events were or may have been lost", &self.gaps),
-            ("shard_panics", "Panics of a shard's task, after which it connected again", &self.shard_panics),
+            ("shard_panics", "Panics of shard tasks; each reconnects afterwards", &self.shard_panics),
             ("singleton_panics", "Panics of the bot's singleton", &self.singleton_panics),
         ] {
             registry.register(name, help, counter.clone());
         }
-        // Present from the start: an alert on growth needs the first value too.
+        // Present from the start: alerts on growth need the first value.
         for part in Part::ALL {
             self.count_unreadable(part, 0);
         }
         registry.register(
             "gateway_unreadable",
-            "Parts of Discord's events that could not be read: left out, or replaced by a default",
+            "Unreadable parts of Discord's events, left out or replaced by a default",
             self.unreadable.clone(),
         );
         let running = self.singleton_running.clone();

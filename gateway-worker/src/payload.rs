@@ -23,12 +23,12 @@ struct Data<'a> {
     guild_id: Option<&'a RawValue>,
 }
 
-/// An id, whether it came as text or as a number.
+/// An id given as text or as a number.
 fn id(raw: &RawValue) -> Option<u64> {
     raw.get().trim_matches('"').parse().ok()
 }
 
-/// Where a JSON text cannot be read. serde's own message quotes the text; this says only what kind of mistake it is, and its place.
+/// Why and where JSON text cannot be read. Unlike serde's message it quotes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} at line {line}, column {column}")]
 pub(crate) struct Misplaced {
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn place_of_a_mistake_quotes_nothing() {
+    fn parse_error_quotes_nothing() {
         for text in [r#"{"a":"marker"}"#, "marker", r#"["marker"#, r#""marker""#] {
             let error = serde_json::from_str::<u64>(text).unwrap_err();
             let said = Misplaced::from(&error).to_string();

@@ -1,9 +1,9 @@
-//! Discord's events read part by part: what cannot be read costs itself, not the event.
+//! Reads Discord's events part by part, so that one odd field does not cost the whole event.
 //!
-//! Owns the way from a dispatch's text to twilight's types. An event that twilight reads whole is read once. Of any other the parts are
-//! read by themselves ([`mend`]): ids must be there, a field that cannot be read is replaced by what the cache knows or by a default
-//! ([`least`]), an element of a list that cannot be read is left out. [`Odd`] says what that cost. Changes no text: bot code gets each
-//! event as it came. No error here holds any of the payload.
+//! Turns a dispatch's text into twilight's types. Normally twilight reads the whole event at once. Otherwise [`mend`]
+//! reads its parts: ids are required, an unreadable field is replaced by the cached value or a default ([`least`]), an
+//! unreadable list element is left out. [`Odd`] lists the losses. Bot code still gets the original text. No error
+//! contains any of the payload.
 
 use serde::{Deserialize, de::DeserializeSeed as _};
 use serde_json::{Map, Value, value::RawValue};
@@ -27,18 +27,18 @@ pub(crate) use odd::{Doubt, Odd, Part, ShardDoubt};
 
 use mend::Mend;
 
-/// An event that was read, and what it lacks.
+/// An event, and what could not be read of it.
 #[derive(Debug)]
 pub(crate) struct Reading {
     pub(crate) event: Event,
     pub(crate) odd: Odd,
 }
 
-/// An event that cannot be read: one of its ids is missing, or its text is not JSON.
+/// An event without one of its ids, or that is not JSON.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Unreadable;
 
-/// Reads a dispatch. `known` gives the object that an update changes, as far as the cache has it; it is asked only for an update that
+/// Reads a dispatch. `known` returns the cached object that an update changes; it is called only for an update that
 /// cannot be read whole.
 pub(crate) fn read(
     name: &str,
@@ -55,7 +55,7 @@ pub(crate) fn read(
     }
     let given = json::tolerant(data, &mut odd).ok_or(Unreadable)?;
     if name == "GUILD_CREATE" && given.get("unavailable") == Some(&Value::Bool(true)) {
-        // An outage: nothing else of it is read.
+        // An outage; the rest does not matter.
         let id = least::id_of(&given["id"]).and_then(Id::new_checked).ok_or(Unreadable)?;
         return Ok(Reading { event: outage(id), odd });
     }
@@ -68,29 +68,29 @@ pub(crate) fn read(
     Ok(Reading { event, odd })
 }
 
-/// Reads a payload as twilight does, without mending; `None` for an event that twilight does not know.
+/// Reads a payload without mending it; `None` for an event that twilight does not know.
 ///
 /// # Errors
-/// The payload does not fit twilight's types.
+/// The payload does not match twilight's types.
 pub(crate) fn whole(name: &str, text: &str) -> Result<Option<Event>, serde_json::Error> {
     let envelope: Envelope<'_> = serde_json::from_str(text)?;
     EventType::try_from(name).is_ok().then(|| parse(name, envelope.d.get())).transpose()
 }
 
-/// How a session begins, as READY says it.
+/// The beginning of a session, from READY.
 #[derive(Debug, Default)]
 pub(crate) struct SessionStart {
     pub(crate) session_id: String,
-    /// Empty when it cannot be read: the session is resumed at the gateway's own address.
+    /// Empty when it cannot be read: then RESUME goes to the gateway's own address.
     pub(crate) resume_url: String,
     pub(crate) guilds: Vec<u64>,
-    /// READY named guilds that could not be read: some more than `guilds` are to be expected.
+    /// READY named unreadable guilds: more than `guilds` will come.
     pub(crate) more_guilds: bool,
     pub(crate) own_user: Option<CurrentUser>,
     pub(crate) odd: Odd,
 }
 
-/// Reads READY by its parts. Only the session's id must be there.
+/// Reads READY part by part. Only the session id is required.
 pub(crate) fn session_start(text: &str) -> Result<SessionStart, Unreadable> {
     let mut odd = Odd::default();
     let given = json::tolerant(data_of(text).ok_or(Unreadable)?, &mut odd).ok_or(Unreadable)?;
@@ -137,10 +137,10 @@ fn data_of(text: &str) -> Option<&RawValue> {
     serde_json::from_str::<Envelope<'_>>(text).ok().map(|envelope| envelope.d)
 }
 
-/// twilight's own reading: all or nothing. Only from text: each further source of twilight's types would be compiled by itself.
+/// twilight's own parser, which takes all or nothing. It reads only text: twilight's types are compiled again for each other source.
 fn parse(name: &str, data: &str) -> Result<Event, serde_json::Error> {
     if name == "GUILD_CREATE" {
-        // twilight's enum is untagged: it buffers the whole guild, and takes any odd one for an outage.
+        // twilight's enum is untagged: it buffers the whole guild, and takes an odd one for an outage.
         let guild = serde_json::from_str::<Guild>(data)?;
         return Ok(match guild.unavailable {
             Some(true) => outage(guild.id),
@@ -155,7 +155,7 @@ fn outage(id: Id<GuildMarker>) -> Event {
     Event::GuildCreate(Box::new(GuildCreate::Unavailable(UnavailableGuild { id, unavailable: true })))
 }
 
-/// twilight reads a guild whose channels are missing as one that has none.
+/// Whether the channels are missing, which twilight reads as an empty list.
 fn is_without_channels(event: &Event, data: &RawValue) -> bool {
     #[derive(Deserialize)]
     struct Channels<'a> {
@@ -167,7 +167,7 @@ fn is_without_channels(event: &Event, data: &RawValue) -> bool {
         && serde_json::from_str::<Channels<'_>>(data.get()).is_ok_and(|guild| guild.channels.is_none())
 }
 
-/// `given` over `base`, object by object.
+/// Merges `given` over `base`, object by object.
 fn overlay(base: &Map<String, Value>, given: &Map<String, Value>) -> Map<String, Value> {
     let mut all = base.clone();
     for (key, value) in given {

@@ -59,9 +59,9 @@ pub struct RestConfig {
     pub longest_wait: Duration,
     /// Invalid requests at which the breaker opens.
     pub invalid_limit: u32,
-    /// Requests with any token are passed on.
+    /// Passes on requests with any token.
     pub allows_any_token: bool,
-    /// Requests for the gateway's address are passed on.
+    /// Passes on requests for the gateway's address.
     pub allows_gateway: bool,
 }
 
@@ -152,7 +152,7 @@ pub(crate) fn start(
     Ok(Proxy { authority: towards(address).to_string(), status })
 }
 
-/// Returns the place of a worker among those of the routing table.
+/// Returns a worker's place in the routing table.
 fn share_of(worker: &WorkerId, routes: &Routes) -> Share {
     let rank = routes.workers.range(..worker).count();
     let is_listed = routes.workers.contains_key(worker);

@@ -52,7 +52,7 @@ use crate::{
 const STREAMS_END: Duration = Duration::from_secs(2);
 /// How long handlers that are under way may take to end when the process stops.
 const HANDLERS_END: Duration = Duration::from_secs(5);
-/// How often problems are looked for, to tell since when they last.
+/// How often problems are checked, to record when they began.
 const OBSERVE: Duration = Duration::from_secs(1);
 /// Time between two look-ups of a name that is not there yet.
 const LOOK_UP_AGAIN: Duration = Duration::from_secs(1);

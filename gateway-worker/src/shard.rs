@@ -86,7 +86,7 @@ struct State {
     detail: String,
     close_code: Option<u16>,
     progress: Option<Progress>,
-    /// The session before, when it was given up.
+    /// The previous session, if it was given up.
     given_up: Option<Progress>,
     outcome: Option<StartOutcome>,
     /// Up to when the checkpoint holds what was received, in milliseconds since the Unix epoch.
@@ -264,10 +264,11 @@ impl Shard {
         *self.deliveries.lock().unwrap_or_else(PoisonError::into_inner) = Some(deliveries);
     }
 
-    /// Its task has ended, or is given up: no handler begins any more, and the handlers' queue and the shard let go of each other.
+    /// Shuts the queue, because the shard's task has ended or is given up, and breaks the reference cycle between queue
+    /// and shard.
     pub(crate) fn let_deliveries_go(&self) {
         let gone = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // Not under the lock.
+        // Outside the lock.
         if let Some(gone) = gone {
             gone.abandon();
         }
@@ -320,14 +321,14 @@ impl Shard {
         state.given_up = None;
     }
 
-    /// Where the session stands that a checkpoint is of: the present one, or the one that was given up last, without its id, so that
-    /// the next owner does not try it again.
+    /// The session that a checkpoint must hold: the present one, or the last one that was given up, without its id so
+    /// that the next owner does not try it again.
     pub(crate) fn progress_to_write(&self) -> Option<Progress> {
         let state = self.lock();
         state.progress.clone().or_else(|| state.given_up.clone())
     }
 
-    /// Gives the session up. Returns where it stood.
+    /// Gives the session up. Returns its last progress.
     pub(crate) fn give_up_session(&self) -> Option<Progress> {
         let mut state = self.lock();
         let progress = state.progress.take()?;
@@ -336,7 +337,7 @@ impl Shard {
         Some(progress)
     }
 
-    /// Forgets where Discord wanted the session resumed: it is resumed at the gateway from here on.
+    /// Forgets the resume URL: RESUME goes to the gateway's own address from here on.
     fn forget_resume_url(&self) {
         if let Some(progress) = &mut self.lock().progress {
             let session = Session { resume_url: String::new(), ..(*progress.session).clone() };
@@ -381,7 +382,7 @@ impl Shard {
         Some(Duration::from_millis(read_at.saturating_sub(state.checkpointed_unix_ms?)))
     }
 
-    /// Another worker has it: no handler begins any more.
+    /// Another worker owns the shard: no further handler starts.
     pub(crate) fn outranked(&self, by: Epoch) {
         tracing::warn!(shard.id = %self.number, epoch = %self.epoch, %by, "another worker has the shard: closing it");
         self.outranked.cancel();

@@ -252,7 +252,7 @@ struct Begin {
     arrival: Option<Arrival>,
     /// What its owners may have died of is handled one at a time.
     caution: Caution,
-    /// Another worker ran it before.
+    /// Another worker ran the shard before.
     ran_before: bool,
 }
 
@@ -399,7 +399,7 @@ impl ShardSet {
             stop: may_stop,
         };
         let task = self.parts.runtime.spawn(async move {
-            // Also if the task is aborted, or never polled.
+            // Runs also if the task is aborted, or never polled.
             let _abandoned = abandoned;
             Box::pin(runner.run()).await;
         });

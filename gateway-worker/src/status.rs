@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use crate::{checkpoints::unix_ms, clock::BootTime, lease::LeaseWindow, shards::RunningShards};
 
-/// What to do about it is the same for every process.
+/// The same advice in every process.
 const DESCRIPTORS_EXHAUSTED: &str =
     "no file descriptors left: raise the limit of open files (ulimit -n, LimitNOFILE)";
 
@@ -55,7 +55,7 @@ pub(crate) struct WorkerHealth {
     pub(crate) rest: RestStatus,
     /// Where its REST proxy listens.
     pub(crate) rest_address: SocketAddr,
-    /// Since when each problem lasts.
+    /// When each problem began.
     pub(crate) clock: Mutex<ProblemClock>,
 }
 
@@ -64,7 +64,7 @@ impl WorkerHealth {
         self.shards.all().iter().filter(|shard| shard.status() == ShardStatus::Ready).count()
     }
 
-    /// Returns what an operator should know, with the time since when. Called once a second at least.
+    /// Returns the current problems with their start times. Must be called at least once a second.
     pub(crate) fn observe(&self) -> Vec<Problem> {
         let problems = self.problems(&self.link.borrow().clone());
         self.clock.lock().unwrap_or_else(PoisonError::into_inner).observe(problems, unix_ms())

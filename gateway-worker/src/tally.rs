@@ -1,13 +1,13 @@
-//! How many guilds, members, channels and voice connections a shard has. Pure.
+//! Counts the guilds, members, channels and voice connections of a shard. Pure.
 //!
-//! Channels and voice connections are counted as sets of ids, so an event that comes twice counts once. Discord does not name all
-//! members: their number is the one that it tells, with those added and taken away that came and went.
+//! Channels and voice connections are sets of ids, so a repeated event counts once. Discord does not send all members:
+//! their number is the one in GUILD_CREATE, adjusted by joins and leaves.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::reading::Doubt;
 
-/// A larger number of members of one guild is a mistake; of so many, any number of guilds can be added up.
+/// A larger member count is a mistake; up to here sums cannot overflow.
 pub const MOST_MEMBERS: u64 = 1 << 32;
 
 /// What a shard's guilds add up to.
@@ -36,9 +36,9 @@ pub struct Tally {
 struct GuildTally {
     members: Option<u64>,
     channels: BTreeSet<u64>,
-    /// Channels out of a checkpoint that does not name them.
+    /// Channels of a checkpoint that does not name them.
     unnamed_channels: u32,
-    /// The channels of the users in voice; 0 where it is not known.
+    /// Voice channels by user; 0 where unknown.
     in_voice: HashMap<u64, u64>,
     unavailable: bool,
     doubt: Doubt,
@@ -57,11 +57,11 @@ pub struct NewGuild {
     pub members: u64,
     /// Channels without threads.
     pub channels: BTreeSet<u64>,
-    /// Channels that are known by number only.
+    /// Channels known by number only.
     pub unnamed_channels: u32,
-    /// The channels of the users in voice; 0 where it is not known.
+    /// Voice channels by user; 0 where unknown.
     pub in_voice: HashMap<u64, u64>,
-    /// What of it could not be read.
+    /// What could not be read of it.
     pub(crate) doubt: Doubt,
 }
 
@@ -150,7 +150,7 @@ impl Tally {
         self.guilds.values().any(|guild| guild.doubt.has(Doubt::MEMBERS))
     }
 
-    /// Something of a guild is in doubt from now on, until it is told again.
+    /// Puts part of a guild in doubt until its next GUILD_CREATE.
     pub(crate) fn doubt(&mut self, id: u64, doubt: Doubt) {
         if let Some(guild) = self.guilds.get_mut(&id) {
             guild.doubt = guild.doubt.and(doubt);
@@ -206,16 +206,16 @@ impl Tally {
         }
     }
 
-    /// A guild has this channel.
+    /// Adds a channel that a guild has.
     pub fn has_channel(&mut self, guild: u64, channel: u64) {
         let Some(guild) = self.guilds.get_mut(&guild) else { return };
-        // Of those that are not named it may be one: then it was counted.
+        // It may be one of the unnamed channels, which are counted already.
         if guild.unnamed_channels == 0 && guild.channels.insert(channel) {
             self.figures.channels += 1;
         }
     }
 
-    /// A guild has this new channel.
+    /// Adds a new channel.
     pub fn channel_came(&mut self, guild: u64, channel: u64) {
         if let Some(guild) = self.guilds.get_mut(&guild)
             && guild.channels.insert(channel)
@@ -224,7 +224,7 @@ impl Tally {
         }
     }
 
-    /// A channel is gone, and nobody is in it any more: gives the users that were.
+    /// Removes a channel. Returns the users that were in it.
     pub fn channel_gone(&mut self, guild: u64, channel: u64) -> Vec<u64> {
         let Some(guild) = self.guilds.get_mut(&guild) else { return Vec::new() };
         let named = guild.channels.remove(&channel);
@@ -240,7 +240,7 @@ impl Tally {
         users
     }
 
-    /// A user is in a voice channel, or in none.
+    /// Puts a user into a voice channel, or into none.
     pub fn voice(&mut self, guild: u64, user: u64, channel: Option<u64>) {
         let Some(guild) = self.guilds.get_mut(&guild) else { return };
         let (was, is) = match channel {

@@ -74,7 +74,7 @@ pub(crate) fn bot(handler: Arc<dyn EventHandler>) -> Bot {
     }
 }
 
-/// The task of a shard that connects to this gateway. What it wishes of the identify queue stays unanswered.
+/// The task of a shard that connects to this gateway. Its requests for permits stay unanswered.
 pub(crate) fn runner(gateway: &str, stop: CancellationToken) -> (Runner, mpsc::Receiver<identify::Message>) {
     let (identify, wishes) = identify::channel();
     let (shard, lease) = (shard_at(EPOCH, "none"), lease());

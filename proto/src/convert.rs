@@ -48,28 +48,28 @@ pub enum Malformed {
         /// The total.
         shard_total: u32,
     },
-    /// A text that is longer than any that a peer of this version sends.
-    #[error("{field} has {bytes} bytes: it may have {most}")]
+    /// A text longer than any that a peer of this version sends.
+    #[error("{field} has {bytes} bytes: the limit is {most}")]
     TooLong {
         /// The field.
         field: &'static str,
-        /// How long it is.
+        /// Its length in bytes.
         bytes: usize,
-        /// How long it may be.
+        /// The limit.
         most: usize,
     },
-    /// A list that is longer than any that a peer of this version sends.
-    #[error("{field} has {count} entries: it may have {most}")]
+    /// A list longer than any that a peer of this version sends.
+    #[error("{field} has {count} entries: the limit is {most}")]
     TooMany {
         /// The field.
         field: &'static str,
-        /// How many there are, or stand for.
+        /// Number of entries, ranges expanded.
         count: usize,
-        /// How many there may be.
+        /// The limit.
         most: usize,
     },
-    /// A shard that no bot has.
-    #[error("shard {0} is beyond the most shards that a bot can have")]
+    /// A shard number above the limit.
+    #[error("shard {0} is above the highest possible shard number")]
     Shard(fleet_model::ShardNumber),
     /// A number that stands for no status.
     #[error("{0} is no shard status")]

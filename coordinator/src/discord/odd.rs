@@ -1,4 +1,4 @@
-//! A stand-in for Discord that answers any bytes over real sockets.
+//! A server that answers with any bytes, in Discord's place.
 
 use std::{
     net::SocketAddr,
@@ -13,7 +13,7 @@ use tokio::{
     net::TcpListener,
 };
 
-/// Answers each connection with the next of its answers, the last of them for ever, and closes it.
+/// Sends each connection its next answer, the last one repeatedly, and closes it.
 #[derive(Clone)]
 pub(crate) struct OddDiscord {
     pub(crate) address: SocketAddr,
@@ -45,7 +45,7 @@ impl OddDiscord {
         if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() }
     }
 
-    /// Answers this from now on.
+    /// Sends this answer from now on.
     pub(crate) fn answer(&self, bytes: Vec<u8>) {
         *self.answers.lock().unwrap() = vec![bytes];
     }
@@ -55,12 +55,12 @@ impl OddDiscord {
     }
 }
 
-/// A response with these header lines and this body.
+/// A response with these headers and this body.
 pub(crate) fn response(status: &str, headers: &str, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
-/// An answer of `/gateway/bot`: shards, and of the limit total, remaining, reset_after and max_concurrency.
+/// A body of `/gateway/bot`: shards, then the limit's total, remaining, reset_after and max_concurrency.
 pub(crate) fn answer(shards: &str, limit: [&str; 4]) -> String {
     let [total, remaining, reset_after, max_concurrency] = limit;
     format!(

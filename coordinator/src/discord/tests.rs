@@ -1,4 +1,4 @@
-//! Odd answers over real sockets.
+//! Malformed and unusual answers over real sockets.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -21,7 +21,7 @@ const DAY: u64 = 24 * 3600;
 type Row = (&'static str, &'static str, &'static str, &'static str, (u64, u64));
 
 #[tokio::test]
-async fn every_refusal_is_waited_out_and_named() {
+async fn refusals_are_waited_out_and_named() {
     let block = r#"{"code":0,"message":"You are being blocked from accessing our API temporarily"}"#;
     let rows: &[Row] = &[
         (
@@ -62,8 +62,8 @@ async fn every_refusal_is_waited_out_and_named() {
         ("429 x", "retry-after: nan\r\n", r#"{"retry_after":"soon"}"#, "429", (60, 62)),
         ("503 x", "retry-after: 7\r\n", "", "status 503", (7, 9)),
         ("502 x", HTML, "<html>bad gateway</html>", "status 502 (text/html)", (1, 2)),
-        ("200 OK", HTML, "<html>sign in</html>", "status 200 (text/html) whose body is no JSON", (1, 2)),
-        ("200 OK", "", "", "status 200 whose body is no JSON", (1, 2)),
+        ("200 OK", HTML, "<html>sign in</html>", "status 200 (text/html) whose body is not JSON", (1, 2)),
+        ("200 OK", "", "", "status 200 whose body is not JSON", (1, 2)),
         ("301 x", "location: https://elsewhere\r\n", "", "status 301", (1, 2)),
         ("500 x", "", "{\"message\":\"a\\u001b[2Jb\\nc\"}", "status 500: a\\u{1b}[2Jb\\nc", (1, 2)),
         (
@@ -90,26 +90,26 @@ async fn every_refusal_is_waited_out_and_named() {
 }
 
 #[tokio::test]
-async fn what_is_no_answer_is_named_and_bounded() {
+async fn malformed_answers_are_named_and_bounded() {
     let limit = ["1000", "999", "86400000", "1"];
     let wide = format!("{{\"url\":\"{}\"}}", "x".repeat(MOST_BYTES));
     let rows: Vec<(Vec<u8>, &str)> = vec![
-        (json("{}"), "without a ws:// or wss:// URL"),
-        (json("[]"), "without a ws://"),
-        (json("null"), "without a ws://"),
-        (json(&answer("4294967296", limit)), "4294967296 shards: more than 65536"),
-        (json(&answer("65537", limit)), "more than 65536"),
-        (json(&answer("-1", limit)), "without a number at /shards"),
-        (json(&answer("1e9", limit)), "without a number at /shards"),
-        (json(&answer("\"4\"", limit)), "without a number at /shards"),
-        (json(&answer("4", ["null", "1", "1", "1"])), "without a number at /session_start_limit/total"),
+        (json("{}"), "has no ws:// or wss:// URL"),
+        (json("[]"), "has no ws://"),
+        (json("null"), "has no ws://"),
+        (json(&answer("4294967296", limit)), "4294967296 shards: the limit is 65536"),
+        (json(&answer("65537", limit)), "the limit is 65536"),
+        (json(&answer("-1", limit)), "has no number at /shards"),
+        (json(&answer("1e9", limit)), "has no number at /shards"),
+        (json(&answer("\"4\"", limit)), "has no number at /shards"),
+        (json(&answer("4", ["null", "1", "1", "1"])), "has no number at /session_start_limit/total"),
         (json(&answer("4", ["1", "1", "1", "18446744073709551616"])), "/session_start_limit/max_concurrency"),
-        (json(&answer("4", limit).replace("wss://gateway.discord.gg", "https://x")), "without a ws://"),
-        (json(&answer("4", limit).replace("wss://gateway.discord.gg", "wss://a b")), "without a ws://"),
-        (json(&wide), "was cut off or is too long"),
-        (json("["), "is no JSON"),
-        (json(&"[".repeat(20_000)), "is no JSON"),
-        (b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"url\"".to_vec(), "was cut off"),
+        (json(&answer("4", limit).replace("wss://gateway.discord.gg", "https://x")), "has no ws://"),
+        (json(&answer("4", limit).replace("wss://gateway.discord.gg", "wss://a b")), "has no ws://"),
+        (json(&wide), "is truncated or too long"),
+        (json("["), "is not JSON"),
+        (json(&"[".repeat(20_000)), "is not JSON"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"url\"".to_vec(), "is truncated"),
         (b"\xff\xfe\x00garbage".to_vec(), "GET /gateway/bot failed"),
         (Vec::new(), "GET /gateway/bot failed"),
     ];
@@ -123,7 +123,7 @@ async fn what_is_no_answer_is_named_and_bounded() {
 }
 
 #[tokio::test]
-async fn numbers_are_brought_into_their_bounds() {
+async fn numbers_are_clamped() {
     let huge = "18446744073709551615";
     // Shards, then total, remaining, reset_after, max_concurrency.
     let rows = [
@@ -144,7 +144,7 @@ async fn numbers_are_brought_into_their_bounds() {
 }
 
 #[tokio::test]
-async fn an_address_of_the_settings_takes_the_place_of_any_that_is_answered() {
+async fn configured_gateway_replaces_the_answered_url() {
     let body = answer("4", ["1", "1", "1", "1"]).replace("wss://gateway.discord.gg", "no url");
     let OddDiscord { address, .. } = OddDiscord::start(vec![json(&body)]).await;
     let (api, gateway) = (format!("http://{address}").parse().unwrap(), "ws://127.0.0.1:9".parse().unwrap());
@@ -152,9 +152,8 @@ async fn an_address_of_the_settings_takes_the_place_of_any_that_is_answered() {
     assert_eq!(discord.gateway_info().await.unwrap().url, "ws://127.0.0.1:9");
 }
 
-/// Whoever asks: at the start, for a new day, or for a worker that tells of a refused token.
 #[tokio::test]
-async fn a_429_is_not_repeated_before_its_wait_is_over_whoever_asks() {
+async fn no_request_is_sent_before_the_wait_of_a_429_is_over() {
     let odd = OddDiscord::start(vec![response("429 x", HTML, "error code: 1015")]).await;
     let discord = Arc::new(client(odd.address));
     discord.gateway_info().await.unwrap_err();
@@ -173,7 +172,7 @@ async fn a_429_is_not_repeated_before_its_wait_is_over_whoever_asks() {
 }
 
 #[tokio::test]
-async fn an_answer_ends_the_problem_and_requests_keep_their_distance() {
+async fn answer_ends_the_problem_and_requests_stay_spaced() {
     let good = json(&answer("1", ["1", "1", "1", "1"]));
     let odd = OddDiscord::start(vec![response("502 x", HTML, ""), good]).await;
     let discord = client(odd.address);
@@ -186,7 +185,7 @@ async fn an_answer_ends_the_problem_and_requests_keep_their_distance() {
 }
 
 #[tokio::test]
-async fn a_discord_that_is_not_there_is_named() {
+async fn unreachable_discord_is_named() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
@@ -196,7 +195,7 @@ async fn a_discord_that_is_not_there_is_named() {
 }
 
 #[test]
-fn a_token_that_no_header_can_carry_is_said() {
+fn token_with_invalid_characters_is_named() {
     let error = Discord::new(&Secret::new("a\nb"), None, None).unwrap_err().to_string();
     assert!(error.contains("DISCORD_TOKEN") && !error.contains("a\nb"), "{error}");
 }

@@ -1,7 +1,7 @@
-//! Supervisors that say that a worker's process has ended, and wait for the store's verdict on its lease.
+//! Exit reports of supervisors, which wait for the store's verdict on the worker's lease.
 //!
-//! Their word alone is not taken: the worker's address is looked at first, and one that still answers there lives. A worker is
-//! looked at once for all that tell of it, and what was seen is good for a few seconds.
+//! A report alone is not trusted: the coordinator probes the worker's address first, and a worker that answers is
+//! alive. One probe serves all reports about a worker, and its result is valid for a few seconds.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -18,27 +18,27 @@ use crate::{
 /// Notices that may wait at once; one more is refused. Each waits a few seconds at most.
 const WAITING: usize = 1024;
 
-/// How long a worker that was found alive is not looked at again.
+/// How long the result "alive" of a probe is valid.
 const FOUND_ALIVE: Duration = Duration::from_secs(5);
 
 /// The answer to a notice: the incarnation that was given up.
 type Reply = oneshot::Sender<Result<Incarnation, Stopped>>;
 
-/// One life of a worker.
+/// One incarnation of a worker.
 type Life = (WorkerId, Incarnation);
 
 /// See the module's documentation.
 #[derive(Default)]
 pub(super) struct Exits {
     waiting: Vec<(Life, Reply)>,
-    /// Lives that are being looked at, and those that were found alive, with the moment until which that is good. Only
-    /// workers of the fleet are here.
+    /// Incarnations that are being probed (`None`), or were found alive and until when that is valid. Only workers of
+    /// the fleet are here.
     looks: BTreeMap<Life, Option<Duration>>,
 }
 
 impl Exits {
     fn wait(&mut self, life: Life, reply: Reply) {
-        // A supervisor that gave up makes room.
+        // Supervisors that gave up make room.
         self.waiting.retain(|(_, waiting)| !waiting.is_closed());
         if self.waiting.len() >= WAITING {
             let _ = reply.send(Err(Stopped::Busy));
@@ -69,8 +69,8 @@ impl Exits {
         }
     }
 
-    /// Whether a life has to be looked at: it is not being, and was not found alive lately.
-    fn begin_look(&mut self, life: &Life, now: Duration) -> Option<bool> {
+    /// Returns whether to start a probe (not while one runs); `None` if the last one found the worker alive.
+    fn start_probe(&mut self, life: &Life, now: Duration) -> Option<bool> {
         self.looks.retain(|_, good_until| good_until.is_none_or(|until| now < until));
         match self.looks.get(life) {
             None => {
@@ -84,7 +84,7 @@ impl Exits {
 }
 
 impl Driver<'_> {
-    /// A supervisor says that a worker's process has ended. `reason` is its own word for how.
+    /// Handles a supervisor's report that a worker's process ended. `reason` is the supervisor's own text.
     pub(super) fn exit_reported(
         &mut self,
         worker: WorkerId,
@@ -95,16 +95,16 @@ impl Driver<'_> {
     ) {
         self.shell.metrics.count_exit();
         self.fleet.exit_explained(&worker, incarnation, reason, now);
-        let refused = match self.fleet.may_exit(&worker, incarnation, now) {
+        let refused = match self.fleet.check_exit(&worker, incarnation, now) {
             Ok(life) => {
                 let life = (worker, life);
-                match self.exits.begin_look(&life, now.mono) {
+                match self.exits.start_probe(&life, now.mono) {
                     Some(begins) => {
                         if begins {
                             tracing::warn!(
-                                worker.id = %life.0, incarnation = %life.1, reason, "a worker's process is said to have ended"
+                                worker.id = %life.0, incarnation = %life.1, reason, "exit reported; probing the worker"
                             );
-                            self.look_before_exit(life.clone());
+                            self.probe_before_exit(life.clone());
                         }
                         return self.exits.wait(life, reply);
                     }
@@ -114,21 +114,21 @@ impl Driver<'_> {
             Err(refused) => refused,
         };
         self.shell.metrics.count_refused("exit");
-        tracing::debug!(reason, %refused, "the notice of an exit changes nothing");
+        tracing::debug!(reason, %refused, "exit report ignored");
         let _ = reply.send(Err(refused.into()));
     }
 
-    fn look_before_exit(&self, (worker, incarnation): Life) {
+    fn probe_before_exit(&self, (worker, incarnation): Life) {
         let Some((found_at, url)) = self.fleet.whereabouts(&worker) else { return };
         let url = url.to_owned();
         self.start(async move {
             let finding = dial_back::look_by_url(found_at, &url, &worker, &incarnation).await;
-            Outcome::ExitLooked(worker, incarnation, finding)
+            Outcome::ExitProbed(worker, incarnation, finding)
         });
     }
 
-    /// The address of a worker that is said to have ended was looked at.
-    pub(super) fn exit_looked(
+    /// Handles the result of a probe after an exit report.
+    pub(super) fn exit_probed(
         &mut self,
         worker: WorkerId,
         incarnation: Incarnation,
@@ -139,7 +139,7 @@ impl Driver<'_> {
         if finding == Finding::Answers {
             self.exits.looks.insert(life.clone(), Some(now.mono + FOUND_ALIVE));
             self.shell.metrics.count_refused("exit");
-            tracing::warn!(worker.id = %life.0, "a worker that is said to have ended answers at its address");
+            tracing::warn!(worker.id = %life.0, "exit report refused: worker answers at its address");
             let alive = || ExitRefused::StillAnswers { worker: life.0.clone() };
             return self.exits.answer(&life.0, &life.1, || Err(alive()));
         }
@@ -178,14 +178,14 @@ mod tests {
     }
 
     #[test]
-    fn one_look_is_good_for_all_notices_of_a_few_seconds() {
+    fn one_probe_serves_all_reports_for_a_few_seconds() {
         let life = ("w".parse().unwrap(), "1".parse().unwrap());
         let mut exits = Exits::default();
-        assert_eq!(exits.begin_look(&life, Duration::ZERO), Some(true));
-        assert_eq!(exits.begin_look(&life, Duration::ZERO), Some(false), "it is under way");
+        assert_eq!(exits.start_probe(&life, Duration::ZERO), Some(true));
+        assert_eq!(exits.start_probe(&life, Duration::ZERO), Some(false), "the probe is running");
         exits.looks.insert(life.clone(), Some(FOUND_ALIVE));
-        assert_eq!(exits.begin_look(&life, FOUND_ALIVE / 2), None);
-        assert_eq!(exits.begin_look(&life, FOUND_ALIVE), Some(true));
+        assert_eq!(exits.start_probe(&life, FOUND_ALIVE / 2), None);
+        assert_eq!(exits.start_probe(&life, FOUND_ALIVE), Some(true));
     }
 
     #[test]

@@ -26,19 +26,20 @@ const ANSWERS: usize = 1024;
 /// How long to wait before a grant is tried again that could not be written down.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// How long the old budget holds when Discord did not answer. The client keeps the waits that Discord asks for.
+/// How long the old budget holds after a failed request. The client keeps the waits that Discord asks for.
 const ASK_BUDGET_AGAIN: Duration = Duration::from_secs(1);
 
-/// How long no permit is given while Discord is asked about a token: an answer takes less, and an outage is no refusal.
+/// How long no permit is granted while Discord is asked about a token. Discord answers sooner, and an outage is not a
+/// refusal.
 const DOUBT: Duration = Duration::from_secs(2);
 
-/// Where asking Discord for the budget stands.
+/// The state of the requests for the budget.
 #[derive(Default)]
 pub(super) struct Asking {
     under_way: bool,
-    /// Workers whose token Discord refused, for the next question to tell.
+    /// Workers whose token Discord refused; the next request covers them.
     doubts: BTreeSet<(WorkerId, Incarnation)>,
-    /// Those that the question under way is about.
+    /// Workers that the current request covers.
     asked_for: BTreeSet<(WorkerId, Incarnation)>,
 }
 
@@ -193,7 +194,7 @@ impl Driver<'_> {
         self.dirty = true;
     }
 
-    /// Asks Discord for the budget when its day is over, or when a worker's token is in doubt.
+    /// Asks Discord for the budget when it has reset, or when a worker's token is in doubt.
     pub(super) fn refresh_budget(&mut self, now: Duration) {
         let due = now >= self.identify.budget().resets_at || !self.asking.doubts.is_empty();
         if self.asking.under_way || !due {
@@ -204,7 +205,7 @@ impl Driver<'_> {
         self.asking.asked_for = std::mem::take(&mut self.asking.doubts);
         let (discord, outcomes) = (self.shell.discord.clone(), self.outcomes.clone());
         self.started.spawn(async move {
-            // It may wait for hours; the end of the term ends it.
+            // It may wait for hours; the end of the term cancels it.
             tokio::select! {
                 () = outcomes.closed() => {}
                 info = discord.gateway_info() => drop(outcomes.send(Outcome::Budget(info)).await),
@@ -212,7 +213,7 @@ impl Driver<'_> {
         });
     }
 
-    /// Discord answered, or did not: what it says of budget, concurrency and shards is followed at once.
+    /// Applies Discord's answer: budget, concurrency and shard total take effect at once.
     pub(super) fn discord_answered(&mut self, info: Result<GatewayInfo, DiscordError>, now: Now) {
         self.asking.under_way = false;
         self.dirty = true;
@@ -220,7 +221,7 @@ impl Driver<'_> {
         match info {
             Ok(info) => {
                 if self.identify.halted().is_some() {
-                    tracing::info!("Discord takes the token: shards identify again");
+                    tracing::info!("Discord accepts the token again; identifies resumed");
                     self.identify.lift_halt();
                 }
                 self.identify.set_budget(budget_from(&info, None, self.shell.reserve, now));
@@ -239,9 +240,7 @@ impl Driver<'_> {
                 }
             }
             Err(DiscordError::TokenRefused) => {
-                tracing::error!(
-                    "Discord refused the token (401): no shard identifies until it takes it again"
-                );
+                tracing::error!("Discord refused the token (401); identifies halted");
                 let why = "Discord refused the token (401): check DISCORD_TOKEN";
                 self.identify.halt(why);
                 let waiting: Vec<TicketId> = self.identify.waiting_wishes().map(|(id, _)| id).collect();
@@ -258,8 +257,8 @@ impl Driver<'_> {
         }
     }
 
-    /// Discord closed a worker's shard with 4004. Only Discord can tell whether the bot's token is void or this worker has
-    /// a stale one.
+    /// Handles close code 4004 of a worker's shard. Only Discord can tell whether the bot's token is void or this
+    /// worker has a stale one.
     pub(super) fn token_in_doubt(
         &mut self,
         worker: &WorkerId,
@@ -270,7 +269,7 @@ impl Driver<'_> {
         let known = self.asking.asked_for.contains(&doubt) || self.fleet.is_excluded(worker);
         if self.identify.halted().is_none() && !known && self.asking.doubts.insert(doubt) {
             tracing::warn!(
-                shard.id = %shard, worker.id = %worker, "Discord refused a worker's token (4004): asking /gateway/bot"
+                shard.id = %shard, worker.id = %worker, "Discord refused a worker's token (4004); checking with GET /gateway/bot"
             );
             let now = self.shell.now().mono;
             self.identify.hold_until(now + DOUBT);
@@ -278,12 +277,12 @@ impl Driver<'_> {
         }
     }
 
-    /// Discord takes the coordinator's token, so this worker has another one.
+    /// Excludes a worker: Discord accepts the coordinator's token, so the worker has another one.
     fn exclude(&mut self, worker: &WorkerId, incarnation: &Incarnation, now: Now) {
         if self.fleet.exclude(worker, incarnation, now) {
             tracing::error!(
                 worker.id = %worker,
-                "worker excluded: Discord refuses its token (4004) and takes the coordinator's; restart it with this one"
+                "worker excluded: Discord refuses its token (4004) and accepts the coordinator's; restart it with that one"
             );
         }
     }

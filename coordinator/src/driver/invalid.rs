@@ -1,4 +1,4 @@
-//! A record of the fleet store that is none of this program's: another type, or fields that can't be read.
+//! A record of the fleet store that this program did not write: another type, or unreadable fields.
 
 use std::time::Duration;
 
@@ -6,10 +6,9 @@ use fleet_model::{Problem, ProblemCode};
 
 use crate::fleet::Now;
 
-/// How long it is shown after it was last met: what meets it comes again within less.
+/// How long the problem is shown after the last encounter. Whatever reads the record retries sooner.
 const SHOWN: Duration = Duration::from_secs(30);
 
-/// See the module's documentation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct InvalidRecord {
     key: String,
@@ -18,7 +17,7 @@ pub(super) struct InvalidRecord {
 }
 
 impl InvalidRecord {
-    /// The record at `key` was met; `before` is the one that was met before it.
+    /// Notes that the record at `key` is invalid; `before` is the previous one.
     pub(super) fn new(key: &str, before: Option<Self>, now: Now) -> Self {
         let same = before.filter(|before| before.key == key && now.mono.saturating_sub(before.last) < SHOWN);
         if same.is_none() {
@@ -28,7 +27,7 @@ impl InvalidRecord {
         Self { key: key.to_owned(), since_unix_ms, last: now.mono }
     }
 
-    /// What an operator should know, as long as it is met.
+    /// The problem, while the record was met recently.
     pub(super) fn problem(&self, now: Duration) -> Option<Problem> {
         let shown = now.saturating_sub(self.last) < SHOWN;
         shown.then(|| problem(&self.key).since(self.since_unix_ms))
@@ -54,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_shown_while_it_is_met_and_since_when() {
+    fn problem_is_shown_while_the_record_is_met() {
         let first = InvalidRecord::new("{p}:term", None, at(10));
         let again = InvalidRecord::new("{p}:term", Some(first.clone()), at(20));
         let problem = again.problem(Duration::from_secs(49)).unwrap();

@@ -52,10 +52,10 @@ impl Driver<'_> {
                 }
             }
             Note::Contested { worker, shards } => tracing::warn!(
-                worker.id = %worker, shards, "a worker says that it runs shards of live owners: the store decides"
+                worker.id = %worker, shards, "worker claims shards of live owners; checking with the store"
             ),
             Note::Outranked { shard, by } => tracing::warn!(
-                shard.id = %shard, epoch = %by, "the store holds a higher epoch of a shard: its owner is written above it"
+                shard.id = %shard, epoch = %by, "store holds a higher epoch; raising the shard's epoch"
             ),
             Note::TotalSettled(total) => tracing::info!(total, "shard total settled"),
         }

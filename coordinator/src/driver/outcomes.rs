@@ -19,7 +19,7 @@ pub(crate) enum Outcome {
     Lease(WorkerId, Incarnation, Cause, Result<Revocation, StoreError>),
     Leases(Result<Vec<(WorkerId, Incarnation)>, StoreError>),
     Looked(WorkerId, Incarnation, Duration, Finding),
-    ExitLooked(WorkerId, Incarnation, Finding),
+    ExitProbed(WorkerId, Incarnation, Finding),
     Granted(Vec<Grant>, Result<Fenced, StoreError>),
     Store(Result<StoreIdentity, StoreError>),
     Budget(Result<GatewayInfo, DiscordError>),
@@ -38,7 +38,7 @@ impl Driver<'_> {
         });
     }
 
-    /// Asks the store whether it is there.
+    /// The store's answer to a ping.
     pub(super) fn probe(&mut self) {
         if !self.store_asked {
             self.store_asked = true;
@@ -129,8 +129,8 @@ impl Driver<'_> {
         });
     }
 
-    /// Takes an outcome in.
-    pub(super) fn came_back(&mut self, outcome: Outcome) {
+    /// Applies an outcome.
+    pub(super) fn on_outcome(&mut self, outcome: Outcome) {
         let now = self.shell.now();
         match outcome {
             Outcome::Owners(owners, Ok(written)) => {
@@ -140,7 +140,7 @@ impl Driver<'_> {
                 let invalid =
                     owners.iter().zip(&written).filter(|(_, written)| **written == Written::Invalid);
                 let invalid: Vec<_> = invalid.map(|(owner, _)| owner.shard).collect();
-                // Each record speaks for itself: one that a higher term wrote says nothing of the others.
+                // Records are independent: one written under a higher term says nothing about the others.
                 let outcomes = owners.iter().zip(written).map(|(owner, written)| match written {
                     Written::Yes => (owner, Ok(())),
                     Written::Outranked(epoch) => (owner, Err(Some(epoch))),
@@ -185,8 +185,8 @@ impl Driver<'_> {
                 self.note(&Note::Looked { worker: worker.clone(), finding });
                 self.fleet.looked(&worker, &incarnation, broke_at, finding, now);
             }
-            Outcome::ExitLooked(worker, incarnation, finding) => {
-                self.exit_looked(worker, incarnation, finding, now);
+            Outcome::ExitProbed(worker, incarnation, finding) => {
+                self.exit_probed(worker, incarnation, finding, now);
             }
             Outcome::Granted(grants, written) => {
                 if let Err(error) = &written {
@@ -203,7 +203,7 @@ impl Driver<'_> {
             Outcome::Budget(info) => self.discord_answered(info, now),
             Outcome::Intent(written) => {
                 self.intent_came_back(matches!(written, Ok(Fenced::Written)));
-                self.came_back(Outcome::Done(written));
+                self.on_outcome(Outcome::Done(written));
             }
             Outcome::Done(Ok(Fenced::StaleTerm)) => self.ask_for_the_term(),
             Outcome::Done(Ok(Fenced::Written)) => {}
@@ -221,7 +221,7 @@ impl Driver<'_> {
                 }
                 self.store_identity = identity;
                 self.shell.metrics.set_store_up(true);
-                // In doubt of its term a coordinator writes nothing, whatever it reaches.
+                // While the term is unconfirmed, nothing is written.
                 if self.may_act {
                     self.fleet.store_answers(same, self.shell.now());
                 }
@@ -235,15 +235,15 @@ impl Driver<'_> {
             self.invalid_record = Some(InvalidRecord::new(key, self.invalid_record.take(), self.shell.now()));
         }
         if self.shell.metrics.set_store_up(false) {
-            tracing::warn!(%error, "the fleet store is away: what runs goes on, no shard changes hands");
+            tracing::warn!(%error, "the fleet store is away: shards keep running, none can move");
         }
         self.fleet.store_is_away();
         self.dirty = true;
     }
 
-    /// A record was written under a higher term: the renewal of our own will tell whether that coordinator acts.
+    /// A record was written under a higher term; the renewal will tell whether another coordinator acts.
     fn ask_for_the_term(&self) {
-        tracing::warn!(term = %self.term, "record of a higher term in the fleet store: asking for our own");
+        tracing::warn!(term = %self.term, "record of a higher term in the fleet store; renewing our own");
         self.tenure.ask();
     }
 }

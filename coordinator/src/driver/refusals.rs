@@ -1,4 +1,4 @@
-//! Registrations that are refused for what they claim: counted each time, logged once a minute for each worker.
+//! Registrations that are refused for false claims: each is counted, and one a minute is logged for each worker.
 
 use std::collections::BTreeMap;
 
@@ -8,18 +8,18 @@ use tokio::time::{Duration, Instant};
 use super::Driver;
 use crate::fleet::RegistrationRefused;
 
-/// How long a worker's refusals are told by one line.
+/// How long further refusals of a worker are only counted.
 const FOLDED: Duration = Duration::from_mins(1);
 
-/// Workers whose refusals are folded; of more of them none is logged.
+/// The most workers that are tracked; refusals of others are not logged.
 const WORKERS: usize = 256;
 
-/// When a refusal of a worker was last logged, and how many came since.
+/// By worker: when a refusal was last logged, and how many came since.
 #[derive(Default)]
 pub(super) struct RefusalLog(BTreeMap<WorkerId, (Instant, u64)>);
 
 impl RefusalLog {
-    /// How many were not logged, when this one is to be.
+    /// Returns the number of unlogged refusals if this one is to be logged.
     fn due(&mut self, worker: &WorkerId, now: Instant) -> Option<u64> {
         match self.0.get_mut(worker) {
             Some((logged, folded)) if now.saturating_duration_since(*logged) < FOLDED => {
@@ -38,7 +38,7 @@ impl RefusalLog {
 }
 
 impl Driver<'_> {
-    /// Counts and logs a refusal that tells of a false claim.
+    /// Counts and logs a refusal for a false claim.
     pub(super) fn note_refusal(&mut self, refused: &RegistrationRefused) {
         let (claim, worker) = match refused {
             RegistrationRefused::EpochAhead { worker, .. } => ("epoch", worker),

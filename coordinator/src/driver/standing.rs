@@ -1,24 +1,24 @@
-//! Whether this coordinator may speak for the fleet: as long as the store has confirmed its term lately.
+//! Whether this coordinator may speak for the fleet: only while the store has confirmed its term recently.
 //!
-//! A hold of the term lasts for a TTL from the moment at which its last confirmed renewal was sent. After that another
-//! coordinator may act, which counts on the leases of workers that it does not hear to lapse: each acknowledgement from here
-//! would let a worker go on that the other one is about to declare dead. So after that nothing is acknowledged, permitted or
-//! written, with one exception: while the store does not answer, and no standby has ever been noted in it, nobody is there to
-//! take the term, and events must go on flowing.
+//! A term holds for a TTL from the moment at which its last confirmed renewal was sent. After that another coordinator
+//! may act, and it expects the leases of workers that it does not hear to lapse. An acknowledgement from here would
+//! keep such a worker running. So nothing is acknowledged, permitted or written any more. The exception: while the
+//! store does not answer and has never shown a standby, no other coordinator can take the term, and events must keep
+//! flowing.
 //!
-//! The same after the process was stopped (SIGSTOP, a frozen machine): nothing is acknowledged before the store was asked
-//! again, as this coordinator can't know yet whether the store answers.
+//! After the process was stopped (SIGSTOP, a frozen machine), nothing is acknowledged before the store has been asked
+//! again.
 
 use std::time::Duration;
 
-/// How a renewal of the term ended.
+/// The result of a renewal of the term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Renewed {
-    /// The term is still ours. `standby`: another coordinator was noted that may take it.
+    /// The term is still ours. `standby`: the store shows a coordinator that may take it.
     Confirmed { standby: bool },
     /// The store did not answer.
     Unanswered,
-    /// The term is another coordinator's.
+    /// Another coordinator has the term.
     Lost,
 }
 
@@ -38,7 +38,7 @@ pub(super) struct Standing {
     renewals: u64,
     /// The first renewal whose end counts; `None` when the process was not stopped since.
     awaited: Option<u64>,
-    /// When the last renewal that was confirmed was sent.
+    /// When the last confirmed renewal was sent.
     confirmed_at: Duration,
     store_answers: bool,
     standby: bool,
@@ -46,7 +46,7 @@ pub(super) struct Standing {
 }
 
 impl Standing {
-    /// Of a term whose claim was sent at this moment.
+    /// Starts with a term whose claim was sent at `claimed_at`.
     pub(super) fn new(ttl: Duration, claimed_at: Duration) -> Self {
         Self {
             ttl,
@@ -60,7 +60,7 @@ impl Standing {
         }
     }
 
-    /// The driver takes something up. A turn that comes long after the one before tells of a stop.
+    /// Called before each command of the driver. A long time since the last call means that the process was stopped.
     pub(super) fn turn(&mut self, now: Duration) {
         if now.saturating_sub(self.last_turn) >= self.ttl / 2 {
             self.awaited = Some(self.renewals + 1);
@@ -68,7 +68,6 @@ impl Standing {
         self.last_turn = now;
     }
 
-    /// A renewal of the term goes out.
     pub(super) fn renewal_starts(&mut self, now: Duration) -> Renewal {
         self.renewals += 1;
         Renewal { number: self.renewals, sent_at: now }
@@ -94,7 +93,7 @@ impl Standing {
         now.saturating_sub(self.confirmed_at)
     }
 
-    /// Whether a standby was noted when the term was last confirmed.
+    /// Whether the last confirmation showed a standby.
     pub(super) fn has_standby(&self) -> bool {
         self.standby
     }
@@ -128,16 +127,16 @@ mod tests {
         standing.turn(at(5_000));
         assert!(!standing.may_act(at(5_000)));
         standing.renewal_ended(before, HELD);
-        assert!(!standing.may_act(at(5_000)), "it was sent before the stop");
+        assert!(!standing.may_act(at(5_000)), "the renewal was sent before the stop");
         let after = standing.renewal_starts(at(5_000));
         standing.renewal_ended(after, HELD);
         assert!(standing.may_act(at(5_001)));
     }
 
-    /// Rows: the renewals that ended since the claim at 0 ms (sent at, how they ended), and how long this coordinator may
-    /// act if nothing else ends; `None` for as long as it lives.
+    /// Rows: the renewals that ended since the claim at 0 ms (sent at, result), and how long this coordinator may act
+    /// without further ones; `None` for ever.
     #[test]
-    fn an_unconfirmed_term_lasts_a_ttl_unless_the_store_is_away_and_nobody_else_was_ever_there() {
+    fn unconfirmed_term_lasts_a_ttl_unless_the_store_is_away_without_a_standby() {
         use Renewed::{Lost, Unanswered};
         type Row = (&'static [(u64, Renewed)], Option<u64>);
         let rows: &[Row] = &[

@@ -16,7 +16,7 @@ use crate::{
 /// everything anew.
 const DIRECTIVES: usize = 64;
 
-/// The close code for a token that Discord does not take
+/// The close code for a refused token
 /// ([codes](https://discord.com/developers/docs/topics/opcodes-and-status-codes#gateway-gateway-close-event-codes)).
 const TOKEN_REFUSED: u16 = 4004;
 
@@ -78,7 +78,7 @@ impl Driver<'_> {
         else {
             return;
         };
-        // A close code counts at the shard's own owner and epoch.
+        // A close code counts only from the shard's own owner and epoch.
         let refused = report.shards.iter().find(|shard| {
             shard.close_code == Some(TOKEN_REFUSED)
                 && self.fleet.owner(shard.shard) == Some((&worker, shard.epoch))

@@ -1,6 +1,6 @@
-//! A term that is held: renewed in a task of its own, so that a busy driver does not lose it.
+//! The term that this coordinator holds, renewed in a task of its own so that a busy driver does not lose it.
 //!
-//! The task only talks to the store. What follows from its renewals is in [`Standing`], which it shares with the driver.
+//! The task only talks to the store; it shares [`Standing`] with the driver, which draws the conclusions.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -21,10 +21,10 @@ use super::{
 };
 use crate::{clock::Clock, handle::Stopped};
 
-/// How often the term is renewed, unless the TTL is short.
+/// Interval of renewals; shorter with a short TTL.
 const RENEW: Duration = Duration::from_secs(1);
 
-/// A term that is renewed until this is dropped.
+/// A term, renewed until this is dropped.
 pub(crate) struct Tenure {
     term: Term,
     clock: Clock,
@@ -41,7 +41,7 @@ impl Drop for Tenure {
 }
 
 impl Tenure {
-    /// Holds a term whose claim was sent at this moment of the shell's clock.
+    /// Renews a term whose claim was sent at `claimed_at`, by the shell's clock.
     pub(crate) fn hold(shell: &Shell, term: Term, claimed_at: Duration) -> Self {
         let ttl = shell.lease_ttl;
         let standing = Arc::new(Mutex::new(Standing::new(ttl, claimed_at)));
@@ -58,7 +58,7 @@ impl Tenure {
                     () = asked.notified() => {}
                 }
                 let renewal = lock(&shared).renewal_starts(clock.now());
-                // Within the TTL there is time for another try.
+                // A failed renewal can be retried within the TTL.
                 let renewed = match timeout(ttl * 2 / 5, store.renew_term(term, &holder, ttl)).await {
                     Ok(Ok(TermRenewal::Held { standby })) => Renewed::Confirmed { standby },
                     Ok(Ok(TermRenewal::Lost { to })) => {
@@ -80,16 +80,16 @@ impl Tenure {
         self.term
     }
 
-    /// Waits until another coordinator has a higher term.
+    /// Waits until another coordinator takes a higher term.
     pub(super) async fn lost(&mut self) -> Term {
         match self.lost.recv().await {
             Some(term) => term,
-            // The task ends only after it has said so.
+            // The task sends the higher term before it ends.
             None => std::future::pending().await,
         }
     }
 
-    /// The driver takes something up. Whether it may act.
+    /// Called before each command of the driver. Returns whether it may act.
     pub(super) fn turn(&self) -> bool {
         let now = self.clock.now();
         let mut standing = lock(&self.standing);
@@ -97,12 +97,12 @@ impl Tenure {
         standing.may_act(now)
     }
 
-    /// Has the term renewed at once: something speaks for a higher one.
+    /// Renews the term at once, because a higher one was seen.
     pub(super) fn ask(&self) {
         self.ask.notify_one();
     }
 
-    /// How long ago the store last confirmed the term, and whether a standby was noted then.
+    /// How long ago the store last confirmed the term, and whether it showed a standby then.
     pub(super) fn doubt(&self) -> (Duration, bool) {
         let standing = lock(&self.standing);
         (standing.unconfirmed_for(self.clock.now()), standing.has_standby())
@@ -110,14 +110,14 @@ impl Tenure {
 }
 
 impl Driver<'_> {
-    /// Looks whether the term is confirmed. While it is not, the store counts as away: nothing changes hands.
-    pub(super) fn take_stock(&mut self) {
+    /// Updates whether the term is confirmed. While it is not, the store counts as away and no shard moves.
+    pub(super) fn refresh_term_state(&mut self) {
         let could_act = std::mem::replace(&mut self.may_act, self.tenure.turn());
         if could_act && !self.may_act {
             let (unconfirmed, standby) = self.tenure.doubt();
             tracing::warn!(
                 term = %self.term, unconfirmed_ms = unconfirmed.as_millis() as u64, standby,
-                "term unconfirmed: no lease is acknowledged, no shard changes hands"
+                "term unconfirmed; no lease acknowledged, no shard moved"
             );
             self.tenure.ask();
             self.fleet.store_is_away();
@@ -129,16 +129,16 @@ impl Driver<'_> {
         }
     }
 
-    /// A registration would renew a lease, which only a coordinator whose term is confirmed may do.
-    pub(super) fn only_while_acting(&self) -> Result<(), Stopped> {
+    /// Refuses a registration while the term is unconfirmed: it would renew a lease.
+    pub(super) fn require_confirmed_term(&self) -> Result<(), Stopped> {
         if self.may_act { Ok(()) } else { Err(self.in_doubt()) }
     }
 
     pub(super) fn in_doubt(&self) -> Stopped {
-        Stopped::Standby { why: self.term_in_doubt().message }
+        Stopped::Standby { why: self.unconfirmed_term_problem().message }
     }
 
-    pub(super) fn term_in_doubt(&self) -> Problem {
+    pub(super) fn unconfirmed_term_problem(&self) -> Problem {
         let (unconfirmed, standby) = self.tenure.doubt();
         let secs = unconfirmed.as_secs();
         let why = if standby {

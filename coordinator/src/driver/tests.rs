@@ -1,4 +1,4 @@
-//! The real driver, over a store in memory on a paused clock, or over a real Redis.
+//! The real driver over an in-memory store on a paused clock, or over a real Redis.
 
 use altergolden_proto::v1::directive::Directive;
 use fleet_model::{Epoch, Generation, SessionNeeds, ShardNumber};
@@ -52,7 +52,7 @@ async fn driver(shell: &Shell, tenure: Tenure) -> (Driver<'_>, mpsc::Receiver<Ou
     Driver::new(shell, tenure, fleet, identify, String::new(), false, identity)
 }
 
-/// Runs a driver until the test is done with it.
+/// Runs a driver for as long as `test` runs.
 async fn while_acting(driver: (Driver<'_>, mpsc::Receiver<Outcome>), test: impl AsyncFnOnce(FleetHandle)) {
     let (driver, outcomes) = driver;
     let (fleet, mut commands) = handle::channel();
@@ -83,7 +83,7 @@ fn registration() -> Registration {
     }
 }
 
-/// A worker as the driver sees it.
+/// A worker's side of its stream.
 struct Worker {
     fleet: FleetHandle,
     stream: OpenedStream<v1::Directive>,
@@ -98,11 +98,11 @@ impl Worker {
         Self { fleet, stream, sequence: 0 }
     }
 
-    /// Reports, and says whether the report was acknowledged.
+    /// Sends a report and returns whether it was acknowledged.
     async fn is_acknowledged(&mut self) -> bool {
         self.sequence += 1;
         assert!(self.fleet.report(self.stream.stream, self.sequence, Report::default()).await);
-        // Commands are obeyed in order: with this answer the report was taken.
+        // Commands are handled in order: after this answer the report was read.
         let stranger = ("nobody".parse().unwrap(), "1".parse().unwrap());
         assert!(self.fleet.open_identify(stranger.0, stranger.1).await.is_err());
         let mut acknowledged = false;
@@ -123,7 +123,7 @@ async fn flood(fleet: FleetHandle) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flood_of_commands_does_not_cost_the_term() {
+async fn flood_of_commands_does_not_cost_the_term() {
     let ttl = Duration::from_secs(5);
     let store: Arc<dyn FleetStore> = Arc::new(MemoryStore::new());
     let shell = shell(store.clone(), ttl);
@@ -144,11 +144,11 @@ async fn a_flood_of_commands_does_not_cost_the_term() {
 }
 
 #[tokio::test]
-async fn reports_that_pile_up_are_one_and_the_newest() {
+async fn only_the_newest_waiting_report_is_kept() {
     let (fleet, mut commands) = handle::channel();
     for sequence in 1..=10_000 {
         let report = Report { rss_bytes: sequence, ..Report::default() };
-        assert!(fleet.report(7, sequence, report).await, "it never waits for room");
+        assert!(fleet.report(7, sequence, report).await, "a report never waits for room");
     }
     fleet.heartbeat_ended(7).await;
     let Some(Command::Report(waiting)) = commands.recv().await else { panic!("no report") };
@@ -160,7 +160,7 @@ async fn reports_that_pile_up_are_one_and_the_newest() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_refused_record_holds_no_other_shard_up() {
+async fn refused_record_delays_no_other_shard() {
     let store = Arc::new(MemoryStore::new());
     let strange = OwnerRecord {
         shard: ShardNumber(0),
@@ -189,7 +189,7 @@ async fn one_refused_record_holds_no_other_shard_up() {
     .await;
 }
 
-/// A driver over a Redis that does not answer any more, beside a standby or alone.
+/// Runs `test` with a driver whose Redis has stopped answering, beside a standby or alone.
 async fn cut_off(beside_a_standby: bool, test: impl AsyncFnOnce(&RedisServer, Worker, Duration)) {
     let ttl = Duration::from_secs(1);
     let server = RedisServer::start().await;
@@ -214,7 +214,7 @@ async fn cut_off(beside_a_standby: bool, test: impl AsyncFnOnce(&RedisServer, Wo
 }
 
 #[tokio::test]
-async fn beside_a_standby_nothing_is_acknowledged_once_the_term_is_unconfirmed_for_a_ttl() {
+async fn unconfirmed_term_beside_a_standby_acknowledges_nothing() {
     cut_off(true, async |server, mut worker, ttl| {
         let paused = Instant::now();
         let mut refused = 0;
@@ -239,7 +239,7 @@ async fn beside_a_standby_nothing_is_acknowledged_once_the_term_is_unconfirmed_f
 }
 
 #[tokio::test]
-async fn alone_a_coordinator_acknowledges_on_while_the_store_is_away() {
+async fn unconfirmed_term_without_a_standby_still_acknowledges() {
     cut_off(false, async |server, mut worker, ttl| {
         let (paused, mut last) = (Instant::now(), Instant::now());
         while paused.elapsed() < 3 * ttl {

@@ -141,13 +141,13 @@ impl Breaker {
         self.shards.get(&shard).is_some_and(|deaths| deaths.at.windows(2).any(close))
     }
 
-    /// Whether the owner of a shard died just now: a first look at what may be to blame costs little.
+    /// Whether the owner of a shard has just died, so that suspected events deserve brief care.
     pub(super) fn suspects(&self, shard: ShardNumber, now: Duration) -> bool {
         let last = self.shards.get(&shard).and_then(|deaths| deaths.at.last());
         last.is_some_and(|last| now.saturating_sub(*last) <= CLOSE)
     }
 
-    /// The owner of a shard that died then was killed from outside: the shard is not to blame.
+    /// Acquits a shard: its owner that died at `died_at` was killed from outside.
     pub(super) fn acquit(&mut self, shard: ShardNumber, died_at: Duration) {
         if let Some(deaths) = self.shards.get_mut(&shard).filter(|deaths| !deaths.stopped) {
             deaths.at.retain(|at| *at != died_at);

@@ -1,9 +1,9 @@
-//! What a worker says that it runs, held against what is known.
+//! Checks what workers claim to run.
 //!
-//! Believed is what could be true after a store lost its records: epochs that a clock could have made, and a total near the one
-//! that the settings, Discord or the store say. A shard that has a live owner here does not change hands on a worker's word:
-//! the owner's record is written again, and the store, which refuses a lower epoch than it holds, decides. An owner that was
-//! only read from the store is waited for, as long as a new coordinator waits for its workers.
+//! Claims are believed if they could be true after the store lost its records: epochs that a clock could have made, and
+//! a total near the settings, Discord or the store. A claim does not take a shard from a live owner: the owner's record
+//! is written again, and the store, which refuses lower epochs, decides. A new coordinator waits for an owner that it only
+//! read from the store as long as it waits for its workers.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -14,28 +14,28 @@ use super::{Effect, Fleet, Now, Owner, Ownership, Registration, RegistrationRefu
 /// The most workers of a fleet.
 pub(super) const MAX_WORKERS: usize = 1_024;
 
-/// How far epochs may be ahead of the clock: clocks of coordinators disagree, by less than this.
+/// How far epochs may be ahead of the clock: more than coordinators' clocks disagree.
 const AHEAD_MS: u64 = 24 * 3600 * 1000;
 
-/// A total that runs may be so many times one that is known, or a fraction of that: settings change while a fleet runs.
+/// A running total may differ from a known one by this factor, either way: settings change while a fleet runs.
 const TIMES: u32 = 4;
 
-/// A total up to this is believed in any case.
+/// Totals up to this are always believed.
 const SMALL: u32 = 16;
 
 /// The wait after the second refused write of a shard; it doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 
-/// The longest of these waits.
+/// The longest such wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 impl Slot {
-    /// Whether an owner may be written: there is an epoch for it, and the store's last refusal is long enough ago.
+    /// Whether an owner may be written: an epoch is left for it, and the wait after the last refusal is over.
     pub(super) fn may_be_written(&self, now: Now) -> bool {
         self.highest < Epoch(u64::MAX) && now.mono >= self.assign_at
     }
 
-    /// The store refused the owner. The first one is written again at once, each further one later.
+    /// Notes that the store refused the owner. The first refusal is retried at once, further ones with growing waits.
     pub(super) fn write_was_refused(&mut self, now: Now) {
         self.refused = self.refused.saturating_add(1);
         let Some(doublings) = self.refused.checked_sub(2) else { return };
@@ -45,7 +45,7 @@ impl Slot {
 }
 
 impl Fleet {
-    /// Whether what a worker says of itself can be true: asked before a lease is granted.
+    /// Checks whether a worker's claims are possible, before a lease is granted.
     ///
     /// # Errors
     /// [`RegistrationRefused::Full`], [`RegistrationRefused::EpochAhead`], [`RegistrationRefused::TotalUnlikely`],
@@ -55,7 +55,7 @@ impl Fleet {
         if self.workers.len() >= MAX_WORKERS && !self.workers.contains_key(worker) {
             return Err(RegistrationRefused::Full { workers: self.workers.len() });
         }
-        // The term was above every clock that has written to the store.
+        // The term is above every clock that has written to the store.
         let newest = Epoch(now.unix_ms.max(self.term.0).saturating_add(AHEAD_MS));
         let known =
             |shard: ShardNumber| self.slots.get(shard.0 as usize).map_or(Epoch(0), |slot| slot.highest);
@@ -74,7 +74,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// The first of the claimed shards whose owner in the store is another worker that has still time to register here.
+    /// Returns the first claimed shard whose owner in the store is another worker that may still register here.
     fn unheard_owner(
         &self,
         claimant: &WorkerId,
@@ -92,7 +92,7 @@ impl Fleet {
         })
     }
 
-    /// Whether a fleet may run with this total: near what the settings, Discord or the store say.
+    /// Whether a fleet may run with this total.
     fn is_likely(&self, total: u32) -> bool {
         let near = |known: u32| {
             total <= known.saturating_mul(TIMES).max(SMALL) && known <= total.saturating_mul(TIMES).max(SMALL)
@@ -100,14 +100,14 @@ impl Fleet {
         near(self.total.wanted().total) || self.written_total.is_some_and(near)
     }
 
-    /// A worker runs a shard under a higher epoch than its owner, whom this coordinator has heard with it.
-    pub(super) fn contested(slot: &Slot, shard: ShardNumber, claimant: &WorkerId) -> Option<Ownership> {
+    /// Returns the owner of a claimed shard, if this coordinator has heard from it and it is another worker.
+    pub(super) fn contested_owner(slot: &Slot, shard: ShardNumber, claimant: &WorkerId) -> Option<Ownership> {
         let owner = slot.owner.as_ref().filter(|owner| slot.confirmed && owner.worker != *claimant)?;
         let (worker, incarnation) = (owner.worker.clone(), owner.incarnation.clone());
         Some(Ownership { shard, worker, incarnation, epoch: owner.epoch })
     }
 
-    /// The store has a record of another kind in the place of a shard's owner: it is not written to again at once.
+    /// Delays further writes of a shard's owner: the store has an unexpected record in its place.
     pub fn record_is_invalid(&mut self, shard: ShardNumber, now: Now) {
         if let Some(slot) = self.slots.get_mut(shard.0 as usize) {
             slot.refused = slot.refused.max(1);
@@ -115,14 +115,14 @@ impl Fleet {
         }
     }
 
-    /// Lets the store decide over contested shards.
-    pub(super) fn ask_the_store(&mut self, contested: Vec<Ownership>) {
+    /// Writes the owners of contested shards again, so that the store decides.
+    pub(super) fn recheck_owners(&mut self, contested: Vec<Ownership>) {
         if !contested.is_empty() {
             self.effects.push(Effect::Write(contested));
         }
     }
 
-    /// Shards whose owner the store refuses to write.
+    /// Problems of shards whose owner the store refuses.
     pub(super) fn refused_shards(&self) -> impl Iterator<Item = Problem> {
         let slots = (0..).map(ShardNumber).zip(&self.slots);
         slots.filter_map(|(shard, slot)| {

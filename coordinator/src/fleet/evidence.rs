@@ -104,7 +104,7 @@ pub enum ExitRefused {
         /// Its present life.
         known: Incarnation,
     },
-    /// It still answers at its address.
+    /// The worker answers at its address.
     #[error("worker {worker} still answers at its address: its process has not ended")]
     StillAnswers {
         /// The worker.
@@ -119,24 +119,23 @@ pub enum ExitRefused {
 }
 
 impl Fleet {
-    /// Where to look before a supervisor's word is taken: the address that answered when the worker registered, if it did so
-    /// here, and the one that it advertises.
+    /// Where to probe a worker: the address that answered when it registered here, if any, and the advertised URL.
     pub fn whereabouts(&self, worker: &WorkerId) -> Option<(Option<SocketAddr>, &str)> {
         self.workers.get(worker).map(|known| (known.whereabouts.found_at, known.url.as_str()))
     }
 
-    /// Nothing was seen of an exit that a supervisor tells of: no connection was refused, and no other process answers.
+    /// Notes that the probe did not confirm a reported exit.
     pub fn exit_unseen(&mut self, worker: &WorkerId, incarnation: &Incarnation) {
         if let Some(known) = self.workers.get_mut(worker).filter(|known| known.incarnation == *incarnation) {
             known.exit_unseen = true;
         }
     }
 
-    /// Whether a supervisor's word about a worker can count; the life that it is about.
+    /// Returns the incarnation that an exit report is about, if the report can count.
     ///
     /// # Errors
     /// [`ExitRefused`]; then the lease decides.
-    pub fn may_exit(
+    pub fn check_exit(
         &self,
         worker: &WorkerId,
         incarnation: Option<&Incarnation>,
@@ -154,18 +153,18 @@ impl Fleet {
         Ok(life)
     }
 
-    /// A supervisor saw the process of a worker end: evidence of death at once. Without an incarnation it is about whichever
-    /// is known. Answers with the one that is given up; the store's verdict follows.
+    /// Treats an exit report as evidence of death. Without an incarnation it is about the known one. Returns the
+    /// incarnation that is given up; the store's verdict follows.
     ///
     /// # Errors
-    /// [`ExitRefused`]; then the lease decides.
+    /// [`ExitRefused`]: only the lease decides.
     pub fn exited(
         &mut self,
         worker: &WorkerId,
         incarnation: Option<&Incarnation>,
         now: Now,
     ) -> Result<Incarnation, ExitRefused> {
-        let life = self.may_exit(worker, incarnation, now)?;
+        let life = self.check_exit(worker, incarnation, now)?;
         let worker = worker.clone();
         if let Some(known) = self.workers.get_mut(&worker) {
             known.lease_check = Some(now.mono + VERDICT_DUE);

@@ -1,6 +1,6 @@
 //! The handoff of a shard from one live worker to another.
 //!
-//! A shard that its owner has taken over and not got ready yet stays where it is, for [`LANDING`] at most.
+//! A shard that was taken over but is not ready stays with its owner, for [`LANDING`] at most.
 //!
 //! 1. The target is told that the shard arrives ([`Arrival`]), and copies what the owner knows while that runs on.
 //! 2. The target says that it has the copy; or [`COPY`] is over, and the shard moves without one.
@@ -231,8 +231,8 @@ impl Slot {
         self.report.as_ref().is_some_and(Observed::has_landed)
     }
 
-    /// Its owner goes on from another's session, and is not done with that: what that one may have handled still comes again, and whoever got
-    /// the shard now would have to take all of it for handled before. An owner that takes too long is not waited for.
+    /// Whether the owner is still resuming another owner's session. What that owner may have handled is still being
+    /// sent again; a move now would mark all of it as replayed. Slow owners are not waited for.
     fn is_landing(&self, now: Now) -> bool {
         let waits = self.report.as_ref().is_some_and(|observed| {
             matches!(observed.report.status, ShardStatus::Queued | ShardStatus::Identifying)

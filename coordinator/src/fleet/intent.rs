@@ -77,7 +77,7 @@ impl Fleet {
         }
     }
 
-    /// Deployments that are not active and whose workers hold no shards, each with what an operator can do about it.
+    /// Inactive deployments whose workers hold no shards, each with what an operator can do.
     pub(super) fn idle_generations(&self) -> Vec<Problem> {
         let Some(active) = self.intent.active() else { return Vec::new() };
         let mut idle: BTreeMap<&Generation, Vec<&str>> = BTreeMap::new();

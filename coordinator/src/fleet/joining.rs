@@ -53,13 +53,13 @@ pub enum RegistrationRefused {
         /// Where that one answers.
         url: String,
     },
-    /// The fleet has as many workers as it can have.
-    #[error("the fleet has {workers} workers: that is the most")]
+    /// The fleet is full.
+    #[error("the fleet is full: it has {workers} workers")]
     Full {
-        /// How many it has.
+        /// The number of workers.
         workers: usize,
     },
-    /// An epoch that no clock has made.
+    /// An epoch that no clock can have made.
     #[error(
         "worker {worker} says that it runs shard {shard} at epoch {epoch}: that is more than a day ahead of this coordinator's \
          clock and of the store's; the newest that is believed is {newest}"
@@ -69,9 +69,9 @@ pub enum RegistrationRefused {
         worker: WorkerId,
         /// The shard.
         shard: ShardNumber,
-        /// The epoch that it claims.
+        /// The claimed epoch.
         epoch: Epoch,
-        /// The newest that is believed.
+        /// The highest epoch that is believed.
         newest: Epoch,
     },
     /// A total that neither the settings, Discord nor the store say.
@@ -82,9 +82,9 @@ pub enum RegistrationRefused {
     TotalUnlikely {
         /// The worker.
         worker: WorkerId,
-        /// The total that it claims.
+        /// The claimed total.
         claimed: u32,
-        /// The total that is wanted.
+        /// The wanted total.
         wanted: u32,
     },
     /// The store names another owner, from which this coordinator has not heard since it began.
@@ -228,8 +228,9 @@ impl Fleet {
         Ok(self.assignment(&name).cloned().unwrap_or_default())
     }
 
-    /// What a worker runs and no other worker has under a higher epoch is its own: the store may have lost its last writes, or
-    /// this coordinator may be new. A shard whose owner was heard with it stays that owner's until the store says otherwise.
+    /// A worker keeps what it claims unless another worker has it under a higher epoch: the store may have lost its
+    /// last writes, or this coordinator may be new. A shard whose owner was heard from stays that owner's until the
+    /// store says otherwise.
     fn adopt_running(
         &mut self,
         worker: &WorkerId,
@@ -247,7 +248,7 @@ impl Fleet {
             if is_owner || epoch <= slot.highest && slot.owner.is_some() || epoch < slot.highest {
                 continue;
             }
-            if let Some(owner) = Self::contested(slot, shard, worker) {
+            if let Some(owner) = Self::contested_owner(slot, shard, worker) {
                 contested.push(owner);
                 continue;
             }
@@ -284,6 +285,6 @@ impl Fleet {
         if !contested.is_empty() {
             self.note(Note::Contested { worker: worker.clone(), shards: contested.len() });
         }
-        self.ask_the_store(contested);
+        self.recheck_owners(contested);
     }
 }

@@ -1,6 +1,6 @@
-//! Workers that were killed from outside, as their supervisors reported: what was in their handlers is not to blame.
+//! Workers that supervisors reported as killed from outside: the events in their handlers are not to blame.
 //!
-//! A report may come before the worker is given up, or after, when its address has shown already that it is gone.
+//! The report may arrive before or after the worker is given up.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -8,21 +8,20 @@ use fleet_model::{Epoch, Incarnation, ShardNumber, WorkerId};
 
 use super::{Fleet, Now, breaker::REMEMBERED};
 
-/// The most lives that are remembered; the oldest goes.
+/// The most incarnations that are remembered; the oldest goes.
 const LIVES: usize = 256;
 
-/// See the module's documentation.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Kills {
     lives: VecDeque<Life>,
 }
 
-/// One that ended lately, or was reported to have.
+/// An incarnation that ended recently, or was reported to have.
 #[derive(Clone, Debug)]
 struct Life {
     worker: WorkerId,
     incarnation: Incarnation,
-    /// What it had when it was given up; empty before.
+    /// Its shards when it was given up; empty before.
     had: Vec<(ShardNumber, Epoch)>,
     killed: bool,
     at: Duration,
@@ -43,7 +42,7 @@ impl Kills {
         &mut self.lives[place]
     }
 
-    /// A worker is given up, with what it had; the shards that its death says nothing of.
+    /// Notes that a worker was given up, with its shards. Returns the shards that its death does not incriminate.
     pub(super) fn lost(
         &mut self,
         worker: &WorkerId,
@@ -56,7 +55,7 @@ impl Kills {
         if life.killed { life.had.iter().map(|(shard, _)| *shard).collect() } else { Vec::new() }
     }
 
-    /// The epochs of owners of a shard that were killed.
+    /// The epochs of killed owners of a shard.
     pub(super) fn of_shard(&self, shard: ShardNumber) -> Vec<Epoch> {
         let had = self.lives.iter().filter(|life| life.killed).flat_map(|life| &life.had);
         had.filter(|(had, _)| *had == shard).map(|(_, epoch)| *epoch).collect()
@@ -68,7 +67,7 @@ impl Kills {
 }
 
 impl Fleet {
-    /// A supervisor says how a worker's process ended. Without an incarnation it is about the one that is known, or was known last.
+    /// Notes how a worker's process ended. Without an incarnation the report is about the known, or last known, one.
     pub fn exit_explained(
         &mut self,
         worker: &WorkerId,
@@ -83,7 +82,7 @@ impl Fleet {
         let last =
             self.kills.lives.iter().rev().find(|life| life.worker == *worker).map(|life| &life.incarnation);
         let Some(life) = incarnation.or(known).or(last).cloned() else { return };
-        // What nobody has ever heard of is not remembered.
+        // Unknown workers are not remembered.
         if self.workers.get(worker).is_none_or(|known| known.incarnation != life)
             && !self.kills.lives.iter().any(|one| one.worker == *worker && one.incarnation == life)
         {
@@ -97,11 +96,11 @@ impl Fleet {
     }
 }
 
-/// Whether a process was ended by something else than its own code, by a supervisor's word for it.
+/// Whether the supervisor's reason says that something other than the worker's own code ended the process.
 fn is_kill_from_outside(reason: &str) -> bool {
     const WORDS: [&str; 9] =
         ["sigkill", "sigterm", "sigint", "sighup", "oom", "oomkilled", "evicted", "preempted", "killed"];
-    /// Of the signals above, and the exit codes that shells and container runtimes make of them.
+    /// Numbers of these signals, and the exit codes that shells and container runtimes make of them.
     const SIGNALS: [&str; 4] = ["1", "2", "9", "15"];
     const CODES: [&str; 4] = ["129", "130", "137", "143"];
     let reason = reason.to_ascii_lowercase();
@@ -117,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kill_from_outside_is_told_from_a_crash() {
+    fn kills_from_outside_are_not_crashes() {
         for (reason, outside) in [
             ("signal 9", true),
             ("signal: 9 (SIGKILL)", true),

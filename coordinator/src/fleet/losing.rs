@@ -131,7 +131,7 @@ impl Fleet {
     /// A worker is over: its shards are free.
     fn lose(&mut self, name: &WorkerId, cause: Cause, now: Now) {
         let Some(lost) = self.workers.remove(name) else { return };
-        // Alive by all that was seen of it, whatever a supervisor says: no death.
+        // Everything else shows that the worker lives, so no death is counted.
         let died = !(lost.exit_unseen && lost.connected);
         if died {
             self.breaker.worker_died(name, now.mono);

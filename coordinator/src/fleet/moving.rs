@@ -43,14 +43,14 @@ impl Fleet {
             Err(outranked_by) => {
                 match outranked_by {
                     Some(epoch) => slot.highest = slot.highest.max(epoch),
-                    // Another try at once would end the same way.
+                    // An immediate retry would fail the same way.
                     None => slot.assign_at = now.mono + ASK_AGAIN,
                 }
                 // What a worker runs already stays its own while the store is away.
                 if owner.phase == Phase::Writing || outranked_by.is_some() {
                     slot.lose_owner();
                 }
-                // Another worker had it that this coordinator has not heard of.
+                // A worker had the shard that this coordinator has not heard from.
                 if let Some(by) = outranked_by {
                     slot.ran = true;
                     slot.departed = None;
@@ -101,7 +101,7 @@ impl Fleet {
                 && !worker.excluded
                 && intent.is_active(worker)
         };
-        // A worker that the store does not answer writes no checkpoints: another one is better.
+        // A worker that cannot reach the store writes no checkpoints: prefer another one.
         let others = self.workers.iter().any(|(name, worker)| takes(name, worker) && !worker.store_away);
         let mut problem = Problem::default();
         for (name, worker) in self.workers.iter().filter(|(name, worker)| takes(name, worker)) {
@@ -191,8 +191,8 @@ impl Fleet {
     }
 }
 
-/// The next epoch of a shard: above every one that is known, and above any that a store with lost writes forgot. `None`
-/// above the highest.
+/// The next epoch of a shard: above every known one, and above any that the store may have lost. `None` when the
+/// highest is used.
 fn next_epoch(slot: &Slot, now: Now) -> Option<Epoch> {
     Some(Epoch(now.unix_ms.max(slot.highest.0.checked_add(1)?)))
 }

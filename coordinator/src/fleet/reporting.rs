@@ -6,7 +6,7 @@ use fleet_model::{Epoch, Incarnation, ShardNumber, ShardReport, StartOutcome, Wo
 
 use super::{Effect, Fleet, Note, Now, Observed, Phase, Slot};
 
-/// With a tick this long ago at most, another one is about to come.
+/// How recent the last tick must be for a report to leave time-based decisions to the next one.
 const TICKED: Duration = Duration::from_millis(200);
 
 /// One report of one worker.
@@ -26,7 +26,7 @@ pub struct Report {
     pub draining: bool,
     /// It runs nothing and goes.
     pub leaving: bool,
-    /// The store does not answer it.
+    /// The worker cannot reach the store.
     pub store_away: bool,
 }
 
@@ -118,7 +118,7 @@ impl Fleet {
                 slot.note_landing();
             }
         }
-        // Most reports change nothing that is decided by: those leave what only time changes to the next tick.
+        // Most reports change no decision; they leave what depends on time to the next tick.
         if changed || now.mono.saturating_sub(self.last_tick) >= TICKED {
             self.advance(now);
         }

@@ -32,7 +32,7 @@ fn id(name: &str) -> WorkerId {
     name.parse().unwrap()
 }
 
-/// What an operator is told at once, as text.
+/// The problems of a view as text.
 fn problems(view: &FleetView) -> Vec<String> {
     let shown = fleet_model::ProblemClock::default().observe(view.problems.clone(), 0);
     shown.iter().map(ToString::to_string).collect()

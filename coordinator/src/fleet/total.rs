@@ -88,7 +88,7 @@ impl Fleet {
         self.total
     }
 
-    /// Takes over what Discord says now: how many shards are wanted, and how many may IDENTIFY at once.
+    /// Applies Discord's new advice: the shard total, and how many may IDENTIFY at once.
     pub fn follow_advice(&mut self, wish: Wish, identifies_at_once: usize) {
         self.rules.identifies_at_once = identifies_at_once.max(1);
         let (ShardTotal::Open { wanted } | ShardTotal::Settled { wanted, .. }) = &mut self.total;
@@ -138,7 +138,7 @@ impl Fleet {
         let ShardTotal::Open { wanted } = self.total else { return };
         self.total = ShardTotal::Settled { total, wanted };
         self.written_total = Some(total);
-        // A fleet that ran has lost what came since, whatever its number was.
+        // A fleet that ran has lost events, under any total.
         let ran = self.ran || self.last_ran.at_unix_ms.is_some();
         self.slots.resize_with(total as usize, || Slot { ran, ..Slot::default() });
         self.effects.push(Effect::WriteTotal(total));

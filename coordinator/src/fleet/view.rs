@@ -57,8 +57,8 @@ pub struct WorkerView {
     pub incarnation: Incarnation,
     /// Where it answers.
     pub url: String,
-    /// The address that answered there when it registered: what this coordinator dials from then on, whatever the name comes
-    /// to mean.
+    /// The address that answered when the worker registered. The coordinator keeps dialing it, even if the name
+    /// resolves to another one later.
     pub address: Option<SocketAddr>,
     /// Version of the program.
     pub version: String,
@@ -149,7 +149,7 @@ impl Fleet {
         });
         let shards: Vec<ShardView> = shards.collect();
         let mut problems = self.problems(now);
-        // A shard without an owner is named above, with the reason.
+        // A shard without an owner is listed above, with the reason.
         let owned = shards.iter().filter(|shard| shard.owner.is_some());
         problems.extend(owned.filter_map(|shard| Problem::of_report(&shard.report)));
         FleetView {
@@ -170,7 +170,7 @@ impl Fleet {
     fn problems(&self, now: Now) -> Vec<Problem> {
         let mut problems = Vec::new();
         if matches!(self.store, StoreTrust::Away) {
-            let why = "the fleet store is away: what runs goes on, no shard changes hands";
+            let why = "the fleet store is away: shards keep running, none can move";
             problems.push(Problem::new(ProblemCode::StoreAway, why));
         }
         if let Some(Wish { total: wanted, explicit }) = self.total.unmet_wish() {
@@ -182,7 +182,7 @@ impl Fleet {
             problems.push(Problem::new(ProblemCode::TotalDiffers, why));
         }
         if matches!(self.total, ShardTotal::Open { .. }) {
-            let why = "no worker is there: how many shards the bot has is not settled";
+            let why = "no worker has registered: the shard total is not settled";
             problems.push(Problem::new(ProblemCode::TotalUnsettled, why));
         }
         let unplaced: Vec<String> = (0..)
@@ -206,7 +206,7 @@ impl Fleet {
                 problems.push(Problem::new(ProblemCode::UnknownWorkers, why));
             }
             let (code, why) = if takers.clone().next().is_none() {
-                (ProblemCode::NoWorker, "no worker is there")
+                (ProblemCode::NoWorker, "no worker is available")
             } else if takers.all(|(name, _)| self.breaker.worker(name, now.mono).is_some()) {
                 (ProblemCode::WorkersHeldBack, "every worker is held back")
             } else {
@@ -220,7 +220,7 @@ impl Fleet {
             Problem::new(ProblemCode::ShardHeldBack, why)
         }));
         problems.extend(self.held_workers(now).map(|(name, held)| {
-            let why = format!("worker {name} is {held}: it died {} times, and gets no shards", held.deaths);
+            let why = format!("worker {name} is {held}: it died {} times and gets no shards", held.deaths);
             Problem::new(ProblemCode::WorkerHeldBack, why)
         }));
         problems.extend(self.excluded_workers());

@@ -69,7 +69,7 @@ fn a_permit_that_nobody_uses_dies_and_may_have_been_used_until_then() {
     assert_eq!(granted(&mut queue, PERMIT_VALID + INTERVAL + SLACK), [1]);
 }
 
-/// Rows: permits that are out when Discord is asked, granted before it answers, and of those taken back.
+/// Rows: permits that are out when Discord is asked, granted before it answers, and given back.
 #[test]
 fn permits_that_a_budget_answer_may_not_have_counted_stay_spent() {
     for (out, granted_since, taken_back) in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (2, 2, 0), (2, 2, 1), (3, 0, 3)]
@@ -91,7 +91,7 @@ fn permits_that_a_budget_answer_may_not_have_counted_stay_spent() {
         queue.set_budget(budget(500, 100));
         assert_eq!(u64::from(queue.budget().remaining), 500 - out - granted_since + taken_back, "{row:?}");
         queue.set_budget(budget(400, 100));
-        assert_eq!(queue.budget().remaining, 400, "each answer has its own: {row:?}");
+        assert_eq!(queue.budget().remaining, 400, "the next answer starts over: {row:?}");
     }
 }
 
@@ -139,7 +139,7 @@ fn halted_means_nothing() {
 }
 
 #[test]
-fn a_halt_that_is_lifted_lets_what_waits_go_on() {
+fn lifting_a_halt_resumes_waiting_requests() {
     let mut queue = queue(1);
     queue.ask(id(1), wish(0), ms(0));
     queue.halt("token refused");
@@ -148,7 +148,7 @@ fn a_halt_that_is_lifted_lets_what_waits_go_on() {
 }
 
 #[test]
-fn fewer_buckets_are_followed_while_wishes_wait_and_permits_are_out() {
+fn fewer_buckets_apply_to_waiting_requests_and_open_permits() {
     let mut queue = queue(4);
     for shard in 0..8 {
         queue.ask(id(u64::from(shard)), wish(shard), ms(0));
@@ -156,18 +156,18 @@ fn fewer_buckets_are_followed_while_wishes_wait_and_permits_are_out() {
     assert_eq!(granted(&mut queue, ms(0)), [0, 1, 2, 3]);
     queue.set_max_concurrency(1);
     assert!((0..3).all(|ticket| queue.used(id(ticket), ms(100))));
-    assert_eq!(granted(&mut queue, PERMIT_VALID), [] as [u32; 0], "the permit of shard 3 is dead");
+    assert_eq!(granted(&mut queue, PERMIT_VALID), [] as [u32; 0], "the permit of shard 3 has expired");
     assert_eq!(
         granted(&mut queue, ms(100) + INTERVAL + SLACK),
         [] as [u32; 0],
-        "it may have been used until then"
+        "the permit may have been used until then"
     );
     assert_eq!(granted(&mut queue, PERMIT_VALID + INTERVAL + SLACK), [4]);
     assert_eq!(granted(&mut queue, PERMIT_VALID + INTERVAL + SLACK), [] as [u32; 0], "one at a time now");
 }
 
 #[test]
-fn more_buckets_are_followed_while_wishes_wait() {
+fn more_buckets_apply_to_waiting_requests() {
     let mut queue = queue(1);
     for shard in 0..5 {
         queue.ask(id(u64::from(shard)), wish(shard), ms(0));
@@ -205,15 +205,15 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 proptest! {
     /// Whatever workers do, Discord sees at most one IDENTIFY per bucket and interval, and never more than the budget.
-    /// A worker uses each permit as late as it can, so that the worst case is what is checked. Permits that were out when
-    /// Discord changed its buckets can't be called back; every later one keeps its distance from all before it.
+    /// Workers use each permit as late as they can, which is the worst case. Permits that are out when Discord changes
+    /// its buckets cannot be recalled; every later one keeps its distance from all before it.
     #[test]
-    fn discord_is_never_asked_too_often(steps in steps(), mut max_concurrency in 1u32..4) {
+    fn identifies_keep_their_distance(steps in steps(), mut max_concurrency in 1u32..4) {
         let start = budget(30, 10);
         let mut queue = IdentifyQueue::new(max_concurrency, INTERVAL, start, Time::ZERO);
         let mut now = ms(0);
         let mut next_ticket = 0;
-        // Permits in the hands of workers, with the moment at which they die; and every IDENTIFY.
+        // Permits that workers hold, with their expiry; and every IDENTIFY.
         let mut held: Vec<(Grant, Time)> = Vec::new();
         // Permits whose stream has ended: they may be used, but nobody can hear of it.
         let mut ended: BTreeSet<TicketId> = BTreeSet::new();

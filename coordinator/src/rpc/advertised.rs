@@ -30,7 +30,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_is_looked_up_and_a_number_is_not() {
+    async fn only_names_are_looked_up() {
         assert_eq!(found("http://127.0.0.1:7", Duration::ZERO).await, ["127.0.0.1:7".parse().unwrap()]);
         let local = found("http://localhost:7", Duration::from_secs(2)).await;
         assert!(!local.is_empty() && local.iter().all(|address| address.ip().is_loopback()));

@@ -27,7 +27,7 @@ use crate::{
 /// How long the notice of an exit waits for the store's verdict.
 const VERDICT: Duration = Duration::from_secs(3);
 
-/// How long refused directives of one stream are told by one line.
+/// How long further refused directives of a stream are only counted.
 const REFUSED_FOLDED: Duration = Duration::from_secs(10);
 
 /// Serves workers, and who supervises them.
@@ -195,7 +195,7 @@ impl Coordinator for CoordinatorService {
                         }
                     }
                     Err(error) => {
-                        tracing::warn!(worker.id = %worker, %error, "malformed report: closing the stream");
+                        tracing::warn!(worker.id = %worker, %error, "malformed report; closing stream");
                         break;
                     }
                 }
@@ -228,7 +228,7 @@ impl Coordinator for CoordinatorService {
                 if let v1::identify_up::Message::Ask(ask) = &message
                     && let Err(error) = ask.check_bounds()
                 {
-                    tracing::warn!(%error, "malformed request to identify: closing the stream");
+                    tracing::warn!(%error, "malformed identify request; closing stream");
                     break;
                 }
                 if !fleet.identify_message(stream, message).await {
@@ -292,7 +292,7 @@ fn format(named: u32) -> u16 {
     u16::try_from(named).unwrap_or(u16::MAX).max(1)
 }
 
-/// Directives that a worker did not take: one line for many.
+/// Directives that a worker refused, with repeats folded into one log line.
 #[derive(Default)]
 struct RefusedDirectives {
     logged: Option<Instant>,
@@ -309,7 +309,7 @@ impl RefusedDirectives {
         }
         tracing::warn!(
             worker.id = %worker, kind = %for_people(&last.kind), reason = %for_people(&last.reason),
-            folded = self.folded, "a directive was refused"
+            folded = self.folded, "worker refused a directive"
         );
         (self.logged, self.folded) = (Some(Instant::now()), 0);
     }

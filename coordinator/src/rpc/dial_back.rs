@@ -21,7 +21,7 @@ use tonic::{
 use super::advertised::look_up;
 use crate::fleet::Finding;
 
-/// Bytes of an identity: two names and a version.
+/// Longest identity answer: two names and a version.
 const MOST_BYTES: usize = 4096;
 
 /// How long finding a worker may take as a whole.
@@ -35,10 +35,11 @@ const BETWEEN_REFUSALS: Duration = Duration::from_millis(50);
 
 /// Where a worker's advertised URL leads back to it: the address that answered.
 ///
-/// Whatever is at the address, the caller is told the same, and as late: the log says what it was.
+/// All failures give the same answer after the same time, so that callers cannot scan addresses; the log has the
+/// reason.
 ///
 /// # Errors
-/// INVALID_ARGUMENT for what is no address; FAILED_PRECONDITION, with what to set.
+/// INVALID_ARGUMENT: not a valid address. FAILED_PRECONDITION: the worker was not found there.
 pub(crate) async fn check(
     url: &str,
     worker: &WorkerId,
@@ -56,7 +57,7 @@ pub(crate) async fn check(
     match find(advertised, &uri, by, worker, incarnation).await {
         Ok(address) => Ok(address),
         Err(why) => {
-            tracing::warn!(worker.id = %worker, url = %printable(url), why, "a worker is not at the address that it advertises");
+            tracing::warn!(worker.id = %worker, url = %printable(url), why, "worker not found at its advertised address");
             sleep_until(by.into()).await;
             Err(Status::failed_precondition(format!(
                 "the advertised address {} does not lead to this worker (the coordinator's log says why): set \
@@ -85,7 +86,7 @@ async fn find(
             Ok(Ok((found, life))) if found == worker.as_str() && life == incarnation.as_str() => {
                 return Ok(address);
             }
-            Ok(Ok(_)) => "leads to another worker or another life of it",
+            Ok(Ok(_)) => "belongs to another worker or incarnation",
         };
     }
     Err(why)
@@ -107,7 +108,8 @@ pub(crate) async fn look(address: SocketAddr, worker: &WorkerId, incarnation: &I
     }
 }
 
-/// As [`look`], where the worker was found, or, when it has not registered here, at the address that it advertises.
+/// As [`look`], but at the address where the worker was found, or the one that it advertises if it has not registered
+/// here.
 pub(crate) async fn look_by_url(
     found_at: Option<SocketAddr>,
     url: &str,
@@ -133,11 +135,12 @@ async fn refuses(address: SocketAddr) -> bool {
 
 /// Asks the address who it is: name and life.
 async fn identity(address: SocketAddr, uri: &Uri) -> Result<(String, String), &'static str> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| "is no address")?;
+    let endpoint =
+        Endpoint::from_shared(format!("http://{address}")).map_err(|_| "is not a valid address")?;
     let channel = endpoint.origin(uri.clone()).connect().await.map_err(|_| "can't be reached")?;
     let mut client = GatewayWorkerClient::new(channel).max_decoding_message_size(MOST_BYTES);
     let answer =
-        client.identity(IdentityRequest {}).await.map_err(|_| "is no gateway worker's")?.into_inner();
+        client.identity(IdentityRequest {}).await.map_err(|_| "is not a gateway worker")?.into_inner();
     Ok((answer.worker_id, answer.incarnation))
 }
 
@@ -192,9 +195,9 @@ mod tests {
         assert!(wrong.message().contains("WORKER_ADVERTISE"), "{wrong}");
     }
 
-    /// Closed, silent, another protocol, another worker: one answer, and no sooner for one than for the other.
+    /// Closed, silent, another protocol, another worker: the same answer, after the same time.
     #[tokio::test]
-    async fn what_is_at_a_foreign_address_can_not_be_told_from_the_answer() {
+    async fn refusal_does_not_reveal_what_is_at_the_address() {
         let (worker, life): (WorkerId, Incarnation) = ("w".parse().unwrap(), "2".parse().unwrap());
         let (silent, silent_at) = listener().await;
         let (closed, closed_at) = listener().await;

@@ -1,4 +1,4 @@
-//! A gateway worker that answers who it is, and nothing else.
+//! A gateway worker that answers only `Identity`.
 #![allow(clippy::unimplemented, reason = "see above")]
 
 use std::net::SocketAddr;
@@ -11,14 +11,13 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 
-/// See the module's documentation.
 pub(super) struct Double {
     worker: String,
     incarnation: String,
 }
 
 impl Double {
-    /// Where one answers under this name and life, until the test's runtime ends.
+    /// Starts one with this name and incarnation, and returns its address.
     pub(super) async fn start(worker: &str, incarnation: &str) -> SocketAddr {
         let double = Self { worker: worker.to_owned(), incarnation: incarnation.to_owned() };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -86,7 +86,7 @@ impl SetAsides {
 
 async fn ask(address: Option<SocketAddr>, url: &str, request: ReplaySetAsideRequest) -> Result<(), Status> {
     let dialled = address.map_or_else(|| url.to_owned(), |address| format!("http://{address}"));
-    let no_url = |_| Status::unavailable(format!("its address {url} is no URL"));
+    let no_url = |_| Status::unavailable(format!("its address {url} is not a URL"));
     let endpoint = Endpoint::from_shared(dialled).map_err(no_url)?;
     let channel = endpoint
         .connect_timeout(WORKER)

@@ -1,4 +1,4 @@
-//! A whole coordinator over real sockets, with an odd Discord behind it and hostile peers in front.
+//! A whole coordinator over real sockets, with an unusual Discord and hostile peers.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -78,7 +78,7 @@ impl Rig {
         Self { discord, workers, operators, health, stop }
     }
 
-    /// The first status of which this is true.
+    /// Waits for a status that satisfies `is`.
     async fn until(&mut self, what: &str, is: impl Fn(&v1::FleetStatus) -> bool) -> v1::FleetStatus {
         let mut watch = self.operators.watch(v1::WatchRequest {}).await.unwrap().into_inner();
         let mut last = None;
@@ -104,7 +104,7 @@ impl Rig {
         status.problem_details.into_iter().find(is).unwrap()
     }
 
-    /// Registers this worker with a double at its address, and opens its heartbeat stream.
+    /// Registers this worker with a double at its address and opens its heartbeat stream.
     async fn join(&mut self, worker: &str) -> Heartbeat {
         let registration = registration(worker, Double::start(worker, "1").await);
         self.workers.register(registration).await.unwrap();
@@ -140,7 +140,7 @@ impl Rig {
     }
 }
 
-/// A worker's stream: its last report is sent again with each beat.
+/// A worker's stream: resends the last report with each beat.
 struct Heartbeat {
     reports: mpsc::Sender<Vec<v1::ShardReport>>,
     directives: Streaming<v1::Directive>,
@@ -151,7 +151,7 @@ impl Heartbeat {
         self.reports.send(shards).await.unwrap();
     }
 
-    /// The shards that it is told to run.
+    /// The shards that it is assigned.
     async fn assigned(&mut self) -> Vec<v1::ShardRange> {
         loop {
             let message =
@@ -186,7 +186,7 @@ async fn get(address: SocketAddr, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_coordinator_that_waits_for_discord_says_so_to_everybody_who_asks() {
+async fn coordinator_that_waits_for_discord_says_so() {
     let blocked = response("429 x", "content-type: text/html\r\nretry-after: 20\r\n", "error code: 1015");
     let mut rig = Rig::start(blocked).await;
     let problem = rig.until_problem("discord_unreachable").await;
@@ -202,11 +202,11 @@ async fn a_coordinator_that_waits_for_discord_says_so_to_everybody_who_asks() {
     let address = Double::start("w", "1").await;
     let refused = rig.workers.register(registration("w", address)).await.unwrap_err();
     assert!(refused.message().contains("does not act") && refused.message().contains("429"), "{refused}");
-    assert_eq!(rig.discord.requests(), 1, "it waits as it was told");
+    assert_eq!(rig.discord.requests(), 1, "no request before Retry-After");
 }
 
 #[tokio::test]
-async fn a_coordinator_acts_as_soon_as_discord_answers() {
+async fn coordinator_acts_as_soon_as_discord_answers() {
     let mut rig = Rig::start(response("502 x", "content-type: text/html\r\n", "<html>")).await;
     rig.until_problem("discord_unreachable").await;
     rig.discord.answer(good());
@@ -215,7 +215,7 @@ async fn a_coordinator_acts_as_soon_as_discord_answers() {
 }
 
 #[tokio::test]
-async fn registrations_are_refused_for_what_no_worker_says() {
+async fn impossible_registrations_are_refused() {
     type Change = Box<dyn Fn(&mut v1::RegisterRequest) + Send + Sync>;
     let mut rig = Rig::start(good()).await;
     rig.until_acting().await;
@@ -274,17 +274,17 @@ async fn registrations_are_refused_for_what_no_worker_says() {
     assert!(refused.code() == Code::InvalidArgument && refused.message().len() < 200, "{refused}");
     let refused = rig.operators.list_shards(list("nobody".to_owned())).await.unwrap_err();
     assert_eq!(refused.code(), Code::NotFound);
-    // None of it is left behind.
+    // Refused registrations leave nothing behind.
     rig.workers.register(registration("w", address)).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_notice_of_exit_changes_nothing_for_a_worker_that_answers() {
+async fn exit_report_about_a_live_worker_is_ignored() {
     let mut rig = Rig::start(good()).await;
     rig.until_acting().await;
     let mut alive = rig.join("w").await;
     alive.assigned().await;
-    // The store is trusted once it has answered for the TTL.
+    // The store is trusted after a TTL of answers.
     tokio::time::sleep(Duration::from_millis(1_200)).await;
     for n in 0..20 {
         let (worker_id, incarnation) = ("w".to_owned(), if n % 2 == 0 { "" } else { "1" }.to_owned());
@@ -305,7 +305,7 @@ fn refused_shard(shard_id: u32, epoch: u64) -> v1::ShardReport {
 }
 
 #[tokio::test]
-async fn a_close_code_counts_only_for_the_shards_own_owner_and_epoch() {
+async fn close_code_counts_only_from_the_owner_and_epoch() {
     let mut rig = Rig::start(good()).await;
     rig.until_acting().await;
     let mut worker = rig.join("w").await;
@@ -316,7 +316,7 @@ async fn a_close_code_counts_only_for_the_shards_own_owner_and_epoch() {
     {
         worker.report(vec![report]).await;
     }
-    // The next acknowledgement comes after these were read.
+    // The next acknowledgement means that these were read.
     let ready =
         v1::ShardReport { status: v1::ShardStatus::Ready.into(), ..refused_shard(own.first, own.epoch) };
     worker.report(vec![v1::ShardReport { close_code: None, ..ready }]).await;
@@ -326,11 +326,11 @@ async fn a_close_code_counts_only_for_the_shards_own_owner_and_epoch() {
     let status = status.await;
     assert!(status.problem_details.iter().all(|problem| problem.code != "identify_halted"), "{status:?}");
     tokio::time::sleep(Duration::from_millis(1_100)).await;
-    assert_eq!(rig.discord.requests(), asked, "Discord is not asked either");
+    assert_eq!(rig.discord.requests(), asked, "no request to Discord");
 }
 
 #[tokio::test]
-async fn a_worker_with_a_stale_token_is_excluded_alone() {
+async fn only_the_worker_with_a_stale_token_is_excluded() {
     let mut rig = Rig::start(good()).await;
     rig.until_acting().await;
     let mut worker = rig.join("w").await;
@@ -343,7 +343,7 @@ async fn a_worker_with_a_stale_token_is_excluded_alone() {
 }
 
 #[tokio::test]
-async fn a_token_that_discord_refuses_from_the_coordinator_too_halts_every_identify() {
+async fn token_refused_everywhere_halts_all_identifies() {
     let mut rig = Rig::start(good()).await;
     rig.until_acting().await;
     let mut worker = rig.join("w").await;

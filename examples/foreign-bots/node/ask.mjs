@@ -7,7 +7,7 @@ import { BridgeError, ShardBridgeClient } from 'altergolden-client';
 const [url, method, ...words] = process.argv.slice(2);
 const bridge = new ShardBridgeClient({ url });
 const argument = (word) => (/^\d+n$/.test(word) ? BigInt(word.slice(0, -1)) : JSON.parse(word));
-// A bigint is shown as it is written in an argument.
+// Bigints are printed with an n, as they are written in arguments.
 const say = (item) => console.log(JSON.stringify(item, (_, value) => (typeof value === 'bigint' ? `${value}n` : value)));
 
 const from = performance.now();

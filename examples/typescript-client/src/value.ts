@@ -1,4 +1,4 @@
-// Data of messages: as JSON text, which is exact, and as google.protobuf.Value for servers that know no text.
+// Data of messages: JSON text, which is exact, and google.protobuf.Value for servers that do not know the text.
 
 import { randomUUID } from 'node:crypto';
 
@@ -54,7 +54,7 @@ export function toText(json: Json): string {
 
 const TOKENS = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 
-// Stands for an integer while the text is parsed. Nobody who writes JSON can know it.
+// Stands for an integer during parsing. Random, so that no sender's JSON can contain it.
 const INTEGER = randomUUID();
 
 /** Reads JSON text; integers that a number can't hold become bigints. */

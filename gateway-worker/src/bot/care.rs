@@ -1,9 +1,10 @@
 //! The care with which a shard handles what its owners may have died of.
 //!
 //! Owns the way of a suspect to its handler and back: it is noted in the store before the handler begins, and the note is taken back
-//! when that came to its end, by a panic too. A note of an owner before means that its handler was running when that owner died, and that no
-//! other suspect of that worker was: one is handled at a time over all shards, and one that others no longer wait for is noted no longer. So an
-//! event that two owners noted is set aside. The notes of an owner that was killed from outside are void.
+//! when the handler has ended, even by a panic. At most one suspect is handled at a time over all shards of a worker,
+//! and one that others no longer wait for loses its note. So a note of a previous owner means that this event alone was
+//! being handled when that owner died, and an event that two owners noted is set aside. Notes of owners that were
+//! killed from outside are void.
 
 use std::{
     sync::{
@@ -34,10 +35,10 @@ const WAIT_FOR_END: Duration = Duration::from_secs(5);
 /// Between two tries.
 const AGAIN: Duration = Duration::from_millis(300);
 
-/// How long a shard is careful at most when only the owner before died: fresh events wait meanwhile.
+/// The longest brief care, after which fresh events no longer wait.
 const BRIEFLY: Duration = Duration::from_secs(3);
 
-/// How careful a shard is to begin.
+/// The care that a shard starts with.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Caution {
     pub(super) level: Level,
@@ -49,14 +50,14 @@ pub(crate) struct Caution {
 pub(super) enum Level {
     #[default]
     None,
-    /// The owner before died.
+    /// The previous owner died.
     Brief,
-    /// Owners before died close to each other.
+    /// Two owners died within a short time.
     Full,
 }
 
 impl Caution {
-    /// As the coordinator says.
+    /// The coordinator's word in an assignment.
     pub(crate) fn assigned(assignment: &Assignment, shard: ShardNumber) -> Self {
         let level = if assignment.careful.contains(&shard) {
             Level::Full
@@ -71,14 +72,13 @@ impl Caution {
 }
 
 impl From<bool> for Caution {
-    /// Full, or none.
     fn from(careful: bool) -> Self {
         Self { level: if careful { Level::Full } else { Level::None }, killed: Vec::new() }
     }
 }
 
 impl Level {
-    /// Makes a queue as careful. To be called before anything is queued.
+    /// Sets the queue's level of care. Must be called before anything is queued.
     pub(super) fn apply<H: Handler<Queued>>(
         self,
         dispatcher: &Dispatcher<Queued, H>,
@@ -105,9 +105,9 @@ impl Level {
 #[derive(Clone)]
 pub(crate) struct Care {
     store: Arc<dyn SetAsideStore>,
-    /// Held by the one suspect that is handled.
+    /// Held by the one suspect that is being handled.
     turn: Arc<tokio::sync::Mutex<()>>,
-    /// Suspects that are handled still though others no longer wait for them: beside them none is alone.
+    /// Suspects that others no longer wait for but whose handlers still run: no other suspect is alone beside them.
     let_go: Arc<AtomicUsize>,
     metrics: DispatchMetrics,
 }
@@ -141,11 +141,11 @@ pub(super) struct ShardCare {
     care: Care,
     shard: Arc<Shard>,
     closing: CancellationToken,
-    /// Owners whose notes are void.
+    /// Previous owners whose notes are void.
     killed: Vec<Epoch>,
-    /// They are removed.
+    /// Whether those notes have been removed.
     voided: AtomicBool,
-    /// The worker's turn, while the event at hand has it.
+    /// The worker's turn, and the event that holds it.
     turn: Mutex<Option<(Position, OwnedMutexGuard<()>)>>,
     /// Since when the store has taken no note.
     away_since: Mutex<Option<Instant>>,
@@ -195,7 +195,7 @@ impl ShardCare {
         }
     }
 
-    /// Notes an event once the notes that are void are gone.
+    /// Notes an event, after removing void notes.
     async fn try_note(&self, at: Position) -> Result<Noted, StoreError> {
         let (shard, epoch) = (self.shard.number(), self.shard.epoch());
         if !self.voided.load(Ordering::Relaxed) {
@@ -231,7 +231,7 @@ impl ShardCare {
         }
     }
 
-    /// Gives the turn back; false when the event does not have it.
+    /// Gives the turn back; false when the event does not hold it.
     fn give_turn_back(&self, at: Position) -> bool {
         lock(&self.turn).take_if(|(of, _)| *of == at).is_some()
     }
@@ -277,8 +277,8 @@ impl ShardCare {
         }
     }
 
-    /// A suspect that was admitted is not handled after all: the shard ends.
-    pub(super) async fn not_begun(&self, delivery: &Delivery<Queued>) {
+    /// Withdraws a suspect that was admitted but not handled, because the shard ends.
+    pub(super) async fn not_started(&self, delivery: &Delivery<Queued>) {
         let at = position(delivery.payload());
         if !matches!(delivery.payload(), Queued::Replay(_)) {
             self.withdraw(at).await;
@@ -299,7 +299,7 @@ impl ShardCare {
         }
     }
 
-    /// Others wait for it no longer. It is not alone from here on, so it is noted no longer.
+    /// Stops holding others up for a slow suspect. It no longer runs alone, so its note goes.
     pub(super) async fn let_go(&self, delivery: &Delivery<Queued>) {
         let at = position(delivery.payload());
         if let Queued::Replay(_) = delivery.payload() {
@@ -310,26 +310,26 @@ impl ShardCare {
         self.give_turn_back(at);
     }
 
-    /// Takes this owner's note of an event back: whatever happens from here on says nothing of it.
+    /// Removes this owner's note of an event.
     async fn withdraw(&self, at: Position) {
         let (shard, epoch) = (self.shard.number(), self.shard.epoch());
         let voided =
             patiently(|| async move { self.care.store.void_notes(shard, epoch, Some(at), &[epoch]).await });
-        self.told_of_note(at, voided.await);
+        self.log_note_removal(at, voided.await);
     }
 
     async fn take_back(&self, at: Position) {
         let (shard, epoch) = (self.shard.number(), self.shard.epoch());
-        self.told_of_note(at, patiently(|| self.care.store.take_back(shard, epoch, at)).await);
+        self.log_note_removal(at, patiently(|| self.care.store.take_back(shard, epoch, at)).await);
     }
 
-    fn told_of_note(&self, at: Position, taken_back: Result<Fenced, StoreError>) {
+    fn log_note_removal(&self, at: Position, taken_back: Result<Fenced, StoreError>) {
         match taken_back {
             Ok(Fenced::Done { .. }) => {}
             Ok(Fenced::Outranked(by)) => self.shard.outranked(by),
             Err(error) => tracing::warn!(
                 shard.id = %self.shard.number(), session = at.session, sequence = at.sequence, %error,
-                "the note of an event can't be taken back"
+                "cannot remove the note of an event"
             ),
         }
     }

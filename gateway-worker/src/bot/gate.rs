@@ -17,10 +17,10 @@ type Place = (u64, u64);
 /// Holds fresh events back after RESUMED until a checkpoint reaches as far. Discord replays RESUMED like any other dispatch: to the
 /// next owner, one that no checkpoint covers looks like the end of what it must mark as replayed.
 ///
-/// Each RESUMED is a hold of its own, for the events behind it: its end opens no other.
+/// Each RESUMED holds back only the events behind it, for its own time.
 #[derive(Default)]
 pub(super) struct Gate {
-    /// What checkpoints must cover, and until when that is waited for. Those that are over go with the next one.
+    /// What a checkpoint must cover, and for how long that is waited for. Expired holds go when the next one is added.
     holds: Mutex<BTreeMap<Place, Instant>>,
     covered: Notify,
 }
@@ -45,19 +45,19 @@ impl Gate {
         }
     }
 
-    /// Until when an event is held back, if it is.
+    /// Until when an event is held back, if at all.
     fn held_until(&self, event: Place) -> Option<Instant> {
         let now = Instant::now();
         self.holds().range(..event).map(|(_, until)| *until).filter(|until| *until > now).max()
     }
 
-    /// Waits until every RESUMED before an event is covered, but not for a store that is away.
+    /// Waits until every RESUMED before an event is covered, but at most [`COVER`] for each.
     pub(super) async fn pass(&self, event: Place) {
         loop {
             let mut covered = std::pin::pin!(self.covered.notified());
             covered.as_mut().enable();
             let Some(until) = self.held_until(event) else { return };
-            // Covered or over: the holds say which.
+            // Covered or expired: check the holds again.
             let _ = tokio::time::timeout_at(until, covered).await;
         }
     }
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn each_resumed_holds_the_events_behind_it_for_its_own_time() {
+    async fn each_resumed_holds_only_later_events() {
         let gate = Gate::default();
         let began = Instant::now();
         gate.shut_until((1, 10));
@@ -79,18 +79,18 @@ mod tests {
             began.elapsed().as_millis()
         };
         let (before, behind_first, behind_second) = tokio::join!(waited(10), waited(11), waited(21));
-        assert_eq!(before, 400, "it came before RESUMED");
+        assert_eq!(before, 400, "the event came before RESUMED");
         // The timer rounds up.
         assert!((500..510).contains(&behind_first) && (900..910).contains(&behind_second));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_checkpoint_opens_what_it_covers_and_nothing_behind_it() {
+    async fn checkpoint_releases_only_what_it_covers() {
         let gate = Gate::default();
         gate.shut_until((1, 10));
         gate.shut_until((1, 20));
         gate.covered((1, 9));
-        assert!(gate.held_until((1, 11)).is_some(), "it does not reach that far");
+        assert!(gate.held_until((1, 11)).is_some(), "the checkpoint ends before it");
         gate.covered((1, 15));
         assert!(gate.held_until((1, 11)).is_none() && gate.held_until((1, 21)).is_some());
         gate.covered((2, 1));

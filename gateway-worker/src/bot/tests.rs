@@ -96,7 +96,7 @@ async fn a_shard_that_has_ended_is_forgotten_with_its_cache() {
     assert_eq!(left.strong_count(), 0);
 }
 
-/// Tells of each event that it begins with, and ends none before it is let go.
+/// Sends each event that it starts with, and waits for a permit before it ends.
 struct Slow(tokio::sync::mpsc::UnboundedSender<u64>, Arc<tokio::sync::Semaphore>);
 
 #[async_trait::async_trait]
@@ -108,7 +108,7 @@ impl EventHandler for Slow {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_handler_begins_once_the_shard_is_taken_away() {
+async fn no_handler_starts_after_the_shard_has_ended() {
     type Way = fn(&Arc<Shard>, &Deliveries);
     let ways: [(&str, Way); 5] = [
         ("its task ends", |_, deliveries| deliveries.abandon()),
@@ -148,7 +148,7 @@ async fn no_handler_begins_once_the_shard_is_taken_away() {
 }
 
 #[tokio::test]
-async fn event_whose_handler_was_not_called_is_left_for_the_next_owner() {
+async fn unhandled_event_is_left_for_the_next_owner() {
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
     let gate = Arc::new(tokio::sync::Semaphore::new(9));
     let shard = testing::shard_at(testing::EPOCH, "all");

@@ -164,7 +164,7 @@ impl Changes {
         self.changed.own_user = true;
     }
 
-    /// A guild's core is to be written, though no event has changed it.
+    /// Has a guild's core written again, without an event.
     pub(super) fn note_core(&mut self, guild: u64) {
         let blocks = self.blocks(guild);
         for changed in std::iter::once(&mut self.changed).chain(&mut self.since_copy) {

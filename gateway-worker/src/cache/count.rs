@@ -1,4 +1,4 @@
-//! What each event means for the counts and for membership.
+//! Applies events to the counts and to membership.
 
 use std::collections::HashMap;
 
@@ -39,7 +39,7 @@ pub(super) fn count(book: &mut Book, kept: ResourceType, event: &Event, doubt: D
         }
         Event::MemberAdd(added) => {
             let (guild, user) = (added.guild_id.get(), added.user.id.get());
-            // One that is known was counted: with the guild, or by this event when it came before.
+            // A known member was counted already, by the guild or by an earlier copy of this event.
             if members.get(guild, user).is_none() || !members.match_count(guild, sequence) {
                 tally.member(guild, 1);
             }
@@ -50,7 +50,7 @@ pub(super) fn count(book: &mut Book, kept: ResourceType, event: &Event, doubt: D
         Event::MemberRemove(removed) => {
             let (guild, user) = (removed.guild_id.get(), removed.user.id.get());
             let known = tally.guild(guild).and_then(|known| known.members).unwrap_or(0);
-            // When all are known, one that is not among them was taken away before.
+            // When all members are known, an unknown one was removed before.
             let all_known = members.match_count(guild, sequence) && members.count(guild) >= known;
             if members.get(guild, user).is_some() || !all_known {
                 tally.member(guild, -1);
@@ -108,7 +108,7 @@ fn new_guild(guild: &Guild, doubt: Doubt) -> NewGuild {
     }
 }
 
-/// The channels of those who are in one.
+/// The voice channels of connected users.
 pub(super) fn voices(states: &[VoiceState]) -> HashMap<u64, u64> {
     let in_channel = |state: &VoiceState| Some((state.user_id.get(), state.channel_id?.get()));
     states.iter().filter_map(in_channel).collect()

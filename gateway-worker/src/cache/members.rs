@@ -1,6 +1,6 @@
-//! The members of the shard's guilds, and the users that they are. Pure.
+//! The members of the shard's guilds, and their users. Pure.
 //!
-//! Membership is by guild: a user is known as long as it is a member of a guild that is, and goes with the last of them.
+//! Members are kept per guild; a user goes with its last membership.
 
 use std::collections::{HashMap, hash_map::Entry};
 
@@ -11,41 +11,40 @@ use twilight_model::{
     user::User,
 };
 
-/// See the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct Members {
     guilds: HashMap<u64, HashMap<u64, CachedMember>>,
     users: HashMap<u64, Known>,
-    /// Of all guilds together.
+    /// Number of members of all guilds.
     total: u64,
-    /// Up to which event the members of a restored guild may be ahead of its count.
+    /// Restored guilds whose members may be ahead of their count, up to this event.
     ahead: HashMap<u64, u64>,
 }
 
 #[derive(Debug)]
 struct Known {
     user: User,
-    /// In how many guilds it is.
+    /// Number of guilds with this user.
     guilds: u32,
 }
 
 impl Members {
-    /// The guild's members are those after the event `sequence`, whatever its count is.
+    /// Notes that the guild's members, but not its count, include everything up to the event `sequence`.
     pub(super) fn are_ahead(&mut self, guild: u64, sequence: u64) {
         self.ahead.insert(guild, sequence);
     }
 
-    /// Whether the members are those that the guild's count counts, just before the event `sequence`.
+    /// Whether the members match the guild's count just before the event `sequence`.
     pub(super) fn match_count(&self, guild: u64, sequence: u64) -> bool {
         self.ahead.get(&guild).is_none_or(|ahead| sequence > *ahead)
     }
 
-    /// A member, new or as it is now.
+    /// Adds or replaces a member.
     pub(super) fn put(&mut self, guild: u64, member: &Member) {
         self.insert(guild, &member.user, CachedMember::from(member.clone()));
     }
 
-    /// What a message says of its author.
+    /// Adds the author of a message.
     pub(super) fn put_partial(&mut self, guild: u64, user: &User, member: &PartialMember) {
         self.insert(guild, user, CachedMember::from((user.id, member.clone())));
     }
@@ -61,7 +60,7 @@ impl Members {
         }
     }
 
-    /// A known member has changed.
+    /// Updates a known member.
     pub(super) fn update(&mut self, update: &MemberUpdate) {
         let (guild, id) = (update.guild_id.get(), update.user.id.get());
         if let Some(member) = self.guilds.get_mut(&guild).and_then(|members| members.get_mut(&id)) {
@@ -72,21 +71,20 @@ impl Members {
         }
     }
 
-    /// It is not a member any more.
     pub(super) fn remove(&mut self, guild: u64, user: u64) {
         if self.guilds.get_mut(&guild).and_then(|members| members.remove(&user)).is_some() {
             self.left(user);
         }
     }
 
-    /// Nothing is known of the guild's members any more.
+    /// Forgets a guild's members.
     pub(super) fn forget(&mut self, guild: u64) {
         self.ahead.remove(&guild);
         let Some(members) = self.guilds.remove(&guild) else { return };
         for user in members.into_keys() {
             self.left(user);
         }
-        // Guilds come and go: a table does not stay as large as it ever was.
+        // Guilds come and go: shrink the table with them.
         if self.users.capacity() / 4 > self.users.len() {
             self.users.shrink_to(self.users.len() * 2);
         }
@@ -102,7 +100,7 @@ impl Members {
         }
     }
 
-    /// Known members, of all guilds together.
+    /// Known members of all guilds.
     pub(super) fn total(&self) -> u64 {
         self.total
     }

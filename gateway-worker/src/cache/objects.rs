@@ -131,7 +131,7 @@ impl ShardCache {
 }
 
 impl Contents {
-    /// The guild, when it is one of the shard's and has come.
+    /// Finds a guild that belongs to the shard and is not pending.
     fn known(&self, guild: u64) -> Result<(Id<GuildMarker>, KnownGuild), Missing> {
         let known = self.tally(|tally| tally.guild(guild));
         match (Id::new_checked(guild), known) {

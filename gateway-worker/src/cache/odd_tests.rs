@@ -1,4 +1,4 @@
-//! Odd payloads: what can be read of a guild is kept, what cannot is in doubt, and nothing is counted twice.
+//! Odd payloads: readable parts of a guild are kept, the others are in doubt, and nothing is counted twice.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use crate::reading;
 const GUILD: u64 = 5;
 const CHANNEL: u64 = 501;
 
-/// Tells the cache an event as its text.
+/// Applies an event given as JSON text.
 fn tell(cache: &ShardCache, name: &str, d: &str, sequence: u64) {
     let text = format!(r#"{{"t":"{name}","s":{sequence},"op":0,"d":{d}}}"#);
     match reading::read(name, &text, |update| cache.object_of_update(name, update)) {
@@ -23,13 +23,13 @@ fn tell(cache: &ShardCache, name: &str, d: &str, sequence: u64) {
     }
 }
 
-/// Guilds, users, channels, voice connections.
+/// Guilds, users, channels and voice connections.
 fn figures(cache: &ShardCache) -> (u32, u64, u32, u32) {
     let (guilds, users, channels, voice) = cache.figures();
     (guilds, users.unwrap(), channels.unwrap(), voice.unwrap())
 }
 
-/// What of a guild can be told for sure.
+/// What is firm about a guild.
 #[derive(Debug, PartialEq)]
 struct Sure {
     counts: bool,
@@ -52,8 +52,8 @@ fn sure(cache: &ShardCache) -> Sure {
 }
 
 #[test]
-fn guild_is_kept_with_what_can_be_read_of_it() {
-    // Pointer, value (`None`: the field is missing), figures, what is sure.
+fn readable_parts_of_a_guild_are_kept() {
+    // Pointer, value (`None`: the field is missing), figures, and what is firm.
     type Row = (&'static str, Option<Value>, (u32, u64, u32, u32), Sure);
     let whole = (1, 600, 1, 1);
     let rows: Vec<Row> = vec![
@@ -161,7 +161,7 @@ fn guild_is_kept_with_what_can_be_read_of_it() {
 }
 
 #[test]
-fn text_that_is_almost_json_costs_only_the_odd_part() {
+fn almost_json_costs_only_the_odd_part() {
     let text = guild(GUILD).to_string();
     let deep = format!("{}{}", "[".repeat(300), "]".repeat(300));
     for (from, to) in [
@@ -199,7 +199,7 @@ fn odd_elements_among_many_are_left_out_quickly() {
 }
 
 #[test]
-fn odd_update_changes_what_it_can_and_corrupts_nothing() {
+fn odd_update_changes_only_readable_fields() {
     type Look<'a> = Box<dyn Fn(&ShardCache) -> Value + 'a>;
     let object =
         |name: &'static str| move |cache: &ShardCache| cache.guild_object(GUILD).unwrap()[name].clone();
@@ -317,7 +317,7 @@ fn odd_update_changes_what_it_can_and_corrupts_nothing() {
 }
 
 #[test]
-fn event_that_cannot_be_read_at_all_leaves_its_guild_in_doubt() {
+fn unreadable_event_leaves_its_guild_in_doubt() {
     for (name, d) in [
         ("CHANNEL_CREATE", r#"{"guild_id":"5","id":null,"type":0}"#),
         ("CHANNEL_DELETE", r#"{"guild_id":"5"}"#),
@@ -335,7 +335,7 @@ fn event_that_cannot_be_read_at_all_leaves_its_guild_in_doubt() {
         assert_eq!(figures(&cache), (1, 600, 1, 1), "{name} {d}");
         assert!(cache.uncertain_guilds() > 0, "{name} {d}");
         assert!(cache.users_doubt().is_some(), "{name} {d}");
-        // The next session begins without doubt.
+        // The next session clears the doubt.
         cache.begin_session(8, Some(&super::records::tests::ready(&[GUILD])));
         tell(&cache, "GUILD_CREATE", &guild(GUILD).to_string(), 2);
         assert_eq!((cache.uncertain_guilds(), cache.doubt()), (0, None), "{name} {d}");
@@ -343,7 +343,7 @@ fn event_that_cannot_be_read_at_all_leaves_its_guild_in_doubt() {
 }
 
 #[test]
-fn what_is_told_twice_counts_once() {
+fn repeated_events_count_once() {
     let cache = begun("all", &[GUILD]);
     let mut small = guild(GUILD);
     small["member_count"] = json!(3);
@@ -381,7 +381,7 @@ fn users_are_found_while_they_are_members_of_a_guild() {
     cache.apply(&event("GUILD_CREATE", &guild(5)), 2);
     let mut other = guild(6);
     other["members"] = json!([member(3), member(4)]);
-    // The user is told with another name: it stays a member of both.
+    // The user comes again with another name, and stays a member of both guilds.
     other["members"][0]["user"]["username"] = json!("renamed");
     cache.apply(&event("GUILD_CREATE", &other), 3);
     let found = |id: u64| cache.username(id << 22);
@@ -393,13 +393,17 @@ fn users_are_found_while_they_are_members_of_a_guild() {
     let mut again = guild(5);
     again["members"] = json!([member(1)]);
     cache.apply(&event("GUILD_CREATE", &again), 5);
-    assert_eq!([1, 2, 3].map(|id| found(id).is_some()), [true, false, false], "told again without them");
+    assert_eq!(
+        [1, 2, 3].map(|id| found(id).is_some()),
+        [true, false, false],
+        "the repeated guild lacks them"
+    );
     cache.apply(&event("GUILD_DELETE", &json!({"id": "5", "unavailable": true})), 6);
-    assert!(found(1).is_some(), "an outage is no removal");
+    assert!(found(1).is_some(), "an outage removes nothing");
 }
 
 #[test]
-fn guilds_that_come_and_go_leave_nothing_behind() {
+fn removed_guilds_leave_no_memory() {
     let cache = begun("all", &[]);
     let mut sequence = 1;
     for round in 0..40_u64 {

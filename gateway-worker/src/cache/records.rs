@@ -352,7 +352,7 @@ impl Contents {
     }
 }
 
-/// What a guild's records count: ids where they are named, numbers where they are not.
+/// The counts in a guild's records: ids where the records name them, else numbers.
 fn counted(core: &GuildCore, guild: &Guild) -> NewGuild {
     let named =
         guild.channels.iter().filter(|channel| !channel.kind.is_thread()).map(|channel| channel.id.get());
@@ -422,7 +422,7 @@ fn guild_json(guild: &twilight_cache_inmemory::model::CachedGuild, members: Opti
     json_bytes(&guild_fields(guild, members))
 }
 
-/// The guild's own fields, with the number of members that is counted here.
+/// The guild's own fields, with the member count of this cache.
 pub(super) fn guild_fields(
     guild: &twilight_cache_inmemory::model::CachedGuild,
     members: Option<u64>,
@@ -487,7 +487,7 @@ pub(super) fn extras(store: &DefaultInMemoryCache, guild: Id<GuildMarker>) -> Ex
     }
 }
 
-/// A member as Discord's object, with its user.
+/// A member with its user, in Discord's format.
 pub(super) fn member(known: &Members, guild: u64, user: u64) -> Option<Map<String, Value>> {
     let mut object = value(known.get(guild, user)?);
     object.remove("user_id");

@@ -1,4 +1,4 @@
-//! What twilight's store leaves behind when something goes is removed, or is not given to it.
+//! Removes what twilight's store would leave behind, and keeps out what it could never remove.
 
 use twilight_model::{
     channel::message::Sticker,
@@ -13,7 +13,7 @@ use twilight_model::{
 use super::{Book, Contents};
 
 impl Contents {
-    /// The bot is not in a guild any more, or is told it again.
+    /// Removes a guild that the bot has left, or that is about to be stored again.
     pub(super) fn remove_guild(&self, book: &mut Book, guild: Id<GuildMarker>) {
         for user in book.tally.in_voice(guild.get()) {
             self.remove_voice(guild, user);
@@ -21,7 +21,7 @@ impl Contents {
         self.store.update(&GuildDelete { id: guild, unavailable: None });
     }
 
-    /// A guild comes, or comes again.
+    /// Stores a new or repeated guild.
     pub(super) fn store_guild(&self, book: &mut Book, created: &GuildCreate, guild: &Guild) {
         self.remove_guild(book, guild.id);
         let has_creators = guild.emojis.iter().any(|emoji| emoji.user.is_some())
@@ -35,21 +35,21 @@ impl Contents {
         }
     }
 
-    /// The emojis of a guild have changed.
+    /// Replaces a guild's emojis.
     pub(super) fn store_emojis(&self, update: &GuildEmojisUpdate) {
         let mut update = update.clone();
         without_creators(&mut update.emojis, &mut []);
         self.store.update(&update);
     }
 
-    /// The stickers of a guild have changed.
+    /// Replaces a guild's stickers.
     pub(super) fn store_stickers(&self, update: &GuildStickersUpdate) {
         let mut update = update.clone();
         without_creators(&mut [], &mut update.stickers);
         self.store.update(&update);
     }
 
-    /// A user is in no voice channel of a guild any more.
+    /// Removes a user's voice state.
     pub(super) fn remove_voice(&self, guild: Id<GuildMarker>, user: u64) {
         let Some(user_id) = Id::new_checked(user) else { return };
         self.store.update(&VoiceStateUpdate(VoiceState {
@@ -70,7 +70,7 @@ impl Contents {
     }
 }
 
-/// twilight would keep the users that made emojis and stickers for ever. Discord's gateway hardly ever tells them.
+/// Drops the creators of emojis and stickers: twilight would keep these users for ever, and Discord rarely sends them.
 fn without_creators(emojis: &mut [Emoji], stickers: &mut [Sticker]) {
     for emoji in emojis {
         emoji.user = None;

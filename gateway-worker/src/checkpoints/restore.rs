@@ -1,7 +1,7 @@
 //! What a shard begins with: it claims its checkpoint, so that no owner before it can write there any more, and reads it.
 //!
-//! A checkpoint that can't be read costs that shard an IDENTIFY and a gap, and nobody else anything. The events in it that bot code has not
-//! finished need no session: whatever becomes of that, they are read and handled; where they can't be read the gap begins before them.
+//! A checkpoint that cannot be read costs only its shard an IDENTIFY and a gap. Unfinished events in it need no
+//! session: they are read and handled in any case; the gap begins before those that cannot be read.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -26,10 +26,10 @@ use crate::{
 const TRIES: u32 = 5;
 const AGAIN: Duration = Duration::from_millis(300);
 
-/// What a session must have been opened with to be of use here, and what is known of its shard.
+/// What a session must have been opened with to be usable here, and what is known of its shard.
 #[derive(Clone, Debug)]
 pub(crate) struct Needs {
-    /// Another worker ran the shard before, says the coordinator: without a checkpoint that is a gap.
+    /// Another worker ran the shard before: then a missing checkpoint means a gap.
     pub(crate) ran_before: bool,
     pub(crate) total: u32,
     pub(crate) intents: u64,
@@ -41,31 +41,31 @@ pub(crate) struct Needs {
 /// What a shard begins with.
 #[derive(Debug)]
 pub(crate) enum Beginning {
-    /// No session that is of use.
+    /// No usable session.
     Anew(Anew),
     /// A session to resume. Its records, so many, are still to be read. `format`: the head's.
     From { head: Box<Head>, serial: u64, records: u64, format: u16 },
 }
 
-/// The beginning of a shard without a session.
+/// How a shard begins without a session.
 #[derive(Debug, Default)]
 pub(crate) struct Anew {
     pub(crate) serial: u64,
     pub(crate) lost: Option<LostSession>,
-    /// The bot's presence, which outlives a session that is of no use.
+    /// The bot's presence, which survives the session.
     pub(crate) presence: Option<String>,
-    /// The ordinal of that session; 0 when there is none. The next one's is above it, whatever the clocks say.
+    /// The ordinal of the lost session, 0 without one. The next ordinal must be higher, whatever the clocks say.
     pub(crate) ordinal: u64,
-    /// What was received before and is not finished, in order.
+    /// Unfinished events of previous owners, in order.
     pub(crate) pending: Vec<PendingEvent>,
-    /// What these say of having been started is exact.
+    /// The `started` marks of `pending` are exact.
     pub(crate) exact: bool,
 }
 
-/// The pending events of a checkpoint whose session is of no use.
+/// The pending events of a checkpoint whose session cannot be used.
 #[derive(Debug, Default)]
 pub(crate) struct LeftOver {
-    /// Those that can be read, in order.
+    /// The readable ones, in order.
     pub(crate) pending: Vec<PendingEvent>,
     pub(crate) unread: Option<Unread>,
 }
@@ -90,7 +90,7 @@ pub(crate) struct Restored {
     pub(crate) format: u16,
 }
 
-/// The guilds can't be read, and what can be of the rest.
+/// The guilds cannot be read; with the readable rest.
 #[derive(Debug)]
 pub(crate) struct NotRestored {
     pub(crate) why: LoadError,
@@ -154,7 +154,7 @@ impl Checkpoints {
                         said = true;
                     }
                     if !go_on() {
-                        let why = format!("the checkpoint could not be claimed: {error}");
+                        let why = format!("cannot claim the checkpoint: {error}");
                         let lost = Some(LostSession::because(why));
                         return Ok(Beginning::Anew(Anew { lost, ..Anew::default() }));
                     }
@@ -167,16 +167,16 @@ impl Checkpoints {
     async fn judge(&self, shard: ShardNumber, epoch: Epoch, claimed: Stored, needs: &Needs) -> Beginning {
         let Stored { serial, records, head, owner_before } = claimed;
         let (why, head) = match head {
-            // An owner that died before it had a session, or one that keeps nothing, or a store that lost everything.
+            // The owner died before it had a session, or keeps no checkpoint, or the store lost everything.
             None if owner_before.is_some() || needs.ran_before || records > 0 => {
                 ("no checkpoint was left".to_owned(), None)
             }
             // A first start.
             None => return Beginning::Anew(Anew { serial, ..Anew::default() }),
             Some(stored) => match decode_head(&stored.bytes) {
-                Err(error) => (format!("its head: {error}"), None),
+                Err(error) => (format!("cannot read the checkpoint's head: {error}"), None),
                 Ok(mut head) => {
-                    // An owner that claimed it and died before it wrote may have handled what is pending.
+                    // An owner that claimed it and died before writing may have handled pending events.
                     head.exact &= owner_before == Some(head.epoch);
                     let off = (self.keep == Keep::Off).then(|| "CHECKPOINT is off".to_owned());
                     if let Some(why) = off.or_else(|| unfit(&head, needs)) {
@@ -194,7 +194,7 @@ impl Checkpoints {
         }
         tracing::warn!(
             shard.id = %shard, why, pending = pending.len(), unread = unread.is_some(),
-            "the checkpoint's session is of no use: the shard identifies"
+            "cannot resume the checkpoint's session; identifying"
         );
         let Some(head) = head else {
             let lost = Some(LostSession::because(why));
@@ -210,7 +210,8 @@ impl Checkpoints {
         })
     }
 
-    /// Reads the pending events of a checkpoint whose session is of no use: also those above its `read`, as Discord sends nothing of it again.
+    /// Reads the pending events of a checkpoint whose session cannot be used, including those above its `read`: Discord
+    /// sends none of them again.
     pub(crate) async fn left_over(&self, what: ToRead) -> LeftOver {
         let mut pending = BTreeMap::new();
         let mut unread: Option<Unread> = None;
@@ -225,7 +226,7 @@ impl Checkpoints {
                         _ => unread = older(unread, (session, sequence)),
                     },
                     Ok(_) => {}
-                    // It may have been one.
+                    // The unreadable record may have been a pending event.
                     Err(_) => unread = Some((0, 0)),
                 }
                 Ok(())
@@ -237,7 +238,7 @@ impl Checkpoints {
                     again(what.shard, &error, tries).await;
                 }
                 Err(error) => {
-                    tracing::warn!(shard.id = %what.shard, %error, "pending events of a checkpoint can't be read");
+                    tracing::warn!(shard.id = %what.shard, %error, "cannot read pending events of a checkpoint");
                     unread = Some((0, 0));
                     break;
                 }
@@ -249,7 +250,7 @@ impl Checkpoints {
     /// Reads the records of a head, and makes of them what the cache can become.
     ///
     /// # Errors
-    /// The store does not answer for a while, or a record is malformed: with the pending events, as far as they can be read.
+    /// The store has not answered for a while, or a record is malformed; with the readable pending events.
     pub(crate) async fn restore(
         &self,
         what: ToRead,
@@ -315,7 +316,7 @@ impl Checkpoints {
         Ok(loaded)
     }
 
-    /// Reads all records, and gives each to `take` once.
+    /// Reads all records, passing each to `take` once.
     async fn each_record(
         &self,
         what: ToRead,
@@ -347,9 +348,9 @@ impl Checkpoints {
     }
 }
 
-/// Waits before a read that failed is tried again.
+/// Waits before a failed read is retried.
 async fn again(shard: ShardNumber, error: &StoreError, tries: u32) {
-    tracing::warn!(shard.id = %shard, %error, "the checkpoint can't be read; trying again");
+    tracing::warn!(shard.id = %shard, %error, "cannot read the checkpoint; retrying");
     tokio::time::sleep(AGAIN * tries).await;
 }
 

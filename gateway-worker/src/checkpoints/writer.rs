@@ -49,16 +49,16 @@ pub(crate) struct Stored {
     pub(crate) format: u16,
 }
 
-/// The last word of an owner that stops in order.
+/// The last checkpoint of an owner that stops in order.
 #[derive(Debug)]
 pub(crate) struct Last {
-    /// Everything that it has not begun to handle.
+    /// All events whose handlers have not started.
     pub(crate) pending: Pending,
-    /// Nothing but that comes again.
+    /// Discord will send nothing again.
     pub(crate) exact: bool,
 }
 
-/// Pending events with their positions.
+/// Pending events by position.
 type Pending = Vec<((u64, u64), PendingEvent)>;
 
 impl Writer {
@@ -97,7 +97,7 @@ impl Writer {
         self.soon.notify_one();
     }
 
-    /// Writes the last checkpoint, of an owner that stops in order.
+    /// Writes the last checkpoint of an owner that stops in order.
     pub(crate) async fn finish(mut self, word: Last) {
         if let Some(last) = self.last.take() {
             let _ = last.send(word);
@@ -237,7 +237,7 @@ impl Pass {
         }
     }
 
-    /// Removes what was written while something was kept, once a session of this owner's has begun: the next owner must not be given it again.
+    /// Removes old records once a session has begun, now that nothing is kept: the next owner must not get them.
     async fn clear(&mut self) -> End {
         if self.serial == 0 || self.stored.is_some() {
             return End::Done;

@@ -6,7 +6,7 @@ fn trust(gateway: Option<&str>, api: Option<&str>) -> Trust {
     Trust::new(gateway.map(|url| url.parse().unwrap()), api.map(|url| url.parse().unwrap()))
 }
 
-/// What must never be given the token by a worker that talks to Discord.
+/// Addresses that must never get the token from a worker that talks to Discord.
 const NOT_DISCORD: &[&str] = &[
     "",
     "x",
@@ -89,7 +89,7 @@ fn discord_is_wss_below_discord_gg_at_the_default_port() {
 #[test]
 fn configured_gateway_is_the_only_one() {
     let configured = trust(Some("ws://127.0.0.1:3900"), None);
-    // The coordinator's word does not count.
+    // The coordinator's URL does not count.
     for told in ["ws://10.0.0.66:1", DISCORD_GATEWAY, "", "nonsense"] {
         assert_eq!(configured.gateway(told).unwrap().address().as_str(), "ws://127.0.0.1:3900");
     }
@@ -111,7 +111,7 @@ fn configured_gateway_is_the_only_one() {
     ] {
         assert!(gateway.resume(url).is_err(), "{url}");
     }
-    // A proxy with TLS is never spoken to without.
+    // A proxy with TLS is never contacted without it.
     let proxy = trust(Some("wss://proxy.internal"), None).gateway("").unwrap();
     assert!(proxy.resume("ws://proxy.internal:443").is_err());
     assert!(proxy.resume("wss://proxy.internal:443/resume").is_ok());
@@ -130,7 +130,7 @@ fn coordinator_may_name_discord_or_the_server_of_the_rest_api() {
     assert!(tls.gateway("wss://discord.internal").is_ok());
     assert!(tls.gateway("ws://discord.internal:443").is_err());
     assert!(trust(None, Some("https://discord.com")).gateway("wss://discord.com").is_ok_and(|gateway| {
-        // Discord's own API host is no gateway, and neither leads anywhere else.
+        // Discord's API host is not a gateway.
         gateway.resume("wss://evil.com").is_err()
     }));
 }

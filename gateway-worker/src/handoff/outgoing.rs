@@ -83,7 +83,7 @@ impl Desk {
         Ok(Copying { session, guilds, last: receiver })
     }
 
-    /// The shard has stopped in order: the worker that copied it gets the rest.
+    /// Publishes the rest of a shard that has stopped in order, for the worker that copied it.
     pub(crate) fn hand_over(&self, shard: &Shard, last: &Last, format: u16) {
         let word = last;
         let Some(Waiting { session, last }) = self.lock().take() else { return };

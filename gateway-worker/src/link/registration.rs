@@ -132,7 +132,7 @@ impl Link {
         let gateway = trust.gateway(told).map_err(|why| {
             let told = printable(told);
             format!(
-                "the gateway URL of the coordinator, \"{told}\", is not trusted with the token: {why}; for a stand-in or \
+                "refusing to send the token to the coordinator's gateway URL \"{told}\": {why}; for a stand-in or \
                  a proxy set DISCORD_GATEWAY_URL for this worker"
             )
         })?;

@@ -87,7 +87,7 @@ impl Link {
                 }
                 _ = heartbeat.tick() => report_soon = Some(Instant::now()),
                 () = until(report_soon) => {}
-                // Last: however many come, reports go out when they are due.
+                // Last, so that a flood of them does not delay reports.
                 directive = session.directives.message() => {
                     match self.take_directive(life, directive) {
                         Ok(ReportDue::InTime) => {}

@@ -1,5 +1,5 @@
-//! JSON text to a value, as far as it can be read: a string with half of an emoji, a number out of range or a list nested too deep
-//! costs itself.
+//! Tolerant parsing of JSON text: half a surrogate pair, a number out of range or a list nested too deep costs only
+//! itself.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use serde_json::{Map, Value, value::RawValue};
 
 use super::{Odd, Part};
 
-/// How deep the parts of a text that cannot be read are looked at.
+/// How deep unreadable text is searched for readable parts.
 const DEEPEST: usize = 16;
 
-/// Reads what can be read. `None` for a value that cannot.
+/// Reads what is readable; `None` if nothing is.
 pub(super) fn tolerant(raw: &RawValue, odd: &mut Odd) -> Option<Value> {
     part(raw.get(), odd, 0)
 }
@@ -29,7 +29,7 @@ fn part(text: &str, odd: &mut Odd, depth: usize) -> Option<Value> {
     if depth >= DEEPEST {
         return None;
     }
-    // Raw parts are not looked into: each is read by itself.
+    // Raw parts: each is parsed by itself.
     if let Ok(fields) = serde_json::from_str::<BTreeMap<String, &RawValue>>(&clean) {
         let mut object = Map::new();
         for (name, raw) in fields {
@@ -43,6 +43,6 @@ fn part(text: &str, odd: &mut Odd, depth: usize) -> Option<Value> {
         return Some(Value::Object(object));
     }
     let items: Vec<&RawValue> = serde_json::from_str(&clean).ok()?;
-    // One that cannot be read keeps its place: who reads the list counts it as what it is.
+    // An unreadable element keeps its place, so that readers of the list can count it.
     Some(items.into_iter().map(|raw| part(raw.get(), odd, depth + 1).unwrap_or(Value::Null)).collect())
 }

@@ -1,6 +1,6 @@
-//! The least that twilight's types ask of Discord's objects, with a default for each field but the ids.
+//! The fields that twilight's types require, with a default for all but the ids.
 //!
-//! `$id` stands for an id that must be there, `$id?` for one that may be null.
+//! `$id` stands for a required id, `$id?` for one that may be null.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -64,7 +64,7 @@ fn events() -> BTreeMap<&'static str, Value> {
     BTreeMap::from([
         ("GUILD_CREATE", object("guild")),
         ("GUILD_UPDATE", object("guild")),
-        // Without word of an outage a guild counts as left: one that cannot be read counts as an outage.
+        // An unreadable guild counts as an outage: without that flag it would count as left.
         ("GUILD_DELETE", json!({"id": "$id", "unavailable": true})),
         ("CHANNEL_CREATE", channel.clone()),
         ("CHANNEL_UPDATE", channel.clone()),
@@ -91,12 +91,12 @@ fn events() -> BTreeMap<&'static str, Value> {
     ])
 }
 
-/// The least of an event; `None` for one that is read whole or not at all.
+/// The required fields of an event; `None` if the event is only read whole.
 pub(super) fn of_event(name: &str) -> Option<&'static Value> {
     EVENTS.get(name)
 }
 
-/// The least of an element of a list.
+/// The required fields of a list element.
 pub(super) fn of_element(list: &str) -> Option<&'static Value> {
     OBJECTS.get(list).filter(|_| list.ends_with('s'))
 }
@@ -105,12 +105,12 @@ pub(super) fn own_user() -> &'static Value {
     &OBJECTS["own_user"]
 }
 
-/// Whether what the cache says of a guild is in doubt when such an event cannot be read.
+/// Whether an unreadable event of this kind leaves its guild's cached data in doubt.
 pub(crate) fn is_structural(name: &str) -> bool {
     of_event(name).is_some() && name != "USER_UPDATE"
 }
 
-/// The least of an object with its ids; `None` when one of them is missing.
+/// Fills in the ids; `None` when one is missing.
 pub(super) fn fill(least: &Value, given: &Value) -> Option<Value> {
     Some(match least {
         Value::String(id) if id == "$id" => snowflake(given)?.into(),
@@ -127,7 +127,7 @@ pub(super) fn fill(least: &Value, given: &Value) -> Option<Value> {
     })
 }
 
-/// An id as text, whether it came as text or as a number.
+/// An id given as text or as a number, as text.
 pub(super) fn snowflake(value: &Value) -> Option<String> {
     id_of(value).map(|id| id.to_string())
 }

@@ -1,10 +1,10 @@
-//! Puts an object together out of those of its parts that can be read. Pure; knows no type: `fits` tries a value.
+//! Builds an object from its readable parts. Pure, and independent of types: `fits` tests a value.
 
 use serde_json::{Map, Value};
 
 use super::{Odd, Part, least, overlay};
 
-/// Tries for one event: an odd one must not hold its shard up. What is not tried is left out.
+/// The most tests for one event, so that an odd one does not block its shard. The rest is left out.
 const MOST_TRIES: u32 = 20_000;
 
 type Fits<'a> = &'a mut dyn FnMut(&Value) -> bool;
@@ -12,7 +12,7 @@ type Fits<'a> = &'a mut dyn FnMut(&Value) -> bool;
 pub(super) struct Mend<'a> {
     odd: &'a mut Odd,
     tries: u32,
-    /// Inside an element of a list: what it loses, it is mended of.
+    /// Inside a list element: its losses are counted as mended.
     of_element: bool,
 }
 
@@ -21,8 +21,8 @@ impl<'a> Mend<'a> {
         Self { odd, tries: 0, of_element: false }
     }
 
-    /// The whole event. `known`: what an update changes; it stands in for fields that cannot be read. `None` when not even the least of it
-    /// fits.
+    /// Mends a whole event. `known`: the cached object, which replaces unreadable fields of an update. `None` when not
+    /// even the required fields fit.
     pub(super) fn event(
         &mut self,
         part: Part,
@@ -49,7 +49,7 @@ impl<'a> Mend<'a> {
         self.tries <= MOST_TRIES && fits(&Value::Object(object.clone()))
     }
 
-    /// An object: `base`, which fits, with as much of `given` over it as fits.
+    /// Merges as much of `given` as fits over `base`, which fits.
     fn object(
         &mut self,
         part: Part,
@@ -97,7 +97,7 @@ impl<'a> Mend<'a> {
         base.clone()
     }
 
-    /// The elements of a list that fit, mended where that helps.
+    /// The fitting elements of a list, mended where that helps.
     fn list(&mut self, name: &str, items: Vec<Value>, fits: Fits<'_>) -> Vec<Value> {
         let part = Part::of_list(name).unwrap_or(Part::Field);
         let mut whole = Vec::with_capacity(items.len());
@@ -113,7 +113,7 @@ impl<'a> Mend<'a> {
         good
     }
 
-    /// Tries a list, and each half of one that does not fit.
+    /// Tests a list; halves it where it does not fit.
     fn halve(&mut self, name: &str, items: Vec<(Value, bool)>, fits: Fits<'_>, good: &mut Vec<Value>) {
         let part = Part::of_list(name).unwrap_or(Part::Field);
         if items.is_empty() {
@@ -153,7 +153,7 @@ impl<'a> Mend<'a> {
     }
 }
 
-/// An element with defaults for what it lacks, and whether it lacked anything. `None` when one of its ids is missing.
+/// An element with missing fields filled in, and whether there were any. `None` when an id is missing.
 fn of_element(list: &str, item: Value) -> Option<(Value, bool)> {
     let Some(least) = least::of_element(list).filter(|_| !item.is_string()) else {
         return Some((item, false));

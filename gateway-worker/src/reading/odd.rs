@@ -1,6 +1,6 @@
-//! What could not be read: counted by kind, and what that leaves in doubt.
+//! Counts unreadable parts by kind, and says what they leave in doubt.
 
-/// A kind of part, as the metric's label has it.
+/// A kind of part; a label value of the metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Part {
     Event,
@@ -60,7 +60,7 @@ impl Part {
         }
     }
 
-    /// Of the elements of a list, or the object, with this name.
+    /// The kind of the elements of a list, or of an object, by its name.
     pub(super) fn of_list(name: &str) -> Option<Self> {
         Some(match name {
             "channels" => Self::Channel,
@@ -78,7 +78,7 @@ impl Part {
         })
     }
 
-    /// What an event is about.
+    /// The kind of an event's subject.
     pub(super) fn of_event(name: &str) -> Self {
         match name {
             "GUILD_CREATE" | "GUILD_UPDATE" | "GUILD_DELETE" => Self::Guild,
@@ -92,7 +92,7 @@ impl Part {
         }
     }
 
-    /// What of a guild is in doubt when one of these was left out of it.
+    /// What is in doubt about a guild that lost such a part.
     fn doubt(self) -> Doubt {
         match self {
             Self::Channel => Doubt::CHANNELS.and(Doubt::COUNTS),
@@ -106,12 +106,12 @@ impl Part {
     }
 }
 
-/// What could not be read of one event.
+/// The unreadable parts of one event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Odd {
     /// Left out.
     lost: Vec<(Part, usize)>,
-    /// Kept, with a default or the earlier value in place of what could not be read.
+    /// Kept, with a default or the earlier value where it was unreadable.
     mended: Vec<(Part, usize)>,
 }
 
@@ -124,12 +124,12 @@ impl Odd {
         add(&mut self.mended, part, count);
     }
 
-    /// Everything, left out or mended, by kind.
+    /// All losses by kind, left out or mended.
     pub(crate) fn parts(&self) -> impl Iterator<Item = (Part, usize)> + '_ {
         self.lost.iter().chain(&self.mended).copied()
     }
 
-    /// What of the event's guild is in doubt as parts were left out.
+    /// What the parts that were left out leave in doubt about the event's guild.
     pub(crate) fn doubt(&self) -> Doubt {
         self.lost.iter().fold(Doubt::NONE, |doubt, (part, _)| doubt.and(part.doubt()))
     }
@@ -143,18 +143,18 @@ fn add(counts: &mut Vec<(Part, usize)>, part: Part, count: usize) {
     }
 }
 
-/// What is in doubt about a guild: that something is not in the cache does not mean that it does not exist.
+/// What is in doubt about a guild: what is missing from the cache may still exist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Doubt(u32);
 
 impl Doubt {
     pub(crate) const NONE: Self = Self(0);
-    /// Its figures may be wrong.
+    /// The figures may be wrong.
     pub(crate) const COUNTS: Self = Self(1);
     pub(crate) const CHANNELS: Self = Self(2);
     pub(crate) const MEMBERS: Self = Self(4);
     pub(crate) const ROLES: Self = Self(8);
-    /// An event of the guild could not be read.
+    /// One of the guild's events could not be read.
     pub(crate) const GUILD: Self = Self(1 | 2 | 4 | 8);
 
     pub(crate) const fn and(self, other: Self) -> Self {
@@ -165,18 +165,18 @@ impl Doubt {
         self.0 & other.0 != 0
     }
 
-    /// As a checkpoint has it.
+    /// The form in checkpoints.
     pub(crate) const fn bits(self) -> u32 {
         self.0
     }
 
-    /// Out of a checkpoint. Bits of a later version count as doubt about everything.
+    /// Reads a checkpoint's form. Unknown bits mean doubt about everything.
     pub(crate) const fn of_bits(bits: u32) -> Self {
         if bits <= Self::GUILD.0 { Self(bits) } else { Self::GUILD }
     }
 }
 
-/// Why a guild, or a part of one, that is not in a shard's cache may exist all the same, until the next session.
+/// Why something missing from a shard's cache may exist, until the next session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ShardDoubt {
     /// READY named guilds that could not be read.
@@ -196,7 +196,7 @@ impl ShardDoubt {
         }
     }
 
-    /// Out of a checkpoint. A number of a later version counts as missing events.
+    /// Reads a checkpoint's form. Unknown numbers mean missing events.
     pub(crate) const fn of_code(code: u32) -> Option<Self> {
         match code {
             0 => None,

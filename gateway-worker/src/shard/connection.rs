@@ -1,4 +1,4 @@
-//! What a connection to the gateway needs, what is said on it, and what its close codes mean.
+//! The gateway protocol of a connection: its settings, IDENTIFY, RESUME, and the meaning of close codes.
 
 use std::time::Duration;
 
@@ -19,9 +19,10 @@ pub(crate) struct GatewaySettings {
 /// What a session is opened with here: who resumes it must speak the same.
 pub(crate) const TRANSPORT: &str = if cfg!(feature = "zstd") { "json+zstd-stream" } else { "json" };
 
-/// Guilds with more members than this come without those that are offline.
+/// Guilds with more members come without the offline ones.
 const LARGE_GUILD: u64 = 250;
-/// Heartbeat intervals that are taken, in milliseconds. Discord's is about 41 s; 500 ms are as many messages as it allows.
+/// Accepted heartbeat intervals in milliseconds. Discord's is about 41 s; at 500 ms heartbeats use up its whole send
+/// limit.
 const INTERVALS: std::ops::RangeInclusive<u64> = 500..=600_000;
 
 impl GatewaySettings {
@@ -57,7 +58,7 @@ impl GatewaySettings {
     }
 }
 
-/// Reads the heartbeat interval of HELLO; `None` when it has none that can be kept to.
+/// Reads the heartbeat interval of HELLO; `None` when it is missing or out of range.
 pub(super) fn heartbeat_interval(hello: &str) -> Option<Duration> {
     #[derive(serde::Deserialize)]
     struct Hello {
@@ -71,7 +72,7 @@ pub(super) fn heartbeat_interval(hello: &str) -> Option<Duration> {
     INTERVALS.contains(&heartbeat_interval).then(|| Duration::from_millis(heartbeat_interval))
 }
 
-/// Reads whether the session of an invalid session (op 9) may be resumed; what can't be read may not.
+/// Whether an invalid session (op 9) may be resumed; false when that cannot be read.
 pub(super) fn is_resumable(invalid_session: &str) -> bool {
     #[derive(serde::Deserialize)]
     struct InvalidSession {
@@ -101,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn heartbeat_interval_that_can_t_be_kept_to_is_refused() {
+    fn unusable_heartbeat_interval_is_refused() {
         for (data, interval) in [
             (r#"{"heartbeat_interval":41250}"#, Some(41_250)),
             (r#"{"heartbeat_interval":500,"_trace":["x"]}"#, Some(500)),

@@ -1,8 +1,8 @@
-//! When the next connection may be made. The only source of a [`DialGrant`], which [`Socket::dial`](super::socket::Socket::dial)
-//! takes: whatever ended the connection before, the wait comes first.
+//! Decides when the next connection may be made. The only source of a [`DialGrant`], without which
+//! [`Socket::dial`](super::socket::Socket::dial) cannot be called, so that every connection waits first.
 //!
-//! Two bounds: the waits of [`Backoff`], which grow until a session has held for 30 s, and no more than [`MOST`] connections in
-//! any [`WITHIN`], which also holds for connections that this worker closes itself, for its lease or for its handlers.
+//! Two bounds: the waits of [`Backoff`], which grow until a session has lasted 30 s, and at most [`MOST`] connections
+//! in any [`WITHIN`], which also limits connections that this worker closes itself.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -14,7 +14,7 @@ const MOST: usize = 12;
 /// ... within this time.
 const WITHIN: Duration = Duration::from_secs(15);
 
-/// Leave to make one connection, now.
+/// Permission to make one connection now.
 #[derive(Debug)]
 pub(super) struct DialGrant(());
 
@@ -34,23 +34,23 @@ impl Default for Dialing {
 }
 
 impl Dialing {
-    /// Notes READY or RESUMED. Failures are forgotten once it has lasted.
+    /// Notes READY or RESUMED. Failures are forgotten once the session has lasted.
     pub(super) fn succeeded(&mut self) {
         self.backoff.succeeded(Instant::now().into_std());
     }
 
-    /// Notes that a connection ended that should have lasted, or was not made. `jitter` from 0 to 1 spreads many shards out.
+    /// Notes a failed connection, or one that ended too early. `jitter` from 0 to 1 spreads shards out.
     pub(super) fn failed(&mut self, jitter: f64) {
         self.backoff.failed(Instant::now().into_std());
         self.jitter = jitter;
     }
 
-    /// Whether the last READY or RESUMED has lasted.
+    /// Whether the session has lasted long enough since READY or RESUMED.
     pub(super) fn is_steady(&self) -> bool {
         self.backoff.is_steady(Instant::now().into_std())
     }
 
-    /// Returns the number of failures since a session last held.
+    /// Returns the number of failures since a session last lasted.
     pub(super) fn failures(&self) -> u32 {
         self.backoff.failures()
     }
@@ -66,7 +66,7 @@ impl Dialing {
         self.backoff.wait(self.jitter).max(window)
     }
 
-    /// Waits, and grants one connection. Nothing is granted when the future is dropped.
+    /// Waits, and grants one connection. Cancel safe.
     pub(super) async fn grant(&mut self) -> DialGrant {
         tokio::time::sleep(self.wait()).await;
         if self.dialed.len() >= MOST {

@@ -1,21 +1,21 @@
-//! What is kept from an earlier connection, and when it is given up: the resume URL and the session. Pure.
+//! When to give up the resume URL or the session of an earlier connection. Pure.
 //!
-//! Each is a hint that may be wrong for good. A resume URL on which no HELLO comes is given up for the gateway's own URL, a
-//! session that is offered in vain for an IDENTIFY. Neither is given up because the gateway itself can't be reached.
+//! Both may be bad for good. A resume URL without HELLO is replaced by the gateway's own URL, a session that Discord
+//! keeps refusing by an IDENTIFY. A gateway that cannot be reached counts against neither.
 
-/// Connections in a row to a resume URL that may end before HELLO.
+/// Consecutive failures before HELLO after which a resume URL is given up.
 const RESUME_URL: u32 = 2;
-/// A session is given up at this much doubt ...
+/// Doubt at which a session is given up ...
 const DOUBT: u32 = 10;
-/// ... of which a RESUME that is not taken is this much, ...
+/// ... to which a refused RESUME adds this much, ...
 const NOT_TAKEN: u32 = 2;
-/// ... and one that is taken, on a connection that does not last, this much.
+/// ... and a connection that is lost soon after RESUMED this much.
 const NOT_HELD: u32 = 1;
 
 /// How far a connection came.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Ended {
-    /// It went to the session's resume URL.
+    /// It used the session's resume URL.
     pub(super) by_resume_url: bool,
     /// HELLO came.
     pub(super) hello: bool,
@@ -23,11 +23,11 @@ pub(super) struct Ended {
     pub(super) offered: bool,
     /// READY or RESUMED came.
     pub(super) taken: bool,
-    /// It held for so long that earlier failures do not count any more.
+    /// It lasted long enough to forget earlier failures.
     pub(super) held: bool,
 }
 
-/// What was tried in vain of the present session.
+/// Failures with the present session.
 #[derive(Debug, Default)]
 pub(super) struct Hints {
     resume_url: u32,
@@ -51,22 +51,22 @@ impl Hints {
         }
     }
 
-    /// Whether the resume URL leads nowhere.
+    /// Whether to give up the resume URL.
     pub(super) fn is_resume_url_bad(&self) -> bool {
         self.resume_url >= RESUME_URL
     }
 
-    /// Whether the session was offered in vain often enough.
+    /// Whether to give up the session.
     pub(super) fn is_session_bad(&self) -> bool {
         self.session >= DOUBT
     }
 
-    /// Another resume URL, or none, is used from here on.
+    /// Starts over for another resume URL, or none.
     pub(super) fn forget_resume_url(&mut self) {
         self.resume_url = 0;
     }
 
-    /// Another session is used from here on.
+    /// Starts over for another session.
     pub(super) fn forget_session(&mut self) {
         *self = Self::default();
     }
@@ -81,7 +81,7 @@ mod tests {
     const REFUSED: Ended = Ended { hello: true, offered: true, ..SILENT };
     const CUT: Ended = Ended { taken: true, ..REFUSED };
 
-    /// After how many connections that end so what is given up: the resume URL, the session.
+    /// After how many such connections the resume URL and the session are given up.
     fn given_up(how: Ended) -> (Option<u32>, Option<u32>) {
         let mut hints = Hints::default();
         let (mut url, mut session) = (None, None);

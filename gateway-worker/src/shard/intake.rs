@@ -11,7 +11,7 @@ use fleet_model::{Gap, StartKind, StartOutcome};
 use tokio::time::Instant;
 use twilight_model::gateway::event::EventType;
 
-use self::{held::Held, reading::Said, restoring::Restoring};
+use self::{held::Held, reading::WarningCounts, restoring::Restoring};
 use super::{Progress, Shard, connection::TRANSPORT};
 use crate::{
     bot::{Deliveries, Queued, Told, dispatch_clock},
@@ -51,7 +51,7 @@ pub(super) enum Taken {
     Held,
     /// There is no room for it: not received.
     Full,
-    /// A READY without a session: the connection is of no use.
+    /// A READY without a session id: the connection cannot be used.
     NoSession,
 }
 
@@ -71,21 +71,21 @@ pub(super) struct Intake {
     ordinal: u64,
     /// A session that can't be resumed: the next READY ends a gap.
     lost: Option<LostSession>,
-    /// An event that was pending and can't be read any more: the gap of its session begins before it.
+    /// A pending event that can no longer be read: the gap of its session begins before it.
     unread: Option<Unread>,
-    /// READY began a session that has not been ready yet.
+    /// A session has begun by READY, and the shard has not been ready since.
     began_session: bool,
     /// What comes until RESUMED may have been handled by another worker.
     mark: Mark,
     replayed: u64,
-    /// The first gap that was told, until the way to ready is over.
+    /// The first gap that was reported since the shard was last ready.
     gap: Option<Gap>,
     pressure: Pressure,
     /// When the way to ready began.
     began: Instant,
-    /// What came on this connection before READY.
+    /// Dispatches that arrived before READY.
     early: Held,
-    said: Said,
+    warnings: WarningCounts,
 }
 
 /// What an intake is made of.
@@ -99,7 +99,7 @@ pub(super) struct IntakeParts {
     pub(super) resources: Vec<String>,
     /// What the owner before handed over.
     pub(super) carried: Option<Carried>,
-    /// Another worker ran the shard before, says the coordinator.
+    /// Another worker ran the shard before, by the coordinator's word.
     pub(super) ran_before: bool,
 }
 
@@ -140,7 +140,7 @@ impl Intake {
             pressure: Pressure::default(),
             began: Instant::now(),
             early: Held::default(),
-            said: Said::default(),
+            warnings: WarningCounts::default(),
         };
         let beginning = match carried {
             None => beginning,
@@ -164,7 +164,7 @@ impl Intake {
         Ok(intake)
     }
 
-    /// Begins without a session. What is pending needs none, and comes before anything new.
+    /// Begins without a session. Pending events need none, and come before anything new.
     fn begin_anew(&mut self, anew: Anew) {
         let Anew { serial, lost, presence, ordinal, pending, exact } = anew;
         self.serial = serial;
@@ -173,7 +173,7 @@ impl Intake {
             self.shard.commands().inherit_presence(&presence);
         }
         self.queue_all_pending(pending, exact);
-        // Without its session it is not known what came after an event that can't be read.
+        // Without the session it is unknown what followed an unreadable event.
         self.lost = match self.unread.take() {
             Some(_) => Some(LostSession::because(lost.map_or_else(String::new, |lost| lost.reason))),
             None => lost,
@@ -237,7 +237,8 @@ impl Intake {
         let sequence = dispatch.sequence;
         if queued {
             let event = self.event(dispatch, received_at);
-            // There was room before anything was changed, and that is what counts. Shut: the shard ends, and the event was not received.
+            // Room was checked before anything changed. A shut queue means that the shard ends and the event was not
+            // received.
             if !self.deliveries.push(Queued::Event(event)) {
                 return Taken::Full;
             }
@@ -285,7 +286,7 @@ impl Intake {
         self.tell_gap(gap, (self.ordinal, read + 1));
     }
 
-    /// Tells the handlers of a gap. `at`: a position that no event has, before all that comes after the gap.
+    /// Reports a gap to the handlers. `at`: a position that no event has, before everything after the gap.
     fn tell_gap(&mut self, gap: Gap, at: (u64, u64)) {
         self.gap.get_or_insert_with(|| gap.clone());
         self.metrics.count_gap();
@@ -299,8 +300,8 @@ impl Intake {
         }
     }
 
-    /// The shard is ready: how it came there. `identified`: on its last connection; if it was on one before that was lost while the guilds came,
-    /// it is so all the same.
+    /// Reports how the shard became ready. `identified`: on this connection; an IDENTIFY on an earlier one, lost while
+    /// guilds arrived, counts as well.
     pub(super) fn ready(&mut self, identified: bool) -> StartOutcome {
         let at_unix_ms = unix_ms();
         let identified = std::mem::take(&mut self.began_session) || identified;
@@ -338,8 +339,8 @@ impl Intake {
         self.pressure.decision(dispatch_clock()) != Decision::Shut
     }
 
-    /// The last checkpoint of an owner that stops in order: what was not begun is another's. It is exact unless events are still to come that an
-    /// owner before may have handled.
+    /// The last checkpoint of an owner that stops in order. It is exact unless Discord may still repeat events that a
+    /// previous owner handled.
     pub(super) async fn finish(mut self, patience: Duration) {
         let pending = self.deliveries.close(patience).await;
         let last = Last { pending, exact: self.mark == Mark::Fresh };

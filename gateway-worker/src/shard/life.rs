@@ -1,5 +1,6 @@
-//! One connection of a shard, from its HELLO on: what comes in goes to the [intake](super::intake), and the connection is given
-//! up when it is of no use any more. How far it has come is its [stage]. It never connects: the [runner](super::runner) does.
+//! One connection of a shard from HELLO on. Passes what arrives to the [intake](super::intake) and ends the connection
+//! when it cannot be used any more; its [stage] says how far it has come. The [runner](super::runner) makes
+//! connections.
 
 use fleet_model::ShardStatus;
 use tokio::{
@@ -34,7 +35,7 @@ mod looking;
 mod sending;
 mod stage;
 
-/// Close codes of ours: the first keeps the session, the second ends it.
+/// Our close codes: the first keeps the session, the second ends it.
 const KEEPS_SESSION: u16 = 4000;
 const ENDS_SESSION: u16 = 1000;
 
@@ -44,7 +45,7 @@ pub(super) enum Over {
     Stopped,
     /// The lease is not known to hold.
     Fenced,
-    /// It is lost, or leads nowhere: why.
+    /// Lost, or not usable: why.
     Lost(String),
     /// The session is of no use: why.
     Hopeless(String),
@@ -62,12 +63,12 @@ pub(super) struct Life<'a> {
     intake: &'a mut Intake,
     silence: &'a mut Silence,
     dialing: &'a mut Dialing,
-    /// What is known of this connection once it is over.
+    /// The outcome of a connection.
     ended: &'a mut Ended,
     socket: Socket,
     queue: PermitQueue,
     permits: mpsc::Receiver<Granted>,
-    /// Open while a permit is wished for.
+    /// Open while a permit is requested.
     wish: Option<oneshot::Receiver<()>>,
     stage: Stage,
     /// The trace of this connection's way to ready, until it is; each attempt has its own.
@@ -78,7 +79,7 @@ pub(super) struct Life<'a> {
     turn: Turn,
     /// When the last of READY's guilds came, while some are still to come.
     filling_since: Option<Instant>,
-    /// A command of bots that is not on its way yet.
+    /// A bot's command that is not flushed yet.
     in_hand: Option<Due>,
     close_code: u16,
 }
@@ -233,7 +234,7 @@ impl<'a> Life<'a> {
         match envelope.op() {
             0 => {
                 let name = envelope.event_type().unwrap_or_default().to_owned();
-                // Whether RESUMED has a sequence of its own is in no document.
+                // It is undocumented whether RESUMED has a sequence of its own.
                 let read = || self.shard().progress().map(|progress| progress.read);
                 let sequence = envelope.sequence().or_else(|| read().filter(|_| name == "RESUMED"));
                 let (Some(sequence), false) = (sequence, name.is_empty()) else {
@@ -241,7 +242,7 @@ impl<'a> Life<'a> {
                     return None;
                 };
                 if !self.is_expected(&name) {
-                    self.malformed("a dispatch out of turn");
+                    self.malformed("a dispatch out of order");
                     return None;
                 }
                 self.socket.set_sequence(sequence);
@@ -264,7 +265,7 @@ impl<'a> Life<'a> {
         }
     }
 
-    /// HELLO: the session is resumed, or a permit to begin one is wished for.
+    /// Handles HELLO: resumes the session, or requests a permit to begin one.
     fn hello(&mut self, text: &str) -> Option<Over> {
         if !matches!(self.stage, Stage::Connecting(_)) {
             self.malformed("a second HELLO");
@@ -297,13 +298,13 @@ impl<'a> Life<'a> {
         tracing::info!(shard.id = %self.shard().number, resumable, "invalid session (op 9)");
         if !resumable {
             self.close_code = ENDS_SESSION;
-            self.intake.lost_session("Discord did not take the session any more (op 9)");
+            self.intake.lost_session("Discord refused the session (op 9)");
         }
         Over::Lost("invalid session (op 9)".to_owned())
     }
 
-    /// Whether a dispatch can come now: READY once, after IDENTIFY; RESUMED after RESUME, also more than once, as those of earlier RESUMEs are
-    /// replayed like any other event; others after these.
+    /// Whether a dispatch may come now: READY once after IDENTIFY; RESUMED after RESUME, repeatedly, as Discord replays
+    /// earlier ones; all others after either.
     fn is_expected(&self, name: &str) -> bool {
         let greeted = matches!(self.stage, Stage::Greeted(_));
         match name {

@@ -47,7 +47,7 @@ pub(crate) struct Runner {
     pub(crate) resources: Vec<String>,
     /// What comes of it from the owner before, if that hands it over.
     pub(crate) arrival: Option<Arrival>,
-    /// Another worker ran it before, says the coordinator.
+    /// Another worker ran the shard before, by the coordinator's word.
     pub(crate) ran_before: bool,
     pub(crate) stop: CancellationToken,
 }
@@ -117,7 +117,7 @@ impl Runner {
         }
     }
 
-    /// Makes one connection after another, each after its wait.
+    /// Connects again and again, with a wait before each connection.
     async fn connect(&self, intake: &mut Intake) {
         let mut dialing = Dialing::default();
         let mut silence = Silence::default();
@@ -174,7 +174,7 @@ impl Runner {
         }
     }
 
-    /// Runs a connection to its end. A panic in it is a bug, and what led to it may come again: it is counted, and treated as a lost
+    /// Runs a connection to its end. A panic in it is a bug that may repeat: it is counted and treated as a lost
     /// connection.
     async fn guarded(&self, connection: impl Future<Output = Over>) -> Over {
         AssertUnwindSafe(connection).catch_unwind().await.unwrap_or_else(|_| {
@@ -184,7 +184,7 @@ impl Runner {
         })
     }
 
-    /// Makes a connection, and uses it until it is of no use any more.
+    /// Makes a connection, and runs it to its end.
     async fn one_connection(
         &self,
         grant: DialGrant,
@@ -208,7 +208,7 @@ impl Runner {
         over
     }
 
-    /// Where the next connection goes, and whether that is the session's resume URL. One that the token must not be sent to is
+    /// Where to connect next, and whether that is the session's resume URL. A URL that must not get the token is
     /// forgotten.
     fn address(&self) -> (GatewayAddress, bool) {
         let gateway = &self.settings.gateway;
@@ -218,7 +218,7 @@ impl Runner {
                 Ok(address) => return (address, true),
                 Err(why) => {
                     let url = printable(&session.resume_url);
-                    tracing::warn!(shard.id = %self.shard.number, %url, %why, "resume URL refused: using the gateway's");
+                    tracing::warn!(shard.id = %self.shard.number, %url, %why, "resume URL refused; using the gateway's");
                     self.shard.forget_resume_url();
                 }
             }
@@ -226,7 +226,7 @@ impl Runner {
         (gateway.address().clone(), false)
     }
 
-    /// Shows why the shard is not connected, and when it will try again.
+    /// Publishes why the shard is not connected, and when it will retry.
     fn show_wait(&self, cause: &str, dialing: &Dialing) {
         let wait = dialing.wait();
         let failures = dialing.failures();
@@ -239,11 +239,11 @@ impl Runner {
         self.shard.set_status(ShardStatus::Reconnecting, detail);
     }
 
-    /// Gives up what was tried in vain often enough, here and in the checkpoint. Returns what that is, for the cause.
+    /// Gives up a bad resume URL or session, here and in the checkpoint. Returns a suffix for the cause.
     fn give_up_hints(&self, hints: &mut Hints, intake: &mut Intake) -> &'static str {
         if hints.is_session_bad() {
             hints.forget_session();
-            self.give_up_session("it could not be resumed, time after time", intake);
+            self.give_up_session("repeated attempts to resume it failed", intake);
             "; session given up"
         } else if hints.is_resume_url_bad() {
             hints.forget_resume_url();
@@ -261,7 +261,7 @@ impl Runner {
         }
     }
 
-    /// The lease will be refused, or the assignment changes: until then there is nothing to do.
+    /// Waits until the lease is refused or the assignment changes.
     async fn rest_outranked(&self) {
         self.shard.set_status(ShardStatus::Stopped, "another worker has it");
         self.shard.commands().close(CommandRefused::NotMine);
@@ -330,7 +330,7 @@ mod tests {
     #[tokio::test]
     async fn panic_is_a_lost_connection() {
         let (runner, _wishes) = testing::runner("ws://127.0.0.1:1", CancellationToken::new());
-        let over = runner.guarded(async { panic!("as the test has it") }).await;
+        let over = runner.guarded(async { panic!("test") }).await;
         assert!(matches!(over, Over::Lost(cause) if cause.contains("panicked")));
         assert_eq!(runner.metrics.panics(), 1);
     }

@@ -1,8 +1,8 @@
 //! Whether a connection that looks open is dead: its heartbeats are not acknowledged, or no event comes where many should.
 //! Pure.
 //!
-//! Waiting for the next heartbeat would take 40 s with Discord's interval. A half-open connection, or a gateway that acknowledges
-//! and sends nothing, is found sooner, by the shard's own measure.
+//! Waiting for the next heartbeat would take 40 s at Discord's interval. The shard's own measure finds a half-open
+//! connection, or a gateway that only acknowledges, sooner.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ const ACK_LATE: Duration = Duration::from_secs(5);
 /// Without one for so long its connection is given up.
 pub(super) const ACK_LOST: Duration = Duration::from_secs(10);
 
-/// What is said of a connection without acknowledgements.
+/// The cause shown for a connection without acknowledgements.
 pub(super) const NOT_ACKNOWLEDGED: &str = "heartbeats are not acknowledged";
 
 /// Without an event for at least so long ...

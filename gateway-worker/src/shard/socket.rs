@@ -1,8 +1,8 @@
-//! One WebSocket connection to Discord's gateway: heartbeats, compression, and the limits of what comes and goes.
+//! One WebSocket connection to Discord's gateway: heartbeats, compression, and limits.
 //!
-//! It is made once and never makes another one by itself: [`Socket::dial`] takes a [`DialGrant`], which comes after the wait,
-//! and a [`GatewayAddress`], which the token may be sent to. What the messages mean is the business of
-//! [`life`](super::life). Nothing that comes makes it panic, and what it keeps is bounded: 32 MiB a message.
+//! A socket never reconnects: [`Socket::dial`] takes a [`DialGrant`], which comes after the wait, and a
+//! [`GatewayAddress`], which may get the token. [`life`](super::life) interprets the messages. No input makes a socket
+//! panic, and a message is bounded to 32 MiB.
 
 use std::{
     future::poll_fn,
@@ -27,45 +27,44 @@ mod inflate;
 mod pulse;
 mod sends;
 
-/// How long TCP, TLS and the upgrade may take together.
+/// Time limit for TCP, TLS and the upgrade together.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How long a closing handshake may take.
+/// Time limit for the closing handshake.
 const CLOSE: Duration = Duration::from_millis(200);
-/// The largest message, compressed or not. A guild with all its members and presences stays below.
+/// The largest message, compressed or not. Guilds with all members and presences stay below it.
 const LARGEST: usize = 32 * 1024 * 1024;
 
 const QUERY: &str =
     if cfg!(feature = "zstd") { "v=10&encoding=json&compress=zstd-stream" } else { "v=10&encoding=json" };
 
-/// What came.
+/// Input from the connection.
 #[derive(Debug)]
 pub(super) enum Received {
     Text(String),
     /// A close frame; `None` without a code.
     Closed(Option<(u16, String)>),
-    /// The connection is gone without a close frame: why.
+    /// The connection ended without a close frame: why.
     Lost(String),
 }
 
-/// See the module's documentation.
 pub(super) struct Socket {
     stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
     inflate: Inflate,
-    /// Since HELLO.
+    /// Set by HELLO.
     pulse: Option<Pulse>,
     sends: Sends,
     timer: Pin<Box<Sleep>>,
     /// The sequence of the last dispatch, for the heartbeats.
     sequence: Option<u64>,
-    /// Something is not on its way yet.
+    /// Whether something is not flushed yet.
     unsent: bool,
 }
 
 impl Socket {
-    /// Connects.
+    /// Opens a connection.
     ///
     /// # Errors
-    /// Why that was not possible.
+    /// The reason, as text.
     pub(super) async fn dial(address: &GatewayAddress, _: DialGrant) -> Result<Self, String> {
         let url = address.with_query(QUERY);
         let builder = ClientBuilder::new().uri(&url).map_err(|error| error.to_string())?;
@@ -85,13 +84,13 @@ impl Socket {
         })
     }
 
-    /// Begins with heartbeats: HELLO came. `jitter` from 0 to 1 says when the first one is due.
+    /// Starts heartbeats after HELLO. `jitter` from 0 to 1 spreads the first one.
     pub(super) fn begin_heartbeats(&mut self, interval: Duration, jitter: f64) {
         self.sends = Sends::new(interval);
         self.pulse = Some(Pulse::begin(interval, jitter, Instant::now()));
     }
 
-    /// Brings the next heartbeat forward: Discord asked for one (op 1).
+    /// Brings the next heartbeat forward, as Discord asked for one (op 1).
     pub(super) fn asked_for_heartbeat(&mut self) {
         if let Some(pulse) = &mut self.pulse {
             pulse.asked(Instant::now());
@@ -105,7 +104,7 @@ impl Socket {
         }
     }
 
-    /// Sets the sequence that heartbeats name.
+    /// Sets the sequence that heartbeats carry.
     pub(super) fn set_sequence(&mut self, sequence: u64) {
         self.sequence = Some(sequence);
     }
@@ -120,28 +119,28 @@ impl Socket {
         self.pulse.as_ref()?.latency()
     }
 
-    /// Returns how many messages may be sent now, and the wait until one may when that is none.
+    /// Returns how many messages may be sent now, and when that is 0, the wait for the next.
     pub(super) fn free_sends(&mut self) -> (u8, Duration) {
         self.sends.free(Instant::now())
     }
 
-    /// Queues a message; it goes out with the next poll. The caller looks at the free sends first.
+    /// Queues a message for the next poll. Callers check `free_sends` first.
     pub(super) fn send(&mut self, text: String) {
         self.sends.spend(Instant::now());
         self.queue(text);
     }
 
-    /// Whether everything that was queued is on its way.
+    /// Whether everything queued is flushed.
     pub(super) fn is_flushed(&self) -> bool {
         !self.unsent
     }
 
-    /// Waits for the next message; sends what is due meanwhile. Nothing is lost when the future is dropped.
+    /// Waits for the next message, sending what is due. Cancel safe.
     pub(super) async fn receive(&mut self) -> Received {
         poll_fn(|context| self.poll_receive(context)).await
     }
 
-    /// Sends what is queued as far as that is possible at once, and returns what came, if something did.
+    /// Sends what can be sent at once, and returns input if there is any.
     pub(super) async fn poll_once(&mut self) -> Option<Received> {
         poll_fn(|context| {
             Poll::Ready(match self.poll_receive(context) {
@@ -152,15 +151,15 @@ impl Socket {
         .await
     }
 
-    /// Closes with a code, and waits a moment for the peer to agree. Any code but 1000 and 1001 keeps the session.
+    /// Closes with a code, and waits briefly for the peer. Any code but 1000 and 1001 keeps the session.
     pub(super) async fn close(mut self, code: u16) {
         if let Ok(code) = CloseCode::try_from(code) {
-            // Refused when it is closed already; then only the answer to the peer's close frame is still to go out.
+            // Rejected if already closed; then only the answer to the peer's close frame is left to send.
             let _ = Pin::new(&mut self.stream).start_send(Message::close(Some(code), ""));
         }
         let closing = poll_fn(|context| {
             let _ = Pin::new(&mut self.stream).poll_flush(context);
-            // What still comes is not handled: a RESUME brings it again.
+            // Further messages are dropped: a RESUME brings them again.
             while let Some(Ok(_)) = ready!(Pin::new(&mut self.stream).poll_next(context)) {}
             Poll::Ready(())
         });
@@ -169,7 +168,7 @@ impl Socket {
 
     fn queue(&mut self, text: String) {
         self.unsent = true;
-        // Refused when the connection is closed: the next poll says so.
+        // Rejected if the connection is closed, which the next poll reports.
         let _ = Pin::new(&mut self.stream).start_send(Message::text(text));
     }
 
@@ -182,7 +181,7 @@ impl Socket {
             match Pin::new(&mut self.stream).poll_flush(context) {
                 Poll::Ready(Ok(())) => self.unsent = false,
                 Poll::Ready(Err(error)) => return Poll::Ready(Received::Lost(in_words(&error))),
-                // A peer that does not read is not read either: each ping would queue an answer.
+                // A peer that does not read is not read from: each ping would queue an answer.
                 Poll::Pending => return Poll::Pending,
             }
             if let Some(pulse) = &self.pulse {
@@ -222,7 +221,7 @@ impl Socket {
         let now = Instant::now();
         let Some(pulse) = self.pulse.as_mut().filter(|pulse| pulse.due() <= now) else { return };
         if pulse.beat(now) && self.sends.free(now).0 > 0 {
-            // The reserve is for those that are due by themselves.
+            // The reserve is for scheduled heartbeats.
             self.sends.spend(now);
         }
         let sequence = self.sequence.map_or("null".to_owned(), |sequence| sequence.to_string());
@@ -230,7 +229,7 @@ impl Socket {
     }
 }
 
-/// Says what failed: for an HTTP error its status, never more of the answer.
+/// Describes an error; for HTTP errors only the status, nothing else of the response.
 fn in_words(error: &Error) -> String {
     printable(&error.to_string()).to_string()
 }

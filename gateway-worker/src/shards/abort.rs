@@ -1,4 +1,4 @@
-//! The end of a shard's task that does not stop by itself.
+//! Ends a shard's task that does not stop by itself.
 
 use std::time::Duration;
 
@@ -6,16 +6,16 @@ use tokio::task::JoinHandle;
 
 use crate::shard::Shard;
 
-/// How long a task that was aborted may take to end. One that blocks its thread ends only where it next waits.
+/// How long an aborted task may take to end. One that blocks its thread ends only at its next await.
 const ABORTED: Duration = Duration::from_secs(1);
 
-/// Aborts a shard's task. One that blocks its thread is not waited for: no handler begins and nothing is relayed from here on, and when it
-/// comes to wait it ends.
+/// Aborts a shard's task. From here on no handler starts and nothing is relayed, so a task that blocks its thread is
+/// not waited for; it ends at its next await.
 pub(super) async fn abort(shard: &Shard, task: JoinHandle<()>) {
     shard.let_deliveries_go();
     task.abort();
     if tokio::time::timeout(ABORTED, task).await.is_err() {
-        tracing::error!(shard.id = %shard.number(), "a shard's task blocks its thread: left behind");
+        tracing::error!(shard.id = %shard.number(), "shard task blocks its thread; abandoned");
     }
 }
 
@@ -34,7 +34,7 @@ mod tests {
             let _ = blocked.recv();
         });
         blocks.await.unwrap();
-        tokio::time::timeout(ABORTED * 5, abort(&shard, task)).await.expect("it is left behind");
+        tokio::time::timeout(ABORTED * 5, abort(&shard, task)).await.expect("the task is abandoned");
         drop(release);
     }
 }

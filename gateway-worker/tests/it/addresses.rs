@@ -1,4 +1,4 @@
-//! The token goes only to the gateway that the settings name, wherever another address comes from.
+//! The token goes only to the configured gateway, whatever the source of another address.
 
 #![allow(clippy::enum_glob_use, reason = "scripts read as lists of steps")]
 
@@ -25,7 +25,8 @@ async fn worker(bench: &mut Bench, name: &str, gateway: &OddGateway, drain: &str
     bench.worker(name, Arc::new(NoHandler), &[&drain, &url]).await
 }
 
-/// A gateway whose first connection is cut, and one that must not be connected to; `{thief}` stands for its host and port.
+/// A gateway that cuts its first connection, and one that must never be contacted; `{thief}` stands for its host and
+/// port.
 async fn gateway_and_thief(resume_url: &str, first: &'static [Step]) -> (OddGateway, OddGateway) {
     let thief = OddGateway::always(SERVE).await;
     let resume_url = resume_url.replace("{thief}", thief.url.trim_start_matches("ws://"));
@@ -34,7 +35,7 @@ async fn gateway_and_thief(resume_url: &str, first: &'static [Step]) -> (OddGate
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn resume_url_of_ready_is_used_only_at_the_configured_gateway() {
+async fn foreign_resume_url_of_ready_is_refused() {
     const ROWS: &[&str] = &[
         "ws://{thief}",
         "ws://{thief}/resume",
@@ -53,7 +54,7 @@ async fn resume_url_of_ready_is_used_only_at_the_configured_gateway() {
         "nonsense",
         "",
     ];
-    // Each worker takes one shard, to a gateway of its own.
+    // Each worker runs one shard against a gateway of its own.
     let config = SimConfig { max_concurrency: 64, ..sim(1) };
     let mut bench = Bench::of_shards(ROWS.len() as u32, config, Recorder::default()).await;
     let mut gateways = Vec::new();
@@ -73,7 +74,7 @@ async fn resume_url_of_ready_is_used_only_at_the_configured_gateway() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn resume_url_of_a_checkpoint_or_a_copy_is_used_only_at_the_configured_gateway() {
+async fn foreign_resume_url_of_a_checkpoint_or_copy_is_refused() {
     let (gateway, thief) = gateway_and_thief("ws://{thief}", SERVE).await;
     let mut bench = Bench::without_workers(sim(1), Recorder::default()).await;
     let stop = worker(&mut bench, "a", &gateway, "20s").await;

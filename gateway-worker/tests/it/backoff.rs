@@ -1,5 +1,5 @@
-//! Whatever the gateway does, waits grow until a session has held: at most one connection a second over any 15 s, and the shard
-//! says why it is not connected.
+//! Waits grow until a session has lasted, whatever the gateway does: at most one connection a second over 15 s, and the
+//! shard shows why it is not connected.
 
 #![allow(clippy::enum_glob_use, reason = "scripts read as lists of steps")]
 
@@ -26,7 +26,7 @@ const OP_7: &str = r#"{"t":null,"s":null,"op":7,"d":null}"#;
 const OP_9_FALSE: &str = r#"{"t":null,"s":null,"op":9,"d":false}"#;
 const OP_9_TRUE: &str = r#"{"t":null,"s":null,"op":9,"d":true}"#;
 
-/// What the gateway does with each connection, and what the shard says of it.
+/// Name, steps of the gateway, and the cause that the shard shows.
 const ROWS: &[(&str, &[Step], &str)] = &[
     ("refused", &[Refuse], "cannot connect"),
     ("503", &[Http("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n")], "cannot connect"),
@@ -54,12 +54,12 @@ const ROWS: &[(&str, &[Step], &str)] = &[
     ("no interval", &[Send(r#"{"op":10,"d":{}}"#), Serve], "heartbeat interval"),
     ("frame of 2^62 bytes", &[Raw(&[0x82, 127, 0x40, 0, 0, 0, 0, 0, 0, 0])], ""),
     ("reserved bits", &[Raw(&[0xff, 0x00])], ""),
-    ("not zstd", &[Send(HELLO), Binary(b"not zstd at all")], "decompressed"),
+    ("not zstd", &[Send(HELLO), Binary(b"not zstd at all")], "decompress"),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn at_most_one_connection_a_second_whatever_the_gateway_does() {
-    // Each worker takes one shard, to a gateway of its own.
+async fn at_most_one_connection_a_second() {
+    // Each worker runs one shard against a gateway of its own.
     let config = SimConfig { max_concurrency: 64, ..sim(1) };
     let mut bench = Bench::of_shards(ROWS.len() as u32, config, Recorder::default()).await;
     let mut gateways = BTreeMap::new();
@@ -83,7 +83,7 @@ async fn at_most_one_connection_a_second_whatever_the_gateway_does() {
             }
         }
         let names: Vec<_> = untold.iter().map(|worker| gateways[worker].0).collect();
-        assert!(began.elapsed() < Duration::from_mins(1), "no cause and no wait is shown: {names:?}");
+        assert!(began.elapsed() < Duration::from_mins(1), "no cause and wait shown: {names:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     for (name, gateway, _) in gateways.values() {
@@ -94,7 +94,7 @@ async fn at_most_one_connection_a_second_whatever_the_gateway_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn storm_of_heartbeat_requests_has_one_answer_a_second() {
+async fn flood_of_heartbeat_requests_gets_one_answer_a_second() {
     let gateway = OddGateway::always(&[Send(HELLO), Greet, Flood(OP_1, 20_000), Serve]).await;
     let mut bench = start(&gateway).await;
     bench.until_ready("the shard to be ready").await;

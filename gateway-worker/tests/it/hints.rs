@@ -1,4 +1,4 @@
-//! A resume URL and a session are hints: each has a way out, and what is given up is not tried again by the next owner.
+//! Bad resume URLs and sessions are given up, and the next owner does not try them again.
 
 #![allow(clippy::enum_glob_use, reason = "scripts read as lists of steps")]
 
@@ -19,7 +19,7 @@ use crate::{
 
 const SERVE: &[Step] = &[Send(HELLO), Greet, Serve];
 const CUT: &[Step] = &[Send(HELLO), Greet, Close(4000)];
-/// RESUME is not taken.
+/// RESUME gets no answer.
 const SNUB: &[Step] = &[Send(HELLO), Hear, Close(4000)];
 
 async fn start() -> Bench {
@@ -36,7 +36,7 @@ fn paths(made: &[Made]) -> Vec<&str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn resume_url_without_hello_is_left_after_two_tries_and_not_tried_by_the_next_owner() {
+async fn resume_url_without_hello_is_given_up_for_good() {
     const ROWS: &[&[Step]] = &[
         &[End],
         &[Refuse],
@@ -76,7 +76,7 @@ async fn resume_url_without_hello_is_left_after_two_tries_and_not_tried_by_the_n
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn session_that_is_never_taken_is_given_up_and_not_offered_by_the_next_owner() {
+async fn refused_session_is_given_up_for_good() {
     let script = |index: usize, _: &str| match index {
         0 => CUT.to_vec(),
         1..=5 => SNUB.to_vec(),

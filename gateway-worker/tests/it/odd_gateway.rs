@@ -1,4 +1,4 @@
-//! A gateway that does what its script says, over real sockets.
+//! A scripted gateway over real sockets.
 
 use std::{
     sync::{Arc, Mutex},
@@ -23,15 +23,15 @@ use tokio_util::task::AbortOnDropHandle;
 
 pub(crate) const HELLO: &str = r#"{"t":null,"s":null,"op":10,"d":{"heartbeat_interval":1000}}"#;
 
-/// What the gateway does next with a connection.
+/// A step of a connection's script.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Step {
-    /// Answers the upgrade with this and hangs up. Without it the upgrade is taken.
+    /// Answers the upgrade with this text and hangs up.
     Http(&'static str),
     /// Hangs up before the upgrade.
     Refuse,
     Send(&'static str),
-    /// Sends these bytes as they are.
+    /// Sends these raw bytes.
     Raw(&'static [u8]),
     /// Sends these bytes as a binary message.
     Binary(&'static [u8]),
@@ -39,9 +39,9 @@ pub(crate) enum Step {
     Greet,
     /// Answers IDENTIFY with READY and RESUME with op 9.
     GreetOnce,
-    /// Waits for IDENTIFY or RESUME, and answers nothing.
+    /// Waits for IDENTIFY or RESUME, without an answer.
     Hear,
-    /// Sends this so many times.
+    /// Sends a text repeatedly.
     Flood(&'static str, u32),
     Close(u16),
     CloseWithoutCode,
@@ -52,10 +52,10 @@ pub(crate) enum Step {
     Serve,
 }
 
-/// What to do with the connection of this index to this path.
+/// The steps for a connection, by its index and path.
 pub(crate) type Script = Box<dyn Fn(usize, &str) -> Vec<Step> + Send + Sync>;
 
-/// One connection that was made.
+/// A connection that a client made.
 #[derive(Clone, Debug)]
 pub(crate) struct Made {
     pub(crate) at: Instant,
@@ -102,7 +102,7 @@ impl OddGateway {
         Self { url, made, _task: AbortOnDropHandle::new(task) }
     }
 
-    /// A gateway that does the same with each connection.
+    /// Starts a gateway that treats all connections the same.
     pub(crate) async fn always(steps: &'static [Step]) -> Self {
         Self::start("{own}", Box::new(move |_, _| steps.to_vec())).await
     }
@@ -112,7 +112,7 @@ impl OddGateway {
         self.made.lock().unwrap().clone()
     }
 
-    /// Waits until the connections are as they should be.
+    /// Waits until the connections satisfy `is`.
     pub(crate) async fn until(&self, what: &str, is: impl Fn(&[Made]) -> bool) -> Vec<Made> {
         let looking = async {
             loop {
@@ -127,7 +127,7 @@ impl OddGateway {
         found.unwrap_or_else(|_| panic!("gave up waiting: {what}; {:?}", self.made()))
     }
 
-    /// The most connections within any 15 s.
+    /// The largest number of connections within 15 s.
     pub(crate) fn most_within_15_s(&self) -> usize {
         let made = self.made();
         let within = |from: &Made| {
@@ -179,7 +179,7 @@ impl Peer {
         self.next(index, &mut socket, |_| false).await;
     }
 
-    /// Does one step; `None` when the connection is over.
+    /// Runs one step; `None` when the connection is over.
     async fn step(&self, step: Step, index: usize, socket: &mut Socket) -> Option<()> {
         match step {
             Step::Refuse | Step::Http(_) => {}
@@ -223,13 +223,13 @@ impl Peer {
         } else {
             serde_json::json!({ "t": null, "s": null, "op": 9, "d": false })
         };
-        // The worker finds these by their text, with `d` last.
+        // The worker searches for these in the text, with `d` last.
         let d = answer["d"].to_string();
         let text = format!(r#"{{"t":{},"s":{},"op":{},"d":{d}}}"#, answer["t"], answer["s"], answer["op"]);
         socket.send(Message::text(text)).await.ok()
     }
 
-    /// Reads until an opcode comes that is waited for; acknowledges heartbeats meanwhile.
+    /// Reads until `is` accepts an opcode; acknowledges heartbeats.
     async fn next(&self, index: usize, socket: &mut Socket, is: impl Fn(u64) -> bool) -> Option<Value> {
         loop {
             let Message::Text(text) = socket.next().await?.ok()? else { continue };

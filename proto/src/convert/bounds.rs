@@ -1,7 +1,7 @@
-//! How much a request may say: checked once, before anything of it is used.
+//! Bounds on requests, checked before anything in them is used.
 //!
-//! Names have their own rule (`fleet_model::InvalidName`). Text for people is cut and its control characters are escaped where
-//! it enters the domain ([`for_people`]); what is too long for that to be an accident is refused.
+//! Names have their own rule (`fleet_model::InvalidName`). Text for people is cut and escaped where it enters the domain
+//! ([`for_people`]); text too long to be an accident is rejected.
 
 use fleet_model::ShardNumber;
 use outside_text::printable_within;
@@ -9,7 +9,7 @@ use outside_text::printable_within;
 use super::{MAX_SHARDS, Malformed};
 use crate::v1;
 
-/// Bytes of a name, an incarnation or a generation: they have their own rule, which says it better.
+/// Bytes of a name, an incarnation or a generation; their own rule is stricter and explains more.
 const NAME: usize = 256;
 /// Bytes of a URL.
 const URL: usize = 512;
@@ -17,23 +17,23 @@ const URL: usize = 512;
 const WORD: usize = 128;
 /// Bytes of text for people, before it is cut.
 const TEXT: usize = 8 * 1024;
-/// Characters of text for people that are kept.
+/// Characters kept of text for people.
 const KEPT: usize = 300;
 /// Cache resources in a registration.
 const RESOURCES: usize = 64;
 /// Refused directives in a report.
 const REFUSED: usize = 64;
 
-/// A request whose parts have bounds.
+/// A request with bounds.
 pub trait Bounded {
-    /// Checks every text and every list.
+    /// Checks all texts and lists.
     ///
     /// # Errors
     /// [`Malformed::TooLong`] or [`Malformed::TooMany`], with the field's name.
     fn check_bounds(&self) -> Result<(), Malformed>;
 }
 
-/// Text for people as it is kept: cut, on one line, without control characters.
+/// Returns text for people in one line, cut, with control characters escaped.
 pub fn for_people(text: &str) -> String {
     printable_within(text, KEPT).to_string()
 }
@@ -52,7 +52,7 @@ fn count<T>(field: &'static str, list: &[T], most: usize) -> Result<(), Malforme
     Ok(())
 }
 
-/// The shards of all ranges together: a short message can name billions.
+/// Checks the number of shards in all ranges: a short message can name billions.
 fn ranges(field: &'static str, ranges: &[v1::ShardRange]) -> Result<(), Malformed> {
     let most = MAX_SHARDS as usize;
     count(field, ranges, most)?;
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_registration_says_which_field_is_too_much() {
+    fn registration_error_names_the_oversized_field() {
         type Change = fn(&mut v1::RegisterRequest);
         let long = || "\u{1b}".repeat(4_000_000);
         let rows: [(&str, Change); 9] = [
@@ -181,7 +181,7 @@ mod tests {
             ("version", |request| request.version = "9".repeat(129)),
             ("generation", |request| request.generation = "g".repeat(300)),
             ("running", |request| request.running = vec![v1::ShardRange::default(); 65_537]),
-            // Ten bytes that stand for 65,536 shards each.
+            // Ten bytes that name 65,536 shards each.
             ("running", |request| {
                 request.running = vec![v1::ShardRange { first: 0, last: MAX_SHARDS - 1, epoch: 1 }; 1_000];
             }),
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_says_which_field_is_too_much() {
+    fn report_error_names_the_oversized_field() {
         type Change = fn(&mut v1::WorkerReport);
         let shard = |detail: &str| v1::ShardReport { detail: detail.to_owned(), ..Default::default() };
         let good = || v1::WorkerReport { shards: vec![shard("why")], ..Default::default() };

@@ -34,7 +34,7 @@ pub fn from_json(json: serde_json::Value) -> Value {
     Value { kind: Some(kind) }
 }
 
-/// Whether each integer of it is the same as a protobuf value, whose numbers are doubles.
+/// Whether all integers stay exact as protobuf values, whose numbers are doubles.
 pub fn is_exact(json: &serde_json::Value) -> bool {
     match json {
         serde_json::Value::Number(number) => match (number.as_u64(), number.as_i64()) {

@@ -1,4 +1,4 @@
-//! What an operator should know.
+//! Problems for operators.
 
 use fleet_model::{Problem, Weight};
 

@@ -95,7 +95,7 @@ fn discord_id(text: &str) -> Result<u64, String> {
 }
 
 fn json_data(text: &str) -> Result<Data, String> {
-    Data::from_text(text).map_err(|error| format!("it takes JSON, like '{{\"key\":\"value\"}}': {error}"))
+    Data::from_text(text).map_err(|error| format!("{error}; expected JSON such as '{{\"key\":\"value\"}}'"))
 }
 
 impl Server {
@@ -183,7 +183,7 @@ fn guild_in_words(guild: &v1::FindGuildResponse) -> String {
         return if guild.complete {
             format!("guild {}: the bot is not in it (it would be on {place})", guild.guild_id)
         } else {
-            format!("guild {}: nobody can tell: {}", guild.guild_id, printable(&guild.reason))
+            format!("guild {}: unknown: {}", guild.guild_id, printable(&guild.reason))
         };
     }
     let name = printable(guild.name.as_deref().unwrap_or("(name not cached)"));

@@ -79,13 +79,13 @@ impl From<ClientError> for Outcome {
     }
 }
 
-/// Prints text for people, its control characters escaped: it may hold names from outside. When the reader has gone
-/// (`altergolden status | head -1`), the process ends quietly, as `cat` does.
+/// Prints text for people, escaping control characters: it may hold names from outside. When the reader has gone (`altergolden
+/// status | head -1`), the process ends quietly, as `cat` does.
 pub(crate) fn say(line: impl fmt::Display) {
     print(printable_lines(&line.to_string()));
 }
 
-/// Prints JSON, its control characters escaped as in JSON.
+/// Prints JSON, escaping control characters.
 pub(crate) fn say_json(json: impl fmt::Display) {
     print(printable_json(&json.to_string()));
 }

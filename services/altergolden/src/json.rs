@@ -152,7 +152,7 @@ pub(crate) fn replies(answer: &v1::RequestResponse) -> String {
     object(&[("complete", answer.complete.to_string()), ("replies", format!("[{}]", replies.join(",")))])
 }
 
-/// Data as JSON text in one line, with numbers as they came: of the text, or of the value that a peer without text sent.
+/// Data as one line of JSON text with exact numbers: the text itself, or the value from a peer without text.
 pub(crate) fn data_text(json: &str, value: impl FnOnce() -> Value) -> String {
     match Data::from_text(json) {
         Ok(_) => one_line(json),
@@ -160,7 +160,7 @@ pub(crate) fn data_text(json: &str, value: impl FnOnce() -> Value) -> String {
     }
 }
 
-/// An object of values that are JSON text: as a [`Value`] they would lose numbers.
+/// An object built from values that are JSON text; a [`Value`] would lose digits.
 fn object(fields: &[(&str, String)]) -> String {
     let fields: Vec<String> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
     format!("{{{}}}", fields.join(","))

@@ -175,7 +175,7 @@ pub(crate) fn plan_state(number: i32) -> String {
     }
 }
 
-/// How much a problem matters, in lower case; a number that this version does not know as it is.
+/// A problem's weight in lower case; unknown numbers as they are.
 pub(crate) fn problem_weight(number: i32) -> String {
     match v1::ProblemWeight::try_from(number) {
         Ok(weight) => weight.as_str_name().trim_start_matches("PROBLEM_WEIGHT_").to_lowercase(),

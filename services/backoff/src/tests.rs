@@ -47,7 +47,7 @@ fn floor_is_under_the_next_wait_until_a_success() {
 
 #[test]
 fn at_most_one_attempt_a_second_over_any_15_s() {
-    // A server that accepts and closes at once, over an hour, with many seeds.
+    // An hour against a server that accepts and closes at once, with many seeds.
     for seed in 0..200_u64 {
         let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
         let mut random = || {

@@ -47,7 +47,7 @@ pub struct Setup {
     pub die_at: Vec<(usize, String)>,
     /// The same for the workers that a deployment starts.
     pub successors_die_at: Vec<(usize, String)>,
-    /// Coordinators that die, by the number of their start, when they come to a failpoint for so many times: `NAME:TIMES`.
+    /// Failpoints for coordinators, by the number of their start, as `NAME:TIMES`.
     pub coordinators_die_at: Vec<(u32, String)>,
     /// Workers relay what they receive.
     pub relays: bool,
@@ -246,17 +246,17 @@ impl Fleet {
         command
     }
 
-    /// SIGKILL, unless it was to die at a failpoint.
+    /// Sends SIGKILL, unless the coordinator was to die at a failpoint.
     ///
     /// # Errors
-    /// It has not come to its failpoint.
+    /// The coordinator has not reached its failpoint.
     pub async fn kill_coordinator(&mut self) -> Result<(), String> {
         let Some(mut coordinator) = self.coordinator.take() else { return Ok(()) };
         let has_ended = coordinator.process.status().is_some();
         coordinator.process.kill().await;
         let life = self.coordinator_lives - 1;
         match self.setup.coordinators_die_at.iter().find(|(dies, _)| *dies == life) {
-            Some((_, point)) if !has_ended => Err(format!("coordinator {life} has not come to {point}")),
+            Some((_, point)) if !has_ended => Err(format!("coordinator {life} has not reached {point}")),
             _ => Ok(()),
         }
     }
@@ -297,7 +297,7 @@ impl Fleet {
         command
             .env("GENERATION", format!("g{generation}"))
             .env("REDIS_URL", format!("redis://{}", seat.to_redis.address()))
-            // What can be cut lies between it and the simulator, so the gateway is not at the API's address.
+            // Faults can cut the proxy before the simulator, so the gateway is not at the API's address.
             .env("DISCORD_GATEWAY_URL", self.deployment.sim.gateway_url())
             .env("LEDGER_FILE", self.folder.join(format!("{life}.ledger")))
             .envs(self.setup.worker_env.iter().map(|(name, value)| (name, value)));

@@ -59,11 +59,11 @@ pub enum Fault {
 /// How Discord breaks its own rules.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Oddity {
-    /// The preset of discord-sim's that stands while the fault lasts.
+    /// The preset of discord-sim that applies during the fault.
     pub preset: NewPreset,
-    /// What makes a client meet it, once it stands.
+    /// What makes a client meet the preset.
     pub then: DiscordFault,
-    /// What ends that, while the preset still stands.
+    /// What ends that while the preset still applies.
     pub undo: Option<DiscordFault>,
 }
 

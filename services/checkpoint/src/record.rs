@@ -97,7 +97,7 @@ pub struct GuildCore {
     pub voice_states: Bytes,
     /// Over how many blocks its members are spread.
     pub member_blocks: u32,
-    /// What of it could not be read, as bits of the worker's; 0 when nothing is in doubt.
+    /// Bits of what could not be read of the guild; 0 when nothing is in doubt.
     pub doubt: u32,
 }
 

@@ -42,7 +42,7 @@ pub trait SetAsideStore: Send + Sync + 'static {
         below: u32,
     ) -> Result<Noted, StoreError>;
 
-    /// Removes the notes of these owners: of one event, or of all. They say nothing of how the owner ended.
+    /// Removes the notes of these owners, of one event or of all.
     async fn void_notes(
         &self,
         shard: ShardNumber,

@@ -27,7 +27,7 @@ pub(crate) const SERIALS: u64 = 1_000_000_000_000_000;
 #[async_trait]
 pub trait CheckpointStore: Send + Sync + 'static {
     /// Takes a shard's checkpoint for the owner at this epoch: from here on nobody writes with a lower one. Tells what is there of
-    /// an earlier owner. The same epoch may claim again, and is told the same of the owner before.
+    /// an earlier owner. The same epoch may claim again and gets the same answer.
     async fn claim(&self, shard: ShardNumber, epoch: Epoch) -> Result<Claim, StoreError>;
 
     /// Writes one step, wholly or not at all. `serial` is what the last answer said.
@@ -74,7 +74,7 @@ pub struct Stored {
     pub records: u64,
     /// The head. Records without one are of a first write that was not finished.
     pub head: Option<StoredHead>,
-    /// The epoch of the owner that claimed it before the caller's first claim, if one did within [`KEPT`], whether or not it wrote anything.
+    /// The epoch of the owner before the caller, if one claimed within [`KEPT`], even if it wrote nothing.
     pub owner_before: Option<Epoch>,
 }
 

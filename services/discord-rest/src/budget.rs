@@ -114,7 +114,7 @@ impl Report {
 pub struct Told {
     /// Invalid requests of the last ten minutes; `None` when it was not counted just now.
     pub invalid: Option<u32>,
-    /// How long nothing is sent at all, and why: [`Stop::Breaker`] or [`Stop::Blocked`].
+    /// How long all requests are stopped, and why: [`Stop::Breaker`] or [`Stop::Blocked`].
     pub breaker: Option<(Duration, Stop)>,
 }
 
@@ -139,9 +139,9 @@ pub trait Budget: Send + Sync + 'static {
     /// The budget is away.
     async fn report(&self, report: &Report) -> Result<Told, BudgetError>;
 
-    /// Looks whether nothing is sent at all, for requests that ask for no turn.
+    /// Returns whether all requests are stopped. For requests that need no turn.
     ///
     /// # Errors
-    /// The budget is away.
+    /// The budget cannot be reached.
     async fn breaker(&self) -> Result<Option<(Duration, Stop)>, BudgetError>;
 }

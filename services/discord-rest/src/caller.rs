@@ -11,12 +11,12 @@ use ring::digest::{SHA256, digest};
 pub struct Caller(Arc<str>);
 
 impl Caller {
-    /// Returns the caller with this header. A bot's token is the same caller however `Bot` and the spaces are written.
+    /// Returns the caller with this header. `Bot` in any case and extra spaces make no difference.
     pub fn of(authorization: Option<&HeaderValue>) -> Self {
         authorization.map_or_else(Self::open, |value| Self::with(value.as_bytes()))
     }
 
-    /// Returns the bot with this token, with or without `Bot` in front of it.
+    /// Returns the caller with this bot token, with or without `Bot`.
     pub fn bot(token: &str) -> Self {
         let token = without_scheme(token.as_bytes()).unwrap_or(token.as_bytes());
         Self::with(&[b"Bot ", token].concat())
@@ -53,7 +53,7 @@ impl fmt::Debug for Caller {
     }
 }
 
-/// The token behind `Bot `.
+/// The token after `Bot `.
 fn without_scheme(authorization: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = authorization.trim_ascii().split_at_checked(4)?;
     scheme.eq_ignore_ascii_case(b"Bot ").then(|| token.trim_ascii())

@@ -1,7 +1,7 @@
-//! What an answer of Discord's means for the requests that follow: pure.
+//! Classifies Discord's answers by what they mean for later requests. Pure.
 //!
-//! Discord's API answers through a proxy that adds `via`, and Cloudflare stands in front of both. A 429 or a page with 403 that
-//! carries no sign of the API was made by Cloudflare: it blocks the address, whatever the request was
+//! Discord's API answers through a proxy that adds `via`, behind Cloudflare. A 429, or a page with 403, without any sign of the
+//! API comes from Cloudflare itself and blocks the address
 //! ([Discord](https://discord.com/developers/docs/topics/rate-limits#invalid-request-limit-aka-cloudflare-bans)).
 
 use std::time::{Duration, SystemTime};
@@ -11,35 +11,35 @@ use serde_json::Value;
 
 use crate::headers::{self, BUCKET, GLOBAL, SCOPE, Seen};
 
-/// The wait where an answer names none that can be read.
+/// The wait when an answer has no readable one.
 const UNSAID: Duration = Duration::from_mins(1);
-/// The wait where an answer says that there is none.
+/// The wait when an answer says zero.
 const SHORTEST: Duration = Duration::from_secs(1);
-/// The longest wait that is believed: a day.
+/// Longer waits are cut to a day.
 pub(crate) const LONGEST: f64 = 86_400.0;
-/// How far a 429's wait is past its bucket's reset where it is about something else than the bucket.
+/// A 429 whose wait exceeds its bucket's reset by this is about something else than the bucket.
 const BEYOND: Duration = Duration::from_secs(1);
-/// How much of a body is looked at, in bytes.
+/// Bytes of a body that are examined.
 pub(crate) const BODY_START: usize = 4_096;
 
-/// Whom a 429 or a block is about.
+/// What a 429 or a block applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// The bot, on this bucket.
     User,
     /// The bot, on all routes.
     Global,
-    /// Everybody who uses the resource. It does not count as invalid.
+    /// All bots that use the resource. Not counted as invalid.
     Shared,
-    /// The bot, on something narrower than the bucket: other requests of the bucket go on. Discord renames a channel twice in ten
-    /// minutes, and edits it five times in fifteen seconds.
+    /// The bot, on something narrower than the bucket, whose other requests go on. For example Discord allows two renames of a
+    /// channel in ten minutes but five edits in fifteen seconds.
     Sub,
-    /// The address: Cloudflare answers in Discord's place.
+    /// The address, blocked by Cloudflare.
     Address,
 }
 
 impl Scope {
-    /// Its name in metrics.
+    /// The metric label.
     pub const fn name(self) -> &'static str {
         match self {
             Self::User => "user",
@@ -51,42 +51,42 @@ impl Scope {
     }
 }
 
-/// A limit that was run into, or a block.
+/// A rate limit or a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limited {
-    /// Whom it is about.
+    /// What it applies to.
     pub scope: Scope,
     /// How long to wait.
     pub retry_after: Duration,
 }
 
 impl Limited {
-    /// It counts for the ban.
+    /// Whether it counts towards the ban.
     pub(crate) fn counts_as_invalid(self) -> bool {
         self.scope != Scope::Shared
     }
 }
 
-/// What an answer means.
+/// The meaning of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnswerClass {
-    /// Nothing for other requests.
+    /// No effect on other requests.
     Fine,
     /// A limit or a block.
     Limited(Limited),
     /// Discord refuses the token.
     TokenRefused,
-    /// Discord or Cloudflare fails. `Some`: Cloudflare says to stay away for that long.
+    /// Discord or Cloudflare failed. `Some`: Cloudflare's wait.
     ServerTrouble(Option<Duration>),
 }
 
 /// Whether [`classify`] needs the start of the body.
 pub fn needs_body(status: StatusCode, headers: &HeaderMap) -> bool {
-    status == StatusCode::TOO_MANY_REQUESTS || (status == StatusCode::FORBIDDEN && !is_of_the_api(headers))
+    status == StatusCode::TOO_MANY_REQUESTS || (status == StatusCode::FORBIDDEN && !is_from_api(headers))
 }
 
-/// Reads an answer: its bucket, and what it means. `start` is the start of its body, at most [`BODY_START`] bytes, or empty.
-/// What can't be read counts as not said.
+/// Reads an answer's bucket and meaning. `start` is the start of its body, at most [`BODY_START`] bytes, or empty. Unreadable
+/// fields count as missing.
 pub fn classify(
     status: StatusCode,
     headers: &HeaderMap,
@@ -100,7 +100,7 @@ pub fn classify(
         403 if is_block(status, headers, &body) => AnswerClass::Limited(block(headers, &body, now)),
         401 => AnswerClass::TokenRefused,
         500.. => {
-            let said = retry_after(headers, now).filter(|_| !is_of_the_api(headers));
+            let said = retry_after(headers, now).filter(|_| !is_from_api(headers));
             AnswerClass::ServerTrouble(said)
         }
         _ => AnswerClass::Fine,
@@ -109,8 +109,8 @@ pub fn classify(
 }
 
 fn limited(headers: &HeaderMap, body: &BodyStart, seen: Option<&Seen>, now: SystemTime) -> Limited {
-    let of_the_api = is_of_the_api(headers);
-    // Retry-After is in whole seconds, rounded up; the bucket's reset and the body are exact.
+    let of_the_api = is_from_api(headers);
+    // Retry-After is rounded up to whole seconds; the bucket's reset and the body are exact.
     let header = retry_after(headers, now);
     let said = header.max(body.retry_after);
     let is = |name, word: &str| {
@@ -135,7 +135,7 @@ fn limited(headers: &HeaderMap, body: &BodyStart, seen: Option<&Seen>, now: Syst
     };
     let exact = seen.filter(|_| scope == Scope::User).map(|seen| seen.reset_after.max(body_wait(body)));
     let reset_after = || headers::wait(headers, &headers::RESET_AFTER);
-    Limited { scope, retry_after: at_least_some(exact.or(said).or_else(reset_after)) }
+    Limited { scope, retry_after: or_default_wait(exact.or(said).or_else(reset_after)) }
 }
 
 fn body_wait(body: &BodyStart) -> Duration {
@@ -144,10 +144,10 @@ fn body_wait(body: &BodyStart) -> Duration {
 
 fn block(headers: &HeaderMap, body: &BodyStart, now: SystemTime) -> Limited {
     let said = retry_after(headers, now).max(body.retry_after);
-    Limited { scope: Scope::Address, retry_after: at_least_some(said) }
+    Limited { scope: Scope::Address, retry_after: or_default_wait(said) }
 }
 
-fn at_least_some(said: Option<Duration>) -> Duration {
+fn or_default_wait(said: Option<Duration>) -> Duration {
     match said {
         Some(Duration::ZERO) => SHORTEST,
         Some(said) => said,
@@ -155,23 +155,23 @@ fn at_least_some(said: Option<Duration>) -> Duration {
     }
 }
 
-/// The answer passed Discord's own proxy, or has headers that only its API sets.
-fn is_of_the_api(headers: &HeaderMap) -> bool {
+/// Whether the answer passed Discord's own proxy or has headers that only its API sets.
+fn is_from_api(headers: &HeaderMap) -> bool {
     headers.contains_key(header::VIA) || headers.contains_key(&BUCKET) || headers.contains_key(&SCOPE)
 }
 
 /// Whether Cloudflare made the answer. `status` is 403 or 429.
 fn is_block(status: StatusCode, headers: &HeaderMap, body: &BodyStart) -> bool {
-    if is_of_the_api(headers) || body.has_code {
+    if is_from_api(headers) || body.has_code {
         return false;
     }
     let is_cloudflare = headers::text(headers, &header::SERVER)
         .is_some_and(|server| server.to_ascii_lowercase().contains("cloudflare"));
-    // Without a server's name it may be another proxy between, that lets the API's bodies through and not its headers.
+    // Without a `server` header, another proxy may be in between that keeps the API's bodies but not its headers.
     is_cloudflare || if status == StatusCode::TOO_MANY_REQUESTS { !body.is_limit } else { body.is_page }
 }
 
-/// `Retry-After` in seconds, whole or not, or as a date; the longest where there are several.
+/// `Retry-After` in seconds, whole or not, or as a date; the longest of several.
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let read = |value: &http::HeaderValue| {
         let text = value.to_str().ok()?.trim();
@@ -184,21 +184,21 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     headers.get_all(header::RETRY_AFTER).iter().filter_map(read).max()
 }
 
-/// Seconds that are believed; `None` when they can't be a wait.
+/// Seconds as a wait, cut to [`LONGEST`]; `None` when invalid.
 pub(crate) fn bounded(seconds: f64) -> Option<Duration> {
     (seconds.is_finite() && seconds >= 0.0).then(|| Duration::from_secs_f64(seconds.min(LONGEST)))
 }
 
-/// What the start of a body says.
+/// The start of a body.
 #[derive(Debug, Default)]
 struct BodyStart {
     retry_after: Option<Duration>,
     is_global: bool,
-    /// It has the fields of the API's 429s.
+    /// Has the fields of the API's 429s.
     is_limit: bool,
-    /// It has an error code of the API's.
+    /// Has an error code of the API.
     has_code: bool,
-    /// It is a page or a line of text, and no JSON.
+    /// A page or a line of text, not JSON.
     is_page: bool,
 }
 

@@ -1,9 +1,9 @@
 //! The budget of a worker: Redis's while that can be asked, else the worker's own share.
 //!
-//! Owns which of the two counts. A share is the global limit divided by the live workers, and as many invalid requests as are left of
-//! the fleet's limit, divided likewise; buckets are then known from this worker's own answers alone. With more workers than requests a
-//! second each worker sends in slots of its own, so that all together keep to the limit. When Redis goes, the last second counts as used up, as others may have used it. When it comes back a
-//! request needs a turn from both for a while, until all other workers are back as well.
+//! Owns the choice between them. A share is the global limit divided by the live workers, and likewise the invalid requests left
+//! of the fleet's limit; buckets are known only from this worker's own answers. With more workers than requests a second, each
+//! worker sends in its own time slots, so that together they keep to the limit. When Redis goes away, the last second counts as
+//! used up. When it comes back, requests need a turn from both for a while, until all other workers are back too.
 
 use std::{
     fmt,
@@ -32,7 +32,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long both are asked when Redis is back: by then every worker has looked.
 const BOTH_FOR: Duration = Duration::from_secs(2);
 
-/// So many workers are assumed while it is not known how many there are.
+/// The assumed number of workers while it is unknown.
 const UNKNOWN_FLEET: u32 = 50;
 
 /// Whom to ask.
@@ -45,17 +45,17 @@ enum Mode {
     Both,
 }
 
-/// This worker among those that are alive.
+/// A worker's share among the live workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
-    /// Its place in an order that all workers have the same, from 0.
+    /// Its place in an order that is the same on all workers, from 0.
     pub rank: u32,
-    /// How many there are; 0 while that is not known.
+    /// Number of workers; 0 while unknown.
     pub workers: u32,
 }
 
 impl Share {
-    /// What this worker may send of so many requests a second: so many, or one in each of these slots.
+    /// This worker's part of `per_second` requests: a number a second, or one request in each of its slots.
     fn of(self, per_second: u32) -> (u32, Option<Slots>) {
         let per_second = per_second.max(1);
         let workers = if self.workers == 0 { UNKNOWN_FLEET.min(per_second) } else { self.workers };
@@ -66,7 +66,7 @@ impl Share {
         (1, Some(Slots { every: spread(workers), first: spread(self.rank) }))
     }
 
-    /// What is left for this worker of so many invalid requests.
+    /// This worker's part of the invalid requests that are left.
     fn of_invalid(self, left: u32) -> u32 {
         left / if self.workers == 0 { UNKNOWN_FLEET } else { self.workers }
     }
@@ -77,7 +77,7 @@ pub struct SharedBudget {
     redis: RedisBudget,
     own: MemoryBudget,
     rules: Rules,
-    /// Invalid requests of the fleet when last told.
+    /// The fleet's invalid requests, as last reported.
     invalid: AtomicU32,
     share: Box<dyn Fn() -> Share + Send + Sync>,
     mode: watch::Sender<Mode>,
@@ -86,7 +86,7 @@ pub struct SharedBudget {
 }
 
 impl SharedBudget {
-    /// Redis's budget, with a share of it to fall back on.
+    /// Redis's budget, with a share to fall back on.
     pub fn new(
         redis: RedisBudget,
         rules: Rules,
@@ -216,14 +216,14 @@ impl Budget for SharedBudget {
         if self.mode() != Mode::Alone {
             match self.redis.report(report).await {
                 Ok(told) => {
-                    // The own budget learns too, for when it is alone.
+                    // The own budget learns too, for when Redis is away.
                     self.own.report_now(report);
                     if let Some(invalid) = told.invalid {
                         self.invalid.store(invalid, Ordering::Relaxed);
                     }
                     return Ok(told);
                 }
-                // What the fleet was not told counts for the own share.
+                // Invalid requests that Redis does not know count against the own share.
                 Err(error) => self.lost(&error),
             }
         }

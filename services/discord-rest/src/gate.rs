@@ -2,7 +2,7 @@
 //!
 //! Owns the order of those who wait in this process. Requests of one route and major parameter stand in one lane, of which only the
 //! first asks the budget; while a route's bucket is unknown all its requests stand in one lane. First answers to interactions
-//! pass by: no lane, no turn.
+//! skip lanes and turns.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -24,16 +24,16 @@ use crate::{
     status::breaker_message,
 };
 
-/// Above so many known routes they are looked up anew.
+/// Above so many known routes they are looked up again.
 const MOST_KNOWN: usize = 8_192;
 /// How many may stand in one lane, half of what a proxy takes: one bucket must not take all the room there is.
 const MOST_IN_LANE: usize = 256;
 /// What a request is told to wait that did not come to its turn at all.
 const QUEUE_WAIT: Duration = Duration::from_secs(1);
 
-/// First answers to interactions ask for no turn. So often at most one of them looks whether the fleet sends anything.
+/// First answers to interactions need no turn. At most one in this time checks whether requests are stopped.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long it waits to be told.
+/// Time limit of that check.
 const LOOK_WITHIN: Duration = Duration::from_millis(100);
 
 /// Leave to send a request.
@@ -77,8 +77,8 @@ pub struct Gate {
     known: Mutex<HashSet<(Caller, Arc<str>)>>,
     /// Until when a global 429 stops a caller, as far as this process has seen.
     blocked: Mutex<HashMap<Caller, Instant>>,
-    /// When the budget last told whether anything may be sent.
-    looked: Mutex<Option<Instant>>,
+    /// When the budget last said whether requests are stopped.
+    breaker_checked: Mutex<Option<Instant>>,
     metrics: RestMetrics,
     status: RestStatus,
 }
@@ -150,9 +150,9 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Gate {
     /// A gate to this budget. `per_second` is the global limit of each caller.
     pub fn new(budget: Arc<dyn Budget>, per_second: u32, metrics: RestMetrics, status: RestStatus) -> Self {
-        let (lanes, known, blocked, looked) =
+        let (lanes, known, blocked, breaker_checked) =
             (Mutex::default(), Mutex::default(), Mutex::default(), Mutex::default());
-        Self { budget, per_second, lanes, known, blocked, looked, metrics, status }
+        Self { budget, per_second, lanes, known, blocked, breaker_checked, metrics, status }
     }
 
     /// Waits for the turn of a request, until then at most.
@@ -160,7 +160,7 @@ impl Gate {
     /// # Errors
     /// It does not come by then, or not at all.
     pub async fn enter(&self, route: &Route, caller: &Caller, until: Instant) -> Result<Permit, Refused> {
-        self.look_at_breaker()?;
+        self.check_breaker()?;
         let (caller, per_second) = match route.kind {
             Kind::Bot => (caller.clone(), Some(self.per_second)),
             Kind::Callback | Kind::OwnToken => (Caller::open(), None),
@@ -175,8 +175,8 @@ impl Gate {
         };
         let mut permit = Permit { ask, kind: route.kind, judges_token: route.judges_token };
         if route.kind == Kind::Callback {
-            self.look_elsewhere().await;
-            self.look_at_breaker()?;
+            self.check_other_workers().await;
+            self.check_breaker()?;
             return Ok(permit);
         }
         let began = Instant::now();
@@ -216,7 +216,7 @@ impl Gate {
             }
             let given = Given { budget: self.budget.clone(), ask: Some(ask.clone()) };
             sleep(after).await;
-            self.look_at_breaker()?;
+            self.check_breaker()?;
             if self.blocked_until(&ask.caller).is_none_or(|blocked| blocked <= Instant::now()) {
                 given.used();
                 return Ok(());
@@ -244,7 +244,7 @@ impl Gate {
             let answer = match self.budget.ask(ask).await {
                 Ok(answer) => {
                     asking.used();
-                    self.looked();
+                    self.note_breaker_check();
                     answer
                 }
                 Err(error) => {
@@ -295,7 +295,7 @@ impl Gate {
                 blocked.retain(|_, until| *until > Instant::now());
                 blocked.insert(ask.caller.clone(), until);
                 if ask.per_second.is_none() {
-                    // The global limit holds nothing up here, so its bucket is stopped.
+                    // The global limit does not delay interaction answers, so their bucket is stopped instead.
                     limited.scope = Scope::User;
                 }
             }
@@ -323,26 +323,26 @@ impl Gate {
         self.call((report.ask.caller, report.ask.pattern, None));
     }
 
-    fn look_at_breaker(&self) -> Result<(), Refused> {
+    fn check_breaker(&self) -> Result<(), Refused> {
         match self.status.breaker() {
             Some((left, why)) => Err(Refused::Breaker(left, why)),
             None => Ok(()),
         }
     }
 
-    /// Looks whether another worker was told that nothing may be sent, where no answer has told that lately.
-    async fn look_elsewhere(&self) {
-        if held(&self.looked).is_some_and(|at| at.elapsed() < LOOK_EVERY) {
+    /// Asks whether another worker has stopped all requests, unless a recent answer said so.
+    async fn check_other_workers(&self) {
+        if held(&self.breaker_checked).is_some_and(|at| at.elapsed() < LOOK_EVERY) {
             return;
         }
-        self.looked();
+        self.note_breaker_check();
         if let Ok(Ok(Some(open))) = timeout(LOOK_WITHIN, self.budget.breaker()).await {
             self.tell(Told { invalid: None, breaker: Some(open) });
         }
     }
 
-    fn looked(&self) {
-        *held(&self.looked) = Some(Instant::now());
+    fn note_breaker_check(&self) {
+        *held(&self.breaker_checked) = Some(Instant::now());
     }
 
     fn stand(&self, key: LaneKey) -> Standing<'_> {

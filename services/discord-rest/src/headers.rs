@@ -1,4 +1,4 @@
-//! The headers of Discord's answers that tell of a bucket: pure.
+//! The rate-limit headers of Discord's answers. Pure.
 //!
 //! [Discord](https://discord.com/developers/docs/topics/rate-limits#header-format).
 
@@ -10,7 +10,7 @@ use crate::class::bounded;
 
 /// The longest name of a bucket that is believed.
 const LONGEST_NAME: usize = 64;
-/// The end of a window, in Unix seconds, from which on it is not believed: milliseconds stay far below 2^53.
+/// Window ends above this, in Unix seconds, are rejected; as milliseconds it is far below 2^53.
 const LATEST_RESET: f64 = 1e11;
 
 pub(crate) const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
@@ -50,7 +50,7 @@ pub(crate) fn wait(headers: &HeaderMap, name: &HeaderName) -> Option<Duration> {
     seconds(headers, name).and_then(bounded)
 }
 
-/// The bucket that an answer tells of. What can't be read counts as not said.
+/// The bucket in an answer's headers. Unreadable fields count as missing.
 pub(crate) fn seen(headers: &HeaderMap) -> Option<Seen> {
     let bucket = text(headers, &BUCKET)?;
     let sane = bucket.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));

@@ -114,12 +114,12 @@ impl Limits {
         }
     }
 
-    /// How long nothing is sent at all, and why.
+    /// How long all requests are stopped, and why.
     pub(crate) fn breaker(&self, now: u64) -> Option<(Duration, Stop)> {
         self.invalid.open_for(now).map(|(left, why)| (ms(left), why))
     }
 
-    /// Allows this many invalid requests more than are counted now, and later as many in ten minutes.
+    /// Allows this many invalid requests beyond the present count, and later as many in ten minutes.
     pub(crate) fn allow_invalid(&mut self, more: u32, now: u64) {
         self.rules.invalid_limit = self.invalid.count(now).saturating_add(more);
         if more == 0 {
@@ -127,7 +127,7 @@ impl Limits {
         }
     }
 
-    /// Decides whether a request may go. With `slots` it has its turn at the global limit in one of them.
+    /// Decides whether a request may go. With `slots`, the global limit is one request in each slot.
     pub(crate) fn ask(&mut self, ask: &Ask, slots: Option<Slots>, now: u64) -> Answer {
         self.prune(now);
         if let Some((left, why)) = self.breaker(now) {

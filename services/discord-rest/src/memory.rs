@@ -17,7 +17,7 @@ use crate::{
 #[derive(Debug)]
 pub struct MemoryBudget {
     began: Instant,
-    /// When it began, in Unix milliseconds: a clock that all workers have about the same.
+    /// The start in Unix milliseconds: all workers' clocks agree about that roughly.
     began_unix: u64,
     limits: Mutex<Limits>,
 }
@@ -35,13 +35,13 @@ impl MemoryBudget {
         self.limits().hold_back(now);
     }
 
-    /// Allows this many invalid requests more than are counted now.
+    /// Allows this many invalid requests beyond the present count.
     pub(crate) fn allow_invalid(&self, more: u32) {
         let now = self.now();
         self.limits().allow_invalid(more, now);
     }
 
-    /// Asks, for a turn in one of these slots where there are any. They are of the Unix clock.
+    /// Asks for a turn, in one of these slots if there are any. Slots are on the Unix clock.
     pub(crate) fn ask_now(&self, ask: &Ask, slots: Option<Slots>) -> Answer {
         let now = self.now();
         let slots = slots.map(|Slots { every, first }| {

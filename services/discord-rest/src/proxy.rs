@@ -1,8 +1,7 @@
 //! The HTTP proxy: takes requests, sends them when the [gate](crate::Gate) lets them, streams what comes back.
 //!
-//! It changes neither `Authorization` nor bodies, follows no redirect, and sends a request again only after a 429, with growing
-//! waits. What it answers
-//! itself looks as Discord's errors do ([`answer`]).
+//! It changes neither `Authorization` nor bodies, follows no redirect, and retries only after a 429, with growing waits. Its own
+//! answers look like Discord's errors ([`answer`]).
 
 mod answer;
 mod body;
@@ -51,9 +50,9 @@ const RETRIES: u32 = 5;
 pub struct RestOptions {
     /// How long a request waits for its turn at most.
     pub longest_wait: Duration,
-    /// The only token that is taken; `None`: any.
+    /// The only accepted token; `None`: any.
     pub only_token: Option<Caller>,
-    /// Requests for the gateway's address are passed on.
+    /// Whether requests for the gateway's address are passed on.
     pub allows_gateway: bool,
 }
 

@@ -65,7 +65,7 @@ fn strange(words: &[String]) -> BudgetError {
     BudgetError(format!("redis answered something unexpected: {words:?}"))
 }
 
-/// How long nothing is sent, and why.
+/// How long all requests are stopped, and why.
 fn breaker(words: &[String]) -> Result<Option<(Duration, Stop)>, BudgetError> {
     let left = time(words, 0)?;
     let why = if words.get(1).is_some_and(|why| why == "address") { Stop::Blocked } else { Stop::Breaker };

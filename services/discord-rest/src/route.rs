@@ -60,7 +60,7 @@ pub struct Route {
     pub kind: Kind,
     /// The path's first step, out of a closed set: for metrics.
     pub group: &'static str,
-    /// It leads to the gateway's address, however it is spelled.
+    /// Leads to the gateway's address, in any spelling.
     pub is_gateway: bool,
     /// A 401 says that the token is bad, and not that this path takes none of its kind.
     pub judges_token: bool,
@@ -112,8 +112,7 @@ impl Route {
     }
 }
 
-/// Whether a path under `/api` is that of the gateway's address once a server has decoded it, whatever the letters' case and how
-/// many slashes and versions it has.
+/// Whether a server would decode a path under `/api` to the gateway's address, whatever its case, extra slashes and versions.
 fn leads_to_gateway(path: &str) -> bool {
     let decoded = decoded(path).to_ascii_lowercase();
     let is_prefix = |step: &&str| {
@@ -124,7 +123,7 @@ fn leads_to_gateway(path: &str) -> bool {
     first.is_some_and(|step| step.split([';', ' ']).next() == Some("gateway"))
 }
 
-/// A path with its `%` escapes resolved.
+/// A path with `%` escapes resolved.
 fn decoded(path: &str) -> String {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
@@ -265,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn gateway_is_found_in_every_spelling() {
+    fn gateway_is_recognized_in_every_spelling() {
         for path in [
             "/api/gateway",
             "/api/v10/gateway",

@@ -24,7 +24,7 @@ struct Standing {
     token_refused_until: Option<Instant>,
 }
 
-/// Nothing is sent at all.
+/// All requests are stopped.
 #[derive(Clone, Copy, Debug)]
 struct Breaker {
     until: Instant,
@@ -32,12 +32,12 @@ struct Breaker {
     since_unix_ms: u64,
 }
 
-/// Why nothing is sent for so long, in one line.
+/// Why all requests are stopped, and for how long, in one line.
 pub(crate) fn breaker_message(left: Duration, why: Stop) -> String {
     let seconds = left.as_secs() + 1;
     match why {
         Stop::Blocked => format!(
-            "Cloudflare blocks this address in front of Discord (429 or 403 without Discord's own headers): nothing is sent to \
+            "Cloudflare blocks this address (429 or 403 without Discord's own headers): nothing is sent to \
              Discord for {seconds} s"
         ),
         Stop::Breaker | Stop::Token => format!(
@@ -48,7 +48,7 @@ pub(crate) fn breaker_message(left: Duration, why: Stop) -> String {
 }
 
 impl Standing {
-    /// How long nothing is sent, why, and since when in Unix milliseconds.
+    /// How long, why, and since when in Unix milliseconds.
     fn open(&self) -> Option<(Duration, Stop, u64)> {
         let breaker = self.breaker?;
         Some((left(Some(breaker.until))?, breaker.why, breaker.since_unix_ms))
@@ -77,7 +77,8 @@ impl RestStatus {
             problems.push(Problem::new(ProblemCode::RestBlocked, message).since(since));
         }
         if left(standing.token_refused_until).is_some() {
-            let why = "rest: Discord refuses a token that is used here (401); it is not sent";
+            let why =
+                "rest: Discord refuses a token (401): requests with it are not sent; check the bots' tokens";
             problems.push(Problem::new(ProblemCode::RestTokenRefused, why));
         }
         problems

@@ -29,9 +29,9 @@ const IDLE_FOR: Duration = Duration::from_mins(1);
 /// How many of them.
 const MOST_IDLE: usize = 128;
 
-/// Waits while no connection can be made. Callers are answered meanwhile, so they are short: an interaction has 3 s.
+/// Waits after failed connections. Short, because callers are answered meanwhile and an interaction has 3 s.
 const UNREACHABLE: Policy = Policy { longest: Duration::from_secs(5), ..Policy::DISCORD };
-/// The longest wait that Cloudflare can ask for beside a failure.
+/// The longest wait that Cloudflare can ask for with a failure.
 const LONGEST_ASKED: Duration = Duration::from_mins(1);
 
 /// Any body on its way through.
@@ -52,7 +52,7 @@ pub struct Upstream {
 #[derive(Debug)]
 struct Reach {
     backoff: Backoff,
-    /// When the last failure was noted. Attempts that began before tell nothing new.
+    /// When the last failure was noted. Attempts that began earlier are ignored.
     failed_at: Option<Instant>,
     away_until: Option<Instant>,
 }
@@ -92,13 +92,13 @@ impl Upstream {
         Ok(Self { client, scheme, authority, reach: Arc::new(Mutex::new(reach)) })
     }
 
-    /// How long nothing is sent, as Discord could not be reached.
+    /// How long nothing is sent because Discord could not be reached.
     pub(crate) fn away_for(&self) -> Option<Duration> {
         let left = self.reach().away_until?.saturating_duration_since(Instant::now());
         (!left.is_zero()).then_some(left)
     }
 
-    /// Sends nothing for `wait`, as Cloudflare asked beside a failure.
+    /// Sends nothing for `wait`, as Cloudflare asked.
     pub(crate) fn stay_away(&self, wait: Duration) {
         let until = Instant::now() + wait.min(LONGEST_ASKED);
         let mut reach = self.reach();
@@ -109,7 +109,7 @@ impl Upstream {
         self.reach.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes whether a connection that was needed at `began` could be made.
+    /// Notes whether an attempt that began at `began` could connect.
     fn reached(&self, is_reached: bool, began: Instant) {
         let (now, mut reach) = (Instant::now(), self.reach());
         if is_reached {

@@ -109,10 +109,10 @@ struct ChaosArgs {
     /// Which faults [default: those that a good client survives without an IDENTIFY]
     #[arg(long, env = "SIM_CHAOS_KINDS", value_name = "KIND,...", value_enum, value_delimiter = ',')]
     chaos_kinds: Vec<FaultKind>,
-    /// Named oddities that are drawn from too, for up to 10 s each (GET /sim/presets lists them)
+    /// Oddities that the schedule draws from too, each for up to 10 s (GET /sim/presets lists them)
     #[arg(long, env = "SIM_CHAOS_PRESETS", value_name = "NAME,...", value_delimiter = ',')]
     chaos_presets: Vec<String>,
-    /// Named oddities that stand from the start
+    /// Oddities that apply from the start
     #[arg(long, env = "SIM_PRESETS", value_name = "NAME,...", value_delimiter = ',')]
     presets: Vec<String>,
 }

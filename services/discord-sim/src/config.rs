@@ -41,7 +41,7 @@ pub struct SimConfig {
     pub events_per_second: f64,
     /// Faults from the start on.
     pub schedule: Option<Schedule>,
-    /// Named oddities that stand from the start.
+    /// Named oddities that apply from the start.
     pub presets: Vec<String>,
     /// Which privileged intents the application has switched on; others give 4014.
     pub privileged_intents: Intents,

@@ -131,12 +131,12 @@ impl Control {
         self.hub.faults()
     }
 
-    /// The named oddities that there are.
+    /// All named oddities.
     pub fn presets() -> Vec<PresetReport> {
         presets::reports()
     }
 
-    /// The oddities that stand.
+    /// The active oddities.
     pub fn oddities(&self) -> Vec<OddityReport> {
         self.hub.odd.reports()
     }

@@ -103,7 +103,7 @@ pub enum Fault {
         guild_id: Option<Snowflake>,
         /// The body. Nothing checks it.
         d: Value,
-        /// The shards that get it instead of the guild's.
+        /// Shards that get the event instead of the guild's.
         #[serde(default)]
         shards: Option<Vec<u32>>,
     },
@@ -139,50 +139,50 @@ pub enum Fault {
     },
     /// Lets somebody use a command, a component or a modal: INTERACTION_CREATE.
     Interaction(NewInteraction),
-    /// Acts on gateway connections at a moment of their lives.
+    /// Acts on gateway connections at a given moment.
     Script(Script),
     /// Changes events before they are sent.
     Patch(Patch),
-    /// Takes the place of answers of REST, or changes them.
+    /// Replaces or changes REST answers.
     RestAnswer(RestAnswer),
-    /// One of the named oddities.
+    /// Applies a named oddity.
     Preset(NewPreset),
     /// Ends oddities.
     ClearOddities {
-        /// Those of this name, a preset's for example; without it all.
+        /// Oddities with this name, such as a preset's; all without a name.
         #[serde(default)]
         name: Option<String>,
     },
-    /// Changes what `/gateway/bot` says, and the limits on IDENTIFY with it. What is left out stays.
+    /// Changes the answer of `/gateway/bot` and the limits on IDENTIFY. Fields left out stay.
     SessionLimit {
         /// Identify buckets.
         #[serde(default)]
         max_concurrency: Option<u16>,
-        /// IDENTIFYs that are left today.
+        /// IDENTIFYs left today.
         #[serde(default)]
         remaining: Option<u32>,
         /// The recommended shard total.
         #[serde(default)]
         shards: Option<u32>,
     },
-    /// In the next sessions a guild's GUILD_CREATE comes before READY.
+    /// Sends a guild's GUILD_CREATE before READY in the next sessions.
     GuildBeforeReady {
-        /// In how many; 0 ends it.
+        /// Number of sessions; 0 stops it.
         sessions: u32,
     },
 }
 
-/// A named oddity, and what it is about.
+/// A named oddity and its parameters.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NewPreset {
-    /// Which one; `GET /sim/presets` lists them.
+    /// Its name; `GET /sim/presets` lists them.
     pub name: String,
-    /// Only these shards, where the preset knows them.
+    /// Only these shards, if the preset uses shards.
     pub shards: Option<Vec<u32>>,
-    /// The guild that it is about, where it is about one; left out, the first of them.
+    /// The guild, if the preset uses one; by default the first.
     pub guild_id: Option<Snowflake>,
-    /// How often; left out, until it is cleared.
+    /// How often it applies; by default until cleared.
     pub times: Option<u32>,
 }
 
@@ -323,16 +323,16 @@ pub enum FaultError {
     /// Not an event's name.
     #[error("name must be an event's, such as GUILD_BAN_ADD")]
     BadName,
-    /// Not a preset.
+    /// Unknown preset.
     #[error("there is no preset {0}: GET /sim/presets lists them")]
     UnknownPreset(String),
-    /// An oddity that can't work.
+    /// An invalid oddity.
     #[error("{0}")]
     BadOddity(&'static str),
-    /// Too many at a time.
-    #[error("{0} oddities stand already: clear some")]
+    /// Too many at once.
+    #[error("{0} oddities are active already: clear some")]
     TooManyOddities(usize),
-    /// Limits that are none.
+    /// Limits of 0.
     #[error("max_concurrency and shards must be at least 1")]
     BadSessionLimit,
     /// It was switched on by hand: a schedule leaves it alone.
@@ -347,6 +347,6 @@ pub(crate) struct Standing {
     pub(crate) accept_then_close: u32,
     pub(crate) reject_token: bool,
     pub(crate) rest_down: bool,
-    /// Sessions in which a GUILD_CREATE comes before READY.
+    /// Sessions left that get a GUILD_CREATE before READY.
     pub(crate) guild_before_ready: u32,
 }

@@ -110,7 +110,7 @@ async fn open(
     })
 }
 
-/// What a script does instead of opening the WebSocket; `None` when it opens after all.
+/// Runs a script in place of the WebSocket; returns `None` if the WebSocket opens after all.
 async fn refuse(shared: &Shared, tap: &Tap, actions: Vec<Action>) -> Option<Response> {
     for action in actions {
         match action {
@@ -128,7 +128,7 @@ async fn refuse(shared: &Shared, tap: &Tap, actions: Vec<Action>) -> Option<Resp
                 tap.cut();
                 return Some(StatusCode::SERVICE_UNAVAILABLE.into_response());
             }
-            // Scripts for this moment have no others.
+            // No other actions are valid at this moment.
             _ => {
                 tap.cut();
                 return Some(StatusCode::SERVICE_UNAVAILABLE.into_response());

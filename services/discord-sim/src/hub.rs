@@ -94,7 +94,7 @@ pub(crate) enum Order {
     Superseded,
     Abort,
     Freeze(bool),
-    /// What a script says.
+    /// A script's choice.
     Act(Arc<[Action]>),
     RequestHeartbeat,
 }
@@ -136,7 +136,7 @@ struct State {
     /// When all members of a guild were asked for.
     members_asked: HashMap<GuildIndex, Duration>,
     limiter: IdentifyLimiter,
-    /// The shard total that is recommended.
+    /// The recommended shard total.
     recommended: u32,
     standing: Standing,
     switches: Switches,
@@ -151,7 +151,7 @@ struct State {
     draw: Draw,
 }
 
-/// What `/gateway/bot` says beside the URL.
+/// The contents of `/gateway/bot` other than the URL.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SessionLimit {
     pub(crate) shards: u32,
@@ -167,7 +167,7 @@ pub(crate) struct Hub {
     pub(crate) world: World,
     pub(crate) origin: Origin,
     pub(crate) odd: Oddities,
-    /// How often a client has asked for a WebSocket.
+    /// Number of WebSocket requests from clients.
     pub(crate) dials: AtomicU64,
     /// Rung whenever a connection goes.
     gone: Notify,

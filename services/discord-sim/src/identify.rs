@@ -36,17 +36,17 @@ impl IdentifyLimiter {
         Self { max_concurrency, interval, daily, used: 0, day: 0, last: HashMap::new() }
     }
 
-    /// How many buckets there are.
+    /// Number of buckets.
     pub(crate) const fn max_concurrency(&self) -> u16 {
         self.max_concurrency
     }
 
-    /// Sets how many buckets there are, and what is left of today's budget.
+    /// Sets the number of buckets and the rest of today's budget.
     pub(crate) fn change(&mut self, max_concurrency: Option<u16>, remaining: Option<u32>, now: Duration) {
         self.turn_day(now);
         if let Some(max_concurrency) = max_concurrency.filter(|buckets| *buckets != self.max_concurrency) {
             self.max_concurrency = max_concurrency;
-            // Another number of buckets makes other buckets: who was in which is forgotten.
+            // New buckets: earlier IDENTIFYs in the old ones are forgotten.
             self.last.clear();
         }
         if let Some(remaining) = remaining {

@@ -34,7 +34,7 @@ struct Inner {
     /// When the bytes read last arrived, in nanoseconds since the Unix epoch; 0 is unknown.
     arrived: AtomicU64,
     cut: AtomicBool,
-    /// Bytes that are written before what the WebSocket writes.
+    /// Raw bytes to write before the WebSocket's own.
     around: Mutex<Vec<u8>>,
 }
 
@@ -65,7 +65,7 @@ impl Tap {
         self.0.cut.store(true, Ordering::Relaxed);
     }
 
-    /// Writes bytes around the WebSocket, once the connection is flushed.
+    /// Writes raw bytes once the connection is flushed.
     pub(crate) fn write_around(&self, bytes: &[u8]) {
         self.0.around.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
     }
@@ -127,7 +127,7 @@ impl Connected<IncomingStream<'_, Listener>> for Tap {
 }
 
 impl Stream {
-    /// Writes the bytes that go around the WebSocket.
+    /// Writes the pending raw bytes.
     fn poll_around(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut around = self.tap.0.around.lock().unwrap_or_else(PoisonError::into_inner);
         while !around.is_empty() {

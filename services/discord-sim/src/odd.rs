@@ -1,9 +1,8 @@
-//! Oddities: what a Discord that breaks its own rules does, for bots to be tested against.
+//! Oddities: ways in which Discord breaks its own rules, to test bots against.
 //!
-//! Three mechanisms: a [`Script`] acts on a gateway connection at a moment of its life, a [`Patch`] changes events before
-//! they are sent, a [`RestAnswer`] takes the place of an answer of REST or changes it. [`presets`] is a table of named ones.
-//! An oddity stands until it has been applied as often as it says, or is cleared. Owns the list of those that stand; what
-//! an action does to a connection is the connection's.
+//! Three mechanisms: a [`Script`] acts on a gateway connection, a [`Patch`] changes events before they are sent, a [`RestAnswer`]
+//! replaces or changes REST answers. [`presets`] names common ones. An oddity is active until it has applied `times` times or is
+//! cleared. Owns the list of active oddities; connections run the actions.
 
 mod edit;
 mod patch;
@@ -26,12 +25,12 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-/// Oddities that stand at a time.
+/// The most active oddities.
 const MOST: usize = 256;
-/// What `left` of one that is applied always is.
+/// The value of `left` without a limit.
 const ALWAYS: u64 = u64::MAX;
 
-/// One of the three kinds.
+/// An oddity of one of the three kinds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Oddity {
@@ -39,7 +38,7 @@ pub enum Oddity {
     Script(Script),
     /// Changes events.
     Patch(Patch),
-    /// Changes answers of REST.
+    /// Changes REST answers.
     RestAnswer(RestAnswer),
 }
 
@@ -61,14 +60,14 @@ impl Oddity {
     }
 }
 
-/// An oddity that stands, as `GET /sim/oddities` shows it.
+/// An active oddity, as shown by `GET /sim/oddities`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OddityReport {
-    /// How often it was applied.
+    /// How often it has applied.
     pub applied: u64,
-    /// How often it will be; null is always.
+    /// How often it will still apply; null without a limit.
     pub left: Option<u64>,
-    /// What it is.
+    /// The oddity.
     pub oddity: Oddity,
 }
 
@@ -80,7 +79,7 @@ struct Standing {
 }
 
 impl Standing {
-    /// Whether it is applied once more; counts it.
+    /// Counts one application. Returns false if none is left.
     fn take(&self) -> bool {
         let took = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| match left {
             ALWAYS => Some(ALWAYS),
@@ -97,7 +96,7 @@ impl Standing {
     }
 }
 
-/// The oddities that stand, oldest first.
+/// The active oddities, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Oddities(RwLock<Arc<Vec<Arc<Standing>>>>);
 
@@ -114,11 +113,11 @@ impl Oddities {
         *guard = Arc::new(list);
     }
 
-    /// Lets an oddity stand.
+    /// Adds an oddity.
     ///
     /// # Errors
     ///
-    /// When it can't work, or [`MOST`] stand already.
+    /// It is invalid, or [`MOST`] are active already.
     pub(crate) fn add(&self, oddity: Oddity) -> Result<(), FaultError> {
         match &oddity {
             Oddity::Script(script) => script.validate()?,
@@ -137,12 +136,12 @@ impl Oddities {
         if full { Err(FaultError::TooManyOddities(MOST)) } else { Ok(()) }
     }
 
-    /// Ends the oddities of this name, or all.
+    /// Removes the oddities with this name, or all.
     pub(crate) fn clear(&self, name: Option<&str>) {
         self.change(|list| list.retain(|one| name.is_some() && one.oddity.name() != name));
     }
 
-    /// Those that stand.
+    /// All active ones.
     pub(crate) fn reports(&self) -> Vec<OddityReport> {
         let report = |one: &Arc<Standing>| OddityReport {
             applied: one.applied.load(Ordering::Relaxed),
@@ -152,7 +151,7 @@ impl Oddities {
         self.standing().iter().map(report).collect()
     }
 
-    /// The script for a moment of a connection, if there is one; counts as applied. `shard` is `None` before IDENTIFY.
+    /// Takes the script for a moment of a connection, if there is one. `shard` is `None` before IDENTIFY.
     pub(crate) fn script(&self, at: Moment, address: Address, shard: Option<Shard>) -> Option<Script> {
         let list = self.standing();
         list.iter().find_map(|one| match &one.oddity {
@@ -161,7 +160,7 @@ impl Oddities {
         })
     }
 
-    /// What takes the place of an answer of REST, or what changes it; counts as applied.
+    /// Takes the oddity for a REST call, if there is one.
     pub(crate) fn rest_answer(&self, method: &str, route: &str) -> Option<RestAnswer> {
         let list = self.standing();
         list.iter().find_map(|one| match &one.oddity {
@@ -170,7 +169,7 @@ impl Oddities {
         })
     }
 
-    /// Applies the patches for an event to its body, which is the text from `start` on; returns how often it is sent.
+    /// Patches an event's body, the text from `start` on. Returns how often it is sent.
     pub(crate) fn patch(
         &self,
         event: &Event,

@@ -107,14 +107,14 @@ pub struct SentTo {
     pub replayed: bool,
 }
 
-/// A named oddity that the fault `preset` makes.
+/// A preset for the fault `preset`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PresetReport {
     /// Its name.
     pub name: String,
-    /// What a bot meets.
+    /// The effect on a bot.
     pub what: String,
-    /// The public report that it comes from; null where operators told of it.
+    /// The public report; null if operators reported it.
     pub source: Option<String>,
 }
 
@@ -274,7 +274,7 @@ pub struct ShardReport {
 /// Who is connected.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SessionsReport {
-    /// How often a client has asked for a WebSocket, those that were refused included.
+    /// Number of WebSocket requests from clients, refused ones included.
     pub dials: u64,
     /// Open connections.
     pub connections: Vec<ConnectionReport>,

@@ -60,7 +60,7 @@ pub struct Schedule {
     /// What is drawn from; by default all that a good client survives without an IDENTIFY.
     #[serde(default = "resumable")]
     pub kinds: Vec<FaultKind>,
-    /// Named oddities that are drawn from too, each as often as a kind. One stands for up to 10 s.
+    /// Presets to draw from too, each as often as a kind of fault and for up to 10 s.
     #[serde(default)]
     pub presets: Vec<String>,
     /// The bot's shard total; by default what `/gateway/bot` recommends.
@@ -82,10 +82,10 @@ impl Schedule {
             return Err("with faults at least 10 ms apart on average (mean_ms)");
         }
         if self.kinds.is_empty() && self.presets.is_empty() {
-            return Err("with at least one kind of fault (kinds or presets)");
+            return Err("with at least one entry in kinds or presets");
         }
         if !self.presets.iter().all(|name| presets::exists(name)) {
-            return Err("with presets that there are (GET /sim/presets)");
+            return Err("with known presets (GET /sim/presets)");
         }
         if self.shards == Some(0) {
             return Err("for at least one shard (shards)");
@@ -154,7 +154,7 @@ impl Plan {
 
     fn fault(&mut self, at: Duration) -> Fault {
         let kinds = self.schedule.kinds.len() as u64;
-        // Without presets a seed draws what it always drew.
+        // Without presets a seed must draw what it always drew.
         let drawn = self.draw.range(0, kinds + self.schedule.presets.len() as u64 - 1);
         if let Some(name) = drawn.checked_sub(kinds).and_then(|at| self.schedule.presets.get(at as usize)) {
             let name = name.clone();

@@ -139,8 +139,8 @@ impl Session {
         session
     }
 
-    /// Lets one of the guilds that READY promises come before READY; false when there is none. For a session that has just
-    /// been opened.
+    /// Moves the GUILD_CREATE of one of READY's guilds before READY; false without guilds. Only for a session that was just
+    /// opened.
     pub(crate) fn put_guild_before_ready(&mut self) -> bool {
         let Some((guild, _)) = self.promised.iter().find(|(_, outage)| !**outage) else { return false };
         let guild = *guild;

@@ -43,15 +43,16 @@ pub trait Handler<T>: Send + Sync + 'static {
     /// Handles one event. Others of the same lane wait until it ends; others of other lanes do not.
     async fn handle(&self, event: &Delivery<T>);
 
-    /// Before [`Handler::handle`]: what is to become of the event. It may wait; until it returns the event was not begun, and a dispatcher that is
-    /// shut takes it out as one that was not started.
+    /// Decides about an event before [`Handler::handle`]. May wait; until it returns, the event counts as not started if the
+    /// dispatcher is shut.
     async fn admit(&self, event: &Delivery<T>) -> Admission {
         let _ = event;
         Admission::Handle
     }
 
-    /// An event that was started [alone](Delivery::alone) and admitted is not handled after all: the dispatcher was shut meanwhile.
-    async fn not_begun(&self, event: &Delivery<T>) {
+    /// Called instead of [`Handler::handle`] for an event that was admitted [alone](Delivery::alone), if the dispatcher has been
+    /// shut meanwhile.
+    async fn not_started(&self, event: &Delivery<T>) {
         let _ = event;
     }
 
@@ -60,20 +61,20 @@ pub trait Handler<T>: Send + Sync + 'static {
         let _ = event;
     }
 
-    /// An event that was started alone takes long, and others wait for it no longer. Called beside [`Handler::handle`].
+    /// Called beside [`Handler::handle`] when an event that was started alone takes so long that others no longer wait for it.
     async fn let_go(&self, event: &Delivery<T>) {
         let _ = event;
     }
 }
 
-/// What becomes of an event whose turn it is.
+/// The decision about an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// It is handled.
     Handle,
     /// It is not, and counts as handled.
     LeaveOut,
-    /// It is not, and waits again: the dispatcher is about to be shut or closed, which takes it out as one that was not started.
+    /// Queue it again: the dispatcher is about to be shut or closed, which takes it out as not started.
     PutBack,
 }
 
@@ -169,7 +170,7 @@ impl<T> Refused<T> {
 /// What was left when a dispatcher was closed.
 #[derive(Debug)]
 pub struct Closed<T> {
-    /// Events whose handler was not called, in order of receipt.
+    /// Events whose handlers were not called, in order of receipt.
     pub unstarted: Vec<Arc<Item<T>>>,
     /// Handlers that still ran. They go on to their end.
     pub still_running: usize,
@@ -219,12 +220,12 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Dispatcher<T, H> {
     /// Is careful from here, until no more suspects come and the last is done: suspects are handled one at a time, in order, and
     /// all else waits. To be told before anything is queued.
     ///
-    /// `brief`: it ends also when a suspect takes longer than [`BRIEFLY_ALONE`], or with [`Dispatcher::end_care`].
+    /// `brief`: also ends when a suspect takes longer than [`BRIEFLY_ALONE`], or with [`Dispatcher::end_care`].
     pub fn begin_carefully(&self, brief: bool) {
         self.0.lock().queue.begin_carefully(brief);
     }
 
-    /// Is careful no longer, whatever waits.
+    /// Ends the care, whatever waits.
     pub fn end_care(&self) {
         self.0.lock().queue.end_care();
         Shared::start_all(&self.0);
@@ -310,20 +311,20 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Dispatcher<T, H> {
         with(&mut self.0.lock().queue.pending())
     }
 
-    /// From the moment this returns no handler is called any more, also for an event that was started already; handlers that run go on.
-    /// Everything still shows in [`Dispatcher::pending`].
+    /// Once this returns no handler is called, not even for a started event; running handlers go on. Everything stays in
+    /// [`Dispatcher::pending`].
     pub fn shut(&self) {
         self.0.lock().closed = true;
     }
 
-    /// Whether it was shut.
+    /// Whether the dispatcher was shut.
     pub fn is_shut(&self) -> bool {
         self.0.lock().closed
     }
 
-    /// [Shuts](Dispatcher::shut) it, waits for running handlers, but no longer than `patience`, and takes out every event whose handler was not
-    /// called. Until then it all shows in [`Dispatcher::pending`], running handlers also after. A call that is dropped halfway
-    /// leaves the dispatcher shut with its events in it; another call takes them.
+    /// [Shuts](Dispatcher::shut) the dispatcher, waits for running handlers for at most `patience`, and takes out all events
+    /// whose handlers were not called. Until then all of them are in [`Dispatcher::pending`], running ones also afterwards. A
+    /// dropped call leaves the dispatcher shut with its events; another call takes them.
     pub async fn close(&self, patience: Duration) -> Closed<T> {
         self.shut();
         let idle = wait_until(&self.0.idle, || self.0.lock().queue.running() == 0);

@@ -70,7 +70,7 @@ pub struct Pending<'a, T> {
     pub ticket: Ticket,
     /// The item.
     pub item: &'a Item<T>,
-    /// Whether its handler was started, so may have done something or is about to.
+    /// Whether its handler was started and may have had effects.
     pub started: bool,
 }
 
@@ -93,7 +93,7 @@ pub struct Figures {
 struct Entry<T> {
     item: Arc<Item<T>>,
     state: State,
-    /// Its handler was called. Before that a started item can still be taken out.
+    /// Whether its handler was called. Before that a started item can still be taken out.
     begun: bool,
 }
 
@@ -147,18 +147,18 @@ impl<T> Queue<T> {
     }
 
     /// Is careful from here, until [`Queue::suspects_came`] was told and the last suspect is done. For a queue with nothing in it yet.
-    /// `brief`: also until the first suspect takes long, or [`Queue::end_care`].
+    /// `brief`: also ends at the first slow suspect, or with [`Queue::end_care`].
     pub fn begin_carefully(&mut self, brief: bool) {
         debug_assert!(self.entries.is_empty(), "what is queued already was not looked at");
         self.careful = Some(Careful::new(brief));
     }
 
-    /// Whether it is careful, and briefly.
+    /// Whether the queue is briefly careful.
     pub fn is_briefly_careful(&self) -> bool {
         self.careful.as_ref().is_some_and(Careful::is_brief)
     }
 
-    /// Ends the care: suspects that wait come before all else of their lanes, and one that runs holds its lane.
+    /// Ends the care: waiting suspects come first in their lanes, and a running one holds its lane.
     pub fn end_care(&mut self) {
         let Some(careful) = self.careful.take() else { return };
         let (alone, queued) = careful.into_tickets();
@@ -187,7 +187,7 @@ impl<T> Queue<T> {
         self.careful.is_some()
     }
 
-    /// A suspect takes too long: the next waits for it no longer, or the care was brief and ends.
+    /// Handles a slow suspect: the next one no longer waits for it, or brief care ends.
     pub fn let_go(&mut self, ticket: Ticket) {
         if self.is_briefly_careful() {
             self.end_care();
@@ -196,7 +196,8 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Notes that the handler of a started item is called now. False when the item was taken out meanwhile: its handler must not be called.
+    /// Notes that a started item's handler is about to be called. Returns false if the item was taken out; then it must not be
+    /// called.
     pub fn begin(&mut self, ticket: Ticket) -> bool {
         match self.entries.get_mut(&ticket) {
             Some(entry) if entry.state != State::Queued => {
@@ -207,8 +208,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Queues a started item again whose handler was not called: before all others of its lane, or as the next suspect. Changes nothing for any
-    /// other item.
+    /// Queues a started item again whose handler was not called: first in its lane, or as the next suspect. Ignores other items.
     pub fn put_back(&mut self, ticket: Ticket) {
         let Some(entry) = self.entries.get_mut(&ticket).filter(|entry| !entry.begun) else { return };
         match std::mem::replace(&mut entry.state, State::Queued) {
@@ -334,7 +334,7 @@ impl<T> Queue<T> {
         })
     }
 
-    /// Takes out every item whose handler was not called, in order of receipt.
+    /// Takes out all items whose handlers were not called, in order of receipt.
     pub fn abandon_queued(&mut self) -> Vec<Arc<Item<T>>> {
         let mut abandoned = Vec::with_capacity(self.entries.len() - self.running);
         self.entries.retain(|_, entry| {

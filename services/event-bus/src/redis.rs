@@ -34,7 +34,7 @@ use wire::Names;
 /// Broadcasts that the stream keeps, roughly.
 const HISTORY: &str = "10000";
 
-/// Their size at most, in bytes: the Redis that holds them holds the leases too.
+/// The stream's largest size in bytes: this Redis also holds the leases.
 const HISTORY_BYTES: &str = "67108864";
 
 /// The status's reason before Redis was reached or refused for the first time.

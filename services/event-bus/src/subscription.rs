@@ -15,7 +15,7 @@ use crate::Delivery;
 /// Deliveries that wait for a reader.
 const CAPACITY: usize = 1024;
 
-/// The size of their messages at most, in bytes. A single larger one is let in alone.
+/// Size limit of the queued messages in bytes. A larger single one is queued alone.
 const BYTES: usize = 16 * 1024 * 1024;
 
 /// A subscription. Bounded: a reader that lags is given a [`Delivery::Missed`], never made to hold the others up.
@@ -39,7 +39,7 @@ struct Queue {
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<Delivery>,
-    /// The size of their messages.
+    /// Total size of the queued messages.
     bytes: usize,
     /// What came while the queue was full, all of it newer than what waits.
     hole: Option<Hole>,
@@ -80,7 +80,7 @@ impl Queue {
     }
 }
 
-/// The size of a delivery's message, in bytes.
+/// The size of a delivery's message in bytes.
 fn size(delivery: &Delivery) -> usize {
     match delivery {
         Delivery::Message(message) => message.content.body.len(),

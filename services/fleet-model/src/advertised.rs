@@ -1,11 +1,11 @@
-//! The addresses that workers advertise: `http://HOST:PORT` and nothing else.
+//! Parses the addresses that workers advertise: `http://HOST:PORT` and nothing else.
 //!
-//! The coordinator dials what a worker names, so a name must not be able to say more than a host and a port: no user, path or
-//! query, and no host that one resolver reads as a number and another as a name.
+//! The coordinator dials them, so they must name only a host and a port: no user, path or query, and no host that one
+//! resolver reads as a number and another as a name.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Characters of a host name at most ([RFC 1035](https://www.rfc-editor.org/rfc/rfc1035#section-2.3.4)).
+/// Longest host name in characters ([RFC 1035](https://www.rfc-editor.org/rfc/rfc1035#section-2.3.4)).
 const LONGEST_HOST: usize = 253;
 
 /// The host and port under which a worker is reached.
@@ -30,7 +30,7 @@ impl<'a> AdvertisedAddress<'a> {
     /// Parses `http://HOST:PORT`.
     ///
     /// # Errors
-    /// What is wrong: goes behind "the advertised address ...".
+    /// What is wrong, as it follows "the advertised address ...".
     pub fn parse(url: &'a str) -> Result<Self, &'static str> {
         const FORM: &str = "is not of the form http://HOST:PORT";
         let rest = url.strip_prefix("http://").ok_or(FORM)?;
@@ -51,14 +51,14 @@ impl<'a> AdvertisedAddress<'a> {
         if let AdvertisedHost::Ip(ip) = host
             && !is_one_host(ip)
         {
-            return Err("is not the address of one host");
+            return Err("is not the address of a single host");
         }
         Ok(Self { host, port })
     }
 }
 
-/// A host name, and no number in one of the ways in which resolvers read them (`2130706433`, `0x7f.1`, `017700000001`): these
-/// have a last label that begins with a digit, which no top-level domain has.
+/// Whether this is a host name, and not a number in a form that some resolvers accept (`2130706433`, `0x7f.1`,
+/// `017700000001`). Those end with a label that begins with a digit, which no top-level domain does.
 fn is_name(host: &str) -> bool {
     let label = |label: &str| {
         !label.is_empty()
@@ -74,7 +74,7 @@ fn is_name(host: &str) -> bool {
     host.len() <= LONGEST_HOST && host.split('.').all(label) && !is_number
 }
 
-/// Not an unspecified, broadcast or multicast address.
+/// Whether this is a unicast address, and not the unspecified one.
 pub fn is_one_host(ip: IpAddr) -> bool {
     let ip = ip.to_canonical();
     let is_none = match ip {
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_and_a_port_are_an_address() {
+    fn host_and_port_are_accepted() {
         for url in [
             "http://127.0.0.1:50052",
             "http://127.0.0.1:50052/",

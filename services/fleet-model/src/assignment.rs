@@ -32,11 +32,11 @@ pub struct Assignment {
     pub handed_over: BTreeMap<ShardNumber, Epoch>,
     /// Of `shards`, those whose owners died lately: what may be to blame is handled one at a time.
     pub careful: BTreeSet<ShardNumber>,
-    /// Of `shards`, those that another worker ran before, or may have: without a checkpoint that is a gap.
+    /// Of `shards`, those that another worker ran before, or may have: a missing checkpoint is then a gap.
     pub ran_before: BTreeSet<ShardNumber>,
-    /// Of `shards`, those whose owner before died lately: as `careful`, for a few seconds at most.
+    /// Of `shards`, those whose previous owner died recently: handled as `careful`, for a few seconds at most.
     pub suspected: BTreeSet<ShardNumber>,
-    /// Of `shards`, owners that were killed from outside: what they had in their handlers is not to blame.
+    /// Of `shards`, previous owners that were killed from outside: the events in their handlers are not suspected.
     pub killed: BTreeSet<(ShardNumber, Epoch)>,
     /// The format to write checkpoints in: the newest that every worker reads. 0: as before, and 1 at first.
     pub checkpoint_format: u16,

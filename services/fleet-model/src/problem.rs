@@ -1,4 +1,4 @@
-//! What an operator should know about a process: one line each, with a code that never changes.
+//! Problems of a process for its operator: one line each, with a code that never changes.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -13,9 +13,9 @@ use crate::{Epoch, ShardNumber, ShardRange, ShardReport, ShardStatus};
 pub enum Weight {
     /// Something is wrong: the process is degraded while it lasts.
     Problem,
-    /// Something takes its time and is known to end: waiting in the identify queue, say. Not degraded.
+    /// Something takes time and is known to end, such as waiting in the identify queue. Not degraded.
     Progress,
-    /// Something that the operator may want to change: another shard total is wanted, say. Not degraded.
+    /// Something that the operator may want to change, such as another shard total. Not degraded.
     Advice,
 }
 
@@ -32,7 +32,7 @@ impl Weight {
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident $code:literal $weight:ident,)*) => {
-        /// What kind of problem it is. Alerts match on its [name](ProblemCode::as_str), which never changes; the message may.
+        /// The kind of problem. Alerts match on its [name](ProblemCode::as_str), which never changes; the message may.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum ProblemCode {
             $($(#[$doc])* $name,)*
@@ -70,13 +70,13 @@ codes! {
     DiscordUnreachable "discord_unreachable" Problem,
     /// Discord refused the token.
     TokenRefused "token_refused" Problem,
-    /// Another shard total is wanted than the one that runs.
+    /// The wanted shard total differs from the running one.
     TotalDiffers "total_differs" Advice,
     /// The shard total is not known before a worker registers.
     TotalUnsettled "total_unsettled" Problem,
     /// The fleet store refuses to write the owner of a shard.
     ShardRefused "shard_refused" Problem,
-    /// A record of the fleet store has another type or is no record of this program's.
+    /// A record of the fleet store has another type, or was not written by this program.
     StoreRecordInvalid "store_record_invalid" Problem,
     /// Workers hold leases that this coordinator does not know.
     UnknownWorkers "unknown_workers" Problem,
@@ -84,7 +84,7 @@ codes! {
     NoWorker "no_worker" Problem,
     /// No worker has room for some shards.
     NoRoom "no_room" Problem,
-    /// Workers of another deployment than the active one get no shards.
+    /// Workers of an inactive deployment get no shards.
     GenerationIdle "generation_idle" Advice,
     /// Every worker that could take some shards is held back.
     WorkersHeldBack "workers_held_back" Problem,
@@ -92,9 +92,9 @@ codes! {
     ShardHeldBack "shard_held_back" Problem,
     /// A worker is held back because it died repeatedly.
     WorkerHeldBack "worker_held_back" Problem,
-    /// Discord refuses the token of one worker, and takes the coordinator's.
+    /// Discord refuses one worker's token and accepts the coordinator's.
     WorkerTokenRefused "worker_token_refused" Problem,
-    /// The fleet store does not answer one worker, and answers the coordinator.
+    /// One worker cannot reach the fleet store while the coordinator can.
     WorkerStoreAway "worker_store_away" Problem,
     /// Discord refused a shard for good.
     ShardFailed "shard_failed" Problem,
@@ -112,7 +112,7 @@ codes! {
     IdentifyHalted "identify_halted" Problem,
     /// The day's IDENTIFYs are down to the reserve.
     IdentifyBudgetShort "identify_budget_short" Problem,
-    /// The worker has no connection to a coordinator.
+    /// The worker is not connected to a coordinator.
     CoordinatorAway "coordinator_away" Problem,
     /// The store does not renew the worker's lease.
     LeaseNotRenewed "lease_not_renewed" Problem,
@@ -135,7 +135,7 @@ codes! {
 }
 
 impl ProblemCode {
-    /// How long something may last before it is a problem. What is usual while a shard connects is none.
+    /// How long the condition must last to be a problem: while a shard connects, it is normal.
     pub const fn grace(self) -> Duration {
         match self {
             Self::ShardNotReady | Self::ShardQueued | Self::ShardSilent | Self::GuildsMissing => GRACE,
@@ -144,8 +144,8 @@ impl ProblemCode {
     }
 }
 
-/// How long a shard may be not ready, or without some of its guilds, before it is a problem. A problem that goes away for
-/// less than this goes on: a shard that is ready for a moment between two connections is not well.
+/// Grace time of a shard that is not ready or lacks guilds. A shorter interruption does not end such a problem: a shard that is
+/// ready for a moment between two connections is not well.
 const GRACE: Duration = Duration::from_secs(5);
 
 impl fmt::Display for ProblemCode {
@@ -154,16 +154,16 @@ impl fmt::Display for ProblemCode {
     }
 }
 
-/// One thing that an operator should know.
+/// One problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// What kind of problem it is.
+    /// The kind of problem.
     pub code: ProblemCode,
-    /// The shards that it is about, when it is about shards: what they share is one problem.
+    /// The shards that have it, if it is about shards.
     pub shards: Vec<ShardNumber>,
-    /// What is wrong, with its cause, in one line for people; without the shards.
+    /// What is wrong and why, in one line for people, without the shards.
     pub message: String,
-    /// Since when, in milliseconds since the Unix epoch; `None` when that is not known.
+    /// When it began, in milliseconds since the Unix epoch; `None` when unknown.
     pub since_unix_ms: Option<u64>,
 }
 
@@ -173,19 +173,19 @@ impl Problem {
         Self { code, shards: Vec::new(), message: message.into(), since_unix_ms: None }
     }
 
-    /// A problem of one shard. `message` goes on after `shard 3`: `reconnecting: closed with 1011`.
+    /// A problem of one shard. `message` continues `shard 3`: `reconnecting: closed with 1011`.
     pub fn of_shard(code: ProblemCode, shard: ShardNumber, message: impl Into<String>) -> Self {
         Self { shards: vec![shard], ..Self::new(code, message) }
     }
 
-    /// The same problem, with the time since when it lasts.
+    /// Sets when the problem began.
     #[must_use]
     pub fn since(mut self, unix_ms: u64) -> Self {
         self.since_unix_ms = Some(unix_ms);
         self
     }
 
-    /// The problem of a shard that is not ready or lacks guilds, if its report says so.
+    /// The problem of a shard whose report says that it is not ready or lacks guilds.
     pub fn of_report(report: &ShardReport) -> Option<Self> {
         let code = match report.status {
             ShardStatus::Ready if report.pending_guilds == 0 => return None,
@@ -202,7 +202,7 @@ impl Problem {
         Some(Self::of_shard(code, report.shard, format!("{}{detail}", report.status)))
     }
 
-    /// Whether the process is degraded while it lasts.
+    /// Whether the problem makes its process degraded.
     pub const fn degrades(&self) -> bool {
         matches!(self.code.weight(), Weight::Problem)
     }
@@ -218,7 +218,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A message without its numbers: one that counts seconds down goes on being the same. Numbers in names stay (`worker-1`).
+/// A message without its numbers, so that one that counts seconds down stays the same. Numbers in names stay (`worker-1`).
 fn without_numbers(message: &str) -> String {
     message.split(' ').filter(|word| !word.starts_with(|c: char| c.is_ascii_digit())).collect()
 }
@@ -239,13 +239,13 @@ fn in_ranges(shards: &[ShardNumber]) -> String {
     ranges.join(", ")
 }
 
-/// Remembers since when each problem lasts. It is given all problems of one moment again and again, once a second at least.
+/// Remembers when problems began. Must be given all current problems at least once a second.
 #[derive(Clone, Debug, Default)]
 pub struct ProblemClock {
     known: BTreeMap<Subject, Lasting>,
 }
 
-/// What tells problems of one code apart: the shard, or the text where it is about none.
+/// Distinguishes problems of one code: by shard, or by text when not about shards.
 type Subject = (ProblemCode, Option<ShardNumber>, String);
 
 #[derive(Clone, Copy, Debug)]
@@ -255,8 +255,8 @@ struct Lasting {
 }
 
 impl ProblemClock {
-    /// Returns the problems that have outlasted their [grace](ProblemCode::grace), each with the time since when it lasts.
-    /// Shards with the same problem share a line; the first of them to have it says since when.
+    /// Returns the problems that have outlasted their [grace](ProblemCode::grace), with the time when each began. Shards with the
+    /// same problem share a line, with the earliest time.
     pub fn observe(&mut self, problems: Vec<Problem>, now_unix_ms: u64) -> Vec<Problem> {
         let grace = |code: ProblemCode| u64::try_from(code.grace().as_millis()).unwrap_or(u64::MAX);
         let mut shown: Vec<Problem> = Vec::new();
@@ -308,7 +308,7 @@ mod tests {
         assert!(names.iter().all(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '_')));
     }
 
-    /// Whether a shard that is not ready at these seconds is shown at the last of them, and since when.
+    /// Whether a shard that is not ready at these seconds has a problem at the last of them, and since when.
     fn shown(seconds: &[u64]) -> Option<u64> {
         let mut clock = ProblemClock::default();
         let last = *seconds.last().unwrap();

@@ -21,7 +21,7 @@ pub use redis::RedisStore;
 /// How long the record of a lease is kept after the lease has ended, revoked or lapsed.
 const RECORD_KEPT: Duration = Duration::from_hours(1);
 
-/// How long a standby that asks no more counts as one that may still take the term. One that stops in order withdraws.
+/// How long a silent standby counts as able to take the term. One that stops in order withdraws.
 const STANDBY_REMEMBERED: Duration = Duration::from_hours(24);
 
 /// The store's records and rules.
@@ -44,7 +44,7 @@ pub trait FleetStore: Send + Sync + 'static {
         ttl: Duration,
     ) -> Result<TermClaim, StoreError>;
 
-    /// Keeps the term, and writes it down again if the store lost it. The answer says whether a standby was noted.
+    /// Keeps the term, writing it again if the store lost it. The answer says whether a standby was noted.
     async fn renew_term(
         &self,
         term: Term,
@@ -55,7 +55,7 @@ pub trait FleetStore: Send + Sync + 'static {
     /// Lets the term go, so that the next coordinator need not wait. No error when it is not `holder`'s.
     async fn release_term(&self, term: Term, holder: &Incarnation) -> Result<(), StoreError>;
 
-    /// Takes the note of a standby back: it stops. No error when another one is noted.
+    /// Removes the note of a standby that stops. Does nothing when another one is noted.
     async fn withdraw_standby(&self, holder: &Incarnation) -> Result<(), StoreError>;
 
     /// Keeps every older term from writing about the fleet and its shards, as far as there are shards. To be done before
@@ -204,7 +204,7 @@ pub enum TermClaim {
 pub enum TermRenewal {
     /// Still the caller's.
     Held {
-        /// Another coordinator waits for the term, or did within the last day and has not withdrawn.
+        /// Another coordinator waits for the term, or has within the last day and did not withdraw.
         standby: bool,
     },
     /// A higher term was handed out.
@@ -274,7 +274,7 @@ pub enum Written {
     Outranked(Epoch),
     /// Refused: a higher term has written here.
     StaleTerm,
-    /// Not written: the shard's record is none of ours. The others of the same call are written.
+    /// Not written: the shard's record has an unexpected format. The others of the same call are written.
     Invalid,
 }
 

@@ -116,7 +116,7 @@ impl RedisStore {
                 _ => Err(answer.alien()),
             }
         };
-        // One record of another kind says nothing of the others.
+        // An unexpected record says nothing about the others.
         match written.await {
             Err(StoreError::Alien(_)) => Ok(Written::Invalid),
             written => written,

@@ -1,9 +1,9 @@
-//! JSON text that is valid but for its escapes.
+//! Repairs the escapes of JSON text.
 
 use std::borrow::Cow;
 
-/// Replaces each escaped half of a surrogate pair that stands alone (`\ud83d`) by U+FFFD: such text is half of an emoji, cut by a
-/// length limit, and serde_json reads no text that has it. Everything else stays as it is, at the same byte offsets.
+/// Replaces each lone half of a surrogate pair (`\ud83d`), such as an emoji cut by a length limit, by U+FFFD: serde_json rejects
+/// text that contains one. All else stays, at the same byte offsets.
 pub fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
     let bytes = json.as_bytes();
     let mut lone = Vec::new();
@@ -17,7 +17,7 @@ pub fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
                 at += 6;
             }
             Some(_) => at += 6,
-            // An escape of two characters, an escaped backslash among them.
+            // A two-character escape, such as an escaped backslash.
             None => at += 2,
         }
     }

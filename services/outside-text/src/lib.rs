@@ -9,7 +9,7 @@ mod json;
 
 pub use json::without_lone_surrogates;
 
-/// Characters of an error's text or a reason that are shown, unless the caller says otherwise.
+/// Characters shown by default.
 pub const MOST: usize = 200;
 
 /// Shows at most [`MOST`] characters of `text` on one line, with control characters escaped.
@@ -52,14 +52,14 @@ impl fmt::Debug for Printable<'_> {
     }
 }
 
-/// Escapes control characters in `text` that has lines of its own: line breaks stay, and nothing is cut.
+/// Escapes control characters except line breaks; cuts nothing.
 pub fn printable_lines(text: &str) -> impl fmt::Display {
     let lines: Vec<String> =
         text.split('\n').map(|line| printable_within(line, usize::MAX).to_string()).collect();
     lines.join("\n")
 }
 
-/// Escapes control characters in JSON text as JSON does: the text still says the same.
+/// Escapes control characters as JSON does, so that JSON text keeps its meaning.
 pub fn printable_json(text: &str) -> impl fmt::Display {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -73,7 +73,7 @@ pub fn printable_json(text: &str) -> impl fmt::Display {
     shown
 }
 
-/// Whether a terminal could take `c` as a command, a line break or a change of the writing direction
+/// Whether `c` could be a terminal command, a line break or a change of the writing direction
 /// ([Unicode UAX 9](https://www.unicode.org/reports/tr9/)): these make forged lines and reordered text.
 fn is_unsafe(c: char) -> bool {
     c.is_control()

@@ -1,9 +1,9 @@
 //! What bots send to the gateway: the stream `gateway_send` of discord.js's brokers.
 //!
-//! One worker of the fleet reads it, and hands each command to the worker that runs the shard. Which commands wait, and in which order
-//! they go, is the [lanes'](lanes) business: one for each shard and kind. A command is acknowledged and deleted when it went out, was
-//! refused for good, a newer one took its place, or it is too old; a reader that dies with one leaves it to the next, which reads what
-//! was left before anything new.
+//! One worker of the fleet reads it and passes each command to the worker that runs the shard. [Lanes](lanes), one for each shard
+//! and kind, decide which commands wait and in which order they go. A command is acknowledged and deleted once it was sent,
+//! refused for good, replaced by a newer one, or is too old. If a reader dies, the next one reads what it left before anything
+//! new.
 
 use std::{
     collections::HashMap,
@@ -34,10 +34,10 @@ const GROUP: &str = "altergolden";
 /// Commands of one read.
 const PAGE: usize = 32;
 
-/// Pages of one look for what was deferred.
+/// The most pages of one search for deferred commands.
 const PAGES: usize = 32;
 
-/// The largest command, in bytes: Discord takes 4,096 of JSON.
+/// The largest command in bytes: Discord accepts 4,096 of JSON.
 const LARGEST: usize = 16 * 1024;
 
 /// Commands that wait here in all; then no more are read.
@@ -108,7 +108,7 @@ pub async fn run(
         let mut said = false;
         loop {
             if !(reader.acts)() {
-                // The worker whose turn it is claims what was not done with.
+                // The reader whose turn it is claims unfinished commands.
                 turn = Turn::default();
                 *reader.lanes() = Lanes::default();
                 tokio::time::sleep(BLOCK).await;
@@ -117,7 +117,7 @@ pub async fn run(
             match reader.read(&mut turn).await {
                 Ok(()) => said = false,
                 Err(error) => {
-                    // An answer may have been lost, and commands with it: they are read again before anything newer.
+                    // An answer may have been lost with its commands: read them again before newer ones.
                     turn.recovering = Some(EntryId::default());
                     if !std::mem::replace(&mut said, true) {
                         tracing::warn!(%error, "commands of bots can't be read; trying again");
@@ -138,20 +138,20 @@ struct Reader {
     worker: WorkerId,
     send: Arc<dyn SendCommand>,
     metrics: RelayMetrics,
-    /// It is this process's turn.
+    /// Whether it is this process's turn.
     acts: Box<dyn Fn() -> bool + Send + Sync>,
     lanes: Mutex<Lanes>,
-    /// When Redis's clock was last read, and what it said in milliseconds.
+    /// When Redis's clock was last read, and its time in milliseconds.
     clock: Mutex<(Instant, u64)>,
 }
 
-/// What one turn of this process has begun. It ends with this.
+/// The state of one turn of this process.
 struct Turn {
     /// The lanes' tasks.
     tasks: JoinSet<()>,
-    /// Up to here what others left was claimed; nothing new is read before all of it is.
+    /// How far commands of other readers were claimed; nothing new is read before all of them are.
     recovering: Option<EntryId>,
-    /// To be acknowledged.
+    /// Commands to acknowledge.
     finished: Vec<EntryId>,
 }
 
@@ -179,7 +179,7 @@ impl Reader {
             return Ok(());
         }
         if let Some(cursor) = turn.recovering {
-            // The others act no more: what they had is claimed at once, in order.
+            // Other readers act no more: their commands are claimed at once, in order.
             let (next, commands) = self.claim(cursor, Duration::ZERO).await?;
             self.take(turn, commands);
             turn.recovering = next;
@@ -207,7 +207,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Claims a page of what was left for so long. From where to go on, if there is more.
+    /// Claims a page of commands that have been idle for `idle`. Returns where to go on, if there is more.
     async fn claim(
         &self,
         cursor: EntryId,
@@ -236,7 +236,7 @@ impl Reader {
         read
     }
 
-    /// Reads again what a lane had no room for, in order, until it is full again.
+    /// Reads deferred commands of a lane again, in order, until it is full.
     async fn refill(self: &Arc<Self>, turn: &mut Turn, key: Key, from: EntryId) -> Result<(), LinkError> {
         let mut after = before(from);
         for _ in 0..PAGES {
@@ -277,7 +277,7 @@ impl Reader {
             if let Some(taken) = command.taken() {
                 self.put(turn, taken, false);
             } else {
-                tracing::warn!(%id, "unreadable command of a bot in gateway_send");
+                tracing::warn!(%id, "malformed command in gateway_send");
                 self.metrics.count_command("refused");
                 turn.finished.push(id);
             }
@@ -298,7 +298,7 @@ impl Reader {
         put
     }
 
-    /// Sends a lane's commands, each until it is done with.
+    /// Sends a lane's commands until it is empty.
     async fn run_lane(self: Arc<Self>, key: Key) {
         loop {
             let next = self.lanes().next(key);
@@ -318,14 +318,14 @@ impl Reader {
         }
     }
 
-    /// Sends one, once it is this process's turn. Whether it is done with.
+    /// Sends a command once it is this process's turn. Returns whether it is finished.
     async fn send(&self, taken: &Taken) -> bool {
         let Taken { id, shard, payload } = taken;
         while !(self.acts)() {
             tokio::time::sleep(AGAIN).await;
         }
         if self.age(*id) > TOO_OLD {
-            tracing::warn!(%id, shard.id = %shard, "a bot's command is too old, and is given up");
+            tracing::warn!(%id, shard.id = %shard, "bot command expired; dropped");
             self.metrics.count_command("given_up");
             return true;
         }
@@ -333,11 +333,11 @@ impl Reader {
         let (outcome, done) = match sent {
             Ok(()) => ("sent", true),
             Err(CommandFailed::ForGood(why)) => {
-                tracing::warn!(%id, shard.id = %shard, why, "a bot sent something to the gateway that is refused");
+                tracing::warn!(%id, shard.id = %shard, why, "bot command refused");
                 ("refused", true)
             }
             Err(CommandFailed::ForNow(why)) => {
-                tracing::debug!(%id, shard.id = %shard, why, "a bot's command waits");
+                tracing::debug!(%id, shard.id = %shard, why, "bot command delayed");
                 ("waits", false)
             }
         };
@@ -361,17 +361,17 @@ impl Reader {
         self.relay.link().command::<u64>(delete.arg(self.stream()).arg(&ids)).await.map(drop)
     }
 
-    /// How old an entry is, by Redis's clock.
+    /// An entry's age by Redis's clock.
     fn age(&self, id: EntryId) -> Duration {
         let (read_at, ms) = *self.clock.lock().unwrap_or_else(PoisonError::into_inner);
         (Duration::from_millis(ms) + read_at.elapsed()).saturating_sub(Duration::from_millis(id.ms))
     }
 }
 
-/// A command as it is in the stream.
+/// A command as stored in the stream.
 struct Command {
     id: EntryId,
-    /// `None` when the entry is of somebody else.
+    /// `None` for entries that are not commands.
     data: Option<Bytes>,
 }
 
@@ -389,7 +389,7 @@ impl Command {
     }
 }
 
-/// The id before this one.
+/// The id right before this one.
 fn before(id: EntryId) -> EntryId {
     match id.number.checked_sub(1) {
         Some(number) => EntryId { number, ..id },
@@ -397,7 +397,7 @@ fn before(id: EntryId) -> EntryId {
     }
 }
 
-/// The entries of an XAUTOCLAIM's answer, and from where to go on, if there is more.
+/// The entries in an answer of XAUTOCLAIM, and where to go on, if there is more.
 fn entries_claimed(answer: &redis::Value) -> (Option<EntryId>, Vec<Command>) {
     let parts = answer.as_sequence().unwrap_or_default();
     let next = parts.first().and_then(|next| redis::from_redis_value::<String>(next.clone()).ok());
@@ -405,7 +405,7 @@ fn entries_claimed(answer: &redis::Value) -> (Option<EntryId>, Vec<Command>) {
     (next, parts.get(1).map(commands).unwrap_or_default())
 }
 
-/// The entries of an XREADGROUP's answer of one stream.
+/// The entries in an answer of XREADGROUP for one stream.
 fn entries_read(answer: &redis::Value) -> Vec<Command> {
     let of_stream = match answer {
         redis::Value::Map(streams) => streams.first().map(|(_, entries)| entries),
@@ -414,7 +414,7 @@ fn entries_read(answer: &redis::Value) -> Vec<Command> {
     of_stream.map(commands).unwrap_or_default()
 }
 
-/// Entries of a stream. One that was deleted meanwhile has no fields, or is nil.
+/// Entries of a stream. Deleted ones have no fields, or are nil.
 fn commands(entries: &redis::Value) -> Vec<Command> {
     let entry = |entry: &redis::Value| {
         let [id, fields] = entry.as_sequence()? else { return None };

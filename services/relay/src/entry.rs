@@ -19,7 +19,7 @@ pub struct Position {
 }
 
 impl Position {
-    /// One below which nothing of the session is that comes at or after this one.
+    /// The position right before this one in its session.
     pub(crate) fn before(self) -> Self {
         match self.sequence.checked_sub(1) {
             Some(sequence) => Self { sequence, ..self },
@@ -162,12 +162,12 @@ impl fmt::Debug for Entry {
 /// What can't be put into a stream, or read out of one.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
-    /// The payload is no JSON, or nested too deep. No error says more: their texts may quote the payload.
+    /// The payload is not JSON, or nested too deep. The libraries' error texts may quote the payload, so they are left out.
     #[error("the payload is not JSON, or nested too deep (line {line}, column {column})")]
     Payload {
-        /// The line of the payload, from 1; 0 when no place is known.
+        /// Line of the payload, from 1; 0 if unknown.
         line: usize,
-        /// The column, from 1; 0 when no place is known.
+        /// Column, from 1; 0 if unknown.
         column: usize,
     },
     /// The data was not written by a relay.
@@ -178,7 +178,7 @@ pub enum DataError {
 /// What discord.js's brokers publish for an event: MessagePack of `{shardId, payload}`, where the payload is the whole dispatch
 /// (`t`, `s`, `op`, `d`).
 ///
-/// MessagePack has only whole characters: half of a surrogate pair becomes U+FFFD.
+/// Half of a surrogate pair becomes U+FFFD, as MessagePack has only whole characters.
 pub(crate) fn encode(shard: ShardNumber, payload: &str) -> Result<Bytes, DataError> {
     transcode(shard, payload).or_else(|error| match outside_text::without_lone_surrogates(payload) {
         Cow::Owned(clean) => transcode(shard, &clean),
@@ -194,7 +194,7 @@ fn transcode(shard: ShardNumber, payload: &str) -> Result<Bytes, DataError> {
         .and_then(|()| rmp::encode::write_str(&mut data, "payload"))
         .map_err(|_| DataError::Payload { line: 0, column: 0 })?;
     let mut json = serde_json::Deserializer::from_str(payload);
-    // The transcoder's own error wraps the deserializer's, and has no place; a second look finds it.
+    // The transcoder's error has no position; a second parse finds it.
     serde_transcode::transcode(&mut json, &mut rmp_serde::Serializer::new(&mut data)).map_err(|_| {
         let place = serde_json::from_str::<serde_json::Value>(payload).err();
         place.map_or(DataError::Payload { line: 0, column: 0 }, |error| DataError::Payload {
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn half_of_an_emoji_costs_only_itself() {
+    fn half_a_surrogate_pair_is_replaced() {
         let data = encode(ShardNumber(0), r#"{"d":{"content":"a\ud83d b"}}"#).unwrap();
         let payload: serde_json::Value =
             serde_json::from_str(&entry("MESSAGE_CREATE", data).payload().unwrap()).unwrap();
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_hold_no_payload() {
+    fn errors_contain_no_payload() {
         let error = encode(ShardNumber(0), r#"{"d":"secret" oops}"#).unwrap_err().to_string();
         assert!(
             error.contains("column 15") && !error.contains("oops") && !error.contains("secret"),

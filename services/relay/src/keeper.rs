@@ -43,7 +43,7 @@ impl Keeper {
         self.relay.groups(name).await
     }
 
-    /// Looks at all streams, as long as it is this process's turn.
+    /// Checks all streams while it is this process's turn.
     async fn keep(&self, acts: &impl Fn() -> bool) -> Result<(), RelayError> {
         let mut groups = Vec::new();
         for name in self.relay.names().await? {

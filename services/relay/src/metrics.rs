@@ -75,11 +75,7 @@ impl RelayMetrics {
             ("relay_events", "Events that were put into the relay's streams", &self.appended),
             ("relay_repeated", "Events that were there already", &self.repeated),
             ("relay_bytes", "Size of what was put into the streams, in bytes", &self.bytes),
-            (
-                "relay_garbled",
-                "Events that could not be encoded: a gap was told in their place",
-                &self.garbled,
-            ),
+            ("relay_garbled", "Events that could not be encoded and became gaps", &self.garbled),
             (
                 "relay_failures",
                 "Times that the streams did not take events; they are sent again",
@@ -87,11 +83,7 @@ impl RelayMetrics {
             ),
             ("relay_lost_writes", "Times that the relay's Redis had lost its last writes", &self.lost_writes),
             ("relay_gaps", "Gaps told because it had lost more than was kept", &self.gaps),
-            (
-                "relay_rewound",
-                "Times that a shard's fence was ahead of its session, and was moved back",
-                &self.rewound,
-            ),
+            ("relay_rewound", "Fences ahead of their shard's session that were moved back", &self.rewound),
             (
                 "relay_outranked",
                 "Times that another worker relayed the shard, or another bot",

@@ -122,9 +122,9 @@ struct State {
     closed: bool,
     /// Another worker relays the shard: nothing is kept here.
     outranked: bool,
-    /// Up to here events were pending on an owner before, which may have relayed them.
+    /// Up to here events were pending on a previous owner, which may have relayed them.
     restored_up_to: Option<Position>,
-    /// How far the store has come, as it said last.
+    /// The position that the store last reported.
     reached: Option<Position>,
 }
 
@@ -249,7 +249,7 @@ impl Outbox {
         self.shared.wake.notify_one();
     }
 
-    /// The position that the store has reached, once it has said so: the next session's positions must be above it.
+    /// The position that the store has reached, once known: the next session's positions must be above it.
     pub fn reached(&self) -> Option<Position> {
         self.shared.lock().reached
     }

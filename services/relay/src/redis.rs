@@ -188,7 +188,7 @@ fn position(words: &[Vec<u8>], place: usize) -> Result<Option<Position>, RelayEr
     Ok(Some(Position { session: number(words.get(place))?, sequence: number(words.get(place + 1))? }))
 }
 
-/// The answer of a script that moves a fence.
+/// Reads the answer of a script that moves a fence.
 fn appended(answer: &[Vec<u8>]) -> Result<Appended, RelayError> {
     match text(answer.first()) {
         "DONE" => Ok(Appended::Done {

@@ -26,11 +26,11 @@ pub trait RelayStore: Send + Sync + 'static {
         entries: &[NewEntry],
     ) -> Result<Appended, RelayError>;
 
-    /// Moves the shard's fence from `seen` back to `to`: what is above `to` is taken again. Does nothing when the fence is elsewhere, so
-    /// that it can be sent twice.
+    /// Moves the shard's fence from `seen` back to `to`, so that entries above `to` are taken again. Does nothing if the fence is
+    /// elsewhere, so it can be sent twice.
     ///
     /// # Errors
-    /// [`RelayError::Away`]; then the fence may have been moved.
+    /// [`RelayError::Away`]: the fence may have been moved.
     async fn rewind(
         &self,
         shard: ShardNumber,
@@ -83,7 +83,7 @@ pub struct Page {
     pub entries: Vec<Entry>,
     /// All up to here was looked at: where to go on.
     pub next: EntryId,
-    /// Entries behind the id that was asked for are gone: they were cut off, or the store has lost its last writes.
+    /// Entries after the requested id are gone: trimmed, or lost with the store's last writes.
     pub cut: bool,
 }
 

@@ -1,4 +1,4 @@
-//! One accepted connection, with the deadlines that the protocols above do not have.
+//! An accepted connection, with the deadlines that the protocols above it lack.
 
 use std::{
     future::Future as _,
@@ -23,18 +23,18 @@ pub(crate) struct Deadlines {
     pub(crate) write_stall: Duration,
 }
 
-/// A connection that ends with [`io::ErrorKind::TimedOut`] when the client says too little at first, or stops reading.
+/// A connection that ends with [`io::ErrorKind::TimedOut`] when the client sends too little at first, or stops reading.
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
     greeting: Option<Greeting>,
     write_stall: Duration,
-    /// Runs while the client takes nothing.
+    /// Runs while the client reads nothing.
     stalled: Option<Pin<Box<Sleep>>>,
     _place: OwnedSemaphorePermit,
 }
 
-/// What the client still has to send, and until when.
+/// The bytes still expected of the client, and the deadline.
 #[derive(Debug)]
 struct Greeting {
     missing: usize,
@@ -54,7 +54,7 @@ impl Connection {
         self.stream.nodelay().unwrap_or(false)
     }
 
-    /// Passes `written` on, and fails it when the client has taken nothing for too long.
+    /// Passes `written` on; fails when the client has read nothing for too long.
     fn poll_stall(
         &mut self,
         cx: &mut Context<'_>,
@@ -67,7 +67,7 @@ impl Connection {
         let wait = self.write_stall;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(wait)));
         ready!(stalled.as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client stopped reading")))
     }
 }
 

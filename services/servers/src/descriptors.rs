@@ -1,4 +1,4 @@
-//! File descriptors: how many this process may have, and whether it ran out of them.
+//! The limit of open files, and whether the process ran into it.
 
 use std::{
     io,
@@ -11,13 +11,13 @@ use rustix::{
     process::{Resource, Rlimit, getrlimit, setrlimit},
 };
 
-/// For how long after the last failure the process counts as short of descriptors.
+/// How long after a failure the process counts as short of descriptors.
 const EXHAUSTED_FOR: Duration = Duration::from_mins(1);
 
-/// When `accept` last failed for want of descriptors. One for the process, as the limit is.
+/// When `accept` last failed for lack of descriptors; process-wide, as the limit is.
 static EXHAUSTED_AT: Mutex<Option<Instant>> = Mutex::new(None);
 
-/// Returns how many files this process may have open, after it has raised its soft limit to the hard limit
+/// Raises the soft limit of open files to the hard limit, and returns it
 /// ([setrlimit(2)](https://man7.org/linux/man-pages/man2/setrlimit.2.html)).
 pub(crate) fn raised_descriptor_limit() -> usize {
     let mut limit = getrlimit(Resource::Nofile);
@@ -33,13 +33,13 @@ pub(crate) fn raised_descriptor_limit() -> usize {
     limit.current.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX)
 }
 
-/// Whether `accept` failed for want of file descriptors or memory within the last minute.
+/// Whether `accept` failed for lack of file descriptors or memory within the last minute.
 pub fn descriptors_exhausted() -> bool {
     let at = *EXHAUSTED_AT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     at.is_some_and(|at| at.elapsed() < EXHAUSTED_FOR)
 }
 
-/// Whether `error` of `accept` says that the process or the machine is out of descriptors or memory; if so, records it.
+/// Whether an `accept` error means a lack of descriptors or memory; records it if so.
 pub(crate) fn note_exhaustion(error: &io::Error) -> bool {
     let exhausted = matches!(
         Errno::from_io_error(error),

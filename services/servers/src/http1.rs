@@ -1,4 +1,4 @@
-//! HTTP/1.1, for health and for the REST proxy.
+//! HTTP/1.1 for health and the REST proxy.
 
 use std::{convert::Infallible, pin::pin, time::Duration};
 
@@ -13,15 +13,15 @@ use crate::{Connection, Listener};
 /// The limits of one HTTP/1.1 server.
 #[derive(Clone, Copy, Debug)]
 pub struct Http1 {
-    /// How long the head of a request may take, and how long a connection may be idle between two requests.
+    /// Time limit for a request's head, and for idling between requests.
     pub head_within: Duration,
     /// The largest head, in bytes.
     pub largest_head: usize,
-    /// How long requests that are being answered may take when the process stops.
+    /// How long requests in progress may take at shutdown.
     pub last_answers: Duration,
 }
 
-/// Serves `service` until `stop`, then lets requests that are being answered end.
+/// Serves `service` until `stop`, then lets requests in progress finish.
 pub async fn serve_http1<S, B>(mut listener: Listener, limits: Http1, service: S, stop: CancellationToken)
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
@@ -37,7 +37,7 @@ where
     drop(listener);
     connections.close();
     if timeout(limits.last_answers, connections.wait()).await.is_err() {
-        tracing::warn!(connections = connections.len(), "stopping with requests still being answered");
+        tracing::warn!(connections = connections.len(), "stopping with requests in progress");
     }
 }
 
@@ -63,6 +63,6 @@ where
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, "a connection broke");
+        tracing::debug!(%error, "connection failed");
     }
 }

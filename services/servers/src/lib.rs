@@ -1,8 +1,8 @@
 //! The listening ports of every process: gRPC, health and the REST proxy.
 //!
-//! Owns the accept loop ([`Listener`]), the limits of a connection ([`Connection`]) and the two ways to serve:
-//! [`grpc_server`] and [`serve_http1`]. A client that opens connections and says nothing, sends slowly, reads slowly, or opens
-//! too many is cut off, and the other clients of the port are served meanwhile. What is answered, the caller decides.
+//! Owns the accept loop ([`Listener`]), the limits of a connection ([`Connection`]) and the two ways to serve: [`grpc_server`]
+//! and [`serve_http1`]. Clients that stay silent, send or read slowly, or open too many connections are disconnected, so that the
+//! port's other clients are served. The caller supplies the answers.
 
 mod connection;
 mod descriptors;

@@ -1,4 +1,4 @@
-//! One accept loop for every port.
+//! The accept loop of all ports.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -15,11 +15,11 @@ use crate::{
     descriptors::{note_exhaustion, raised_descriptor_limit},
 };
 
-/// One port may hold at most one in so many of the process's file descriptors, so that a flood on one port leaves
-/// descriptors for the other ports, Redis and Discord.
+/// One port may use at most this fraction (1/4) of the process's file descriptors, which leaves enough for other ports, Redis and
+/// Discord.
 const SHARE_OF_DESCRIPTORS: usize = 4;
 
-/// Waits after an `accept` that failed: without descriptors it would fail again at once.
+/// Waits after a failed `accept`, which would fail again at once without descriptors.
 const ACCEPT_AGAIN: Policy = Policy {
     first: Duration::from_millis(100),
     longest: Duration::from_secs(1),
@@ -30,14 +30,14 @@ const ACCEPT_AGAIN: Policy = Policy {
 /// The limits of one port.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at once. Further ones are closed as soon as they are accepted. A quarter of the process's file descriptors
-    /// is a limit too.
+    /// Concurrent connections; further ones are closed once accepted. Also limited to a quarter of the process's file
+    /// descriptors.
     pub connections: usize,
-    /// How many bytes a client must send within `greeting_within`; 0 for a protocol whose server has such a deadline itself.
+    /// Bytes that a client must send within `greeting_within`; 0 if the protocol's server has such a deadline itself.
     pub greeting: usize,
     /// See `greeting`.
     pub greeting_within: Duration,
-    /// How long a client may take nothing of what is sent to it.
+    /// How long a client may read nothing.
     pub write_stall: Duration,
 }
 
@@ -65,10 +65,10 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds a port. `name` is what its log lines call it.
+    /// Binds a port. Log lines call it `name`.
     ///
     /// # Errors
-    /// When the port is taken or not allowed.
+    /// The port is in use or not permitted.
     pub async fn bind(address: SocketAddr, name: &'static str, limits: Limits) -> io::Result<Self> {
         let most = (raised_descriptor_limit() / SHARE_OF_DESCRIPTORS).max(1);
         let limits = Limits { connections: limits.connections.min(most), ..limits };
@@ -84,7 +84,7 @@ impl Listener {
     /// Returns the bound address.
     ///
     /// # Errors
-    /// When the system does not tell.
+    /// The system call failed.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.tcp.local_addr()
     }
@@ -110,9 +110,9 @@ impl Listener {
                         "cannot accept a connection: raise the limit of open files (ulimit -n, LimitNOFILE)"
                     );
                 }
-                // The client went away before it was accepted: that is about this connection, not about the port.
+                // The client left first; the port itself works.
                 Err(error) => {
-                    tracing::debug!(listener = self.name, %error, "a connection broke before it was accepted");
+                    tracing::debug!(listener = self.name, %error, "connection failed before it was accepted");
                 }
             }
         }
@@ -126,9 +126,9 @@ impl Listener {
             );
             return None;
         };
-        // Without it an answer in several writes waits for the client's delayed acknowledgement: 40 ms each.
+        // Otherwise an answer in several writes waits for the client's delayed ACKs, 40 ms each.
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(listener = self.name, %peer, %error, "a connection broke before it was served");
+            tracing::debug!(listener = self.name, %peer, %error, "connection failed before it was served");
             return None;
         }
         let deadlines = Deadlines {
@@ -139,7 +139,7 @@ impl Listener {
         Some(Connection::new(stream, place, deadlines))
     }
 
-    /// The connections as a stream without an end, for tonic.
+    /// The connections as an endless stream, for tonic.
     pub fn incoming(self) -> impl Stream<Item = io::Result<Connection>> {
         stream::unfold(self, async |mut listener| Some((Ok(listener.accept().await), listener)))
     }

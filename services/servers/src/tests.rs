@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{Http1, Limits, Listener, grpc_server, serve_http1};
 
 const SOON: Duration = Duration::from_millis(200);
-/// Far above [`SOON`] and far below every limit that is not under test.
+/// Far above [`SOON`] and far below all limits that are not under test.
 const PATIENCE: Duration = Duration::from_secs(8);
 
 async fn listener(limits: Limits) -> (Listener, SocketAddr) {
@@ -21,10 +21,10 @@ async fn listener(limits: Limits) -> (Listener, SocketAddr) {
     (listener, address)
 }
 
-/// Reads until the server closes. Panics when it does not.
+/// Reads until the server closes; panics if it does not.
 async fn closed(stream: &mut TcpStream) {
     let mut sink = Vec::new();
-    // A reset is a close too: the server closes with unread bytes of the client.
+    // A reset also counts: the server closes with unread bytes of the client.
     let _ = timeout(PATIENCE, stream.read_to_end(&mut sink)).await.expect("the server closes the connection");
 }
 
@@ -45,7 +45,7 @@ async fn http1(limits: Limits) -> SocketAddr {
 }
 
 #[tokio::test]
-async fn clients_that_greet_slowly_or_not_at_all_are_closed() {
+async fn clients_without_a_timely_greeting_are_closed() {
     let limits = Limits { greeting_within: SOON, ..Limits::GRPC };
     let address = grpc(limits).await;
     let silent = async {
@@ -73,7 +73,7 @@ async fn clients_that_greet_slowly_or_not_at_all_are_closed() {
 }
 
 #[tokio::test]
-async fn heads_that_drip_are_closed() {
+async fn slow_request_heads_are_closed() {
     let address = http1(Limits::HTTP1).await;
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n").await.unwrap();
@@ -82,7 +82,7 @@ async fn heads_that_drip_are_closed() {
 }
 
 #[tokio::test]
-async fn connections_past_the_limit_are_closed_and_places_come_back() {
+async fn connections_past_the_limit_are_closed() {
     let (mut listener, address) = listener(Limits { connections: 2, ..Limits::HTTP1 }).await;
     let _clients = [TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap()];
     let served = [listener.accept().await, listener.accept().await];
@@ -93,11 +93,11 @@ async fn connections_past_the_limit_are_closed_and_places_come_back() {
     }
     drop(served);
     let _fourth = TcpStream::connect(address).await.unwrap();
-    timeout(PATIENCE, listener.accept()).await.expect("there is a place again");
+    timeout(PATIENCE, listener.accept()).await.expect("a closed connection makes room");
 }
 
 #[tokio::test]
-async fn clients_that_do_not_read_are_given_up() {
+async fn clients_that_do_not_read_are_closed() {
     let (mut listener, address) = listener(Limits { write_stall: SOON, ..Limits::HTTP1 }).await;
     let _client = TcpStream::connect(address).await.unwrap();
     let mut served = listener.accept().await;

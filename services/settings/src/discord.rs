@@ -37,7 +37,7 @@ impl ApiOrigin {
         }
     }
 
-    /// Host and port; the scheme's default port when none is written.
+    /// Host and port; by default the scheme's port.
     pub fn server(&self) -> (&str, u16) {
         let port = self.url.port_or_known_default().unwrap_or_default();
         (self.url.host_str().unwrap_or_default(), port)
@@ -106,7 +106,7 @@ impl FromStr for GatewayUrl {
             return Err("it takes no query: version, encoding and compression are added".to_owned());
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err("it takes no user".to_owned());
+            return Err("it must not contain a user".to_owned());
         }
         Ok(Self(url.as_str().trim_end_matches('/').to_owned()))
     }

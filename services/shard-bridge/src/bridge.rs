@@ -82,11 +82,11 @@ impl Bridge {
         routes
     }
 
-    /// Waits for the first routing table: a process that has just started may be asked before it has one.
+    /// Waits for the first routing table: calls can arrive before a new process has one.
     async fn first_table(&self, until: Instant) {
         let mut routes = self.routes.clone();
         let table = routes.wait_for(|routes| **routes != Routes::default());
-        // Without one the answer says that no shard runs.
+        // Without a table the answer is that no shard runs.
         let _ = tokio::time::timeout_at(until, table).await;
     }
 

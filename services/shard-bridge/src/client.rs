@@ -385,7 +385,7 @@ impl BridgeClient {
         Ok(self.fleet.abort_plan(request).await?.into_inner())
     }
 
-    /// Returns what an operator should know of the fleet. A worker knows nothing of it: there are none then.
+    /// Returns the fleet's current problems. A worker knows none.
     ///
     /// # Errors
     /// The call failed.

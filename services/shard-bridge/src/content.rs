@@ -1,7 +1,7 @@
 //! What a message, a question or a reply may hold: how much, and how deeply nested. Pure.
 //!
-//! Data is JSON text from the sender to whoever reads it, so that numbers arrive as they were sent. A [`Value`] is made of it only for
-//! bot code in Rust, and for peers that know no text.
+//! Data stays JSON text from sender to reader, so that numbers arrive unchanged. It becomes a [`Value`] only for bot code in
+//! Rust, and for peers that do not know the text.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ pub const MOST_SHARDS: usize = 10_000;
 /// The longest type, in characters.
 const LONGEST_TYPE: usize = 100;
 
-/// How much of a number is told, in characters.
+/// Characters of a number that an error shows.
 const LONGEST_NUMBER: usize = 40;
 
 /// The deepest nesting of lists and objects. Protobuf's readers take 100 messages within each other, and an object takes three
@@ -38,10 +38,10 @@ pub enum Misfit {
     /// It is nested too deeply.
     #[error("data is nested deeper than {DEEPEST} levels")]
     Depth,
-    /// It is no JSON.
+    /// Not JSON.
     #[error("data is invalid JSON: {0}")]
     Json(String),
-    /// Bot code in Rust can't be given it as it is.
+    /// Bot code in Rust would get another number.
     #[error("data holds {0}, a number that does not fit into 64 bits: send it as a string")]
     Number(String),
 }
@@ -52,26 +52,26 @@ impl From<Misfit> for Status {
     }
 }
 
-/// Data as it goes out: JSON text, and beside it a protobuf value for peers that know no text.
+/// Outgoing data: JSON text, and a protobuf value for peers that do not know the text.
 #[derive(Clone, PartialEq)]
 pub struct Data {
     pub(crate) value: prost_types::Value,
-    /// Empty when the value says all.
+    /// Empty when the value is exact.
     pub(crate) json: String,
 }
 
 impl fmt::Debug for Data {
-    /// Without the data, which is the bot's own.
+    /// Leaves out the data, which is the bot's own.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Data").finish_non_exhaustive()
     }
 }
 
 impl Data {
-    /// Data as this JSON text has it, numbers of any size included.
+    /// Data from JSON text, with numbers of any size.
     ///
     /// # Errors
-    /// It is no JSON.
+    /// The text is not JSON.
     pub fn from_text(json: &str) -> Result<Self, Misfit> {
         check_json(json)?;
         Ok(Self { value: value_for_old_peers(json), json: json.trim().to_owned() })
@@ -91,19 +91,19 @@ impl From<Value> for Data {
     }
 }
 
-/// Data that came in as JSON text: the text wins over the value beside it.
+/// Incoming data as JSON text: the text wins over the value.
 pub(crate) fn received(json: String, value: Option<prost_types::Value>) -> String {
     if json.is_empty() { convert::to_json(value.unwrap_or_default()).to_string() } else { json }
 }
 
-/// Null where the text has a number that no double can be.
+/// The value for peers that do not know the text; null where a number does not fit into a double.
 pub(crate) fn value_for_old_peers(json: &str) -> prost_types::Value {
     convert::from_json(serde_json::from_str(json).unwrap_or_default())
 }
 
 /// The data as JSON text.
 pub(crate) fn checked(kind: &str, data: &Value) -> Result<String, Misfit> {
-    // Before it is written: bot code may make values of any depth.
+    // Checked before it is written: bot code may build values of any depth.
     if nests_too_deep(data) {
         return Err(Misfit::Depth);
     }
@@ -112,7 +112,7 @@ pub(crate) fn checked(kind: &str, data: &Value) -> Result<String, Misfit> {
     Ok(json)
 }
 
-/// Whether type and data are as they may be.
+/// Checks the limits of type and data.
 pub(crate) fn check(kind: &str, json: &str) -> Result<(), Misfit> {
     if kind.is_empty() || kind.chars().count() > LONGEST_TYPE {
         return Err(Misfit::Type);
@@ -139,10 +139,10 @@ fn check_json(json: &str) -> Result<(), Misfit> {
     serde_json::from_str::<IgnoredAny>(json).map(drop).map_err(|error| Misfit::Json(error.to_string()))
 }
 
-/// The data as bot code in Rust gets it: integers of up to 64 bits are exact, other numbers are doubles.
+/// Data for bot code in Rust: integers of up to 64 bits are exact, other numbers are doubles.
 ///
 /// # Errors
-/// It has a number that would be another one there.
+/// A number would be changed.
 pub fn exact_value(json: &str) -> Result<Value, Misfit> {
     for token in tokens(json).filter(|token| token.starts_with(|c: char| c == '-' || c.is_ascii_digit())) {
         let fits = if token.contains(['.', 'e', 'E']) {
@@ -157,7 +157,7 @@ pub fn exact_value(json: &str) -> Result<Value, Misfit> {
     serde_json::from_str(json).map_err(|error| Misfit::Json(error.to_string()))
 }
 
-/// JSON text in one line: without what is between its tokens.
+/// Removes whitespace between tokens, which leaves one line.
 pub fn one_line(json: &str) -> String {
     tokens(json).collect()
 }

@@ -54,9 +54,9 @@ pub struct ShardMessage {
     pub shard: ShardNumber,
     /// What kind of message it is: up to 100 characters.
     pub kind: String,
-    /// What the sender gave. Integers of up to 64 bits are exact, other numbers are doubles.
+    /// The sender's data. Integers of up to 64 bits are exact, other numbers are doubles.
     pub data: Value,
-    /// The same as JSON text, as the sender wrote it: up to 256 KiB.
+    /// The data as the sender's JSON text, up to 256 KiB.
     pub json: String,
     /// The process that sent it, for people.
     pub sender: String,
@@ -97,7 +97,7 @@ pub struct ShardRequest {
     pub kind: String,
     /// More about it. Integers of up to 64 bits are exact, other numbers are doubles.
     pub data: Value,
-    /// The same as JSON text, as the sender wrote it: up to 256 KiB.
+    /// The data as the sender's JSON text, up to 256 KiB.
     pub json: String,
     /// The process that asks, for people.
     pub sender: String,

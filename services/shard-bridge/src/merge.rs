@@ -17,7 +17,7 @@ pub(crate) fn timed(
     })
 }
 
-/// Whether the shard is ready, or was when its owner handed it over, and its figures count all its guilds.
+/// The shard is ready, or was when its owner handed it over, and its figures count all its guilds.
 fn is_whole(report: &ShardReport) -> bool {
     matches!(report.status, ShardStatus::Ready | ShardStatus::Moving)
         && report.pending_guilds == 0
@@ -68,11 +68,11 @@ pub(crate) fn stats(
     }
 }
 
-/// One figure added up over shards.
+/// A figure summed over shards.
 struct Total {
-    /// The sum over the shards that count it; `None` when none does, as when its intent is off.
+    /// The sum over the shards that count it; `None` when none does, for example with its intent off.
     sum: Option<u64>,
-    /// Whether all shards count it or none does: otherwise the sum is too low, as in a deploy with other intents.
+    /// All shards count it, or none does; otherwise the sum is too low, as in a deploy with other intents.
     everywhere: bool,
 }
 

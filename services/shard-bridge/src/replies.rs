@@ -89,9 +89,11 @@ impl Merge {
         let value = match exact_value(json) {
             Ok(value) => value,
             Err(Misfit::Json(why)) => {
-                return failed(reply, failure(Kind::Failed, format!("its reply is no JSON: {why}")));
+                return failed(reply, failure(Kind::Failed, format!("its reply is not JSON: {why}")));
             }
-            Err(error) => return failed(reply, failure(Kind::Failed, format!("its reply: {error}"))),
+            Err(error) => {
+                return failed(reply, failure(Kind::Failed, format!("its reply is invalid: {error}")));
+            }
         };
         if nests_too_deep(&value) {
             return failed(reply, failure(Kind::Failed, "its reply is nested too deeply"));

@@ -1,8 +1,8 @@
 //! Repeated log lines folded into one: "..., and 412 more in 10 s".
 //!
-//! What Discord, a worker or a client does again and again must not fill a disk or hide the other lines. Lines of our own
-//! crates that come from the same place in the code and concern the same shard and worker are counted: [`SHOWN`] of them are
-//! written in each window of [`WINDOW`], the rest become one line at its end. A bot's own lines are never folded.
+//! What Discord, a worker or a client repeats must not fill a disk or hide other lines. Lines of our own crates from the same
+//! place in the code, about the same shard and worker, are counted together: in each [`WINDOW`] the first [`SHOWN`] are written,
+//! the rest become one line at its end. A bot's own lines are never folded.
 
 use std::{
     collections::HashMap,
@@ -23,16 +23,16 @@ use tracing_subscriber::layer::{Context, Layer};
 
 use crate::subscriber::LONGEST_VALUE;
 
-/// For how long lines are counted together.
+/// How long lines are counted together.
 const WINDOW: Duration = Duration::from_secs(10);
 /// Lines of one kind that are written in a window.
 const SHOWN: u32 = 5;
-/// Kinds that are counted apart. Further kinds are told apart by their place in the code alone.
+/// The most kinds that are counted apart. Further ones differ only by their place in the code.
 const KINDS: usize = 4_096;
-/// How often windows that have ended are looked for.
+/// How often ended windows are collected.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The crates whose lines are folded: ours, and the libraries that log what peers do.
+/// Crates whose lines are folded: ours, and libraries that log what peers do.
 const FOLDED: &[&str] = &[
     "checkpoint",
     "coordinator",
@@ -52,7 +52,7 @@ const FOLDED: &[&str] = &[
     "twilight_http",
 ];
 
-/// A layer that lets a line through or counts it.
+/// A layer that passes a line or counts it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Folding(Arc<Mutex<Kinds>>);
 
@@ -61,7 +61,7 @@ type Kinds = HashMap<Kind, Window>;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Kind {
     place: Identifier,
-    /// A hash of the shard and the worker that the line is about; 0 when there are too many.
+    /// A hash of the line's shard and worker; 0 when there are too many kinds.
     subject: u64,
 }
 
@@ -74,7 +74,7 @@ struct Window {
     message: String,
 }
 
-/// The end of a window in which lines were folded.
+/// An ended window with folded lines.
 struct Folded {
     level: Level,
     message: String,
@@ -82,7 +82,7 @@ struct Folded {
 }
 
 impl Folding {
-    /// Starts the thread that writes what was folded. It ends with the last clone of this layer.
+    /// Starts the thread that writes the folded counts. It ends with the last clone of this layer.
     pub(crate) fn write_in_background(&self) -> std::io::Result<()> {
         let kinds = Arc::downgrade(&self.0);
         thread::Builder::new()
@@ -91,7 +91,7 @@ impl Folding {
             .map(drop)
     }
 
-    /// Whether a line is written; if not, it is counted.
+    /// Whether to write a line; otherwise counts it.
     fn admits(&self, event: &Event<'_>, now: Instant) -> bool {
         let metadata = event.metadata();
         let of = metadata.target().split("::").next().unwrap_or_default();
@@ -125,7 +125,7 @@ fn lock(kinds: &Mutex<Kinds>) -> MutexGuard<'_, Kinds> {
     kinds.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Takes the windows that have ended, and returns those in which lines were folded.
+/// Removes ended windows, and returns those with folded lines.
 fn take_ended(kinds: &Mutex<Kinds>, now: Instant) -> Vec<Folded> {
     let mut kinds = lock(kinds);
     let ended = kinds.extract_if(|_, window| now.saturating_duration_since(window.began) >= WINDOW);
@@ -162,7 +162,7 @@ impl<S: Subscriber> Layer<S> for Folding {
     }
 }
 
-/// What a line is about, and its message.
+/// A line's subject and message.
 #[derive(Default)]
 struct Line {
     subject: DefaultHasher,
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn repeated_lines_become_one_with_their_number() {
+    fn repeated_lines_are_folded_with_their_number() {
         let (lines, folding) = written(|| {
             for n in 0..61_000 {
                 tracing::warn!(shard.id = 3, n, "malformed message");
@@ -220,7 +220,7 @@ mod tests {
             (ended[0].message.as_str(), ended[0].lines),
             ("malformed message", 61_000 - u64::from(SHOWN))
         );
-        assert!(take_ended(&folding.0, Instant::now() + WINDOW).is_empty(), "each is told once");
+        assert!(take_ended(&folding.0, Instant::now() + WINDOW).is_empty(), "each window is reported once");
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub enum TelemetryError {
     Thread(#[from] std::io::Error),
 }
 
-/// The most characters of a field's value that a line holds.
+/// The most characters of a field's value in a line.
 pub(crate) const LONGEST_VALUE: usize = 1_000;
 
 /// Sets the process-wide subscriber. Lines for people in a terminal, JSON otherwise, both on standard error.
@@ -69,7 +69,7 @@ pub fn init(service: &'static str, default_filter: &str) -> Result<Telemetry, Te
     let tracer = provider.clone().unwrap_or_default().tracer(service);
     let spans = tracing_opentelemetry::layer().with_tracer(tracer);
     let terminal = std::io::stderr().is_terminal();
-    // Values may hold text from outside: without escapes it could forge lines on a terminal.
+    // Values may be text from outside, which could forge lines on a terminal.
     let fields = debug_fn(|writer, field, value| {
         let text = format!("{value:?}");
         let text = printable_within(&text, LONGEST_VALUE);

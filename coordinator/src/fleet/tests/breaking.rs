@@ -52,7 +52,7 @@ fn a_worker_that_died_twice_gets_nothing_for_five_seconds_and_is_named() {
         problems(&view),
         [
             "every worker is held back for shards 0",
-            "worker a is held back for 5 s: it died 2 times, and gets no shards"
+            "worker a is held back for 5 s: it died 2 times and gets no shards"
         ]
     );
     assert_eq!(view.held_back, HeldBack { workers: 1, shards: 0 });
@@ -201,7 +201,7 @@ fn next_owner_is_told_that_another_ran_the_shard_before() {
     die(&mut fleet, "a", "1", 2_000);
     assert_eq!(ran_before(&fleet, "b"), (0..6).collect::<Vec<_>>());
 
-    // A coordinator that begins with what the store has, and finds none of the owners.
+    // A new coordinator that reads the store and finds none of the owners.
     let recovered = Recovered { workers: Vec::new(), ..recovered() };
     let mut fleet = Fleet::new(rules(), Term(2), Wish::explicit(12), recovered, at(0));
     join(&mut fleet, "c", "1", 100);
@@ -210,7 +210,7 @@ fn next_owner_is_told_that_another_ran_the_shard_before() {
     }
     assert_eq!(ran_before(&fleet, "c"), (0..12).collect::<Vec<_>>());
 
-    // One that finds nothing, and hears of a worker that runs a part: the rest may have been run by one that is gone.
+    // A new coordinator that finds nothing in the store and hears of some shards: a dead worker may have run the rest.
     let mut fleet = Fleet::new(rules(), Term(1), Wish::explicit(4), Recovered::default(), at(0));
     let running = (0..2).map(|shard| (ShardNumber(shard), Epoch(10))).collect();
     fleet.join(Registration { running, running_total: 4, ..registration("a", "1") }, at(0)).unwrap();
@@ -221,10 +221,10 @@ fn next_owner_is_told_that_another_ran_the_shard_before() {
 }
 
 #[test]
-fn first_death_makes_the_next_owner_careful_for_a_moment_and_a_kill_from_outside_does_not() {
+fn first_death_brings_brief_care_unless_killed_from_outside() {
     let suspected = |fleet: &Fleet, worker: &str| fleet.assignment(&id(worker)).unwrap().suspected.len();
     let killed = |fleet: &Fleet, worker: &str| fleet.assignment(&id(worker)).unwrap().killed.len();
-    // When the supervisor's word comes, and what it is.
+    // When the supervisor reports, and the reason.
     for (before, reason, suspects) in [
         (None, "", 6),
         (Some(true), "signal 9", 0),
@@ -236,7 +236,7 @@ fn first_death_makes_the_next_owner_careful_for_a_moment_and_a_kill_from_outside
             fleet.exit_explained(&id("a"), None, reason, at(1_900));
         }
         if before == Some(false) {
-            // Its address has shown it first, and nobody takes its shards yet.
+            // The probe has shown it first; no worker takes its shards yet.
             fleet.stream_ended(&id("b"), &life("1"), at(1_900));
         }
         die(&mut fleet, "a", "1", 2_000);

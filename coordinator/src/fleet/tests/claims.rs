@@ -1,4 +1,4 @@
-//! What workers say that they run, and is not so.
+//! False claims of workers.
 
 use super::*;
 
@@ -12,7 +12,7 @@ fn claims(worker: &str, shards: std::ops::Range<u32>, epoch: u64, total: u32) ->
 #[test]
 fn epochs_above_every_clock_are_refused() {
     let clock = at(2_000).unix_ms;
-    // The fleet's term, the epoch, and whether it is believed.
+    // The fleet's term, the claimed epoch, and whether it is believed.
     let rows = [
         (1, clock, true),
         (1, clock + DAY_MS, true),
@@ -20,7 +20,7 @@ fn epochs_above_every_clock_are_refused() {
         (1, u64::MAX, false),
         (1, u64::MAX - 1, false),
         (1, 1 << 53, false),
-        // The store's clock was once ahead: its term tells.
+        // The store's clock was ahead once, as its term shows.
         (clock + 10 * DAY_MS, clock + 11 * DAY_MS, true),
         (clock + 10 * DAY_MS, clock + 11 * DAY_MS + 1, false),
     ];
@@ -28,12 +28,12 @@ fn epochs_above_every_clock_are_refused() {
         let mut fleet = Fleet::new(rules(), Term(term), Wish::explicit(12), Recovered::default(), at(0));
         let joined = fleet.join(claims("x", 0..12, epoch, 12), at(2_000));
         assert_eq!(joined.is_ok(), believed, "epoch {epoch} in term {term}: {joined:?}");
-        assert_eq!(fleet.workers.len(), usize::from(believed), "nothing of it is kept");
+        assert_eq!(fleet.workers.len(), usize::from(believed), "a refused claim leaves nothing");
     }
 }
 
 #[test]
-fn an_epoch_that_the_store_knows_is_believed_whatever_the_clock_says() {
+fn stored_epoch_is_believed_above_the_clock() {
     let mut records = recovered();
     let future = at(0).unix_ms + 100 * DAY_MS;
     records.owners.iter_mut().for_each(|owner| owner.epoch = Epoch(future));
@@ -43,12 +43,12 @@ fn an_epoch_that_the_store_knows_is_believed_whatever_the_clock_says() {
 }
 
 #[test]
-fn shards_of_live_owners_do_not_change_hands_on_a_workers_word() {
+fn claims_do_not_take_shards_from_live_owners() {
     for ahead in [1, 1_000, DAY_MS / 2] {
         let mut fleet = running_fleet();
         let before = fleet.view(at(2_000)).shards;
         let assignment = fleet.join(claims("x", 0..12, at(2_000).unix_ms + ahead, 12), at(2_000)).unwrap();
-        assert_eq!(assignment.shards.len(), 0, "it is told that none of them is its own");
+        assert_eq!(assignment.shards.len(), 0, "the worker is told to run none of them");
         let effects = fleet.take_effects();
         let asked =
             effects.iter().any(|effect| matches!(effect, Effect::Write(owners) if owners.len() == 12));
@@ -91,7 +91,7 @@ fn shards_of_owners_that_were_only_read_from_the_store_are_not_given_to_another_
 }
 
 #[test]
-fn a_contested_shard_is_freed_and_assigned_above_when_the_store_holds_a_higher_epoch() {
+fn contested_shard_is_reassigned_above_the_stored_epoch() {
     let mut fleet = running_fleet();
     let claimed = at(2_000).unix_ms + 500;
     fleet.join(claims("x", 0..1, claimed, 12), at(2_000)).unwrap();
@@ -105,8 +105,8 @@ fn a_contested_shard_is_freed_and_assigned_above_when_the_store_holds_a_higher_e
 }
 
 #[test]
-fn totals_that_nothing_knows_are_refused() {
-    // The total that is wanted, the one in the store, the one that is claimed, and whether it is believed.
+fn unlikely_totals_are_refused() {
+    // The wanted, stored and claimed totals, and whether the claim is believed.
     let rows = [
         (4, None, 65_536, false),
         (4, None, 12, true),
@@ -134,7 +134,7 @@ fn totals_that_nothing_knows_are_refused() {
 }
 
 #[test]
-fn a_total_without_a_shard_that_runs_says_nothing() {
+fn total_without_running_shards_is_ignored() {
     let mut fleet = fleet(4);
     fleet.join(claims("x", 0..0, 10, 65_536), at(0)).unwrap();
     fleet.tick(at(1_000));
@@ -142,7 +142,7 @@ fn a_total_without_a_shard_that_runs_says_nothing() {
 }
 
 #[test]
-fn workers_are_bounded_and_those_that_are_there_may_come_back() {
+fn full_fleet_admits_only_known_workers() {
     let mut fleet = fleet(1);
     for n in 0..super::super::claims::MAX_WORKERS {
         fleet.join(registration(&format!("w{n}"), "1"), at(0)).unwrap();
@@ -154,7 +154,7 @@ fn workers_are_bounded_and_those_that_are_there_may_come_back() {
 }
 
 #[test]
-fn an_epoch_that_can_not_grow_stops_one_shard_and_is_named() {
+fn highest_epoch_stops_one_shard_and_is_named() {
     let mut records = recovered();
     records.workers.clear();
     records.last_ran_unix_ms = Some(at(0).unix_ms);
@@ -174,7 +174,7 @@ fn an_epoch_that_can_not_grow_stops_one_shard_and_is_named() {
 }
 
 #[test]
-fn a_store_that_outranks_every_write_is_written_to_ever_more_slowly_and_named() {
+fn refused_writes_back_off_and_are_named() {
     let mut fleet = fleet(1);
     fleet.join(registration("a", "1"), at(0)).unwrap();
     let (mut writes, mut outranked) = (Vec::new(), 0);
@@ -201,18 +201,18 @@ fn a_store_that_outranks_every_write_is_written_to_ever_more_slowly_and_named() 
         }
     }
     assert!((5..15).contains(&writes.len()), "{writes:?}");
-    assert_eq!(outranked, 1, "said once");
+    assert_eq!(outranked, 1, "noted once");
     let code =
         fleet.view(at(61_000)).problems.iter().any(|problem| problem.code == ProblemCode::ShardRefused);
     assert!(code);
 }
 
 #[test]
-fn a_worker_whose_token_is_stale_loses_its_shards_and_gets_none_until_it_starts_again() {
+fn worker_with_a_stale_token_gets_no_shards_until_it_restarts() {
     let mut fleet = running_fleet();
-    assert!(!fleet.exclude(&id("a"), &life("0"), at(2_000)), "of another life");
+    assert!(!fleet.exclude(&id("a"), &life("0"), at(2_000)), "another incarnation");
     assert!(fleet.exclude(&id("a"), &life("1"), at(2_000)));
-    assert!(!fleet.exclude(&id("a"), &life("1"), at(2_000)), "said once");
+    assert!(!fleet.exclude(&id("a"), &life("1"), at(2_000)), "reported once");
     for round in 0..20 {
         let now = at(2_100 + round * 250);
         settle_writes(&mut fleet, now);
@@ -224,7 +224,7 @@ fn a_worker_whose_token_is_stale_loses_its_shards_and_gets_none_until_it_starts_
     let view = fleet.view(at(8_000));
     assert!(view.problems.iter().any(|problem| problem.code == ProblemCode::WorkerTokenRefused));
     fleet.join(registration("a", "1"), at(8_000)).unwrap();
-    assert!(fleet.is_excluded(&id("a")), "the same life comes back with the same token");
+    assert!(fleet.is_excluded(&id("a")), "the same incarnation stays excluded");
     let leaving = Report { leaving: true, ..Report::default() };
     fleet.report(&id("a"), &life("1"), leaving, at(8_100)).unwrap();
     fleet.join(registration("a", "2"), at(8_200)).unwrap();
@@ -232,7 +232,7 @@ fn a_worker_whose_token_is_stale_loses_its_shards_and_gets_none_until_it_starts_
 }
 
 #[test]
-fn advice_is_followed_while_the_fleet_runs() {
+fn new_advice_applies_while_the_fleet_runs() {
     let mut fleet = running_fleet();
     fleet.follow_advice(Wish { total: 16, explicit: false }, 16);
     assert_eq!((fleet.shard_total(), fleet.rules.identifies_at_once), (Some(12), 16));
@@ -243,8 +243,8 @@ fn advice_is_followed_while_the_fleet_runs() {
 }
 
 #[test]
-fn a_worker_that_lives_by_all_that_is_seen_did_not_die_of_a_supervisors_word() {
-    // Whether its stream is open, whether nothing was seen of the exit, and the deaths that count.
+fn exit_report_alone_counts_no_death() {
+    // Whether its stream is open, whether the probe was inconclusive, and the deaths that count.
     for (connected, unseen, deaths) in [(true, true, 0), (true, false, 1), (false, true, 1)] {
         let mut fleet = running_fleet();
         if !connected {
@@ -261,7 +261,7 @@ fn a_worker_that_lives_by_all_that_is_seen_did_not_die_of_a_supervisors_word() {
 }
 
 #[test]
-fn a_worker_that_the_store_does_not_answer_gets_shards_only_when_no_other_can_take_them() {
+fn worker_without_the_store_gets_shards_only_as_a_last_resort() {
     let mut fleet = fleet(4);
     let away = |fleet: &mut Fleet, store_away: bool, ms: u64| {
         let report = Report { store_away, ..obedient(fleet, "a") };
@@ -281,7 +281,7 @@ fn a_worker_that_the_store_does_not_answer_gets_shards_only_when_no_other_can_ta
     let leaving = Report { leaving: true, ..Report::default() };
     fleet.report(&id("b"), &life("1"), leaving, at(1_200)).unwrap();
     settle_writes(&mut fleet, at(1_200));
-    assert_eq!(shards(&fleet, "a").len(), 4, "better there than nowhere");
+    assert_eq!(shards(&fleet, "a").len(), 4, "no other worker can take them");
     away(&mut fleet, false, 1_300);
     assert!(!named(&fleet));
 }

@@ -181,13 +181,13 @@ fn who_has_handed_a_shard_over_answers_for_it_until_the_next_is_ready() {
 }
 
 #[test]
-fn shard_that_was_taken_over_stays_until_it_is_ready_and_not_for_ever() {
+fn taken_over_shard_stays_until_ready_or_timeout() {
     let status = |fleet: &Fleet, worker: &str, status| {
         let mut report = obedient(fleet, worker);
         report.shards.iter_mut().for_each(|shard| shard.status = status);
         report
     };
-    // What the new owner says of the shards that it took over, and from when on one of them may move.
+    // Reports of the new owner about its shards, and when one of them may move.
     for (says, moves_at) in [
         (ShardStatus::Resuming, 32_000),
         (ShardStatus::Reconnecting, 32_000),

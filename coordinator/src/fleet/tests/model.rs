@@ -17,12 +17,12 @@
 //!   runs on without faults, in the first order, until it has settled, 60 beats at most. That is sound for runs that
 //!   stay calm in this order; the other orders are seen on the way there only.
 //!
-//! There is always a standby, and its note is in the store. A coordinator that has never seen one acknowledges on while it is
-//! cut off from the store, and a standby that begins to ask only then is a known way to two owners
-//! (ARCHITECTURE.md, "On I1"). It is not in this model.
+//! A standby always exists, with its note in the store. A coordinator that has never seen one keeps acknowledging while
+//! it is cut off from the store; a standby that starts only then is a known way to two owners (ARCHITECTURE.md, "On
+//! I1"), which this model leaves out.
 //!
-//! One thing it sees is known and stays: a wrong verdict that the store has forgotten, while the coordinator that believed it
-//! is stopped, cut off or gone, lasts until both workers reach the next one.
+//! One known harm remains: a wrong verdict that the store has forgotten, while the coordinator that believed it is
+//! stopped, cut off or gone, lasts until both workers reach the next one.
 
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
@@ -78,7 +78,7 @@ enum Fault {
     CoordinatorCutFromStore(u8),
     /// As above; and it wakes up and goes on where it was.
     CoordinatorStops(u8),
-    /// The oldest is busy with reports: it decides nothing and answers no registration, but acknowledges.
+    /// The oldest coordinator is busy with reports: it decides nothing and answers no registration, but acknowledges.
     CoordinatorIsBusy(u8),
 }
 
@@ -274,7 +274,7 @@ fn menu(workers: usize) -> Vec<Fault> {
     menu
 }
 
-/// What a busy coordinator does.
+/// Faults with a busy coordinator.
 fn busy(workers: usize) -> Vec<Fault> {
     let late = (0..workers).map(|n| Fault::LateReports(n, 6));
     late.chain([Fault::CoordinatorIsBusy(8)]).collect()

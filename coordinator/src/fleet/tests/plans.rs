@@ -76,7 +76,7 @@ fn a_standby_generation_gets_no_shards() {
     assert!(idle.message.contains("(g)"), "{idle}");
 }
 
-/// Rows: the generations of workers that register together on an empty store, in this order, and which of them stand idle.
+/// Rows: the generations of workers that register together on an empty store, in order, and which of them stay idle.
 #[test]
 fn generations_that_lost_the_race_are_named() {
     for (registered, idle) in [

@@ -159,7 +159,7 @@ async fn a_subscription_outlives_its_server_and_tells_what_it_missed() {
     assert_eq!((&got["type"], &got["data"]), (&json!("cacheInvalidate"), &data), "{got}");
     assert_eq!((&got["messageId"], &got["recipient"]), (&sent["messageId"], &json!("all")), "{got}");
 
-    // Integers that a number can't hold are bigints; one that was rounded before the client gets it is refused.
+    // Integers beyond a number's precision are bigints; a number that is already rounded is rejected.
     ask(&url, &["broadcast", "\"cacheInvalidate\"", "800356270543470593n"]).await;
     let got = until_said(&mut subscriber, "the bigint", |item| item["data"] == "800356270543470593n").await;
     assert_eq!(got["json"], "800356270543470593", "{got}");

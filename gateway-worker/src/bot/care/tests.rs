@@ -252,16 +252,12 @@ async fn one_that_takes_long_gives_the_turn_back() {
     let began = Instant::now();
     assert_eq!(worker.told().await.0, 2);
     assert!(began.elapsed() >= dispatch::dispatcher::LONGEST_ALONE);
-    assert_eq!(
-        worker.store.notes(at(1)).await,
-        1,
-        "it runs on, and is not alone any more: its own note is gone"
-    );
-    assert_eq!(worker.store.notes(at(2)).await, 0, "nor is any other beside it");
+    assert_eq!(worker.store.notes(at(1)).await, 1, "only the note of the previous owner is left");
+    assert_eq!(worker.store.notes(at(2)).await, 0, "other suspects beside it have none either");
 }
 
 #[tokio::test(start_paused = true)]
-async fn notes_of_owners_that_were_killed_from_outside_count_for_nothing() {
+async fn notes_of_killed_owners_are_void() {
     let worker = Worker::new();
     let killed = vec![Epoch(EPOCH.0 - 1)];
     let caution = Caution { level: Level::Full, killed };
@@ -272,11 +268,11 @@ async fn notes_of_owners_that_were_killed_from_outside_count_for_nothing() {
     }
     worker.deliveries.push(event(1, Mark::Replayed, "wait"));
     assert_eq!(worker.told().await, (1, Mark::Replayed));
-    assert_eq!(worker.store.notes(at(1)).await, 2, "one of an owner before, and this one's");
+    assert_eq!(worker.store.notes(at(1)).await, 2, "a previous owner's note and this one's");
 }
 
 #[tokio::test(start_paused = true)]
-async fn suspect_that_was_noted_and_not_begun_is_noted_no_longer() {
+async fn suspect_that_did_not_start_loses_its_note() {
     let worker = Worker::new();
     let lapsed = crate::lease::Lease::default();
     let deliveries = worker.bot.deliveries(&worker.shard, lapsed.window(), true);
@@ -288,13 +284,13 @@ async fn suspect_that_was_noted_and_not_begun_is_noted_no_longer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn brief_care_holds_fresh_events_up_for_seconds_at_most() {
+async fn brief_care_delays_fresh_events_by_seconds_at_most() {
     let worker = Worker::new();
     let caution = Caution { level: Level::Brief, killed: Vec::new() };
     let deliveries = worker.bot.deliveries(&worker.shard, &testing::lease(), caution);
     let mut worker = Worker { deliveries, ..worker };
     let began = Instant::now();
-    // The end of the suspects does not come: RESUMED is awaited.
+    // RESUMED has not come, so suspects may still follow.
     worker.deliveries.push(event(1, Mark::Replayed, ""));
     worker.deliveries.push(event(2, Mark::Fresh, ""));
     assert_eq!(worker.told().await, (1, Mark::Replayed));

@@ -71,9 +71,9 @@ async fn a_first_start_has_lost_nothing() {
 }
 
 #[tokio::test]
-async fn shard_that_ran_before_has_lost_something_when_no_checkpoint_is_left() {
+async fn missing_checkpoint_of_a_shard_that_ran_is_a_gap() {
     for keep in [Keep::Off, Keep::Session, Keep::Full] {
-        // An empty store: it never knew of it, or has lost all.
+        // An empty store, which never had a checkpoint or has lost it.
         let needs = Needs { ran_before: true, ..needs() };
         match claimed(testing::memory(), &needs, keep).await {
             Beginning::Anew(Anew { lost: Some(lost), .. }) => assert_eq!(lost.last_sequence, 0, "{keep:?}"),
@@ -83,10 +83,10 @@ async fn shard_that_ran_before_has_lost_something_when_no_checkpoint_is_left() {
 }
 
 #[tokio::test]
-async fn claim_that_is_made_again_tells_of_the_gap_too() {
+async fn repeated_claim_reports_the_gap_too() {
     let store = testing::memory();
     store.claim(SHARD, Epoch(1)).await.unwrap();
-    // Its answer was lost.
+    // The first answer was lost.
     store.claim(SHARD, EPOCH).await.unwrap();
     let beginning = claimed(store, &needs(), Keep::Full).await;
     assert!(matches!(beginning, Beginning::Anew(Anew { lost: Some(_), .. })), "{beginning:?}");

@@ -316,7 +316,7 @@ async fn without_guilds_the_session_is_kept_all_the_same() {
 }
 
 #[tokio::test]
-async fn what_was_kept_before_goes_when_nothing_is_to_be_kept_any_more() {
+async fn old_records_are_removed_when_nothing_is_kept() {
     let store = Faulty::new(false);
     let mut bench = Bench::new(store.clone(), Keep::Session).await;
     bench.take("GUILD_CREATE", &guild(5));
@@ -325,7 +325,7 @@ async fn what_was_kept_before_goes_when_nothing_is_to_be_kept_any_more() {
     bench.pass.stored = None;
     bench.pass.write(None).await;
     let Ok(Claim::Yours(stored)) = store.claim(SHARD, EPOCH).await else { panic!("not ours") };
-    assert_eq!((stored.head, stored.records), (None, 0), "each next owner would be given it again");
+    assert_eq!((stored.head, stored.records), (None, 0), "the next owner must not get old records");
 }
 
 #[tokio::test]

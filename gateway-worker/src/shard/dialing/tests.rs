@@ -1,12 +1,12 @@
 use super::*;
 
-/// The most of these moments within any 15 s.
+/// The largest number of connections within 15 s.
 fn most_within_15_s(dialed: &[Instant]) -> usize {
     let within = |from: &Instant| dialed.iter().filter(|at| *at >= from && **at < *from + WITHIN).count();
     dialed.iter().map(within).max().unwrap_or_default()
 }
 
-/// Makes connections for ten minutes that end as `ends` says, `held` after READY each.
+/// Connects for ten minutes. Each connection lasts for `held` after READY and ends by `ends`.
 async fn dial_for_10_min(held: Duration, mut ends: impl FnMut(&mut Dialing)) -> Vec<Instant> {
     let mut dialing = Dialing::default();
     let mut dialed = Vec::new();
@@ -22,15 +22,15 @@ async fn dial_for_10_min(held: Duration, mut ends: impl FnMut(&mut Dialing)) -> 
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_most_one_connection_a_second_over_any_15_s_whatever_ends_them() {
-    // With the least of all jitters the back-off alone would not wait at all.
+async fn at_most_one_connection_a_second_over_15_s() {
+    // With the smallest jitter the back-off alone would not wait.
     for jitter in [0.0, 0.01, 0.5, 1.0] {
         let dialed = dial_for_10_min(Duration::ZERO, |dialing| dialing.failed(jitter)).await;
         assert!(most_within_15_s(&dialed) <= 15, "failures, jitter {jitter}");
     }
-    // The worker closes it by itself: for its lease, or because the handlers are behind.
+    // The worker closes the connection itself, for its lease or because handlers are behind.
     let dialed = dial_for_10_min(Duration::ZERO, |_| {}).await;
-    assert!(most_within_15_s(&dialed) <= 15, "our own reasons");
+    assert!(most_within_15_s(&dialed) <= 15, "closed by the worker");
     let mut turn = 0_u32;
     let mixed = dial_for_10_min(Duration::from_millis(100), |dialing| {
         turn += 1;
@@ -55,9 +55,9 @@ async fn waits_grow_until_a_session_has_held_for_30_s() {
     assert_eq!(waits, [0, 1, 2, 4, 0, 1, 2]);
 }
 
-/// twilight's `Shard` connects again by itself; another WebSocket client would not ask for a grant.
+/// twilight's `Shard` reconnects by itself, and another WebSocket client would not ask for a grant.
 #[test]
-fn one_place_makes_connections() {
+fn only_the_socket_connects() {
     let sources = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut folders = vec![sources];
     let mut places = Vec::new();

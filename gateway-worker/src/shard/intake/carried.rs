@@ -17,7 +17,7 @@ use crate::{
     shard::Progress,
 };
 
-/// Above the sequence of any event; stores and relays count exactly up to here.
+/// Above any event's sequence; stores and relays count exactly up to here.
 const LAST_SEQUENCE: u64 = (1 << 53) - 1;
 
 impl Intake {
@@ -39,8 +39,8 @@ impl Intake {
         };
         let session = head.session.ordinal;
         self.ordinal = session;
-        // The owner before stopped in order: whatever it has not begun is here. Whether something comes again that one before it may have
-        // handled, it says itself.
+        // The previous owner stopped in order, so everything unhandled is here. Whether events of earlier owners may be
+        // repeated, its checkpoint says.
         let exact = head.exact;
         self.mark = if exact { Mark::Fresh } else { Mark::Replayed };
         self.shard.cache().adopt(guilds);
@@ -54,7 +54,7 @@ impl Intake {
         let positions = pending.iter().map(|event| (event.session, event.sequence)).collect();
         self.queue_all_pending(pending, exact);
         if let Some(Progress { session, read, read_at_unix_ms, .. }) = self.shard.progress() {
-            self.tell_unread(&session, (read, read_at_unix_ms));
+            self.report_unread(&session, (read, read_at_unix_ms));
         }
         if let Some(format) = stored_in {
             self.write(Some(Stored { session, pending: positions, format }));
@@ -69,7 +69,7 @@ impl Intake {
         head.session.resources.retain(|resource| self.resources.contains(resource));
     }
 
-    /// Queues what the owner before had not finished. `exact`: its word on what it had begun holds.
+    /// Queues unfinished events of previous owners. `exact`: their `started` marks can be trusted.
     pub(super) fn queue_all_pending(&mut self, pending: Vec<PendingEvent>, exact: bool) {
         for event in pending {
             let late = !exact || event.started;
@@ -84,22 +84,23 @@ impl Intake {
         }
     }
 
-    /// Tells of a gap when a pending event of a session, or of one before it, can't be read. `read`: how far the session was, and when that came.
-    pub(super) fn tell_unread(&mut self, session: &Session, (read, read_at_unix_ms): (u64, u64)) {
+    /// Reports a gap when a pending event of this or an earlier session cannot be read. `read`: the session's last
+    /// sequence, and when it came.
+    pub(super) fn report_unread(&mut self, session: &Session, (read, read_at_unix_ms): (u64, u64)) {
         let Some(unread) = self.unread.take() else { return };
         let lost = LostSession {
             since_unix_ms: read_at_unix_ms,
             last_sequence: read,
-            reason: "events that were received can't be read any more".to_owned(),
+            reason: "pending events could not be read".to_owned(),
         };
-        // In the place of the one that can't be read, or behind the session.
+        // At the unreadable event, or at the session's end.
         let at = if unread == (0, 0) { (session.ordinal, LAST_SEQUENCE) } else { unread };
         self.tell_gap(lost.or_before(Some(unread), session).until(read_at_unix_ms), at);
     }
 }
 
 impl Carried {
-    /// What is left of it for a worker that can't resume the session. `stored`: what the store has.
+    /// What remains for a worker that cannot resume the session. `stored`: the store's checkpoint.
     pub(super) fn without_session(self, why: String, stored: &Beginning) -> Anew {
         let serial = match stored {
             Beginning::Anew(anew) => anew.serial,

@@ -1,14 +1,13 @@
-//! Dispatches that came before their time, within bounds.
+//! Dispatches that must wait, within bounds.
 
 use std::collections::VecDeque;
 
 use super::{Dispatch, Taken};
 
-/// Events that wait, and their bytes.
+/// The most events that wait, and their bytes.
 const HELD: usize = 8_192;
 const HELD_BYTES: usize = 32 * 1024 * 1024;
 
-/// See the module's documentation.
 #[derive(Default)]
 pub(super) struct Held {
     dispatches: VecDeque<Dispatch>,
@@ -16,7 +15,7 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// Lets a dispatch wait.
+    /// Adds a dispatch.
     pub(super) fn hold(&mut self, dispatch: Dispatch) -> Taken {
         if self.dispatches.len() >= HELD || self.bytes + dispatch.text.len() > HELD_BYTES {
             return Taken::Full;

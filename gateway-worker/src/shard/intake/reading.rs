@@ -1,4 +1,4 @@
-//! What the cache is given of a dispatch: what can be read of it, if the guild is one of the shard's.
+//! Passes dispatches to the cache: the readable parts, if the guild belongs to the shard.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,16 +12,16 @@ use crate::{
     reading::{self, Odd, Part, SessionStart, Unreadable},
 };
 
-/// How often a warning of one kind is logged at most.
+/// Shortest time between two warnings of one kind.
 const SAY_EVERY: Duration = Duration::from_mins(1);
 
-/// Warnings about one shard's events, each kind at most once in a while.
+/// Counts and limits warnings about a shard's events.
 #[derive(Debug, Default)]
-pub(super) struct Said(BTreeMap<(&'static str, Part), (Instant, u64)>);
+pub(super) struct WarningCounts(BTreeMap<(&'static str, Part), (Instant, u64)>);
 
-impl Said {
-    /// How many are to be told of; `None` when one was told of lately.
-    fn now(&mut self, what: &'static str, part: Part, count: usize) -> Option<u64> {
+impl WarningCounts {
+    /// Adds to a count. Returns the unlogged total if a warning is due.
+    fn due(&mut self, what: &'static str, part: Part, count: usize) -> Option<u64> {
         let now = Instant::now();
         let Some((at, unsaid)) = self.0.get_mut(&(what, part)) else {
             self.0.insert((what, part), (now, 0));
@@ -36,7 +36,7 @@ impl Said {
 }
 
 impl Intake {
-    /// Gives the cache an event, as far as it wants it. The text stays as it came.
+    /// Applies an event to the cache, if the cache uses it.
     pub(super) fn apply(&mut self, dispatch: &Dispatch) {
         let Dispatch { name, sequence, text } = dispatch;
         let kind = EventType::try_from(name.as_str());
@@ -62,7 +62,7 @@ impl Intake {
         }
     }
 
-    /// Reads READY. Guilds of other shards are not expected.
+    /// Reads READY, leaving out guilds of other shards.
     pub(super) fn read_ready(&mut self, text: &str) -> Result<SessionStart, Unreadable> {
         let mut start = reading::session_start(text)?;
         let named = start.guilds.len();
@@ -75,17 +75,17 @@ impl Intake {
         Ok(start)
     }
 
-    /// Whether Discord should have sent the guild to another shard.
+    /// Whether a guild belongs to another shard.
     fn is_foreign(&self, guild: u64) -> bool {
         shard_of_guild(guild, self.shard.total()) != Some(self.shard.number())
     }
 
     fn count_foreign(&mut self, count: usize) {
         (0..count).for_each(|_| self.metrics.count_foreign());
-        if let Some(count) = self.said.now("foreign", Part::Guild, count) {
+        if let Some(count) = self.warnings.due("foreign", Part::Guild, count) {
             tracing::warn!(
                 shard.id = %self.shard.number(), count,
-                "guilds of other shards ignored: check that Discord and the fleet agree on the shard total"
+                "guilds of other shards ignored; check the shard total"
             );
         }
     }
@@ -96,13 +96,13 @@ impl Intake {
         }
     }
 
-    /// `event` is a name that is known here; nothing else of the payload is logged.
+    /// `event` is a known name; nothing else of the payload is logged.
     fn count_unreadable(&mut self, event: &str, guild: Option<u64>, part: Part, count: usize) {
         self.metrics.count_unreadable(part, count);
-        if let Some(count) = self.said.now("unreadable", part, count) {
+        if let Some(count) = self.warnings.due("unreadable", part, count) {
             tracing::warn!(
                 shard.id = %self.shard.number(), event, guild, part = part.as_str(), count,
-                "parts of an event could not be read: they are left out or replaced by defaults"
+                "unreadable parts of an event left out or replaced by defaults"
             );
         }
     }

@@ -1,7 +1,6 @@
 //! What comes while the guilds are still read: it waits, within bounds, and is taken after what the checkpoint holds.
 //!
-//! A checkpoint that can't be read costs the session that it is of, and nothing when another has begun meanwhile. What bot code has not finished
-//! is handled all the same, as far as that can be read.
+//! A checkpoint that cannot be read costs only its own session. Readable unfinished events are handled all the same.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -106,8 +105,8 @@ impl Intake {
                 self.queue_all_pending(pending, restoring.exact);
                 self.unread = unread.map_or(self.unread, |unread| older(self.unread, unread));
                 if !same_session {
-                    // The gap that was told with the next session begins later.
-                    self.tell_unread(&restoring.session, restoring.read);
+                    // The gap that was reported with the next session begins later.
+                    self.report_unread(&restoring.session, restoring.read);
                 }
                 self.write(None);
                 self.check_suspects();
@@ -125,7 +124,7 @@ impl Intake {
         if same_session {
             self.shard.cache().adopt(guilds);
         }
-        self.tell_unread(&restoring.session, restoring.read);
+        self.report_unread(&restoring.session, restoring.read);
         self.write(Some(Stored { session: ordinal, pending: positions, format }));
         self.check_suspects();
         Ok(restoring.held.into_dispatches())

@@ -26,15 +26,15 @@ impl Intake {
         }
     }
 
-    /// READY: a new session. It is let in beyond the queue's bound, as one that is refused begins again, and that is a gap; but not without
-    /// end. Nothing changes before there is room.
+    /// Begins a session with READY. It may exceed the queue's bound, up to a limit: refusing it would cost another
+    /// session and a gap. Nothing changes before there is room.
     pub(super) fn take_ready(&mut self, dispatch: Dispatch) -> Taken {
         if !self.deliveries.has_room_for_session(dispatch.text.len()) {
             return self.overflowed(dispatch_clock());
         }
         let Ok(start) = self.read_ready(&dispatch.text) else {
             self.metrics.count_garbled();
-            tracing::error!(shard.id = %self.shard.number(), "READY has no session id: the connection is of no use");
+            tracing::error!(shard.id = %self.shard.number(), "READY has no session id; reconnecting");
             return Taken::NoSession;
         };
         let early = std::mem::take(&mut self.early);
@@ -49,7 +49,7 @@ impl Intake {
         }
         queued &= self.queue(dispatch, received_at);
         if !queued {
-            // Shut: the shard ends, and no checkpoint may speak of a session whose READY was not queued.
+            // A shut queue: the shard ends, and no checkpoint may hold a session whose READY was not queued.
             self.shard.set_progress(None);
             return Taken::Full;
         }
@@ -57,7 +57,7 @@ impl Intake {
         Taken::Yes
     }
 
-    /// Queues a dispatch, if bot code wants it. False: the queue is shut.
+    /// Queues a dispatch if bot code wants it. Returns false if the queue is shut.
     fn queue(&self, dispatch: Dispatch, received_at: u64) -> bool {
         !self.deliveries.wants(&dispatch.name)
             || self.deliveries.push(Queued::Event(self.event(dispatch, received_at)))
@@ -112,11 +112,11 @@ impl Intake {
     }
 }
 
-/// The largest ordinal that a relay's fence can raise the next one to: what is above is no clock's, and is moved back by the relay.
+/// The largest ordinal that counts as a clock's; the relay moves fences above it back.
 const HIGHEST: u64 = 1 << 52;
 
-/// The ordinal of the next session: above that of the session before and above the last session in the relay's streams, even where the
-/// clock of this worker is behind.
+/// Returns the next session's ordinal: above the previous session and the last one in the relay's streams, even if this
+/// worker's clock is behind.
 fn next_ordinal(before: u64, relayed: Option<u64>, now_unix_ms: u64) -> u64 {
     let relayed = relayed.filter(|session| *session < HIGHEST).unwrap_or_default();
     now_unix_ms.max(before.max(relayed).saturating_add(1))

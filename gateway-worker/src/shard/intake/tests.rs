@@ -1,4 +1,4 @@
-//! What a shard begins with, what it takes, and what it leaves.
+//! What a shard begins with, accepts, and leaves behind.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -25,7 +25,7 @@ impl EventHandler for Stuck {
     }
 }
 
-/// What an intake begins with: a queue with room for so many events, and a store.
+/// The parts of an intake: a queue with room for `room` events, and a store.
 fn parts(room: usize, store: Arc<dyn checkpoint::CheckpointStore>) -> IntakeParts {
     let shard = testing::shard_at(EPOCH, "all");
     let mut bot = testing::bot(Arc::new(Stuck));
@@ -42,7 +42,7 @@ fn parts(room: usize, store: Arc<dyn checkpoint::CheckpointStore>) -> IntakePart
     }
 }
 
-/// An intake whose queue has room for so many events.
+/// An intake whose queue has room for `room` events.
 pub(super) async fn intake(room: usize) -> Intake {
     Intake::begin(parts(room, testing::memory()), || true).await.unwrap()
 }
@@ -76,7 +76,7 @@ async fn a_session_begins_whether_there_is_room_or_not() {
         intake.take(ready("another", 1));
     }
     let before = intake.shard.progress().unwrap().session.ordinal;
-    assert_eq!(intake.take(ready("one too many", 1)), Taken::Full, "sessions without end have no room");
+    assert_eq!(intake.take(ready("one too many", 1)), Taken::Full, "room for sessions is bounded");
     assert_eq!(intake.shard.progress().unwrap().session.ordinal, before, "nothing has changed");
     let outcome = intake.ready(true);
     assert_eq!(outcome.kind, StartKind::Reidentified);
@@ -88,15 +88,15 @@ async fn a_session_begins_whether_there_is_room_or_not() {
 }
 
 #[tokio::test]
-async fn no_session_begins_in_a_shard_that_ends() {
+async fn no_session_begins_after_the_shard_has_ended() {
     let mut intake = intake(3).await;
     intake.deliveries.abandon();
     assert_eq!(intake.take(ready("first", 1)), Taken::Full);
-    assert!(intake.shard.progress().is_none(), "no checkpoint may speak of it");
+    assert!(intake.shard.progress().is_none(), "no checkpoint may hold this session");
 }
 
 #[tokio::test]
-async fn gap_of_a_new_session_outlives_a_connection_that_is_lost_while_guilds_come() {
+async fn gap_survives_a_connection_lost_while_guilds_arrive() {
     let mut intake = intake(9).await;
     intake.take(ready("first", 1));
     intake.take(message(2));
@@ -111,7 +111,7 @@ async fn gap_of_a_new_session_outlives_a_connection_that_is_lost_while_guilds_co
     assert_eq!(outcome.gap.map(|gap| gap.last_sequence), Some(2));
 }
 
-/// The session that an owner before left.
+/// The previous owner's session.
 const SESSION: u64 = 9;
 
 fn head() -> Head {
@@ -158,7 +158,7 @@ fn broken((key, bytes): (RecordKey, Bytes)) -> (RecordKey, Bytes) {
     (key, bytes.slice(..bytes.len() - 2))
 }
 
-/// A store with what an owner before left.
+/// A store with a previous owner's checkpoint.
 async fn left(head: Option<Bytes>, records: Vec<(RecordKey, Bytes)>) -> Arc<dyn checkpoint::CheckpointStore> {
     let store: Arc<dyn checkpoint::CheckpointStore> = Arc::new(MemoryStore::new());
     store.claim(SHARD, Epoch(1)).await.unwrap();
@@ -168,8 +168,8 @@ async fn left(head: Option<Bytes>, records: Vec<(RecordKey, Bytes)>) -> Arc<dyn 
     store
 }
 
-/// Reads what a checkpoint holds, as the shard's task does.
-async fn read_it(intake: &mut Intake) {
+/// Reads the checkpoint as the shard's task does.
+async fn read_checkpoint(intake: &mut Intake) {
     while intake.is_reading() {
         if let Err(why) = intake.read_and_install().await {
             intake.lost_session(&why);
@@ -177,11 +177,11 @@ async fn read_it(intake: &mut Intake) {
     }
 }
 
-/// What the head says, what else there is, what this worker keeps and holds; what is queued, and where the gap begins.
+/// The head, the records, CHECKPOINT and CACHE here; then the queued events, and where the gap begins.
 type Row<'a> = (&'a str, Option<Bytes>, Vec<(RecordKey, Bytes)>, Keep, &'a [&'a str], &'a [u64], u64);
 
 #[tokio::test(start_paused = true)]
-async fn pending_events_need_no_session_and_the_gap_begins_before_those_that_cant_be_read() {
+async fn pending_events_survive_a_lost_session() {
     let good = || vec![record(pending(38)), record(pending(40))];
     let encoded = |head: &Head| encode_head(head, FORMAT_MAX).unwrap();
     let other_intents = Head { session: Session { intents: 7, ..head().session }, ..head() };
@@ -228,7 +228,7 @@ async fn pending_events_need_no_session_and_the_gap_begins_before_those_that_can
         parts.checkpoints.keep = keep;
         parts.resources = resources.iter().map(|name| (*name).to_owned()).collect();
         let mut intake = Intake::begin(parts, || true).await.unwrap();
-        read_it(&mut intake).await;
+        read_checkpoint(&mut intake).await;
         assert_eq!(intake.take(ready("new", 1)), Taken::Yes, "{what}");
         let new = intake.ordinal;
         let positions = intake.deliveries.pending((u64::MAX, u64::MAX), |_, _| false).positions;
@@ -240,7 +240,7 @@ async fn pending_events_need_no_session_and_the_gap_begins_before_those_that_can
 }
 
 #[tokio::test]
-async fn copy_that_does_not_fit_leaves_its_pending_events() {
+async fn pending_events_survive_an_unusable_copy() {
     let mut parts = parts(100, testing::memory());
     let mut preparing = parts.shard.cache().prepare(cache::Restored::default()).unwrap();
     while preparing.next_guild().unwrap() {}
@@ -254,8 +254,8 @@ async fn copy_that_does_not_fit_leaves_its_pending_events() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn last_checkpoint_is_exact_only_when_nothing_comes_again() {
-    // Whether the head that was found was exact, what came since, and whether the last one is.
+async fn last_checkpoint_is_exact_only_without_repeats() {
+    // Whether the restored head was exact, what came since, and whether the last one is exact.
     for (found, came, exact) in [
         (false, None, false),
         (false, Some("RESUMED"), true),
@@ -265,7 +265,7 @@ async fn last_checkpoint_is_exact_only_when_nothing_comes_again() {
         let head = Head { exact: found, ..head() };
         let store = left(Some(encode_head(&head, FORMAT_MAX).unwrap()), vec![record(pending(40))]).await;
         let mut intake = Intake::begin(parts(100, store.clone()), || true).await.unwrap();
-        read_it(&mut intake).await;
+        read_checkpoint(&mut intake).await;
         match came {
             Some("READY") => assert_eq!(intake.take(ready("new", 1)), Taken::Yes),
             Some(name) => {
@@ -283,7 +283,7 @@ async fn last_checkpoint_is_exact_only_when_nothing_comes_again() {
         let written = decode_head(&stored.head.unwrap().bytes).unwrap();
         assert_eq!((copied.exact, written.exact), (exact, exact), "{found} {came:?}");
 
-        // The mark of what comes then is by the head.
+        // A later owner's mark depends on the head.
         let mut next = parts(100, testing::memory());
         let mut preparing = next.shard.cache().prepare(cache::Restored::default()).unwrap();
         while preparing.next_guild().unwrap() {}

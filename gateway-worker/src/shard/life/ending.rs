@@ -6,7 +6,7 @@ use super::{Life, Over};
 use crate::shard::connection::fatal_meaning;
 
 impl Life<'_> {
-    /// Discord closed the connection; `None` without a code.
+    /// Handles a close by Discord; `None` without a code.
     pub(super) fn closed(&self, close: Option<(u16, String)>) -> Over {
         let Some((code, reason)) = close else {
             return Over::Lost("closed without a code".to_owned());

@@ -1,4 +1,4 @@
-//! Commands onto the connection: one at a time, and each is answered for once it is on its way.
+//! Sends commands one at a time, and answers each once it is flushed.
 
 use tokio::time::Instant;
 
@@ -32,7 +32,7 @@ impl Life<'_> {
         self.take(received?)
     }
 
-    /// Says that the command in hand has gone out, when it has.
+    /// Answers the current command once it is flushed.
     fn settle(&mut self) {
         if self.socket.is_flushed()
             && let Some(due) = self.in_hand.take()

@@ -1,14 +1,14 @@
-//! How far a connection has come, and how long it may take to come further.
+//! How far a connection has come, and how long each step may take.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long HELLO may take. Discord sends it at once.
+/// Time limit for HELLO, which Discord sends at once.
 const TO_HELLO: Duration = Duration::from_secs(15);
-/// How long Discord may take from IDENTIFY to READY, or from one replayed event to the next, while it acknowledges heartbeats.
+/// Time limit from IDENTIFY to READY, and between replayed events, while heartbeats are acknowledged.
 const TO_READY: Duration = Duration::from_mins(2);
-/// Each failure doubles that patience, so many times at most: a gateway that is slow for everybody is waited for.
+/// Each failure doubles the limits, at most this often: a gateway that is slow for all bots deserves patience.
 const DOUBLINGS: u32 = 2;
 
 /// How far a connection has come.
@@ -25,7 +25,7 @@ pub(super) enum Stage {
 }
 
 impl Stage {
-    /// Returns what it hangs in, if it does, after so many failures.
+    /// Returns what the connection hangs in, if its time limit after `failures` failures is over.
     pub(super) fn hangs(self, failures: u32) -> Option<&'static str> {
         let patience = |first: Duration| first * (1 << failures.min(DOUBLINGS));
         match self {
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn slow_ready_has_a_patience_that_grows() {
+    async fn time_limit_for_ready_grows_with_failures() {
         let stage = Stage::Greeted(Instant::now());
         let mut hangs_after = Vec::new();
         for _ in 0..600 {

@@ -1,9 +1,9 @@
-//! Transport compression (zstd-stream): one stream for a whole connection, a bound on each message.
+//! Transport compression (zstd-stream): one stream for each connection, with a bound on each message.
 
-/// The largest window that a stream may ask for, as a power of two: 8 MiB. Discord's streams ask for 2 MiB at most.
+/// The largest accepted window as a power of two: 8 MiB. Discord uses at most 2 MiB.
 #[cfg(feature = "zstd")]
 const WINDOW: u32 = 23;
-/// How much is decompressed in one step.
+/// Bytes decompressed in one step.
 #[cfg(feature = "zstd")]
 const STEP: usize = 32 * 1024;
 
@@ -26,7 +26,7 @@ impl Inflate {
     /// Decompresses a message.
     ///
     /// # Errors
-    /// It can't be decompressed; the connection is of no use any more.
+    /// The stream is broken; the connection cannot be used any more.
     pub(super) fn message(&mut self, compressed: &[u8]) -> Result<String, &'static str> {
         let mut input = zstd_safe::InBuffer::around(compressed);
         let mut text = Vec::new();
@@ -34,7 +34,7 @@ impl Inflate {
             let mut output = zstd_safe::OutBuffer::around(self.buffer.as_mut());
             self.context
                 .decompress_stream(&mut output, &mut input)
-                .map_err(|_| "a message could not be decompressed")?;
+                .map_err(|_| "cannot decompress a message")?;
             let is_full = output.pos() == output.capacity();
             text.extend_from_slice(output.as_slice());
             if text.len() > super::LARGEST {
@@ -57,7 +57,7 @@ impl Inflate {
     }
 
     pub(super) fn message(&mut self, _: &[u8]) -> Result<String, &'static str> {
-        Err("a message is compressed, and this build takes none")
+        Err("a message is compressed, which this build does not support")
     }
 }
 
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn message_is_bounded_however_small_it_comes() {
+    fn decompressed_size_is_bounded() {
         let bomb = compressed(&vec![b' '; super::super::LARGEST + 1]);
         assert!(bomb.len() < 64 * 1024, "{}", bomb.len());
         assert_eq!(Inflate::new().unwrap().message(&bomb), Err("a message is larger than 32 MiB"));
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_refused() {
+    fn messages_that_are_not_text_are_rejected() {
         for bytes in [b"not zstd at all".to_vec(), vec![0; 64], compressed(&[0xff, 0xfe])] {
             assert!(Inflate::new().unwrap().message(&bytes).is_err(), "{bytes:?}");
         }

@@ -1,16 +1,15 @@
-//! When heartbeats are due, and whether they are acknowledged. Pure.
+//! Schedules heartbeats and tracks acknowledgements. Pure.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The longest wait for the first heartbeat. Discord wants a random part of the interval; its first acknowledgement is what shows
-/// that a connection without READY is alive.
+/// The longest wait for the first heartbeat. Discord wants a random part of the interval, but only an acknowledgement
+/// shows that a connection without READY is alive.
 const FIRST: Duration = Duration::from_secs(15);
-/// The least time between two heartbeats. Discord may ask for one at any time (op 1); a storm of questions has one answer in
-/// this time.
+/// Shortest time between two heartbeats, so that a flood of requests (op 1) gets one answer in this time.
 const BETWEEN: Duration = Duration::from_secs(1);
-/// The weight of the newest round trip in the average.
+/// Weight of the newest round trip in the average.
 const NEWEST: f64 = 0.3;
 
 /// The heartbeats of one connection.
@@ -18,18 +17,18 @@ const NEWEST: f64 = 0.3;
 pub(super) struct Pulse {
     interval: Duration,
     due: Instant,
-    /// The next one is an answer to op 1.
+    /// The next heartbeat answers op 1.
     asked: bool,
     sent: Option<Instant>,
-    /// The oldest heartbeat without an acknowledgement.
+    /// When the oldest unacknowledged heartbeat was sent.
     unacknowledged: Option<Instant>,
-    /// Something came since the last heartbeat.
+    /// A message came since the last heartbeat.
     heard: bool,
     latency: Option<Duration>,
 }
 
 impl Pulse {
-    /// Begins at HELLO. `jitter` from 0 to 1 is the part of the interval until the first heartbeat.
+    /// Starts at HELLO. `jitter` from 0 to 1 is the part of the interval before the first heartbeat.
     pub(super) fn begin(interval: Duration, jitter: f64, now: Instant) -> Self {
         let due = now + interval.mul_f64(jitter.clamp(0.0, 1.0)).min(FIRST);
         Self { interval, due, asked: false, sent: None, unacknowledged: None, heard: false, latency: None }
@@ -40,7 +39,7 @@ impl Pulse {
         self.due
     }
 
-    /// Discord asks for a heartbeat.
+    /// Notes that Discord asks for a heartbeat.
     pub(super) fn asked(&mut self, now: Instant) {
         let soonest = self.sent.map_or(now, |sent| now.max(sent + BETWEEN));
         if soonest < self.due {
@@ -54,13 +53,13 @@ impl Pulse {
         self.heard = true;
     }
 
-    /// Whether the next heartbeat is due and nothing at all has come since the last one: the connection is to be closed
+    /// Whether the next heartbeat is due and nothing has come since the last one: then the connection must be closed
     /// ([heartbeats](https://discord.com/developers/docs/events/gateway#sending-heartbeats)).
     pub(super) fn is_dead(&self, now: Instant) -> bool {
         self.due <= now && !self.asked && self.unacknowledged.is_some() && !self.heard
     }
 
-    /// Notes that a heartbeat goes out. Returns whether Discord asked for it.
+    /// Notes that a heartbeat is sent. Returns whether Discord asked for it.
     pub(super) fn beat(&mut self, now: Instant) -> bool {
         self.sent = Some(now);
         self.unacknowledged.get_or_insert(now);
@@ -69,7 +68,7 @@ impl Pulse {
         std::mem::take(&mut self.asked)
     }
 
-    /// Notes an acknowledgement; one too many changes nothing.
+    /// Notes an acknowledgement; surplus ones are ignored.
     pub(super) fn acknowledged(&mut self, now: Instant) {
         let Some(sent) = self.unacknowledged.take() else { return };
         let took = now.saturating_duration_since(sent);
@@ -97,7 +96,7 @@ mod tests {
     const INTERVAL: Duration = Duration::from_millis(41_250);
 
     #[test]
-    fn storm_of_requests_has_one_answer_a_second() {
+    fn flood_of_requests_gets_one_answer_a_second() {
         let began = Instant::now();
         let mut pulse = Pulse::begin(INTERVAL, 1.0, began);
         let mut beats = 0;
@@ -142,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn oldest_heartbeat_without_an_answer_counts() {
+    fn oldest_unacknowledged_heartbeat_counts() {
         let now = Instant::now();
         let mut pulse = Pulse::begin(INTERVAL, 0.0, now);
         assert_eq!(pulse.unacknowledged(now), None);

@@ -1,5 +1,5 @@
-//! How many messages may be sent: Discord closes a connection that sends more than 120 within 60 s
-//! ([rate limiting](https://discord.com/developers/docs/events/gateway#rate-limiting)). Pure.
+//! Limits sent messages: Discord closes connections that send more than 120 within 60 s ([rate
+//! limiting](https://discord.com/developers/docs/events/gateway#rate-limiting)). Pure.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -7,10 +7,10 @@ use tokio::time::Instant;
 
 const PERIOD: Duration = Duration::from_mins(1);
 const MOST: u8 = 120;
-/// As many are left at least, however often heartbeats are due.
+/// Sends left at least, however often heartbeats are due.
 const LEAST: u8 = 60;
 
-/// The messages that went out lately; heartbeats that are due by themselves have a reserve of their own.
+/// Recently sent messages; scheduled heartbeats have a reserve of their own.
 #[derive(Debug)]
 pub(super) struct Sends {
     most: u8,
@@ -18,14 +18,14 @@ pub(super) struct Sends {
 }
 
 impl Sends {
-    /// Reserves the heartbeats of one minute, and one more.
+    /// Reserves one minute of heartbeats, and one more.
     pub(super) fn new(heartbeat_interval: Duration) -> Self {
         let heartbeats = (PERIOD.as_secs_f64() / heartbeat_interval.as_secs_f64().max(0.001)).ceil();
         let heartbeats = (heartbeats + 1.0).min(f64::from(MOST - LEAST));
         Self { most: MOST - heartbeats as u8, sent: VecDeque::new() }
     }
 
-    /// Returns how many may go out now, and the wait until one may when that is none.
+    /// Returns how many may be sent now, and when that is 0, the wait for the next.
     pub(super) fn free(&mut self, now: Instant) -> (u8, Duration) {
         while self.sent.front().is_some_and(|sent| now.saturating_duration_since(*sent) > PERIOD) {
             self.sent.pop_front();
@@ -38,7 +38,7 @@ impl Sends {
         (free as u8, wait)
     }
 
-    /// Notes that one goes out.
+    /// Notes one sent message.
     pub(super) fn spend(&mut self, now: Instant) {
         self.sent.push_back(now);
         if self.sent.len() > usize::from(MOST) {
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_minute_has_more_than_are_allowed() {
+    fn no_minute_exceeds_the_limit() {
         let began = Instant::now();
         let mut sends = Sends::new(Duration::from_millis(41_250));
         let mut sent = Vec::new();
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn frequent_heartbeats_leave_some() {
+    fn frequent_heartbeats_leave_room_for_commands() {
         assert_eq!(Sends::new(Duration::from_secs(1)).free(Instant::now()).0, LEAST);
         assert_eq!(Sends::new(Duration::ZERO).free(Instant::now()).0, LEAST);
     }

@@ -188,8 +188,7 @@ async fn a_stopped_worker_costs_the_deadline_and_handles_nothing_when_it_wakes()
     // Everything that was sent to it meanwhile waits in its sockets. Nothing new comes while it wakes.
     deployment.sim.control().inject(Fault::EventRate { per_second: 0.0 }).unwrap();
     a.process.signal(Signal::CONT);
-    // Either its own clock tells it that the lease has lapsed, or the coordinator's refusal reaches it first: its shards are closed
-    // both ways.
+    // Its own clock or the coordinator's refusal ends the lease first; its shards close either way.
     a.until_metric("altergolden_lease_refused_total", |refused| refused >= 1).await;
     deployment.sim.control().inject(Fault::EventRate { per_second: 40.0 }).unwrap();
     coordinator.until_balanced(&[&a, &b]).await;

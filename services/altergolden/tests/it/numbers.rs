@@ -1,19 +1,19 @@
-//! Numbers in broadcasts, messages, requests and replies: exact, or refused with a clear line.
+//! Numbers in broadcasts, messages, requests and replies are exact, or refused with a clear error.
 
 use fleet_fixture::{Process, Signal, command};
 
 use crate::asked::altergolden;
 
-/// What becomes of it in a message or a request to shards, whose bot code is in Rust.
+/// What bot code in Rust gets in a message or a request.
 enum InRust {
-    /// A reply that echoes it is this text.
+    /// A reply that echoes the value is this text.
     Echo(&'static str),
-    /// It is refused, naming this.
+    /// The value is refused; the error contains this.
     Refused(&'static str),
 }
 use InRust::{Echo, Refused};
 
-/// JSON texts; broadcasts and messages to the manager arrive as this text.
+/// JSON texts; broadcasts and messages to the manager arrive unchanged.
 const ROWS: &[(&str, InRust)] = &[
     ("9007199254740991", Echo("9007199254740991")),
     ("9007199254740993", Echo("9007199254740993")),
@@ -34,7 +34,7 @@ const ROWS: &[(&str, InRust)] = &[
     (r#"["9007199254740993","1e400 [{"]"#, Echo(r#"["9007199254740993","1e400 [{"]"#)),
 ];
 
-/// Texts that a double or a map would change: they arrive as they were sent.
+/// Texts that a double or a map would change; they arrive unchanged.
 const AS_SENT: &[&str] = &[
     "-0",
     "1.0",
@@ -70,7 +70,7 @@ async fn numbers_arrive_exactly_or_are_refused() {
     let mut subscribed = Process::start("subscribe", &mut command);
     let mut command = fleet_fixture::command("altergolden");
     command.args(["subscribe", "--url", &url, "probe"]);
-    // Once a later one hears of something, the first is subscribed too.
+    // When the later subscriber receives something, the first is subscribed too.
     let mut later = Process::start("later", &mut command);
     fleet_fixture::until("both are subscribed", async || {
         assert_eq!(altergolden(&url, &["broadcast", "probe"]).code, 0);

@@ -1,11 +1,11 @@
-//! Ports under clients that want too much.
+//! Ports under clients that open too many connections.
 
 use std::process::Command;
 
 use fleet_fixture::{Coordinator, Deployment, all_ready, sim_config};
 use tokio::net::TcpStream;
 
-/// The same command with at most `most` open files.
+/// The same command with a limit on open files.
 fn with_open_files(command: &Command, most: u32) -> Command {
     let mut limited = Command::new("sh");
     limited.args(["-c", &format!("ulimit -n {most}; exec \"$0\" \"$@\"")]);
@@ -20,7 +20,7 @@ fn with_open_files(command: &Command, most: u32) -> Command {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn idle_connections_do_not_take_a_process_its_descriptors() {
+async fn idle_connections_do_not_exhaust_descriptors() {
     let deployment = Deployment::start(sim_config(8)).await;
     let mut coordinator =
         Coordinator::start(&mut with_open_files(&deployment.coordinator_command(2), 64)).await;

@@ -79,7 +79,7 @@ fn judge_replacement(
     told: &mut [Told<'_>],
     verdict: &mut Verdict,
 ) {
-    // A session whose READY never came can't be told of: the first one after it whose READY came is when it is told.
+    // A gap in a session without READY is reported with the next session that has one.
     let is_handled = |session: &&Session| {
         let at = sessions.iter().position(|other| other.id == session.id);
         at.is_some_and(|at| !placed.first_starts(at).is_empty())

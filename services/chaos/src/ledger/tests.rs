@@ -135,7 +135,7 @@ fn a_session_that_gave_way_needs_a_gap() {
 }
 
 #[test]
-fn a_session_whose_ready_never_came_is_told_with_the_next_one() {
+fn gap_of_a_session_without_ready_is_reported_with_the_next() {
     let later = |id: &str, opened_us, last| Session { id: id.into(), opened_us, ..session(last) };
     let sessions = [session(2), later("s2", 3 * S, 0), later("s3", 5 * S, 1)];
     let mut lines = handled(EPOCH, 1..=2);

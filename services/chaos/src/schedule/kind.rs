@@ -90,15 +90,15 @@ kinds! {
     ResumedThenClose = "resumed-then-close", weight 2, 1_000 to 8_000 ms, false;
     /// Two RESUMEs of a shard are answered with op 9 `true`.
     ResumeInvalidForNow = "resume-invalid-for-now", weight 1, 1_000 to 8_000 ms, false;
-    /// A shard's RESUME is accepted, and its events come late; heartbeats are acknowledged.
+    /// A shard's RESUME is accepted, but its events come late; heartbeats are acknowledged.
     SlowReplay = "slow-replay", weight 1, 1_000 to 8_000 ms, false;
     /// The resume URL answers 503.
     ResumeUrlUnavailable = "resume-url-unavailable", weight 1, 500 to 6_000 ms, false;
     /// The resume URL takes one connection and never says HELLO.
     ResumeUrlSilent = "resume-url-silent", weight 1, 500 to 6_000 ms, false;
-    /// A guild comes back from an outage with a field that is not as documented.
+    /// A guild comes back from an outage with an undocumented field value.
     OddGuild = "odd-guild", weight 2, 300 to 6_000 ms, false;
-    /// A shard must IDENTIFY, and its READY comes late; heartbeats are acknowledged: costs an IDENTIFY.
+    /// A shard must IDENTIFY and its READY comes late; heartbeats are acknowledged. Costs an IDENTIFY.
     SlowReady = "slow-ready", weight 1, 6_000 to 12_000 ms, false;
     /// Op 9 `false`: costs an IDENTIFY.
     InvalidSession = "invalid-session", weight 1, 0 to 0 ms, false;
@@ -115,7 +115,7 @@ const FREE: [Switch; 5] = [
     Switch::ZombieCloseCode(4_000),
 ];
 
-/// Fields of a guild that are not as documented. What the fleet counts is the same with them.
+/// Undocumented field values of a guild that do not change the fleet's counts.
 const ODD_FIELDS: [&str; 5] = [
     "guild_emoji_name_null",
     "guild_icon_not_hex",
@@ -245,18 +245,18 @@ fn preset(name: &str, times: Option<u32>, shards: Option<Vec<u32>>) -> NewPreset
     NewPreset { name: name.to_owned(), shards, guild_id: None, times }
 }
 
-/// What a client meets that resumes a shard.
+/// A preset for the next RESUME of a shard.
 fn odd(name: &str, times: Option<u32>, shards: Option<Vec<u32>>) -> Fault {
     let preset = preset(name, times, shards.clone());
     Fault::Oddity(Box::new(Oddity { preset, then: resume(shards), undo: None }))
 }
 
-/// The same, met by whichever shard comes to the resume URL: no shard is known there yet.
+/// As [`odd`], but for any shard at the resume URL, where the shard is not known yet.
 fn odd_at_resume_url(name: &str, times: Option<u32>, shards: Option<Vec<u32>>) -> Fault {
     Fault::Oddity(Box::new(Oddity { preset: preset(name, times, None), then: resume(shards), undo: None }))
 }
 
-/// Lets shards resume.
+/// Makes shards resume.
 fn resume(shards: Option<Vec<u32>>) -> DiscordFault {
     DiscordFault::Close { shards, code: 4_000, reason: String::new() }
 }

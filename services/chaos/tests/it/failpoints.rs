@@ -1,4 +1,5 @@
-//! Workers that die at a step of a checkpoint's writing or reading; coordinators between a decision, its write and its telling.
+//! Workers that die while writing or reading a checkpoint; coordinators that die between a decision, its write and its
+//! announcement.
 
 use chaos::{fleet::Setup, run::Outcome, schedule::Fault};
 use fleet_fixture::{Coordinator, Deployment};
@@ -38,12 +39,12 @@ async fn a_worker_may_die_while_it_takes_over() {
     died_at(&outcome, "w2-0", "checkpoint_read_end");
 }
 
-/// Between what the coordinator decides of a dead worker's shards, its writes and its telling; and as it takes the term.
+/// Failpoints around the failover of a dead worker's shards, and while taking the term.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_coordinator_may_die_at_each_step_of_a_failover() {
+async fn coordinator_may_die_at_each_step_of_a_failover() {
     let _turn = one_at_a_time::turn().await;
-    // When each is started again: by then it must have come to its failpoint. A term lapses after 3 s, and a new coordinator
-    // gives nothing out for 4 s.
+    // When each coordinator is restarted; it must have reached its failpoint by then. A term lapses after 3 s, and a new
+    // coordinator assigns nothing for 4 s.
     let lives = [
         ("coordinator_lease_revoked:1", 4_000),
         ("coordinator_owners_written:1", 16_000),
@@ -59,9 +60,9 @@ async fn a_coordinator_may_die_at_each_step_of_a_failover() {
     assert!(outcome.resumes >= 4, "{outcome}");
 }
 
-/// A permit that was written down as spent and never sent costs one of the day's, and no rule of Discord's.
+/// A permit that is recorded as spent but never sent costs one of the day's, and breaks no rule of Discord's.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_coordinator_may_die_with_a_permit_written_and_not_sent() {
+async fn coordinator_may_die_with_a_permit_written_but_not_sent() {
     let _turn = one_at_a_time::turn().await;
     let deployment = Deployment::start(fleet_fixture::sim_config(8)).await;
     let mut command = deployment.coordinator_command(4);

@@ -15,7 +15,7 @@ use crate::one_at_a_time;
 /// The text of the message.
 const POISON: &str = "a poisonous message";
 
-/// Three deaths, and the breaker's waits behind the second and the third: 5 and 10 s.
+/// Three deaths, with the breaker's waits of 5 and 10 s after the second and third.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Sends the message, and starts workers again that die of it until it is set aside; how many died.
@@ -63,7 +63,7 @@ async fn a_message_that_kills_is_set_aside_and_all_else_is_handled() {
     })
     .await;
     outcome.assert_clean("a poisonous message: the same each time");
-    assert_eq!(deaths, 3, "one of it fresh, two while it had the turn alone: {outcome}");
+    assert_eq!(deaths, 3, "one fresh, two with the turn alone: {outcome}");
     let aborted = outcome.verdict.handled.values().filter(|process| process.died_at.is_some()).count();
     assert_eq!(aborted, deaths, "nobody died of anything else: {outcome}");
 }

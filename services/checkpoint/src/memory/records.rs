@@ -23,7 +23,7 @@ pub(super) struct Records {
 #[derive(Debug)]
 struct Checkpoint {
     epoch: Epoch,
-    /// The epoch of the owner before.
+    /// The previous owner's epoch.
     before: Option<Epoch>,
     serial: u64,
     records: BTreeMap<RecordKey, Bytes>,
@@ -45,7 +45,7 @@ impl Records {
         if checkpoint.epoch > epoch {
             return Claim::Outranked(checkpoint.epoch);
         }
-        // A claim that is made again, as its answer was lost, is answered as the first one was.
+        // A repeated claim, whose first answer was lost, gets that answer again.
         if checkpoint.epoch != epoch {
             checkpoint.before = Some(checkpoint.epoch);
         }

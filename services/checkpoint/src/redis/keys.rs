@@ -11,8 +11,8 @@ pub(super) struct ShardKeys {
     /// Hash: the checkpoint. Everything about it is in one key, so that it ages, is evicted and is lost as one. A field is a record's
     /// key; those that begin with a dot are about the whole.
     pub(super) checkpoint: String,
-    /// Text: the epoch that claimed the checkpoint, and that of the owner before it. Apart from the checkpoint, whose records are counted by the
-    /// number of its fields.
+    /// Text: the epoch that claimed the checkpoint, and the previous owner's. A key of its own, because the checkpoint's fields
+    /// are counted as records.
     pub(super) claim: String,
     /// Hash: the epochs of the owners that were about to begin with an event, and have not said that they ended. Apart from the checkpoint, which a new session
     /// clears.

@@ -1,9 +1,9 @@
-//! The table of answers.
+//! Answers and their classes.
 
 use super::*;
 
 const NOW: Duration = Duration::from_secs(1_790_000_000);
-/// `NOW` and 20 s.
+/// 20 s after `NOW`.
 const DATE: &str = "Mon, 21 Sep 2026 14:13:40 GMT";
 const API: (&str, &str) = ("via", "1.1 google");
 const EDGE: (&str, &str) = ("server", "cloudflare");
@@ -70,7 +70,7 @@ fn scope_of_a_429_is_read() {
 }
 
 #[test]
-fn wait_is_read_in_every_form_and_bounded() {
+fn wait_is_read_in_all_forms_and_bounded() {
     for (header, body, wanted) in [
         ("2", "", 2.0),
         ("2.75", "", 2.75),

@@ -12,17 +12,17 @@ pub(super) struct Global {
     blocked: u64,
 }
 
-/// Times at which a worker may send one request, where the limit is less than one a second for each worker.
+/// Times at which a worker may send one request, when the limit is below one a second for each worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Slots {
-    /// From one to the next, in milliseconds.
+    /// Interval in milliseconds.
     pub(crate) every: u64,
-    /// The first, from the clock's zero.
+    /// Offset of the first slot from the clock's zero.
     pub(crate) first: u64,
 }
 
 impl Slots {
-    /// The next one that is not before `at`.
+    /// The first slot at or after `at`.
     pub(super) fn next(self, at: u64) -> u64 {
         let every = self.every.max(1);
         let since_one = (at + every - self.first % every) % every;

@@ -15,7 +15,7 @@ pub(crate) const SLOT_MS: u64 = 20_000;
 pub(super) struct Invalid {
     slots: BTreeMap<u64, u32>,
     open_until: u64,
-    /// A block opened it, and not the count.
+    /// Opened by a block, not by the count.
     is_blocked: bool,
 }
 
@@ -25,7 +25,7 @@ const fn leaves(slot: u64) -> u64 {
 }
 
 impl Invalid {
-    /// How many there are now.
+    /// The present count.
     pub(super) fn count(&mut self, now: u64) -> u32 {
         self.slots.retain(|slot, _| leaves(*slot) > now);
         self.slots.values().fold(0, |sum: u32, count| sum.saturating_add(*count))
@@ -49,14 +49,14 @@ impl Invalid {
         sum
     }
 
-    /// Opens the breaker, or holds it open for longer.
+    /// Opens the breaker, or keeps it open longer.
     pub(super) fn open_until(&mut self, until: u64, is_blocked: bool) {
         if until > self.open_until {
             (self.open_until, self.is_blocked) = (until, is_blocked);
         }
     }
 
-    /// How long it stays open, in milliseconds, and why.
+    /// How long the breaker stays open in milliseconds, and why.
     pub(super) fn open_for(&self, now: u64) -> Option<(u64, Stop)> {
         let left = self.open_until.checked_sub(now).filter(|left| *left > 0)?;
         Some((left, if self.is_blocked { Stop::Blocked } else { Stop::Breaker }))

@@ -148,7 +148,7 @@ fn a_worker_that_died_holds_nothing_for_ever() {
     let mut limits = known();
     assert!((2..6).all(|permit| limits.ask(&ask(permit), None, 10) == GO));
     // Nobody ever reports.
-    assert_eq!(limits.ask(&ask(6), None, 5_000), GO, "the window is over, four may count for the next");
+    assert_eq!(limits.ask(&ask(6), None, 5_000), GO, "the next window has four left");
     assert_eq!(limits.ask(&ask(7), None, 5_000), Answer::Wait(ms(POLL_MS), Why::Bucket));
     assert!(
         (10..15).all(|permit| limits.ask(&ask(permit), None, 40_000) == GO),
@@ -214,7 +214,7 @@ fn a_bad_token_is_not_sent_again_and_a_good_one_has_two_mistakes_free() {
     assert_eq!(limits.ask(&ask(2), None, 0), stopped);
     let other = Ask { caller: Caller::of(Some(&HeaderValue::from_static("Bot u"))), ..ask(3) };
     assert_eq!(limits.ask(&other, None, 0), GO);
-    assert_eq!(limits.ask(&ask(2), None, 60_000), GO, "it is tried again");
+    assert_eq!(limits.ask(&ask(2), None, 60_000), GO, "the token is tried again");
     let mut limits = known();
     for _ in 0..2 {
         limits.report(&refused(ask(1), 401, None), 0);

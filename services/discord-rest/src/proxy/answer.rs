@@ -49,9 +49,9 @@ pub(super) fn full() -> Response<Body> {
     unavailable("too many requests wait in this proxy", Duration::from_secs(1))
 }
 
-/// Discord could not be reached a moment ago.
+/// A recent connection attempt to Discord failed.
 pub(super) fn unreachable(left: Duration) -> Response<Body> {
-    unavailable("Discord could not be reached: the next try is made in a moment", left)
+    unavailable("cannot reach Discord; retry later", left)
 }
 
 /// The breaker is open.

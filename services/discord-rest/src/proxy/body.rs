@@ -32,7 +32,7 @@ const ROOM: usize = 64 * 1024;
 const LARGEST: u64 = 128 * 1024 * 1024;
 /// How long nothing may come.
 const SILENT_FOR: Duration = Duration::from_secs(30);
-/// How long the start of an answer that is looked at may take.
+/// Time limit for reading the start of an answer's body.
 const START_WITHIN: Duration = Duration::from_secs(2);
 
 /// Room for bodies that are kept.
@@ -71,7 +71,7 @@ impl BodyRefused {
         match self {
             Self::TooLarge => "the body is larger than 128 MiB",
             Self::Slow => "the body did not come in time",
-            Self::Broken => "the body broke off, or its chunks are malformed",
+            Self::Broken => "the body ended early or has malformed chunks",
         }
     }
 
@@ -128,16 +128,16 @@ impl Sent {
     }
 }
 
-/// A body on its way to Discord.
+/// A body to send to Discord.
 pub(super) struct Outgoing {
     pub(super) body: Body,
-    /// It is here as a whole.
+    /// Complete in memory.
     pub(super) is_kept: bool,
-    /// Why it could not be read to its end.
+    /// Why reading it failed.
     pub(super) cut_off: CutOff,
 }
 
-/// Why the caller's body ended early, once it has. Clones share it.
+/// Why the caller's body ended early, if it did. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CutOff(Arc<OnceLock<BodyRefused>>);
 
@@ -154,7 +154,7 @@ impl CutOff {
         } else {
             BodyRefused::Broken
         };
-        // Only the first error is the cause.
+        // The first error is the cause.
         let _ = self.0.set(why);
         error
     }
@@ -165,7 +165,7 @@ pub(super) fn paced(body: Incoming) -> Body {
     Paced::new(body).boxed_unsync()
 }
 
-/// Reads the start of Discord's body, at most [`BODY_START`] bytes or as much as comes soon; with it the whole body.
+/// Reads the start of Discord's body: at most [`BODY_START`] bytes, or what arrives in time. Returns it with the whole body.
 pub(super) async fn peek(mut body: Incoming) -> (Bytes, Body) {
     let (mut start, mut error) = (BytesMut::new(), None);
     let reading = async {
@@ -190,10 +190,10 @@ pub(super) async fn peek(mut body: Incoming) -> (Bytes, Body) {
     (looked_at, Peeked { start: Some(start), error, rest: Paced::new(body) }.boxed_unsync())
 }
 
-/// A body whose start was read.
+/// A body whose start has been read.
 struct Peeked {
     start: Option<Bytes>,
-    /// Where it broke off.
+    /// The error that ended it early.
     error: Option<BodyError>,
     rest: Paced<Incoming>,
 }

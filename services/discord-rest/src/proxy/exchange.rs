@@ -31,9 +31,9 @@ const UPLOAD_WITHIN: Duration = Duration::from_mins(2);
 /// No answer came.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Failed {
-    /// The caller's body could not be read to its end.
+    /// The caller's body ended early.
     Caller(BodyRefused),
-    /// Discord can't be reached, or the connection broke off.
+    /// Discord could not be reached, or the connection broke.
     Broken,
     /// It did not come in time.
     Late,
@@ -57,11 +57,11 @@ impl Failed {
     }
 }
 
-/// An answer of Discord's, and what it says of limits.
+/// Discord's answer, and what it says about limits.
 pub(super) type Exchanged = Result<(Response<Body>, Option<Limited>), Failed>;
 
 impl Proxy {
-    /// Sends a request. The answer comes with what it says of limits when it is a 429 or a block.
+    /// Sends a request. Returns the limits in the answer if it is a 429 or a block.
     pub(super) async fn exchange(
         self: &Arc<Self>,
         route: &Route,
@@ -85,7 +85,7 @@ impl Proxy {
                 Err(failed) => (Err(failed), Outcome::default()),
             };
             if outcome.limited.is_some() {
-                // A request that is sent again asks after this was told.
+                // A retry must ask for its turn after this was reported.
                 proxy.gate.leave(permit, outcome).await;
                 let _ = done.send(answered);
             } else {
@@ -108,7 +108,7 @@ impl Proxy {
         }
     }
 
-    /// Reads what an answer means, from the start of its body too where that counts.
+    /// Classifies an answer, reading the start of its body if necessary.
     async fn read(&self, response: Response<Incoming>) -> (Response<Body>, Outcome) {
         let (mut head, incoming) = response.into_parts();
         let (start, body) = if needs_body(head.status, &head.headers) {

@@ -1,7 +1,7 @@
-//! Which requests the proxy takes at all, decided by their heads: pure.
+//! Decides from a request's head whether the proxy accepts it. Pure.
 //!
-//! A page in a browser can reach a port on the loopback, by the port's address or by a name of its own that it lets resolve to the
-//! loopback (DNS rebinding). Bots are no browsers: what a browser adds is refused, and so is a host that is not this machine.
+//! A web page can reach a port on the loopback, by its address or by a name that resolves to the loopback (DNS rebinding). Bots
+//! are not browsers: requests with a browser's headers are rejected, and so are hosts other than this machine.
 
 use std::net::IpAddr;
 
@@ -16,7 +16,7 @@ use crate::{
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
-/// Why a request is not taken.
+/// Why a request is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NotTaken {
     WebPage,
@@ -37,10 +37,10 @@ impl NotTaken {
     pub(super) const fn text(self) -> &'static str {
         match self {
             Self::WebPage => {
-                "this proxy takes no requests of web pages (Origin or Sec-Fetch-Site is set): call it from a bot"
+                "this proxy refuses requests from web pages (Origin or Sec-Fetch-Site is set): call it from a bot"
             }
             Self::Host => {
-                "this proxy listens on the loopback and takes only a Host that is localhost or a loopback address: call it by that, \
+                "this proxy listens on the loopback, so Host must be localhost or a loopback address: use one of these, \
                  or let it listen on another address (REST_LISTEN)"
             }
             Self::Gateway => {
@@ -51,13 +51,13 @@ impl NotTaken {
                 "401: Unauthorized: this request needs the bot's token in its Authorization header"
             }
             Self::OtherToken => {
-                "401: Unauthorized: this proxy takes only the token of its own bot (DISCORD_TOKEN of the workers), as \"Bot TOKEN\": \
+                "401: Unauthorized: this proxy accepts only the token of its own bot (DISCORD_TOKEN of the workers), as \"Bot TOKEN\": \
                  use that, or set REST_ALLOW_ANY_TOKEN=true on the workers"
             }
         }
     }
 
-    /// Its name in metrics.
+    /// The metric label.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::WebPage => "web_page",
@@ -68,9 +68,9 @@ impl NotTaken {
     }
 }
 
-/// Looks whether a program on a machine that may use this proxy sends the request.
+/// Rejects requests from web pages, and for other hosts.
 pub(super) fn check_sender(head: &Parts, on_loopback: bool) -> Result<(), NotTaken> {
-    // Node's own fetch sets Sec-Fetch-Mode, always to cors. A browser that does sets Origin or Sec-Fetch-Site beside it.
+    // Node's fetch always sets Sec-Fetch-Mode to cors. Browsers that do set Origin or Sec-Fetch-Site as well.
     let is_browser = head.headers.get(&SEC_FETCH_MODE).is_some_and(|mode| mode != "cors");
     if is_browser || head.headers.contains_key(header::ORIGIN) || head.headers.contains_key(&SEC_FETCH_SITE) {
         return Err(NotTaken::WebPage);
@@ -81,7 +81,7 @@ pub(super) fn check_sender(head: &Parts, on_loopback: bool) -> Result<(), NotTak
     Ok(())
 }
 
-/// Looks whether this proxy serves what the request asks for, to this caller.
+/// Rejects routes and tokens that this proxy does not serve.
 pub(super) fn check_request(route: &Route, caller: &Caller, options: &RestOptions) -> Result<(), NotTaken> {
     if route.is_gateway && !options.allows_gateway {
         return Err(NotTaken::Gateway);
@@ -99,7 +99,7 @@ fn has_one_local_host(headers: &HeaderMap) -> bool {
     host.is_some_and(|host| is_local(&host)) && hosts.next().is_none()
 }
 
-/// It is `localhost` or an address of the loopback.
+/// Whether the host is `localhost` or a loopback address.
 fn is_local(authority: &Authority) -> bool {
     let host = authority.host();
     let ip = host.trim_start_matches('[').trim_end_matches(']').parse();
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn only_local_hosts_are_taken_on_the_loopback() {
+    fn loopback_accepts_only_local_hosts() {
         for host in
             ["localhost", "LocalHost:3080", "127.0.0.1:1", "127.9.9.9", "[::1]:3080", "[::ffff:127.0.0.1]"]
         {
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn web_pages_are_refused_and_fetch_of_node_is_not() {
+    fn web_pages_are_refused_and_node_is_not() {
         for (name, value, taken) in [
             ("origin", "http://evil.example", false),
             ("origin", "null", false),
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_bots_own_token_is_taken() {
+    fn only_the_bots_own_token_is_accepted() {
         let own = RestOptions { only_token: Some(Caller::bot("own")), ..RestOptions::default() };
         let any = RestOptions::default();
         for (method, path, authorization, wanted) in [

@@ -1,4 +1,4 @@
-//! The proxy's server: its limits, and its end.
+//! The proxy's HTTP server: limits and shutdown.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -9,14 +9,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::Proxy;
 
-/// Clients keep connections idle between two requests: the server must not close one just as its next request comes.
+/// Longer than clients keep idle connections: the server must not close one just as its next request comes.
 const LIMITS: Http1 = Http1 {
     head_within: Duration::from_secs(30),
     largest_head: 64 * 1024,
     last_answers: Duration::from_secs(3),
 };
 
-/// Serves until `stop`; requests that are being answered then may still end.
+/// Serves until `stop`, then lets requests in progress finish.
 pub(super) async fn serve(listener: Listener, proxy: Arc<Proxy>, stop: CancellationToken) {
     let served = proxy.clone();
     let service = service_fn(move |request| {
@@ -26,9 +26,6 @@ pub(super) async fn serve(listener: Listener, proxy: Arc<Proxy>, stop: Cancellat
     serve_http1(listener, LIMITS, service, stop).await;
     proxy.tasks.close();
     if timeout(LIMITS.last_answers, proxy.tasks.wait()).await.is_err() {
-        tracing::warn!(
-            requests = proxy.tasks.len(),
-            "the REST proxy stops with requests still being answered"
-        );
+        tracing::warn!(requests = proxy.tasks.len(), "REST proxy stopped with requests in progress");
     }
 }

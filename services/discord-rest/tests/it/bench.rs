@@ -47,7 +47,7 @@ pub(crate) struct Setting {
     pub(crate) budget: Arc<dyn Budget>,
     pub(crate) per_second: u32,
     pub(crate) longest_wait: Duration,
-    /// The only token that is taken.
+    /// The only accepted token.
     pub(crate) only_token: Option<Caller>,
     pub(crate) metrics: RestMetrics,
     pub(crate) status: RestStatus,

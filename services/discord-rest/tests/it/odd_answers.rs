@@ -1,4 +1,4 @@
-//! Answers of Discord and of what stands in front of it, in shapes that nobody documents. Rows are answers.
+//! Undocumented answers of Discord and of what stands in front of it, one in each row.
 
 use std::{
     sync::Arc,
@@ -23,20 +23,20 @@ const JSON: (&str, &str) = ("content-type", "application/json");
 const TEXT: (&str, &str) = ("content-type", "text/plain");
 const BLOCKED: &str = r#"{"code":0,"message":"You are being blocked from accessing our API temporarily due to exceeding our rate limits frequently."}"#;
 
-/// What must follow an answer.
+/// The effect of an answer.
 #[derive(Clone, Copy, Debug)]
 enum Then {
-    /// Nothing is sent to Discord for about so many seconds, whatever the route.
+    /// All requests stop for about this many seconds.
     AllStop(u64),
-    /// The bot's requests wait for about so many seconds; those with a token in their path go on.
+    /// The bot's requests wait for about this many seconds; those with a token in their path go on.
     BotStops(u64),
-    /// The route waits for about so many seconds, others go on.
+    /// The route waits for about this many seconds; others go on.
     RouteStops(u64),
-    /// The request is sent again after so many milliseconds, once.
+    /// The request is retried once, after this many milliseconds.
     SentAgain(u64),
-    /// Nothing.
+    /// No effect.
     PassedOn,
-    /// Nothing is sent for about so many seconds, as Discord is not reachable.
+    /// All requests stop for about this many seconds, because Discord cannot be reached.
     Away(u64),
 }
 
@@ -99,7 +99,7 @@ async fn follows((status, headers, body, then): Row<'_>) {
 }
 
 #[tokio::test]
-async fn every_shape_of_a_429_and_of_a_block_is_understood() {
+async fn every_form_of_a_429_or_block_is_understood() {
     let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(90));
     let soon = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3));
     let page = format!("<html>{}</html>", "x".repeat(100_000));
@@ -176,7 +176,7 @@ async fn every_shape_of_a_429_and_of_a_block_is_understood() {
 }
 
 #[tokio::test]
-async fn limit_that_never_ends_is_asked_with_growing_waits() {
+async fn endless_limit_is_retried_with_growing_waits() {
     let discord =
         Discord::start(at_once(|_, _| answer(429, &[VIA, ("retry-after", "0.05")], r#"{"global":false}"#)))
             .await;
@@ -188,7 +188,7 @@ async fn limit_that_never_ends_is_asked_with_growing_waits() {
 }
 
 #[tokio::test]
-async fn block_of_one_worker_stops_all_of_them() {
+async fn block_of_one_worker_stops_all_workers() {
     let discord = Discord::start(at_once(|_, _| answer(429, &[EDGE, JSON], BLOCKED))).await;
     let budget = Arc::new(MemoryBudget::new(Rules::default()));
     let one = Bench::start(discord.address, Setting::over(budget.clone())).await;

@@ -1,4 +1,4 @@
-//! Requests that the proxy answers itself, without Discord: of web pages, with other tokens, for the gateway, malformed ones.
+//! Requests that the proxy rejects without Discord: from web pages, with other tokens, for the gateway, malformed ones.
 
 use discord_rest::Caller;
 use http::Method;
@@ -21,7 +21,7 @@ async fn bench() -> (Discord, Bench) {
     (discord, bench)
 }
 
-/// Sends this text and reads the answer's status.
+/// Sends raw text and returns the status.
 async fn raw(bench: &Bench, text: &str) -> u16 {
     let mut caller = TcpStream::connect(bench.address).await.unwrap();
     caller.write_all(text.as_bytes()).await.unwrap();
@@ -31,7 +31,7 @@ async fn raw(bench: &Bench, text: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn foreign_request_never_reaches_discord_and_costs_no_budget() {
+async fn foreign_requests_never_reach_discord() {
     let (discord, bench) = bench().await;
     for (method, path, header, value, status, says) in [
         (Method::GET, "/users/@me", "origin", "http://evil.example", 403, "web pages"),
@@ -76,7 +76,7 @@ async fn foreign_request_never_reaches_discord_and_costs_no_budget() {
 }
 
 #[tokio::test]
-async fn malformed_request_is_the_callers_fault() {
+async fn malformed_requests_do_not_count_against_discord() {
     let (_discord, bench) = bench().await;
     let head =
         "POST /api/v10/channels/7/messages HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bot judge\r\n";
@@ -95,7 +95,7 @@ async fn malformed_request_is_the_callers_fault() {
     ] {
         assert_eq!(raw(&bench, &format!("{head}{rest}")).await, status, "{rest:?}");
     }
-    // A body that ends before its length is cut off by the caller.
+    // Bodies that end before their length.
     for rest in [
         "content-length: 10\r\n\r\nabc",
         "content-length: 400000\r\n\r\nabc",
@@ -108,6 +108,6 @@ async fn malformed_request_is_the_callers_fault() {
         timeout(PATIENCE, caller.read_to_string(&mut answer)).await.expect("an end").unwrap();
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{rest:?}: {answer}");
     }
-    assert_eq!(bench.metric("rest_invalid_requests"), 0, "none of them was answered by Discord");
+    assert_eq!(bench.metric("rest_invalid_requests"), 0, "none of them reached Discord");
     bench.finish().await;
 }

@@ -1,4 +1,4 @@
-//! A fleet whose Redis is away: all workers together keep to the limits of one bot.
+//! A fleet without Redis: together all workers keep to one bot's limits.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 const INVALID: u32 = 9_500;
 
-/// The budgets of so many workers, over a Redis that nobody serves.
+/// The budgets of `workers` workers whose Redis is unreachable.
 fn fleet(workers: u32) -> Vec<Arc<SharedBudget>> {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let rules = Rules { invalid_limit: INVALID };
@@ -38,7 +38,7 @@ fn ask(number: u64) -> Ask {
     }
 }
 
-/// Turns of a worker that sends whenever it may, until then.
+/// The times at which a worker sends, if it always sends when it may.
 async fn sends(budget: &SharedBudget, until: Instant) -> Vec<Instant> {
     let mut turns = Vec::new();
     loop {
@@ -48,17 +48,17 @@ async fn sends(budget: &SharedBudget, until: Instant) -> Vec<Instant> {
                 sleep(after).await;
             }
             Answer::Go(_) => return turns,
-            other => panic!("it can wait: {other:?}"),
+            other => panic!("no turn: {other:?}"),
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn more_workers_than_requests_a_second_keep_to_the_limit_together() {
+async fn many_workers_keep_to_the_global_limit_together() {
     for (workers, seconds, at_least) in [(1_000, 45, 1_900), (120, 10, 350), (30, 5, 60)] {
         let began = std::time::Instant::now();
         let fleet = fleet(workers);
-        // Their clocks are as far apart as it took to start them all.
+        // Their clocks differ by the time it took to start them.
         let apart_by = began.elapsed();
         let until = Instant::now() + Duration::from_secs(seconds);
         let mut turns = join_all(fleet.iter().map(|budget| sends(budget, until))).await.concat();

@@ -14,7 +14,7 @@ from sim import PATIENCE, Sim, obeyed, saw
 
 
 class Bot(discord.Client):
-    """Keeps what it was told, and wakes those who wait for more of it."""
+    """Records events and wakes waiting coroutines."""
 
     def __init__(self):
         intents = discord.Intents(guilds=True, guild_messages=True, message_content=True)
@@ -57,7 +57,7 @@ class Bot(discord.Client):
 
 
 async def login(sim, bot):
-    """The cache holds what the simulator says."""
+    """Checks the cache against the simulator."""
     expected = await sim.ask("/sim/guilds?limit=1000")
     held = {str(guild.id): guild.member_count for guild in bot.guilds}
     assert held == {guild["id"]: guild["member_count"] for guild in expected}, held
@@ -69,7 +69,7 @@ async def login(sim, bot):
 
 
 async def commands(sim, bot):
-    """Syncs commands, answers one at once and one later. discord.py asks with `with_response=1` what became of an answer."""
+    """Syncs commands, answers one at once and one later. discord.py asks for the outcome with `with_response=1`."""
     answers = []
 
     @bot.tree.command(description="Answers")
@@ -131,7 +131,7 @@ async def messages(sim, bot):
 
 
 async def resume(sim, bot):
-    """Resumes after op 7 and gets what was written meanwhile, once and in order."""
+    """Resumes after op 7 and gets the messages sent meanwhile, once and in order."""
     await sim.fault("event_rate", per_second=100)
     await bot.until("50 messages", lambda: len(bot.messages) >= 50)
     for count in (1, 2):

@@ -69,7 +69,7 @@ class Seen:
 
 
 async def run(scenario, origin):
-    """Runs a judge that uses hikari, and at the end asks whether it broke a rule of Discord's."""
+    """Runs a hikari judge, then checks that no rule of Discord's was broken."""
     async with aiohttp.ClientSession() as http:
         sim = Sim(origin, http)
         bot = await sim.bot()
@@ -83,6 +83,6 @@ async def run(scenario, origin):
 
 
 async def obeyed(sim):
-    """Fails when the library broke a rule of Discord's."""
+    """Fails if the library broke a rule of Discord's."""
     violations = (await sim.ask("/sim/violations"))["items"]
     assert not violations, violations

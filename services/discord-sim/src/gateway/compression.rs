@@ -14,9 +14,9 @@ const ZSTD_HASH_LOG: u32 = 14;
 /// Payload compression leaves smaller payloads alone; Discord's own threshold is not documented.
 const COMPRESSED_FROM: usize = 1_024;
 const GROW: usize = 4 * 1024;
-/// What is compressed at a time of a payload that inflates.
+/// Piece in which an inflating payload is compressed.
 static PIECE: [u8; 1 << 20] = [b'a'; 1 << 20];
-/// The string of such a payload where nothing is compressed.
+/// Its string's largest size without compression.
 const INFLATED_PLAIN: u64 = 40 << 20;
 
 /// What a connection's payloads go through.
@@ -80,7 +80,7 @@ impl Codec {
 }
 
 impl Codec {
-    /// The WebSocket message that carries an event with a string of so many bytes: compressed it is small.
+    /// Encodes an event with a string of `bytes` bytes; compressed it is small.
     pub(crate) async fn encode_inflating(&mut self, bytes: u64) -> Message {
         let (head, tail) = (br#"{"t":"DISCORD_SIM","s":null,"op":0,"d":""#.as_slice(), br#""}"#.as_slice());
         let whole = bytes / PIECE.len() as u64;
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn payloads_that_inflate_are_small_until_then() {
+    async fn inflating_payloads_are_small_on_the_wire() {
         const BYTES: u64 = 5 << 20 | 3;
         for mut codec in [Codec::zlib(), Codec::zstd()] {
             let bytes = binary(codec.encode_inflating(BYTES).await);

@@ -74,15 +74,15 @@ pub(crate) struct Connection {
     /// When it is closed, once op 7 has asked it to go.
     leave_by: Option<Instant>,
     frozen: bool,
-    /// Which URL it came to.
+    /// The URL that the client connected to.
     address: Address,
-    /// What scripts do later, in order of time.
+    /// Delayed actions of scripts, in order of time.
     later: Vec<(Instant, Arc<[Action]>)>,
     /// Heartbeats that were not answered since it is frozen.
     unanswered: u32,
 }
 
-/// What the URL of a connection asked for.
+/// The parameters of a connection's URL.
 pub(crate) struct Asked {
     pub(crate) codec: Codec,
     pub(crate) address: Address,
@@ -183,12 +183,12 @@ impl Connection {
             self.beat_by += delay.min(LONGEST_PAUSE);
             self.write(Outgoing::Pause(delay)).await?;
         }
-        let instead = self.greet_oddly().await?;
+        let instead = self.run_hello_script().await?;
         if !instead && !self.frozen {
             self.send(envelope::hello(self.hub.config.heartbeat_interval)).await?;
         }
         self.expect_heartbeat();
-        self.act_at(Moment::AfterHello).await?;
+        self.run_script(Moment::AfterHello).await?;
         loop {
             match self.turn().await {
                 Turn::Stop => {
@@ -341,10 +341,10 @@ impl Connection {
                 let from = (!delay.is_zero()).then(|| Instant::now() + delay.min(LONGEST_PAUSE));
                 let outcome = self.hub.identify(self.id, asked, arrived).await;
                 self.join(outcome, from).await?;
-                if self.joined.is_some() { self.act_at(Moment::Identify).await } else { Ok(()) }
+                if self.joined.is_some() { self.run_script(Moment::Identify).await } else { Ok(()) }
             }
             Payload::Resume(asked) => {
-                let Answer::Usual { from } = self.answer_resume_oddly(&asked.session_id).await? else {
+                let Answer::Usual { from } = self.run_resume_script(&asked.session_id).await? else {
                     return Ok(());
                 };
                 let outcome = self.hub.resume(self.id, asked).await;
@@ -427,8 +427,8 @@ impl Connection {
         written?;
         for (_, event) in &events {
             match event {
-                Event::Ready(_) => self.act_at(Moment::Ready).await?,
-                Event::Resumed => self.act_at(Moment::Resumed).await?,
+                Event::Ready(_) => self.run_script(Moment::Ready).await?,
+                Event::Resumed => self.run_script(Moment::Resumed).await?,
                 _ => {}
             }
         }

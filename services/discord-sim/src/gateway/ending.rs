@@ -8,7 +8,7 @@ use axum::extract::ws::CloseFrame;
 pub(super) enum End {
     /// With this close code.
     Close(u16, String),
-    /// With a close frame that has no code.
+    /// With an empty close frame.
     CloseWithoutCode,
     /// Because the simulator wants it, by itself: a [switch](crate::Switches::close_frames) takes the close frame away.
     Unprovoked(u16, &'static str),

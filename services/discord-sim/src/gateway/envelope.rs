@@ -9,7 +9,7 @@ fn write(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
     out.write_fmt(arguments).expect("memory takes every write");
 }
 
-/// A dispatch, with what [oddities](crate::odd) make of it, and how often it is sent.
+/// A dispatch as [oddities](crate::odd) change it, and how often it is sent.
 pub(crate) fn dispatch(hub: &Hub, sight: &Sight, sequence: u64, event: &Event) -> (Vec<u8>, u32) {
     let mut out = Vec::with_capacity(1_024);
     write(&mut out, format_args!(r#"{{"t":"{}","s":{sequence},"op":0,"d":"#, event.name()));

@@ -62,7 +62,7 @@ impl Wire {
         Ok(self.sink.flush().await?)
     }
 
-    /// Sends a text so many times.
+    /// Sends a text `times` times.
     pub(crate) async fn send_often(&mut self, text: &str, times: u64) -> Result<(), Gone> {
         for _ in 0..times {
             let message = self.codec.encode(text.as_bytes().to_vec());
@@ -71,17 +71,17 @@ impl Wire {
         Ok(self.sink.flush().await?)
     }
 
-    /// Writes bytes around the WebSocket, so many times.
+    /// Writes raw bytes outside the WebSocket, `times` times.
     pub(crate) async fn write_around(&mut self, tap: &Tap, bytes: &[u8], times: u64) -> Result<(), Gone> {
         for _ in 0..times {
             tap.write_around(bytes);
-            // Each flush waits until the socket has taken them, so only one piece is held.
+            // Each flush waits for the socket, so only one piece is in memory.
             self.sink.flush().await?;
         }
         Ok(())
     }
 
-    /// Sends a payload that inflates to about so many bytes.
+    /// Sends a payload that inflates to about `bytes` bytes.
     pub(crate) async fn inflate(&mut self, bytes: u64) -> Result<(), Gone> {
         let message = self.codec.encode_inflating(bytes).await;
         Ok(self.sink.send(message).await?)

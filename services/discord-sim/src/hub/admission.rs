@@ -290,13 +290,13 @@ impl Hub {
         }
     }
 
-    /// The shard of a session that can be resumed.
+    /// The shard of a resumable session.
     pub(crate) fn shard_of_session(&self, id: &str) -> Option<Shard> {
         let cell = self.lock().sessions.get(id).cloned();
         cell.map(|cell| cell.lock().sight.shard)
     }
 
-    /// Ends a session because an oddity says so.
+    /// Ends a session for an oddity.
     pub(crate) fn invalidate(&self, id: &str) {
         let now = self.now();
         self.lock().end_session(&self.world, id, now, "invalidated by a fault");

@@ -100,8 +100,8 @@ impl Hub {
                 Ok(FaultOutcome::default())
             }
             Fault::Script(script) => self.act(script),
-            Fault::Patch(patch) => self.stand_oddity(Oddity::Patch(patch)),
-            Fault::RestAnswer(answer) => self.stand_oddity(Oddity::RestAnswer(answer)),
+            Fault::Patch(patch) => self.add_oddity(Oddity::Patch(patch)),
+            Fault::RestAnswer(answer) => self.add_oddity(Oddity::RestAnswer(answer)),
             Fault::Preset(wanted) => {
                 let mut outcome = FaultOutcome::default();
                 for fault in presets::faults(self, &wanted)? {
@@ -197,14 +197,14 @@ impl Hub {
         }
     }
 
-    fn stand_oddity(&self, oddity: Oddity) -> Result<FaultOutcome, FaultError> {
+    fn add_oddity(&self, oddity: Oddity) -> Result<FaultOutcome, FaultError> {
         self.odd.add(oddity).map(|()| FaultOutcome::default())
     }
 
-    /// Lets a script stand, or does at once what it says.
+    /// Adds a script, or runs it if it is for now.
     fn act(&self, script: Script) -> Result<FaultOutcome, FaultError> {
         if script.at != Moment::Now {
-            return self.stand_oddity(Oddity::Script(script));
+            return self.add_oddity(Oddity::Script(script));
         }
         script.validate()?;
         Ok(self.order(script.shards, Order::Act(script.actions.into())))

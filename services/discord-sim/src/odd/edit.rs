@@ -1,35 +1,35 @@
-//! Changes of a JSON value by paths. Pure.
+//! Changes JSON values by path. Pure.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// One change. A path is a JSON pointer (RFC 6901) with two additions: the step `*` is each item of a list, and `-` at the
-/// end appends to a list. What a path does not lead to is left alone.
+/// One change. A path is a JSON pointer (RFC 6901) with two additions: `*` means each item of a list, a final `-` appends to a
+/// list. Paths that do not exist are ignored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Edit {
     /// Replaces or adds a value.
     Set {
-        /// Where; empty is the whole body.
+        /// Path; empty for the whole body.
         path: String,
-        /// What.
+        /// New value.
         value: Value,
     },
-    /// As `set`, with text that is written as it is: it may be no JSON, such as a string with half a surrogate pair.
+    /// Like `set`, with raw text that need not be JSON, such as a string with half a surrogate pair.
     SetText {
-        /// Where.
+        /// Path.
         path: String,
-        /// What.
+        /// New text.
         text: String,
     },
     /// Removes a field or an item.
     Remove {
-        /// Where.
+        /// Path.
         path: String,
     },
 }
 
-/// The text of a body with these changes. What can't be read as JSON is returned as it is.
+/// Applies edits to a body. Text that is not JSON is returned unchanged.
 pub(crate) fn apply(edits: &[Edit], body: &[u8]) -> Vec<u8> {
     let Ok(mut value) = serde_json::from_slice::<Value>(body) else { return body.to_vec() };
     let mut texts = Vec::new();

@@ -1,31 +1,31 @@
-//! Events that are changed before they are sent.
+//! Changes events before they are sent.
 
 use super::edit::{self, Edit};
 use crate::{faults::FaultError, shard::Shard, world::Snowflake};
 use serde::{Deserialize, Serialize};
 
-/// More copies of one event are not sent.
+/// The most copies of an event.
 const MOST_COPIES: u32 = 10_000;
 
-/// Changes events before they are sent. Their sequences, and what the ledger says of them, stay.
+/// Changes events before they are sent; their sequences and the ledger stay.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Patch {
-    /// What it is cleared by.
+    /// Name for `clear_oddities`.
     pub name: Option<String>,
-    /// The events' name, such as `GUILD_CREATE`; `*` is every event.
+    /// Name of the events, such as `GUILD_CREATE`; `*` for all.
     pub event: String,
     /// Only events of this guild.
     pub guild_id: Option<Snowflake>,
     /// Only sessions of these shards.
     pub shards: Option<Vec<u32>>,
-    /// For how many events; left out, for all.
+    /// Number of events; by default all.
     pub times: Option<u32>,
-    /// Changes of `d`.
+    /// Changes to `d`.
     pub edits: Vec<Edit>,
-    /// Sends it so many times more, with the same sequence.
+    /// Additional copies, with the same sequence.
     pub repeat: u32,
-    /// Does not send it; its sequence is missing.
+    /// Drops the event, so that its sequence is missing.
     pub leave_out: bool,
 }
 

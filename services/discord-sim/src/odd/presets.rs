@@ -1,4 +1,4 @@
-//! Named oddities: what bots have met, as rows on top of the three mechanisms.
+//! Named oddities that bots have met, as a table over the three mechanisms.
 
 mod connections;
 mod events;
@@ -12,24 +12,24 @@ use crate::{
     world::GuildIndex,
 };
 
-/// One row.
+/// A row of the table.
 struct Preset {
     name: &'static str,
-    /// What a bot meets.
+    /// The effect on a bot.
     what: &'static str,
-    /// The public report; empty where operators told of it.
+    /// The public report; empty if operators reported it.
     source: &'static str,
     make: fn(&Scene<'_>) -> Result<Vec<Fault>, FaultError>,
 }
 
-/// What a preset is about.
+/// Parameters of a preset.
 struct Scene<'a> {
     hub: &'a Hub,
     wanted: &'a NewPreset,
 }
 
 impl Scene<'_> {
-    /// The guild that was asked for, else the first that the bot is in and that has no outage.
+    /// The requested guild, or else the first one of the bot's without an outage.
     fn guild(&self) -> Result<GuildIndex, FaultError> {
         if let Some(id) = self.wanted.guild_id {
             return self.hub.world.find(id).ok_or(FaultError::UnknownGuild(id));
@@ -53,7 +53,7 @@ fn all() -> impl Iterator<Item = &'static Preset> {
     connections::PRESETS.iter().chain(events::PRESETS).chain(rest::PRESETS)
 }
 
-/// Whether there is a preset of this name.
+/// Whether a preset of this name exists.
 pub(crate) fn exists(name: &str) -> bool {
     all().any(|preset| preset.name == name)
 }
@@ -68,11 +68,11 @@ pub(crate) fn reports() -> Vec<PresetReport> {
     all().map(report).collect()
 }
 
-/// The faults that a preset is made of.
+/// Returns the faults of a preset.
 ///
 /// # Errors
 ///
-/// When there is no such preset, or it can't be.
+/// The preset is unknown, or impossible here.
 pub(crate) fn faults(hub: &Hub, wanted: &NewPreset) -> Result<Vec<Fault>, FaultError> {
     let preset = all().find(|preset| preset.name == wanted.name);
     let preset = preset.ok_or_else(|| FaultError::UnknownPreset(wanted.name.clone()))?;

@@ -1,4 +1,4 @@
-//! Answers of REST that are not Discord's usual ones.
+//! Replaced and changed REST answers.
 
 use super::edit::{self, Edit};
 use crate::{faults::FaultError, world::time};
@@ -10,44 +10,44 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, time::Duration};
 
-/// The largest body that edits are applied to.
+/// The largest body that can be edited.
 const LARGEST: usize = 32 * 1024 * 1024;
 
-/// Takes the place of answers of REST (with a `status`), or changes them (without one).
+/// Replaces REST answers (with a `status`) or changes them (without).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RestAnswer {
-    /// What it is cleared by.
+    /// Name for `clear_oddities`.
     pub name: Option<String>,
     /// Only calls with this method.
     pub method: Option<String>,
-    /// Only this route, with its pattern's names, such as `/channels/{channel}/messages`; left out, every call.
+    /// Only this route, as a pattern such as `/channels/{channel}/messages`; by default every call.
     pub route: Option<String>,
-    /// For how many calls; left out, for all.
+    /// Number of calls; by default all.
     pub times: Option<u32>,
-    /// How long the answer takes.
+    /// Delay before the answer.
     pub after_ms: u64,
-    /// The call has no effect and is answered with this status.
+    /// Answers with this status; the call has no effect.
     pub status: Option<u16>,
-    /// The connection is reset instead of an answer.
+    /// Resets the connection instead of answering.
     pub reset: bool,
-    /// Headers. A replaced answer has no others but `server` and what HTTP needs: in particular no `via`.
+    /// Headers. A replaced answer has no others except `server` and what HTTP needs; in particular no `via`.
     pub headers: BTreeMap<String, String>,
-    /// `Retry-After` as an HTTP date that is so many seconds away.
+    /// `Retry-After` as an HTTP date this many seconds ahead.
     pub retry_after_date: Option<u64>,
     /// The body of a replaced answer.
     pub body: String,
-    /// Changes of the JSON of an answer that is not replaced.
+    /// Edits to the JSON of an answer that is not replaced.
     pub edits: Vec<Edit>,
 }
 
-/// What is to be done with a call.
+/// What to do with a call.
 pub(crate) enum Replacement {
     /// Answer with this.
     Answer(Response),
     /// Reset the connection.
     Reset,
-    /// Handle it as usual; the answer is then changed.
+    /// Handle it as usual, then change the answer.
     None,
 }
 
@@ -88,7 +88,7 @@ impl RestAnswer {
         }
     }
 
-    /// What is to be done with a call.
+    /// Returns what to do with a call.
     pub(crate) fn replacement(&self) -> Replacement {
         if self.reset {
             return Replacement::Reset;
@@ -102,10 +102,10 @@ impl RestAnswer {
         Replacement::Answer(response)
     }
 
-    /// An answer with the changes.
+    /// Applies the changes to an answer.
     pub(crate) async fn change(&self, response: Response) -> Response {
         let (mut parts, body) = response.into_parts();
-        // Ours are never that large; a failure leaves an empty answer, which is odd as well.
+        // The simulator's bodies are never that large; on failure the answer is empty, which is odd too.
         let body = axum::body::to_bytes(body, LARGEST).await.unwrap_or_default();
         parts.headers.remove(header::CONTENT_LENGTH);
         let mut changed = Response::from_parts(parts, Body::from(edit::apply(&self.edits, &body)));

@@ -1,65 +1,65 @@
-//! What is done to a gateway connection, and when.
+//! Scripted actions on gateway connections.
 
 use crate::{faults::FaultError, shard::Shard, switches::may_be_sent};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// No wait is longer: a day.
+/// The longest wait: a day.
 const LONGEST_WAIT_MS: u64 = 24 * 60 * 60 * 1_000;
-/// What one action writes at most: 8 GiB.
+/// The most bytes that one action writes: 8 GiB.
 const MOST_BYTES: u64 = 8 << 30;
-/// What is kept for one action at most.
+/// The most bytes in memory for one action.
 const LARGEST_PIECE: u64 = 64 << 20;
 
-/// A moment of a connection's life.
+/// When a script runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Moment {
-    /// A client asks for the WebSocket; nothing is answered yet.
+    /// A client requests the WebSocket; no answer has been sent.
     Connect,
     /// The WebSocket is open.
     BeforeHello,
     /// HELLO has been sent.
     AfterHello,
-    /// An IDENTIFY was accepted; READY has not been sent.
+    /// An IDENTIFY was accepted; READY not sent yet.
     Identify,
-    /// A RESUME has come, and has had no effect yet.
+    /// A RESUME arrived; it has no effect yet.
     Resume,
     /// READY has been sent.
     Ready,
     /// RESUMED has been sent.
     Resumed,
-    /// At once, on connections that are open; it does not stand.
+    /// At once, on open connections; the script does not stay active.
     Now,
 }
 
 impl Moment {
-    /// Whether the connection's shard is known by then.
+    /// Whether the connection's shard is known at this moment.
     const fn knows_shard(self) -> bool {
         matches!(self, Self::Identify | Self::Resume | Self::Ready | Self::Resumed | Self::Now)
     }
 }
 
-/// Which URL a connection came to.
+/// The URL of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Address {
-    /// The one of `/gateway/bot`.
+    /// The URL of `/gateway/bot`.
     Gateway,
     /// `resume_gateway_url`.
     Resume,
 }
 
-/// One thing that is done to a connection. In JSON an object whose `do` is the variant's name in `snake_case`.
+/// One action on a connection. In JSON an object whose `do` is the variant's name in `snake_case`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Action {
-    /// Does the rest later; the connection goes on meanwhile, but for HELLO, which waits.
+    /// Delays the remaining actions; the connection goes on, except for HELLO, which waits.
     Wait {
         /// Milliseconds.
         ms: u64,
     },
-    /// Sends a close frame; the session can be resumed.
+    /// Sends a close frame; the session stays resumable.
     Close {
         /// The code; without one the frame is empty.
         code: Option<u16>,
@@ -71,21 +71,21 @@ pub enum Action {
     Reset,
     /// Ends the TCP connection without a close frame.
     End,
-    /// Sends nothing any more, ACKs included.
+    /// Sends nothing any more, not even ACKs.
     Silence,
-    /// Holds events back while ACKs go on.
+    /// Holds back events but not ACKs.
     Withhold {
-        /// Milliseconds; 0 is as long as the connection is open.
+        /// Milliseconds; 0 is for as long as the connection is open.
         ms: u64,
     },
     /// Sends op 7.
     Reconnect,
-    /// Sends op 9; when it is not resumable the session ends.
+    /// Sends op 9; ends the session unless `resumable`.
     InvalidSession {
         /// The value of `d`.
         resumable: bool,
     },
-    /// Sends a text as a payload, through the connection's compression. Nothing checks it.
+    /// Sends an unchecked text as a payload, through the connection's compression.
     Text {
         /// The text.
         text: String,
@@ -93,23 +93,23 @@ pub enum Action {
         #[serde(default = "once")]
         times: u64,
     },
-    /// Writes bytes on the TCP connection, around the WebSocket.
+    /// Writes raw bytes to the TCP connection, outside the WebSocket.
     Bytes {
         /// The bytes in hexadecimal; spaces are ignored.
         hex: String,
-        /// So many bytes `a` follow them.
+        /// Number of bytes `a` to append.
         #[serde(default)]
         fill: u64,
-        /// How many times all of that.
+        /// How often to send it all.
         #[serde(default = "once")]
         times: u64,
     },
-    /// Sends a payload with a string of so many bytes `a`. Compressed it is small; without compression it has at most 40 MiB.
+    /// Sends a payload with a string of this many bytes `a`, small when compressed; without compression at most 40 MiB.
     Inflate {
-        /// How many.
+        /// Number of bytes.
         bytes: u64,
     },
-    /// Answers the request for a WebSocket with an HTTP answer instead; only at `connect`.
+    /// Answers the WebSocket request with plain HTTP; only at `connect`.
     Refuse {
         /// The status.
         status: u16,
@@ -126,33 +126,33 @@ const fn once() -> u64 {
     1
 }
 
-/// Acts on connections at a moment of their lives.
+/// Runs actions on connections at a given moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Script {
-    /// What it is cleared by.
+    /// Name for `clear_oddities`.
     #[serde(default)]
     pub name: Option<String>,
-    /// When.
+    /// The moment.
     pub at: Moment,
     /// Only connections to this URL.
     #[serde(default)]
     pub address: Option<Address>,
-    /// Only connections of these shards, which are known from IDENTIFY on.
+    /// Only connections of these shards; from IDENTIFY on.
     #[serde(default)]
     pub shards: Option<Vec<u32>>,
-    /// For how many connections; left out, for all.
+    /// Number of connections; by default all.
     #[serde(default)]
     pub times: Option<u32>,
-    /// At `before_hello`: HELLO is not sent.
+    /// At `before_hello`: does not send HELLO.
     #[serde(default)]
     pub instead: bool,
-    /// What is done, in order.
+    /// The actions, in order.
     pub actions: Vec<Action>,
 }
 
 impl Script {
-    /// A script for every connection, without end.
+    /// A script for all connections, without a limit.
     pub(crate) fn new(at: Moment, actions: Vec<Action>) -> Self {
         Self { name: None, at, address: None, shards: None, times: None, instead: false, actions }
     }
@@ -163,21 +163,21 @@ impl Script {
             && self.shards.as_ref().is_none_or(|own| shard.is_some_and(|shard| own.contains(&shard.number)))
     }
 
-    /// Checks what types can't say.
+    /// Checks what the types do not.
     pub(crate) fn validate(&self) -> Result<(), FaultError> {
         let bad = |why| Err(FaultError::BadOddity(why));
         if self.shards.is_some() && !self.at.knows_shard() {
             return bad("shards are known only from IDENTIFY on");
         }
         if self.instead && self.at != Moment::BeforeHello {
-            return bad("instead is for before_hello alone");
+            return bad("instead is valid only at before_hello");
         }
         for action in &self.actions {
             let early = matches!(action, Action::Refuse { .. });
             let anywhere = matches!(action, Action::Wait { .. } | Action::Reset | Action::Silence);
             if !anywhere && early != (self.at == Moment::Connect) {
                 return bad(
-                    "at connect there is refuse, wait, reset and silence; elsewhere there is no refuse",
+                    "at connect only refuse, wait, reset and silence are valid; elsewhere refuse is not",
                 );
             }
             action.validate()?;
@@ -201,7 +201,7 @@ impl Action {
             Self::Bytes { hex, fill, times } => {
                 let piece = (hex.len() as u64).saturating_add(*fill);
                 if piece > LARGEST_PIECE || piece.saturating_mul(*times) > MOST_BYTES {
-                    return bad("at most 64 MiB at a time and 8 GiB in all can be written");
+                    return bad("at most 64 MiB at once and 8 GiB in all can be written");
                 }
                 Ok(())
             }
@@ -217,7 +217,7 @@ impl Action {
     }
 }
 
-/// The bytes that pairs of hexadecimal digits stand for.
+/// Decodes pairs of hexadecimal digits.
 pub(crate) fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digits: Option<Vec<u8>> = text
         .chars()

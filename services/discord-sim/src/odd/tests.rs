@@ -26,7 +26,7 @@ fn edits_follow_their_paths() {
 }
 
 #[test]
-fn text_is_written_as_it_is() {
+fn set_text_writes_raw_text() {
     let edit = Edit::SetText { path: "/name".into(), text: r#""half \ud83d""#.into() };
     assert_eq!(changed(vec![edit], &json!({"name": "x"})), r#"{"name":"half \ud83d"}"#);
 }
@@ -41,14 +41,14 @@ fn apply(oddities: &Oddities) -> Vec<u64> {
 }
 
 #[test]
-fn an_oddity_stands_until_it_was_applied_often_enough_or_is_cleared() {
+fn oddity_applies_until_used_up_or_cleared() {
     let oddities = Oddities::default();
     oddities.add(patch(Some(2))).unwrap();
     for applied in [1, 2, 2] {
         assert_eq!(apply(&oddities), [applied]);
     }
     oddities.add(patch(None)).unwrap();
-    assert_eq!(apply(&oddities), [1], "the one that was used up is gone");
+    assert_eq!(apply(&oddities), [1], "a used-up oddity is gone");
     oddities.clear(Some("q"));
     assert_eq!(oddities.reports().len(), 1);
     oddities.clear(Some("p"));
@@ -62,7 +62,7 @@ fn an_oddity_stands_until_it_was_applied_often_enough_or_is_cleared() {
 }
 
 #[test]
-fn scripts_that_can_not_work_are_refused() {
+fn invalid_scripts_are_refused() {
     let close = |code| Action::Close { code: Some(code), reason: String::new() };
     let early = Script { shards: Some(vec![1]), ..Script::new(Moment::AfterHello, vec![Action::Reset]) };
     let instead = Script { instead: true, ..Script::new(Moment::Ready, vec![Action::Reset]) };
@@ -83,7 +83,7 @@ fn scripts_that_can_not_work_are_refused() {
 }
 
 #[test]
-fn presets_have_names_of_their_own() {
+fn preset_names_are_unique() {
     let reports = presets::reports();
     let names: std::collections::BTreeSet<_> = reports.iter().map(|preset| &preset.name).collect();
     assert_eq!(names.len(), reports.len());

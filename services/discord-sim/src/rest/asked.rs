@@ -25,11 +25,11 @@ impl Asked {
         self.0.get(field).map(String::as_str)
     }
 
-    /// A boolean, `false` when it is left out: `true` and `false` in any case, `1` and `0`.
+    /// A boolean: `true` and `false` in any case, `1` and `0`; `false` by default.
     ///
     /// # Errors
     ///
-    /// When it is anything else.
+    /// Anything else.
     pub(crate) fn boolean(&self, field: &str) -> Result<bool, Problem> {
         match self.text(field) {
             None | Some("0") => Ok(false),

@@ -83,7 +83,7 @@ pub(super) async fn guard(
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arrived(pub(super) Duration);
 
-/// Marks an answer that does not come from Discord itself, of the ban for example.
+/// Marks an answer that does not come from Discord itself, such as the ban.
 #[derive(Clone, Copy)]
 struct FromCloudflare;
 

@@ -37,7 +37,7 @@ impl World {
         held.into_iter().any(|number| self.role(guild, number).permissions == ADMINISTRATOR)
     }
 
-    /// Whether the bot's roles in a guild, `@everyone` included, allow what this permission bit stands for.
+    /// Whether the bot's roles in a guild, including `@everyone`, grant this permission bit.
     /// [Source](https://docs.discord.com/developers/topics/permissions#permission-hierarchy).
     pub(crate) fn bot_may(&self, guild: GuildIndex, permission: u64) -> bool {
         let mut roles = self.held_roles(guild, 0);

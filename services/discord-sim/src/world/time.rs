@@ -10,7 +10,7 @@ pub(crate) fn iso(ms: u64) -> String {
     format!("{}+00:00", text.trim_end_matches('Z'))
 }
 
-/// The date `away` from now as HTTP writes it. [Source](https://www.rfc-editor.org/rfc/rfc9110#section-5.6.7).
+/// Formats the date `away` from now for HTTP. [Source](https://www.rfc-editor.org/rfc/rfc9110#section-5.6.7).
 pub(crate) fn http_date(away: Duration) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] =

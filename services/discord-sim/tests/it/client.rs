@@ -28,7 +28,7 @@ pub(crate) async fn start(config: SimConfig) -> Sim {
     Sim::start(config).await.expect("it starts on a free port")
 }
 
-/// Nothing came for so long: a client that expects silence can wait for no event.
+/// How long nothing must arrive to count as silence.
 const SILENCE: Duration = Duration::from_millis(300);
 
 /// What a client sees.
@@ -78,7 +78,7 @@ impl Client {
         Self { socket }
     }
 
-    /// Connects to a URL, or says in words how it was refused.
+    /// Connects to a URL; the error is a short text.
     pub(crate) async fn try_dial(url: &str) -> Result<Self, String> {
         match timeout(SILENCE * 3, connect_async(url)).await {
             Ok(Ok((socket, _))) => Ok(Self { socket }),
@@ -87,7 +87,7 @@ impl Client {
         }
     }
 
-    /// The next thing that comes, in words; `silence` when nothing does.
+    /// Describes the next input; `silence` if there is none.
     pub(crate) async fn see(&mut self) -> String {
         match timeout(SILENCE, self.socket.next()).await {
             Err(_) => "silence".into(),
@@ -104,11 +104,11 @@ impl Client {
         }
     }
 
-    /// The next text, which may be no JSON.
+    /// The next text, which need not be JSON.
     pub(crate) async fn text(&mut self) -> String {
         loop {
             match self.raw().await {
-                // HELLO was read; an ACK is not asked for.
+                // HELLO was read; ACKs are not expected.
                 Some(Message::Text(text)) => return text.as_str().to_owned(),
                 Some(Message::Ping(_) | Message::Pong(_)) => {}
                 other => panic!("a text was expected: {other:?}"),
@@ -218,7 +218,7 @@ impl Client {
     }
 }
 
-/// A payload that is no event, in words; what Discord's servers put in `_trace` left out.
+/// Describes a payload that is not an event, without `_trace`.
 fn plain(payload: &Value) -> String {
     let mut d = payload["d"].clone();
     if let Some(fields) = d.as_object_mut() {
@@ -235,7 +235,7 @@ fn in_words(error: &tungstenite::Error) -> String {
         tungstenite::Error::Capacity(_) => "too long".into(),
         tungstenite::Error::Utf8(_) => "not UTF-8".into(),
         tungstenite::Error::Io(error) if error.kind() == ErrorKind::ConnectionReset => "reset".into(),
-        // How the library words a reset that it reads first.
+        // The library's text for a reset seen while reading.
         tungstenite::Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => {
             "reset".into()
         }

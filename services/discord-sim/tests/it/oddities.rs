@@ -1,4 +1,4 @@
-//! What a client meets of each preset: one row for each.
+//! The effect of each preset on a client, one row for each.
 
 mod connections;
 mod events;
@@ -23,7 +23,7 @@ fn every_preset_has_a_row() {
 }
 
 #[tokio::test]
-async fn oddities_are_made_listed_and_cleared_over_http() {
+async fn oddities_are_added_listed_and_cleared_over_http() {
     let sim = start(quick()).await;
     let http = async |method: &str, path: &str, body: Value| {
         crate::control::http(&sim, method, path, "Content-Type: application/json\r\n", &body.to_string())
@@ -60,7 +60,7 @@ async fn oddities_are_made_listed_and_cleared_over_http() {
 }
 
 #[tokio::test]
-async fn scripts_for_shards_leave_others_alone() {
+async fn scripts_affect_only_their_shards() {
     let sim = start(quick()).await;
     let script = Script {
         name: None,

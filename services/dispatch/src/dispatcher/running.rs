@@ -15,7 +15,7 @@ use crate::{
 /// never ends must not hold up the whole shard.
 pub const LONGEST_ALONE: Duration = Duration::from_mins(1);
 
-/// The same while the care is brief, which then ends.
+/// As [`LONGEST_ALONE`] while the care is brief, which then ends.
 pub const BRIEFLY_ALONE: Duration = Duration::from_millis(500);
 
 impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Shared<T, H> {
@@ -49,7 +49,7 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Shared<T, H> {
     async fn handled(shared: &Arc<Self>, ticket: Ticket, delivery: &Delivery<T>) -> Admission {
         let handler = &shared.setup.handler;
         let brief = delivery.alone && shared.lock().queue.is_briefly_careful();
-        // A panic in here leaves it out as one in the handler would.
+        // A panic here counts as one in the handler.
         match panics::caught(async { handler.admit(delivery).await }).await {
             Ok(Admission::Handle) => {}
             Ok(other) => return other,
@@ -60,7 +60,7 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Shared<T, H> {
         }
         if !shared.begin(ticket) {
             if delivery.alone
-                && let Err(panic) = panics::caught(async { handler.not_begun(delivery).await }).await
+                && let Err(panic) = panics::caught(async { handler.not_started(delivery).await }).await
             {
                 tell(&panic, delivery);
             }
@@ -134,13 +134,13 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Shared<T, H> {
 }
 
 impl<T, H: ?Sized> Shared<T, H> {
-    /// Its handler is called next. False once the dispatcher is shut: then it must not be.
+    /// Called right before the handler. Returns false once the dispatcher is shut; then the handler must not be called.
     fn begin(&self, ticket: Ticket) -> bool {
         let mut state = self.lock();
         !state.closed && state.queue.begin(ticket)
     }
 
-    /// Its handler was not called: it waits again, for the caller that closes the dispatcher.
+    /// Queues an event again whose handler was not called, for the caller that closes the dispatcher.
     fn put_back(&self, ticket: Ticket) {
         let mut state = self.lock();
         state.queue.put_back(ticket);

@@ -198,7 +198,7 @@ async fn closing_waits_no_longer_than_its_patience() {
     assert_eq!(world.told.try_recv(), Err(mpsc::error::TryRecvError::Empty));
 }
 
-/// Waits before each event until the test lets it begin.
+/// Waits before each event until the test releases it.
 struct Hesitant {
     told: mpsc::UnboundedSender<Told>,
     gate: Semaphore,
@@ -218,7 +218,7 @@ impl Handler<()> for Hesitant {
 }
 
 #[tokio::test]
-async fn no_handler_is_called_once_it_is_shut_not_even_of_an_event_that_was_started() {
+async fn shut_dispatcher_calls_no_handler_even_for_started_events() {
     let (told, mut words) = mpsc::unbounded_channel();
     let handler = Arc::new(Hesitant { told, gate: Semaphore::new(0) });
     let setup = Setup {
@@ -239,7 +239,7 @@ async fn no_handler_is_called_once_it_is_shut_not_even_of_an_event_that_was_star
     handler.gate.add_permits(9);
     stragglers.close();
     stragglers.wait().await;
-    assert!(words.try_recv().is_err(), "no handler was called, and none was asked for");
+    assert!(words.try_recv().is_err(), "no handler was called, and no event admitted");
     let closed = dispatcher.close(DEADLINE).await;
     let unstarted: Vec<u64> = closed.unstarted.iter().map(|item| item.sequence).collect();
     assert_eq!((unstarted, closed.still_running), (vec![1, 2, 3], 0));

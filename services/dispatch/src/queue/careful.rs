@@ -9,7 +9,7 @@ use super::Ticket;
 /// The suspects of a careful queue.
 #[derive(Debug, Default)]
 pub(super) struct Careful {
-    /// It ends with the first suspect that takes long.
+    /// Ends with the first slow suspect.
     brief: bool,
     queued: VecDeque<Ticket>,
     /// The one that the next waits for.
@@ -51,7 +51,7 @@ impl Careful {
         self.queued.push_front(ticket);
     }
 
-    /// The one that the next waits for, and those that wait.
+    /// The suspect that the next one waits for, and the waiting ones.
     pub(super) fn into_tickets(self) -> (Option<Ticket>, VecDeque<Ticket>) {
         (self.alone, self.queued)
     }
@@ -60,7 +60,7 @@ impl Careful {
         self.all_came = true;
     }
 
-    /// Everything that waits was taken out, and so was the one that the next waits for, unless it `is_left`.
+    /// Forgets all waiting items, which were taken out, and the running suspect unless it `is_left`.
     pub(super) fn abandon_queued(&mut self, is_left: impl FnOnce(Ticket) -> bool) {
         self.queued.clear();
         self.alone = self.alone.filter(|alone| is_left(*alone));

@@ -36,7 +36,7 @@ impl Outlets {
         });
     }
 
-    /// Tells everyone of a hole. What comes after it can have an earlier place in the stream than what was there when a subscriber came.
+    /// Reports a hole to all subscribers. What comes next may be earlier in the stream than where a subscriber began.
     pub(super) fn deliver_to_all(&self, delivery: &Delivery) {
         self.lock().retain_mut(|(after, outlet)| {
             *after = Stamp::default();

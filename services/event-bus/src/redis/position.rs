@@ -71,15 +71,15 @@ pub(super) enum Behind {
 
 const LOST_WRITES: Hole = Hole { count: None, reason: "redis lost its last writes" };
 
-/// Entries that are remembered, to find the last one that a Redis which lost writes still has.
+/// How many entries are remembered, to find the last one that a Redis with lost writes still has.
 const REMEMBERED: usize = 1_024;
 
-/// What an entry of the stream means.
+/// What to do with an entry of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
-    /// It was delivered before.
+    /// Ignore it; it was delivered before.
     Known,
-    /// It is to be delivered, after a hole perhaps.
+    /// Deliver it, possibly after a hole.
     New(Option<Hole>),
 }
 
@@ -87,7 +87,7 @@ pub(super) enum Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Position {
     last: Stamp,
-    /// The last entries that were read, up to `last`.
+    /// The last entries read, up to `last`.
     recent: VecDeque<(u64, StreamId)>,
 }
 
@@ -103,7 +103,7 @@ impl Position {
         if stamp.generation != self.last.generation {
             self.recent.clear();
         }
-        // What was sent again takes the place of what was lost.
+        // Entries that were sent again replace the lost ones.
         while self.recent.back().is_some_and(|(sequence, _)| *sequence >= stamp.sequence) {
             self.recent.pop_back();
         }
@@ -116,12 +116,12 @@ impl Position {
         self.last = stamp;
     }
 
-    /// The id of the last entry that was read.
+    /// The id of the last entry read.
     pub(super) fn id(&self) -> StreamId {
         self.last.id
     }
 
-    /// Where to read from when the stream does not have the last entry any more: what is remembered of it may be there.
+    /// Where to read from when the stream has lost the last entry: an older remembered one may be there.
     pub(super) fn oldest_id(&self) -> StreamId {
         self.recent.iter().map(|(_, id)| *id).min().unwrap_or_default()
     }
@@ -138,7 +138,7 @@ impl Position {
         if self.knows(stamp) { Live::Repeat } else { Live::Gap }
     }
 
-    /// It was read, or came before all that is remembered.
+    /// Whether an entry was read, or is older than all that is remembered.
     fn knows(&self, stamp: &Stamp) -> bool {
         match self.recent.front() {
             Some((oldest, id)) if stamp.sequence < *oldest => stamp.id < *id,
@@ -162,8 +162,8 @@ impl Position {
         if *newest == self.last { Behind::No } else { Behind::ReadOn(None) }
     }
 
-    /// Takes the next entry of the stream, and tells what is missing before it. `Err` when the stream has begun a new generation in the
-    /// meantime.
+    /// Takes the stream's next entry, and finds what is missing before it. `Err` when the stream has begun a new generation
+    /// meanwhile.
     pub(super) fn read(&mut self, stamp: &Stamp) -> Result<Entry, ()> {
         if stamp.generation != self.last.generation {
             return Err(());
@@ -182,7 +182,7 @@ impl Position {
         Ok(Entry::New(hole))
     }
 
-    /// The stream has no more entries: what it should have had up to `newest` is gone, or what was read after `newest` is.
+    /// Handles the end of the stream. Entries up to `newest` that were not read are gone, or those read after `newest` are.
     /// `has_read`: an entry was new, so `newest` may be older than the last one.
     pub(super) fn read_all(&mut self, newest: &Stamp, has_read: bool) -> Option<Hole> {
         let is_past = has_read && self.knows(newest);
@@ -208,7 +208,7 @@ mod tests {
         Stamp { generation: generation.to_owned(), sequence, id: StreamId { millis, counter: 0 } }
     }
 
-    /// Reads what a stream has after a position, as the reader does. What is delivered, with `0` for a hole.
+    /// Reads a stream as the reader does. Returns what is delivered, with `0` for a hole.
     fn catch_up(position: &mut Position, stream: &[Stamp]) -> Vec<u64> {
         let newest = stream.last().cloned().unwrap_or_default();
         let mut seen = Vec::new();
@@ -230,14 +230,14 @@ mod tests {
         seen
     }
 
-    /// Entries of one generation: the sequence number, and the milliseconds of the id.
+    /// Entries of one generation, as sequence number and milliseconds of the id.
     fn stream(entries: &[(u64, u64)]) -> Vec<Stamp> {
         entries.iter().map(|(sequence, millis)| stamp("g", *sequence, *millis)).collect()
     }
 
     #[test]
     fn broadcasts_sent_after_lost_writes_are_all_delivered() {
-        // Read up to 95; the replica has up to 90.
+        // Read up to 95, but the replica has only up to 90.
         let before: Vec<(u64, u64)> = (81..=95).map(|n| (n, n * 10)).collect();
         let kept = &before[..10];
         for (name, sent, expected) in [
@@ -269,7 +269,7 @@ mod tests {
             assert_eq!(catch_up(&mut position, &stream(&before)), (81..=95).collect::<Vec<_>>());
             let after = stream(&[kept, &sent].concat());
             assert_eq!(catch_up(&mut position, &after), expected, "{name}");
-            assert_eq!(catch_up(&mut position, &after), Vec::<u64>::new(), "{name}: told once");
+            assert_eq!(catch_up(&mut position, &after), Vec::<u64>::new(), "{name}: reported once");
             let next = stamp("g", after.last().unwrap().sequence + 1, 2_000);
             assert_eq!(position.live(&next), Live::Next, "{name}");
         }
@@ -297,7 +297,7 @@ mod tests {
         assert_eq!(position.read_all(&newest, false).unwrap().count, Some(1));
         assert_eq!(position.compare(&newest), Behind::No);
         assert_eq!(position.read_all(&newest, false), None);
-        // What it had read is cut off, and more.
+        // The stream was cut past the last entry read.
         assert_eq!(catch_up(&mut position, &stream(&[(13, 130)])), [0, 13]);
     }
 

@@ -3,7 +3,7 @@
 -- A cluster client sends a script again when the connection broke before the answer: the mark makes the second do nothing.
 -- The state tells where the stream is, so a subscriber finds out with one cheap read whether it has everything. A Redis
 -- that lost its keys starts a new generation, which cannot be taken for the old one going on.
--- Each entry says how many bytes were written up to its end, so that the first one tells how many the stream holds.
+-- Each entry has the total bytes written up to its end, so that the first entry gives the stream's size.
 local sent = redis.call('GET', KEYS[3])
 if sent then return sent end
 local most_bytes = tonumber(ARGV[5] or '67108864')
@@ -14,9 +14,9 @@ if not generation then
   redis.call('HSET', KEYS[2], 'generation', generation, 'sequence', '0', 'bytes', '0')
 end
 local sequence = string.format('%.0f', redis.call('HINCRBY', KEYS[2], 'sequence', 1))
--- 128: what an entry takes beside its message.
+-- 128: an entry's overhead beside its message.
 local written = redis.call('HINCRBY', KEYS[2], 'bytes', #ARGV[2] + 128)
--- Room is made first, so that the stream never holds more.
+-- Trim first, so that the stream never exceeds the limit.
 while true do
   local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
   if not first then break end
@@ -25,7 +25,7 @@ while true do
     if first[2][at] == 'message' then message = #first[2][at + 1] end
     if first[2][at] == 'upto' then upto = tonumber(first[2][at + 1]) or 0 end
   end
-  -- An entry of an older version does not say: it counts as written before all others.
+  -- Entries of older versions lack this total, and count as written before all others.
   local begin = upto > 0 and upto - message - 128 or 0
   if written - begin <= most_bytes then break end
   redis.call('XDEL', KEYS[1], first[1])

@@ -141,7 +141,7 @@ impl Reader {
         };
         let (last, oldest) = (position.id(), position.oldest_id());
         let is_there = last == StreamId::default() || history::has(&shared.link, &shared.names, last).await?;
-        // Writes were lost, or cut off: what was sent since can be behind any entry that is remembered.
+        // Writes were lost or cut off, so newer entries can be behind any that is remembered.
         let mut after = if is_there { last } else { oldest };
         let mut has_read = false;
         if let Some(hole) = hole {
@@ -158,7 +158,7 @@ impl Reader {
                     Ok(Entry::Known) => continue,
                     Ok(Entry::New(None)) => {}
                     Ok(Entry::New(Some(hole))) => self.missed(hole),
-                    // The stream has begun a new generation just now; the next check finds that out.
+                    // The stream has just begun a new generation, which the next check finds.
                     Err(()) => return Ok(()),
                 }
                 has_read = true;

@@ -196,7 +196,7 @@ async fn a_sentinel_fails_over() {
     assert_eq!(next_bodies(&mut subscription, 1).await, ["b"], "the replica had everything");
 }
 
-/// Takes the last entries away, and adds others: what a replica that took over has and is sent.
+/// Removes the last entries and adds others, as after a failover with lost writes.
 const FAIL_OVER: &str = r"
 local lost = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', ARGV[1])
 for _, entry in ipairs(lost) do redis.call('XDEL', KEYS[1], entry[1]) end
@@ -228,7 +228,7 @@ async fn broadcasts_after_a_failover_that_lost_writes_are_delivered() {
         let mut words = vec!["EVAL", FAIL_OVER, "2", &stream, &state, "2"];
         words.extend(messages.iter().map(String::as_str));
         assert_eq!(server.command::<u64>(&words).await, 2);
-        // As a master that went away does.
+        // As a master that has disappeared does.
         server.command::<u64>(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
         assert_eq!(next_missed(&mut subscription).await, None, "{sent:?}");
         assert_eq!(next_bodies(&mut subscription, sent.len()).await, sent);
@@ -242,7 +242,7 @@ async fn broadcasts_after_a_failover_that_lost_writes_are_delivered() {
 async fn history_is_bounded_by_bytes() {
     let server = RedisServer::start().await;
     let bus = redis_bus(&server.url(), "test");
-    // An older version's entries, which do not say how large they are.
+    // Entries of an older version, without sizes.
     server.command::<i64>(&["HSET", "{test}:broadcasts:state", "generation", "g", "sequence", "1"]).await;
     let old = ["XADD", "{test}:broadcasts", "*", "generation", "g", "sequence", "1", "message", "x"];
     server.command::<String>(&old).await;
@@ -254,7 +254,7 @@ async fn history_is_bounded_by_bytes() {
     assert!((240..=256).contains(&kept), "{kept} entries are kept");
     let bytes: u64 = server.command(&["MEMORY", "USAGE", "{test}:broadcasts", "SAMPLES", "0"]).await;
     assert!(bytes < 80 * 1024 * 1024, "{bytes} bytes");
-    // Small ones are bounded by their number as before.
+    // Small messages are still bounded by number.
     for _ in 0..300 {
         publish(&bus, "small").await;
     }

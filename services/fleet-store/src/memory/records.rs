@@ -22,7 +22,7 @@ pub(super) struct Records {
     term: Term,
     /// Who holds it and until when.
     holder: Option<(Incarnation, Instant)>,
-    /// The last other coordinator that asked for it, and when.
+    /// The last other coordinator that asked for the term, and when.
     standby: Option<(Incarnation, Instant)>,
     shard_total: Option<u32>,
     budget: Option<BudgetRecord>,

@@ -14,7 +14,7 @@ impl Keys {
         Self { prefix }
     }
 
-    /// Hash: the term, its holder, when the hold ends; the last standby that asked for it, and when.
+    /// Hash: the term, its holder, when the hold ends; the last standby that asked for the term, and when.
     pub(super) fn term(&self) -> String {
         format!("{{{}}}:term", self.prefix)
     }

@@ -103,7 +103,7 @@ async fn what_others_wrote_is_named_and_no_panic() {
     let store = redis_store(&server.url(), "p");
     let claim = store.claim_term(&incarnation("c"), Term(1), LONG).await;
     assert!(matches!(claim, Err(StoreError::Alien(_))), "{claim:?}");
-    // One record of another kind leaves the others alone.
+    // An unexpected record does not affect the others.
     server.command::<()>(&["SET", "{p:shard:2}", "x"]).await;
     let owners = [0, 1, 2].map(|shard| owner(shard, "a", "1", 1));
     let assigned = store.assign(Term(1), &owners).await.unwrap();

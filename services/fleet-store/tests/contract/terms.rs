@@ -106,7 +106,7 @@ pub(crate) async fn the_holder_hears_of_a_standby_until_it_withdraws_or_acts(sto
     };
     claim(&store, "a").await;
     claim(&store, "a").await;
-    assert_eq!(renew("a", 1).await, HELD, "its own claims are no standby's");
+    assert_eq!(renew("a", 1).await, HELD, "the holder's own claims do not make a standby");
     claim(&store, "b").await;
     assert_eq!(renew("a", 1).await, HELD_BESIDE_A_STANDBY);
     store.withdraw_standby(&incarnation("c")).await.unwrap();
@@ -116,5 +116,5 @@ pub(crate) async fn the_holder_hears_of_a_standby_until_it_withdraws_or_acts(sto
     claim(&store, "b").await;
     store.release_term(Term(1), &incarnation("a")).await.unwrap();
     assert_eq!(claim(&store, "b").await, TermClaim::Acting(Term(2)));
-    assert_eq!(renew("b", 2).await, HELD, "it waits no longer");
+    assert_eq!(renew("b", 2).await, HELD, "the new holder is no standby any more");
 }

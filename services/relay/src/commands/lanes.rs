@@ -1,8 +1,8 @@
-//! Which commands wait here, and whose turn it is: pure.
+//! Decides which commands wait here, and in which order they go. Pure.
 //!
-//! Presence and voice state are states: of those of one shard, or of one guild, only the newest waits, and an older one never goes out
-//! after a newer one. Everything else goes in the stream's order; what has no room here stays in the stream, and is read again, in
-//! order, before anything newer of its lane.
+//! Presences and voice states are states: only the newest of a shard or guild waits, and an older one never goes out after a
+//! newer one. All other commands go in the stream's order; those without room here stay in the stream, and are read again before
+//! anything newer of their lane.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -11,20 +11,20 @@ use serde_json::Value;
 
 use crate::EntryId;
 
-/// Commands of one lane that wait here.
+/// The most commands that wait in one lane.
 pub(super) const LANE: usize = 256;
 
-/// States whose newest id is remembered.
+/// The most states whose newest id is remembered.
 const REMEMBERED: usize = 16_384;
 
-/// Commands that go out one after the other.
+/// A kind of command; one kind of a shard is sent in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     /// The presence.
     Presence,
     /// The voice state in a guild.
     Voice(u64),
-    /// Requests for members, and what will be refused.
+    /// Requests for members, and commands that will be refused.
     Other,
 }
 
@@ -46,10 +46,10 @@ impl Kind {
     }
 }
 
-/// The place of a command's lane.
+/// A lane's key.
 pub(super) type Key = (ShardNumber, Kind);
 
-/// A command that was read.
+/// A command that was read from the stream.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Taken {
     pub(super) id: EntryId,
@@ -63,37 +63,36 @@ impl Taken {
     }
 }
 
-/// What became of a command that was put into its lane.
+/// The result of putting a command into its lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Put {
-    /// It waits, and its lane rests: it is to be started.
+    /// Waiting; the lane is idle and has to be started.
     Start,
-    /// It waits.
+    /// Waiting.
     Waits,
-    /// It is here already.
+    /// Known already.
     AtHand,
-    /// A newer one was there: it is done with.
+    /// Replaced by a newer one; finished.
     Outdated,
-    /// There is no room: it stays in the stream.
+    /// No room; it stays in the stream.
     Deferred,
 }
 
 #[derive(Debug, Default)]
 struct Lane {
     waiting: VecDeque<Taken>,
-    /// Its task runs.
+    /// Whether its task runs.
     runs: bool,
-    /// From here on its commands are in the stream.
+    /// From this id on its commands are in the stream.
     deferred_from: Option<EntryId>,
 }
 
-/// See the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     by_key: HashMap<Key, Lane>,
     /// The newest command of each state.
     newest: HashMap<Key, EntryId>,
-    /// What waits or is being sent.
+    /// Commands that wait or are being sent.
     at_hand: HashSet<EntryId>,
 }
 
@@ -102,8 +101,8 @@ impl Lanes {
         self.at_hand.len()
     }
 
-    /// Puts a command into its lane; the second is one whose place it took, which is done with. `again`: it was deferred, and is read
-    /// again.
+    /// Puts a command into its lane. Also returns the command that it replaced, which is finished. `again`: the command was
+    /// deferred before.
     pub(super) fn put(&mut self, taken: Taken, again: bool) -> (Put, Option<EntryId>) {
         let (id, key) = (taken.id, taken.key());
         if self.at_hand.contains(&id) {
@@ -131,7 +130,7 @@ impl Lanes {
         (if std::mem::replace(&mut lane.runs, true) { Put::Waits } else { Put::Start }, replaced)
     }
 
-    /// The next command of a lane; its task ends when there is none.
+    /// The next command of a lane; its task ends without one.
     pub(super) fn next(&mut self, key: Key) -> Option<Taken> {
         let lane = self.by_key.get_mut(&key)?;
         let next = lane.waiting.pop_front();
@@ -144,24 +143,24 @@ impl Lanes {
         next
     }
 
-    /// A newer one took its place while it was tried.
+    /// Whether a newer command has replaced this one.
     pub(super) fn is_outdated(&self, key: Key, id: EntryId) -> bool {
         self.newest.get(&key).is_some_and(|newest| *newest > id)
     }
 
-    /// It is done with.
+    /// Forgets a finished command.
     pub(super) fn finished(&mut self, id: EntryId) {
         self.at_hand.remove(&id);
     }
 
-    /// Lanes that have room for what was deferred, and from where.
+    /// Lanes with room for deferred commands, and from which id.
     pub(super) fn to_refill(&self) -> Vec<(Key, EntryId)> {
         let has_room = |lane: &Lane| lane.waiting.len() <= LANE / 2;
         let lanes = self.by_key.iter().filter(|(_, lane)| has_room(lane));
         lanes.filter_map(|(key, lane)| Some((*key, lane.deferred_from?))).collect()
     }
 
-    /// What was deferred has been read up to here; all of it when there is no id.
+    /// Notes how far deferred commands were read; `None`: all of them.
     pub(super) fn refilled(&mut self, key: Key, from: Option<EntryId>) {
         if let Some(lane) = self.by_key.get_mut(&key) {
             lane.deferred_from = from;
@@ -171,7 +170,7 @@ impl Lanes {
         }
     }
 
-    /// Forgets states of before this time, in Redis's milliseconds: older commands are given up anyway.
+    /// Forgets states older than this, in Redis's milliseconds: older commands are dropped anyway.
     pub(super) fn forget_before(&mut self, ms: u64) {
         if self.newest.len() >= REMEMBERED / 2 {
             self.newest.retain(|_, id| id.ms >= ms);
@@ -210,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn newest_state_takes_the_place_of_what_waits() {
+    fn newest_state_replaces_waiting_ones() {
         for (name, commands, left) in [
             ("presences", vec![presence(1, 0), presence(2, 0), presence(3, 0)], vec![3]),
             ("presences out of order", vec![presence(3, 0), presence(1, 0), presence(2, 0)], vec![3]),
@@ -243,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn state_that_is_tried_gives_way_to_a_newer_one() {
+    fn newer_state_replaces_one_being_sent() {
         let mut lanes = Lanes::default();
         let key = presence(1, 0).key();
         assert_eq!(lanes.put(presence(1, 0), false), (Put::Start, None));
@@ -257,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn full_lane_keeps_its_order_and_holds_up_no_other() {
+    fn full_lane_keeps_its_order_and_delays_no_other() {
         let mut lanes = Lanes::default();
         let key = members(1, 0).key();
         let count = LANE as u64 + 40;
@@ -269,7 +268,7 @@ mod tests {
         let mut out: Vec<u64> = Vec::new();
         while let Some(taken) = lanes.next(key) {
             out.push(taken.id.number);
-            // What is new waits behind what was deferred.
+            // New commands wait behind deferred ones.
             if out.len() == 100 {
                 assert_eq!(lanes.put(members(count + 2, 0), false), (Put::Deferred, None));
             }

@@ -39,7 +39,7 @@ impl Queue {
         }
     }
 
-    /// The first ones, all of one session.
+    /// The first ones, as far as they are of one session.
     pub(super) fn batch(&self) -> Vec<Waiting> {
         let mut bytes = 0;
         let mut session = None;

@@ -16,7 +16,7 @@ use crate::{
 const AGAIN: Duration = Duration::from_millis(50);
 const AGAIN_AT_MOST: Duration = Duration::from_secs(1);
 
-/// What is kept is sent again for another Redis so often at most: two bots under one prefix look like one at each event.
+/// Shortest time between two resends to another Redis: two bots under one prefix look like a new Redis with each event.
 const REPLACED_AGAIN: Duration = Duration::from_secs(10);
 
 pub(super) struct Sender {
@@ -31,7 +31,7 @@ pub(super) struct Sender {
     believed: Option<Position>,
     /// Where a fence was before it was moved back.
     rewound_from: Option<Position>,
-    /// When another Redis was last found in the place of the one before.
+    /// When a different Redis was last found.
     replaced_at: Option<Instant>,
     began: Instant,
 }
@@ -39,13 +39,13 @@ pub(super) struct Sender {
 /// Another worker relays the shard.
 struct Outranked(Epoch);
 
-/// What the store says to entries.
+/// The store's answer to entries.
 enum Answer {
-    /// They are in the streams, now or before.
+    /// The entries are in the streams, now or before.
     Taken,
-    /// It has lost writes, has come only so far, and took nothing.
+    /// The store lost writes, has only this position, and took nothing.
     Lost(Option<Position>),
-    /// Its fence is in a later session than the entries, so it took none of them.
+    /// The fence is in a later session than the entries, so the store took none.
     Ahead(Position),
 }
 
@@ -104,7 +104,7 @@ impl Sender {
         }
     }
 
-    /// An event as the store takes it; one that can't be encoded becomes a gap in its place.
+    /// Encodes an event; one that can't be encoded becomes a gap in its place.
     fn entry(&self, event: &Waiting, traceparent: Option<Arc<str>>) -> NewEntry {
         let data = match event.encode(self.shard) {
             Ok(data) => data,
@@ -112,7 +112,7 @@ impl Sender {
                 self.metrics.count_garbled();
                 tracing::warn!(
                     shard.id = %self.shard, event = %printable(&event.name), sequence = event.position.sequence, %error,
-                    "event cannot be relayed: a gap is told in its place"
+                    "cannot encode event; relaying a gap"
                 );
                 return self.gap_in_place_of(event, traceparent);
             }
@@ -143,7 +143,7 @@ impl Sender {
             received_at_unix_ms: event.received_at_unix_ms,
             lateness: event.lateness,
             traceparent,
-            // A text of ours, without anything of the payload: it can be encoded.
+            // Our own text, without the payload, can always be encoded.
             data: crate::entry::encode(self.shard, &text).unwrap_or_default(),
         }
     }
@@ -164,7 +164,7 @@ impl Sender {
                 if self.believed.is_none() && appended == 0 {
                     self.tail.begin_at(reached);
                 }
-                self.believe(reached);
+                self.note_reached(reached);
                 self.tail.push(entries.iter().cloned(), self.began.elapsed());
                 Ok(Answer::Taken)
             }
@@ -172,7 +172,7 @@ impl Sender {
                 self.metrics.count_lost_writes();
                 tracing::warn!(
                     shard.id = %self.shard, believed = ?self.believed, ?reached,
-                    "the relay's Redis has lost its last writes: they are sent again"
+                    "relay's Redis lost writes; sending them again"
                 );
                 Ok(Answer::Lost(reached))
             }
@@ -180,19 +180,19 @@ impl Sender {
         }
     }
 
-    /// An event's lateness: a pending one may be there already when a fence above it was moved back.
+    /// The mark of an event: a pending one may have been relayed already when a fence above it was moved back.
     fn lateness(&self, position: Position, lateness: Lateness) -> Lateness {
         let restored_up_to = self.shared.lock().restored_up_to;
         let may_be_there = Some(position) <= restored_up_to && Some(position) <= self.rewound_from;
         if lateness == Lateness::Fresh && may_be_there { Lateness::Replayed } else { lateness }
     }
 
-    fn believe(&mut self, reached: Option<Position>) {
+    fn note_reached(&mut self, reached: Option<Position>) {
         self.believed = reached;
         self.shared.lock().reached = reached;
     }
 
-    /// Asks the store until it answers.
+    /// Retries until the store answers.
     async fn until_answered<F>(&self, ask: impl Fn() -> F) -> Appended
     where
         F: Future<Output = Result<Appended, RelayError>>,
@@ -218,12 +218,12 @@ impl Sender {
         }
     }
 
-    /// The store's fence is in a later session than events that it has not taken: this worker's clock, or the one that numbered the
-    /// session, was behind; or this is another Redis than before. The fence goes back below them. Those that were pending on an owner
-    /// before may have been relayed by it: they are marked as replayed.
+    /// Moves the store's fence back below events of an earlier session: this worker's clock, or the one that numbered the
+    /// session, was behind; or this is another Redis. Events that were pending on a previous owner may have been relayed by it,
+    /// and are marked as replayed.
     async fn rewind(&mut self, fence: Position, entries: &mut [NewEntry]) -> Result<(), Outranked> {
         let Some(first) = entries.first().map(|entry| entry.position) else { return Ok(()) };
-        // A fence that was not there when this worker began: another Redis, which lacks what the one before had.
+        // The fence was not there when this worker started: another Redis, which lacks the earlier entries.
         let is_another = self.believed.is_none_or(|believed| believed.session <= first.session)
             && self.replaced_at.is_none_or(|at| at.elapsed() > REPLACED_AGAIN);
         let to = if is_another { Position::default() } else { first.before() };
@@ -235,7 +235,7 @@ impl Sender {
         let (store, shard, epoch) = (self.store.clone(), self.shard, self.epoch);
         match self.until_answered(|| store.rewind(shard, epoch, fence, to)).await {
             Appended::Outranked(by) => return Err(Outranked(by)),
-            Appended::Done { reached, .. } | Appended::Lost { reached } => self.believe(reached),
+            Appended::Done { reached, .. } | Appended::Lost { reached } => self.note_reached(reached),
         }
         self.rewound_from = self.rewound_from.max(Some(fence));
         for entry in entries {
@@ -252,7 +252,7 @@ impl Sender {
     /// The store has come only so far: sends what is kept of the rest, and a gap for what is not.
     async fn send_again(&mut self, reached: Option<Position>) -> Result<(), Outranked> {
         let mut again = self.tail.behind(reached);
-        self.believe(reached);
+        self.note_reached(reached);
         if let Some(position) = again.hole {
             self.metrics.count_gap();
             let gap = Gap {

@@ -53,7 +53,7 @@ impl Tail {
         }
     }
 
-    /// The store's fence was moved back to here: what was there before counts as there.
+    /// Starts over at `to`, where the store's fence was moved: earlier entries count as stored.
     pub(super) fn restart_at(&mut self, to: Position) {
         *self = Self { forgotten: Some(to), ..Self::default() };
     }

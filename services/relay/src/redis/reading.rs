@@ -76,9 +76,9 @@ async fn streams(relay: &RedisRelay, names: &EventNames) -> Result<HashMap<Strin
     Ok(wanted.map(|(name, cut)| (name, cut.parse().unwrap_or_default())).collect())
 }
 
-/// Nothing in the streams is as late as this id: the entry that it is of was lost with Redis's last writes, or the Redis is another one.
-/// What comes next would have an earlier id than it where the clock is behind, and would never be read. Entries of others can be later
-/// than all of ours.
+/// Whether the streams have nothing as late as this id: its entry was lost with Redis's last writes, or the Redis is another one.
+/// With a clock that is behind, later entries would have earlier ids and never be read. Other streams' entries can be later than
+/// all of ours.
 async fn is_lost(
     relay: &RedisRelay,
     streams: &HashMap<String, EntryId>,

@@ -101,11 +101,11 @@ async fn commands_go_out_in_order_and_what_can_not_go_holds_up_its_own_shard_alo
     assert_eq!(left, 2, "all but those that wait are done with");
 }
 
-/// Lets a command through when the test says so.
+/// Lets commands through one at a time, as the test says.
 struct Gated {
     open: tokio::sync::Semaphore,
     told: mpsc::UnboundedSender<(ShardNumber, Value)>,
-    /// Commands for these shards are let through at once.
+    /// Shards whose commands pass at once.
     free: ShardNumber,
 }
 
@@ -140,7 +140,7 @@ async fn until_left(redis: &RedisServer, count: u64) {
     tokio::time::timeout(PATIENCE, left).await.expect("commands are acknowledged");
 }
 
-/// Shard 0 takes what the test lets through, shard 1 everything.
+/// Shard 0 waits for the test, shard 1 does not.
 fn gated(redis: &RedisServer) -> (Arc<Gated>, mpsc::UnboundedReceiver<(ShardNumber, Value)>) {
     let (told, heard) = mpsc::unbounded_channel();
     let gated = Arc::new(Gated { open: tokio::sync::Semaphore::new(0), told, free: ShardNumber(1) });
@@ -158,14 +158,14 @@ fn gated(redis: &RedisServer) -> (Arc<Gated>, mpsc::UnboundedReceiver<(ShardNumb
 }
 
 #[tokio::test]
-async fn newest_presence_goes_out_whatever_was_sent_before() {
+async fn newest_presence_goes_out() {
     let redis = RedisServer::start().await;
     let (gated, mut heard) = gated(&redis);
     let presence = |number: u32| json!({ "op": 3, "d": { "status": "online", "number": number } });
     let voice = |guild: u32, number: u32| json!({ "op": 4, "d": { "guild_id": guild, "number": number } });
     publish_all(&redis, (1..=100).map(|number| (0, presence(number)))).await;
     publish_all(&redis, (1..=100).map(|number| (0, voice(number % 3, number)))).await;
-    // All but the newest are done with, and those that are being sent.
+    // All but the newest and those being sent are finished.
     until_left(&redis, 8).await;
     gated.open.add_permits(8);
     let mut sent: Vec<Value> = Vec::new();
@@ -184,7 +184,7 @@ async fn newest_presence_goes_out_whatever_was_sent_before() {
 }
 
 #[tokio::test]
-async fn flood_of_one_shard_goes_out_in_order_and_holds_up_no_other() {
+async fn flood_of_one_shard_stays_in_order_and_delays_no_other() {
     let redis = RedisServer::start().await;
     let (gated, mut heard) = gated(&redis);
     let members = |number: u32| json!({ "op": 8, "d": { "number": number } });
@@ -201,13 +201,13 @@ async fn flood_of_one_shard_goes_out_in_order_and_holds_up_no_other() {
 }
 
 #[tokio::test]
-async fn next_worker_reads_what_was_left_before_what_is_new() {
+async fn next_reader_takes_leftovers_first() {
     let redis = RedisServer::start().await;
     let members = |number: u32| json!({ "op": 8, "d": { "number": number } });
     let _: String =
         redis.command(&["XGROUP", "CREATE", "gateway_send", "altergolden", "0", "MKSTREAM"]).await;
     publish_all(&redis, (0..100).map(|number| (1, members(number)))).await;
-    // The worker before has read some of them a moment ago.
+    // The previous reader has just read some of them.
     let read = ["XREADGROUP", "GROUP", "altergolden", "zero", "COUNT", "80", "STREAMS", "gateway_send", ">"];
     let _: ::redis::Value = redis.command(&read).await;
     let (_gated, mut heard) = gated(&redis);

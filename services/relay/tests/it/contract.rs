@@ -108,11 +108,11 @@ async fn reader_of_a_store_that_lost_writes_goes_on(store: Store) {
         if !empty {
             store.append(SHARD, EPOCH, None, &entries("A", 1, 1..=3)).await.unwrap();
         }
-        // What a reader has of the store before, whose clock was ahead.
+        // A reader's position from an earlier store, whose clock was ahead.
         let newest = store.newest().await.unwrap();
         let cursor = EntryId { ms: newest.ms + later, number: newest.number + 2 };
         let page = read_from(&*store, "all", cursor).await;
-        assert!(page.cut && page.entries.is_empty(), "it is told");
+        assert!(page.cut && page.entries.is_empty(), "the cut is reported");
         assert!(!read_from(&*store, "all", page.next).await.cut, "once");
         let sequence = newest.number + 10;
         store.append(SHARD, EPOCH, None, &entries("A", 1, sequence..=sequence)).await.unwrap();

@@ -1,4 +1,4 @@
-//! Events of a shard reach the streams wherever its fence stands: no session is left out in silence.
+//! Events of a shard reach the streams wherever its fence stands: no session is skipped.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use super::{PATIENCE, SHARD, at, entries, read_from, redis_relay};
 
 type Store = Arc<dyn RelayStore>;
 
-/// Where the fence is ahead: before the worker has its first word from the store, or after it has relayed events.
+/// When the fence is ahead: before the worker first hears from the store, or after it has relayed events.
 #[derive(Clone, Copy, Debug)]
 enum Ahead {
     Before(Position),
@@ -23,11 +23,11 @@ enum Ahead {
 struct Case {
     name: &'static str,
     fence: Ahead,
-    /// What was pending on the owner before.
+    /// Events pending on the previous owner.
     pending: &'static [(u64, u64)],
-    /// What comes new.
+    /// New events.
     fresh: &'static [(u64, u64)],
-    /// The events that are in the streams with the mark for repeats.
+    /// Events in the streams that are marked as replayed.
     marked: &'static [(u64, u64)],
 }
 
@@ -132,7 +132,7 @@ async fn until_sent(outbox: &Outbox) {
     tokio::time::timeout(PATIENCE, sent).await.expect("the events are taken");
 }
 
-/// Puts the fence ahead of what this worker sends, with an epoch that is not above its own.
+/// Puts the fence ahead of this worker's events, at an epoch that is not above its own.
 async fn put_ahead(store: &Store, fence: Position) {
     let mut ahead = entries("B", fence.session, fence.sequence..=fence.sequence);
     ahead[0].position = fence;
@@ -189,7 +189,7 @@ async fn nothing_is_left_out(case: &Case, store: Store) {
         .collect();
     let expected: Vec<Position> = positions(case.marked);
     assert_eq!(marked, expected, "{}", case.name);
-    // The next owner goes on from there without another word.
+    // The next owner goes on from there.
     let last = *sent.last().unwrap();
     let next = at(last.session, last.sequence + 1);
     let after = self::outbox(store.clone(), 3);
@@ -200,14 +200,14 @@ async fn nothing_is_left_out(case: &Case, store: Store) {
 }
 
 #[tokio::test]
-async fn no_session_is_left_out_in_memory() {
+async fn no_session_is_skipped_in_memory() {
     for case in CASES {
         nothing_is_left_out(case, Arc::new(MemoryRelay::new(Caps::default()))).await;
     }
 }
 
 #[tokio::test]
-async fn no_session_is_left_out_in_redis() {
+async fn no_session_is_skipped_in_redis() {
     let redis = RedisServer::start().await;
     for (number, case) in CASES.iter().enumerate() {
         let prefix = format!("f{number}:");

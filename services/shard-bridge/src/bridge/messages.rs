@@ -127,8 +127,8 @@ impl Bridge {
         Ok(v1::SendToManagerResponse { message_id: published.id.0 })
     }
 
-    /// A question to shards, all when there are none, with each one's own reply or the reason why there is none. A reply with integers
-    /// beyond 2^53 is exact in its `value_json` alone. What is over 32 MiB in all is left out as too large.
+    /// Asks the given shards, or all. Returns each shard's reply or why it has none. Replies with integers beyond 2^53 are exact
+    /// only in `value_json`. Replies beyond 32 MiB in total are dropped as too large.
     ///
     /// # Errors
     /// NOT_FOUND: the bot has no such shard. UNAVAILABLE: no shard runs yet. INVALID_ARGUMENT: type or data is not as it may be, or

@@ -9,12 +9,12 @@ fn nested(levels: usize, wrap: impl Fn(Value) -> Value) -> Value {
 }
 
 #[test]
-fn what_may_be_nested_is_what_protobuf_s_readers_take() {
+fn nesting_limit_matches_protobuf() {
     for wrap in [|value| json!([value]), |value| json!({ "k": value })] {
         assert!(nests_too_deep(&nested(DEEPEST + 1, wrap)));
         let deepest = nested(DEEPEST, wrap);
         assert!(!nests_too_deep(&deepest));
-        // Where it is deepest in: a reply, and a message that was subscribed to.
+        // The two messages in which it is nested deepest: a reply, and one that was subscribed to.
         let value = || convert::from_json(deepest.clone());
         let reply = v1::ShardReply {
             outcome: Some(v1::shard_reply::Outcome::Value(value())),
@@ -41,7 +41,7 @@ fn types_and_sizes_have_their_limits() {
 }
 
 #[test]
-fn text_is_checked_as_it_is() {
+fn checks_apply_to_the_text() {
     let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
     for (text, expected) in [
         ("1e400", Ok(())),
@@ -107,7 +107,7 @@ fn text_wins_over_the_value_beside_it() {
     ] {
         assert_eq!(received(json.to_owned(), beside), expected);
     }
-    // What goes out can be read by those who know no text.
+    // Peers that do not know the text can read the value.
     for (text, read) in [
         ("800356270543470593", json!(8.003_562_705_434_706e17)),
         ("[1,\"a\",null]", json!([1, "a", null])),
@@ -119,7 +119,7 @@ fn text_wins_over_the_value_beside_it() {
 }
 
 #[test]
-fn one_line_is_what_the_text_says() {
+fn one_line_keeps_the_meaning() {
     for (text, expected) in [
         ("{ \"a b\" :\n[ 1 ,\t-0.10 ] }\r\n", r#"{"a b":[1,-0.10]}"#),
         (r#"" \" \\""#, r#"" \" \\""#),

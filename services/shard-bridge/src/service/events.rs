@@ -157,9 +157,7 @@ impl Reading {
         if page.cut && !self.behind {
             let missed = v1::MissedEvents {
                 count: None,
-                reason:
-                    "events after the cursor are not there any more: the relay has cut them off or lost them"
-                        .to_owned(),
+                reason: "events after the cursor are gone: the relay trimmed or lost them".to_owned(),
             };
             self.ready.push_back(response(self.after, Item::Missed(missed)));
         }

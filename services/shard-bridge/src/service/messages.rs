@@ -65,7 +65,7 @@ fn item(item: HubItem) -> Option<v1::subscribe_response::Item> {
     };
     let body = &message.content.body;
     if let Err(error) = content::check(&message.content.kind, body) {
-        tracing::warn!(id = %message.id.0, %error, "message on the event bus is invalid");
+        tracing::warn!(id = %message.id.0, %error, "malformed message on the event bus");
         return None;
     }
     Some(Item::Message(v1::BroadcastMessage {

@@ -31,7 +31,7 @@ pub(super) struct Coordinator {
     /// It was stopped, and has not asked the store for its term since: it acknowledges nothing.
     pub(super) in_doubt: bool,
     pub(super) cut_from_store: u8,
-    /// Beats since the store confirmed its term, a TTL at most.
+    /// Beats since the store confirmed its term, at most a TTL.
     pub(super) unconfirmed: u8,
     pub(super) stopped: u8,
     pub(super) busy: u8,
@@ -99,7 +99,6 @@ impl Coordinator {
         }
     }
 
-    /// It may acknowledge and permit.
     pub(super) fn may_act(&self, fences: Fences) -> bool {
         let in_doubt = self.in_doubt && fences.has(Fence::StoppedCoordinatorsAskFirst);
         let is_held = self.unconfirmed < TTL_BEATS || !fences.has(Fence::UnconfirmedTermsAcknowledgeNothing);

@@ -112,10 +112,9 @@ fn workers_that_obey_no_older_term_are_the_second_line_behind_lapsed_leases() {
     assert!(found_in(ORDERS, all, 4, &menu).is_some());
 }
 
-/// Lines behind the rule that an unconfirmed term acknowledges nothing. They count for a coordinator that has never seen a
-/// standby, which that rule does not hold back.
+/// Fences that matter only without a standby: otherwise an unconfirmed term acknowledges nothing anyway.
 #[test]
-fn alone_a_coordinator_that_was_stopped_asks_and_opens_no_window_that_has_lapsed() {
+fn stopped_coordinator_without_a_standby_reopens_no_lapsed_window() {
     use Fence::{LapsedStaysClosed, StoppedCoordinatorsAskFirst, UnconfirmedTermsAcknowledgeNothing};
     let stops = [Fault::Stop(1, 8), Fault::CoordinatorStops(8), Fault::CutOff(1, 8)];
     assert!(
@@ -126,10 +125,11 @@ fn alone_a_coordinator_that_was_stopped_asks_and_opens_no_window_that_has_lapsed
     assert!(found(without(&[UnconfirmedTermsAcknowledgeNothing, LapsedStaysClosed], 3, &cut)).is_some());
 }
 
-/// Two lines against one that acts on after its term has lapsed: work does not hold its renewals up, and a term that is not
-/// confirmed acknowledges nothing. The second is needed by itself where the coordinator does not reach the store.
+/// Two fences against a coordinator that acts after its term has lapsed: renewals do not wait for work, and an
+/// unconfirmed term acknowledges nothing. The second is needed by itself where the coordinator does not reach the
+/// store.
 #[test]
-fn a_busy_coordinator_does_not_acknowledge_beside_another() {
+fn busy_coordinator_does_not_acknowledge_beside_another() {
     const ORDERS: &[Order] = &[Order::Quick];
     const BUSY: &[Fence] = &[Fence::TermsAreRenewedBesideTheWork];
     const BOTH: &[Fence] = &[Fence::TermsAreRenewedBesideTheWork, Fence::UnconfirmedTermsAcknowledgeNothing];
@@ -138,9 +138,10 @@ fn a_busy_coordinator_does_not_acknowledge_beside_another() {
     assert!(found_in(ORDERS, BOTH, 3, &menu).is_some());
 }
 
-/// A clock that is behind makes low epochs and terms. As long as the store remembers the ones before it counts on from them.
+/// A clock that is behind makes low epochs and terms. While the store remembers earlier ones, counting goes on from
+/// them.
 #[test]
-fn a_clock_that_is_behind_does_no_harm_while_the_store_remembers() {
+fn slow_clock_is_harmless_while_the_store_remembers() {
     const ORDERS: &[Order] = &[Order::Quick, Order::Racing];
     let remembers = |fault: &Fault| !matches!(fault, Fault::StoreLoses { .. });
     let menu: Vec<Fault> = menu(2).into_iter().filter(remembers).collect();

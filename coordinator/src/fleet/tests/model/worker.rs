@@ -31,7 +31,7 @@ pub(super) struct Set {
     pub(super) handed_over: [Option<u64>; SHARDS],
 }
 
-/// What a report says.
+/// The content of a report.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Said {
     pub(super) revision: u64,
@@ -68,7 +68,7 @@ pub(super) struct Worker {
     /// Beats for which acknowledgements to it are held up, and how long ago the reports went out to which they belong.
     pub(super) late: u8,
     pub(super) held_up: Vec<u8>,
-    /// Beats for which its reports are taken late, and those that wait, the oldest first.
+    /// Beats for which its reports are delivered late, and the waiting ones, oldest first.
     pub(super) late_reports: u8,
     pub(super) reports: Vec<Said>,
     pub(super) inbox: Option<Parcel>,
@@ -156,7 +156,6 @@ impl Worker {
             && self.reports.is_empty()
     }
 
-    /// What it reports now.
     pub(super) fn says(&self) -> Said {
         Said {
             revision: self.revision,

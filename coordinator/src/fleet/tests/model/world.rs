@@ -185,7 +185,7 @@ impl World {
         if self.generations { named.unwrap() } else { Generation::default() }
     }
 
-    /// Each deployment asks for other intents: no session goes from one to the next.
+    /// Each deployment needs other intents, so sessions do not carry over.
     pub(super) fn needs_of(&self, n: usize) -> SessionNeeds {
         let intents = if self.generations { n as u64 } else { 0 };
         SessionNeeds { intents, ..SessionNeeds::default() }
@@ -228,7 +228,7 @@ impl World {
             let reaches = self.reaches_store(i);
             let (fences, store, one) = (self.fences, &mut self.store, &mut self.coordinators[i]);
             if one.busy > 0 {
-                // Its term is renewed, or found lost, in a task of its own.
+                // A task of its own renews the term, or finds it lost.
                 if reaches && fences.has(Fence::TermsAreRenewedBesideTheWork) {
                     one.lost = store.now.term > one.term;
                     if !one.lost {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// As many sends as Discord's heartbeats leave.
+/// What Discord's limit leaves beside heartbeats.
 const FREE: u8 = 117;
 
 fn push(queue: &mut Queue<u32>, turn: Turn, item: u32) {

@@ -1,4 +1,4 @@
-//! What a shard makes of odd READYs and of events that it cannot read, or that are not about its guilds.
+//! Odd READYs, unreadable events, and events of other shards' guilds.
 
 use std::{
     fmt::Debug,
@@ -39,8 +39,8 @@ fn created(id: u64) -> String {
 }
 
 #[tokio::test]
-async fn ready_is_read_by_its_parts() {
-    // Pointer, value (`None`: the field is missing); whether all guilds are known to be expected, the URL of a RESUME.
+async fn odd_ready_is_read_part_by_part() {
+    // Pointer, value (`None`: the field is missing), whether all guilds are known, and the resume URL.
     type Row = (&'static str, Option<Value>, bool, &'static str);
     let rows: [Row; 18] = [
         ("/application", None, true, "wss://x"),
@@ -88,7 +88,7 @@ async fn ready_is_read_by_its_parts() {
 }
 
 #[tokio::test]
-async fn ready_without_guilds_leaves_it_in_doubt_which_there_are() {
+async fn ready_without_guilds_leaves_them_in_doubt() {
     for guilds in [None, Some(json!(null)), Some(json!({"0": {}}))] {
         let mut d = ready(&[]);
         match guilds {
@@ -102,7 +102,7 @@ async fn ready_without_guilds_leaves_it_in_doubt_which_there_are() {
 }
 
 #[tokio::test]
-async fn ready_without_a_session_is_of_no_use() {
+async fn ready_without_a_session_id_is_rejected() {
     for id in [json!(null), json!(""), json!(7), json!({})] {
         let mut d = ready(&[OWN]);
         d["session_id"] = id;
@@ -112,7 +112,7 @@ async fn ready_without_a_session_is_of_no_use() {
         assert_eq!(
             intake.take(dispatch("READY", 1, &ready(&[OWN]).to_string())),
             Taken::Yes,
-            "the next one is"
+            "a good READY still works"
         );
     }
     for d in ["null", "[]", "{", r#"{"session_id":"#] {
@@ -127,11 +127,11 @@ async fn events_before_ready_are_taken_after_it() {
     assert_eq!(intake.take(dispatch("READY", 2, &ready(&[OWN, OTHER_OWN]).to_string())), Taken::Yes);
     assert_eq!(intake.take(dispatch("GUILD_CREATE", 3, &created(OTHER_OWN))), Taken::Yes);
     assert_eq!((intake.shard.cache().pending_guilds(), intake.shard.cache().figures().0), (0, 2));
-    assert_eq!(intake.deliveries.figures().len, 3, "bot code is given all of them");
+    assert_eq!(intake.deliveries.figures().len, 3, "bot code gets all of them");
     let progress = intake.shard.progress().unwrap();
     assert_eq!((progress.began_at, progress.read), (2, 3));
 
-    // Those of a connection that was lost are of a session that there is not.
+    // Events held for a lost connection belong to a session that never began.
     intake.lost_session("a test");
     assert_eq!(intake.take(dispatch("GUILD_CREATE", 1, &created(OWN))), Taken::Held);
     intake.lost_connection();
@@ -168,19 +168,19 @@ async fn guilds_of_other_shards_are_ignored_and_counted() {
         assert_eq!((cache.guild(FOREIGN), cache.username(77)), (None, None), "{name}");
         assert_eq!((cache.doubt(), cache.uncertain_guilds()), (None, 0), "{name}");
     }
-    assert_eq!(intake.deliveries.figures().len, 10, "bot code is given all of them");
+    assert_eq!(intake.deliveries.figures().len, 10, "bot code gets all of them");
     assert_eq!(intake.metrics.foreign_guild_events(), 9);
 }
 
 #[tokio::test]
-async fn hole_within_a_session_leaves_the_cache_in_doubt_until_the_next() {
+async fn missing_events_leave_the_cache_in_doubt_until_the_next_session() {
     let mut intake = intake(100).await;
     intake.take(dispatch("READY", 1, &ready(&[OWN]).to_string()));
     intake.take(dispatch("GUILD_CREATE", 2, &created(OWN)));
     assert_eq!(intake.shard.report().uncertain_guilds, 0);
     intake.take(dispatch("TYPING_START", 9, "{}"));
     assert!(intake.shard.report().uncertain_guilds > 0 && intake.shard.cache().doubt().is_some());
-    // A guild that is told again is known again; others may have been joined meanwhile.
+    // A repeated guild is known again; the bot may have joined others meanwhile.
     intake.take(dispatch("GUILD_CREATE", 10, &created(OWN)));
     assert!(intake.shard.report().uncertain_guilds > 0 && intake.shard.cache().doubt().is_some());
     intake.take(dispatch("READY", 1, &ready(&[OWN]).to_string()));
@@ -188,7 +188,7 @@ async fn hole_within_a_session_leaves_the_cache_in_doubt_until_the_next() {
     assert_eq!((intake.shard.report().uncertain_guilds, intake.shard.cache().doubt()), (0, None));
 }
 
-/// Keeps everything that is logged.
+/// Records all log output.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<String>>);
 
@@ -254,7 +254,7 @@ async fn no_payload_is_logged_at_any_level_and_bot_code_still_gets_it() {
         assert_eq!(intake.take(dispatch(name, sequence, &d)), Taken::Yes, "{name}");
     }
     assert_eq!(intake.take(dispatch("READY", 1, r#"{"session_id":["MARKER"]}"#)), Taken::NoSession);
-    assert_eq!(intake.deliveries.figures().len, 11, "all but the READY that is of no use");
+    assert_eq!(intake.deliveries.figures().len, 11, "all but the malformed READY");
     let log = log.0.lock().unwrap().clone();
     assert!(log.contains("part=\"emoji\"") && log.contains("part=\"event\""), "{log}");
     assert!(!log.contains("MARKER"), "{log}");

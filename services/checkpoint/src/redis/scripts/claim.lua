@@ -1,5 +1,5 @@
--- ARGV: epoch, how long it is kept. KEYS beside those: who claimed, and whose it was before. A claim that is made again, as its answer was lost,
--- is answered as the first one was.
+-- ARGV: epoch, how long the checkpoint is kept. KEYS beside it: the claiming epoch and the previous owner's. A repeated claim,
+-- whose first answer was lost, gets that answer again.
 if alien then return {'ALIEN'} end
 if below(ARGV[1], highest) then return {'OUTRANKED', highest} end
 redis.call('HSET', KEYS[2], '.epoch', ARGV[1], '.serial', serial)

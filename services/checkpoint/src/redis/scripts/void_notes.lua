@@ -1,4 +1,4 @@
--- ARGV: epoch, the event ('' for all), then the owners whose notes go.
+-- ARGV: epoch, the event ('' for all), then the epochs whose notes are removed.
 if alien then return {'ALIEN'} end
 if below(ARGV[1], highest) then return {'OUTRANKED', highest} end
 local void = {}

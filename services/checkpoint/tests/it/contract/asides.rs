@@ -127,7 +127,7 @@ pub(crate) async fn notes_of_an_owner_can_be_voided(store: Store) {
         other => panic!("{other:?}"),
     };
     assert_eq!(store.void_notes(SHARD, MINE, Some(at(1)), &[two, MINE]).await.unwrap(), DONE);
-    assert_eq!((before(1).await, before(2).await), (1, 2), "of one event");
+    assert_eq!((before(1).await, before(2).await), (1, 2), "only the notes of one event go");
     assert_eq!(store.void_notes(SHARD, MINE, None, &[one]).await.unwrap(), DONE);
     assert_eq!((before(1).await, before(2).await), (0, 1), "of all");
     assert_eq!(store.void_notes(SHARD, MINE, None, &[]).await.unwrap(), DONE);

@@ -20,12 +20,12 @@ pub(crate) async fn an_empty_store_is_claimed(store: Store) {
     assert_eq!(store.freshness(SHARD).await.unwrap(), None);
     let nothing_written = Stored { owner_before: Some(MINE), ..EMPTY };
     assert_eq!(claim(&store, HIGHER).await, nothing_written, "it was claimed, that is all");
-    assert_eq!(claim(&store, HIGHER).await, nothing_written, "a claim that is made again is answered alike");
+    assert_eq!(claim(&store, HIGHER).await, nothing_written, "a repeated claim gets the same answer");
     assert_eq!(
         store.write(SHARD, HIGHER, 0, &fresh(set(&[(A, "a")]))).await.unwrap(),
         Written::Yes { serial: 1 }
     );
-    assert_eq!(claim(&store, HIGHER).await.owner_before, Some(MINE), "also when something was written");
+    assert_eq!(claim(&store, HIGHER).await.owner_before, Some(MINE), "even after a write");
 }
 
 pub(crate) async fn what_was_claimed_empty_needs_no_fresh_step(store: Store) {

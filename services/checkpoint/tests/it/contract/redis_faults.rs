@@ -190,9 +190,9 @@ async fn a_checkpoint_is_kept_for_an_hour_after_the_last_touch() {
     let claimed = format!("{CHECKPOINT}:claim");
     let mut keys: Vec<String> = server.command(&["KEYS", "*"]).await;
     keys.sort();
-    assert_eq!(keys, [CHECKPOINT, &claimed], "the checkpoint is one key, and who claimed it another");
+    assert_eq!(keys, [CHECKPOINT, &claimed], "one key for the checkpoint, one for its claim");
     let left: i64 = link.command(cmd("PTTL").arg(&claimed)).await.unwrap();
-    assert!((1..=KEPT.as_millis() as i64).contains(&left), "that ends by itself too: {left}");
+    assert!((1..=KEPT.as_millis() as i64).contains(&left), "the claim expires too: {left}");
 }
 
 #[tokio::test]

@@ -45,7 +45,7 @@ local function write_bucket(key, bucket, now)
   redis.call('PEXPIRE', key, text(math.max(bucket.ends, bucket.stopped, now) - now + KEPT_MS))
 end
 
--- How long nothing is sent at all, 0 when requests go; and why: 'address' for a block, 'invalid' or '1' for too many invalid requests.
+-- How long all requests are stopped, or 0; and why: 'address' for a block, 'invalid' or '1' for too many invalid requests.
 local function read_breaker(key)
   local left = redis.call('PTTL', key)
   if left <= 0 then return 0, '' end

@@ -1,4 +1,4 @@
-//! What [scripts](crate::odd::Script) do to a connection.
+//! Runs [scripts](crate::odd::Script) on a connection.
 
 use super::{
     Connection,
@@ -12,14 +12,14 @@ use crate::{
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
-/// What becomes of a RESUME.
+/// How a RESUME is answered.
 pub(super) enum Answer {
-    /// It is judged as usual; nothing is sent before `from`.
+    /// As usual; nothing is sent before `from`.
     Usual {
-        /// When, if it is not at once.
+        /// When, if not at once.
         from: Option<Instant>,
     },
-    /// It was answered, or is never answered; its session is as it was, or has ended.
+    /// By the script, or never; its session is unchanged or has ended.
     Odd,
 }
 
@@ -28,16 +28,16 @@ fn withheld_until(ms: u64) -> Instant {
 }
 
 impl Connection {
-    /// Does what the script for this moment says, if there is one.
-    pub(super) async fn act_at(&mut self, at: Moment) -> Result<(), End> {
+    /// Runs the script for this moment, if there is one.
+    pub(super) async fn run_script(&mut self, at: Moment) -> Result<(), End> {
         match self.hub.odd.script(at, self.address, self.shard()) {
             Some(script) => self.act(script.actions.into()).await,
             None => Ok(()),
         }
     }
 
-    /// Does what the script for a RESUME says, before the RESUME takes effect.
-    pub(super) async fn answer_resume_oddly(&mut self, session_id: &str) -> Result<Answer, End> {
+    /// Runs the script for a RESUME, before it takes effect.
+    pub(super) async fn run_resume_script(&mut self, session_id: &str) -> Result<Answer, End> {
         let shard = self.hub.shard_of_session(session_id);
         let script = self.hub.odd.script(Moment::Resume, self.address, shard);
         let mut from = None;
@@ -58,8 +58,8 @@ impl Connection {
         Ok(if self.frozen { Answer::Odd } else { Answer::Usual { from } })
     }
 
-    /// Does what the script for the time before HELLO says; whether it takes HELLO's place.
-    pub(super) async fn greet_oddly(&mut self) -> Result<bool, End> {
+    /// Runs the script for the time before HELLO. Returns whether it replaces HELLO.
+    pub(super) async fn run_hello_script(&mut self) -> Result<bool, End> {
         let Some(script) = self.hub.odd.script(Moment::BeforeHello, self.address, None) else {
             return Ok(false);
         };
@@ -76,7 +76,7 @@ impl Connection {
         Ok(script.instead)
     }
 
-    /// Does these things; what comes after a wait is done later.
+    /// Runs actions; those after a wait run later.
     pub(super) async fn act(&mut self, actions: Arc<[Action]>) -> Result<(), End> {
         for (done, action) in actions.iter().enumerate() {
             if let Action::Wait { ms } = action {
@@ -111,7 +111,7 @@ impl Connection {
                 let joined = self.joined.is_some();
                 Box::pin(self.obey(Order::InvalidSession { resumable: *resumable })).await?;
                 if joined {
-                    // What was to be sent to the session goes nowhere.
+                    // Messages queued for the session are dropped.
                     self.later.clear();
                 }
                 Ok(())
@@ -123,7 +123,7 @@ impl Connection {
                 self.write(Outgoing::Around { bytes: &bytes, times: *times }).await
             }
             Action::Inflate { bytes } => self.write(Outgoing::Inflating(*bytes)).await,
-            // Elsewhere: a wait by the callers, an answer at connect.
+            // Handled elsewhere: waits by the callers, answers at connect.
             Action::Wait { .. } | Action::Refuse { .. } => Ok(()),
         }
     }

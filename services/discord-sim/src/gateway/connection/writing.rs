@@ -28,17 +28,17 @@ pub(super) enum Outgoing<'a> {
         handed: &'a AtomicU64,
     },
     Payload(Vec<u8>),
-    /// One text many times.
+    /// A repeated text.
     Texts {
         text: &'a str,
         times: u64,
     },
-    /// Bytes around the WebSocket, many times.
+    /// Repeated raw bytes outside the WebSocket.
     Around {
         bytes: &'a [u8],
         times: u64,
     },
-    /// A payload that inflates to about so many bytes.
+    /// A payload that inflates to about this many bytes.
     Inflating(u64),
     /// Nothing, for so long.
     Pause(Duration),

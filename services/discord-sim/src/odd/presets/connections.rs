@@ -51,7 +51,7 @@ fn refused(status: u16, headers: &[(&str, &str)], body: &str) -> Action {
 }
 
 pub(super) const PRESETS: &[Preset] = &[
-    // Success that does not last.
+    // Short-lived success.
     Preset {
         name: "resumed_then_close",
         what: "each RESUME is answered with RESUMED, then close code 1011",
@@ -136,7 +136,7 @@ pub(super) const PRESETS: &[Preset] = &[
     },
     Preset {
         name: "acks_without_events",
-        what: "connections that are open now get ACKs, and no events any more",
+        what: "connections that are open now get ACKs but no more events",
         source: "https://github.com/NousResearch/hermes-agent/pull/111178",
         make: |scene| at(scene, Moment::Now, vec![Action::Withhold { ms: 0 }]),
     },
@@ -172,7 +172,7 @@ pub(super) const PRESETS: &[Preset] = &[
     },
     Preset {
         name: "handshake_silent",
-        what: "the request for a WebSocket is never answered",
+        what: "the WebSocket handshake is never answered",
         source: "",
         make: |scene| at(scene, Moment::Connect, vec![Action::Silence]),
     },
@@ -222,7 +222,7 @@ pub(super) const PRESETS: &[Preset] = &[
     },
     Preset {
         name: "garbage_texts",
-        what: "10,000 payloads that are no JSON come on connections that are open now",
+        what: "10,000 payloads that are not JSON come on connections that are open now",
         source: "",
         make: |scene| at(scene, Moment::Now, vec![text("{\"op\":0,\"t\":\"\u{1b}[31mgarbage", 10_000)]),
     },
@@ -290,7 +290,7 @@ pub(super) const PRESETS: &[Preset] = &[
     },
     Preset {
         name: "bytes_not_websocket",
-        what: "bytes that are no WebSocket frames come in HELLO's place",
+        what: "bytes that are not WebSocket frames come in HELLO's place",
         source: "",
         make: |scene| {
             let actions = vec![bytes("485454502f312e3120353030200d0a0d0a", 200, 1), Action::Silence];

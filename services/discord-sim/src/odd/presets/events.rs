@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 type Made = Result<Vec<Fault>, FaultError>;
 
-/// Guild ids never have this; some items of a guild need an id of their own.
+/// An id that no guild has, for items that need one.
 const ODD_ID: &str = "9007199254740993";
 
 fn set(path: &str, value: Value) -> Edit {
@@ -39,7 +39,7 @@ fn ready(scene: &Scene<'_>, edits: Vec<Edit>) -> Made {
     })])
 }
 
-/// Changes every GUILD_CREATE of the guild that was named, or of all.
+/// Changes every GUILD_CREATE of the named guild, or of all.
 fn guild(scene: &Scene<'_>, edits: Vec<Edit>) -> Made {
     let wanted = scene.wanted;
     Ok(vec![Fault::Patch(Patch {
@@ -53,7 +53,7 @@ fn guild(scene: &Scene<'_>, edits: Vec<Edit>) -> Made {
     })])
 }
 
-/// The body of a guild's GUILD_CREATE, as a session with all intents gets it.
+/// A guild's GUILD_CREATE body with all intents.
 fn body(scene: &Scene<'_>, guild: GuildIndex) -> Value {
     let all = Visibility { presences: true, voice_states: true, large_threshold: 50 };
     json!(scene.hub.world.guild(guild, all, false, &scene.hub.voice(guild)))
@@ -64,7 +64,7 @@ fn event(scene: &Scene<'_>, guild: GuildIndex, name: &str, d: Value, shards: Opt
     Fault::Event { name: name.to_owned(), guild_id, d, shards }
 }
 
-/// A channel of a guild, of this type, with its guild's id.
+/// A channel of this type with its guild's id.
 fn channel(scene: &Scene<'_>, guild: GuildIndex, kind: u64) -> Result<Value, FaultError> {
     let channels = body(scene, guild)["channels"].take();
     let mut all = channels.as_array().cloned().unwrap_or_default().into_iter();
@@ -96,7 +96,7 @@ pub(super) const PRESETS: &[Preset] = &[
     },
     Preset {
         name: "ready_resume_url_malformed",
-        what: "resume_gateway_url in READY is no URL: \"wss://gateway us-east1.discord.gg\"",
+        what: "resume_gateway_url in READY is not a URL: \"wss://gateway us-east1.discord.gg\"",
         source: "",
         make: |scene| {
             ready(scene, vec![set("/resume_gateway_url", json!("wss://gateway us-east1.discord.gg"))])
@@ -203,7 +203,7 @@ pub(super) const PRESETS: &[Preset] = &[
     },
     Preset {
         name: "guild_create_unavailable",
-        what: "a GUILD_CREATE of a guild that the bot is in says only that it is unavailable",
+        what: "a GUILD_CREATE of a guild that the bot is in only says that it is unavailable",
         source: "https://github.com/serenity-rs/serenity/issues/3330",
         make: |scene| {
             let guild = scene.guild()?;
@@ -211,7 +211,7 @@ pub(super) const PRESETS: &[Preset] = &[
             Ok(vec![event(scene, guild, "GUILD_CREATE", d, None)])
         },
     },
-    // What counts wrong.
+    // Wrong counts.
     Preset {
         name: "guild_create_twice",
         what: "GUILD_CREATE comes twice for each guild",
@@ -240,7 +240,7 @@ pub(super) const PRESETS: &[Preset] = &[
     },
     Preset {
         name: "guild_on_wrong_shard",
-        what: "a guild's GUILD_CREATE comes on the shards that were named, else on all",
+        what: "a guild's GUILD_CREATE comes on the given shards, else on all",
         source: "",
         make: |scene| {
             let guild = scene.guild()?;
@@ -306,7 +306,7 @@ pub(super) const PRESETS: &[Preset] = &[
             let guild = scene.guild()?;
             let shard = scene.hub.world.head(guild).id.shard(scene.hub.session_limit().shards);
             let shards = scene.wanted.shards.clone().unwrap_or_else(|| vec![shard]);
-            // Without a guild, so that no intent is asked for.
+            // Without a guild, so no intent is needed.
             let name = "GUILD_HOLOGRAM_CREATE".to_owned();
             Ok(vec![Fault::Event { name, guild_id: None, d: json!({"id": ODD_ID}), shards: Some(shards) }])
         },

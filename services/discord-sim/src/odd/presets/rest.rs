@@ -14,13 +14,13 @@ use serde_json::json;
 
 type Made = Result<Vec<Fault>, FaultError>;
 
-/// What Cloudflare says of an address that Discord blocks.
+/// Cloudflare's answer to a blocked address.
 const BLOCKED: &str = r#"{"code": 0, "message": "You are being blocked from accessing our API temporarily due to exceeding our rate limits frequently. Please read our docs at https://discord.com/developers/docs/topics/rate-limits to prevent this moving forward."}"#;
 const BAD_GATEWAY: &str = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<center><h1>502 Bad \
      Gateway</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n";
 const LIMITED: &str = r#"{"message": "You are being rate limited.", "retry_after": 2.5, "global": false}"#;
 
-/// An answer in the place of others; `route` is empty for every call.
+/// A replacement answer; an empty `route` means every call.
 fn answer(scene: &Scene<'_>, route: &str, status: u16, headers: &[(&str, &str)], body: &str) -> RestAnswer {
     let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     RestAnswer {
@@ -41,7 +41,7 @@ fn instead(scene: &Scene<'_>, route: &str, status: u16, headers: &[(&str, &str)]
 const BOT: &str = "/gateway/bot";
 const JSON: (&str, &str) = ("content-type", "application/json");
 const HTML: (&str, &str) = ("content-type", "text/html");
-/// What Discord's own answers have.
+/// A header of Discord's own answers.
 const VIA: (&str, &str) = ("via", "1.1 google");
 
 pub(super) const PRESETS: &[Preset] = &[
@@ -141,7 +141,7 @@ pub(super) const PRESETS: &[Preset] = &[
     },
     Preset {
         name: "rest_429_wait_malformed",
-        what: "every call is answered with 429, and the waits that it names are no numbers",
+        what: "every call is answered with 429, and its waits are not numbers",
         source: "",
         make: |scene| {
             let headers = [JSON, VIA, ("retry-after", "-1"), ("x-ratelimit-reset-after", "NaN")];
@@ -150,7 +150,7 @@ pub(super) const PRESETS: &[Preset] = &[
     },
     Preset {
         name: "rest_reset",
-        what: "the connection of every call is reset in the place of an answer",
+        what: "the connection of every call is reset instead of an answer",
         source: "",
         make: |scene| {
             let answer = RestAnswer { status: None, reset: true, ..answer(scene, "", 200, &[], "") };

@@ -60,7 +60,7 @@ async fn callback(
 ) -> Result<Response, Problem> {
     let hub = &shared.hub;
     let id = parse_id("interaction_id", &id)?;
-    // Before the answer takes effect: a call that is refused must leave the interaction unanswered.
+    // Checked before the answer takes effect: a rejected call must leave the interaction unanswered.
     let with_response = asked.boolean("with_response")?;
     let refuse = |refusal| refused(hub, id, refusal);
     let kind = hub.desk().interactions.answerable(id, &token, now).map(|found| found.kind);

@@ -1,8 +1,8 @@
 //! Deleting many messages at once.
 //! [Source](https://docs.discord.com/developers/resources/message#bulk-delete-messages).
 //!
-//! People's messages are not kept, so any id that is not one of the bot's messages counts as the id of a person's message
-//! and is told as deleted; the bot's own ones are really deleted.
+//! People's messages are not stored: any id that is not one of the bot's messages counts as a person's and is reported as
+//! deleted. The bot's own are really deleted.
 
 use super::handlers::text_place;
 use crate::{
@@ -26,7 +26,7 @@ use std::{collections::BTreeSet, time::Duration};
 /// The MANAGE_MESSAGES permission.
 const MANAGE_MESSAGES: u64 = 1 << 13;
 const COUNT: std::ops::RangeInclusive<usize> = 2..=100;
-/// Messages that are older can't be deleted in bulk.
+/// Older messages can't be deleted in bulk.
 const OLDEST: Duration = Duration::from_hours(14 * 24);
 
 /// `POST /channels/{channel}/messages/bulk-delete`.
@@ -63,7 +63,7 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The ids of a body: 2 to 100, each once.
+/// Reads 2 to 100 distinct ids.
 fn read(input: &Input) -> Result<BTreeSet<Snowflake>, Problem> {
     let mut form = Form::default();
     let given = &input.json["messages"];

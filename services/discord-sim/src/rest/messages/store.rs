@@ -58,8 +58,8 @@ impl Store {
         self.kept.get_mut(&id).filter(|message| !message.deleted)
     }
 
-    /// Deletes a message of a channel; false when it is not there any more, or in another channel. An id that is not one of
-    /// the bot's messages is taken for a person's message, which are not kept.
+    /// Deletes a message; returns false if it is gone or in another channel. An id that is not one of the bot's messages counts
+    /// as a person's message, which is not stored.
     pub(crate) fn delete_in(&mut self, channel: Snowflake, id: Snowflake) -> bool {
         let Some(message) = self.kept.get_mut(&id) else { return true };
         let there = message.channel == channel && !message.deleted && !message.ephemeral;

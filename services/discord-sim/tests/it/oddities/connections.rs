@@ -5,7 +5,7 @@ use crate::client::{Client, USUAL, quick, start};
 use discord_sim::{Fault, Sim};
 use serde_json::json;
 
-/// What a client does.
+/// A client's action.
 #[derive(Clone, Copy, Debug)]
 enum Does {
     /// Connects.
@@ -14,9 +14,9 @@ enum Does {
     ConnectsToResume,
     /// Identifies and sends a heartbeat.
     Identifies,
-    /// Resumes a session that began before.
+    /// Resumes an earlier session.
     Resumes,
-    /// Is connected; somebody writes a message, and the client sends a heartbeat.
+    /// Is connected and sends a heartbeat after a message arrived.
     IsConnected,
 }
 
@@ -24,7 +24,7 @@ use Does::{Connects, ConnectsToResume, Identifies, IsConnected, Resumes};
 
 const HELLO: &str = r#"op 10 {"heartbeat_interval":41250}"#;
 
-/// The preset, what a client does, and what it sees first.
+/// The preset, the client's action, and what it sees first.
 const ROWS: &[(&str, Does, &[&str])] = &[
     ("resumed_then_close", Resumes, &["RESUMED", "closed 1011"]),
     ("resumed_then_reconnect", Resumes, &["RESUMED", "op 7"]),
@@ -76,7 +76,7 @@ async fn connected(sim: &Sim, path: &str) -> Result<Client, String> {
     Client::try_dial(&format!("{}{path}?v=10&encoding=json", sim.gateway_url())).await
 }
 
-/// What a client sees, as many things as are expected.
+/// What a client sees, up to `count` items.
 async fn seen(name: &str, does: Does, count: usize) -> Vec<String> {
     let sim = start(quick()).await;
     let mut session = None;
@@ -121,7 +121,7 @@ async fn seen(name: &str, does: Does, count: usize) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn connections_are_as_odd_as_their_presets_say() {
+async fn connection_presets_have_their_effects() {
     for (name, does, expected) in ROWS {
         assert_eq!(seen(name, *does, expected.len()).await, *expected, "{name}, a client that {does:?}");
     }

@@ -5,10 +5,10 @@ use crate::client::{Client, quick, start};
 use discord_sim::{Fault, NewPreset, Sim};
 use serde_json::{Value, json};
 
-/// Everything but the member lists: guilds, voice, messages.
+/// Guilds, voice and messages, without member lists.
 const INTENTS: u64 = 1 | 1 << 7 | 1 << 9;
 
-/// READY and all guilds of a new session, in order, as text; sequences of the events are those of their places.
+/// READY and all guilds of a new session as text, in order; sequences match positions.
 async fn first_texts(sim: &Sim, events: usize) -> Vec<String> {
     let mut client = Client::connect(sim).await;
     client.identify((0, 1), INTENTS).await;
@@ -23,7 +23,7 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
-/// The bodies of the events of this name.
+/// The bodies of all events with this name.
 fn bodies(texts: &[String], name: &str) -> Vec<Value> {
     let events = texts.iter().map(|text| json(text));
     events.filter(|event| event["t"] == name).map(|event| event["d"].clone()).collect()
@@ -42,7 +42,7 @@ fn every_guild(texts: &[String], holds: impl Fn(&Value) -> bool) -> bool {
     guilds.len() == 8 && guilds.iter().all(holds)
 }
 
-/// What the start of a session shows.
+/// Checks the start of a session.
 type Check = fn(&[String]) -> bool;
 
 const AT_START: &[(&str, usize, Check)] = &[
@@ -90,7 +90,7 @@ const AT_START: &[(&str, usize, Check)] = &[
     ("guild_create_twice", 17, |texts| bodies(texts, "GUILD_CREATE").len() == 16),
 ];
 
-/// What a client that is connected sees next; a message and a heartbeat follow.
+/// What a connected client sees next, followed by a message and a heartbeat.
 const LATER: &[(&str, &[&str])] = &[
     ("guild_create_unavailable", &["GUILD_CREATE", "MESSAGE_CREATE"]),
     ("guild_create_without_members", &["GUILD_CREATE", "MESSAGE_CREATE"]),
@@ -106,7 +106,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 }
 
 #[tokio::test]
-async fn sessions_begin_as_oddly_as_their_presets_say() {
+async fn session_presets_have_their_effects() {
     for (name, events, check) in AT_START {
         let sim = start(quick()).await;
         preset(&sim, name);
@@ -117,7 +117,7 @@ async fn sessions_begin_as_oddly_as_their_presets_say() {
 }
 
 #[tokio::test]
-async fn events_are_as_odd_as_their_presets_say() {
+async fn event_presets_have_their_effects() {
     for (name, expected) in LATER {
         let sim = start(quick()).await;
         let (mut client, ..) = Client::open_all(&sim, (0, 1), INTENTS).await;
@@ -128,7 +128,7 @@ async fn events_are_as_odd_as_their_presets_say() {
         let mut seen = Vec::new();
         while seen.len() < expected.len() {
             let next = client.see().await;
-            // The answer to the heartbeat comes between events, unless nothing else does.
+            // The ACK may come between events; it counts only if expected.
             if next != "op 11" || expected.contains(&"op 11") {
                 seen.push(next);
             }
@@ -139,7 +139,7 @@ async fn events_are_as_odd_as_their_presets_say() {
 }
 
 #[tokio::test]
-async fn a_guild_can_come_on_a_shard_that_is_not_its_own() {
+async fn guild_can_arrive_on_a_foreign_shard() {
     let sim = start(quick()).await;
     let guild = sim.control().guilds(1, 2)[0].clone();
     let wrong = 1 - guild.id.shard(2);

@@ -14,7 +14,7 @@ use tokio::{
 
 type Check = fn(&Answer) -> bool;
 
-/// The preset, a call that meets it, and what it is answered with.
+/// The preset, a call, and a check of its answer.
 const ROWS: &[(&str, &str, Check)] = &[
     ("gateway_bot_blocked", "/gateway/bot", |answer| {
         (answer.status, answer.header("retry-after"), answer.header("via")) == (429, Some("20"), None)
@@ -74,7 +74,7 @@ async fn two_shards() -> Sim {
 }
 
 #[tokio::test]
-async fn answers_are_as_odd_as_their_presets_say() {
+async fn rest_presets_have_their_effects() {
     for (name, path, check) in ROWS {
         let sim = two_shards().await;
         preset(&sim, name);
@@ -83,7 +83,7 @@ async fn answers_are_as_odd_as_their_presets_say() {
         sim.control().inject(Fault::ClearOddities { name: Some((*name).into()) }).unwrap();
         assert_eq!(get(&sim, path).await.status, 200, "{name} is over");
         let banned = sim.control().requests().callers.iter().any(|caller| caller.invalid_requests > 0);
-        assert!(!banned, "{name}: what an oddity answers is no invalid request of the bot's");
+        assert!(!banned, "{name}: an oddity's answer must not count as an invalid request");
         sim.shutdown().await;
     }
 }
@@ -101,7 +101,7 @@ async fn calls_can_be_reset() {
 }
 
 #[tokio::test]
-async fn identifies_are_judged_by_the_limit_that_was_changed() {
+async fn identifies_follow_a_changed_limit() {
     let config = SimConfig { identify_interval: std::time::Duration::from_mins(1), ..quick() };
     let sim = start(SimConfig { shards: Some(2), max_concurrency: 2, ..config }).await;
     preset(&sim, "max_concurrency_one");

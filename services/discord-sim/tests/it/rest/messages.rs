@@ -233,7 +233,7 @@ async fn members_are_listed_only_with_the_privileged_intent() {
     sim.shutdown().await;
 }
 
-/// A guild in which the bot's roles include ADMINISTRATOR, and one in which they don't, each with its first text channel.
+/// A guild in which the bot has ADMINISTRATOR and one in which it has not, each with its first text channel.
 async fn with_and_without_administrator(sim: &discord_sim::Sim) -> [(discord_sim::Snowflake, String); 2] {
     let bot = super::call::application(sim).await;
     let mut found = [None, None];
@@ -264,7 +264,7 @@ async fn messages_are_deleted_in_bulk() {
     for text in ["a", "b", "c"] {
         ids.push(call(&sim, "POST", &path, json!({"content": text})).await.json()["id"].clone());
     }
-    // Somebody else's message, which is not kept.
+    // A person's message, which is not stored.
     sim.control().inject(Fault::Message { guild_id: guild, content: None }).unwrap();
     let written = loop {
         let message = here.event("MESSAGE_CREATE").await["d"].clone();
@@ -295,7 +295,7 @@ async fn messages_are_deleted_in_bulk() {
         (json!({}), (400, 50035)),
         (json!({"messages": [young, "175928847299117063"]}), (400, 50034)),
     ] {
-        // The bucket is small, and full again after a few milliseconds.
+        // The bucket is small, and refills within milliseconds.
         let refused = loop {
             let answer = call(&sim, "POST", &bulk, body.clone()).await;
             if answer.status != 429 {

@@ -150,7 +150,7 @@ async fn one_that_never_ends_holds_the_others_up_for_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn brief_care_ends_with_the_first_suspect_that_takes_long_and_lanes_stay_in_order() {
+async fn slow_suspect_ends_brief_care_and_lanes_stay_in_order() {
     let mut watched = Watched::careful(true);
     let push = |sequence, lane, suspect, what| {
         let item = Item { suspect, ..item(sequence, Some(lane), what) };
@@ -176,11 +176,11 @@ async fn brief_care_ends_with_the_first_suspect_that_takes_long_and_lanes_stay_i
 }
 
 #[tokio::test]
-async fn care_that_is_ended_starts_whatever_waited() {
+async fn ending_care_starts_waiting_events() {
     let mut watched = Watched::careful(true);
     watched.push(1, false, Do::Nothing);
     tokio::task::yield_now().await;
-    assert!(watched.words.try_recv().is_err(), "suspects may come");
+    assert!(watched.words.try_recv().is_err(), "more suspects may come");
     watched.dispatcher.end_care();
     watched.expect([Begins(1, false)]).await;
 }

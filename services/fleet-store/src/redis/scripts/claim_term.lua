@@ -1,4 +1,4 @@
--- KEYS: term. ARGV: holder, ttl, at least. A caller that has to wait leaves its name: the holder hears of it by its renewals.
+-- KEYS: term. ARGV: holder, ttl, at least. A caller that has to wait leaves its name, which the holder sees in its renewals.
 local record = redis.call('HMGET', KEYS[1], 'term', 'holder', 'expires_at_ms', 'standby')
 local term, holder, expires = number(record[1]), record[2] or '', tonumber(number(record[3]))
 if alien or #term > 15 then return {'ALIEN'} end

@@ -1,2 +1,2 @@
--- The clock that made the ids of a stream. KEYS: the stream: in a Cluster each node has a clock of its own.
+-- The clock that makes a stream's ids. KEYS: the stream, since each node of a Cluster has its own clock.
 return redis.call('TIME')

@@ -5,7 +5,7 @@ use super::*;
 /// A worker that has left is started again so many beats later.
 const STARTS_AGAIN: u8 = 3;
 
-/// So many reports of a worker wait while its reports are late.
+/// The most late reports of a worker that wait.
 const REPORT_WAITS: usize = 3;
 
 impl World {
@@ -105,7 +105,7 @@ impl World {
         }
     }
 
-    /// A coordinator takes a report that was sent so many beats ago.
+    /// Delivers a report to a coordinator, `sent_ago` beats late.
     fn take_report(&mut self, n: usize, i: usize, said: Said, sent_ago: u8) {
         let ready =
             |(shard, epoch): (ShardNumber, Epoch)| ShardReport::bare(shard, epoch, ShardStatus::Ready);
@@ -135,7 +135,7 @@ impl World {
             self.workers[n].crash(STARTS_AGAIN);
             return;
         }
-        // What it decided may have ended the life or the stream.
+        // The report's decisions may have ended the incarnation or the stream.
         if self.workers[n].stream == Some(term) && self.workers[n].life == life && self.hears(n, term) {
             let worker = &mut self.workers[n];
             worker.unanswered = 0;
