@@ -50,7 +50,7 @@ mod tests;
 use exits::Exits;
 use identifies::{Asking, IdentifyStream};
 use intents::IntentWriting;
-use invalid::InvalidRecord;
+use invalid::InvalidRecords;
 pub(crate) use outcomes::Outcome;
 use refusals::RefusalLog;
 use streams::WorkerStream;
@@ -61,6 +61,9 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// How often the store is asked whether it is there.
 const PROBE: Duration = Duration::from_secs(1);
+
+/// How often the store's records are looked through for invalid ones.
+const CHECK: Duration = Duration::from_secs(3);
 
 /// How often the fleet is published although nothing has happened.
 const LOOK: Duration = Duration::from_secs(1);
@@ -139,7 +142,7 @@ pub(crate) struct Driver<'a> {
     store_asked: bool,
     intents: IntentWriting,
     refusals: RefusalLog,
-    invalid_record: Option<InvalidRecord>,
+    invalid_records: InvalidRecords,
     asking: Asking,
     dirty: bool,
 }
@@ -174,7 +177,7 @@ impl<'a> Driver<'a> {
             store_asked: false,
             intents: IntentWriting::default(),
             refusals: RefusalLog::default(),
-            invalid_record: None,
+            invalid_records: InvalidRecords::default(),
             asking: Asking::default(),
             dirty: true,
         };
@@ -195,6 +198,7 @@ impl<'a> Driver<'a> {
         };
         let mut tick = every(TICK);
         let mut probe = every(PROBE);
+        let mut check = every(CHECK);
         let mut stops_by = None;
         let end = loop {
             // Timers go first: commands may never stop.
@@ -212,6 +216,7 @@ impl<'a> Driver<'a> {
                     tick.reset();
                 }
                 _ = probe.tick() => self.probe(),
+                _ = check.tick() => self.check_store(),
                 Some(outcome) = outcomes.recv() => {
                     self.refresh_term_state();
                     self.on_outcome(outcome);
@@ -292,7 +297,7 @@ impl<'a> Driver<'a> {
             waiting: self.identify.waiting() as u32,
             max_concurrency: self.identify.max_concurrency(),
         };
-        if !self.may_act {
+        if !self.may_act || self.tenure.doubt().0 >= self.shell.lease_ttl {
             fleet.problems.push(self.unconfirmed_term_problem());
         }
         if let Some(why) = self.identify.halted() {
@@ -303,7 +308,7 @@ impl<'a> Driver<'a> {
             fleet.problems.push(Problem::new(ProblemCode::IdentifyBudgetShort, why));
         }
         fleet.problems.extend(self.shell.discord.problem());
-        fleet.problems.extend(self.invalid_record.as_ref().and_then(|record| record.problem(now.mono)));
+        fleet.problems.extend(self.invalid_records.problems(now.mono));
         if servers::descriptors_exhausted() {
             let why = "no file descriptors left: raise the limit of open files (ulimit -n, LimitNOFILE)";
             fleet.problems.push(Problem::new(ProblemCode::DescriptorsExhausted, why));
@@ -437,14 +442,16 @@ fn short_budget(budget: &Budget, now: Duration) -> String {
     )
 }
 
-/// The budget to start from: the lower of Discord's count and our own, while our own day is not over.
+/// The budget to start from: the lower of Discord's count and our own, while our own day is not over. Our own is ignored
+/// when it ends later than a day can.
 pub(crate) fn budget_from(
     info: &GatewayInfo,
     own: Option<BudgetRecord>,
     reserve: settings::Percent,
     now: Now,
 ) -> Budget {
-    let own = own.filter(|own| own.resets_at_unix_ms > now.unix_ms);
+    let days = now.unix_ms + 1..now.unix_ms.saturating_add(2 * 24 * 3600 * 1000);
+    let own = own.filter(|own| days.contains(&own.resets_at_unix_ms));
     Budget {
         total: info.total,
         remaining: own.map_or(info.remaining, |own| own.remaining.min(info.remaining)),

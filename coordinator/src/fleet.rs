@@ -436,6 +436,7 @@ impl Fleet {
         self.look_for_evidence(now);
         self.check_silent_workers(now);
         self.adopt_generation(now);
+        self.rewrite_invalid(now);
         self.advance(now);
     }
 

@@ -198,18 +198,21 @@ impl IdentifyQueue {
         self.halted = None;
     }
 
-    /// Queues a wish. Asking twice with one ticket, or twice for one shard of one worker, keeps the newer wish.
-    pub fn ask(&mut self, id: TicketId, wish: Wish, now: Time) {
+    /// Queues a wish. Asking twice with one ticket, or twice for one shard of one worker, keeps the newer wish. Returns the
+    /// ticket of the older one.
+    pub fn ask(&mut self, id: TicketId, wish: Wish, now: Time) -> Option<TicketId> {
         let twin = self
             .wishes
             .iter()
             .find(|(_, queued)| queued.wish.worker == wish.worker && queued.wish.shard == wish.shard);
-        if let Some((&twin, _)) = twin {
+        let twin = twin.map(|(&twin, _)| twin);
+        if let Some(twin) = twin {
             self.end(twin, now);
         }
         self.end(id, now);
         self.bucket(wish.shard).waiting.insert((wish.shard, id));
         self.wishes.insert(id, Queued { wish, asked_at: now });
+        twin.filter(|twin| *twin != id)
     }
 
     /// The grants that are due. Each is held until it is [`sent`](Self::sent) or [`withdrawn`](Self::withdraw); the budget

@@ -213,6 +213,7 @@ fn begin<'a>(
     Acting { tenure, record, store }: Acting,
 ) -> (Driver<'a>, mpsc::Receiver<Outcome>) {
     let (now, term) = (shell.now(), tenure.term());
+    let invalid = record.invalid;
     // Workers write their leases into a store that was wiped under them.
     let had_predecessor = record.term > Term(0) || !record.workers.is_empty();
     let wish = shell.wish(info.advice);
@@ -268,7 +269,10 @@ fn begin<'a>(
              sessions can be resumed"
         );
     }
-    Driver::new(shell, tenure, fleet, identify, info.url.clone(), had_predecessor, store)
+    let (mut driver, outcomes) =
+        Driver::new(shell, tenure, fleet, identify, info.url.clone(), had_predecessor, store);
+    driver.name_invalid(&invalid);
+    (driver, outcomes)
 }
 
 /// What operators want, as a coordinator before this one wrote it down. What makes no sense is not wanted.
@@ -317,5 +321,6 @@ fn standby_snapshot(shell: &Shell, record: FleetRecord) -> Snapshot {
         let report = ShardReport::bare(shard, epoch, ShardStatus::Unassigned);
         fleet.shards.push(ShardView { owner, report, reported_at: None });
     }
+    fleet.problems.extend(record.invalid.iter().map(|key| invalid::problem(key)));
     Snapshot { role: Role::Standby, fleet, identify: IdentifyView::default(), taken: Instant::now(), clock }
 }

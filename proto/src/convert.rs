@@ -20,8 +20,7 @@ pub use cached::CachedObject;
 pub use json::{from_json, is_exact, to_json};
 pub use report::status_from_wire;
 
-/// The most shards that a message may speak of: Discord's largest bots run a few thousand.
-pub const MAX_SHARDS: u32 = 65_536;
+pub use fleet_model::MAX_SHARDS;
 
 /// A message that no peer of ours would send.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,7 +1,8 @@
 //! Exit reports of supervisors, which wait for the store's verdict on the worker's lease.
 //!
 //! A report alone is not trusted: the coordinator probes the worker's address first, and a worker that answers is
-//! alive. One probe serves all reports about a worker, and its result is valid for a few seconds.
+//! alive. A worker that can't be reached counts as gone only if its stream has broken: it may be busy, or its port full. One
+//! probe serves all reports about a worker, and its result is valid for a few seconds.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -21,6 +22,12 @@ const WAITING: usize = 1024;
 /// How long the result "alive" of a probe is valid.
 const FOUND_ALIVE: Duration = Duration::from_secs(5);
 
+/// How long a worker with an unclear probe is watched for a broken stream or a clear one.
+const WATCHED: Duration = Duration::from_secs(1);
+
+/// The pause between two probes of a worker that is watched.
+const PAUSE: Duration = Duration::from_millis(200);
+
 /// The answer to a notice: the incarnation that was given up.
 type Reply = oneshot::Sender<Result<Incarnation, Stopped>>;
 
@@ -34,6 +41,8 @@ pub(super) struct Exits {
     /// Incarnations that are being probed (`None`), or were found alive and until when that is valid. Only workers of
     /// the fleet are here.
     looks: BTreeMap<Life, Option<Duration>>,
+    /// Until when incarnations are watched whose probe was unclear.
+    watched: BTreeMap<Life, Duration>,
 }
 
 impl Exits {
@@ -104,7 +113,7 @@ impl Driver<'_> {
                             tracing::warn!(
                                 worker.id = %life.0, incarnation = %life.1, reason, "exit reported; probing the worker"
                             );
-                            self.probe_before_exit(life.clone());
+                            self.probe_before_exit(life.clone(), Duration::ZERO);
                         }
                         return self.exits.wait(life, reply);
                     }
@@ -118,10 +127,11 @@ impl Driver<'_> {
         let _ = reply.send(Err(refused.into()));
     }
 
-    fn probe_before_exit(&self, (worker, incarnation): Life) {
+    fn probe_before_exit(&self, (worker, incarnation): Life, pause: Duration) {
         let Some((found_at, url)) = self.fleet.whereabouts(&worker) else { return };
         let url = url.to_owned();
         self.start(async move {
+            tokio::time::sleep(pause).await;
             let finding = dial_back::look_by_url(found_at, &url, &worker, &incarnation).await;
             Outcome::ExitProbed(worker, incarnation, finding)
         });
@@ -136,6 +146,21 @@ impl Driver<'_> {
         now: Now,
     ) {
         let life = (worker, incarnation);
+        let counts = finding.is_evidence() || self.fleet.is_cut_off(&life.0, &life.1);
+        if finding == Finding::Unclear && !counts {
+            let until = *self.exits.watched.entry(life.clone()).or_insert(now.mono + WATCHED);
+            if now.mono < until && self.fleet.knows(&life.0, &life.1) {
+                return self.probe_before_exit(life, PAUSE);
+            }
+        }
+        self.exits.watched.remove(&life);
+        if finding == Finding::Unclear && !counts {
+            self.exits.looks.remove(&life);
+            self.shell.metrics.count_refused("exit");
+            tracing::warn!(worker.id = %life.0, "exit report refused: worker not reached, but its stream is not broken");
+            let unclear = || ExitRefused::NotCutOff { worker: life.0.clone() };
+            return self.exits.answer(&life.0, &life.1, || Err(unclear()));
+        }
         if finding == Finding::Answers {
             self.exits.looks.insert(life.clone(), Some(now.mono + FOUND_ALIVE));
             self.shell.metrics.count_refused("exit");

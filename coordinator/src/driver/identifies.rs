@@ -71,6 +71,7 @@ impl IdentifyStream {
 }
 
 impl Driver<'_> {
+    /// Opens a worker's stream, in place of an older one. The worker asks again for the wishes of a stream that ended.
     pub(super) fn open_identify(
         &mut self,
         worker: WorkerId,
@@ -78,6 +79,10 @@ impl Driver<'_> {
     ) -> Option<OpenedStream<v1::IdentifyDown>> {
         if !self.fleet.knows(&worker, incarnation) {
             return None;
+        }
+        let older = self.identify_streams.iter().find(|(_, open)| open.worker == worker);
+        if let Some((&older, _)) = older {
+            self.identify_ended(older, self.shell.now().mono);
         }
         let (answers, messages) = mpsc::channel(ANSWERS);
         let stream = self.shell.new_stream();
@@ -102,7 +107,9 @@ impl Driver<'_> {
             self.answer(stream, Message::Refused(v1::IdentifyRefused { ticket, reason }));
             return;
         }
-        self.identify.ask(TicketId { stream, ticket }, wish, now);
+        if let Some(replaced) = self.identify.ask(TicketId { stream, ticket }, wish, now) {
+            self.end_wait(replaced);
+        }
         let budget = *self.identify.budget();
         let late = match self.identify.halted() {
             Some(why) => Some(why.to_owned()),

@@ -1,43 +1,56 @@
-//! A record of the fleet store that this program did not write: another type, or unreadable fields.
+//! Records of the fleet store that this program did not write: another type, unreadable fields, impossible numbers.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use fleet_model::{Problem, ProblemCode};
 
+use super::Driver;
 use crate::fleet::Now;
 
 /// How long the problem is shown after the last encounter. Whatever reads the record retries sooner.
 const SHOWN: Duration = Duration::from_secs(30);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct InvalidRecord {
-    key: String,
-    since_unix_ms: u64,
-    last: Duration,
-}
+/// The most records that are named.
+const RECORDS: usize = 16;
 
-impl InvalidRecord {
-    /// Notes that the record at `key` is invalid; `before` is the previous one.
-    pub(super) fn new(key: &str, before: Option<Self>, now: Now) -> Self {
-        let same = before.filter(|before| before.key == key && now.mono.saturating_sub(before.last) < SHOWN);
-        if same.is_none() {
-            tracing::error!(key, "invalid record in the fleet store");
+/// By key: since when the record is invalid (Unix time in milliseconds), and when it was last met.
+#[derive(Default)]
+pub(super) struct InvalidRecords(BTreeMap<String, (u64, Duration)>);
+
+impl InvalidRecords {
+    /// Notes that the record at `key` is invalid.
+    fn note(&mut self, key: &str, now: Now) {
+        self.0.retain(|_, (_, last)| now.mono.saturating_sub(*last) < SHOWN);
+        if let Some((_, last)) = self.0.get_mut(key) {
+            *last = now.mono;
+        } else if self.0.len() < RECORDS {
+            tracing::error!(key = %outside_text::printable(key), "invalid record in the fleet store");
+            self.0.insert(key.to_owned(), (now.unix_ms, now.mono));
         }
-        let since_unix_ms = same.map_or(now.unix_ms, |same| same.since_unix_ms);
-        Self { key: key.to_owned(), since_unix_ms, last: now.mono }
     }
 
-    /// The problem, while the record was met recently.
-    pub(super) fn problem(&self, now: Duration) -> Option<Problem> {
-        let shown = now.saturating_sub(self.last) < SHOWN;
-        shown.then(|| problem(&self.key).since(self.since_unix_ms))
+    /// The problems with records that were met lately.
+    pub(super) fn problems(&self, now: Duration) -> impl Iterator<Item = Problem> {
+        let shown = self.0.iter().filter(move |(_, (_, last))| now.saturating_sub(*last) < SHOWN);
+        shown.map(|(key, (since_unix_ms, _))| problem(key).since(*since_unix_ms))
+    }
+}
+
+impl Driver<'_> {
+    /// Names invalid records among the problems for a while.
+    pub(crate) fn name_invalid<'a>(&mut self, keys: impl IntoIterator<Item = &'a String>) {
+        let now = self.shell.now();
+        for key in keys {
+            self.invalid_records.note(key, now);
+            self.dirty = true;
+        }
     }
 }
 
 /// The problem with the record at `key`.
 pub(crate) fn problem(key: &str) -> Problem {
     let why = format!(
-        "the record at {} in the fleet store has another type or can't be read: delete it, or give this fleet a REDIS_PREFIX of \
+        "the record at {} in the fleet store has another type, can't be read or holds impossible numbers: delete it, or give this fleet a REDIS_PREFIX of \
          its own",
         outside_text::printable(key)
     );
@@ -53,15 +66,20 @@ mod tests {
     }
 
     #[test]
-    fn problem_is_shown_while_the_record_is_met() {
-        let first = InvalidRecord::new("{p}:term", None, at(10));
-        let again = InvalidRecord::new("{p}:term", Some(first.clone()), at(20));
-        let problem = again.problem(Duration::from_secs(49)).unwrap();
-        assert_eq!((problem.code, problem.since_unix_ms), (ProblemCode::StoreRecordInvalid, Some(10_000)));
-        assert_eq!(again.problem(Duration::from_secs(50)), None);
-        let other = InvalidRecord::new("{p}:fleet", Some(again), at(21));
-        assert_eq!(other.problem(Duration::from_secs(22)).unwrap().since_unix_ms, Some(21_000));
-        let later = InvalidRecord::new("{p}:fleet", Some(other), at(60));
-        assert_eq!(later.problem(Duration::from_secs(61)).unwrap().since_unix_ms, Some(60_000));
+    fn records_are_named_while_they_are_met_and_bounded() {
+        let mut records = InvalidRecords::default();
+        let since = |records: &InvalidRecords, secs| {
+            records.problems(Duration::from_secs(secs)).map(|problem| problem.since_unix_ms.unwrap()).collect::<Vec<_>>()
+        };
+        records.note("{p}:term", at(10));
+        records.note("{p}:fleet", at(12));
+        records.note("{p}:term", at(20));
+        assert_eq!(since(&records, 41), [12_000, 10_000], "by key");
+        assert_eq!(since(&records, 42), [10_000]);
+        assert_eq!(since(&records, 50), [] as [u64; 0]);
+        records.note("{p}:term", at(60));
+        assert_eq!(since(&records, 61), [60_000]);
+        (0..100).for_each(|shard| records.note(&format!("{{p:shard:{shard}}}"), at(61)));
+        assert_eq!(since(&records, 61).len(), RECORDS);
     }
 }

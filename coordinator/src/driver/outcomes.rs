@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use fleet_model::{Incarnation, WorkerId};
 use fleet_store::{Fenced, FleetStore, OwnerRecord, Revocation, StoreError, StoreIdentity, Written};
 
-use super::{Driver, invalid::InvalidRecord};
+use super::Driver;
 use crate::{
     discord::{DiscordError, GatewayInfo},
     fleet::{Cause, Finding, LeaseVerdict, Note, Ownership},
@@ -22,6 +22,8 @@ pub(crate) enum Outcome {
     ExitProbed(WorkerId, Incarnation, Finding),
     Granted(Vec<Grant>, Result<Fenced, StoreError>),
     Store(Result<StoreIdentity, StoreError>),
+    /// The keys of invalid records.
+    Checked(Vec<String>),
     Budget(Result<GatewayInfo, DiscordError>),
     Intent(Result<Fenced, StoreError>),
     /// A write whose failure is made good by the next probe of the store.
@@ -45,6 +47,12 @@ impl Driver<'_> {
             let store = self.shell.store.clone();
             self.start(async move { Outcome::Store(store.identity().await) });
         }
+    }
+
+    /// Looks for invalid records. A store that is away is noticed by its probe.
+    pub(super) fn check_store(&self) {
+        let store = self.shell.store.clone();
+        self.start(async move { Outcome::Checked(store.check().await.unwrap_or_default()) });
     }
 
     pub(super) fn write_owners(&self, owners: Vec<Ownership>) {
@@ -137,17 +145,20 @@ impl Driver<'_> {
                 if written.contains(&Written::StaleTerm) {
                     self.ask_for_the_term();
                 }
-                let invalid =
-                    owners.iter().zip(&written).filter(|(_, written)| **written == Written::Invalid);
-                let invalid: Vec<_> = invalid.map(|(owner, _)| owner.shard).collect();
+                let invalid = owners.iter().zip(&written).filter_map(|(owner, written)| match written {
+                    Written::Invalid(key) => Some((owner.shard, key.clone())),
+                    _ => None,
+                });
+                let invalid: Vec<_> = invalid.collect();
                 // Records are independent: one written under a higher term says nothing about the others.
                 let outcomes = owners.iter().zip(written).map(|(owner, written)| match written {
                     Written::Yes => (owner, Ok(())),
                     Written::Outranked(epoch) => (owner, Err(Some(epoch))),
-                    Written::StaleTerm | Written::Invalid => (owner, Err(None)),
+                    Written::StaleTerm | Written::Invalid(_) => (owner, Err(None)),
                 });
                 self.fleet.written(outcomes, now);
-                for shard in invalid {
+                self.name_invalid(invalid.iter().map(|(_, key)| key));
+                for (shard, _) in invalid {
                     self.fleet.record_is_invalid(shard, now);
                 }
             }
@@ -200,6 +211,7 @@ impl Driver<'_> {
                 self.send_permits(grants, written);
             }
             Outcome::Store(identity) => self.store_said(identity),
+            Outcome::Checked(invalid) => self.name_invalid(&invalid),
             Outcome::Budget(info) => self.discord_answered(info, now),
             Outcome::Intent(written) => {
                 self.intent_came_back(matches!(written, Ok(Fenced::Written)));
@@ -213,6 +225,11 @@ impl Driver<'_> {
 
     fn store_said(&mut self, identity: Result<StoreIdentity, StoreError>) {
         self.store_asked = false;
+        // A store that answers and does not renew the term takes no writes.
+        let identity = match self.tenure.failure() {
+            Some(error @ StoreError::Away(_)) => Err(error),
+            _ => identity,
+        };
         match identity {
             Ok(identity) => {
                 let same = self.store_identity == identity;
@@ -231,8 +248,9 @@ impl Driver<'_> {
     }
 
     fn store_failed(&mut self, error: &StoreError) {
+        // One invalid record says nothing of the others.
         if let StoreError::Alien(key) = error {
-            self.invalid_record = Some(InvalidRecord::new(key, self.invalid_record.take(), self.shell.now()));
+            return self.name_invalid([key]);
         }
         if self.shell.metrics.set_store_up(false) {
             tracing::warn!(%error, "the fleet store is away: shards keep running, none can move");

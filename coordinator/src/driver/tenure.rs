@@ -8,7 +8,7 @@ use std::{
 };
 
 use fleet_model::{Problem, ProblemCode, Term};
-use fleet_store::TermRenewal;
+use fleet_store::{StoreError, TermRenewal};
 use tokio::{
     sync::{Notify, mpsc},
     task::JoinHandle,
@@ -29,6 +29,8 @@ pub(crate) struct Tenure {
     term: Term,
     clock: Clock,
     standing: Arc<Mutex<Standing>>,
+    /// Why the last renewal failed.
+    failure: Arc<Mutex<Option<StoreError>>>,
     ask: Arc<Notify>,
     lost: mpsc::Receiver<Term>,
     renewing: JoinHandle<()>,
@@ -48,7 +50,8 @@ impl Tenure {
         let ask = Arc::new(Notify::new());
         let (tell, lost) = mpsc::channel(1);
         let (store, holder, clock) = (shell.store.clone(), shell.holder.clone(), shell.clock.clone());
-        let (shared, asked) = (standing.clone(), ask.clone());
+        let failure = Arc::new(Mutex::new(None));
+        let (shared, asked, failed) = (standing.clone(), ask.clone(), failure.clone());
         let renewing = tokio::spawn(async move {
             let mut due = interval(RENEW.min(ttl / 5));
             due.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -59,21 +62,26 @@ impl Tenure {
                 }
                 let renewal = lock(&shared).renewal_starts(clock.now());
                 // A failed renewal can be retried within the TTL.
-                let renewed = match timeout(ttl * 2 / 5, store.renew_term(term, &holder, ttl)).await {
-                    Ok(Ok(TermRenewal::Held { standby })) => Renewed::Confirmed { standby },
-                    Ok(Ok(TermRenewal::Lost { to })) => {
-                        let _ = tell.try_send(to);
+                let wait = ttl * 2 / 5;
+                let answer = timeout(wait, store.renew_term(term, &holder, ttl)).await.unwrap_or_else(|_| {
+                    Err(StoreError::Away(format!("the term was not renewed within {} ms", wait.as_millis())))
+                });
+                let renewed = match &answer {
+                    Ok(TermRenewal::Held { standby }) => Renewed::Confirmed { standby: *standby },
+                    Ok(TermRenewal::Lost { to }) => {
+                        let _ = tell.try_send(*to);
                         Renewed::Lost
                     }
-                    Ok(Err(_)) | Err(_) => Renewed::Unanswered,
+                    Err(_) => Renewed::Unanswered,
                 };
+                *lock(&failed) = answer.err();
                 lock(&shared).renewal_ended(renewal, renewed);
                 if renewed == Renewed::Lost {
                     return;
                 }
             }
         });
-        Self { term, clock: shell.clock.clone(), standing, ask, lost, renewing }
+        Self { term, clock: shell.clock.clone(), standing, failure, ask, lost, renewing }
     }
 
     pub(crate) fn term(&self) -> Term {
@@ -100,6 +108,11 @@ impl Tenure {
     /// Renews the term at once, because a higher one was seen.
     pub(super) fn ask(&self) {
         self.ask.notify_one();
+    }
+
+    /// Why the last renewal failed, if it did.
+    pub(super) fn failure(&self) -> Option<StoreError> {
+        lock(&self.failure).clone()
     }
 
     /// How long ago the store last confirmed the term, and whether it showed a standby then.
@@ -141,19 +154,22 @@ impl Driver<'_> {
     pub(super) fn unconfirmed_term_problem(&self) -> Problem {
         let (unconfirmed, standby) = self.tenure.doubt();
         let secs = unconfirmed.as_secs();
+        let (term, failure) = (self.term, self.tenure.failure());
+        let failure = failure.map(|error| format!(" ({error})")).unwrap_or_default();
         let why = if standby {
             format!(
-                "the fleet store has not confirmed term {} for {secs} s, and another coordinator may take it: no lease is \
-                 acknowledged; check this coordinator's way to Redis",
-                self.term
+                "the fleet store has not renewed term {term} for {secs} s{failure}, and another coordinator may take it: no \
+                 lease is acknowledged; check this coordinator's way to Redis"
             )
+        } else if !failure.is_empty() {
+            format!("the fleet store has not renewed term {term} for {secs} s{failure}: check Redis")
         } else {
-            format!("the fleet store is being asked whether term {} still holds, after {secs} s", self.term)
+            format!("the fleet store is being asked whether term {term} still holds, after {secs} s")
         };
         Problem::new(ProblemCode::TermUnconfirmed, why)
     }
 }
 
-fn lock(standing: &Mutex<Standing>) -> MutexGuard<'_, Standing> {
-    standing.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

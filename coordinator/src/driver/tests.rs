@@ -8,19 +8,24 @@ use redis_link::{LinkOptions, RedisLink};
 
 use super::*;
 use crate::{
-    fleet::{Formats, Recovered, Registration, Report, Rules, Wish},
+    fleet::{ExitRefused, Formats, Recovered, Registration, Report, Rules, Wish},
     handle::{self, FleetHandle, OpenedStream},
-    snapshot,
+    snapshot::{self, Published},
 };
 
 const SHARDS: u32 = 2;
 
 fn shell(store: Arc<dyn FleetStore>, lease_ttl: Duration) -> Shell {
+    published_shell(store, lease_ttl).0
+}
+
+fn published_shell(store: Arc<dyn FleetStore>, lease_ttl: Duration) -> (Shell, Published) {
+    let (publisher, published) = snapshot::channel();
     let _ = rustls::crypto::ring::default_provider().install_default();
-    Shell {
+    let shell = Shell {
         store,
         discord: Arc::new(Discord::new(&"token".parse().unwrap(), None, None).unwrap()),
-        publisher: snapshot::channel().0,
+        publisher,
         metrics: CoordinatorMetrics::default(),
         holder: "first".parse().unwrap(),
         lease_ttl,
@@ -30,7 +35,8 @@ fn shell(store: Arc<dyn FleetStore>, lease_ttl: Duration) -> Shell {
         shard_buffer: settings::Percent(0),
         next_stream: AtomicU64::new(1),
         clock: Clock::start(),
-    }
+    };
+    (shell, published)
 }
 
 async fn hold(shell: &Shell) -> Tenure {
@@ -251,6 +257,129 @@ async fn unconfirmed_term_without_a_standby_still_acknowledges() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         server.resume();
+    })
+    .await;
+}
+
+/// Waits until a driver over `server` names this problem in these words.
+async fn named(server: &RedisServer, breaks: &[&[&str]], code: ProblemCode, words: &str) {
+    let link = RedisLink::new(server.url().parse().unwrap(), LinkOptions::default());
+    let store: Arc<dyn FleetStore> = Arc::new(RedisStore::new(link, "test".parse().unwrap()));
+    let (shell, mut published) = published_shell(store, Duration::from_secs(1));
+    let tenure = hold(&shell).await;
+    while_acting(driver(&shell, tenure).await, async |_| {
+        for command in breaks {
+            server.command::<()>(command).await;
+        }
+        let shows = |snapshot: &Arc<snapshot::Snapshot>| {
+            let mut problems = snapshot.fleet.problems.iter();
+            problems.any(|problem| problem.code == code && problem.message.contains(words))
+        };
+        let named = tokio::time::timeout(Duration::from_secs(15), published.snapshot.wait_for(shows)).await;
+        assert!(named.is_ok(), "{breaks:?}: {:?}", published.snapshot.borrow().fleet.problems);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn store_that_breaks_under_a_running_fleet_is_named() {
+    use ProblemCode::{StoreAway, StoreRecordInvalid, TermUnconfirmed};
+    const MAX: &str = "18446744073709551615";
+    type Row = (&'static [&'static [&'static str]], ProblemCode, &'static str);
+    let rows: &[Row] = &[
+        (&[&["SET", "{test}:term", "x"]], StoreRecordInvalid, "{test}:term"),
+        (&[&["SET", "{test}:term", "x"]], TermUnconfirmed, "{test}:term"),
+        (&[&["HSET", "{test}:term", "term", MAX]], StoreRecordInvalid, "{test}:term"),
+        (&[&["SET", "{test}:fleet", "x"]], StoreRecordInvalid, "{test}:fleet"),
+        (&[&["SET", "{test}:workers", "x"]], StoreRecordInvalid, "{test}:workers"),
+        (&[&["SADD", "{test}:workers", "no name"]], StoreRecordInvalid, "{test}:workers"),
+        (
+            &[&["SADD", "{test}:workers", "w"], &["SET", "{test:worker:w}", "x"]],
+            StoreRecordInvalid,
+            "{test:worker:w}",
+        ),
+        (&[&["CONFIG", "SET", "maxmemory", "1"]], TermUnconfirmed, "OOM"),
+        (&[&["CONFIG", "SET", "maxmemory", "1"]], StoreAway, ""),
+        (&[&["REPLICAOF", "127.0.0.1", "1"]], TermUnconfirmed, ""),
+    ];
+    let all = rows.iter().map(async |(breaks, code, words)| {
+        let server = RedisServer::start().await;
+        named(&server, breaks, *code, words).await;
+    });
+    futures_util::future::join_all(all).await;
+}
+
+/// A worker whose port accepts connections and answers nothing: it is stopped for a moment, or its port is full.
+#[tokio::test]
+async fn exit_report_of_an_unreachable_worker_counts_only_when_its_stream_has_broken() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let ttl = Duration::from_secs(1);
+    let shell = shell(Arc::new(MemoryStore::new()), ttl);
+    let tenure = hold(&shell).await;
+    while_acting(driver(&shell, tenure).await, async |fleet| {
+        let found_at = Some(silent.local_addr().unwrap());
+        let Registration { worker, incarnation, .. } = registration();
+        fleet.join(Registration { found_at, ..registration() }).await.unwrap();
+        let stream = fleet.open_heartbeat(worker.clone(), incarnation.clone(), None).await.unwrap();
+        let beats = async {
+            loop {
+                fleet.report(stream.stream, 1, Report::default()).await;
+                tokio::time::sleep(ttl / 5).await;
+            }
+        };
+        let exit = async || loop {
+            match fleet.exited(worker.clone(), None, "signal 9".to_owned()).await {
+                // The store is trusted a TTL after the start.
+                Err(Stopped::Exit(ExitRefused::StoreUntrusted { .. })) => tokio::task::yield_now().await,
+                answer => return answer,
+            }
+        };
+        let refused = tokio::select! {
+            () = beats => unreachable!(),
+            answer = exit() => answer,
+        };
+        assert!(matches!(refused, Err(Stopped::Exit(ExitRefused::NotCutOff { .. }))), "{refused:?}");
+        fleet.heartbeat_ended(stream.stream).await;
+        assert_eq!(exit().await.unwrap(), incarnation);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn newer_identify_stream_of_a_worker_ends_the_older_one() {
+    let shell = shell(Arc::new(MemoryStore::new()), Duration::from_secs(5));
+    let tenure = hold(&shell).await;
+    while_acting(driver(&shell, tenure).await, async |fleet| {
+        let mut worker = Worker::join(fleet.clone()).await;
+        let epoch = loop {
+            let directive = worker.stream.messages.recv().await.unwrap().directive;
+            if let Some(Directive::Assignment(set)) = directive
+                && let Some(range) = set.shards.first()
+            {
+                break range.epoch;
+            }
+        };
+        let open = async || {
+            let Registration { worker, incarnation, .. } = registration();
+            fleet.open_identify(worker, incarnation).await.unwrap()
+        };
+        let ask = async |stream: u64, shard_id| {
+            let ask = v1::IdentifyAsk { ticket: 1 + u64::from(shard_id), shard_id, epoch, ..Default::default() };
+            fleet.identify_message(stream, v1::identify_up::Message::Ask(ask)).await;
+        };
+        let mut older = open().await;
+        ask(older.stream, 0).await;
+        ask(older.stream, 1).await;
+        let newer = open().await;
+        ask(newer.stream, 1).await;
+        fleet.identify_ended(newer.stream).await;
+        let ended = async { while older.messages.recv().await.is_some() {} };
+        let ended = tokio::time::timeout(Duration::from_secs(60), ended).await;
+        assert!(ended.is_ok(), "the stream is open, and its wish for shard 1 is gone");
+        let mut again = open().await;
+        ask(again.stream, 1).await;
+        let answer = tokio::time::timeout(Duration::from_secs(60), again.messages.recv()).await.unwrap();
+        assert!(matches!(answer.unwrap().message, Some(v1::identify_down::Message::Permit(_))));
     })
     .await;
 }

@@ -9,7 +9,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use fleet_model::{Epoch, Problem, ProblemCode, ShardNumber, WorkerId};
 
-use super::{Effect, Fleet, Now, Owner, Ownership, Registration, RegistrationRefused, Slot};
+use super::{
+    Effect, Fleet, Now, Owner, Ownership, Phase, Registration, RegistrationRefused, Slot, losing::VERDICT_DUE,
+};
 
 /// The most workers of a fleet.
 pub(super) const MAX_WORKERS: usize = 1_024;
@@ -28,6 +30,10 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 
 /// The longest such wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+fn are_near(one: u32, other: u32) -> bool {
+    one <= other.saturating_mul(TIMES).max(SMALL) && other <= one.saturating_mul(TIMES).max(SMALL)
+}
 
 impl Slot {
     /// Whether an owner may be written: an epoch is left for it, and the wait after the last refusal is over.
@@ -94,10 +100,12 @@ impl Fleet {
 
     /// Whether a fleet may run with this total.
     fn is_likely(&self, total: u32) -> bool {
-        let near = |known: u32| {
-            total <= known.saturating_mul(TIMES).max(SMALL) && known <= total.saturating_mul(TIMES).max(SMALL)
-        };
-        near(self.total.wanted().total) || self.written_total.is_some_and(near)
+        self.is_near_wanted(total) || self.written_total.is_some_and(|written| are_near(total, written))
+    }
+
+    /// Whether a total is near what the settings or Discord want.
+    pub(super) fn is_near_wanted(&self, total: u32) -> bool {
+        are_near(total, self.total.wanted().total)
     }
 
     /// Returns the owner of a claimed shard, if this coordinator has heard from it and it is another worker.
@@ -113,6 +121,20 @@ impl Fleet {
             slot.refused = slot.refused.max(1);
             slot.write_was_refused(now);
         }
+    }
+
+    /// Writes owners again whose record in the store was invalid while they ran their shards.
+    pub(super) fn rewrite_invalid(&mut self, now: Now) {
+        let mut due = Vec::new();
+        for (shard, slot) in (0..).map(ShardNumber).zip(&mut self.slots) {
+            let Some(owner) = slot.owner.as_ref().filter(|owner| owner.phase == Phase::Running) else { continue };
+            if slot.refused > 0 && now.mono >= slot.assign_at {
+                let (worker, incarnation) = (owner.worker.clone(), owner.incarnation.clone());
+                due.push(Ownership { shard, worker, incarnation, epoch: owner.epoch });
+                slot.assign_at = now.mono + VERDICT_DUE;
+            }
+        }
+        self.recheck_owners(due);
     }
 
     /// Writes the owners of contested shards again, so that the store decides.

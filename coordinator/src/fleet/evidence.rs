@@ -110,6 +110,12 @@ pub enum ExitRefused {
         /// The worker.
         worker: WorkerId,
     },
+    /// The worker does not answer at its address, and nothing else shows that its process has ended.
+    #[error("worker {worker} can't be reached, but its heartbeat stream is open or was never seen here: its lease decides")]
+    NotCutOff {
+        /// The worker.
+        worker: WorkerId,
+    },
     /// The store is away, or was within the last TTL, or could not say.
     #[error("the fleet store can't be trusted now: the lease of {worker} decides")]
     StoreUntrusted {
@@ -122,6 +128,12 @@ impl Fleet {
     /// Where to probe a worker: the address that answered when it registered here, if any, and the advertised URL.
     pub fn whereabouts(&self, worker: &WorkerId) -> Option<(Option<SocketAddr>, &str)> {
         self.workers.get(worker).map(|known| (known.whereabouts.found_at, known.url.as_str()))
+    }
+
+    /// Whether a worker's stream broke here and the worker was not heard since.
+    pub fn is_cut_off(&self, worker: &WorkerId, incarnation: &Incarnation) -> bool {
+        let known = self.workers.get(worker).filter(|known| known.incarnation == *incarnation);
+        known.is_some_and(|known| known.broken.is_some())
     }
 
     /// Notes that the probe did not confirm a reported exit.

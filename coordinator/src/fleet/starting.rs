@@ -114,7 +114,11 @@ impl Fleet {
             };
             self.workers.insert(worker, known);
         }
-        let Some(total) = recovered.shard_total else { return };
+        // A total that only the store's record names is not taken; workers that run it say so when they register.
+        let is_borne_out = |total: &u32| {
+            self.is_near_wanted(*total) || recovered.owners.len().saturating_mul(2) >= *total as usize
+        };
+        let Some(total) = recovered.shard_total.filter(is_borne_out) else { return };
         let ran = self.ran;
         self.slots.resize_with(total as usize, || Slot { ran, ..Slot::default() });
         for RecoveredOwner { shard, worker, incarnation, epoch } in recovered.owners {

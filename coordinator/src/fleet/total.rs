@@ -110,7 +110,7 @@ impl Fleet {
 
     /// Shards ran so lately that their sessions can be resumed.
     pub(super) fn can_be_resumed(&self, now: Now) -> bool {
-        self.last_ran.at_unix_ms.is_some_and(|at| now.unix_ms.saturating_sub(at) < RESUMABLE_MS)
+        self.last_ran.at_unix_ms.is_some_and(|at| now.unix_ms.abs_diff(at) < RESUMABLE_MS)
     }
 
     /// A fleet that has come to run nothing may take another total.

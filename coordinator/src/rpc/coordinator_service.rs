@@ -100,7 +100,11 @@ impl From<Stopped> for Status {
             Stopped::Standby { .. }
             | Stopped::UnknownWorker
             | Stopped::Plan(_)
-            | Stopped::Exit(ExitRefused::StoreUntrusted { .. } | ExitRefused::StillAnswers { .. }) => {
+            | Stopped::Exit(
+                ExitRefused::StoreUntrusted { .. }
+                | ExitRefused::StillAnswers { .. }
+                | ExitRefused::NotCutOff { .. },
+            ) => {
                 Self::failed_precondition(text)
             }
             Stopped::Exit(ExitRefused::Unknown { .. } | ExitRefused::AnotherLife { .. }) => {

@@ -57,7 +57,8 @@ pub(crate) async fn check(
     match find(advertised, &uri, by, worker, incarnation).await {
         Ok(address) => Ok(address),
         Err(why) => {
-            tracing::warn!(worker.id = %worker, url = %printable(url), why, "worker not found at its advertised address");
+            // Not as `worker.id`: lines about invented names are folded together.
+            tracing::warn!(claimant = %worker, url = %printable(url), why, "worker not found at its advertised address");
             sleep_until(by.into()).await;
             Err(Status::failed_precondition(format!(
                 "the advertised address {} does not lead to this worker (the coordinator's log says why): set \

@@ -139,6 +139,7 @@ impl Stream<'_> {
                     for ticket in std::mem::take(&mut self.refused) {
                         self.waiting.ask_one_again(ticket);
                     }
+                    self.waiting.ask_overdue_again(BootTime::now());
                     for ticket in self.waiting.abandoned() {
                         if !self.send(Up::Cancel(v1::IdentifyCancel { ticket })).await {
                             return;

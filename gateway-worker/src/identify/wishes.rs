@@ -8,6 +8,9 @@ use tokio::sync::mpsc;
 use super::{Granted, Wish};
 use crate::clock::BootTime;
 
+/// How long a wish waits for a permit before it is asked again.
+const OVERDUE: Duration = Duration::from_secs(10);
+
 /// The wishes, by ticket.
 #[derive(Debug, Default)]
 pub(super) struct Wishes {
@@ -65,6 +68,16 @@ impl Wishes {
     pub(super) fn ask_one_again(&mut self, ticket: u64) {
         if let Some(waiting) = self.waiting.remove(&ticket) {
             self.add(waiting.wish);
+        }
+    }
+
+    /// Wishes that were asked long ago are asked again: the coordinator may have lost them.
+    pub(super) fn ask_overdue_again(&mut self, now: BootTime) {
+        let is_overdue = |waiting: &Waiting| waiting.asked_at.is_some_and(|at| at.after(OVERDUE) <= now);
+        let overdue: Vec<u64> =
+            self.waiting.iter().filter(|(_, waiting)| is_overdue(waiting)).map(|(&ticket, _)| ticket).collect();
+        for ticket in overdue {
+            self.ask_one_again(ticket);
         }
     }
 
@@ -191,6 +204,20 @@ mod tests {
         assert!(wishes.answered(granted.ticket, Some(granted.wish)));
         assert!(connection.gone.try_recv().is_err());
         assert_eq!(wishes.unasked(at(3_001)).len(), 1);
+    }
+
+    #[test]
+    fn wish_that_stays_without_a_permit_is_asked_again_under_another_ticket() {
+        let mut wishes = Wishes::default();
+        let (wish, _connection) = wish();
+        wishes.add(wish);
+        assert_eq!(wishes.unasked(at(1_000)).len(), 1);
+        let mut asked = Vec::new();
+        for now in (1_000..25_000).step_by(500) {
+            wishes.ask_overdue_again(at(now));
+            asked.extend(wishes.unasked(at(now)).into_iter().map(|ask| (now, ask.ticket)));
+        }
+        assert_eq!(asked, [(11_000, 2), (21_000, 3)]);
     }
 
     #[test]

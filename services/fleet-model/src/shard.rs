@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// The most shards of a fleet: Discord's largest bots run a few thousand.
+pub const MAX_SHARDS: u32 = 65_536;
+
 /// A shard's number, counted from 0. With the bot's shard total it names one gateway connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

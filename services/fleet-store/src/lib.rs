@@ -62,10 +62,13 @@ pub trait FleetStore: Send + Sync + 'static {
     /// [`FleetStore::load`] at the beginning of a term: what an older coordinator still had on its way is loaded, or refused.
     async fn fence(&self, term: Term) -> Result<Fenced, StoreError>;
 
-    /// Everything that is written down.
+    /// Everything that is written down. Invalid records of workers and shards are left out, and named.
     async fn load(&self) -> Result<FleetRecord, StoreError>;
 
-    /// The workers' leases alone.
+    /// Returns the keys of invalid records: the term, the fleet, the workers.
+    async fn check(&self) -> Result<Vec<String>, StoreError>;
+
+    /// The workers' leases alone. Invalid records are left out.
     async fn leases(&self) -> Result<BTreeMap<WorkerId, LeaseRecord>, StoreError>;
 
     /// Writes the shard total down.
@@ -181,6 +184,8 @@ pub struct FleetRecord {
     pub last_ran_unix_ms: Option<u64>,
     /// What operators want, as it was given.
     pub intent: Option<String>,
+    /// Keys of records that were left out because they are invalid (the first few).
+    pub invalid: Vec<String>,
 }
 
 /// The answer to a wish for the term.
@@ -266,7 +271,7 @@ pub enum Revocation {
 }
 
 /// The answer to one assignment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Written {
     /// Written down.
     Yes,
@@ -274,8 +279,8 @@ pub enum Written {
     Outranked(Epoch),
     /// Refused: a higher term has written here.
     StaleTerm,
-    /// Not written: the shard's record has an unexpected format. The others of the same call are written.
-    Invalid,
+    /// Not written: the shard's record, at this key, is invalid. The others of the same call are written.
+    Invalid(String),
 }
 
 /// The store can't say.
@@ -284,7 +289,7 @@ pub enum StoreError {
     /// It did not answer, or not in time.
     #[error("the fleet store is away: {0}")]
     Away(String),
-    /// It answered something that is no record of ours.
-    #[error("the fleet store holds an alien record: {0}")]
+    /// The record at this key has another type, can't be read, or holds numbers that this program would not write.
+    #[error("the fleet store holds an invalid record at {0}")]
     Alien(String),
 }

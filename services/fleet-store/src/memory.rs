@@ -89,6 +89,10 @@ impl FleetStore for MemoryStore {
         Ok(self.records().load(Instant::now()))
     }
 
+    async fn check(&self) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
+
     async fn leases(&self) -> Result<BTreeMap<WorkerId, LeaseRecord>, StoreError> {
         Ok(self.records().leases(Instant::now()))
     }

@@ -2,12 +2,16 @@
 //!
 //! Every rule is a script over one key; Redis's clock is the only one. Nothing is cached here.
 
-use std::{collections::BTreeMap, future::Future, time::Duration};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use async_trait::async_trait;
 use fleet_model::{Epoch, Incarnation, ShardNumber, Term, WorkerId};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use redis::cmd;
+use redis::{FromRedisValue, cmd};
 use redis_link::{KeyPrefix, RedisLink, Script};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -24,6 +28,7 @@ mod scripts;
 
 use answer::{Answer, failed};
 use keys::Keys;
+use load::readable;
 
 /// Assignments on their way at once.
 const ASSIGNMENTS_AT_ONCE: usize = 64;
@@ -42,8 +47,19 @@ impl RedisStore {
     }
 
     async fn run<'a>(&self, script: &Script, key: &'a str, args: &[&str]) -> Result<Answer<'a>, StoreError> {
-        let words = self.link.script(script, &[key], args).await.map_err(|error| failed(key, error))?;
-        Ok(Answer::new(key, words))
+        Ok(Answer::new(key, self.answer(script, key, args).await?))
+    }
+
+    /// Runs a script. This process's clock comes last in its arguments.
+    async fn answer<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        key: &str,
+        args: &[&str],
+    ) -> Result<T, StoreError> {
+        let clock = millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
+        let args = [args, &[clock.as_str()]].concat();
+        self.link.script(script, &[key], &args).await.map_err(|error| failed(key, error))
     }
 
     /// Holds what takes several commands to the deadline of one.
@@ -95,11 +111,11 @@ impl RedisStore {
 
     async fn fence_shard(&self, term: Term, shard: ShardNumber) -> Result<Fenced, StoreError> {
         let key = self.keys.shard(shard);
-        let answer = self.run(&scripts::FENCE_SHARD, &key, &[&term.to_string()]).await?;
-        match answer.verdict() {
-            "WRITTEN" => Ok(Fenced::Written),
-            "STALE_TERM" => Ok(Fenced::StaleTerm),
-            _ => Err(answer.alien()),
+        match self.run(&scripts::FENCE_SHARD, &key, &[&term.to_string()]).await {
+            Ok(answer) if answer.verdict() == "STALE_TERM" => Ok(Fenced::StaleTerm),
+            // No term can write an invalid record.
+            Ok(_) | Err(StoreError::Alien(_)) => Ok(Fenced::Written),
+            Err(error) => Err(error),
         }
     }
 
@@ -118,7 +134,7 @@ impl RedisStore {
         };
         // An unexpected record says nothing about the others.
         match written.await {
-            Err(StoreError::Alien(_)) => Ok(Written::Invalid),
+            Err(StoreError::Alien(key)) => Ok(Written::Invalid(key)),
             written => written,
         }
     }
@@ -194,8 +210,17 @@ impl FleetStore for RedisStore {
         self.load_all().await
     }
 
+    async fn check(&self) -> Result<Vec<String>, StoreError> {
+        let mut invalid = Vec::new();
+        readable(self.load_term().await, &mut invalid)?;
+        readable(self.load_fleet().await, &mut invalid)?;
+        let workers = self.load_workers(&mut invalid).await;
+        readable(workers, &mut invalid)?;
+        Ok(invalid)
+    }
+
     async fn leases(&self) -> Result<BTreeMap<WorkerId, LeaseRecord>, StoreError> {
-        self.load_workers().await
+        self.load_workers(&mut Vec::new()).await
     }
 
     async fn set_shard_total(&self, term: Term, total: u32) -> Result<Fenced, StoreError> {

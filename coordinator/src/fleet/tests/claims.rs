@@ -134,6 +134,58 @@ fn unlikely_totals_are_refused() {
 }
 
 #[test]
+fn stored_total_without_owners_is_taken_only_if_it_is_likely() {
+    // The wanted and stored totals, how many shards have a stored owner, and whether the total is taken.
+    let rows = [
+        (4, 65_536, 4, false),
+        (4, 65_536, 32_768, true),
+        (4, 100, 49, false),
+        (4, 100, 50, true),
+        (4, 16, 4, true),
+        (100, 400, 4, true),
+        (100, 401, 4, false),
+    ];
+    for (wanted, stored, owners, taken) in rows {
+        let mut records = recovered();
+        let owner = records.owners[0].clone();
+        let owners = (0..owners).map(|shard| RecoveredOwner { shard: ShardNumber(shard), ..owner.clone() });
+        (records.shard_total, records.owners) = (Some(stored), owners.collect());
+        let mut fleet = Fleet::new(rules(), Term(2), Wish::explicit(wanted), records, at(0));
+        assert_eq!(fleet.shard_total() == Some(stored), taken, "{stored} of {wanted}");
+        // Workers that run it are believed either way.
+        fleet.join(claims("a", 0..1, owner.epoch.0, stored), at(100)).unwrap();
+        assert_eq!(fleet.shard_total(), Some(stored));
+    }
+}
+
+/// The store's record of shard 0 is invalid while its owner runs it.
+#[test]
+fn owner_is_written_again_until_its_record_is_valid() {
+    let mut fleet = running_fleet();
+    let named = |fleet: &Fleet, ms| {
+        fleet.view(at(ms)).problems.iter().any(|problem| problem.code == ProblemCode::ShardRefused)
+    };
+    fleet.record_is_invalid(ShardNumber(0), at(2_000));
+    assert!(named(&fleet, 2_000));
+    let mut writes = 0;
+    for ms in (2_000..100_000).step_by(500) {
+        fleet.tick(at(ms));
+        for effect in fleet.take_effects() {
+            let Effect::Write(owners) = effect else { continue };
+            assert_eq!(owners.iter().map(|owner| owner.shard).collect::<Vec<_>>(), [ShardNumber(0)]);
+            writes += 1;
+            let valid = ms > 60_000;
+            fleet.written([(&owners[0], if valid { Ok(()) } else { Err(None) })], at(ms));
+            if !valid {
+                fleet.record_is_invalid(ShardNumber(0), at(ms));
+            }
+        }
+    }
+    assert!((5..15).contains(&writes), "{writes}");
+    assert!(!named(&fleet, 100_000));
+}
+
+#[test]
 fn total_without_running_shards_is_ignored() {
     let mut fleet = fleet(4);
     fleet.join(claims("x", 0..0, 10, 65_536), at(0)).unwrap();

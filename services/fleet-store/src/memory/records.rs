@@ -136,6 +136,7 @@ impl Records {
             budget: self.budget,
             last_ran_unix_ms: self.last_ran_unix_ms,
             intent: self.intent.clone(),
+            invalid: Vec::new(),
         }
     }
 

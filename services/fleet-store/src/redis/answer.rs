@@ -37,7 +37,7 @@ impl<'a> Answer<'a> {
         self.parse(place).map(Duration::from_millis)
     }
 
-    /// The record is none of ours.
+    /// The record is invalid.
     pub(super) fn alien(&self) -> StoreError {
         StoreError::Alien(self.key.to_owned())
     }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use fleet_model::{Epoch, ShardNumber, Term, WorkerId};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use fleet_model::{Epoch, MAX_SHARDS, ShardNumber, Term, WorkerId};
+use futures_util::{StreamExt, stream};
 use redis::{FromRedisValue, cmd};
 
 use super::{
@@ -16,6 +16,26 @@ use crate::{BudgetRecord, FleetRecord, LeaseRecord, OwnerRecord, StoreError, Wor
 /// Commands on their way at once.
 const AT_ONCE: usize = 64;
 
+/// The most keys of invalid records that are named.
+const MOST_INVALID: usize = 16;
+
+/// Returns what was loaded; `None` for an invalid record, whose key goes to `invalid`.
+pub(super) fn readable<T>(
+    loaded: Result<T, StoreError>,
+    invalid: &mut Vec<String>,
+) -> Result<Option<T>, StoreError> {
+    match loaded {
+        Ok(loaded) => Ok(Some(loaded)),
+        Err(StoreError::Alien(key)) => {
+            if invalid.len() < MOST_INVALID && !invalid.contains(&key) {
+                invalid.push(key);
+            }
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// What is written of the fleet as a whole.
 pub(super) struct FleetFields {
     pub(super) shard_total: Option<u32>,
@@ -26,21 +46,25 @@ pub(super) struct FleetFields {
 
 impl RedisStore {
     pub(super) async fn load_all(&self) -> Result<FleetRecord, StoreError> {
+        let mut invalid = Vec::new();
         let (term, fleet, workers) =
-            tokio::try_join!(self.load_term(), self.load_fleet(), self.load_workers())?;
+            tokio::try_join!(self.load_term(), self.load_fleet(), self.load_workers(&mut invalid))?;
         let FleetFields { shard_total, budget, last_ran_unix_ms, intent } = fleet;
         let shards = (0..shard_total.unwrap_or(0)).map(|shard| self.load_owner(ShardNumber(shard)));
-        let owners: Vec<Option<OwnerRecord>> =
-            stream::iter(shards).buffer_unordered(AT_ONCE).try_collect().await?;
-        let owners = owners.into_iter().flatten().map(|owner| (owner.shard, owner)).collect();
-        Ok(FleetRecord { term, shard_total, workers, owners, budget, last_ran_unix_ms, intent })
+        let mut loading = stream::iter(shards).buffer_unordered(AT_ONCE);
+        let mut owners = BTreeMap::new();
+        while let Some(owner) = loading.next().await {
+            let owner = readable(owner, &mut invalid)?.flatten();
+            owners.extend(owner.map(|owner| (owner.shard, owner)));
+        }
+        Ok(FleetRecord { term, shard_total, workers, owners, budget, last_ran_unix_ms, intent, invalid })
     }
 
     async fn fields<T: FromRedisValue>(&self, key: &str, fields: &[&str]) -> Result<T, StoreError> {
-        self.link.script(&scripts::FIELDS, &[key], fields).await.map_err(|error| failed(key, error))
+        self.answer(&scripts::FIELDS, key, fields).await
     }
 
-    async fn load_term(&self) -> Result<Term, StoreError> {
+    pub(super) async fn load_term(&self) -> Result<Term, StoreError> {
         let key = self.keys.term();
         let [term]: [Option<String>; 1] = self.fields(&key, &["term"]).await?;
         term.map_or(Ok(Term(0)), |term| field(&key, &term).map(Term))
@@ -59,6 +83,9 @@ impl RedisStore {
         let [total, day, remaining, resets_at, last_ran, intent]: [Option<String>; 6] =
             self.fields(&key, &names).await?;
         let total = total.map(|total| field(&key, &total)).transpose()?;
+        if total.is_some_and(|total| total > MAX_SHARDS) {
+            return Err(StoreError::Alien(key));
+        }
         let budget = match (day, remaining, resets_at) {
             (None, None, None) => None,
             (Some(day), Some(remaining), Some(resets_at)) => Some(BudgetRecord {
@@ -72,15 +99,26 @@ impl RedisStore {
         Ok(FleetFields { shard_total: total, budget, last_ran_unix_ms, intent })
     }
 
-    pub(super) async fn load_workers(&self) -> Result<BTreeMap<WorkerId, LeaseRecord>, StoreError> {
+    /// The workers whose records can be read; `invalid` gets the keys of the others.
+    pub(super) async fn load_workers(
+        &self,
+        invalid: &mut Vec<String>,
+    ) -> Result<BTreeMap<WorkerId, LeaseRecord>, StoreError> {
         let key = self.keys.workers();
         let names: Vec<String> =
             self.link.command(cmd("SMEMBERS").arg(&key)).await.map_err(|error| failed(&key, error))?;
-        let names = names.iter().map(|name| field(&key, name)).collect::<Result<Vec<WorkerId>, _>>()?;
-        let records = names.into_iter().map(|name| self.load_worker(name));
-        let records: Vec<Option<LeaseRecord>> =
-            stream::iter(records).buffer_unordered(AT_ONCE).try_collect().await?;
-        Ok(records.into_iter().flatten().map(|record| (record.worker.worker.clone(), record)).collect())
+        let mut valid: Vec<WorkerId> = Vec::new();
+        for name in names {
+            valid.extend(readable(field(&key, &name), invalid)?);
+        }
+        let mut loading =
+            stream::iter(valid.into_iter().map(|name| self.load_worker(name))).buffer_unordered(AT_ONCE);
+        let mut workers = BTreeMap::new();
+        while let Some(record) = loading.next().await {
+            let record = readable(record, invalid)?.flatten();
+            workers.extend(record.map(|record| (record.worker.worker.clone(), record)));
+        }
+        Ok(workers)
     }
 
     async fn load_worker(&self, worker: WorkerId) -> Result<Option<LeaseRecord>, StoreError> {

@@ -15,10 +15,7 @@ macro_rules! script {
     };
 }
 
-/// Some fields of a hash: a script for the bound on its answer.
-pub(super) static FIELDS: LazyLock<Script> =
-    LazyLock::new(|| Script::new("return redis.call('HMGET', KEYS[1], unpack(ARGV))"));
-
+script!(FIELDS, "fields.lua");
 script!(CLAIM_TERM, "claim_term.lua");
 script!(RENEW_TERM, "renew_term.lua");
 script!(RELEASE_TERM, "release_term.lua");

@@ -1,12 +1,14 @@
 //! What only Redis can do to us: lose everything, stop answering, hold what others wrote, fail over.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use fleet_model::{Epoch, Term};
-use fleet_store::{FleetStore, LeaseRenewal, RedisStore, StoreError, TermRenewal, Written};
+use fleet_store::{
+    FleetStore, LeaseRenewal, RedisStore, Revocation, StoreError, TermClaim, TermRenewal, Written,
+};
 use redis_fixture::{RedisSentinel, RedisServer};
 
-use crate::{LONG, incarnation, owner, redis_store, worker};
+use crate::{LONG, SHORT, incarnation, lapse, name, owner, redis_store, worker};
 
 /// Asks until the store can be reached again.
 async fn reached(store: &RedisStore) -> String {
@@ -75,7 +77,10 @@ async fn a_redis_that_is_gone_fails_fast() {
 #[tokio::test]
 async fn what_others_wrote_is_named_and_no_panic() {
     let server = RedisServer::start().await;
-    let cases: [(&str, &[&str]); 9] = [
+    // An invalid record of a worker or a shard is left out; the others stop the whole. Numbers beyond every clock and
+    // the limit of shards are invalid too.
+    const MAX: &str = "18446744073709551615";
+    let cases: [(&str, &[&str]); 18] = [
         ("{p}:term", &["SET", "{p}:term", "x"]),
         ("{p}:term", &["HSET", "{p}:term", "term", "many"]),
         ("{p}:fleet", &["HSET", "{p}:fleet", "total", "-1"]),
@@ -85,6 +90,15 @@ async fn what_others_wrote_is_named_and_no_panic() {
         ("{p}:workers", &["SET", "{p}:workers", "x"]),
         ("{p:worker:w}", &["HSET", "{p:worker:w}", "incarnation", "1", "expires_at_ms", "soon"]),
         ("{p:shard:0}", &["HSET", "{p:shard:0}", "epoch", "7"]),
+        ("{p}:term", &["HSET", "{p}:term", "term", MAX]),
+        ("{p}:term", &["HSET", "{p}:term", "term", "999999999999999"]),
+        ("{p}:fleet", &["HSET", "{p}:fleet", "total", "4000000000"]),
+        ("{p}:fleet", &["HSET", "{p}:fleet", "total", "65537"]),
+        ("{p:worker:w}", &["HSET", "{p:worker:w}", "incarnation", "1", "term", MAX]),
+        ("{p:worker:w}", &["SET", "{p:worker:w}", "x"]),
+        ("{p:shard:0}", &["HSET", "{p:shard:0}", "worker", "w", "incarnation", "1", "epoch", MAX]),
+        ("{p:shard:0}", &["HSET", "{p:shard:0}", "worker", "w", "incarnation", "1", "epoch", "2000000000000000"]),
+        ("{p:shard:0}", &["SET", "{p:shard:0}", "x"]),
     ];
     for (key, command) in cases {
         server.command::<()>(&["FLUSHALL"]).await;
@@ -94,8 +108,16 @@ async fn what_others_wrote_is_named_and_no_panic() {
             server.command::<()>(&["DEL", key]).await;
         }
         server.command::<()>(command).await;
-        let error = redis_store(&server.url(), "p").load().await.unwrap_err();
-        assert!(matches!(&error, StoreError::Alien(named) if named == key), "{command:?}: {error:?}");
+        let store = redis_store(&server.url(), "p");
+        match store.load().await {
+            Err(StoreError::Alien(named)) => assert!(key.starts_with("{p}") && named == key, "{command:?}"),
+            loaded => assert_eq!(loaded.unwrap().invalid, [key], "{command:?}"),
+        }
+        let checked = store.check().await.unwrap();
+        assert_eq!(checked == [key], !key.starts_with("{p:shard"), "{command:?}: {checked:?}");
+        // A coordinator's term begins all the same, as far as the term and the fleet can be read.
+        let fenced = store.fence(Term(1)).await;
+        assert_eq!(fenced.is_err(), key == "{p}:fleet", "{command:?}: {fenced:?}");
     }
     server.command::<()>(&["HSET", "{p}:term", "term", "00"]).await;
     server.command::<()>(&["HSET", "{p:shard:0}", "epoch", "1e9"]).await;
@@ -107,9 +129,39 @@ async fn what_others_wrote_is_named_and_no_panic() {
     server.command::<()>(&["SET", "{p:shard:2}", "x"]).await;
     let owners = [0, 1, 2].map(|shard| owner(shard, "a", "1", 1));
     let assigned = store.assign(Term(1), &owners).await.unwrap();
-    assert_eq!(assigned, [Written::Invalid, Written::Yes, Written::Invalid]);
+    let invalid = |key: &str| Written::Invalid(key.to_owned());
+    assert_eq!(assigned, [invalid("{p:shard:0}"), Written::Yes, invalid("{p:shard:2}")]);
     let renewal = store.renew_lease(&worker("w", "1"), LONG, true).await;
     assert!(matches!(renewal, Err(StoreError::Alien(_))), "{renewal:?}");
+}
+
+/// Ends of leases and of a hold of the term that no renewal can have written: a clock was set back, or another program wrote.
+#[tokio::test]
+async fn lease_or_hold_that_ends_later_than_its_ttl_from_now_lapses_after_its_ttl() {
+    let server = RedisServer::start().await;
+    let store = redis_store(&server.url(), "p");
+    for ahead_ms in [10_000, 3_600_000, 250_000_000_000_000_u64] {
+        server.command::<()>(&["FLUSHALL"]).await;
+        store.claim_term(&incarnation("a"), Term(1), SHORT).await.unwrap();
+        store.grant_lease(Term(1), &worker("w", "1"), SHORT).await.unwrap();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+        for key in ["{p}:term", "{p:worker:w}"] {
+            server.command::<()>(&["HSET", key, "expires_at_ms", &(now + ahead_ms).to_string()]).await;
+        }
+        let TermClaim::HeldBy { remaining, .. } =
+            store.claim_term(&incarnation("b"), Term(1), LONG).await.unwrap()
+        else {
+            panic!("the term was free")
+        };
+        assert!(remaining <= SHORT, "{remaining:?}");
+        let revoked = store.revoke_lease(Term(1), &name("w"), &incarnation("1"), false).await.unwrap();
+        assert!(matches!(revoked, Revocation::StillLive(left) if left <= SHORT), "{revoked:?}");
+        lapse().await;
+        let claim = store.claim_term(&incarnation("b"), Term(1), LONG).await.unwrap();
+        assert_eq!(claim, TermClaim::Acting(Term(2)));
+        let revoked = store.revoke_lease(Term(1), &name("w"), &incarnation("1"), false).await.unwrap();
+        assert_eq!(revoked, Revocation::Revoked);
+    }
 }
 
 #[tokio::test]

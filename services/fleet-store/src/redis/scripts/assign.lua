@@ -1,6 +1,6 @@
 -- KEYS: shard. ARGV: term, worker, incarnation, epoch.
 local record = redis.call('HMGET', KEYS[1], 'worker', 'incarnation', 'epoch', 'term')
-local epoch, term = number(record[3]), number(record[4])
+local epoch, term = stamp(record[3]), stamp(record[4])
 if alien then return {'ALIEN'} end
 if below(ARGV[1], term) then return {'STALE_TERM'} end
 local same = record[1] == ARGV[2] and record[2] == ARGV[3]

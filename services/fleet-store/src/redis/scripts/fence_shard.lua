@@ -1,5 +1,5 @@
 -- KEYS: shard. ARGV: term. A record that does not exist yet is fenced as well.
-local term = number(redis.call('HGET', KEYS[1], 'term'))
+local term = stamp(redis.call('HGET', KEYS[1], 'term'))
 if alien then return {'ALIEN'} end
 if below(ARGV[1], term) then return {'STALE_TERM'} end
 redis.call('HSET', KEYS[1], 'term', ARGV[1])
