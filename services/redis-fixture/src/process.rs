@@ -20,6 +20,8 @@ const CLUSTER_BUS: u16 = 10_000;
 
 /// Ports tried before giving up.
 const TRIES: usize = 20;
+/// How long one command may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A `redis-server` with its arguments; killed when dropped.
 #[derive(Debug)]
@@ -146,7 +148,7 @@ async fn ask<T: FromRedisValue>(port: u16, words: &[&str]) -> Option<T> {
         cmd.arg(&words[1..]);
         cmd.query_async(&mut connection).await.ok()
     };
-    timeout(Duration::from_secs(2), answer).await.ok().flatten()
+    timeout(PATIENCE, answer).await.ok().flatten()
 }
 
 /// A port that is free right now, and so is the one that a cluster node needs beside it.
