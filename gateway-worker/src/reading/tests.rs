@@ -56,33 +56,50 @@ fn mending_takes_work_in_proportion_to_the_event() {
         fields["id"] = json!("1");
         fields
     }
-    let member = |odd: Value| move |id: usize| {
-        let id = (id + 1).to_string();
-        let mut member = json!({"user": {"id": id, "username": "name"}, "nick": id});
-        member.as_object_mut().unwrap().extend(odd.as_object().unwrap().clone());
-        member
+    let member = |odd: Value| {
+        move |id: usize| {
+            let id = (id + 1).to_string();
+            let mut member = json!({"user": {"id": id, "username": "name"}, "nick": id});
+            member.as_object_mut().unwrap().extend(odd.as_object().unwrap().clone());
+            member
+        }
     };
     let unknown = |count: usize| (0..count).map(|field| (format!("new{field}"), json!(field))).collect();
     let avatar = member(json!({"avatar": 5}));
     let rows: [(&str, Box<dyn Fn(usize) -> Value>); 5] = [
-        ("every member", Box::new(|count| guild(json!({"members": (0..count).map(&avatar).collect::<Value>()})))),
-        ("every second member", Box::new(|count| {
-            let element = |id: usize| if id % 2 == 0 { avatar(id) } else { member(json!({}))(id) };
-            guild(json!({"members": (0..count).map(element).collect::<Value>()}))
-        })),
-        ("a field of every user", Box::new(|count| {
-            let element = |id: usize| json!({"user": {"id": (id + 1).to_string(), "avatar": 5}, "nick": (id + 1).to_string()});
-            guild(json!({"members": (0..count).map(element).collect::<Value>()}))
-        })),
-        ("another field of each member", Box::new(|count| {
-            let element = |id: usize| member(json!({format!("new{}", id % 60): 1, "avatar": 5}))(id);
-            guild(json!({"members": (0..count).map(element).collect::<Value>()}))
-        })),
-        ("the name among unknown fields", Box::new(|count| {
-            let mut fields: serde_json::Map<String, Value> = unknown(count);
-            fields.extend([("name".to_owned(), json!(5)), ("members".to_owned(), json!([avatar(0)]))]);
-            guild(Value::Object(fields))
-        })),
+        (
+            "every member",
+            Box::new(|count| guild(json!({"members": (0..count).map(&avatar).collect::<Value>()}))),
+        ),
+        (
+            "every second member",
+            Box::new(|count| {
+                let element = |id: usize| if id % 2 == 0 { avatar(id) } else { member(json!({}))(id) };
+                guild(json!({"members": (0..count).map(element).collect::<Value>()}))
+            }),
+        ),
+        (
+            "a field of every user",
+            Box::new(|count| {
+                let element = |id: usize| json!({"user": {"id": (id + 1).to_string(), "avatar": 5}, "nick": (id + 1).to_string()});
+                guild(json!({"members": (0..count).map(element).collect::<Value>()}))
+            }),
+        ),
+        (
+            "another field of each member",
+            Box::new(|count| {
+                let element = |id: usize| member(json!({format!("new{}", id % 60): 1, "avatar": 5}))(id);
+                guild(json!({"members": (0..count).map(element).collect::<Value>()}))
+            }),
+        ),
+        (
+            "the name among unknown fields",
+            Box::new(|count| {
+                let mut fields: serde_json::Map<String, Value> = unknown(count);
+                fields.extend([("name".to_owned(), json!(5)), ("members".to_owned(), json!([avatar(0)]))]);
+                guild(Value::Object(fields))
+            }),
+        ),
     ];
     for (what, of) in rows {
         let [few, many] = [2_000, 20_000].map(|count| {

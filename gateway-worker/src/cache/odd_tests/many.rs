@@ -78,7 +78,11 @@ fn fields_that_are_odd_in_every_element_cost_only_themselves() {
         }
         if given.contains(&"roles") {
             let roles = cache.role_objects(GUILD).expect(&row);
-            assert_eq!((roles.as_array().unwrap().len(), &roles[249]["name"]), (250, &json!("role250")), "{row}");
+            assert_eq!(
+                (roles.as_array().unwrap().len(), &roles[249]["name"]),
+                (250, &json!("role250")),
+                "{row}"
+            );
         }
     }
 }
