@@ -119,8 +119,6 @@ pub struct CachedGuild {
     pub name: Option<String>,
     /// What is counted.
     pub known: KnownGuild,
-    /// Why parts of it may be missing or out of date; `None` when nothing is in doubt.
-    pub doubt: Option<String>,
 }
 
 impl Contents {
@@ -341,14 +339,25 @@ impl ShardCache {
     /// One guild.
     pub fn guild(&self, id: u64) -> Option<CachedGuild> {
         let contents = self.contents.load();
-        let (known, doubt) = {
-            let book = contents.book();
-            let known = book.tally.guild(id)?;
-            (known, doubt_about(id, &known, book.doubt))
-        };
+        let known = contents.tally(|tally| tally.guild(id))?;
         let name =
             Id::new_checked(id).and_then(|id| contents.store.guild(id).map(|guild| guild.name().to_owned()));
-        Some(CachedGuild { name, known, doubt })
+        Some(CachedGuild { name, known })
+    }
+
+    /// Why these parts of a guild of the shard may be missing or out of date; `None` when they are not in doubt.
+    pub(crate) fn doubt_of(&self, guild: u64, parts: Doubt) -> Option<String> {
+        let contents = self.contents.load();
+        let book = contents.book();
+        let known = book.tally.guild(guild)?;
+        if known.members.is_none() {
+            return Some(format!("guild {guild} has not come yet, or has had an outage since the shard started"));
+        }
+        if known.doubt.has(parts) {
+            return Some(format!("parts or events of guild {guild} could not be read, or events are missing"));
+        }
+        // The event may have been one of this guild.
+        book.doubt.filter(|doubt| *doubt == ShardDoubt::Event).map(|doubt| doubt.as_str().to_owned())
     }
 
     /// A user's name, when the cache has it.
@@ -381,16 +390,4 @@ impl ShardCache {
             format!("the user cache is partial: it holds {cached} of {members} members of its guilds")
         })
     }
-}
-
-/// Why what the cache has of a guild may be missing or out of date.
-fn doubt_about(guild: u64, known: &KnownGuild, shard: Option<ShardDoubt>) -> Option<String> {
-    if known.members.is_none() {
-        return Some(format!("guild {guild} has not come yet, or has had an outage since the shard started"));
-    }
-    if known.doubt != Doubt::NONE {
-        return Some(format!("parts or events of guild {guild} could not be read, or events are missing"));
-    }
-    // The event may have been one of this guild.
-    shard.filter(|doubt| *doubt == ShardDoubt::Event).map(|doubt| doubt.as_str().to_owned())
 }

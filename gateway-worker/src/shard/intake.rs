@@ -238,6 +238,9 @@ impl Intake {
         let sequence = dispatch.sequence;
         if queued {
             let event = self.event(dispatch, received_at);
+            if let Some(guild) = event.guild() {
+                self.note_guild(guild, &event);
+            }
             // Room was checked before anything changed. A shut queue means that the shard ends and the event was not
             // received.
             if !self.deliveries.push(Queued::Event(event)) {

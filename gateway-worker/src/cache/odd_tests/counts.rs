@@ -3,9 +3,12 @@
 use serde_json::{Value, json};
 
 use super::{GUILD, figures, tell};
-use crate::cache::{
-    LATE_EVENTS,
-    records::tests::{begun, event, guild, member, user, voice},
+use crate::{
+    cache::{
+        LATE_EVENTS,
+        records::tests::{begun, event, guild, member, user, voice},
+    },
+    reading::Doubt,
 };
 
 #[test]
@@ -103,8 +106,7 @@ fn guild_that_was_not_told_is_expected_with_its_first_event() {
         let row = format!("{name} {d}");
         let cache = begun("all", &[]);
         let is_expected = |expected: bool, why: &str| {
-            let guild = cache.guild(GUILD);
-            assert_eq!(guild.is_some_and(|guild| guild.doubt.is_some()), expected, "{why}: {row}");
+            assert_eq!(cache.doubt_of(GUILD, Doubt::GUILD).is_some(), expected, "{why}: {row}");
             let pending = (cache.pending_guilds(), cache.uncertain_guilds(), cache.doubt().is_some());
             assert_eq!(pending, (usize::from(expected), u32::from(expected), expected), "{why}: {row}");
         };
@@ -126,30 +128,34 @@ fn guild_that_was_not_told_is_expected_with_its_first_event() {
 }
 
 #[test]
-fn found_guild_in_doubt_says_so() {
+fn found_parts_of_a_guild_in_doubt_say_so() {
     let told: &[(&str, &str)] = &[("GUILD_CREATE", &guild(GUILD).to_string())];
     let lost = |list: &str| {
         let mut odd = guild(GUILD);
         odd[list][0] = json!(7);
         odd.to_string()
     };
-    let rows: &[(&[(&str, &str)], bool)] = &[
-        (&[], true),
-        (told, false),
-        (&[("GUILD_DELETE", r#"{"id":"5","unavailable":true}"#)], true),
-        (&[("GUILD_CREATE", &lost("channels"))], true),
-        (&[("GUILD_CREATE", &lost("roles"))], true),
-        (&[("GUILD_CREATE", &lost("members"))], true),
-        (&[("GUILD_CREATE", &lost("emojis"))], false),
-        (&[told[0], ("CHANNEL_CREATE", r#"{"guild_id":"5"}"#)], true),
-        (&[told[0], ("GUILD_DELETE", "{}")], true),
-        (&[told[0], ("CHANNEL_CREATE", r#"{"guild_id":"5"}"#), told[0]], false),
+    const ALL: Doubt = Doubt::GUILD;
+    let rows: &[(&[(&str, &str)], Doubt)] = &[
+        (&[], ALL),
+        (told, Doubt::NONE),
+        (&[("GUILD_DELETE", r#"{"id":"5","unavailable":true}"#)], ALL),
+        (&[("GUILD_CREATE", &lost("channels"))], Doubt::CHANNELS.and(Doubt::COUNTS)),
+        (&[("GUILD_CREATE", &lost("roles"))], Doubt::ROLES),
+        (&[("GUILD_CREATE", &lost("members"))], Doubt::MEMBERS),
+        (&[("GUILD_CREATE", &lost("emojis"))], Doubt::NONE),
+        (&[told[0], ("CHANNEL_CREATE", r#"{"guild_id":"5"}"#)], ALL),
+        (&[told[0], ("GUILD_DELETE", "{}")], ALL),
+        (&[told[0], ("CHANNEL_CREATE", r#"{"guild_id":"5"}"#), told[0]], Doubt::NONE),
     ];
     for (events, expected) in rows {
         let cache = begun("all", &[GUILD]);
         for (sequence, (name, d)) in (2..).zip(*events) {
             tell(&cache, name, d, sequence);
         }
-        assert_eq!(cache.guild(GUILD).unwrap().doubt.is_some(), *expected, "{events:?}");
+        for parts in [Doubt::COUNTS, Doubt::CHANNELS, Doubt::MEMBERS, Doubt::ROLES, ALL] {
+            let expected = expected.has(parts);
+            assert_eq!(cache.doubt_of(GUILD, parts).is_some(), expected, "{parts:?} after {events:?}");
+        }
     }
 }
