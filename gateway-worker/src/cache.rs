@@ -351,10 +351,14 @@ impl ShardCache {
         let book = contents.book();
         let known = book.tally.guild(guild)?;
         if known.members.is_none() {
-            return Some(format!("guild {guild} has not come yet, or has had an outage since the shard started"));
+            return Some(format!(
+                "guild {guild} has not come yet, or has had an outage since the shard started"
+            ));
         }
         if known.doubt.has(parts) {
-            return Some(format!("parts or events of guild {guild} could not be read, or events are missing"));
+            return Some(format!(
+                "parts or events of guild {guild} could not be read, or events are missing"
+            ));
         }
         // The event may have been one of this guild.
         book.doubt.filter(|doubt| *doubt == ShardDoubt::Event).map(|doubt| doubt.as_str().to_owned())

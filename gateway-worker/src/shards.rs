@@ -13,8 +13,8 @@ use fleet_model::{
     UserRecord, WorkerId, shard_of_guild,
 };
 use shard_bridge::{
-    CommandFuture, Delivered, FoundObject, GatewayCommand, LocalShards, ObjectQuery, ObjectRefused, ShardAnswer,
-    ShardMessage, ShardRequest,
+    CommandFuture, Delivered, FoundObject, GatewayCommand, LocalShards, ObjectQuery, ObjectRefused,
+    ShardAnswer, ShardMessage, ShardRequest,
 };
 use tokio::{
     runtime::Handle,

@@ -29,9 +29,9 @@ impl Frame {
     fn of_field(&self, object: &Map<String, Value>, name: &str) -> Self {
         let mut before = format!("{}{{", self.before);
         for (other, value) in object.iter().filter(|(other, _)| *other != name) {
-            before.push_str(&format!("{}:{value},", json(other)));
+            before.extend([&json(other), ":", &json(value), ","]);
         }
-        before.push_str(&format!("{}:", json(name)));
+        before.extend([&json(name), ":"]);
         Self { before, after: format!("}}{}", self.after) }
     }
 

@@ -38,6 +38,9 @@ struct Channel {
     _overwrites: Vec<IgnoredAny>,
 }
 
+/// Makes an odd guild of a size.
+type Make<'a> = Box<dyn Fn(usize) -> Value + 'a>;
+
 /// Bytes tested to mend a guild, and the guild.
 fn mend(given: Value) -> (usize, Value) {
     let (mut odd, mut tested) = (Odd::default(), 0);
@@ -66,7 +69,7 @@ fn mending_takes_work_in_proportion_to_the_event() {
     };
     let unknown = |count: usize| (0..count).map(|field| (format!("new{field}"), json!(field))).collect();
     let avatar = member(json!({"avatar": 5}));
-    let rows: [(&str, Box<dyn Fn(usize) -> Value>); 5] = [
+    let rows: [(&str, Make<'_>); 5] = [
         (
             "every member",
             Box::new(|count| guild(json!({"members": (0..count).map(&avatar).collect::<Value>()}))),
@@ -74,7 +77,8 @@ fn mending_takes_work_in_proportion_to_the_event() {
         (
             "every second member",
             Box::new(|count| {
-                let element = |id: usize| if id % 2 == 0 { avatar(id) } else { member(json!({}))(id) };
+                let element =
+                    |id: usize| if id.is_multiple_of(2) { avatar(id) } else { member(json!({}))(id) };
                 guild(json!({"members": (0..count).map(element).collect::<Value>()}))
             }),
         ),

@@ -127,6 +127,8 @@ fn guild_that_was_not_told_is_expected_with_its_first_event() {
     }
 }
 
+const ALL: Doubt = Doubt::GUILD;
+
 #[test]
 fn found_parts_of_a_guild_in_doubt_say_so() {
     let told: &[(&str, &str)] = &[("GUILD_CREATE", &guild(GUILD).to_string())];
@@ -135,7 +137,6 @@ fn found_parts_of_a_guild_in_doubt_say_so() {
         odd[list][0] = json!(7);
         odd.to_string()
     };
-    const ALL: Doubt = Doubt::GUILD;
     let rows: &[(&[(&str, &str)], Doubt)] = &[
         (&[], ALL),
         (told, Doubt::NONE),

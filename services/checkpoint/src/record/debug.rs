@@ -28,6 +28,7 @@ impl Debug for Session {
             .field("id", &shortened(&self.id))
             .field("resume_url", &self.resume_url)
             .field("ordinal", &self.ordinal)
+            .field("shard", &self.shard)
             .field("total", &self.total)
             .field("intents", &self.intents)
             .field("transport", &self.transport)

@@ -110,8 +110,7 @@ impl Sender {
 
     /// Encodes an event; one that can't be encoded, or whose name can't be a stream's, becomes a gap in its place.
     fn entry(&self, event: &Waiting, traceparent: Option<Arc<str>>) -> NewEntry {
-        let encoded =
-            if is_name(&event.name) { event.encode(self.shard) } else { Err(DataError::Name) };
+        let encoded = if is_name(&event.name) { event.encode(self.shard) } else { Err(DataError::Name) };
         let data = match encoded {
             Ok(data) => data,
             Err(error) => {
@@ -139,7 +138,10 @@ impl Sender {
             since_unix_ms: event.received_at_unix_ms,
             until_unix_ms: event.received_at_unix_ms,
             last_sequence: event.position.sequence.saturating_sub(1),
-            reason: format!("the event {} could not be encoded for the relay", printable_within(&event.name, NAME)),
+            reason: format!(
+                "the event {} could not be encoded for the relay",
+                printable_within(&event.name, NAME)
+            ),
         };
         let text = gap_payload(&gap, event.position.sequence);
         NewEntry {

@@ -66,7 +66,10 @@ async fn flood_of_new_names_makes_a_bounded_number_of_streams() {
         let keys: Vec<String> = redis.command(&["KEYS", pattern]).await;
         keys.len()
     };
-    assert_eq!((streams("NEW_*").await, streams("MESSAGE_CREATE").await, streams("READY").await), (256, 1, 1));
+    assert_eq!(
+        (streams("NEW_*").await, streams("MESSAGE_CREATE").await, streams("READY").await),
+        (256, 1, 1)
+    );
     let of = async |names: &str| read_all(&relay, names).await;
     assert_eq!(of("NEW_1").await.len(), 2);
     assert_eq!(of(UNKNOWN).await.len(), 3_000 - 256 + 1);

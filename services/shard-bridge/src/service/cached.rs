@@ -21,7 +21,8 @@ pub(super) async fn guild(
     let v1::GetGuildRequest { guild_id, fields, format, .. } = request.into_inner();
     check_ids("guild_id", &[guild_id])?;
     let wanted = Wanted::<v1::CachedGuild>::new(fields, format)?;
-    let (FoundObject { json, doubt }, shard_id) = wanted.ask(service, "GetGuild", guild_id, ObjectKind::Guild, until).await?;
+    let (FoundObject { json, doubt }, shard_id) =
+        wanted.ask(service, "GetGuild", guild_id, ObjectKind::Guild, until).await?;
     let guild = if wanted.is_json {
         Guild::Json(json)
     } else {
@@ -41,7 +42,8 @@ pub(super) async fn channel(
     check_ids("channel_id", &[channel_id])?;
     let wanted = Wanted::<v1::CachedChannel>::new(fields, format)?;
     let kind = ObjectKind::Channel(channel_id);
-    let (FoundObject { json, doubt }, shard_id) = wanted.ask(service, "GetChannel", guild_id, kind, until).await?;
+    let (FoundObject { json, doubt }, shard_id) =
+        wanted.ask(service, "GetChannel", guild_id, kind, until).await?;
     let channel = if wanted.is_json {
         Channel::Json(json)
     } else {
@@ -61,7 +63,8 @@ pub(super) async fn member(
     check_ids("user_id", &[user_id])?;
     let wanted = Wanted::<v1::CachedMember>::new(fields, format)?;
     let kind = ObjectKind::Member(user_id);
-    let (FoundObject { json, doubt }, shard_id) = wanted.ask(service, "GetMember", guild_id, kind, until).await?;
+    let (FoundObject { json, doubt }, shard_id) =
+        wanted.ask(service, "GetMember", guild_id, kind, until).await?;
     let member = if wanted.is_json {
         Member::Json(json)
     } else {
@@ -78,7 +81,8 @@ pub(super) async fn roles(
     let v1::GetRolesRequest { guild_id, fields, format, .. } = request.into_inner();
     check_ids("guild_id", &[guild_id])?;
     let wanted = Wanted::<v1::CachedRole>::new(fields, format)?;
-    let (FoundObject { json, doubt }, shard_id) = wanted.ask(service, "GetRoles", guild_id, ObjectKind::Roles, until).await?;
+    let (FoundObject { json, doubt }, shard_id) =
+        wanted.ask(service, "GetRoles", guild_id, ObjectKind::Roles, until).await?;
     let mut answer = v1::GetRolesResponse { shard_id, doubt, ..v1::GetRolesResponse::default() };
     if wanted.is_json {
         answer.json = Some(json);
