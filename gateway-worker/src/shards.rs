@@ -184,11 +184,15 @@ impl LocalShards for RunningShards {
 
 fn own_guild(shard: &Shard, guild_id: u64) -> OwnGuild {
     let guild = shard.cache().guild(guild_id);
+    let is_sure = match &guild {
+        Some(guild) => guild.doubt.is_none(),
+        None => is_whole(shard.status()) && shard.cache().doubt().is_none(),
+    };
     OwnGuild {
         shard: shard.number(),
         epoch: shard.epoch(),
         found: guild.is_some(),
-        complete: is_whole(shard.status()) && shard.cache().doubt().is_none(),
+        complete: is_sure,
         member_count: guild.as_ref().and_then(|guild| guild.known.members),
         unavailable: guild.as_ref().is_some_and(|guild| guild.known.unavailable),
         name: guild.and_then(|guild| guild.name),

@@ -121,6 +121,7 @@ mod tests {
             id: id.to_owned(),
             resume_url: "wss://resume".to_owned(),
             ordinal: 1,
+            shard: None,
             total: 2,
             intents: 3,
             transport: "json".to_owned(),
