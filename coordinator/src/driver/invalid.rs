@@ -69,7 +69,10 @@ mod tests {
     fn records_are_named_while_they_are_met_and_bounded() {
         let mut records = InvalidRecords::default();
         let since = |records: &InvalidRecords, secs| {
-            records.problems(Duration::from_secs(secs)).map(|problem| problem.since_unix_ms.unwrap()).collect::<Vec<_>>()
+            records
+                .problems(Duration::from_secs(secs))
+                .map(|problem| problem.since_unix_ms.unwrap())
+                .collect::<Vec<_>>()
         };
         records.note("{p}:term", at(10));
         records.note("{p}:fleet", at(12));

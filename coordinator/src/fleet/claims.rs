@@ -127,7 +127,9 @@ impl Fleet {
     pub(super) fn rewrite_invalid(&mut self, now: Now) {
         let mut due = Vec::new();
         for (shard, slot) in (0..).map(ShardNumber).zip(&mut self.slots) {
-            let Some(owner) = slot.owner.as_ref().filter(|owner| owner.phase == Phase::Running) else { continue };
+            let Some(owner) = slot.owner.as_ref().filter(|owner| owner.phase == Phase::Running) else {
+                continue;
+            };
             if slot.refused > 0 && now.mono >= slot.assign_at {
                 let (worker, incarnation) = (owner.worker.clone(), owner.incarnation.clone());
                 due.push(Ownership { shard, worker, incarnation, epoch: owner.epoch });

@@ -111,7 +111,9 @@ pub enum ExitRefused {
         worker: WorkerId,
     },
     /// The worker does not answer at its address, and nothing else shows that its process has ended.
-    #[error("worker {worker} can't be reached, but its heartbeat stream is open or was never seen here: its lease decides")]
+    #[error(
+        "worker {worker} can't be reached, but its heartbeat stream is open or was never seen here: its lease decides"
+    )]
     NotCutOff {
         /// The worker.
         worker: WorkerId,

@@ -104,9 +104,7 @@ impl From<Stopped> for Status {
                 ExitRefused::StoreUntrusted { .. }
                 | ExitRefused::StillAnswers { .. }
                 | ExitRefused::NotCutOff { .. },
-            ) => {
-                Self::failed_precondition(text)
-            }
+            ) => Self::failed_precondition(text),
             Stopped::Exit(ExitRefused::Unknown { .. } | ExitRefused::AnotherLife { .. }) => {
                 Self::not_found(text)
             }

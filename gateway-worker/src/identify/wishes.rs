@@ -74,8 +74,12 @@ impl Wishes {
     /// Wishes that were asked long ago are asked again: the coordinator may have lost them.
     pub(super) fn ask_overdue_again(&mut self, now: BootTime) {
         let is_overdue = |waiting: &Waiting| waiting.asked_at.is_some_and(|at| at.after(OVERDUE) <= now);
-        let overdue: Vec<u64> =
-            self.waiting.iter().filter(|(_, waiting)| is_overdue(waiting)).map(|(&ticket, _)| ticket).collect();
+        let overdue: Vec<u64> = self
+            .waiting
+            .iter()
+            .filter(|(_, waiting)| is_overdue(waiting))
+            .map(|(&ticket, _)| ticket)
+            .collect();
         for ticket in overdue {
             self.ask_one_again(ticket);
         }

@@ -55,7 +55,7 @@ impl From<ShardReport> for v1::ShardReport {
             channels: report.channels,
             voice_connections: report.voice_connections,
             uptime_seconds: report.uptime_seconds,
-            detail: report.detail,
+            detail: for_people(&report.detail),
             close_code: report.close_code.map(u32::from),
             outcome: report.outcome.map(Into::into),
             pending_guilds: report.pending_guilds,

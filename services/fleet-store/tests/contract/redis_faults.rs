@@ -97,7 +97,10 @@ async fn what_others_wrote_is_named_and_no_panic() {
         ("{p:worker:w}", &["HSET", "{p:worker:w}", "incarnation", "1", "term", MAX]),
         ("{p:worker:w}", &["SET", "{p:worker:w}", "x"]),
         ("{p:shard:0}", &["HSET", "{p:shard:0}", "worker", "w", "incarnation", "1", "epoch", MAX]),
-        ("{p:shard:0}", &["HSET", "{p:shard:0}", "worker", "w", "incarnation", "1", "epoch", "2000000000000000"]),
+        (
+            "{p:shard:0}",
+            &["HSET", "{p:shard:0}", "worker", "w", "incarnation", "1", "epoch", "2000000000000000"],
+        ),
         ("{p:shard:0}", &["SET", "{p:shard:0}", "x"]),
     ];
     for (key, command) in cases {
