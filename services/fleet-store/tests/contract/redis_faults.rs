@@ -122,6 +122,7 @@ async fn what_others_wrote_is_named_and_no_panic() {
         let fenced = store.fence(Term(1)).await;
         assert_eq!(fenced.is_err(), key == "{p}:fleet", "{command:?}: {fenced:?}");
     }
+    server.command::<()>(&["FLUSHALL"]).await;
     server.command::<()>(&["HSET", "{p}:term", "term", "00"]).await;
     server.command::<()>(&["HSET", "{p:shard:0}", "epoch", "1e9"]).await;
     server.command::<()>(&["HSET", "{p:worker:w}", "incarnation", "1", "term", "x"]).await;
