@@ -83,7 +83,7 @@ impl RedisStore {
         let [total, day, remaining, resets_at, last_ran, intent]: [Option<String>; 6] =
             self.fields(&key, &names).await?;
         let total = total.map(|total| field(&key, &total)).transpose()?;
-        if total.is_some_and(|total| total > MAX_SHARDS) {
+        if total.is_some_and(|total| !(1..=MAX_SHARDS).contains(&total)) {
             return Err(StoreError::Alien(key));
         }
         let budget = match (day, remaining, resets_at) {

@@ -80,7 +80,7 @@ async fn what_others_wrote_is_named_and_no_panic() {
     // An invalid record of a worker or a shard is left out; the others stop the whole. Numbers beyond every clock and
     // the limit of shards are invalid too.
     const MAX: &str = "18446744073709551615";
-    let cases: [(&str, &[&str]); 18] = [
+    let cases: [(&str, &[&str]); 19] = [
         ("{p}:term", &["SET", "{p}:term", "x"]),
         ("{p}:term", &["HSET", "{p}:term", "term", "many"]),
         ("{p}:fleet", &["HSET", "{p}:fleet", "total", "-1"]),
@@ -94,6 +94,7 @@ async fn what_others_wrote_is_named_and_no_panic() {
         ("{p}:term", &["HSET", "{p}:term", "term", "999999999999999"]),
         ("{p}:fleet", &["HSET", "{p}:fleet", "total", "4000000000"]),
         ("{p}:fleet", &["HSET", "{p}:fleet", "total", "65537"]),
+        ("{p}:fleet", &["HSET", "{p}:fleet", "total", "0"]),
         ("{p:worker:w}", &["HSET", "{p:worker:w}", "incarnation", "1", "term", MAX]),
         ("{p:worker:w}", &["SET", "{p:worker:w}", "x"]),
         ("{p:shard:0}", &["HSET", "{p:shard:0}", "worker", "w", "incarnation", "1", "epoch", MAX]),
