@@ -295,12 +295,13 @@ async fn named(server: &RedisServer, breaks: &[&[&str]], code: ProblemCode, word
         for command in breaks {
             server.command::<()>(command).await;
         }
-        let shows = |snapshot: &Arc<snapshot::Snapshot>| {
+        let shows = |snapshot: &Arc<Snapshot>| {
             let mut problems = snapshot.fleet.problems.iter();
             problems.any(|problem| problem.code == code && problem.message.contains(words))
         };
-        let named = tokio::time::timeout(Duration::from_secs(15), published.snapshot.wait_for(shows)).await;
-        assert!(named.is_ok(), "{breaks:?}: {:?}", published.snapshot.borrow().fleet.problems);
+        let named =
+            tokio::time::timeout(Duration::from_secs(15), published.snapshot.wait_for(shows)).await.is_ok();
+        assert!(named, "{breaks:?}: {:?}", published.snapshot.borrow().fleet.problems);
     })
     .await;
 }
@@ -318,7 +319,7 @@ async fn store_that_breaks_under_a_running_fleet_is_named() {
         (&[&["SET", "{test}:workers", "x"]], StoreRecordInvalid, "{test}:workers"),
         (&[&["SADD", "{test}:workers", "no name"]], StoreRecordInvalid, "{test}:workers"),
         (
-            &[&["SADD", "{test}:workers", "w"], &["SET", "{test:worker:w}", "x"]],
+            &[&["SET", "{test:worker:w}", "x"], &["SADD", "{test}:workers", "w"]],
             StoreRecordInvalid,
             "{test:worker:w}",
         ),
