@@ -102,6 +102,7 @@ impl Bounded for v1::WorkerReport {
         }
         for shard in &self.shards {
             text("shards.detail", &shard.detail, TEXT)?;
+            text("shards.cause", &shard.cause, WORD)?;
             let gap = shard.outcome.as_ref().and_then(|outcome| outcome.gap.as_ref());
             gap.map_or(Ok(()), |gap| text("shards.outcome.gap.reason", &gap.reason, TEXT))?;
         }
@@ -206,7 +207,7 @@ mod tests {
         type Change = fn(&mut v1::WorkerReport);
         let shard = |detail: &str| v1::ShardReport { detail: detail.to_owned(), ..Default::default() };
         let good = || v1::WorkerReport { shards: vec![shard("why")], ..Default::default() };
-        let rows: [(&str, Change); 7] = [
+        let rows: [(&str, Change); 8] = [
             ("shards ", |report| report.shards = vec![v1::ShardReport::default(); 65_537]),
             ("released", |report| report.released = vec![v1::ShardEpoch::default(); 65_537]),
             ("arrived", |report| report.arrived = vec![v1::ShardEpoch::default(); 65_537]),
@@ -215,6 +216,7 @@ mod tests {
                 report.refused = vec![v1::DirectiveRefused { kind: "k".repeat(200), reason: String::new() }];
             }),
             ("shards.detail", |report| report.shards[0].detail = "d".repeat(1_000_000)),
+            ("shards.cause", |report| report.shards[0].cause = "c".repeat(200)),
             ("shards.outcome.gap.reason", |report| {
                 let gap = v1::Gap { reason: "r".repeat(1_000_000), ..Default::default() };
                 report.shards[0].outcome = Some(v1::StartOutcome { gap: Some(gap), ..Default::default() });
