@@ -148,6 +148,7 @@ impl Args {
                 "is not set; set it or DISCORD_TOKEN_FILE (`altergolden dev` needs none)",
             )
         })?;
+        outside_text::hide_secret(token.expose());
         let stand_in = self.discord.discord_api_url.as_ref().is_some_and(ApiOrigin::is_loopback);
         if self.identify_interval < DISCORD_IDENTIFY_INTERVAL && !stand_in {
             return Err(SettingsError::new(

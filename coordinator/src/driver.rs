@@ -308,7 +308,11 @@ impl<'a> Driver<'a> {
             let why = "no file descriptors left: raise the limit of open files (ulimit -n, LimitNOFILE)";
             fleet.problems.push(Problem::new(ProblemCode::DescriptorsExhausted, why));
         }
-        describe_queue(&mut fleet.problems, &identify, self.shell.identify_interval);
+        let held_back = match self.identify.halted() {
+            Some(_) => Some("Discord refuses the token"),
+            None => budget.is_short().then_some("the identify budget is short"),
+        };
+        describe_queue(&mut fleet.problems, &identify, self.shell.identify_interval, held_back);
         self.shell.metrics.set_identify(&identify);
         let snapshot =
             Snapshot { role: Role::Acting, fleet, identify, taken: Instant::now(), clock: now.mono };
@@ -408,16 +412,21 @@ impl<'a> Driver<'a> {
     }
 }
 
-/// Adds to queued shards' problems when the last of them has its turn. An empty queue means that their requests have
-/// not arrived.
-fn describe_queue(problems: &mut [Problem], identify: &IdentifyView, interval: Duration) {
+/// Adds to queued shards' problems when the last of them has its turn, or why no permit is granted now. An empty queue
+/// means that their requests have not arrived.
+fn describe_queue(
+    problems: &mut [Problem],
+    identify: &IdentifyView,
+    interval: Duration,
+    held_back: Option<&str>,
+) {
     let queued = problems.iter_mut().filter(|problem| problem.code == ProblemCode::ShardQueued);
     let turns = identify.waiting.div_ceil(identify.max_concurrency.max(1));
-    let message = format!(
-        "waiting in the identify queue, {} requests long: the last turn is in about {} s",
-        identify.waiting,
-        interval.saturating_mul(turns).as_secs()
-    );
+    let end = match held_back {
+        Some(why) => format!("no permit is granted while {why}"),
+        None => format!("the last turn is in about {} s", interval.saturating_mul(turns).as_secs()),
+    };
+    let message = format!("waiting in the identify queue, {} requests long: {end}", identify.waiting);
     for problem in queued {
         if identify.waiting == 0 {
             problem.code = ProblemCode::ShardNotReady;
@@ -431,8 +440,8 @@ fn describe_queue(problems: &mut [Problem], identify: &IdentifyView, interval: D
 fn short_budget(budget: &Budget, now: Duration) -> String {
     let hours = budget.resets_at.saturating_sub(now).as_secs_f64() / 3600.0;
     format!(
-        "the identify budget is short: {} of {} left, {} are kept back (IDENTIFY_RESERVE); Discord counts anew in \
-         {hours:.1} h",
+        "the identify budget is short: {} of {} left, {} are kept back (IDENTIFY_RESERVE); it resets in {hours:.1} h and is \
+         asked for again within 5 minutes",
         budget.remaining, budget.total, budget.reserve
     )
 }

@@ -41,6 +41,7 @@ mod view;
 
 use breaker::Breaker;
 use evidence::{Broken, Whereabouts};
+use excluded::TokenRecord;
 use handoff::{Arrival, Departed};
 use kills::Kills;
 use strangers::Strangers;
@@ -167,6 +168,8 @@ pub enum Note {
     },
     /// A worker gave its shards away and left.
     Left(WorkerId),
+    /// A worker whose token Discord refused may get shards again.
+    Readmitted(WorkerId),
     /// A worker's lease was revoked; so many shards have no owner now.
     Lost {
         /// Who.
@@ -362,8 +365,7 @@ struct Worker {
     /// Its heartbeat stream is open.
     connected: bool,
     draining: bool,
-    /// Discord refuses its token: it gets no shards.
-    excluded: bool,
+    token: TokenRecord,
     /// The worker cannot reach the store; it gets no more shards while another worker can take them.
     store_away: bool,
     /// A supervisor reported an exit that the probe did not confirm.
@@ -431,6 +433,7 @@ impl Fleet {
         self.breaker.forget_old(now.mono);
         self.kills.forget_old(now.mono);
         self.forget_revocations(now);
+        self.readmit(now);
         self.settle_total(now);
         self.note_running(now);
         self.look_for_evidence(now);

@@ -218,7 +218,7 @@ impl CoordinatorMetrics {
                 self.refused.get_or_create(&[("claim", "shard")]).inc_by(*shards as u64)
             }
             Note::Outranked { .. } => self.outranked.inc(),
-            Note::Moving { .. } | Note::Adopted(_) | Note::TotalSettled(_) => 0,
+            Note::Moving { .. } | Note::Adopted(_) | Note::TotalSettled(_) | Note::Readmitted(_) => 0,
         };
     }
 

@@ -38,6 +38,12 @@ mod removal;
 mod resources;
 mod wanted;
 
+/// The most guilds that a shard waits for; events of further guilds put the whole shard in doubt.
+const MOST_PENDING: usize = 10_000;
+
+/// For so many events of the shard, events of a guild that the bot has left may still come.
+const LATE_EVENTS: u64 = 10_000;
+
 pub(crate) use changes::{Changed, GuildChanges};
 pub(crate) use copy::Copy;
 pub(crate) use objects::Missing;
@@ -86,6 +92,24 @@ struct Book {
     members: Members,
     changes: Changes,
     doubt: Option<ShardDoubt>,
+    /// The last event of the session that the cache was given.
+    sequence: u64,
+}
+
+impl Book {
+    /// Waits for the GUILD_CREATE of a guild that READY did not name and that sends events all the same.
+    fn expect(&mut self, guild: u64) {
+        let left = self.changes.stamp(guild);
+        let has_just_left = left > 0 && self.sequence < left.saturating_add(LATE_EVENTS);
+        if self.tally.guild(guild).is_some() || has_just_left {
+            return;
+        }
+        if self.tally.pending() < MOST_PENDING {
+            self.tally.expect(guild);
+        } else {
+            self.doubt = Some(ShardDoubt::Event);
+        }
+    }
 }
 
 /// A guild as the cache has it.
@@ -118,14 +142,17 @@ impl Contents {
     /// Applies an event, unless the guild's records contain it already. `doubt`: what of its guild could not be read.
     fn apply(&self, event: &Event, doubt: Doubt, sequence: u64) {
         let mut book = self.book();
+        book.sequence = sequence;
         let touched = touched(event);
         if touched.as_ref().is_some_and(|touched| book.changes.holds(touched.guild, sequence)) {
             return;
         }
         // Nothing is kept of guilds that are pending or were left: their GUILD_CREATE brings everything.
         let is_about_guild = matches!(event, Event::GuildCreate(_) | Event::GuildDelete(_));
-        let has_come = |guild| book.tally.guild(guild).is_some_and(|guild| guild.members.is_some());
-        if touched.as_ref().is_some_and(|touched| !is_about_guild && !has_come(touched.guild)) {
+        if let Some(guild) = event.guild_id().map(Id::get).filter(|_| !is_about_guild)
+            && book.tally.guild(guild).is_none_or(|guild| guild.members.is_none())
+        {
+            book.expect(guild);
             return;
         }
         self.store_event(&mut book, event);
@@ -214,13 +241,22 @@ impl ShardCache {
     pub(crate) fn doubt_event(&self, guild: Option<u64>) {
         let contents = self.contents.load();
         let mut book = contents.book();
-        match guild.filter(|guild| book.tally.guild(*guild).is_some()) {
-            Some(guild) => {
+        match guild {
+            Some(guild) if book.tally.guild(guild).is_some() => {
                 book.tally.doubt(guild, Doubt::GUILD);
                 book.changes.note_core(guild);
             }
+            Some(guild) => book.expect(guild),
             None => book.doubt = Some(ShardDoubt::Event),
         }
+    }
+
+    /// Notes that an event of `guild` came that the cache does not use.
+    pub(crate) fn note_guild(&self, guild: u64, sequence: u64) {
+        let contents = self.contents.load();
+        let mut book = contents.book();
+        book.sequence = sequence;
+        book.expect(guild);
     }
 
     /// Notes that events of the session are missing: everything is in doubt until the next session.
@@ -307,6 +343,25 @@ impl ShardCache {
         let name =
             Id::new_checked(id).and_then(|id| contents.store.guild(id).map(|guild| guild.name().to_owned()));
         Some(CachedGuild { name, known })
+    }
+
+    /// Why these parts of a guild of the shard may be missing or out of date; `None` when they are not in doubt.
+    pub(crate) fn doubt_of(&self, guild: u64, parts: Doubt) -> Option<String> {
+        let contents = self.contents.load();
+        let book = contents.book();
+        let known = book.tally.guild(guild)?;
+        if known.members.is_none() {
+            return Some(format!(
+                "guild {guild} has not come yet, or has had an outage since the shard started"
+            ));
+        }
+        if known.doubt.has(parts) {
+            return Some(format!(
+                "parts or events of guild {guild} could not be read, or events are missing"
+            ));
+        }
+        // The event may have been one of this guild.
+        book.doubt.filter(|doubt| *doubt == ShardDoubt::Event).map(|doubt| doubt.as_str().to_owned())
     }
 
     /// A user's name, when the cache has it.

@@ -273,6 +273,7 @@ impl Args {
                 "is not set; set it or DISCORD_TOKEN_FILE (`altergolden dev` needs none)",
             )
         })?;
+        outside_text::hide_secret(token.expose());
         let worker = match self.worker_name {
             Some(name) => name,
             None => settings::default_worker_name()

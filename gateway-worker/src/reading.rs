@@ -61,9 +61,9 @@ pub(crate) fn read(
     }
     let least = least::of_event(name).and_then(|least| least::fill(least, &given)).ok_or(Unreadable)?;
     let known = known(&least);
-    let fits = &mut |value: &Value| parse(name, &value.to_string()).is_ok();
+    let fits = &mut |text: &str| parse(name, text).is_ok();
     let mended =
-        Mend::new(&mut odd).event(Part::of_event(name), least, known, given, fits).ok_or(Unreadable)?;
+        Mend::new(&mut odd, fits).event(Part::of_event(name), least, known, given).ok_or(Unreadable)?;
     let event = parse(name, &mended.to_string()).map_err(|_| Unreadable)?;
     Ok(Reading { event, odd })
 }
@@ -128,14 +128,14 @@ pub(crate) fn session_start(text: &str) -> Result<SessionStart, Unreadable> {
 }
 
 fn own_user(given: Value, odd: &mut Odd) -> Option<CurrentUser> {
-    let read = |value: &Value| serde_json::from_str(&value.to_string()).ok();
-    if let Some(user) = read(&given) {
+    let read = |text: &str| serde_json::from_str(text).ok();
+    if let Some(user) = read(&given.to_string()) {
         return Some(user);
     }
-    let fits = &mut |value: &Value| read(value).is_some();
+    let fits = &mut |text: &str| read(text).is_some();
     let mended = least::fill(least::own_user(), &given)
-        .and_then(|least| Mend::new(odd).event(Part::User, least, None, given, fits));
-    let user = mended.and_then(|user| read(&user));
+        .and_then(|least| Mend::new(odd, fits).event(Part::User, least, None, given));
+    let user = mended.and_then(|user| read(&user.to_string()));
     if user.is_none() {
         odd.lost(Part::User, 1);
     }

@@ -13,8 +13,8 @@ use fleet_model::{
     UserRecord, WorkerId, shard_of_guild,
 };
 use shard_bridge::{
-    CommandFuture, Delivered, GatewayCommand, LocalShards, ObjectQuery, ObjectRefused, ShardAnswer,
-    ShardMessage, ShardRequest,
+    CommandFuture, Delivered, FoundObject, GatewayCommand, LocalShards, ObjectQuery, ObjectRefused,
+    ShardAnswer, ShardMessage, ShardRequest,
 };
 use tokio::{
     runtime::Handle,
@@ -34,6 +34,7 @@ use crate::{
     identify::IdentifyClient,
     lease::LeaseWindow,
     metrics::ShardMetrics,
+    reading::Doubt,
     shard::{Dialing, GatewaySettings, Shard, runner::Runner},
     singleton::Singleton,
 };
@@ -164,7 +165,7 @@ impl LocalShards for RunningShards {
         Box::pin(self.send(shard, command, until))
     }
 
-    fn object(&self, query: &ObjectQuery) -> Result<String, ObjectRefused> {
+    fn object(&self, query: &ObjectQuery) -> Result<FoundObject, ObjectRefused> {
         self.find_object(query)
     }
 
@@ -184,11 +185,17 @@ impl LocalShards for RunningShards {
 
 fn own_guild(shard: &Shard, guild_id: u64) -> OwnGuild {
     let guild = shard.cache().guild(guild_id);
+    let doubt = shard.cache().doubt_of(guild_id, Doubt::GUILD);
+    let is_sure = match &guild {
+        Some(_) => doubt.is_none(),
+        None => is_whole(shard.status()) && shard.cache().doubt().is_none(),
+    };
     OwnGuild {
         shard: shard.number(),
         epoch: shard.epoch(),
         found: guild.is_some(),
-        complete: is_whole(shard.status()) && shard.cache().doubt().is_none(),
+        complete: is_sure,
+        doubt,
         member_count: guild.as_ref().and_then(|guild| guild.known.members),
         unavailable: guild.as_ref().is_some_and(|guild| guild.known.unavailable),
         name: guild.and_then(|guild| guild.name),

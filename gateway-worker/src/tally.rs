@@ -1,7 +1,7 @@
 //! Counts the guilds, members, channels and voice connections of a shard. Pure.
 //!
 //! Channels and voice connections are sets of ids, so a repeated event counts once. Discord does not send all members:
-//! their number is the one in GUILD_CREATE, adjusted by joins and leaves.
+//! their number is the one in GUILD_CREATE, adjusted by [`Moves`].
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -9,6 +9,9 @@ use crate::reading::Doubt;
 
 /// A larger member count is a mistake; up to here sums cannot overflow.
 pub const MOST_MEMBERS: u64 = 1 << 32;
+
+/// The most ids that are remembered as added or removed; about a quarter of a megabyte.
+const MOST_MOVES: usize = 1 << 15;
 
 /// What a shard's guilds add up to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,13 +38,47 @@ pub struct Tally {
 #[derive(Clone, Debug, Default)]
 struct GuildTally {
     members: Option<u64>,
+    member_moves: Moves,
     channels: BTreeSet<u64>,
     /// Channels of a checkpoint that does not name them.
     unnamed_channels: u32,
+    /// Which of them were removed.
+    channel_moves: Moves,
     /// Voice channels by user; 0 where unknown.
     in_voice: HashMap<u64, u64>,
     unavailable: bool,
     doubt: Doubt,
+}
+
+/// What was added to a number of unnamed ids, or removed, so that a repeated event changes the number once.
+///
+/// Sorted; for each id its double, and 1 more if it was added. Checkpoints do not hold it.
+#[derive(Clone, Debug, Default)]
+struct Moves(Vec<u64>);
+
+/// What an id's arrival or departure does to the number.
+enum Move {
+    /// The number changes.
+    New,
+    /// The id was last seen this way: the event was counted.
+    Again,
+    /// The number changes, and a repeated event will change it again: too many ids are remembered.
+    Forgotten,
+}
+
+impl Moves {
+    fn note(&mut self, id: u64, added: bool) -> Move {
+        // Discord's ids are below 2^63.
+        let (key, entry) = (id.wrapping_mul(2), id.wrapping_mul(2) + u64::from(added));
+        let (at, is_full) = (self.0.partition_point(|known| *known < key), self.0.len() >= MOST_MOVES);
+        match self.0.get_mut(at) {
+            Some(known) if *known == entry => return Move::Again,
+            Some(known) if *known == key || *known == key + 1 => *known = entry,
+            _ if is_full => return Move::Forgotten,
+            _ => self.0.insert(at, entry),
+        }
+        Move::New
+    }
 }
 
 impl GuildTally {
@@ -169,8 +206,10 @@ impl Tally {
         self.subtract(id);
         let guild = GuildTally {
             members: Some(new.members),
+            member_moves: Moves::default(),
             channels: new.channels,
             unnamed_channels: new.unnamed_channels,
+            channel_moves: Moves::default(),
             in_voice: new.in_voice,
             unavailable: false,
             doubt: new.doubt,
@@ -197,12 +236,25 @@ impl Tally {
         self.subtract(id);
     }
 
-    /// A member came (`1`) or went (`-1`).
-    pub fn member(&mut self, guild: u64, change: i64) {
+    /// Adds or removes a member that is not cached.
+    pub fn member(&mut self, guild: u64, user: u64, added: bool) {
+        let Some(guild) = self.guilds.get_mut(&guild) else { return };
+        let Some(members) = guild.members.as_mut() else { return };
+        match guild.member_moves.note(user, added) {
+            Move::Again => return,
+            Move::New => {}
+            Move::Forgotten => guild.doubt = guild.doubt.and(Doubt::COUNTS),
+        }
+        let after = if added { (*members + 1).min(MOST_MEMBERS) } else { members.saturating_sub(1) };
+        self.figures.users = self.figures.users - *members + after;
+        *members = after;
+    }
+
+    /// Sets the number of a guild's members, all of whom are cached.
+    pub fn has_members(&mut self, guild: u64, count: u64) {
         if let Some(members) = self.guilds.get_mut(&guild).and_then(|guild| guild.members.as_mut()) {
-            let after = members.saturating_add_signed(change);
-            self.figures.users = self.figures.users - *members + after;
-            *members = after;
+            self.figures.users = self.figures.users - *members + count;
+            *members = count;
         }
     }
 
@@ -228,7 +280,9 @@ impl Tally {
     pub fn channel_gone(&mut self, guild: u64, channel: u64) -> Vec<u64> {
         let Some(guild) = self.guilds.get_mut(&guild) else { return Vec::new() };
         let named = guild.channels.remove(&channel);
-        let unnamed = !named && guild.unnamed_channels > 0;
+        let unnamed = !named
+            && guild.unnamed_channels > 0
+            && matches!(guild.channel_moves.note(channel, false), Move::New);
         guild.unnamed_channels -= u32::from(unnamed);
         self.figures.channels -= u32::from(named || unnamed);
         let users: Vec<u64> =
@@ -291,12 +345,37 @@ mod tests {
         assert_eq!(tally.figures(), Figures { guilds: 1, ..Figures::default() });
     }
 
+    #[test]
+    fn repeated_moves_count_once_while_they_are_remembered() {
+        let mut tally = Tally::default();
+        tally.guild_came(1, NewGuild { members: 100, unnamed_channels: 3, ..NewGuild::default() });
+        for (user, added, expected) in [(7, true, 101), (8, false, 100), (7, false, 99), (7, true, 100)] {
+            for _ in 0..3 {
+                tally.member(1, user, added);
+                assert_eq!(tally.figures().users, expected, "{user} {added}");
+            }
+        }
+        for _ in 0..3 {
+            tally.channel_gone(1, 9);
+            assert_eq!(tally.figures().channels, 2);
+        }
+        let many = MOST_MOVES as u64 - 2;
+        for user in (0..many).chain(0..many) {
+            tally.member(1, 1_000 + user, true);
+        }
+        assert_eq!((tally.figures().users, tally.uncertain_guilds()), (100 + many, 0));
+        tally.member(1, 10, true);
+        assert_eq!(tally.uncertain_guilds(), 1, "it could not tell a repetition of this one");
+        tally.guild_came(1, NewGuild::default());
+        assert_eq!(tally.uncertain_guilds(), 0);
+    }
+
     #[derive(Clone, Debug)]
     enum Change {
         Came(u64, u64, u32, u32),
         Unavailable(u64),
         Left(u64),
-        Member(u64, bool),
+        Member(u64, u64, bool),
         Channel(u64, u64, bool),
         Voice(u64, u64, Option<u64>),
     }
@@ -307,7 +386,7 @@ mod tests {
             (guild.clone(), 0u64..9, 0u32..9, 0u32..3).prop_map(|(g, m, c, u)| Change::Came(g, m, c, u)),
             guild.clone().prop_map(Change::Unavailable),
             guild.clone().prop_map(Change::Left),
-            (guild.clone(), any::<bool>()).prop_map(|(g, up)| Change::Member(g, up)),
+            (guild.clone(), 0u64..9, any::<bool>()).prop_map(|(g, u, up)| Change::Member(g, u, up)),
             (guild.clone(), 0u64..9, any::<bool>()).prop_map(|(g, c, up)| Change::Channel(g, c, up)),
             (guild, 0u64..4, prop::option::of(0u64..4)).prop_map(|(g, u, at)| Change::Voice(g, u, at)),
         ];
@@ -329,7 +408,7 @@ mod tests {
                     }
                     Change::Unavailable(guild) => tally.guild_unavailable(guild),
                     Change::Left(guild) => tally.guild_left(guild),
-                    Change::Member(guild, up) => tally.member(guild, if up { 1 } else { -1 }),
+                    Change::Member(guild, user, up) => tally.member(guild, user, up),
                     Change::Channel(guild, channel, true) => tally.channel_came(guild, channel),
                     Change::Channel(guild, channel, false) => drop(tally.channel_gone(guild, channel)),
                     Change::Voice(guild, user, channel) => tally.voice(guild, user, channel),

@@ -4,7 +4,8 @@
 use std::time::{Duration, SystemTime};
 
 use altergolden_proto::convert::MAX_SHARDS;
-use http::{HeaderMap, StatusCode, header, response::Parts};
+use backoff::{asked_wait, longest_asked, wait_of_seconds};
+use http::{StatusCode, header, response::Parts};
 use outside_text::{printable, printable_within};
 use serde_json::Value;
 use settings::GatewayUrl;
@@ -16,11 +17,14 @@ use crate::shard_total::Advice;
 /// The wait after a block or a rate limit that names none: blocks of an address last for minutes.
 const BLOCKED_WAIT: Duration = Duration::from_mins(1);
 
-/// Longer waits are cut to this.
-const LONGEST_WAIT: Duration = Duration::from_hours(24);
+/// The latest the budget is asked for again.
+const LATEST_RESET: Duration = Duration::from_hours(24);
 
 /// The earliest the budget is asked for again: bots with one shard are told 0.
 const SOONEST_RESET: Duration = Duration::from_mins(1);
+
+/// 2^53: a larger decimal number may stand for several whole ones.
+const LARGEST_EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// Reads an answer. `body` is `None` when it was truncated or too long.
 pub(super) fn read(
@@ -35,7 +39,8 @@ pub(super) fn read(
     }
     let fail = |why: String| DiscordError::Failed(format!("{}{why}", describe(head)));
     if !head.status.is_success() {
-        let said = requested_wait(&head.headers, value.as_ref(), now);
+        let said = asked_wait(head.status, &head.headers, now)
+            .max(value.as_ref().and_then(|body| wait(head.status, body)));
         let blocked = matches!(head.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::FORBIDDEN);
         let floor = said.or(blocked.then_some(BLOCKED_WAIT)).unwrap_or_default();
         return Err(Refusal { error: fail(reason(body, value.as_ref())), floor });
@@ -71,30 +76,26 @@ fn reason(body: Option<&[u8]>, value: Option<&Value>) -> String {
         .map_or_else(String::new, |code| format!(": Cloudflare error {code}"))
 }
 
-/// The wait that Discord asks for: the longer of `Retry-After` (seconds or a date) and `retry_after` in the body.
-fn requested_wait(headers: &HeaderMap, body: Option<&Value>, now: SystemTime) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::trim);
-    let date = |text: &str| httpdate::parse_http_date(text).ok();
-    // Measured by the server's own clock if it sent a `Date`.
-    let theirs = headers.get(header::DATE).and_then(|value| date(value.to_str().ok()?)).unwrap_or(now);
-    let in_header = text.and_then(|text| match text.parse() {
-        Ok(seconds) => wait(seconds),
-        Err(_) => Some(date(text)?.duration_since(theirs).unwrap_or_default().min(LONGEST_WAIT)),
-    });
-    let in_body = body.and_then(|body| wait(body["retry_after"].as_f64()?));
-    in_header.max(in_body)
+/// The wait that the body of a failure asks for.
+fn wait(status: StatusCode, body: &Value) -> Option<Duration> {
+    wait_of_seconds(decimal(&body["retry_after"])?, longest_asked(status))
 }
 
-/// Seconds as a wait; `None` if they are not a valid time.
-fn wait(seconds: f64) -> Option<Duration> {
-    let is_time = !seconds.is_nan() && seconds >= 0.0;
-    is_time.then(|| Duration::from_secs_f64(seconds.min(LONGEST_WAIT.as_secs_f64())))
+/// A number, also one that is written as text.
+fn decimal(value: &Value) -> Option<f64> {
+    value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())
+}
+
+/// A whole number, also one that is written as `4.0` or `"4"`.
+fn whole(value: &Value) -> Option<u64> {
+    let exact = |number: &f64| number.fract() == 0.0 && (0.0..=LARGEST_EXACT).contains(number);
+    value.as_u64().or_else(|| decimal(value).filter(exact).map(|number| number as u64))
 }
 
 /// Reads the body of a successful answer.
 fn info(value: &Value, gateway: Option<&GatewayUrl>) -> Result<GatewayInfo, String> {
     let number = |path: &str| {
-        let found = value.pointer(path).and_then(Value::as_u64);
+        let found = value.pointer(path).and_then(whole);
         found.ok_or_else(|| format!("has no number at {path}"))
     };
     let url = match gateway {
@@ -117,7 +118,7 @@ fn info(value: &Value, gateway: Option<&GatewayUrl>) -> Result<GatewayInfo, Stri
         advice: Advice { shards: bounded(shards), max_concurrency },
         total,
         remaining: bounded(number("/session_start_limit/remaining")?).min(total),
-        reset_after: reset_after.clamp(SOONEST_RESET, LONGEST_WAIT),
+        reset_after: reset_after.clamp(SOONEST_RESET, LATEST_RESET),
         asked: Instant::now(),
     })
 }

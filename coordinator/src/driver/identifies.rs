@@ -33,14 +33,37 @@ const ASK_BUDGET_AGAIN: Duration = Duration::from_secs(1);
 /// refusal.
 const DOUBT: Duration = Duration::from_secs(2);
 
+/// How long the budget may be short before Discord is asked again for the first time: the answer may have been wrong.
+const ASK_WHILE_SHORT: Duration = Duration::from_mins(1);
+
+/// How often it is asked for after that while it stays short.
+const ASK_WHILE_SHORT_AGAIN: Duration = Duration::from_mins(5);
+
 /// The state of the requests for the budget.
 #[derive(Default)]
 pub(super) struct Asking {
     under_way: bool,
+    /// When the budget is asked for next although it has not reset; `None` while it is not short.
+    while_short: Option<Duration>,
     /// Workers whose token Discord refused; the next request covers them.
     doubts: BTreeSet<(WorkerId, Incarnation)>,
     /// Workers that the current request covers.
     asked_for: BTreeSet<(WorkerId, Incarnation)>,
+}
+
+impl Asking {
+    /// Returns whether the budget has been short for so long that it is asked for before it resets.
+    pub(super) fn is_due_while_short(&mut self, is_short: bool, now: Duration) -> bool {
+        if !is_short {
+            self.while_short = None;
+            return false;
+        }
+        let due = *self.while_short.get_or_insert(now + ASK_WHILE_SHORT);
+        if now >= due {
+            self.while_short = Some(now + ASK_WHILE_SHORT_AGAIN);
+        }
+        now >= due
+    }
 }
 
 /// One worker's stream.
@@ -194,9 +217,11 @@ impl Driver<'_> {
         self.dirty = true;
     }
 
-    /// Asks Discord for the budget when it has reset, or when a worker's token is in doubt.
+    /// Asks Discord for the budget when it has reset or was short for a while, or when a worker's token is in doubt.
     pub(super) fn refresh_budget(&mut self, now: Duration) {
-        let due = now >= self.identify.budget().resets_at || !self.asking.doubts.is_empty();
+        let budget = self.identify.budget();
+        let is_due = self.asking.is_due_while_short(budget.is_short(), now) || now >= budget.resets_at;
+        let due = is_due || !self.asking.doubts.is_empty();
         if self.asking.under_way || !due {
             return;
         }
@@ -277,11 +302,11 @@ impl Driver<'_> {
         }
     }
 
-    /// Excludes a worker: Discord accepts the coordinator's token, so the worker has another one.
+    /// Excludes a worker for a while: Discord accepts the coordinator's token, so the worker has another one.
     fn exclude(&mut self, worker: &WorkerId, incarnation: &Incarnation, now: Now) {
-        if self.fleet.exclude(worker, incarnation, now) {
+        if let Some(wait) = self.fleet.exclude(worker, incarnation, now) {
             tracing::error!(
-                worker.id = %worker,
+                worker.id = %worker, retry_in_s = wait.as_secs(),
                 "worker excluded: Discord refuses its token (4004) and accepts the coordinator's; restart it with that one"
             );
         }

@@ -9,6 +9,9 @@ impl Driver<'_> {
         match note {
             Note::Joined { worker, running } => tracing::info!(worker.id = %worker, running, "worker joined"),
             Note::Left(worker) => tracing::info!(worker.id = %worker, "worker left"),
+            Note::Readmitted(worker) => tracing::info!(
+                worker.id = %worker, "worker may get shards again: the wait after its refused token is over"
+            ),
             Note::Lost { worker, shards, cause, since_broken } => tracing::warn!(
                 worker.id = %worker,
                 shards,

@@ -78,9 +78,10 @@ impl Driver<'_> {
         else {
             return;
         };
-        // A close code counts only from the shard's own owner and epoch.
+        // A close code counts only from the shard's own owner and epoch, and once: a failed shard repeats it.
         let refused = report.shards.iter().find(|shard| {
             shard.close_code == Some(TOKEN_REFUSED)
+                && self.fleet.last_close_code(shard) != Some(TOKEN_REFUSED)
                 && self.fleet.owner(shard.shard) == Some((&worker, shard.epoch))
         });
         if let Some(shard) = refused.map(|report| report.shard) {

@@ -254,3 +254,27 @@ async fn unconfirmed_term_without_a_standby_still_acknowledges() {
     })
     .await;
 }
+
+#[test]
+fn short_budget_is_asked_for_before_it_resets() {
+    let mut asking = Asking::default();
+    let mut is_due = |short, second| asking.is_due_while_short(short, Duration::from_secs(second));
+    let asked: Vec<u64> = (0..1_000).filter(|second| is_due(true, *second)).collect();
+    assert_eq!(asked, [60, 360, 660, 960]);
+    assert!(!is_due(false, 2_000));
+    assert!(!is_due(true, 2_001) && !is_due(true, 2_060) && is_due(true, 2_061), "it became short again");
+}
+
+#[test]
+fn queue_names_its_end_only_while_permits_are_granted() {
+    let identify = |waiting| IdentifyView { waiting, max_concurrency: 4, ..Snapshot::empty().identify };
+    for (waiting, held_back, code, says) in [
+        (12, None, ProblemCode::ShardQueued, "12 requests long: the last turn is in about 15 s"),
+        (12, Some("it is late"), ProblemCode::ShardQueued, "long: no permit is granted while it is late"),
+        (0, None, ProblemCode::ShardNotReady, "its request to IDENTIFY has not arrived"),
+    ] {
+        let mut problems = vec![Problem::of_shard(ProblemCode::ShardQueued, ShardNumber(0), "queued")];
+        describe_queue(&mut problems, &identify(waiting), Duration::from_secs(5), held_back);
+        assert!(problems[0].code == code && problems[0].message.ends_with(says), "{problems:?}");
+    }
+}

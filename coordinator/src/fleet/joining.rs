@@ -181,7 +181,7 @@ impl Fleet {
             .filter(|before| before.incarnation == incarnation)
             .and_then(|before| before.told_to_go.clone())
             .or_else(|| self.intent.goes(&name, &incarnation));
-        let excluded = before.is_some_and(|before| before.incarnation == incarnation && before.excluded);
+        let token = before.filter(|before| before.incarnation == incarnation).map(|before| before.token);
         let left_at = url.clone();
         let speaks_from = before.and_then(|worker| worker.whereabouts.speaks_from);
         let worker = Worker {
@@ -195,7 +195,7 @@ impl Fleet {
             heard: true,
             connected: true,
             draining: draining || told_to_go.is_some(),
-            excluded,
+            token: token.unwrap_or_default(),
             store_away: before.is_some_and(|before| before.store_away),
             exit_unseen: false,
             told_to_go,

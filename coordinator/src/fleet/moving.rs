@@ -98,7 +98,7 @@ impl Fleet {
             leaving != Some(name)
                 && worker.connected
                 && !worker.draining
-                && !worker.excluded
+                && !worker.token.excluded
                 && intent.is_active(worker)
         };
         // A worker that cannot reach the store writes no checkpoints: prefer another one.
@@ -138,7 +138,7 @@ impl Fleet {
 
     /// Shards may be placed on it.
     pub(super) fn takes_shards(&self, worker: &Worker) -> bool {
-        worker.connected && !worker.draining && !worker.excluded && self.intent.is_active(worker)
+        worker.connected && !worker.draining && !worker.token.excluded && self.intent.is_active(worker)
     }
 
     /// How many shards a worker has.

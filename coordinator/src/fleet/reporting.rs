@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use fleet_model::{Epoch, Incarnation, ShardNumber, ShardReport, StartOutcome, WorkerId};
+use fleet_model::{Epoch, Incarnation, ShardNumber, ShardReport, ShardStatus, StartOutcome, WorkerId};
 
 use super::{Effect, Fleet, Note, Now, Observed, Phase, Slot};
 
@@ -99,6 +99,7 @@ impl Fleet {
                 slot.lose_owner();
             }
         }
+        let mut got_ready = false;
         changed |= !report.arrived.is_empty();
         for (shard, epoch) in report.arrived {
             self.arrived(worker, shard, epoch);
@@ -113,10 +114,14 @@ impl Fleet {
                 }
                 let status = slot.report.as_ref().map(|last| last.report.status);
                 changed |= !slot.confirmed || status != Some(shard_report.status);
+                got_ready |= shard_report.status == ShardStatus::Ready && status != Some(ShardStatus::Ready);
                 slot.confirmed = true;
                 slot.report = Some(Observed { report: shard_report, at: now.mono });
                 slot.note_landing();
             }
+        }
+        if got_ready && let Some(known) = self.workers.get_mut(worker) {
+            known.token.accepted();
         }
         // Most reports change no decision; they leave what depends on time to the next tick.
         if changed || now.mono.saturating_sub(self.last_tick) >= TICKED {

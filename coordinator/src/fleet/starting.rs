@@ -6,7 +6,7 @@ use fleet_model::{Assignment, Epoch, Incarnation, ShardNumber, Term, WorkerId};
 
 use super::{
     Breaker, Fleet, Formats, Intent, Kills, LastRan, Now, Owner, Phase, Rules, ShardTotal, Slot, StoreTrust,
-    Strangers, Whereabouts, Wish, Worker,
+    Strangers, Whereabouts, Wish, Worker, excluded::TokenRecord,
 };
 
 /// What the store holds of a fleet, less what is void.
@@ -99,7 +99,7 @@ impl Fleet {
                 heard: false,
                 connected: false,
                 draining: false,
-                excluded: false,
+                token: TokenRecord::default(),
                 store_away: false,
                 exit_unseen: false,
                 told_to_go: None,

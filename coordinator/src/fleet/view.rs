@@ -195,7 +195,7 @@ impl Fleet {
             let mut takers = self
                 .workers
                 .iter()
-                .filter(|(_, worker)| worker.connected && !worker.draining && !worker.excluded);
+                .filter(|(_, worker)| worker.connected && !worker.draining && !worker.token.excluded);
             let waits = |shard: &Slot| shard.owner.is_none() && !shard.confirmed;
             if !self.strangers.found.is_empty() && self.slots.iter().any(waits) {
                 let names: Vec<&str> = self.strangers.found.iter().map(WorkerId::as_str).collect();
@@ -223,7 +223,7 @@ impl Fleet {
             let why = format!("worker {name} is {held}: it died {} times and gets no shards", held.deaths);
             Problem::new(ProblemCode::WorkerHeldBack, why)
         }));
-        problems.extend(self.excluded_workers());
+        problems.extend(self.excluded_workers(now));
         problems.extend(self.workers_without_store());
         problems.extend(self.refused_shards());
         let silent = self.workers.iter().filter(|(_, worker)| !worker.connected);

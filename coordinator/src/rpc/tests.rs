@@ -24,6 +24,7 @@ use crate::{
     discord::odd::{OddDiscord, answer, json, response},
 };
 
+const TOKEN: &str = "MTIzNDU2Nzg5MDEyMzQ1Njc4OQ.Gsecre.tTOKENmarker0123456789abcdefghijklmnopq";
 const LONG: Duration = Duration::from_secs(20);
 /// How often a worker reports: a fifth of its lease.
 const BEAT: Duration = Duration::from_millis(200);
@@ -61,7 +62,7 @@ impl Rig {
             &api,
         ];
         let config =
-            Args::try_parse_from(args).unwrap().into_config(Some(settings::Secret::new("t"))).unwrap();
+            Args::try_parse_from(args).unwrap().into_config(Some(settings::Secret::new(TOKEN))).unwrap();
         let parts = Parts {
             store: Arc::new(MemoryStore::new()),
             set_aside: Arc::new(checkpoint::MemoryStore::new()),
@@ -352,4 +353,17 @@ async fn token_refused_everywhere_halts_all_identifies() {
     worker.report(vec![refused_shard(own.first, own.epoch)]).await;
     rig.until_problem("identify_halted").await;
     rig.until_problem("token_refused").await;
+}
+
+#[tokio::test]
+async fn token_that_discord_sends_back_is_not_shown() {
+    let echo = format!(r#"{{"message":"bad header Authorization: Bot {TOKEN}","code":0}}"#);
+    let mut rig = Rig::start(response("400 x", "content-type: application/json\r\n", &echo)).await;
+    let problem = rig.until_problem("discord_unreachable").await;
+    assert!(problem.message.contains("bad header Authorization: Bot [secret]"), "{problem:?}");
+    let mut socket = TcpStream::connect(rig.health).await.unwrap();
+    socket.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut health = String::new();
+    socket.read_to_string(&mut health).await.unwrap();
+    assert!(health.contains("discord_unreachable") && !health.contains("TOKENmarker"), "{health}");
 }

@@ -9,15 +9,21 @@ use twilight_model::{
     voice::VoiceState,
 };
 
-use super::Book;
+use super::{Book, members::Members};
 use crate::{
     reading::Doubt,
-    tally::{MOST_MEMBERS, NewGuild},
+    tally::{MOST_MEMBERS, NewGuild, Tally},
 };
 
 /// Counts an event. `doubt`: what of its guild could not be read.
 pub(super) fn count(book: &mut Book, kept: ResourceType, event: &Event, doubt: Doubt, sequence: u64) {
     let Book { tally, members, .. } = book;
+    // Then the count is the number of cached members.
+    let are_all_cached = |tally: &Tally, members: &Members, guild: u64| {
+        kept.contains(ResourceType::MEMBER)
+            && members.match_count(guild, sequence)
+            && tally.guild(guild).is_some_and(|known| known.members == Some(members.count(guild)))
+    };
     match event {
         Event::GuildCreate(created) => match &**created {
             GuildCreate::Available(guild) => {
@@ -39,23 +45,29 @@ pub(super) fn count(book: &mut Book, kept: ResourceType, event: &Event, doubt: D
         }
         Event::MemberAdd(added) => {
             let (guild, user) = (added.guild_id.get(), added.user.id.get());
-            // A known member was counted already, by the guild or by an earlier copy of this event.
-            if members.get(guild, user).is_none() || !members.match_count(guild, sequence) {
-                tally.member(guild, 1);
+            let all_cached = are_all_cached(tally, members, guild);
+            // A cached member was counted already, by the guild or by an earlier copy of this event.
+            let was_counted = members.match_count(guild, sequence) && members.get(guild, user).is_some();
+            if !all_cached && !was_counted {
+                tally.member(guild, user, true);
             }
             if kept.contains(ResourceType::MEMBER) {
                 members.put(guild, &added.member);
             }
+            if all_cached {
+                tally.has_members(guild, members.count(guild));
+            }
         }
         Event::MemberRemove(removed) => {
             let (guild, user) = (removed.guild_id.get(), removed.user.id.get());
-            let known = tally.guild(guild).and_then(|known| known.members).unwrap_or(0);
-            // When all members are known, an unknown one was removed before.
-            let all_known = members.match_count(guild, sequence) && members.count(guild) >= known;
-            if members.get(guild, user).is_some() || !all_known {
-                tally.member(guild, -1);
+            let all_cached = are_all_cached(tally, members, guild);
+            if !all_cached {
+                tally.member(guild, user, false);
             }
             members.remove(guild, user);
+            if all_cached {
+                tally.has_members(guild, members.count(guild));
+            }
         }
         Event::MemberUpdate(updated) => members.update(updated),
         Event::MemberChunk(chunk) if kept.contains(ResourceType::MEMBER) => {

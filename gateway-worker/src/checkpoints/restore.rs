@@ -14,6 +14,7 @@ use checkpoint::{
     StoreError, Stored, decode_head, decode_record, format_of,
 };
 use fleet_model::{Epoch, ShardNumber};
+use outside_text::printable_within;
 
 use super::{Checkpoints, Keep, LostSession, Outranked, Unread, older};
 use crate::{
@@ -31,6 +32,7 @@ const AGAIN: Duration = Duration::from_millis(300);
 pub(crate) struct Needs {
     /// Another worker ran the shard before: then a missing checkpoint means a gap.
     pub(crate) ran_before: bool,
+    pub(crate) shard: ShardNumber,
     pub(crate) total: u32,
     pub(crate) intents: u64,
     pub(crate) transport: String,
@@ -360,6 +362,9 @@ pub(crate) fn unfit(head: &Head, needs: &Needs) -> Option<String> {
     if session.id.is_empty() {
         return Some("its session was given up".to_owned());
     }
+    if let Some(shard) = session.shard.filter(|shard| *shard != needs.shard) {
+        return Some(format!("it is of shard {shard}"));
+    }
     if session.total != needs.total {
         return Some(format!("it is of {} shards, not {}", session.total, needs.total));
     }
@@ -367,7 +372,8 @@ pub(crate) fn unfit(head: &Head, needs: &Needs) -> Option<String> {
         return Some(format!("its session has intents {}, not {} (INTENTS)", session.intents, needs.intents));
     }
     if session.transport != needs.transport {
-        return Some(format!("its session speaks {}, not {}", session.transport, needs.transport));
+        let transport = printable_within(&session.transport, 64);
+        return Some(format!("its session speaks {transport}, not {}", needs.transport));
     }
     let missing: Vec<&str> = needs
         .resources

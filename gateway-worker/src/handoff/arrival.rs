@@ -14,7 +14,11 @@ use checkpoint::{
     FormatError, Head, InvalidKey, PendingEvent, Record, RecordKey, decode_head, decode_record,
 };
 use fleet_model::{Arriving, Epoch, ShardNumber, WorkerId};
-use tokio::{runtime::Handle, sync::Notify, time::timeout};
+use tokio::{
+    runtime::Handle,
+    sync::Notify,
+    time::{Instant, timeout, timeout_at},
+};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Status, Streaming, transport::Endpoint};
 
@@ -32,6 +36,10 @@ const TRIES: u32 = 3;
 const AGAIN: Duration = Duration::from_millis(100);
 /// The largest message that a source may send: a record is of one guild, and records are sent in chunks.
 const LARGEST: usize = 64 * 1024 * 1024;
+/// Bytes of records in a copy, as they are sent. A shard with a million members has less.
+const LARGEST_COPY: usize = 256 * 1024 * 1024;
+/// How long the source may take to send all that it has so far.
+const SO_FAR: Duration = Duration::from_mins(1);
 /// How long a shard that begins waits for the end of its copy: the source has sent it before it let the shard go.
 const LAST_PART: Duration = Duration::from_millis(250);
 
@@ -139,6 +147,8 @@ enum CopyFailed {
     Stalled,
     #[error("it ended before its end")]
     Cut,
+    #[error("it is larger than {} MiB", LARGEST_COPY / 1024 / 1024)]
+    TooLarge,
     #[error("{0}")]
     Key(#[from] InvalidKey),
     #[error("{0}")]
@@ -199,16 +209,25 @@ impl Copier {
         let mut copy = Copy::new(&self.cache);
         let mut pending = Vec::new();
         let mut turn = Turn::begin();
-        let mut so_far = false;
+        let (mut so_far, mut bytes) = (false, 0_usize);
+        let so_far_by = Instant::now() + SO_FAR;
         loop {
             // The last part comes when the source is told to stop, whenever that is.
             let part = if so_far {
                 parts.message().await?
             } else {
-                timeout(NEXT_PART, parts.message()).await.map_err(|_| CopyFailed::Stalled)??
+                let by = so_far_by.min(Instant::now() + NEXT_PART);
+                timeout_at(by, parts.message()).await.map_err(|_| CopyFailed::Stalled)??
             };
             match part.and_then(|part| part.part).ok_or(CopyFailed::Cut)? {
-                Part::Records(records) => self.take(&mut copy, &mut pending, records, &mut turn).await?,
+                Part::Records(records) => {
+                    let sizes = records.set.iter().map(|one| one.key.len() + one.record.len());
+                    bytes = bytes.saturating_add(sizes.sum());
+                    if bytes > LARGEST_COPY {
+                        return Err(CopyFailed::TooLarge);
+                    }
+                    self.take(&mut copy, &mut pending, records, &mut turn).await?;
+                }
                 Part::SoFar(_) => {
                     make_guilds(&mut copy, &mut turn).await?;
                     so_far = true;

@@ -32,6 +32,7 @@ fn source() -> Arc<Shard> {
         id: "s".to_owned(),
         resume_url: "ws://x".to_owned(),
         ordinal: SESSION,
+        shard: None,
         total: testing::TOTAL,
         intents: 1,
         transport: "json".to_owned(),

@@ -3,8 +3,12 @@
 
 use std::time::Duration;
 
-use altergolden_proto::v1::{
-    self, coordinator_client::CoordinatorClient, identify_down::Message as Down, identify_up::Message as Up,
+use altergolden_proto::{
+    convert::for_people,
+    v1::{
+        self, coordinator_client::CoordinatorClient, identify_down::Message as Down,
+        identify_up::Message as Up,
+    },
 };
 use fleet_model::{Incarnation, ShardStatus, Term, WorkerId};
 use tokio::sync::{mpsc, watch};
@@ -176,7 +180,7 @@ impl Stream<'_> {
             }
             Down::Waiting(waiting) => {
                 if let Some(wish) = self.waiting.wish(waiting.ticket) {
-                    wish.shard.set_status(ShardStatus::Queued, waiting.reason);
+                    wish.shard.set_status(ShardStatus::Queued, for_people(&waiting.reason));
                 }
                 true
             }

@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use altergolden_proto::{
-    LEASE_TTL_MS, PROTOCOL_MAX, PROTOCOL_MIN, convert,
+    LEASE_TTL_MS, PROTOCOL_MAX, PROTOCOL_MIN,
+    convert::{self, for_people},
     v1::{self, coordinator_client::CoordinatorClient},
 };
 use fleet_model::{Assignment, SessionNeeds, Term};
@@ -29,6 +30,12 @@ const REGISTER: Duration = Duration::from_secs(5);
 
 /// The longest lease of a fleet that does not say.
 const NAME_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The longest lease that the coordinator's word is taken for.
+pub(super) const LONGEST_TTL: Duration = Duration::from_hours(1);
+
+/// The longest time between two reports; a coordinator asks for at most a second.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A registration that failed.
 pub(super) enum RegisterFailure {
@@ -92,8 +99,9 @@ impl Link {
         let assignment = answer.assignment.map(Assignment::try_from).transpose();
         let assignment = assignment.map_err(|error| unreachable(error.to_string()))?.unwrap_or_default();
         self.term = term;
-        life.ttl = Duration::from_millis(answer.lease_ttl_ms);
-        life.interval = Duration::from_millis(answer.heartbeat_interval_ms.max(10));
+        life.ttl = Duration::from_millis(answer.lease_ttl_ms).min(LONGEST_TTL);
+        life.interval = Duration::from_millis(answer.heartbeat_interval_ms)
+            .clamp(Duration::from_millis(10), LONGEST_INTERVAL);
         self.set_gateway(&answer.gateway_url).map_err(unreachable)?;
         let (shards, total) = (assignment.shards.len(), assignment.shard_total);
         // Before the window opens: what is not ours any more must not go on in it.
@@ -148,17 +156,36 @@ impl Link {
 }
 
 fn failure(status: &Status) -> RegisterFailure {
+    let said = for_people(status.message());
     match status.code() {
         Code::AlreadyExists => {
             // A crashed holder's lease lapses within its TTL; one that outlives it twice is alive.
             let ttl_ms = status.metadata().get(LEASE_TTL_MS).and_then(|ms| ms.to_str().ok()?.parse().ok());
-            let patience = ttl_ms.map_or(NAME_PATIENCE, Duration::from_millis) * 2 + Duration::from_secs(1);
-            RegisterFailure::NameTaken { why: status.message().to_owned(), patience }
+            let ttl = ttl_ms.map_or(NAME_PATIENCE, Duration::from_millis).min(LONGEST_TTL);
+            RegisterFailure::NameTaken { why: said, patience: ttl * 2 + Duration::from_secs(1) }
         }
         Code::Aborted => RegisterFailure::Revoked,
         Code::FailedPrecondition | Code::InvalidArgument => {
-            RegisterFailure::Unreachable(format!("not registered: {}", status.message()))
+            RegisterFailure::Unreachable(format!("not registered: {said}"))
         }
-        code => RegisterFailure::Unreachable(format!("not registered: {code:?} {}", status.message())),
+        code => RegisterFailure::Unreachable(format!("not registered: {code:?} {said}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn coordinators_answer_is_shown_safely_and_its_wait_is_bounded() {
+        for (ttl_ms, seconds) in [(None, 11), (Some(1_000), 3), (Some(u64::MAX), 7_201)] {
+            let mut status = Status::already_exists(format!("taken\u{1b}[2J{}", "x".repeat(4_000)));
+            if let Some(ttl_ms) = ttl_ms {
+                status.metadata_mut().insert(LEASE_TTL_MS, ttl_ms.into());
+            }
+            let RegisterFailure::NameTaken { why, patience } = failure(&status) else { panic!("{status}") };
+            assert!(why.starts_with("taken\\u{1b}[2Jx") && why.len() < 400, "{why}");
+            assert_eq!(patience, Duration::from_secs(seconds));
+        }
     }
 }

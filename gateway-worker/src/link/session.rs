@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use altergolden_proto::v1::{self, coordinator_client::CoordinatorClient, directive::Directive as Kind};
+use altergolden_proto::{
+    convert::for_people,
+    v1::{self, coordinator_client::CoordinatorClient, directive::Directive as Kind},
+};
 use fleet_model::{Assignment, Term};
 use tokio::{
     sync::mpsc,
@@ -12,7 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Streaming, transport::Channel};
 
-use super::{Life, Link, until};
+use super::{Life, Link, registration::LONGEST_TTL, until};
 
 /// Reports on their way up. When they pile up, the stream is as good as broken.
 const REPORTS: usize = 16;
@@ -121,7 +124,7 @@ impl Link {
         let opening = client.heartbeat(ReceiverStream::new(messages));
         match tokio::time::timeout(life.ttl, opening).await {
             Ok(Ok(response)) => Ok(Session { reports, directives: response.into_inner() }),
-            Ok(Err(status)) => Err(format!("no heartbeat stream: {}", status.message())),
+            Ok(Err(status)) => Err(format!("no heartbeat stream: {}", for_people(status.message()))),
             Err(_) => Err("no heartbeat stream: the coordinator does not answer".to_owned()),
         }
     }
@@ -135,7 +138,12 @@ impl Link {
         let directive = match directive {
             Ok(Some(directive)) => directive,
             Ok(None) => return Err(SessionEnd::Broken("the coordinator closed the stream".to_owned())),
-            Err(status) => return Err(SessionEnd::Broken(format!("the stream broke: {}", status.message()))),
+            Err(status) => {
+                return Err(SessionEnd::Broken(format!(
+                    "the stream broke: {}",
+                    for_people(status.message())
+                )));
+            }
         };
         if Term(directive.term) < self.term {
             return Err(SessionEnd::Broken(format!(
@@ -146,7 +154,7 @@ impl Link {
         self.term = Term(directive.term);
         match directive.directive {
             Some(Kind::LeaseRenewed(renewed)) => {
-                let ttl = Duration::from_millis(renewed.ttl_ms);
+                let ttl = Duration::from_millis(renewed.ttl_ms).min(LONGEST_TTL);
                 life.lease.report_acknowledged(renewed.report_sequence, ttl);
             }
             Some(Kind::Assignment(assignment)) => match Assignment::try_from(assignment) {

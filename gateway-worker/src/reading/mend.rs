@@ -1,24 +1,85 @@
-//! Builds an object from its readable parts. Pure, and independent of types: `fits` tests a value.
+//! Builds an object from its readable parts. Pure, and independent of types: `fits` tests the text of a whole event.
+//!
+//! Each part is tested in a valid event of defaults, first in a group and then alone, so the work grows with the size of
+//! the event and not with its square.
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{Odd, Part, least, overlay};
 
-/// The most tests for one event, so that an odd one does not block its shard. The rest is left out.
-const MOST_TRIES: u32 = 20_000;
+/// Fields or elements that are tested at once.
+const GROUP: usize = 32;
 
-type Fits<'a> = &'a mut dyn FnMut(&Value) -> bool;
+/// The most tests of fields of a list's elements, on average for each element. Elements beyond it keep only their ids.
+const TESTS_PER_ELEMENT: usize = 32;
+
+type Fits<'a> = &'a mut dyn FnMut(&str) -> bool;
+type Field = (String, Value);
+
+/// The text of a valid event around one of its parts.
+#[derive(Clone, Default)]
+struct Frame {
+    before: String,
+    after: String,
+}
+
+impl Frame {
+    /// The frame of a field of `object`.
+    fn of_field(&self, object: &Map<String, Value>, name: &str) -> Self {
+        let mut before = format!("{}{{", self.before);
+        for (other, value) in object.iter().filter(|(other, _)| *other != name) {
+            before.extend([&json(other), ":", &json(value), ","]);
+        }
+        before.extend([&json(name), ":"]);
+        Self { before, after: format!("}}{}", self.after) }
+    }
+
+    /// The frame of the elements of a list.
+    fn of_elements(&self) -> Self {
+        Self { before: format!("{}[", self.before), after: format!("]{}", self.after) }
+    }
+}
+
+fn json(value: &(impl Serialize + ?Sized)) -> String {
+    // Text and JSON values always serialize.
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// What limits the tests of fields, within one list.
+struct Limit {
+    tests: usize,
+    /// Names of fields that were odd in an element before: the same fields are often odd in the others.
+    suspects: Vec<String>,
+}
+
+impl Limit {
+    fn of(elements: usize) -> Self {
+        Self { tests: elements.saturating_add(GROUP).saturating_mul(TESTS_PER_ELEMENT), suspects: Vec::new() }
+    }
+
+    fn suspect(&mut self, name: &str) {
+        if self.suspects.len() < GROUP && !self.suspects.iter().any(|known| known == name) {
+            self.suspects.push(name.to_owned());
+        }
+    }
+}
 
 pub(super) struct Mend<'a> {
     odd: &'a mut Odd,
-    tries: u32,
+    fits: Fits<'a>,
+    /// The text of the last test.
+    text: String,
+    limit: Limit,
     /// Inside a list element: its losses are counted as mended.
     of_element: bool,
 }
 
 impl<'a> Mend<'a> {
-    pub(super) fn new(odd: &'a mut Odd) -> Self {
-        Self { odd, tries: 0, of_element: false }
+    pub(super) fn new(odd: &'a mut Odd, fits: Fits<'a>) -> Self {
+        // The fields of the event itself need no limit.
+        let limit = Limit::of(usize::MAX);
+        Self { odd, fits, text: String::new(), limit, of_element: false }
     }
 
     /// Mends a whole event. `known`: the cached object, which replaces unreadable fields of an update. `None` when not
@@ -29,127 +90,183 @@ impl<'a> Mend<'a> {
         least: Value,
         known: Option<Value>,
         given: Value,
-        fits: Fits<'_>,
     ) -> Option<Value> {
         let (Value::Object(least), Value::Object(given)) = (least, given) else { return None };
+        let frame = Frame::default();
         let known = known.and_then(|known| Some(overlay(&least, known.as_object()?)));
-        let base = known.filter(|known| self.fits(fits, known)).unwrap_or_else(|| least.clone());
-        if !self.fits(fits, &base) {
+        let base = known.filter(|known| self.fits(&frame, known)).unwrap_or_else(|| least.clone());
+        if !self.fits(&frame, &base) {
             return None;
         }
-        Some(Value::Object(self.object(part, &least, &base, given, fits)))
+        Some(Value::Object(self.object(&frame, part, &least, &base, given)))
     }
 
     fn lost(&mut self, part: Part, count: usize) {
         if self.of_element { self.odd.mended(Part::Field, count) } else { self.odd.lost(part, count) }
     }
 
-    fn fits(&mut self, fits: Fits<'_>, object: &Map<String, Value>) -> bool {
-        self.tries += 1;
-        self.tries <= MOST_TRIES && fits(&Value::Object(object.clone()))
+    fn fits(&mut self, frame: &Frame, value: &impl Serialize) -> bool {
+        self.fits_as_text(frame, &json(value))
+    }
+
+    fn fits_as_text(&mut self, frame: &Frame, text: &str) -> bool {
+        self.text.clear();
+        self.text.extend([&frame.before, text, &frame.after]);
+        (self.fits)(&self.text)
+    }
+
+    fn fields_fit(&mut self, frame: &Frame, base: &Map<String, Value>, fields: &[Field]) -> bool {
+        let Some(left) = self.limit.tests.checked_sub(1) else { return false };
+        self.limit.tests = left;
+        self.fits(frame, &overlay(base, &fields.iter().cloned().collect()))
     }
 
     /// Merges as much of `given` as fits over `base`, which fits.
     fn object(
         &mut self,
+        frame: &Frame,
         part: Part,
         least: &Map<String, Value>,
         base: &Map<String, Value>,
         mut given: Map<String, Value>,
-        fits: Fits<'_>,
     ) -> Map<String, Value> {
         given.retain(|name, value| !value.is_null() || least.get(name).is_none_or(Value::is_null));
         let all = overlay(base, &given);
-        if self.fits(fits, &all) {
+        if self.fits(frame, &all) {
             self.odd.mended(part, 1);
             return all;
         }
-        let mut good = base.clone();
-        for (name, value) in given {
-            let mut alone = base.clone();
-            let fits = &mut |value: &Value| {
-                alone.insert(name.clone(), value.clone());
-                fits(&Value::Object(alone.clone()))
-            };
-            self.tries += 1;
+        self.fields(frame, part, least, base, given)
+    }
+
+    /// Merges the fitting fields of an object that does not fit over `base`, and mends the others where that helps.
+    fn fields(
+        &mut self,
+        frame: &Frame,
+        part: Part,
+        least: &Map<String, Value>,
+        base: &Map<String, Value>,
+        given: Map<String, Value>,
+    ) -> Map<String, Value> {
+        let (mut fine, odd) = self.sift_fields(frame, base, given);
+        for (name, value) in odd {
+            self.limit.suspect(&name);
+            let frame = frame.of_field(base, &name);
             let mended = match (value, base.get(&name)) {
-                (value, _) if self.tries <= MOST_TRIES && fits(&value) => Some(value),
-                (Value::Array(items), _) => Some(Value::Array(self.list(&name, items, fits))),
+                (Value::Array(items), _) => {
+                    let list = self.list(&frame, &name, items);
+                    self.fits(&frame, &list).then_some(Value::Array(list))
+                }
                 (Value::Object(given), Some(Value::Object(base))) => {
                     let least = least.get(&name).and_then(Value::as_object).unwrap_or(base);
                     let part = Part::of_list(&name).unwrap_or(Part::Field);
-                    Some(Value::Object(self.object(part, least, base, given, fits)))
+                    Some(Value::Object(self.object(&frame, part, least, base, given)))
                 }
                 _ => None,
             };
             match (mended, Part::of_list(&name)) {
-                (Some(value), _) => {
-                    good.insert(name, value);
-                }
+                (Some(value), _) => fine.push((name, value)),
                 (None, Some(part)) => self.lost(part, 1),
                 (None, None) => self.odd.mended(Part::Field, 1),
             }
         }
-        if self.fits(fits, &good) {
+        let good = overlay(base, &fine.into_iter().collect());
+        if self.fits(frame, &good) {
             return good;
         }
         self.lost(part, 1);
         base.clone()
     }
 
+    /// Separates the fields that fit over `base` from the odd ones.
+    fn sift_fields(
+        &mut self,
+        frame: &Frame,
+        base: &Map<String, Value>,
+        given: Map<String, Value>,
+    ) -> (Vec<Field>, Vec<Field>) {
+        let count = given.len();
+        let (suspects, others): (Vec<Field>, Vec<Field>) =
+            given.into_iter().partition(|(name, _)| self.limit.suspects.contains(name));
+        let (mut fine, mut odd) = (Vec::with_capacity(count), Vec::new());
+        let mut rest = if !suspects.is_empty() && self.fields_fit(frame, base, &others) {
+            fine = others;
+            suspects
+        } else {
+            others.into_iter().chain(suspects).collect()
+        }
+        .into_iter();
+        loop {
+            let group: Vec<Field> = rest.by_ref().take(GROUP).collect();
+            if group.is_empty() {
+                return (fine, odd);
+            }
+            // All of them together do not fit: that was tested.
+            if (2..count).contains(&group.len()) && self.fields_fit(frame, base, &group) {
+                fine.extend(group);
+                continue;
+            }
+            for field in group {
+                let fits = self.fields_fit(frame, base, std::slice::from_ref(&field));
+                if fits { &mut fine } else { &mut odd }.push(field);
+            }
+        }
+    }
+
     /// The fitting elements of a list, mended where that helps.
-    fn list(&mut self, name: &str, items: Vec<Value>, fits: Fits<'_>) -> Vec<Value> {
+    fn list(&mut self, frame: &Frame, name: &str, items: Vec<Value>) -> Vec<Value> {
         let part = Part::of_list(name).unwrap_or(Part::Field);
-        let mut whole = Vec::with_capacity(items.len());
+        let frame = frame.of_elements();
+        let count = items.len();
+        let mut whole = Vec::with_capacity(count);
         for item in items {
             let item = if self.of_element { Some((item, false)) } else { of_element(name, item) };
             match item {
-                Some(item) => whole.push(item),
+                Some((item, mended)) => whole.push((json(&item), item, mended)),
                 None => self.lost(part, 1),
             }
         }
+        let outer = (!self.of_element).then(|| std::mem::replace(&mut self.limit, Limit::of(count)));
         let mut good = Vec::with_capacity(whole.len());
-        self.halve(name, whole, fits, &mut good);
+        let mut rest = whole.into_iter();
+        loop {
+            let group: Vec<(String, Value, bool)> = rest.by_ref().take(GROUP).collect();
+            if group.is_empty() {
+                break;
+            }
+            let texts: Vec<&str> = group.iter().map(|(text, ..)| text.as_str()).collect();
+            let all_fit = group.len() > 1 && self.fits_as_text(&frame, &texts.join(","));
+            for (text, item, mended) in group {
+                if all_fit || self.fits_as_text(&frame, &text) {
+                    self.odd.mended(part, usize::from(mended));
+                    good.push(item);
+                } else if let Some(item) = self.element(&frame, name, part, item) {
+                    self.odd.mended(part, 1);
+                    good.push(item);
+                } else {
+                    self.lost(part, 1);
+                }
+            }
+        }
+        if let Some(outer) = outer {
+            self.limit = outer;
+        }
         good
     }
 
-    /// Tests a list; halves it where it does not fit.
-    fn halve(&mut self, name: &str, items: Vec<(Value, bool)>, fits: Fits<'_>, good: &mut Vec<Value>) {
-        let part = Part::of_list(name).unwrap_or(Part::Field);
-        if items.is_empty() {
-            return;
+    /// Mends an element; `None` when its required fields do not fit.
+    fn element(&mut self, frame: &Frame, list: &str, part: Part, item: Value) -> Option<Value> {
+        let least = least::of_element(list).filter(|_| !self.of_element)?;
+        let (Value::Object(base), Value::Object(item)) = (least::fill(least, &item)?, item) else {
+            return None;
+        };
+        if !self.fits(frame, &base) {
+            return None;
         }
-        self.tries += 1;
-        if self.tries > MOST_TRIES {
-            self.lost(part, items.len());
-            return;
-        }
-        if fits(&items.iter().map(|(item, _)| item.clone()).collect()) {
-            self.odd.mended(part, items.iter().filter(|(_, mended)| *mended).count());
-            good.extend(items.into_iter().map(|(item, _)| item));
-            return;
-        }
-        if items.len() > 1 {
-            let mut first = items;
-            let second = first.split_off(first.len() / 2);
-            self.halve(name, first, fits, good);
-            self.halve(name, second, fits, good);
-            return;
-        }
-        for (item, _) in items {
-            let least = least::of_element(name).filter(|_| !self.of_element);
-            let base = least.and_then(|least| least::fill(least, &item));
-            let fits = &mut |item: &Value| fits(&Value::Array(vec![item.clone()]));
-            match (item, base) {
-                (Value::Object(item), Some(Value::Object(base))) if self.fits(fits, &base) => {
-                    self.of_element = true;
-                    good.push(Value::Object(self.object(part, &base, &base, item, fits)));
-                    self.of_element = false;
-                    self.odd.mended(part, 1);
-                }
-                _ => self.lost(part, 1),
-            }
-        }
+        self.of_element = true;
+        let mended = self.fields(frame, part, &base, &base, item);
+        self.of_element = false;
+        Some(Value::Object(mended))
     }
 }
 

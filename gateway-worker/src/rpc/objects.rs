@@ -1,7 +1,7 @@
 //! Objects out of this worker's caches for other processes.
 
 use altergolden_proto::v1::{self, get_object_request::Object};
-use shard_bridge::{LocalShards as _, ObjectKind, ObjectQuery, ObjectRefused, check_size};
+use shard_bridge::{FoundObject, LocalShards as _, ObjectKind, ObjectQuery, ObjectRefused, check_size};
 use tonic::Status;
 
 use crate::shards::RunningShards;
@@ -20,11 +20,11 @@ pub(super) fn get(
         None => return Err(Status::unimplemented("no object that this version knows is asked for")),
     };
     match shards.object(&ObjectQuery { guild: guild_id, kind, fields }) {
-        Ok(json) => {
+        Ok(FoundObject { json, doubt }) => {
             check_size(json.len())?;
-            Ok(v1::GetObjectResponse { not_mine: false, json })
+            Ok(v1::GetObjectResponse { not_mine: false, json, doubt })
         }
-        Err(ObjectRefused::NotMine) => Ok(v1::GetObjectResponse { not_mine: true, json: String::new() }),
+        Err(ObjectRefused::NotMine) => Ok(v1::GetObjectResponse { not_mine: true, ..Default::default() }),
         Err(refused) => Err(refused.into()),
     }
 }

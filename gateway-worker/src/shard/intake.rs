@@ -129,7 +129,8 @@ impl Intake {
             parts;
         let kept = if checkpoints.keep == Keep::Full { resources.clone() } else { Vec::new() };
         let transport = TRANSPORT.to_owned();
-        let needs = Needs { ran_before, total: shard.total(), intents, transport, resources: kept };
+        let (number, total) = (shard.number(), shard.total());
+        let needs = Needs { ran_before, shard: number, total, intents, transport, resources: kept };
         let (number, epoch) = (shard.number(), shard.epoch());
         if let Some(presence) = carried.as_ref().and_then(|carried| carried.head.presence.as_deref()) {
             shard.commands().inherit_presence(presence);
@@ -267,6 +268,9 @@ impl Intake {
         let sequence = dispatch.sequence;
         if queued {
             let event = self.event(dispatch, received_at);
+            if let Some(guild) = event.guild() {
+                self.note_guild(guild, &event);
+            }
             // Room was checked before anything changed. A shut queue means that the shard ends and the event was not
             // received.
             if !self.deliveries.push(Queued::Event(event)) {

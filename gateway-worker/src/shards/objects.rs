@@ -1,18 +1,25 @@
 //! Objects out of the caches of this worker's shards.
 
 use serde_json::Value;
-use shard_bridge::{ObjectKind, ObjectQuery, ObjectRefused};
+use shard_bridge::{FoundObject, ObjectKind, ObjectQuery, ObjectRefused};
 
 use super::{RunningShards, is_whole, of_guild};
-use crate::{cache::Missing, shard::Shard};
+use crate::{cache::Missing, reading::Doubt, shard::Shard};
 
 impl RunningShards {
-    /// An object as Discord's own JSON.
-    pub(super) fn find_object(&self, query: &ObjectQuery) -> Result<String, ObjectRefused> {
+    /// An object as Discord's own JSON, and why parts of it may be missing or out of date.
+    pub(super) fn find_object(&self, query: &ObjectQuery) -> Result<FoundObject, ObjectRefused> {
         let shards = self.askable();
         let shard = of_guild(&shards, query.guild).ok_or(ObjectRefused::NotMine)?;
         let cache = shard.cache();
         // Looked at first: what comes meanwhile must not be missing for good.
+        let about = match query.kind {
+            ObjectKind::Guild => Doubt::GUILD,
+            ObjectKind::Channel(_) => Doubt::CHANNELS,
+            ObjectKind::Member(_) => Doubt::MEMBERS,
+            ObjectKind::Roles => Doubt::ROLES,
+        };
+        let doubt_of_found = cache.doubt_of(query.guild, about);
         let doubt = doubt(shard, self.get(shard.number()).is_some());
         let found = match query.kind {
             ObjectKind::Guild => cache.guild_object(query.guild),
@@ -25,7 +32,7 @@ impl RunningShards {
             Value::Array(list) => list.iter_mut().for_each(|one| keep(one, &query.fields)),
             one => keep(one, &query.fields),
         }
-        Ok(object.to_string())
+        Ok(FoundObject { json: object.to_string(), doubt: doubt_of_found.unwrap_or_default() })
     }
 }
 

@@ -17,7 +17,10 @@ use gateway_worker::{Context, Event, EventHandler, Mark, Relay, RestBudget, Want
 use relay::{Caps, MemoryRelay};
 use settings::Secret;
 use shard_bridge::BridgeClient;
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::{
+    sync::Semaphore,
+    task::{AbortHandle, JoinError, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
@@ -67,7 +70,7 @@ impl Recorder {
 }
 
 /// The handler that the worker has: the test keeps the recorder.
-struct Handler(Arc<Recorder>);
+pub(crate) struct Handler(pub(crate) Arc<Recorder>);
 
 #[async_trait]
 impl EventHandler for Handler {
@@ -114,6 +117,7 @@ pub(crate) struct Bench {
     pub(crate) relay: MemoryRelay,
     /// Where each worker answers.
     addresses: BTreeMap<String, String>,
+    workers: BTreeMap<String, AbortHandle>,
     rest: RestBudget,
     stop: CancellationToken,
     tasks: JoinSet<()>,
@@ -182,6 +186,7 @@ impl Bench {
             relay,
             rest: RestBudget::memory(),
             addresses,
+            workers: BTreeMap::new(),
             stop,
             tasks,
         }
@@ -216,8 +221,14 @@ impl Bench {
         self.addresses.insert(name.to_owned(), format!("http://{}", worker.address()));
         let stop = self.stop.child_token();
         let ends = stop.clone();
-        self.tasks.spawn(async move { Box::pin(worker.run(ends)).await.unwrap() });
+        let running = self.tasks.spawn(async move { Box::pin(worker.run(ends)).await.unwrap() });
+        self.workers.insert(name.to_owned(), running);
         stop
+    }
+
+    /// Ends a worker as `kill -9` would, as far as one process allows: nothing more is sent, written or closed in order.
+    pub(crate) fn kill(&mut self, name: &str) {
+        self.workers.remove(name).unwrap().abort();
     }
 
     /// ShardBridge of a worker, or of the coordinator; each time on a connection of its own.
@@ -307,7 +318,10 @@ impl Bench {
         self.stop.cancel();
         let ending = async {
             while let Some(ended) = self.tasks.join_next().await {
-                ended.unwrap();
+                // One that was killed.
+                if !ended.as_ref().is_err_and(JoinError::is_cancelled) {
+                    ended.unwrap();
+                }
             }
         };
         let ended = tokio::time::timeout(Duration::from_mins(1), ending).await;

@@ -2,10 +2,14 @@
 
 #![allow(clippy::enum_glob_use, reason = "scripts read as lists of steps")]
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use altergolden_proto::v1::ShardStatus;
-use fleet_model::StartKind;
+use checkpoint::CheckpointStore as _;
+use fleet_model::{ShardNumber, StartKind};
 use gateway_worker::NoHandler;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +36,20 @@ async fn worker(bench: &mut Bench, name: &str, gateway: &OddGateway) -> Cancella
     bench.worker(name, Arc::new(NoHandler), &["--drain-timeout=100ms", &url]).await
 }
 
+/// Waits for a checkpoint that is newer than `at`.
+async fn written_since(bench: &Bench, at: Instant) {
+    let writing = async {
+        loop {
+            let freshness = bench.checkpoints.freshness(ShardNumber(0)).await.unwrap();
+            if freshness.is_some_and(|freshness| freshness.age < at.elapsed()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), writing).await.expect("no checkpoint was written");
+}
+
 fn paths(made: &[Made]) -> Vec<&str> {
     made.iter().map(|made| made.path.as_str()).collect()
 }
@@ -48,7 +66,7 @@ async fn resume_url_without_hello_is_given_up_for_good() {
         &[Send(r#"{"op":7,"d":null}"#), Serve],
     ];
     let mut rows = JoinSet::new();
-    for steps in ROWS {
+    for (steps, killed) in ROWS.iter().flat_map(|steps| [(steps, false), (steps, true)]) {
         rows.spawn(async move {
             let script = move |index: usize, path: &str| match index {
                 0 => CUT.to_vec(),
@@ -63,10 +81,15 @@ async fn resume_url_without_hello_is_given_up_for_good() {
                     kind(shard) == Some(StartKind::Resumed) && shard.status == 5
                 })
                 .await;
-            stop.cancel();
+            if killed {
+                written_since(&bench, gateway.made()[3].at).await;
+                bench.kill("a");
+            } else {
+                stop.cancel();
+            }
             worker(&mut bench, "b", &gateway).await;
             let made = gateway.until("the next owner", |made| made.len() > 4 && made[4].sent(6)).await;
-            assert_eq!(paths(&made), ["/", "/resume/", "/resume/", "/", "/"], "{steps:?}");
+            assert_eq!(paths(&made), ["/", "/resume/", "/resume/", "/", "/"], "{steps:?}, killed: {killed}");
             assert!(made[3].sent(6), "{made:?}");
             bench.finish().await;
         });

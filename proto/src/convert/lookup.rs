@@ -19,6 +19,7 @@ impl From<GuildRecord> for v1::GuildRecord {
             shard_id: own.shard.0,
             epoch: own.epoch.0,
             unavailable: own.unavailable,
+            doubt: own.doubt.unwrap_or_default(),
         }
     }
 }
@@ -33,6 +34,7 @@ impl From<v1::GuildRecord> for GuildRecord {
             name: record.name,
             member_count: record.member_count,
             unavailable: record.unavailable,
+            doubt: Some(record.doubt).filter(|doubt| !doubt.is_empty()),
         };
         Self { guild_id: record.guild_id, mine: record.mine.then_some(own) }
     }

@@ -32,7 +32,7 @@ impl From<StartOutcome> for v1::StartOutcome {
 impl From<Gap> for v1::Gap {
     fn from(gap: Gap) -> Self {
         let Gap { since_unix_ms, until_unix_ms, last_sequence, reason } = gap;
-        Self { since_unix_ms, until_unix_ms, last_sequence, reason }
+        Self { since_unix_ms, until_unix_ms, last_sequence, reason: for_people(&reason) }
     }
 }
 

@@ -55,7 +55,7 @@ impl From<ShardReport> for v1::ShardReport {
             channels: report.channels,
             voice_connections: report.voice_connections,
             uptime_seconds: report.uptime_seconds,
-            detail: report.detail,
+            detail: for_people(&report.detail),
             close_code: report.close_code.map(u32::from),
             cause: report.cause.map(|code| code.as_str().to_owned()).unwrap_or_default(),
             outcome: report.outcome.map(Into::into),

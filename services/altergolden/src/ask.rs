@@ -188,8 +188,10 @@ fn guild_in_words(guild: &v1::FindGuildResponse) -> String {
     }
     let name = printable(guild.name.as_deref().unwrap_or("(name not cached)"));
     let members = guild.member_count.map_or_else(String::new, |count| format!(", {count} members"));
+    let complete =
+        if guild.complete { String::new() } else { format!(" (not complete: {})", printable(&guild.reason)) };
     let outage = if guild.unavailable { ", in an outage" } else { "" };
-    format!("{name}{members}, {place}{outage}")
+    format!("{name}{members}, {place}{outage}{complete}")
 }
 
 fn user_in_words(user: &v1::FindUserResponse) -> String {

@@ -4,12 +4,16 @@
 //! ([AWS, "Exponential backoff and jitter"](https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/)).
 //! A success does not reset it. Failures are forgotten only after a success has lasted for [`Policy::steady`], so a server
 //! that accepts every connection and closes it at once is retried as slowly as one that refuses. A wait that the other side
-//! asks for (`Retry-After`) is a floor under the next wait.
+//! asks for ([`asked_wait`]) is a floor under the next wait.
 //!
 //! Everything that connects to Discord uses [`Policy::DISCORD`]: gateway connections, RESUME, IDENTIFY, `/gateway/bot`, the
 //! token check and REST.
 
 use std::time::{Duration, Instant};
+
+mod asked;
+
+pub use asked::{LONGEST_LIMIT, asked_wait, longest_asked, wait_of_seconds};
 
 /// How fast the waits grow and when failures are forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 //! any cache library. Nothing here looks into them.
 
 use bytes::Bytes;
-use fleet_model::Epoch;
+use fleet_model::{Epoch, ShardNumber};
 
 mod debug;
 mod key;
@@ -46,6 +46,8 @@ pub struct Session {
     pub resume_url: String,
     /// Grows with each READY of the shard.
     pub ordinal: u64,
+    /// The shard of the IDENTIFY; `None` from a version that did not write it.
+    pub shard: Option<ShardNumber>,
     /// The shard total of the IDENTIFY.
     pub total: u32,
     /// The intents of the IDENTIFY.

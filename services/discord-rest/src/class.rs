@@ -6,6 +6,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use backoff::{LONGEST_LIMIT, asked_wait, wait_of_seconds};
 use http::{HeaderMap, HeaderName, StatusCode, header};
 use serde_json::Value;
 
@@ -15,8 +16,6 @@ use crate::headers::{self, BUCKET, GLOBAL, SCOPE, Seen};
 const UNSAID: Duration = Duration::from_mins(1);
 /// The wait when an answer says zero.
 const SHORTEST: Duration = Duration::from_secs(1);
-/// Longer waits are cut to a day.
-pub(crate) const LONGEST: f64 = 86_400.0;
 /// A 429 whose wait exceeds its bucket's reset by this is about something else than the bucket.
 const BEYOND: Duration = Duration::from_secs(1);
 /// Bytes of a body that are examined.
@@ -100,7 +99,7 @@ pub fn classify(
         403 if is_block(status, headers, &body) => AnswerClass::Limited(block(headers, &body, now)),
         401 => AnswerClass::TokenRefused,
         500.. => {
-            let said = retry_after(headers, now).filter(|_| !is_from_api(headers));
+            let said = asked_wait(status, headers, now).filter(|_| !is_from_api(headers));
             AnswerClass::ServerTrouble(said)
         }
         _ => AnswerClass::Fine,
@@ -111,8 +110,7 @@ pub fn classify(
 fn limited(headers: &HeaderMap, body: &BodyStart, seen: Option<&Seen>, now: SystemTime) -> Limited {
     let of_the_api = is_from_api(headers);
     // Retry-After is rounded up to whole seconds; the bucket's reset and the body are exact.
-    let header = retry_after(headers, now);
-    let said = header.max(body.retry_after);
+    let said = asked_wait(StatusCode::TOO_MANY_REQUESTS, headers, now).max(body.retry_after);
     let is = |name, word: &str| {
         headers::text(headers, &name).is_some_and(|text| text.trim().eq_ignore_ascii_case(word))
     };
@@ -143,7 +141,7 @@ fn body_wait(body: &BodyStart) -> Duration {
 }
 
 fn block(headers: &HeaderMap, body: &BodyStart, now: SystemTime) -> Limited {
-    let said = retry_after(headers, now).max(body.retry_after);
+    let said = asked_wait(StatusCode::TOO_MANY_REQUESTS, headers, now).max(body.retry_after);
     Limited { scope: Scope::Address, retry_after: or_default_wait(said) }
 }
 
@@ -171,22 +169,9 @@ fn is_block(status: StatusCode, headers: &HeaderMap, body: &BodyStart) -> bool {
     is_cloudflare || if status == StatusCode::TOO_MANY_REQUESTS { !body.is_limit } else { body.is_page }
 }
 
-/// `Retry-After` in seconds, whole or not, or as a date; the longest of several.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let read = |value: &http::HeaderValue| {
-        let text = value.to_str().ok()?.trim();
-        if let Ok(seconds) = text.parse() {
-            return bounded(seconds);
-        }
-        let at = httpdate::parse_http_date(text).ok()?;
-        bounded(at.duration_since(now).unwrap_or_default().as_secs_f64())
-    };
-    headers.get_all(header::RETRY_AFTER).iter().filter_map(read).max()
-}
-
-/// Seconds as a wait, cut to [`LONGEST`]; `None` when invalid.
+/// Seconds of a limit as a wait; `None` when invalid.
 pub(crate) fn bounded(seconds: f64) -> Option<Duration> {
-    (seconds.is_finite() && seconds >= 0.0).then(|| Duration::from_secs_f64(seconds.min(LONGEST)))
+    wait_of_seconds(seconds, LONGEST_LIMIT)
 }
 
 /// The start of a body.

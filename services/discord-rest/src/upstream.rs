@@ -31,8 +31,6 @@ const MOST_IDLE: usize = 128;
 
 /// Waits after failed connections. Short, because callers are answered meanwhile and an interaction has 3 s.
 const UNREACHABLE: Policy = Policy { longest: Duration::from_secs(5), ..Policy::DISCORD };
-/// The longest wait that Cloudflare can ask for with a failure.
-const LONGEST_ASKED: Duration = Duration::from_mins(1);
 
 /// Any body on its way through.
 pub(crate) type Body = UnsyncBoxBody<Bytes, BodyError>;
@@ -100,7 +98,7 @@ impl Upstream {
 
     /// Sends nothing for `wait`, as Cloudflare asked.
     pub(crate) fn stay_away(&self, wait: Duration) {
-        let until = Instant::now() + wait.min(LONGEST_ASKED);
+        let until = Instant::now() + wait;
         let mut reach = self.reach();
         reach.away_until = reach.away_until.max(Some(until));
     }

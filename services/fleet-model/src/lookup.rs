@@ -20,8 +20,10 @@ pub struct OwnGuild {
     pub epoch: Epoch,
     /// It is there.
     pub found: bool,
-    /// Not found means not there: the shard is ready with all its guilds.
+    /// The answer is final: not found means not there, and of a guild that was found nothing is in doubt.
     pub complete: bool,
+    /// Why parts of a guild that was found may be missing or out of date.
+    pub doubt: Option<String>,
     /// Its name; `None` when guilds are not cached.
     pub name: Option<String>,
     /// Its members; `None` when it has been unavailable since the shard started.

@@ -1,4 +1,4 @@
-//! Text from outside made safe to show: control characters escaped, length bounded.
+//! Text from outside made safe to show: control characters escaped, length bounded, the process's own secrets hidden.
 //!
 //! Names of guilds and users, close reasons, error texts of libraries and strings of other processes reach logs, errors and
 //! terminals only through [`printable`] or [`printable_within`]. A payload of Discord's reaches none of them at any length.
@@ -6,18 +6,20 @@
 use std::fmt::{self, Write as _};
 
 mod json;
+mod secrets;
 
 pub use json::without_lone_surrogates;
+pub use secrets::{hide_secret, without_secrets};
 
 /// Characters shown by default.
 pub const MOST: usize = 200;
 
-/// Shows at most [`MOST`] characters of `text` on one line, with control characters escaped.
+/// Shows at most [`MOST`] characters of `text` on one line, with control characters escaped and secrets hidden.
 pub fn printable(text: &str) -> Printable<'_> {
     printable_within(text, MOST)
 }
 
-/// Shows at most `most` characters of `text` on one line, with control characters escaped.
+/// Shows at most `most` characters of `text` on one line, with control characters escaped and secrets hidden.
 pub fn printable_within(text: &str, most: usize) -> Printable<'_> {
     Printable { text, most }
 }
@@ -31,7 +33,9 @@ pub struct Printable<'a> {
 
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rest = self.text.chars();
+        // Before the cut: the start of a secret may be too short to be recognized.
+        let text = without_secrets(self.text);
+        let mut rest = text.chars();
         for c in rest.by_ref().take(self.most) {
             if is_unsafe(c) {
                 write!(f, "{}", c.escape_default())?;
@@ -52,15 +56,16 @@ impl fmt::Debug for Printable<'_> {
     }
 }
 
-/// Escapes control characters except line breaks; cuts nothing.
+/// Escapes control characters except line breaks, and hides secrets; cuts nothing.
 pub fn printable_lines(text: &str) -> impl fmt::Display {
     let lines: Vec<String> =
         text.split('\n').map(|line| printable_within(line, usize::MAX).to_string()).collect();
     lines.join("\n")
 }
 
-/// Escapes control characters as JSON does, so that JSON text keeps its meaning.
+/// Escapes control characters as JSON does, so that JSON text keeps its meaning, and hides secrets.
 pub fn printable_json(text: &str) -> impl fmt::Display {
+    let text = without_secrets(text);
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         match u16::try_from(u32::from(c)) {

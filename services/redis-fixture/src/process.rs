@@ -5,15 +5,14 @@ use std::{
     net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
-use redis::{Client, FromRedisValue, aio::MultiplexedConnection};
+use redis::FromRedisValue;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-use crate::until;
+use crate::{PATIENCE, until};
 
 /// A cluster node listens on this port above its own too.
 const CLUSTER_BUS: u16 = 10_000;
@@ -140,13 +139,12 @@ impl Drop for Process {
 
 async fn ask<T: FromRedisValue>(port: u16, words: &[&str]) -> Option<T> {
     let answer = async {
-        let client = Client::open(("127.0.0.1", port)).ok()?;
-        let mut connection: MultiplexedConnection = client.get_multiplexed_async_connection().await.ok()?;
+        let mut connection = crate::connect(("127.0.0.1", port)).await.ok()?;
         let mut cmd = redis::cmd(words[0]);
         cmd.arg(&words[1..]);
         cmd.query_async(&mut connection).await.ok()
     };
-    timeout(Duration::from_secs(2), answer).await.ok().flatten()
+    timeout(PATIENCE, answer).await.ok().flatten()
 }
 
 /// A port that is free right now, and so is the one that a cluster node needs beside it.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::script::TOO_LARGE;
+use outside_text::printable;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 /// A command has no answer that can be used.
@@ -28,6 +29,8 @@ impl LinkError {
 
 impl From<RedisError> for LinkError {
     fn from(error: RedisError) -> Self {
+        // Part of it is the server's own text.
+        let text = printable(&error.to_string()).to_string();
         match error.kind() {
             ErrorKind::Server(
                 ServerErrorKind::BusyLoading
@@ -39,10 +42,23 @@ impl From<RedisError> for LinkError {
                 | ServerErrorKind::Ask,
             )
             | ErrorKind::Io
-            | ErrorKind::ClusterConnectionNotFound => Self::Away(error.to_string()),
-            ErrorKind::UnexpectedReturnType | ErrorKind::Parse => Self::Unexpected(error.to_string()),
-            _ if error.code() == Some(TOO_LARGE) => Self::Unexpected(error.to_string()),
-            _ => Self::Refused(error.to_string()),
+            | ErrorKind::ClusterConnectionNotFound => Self::Away(text),
+            ErrorKind::UnexpectedReturnType | ErrorKind::Parse => Self::Unexpected(text),
+            _ if error.code() == Some(TOO_LARGE) => Self::Unexpected(text),
+            _ => Self::Refused(text),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_a_server_is_escaped_and_cut() {
+        let said = format!("no\u{1b}[2J\r\n{}", "x".repeat(10_000));
+        let error = RedisError::from((ErrorKind::Extension, "refused", said));
+        let shown = LinkError::from(error).to_string();
+        assert!(shown.contains("no\\u{1b}[2J\\r\\n") && shown.len() < 300, "{shown}");
     }
 }

@@ -187,6 +187,10 @@ impl FromStr for RedisUrl {
             }
             _ => Topology::Single(parts.host(parts.hosts[0], tls, parts.login, "")?),
         };
+        // A server may repeat in an error what it was sent.
+        if let Some((_, password)) = parts.login.and_then(|login| login.split_once(':')) {
+            outside_text::hide_secret(password);
+        }
         Ok(Self { topology, shown })
     }
 }

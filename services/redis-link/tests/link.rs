@@ -111,7 +111,7 @@ async fn an_answer_past_its_bound_stays_in_redis() {
         match answered {
             Ok(_) => assert!(is_within, "{answer}"),
             Err(LinkError::Unexpected(why)) => {
-                assert!(!is_within && why.contains("bytes"), "{answer}: {why}")
+                assert!(!is_within && why.contains("bytes"), "{answer}: {why}");
             }
             Err(error) => panic!("{answer}: {error}"),
         }

@@ -170,6 +170,9 @@ pub enum DataError {
         /// Column, from 1; 0 if unknown.
         column: usize,
     },
+    /// A stream cannot have the event's name.
+    #[error("the event's name is not 1 to 64 of A-Z, 0-9 and _")]
+    Name,
     /// The data was not written by a relay.
     #[error("the entry's data is not MessagePack of a payload")]
     Data,

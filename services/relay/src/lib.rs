@@ -35,7 +35,7 @@ pub use entry::{
 };
 pub use memory::MemoryRelay;
 pub use metrics::RelayMetrics;
-pub use names::{EventNames, InvalidNames};
+pub use names::{EventNames, InvalidNames, UNKNOWN};
 pub use outbox::{Bounds, Outbox, OutboxParts, Waiting};
 pub use redis::{InvalidStreamPrefix, RedisRelay, StreamPrefix};
 pub use status::RelayStatus;

@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     fmt,
     str::FromStr,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
+    sync::{Arc, LazyLock, Mutex, PoisonError, atomic::AtomicUsize},
     time::{Duration, Instant},
 };
 
@@ -18,7 +18,7 @@ use redis_link::{LinkError, LinkOptions, RedisLink, Script};
 
 use crate::{
     Appended, Caps, Entry, EntryId, EventNames, NewEntry, Page, Position, RelayError, RelayStore,
-    names::is_name,
+    names::{MOST_NAMES, UNKNOWN, is_known, is_name},
 };
 
 mod average;
@@ -36,6 +36,8 @@ const SAY_AGAIN: Duration = Duration::from_mins(1);
 
 /// How long a read waits in Redis at most before it looks at the names again.
 const BLOCK: Duration = Duration::from_secs(1);
+
+static UNKNOWN_STREAM: LazyLock<Arc<str>> = LazyLock::new(|| UNKNOWN.into());
 
 /// What the names of the streams begin with: nothing, or 1 to 64 characters out of `a-z A-Z 0-9 . _ : -`, and `{` `}` once around some
 /// of them.
@@ -159,6 +161,9 @@ impl RedisRelay {
         let mut averages = self.averages.lock().unwrap_or_else(PoisonError::into_inner);
         for entry in entries {
             averages.add(&entry.name, entry.data.len());
+            if !is_known(&entry.name) {
+                averages.add(&UNKNOWN_STREAM, entry.data.len());
+            }
         }
         names.iter().map(|name| averages.length(name, &self.caps)).collect()
     }
@@ -219,21 +224,24 @@ impl RelayStore for RedisRelay {
                 names.len()
             });
         }
+        if names.iter().any(|name| !is_known(name)) {
+            names.push(&UNKNOWN_STREAM);
+        }
         let mut keys = vec![self.common(), self.streams(), self.fence(shard)];
         keys.extend(names.iter().map(|name| self.stream(name)));
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
 
         let (session, sequence) =
             believed.map_or_else(Default::default, |at| (at.session.to_string(), at.sequence.to_string()));
-        let mut words =
-            vec![epoch.to_string(), session, sequence, shard.to_string(), names.len().to_string()];
+        let (streams, most) = (names.len().to_string(), MOST_NAMES.to_string());
+        let mut words = vec![epoch.to_string(), session, sequence, shard.to_string(), streams, most];
         for (name, length) in names.iter().zip(self.lengths(&names, entries)) {
-            words.extend([name.to_string(), length.to_string()]);
+            words.extend([name.to_string(), length.to_string(), u8::from(is_known(name)).to_string()]);
         }
         let mut args: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
         let mut of_entries = Vec::new();
         for entry in entries {
-            // What is no name has no stream: it counts as reached, and that is all.
+            // A stream cannot have such a name: the outbox sends a gap in its place.
             let place = places.get(&*entry.name).copied().unwrap_or_default();
             of_entries.push([
                 place.to_string(),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tonic::transport::Server;
 
-/// Concurrent calls on one connection. Further ones wait.
-const CALLS_PER_CONNECTION: usize = 256;
+/// Concurrent calls and open streams of one connection; clients hold further ones back.
+const CALLS_PER_CONNECTION: u32 = 256;
 /// Time limit of a call; an open stream is not limited.
 const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 /// Interval of keepalive pings, and time limit for the answer.
@@ -15,7 +15,7 @@ const KEEPALIVE: Duration = Duration::from_secs(5);
 /// [`Listener::incoming`](crate::Listener::incoming).
 pub fn grpc_server() -> Server {
     Server::builder()
-        .concurrency_limit_per_connection(CALLS_PER_CONNECTION)
+        .max_concurrent_streams(CALLS_PER_CONNECTION)
         .timeout(CALL_TIMEOUT)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))

@@ -72,6 +72,19 @@ async fn clients_without_a_timely_greeting_are_closed() {
     tokio::join!(silent, dripping);
 }
 
+/// SETTINGS_MAX_CONCURRENT_STREAMS ([RFC 9113](https://www.rfc-editor.org/rfc/rfc9113#section-6.5.2)).
+#[tokio::test]
+async fn clients_are_told_how_many_streams_they_may_open() {
+    let mut stream = TcpStream::connect(grpc(Limits::GRPC).await).await.unwrap();
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.unwrap();
+    assert_eq!(head[3], 4, "SETTINGS come first: {head:?}");
+    let mut settings = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+    stream.read_exact(&mut settings).await.unwrap();
+    assert!(settings.chunks_exact(6).any(|setting| setting == [0, 3, 0, 0, 1, 0]), "{settings:?}");
+}
+
 #[tokio::test]
 async fn slow_request_heads_are_closed() {
     let address = http1(Limits::HTTP1).await;

@@ -356,13 +356,14 @@ fn guild_answer(guild_id: u64, routes: &Routes, owned: Option<&Owned>) -> v1::Fi
     match owned {
         Some(Owned::Answered(worker, own)) => {
             answer.found = own.found;
-            answer.complete = own.found || own.complete;
+            answer.complete = own.complete;
             answer.name.clone_from(&own.name);
             answer.member_count = own.member_count;
             answer.unavailable = own.unavailable;
             answer.worker_id = worker.to_string();
             if !answer.complete {
-                answer.reason = format!("shard {} does not have all its guilds yet", own.shard);
+                let all_guilds = || format!("shard {} does not have all its guilds yet", own.shard);
+                answer.reason = own.doubt.clone().unwrap_or_else(all_guilds);
             }
         }
         Some(Owned::Disowned) => "its shard is on the move".clone_into(&mut answer.reason),

@@ -11,7 +11,7 @@ use tonic::{
 };
 
 use crate::content::Data;
-use crate::object::ObjectKind;
+use crate::object::{FoundObject, ObjectKind};
 use crate::replies::LARGEST_ANSWER;
 
 /// How much longer than the server's own deadline a call is waited for.
@@ -117,7 +117,7 @@ impl BridgeClient {
         Ok(self.bridge.find_guild(request).await?.into_inner())
     }
 
-    /// An object out of the cache of whoever runs its guild's shard, as Discord's own JSON; only these fields, by Discord's names, or all.
+    /// An object out of the cache of the worker that runs its guild's shard; only these fields, by Discord's names, or all.
     ///
     /// # Errors
     /// The call failed, with a code that says whether it is not there or nobody can tell.
@@ -126,44 +126,44 @@ impl BridgeClient {
         guild_id: u64,
         kind: ObjectKind,
         fields: Vec<String>,
-    ) -> Result<String, ClientError> {
+    ) -> Result<FoundObject, ClientError> {
         use v1::{
             get_channel_response::Channel as ChannelAnswer, get_guild_response::Guild as GuildAnswer,
             get_member_response::Member as MemberAnswer,
         };
+        let other_format =
+            || ClientError::from(Status::internal("the answer is not in the format that was asked for"));
         let format = v1::ObjectFormat::Json.into();
         let fields = Some(prost_types::FieldMask { paths: fields });
         let deadline_ms = self.deadline_ms();
-        let json = match kind {
+        let (json, doubt) = match kind {
             ObjectKind::Guild => {
                 let request = self.request(v1::GetGuildRequest { guild_id, fields, format, deadline_ms });
-                match self.bridge.get_guild(request).await?.into_inner().guild {
-                    Some(GuildAnswer::Json(json)) => Some(json),
-                    _ => None,
-                }
+                let answer = self.bridge.get_guild(request).await?.into_inner();
+                let Some(GuildAnswer::Json(json)) = answer.guild else { return Err(other_format()) };
+                (json, answer.doubt)
             }
             ObjectKind::Channel(channel_id) => {
                 let request = v1::GetChannelRequest { guild_id, channel_id, fields, format, deadline_ms };
                 let request = self.request(request);
-                match self.bridge.get_channel(request).await?.into_inner().channel {
-                    Some(ChannelAnswer::Json(json)) => Some(json),
-                    _ => None,
-                }
+                let answer = self.bridge.get_channel(request).await?.into_inner();
+                let Some(ChannelAnswer::Json(json)) = answer.channel else { return Err(other_format()) };
+                (json, answer.doubt)
             }
             ObjectKind::Member(user_id) => {
                 let request = v1::GetMemberRequest { guild_id, user_id, fields, format, deadline_ms };
                 let request = self.request(request);
-                match self.bridge.get_member(request).await?.into_inner().member {
-                    Some(MemberAnswer::Json(json)) => Some(json),
-                    _ => None,
-                }
+                let answer = self.bridge.get_member(request).await?.into_inner();
+                let Some(MemberAnswer::Json(json)) = answer.member else { return Err(other_format()) };
+                (json, answer.doubt)
             }
             ObjectKind::Roles => {
                 let request = self.request(v1::GetRolesRequest { guild_id, fields, format, deadline_ms });
-                self.bridge.get_roles(request).await?.into_inner().json
+                let answer = self.bridge.get_roles(request).await?.into_inner();
+                (answer.json.ok_or_else(other_format)?, answer.doubt)
             }
         };
-        json.ok_or_else(|| Status::internal("the answer is not in the format that was asked for").into())
+        Ok(FoundObject { json, doubt })
     }
 
     /// Many guilds at once, at most 1,000, in the order asked.

@@ -40,6 +40,6 @@ pub use local::{
     ShardRequest, TimedReport,
 };
 pub use metrics::BridgeMetrics;
-pub use object::{ObjectKind, ObjectQuery, ObjectRefused, check_size};
+pub use object::{FoundObject, ObjectKind, ObjectQuery, ObjectRefused, check_size};
 pub use peers::Peers;
 pub use replies::{LARGEST_ANSWER, failure};

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::{
     command::{CommandRefused, GatewayCommand},
-    object::{ObjectQuery, ObjectRefused},
+    object::{FoundObject, ObjectQuery, ObjectRefused},
 };
 
 /// Ends when a command has gone out.
@@ -34,7 +34,7 @@ pub trait LocalShards: Send + Sync + 'static {
     ///
     /// # Errors
     /// It is not there, or this can't be told: why.
-    fn object(&self, query: &ObjectQuery) -> Result<String, ObjectRefused>;
+    fn object(&self, query: &ObjectQuery) -> Result<FoundObject, ObjectRefused>;
     /// Gives a message to bot code, and to whoever is subscribed here. Answers by `until`; what bot code has begun with then goes on.
     async fn deliver(&self, message: Arc<ShardMessage>, until: Instant) -> Delivered;
     /// Puts a question to bot code, for each of these shards. Answers by the question's deadline, in the order asked, with

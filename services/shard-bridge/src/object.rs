@@ -29,6 +29,15 @@ pub enum ObjectKind {
     Roles,
 }
 
+/// An object out of a cache.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FoundObject {
+    /// The object as Discord's own JSON.
+    pub json: String,
+    /// Why parts of it may be missing or out of date; empty when nothing is in doubt.
+    pub doubt: String,
+}
+
 /// Why there is no object.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ObjectRefused {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use axum::{
-    Json, Router,
+    Router,
     extract::State,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
@@ -131,7 +131,9 @@ struct Served {
 
 fn answer(ok: bool, body: Value) -> Response {
     let status = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(body)).into_response()
+    // The details may repeat what Discord, a worker or a database sent.
+    let body = outside_text::without_secrets(&body.to_string()).into_owned();
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 async fn health(State(served): State<Served>) -> Response {

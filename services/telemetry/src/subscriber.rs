@@ -1,11 +1,11 @@
 //! The process-wide subscriber: logs to standard error, spans to an OTLP collector when one is named.
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _, Write};
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
-use outside_text::printable_within;
+use outside_text::{printable_within, without_secrets};
 use tracing_subscriber::{
     EnvFilter, field::MakeExt as _, fmt::format::debug_fn, layer::SubscriberExt as _,
     util::SubscriberInitExt as _,
@@ -41,7 +41,7 @@ pub enum TelemetryError {
     Twice,
     /// The thread that writes folded lines could not be started.
     #[error("cannot start the log-folding thread: {0}")]
-    Thread(#[from] std::io::Error),
+    Thread(#[from] io::Error),
 }
 
 /// The most characters of a field's value in a line.
@@ -68,7 +68,7 @@ pub fn init(service: &'static str, default_filter: &str) -> Result<Telemetry, Te
     // Without a collector spans still get ids, so that logs of one query can be found together.
     let tracer = provider.clone().unwrap_or_default().tracer(service);
     let spans = tracing_opentelemetry::layer().with_tracer(tracer);
-    let terminal = std::io::stderr().is_terminal();
+    let terminal = io::stderr().is_terminal();
     // Values may be text from outside, which could forge lines on a terminal.
     let fields = debug_fn(|writer, field, value| {
         let text = format!("{value:?}");
@@ -84,12 +84,13 @@ pub fn init(service: &'static str, default_filter: &str) -> Result<Telemetry, Te
             .compact()
             .with_target(false)
             .fmt_fields(fields)
-            .with_writer(std::io::stderr)
+            .with_writer(|| WithoutSecrets(io::stderr()))
     });
     let folding = Folding::default();
     folding.write_in_background()?;
     let machines = (!terminal)
-        .then(|| tracing_subscriber::fmt::layer().event_format(JsonLines).with_writer(std::io::stderr));
+        .then(|| tracing_subscriber::fmt::layer().event_format(JsonLines).with_ansi(false))
+        .map(|lines| lines.with_writer(|| WithoutSecrets(io::stderr())));
     tracing_subscriber::registry()
         .with(filter)
         .with(folding)
@@ -99,6 +100,20 @@ pub fn init(service: &'static str, default_filter: &str) -> Result<Telemetry, Te
         .try_init()
         .map_err(|_| TelemetryError::Twice)?;
     Ok(Telemetry { provider })
+}
+
+/// Writes whole lines, with the process's secrets hidden in each, whatever crate or field they come from.
+pub(crate) struct WithoutSecrets<W>(pub(crate) W);
+
+impl<W: Write> Write for WithoutSecrets<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.write_all(without_secrets(&String::from_utf8_lossy(line)).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 fn exporting_provider(service: &'static str) -> Result<SdkTracerProvider, TelemetryError> {
@@ -118,5 +133,48 @@ impl Telemetry {
         if let Ok(Err(error)) = flushed {
             tracing::warn!(%error, "the last spans could not be exported");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// A writer whose lines can be read.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(line)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn secrets_are_hidden_wherever_they_stand_in_a_line() {
+        let secret = "MTIzNDU2.a-registered-secret-of-the-process";
+        outside_text::hide_secret(secret);
+        let lines = Lines::default();
+        let written = lines.clone();
+        let layer = tracing_subscriber::fmt::layer()
+            .event_format(JsonLines)
+            .with_writer(move || WithoutSecrets(written.clone()));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            let span = tracing::info_span!("connect", header = secret);
+            let _entered = span.enter();
+            tracing::warn!(target: "some_library", cause = ?Some(secret), "closed: {}é{secret}", &secret[..20]);
+            tracing::debug!("POST https://x/interactions/7/aW50ZXJhY3Rpb24/callback");
+        });
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.matches("[secret]").count(), 6, "{text}");
+        assert!(!text.contains("registered") && !text.contains("aW50"), "{text}");
+        let value: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        assert_eq!(value["message"], "closed: [secret]é[secret]");
     }
 }

@@ -207,27 +207,86 @@ fn refused_writes_back_off_and_are_named() {
     assert!(code);
 }
 
-#[test]
-fn worker_with_a_stale_token_gets_no_shards_until_it_restarts() {
-    let mut fleet = running_fleet();
-    assert!(!fleet.exclude(&id("a"), &life("0"), at(2_000)), "another incarnation");
-    assert!(fleet.exclude(&id("a"), &life("1"), at(2_000)));
-    assert!(!fleet.exclude(&id("a"), &life("1"), at(2_000)), "reported once");
-    for round in 0..20 {
-        let now = at(2_100 + round * 250);
-        settle_writes(&mut fleet, now);
+/// Lets both workers report from `from` to `to`, in seconds.
+fn report_between(fleet: &mut Fleet, from: u64, to: u64) {
+    for now in (from * 4..to * 4).map(|quarter| at(quarter * 250)) {
+        fleet.tick(now);
+        settle_writes(fleet, now);
         for worker in ["a", "b"] {
-            report(&mut fleet, worker, now);
+            report(fleet, worker, now);
         }
     }
+}
+
+#[test]
+fn worker_with_a_stale_token_gets_no_shards_for_a_while() {
+    let mut fleet = running_fleet();
+    let min = Duration::from_mins(1);
+    assert_eq!(fleet.exclude(&id("a"), &life("0"), at(2_000)), None, "another incarnation");
+    assert_eq!(fleet.exclude(&id("a"), &life("1"), at(2_000)), Some(min), "the token was accepted before");
+    assert_eq!(fleet.exclude(&id("a"), &life("1"), at(2_000)), None, "reported once");
+    report_between(&mut fleet, 3, 61);
     assert_eq!((shards(&fleet, "a").len(), shards(&fleet, "b").len()), (0, 12));
-    let view = fleet.view(at(8_000));
-    assert!(view.problems.iter().any(|problem| problem.code == ProblemCode::WorkerTokenRefused));
-    fleet.join(registration("a", "1"), at(8_000)).unwrap();
+    let view = fleet.view(at(61_000));
+    let problem = view.problems.iter().find(|problem| problem.code == ProblemCode::WorkerTokenRefused);
+    assert!(problem.unwrap().message.ends_with("next attempt in 1 min"), "{problem:?}");
+    fleet.join(registration("a", "1"), at(61_000)).unwrap();
     assert!(fleet.is_excluded(&id("a")), "the same incarnation stays excluded");
+    report_between(&mut fleet, 62, 90);
+    assert!(!fleet.is_excluded(&id("a")));
+    assert_eq!((shards(&fleet, "a").len(), shards(&fleet, "b").len()), (6, 6), "it gets shards again");
+    fleet.exclude(&id("a"), &life("1"), at(90_000)).unwrap();
     let leaving = Report { leaving: true, ..Report::default() };
-    fleet.report(&id("a"), &life("1"), leaving, at(8_100)).unwrap();
-    fleet.join(registration("a", "2"), at(8_200)).unwrap();
+    fleet.report(&id("a"), &life("1"), leaving, at(90_100)).unwrap();
+    fleet.join(registration("a", "2"), at(90_200)).unwrap();
+    assert!(!fleet.is_excluded(&id("a")), "another incarnation may have another token");
+}
+
+#[test]
+fn each_refusal_of_a_token_makes_the_exclusion_longer() {
+    let mut fleet = fleet(2);
+    fleet.join(registration("a", "1"), at(0)).unwrap();
+    let (mut now, mut waits) = (0, Vec::new());
+    for _ in 0..5 {
+        let wait = fleet.exclude(&id("a"), &life("1"), at(now)).unwrap();
+        waits.push(wait.as_secs() / 60);
+        now += wait.as_millis() as u64;
+        fleet.tick(at(now - 1));
+        assert!(fleet.is_excluded(&id("a")));
+        fleet.tick(at(now));
+        assert!(!fleet.is_excluded(&id("a")));
+    }
+    assert_eq!(waits, [10, 20, 40, 60, 60]);
+    now += 3_600_000;
+    assert_eq!(fleet.exclude(&id("a"), &life("1"), at(now)), Some(Duration::from_mins(10)), "forgotten");
+}
+
+#[test]
+fn shard_that_becomes_ready_ends_the_exclusion_of_its_worker() {
+    let mut fleet = fleet(2);
+    fleet.join(registration("a", "1"), at(0)).unwrap();
+    fleet.tick(at(1_100));
+    settle_writes(&mut fleet, at(1_100));
+    let with = |fleet: &mut Fleet, status, ms| {
+        let mut report = obedient(fleet, "a");
+        report.shards.iter_mut().for_each(|shard| {
+            shard.status = status;
+            shard.close_code = (status == ShardStatus::Failed).then_some(4004);
+        });
+        fleet.report(&id("a"), &life("1"), report, at(ms)).unwrap();
+        settle_writes(fleet, at(ms));
+    };
+    with(&mut fleet, ShardStatus::Failed, 2_000);
+    let epoch = fleet.owner(ShardNumber(0)).unwrap().1;
+    let failed = ShardReport::bare(ShardNumber(0), epoch, ShardStatus::Failed);
+    assert_eq!(fleet.last_close_code(&failed), Some(4004));
+    let next = ShardReport { epoch: Epoch(epoch.0 + 1), ..failed };
+    assert_eq!(fleet.last_close_code(&next), None, "another epoch");
+    fleet.exclude(&id("a"), &life("1"), at(2_100)).unwrap();
+    with(&mut fleet, ShardStatus::Identifying, 3_000);
+    assert!(fleet.is_excluded(&id("a")));
+    assert_eq!(shards(&fleet, "a").len(), 2, "no other worker can take them");
+    with(&mut fleet, ShardStatus::Ready, 4_000);
     assert!(!fleet.is_excluded(&id("a")));
 }
 

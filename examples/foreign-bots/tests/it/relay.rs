@@ -18,8 +18,7 @@ pub(crate) struct Relay {
 
 impl Relay {
     pub(crate) async fn connect(server: &RedisServer) -> Self {
-        let client = redis::Client::open(server.url()).unwrap();
-        Self { redis: client.get_multiplexed_async_connection().await.unwrap() }
+        Self { redis: redis_fixture::connect(server.url()).await.unwrap() }
     }
 
     /// One dispatch event. `data` is what brokers reads; the fields beside it are the relay's own.

@@ -35,6 +35,7 @@ fn head(source: &ShardCache) -> Head {
         id: "s".to_owned(),
         resume_url: String::new(),
         ordinal: SESSION,
+        shard: None,
         total: 1,
         intents: 0,
         transport: String::new(),

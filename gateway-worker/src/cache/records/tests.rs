@@ -348,20 +348,40 @@ pub(in crate::cache) fn as_event(happens: &Happens) -> Option<Reading> {
     })
 }
 
-/// Discord tells of what happens in a guild only while that is there.
-pub(in crate::cache) fn is_told(happens: &Happens, there: &mut BTreeMap<u64, bool>) -> bool {
+/// What Discord has told of a guild.
+#[derive(Default)]
+pub(in crate::cache) struct Told {
+    is_available: bool,
+    /// Whether these users are members.
+    members: BTreeMap<u64, bool>,
+}
+
+/// Discord tells of what happens in a guild only while that is there, and of each join and each departure once: which
+/// were told before is not in the records.
+pub(in crate::cache) fn is_told(happens: &Happens, there: &mut BTreeMap<u64, Told>) -> bool {
+    let is_available = |guild: &u64| there.get(guild).is_some_and(|told| told.is_available);
     match *happens {
-        Happens::Created(guild) => there.insert(guild, true) != Some(true),
+        Happens::Created(guild) => {
+            let is_new = !is_available(&guild);
+            if is_new {
+                let members = (1..=3).map(|user| (user, true)).collect();
+                there.insert(guild, Told { is_available: true, members });
+            }
+            is_new
+        }
         Happens::Outage(guild) => {
-            there.get(&guild) == Some(&true) && there.insert(guild, false) == Some(true)
+            there.get_mut(&guild).is_some_and(|told| std::mem::take(&mut told.is_available))
         }
         Happens::Left(guild) => there.remove(&guild).is_some(),
+        Happens::Member(guild, user, on) => {
+            let told = there.get_mut(&guild).filter(|told| told.is_available);
+            told.is_some_and(|told| told.members.insert(user, on) != Some(on))
+        }
         Happens::Updated(guild, _)
         | Happens::Channel(guild, ..)
         | Happens::Role(guild, ..)
-        | Happens::Member(guild, ..)
         | Happens::Nick(guild, _)
-        | Happens::Voice(guild, ..) => there.get(&guild) == Some(&true),
+        | Happens::Voice(guild, ..) => is_available(&guild),
         Happens::Written(_) => true,
     }
 }

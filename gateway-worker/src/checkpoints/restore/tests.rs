@@ -14,6 +14,7 @@ fn head() -> Head {
             id: "s".to_owned(),
             resume_url: "ws://x".to_owned(),
             ordinal: 9,
+            shard: Some(SHARD),
             total: TOTAL,
             intents: 513,
             transport: "json".to_owned(),
@@ -34,6 +35,7 @@ fn head() -> Head {
 fn needs() -> Needs {
     Needs {
         ran_before: false,
+        shard: SHARD,
         total: TOTAL,
         intents: 513,
         transport: "json".to_owned(),
@@ -105,6 +107,7 @@ async fn a_session_that_fits_is_resumed() {
 async fn a_session_that_does_not_fit_is_a_gap_with_a_reason() {
     let bytes = encode_head(&head(), FORMAT_MAX).unwrap();
     for (needs, says) in [
+        (Needs { shard: ShardNumber(SHARD.0 + 1), ..needs() }, "of shard"),
         (Needs { total: 8, ..needs() }, "4 shards, not 8"),
         (Needs { intents: 1, ..needs() }, "INTENTS"),
         (Needs { transport: "etf".to_owned(), ..needs() }, "json, not etf"),

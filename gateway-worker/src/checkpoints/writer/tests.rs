@@ -130,6 +130,7 @@ impl Bench {
             id: "s".to_owned(),
             resume_url: "ws://x".to_owned(),
             ordinal: SESSION,
+            shard: None,
             total: TOTAL,
             intents: 1,
             transport: "json".to_owned(),
@@ -176,6 +177,7 @@ impl Bench {
 fn needs() -> Needs {
     Needs {
         ran_before: false,
+        shard: SHARD,
         total: TOTAL,
         intents: 1,
         transport: "json".to_owned(),

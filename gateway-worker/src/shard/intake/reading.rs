@@ -8,6 +8,7 @@ use twilight_model::gateway::event::EventType;
 
 use super::{Dispatch, Intake, MOST_AHEAD, OUT_OF_ORDER, Taken};
 use crate::{
+    handler::Event,
     payload::guild_of,
     reading::{self, Odd, Part, SessionStart, Unreadable},
 };
@@ -95,6 +96,15 @@ impl Intake {
         }
         self.count_odd("READY", None, &start.odd);
         Ok(start)
+    }
+
+    /// Notes a guild that the cache may not know yet.
+    pub(super) fn note_guild(&self, guild: u64, event: &Event) {
+        // Discord sends these also for guilds that the bot is not in: users bring an app there, and guilds buy it.
+        let is_of_members = event.name() != "INTERACTION_CREATE" && !event.name().starts_with("ENTITLEMENT_");
+        if is_of_members && !self.is_foreign(guild) {
+            self.shard.cache().note_guild(guild, event.position().1);
+        }
     }
 
     /// Whether a guild belongs to another shard.

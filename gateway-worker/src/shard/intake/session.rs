@@ -82,6 +82,7 @@ impl Intake {
             id: start.session_id,
             resume_url: start.resume_url,
             ordinal: self.ordinal,
+            shard: Some(self.shard.number()),
             total: self.shard.total(),
             intents: self.intents,
             transport: TRANSPORT.to_owned(),

@@ -176,6 +176,7 @@ fn head() -> Head {
         id: "s".to_owned(),
         resume_url: "ws://x".to_owned(),
         ordinal: SESSION,
+        shard: None,
         total: TOTAL,
         intents: 1,
         transport: TRANSPORT.to_owned(),

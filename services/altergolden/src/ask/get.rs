@@ -1,8 +1,9 @@
 //! Objects out of the caches, as Discord's own JSON.
 
 use clap::Subcommand;
+use outside_text::printable;
 use serde_json::Value;
-use shard_bridge::{ClientError, ObjectKind};
+use shard_bridge::{ClientError, FoundObject, ObjectKind};
 
 use super::{Server, discord_id};
 use crate::exit::{Outcome, say_json};
@@ -57,11 +58,15 @@ pub(super) async fn answer(command: GetCommand) -> Result<Outcome, ClientError> 
         GetCommand::Roles { what } => (what, ObjectKind::Roles),
     };
     let What { guild_id, fields, server } = what;
-    let json = server.connect().await?.object(guild_id, kind, fields).await?;
+    let FoundObject { json, doubt } = server.connect().await?.object(guild_id, kind, fields).await?;
     // For people it is laid out.
     match serde_json::from_str::<Value>(&json) {
         Ok(object) if !server.is_json() => say_json(format_args!("{object:#}")),
         _ => say_json(json),
     }
-    Ok(Outcome::yes())
+    if doubt.is_empty() {
+        return Ok(Outcome::yes());
+    }
+    eprintln!("not complete: {}", printable(&doubt));
+    Ok(Outcome::incomplete())
 }

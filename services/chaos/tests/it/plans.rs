@@ -186,6 +186,26 @@ async fn a_plan_that_is_not_written_down_is_not_answered_for() {
     .await;
 }
 
+/// The operator gets no answer; the next coordinator carries the plan out.
+#[tokio::test(flavor = "multi_thread")]
+async fn coordinator_may_die_with_a_plan_written_but_not_answered() {
+    let _turn = one_at_a_time::turn().await;
+    let point = "coordinator_intent_written:1".to_owned();
+    let setup = Setup { coordinators_die_at: vec![(0, point)], ..Setup::default() };
+    plays(setup, async |fleet| {
+        let generation = fleet.start_successors().await;
+        fleet.start_plan(Wish::Promote(v1::Promote { generation })).await.unwrap_err();
+        fleet.kill_coordinator().await.unwrap();
+        fleet.start_coordinator().await;
+        let plan = fleet.plan_is_over().await;
+        assert_eq!(plan.state(), PlanState::Done, "{plan:?}");
+        let failures = failure(fleet.settle_generations(true).await);
+        fleet.start_all().await;
+        failures
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_coordinator_may_be_restarted_in_the_middle_and_leaves_no_shard_in_between() {
     let _turn = one_at_a_time::turn().await;

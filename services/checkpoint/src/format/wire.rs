@@ -3,7 +3,7 @@
 //! A tag is never used again for something else. Ids of Discord are `fixed64`: their varint is longer.
 
 use bytes::Bytes;
-use fleet_model::Epoch;
+use fleet_model::{Epoch, ShardNumber};
 use prost::{Message, Oneof};
 
 use super::FormatError;
@@ -73,6 +73,8 @@ struct WireSession {
     resources: Vec<String>,
     #[prost(uint64, tag = "8")]
     opened_at_unix_ms: u64,
+    #[prost(uint32, optional, tag = "9")]
+    shard: Option<u32>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -140,6 +142,7 @@ pub(super) fn from_head(head: &Head) -> Stored {
         id: session.id.clone(),
         resume_url: session.resume_url.clone(),
         ordinal: session.ordinal,
+        shard: session.shard.map(|shard| shard.0),
         total: session.total,
         intents: session.intents,
         transport: session.transport.clone(),
@@ -168,6 +171,7 @@ pub(super) fn to_head(stored: Stored) -> Result<Head, FormatError> {
             id: session.id,
             resume_url: session.resume_url,
             ordinal: session.ordinal,
+            shard: session.shard.map(ShardNumber),
             total: session.total,
             intents: session.intents,
             transport: session.transport,

@@ -28,6 +28,7 @@ impl Debug for Session {
             .field("id", &shortened(&self.id))
             .field("resume_url", &self.resume_url)
             .field("ordinal", &self.ordinal)
+            .field("shard", &self.shard)
             .field("total", &self.total)
             .field("intents", &self.intents)
             .field("transport", &self.transport)
@@ -121,6 +122,7 @@ mod tests {
             id: id.to_owned(),
             resume_url: "wss://resume".to_owned(),
             ordinal: 1,
+            shard: None,
             total: 2,
             intents: 3,
             transport: "json".to_owned(),

@@ -101,6 +101,12 @@ async fn follows((status, headers, body, then): Row<'_>) {
 #[tokio::test]
 async fn every_form_of_a_429_or_block_is_understood() {
     let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(90));
+    // Clocks that are hours off.
+    let at = |now: SystemTime, seconds| httpdate::fmt_http_date(now + Duration::from_secs(seconds));
+    let (behind, ahead) =
+        (SystemTime::now() - Duration::from_hours(2), SystemTime::now() + Duration::from_hours(2));
+    let (behind_by, behind_until) = (at(behind, 0), at(behind, 60));
+    let (ahead_by, ahead_until) = (at(ahead, 0), at(ahead, 45));
     let soon = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3));
     let page = format!("<html>{}</html>", "x".repeat(100_000));
     let bucket = [
@@ -111,6 +117,8 @@ async fn every_form_of_a_429_or_block_is_understood() {
         ("x-ratelimit-scope", "user"),
     ];
     let rows: &[Row<'_>] = &[
+        // First, while the date is ahead.
+        (429, &[VIA, ("retry-after", &soon)], "", SentAgain(900)),
         // Blocks of the address.
         (429, &[EDGE, JSON], BLOCKED, AllStop(60)),
         (429, &[JSON], BLOCKED, AllStop(60)),
@@ -143,6 +151,10 @@ async fn every_form_of_a_429_or_block_is_understood() {
         (429, &[VIA, JSON], r#"{"retry_after":NaN}"#, RouteStops(60)),
         (429, &[VIA, JSON], r#"{"retry_after":"33"}"#, RouteStops(33)),
         (429, &[VIA, ("retry-after", &date)], "", RouteStops(90)),
+        (429, &[VIA, ("date", &behind_by), ("retry-after", &behind_until)], "", RouteStops(60)),
+        (429, &[VIA, ("date", &ahead_by), ("retry-after", &ahead_until)], "", RouteStops(45)),
+        (429, &[VIA, ("retry-after", &behind_until)], "", RouteStops(60)),
+        (429, &[VIA, ("retry-after", "86400")], "", RouteStops(3_600)),
         (429, &[VIA, ("x-ratelimit-reset-after", "44.5")], "", RouteStops(45)),
         (429, &[("x-ratelimit-scope", "shared"), ("retry-after", "50")], "", RouteStops(50)),
         (
@@ -155,7 +167,6 @@ async fn every_form_of_a_429_or_block_is_understood() {
         (429, &[VIA, JSON, ("retry-after", "1")], r#"{"retry_after":2.5,"global":false}"#, SentAgain(2_500)),
         (429, &[VIA, ("retry-after", "0.4")], "", SentAgain(400)),
         (429, &[VIA, ("retry-after", "0")], "", SentAgain(1_000)),
-        (429, &[VIA, ("retry-after", &soon)], "", SentAgain(900)),
         (429, &bucket, "", SentAgain(300)),
         // About one request only.
         (403, &[EDGE, JSON], r#"{"message":"Missing Access","code":50001}"#, PassedOn),

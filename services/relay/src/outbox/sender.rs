@@ -3,14 +3,18 @@
 use std::{sync::Arc, time::Duration};
 
 use fleet_model::{Epoch, Gap, ShardNumber};
-use outside_text::printable;
+use outside_text::printable_within;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::{OutboxParts, Shared, Waiting, tail::Tail};
 use crate::{
-    Appended, Lateness, NewEntry, Position, RelayError, RelayMetrics, RelayStatus, RelayStore, gap_payload,
+    Appended, DataError, Lateness, NewEntry, Position, RelayError, RelayMetrics, RelayStatus, RelayStore,
+    gap_payload, names::is_name,
 };
+
+/// How much of a name is shown.
+const NAME: usize = 64;
 
 /// Between two tries when the streams are away; it grows to the second.
 const AGAIN: Duration = Duration::from_millis(50);
@@ -104,15 +108,16 @@ impl Sender {
         }
     }
 
-    /// Encodes an event; one that can't be encoded becomes a gap in its place.
+    /// Encodes an event; one that can't be encoded, or whose name can't be a stream's, becomes a gap in its place.
     fn entry(&self, event: &Waiting, traceparent: Option<Arc<str>>) -> NewEntry {
-        let data = match event.encode(self.shard) {
+        let encoded = if is_name(&event.name) { event.encode(self.shard) } else { Err(DataError::Name) };
+        let data = match encoded {
             Ok(data) => data,
             Err(error) => {
                 self.metrics.count_garbled();
                 tracing::warn!(
-                    shard.id = %self.shard, event = %printable(&event.name), sequence = event.position.sequence, %error,
-                    "cannot encode event; relaying a gap"
+                    shard.id = %self.shard, event = %printable_within(&event.name, NAME), sequence = event.position.sequence,
+                    %error, "cannot encode event; relaying a gap"
                 );
                 return self.gap_in_place_of(event, traceparent);
             }
@@ -133,7 +138,10 @@ impl Sender {
             since_unix_ms: event.received_at_unix_ms,
             until_unix_ms: event.received_at_unix_ms,
             last_sequence: event.position.sequence.saturating_sub(1),
-            reason: format!("the event {} could not be encoded for the relay", printable(&event.name)),
+            reason: format!(
+                "the event {} could not be encoded for the relay",
+                printable_within(&event.name, NAME)
+            ),
         };
         let text = gap_payload(&gap, event.position.sequence);
         NewEntry {

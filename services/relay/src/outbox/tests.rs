@@ -1,6 +1,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use fleet_model::Gap;
 use proptest::prelude::*;
 
 use super::*;
@@ -251,14 +252,38 @@ async fn event_that_cannot_be_encoded_becomes_a_gap_in_its_place() {
         outbox.push(event(1, 1));
         outbox.push(Waiting { text: text.into(), ..event(1, 2) });
         outbox.push(event(1, 3));
-        outbox.begin();
-        until_empty(&outbox).await;
-        let expected = [("MESSAGE_CREATE", at(1, 1)), (GAP, at(1, 2)), ("MESSAGE_CREATE", at(1, 3))];
-        assert_eq!(streamed(&store).await, expected.map(|(name, at)| (name.to_owned(), at)), "{text}");
-        let gap = outbox_entry(&store, 1).await.gap().unwrap();
-        assert_eq!((gap.last_sequence, gap.since_unix_ms, gap.until_unix_ms), (1, 1, 1));
+        let gap = only_gap_between_two_events(&store, &outbox).await;
         assert!(gap.reason.contains("MESSAGE_CREATE") && !gap.reason.contains("secret"), "{gap:?}");
     }
+}
+
+#[tokio::test]
+async fn event_whose_name_no_stream_can_have_becomes_a_gap_in_its_place() {
+    for name in ["", "message_create", "A B", "A\u{1b}[2J", &"A".repeat(65), &"A".repeat(1 << 20)] {
+        let store = MemoryRelay::new(Caps::default());
+        let outbox = outbox(store.clone(), 1);
+        outbox.push(event(1, 1));
+        outbox.push(Waiting { name: name.into(), ..event(1, 2) });
+        outbox.push(event(1, 3));
+        let gap = only_gap_between_two_events(&store, &outbox).await;
+        assert!(gap.reason.len() < 200 && !gap.reason.contains('\u{1b}'), "{gap:?}");
+        let mut registry = prometheus_client::registry::Registry::default();
+        outbox.shared.metrics.register(&mut registry);
+        let mut metrics = String::new();
+        prometheus_client::encoding::text::encode(&mut metrics, &registry).unwrap();
+        assert!(metrics.contains("relay_garbled_total 1\n"), "{metrics}");
+    }
+}
+
+/// The gap that came in place of the second of three events.
+async fn only_gap_between_two_events(store: &MemoryRelay, outbox: &Outbox) -> Gap {
+    outbox.begin();
+    until_empty(outbox).await;
+    let expected = [("MESSAGE_CREATE", at(1, 1)), (GAP, at(1, 2)), ("MESSAGE_CREATE", at(1, 3))];
+    assert_eq!(streamed(store).await, expected.map(|(name, at)| (name.to_owned(), at)));
+    let gap = outbox_entry(store, 1).await.gap().unwrap();
+    assert_eq!((gap.last_sequence, gap.since_unix_ms, gap.until_unix_ms), (1, 1, 1));
+    gap
 }
 
 proptest! {

@@ -2,16 +2,16 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::Caps;
+use crate::{
+    Caps,
+    names::{MOST_NAMES, is_known},
+};
 
 /// So many entries make the average: one large entry must not make a stream short that others fill too.
 const ENTRIES: u32 = 64;
 
 /// Fields and the stream's own bookkeeping, for each entry.
 const OVERHEAD: f64 = 100.0;
-
-/// Streams that have an average of their own; Discord has about 80 names.
-const STREAMS: usize = 256;
 
 #[derive(Debug, Default)]
 pub(super) struct Averages(HashMap<Arc<str>, Average>);
@@ -25,7 +25,7 @@ struct Average {
 
 impl Averages {
     pub(super) fn add(&mut self, name: &Arc<str>, bytes: usize) {
-        if self.0.len() >= STREAMS && !self.0.contains_key(name) {
+        if self.0.len() >= MOST_NAMES && !self.0.contains_key(name) && !is_known(name) {
             return;
         }
         let average = self.0.entry(name.clone()).or_default();

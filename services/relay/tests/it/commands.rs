@@ -36,8 +36,7 @@ impl SendCommand for Told {
 
 async fn publish(redis: &RedisServer, shard: u32, payload: &Value) {
     let data = rmp_serde::to_vec(&json!({ "shardId": shard, "payload": payload })).unwrap();
-    let client = ::redis::Client::open(redis.url()).unwrap();
-    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut connection = redis_fixture::connect(redis.url()).await.unwrap();
     let mut cmd = ::redis::cmd("XADD");
     cmd.arg("gateway_send").arg("*").arg("data").arg(data);
     let _: String = cmd.query_async(&mut connection).await.unwrap();
@@ -49,8 +48,7 @@ async fn commands_go_out_in_order_and_what_can_not_go_holds_up_its_own_shard_alo
     let presence = json!({ "op": 3, "d": { "status": "idle" } });
     // Long before any worker is there: too old.
     let _: String = redis.command(&["XADD", "gateway_send", "1-1", "data", "x"]).await;
-    let client = ::redis::Client::open(redis.url()).unwrap();
-    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut connection = redis_fixture::connect(redis.url()).await.unwrap();
     let data = rmp_serde::to_vec(&json!({ "shardId": 7, "payload": presence })).unwrap();
     let _: String = ::redis::cmd("XADD")
         .arg("gateway_send")
@@ -121,8 +119,7 @@ impl SendCommand for Gated {
 }
 
 async fn publish_all(redis: &RedisServer, commands: impl IntoIterator<Item = (u32, Value)>) {
-    let client = ::redis::Client::open(redis.url()).unwrap();
-    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut connection = redis_fixture::connect(redis.url()).await.unwrap();
     let mut pipe = ::redis::pipe();
     for (shard, payload) in commands {
         let data = rmp_serde::to_vec(&json!({ "shardId": shard, "payload": payload })).unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use fleet_model::Epoch;
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use redis_fixture::RedisServer;
-use relay::{Appended, Caps, RelayMetrics, RelayStore, keeper};
+use relay::{Appended, Caps, RelayMetrics, RelayStore, UNKNOWN, keeper};
 use tokio_util::sync::CancellationToken;
 
 use super::{PATIENCE, SHARD, at, entries, entry, read_all, read_from, redis_relay};
@@ -47,6 +47,34 @@ async fn a_stream_with_later_ids_is_gone_on_with() {
     relay.append(SHARD, EPOCH, None, &entries("B", 1, 3..=3)).await.unwrap();
     let positions: Vec<_> = read_all(&relay, "all").await.into_iter().map(|(_, at)| at).collect();
     assert_eq!(positions, [at(1, 1), at(1, 2), at(1, 3)], "the alien one is passed over");
+}
+
+#[tokio::test]
+async fn flood_of_new_names_makes_a_bounded_number_of_streams() {
+    let redis = RedisServer::start().await;
+    let relay = redis_relay(&redis.url(), "", Caps::default());
+    let flood: Vec<_> = (1..=3_000).map(|n| entry(&format!("NEW_{n}"), at(1, n))).collect();
+    for batch in flood.chunks(500) {
+        let appended = relay.append(SHARD, EPOCH, None, batch).await.unwrap();
+        assert!(matches!(appended, Appended::Done { appended: 500, .. }), "{appended:?}");
+    }
+    // Names of Discord have a stream of their own all the same, and so have those that came before the flood ended.
+    let later = ["MESSAGE_CREATE", "NEW_1", "NEW_3000", "READY"];
+    let later: Vec<_> = (3_001..).zip(later).map(|(n, name)| entry(name, at(1, n))).collect();
+    relay.append(SHARD, EPOCH, None, &later).await.unwrap();
+    let streams = async |pattern: &str| {
+        let keys: Vec<String> = redis.command(&["KEYS", pattern]).await;
+        keys.len()
+    };
+    assert_eq!(
+        (streams("NEW_*").await, streams("MESSAGE_CREATE").await, streams("READY").await),
+        (256, 1, 1)
+    );
+    let of = async |names: &str| read_all(&relay, names).await;
+    assert_eq!(of("NEW_1").await.len(), 2);
+    assert_eq!(of(UNKNOWN).await.len(), 3_000 - 256 + 1);
+    let all: Vec<_> = of("all").await.into_iter().map(|(_, at)| at.sequence).collect();
+    assert_eq!(all, (1..=3_004).collect::<Vec<_>>(), "each event once, in order");
 }
 
 #[tokio::test]

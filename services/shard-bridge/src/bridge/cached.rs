@@ -11,12 +11,12 @@ use tonic::Status;
 use super::{Bridge, REROUTE, owner::OwnersQuestion, with_timeout};
 use crate::{
     local::LocalShards,
-    object::{ObjectKind, ObjectQuery, ObjectRefused},
+    object::{FoundObject, ObjectKind, ObjectQuery, ObjectRefused},
     peers::{Lane, WorkerClient},
 };
 
 impl OwnersQuestion for ObjectQuery {
-    type Answer = String;
+    type Answer = FoundObject;
 
     const ASKED_AGAIN: bool = true;
 
@@ -28,10 +28,10 @@ impl OwnersQuestion for ObjectQuery {
         &'a self,
         local: &'a dyn LocalShards,
         _: Instant,
-    ) -> BoxFuture<'a, Result<Option<String>, Status>> {
+    ) -> BoxFuture<'a, Result<Option<FoundObject>, Status>> {
         Box::pin(async move {
             match local.object(self) {
-                Ok(json) => Ok(Some(json)),
+                Ok(found) => Ok(Some(found)),
                 Err(ObjectRefused::NotMine) => Ok(None),
                 Err(refused) => Err(refused.into()),
             }
@@ -42,7 +42,7 @@ impl OwnersQuestion for ObjectQuery {
         &self,
         mut client: WorkerClient,
         left: Duration,
-    ) -> BoxFuture<'_, Result<Option<String>, Status>> {
+    ) -> BoxFuture<'_, Result<Option<FoundObject>, Status>> {
         use v1::get_object_request::Object;
         let object = match self.kind {
             ObjectKind::Guild => Object::Guild(v1::WholeGuild {}),
@@ -53,23 +53,28 @@ impl OwnersQuestion for ObjectQuery {
         let message =
             v1::GetObjectRequest { guild_id: self.guild, object: Some(object), fields: self.fields.clone() };
         Box::pin(async move {
-            let answer = client.get_object(with_timeout(message, left)).await?.into_inner();
-            Ok((!answer.not_mine).then_some(answer.json))
+            let v1::GetObjectResponse { not_mine, json, doubt } =
+                client.get_object(with_timeout(message, left)).await?.into_inner();
+            Ok((!not_mine).then_some(FoundObject { json, doubt }))
         })
     }
 }
 
 impl Bridge {
-    /// An object out of the cache of whoever runs its guild's shard, as Discord's own JSON, and that shard.
+    /// An object out of the cache of the worker that runs its guild's shard, and that shard.
     ///
     /// # Errors
     /// NOT_FOUND: it is not there. UNAVAILABLE: nobody can tell. FAILED_PRECONDITION: it is not cached, by a setting.
     /// RESOURCE_EXHAUSTED: it is too large for an answer.
-    pub async fn object(&self, query: &ObjectQuery, until: Instant) -> Result<(String, ShardNumber), Status> {
+    pub async fn object(
+        &self,
+        query: &ObjectQuery,
+        until: Instant,
+    ) -> Result<(FoundObject, ShardNumber), Status> {
         self.first_table(until).await;
         let shard = shard_of_guild(query.guild, self.shard_total()?).unwrap_or(ShardNumber(0));
         let patience = until.min(Instant::now() + REROUTE);
-        let json = self.ask_owner_of(shard, query, patience, until).await?;
-        Ok((json, shard))
+        let found = self.ask_owner_of(shard, query, patience, until).await?;
+        Ok((found, shard))
     }
 }

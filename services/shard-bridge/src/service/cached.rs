@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use super::{BridgeService, check_ids};
-use crate::object::{ObjectKind, ObjectQuery, check_size};
+use crate::object::{FoundObject, ObjectKind, ObjectQuery, check_size};
 
 pub(super) async fn guild(
     service: &BridgeService,
@@ -21,13 +21,14 @@ pub(super) async fn guild(
     let v1::GetGuildRequest { guild_id, fields, format, .. } = request.into_inner();
     check_ids("guild_id", &[guild_id])?;
     let wanted = Wanted::<v1::CachedGuild>::new(fields, format)?;
-    let (json, shard_id) = wanted.ask(service, "GetGuild", guild_id, ObjectKind::Guild, until).await?;
+    let (FoundObject { json, doubt }, shard_id) =
+        wanted.ask(service, "GetGuild", guild_id, ObjectKind::Guild, until).await?;
     let guild = if wanted.is_json {
         Guild::Json(json)
     } else {
         Guild::Message(wanted.message(&parsed(&json)?, guild_id))
     };
-    Ok(Response::new(v1::GetGuildResponse { guild: Some(guild), shard_id }))
+    Ok(Response::new(v1::GetGuildResponse { guild: Some(guild), shard_id, doubt }))
 }
 
 pub(super) async fn channel(
@@ -41,13 +42,14 @@ pub(super) async fn channel(
     check_ids("channel_id", &[channel_id])?;
     let wanted = Wanted::<v1::CachedChannel>::new(fields, format)?;
     let kind = ObjectKind::Channel(channel_id);
-    let (json, shard_id) = wanted.ask(service, "GetChannel", guild_id, kind, until).await?;
+    let (FoundObject { json, doubt }, shard_id) =
+        wanted.ask(service, "GetChannel", guild_id, kind, until).await?;
     let channel = if wanted.is_json {
         Channel::Json(json)
     } else {
         Channel::Message(wanted.message(&parsed(&json)?, guild_id))
     };
-    Ok(Response::new(v1::GetChannelResponse { channel: Some(channel), shard_id }))
+    Ok(Response::new(v1::GetChannelResponse { channel: Some(channel), shard_id, doubt }))
 }
 
 pub(super) async fn member(
@@ -61,13 +63,14 @@ pub(super) async fn member(
     check_ids("user_id", &[user_id])?;
     let wanted = Wanted::<v1::CachedMember>::new(fields, format)?;
     let kind = ObjectKind::Member(user_id);
-    let (json, shard_id) = wanted.ask(service, "GetMember", guild_id, kind, until).await?;
+    let (FoundObject { json, doubt }, shard_id) =
+        wanted.ask(service, "GetMember", guild_id, kind, until).await?;
     let member = if wanted.is_json {
         Member::Json(json)
     } else {
         Member::Message(wanted.message(&parsed(&json)?, guild_id))
     };
-    Ok(Response::new(v1::GetMemberResponse { member: Some(member), shard_id }))
+    Ok(Response::new(v1::GetMemberResponse { member: Some(member), shard_id, doubt }))
 }
 
 pub(super) async fn roles(
@@ -78,8 +81,9 @@ pub(super) async fn roles(
     let v1::GetRolesRequest { guild_id, fields, format, .. } = request.into_inner();
     check_ids("guild_id", &[guild_id])?;
     let wanted = Wanted::<v1::CachedRole>::new(fields, format)?;
-    let (json, shard_id) = wanted.ask(service, "GetRoles", guild_id, ObjectKind::Roles, until).await?;
-    let mut answer = v1::GetRolesResponse { shard_id, ..v1::GetRolesResponse::default() };
+    let (FoundObject { json, doubt }, shard_id) =
+        wanted.ask(service, "GetRoles", guild_id, ObjectKind::Roles, until).await?;
+    let mut answer = v1::GetRolesResponse { shard_id, doubt, ..v1::GetRolesResponse::default() };
     if wanted.is_json {
         answer.json = Some(json);
     } else {
@@ -136,15 +140,15 @@ impl<T: CachedObject> Wanted<T> {
         guild: u64,
         kind: ObjectKind,
         until: Instant,
-    ) -> Result<(String, u32), Status> {
+    ) -> Result<(FoundObject, u32), Status> {
         let since = Instant::now();
         let query = ObjectQuery { guild, kind, fields: self.discord.clone() };
         let answer = service.bridge.object(&query, until).await;
         service.bridge.metrics().observe(method, since);
-        let (json, shard) = answer?;
+        let (found, shard) = answer?;
         // As a message it is smaller.
-        check_size(json.len())?;
-        Ok((json, shard.0))
+        check_size(found.json.len())?;
+        Ok((found, shard.0))
     }
 
     fn message(&self, object: &Map<String, Value>, guild: u64) -> T {

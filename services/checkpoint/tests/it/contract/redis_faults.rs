@@ -234,8 +234,8 @@ async fn what_others_wrote_is_named_and_no_panic() {
     assert_eq!(records["z:1"], "alien", "a field that is no record's is the reader's to refuse");
     assert!("z:1".parse::<RecordKey>().is_err());
 
-    // Of 100 MB: more than any record or head has. Neither leaves Redis.
-    server.command::<()>(&["SETRANGE", "large", "99999999", "a"]).await;
+    // 70 MB: more than any record or head has. Neither leaves Redis.
+    server.command::<()>(&["SETRANGE", "large", "69999999", "a"]).await;
     let set = "redis.call('HSET', KEYS[1], ARGV[1], redis.call('GET', KEYS[2]))";
     server.command::<()>(&["EVAL", set, "2", CHECKPOINT, "large", "g:1"]).await;
     let records = super::records(&*store, MINE, serial).await;

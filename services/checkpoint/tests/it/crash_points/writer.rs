@@ -324,6 +324,7 @@ fn head(read: u64) -> HeadWrite {
         id: "0123456789abcdef".to_owned(),
         resume_url: "wss://resume".to_owned(),
         ordinal: SESSION,
+        shard: None,
         total: 1,
         intents: 1,
         transport: "json".to_owned(),

@@ -1,6 +1,7 @@
 -- Appends a shard's entries above the position that it has reached.
 -- KEYS: common (ms, number of the last id), streams (name -> first id that was not cut), the shard's fence, the streams.
--- ARGV: epoch, believed session and sequence ('' when not known), shard, how many streams; name and length of each stream;
+-- ARGV: epoch, believed session and sequence ('' when not known), shard, how many streams, the most streams of names that are not known;
+-- name and length of each stream and 1 when its name is known, else 0: then the last stream takes the entries of those beyond the most;
 -- then for each entry: place of its stream (0: none), session, sequence, guild, received_at, late, traceparent, data.
 local common, streams, fence = KEYS[1], KEYS[2], KEYS[3]
 local epoch = tonumber(ARGV[1])
@@ -23,8 +24,19 @@ end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local ms = math.max(now, tonumber(redis.call('HGET', common, 'ms') or '0'))
-local count, first = tonumber(ARGV[5]), 6 + 2 * tonumber(ARGV[5])
+local count, first = tonumber(ARGV[5]), 7 + 3 * tonumber(ARGV[5])
 local appended, touched = 0, {}
+
+local room, stream_of = tonumber(ARGV[6]) - redis.call('HLEN', streams), {}
+for place = 1, count do
+  stream_of[place] = place
+  if ARGV[6 + 3 * place] == '0' and redis.call('HEXISTS', streams, ARGV[4 + 3 * place]) == 0 then
+    if room <= 0 then
+      stream_of[place] = count
+    end
+    room = room - 1
+  end
+end
 
 local function last_id(key)
   local info = redis.call('XINFO', 'STREAM', key)
@@ -60,15 +72,15 @@ local alien, failure = 0, nil
 for at = first, #ARGV, 8 do
   local entry_session, entry_sequence = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
   if later(entry_session, entry_sequence, session, sequence) then
-    local place = tonumber(ARGV[at])
-    local added = place > 0 and add(KEYS[3 + place], at)
+    local place = stream_of[tonumber(ARGV[at])]
+    local added = place and add(KEYS[3 + place], at)
     if failed(added) and string.find(added.err, 'WRONGTYPE') then
       -- Somebody else's key: its events are left out, or nothing would be relayed any more.
       alien = alien + 1
     elseif failed(added) then
       failure = added
       break
-    else
+    elseif place then
       touched[place] = true
     end
     appended = appended + 1
@@ -84,9 +96,9 @@ if appended > 0 then
   redis.call('HSET', common, 'ms', string.format('%.0f', ms))
   for place = 1, count do
     if touched[place] then
-      local key, name = KEYS[3 + place], ARGV[4 + 2 * place]
+      local key, name = KEYS[3 + place], ARGV[4 + 3 * place]
       redis.call('HSETNX', streams, name, '0-0')
-      local gone = redis.call('XTRIM', key, 'MAXLEN', '~', ARGV[5 + 2 * place])
+      local gone = redis.call('XTRIM', key, 'MAXLEN', '~', ARGV[5 + 3 * place])
       if gone > 0 then
         cut = cut + gone
         local left = redis.call('XRANGE', key, '-', '+', 'COUNT', 1)
