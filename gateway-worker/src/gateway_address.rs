@@ -48,6 +48,13 @@ impl GatewayAddress {
         url.into()
     }
 
+    /// Returns the host to look up, its port, and whether it is reached by TLS.
+    pub(crate) fn server(&self) -> (&str, u16, bool) {
+        // IPv6 addresses stand in brackets, with which they cannot be looked up.
+        let host = self.0.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        (host, port(&self.0).unwrap_or_default(), self.0.scheme() == "wss")
+    }
+
     #[cfg(test)]
     pub(crate) fn as_str(&self) -> &str {
         self.0.as_str().trim_end_matches('/')

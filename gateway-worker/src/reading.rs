@@ -77,12 +77,20 @@ pub(crate) fn whole(name: &str, text: &str) -> Result<Option<Event>, serde_json:
     EventType::try_from(name).is_ok().then(|| parse(name, envelope.d.get())).transpose()
 }
 
+/// The longest session id; Discord's have 32 bytes.
+const LONGEST_SESSION_ID: usize = 256;
+/// The longest resume URL.
+const LONGEST_RESUME_URL: usize = 512;
+
 /// The beginning of a session, from READY.
 #[derive(Debug, Default)]
 pub(crate) struct SessionStart {
+    /// At most [`LONGEST_SESSION_ID`] bytes.
     pub(crate) session_id: String,
     /// Empty when it cannot be read: then RESUME goes to the gateway's own address.
     pub(crate) resume_url: String,
+    /// The shard's number and the total; `None` when missing or unreadable.
+    pub(crate) shard: Option<(u64, u64)>,
     pub(crate) guilds: Vec<u64>,
     /// READY named unreadable guilds: more than `guilds` will come.
     pub(crate) more_guilds: bool,
@@ -90,16 +98,19 @@ pub(crate) struct SessionStart {
     pub(crate) odd: Odd,
 }
 
-/// Reads READY part by part. Only the session id is required.
+/// Reads READY part by part. Only a session id within its bound is required.
 pub(crate) fn session_start(text: &str) -> Result<SessionStart, Unreadable> {
     let mut odd = Odd::default();
     let given = json::tolerant(data_of(text).ok_or(Unreadable)?, &mut odd).ok_or(Unreadable)?;
-    let text_of = |name: &str| given.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let session_id = text_of("session_id");
+    let text_of = |name: &str, longest: usize| {
+        let text = given.get(name).and_then(Value::as_str).filter(|text| text.len() <= longest);
+        text.unwrap_or_default().to_owned()
+    };
+    let session_id = text_of("session_id", LONGEST_SESSION_ID);
     if session_id.is_empty() {
         return Err(Unreadable);
     }
-    let resume_url = text_of("resume_gateway_url");
+    let resume_url = text_of("resume_gateway_url", LONGEST_RESUME_URL);
     if resume_url.is_empty() {
         odd.mended(Part::Session, 1);
     }
@@ -108,8 +119,12 @@ pub(crate) fn session_start(text: &str) -> Result<SessionStart, Unreadable> {
         named.into_iter().flatten().filter_map(|guild| least::id_of(guild.get("id")?)).collect();
     let unreadable = named.map_or(1, |named| named.len() - guilds.len());
     odd.lost(Part::Guild, unreadable);
+    let shard = given.get("shard").and_then(|shard| match shard.as_array()?.as_slice() {
+        [number, total] => Some((number.as_u64()?, total.as_u64()?)),
+        _ => None,
+    });
     let own_user = own_user(given.get("user").cloned().unwrap_or_default(), &mut odd);
-    Ok(SessionStart { session_id, resume_url, guilds, more_guilds: unreadable > 0, own_user, odd })
+    Ok(SessionStart { session_id, resume_url, shard, guilds, more_guilds: unreadable > 0, own_user, odd })
 }
 
 fn own_user(given: Value, odd: &mut Odd) -> Option<CurrentUser> {

@@ -13,7 +13,7 @@ use std::{
 };
 
 use checkpoint::Session;
-use fleet_model::{Epoch, ShardNumber, ShardReport, ShardStatus, StartOutcome};
+use fleet_model::{Epoch, ProblemCode, ShardNumber, ShardReport, ShardStatus, StartOutcome};
 use tokio::sync::{Notify, SetOnce};
 use tokio_util::sync::CancellationToken;
 
@@ -38,9 +38,13 @@ mod starting;
 
 pub(crate) use commands::Commands;
 pub(crate) use connection::{GatewaySettings, TRANSPORT};
+pub(crate) use dialing::Dialing;
 
 /// What a shard says while it is careful.
 const CAREFUL: &str = "careful: its owners died, and what they may have died of is handled one by one";
+
+/// What a shard says before its first connection.
+const NOT_CONNECTED: &str = "not connected yet";
 
 /// A shard that this worker runs.
 #[derive(Debug)]
@@ -85,6 +89,8 @@ struct State {
     status: ShardStatus,
     detail: String,
     close_code: Option<u16>,
+    /// What keeps it from being ready, when its status does not say so, and in words.
+    cause: Option<(ProblemCode, &'static str)>,
     progress: Option<Progress>,
     /// The previous session, if it was given up.
     given_up: Option<Progress>,
@@ -108,9 +114,10 @@ impl Shard {
         changed: Arc<Notify>,
     ) -> Self {
         let state = State {
-            status: ShardStatus::Queued,
-            detail: String::new(),
+            status: ShardStatus::Reconnecting,
+            detail: NOT_CONNECTED.to_owned(),
             close_code: None,
+            cause: None,
             progress: None,
             given_up: None,
             outcome: None,
@@ -179,8 +186,12 @@ impl Shard {
             channels,
             voice_connections,
             uptime_seconds: uptime.as_secs(),
-            detail: self.with_care(state.detail),
+            detail: self.with_care(match state.cause {
+                Some((_, why)) if state.detail.is_empty() => why.to_owned(),
+                _ => state.detail,
+            }),
             close_code: state.close_code,
+            cause: state.cause.map(|(code, _)| code),
             outcome: state.outcome,
             pending_guilds: self.cache.pending_guilds() as u32,
             uncertain_guilds: self.cache.uncertain_guilds(),
@@ -218,6 +229,12 @@ impl Shard {
             let news = state.status != status || state.detail != detail;
             state.status = status;
             state.detail = detail;
+            if status != ShardStatus::Failed {
+                state.close_code = None;
+            }
+            if matches!(status, ShardStatus::Ready | ShardStatus::Stopped | ShardStatus::Failed) {
+                state.cause = None;
+            }
             match status {
                 ShardStatus::Ready => {
                     state.connected_since.get_or_insert_with(BootTime::now);
@@ -245,7 +262,12 @@ impl Shard {
         self.ready_once.wait().await;
     }
 
-    /// Discord refused it for good.
+    /// Notes what keeps it from being ready, until it is.
+    fn set_cause(&self, code: ProblemCode, why: &'static str) {
+        self.lock().cause = Some((code, why));
+    }
+
+    /// Discord refused its token or settings.
     fn set_failed(&self, code: u16, detail: String) {
         self.lock().close_code = Some(code);
         self.set_status(ShardStatus::Failed, detail);

@@ -35,7 +35,7 @@ use crate::{
     lease::LeaseWindow,
     metrics::ShardMetrics,
     reading::Doubt,
-    shard::{GatewaySettings, Shard, runner::Runner},
+    shard::{Dialing, GatewaySettings, Shard, runner::Runner},
     singleton::Singleton,
 };
 
@@ -241,6 +241,8 @@ pub(crate) struct ShardSet {
     arrivals: Arrivals,
     /// Given up by ourselves, as long as the assignment still has them.
     given_up: BTreeMap<ShardNumber, Epoch>,
+    /// The waits before connections, kept while tasks come and go.
+    dialing: BTreeMap<ShardNumber, Dialing>,
     ends: JoinSet<ShardNumber>,
     /// What shall run; what is still closing is started when it has closed.
     wanted: Option<Wanted>,
@@ -285,6 +287,7 @@ impl ShardSet {
             departed: BTreeMap::new(),
             arrivals,
             given_up: BTreeMap::new(),
+            dialing: BTreeMap::new(),
             ends: JoinSet::new(),
             wanted: None,
         }
@@ -355,6 +358,7 @@ impl ShardSet {
             .collect();
         self.close(&wrong);
         self.given_up.retain(|number, epoch| assignment.shards.get(number) == Some(epoch));
+        self.dialing.retain(|number, _| number.0 < total);
         // Taken out by the start of a shard before what is not to come any more is dropped.
         for (&number, &epoch) in &assignment.shards {
             let given_up = self.given_up.get(&number) == Some(&epoch);
@@ -403,6 +407,7 @@ impl ShardSet {
             resources: self.parts.cache.resources.checkpointed(),
             arrival,
             ran_before,
+            dialing: self.dialing.entry(number).or_default().clone(),
             stop: may_stop,
         };
         let task = self.parts.runtime.spawn(async move {
@@ -481,7 +486,7 @@ impl ShardSet {
     /// they are to be placed anew. A task is given a second look first, as the whole process may have slept.
     pub(crate) fn give_up_stuck(&mut self, limit: Duration, now: BootTime) {
         let before = self.tasks.len();
-        let given_up = &mut self.given_up;
+        let (given_up, dialing) = (&mut self.given_up, &self.dialing);
         self.tasks.retain(|&number, task| {
             let stuck = task.shard.stuck_for(now) > limit;
             let dead = task.task.is_finished();
@@ -494,6 +499,9 @@ impl ShardSet {
                 tracing::error!(shard.id = %number, dead, "a shard's task hangs or has ended: giving the shard up");
                 task.shard.let_deliveries_go();
                 task.task.abort();
+                if let Some(dialing) = dialing.get(&number) {
+                    dialing.failed(rand::random());
+                }
                 given_up.insert(number, task.shard.epoch());
                 return false;
             }
@@ -517,3 +525,6 @@ impl ShardSet {
         self.published.publish(running, self.departed.clone());
     }
 }
+
+#[cfg(test)]
+mod tests;

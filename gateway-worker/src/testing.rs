@@ -22,7 +22,7 @@ use crate::{
     identify,
     lease::{Lease, LeaseWindow},
     metrics::ShardMetrics,
-    shard::{GatewaySettings, Shard, runner::Runner},
+    shard::{Dialing, GatewaySettings, Shard, runner::Runner},
 };
 
 pub(crate) const SHARD: ShardNumber = ShardNumber(3);
@@ -85,6 +85,7 @@ pub(crate) fn runner(gateway: &str, stop: CancellationToken) -> (Runner, mpsc::R
         resources: Vec::new(),
         arrival: None,
         ran_before: false,
+        dialing: Dialing::default(),
         shard,
         settings: Arc::new(GatewaySettings {
             token: settings::Secret::new("t"),

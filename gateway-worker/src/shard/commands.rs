@@ -250,6 +250,11 @@ impl Commands {
         }
     }
 
+    /// Commands are taken again.
+    pub(super) fn open(&self) {
+        self.lock().closed = None;
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

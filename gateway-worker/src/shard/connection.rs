@@ -24,6 +24,8 @@ const LARGE_GUILD: u64 = 250;
 /// Accepted heartbeat intervals in milliseconds. Discord's is about 41 s; at 500 ms heartbeats use up its whole send
 /// limit.
 const INTERVALS: std::ops::RangeInclusive<u64> = 500..=600_000;
+/// The longest interval that is kept to. Only heartbeats show that a quiet connection is alive.
+const LONGEST_INTERVAL: u64 = 60_000;
 
 impl GatewaySettings {
     /// Returns IDENTIFY for a shard.
@@ -58,7 +60,7 @@ impl GatewaySettings {
     }
 }
 
-/// Reads the heartbeat interval of HELLO; `None` when it is missing or out of range.
+/// Reads the heartbeat interval of HELLO, shortened to a minute; `None` when it is missing or out of range.
 pub(super) fn heartbeat_interval(hello: &str) -> Option<Duration> {
     #[derive(serde::Deserialize)]
     struct Hello {
@@ -69,7 +71,9 @@ pub(super) fn heartbeat_interval(hello: &str) -> Option<Duration> {
         heartbeat_interval: u64,
     }
     let Hello { d: Data { heartbeat_interval } } = serde_json::from_str(hello).ok()?;
-    INTERVALS.contains(&heartbeat_interval).then(|| Duration::from_millis(heartbeat_interval))
+    INTERVALS
+        .contains(&heartbeat_interval)
+        .then(|| Duration::from_millis(heartbeat_interval.min(LONGEST_INTERVAL)))
 }
 
 /// Whether an invalid session (op 9) may be resumed; false when that cannot be read.
@@ -81,7 +85,7 @@ pub(super) fn is_resumable(invalid_session: &str) -> bool {
     serde_json::from_str(invalid_session).is_ok_and(|InvalidSession { d }| d)
 }
 
-/// What a close code means, when it is one after which Discord takes no reconnect
+/// What a close code means, when it is one after which Discord takes no reconnect: the settings or the token are wrong
 /// ([codes](https://discord.com/developers/docs/topics/opcodes-and-status-codes#gateway-gateway-close-event-codes)).
 pub(super) fn fatal_meaning(code: u16) -> Option<&'static str> {
     match code {
@@ -106,7 +110,8 @@ mod tests {
         for (data, interval) in [
             (r#"{"heartbeat_interval":41250}"#, Some(41_250)),
             (r#"{"heartbeat_interval":500,"_trace":["x"]}"#, Some(500)),
-            (r#"{"heartbeat_interval":600000}"#, Some(600_000)),
+            (r#"{"heartbeat_interval":60001}"#, Some(60_000)),
+            (r#"{"heartbeat_interval":600000}"#, Some(60_000)),
             (r#"{"heartbeat_interval":0}"#, None),
             (r#"{"heartbeat_interval":1}"#, None),
             (r#"{"heartbeat_interval":499}"#, None),

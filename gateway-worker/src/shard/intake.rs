@@ -4,7 +4,12 @@
 //! [restored](restoring) from a checkpoint, what was lost, and who writes the next checkpoint. Decides nothing about connections:
 //! it says what it could not take, and [`life`](super::life) acts on that.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    hash::{BuildHasher as _, RandomState},
+    sync::Arc,
+    time::Duration,
+};
 
 use dispatch::{Decision, Pressure};
 use fleet_model::{Gap, StartKind, StartOutcome};
@@ -33,6 +38,12 @@ mod reading;
 mod restoring;
 mod session;
 
+/// How far a sequence may be ahead of the one before: events may be missing, but no more than Discord can have sent.
+const MOST_AHEAD: u64 = 1 << 20;
+
+/// Events may have been taken for repeats of others, or the other way round.
+const OUT_OF_ORDER: &str = "sequence numbers out of order";
+
 /// A dispatch as it came.
 pub(super) struct Dispatch {
     pub(super) name: String,
@@ -51,8 +62,10 @@ pub(super) enum Taken {
     Held,
     /// There is no room for it: not received.
     Full,
-    /// A READY without a session id: the connection cannot be used.
-    NoSession,
+    /// The connection cannot be used: why.
+    Unusable(&'static str),
+    /// The session cannot be used, here or on another connection: why.
+    Hopeless(&'static str),
 }
 
 /// See the module's documentation.
@@ -83,6 +96,11 @@ pub(super) struct Intake {
     pressure: Pressure,
     /// When the way to ready began.
     began: Instant,
+    /// Neither READY nor RESUMED has come on this connection: Discord may repeat events.
+    replaying: bool,
+    /// Hashes of the last dispatch, and its hasher.
+    last: u64,
+    hasher: RandomState,
     /// Dispatches that arrived before READY.
     early: Held,
     warnings: WarningCounts,
@@ -140,6 +158,9 @@ impl Intake {
             gap: None,
             pressure: Pressure::default(),
             began: Instant::now(),
+            replaying: true,
+            last: 0,
+            hasher: RandomState::new(),
             early: Held::default(),
             warnings: WarningCounts::default(),
         };
@@ -208,6 +229,7 @@ impl Intake {
     /// A way to ready begins: a connection was lost.
     pub(super) fn lost_connection(&mut self) {
         self.early = Held::default();
+        self.replaying = true;
         self.began = Instant::now();
     }
 
@@ -220,10 +242,18 @@ impl Intake {
             return restoring.hold(dispatch);
         }
         let Some(Progress { read, .. }) = self.shard.progress() else {
-            return self.early.hold(dispatch);
+            return match self.early.hold(dispatch) {
+                Taken::Full => Taken::Unusable("too many events came before READY"),
+                taken => taken,
+            };
         };
+        let hash = self.hasher.hash_one((&dispatch.name, &dispatch.text));
         if dispatch.sequence <= read {
-            return Taken::Again;
+            let is_copy = dispatch.sequence == read && hash == self.last;
+            return if self.replaying || is_copy { Taken::Again } else { Taken::Hopeless(OUT_OF_ORDER) };
+        }
+        if dispatch.sequence - read > MOST_AHEAD {
+            return Taken::Hopeless(OUT_OF_ORDER);
         }
         let now = dispatch_clock();
         let queued = self.deliveries.wants(&dispatch.name) && !self.is_shed(&dispatch, now);
@@ -249,6 +279,7 @@ impl Intake {
             self.replayed += u64::from(self.mark.is_late());
         }
         self.shard.set_read(sequence, received_at);
+        self.last = hash;
         Taken::Yes
     }
 

@@ -7,7 +7,6 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, MissedTickBehavior},
 };
-use twilight_model::gateway::event::GatewayEventDeserializer;
 
 use self::stage::Stage;
 use super::{
@@ -26,6 +25,7 @@ use crate::{
     checkpoints::restore::{NotRestored, Restored},
     clock::BootTime,
     identify::{Granted, PermitQueue},
+    payload::Envelope,
     threads::Turn,
 };
 
@@ -53,8 +53,8 @@ pub(super) enum Over {
     Full,
     /// Another worker has the shard.
     Outranked,
-    /// Discord refused for good.
-    Failed,
+    /// Discord takes no reconnect after this close code: why.
+    Failed(u16, String),
 }
 
 /// One connection of a shard.
@@ -62,7 +62,7 @@ pub(super) struct Life<'a> {
     runner: &'a Runner,
     intake: &'a mut Intake,
     silence: &'a mut Silence,
-    dialing: &'a mut Dialing,
+    dialing: &'a Dialing,
     /// The outcome of a connection.
     ended: &'a mut Ended,
     socket: Socket,
@@ -89,7 +89,6 @@ impl<'a> Life<'a> {
         runner: &'a Runner,
         intake: &'a mut Intake,
         silence: &'a mut Silence,
-        dialing: &'a mut Dialing,
         ended: &'a mut Ended,
         socket: Socket,
         starting: Starting,
@@ -99,14 +98,14 @@ impl<'a> Life<'a> {
         intake.forget_held();
         silence.connected();
         let (queue, permits) = runner.identify.queue_for(shard.clone());
-        if shard.progress().is_some() && dialing.failures() == 0 {
+        if shard.progress().is_some() && runner.dialing.failures() == 0 {
             shard.set_status(ShardStatus::Resuming, "");
         }
         Self {
             runner,
             intake,
             silence,
-            dialing,
+            dialing: &runner.dialing,
             ended,
             socket,
             queue,
@@ -205,7 +204,7 @@ impl<'a> Life<'a> {
         let ticket = granted.go();
         self.wish = None;
         self.shard().set_status(ShardStatus::Identifying, "");
-        self.stage = Stage::Greeted(Instant::now());
+        self.stage = Stage::greeted();
         self.identified = true;
         self.greets("identify");
         self.socket.send(self.runner.settings.identify(self.shard()));
@@ -227,29 +226,12 @@ impl<'a> Life<'a> {
     }
 
     fn take_text(&mut self, text: String) -> Option<Over> {
-        let Some(envelope) = GatewayEventDeserializer::from_json(&text) else {
+        let Some(Envelope { op: Some(op), sequence, name }) = Envelope::read(&text) else {
             self.malformed("a message without an opcode");
             return None;
         };
-        match envelope.op() {
-            0 => {
-                let name = envelope.event_type().unwrap_or_default().to_owned();
-                // It is undocumented whether RESUMED has a sequence of its own.
-                let read = || self.shard().progress().map(|progress| progress.read);
-                let sequence = envelope.sequence().or_else(|| read().filter(|_| name == "RESUMED"));
-                let (Some(sequence), false) = (sequence, name.is_empty()) else {
-                    self.malformed("a dispatch without s or t");
-                    return None;
-                };
-                if !self.is_expected(&name) {
-                    self.malformed("a dispatch out of order");
-                    return None;
-                }
-                self.socket.set_sequence(sequence);
-                self.runner.metrics.count_event();
-                self.silence.event();
-                self.take_dispatch(Dispatch { name, sequence, text })
-            }
+        match op {
+            0 => self.dispatch(sequence, name, text),
             1 => {
                 self.socket.asked_for_heartbeat();
                 None
@@ -263,6 +245,29 @@ impl<'a> Life<'a> {
             }
             _ => None,
         }
+    }
+
+    fn dispatch(&mut self, sequence: Option<u64>, name: Option<String>, text: String) -> Option<Over> {
+        let sequence = sequence.or_else(|| match name.as_deref() {
+            // It is undocumented whether RESUMED has a sequence of its own.
+            Some("RESUMED") => self.shard().progress().map(|progress| progress.read),
+            Some("READY") => Some(1),
+            _ => None,
+        });
+        let what = match (sequence, name.as_deref()) {
+            (Some(_), Some(name)) if !self.is_expected(name) => "a dispatch out of order",
+            (Some(sequence), Some(name)) => {
+                let name = name.to_owned();
+                self.socket.set_sequence(sequence);
+                self.runner.metrics.count_event();
+                self.silence.event();
+                return self.take_dispatch(Dispatch { name, sequence, text });
+            }
+            _ => "a dispatch without s or t",
+        };
+        self.malformed(what);
+        self.intake.not_taken(name.as_deref(), &text);
+        None
     }
 
     /// Handles HELLO: resumes the session, or requests a permit to begin one.
@@ -286,7 +291,7 @@ impl<'a> Life<'a> {
         self.ended.offered = true;
         self.socket.set_sequence(read);
         self.socket.send(self.runner.settings.resume(&session.id, read));
-        self.stage = Stage::Greeted(Instant::now());
+        self.stage = Stage::greeted();
         self.shard().set_status(ShardStatus::Resuming, "");
         self.greets("resume");
         None
@@ -306,11 +311,11 @@ impl<'a> Life<'a> {
     /// Whether a dispatch may come now: READY once after IDENTIFY; RESUMED after RESUME, repeatedly, as Discord replays
     /// earlier ones; all others after either.
     fn is_expected(&self, name: &str) -> bool {
-        let greeted = matches!(self.stage, Stage::Greeted(_));
+        let greeted = matches!(self.stage, Stage::Greeted { .. });
         match name {
             "READY" => greeted,
             "RESUMED" if self.identified => false,
-            _ => matches!(self.stage, Stage::Greeted(_) | Stage::Running),
+            _ => greeted || matches!(self.stage, Stage::Running),
         }
     }
 
@@ -320,16 +325,18 @@ impl<'a> Life<'a> {
     }
 
     fn take_dispatch(&mut self, dispatch: Dispatch) -> Option<Over> {
-        if let Stage::Greeted(since) = &mut self.stage {
-            *since = Instant::now();
-        }
+        self.stage.event_came();
         let name = dispatch.name.clone();
         match self.intake.take(dispatch) {
             Taken::Yes => {}
             Taken::Again if name == "RESUMED" => {}
             Taken::Held | Taken::Again => return None,
             Taken::Full => return Some(Over::Full),
-            Taken::NoSession => return Some(Over::Lost("READY without a session id".to_owned())),
+            Taken::Unusable(why) => return Some(Over::Lost(why.to_owned())),
+            Taken::Hopeless(why) => {
+                self.close_code = ENDS_SESSION;
+                return Some(Over::Hopeless(why.to_owned()));
+            }
         }
         match name.as_str() {
             "READY" => self.ready(),

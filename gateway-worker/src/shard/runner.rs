@@ -49,6 +49,8 @@ pub(crate) struct Runner {
     pub(crate) arrival: Option<Arrival>,
     /// Another worker ran the shard before, by the coordinator's word.
     pub(crate) ran_before: bool,
+    /// The waits before its connections, which earlier tasks of the shard share.
+    pub(crate) dialing: Dialing,
     pub(crate) stop: CancellationToken,
 }
 
@@ -119,7 +121,7 @@ impl Runner {
 
     /// Connects again and again, with a wait before each connection.
     async fn connect(&self, intake: &mut Intake) {
-        let mut dialing = Dialing::default();
+        let dialing = &self.dialing;
         let mut silence = Silence::default();
         let mut hints = Hints::default();
         while !self.stop.is_cancelled() {
@@ -136,9 +138,18 @@ impl Runner {
                 continue;
             }
             let mut ended = Ended::default();
-            let connection = self.one_connection(grant, intake, &mut silence, &mut dialing, &mut ended);
+            let before = self.position();
+            let connection = self.one_connection(grant, intake, &mut silence, &mut ended);
             let over = Box::pin(self.guarded(connection)).await;
             intake.lost_connection();
+            ended.held = dialing.is_steady();
+            match &over {
+                Over::Lost(_) | Over::Hopeless(_) => dialing.failed(rand::random()),
+                Over::Failed(..) => dialing.refused(self.shard.progress().is_some()),
+                // It brought nothing: no better than a lost one.
+                Over::Full if self.position() == before => dialing.failed(rand::random()),
+                Over::Stopped | Over::Fenced | Over::Full | Over::Outranked => dialing.ended(),
+            }
             match over {
                 Over::Stopped => break,
                 Over::Fenced => {
@@ -146,29 +157,30 @@ impl Runner {
                     tracing::warn!(shard.id = %self.shard.number, "shard closed: the lease is not known to hold");
                 }
                 Over::Lost(cause) => {
-                    ended.held = dialing.is_steady();
                     hints.ended(ended);
                     if self.shard.progress().is_none() {
                         hints.forget_session();
                     }
-                    dialing.failed(rand::random());
                     self.metrics.count_reconnect();
                     let given_up = self.give_up_hints(&mut hints, intake);
-                    self.show_wait(&format!("{cause}{given_up}"), &dialing);
+                    self.show_wait(&format!("{cause}{given_up}"));
                 }
                 Over::Hopeless(why) => {
-                    dialing.failed(rand::random());
                     hints.forget_session();
-                    self.show_wait(&why, &dialing);
+                    self.show_wait(&why);
                     self.give_up_session(&why, intake);
                 }
                 Over::Full => self.wait_for_room(intake).await,
                 Over::Outranked => self.rest_outranked().await,
-                // It stays where it is, shown as failed, until somebody takes it away: no hot loop, no silent stop.
-                Over::Failed => {
+                // Discord may refuse by mistake, and a token or intent can be put right: retried, after long waits.
+                Over::Failed(code, why) => {
+                    let wait = dialing.wait();
+                    let minutes = wait.as_secs().div_ceil(60);
+                    self.shard.set_failed(code, format!("{why}; next attempt in {minutes} min"));
                     let why = CommandRefused::NotConnected(self.shard.in_words());
                     self.shard.commands().close(why);
-                    self.stop_ticking_on().await;
+                    self.pause(wait).await;
+                    self.shard.commands().open();
                 }
             }
         }
@@ -190,7 +202,6 @@ impl Runner {
         grant: DialGrant,
         intake: &mut Intake,
         silence: &mut Silence,
-        dialing: &mut Dialing,
         ended: &mut Ended,
     ) -> Over {
         let starting = Starting::begin(&self.shard);
@@ -202,10 +213,15 @@ impl Runner {
             None if self.stop.is_cancelled() => return Over::Stopped,
             None => return Over::Outranked,
         };
-        let mut life = Life::new(self, intake, silence, dialing, ended, socket, starting);
+        let mut life = Life::new(self, intake, silence, ended, socket, starting);
         let over = life.run().await;
         life.close().await;
         over
+    }
+
+    /// Which session it has, and how far that was read.
+    fn position(&self) -> Option<(u64, u64)> {
+        self.shard.progress().map(|progress| (progress.session.ordinal, progress.read))
     }
 
     /// Where to connect next, and whether that is the session's resume URL. A URL that must not get the token is
@@ -227,9 +243,9 @@ impl Runner {
     }
 
     /// Publishes why the shard is not connected, and when it will retry.
-    fn show_wait(&self, cause: &str, dialing: &Dialing) {
-        let wait = dialing.wait();
-        let failures = dialing.failures();
+    fn show_wait(&self, cause: &str) {
+        let wait = self.dialing.wait();
+        let failures = self.dialing.failures();
         let wait_ms = wait.as_millis() as u64;
         tracing::info!(shard.id = %self.shard.number, cause, failures, wait_ms, "gateway connection lost");
         let detail = match wait.as_millis().div_ceil(1000) {
@@ -324,8 +340,20 @@ impl Runner {
 
 #[cfg(test)]
 mod tests {
+    use fleet_model::{Problem, ProblemCode};
+
     use super::*;
     use crate::testing;
+
+    #[tokio::test]
+    async fn shard_without_a_connection_is_not_queued() {
+        let shard = testing::shard_at(testing::EPOCH, "none");
+        let problem = Problem::of_report(&shard.report()).unwrap();
+        assert_eq!(
+            (problem.code, problem.message.as_str()),
+            (ProblemCode::ShardNotReady, "reconnecting: not connected yet")
+        );
+    }
 
     #[tokio::test]
     async fn panic_is_a_lost_connection() {

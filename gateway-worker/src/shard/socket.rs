@@ -2,7 +2,7 @@
 //!
 //! A socket never reconnects: [`Socket::dial`] takes a [`DialGrant`], which comes after the wait, and a
 //! [`GatewayAddress`], which may get the token. [`life`](super::life) interprets the messages. No input makes a socket
-//! panic, and a message is bounded to 32 MiB.
+//! panic; a message is bounded to 32 MiB, the answer to the upgrade to 16 KiB.
 
 use std::{
     future::poll_fn,
@@ -17,15 +17,18 @@ use tokio::{
     net::TcpStream,
     time::{Instant, Sleep},
 };
-use tokio_websockets::{ClientBuilder, CloseCode, Error, Limits, MaybeTlsStream, Message, WebSocketStream};
+use tokio_websockets::{
+    ClientBuilder, CloseCode, Connector, Error, Limits, MaybeTlsStream, Message, WebSocketStream,
+};
 
-use self::{inflate::Inflate, pulse::Pulse, sends::Sends};
+use self::{inflate::Inflate, pulse::Pulse, sends::Sends, upgrade::Upgraded};
 use super::{dialing::DialGrant, silence::NOT_ACKNOWLEDGED};
 use crate::gateway_address::GatewayAddress;
 
 mod inflate;
 mod pulse;
 mod sends;
+mod upgrade;
 
 /// Time limit for TCP, TLS and the upgrade together.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -47,8 +50,10 @@ pub(super) enum Received {
     Lost(String),
 }
 
+type Stream = WebSocketStream<Upgraded<MaybeTlsStream<TcpStream>>>;
+
 pub(super) struct Socket {
-    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    stream: Stream,
     inflate: Inflate,
     /// Set by HELLO.
     pulse: Option<Pulse>,
@@ -66,11 +71,8 @@ impl Socket {
     /// # Errors
     /// The reason, as text.
     pub(super) async fn dial(address: &GatewayAddress, _: DialGrant) -> Result<Self, String> {
-        let url = address.with_query(QUERY);
-        let builder = ClientBuilder::new().uri(&url).map_err(|error| error.to_string())?;
-        let builder = builder.limits(Limits::default().max_payload_len(Some(LARGEST)));
-        let (stream, _) = match tokio::time::timeout(CONNECT, builder.connect()).await {
-            Ok(connected) => connected.map_err(|error| in_words(&error))?,
+        let stream = match tokio::time::timeout(CONNECT, open(address)).await {
+            Ok(connected) => connected?,
             Err(_) => return Err(format!("no answer within {} s", CONNECT.as_secs())),
         };
         Ok(Self {
@@ -227,6 +229,22 @@ impl Socket {
         let sequence = self.sequence.map_or("null".to_owned(), |sequence| sequence.to_string());
         self.queue(format!(r#"{{"op":1,"d":{sequence}}}"#));
     }
+}
+
+/// Connects by TCP and TLS, and upgrades to a WebSocket.
+async fn open(address: &GatewayAddress) -> Result<Stream, String> {
+    let builder = ClientBuilder::new().uri(&address.with_query(QUERY)).map_err(|error| error.to_string())?;
+    let builder = builder.limits(Limits::default().max_payload_len(Some(LARGEST)));
+    let (host, port, is_tls) = address.server();
+    let upgraded = async {
+        let stream = TcpStream::connect((host, port)).await?;
+        let connector = if is_tls { Connector::new()? } else { Connector::Plain };
+        let stream = connector.wrap(host, stream).await?;
+        builder.connect_on(Upgraded::new(stream)).await
+    };
+    let (mut stream, _) = upgraded.await.map_err(|error| in_words(&error))?;
+    stream.get_mut().lift();
+    Ok(stream)
 }
 
 /// Describes an error; for HTTP errors only the status, nothing else of the response.

@@ -26,12 +26,25 @@ const OP_7: &str = r#"{"t":null,"s":null,"op":7,"d":null}"#;
 const OP_9_FALSE: &str = r#"{"t":null,"s":null,"op":9,"d":false}"#;
 const OP_9_TRUE: &str = r#"{"t":null,"s":null,"op":9,"d":true}"#;
 
+const EVENT: &str = r#"{"t":"TYPING_START","s":1,"op":0,"d":{}}"#;
+const EVENT_FAR_AHEAD: &str = r#"{"t":"TYPING_START","s":9007199254740991,"op":0,"d":{}}"#;
+const READY_OF_ANOTHER: &str =
+    r#"{"t":"READY","s":1,"op":0,"d":{"session_id":"s","guilds":[],"shard":[7,9000]}}"#;
+const READY_WITHOUT_SESSION: &str = r#"{"t":"READY","s":1,"op":0,"d":{"guilds":[]}}"#;
+
 /// Name, steps of the gateway, and the cause that the shard shows.
 const ROWS: &[(&str, &[Step], &str)] = &[
     ("refused", &[Refuse], "cannot connect"),
     ("503", &[Http("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n")], "cannot connect"),
     ("520 with a page", &[Http("HTTP/1.1 520 x\r\ncontent-length: 5\r\n\r\noops!")], "cannot connect"),
     ("not HTTP", &[Http("SSH-2.0-OpenSSH_9.6\r\n")], "cannot connect"),
+    ("endless answer", &[HttpFlood], "larger than 16384 bytes"),
+    ("flood before READY", &[Send(HELLO), Hear, Flood(EVENT, 8_300), Serve], "before READY"),
+    ("READY of another shard", &[Send(HELLO), Hear, Send(READY_OF_ANOTHER), Serve], "another shard"),
+    ("READY without a session", &[Send(HELLO), Hear, Send(READY_WITHOUT_SESSION), Serve], "session id"),
+    ("sequence again", &[Send(HELLO), Greet, Send(EVENT), Serve], "out of order"),
+    ("sequence far ahead", &[Send(HELLO), Greet, Send(EVENT_FAR_AHEAD), Serve], "out of order"),
+    ("ready, 4007", &[Send(HELLO), Greet, Close(4007)], "closed with 4007"),
     ("op 7 before HELLO", &[Send(OP_7)], "op 7"),
     ("HELLO, close", &[Send(HELLO), Close(4000)], "closed with 4000"),
     ("HELLO, end", &[Send(HELLO), End], ""),

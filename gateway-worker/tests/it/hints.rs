@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use altergolden_proto::v1::ShardStatus;
 use checkpoint::CheckpointStore as _;
 use fleet_model::{ShardNumber, StartKind};
 use gateway_worker::NoHandler;
@@ -118,4 +119,34 @@ async fn refused_session_is_given_up_for_good() {
     let gap = shard.outcome.unwrap().gap.unwrap();
     assert_eq!((gap.last_sequence, kind(&bench.until_ready("it").await)), (1, Some(StartKind::Reidentified)));
     bench.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_sequence_gives_the_session_up_at_once() {
+    let script = |index: usize, _: &str| match index {
+        0 => CUT.to_vec(),
+        1 => vec![Send(HELLO), Hear, Close(4007)],
+        _ => SERVE.to_vec(),
+    };
+    let gateway = OddGateway::start("{own}", Box::new(script)).await;
+    let mut bench = start().await;
+    worker(&mut bench, "a", &gateway).await;
+    let made = gateway.until("an IDENTIFY", |made| made.len() > 2 && made[2].sent(2)).await;
+    assert!(made[1].sent(6) && !made[2].sent(6), "{made:?}");
+    assert_eq!(kind(&bench.until_ready("the shard to be ready").await), Some(StartKind::Reidentified));
+    bench.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_token_is_tried_again_sooner_with_a_session() {
+    const REFUSED: &[Step] = &[Send(HELLO), Hear, Close(4004)];
+    for (before, wait) in [(CUT, "next attempt in 1 min"), (REFUSED, "next attempt in 10 min")] {
+        let script = move |index: usize, _: &str| if index == 0 { before.to_vec() } else { REFUSED.to_vec() };
+        let gateway = OddGateway::start("{own}", Box::new(script)).await;
+        let mut bench = start().await;
+        worker(&mut bench, "a", &gateway).await;
+        let failed = i32::from(ShardStatus::Failed);
+        bench.until(wait, |shard| shard.status == failed && shard.detail.contains(wait)).await;
+        bench.finish().await;
+    }
 }

@@ -7,6 +7,7 @@ mod backoff;
 mod bench;
 mod cached;
 mod commands;
+mod directives;
 mod doubts;
 mod gaps;
 mod handlers;

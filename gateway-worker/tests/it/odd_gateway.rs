@@ -28,6 +28,8 @@ pub(crate) const HELLO: &str = r#"{"t":null,"s":null,"op":10,"d":{"heartbeat_int
 pub(crate) enum Step {
     /// Answers the upgrade with this text and hangs up.
     Http(&'static str),
+    /// Answers the upgrade with a header without an end.
+    HttpFlood,
     /// Hangs up before the upgrade.
     Refuse,
     Send(&'static str),
@@ -168,6 +170,14 @@ impl Peer {
                 let _ = stream.write_all(answer.as_bytes()).await;
                 return;
             }
+            Some(Step::HttpFlood) => {
+                let _ = stream.read(&mut [0; 2048]).await;
+                let mut part = "HTTP/1.1 101 Switching Protocols\r\nx-odd: ";
+                while stream.write_all(part.as_bytes()).await.is_ok() {
+                    part = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+                }
+                return;
+            }
             _ => {}
         }
         let Ok(mut socket) = accept_async(stream).await else { return };
@@ -182,7 +192,7 @@ impl Peer {
     /// Runs one step; `None` when the connection is over.
     async fn step(&self, step: Step, index: usize, socket: &mut Socket) -> Option<()> {
         match step {
-            Step::Refuse | Step::Http(_) => {}
+            Step::Refuse | Step::Http(_) | Step::HttpFlood => {}
             Step::Send(text) => socket.send(Message::text(text)).await.ok()?,
             Step::Raw(bytes) => socket.get_mut().write_all(bytes).await.ok()?,
             Step::Binary(bytes) => socket.send(Message::binary(bytes)).await.ok()?,
@@ -223,10 +233,7 @@ impl Peer {
         } else {
             serde_json::json!({ "t": null, "s": null, "op": 9, "d": false })
         };
-        // The worker searches for these in the text, with `d` last.
-        let d = answer["d"].to_string();
-        let text = format!(r#"{{"t":{},"s":{},"op":{},"d":{d}}}"#, answer["t"], answer["s"], answer["op"]);
-        socket.send(Message::text(text)).await.ok()
+        socket.send(Message::text(answer.to_string())).await.ok()
     }
 
     /// Reads until `is` accepts an opcode; acknowledges heartbeats.

@@ -1,6 +1,6 @@
 //! Shard reports and their status.
 
-use fleet_model::{Epoch, ShardNumber, ShardReport, ShardStatus};
+use fleet_model::{Epoch, ProblemCode, ShardNumber, ShardReport, ShardStatus};
 
 use super::{Malformed, bounds::for_people, outcome::outcome_from_wire};
 use crate::v1;
@@ -57,6 +57,7 @@ impl From<ShardReport> for v1::ShardReport {
             uptime_seconds: report.uptime_seconds,
             detail: for_people(&report.detail),
             close_code: report.close_code.map(u32::from),
+            cause: report.cause.map(|code| code.as_str().to_owned()).unwrap_or_default(),
             outcome: report.outcome.map(Into::into),
             pending_guilds: report.pending_guilds,
             uncertain_guilds: report.uncertain_guilds,
@@ -81,6 +82,8 @@ impl TryFrom<v1::ShardReport> for ShardReport {
             uptime_seconds: report.uptime_seconds,
             detail: for_people(&report.detail),
             close_code: report.close_code.and_then(|code| code.try_into().ok()),
+            // A newer worker's is shown by the status.
+            cause: ProblemCode::named(&report.cause),
             outcome: report.outcome.and_then(outcome_from_wire),
             pending_guilds: report.pending_guilds,
             uncertain_guilds: report.uncertain_guilds,

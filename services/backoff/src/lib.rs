@@ -60,12 +60,17 @@ impl Backoff {
         self.floor = Duration::ZERO;
     }
 
-    /// Records that the attempt failed at `now`, or that what succeeded before has ended.
-    pub fn failed(&mut self, now: Instant) {
+    /// Records that what succeeded was ended at `now` on purpose, which is no failure.
+    pub fn ended(&mut self, now: Instant) {
         if self.is_steady(now) {
             self.failures = 0;
         }
         self.succeeded_at = None;
+    }
+
+    /// Records that the attempt failed at `now`, or that what succeeded before has failed.
+    pub fn failed(&mut self, now: Instant) {
+        self.ended(now);
         self.failures = self.failures.saturating_add(1);
     }
 

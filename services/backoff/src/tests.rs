@@ -31,6 +31,21 @@ fn success_that_does_not_last_resets_nothing() {
 }
 
 #[test]
+fn ending_on_purpose_neither_fails_nor_lasts() {
+    let (start, steady) = (Instant::now(), Policy::DISCORD.steady);
+    for (held, failures) in [(steady / 2, 3), (steady, 1)] {
+        let mut backoff = discord();
+        backoff.failed(start);
+        backoff.failed(start);
+        backoff.succeeded(start);
+        backoff.ended(start + held);
+        backoff.succeeded(start + steady * 2);
+        backoff.failed(start + steady * 2);
+        assert_eq!(backoff.failures(), failures, "held for {held:?}");
+    }
+}
+
+#[test]
 fn floor_is_under_the_next_wait_until_a_success() {
     let start = Instant::now();
     let mut backoff = discord();

@@ -49,6 +49,11 @@ macro_rules! codes {
                 }
             }
 
+            /// The code of this name.
+            pub fn named(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|code| code.as_str() == name)
+            }
+
             /// How much problems of this code matter.
             pub const fn weight(self) -> Weight {
                 match self {
@@ -106,6 +111,8 @@ codes! {
     ShardQueued "shard_queued" Progress,
     /// A shard is ready without some of its guilds.
     GuildsMissing "guilds_missing" Problem,
+    /// Discord answers a shard with the session of another one.
+    WrongSession "wrong_session" Problem,
     /// A worker's heartbeat stream is broken.
     WorkerCutOff "worker_cut_off" Problem,
     /// No shard may IDENTIFY.
@@ -138,8 +145,23 @@ impl ProblemCode {
     /// How long the condition must last to be a problem: while a shard connects, it is normal.
     pub const fn grace(self) -> Duration {
         match self {
-            Self::ShardNotReady | Self::ShardQueued | Self::ShardSilent | Self::GuildsMissing => GRACE,
+            Self::ShardNotReady
+            | Self::ShardQueued
+            | Self::ShardSilent
+            | Self::GuildsMissing
+            | Self::WrongSession => GRACE,
             _ => Duration::ZERO,
+        }
+    }
+
+    /// The code by which the beginning is remembered: a shard that changes between states that are not ready has had one
+    /// problem since the first of them.
+    const fn lasting(self) -> Self {
+        match self {
+            Self::ShardFailed | Self::ShardSilent | Self::ShardQueued | Self::WrongSession => {
+                Self::ShardNotReady
+            }
+            code => code,
         }
     }
 }
@@ -198,6 +220,7 @@ impl Problem {
             ShardStatus::Queued => ProblemCode::ShardQueued,
             _ => ProblemCode::ShardNotReady,
         };
+        let code = report.cause.unwrap_or(code);
         let detail = if report.detail.is_empty() { String::new() } else { format!(": {}", report.detail) };
         Some(Self::of_shard(code, report.shard, format!("{}{detail}", report.status)))
     }
@@ -266,7 +289,7 @@ impl ProblemClock {
             let text = if shard.is_some() { String::new() } else { without_numbers(&problem.message) };
             let lasting = self
                 .known
-                .entry((problem.code, shard, text))
+                .entry((problem.code.lasting(), shard, text))
                 .or_insert(Lasting { since_unix_ms: now_unix_ms, seen_unix_ms: now_unix_ms });
             lasting.seen_unix_ms = now_unix_ms;
             problem.since_unix_ms.get_or_insert(lasting.since_unix_ms);
@@ -305,6 +328,7 @@ mod tests {
     fn codes_are_unique_and_in_snake_case() {
         let names: BTreeSet<&str> = ProblemCode::ALL.iter().map(|code| code.as_str()).collect();
         assert_eq!(names.len(), ProblemCode::ALL.len());
+        assert!(ProblemCode::ALL.iter().all(|code| ProblemCode::named(code.as_str()) == Some(*code)));
         assert!(names.iter().all(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '_')));
     }
 
@@ -331,6 +355,30 @@ mod tests {
     fn moment_of_readiness_does_not_end_a_problem() {
         assert_eq!(shown(&[10, 14, 18, 22]), Some(10), "ready for 3 s between two connections");
         assert_eq!(shown(&[10, 11, 30]), None, "ready for 19 s");
+    }
+
+    #[test]
+    fn changing_between_states_that_are_not_ready_is_one_problem() {
+        let mut clock = ProblemClock::default();
+        let statuses = [
+            ShardStatus::Reconnecting,
+            ShardStatus::Queued,
+            ShardStatus::Identifying,
+            ShardStatus::Silent,
+            ShardStatus::Resuming,
+            ShardStatus::Stopped,
+        ];
+        for (second, status) in (0..30).zip(statuses.into_iter().cycle()) {
+            let cause = (second > 20).then_some(ProblemCode::WrongSession);
+            let report = ShardReport { cause, ..ShardReport::bare(ShardNumber(3), Epoch(1), status) };
+            let problem = Problem::of_report(&report).unwrap();
+            let code = cause.unwrap_or(problem.code);
+            let shown = clock.observe(vec![problem], 1_000 + second * 1_000);
+            let shown: Vec<_> = shown.iter().map(|shown| (shown.code, shown.since_unix_ms)).collect();
+            let expected = if second < 5 { Vec::new() } else { vec![(code, Some(1_000))] };
+            assert_eq!(shown, expected, "{status} after {second} s");
+        }
+        assert!(clock.observe(Vec::new(), 50_000).is_empty() && clock.known.is_empty());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Epoch, ShardNumber, StartOutcome};
+use crate::{Epoch, ProblemCode, ShardNumber, StartOutcome};
 
 /// Where a shard is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,6 +95,8 @@ pub struct ShardReport {
     /// The close code with which Discord refused it for good
     /// ([codes](https://discord.com/developers/docs/topics/opcodes-and-status-codes#gateway-gateway-close-event-codes)).
     pub close_code: Option<u16>,
+    /// The problem that keeps it from being ready, when its status does not say which; `None` from older workers.
+    pub cause: Option<ProblemCode>,
     /// How it last came to be connected; `None` before it was.
     pub outcome: Option<StartOutcome>,
     /// Guilds that READY named and of which nothing has come: the other figures are without them.
@@ -119,6 +121,7 @@ impl ShardReport {
             uptime_seconds: 0,
             detail: String::new(),
             close_code: None,
+            cause: None,
             outcome: None,
             pending_guilds: 0,
             uncertain_guilds: 0,

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeSet, str::FromStr};
 
-/// The stream of events whose names came when there were [`MOST_NAMES`] streams. Their payloads name them (`t`).
+/// The stream of events without a stream of their own: their names came when there were [`MOST_NAMES`] streams, or the
+/// key of that name is somebody else's. Their payloads name them (`t`).
 pub const UNKNOWN: &str = "ALTERGOLDEN_UNKNOWN";
 
 /// With so many streams, a name that is not one of [`KNOWN`] gets no stream of its own.

@@ -144,14 +144,15 @@ impl RedisRelay {
         self.link.script(script, keys, args).await.map_err(failed)
     }
 
-    /// Says once a minute that events are left out.
+    /// Says once a minute that events are not in the stream of their name.
     fn say_alien(&self) {
         let mut said = self.alien_said.lock().unwrap_or_else(PoisonError::into_inner);
         if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
             *said = Some(Instant::now());
             tracing::error!(
                 prefix = self.prefix.as_str(),
-                "a key with the name of an event is no stream: these events are not relayed (RELAY_PREFIX)"
+                stream = UNKNOWN,
+                "key with the name of an event is not a stream; its events go to another one (RELAY_PREFIX)"
             );
         }
     }
@@ -224,7 +225,7 @@ impl RelayStore for RedisRelay {
                 names.len()
             });
         }
-        if names.iter().any(|name| !is_known(name)) {
+        if !names.is_empty() {
             names.push(&UNKNOWN_STREAM);
         }
         let mut keys = vec![self.common(), self.streams(), self.fence(shard)];

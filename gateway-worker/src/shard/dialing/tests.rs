@@ -7,8 +7,8 @@ fn most_within_15_s(dialed: &[Instant]) -> usize {
 }
 
 /// Connects for ten minutes. Each connection lasts for `held` after READY and ends by `ends`.
-async fn dial_for_10_min(held: Duration, mut ends: impl FnMut(&mut Dialing)) -> Vec<Instant> {
-    let mut dialing = Dialing::default();
+async fn dial_for_10_min(held: Duration, mut ends: impl FnMut(&Dialing)) -> Vec<Instant> {
+    let dialing = Dialing::default();
     let mut dialed = Vec::new();
     let began = Instant::now();
     while began.elapsed() < Duration::from_mins(10) {
@@ -16,7 +16,7 @@ async fn dial_for_10_min(held: Duration, mut ends: impl FnMut(&mut Dialing)) -> 
         dialed.push(Instant::now());
         dialing.succeeded();
         tokio::time::sleep(held).await;
-        ends(&mut dialing);
+        ends(&dialing);
     }
     dialed
 }
@@ -43,7 +43,7 @@ async fn at_most_one_connection_a_second_over_15_s() {
 
 #[tokio::test(start_paused = true)]
 async fn waits_grow_until_a_session_has_held_for_30_s() {
-    let mut dialing = Dialing::default();
+    let dialing = Dialing::default();
     let mut waits = Vec::new();
     for held in [0, 29, 29, 29, 30, 1, 1] {
         let _grant = dialing.grant().await;
@@ -53,6 +53,36 @@ async fn waits_grow_until_a_session_has_held_for_30_s() {
         waits.push(dialing.wait().as_secs());
     }
     assert_eq!(waits, [0, 1, 2, 4, 0, 1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_task_of_the_shard_goes_on_with_the_same_waits() {
+    let dialing = Dialing::default();
+    for _ in 0..7 {
+        dialing.failed(1.0);
+    }
+    let next = dialing.clone();
+    assert_eq!((next.failures(), next.wait().as_secs()), (7, 32));
+    tokio::time::advance(Duration::from_secs(20)).await;
+    assert_eq!(next.wait().as_secs(), 12, "the time between counts");
+    next.failed(1.0);
+    assert_eq!(next.wait().as_secs(), 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_shard_tries_again_after_growing_waits() {
+    for (accepted_before, minutes) in [(false, [10, 20, 40, 60, 60]), (true, [1, 2, 4, 8, 16])] {
+        let dialing = Dialing::default();
+        for minutes in minutes {
+            dialing.refused(accepted_before);
+            assert_eq!(dialing.wait(), Duration::from_mins(minutes), "{accepted_before}");
+            let _grant = dialing.grant().await;
+        }
+        dialing.succeeded();
+        tokio::time::advance(Policy::DISCORD.steady).await;
+        dialing.refused(accepted_before);
+        assert_eq!(dialing.wait(), Duration::from_mins(minutes[0]), "a session has lasted");
+    }
 }
 
 /// twilight's `Shard` reconnects by itself, and another WebSocket client would not ask for a grant.

@@ -14,11 +14,9 @@ use crate::{
     },
     handler::Mark,
     handoff::Carried,
+    payload::LARGEST_SEQUENCE,
     shard::Progress,
 };
-
-/// Above any event's sequence; stores and relays count exactly up to here.
-const LAST_SEQUENCE: u64 = (1 << 53) - 1;
 
 impl Intake {
     /// Goes on from what was handed over. `beginning` is what the store has: the same, if all is well; then only what
@@ -94,7 +92,7 @@ impl Intake {
             reason: "pending events could not be read".to_owned(),
         };
         // At the unreadable event, or at the session's end.
-        let at = if unread == (0, 0) { (session.ordinal, LAST_SEQUENCE) } else { unread };
+        let at = if unread == (0, 0) { (session.ordinal, LARGEST_SEQUENCE) } else { unread };
         self.tell_gap(lost.or_before(Some(unread), session).until(read_at_unix_ms), at);
     }
 }

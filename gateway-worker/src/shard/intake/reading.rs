@@ -2,17 +2,19 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use fleet_model::shard_of_guild;
+use fleet_model::{ProblemCode, shard_of_guild};
 use tokio::time::Instant;
 use twilight_model::gateway::event::EventType;
 
-use super::{Dispatch, Intake};
+use super::{Dispatch, Intake, MOST_AHEAD, OUT_OF_ORDER, Taken};
 use crate::{
     handler::Event,
     payload::guild_of,
     reading::{self, Odd, Part, SessionStart, Unreadable},
 };
 
+/// Why a READY is refused.
+const WRONG_SESSION: &str = "Discord answered with the session of another shard";
 /// Shortest time between two warnings of one kind.
 const SAY_EVERY: Duration = Duration::from_mins(1);
 
@@ -63,14 +65,34 @@ impl Intake {
         }
     }
 
-    /// Reads READY, leaving out guilds of other shards.
-    pub(super) fn read_ready(&mut self, text: &str) -> Result<SessionStart, Unreadable> {
-        let mut start = reading::session_start(text)?;
+    /// Notes that an event was left out: what it may have changed is in doubt. `name`: `None` when unreadable.
+    pub(in crate::shard) fn not_taken(&mut self, name: Option<&str>, text: &str) {
+        let guild = guild_of(name.unwrap_or_default(), text);
+        if guild.is_some_and(|guild| self.is_foreign(guild)) {
+            self.count_foreign(1);
+        } else if name.is_none_or(reading::is_structural) {
+            self.shard.cache().doubt_event(guild);
+        }
+    }
+
+    /// Reads READY, leaving out guilds of other shards. Says how a READY is refused that begins no session of this
+    /// shard.
+    pub(super) fn read_ready(&mut self, dispatch: &Dispatch) -> Result<SessionStart, Taken> {
+        let start = reading::session_start(&dispatch.text);
+        let mut start = start.map_err(|Unreadable| Taken::Unusable("READY without a usable session id"))?;
+        if dispatch.sequence > MOST_AHEAD {
+            return Err(Taken::Hopeless(OUT_OF_ORDER));
+        }
+        let own = (u64::from(self.shard.number().0), u64::from(self.shard.total()));
         let named = start.guilds.len();
         start.guilds.retain(|guild| !self.is_foreign(*guild));
         let foreign = named - start.guilds.len();
         if foreign > 0 {
             self.count_foreign(foreign);
+        }
+        if start.shard.is_some_and(|shard| shard != own) || foreign > 0 && start.guilds.is_empty() {
+            self.shard.set_cause(ProblemCode::WrongSession, WRONG_SESSION);
+            return Err(Taken::Hopeless(WRONG_SESSION));
         }
         self.count_odd("READY", None, &start.odd);
         Ok(start)

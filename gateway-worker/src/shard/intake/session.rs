@@ -32,10 +32,13 @@ impl Intake {
         if !self.deliveries.has_room_for_session(dispatch.text.len()) {
             return self.overflowed(dispatch_clock());
         }
-        let Ok(start) = self.read_ready(&dispatch.text) else {
-            self.metrics.count_garbled();
-            tracing::error!(shard.id = %self.shard.number(), "READY has no session id; reconnecting");
-            return Taken::NoSession;
+        let start = match self.read_ready(&dispatch) {
+            Ok(start) => start,
+            Err(refused) => {
+                self.metrics.count_garbled();
+                tracing::error!(shard.id = %self.shard.number(), ?refused, "READY refused");
+                return refused;
+            }
         };
         let early = std::mem::take(&mut self.early);
         // Whatever waits is of the session before.
@@ -43,7 +46,14 @@ impl Intake {
         self.begin_session(&dispatch, start);
         let (sequence, received_at) = (dispatch.sequence, unix_ms());
         let mut queued = true;
+        let mut before = 0;
         for early in early.into_dispatches() {
+            // Positions must be unique and grow.
+            if !(before + 1..sequence).contains(&early.sequence) {
+                self.not_taken(Some(&early.name), &early.text);
+                continue;
+            }
+            before = early.sequence;
             self.apply(&early);
             queued &= self.queue(early, received_at);
         }
@@ -86,6 +96,7 @@ impl Intake {
             read_at_unix_ms: now,
         }));
         self.mark = Mark::Fresh;
+        self.replaying = false;
         self.began_session = true;
         if let Some(lost) = self.lost.take() {
             self.tell_gap(lost.until(now), (self.ordinal, 0));
@@ -103,6 +114,7 @@ impl Intake {
     /// RESUMED: what comes now is new, and is handled once a checkpoint reaches this far.
     pub(in crate::shard) fn resumed(&mut self) {
         self.mark = Mark::Fresh;
+        self.replaying = false;
         self.check_suspects();
         if let (Some(writer), Some(progress)) = (&self.writer, self.shard.progress())
             && self.checkpoints.keep != Keep::Off

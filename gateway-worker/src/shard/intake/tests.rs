@@ -88,6 +88,63 @@ async fn a_session_begins_whether_there_is_room_or_not() {
 }
 
 #[tokio::test]
+async fn sequence_must_grow_except_in_a_replay() {
+    // The next sequence after 5, whether RESUMED has come, and what becomes of it.
+    for (sequence, running, taken) in [
+        (6, true, Taken::Yes),
+        (5 + MOST_AHEAD, true, Taken::Yes),
+        (6 + MOST_AHEAD, true, Taken::Hopeless(OUT_OF_ORDER)),
+        (crate::payload::LARGEST_SEQUENCE, true, Taken::Hopeless(OUT_OF_ORDER)),
+        (crate::payload::LARGEST_SEQUENCE, false, Taken::Hopeless(OUT_OF_ORDER)),
+        (5, true, Taken::Again),
+        (4, true, Taken::Hopeless(OUT_OF_ORDER)),
+        (1, true, Taken::Hopeless(OUT_OF_ORDER)),
+        (0, true, Taken::Hopeless(OUT_OF_ORDER)),
+        (5, false, Taken::Again),
+        (1, false, Taken::Again),
+        (6, false, Taken::Yes),
+    ] {
+        let mut intake = intake(100).await;
+        assert_eq!(intake.take(ready("first", 1)), Taken::Yes);
+        for sequence in 2..=5 {
+            assert_eq!(intake.take(message(sequence)), Taken::Yes);
+        }
+        if !running {
+            intake.lost_connection();
+        }
+        assert_eq!(intake.take(message(sequence)), taken, "{sequence}, running: {running}");
+        let read = if taken == Taken::Yes { sequence } else { 5 };
+        assert_eq!(intake.shard.progress().unwrap().read, read, "{sequence}, running: {running}");
+    }
+}
+
+#[tokio::test]
+async fn another_event_with_the_same_sequence_is_no_copy() {
+    let mut intake = intake(100).await;
+    intake.take(ready("first", 1));
+    intake.take(message(2));
+    let mut other = message(2);
+    other.text = other.text.replace(r#""id":"1""#, r#""id":"7""#);
+    assert_eq!(intake.take(message(2)), Taken::Again);
+    assert_eq!(intake.take(other), Taken::Hopeless(OUT_OF_ORDER));
+}
+
+#[tokio::test]
+async fn ready_far_ahead_begins_no_session() {
+    let mut intake = intake(100).await;
+    assert_eq!(intake.take(ready("first", MOST_AHEAD + 1)), Taken::Hopeless(OUT_OF_ORDER));
+    assert!(intake.shard.progress().is_none());
+}
+
+#[tokio::test]
+async fn too_much_before_ready_ends_the_connection() {
+    let mut intake = intake(100).await;
+    let mut taken = (1..10_000).map(|sequence| intake.take(message(sequence)));
+    let ended = taken.find(|taken| *taken != Taken::Held);
+    assert!(matches!(ended, Some(Taken::Unusable(_))), "not the handlers' fault: {ended:?}");
+}
+
+#[tokio::test]
 async fn no_session_begins_after_the_shard_has_ended() {
     let mut intake = intake(3).await;
     intake.deliveries.abandon();

@@ -6,8 +6,12 @@ use tokio::time::Instant;
 
 /// Time limit for HELLO, which Discord sends at once.
 const TO_HELLO: Duration = Duration::from_secs(15);
-/// Time limit from IDENTIFY to READY, and between replayed events, while heartbeats are acknowledged.
+/// Time limit from IDENTIFY or RESUME to READY or RESUMED, while heartbeats are acknowledged ...
 const TO_READY: Duration = Duration::from_mins(2);
+/// ... to which each event adds this much, as a replay takes time: a few events a second are no replay.
+const FOR_EVENT: Duration = Duration::from_millis(100);
+/// Time limit for a replay, regardless of its events.
+const REPLAY: Duration = Duration::from_mins(15);
 /// Each failure doubles the limits, at most this often: a gateway that is slow for all bots deserves patience.
 const DOUBLINGS: u32 = 2;
 
@@ -18,22 +22,37 @@ pub(super) enum Stage {
     Connecting(Instant),
     /// It waits for a permit, for as long as that takes.
     Queued,
-    /// IDENTIFY or RESUME went out.
-    Greeted(Instant),
+    /// IDENTIFY or RESUME went out at `at`. Events move `since` forward.
+    Greeted { at: Instant, since: Instant },
     /// READY or RESUMED came.
     Running,
 }
 
 impl Stage {
+    /// IDENTIFY or RESUME goes out.
+    pub(super) fn greeted() -> Self {
+        let now = Instant::now();
+        Self::Greeted { at: now, since: now }
+    }
+
+    /// Notes an event, which extends the time limit of a replay.
+    pub(super) fn event_came(&mut self) {
+        if let Self::Greeted { since, .. } = self {
+            *since = (*since + FOR_EVENT).min(Instant::now());
+        }
+    }
+
     /// Returns what the connection hangs in, if its time limit after `failures` failures is over.
     pub(super) fn hangs(self, failures: u32) -> Option<&'static str> {
         let patience = |first: Duration| first * (1 << failures.min(DOUBLINGS));
         match self {
             Self::Connecting(since) if since.elapsed() >= patience(TO_HELLO) => Some("no HELLO came"),
-            Self::Greeted(since) if since.elapsed() >= patience(TO_READY) => {
+            Self::Greeted { at, since }
+                if since.elapsed() >= patience(TO_READY) || at.elapsed() >= REPLAY =>
+            {
                 Some("neither READY nor RESUMED came")
             }
-            Self::Connecting(_) | Self::Queued | Self::Greeted(_) | Self::Running => None,
+            Self::Connecting(_) | Self::Queued | Self::Greeted { .. } | Self::Running => None,
         }
     }
 }
@@ -44,7 +63,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn time_limit_for_ready_grows_with_failures() {
-        let stage = Stage::Greeted(Instant::now());
+        let stage = Stage::greeted();
         let mut hangs_after = Vec::new();
         for _ in 0..600 {
             tokio::time::advance(Duration::from_secs(1)).await;
@@ -52,5 +71,27 @@ mod tests {
         }
         let first = |column: usize| hangs_after.iter().position(|hangs| hangs[column]).map(|at| at + 1);
         assert_eq!([first(0), first(1), first(2)], [Some(120), Some(240), Some(480)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_replay_extends_the_time_limit() {
+        for (what, every_ms, hangs_after) in [
+            ("silence", 10_000_000, 120),
+            ("an event in 5 s", 5_000, 122),
+            ("an event a second", 1_000, 133),
+            ("five a second", 200, 239),
+            ("a replay without an end", 10, 900),
+        ] {
+            let (mut stage, began) = (Stage::greeted(), Instant::now());
+            let mut ms = 0_u64;
+            while stage.hangs(0).is_none() {
+                tokio::time::advance(Duration::from_millis(10)).await;
+                ms += 10;
+                if ms.is_multiple_of(every_ms) {
+                    stage.event_came();
+                }
+            }
+            assert_eq!(began.elapsed().as_secs(), hangs_after, "{what}");
+        }
     }
 }

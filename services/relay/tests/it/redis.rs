@@ -87,8 +87,15 @@ async fn a_key_that_is_no_stream_holds_nothing_else_up() {
         let appended = relay.append(SHARD, EPOCH, None, &batch).await.unwrap();
         assert!(matches!(appended, Appended::Done { reached: Some(reached), .. } if reached == at(1, 3)));
     }
+    let all = [("A", at(1, 1)), (UNKNOWN, at(1, 2)), ("A", at(1, 3))];
+    assert_eq!(read_all(&relay, "all").await, all.map(|(name, at)| (name.to_owned(), at)));
+    // The stream for the others is somebody else's as well.
+    redis.command::<u64>(&["DEL", UNKNOWN]).await;
+    let _: String = redis.command(&["SET", UNKNOWN, "x"]).await;
+    let batch = [entry("B", at(1, 4)), entry("A", at(1, 5))];
+    relay.append(SHARD, EPOCH, None, &batch).await.unwrap();
     let positions: Vec<_> = read_all(&relay, "A").await.into_iter().map(|(_, at)| at).collect();
-    assert_eq!(positions, [at(1, 1), at(1, 3)]);
+    assert_eq!(positions, [at(1, 1), at(1, 3), at(1, 5)]);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use fleet_model::{Problem, ProblemCode, ShardStatus};
 use serde_json::{Value, json};
 use tracing::{
     Event as Logged, Metadata, Subscriber,
@@ -42,7 +43,7 @@ fn created(id: u64) -> String {
 async fn odd_ready_is_read_part_by_part() {
     // Pointer, value (`None`: the field is missing), whether all guilds are known, and the resume URL.
     type Row = (&'static str, Option<Value>, bool, &'static str);
-    let rows: [Row; 18] = [
+    let rows: [Row; 24] = [
         ("/application", None, true, "wss://x"),
         ("/application", Some(json!({"id": {}, "flags": "many"})), true, "wss://x"),
         ("/user", None, true, "wss://x"),
@@ -51,6 +52,12 @@ async fn odd_ready_is_read_part_by_part() {
         ("/user/avatar", Some(json!("odd")), true, "wss://x"),
         ("/v", Some(json!("ten")), true, "wss://x"),
         ("/shard", Some(json!(["3", null])), true, "wss://x"),
+        ("/shard", Some(json!([3, 4])), true, "wss://x"),
+        ("/shard", Some(json!([3])), true, "wss://x"),
+        ("/shard", Some(json!([7.5, 4])), true, "wss://x"),
+        ("/shard", Some(json!({"0": 1})), true, "wss://x"),
+        ("/shard", Some(json!(null)), true, "wss://x"),
+        ("/resume_gateway_url", Some(json!(format!("wss://{}", "x".repeat(600)))), true, ""),
         ("/resume_gateway_url", None, true, ""),
         ("/resume_gateway_url", Some(json!(null)), true, ""),
         ("/resume_gateway_url", Some(json!(7)), true, ""),
@@ -103,11 +110,13 @@ async fn ready_without_guilds_leaves_them_in_doubt() {
 
 #[tokio::test]
 async fn ready_without_a_session_id_is_rejected() {
-    for id in [json!(null), json!(""), json!(7), json!({})] {
+    for id in
+        [json!(null), json!(""), json!(7), json!({}), json!("s".repeat(257)), json!("s".repeat(2_000_000))]
+    {
         let mut d = ready(&[OWN]);
         d["session_id"] = id;
         let mut intake = intake(100).await;
-        assert_eq!(intake.take(dispatch("READY", 1, &d.to_string())), Taken::NoSession);
+        assert!(matches!(intake.take(dispatch("READY", 1, &d.to_string())), Taken::Unusable(_)));
         assert!(intake.shard.progress().is_none());
         assert_eq!(
             intake.take(dispatch("READY", 1, &ready(&[OWN]).to_string())),
@@ -116,7 +125,66 @@ async fn ready_without_a_session_id_is_rejected() {
         );
     }
     for d in ["null", "[]", "{", r#"{"session_id":"#] {
-        assert_eq!(intake(100).await.take(dispatch("READY", 1, d)), Taken::NoSession, "{d}");
+        assert!(matches!(intake(100).await.take(dispatch("READY", 1, d)), Taken::Unusable(_)), "{d}");
+    }
+}
+
+#[tokio::test]
+async fn session_of_another_shard_is_refused() {
+    let only = |shard: Value, guilds: &[u64]| {
+        let mut d = ready(guilds);
+        d["shard"] = shard;
+        d
+    };
+    for (what, d) in [
+        ("another number", only(json!([1, 4]), &[OWN])),
+        ("another total", only(json!([3, 5]), &[OWN])),
+        ("a huge number", only(json!([u64::MAX, 4]), &[])),
+        ("only guilds of other shards", only(json!([3, 4]), &[FOREIGN, FOREIGN + 1])),
+        ("only such guilds, without a pair", ready(&[FOREIGN])),
+    ] {
+        let mut intake = intake(100).await;
+        let refused = intake.take(dispatch("READY", 1, &d.to_string()));
+        assert!(matches!(refused, Taken::Hopeless(_)), "{what}: {refused:?}");
+        assert!(intake.shard.progress().is_none(), "{what}");
+        let shard = intake.shard.clone();
+        let shown = |status| {
+            shard.set_status(status, "");
+            let problem = Problem::of_report(&shard.report()).unwrap();
+            (problem.code, problem.message.contains("another shard"))
+        };
+        for status in [ShardStatus::Reconnecting, ShardStatus::Queued, ShardStatus::Identifying] {
+            assert_eq!(shown(status), (ProblemCode::WrongSession, true), "{what}");
+        }
+        // The guilds of the shard's own session.
+        intake.lost_connection();
+        assert_eq!(intake.take(dispatch("READY", 1, &ready(&[OWN]).to_string())), Taken::Yes, "{what}");
+        shard.set_status(ShardStatus::Ready, "");
+        assert_eq!(shown(ShardStatus::Reconnecting).0, ProblemCode::ShardNotReady, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn event_that_cannot_be_numbered_leaves_its_guild_in_doubt() {
+    let own = OWN.to_string();
+    for (what, name, d, guild_in_doubt, shard_in_doubt) in [
+        ("a guild that is known", Some("GUILD_DELETE"), json!({"id": own}), true, false),
+        ("a channel of it", Some("CHANNEL_CREATE"), json!({"guild_id": own}), true, false),
+        ("a new guild", Some("GUILD_CREATE"), json!({"id": OTHER_OWN.to_string()}), false, true),
+        ("no guild", Some("CHANNEL_CREATE"), json!({}), false, true),
+        ("no name", None, json!({"guild_id": own}), true, false),
+        ("no name and guild", None, json!([]), false, true),
+        ("not kept", Some("TYPING_START"), json!({"guild_id": own}), false, false),
+        ("another shard's", Some("GUILD_DELETE"), json!({"id": FOREIGN.to_string()}), false, false),
+    ] {
+        let mut intake = intake(100).await;
+        intake.take(dispatch("READY", 1, &ready(&[OWN]).to_string()));
+        intake.take(dispatch("GUILD_CREATE", 2, &created(OWN)));
+        assert_eq!(intake.shard.report().uncertain_guilds, 0);
+        intake.not_taken(name, &json!({"op": 0, "t": name, "s": null, "d": d}).to_string());
+        let cache = intake.shard.cache();
+        assert_eq!(cache.doubt().is_some(), shard_in_doubt, "{what}: {:?}", cache.doubt());
+        assert_eq!(intake.shard.report().uncertain_guilds > 0, guild_in_doubt || shard_in_doubt, "{what}");
     }
 }
 
@@ -130,6 +198,14 @@ async fn events_before_ready_are_taken_after_it() {
     assert_eq!(intake.deliveries.figures().len, 3, "bot code gets all of them");
     let progress = intake.shard.progress().unwrap();
     assert_eq!((progress.began_at, progress.read), (2, 3));
+
+    // Only numbers that grow up to READY's are positions.
+    intake.lost_session("a test");
+    for sequence in [1, 1, 9, 3, 2, 4] {
+        assert_eq!(intake.take(dispatch("TYPING_START", sequence, "{}")), Taken::Held);
+    }
+    assert_eq!(intake.take(dispatch("READY", 4, &ready(&[OWN]).to_string())), Taken::Yes);
+    assert_eq!(intake.deliveries.figures().len, 3 + 1 + 2 + 1, "a gap, two events, and READY");
 
     // Events held for a lost connection belong to a session that never began.
     intake.lost_session("a test");
@@ -253,7 +329,8 @@ async fn no_payload_is_logged_at_any_level_and_bot_code_still_gets_it() {
         sequence += 1;
         assert_eq!(intake.take(dispatch(name, sequence, &d)), Taken::Yes, "{name}");
     }
-    assert_eq!(intake.take(dispatch("READY", 1, r#"{"session_id":["MARKER"]}"#)), Taken::NoSession);
+    let refused = intake.take(dispatch("READY", 1, r#"{"session_id":["MARKER"]}"#));
+    assert!(matches!(refused, Taken::Unusable(_)), "{refused:?}");
     assert_eq!(intake.deliveries.figures().len, 11, "all but the malformed READY");
     let log = log.0.lock().unwrap().clone();
     assert!(log.contains("part=\"emoji\"") && log.contains("part=\"event\""), "{log}");

@@ -1,7 +1,8 @@
 -- Appends a shard's entries above the position that it has reached.
 -- KEYS: common (ms, number of the last id), streams (name -> first id that was not cut), the shard's fence, the streams.
 -- ARGV: epoch, believed session and sequence ('' when not known), shard, how many streams, the most streams of names that are not known;
--- name and length of each stream and 1 when its name is known, else 0: then the last stream takes the entries of those beyond the most;
+-- name and length of each stream and 1 when its name is known, else 0. The last stream takes what has no stream of its own: entries of
+-- names beyond the most, and of names whose key is somebody else's;
 -- then for each entry: place of its stream (0: none), session, sequence, guild, received_at, late, traceparent, data.
 local common, streams, fence = KEYS[1], KEYS[2], KEYS[3]
 local epoch = tonumber(ARGV[1])
@@ -75,8 +76,13 @@ for at = first, #ARGV, 8 do
     local place = stream_of[tonumber(ARGV[at])]
     local added = place and add(KEYS[3 + place], at)
     if failed(added) and string.find(added.err, 'WRONGTYPE') then
-      -- Somebody else's key: its events are left out, or nothing would be relayed any more.
-      alien = alien + 1
+      -- Somebody else's key.
+      alien, place = alien + 1, count
+      added = add(KEYS[3 + count], at)
+    end
+    if failed(added) and string.find(added.err, 'WRONGTYPE') then
+      -- That one too: the event is left out, or nothing would be relayed any more.
+      place = nil
     elseif failed(added) then
       failure = added
       break

@@ -1,0 +1,34 @@
+//! Tasks of shards that are given up, and what the next ones know.
+
+use super::*;
+use crate::{handler::NoHandler, testing};
+
+#[tokio::test]
+async fn shard_that_was_given_up_keeps_its_waits() {
+    let (runner, _requests) = testing::runner("ws://127.0.0.1:1", CancellationToken::new());
+    let parts = ShardParts {
+        cache: testing::cache("none"),
+        identify: runner.identify.clone(),
+        metrics: ShardMetrics::default(),
+        checkpoints: runner.checkpoints.clone(),
+        bot: testing::bot(Arc::new(NoHandler)),
+        runtime: Handle::current(),
+        changed: Arc::default(),
+    };
+    let published = RunningShards::new(WorkerId::try_from("w".to_owned()).unwrap());
+    let mut set = ShardSet::new(parts, published);
+    let mut failures = Vec::new();
+    for epoch in 1..=3 {
+        let shards = BTreeMap::from([(testing::SHARD, Epoch(epoch))]);
+        let assignment = Assignment { shard_total: testing::TOTAL, shards, ..Assignment::default() };
+        set.obey(&assignment, &runner.lease, &runner.settings);
+        failures.push(set.dialing[&testing::SHARD].failures());
+        // Two looks, as the process may have slept before the first.
+        let now = BootTime::now();
+        for seconds in [60, 120] {
+            set.give_up_stuck(Duration::from_secs(30), now.after(Duration::from_secs(seconds)));
+        }
+        assert!(set.tasks.is_empty());
+    }
+    assert_eq!(failures, [0, 1, 2]);
+}
