@@ -76,10 +76,10 @@ async fn a_redis_that_is_gone_fails_fast() {
 
 #[tokio::test]
 async fn what_others_wrote_is_named_and_no_panic() {
+    const MAX: &str = "18446744073709551615";
     let server = RedisServer::start().await;
     // An invalid record of a worker or a shard is left out; the others stop the whole. Numbers beyond every clock and
     // the limit of shards are invalid too.
-    const MAX: &str = "18446744073709551615";
     let cases: [(&str, &[&str]); 19] = [
         ("{p}:term", &["SET", "{p}:term", "x"]),
         ("{p}:term", &["HSET", "{p}:term", "term", "many"]),
