@@ -24,6 +24,7 @@ use crate::{
 };
 
 mod draining;
+mod numbers;
 mod registration;
 mod renewals;
 mod session;
@@ -125,7 +126,9 @@ impl Link {
     /// Lives one life after another until the process is told to stop. Every gateway socket is closed on return.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), LinkError> {
         let mut incarnation: Incarnation = (**self.parts.incarnation.load()).clone();
+        let mut wait = FIRST_WAIT;
         loop {
+            let began = BootTime::now();
             let end = self.live(Life::new(incarnation, self.parts.store.clone()), &stop).await;
             // Whatever ended it: nothing runs on without a lease.
             self.parts.shards.stop_all().await;
@@ -138,6 +141,13 @@ impl Link {
                     self.assignment = Assignment::default();
                     incarnation = settings::incarnation_nonce().parse().expect("hex digits are a name");
                     self.parts.incarnation.store(Arc::new(incarnation.clone()));
+                    // A lease that is refused at once, time after time, is no reason to hurry.
+                    if BootTime::now().since(began) > LONGEST_WAIT {
+                        wait = FIRST_WAIT;
+                    } else {
+                        let _ = tokio::time::timeout(wait, stop.cancelled()).await;
+                        wait = (wait * 2).min(LONGEST_WAIT);
+                    }
                 }
             }
         }

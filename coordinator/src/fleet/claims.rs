@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use fleet_model::{Epoch, Problem, ProblemCode, ShardNumber, WorkerId};
+use fleet_model::{AHEAD_MS, Epoch, Problem, ProblemCode, ShardNumber, WorkerId};
 
 use super::{
     Effect, Fleet, Now, Owner, Ownership, Phase, Registration, RegistrationRefused, Slot, losing::VERDICT_DUE,
@@ -15,9 +15,6 @@ use super::{
 
 /// The most workers of a fleet.
 pub(super) const MAX_WORKERS: usize = 1_024;
-
-/// How far epochs may be ahead of the clock: more than coordinators' clocks disagree.
-const AHEAD_MS: u64 = 24 * 3600 * 1000;
 
 /// A running total may differ from a known one by this factor, either way: settings change while a fleet runs.
 const TIMES: u32 = 4;

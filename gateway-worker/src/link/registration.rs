@@ -15,9 +15,10 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use super::{Life, Link, renewals::Renewing};
+use super::{Life, Link, numbers, renewals::Renewing};
 use crate::{
     Keep,
+    checkpoints::unix_ms,
     clock::BootTime,
     gateway_address::Trust,
     shard::{GatewaySettings, TRANSPORT},
@@ -98,6 +99,7 @@ impl Link {
         }
         let assignment = answer.assignment.map(Assignment::try_from).transpose();
         let assignment = assignment.map_err(|error| unreachable(error.to_string()))?.unwrap_or_default();
+        numbers::check(term, Some(&assignment), unix_ms()).map_err(unreachable)?;
         self.term = term;
         life.ttl = Duration::from_millis(answer.lease_ttl_ms).min(LONGEST_TTL);
         life.interval = Duration::from_millis(answer.heartbeat_interval_ms)

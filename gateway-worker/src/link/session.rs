@@ -15,7 +15,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Streaming, transport::Channel};
 
-use super::{Life, Link, registration::LONGEST_TTL, until};
+use super::{Life, Link, numbers, registration::LONGEST_TTL, until};
+use crate::checkpoints::unix_ms;
 
 /// Reports on their way up. When they pile up, the stream is as good as broken.
 const REPORTS: usize = 16;
@@ -151,6 +152,8 @@ impl Link {
                 directive.term, self.term
             )));
         }
+        let impossible = |why| SessionEnd::Broken(why);
+        numbers::check(Term(directive.term), None, unix_ms()).map_err(impossible)?;
         self.term = Term(directive.term);
         match directive.directive {
             Some(Kind::LeaseRenewed(renewed)) => {
@@ -159,11 +162,12 @@ impl Link {
             }
             Some(Kind::Assignment(assignment)) => match Assignment::try_from(assignment) {
                 Ok(assignment) if assignment.revision >= self.assignment.revision => {
+                    numbers::check(self.term, Some(&assignment), unix_ms()).map_err(impossible)?;
                     self.obey(life, assignment);
                     return Ok(ReportDue::Now);
                 }
                 Ok(_) => {}
-                Err(error) => tracing::warn!(%error, "an assignment that makes no sense"),
+                Err(error) => tracing::warn!(%error, "invalid assignment"),
             },
             Some(Kind::RoutingTable(table)) => self.take_routes(table),
             Some(Kind::LeaseRefused(refused)) => {

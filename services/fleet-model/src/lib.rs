@@ -22,5 +22,5 @@ pub use problem::{Problem, ProblemClock, ProblemCode, Weight};
 pub use report::{ShardReport, ShardStatus};
 pub use routes::{Owner, Route, Routes};
 pub use session::SessionNeeds;
-pub use shard::{Epoch, MAX_SHARDS, ShardNumber, Term, shard_of_guild};
+pub use shard::{AHEAD_MS, Epoch, MAX_SHARDS, ShardNumber, Term, shard_of_guild};
 pub use worker::{Generation, Incarnation, InvalidName, WorkerId};

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// The most shards of a fleet: Discord's largest bots run a few thousand.
 pub const MAX_SHARDS: u32 = 65_536;
 
+/// How far epochs and terms may be ahead of a clock, in milliseconds: clocks of a fleet disagree by less.
+pub const AHEAD_MS: u64 = 24 * 3600 * 1000;
+
 /// A shard's number, counted from 0. With the bot's shard total it names one gateway connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
