@@ -43,8 +43,8 @@ pub use checkpoints::Keep;
 pub use config::{Args, Config};
 pub use discord::TokenRefused;
 pub use handler::{
-    Context, Event, EventError, EventHandler, Mark, NoHandler, RequestError, ShardMessage, ShardRequest,
-    Taken, Wanted,
+    Command, Context, Event, EventError, EventHandler, Mark, NoHandler, RequestError, ShardMessage,
+    ShardRequest, Taken, Wanted,
 };
 pub use link::LinkError;
 pub use relay::Relay;
