@@ -1,8 +1,9 @@
 //! Exit reports of supervisors, which wait for the store's verdict on the worker's lease.
 //!
 //! A report alone is not trusted: the coordinator probes the worker's address first, and a worker that answers is
-//! alive. A worker that can't be reached counts as gone only if its stream has broken: it may be busy, or its port full. One
-//! probe serves all reports about a worker, and its result is valid for a few seconds.
+//! alive. A worker that can't be reached may be busy, or its port full: it counts as gone if its stream has broken, or if
+//! nothing is heard from it for two heartbeats. One probe serves all reports about a worker, and its result is valid for a few
+//! seconds.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -22,8 +23,8 @@ const WAITING: usize = 1024;
 /// How long the result "alive" of a probe is valid.
 const FOUND_ALIVE: Duration = Duration::from_secs(5);
 
-/// How long a worker with an unclear probe is watched for a broken stream or a clear one.
-const WATCHED: Duration = Duration::from_secs(1);
+/// How long a worker with an unclear probe must be silent: two of the longest heartbeat intervals.
+const WATCHED: Duration = Duration::from_secs(2);
 
 /// The pause between two probes of a worker that is watched.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -41,7 +42,7 @@ pub(super) struct Exits {
     /// Incarnations that are being probed (`None`), or were found alive and until when that is valid. Only workers of
     /// the fleet are here.
     looks: BTreeMap<Life, Option<Duration>>,
-    /// Until when incarnations are watched whose probe was unclear.
+    /// Since when incarnations are watched whose probe was unclear.
     watched: BTreeMap<Life, Duration>,
 }
 
@@ -146,20 +147,21 @@ impl Driver<'_> {
         now: Now,
     ) {
         let life = (worker, incarnation);
-        let counts = finding.is_evidence() || self.fleet.is_cut_off(&life.0, &life.1);
-        if finding == Finding::Unclear && !counts {
-            let until = *self.exits.watched.entry(life.clone()).or_insert(now.mono + WATCHED);
-            if now.mono < until && self.fleet.knows(&life.0, &life.1) {
+        let mut is_heard = false;
+        if finding == Finding::Unclear && !self.fleet.is_cut_off(&life.0, &life.1) {
+            let since = *self.exits.watched.entry(life.clone()).or_insert(now.mono);
+            is_heard = self.fleet.is_heard_after(&life.0, &life.1, since);
+            if !is_heard && now.mono < since + WATCHED && self.fleet.knows(&life.0, &life.1) {
                 return self.probe_before_exit(life, PAUSE);
             }
         }
         self.exits.watched.remove(&life);
-        if finding == Finding::Unclear && !counts {
+        if is_heard {
             self.exits.looks.remove(&life);
             self.shell.metrics.count_refused("exit");
-            tracing::warn!(worker.id = %life.0, "exit report refused: worker not reached, but its stream is not broken");
-            let unclear = || ExitRefused::NotCutOff { worker: life.0.clone() };
-            return self.exits.answer(&life.0, &life.1, || Err(unclear()));
+            tracing::warn!(worker.id = %life.0, "exit report refused: worker not reached at its address, but heard");
+            let heard = || ExitRefused::StillHeard { worker: life.0.clone() };
+            return self.exits.answer(&life.0, &life.1, || Err(heard()));
         }
         if finding == Finding::Answers {
             self.exits.looks.insert(life.clone(), Some(now.mono + FOUND_ALIVE));

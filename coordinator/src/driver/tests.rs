@@ -336,7 +336,7 @@ async fn store_that_breaks_under_a_running_fleet_is_named() {
 
 /// A worker whose port accepts connections and answers nothing: it is stopped for a moment, or its port is full.
 #[tokio::test]
-async fn exit_report_of_an_unreachable_worker_counts_only_when_its_stream_has_broken() {
+async fn exit_report_of_an_unreachable_worker_counts_only_when_it_is_cut_off_or_silent() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let ttl = Duration::from_secs(1);
     let shell = shell(Arc::new(MemoryStore::new()), ttl);
@@ -363,7 +363,7 @@ async fn exit_report_of_an_unreachable_worker_counts_only_when_its_stream_has_br
             () = beats => unreachable!(),
             answer = exit() => answer,
         };
-        assert!(matches!(refused, Err(Stopped::Exit(ExitRefused::NotCutOff { .. }))), "{refused:?}");
+        assert!(matches!(refused, Err(Stopped::Exit(ExitRefused::StillHeard { .. }))), "{refused:?}");
         fleet.heartbeat_ended(stream.stream).await;
         assert_eq!(exit().await.unwrap(), incarnation);
     })

@@ -110,11 +110,11 @@ pub enum ExitRefused {
         /// The worker.
         worker: WorkerId,
     },
-    /// The worker does not answer at its address, and nothing else shows that its process has ended.
+    /// The worker does not answer at its address, but was heard after the report.
     #[error(
-        "worker {worker} can't be reached, but its heartbeat stream is open or was never seen here: its lease decides"
+        "worker {worker} can't be reached at its address, but was heard after the exit report: its lease decides"
     )]
-    NotCutOff {
+    StillHeard {
         /// The worker.
         worker: WorkerId,
     },
@@ -136,6 +136,12 @@ impl Fleet {
     pub fn is_cut_off(&self, worker: &WorkerId, incarnation: &Incarnation) -> bool {
         let known = self.workers.get(worker).filter(|known| known.incarnation == *incarnation);
         known.is_some_and(|known| known.broken.is_some())
+    }
+
+    /// Whether a worker's report came after this moment.
+    pub fn is_heard_after(&self, worker: &WorkerId, incarnation: &Incarnation, moment: Duration) -> bool {
+        let known = self.workers.get(worker).filter(|known| known.incarnation == *incarnation);
+        known.is_some_and(|known| known.last_heard > moment)
     }
 
     /// Notes that the probe did not confirm a reported exit.

@@ -103,7 +103,7 @@ impl From<Stopped> for Status {
             | Stopped::Exit(
                 ExitRefused::StoreUntrusted { .. }
                 | ExitRefused::StillAnswers { .. }
-                | ExitRefused::NotCutOff { .. },
+                | ExitRefused::StillHeard { .. },
             ) => Self::failed_precondition(text),
             Stopped::Exit(ExitRefused::Unknown { .. } | ExitRefused::AnotherLife { .. }) => {
                 Self::not_found(text)

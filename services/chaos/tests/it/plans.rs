@@ -186,11 +186,11 @@ async fn a_plan_that_is_not_written_down_is_not_answered_for() {
     .await;
 }
 
-/// The operator gets no answer; the next coordinator carries the plan out.
+/// The operator gets no answer; the next coordinator carries the plan out. The first intent is the generation that workers began with.
 #[tokio::test(flavor = "multi_thread")]
 async fn coordinator_may_die_with_a_plan_written_but_not_answered() {
     let _turn = one_at_a_time::turn().await;
-    let point = "coordinator_intent_written:1".to_owned();
+    let point = "coordinator_intent_written:2".to_owned();
     let setup = Setup { coordinators_die_at: vec![(0, point)], ..Setup::default() };
     plays(setup, async |fleet| {
         let generation = fleet.start_successors().await;

@@ -54,7 +54,7 @@ fn what_a_worker_says_is_looked_at() {
     let deep = format!("{}1{}", "[".repeat(40), "]".repeat(40));
     let large = format!("\"{}\"", "x".repeat(LARGEST));
     for (json, kind, says) in [
-        ("{broken".to_owned(), Kind::Failed, "no JSON"),
+        ("{broken".to_owned(), Kind::Failed, "not JSON"),
         (deep, Kind::Failed, "nested"),
         (large, Kind::TooLarge, "262146 bytes"),
     ] {
