@@ -13,6 +13,7 @@ use altergolden_proto::{
 use checkpoint::SetAsideStore;
 use event_bus::EventBus;
 use fleet_store::FleetStore;
+use futures_util::future::BoxFuture;
 use relay::RelayStore;
 use servers::{Limits, Listener, grpc_server};
 use shard_bridge::{Bridge, BridgeMetrics, Hub};
@@ -103,9 +104,15 @@ impl Coordinator {
 
     /// Serves until `stop`.
     ///
+    /// The future is boxed so that it is compiled in this crate, not in each program that polls it.
+    ///
     /// # Errors
     /// [`StartError::Discord`] when Discord refuses the token.
-    pub async fn run(self, stop: CancellationToken) -> Result<(), StartError> {
+    pub fn run(self, stop: CancellationToken) -> BoxFuture<'static, Result<(), StartError>> {
+        Box::pin(self.serve(stop))
+    }
+
+    async fn serve(self, stop: CancellationToken) -> Result<(), StartError> {
         let Self { config, parts, listener, address, health } = self;
         let discord = Discord::new(&config.token, config.api.as_ref(), config.gateway.as_ref())?;
         let discord = Arc::new(discord);

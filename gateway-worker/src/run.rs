@@ -4,6 +4,7 @@ use std::{process::ExitCode, sync::Arc};
 
 use event_bus::RedisBus;
 use fleet_store::RedisStore;
+use futures_util::future::BoxFuture;
 use settings::Exit;
 
 use crate::{Args, EventHandler, Parts, Relay, Worker, WorkerError};
@@ -39,12 +40,17 @@ pub async fn run(handler: impl EventHandler) -> ExitCode {
         Ok(telemetry) => telemetry,
         Err(error) => return fail(Exit::Settings, &error),
     };
-    let code = Box::pin(run_with(args, Arc::new(handler))).await;
+    let code = run_with(args, Arc::new(handler)).await;
     telemetry.shutdown().await;
     code
 }
 
-async fn run_with(args: Args, handler: Arc<dyn EventHandler>) -> ExitCode {
+/// Boxed so that it is compiled here, not in each bot.
+fn run_with(args: Args, handler: Arc<dyn EventHandler>) -> BoxFuture<'static, ExitCode> {
+    Box::pin(start(args, handler))
+}
+
+async fn start(args: Args, handler: Arc<dyn EventHandler>) -> ExitCode {
     let (store_args, relay_args) = (args.store.clone(), args.relay.clone());
     let config = match settings::discord_token().and_then(|token| args.into_config(token)) {
         Ok(config) => config,
@@ -76,7 +82,7 @@ async fn run_with(args: Args, handler: Arc<dyn EventHandler>) -> ExitCode {
         Err(error) => return fail(Exit::Settings, &error),
     };
     let stop = settings::stop_on_signal();
-    match Box::pin(worker.run(stop)).await {
+    match worker.run(stop).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error @ WorkerError::Token(_)) => fail(Exit::Token, &error),
         Err(error) => fail(Exit::Settings, &error),

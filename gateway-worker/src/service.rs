@@ -15,6 +15,7 @@ use discord_rest::{Rest, RestMetrics};
 use event_bus::EventBus;
 use fleet_model::{Incarnation, Routes, WorkerId};
 use fleet_store::FleetStore;
+use futures_util::future::BoxFuture;
 use servers::{Limits, Listener, grpc_server};
 use shard_bridge::{Bridge, BridgeMetrics, Hub};
 use telemetry::{
@@ -167,9 +168,15 @@ impl Worker {
 
     /// Runs until `stop`; then gives its shards away, closes what is left, and returns.
     ///
+    /// The future is boxed so that it is compiled in this crate, not in each program that polls it.
+    ///
     /// # Errors
     /// Discord refused the token, there is no address to tell others, or another worker has its name.
-    pub async fn run(self, stop: CancellationToken) -> Result<(), WorkerError> {
+    pub fn run(self, stop: CancellationToken) -> BoxFuture<'static, Result<(), WorkerError>> {
+        Box::pin(self.work(stop))
+    }
+
+    async fn work(self, stop: CancellationToken) -> Result<(), WorkerError> {
         let Self { config, parts, listener, address, health, rest } = self;
         let (routes, routes_reader) = watch::channel(Arc::new(Routes::default()));
         // The servers outlive the shards: who is asked about a shard that closes can say so.

@@ -221,7 +221,7 @@ impl Bench {
         self.addresses.insert(name.to_owned(), format!("http://{}", worker.address()));
         let stop = self.stop.child_token();
         let ends = stop.clone();
-        let running = self.tasks.spawn(async move { Box::pin(worker.run(ends)).await.unwrap() });
+        let running = self.tasks.spawn(async move { worker.run(ends).await.unwrap() });
         self.workers.insert(name.to_owned(), running);
         stop
     }

@@ -197,7 +197,7 @@ async fn start(args: &DevArgs) -> Result<(Running, Tasks), Outcome> {
     for (index, worker) in workers.into_iter().enumerate() {
         let stop = tasks.workers_stop.clone();
         tasks.workers.spawn(async move {
-            Box::pin(worker.run(stop)).await.map_err(worker_failed)?;
+            worker.run(stop).await.map_err(worker_failed)?;
             Ok(worker_name(index))
         });
     }

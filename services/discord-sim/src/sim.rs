@@ -8,6 +8,7 @@ use crate::{
     net::{Listener, Tap},
     server::{self, Shared},
 };
+use futures_util::future::BoxFuture;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -50,7 +51,12 @@ impl Sim {
     /// # Errors
     ///
     /// When a setting can't work or the address can't be listened on.
-    pub async fn start(config: SimConfig) -> Result<Self, StartError> {
+    pub fn start(config: SimConfig) -> BoxFuture<'static, Result<Self, StartError>> {
+        // Boxed so that it is compiled in this crate, not in each program that polls it.
+        Box::pin(Self::listen(config))
+    }
+
+    async fn listen(config: SimConfig) -> Result<Self, StartError> {
         config.validate()?;
         let addr = config.listen;
         let listen = |source| StartError::Listen { addr, source };
