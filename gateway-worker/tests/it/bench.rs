@@ -276,6 +276,21 @@ impl Bench {
         assert!(waited.is_ok(), "gave up waiting for the shards; {:?}", self.client.shards("").await);
     }
 
+    /// Until the coordinator can hand shards to this worker.
+    pub(crate) async fn until_registered(&mut self, worker: &str) {
+        let asking = async {
+            loop {
+                let workers = self.client.workers().await.unwrap_or_default();
+                if workers.iter().any(|known| known.worker_id == worker && known.connected) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let waited = tokio::time::timeout(PATIENCE, asking).await;
+        assert!(waited.is_ok(), "gave up waiting for {worker}; {:?}", self.client.workers().await);
+    }
+
     /// Asks the coordinator for the shard until it is as it should be.
     pub(crate) async fn until(
         &mut self,

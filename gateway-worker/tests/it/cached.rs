@@ -193,8 +193,9 @@ async fn what_is_not_there_is_told_apart_from_what_nobody_knows() {
     refused(coordinator.get_member(member(here, nobody)).await, Code::Unavailable, "outage");
     bench.inject(Fault::GuildOutage { guild_id: here, on: false });
 
-    // It moves: whoever has it answers.
+    // While it moves, its owner answers.
     bench.worker("b", Arc::new(NoHandler), &FLAGS).await;
+    bench.until_registered("b").await;
     a.cancel();
     let moving = async {
         loop {

