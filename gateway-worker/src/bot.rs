@@ -3,7 +3,7 @@
 //! Owns the way from a platform event to a handler's call: it checks lease and shard once more, and lists unfinished
 //! events for checkpoints. [`care`] handles suspects.
 //!
-//! When a shard ends, in whatever way (stopped in order, given up, aborted, taken by another worker), its queue is shut
+//! When a shard ends for any reason (stopped in order, given up, aborted, taken by another worker), its queue is shut
 //! at once: no handler starts after that.
 
 use std::{

@@ -41,7 +41,7 @@ mod wanted;
 /// The most guilds that a shard waits for; events of further guilds put the whole shard in doubt.
 const MOST_PENDING: usize = 10_000;
 
-/// For so many events of the shard, events of a guild that the bot has left may still come.
+/// Events of the shard after a guild was left, during which the guild's own events are ignored.
 const LATE_EVENTS: u64 = 10_000;
 
 pub(crate) use changes::{Changed, GuildChanges};
@@ -190,7 +190,7 @@ impl Contents {
                 self.store.update(event);
             }
             Event::VoiceStateUpdate(update) => {
-                // twilight would keep the member whatever its configuration.
+                // twilight would keep the member even when it is configured not to.
                 let mut update = update.clone();
                 update.0.member = None;
                 self.store.update(&*update);

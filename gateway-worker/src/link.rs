@@ -156,11 +156,14 @@ impl Link {
     async fn live(&mut self, mut life: Life, stop: &CancellationToken) -> Result<LifeEnd, LinkError> {
         let mut wait = FIRST_WAIT;
         let mut name_taken_since = None;
+        // Where everything is started at once, the first try fails and the next does not: no warning.
+        let mut is_first_try = true;
         let mut said = String::new();
         loop {
             let failure = match self.register(&mut life).await {
                 Ok(channel) => {
                     name_taken_since = None;
+                    is_first_try = false;
                     said.clear();
                     let since = BootTime::now();
                     let end = self.serve_session(&mut life, channel, stop).await;
@@ -185,7 +188,7 @@ impl Link {
                 Err(RegisterFailure::Unreachable(why)) => why,
             };
             self.parts.status.send_modify(|status| status.coordinator = Err(failure.clone()));
-            if failure != said {
+            if !std::mem::take(&mut is_first_try) && failure != said {
                 tracing::warn!(coordinator = %self.parts.config.coordinator.as_str(), "{failure}");
                 said = failure;
             }

@@ -7,7 +7,7 @@ use fleet_model::{Problem, ProblemCode};
 use super::Driver;
 use crate::fleet::Now;
 
-/// How long the problem is shown after the last encounter. Whatever reads the record retries sooner.
+/// How long the problem is shown after the last encounter. Readers of the record retry sooner.
 const SHOWN: Duration = Duration::from_secs(30);
 
 /// The most records that are named.

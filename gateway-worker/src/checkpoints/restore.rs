@@ -56,7 +56,7 @@ pub(crate) struct Anew {
     pub(crate) lost: Option<LostSession>,
     /// The bot's presence, which survives the session.
     pub(crate) presence: Option<String>,
-    /// The ordinal of the lost session, 0 without one. The next ordinal must be higher, whatever the clocks say.
+    /// The ordinal of the lost session, 0 without one. The next ordinal must be higher, even when clocks disagree.
     pub(crate) ordinal: u64,
     /// Unfinished events of previous owners, in order.
     pub(crate) pending: Vec<PendingEvent>,

@@ -7,6 +7,7 @@
 use std::{
     collections::HashSet,
     hash::{BuildHasher as _, RandomState},
+    ops::Range,
     sync::Arc,
     time::Duration,
 };
@@ -40,6 +41,9 @@ mod session;
 
 /// How far a sequence may be ahead of the one before: events may be missing, but no more than Discord can have sent.
 const MOST_AHEAD: u64 = 1 << 20;
+
+/// Dispatches by which copies are recognized.
+const RECENT: usize = 256;
 
 /// Events may have been taken for repeats of others, or the other way round.
 const OUT_OF_ORDER: &str = "sequence numbers out of order";
@@ -98,9 +102,12 @@ pub(super) struct Intake {
     began: Instant,
     /// Neither READY nor RESUMED has come on this connection: Discord may repeat events.
     replaying: bool,
-    /// Hashes of the last dispatch, and its hasher.
-    last: u64,
+    /// Hashes of the last dispatches, each in the place of its sequence modulo their number, and the hasher. Discord may send
+    /// an event twice ([Consistency](https://discord.com/developers/docs/reference#consistency)).
+    recent: Box<[u64]>,
     hasher: RandomState,
+    /// The last missing sequences that were reported as a gap.
+    missing: Range<u64>,
     /// Dispatches that arrived before READY.
     early: Held,
     warnings: WarningCounts,
@@ -159,7 +166,8 @@ impl Intake {
             pressure: Pressure::default(),
             began: Instant::now(),
             replaying: true,
-            last: 0,
+            recent: vec![0; RECENT].into(),
+            missing: 0..0,
             hasher: RandomState::new(),
             early: Held::default(),
             warnings: WarningCounts::default(),
@@ -247,10 +255,11 @@ impl Intake {
                 taken => taken,
             };
         };
-        let hash = self.hasher.hash_one((&dispatch.name, &dispatch.text));
+        let hash = self.hasher.hash_one((dispatch.sequence, &dispatch.name, &dispatch.text));
+        let place = (dispatch.sequence % RECENT as u64) as usize;
         if dispatch.sequence <= read {
-            let is_copy = dispatch.sequence == read && hash == self.last;
-            return if self.replaying || is_copy { Taken::Again } else { Taken::Hopeless(OUT_OF_ORDER) };
+            let is_known = self.recent[place] == hash || self.missing.contains(&dispatch.sequence);
+            return if self.replaying || is_known { Taken::Again } else { Taken::Hopeless(OUT_OF_ORDER) };
         }
         if dispatch.sequence - read > MOST_AHEAD {
             return Taken::Hopeless(OUT_OF_ORDER);
@@ -263,6 +272,7 @@ impl Intake {
         let received_at = unix_ms();
         if read > 0 && dispatch.sequence > read + 1 {
             self.note_missing(read, received_at);
+            self.missing = read + 1..dispatch.sequence;
         }
         self.apply(&dispatch);
         let sequence = dispatch.sequence;
@@ -279,7 +289,7 @@ impl Intake {
             self.replayed += u64::from(self.mark.is_late());
         }
         self.shard.set_read(sequence, received_at);
-        self.last = hash;
+        self.recent[place] = hash;
         Taken::Yes
     }
 

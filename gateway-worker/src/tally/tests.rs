@@ -69,7 +69,7 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
 }
 
 proptest! {
-    /// The running totals are what counting everything again would give, whatever comes in whatever order.
+    /// The running totals equal a full count after any events in any order.
     #[test]
     fn totals_are_sums(changes in changes()) {
         let mut tally = Tally::expecting([0, 1]);

@@ -1,4 +1,4 @@
-//! The token goes only to the configured gateway, whatever the source of another address.
+//! The token goes only to the configured gateway, never to an address from another source.
 
 #![allow(clippy::enum_glob_use, reason = "scripts read as lists of steps")]
 

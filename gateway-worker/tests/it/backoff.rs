@@ -1,4 +1,4 @@
-//! Waits grow until a session has lasted, whatever the gateway does: at most one connection a second over 15 s, and the
+//! Waits grow until a session has lasted, regardless of the gateway's behaviour: at most one connection a second over 15 s, and the
 //! shard shows why it is not connected.
 
 #![allow(clippy::enum_glob_use, reason = "scripts read as lists of steps")]

@@ -58,7 +58,7 @@ mod tests {
     const NOW: u64 = 1_790_000_000;
     const HOURS: i64 = 3_600;
 
-    /// A date that is so many seconds away.
+    /// A date this many seconds away.
     fn date(seconds: i64) -> String {
         let since_epoch = Duration::from_secs(NOW.checked_add_signed(seconds).unwrap());
         httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since_epoch)

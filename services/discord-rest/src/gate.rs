@@ -24,7 +24,7 @@ use crate::{
     status::breaker_message,
 };
 
-/// Above so many known routes they are looked up again.
+/// Known routes above which they are looked up again.
 const MOST_KNOWN: usize = 8_192;
 /// How many may stand in one lane, half of what a proxy takes: one bucket must not take all the room there is.
 const MOST_IN_LANE: usize = 256;

@@ -112,7 +112,7 @@ impl Route {
     }
 }
 
-/// Whether a server would decode a path under `/api` to the gateway's address, whatever its case, extra slashes and versions.
+/// Whether a server would decode a path under `/api` to the gateway's address, in any case, with extra slashes and with any version.
 fn leads_to_gateway(path: &str) -> bool {
     let decoded = decoded(path).to_ascii_lowercase();
     let is_prefix = |step: &&str| {

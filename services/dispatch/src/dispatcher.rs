@@ -225,7 +225,7 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Dispatcher<T, H> {
         self.0.lock().queue.begin_carefully(brief);
     }
 
-    /// Ends the care, whatever waits.
+    /// Ends careful mode and lets everything that waits go on.
     pub fn end_care(&self) {
         self.0.lock().queue.end_care();
         Shared::start_all(&self.0);

@@ -3,10 +3,10 @@
 use std::{collections::BTreeSet, str::FromStr};
 
 /// The stream of events without a stream of their own: their names came when there were [`MOST_NAMES`] streams, or the
-/// key of that name is somebody else's. Their payloads name them (`t`).
+/// key of that name belongs to another program. Their payloads name them (`t`).
 pub const UNKNOWN: &str = "ALTERGOLDEN_UNKNOWN";
 
-/// With so many streams, a name that is not one of [`KNOWN`] gets no stream of its own.
+/// Streams above which a name that is not one of [`KNOWN`] gets none of its own.
 pub(crate) const MOST_NAMES: usize = 256;
 
 /// The names that always have a stream of their own: Discord's (https://discord.com/developers/docs/events/gateway-events),

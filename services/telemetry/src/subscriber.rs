@@ -102,7 +102,7 @@ pub fn init(service: &'static str, default_filter: &str) -> Result<Telemetry, Te
     Ok(Telemetry { provider })
 }
 
-/// Writes whole lines, with the process's secrets hidden in each, whatever crate or field they come from.
+/// Writes whole lines, with the process's secrets hidden in all fields of all crates.
 pub(crate) struct WithoutSecrets<W>(pub(crate) W);
 
 impl<W: Write> Write for WithoutSecrets<W> {

@@ -77,6 +77,7 @@ impl Intake {
         self.lost_session("Discord began another session");
         self.ordinal = next_ordinal(self.ordinal, self.deliveries.relayed_session(), unix_ms());
         let now = unix_ms();
+        self.missing = 0..0;
         self.shard.cache().begin_session(self.ordinal, Some(&start));
         let session = Session {
             id: start.session_id,

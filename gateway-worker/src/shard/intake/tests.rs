@@ -97,7 +97,8 @@ async fn sequence_must_grow_except_in_a_replay() {
         (crate::payload::LARGEST_SEQUENCE, true, Taken::Hopeless(OUT_OF_ORDER)),
         (crate::payload::LARGEST_SEQUENCE, false, Taken::Hopeless(OUT_OF_ORDER)),
         (5, true, Taken::Again),
-        (4, true, Taken::Hopeless(OUT_OF_ORDER)),
+        // A copy of an event.
+        (4, true, Taken::Again),
         (1, true, Taken::Hopeless(OUT_OF_ORDER)),
         (0, true, Taken::Hopeless(OUT_OF_ORDER)),
         (5, false, Taken::Again),
@@ -127,6 +128,19 @@ async fn another_event_with_the_same_sequence_is_no_copy() {
     other.text = other.text.replace(r#""id":"1""#, r#""id":"7""#);
     assert_eq!(intake.take(message(2)), Taken::Again);
     assert_eq!(intake.take(other), Taken::Hopeless(OUT_OF_ORDER));
+}
+
+#[tokio::test]
+async fn late_event_of_a_reported_gap_ends_no_session() {
+    let mut intake = intake(100).await;
+    intake.take(ready("first", 1));
+    for sequence in [2, 3, 7] {
+        assert_eq!(intake.take(message(sequence)), Taken::Yes);
+    }
+    for sequence in [4, 6, 7, 3, 2] {
+        assert_eq!(intake.take(message(sequence)), Taken::Again, "{sequence}");
+    }
+    assert_eq!(intake.take(message(1)), Taken::Hopeless(OUT_OF_ORDER));
 }
 
 #[tokio::test]

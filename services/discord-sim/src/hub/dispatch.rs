@@ -21,7 +21,7 @@ impl State {
         self.dispatch_where(event, |shard| shard.number == id.map_or(0, |id| id.shard(shard.total)))
     }
 
-    /// As [`dispatch`](Self::dispatch), but to the shards that `wants` selects, whatever the guild.
+    /// As [`dispatch`](Self::dispatch), but to the shards that `wants` selects, for any guild.
     pub(super) fn dispatch_where(&self, event: &Event, wants: impl Fn(Shard) -> bool) -> Vec<Dispatched> {
         let mut dispatched = Vec::new();
         for (total, numbers) in &self.routes {
@@ -60,7 +60,7 @@ impl Hub {
         self.lock().dispatch(&self.world, &Event::Made(Arc::new(made)))
     }
 
-    /// Sends an event to these shards' sessions, whatever its guild.
+    /// Sends an event to these shards' sessions, for any guild.
     pub(crate) fn dispatch_to(&self, made: Made, shards: &[u32]) -> Vec<Dispatched> {
         self.lock().dispatch_where(&Event::Made(Arc::new(made)), |shard| shards.contains(&shard.number))
     }

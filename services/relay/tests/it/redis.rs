@@ -89,7 +89,7 @@ async fn a_key_that_is_no_stream_holds_nothing_else_up() {
     }
     let all = [("A", at(1, 1)), (UNKNOWN, at(1, 2)), ("A", at(1, 3))];
     assert_eq!(read_all(&relay, "all").await, all.map(|(name, at)| (name.to_owned(), at)));
-    // The stream for the others is somebody else's as well.
+    // The stream for the others belongs to another program as well.
     redis.command::<u64>(&["DEL", UNKNOWN]).await;
     let _: String = redis.command(&["SET", UNKNOWN, "x"]).await;
     let batch = [entry("B", at(1, 4)), entry("A", at(1, 5))];

@@ -2,7 +2,7 @@
 -- KEYS: common (ms, number of the last id), streams (name -> first id that was not cut), the shard's fence, the streams.
 -- ARGV: epoch, believed session and sequence ('' when not known), shard, how many streams, the most streams of names that are not known;
 -- name and length of each stream and 1 when its name is known, else 0. The last stream takes what has no stream of its own: entries of
--- names beyond the most, and of names whose key is somebody else's;
+-- names beyond the most, and of names whose key belongs to another program;
 -- then for each entry: place of its stream (0: none), session, sequence, guild, received_at, late, traceparent, data.
 local common, streams, fence = KEYS[1], KEYS[2], KEYS[3]
 local epoch = tonumber(ARGV[1])
