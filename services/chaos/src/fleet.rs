@@ -246,19 +246,24 @@ impl Fleet {
         command
     }
 
-    /// Sends SIGKILL, unless the coordinator was to die at a failpoint.
+    /// Sends SIGKILL; when the coordinator must die at a failpoint, waits for that instead: its connections close a moment
+    /// before the process can be seen to have ended.
     ///
     /// # Errors
-    /// The coordinator has not reached its failpoint.
+    /// The coordinator did not reach its failpoint in time. It is killed.
     pub async fn kill_coordinator(&mut self) -> Result<(), String> {
         let Some(mut coordinator) = self.coordinator.take() else { return Ok(()) };
-        let has_ended = coordinator.process.status().is_some();
-        coordinator.process.kill().await;
         let life = self.coordinator_lives - 1;
-        match self.setup.coordinators_die_at.iter().find(|(dies, _)| *dies == life) {
-            Some((_, point)) if !has_ended => Err(format!("coordinator {life} has not reached {point}")),
-            _ => Ok(()),
+        if let Some((_, point)) = self.setup.coordinators_die_at.iter().find(|(dies, _)| *dies == life) {
+            let ended = timeout(STOP, coordinator.process.ended()).await;
+            if ended.is_err() {
+                coordinator.process.kill().await;
+                return Err(format!("coordinator {life} has not reached {point}"));
+            }
+        } else {
+            coordinator.process.kill().await;
         }
+        Ok(())
     }
 
     /// Starts another coordinator beside the first.
