@@ -37,7 +37,7 @@ pub enum FormatError {
     },
     /// Something else than a record of ours.
     #[error("not a record of ours")]
-    Alien,
+    Unexpected,
     /// Written by a newer version.
     #[error(
         "the record has format {format}, this version reads {FORMAT_MIN} to {FORMAT_MAX}: a newer version wrote it"

@@ -86,7 +86,7 @@ impl CheckpointStore for RedisStore {
                 Ok(Claim::Yours(Stored { serial, records, head, owner_before }))
             }
             "OUTRANKED" => Ok(Claim::Outranked(answer.epoch(1)?)),
-            _ => Err(answer.alien()),
+            _ => Err(answer.unexpected()),
         }
     }
 
@@ -118,7 +118,7 @@ impl CheckpointStore for RedisStore {
             "WRITTEN" => Ok(Written::Yes { serial: answer.number(1)? }),
             "LOST" => Ok(Written::Lost { serial: answer.number(1)? }),
             "OUTRANKED" => Ok(Written::Outranked(answer.epoch(1)?)),
-            _ => Err(answer.alien()),
+            _ => Err(answer.unexpected()),
         }
     }
 
@@ -143,7 +143,7 @@ impl CheckpointStore for RedisStore {
             }
             "LOST" => Ok(PageRead::Lost { serial: answer.number(1)? }),
             "OUTRANKED" => Ok(PageRead::Outranked(answer.epoch(1)?)),
-            _ => Err(answer.alien()),
+            _ => Err(answer.unexpected()),
         }
     }
 
@@ -158,7 +158,7 @@ impl CheckpointStore for RedisStore {
                 age: answer.millis(3)?,
                 records: answer.number(4)?,
             })),
-            _ => Err(answer.alien()),
+            _ => Err(answer.unexpected()),
         }
     }
 }

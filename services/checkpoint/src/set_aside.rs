@@ -33,7 +33,7 @@ pub trait SetAsideStore: Send + Sync + 'static {
     /// Notes that a handler is about to begin with an event, if less than `below` other owners noted it. A note is kept for
     /// [`KEPT`](crate::KEPT) after the shard's last one.
     ///
-    /// After an error nobody knows whether it was noted; to note it again under the same epoch changes nothing.
+    /// After an error it is unknown whether the attempt was noted; noting it again under the same epoch changes nothing.
     async fn note(
         &self,
         shard: ShardNumber,
@@ -69,7 +69,7 @@ pub trait SetAsideStore: Send + Sync + 'static {
     /// One event that is set aside.
     async fn get_aside(&self, shard: ShardNumber, at: Position) -> Result<Option<SetAside>, StoreError>;
 
-    /// Forgets one; false when there is none.
+    /// Deletes one event that is set aside; false when it does not exist.
     async fn drop_aside(&self, shard: ShardNumber, at: Position) -> Result<bool, StoreError>;
 }
 
@@ -81,7 +81,7 @@ pub enum Noted {
         /// By how many other owners before.
         before: u32,
     },
-    /// It was noted by so many before, and is not once more.
+    /// Already noted this many times, so it is not noted again.
     No {
         /// By how many.
         before: u32,

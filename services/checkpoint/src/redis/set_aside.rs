@@ -58,7 +58,7 @@ fn fenced(answer: &Answer<'_>) -> Result<Fenced, StoreError> {
     match answer.verdict() {
         "DONE" => Ok(Fenced::Done { forgotten: answer.number(1)? }),
         "OUTRANKED" => Ok(Fenced::Outranked(answer.epoch(1)?)),
-        _ => Err(answer.alien()),
+        _ => Err(answer.unexpected()),
     }
 }
 
@@ -78,7 +78,7 @@ impl SetAsideStore for RedisStore {
             "YES" => Ok(Noted::Yes { before: answer.number(1)? }),
             "NO" => Ok(Noted::No { before: answer.number(1)? }),
             "OUTRANKED" => Ok(Noted::Outranked(answer.epoch(1)?)),
-            _ => Err(answer.alien()),
+            _ => Err(answer.unexpected()),
         }
     }
 
@@ -120,7 +120,7 @@ impl SetAsideStore for RedisStore {
             text: text.clone(),
         };
         let payload = encode_record(&Record::Pending(pending), FORMAT_MIN)
-            .map_err(|error| StoreError::Alien(format!("{}: {error}", field(summary.at))))?;
+            .map_err(|error| StoreError::Unexpected(format!("{}: {error}", field(summary.at))))?;
         let args = [
             epoch.to_string(),
             field(summary.at),
@@ -138,11 +138,11 @@ impl SetAsideStore for RedisStore {
         let kept = millis(SET_ASIDE_KEPT);
         let answer = self.run_aside(&scripts::LIST_ASIDE, &keys, &[kept.as_bytes()]).await?;
         if answer.verdict() != "LIST" {
-            return Err(answer.alien());
+            return Err(answer.unexpected());
         }
-        let alien = answer.alien();
+        let unexpected = answer.unexpected();
         let lines = answer.pairs(1).into_iter().map(|(field, line)| summary(&field, &line));
-        let mut list: Vec<_> = lines.collect::<Option<_>>().ok_or(alien)?;
+        let mut list: Vec<_> = lines.collect::<Option<_>>().ok_or(unexpected)?;
         list.sort_by_key(|summary: &SetAsideSummary| summary.at);
         Ok(list)
     }
@@ -164,9 +164,9 @@ impl SetAsideStore for RedisStore {
                         _ => None,
                     }
                 });
-                read.map(Some).ok_or_else(|| answer.alien())
+                read.map(Some).ok_or_else(|| answer.unexpected())
             }
-            _ => Err(answer.alien()),
+            _ => Err(answer.unexpected()),
         }
     }
 
@@ -176,7 +176,7 @@ impl SetAsideStore for RedisStore {
         let answer = self.run_aside(&scripts::DROP_ASIDE, &keys, &[at.as_bytes()]).await?;
         match answer.verdict() {
             "DROPPED" => Ok(answer.number::<u32>(1)? > 0),
-            _ => Err(answer.alien()),
+            _ => Err(answer.unexpected()),
         }
     }
 }

@@ -209,9 +209,9 @@ async fn what_others_wrote_is_named_and_no_panic() {
         &["HSET", OWNER, "epoch", "high"],
         &["SET", OWNER, "x"],
     ];
-    for alien in cases {
+    for command in cases {
         server.command::<()>(&["FLUSHALL"]).await;
-        server.command::<()>(alien).await;
+        server.command::<()>(command).await;
         let before = server.command::<Vec<String>>(&["KEYS", "*"]).await;
         let claim = store.claim(SHARD, MINE).await.map(drop);
         let written = store.write(SHARD, MINE, 0, &fresh(set(&[]))).await.map(drop);
@@ -219,8 +219,8 @@ async fn what_others_wrote_is_named_and_no_panic() {
         let freshness = store.freshness(SHARD).await.map(drop);
         for answer in [claim, written, read, freshness] {
             assert!(
-                matches!(&answer, Err(StoreError::Alien(named)) if named == CHECKPOINT),
-                "{alien:?}: {answer:?}"
+                matches!(&answer, Err(StoreError::Unexpected(named)) if named == CHECKPOINT),
+                "{command:?}: {answer:?}"
             );
         }
         assert_eq!(server.command::<Vec<String>>(&["KEYS", "*"]).await, before, "nothing was written");
@@ -228,10 +228,10 @@ async fn what_others_wrote_is_named_and_no_panic() {
     server.command::<()>(&["FLUSHALL"]).await;
     let serial = steps::first(&store).await;
     server.command::<()>(&["HSET", CHECKPOINT, ".total", "4294967296"]).await;
-    assert!(matches!(store.freshness(SHARD).await, Err(StoreError::Alien(_))), "no total of ours");
-    server.command::<()>(&["HSET", CHECKPOINT, "z:1", "alien"]).await;
+    assert!(matches!(store.freshness(SHARD).await, Err(StoreError::Unexpected(_))), "no total of ours");
+    server.command::<()>(&["HSET", CHECKPOINT, "z:1", "foreign"]).await;
     let records = super::records(&*store, MINE, serial).await;
-    assert_eq!(records["z:1"], "alien", "a field that is no record's is the reader's to refuse");
+    assert_eq!(records["z:1"], "foreign", "the reader rejects a field with an invalid record key, not the store");
     assert!("z:1".parse::<RecordKey>().is_err());
 
     // 70 MB: more than any record or head has. Neither leaves Redis.
@@ -239,9 +239,9 @@ async fn what_others_wrote_is_named_and_no_panic() {
     let set = "redis.call('HSET', KEYS[1], ARGV[1], redis.call('GET', KEYS[2]))";
     server.command::<()>(&["EVAL", set, "2", CHECKPOINT, "large", "g:1"]).await;
     let records = super::records(&*store, MINE, serial).await;
-    assert!(records["g:1"].is_empty() && records["z:1"] == "alien");
+    assert!(records["g:1"].is_empty() && records["z:1"] == "foreign");
     server.command::<()>(&["EVAL", set, "2", CHECKPOINT, "large", ".head"]).await;
-    assert!(matches!(store.claim(SHARD, MINE).await, Err(StoreError::Alien(named)) if named == CHECKPOINT));
+    assert!(matches!(store.claim(SHARD, MINE).await, Err(StoreError::Unexpected(named)) if named == CHECKPOINT));
 }
 
 #[tokio::test]
@@ -284,7 +284,7 @@ async fn notes_and_what_is_set_aside_heed_the_owner_and_expire_by_redis_clock() 
     // What others wrote there is told, and left alone.
     server.command::<()>(&["HSET", &aside, "1:7", "nonsense"]).await;
     for refused in [store.list_aside(SHARD).await.err(), store.set_aside(SHARD, HIGHER, &event).await.err()] {
-        assert!(matches!(refused, Some(StoreError::Alien(_))), "{refused:?}");
+        assert!(matches!(refused, Some(StoreError::Unexpected(_))), "{refused:?}");
     }
     assert_eq!(server.command::<String>(&["HGET", &aside, "1:7"]).await, "nonsense");
 }

@@ -46,7 +46,7 @@ pub(crate) async fn restore(store: &MemoryStore, epoch: Epoch) -> Option<Restore
     let mut next = Some(Cursor::START);
     while let Some(cursor) = next {
         let PageRead::Page(page) = store.read(SHARD, epoch, stored.serial, cursor).await.unwrap() else {
-            panic!("nobody else writes")
+            panic!("a second writer wrote")
         };
         for (key, bytes) in page.records {
             let key: RecordKey = key.parse().unwrap();

@@ -69,7 +69,7 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) async fn new(store: MemoryStore, epoch: Epoch, fault: Fault, max_bytes: usize) -> Self {
         let Claim::Yours(stored) = store.claim(SHARD, epoch).await.unwrap() else {
-            panic!("nobody else is there")
+            panic!("a second owner claimed")
         };
         Self {
             store,
@@ -124,7 +124,7 @@ impl Writer {
         for _ in 0..pass.finished {
             log.finished.extend(self.pending.pop_first());
         }
-        if pass.anew || !self.begun {
+        if pass.from_scratch || !self.begun {
             self.begun = true;
             self.stored.clear();
             self.note_everything();
@@ -291,7 +291,7 @@ impl Writer {
             .collect()
     }
 
-    /// Once it is on its way the store may hold it, whatever becomes of it; what goes for good is no longer asked for.
+    /// From its sending on, the store may hold a record, even if the write fails; what is removed for good is no longer asked for.
     fn note_stored(&mut self, groups: &[Group]) {
         for group in groups {
             self.stored.retain(|key| !group.remove.contains(key));
