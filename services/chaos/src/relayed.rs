@@ -54,7 +54,7 @@ fn write(lines: &mut Vec<Line>, entry: &Entry) {
         at_us,
         place,
         name: (*content.name).into(),
-        // A second one would be a repeat, whatever it says of itself.
+        // A second one would be a repeat, even without the flag.
         replayed: false,
         guild: content.guild,
         session_id: session_id(entry),

@@ -35,8 +35,8 @@ pub enum FormatError {
         /// Bytes that there should be, as far as can be told.
         need: usize,
     },
-    /// Something else than a record of ours.
-    #[error("not a record of ours")]
+    /// Bytes that do not begin like a record.
+    #[error("unexpected record format")]
     Unexpected,
     /// Written by a newer version.
     #[error(

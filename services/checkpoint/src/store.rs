@@ -22,13 +22,13 @@ pub(crate) const SERIALS: u64 = 1_000_000_000_000_000;
 
 /// The store's rules.
 ///
-/// Every method has a deadline of its own (2 s over Redis) and fails with [`StoreError`] rather than wait longer. Ages are counted by
+/// Every method has a deadline of its own (2 s over Redis) and fails with [`CheckpointStoreError`] rather than wait longer. Ages are counted by
 /// the store's clock.
 #[async_trait]
 pub trait CheckpointStore: Send + Sync + 'static {
     /// Claims a shard's checkpoint for the owner at this epoch: from here on lower epochs can't write. Returns what is stored by
     /// an earlier owner. The same epoch may claim again and gets the same answer.
-    async fn claim(&self, shard: ShardNumber, epoch: Epoch) -> Result<Claim, StoreError>;
+    async fn claim(&self, shard: ShardNumber, epoch: Epoch) -> Result<Claim, CheckpointStoreError>;
 
     /// Writes one step, wholly or not at all. `serial` is what the last answer said.
     ///
@@ -40,7 +40,7 @@ pub trait CheckpointStore: Send + Sync + 'static {
         epoch: Epoch,
         serial: u64,
         step: &WriteStep,
-    ) -> Result<Written, StoreError>;
+    ) -> Result<Written, CheckpointStoreError>;
 
     /// Reads one page of the records, in no order, beginning at [`Cursor::START`]. `serial` is what the claim said, so that all pages
     /// are of one state: the owner that claimed does not write until the last page. A record may come more than once.
@@ -50,10 +50,10 @@ pub trait CheckpointStore: Send + Sync + 'static {
         epoch: Epoch,
         serial: u64,
         cursor: Cursor,
-    ) -> Result<PageRead, StoreError>;
+    ) -> Result<PageRead, CheckpointStoreError>;
 
     /// How old the head is and for which total; `None` without one. Asked without being the owner.
-    async fn freshness(&self, shard: ShardNumber) -> Result<Option<Freshness>, StoreError>;
+    async fn freshness(&self, shard: ShardNumber) -> Result<Option<Freshness>, CheckpointStoreError>;
 }
 
 /// The answer to a claim.
@@ -179,7 +179,7 @@ pub struct Freshness {
 
 /// The store can't say.
 #[derive(Clone, Debug, thiserror::Error)]
-pub enum StoreError {
+pub enum CheckpointStoreError {
     /// It did not answer, or not in time.
     #[error("the checkpoint store is away: {0}")]
     Away(String),

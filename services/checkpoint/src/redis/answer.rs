@@ -6,7 +6,7 @@ use bytes::Bytes;
 use fleet_model::Epoch;
 use redis_link::LinkError;
 
-use crate::StoreError;
+use crate::CheckpointStoreError;
 
 /// A script's answer: a word, and what belongs to it.
 #[derive(Debug)]
@@ -31,16 +31,16 @@ impl<'a> Answer<'a> {
     }
 
     /// The number at a place after the verdict.
-    pub(super) fn number<T: FromStr>(&self, place: usize) -> Result<T, StoreError> {
+    pub(super) fn number<T: FromStr>(&self, place: usize) -> Result<T, CheckpointStoreError> {
         let word = self.words.get(place).and_then(|word| std::str::from_utf8(word).ok());
         word.and_then(|word| word.parse().ok()).ok_or_else(|| self.unexpected())
     }
 
-    pub(super) fn epoch(&self, place: usize) -> Result<Epoch, StoreError> {
+    pub(super) fn epoch(&self, place: usize) -> Result<Epoch, CheckpointStoreError> {
         self.number(place).map(Epoch)
     }
 
-    pub(super) fn millis(&self, place: usize) -> Result<Duration, StoreError> {
+    pub(super) fn millis(&self, place: usize) -> Result<Duration, CheckpointStoreError> {
         self.number(place).map(Duration::from_millis)
     }
 
@@ -60,16 +60,18 @@ impl<'a> Answer<'a> {
     }
 
     /// The error for a record in an unexpected format.
-    pub(super) fn unexpected(&self) -> StoreError {
-        StoreError::Unexpected(self.key.to_owned())
+    pub(super) fn unexpected(&self) -> CheckpointStoreError {
+        CheckpointStoreError::Unexpected(self.key.to_owned())
     }
 }
 
 /// What an error of the link means for the checkpoint at a key.
-pub(super) fn failed(key: &str, error: LinkError) -> StoreError {
+pub(super) fn failed(key: &str, error: LinkError) -> CheckpointStoreError {
     match error {
-        LinkError::Refused(words) if words.contains("WRONGTYPE") => StoreError::Unexpected(key.to_owned()),
-        LinkError::Unexpected(_) => StoreError::Unexpected(key.to_owned()),
-        error => StoreError::Away(error.to_string()),
+        LinkError::Refused(words) if words.contains("WRONGTYPE") => {
+            CheckpointStoreError::Unexpected(key.to_owned())
+        }
+        LinkError::Unexpected(_) => CheckpointStoreError::Unexpected(key.to_owned()),
+        error => CheckpointStoreError::Away(error.to_string()),
     }
 }

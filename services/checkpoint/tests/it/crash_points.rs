@@ -10,7 +10,7 @@ mod pack;
 mod reader;
 mod writer;
 
-use checkpoint::{CheckpointStore, MemoryStore, Written};
+use checkpoint::{CheckpointMemoryStore, CheckpointStore, Written};
 use fleet_model::{Epoch, ShardNumber};
 use model::{Event, Log};
 use proptest::{
@@ -53,7 +53,13 @@ fn event() -> impl Strategy<Value = Event> {
 fn script() -> impl Strategy<Value = (Vec<Pass>, usize)> {
     let events = |most| prop::collection::vec(event(), 0..most);
     let pass = (events(6), events(3), events(3), 0usize..6, prop::bool::weighted(0.1)).prop_map(
-        |(before, meanwhile, during, finished, from_scratch)| Pass { before, meanwhile, during, finished, from_scratch },
+        |(before, meanwhile, during, finished, from_scratch)| Pass {
+            before,
+            meanwhile,
+            during,
+            finished,
+            from_scratch,
+        },
     );
     (prop::collection::vec(pass, 1..5), prop_oneof![Just(1usize), 50usize..400])
 }
@@ -68,7 +74,7 @@ struct Run {
 
 /// Runs a script, cuts it after `cut` steps, and lets the next owner take over and go on.
 async fn run(script: &[Pass], max_bytes: usize, cut: usize, fault: Fault) -> Result<Run, Harm> {
-    let store = MemoryStore::new();
+    let store = CheckpointMemoryStore::new();
     let mut log = Log::default();
     let mut first = Writer::new(store.clone(), Epoch(1), fault, max_bytes).await;
     let mut left = cut;

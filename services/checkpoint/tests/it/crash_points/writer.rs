@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use checkpoint::{
-    CheckpointStore, Claim, FORMAT_MAX, GuildCore, Head, HeadWrite, Members, MemoryStore, PendingEvent,
-    Record, RecordKey, Session, WriteStep, Written, encode_head, encode_record,
+    CheckpointMemoryStore, CheckpointStore, Claim, FORMAT_MAX, GuildCore, Head, HeadWrite, Members,
+    PendingEvent, Record, RecordKey, Session, WriteStep, Written, encode_head, encode_record,
 };
 use fleet_model::Epoch;
 
@@ -51,7 +51,7 @@ struct Parts {
 }
 
 pub(crate) struct Writer {
-    store: MemoryStore,
+    store: CheckpointMemoryStore,
     epoch: Epoch,
     serial: u64,
     fault: Fault,
@@ -67,7 +67,12 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) async fn new(store: MemoryStore, epoch: Epoch, fault: Fault, max_bytes: usize) -> Self {
+    pub(crate) async fn new(
+        store: CheckpointMemoryStore,
+        epoch: Epoch,
+        fault: Fault,
+        max_bytes: usize,
+    ) -> Self {
         let Claim::Yours(stored) = store.claim(SHARD, epoch).await.unwrap() else {
             panic!("a second owner claimed")
         };
@@ -88,7 +93,7 @@ impl Writer {
 
     /// Goes on from what was restored: Discord sends again what is above `read`.
     pub(crate) fn resume(
-        store: MemoryStore,
+        store: CheckpointMemoryStore,
         epoch: Epoch,
         fault: Fault,
         max_bytes: usize,
