@@ -12,7 +12,8 @@ use redis::{
 };
 
 use crate::{
-    LinkError, LinkOptions,
+    LinkError,
+    link::LinkOptions,
     url::{RedisUrl, Topology},
 };
 
