@@ -2,8 +2,9 @@
 
 use super::Hub;
 use crate::{
+    faults::FaultRecord,
     report::{
-        AskedRecord, ConnectionReport, FaultRecord, GuildReport, GuildState, IdentifyRecord, LedgerReport,
+        AskedRecord, ConnectionReport, GuildReport, GuildState, IdentifyRecord, LedgerReport,
         Listed, SequenceReport, SessionReport, SessionsReport, ShardReport, StatsReport, Totals, UserReport,
         Violation,
     },

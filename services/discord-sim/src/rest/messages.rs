@@ -20,6 +20,7 @@ use super::{
 use crate::{
     event::Made,
     hub::Hub,
+    rest::Rest,
     world::{GuildIndex, Snowflake, World, time},
 };
 use serde_json::{Map, Value, json};
@@ -39,23 +40,24 @@ pub(crate) struct Origin {
 }
 
 /// Writes a message and tells the sessions; returns it as REST does.
-pub(crate) fn create(hub: &Hub, place: &Place, draft: &Draft, origin: Option<&Origin>) -> Value {
+pub(crate) fn create(rest: &Rest, place: &Place, draft: &Draft, origin: Option<&Origin>) -> Value {
+    let hub = &rest.hub;
     let now_ms = time::now_ms();
     let world = &hub.world;
     let channel = place.channel_id();
     let ephemeral = origin.is_some_and(|origin| origin.ephemeral);
     let at_ms = hub.now().as_millis() as u64;
     let (id, body) = {
-        let mut desk = hub.desk();
+        let mut state = rest.state();
         if draft.enforce_nonce
             && let Some(nonce) = &draft.nonce
-            && let Some((_, same)) = desk.messages.in_channel(channel).find(|(_, message)| {
+            && let Some((_, same)) = state.messages.in_channel(channel).find(|(_, message)| {
                 message.body["nonce"] == *nonce && at_ms.saturating_sub(message.at_ms) < NONCE_LIFE_MS
             })
         {
             return same.body.clone();
         }
-        let id = desk.messages.next_id(now_ms);
+        let id = state.messages.next_id(now_ms);
         let mut body = json!({
             "id": id,
             "channel_id": channel,
@@ -100,13 +102,13 @@ pub(crate) fn create(hub: &Hub, place: &Place, draft: &Draft, origin: Option<&Or
             body["flags"] = (body["flags"].as_u64().unwrap_or(0) | flags).into();
         }
         let mut attachments = Vec::new();
-        add_files(&mut desk.messages, channel, draft, &mut attachments, now_ms);
+        add_files(&mut state.messages, channel, draft, &mut attachments, now_ms);
         body["attachments"] = attachments.into();
         take_over(world, &mut body, draft);
         let interaction = origin.map(|origin| origin.interaction);
         let guild = place.guild();
         let kept = Kept { body: body.clone(), guild, channel, interaction, ephemeral, deleted: false, at_ms };
-        desk.messages.insert(id, kept);
+        state.messages.insert(id, kept);
         (id, body)
     };
     tracing::debug!(%id, %channel, "the bot wrote a message");
@@ -119,9 +121,9 @@ pub(crate) fn create(hub: &Hub, place: &Place, draft: &Draft, origin: Option<&Or
 /// # Errors
 ///
 /// As [`change`].
-pub(crate) fn edit(hub: &Hub, id: Snowflake, draft: &Draft) -> Result<Value, Problem> {
-    let edited = change(&mut hub.desk().messages, &hub.world, id, draft)?;
-    Ok(edited.tell(hub))
+pub(crate) fn edit(rest: &Rest, id: Snowflake, draft: &Draft) -> Result<Value, Problem> {
+    let edited = change(&mut rest.state().messages, &rest.hub.world, id, draft)?;
+    Ok(edited.tell(&rest.hub))
 }
 
 /// An edited message that the sessions don't know of yet.
@@ -186,13 +188,14 @@ pub(crate) fn change(
 /// # Errors
 ///
 /// When it is not there.
-pub(crate) fn delete(hub: &Hub, id: Snowflake) -> Result<(), Problem> {
+pub(crate) fn delete(rest: &Rest, id: Snowflake) -> Result<(), Problem> {
+    let hub = &rest.hub;
     let (channel, guild) = {
-        let mut desk = hub.desk();
-        let kept = desk.messages.get_mut(id).ok_or(Problem::UNKNOWN_MESSAGE)?;
+        let mut state = rest.state();
+        let kept = state.messages.get_mut(id).ok_or(Problem::UNKNOWN_MESSAGE)?;
         kept.deleted = true;
         let place = (kept.channel, kept.guild.filter(|_| !kept.ephemeral));
-        desk.interactions.forget(id);
+        state.interactions.forget(id);
         place
     };
     let mut body = json!({ "id": id, "channel_id": channel });

@@ -9,6 +9,7 @@ use crate::{
     hub::Hub,
     report::ViolationKind,
     rest::{
+        Rest,
         asked::Asked,
         guard::Arrived,
         input::Input,
@@ -16,7 +17,6 @@ use crate::{
         messages::{self, Edited, Origin, draft::Draft},
         problem::Problem,
     },
-    server::Shared,
     world::Snowflake,
 };
 use axum::{
@@ -29,7 +29,7 @@ use axum::{
 use serde_json::{Value, json};
 use std::time::Duration;
 
-pub(super) fn routes() -> Router<Shared> {
+pub(super) fn routes() -> Router<Rest> {
     Router::new().route("/interactions/{interaction}/{token}/callback", post(callback))
 }
 
@@ -52,25 +52,25 @@ fn refused(hub: &Hub, id: Snowflake, refusal: Refusal) -> Problem {
 }
 
 async fn callback(
-    State(shared): State<Shared>,
+    State(rest): State<Rest>,
     Path((id, token)): Path<(String, String)>,
     asked: Asked,
     Extension(Arrived(now)): Extension<Arrived>,
     input: Input,
 ) -> Result<Response, Problem> {
-    let hub = &shared.hub;
+    let hub = &rest.hub;
     let id = parse_id("interaction_id", &id)?;
     // Checked before the answer takes effect: a rejected call must leave the interaction unanswered.
     let with_response = asked.boolean("with_response")?;
     let refuse = |refusal| refused(hub, id, refusal);
-    let kind = hub.desk().interactions.answerable(id, &token, now).map(|found| found.kind);
+    let kind = rest.state().interactions.answerable(id, &token, now).map(|found| found.kind);
     let (number, wish) = answer::read(kind.map_err(refuse)?, &input)?;
     let (interaction, edited) =
-        take(hub, id, &token, number, &wish, now).map_err(|failure| match failure {
+        take(&rest, id, &token, number, &wish, now).map_err(|failure| match failure {
             Failure::Refused(refusal) => refuse(refusal),
             Failure::Bad(problem) => problem,
         })?;
-    let message = edited.map(|edited| edited.tell(hub)).or_else(|| carry_out(hub, &interaction, wish));
+    let message = edited.map(|edited| edited.tell(hub)).or_else(|| carry_out(&rest, &interaction, wish));
     if !with_response {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
@@ -102,19 +102,19 @@ enum Failure {
 /// Marks an interaction as answered, and edits the message that the answer updates, or does neither; returns it as it is
 /// then.
 fn take(
-    hub: &Hub,
+    rest: &Rest,
     id: Snowflake,
     token: &str,
     number: u8,
     wish: &Wish,
     now: Duration,
 ) -> Result<(Interaction, Option<Edited>), Failure> {
-    let mut desk = hub.desk();
-    let desk = &mut *desk;
-    let interaction = desk.interactions.answerable(id, token, now).map_err(Failure::Refused)?;
+    let mut state = rest.state();
+    let state = &mut *state;
+    let interaction = state.interactions.answerable(id, token, now).map_err(Failure::Refused)?;
     let edited = match (interaction.kind, wish) {
         (Kind::Component { message }, Wish::Update(draft)) => {
-            let edited = messages::change(&mut desk.messages, &hub.world, message, draft);
+            let edited = messages::change(&mut state.messages, &rest.hub.world, message, draft);
             Some(edited.map_err(Failure::Bad)?)
         }
         _ => None,
@@ -133,7 +133,7 @@ fn take(
 }
 
 /// Makes the message that a callback asks for.
-fn carry_out(hub: &Hub, interaction: &Interaction, wish: Wish) -> Option<Value> {
+fn carry_out(rest: &Rest, interaction: &Interaction, wish: Wish) -> Option<Value> {
     let draft = match wish {
         Wish::Message(draft) => draft,
         Wish::Deferred { .. } => Draft::default(),
@@ -147,9 +147,9 @@ fn carry_out(hub: &Hub, interaction: &Interaction, wish: Wish) -> Option<Value> 
         ephemeral: interaction.ephemeral,
         loading: interaction.loading,
     };
-    let message = messages::create(hub, &interaction.place, &draft, Some(&origin));
+    let message = messages::create(rest, &interaction.place, &draft, Some(&origin));
     let original = snowflake(&message["id"]);
-    if let Ok(kept) = hub.desk().interactions.followable(&interaction.token, hub.now()) {
+    if let Ok(kept) = rest.state().interactions.followable(&interaction.token, rest.hub.now()) {
         kept.original = original;
     }
     Some(message)
