@@ -299,26 +299,6 @@ impl IdentifyQueue {
         }
     }
 
-    /// When something may be due next; `None` when nobody waits.
-    pub fn next_due(&self) -> Option<Time> {
-        self.buckets
-            .iter()
-            .filter(|bucket| !bucket.waiting.is_empty())
-            .map(|bucket| {
-                let over = |held: &Held| held.sent_at.map_or(Time::MAX, |at| at + PERMIT_VALID);
-                bucket.held.iter().map(over).max().unwrap_or(bucket.free_at)
-            })
-            .min()
-    }
-
-    /// The wishes that are queued.
-    pub fn waiting_wishes(&self) -> impl Iterator<Item = (TicketId, &Wish)> {
-        self.buckets
-            .iter()
-            .flat_map(|bucket| &bucket.waiting)
-            .filter_map(|(_, id)| Some((*id, &self.wishes.get(id)?.wish)))
-    }
-
     /// Permits that nobody used in time count as used at the last moment they could have been.
     fn expire(&mut self, now: Time) {
         let expired: Vec<(TicketId, Time)> = self
