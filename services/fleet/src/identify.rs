@@ -299,6 +299,14 @@ impl IdentifyQueue {
         }
     }
 
+    /// Returns the requests that wait for a permit.
+    pub fn waiting_wishes(&self) -> impl Iterator<Item = (TicketId, &Wish)> {
+        self.buckets
+            .iter()
+            .flat_map(|bucket| &bucket.waiting)
+            .filter_map(|(_, id)| Some((*id, &self.wishes.get(id)?.wish)))
+    }
+
     /// Permits that nobody used in time count as used at the last moment they could have been.
     fn expire(&mut self, now: Time) {
         let expired: Vec<(TicketId, Time)> = self
