@@ -148,7 +148,7 @@ async fn start(args: &DevArgs) -> Result<(Running, Tasks), Outcome> {
     let token = token.unwrap_or_else(|| Secret::new("dev"));
     let api = sim.as_ref().map(Sim::http_origin);
     let store: Arc<MemoryStore> = Arc::new(MemoryStore::new());
-    let checkpoints = Arc::new(checkpoint::MemoryStore::new());
+    let checkpoints = Arc::new(checkpoint::CheckpointMemoryStore::new());
     let bus: Arc<MemoryBus> = Arc::new(MemoryBus::new());
     let rest = RestBudget::memory();
 

@@ -326,7 +326,7 @@ fn with_timeout<T>(message: T, left: Duration) -> tonic::Request<T> {
     request
 }
 
-/// Who did not answer, or which shards nobody answered for, in words.
+/// Which workers did not answer, or which shards are not covered by an answer, in words.
 fn missing_answers(
     routes: &Routes,
     failures: &BTreeMap<WorkerId, String>,
@@ -341,7 +341,7 @@ fn missing_answers(
     let covered: BTreeSet<ShardNumber> =
         answers.values().flat_map(|answer| answer.shards.iter().copied()).collect();
     let uncovered = (0..routes.shard_total).map(ShardNumber).find(|shard| !covered.contains(shard));
-    uncovered.map(|shard| format!("nobody answered for shard {shard}"))
+    uncovered.map(|shard| format!("no answer for shard {shard}"))
 }
 
 fn guild_answer(guild_id: u64, routes: &Routes, owned: Option<&Owned>) -> v1::FindGuildResponse {

@@ -49,7 +49,7 @@ async fn it_answers_people_and_programs() {
     // This worker has no bot code.
     let nobody = altergolden(url, &["send-to-shard", "1", "hello", "{}"]);
     assert_eq!(nobody.code, 1, "{}", nobody.err);
-    assert_eq!(nobody.out.trim(), "shard 1: not delivered: nobody listens on worker solo");
+    assert_eq!(nobody.out.trim(), "shard 1: not delivered: no listener on worker solo");
     let unknown = altergolden(url, &["send-to-shard", "2", "hello"]);
     assert_eq!((unknown.code, unknown.out.as_str()), (1, ""));
     assert!(unknown.err.contains("there is no shard 2: the bot has 2"), "{}", unknown.err);
