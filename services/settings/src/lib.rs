@@ -20,4 +20,4 @@ pub use exit::{Exit, SettingsError};
 pub use secret::{Secret, discord_token, read_secret};
 pub use signal::stop_on_signal;
 pub use store::StoreArgs;
-pub use value::{Percent, default_worker_name, duration, incarnation_nonce, metrics_prefix};
+pub use value::{default_worker_name, duration, incarnation_nonce, metrics_prefix};

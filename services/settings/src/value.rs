@@ -1,6 +1,6 @@
 //! Small values and how they are written.
 
-use std::{str::FromStr, time::Duration};
+use std::time::Duration;
 
 /// Parses a duration with its unit: `500ms`, `2s`, `1m 30s`.
 ///
@@ -26,28 +26,6 @@ pub fn metrics_prefix(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err("it takes letters, digits and _, and no digit first".to_owned())
-    }
-}
-
-/// A share of a hundred: `10`, or `10%`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Percent(pub u8);
-
-impl Percent {
-    /// That share of a number, rounded up.
-    pub fn of(self, whole: u32) -> u32 {
-        (u64::from(whole) * u64::from(self.0)).div_ceil(100) as u32
-    }
-}
-
-impl FromStr for Percent {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.trim_end_matches('%').trim_end().parse() {
-            Ok(percent @ 0..=100) => Ok(Self(percent)),
-            _ => Err("it takes a percentage from 0 to 100".to_owned()),
-        }
     }
 }
 
@@ -86,12 +64,5 @@ mod tests {
         for wrong in ["", "my-bot", "2bot", "ü"] {
             assert!(metrics_prefix(wrong).is_err(), "{wrong:?} passed");
         }
-    }
-
-    #[test]
-    fn a_percentage_rounds_up() {
-        assert_eq!("10%".parse::<Percent>().unwrap().of(1_001), 101);
-        assert_eq!(Percent(0).of(1_000), 0);
-        assert!("101".parse::<Percent>().is_err());
     }
 }
