@@ -71,7 +71,7 @@ async fn dev_mode_drains_workers() {
     }
     assert_messages_and_requests_reach_shards(&mut dev, &url).await;
     let workers = altergolden(&url, &["workers"]).out;
-    assert!(workers.contains(" worker-1 ") && workers.contains(" 0-3 "), "{workers}");
+    assert!(workers.contains("\nworker-1 ") && workers.contains(" 0-3 "), "{workers}");
     let refused = altergolden(&url, &["deploy", "abort"]);
     assert_eq!((refused.code, refused.err.trim()), (1, "altergolden: no plan is under way"));
 
