@@ -1,11 +1,11 @@
-//! Small values and how they are written.
+//! Small values and their syntax.
 
 use std::time::Duration;
 
 /// Parses a duration with its unit: `500ms`, `2s`, `1m 30s`.
 ///
 /// # Errors
-/// Text that is no duration, and zero.
+/// The text is not a duration, or the duration is zero.
 pub fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(Duration::ZERO) => Err("it takes a duration above zero".to_owned()),
@@ -14,7 +14,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Parses what metric names begin with: letters, digits and `_`, and no digit first
+/// Parses a prefix of metric names: letters, digits and `_`, and no digit first
 /// ([Prometheus](https://prometheus.io/docs/concepts/data_model/#metric-names-and-labels)).
 ///
 /// # Errors
@@ -29,12 +29,12 @@ pub fn metrics_prefix(text: &str) -> Result<String, String> {
     }
 }
 
-/// A nonce for one life of a worker or a coordinator: 16 hex digits.
+/// A nonce for an incarnation of a worker or a coordinator: 16 hex digits.
 pub fn incarnation_nonce() -> String {
     format!("{:016x}", rand::random::<u64>())
 }
 
-/// The name of a worker that was given none: the host's name and a nonce, so that two on a host differ.
+/// The default name of a worker: host name and a nonce, so that two workers on a host differ.
 pub fn default_worker_name() -> String {
     let host = hostname::get().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
     let host: String = host
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_metrics_prefix_is_one_that_prometheus_takes() {
+    fn metrics_prefixes_are_valid_for_prometheus() {
         assert!(metrics_prefix("my_bot2").is_ok());
         for wrong in ["", "my-bot", "2bot", "ü"] {
             assert!(metrics_prefix(wrong).is_err(), "{wrong:?} passed");
