@@ -68,13 +68,17 @@ fn edit_message(
     id: Snowflake,
     draft: &Draft,
 ) -> Result<Value, Problem> {
-    let body = messages::edit(hub, id, draft)?;
-    if interaction.original == Some(id)
-        && let Ok(kept) = hub.desk().interactions.followable(&interaction.token, hub.now())
-    {
-        kept.loading = false;
-    }
-    Ok(body)
+    let change = {
+        let mut desk = hub.desk();
+        let change = messages::change(&mut desk.messages, &hub.world, id, draft)?;
+        if interaction.original == Some(id)
+            && let Ok(kept) = desk.interactions.followable(&interaction.token, hub.now())
+        {
+            kept.loading = false;
+        }
+        change
+    };
+    Ok(change.tell(hub))
 }
 
 async fn create(
@@ -99,11 +103,15 @@ async fn create(
         loading: false,
     };
     let draft = Draft { reference, ..draft };
-    let message = messages::create(hub, &interaction.place, &draft, Some(&origin));
-    if let Ok(kept) = hub.desk().interactions.followable(&token, hub.now()) {
-        kept.follow_ups.extend(snowflake(&message["id"]));
-    }
-    Ok(Json(message))
+    let change = {
+        let mut desk = hub.desk();
+        let change = messages::write(&mut desk.messages, hub, &interaction.place, &draft, Some(&origin));
+        if let Ok(kept) = desk.interactions.followable(&token, hub.now()) {
+            kept.follow_ups.extend(snowflake(&change.body["id"]));
+        }
+        change
+    };
+    Ok(Json(change.tell(hub)))
 }
 
 type Names = (String, String, String);

@@ -98,7 +98,7 @@ async fn create(
 ) -> Result<Json<Value>, Problem> {
     let place = text_place(&shared.hub, &channel)?;
     let draft = Draft::read(&input.json, &input.files, Purpose::Create, "")?;
-    Ok(Json(super::create(&shared.hub, &place, &draft, None)))
+    Ok(Json(super::create(&shared.hub, &place, &draft)))
 }
 
 async fn read(
