@@ -62,10 +62,10 @@ pub use intents::Intents;
 pub use odd::{Action, Address, Edit, Moment, Oddity, OddityReport, Patch, RestAnswer, Script};
 pub use profile::Profile;
 pub use report::{
-    AskedRecord, CallerReport, CommandReport, ConnectionReport, Delivery, Dispatched,
-    GuildReport, GuildState, IdentifyRecord, InteractionReport, InteractionState, LedgerReport, Listed,
-    MessageReport, PresetReport, RequestCount, RequestsReport, SentTo, SequenceReport, SessionReport,
-    SessionsReport, ShardReport, StatsReport, Totals, UserReport, Violation, ViolationKind,
+    AskedRecord, CallerReport, CommandReport, ConnectionReport, Delivery, Dispatched, GuildReport,
+    GuildState, IdentifyRecord, InteractionReport, InteractionState, LedgerReport, Listed, MessageReport,
+    PresetReport, RequestCount, RequestsReport, SentTo, SequenceReport, SessionReport, SessionsReport,
+    ShardReport, StatsReport, Totals, UserReport, Violation, ViolationKind,
 };
 pub use schedule::{FaultKind, Schedule};
 pub use shard::Shard;

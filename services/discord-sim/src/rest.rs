@@ -68,9 +68,7 @@ pub(crate) fn routes(rest: Rest) -> Router {
         .layer(DefaultBodyLimit::max(input::LARGEST))
         .layer(middleware::from_fn_with_state(rest.clone(), guard::guard));
     let all = Router::new().nest("/api", calls.clone());
-    VERSIONS
-        .fold(all, |all, version| all.nest(&format!("/api/v{version}"), calls.clone()))
-        .with_state(rest)
+    VERSIONS.fold(all, |all, version| all.nest(&format!("/api/v{version}"), calls.clone())).with_state(rest)
 }
 
 /// The answer for a path that is not there.

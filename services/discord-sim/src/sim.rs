@@ -75,7 +75,8 @@ impl Sim {
             }
         }
         let shared = Shared { hub, stop: CancellationToken::new(), tasks: TaskTracker::new() };
-        let routes = server::router(shared.clone(), control.clone()).into_make_service_with_connect_info::<Tap>();
+        let routes =
+            server::router(shared.clone(), control.clone()).into_make_service_with_connect_info::<Tap>();
         let server =
             axum::serve(listener, routes).with_graceful_shutdown(shared.stop.clone().cancelled_owned());
         shared.tasks.spawn(async move {
@@ -89,9 +90,7 @@ impl Sim {
         shared
             .tasks
             .spawn(shared.stop.clone().run_until_cancelled_owned(expire_sessions(Arc::clone(&shared.hub))));
-        shared
-            .tasks
-            .spawn(shared.stop.clone().run_until_cancelled_owned(make_faults(control.clone())));
+        shared.tasks.spawn(shared.stop.clone().run_until_cancelled_owned(make_faults(control.clone())));
         tracing::info!(%addr, guilds = shared.hub.config.guilds, "discord-sim is up");
         Ok(Self { addr, shared, control })
     }

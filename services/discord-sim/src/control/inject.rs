@@ -18,7 +18,11 @@ impl Control {
     /// # Errors
     ///
     /// When the fault is impossible here or has invalid values.
-    pub(super) fn inject_and_record(&self, fault: Fault, scheduled: bool) -> Result<FaultOutcome, FaultError> {
+    pub(super) fn inject_and_record(
+        &self,
+        fault: Fault,
+        scheduled: bool,
+    ) -> Result<FaultOutcome, FaultError> {
         tracing::info!(?fault, scheduled, "fault injected");
         // Messages are traffic: by the thousand they would crowd the faults out of the record. The ledger counts them.
         if matches!(fault, Fault::Message { .. }) {

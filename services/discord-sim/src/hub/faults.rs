@@ -92,10 +92,9 @@ impl Hub {
             Fault::GuildBeforeReady { sessions } => {
                 Ok(self.stand(|state| state.standing.guild_before_ready = sessions))
             }
-            Fault::RateLimit { .. }
-            | Fault::RestDelay { .. }
-            | Fault::Interaction(_)
-            | Fault::Preset(_) => unreachable!("control applies faults of REST and presets"),
+            Fault::RateLimit { .. } | Fault::RestDelay { .. } | Fault::Interaction(_) | Fault::Preset(_) => {
+                unreachable!("control applies faults of REST and presets")
+            }
             Fault::EventRate { per_second } => {
                 if !rate_is_sane(per_second) {
                     return Err(FaultError::BadRate);

@@ -7,8 +7,7 @@ use super::{
     state::bucket_hash,
 };
 use crate::{
-    faults::LimitScope, hub::Hub, net::Tap, odd::Replacement, report::ViolationKind, rest::Rest,
-    world::time,
+    faults::LimitScope, hub::Hub, net::Tap, odd::Replacement, report::ViolationKind, rest::Rest, world::time,
 };
 use axum::{
     Json,
@@ -63,7 +62,9 @@ pub(super) async fn guard(
                     tap.cut();
                     StatusCode::SERVICE_UNAVAILABLE.into_response()
                 }
-                Replacement::None => odd.change(judge(&rest, from, arrived, &route, request, next).await).await,
+                Replacement::None => {
+                    odd.change(judge(&rest, from, arrived, &route, request, next).await).await
+                }
             }
         }
     };

@@ -14,7 +14,7 @@ use crate::{
         guard::Arrived,
         input::Input,
         lookup::{parse_id, snowflake},
-        messages::{self, Edited, Origin, draft::Draft},
+        messages::{self, Change, Origin, draft::Draft, store::Store},
         problem::Problem,
     },
     world::Snowflake,
@@ -26,7 +26,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use std::time::Duration;
 
 pub(super) fn routes() -> Router<Rest> {
@@ -65,12 +65,12 @@ async fn callback(
     let refuse = |refusal| refused(hub, id, refusal);
     let kind = rest.state().interactions.answerable(id, &token, now).map(|found| found.kind);
     let (number, wish) = answer::read(kind.map_err(refuse)?, &input)?;
-    let (interaction, edited) =
+    let (interaction, change) =
         take(&rest, id, &token, number, &wish, now).map_err(|failure| match failure {
             Failure::Refused(refusal) => refuse(refusal),
             Failure::Bad(problem) => problem,
         })?;
-    let message = edited.map(|edited| edited.tell(hub)).or_else(|| carry_out(&rest, &interaction, wish));
+    let message = change.map(|change| change.tell(hub));
     if !with_response {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
@@ -99,8 +99,8 @@ enum Failure {
     Bad(Problem),
 }
 
-/// Marks an interaction as answered, and edits the message that the answer updates, or does neither; returns it as it is
-/// then.
+/// Marks an interaction as answered and writes or edits the message that the answer asks for, in one step, or does neither;
+/// returns the interaction as it is then.
 fn take(
     rest: &Rest,
     id: Snowflake,
@@ -108,7 +108,7 @@ fn take(
     number: u8,
     wish: &Wish,
     now: Duration,
-) -> Result<(Interaction, Option<Edited>), Failure> {
+) -> Result<(Interaction, Option<Change>), Failure> {
     let mut state = rest.state();
     let state = &mut *state;
     let interaction = state.interactions.answerable(id, token, now).map_err(Failure::Refused)?;
@@ -126,19 +126,22 @@ fn take(
         _ => false,
     };
     interaction.loading = matches!(wish, Wish::Deferred { .. });
-    if let (Kind::Component { message }, Wish::DeferredUpdate | Wish::Update(_)) = (interaction.kind, wish) {
-        interaction.original = Some(message);
-    }
-    Ok((interaction.clone(), edited))
+    let change = match wish {
+        Wish::Message(draft) => Some(write(&mut state.messages, &rest.hub, interaction, draft)),
+        Wish::Deferred { .. } => Some(write(&mut state.messages, &rest.hub, interaction, &Draft::default())),
+        Wish::DeferredUpdate | Wish::Update(_) => {
+            if let Kind::Component { message } = interaction.kind {
+                interaction.original = Some(message);
+            }
+            edited
+        }
+        Wish::Other => None,
+    };
+    Ok((interaction.clone(), change))
 }
 
-/// Makes the message that a callback asks for.
-fn carry_out(rest: &Rest, interaction: &Interaction, wish: Wish) -> Option<Value> {
-    let draft = match wish {
-        Wish::Message(draft) => draft,
-        Wish::Deferred { .. } => Draft::default(),
-        Wish::DeferredUpdate | Wish::Update(_) | Wish::Other => return None,
-    };
+/// Writes the message that an answer asks for.
+fn write(store: &mut Store, hub: &Hub, interaction: &mut Interaction, draft: &Draft) -> Change {
     let kind = if let Kind::Command { message_type } = interaction.kind { message_type } else { 19 };
     let origin = Origin {
         interaction: interaction.id,
@@ -147,10 +150,7 @@ fn carry_out(rest: &Rest, interaction: &Interaction, wish: Wish) -> Option<Value
         ephemeral: interaction.ephemeral,
         loading: interaction.loading,
     };
-    let message = messages::create(rest, &interaction.place, &draft, Some(&origin));
-    let original = snowflake(&message["id"]);
-    if let Ok(kept) = rest.state().interactions.followable(&interaction.token, rest.hub.now()) {
-        kept.original = original;
-    }
-    Some(message)
+    let change = messages::write(store, hub, &interaction.place, draft, Some(&origin));
+    interaction.original = snowflake(&change.body["id"]);
+    change
 }

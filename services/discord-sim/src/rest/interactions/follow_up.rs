@@ -67,13 +67,17 @@ fn edit_message(
     id: Snowflake,
     draft: &Draft,
 ) -> Result<Value, Problem> {
-    let body = messages::edit(rest, id, draft)?;
-    if interaction.original == Some(id)
-        && let Ok(kept) = rest.state().interactions.followable(&interaction.token, rest.hub.now())
-    {
-        kept.loading = false;
-    }
-    Ok(body)
+    let change = {
+        let mut state = rest.state();
+        let change = messages::change(&mut state.messages, &rest.hub.world, id, draft)?;
+        if interaction.original == Some(id)
+            && let Ok(kept) = state.interactions.followable(&interaction.token, rest.hub.now())
+        {
+            kept.loading = false;
+        }
+        change
+    };
+    Ok(change.tell(&rest.hub))
 }
 
 async fn create(
@@ -97,11 +101,16 @@ async fn create(
         loading: false,
     };
     let draft = Draft { reference, ..draft };
-    let message = messages::create(&rest, &interaction.place, &draft, Some(&origin));
-    if let Ok(kept) = rest.state().interactions.followable(&token, rest.hub.now()) {
-        kept.follow_ups.extend(snowflake(&message["id"]));
-    }
-    Ok(Json(message))
+    let change = {
+        let mut state = rest.state();
+        let change =
+            messages::write(&mut state.messages, &rest.hub, &interaction.place, &draft, Some(&origin));
+        if let Ok(kept) = state.interactions.followable(&token, rest.hub.now()) {
+            kept.follow_ups.extend(snowflake(&change.body["id"]));
+        }
+        change
+    };
+    Ok(Json(change.tell(&rest.hub)))
 }
 
 type Names = (String, String, String);

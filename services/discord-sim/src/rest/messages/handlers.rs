@@ -48,10 +48,7 @@ fn message_id(rest: &Rest, place: &Place, message: &str) -> Result<Snowflake, Pr
     kept.map(|_| id).ok_or(Problem::UNKNOWN_MESSAGE)
 }
 
-async fn read_channel(
-    State(rest): State<Rest>,
-    Path(channel): Path<String>,
-) -> Result<Json<Value>, Problem> {
+async fn read_channel(State(rest): State<Rest>, Path(channel): Path<String>) -> Result<Json<Value>, Problem> {
     Ok(Json(place(&rest, &channel)?.channel(&rest.hub.world)))
 }
 
@@ -97,7 +94,7 @@ async fn create(
 ) -> Result<Json<Value>, Problem> {
     let place = text_place(&rest, &channel)?;
     let draft = Draft::read(&input.json, &input.files, Purpose::Create, "")?;
-    Ok(Json(super::create(&rest, &place, &draft, None)))
+    Ok(Json(super::create(&rest, &place, &draft)))
 }
 
 async fn read(
