@@ -16,7 +16,7 @@ use fleet_store::FleetStore;
 use futures_util::future::BoxFuture;
 use relay::RelayStore;
 use servers::{Limits, Listener, grpc_server};
-use shard_bridge::{Bridge, BridgeMetrics, Hub};
+use shard_bridge::{Bridge, BridgeMetrics, BridgeParts, Hub};
 use telemetry::{
     grpc::TraceLayer,
     health::{BindError, HealthServer},
@@ -146,9 +146,15 @@ impl Coordinator {
         let hub = Hub::new(parts.bus, bridge_metrics.clone());
         tasks.spawn(hub.clone().run(None, stop.clone()));
         let recent = Arc::new(published.clone());
-        let bridge =
-            Bridge::new(published.routes.clone(), None, Some(recent), hub, bridge_metrics, "coordinator")
-                .with_relay(parts.relay);
+        let bridge = Bridge::new(BridgeParts {
+            routes: published.routes.clone(),
+            local: None,
+            recent: Some(recent),
+            hub,
+            metrics: bridge_metrics,
+            sender: "coordinator",
+            relay: parts.relay,
+        });
         let operators = FleetService::new(published, fleet.clone(), parts.set_aside);
         let service = CoordinatorService::new(fleet, parts.store, config.lease_ttl, streams.clone());
         let serving = async {

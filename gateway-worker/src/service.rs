@@ -17,7 +17,7 @@ use fleet_model::{Incarnation, Routes, WorkerId};
 use fleet_store::FleetStore;
 use futures_util::future::BoxFuture;
 use servers::{Limits, Listener, grpc_server};
-use shard_bridge::{Bridge, BridgeMetrics, Hub};
+use shard_bridge::{Bridge, BridgeMetrics, BridgeParts, Hub};
 use telemetry::{
     grpc::TraceLayer,
     health::{BindError, HealthServer},
@@ -252,15 +252,15 @@ impl Worker {
         }));
         tasks.spawn(hub.clone().run(Some(worker.clone()), servers_stop.clone()));
         tasks.spawn(identify::client::run(wishes, registered_reader, servers_stop.clone()));
-        let bridge = Bridge::new(
-            routes_reader,
-            Some(Arc::new(shards.clone())),
-            None,
+        let bridge = Bridge::new(BridgeParts {
+            routes: routes_reader,
+            local: Some(Arc::new(shards.clone())),
+            recent: None,
             hub,
-            bridge_metrics,
-            worker.as_str(),
-        )
-        .with_relay(relaying.as_ref().map(|relaying| relaying.relay.store.clone()));
+            metrics: bridge_metrics,
+            sender: worker.as_str(),
+            relay: relaying.as_ref().map(|relaying| relaying.relay.store.clone()),
+        });
         if let Some(relaying) = &relaying {
             relaying.serve(&worker, shards.clone(), bridge.clone(), &tasks, &servers_stop);
         }
