@@ -131,7 +131,7 @@ mod tests {
     use fleet_model::{Epoch, ShardReport, ShardStatus};
 
     use super::*;
-    use crate::fleet::{FleetView, ShardView};
+    use fleet::{FleetView, ShardView};
 
     fn id(shard_id: u32, sequence: u64) -> v1::SetAsideId {
         v1::SetAsideId { shard_id, session: 5, sequence }

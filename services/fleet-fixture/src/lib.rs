@@ -23,7 +23,7 @@ pub use rustix::process::Signal;
 use std::time::Duration;
 
 /// How long anything may take on a busy machine before a test gives up.
-pub const PATIENCE: Duration = Duration::from_mins(1);
+pub const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Asks again, each 20 ms, until the answer is there.
 ///
