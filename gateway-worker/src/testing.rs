@@ -54,8 +54,8 @@ pub(crate) fn bot(handler: Arc<dyn EventHandler>) -> Bot {
         ..Routes::default()
     }));
     let tools = Tools {
-        http: Arc::new(discord::client(&settings::Secret::new("t"), "127.0.0.1:1")),
-        callbacks: Arc::new(discord::callbacks(&settings::Secret::new("t"), "127.0.0.1:1")),
+        http: Arc::new(discord::client(&process::settings::Secret::new("t"), "127.0.0.1:1")),
+        callbacks: Arc::new(discord::callbacks(&process::settings::Secret::new("t"), "127.0.0.1:1")),
         bridge: Bridge::new(BridgeParts {
             routes,
             local: None,
@@ -96,7 +96,7 @@ pub(crate) fn runner(gateway: &str, stop: CancellationToken) -> (Runner, mpsc::R
         dialing: Dialing::default(),
         shard,
         settings: Arc::new(GatewaySettings {
-            token: settings::Secret::new("t"),
+            token: process::settings::Secret::new("t"),
             intents: Intents::empty(),
             gateway: trust.gateway("").unwrap(),
         }),

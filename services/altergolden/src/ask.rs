@@ -81,7 +81,7 @@ pub(crate) struct ServerArgs {
     )]
     url: String,
     /// Maximum time for an answer
-    #[arg(long, global = true, value_name = "DURATION", default_value = "2s", value_parser = settings::duration)]
+    #[arg(long, global = true, value_name = "DURATION", default_value = "2s", value_parser = process::settings::duration)]
     deadline: Duration,
     /// JSON for programs instead of tables for people
     #[arg(long, global = true)]

@@ -296,7 +296,7 @@ impl Bridge {
             body,
             sender: self.sender.to_string(),
             recipient,
-            traceparent: telemetry::trace_context::current_traceparent(),
+            traceparent: process::telemetry::trace_context::current_traceparent(),
         };
         match tokio::time::timeout_at(until, self.hub.bus().publish(message)).await {
             Ok(Ok(published)) => Ok(published),

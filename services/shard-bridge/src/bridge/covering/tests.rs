@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::{
-    BridgeMetrics,
+    BridgeMetrics, BridgeParts,
     command::GatewayCommand,
     hub::Hub,
     local::{CommandFuture, Delivered, ShardAnswer, ShardMessage, ShardRequest},
