@@ -22,7 +22,7 @@ const NARROWEST_TEXT: usize = 8;
 pub(super) struct Column {
     heading: &'static str,
     is_number: bool,
-    /// Columns of a higher rank are left out first; those of rank 0 stay.
+    /// Columns of a higher rank are left out first; columns of rank 0 stay.
     rank: u8,
 }
 
