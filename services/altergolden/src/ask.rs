@@ -84,7 +84,7 @@ pub(crate) struct ServerArgs {
     )]
     url: String,
     /// Maximum time for an answer
-    #[arg(long, global = true, value_name = "DURATION", default_value = "2s", value_parser = settings::duration)]
+    #[arg(long, global = true, value_name = "DURATION", default_value = "2s", value_parser = process::settings::duration)]
     deadline: Duration,
     /// JSON for programs instead of tables for people
     #[arg(long, global = true)]
@@ -165,14 +165,16 @@ async fn answer(command: AskCommand, server: &ServerArgs) -> Result<CommandOutco
             let stats = client.aggregate_stats(Duration::ZERO).await?;
             let problems = client.problems().await?;
             // Only a coordinator knows them.
-            let workers = match stats.shards.is_empty() {
-                true => client.workers().await.ok().map(|workers| workers.len()),
-                false => None,
+            let workers = if stats.shards.is_empty() {
+                client.workers().await.ok().map(|workers| workers.len())
+            } else {
+                None
             };
             let for_people = |screen| {
-                let answer = match stats.shards.is_empty() {
-                    true => table::no_shards(workers),
-                    false => table::stats(&stats, screen),
+                let answer = if stats.shards.is_empty() {
+                    table::no_shards(workers)
+                } else {
+                    table::stats(&stats, screen)
                 };
                 table::problems(&problems, set_aside::unix_ms()) + answer
             };
