@@ -276,6 +276,17 @@ fn ended_stream_ends_only_its_own_requests() {
     assert_eq!(queue.waiting(), 2);
 }
 
+#[test]
+fn waiting_requests_are_those_without_a_permit() {
+    let mut queue = queue(1);
+    for shard in [1, 0, 2] {
+        queue.ask(id(u64::from(shard)), wish(shard), ms(0));
+    }
+    assert_eq!(granted(&mut queue, ms(0)), [0]);
+    let waiting: Vec<_> = queue.waiting_wishes().map(|(id, wish)| (id, wish.clone())).collect();
+    assert_eq!(waiting, [(id(1), wish(1)), (id(2), wish(2))]);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Ask { stream: u64, shard: u32 },
