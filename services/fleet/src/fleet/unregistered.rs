@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use fleet_model::{Incarnation, WorkerId};
 
-use super::{Effect, Fleet, Now, Owner, Phase, Slot, losing::ASK_AGAIN};
-use crate::placement::Target;
+use super::{Effect, Fleet, Now, Phase, ShardOwner, Slot, losing::ASK_AGAIN};
+use crate::placement::Placement;
 
-/// What is known of strangers.
+/// What is known of unregistered workers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Strangers {
+pub(super) struct UnregisteredWorkers {
     /// The store is being asked.
     pub(super) asking: bool,
     /// It is not asked again before this moment.
@@ -26,49 +26,49 @@ pub(super) struct Strangers {
 }
 
 impl Fleet {
-    /// Asks for strangers when a shard that is not confirmed could be assigned.
-    pub(super) fn ask_for_strangers(&mut self, target: &Target, now: Now) {
+    /// Asks the store for unregistered workers when a shard that is not confirmed could be assigned.
+    pub(super) fn find_unregistered(&mut self, target: &Placement, now: Now) {
         let free = target.keys().any(|shard| {
             let slot = self.slots.get(shard.0 as usize);
             slot.is_some_and(|slot| slot.owner.is_none() && !slot.confirmed && slot.may_be_written(now))
         });
-        let wanted = free || self.slots.iter().any(|slot| self.waits_to_be_told(slot));
+        let wanted = free || self.slots.iter().any(|slot| self.awaits_confirmation(slot));
         // In a fleet that was there before, leases that a store lost are written again within the TTL.
         let store_is_whole = self.store_is_trusted(now) || !self.had_predecessor;
-        let due = !self.strangers.asking && now.mono >= self.strangers.ask_at;
-        if wanted && due && now.mono >= self.strangers_until && store_is_whole && self.store_is_up() {
-            self.strangers.asking = true;
+        let due = !self.unregistered.asking && now.mono >= self.unregistered.ask_at;
+        if wanted && due && now.mono >= self.unregistered_until && store_is_whole && self.store_is_up() {
+            self.unregistered.asking = true;
             self.effects.push(Effect::FindLeases);
         }
     }
 
     /// Its owner is written and here, but came without it.
-    fn waits_to_be_told(&self, slot: &Slot) -> bool {
-        let heard = |owner: &Owner| self.workers.get(&owner.worker).is_some_and(|worker| worker.heard);
+    fn awaits_confirmation(&self, slot: &Slot) -> bool {
+        let heard = |owner: &ShardOwner| self.workers.get(&owner.worker).is_some_and(|worker| worker.heard);
         !slot.confirmed
             && slot.owner.as_ref().is_some_and(|owner| owner.phase == Phase::Running && heard(owner))
     }
 
     /// The outcome of [`Effect::FindLeases`]: whose leases live, or `None` when the store can't say.
-    pub fn leases_found(&mut self, leases: Option<Vec<(WorkerId, Incarnation)>>, now: Now) {
-        self.strangers.asking = false;
+    pub fn on_leases_found(&mut self, leases: Option<Vec<(WorkerId, Incarnation)>>, now: Now) {
+        self.unregistered.asking = false;
         let Some(leases) = leases else {
-            self.strangers.ask_at = now.mono + ASK_AGAIN;
+            self.unregistered.ask_at = now.mono + ASK_AGAIN;
             return;
         };
         let heard = |(worker, incarnation): &(WorkerId, Incarnation)| {
             self.workers.get(worker).is_some_and(|known| known.heard && known.incarnation == *incarnation)
         };
-        let strangers = leases.into_iter().filter(|lease| !heard(lease)).map(|(worker, _)| worker);
-        self.strangers.found = strangers.collect();
-        if self.strangers.found.is_empty() && (self.store_is_trusted(now) || !self.had_predecessor) {
+        let unregistered = leases.into_iter().filter(|lease| !heard(lease)).map(|(worker, _)| worker);
+        self.unregistered.found = unregistered.collect();
+        if self.unregistered.found.is_empty() && (self.store_is_trusted(now) || !self.had_predecessor) {
             for shard in 0..self.slots.len() {
-                self.slots[shard].confirmed |= self.waits_to_be_told(&self.slots[shard]);
+                self.slots[shard].confirmed |= self.awaits_confirmation(&self.slots[shard]);
             }
             self.assign_and_move(now, true);
             self.refresh_assignments();
         } else {
-            self.strangers.ask_at = now.mono + ASK_AGAIN;
+            self.unregistered.ask_at = now.mono + ASK_AGAIN;
         }
     }
 }
