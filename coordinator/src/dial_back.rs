@@ -1,4 +1,4 @@
-//! Whether a worker is where it says: when it registers, and when its stream has broken.
+//! Checks that a worker answers at its advertised address: when it registers, and when its stream has broken.
 
 use std::{
     io::ErrorKind,
@@ -29,16 +29,16 @@ use advertised::look_up;
 /// Longest identity answer: two names and a version.
 const MOST_BYTES: usize = 4096;
 
-/// How long finding a worker may take as a whole.
+/// Time limit of the check at registration.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long a look may wait for a connection, and then for an answer.
+/// Time limit of a probe: for the connection, and again for the answer.
 const PROBE: Duration = Duration::from_millis(500);
 
-/// Between two refusals: a listener that is being made anew is not gone.
+/// Pause between two refusals: a listener that is being opened again is not gone.
 const BETWEEN_REFUSALS: Duration = Duration::from_millis(50);
 
-/// Where a worker's advertised URL leads back to it: the address that answered.
+/// Returns the address at which the worker answers under its advertised URL.
 ///
 /// All failures give the same answer after the same time, so that callers cannot scan addresses; the log has the
 /// reason.
@@ -84,7 +84,7 @@ async fn find(
     let addresses = look_up(advertised, PATIENCE).await;
     let mut why = "has no address";
     for (tried, &address) in addresses.iter().enumerate() {
-        // One that swallows everything leaves time for the others.
+        // An address that never answers leaves time for the others.
         let left = by.saturating_duration_since(Instant::now()) / (addresses.len() - tried) as u32;
         why = match timeout(left, identity(address, uri)).await {
             Err(_) => "does not answer",
@@ -98,7 +98,7 @@ async fn find(
     Err(why)
 }
 
-/// What is to be seen at the address of a worker whose stream broke.
+/// Probes the address of a worker whose stream broke.
 pub(crate) async fn probe(address: SocketAddr, worker: &WorkerId, incarnation: &Incarnation) -> Finding {
     if refuses(address).await {
         tokio::time::sleep(BETWEEN_REFUSALS).await;
@@ -114,8 +114,7 @@ pub(crate) async fn probe(address: SocketAddr, worker: &WorkerId, incarnation: &
     }
 }
 
-/// As [`probe`], but at the address where the worker was found, or the one that it advertises if it has not registered
-/// here.
+/// Probes a worker at the address where it answered when it registered here, else at its advertised address.
 pub(crate) async fn probe_by_url(
     found_at: Option<SocketAddr>,
     url: &str,
@@ -133,13 +132,13 @@ pub(crate) async fn probe_by_url(
     }
 }
 
-/// A connection is refused: nobody listens there. A time-out or no way is not that.
+/// Returns whether the address refuses a connection: no process listens there. A timeout or a missing route is no refusal.
 async fn refuses(address: SocketAddr) -> bool {
     let connecting = timeout(PROBE, TcpStream::connect(address)).await;
     matches!(connecting, Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused)
 }
 
-/// Asks the address who it is: name and life.
+/// Asks the worker at the address for its name and incarnation.
 async fn identity(address: SocketAddr, uri: &Uri) -> Result<(String, String), &'static str> {
     let endpoint =
         Endpoint::from_shared(format!("http://{address}")).map_err(|_| "is not a valid address")?;
@@ -167,7 +166,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_there_refuses_within_milliseconds() {
+    async fn closed_port_refuses_within_milliseconds() {
         let (listener, address) = listener().await;
         drop(listener);
         let began = Instant::now();
@@ -177,7 +176,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_answers_tells() {
+    async fn probe_compares_name_and_incarnation() {
         let address = FakeWorker::start("w", "1").await;
         assert_eq!(probe_for(address, "w", "1").await, Finding::Answers);
         assert_eq!(probe_for(address, "w", "2").await, Finding::AnotherAnswers);
@@ -185,14 +184,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_accepts_and_says_nothing_is_no_evidence() {
+    async fn silent_listener_is_no_evidence() {
         // A process that is stopped: its kernel accepts.
         let (_listener, address) = listener().await;
         assert_eq!(probe_for(address, "w", "1").await, Finding::Unclear);
     }
 
     #[tokio::test]
-    async fn a_name_leads_to_the_address_that_answered() {
+    async fn check_returns_the_address_that_answered() {
         let address = FakeWorker::start("w", "1").await;
         let url = format!("http://localhost:{}", address.port());
         let (worker, life) = ("w".parse().unwrap(), "1".parse().unwrap());

@@ -1,11 +1,11 @@
-//! Workers that hold a lease in the store and have never been heard by this coordinator.
+//! Workers that hold a lease in the store and have not registered with this coordinator.
 //!
-//! They may run a shard of which this coordinator knows no owner: the store may have lost that write, or a coordinator
-//! that still thought that it acts has made it after this one had read the records. And they may be cut off from here, and
-//! live on by renewing through the store. So a shard that this coordinator has not [confirmed](super::Slot) is assigned
-//! only right after the store has shown no such lease, and a written owner that does not come with its shard, as its
-//! window has closed, is told of it only then. A shard is confirmed once its owner has been heard with it, or once it was
-//! assigned and written here: from then on nobody else can have it.
+//! Such a worker may run a shard of which this coordinator knows no owner: the store may have lost that write, or a deposed
+//! coordinator wrote it after this one had read the records. The worker may also be cut off from this coordinator and keep
+//! its lease by renewing through the store. So a shard that is not [confirmed](super::Slot) is assigned only right after the
+//! store has shown no such lease. Likewise a recovered owner that registers without its shard, as its window has closed, is
+//! told to run it only then. A shard is confirmed once its owner has reported it, or once this coordinator has assigned it
+//! and written the owner: from then on no other worker can have it.
 
 use std::time::Duration;
 

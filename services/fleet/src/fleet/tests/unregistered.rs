@@ -92,7 +92,7 @@ fn a_worker_that_was_only_read_of_is_a_stranger() {
 }
 
 #[test]
-fn a_written_owner_that_comes_without_its_shards_is_told_when_nobody_else_can_have_them() {
+fn recovered_owner_without_its_shards_gets_them_once_no_other_worker_can_have_them() {
     let mut fleet = Fleet::new(rules(), Term(2), WantedTotal::explicit(12), recovered(), at(0));
     // Its window has closed: it claims nothing.
     fleet.join(registration("a", "1"), at(100)).unwrap();
