@@ -8,7 +8,7 @@ use outside_text::printable;
 use shard_bridge::{BridgeClient, ClientError, Data};
 
 use crate::{
-    exit::{CommandOutcome, say_json, say_safe},
+    exit::{CommandOutcome, print_json, print_text},
     health, json,
     screen::{SafeText, Screen},
     table,
@@ -124,9 +124,9 @@ impl ServerArgs {
         for_programs: impl FnOnce() -> T,
     ) {
         if self.json {
-            say_json(for_programs());
+            print_json(for_programs());
         } else {
-            say_safe(&for_people(Screen::stdout()).into());
+            print_text(&for_people(Screen::stdout()).into());
         }
     }
 

@@ -7,6 +7,8 @@ mod health;
 mod json;
 mod plan;
 mod screen;
+#[cfg(test)]
+mod settings_document;
 mod status_line;
 mod table;
 

@@ -8,14 +8,14 @@ use shard_bridge::{BridgeClient, ClientError};
 
 use crate::{
     ask::{ServerArgs, shard_number},
-    exit::{CommandOutcome, say},
+    exit::{CommandOutcome, print_line},
     json,
     status_line::StatusLine,
     table,
 };
 
 /// The longest wait for a coordinator: after a failover the next one continues the plan.
-const COORDINATOR_PATIENCE: Duration = Duration::from_secs(30);
+const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Width of the progress bar, in characters.
 const BAR: usize = 24;
@@ -120,7 +120,7 @@ async fn start(
         return Ok(CommandOutcome::success());
     }
     if !server.is_json() {
-        say(announcement(&plan));
+        print_line(announcement(&plan));
     }
     follow(server, plan, !options.no_wait).await
 }
@@ -163,7 +163,7 @@ async fn follow(server: &ServerArgs, plan: v1::Plan, wait: bool) -> Result<Comma
 async fn until_over(server: &ServerArgs, mut plan: v1::Plan) -> Result<v1::Plan, ClientError> {
     let mut line = StatusLine::new(!server.is_json());
     let mut last_status = Instant::now();
-    while !is_over(&plan) && last_status.elapsed() < COORDINATOR_PATIENCE {
+    while !is_over(&plan) && last_status.elapsed() < COORDINATOR_TIMEOUT {
         if watch(server, &mut plan, &mut line, &mut last_status).await.is_err() {
             line.show("coordinator unreachable; the plan continues under the next one");
             tokio::time::sleep(Duration::from_millis(500)).await;
@@ -186,7 +186,7 @@ async fn watch(
         let known = status.plan.filter(|now| now.id == plan.id);
         let Some(now) = known.filter(|_| status.acting) else {
             // A standby, a coordinator that is starting, or one that does not know the plan.
-            if last_status.elapsed() >= COORDINATOR_PATIENCE {
+            if last_status.elapsed() >= COORDINATOR_TIMEOUT {
                 break;
             }
             continue;

@@ -1,7 +1,7 @@
 //! The command line of `discord-sim`.
 
+use crate::{ConfigError, FaultKind, Profile, ResumeWhileOpen, Schedule, SimConfig, Switches};
 use clap::Parser;
-use discord_sim::{ConfigError, FaultKind, Profile, ResumeWhileOpen, Schedule, SimConfig, Switches};
 use std::{net::SocketAddr, time::Duration};
 
 /// A stand-in for Discord: REST, gateway and a control API on one port.
@@ -15,7 +15,7 @@ use std::{net::SocketAddr, time::Duration};
     version,
     after_help = "SIM_TOKEN (environment only): the one bot token that is accepted; without it every token is."
 )]
-pub(crate) struct Args {
+pub struct SimArgs {
     /// Where to listen; port 0 takes a free one
     #[arg(long, env = "SIM_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:3900")]
     listen: SocketAddr,
@@ -193,9 +193,12 @@ fn duration(text: &str) -> Result<Duration, String> {
         .map_err(|_| "a time with its unit, such as 500ms, 5s or 3m, is needed".into())
 }
 
-impl Args {
-    /// The settings, checked; `token` is the one that is accepted.
-    pub(crate) fn into_config(self, token: Option<String>) -> Result<SimConfig, ConfigError> {
+impl SimArgs {
+    /// Checks the settings. `token`: the only accepted one.
+    ///
+    /// # Errors
+    /// The first setting that cannot work.
+    pub fn into_config(self, token: Option<String>) -> Result<SimConfig, ConfigError> {
         let size = self
             .profile
             .map_or_else(SimConfig::default, |profile| SimConfig::default().with_profile(profile));
@@ -236,14 +239,14 @@ mod tests {
 
     #[test]
     fn the_command_line_is_sound() {
-        Args::command().debug_assert();
+        SimArgs::command().debug_assert();
     }
 
     #[test]
     fn flags_go_over_the_profile() {
         let config = |arguments: &[&str]| {
             let program = std::iter::once(&"discord-sim");
-            Args::try_parse_from(program.chain(arguments)).unwrap().into_config(None).unwrap()
+            SimArgs::try_parse_from(program.chain(arguments)).unwrap().into_config(None).unwrap()
         };
         let huge = config(&["--profile", "huge", "--guilds", "300", "--largest-guild", "7000"]);
         assert_eq!((huge.guilds, huge.largest_guild), (300, Some(7_000)));
@@ -251,13 +254,13 @@ mod tests {
         let none = config(&[]);
         assert_eq!((none.guilds, none.largest_guild, none.shards), (100, None, None));
         assert_eq!((none.max_concurrency, none.events_per_second.to_bits()), (1, 0.0_f64.to_bits()));
-        assert!(Args::try_parse_from(["discord-sim", "--profile", "giant"]).is_err());
+        assert!(SimArgs::try_parse_from(["discord-sim", "--profile", "giant"]).is_err());
     }
 
     #[test]
     fn a_setting_that_cannot_work_is_named() {
-        let args = Args::try_parse_from(["discord-sim", "--max-concurrency", "0"]).unwrap();
+        let args = SimArgs::try_parse_from(["discord-sim", "--max-concurrency", "0"]).unwrap();
         assert_eq!(args.into_config(None).unwrap_err().setting, "max_concurrency");
-        assert!(Args::try_parse_from(["discord-sim", "--session-life", "3"]).is_err());
+        assert!(SimArgs::try_parse_from(["discord-sim", "--session-life", "3"]).is_err());
     }
 }

@@ -26,6 +26,7 @@
 //! [`world`] is what exists, pure and from a seed; [`hub`] is the shared state, with one lock; [`session`] is one gateway
 //! session; [`gateway`] has the connections, [`odd`] is how they break the rules, [`rest`] the REST API, [`control`] what a test asks and tells.
 
+mod args;
 mod config;
 mod control;
 mod event;
@@ -54,6 +55,7 @@ mod switches;
 mod window;
 mod world;
 
+pub use args::SimArgs;
 pub use config::{ConfigError, SimConfig};
 pub use control::Control;
 pub use fault_error::FaultError;

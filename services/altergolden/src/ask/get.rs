@@ -6,7 +6,7 @@ use serde_json::Value;
 use shard_bridge::{ClientError, FoundObject, ObjectKind};
 
 use super::{ServerArgs, discord_id};
-use crate::exit::{CommandOutcome, say_json};
+use crate::exit::{CommandOutcome, print_json};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum GetCommand {
@@ -67,8 +67,8 @@ pub(super) async fn answer(command: GetCommand, server: &ServerArgs) -> Result<C
     };
     // For people it is indented.
     match serde_json::from_str::<Value>(&json) {
-        Ok(object) if !server.is_json() => say_json(format_args!("{object:#}")),
-        _ => say_json(json),
+        Ok(object) if !server.is_json() => print_json(format_args!("{object:#}")),
+        _ => print_json(json),
     }
     if doubt.is_empty() {
         return Ok(CommandOutcome::success());

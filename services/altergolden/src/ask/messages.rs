@@ -6,7 +6,7 @@ use shard_bridge::{ClientError, Data};
 
 use super::{ServerArgs, json_data, shard_number};
 use crate::{
-    exit::{CommandOutcome, say_json},
+    exit::{CommandOutcome, print_json},
     json, table,
 };
 
@@ -112,7 +112,7 @@ async fn subscribe(
     loop {
         tokio::select! {
             item = stream.message() => match item? {
-                Some(item) => say_json(json::subscribed(item)),
+                Some(item) => print_json(json::subscribed(item)),
                 None => return Ok(CommandOutcome::unreachable("the server ended the stream")),
             },
             _ = tokio::signal::ctrl_c() => return Ok(CommandOutcome::success()),
