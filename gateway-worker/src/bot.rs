@@ -17,8 +17,9 @@ use dispatch::{Admission, Closed, Delivery, Dispatcher, Handler, Kind, Limits, R
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::BootTime,
-    handler::{Context, Event, EventHandler, Mark, Tools, Wanted},
+    clock::{BootTime, dispatch_clock},
+    event::{Event, Mark, Wanted, queued::Queued},
+    handler::{Context, EventHandler, Tools},
     hooks::Places,
     lease::LeaseWindow,
     relay::{Relaying, ShardRelay, as_pending},
@@ -27,10 +28,8 @@ use crate::{
 
 mod care;
 mod gate;
-mod queued;
 
 pub(crate) use care::{Care, Caution};
-pub(crate) use queued::{Queued, Told};
 
 use care::ShardCare;
 use gate::Gate;
@@ -59,11 +58,6 @@ pub(crate) struct Bot {
 
 /// How full the queue may be when READY arrives, as a multiple of its bound.
 const SESSIONS: f64 = 2.0;
-
-/// The clock of the queues.
-pub(crate) fn dispatch_clock() -> Duration {
-    Duration::from_millis(BootTime::now().as_millis())
-}
 
 /// Calls the handler for one shard.
 struct ShardHandler {
@@ -124,7 +118,7 @@ impl Handler<Queued> for ShardHandler {
         }
         match queued {
             Queued::Event(event) => self.handler.handle(&self.context, event).await,
-            Queued::Gap(told) => self.handler.gap(&self.context, &told.gap).await,
+            Queued::Gap(queued) => self.handler.gap(&self.context, &queued.gap).await,
             Queued::Replay(_) => {}
         }
     }

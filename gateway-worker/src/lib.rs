@@ -13,6 +13,7 @@ mod checkpoints;
 pub mod clock;
 pub mod config;
 mod discord;
+mod event;
 mod gateway_address;
 pub mod handler;
 mod handoff;
@@ -42,9 +43,9 @@ pub use async_trait::async_trait;
 pub use checkpoints::Keep;
 pub use config::{Args, Config};
 pub use discord::TokenRefused;
+pub use event::{Event, EventError, Mark, Wanted};
 pub use handler::{
-    Command, Context, Event, EventError, EventHandler, Mark, NoHandler, RequestError, ShardMessage,
-    ShardRequest, Taken, Wanted,
+    Command, Context, EventHandler, NoHandler, RequestError, ShardMessage, ShardRequest, Taken,
 };
 pub use link::LinkError;
 pub use relay::Relay;

@@ -13,8 +13,7 @@ use tokio::runtime::Handle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    bot::Queued,
-    handler::{Event, Mark},
+    event::{Event, Mark, queued::Queued},
     shard::Shard,
     shards::RunningShards,
 };
@@ -108,9 +107,9 @@ impl ShardRelay {
     pub(crate) fn push(&self, queued: &Queued) {
         match queued {
             Queued::Event(event) if self.wants(event.name()) => self.outbox.push(waiting(event)),
-            Queued::Gap(told) => {
+            Queued::Gap(gap) => {
                 let at = position(queued.position());
-                self.outbox.push(Waiting::gap(told.gap.until_unix_ms, &told.text, at));
+                self.outbox.push(Waiting::gap(gap.gap.until_unix_ms, &gap.text, at));
             }
             // What was set aside was relayed when it came.
             Queued::Event(_) | Queued::Replay(_) => {}

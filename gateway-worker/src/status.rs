@@ -13,7 +13,11 @@ use serde_json::{Value, json};
 use telemetry::health::{HealthSource, Verdict, problems_json};
 use tokio::sync::watch;
 
-use crate::{checkpoints::unix_ms, clock::BootTime, lease::LeaseWindow, shards::RunningShards};
+use crate::{
+    clock::{BootTime, unix_ms},
+    lease::LeaseWindow,
+    shards::RunningShards,
+};
 
 /// The same advice in every process.
 const DESCRIPTORS_EXHAUSTED: &str =

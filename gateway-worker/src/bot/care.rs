@@ -20,8 +20,8 @@ use fleet_model::{Assignment, Epoch, ShardNumber};
 use tokio::{runtime::Handle, sync::OwnedMutexGuard, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::queued::Queued;
-use crate::{checkpoints::unix_ms, shard::Shard};
+use crate::event::queued::Queued;
+use crate::{clock::unix_ms, shard::Shard};
 
 /// So many owners died with an event in its handler when it is set aside.
 const DEATHS: u32 = 2;

@@ -11,7 +11,8 @@ use tokio::{
 
 use super::*;
 use crate::{
-    handler::{Event, EventHandler, NoHandler},
+    event::Event,
+    handler::{EventHandler, NoHandler},
     lease::Lease,
     testing::{self, EPOCH, SHARD},
 };

@@ -18,8 +18,7 @@ use tonic::{
 use super::{Life, Link, numbers, renewals::Renewing};
 use crate::{
     Keep,
-    checkpoints::unix_ms,
-    clock::BootTime,
+    clock::{BootTime, unix_ms},
     gateway_address::Trust,
     shard::{GatewaySettings, TRANSPORT},
 };

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Streaming, transport::Channel};
 
 use super::{Life, Link, numbers, registration::LONGEST_TTL, until};
-use crate::checkpoints::unix_ms;
+use crate::clock::unix_ms;
 
 /// Reports on their way up. When they pile up, the stream is as good as broken.
 const REPORTS: usize = 16;

@@ -20,14 +20,17 @@ use twilight_model::gateway::event::EventType;
 use self::{held::Held, reading::WarningCounts, restoring::Restoring};
 use super::{Progress, Shard, connection::TRANSPORT};
 use crate::{
-    bot::{Deliveries, Queued, Told, dispatch_clock},
+    bot::Deliveries,
     checkpoints::{
         Checkpoints, Keep, LostSession, Outranked, Unread, older,
         restore::{Anew, Beginning, Needs, ToRead, unfit},
-        unix_ms,
         writer::{Last, Stored, Writer},
     },
-    handler::{Event, Mark},
+    clock::{dispatch_clock, unix_ms},
+    event::{
+        Event, Mark,
+        queued::{Queued, QueuedGap},
+    },
     handoff::Carried,
     metrics::ShardMetrics,
     payload::{guild_of, interaction_age},
@@ -341,7 +344,7 @@ impl Intake {
         );
         if self.deliveries.wants_anything() {
             // Shut: the shard ends.
-            let _ = self.deliveries.push(Queued::Gap(Told::new(gap, at.0, at.1)));
+            let _ = self.deliveries.push(Queued::Gap(QueuedGap::new(gap, at.0, at.1)));
         }
     }
 

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, watch};
 
 use super::*;
 use crate::{
-    handler::Event,
+    event::Event,
     lease::Lease,
     testing::{self, EPOCH},
 };

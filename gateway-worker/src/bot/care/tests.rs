@@ -10,7 +10,8 @@ use super::*;
 use crate::{
     bot::{Bot, Deliveries, ReplayRefused},
     cache::ShardCache,
-    handler::{Context, Event, EventHandler, Mark},
+    event::{Event, Mark},
+    handler::{Context, EventHandler},
     testing::{self, EPOCH, SHARD, TOTAL},
 };
 

@@ -12,10 +12,10 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    bot::Queued,
     cache::records::tests::{event, guild, ready},
     checkpoints::restore::{Beginning, Loaded, Needs, ToRead},
-    handler::{Context, Event, EventHandler, Mark},
+    event::{Event, Mark, queued::Queued},
+    handler::{Context, EventHandler},
     testing::{self, EPOCH, SHARD, TOTAL},
 };
 

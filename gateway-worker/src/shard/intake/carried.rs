@@ -6,13 +6,12 @@ use checkpoint::{Head, PendingEvent, Session};
 
 use super::{Intake, older};
 use crate::{
-    bot::Queued,
     checkpoints::{
         LostSession,
         restore::{Anew, Beginning},
         writer::Stored,
     },
-    handler::Mark,
+    event::{Mark, queued::Queued},
     handoff::Carried,
     payload::LARGEST_SEQUENCE,
     shard::Progress,

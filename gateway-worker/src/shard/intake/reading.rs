@@ -8,7 +8,7 @@ use twilight_model::gateway::event::EventType;
 
 use super::{Dispatch, Intake, MOST_AHEAD, OUT_OF_ORDER, Taken};
 use crate::{
-    handler::Event,
+    event::Event,
     payload::guild_of,
     reading::{self, Odd, Part, SessionStart, Unreadable},
 };

@@ -14,7 +14,7 @@ use crate::{
         restore::{LeftOver, LoadError, NotRestored, Restored, ToRead},
         writer::Stored,
     },
-    handler::Mark,
+    event::Mark,
     shard::Progress,
 };
 

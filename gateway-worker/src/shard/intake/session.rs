@@ -6,9 +6,9 @@ use checkpoint::Session;
 
 use super::{Dispatch, Intake, Taken};
 use crate::{
-    bot::{Queued, dispatch_clock},
-    checkpoints::{Keep, LostSession, unix_ms},
-    handler::Mark,
+    checkpoints::{Keep, LostSession},
+    clock::{dispatch_clock, unix_ms},
+    event::{Mark, queued::Queued},
     reading::SessionStart,
     shard::{Progress, connection::TRANSPORT},
 };
