@@ -2,7 +2,8 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use settings::{ApiOrigin, DiscordArgs, GatewayUrl, Percent, RelayArgs, Secret, SettingsError, StoreArgs};
+use fleet_model::{Percent, ShardCount};
+use settings::{ApiOrigin, DiscordArgs, GatewayUrl, RelayArgs, Secret, SettingsError, StoreArgs};
 use shard_bridge::Deadlines;
 
 /// Discord's own interval between two IDENTIFYs of a bucket
@@ -78,29 +79,6 @@ pub struct Args {
     #[command(flatten)]
     #[allow(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
     pub relay: RelayArgs,
-}
-
-/// How many shards are wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ShardCount {
-    /// What Discord recommends, and room to grow.
-    Auto,
-    /// So many.
-    Fixed(u32),
-}
-
-impl std::str::FromStr for ShardCount {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text.eq_ignore_ascii_case("auto") {
-            return Ok(Self::Auto);
-        }
-        match text.parse() {
-            Ok(count @ 1..=altergolden_proto::convert::MAX_SHARDS) => Ok(Self::Fixed(count)),
-            _ => Err("it takes `auto` or a number from 1 to 65536".to_owned()),
-        }
-    }
 }
 
 /// Settings that are known to be good.

@@ -23,7 +23,7 @@ use rustls::crypto::ring::default_provider;
 use settings::{ApiOrigin, GatewayUrl, Secret};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::shard_total::Advice;
+use fleet::shard_total::Advice;
 
 mod answer;
 #[cfg(test)]

@@ -24,15 +24,17 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     clock::Clock,
-    config::ShardCount,
     discord::{Discord, GatewayInfo},
-    fleet::{Effect, Fleet, Means, Now, RegistrationRefused, Wish},
     handle::{Command, Joined, Stopped},
-    identify::{Budget, IdentifyQueue, unknown_permits_end},
     metrics::CoordinatorMetrics,
-    shard_total::{self, Advice},
     snapshot::{IdentifyView, Publisher, Role, Snapshot},
 };
+use fleet::{
+    Effect, Fleet, Means, Now, RegistrationRefused, Wish,
+    identify::{Budget, IdentifyQueue, unknown_permits_end},
+    shard_total::{self, Advice},
+};
+use fleet_model::ShardCount;
 
 mod exits;
 mod identifies;
@@ -82,10 +84,10 @@ pub(crate) struct Shell {
     pub(crate) metrics: CoordinatorMetrics,
     pub(crate) holder: Incarnation,
     pub(crate) lease_ttl: Duration,
-    pub(crate) reserve: settings::Percent,
+    pub(crate) reserve: fleet_model::Percent,
     pub(crate) identify_interval: Duration,
     pub(crate) shard_count: ShardCount,
-    pub(crate) shard_buffer: settings::Percent,
+    pub(crate) shard_buffer: fleet_model::Percent,
     /// The next stream's id: over all terms, so that a late word of an old stream is nobody else's.
     pub(crate) next_stream: AtomicU64,
     pub(crate) clock: Clock,
@@ -456,7 +458,7 @@ fn short_budget(budget: &Budget, now: Duration) -> String {
 pub(crate) fn budget_from(
     info: &GatewayInfo,
     own: Option<BudgetRecord>,
-    reserve: settings::Percent,
+    reserve: fleet_model::Percent,
     now: Now,
 ) -> Budget {
     let days = now.unix_ms + 1..now.unix_ms.saturating_add(2 * 24 * 3600 * 1000);

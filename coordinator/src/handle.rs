@@ -11,7 +11,7 @@ use altergolden_proto::v1;
 use fleet_model::{Assignment, Epoch, Incarnation, ShardNumber, Term, WorkerId};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::fleet::{ExitRefused, PlanKind, PlanRefused, PlanView, Registration, RegistrationRefused, Report};
+use fleet::{ExitRefused, PlanKind, PlanRefused, PlanView, Registration, RegistrationRefused, Report};
 
 /// Commands that wait for the driver. An RPC whose command has no room waits; its caller's deadline bounds that.
 const COMMANDS: usize = 1024;

@@ -1,6 +1,6 @@
 //! The control plane: decides which worker runs which shard, queues identifies, answers for the fleet.
 //!
-//! A pure core in a thin shell. [`fleet`], [`placement`] and [`identify`] decide: no I/O, no clock, time goes in as an
+//! A pure core in a thin shell. [`fleet`] decides: no I/O, no clock, time goes in as an
 //! argument. The driver owns them while this coordinator holds the [term](fleet_store::FleetStore::claim_term): it feeds them
 //! what workers report and what the store says, and carries out what they want. Everything else reads published
 //! [snapshots](snapshot) and never waits for the driver.
@@ -9,15 +9,11 @@ mod clock;
 pub mod config;
 pub mod discord;
 mod driver;
-pub mod fleet;
 mod handle;
 mod health;
-pub mod identify;
 pub mod metrics;
-pub mod placement;
 mod rpc;
 mod service;
-pub mod shard_total;
 pub mod snapshot;
 mod term;
 

@@ -46,7 +46,10 @@ async fn run(args: Args) -> ExitCode {
     let link = redis_link::RedisLink::new(url, redis_link::LinkOptions::default());
     let parts = Parts {
         store: Arc::new(RedisStore::new(link.clone(), store_args.redis_prefix.clone())),
-        set_aside: Arc::new(checkpoint::RedisStore::new(link.clone(), store_args.redis_prefix.clone())),
+        set_aside: Arc::new(checkpoint::CheckpointRedisStore::new(
+            link.clone(),
+            store_args.redis_prefix.clone(),
+        )),
         bus: Arc::new(RedisBus::start(link.clone(), store_args.redis_prefix)),
         relay: relay.map(|relay| Arc::new(relay) as _),
     };

@@ -15,10 +15,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{
-    fleet::{Cause, Finding, Note},
-    snapshot::{IdentifyView, Published},
-};
+use crate::snapshot::{IdentifyView, Published};
+use fleet::{Cause, Finding, Note};
 
 /// One label and its value.
 type Label = [(&'static str, &'static str); 1];

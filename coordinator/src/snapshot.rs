@@ -9,7 +9,7 @@ use fleet_model::{Problem, ProblemClock, Routes, ShardStatus};
 use shard_bridge::{RecentReports, TimedReport};
 use tokio::{sync::watch, time::Instant};
 
-use crate::fleet::FleetView;
+use fleet::FleetView;
 
 /// What the coordinator is at the moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

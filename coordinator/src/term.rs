@@ -11,12 +11,12 @@ use crate::{
     config::Config,
     discord::{DiscordError, GatewayInfo},
     driver::{Driver, Outcome, Shell, Tenure, TermEnd, budget_from, invalid},
-    fleet::{
-        Fleet, FleetView, Intent, Recovered, RecoveredOwner, RecoveredWorker, Rules, ShardView, WorkerView,
-    },
     handle::Command,
-    identify::{self, IdentifyQueue},
     snapshot::{IdentifyView, Role, Snapshot},
+};
+use fleet::{
+    Fleet, FleetView, Intent, Recovered, RecoveredOwner, RecoveredWorker, Rules, ShardView, WorkerView,
+    identify::{self, IdentifyQueue},
 };
 
 /// How often a waiting coordinator asks for the term.

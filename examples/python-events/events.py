@@ -44,7 +44,7 @@ class Cursor:
 
 
 def follow(bridge, names, cursor):
-    """Yields items for ever, behind the cursor. Whoever handled one keeps its cursor."""
+    """Yields items for ever, behind the cursor. The caller keeps the cursor of an item that it has handled."""
     last, wait = cursor.at, 0.1
     while True:
         try:

@@ -40,12 +40,12 @@ def serving(bridge, deadline):
     stats = bridge.GetAggregateStats(request, timeout=deadline + 0.5)
     text = f"Serving {stats.total_guilds} servers across {stats.shard_count} shards"
     if not stats.complete:
-        text += f" (not complete: nobody answered for shards {', '.join(map(str, stats.missing_shards))})"
+        text += f" (not complete: no answer for shards {', '.join(map(str, stats.missing_shards))})"
     return text
 
 
 def handle(bridge, item):
-    """An event may come twice, after a crash: Discord refuses the second answer, and nobody sees a thing."""
+    """An event may come twice, after a crash: Discord refuses the second answer, and users see one."""
     try:
         interaction = json.loads(item.event.payload)["d"]
         if interaction.get("data", {}).get("name") != "ping":

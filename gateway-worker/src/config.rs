@@ -198,6 +198,10 @@ impl Advertised {
     }
 }
 
+fn intent_names() -> String {
+    Intents::all().iter_names().map(|(name, _)| name).collect::<Vec<_>>().join(", ")
+}
+
 impl FromStr for IntentList {
     type Err = String;
 
@@ -209,8 +213,9 @@ impl FromStr for IntentList {
         }
         let mut intents = Intents::empty();
         for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-            intents |= Intents::from_name(&name.to_ascii_uppercase())
-                .ok_or_else(|| format!("{name:?} is no intent; GUILDS,GUILD_MESSAGES are, or a number"))?;
+            intents |= Intents::from_name(&name.to_ascii_uppercase()).ok_or_else(|| {
+                format!("{name:?} is not an intent; expected a number, or names of {}", intent_names())
+            })?;
         }
         Ok(Self(intents))
     }
@@ -340,7 +345,8 @@ mod tests {
             ("--worker-advertise", "http://worker:50052/path", "http://HOST:PORT"),
             ("--worker-advertise", "0.0.0.0:50052", "a single host"),
             ("--coordinator-url", "https://x:1", "http://"),
-            ("--intents", "GILDS", "GILDS"),
+            ("--intents", "GILDS", "\"GILDS\" is not an intent"),
+            ("--intents", "GUILDS,GUILDZ", "GUILDS, GUILD_MEMBERS, "),
             ("--intents", "4294967296", "no intent"),
             ("--cache", "everything", "scheduled_events"),
             ("--drain-timeout", "25", "unit"),

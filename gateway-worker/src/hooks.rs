@@ -166,7 +166,7 @@ impl ShardHooks {
         let (outcome, delivered) = match (taken, heard) {
             (Some(true), _) => ("taken", Delivered::Yes),
             (Some(false), true) => ("not_taken", Delivered::Yes),
-            (Some(false), false) => ("not_taken", Delivered::NobodyListens),
+            (Some(false), false) => ("not_taken", Delivered::NoListener),
             (None, true) => ("too_late", Delivered::Yes),
             (None, false) => ("too_late", Delivered::TooLate),
         };

@@ -67,7 +67,8 @@ async fn start(args: Args, handler: Arc<dyn EventHandler>) -> ExitCode {
     let rest =
         crate::RestBudget::Redis { url: Box::new(url.clone()), prefix: store_args.redis_prefix.clone() };
     let link = redis_link::RedisLink::new(url, redis_link::LinkOptions::default());
-    let checkpoints = Arc::new(checkpoint::RedisStore::new(link.clone(), store_args.redis_prefix.clone()));
+    let checkpoints =
+        Arc::new(checkpoint::CheckpointRedisStore::new(link.clone(), store_args.redis_prefix.clone()));
     let parts = Parts {
         store: Arc::new(RedisStore::new(link.clone(), store_args.redis_prefix.clone())),
         set_aside: checkpoints.clone(),

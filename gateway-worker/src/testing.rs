@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use checkpoint::{CheckpointStore, MemoryStore};
+use checkpoint::{CheckpointMemoryStore, CheckpointStore};
 use event_bus::MemoryBus;
 use fleet_model::{Epoch, Routes, ShardNumber};
 use shard_bridge::{Bridge, BridgeMetrics, Hub};
@@ -68,7 +68,7 @@ pub(crate) fn bot(handler: Arc<dyn EventHandler>) -> Bot {
         singleton_timeout: Duration::from_secs(5),
         metrics: dispatch::DispatchMetrics::default(),
         shed_order: Arc::default(),
-        care: Care::new(Arc::new(MemoryStore::new()), dispatch::DispatchMetrics::default()),
+        care: Care::new(Arc::new(CheckpointMemoryStore::new()), dispatch::DispatchMetrics::default()),
         relaying: None,
         places: Places::new(HookMetrics::default()),
     }
@@ -112,5 +112,5 @@ pub(crate) fn checkpoints(store: Arc<dyn CheckpointStore>, keep: Keep) -> Checkp
 }
 
 pub(crate) fn memory() -> Arc<dyn CheckpointStore> {
-    Arc::new(MemoryStore::new())
+    Arc::new(CheckpointMemoryStore::new())
 }

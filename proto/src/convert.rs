@@ -1,6 +1,6 @@
 //! Between the wire and the domain.
 //!
-//! From the wire nothing is believed: a name that is none, a range that ends before it begins or is longer than any
+//! Nothing from the wire is trusted: an invalid name, a range that ends before it begins or is longer than any
 //! bot, an unknown status are [`Malformed`], never a panic.
 
 mod assignment;

@@ -26,7 +26,7 @@ pub const PROTOCOL_MIN: u32 = 1;
 /// The highest protocol version between worker and coordinator that this code speaks.
 pub const PROTOCOL_MAX: u32 = 1;
 
-/// Metadata of an ALREADY_EXISTS from Register: how long the lease of whoever has the name lasts at most, in milliseconds.
+/// Metadata of an ALREADY_EXISTS from Register: longest remaining lease of the worker that has the name, in milliseconds.
 pub const LEASE_TTL_MS: &str = "altergolden-lease-ttl-ms";
 
 /// The highest version that both sides speak, when there is one.

@@ -12,7 +12,7 @@ use settings::GatewayUrl;
 use tokio::time::Instant;
 
 use super::{DiscordError, GatewayInfo, REFUSED_WAIT, Refusal};
-use crate::shard_total::Advice;
+use fleet::shard_total::Advice;
 
 /// The wait after a block or a rate limit that names none: blocks of an address last for minutes.
 const BLOCKED_WAIT: Duration = Duration::from_mins(1);

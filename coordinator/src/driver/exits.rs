@@ -11,11 +11,8 @@ use fleet_model::{Incarnation, WorkerId};
 use tokio::sync::oneshot;
 
 use super::{Driver, Outcome};
-use crate::{
-    fleet::{ExitRefused, Finding, LeaseVerdict, Now},
-    handle::Stopped,
-    rpc::dial_back,
-};
+use crate::{handle::Stopped, rpc::dial_back};
+use fleet::{ExitRefused, Finding, LeaseVerdict, Now};
 
 /// Notices that may wait at once; one more is refused. Each waits a few seconds at most.
 const WAITING: usize = 1024;

@@ -15,8 +15,10 @@ use tracing::Span;
 use super::{Driver, Outcome, budget_from, short_budget};
 use crate::{
     discord::{DiscordError, GatewayInfo},
-    fleet::Now,
     handle::OpenedStream,
+};
+use fleet::{
+    Now,
     identify::{Grant, PERMIT_VALID, TicketId, Wish},
 };
 

@@ -4,10 +4,8 @@
 use tokio::sync::oneshot;
 
 use super::{Driver, Outcome};
-use crate::{
-    fleet::{Intent, PlanRefused, PlanView},
-    handle::Stopped,
-};
+use crate::handle::Stopped;
+use fleet::{Intent, PlanRefused, PlanView};
 
 /// See the module's documentation.
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use fleet_model::{Problem, ProblemCode};
 
 use super::Driver;
-use crate::fleet::Now;
+use fleet::Now;
 
 /// How long the problem is shown after the last encounter. Readers of the record retry sooner.
 const SHOWN: Duration = Duration::from_secs(30);

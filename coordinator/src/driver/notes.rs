@@ -1,7 +1,7 @@
 //! What happened, for operators: a log line and a count each.
 
 use super::Driver;
-use crate::fleet::{Finding, Note};
+use fleet::{Finding, Note};
 
 impl Driver<'_> {
     pub(super) fn note(&self, note: &Note) {

@@ -8,10 +8,9 @@ use fleet_store::{Fenced, FleetStore, OwnerRecord, Revocation, StoreError, Store
 use super::Driver;
 use crate::{
     discord::{DiscordError, GatewayInfo},
-    fleet::{Cause, Finding, LeaseVerdict, Note, Ownership},
-    identify::Grant,
     rpc::dial_back,
 };
+use fleet::{Cause, Finding, LeaseVerdict, Note, Ownership, identify::Grant};
 
 /// Something that was started has ended.
 pub(crate) enum Outcome {

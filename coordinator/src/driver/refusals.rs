@@ -6,7 +6,7 @@ use fleet_model::WorkerId;
 use tokio::time::{Duration, Instant};
 
 use super::Driver;
-use crate::fleet::RegistrationRefused;
+use fleet::RegistrationRefused;
 
 /// How long further refusals of a worker are only counted.
 const FOLDED: Duration = Duration::from_mins(1);

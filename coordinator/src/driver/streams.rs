@@ -7,10 +7,8 @@ use fleet_model::{Incarnation, WorkerId};
 use tokio::sync::mpsc;
 
 use super::Driver;
-use crate::{
-    fleet::{Heard, Now, Report},
-    handle::OpenedStream,
-};
+use crate::handle::OpenedStream;
+use fleet::{Heard, Now, Report};
 
 /// Directives that may wait for a worker. A worker that lets them pile up loses its stream, registers again and is told
 /// everything anew.

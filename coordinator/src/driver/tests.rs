@@ -8,10 +8,10 @@ use redis_link::{LinkOptions, RedisLink};
 
 use super::*;
 use crate::{
-    fleet::{ExitRefused, Formats, Recovered, Registration, Report, Rules, Wish},
     handle::{self, FleetHandle, OpenedStream},
     snapshot::{self, Published},
 };
+use fleet::{ExitRefused, Formats, Recovered, Registration, Report, Rules, Wish};
 
 const SHARDS: u32 = 2;
 
@@ -29,10 +29,10 @@ fn published_shell(store: Arc<dyn FleetStore>, lease_ttl: Duration) -> (Shell, P
         metrics: CoordinatorMetrics::default(),
         holder: "first".parse().unwrap(),
         lease_ttl,
-        reserve: settings::Percent(5),
+        reserve: fleet_model::Percent(5),
         identify_interval: Duration::from_secs(5),
         shard_count: ShardCount::Fixed(SHARDS),
-        shard_buffer: settings::Percent(0),
+        shard_buffer: fleet_model::Percent(0),
         next_stream: AtomicU64::new(1),
         clock: Clock::start(),
     };

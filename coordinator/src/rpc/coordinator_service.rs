@@ -19,10 +19,8 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::dial_back;
-use crate::{
-    fleet::{ExitRefused, Formats, PlanRefused, Registration, RegistrationRefused, Report},
-    handle::{FleetHandle, Joined, Stopped},
-};
+use crate::handle::{FleetHandle, Joined, Stopped};
+use fleet::{ExitRefused, Formats, PlanRefused, Registration, RegistrationRefused, Report};
 
 /// How long the notice of an exit waits for the store's verdict.
 const VERDICT: Duration = Duration::from_secs(3);

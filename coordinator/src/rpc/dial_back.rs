@@ -19,7 +19,7 @@ use tonic::{
 };
 
 use super::advertised::look_up;
-use crate::fleet::Finding;
+use fleet::Finding;
 
 /// Longest identity answer: two names and a version.
 const MOST_BYTES: usize = 4096;

@@ -13,10 +13,10 @@ use tonic::{Request, Response, Status};
 
 use super::{plans, set_aside::SetAsides};
 use crate::{
-    fleet::{ShardView, WorkerView},
     handle::FleetHandle,
     snapshot::{Published, Role, Snapshot},
 };
+use fleet::{ShardView, WorkerView};
 
 /// Serves operators.
 #[derive(Clone)]

@@ -7,7 +7,7 @@ use altergolden_proto::{
 use fleet_model::ShardNumber;
 use tonic::Status;
 
-use crate::fleet::{PlanKind, PlanState, PlanView};
+use fleet::{PlanKind, PlanState, PlanView};
 
 /// What is asked for.
 ///

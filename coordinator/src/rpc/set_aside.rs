@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use altergolden_proto::v1::{self, ReplaySetAsideRequest, gateway_worker_client::GatewayWorkerClient};
-use checkpoint::{Position, SetAside, SetAsideStore, SetAsideSummary, StoreError};
+use checkpoint::{CheckpointStoreError, Position, SetAside, SetAsideStore, SetAsideSummary};
 use fleet_model::ShardNumber;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::time::timeout;
@@ -106,10 +106,10 @@ fn none(id: v1::SetAsideId) -> Status {
     Status::not_found(format!("no event {shard_id}/{session}/{sequence} is set aside"))
 }
 
-fn failed(error: StoreError) -> Status {
+fn failed(error: CheckpointStoreError) -> Status {
     match error {
-        StoreError::Away(_) => Status::unavailable(error.to_string()),
-        StoreError::Alien(_) => Status::data_loss(error.to_string()),
+        CheckpointStoreError::Away(_) => Status::unavailable(error.to_string()),
+        CheckpointStoreError::Unexpected(_) => Status::data_loss(error.to_string()),
     }
 }
 
@@ -127,18 +127,18 @@ fn message(shard: ShardNumber, summary: SetAsideSummary, payload: String) -> v1:
 
 #[cfg(test)]
 mod tests {
-    use checkpoint::MemoryStore;
+    use checkpoint::CheckpointMemoryStore;
     use fleet_model::{Epoch, ShardReport, ShardStatus};
 
     use super::*;
-    use crate::fleet::{FleetView, ShardView};
+    use fleet::{FleetView, ShardView};
 
     fn id(shard_id: u32, sequence: u64) -> v1::SetAsideId {
         v1::SetAsideId { shard_id, session: 5, sequence }
     }
 
     async fn with_events(events: &[(u32, u64)]) -> SetAsides {
-        let store = MemoryStore::new();
+        let store = CheckpointMemoryStore::new();
         for &(shard, sequence) in events {
             let summary = SetAsideSummary {
                 at: Position { session: 5, sequence },

@@ -65,7 +65,7 @@ impl Rig {
             Args::try_parse_from(args).unwrap().into_config(Some(settings::Secret::new(TOKEN))).unwrap();
         let parts = Parts {
             store: Arc::new(MemoryStore::new()),
-            set_aside: Arc::new(checkpoint::MemoryStore::new()),
+            set_aside: Arc::new(checkpoint::CheckpointMemoryStore::new()),
             bus: Arc::new(MemoryBus::new()),
             relay: None,
         };

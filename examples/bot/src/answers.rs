@@ -37,7 +37,7 @@ fn doubt(stats: &GetAggregateStatsResponse) -> String {
     if stats.shard_count == 0 {
         "no shard runs yet".to_owned()
     } else if !stats.missing_shards.is_empty() {
-        format!("nobody answered for {}", shard_list(&stats.missing_shards))
+        format!("no answer for {}", shard_list(&stats.missing_shards))
     } else if !waiting.is_empty() {
         let are = if waiting.len() == 1 { "is" } else { "are" };
         format!("{} {are} not ready", shard_list(&waiting))
@@ -99,7 +99,7 @@ fn line(row: &[String; COLUMNS], widths: &[usize; COLUMNS]) -> String {
     let mut line = String::new();
     for ((cell, width), to_the_right) in row.iter().zip(widths).zip(TO_THE_RIGHT) {
         let between = if line.is_empty() { "" } else { "  " };
-        // A String takes whatever is written.
+        // Writing to a String cannot fail.
         let _ = if to_the_right {
             write!(line, "{between}{cell:>width$}")
         } else {
@@ -123,7 +123,7 @@ pub(crate) fn guild(answer: &FindGuildResponse) -> String {
         format!(" on {}", escaped(&answer.worker_id))
     };
     if !answer.found && !answer.complete {
-        return format!("Nobody can tell whether the bot is in guild {id}: {}", reason(&answer.reason));
+        return format!("Unknown whether the bot is in guild {id}: {}", reason(&answer.reason));
     }
     if !answer.found {
         return format!("The bot is not in guild {id}: it would be on shard {shard}{by}");
@@ -146,7 +146,7 @@ pub(crate) fn user(answer: &FindUserResponse) -> String {
             reason(&answer.reason)
         ),
         (false, true) => format!("No shard knows user {id}"),
-        (false, false) => format!("Nobody can tell where user {id} is: {}", reason(&answer.reason)),
+        (false, false) => format!("Unknown where user {id} is: {}", reason(&answer.reason)),
     }
 }
 

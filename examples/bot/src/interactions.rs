@@ -59,7 +59,7 @@ enum Misread {
     NotAnId,
 }
 
-/// Answers a slash command; leaves alone whatever else it is.
+/// Answers a slash command; ignores other interactions.
 pub(crate) async fn handle(context: &Context, event: &Event, too_late: &TooLate) {
     let interaction = match event.parse() {
         Ok(Some(twilight_model::gateway::event::Event::InteractionCreate(interaction))) => interaction.0,
@@ -83,7 +83,7 @@ pub(crate) async fn handle(context: &Context, event: &Event, too_late: &TooLate)
     answer(context, &interaction, event.mark(), message(text, only_for_them)).await;
 }
 
-/// The command that somebody used. Autocompletion has the same data, and is none.
+/// The slash command that was used. Autocompletion has the same data and is ignored.
 fn slash_command(interaction: &Interaction) -> Option<&CommandData> {
     match (interaction.kind, &interaction.data) {
         (InteractionType::ApplicationCommand, Some(InteractionData::ApplicationCommand(command))) => {
@@ -145,7 +145,7 @@ async fn ask(context: &Context, question: &Question, until: Instant) -> String {
     }
 }
 
-/// A message that pings nobody, whatever is in it.
+/// A message that pings no one, for any text.
 fn message(text: String, only_for_them: bool) -> InteractionResponse {
     let flags = if only_for_them { MessageFlags::EPHEMERAL } else { MessageFlags::empty() };
     let message = ChannelMessageBuilder::new().content(text).flags(flags);

@@ -43,7 +43,7 @@ impl EventHandler for Bot {
         messages::reply(context, request)
     }
 
-    /// One worker of the fleet registers the commands: whoever holds shard 0, each time that it comes to hold it.
+    /// One worker of the fleet registers the commands: the owner of shard 0, each time that it starts to own it.
     async fn singleton(&self, context: &Context, cancelled: CancellationToken) {
         // None: it was told to end, and the next holder registers them.
         let _ = cancelled.run_until_cancelled(registration::register(context.http())).await;

@@ -21,7 +21,7 @@ enum RegistrationError {
     Answer(#[from] DeserializeBodyError),
 }
 
-/// Puts the commands in place of whatever was registered, for all guilds. Ends when that has worked; may be dropped at any time.
+/// Replaces all registered commands, for all guilds. Ends when that has worked; may be dropped at any time.
 pub(crate) async fn register(http: &Client) {
     let mut wait = FIRST;
     loop {

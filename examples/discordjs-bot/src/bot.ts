@@ -40,13 +40,13 @@ export function addHandlers(client: Client, bridge: ShardBridgeClient, me: APIUs
     try {
       await api.interactions.reply(data.id, data.token, { content }, { signal: AbortSignal.timeout(left) });
     } catch (error) {
-      // Discord takes the first answer alone. The second time it refuses, and nobody sees a thing.
+      // Discord takes the first answer alone. It refuses the second, and users see one.
       if (!isAnswered(error)) throw error;
       log('debug', 'was answered before', { interaction: data.id });
     }
   });
 
-  // The bot can't know what it missed: what it keeps by itself must be read anew.
+  // The bot can't know what it missed: what it keeps by itself must be read again.
   client.on(GAP, ({ data, shardId }) => log('warn', 'events were or may have been lost', { shard: shardId, ...data }));
 
   // Discord forgets a presence with its session. Again changes nothing.
@@ -75,7 +75,7 @@ async function serving(bridge: ShardBridgeClient, deadlineMs: number): Promise<s
     const text = `Serving ${stats.totalGuilds} servers across ${stats.shardCount} shards`;
     if (stats.complete) return text;
     const missing = stats.missingShards.join(', ');
-    return `${text} (not complete${missing && `: nobody answered for shards ${missing}`})`;
+    return `${text} (not complete${missing && `: no answer for shards ${missing}`})`;
   } catch (error) {
     if (!(error instanceof BridgeError)) throw error;
     log('warn', "the shards can't be asked", { reason: reason(error) });

@@ -1,7 +1,7 @@
 // Reads the workers' events from Redis and loses none: brokers' PubSubRedisBroker, with its reading replaced.
 //
 // An entry is acknowledged when its handler is done, and not before. What a process had begun with when it ended is claimed back: its own at its
-// start, that of others once it was idle for long enough. So an entry may be handled twice, and is never left. It never deletes its consumer,
+// start, entries of other consumers once they were idle for long enough. So an entry may be handled twice, and is never left. It never deletes its consumer,
 // as Redis forgets with it what it had not finished: that is why it has no use for brokers' `unsubscribe` and `destroy`.
 
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -28,7 +28,7 @@ const BLOCK_MS = 1_000;
 const BACK_OFF_MS = { first: 100, most: 5_000 };
 /** Entries looked at in one go when some are claimed back. */
 const PAGE = 100;
-/** An entry that so many deliveries have not got handled has killed its process each time: it is set aside. */
+/** An entry that is still not handled after this many deliveries has killed its process each time: it is set aside. */
 const MOST_DELIVERIES = 5;
 /** How many entries are kept aside for each stream. */
 const SET_ASIDE = 1_000;
@@ -53,7 +53,7 @@ export class RelayBroker extends PubSubRedisBroker<Record<string, unknown>> {
     this.streamReadClient.on('ready', () => (this.#leftOver = true));
   }
 
-  /** Reads until `stop`. It gets over whatever happens to Redis. `subscribe` calls it. */
+  /** Reads until `stop`. It survives every failure of Redis. `subscribe` calls it. */
   protected override listen(): Promise<void> {
     if (!this.listening) this.#listening = this.#read();
     return this.#listening;
@@ -101,7 +101,7 @@ export class RelayBroker extends PubSubRedisBroker<Record<string, unknown>> {
     }
   }
 
-  /** Takes back what nobody handles: all that is this consumer's own, or what is idle at any consumer. */
+  /** Claims unhandled entries: all of this consumer's own, or the idle ones of any consumer. */
   async #claim({ own }: { own: boolean }): Promise<void> {
     const { group, name, claimAfterMs } = this.#relay;
     for (const stream of this.subscribedEvents) {
@@ -137,7 +137,7 @@ export class RelayBroker extends PubSubRedisBroker<Record<string, unknown>> {
     if (deliveries >= MOST_DELIVERIES) {
       await this.redisClient.xadd(`${stream}:set_aside`, 'MAXLEN', '~', SET_ASIDE, '*', 'id', id, ...entry[1]);
       await this.redisClient.xack(stream, group, id);
-      this.#relay.problem('an event is set aside: whoever began with it ended', undefined, { stream, id, deliveries });
+      this.#relay.problem('event set aside: every process that handled it died', undefined, { stream, id, deliveries });
       return;
     }
     const handled = this.#begin(stream, entry);
@@ -169,7 +169,7 @@ export class RelayBroker extends PubSubRedisBroker<Record<string, unknown>> {
     }
   }
 
-  /** Waits until so many more entries may be handled; answers how many may. */
+  /** Waits until `wanted` more entries may be handled; answers how many may. */
   async #room(wanted: number): Promise<number> {
     const most = Math.max(this.#relay.inFlight, wanted);
     while (most - this.#running.size < wanted && !this.#stopping) await Promise.race(this.#running.values());

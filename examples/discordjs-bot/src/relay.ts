@@ -40,7 +40,7 @@ export interface Relay {
 export function relay(options: RelayOptions): Relay {
   const { rest, bridge, prefix = '', group = 'bot', consumer = hostname(), claimAfterMs = 30_000, inFlight = 100 } = options;
   const url = options.redisUrl ?? process.env['REDIS_URL'] ?? 'redis://127.0.0.1:6379';
-  // A command waits for Redis to come back; a connection without a sign of life is made anew.
+  // A command waits for Redis to come back; a connection without a sign of life is replaced.
   const redis = new Redis(url, { maxRetriesPerRequest: null, socketTimeout: 10_000, connectionName: consumer });
   const broker = new RelayBroker(redis, {
     group,

@@ -1,6 +1,6 @@
 // What the calls answer, and how it is made of what comes over the wire.
 //
-// A figure that nobody can tell is undefined, not 0. Ids are strings; counts are numbers.
+// An unknown figure is undefined, not 0. Ids are strings; counts are numbers.
 
 import { fromWire, type Json, type WireValue } from './value.js';
 
@@ -17,7 +17,7 @@ export interface AggregateStats {
   latencies: (number | undefined)[];
   /** Every shard answered and was ready; else the totals are too low. */
   complete: boolean;
-  /** The shards that nobody answered for. */
+  /** The shards whose workers did not answer. */
   missingShards: number[];
   /** The shards that were answered for. */
   shards: ShardStats[];
@@ -110,7 +110,7 @@ export interface Replies {
   replies: ShardReply[];
 }
 
-/** One shard's reply, or why there is none. */
+/** One shard's reply, or why it is missing. */
 export interface ShardReply {
   shardId: number;
   workerId: string;
@@ -139,9 +139,9 @@ export type Received =
       recipient: string;
       shardId: number | undefined;
     }
-  /** Messages were lost: whatever they keep true must be read anew. */
+  /** Messages were lost: read again every state that they keep up to date. */
   | { kind: 'missed'; count: number | undefined; reason: string }
-  /** Nobody answers; the subscription goes on by itself. */
+  /** The server does not answer; the subscription goes on by itself. */
   | { kind: 'away'; reason: string };
 
 /** A message as proto-loader makes it: 64-bit numbers and names of enums are strings, absent fields are missing. */

@@ -107,7 +107,7 @@ export class ShardBridgeClient {
     return answers.deliveryFromWire(await this.#call('SendToShard', request, options));
   }
 
-  /** A message to whoever manages the shards: it arrives on `subscribe`. Resolves to its id. */
+  /** Sends a message to the shard manager: it arrives on `subscribe`. Resolves to its id. */
   async sendToManager(type: string, data: Json = null, { shardId, ...options }: CallOptions & { shardId?: number } = {}) {
     const request = { type, ...toWire(data), ...(shardId === undefined ? {} : { shardId }) };
     return String((await this.#call('SendToManager', request, options))['messageId']);

@@ -8,9 +8,9 @@ export type BridgeErrorCode = Exclude<keyof typeof status, 'OK'>;
 /** These may go well when they are tried again. What changes something may have happened all the same. */
 const PASSING: ReadonlySet<BridgeErrorCode> = new Set(['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'ABORTED', 'RESOURCE_EXHAUSTED']);
 
-/** A call that got no answer. An answer that is not complete is none of these. */
+/** A call that got no answer. An incomplete answer is not an error. */
 export class BridgeError extends Error {
-  /** What kind: `UNAVAILABLE` when nobody answers, `DEADLINE_EXCEEDED` when nobody did in time, `INVALID_ARGUMENT`, and so on. */
+  /** What kind: `UNAVAILABLE` when no server answers, `DEADLINE_EXCEEDED` when none did in time, `INVALID_ARGUMENT`, and so on. */
   readonly code: BridgeErrorCode;
   /** Which call. */
   readonly call: string;

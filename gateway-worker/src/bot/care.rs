@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use checkpoint::{Fenced, Noted, Position, SetAside, SetAsideStore, SetAsideSummary, StoreError};
+use checkpoint::{CheckpointStoreError, Fenced, Noted, Position, SetAside, SetAsideStore, SetAsideSummary};
 use dispatch::{Admission, Delivery, DispatchMetrics, Dispatcher, Handler};
 use fleet_model::{Assignment, Epoch, ShardNumber};
 use tokio::{runtime::Handle, sync::OwnedMutexGuard, time::Instant};
@@ -196,7 +196,7 @@ impl ShardCare {
     }
 
     /// Notes an event, after removing void notes.
-    async fn try_note(&self, at: Position) -> Result<Noted, StoreError> {
+    async fn try_note(&self, at: Position) -> Result<Noted, CheckpointStoreError> {
         let (shard, epoch) = (self.shard.number(), self.shard.epoch());
         if !self.voided.load(Ordering::Relaxed) {
             if let Fenced::Outranked(by) =
@@ -323,7 +323,7 @@ impl ShardCare {
         self.log_note_removal(at, patiently(|| self.care.store.take_back(shard, epoch, at)).await);
     }
 
-    fn log_note_removal(&self, at: Position, taken_back: Result<Fenced, StoreError>) {
+    fn log_note_removal(&self, at: Position, taken_back: Result<Fenced, CheckpointStoreError>) {
         match taken_back {
             Ok(Fenced::Done { .. }) => {}
             Ok(Fenced::Outranked(by)) => self.shard.outranked(by),

@@ -10,8 +10,8 @@ use std::{
 
 use bytes::Bytes;
 use checkpoint::{
-    Claim, Cursor, FORMAT_MIN, FormatError, Head, Page, PageRead, PendingEvent, Record, RecordKey,
-    StoreError, Stored, decode_head, decode_record, format_of,
+    CheckpointStoreError, Claim, Cursor, FORMAT_MIN, FormatError, Head, Page, PageRead, PendingEvent, Record,
+    RecordKey, Stored, decode_head, decode_record, format_of,
 };
 use fleet_model::{Epoch, ShardNumber};
 use outside_text::printable_within;
@@ -103,7 +103,7 @@ pub(crate) struct NotRestored {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoadError {
     #[error("{0}")]
-    Store(#[from] StoreError),
+    Store(#[from] CheckpointStoreError),
     #[error("another worker has the shard, at epoch {0}")]
     Outranked(Epoch),
     #[error("record {key}: {source}")]
@@ -144,7 +144,7 @@ impl Checkpoints {
                     fail::fail_point!("checkpoint_claimed");
                     return Ok(self.judge(shard, epoch, claimed, needs).await);
                 }
-                Err(StoreError::Alien(why)) => {
+                Err(CheckpointStoreError::Unexpected(why)) => {
                     self.metrics.count_refused();
                     tracing::error!(shard.id = %shard, why, "the checkpoint is none of ours: the shard identifies");
                     let lost = Some(LostSession::because(why));
@@ -351,7 +351,7 @@ impl Checkpoints {
 }
 
 /// Waits before a failed read is retried.
-async fn again(shard: ShardNumber, error: &StoreError, tries: u32) {
+async fn again(shard: ShardNumber, error: &CheckpointStoreError, tries: u32) {
     tracing::warn!(shard.id = %shard, %error, "cannot read the checkpoint; retrying");
     tokio::time::sleep(AGAIN * tries).await;
 }

@@ -10,8 +10,8 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use checkpoint::{
-    CHUNK, FORMAT_MIN, Head, HeadWrite, PendingEvent, Record, RecordKey, StoreError, WriteStep, Written,
-    encode_head, encode_record,
+    CHUNK, CheckpointStoreError, FORMAT_MIN, Head, HeadWrite, PendingEvent, Record, RecordKey, WriteStep,
+    Written, encode_head, encode_record,
 };
 use tokio::{
     sync::{Notify, oneshot},
@@ -440,7 +440,7 @@ impl Pass {
 #[derive(Debug, thiserror::Error)]
 enum StepFailed {
     #[error("{0}")]
-    Away(#[from] StoreError),
+    Away(#[from] CheckpointStoreError),
     #[error("the store has lost writes")]
     Lost,
     #[error("another worker has the shard, at epoch {0}")]

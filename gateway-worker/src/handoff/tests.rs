@@ -54,7 +54,7 @@ async fn serve(shard: &Arc<Shard>) -> String {
         worker: "source".parse().unwrap(),
         incarnation: Arc::new(ArcSwap::from_pointee("1".parse().unwrap())),
         shards,
-        set_aside: Arc::new(checkpoint::MemoryStore::new()),
+        set_aside: Arc::new(checkpoint::CheckpointMemoryStore::new()),
         runtime: tokio::runtime::Handle::current(),
         format: WrittenFormat::up_to(2),
     };

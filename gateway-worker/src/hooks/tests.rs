@@ -167,10 +167,10 @@ async fn bot_code_gets_what_is_sent_and_asked() {
 async fn a_message_that_nobody_takes_is_told_so() {
     for handler in [Arc::new(NoHandler) as Arc<dyn EventHandler>, Arc::new(Scripted::default())] {
         let bench = Bench::new(handler);
-        assert_eq!(bench.send("unknown").await, Delivered::NobodyListens);
+        assert_eq!(bench.send("unknown").await, Delivered::NoListener);
         let hub = bench.bot.tools.bridge.hub();
         let other = hub.subscribe(Wants::only(["other".to_owned()], &[])).unwrap();
-        assert_eq!(bench.send("unknown").await, Delivered::NobodyListens, "it is not subscribed to that");
+        assert_eq!(bench.send("unknown").await, Delivered::NoListener, "it is not subscribed to that");
         let mut subscription = hub.subscribe(Wants::everything()).unwrap();
         assert_eq!(bench.send("unknown").await, Delivered::Yes);
         match subscription.next().await {

@@ -22,7 +22,7 @@ pub(super) async fn deliver(
     let message = ShardMessage { shard: ShardNumber(shard_id), kind: r#type, data, json, sender };
     let outcome = match shards.deliver(Arc::new(message), until).await {
         Delivered::Yes => DeliveryOutcome::Delivered,
-        Delivered::NobodyListens => DeliveryOutcome::NobodyListens,
+        Delivered::NoListener => DeliveryOutcome::NobodyListens,
         Delivered::NotMine => DeliveryOutcome::NotMine,
         Delivered::NoLease => DeliveryOutcome::NoLease,
         Delivered::Busy => DeliveryOutcome::Busy,

@@ -97,6 +97,7 @@ impl<'a> Life<'a> {
         // What was held came on a connection that is gone: it comes again.
         intake.forget_held();
         silence.connected();
+        let stage = Stage::connecting(ended.by_resume_url);
         let (queue, permits) = runner.identify.queue_for(shard.clone());
         if shard.progress().is_some() && runner.dialing.failures() == 0 {
             shard.set_status(ShardStatus::Resuming, "");
@@ -111,7 +112,7 @@ impl<'a> Life<'a> {
             queue,
             permits,
             wish: None,
-            stage: Stage::Connecting(Instant::now()),
+            stage,
             starting: Some(starting),
             identified: false,
             looked: Instant::now(),
@@ -272,7 +273,7 @@ impl<'a> Life<'a> {
 
     /// Handles HELLO: resumes the session, or requests a permit to begin one.
     fn hello(&mut self, text: &str) -> Option<Over> {
-        if !matches!(self.stage, Stage::Connecting(_)) {
+        if !matches!(self.stage, Stage::Connecting { .. }) {
             self.malformed("a second HELLO");
             return None;
         }

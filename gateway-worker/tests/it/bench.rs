@@ -112,7 +112,7 @@ pub(crate) struct Bench {
     api: String,
     pub(crate) coordinator: String,
     store: Arc<MemoryStore>,
-    pub(crate) checkpoints: Arc<checkpoint::MemoryStore>,
+    pub(crate) checkpoints: Arc<checkpoint::CheckpointMemoryStore>,
     bus: Arc<MemoryBus>,
     pub(crate) relay: MemoryRelay,
     /// Where each worker answers.
@@ -159,7 +159,7 @@ impl Bench {
         ];
         let config = coordinator::Args::try_parse_from(args).unwrap();
         let config = config.into_config(Some(Secret::new("t"))).unwrap();
-        let checkpoints = Arc::new(checkpoint::MemoryStore::new());
+        let checkpoints = Arc::new(checkpoint::CheckpointMemoryStore::new());
         let relay = MemoryRelay::new(Caps::default());
         let parts = coordinator::Parts {
             store: store.clone(),

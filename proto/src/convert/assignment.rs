@@ -104,9 +104,9 @@ impl TryFrom<v1::Assignment> for Assignment {
             Ok((ShardNumber(shard_id), Arriving { epoch: Epoch(epoch), from: worker_id.parse()?, url }))
         });
         let arriving: BTreeMap<_, _> = arriving.collect::<Result<_, Malformed>>()?;
-        // What is too new to be a format of ours is none that we can write: the oldest is always right.
+        // A format number too large for `u16` is newer than any format known here: write the oldest, which every version reads.
         let checkpoint_format = u16::try_from(checkpoint_format).unwrap_or(1);
-        // A shard beyond the total is none that a gateway connection can be made for.
+        // No gateway connection can be made for a shard beyond the total.
         match shards.last_key_value() {
             Some((&ShardNumber(last), _)) if last >= shard_total => {
                 Err(Malformed::Beyond { last, shard_total })
@@ -130,7 +130,7 @@ impl TryFrom<v1::Assignment> for Assignment {
 /// The running shards of a registration.
 ///
 /// # Errors
-/// [`Malformed::Range`] for a range that is none.
+/// [`Malformed::Range`] for an invalid range.
 pub fn running_shards(request: &v1::RegisterRequest) -> Result<BTreeMap<ShardNumber, Epoch>, Malformed> {
     unpack(request.running.clone())
 }

@@ -11,7 +11,7 @@ pub trait CachedObject: Sized {
     /// The fields of Discord's object that caches hold.
     const DISCORD_FIELDS: &'static [&'static str];
 
-    /// Makes it of Discord's object in a guild. What is not there, or makes no sense, stays absent.
+    /// Converts Discord's object in a guild. Missing and invalid values stay absent.
     fn from_discord(object: &Map<String, Value>, guild: u64) -> Self;
 
     /// Leaves all but these fields out; none when there are none.
@@ -223,8 +223,8 @@ impl CachedObject for v1::CachedMember {
     ];
 
     fn from_discord(object: &Map<String, Value>, guild: u64) -> Self {
-        let nobody = Map::new();
-        let user = object.get("user").and_then(Value::as_object).unwrap_or(&nobody);
+        let empty = Map::new();
+        let user = object.get("user").and_then(Value::as_object).unwrap_or(&empty);
         Self {
             user_id: id(user, "id"),
             guild_id: Some(guild),

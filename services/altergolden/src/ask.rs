@@ -1,4 +1,4 @@
-//! Questions to a running fleet.
+//! Commands that ask a running fleet.
 
 use std::{fmt, time::Duration};
 
@@ -8,8 +8,10 @@ use outside_text::printable;
 use shard_bridge::{BridgeClient, ClientError, Data};
 
 use crate::{
-    exit::{Outcome, say, say_json},
-    json, table,
+    exit::{CommandOutcome, say_json, say_safe},
+    health, json,
+    screen::{SafeText, Screen},
+    table,
 };
 
 mod get;
@@ -23,37 +25,31 @@ use set_aside::SetAsideCommand;
 #[derive(Debug, Subcommand)]
 pub(crate) enum AskCommand {
     /// Totals over the whole bot, and each shard: exit 4 when a shard is missing or not ready
-    Status(Server),
-    /// Every shard: who runs it and how it is
+    Status,
+    /// Every shard with its worker and state
     Shards {
-        /// Only those of this worker
+        /// Only shards of this worker
         #[arg(long, value_name = "NAME", default_value = "")]
         worker: String,
-        #[command(flatten)]
-        server: Server,
     },
     /// Every worker
-    Workers(Server),
-    /// One guild: exit 1 when the bot is not in it, 4 when nobody can tell
+    Workers,
+    /// One guild: exit 1 when the bot is not in it, 4 when its shard does not answer
     FindGuild {
         /// The guild's id
-        #[arg(value_parser = discord_id)]
+        #[arg(value_parser = discord_id, allow_negative_numbers = true)]
         guild_id: u64,
-        #[command(flatten)]
-        server: Server,
     },
-    /// One user: exit 1 when no shard knows it, 4 when nobody can tell
+    /// One user: exit 1 when no shard knows it, 4 when a shard does not answer
     FindUser {
         /// The user's id
-        #[arg(value_parser = discord_id)]
+        #[arg(value_parser = discord_id, allow_negative_numbers = true)]
         user_id: u64,
-        /// Ask every shard; else the first that knows the user ends the search
+        /// Ask every shard; by default the first shard that knows the user ends the search
         #[arg(long)]
         all: bool,
-        #[command(flatten)]
-        server: Server,
     },
-    /// One object out of the caches, as Discord's own JSON
+    /// One object from the caches, as Discord's own JSON
     #[command(subcommand)]
     Get(GetCommand),
     /// One message to every worker: exit 4 when some have not acknowledged it
@@ -63,125 +59,170 @@ pub(crate) enum AskCommand {
         /// Its data, as JSON
         #[arg(default_value = "null", value_parser = json_data)]
         data: Data,
-        #[command(flatten)]
-        server: Server,
     },
     /// Events that were set aside because their handlers killed workers
-    #[command(subcommand, name = "setaside")]
+    #[command(subcommand, name = "set-aside", alias = "setaside")]
     SetAside(SetAsideCommand),
     #[command(flatten)]
     Message(MessageCommand),
 }
 
-/// Whom to ask, and how.
+/// The process to ask, and how; these flags go before or after the subcommand.
 #[derive(Debug, Args)]
-pub(crate) struct Server {
-    /// The coordinator; for lookups and messages any worker answers too
-    #[arg(long, env = "COORDINATOR_URL", value_name = "URL", default_value = "http://127.0.0.1:50051")]
+#[command(next_help_heading = "Global options, for all but `dev` and `health`")]
+pub(crate) struct ServerArgs {
+    /// gRPC address of the coordinator; workers answer lookups and messages too
+    #[arg(
+        long,
+        global = true,
+        env = "COORDINATOR_URL",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:50051"
+    )]
     url: String,
-    /// How long the answer may take
-    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = settings::duration)]
+    /// Maximum time for an answer
+    #[arg(long, global = true, value_name = "DURATION", default_value = "2s", value_parser = settings::duration)]
     deadline: Duration,
     /// JSON for programs instead of tables for people
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: bool,
 }
 
 fn discord_id(text: &str) -> Result<u64, String> {
     match text.parse() {
-        Ok(0) | Err(_) => Err("it takes a Discord id: a number like 613425648685547541".to_owned()),
+        Ok(0) | Err(_) => Err("expected a Discord id, a number such as 613425648685547541".to_owned()),
         Ok(id) => Ok(id),
     }
+}
+
+/// Parses the number of a shard.
+pub(crate) fn shard_number(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| "expected the number of a shard, such as 0".to_owned())
 }
 
 fn json_data(text: &str) -> Result<Data, String> {
     Data::from_text(text).map_err(|error| format!("{error}; expected JSON such as '{{\"key\":\"value\"}}'"))
 }
 
-impl Server {
-    /// The answer is for programs.
+impl ServerArgs {
+    /// Whether the answer is for programs.
     pub(crate) fn is_json(&self) -> bool {
         self.json
     }
 
     pub(crate) async fn connect(&self) -> Result<BridgeClient, ClientError> {
-        let url = if self.url.contains("://") { self.url.clone() } else { format!("http://{}", self.url) };
-        BridgeClient::connect(&url, self.deadline).await
+        BridgeClient::connect(&self.full_url(), self.deadline).await
     }
 
-    pub(crate) fn show<T: fmt::Display>(
+    /// Prints the answer as a table or as JSON.
+    pub(crate) fn show<P: Into<SafeText>, T: fmt::Display>(
         &self,
-        for_people: impl FnOnce() -> String,
+        for_people: impl FnOnce(Screen) -> P,
         for_programs: impl FnOnce() -> T,
     ) {
         if self.json {
             say_json(for_programs());
         } else {
-            say(for_people());
+            say_safe(&for_people(Screen::stdout()).into());
         }
+    }
+
+    /// Returns the outcome of a failed call, with a hint when the address is wrong.
+    pub(crate) async fn failure(&self, error: ClientError) -> CommandOutcome {
+        let is_unknown_method =
+            matches!(&error, ClientError::Refused(status) if status.code() == tonic::Code::Unimplemented);
+        let url = self.full_url();
+        if is_unknown_method && health::is_health_port(&url).await {
+            return CommandOutcome::wrong_setting(format!(
+                "--url (COORDINATOR_URL): {url} is a health port; use the coordinator's gRPC port (--coordinator-listen, by \
+                 default http://127.0.0.1:50051)"
+            ));
+        }
+        CommandOutcome::from(error)
+    }
+
+    fn full_url(&self) -> String {
+        if self.url.contains("://") { self.url.clone() } else { format!("http://{}", self.url) }
     }
 }
 
-/// Asks, shows the answer, and says it in the exit code.
-pub(crate) async fn run(command: AskCommand) -> Outcome {
-    answer(command).await.unwrap_or_else(Outcome::from)
+/// Asks, prints the answer, and returns its exit code.
+pub(crate) async fn run(command: AskCommand, server: &ServerArgs) -> CommandOutcome {
+    match answer(command, server).await {
+        Ok(outcome) => outcome,
+        Err(error) => server.failure(error).await,
+    }
 }
 
-async fn answer(command: AskCommand) -> Result<Outcome, ClientError> {
+async fn answer(command: AskCommand, server: &ServerArgs) -> Result<CommandOutcome, ClientError> {
     match command {
-        AskCommand::Status(server) => {
+        AskCommand::Status => {
             let mut client = server.connect().await?;
             let stats = client.aggregate_stats(Duration::ZERO).await?;
             let problems = client.problems().await?;
-            let for_people =
-                || format!("{}{}", table::problems(&problems, set_aside::unix_ms()), table::stats(&stats));
+            // Only a coordinator knows them.
+            let workers = match stats.shards.is_empty() {
+                true => client.workers().await.ok().map(|workers| workers.len()),
+                false => None,
+            };
+            let for_people = |screen| {
+                let answer = match stats.shards.is_empty() {
+                    true => table::no_shards(workers),
+                    false => table::stats(&stats, screen),
+                };
+                table::problems(&problems, set_aside::unix_ms()) + answer
+            };
             server.show(for_people, || json::stats(&stats, &problems));
-            Ok(if stats.complete { Outcome::yes() } else { Outcome::incomplete() })
+            Ok(if stats.complete { CommandOutcome::success() } else { CommandOutcome::incomplete() })
         }
-        AskCommand::Shards { worker, server } => {
+        AskCommand::Shards { worker } => {
             let shards = server.connect().await?.shards(&worker).await?;
-            server.show(|| table::shards(&shards), || json::shards(&shards));
-            Ok(Outcome::yes())
+            server.show(|screen| table::shards(&shards, screen), || json::shards(&shards));
+            Ok(CommandOutcome::success())
         }
-        AskCommand::Workers(server) => {
+        AskCommand::Workers => {
             let workers = server.connect().await?.workers().await?;
-            server.show(|| table::workers(&workers), || json::workers(&workers));
-            Ok(Outcome::yes())
+            server.show(|screen| table::workers(&workers, screen), || json::workers(&workers));
+            Ok(CommandOutcome::success())
         }
-        AskCommand::FindGuild { guild_id, server } => {
+        AskCommand::FindGuild { guild_id } => {
             let guild = server.connect().await?.find_guild(guild_id).await?;
-            server.show(|| guild_in_words(&guild), || json::guild(&guild));
+            server.show(|_| guild_text(&guild), || json::guild(&guild));
             Ok(found(guild.found, guild.complete))
         }
-        AskCommand::FindUser { user_id, all, server } => {
+        AskCommand::FindUser { user_id, all } => {
             let user = server.connect().await?.find_user(user_id, all).await?;
-            server.show(|| user_in_words(&user), || json::user(&user));
+            server.show(|_| user_text(&user), || json::user(&user));
             Ok(found(user.found, user.complete))
         }
-        AskCommand::Broadcast { r#type, data, server } => {
+        AskCommand::Broadcast { r#type, data } => {
             let sent = server.connect().await?.broadcast(&r#type, data).await?;
-            server.show(|| broadcast_in_words(&sent), || json::broadcast(&sent));
-            Ok(if sent.missing_workers.is_empty() { Outcome::yes() } else { Outcome::incomplete() })
+            server.show(|_| broadcast_text(&sent), || json::broadcast(&sent));
+            Ok(if sent.missing_workers.is_empty() {
+                CommandOutcome::success()
+            } else {
+                CommandOutcome::incomplete()
+            })
         }
-        AskCommand::Get(command) => get::answer(command).await,
-        AskCommand::SetAside(command) => set_aside::answer(command).await,
-        AskCommand::Message(command) => messages::answer(command).await,
+        AskCommand::Get(command) => get::answer(command, server).await,
+        AskCommand::SetAside(command) => set_aside::answer(command, server).await,
+        AskCommand::Message(command) => messages::answer(command, server).await,
     }
 }
 
-fn found(found: bool, complete: bool) -> Outcome {
+fn found(found: bool, complete: bool) -> CommandOutcome {
     match (found, complete) {
-        (true, true) => Outcome::yes(),
-        (false, true) => Outcome::no(),
-        (_, false) => Outcome::incomplete(),
+        (true, true) => CommandOutcome::success(),
+        (false, true) => CommandOutcome::negative(),
+        (_, false) => CommandOutcome::incomplete(),
     }
 }
 
-fn guild_in_words(guild: &v1::FindGuildResponse) -> String {
-    let place = format!("shard {} on {}", guild.shard_id, printable(&guild.worker_id));
+fn guild_text(guild: &v1::FindGuildResponse) -> String {
+    let location = format!("shard {} on {}", guild.shard_id, printable(&guild.worker_id));
     if !guild.found {
         return if guild.complete {
-            format!("guild {}: the bot is not in it (it would be on {place})", guild.guild_id)
+            format!("guild {}: the bot is not in it (it would be on {location})", guild.guild_id)
         } else {
             format!("guild {}: unknown: {}", guild.guild_id, printable(&guild.reason))
         };
@@ -191,10 +232,10 @@ fn guild_in_words(guild: &v1::FindGuildResponse) -> String {
     let complete =
         if guild.complete { String::new() } else { format!(" (not complete: {})", printable(&guild.reason)) };
     let outage = if guild.unavailable { ", in an outage" } else { "" };
-    format!("{name}{members}, {place}{outage}{complete}")
+    format!("{name}{members}, {location}{outage}{complete}")
 }
 
-fn user_in_words(user: &v1::FindUserResponse) -> String {
+fn user_text(user: &v1::FindUserResponse) -> String {
     let doubt =
         if user.complete { String::new() } else { format!(" (not complete: {})", printable(&user.reason)) };
     if !user.found {
@@ -204,7 +245,7 @@ fn user_in_words(user: &v1::FindUserResponse) -> String {
     format!("{}, on shard {}{doubt}", printable(&user.username), shards.join(", "))
 }
 
-fn broadcast_in_words(sent: &v1::BroadcastResponse) -> String {
+fn broadcast_text(sent: &v1::BroadcastResponse) -> String {
     let missing = if sent.missing_workers.is_empty() {
         String::new()
     } else {

@@ -1,4 +1,4 @@
-//! Everything in one process: a simulated Discord, a coordinator, workers, and what is between them in memory.
+//! Dev mode: a simulated Discord, a coordinator and workers in one process, connected in memory.
 
 use std::{
     net::SocketAddr,
@@ -17,7 +17,7 @@ use settings::Secret;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::exit::{Outcome, say};
+use crate::exit::{CommandOutcome, say};
 
 mod bot;
 mod guide;
@@ -27,7 +27,7 @@ mod progress;
 const SIM_HEARTBEAT: Duration = Duration::from_secs(1);
 /// The most shards of the simulated bot that may identify at once: as for Discord's large bots.
 const SIM_CONCURRENCY: u16 = 16;
-/// What simulated shards ask for and keep: enough to look users up.
+/// Intents and cache of simulated shards: enough to look users up.
 const SIM_INTENTS: &str = "GUILDS,GUILD_MEMBERS,GUILD_PRESENCES,GUILD_MESSAGES,GUILD_VOICE_STATES";
 const SIM_CACHE: &str = "guilds,channels,roles,members,users,voice_states,own_user";
 
@@ -47,11 +47,11 @@ pub(crate) struct DevArgs {
     #[arg(long, default_value_t = 2, value_name = "NUMBER", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=64))]
     workers: u16,
 
-    /// Messages a second that the simulated members write
+    /// Messages per second from simulated members
     #[arg(long, default_value_t = 20, value_name = "NUMBER", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(0..=100_000))]
     events_per_second: u32,
 
-    /// Where the gRPC server of the coordinator listens
+    /// Address of the gRPC server of the coordinator
     #[arg(long, env = "COORDINATOR_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:50051")]
     coordinator_listen: SocketAddr,
 
@@ -63,16 +63,16 @@ pub(crate) struct DevArgs {
     #[arg(long, env = "HEALTH_PORT", value_name = "PORT", default_value_t = 3000)]
     health_port: u16,
 
-    /// Where the first worker's proxy of Discord's REST API listens; port 0, and every other worker's, is a free one
+    /// Address of the REST proxy of the first worker; port 0 takes a free one, as other workers do
     #[arg(long, env = "REST_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
     rest_listen: SocketAddr,
 }
 
-/// Events that `ShardBridge/Events` can go back to, and their size.
+/// Number and bytes of events that `ShardBridge/Events` can replay.
 const RELAYED: u64 = 20_000;
 const RELAYED_BYTES: u64 = 32 * 1024 * 1024;
 
-/// What runs, for the guide.
+/// Addresses of the running parts, for the guide.
 struct Running {
     coordinator: SocketAddr,
     coordinator_health: SocketAddr,
@@ -81,17 +81,17 @@ struct Running {
     sim: Option<Sim>,
 }
 
-/// The tasks and how to stop them.
+/// The tasks of the parts, and the tokens that stop them.
 struct Tasks {
-    /// Each gives its name when it leaves in order.
-    workers: JoinSet<Result<String, Outcome>>,
+    /// Each returns the name of its worker after a graceful exit.
+    workers: JoinSet<Result<String, CommandOutcome>>,
     workers_stop: CancellationToken,
-    coordinator: JoinSet<Result<(), Outcome>>,
+    coordinator: JoinSet<Result<(), CommandOutcome>>,
     coordinator_stop: CancellationToken,
 }
 
 /// Runs until Ctrl-C.
-pub(crate) async fn run(args: DevArgs) -> Outcome {
+pub(crate) async fn run(args: DevArgs) -> CommandOutcome {
     let started = Instant::now();
     let stop = settings::stop_on_signal();
     let (running, mut tasks) = match start(&args).await {
@@ -100,17 +100,17 @@ pub(crate) async fn run(args: DevArgs) -> Outcome {
     };
     let end = tokio::select! {
         () = stop.cancelled() => Ok(()),
-        ended = ended_by_itself(&mut tasks) => Err(ended),
-        failed = show(&running, started) => Err(Outcome::failed(failed)),
+        ended = wait_for_end(&mut tasks) => Err(ended),
+        failed = show(&running, started) => Err(CommandOutcome::failed(failed)),
     };
     finish(running, tasks).await;
     match end {
-        Ok(()) => Outcome::yes(),
+        Ok(()) => CommandOutcome::success(),
         Err(outcome) => outcome,
     }
 }
 
-/// Shows how the shards come up, then what to try. Returns only when it can't.
+/// Shows the start of the shards, then commands to try. Returns only on an error.
 async fn show(running: &Running, started: Instant) -> String {
     match progress::until_ready(running.coordinator, started).await {
         Ok(shards) => {
@@ -121,26 +121,28 @@ async fn show(running: &Running, started: Instant) -> String {
     }
 }
 
-/// Waits for what ends dev mode: a part that fails, or the last worker's leaving. One that was drained leaves in order.
-async fn ended_by_itself(tasks: &mut Tasks) -> Outcome {
+/// Waits for a part that fails, or for the exit of the last worker. A drained worker exits gracefully.
+async fn wait_for_end(tasks: &mut Tasks) -> CommandOutcome {
     loop {
         let ended = tokio::select! {
             Some(ended) = tasks.workers.join_next() => ended,
             Some(ended) = tasks.coordinator.join_next() => ended.map(|ended| ended.map(|()| "the coordinator".to_owned())),
         };
         match ended {
-            Ok(Ok(who)) if tasks.workers.is_empty() || tasks.coordinator.is_empty() => {
-                return Outcome::failed(format!("{who} has left, and the others can't go on without"));
+            Ok(Ok(name)) if tasks.workers.is_empty() || tasks.coordinator.is_empty() => {
+                return CommandOutcome::failed(format!(
+                    "{name} has exited, and the others cannot run without it"
+                ));
             }
-            Ok(Ok(who)) => say(format!("{who} has left")),
+            Ok(Ok(name)) => say(format!("{name} has exited")),
             Ok(Err(outcome)) => return outcome,
-            Err(error) => return Outcome::failed(format!("a part crashed: {error}")),
+            Err(error) => return CommandOutcome::failed(format!("a task of dev mode panicked: {error}")),
         }
     }
 }
 
-async fn start(args: &DevArgs) -> Result<(Running, Tasks), Outcome> {
-    let token = settings::discord_token().map_err(Outcome::settings)?;
+async fn start(args: &DevArgs) -> Result<(Running, Tasks), CommandOutcome> {
+    let token = settings::discord_token().map_err(CommandOutcome::wrong_setting)?;
     let sim = match &token {
         Some(_) => None,
         None => Some(start_sim(args).await?),
@@ -148,7 +150,7 @@ async fn start(args: &DevArgs) -> Result<(Running, Tasks), Outcome> {
     let token = token.unwrap_or_else(|| Secret::new("dev"));
     let api = sim.as_ref().map(Sim::http_origin);
     let store: Arc<MemoryStore> = Arc::new(MemoryStore::new());
-    let checkpoints = Arc::new(checkpoint::MemoryStore::new());
+    let checkpoints = Arc::new(checkpoint::CheckpointMemoryStore::new());
     let bus: Arc<MemoryBus> = Arc::new(MemoryBus::new());
     let rest = RestBudget::memory();
 
@@ -160,7 +162,7 @@ async fn start(args: &DevArgs) -> Result<(Running, Tasks), Outcome> {
         bus: bus.clone(),
         relay: Some(Arc::new(relay.clone())),
     };
-    let coordinator = Coordinator::bind(config, parts).await.map_err(Outcome::settings)?;
+    let coordinator = Coordinator::bind(config, parts).await.map_err(CommandOutcome::wrong_setting)?;
     let mut running = Running {
         coordinator: coordinator.address(),
         coordinator_health: coordinator.health_address(),
@@ -180,7 +182,7 @@ async fn start(args: &DevArgs) -> Result<(Running, Tasks), Outcome> {
             relay: Some(Relay::memory(relay.clone())),
             rest: rest.clone(),
         };
-        let worker = Worker::bind(config, parts).await.map_err(Outcome::settings)?;
+        let worker = Worker::bind(config, parts).await.map_err(CommandOutcome::wrong_setting)?;
         running.worker_healths.push(worker.health_address());
         running.worker_rests.push(worker.rest_address());
         workers.push(worker);
@@ -208,26 +210,26 @@ fn worker_name(index: impl std::fmt::Display) -> String {
     format!("worker-{index}")
 }
 
-/// A variable that dev mode's parts read as well, `INTENTS` say, has a wrong value.
-fn wrong_flag(error: clap::Error) -> Outcome {
-    Outcome::settings(settings::one_line(&error.to_string()))
+/// Reports a wrong value of a variable that a part of dev mode reads, such as `INTENTS`.
+fn wrong_flag(error: clap::Error) -> CommandOutcome {
+    CommandOutcome::wrong_setting(settings::one_line(&error.to_string()))
 }
 
-fn coordinator_failed(error: coordinator::StartError) -> Outcome {
+fn coordinator_failed(error: coordinator::StartError) -> CommandOutcome {
     match error {
-        coordinator::StartError::Discord(_) => Outcome::token(error),
-        _ => Outcome::settings(error),
+        coordinator::StartError::Discord(_) => CommandOutcome::refused_token(error),
+        _ => CommandOutcome::wrong_setting(error),
     }
 }
 
-fn worker_failed(error: gateway_worker::WorkerError) -> Outcome {
+fn worker_failed(error: gateway_worker::WorkerError) -> CommandOutcome {
     match error {
-        gateway_worker::WorkerError::Token(_) => Outcome::token(error),
-        _ => Outcome::settings(error),
+        gateway_worker::WorkerError::Token(_) => CommandOutcome::refused_token(error),
+        _ => CommandOutcome::wrong_setting(error),
     }
 }
 
-async fn start_sim(args: &DevArgs) -> Result<Sim, Outcome> {
+async fn start_sim(args: &DevArgs) -> Result<Sim, CommandOutcome> {
     let config = SimConfig {
         guilds: args.guilds,
         shards: args.shards,
@@ -236,14 +238,14 @@ async fn start_sim(args: &DevArgs) -> Result<Sim, Outcome> {
         events_per_second: args.events_per_second.into(),
         ..SimConfig::default()
     };
-    Sim::start(config).await.map_err(Outcome::settings)
+    Sim::start(config).await.map_err(CommandOutcome::wrong_setting)
 }
 
 fn coordinator_config(
     args: &DevArgs,
     token: Secret,
     api: Option<&str>,
-) -> Result<coordinator::Config, Outcome> {
+) -> Result<coordinator::Config, CommandOutcome> {
     let shards = match (args.shards, api) {
         (Some(shards), _) => Some(shards),
         (None, Some(_)) => Some(4.max(args.guilds.div_ceil(1_000))),
@@ -255,7 +257,7 @@ fn coordinator_config(
     flags.extend(shards.map(|shards| format!("--shard-count={shards}")));
     flags.extend(api.map(|api| format!("--discord-api-url={api}")));
     let parsed = coordinator::Args::try_parse_from(flags).map_err(wrong_flag)?;
-    parsed.into_config(Some(token)).map_err(Outcome::settings)
+    parsed.into_config(Some(token)).map_err(CommandOutcome::wrong_setting)
 }
 
 fn worker_config(
@@ -264,13 +266,13 @@ fn worker_config(
     token: Secret,
     coordinator: SocketAddr,
     api: Option<&str>,
-) -> Result<gateway_worker::Config, Outcome> {
+) -> Result<gateway_worker::Config, CommandOutcome> {
     let health_port = match (args.health_port, index) {
         (0, _) => 0,
         (first, 0) => first,
-        (first, index) => first
-            .checked_add(index + 1)
-            .ok_or_else(|| Outcome::settings("--health-port: there is no port left for every worker"))?,
+        (first, index) => first.checked_add(index + 1).ok_or_else(|| {
+            CommandOutcome::wrong_setting("--health-port: too high: each worker needs a port above it")
+        })?,
     };
     let mut flags = vec!["gateway-worker".to_owned()];
     flags.push(format!("--worker-name={}", worker_name(index)));
@@ -285,10 +287,10 @@ fn worker_config(
         flags.push(format!("--cache={SIM_CACHE}"));
     }
     let parsed = gateway_worker::Args::try_parse_from(flags).map_err(wrong_flag)?;
-    parsed.into_config(Some(token)).map_err(Outcome::settings)
+    parsed.into_config(Some(token)).map_err(CommandOutcome::wrong_setting)
 }
 
-/// Stops in the order in which nothing misses what it needs: workers, coordinator, Discord.
+/// Stops each part before the parts that it needs: workers, coordinator, Discord.
 async fn finish(running: Running, mut tasks: Tasks) {
     tasks.workers_stop.cancel();
     while tasks.workers.join_next().await.is_some() {}

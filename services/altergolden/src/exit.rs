@@ -1,4 +1,4 @@
-//! How a command ends.
+//! Exit codes and printing.
 
 use std::{fmt, io::Write as _, process::ExitCode};
 
@@ -6,21 +6,23 @@ use outside_text::{printable_json, printable_lines};
 use settings::Exit;
 use shard_bridge::ClientError;
 
-/// The end of a command: an exit code, and one clear line when it is not 0.
+use crate::screen::SafeText;
+
+/// The exit code of a command, and a line for standard error.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub(crate) struct CommandOutcome {
     code: u8,
     message: Option<String>,
 }
 
-impl Outcome {
-    /// All is well.
-    pub(crate) fn yes() -> Self {
+impl CommandOutcome {
+    /// The command succeeded.
+    pub(crate) fn success() -> Self {
         Self { code: 0, message: None }
     }
 
     /// The answer is no; it was printed.
-    pub(crate) fn no() -> Self {
+    pub(crate) fn negative() -> Self {
         Self { code: 1, message: None }
     }
 
@@ -29,28 +31,33 @@ impl Outcome {
         Self { code: 4, message: None }
     }
 
+    /// The answer is not known, for the reason in the line on standard error.
+    pub(crate) fn unknown(message: impl fmt::Display) -> Self {
+        Self { code: 4, message: Some(message.to_string()) }
+    }
+
     /// The answer is no, in a line on standard error.
     pub(crate) fn failed(message: impl fmt::Display) -> Self {
         Self { code: 1, message: Some(message.to_string()) }
     }
 
     /// A setting is wrong.
-    pub(crate) fn settings(message: impl fmt::Display) -> Self {
+    pub(crate) fn wrong_setting(message: impl fmt::Display) -> Self {
         Self { code: Exit::Settings as u8, message: Some(message.to_string()) }
     }
 
     /// Discord refused the token.
-    pub(crate) fn token(message: impl fmt::Display) -> Self {
+    pub(crate) fn refused_token(message: impl fmt::Display) -> Self {
         Self { code: Exit::Token as u8, message: Some(message.to_string()) }
     }
 
-    /// Nobody answers.
+    /// The process that was asked does not answer.
     pub(crate) fn unreachable(message: impl fmt::Display) -> Self {
         Self { code: 3, message: Some(message.to_string()) }
     }
 
-    /// Prints the line, and gives the code.
-    #[allow(clippy::print_stderr, reason = "the command line's own voice")]
+    /// Prints the line and returns the code.
+    #[allow(clippy::print_stderr, reason = "errors of a command line go to standard error")]
     pub(crate) fn finish(self) -> ExitCode {
         if let Some(message) = self.message {
             eprintln!("altergolden: {}", printable_lines(&message));
@@ -59,30 +66,35 @@ impl Outcome {
     }
 }
 
-impl From<ClientError> for Outcome {
+impl From<ClientError> for CommandOutcome {
     fn from(error: ClientError) -> Self {
         match error {
-            ClientError::Address { .. } => Self::settings(format!("--url (COORDINATOR_URL): {error}")),
+            ClientError::Address { .. } => Self::wrong_setting(format!("--url (COORDINATOR_URL): {error}")),
             ClientError::Unreachable { .. } => Self::unreachable(error),
             ClientError::Refused(ref status) => match status.code() {
-                tonic::Code::InvalidArgument => Self::settings(status.message()),
+                tonic::Code::InvalidArgument => Self::wrong_setting(status.message()),
                 tonic::Code::NotFound | tonic::Code::FailedPrecondition => Self::failed(status.message()),
                 tonic::Code::Unavailable | tonic::Code::DeadlineExceeded | tonic::Code::Cancelled => {
                     Self::unreachable(status.message())
                 }
-                tonic::Code::Unimplemented => {
-                    Self::settings("this process does not answer that: ask the coordinator")
-                }
+                tonic::Code::Unimplemented => Self::wrong_setting(
+                    "--url (COORDINATOR_URL): this process is not the coordinator, and only the coordinator answers this; ask the coordinator",
+                ),
                 _ => Self::failed(error),
             },
         }
     }
 }
 
-/// Prints text for people, escaping control characters: it may hold names from outside. When the reader has gone (`altergolden
-/// status | head -1`), the process ends quietly, as `cat` does.
+/// Prints text for people, escaping control characters: it may hold names from outside. When the reader has closed the pipe
+/// (`altergolden status | head -1`), the process ends quietly, as `cat` does.
 pub(crate) fn say(line: impl fmt::Display) {
     print(printable_lines(&line.to_string()));
+}
+
+/// Prints text that is escaped already.
+pub(crate) fn say_safe(text: &SafeText) {
+    print(text);
 }
 
 /// Prints JSON, escaping control characters.

@@ -1,4 +1,4 @@
-//! One probe, so that slim images need no curl.
+//! Probes of health ports, so that slim images need no curl.
 
 use std::{str::FromStr, time::Duration};
 
@@ -6,9 +6,9 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use crate::exit::{Outcome, say};
+use crate::exit::{CommandOutcome, say};
 
-/// How long the whole probe may take.
+/// The longest time of a probe.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// An `http://` URL.
@@ -20,29 +20,36 @@ impl FromStr for ProbeUrl {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let uri: http::Uri =
-            text.parse().map_err(|_| "it takes a URL like http://127.0.0.1:3001/live".to_owned())?;
+            text.parse().map_err(|_| "expected a URL such as http://127.0.0.1:3001/live".to_owned())?;
         if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) {
-            return Err("it takes a URL like http://127.0.0.1:3001/live".to_owned());
+            return Err("expected a URL such as http://127.0.0.1:3001/live".to_owned());
         }
         Ok(Self(uri))
     }
 }
 
-/// Asks once, and prints what is answered.
-pub(crate) async fn probe(url: &ProbeUrl) -> Outcome {
+/// Asks once and prints the answer.
+pub(crate) async fn probe(url: &ProbeUrl) -> CommandOutcome {
     let uri = &url.0;
     match tokio::time::timeout(PATIENCE, get(uri)).await {
-        Err(_) => Outcome::unreachable(format!("{uri} does not answer")),
-        Ok(Err(why)) => Outcome::unreachable(format!("{uri}: {why}")),
+        Err(_) => CommandOutcome::unreachable(format!("{uri} does not answer")),
+        Ok(Err(why)) => CommandOutcome::unreachable(format!("{uri}: {why}")),
         Ok(Ok((status, body))) => {
             say(body.trim_end());
             if status.is_success() {
-                Outcome::yes()
+                CommandOutcome::success()
             } else {
-                Outcome::failed(format!("{uri} answers {status}"))
+                CommandOutcome::failed(format!("{uri} answers {status}"))
             }
         }
     }
+}
+
+/// Whether `/live` at this address answers as our health ports do.
+pub(crate) async fn is_health_port(url: &str) -> bool {
+    let Ok(uri) = format!("{}/live", url.trim_end_matches('/')).parse() else { return false };
+    let answer = tokio::time::timeout(PATIENCE, get(&uri)).await;
+    matches!(answer, Ok(Ok((_, body))) if body.contains("\"status\":\"alive\""))
 }
 
 async fn get(uri: &http::Uri) -> Result<(http::StatusCode, String), String> {
@@ -66,7 +73,7 @@ async fn get(uri: &http::Uri) -> Result<(http::StatusCode, String), String> {
     };
     tokio::select! {
         answer = asking => answer,
-        // The connection ends only before the answer when it breaks.
+        // The connection ends before the answer only when it breaks.
         ended = connection => Err(ended.err().map_or("the connection closed".to_owned(), |error| error.to_string())),
     }
 }

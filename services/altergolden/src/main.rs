@@ -1,34 +1,37 @@
-//! `altergolden`: try the platform in one process, and ask a running fleet.
+//! `altergolden`: tries the platform in one process, and operates a running fleet.
 
 mod ask;
 mod dev;
 mod exit;
 mod health;
 mod json;
-mod line;
 mod plan;
+mod screen;
+mod status_line;
 mod table;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::exit::Outcome;
+use crate::exit::CommandOutcome;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// A sharding platform for large Discord bots: try it, and ask a running fleet
+/// A sharding platform for large Discord bots: try it, and operate a running fleet
 #[derive(Debug, Parser)]
 #[command(
     name = "altergolden",
     version,
-    after_help = "Exit codes: 0 yes; 1 no (not found, not healthy); 2 a wrong setting; 3 nobody answers; 4 the answer is not \
-                  complete; 78 Discord refused the token."
+    after_help = "Exit codes: 0 success; 1 no (not found, not healthy); 2 wrong setting; 3 unreachable; 4 incomplete or unknown \
+                  answer; 78 Discord refused the token."
 )]
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    server: ask::ServerArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -42,7 +45,8 @@ enum Command {
     /// Ask a health endpoint: exit 0 when it answers 200
     Health {
         /// The endpoint, as http://127.0.0.1:3001/live
-        url: health::ProbeUrl,
+        #[arg(value_name = "URL")]
+        endpoint: health::ProbeUrl,
     },
 }
 
@@ -52,7 +56,7 @@ async fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code,
     };
-    // Nothing else can have installed one: this is the first thing that happens.
+    // Cannot fail: no other provider is installed before this.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let filter = match cli.command {
         Command::Dev(_) => "warn,twilight_http=error",
@@ -60,13 +64,13 @@ async fn main() -> ExitCode {
     };
     let telemetry = match telemetry::init("altergolden", filter) {
         Ok(telemetry) => telemetry,
-        Err(error) => return Outcome::settings(error).finish(),
+        Err(error) => return CommandOutcome::wrong_setting(error).finish(),
     };
     let outcome = match cli.command {
         Command::Dev(args) => dev::run(args).await,
-        Command::Ask(command) => ask::run(command).await,
-        Command::Plan(command) => plan::run(command).await,
-        Command::Health { url } => health::probe(&url).await,
+        Command::Ask(command) => ask::run(command, &cli.server).await,
+        Command::Plan(command) => plan::run(command, &cli.server).await,
+        Command::Health { endpoint } => health::probe(&endpoint).await,
     };
     telemetry.shutdown().await;
     outcome.finish()

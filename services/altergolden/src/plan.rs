@@ -1,47 +1,48 @@
-//! Plans: started, watched to their end, given up.
+//! Plans: started, followed to their end, aborted.
 
 use std::time::{Duration, Instant};
 
-use altergolden_proto::v1::{self, PlanState, start_plan_request::Plan as Wish};
+use altergolden_proto::v1::{self, PlanState, start_plan_request::Plan as PlanRequest};
 use clap::{Args, Subcommand};
 use shard_bridge::{BridgeClient, ClientError};
 
 use crate::{
-    ask::Server,
-    exit::{Outcome, say},
+    ask::{ServerArgs, shard_number},
+    exit::{CommandOutcome, say},
     json,
-    line::Line,
+    status_line::StatusLine,
     table,
 };
 
-/// How long a coordinator may be away before it is no longer waited for: the next one takes the plan up.
-const COORDINATOR_AWAY: Duration = Duration::from_secs(30);
+/// The longest wait for a coordinator: after a failover the next one continues the plan.
+const COORDINATOR_PATIENCE: Duration = Duration::from_secs(30);
 
-/// How wide the bar is, in characters.
+/// Width of the progress bar, in characters.
 const BAR: usize = 24;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PlanCommand {
-    /// Hand all shards of a worker over to the others, and let it exit
+    /// Hand all shards of a worker to the others, and let it exit
     Drain {
         /// The worker
         worker: String,
         #[command(flatten)]
-        how: How,
+        options: PlanArgs,
     },
-    /// Hand one shard over to one worker; it stays there until the next rebalance
+    /// Hand one shard to one worker; it stays there until the next rebalance
     Move {
-        /// The shard
+        /// The shard's number
+        #[arg(value_parser = shard_number, allow_negative_numbers = true)]
         shard: u32,
         /// The worker
         worker: String,
         #[command(flatten)]
-        how: How,
+        options: PlanArgs,
     },
-    /// Spread the shards evenly, those too that were moved by hand
+    /// Spread the shards evenly, including shards that were moved by hand
     Rebalance {
         #[command(flatten)]
-        how: How,
+        options: PlanArgs,
     },
     /// Deployments: workers of another generation (--generation) take over
     #[command(subcommand)]
@@ -50,115 +51,121 @@ pub(crate) enum PlanCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DeployCommand {
-    /// Hand every shard over to the workers of a generation, and let the others exit. It goes back by itself when a shard does
+    /// Hand every shard to the workers of a generation, and let the others exit. It rolls back by itself when a shard does
     /// not become ready, or a worker of the generation dies
     Promote {
         /// The generation
         generation: String,
-        /// Give the plan up that is under way: what it has moved goes back
+        /// Abort the plan under way, and move its shards back
         #[arg(long, conflicts_with = "dry_run")]
         abort: bool,
         #[command(flatten)]
-        how: How,
+        options: PlanArgs,
     },
-    /// Give the plan up that is under way: what a promotion has moved goes back
-    Abort(Server),
-    /// The plan that is under way, or was last, and the active generation
-    Status(Server),
+    /// Abort the plan under way; a promotion moves its shards back
+    Abort,
+    /// The current or last plan, and the active generation
+    Status,
 }
 
-/// How a plan is started.
+/// Flags of every command that starts a plan.
 #[derive(Debug, Args)]
-pub(crate) struct How {
-    /// Only say what it would do, what it costs and about how long it takes
+pub(crate) struct PlanArgs {
+    /// Only show the steps, the IDENTIFYs and the expected time
     #[arg(long)]
     dry_run: bool,
     /// Do not wait for its end
     #[arg(long)]
     no_wait: bool,
-    #[command(flatten)]
-    server: Server,
 }
 
-/// Does it, shows how it goes, and says in the exit code how it ended: 0 done, 1 refused or taken back.
-pub(crate) async fn run(command: PlanCommand) -> Outcome {
-    obey(command).await.unwrap_or_else(Outcome::from)
-}
-
-async fn obey(command: PlanCommand) -> Result<Outcome, ClientError> {
-    match command {
-        PlanCommand::Drain { worker: worker_id, how } => {
-            start(Wish::Drain(v1::DrainWorker { worker_id }), &how).await
-        }
-        PlanCommand::Move { shard: shard_id, worker: worker_id, how } => {
-            start(Wish::Move(v1::MoveShard { shard_id, worker_id }), &how).await
-        }
-        PlanCommand::Rebalance { how } => start(Wish::Rebalance(v1::Rebalance {}), &how).await,
-        PlanCommand::Deploy(DeployCommand::Promote { abort: true, how, .. }) => {
-            abort(&how.server, !how.no_wait).await
-        }
-        PlanCommand::Deploy(DeployCommand::Promote { generation, how, .. }) => {
-            start(Wish::Promote(v1::Promote { generation }), &how).await
-        }
-        PlanCommand::Deploy(DeployCommand::Abort(server)) => abort(&server, true).await,
-        PlanCommand::Deploy(DeployCommand::Status(server)) => status(&server).await,
+/// Runs a command and shows its progress. Exit code 0: done; 1: refused, rolled back or aborted.
+pub(crate) async fn run(command: PlanCommand, server: &ServerArgs) -> CommandOutcome {
+    match execute(command, server).await {
+        Ok(outcome) => outcome,
+        Err(error) => server.failure(error).await,
     }
 }
 
-async fn start(plan: Wish, how: &How) -> Result<Outcome, ClientError> {
-    let server = &how.server;
-    let plan = server.connect().await?.start_plan(plan, how.dry_run).await?;
-    if how.dry_run {
-        server.show(|| table::plan(&plan), || json::plan(&plan));
-        return Ok(Outcome::yes());
+async fn execute(command: PlanCommand, server: &ServerArgs) -> Result<CommandOutcome, ClientError> {
+    match command {
+        PlanCommand::Drain { worker: worker_id, options } => {
+            start(PlanRequest::Drain(v1::DrainWorker { worker_id }), &options, server).await
+        }
+        PlanCommand::Move { shard: shard_id, worker: worker_id, options } => {
+            start(PlanRequest::Move(v1::MoveShard { shard_id, worker_id }), &options, server).await
+        }
+        PlanCommand::Rebalance { options } => {
+            start(PlanRequest::Rebalance(v1::Rebalance {}), &options, server).await
+        }
+        PlanCommand::Deploy(DeployCommand::Promote { abort: true, options, .. }) => {
+            abort(server, !options.no_wait).await
+        }
+        PlanCommand::Deploy(DeployCommand::Promote { generation, options, .. }) => {
+            start(PlanRequest::Promote(v1::Promote { generation }), &options, server).await
+        }
+        PlanCommand::Deploy(DeployCommand::Abort) => abort(server, true).await,
+        PlanCommand::Deploy(DeployCommand::Status) => status(server).await,
+    }
+}
+
+async fn start(
+    plan: PlanRequest,
+    options: &PlanArgs,
+    server: &ServerArgs,
+) -> Result<CommandOutcome, ClientError> {
+    let plan = server.connect().await?.start_plan(plan, options.dry_run).await?;
+    if options.dry_run {
+        server.show(|screen| table::plan(&plan, screen), || json::plan(&plan));
+        return Ok(CommandOutcome::success());
     }
     if !server.is_json() {
         say(announcement(&plan));
     }
-    follow(server, plan, !how.no_wait).await
+    follow(server, plan, !options.no_wait).await
 }
 
-async fn abort(server: &Server, wait: bool) -> Result<Outcome, ClientError> {
+async fn abort(server: &ServerArgs, wait: bool) -> Result<CommandOutcome, ClientError> {
     let plan = server.connect().await?.abort_plan().await?;
     follow(server, plan, wait).await
 }
 
-async fn status(server: &Server) -> Result<Outcome, ClientError> {
+async fn status(server: &ServerArgs) -> Result<CommandOutcome, ClientError> {
     let mut fleet = server.connect().await?.watch().await?;
     let Some(status) = fleet.message().await? else {
-        return Ok(Outcome::unreachable("the coordinator ended the stream"));
+        return Ok(CommandOutcome::unreachable("the coordinator ended the stream"));
     };
     let generation = status.active_generation;
     server.show(
-        || {
-            let plan = status.plan.as_ref().map_or_else(|| "no plan so far".to_owned(), end_in_words);
+        |_| {
+            let plan = status.plan.as_ref().map_or_else(|| "no plan yet".to_owned(), state_text);
             format!("active generation: {generation}\n{plan}")
         },
         || serde_json::json!({ "active_generation": generation, "plan": status.plan.as_ref().map(json::plan) }),
     );
-    Ok(Outcome::yes())
+    Ok(CommandOutcome::success())
 }
 
-/// Shows a plan to its end.
-async fn follow(server: &Server, plan: v1::Plan, wait: bool) -> Result<Outcome, ClientError> {
+/// Follows a plan to its end and prints it.
+async fn follow(server: &ServerArgs, plan: v1::Plan, wait: bool) -> Result<CommandOutcome, ClientError> {
     let plan = if wait { until_over(server, plan).await? } else { plan };
-    server.show(|| end_in_words(&plan), || json::plan(&plan));
+    server.show(|_| state_text(&plan), || json::plan(&plan));
     Ok(match plan.state() {
-        PlanState::RolledBack | PlanState::Aborted => Outcome::no(),
+        PlanState::RolledBack | PlanState::Aborted => CommandOutcome::negative(),
         _ if wait && !is_over(&plan) => {
-            Outcome::unreachable("no coordinator that acts knows the plan any more")
+            CommandOutcome::unreachable("no active coordinator knows the plan any more")
         }
-        _ => Outcome::yes(),
+        _ => CommandOutcome::success(),
     })
 }
 
-/// Watches a plan until it is over, over coordinators that come and go.
-async fn until_over(server: &Server, mut plan: v1::Plan) -> Result<v1::Plan, ClientError> {
-    let mut line = Line::new(!server.is_json());
-    let mut heard = Instant::now();
-    while !is_over(&plan) && heard.elapsed() < COORDINATOR_AWAY {
-        if watch(server, &mut plan, &mut line, &mut heard).await.is_err() {
-            line.show("the coordinator is away; the plan goes on under the next one");
+/// Follows a plan to its end, across failovers of the coordinator.
+async fn until_over(server: &ServerArgs, mut plan: v1::Plan) -> Result<v1::Plan, ClientError> {
+    let mut line = StatusLine::new(!server.is_json());
+    let mut last_status = Instant::now();
+    while !is_over(&plan) && last_status.elapsed() < COORDINATOR_PATIENCE {
+        if watch(server, &mut plan, &mut line, &mut last_status).await.is_err() {
+            line.show("coordinator unreachable; the plan continues under the next one");
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
@@ -168,23 +175,23 @@ async fn until_over(server: &Server, mut plan: v1::Plan) -> Result<v1::Plan, Cli
 
 /// Watches one coordinator until the plan is over or the stream ends.
 async fn watch(
-    server: &Server,
+    server: &ServerArgs,
     plan: &mut v1::Plan,
-    line: &mut Line,
-    heard: &mut Instant,
+    line: &mut StatusLine,
+    last_status: &mut Instant,
 ) -> Result<(), ClientError> {
     let mut client: BridgeClient = server.connect().await?;
     let mut fleet = client.watch().await?;
     while let Some(status) = fleet.message().await? {
         let known = status.plan.filter(|now| now.id == plan.id);
         let Some(now) = known.filter(|_| status.acting) else {
-            // A standby, a coordinator that has not begun, or one that has never heard of it.
-            if heard.elapsed() >= COORDINATOR_AWAY {
+            // A standby, a coordinator that is starting, or one that does not know the plan.
+            if last_status.elapsed() >= COORDINATOR_PATIENCE {
                 break;
             }
             continue;
         };
-        *heard = Instant::now();
+        *last_status = Instant::now();
         *plan = now;
         line.show(&progress(plan));
         if is_over(plan) {
@@ -227,7 +234,7 @@ fn progress(plan: &v1::Plan) -> String {
     let filled = (BAR * done).checked_div(all).unwrap_or(BAR);
     let bar = format!("[{}{}]", "#".repeat(filled), "-".repeat(BAR - filled));
     let state = match plan.state() {
-        PlanState::RollingBack => format!(", going back: {}", plan.reason),
+        PlanState::RollingBack => format!(", rolling back: {}", plan.reason),
         PlanState::Paused => format!(", paused: {}", plan.reason),
         _ if plan.reason.is_empty() => String::new(),
         _ => format!(": {}", plan.reason),
@@ -235,7 +242,7 @@ fn progress(plan: &v1::Plan) -> String {
     format!("{bar} {done}/{all} shards{state}")
 }
 
-fn end_in_words(plan: &v1::Plan) -> String {
+fn state_text(plan: &v1::Plan) -> String {
     let elapsed = seconds(plan.elapsed_ms);
     let what = &plan.description;
     match plan.state() {
@@ -243,9 +250,9 @@ fn end_in_words(plan: &v1::Plan) -> String {
             let moved = plan.steps.len();
             format!("{what}: done, {moved} shards moved in {elapsed}, {}", cost(plan))
         }
-        PlanState::RolledBack => format!("{what}: taken back after {elapsed}: {}", plan.reason),
-        PlanState::Aborted => format!("{what}: given up after {elapsed}: {}", plan.reason),
-        PlanState::RollingBack => format!("{what}: going back: {}", plan.reason),
+        PlanState::RolledBack => format!("{what}: rolled back after {elapsed}: {}", plan.reason),
+        PlanState::Aborted => format!("{what}: aborted after {elapsed}: {}", plan.reason),
+        PlanState::RollingBack => format!("{what}: rolling back: {}", plan.reason),
         PlanState::Paused => format!("{what}: paused: {}", plan.reason),
         _ => format!("{what}: {} of {} shards", plan.steps_done, plan.steps.len()),
     }

@@ -1,65 +1,38 @@
 //! Answers as tables for people.
 
-use std::fmt;
-
 use altergolden_proto::{
     convert::{self, status_from_wire},
     v1,
 };
-use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
 use outside_text::{printable, printable_within};
 
-use crate::json::data_text;
+use self::grid::{Cell, Colour, Grid, WIDEST_CELL, number, text};
+use crate::{
+    json::data_text,
+    screen::{SafeText, Screen},
+};
 
-/// What stands for a figure that nobody tells.
-const NONE: &str = "–";
+mod grid;
 
-/// The most characters of one cell.
-const WIDEST_CELL: usize = 1_000;
-
-/// A table whose cells may hold text from outside.
-struct Rows(Table);
-
-impl Rows {
-    /// Adds a row. Control characters are escaped and a cell stays within [`WIDEST_CELL`].
-    fn add_row<const CELLS: usize>(&mut self, cells: [String; CELLS]) {
-        self.0.add_row(cells.map(|cell| printable_within(&cell, WIDEST_CELL).to_string()));
-    }
-}
-
-impl fmt::Display for Rows {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-fn table(header: &[&str], numbers: &[usize]) -> Rows {
-    let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(header.iter().copied());
-    for &column in numbers {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    Rows(table)
-}
+/// Stands for a value that is not known.
+const UNKNOWN: &str = "–";
 
 fn optional(figure: Option<impl ToString>) -> String {
-    figure.map_or_else(|| NONE.to_owned(), |figure| figure.to_string())
+    figure.map_or_else(|| UNKNOWN.to_owned(), |figure| figure.to_string())
 }
 
 fn latency(ms: Option<f64>) -> String {
-    ms.map_or_else(|| NONE.to_owned(), |ms| format!("{ms:.1} ms"))
+    ms.map_or_else(|| UNKNOWN.to_owned(), |ms| format!("{ms:.1} ms"))
 }
 
-/// A status in lower case; a number that this version does not know as it is.
+/// A status in lower case; unknown numbers as they are.
 pub(crate) fn status(number: i32) -> String {
     status_from_wire(number).map_or_else(|_| number.to_string(), |status| status.to_string())
 }
 
-/// How a shard came to be connected: `resumed in 0.2 s, 3 replayed`.
-fn outcome(outcome: Option<&v1::StartOutcome>) -> String {
-    let Some(outcome) = outcome else { return NONE.to_owned() };
+/// How a shard was connected: `resumed in 0.2 s, 3 replayed`.
+fn start_text(outcome: Option<&v1::StartOutcome>) -> String {
+    let Some(outcome) = outcome else { return UNKNOWN.to_owned() };
     let took = format!("{} in {:.1} s", start_kind(outcome.kind), outcome.took_ms as f64 / 1000.0);
     let replayed = match outcome.replayed {
         0 => String::new(),
@@ -73,7 +46,7 @@ fn outcome(outcome: Option<&v1::StartOutcome>) -> String {
     took + &replayed + &gap
 }
 
-/// By which greeting, in lower case; a number that this version does not know as it is.
+/// The kind of a start, in lower case; unknown numbers as they are.
 pub(crate) fn start_kind(number: i32) -> String {
     match v1::StartKind::try_from(number) {
         Ok(v1::StartKind::Identified) => "identified".to_owned(),
@@ -83,8 +56,8 @@ pub(crate) fn start_kind(number: i32) -> String {
     }
 }
 
-fn text(text: &str) -> String {
-    if text.is_empty() { NONE.to_owned() } else { text.to_owned() }
+fn or_unknown(text: &str) -> String {
+    if text.is_empty() { UNKNOWN.to_owned() } else { text.to_owned() }
 }
 
 /// Ranges as `0-3, 7`.
@@ -101,73 +74,120 @@ pub(crate) fn ranges(ranges: &[v1::ShardRange]) -> String {
             _ => joined.push(*range),
         }
     }
-    text(&joined.iter().map(one).collect::<Vec<_>>().join(", "))
+    or_unknown(&joined.iter().map(one).collect::<Vec<_>>().join(", "))
+}
+
+/// The colour of a shard's state.
+fn shard_colour(number: i32) -> Colour {
+    match v1::ShardStatus::try_from(number) {
+        Ok(v1::ShardStatus::Ready) => Colour::Good,
+        Ok(v1::ShardStatus::Failed) => Colour::Bad,
+        _ => Colour::Changing,
+    }
+}
+
+/// How a shard was connected; red when events were lost.
+fn start_cell(start: Option<&v1::StartOutcome>) -> Cell {
+    let has_gap = start.is_some_and(|start| start.gap.is_some());
+    Cell::coloured(&start_text(start), if has_gap { Colour::Bad } else { Colour::None })
 }
 
 /// Shards, by number.
-pub(crate) fn shards(shards: &[v1::Shard]) -> String {
-    let header = ["shard", "worker", "state", "guilds", "latency", "up", "came by", "detail"];
-    let mut table = table(&header, &[0, 3, 4, 5]);
+pub(crate) fn shards(shards: &[v1::Shard], screen: Screen) -> SafeText {
+    if shards.is_empty() {
+        return "no shards are assigned".to_owned().into();
+    }
+    let mut grid = Grid::new([
+        number("SHARD", 0),
+        text("WORKER", 0),
+        text("STATE", 0),
+        number("GUILDS", 1),
+        number("LATENCY", 4),
+        number("UPTIME", 3),
+        text("START", 2),
+        text("DETAIL", 0),
+    ]);
     for shard in shards {
-        table.add_row([
-            shard.shard_id.to_string(),
-            text(&shard.worker_id),
-            status(shard.status),
-            shard.guilds.to_string(),
-            latency(shard.latency_ms),
-            format!("{} s", shard.uptime_seconds),
-            outcome(shard.outcome.as_ref()),
-            shard.detail.clone(),
+        grid.add_row([
+            shard.shard_id.to_string().into(),
+            or_unknown(&shard.worker_id).into(),
+            Cell::coloured(&status(shard.status), shard_colour(shard.status)),
+            shard.guilds.to_string().into(),
+            latency(shard.latency_ms).into(),
+            span(shard.uptime_seconds).into(),
+            start_cell(shard.outcome.as_ref()),
+            shard.detail.clone().into(),
         ]);
     }
-    table.to_string()
+    grid.render(screen)
 }
+
+/// What an operator does about a fleet without workers.
+const NO_WORKERS: &str = "no worker is registered with this coordinator\nhint: start `gateway-worker`, or your bot, with \
+                          COORDINATOR_URL set to this coordinator's address";
 
 /// Workers, by name.
-pub(crate) fn workers(workers: &[v1::Worker]) -> String {
-    let mut table = table(
-        &["worker", "generation", "shards", "capacity", "memory", "state", "heard", "address", "version"],
-        &[3, 4, 6],
-    );
+pub(crate) fn workers(workers: &[v1::Worker], screen: Screen) -> SafeText {
+    if workers.is_empty() {
+        return NO_WORKERS.to_owned().into();
+    }
+    let mut grid = Grid::new([
+        text("WORKER", 0),
+        text("GENERATION", 1),
+        text("SHARDS", 0),
+        number("CAPACITY", 3),
+        number("MEMORY", 2),
+        text("STATE", 0),
+        number("LAST SEEN", 0),
+        text("ADDRESS", 0),
+        text("VERSION", 4),
+    ]);
     for worker in workers {
-        let state = match (worker.connected, worker.draining) {
-            (false, _) => "cut off",
-            (true, true) => "draining",
-            (true, false) => "connected",
+        let (state, colour) = match (worker.connected, worker.draining) {
+            (false, _) => ("disconnected", Colour::Bad),
+            (true, true) => ("draining", Colour::Changing),
+            (true, false) => ("connected", Colour::Good),
         };
-        table.add_row([
-            worker.worker_id.clone(),
-            text(&worker.generation),
-            ranges(&worker.shards),
-            optional((worker.capacity > 0).then_some(worker.capacity)),
-            format!("{:.1} MiB", worker.rss_bytes as f64 / f64::from(1 << 20)),
-            state.to_owned(),
-            format!("{} ms ago", worker.last_heard_ms),
-            worker.url.clone(),
-            text(&worker.version),
+        grid.add_row([
+            worker.worker_id.clone().into(),
+            or_unknown(&worker.generation).into(),
+            ranges(&worker.shards).into(),
+            optional((worker.capacity > 0).then_some(worker.capacity)).into(),
+            format!("{:.1} MiB", worker.rss_bytes as f64 / f64::from(1 << 20)).into(),
+            Cell::coloured(state, colour),
+            format!("{:.1} s ago", worker.last_heard_ms as f64 / 1000.0).into(),
+            // `--url` takes it without the scheme too.
+            worker.url.trim_start_matches("http://").to_owned().into(),
+            or_unknown(&worker.version).into(),
         ]);
     }
-    table.to_string()
+    grid.render(screen)
 }
 
-/// What a plan would do.
-pub(crate) fn plan(plan: &v1::Plan) -> String {
-    let mut table = table(&["shard", "from", "to", "by"], &[0]);
+/// The steps of a plan that was not started.
+pub(crate) fn plan(plan: &v1::Plan, screen: Screen) -> SafeText {
+    let mut grid = Grid::new([number("SHARD", 0), text("FROM", 0), text("TO", 0), text("BY", 0)]);
     for step in &plan.steps {
         let by = if step.identifies { "IDENTIFY" } else { "handoff" };
-        table.add_row([step.shard_id.to_string(), step.from.clone(), step.to.clone(), by.to_owned()]);
+        grid.add_row([
+            step.shard_id.to_string().into(),
+            step.from.clone().into(),
+            step.to.clone().into(),
+            by.to_owned().into(),
+        ]);
     }
-    format!(
-        "{}: {} shards, {} at once; IDENTIFYs: {}; about {:.1} s\n{table}\nnothing was done (--dry-run)",
+    let summary = format!(
+        "{}: {} shards, {} at once; IDENTIFYs: {}; about {:.1} s\n",
         plan.description,
         plan.steps.len(),
         plan.at_once,
         plan.identifies,
         plan.estimated_ms as f64 / 1000.0,
-    )
+    );
+    SafeText::from(summary) + grid.render(screen) + "\nnothing was done (--dry-run)".to_owned().into()
 }
 
-/// How a plan stands, in lower case; a number that this version does not know as it is.
+/// The state of a plan, in lower case; unknown numbers as they are.
 pub(crate) fn plan_state(number: i32) -> String {
     match v1::PlanState::try_from(number) {
         Ok(state) => state.as_str_name().trim_start_matches("PLAN_STATE_").to_lowercase(),
@@ -184,63 +204,85 @@ pub(crate) fn problem_weight(number: i32) -> String {
 }
 
 /// A line for each problem; empty without problems.
-pub(crate) fn problems(problems: &[v1::Problem], now_unix_ms: u64) -> String {
+pub(crate) fn problems(problems: &[v1::Problem], now_unix_ms: u64) -> SafeText {
     let mut lines = String::new();
     for v1::Problem { code, message, weight, since_unix_ms } in problems {
         let since = since_unix_ms.map_or_else(String::new, |at| format!(", began {}", ago(at, now_unix_ms)));
         let message = printable_within(message, WIDEST_CELL);
         lines.extend([problem_weight(*weight), format!(": {message} ({}{since})\n", printable(code))]);
     }
-    lines
+    lines.into()
+}
+
+/// Why there is no shard to show. `workers`: registered workers, when they are known.
+pub(crate) fn no_shards(workers: Option<usize>) -> SafeText {
+    let text = match workers {
+        Some(0) => format!("no shards are running: {NO_WORKERS}"),
+        Some(workers) => format!(
+            "no shards are running: {workers} registered, none with shards so far\nhint: see `altergolden workers`, and the \
+             problems that /health of the coordinator lists"
+        ),
+        None => "no shards are running\nhint: `altergolden status` at the coordinator says why".to_owned(),
+    };
+    text.into()
 }
 
 /// Totals, then each shard.
-pub(crate) fn stats(stats: &v1::GetAggregateStatsResponse) -> String {
-    let mut by_shard = table(
-        &["shard", "worker", "state", "guilds", "users", "channels", "voice", "latency", "up", "came by"],
-        &[0, 3, 4, 5, 6, 7, 8],
-    );
+pub(crate) fn stats(stats: &v1::GetAggregateStatsResponse, screen: Screen) -> SafeText {
+    let mut grid = Grid::new([
+        number("SHARD", 0),
+        text("WORKER", 0),
+        text("STATE", 0),
+        number("GUILDS", 0),
+        number("USERS", 1),
+        number("CHANNELS", 5),
+        number("VOICE", 6),
+        number("LATENCY", 4),
+        number("UPTIME", 3),
+        text("START", 2),
+    ]);
     for shard in &stats.shards {
-        by_shard.add_row([
-            shard.shard_id.to_string(),
-            shard.worker_id.clone(),
-            status(shard.status),
-            shard.guilds.to_string(),
-            optional(shard.users),
-            optional(shard.channels),
-            optional(shard.voice_connections),
-            latency(shard.latency_ms),
-            format!("{} s", shard.uptime_seconds),
-            outcome(shard.outcome.as_ref()),
+        grid.add_row([
+            shard.shard_id.to_string().into(),
+            shard.worker_id.clone().into(),
+            Cell::coloured(&status(shard.status), shard_colour(shard.status)),
+            shard.guilds.to_string().into(),
+            optional(shard.users).into(),
+            optional(shard.channels).into(),
+            optional(shard.voice_connections).into(),
+            latency(shard.latency_ms).into(),
+            span(shard.uptime_seconds).into(),
+            start_cell(shard.outcome.as_ref()),
         ]);
     }
     let missing = if stats.missing_shards.is_empty() {
         String::new()
     } else {
         let shards: Vec<String> = stats.missing_shards.iter().map(u32::to_string).collect();
-        format!(", nobody answered for {}", shards.join(", "))
+        format!(", no answer for shard {}", shards.join(", "))
     };
     let complete = if stats.complete { "complete" } else { "NOT COMPLETE" };
-    format!(
-        "{} guilds, {} users, {} channels, {} in voice, on {} shards ({complete}{missing})\n{by_shard}",
+    let totals = format!(
+        "{} guilds, {} users, {} channels, {} in voice, on {} shards ({complete}{missing})\n",
         stats.total_guilds,
         optional(stats.total_users),
         optional(stats.total_channels),
         optional(stats.total_voice_connections),
         stats.shard_count,
-    )
+    );
+    SafeText::from(totals) + grid.render(screen)
 }
 
 /// The longest reply that a table shows, in characters.
 const LONGEST_REPLY: usize = 200;
 
 /// Each shard's own reply.
-pub(crate) fn replies(answer: &v1::RequestResponse) -> String {
+pub(crate) fn replies(answer: &v1::RequestResponse, screen: Screen) -> SafeText {
     use v1::shard_reply::Outcome;
-    let mut table = table(&["shard", "worker", "reply"], &[0]);
+    let mut grid = Grid::new([number("SHARD", 0), text("WORKER", 0), text("REPLY", 0)]);
     let mut replied = 0;
     for reply in &answer.replies {
-        let told = match &reply.outcome {
+        let content = match &reply.outcome {
             Some(Outcome::Value(value)) => {
                 replied += 1;
                 cut(&data_text(&reply.value_json, || convert::to_json(value.clone())))
@@ -249,14 +291,19 @@ pub(crate) fn replies(answer: &v1::RequestResponse) -> String {
                 let kind = failure_kind(failure.kind).replace('_', " ");
                 format!("({kind}) {}", failure.reason)
             }
-            None => NONE.to_owned(),
+            None => UNKNOWN.to_owned(),
         };
-        table.add_row([reply.shard_id.to_string(), text(&reply.worker_id), told]);
+        grid.add_row([
+            reply.shard_id.to_string().into(),
+            or_unknown(&reply.worker_id).into(),
+            content.into(),
+        ]);
     }
-    format!("{replied} of {} shards replied\n{table}", answer.replies.len())
+    let summary = format!("{replied} of {} shards replied\n", answer.replies.len());
+    SafeText::from(summary) + grid.render(screen)
 }
 
-/// Why there is no reply, in lower case; a number that this version does not know as it is.
+/// Why there is no reply, in lower case; unknown numbers as they are.
 pub(crate) fn failure_kind(number: i32) -> String {
     match v1::ReplyFailureKind::try_from(number) {
         Ok(kind) => kind.as_str_name().trim_start_matches("REPLY_FAILURE_KIND_").to_lowercase(),
@@ -271,146 +318,50 @@ fn cut(text: &str) -> String {
     }
 }
 
-/// An event that was set aside, as it is named on the command line.
+/// The id of a set-aside event, as the command line takes it.
 pub(crate) fn set_aside_id(id: Option<v1::SetAsideId>) -> String {
     let v1::SetAsideId { shard_id, session, sequence } = id.unwrap_or_default();
     format!("{shard_id}/{session}/{sequence}")
 }
 
-/// How long ago a moment was, in milliseconds since the Unix epoch.
-fn ago(at_unix_ms: u64, now_unix_ms: u64) -> String {
-    let seconds = now_unix_ms.saturating_sub(at_unix_ms) / 1000;
+/// A length of time, in its largest useful unit.
+fn span(seconds: u64) -> String {
     match seconds {
-        0..120 => format!("{seconds} s ago"),
-        120..7_200 => format!("{} min ago", seconds / 60),
-        7_200..172_800 => format!("{} h ago", seconds / 3_600),
-        _ => format!("{} d ago", seconds / 86_400),
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
     }
+}
+
+/// The age of a moment, in milliseconds since the Unix epoch.
+fn ago(at_unix_ms: u64, now_unix_ms: u64) -> String {
+    format!("{} ago", span(now_unix_ms.saturating_sub(at_unix_ms) / 1000))
 }
 
 /// Events that were set aside.
-pub(crate) fn set_asides(events: &[v1::SetAside], now_unix_ms: u64) -> String {
+pub(crate) fn set_asides(events: &[v1::SetAside], now_unix_ms: u64, screen: Screen) -> SafeText {
     if events.is_empty() {
-        return "nothing is set aside".to_owned();
+        return "no events are set aside".to_owned().into();
     }
-    let mut table = table(&["id", "event", "deaths", "received", "set aside"], &[2, 3, 4]);
+    let mut grid = Grid::new([
+        text("ID", 0),
+        text("EVENT", 0),
+        number("DEATHS", 0),
+        number("RECEIVED", 1),
+        number("SET ASIDE", 0),
+    ]);
     for event in events {
-        table.add_row([
-            set_aside_id(event.id),
-            event.name.clone(),
-            event.deaths.to_string(),
-            ago(event.received_at_unix_ms, now_unix_ms),
-            ago(event.at_unix_ms, now_unix_ms),
+        grid.add_row([
+            set_aside_id(event.id).into(),
+            event.name.clone().into(),
+            event.deaths.to_string().into(),
+            ago(event.received_at_unix_ms, now_unix_ms).into(),
+            ago(event.at_unix_ms, now_unix_ms).into(),
         ]);
     }
-    table.to_string()
+    grid.render(screen)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn how_a_shard_came_reads_well() {
-        let resumed = v1::StartOutcome {
-            kind: v1::StartKind::Resumed.into(),
-            took_ms: 180,
-            replayed: 3,
-            ..v1::StartOutcome::default()
-        };
-        assert_eq!(outcome(Some(&resumed)), "resumed in 0.2 s, 3 replayed");
-        let gap = Some(v1::Gap { last_sequence: 41, ..v1::Gap::default() });
-        let kind = v1::StartKind::Reidentified.into();
-        let lost = v1::StartOutcome { kind, took_ms: 2_000, replayed: 0, gap, at_unix_ms: 0 };
-        assert_eq!(outcome(Some(&lost)), "reidentified in 2.0 s, GAP after 41");
-        assert_eq!(outcome(None), NONE);
-    }
-
-    #[test]
-    fn names_from_outside_cannot_forge_rows() {
-        let shard = v1::Shard { detail: "x\u{1b}[2K\r\nshard 9 ready".to_owned(), ..v1::Shard::default() };
-        let shown = shards(&[shard]);
-        assert!(
-            !shown.contains(['\u{1b}', '\r']) && shown.contains(r"x\u{1b}[2K\r\nshard 9 ready"),
-            "{shown}"
-        );
-        let problem = v1::Problem {
-            message: "a\nb".to_owned(),
-            code: "store_away".to_owned(),
-            weight: 1,
-            since_unix_ms: Some(1),
-        };
-        assert_eq!(problems(&[problem], 5_001), "problem: a\\nb (store_away, began 5 s ago)\n");
-    }
-
-    #[test]
-    fn ages_read_well() {
-        let cases = [
-            (0, "0 s ago"),
-            (119, "119 s ago"),
-            (120, "2 min ago"),
-            (7_200, "2 h ago"),
-            (172_800, "2 d ago"),
-        ];
-        for (seconds, words) in cases {
-            assert_eq!(ago(1_000, 1_000 + seconds * 1_000), words);
-        }
-        assert_eq!(ago(2_000, 1_000), "0 s ago", "clocks differ");
-    }
-
-    #[test]
-    fn what_is_set_aside_is_named_as_the_command_line_takes_it() {
-        let event = v1::SetAside {
-            id: Some(v1::SetAsideId { shard_id: 3, session: 17, sequence: 42 }),
-            name: "MESSAGE_CREATE".to_owned(),
-            at_unix_ms: 70_000,
-            received_at_unix_ms: 10_000,
-            deaths: 2,
-            payload: String::new(),
-        };
-        let shown = set_asides(&[event], 100_000);
-        let row = shown.lines().find(|line| line.contains("3/17/42")).unwrap();
-        for cell in ["MESSAGE_CREATE", " 2 ", "90 s ago", "30 s ago"] {
-            assert!(row.contains(cell), "{cell} is missing in {row}");
-        }
-        assert_eq!(set_asides(&[], 0), "nothing is set aside");
-    }
-
-    #[test]
-    fn replies_read_well() {
-        use v1::shard_reply::Outcome;
-        let reply = |shard_id, worker: &str, outcome| v1::ShardReply {
-            shard_id,
-            worker_id: worker.to_owned(),
-            outcome: Some(outcome),
-            value_json: String::new(),
-        };
-        let value = |json| Outcome::Value(convert::from_json(json));
-        let late = v1::ReplyFailure { kind: 3, reason: "worker b did not answer".to_owned() };
-        let newer = v1::ReplyFailure { kind: 77, reason: "who knows".to_owned() };
-        let answer = v1::RequestResponse {
-            complete: false,
-            replies: vec![
-                reply(0, "a", value(serde_json::json!({"guilds": 25}))),
-                reply(1, "a", value("é".repeat(1_000).into())),
-                reply(2, "b", Outcome::Failure(late)),
-                reply(3, "", Outcome::Failure(newer)),
-            ],
-        };
-        let shown = replies(&answer);
-        assert!(shown.starts_with("2 of 4 shards replied\n"), "{shown}");
-        for cell in
-            [r#"{"guilds":25}"#, "… (2002 bytes: --json", "(too late) worker b did not", "(77) who knows"]
-        {
-            assert!(shown.contains(cell), "{cell} is missing in {shown}");
-        }
-        assert!(shown.lines().all(|line| line.chars().count() < 300), "{shown}");
-    }
-
-    #[test]
-    fn ranges_read_well() {
-        let range = |first, last, epoch| v1::ShardRange { first, last, epoch };
-        assert_eq!(ranges(&[range(0, 2, 1), range(3, 3, 2), range(7, 7, 1)]), "0-3, 7");
-        assert_eq!(ranges(&[]), NONE);
-    }
-}
+mod tests;

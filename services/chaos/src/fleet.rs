@@ -43,7 +43,7 @@ pub struct Setup {
     pub heartbeat_interval: Duration,
     /// More settings of the workers: `CHECKPOINT`, `LEDGER_HANDLE_MS`, `FAILPOINTS` and so on.
     pub worker_env: Vec<(String, String)>,
-    /// Workers by number that die, in their first life, when they come to a failpoint for so many times: `NAME:TIMES`.
+    /// Workers by number that die, on their first run, at the given arrival at a failpoint: `NAME:TIMES`.
     pub die_at: Vec<(usize, String)>,
     /// The same for the workers that a deployment starts.
     pub successors_die_at: Vec<(usize, String)>,
@@ -370,7 +370,7 @@ impl Fleet {
         dead.len()
     }
 
-    /// Processes that ended though nobody told them to, with how.
+    /// Processes that exited unexpectedly, with how.
     pub fn deserters(&mut self) -> Vec<String> {
         let mut gone = Vec::new();
         for seat in &mut self.seats {

@@ -62,9 +62,9 @@ pub struct Gap {
     pub shard: u32,
     /// Under which the worker runs the shard.
     pub epoch: u64,
-    /// The last sequence before the gap; 0 when nobody knows.
+    /// The last sequence before the gap; 0 when unknown.
     pub last_sequence: u64,
-    /// When the last event before it came, in milliseconds since the Unix epoch; 0 when nobody knows.
+    /// When the last event before it came, in milliseconds since the Unix epoch; 0 when unknown.
     pub since_ms: u64,
     /// When events came again, in milliseconds since the Unix epoch.
     pub until_ms: u64,
@@ -115,8 +115,8 @@ pub enum BookError {
         /// Why.
         source: io::Error,
     },
-    /// A line that is no line, and not the last.
-    #[error("line {number} of {path} is none: {text}")]
+    /// A malformed line that is not the last.
+    #[error("malformed ledger line {number} of {path}: {text}")]
     Line {
         /// Of which file.
         path: PathBuf,

@@ -14,7 +14,7 @@ const NAME: &str = "the relay";
 
 /// Reads all streams from their beginning.
 pub(crate) async fn book(redis: &str) -> Result<Book, RelayError> {
-    let url = redis.parse().map_err(|error| RelayError::Alien(format!("{error}")))?;
+    let url = redis.parse().map_err(|error| RelayError::Unexpected(format!("{error}")))?;
     let link = RedisLink::new(url, LinkOptions::default());
     let relay = RedisRelay::new(link, StreamPrefix::default(), Caps::default());
     let mut book = Book { process: NAME.to_owned(), lines: Vec::new() };
@@ -54,7 +54,7 @@ fn write(lines: &mut Vec<Line>, entry: &Entry) {
         at_us,
         place,
         name: (*content.name).into(),
-        // A second one would be a repeat, whatever it says of itself.
+        // A second one would be a repeat, even without the flag.
         replayed: false,
         guild: content.guild,
         session_id: session_id(entry),

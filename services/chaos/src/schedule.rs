@@ -32,7 +32,7 @@ pub enum Fault {
     EmptyRedisAndKillWorker(usize),
     /// SIGSTOP, then SIGCONT.
     PauseRedis,
-    /// Nobody reaches Redis, which loses nothing.
+    /// Redis is unreachable, and loses nothing.
     RedisAway,
     /// Connections are reset.
     Cut(Link),
@@ -172,10 +172,10 @@ pub fn plan(seed: u64, shape: &Shape) -> Vec<Planned> {
     planned
 }
 
-/// How many IDENTIFYs a plan may cost beyond those of the start.
+/// Maximum number of IDENTIFYs that a plan may cost beyond the IDENTIFYs of the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cost {
-    /// So many at most.
+    /// At most this many.
     AtMost(u32),
     /// Any number: Discord may refuse every RESUME.
     Any,
@@ -210,7 +210,7 @@ pub fn cost(plan: &[Planned], shape: &Shape) -> Cost {
 }
 
 impl Cost {
-    /// So many IDENTIFYs are no more than that.
+    /// Whether the number of IDENTIFYs stays within the cost.
     pub fn allows(self, identifies: u32) -> bool {
         match self {
             Self::AtMost(most) => identifies <= most,

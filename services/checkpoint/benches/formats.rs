@@ -107,7 +107,7 @@ fn measure(name: &str, records: &[(RecordKey, Record)], plain: usize) {
     }
 }
 
-/// So many records of a kind, made by number.
+/// Makes the records of one kind: `make` is called with each number.
 fn records(make: impl FnMut(u64) -> (RecordKey, Record)) -> Vec<(RecordKey, Record)> {
     (0..GUILDS).map(make).collect()
 }

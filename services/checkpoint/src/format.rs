@@ -35,9 +35,9 @@ pub enum FormatError {
         /// Bytes that there should be, as far as can be told.
         need: usize,
     },
-    /// Something else than a record of ours.
-    #[error("not a record of ours")]
-    Alien,
+    /// Bytes that do not begin like a record.
+    #[error("unexpected record format")]
+    Unexpected,
     /// Written by a newer version.
     #[error(
         "the record has format {format}, this version reads {FORMAT_MIN} to {FORMAT_MAX}: a newer version wrote it"

@@ -6,7 +6,7 @@
 //!
 //! Writing goes [`Record`] -> [`encode_record`] -> [`WriteStep`] -> [`CheckpointStore::write`]; reading goes
 //! [`CheckpointStore::claim`] -> [`CheckpointStore::read`] -> [`decode_record`]. Two stores keep the same contract:
-//! [`MemoryStore`] for one process, [`RedisStore`] for many.
+//! [`CheckpointMemoryStore`] for one process, [`CheckpointRedisStore`] for many.
 //!
 //! Beside the checkpoint, [`SetAsideStore`] keeps what is known of events whose handlers killed their workers.
 //!
@@ -24,13 +24,13 @@ mod store;
 pub use format::{
     FORMAT_MAX, FORMAT_MIN, FormatError, decode_head, decode_record, encode_head, encode_record, format_of,
 };
-pub use memory::MemoryStore;
+pub use memory::CheckpointMemoryStore;
 pub use record::{Extras, GuildCore, Head, InvalidKey, Members, PendingEvent, Record, RecordKey, Session};
-pub use redis::RedisStore;
+pub use redis::CheckpointRedisStore;
 pub use set_aside::{
     Fenced, MOST_SET_ASIDE, Noted, Position, SET_ASIDE_KEPT, SetAside, SetAsideStore, SetAsideSummary,
 };
 pub use store::{
-    CHUNK, CheckpointStore, Claim, Cursor, Freshness, HeadWrite, KEPT, Page, PageRead, StoreError, Stored,
-    StoredHead, WriteStep, Written,
+    CHUNK, CheckpointStore, CheckpointStoreError, Claim, Cursor, Freshness, HeadWrite, KEPT, Page, PageRead,
+    Stored, StoredHead, WriteStep, Written,
 };

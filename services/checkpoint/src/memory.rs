@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use fleet_model::{Epoch, ShardNumber};
 use tokio::time::Instant;
 
-use crate::{CheckpointStore, Claim, Cursor, Freshness, PageRead, StoreError, WriteStep, Written};
+use crate::{CheckpointStore, CheckpointStoreError, Claim, Cursor, Freshness, PageRead, WriteStep, Written};
 
 mod asides;
 mod records;
@@ -18,12 +18,12 @@ use records::Records;
 /// A store in this process's memory. Clones share the checkpoints, which end with the last of them. Its clock is tokio's, so a test
 /// may pause it.
 #[derive(Clone, Debug, Default)]
-pub struct MemoryStore {
+pub struct CheckpointMemoryStore {
     records: Arc<Mutex<Records>>,
     asides: Arc<Mutex<Asides>>,
 }
 
-impl MemoryStore {
+impl CheckpointMemoryStore {
     /// An empty store.
     pub fn new() -> Self {
         Self::default()
@@ -41,8 +41,8 @@ impl MemoryStore {
 }
 
 #[async_trait]
-impl CheckpointStore for MemoryStore {
-    async fn claim(&self, shard: ShardNumber, epoch: Epoch) -> Result<Claim, StoreError> {
+impl CheckpointStore for CheckpointMemoryStore {
+    async fn claim(&self, shard: ShardNumber, epoch: Epoch) -> Result<Claim, CheckpointStoreError> {
         Ok(self.records().claim(shard, epoch, Instant::now()))
     }
 
@@ -52,7 +52,7 @@ impl CheckpointStore for MemoryStore {
         epoch: Epoch,
         serial: u64,
         step: &WriteStep,
-    ) -> Result<Written, StoreError> {
+    ) -> Result<Written, CheckpointStoreError> {
         Ok(self.records().write(shard, epoch, serial, step, Instant::now()))
     }
 
@@ -62,11 +62,11 @@ impl CheckpointStore for MemoryStore {
         epoch: Epoch,
         serial: u64,
         cursor: Cursor,
-    ) -> Result<PageRead, StoreError> {
+    ) -> Result<PageRead, CheckpointStoreError> {
         Ok(self.records().read(shard, epoch, serial, cursor, Instant::now()))
     }
 
-    async fn freshness(&self, shard: ShardNumber) -> Result<Option<Freshness>, StoreError> {
+    async fn freshness(&self, shard: ShardNumber) -> Result<Option<Freshness>, CheckpointStoreError> {
         Ok(self.records().freshness(shard, Instant::now()))
     }
 }

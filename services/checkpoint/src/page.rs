@@ -11,7 +11,7 @@ pub(crate) const PAGE: usize = 512 * 1024;
 const COUNTS: std::ops::RangeInclusive<u32> = 4..=2048;
 
 impl Cursor {
-    /// Where the next page begins after one of so many records and bytes. Grows to twice the count at most: the next records may be
+    /// Where the next page begins after one with this many records and bytes. Grows to twice the count at most: the next records may be
     /// larger.
     pub(crate) fn after(self, position: u64, records: usize, bytes: usize) -> Self {
         let fitting = PAGE.saturating_mul(records).checked_div(bytes).unwrap_or(usize::MAX);

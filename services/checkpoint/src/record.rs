@@ -82,7 +82,7 @@ pub struct PendingEvent {
 #[derive(Clone, PartialEq, Eq)]
 pub struct GuildCore {
     /// The sequence of the last event that was applied to the guild: events up to it change nothing of the guild any more. So
-    /// whatever they changed is written in the same step (channels, roles, extras, and what is removed) or in one before (blocks of
+    /// everything they changed is written in the same step (channels, roles, extras, and what is removed) or in one before (blocks of
     /// members), nothing of it later.
     pub stamp: u64,
     /// How many members the guild has, if Discord said so.

@@ -9,8 +9,8 @@ use fleet_model::{Epoch, ShardNumber};
 use redis_link::{KeyPrefix, RedisLink, Script};
 
 use crate::{
-    CheckpointStore, Claim, Cursor, Freshness, KEPT, Page, PageRead, StoreError, Stored, StoredHead,
-    WriteStep, Written, format::LARGEST,
+    CheckpointStore, CheckpointStoreError, Claim, Cursor, Freshness, KEPT, Page, PageRead, Stored,
+    StoredHead, WriteStep, Written, format::LARGEST,
 };
 
 mod answer;
@@ -26,12 +26,12 @@ use keys::ShardKeys;
 /// With the prefix of the fleet store it heeds that one's owners too: a shard that was given to somebody else can't be written any
 /// more, even before the new owner claims it.
 #[derive(Clone, Debug)]
-pub struct RedisStore {
+pub struct CheckpointRedisStore {
     link: RedisLink,
     prefix: KeyPrefix,
 }
 
-impl RedisStore {
+impl CheckpointRedisStore {
     /// A store over this link. All keys carry the prefix, so that several bots can share a Redis.
     pub fn new(link: RedisLink, prefix: KeyPrefix) -> Self {
         Self { link, prefix }
@@ -46,7 +46,7 @@ impl RedisStore {
         script: &Script,
         keys: &'a ShardKeys,
         args: &[&[u8]],
-    ) -> Result<Answer<'a>, StoreError> {
+    ) -> Result<Answer<'a>, CheckpointStoreError> {
         self.run_over(script, keys, &[&keys.owner, &keys.checkpoint], args).await
     }
 
@@ -56,7 +56,7 @@ impl RedisStore {
         keys: &'a ShardKeys,
         all: &[&str],
         args: &[&[u8]],
-    ) -> Result<Answer<'a>, StoreError> {
+    ) -> Result<Answer<'a>, CheckpointStoreError> {
         let key = keys.checkpoint.as_str();
         let words = self.link.script(script, all, args).await.map_err(|error| failed(key, error))?;
         Ok(Answer::new(key, words))
@@ -68,8 +68,8 @@ fn millis(duration: Duration) -> String {
 }
 
 #[async_trait]
-impl CheckpointStore for RedisStore {
-    async fn claim(&self, shard: ShardNumber, epoch: Epoch) -> Result<Claim, StoreError> {
+impl CheckpointStore for CheckpointRedisStore {
+    async fn claim(&self, shard: ShardNumber, epoch: Epoch) -> Result<Claim, CheckpointStoreError> {
         let keys = self.keys(shard);
         let args = [epoch.to_string(), millis(KEPT)];
         let all = [keys.owner.as_str(), &keys.checkpoint, &keys.claim];
@@ -86,7 +86,7 @@ impl CheckpointStore for RedisStore {
                 Ok(Claim::Yours(Stored { serial, records, head, owner_before }))
             }
             "OUTRANKED" => Ok(Claim::Outranked(answer.epoch(1)?)),
-            _ => Err(answer.alien()),
+            _ => Err(answer.unexpected()),
         }
     }
 
@@ -96,7 +96,7 @@ impl CheckpointStore for RedisStore {
         epoch: Epoch,
         serial: u64,
         step: &WriteStep,
-    ) -> Result<Written, StoreError> {
+    ) -> Result<Written, CheckpointStoreError> {
         let keys = self.keys(shard);
         let fresh = if step.fresh { "1" } else { "0" };
         let (total, head) = match &step.head {
@@ -118,7 +118,7 @@ impl CheckpointStore for RedisStore {
             "WRITTEN" => Ok(Written::Yes { serial: answer.number(1)? }),
             "LOST" => Ok(Written::Lost { serial: answer.number(1)? }),
             "OUTRANKED" => Ok(Written::Outranked(answer.epoch(1)?)),
-            _ => Err(answer.alien()),
+            _ => Err(answer.unexpected()),
         }
     }
 
@@ -128,7 +128,7 @@ impl CheckpointStore for RedisStore {
         epoch: Epoch,
         serial: u64,
         cursor: Cursor,
-    ) -> Result<PageRead, StoreError> {
+    ) -> Result<PageRead, CheckpointStoreError> {
         let keys = self.keys(shard);
         let args = [epoch.0, serial, cursor.position, cursor.count.into(), LARGEST as u64];
         let args = args.map(|number| number.to_string());
@@ -143,11 +143,11 @@ impl CheckpointStore for RedisStore {
             }
             "LOST" => Ok(PageRead::Lost { serial: answer.number(1)? }),
             "OUTRANKED" => Ok(PageRead::Outranked(answer.epoch(1)?)),
-            _ => Err(answer.alien()),
+            _ => Err(answer.unexpected()),
         }
     }
 
-    async fn freshness(&self, shard: ShardNumber) -> Result<Option<Freshness>, StoreError> {
+    async fn freshness(&self, shard: ShardNumber) -> Result<Option<Freshness>, CheckpointStoreError> {
         let keys = self.keys(shard);
         let answer = self.run(&scripts::FRESHNESS, &keys, &[]).await?;
         match answer.verdict() {
@@ -158,7 +158,7 @@ impl CheckpointStore for RedisStore {
                 age: answer.millis(3)?,
                 records: answer.number(4)?,
             })),
-            _ => Err(answer.alien()),
+            _ => Err(answer.unexpected()),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{fmt, time::Duration};
 use async_trait::async_trait;
 use fleet_model::{Epoch, ShardNumber};
 
-use crate::StoreError;
+use crate::CheckpointStoreError;
 
 /// The most events that are set aside for a shard: one more, and the oldest goes.
 pub const MOST_SET_ASIDE: usize = 100;
@@ -27,20 +27,20 @@ pub struct Position {
     pub sequence: u64,
 }
 
-/// The store's rules. Every method has a deadline of its own (2 s over Redis) and fails with [`StoreError`] rather than wait longer.
+/// The store's rules. Every method has a deadline of its own (2 s over Redis) and fails with [`CheckpointStoreError`] rather than wait longer.
 #[async_trait]
 pub trait SetAsideStore: Send + Sync + 'static {
     /// Notes that a handler is about to begin with an event, if less than `below` other owners noted it. A note is kept for
     /// [`KEPT`](crate::KEPT) after the shard's last one.
     ///
-    /// After an error nobody knows whether it was noted; to note it again under the same epoch changes nothing.
+    /// After an error it is unknown whether the attempt was noted; noting it again under the same epoch changes nothing.
     async fn note(
         &self,
         shard: ShardNumber,
         epoch: Epoch,
         at: Position,
         below: u32,
-    ) -> Result<Noted, StoreError>;
+    ) -> Result<Noted, CheckpointStoreError>;
 
     /// Removes the notes of these owners, of one event or of all.
     async fn void_notes(
@@ -49,10 +49,15 @@ pub trait SetAsideStore: Send + Sync + 'static {
         epoch: Epoch,
         at: Option<Position>,
         owners: &[Epoch],
-    ) -> Result<Fenced, StoreError>;
+    ) -> Result<Fenced, CheckpointStoreError>;
 
     /// A handler came to its end with an event: all notes of it go, other owners' too. No error when there are none.
-    async fn take_back(&self, shard: ShardNumber, epoch: Epoch, at: Position) -> Result<Fenced, StoreError>;
+    async fn take_back(
+        &self,
+        shard: ShardNumber,
+        epoch: Epoch,
+        at: Position,
+    ) -> Result<Fenced, CheckpointStoreError>;
 
     /// Sets an event aside for [`SET_ASIDE_KEPT`]; takes the place of one at the same position. Its notes stay: until a
     /// checkpoint is without it, it may come again.
@@ -61,16 +66,20 @@ pub trait SetAsideStore: Send + Sync + 'static {
         shard: ShardNumber,
         epoch: Epoch,
         event: &SetAside,
-    ) -> Result<Fenced, StoreError>;
+    ) -> Result<Fenced, CheckpointStoreError>;
 
     /// What is set aside of a shard, by position.
-    async fn list_aside(&self, shard: ShardNumber) -> Result<Vec<SetAsideSummary>, StoreError>;
+    async fn list_aside(&self, shard: ShardNumber) -> Result<Vec<SetAsideSummary>, CheckpointStoreError>;
 
     /// One event that is set aside.
-    async fn get_aside(&self, shard: ShardNumber, at: Position) -> Result<Option<SetAside>, StoreError>;
+    async fn get_aside(
+        &self,
+        shard: ShardNumber,
+        at: Position,
+    ) -> Result<Option<SetAside>, CheckpointStoreError>;
 
-    /// Forgets one; false when there is none.
-    async fn drop_aside(&self, shard: ShardNumber, at: Position) -> Result<bool, StoreError>;
+    /// Deletes one event that is set aside; false when it does not exist.
+    async fn drop_aside(&self, shard: ShardNumber, at: Position) -> Result<bool, CheckpointStoreError>;
 }
 
 /// The answer to a note.
@@ -81,7 +90,7 @@ pub enum Noted {
         /// By how many other owners before.
         before: u32,
     },
-    /// It was noted by so many before, and is not once more.
+    /// Already noted this many times, so it is not noted again.
     No {
         /// By how many.
         before: u32,

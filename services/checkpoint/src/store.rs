@@ -11,7 +11,7 @@ use fleet_model::{Epoch, ShardNumber};
 
 use crate::RecordKey;
 
-/// How long a checkpoint is kept after the last claim or write. A session lives for minutes, so whatever is older can't be resumed.
+/// How long a checkpoint is kept after the last claim or write. A session lives for minutes, so an older one can't be resumed.
 pub const KEPT: Duration = Duration::from_hours(1);
 
 /// About as large a step should be, in bytes: a store does nothing else meanwhile.
@@ -22,38 +22,38 @@ pub(crate) const SERIALS: u64 = 1_000_000_000_000_000;
 
 /// The store's rules.
 ///
-/// Every method has a deadline of its own (2 s over Redis) and fails with [`StoreError`] rather than wait longer. Ages are counted by
+/// Every method has a deadline of its own (2 s over Redis) and fails with [`CheckpointStoreError`] rather than wait longer. Ages are counted by
 /// the store's clock.
 #[async_trait]
 pub trait CheckpointStore: Send + Sync + 'static {
-    /// Takes a shard's checkpoint for the owner at this epoch: from here on nobody writes with a lower one. Tells what is there of
+    /// Claims a shard's checkpoint for the owner at this epoch: from here on lower epochs can't write. Returns what is stored by
     /// an earlier owner. The same epoch may claim again and gets the same answer.
-    async fn claim(&self, shard: ShardNumber, epoch: Epoch) -> Result<Claim, StoreError>;
+    async fn claim(&self, shard: ShardNumber, epoch: Epoch) -> Result<Claim, CheckpointStoreError>;
 
     /// Writes one step, wholly or not at all. `serial` is what the last answer said.
     ///
-    /// After an error nobody knows whether the step was written. If the next step's answer is then [`Written::Lost`] with exactly
-    /// `serial + 1`, it was: nobody else writes at this epoch, and what a store loses makes the serial lower.
+    /// After an error it is unknown whether the step was written. If the next step's answer is then [`Written::Lost`] with exactly
+    /// `serial + 1`, it was: only this owner writes at this epoch, and what a store loses makes the serial lower.
     async fn write(
         &self,
         shard: ShardNumber,
         epoch: Epoch,
         serial: u64,
         step: &WriteStep,
-    ) -> Result<Written, StoreError>;
+    ) -> Result<Written, CheckpointStoreError>;
 
     /// Reads one page of the records, in no order, beginning at [`Cursor::START`]. `serial` is what the claim said, so that all pages
-    /// are of one state: whoever claimed does not write until the last page. A record may come more than once.
+    /// are of one state: the owner that claimed does not write until the last page. A record may come more than once.
     async fn read(
         &self,
         shard: ShardNumber,
         epoch: Epoch,
         serial: u64,
         cursor: Cursor,
-    ) -> Result<PageRead, StoreError>;
+    ) -> Result<PageRead, CheckpointStoreError>;
 
     /// How old the head is and for which total; `None` without one. Asked without being the owner.
-    async fn freshness(&self, shard: ShardNumber) -> Result<Option<Freshness>, StoreError>;
+    async fn freshness(&self, shard: ShardNumber) -> Result<Option<Freshness>, CheckpointStoreError>;
 }
 
 /// The answer to a claim.
@@ -91,7 +91,7 @@ pub struct StoredHead {
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct WriteStep {
     /// Everything stored before goes first, the head too: a new session begins, or the store lost what it was told. Is written if
-    /// the store's serial is not above the writer's, whatever was lost.
+    /// the store's serial is not above the writer's, even if the store lost steps.
     pub fresh: bool,
     /// Records to be removed. No error for one that is not there.
     pub remove: Vec<RecordKey>,
@@ -179,13 +179,13 @@ pub struct Freshness {
 
 /// The store can't say.
 #[derive(Clone, Debug, thiserror::Error)]
-pub enum StoreError {
+pub enum CheckpointStoreError {
     /// It did not answer, or not in time.
     #[error("the checkpoint store is away: {0}")]
     Away(String),
-    /// It holds something that is no checkpoint of ours, at this key.
-    #[error("the checkpoint store holds an alien record: {0}")]
-    Alien(String),
+    /// Unexpected record format at this key.
+    #[error("unexpected record format in the checkpoint store: {0}")]
+    Unexpected(String),
 }
 
 impl fmt::Debug for StoredHead {

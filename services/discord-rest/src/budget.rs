@@ -1,6 +1,6 @@
 //! What a budget is: one question before a request, one report after it.
 //!
-//! Whoever keeps it, the rules are the same ([`limits`](crate::limits)); the contract suite holds memory and Redis together.
+//! The rules are the same in every implementation ([`limits`](crate::limits)); the contract suite holds memory and Redis together.
 
 use std::{sync::Arc, time::Duration};
 

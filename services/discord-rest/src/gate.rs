@@ -103,7 +103,7 @@ struct Standing<'a> {
 impl Drop for Standing<'_> {
     fn drop(&mut self) {
         let mut lanes = self.gate.lanes();
-        // The map's own, and this one: nobody else stands here.
+        // Only the map's own reference and this one are left: no other request waits here.
         if Arc::strong_count(&self.lane) <= 2 {
             lanes.remove(&self.key);
         }
@@ -195,7 +195,7 @@ impl Gate {
             let is_known = held(&self.known).contains(&(ask.caller.clone(), ask.pattern.clone()));
             let standing =
                 self.stand((ask.caller.clone(), ask.pattern.clone(), is_known.then(|| ask.major.clone())));
-            // The map's own, and each who stands here. Those of a route that nobody knows yet are of many buckets.
+            // One reference is the map's, the others are of waiting requests. A route of unknown bucket may stand for many buckets.
             if is_known && Arc::strong_count(&standing.lane) > MOST_IN_LANE + 1 {
                 return Err(Refused::Late(QUEUE_WAIT, Why::Bucket));
             }
@@ -239,7 +239,7 @@ impl Gate {
             let now = Instant::now();
             ask.patience = until.saturating_duration_since(now);
             let news = lane.news.notified();
-            // Whoever leaves before the answer is here may have been given a turn.
+            // A request that leaves before the answer is here may have been given a turn.
             let asking = Given { budget: self.budget.clone(), ask: Some(ask.clone()) };
             let answer = match self.budget.ask(ask).await {
                 Ok(answer) => {

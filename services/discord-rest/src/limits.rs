@@ -1,6 +1,6 @@
 //! The rules of a budget as a pure machine: who may go, over a clock that is given.
 //!
-//! Time is milliseconds on whatever clock the caller has. `redis/scripts` says the same in Lua; the contract suite holds
+//! Time is milliseconds on the caller's clock. `redis/scripts` says the same in Lua; the contract suite holds
 //! the two together. Each part has a file: [`global`], [`bucket`], [`token`], [`invalid`].
 
 pub(crate) mod bucket;
@@ -24,11 +24,11 @@ use token::Token;
 pub(crate) const LEARN_MS: u64 = 2_000;
 /// When to ask again where what is waited for is an answer that is under way.
 pub(crate) const POLL_MS: u64 = 50;
-/// Above so many routes of one caller they are learnt anew: Discord has a few hundred.
+/// Above this number of routes of one caller the routes are learnt again: Discord has a few hundred.
 pub(crate) const MOST_ROUTES: usize = 2_000;
 /// The longest that the breaker stays open for one ban.
 pub(crate) const LONGEST_BAN_MS: u64 = 3_600_000;
-/// Above so many buckets, those with nothing to say are dropped; so are callers.
+/// Above this number, buckets without information are dropped; so are callers.
 const MOST_BUCKETS: usize = 16_384;
 const MOST_CALLERS: usize = 256;
 /// After so long without a request a caller is dropped where there are many.
@@ -77,7 +77,7 @@ pub(crate) struct Limits {
     buckets: HashMap<(Caller, Arc<str>, Arc<str>), Bucket>,
     prune_at: usize,
     invalid: Invalid,
-    /// Before this nobody has a turn at the global limit.
+    /// Before this no request gets a turn at the global limit.
     floor: u64,
 }
 

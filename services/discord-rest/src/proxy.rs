@@ -33,7 +33,7 @@ use exchange::Failed;
 use guard::NotTaken;
 
 /// A caller that can't wait out a 429 sets this to `503`: then it gets that status in its place. twilight-http without a rate limiter
-/// repeats a 429 at once, whatever its headers say.
+/// repeats a 429 at once and ignores its headers.
 pub const ANSWER_429_AS: HeaderName = HeaderName::from_static("x-answer-429-as");
 
 /// Requests that wait or are under way; about what the longest wait can let through at 50 a second.

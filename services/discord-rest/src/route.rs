@@ -54,7 +54,7 @@ pub enum Kind {
 pub struct Route {
     /// Method and path with ids, tokens and names taken out: `POST /channels/:id/messages`.
     pub pattern: Arc<str>,
-    /// The major parameter: an id, or for a webhook with a token a hash of both; empty where there is none.
+    /// The major parameter: an id, or for a webhook with a token a hash of both; empty for routes without one.
     pub major: Arc<str>,
     /// How it is treated.
     pub kind: Kind,
@@ -67,7 +67,7 @@ pub struct Route {
 }
 
 impl Route {
-    /// Reads a path under `/api`; `None` when it is none. `now` is Unix milliseconds: the age of a message that is deleted counts.
+    /// Reads a path under `/api`; `None` when it is invalid. `now` is Unix milliseconds: the age of a message that is deleted counts.
     pub fn of(method: &Method, path: &str, now: u64) -> Option<Self> {
         if leads_elsewhere(path) {
             return None;
@@ -88,7 +88,7 @@ impl Route {
         for index in 0..steps.len() {
             pattern.push('/');
             if index > 0 && steps[index - 1] == "reactions" {
-                // All reactions of a message are one route, whatever the emoji.
+                // All reactions of a message are one route, for any emoji.
                 pattern.push_str(":emoji");
                 break;
             }

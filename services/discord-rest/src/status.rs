@@ -1,4 +1,4 @@
-//! How the budget stands, for health: written by the gate and by the fallback, read by whoever asks.
+//! How the budget stands, for health: written by the gate and by the fallback, read by the health check.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},

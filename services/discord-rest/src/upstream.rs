@@ -24,7 +24,7 @@ use tokio::time::Instant;
 const HOST: &str = "discord.com";
 /// For name, TCP and TLS.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// How long a connection is kept that nobody uses.
+/// How long an unused connection is kept.
 const IDLE_FOR: Duration = Duration::from_mins(1);
 /// How many of them.
 const MOST_IDLE: usize = 128;

@@ -1,6 +1,6 @@
 //! Settings of one simulator.
 
-use crate::{intents::Intents, odd::presets, schedule::Schedule, switches::Switches};
+use crate::{intents::Intents, presets, schedule::Schedule, switches::Switches};
 use std::{net::SocketAddr, time::Duration};
 
 /// Everything that can be set before the start. What can change while it runs is a [`Fault`](crate::Fault).

@@ -23,6 +23,7 @@
 //! | `POST /sim/faults` with a [`Fault`] | [`FaultOutcome`], or 400 and `{"error": "..."}` |
 
 mod http;
+mod inject;
 
 pub(crate) use http::routes;
 
@@ -30,7 +31,7 @@ use crate::{
     AskedRecord, CommandReport, ConfigError, Fault, FaultError, FaultOutcome, FaultRecord, GuildReport,
     IdentifyRecord, InteractionReport, LedgerReport, Listed, MessageReport, OddityReport, PresetReport,
     RequestsReport, Schedule, SequenceReport, SessionsReport, Snowflake, StatsReport, Switches, UserReport,
-    Violation, hub::Hub, odd::presets,
+    Violation, hub::Hub, presets, rest::Rest,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -44,11 +45,27 @@ const SEQUENCES: usize = 10_000;
 #[derive(Clone, Debug)]
 pub struct Control {
     hub: Arc<Hub>,
+    rest: Rest,
 }
 
 impl Control {
     pub(crate) fn new(hub: Arc<Hub>) -> Self {
-        Self { hub }
+        let rest = Rest::new(Arc::clone(&hub));
+        Self { hub, rest }
+    }
+
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// The REST API of the same simulator.
+    pub(crate) fn rest(&self) -> Rest {
+        self.rest.clone()
+    }
+
+    /// Makes a fault of the schedule happen; true when it could be made. The record has the error otherwise.
+    pub(crate) fn inject_scheduled(&self, fault: Fault) -> bool {
+        self.inject_and_record(fault, true).is_ok()
     }
 
     /// What was sent to which session.
@@ -103,22 +120,22 @@ impl Control {
 
     /// The interactions so far and how they were answered; the newest 10,000, oldest first.
     pub fn interactions(&self) -> Vec<InteractionReport> {
-        self.hub.interactions()
+        self.rest.interactions()
     }
 
     /// The messages that the bot wrote; the newest 10,000, oldest first.
     pub fn messages(&self) -> Vec<MessageReport> {
-        self.hub.messages()
+        self.rest.messages()
     }
 
     /// The bot's commands.
     pub fn commands(&self) -> Vec<CommandReport> {
-        self.hub.commands()
+        self.rest.commands()
     }
 
     /// How often which REST call was answered with what.
     pub fn requests(&self) -> RequestsReport {
-        self.hub.requests()
+        self.rest.requests()
     }
 
     /// What became of each sequence of a shard's sessions, at most 10,000 of them.
@@ -181,7 +198,7 @@ impl Control {
     ///
     /// When it can't: an unknown guild, a rate or code out of range.
     pub fn inject(&self, fault: Fault) -> Result<FaultOutcome, FaultError> {
-        self.hub.inject(fault, false)
+        self.inject_and_record(fault, false)
     }
 
     /// Waits until `condition` holds, looking every 5 ms; false when it did not within `limit`.

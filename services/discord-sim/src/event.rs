@@ -7,9 +7,8 @@ pub(crate) use made::Made;
 pub(crate) use members::MembersAnswer;
 
 use crate::{
-    hub::Hub,
     intents::{Gate, Intents},
-    world::{GuildIndex, Message, Snowflake, Visibility, World},
+    world::{GuildIndex, Message, Snowflake, Visibility, VoiceChanges, World},
 };
 use serde::Serialize;
 use std::sync::Arc;
@@ -137,9 +136,15 @@ impl Event {
         }
     }
 
-    /// Writes the value of `d`.
-    pub(crate) fn write_body(&self, hub: &Hub, sight: &Sight, out: &mut Vec<u8>) {
-        let (world, origin) = (&hub.world, &hub.origin);
+    /// Writes the value of `d`; `voice` has the moves in the guild of a GUILD_CREATE.
+    pub(crate) fn write_body(
+        &self,
+        world: &World,
+        origin: &Origin,
+        voice: &VoiceChanges,
+        sight: &Sight,
+        out: &mut Vec<u8>,
+    ) {
         let written = match self {
             Self::Ready(guilds) => serde_json::to_writer(out, &ready(guilds, world, origin, sight)),
             Self::Resumed => {
@@ -152,7 +157,7 @@ impl Event {
                     voice_states: sight.intents.contains(Intents::GUILD_VOICE_STATES),
                     large_threshold: sight.large_threshold,
                 };
-                serde_json::to_writer(out, &world.guild(*guild, visibility, *just_joined, &hub.voice(*guild)))
+                serde_json::to_writer(out, &world.guild(*guild, visibility, *just_joined, voice))
             }
             Self::GuildDelete { guild, outage } => {
                 serde_json::to_writer(out, &Gone { id: world.head(*guild).id, unavailable: *outage })

@@ -1,22 +1,18 @@
 //! The gateway: one task per WebSocket connection, from HELLO to its close.
 //!
-//! Frames come in through [`payload`], decisions are the [hub](crate::hub)'s, events come from the
+//! Frames are parsed by [`protocol`](crate::protocol), decisions are the [hub](crate::hub)'s, events come from the
 //! [session](crate::session) and go out through [`wire`].
 
-pub(crate) mod close;
 mod compression;
 mod connection;
 mod ending;
 mod envelope;
-mod payload;
 mod wire;
-
-pub(crate) use payload::{Identify, Resume};
 
 use crate::{
     net::Tap,
     odd::{Action, Address, Moment, Replacement, RestAnswer},
-    server::Shared,
+    shared::Shared,
 };
 use axum::{
     extract::{ConnectInfo, Query, State, WebSocketUpgrade},
@@ -48,9 +44,6 @@ impl GatewayQuery {
         }
     }
 }
-
-/// The path of `resume_gateway_url`.
-pub(crate) const RESUME_PATH: &str = "/resume";
 
 /// As [`upgrade`], at `resume_gateway_url`, which may be dead.
 pub(crate) async fn upgrade_to_resume(

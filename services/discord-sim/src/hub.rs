@@ -6,7 +6,7 @@
 
 mod admission;
 mod dispatch;
-mod inject;
+mod faults;
 mod reports;
 mod requests;
 mod voice;
@@ -16,13 +16,13 @@ pub(crate) use admission::{Departure, Refusal};
 use crate::{
     config::{ConfigError, SimConfig},
     event::{Event, Origin},
-    faults::Standing,
+    faults::{FaultRecord, Standing},
     identify::IdentifyLimiter,
     intents::Intents,
     ledger::Newest,
     odd::{Action, Oddities},
-    report::{AskedRecord, FaultRecord, GuildState, IdentifyRecord, Violation, ViolationKind},
-    rest::Desk,
+    protocol::RESUME_PATH,
+    report::{AskedRecord, GuildState, IdentifyRecord, Violation, ViolationKind},
     schedule::{Plan, Schedule},
     session::{ConnectionId, Session},
     shard::Shard,
@@ -178,7 +178,6 @@ pub(crate) struct Hub {
     started: Instant,
     started_unix_ms: u64,
     state: Mutex<State>,
-    desk: Mutex<Desk>,
 }
 
 impl Hub {
@@ -224,11 +223,10 @@ impl Hub {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let application_flags = application_flags(config.privileged_intents);
         Self {
-            desk: Mutex::new(Desk::new(&config)),
             rate: watch::Sender::new(config.events_per_second),
             schedule: watch::Sender::new(config.schedule.clone()),
             origin: Origin {
-                resume_url: format!("{gateway_url}{}", crate::gateway::RESUME_PATH),
+                resume_url: format!("{gateway_url}{}", RESUME_PATH),
                 gateway_url,
                 application_flags,
             },
@@ -245,11 +243,6 @@ impl Hub {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The state of REST; the hub's own lock must not be asked for while it is held.
-    pub(crate) fn desk(&self) -> MutexGuard<'_, Desk> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How long the simulator has run.

@@ -29,6 +29,7 @@
 mod config;
 mod control;
 mod event;
+mod fault_error;
 mod faults;
 mod gateway;
 mod hub;
@@ -37,7 +38,9 @@ mod intents;
 mod ledger;
 mod net;
 mod odd;
+mod presets;
 mod profile;
+mod protocol;
 mod report;
 mod request;
 mod rest;
@@ -45,6 +48,7 @@ mod schedule;
 mod server;
 mod session;
 mod shard;
+mod shared;
 mod sim;
 mod switches;
 mod window;
@@ -52,15 +56,16 @@ mod world;
 
 pub use config::{ConfigError, SimConfig};
 pub use control::Control;
-pub use faults::{Fault, FaultError, FaultOutcome, LimitScope, NewInteraction, NewPreset};
+pub use fault_error::FaultError;
+pub use faults::{Fault, FaultOutcome, FaultRecord, LimitScope, NewInteraction, NewPreset};
 pub use intents::Intents;
 pub use odd::{Action, Address, Edit, Moment, Oddity, OddityReport, Patch, RestAnswer, Script};
 pub use profile::Profile;
 pub use report::{
-    AskedRecord, CallerReport, CommandReport, ConnectionReport, Delivery, Dispatched, FaultRecord,
-    GuildReport, GuildState, IdentifyRecord, InteractionReport, InteractionState, LedgerReport, Listed,
-    MessageReport, PresetReport, RequestCount, RequestsReport, SentTo, SequenceReport, SessionReport,
-    SessionsReport, ShardReport, StatsReport, Totals, UserReport, Violation, ViolationKind,
+    AskedRecord, CallerReport, CommandReport, ConnectionReport, Delivery, Dispatched, GuildReport,
+    GuildState, IdentifyRecord, InteractionReport, InteractionState, LedgerReport, Listed, MessageReport,
+    PresetReport, RequestCount, RequestsReport, SentTo, SequenceReport, SessionReport, SessionsReport,
+    ShardReport, StatsReport, Totals, UserReport, Violation, ViolationKind,
 };
 pub use schedule::{FaultKind, Schedule};
 pub use shard::Shard;

@@ -1,12 +1,11 @@
 //! Oddities: ways in which Discord breaks its own rules, to test bots against.
 //!
 //! Three mechanisms: a [`Script`] acts on a gateway connection, a [`Patch`] changes events before they are sent, a [`RestAnswer`]
-//! replaces or changes REST answers. [`presets`] names common ones. An oddity is active until it has applied `times` times or is
+//! replaces or changes REST answers. [presets](crate::presets) name common ones. An oddity is active until it has applied `times` times or is
 //! cleared. Owns the list of active oddities; connections run the actions.
 
 mod edit;
 mod patch;
-pub(crate) mod presets;
 mod rest;
 mod script;
 
@@ -18,7 +17,7 @@ pub use script::{Action, Address, Moment, Script};
 pub(crate) use rest::Replacement;
 pub(crate) use script::from_hex;
 
-use crate::{event::Event, faults::FaultError, shard::Shard, world::Snowflake};
+use crate::{event::Event, fault_error::FaultError, shard::Shard, world::Snowflake};
 use serde::{Deserialize, Serialize};
 use std::sync::{
     Arc, PoisonError, RwLock,

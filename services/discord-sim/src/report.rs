@@ -9,7 +9,7 @@ pub use rest::{
     RequestsReport,
 };
 
-use crate::{Fault, Shard, Snowflake};
+use crate::{Shard, Snowflake};
 use serde::{Deserialize, Serialize};
 
 /// A run of sequences that one connection was sent.
@@ -116,21 +116,6 @@ pub struct PresetReport {
     pub what: String,
     /// The public report; null if operators reported it.
     pub source: Option<String>,
-}
-
-/// A fault that was made.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct FaultRecord {
-    /// When.
-    pub at_ms: u64,
-    /// What.
-    pub fault: Fault,
-    /// By the schedule, not by the control API.
-    pub scheduled: bool,
-    /// How many connections were told.
-    pub connections: usize,
-    /// Why it could not be.
-    pub error: Option<String>,
 }
 
 /// A broken rule.

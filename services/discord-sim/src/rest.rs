@@ -5,11 +5,10 @@
 //! [Source](https://docs.discord.com/developers/reference#api-versioning).
 //!
 //! A call passes the [guard], which refuses it or lets it through to its handler; handlers are thin, what they decide with
-//! (the limits, the commands, the interactions, the checks of bodies) is pure. The [`Desk`] keeps their state.
+//! (the limits, the commands, the interactions, the checks of bodies) is pure. [`RestState`] holds their data.
 
 mod asked;
 mod commands;
-mod desk;
 mod form;
 mod guard;
 mod guilds;
@@ -22,22 +21,42 @@ mod problem;
 mod requests;
 mod route;
 mod start;
+mod state;
 
-pub(crate) use desk::Desk;
-
-use crate::server::Shared;
+use crate::hub::Hub;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, OriginalUri},
     middleware,
 };
 use problem::Problem;
+use state::RestState;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The versions that are answered.
 const VERSIONS: std::ops::RangeInclusive<u8> = 6..=10;
 
+/// The REST API of one simulator; clones share its state.
+#[derive(Clone, Debug)]
+pub(crate) struct Rest {
+    pub(crate) hub: Arc<Hub>,
+    state: Arc<Mutex<RestState>>,
+}
+
+impl Rest {
+    pub(crate) fn new(hub: Arc<Hub>) -> Self {
+        let state = Arc::new(Mutex::new(RestState::new(&hub.config)));
+        Self { hub, state }
+    }
+
+    /// The state; the hub's own lock must not be asked for while this one is held.
+    pub(crate) fn state(&self) -> MutexGuard<'_, RestState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// All routes under `/api`.
-pub(crate) fn routes(shared: &Shared) -> Router<Shared> {
+pub(crate) fn routes(rest: Rest) -> Router {
     let calls = Router::new()
         .merge(start::routes())
         .merge(commands::routes())
@@ -47,10 +66,9 @@ pub(crate) fn routes(shared: &Shared) -> Router<Shared> {
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(input::LARGEST))
-        .layer(middleware::from_fn_with_state(shared.clone(), guard::guard));
-    VERSIONS.fold(Router::new().nest("/api", calls.clone()), |all, version| {
-        all.nest(&format!("/api/v{version}"), calls.clone())
-    })
+        .layer(middleware::from_fn_with_state(rest.clone(), guard::guard));
+    let all = Router::new().nest("/api", calls.clone());
+    VERSIONS.fold(all, |all, version| all.nest(&format!("/api/v{version}"), calls.clone())).with_state(rest)
 }
 
 /// The answer for a path that is not there.

@@ -2,7 +2,7 @@
 
 use crate::{
     faults::{Fault, NewPreset},
-    odd::presets,
+    presets,
     world::{Draw, Snowflake},
 };
 use serde::{Deserialize, Serialize};

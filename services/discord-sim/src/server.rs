@@ -1,32 +1,28 @@
-//! The one HTTP server: gateway at `/`, REST under `/api`, control under `/sim`.
+//! The HTTP server: gateway at `/`, REST under `/api`, control under `/sim`.
 
-use crate::{control, gateway, hub::Hub, rest};
+use crate::{
+    control::{self, Control},
+    gateway,
+    protocol::RESUME_PATH,
+    rest,
+    shared::Shared,
+};
 use axum::{Router, http::StatusCode, routing::get};
-use std::sync::Arc;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
-
-/// What every route can reach.
-#[derive(Clone, Debug)]
-pub(crate) struct Shared {
-    pub(crate) hub: Arc<Hub>,
-    /// Cancelled when the simulator shuts down.
-    pub(crate) stop: CancellationToken,
-    /// Owns the gateway connections and background tasks.
-    pub(crate) tasks: TaskTracker,
-}
 
 /// All routes.
-pub(crate) fn router(shared: Shared) -> Router {
-    Router::new()
+pub(crate) fn router(shared: Shared, control: Control) -> Router {
+    let gateway = Router::new()
         .route("/", get(gateway::upgrade))
         // twilight asks for `//?v=10` when its base URL ends with a slash.
         .route("//", get(gateway::upgrade))
-        .merge(rest::routes(&shared))
-        .route(gateway::RESUME_PATH, get(gateway::upgrade_to_resume))
-        .route(&format!("{}/", gateway::RESUME_PATH), get(gateway::upgrade_to_resume))
+        .route(RESUME_PATH, get(gateway::upgrade_to_resume))
+        .route(&format!("{RESUME_PATH}/"), get(gateway::upgrade_to_resume))
+        .with_state(shared);
+    Router::new()
+        .merge(gateway)
+        .merge(rest::routes(control.rest()))
         // As the other programs have it, for probes.
         .route("/live", get(async || StatusCode::OK))
-        .nest("/sim", control::routes())
+        .nest("/sim", control::routes(control))
         .fallback(rest::not_found)
-        .with_state(shared)
 }

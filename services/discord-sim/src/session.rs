@@ -11,6 +11,7 @@
 use crate::{
     event::{Event, Sight},
     intents::Gate,
+    protocol::BotToken,
     report::{Delivery, SentTo, SequenceReport, SessionReport},
     request::OwnPresence,
     switches::ResumeWhileOpen,
@@ -33,16 +34,6 @@ const GUILDS_AT_ONCE: usize = 4;
 
 /// A connection's number, unique in this simulator.
 pub(crate) type ConnectionId = u64;
-
-/// A bot's token. Whoever prints a session does not print it.
-#[derive(Clone, PartialEq, Eq, serde::Deserialize)]
-pub(crate) struct BotToken(pub(crate) String);
-
-impl std::fmt::Debug for BotToken {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("BotToken(..)")
-    }
-}
 
 /// What a connection finds when it asks for more to send.
 #[derive(Debug)]

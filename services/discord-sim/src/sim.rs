@@ -6,7 +6,8 @@ use crate::{
     faults::{Fault, NewPreset},
     hub::Hub,
     net::{Listener, Tap},
-    server::{self, Shared},
+    server,
+    shared::Shared,
 };
 use futures_util::future::BoxFuture;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -43,6 +44,7 @@ pub enum StartError {
 pub struct Sim {
     addr: SocketAddr,
     shared: Shared,
+    control: Control,
 }
 
 impl Sim {
@@ -66,13 +68,15 @@ impl Sim {
         let gateway_url = format!("ws://{told}");
         let presets = config.presets.clone();
         let hub = Arc::new(Hub::new(config, gateway_url));
+        let control = Control::new(Arc::clone(&hub));
         for name in presets {
-            if let Err(error) = hub.inject(Fault::Preset(NewPreset { name, ..NewPreset::default() }), false) {
+            if let Err(error) = control.inject(Fault::Preset(NewPreset { name, ..NewPreset::default() })) {
                 tracing::warn!(%error, "preset not applied");
             }
         }
         let shared = Shared { hub, stop: CancellationToken::new(), tasks: TaskTracker::new() };
-        let routes = server::router(shared.clone()).into_make_service_with_connect_info::<Tap>();
+        let routes =
+            server::router(shared.clone(), control.clone()).into_make_service_with_connect_info::<Tap>();
         let server =
             axum::serve(listener, routes).with_graceful_shutdown(shared.stop.clone().cancelled_owned());
         shared.tasks.spawn(async move {
@@ -86,11 +90,9 @@ impl Sim {
         shared
             .tasks
             .spawn(shared.stop.clone().run_until_cancelled_owned(expire_sessions(Arc::clone(&shared.hub))));
-        shared
-            .tasks
-            .spawn(shared.stop.clone().run_until_cancelled_owned(make_faults(Arc::clone(&shared.hub))));
+        shared.tasks.spawn(shared.stop.clone().run_until_cancelled_owned(make_faults(control.clone())));
         tracing::info!(%addr, guilds = shared.hub.config.guilds, "discord-sim is up");
-        Ok(Self { addr, shared })
+        Ok(Self { addr, shared, control })
     }
 
     /// Where it listens.
@@ -110,7 +112,7 @@ impl Sim {
 
     /// Ledger and faults.
     pub fn control(&self) -> Control {
-        Control::new(Arc::clone(&self.shared.hub))
+        self.control.clone()
     }
 
     /// Closes all connections with 1001 and ends; waits at most 3 s for clients that don't answer.
@@ -167,7 +169,8 @@ async fn write_messages(hub: Arc<Hub>) {
 }
 
 /// Makes the faults of the schedule that is set.
-async fn make_faults(hub: Arc<Hub>) {
+async fn make_faults(control: Control) {
+    let hub = control.hub();
     let mut wanted = hub.schedule.subscribe();
     loop {
         let schedule = wanted.borrow_and_update().clone();
@@ -181,14 +184,14 @@ async fn make_faults(hub: Arc<Hub>) {
                     () = sleep_until(started + at) => {
                         let Some((_, fault)) = plan.next() else { break false };
                         let begins = fault.begins();
-                        if !make(&hub, fault) && begins {
+                        if !control.inject_scheduled(fault) && begins {
                             plan.began_in_vain();
                         }
                     }
                 }
             };
             for end in plan.into_ends() {
-                make(&hub, end);
+                control.inject_scheduled(end);
             }
             if changed {
                 continue;
@@ -201,11 +204,6 @@ async fn make_faults(hub: Arc<Hub>) {
             return;
         }
     }
-}
-
-/// Whether it could be made; what could not, such as an outage of a guild that the bot has left, is in the record.
-fn make(hub: &Hub, fault: Fault) -> bool {
-    hub.inject(fault, true).is_ok()
 }
 
 /// Ends sessions that nobody resumed in time.

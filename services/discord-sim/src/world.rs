@@ -20,6 +20,7 @@ mod hidden;
 mod lookup;
 mod message;
 mod names;
+mod permissions;
 mod person;
 mod presence;
 mod role;

@@ -1,7 +1,7 @@
 //! Runs the handlers of one shard.
 //!
 //! It owns the shard's [`Queue`] and starts what that lets start. It has no task of its own: the next handlers are started
-//! by whoever made room for them, a push or the end of a handler. Each handler is a task on the runtime of [`Setup::runtime`],
+//! by the call that made room for them, a push or the end of a handler. Each handler is a task on the runtime of [`Setup::runtime`],
 //! which is not the one that reads sockets and renews leases: a handler that blocks its thread blocks other handlers at
 //! most. The bookkeeping is under one lock, held for moments; no handler, no log and no drop of an event runs under it.
 //!
@@ -278,13 +278,13 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Dispatcher<T, H> {
         Ok(())
     }
 
-    /// Whether an item of so many bytes would be taken now.
+    /// Whether an item of `bytes` bytes would be taken now.
     pub fn has_room(&self, bytes: usize) -> bool {
         let state = self.0.lock();
         !state.closed && state.queue.has_room(bytes)
     }
 
-    /// How full the queue would be with one more item of so many bytes: for [`ShedOrder::sheds`](crate::ShedOrder::sheds).
+    /// How full the queue would be with one more item of `bytes` bytes: for [`ShedOrder::sheds`](crate::ShedOrder::sheds).
     pub fn fill_with(&self, bytes: usize) -> f64 {
         self.0.lock().queue.fill_with(bytes)
     }

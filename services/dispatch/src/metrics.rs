@@ -2,7 +2,7 @@
 //!
 //! One set is shared by all shards of a process. It owns the counters and the rule which kinds get some of their own: Discord's
 //! event names are a closed set of about 80, but they come from outside, so what is no name (`[A-Z_]`, 1 to 64 of them)
-//! and all after the first 128 count as `OTHER`. How long a queue is and how old its oldest event is not counted here: whoever
+//! and all after the first 128 count as `OTHER`. How long a queue is and how old its oldest event is not counted here: the code that
 //! knows the shards reads it from [`Dispatcher::figures`](crate::Dispatcher::figures) at each scrape.
 
 use std::{
@@ -95,18 +95,18 @@ impl DispatchMetrics {
         );
     }
 
-    /// An event is left out: for whoever acts on [`ShedOrder::sheds`](crate::ShedOrder::sheds).
+    /// Counts an event that was left out; the caller of [`ShedOrder::sheds`](crate::ShedOrder::sheds) counts.
     pub fn count_shed(&self, kind: &Kind) {
         self.of(kind, |of_kind| of_kind.shed.inc());
     }
 
-    /// An event was set aside, and so many that had been before went: for whoever leaves it out.
+    /// Counts an event that was set aside, and the earlier ones that were forgotten to make room.
     pub fn count_set_aside(&self, kind: &Kind, forgotten: u32) {
         self.of(kind, |of_kind| of_kind.set_aside.inc());
         self.set_aside_forgotten.inc_by(forgotten.into());
     }
 
-    /// A queue was full: for whoever calls [`Pressure::overflowed`](crate::Pressure::overflowed).
+    /// Counts a full queue; the caller of [`Pressure::overflowed`](crate::Pressure::overflowed) counts.
     pub fn count_overflow(&self) {
         self.overflows.inc();
     }

@@ -6,7 +6,7 @@
 //! there before. A handler is a future that moves between threads, so the thread is marked for the time of each poll, and a
 //! panic never leaves the poll that it happened in.
 //!
-//! Two things follow. What a handler's own `catch_unwind` catches is printed by nobody: it is that handler's to tell. A
+//! Two things follow. A panic that a handler's own `catch_unwind` catches is not printed: that handler must report it. A
 //! panic while another unwinds aborts the process, so a second one before the first was taken goes to the former hook too.
 
 use std::{

@@ -20,7 +20,7 @@ mod tests;
 
 pub use order::{INTERACTION_LIFE, InvalidOrder, ShedOrder};
 
-/// So many overflows within [`OVERFLOW_WINDOW`] make a shard shed.
+/// This many overflows within [`OVERFLOW_WINDOW`] make a shard shed.
 pub const OVERFLOWS: usize = 3;
 
 /// For so long an overflow is remembered.
@@ -32,7 +32,7 @@ pub const LONGEST_SHUT: Duration = Duration::from_secs(30);
 /// So long the queue is to be at most half full for shedding to end.
 pub const CALM: Duration = Duration::from_mins(1);
 
-/// What the shard shall do with its socket.
+/// What the shard must do with its socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Be connected, and queue every event.
@@ -126,7 +126,7 @@ impl Pressure {
         }
     }
 
-    /// What the shard shall do.
+    /// What the shard must do.
     pub fn decision(&self, now: Duration) -> Decision {
         match self.mode.at(now) {
             Mode::Open => Decision::Open,

@@ -3,7 +3,7 @@
 //! It owns a shard's items from [`Queue::push`] until [`Queue::done`], and decides which may start next: in order in each lane,
 //! never two of one lane at once, different lanes side by side up to [`Limits::at_once`]. Lanes take turns: one that has had
 //! its turn goes behind all others that are ready, so a busy guild delays another by one event, not by its backlog. The
-//! queue runs nothing, reads no clock and drops nothing: whoever owns it starts what [`Queue::start_next`] says.
+//! queue runs nothing, reads no clock and drops nothing: its owner starts what [`Queue::start_next`] says.
 //!
 //! A queue can begin [careful](Queue::begin_carefully): then suspects come first, one at a time over all lanes, and all else waits
 //! until no more of them come and the last is done.
@@ -52,7 +52,7 @@ pub struct Ticket(u64);
 #[error("the queue is full")]
 pub struct Full<T>(pub Item<T>);
 
-/// An item whose handler shall run now.
+/// An item whose handler must run now.
 #[derive(Debug)]
 pub struct Started<T> {
     /// To be given to [`Queue::done`].
@@ -236,13 +236,13 @@ impl<T> Queue<T> {
         self.careful.take_if(|careful| careful.is_over());
     }
 
-    /// Whether an item of so many bytes would be taken.
+    /// Whether an item of `bytes` bytes would be taken.
     pub fn has_room(&self, bytes: usize) -> bool {
         self.entries.is_empty()
             || self.entries.len() < self.limits.items && self.bytes.saturating_add(bytes) <= self.limits.bytes
     }
 
-    /// How full the queue would be with one more item of so many bytes; above 1.0 it has no room for it.
+    /// How full the queue would be with one more item of `bytes` bytes; above 1.0 it has no room for it.
     pub fn fill_with(&self, bytes: usize) -> f64 {
         if self.entries.is_empty() {
             return self.fill(1, bytes.min(self.limits.bytes));

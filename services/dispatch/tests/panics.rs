@@ -110,7 +110,7 @@ async fn a_panic_is_logged_once_with_place_and_backtrace() {
 #[tokio::test]
 async fn panics_outside_of_handlers_go_to_the_former_hook() {
     let log = handled(1, || {
-        // A thread that a handler starts is none of ours.
+        // A thread that a handler starts is not covered by the hook.
         let other = std::thread::spawn(|| panic!("a thread's"));
         assert!(other.join().is_err());
     });

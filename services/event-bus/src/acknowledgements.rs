@@ -47,7 +47,7 @@ impl Waits {
         (number, receiver)
     }
 
-    /// Passes an acknowledgement on. Nobody may wait for it any more.
+    /// Passes an acknowledgement on, if its sender still waits for it.
     pub(crate) fn acknowledge(&self, number: u64, worker: WorkerId) {
         let mut state = self.state();
         let Some(sender) = state.open.get(&number) else { return };

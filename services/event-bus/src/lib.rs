@@ -27,7 +27,7 @@ pub trait EventBus: Send + Sync + 'static {
     /// Sends a message to every subscriber of every process, this one included.
     ///
     /// # Errors
-    /// [`BusError::Away`] when the bus can't be reached: then nobody gets it, unless it was the answer alone that got lost.
+    /// [`BusError::Away`] when the bus can't be reached: then no subscriber gets it, unless only the bus's answer was lost.
     /// [`BusError::TooLarge`] above [`MAX_BODY`].
     async fn publish(&self, message: NewMessage) -> Result<Published, BusError>;
 
@@ -68,7 +68,7 @@ pub enum Recipient {
     /// Everybody: a broadcast.
     #[default]
     All,
-    /// Whoever manages the shards.
+    /// The shard manager.
     Manager {
         /// The shard for which the sender speaks, if it does for one.
         from: Option<ShardNumber>,
@@ -87,11 +87,11 @@ pub struct Published {
     /// The id that subscribers see too.
     pub id: MessageId,
     /// One entry for each worker that acknowledged, as it comes; may repeat. Dropping it stops listening. Ends by itself
-    /// when so many later messages wait for theirs that this one is given up.
+    /// when too many later messages wait for theirs.
     pub acknowledgements: mpsc::Receiver<WorkerId>,
 }
 
-/// A message's id on the bus: in a Redis bus that of its stream entry. Later messages have other ids.
+/// A message's id on the bus: in a Redis bus the id of its stream entry. Later messages have other ids.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct MessageId(pub String);
 
@@ -102,7 +102,7 @@ pub struct Message {
     pub id: MessageId,
     /// What the sender gave.
     pub content: NewMessage,
-    /// Where acknowledgements go; empty when nobody waits for them.
+    /// Where acknowledgements go; empty when the sender does not wait for them.
     pub acknowledge_to: String,
 }
 

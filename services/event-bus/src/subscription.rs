@@ -143,7 +143,7 @@ impl Subscription {
                     return None;
                 }
             }
-            // Whatever changed since the look above has left a permit.
+            // A change since the look above has left a permit.
             self.queue.changed.notified().await;
         }
     }

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 /// `GET`, or `POST` with a body: the status and the text.
 ///
 /// # Errors
-/// Nobody answers within 10 s, in words.
+/// No answer within 10 s, in words.
 pub async fn request(url: &str, body: Option<String>) -> Result<(u16, String), String> {
     let uri: Uri = url.parse().unwrap();
     let authority = uri.authority().unwrap().clone();

@@ -1,7 +1,7 @@
 //! Whole deployments for tests: our programs as real [processes](Process), Redis, discord-sim, and a [network](Proxy) that can
 //! be cut.
 //!
-//! For tests alone: whatever goes wrong here is a panic that says what is needed. It starts programs that are built already and
+//! For tests alone: every failure here is a panic that says what is needed. It starts programs that are built already and
 //! never builds one; every process listens on the loopback and ends when its handle is dropped. What a test wants to know it
 //! asks the processes themselves, as an operator would: by gRPC, HTTP, signals and their logs.
 
@@ -23,7 +23,7 @@ pub use rustix::process::Signal;
 use std::time::Duration;
 
 /// How long anything may take on a busy machine before a test gives up.
-pub const PATIENCE: Duration = Duration::from_mins(1);
+pub const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Asks again, each 20 ms, until the answer is there.
 ///

@@ -43,7 +43,7 @@ pub fn binary(name: &str) -> PathBuf {
     path
 }
 
-/// A command for a program of the workspace, without the settings of whoever runs the tests.
+/// A command for a program of the workspace, without the settings in the environment of the test run.
 pub fn command(name: &str) -> Command {
     let mut command = Command::new(binary(name));
     for (key, _) in std::env::vars() {

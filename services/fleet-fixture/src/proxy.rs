@@ -49,7 +49,7 @@ impl Proxy {
         proxy
     }
 
-    /// To a target that is told later; until then whoever connects waits.
+    /// To a target that is told later; until then connecting clients wait.
     pub async fn unaimed() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

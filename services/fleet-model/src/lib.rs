@@ -12,6 +12,7 @@ mod report;
 mod routes;
 mod session;
 mod shard;
+mod shard_count;
 mod worker;
 
 pub use advertised::{AdvertisedAddress, AdvertisedHost, is_one_host};
@@ -23,4 +24,5 @@ pub use report::{ShardReport, ShardStatus};
 pub use routes::{Owner, Route, Routes};
 pub use session::SessionNeeds;
 pub use shard::{AHEAD_MS, Epoch, MAX_SHARDS, ShardNumber, Term, shard_of_guild};
+pub use shard_count::{Percent, ShardCount};
 pub use worker::{Generation, Incarnation, InvalidName, WorkerId};

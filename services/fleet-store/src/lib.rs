@@ -1,7 +1,7 @@
 //! What the fleet must not forget: the acting coordinator's term, the workers' leases, each shard's owner and epoch, the
 //! identify budget.
 //!
-//! Owns the records and the compare-and-write rules that fence them. Decides nothing: `coordinator::fleet` decides, this
+//! Owns the records and the compare-and-write rules that fence them. Decides nothing: the crate `fleet` decides, this
 //! refuses what is stale. Two stores keep the same contract: [`MemoryStore`] for one process, [`RedisStore`] for many.
 //!
 //! Every write about a shard carries its [`Epoch`], every write by a coordinator its [`Term`]; a record refuses a lower

@@ -14,7 +14,7 @@ use std::{
 /// Bytes of a secret that are enough to be hidden. Shorter secrets are not hidden: they would be found in ordinary words.
 const PART: usize = 16;
 
-/// The most parts that are kept: those of about fifty tokens.
+/// Maximum number of parts that are kept: the parts of about fifty tokens.
 const PARTS: usize = 32 * 1024;
 
 /// What is shown in place of a secret.

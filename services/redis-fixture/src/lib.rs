@@ -1,6 +1,6 @@
 //! Real `redis-server` processes for tests: one server, a cluster, a Sentinel set-up.
 //!
-//! For tests alone: whatever goes wrong here is a panic that says what is needed. Nothing is kept on disk, every process
+//! For tests alone: every failure here is a panic that says what is needed. Nothing is kept on disk, every process
 //! listens on the loopback and ends when its handle is dropped.
 
 mod cluster;

@@ -12,8 +12,7 @@ use redis::{
 };
 
 use crate::{
-    LinkError,
-    link::LinkOptions,
+    LinkError, LinkOptions,
     url::{RedisUrl, Topology},
 };
 

@@ -9,13 +9,15 @@ pub mod backoff;
 mod connect;
 mod error;
 mod link;
+mod options;
 mod prefix;
 mod script;
 mod server;
 mod url;
 
 pub use error::LinkError;
-pub use link::{LinkOptions, RedisLink};
+pub use link::RedisLink;
+pub use options::LinkOptions;
 pub use prefix::{InvalidPrefix, KeyPrefix};
 pub use script::Script;
 pub use url::{InvalidRedisUrl, RedisUrl};

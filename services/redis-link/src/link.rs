@@ -14,24 +14,9 @@ use rustls::crypto::CryptoProvider;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::{
-    LinkError, RedisUrl, Script, backoff,
+    LinkError, LinkOptions, RedisUrl, Script, backoff,
     connect::{self, Connection},
 };
-
-/// How long things may take.
-#[derive(Clone, Copy, Debug)]
-pub struct LinkOptions {
-    /// For a command, with connecting first where that is needed. Default 2 s.
-    pub deadline: Duration,
-    /// For connecting alone. Default 1.5 s.
-    pub connect_timeout: Duration,
-}
-
-impl Default for LinkOptions {
-    fn default() -> Self {
-        Self { deadline: Duration::from_secs(2), connect_timeout: Duration::from_millis(1500) }
-    }
-}
 
 /// A link to Redis. Clones share one connection, on which commands do not wait for each other.
 ///

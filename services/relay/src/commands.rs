@@ -58,7 +58,7 @@ const TOO_OLD: Duration = Duration::from_mins(1);
 /// After an error, and between two tries.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// How commands get to whoever runs the shard.
+/// Sends commands to the worker that runs the shard.
 #[async_trait]
 pub trait SendCommand: Send + Sync + 'static {
     /// Sends a payload as discord.js has it: `{op, d}`.
@@ -76,7 +76,7 @@ pub trait SendCommand: Send + Sync + 'static {
 /// A command did not go out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandFailed {
-    /// It never will: it makes no sense.
+    /// It never will: the command is malformed.
     #[error("{0}")]
     ForGood(String),
     /// It may, later.

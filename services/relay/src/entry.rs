@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// The name of a gap among events, and of its stream. No event of Discord has it.
 pub const GAP: &str = "ALTERGOLDEN_GAP";
 
-/// An event's place in its shard: the session's ordinal, which grows with each READY, and the sequence number there, which begins anew.
+/// An event's place in its shard: the session's ordinal, which grows with each READY, and the sequence number there, which starts over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     /// The session's ordinal.
@@ -43,7 +43,7 @@ impl FromStr for Position {
     }
 }
 
-/// Where an entry is in all streams together: later ones have higher ids, in whatever stream. Milliseconds of the store's clock, and a
+/// Where an entry is in all streams together: later ones have higher ids, in any stream. Milliseconds of the store's clock, and a
 /// number that grows with each entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryId {

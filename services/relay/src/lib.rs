@@ -1,7 +1,7 @@
 //! Discord's events for bots in any language.
 //!
 //! Owns the way of a shard's events into streams that others read: one stream for each of Discord's event names, in the format of
-//! discord.js's `@discordjs/brokers`, and one for gaps. Each event is in its stream once, whoever sends it and how often: a shard's
+//! discord.js's `@discordjs/brokers`, and one for gaps. Each event is in its stream once, even if several owners send it: a shard's
 //! events have [positions](Position), and its fence in the [store](RelayStore) lets none in at or below the last that it took. Knows
 //! nothing of sockets, handlers and gRPC.
 //!
@@ -15,9 +15,9 @@
 //!
 //! | what | bound | when full |
 //! |---|---|---|
-//! | events of a shard that the store has not taken | [`Bounds`], those of the handlers' queue | the shard closes its socket; what comes then comes again |
+//! | events of a shard that the store has not taken | [`Bounds`], as for the handlers' queue | the shard closes its socket; what comes then comes again |
 //! | taken ones that are kept | 2,048, 1 MiB, 10 s | the oldest go; a store that lost those gets a gap in their place |
-//! | a stream | [`Caps`] | the oldest go, whoever has read them; counted, and told to who reads on from before |
+//! | a stream | [`Caps`] | the oldest go, read or not; counted, and told to readers that read on from before |
 
 pub mod commands;
 mod entry;

@@ -173,7 +173,7 @@ impl Shared {
         self.taken.notify_waiters();
     }
 
-    /// Whoever relays the shard has these events too.
+    /// The newer owner of the shard has these events too.
     fn outranked(&self) {
         self.lock().outranked = true;
         let positions: Vec<Position> = self.lock().queue.iter().map(|event| event.position).collect();
@@ -227,7 +227,7 @@ impl Outbox {
         Self { shared, stop: Arc::new(stop.drop_guard()) }
     }
 
-    /// Whatever was pending before is here: from now on it is sent.
+    /// Everything that was pending before is here: from now on it is sent.
     pub fn begin(&self) {
         let mut state = self.shared.lock();
         if !state.begun {
@@ -254,13 +254,13 @@ impl Outbox {
         self.shared.lock().reached
     }
 
-    /// There is room for an event of so many bytes.
+    /// There is room for an event of `bytes` bytes.
     pub fn has_room(&self, bytes: usize) -> bool {
         let state = self.shared.lock();
         !state.closed && state.queue.has_room(bytes)
     }
 
-    /// How full it would be with one more event of so many bytes; above 1.0 there is no room for it.
+    /// How full it would be with one more event of `bytes` bytes; above 1.0 there is no room for it.
     pub fn fill_with(&self, bytes: usize) -> f64 {
         self.shared.lock().queue.fill_with(bytes)
     }

@@ -89,8 +89,8 @@ pub struct RedisRelay {
     averages: Arc<Mutex<Averages>>,
     /// Entries of the next page, for each stream: fewer after one that was too large.
     page: Arc<AtomicUsize>,
-    /// When it was last said that a key is somebody else's.
-    alien_said: Arc<Mutex<Option<Instant>>>,
+    /// When a foreign key was last reported.
+    foreign_key_logged: Arc<Mutex<Option<Instant>>>,
 }
 
 impl fmt::Debug for RedisRelay {
@@ -102,8 +102,8 @@ impl fmt::Debug for RedisRelay {
 impl RedisRelay {
     /// Streams over this link.
     pub fn new(link: RedisLink, prefix: StreamPrefix, caps: Caps) -> Self {
-        let (averages, alien_said) = (Arc::default(), Arc::default());
-        Self { link, prefix, caps, averages, page: Arc::new(AtomicUsize::new(PAGE)), alien_said }
+        let (averages, foreign_key_logged) = (Arc::default(), Arc::default());
+        Self { link, prefix, caps, averages, page: Arc::new(AtomicUsize::new(PAGE)), foreign_key_logged }
     }
 
     /// The same streams over a connection of its own: a read that waits holds up what else goes over its connection.
@@ -144,11 +144,11 @@ impl RedisRelay {
         self.link.script(script, keys, args).await.map_err(failed)
     }
 
-    /// Says once a minute that events are not in the stream of their name.
-    fn say_alien(&self) {
-        let mut said = self.alien_said.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
-            *said = Some(Instant::now());
+    /// Logs, at most once a minute, that events are not in the stream of their name.
+    fn log_foreign_key(&self) {
+        let mut logged = self.foreign_key_logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.is_none_or(|logged| logged.elapsed() >= SAY_AGAIN) {
+            *logged = Some(Instant::now());
             tracing::error!(
                 prefix = self.prefix.as_str(),
                 stream = UNKNOWN,
@@ -172,8 +172,8 @@ impl RedisRelay {
 
 fn failed(error: LinkError) -> RelayError {
     match error {
-        LinkError::Refused(words) if words.contains("WRONGTYPE") => RelayError::Alien(words),
-        LinkError::Unexpected(words) => RelayError::Alien(words),
+        LinkError::Refused(words) if words.contains("WRONGTYPE") => RelayError::Unexpected(words),
+        LinkError::Unexpected(words) => RelayError::Unexpected(words),
         error => RelayError::Away(error.to_string()),
     }
 }
@@ -183,7 +183,7 @@ fn text(word: Option<&Vec<u8>>) -> &str {
 }
 
 fn number(word: Option<&Vec<u8>>) -> Result<u64, RelayError> {
-    text(word).parse().map_err(|_| RelayError::Alien(format!("a number: {:?}", text(word))))
+    text(word).parse().map_err(|_| RelayError::Unexpected(format!("not a number: {:?}", text(word))))
 }
 
 /// A position in two words; none when they are empty.
@@ -204,7 +204,7 @@ fn appended(answer: &[Vec<u8>]) -> Result<Appended, RelayError> {
         }),
         "LOST" => Ok(Appended::Lost { reached: position(answer, 1)? }),
         "OUTRANKED" => Ok(Appended::Outranked(Epoch(number(answer.get(1))?))),
-        _ => Err(RelayError::Alien("an answer".to_owned())),
+        _ => Err(RelayError::Unexpected("unknown answer of a script".to_owned())),
     }
 }
 
@@ -261,8 +261,8 @@ impl RelayStore for RedisRelay {
             ]);
         }
         let answer = self.script(&scripts::APPEND, &keys, &args).await?;
-        if answer.get(5).is_some_and(|alien| alien != b"0") {
-            self.say_alien();
+        if answer.get(5).is_some_and(|foreign| foreign != b"0") {
+            self.log_foreign_key();
         }
         appended(&answer)
     }

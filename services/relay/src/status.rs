@@ -12,7 +12,7 @@ use fleet_model::ShardNumber;
 pub struct RelayStatus(Arc<Mutex<BTreeMap<ShardNumber, String>>>);
 
 impl RelayStatus {
-    /// The problem, in words: that of the first shard that has one.
+    /// The problem, in words: the problem of the first shard that has one.
     pub fn problem(&self) -> Option<String> {
         self.lock().values().next().cloned()
     }

@@ -39,7 +39,7 @@ pub trait RelayStore: Send + Sync + 'static {
         to: Position,
     ) -> Result<Appended, RelayError>;
 
-    /// The same streams for one reader, whose waiting holds up nobody else.
+    /// The same streams for one reader, whose waiting delays no other call.
     fn reader(&self) -> Arc<dyn RelayStore>;
 
     /// The id of the last entry of all streams.
@@ -112,6 +112,6 @@ pub enum RelayError {
     #[error("the relay's Redis is away: {0}")]
     Away(String),
     /// They hold something else.
-    #[error("the relay's Redis has something alien: {0}")]
-    Alien(String),
+    #[error("unexpected data in the relay's Redis: {0}")]
+    Unexpected(String),
 }

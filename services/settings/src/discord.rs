@@ -1,10 +1,10 @@
-//! Where Discord is: the real one, or a stand-in.
+//! Address of Discord: the real one, or a stand-in.
 
 use std::str::FromStr;
 
 use url::{Host, Url};
 
-/// Flags that say where Discord is.
+/// Address of Discord.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Discord (the token comes from DISCORD_TOKEN or DISCORD_TOKEN_FILE)")]
 pub struct DiscordArgs {
@@ -43,12 +43,12 @@ impl ApiOrigin {
         (self.url.host_str().unwrap_or_default(), port)
     }
 
-    /// It is spoken to without TLS.
+    /// Whether it is without TLS.
     pub fn is_plain_http(&self) -> bool {
         self.url.scheme() == "http"
     }
 
-    /// It is on this machine, so it can't be Discord.
+    /// Whether it is on this machine, so not Discord.
     pub fn is_loopback(&self) -> bool {
         match self.url.host() {
             Some(Host::Domain(name)) => name == "localhost",
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_origin_is_what_is_left() {
+    fn origins_drop_the_api_path() {
         for text in ["http://127.0.0.1:3900", "http://127.0.0.1:3900/", "http://127.0.0.1:3900/api/v10"] {
             let origin: ApiOrigin = text.parse().unwrap();
             assert_eq!(origin.authority(), "127.0.0.1:3900");
@@ -127,14 +127,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_origin_is_refused() {
+    fn invalid_origins_are_refused() {
         for text in ["127.0.0.1:3900", "ftp://x", "http://x/bots", "http://u:p@x", "http://x?y=1"] {
             assert!(text.parse::<ApiOrigin>().is_err(), "{text} passed");
         }
     }
 
     #[test]
-    fn a_gateway_speaks_websocket() {
+    fn gateway_urls_are_websocket_urls() {
         assert_eq!("ws://127.0.0.1:1/".parse::<GatewayUrl>().unwrap().as_str(), "ws://127.0.0.1:1");
         for text in
             ["http://127.0.0.1:1", "ws://u@127.0.0.1:1", "ws://127.0.0.1:1/?v=10", "ws://127.0.0.1:1/#x"]

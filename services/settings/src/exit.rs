@@ -1,23 +1,23 @@
-//! How a process ends when it can't start.
+//! Exit codes of a process that cannot start.
 
 use std::fmt;
 
-/// The exit codes that mean something to a supervisor.
+/// Exit codes with a meaning for a supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// A setting is wrong: the same command fails again.
+    /// Invalid setting: the same command fails again.
     Settings = 2,
-    /// Discord refused the token: trying again would be a login storm. (`EX_CONFIG` of sysexits.h.)
+    /// Discord refused the token: retries would be a login storm. (`EX_CONFIG` of sysexits.h.)
     Token = 78,
 }
 
-/// A setting that is wrong, in one line.
+/// An invalid setting, in one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingsError {
     /// The flag or variable.
     pub setting: &'static str,
-    /// What is wrong with it, and what it takes. Never the value of a secret.
+    /// The problem and the values that it accepts. Never the value of a secret.
     pub problem: String,
 }
 

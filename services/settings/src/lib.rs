@@ -1,8 +1,8 @@
-//! Settings that every process reads alike.
+//! Settings that all processes share.
 //!
-//! Owns how a token, an address, a duration or a Discord origin is written, and the exit codes of a wrong one. Each
-//! process has its own list of flags; what several share is a group here. Nothing is bound or dialled before all of a
-//! process's settings are known to be good.
+//! Owns the syntax of tokens, addresses, durations and Discord origins, and the exit codes of invalid ones. Each process
+//! has its own list of flags; flags that several processes share are a group here. No port is bound and no peer is dialled
+//! before all settings of a process are valid.
 
 mod command_line;
 mod discord;
@@ -20,4 +20,4 @@ pub use exit::{Exit, SettingsError};
 pub use secret::{Secret, discord_token, read_secret};
 pub use signal::stop_on_signal;
 pub use store::StoreArgs;
-pub use value::{Percent, default_worker_name, duration, incarnation_nonce, metrics_prefix};
+pub use value::{default_worker_name, duration, incarnation_nonce, metrics_prefix};

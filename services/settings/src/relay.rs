@@ -1,4 +1,4 @@
-//! Where events are relayed to, for bots in other languages.
+//! Flags of the relay of events to bots in other languages.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use relay::{Caps, EventNames, RedisRelay, StreamPrefix};
 
 use crate::{Secret, SettingsError};
 
-/// Flags that say where events are relayed to.
+/// Flags of the relay.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Relay")]
 pub struct RelayArgs {
@@ -45,12 +45,12 @@ pub struct RelayArgs {
 
 const MIB: u64 = 1024 * 1024;
 
-/// Where events are relayed to.
+/// The target of the relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RelayKind {
-    /// Nowhere.
+    /// No relay.
     Off,
-    /// Into Redis streams.
+    /// Redis streams.
     Redis,
 }
 
@@ -67,10 +67,10 @@ impl std::str::FromStr for RelayKind {
 }
 
 impl RelayArgs {
-    /// The streams, if there are any. `store`: Redis, when the relay has none of its own.
+    /// Returns the streams, if the relay is on; without a URL of their own they are in `store`.
     ///
     /// # Errors
-    /// The URL is no Redis URL, or the prefix does not keep the streams in one slot of a Cluster.
+    /// The URL is not a Redis URL, or the prefix does not keep the streams in one slot of a Cluster.
     pub fn streams(&self, store: &RedisUrl) -> Result<Option<RedisRelay>, SettingsError> {
         if self.relay == RelayKind::Off {
             return Ok(None);
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_needs_a_hash_tag() {
+    fn clusters_need_a_hash_tag() {
         let (one, cluster) = ("redis://127.0.0.1:1", "redis-cluster://127.0.0.1:1");
         assert!(streams(&[], one).unwrap().is_none());
         assert!(streams(&["--relay=redis"], one).unwrap().is_some());

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_does_not_show_itself() {
+    fn debug_output_hides_secrets() {
         assert_eq!(format!("{:?}", Secret::new("abc")), "Secret(..)");
     }
 }

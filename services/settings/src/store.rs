@@ -1,10 +1,10 @@
-//! Where the fleet's shared state is.
+//! Flags of the Redis that holds the shared state of the fleet.
 
 use redis_link::{KeyPrefix, RedisUrl};
 
 use crate::{Secret, SettingsError};
 
-/// Flags that say where Redis is and how our keys begin.
+/// Address of Redis and prefix of the keys.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Redis")]
 pub struct StoreArgs {
@@ -18,10 +18,10 @@ pub struct StoreArgs {
 }
 
 impl StoreArgs {
-    /// The URL, checked here and not by the command line's parser, which would show what was given.
+    /// Returns the URL. It is checked here because an error of the command line would show its password.
     ///
     /// # Errors
-    /// It is not set, or is no Redis URL.
+    /// It is not set, or not a Redis URL.
     pub fn url(&self) -> Result<RedisUrl, SettingsError> {
         let setting = "--redis-url (REDIS_URL)";
         let Some(url) = &self.redis_url else {

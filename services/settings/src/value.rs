@@ -1,11 +1,11 @@
-//! Small values and how they are written.
+//! Small values and their syntax.
 
-use std::{str::FromStr, time::Duration};
+use std::time::Duration;
 
 /// Parses a duration with its unit: `500ms`, `2s`, `1m 30s`.
 ///
 /// # Errors
-/// Text that is no duration, and zero.
+/// The text is not a duration, or the duration is zero.
 pub fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(Duration::ZERO) => Err("it takes a duration above zero".to_owned()),
@@ -14,7 +14,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Parses what metric names begin with: letters, digits and `_`, and no digit first
+/// Parses a prefix of metric names: letters, digits and `_`, and no digit first
 /// ([Prometheus](https://prometheus.io/docs/concepts/data_model/#metric-names-and-labels)).
 ///
 /// # Errors
@@ -29,34 +29,12 @@ pub fn metrics_prefix(text: &str) -> Result<String, String> {
     }
 }
 
-/// A share of a hundred: `10`, or `10%`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Percent(pub u8);
-
-impl Percent {
-    /// That share of a number, rounded up.
-    pub fn of(self, whole: u32) -> u32 {
-        (u64::from(whole) * u64::from(self.0)).div_ceil(100) as u32
-    }
-}
-
-impl FromStr for Percent {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.trim_end_matches('%').trim_end().parse() {
-            Ok(percent @ 0..=100) => Ok(Self(percent)),
-            _ => Err("it takes a percentage from 0 to 100".to_owned()),
-        }
-    }
-}
-
-/// A nonce for one life of a worker or a coordinator: 16 hex digits.
+/// A nonce for an incarnation of a worker or a coordinator: 16 hex digits.
 pub fn incarnation_nonce() -> String {
     format!("{:016x}", rand::random::<u64>())
 }
 
-/// The name of a worker that was given none: the host's name and a nonce, so that two on a host differ.
+/// The default name of a worker: host name and a nonce, so that two workers on a host differ.
 pub fn default_worker_name() -> String {
     let host = hostname::get().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
     let host: String = host
@@ -81,17 +59,10 @@ mod tests {
     }
 
     #[test]
-    fn a_metrics_prefix_is_one_that_prometheus_takes() {
+    fn metrics_prefixes_are_valid_for_prometheus() {
         assert!(metrics_prefix("my_bot2").is_ok());
         for wrong in ["", "my-bot", "2bot", "ü"] {
             assert!(metrics_prefix(wrong).is_err(), "{wrong:?} passed");
         }
-    }
-
-    #[test]
-    fn a_percentage_rounds_up() {
-        assert_eq!("10%".parse::<Percent>().unwrap().of(1_001), 101);
-        assert_eq!(Percent(0).of(1_000), 0);
-        assert!("101".parse::<Percent>().is_err());
     }
 }

@@ -8,7 +8,9 @@ use std::{
 
 use altergolden_proto::v1;
 use event_bus::{BusError, NewMessage, Published, Recipient};
-use fleet_model::{GuildRecord, Routes, ShardNumber, ShardReport, UserLookup, WorkerId, shard_of_guild};
+use fleet_model::{
+    GuildRecord, Routes, ShardNumber, ShardReport, ShardStatus, UserLookup, WorkerId, shard_of_guild,
+};
 use relay::RelayStore;
 use tokio::{sync::watch, time::Instant};
 use tonic::Status;
@@ -23,8 +25,11 @@ use crate::{
     peers::Peers,
 };
 
+use covering::{Lack, Lacking};
+
 mod cached;
 mod commands;
+mod covering;
 mod messages;
 mod owner;
 
@@ -102,10 +107,8 @@ impl Bridge {
                 return answer;
             }
         }
-        let answers = self
-            .fan_out
-            .ask(
-                &recipients(&routes),
+        let (routes, answers) = self
+            .ask_all(
                 until,
                 LocalShards::shards,
                 |mut client, left| async move {
@@ -114,6 +117,7 @@ impl Bridge {
                     shards.into_iter().map(|shard| Ok(ShardReport::try_from(shard)?)).collect()
                 },
                 |_| false,
+                lacking_reports,
             )
             .await;
         merge::stats(routes.shard_total, merge::timed(answers.answers, Duration::ZERO))
@@ -206,8 +210,6 @@ impl Bridge {
 
     /// Users, from whichever workers know them. Without `all` the search ends when each is found.
     pub async fn users(&self, user_ids: &[u64], all: bool, until: Instant) -> Vec<v1::FindUserResponse> {
-        self.first_table(until).await;
-        let routes = self.routes();
         let each_found = |answers: &BTreeMap<WorkerId, UserLookup>| {
             let is_found = |position: usize| {
                 answers
@@ -216,10 +218,8 @@ impl Bridge {
             };
             !all && (0..user_ids.len()).all(is_found)
         };
-        let Answers { answers, failures } = self
-            .fan_out
-            .ask(
-                &recipients(&routes),
+        let (routes, Answers { answers, failures }) = self
+            .ask_all(
                 until,
                 |local| local.users(user_ids),
                 |mut client, left| {
@@ -227,6 +227,7 @@ impl Bridge {
                     async move { Ok(client.look_up_users(request).await?.into_inner().into()) }
                 },
                 each_found,
+                lacking_lookups,
             )
             .await;
         let missing = missing_answers(&routes, &failures, &answers);
@@ -311,13 +312,29 @@ enum Owned {
     Unanswered(String),
 }
 
-fn recipients(routes: &Routes) -> Recipients {
-    routes
-        .workers
-        .iter()
-        .filter(|(_, route)| !route.shards.is_empty())
-        .map(|(worker, route)| (worker.clone(), route.url.clone()))
-        .collect()
+/// Shards without a report, or with one of a worker that is starting them.
+fn lacking_reports(shard_total: u32, answers: &BTreeMap<WorkerId, Vec<ShardReport>>) -> Lacking {
+    let mut lacking: Lacking = (0..shard_total).map(|shard| (ShardNumber(shard), Lack::Missing)).collect();
+    let is_starting = |status| {
+        matches!(status, ShardStatus::Identifying | ShardStatus::Resuming | ShardStatus::Reconnecting)
+    };
+    let (starting, others): (Vec<_>, Vec<_>) =
+        answers.values().flatten().partition(|report| is_starting(report.status));
+    for report in starting {
+        lacking.entry(report.shard).and_modify(|lack| *lack = Lack::Starting);
+    }
+    for report in others {
+        lacking.remove(&report.shard);
+    }
+    lacking
+}
+
+/// Shards that no answer is about.
+fn lacking_lookups(shard_total: u32, answers: &BTreeMap<WorkerId, UserLookup>) -> Lacking {
+    let covered: BTreeSet<ShardNumber> =
+        answers.values().flat_map(|answer| answer.shards.iter().copied()).collect();
+    let shards = (0..shard_total).map(ShardNumber);
+    shards.filter(|shard| !covered.contains(shard)).map(|shard| (shard, Lack::Missing)).collect()
 }
 
 fn with_timeout<T>(message: T, left: Duration) -> tonic::Request<T> {
@@ -326,22 +343,19 @@ fn with_timeout<T>(message: T, left: Duration) -> tonic::Request<T> {
     request
 }
 
-/// Who did not answer, or which shards nobody answered for, in words.
+/// Which worker, or which shard, is missing from the answers, in words. A worker that gave no answer is not missed when
+/// another one answered for its shards.
 fn missing_answers(
     routes: &Routes,
     failures: &BTreeMap<WorkerId, String>,
     answers: &BTreeMap<WorkerId, UserLookup>,
 ) -> Option<String> {
-    if let Some((worker, why)) = failures.first_key_value() {
-        return Some(format!("worker {worker} {why}"));
-    }
     if routes.shard_total == 0 {
         return Some("no shard runs yet".to_owned());
     }
-    let covered: BTreeSet<ShardNumber> =
-        answers.values().flat_map(|answer| answer.shards.iter().copied()).collect();
-    let uncovered = (0..routes.shard_total).map(ShardNumber).find(|shard| !covered.contains(shard));
-    uncovered.map(|shard| format!("nobody answered for shard {shard}"))
+    let (shard, _) = lacking_lookups(routes.shard_total, answers).pop_first()?;
+    let failure = failures.first_key_value().map(|(worker, why)| format!("worker {worker} {why}"));
+    Some(failure.unwrap_or_else(|| format!("no answer for shard {shard}")))
 }
 
 fn guild_answer(guild_id: u64, routes: &Routes, owned: Option<&Owned>) -> v1::FindGuildResponse {

@@ -28,13 +28,13 @@ pub struct BridgeClient {
 /// A question got no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The address is none.
-    #[error("{url} is no address: it takes a URL like http://127.0.0.1:50051")]
+    /// The address is invalid.
+    #[error("invalid address {url}: it takes a URL like http://127.0.0.1:50051")]
     Address {
         /// What was given.
         url: String,
     },
-    /// Nobody answers there.
+    /// No server answers there.
     #[error("can't reach {url}: {reason}")]
     Unreachable {
         /// Where.
@@ -57,7 +57,7 @@ impl BridgeClient {
     /// Connects. Every call answers within `deadline`.
     ///
     /// # Errors
-    /// A wrong URL, or nobody there.
+    /// A wrong URL, or no server there.
     pub async fn connect(url: &str, deadline: Duration) -> Result<Self, ClientError> {
         let endpoint = Endpoint::from_shared(url.to_owned())
             .ok()
@@ -120,7 +120,7 @@ impl BridgeClient {
     /// An object out of the cache of the worker that runs its guild's shard; only these fields, by Discord's names, or all.
     ///
     /// # Errors
-    /// The call failed, with a code that says whether it is not there or nobody can tell.
+    /// The call failed, with a code that says whether the object is missing or unknown.
     pub async fn object(
         &mut self,
         guild_id: u64,
@@ -203,7 +203,7 @@ impl BridgeClient {
     /// A message to every worker.
     ///
     /// # Errors
-    /// The call failed; UNAVAILABLE means that nobody got it.
+    /// The call failed; UNAVAILABLE means that no worker got it.
     pub async fn broadcast(
         &mut self,
         kind: &str,
@@ -241,10 +241,10 @@ impl BridgeClient {
         Ok(self.bridge.send_to_shard(request).await?.into_inner())
     }
 
-    /// A message to whoever manages the shards; its id. `shard_id`: the shard for which the sender speaks, if it does for one.
+    /// A message to the shard manager; returns its id. `shard_id`: the shard for which the sender speaks, if it does for one.
     ///
     /// # Errors
-    /// The call failed; UNAVAILABLE means that nobody got it.
+    /// The call failed; UNAVAILABLE means that no worker got it.
     pub async fn send_to_manager(
         &mut self,
         shard_id: Option<u32>,
@@ -308,7 +308,7 @@ impl BridgeClient {
         Ok(self.bridge.subscribe(v1::SubscribeRequest { types, recipients }).await?.into_inner())
     }
 
-    /// Every shard, or those of one worker.
+    /// Every shard, or the shards of one worker.
     ///
     /// # Errors
     /// The call failed; only a coordinator serves it.
@@ -338,7 +338,7 @@ impl BridgeClient {
     /// One event that was set aside, with its payload.
     ///
     /// # Errors
-    /// The call failed; NOT_FOUND means that there is none.
+    /// The call failed; NOT_FOUND means that no such event is set aside.
     pub async fn set_aside(&mut self, id: v1::SetAsideId) -> Result<v1::SetAside, ClientError> {
         let request = self.request(id);
         Ok(self.fleet.get_set_aside(request).await?.into_inner())
@@ -347,7 +347,7 @@ impl BridgeClient {
     /// Forgets an event that was set aside.
     ///
     /// # Errors
-    /// The call failed; NOT_FOUND means that there is none.
+    /// The call failed; NOT_FOUND means that no such event is set aside.
     pub async fn drop_set_aside(&mut self, id: v1::SetAsideId) -> Result<(), ClientError> {
         let request = self.request(id);
         self.fleet.drop_set_aside(request).await?;
@@ -357,7 +357,7 @@ impl BridgeClient {
     /// Gives an event that was set aside to its handler again; the worker that has it.
     ///
     /// # Errors
-    /// The call failed; NOT_FOUND means that there is none, FAILED_PRECONDITION that no worker runs its shard.
+    /// The call failed; NOT_FOUND means that no such event is set aside, FAILED_PRECONDITION that no worker runs its shard.
     pub async fn replay_set_aside(&mut self, id: v1::SetAsideId) -> Result<String, ClientError> {
         let request = self.request(id);
         Ok(self.fleet.replay_set_aside(request).await?.into_inner().worker_id)

@@ -10,7 +10,7 @@ use tonic::metadata::MetadataMap;
 pub struct Deadlines {
     /// When the caller says nothing.
     pub default: Duration,
-    /// Whatever the caller says.
+    /// Upper limit for a caller's deadline.
     pub longest: Duration,
 }
 

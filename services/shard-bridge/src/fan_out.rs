@@ -36,7 +36,7 @@ pub(crate) struct FanOut {
 
 impl FanOut {
     /// Asks every recipient at once; the worker at hand without the network. Ends when all have answered, at the deadline,
-    /// or as soon as `enough` says so of the answers so far: then whoever is still being asked is dropped.
+    /// or as soon as `enough` says so of the answers so far: then the remaining calls are dropped.
     pub(crate) async fn ask<T, Local, Remote, Asking>(
         &self,
         recipients: &Recipients,

@@ -59,8 +59,8 @@ impl Wants {
         Self { types: BTreeSet::new(), broadcasts: true, to_manager: true, to_shards: true }
     }
 
-    /// Messages of these types, or of all types when there are none, to these recipients, as the wire numbers them, or to all of
-    /// them when there are none. A number that this version does not know is nobody.
+    /// Messages of these types (of all types when empty), to these recipients, as the wire numbers them (to all recipients when empty).
+    /// A number that this version does not know matches no recipient.
     pub fn only(types: impl IntoIterator<Item = String>, recipients: &[i32]) -> Self {
         let has = |wanted: MessageRecipient| recipients.is_empty() || recipients.contains(&i32::from(wanted));
         Self {

@@ -8,10 +8,10 @@
 //! what came, naming what did not.
 //!
 //! A broadcast's way: the event bus carries it to every process's [`Hub`], which hands it to all local subscribers and only
-//! then acknowledges it. So does a message to the manager, which nobody acknowledges. A message to one shard goes straight to
+//! then acknowledges it. So does a message to the manager, which is not acknowledged. A message to one shard goes straight to
 //! the worker that runs it.
 //!
-//! A command's way: it is checked ([`GatewayCommand`]), then goes to whoever runs the shard, and after it when it moves meanwhile. An
+//! A command's way: it is checked ([`GatewayCommand`]), then goes to the worker that runs the shard, and after it when it moves. An
 //! object out of a cache comes the same way.
 
 mod bridge;

@@ -35,7 +35,7 @@ pub trait LocalShards: Send + Sync + 'static {
     /// # Errors
     /// It is not there, or this can't be told: why.
     fn object(&self, query: &ObjectQuery) -> Result<FoundObject, ObjectRefused>;
-    /// Gives a message to bot code, and to whoever is subscribed here. Answers by `until`; what bot code has begun with then goes on.
+    /// Gives a message to bot code, and to the subscribers here. Answers by `until`; what bot code has begun with then goes on.
     async fn deliver(&self, message: Arc<ShardMessage>, until: Instant) -> Delivered;
     /// Puts a question to bot code, for each of these shards. Answers by the question's deadline, in the order asked, with
     /// `max_bytes` of replies at most. Dropped, it ends what bot code is at.
@@ -79,12 +79,12 @@ pub enum Delivered {
     /// Bot code has begun with it, or somebody who is subscribed has it.
     Yes,
     /// Neither takes it.
-    NobodyListens,
+    NoListener,
     /// The shard does not run here.
     NotMine,
-    /// The worker does not know whether its lease holds. Nobody got it.
+    /// The worker does not know whether its lease holds. The message was not delivered.
     NoLease,
-    /// Too much is under way. Nobody got it.
+    /// Too much is under way. The message was not delivered.
     Busy,
     /// Bot code had not begun with it in time, and will not.
     TooLate,
@@ -130,7 +130,7 @@ pub struct ShardAnswer {
 pub enum AnswerOutcome {
     /// Its reply, as JSON text.
     Json(String),
-    /// There is none, and why.
+    /// The object is missing, and why.
     Failed(v1::ReplyFailure),
     /// The shard does not run here.
     NotMine,

@@ -154,7 +154,7 @@ mod tests {
         assert_eq!((answer.total_guilds, answer.total_users), (31, Some(310)));
         assert_eq!(answer.shards[0].worker_id, "b");
         assert!(answer.complete);
-        assert_eq!(answer.total_channels, None, "what nobody tells is absent, not 0");
+        assert_eq!(answer.total_channels, None, "an unknown figure is absent, not 0");
     }
 
     #[test]

@@ -23,8 +23,8 @@ pub(crate) type WorkerClient = GatewayWorkerClient<InterceptedService<Channel, S
 /// Connections to one worker for requests for members: guilds share them evenly.
 const MEMBER_LANES: u64 = 4;
 
-/// On which connection to a worker a call goes. Calls that wait for their turn are kept off the others: a worker takes only so many
-/// at once on one connection.
+/// On which connection to a worker a call goes. Calls that wait for their turn are kept off the others: a worker limits the calls
+/// on one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Lane {
     /// What is answered at once.
@@ -74,7 +74,7 @@ impl Peers {
             return Ok(client_over(channel.clone()));
         }
         let endpoint = Endpoint::from_shared(url.to_owned())
-            .map_err(|error| Status::unavailable(format!("{url} is no address of a worker: {error}")))?
+            .map_err(|error| Status::unavailable(format!("{url} is an invalid worker address: {error}")))?
             .connect_timeout(CONNECT)
             .http2_keep_alive_interval(Duration::from_secs(5))
             .keep_alive_timeout(Duration::from_secs(2))

@@ -10,7 +10,7 @@ use crate::content::{LARGEST, Misfit, exact_value, nests_too_deep};
 /// The largest answer, in bytes.
 pub const LARGEST_ANSWER: usize = 32 * 1024 * 1024;
 
-/// How large an answer may be for whoever does not say: what a gRPC client takes unless it is told otherwise.
+/// Maximum size of an answer when the caller names none: what a gRPC client takes by default.
 const USUAL_ANSWER: usize = 4 * 1024 * 1024;
 
 /// The longest reason, in bytes: so that 10,000 of them fit.
@@ -43,7 +43,7 @@ pub(crate) struct Replied {
     pub(crate) shard: ShardNumber,
     /// Who runs it.
     pub(crate) worker: Option<WorkerId>,
-    /// Its reply as JSON text, or why there is none.
+    /// Its reply as JSON text, or why it is missing.
     pub(crate) outcome: Result<String, v1::ReplyFailure>,
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct Merge {
 }
 
 impl Merge {
-    /// Before the first of these replies. Whatever has no value has its room from the start.
+    /// Before the first of these replies. Shards without a value have their room reserved from the start.
     pub(crate) fn of(replies: &[Replied], max_bytes: usize) -> Self {
         let kept: usize = replies
             .iter()

@@ -38,7 +38,7 @@ fn ping_says_when_it_is_not_complete_and_why() {
     let missing = stats(vec![ready(0)], &[1, 2]);
     assert_eq!(
         ping(&missing),
-        "Serving 25 servers across 3 shards (not complete: nobody answered for shards 1, 2)"
+        "Serving 25 servers across 3 shards (not complete: no answer for shards 1, 2)"
     );
     let waiting = stats(vec![ready(0), shard(1, "b", ShardStatus::Identifying)], &[]);
     assert_eq!(ping(&waiting), "Serving 50 servers across 2 shards (not complete: shard 1 is not ready)");
@@ -109,7 +109,7 @@ fn a_guild_is_somewhere() {
 }
 
 #[test]
-fn a_guild_is_nowhere_or_nobody_can_tell() {
+fn a_guild_is_absent_or_unknown() {
     let absent = FindGuildResponse { found: false, ..found_guild() };
     assert_eq!(guild(&absent), "The bot is not in guild 7: it would be on shard 3 on worker-a");
     let unsure = FindGuildResponse {
@@ -118,7 +118,7 @@ fn a_guild_is_nowhere_or_nobody_can_tell() {
         reason: "worker b can't be reached".to_owned(),
         ..found_guild()
     };
-    assert_eq!(guild(&unsure), "Nobody can tell whether the bot is in guild 7: worker b can't be reached");
+    assert_eq!(guild(&unsure), "Unknown whether the bot is in guild 7: worker b can't be reached");
     assert!(guild(&FindGuildResponse::default()).ends_with(": there was no answer"));
 }
 
@@ -141,8 +141,8 @@ fn a_user_is_found_or_there_is_a_reason() {
     };
     assert_eq!(user(&unsure), "ada\\_l is on shard 1, and perhaps on more: the user cache is partial");
     assert_eq!(user(&FindUserResponse { found: false, ..found }), "No shard knows user 9");
-    let nobody = FindUserResponse { found: false, ..unsure };
-    assert_eq!(user(&nobody), "Nobody can tell where user 9 is: the user cache is partial");
+    let unknown = FindUserResponse { found: false, ..unsure };
+    assert_eq!(user(&unknown), "Unknown where user 9 is: the user cache is partial");
 }
 
 #[test]

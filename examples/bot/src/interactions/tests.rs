@@ -65,7 +65,7 @@ fn an_id_tells_the_age() {
 }
 
 #[test]
-fn nobody_is_pinged() {
+fn answers_ping_no_one() {
     let data = message("@everyone".to_owned(), true).data.unwrap();
     assert_eq!(data.allowed_mentions, Some(AllowedMentions::default()));
     assert_eq!(data.flags, Some(MessageFlags::EPHEMERAL));

@@ -93,7 +93,7 @@ impl Bench {
         (0..SHARDS).map(of_shard).collect()
     }
 
-    /// How often the commands were written, whatever came of it.
+    /// How often the commands were written, with any result.
     fn registrations(&self) -> u64 {
         let requests = self.deployment.sim.control().requests();
         let of_commands =
@@ -151,8 +151,8 @@ async fn somebody_uses_each_command_on_every_shard() {
     let (_, somewhere, _) = &guilds[0];
     let absent = bench.answer(*somewhere, "find", id("guild", 7)).await;
     assert!(absent.starts_with("The bot is not in guild 7: it would be on shard 0"), "{absent}");
-    let nobody = bench.answer(*somewhere, "find", id("user", 7)).await;
-    assert_eq!(nobody, "Nobody can tell where user 7 is: users are not cached (CACHE)");
+    let unknown = bench.answer(*somewhere, "find", id("user", 7)).await;
+    assert_eq!(unknown, "Unknown where user 7 is: users are not cached (CACHE)");
     let no_id = bench.answer(*somewhere, "find", id("guild", "ada")).await;
     assert!(no_id.starts_with("That is no id"), "{no_id}");
 
@@ -199,12 +199,12 @@ async fn an_answer_that_is_not_complete_says_so_in_time() {
     b.process.signal(Signal::CONT);
 
     let ping_says = ping.content.unwrap();
-    assert!(ping_says.contains(" (not complete: nobody answered for shards "), "{ping_says}");
+    assert!(ping_says.contains(" (not complete: no answer for shards "), "{ping_says}");
     let table_says = table.content.unwrap();
     assert!(table_says.starts_with("2 of 4 shards ready\n"), "{table_says}");
     assert_eq!(table_says.matches("no answer").count(), 2, "{table_says}");
     let lost_says = lost.content.unwrap();
-    assert!(lost_says.starts_with(&format!("Nobody can tell whether the bot is in guild {there}: ")));
+    assert!(lost_says.starts_with(&format!("Unknown whether the bot is in guild {there}: ")));
     for outcome in [ping.answered_after_ms, table.answered_after_ms, lost.answered_after_ms] {
         assert!(Duration::from_millis(outcome.unwrap()) < ANSWERED_WITHIN);
     }

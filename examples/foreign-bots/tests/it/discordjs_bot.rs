@@ -62,7 +62,7 @@ impl Bench {
         started(&mut self.command(consumer)).await
     }
 
-    /// So many messages that mention the bot, all of them in Redis before this returns.
+    /// Sends `count` messages that mention the bot, all of them in Redis before this returns.
     async fn mentions(&mut self, count: u64) {
         let guilds = self.deployment.sim.control().guilds(GUILDS as usize, 1);
         for guild in guilds.iter().cycle().take(usize::try_from(count).unwrap()) {
@@ -139,7 +139,7 @@ async fn killed_with_events_in_its_hands_it_loses_none() {
     let mut bench = Bench::start().await;
     bench.deployment.sim.control().inject(Fault::RestDelay { ms: 100 }).unwrap();
     bench.mentions(60).await;
-    // It finds its own at once. Nobody else is there to wait for.
+    // It finds its own at once. No other consumer is there to wait for.
     let again = async |bench: &Bench| started(bench.command("bot-a").env("CLAIM_AFTER_MS", "600000")).await;
 
     let mut bots = Vec::new();
@@ -241,7 +241,7 @@ async fn an_event_that_ends_its_process_again_and_again_is_set_aside() {
     let mut bench = Bench::start().await;
     bench.mentions(2).await;
     let redis = &bench.deployment.redis;
-    // As it stands after so many deaths of the process that is to start.
+    // As it stands after that many deaths of the process that is to start.
     let _: redis::Value = redis.command(&["XGROUP", "CREATE", STREAM, GROUP, "0"]).await;
     let _: redis::Value =
         redis.command(&["XREADGROUP", "GROUP", GROUP, "bot-a", "STREAMS", STREAM, ">"]).await;
@@ -253,7 +253,7 @@ async fn an_event_that_ends_its_process_again_and_again_is_set_aside() {
     }
 
     let mut bot = bench.bot("bot-a").await;
-    let told = said(&mut bot, "an event is set aside: whoever began with it ended").await;
+    let told = said(&mut bot, "event set aside: every process that handled it died").await;
     assert_eq!(told["id"], json!(pending[1].0), "{told}");
     bench.messages = 1;
     bench.until_all_is_done().await;
@@ -304,7 +304,7 @@ async fn ping_is_answered_once_and_in_time_or_not_at_all() {
     assert_eq!(broken, ["InteractionAnsweredTwice"]);
     control.forget_violations();
 
-    // One that nobody can answer any more.
+    // One that is too old to answer.
     let late = ping();
     let payload = bench.gateway.dispatched("INTERACTION_CREATE").await;
     assert_eq!(outcome(late).await.state, InteractionState::Expired);
@@ -319,7 +319,7 @@ async fn ping_is_answered_once_and_in_time_or_not_at_all() {
     let partial = outcome(id).await;
     b.process.signal(Signal::CONT);
     assert!(
-        partial.content.as_deref().unwrap().contains("(not complete: nobody answered for shards "),
+        partial.content.as_deref().unwrap().contains("(not complete: no answer for shards "),
         "{partial:?}"
     );
 

@@ -125,7 +125,7 @@ async fn an_answer_that_is_not_whole_says_so_in_time_and_errors_are_typed() {
     let rounded = failed(&ask(&url, &["findGuild", "241494935408313594"]).await);
     assert_eq!(rounded["name"], "TypeError", "{rounded}");
 
-    // Nobody answers: stopped first, then gone.
+    // No server answers: stopped first, then gone.
     fleet.coordinator.process.signal(Signal::STOP);
     let late = ask(&url, &["getAggregateStats", r#"{"deadlineMs":500}"#]).await;
     fleet.coordinator.process.signal(Signal::CONT);
@@ -167,7 +167,7 @@ async fn a_subscription_outlives_its_server_and_tells_what_it_missed() {
     assert_eq!(rounded["error"]["name"], "TypeError", "{rounded}");
 
     fleet.coordinator.process.kill().await;
-    until_said(&mut subscriber, "that nobody answers", |item| item["kind"] == "away").await;
+    until_said(&mut subscriber, "that the server is away", |item| item["kind"] == "away").await;
     let mut command = fleet.deployment.coordinator_command(SHARDS);
     command.env("COORDINATOR_LISTEN", url.strip_prefix("http://").unwrap());
     fleet.coordinator = Coordinator::start(&mut command).await;

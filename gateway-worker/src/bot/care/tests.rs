@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use checkpoint::{CheckpointStore as _, MemoryStore, StoreError};
+use checkpoint::{CheckpointMemoryStore, CheckpointStore as _, CheckpointStoreError};
 use dispatch::Kind;
 use fleet_model::{Epoch, ShardNumber};
 use tokio::sync::{Notify, mpsc};
@@ -42,14 +42,14 @@ impl EventHandler for Teller {
 /// A memory store that can be away.
 #[derive(Default)]
 struct Store {
-    memory: MemoryStore,
+    memory: CheckpointMemoryStore,
     away: AtomicBool,
 }
 
 impl Store {
-    fn there(&self) -> Result<&MemoryStore, StoreError> {
+    fn there(&self) -> Result<&CheckpointMemoryStore, CheckpointStoreError> {
         if self.away.load(Ordering::Relaxed) {
-            return Err(StoreError::Away("told to be".to_owned()));
+            return Err(CheckpointStoreError::Away("told to be".to_owned()));
         }
         Ok(&self.memory)
     }
@@ -65,7 +65,13 @@ impl Store {
 
 #[async_trait]
 impl SetAsideStore for Store {
-    async fn note(&self, s: ShardNumber, e: Epoch, at: Position, below: u32) -> Result<Noted, StoreError> {
+    async fn note(
+        &self,
+        s: ShardNumber,
+        e: Epoch,
+        at: Position,
+        below: u32,
+    ) -> Result<Noted, CheckpointStoreError> {
         self.there()?.note(s, e, at, below).await
     }
 
@@ -75,27 +81,41 @@ impl SetAsideStore for Store {
         e: Epoch,
         at: Option<Position>,
         owners: &[Epoch],
-    ) -> Result<Fenced, StoreError> {
+    ) -> Result<Fenced, CheckpointStoreError> {
         self.there()?.void_notes(s, e, at, owners).await
     }
 
-    async fn take_back(&self, s: ShardNumber, e: Epoch, at: Position) -> Result<Fenced, StoreError> {
+    async fn take_back(
+        &self,
+        s: ShardNumber,
+        e: Epoch,
+        at: Position,
+    ) -> Result<Fenced, CheckpointStoreError> {
         self.there()?.take_back(s, e, at).await
     }
 
-    async fn set_aside(&self, s: ShardNumber, e: Epoch, event: &SetAside) -> Result<Fenced, StoreError> {
+    async fn set_aside(
+        &self,
+        s: ShardNumber,
+        e: Epoch,
+        event: &SetAside,
+    ) -> Result<Fenced, CheckpointStoreError> {
         self.there()?.set_aside(s, e, event).await
     }
 
-    async fn list_aside(&self, s: ShardNumber) -> Result<Vec<SetAsideSummary>, StoreError> {
+    async fn list_aside(&self, s: ShardNumber) -> Result<Vec<SetAsideSummary>, CheckpointStoreError> {
         self.there()?.list_aside(s).await
     }
 
-    async fn get_aside(&self, s: ShardNumber, at: Position) -> Result<Option<SetAside>, StoreError> {
+    async fn get_aside(
+        &self,
+        s: ShardNumber,
+        at: Position,
+    ) -> Result<Option<SetAside>, CheckpointStoreError> {
         self.there()?.get_aside(s, at).await
     }
 
-    async fn drop_aside(&self, s: ShardNumber, at: Position) -> Result<bool, StoreError> {
+    async fn drop_aside(&self, s: ShardNumber, at: Position) -> Result<bool, CheckpointStoreError> {
         self.there()?.drop_aside(s, at).await
     }
 }

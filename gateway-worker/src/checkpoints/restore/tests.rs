@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use checkpoint::{
-    CheckpointStore, FORMAT_MAX, HeadWrite, MemoryStore, Session, WriteStep, encode_head, encode_record,
+    CheckpointMemoryStore, CheckpointStore, FORMAT_MAX, HeadWrite, Session, WriteStep, encode_head,
+    encode_record,
 };
 
 use super::*;
@@ -45,7 +46,7 @@ fn needs() -> Needs {
 
 /// A store with what an owner before left.
 async fn left(head: Bytes, records: Vec<(RecordKey, Bytes)>) -> Arc<dyn CheckpointStore> {
-    let store: Arc<dyn CheckpointStore> = Arc::new(MemoryStore::new());
+    let store: Arc<dyn CheckpointStore> = Arc::new(CheckpointMemoryStore::new());
     store.claim(SHARD, Epoch(1)).await.unwrap();
     let step = WriteStep {
         fresh: true,
@@ -132,9 +133,11 @@ async fn a_head_that_can_t_be_read_is_refused_with_a_reason() {
     let mut newer = good.to_vec();
     // The format's number is behind the magic byte; see the crate's envelope.
     newer[2] = 99;
-    for (bytes, says) in
-        [(truncated, "truncated"), (Bytes::from_static(b"alien"), "ours"), (Bytes::from(newer), "")]
-    {
+    for (bytes, says) in [
+        (truncated, "truncated"),
+        (Bytes::from_static(b"foreign"), "unexpected record format"),
+        (Bytes::from(newer), ""),
+    ] {
         match claimed(left(bytes, Vec::new()).await, &needs(), Keep::Full).await {
             Beginning::Anew(Anew { lost: Some(lost), .. }) => {
                 assert!(lost.reason.contains(says), "{lost:?}");

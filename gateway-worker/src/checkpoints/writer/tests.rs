@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
-use checkpoint::{CheckpointStore, Claim, Cursor, Freshness, MemoryStore, PageRead, Session};
+use checkpoint::{CheckpointMemoryStore, CheckpointStore, Claim, Cursor, Freshness, PageRead, Session};
 use fleet_model::{Epoch, ShardNumber};
 use serde_json::json;
 
@@ -31,7 +31,7 @@ struct Faulty {
 
 impl Faulty {
     fn new(late: bool) -> Arc<Self> {
-        let inner: Arc<dyn CheckpointStore> = Arc::new(MemoryStore::new());
+        let inner: Arc<dyn CheckpointStore> = Arc::new(CheckpointMemoryStore::new());
         Arc::new(Self { inner: Mutex::new(inner), writes_left: AtomicUsize::new(usize::MAX), late })
     }
 
@@ -45,13 +45,13 @@ impl Faulty {
 
     /// It comes back with nothing.
     fn lose_everything(&self) {
-        *self.inner.lock().unwrap() = Arc::new(MemoryStore::new());
+        *self.inner.lock().unwrap() = Arc::new(CheckpointMemoryStore::new());
     }
 }
 
 #[async_trait]
 impl CheckpointStore for Faulty {
-    async fn claim(&self, shard: ShardNumber, epoch: Epoch) -> Result<Claim, StoreError> {
+    async fn claim(&self, shard: ShardNumber, epoch: Epoch) -> Result<Claim, CheckpointStoreError> {
         self.inner().claim(shard, epoch).await
     }
 
@@ -61,7 +61,7 @@ impl CheckpointStore for Faulty {
         epoch: Epoch,
         serial: u64,
         step: &WriteStep,
-    ) -> Result<Written, StoreError> {
+    ) -> Result<Written, CheckpointStoreError> {
         let inner = self.inner();
         let left =
             self.writes_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
@@ -69,7 +69,7 @@ impl CheckpointStore for Faulty {
             if self.late {
                 inner.write(shard, epoch, serial, step).await?;
             }
-            return Err(StoreError::Away("as the test has it".to_owned()));
+            return Err(CheckpointStoreError::Away("as the test has it".to_owned()));
         }
         inner.write(shard, epoch, serial, step).await
     }
@@ -80,11 +80,11 @@ impl CheckpointStore for Faulty {
         epoch: Epoch,
         serial: u64,
         cursor: Cursor,
-    ) -> Result<PageRead, StoreError> {
+    ) -> Result<PageRead, CheckpointStoreError> {
         self.inner().read(shard, epoch, serial, cursor).await
     }
 
-    async fn freshness(&self, shard: ShardNumber) -> Result<Option<Freshness>, StoreError> {
+    async fn freshness(&self, shard: ShardNumber) -> Result<Option<Freshness>, CheckpointStoreError> {
         self.inner().freshness(shard).await
     }
 }

@@ -71,7 +71,7 @@ impl Intake {
                 Ok(loaded) => loaded,
                 // Only a panic in it ends the task without an answer.
                 Err(error) => Err(NotRestored {
-                    why: LoadError::Store(checkpoint::StoreError::Away(error.to_string())),
+                    why: LoadError::Store(checkpoint::CheckpointStoreError::Away(error.to_string())),
                     left: LeftOver { pending: Vec::new(), unread: Some((0, 0)) },
                 }),
             },

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use checkpoint::{
-    Claim, FORMAT_MAX, Head, HeadWrite, MemoryStore, PendingEvent, Record, RecordKey, Session, WriteStep,
-    decode_head, encode_head, encode_record,
+    CheckpointMemoryStore, Claim, FORMAT_MAX, Head, HeadWrite, PendingEvent, Record, RecordKey, Session,
+    WriteStep, decode_head, encode_head, encode_record,
 };
 use fleet_model::Epoch;
 
@@ -232,7 +232,7 @@ fn broken((key, bytes): (RecordKey, Bytes)) -> (RecordKey, Bytes) {
 
 /// A store with a previous owner's checkpoint.
 async fn left(head: Option<Bytes>, records: Vec<(RecordKey, Bytes)>) -> Arc<dyn checkpoint::CheckpointStore> {
-    let store: Arc<dyn checkpoint::CheckpointStore> = Arc::new(MemoryStore::new());
+    let store: Arc<dyn checkpoint::CheckpointStore> = Arc::new(CheckpointMemoryStore::new());
     store.claim(SHARD, Epoch(1)).await.unwrap();
     let head = head.map(|bytes| HeadWrite { bytes, total: TOTAL });
     let step = WriteStep { fresh: true, set: records, head, ..WriteStep::default() };

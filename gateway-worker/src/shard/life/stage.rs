@@ -12,14 +12,15 @@ const TO_READY: Duration = Duration::from_mins(2);
 const FOR_EVENT: Duration = Duration::from_millis(100);
 /// Time limit for a replay, regardless of its events.
 const REPLAY: Duration = Duration::from_mins(15);
-/// Each failure doubles the limits, at most this often: a gateway that is slow for all bots deserves patience.
+/// Each failure doubles the limits, at most this often: a gateway may be slow for all bots. HELLO at a resume URL keeps
+/// its limit, as the gateway's own URL is tried next.
 const DOUBLINGS: u32 = 2;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Stage {
     /// No HELLO yet.
-    Connecting(Instant),
+    Connecting { since: Instant, by_resume_url: bool },
     /// It waits for a permit, for as long as that takes.
     Queued,
     /// IDENTIFY or RESUME went out at `at`. Events move `since` forward.
@@ -29,6 +30,11 @@ pub(super) enum Stage {
 }
 
 impl Stage {
+    /// The WebSocket is open.
+    pub(super) fn connecting(by_resume_url: bool) -> Self {
+        Self::Connecting { since: Instant::now(), by_resume_url }
+    }
+
     /// IDENTIFY or RESUME goes out.
     pub(super) fn greeted() -> Self {
         let now = Instant::now();
@@ -44,15 +50,16 @@ impl Stage {
 
     /// Returns what the connection hangs in, if its time limit after `failures` failures is over.
     pub(super) fn hangs(self, failures: u32) -> Option<&'static str> {
-        let patience = |first: Duration| first * (1 << failures.min(DOUBLINGS));
+        let grown = |limit: Duration| limit * (1 << failures.min(DOUBLINGS));
         match self {
-            Self::Connecting(since) if since.elapsed() >= patience(TO_HELLO) => Some("no HELLO came"),
-            Self::Greeted { at, since }
-                if since.elapsed() >= patience(TO_READY) || at.elapsed() >= REPLAY =>
-            {
+            Self::Connecting { since, by_resume_url } => {
+                let limit = if by_resume_url { TO_HELLO } else { grown(TO_HELLO) };
+                (since.elapsed() >= limit).then_some("no HELLO came")
+            }
+            Self::Greeted { at, since } if since.elapsed() >= grown(TO_READY) || at.elapsed() >= REPLAY => {
                 Some("neither READY nor RESUMED came")
             }
-            Self::Connecting(_) | Self::Queued | Self::Greeted { .. } | Self::Running => None,
+            Self::Queued | Self::Greeted { .. } | Self::Running => None,
         }
     }
 }
@@ -62,15 +69,22 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn time_limit_for_ready_grows_with_failures() {
-        let stage = Stage::greeted();
-        let mut hangs_after = Vec::new();
-        for _ in 0..600 {
-            tokio::time::advance(Duration::from_secs(1)).await;
-            hangs_after.push([0, 1, 9].map(|failures| stage.hangs(failures).is_some()));
+    async fn time_limits_grow_with_failures_except_at_a_resume_url() {
+        let cases: [(&str, fn() -> Stage, [u64; 3]); 3] = [
+            ("HELLO at the resume URL", || Stage::connecting(true), [15, 15, 15]),
+            ("HELLO at the gateway's URL", || Stage::connecting(false), [15, 30, 60]),
+            ("READY or RESUMED", Stage::greeted, [120, 240, 480]),
+        ];
+        for (what, begin, limits) in cases {
+            let (stage, mut hangs_after) = (begin(), [None; 3]);
+            for second in 1..600 {
+                tokio::time::advance(Duration::from_secs(1)).await;
+                for (failures, after) in [0, 1, 9].into_iter().zip(&mut hangs_after) {
+                    *after = after.or(stage.hangs(failures).map(|_| second));
+                }
+            }
+            assert_eq!(hangs_after, limits.map(Some), "{what}");
         }
-        let first = |column: usize| hangs_after.iter().position(|hangs| hangs[column]).map(|at| at + 1);
-        assert_eq!([first(0), first(1), first(2)], [Some(120), Some(240), Some(480)]);
     }
 
     #[tokio::test(start_paused = true)]

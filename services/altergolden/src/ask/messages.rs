@@ -1,61 +1,54 @@
-//! Messages to shards and to the manager, questions to shards, and what arrives.
+//! Messages to shards and to the manager, questions to shards, and subscriptions.
 
 use altergolden_proto::v1;
 use clap::{Subcommand, ValueEnum};
 use shard_bridge::{ClientError, Data};
 
-use super::{Server, json_data};
+use super::{ServerArgs, json_data, shard_number};
 use crate::{
-    exit::{Outcome, say_json},
+    exit::{CommandOutcome, say_json},
     json, table,
 };
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MessageCommand {
-    /// A message to one shard: exit 1 when nobody listens there, or the bot has no such shard
+    /// A message to one shard: exit 1 when it has no message handler, or the bot has no such shard
     SendToShard {
         /// The shard's number
+        #[arg(value_parser = shard_number, allow_negative_numbers = true)]
         shard: u32,
         #[command(flatten)]
-        content: Content,
-        #[command(flatten)]
-        server: Server,
+        content: MessageArgs,
     },
-    /// A message to whoever manages the shards: all who are subscribed, at any process
+    /// A message to the manager of the shards: every subscriber, at any process, receives it
     SendToManager {
         #[command(flatten)]
-        content: Content,
-        /// The shard for which it speaks
-        #[arg(long, value_name = "NUMBER")]
+        content: MessageArgs,
+        /// The shard that sends it
+        #[arg(long, value_name = "NUMBER", value_parser = shard_number, allow_negative_numbers = true)]
         shard: Option<u32>,
-        #[command(flatten)]
-        server: Server,
     },
-    /// A question to shards, with each one's own reply: exit 1 when none knows what is asked, 4 when some have not replied
+    /// A question to shards, with a reply of each: exit 1 when no shard knows its type, 4 when a reply is missing
     Request {
         #[command(flatten)]
-        content: Content,
+        content: MessageArgs,
         /// Only this shard; may be given more than once
-        #[arg(long, value_name = "NUMBER")]
+        #[arg(long, value_name = "NUMBER", value_parser = shard_number, allow_negative_numbers = true)]
         shard: Vec<u32>,
-        #[command(flatten)]
-        server: Server,
     },
-    /// The messages from now on, as the process that is asked gets them, one JSON object a line
+    /// Messages from now on, as that process receives them, one JSON object a line
     Subscribe {
         /// Only these types
         types: Vec<String>,
         /// Only messages to this recipient; may be given more than once
         #[arg(long, value_enum, value_name = "RECIPIENT")]
         recipient: Vec<Recipient>,
-        #[command(flatten)]
-        server: Server,
     },
 }
 
-/// What is said.
+/// The type and data of a message.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Content {
+pub(crate) struct MessageArgs {
     /// What kind of message it is
     r#type: String,
     /// Its data, as JSON
@@ -63,14 +56,14 @@ pub(crate) struct Content {
     data: Data,
 }
 
-/// Whom a message is for.
+/// The recipient of a message.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Recipient {
-    /// Everybody: broadcasts
+    /// All workers: broadcasts
     All,
-    /// Whoever manages the shards
+    /// The manager of the shards
     Manager,
-    /// Shards that run in the process that is asked
+    /// Shards of the worker that is asked
     Shard,
 }
 
@@ -84,47 +77,50 @@ impl From<Recipient> for v1::MessageRecipient {
     }
 }
 
-pub(super) async fn answer(command: MessageCommand) -> Result<Outcome, ClientError> {
+pub(super) async fn answer(
+    command: MessageCommand,
+    server: &ServerArgs,
+) -> Result<CommandOutcome, ClientError> {
     match command {
-        MessageCommand::SendToShard { shard, content: Content { r#type, data }, server } => {
+        MessageCommand::SendToShard { shard, content: MessageArgs { r#type, data } } => {
             let sent = server.connect().await?.send_to_shard(shard, &r#type, data).await?;
-            server.show(|| sent_in_words(shard, &sent), || json::sent_to_shard(&sent));
-            Ok(if sent.delivered { Outcome::yes() } else { Outcome::no() })
+            server.show(|_| delivery_text(shard, &sent), || json::sent_to_shard(&sent));
+            Ok(if sent.delivered { CommandOutcome::success() } else { CommandOutcome::negative() })
         }
-        MessageCommand::SendToManager { content: Content { r#type, data }, shard, server } => {
+        MessageCommand::SendToManager { content: MessageArgs { r#type, data }, shard } => {
             let id = server.connect().await?.send_to_manager(shard, &r#type, data).await?;
-            server.show(|| format!("{id}: sent"), || serde_json::json!({ "message_id": id }));
-            Ok(Outcome::yes())
+            server.show(|_| format!("{id}: sent"), || serde_json::json!({ "message_id": id }));
+            Ok(CommandOutcome::success())
         }
-        MessageCommand::Request { content: Content { r#type, data }, shard, server } => {
+        MessageCommand::Request { content: MessageArgs { r#type, data }, shard } => {
             let answer = server.connect().await?.request_shards(shard, &r#type, data).await?;
-            server.show(|| table::replies(&answer), || json::replies(&answer));
-            Ok(replied(&answer))
+            server.show(|screen| table::replies(&answer, screen), || json::replies(&answer));
+            Ok(reply_outcome(&answer))
         }
-        MessageCommand::Subscribe { types, recipient, server } => {
-            subscribe(&server, types, recipient.into_iter().map(Into::into).collect()).await
+        MessageCommand::Subscribe { types, recipient } => {
+            subscribe(server, types, recipient.into_iter().map(Into::into).collect()).await
         }
     }
 }
 
 async fn subscribe(
-    server: &Server,
+    server: &ServerArgs,
     types: Vec<String>,
     recipients: Vec<v1::MessageRecipient>,
-) -> Result<Outcome, ClientError> {
+) -> Result<CommandOutcome, ClientError> {
     let mut stream = server.connect().await?.subscribe_to(types, &recipients).await?;
     loop {
         tokio::select! {
             item = stream.message() => match item? {
                 Some(item) => say_json(json::subscribed(item)),
-                None => return Ok(Outcome::unreachable("the server ended the stream")),
+                None => return Ok(CommandOutcome::unreachable("the server ended the stream")),
             },
-            _ = tokio::signal::ctrl_c() => return Ok(Outcome::yes()),
+            _ = tokio::signal::ctrl_c() => return Ok(CommandOutcome::success()),
         }
     }
 }
 
-fn sent_in_words(shard: u32, sent: &v1::SendToShardResponse) -> String {
+fn delivery_text(shard: u32, sent: &v1::SendToShardResponse) -> String {
     if sent.delivered {
         format!("shard {shard}: delivered on {}", sent.worker_id)
     } else {
@@ -132,17 +128,17 @@ fn sent_in_words(shard: u32, sent: &v1::SendToShardResponse) -> String {
     }
 }
 
-/// Yes when all have replied; no when each one says that it does not know what is asked.
-fn replied(answer: &v1::RequestResponse) -> Outcome {
+/// Success when all shards have replied; negative when no shard knows the type.
+fn reply_outcome(answer: &v1::RequestResponse) -> CommandOutcome {
     let unknown = |reply: &v1::ShardReply| {
         matches!(&reply.outcome, Some(v1::shard_reply::Outcome::Failure(failure))
             if failure.kind() == v1::ReplyFailureKind::UnknownType)
     };
     if answer.complete {
-        Outcome::yes()
+        CommandOutcome::success()
     } else if answer.replies.iter().all(unknown) {
-        Outcome::no()
+        CommandOutcome::negative()
     } else {
-        Outcome::incomplete()
+        CommandOutcome::incomplete()
     }
 }

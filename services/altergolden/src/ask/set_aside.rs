@@ -1,4 +1,4 @@
-//! Events that were set aside: looked at, dropped, handled again.
+//! Events that were set aside: shown, dropped, replayed.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,28 +7,31 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use shard_bridge::ClientError;
 
-use super::Server;
-use crate::{exit::Outcome, json, table};
+use super::ServerArgs;
+use crate::{
+    exit::CommandOutcome,
+    json,
+    screen::{SafeText, Screen},
+    table,
+};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SetAsideCommand {
     /// All of them
-    List(Server),
-    /// One of them, with its payload: exit 1 when there is none
-    Show(One),
-    /// Forget one for good: exit 1 when there is none
-    Drop(One),
-    /// Give one to its handler again; it stays set aside until that has come to its end
-    Replay(One),
+    List,
+    /// One of them, with its payload: exit 1 when it does not exist
+    Show(SetAsideArgs),
+    /// Delete one for good: exit 1 when it does not exist
+    Drop(SetAsideArgs),
+    /// Run its handler again; the event stays set aside until the handler has finished
+    Replay(SetAsideArgs),
 }
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct One {
-    /// Which, as `setaside list` shows it
+pub(crate) struct SetAsideArgs {
+    /// Id of the event, as `set-aside list` shows it
     #[arg(value_name = "SHARD/SESSION/SEQUENCE", value_parser = parse_id)]
     id: v1::SetAsideId,
-    #[command(flatten)]
-    server: Server,
 }
 
 fn parse_id(text: &str) -> Result<v1::SetAsideId, String> {
@@ -39,41 +42,44 @@ fn parse_id(text: &str) -> Result<v1::SetAsideId, String> {
         let sequence = parts.next()?.parse().ok()?;
         parts.next().is_none().then_some(v1::SetAsideId { shard_id, session, sequence })
     })();
-    id.ok_or_else(|| "it takes SHARD/SESSION/SEQUENCE, as `altergolden setaside list` shows it".to_owned())
+    id.ok_or_else(|| "expected SHARD/SESSION/SEQUENCE, as `altergolden set-aside list` shows it".to_owned())
 }
 
-pub(super) async fn answer(command: SetAsideCommand) -> Result<Outcome, ClientError> {
+pub(super) async fn answer(
+    command: SetAsideCommand,
+    server: &ServerArgs,
+) -> Result<CommandOutcome, ClientError> {
     match command {
-        SetAsideCommand::List(server) => {
+        SetAsideCommand::List => {
             let events = server.connect().await?.set_asides().await?;
-            server.show(|| table::set_asides(&events, unix_ms()), || json::set_asides(&events));
+            server.show(|screen| table::set_asides(&events, unix_ms(), screen), || json::set_asides(&events));
         }
-        SetAsideCommand::Show(One { id, server }) => {
+        SetAsideCommand::Show(SetAsideArgs { id }) => {
             let event = server.connect().await?.set_aside(id).await?;
-            server.show(|| in_words(&event), || json::set_aside(&event));
+            server.show(|screen| event_text(&event, screen), || json::set_aside(&event));
         }
-        SetAsideCommand::Drop(One { id, server }) => {
+        SetAsideCommand::Drop(SetAsideArgs { id }) => {
             server.connect().await?.drop_set_aside(id).await?;
             let id = table::set_aside_id(Some(id));
-            server.show(|| format!("{id}: dropped"), || json!({ "id": id, "dropped": true }));
+            server.show(|_| format!("{id}: dropped"), || json!({ "id": id, "dropped": true }));
         }
-        SetAsideCommand::Replay(One { id, server }) => {
+        SetAsideCommand::Replay(SetAsideArgs { id }) => {
             let worker = server.connect().await?.replay_set_aside(id).await?;
             let id = table::set_aside_id(Some(id));
             server.show(
-                || format!("{id}: waits for its handler on {worker}"),
+                |_| format!("{id}: queued for its handler on {worker}"),
                 || json!({ "id": id, "worker_id": worker }),
             );
         }
     }
-    Ok(Outcome::yes())
+    Ok(CommandOutcome::success())
 }
 
-fn in_words(event: &v1::SetAside) -> String {
+fn event_text(event: &v1::SetAside, screen: Screen) -> SafeText {
     let payload = serde_json::from_str(&event.payload)
         .and_then(|payload: Value| serde_json::to_string_pretty(&payload))
         .unwrap_or_else(|_| event.payload.clone());
-    format!("{}\n{payload}", table::set_asides(std::slice::from_ref(event), unix_ms()))
+    table::set_asides(std::slice::from_ref(event), unix_ms(), screen) + format!("\n{payload}").into()
 }
 
 pub(super) fn unix_ms() -> u64 {
@@ -85,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_reads_as_it_is_shown() {
+    fn ids_parse_as_shown() {
         let id = v1::SetAsideId { shard_id: 3, session: 1_760_000_000_000, sequence: 42 };
         assert_eq!(parse_id(&table::set_aside_id(Some(id))), Ok(id));
         for wrong in ["", "3", "3/1", "3/1/", "3/1/2/4", "-3/1/2", "a/1/2", "3//2"] {

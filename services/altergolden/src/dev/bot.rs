@@ -1,4 +1,4 @@
-//! The bot code of dev mode: just enough for messages and questions to shards to be tried.
+//! The bot code of dev mode: enough to try messages and questions to shards.
 
 use gateway_worker::{
     Context, Event, EventHandler, RequestError, ShardMessage, ShardRequest, Taken, Wanted, async_trait,
@@ -10,7 +10,7 @@ use crate::exit::say;
 /// Prints the messages to its shards, and answers `stats` and `echo`.
 #[derive(Debug)]
 pub(super) struct DevBot {
-    /// The worker that it runs on.
+    /// Name of its worker.
     pub(super) worker: String,
 }
 
@@ -24,7 +24,7 @@ impl EventHandler for DevBot {
 
     async fn message(&self, context: &Context, message: &ShardMessage) -> Taken {
         let ShardMessage { kind, data, sender, .. } = message;
-        // As JSON, a text can't play tricks on the terminal.
+        // JSON escapes control characters.
         let kind = Value::from(kind.as_str());
         say(format_args!("shard {} on {} was sent {kind} by {sender}: {data}", context.shard(), self.worker));
         Taken::Yes

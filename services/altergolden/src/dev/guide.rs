@@ -1,18 +1,22 @@
-//! What runs, and what to try next, with ids that exist.
+//! Addresses of the running parts, and commands to try, with ids that exist.
 
 use altergolden_proto::v1;
 
 use super::Running;
-use crate::{exit::say, table};
+use crate::{
+    exit::{say, say_safe},
+    screen::Screen,
+    table,
+};
 
 /// Prints the table and the commands.
 pub(super) fn print(running: &Running, shards: &[v1::Shard]) {
-    say(table::shards(shards));
+    say_safe(&table::shards(shards, Screen::stdout()));
     let coordinator = running.coordinator;
     let (guild, user) = example_ids(running);
     let port = |address: std::net::SocketAddr| format!("http://{address}");
     let discord = match &running.sim {
-        Some(sim) => format!("simulated, at {} (what it saw: {0}/sim/ledger)", sim.http_origin()),
+        Some(sim) => format!("simulated, at {} (its log: {0}/sim/ledger)", sim.http_origin()),
         None => "the real one".to_owned(),
     };
     let workers: Vec<String> = running.worker_healths.iter().map(|address| port(*address)).collect();
@@ -27,7 +31,7 @@ pub(super) fn print(running: &Running, shards: &[v1::Shard]) {
         workers.join(", "),
         rests.join(", "),
     ));
-    // A coordinator elsewhere than by default must be named.
+    // The commands need the address unless it is the default.
     let url = match coordinator.to_string().as_str() {
         "127.0.0.1:50051" => String::new(),
         other => format!(" --url http://{other}"),
@@ -56,7 +60,7 @@ pub(super) fn print(running: &Running, shards: &[v1::Shard]) {
     say(format_args!("\nCtrl-C stops everything."));
 }
 
-/// A guild and a user that the simulated Discord knows; Discord's own examples otherwise.
+/// A guild and a user of the simulated Discord; for the real one, example ids from Discord's documentation.
 fn example_ids(running: &Running) -> (String, String) {
     let mut ids = ("613425648685547541".to_owned(), "80351110224678912".to_owned());
     if let Some(sim) = &running.sim {

@@ -1,4 +1,4 @@
-//! How the shards come up.
+//! Progress of the shards at the start.
 
 use std::{
     collections::BTreeMap,
@@ -9,12 +9,12 @@ use std::{
 use altergolden_proto::v1;
 use shard_bridge::BridgeClient;
 
-use crate::{line::Line, table};
+use crate::{status_line::StatusLine, table};
 
-/// How long to wait for the first latencies once all shards are ready.
+/// The longest wait for the first latencies once all shards are ready.
 const LATENCIES: Duration = Duration::from_secs(2);
 
-/// Prints progress until every shard is ready, or failed for good. The shards then.
+/// Prints progress until every shard is ready or failed, and returns the shards.
 ///
 /// # Errors
 /// The coordinator does not answer.
@@ -23,12 +23,12 @@ pub(super) async fn until_ready(coordinator: SocketAddr, started: Instant) -> Re
     let mut client = loop {
         match BridgeClient::connect(&url, Duration::from_secs(2)).await {
             Ok(client) => break client,
-            // It listens from the start and serves once Discord has answered.
+            // The coordinator listens from the start and serves once Discord has answered.
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     };
     let mut fleet = client.watch().await.map_err(|error| error.to_string())?;
-    let (mut line, mut shown) = (Line::new(true), String::new());
+    let (mut line, mut shown) = (StatusLine::new(true), String::new());
     let mut ready_since: Option<Instant> = None;
     while let Some(status) = fleet.message().await.map_err(|error| error.to_string())? {
         let counts = counts(&status.shards);

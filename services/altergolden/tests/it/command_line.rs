@@ -1,12 +1,12 @@
-//! The operator's tool against a running fleet: what it prints, and how it exits.
+//! `altergolden` against a running fleet: output and exit codes.
 
 use fleet_fixture::{Deployment, sim_config};
 use serde_json::Value;
 
-use crate::asked::altergolden;
+use crate::cli::altergolden;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_answers_people_and_programs() {
+async fn commands_answer_as_tables_and_as_json() {
     let deployment = Deployment::start(sim_config(20)).await;
     let coordinator = deployment.coordinator(2).await;
     let worker = deployment.worker("solo", &coordinator).await;
@@ -24,10 +24,12 @@ async fn it_answers_people_and_programs() {
     let found = altergolden(url, &["find-guild", &guild.id.to_string()]);
     assert_eq!(found.code, 0);
     assert!(found.out.contains(&guild.name), "{}", found.out);
-    let nobodys = altergolden(url, &["find-guild", "1099511627776"]);
-    assert_eq!(nobodys.code, 1, "{}", nobodys.out);
-    assert!(nobodys.out.contains("the bot is not in it"));
-    // Users are not cached by default: nobody can tell, and it says why.
+    let missing = altergolden(url, &["find-guild", "1099511627776"]);
+    assert_eq!(missing.code, 1, "{}", missing.out);
+    assert!(missing.out.contains("the bot is not in it"));
+    let missing = altergolden(url, &["get", "guild", "1099511627776"]);
+    assert_eq!(missing.code, 1, "as find-guild: {}", missing.err);
+    // Users are not cached by default: the answer is unknown, with the reason.
     let user = altergolden(url, &["find-user", "1099511627776"]);
     assert_eq!(user.code, 4);
     assert!(user.out.contains("CACHE"), "{}", user.out);
@@ -36,8 +38,8 @@ async fn it_answers_people_and_programs() {
     let got = altergolden(url, &["get", "guild", &id, "--fields", "name,id", "--json"]);
     let got: Value = serde_json::from_str(&got.out).unwrap();
     assert_eq!(got, serde_json::json!({ "id": id, "name": guild.name }));
-    let nobodys = altergolden(url, &["get", "roles", "1099511627776"]);
-    assert_eq!(nobodys.code, 1, "{}", nobodys.err);
+    let missing = altergolden(url, &["get", "roles", "1099511627776"]);
+    assert_eq!(missing.code, 1, "{}", missing.err);
     let member = altergolden(url, &["get", "member", &id, "5"]);
     assert!(member.code == 1 && member.err.contains("CACHE"), "{}", member.err);
 
@@ -47,9 +49,9 @@ async fn it_answers_people_and_programs() {
     assert_eq!((&sent["workers_expected"], &sent["workers_acknowledged"]), (&1.into(), &1.into()));
 
     // This worker has no bot code.
-    let nobody = altergolden(url, &["send-to-shard", "1", "hello", "{}"]);
-    assert_eq!(nobody.code, 1, "{}", nobody.err);
-    assert_eq!(nobody.out.trim(), "shard 1: not delivered: nobody listens on worker solo");
+    let undelivered = altergolden(url, &["send-to-shard", "1", "hello", "{}"]);
+    assert_eq!(undelivered.code, 1, "{}", undelivered.err);
+    assert_eq!(undelivered.out.trim(), "shard 1: not delivered: no listener on worker solo");
     let unknown = altergolden(url, &["send-to-shard", "2", "hello"]);
     assert_eq!((unknown.code, unknown.out.as_str()), (1, ""));
     assert!(unknown.err.contains("there is no shard 2: the bot has 2"), "{}", unknown.err);
@@ -57,7 +59,7 @@ async fn it_answers_people_and_programs() {
     assert_eq!(empty.code, 2);
     assert!(empty.err.contains("1 to 100 characters"), "{}", empty.err);
     let reply = altergolden(url, &["request", "stats"]);
-    assert_eq!(reply.code, 1, "nobody knows what is asked: {}", reply.err);
+    assert_eq!(reply.code, 1, "no shard knows the type: {}", reply.err);
     assert!(reply.out.starts_with("0 of 2 shards replied") && reply.out.contains("(unknown type)"));
     let sent = altergolden(url, &["send-to-manager", "hello", "--json"]);
     assert_eq!(sent.code, 0, "{}", sent.err);
@@ -66,15 +68,17 @@ async fn it_answers_people_and_programs() {
 
     assert!(altergolden(url, &["shards"]).out.contains("solo"));
     assert!(altergolden(url, &["workers"]).out.contains("0-1"));
-    let unknown = altergolden(url, &["shards", "--worker", "nobody"]);
+    let unknown = altergolden(url, &["shards", "--worker", "missing"]);
     assert_eq!(unknown.code, 1);
-    assert!(unknown.err.contains("no worker is called nobody"), "{}", unknown.err);
+    assert!(unknown.err.contains("no worker is called missing"), "{}", unknown.err);
 
-    let nothing = altergolden(url, &["setaside", "list"]);
-    assert_eq!((nothing.code, nothing.out.trim()), (0, "nothing is set aside"));
-    assert_eq!(altergolden(url, &["setaside", "list", "--json"]).out.trim(), "[]");
+    for name in ["set-aside", "setaside"] {
+        let nothing = altergolden(url, &[name, "list"]);
+        assert_eq!((nothing.code, nothing.out.trim()), (0, "no events are set aside"));
+        assert_eq!(altergolden(url, &[name, "list", "--json"]).out.trim(), "[]");
+    }
     for what in ["show", "drop", "replay"] {
-        let unknown = altergolden(url, &["setaside", what, "1/2/3"]);
+        let unknown = altergolden(url, &["set-aside", what, "1/2/3"]);
         assert_eq!(unknown.code, 1, "{what}");
         assert!(unknown.err.contains("no event 1/2/3 is set aside"), "{}", unknown.err);
     }
@@ -84,38 +88,84 @@ async fn it_answers_people_and_programs() {
     let missing = altergolden(url, &["health", &format!("{}/nothing", worker.health)]);
     assert_eq!(missing.code, 1);
 
-    // A worker answers lookups too, and says where the rest is to be asked.
+    // A worker answers lookups too, and refers to the coordinator for the rest.
     assert_eq!(altergolden(&worker.address, &["status"]).code, 0);
     let fleet = altergolden(&worker.address, &["workers"]);
     assert_eq!(fleet.code, 2);
     assert!(fleet.err.contains("ask the coordinator"), "{}", fleet.err);
+    for health in [&coordinator.health, &worker.health] {
+        let health_port = altergolden(health, &["status"]);
+        assert_eq!(health_port.code, 2);
+        let says = health_port.err;
+        assert!(says.contains("is a health port") && says.contains("--coordinator-listen"), "{says}");
+    }
+    global_flags_go_before_and_after_the_subcommand(url);
     deployment.assert_lawful();
 }
 
+fn global_flags_go_before_and_after_the_subcommand(url: &str) {
+    // The address in the environment is wrong, the one in the flag is right.
+    for words in [
+        ["--url", url, "--json", "--deadline=5s", "workers"],
+        ["workers", "--url", url, "--json", "--deadline=5s"],
+        ["--json", "workers", "--deadline=5s", "--url", url],
+    ] {
+        let workers = altergolden("http://127.0.0.1:1", &words);
+        assert_eq!(workers.code, 0, "{words:?}: {}", workers.err);
+        let workers: Value = serde_json::from_str(&workers.out).unwrap();
+        assert_eq!(workers[0]["worker_id"], "solo", "{words:?}");
+    }
+    let nested = altergolden("http://127.0.0.1:1", &["--url", url, "set-aside", "--json", "list"]);
+    assert_eq!((nested.code, nested.out.trim()), (0, "[]"), "{}", nested.err);
+    let refused = altergolden(url, &["--deadline", "2", "status"]);
+    assert!(refused.code == 2 && refused.err.contains("unit"), "{}", refused.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fleets_without_workers_give_a_reason_and_a_hint() {
+    let deployment = Deployment::start(sim_config(2)).await;
+    let coordinator = deployment.coordinator(2).await;
+    for (command, code) in [("status", 4), ("workers", 0)] {
+        let empty = altergolden(&coordinator.address, &[command]);
+        assert_eq!(empty.code, code, "{command}: {}", empty.err);
+        assert!(empty.out.contains("no worker is registered"), "{command}: {}", empty.out);
+        assert!(
+            empty.out.contains("COORDINATOR_URL") && !empty.out.contains("STATE"),
+            "{command}: {}",
+            empty.out
+        );
+    }
+}
+
 #[test]
-fn what_is_wrong_is_one_clear_line() {
+fn mistakes_are_one_line_that_names_the_fix() {
     for (words, code, says) in [
         (&["find-guild", "many"][..], 2, "Discord id"),
         (&["find-guild", "0"], 2, "Discord id"),
-        (&["find-user", "-1"], 2, "-1"),
+        (&["find-user", "-1"], 2, "'-1' for '<USER_ID>': expected a Discord id"),
+        (&["find-guild", "-1"], 2, "'-1' for '<GUILD_ID>': expected a Discord id"),
+        (&["get", "guild", "-1"], 2, "'-1' for '<GUILD_ID>': expected a Discord id"),
+        (&["statuss"], 2, "'status'"),
         (&["broadcast", "x", "{broken"], 2, "JSON"),
-        (&["send-to-shard", "-1", "x"], 2, "-1"),
+        (&["send-to-shard", "-1", "x"], 2, "'-1' for '<SHARD>': expected the number of a shard"),
+        (&["send-to-shard", "abc", "hello"], 2, "'abc' for '<SHARD>': expected the number of a shard"),
+        (&["move", "abc", "a"], 2, "'abc' for '<SHARD>': expected the number of a shard"),
         (&["send-to-shard", "0", "x", "{broken"], 2, "JSON"),
         (&["send-to-manager", "x", "--shard", "lots"], 2, "--shard"),
         (&["request", "x", "--shard", "lots"], 2, "--shard"),
         (&["request", "x"], 3, "can't reach"),
-        (&["subscribe", "--recipient", "nobody"], 2, "--recipient"),
+        (&["subscribe", "--recipient", "unknown"], 2, "--recipient"),
         (&["status", "--deadline", "2"], 2, "unit"),
         (&["health", "nonsense"], 2, "URL"),
-        (&["setaside", "show", "3/1"], 2, "setaside list"),
-        (&["setaside", "list"], 3, "can't reach"),
+        (&["set-aside", "show", "3/1"], 2, "set-aside list"),
+        (&["set-aside", "list"], 3, "can't reach"),
         (&["dev", "--workers", "0"], 2, "1..=64"),
         (&["dev", "--shards", "lots"], 2, "--shards"),
         (&["dev", "--guilds", "-1"], 2, "--guilds"),
         (&["status", "--url", "nonsense"], 2, "http://127.0.0.1:50051"),
         (&["status"], 3, "can't reach"),
     ] {
-        // Port 1 is nobody's.
+        // Nothing listens on port 1.
         let answer = altergolden("http://127.0.0.1:1", words);
         assert_eq!(answer.code, code, "{words:?}: {}", answer.err);
         assert!(answer.err.contains(says), "{words:?}: {}", answer.err);

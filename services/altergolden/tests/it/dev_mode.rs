@@ -4,10 +4,10 @@ use fleet_fixture::{Process, Signal, binary, command};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::asked::altergolden;
+use crate::cli::altergolden;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_starts_shows_and_ends() {
+async fn dev_mode_starts_prints_commands_that_work_and_stops() {
     let started = Instant::now();
     let mut command = command("altergolden");
     command.args([
@@ -27,7 +27,7 @@ async fn it_starts_shows_and_ends() {
     for worker in ["worker-0", "worker-1", "worker-2"] {
         assert!(output.contains(worker), "{output}");
     }
-    // What it says to try, works.
+    // The commands that it prints work.
     let hint = output
         .lines()
         .find_map(|line| line.trim().strip_prefix("cargo run --release -p altergolden -- find-guild "));
@@ -45,7 +45,7 @@ async fn it_starts_shows_and_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn workers_can_be_drained_in_it() {
+async fn dev_mode_drains_workers() {
     let mut command = command("altergolden");
     command.args([
         "dev",
@@ -66,12 +66,12 @@ async fn workers_can_be_drained_in_it() {
         let drained = altergolden(&url, &["drain", worker]);
         assert_eq!(drained.code, 0, "{} {} {}", drained.out, drained.err, dev.output());
         assert!(drained.out.contains("no IDENTIFY"), "{}", drained.out);
-        let left = format!("{worker} has left");
+        let left = format!("{worker} has exited");
         dev.line("the worker to leave", |line| line.contains(&left).then_some(())).await;
     }
-    its_shards_can_be_told_and_asked(&mut dev, &url).await;
+    assert_messages_and_requests_reach_shards(&mut dev, &url).await;
     let workers = altergolden(&url, &["workers"]).out;
-    assert!(workers.contains(" worker-1 ") && workers.contains(" 0-3 "), "{workers}");
+    assert!(workers.contains("\nworker-1 ") && workers.contains(" 0-3 "), "{workers}");
     let refused = altergolden(&url, &["deploy", "abort"]);
     assert_eq!((refused.code, refused.err.trim()), (1, "altergolden: no plan is under way"));
 
@@ -80,7 +80,7 @@ async fn workers_can_be_drained_in_it() {
 }
 
 /// All four shards are on worker-1.
-async fn its_shards_can_be_told_and_asked(dev: &mut Process, url: &str) {
+async fn assert_messages_and_requests_reach_shards(dev: &mut Process, url: &str) {
     let sent = altergolden(url, &["send-to-shard", "2", "hello", r#"{"from":"me"}"#]);
     assert_eq!((sent.code, sent.out.trim()), (0, "shard 2: delivered on worker-1"), "{}", sent.err);
     let told = r#"shard 2 on worker-1 was sent "hello" by coordinator: {"from":"me"}"#;
@@ -98,7 +98,7 @@ async fn its_shards_can_be_told_and_asked(dev: &mut Process, url: &str) {
     assert_eq!(echo.out.matches(r#"[1,"two"]"#).count(), 2, "{}", echo.out);
     assert_eq!(altergolden(url, &["request", "what"]).code, 1);
 
-    // Whoever is subscribed sees what is sent to the manager, and only what it wants.
+    // A subscriber for the manager receives messages to the manager, and no broadcasts.
     let mut command = command("altergolden");
     command.args(["subscribe", "--recipient", "manager", "--url", url]);
     let mut subscribed = Process::start("subscribe", &mut command);

@@ -1,4 +1,4 @@
-//! A supervisor tells of a worker's exit that nobody else can see.
+//! A supervisor reports an exit of a worker that the coordinator cannot see.
 
 use std::time::Duration;
 
@@ -7,16 +7,16 @@ use fleet_fixture::{Coordinator, Deployment, Proxy, Worker, all_ready, http, hum
 use tokio::time::Instant;
 use tonic::Code;
 
-/// Long beside all that the test does after a death.
+/// Longer than everything that the test does after a death.
 const TTL: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_exit_that_is_told_shortens_the_wait_for_a_lease() {
+async fn exit_reports_end_the_wait_for_a_lease() {
     let deployment = Deployment::start(sim_config(40)).await;
     let mut command = deployment.coordinator_command(4);
     let coordinator = Coordinator::start(command.env("LEASE_TTL", humantime(TTL))).await;
     let acting = Instant::now();
-    // What is between them takes connections and keeps them when the worker is dead: no stream breaks, no address refuses.
+    // The proxies keep connections open when the worker is dead: no stream breaks, no address refuses.
     let to_coordinator = Proxy::to(coordinator.address.trim_start_matches("http://").parse().unwrap()).await;
     let to_worker = Proxy::unaimed().await;
     let mut command = deployment.worker_command("a", &format!("http://{}", to_coordinator.address()));
@@ -28,23 +28,23 @@ async fn an_exit_that_is_told_shortens_the_wait_for_a_lease() {
     let spent = deployment.sim.control().identifies().items.len();
 
     let mut client = CoordinatorClient::connect(coordinator.address.clone()).await.unwrap();
-    let notice = |worker_id: &str, incarnation: &str| ReportExitRequest {
+    let report = |worker_id: &str, incarnation: &str| ReportExitRequest {
         worker_id: worker_id.to_owned(),
         incarnation: incarnation.to_owned(),
         reason: "signal 9".to_owned(),
     };
-    for (worker, incarnation) in [("nobody", ""), ("a", "another")] {
-        let refused = client.report_exit(notice(worker, incarnation)).await.unwrap_err();
+    for (worker, incarnation) in [("unknown", ""), ("a", "another")] {
+        let refused = client.report_exit(report(worker, incarnation)).await.unwrap_err();
         assert_eq!(refused.code(), Code::NotFound, "{refused}");
     }
-    // The store is trusted once it has answered for the TTL.
+    // The coordinator trusts the store once it has answered for the TTL.
     tokio::time::sleep_until(acting + TTL + Duration::from_secs(1)).await;
 
     to_coordinator.hang();
     a.process.kill().await;
     let died = Instant::now();
-    let given_up = client.report_exit(notice("a", "")).await.unwrap().into_inner();
-    assert!(!given_up.incarnation.is_empty());
+    let accepted = client.report_exit(report("a", "")).await.unwrap().into_inner();
+    assert!(!accepted.incarnation.is_empty());
     coordinator
         .until("all shards on b", |status| all_ready(status) && shares(&status.shards).len() == 1)
         .await;
@@ -59,7 +59,7 @@ async fn an_exit_that_is_told_shortens_the_wait_for_a_lease() {
         assert!(metrics.lines().any(|found| found == line), "no {line} in\n{metrics}");
     }
     assert_eq!(deployment.sim.control().identifies().items.len(), spent, "they resumed");
-    let again = client.report_exit(notice("a", "")).await.unwrap_err();
+    let again = client.report_exit(report("a", "")).await.unwrap_err();
     assert_eq!(again.code(), Code::NotFound, "{again}");
     deployment.assert_lawful();
 }

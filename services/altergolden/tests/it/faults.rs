@@ -229,7 +229,7 @@ async fn a_worker_that_is_cut_off_closes_its_shards_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_coordinator_that_hangs_fences_nobody() {
+async fn a_hanging_coordinator_fences_no_worker() {
     let deployment = Deployment::start(sim_config(40)).await;
     let (coordinator, a, b) = pair(&deployment).await;
     let before = owners(&coordinator.client().await.shards("").await.unwrap());
@@ -256,7 +256,7 @@ async fn a_coordinator_that_hangs_fences_nobody() {
 async fn a_fleet_that_stops_as_a_whole_does_not_wait_for_itself() {
     let deployment = Deployment::start(sim_config(40)).await;
     let (mut coordinator, mut a, mut b) = pair(&deployment).await;
-    // A request that never ends keeps nobody.
+    // A request that never ends does not delay the exit.
     let address = a.health.trim_start_matches("http://").to_owned();
     let mut half = tokio::net::TcpStream::connect(address).await.unwrap();
     tokio::io::AsyncWriteExt::write_all(&mut half, b"GET /health HTTP/1.1\r\n").await.unwrap();

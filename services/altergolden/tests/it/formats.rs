@@ -1,4 +1,4 @@
-//! Workers of an older and of a newer checkpoint format take each other's shards over.
+//! Workers with an older and a newer checkpoint format take over shards from each other.
 
 use std::collections::BTreeSet;
 
@@ -29,7 +29,7 @@ async fn until_written_in(deployment: &Deployment, expected: &[u16]) {
     .await;
 }
 
-/// All shards are ready there, with all guilds, and nobody had to IDENTIFY for it.
+/// Asserts that all shards are ready on these workers, with all guilds, and that no shard sent another IDENTIFY.
 async fn assert_resumed(deployment: &Deployment, coordinator: &Coordinator, on: &[&Worker]) {
     coordinator.until_balanced(on).await;
     let stats = coordinator.client().await.aggregate_stats(std::time::Duration::ZERO).await.unwrap();
@@ -39,7 +39,7 @@ async fn assert_resumed(deployment: &Deployment, coordinator: &Coordinator, on: 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_older_version_goes_on_from_a_newer_one_and_back() {
+async fn older_and_newer_formats_resume_from_each_other() {
     let deployment = Deployment::start(sim_config(40)).await;
     let coordinator = deployment.coordinator(SHARDS).await;
     let old = async |name| {
@@ -51,7 +51,7 @@ async fn an_older_version_goes_on_from_a_newer_one_and_back() {
     coordinator.until_balanced(&[&a, &b]).await;
     until_written_in(&deployment, &[2]).await;
 
-    // An older one joins: everything is written as it reads it, so that it can go on from any of them.
+    // An older worker joins: all write its format, so that it can resume any shard.
     let mut old = old("old").await;
     coordinator.until_balanced(&[&a, &b, &old]).await;
     until_written_in(&deployment, &[1]).await;
@@ -60,7 +60,7 @@ async fn an_older_version_goes_on_from_a_newer_one_and_back() {
     b.process.kill().await;
     assert_resumed(&deployment, &coordinator, &[&old]).await;
 
-    // And up again: what was written before is left, what is new is newer.
+    // Newer workers again: existing checkpoints stay, new ones use the newer format.
     let mut c = deployment.worker("c", &coordinator).await;
     coordinator.until_balanced(&[&old, &c]).await;
     let written = c.metric("altergolden_checkpoint_writes_total").await;

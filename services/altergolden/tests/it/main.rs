@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test panics on what it did not expect")]
 
-mod asked;
+mod cli;
 mod command_line;
 mod dev_mode;
 mod exits;

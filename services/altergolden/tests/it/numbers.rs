@@ -2,7 +2,7 @@
 
 use fleet_fixture::{Process, Signal, command};
 
-use crate::asked::altergolden;
+use crate::cli::altergolden;
 
 /// What bot code in Rust gets in a message or a request.
 enum InRust {

@@ -1,9 +1,9 @@
-//! Plans from the command line: what an operator sees, and how it exits.
+//! Plans from the command line: output and exit codes.
 
 use fleet_fixture::{Coordinator, Deployment, Signal, Worker, sim_config};
 use serde_json::Value;
 
-use crate::asked::altergolden;
+use crate::cli::altergolden;
 
 async fn worker_of(
     deployment: &Deployment,
@@ -27,15 +27,15 @@ async fn blue(deployment: &Deployment, shards: u32) -> (Coordinator, Worker, Wor
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deployment_is_looked_ahead_at_and_carried_out() {
+async fn deployments_are_previewed_and_carried_out() {
     let deployment = Deployment::start(sim_config(40)).await;
     let (coordinator, mut a, mut b) = blue(&deployment, 4).await;
     let url = &coordinator.address;
     let identifies = deployment.sim.control().identifies().items.len();
 
-    let nobody = altergolden(url, &["deploy", "promote", "green", "--dry-run"]);
-    assert_eq!(nobody.code, 1, "{}", nobody.out);
-    assert!(nobody.err.contains("no worker of generation green is there"), "{}", nobody.err);
+    let refused = altergolden(url, &["deploy", "promote", "green", "--dry-run"]);
+    assert_eq!(refused.code, 1, "{}", refused.out);
+    assert!(refused.err.contains("no worker of generation green is there"), "{}", refused.err);
 
     let green = worker_of(&deployment, &coordinator, "g", "green").await;
     coordinator.until("green to stand by", |status| status.workers.len() == 3).await;
@@ -61,7 +61,7 @@ async fn a_deployment_is_looked_ahead_at_and_carried_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deployment_that_wants_other_intents_is_counted_in_identifies() {
+async fn other_intents_cost_one_identify_per_shard() {
     let deployment = Deployment::start(sim_config(10)).await;
     let (coordinator, _a, _b) = blue(&deployment, 4).await;
     let mut command = deployment.worker_command("g", &coordinator.address);
@@ -96,7 +96,7 @@ async fn workers_are_drained_and_shards_moved_by_hand() {
     assert_eq!(drained.code, 0, "{} {}", drained.out, drained.err);
     assert_eq!(a.process.ended().await.code(), Some(0));
     coordinator.until_balanced(&[&b]).await;
-    // Nobody is left to take them.
+    // No other worker is left for its shards.
     let last = altergolden(url, &["drain", "b"]);
     assert!(last.code == 1 && last.err.contains("there is no room for shards 0, 1, 2, 3"), "{}", last.err);
 
@@ -112,7 +112,7 @@ async fn workers_are_drained_and_shards_moved_by_hand() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_whose_shards_nobody_takes_leaves_after_half_its_time() {
+async fn a_worker_without_successor_exits_after_half_its_drain_timeout() {
     let deployment = Deployment::start(sim_config(20)).await;
     let coordinator = deployment.coordinator(4).await;
     let mut small = deployment.worker_command("small", &coordinator.address);
@@ -126,7 +126,7 @@ async fn a_worker_whose_shards_nobody_takes_leaves_after_half_its_time() {
     large.process.signal(Signal::TERM);
     assert_eq!(large.process.ended().await.code(), Some(0));
     assert!(since.elapsed() < std::time::Duration::from_secs(4), "{:?}", since.elapsed());
-    // What it left is resumed by whoever comes: nothing was identified anew.
+    // The next worker resumes the released shards: no IDENTIFY is sent again.
     let identifies = deployment.sim.control().identifies().items.len();
     let _next = deployment.worker("next", &coordinator).await;
     coordinator.until("all shards to be ready again", fleet_fixture::all_ready).await;
@@ -135,17 +135,17 @@ async fn a_worker_whose_shards_nobody_takes_leaves_after_half_its_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn questions_are_answered_in_full_while_shards_move() {
+async fn lookups_stay_complete_while_shards_move() {
     let deployment = Deployment::start(sim_config(60)).await;
     let (coordinator, _a, _b) = blue(&deployment, 6).await;
     let green = worker_of(&deployment, &coordinator, "g", "green").await;
     coordinator.until("green to stand by", |status| status.workers.len() == 3).await;
     let mut client = coordinator.client().await;
     let guilds = deployment.sim.control().guilds(60, 6);
-    let wish = altergolden_proto::v1::start_plan_request::Plan::Promote(altergolden_proto::v1::Promote {
+    let plan = altergolden_proto::v1::start_plan_request::Plan::Promote(altergolden_proto::v1::Promote {
         generation: "green".to_owned(),
     });
-    client.start_plan(wish, false).await.unwrap();
+    client.start_plan(plan, false).await.unwrap();
     let (mut asked, mut moving) = (0, true);
     while moving {
         moving = client.shards("g").await.unwrap().len() < 6;
@@ -156,6 +156,6 @@ async fn questions_are_answered_in_full_while_shards_move() {
         }
         asked += 1;
     }
-    assert!(asked > 1, "it was over before anything was asked");
+    assert!(asked > 1, "the plan was over before the first lookup");
     coordinator.until_balanced(&[&green]).await;
 }

@@ -1,4 +1,4 @@
-//! Wrong settings: one clear line, the right exit code, before anything starts.
+//! Wrong settings end a process with one line and an exit code before it binds a port.
 
 use std::process::Command;
 
@@ -11,7 +11,7 @@ fn run(command: &mut Command) -> (i32, String) {
 }
 
 #[test]
-fn nothing_starts_without_its_settings() {
+fn missing_settings_end_the_process_in_one_line() {
     for name in ["coordinator", "gateway-worker"] {
         let (code, said) = run(&mut command(name));
         assert_eq!(code, 2, "{said}");
@@ -30,7 +30,7 @@ fn nothing_starts_without_its_settings() {
 }
 
 #[test]
-fn help_reads_well_and_shows_no_secret() {
+fn help_shows_no_secret() {
     for name in ["coordinator", "gateway-worker", "discord-sim", "altergolden"] {
         let output = command(name)
             .arg("--help")
@@ -46,7 +46,7 @@ fn help_reads_well_and_shows_no_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_taken_port_is_named() {
+async fn errors_name_the_port_in_use() {
     let deployment = Deployment::start(sim_config(1)).await;
     let coordinator = deployment.coordinator(1).await;
     let address = coordinator.address.trim_start_matches("http://");
@@ -60,7 +60,7 @@ async fn a_taken_port_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_token_ends_the_process_and_is_no_storm() {
+async fn a_refused_token_ends_the_process_without_identify() {
     let mut config = sim_config(1);
     config.token = Some("the-right-one".to_owned());
     let deployment = Deployment::start(config).await;
@@ -76,10 +76,10 @@ async fn a_refused_token_ends_the_process_and_is_no_storm() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_coordinator_whose_name_is_not_there_yet_is_waited_for() {
+async fn workers_wait_until_the_name_of_the_coordinator_resolves() {
     let deployment = Deployment::start(sim_config(1)).await;
     let mut command = deployment.worker_command("w", "http://coordinator.invalid:50051");
-    // Without one address of its own it has to find out which leads to the coordinator.
+    // With a wildcard address the worker has to find its own address through the name.
     let mut worker = Process::start("w", command.env("WORKER_LISTEN", "0.0.0.0:0"));
     let health = format!("http://{}", worker.logged("health endpoints listening", "address").await);
     until("its health to name what is missing", async || {
@@ -93,7 +93,7 @@ async fn a_coordinator_whose_name_is_not_there_yet_is_waited_for() {
 
 #[tokio::test]
 async fn a_wrong_redis_url_does_not_show_its_password() {
-    // Started so that the test needs what all need; the URL below is another.
+    // Started so that this test has the same requirements as the others; the URL below is another.
     let _redis = RedisServer::start().await;
     let (code, said) =
         run(command("coordinator").env("DISCORD_TOKEN", "t").env("REDIS_URL", "redsi://:hunter2@127.0.0.1"));

@@ -1,4 +1,4 @@
-//! The main path, as an operator walks it: real processes, twelve shards, 1,200 guilds.
+//! The main path of an operator: real processes, twelve shards, 1,200 guilds.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -95,7 +95,7 @@ impl Tour {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_operators_day() {
+async fn counts_and_lookups_hold_while_workers_join_stop_and_die() {
     let tour = Tour { redis: RedisServer::start().await, sim: SimProcess::start().await };
     let coordinator = tour.coordinator().await;
     let (mut a, mut b, c) = tokio::join!(
@@ -107,13 +107,13 @@ async fn an_operators_day() {
     assert_eq!(status.shard_total, SHARDS);
     assert_eq!(shares(&status.shards).values().copied().collect::<Vec<_>>(), [4, 4, 4]);
 
-    counts_are_discords(&tour, &coordinator, &[&a, &b, &c]).await;
+    assert_counts_match_discord(&tour, &coordinator, &[&a, &b, &c]).await;
     every_process_finds_every_guild(&tour, &coordinator, &[&a, &b, &c], &status.shards).await;
     users_are_found(&tour, &coordinator).await;
     a_broadcast_reaches_all(&coordinator, &[&a, &b, &c]).await;
     ports_answer(&coordinator, &a).await;
 
-    // One more: it gets its share, nothing else moves.
+    // A worker joins: it gets its share, other shards stay.
     let before = coordinator.client().await.shards("").await.unwrap();
     let d = tour.worker("d", &coordinator).await;
     let after = coordinator.until_balanced(&[&a, &b, &c, &d]).await.shards;
@@ -125,25 +125,25 @@ async fn an_operators_day() {
         .collect();
     assert_eq!(moved.len(), 3, "only what the new worker runs has moved: {moved:?}");
 
-    // One stops: its shards move, it exits 0.
+    // A worker stops: its shards move, it exits 0.
     assert_eq!(a.process.stop().await, 0, "{}", a.process.output());
     coordinator.until_balanced(&[&b, &c, &d]).await;
 
-    // One is killed: its shards run elsewhere when its lease has lapsed.
+    // A worker is killed: its shards run elsewhere once its lease has lapsed.
     b.process.kill().await;
     coordinator.until_balanced(&[&c, &d]).await;
-    counts_are_discords(&tour, &coordinator, &[&c, &d]).await;
+    assert_counts_match_discord(&tour, &coordinator, &[&c, &d]).await;
 
     let identifies: Listed<IdentifyRecord> = http::json(&tour.sim.url("identifies")).await;
     let refused: Vec<&IdentifyRecord> =
         identifies.items.iter().filter(|identify| identify.refused.is_some()).collect();
     assert!(refused.is_empty(), "{refused:#?} of {:#?}", identifies.items);
-    // Those of the start: what moves, resumes.
+    // IDENTIFYs were sent only at the start: shards that move resume.
     assert_eq!(identifies.items.len(), SHARDS as usize, "{:#?}", identifies.items);
     tour.sim.assert_lawful().await;
 }
 
-async fn counts_are_discords(tour: &Tour, coordinator: &Coordinator, workers: &[&Worker]) {
+async fn assert_counts_match_discord(tour: &Tour, coordinator: &Coordinator, workers: &[&Worker]) {
     let truth: StatsReport = http::json(&tour.sim.url(&format!("stats?shard_total={SHARDS}"))).await;
     let mut clients = vec![coordinator.client().await];
     for worker in workers {
@@ -164,7 +164,7 @@ async fn counts_are_discords(tour: &Tour, coordinator: &Coordinator, workers: &[
     assert_eq!(stale.total_guilds, GUILDS);
 }
 
-/// Guilds on every shard, asked of every process: so each worker is asked about its own and about others'.
+/// Asks every process for guilds of every shard, so each worker for its own guilds and for guilds of other workers.
 async fn every_process_finds_every_guild(
     tour: &Tour,
     coordinator: &Coordinator,
@@ -187,7 +187,7 @@ async fn every_process_finds_every_guild(
             assert_eq!(u64::from(found.shard_id), (id >> 22) % u64::from(SHARDS));
             assert_eq!(found.worker_id, shards[found.shard_id as usize].worker_id);
         }
-        // All at once, in the order asked, one that nobody has among them.
+        // All in one request, in order, with one unknown guild among them.
         let mut ids: Vec<u64> =
             guilds.iter().step_by(3).map(|guild| guild.id.to_string().parse().unwrap()).collect();
         ids.insert(5, 1 << 40);
@@ -196,16 +196,16 @@ async fn every_process_finds_every_guild(
         let there = found.iter().map(|guild| (guild.found, guild.complete));
         assert!(there.enumerate().all(|(n, answer)| answer == (n != 5, true)), "{found:?}");
         assert!(client.find_guilds(vec![1; 1_001]).await.unwrap_err().to_string().contains("1000"));
-        let nobodys = client.find_guild(1 << 40).await.unwrap();
-        assert!(!nobodys.found && nobodys.complete, "{nobodys:?}");
+        let missing = client.find_guild(1 << 40).await.unwrap();
+        assert!(!missing.found && missing.complete, "{missing:?}");
     }
 }
 
 async fn users_are_found(tour: &Tour, coordinator: &Coordinator) {
     let users: Vec<UserReport> = http::json(&tour.sim.url("users?limit=200")).await;
     let mut client = coordinator.client().await;
-    // Somebody whom Discord tells us of: in voice, so in GUILD_CREATE whatever the guild's size.
-    let user = users.iter().find(|user| !user.in_voice.is_empty()).expect("somebody is in voice");
+    // A user that GUILD_CREATE contains at any size of the guild: one in a voice channel.
+    let user = users.iter().find(|user| !user.in_voice.is_empty()).expect("a user is in voice");
     let id: u64 = user.id.to_string().parse().unwrap();
     let found = client.find_user(id, true).await.unwrap();
     assert!(found.found, "{found:?}");
@@ -213,9 +213,9 @@ async fn users_are_found(tour: &Tour, coordinator: &Coordinator) {
     let both = client.find_users(vec![1 << 40, id], true).await.unwrap();
     assert_eq!(both.iter().map(|user| user.found).collect::<Vec<_>>(), [false, true], "{both:?}");
     assert_eq!(both[1].shard_ids, found.shard_ids);
-    let nobody = client.find_user(1 << 40, false).await.unwrap();
-    assert!(!nobody.found);
-    assert!(nobody.complete || nobody.reason.contains("partial"), "{nobody:?}");
+    let missing = client.find_user(1 << 40, false).await.unwrap();
+    assert!(!missing.found);
+    assert!(missing.complete || missing.reason.contains("partial"), "{missing:?}");
 }
 
 async fn a_broadcast_reaches_all(coordinator: &Coordinator, workers: &[&Worker]) {

@@ -35,7 +35,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 struct LedgerBot {
     file: Arc<File>,
     takes: Duration,
-    /// Each so many events one takes so much longer.
+    /// Every n-th event takes this much longer.
     slow: Option<(u64, Duration)>,
     panic_on: Option<String>,
     abort_on: Option<String>,
@@ -60,8 +60,8 @@ struct Body<'a> {
 impl LedgerBot {
     fn from_env() -> Result<Self, String> {
         let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-        let path =
-            set("LEDGER_FILE").ok_or("LEDGER_FILE: is not set: where shall events be written down?")?;
+        let path = set("LEDGER_FILE")
+            .ok_or("LEDGER_FILE: not set: needs the path of the file for handled events")?;
         let file = File::options().create(true).append(true).open(&path);
         let file = file.map_err(|error| format!("LEDGER_FILE: {path}: {error}"))?;
         let millis = |name: &str, text: &str| {
@@ -88,7 +88,7 @@ impl LedgerBot {
         Ok(Self { file, takes, slow, panic_on, abort_on, events: AtomicU64::new(0) })
     }
 
-    /// One line, one `write`: what is in the file is so, whatever becomes of the process.
+    /// One line, one `write`: a written line stays in the file even if the process dies.
     fn write(&self, line: &Line) {
         write(&self.file, line);
     }
@@ -98,7 +98,7 @@ fn write(mut file: &File, line: &Line) {
     file.write_all(line.text().as_bytes()).expect("a ledger that can't be written proves nothing");
 }
 
-/// The process ends itself, without a goodbye, when it comes to a failpoint for the last of so many times.
+/// The process aborts at its `times`-th arrival at a failpoint.
 fn die_at(point: &str, times: u64, file: Arc<File>) -> Result<(), String> {
     let (name, passed) = (point.to_owned(), AtomicU64::new(0));
     fail::cfg_callback(point, move || {
@@ -123,7 +123,7 @@ impl EventHandler for LedgerBot {
     async fn handle(&self, context: &Context, event: &Event) {
         let (session, sequence) = event.position();
         let place = Place { shard: context.shard().0, epoch: context.epoch().0, session, sequence };
-        // Whatever has no such body has none of these.
+        // Other events have none of these fields.
         let body = match event.name() {
             "READY" | "RESUMED" | "MESSAGE_CREATE" => serde_json::from_str::<Payload<'_>>(event.raw()).ok(),
             _ => None,

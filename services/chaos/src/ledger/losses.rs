@@ -8,7 +8,7 @@ use crate::line::{Book, Gap, Line};
 /// A handler's clock readings and a gap's times are taken at different moments of one process.
 const SLACK_US: u64 = 100_000;
 
-/// A run of sequences of a session that nobody started.
+/// A run of sequences of a session for which no handler started.
 struct Hole {
     from: u64,
     to: u64,
@@ -70,7 +70,7 @@ pub(super) fn judge(
     verdict.gaps = told.into_iter().map(Told::judged).collect();
 }
 
-/// A session that was handled gave way to another: what happened in between went to nobody, and that must be told.
+/// A session that was handled gave way to another: events in between were lost, and a gap must report that.
 fn judge_replacement(
     session: &Session,
     next: &Session,
@@ -97,7 +97,7 @@ fn judge_replacement(
     }
 }
 
-/// Nobody was promised anything yet: its READY never came to the first worker that the shard had, and another session began.
+/// No event was promised yet: its READY never came to the first worker that the shard had, and another session began.
 fn is_before_the_beginning(at: usize, sessions: &[Session], placed: &Placed) -> bool {
     let session = &sessions[at];
     let is_handled = |at: usize| !placed.first_starts(at).is_empty();

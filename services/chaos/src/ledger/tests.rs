@@ -8,7 +8,7 @@ const EPOCH: u64 = 100;
 /// A second, in microseconds.
 const S: u64 = 1_000_000;
 
-/// Session "s1" of shard 0, with so many sequences.
+/// Session "s1" of shard 0, with sequences 1 to `last`.
 fn session(last: u64) -> Session {
     Session { id: "s1".into(), shard: 0, opened_us: S, ended_us: None, last, silent: [].into() }
 }
@@ -76,7 +76,7 @@ fn all_handled_once_is_clean() {
 }
 
 #[test]
-fn what_nobody_started_is_lost_at_either_end_and_in_the_middle() {
+fn unstarted_events_are_lost_at_either_end_and_in_the_middle() {
     let verdict = judged(&[session(9)], &[book("a-0", handled(EPOCH, [1, 2, 5, 6]))]);
     let lost: Vec<(u64, u64)> = verdict.lost.iter().map(|loss| (loss.from, loss.to)).collect();
     assert_eq!(lost, [(3, 4), (7, 9)]);
@@ -103,7 +103,7 @@ fn a_gap_excuses_what_it_tells_and_no_more() {
     let excused = with(gap(5 * S, 2, 2 * S));
     assert!(excused.is_clean(), "{excused}");
     assert_eq!(excused.gaps[0].was, GapWas::True { events: 2 });
-    assert!(with(gap(5 * S, 0, 0)).is_clean(), "nobody knows since when");
+    assert!(with(gap(5 * S, 0, 0)).is_clean(), "the start of the gap is unknown");
     // It says that 3 was seen; it ended before the hole; it began after it.
     for wrong in [gap(5 * S, 3, 2 * S), gap(S, 2, 0), gap(9 * S, 2, 7 * S)] {
         let verdict = with(wrong);
@@ -147,7 +147,7 @@ fn gap_of_a_session_without_ready_is_reported_with_the_next() {
 }
 
 #[test]
-fn what_comes_before_the_first_ready_was_promised_to_nobody() {
+fn events_before_the_first_ready_were_not_promised() {
     let new = Session { id: "s2".into(), opened_us: 20 * S, ..session(1) };
     let ready = both(start_at(21 * S, place(EPOCH, 2, 1)));
     let verdict = judged(&[session(5), new.clone()], &[book("a-0", ready.clone())]);
@@ -275,7 +275,7 @@ fn what_makes_no_sense_is_not_passed_over() {
         never.unplaced[..],
         [Unplaced::NeverDispatched { place: Place { sequence: 3, .. }, .. }]
     ));
-    // Nobody handled the READY of session 2.
+    // No worker handled the READY of session 2.
     let orphan = handled(EPOCH, 1..=2).into_iter().chain(both(start_at(9 * S, place(EPOCH, 2, 5))));
     let orphan = judged(&[session(2)], &[book("a-0", orphan)]);
     assert_eq!(orphan.unplaced, [Unplaced::NoSession { shard: 0, session: 2, events: 1 }]);

@@ -27,7 +27,7 @@ pub struct Verdict {
     pub backwards: Vec<Backwards>,
     /// Started by one whose time was over.
     pub two_owners: Vec<TwoOwners>,
-    /// What makes no sense.
+    /// Lines that fit no session.
     pub unplaced: Vec<Unplaced>,
     /// The gaps that were told, and what they were.
     pub gaps: Vec<GapTold>,
@@ -46,7 +46,7 @@ pub struct Handled {
     pub died_at: Option<String>,
 }
 
-/// A run of events that nobody handled.
+/// A run of events that no worker handled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loss {
     /// The shard.
@@ -157,7 +157,7 @@ pub struct GapTold {
 /// What a gap was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GapWas {
-    /// So many events were lost.
+    /// Events were lost.
     True {
         /// Events.
         events: u64,

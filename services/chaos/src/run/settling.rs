@@ -10,8 +10,9 @@ use crate::{
     line::BookError,
 };
 
-/// How long the fleet may take to be whole again after the last fault; less than the fixture's own patience, which panics.
-const SETTLE: Duration = Duration::from_secs(45);
+/// How long the fleet may take to be whole again after the last fault: a shard may wait a minute before it connects, and
+/// then 15 s for a HELLO that does not come. Less than the fixture's own patience, which panics.
+const SETTLE: Duration = Duration::from_secs(90);
 
 /// How long handlers may take for what is still under way once nothing new comes.
 const DRAIN: Duration = Duration::from_secs(30);

@@ -106,7 +106,7 @@ kinds! {
     CostlySwitch = "costly-switch", weight 1, 500 to 10_000 ms, false;
 }
 
-/// Switches that cost nothing, whatever happens while they are on.
+/// Switches that may cost no session and no event.
 const FREE: [Switch; 5] = [
     Switch::ResumeWhileOpen(ResumeWhileOpen::Both),
     Switch::NoCloseFrames,

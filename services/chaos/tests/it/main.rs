@@ -1,4 +1,4 @@
-//! Short runs: one fault each, and a random plan. The long run is `cargo run --release -p chaos`.
+//! Short runs: one fault each, and a plan of random faults. The long run is `cargo run --release -p chaos`.
 
 #![allow(clippy::unwrap_used, reason = "a test panics on what it did not expect")]
 

@@ -1,4 +1,4 @@
-//! Planned changes: nothing is lost, nothing comes twice, no IDENTIFY is spent; and whoever dies in the middle, the step is
+//! Planned changes: nothing is lost, nothing comes twice, no IDENTIFY is spent; and if a process dies in the middle, the step is
 //! finished or undone.
 
 use std::time::Duration;
@@ -19,7 +19,7 @@ async fn plays(setup: Setup, play: impl AsyncFnOnce(&mut Fleet) -> Vec<String>) 
     outcome
 }
 
-/// The same, with nobody dying: then no event may even be marked as one that may have been handled before.
+/// The same without a death: then no event may even be marked as one that may have been handled before.
 async fn changes(play: impl AsyncFnOnce(&mut Fleet) -> Vec<String>) -> Outcome {
     let outcome = plays(Setup::default(), play).await;
     let replayed: u64 = outcome.verdict.handled.values().map(|one| one.replayed).sum();
@@ -90,7 +90,7 @@ async fn a_deployment_that_is_given_up_goes_back() {
     .await;
 }
 
-/// Promotes a next generation, of which somebody dies in the middle of it; then settles whatever came of it.
+/// Promotes a next generation while one of its processes dies, then settles the result.
 async fn promotes_while(fleet: &mut Fleet, dies: impl AsyncFnOnce(&mut Fleet)) -> Vec<String> {
     let generation = fleet.start_successors().await;
     fleet.start_plan(Wish::Promote(v1::Promote { generation })).await.unwrap();
@@ -171,7 +171,7 @@ async fn a_plan_that_is_not_written_down_is_not_answered_for() {
         fleet.coordinator().until("the plan to begin", begun).await;
         fleet.kill_coordinator().await.unwrap();
         let answer = answer.await.unwrap();
-        assert!(answer.is_err(), "a plan that nobody has written was answered for: {answer:?}");
+        assert!(answer.is_err(), "an unwritten plan was answered: {answer:?}");
 
         fleet.link(Link::CoordinatorRedis).heal();
         fleet.start_coordinator().await;
@@ -220,7 +220,7 @@ async fn the_coordinator_may_be_restarted_in_the_middle_and_leaves_no_shard_in_b
             fleet.restart_coordinator().await.unwrap();
             let rows = fleet.coordinator().until("the next to act", |status| status.acting).await;
             for shard in rows.shards {
-                assert!(!shard.worker_id.is_empty(), "shard {} is nobody's", shard.shard_id);
+                assert!(!shard.worker_id.is_empty(), "shard {} has no worker", shard.shard_id);
             }
         })
         .await

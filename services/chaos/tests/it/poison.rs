@@ -1,4 +1,4 @@
-//! A message that kills whoever handles it.
+//! A message that kills the worker that handles it.
 
 use std::time::Duration;
 
@@ -65,5 +65,5 @@ async fn a_message_that_kills_is_set_aside_and_all_else_is_handled() {
     outcome.assert_clean("a poisonous message: the same each time");
     assert_eq!(deaths, 3, "one fresh, two with the turn alone: {outcome}");
     let aborted = outcome.verdict.handled.values().filter(|process| process.died_at.is_some()).count();
-    assert_eq!(aborted, deaths, "nobody died of anything else: {outcome}");
+    assert_eq!(aborted, deaths, "no worker died of anything else: {outcome}");
 }

@@ -1,4 +1,4 @@
-//! The relay: whoever dies, stalls or leaves, and whatever becomes of Redis, each event is in its stream once.
+//! The relay: workers die, stall or leave, and Redis fails; each event is in its stream once.
 
 use chaos::{
     fleet::Setup,

@@ -104,7 +104,7 @@ pub(super) fn seal(message: &impl Message, format: u16) -> Result<Bytes, FormatE
 pub(super) fn open<M: Message + Default>(bytes: &[u8]) -> Result<M, FormatError> {
     let magic = bytes.len().min(MAGIC.len());
     if bytes[..magic] != MAGIC[..magic] {
-        return Err(FormatError::Alien);
+        return Err(FormatError::Unexpected);
     }
     let truncated = |need| FormatError::Truncated { have: bytes.len(), need };
     let [_, _, low, high, ..] = *bytes else { return Err(truncated(HEADER)) };

@@ -263,7 +263,7 @@ fn another_format_is_named() {
     );
     assert_eq!(format_of(&sealed), Some(3));
     assert_eq!(format_of(b"{\"id\":1}"), None);
-    // Whatever a newer format looks like after its number.
+    // Bytes of a newer format after its number do not matter.
     assert_eq!(decode_head(&[0xa1, 0xc9, 0, 1]), Err(FormatError::Newer { format: 256 }));
     assert_eq!(decode_head(&[0xa1, 0xc9, 0, 0]), Err(FormatError::Older { format: 0 }));
     assert_eq!(encode_record(&channels(9), 3), Err(FormatError::Newer { format: 3 }));
@@ -271,9 +271,9 @@ fn another_format_is_named() {
 }
 
 #[test]
-fn what_others_wrote_is_alien() {
-    for alien in [b"{\"id\":1}".as_slice(), b"x", &[0xa1, 0xc8], &[0; 64]] {
-        assert_eq!(decode_head(alien), Err(FormatError::Alien), "{alien:?}");
+fn foreign_bytes_are_rejected() {
+    for bytes in [b"{\"id\":1}".as_slice(), b"x", &[0xa1, 0xc8], &[0; 64]] {
+        assert_eq!(decode_head(bytes), Err(FormatError::Unexpected), "{bytes:?}");
     }
     assert_eq!(decode_head(&[]), Err(FormatError::Truncated { have: 0, need: 17 }));
 }

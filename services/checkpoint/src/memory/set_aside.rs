@@ -4,18 +4,18 @@ use async_trait::async_trait;
 use fleet_model::{Epoch, ShardNumber};
 use tokio::time::Instant;
 
-use super::MemoryStore;
-use crate::{Fenced, Noted, Position, SetAside, SetAsideStore, SetAsideSummary, StoreError};
+use super::CheckpointMemoryStore;
+use crate::{CheckpointStoreError, Fenced, Noted, Position, SetAside, SetAsideStore, SetAsideSummary};
 
 #[async_trait]
-impl SetAsideStore for MemoryStore {
+impl SetAsideStore for CheckpointMemoryStore {
     async fn note(
         &self,
         shard: ShardNumber,
         epoch: Epoch,
         at: Position,
         below: u32,
-    ) -> Result<Noted, StoreError> {
+    ) -> Result<Noted, CheckpointStoreError> {
         let now = Instant::now();
         if let Some(by) = self.records().above(shard, epoch, now) {
             return Ok(Noted::Outranked(by));
@@ -29,7 +29,7 @@ impl SetAsideStore for MemoryStore {
         epoch: Epoch,
         at: Option<Position>,
         owners: &[Epoch],
-    ) -> Result<Fenced, StoreError> {
+    ) -> Result<Fenced, CheckpointStoreError> {
         if let Some(by) = self.records().above(shard, epoch, Instant::now()) {
             return Ok(Fenced::Outranked(by));
         }
@@ -37,7 +37,12 @@ impl SetAsideStore for MemoryStore {
         Ok(Fenced::Done { forgotten: 0 })
     }
 
-    async fn take_back(&self, shard: ShardNumber, epoch: Epoch, at: Position) -> Result<Fenced, StoreError> {
+    async fn take_back(
+        &self,
+        shard: ShardNumber,
+        epoch: Epoch,
+        at: Position,
+    ) -> Result<Fenced, CheckpointStoreError> {
         if let Some(by) = self.records().above(shard, epoch, Instant::now()) {
             return Ok(Fenced::Outranked(by));
         }
@@ -50,7 +55,7 @@ impl SetAsideStore for MemoryStore {
         shard: ShardNumber,
         epoch: Epoch,
         event: &SetAside,
-    ) -> Result<Fenced, StoreError> {
+    ) -> Result<Fenced, CheckpointStoreError> {
         let now = Instant::now();
         if let Some(by) = self.records().above(shard, epoch, now) {
             return Ok(Fenced::Outranked(by));
@@ -58,15 +63,19 @@ impl SetAsideStore for MemoryStore {
         Ok(Fenced::Done { forgotten: self.asides().set_aside(shard, event, now) })
     }
 
-    async fn list_aside(&self, shard: ShardNumber) -> Result<Vec<SetAsideSummary>, StoreError> {
+    async fn list_aside(&self, shard: ShardNumber) -> Result<Vec<SetAsideSummary>, CheckpointStoreError> {
         Ok(self.asides().list_aside(shard, Instant::now()))
     }
 
-    async fn get_aside(&self, shard: ShardNumber, at: Position) -> Result<Option<SetAside>, StoreError> {
+    async fn get_aside(
+        &self,
+        shard: ShardNumber,
+        at: Position,
+    ) -> Result<Option<SetAside>, CheckpointStoreError> {
         Ok(self.asides().get_aside(shard, at, Instant::now()))
     }
 
-    async fn drop_aside(&self, shard: ShardNumber, at: Position) -> Result<bool, StoreError> {
+    async fn drop_aside(&self, shard: ShardNumber, at: Position) -> Result<bool, CheckpointStoreError> {
         Ok(self.asides().drop_aside(shard, at, Instant::now()))
     }
 }

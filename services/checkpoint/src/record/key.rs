@@ -28,7 +28,7 @@ pub struct InvalidKey {
     given: String,
 }
 
-/// Longest part of an alien text that is shown.
+/// Longest part of an invalid text that is shown.
 const SHOWN: usize = 64;
 
 impl RecordKey {
@@ -114,8 +114,8 @@ mod tests {
     }
 
     #[test]
-    fn alien_texts_are_errors() {
-        let aliens = [
+    fn invalid_texts_are_errors() {
+        let invalid = [
             "",
             ":",
             "c",
@@ -139,8 +139,8 @@ mod tests {
             "z:1",
             "é:1",
         ];
-        for alien in aliens {
-            assert!(alien.parse::<RecordKey>().is_err(), "{alien:?}");
+        for text in invalid {
+            assert!(text.parse::<RecordKey>().is_err(), "{text:?}");
         }
         let error = "a".repeat(10_000).parse::<RecordKey>().unwrap_err();
         assert!(error.to_string().len() < 100, "{error}");

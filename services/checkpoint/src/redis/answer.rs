@@ -1,4 +1,4 @@
-//! Reading what a script answered. Whatever is in Redis may have been written by anyone, so nothing here trusts it.
+//! Reads what a script answered. Values in Redis may have been written by anyone, so none of them is trusted.
 
 use std::{str::FromStr, time::Duration};
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use fleet_model::Epoch;
 use redis_link::LinkError;
 
-use crate::StoreError;
+use crate::CheckpointStoreError;
 
 /// A script's answer: a word, and what belongs to it.
 #[derive(Debug)]
@@ -31,20 +31,20 @@ impl<'a> Answer<'a> {
     }
 
     /// The number at a place after the verdict.
-    pub(super) fn number<T: FromStr>(&self, place: usize) -> Result<T, StoreError> {
+    pub(super) fn number<T: FromStr>(&self, place: usize) -> Result<T, CheckpointStoreError> {
         let word = self.words.get(place).and_then(|word| std::str::from_utf8(word).ok());
-        word.and_then(|word| word.parse().ok()).ok_or_else(|| self.alien())
+        word.and_then(|word| word.parse().ok()).ok_or_else(|| self.unexpected())
     }
 
-    pub(super) fn epoch(&self, place: usize) -> Result<Epoch, StoreError> {
+    pub(super) fn epoch(&self, place: usize) -> Result<Epoch, CheckpointStoreError> {
         self.number(place).map(Epoch)
     }
 
-    pub(super) fn millis(&self, place: usize) -> Result<Duration, StoreError> {
+    pub(super) fn millis(&self, place: usize) -> Result<Duration, CheckpointStoreError> {
         self.number(place).map(Duration::from_millis)
     }
 
-    /// The bytes at a place, if there are so many places.
+    /// The bytes at a place; `None` past the end of the answer.
     pub(super) fn bytes(&mut self, place: usize) -> Option<Bytes> {
         self.words.get_mut(place).map(|word| Bytes::from(std::mem::take(word)))
     }
@@ -59,17 +59,19 @@ impl<'a> Answer<'a> {
         pairs
     }
 
-    /// The checkpoint is none of ours.
-    pub(super) fn alien(&self) -> StoreError {
-        StoreError::Alien(self.key.to_owned())
+    /// The error for a record in an unexpected format.
+    pub(super) fn unexpected(&self) -> CheckpointStoreError {
+        CheckpointStoreError::Unexpected(self.key.to_owned())
     }
 }
 
 /// What an error of the link means for the checkpoint at a key.
-pub(super) fn failed(key: &str, error: LinkError) -> StoreError {
+pub(super) fn failed(key: &str, error: LinkError) -> CheckpointStoreError {
     match error {
-        LinkError::Refused(words) if words.contains("WRONGTYPE") => StoreError::Alien(key.to_owned()),
-        LinkError::Unexpected(_) => StoreError::Alien(key.to_owned()),
-        error => StoreError::Away(error.to_string()),
+        LinkError::Refused(words) if words.contains("WRONGTYPE") => {
+            CheckpointStoreError::Unexpected(key.to_owned())
+        }
+        LinkError::Unexpected(_) => CheckpointStoreError::Unexpected(key.to_owned()),
+        error => CheckpointStoreError::Away(error.to_string()),
     }
 }

@@ -6,23 +6,23 @@ use fleet_model::{Epoch, ShardNumber};
 use redis_link::Script;
 
 use super::{
-    RedisStore,
+    CheckpointRedisStore,
     answer::{Answer, failed},
     keys::ShardKeys,
     millis, scripts,
 };
 use crate::{
-    FORMAT_MIN, Fenced, KEPT, MOST_SET_ASIDE, Noted, PendingEvent, Position, Record, RecordKey,
-    SET_ASIDE_KEPT, SetAside, SetAsideStore, SetAsideSummary, StoreError, decode_record, encode_record,
+    CheckpointStoreError, FORMAT_MIN, Fenced, KEPT, MOST_SET_ASIDE, Noted, PendingEvent, Position, Record,
+    RecordKey, SET_ASIDE_KEPT, SetAside, SetAsideStore, SetAsideSummary, decode_record, encode_record,
 };
 
-impl RedisStore {
+impl CheckpointRedisStore {
     async fn run_aside<'a>(
         &self,
         script: &Script,
         keys: &'a ShardKeys,
         args: &[&[u8]],
-    ) -> Result<Answer<'a>, StoreError> {
+    ) -> Result<Answer<'a>, CheckpointStoreError> {
         let ShardKeys { owner, checkpoint, claim: _, notes, aside, payloads } = keys;
         let all = [owner.as_str(), checkpoint, notes, aside, payloads];
         let words = self.link.script(script, &all, args).await.map_err(|error| failed(aside, error))?;
@@ -54,23 +54,23 @@ fn summary(field: &str, line: &[u8]) -> Option<SetAsideSummary> {
     })
 }
 
-fn fenced(answer: &Answer<'_>) -> Result<Fenced, StoreError> {
+fn fenced(answer: &Answer<'_>) -> Result<Fenced, CheckpointStoreError> {
     match answer.verdict() {
         "DONE" => Ok(Fenced::Done { forgotten: answer.number(1)? }),
         "OUTRANKED" => Ok(Fenced::Outranked(answer.epoch(1)?)),
-        _ => Err(answer.alien()),
+        _ => Err(answer.unexpected()),
     }
 }
 
 #[async_trait]
-impl SetAsideStore for RedisStore {
+impl SetAsideStore for CheckpointRedisStore {
     async fn note(
         &self,
         shard: ShardNumber,
         epoch: Epoch,
         at: Position,
         below: u32,
-    ) -> Result<Noted, StoreError> {
+    ) -> Result<Noted, CheckpointStoreError> {
         let keys = self.keys(shard);
         let args = [epoch.to_string(), field(at), below.to_string(), millis(KEPT)];
         let answer = self.run_aside(&scripts::NOTE, &keys, &args.each_ref().map(String::as_bytes)).await?;
@@ -78,7 +78,7 @@ impl SetAsideStore for RedisStore {
             "YES" => Ok(Noted::Yes { before: answer.number(1)? }),
             "NO" => Ok(Noted::No { before: answer.number(1)? }),
             "OUTRANKED" => Ok(Noted::Outranked(answer.epoch(1)?)),
-            _ => Err(answer.alien()),
+            _ => Err(answer.unexpected()),
         }
     }
 
@@ -88,7 +88,7 @@ impl SetAsideStore for RedisStore {
         epoch: Epoch,
         at: Option<Position>,
         owners: &[Epoch],
-    ) -> Result<Fenced, StoreError> {
+    ) -> Result<Fenced, CheckpointStoreError> {
         let keys = self.keys(shard);
         let mut args = vec![epoch.to_string(), at.map(field).unwrap_or_default()];
         args.extend(owners.iter().map(ToString::to_string));
@@ -96,7 +96,12 @@ impl SetAsideStore for RedisStore {
         fenced(&self.run_aside(&scripts::VOID_NOTES, &keys, &args).await?)
     }
 
-    async fn take_back(&self, shard: ShardNumber, epoch: Epoch, at: Position) -> Result<Fenced, StoreError> {
+    async fn take_back(
+        &self,
+        shard: ShardNumber,
+        epoch: Epoch,
+        at: Position,
+    ) -> Result<Fenced, CheckpointStoreError> {
         let keys = self.keys(shard);
         let args = [epoch.to_string(), field(at)];
         let args = args.each_ref().map(String::as_bytes);
@@ -108,7 +113,7 @@ impl SetAsideStore for RedisStore {
         shard: ShardNumber,
         epoch: Epoch,
         event: &SetAside,
-    ) -> Result<Fenced, StoreError> {
+    ) -> Result<Fenced, CheckpointStoreError> {
         let keys = self.keys(shard);
         let SetAside { summary, text } = event;
         let pending = PendingEvent {
@@ -120,7 +125,7 @@ impl SetAsideStore for RedisStore {
             text: text.clone(),
         };
         let payload = encode_record(&Record::Pending(pending), FORMAT_MIN)
-            .map_err(|error| StoreError::Alien(format!("{}: {error}", field(summary.at))))?;
+            .map_err(|error| CheckpointStoreError::Unexpected(format!("{}: {error}", field(summary.at))))?;
         let args = [
             epoch.to_string(),
             field(summary.at),
@@ -133,21 +138,25 @@ impl SetAsideStore for RedisStore {
         fenced(&self.run_aside(&scripts::SET_ASIDE, &keys, &args).await?)
     }
 
-    async fn list_aside(&self, shard: ShardNumber) -> Result<Vec<SetAsideSummary>, StoreError> {
+    async fn list_aside(&self, shard: ShardNumber) -> Result<Vec<SetAsideSummary>, CheckpointStoreError> {
         let keys = self.keys(shard);
         let kept = millis(SET_ASIDE_KEPT);
         let answer = self.run_aside(&scripts::LIST_ASIDE, &keys, &[kept.as_bytes()]).await?;
         if answer.verdict() != "LIST" {
-            return Err(answer.alien());
+            return Err(answer.unexpected());
         }
-        let alien = answer.alien();
+        let unexpected = answer.unexpected();
         let lines = answer.pairs(1).into_iter().map(|(field, line)| summary(&field, &line));
-        let mut list: Vec<_> = lines.collect::<Option<_>>().ok_or(alien)?;
+        let mut list: Vec<_> = lines.collect::<Option<_>>().ok_or(unexpected)?;
         list.sort_by_key(|summary: &SetAsideSummary| summary.at);
         Ok(list)
     }
 
-    async fn get_aside(&self, shard: ShardNumber, at: Position) -> Result<Option<SetAside>, StoreError> {
+    async fn get_aside(
+        &self,
+        shard: ShardNumber,
+        at: Position,
+    ) -> Result<Option<SetAside>, CheckpointStoreError> {
         let keys = self.keys(shard);
         let args = [millis(SET_ASIDE_KEPT), field(at)];
         let args = args.each_ref().map(String::as_bytes);
@@ -164,19 +173,19 @@ impl SetAsideStore for RedisStore {
                         _ => None,
                     }
                 });
-                read.map(Some).ok_or_else(|| answer.alien())
+                read.map(Some).ok_or_else(|| answer.unexpected())
             }
-            _ => Err(answer.alien()),
+            _ => Err(answer.unexpected()),
         }
     }
 
-    async fn drop_aside(&self, shard: ShardNumber, at: Position) -> Result<bool, StoreError> {
+    async fn drop_aside(&self, shard: ShardNumber, at: Position) -> Result<bool, CheckpointStoreError> {
         let keys = self.keys(shard);
         let at = field(at);
         let answer = self.run_aside(&scripts::DROP_ASIDE, &keys, &[at.as_bytes()]).await?;
         match answer.verdict() {
             "DROPPED" => Ok(answer.number::<u32>(1)? > 0),
-            _ => Err(answer.alien()),
+            _ => Err(answer.unexpected()),
         }
     }
 }

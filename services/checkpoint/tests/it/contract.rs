@@ -13,7 +13,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use checkpoint::{
-    CheckpointStore, Claim, Cursor, HeadWrite, PageRead, RecordKey, RedisStore, Stored, WriteStep, Written,
+    CheckpointRedisStore, CheckpointStore, Claim, Cursor, HeadWrite, PageRead, RecordKey, Stored, WriteStep,
+    Written,
 };
 use fleet_model::{Epoch, ShardNumber};
 use redis_link::{LinkOptions, RedisLink};
@@ -31,8 +32,8 @@ fn redis_link(url: &str) -> RedisLink {
     RedisLink::new(url.parse().unwrap(), LinkOptions::default())
 }
 
-fn redis_store(url: &str, prefix: &str) -> RedisStore {
-    RedisStore::new(redis_link(url), prefix.parse().unwrap())
+fn redis_store(url: &str, prefix: &str) -> CheckpointRedisStore {
+    CheckpointRedisStore::new(redis_link(url), prefix.parse().unwrap())
 }
 
 fn set(records: &[(RecordKey, &'static str)]) -> WriteStep {

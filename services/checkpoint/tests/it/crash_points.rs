@@ -10,7 +10,7 @@ mod pack;
 mod reader;
 mod writer;
 
-use checkpoint::{CheckpointStore, MemoryStore, Written};
+use checkpoint::{CheckpointMemoryStore, CheckpointStore, Written};
 use fleet_model::{Epoch, ShardNumber};
 use model::{Event, Log};
 use proptest::{
@@ -34,8 +34,8 @@ struct Pass {
     during: Vec<Event>,
     /// How many pending events bot code finishes before it.
     finished: usize,
-    /// The store lost what it was told, so all is written anew.
-    anew: bool,
+    /// The store lost what it was told, so everything is written again.
+    from_scratch: bool,
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -53,12 +53,18 @@ fn event() -> impl Strategy<Value = Event> {
 fn script() -> impl Strategy<Value = (Vec<Pass>, usize)> {
     let events = |most| prop::collection::vec(event(), 0..most);
     let pass = (events(6), events(3), events(3), 0usize..6, prop::bool::weighted(0.1)).prop_map(
-        |(before, meanwhile, during, finished, anew)| Pass { before, meanwhile, during, finished, anew },
+        |(before, meanwhile, during, finished, from_scratch)| Pass {
+            before,
+            meanwhile,
+            during,
+            finished,
+            from_scratch,
+        },
     );
     (prop::collection::vec(pass, 1..5), prop_oneof![Just(1usize), 50usize..400])
 }
 
-/// What became of a script that was cut after so many steps.
+/// Result of a script that was cut after a number of steps.
 struct Run {
     /// Steps that were written before the cut.
     steps: usize,
@@ -66,9 +72,9 @@ struct Run {
     whole: bool,
 }
 
-/// Runs a script, cuts it after so many steps, and lets the next owner take over and go on.
+/// Runs a script, cuts it after `cut` steps, and lets the next owner take over and go on.
 async fn run(script: &[Pass], max_bytes: usize, cut: usize, fault: Fault) -> Result<Run, Harm> {
-    let store = MemoryStore::new();
+    let store = CheckpointMemoryStore::new();
     let mut log = Log::default();
     let mut first = Writer::new(store.clone(), Epoch(1), fault, max_bytes).await;
     let mut left = cut;
@@ -119,7 +125,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 proptest! {
     #![proptest_config(Config { cases: 200, ..Config::default() })]
     #[test]
-    fn whoever_restores_after_any_step_has_everything((script, max_bytes) in script()) {
+    fn restore_after_any_step_has_everything((script, max_bytes) in script()) {
         let outcome = block_on(every_cut(&script, max_bytes, Fault::None));
         prop_assert!(outcome.is_ok(), "cut after step {:?}", outcome);
     }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use super::POLL_MS;
 use crate::Seen;
 
-/// How long a request that was let through counts as under way when nobody reports what became of it.
+/// How long a request that was let through counts as under way when its result is not reported.
 pub(crate) const FLIGHT_MS: u64 = 30_000;
 /// How much later than its period a window is presumed to end.
 pub(crate) const PRESUMED_MS: u64 = 500;
@@ -91,7 +91,7 @@ impl Bucket {
             self.left = if self.sure || self.ends == 0 {
                 seen.remaining.saturating_sub(under_way)
             } else {
-                // It was opened here, so all requests in it are known but those of others.
+                // The window was opened here, so only requests of other programs are unknown.
                 self.left.min(seen.remaining)
             };
             (self.ends, self.reset, self.sure) = (ends, seen.reset, true);

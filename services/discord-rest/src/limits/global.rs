@@ -1,4 +1,4 @@
-//! The global limit of one caller: so many requests in any second, on turns that are given out in order.
+//! The global limit of one caller: a number of requests in any second, on turns that are given out in order.
 
 use std::collections::VecDeque;
 

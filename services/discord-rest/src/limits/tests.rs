@@ -61,7 +61,7 @@ fn the_first_request_of_a_route_is_waited_for_and_not_for_ever() {
         let other = ask_for(permit, "POST /channels/:id/messages", "8");
         assert_eq!(limits.ask(&other, None, 120), GO, "another channel's bucket is known to hold five");
     }
-    // Nobody answers the first: after 2 s the next may try.
+    // The first is never reported: after 2 s the next may try.
     let mut limits = Limits::new(Rules::default());
     let lost = |permit| ask_for(permit, "GET /guilds/:id", "1");
     assert_eq!(limits.ask(&lost(30), None, 0), GO);
@@ -147,7 +147,7 @@ fn what_is_under_way_counts_for_the_next_window_too() {
 fn a_worker_that_died_holds_nothing_for_ever() {
     let mut limits = known();
     assert!((2..6).all(|permit| limits.ask(&ask(permit), None, 10) == GO));
-    // Nobody ever reports.
+    // No request is ever reported.
     assert_eq!(limits.ask(&ask(6), None, 5_000), GO, "the next window has four left");
     assert_eq!(limits.ask(&ask(7), None, 5_000), Answer::Wait(ms(POLL_MS), Why::Bucket));
     assert!(

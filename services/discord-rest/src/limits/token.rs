@@ -7,7 +7,7 @@
 pub(crate) const REFUSED_MS: u64 = 60_000;
 /// How long a good answer counts.
 pub(crate) const GOOD_MS: u64 = 600_000;
-/// So many refusals in a row.
+/// Number of refusals in a row.
 pub(crate) const IN_A_ROW: u32 = 3;
 
 /// What Discord said of a token.

@@ -42,7 +42,7 @@ fn strip(headers: &mut HeaderMap) {
 
 /// Makes a caller's headers fit for Discord.
 pub(super) fn to_discord(headers: &mut HeaderMap) {
-    // Whoever names it in Connection shall not lose it: who calls was told by it.
+    // A caller may name this header in Connection; it must still reach Discord.
     let authorization = headers.get(header::AUTHORIZATION).cloned();
     if headers.contains_key(header::TRANSFER_ENCODING) {
         // Of the two it is the one that counts (RFC 9112, 6.3): the other must not reach Discord beside it.

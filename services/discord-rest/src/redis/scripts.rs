@@ -1,4 +1,4 @@
-//! The scripts' figures: those of the pure rules, so that there is one place for each.
+//! The scripts' figures, taken from the pure rules, so that each stands in one place.
 
 use std::fmt::Write as _;
 

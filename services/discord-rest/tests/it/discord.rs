@@ -63,7 +63,7 @@ pub(crate) fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Respo
     response.body(Body::from(body.to_owned())).unwrap()
 }
 
-/// Says the same at once, whatever comes.
+/// Says the same at once to every request.
 pub(crate) fn at_once(says: impl Fn(usize, &Came) -> Response + Send + Sync + 'static) -> Says {
     Arc::new(move |number, came| {
         let response = says(number, &came);

@@ -63,7 +63,7 @@ async fn a_429_of_each_scope_is_waited_out_and_not_seen() {
 }
 
 #[tokio::test]
-async fn a_bucket_that_is_stopped_holds_up_nobody_else_and_a_global_429_everybody() {
+async fn a_stopped_bucket_delays_no_other_route_and_a_global_429_delays_all() {
     for (scope, elsewhere_waits) in [("user", false), ("shared", false), ("global", true)] {
         let discord = first_refused(scope).await;
         let bench = Bench::to(discord.address).await;

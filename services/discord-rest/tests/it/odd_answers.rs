@@ -224,8 +224,8 @@ async fn block_of_one_worker_stops_all_workers() {
 
 #[tokio::test]
 async fn unreachable_discord_is_dialled_with_growing_waits() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let bench = Bench::to(nobody).await;
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let bench = Bench::to(unused).await;
     let mut dialled = 0;
     let ends = tokio::time::Instant::now() + Duration::from_secs(3);
     while tokio::time::Instant::now() < ends {

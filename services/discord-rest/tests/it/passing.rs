@@ -159,8 +159,8 @@ async fn an_answer_counts_though_the_caller_has_left() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_a_502() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let bench = Bench::to(nobody).await;
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let bench = Bench::to(unused).await;
     let got = bench.get("/users/@me").await;
     assert_eq!((got.status.as_u16(), got.header("x-answered-by")), (502, "altergolden"));
     assert_eq!(bench.metric("rest_requests_total{route=\"users\",status=\"0\"}"), 1);
@@ -204,7 +204,7 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 }
 
-/// On one thread, so that the test's log is that of every task.
+/// On one thread, so that the test's log has the lines of every task.
 #[tokio::test(flavor = "current_thread")]
 async fn no_token_is_ever_logged_or_counted() {
     let lines = Lines::default();

@@ -118,11 +118,11 @@ async fn a_redis_that_hangs_costs_one_deadline_and_not_one_for_each_request() {
 }
 
 #[tokio::test]
-async fn a_redis_that_is_away_from_the_start_keeps_nobody_waiting() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+async fn a_redis_that_is_away_from_the_start_delays_no_request() {
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let discord = Discord::start(discord()).await;
     let stop = CancellationToken::new();
-    let bench = worker(&discord, &format!("redis://{nobody}"), &stop).await;
+    let bench = worker(&discord, &format!("redis://{unused}"), &stop).await;
     let took = take(&[&bench], 1, "/users/@me").await;
     assert!(took < Duration::from_secs(4), "{took:?}");
     stop.cancel();
@@ -132,8 +132,8 @@ async fn a_redis_that_is_away_from_the_start_keeps_nobody_waiting() {
 /// The budget alone, without a fallback, says that it is away.
 #[tokio::test]
 async fn the_fleets_budget_alone_says_that_it_is_away() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let budget: Arc<dyn Budget> = Arc::new(redis_budget(&format!("redis://{nobody}"), "t"));
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let budget: Arc<dyn Budget> = Arc::new(redis_budget(&format!("redis://{unused}"), "t"));
     let discord = Discord::start(discord()).await;
     let bench = Bench::start(discord.address, Setting::over(budget)).await;
     let got = bench.get("/users/@me").await;

@@ -149,7 +149,7 @@ pub(crate) async fn a_bucket_empties_and_fills_again(pair: Pair) {
     for _ in 0..5 {
         goes(two, &ask()).await;
     }
-    // Nobody has told when this window ends: soon to be asked again.
+    // The end of this window is unknown: soon to be asked again.
     assert_eq!(waits(one, &ask(), Why::Bucket).await, Duration::from_millis(50));
 }
 
@@ -223,7 +223,7 @@ pub(crate) async fn a_429_of_the_bucket_stops_the_bucket(pair: Pair) {
         sleep(wait).await;
         goes(two, &ask_for(MESSAGES, channel)).await;
     }
-    // A route that nobody knows the bucket of is stopped by itself.
+    // A route with an unknown bucket is stopped by itself.
     let unknown = ask_for("GET /guilds/:id", "9");
     goes(one, &unknown).await;
     one.report(&refused(&unknown, 429, Some((Scope::User, 20_000)))).await.unwrap();

@@ -15,11 +15,11 @@ const INVALID: u32 = 9_500;
 
 /// The budgets of `workers` workers whose Redis is unreachable.
 fn fleet(workers: u32) -> Vec<Arc<SharedBudget>> {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let rules = Rules { invalid_limit: INVALID };
     (0..workers)
         .map(|rank| {
-            let link = RedisLink::new(format!("redis://{nobody}").parse().unwrap(), LinkOptions::default());
+            let link = RedisLink::new(format!("redis://{unused}").parse().unwrap(), LinkOptions::default());
             let redis = RedisBudget::new(link, &"test".parse().unwrap(), rules);
             let share = move || Share { rank, workers };
             SharedBudget::new(redis, rules, share, RestMetrics::default(), RestStatus::default())

@@ -4,22 +4,16 @@ use super::Control;
 use crate::{
     AskedRecord, CommandReport, Fault, FaultOutcome, FaultRecord, GuildReport, IdentifyRecord,
     InteractionReport, LedgerReport, Listed, MessageReport, OddityReport, PresetReport, RequestsReport,
-    Schedule, SequenceReport, SessionsReport, StatsReport, Switches, UserReport, Violation, server::Shared,
+    Schedule, SequenceReport, SessionsReport, StatsReport, Switches, UserReport, Violation,
 };
 use axum::{
     Json, Router,
-    extract::{FromRef, Query, State, rejection::JsonRejection},
+    extract::{Query, State, rejection::JsonRejection},
     http::StatusCode,
     routing::get,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-
-impl FromRef<Shared> for Control {
-    fn from_ref(shared: &Shared) -> Self {
-        Self::new(shared.hub.clone())
-    }
-}
 
 #[derive(Debug, Deserialize)]
 struct Page {
@@ -41,7 +35,7 @@ struct Run {
 }
 
 /// The routes under `/sim`.
-pub(crate) fn routes() -> Router<Shared> {
+pub(crate) fn routes(control: Control) -> Router {
     Router::new()
         .route("/ledger", get(ledger))
         .route("/violations", get(violations).delete(forget_violations))
@@ -61,6 +55,7 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/presets", get(presets))
         .route("/oddities", get(oddities))
         .route("/faults", get(faults).post(inject))
+        .with_state(control)
 }
 
 async fn ledger(State(control): State<Control>, Query(filter): Query<Filter>) -> Json<LedgerReport> {

@@ -6,13 +6,14 @@
 mod acting;
 mod writing;
 
-use super::{close, ending::End, envelope, payload::Payload, wire::Wire};
+use super::{ending::End, envelope, wire::Wire};
 use crate::{
     event::{Event, Sight},
     gateway::compression::Codec,
     hub::{Departure, Hub, Order, Refusal, SessionCell},
     net::Tap,
     odd::{Action, Address, Moment},
+    protocol::{Payload, close},
     report::ViolationKind,
     request::Request,
     session::{ConnectionId, Taken},

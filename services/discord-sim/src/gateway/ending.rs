@@ -1,7 +1,10 @@
 //! How a connection ends, and who wanted it.
 
-use super::{close, wire::Gone};
-use crate::hub::{Departure, Hub};
+use super::wire::Gone;
+use crate::{
+    hub::{Departure, Hub},
+    protocol::close,
+};
 use axum::extract::ws::CloseFrame;
 
 /// How a connection ends.

@@ -3,7 +3,7 @@
 //! Keys are in the order t, s, op, d, as live: clients find the first three by searching the text.
 
 use crate::{event::Event, event::Sight, hub::Hub};
-use std::{io::Write, time::Duration};
+use std::{io::Write, sync::Arc, time::Duration};
 
 fn write(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
     out.write_fmt(arguments).expect("memory takes every write");
@@ -14,7 +14,11 @@ pub(crate) fn dispatch(hub: &Hub, sight: &Sight, sequence: u64, event: &Event) -
     let mut out = Vec::with_capacity(1_024);
     write(&mut out, format_args!(r#"{{"t":"{}","s":{sequence},"op":0,"d":"#, event.name()));
     let start = out.len();
-    event.write_body(hub, sight, &mut out);
+    let voice = match event {
+        Event::GuildCreate { guild, .. } => hub.voice(*guild),
+        _ => Arc::default(),
+    };
+    event.write_body(&hub.world, &hub.origin, &voice, sight, &mut out);
     let guild = event.guild().map(|guild| hub.world.head(guild).id);
     let copies = hub.odd.patch(event, guild, sight.shard, &mut out, start);
     out.push(b'}');

@@ -4,9 +4,9 @@ use super::{Connection, Hub, Order, SessionCell, ids};
 use crate::{
     config::MAX_SHARDS,
     event::{Event, Sight},
-    gateway::{Identify, Resume, close},
     identify::Verdict,
     intents::Intents,
+    protocol::{Identify, Resume, close},
     report::{IdentifyRecord, ViolationKind},
     session::{ConnectionId, ResumeRefusal, Session},
     shard::Shard,

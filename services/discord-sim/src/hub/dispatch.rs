@@ -3,7 +3,7 @@
 use super::{Hub, State};
 use crate::{
     event::{Event, Made},
-    faults::FaultError,
+    fault_error::FaultError,
     report::{Dispatched, GuildState},
     shard::Shard,
     world::{GuildIndex, Message, World, time},

@@ -2,9 +2,10 @@
 
 use super::Hub;
 use crate::{
+    faults::FaultRecord,
     report::{
-        AskedRecord, ConnectionReport, FaultRecord, GuildReport, GuildState, IdentifyRecord, LedgerReport,
-        Listed, SequenceReport, SessionReport, SessionsReport, ShardReport, StatsReport, Totals, UserReport,
+        AskedRecord, ConnectionReport, GuildReport, GuildState, IdentifyRecord, LedgerReport, Listed,
+        SequenceReport, SessionReport, SessionsReport, ShardReport, StatsReport, Totals, UserReport,
         Violation,
     },
     session::Session,

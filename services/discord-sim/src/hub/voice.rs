@@ -3,7 +3,7 @@
 use super::{Hub, State};
 use crate::{
     event::{Event, Made},
-    faults::FaultError,
+    fault_error::FaultError,
     report::{Dispatched, GuildState},
     request::VoiceUpdate,
     world::{Draw, GuildIndex, Snowflake, VoiceState, World},

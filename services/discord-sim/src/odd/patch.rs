@@ -1,7 +1,7 @@
 //! Changes events before they are sent.
 
 use super::edit::{self, Edit};
-use crate::{faults::FaultError, shard::Shard, world::Snowflake};
+use crate::{fault_error::FaultError, shard::Shard, world::Snowflake};
 use serde::{Deserialize, Serialize};
 
 /// The most copies of an event.

@@ -1,7 +1,7 @@
 //! Replaced and changed REST answers.
 
 use super::edit::{self, Edit};
-use crate::{faults::FaultError, world::time};
+use crate::{fault_error::FaultError, world::time};
 use axum::{
     body::Body,
     http::{HeaderName, HeaderValue, StatusCode, header},

@@ -1,6 +1,6 @@
 //! Scripted actions on gateway connections.
 
-use crate::{faults::FaultError, shard::Shard, switches::may_be_sent};
+use crate::{fault_error::FaultError, shard::Shard, switches::may_be_sent};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

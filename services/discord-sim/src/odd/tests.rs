@@ -84,7 +84,7 @@ fn invalid_scripts_are_refused() {
 
 #[test]
 fn preset_names_are_unique() {
-    let reports = presets::reports();
+    let reports = crate::presets::reports();
     let names: std::collections::BTreeSet<_> = reports.iter().map(|preset| &preset.name).collect();
     assert_eq!(names.len(), reports.len());
     let sources = reports.iter().filter_map(|preset| preset.source.as_deref());

@@ -4,10 +4,10 @@ use super::{
     limits::{Caller, Standing, Verdict},
     problem::Problem,
     route::{Route, unversioned},
+    state::bucket_hash,
 };
 use crate::{
-    faults::LimitScope, hub::Hub, net::Tap, odd::Replacement, report::ViolationKind, server::Shared,
-    world::time,
+    faults::LimitScope, hub::Hub, net::Tap, odd::Replacement, report::ViolationKind, rest::Rest, world::time,
 };
 use axum::{
     Json,
@@ -34,23 +34,23 @@ const BAN_PAGE: &str = "<!DOCTYPE html>\n<html lang=\"en-US\"><head><title>Acces
 
 /// Lets a call through to its handler, or answers it.
 pub(super) async fn guard(
-    State(shared): State<Shared>,
+    State(rest): State<Rest>,
     ConnectInfo(tap): ConnectInfo<Tap>,
     OriginalUri(uri): OriginalUri,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let hub = &shared.hub;
+    let hub = &rest.hub;
     let method = request.method().clone();
     let pattern = request.extensions().get::<MatchedPath>().map(|path| unversioned(path.as_str()).to_owned());
     let route = Route::of(&method, pattern.as_deref().unwrap_or_default(), unversioned(uri.path()));
     let from = tap.peer();
     let arrived = hub.since_start(tap.arrived());
     request.extensions_mut().insert(Arrived(arrived));
-    let delay = hub.desk().delay;
+    let delay = rest.state().delay;
     let odd = hub.odd.rest_answer(method.as_str(), &route.pattern);
     let mut response = match odd {
-        None => judge(hub, from, arrived, &route, request, next).await,
+        None => judge(&rest, from, arrived, &route, request, next).await,
         Some(odd) => {
             tokio::time::sleep(Duration::from_millis(odd.after_ms)).await;
             match odd.replacement() {
@@ -62,7 +62,9 @@ pub(super) async fn guard(
                     tap.cut();
                     StatusCode::SERVICE_UNAVAILABLE.into_response()
                 }
-                Replacement::None => odd.change(judge(hub, from, arrived, &route, request, next).await).await,
+                Replacement::None => {
+                    odd.change(judge(&rest, from, arrived, &route, request, next).await).await
+                }
             }
         }
     };
@@ -71,8 +73,8 @@ pub(super) async fn guard(
     if response.extensions().get::<FromCloudflare>().is_none() {
         response.headers_mut().insert(header::VIA, HeaderValue::from_static("1.1 google"));
     }
-    note(hub, from, arrived, &response);
-    hub.desk().requests.count(&method, &route.pattern, response.status().as_u16());
+    note(&rest, from, arrived, &response);
+    rest.state().requests.count(&method, &route.pattern, response.status().as_u16());
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;
     }
@@ -92,17 +94,18 @@ struct FromCloudflare;
 struct IsShared;
 
 async fn judge(
-    hub: &Hub,
+    rest: &Rest,
     from: IpAddr,
     now: Duration,
     route: &Route,
     request: Request,
     next: Next,
 ) -> Response {
+    let hub = &rest.hub;
     if hub.rest_is_down() {
         return Problem::UNAVAILABLE.into_response();
     }
-    if let Some(left) = hub.desk().limits.banned(from, now) {
+    if let Some(left) = rest.state().limits.banned(from, now) {
         let mut response = (StatusCode::TOO_MANY_REQUESTS, Html(BAN_PAGE)).into_response();
         set(response.headers_mut(), header::RETRY_AFTER, whole_seconds(left));
         response.extensions_mut().insert(FromCloudflare);
@@ -121,10 +124,10 @@ async fn judge(
         }
         return Problem::UNAUTHORIZED.into_response();
     }
-    let made_up = hub.desk().take_made_up_limit(route);
+    let made_up = rest.state().take_made_up_limit(route);
     if let Some((scope, retry_after)) = made_up {
         let standing = route.bucket.clone().map(|(bucket, major)| {
-            let standing = hub.desk().limits.look(bucket, major, now);
+            let standing = rest.state().limits.look(bucket, major, now);
             if scope == LimitScope::User {
                 Standing { remaining: 0, reset_after: retry_after, ..standing }
             } else {
@@ -134,7 +137,7 @@ async fn judge(
         return limited(hub, scope, retry_after, standing);
     }
     let caller = token.map_or(Caller::Address(from), |token| Caller::Token(token.to_owned()));
-    let verdict = hub.desk().limits.ask(Some(caller).filter(|_| route.global), route.bucket.clone(), now);
+    let verdict = rest.state().limits.ask(Some(caller).filter(|_| route.global), route.bucket.clone(), now);
     let refused = |what: &str| {
         let detail = format!("{} {}: {what}", request.method(), route.pattern);
         hub.violation(ViolationKind::RestRateLimited, 0, None, detail);
@@ -159,16 +162,16 @@ async fn judge(
 }
 
 /// Counts an answer that Discord counts as invalid.
-fn note(hub: &Hub, from: IpAddr, now: Duration, response: &Response) {
+fn note(rest: &Rest, from: IpAddr, now: Duration, response: &Response) {
     let (status, extensions) = (response.status(), response.extensions());
     let counts =
         matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS);
     if !counts || extensions.get::<IsShared>().is_some() || extensions.get::<FromCloudflare>().is_some() {
         return;
     }
-    if hub.desk().limits.note_invalid(from, now) {
+    if rest.state().limits.note_invalid(from, now) {
         let detail = format!("{from} is banned for too many answers with 401, 403 and 429");
-        hub.violation(ViolationKind::RestBanned, 0, None, detail);
+        rest.hub.violation(ViolationKind::RestBanned, 0, None, detail);
     }
 }
 
@@ -193,7 +196,7 @@ fn bucket_headers(hub: &Hub, headers: &mut HeaderMap, standing: Standing) {
     set(headers, REMAINING, standing.remaining.to_string());
     set(headers, RESET, seconds(reset));
     set(headers, RESET_AFTER, seconds(standing.reset_after));
-    set(headers, BUCKET, hub.bucket_hash(standing.bucket.name));
+    set(headers, BUCKET, bucket_hash(hub, standing.bucket.name));
 }
 
 /// A 429. [Source](https://docs.discord.com/developers/topics/rate-limits#exceeding-a-rate-limit).

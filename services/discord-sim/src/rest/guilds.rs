@@ -10,7 +10,7 @@ use super::{
     lookup::{Place, direct_channel_id, parse_id, snowflake, user_body},
     problem::Problem,
 };
-use crate::{intents::Intents, server::Shared, world::Snowflake};
+use crate::{intents::Intents, rest::Rest, world::Snowflake};
 use axum::{
     Json, Router,
     extract::{Path, State},
@@ -18,7 +18,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-pub(super) fn routes() -> Router<Shared> {
+pub(super) fn routes() -> Router<Rest> {
     Router::new()
         .route("/guilds/{guild}", get(guild))
         .route("/guilds/{guild}/channels", get(channels))
@@ -30,12 +30,12 @@ pub(super) fn routes() -> Router<Shared> {
 }
 
 async fn guild(
-    State(shared): State<Shared>,
+    State(rest): State<Rest>,
     Path(guild): Path<String>,
     asked: Asked,
 ) -> Result<Json<Value>, Problem> {
-    let hub = &shared.hub;
-    let guild = hub.guild_for_rest(parse_id("guild_id", &guild)?)?;
+    let hub = &rest.hub;
+    let guild = rest.guild(parse_id("guild_id", &guild)?)?;
     let mut body = json!(hub.world.rest_guild(guild));
     if asked.boolean("with_counts")? {
         let members = hub.world.head(guild).members;
@@ -46,24 +46,24 @@ async fn guild(
     Ok(Json(body))
 }
 
-async fn channels(State(shared): State<Shared>, Path(guild): Path<String>) -> Result<Json<Value>, Problem> {
-    let hub = &shared.hub;
-    let guild = hub.guild_for_rest(parse_id("guild_id", &guild)?)?;
+async fn channels(State(rest): State<Rest>, Path(guild): Path<String>) -> Result<Json<Value>, Problem> {
+    let hub = &rest.hub;
+    let guild = rest.guild(parse_id("guild_id", &guild)?)?;
     Ok(Json(json!(hub.world.visible_channels(guild))))
 }
 
-async fn roles(State(shared): State<Shared>, Path(guild): Path<String>) -> Result<Json<Value>, Problem> {
-    let hub = &shared.hub;
-    let guild = hub.guild_for_rest(parse_id("guild_id", &guild)?)?;
+async fn roles(State(rest): State<Rest>, Path(guild): Path<String>) -> Result<Json<Value>, Problem> {
+    let hub = &rest.hub;
+    let guild = rest.guild(parse_id("guild_id", &guild)?)?;
     Ok(Json(json!(hub.world.roles(guild))))
 }
 
 async fn member(
-    State(shared): State<Shared>,
+    State(rest): State<Rest>,
     Path((guild, user)): Path<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
-    let hub = &shared.hub;
-    let guild = hub.guild_for_rest(parse_id("guild_id", &guild)?)?;
+    let hub = &rest.hub;
+    let guild = rest.guild(parse_id("guild_id", &guild)?)?;
     let user = parse_id("user_id", &user)?;
     user_body(&hub.world, user).ok_or(Problem::UNKNOWN_USER)?;
     let position = hub.world.member_position(guild, user).ok_or(Problem::UNKNOWN_MEMBER)?;
@@ -73,13 +73,13 @@ async fn member(
 /// Needs GUILD_MEMBERS switched on for the application, whatever IDENTIFY asked for.
 /// [Source](https://docs.discord.com/developers/events/gateway#http-restrictions).
 async fn members(
-    State(shared): State<Shared>,
+    State(rest): State<Rest>,
     Path(guild): Path<String>,
     asked: Asked,
 ) -> Result<Json<Vec<Value>>, Problem> {
-    let hub = &shared.hub;
+    let hub = &rest.hub;
     let (limit, after) = (asked.number("limit")?.unwrap_or(1), asked.id("after")?.unwrap_or(Snowflake(0)));
-    let guild = hub.guild_for_rest(parse_id("guild_id", &guild)?)?;
+    let guild = rest.guild(parse_id("guild_id", &guild)?)?;
     if !hub.config.privileged_intents.contains(Intents::GUILD_MEMBERS) {
         return Err(Problem::MISSING_ACCESS);
     }
@@ -100,17 +100,17 @@ async fn members(
     Ok(Json(listed.map(|(_, position)| json!(world.member(guild, position, true))).collect()))
 }
 
-async fn user(State(shared): State<Shared>, Path(user): Path<String>) -> Result<Json<Value>, Problem> {
+async fn user(State(rest): State<Rest>, Path(user): Path<String>) -> Result<Json<Value>, Problem> {
     // Some clients escape the `@`.
     if user == "@me" {
-        return Ok(super::start::current_user(State(shared)).await);
+        return Ok(super::start::current_user(State(rest)).await);
     }
-    let body = user_body(&shared.hub.world, parse_id("user_id", &user)?);
+    let body = user_body(&rest.hub.world, parse_id("user_id", &user)?);
     body.map(Json).ok_or(Problem::UNKNOWN_USER)
 }
 
-async fn direct_channel(State(shared): State<Shared>, input: Input) -> Result<Json<Value>, Problem> {
-    let world = &shared.hub.world;
+async fn direct_channel(State(rest): State<Rest>, input: Input) -> Result<Json<Value>, Problem> {
+    let world = &rest.hub.world;
     let Some(id) = snowflake(&input.json["recipient_id"]) else {
         let mut form = Form::default();
         form.missing("recipient_id");

@@ -8,10 +8,10 @@ mod callback;
 mod follow_up;
 pub(crate) mod table;
 
-use crate::server::Shared;
+use crate::rest::Rest;
 use axum::Router;
 
 /// The routes under `/interactions` and `/webhooks`.
-pub(crate) fn routes() -> Router<Shared> {
+pub(crate) fn routes() -> Router<Rest> {
     callback::routes().merge(follow_up::routes())
 }

@@ -2,8 +2,8 @@
 
 use super::{form::Form, problem::Problem};
 use crate::{
-    hub::Hub,
     report::GuildState,
+    rest::Rest,
     world::{GuildIndex, Snowflake, World},
 };
 use serde_json::{Value, json};
@@ -85,19 +85,19 @@ pub(crate) fn user_body(world: &World, id: Snowflake) -> Option<Value> {
     world.find_user(id).map(|index| json!(world.user(index)))
 }
 
-impl Hub {
+impl Rest {
     /// The guild with this id.
     ///
     /// # Errors
     ///
     /// When there is none, the bot is not in it, or it has an outage.
-    pub(crate) fn guild_for_rest(&self, id: Snowflake) -> Result<GuildIndex, Problem> {
-        let guild = self.world.find(id).ok_or(Problem::UNKNOWN_GUILD)?;
+    pub(crate) fn guild(&self, id: Snowflake) -> Result<GuildIndex, Problem> {
+        let guild = self.hub.world.find(id).ok_or(Problem::UNKNOWN_GUILD)?;
         self.reachable_guild(guild)
     }
 
     fn reachable_guild(&self, guild: GuildIndex) -> Result<GuildIndex, Problem> {
-        match self.guild_state(guild) {
+        match self.hub.guild_state(guild) {
             GuildState::Available => Ok(guild),
             GuildState::Outage => Err(Problem::UNAVAILABLE),
             GuildState::Absent => Err(Problem::MISSING_ACCESS),
@@ -110,7 +110,7 @@ impl Hub {
     ///
     /// When there is none, or the bot can't see it or reach its guild.
     pub(crate) fn place(&self, id: Snowflake) -> Result<Place, Problem> {
-        let world = &self.world;
+        let world = &self.hub.world;
         if let Some((guild, _)) = world.find_channel(id) {
             let guild = self.reachable_guild(guild)?;
             let channel = world.channel_by_id(id).ok_or(Problem::MISSING_ACCESS)?;

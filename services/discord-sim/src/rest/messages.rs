@@ -20,6 +20,7 @@ use super::{
 use crate::{
     event::Made,
     hub::Hub,
+    rest::Rest,
     world::{GuildIndex, Snowflake, World, time},
 };
 use serde_json::{Map, Value, json};
@@ -39,79 +40,84 @@ pub(crate) struct Origin {
 }
 
 /// Writes a message and tells the sessions; returns it as REST does.
-pub(crate) fn create(hub: &Hub, place: &Place, draft: &Draft, origin: Option<&Origin>) -> Value {
+pub(crate) fn create(rest: &Rest, place: &Place, draft: &Draft) -> Value {
+    let change = write(&mut rest.state().messages, &rest.hub, place, draft, None);
+    change.tell(&rest.hub)
+}
+
+/// Writes a message.
+pub(crate) fn write(
+    store: &mut store::Store,
+    hub: &Hub,
+    place: &Place,
+    draft: &Draft,
+    origin: Option<&Origin>,
+) -> Change {
     let now_ms = time::now_ms();
     let world = &hub.world;
     let channel = place.channel_id();
+    let guild = place.guild();
     let ephemeral = origin.is_some_and(|origin| origin.ephemeral);
     let at_ms = hub.now().as_millis() as u64;
-    let (id, body) = {
-        let mut desk = hub.desk();
-        if draft.enforce_nonce
-            && let Some(nonce) = &draft.nonce
-            && let Some((_, same)) = desk.messages.in_channel(channel).find(|(_, message)| {
-                message.body["nonce"] == *nonce && at_ms.saturating_sub(message.at_ms) < NONCE_LIFE_MS
-            })
-        {
-            return same.body.clone();
+    if draft.enforce_nonce
+        && let Some(nonce) = &draft.nonce
+        && let Some((_, same)) = store.in_channel(channel).find(|(_, message)| {
+            message.body["nonce"] == *nonce && at_ms.saturating_sub(message.at_ms) < NONCE_LIFE_MS
+        })
+    {
+        return Change { event: None, body: same.body.clone(), guild, ephemeral };
+    }
+    let id = store.next_id(now_ms);
+    let mut body = json!({
+        "id": id,
+        "channel_id": channel,
+        "author": world.bot(),
+        "content": "",
+        "timestamp": time::iso(now_ms),
+        "edited_timestamp": null,
+        "tts": draft.tts,
+        "mention_everyone": false,
+        "mentions": [],
+        "mention_roles": [],
+        "attachments": [],
+        "embeds": [],
+        "components": [],
+        "pinned": false,
+        "type": 0,
+        "flags": draft.flags.unwrap_or(0) & !EPHEMERAL,
+    });
+    if let Some(nonce) = &draft.nonce {
+        body["nonce"] = nonce.clone();
+    }
+    if let Some(reference) = &draft.reference {
+        body["message_reference"] = reference.clone();
+        // A forwarded message may come from elsewhere.
+        if reference["type"] != 1 {
+            body["message_reference"]["channel_id"] = json!(channel);
+            body["type"] = 19.into();
         }
-        let id = desk.messages.next_id(now_ms);
-        let mut body = json!({
-            "id": id,
-            "channel_id": channel,
-            "author": world.bot(),
-            "content": "",
-            "timestamp": time::iso(now_ms),
-            "edited_timestamp": null,
-            "tts": draft.tts,
-            "mention_everyone": false,
-            "mentions": [],
-            "mention_roles": [],
-            "attachments": [],
-            "embeds": [],
-            "components": [],
-            "pinned": false,
-            "type": 0,
-            "flags": draft.flags.unwrap_or(0) & !EPHEMERAL,
-        });
-        if let Some(nonce) = &draft.nonce {
-            body["nonce"] = nonce.clone();
-        }
-        if let Some(reference) = &draft.reference {
-            body["message_reference"] = reference.clone();
-            // A forwarded message may come from elsewhere.
-            if reference["type"] != 1 {
-                body["message_reference"]["channel_id"] = json!(channel);
-                body["type"] = 19.into();
-            }
-        }
-        if !draft.stickers.is_empty() {
-            let items =
-                draft.stickers.iter().map(|id| json!({"id": id, "name": "sticker", "format_type": 1}));
-            body["sticker_items"] = items.collect();
-        }
-        if let Some(origin) = origin {
-            body["type"] = origin.kind.into();
-            body["application_id"] = json!(world.bot_id());
-            body["webhook_id"] = json!(world.bot_id());
-            body["interaction_metadata"] = origin.metadata.clone();
-            let flags =
-                if origin.ephemeral { EPHEMERAL } else { 0 } | if origin.loading { LOADING } else { 0 };
-            body["flags"] = (body["flags"].as_u64().unwrap_or(0) | flags).into();
-        }
-        let mut attachments = Vec::new();
-        add_files(&mut desk.messages, channel, draft, &mut attachments, now_ms);
-        body["attachments"] = attachments.into();
-        take_over(world, &mut body, draft);
-        let interaction = origin.map(|origin| origin.interaction);
-        let guild = place.guild();
-        let kept = Kept { body: body.clone(), guild, channel, interaction, ephemeral, deleted: false, at_ms };
-        desk.messages.insert(id, kept);
-        (id, body)
-    };
+    }
+    if !draft.stickers.is_empty() {
+        let items = draft.stickers.iter().map(|id| json!({"id": id, "name": "sticker", "format_type": 1}));
+        body["sticker_items"] = items.collect();
+    }
+    if let Some(origin) = origin {
+        body["type"] = origin.kind.into();
+        body["application_id"] = json!(world.bot_id());
+        body["webhook_id"] = json!(world.bot_id());
+        body["interaction_metadata"] = origin.metadata.clone();
+        let flags = if origin.ephemeral { EPHEMERAL } else { 0 } | if origin.loading { LOADING } else { 0 };
+        body["flags"] = (body["flags"].as_u64().unwrap_or(0) | flags).into();
+    }
+    let mut attachments = Vec::new();
+    add_files(store, channel, draft, &mut attachments, now_ms);
+    body["attachments"] = attachments.into();
+    take_over(world, &mut body, draft);
+    let interaction = origin.map(|origin| origin.interaction);
+    let kept = Kept { body: body.clone(), guild, channel, interaction, ephemeral, deleted: false, at_ms };
+    store.insert(id, kept);
     tracing::debug!(%id, %channel, "the bot wrote a message");
-    tell(hub, "MESSAGE_CREATE", place.guild(), ephemeral, &body);
-    body
+    Change { event: Some("MESSAGE_CREATE"), body, guild, ephemeral }
 }
 
 /// Edits one of the bot's messages and tells the sessions.
@@ -119,23 +125,27 @@ pub(crate) fn create(hub: &Hub, place: &Place, draft: &Draft, origin: Option<&Or
 /// # Errors
 ///
 /// As [`change`].
-pub(crate) fn edit(hub: &Hub, id: Snowflake, draft: &Draft) -> Result<Value, Problem> {
-    let edited = change(&mut hub.desk().messages, &hub.world, id, draft)?;
-    Ok(edited.tell(hub))
+pub(crate) fn edit(rest: &Rest, id: Snowflake, draft: &Draft) -> Result<Value, Problem> {
+    let change = change(&mut rest.state().messages, &rest.hub.world, id, draft)?;
+    Ok(change.tell(&rest.hub))
 }
 
-/// An edited message that the sessions don't know of yet.
+/// A message that was written or edited, and that the sessions do not know of yet.
 #[derive(Debug)]
-pub(crate) struct Edited {
-    body: Value,
+pub(crate) struct Change {
+    /// The event's name; none for a message that exists already.
+    event: Option<&'static str>,
+    pub(crate) body: Value,
     guild: Option<GuildIndex>,
     ephemeral: bool,
 }
 
-impl Edited {
+impl Change {
     /// Tells the sessions; returns the message as REST does.
     pub(crate) fn tell(self, hub: &Hub) -> Value {
-        tell(hub, "MESSAGE_UPDATE", self.guild, self.ephemeral, &self.body);
+        if let Some(event) = self.event {
+            tell(hub, event, self.guild, self.ephemeral, &self.body);
+        }
         self.body
     }
 }
@@ -150,7 +160,7 @@ pub(crate) fn change(
     world: &World,
     id: Snowflake,
     draft: &Draft,
-) -> Result<Edited, Problem> {
+) -> Result<Change, Problem> {
     let now_ms = time::now_ms();
     let kept = store.get(id).ok_or(Problem::UNKNOWN_MESSAGE)?;
     let (mut body, channel, guild, ephemeral) = (kept.body.clone(), kept.channel, kept.guild, kept.ephemeral);
@@ -178,7 +188,7 @@ pub(crate) fn change(
     if let Some(kept) = store.get_mut(id) {
         kept.body = body.clone();
     }
-    Ok(Edited { body, guild, ephemeral })
+    Ok(Change { event: Some("MESSAGE_UPDATE"), body, guild, ephemeral })
 }
 
 /// Deletes one of the bot's messages and tells the sessions.
@@ -186,13 +196,14 @@ pub(crate) fn change(
 /// # Errors
 ///
 /// When it is not there.
-pub(crate) fn delete(hub: &Hub, id: Snowflake) -> Result<(), Problem> {
+pub(crate) fn delete(rest: &Rest, id: Snowflake) -> Result<(), Problem> {
+    let hub = &rest.hub;
     let (channel, guild) = {
-        let mut desk = hub.desk();
-        let kept = desk.messages.get_mut(id).ok_or(Problem::UNKNOWN_MESSAGE)?;
+        let mut state = rest.state();
+        let kept = state.messages.get_mut(id).ok_or(Problem::UNKNOWN_MESSAGE)?;
         kept.deleted = true;
         let place = (kept.channel, kept.guild.filter(|_| !kept.ephemeral));
-        desk.interactions.forget(id);
+        state.interactions.forget(id);
         place
     };
     let mut body = json!({ "id": id, "channel_id": channel });

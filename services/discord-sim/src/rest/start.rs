@@ -1,10 +1,10 @@
 //! What a bot asks for when it starts: the gateway, itself, its application.
 
-use crate::server::Shared;
+use crate::rest::Rest;
 use axum::{Json, Router, extract::State, routing::get};
 use serde_json::{Value, json};
 
-pub(super) fn routes() -> Router<Shared> {
+pub(super) fn routes() -> Router<Rest> {
     Router::new()
         .route("/gateway", get(gateway))
         .route("/gateway/bot", get(gateway_bot))
@@ -13,12 +13,12 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/oauth2/applications/@me", get(application))
 }
 
-async fn gateway(State(shared): State<Shared>) -> Json<Value> {
-    Json(json!({ "url": shared.hub.origin.gateway_url }))
+async fn gateway(State(rest): State<Rest>) -> Json<Value> {
+    Json(json!({ "url": rest.hub.origin.gateway_url }))
 }
 
-async fn gateway_bot(State(shared): State<Shared>) -> Json<Value> {
-    let hub = &shared.hub;
+async fn gateway_bot(State(rest): State<Rest>) -> Json<Value> {
+    let hub = &rest.hub;
     let limit = hub.session_limit();
     Json(json!({
         "url": hub.origin.gateway_url,
@@ -32,8 +32,8 @@ async fn gateway_bot(State(shared): State<Shared>) -> Json<Value> {
     }))
 }
 
-pub(super) async fn current_user(State(shared): State<Shared>) -> Json<Value> {
-    let mut user = json!(shared.hub.world.bot());
+pub(super) async fn current_user(State(rest): State<Rest>) -> Json<Value> {
+    let mut user = json!(rest.hub.world.bot());
     user["mfa_enabled"] = true.into();
     user["verified"] = true.into();
     user["locale"] = "en-US".into();
@@ -44,8 +44,8 @@ pub(super) async fn current_user(State(shared): State<Shared>) -> Json<Value> {
     Json(user)
 }
 
-async fn application(State(shared): State<Shared>) -> Json<Value> {
-    let hub = &shared.hub;
+async fn application(State(rest): State<Rest>) -> Json<Value> {
+    let hub = &rest.hub;
     let bot = hub.world.bot();
     Json(json!({
         "id": bot.id,

@@ -3,7 +3,7 @@
 //! Of `n` channels the first tenth are categories, then text channels, and the last fifth are voice channels; there is at
 //! least one of each. Some of them the bot [can't see](super::hidden).
 
-use super::{Draw, GuildIndex, Snowflake, World, hidden, names};
+use super::{Draw, GuildIndex, Snowflake, World, names, permissions};
 use serde::Serialize;
 
 /// Channels of a guild at most.
@@ -17,8 +17,6 @@ pub(super) const STEP_MS: u64 = 7_000;
 const TEXT: u8 = 0;
 const VOICE: u8 = 2;
 const CATEGORY: u8 = 4;
-/// The SEND_MESSAGES permission, `1 << 11`.
-const SEND_MESSAGES: &str = "2048";
 const TOPIC: &str = "Be kind 🌱 — read the rules before you post.\nНовичкам: \"/help\" or C:\\help";
 
 /// A channel object. [Source](https://docs.discord.com/developers/resources/channel#channel-object).
@@ -147,9 +145,9 @@ impl World {
             return seen;
         }
         Channel {
-            name: hidden::HIDDEN_NAME.to_owned(),
-            flags: hidden::CHANNEL_OBFUSCATED,
-            permission_overwrites: vec![self.everyone_without(guild, hidden::VIEW_CHANNEL)],
+            name: permissions::HIDDEN_NAME.to_owned(),
+            flags: permissions::CHANNEL_OBFUSCATED,
+            permission_overwrites: vec![self.everyone_without(guild, permissions::VIEW_CHANNEL)],
             body: seen.body.blanked(),
             ..seen
         }
@@ -178,7 +176,7 @@ impl World {
         let unusual = names::unusual(Draw::new(self.seed, &[43, u64::from(guild), number]), unusual);
         let parent_id =
             (kind != CATEGORY).then(|| self.channel_id(guild, draw.range(0, counts.categories - 1)));
-        let muted = draw.chance(25).then(|| self.everyone_without(guild, SEND_MESSAGES));
+        let muted = draw.chance(25).then(|| self.everyone_without(guild, permissions::SEND_MESSAGES));
         Channel {
             id,
             kind,

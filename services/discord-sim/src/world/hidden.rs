@@ -11,13 +11,6 @@
 
 use super::{ADMINISTRATOR, Draw, GuildIndex, Snowflake, World, channel::ChannelCounts};
 
-/// What a hidden channel is called.
-pub(super) const HIDDEN_NAME: &str = "___hidden___";
-/// CHANNEL_OBFUSCATED. [Source](https://docs.discord.com/developers/resources/channel#channel-object-channel-flags).
-pub(super) const CHANNEL_OBFUSCATED: u64 = 1 << 17;
-/// The VIEW_CHANNEL permission, `1 << 10`.
-pub(super) const VIEW_CHANNEL: &str = "1024";
-
 /// Hidden ones among the text and voice channels of a guild where the bot is no administrator, in percent. It is one in
 /// about two fifths of guilds, so about 4 % of all are hidden.
 const HIDDEN_PERCENT: u64 = 7;

@@ -119,7 +119,7 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Shared<T, H> {
         Self::start_all(shared);
     }
 
-    /// Starts whatever may start.
+    /// Starts every item that may start.
     pub(super) fn start_all(shared: &Arc<Self>) {
         loop {
             let mut state = shared.lock();

@@ -16,7 +16,7 @@ const REST_AT: f64 = 0.9;
 
 const INTERACTION: &str = "INTERACTION_CREATE";
 
-/// At most so many names, each of at most so many characters.
+/// Maximum number of names, and of characters in each.
 const LONGEST: usize = 64;
 
 /// The order in which kinds of events are left out as the queue fills up, while [`Decision::Shed`](super::Decision) holds.
@@ -87,7 +87,7 @@ impl Default for ShedOrder {
 
 impl ShedOrder {
     /// Whether an event is to be left out. `age` is the time since it happened: an interaction's counts from the moment in its
-    /// id, not from when it was received, which a resume makes later. `fill` is that of the queue with the event in it.
+    /// id, not from when it was received, which a resume makes later. `fill` is the fill of the queue with the event in it.
     pub fn sheds(&self, kind: &Kind, age: Duration, fill: f64) -> bool {
         let kind = kind.as_str();
         if kind == INTERACTION {

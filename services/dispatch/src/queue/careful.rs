@@ -40,7 +40,7 @@ impl Careful {
         None
     }
 
-    /// The next waits for this one no longer: it is done, or takes too long. No error for one that nobody waits for.
+    /// The next waits for this one no longer: it is done, or takes too long. No error when no item waits for it.
     pub(super) fn let_go(&mut self, ticket: Ticket) {
         self.alone.take_if(|alone| *alone == ticket);
     }

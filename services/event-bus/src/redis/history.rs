@@ -14,7 +14,7 @@ const PAGE: usize = 64;
 /// An entry of the stream.
 pub(super) struct Entry {
     pub(super) id: String,
-    /// `None` when the entry is none of ours.
+    /// `None` when the entry has an unexpected format.
     pub(super) content: Option<(Stamp, String)>,
 }
 
@@ -24,7 +24,7 @@ pub(super) async fn newest(link: &RedisLink, names: &Names) -> Result<Stamp, Lin
     let state: [Option<String>; 3] = link.command(cmd("HMGET").arg(&names.state).arg(&fields)).await?;
     match state {
         [Some(generation), Some(sequence), Some(id)] => wire::stamp(&id, &sequence, &generation)
-            .ok_or_else(|| LinkError::Unexpected(format!("{} is none of ours", names.state))),
+            .ok_or_else(|| LinkError::Unexpected(format!("unexpected format of {}", names.state))),
         _ => Ok(Stamp::default()),
     }
 }

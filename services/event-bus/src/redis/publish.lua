@@ -1,5 +1,5 @@
--- KEYS: the stream, its state, the mark that this very message was sent. ARGV: channel, message, a generation in case there
--- is none, longest length of the stream, its largest size in bytes.
+-- KEYS: the stream, its state, the mark that this very message was sent. ARGV: channel, message, a generation to set if the stream
+-- has no generation, longest length of the stream, its largest size in bytes.
 -- A cluster client sends a script again when the connection broke before the answer: the mark makes the second do nothing.
 -- The state tells where the stream is, so a subscriber finds out with one cheap read whether it has everything. A Redis
 -- that lost its keys starts a new generation, which cannot be taken for the old one going on.

@@ -3,8 +3,8 @@
 //! Never waits for a subscriber, and for Redis at most until the link's deadline: the redis crate's queue of what came over
 //! the channel has no bound of its own, so this is what keeps it short.
 //!
-//! Subscribes first and looks at the stream then, so nothing falls between the two. Whatever it cannot do ends the
-//! connection, is said once in the status, and is tried anew.
+//! Subscribes first and looks at the stream then, so nothing falls between the two. A failure ends the
+//! connection, is reported once in the status, and is followed by another try.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,7 +29,7 @@ use crate::{BusStatus, Delivery};
 /// How often the reader looks whether it has everything, and whether its connection lives.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
 
-/// A connection that lasted so long was a good one: the back-off starts anew.
+/// A connection that lasted this long resets the back-off.
 const GOOD_CONNECTION: Duration = Duration::from_secs(5);
 
 /// The reader of one process.
@@ -114,7 +114,7 @@ impl Reader {
             return Ok(());
         }
         let Some((stamp, message)) = wire::split_live(&payload) else {
-            tracing::debug!("something alien on the broadcast channel");
+            tracing::debug!("malformed message on the broadcast channel");
             return Ok(());
         };
         let Some(position) = &mut self.position else { return Ok(()) };

@@ -97,7 +97,7 @@ pub(super) fn encode(message: NewMessage, acknowledge_to: String) -> Result<Stri
     serde_json::to_string(&Json { kind, manager, shard, body, sender, traceparent, acknowledge_to })
 }
 
-/// Reads a message; `None` when it is none of ours.
+/// Reads a message; `None` when it is malformed.
 pub(super) fn decode(id: &str, message: &str) -> Option<Arc<Message>> {
     let Json { kind, manager, shard, body, sender, traceparent, acknowledge_to } =
         serde_json::from_str(message).ok()?;
@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(serde_json::from_str::<Before>(broadcast).unwrap().kind, "k");
         assert_eq!(decode("1-1", broadcast).unwrap().content.recipient, Recipient::All);
         let both = r#"{"kind":"k","manager":"k","body":"1","sender":"s"}"#;
-        assert!(decode("1-1", both).is_none(), "nobody sends that");
+        assert!(decode("1-1", both).is_none(), "no sender writes both");
     }
 
     #[test]

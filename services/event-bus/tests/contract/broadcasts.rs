@@ -122,7 +122,7 @@ pub(crate) async fn a_big_message_is_refused((one, two): (End, End)) {
     assert!(next_bodies(&mut there, 1).await[0] == big);
 }
 
-pub(crate) async fn a_reader_that_lags_is_told_and_holds_nobody_up((one, two): (End, End)) {
+pub(crate) async fn a_slow_reader_is_told_and_delays_no_other((one, two): (End, End)) {
     let (mut slow, mut quick) = (two.subscribe().await.unwrap(), two.subscribe().await.unwrap());
     let more = 10;
     for number in 0..QUEUE + more {

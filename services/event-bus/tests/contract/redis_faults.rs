@@ -45,7 +45,7 @@ async fn what_never_came_over_the_channel_is_repaired() {
     let unheard = r#"{"kind":"test","body":"b","sender":"s"}"#;
     let keys = ["{test}:broadcasts", "{test}:broadcasts:state"];
     let write = async |mark: &str| {
-        let write = ["EVAL", PUBLISH, "3", keys[0], keys[1], mark, "nobody listens", unheard, "g", "10000"];
+        let write = ["EVAL", PUBLISH, "3", keys[0], keys[1], mark, "unheard", unheard, "g", "10000"];
         server.command::<String>(&write).await
     };
     let first = write("{test}:1").await;
@@ -114,7 +114,7 @@ async fn a_redis_that_stands_still_is_away_by_the_deadline_and_heals() {
     publish(&bus, "sure").await;
     let mut bodies = next_bodies(&mut subscription, 1).await;
     if bodies == ["unsure"] {
-        // Its sender was told that nobody knows: it lay in the socket and was carried out after all.
+        // Its sender was told that the result is unknown: it lay in the socket and was carried out after all.
         bodies = next_bodies(&mut subscription, 1).await;
     }
     assert_eq!(bodies, ["sure"]);
@@ -143,8 +143,8 @@ async fn what_others_wrote_is_passed_over_or_missed() {
     let bus = redis_bus(&server.url(), "test");
     let mut subscription = bus.subscribe().await.unwrap();
     publish(&bus, "a").await;
-    for alien in ["", "hello", "1-1 1 g", "0-0 x y\n{}"] {
-        server.command::<i64>(&["PUBLISH", "test:broadcasts", alien]).await;
+    for malformed in ["", "hello", "1-1 1 g", "0-0 x y\n{}"] {
+        server.command::<i64>(&["PUBLISH", "test:broadcasts", malformed]).await;
     }
     server.command::<String>(&["XADD", "{test}:broadcasts", "*", "what", "ever"]).await;
     server.command::<i64>(&["HINCRBY", "{test}:broadcasts:state", "sequence", "1"]).await;

@@ -47,7 +47,7 @@ rules! {
     broadcasts::an_acknowledgement_is_for_its_message_alone,
     broadcasts::a_sender_need_not_wait,
     broadcasts::a_big_message_is_refused,
-    broadcasts::a_reader_that_lags_is_told_and_holds_nobody_up,
+    broadcasts::a_slow_reader_is_told_and_delays_no_other,
     broadcasts::a_reader_that_left_is_no_matter,
     broadcasts::the_status_tells,
     broadcasts::a_bus_that_ended_ends_its_subscriptions,

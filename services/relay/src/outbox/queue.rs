@@ -9,7 +9,7 @@ use crate::Position;
 const BATCH: usize = 128;
 const BATCH_BYTES: usize = 512 * 1024;
 
-/// In order of positions, whatever order it comes in.
+/// In order of positions, even when events come out of order.
 #[derive(Debug)]
 pub(super) struct Queue {
     bounds: Bounds,

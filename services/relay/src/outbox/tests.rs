@@ -287,7 +287,7 @@ async fn only_gap_between_two_events(store: &MemoryRelay, outbox: &Outbox) -> Ga
 }
 
 proptest! {
-    /// Whatever is sent again, in whatever order owners come: each event is in the stream once, in order.
+    /// For any repeats and any order of owners: each event is in the stream once, in order.
     #[test]
     fn each_event_is_there_once(owners in prop::collection::vec((1u64..30, 0u64..12), 1..8)) {
         let runtime = runtime::Builder::new_current_thread().enable_time().build().unwrap();

@@ -7,7 +7,7 @@ use crate::{
     names::{MOST_NAMES, is_known},
 };
 
-/// So many entries make the average: one large entry must not make a stream short that others fill too.
+/// Number of entries in the average: one large entry must not make a stream short that others fill too.
 const ENTRIES: u32 = 64;
 
 /// Fields and the stream's own bookkeeping, for each entry.

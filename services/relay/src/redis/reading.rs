@@ -38,7 +38,7 @@ async fn read_in_pages(
     let until = Instant::now() + wait;
     loop {
         let left = until.saturating_duration_since(Instant::now());
-        // Whatever is up to here is there before the streams are read.
+        // Entries up to this id are there before the streams are read.
         let newest = relay.newest().await?;
         let known = streams(relay, names).await?;
         if newest < after && is_lost(relay, &known, after).await? {

@@ -42,11 +42,11 @@ async fn a_redis_that_comes_back_empty_has_lost_writes() {
 async fn a_stream_with_later_ids_is_gone_on_with() {
     let redis = RedisServer::start().await;
     let relay = redis_relay(&redis.url(), "", Caps::default());
-    let _: String = redis.command(&["XADD", "A", "99999999999999-7", "alien", "1"]).await;
+    let _: String = redis.command(&["XADD", "A", "99999999999999-7", "foreign", "1"]).await;
     relay.append(SHARD, EPOCH, None, &entries("A", 1, 1..=2)).await.unwrap();
     relay.append(SHARD, EPOCH, None, &entries("B", 1, 3..=3)).await.unwrap();
     let positions: Vec<_> = read_all(&relay, "all").await.into_iter().map(|(_, at)| at).collect();
-    assert_eq!(positions, [at(1, 1), at(1, 2), at(1, 3)], "the alien one is passed over");
+    assert_eq!(positions, [at(1, 1), at(1, 2), at(1, 3)], "the foreign entry is skipped");
 }
 
 #[tokio::test]
@@ -102,7 +102,7 @@ async fn a_key_that_is_no_stream_holds_nothing_else_up() {
 async fn an_empty_stream_with_a_later_id_is_gone_on_with() {
     let redis = RedisServer::start().await;
     let relay = redis_relay(&redis.url(), "", Caps::default());
-    let _: String = redis.command(&["XADD", "A", "99999999999999-7", "alien", "1"]).await;
+    let _: String = redis.command(&["XADD", "A", "99999999999999-7", "foreign", "1"]).await;
     let _: u64 = redis.command(&["XDEL", "A", "99999999999999-7"]).await;
     relay.append(SHARD, EPOCH, None, &entries("A", 1, 1..=2)).await.unwrap();
     assert_eq!(read_all(&relay, "all").await.len(), 2);
@@ -114,7 +114,7 @@ async fn a_page_of_somebody_elses_entries_is_passed_over() {
     let relay = redis_relay(&redis.url(), "", Caps::default());
     relay.append(SHARD, EPOCH, None, &entries("A", 1, 1..=1)).await.unwrap();
     for _ in 0..300 {
-        let _: String = redis.command(&["XADD", "A", "*", "alien", "1"]).await;
+        let _: String = redis.command(&["XADD", "A", "*", "foreign", "1"]).await;
     }
     relay.append(SHARD, EPOCH, None, &entries("A", 1, 2..=2)).await.unwrap();
     let mut after = relay::EntryId::default();

@@ -1,4 +1,4 @@
-//! Objects out of the caches, from whoever runs the guild's shard.
+//! Objects out of the caches, from the worker that runs the guild's shard.
 
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ impl Bridge {
     /// An object out of the cache of the worker that runs its guild's shard, and that shard.
     ///
     /// # Errors
-    /// NOT_FOUND: it is not there. UNAVAILABLE: nobody can tell. FAILED_PRECONDITION: it is not cached, by a setting.
+    /// NOT_FOUND: it does not exist. UNAVAILABLE: unknown for now. FAILED_PRECONDITION: it is not cached, by a setting.
     /// RESOURCE_EXHAUSTED: it is too large for an answer.
     pub async fn object(
         &self,

@@ -77,7 +77,7 @@ impl Bridge {
     ///
     /// # Errors
     /// INVALID_ARGUMENT: Discord would not take it, or not on this shard. NOT_FOUND: the bot has no such shard. UNAVAILABLE: the shard
-    /// was not connected by `until`, or nobody runs it. RESOURCE_EXHAUSTED: too many commands wait. ABORTED: a newer one took its
+    /// was not connected by `until`, or no worker runs it. RESOURCE_EXHAUSTED: too many commands wait. ABORTED: a newer one took its
     /// place. FAILED_PRECONDITION: an intent is missing.
     pub async fn send_gateway_payload(
         &self,

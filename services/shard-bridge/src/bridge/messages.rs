@@ -1,7 +1,7 @@
 //! Messages to one shard and to the manager, and questions that each shard answers for itself.
 //!
 //! What goes to a shard goes straight to the worker that runs it. One that says that it no longer does has done nothing, so the next
-//! routing table is asked, once. Whatever else went wrong with a message is never tried again: it may have arrived.
+//! routing table is asked, once. After any other failure a message is never tried again: it may have arrived.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -72,7 +72,7 @@ impl Bridge {
         }
         let (delivered, reason) = match delivered {
             Delivered::Yes => (true, String::new()),
-            Delivered::NobodyListens => (false, format!("nobody listens on worker {worker}")),
+            Delivered::NoListener => (false, format!("no listener on worker {worker}")),
             Delivered::NotMine => {
                 return Err(Status::unavailable(format!("shard {shard} is on its way to another worker")));
             }
@@ -92,7 +92,7 @@ impl Bridge {
         Ok(v1::SendToShardResponse { delivered, worker_id: worker.to_string(), reason })
     }
 
-    /// A message to whoever manages the shards: all who are subscribed to that, at any process. `shard_id`: the shard for which the
+    /// A message to the shard manager: every subscriber to such messages gets it, in any process. `shard_id`: the shard for which the
     /// sender speaks, if it does for one.
     ///
     /// # Errors
@@ -235,7 +235,7 @@ impl Bridge {
         });
         let delivered = match answer?.into_inner().outcome() {
             DeliveryOutcome::Delivered => Delivered::Yes,
-            DeliveryOutcome::NobodyListens => Delivered::NobodyListens,
+            DeliveryOutcome::NobodyListens => Delivered::NoListener,
             DeliveryOutcome::NotMine => Delivered::NotMine,
             DeliveryOutcome::NoLease => Delivered::NoLease,
             DeliveryOutcome::Busy => Delivered::Busy,

@@ -53,11 +53,11 @@ impl Bridge {
         }
     }
 
-    /// Asks whoever runs a shard. When nobody does, or whoever should says that it does not, the next routing table is asked, until
+    /// Asks the worker that runs a shard. Without one, or when that worker says that it does not run it, asks the next routing table, until
     /// `patience`.
     ///
     /// # Errors
-    /// The owner's own; NOT_FOUND when the bot has no such shard; UNAVAILABLE when nobody could be asked.
+    /// The owner's own; NOT_FOUND when the bot has no such shard; UNAVAILABLE when no worker could be asked.
     pub(super) async fn ask_owner_of<Q: OwnersQuestion>(
         &self,
         shard: ShardNumber,

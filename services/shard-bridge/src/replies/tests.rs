@@ -45,7 +45,7 @@ fn complete_is_when_each_has_replied_with_a_value() {
     assert!(!some.complete);
     assert_eq!(kinds(&some), [None, Some(Kind::TooLate)]);
     assert!(some.replies[1].worker_id.is_empty());
-    assert!(!merged(Vec::new(), USUAL_ANSWER).complete, "nobody has replied");
+    assert!(!merged(Vec::new(), USUAL_ANSWER).complete, "no shard has replied");
 }
 
 #[test]

@@ -107,7 +107,7 @@ struct Wanted<T> {
 impl<T: CachedObject> Wanted<T> {
     fn new(mask: Option<FieldMask>, format: i32) -> Result<Self, Status> {
         let format = ObjectFormat::try_from(format)
-            .map_err(|_| Status::invalid_argument(format!("format {format} is none")))?;
+            .map_err(|_| Status::invalid_argument(format!("unknown object format {format}")))?;
         let is_json = format == ObjectFormat::Json;
         let fields = mask.unwrap_or_default().paths;
         let known = |field: &String| {
@@ -161,7 +161,7 @@ impl<T: CachedObject> Wanted<T> {
 /// What a worker answered.
 fn parsed<T: serde::de::DeserializeOwned>(json: &str) -> Result<T, Status> {
     serde_json::from_str(json)
-        .map_err(|error| Status::internal(format!("the worker's answer makes no sense: {error}")))
+        .map_err(|error| Status::internal(format!("malformed answer of the worker: {error}")))
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ pub(super) async fn request_guild_members(
 
 fn presence(request: v1::UpdatePresenceRequest) -> Result<GatewayCommand, Status> {
     let status = v1::PresenceStatus::try_from(request.status)
-        .map_err(|_| Status::invalid_argument(format!("status {} is none", request.status)))?;
+        .map_err(|_| Status::invalid_argument(format!("unknown presence status {}", request.status)))?;
     let status = match status {
         v1::PresenceStatus::Unspecified | v1::PresenceStatus::Online => "online",
         v1::PresenceStatus::DoNotDisturb => "dnd",

@@ -69,7 +69,7 @@ pub(super) async fn events(
 fn away(error: &RelayError) -> Status {
     match error {
         RelayError::Away(_) => Status::unavailable(error.to_string()),
-        RelayError::Alien(_) => Status::failed_precondition(error.to_string()),
+        RelayError::Unexpected(_) => Status::failed_precondition(error.to_string()),
     }
 }
 

@@ -40,7 +40,7 @@ async fn next(subscription: &mut HubSubscription) -> Option<v1::SubscribeRespons
     }
 }
 
-/// `None` for what makes no sense.
+/// `None` for a malformed item.
 fn item(item: HubItem) -> Option<v1::subscribe_response::Item> {
     use v1::subscribe_response::Item;
     let (message, recipient, shard) = match item {

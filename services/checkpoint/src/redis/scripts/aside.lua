@@ -3,7 +3,7 @@
 local function taken_at(line)
   local at = string.match(line, '^(%d+) ')
   if not at or #at > 15 then
-    alien = true
+    malformed = true
     return 0
   end
   return tonumber(at)
@@ -29,6 +29,6 @@ local function live(kept)
       lines[#lines + 1] = all[place + 1]
     end
   end
-  if not alien then forget(old) end
+  if not malformed then forget(old) end
   return lines
 end

@@ -1,4 +1,4 @@
 -- No ARGV.
-if alien then return {'ALIEN'} end
+if malformed then return {'ALIEN'} end
 if not stored[4] then return {'NONE'} end
 return {'HEAD', epoch, total, age(), records()}

@@ -1,5 +1,5 @@
 -- ARGV: how long they are kept.
 local lines = live(ARGV[1])
-if alien then return {'ALIEN'} end
+if malformed then return {'ALIEN'} end
 table.insert(lines, 1, 'LIST')
 return lines

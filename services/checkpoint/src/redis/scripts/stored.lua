@@ -1,12 +1,12 @@
 -- In front of every script. KEYS: the shard's owner, its checkpoint. Reads what fences, and the clock.
 
 -- Numbers travel and are compared as decimal text, so that they are exact up to 64 bits: Lua's own are doubles.
-local alien = false
+local malformed = false
 
 local function number(text)
   if not text then return '0' end
   if #text > 20 or not (text == '0' or string.match(text, '^[1-9]%d*$')) then
-    alien = true
+    malformed = true
     return '0'
   end
   return text
@@ -30,7 +30,7 @@ end
 local stored = redis.call('HMGET', KEYS[2], '.epoch', '.serial', '.total', '.written_at_ms')
 local exists, epoch, serial = stored[1], number(stored[1]), number(stored[2])
 local total, written_at = number(stored[3]), number(stored[4])
-if #serial > 15 or #written_at > 15 then alien = true end
+if #serial > 15 or #written_at > 15 then malformed = true end
 
 -- The highest epoch that anyone was given: the checkpoint's own and the owner's.
 local highest = number(redis.call('HGET', KEYS[1], 'epoch'))

@@ -47,7 +47,7 @@ pub(crate) async fn an_event_is_noted_below_a_bound_until_it_is_taken_back(store
     assert_eq!(store.note(ShardNumber(4), HIGHER, at(7), 1).await.unwrap(), YES(0), "another shard");
     assert_eq!(store.take_back(SHARD, HIGHER, at(7)).await.unwrap(), DONE);
     assert_eq!(store.take_back(SHARD, HIGHER, at(7)).await.unwrap(), DONE, "twice is no error");
-    assert_eq!(store.note(SHARD, HIGHER, at(7), 1).await.unwrap(), YES(0), "nobody's note is left");
+    assert_eq!(store.note(SHARD, HIGHER, at(7), 1).await.unwrap(), YES(0), "no note is left");
     assert_eq!(store.note(SHARD, MINE, at(8), 1).await.unwrap(), NO(1), "the other event's is");
 }
 

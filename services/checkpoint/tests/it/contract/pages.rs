@@ -22,7 +22,7 @@ async fn pages(store: &Store, serial: u64) -> Vec<Page> {
     pages
 }
 
-/// Writes so many records of so many bytes, and a head; the serial.
+/// Writes `count` records of `bytes` bytes each, and a head; returns the serial.
 async fn fill(store: &Store, count: u64, bytes: usize) -> u64 {
     let mut serial = claim(store, MINE).await.serial;
     let keys: Vec<_> = (0..count).map(|guild| RecordKey::Members(guild, guild as u32)).collect();

@@ -7,8 +7,8 @@ use std::{
 };
 
 use checkpoint::{
-    CheckpointStore, Claim, Cursor, Fenced, KEPT, Noted, PageRead, RecordKey, SET_ASIDE_KEPT, SetAsideStore,
-    StoreError, WriteStep, Written,
+    CheckpointStore, CheckpointStoreError, Claim, Cursor, Fenced, KEPT, Noted, PageRead, RecordKey,
+    SET_ASIDE_KEPT, SetAsideStore, WriteStep, Written,
 };
 use fleet_model::Term;
 use fleet_store::{FleetStore, OwnerRecord};
@@ -125,7 +125,7 @@ async fn a_full_redis_writes_nothing_of_a_step() {
         ..with_head(set(&[(RecordKey::Core(1), "newer")]), "head 2")
     };
     let full = store.write(SHARD, MINE, serial, &step).await;
-    assert!(matches!(&full, Err(StoreError::Away(words)) if words.contains("OOM")), "{full:?}");
+    assert!(matches!(&full, Err(CheckpointStoreError::Away(words)) if words.contains("OOM")), "{full:?}");
     server.command::<()>(&["CONFIG", "SET", "maxmemory", "0"]).await;
     assert_holds(&store, serial, &steps::FIRST).await;
     assert_eq!(write(&store, serial, step).await, serial + 1);
@@ -145,10 +145,10 @@ async fn a_redis_that_stands_still_is_away_by_the_deadline() {
         store.freshness(SHARD),
     );
     assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
-    assert!(matches!(claim, Err(StoreError::Away(_))), "{claim:?}");
-    assert!(matches!(written, Err(StoreError::Away(_))), "{written:?}");
-    assert!(matches!(read, Err(StoreError::Away(_))), "{read:?}");
-    assert!(matches!(freshness, Err(StoreError::Away(_))), "{freshness:?}");
+    assert!(matches!(claim, Err(CheckpointStoreError::Away(_))), "{claim:?}");
+    assert!(matches!(written, Err(CheckpointStoreError::Away(_))), "{written:?}");
+    assert!(matches!(read, Err(CheckpointStoreError::Away(_))), "{read:?}");
+    assert!(matches!(freshness, Err(CheckpointStoreError::Away(_))), "{freshness:?}");
     server.resume();
     // Whether the step was written is not known, and the next answer tells.
     let deadline = Instant::now() + Duration::from_secs(20);
@@ -209,9 +209,9 @@ async fn what_others_wrote_is_named_and_no_panic() {
         &["HSET", OWNER, "epoch", "high"],
         &["SET", OWNER, "x"],
     ];
-    for alien in cases {
+    for command in cases {
         server.command::<()>(&["FLUSHALL"]).await;
-        server.command::<()>(alien).await;
+        server.command::<()>(command).await;
         let before = server.command::<Vec<String>>(&["KEYS", "*"]).await;
         let claim = store.claim(SHARD, MINE).await.map(drop);
         let written = store.write(SHARD, MINE, 0, &fresh(set(&[]))).await.map(drop);
@@ -219,8 +219,8 @@ async fn what_others_wrote_is_named_and_no_panic() {
         let freshness = store.freshness(SHARD).await.map(drop);
         for answer in [claim, written, read, freshness] {
             assert!(
-                matches!(&answer, Err(StoreError::Alien(named)) if named == CHECKPOINT),
-                "{alien:?}: {answer:?}"
+                matches!(&answer, Err(CheckpointStoreError::Unexpected(named)) if named == CHECKPOINT),
+                "{command:?}: {answer:?}"
             );
         }
         assert_eq!(server.command::<Vec<String>>(&["KEYS", "*"]).await, before, "nothing was written");
@@ -228,10 +228,16 @@ async fn what_others_wrote_is_named_and_no_panic() {
     server.command::<()>(&["FLUSHALL"]).await;
     let serial = steps::first(&store).await;
     server.command::<()>(&["HSET", CHECKPOINT, ".total", "4294967296"]).await;
-    assert!(matches!(store.freshness(SHARD).await, Err(StoreError::Alien(_))), "no total of ours");
-    server.command::<()>(&["HSET", CHECKPOINT, "z:1", "alien"]).await;
+    assert!(
+        matches!(store.freshness(SHARD).await, Err(CheckpointStoreError::Unexpected(_))),
+        "no total of ours"
+    );
+    server.command::<()>(&["HSET", CHECKPOINT, "z:1", "foreign"]).await;
     let records = super::records(&*store, MINE, serial).await;
-    assert_eq!(records["z:1"], "alien", "a field that is no record's is the reader's to refuse");
+    assert_eq!(
+        records["z:1"], "foreign",
+        "the reader rejects a field with an invalid record key, not the store"
+    );
     assert!("z:1".parse::<RecordKey>().is_err());
 
     // 70 MB: more than any record or head has. Neither leaves Redis.
@@ -239,9 +245,11 @@ async fn what_others_wrote_is_named_and_no_panic() {
     let set = "redis.call('HSET', KEYS[1], ARGV[1], redis.call('GET', KEYS[2]))";
     server.command::<()>(&["EVAL", set, "2", CHECKPOINT, "large", "g:1"]).await;
     let records = super::records(&*store, MINE, serial).await;
-    assert!(records["g:1"].is_empty() && records["z:1"] == "alien");
+    assert!(records["g:1"].is_empty() && records["z:1"] == "foreign");
     server.command::<()>(&["EVAL", set, "2", CHECKPOINT, "large", ".head"]).await;
-    assert!(matches!(store.claim(SHARD, MINE).await, Err(StoreError::Alien(named)) if named == CHECKPOINT));
+    assert!(
+        matches!(store.claim(SHARD, MINE).await, Err(CheckpointStoreError::Unexpected(named)) if named == CHECKPOINT)
+    );
 }
 
 #[tokio::test]
@@ -284,7 +292,7 @@ async fn notes_and_what_is_set_aside_heed_the_owner_and_expire_by_redis_clock() 
     // What others wrote there is told, and left alone.
     server.command::<()>(&["HSET", &aside, "1:7", "nonsense"]).await;
     for refused in [store.list_aside(SHARD).await.err(), store.set_aside(SHARD, HIGHER, &event).await.err()] {
-        assert!(matches!(refused, Some(StoreError::Alien(_))), "{refused:?}");
+        assert!(matches!(refused, Some(CheckpointStoreError::Unexpected(_))), "{refused:?}");
     }
     assert_eq!(server.command::<String>(&["HGET", &aside, "1:7"]).await, "nonsense");
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use checkpoint::{KEPT, MemoryStore, SET_ASIDE_KEPT};
+use checkpoint::{CheckpointMemoryStore, KEPT, SET_ASIDE_KEPT};
 use redis_fixture::{RedisCluster, RedisSentinel, RedisServer};
 
 use super::{Store, asides, fences, pages, redis_store, steps};
@@ -13,7 +13,7 @@ macro_rules! rules {
             use super::*;
             $(#[tokio::test(start_paused = true)]
             async fn $rule() {
-                $module::$rule(Arc::new(MemoryStore::new())).await;
+                $module::$rule(Arc::new(CheckpointMemoryStore::new())).await;
             })*
         }
 
@@ -81,7 +81,7 @@ async fn over_a_sentinel() {
 
 #[tokio::test(start_paused = true)]
 async fn a_checkpoint_in_memory_is_kept_for_an_hour() {
-    let store: Store = Arc::new(MemoryStore::new());
+    let store: Store = Arc::new(CheckpointMemoryStore::new());
     steps::first(&store).await;
     tokio::time::advance(KEPT.saturating_sub(Duration::from_secs(1))).await;
     assert!(super::claim(&store, super::MINE).await.head.is_some());
@@ -92,7 +92,7 @@ async fn a_checkpoint_in_memory_is_kept_for_an_hour() {
 
 #[tokio::test(start_paused = true)]
 async fn in_memory_notes_are_kept_for_an_hour_and_what_is_set_aside_for_thirty_days() {
-    let store: asides::Store = Arc::new(MemoryStore::new());
+    let store: asides::Store = Arc::new(CheckpointMemoryStore::new());
     asides::what_is_set_aside_is_listed_shown_and_dropped(store.clone()).await;
     asides::setting_aside_leaves_the_notes(store.clone()).await;
     tokio::time::advance(KEPT).await;

@@ -1,11 +1,11 @@
-//! Guilds that remember the sequence of each event that changed them: so whatever is lost or applied twice shows.
+//! Guilds that remember the sequence of each event that changed them, so that a lost or repeated event shows.
 
 use std::collections::BTreeMap;
 
 /// What Discord sends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Event {
-    /// A guild appears, or appears anew.
+    /// A guild appears, or appears again.
     Create(u64),
     /// Something about a guild changes.
     Change(u64),

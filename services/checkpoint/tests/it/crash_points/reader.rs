@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use checkpoint::{
-    CheckpointStore, Claim, Cursor, MemoryStore, PageRead, Record, RecordKey, decode_head, decode_record,
+    CheckpointMemoryStore, CheckpointStore, Claim, Cursor, PageRead, Record, RecordKey, decode_head,
+    decode_record,
 };
 use fleet_model::Epoch;
 
@@ -38,7 +39,7 @@ pub(crate) enum Harm {
 }
 
 /// Takes a shard over; `None` without a head.
-pub(crate) async fn restore(store: &MemoryStore, epoch: Epoch) -> Option<Restored> {
+pub(crate) async fn restore(store: &CheckpointMemoryStore, epoch: Epoch) -> Option<Restored> {
     let Claim::Yours(stored) = store.claim(SHARD, epoch).await.unwrap() else { panic!("outranked") };
     let head = decode_head(&stored.head?.bytes).unwrap();
     let mut guilds: BTreeMap<u64, Guild> = BTreeMap::new();
@@ -46,7 +47,7 @@ pub(crate) async fn restore(store: &MemoryStore, epoch: Epoch) -> Option<Restore
     let mut next = Some(Cursor::START);
     while let Some(cursor) = next {
         let PageRead::Page(page) = store.read(SHARD, epoch, stored.serial, cursor).await.unwrap() else {
-            panic!("nobody else writes")
+            panic!("a second writer wrote")
         };
         for (key, bytes) in page.records {
             let key: RecordKey = key.parse().unwrap();

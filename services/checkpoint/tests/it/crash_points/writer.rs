@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use checkpoint::{
-    CheckpointStore, Claim, FORMAT_MAX, GuildCore, Head, HeadWrite, Members, MemoryStore, PendingEvent,
-    Record, RecordKey, Session, WriteStep, Written, encode_head, encode_record,
+    CheckpointMemoryStore, CheckpointStore, Claim, FORMAT_MAX, GuildCore, Head, HeadWrite, Members,
+    PendingEvent, Record, RecordKey, Session, WriteStep, Written, encode_head, encode_record,
 };
 use fleet_model::Epoch;
 
@@ -51,7 +51,7 @@ struct Parts {
 }
 
 pub(crate) struct Writer {
-    store: MemoryStore,
+    store: CheckpointMemoryStore,
     epoch: Epoch,
     serial: u64,
     fault: Fault,
@@ -67,9 +67,14 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) async fn new(store: MemoryStore, epoch: Epoch, fault: Fault, max_bytes: usize) -> Self {
+    pub(crate) async fn new(
+        store: CheckpointMemoryStore,
+        epoch: Epoch,
+        fault: Fault,
+        max_bytes: usize,
+    ) -> Self {
         let Claim::Yours(stored) = store.claim(SHARD, epoch).await.unwrap() else {
-            panic!("nobody else is there")
+            panic!("a second owner claimed")
         };
         Self {
             store,
@@ -88,7 +93,7 @@ impl Writer {
 
     /// Goes on from what was restored: Discord sends again what is above `read`.
     pub(crate) fn resume(
-        store: MemoryStore,
+        store: CheckpointMemoryStore,
         epoch: Epoch,
         fault: Fault,
         max_bytes: usize,
@@ -124,7 +129,7 @@ impl Writer {
         for _ in 0..pass.finished {
             log.finished.extend(self.pending.pop_first());
         }
-        if pass.anew || !self.begun {
+        if pass.from_scratch || !self.begun {
             self.begun = true;
             self.stored.clear();
             self.note_everything();
@@ -291,7 +296,7 @@ impl Writer {
             .collect()
     }
 
-    /// Once it is on its way the store may hold it, whatever becomes of it; what goes for good is no longer asked for.
+    /// From its sending on, the store may hold a record, even if the write fails; what is removed for good is no longer asked for.
     fn note_stored(&mut self, groups: &[Group]) {
         for group in groups {
             self.stored.retain(|key| !group.remove.contains(key));

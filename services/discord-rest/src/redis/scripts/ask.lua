@@ -36,7 +36,7 @@ if per_second > 0 then
   at = math.max(now, blocked)
   local count, last = redis.call('LLEN', KEYS[2]), number(redis.call('LINDEX', KEYS[2], -1))
   if last > at + KEPT_MS then
-    -- Nobody waits that long: the clock was set back.
+    -- No request waits that long: the clock was set back.
     redis.call('DEL', KEYS[2])
     count, last = 0, 0
   end

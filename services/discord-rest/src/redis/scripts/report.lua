@@ -61,7 +61,7 @@ if seen or stops then
       if bucket.sure or bucket.ends == 0 then
         bucket.left = math.max(0, seen.remaining - redis.call('ZCARD', flights_key(key)))
       else
-        -- It was opened here, so all requests in it are known but those of others.
+        -- The window was opened here, so only requests of other programs are unknown.
         bucket.left = math.min(bucket.left, seen.remaining)
       end
       bucket.ends, bucket.reset, bucket.sure = ends, seen.reset, true

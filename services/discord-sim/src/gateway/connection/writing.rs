@@ -6,8 +6,9 @@
 use super::Connection;
 use crate::{
     event::Event,
-    gateway::{ending::End, payload::Payload},
+    gateway::ending::End,
     hub::{Departure, Order},
+    protocol::Payload,
     report::ViolationKind,
 };
 use axum::extract::ws::Message;

@@ -3,8 +3,7 @@
 use super::{Now, Scope};
 use crate::{
     hub::Hub,
-    rest::{asked::Asked, input::Input, lookup::parse_id, problem::Problem},
-    server::Shared,
+    rest::{Rest, asked::Asked, input::Input, lookup::parse_id, problem::Problem},
     world::{Snowflake, time},
 };
 use axum::{
@@ -16,7 +15,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::Value;
 
-pub(crate) fn routes() -> Router<Shared> {
+pub(crate) fn routes() -> Router<Rest> {
     Router::new()
         .route("/applications/{application}/commands", get(list).post(put).put(replace))
         .route("/applications/{application}/commands/{command}", get(read).patch(change).delete(delete))
@@ -41,13 +40,13 @@ impl Names {
     /// # Errors
     ///
     /// When the application is another one's, or the bot is not in the guild.
-    fn scope(&self, hub: &Hub) -> Result<Scope, Problem> {
-        if parse_id("application_id", &self.application)? != hub.world.bot_id() {
+    fn scope(&self, rest: &Rest) -> Result<Scope, Problem> {
+        if parse_id("application_id", &self.application)? != rest.hub.world.bot_id() {
             return Err(Problem::NOT_YOUR_APPLICATION);
         }
         let Some(guild) = &self.guild else { return Ok(None) };
         let guild = parse_id("guild_id", guild)?;
-        match hub.guild_for_rest(guild) {
+        match rest.guild(guild) {
             Ok(_) | Err(Problem::UNAVAILABLE) => Ok(Some(guild)),
             Err(_) => Err(Problem::MISSING_ACCESS),
         }
@@ -63,13 +62,13 @@ fn now(hub: &Hub) -> Now {
 }
 
 async fn list(
-    State(shared): State<Shared>,
+    State(rest): State<Rest>,
     Path(names): Path<Names>,
     asked: Asked,
 ) -> Result<Json<Vec<Value>>, Problem> {
-    let scope = names.scope(&shared.hub)?;
+    let scope = names.scope(&rest)?;
     let whole = asked.boolean("with_localizations")?;
-    let mut all = shared.hub.desk().commands.list(scope).to_vec();
+    let mut all = rest.state().commands.list(scope).to_vec();
     if !whole {
         for fields in all.iter_mut().filter_map(Value::as_object_mut) {
             fields.remove("name_localizations");
@@ -80,43 +79,43 @@ async fn list(
 }
 
 async fn put(
-    State(shared): State<Shared>,
+    State(rest): State<Rest>,
     Path(names): Path<Names>,
     input: Input,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    let hub = &shared.hub;
-    let scope = names.scope(hub)?;
-    let (command, new) = hub.desk().commands.put(scope, &input.json, now(hub))?;
+    let hub = &rest.hub;
+    let scope = names.scope(&rest)?;
+    let (command, new) = rest.state().commands.put(scope, &input.json, now(hub))?;
     Ok((if new { StatusCode::CREATED } else { StatusCode::OK }, Json(command)))
 }
 
 async fn replace(
-    State(shared): State<Shared>,
+    State(rest): State<Rest>,
     Path(names): Path<Names>,
     input: Input,
 ) -> Result<Json<Vec<Value>>, Problem> {
-    let hub = &shared.hub;
-    let scope = names.scope(hub)?;
-    let mut desk = hub.desk();
-    desk.commands.replace(scope, &input.json, now(hub)).map(|all| Json(all.to_vec()))
+    let hub = &rest.hub;
+    let scope = names.scope(&rest)?;
+    let mut state = rest.state();
+    state.commands.replace(scope, &input.json, now(hub)).map(|all| Json(all.to_vec()))
 }
 
-async fn read(State(shared): State<Shared>, Path(names): Path<Names>) -> Result<Json<Value>, Problem> {
-    let scope = names.scope(&shared.hub)?;
-    shared.hub.desk().commands.get(scope, names.command()?).cloned().map(Json)
+async fn read(State(rest): State<Rest>, Path(names): Path<Names>) -> Result<Json<Value>, Problem> {
+    let scope = names.scope(&rest)?;
+    rest.state().commands.get(scope, names.command()?).cloned().map(Json)
 }
 
 async fn change(
-    State(shared): State<Shared>,
+    State(rest): State<Rest>,
     Path(names): Path<Names>,
     input: Input,
 ) -> Result<Json<Value>, Problem> {
-    let hub = &shared.hub;
-    let scope = names.scope(hub)?;
-    hub.desk().commands.change(scope, names.command()?, &input.json, now(hub)).map(Json)
+    let hub = &rest.hub;
+    let scope = names.scope(&rest)?;
+    rest.state().commands.change(scope, names.command()?, &input.json, now(hub)).map(Json)
 }
 
-async fn delete(State(shared): State<Shared>, Path(names): Path<Names>) -> Result<StatusCode, Problem> {
-    let scope = names.scope(&shared.hub)?;
-    shared.hub.desk().commands.delete(scope, names.command()?).map(|()| StatusCode::NO_CONTENT)
+async fn delete(State(rest): State<Rest>, Path(names): Path<Names>) -> Result<StatusCode, Problem> {
+    let scope = names.scope(&rest)?;
+    rest.state().commands.delete(scope, names.command()?).map(|()| StatusCode::NO_CONTENT)
 }

@@ -5,9 +5,10 @@
 use super::table::{Interaction, Kind};
 use crate::{
     event::Made,
-    faults::{FaultError, FaultOutcome, NewInteraction},
-    hub::Hub,
+    fault_error::FaultError,
+    faults::{FaultOutcome, NewInteraction},
     rest::{
+        Rest,
         lookup::{Place, direct_channel_id, snowflake, user_body},
         problem::Problem,
     },
@@ -37,7 +38,7 @@ struct Scene {
     position: u64,
 }
 
-impl Hub {
+impl Rest {
     /// Lets somebody do something that the bot must answer.
     ///
     /// # Errors
@@ -45,12 +46,12 @@ impl Hub {
     /// When what it names is not there.
     pub(crate) fn begin_interaction(&self, wanted: NewInteraction) -> Result<FaultOutcome, FaultError> {
         let now_ms = time::now_ms();
-        let id = self.desk().interactions.next_id(now_ms);
+        let id = self.state().interactions.next_id(now_ms);
         let scene = self.scene(&wanted, id)?;
-        let world = &self.world;
+        let world = &self.hub.world;
         let (kind, name, data, message) = self.data(&wanted, &scene, id)?;
         let token = {
-            let mut draw = Draw::new(self.config.seed, &[98, id.0]);
+            let mut draw = Draw::new(self.hub.config.seed, &[98, id.0]);
             format!("{}{}", draw.hex(), draw.hex())
         };
         let guild = scene.place.guild();
@@ -96,7 +97,7 @@ impl Hub {
             "user": user,
             "authorizing_integration_owners": owners,
         });
-        self.desk().interactions.insert(Interaction {
+        self.state().interactions.insert(Interaction {
             id,
             token,
             kind,
@@ -104,26 +105,26 @@ impl Hub {
             user: scene.user,
             place: scene.place,
             metadata,
-            created: self.now(),
+            created: self.hub.now(),
             answer: None,
             original: None,
             ephemeral: false,
             loading: false,
             follow_ups: Vec::new(),
         });
-        let dispatched = self.dispatch(Made::new("INTERACTION_CREATE", guild, &body, world.bot_id()));
+        let dispatched = self.hub.dispatch(Made::new("INTERACTION_CREATE", guild, &body, world.bot_id()));
         Ok(FaultOutcome { guild_id, interaction_id: Some(id), dispatched, ..FaultOutcome::default() })
     }
 
     /// Where it happens and who does it; what is not said is chosen by the interaction's id.
     fn scene(&self, wanted: &NewInteraction, id: Snowflake) -> Result<Scene, FaultError> {
-        let world = &self.world;
+        let world = &self.hub.world;
         let of_message = wanted.message_id.filter(|_| wanted.component.is_some()).map(|id| {
-            let desk = self.desk();
-            desk.messages.get(id).map(|kept| kept.channel).ok_or(FaultError::UnknownMessage(id))
+            let state = self.state();
+            state.messages.get(id).map(|kept| kept.channel).ok_or(FaultError::UnknownMessage(id))
         });
         let channel = of_message.transpose()?.or(wanted.channel_id);
-        let mut draw = Draw::new(self.config.seed, &[97, id.0]);
+        let mut draw = Draw::new(self.hub.config.seed, &[97, id.0]);
         let place = if let Some(channel) = channel {
             self.place(channel).map_err(|problem| match problem {
                 Problem::UNKNOWN_CHANNEL => FaultError::UnknownChannel(channel),
@@ -137,7 +138,7 @@ impl Hub {
             Place::Direct { id: direct_channel_id(world.user(user).id), user }
         } else {
             let guild = match wanted.guild_id {
-                Some(id) => self.guild_for_rest(id).map_err(|problem| match problem {
+                Some(id) => self.guild(id).map_err(|problem| match problem {
                     Problem::UNKNOWN_GUILD => FaultError::UnknownGuild(id),
                     _ => FaultError::NotAvailable(id),
                 })?,
@@ -161,7 +162,7 @@ impl Hub {
     }
 
     fn some_guild(&self, draw: &mut Draw) -> Result<GuildIndex, FaultError> {
-        let available = self.available();
+        let available = self.hub.available();
         if available.is_empty() { Err(FaultError::NoGuild) } else { Ok(draw.pick(&available)) }
     }
 
@@ -179,7 +180,7 @@ impl Hub {
             }
             (None, Some(component), None) => {
                 let message = wanted.message_id.ok_or(FaultError::BadInteraction)?;
-                let body = self.desk().messages.get(message).map(|kept| kept.body.clone());
+                let body = self.state().messages.get(message).map(|kept| kept.body.clone());
                 let mut data = json!({ "custom_id": component, "component_type": 2, "id": 1 });
                 if !wanted.values.is_empty() {
                     data["component_type"] = 3.into();
@@ -202,10 +203,10 @@ impl Hub {
         scene: &Scene,
         id: Snowflake,
     ) -> Result<(Kind, Value), FaultError> {
-        let world = &self.world;
+        let world = &self.hub.world;
         let guild = scene.place.guild();
         let guild_id = guild.map(|guild| world.head(guild).id);
-        let registered = self.desk().commands.named(guild_id, name).cloned().unwrap_or(Value::Null);
+        let registered = self.state().commands.named(guild_id, name).cloned().unwrap_or(Value::Null);
         let command_type = registered["type"].as_u64().unwrap_or(1);
         let command_id = snowflake(&registered["id"]).unwrap_or(Snowflake(id.0 ^ 1));
         let mut data = json!({ "id": command_id, "name": name, "type": command_type });
@@ -220,8 +221,8 @@ impl Hub {
             }
             3 => {
                 let message = wanted.message_id.ok_or(FaultError::BadInteraction)?;
-                let desk = self.desk();
-                let kept = desk.messages.get(message).ok_or(FaultError::UnknownMessage(message))?;
+                let state = self.state();
+                let kept = state.messages.get(message).ok_or(FaultError::UnknownMessage(message))?;
                 data["target_id"] = json!(message);
                 resolved["messages"] = json!({ message.to_string(): kept.body });
             }
@@ -289,7 +290,7 @@ impl Hub {
     /// [Source](https://docs.discord.com/developers/interactions/receiving-and-responding#interaction-object-resolved-data-structure).
     fn resolve(&self, kind: u64, value: &Value, guild: Option<GuildIndex>, resolved: &mut Value) {
         let Some(id) = snowflake(value).filter(|_| matches!(kind, USER | CHANNEL | ROLE)) else { return };
-        let world = &self.world;
+        let world = &self.hub.world;
         let key = id.to_string();
         match (kind, guild) {
             (USER, _) => {

@@ -9,14 +9,14 @@ use crate::{
     hub::Hub,
     report::ViolationKind,
     rest::{
+        Rest,
         asked::Asked,
         guard::Arrived,
         input::Input,
         lookup::{parse_id, snowflake},
-        messages::{self, Edited, Origin, draft::Draft},
+        messages::{self, Change, Origin, draft::Draft, store::Store},
         problem::Problem,
     },
-    server::Shared,
     world::Snowflake,
 };
 use axum::{
@@ -26,10 +26,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use std::time::Duration;
 
-pub(super) fn routes() -> Router<Shared> {
+pub(super) fn routes() -> Router<Rest> {
     Router::new().route("/interactions/{interaction}/{token}/callback", post(callback))
 }
 
@@ -52,25 +52,25 @@ fn refused(hub: &Hub, id: Snowflake, refusal: Refusal) -> Problem {
 }
 
 async fn callback(
-    State(shared): State<Shared>,
+    State(rest): State<Rest>,
     Path((id, token)): Path<(String, String)>,
     asked: Asked,
     Extension(Arrived(now)): Extension<Arrived>,
     input: Input,
 ) -> Result<Response, Problem> {
-    let hub = &shared.hub;
+    let hub = &rest.hub;
     let id = parse_id("interaction_id", &id)?;
     // Checked before the answer takes effect: a rejected call must leave the interaction unanswered.
     let with_response = asked.boolean("with_response")?;
     let refuse = |refusal| refused(hub, id, refusal);
-    let kind = hub.desk().interactions.answerable(id, &token, now).map(|found| found.kind);
+    let kind = rest.state().interactions.answerable(id, &token, now).map(|found| found.kind);
     let (number, wish) = answer::read(kind.map_err(refuse)?, &input)?;
-    let (interaction, edited) =
-        take(hub, id, &token, number, &wish, now).map_err(|failure| match failure {
+    let (interaction, change) =
+        take(&rest, id, &token, number, &wish, now).map_err(|failure| match failure {
             Failure::Refused(refusal) => refuse(refusal),
             Failure::Bad(problem) => problem,
         })?;
-    let message = edited.map(|edited| edited.tell(hub)).or_else(|| carry_out(hub, &interaction, wish));
+    let message = change.map(|change| change.tell(hub));
     if !with_response {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
@@ -99,22 +99,22 @@ enum Failure {
     Bad(Problem),
 }
 
-/// Marks an interaction as answered, and edits the message that the answer updates, or does neither; returns it as it is
-/// then.
+/// Marks an interaction as answered and writes or edits the message that the answer asks for, in one step, or does neither;
+/// returns the interaction as it is then.
 fn take(
-    hub: &Hub,
+    rest: &Rest,
     id: Snowflake,
     token: &str,
     number: u8,
     wish: &Wish,
     now: Duration,
-) -> Result<(Interaction, Option<Edited>), Failure> {
-    let mut desk = hub.desk();
-    let desk = &mut *desk;
-    let interaction = desk.interactions.answerable(id, token, now).map_err(Failure::Refused)?;
+) -> Result<(Interaction, Option<Change>), Failure> {
+    let mut state = rest.state();
+    let state = &mut *state;
+    let interaction = state.interactions.answerable(id, token, now).map_err(Failure::Refused)?;
     let edited = match (interaction.kind, wish) {
         (Kind::Component { message }, Wish::Update(draft)) => {
-            let edited = messages::change(&mut desk.messages, &hub.world, message, draft);
+            let edited = messages::change(&mut state.messages, &rest.hub.world, message, draft);
             Some(edited.map_err(Failure::Bad)?)
         }
         _ => None,
@@ -126,19 +126,22 @@ fn take(
         _ => false,
     };
     interaction.loading = matches!(wish, Wish::Deferred { .. });
-    if let (Kind::Component { message }, Wish::DeferredUpdate | Wish::Update(_)) = (interaction.kind, wish) {
-        interaction.original = Some(message);
-    }
-    Ok((interaction.clone(), edited))
+    let change = match wish {
+        Wish::Message(draft) => Some(write(&mut state.messages, &rest.hub, interaction, draft)),
+        Wish::Deferred { .. } => Some(write(&mut state.messages, &rest.hub, interaction, &Draft::default())),
+        Wish::DeferredUpdate | Wish::Update(_) => {
+            if let Kind::Component { message } = interaction.kind {
+                interaction.original = Some(message);
+            }
+            edited
+        }
+        Wish::Other => None,
+    };
+    Ok((interaction.clone(), change))
 }
 
-/// Makes the message that a callback asks for.
-fn carry_out(hub: &Hub, interaction: &Interaction, wish: Wish) -> Option<Value> {
-    let draft = match wish {
-        Wish::Message(draft) => draft,
-        Wish::Deferred { .. } => Draft::default(),
-        Wish::DeferredUpdate | Wish::Update(_) | Wish::Other => return None,
-    };
+/// Writes the message that an answer asks for.
+fn write(store: &mut Store, hub: &Hub, interaction: &mut Interaction, draft: &Draft) -> Change {
     let kind = if let Kind::Command { message_type } = interaction.kind { message_type } else { 19 };
     let origin = Origin {
         interaction: interaction.id,
@@ -147,10 +150,7 @@ fn carry_out(hub: &Hub, interaction: &Interaction, wish: Wish) -> Option<Value> 
         ephemeral: interaction.ephemeral,
         loading: interaction.loading,
     };
-    let message = messages::create(hub, &interaction.place, &draft, Some(&origin));
-    let original = snowflake(&message["id"]);
-    if let Ok(kept) = hub.desk().interactions.followable(&interaction.token, hub.now()) {
-        kept.original = original;
-    }
-    Some(message)
+    let change = messages::write(store, hub, &interaction.place, draft, Some(&origin));
+    interaction.original = snowflake(&change.body["id"]);
+    change
 }

@@ -3,9 +3,9 @@
 
 use super::table::{Interaction, Refusal};
 use crate::{
-    hub::Hub,
     report::ViolationKind,
     rest::{
+        Rest,
         input::Input,
         lookup::{parse_id, snowflake},
         messages::{
@@ -14,7 +14,6 @@ use crate::{
         },
         problem::Problem,
     },
-    server::Shared,
     world::Snowflake,
 };
 use axum::{
@@ -25,7 +24,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-pub(super) fn routes() -> Router<Shared> {
+pub(super) fn routes() -> Router<Rest> {
     Router::new()
         .route("/webhooks/{application}/{token}", post(create))
         .route("/webhooks/{application}/{token}/messages/{message}", get(read).patch(edit).delete(delete))
@@ -36,15 +35,15 @@ pub(super) fn routes() -> Router<Shared> {
 /// # Errors
 ///
 /// 50027 when the token is too old; 10015 when there is no such token, or no answer yet that could be followed.
-fn find(hub: &Hub, application: &str, token: &str) -> Result<Interaction, Problem> {
-    if parse_id("webhook_id", application)? != hub.world.bot_id() {
+fn find(rest: &Rest, application: &str, token: &str) -> Result<Interaction, Problem> {
+    if parse_id("webhook_id", application)? != rest.hub.world.bot_id() {
         return Err(Problem::UNKNOWN_WEBHOOK);
     }
-    let found = hub.desk().interactions.followable(token, hub.now()).map(|found| found.clone());
+    let found = rest.state().interactions.followable(token, rest.hub.now()).map(|found| found.clone());
     found.map_err(|refusal| match refusal {
         Refusal::Late(by) => {
             let detail = format!("an interaction's token was used {} ms after its end", by.as_millis());
-            hub.violation(ViolationKind::InteractionLate, 0, None, detail);
+            rest.hub.violation(ViolationKind::InteractionLate, 0, None, detail);
             Problem::INVALID_WEBHOOK_TOKEN
         }
         _ => Problem::UNKNOWN_WEBHOOK,
@@ -63,32 +62,35 @@ fn named(interaction: &Interaction, message: &str) -> Result<Snowflake, Problem>
 
 /// Edits a message; when it is the placeholder, that is filled.
 fn edit_message(
-    hub: &Hub,
+    rest: &Rest,
     interaction: &Interaction,
     id: Snowflake,
     draft: &Draft,
 ) -> Result<Value, Problem> {
-    let body = messages::edit(hub, id, draft)?;
-    if interaction.original == Some(id)
-        && let Ok(kept) = hub.desk().interactions.followable(&interaction.token, hub.now())
-    {
-        kept.loading = false;
-    }
-    Ok(body)
+    let change = {
+        let mut state = rest.state();
+        let change = messages::change(&mut state.messages, &rest.hub.world, id, draft)?;
+        if interaction.original == Some(id)
+            && let Ok(kept) = state.interactions.followable(&interaction.token, rest.hub.now())
+        {
+            kept.loading = false;
+        }
+        change
+    };
+    Ok(change.tell(&rest.hub))
 }
 
 async fn create(
-    State(shared): State<Shared>,
+    State(rest): State<Rest>,
     Path((application, token)): Path<(String, String)>,
     input: Input,
 ) -> Result<Json<Value>, Problem> {
-    let hub = &shared.hub;
-    let interaction = find(hub, &application, &token)?;
+    let interaction = find(&rest, &application, &token)?;
     let draft = Draft::read(&input.json, &input.files, Purpose::Reply, "")?;
     if interaction.loading
         && let Some(original) = interaction.original
     {
-        return edit_message(hub, &interaction, original, &draft).map(Json);
+        return edit_message(&rest, &interaction, original, &draft).map(Json);
     }
     let reference = interaction.original.map(|original| json!({ "type": 0, "message_id": original }));
     let origin = Origin {
@@ -99,42 +101,44 @@ async fn create(
         loading: false,
     };
     let draft = Draft { reference, ..draft };
-    let message = messages::create(hub, &interaction.place, &draft, Some(&origin));
-    if let Ok(kept) = hub.desk().interactions.followable(&token, hub.now()) {
-        kept.follow_ups.extend(snowflake(&message["id"]));
-    }
-    Ok(Json(message))
+    let change = {
+        let mut state = rest.state();
+        let change =
+            messages::write(&mut state.messages, &rest.hub, &interaction.place, &draft, Some(&origin));
+        if let Ok(kept) = state.interactions.followable(&token, rest.hub.now()) {
+            kept.follow_ups.extend(snowflake(&change.body["id"]));
+        }
+        change
+    };
+    Ok(Json(change.tell(&rest.hub)))
 }
 
 type Names = (String, String, String);
 
 async fn read(
-    State(shared): State<Shared>,
+    State(rest): State<Rest>,
     Path((application, token, message)): Path<Names>,
 ) -> Result<Json<Value>, Problem> {
-    let hub = &shared.hub;
-    let id = named(&find(hub, &application, &token)?, &message)?;
-    let body = hub.desk().messages.get(id).map(|kept| kept.body.clone());
+    let id = named(&find(&rest, &application, &token)?, &message)?;
+    let body = rest.state().messages.get(id).map(|kept| kept.body.clone());
     body.map(Json).ok_or(Problem::UNKNOWN_MESSAGE)
 }
 
 async fn edit(
-    State(shared): State<Shared>,
+    State(rest): State<Rest>,
     Path((application, token, message)): Path<Names>,
     input: Input,
 ) -> Result<Json<Value>, Problem> {
-    let hub = &shared.hub;
-    let interaction = find(hub, &application, &token)?;
+    let interaction = find(&rest, &application, &token)?;
     let id = named(&interaction, &message)?;
     let draft = Draft::read(&input.json, &input.files, Purpose::Edit, "")?;
-    edit_message(hub, &interaction, id, &draft).map(Json)
+    edit_message(&rest, &interaction, id, &draft).map(Json)
 }
 
 async fn delete(
-    State(shared): State<Shared>,
+    State(rest): State<Rest>,
     Path((application, token, message)): Path<Names>,
 ) -> Result<StatusCode, Problem> {
-    let hub = &shared.hub;
-    let id = named(&find(hub, &application, &token)?, &message)?;
-    messages::delete(hub, id).map(|()| StatusCode::NO_CONTENT)
+    let id = named(&find(&rest, &application, &token)?, &message)?;
+    messages::delete(&rest, id).map(|()| StatusCode::NO_CONTENT)
 }

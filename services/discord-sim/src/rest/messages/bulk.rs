@@ -8,12 +8,12 @@ use super::handlers::text_place;
 use crate::{
     event::Made,
     rest::{
+        Rest,
         form::Form,
         input::Input,
         lookup::{Place, snowflake},
         problem::Problem,
     },
-    server::Shared,
     world::{Snowflake, time},
 };
 use axum::{
@@ -31,12 +31,12 @@ const OLDEST: Duration = Duration::from_hours(14 * 24);
 
 /// `POST /channels/{channel}/messages/bulk-delete`.
 pub(super) async fn delete(
-    State(shared): State<Shared>,
+    State(rest): State<Rest>,
     Path(channel): Path<String>,
     input: Input,
 ) -> Result<StatusCode, Problem> {
-    let hub = &shared.hub;
-    let place = text_place(hub, &channel)?;
+    let hub = &rest.hub;
+    let place = text_place(&rest, &channel)?;
     let Place::Guild { guild, .. } = place else { return Err(Problem::NOT_IN_DIRECT_CHANNELS) };
     if !hub.world.bot_may(guild, MANAGE_MESSAGES) {
         return Err(Problem::MISSING_PERMISSIONS);
@@ -48,11 +48,11 @@ pub(super) async fn delete(
     }
     let channel = place.channel_id();
     let deleted: Vec<Snowflake> = {
-        let mut desk = hub.desk();
+        let mut state = rest.state();
         let deleted: Vec<Snowflake> =
-            ids.into_iter().filter(|id| desk.messages.delete_in(channel, *id)).collect();
+            ids.into_iter().filter(|id| state.messages.delete_in(channel, *id)).collect();
         for id in &deleted {
-            desk.interactions.forget(*id);
+            state.interactions.forget(*id);
         }
         deleted
     };

@@ -3,14 +3,13 @@
 use super::draft::{Draft, Purpose};
 use crate::{
     event::Made,
-    hub::Hub,
     rest::{
+        Rest,
         asked::Asked,
         input::Input,
         lookup::{Place, parse_id},
         problem::Problem,
     },
-    server::Shared,
     world::{Snowflake, time},
 };
 use axum::{
@@ -21,7 +20,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-pub(crate) fn routes() -> Router<Shared> {
+pub(crate) fn routes() -> Router<Rest> {
     Router::new()
         .route("/channels/{channel}", get(read_channel))
         .route("/channels/{channel}/typing", post(typing))
@@ -30,35 +29,32 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/channels/{channel}/messages/{message}", get(read).patch(edit).delete(delete))
 }
 
-fn place(hub: &Hub, channel: &str) -> Result<Place, Problem> {
-    hub.place(parse_id("channel_id", channel)?)
+fn place(rest: &Rest, channel: &str) -> Result<Place, Problem> {
+    rest.place(parse_id("channel_id", channel)?)
 }
 
 /// The place, when messages can be written there.
-pub(super) fn text_place(hub: &Hub, channel: &str) -> Result<Place, Problem> {
-    let place = place(hub, channel)?;
+pub(super) fn text_place(rest: &Rest, channel: &str) -> Result<Place, Problem> {
+    let place = place(rest, channel)?;
     let category = matches!(&place, Place::Guild { channel, .. } if channel["type"] == 4);
     if category { Err(Problem::NOT_A_TEXT_CHANNEL) } else { Ok(place) }
 }
 
 /// The id of a message that the bot wrote in this channel and that is not for one user alone.
-fn message_id(hub: &Hub, place: &Place, message: &str) -> Result<Snowflake, Problem> {
+fn message_id(rest: &Rest, place: &Place, message: &str) -> Result<Snowflake, Problem> {
     let id = parse_id("message_id", message)?;
-    let desk = hub.desk();
-    let kept = desk.messages.get(id).filter(|kept| kept.channel == place.channel_id() && !kept.ephemeral);
+    let state = rest.state();
+    let kept = state.messages.get(id).filter(|kept| kept.channel == place.channel_id() && !kept.ephemeral);
     kept.map(|_| id).ok_or(Problem::UNKNOWN_MESSAGE)
 }
 
-async fn read_channel(
-    State(shared): State<Shared>,
-    Path(channel): Path<String>,
-) -> Result<Json<Value>, Problem> {
-    Ok(Json(place(&shared.hub, &channel)?.channel(&shared.hub.world)))
+async fn read_channel(State(rest): State<Rest>, Path(channel): Path<String>) -> Result<Json<Value>, Problem> {
+    Ok(Json(place(&rest, &channel)?.channel(&rest.hub.world)))
 }
 
-async fn typing(State(shared): State<Shared>, Path(channel): Path<String>) -> Result<StatusCode, Problem> {
-    let hub = &shared.hub;
-    let place = text_place(hub, &channel)?;
+async fn typing(State(rest): State<Rest>, Path(channel): Path<String>) -> Result<StatusCode, Problem> {
+    let hub = &rest.hub;
+    let place = text_place(&rest, &channel)?;
     let bot = hub.world.bot_id();
     let mut body = json!({
         "channel_id": place.channel_id(),
@@ -74,15 +70,15 @@ async fn typing(State(shared): State<Shared>, Path(channel): Path<String>) -> Re
 }
 
 async fn list(
-    State(shared): State<Shared>,
+    State(rest): State<Rest>,
     Path(channel): Path<String>,
     asked: Asked,
 ) -> Result<Json<Vec<Value>>, Problem> {
     let (before, after) = (asked.id("before")?, asked.id("after")?);
     let limit = asked.number("limit")?.unwrap_or(50).clamp(1, 100);
-    let channel = place(&shared.hub, &channel)?.channel_id();
-    let desk = shared.hub.desk();
-    let messages = desk
+    let channel = place(&rest, &channel)?.channel_id();
+    let state = rest.state();
+    let messages = state
         .messages
         .in_channel(channel)
         .filter(|(id, _)| before.is_none_or(|before| *id < before))
@@ -92,41 +88,38 @@ async fn list(
 }
 
 async fn create(
-    State(shared): State<Shared>,
+    State(rest): State<Rest>,
     Path(channel): Path<String>,
     input: Input,
 ) -> Result<Json<Value>, Problem> {
-    let place = text_place(&shared.hub, &channel)?;
+    let place = text_place(&rest, &channel)?;
     let draft = Draft::read(&input.json, &input.files, Purpose::Create, "")?;
-    Ok(Json(super::create(&shared.hub, &place, &draft, None)))
+    Ok(Json(super::create(&rest, &place, &draft)))
 }
 
 async fn read(
-    State(shared): State<Shared>,
+    State(rest): State<Rest>,
     Path((channel, message)): Path<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
-    let hub = &shared.hub;
-    let id = message_id(hub, &place(hub, &channel)?, &message)?;
-    let body = hub.desk().messages.get(id).map(|kept| kept.body.clone());
+    let id = message_id(&rest, &place(&rest, &channel)?, &message)?;
+    let body = rest.state().messages.get(id).map(|kept| kept.body.clone());
     body.map(Json).ok_or(Problem::UNKNOWN_MESSAGE)
 }
 
 async fn edit(
-    State(shared): State<Shared>,
+    State(rest): State<Rest>,
     Path((channel, message)): Path<(String, String)>,
     input: Input,
 ) -> Result<Json<Value>, Problem> {
-    let hub = &shared.hub;
-    let id = message_id(hub, &place(hub, &channel)?, &message)?;
+    let id = message_id(&rest, &place(&rest, &channel)?, &message)?;
     let draft = Draft::read(&input.json, &input.files, Purpose::Edit, "")?;
-    super::edit(hub, id, &draft).map(Json)
+    super::edit(&rest, id, &draft).map(Json)
 }
 
 async fn delete(
-    State(shared): State<Shared>,
+    State(rest): State<Rest>,
     Path((channel, message)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
-    let hub = &shared.hub;
-    let id = message_id(hub, &place(hub, &channel)?, &message)?;
-    super::delete(hub, id).map(|()| StatusCode::NO_CONTENT)
+    let id = message_id(&rest, &place(&rest, &channel)?, &message)?;
+    super::delete(&rest, id).map(|()| StatusCode::NO_CONTENT)
 }

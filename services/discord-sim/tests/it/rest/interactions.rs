@@ -4,7 +4,13 @@ use super::call::{application, call, get, ping, raw, somewhere, violations};
 use crate::client::{Client, PATIENCE, USUAL as INTENTS, quick, start};
 use discord_sim::{Fault, InteractionState, NewInteraction, Sim, SimConfig};
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 /// Lets it happen and returns INTERACTION_CREATE as the client got it.
 async fn begin(sim: &Sim, client: &mut Client, wanted: NewInteraction) -> Value {
@@ -73,6 +79,34 @@ async fn interactions_in_direct_channels_go_to_shard_0() {
     let answer = json!({"type": 4, "data": {"content": "pong"}});
     assert_eq!(call(&sim, "POST", &callback_of(&event), answer).await.status, 204);
     assert_eq!(client.event("MESSAGE_CREATE").await["d"]["content"], "pong");
+    sim.shutdown().await;
+}
+
+/// Callers of the control API act as soon as they see an answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn answer_is_seen_with_its_message_or_not_at_all() {
+    let sim = start(quick()).await;
+    let (mut client, ..) = Client::open_all(&sim, (0, 1), INTENTS).await;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let (control, stop) = (sim.control(), is_over.clone());
+    let watching = std::thread::spawn(move || {
+        let mut seen = 0;
+        while !stop.load(Ordering::Relaxed) {
+            for one in control.interactions().iter().filter(|one| one.state == InteractionState::Answered) {
+                assert_eq!(one.content.as_deref(), Some("pong"), "{one:?}");
+                seen += 1;
+            }
+        }
+        seen
+    });
+    for _ in 0..50 {
+        let event = begin(&sim, &mut client, ping()).await;
+        let answer = json!({"type": 4, "data": {"content": "pong"}});
+        assert_eq!(call(&sim, "POST", &callback_of(&event), answer).await.status, 204);
+    }
+    is_over.store(true, Ordering::Relaxed);
+    let seen = tokio::task::spawn_blocking(|| watching.join()).await.unwrap();
+    assert!(seen.expect("an answer was seen without its message") > 0);
     sim.shutdown().await;
 }
 

@@ -161,7 +161,7 @@ proptest! {
             let pending: Vec<u64> = queue.pending().map(|pending| pending.item.sequence).collect();
             prop_assert_eq!(&pending, &expected, "nothing lost, nothing made up, in order of receipt");
         }
-        // Whatever happened, all of it can be worked off.
+        // After any sequence of steps, all items can be worked off.
         queue.suspects_came();
         loop {
             running.extend(start(&mut queue).into_iter().map(|(number, ticket)| (ticket, number)));

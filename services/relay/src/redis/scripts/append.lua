@@ -15,7 +15,7 @@ local held = redis.call('HMGET', fence, 'epoch', 'session', 'sequence')
 if held[1] and tonumber(held[1]) > epoch then
   return { 'OUTRANKED', held[1] }
 end
--- Session 0 is none: ordinals are larger.
+-- No session has ordinal 0: ordinals are larger.
 local session, sequence = tonumber(held[2] or '0'), tonumber(held[3] or '0')
 if ARGV[2] ~= '' and later(tonumber(ARGV[2]), tonumber(ARGV[3]), session, sequence) then
   redis.call('HSET', fence, 'epoch', ARGV[1])
@@ -69,7 +69,7 @@ local function add(key, at)
 end
 
 -- Nothing is undone when an entry can't be added: what was added before it counts, and is noted below.
-local alien, failure = 0, nil
+local foreign, failure = 0, nil
 for at = first, #ARGV, 8 do
   local entry_session, entry_sequence = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
   if later(entry_session, entry_sequence, session, sequence) then
@@ -77,7 +77,7 @@ for at = first, #ARGV, 8 do
     local added = place and add(KEYS[3 + place], at)
     if failed(added) and string.find(added.err, 'WRONGTYPE') then
       -- Somebody else's key.
-      alien, place = alien + 1, count
+      foreign, place = foreign + 1, count
       added = add(KEYS[3 + count], at)
     end
     if failed(added) and string.find(added.err, 'WRONGTYPE') then
@@ -116,4 +116,4 @@ end
 if failure then
   return failure
 end
-return { 'DONE', held[2] or '', held[3] or '', tostring(appended), tostring(cut), tostring(alien) }
+return { 'DONE', held[2] or '', held[3] or '', tostring(appended), tostring(cut), tostring(foreign) }

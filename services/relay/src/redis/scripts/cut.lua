@@ -1,4 +1,4 @@
--- Cuts what is older than so many milliseconds.
+-- Cuts entries older than the given age.
 -- KEYS: streams (name -> an id below which nothing that was cut is missing to a reader), the stream.
 -- ARGV: the stream's name, the age in milliseconds.
 local time = redis.call('TIME')
@@ -10,7 +10,7 @@ if not old[1] then
 end
 local gone = redis.call('XTRIM', KEYS[2], 'MINID', '~', oldest)
 if gone > 0 then
-  -- Whoever has read the last that is gone has missed nothing. Not all that is old may be gone yet.
+  -- A reader that has read the last cut entry has missed nothing. Some old entries may still be there.
   local left = redis.call('XRANGE', KEYS[2], '-', old[1][1], 'COUNT', 1)
   redis.call('HSET', KEYS[1], ARGV[1], left[1] and left[1][1] or old[1][1])
 end

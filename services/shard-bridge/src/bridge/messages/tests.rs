@@ -58,7 +58,7 @@ fn a_worker_s_answer_counts_for_what_it_was_asked() {
     ];
     let replied = sorted_out(&share, Ok(answers));
     let numbers: Vec<u32> = replied.iter().map(|reply| reply.shard.0).collect();
-    assert_eq!(numbers, [0, 2, 3], "the disowned one is asked again, the one that nobody asked about is not");
+    assert_eq!(numbers, [0, 2, 3], "the disowned shard is asked again, the unasked one is not");
     assert_eq!(replied[0].outcome, Ok("1".to_owned()));
     let failure = replied[1].outcome.clone().unwrap_err();
     assert!(failure.kind() == Kind::Failed && failure.reason.len() <= 256);
@@ -95,7 +95,7 @@ fn bridge(workers: &[std::net::SocketAddr]) -> Bridge {
         (format!("w{shard}").parse().unwrap(), Route { url, shards, draining: false })
     };
     let workers = workers.iter().enumerate().map(route).collect::<BTreeMap<_, _>>();
-    // One shard is nobody's.
+    // One shard has no worker.
     let routes = Routes { shard_total: workers.len() as u32 + 1, workers, ..Routes::default() };
     let metrics = crate::BridgeMetrics::default();
     let hub = crate::Hub::new(Arc::new(event_bus::MemoryBus::new()), metrics.clone());
@@ -111,7 +111,7 @@ async fn workers_that_do_not_answer_cost_the_deadline_at_most_and_each_is_named(
     let incoming = tonic::transport::server::TcpIncoming::from(older);
     let server = tonic::transport::Server::builder().add_routes(tonic::service::Routes::default());
     let serving = tokio::spawn(server.serve_with_incoming(incoming));
-    // One that hangs: its kernel takes connections, nobody reads.
+    // One that hangs: its kernel takes connections, no process reads.
     let hanging = listener().await.unwrap();
     // One that is gone.
     let gone_at = listener().await.unwrap().local_addr().unwrap();

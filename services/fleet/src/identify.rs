@@ -299,19 +299,7 @@ impl IdentifyQueue {
         }
     }
 
-    /// When something may be due next; `None` when nobody waits.
-    pub fn next_due(&self) -> Option<Time> {
-        self.buckets
-            .iter()
-            .filter(|bucket| !bucket.waiting.is_empty())
-            .map(|bucket| {
-                let over = |held: &Held| held.sent_at.map_or(Time::MAX, |at| at + PERMIT_VALID);
-                bucket.held.iter().map(over).max().unwrap_or(bucket.free_at)
-            })
-            .min()
-    }
-
-    /// The wishes that are queued.
+    /// Returns the requests that wait for a permit.
     pub fn waiting_wishes(&self) -> impl Iterator<Item = (TicketId, &Wish)> {
         self.buckets
             .iter()

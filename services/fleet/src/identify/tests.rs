@@ -54,7 +54,7 @@ fn a_holder_that_dies_does_not_block_the_bucket() {
     assert_eq!(granted(&mut queue, ms(0)), [0]);
     queue.stream_ended(1, ms(1000));
     // The stream is gone, the worker may not be: it can use the permit until it dies.
-    assert_eq!(queue.next_due(), Some(PERMIT_VALID + INTERVAL + SLACK));
+    assert_eq!(granted(&mut queue, PERMIT_VALID + INTERVAL + SLACK - ms(1)), [] as [u32; 0]);
     assert_eq!(granted(&mut queue, PERMIT_VALID + INTERVAL + SLACK), [1]);
 }
 
@@ -177,6 +177,103 @@ fn more_buckets_apply_to_waiting_requests() {
     queue.set_max_concurrency(16);
     assert_eq!(granted(&mut queue, ms(200)), [] as [u32; 0], "shard 16 was in the bucket of shard 0");
     assert_eq!(granted(&mut queue, ms(100) + INTERVAL + SLACK), [1, 2, 3, 4]);
+}
+
+#[test]
+fn permits_of_the_previous_coordinator_end_after_validity_interval_and_slack() {
+    assert_eq!(unknown_permits_end(ms(5_000)), ms(7_500));
+    assert_eq!(unknown_permits_end(ms(20)), ms(2_520));
+}
+
+#[test]
+fn hold_until_closes_every_bucket_and_opens_none_earlier() {
+    let mut queue = queue(2);
+    for shard in 0..4 {
+        queue.ask(id(u64::from(shard)), wish(shard), ms(0));
+    }
+    queue.hold_until(ms(1_000));
+    assert_eq!(granted(&mut queue, ms(999)), [] as [u32; 0]);
+    assert_eq!(granted(&mut queue, ms(1_000)), [0, 1]);
+    assert!(queue.used(id(0), ms(1_000)) && queue.used(id(1), ms(1_000)));
+    queue.hold_until(ms(2_000));
+    assert_eq!(granted(&mut queue, ms(999) + INTERVAL + SLACK), [] as [u32; 0]);
+    assert_eq!(granted(&mut queue, ms(1_000) + INTERVAL + SLACK), [2, 3]);
+}
+
+#[test]
+fn sent_permit_cannot_be_withdrawn() {
+    let mut queue = queue(1);
+    queue.ask(id(1), wish(0), ms(0));
+    queue.ask(id(2), wish(1), ms(0));
+    assert_eq!(granted(&mut queue, ms(0)), [0]);
+    queue.withdraw(id(1), ms(10));
+    assert_eq!((queue.budget().remaining, queue.waiting()), (999, 1));
+    assert_eq!(granted(&mut queue, ms(10)), [] as [u32; 0], "the worker holds its permit");
+    assert!(queue.used(id(1), ms(20)));
+}
+
+#[test]
+fn withdraw_changes_only_its_own_permit() {
+    let mut queue = queue(2);
+    queue.ask(id(0), wish(0), ms(0));
+    queue.ask(id(1), wish(1), ms(0));
+    assert_eq!(queue.due(ms(0)).len(), 2);
+    queue.set_max_concurrency(1);
+    queue.withdraw(id(7), ms(10));
+    assert_eq!((queue.budget().remaining, queue.waiting()), (998, 0), "an unknown ticket changes nothing");
+    queue.withdraw(id(0), ms(10));
+    assert_eq!((queue.budget().remaining, queue.waiting()), (999, 1));
+    assert!(!queue.sent(id(0), ms(10)), "the withdrawn permit is gone");
+    assert!(queue.sent(id(1), ms(10)), "the other permit of the bucket stays");
+    assert_eq!(granted(&mut queue, ms(10)), [] as [u32; 0], "the other permit keeps the bucket closed");
+}
+
+#[test]
+fn withdraw_opens_no_bucket_earlier() {
+    let mut queue = queue(2);
+    queue.ask(id(0), wish(0), ms(0));
+    queue.ask(id(1), wish(1), ms(0));
+    assert_eq!(queue.due(ms(0)).len(), 2);
+    assert!(queue.sent(id(0), ms(0)) && queue.used(id(0), ms(100)));
+    queue.set_max_concurrency(1);
+    queue.withdraw(id(1), ms(200));
+    assert_eq!(granted(&mut queue, ms(99) + INTERVAL + SLACK), [] as [u32; 0]);
+    assert_eq!(granted(&mut queue, ms(100) + INTERVAL + SLACK), [1]);
+}
+
+#[test]
+fn second_request_replaces_only_the_same_shard_of_the_same_worker() {
+    let mut queue = queue(1);
+    let other_worker = Wish { worker: "v".parse().unwrap(), ..wish(0) };
+    assert_eq!(queue.ask(id(1), wish(0), ms(0)), None);
+    assert_eq!(queue.ask(id(2), wish(1), ms(0)), None);
+    assert_eq!(queue.ask(id(3), other_worker, ms(0)), None);
+    assert_eq!(queue.waiting(), 3);
+    assert_eq!(queue.ask(id(4), wish(0), ms(0)), Some(id(1)));
+    assert_eq!(queue.ask(id(4), wish(0), ms(0)), None, "the same ticket replaces itself");
+    assert_eq!((queue.waiting(), queue.max_concurrency()), (3, 1));
+}
+
+#[test]
+fn permit_that_was_not_sent_cannot_be_used() {
+    let mut queue = queue(1);
+    queue.ask(id(1), wish(0), ms(0));
+    assert!(!queue.used(id(1), ms(0)), "it waits");
+    assert_eq!(queue.due(ms(0)).len(), 1);
+    assert!(!queue.used(id(1), ms(0)), "it is being written down");
+    assert!(queue.sent(id(1), ms(0)) && queue.used(id(1), ms(0)));
+    assert!(!queue.used(id(1), ms(0)), "a permit is used once");
+}
+
+#[test]
+fn ended_stream_ends_only_its_own_requests() {
+    let mut queue = queue(1);
+    for (stream, ticket) in [(1, 0), (1, u64::MAX), (2, 0), (0, u64::MAX)] {
+        let worker = format!("w{stream}-{ticket}").parse().unwrap();
+        queue.ask(TicketId { stream, ticket }, Wish { worker, ..wish(0) }, ms(0));
+    }
+    queue.stream_ended(1, ms(0));
+    assert_eq!(queue.waiting(), 2);
 }
 
 #[derive(Clone, Debug)]

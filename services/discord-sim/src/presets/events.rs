@@ -7,7 +7,8 @@
 
 use super::{Preset, Scene};
 use crate::{
-    faults::{Fault, FaultError},
+    fault_error::FaultError,
+    faults::Fault,
     odd::{Edit, Patch},
     world::{GuildIndex, Visibility},
 };
@@ -56,11 +57,11 @@ fn guild(scene: &Scene<'_>, edits: Vec<Edit>) -> Made {
 /// A guild's GUILD_CREATE body with all intents.
 fn body(scene: &Scene<'_>, guild: GuildIndex) -> Value {
     let all = Visibility { presences: true, voice_states: true, large_threshold: 50 };
-    json!(scene.hub.world.guild(guild, all, false, &scene.hub.voice(guild)))
+    json!(scene.input.world.guild(guild, all, false, &(scene.input.voice)(guild)))
 }
 
 fn event(scene: &Scene<'_>, guild: GuildIndex, name: &str, d: Value, shards: Option<Vec<u32>>) -> Fault {
-    let guild_id = Some(scene.hub.world.head(guild).id);
+    let guild_id = Some(scene.input.world.head(guild).id);
     Fault::Event { name: name.to_owned(), guild_id, d, shards }
 }
 
@@ -69,7 +70,7 @@ fn channel(scene: &Scene<'_>, guild: GuildIndex, kind: u64) -> Result<Value, Fau
     let channels = body(scene, guild)["channels"].take();
     let mut all = channels.as_array().cloned().unwrap_or_default().into_iter();
     let mut found = all.find(|channel| channel["type"] == kind).ok_or(FaultError::NoGuild)?;
-    found["guild_id"] = json!(scene.hub.world.head(guild).id);
+    found["guild_id"] = json!(scene.input.world.head(guild).id);
     Ok(found)
 }
 
@@ -113,7 +114,7 @@ pub(super) const PRESETS: &[Preset] = &[
         what: "resume_gateway_url in READY has a query of its own",
         source: "https://github.com/discord/discord-api-docs/pull/5725",
         make: |scene| {
-            let url = format!("{}/?encoding=json&x=1", scene.hub.origin.resume_url);
+            let url = format!("{}/?encoding=json&x=1", scene.input.origin.resume_url);
             ready(scene, vec![set("/resume_gateway_url", json!(url))])
         },
     },
@@ -207,7 +208,7 @@ pub(super) const PRESETS: &[Preset] = &[
         source: "https://github.com/serenity-rs/serenity/issues/3330",
         make: |scene| {
             let guild = scene.guild()?;
-            let d = json!({"id": scene.hub.world.head(guild).id, "unavailable": true});
+            let d = json!({"id": scene.input.world.head(guild).id, "unavailable": true});
             Ok(vec![event(scene, guild, "GUILD_CREATE", d, None)])
         },
     },
@@ -244,7 +245,7 @@ pub(super) const PRESETS: &[Preset] = &[
         source: "",
         make: |scene| {
             let guild = scene.guild()?;
-            let total = scene.hub.session_limit().shards;
+            let total = scene.input.shards;
             let shards = scene.wanted.shards.clone().unwrap_or_else(|| (0..total).collect());
             Ok(vec![event(scene, guild, "GUILD_CREATE", body(scene, guild), Some(shards))])
         },
@@ -268,12 +269,12 @@ pub(super) const PRESETS: &[Preset] = &[
         make: |scene| {
             let guild = scene.guild()?;
             let voice = channel(scene, guild, 2)?;
-            let user_id = scene.hub.world.user(scene.hub.world.user_index(guild, 1)).id;
+            let user_id = scene.input.world.user(scene.input.world.user_index(guild, 1)).id;
             let joins = json!({
-                "guild_id": scene.hub.world.head(guild).id, "channel_id": voice["id"], "user_id": user_id,
+                "guild_id": scene.input.world.head(guild).id, "channel_id": voice["id"], "user_id": user_id,
                 "session_id": "0123456789abcdef0123456789abcdef", "deaf": false, "mute": false, "self_deaf": false,
                 "self_mute": false, "self_video": false, "suppress": false, "request_to_speak_timestamp": null,
-                "member": scene.hub.world.member(guild, 1, true),
+                "member": scene.input.world.member(guild, 1, true),
             });
             Ok(vec![
                 event(scene, guild, "VOICE_STATE_UPDATE", joins, None),
@@ -304,7 +305,7 @@ pub(super) const PRESETS: &[Preset] = &[
         source: "",
         make: |scene| {
             let guild = scene.guild()?;
-            let shard = scene.hub.world.head(guild).id.shard(scene.hub.session_limit().shards);
+            let shard = scene.input.world.head(guild).id.shard(scene.input.shards);
             let shards = scene.wanted.shards.clone().unwrap_or_else(|| vec![shard]);
             // Without a guild, so no intent is needed.
             let name = "GUILD_HOLOGRAM_CREATE".to_owned();

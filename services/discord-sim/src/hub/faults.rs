@@ -1,19 +1,16 @@
-//! Making faults happen.
+//! Makes the faults of gateway, guilds and sessions happen.
 
 use super::{Hub, Order, State};
 use crate::{
     config::rate_is_sane,
     event::{Event, Made},
-    faults::{Fault, FaultError, FaultOutcome},
-    odd::{Moment, Oddity, Script, presets},
-    report::{FaultRecord, GuildState},
+    fault_error::FaultError,
+    faults::{Fault, FaultOutcome, FaultRecord},
+    odd::{Moment, Oddity, Script},
+    report::GuildState,
     switches::may_be_sent,
     world::{GuildIndex, Snowflake},
 };
-use std::time::Duration;
-
-/// The longest wait that a made-up 429 may ask for.
-const DAY: Duration = Duration::from_hours(24);
 
 /// What a close frame holds beside its code. [Source](https://www.rfc-editor.org/rfc/rfc6455#section-5.5).
 const REASON_BYTES: usize = 123;
@@ -34,28 +31,17 @@ impl State {
 }
 
 impl Hub {
-    /// Makes a fault happen.
+    /// Adds a fault to the record.
+    pub(crate) fn record_fault(&self, record: FaultRecord) {
+        self.lock().faults.push(record);
+    }
+
+    /// Makes a fault happen. Faults of REST and presets are applied by [control](crate::control).
     ///
     /// # Errors
     ///
-    /// When it can't.
-    pub(crate) fn inject(&self, fault: Fault, scheduled: bool) -> Result<FaultOutcome, FaultError> {
-        tracing::info!(?fault, scheduled, "fault injected");
-        // Messages are traffic: by the thousand they would crowd the faults out of the record. The ledger counts them.
-        if matches!(fault, Fault::Message { .. }) {
-            return self.do_fault(fault, scheduled);
-        }
-        let at_ms = self.now().as_millis() as u64;
-        let done = self.do_fault(fault.clone(), scheduled);
-        let (connections, error) = match &done {
-            Ok(outcome) => (outcome.connections, None),
-            Err(error) => (0, Some(error.to_string())),
-        };
-        self.lock().faults.push(FaultRecord { at_ms, fault, scheduled, connections, error });
-        done
-    }
-
-    fn do_fault(&self, fault: Fault, scheduled: bool) -> Result<FaultOutcome, FaultError> {
+    /// When the fault is impossible here or has invalid values.
+    pub(crate) fn apply(&self, fault: Fault, scheduled: bool) -> Result<FaultOutcome, FaultError> {
         match fault {
             Fault::Reconnect { shards } => Ok(self.order(shards, Order::Reconnect)),
             Fault::InvalidSession { shards, resumable } => {
@@ -87,31 +73,9 @@ impl Hub {
             Fault::RejectToken { on } => Ok(self.stand(|state| state.standing.reject_token = on)),
             Fault::RestDown { on: true } if scheduled && self.rest_is_down() => Err(FaultError::AlreadyOn),
             Fault::RestDown { on } => Ok(self.stand(|state| state.standing.rest_down = on)),
-            Fault::RateLimit { count, scope, retry_after } => {
-                let retry_after = Duration::try_from_secs_f64(retry_after)
-                    .ok()
-                    .filter(|time| *time <= DAY)
-                    .ok_or(FaultError::BadRetryAfter)?;
-                self.desk().make_up_limits(count, scope, retry_after);
-                Ok(FaultOutcome::default())
-            }
-            Fault::RestDelay { ms } => {
-                self.desk().delay = Duration::from_millis(ms);
-                Ok(FaultOutcome::default())
-            }
             Fault::Script(script) => self.act(script),
             Fault::Patch(patch) => self.add_oddity(Oddity::Patch(patch)),
             Fault::RestAnswer(answer) => self.add_oddity(Oddity::RestAnswer(answer)),
-            Fault::Preset(wanted) => {
-                let mut outcome = FaultOutcome::default();
-                for fault in presets::faults(self, &wanted)? {
-                    let part = self.do_fault(fault, scheduled)?;
-                    outcome.connections += part.connections;
-                    outcome.guild_id = outcome.guild_id.or(part.guild_id);
-                    outcome.dispatched.extend(part.dispatched);
-                }
-                Ok(outcome)
-            }
             Fault::ClearOddities { name } => {
                 self.odd.clear(name.as_deref());
                 Ok(FaultOutcome::default())
@@ -128,7 +92,9 @@ impl Hub {
             Fault::GuildBeforeReady { sessions } => {
                 Ok(self.stand(|state| state.standing.guild_before_ready = sessions))
             }
-            Fault::Interaction(wanted) => self.begin_interaction(wanted),
+            Fault::RateLimit { .. } | Fault::RestDelay { .. } | Fault::Interaction(_) | Fault::Preset(_) => {
+                unreachable!("control applies faults of REST and presets")
+            }
             Fault::EventRate { per_second } => {
                 if !rate_is_sane(per_second) {
                     return Err(FaultError::BadRate);

@@ -1,16 +1,18 @@
-//! Named oddities that bots have met, as a table over the three mechanisms.
+//! Named [oddities](crate::odd) that bots have met, as a table over the three mechanisms.
 
 mod connections;
 mod events;
 mod rest;
 
-use super::{Action, Moment, Script};
 use crate::{
-    faults::{Fault, FaultError, NewPreset},
-    hub::Hub,
-    report::{GuildState, PresetReport},
-    world::GuildIndex,
+    event::Origin,
+    fault_error::FaultError,
+    faults::{Fault, NewPreset},
+    odd::{Action, Moment, Script},
+    report::PresetReport,
+    world::{GuildIndex, VoiceChanges, World},
 };
+use std::sync::Arc;
 
 /// A row of the table.
 struct Preset {
@@ -22,9 +24,21 @@ struct Preset {
     make: fn(&Scene<'_>) -> Result<Vec<Fault>, FaultError>,
 }
 
+/// The state of the simulator that presets depend on.
+pub(crate) struct PresetInput<'a> {
+    pub(crate) world: &'a World,
+    pub(crate) origin: &'a Origin,
+    /// The recommended shard total.
+    pub(crate) shards: u32,
+    /// The first of the bot's guilds without an outage.
+    pub(crate) first_available: Option<GuildIndex>,
+    /// The members of a guild that moved between voice channels.
+    pub(crate) voice: &'a dyn Fn(GuildIndex) -> Arc<VoiceChanges>,
+}
+
 /// Parameters of a preset.
 struct Scene<'a> {
-    hub: &'a Hub,
+    input: &'a PresetInput<'a>,
     wanted: &'a NewPreset,
 }
 
@@ -32,10 +46,9 @@ impl Scene<'_> {
     /// The requested guild, or else the first one of the bot's without an outage.
     fn guild(&self) -> Result<GuildIndex, FaultError> {
         if let Some(id) = self.wanted.guild_id {
-            return self.hub.world.find(id).ok_or(FaultError::UnknownGuild(id));
+            return self.input.world.find(id).ok_or(FaultError::UnknownGuild(id));
         }
-        let mut all = 0..self.hub.world.all_guilds();
-        all.find(|guild| self.hub.guild_state(*guild) == GuildState::Available).ok_or(FaultError::NoGuild)
+        self.input.first_available.ok_or(FaultError::NoGuild)
     }
 
     /// A script with the preset's name and times.
@@ -73,8 +86,8 @@ pub(crate) fn reports() -> Vec<PresetReport> {
 /// # Errors
 ///
 /// The preset is unknown, or impossible here.
-pub(crate) fn faults(hub: &Hub, wanted: &NewPreset) -> Result<Vec<Fault>, FaultError> {
+pub(crate) fn faults(input: &PresetInput<'_>, wanted: &NewPreset) -> Result<Vec<Fault>, FaultError> {
     let preset = all().find(|preset| preset.name == wanted.name);
     let preset = preset.ok_or_else(|| FaultError::UnknownPreset(wanted.name.clone()))?;
-    (preset.make)(&Scene { hub, wanted })
+    (preset.make)(&Scene { input, wanted })
 }

@@ -7,7 +7,8 @@
 
 use super::{Preset, Scene};
 use crate::{
-    faults::{Fault, FaultError},
+    fault_error::FaultError,
+    faults::Fault,
     odd::{Edit, RestAnswer},
 };
 use serde_json::json;
@@ -101,7 +102,7 @@ pub(super) const PRESETS: &[Preset] = &[
         what: "twice as many shards are recommended",
         source: "",
         make: |scene| {
-            let shards = Some(scene.hub.session_limit().shards.saturating_mul(2));
+            let shards = Some(scene.input.shards.saturating_mul(2));
             Ok(vec![Fault::SessionLimit { max_concurrency: None, remaining: None, shards }])
         },
     },

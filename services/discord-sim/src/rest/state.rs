@@ -1,4 +1,4 @@
-//! The state of REST, and what it tells about itself.
+//! The state of the REST API, and its reports.
 //!
 //! One lock guards it. It is held for bookkeeping only, and never while the hub's own is taken.
 
@@ -15,13 +15,14 @@ use crate::{
     faults::LimitScope,
     hub::Hub,
     report::{CallerReport, CommandReport, InteractionReport, MessageReport, RequestsReport},
+    rest::Rest,
     world::{Draw, GuildIndex, Snowflake},
 };
 use std::time::Duration;
 
-/// What REST remembers.
+/// Limits, commands, interactions and messages.
 #[derive(Debug)]
-pub(crate) struct Desk {
+pub(crate) struct RestState {
     pub(super) limits: Limits,
     pub(super) requests: Requests,
     pub(super) commands: Commands,
@@ -33,7 +34,7 @@ pub(crate) struct Desk {
     made_up: (u32, LimitScope, Duration),
 }
 
-impl Desk {
+impl RestState {
     pub(crate) fn new(config: &SimConfig) -> Self {
         Self {
             limits: Limits::new(Settings {
@@ -70,35 +71,35 @@ impl Desk {
     }
 }
 
-impl Hub {
-    /// What clients read in X-RateLimit-Bucket: it says nothing about the route.
-    pub(super) fn bucket_hash(&self, name: &str) -> String {
-        let path: Vec<u64> = name.bytes().map(u64::from).collect();
-        Draw::new(self.config.seed, &path).hex()
-    }
+/// The value of X-RateLimit-Bucket, which does not show the route.
+pub(super) fn bucket_hash(hub: &Hub, name: &str) -> String {
+    let path: Vec<u64> = name.bytes().map(u64::from).collect();
+    Draw::new(hub.config.seed, &path).hex()
+}
 
+impl Rest {
     fn guild_id(&self) -> impl Fn(GuildIndex) -> Snowflake {
-        |guild| self.world.head(guild).id
+        |guild| self.hub.world.head(guild).id
     }
 
     pub(crate) fn interactions(&self) -> Vec<InteractionReport> {
-        let desk = self.desk();
-        desk.interactions.reports(self.now(), &desk.messages, self.guild_id())
+        let state = self.state();
+        state.interactions.reports(self.hub.now(), &state.messages, self.guild_id())
     }
 
     pub(crate) fn messages(&self) -> Vec<MessageReport> {
-        self.desk().messages.reports(self.guild_id())
+        self.state().messages.reports(self.guild_id())
     }
 
     pub(crate) fn commands(&self) -> Vec<CommandReport> {
-        self.desk().commands.reports()
+        self.state().commands.reports()
     }
 
     pub(crate) fn requests(&self) -> RequestsReport {
-        let desk = self.desk();
-        let callers = desk.limits.callers(self.now()).into_iter();
+        let state = self.state();
+        let callers = state.limits.callers(self.hub.now()).into_iter();
         RequestsReport {
-            counts: desk.requests.reports(),
+            counts: state.requests.reports(),
             callers: callers
                 .map(|(address, invalid_requests, until)| CallerReport {
                     address,

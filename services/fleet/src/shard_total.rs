@@ -1,9 +1,6 @@
 //! How many shards are wanted: a pure function of the settings and of what Discord says.
 
-use altergolden_proto::convert::MAX_SHARDS;
-use settings::Percent;
-
-use crate::config::ShardCount;
+use fleet_model::{MAX_SHARDS, Percent, ShardCount};
 
 /// What `/gateway/bot` says of shards
 /// ([Get Gateway Bot](https://discord.com/developers/docs/events/gateway#get-gateway-bot)).

@@ -3,7 +3,6 @@
 use crate::{
     intents::Intents,
     request::{OwnPresence, Request},
-    session::BotToken,
     shard::Shard,
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -12,6 +11,16 @@ use serde_json::Value;
 /// Longer payloads are close code 4002.
 /// [Source](https://docs.discord.com/developers/events/gateway#sending-events).
 const PAYLOAD_BYTES: usize = 4_096;
+
+/// A bot's token. `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct BotToken(pub(crate) String);
+
+impl std::fmt::Debug for BotToken {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("BotToken(..)")
+    }
+}
 
 /// IDENTIFY.
 #[derive(Clone)]

@@ -1,4 +1,4 @@
-//! One line that changes.
+//! One line of progress.
 
 use std::io::{IsTerminal as _, Write as _};
 
@@ -6,21 +6,21 @@ use outside_text::printable;
 
 use crate::exit::say;
 
-/// In a terminal one line that changes, else one line each time it has changed.
+/// On a terminal one line that is overwritten, otherwise a line for each change.
 #[derive(Debug)]
-pub(crate) struct Line {
+pub(crate) struct StatusLine {
     wanted: bool,
     terminal: bool,
     shown: String,
 }
 
-impl Line {
-    /// `wanted`: whether anything is shown at all.
+impl StatusLine {
+    /// With `wanted` false nothing is shown.
     pub(crate) fn new(wanted: bool) -> Self {
         Self { wanted, terminal: std::io::stdout().is_terminal(), shown: String::new() }
     }
 
-    /// Shows a text in place of the one before.
+    /// Replaces the shown text.
     pub(crate) fn show(&mut self, text: &str) {
         if !self.wanted || self.shown == text {
             return;
@@ -35,7 +35,7 @@ impl Line {
         }
     }
 
-    /// What comes next begins on a line of its own.
+    /// Ends the line, so that later output begins on its own line.
     pub(crate) fn end(&mut self) {
         if self.terminal && !self.shown.is_empty() {
             say("");

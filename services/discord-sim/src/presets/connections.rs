@@ -7,7 +7,8 @@
 
 use super::{Preset, Scene};
 use crate::{
-    faults::{Fault, FaultError},
+    fault_error::FaultError,
+    faults::Fault,
     odd::{Action, Address, Moment, Script},
 };
 use std::collections::BTreeMap;

@@ -1,18 +1,18 @@
-//! The command line as somebody runs it.
+//! The command line, as an operator runs it.
 
 use fleet_fixture::command;
 
-/// What it printed, and how it ended.
-pub(crate) struct Answer {
+/// The output and the exit code of a command.
+pub(crate) struct Output {
     pub(crate) code: i32,
     pub(crate) out: String,
     pub(crate) err: String,
 }
 
 /// Runs `altergolden` against a coordinator.
-pub(crate) fn altergolden(url: &str, words: &[&str]) -> Answer {
+pub(crate) fn altergolden(url: &str, words: &[&str]) -> Output {
     let output = command("altergolden").args(words).env("COORDINATOR_URL", url).output().unwrap();
-    Answer {
+    Output {
         code: output.status.code().unwrap(),
         out: String::from_utf8(output.stdout).unwrap(),
         err: String::from_utf8(output.stderr).unwrap(),

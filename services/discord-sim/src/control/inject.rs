@@ -1,0 +1,78 @@
+//! Makes faults happen: faults of REST and presets here, the others in the [hub](crate::hub).
+
+use super::Control;
+use crate::{
+    fault_error::FaultError,
+    faults::{Fault, FaultOutcome, FaultRecord},
+    presets::{self, PresetInput},
+    report::GuildState,
+};
+use std::time::Duration;
+
+/// The longest wait that a made-up 429 may ask for.
+const DAY: Duration = Duration::from_hours(24);
+
+impl Control {
+    /// Makes a fault happen and records it.
+    ///
+    /// # Errors
+    ///
+    /// When the fault is impossible here or has invalid values.
+    pub(super) fn inject_and_record(
+        &self,
+        fault: Fault,
+        scheduled: bool,
+    ) -> Result<FaultOutcome, FaultError> {
+        tracing::info!(?fault, scheduled, "fault injected");
+        // Messages are traffic: by the thousand they would crowd the faults out of the record. The ledger counts them.
+        if matches!(fault, Fault::Message { .. }) {
+            return self.hub.apply(fault, scheduled);
+        }
+        let at_ms = self.hub.now().as_millis() as u64;
+        let done = self.apply(fault.clone(), scheduled);
+        let (connections, error) = match &done {
+            Ok(outcome) => (outcome.connections, None),
+            Err(error) => (0, Some(error.to_string())),
+        };
+        self.hub.record_fault(FaultRecord { at_ms, fault, scheduled, connections, error });
+        done
+    }
+
+    fn apply(&self, fault: Fault, scheduled: bool) -> Result<FaultOutcome, FaultError> {
+        match fault {
+            Fault::RateLimit { count, scope, retry_after } => {
+                let retry_after = Duration::try_from_secs_f64(retry_after)
+                    .ok()
+                    .filter(|time| *time <= DAY)
+                    .ok_or(FaultError::BadRetryAfter)?;
+                self.rest.state().make_up_limits(count, scope, retry_after);
+                Ok(FaultOutcome::default())
+            }
+            Fault::RestDelay { ms } => {
+                self.rest.state().delay = Duration::from_millis(ms);
+                Ok(FaultOutcome::default())
+            }
+            Fault::Interaction(wanted) => self.rest.begin_interaction(wanted),
+            Fault::Preset(wanted) => {
+                let hub = &self.hub;
+                let mut all = 0..hub.world.all_guilds();
+                let input = PresetInput {
+                    world: &hub.world,
+                    origin: &hub.origin,
+                    shards: hub.session_limit().shards,
+                    first_available: all.find(|guild| hub.guild_state(*guild) == GuildState::Available),
+                    voice: &|guild| hub.voice(guild),
+                };
+                let mut outcome = FaultOutcome::default();
+                for fault in presets::faults(&input, &wanted)? {
+                    let part = self.apply(fault, scheduled)?;
+                    outcome.connections += part.connections;
+                    outcome.guild_id = outcome.guild_id.or(part.guild_id);
+                    outcome.dispatched.extend(part.dispatched);
+                }
+                Ok(outcome)
+            }
+            fault => self.hub.apply(fault, scheduled),
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The gateway's protocol: what clients send, close codes, and the two addresses.
+
+pub(crate) mod close;
+mod payload;
+
+pub(crate) use payload::{BotToken, Identify, Payload, Resume};
+
+/// The path of `resume_gateway_url`.
+pub(crate) const RESUME_PATH: &str = "/resume";

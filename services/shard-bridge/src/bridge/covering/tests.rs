@@ -1,0 +1,123 @@
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard},
+};
+
+use async_trait::async_trait;
+use event_bus::MemoryBus;
+use fleet_model::{Epoch, GuildRecord, Route, ShardReport, ShardStatus, UserLookup};
+use tokio::sync::watch;
+
+use super::*;
+use crate::{
+    BridgeMetrics,
+    command::GatewayCommand,
+    hub::Hub,
+    local::{CommandFuture, Delivered, ShardAnswer, ShardMessage, ShardRequest},
+    object::{FoundObject, ObjectQuery, ObjectRefused},
+};
+
+/// A worker whose answers are a script: the status of shard 0, or no shard. The last one repeats.
+struct Scripted {
+    answers: Mutex<VecDeque<Option<ShardStatus>>>,
+    asked: Mutex<u32>,
+}
+
+impl Scripted {
+    fn next(&self) -> Option<ShardStatus> {
+        *self.asked.lock().unwrap() += 1;
+        let mut answers: MutexGuard<'_, VecDeque<_>> = self.answers.lock().unwrap();
+        if answers.len() > 1 { answers.pop_front().unwrap() } else { answers[0] }
+    }
+}
+
+#[async_trait]
+impl LocalShards for Scripted {
+    fn worker(&self) -> WorkerId {
+        "b".parse().unwrap()
+    }
+
+    fn shards(&self) -> Vec<ShardReport> {
+        self.next().map(|status| ShardReport::bare(ShardNumber(0), Epoch(2), status)).into_iter().collect()
+    }
+
+    fn users(&self, _: &[u64]) -> UserLookup {
+        let shards = self.next().map(|_| ShardNumber(0)).into_iter().collect();
+        UserLookup { users: Vec::new(), incomplete: None, shards }
+    }
+
+    fn guilds(&self, _: &[u64]) -> Vec<GuildRecord> {
+        unreachable!("not asked here")
+    }
+
+    fn send_command(&self, _: ShardNumber, _: GatewayCommand, _: Instant) -> CommandFuture<'_> {
+        unreachable!("not asked here")
+    }
+
+    fn object(&self, _: &ObjectQuery) -> Result<FoundObject, ObjectRefused> {
+        unreachable!("not asked here")
+    }
+
+    async fn deliver(&self, _: Arc<ShardMessage>, _: Instant) -> Delivered {
+        unreachable!("not asked here")
+    }
+
+    async fn ask(&self, _: Vec<ShardNumber>, _: Arc<ShardRequest>, _: usize) -> Vec<ShardAnswer> {
+        unreachable!("not asked here")
+    }
+}
+
+/// Shard 0 on worker b, the one at hand; worker a has ended.
+fn bridge(answers: &[Option<ShardStatus>]) -> (Bridge, Arc<Scripted>) {
+    let worker =
+        Arc::new(Scripted { answers: Mutex::new(answers.iter().copied().collect()), asked: Mutex::new(0) });
+    let route = |epoch| Route {
+        url: "http://127.0.0.1:9".to_owned(),
+        shards: [(ShardNumber(0), Epoch(epoch))].into(),
+        draining: false,
+    };
+    let routes = Routes {
+        shard_total: 1,
+        workers: [("a".parse().unwrap(), route(1)), ("b".parse().unwrap(), route(2))].into(),
+        ..Routes::default()
+    };
+    let (_, routes) = watch::channel(Arc::new(routes));
+    let hub = Hub::new(Arc::new(MemoryBus::new()), BridgeMetrics::default());
+    let metrics = BridgeMetrics::default();
+    (Bridge::new(routes, Some(worker.clone()), None, hub, metrics, "test"), worker)
+}
+
+fn until() -> Instant {
+    Instant::now() + Duration::from_secs(30)
+}
+
+#[tokio::test]
+async fn shard_that_moves_while_its_owners_are_asked_is_in_the_answer() {
+    use ShardStatus::{Identifying, Ready, Reconnecting, Resuming};
+    for first in [None, Some(Reconnecting), Some(Resuming), Some(Identifying)] {
+        let (bridge, _) = bridge(&[first, Some(Ready)]);
+        let stats = bridge.stats(until(), Duration::ZERO).await;
+        assert!(stats.complete, "{first:?}: {stats:?}");
+    }
+    let (bridge, _) = bridge(&[None, Some(Ready)]);
+    let found = bridge.users(&[1], true, until()).await;
+    assert!(found[0].complete && !found[0].found, "{found:?}");
+}
+
+#[tokio::test]
+async fn owner_is_asked_a_second_time_once_and_only_if_a_shard_lacks() {
+    use ShardStatus::{Failed, Queued, Ready, Resuming, Silent};
+    for (answer, times) in [
+        (Some(Ready), 1),
+        (Some(Failed), 1),
+        (Some(Queued), 1),
+        (Some(Silent), 1),
+        (Some(Resuming), 2),
+        (None, 2),
+    ] {
+        let (bridge, worker) = bridge(&[answer]);
+        let stats = bridge.stats(until(), Duration::ZERO).await;
+        assert_eq!(stats.complete, answer == Some(Ready), "{stats:?}");
+        assert_eq!(*worker.asked.lock().unwrap(), times, "{answer:?}");
+    }
+}
