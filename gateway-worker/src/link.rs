@@ -296,7 +296,7 @@ impl Link {
             assignment_revision: self.assignment.revision,
             term: self.term.0,
             shards: self.parts.shards.reports().into_iter().map(Into::into).collect(),
-            rss_bytes: crate::metrics::resident_bytes().unwrap_or(0),
+            rss_bytes: crate::status::resident_bytes().unwrap_or(0),
             draining: self.draining.is_some(),
             released: convert::shard_epochs(self.parts.shards.given_up()),
             leaving,

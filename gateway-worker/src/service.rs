@@ -40,12 +40,12 @@ use crate::{
     hooks::{HookMetrics, Places},
     identify,
     link::{Link, LinkError, LinkParts},
-    metrics::{LinkMetrics, ShardMetrics, WorkerCollector},
+    metrics::{LinkMetrics, ShardMetrics},
     relay::{Relay, Relaying},
     rest::{self, RestBudget},
     rpc::WorkerService,
     shards::{RunningShards, ShardParts, ShardSet},
-    status::{LinkStatus, WorkerHealth},
+    status::{LinkStatus, WorkerCollector, WorkerHealth},
     threads::Threads,
 };
 

@@ -19,6 +19,10 @@ use crate::{
     shards::RunningShards,
 };
 
+mod collector;
+
+pub(crate) use collector::{WorkerCollector, resident_bytes};
+
 /// The same advice in every process.
 const DESCRIPTORS_EXHAUSTED: &str =
     "no file descriptors left: raise the limit of open files (ulimit -n, LimitNOFILE)";
