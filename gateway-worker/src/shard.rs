@@ -30,15 +30,15 @@ mod connection;
 mod dialing;
 mod hints;
 mod intake;
-mod life;
+mod protocol;
 pub(crate) mod runner;
 mod silence;
 mod socket;
 mod starting;
 
 pub(crate) use commands::Commands;
-pub(crate) use connection::{GatewaySettings, TRANSPORT};
 pub(crate) use dialing::Dialing;
+pub(crate) use protocol::{GatewaySettings, TRANSPORT};
 
 /// What a shard says while it is careful.
 const CAREFUL: &str = "careful: its owners died, and what they may have died of is handled one by one";

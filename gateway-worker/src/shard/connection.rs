@@ -1,148 +1,359 @@
-//! The gateway protocol of a connection: its settings, IDENTIFY, RESUME, and the meaning of close codes.
+//! One connection of a shard from HELLO on. Passes what arrives to the [intake](super::intake) and ends the connection
+//! when it cannot be used any more; its [stage] says how far it has come. The [runner](super::runner) makes
+//! connections.
 
-use std::time::Duration;
+use fleet_model::ShardStatus;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, MissedTickBehavior},
+};
 
-use serde_json::json;
-use twilight_model::gateway::Intents;
+use self::stage::Stage;
+use super::{
+    Progress, Shard,
+    commands::Due,
+    protocol::{heartbeat_interval, is_resumable},
+    dialing::Dialing,
+    hints::Ended,
+    intake::{Dispatch, Intake, Taken},
+    runner::{Runner, TICK},
+    silence::Silence,
+    socket::{Received, Socket},
+    starting::Starting,
+};
+use crate::{
+    checkpoints::restore::{NotRestored, Restored},
+    clock::BootTime,
+    identify::{Granted, PermitQueue},
+    payload::Envelope,
+    threads::Turn,
+};
 
-use super::Shard;
-use crate::gateway_address::Gateway;
+mod ending;
+mod filling;
+mod looking;
+mod sending;
+mod stage;
 
-/// What every connection of a worker needs.
-#[derive(Debug)]
-pub(crate) struct GatewaySettings {
-    pub(crate) token: settings::Secret,
-    pub(crate) intents: Intents,
-    pub(crate) gateway: Gateway,
+/// Our close codes: the first keeps the session, the second ends it.
+const KEEPS_SESSION: u16 = 4000;
+const ENDS_SESSION: u16 = 1000;
+
+/// Why a connection is not used any more.
+pub(super) enum Over {
+    /// The shard is not ours any more, or the process stops.
+    Stopped,
+    /// The lease is not known to hold.
+    Fenced,
+    /// Lost, or not usable: why.
+    Lost(String),
+    /// The session is of no use: why.
+    Hopeless(String),
+    /// There was no room for an event: it was not received.
+    Full,
+    /// Another worker has the shard.
+    Outranked,
+    /// Discord takes no reconnect after this close code: why.
+    Failed(u16, String),
 }
 
-/// What a session is opened with here: who resumes it must speak the same.
-pub(crate) const TRANSPORT: &str = if cfg!(feature = "zstd") { "json+zstd-stream" } else { "json" };
+/// One connection of a shard.
+pub(super) struct Life<'a> {
+    runner: &'a Runner,
+    intake: &'a mut Intake,
+    silence: &'a mut Silence,
+    dialing: &'a Dialing,
+    /// The outcome of a connection.
+    ended: &'a mut Ended,
+    socket: Socket,
+    queue: PermitQueue,
+    permits: mpsc::Receiver<Granted>,
+    /// Open while a permit is requested.
+    wish: Option<oneshot::Receiver<()>>,
+    stage: Stage,
+    /// The trace of this connection's way to ready, until it is; each attempt has its own.
+    starting: Option<Starting>,
+    /// IDENTIFY was sent.
+    identified: bool,
+    looked: Instant,
+    turn: Turn,
+    /// When the last of READY's guilds came, while some are still to come.
+    filling_since: Option<Instant>,
+    /// A bot's command that is not flushed yet.
+    in_hand: Option<Due>,
+    close_code: u16,
+}
 
-/// Guilds with more members come without the offline ones.
-const LARGE_GUILD: u64 = 250;
-/// Accepted heartbeat intervals in milliseconds. Discord's is about 41 s; at 500 ms heartbeats use up its whole send
-/// limit.
-const INTERVALS: std::ops::RangeInclusive<u64> = 500..=600_000;
-/// The longest interval that is kept to. Only heartbeats show that a quiet connection is alive.
-const LONGEST_INTERVAL: u64 = 60_000;
+impl<'a> Life<'a> {
+    pub(super) fn new(
+        runner: &'a Runner,
+        intake: &'a mut Intake,
+        silence: &'a mut Silence,
+        ended: &'a mut Ended,
+        socket: Socket,
+        starting: Starting,
+    ) -> Self {
+        let shard = &runner.shard;
+        // What was held came on a connection that is gone: it comes again.
+        intake.forget_held();
+        silence.connected();
+        let stage = Stage::connecting(ended.by_resume_url);
+        let (queue, permits) = runner.identify.queue_for(shard.clone());
+        if shard.progress().is_some() && runner.dialing.failures() == 0 {
+            shard.set_status(ShardStatus::Resuming, "");
+        }
+        Self {
+            runner,
+            intake,
+            silence,
+            dialing: &runner.dialing,
+            ended,
+            socket,
+            queue,
+            permits,
+            wish: None,
+            stage,
+            starting: Some(starting),
+            identified: false,
+            looked: Instant::now(),
+            turn: Turn::begin(),
+            filling_since: None,
+            in_hand: None,
+            close_code: KEEPS_SESSION,
+        }
+    }
 
-impl GatewaySettings {
-    /// Returns IDENTIFY for a shard.
-    pub(super) fn identify(&self, shard: &Shard) -> String {
-        let identify = json!({
-            "op": 2,
-            "d": {
-                "token": self.bot_token(),
-                "intents": self.intents.bits(),
-                "shard": [shard.number.0, shard.total],
-                "large_threshold": LARGE_GUILD,
-                "compress": false,
-                "capabilities": 0,
-                "properties": { "os": std::env::consts::OS, "browser": "altergolden", "device": "altergolden" },
-            },
+    fn shard(&self) -> &Shard {
+        &self.runner.shard
+    }
+
+    /// Runs until it is no use any more.
+    pub(super) async fn run(&mut self) -> Over {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let room = self.room();
+            tokio::select! {
+                biased;
+                () = self.runner.stop.cancelled() => return Over::Stopped,
+                () = self.runner.shard.outranked.cancelled() => return Over::Outranked,
+                _ = tick.tick() => {
+                    if let Some(over) = self.look() {
+                        return over;
+                    }
+                }
+                loaded = self.intake.read_through() => {
+                    if let Some(over) = self.install(loaded).await {
+                        return over;
+                    }
+                }
+                Some(granted) = self.permits.recv() => {
+                    if let Some(over) = self.identify(granted).await {
+                        return over;
+                    }
+                }
+                () = self.runner.shard.commands().due(room) => {
+                    if let Some(over) = self.send_command(room).await {
+                        return over;
+                    }
+                }
+                received = self.socket.receive() => {
+                    self.shard().tick();
+                    // Before anything is handled: the process may have slept since it asked for this.
+                    if !self.runner.lease.is_open(BootTime::now()) {
+                        return Over::Fenced;
+                    }
+                    if let Some(over) = self.take(received) {
+                        return over;
+                    }
+                    // A socket that always has more must not keep the thread for itself.
+                    self.turn.give_way().await;
+                }
+            }
+        }
+    }
+
+    /// The checkpoint was read, or can't be: what came meanwhile is taken now.
+    async fn install(&mut self, restored: Result<Restored, NotRestored>) -> Option<Over> {
+        match self.intake.install(restored) {
+            Ok(held) => {
+                for dispatch in held {
+                    self.shard().tick();
+                    if let Some(over) = self.take_dispatch(dispatch) {
+                        return Some(over);
+                    }
+                    self.turn.give_way().await;
+                }
+                None
+            }
+            Err(why) => Some(Over::Hopeless(format!("the checkpoint could not be read: {why}"))),
+        }
+    }
+
+    /// Uses a permit: it is reported as used when IDENTIFY has gone out, not when it was let go, as a busy process may let
+    /// a task wait in between for longer than a bucket's slack.
+    async fn identify(&mut self, granted: Granted) -> Option<Over> {
+        let now = BootTime::now();
+        if !self.runner.lease.is_open(now) {
+            self.runner.identify.give_back(granted).await;
+            return Some(Over::Fenced);
+        }
+        if !granted.is_good(now) {
+            self.runner.identify.give_back(granted).await;
+            return None;
+        }
+        let ticket = granted.go();
+        self.wish = None;
+        self.shard().set_status(ShardStatus::Identifying, "");
+        self.stage = Stage::greeted();
+        self.identified = true;
+        self.greets("identify");
+        self.socket.send(self.runner.settings.identify(self.shard()));
+        let received = self.socket.poll_once().await;
+        tracing::debug!(shard.id = %self.shard().number, ticket, "IDENTIFY has gone out");
+        self.runner.identify.used(ticket).await;
+        match received {
+            Some(received) => self.take(received),
+            None => None,
+        }
+    }
+
+    fn take(&mut self, received: Received) -> Option<Over> {
+        match received {
+            Received::Text(text) => self.take_text(text),
+            Received::Closed(close) => Some(self.closed(close)),
+            Received::Lost(why) => Some(Over::Lost(why)),
+        }
+    }
+
+    fn take_text(&mut self, text: String) -> Option<Over> {
+        let Some(Envelope { op: Some(op), sequence, name }) = Envelope::read(&text) else {
+            self.malformed("a message without an opcode");
+            return None;
+        };
+        match op {
+            0 => self.dispatch(sequence, name, text),
+            1 => {
+                self.socket.asked_for_heartbeat();
+                None
+            }
+            7 => Some(Over::Lost("asked to reconnect (op 7)".to_owned())),
+            9 => Some(self.invalid_session(&text)),
+            10 => self.hello(&text),
+            11 => {
+                self.socket.acknowledged();
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn dispatch(&mut self, sequence: Option<u64>, name: Option<String>, text: String) -> Option<Over> {
+        let sequence = sequence.or_else(|| match name.as_deref() {
+            // It is undocumented whether RESUMED has a sequence of its own.
+            Some("RESUMED") => self.shard().progress().map(|progress| progress.read),
+            Some("READY") => Some(1),
+            _ => None,
         });
-        identify.to_string()
+        let what = match (sequence, name.as_deref()) {
+            (Some(_), Some(name)) if !self.is_expected(name) => "a dispatch out of order",
+            (Some(sequence), Some(name)) => {
+                let name = name.to_owned();
+                self.socket.set_sequence(sequence);
+                self.runner.metrics.count_event();
+                self.silence.event();
+                return self.take_dispatch(Dispatch { name, sequence, text });
+            }
+            _ => "a dispatch without s or t",
+        };
+        self.malformed(what);
+        self.intake.not_taken(name.as_deref(), &text);
+        None
     }
 
-    /// Returns RESUME of a session after the event `sequence`.
-    pub(super) fn resume(&self, session_id: &str, sequence: u64) -> String {
-        let resume = json!({
-            "op": 6,
-            "d": { "token": self.bot_token(), "session_id": session_id, "seq": sequence },
-        });
-        resume.to_string()
-    }
-
-    fn bot_token(&self) -> String {
-        let token = self.token.expose();
-        if token.starts_with("Bot ") { token.to_owned() } else { format!("Bot {token}") }
-    }
-}
-
-/// Reads the heartbeat interval of HELLO, shortened to a minute; `None` when it is missing or out of range.
-pub(super) fn heartbeat_interval(hello: &str) -> Option<Duration> {
-    #[derive(serde::Deserialize)]
-    struct Hello {
-        d: Data,
-    }
-    #[derive(serde::Deserialize)]
-    struct Data {
-        heartbeat_interval: u64,
-    }
-    let Hello { d: Data { heartbeat_interval } } = serde_json::from_str(hello).ok()?;
-    INTERVALS
-        .contains(&heartbeat_interval)
-        .then(|| Duration::from_millis(heartbeat_interval.min(LONGEST_INTERVAL)))
-}
-
-/// Whether an invalid session (op 9) may be resumed; false when that cannot be read.
-pub(super) fn is_resumable(invalid_session: &str) -> bool {
-    #[derive(serde::Deserialize)]
-    struct InvalidSession {
-        d: bool,
-    }
-    serde_json::from_str(invalid_session).is_ok_and(|InvalidSession { d }| d)
-}
-
-/// What a close code means, when it is one after which Discord takes no reconnect: the settings or the token are wrong
-/// ([codes](https://discord.com/developers/docs/topics/opcodes-and-status-codes#gateway-gateway-close-event-codes)).
-pub(super) fn fatal_meaning(code: u16) -> Option<&'static str> {
-    match code {
-        4004 => Some("the token was refused: check DISCORD_TOKEN"),
-        4010 => Some("the shard number or total was refused: check SHARD_COUNT"),
-        4011 => Some("there are too many guilds for one shard: raise SHARD_COUNT"),
-        4012 => Some("the gateway version was refused"),
-        4013 => Some("an intent was refused as unknown: check INTENTS"),
-        4014 => Some(
-            "an intent was refused: enable it for the application in Discord's developer portal, or take it out of INTENTS",
-        ),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn unusable_heartbeat_interval_is_refused() {
-        for (data, interval) in [
-            (r#"{"heartbeat_interval":41250}"#, Some(41_250)),
-            (r#"{"heartbeat_interval":500,"_trace":["x"]}"#, Some(500)),
-            (r#"{"heartbeat_interval":60001}"#, Some(60_000)),
-            (r#"{"heartbeat_interval":600000}"#, Some(60_000)),
-            (r#"{"heartbeat_interval":0}"#, None),
-            (r#"{"heartbeat_interval":1}"#, None),
-            (r#"{"heartbeat_interval":499}"#, None),
-            (r#"{"heartbeat_interval":600001}"#, None),
-            (r#"{"heartbeat_interval":-41250}"#, None),
-            (r#"{"heartbeat_interval":41250.5}"#, None),
-            (r#"{"heartbeat_interval":1e300}"#, None),
-            (r#"{"heartbeat_interval":9223372036854775808}"#, None),
-            (r#"{"heartbeat_interval":18446744073709551616}"#, None),
-            (r#"{"heartbeat_interval":"41250"}"#, None),
-            (r#"{"heartbeat_interval":null}"#, None),
-            (r#"{"heartbeat_interval":[]}"#, None),
-            ("{}", None),
-            ("null", None),
-            ("[]", None),
-        ] {
-            let hello = format!(r#"{{"t":null,"s":null,"op":10,"d":{data}}}"#);
-            assert_eq!(heartbeat_interval(&hello), interval.map(Duration::from_millis), "{data}");
+    /// Handles HELLO: resumes the session, or requests a permit to begin one.
+    fn hello(&mut self, text: &str) -> Option<Over> {
+        if !matches!(self.stage, Stage::Connecting { .. }) {
+            self.malformed("a second HELLO");
+            return None;
         }
-        for hello in ["", "{", r#"{"op":10}"#] {
-            assert_eq!(heartbeat_interval(hello), None, "{hello}");
+        let Some(interval) = heartbeat_interval(text) else {
+            self.malformed("HELLO without a usable heartbeat interval");
+            return Some(Over::Lost("HELLO without a usable heartbeat interval".to_owned()));
+        };
+        self.ended.hello = true;
+        self.socket.begin_heartbeats(interval, rand::random());
+        let Some(Progress { session, read, .. }) = self.shard().progress() else {
+            self.stage = Stage::Queued;
+            self.wish = Some(self.queue.enqueue());
+            self.step("wait_for_permit");
+            return None;
+        };
+        self.ended.offered = true;
+        self.socket.set_sequence(read);
+        self.socket.send(self.runner.settings.resume(&session.id, read));
+        self.stage = Stage::greeted();
+        self.shard().set_status(ShardStatus::Resuming, "");
+        self.greets("resume");
+        None
+    }
+
+    fn invalid_session(&mut self, text: &str) -> Over {
+        self.runner.metrics.count_invalid_session();
+        let resumable = is_resumable(text);
+        tracing::info!(shard.id = %self.shard().number, resumable, "invalid session (op 9)");
+        if !resumable {
+            self.close_code = ENDS_SESSION;
+            self.intake.lost_session("Discord refused the session (op 9)");
+        }
+        Over::Lost("invalid session (op 9)".to_owned())
+    }
+
+    /// Whether a dispatch may come now: READY once after IDENTIFY; RESUMED after RESUME, repeatedly, as Discord replays
+    /// earlier ones; all others after either.
+    fn is_expected(&self, name: &str) -> bool {
+        let greeted = matches!(self.stage, Stage::Greeted { .. });
+        match name {
+            "READY" => greeted,
+            "RESUMED" if self.identified => false,
+            _ => greeted || matches!(self.stage, Stage::Running),
         }
     }
 
-    #[test]
-    fn session_is_resumable_only_when_discord_says_so() {
-        for (data, resumable) in
-            [("true", true), ("false", false), ("null", false), ("1", false), (r#""true""#, false)]
-        {
-            assert_eq!(is_resumable(&format!(r#"{{"op":9,"d":{data}}}"#)), resumable, "{data}");
+    fn malformed(&self, what: &'static str) {
+        self.runner.metrics.count_garbled();
+        tracing::warn!(shard.id = %self.shard().number, what, "malformed gateway message ignored");
+    }
+
+    fn take_dispatch(&mut self, dispatch: Dispatch) -> Option<Over> {
+        self.stage.event_came();
+        let name = dispatch.name.clone();
+        match self.intake.take(dispatch) {
+            Taken::Yes => {}
+            Taken::Again if name == "RESUMED" => {}
+            Taken::Held | Taken::Again => return None,
+            Taken::Full => return Some(Over::Full),
+            Taken::Unusable(why) => return Some(Over::Lost(why.to_owned())),
+            Taken::Hopeless(why) => {
+                self.close_code = ENDS_SESSION;
+                return Some(Over::Hopeless(why.to_owned()));
+            }
         }
-        assert!(!is_resumable(r#"{"op":9}"#));
+        match name.as_str() {
+            "READY" => self.ready(),
+            "RESUMED" => self.resumed(),
+            "GUILD_CREATE" | "GUILD_DELETE" if self.filling_since.is_some() => {
+                self.filling_since = Some(Instant::now());
+                self.check_filled();
+            }
+            _ => {}
+        }
+        None
+    }
+
+    /// Closes the connection.
+    pub(super) async fn close(mut self) {
+        self.give_up_sending();
+        self.socket.close(self.close_code).await;
     }
 }

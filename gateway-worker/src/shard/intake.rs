@@ -2,7 +2,7 @@
 //!
 //! Owns the way between the socket and the rest over all connections of a shard: where its [session] stands, what of it was
 //! [restored](restoring) from a checkpoint, what was lost, and who writes the next checkpoint. Decides nothing about connections:
-//! it says what it could not take, and [`life`](super::life) acts on that.
+//! it says what it could not take, and [`connection`](super::connection) acts on that.
 
 use std::{
     collections::HashSet,
@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use twilight_model::gateway::event::EventType;
 
 use self::{held::Held, reading::WarningCounts, restoring::Restoring};
-use super::{Progress, Shard, connection::TRANSPORT};
+use super::{Progress, Shard, protocol::TRANSPORT};
 use crate::{
     bot::Deliveries,
     checkpoints::{

@@ -11,11 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Shard,
-    connection::GatewaySettings,
+    protocol::GatewaySettings,
     dialing::{DialGrant, Dialing},
     hints::{Ended, Hints},
     intake::{Intake, IntakeParts},
-    life::{Life, Over},
+    connection::{Life, Over},
     silence::Silence,
     socket::Socket,
     starting::Starting,

@@ -10,7 +10,7 @@ use crate::{
     clock::{dispatch_clock, unix_ms},
     event::{Mark, queued::Queued},
     reading::SessionStart,
-    shard::{Progress, connection::TRANSPORT},
+    shard::{Progress, protocol::TRANSPORT},
 };
 
 impl Intake {

@@ -3,7 +3,7 @@
 use outside_text::printable;
 
 use super::{Life, Over};
-use crate::shard::connection::fatal_meaning;
+use crate::shard::protocol::fatal_meaning;
 
 /// The close code for a RESUME with a sequence that the session never reached: another RESUME would repeat it.
 const INVALID_SEQUENCE: u16 = 4007;
