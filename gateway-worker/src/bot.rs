@@ -20,10 +20,9 @@ use crate::{
     clock::{BootTime, dispatch_clock},
     event::{Event, Mark, Wanted, queued::Queued},
     handler::{Context, EventHandler, Tools},
-    hooks::Places,
     lease::LeaseWindow,
     relay::{Relaying, ShardRelay, as_pending},
-    shard::Shard,
+    shard_state::ShardState,
 };
 
 mod care;
@@ -37,23 +36,26 @@ use gate::Gate;
 /// How often a handler that may not begin looks whether the lease is back.
 const LEASE_LOOK: Duration = Duration::from_millis(50);
 
-/// One worker's bot code.
+/// One worker's bot code, and where it runs.
+#[derive(Clone)]
+pub(crate) struct BotCode {
+    pub(crate) handler: Arc<dyn EventHandler>,
+    pub(crate) tools: Arc<Tools>,
+    pub(crate) runtime: tokio::runtime::Handle,
+    /// Has what runs, so that the process can wait for it.
+    pub(crate) stragglers: tokio_util::task::TaskTracker,
+}
+
+/// What the queues of a worker's shards have in common.
 #[derive(Clone)]
 pub(crate) struct Bot {
-    pub(crate) handler: Arc<dyn EventHandler>,
+    pub(crate) code: BotCode,
     pub(crate) wanted: Arc<Wanted>,
-    pub(crate) tools: Arc<Tools>,
     pub(crate) limits: Limits,
-    pub(crate) runtime: tokio::runtime::Handle,
-    pub(crate) stragglers: tokio_util::task::TaskTracker,
-    /// How long the singleton may take to end.
-    pub(crate) singleton_timeout: Duration,
     pub(crate) metrics: dispatch::DispatchMetrics,
     pub(crate) shed_order: Arc<dispatch::ShedOrder>,
     pub(crate) care: Care,
     pub(crate) relaying: Option<Relaying>,
-    /// For messages and questions to its shards.
-    pub(crate) places: Places,
 }
 
 /// How full the queue may be when READY arrives, as a multiple of its bound.
@@ -155,7 +157,7 @@ impl Bot {
     /// Creates the queue of one shard.
     pub(crate) fn deliveries(
         &self,
-        shard: &Arc<Shard>,
+        shard: &Arc<ShardState>,
         lease: &LeaseWindow,
         caution: impl Into<Caution>,
     ) -> Deliveries {
@@ -163,8 +165,8 @@ impl Bot {
         let closing = CancellationToken::new();
         let gate = Arc::new(Gate::default());
         let handler = ShardHandler {
-            handler: self.handler.clone(),
-            context: Context { shard: shard.clone(), tools: self.tools.clone() },
+            handler: self.code.handler.clone(),
+            context: Context { shard: shard.clone(), tools: self.code.tools.clone() },
             lease: lease.clone(),
             gate: gate.clone(),
             care: self.care.of_shard(shard.clone(), closing.clone(), killed),
@@ -173,13 +175,13 @@ impl Bot {
         let setup = Setup {
             handler: Arc::new(handler),
             limits: self.limits,
-            runtime: self.runtime.clone(),
-            stragglers: self.stragglers.clone(),
+            runtime: self.code.runtime.clone(),
+            stragglers: self.code.stragglers.clone(),
             clock: Arc::new(dispatch_clock),
             metrics: self.metrics.clone(),
         };
         let dispatcher = Dispatcher::start(setup, shard.number().0, shard.epoch().0);
-        level.apply(&dispatcher, &self.runtime, &closing);
+        level.apply(&dispatcher, &self.code.runtime, &closing);
         Deliveries {
             dispatcher,
             relay: self.relaying.as_ref().map(|relaying| relaying.of_shard(shard)),

@@ -19,7 +19,7 @@ use twilight_model::gateway::payload::outgoing::{RequestGuildMembers, UpdatePres
 use crate::{
     cache::ShardCache,
     event::{Event, Wanted},
-    shard::Shard,
+    shard_state::ShardState,
 };
 
 mod messages;
@@ -103,7 +103,7 @@ impl EventHandler for NoHandler {
 /// Where an event happened, and what there is to act with.
 #[derive(Clone)]
 pub struct Context {
-    pub(crate) shard: Arc<Shard>,
+    pub(crate) shard: Arc<ShardState>,
     pub(crate) tools: Arc<Tools>,
 }
 

@@ -10,10 +10,9 @@ use std::{sync::Arc, time::Duration};
 
 use altergolden_proto::v1::{ReplyFailure, ReplyFailureKind as Kind};
 use dispatch::panics::{self, Panic};
-use fleet_model::{ShardNumber, ShardStatus};
-use futures_util::stream::{self, StreamExt as _};
+use fleet_model::ShardStatus;
 use serde_json::Value;
-use shard_bridge::{AnswerOutcome, Delivered, LARGEST, ShardAnswer, failure, nests_too_deep};
+use shard_bridge::{AnswerOutcome, Delivered, LARGEST, failure, nests_too_deep};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::{Instant, timeout_at},
@@ -22,12 +21,11 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
 use crate::{
-    bot::Bot,
+    bot::BotCode,
     clock::BootTime,
     handler::{Context, RequestError, ShardMessage, ShardRequest, Taken},
     lease::LeaseWindow,
-    shard::Shard,
-    shards::RunningShards,
+    shard_state::ShardState,
 };
 
 mod message;
@@ -37,14 +35,8 @@ use message::{Begun, MessageHook};
 use metrics::Counted;
 pub(crate) use metrics::{Hook, HookMetrics};
 
-/// Calls of others that a worker serves at once: half of what one connection may carry, so that lookups are never behind them.
-pub(crate) const CALLS: usize = 128;
-
 /// Messages and questions that bot code is at, at once, on a worker.
 const AT_ONCE: usize = 256;
-
-/// Shards that one call may have asked, or waiting for their turn, at once.
-const EACH_CALL: usize = 128;
 
 /// How long bot code may be at one message.
 const LONGEST_MESSAGE: Duration = Duration::from_mins(1);
@@ -86,7 +78,9 @@ impl Drop for Place {
 
 /// The bot code of one shard.
 pub(crate) struct ShardHooks {
-    bot: Bot,
+    shard: Arc<ShardState>,
+    code: BotCode,
+    places: Places,
     lease: LeaseWindow,
 }
 
@@ -115,17 +109,22 @@ impl Barred {
 }
 
 impl ShardHooks {
-    pub(crate) fn new(bot: &Bot, lease: &LeaseWindow) -> Self {
-        Self { bot: bot.clone(), lease: lease.clone() }
+    pub(crate) fn new(shard: Arc<ShardState>, code: BotCode, places: Places, lease: LeaseWindow) -> Self {
+        Self { shard, code, places, lease }
     }
 
-    fn context(&self, shard: &Arc<Shard>) -> Context {
-        Context { shard: shard.clone(), tools: self.bot.tools.clone() }
+    fn context(&self) -> Context {
+        Context { shard: self.shard.clone(), tools: self.code.tools.clone() }
+    }
+
+    /// Whether this worker may act for the shard: it runs here under a lease that is known to hold.
+    pub(crate) fn may_act(&self) -> bool {
+        may_begin(&self.shard, &self.lease).is_ok()
     }
 
     /// A message. See [`shard_bridge::LocalShards::deliver`].
-    async fn deliver(&self, shard: &Arc<Shard>, message: Arc<ShardMessage>, until: Instant) -> Delivered {
-        let places = &self.bot.places;
+    pub(crate) async fn deliver(&self, message: Arc<ShardMessage>, until: Instant) -> Delivered {
+        let (shard, places) = (&self.shard, &self.places);
         let mut counted = Counted::new(&places.metrics, Hook::Message);
         let Some(place) = places.take(until).await else {
             counted.outcome = "busy";
@@ -134,12 +133,12 @@ impl ShardHooks {
         if let Err(barred) = may_begin(shard, &self.lease) {
             return barred.count(&mut counted);
         }
-        let heard = self.bot.tools.bridge.hub().give_to_shard(message.clone()) > 0;
+        let heard = self.code.tools.bridge.hub().give_to_shard(message.clone()) > 0;
         let begun = Arc::new(Begun::default());
         let (said, hears) = oneshot::channel();
         let hook = MessageHook {
-            handler: self.bot.handler.clone(),
-            context: self.context(shard),
+            handler: self.code.handler.clone(),
+            context: self.context(),
             lease: self.lease.clone(),
             message,
             begun: begun.clone(),
@@ -147,7 +146,7 @@ impl ShardHooks {
         };
         let span = tracing::info_span!("handle_message", shard.id = %shard.number(), epoch = %shard.epoch());
         // Dropping the handle detaches the task; the tracker keeps it.
-        drop(self.bot.stragglers.spawn_on(hook.run(said).instrument(span), &self.bot.runtime));
+        drop(self.code.stragglers.spawn_on(hook.run(said).instrument(span), &self.code.runtime));
         let taken = match timeout_at(until, hears).await {
             Ok(Ok(taken)) => Some(taken == Taken::Yes),
             // It was never begun with: the lease or the shard is gone, or the process ends.
@@ -175,8 +174,8 @@ impl ShardHooks {
     }
 
     /// A question. See [`shard_bridge::LocalShards::ask`].
-    async fn ask(&self, shard: &Arc<Shard>, request: Arc<ShardRequest>) -> AnswerOutcome {
-        let places = &self.bot.places;
+    pub(crate) async fn ask(&self, request: Arc<ShardRequest>) -> AnswerOutcome {
+        let (shard, places) = (&self.shard, &self.places);
         let mut counted = Counted::new(&places.metrics, Hook::Request);
         let until = request.deadline;
         let Some(place) = places.take(until).await else {
@@ -184,7 +183,7 @@ impl ShardHooks {
             let why = "its worker had too much to do, and did not come to it by the deadline";
             return AnswerOutcome::Failed(failure(Kind::TooLate, why));
         };
-        let (handler, context, lease) = (self.bot.handler.clone(), self.context(shard), self.lease.clone());
+        let (handler, context, lease) = (self.code.handler.clone(), self.context(), self.lease.clone());
         let work = async move {
             let metrics = &place.metrics;
             match may_begin(&context.shard, &lease) {
@@ -207,7 +206,7 @@ impl ShardHooks {
         let span = tracing::info_span!("handle_request", shard.id = %shard.number(), epoch = %shard.epoch());
         // Dropped with this, it is ended.
         let task =
-            AbortOnDropHandle::new(self.bot.stragglers.spawn_on(work.instrument(span), &self.bot.runtime));
+            AbortOnDropHandle::new(self.code.stragglers.spawn_on(work.instrument(span), &self.code.runtime));
         let (outcome, answer) = match timeout_at(until, task).await {
             Ok(Ok(answered)) => answered.told(),
             Ok(Err(_)) => ("cancelled", none(Kind::Unreachable, "its worker stops")),
@@ -267,7 +266,7 @@ fn written(value: Value) -> Result<String, ReplyFailure> {
 }
 
 /// Whether bot code may begin with something for this shard: it runs here, and under a lease that is known to hold.
-fn may_begin(shard: &Shard, lease: &LeaseWindow) -> Result<(), Barred> {
+fn may_begin(shard: &ShardState, lease: &LeaseWindow) -> Result<(), Barred> {
     // Handed over, or another's under a higher epoch.
     if shard.status() == ShardStatus::Moving || shard.is_outranked() {
         return Err(Barred::NotMine);
@@ -281,74 +280,6 @@ fn tell(metrics: &HookMetrics, panic: &Panic, context: &Context, kind: &str, wha
         shard.id = %context.shard(), kind, panic = panic.message,
         location = panic.location, backtrace = panic.backtrace, "{what}"
     );
-}
-
-impl RunningShards {
-    /// Whether this worker may act for a shard: it runs here under a lease that is known to hold.
-    pub(crate) fn may_act_for(&self, shard: ShardNumber) -> bool {
-        let Some(shard) = self.get(shard) else { return false };
-        shard.hooks().is_some_and(|hooks| may_begin(&shard, &hooks.lease).is_ok())
-    }
-
-    /// See [`shard_bridge::LocalShards::deliver`].
-    pub(crate) async fn deliver_message(&self, message: Arc<ShardMessage>, until: Instant) -> Delivered {
-        let Ok(_call) = self.calls.try_acquire() else { return Delivered::Busy };
-        let Some(shard) = self.get(message.shard) else { return Delivered::NotMine };
-        match shard.hooks() {
-            Some(hooks) => hooks.deliver(&shard, message, until).await,
-            None => Delivered::NotMine,
-        }
-    }
-
-    /// See [`shard_bridge::LocalShards::ask`].
-    pub(crate) async fn ask_shards(
-        &self,
-        shards: Vec<ShardNumber>,
-        request: Arc<ShardRequest>,
-        max_bytes: usize,
-    ) -> Vec<ShardAnswer> {
-        let Ok(_call) = self.calls.try_acquire() else {
-            let busy = |shard| {
-                let outcome =
-                    none(Kind::Failed, format!("its worker has {CALLS} such calls under way already"));
-                ShardAnswer { shard, outcome }
-            };
-            return shards.into_iter().map(busy).collect();
-        };
-        let asking = shards.into_iter().enumerate().map(|(position, number)| {
-            let (shard, request) = (self.get(number), request.clone());
-            async move {
-                let outcome = match shard.as_ref().and_then(|shard| Some((shard, shard.hooks()?))) {
-                    Some((shard, hooks)) => hooks.ask(shard, request).await,
-                    None => AnswerOutcome::NotMine,
-                };
-                (position, ShardAnswer { shard: number, outcome })
-            }
-        });
-        let mut answers: Vec<_> = stream::iter(asking).buffer_unordered(EACH_CALL).collect().await;
-        answers.sort_unstable_by_key(|(position, _)| *position);
-        fitting(answers.into_iter().map(|(_, answer)| answer), max_bytes)
-    }
-}
-
-/// The first so many bytes of replies; what does not fit is told.
-fn fitting(answers: impl Iterator<Item = ShardAnswer>, max_bytes: usize) -> Vec<ShardAnswer> {
-    let mut left = max_bytes;
-    let fit = |mut answer: ShardAnswer| {
-        if let AnswerOutcome::Json(json) = &answer.outcome {
-            if let Some(after) = left.checked_sub(json.len()) {
-                left = after;
-            } else {
-                let why = format!(
-                    "its reply of {} bytes does not fit into the whole answer, which may have {max_bytes}",
-                    json.len()
-                );
-                answer.outcome = none(Kind::TooLarge, why);
-            }
-        }
-        answer
-    };
-    answers.map(fit).collect()
 }
 
 #[cfg(test)]

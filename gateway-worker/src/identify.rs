@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{clock::BootTime, shard::Shard};
+use crate::{clock::BootTime, shard_state::ShardState};
 
 pub(crate) mod client;
 mod wishes;
@@ -34,7 +34,7 @@ pub(crate) enum Message {
 /// A shard that wants to IDENTIFY.
 #[derive(Debug)]
 pub(crate) struct Wish {
-    shard: Arc<Shard>,
+    shard: Arc<ShardState>,
     /// Where the permit goes.
     permits: mpsc::Sender<Granted>,
     /// Closed when the connection no longer waits.
@@ -56,7 +56,7 @@ pub(crate) fn channel() -> (IdentifyClient, mpsc::Receiver<Message>) {
 
 impl IdentifyClient {
     /// The queue for one connection, and where its permits come.
-    pub(crate) fn queue_for(&self, shard: Arc<Shard>) -> (PermitQueue, mpsc::Receiver<Granted>) {
+    pub(crate) fn queue_for(&self, shard: Arc<ShardState>) -> (PermitQueue, mpsc::Receiver<Granted>) {
         // One connection has one wish at a time.
         let (permits, granted) = mpsc::channel(1);
         (PermitQueue { client: self.clone(), shard, permits }, granted)
@@ -93,7 +93,7 @@ impl Granted {
 #[derive(Clone, Debug)]
 pub(crate) struct PermitQueue {
     client: IdentifyClient,
-    shard: Arc<Shard>,
+    shard: Arc<ShardState>,
     permits: mpsc::Sender<Granted>,
 }
 

@@ -30,6 +30,7 @@ mod rpc;
 mod run;
 mod service;
 pub mod shard;
+pub mod shard_state;
 pub mod shards;
 mod singleton;
 pub mod status;

@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use checkpoint::{CheckpointStore, SetAsideStore};
 use discord_rest::{Rest, RestMetrics};
 use event_bus::EventBus;
-use fleet_model::{Incarnation, Routes, WorkerId};
+use fleet_model::{Incarnation, Routes, ShardNumber, WorkerId};
 use fleet_store::FleetStore;
 use futures_util::future::BoxFuture;
 use servers::{Limits, Listener, grpc_server};
@@ -32,7 +32,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::Uri;
 
 use crate::{
-    bot::{Bot, Care},
+    bot::{Bot, BotCode, Care},
     checkpoints::{CheckpointMetrics, Checkpoints, Pace, WrittenFormat},
     config::Config,
     discord::{self, TokenRefused},
@@ -41,10 +41,11 @@ use crate::{
     identify,
     link::{Link, LinkError, LinkParts},
     metrics::{LinkMetrics, ShardMetrics},
-    relay::{Relay, Relaying},
+    relay::{OverBridge, Relay, Relaying},
     rest::{self, RestBudget},
     rpc::WorkerService,
     shards::{RunningShards, ShardParts, ShardSet},
+    singleton::Singletons,
     status::{LinkStatus, WorkerCollector, WorkerHealth},
     threads::Threads,
 };
@@ -59,6 +60,9 @@ const OBSERVE: Duration = Duration::from_secs(1);
 const LOOK_UP_AGAIN: Duration = Duration::from_secs(1);
 /// Time between two warnings of the same problem: a name that nobody ever sets up must not be overlooked.
 const WARN_AGAIN: Duration = Duration::from_mins(1);
+
+/// The worker that runs this shard keeps the relay's streams for all: every fleet has it.
+const KEEPER: ShardNumber = ShardNumber(0);
 
 /// What the worker is given from outside.
 pub struct Parts {
@@ -262,27 +266,35 @@ impl Worker {
         )
         .with_relay(relaying.as_ref().map(|relaying| relaying.relay.store.clone()));
         if let Some(relaying) = &relaying {
-            relaying.serve(&worker, shards.clone(), bridge.clone(), &tasks, &servers_stop);
+            serve_relay(relaying, &worker, shards.clone(), bridge.clone(), &tasks, &servers_stop);
         }
         dispatch::panics::install();
         let threads = Threads::start().map_err(WorkerError::Threads)?;
-        let bot = Bot {
-            wanted: Arc::new(parts.handler.wants()),
+        let wanted = Arc::new(parts.handler.wants());
+        let code = BotCode {
             handler: parts.handler,
             tools: Arc::new(Tools {
                 http: Arc::new(discord::client(&config.token, &rest.authority)),
                 callbacks: Arc::new(discord::callbacks(&config.token, &rest.authority)),
                 bridge: bridge.clone(),
             }),
-            limits: config.limits,
             runtime: threads.handlers(),
             stragglers: threads.stragglers(),
-            singleton_timeout: config.singleton_timeout,
+        };
+        let singletons = Singletons {
+            code: code.clone(),
+            timeout: config.singleton_timeout,
+            metrics: shard_metrics.clone(),
+            runtime: threads.shards(),
+        };
+        let bot = Bot {
+            code,
+            wanted,
+            limits: config.limits,
             care: Care::new(parts.set_aside.clone(), dispatch_metrics.clone()),
             metrics: dispatch_metrics,
             shed_order: Arc::default(),
             relaying,
-            places: Places::new(hook_metrics),
         };
         let checkpoints = Checkpoints {
             store: parts.checkpoints,
@@ -316,6 +328,8 @@ impl Worker {
                 metrics: shard_metrics,
                 checkpoints,
                 bot,
+                places: Places::new(hook_metrics),
+                singletons,
                 runtime: threads.shards(),
                 changed: changed.clone(),
             };
@@ -353,6 +367,23 @@ impl Worker {
         tracing::info!("gateway worker stopped");
         ended
     }
+}
+
+/// Keeps Redis's streams, on the worker that runs shard 0, and sends what bots publish for the gateway.
+fn serve_relay(
+    relaying: &Relaying,
+    worker: &WorkerId,
+    shards: RunningShards,
+    bridge: Bridge,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) {
+    let Some(redis) = &relaying.relay.redis else { return };
+    let metrics = relaying.metrics.clone();
+    let acts = move || shards.may_act_for(KEEPER);
+    tasks.spawn(::relay::keeper::run(redis.clone(), metrics.clone(), acts.clone(), stop.clone()));
+    let send = Arc::new(OverBridge(bridge));
+    tasks.spawn(::relay::commands::run(redis.clone(), worker.clone(), send, metrics, acts, stop.clone()));
 }
 
 /// Serves gRPC until `stop`; streams that do not end by themselves are cut after [`STREAMS_END`].

@@ -18,12 +18,12 @@ use tokio_util::{
 };
 
 use crate::{
-    bot::Bot,
+    bot::BotCode,
     clock::BootTime,
     handler::{Context, EventHandler},
     lease::LeaseWindow,
     metrics::ShardMetrics,
-    shard::Shard,
+    shard_state::ShardState,
 };
 
 /// The shard that every fleet has.
@@ -51,49 +51,59 @@ pub(crate) struct Singleton {
     given_up_at: Option<BootTime>,
 }
 
-impl Singleton {
-    /// That of a shard, if it is the one that holds it; and what tells the shard's task to stop: `asked`, but not before the
-    /// singleton has ended.
-    pub(crate) fn of(
-        shard: &Arc<Shard>,
-        bot: &Bot,
+/// What singletons are run with. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct Singletons {
+    pub(crate) code: BotCode,
+    /// How long one may take to end.
+    pub(crate) timeout: Duration,
+    pub(crate) metrics: ShardMetrics,
+    /// Where its keeper runs.
+    pub(crate) runtime: Handle,
+}
+
+impl Singletons {
+    /// The singleton of a shard, if the shard holds it; and what tells the shard's task to stop: `asked`, but not before
+    /// the singleton has ended.
+    pub(crate) fn of_shard(
+        &self,
+        shard: &Arc<ShardState>,
         lease: &LeaseWindow,
-        metrics: &ShardMetrics,
         asked: &CancellationToken,
-        runtime: &Handle,
-    ) -> (Option<Self>, CancellationToken) {
+    ) -> (Option<Singleton>, CancellationToken) {
         if shard.number() != HOLDER {
             return (None, asked.clone());
         }
-        let (singleton, stop) = Self::start(shard, bot, lease, metrics, asked, runtime);
+        let (singleton, stop) = self.start(shard, lease, asked);
         (Some(singleton), stop)
     }
 
     fn start(
-        shard: &Arc<Shard>,
-        bot: &Bot,
+        &self,
+        shard: &Arc<ShardState>,
         lease: &LeaseWindow,
-        metrics: &ShardMetrics,
         asked: &CancellationToken,
-        runtime: &Handle,
-    ) -> (Self, CancellationToken) {
+    ) -> (Singleton, CancellationToken) {
+        let BotCode { handler, tools, runtime, stragglers } = self.code.clone();
         let (at_once, stop) = (CancellationToken::new(), CancellationToken::new());
         let keeper = Keeper {
             shard: shard.clone(),
-            handler: bot.handler.clone(),
-            context: Context { shard: shard.clone(), tools: bot.tools.clone() },
+            handler,
+            context: Context { shard: shard.clone(), tools },
             lease: lease.clone(),
-            metrics: metrics.clone(),
-            runtime: bot.runtime.clone(),
-            running: bot.stragglers.clone(),
-            grace: bot.singleton_timeout,
+            metrics: self.metrics.clone(),
+            runtime,
+            running: stragglers,
+            grace: self.timeout,
             asked: asked.clone(),
             at_once: at_once.clone(),
         };
-        let keeper = AbortOnDropHandle::new(runtime.spawn(keeper.keep(stop.clone())));
-        (Self { keeper, at_once, grace: bot.singleton_timeout, given_up_at: None }, stop)
+        let keeper = AbortOnDropHandle::new(self.runtime.spawn(keeper.keep(stop.clone())));
+        (Singleton { keeper, at_once, grace: self.timeout, given_up_at: None }, stop)
     }
+}
 
+impl Singleton {
     /// By when it has ended after the shard was asked to stop, so that the shard's task hears of it.
     pub(crate) fn patience(&self) -> Duration {
         self.grace + ABORT
@@ -116,7 +126,7 @@ impl Singleton {
 
 /// See the module's documentation.
 struct Keeper {
-    shard: Arc<Shard>,
+    shard: Arc<ShardState>,
     handler: Arc<dyn EventHandler>,
     context: Context,
     lease: LeaseWindow,
@@ -223,7 +233,7 @@ impl Keeper {
         cancelled.cancel();
         let fenced = async {
             tokio::select! {
-                () = self.shard.is_another_s() => {}
+                () = self.shard.wait_outranked() => {}
                 () = self.at_once.cancelled() => {}
                 () = self.lease_closed() => {}
             }
@@ -258,7 +268,7 @@ impl Keeper {
         tokio::select! {
             () = self.asked.cancelled() => {}
             () = self.at_once.cancelled() => {}
-            () = self.shard.is_another_s() => {}
+            () = self.shard.wait_outranked() => {}
         }
     }
 

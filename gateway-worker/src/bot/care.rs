@@ -21,7 +21,7 @@ use tokio::{runtime::Handle, sync::OwnedMutexGuard, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::event::queued::Queued;
-use crate::{clock::unix_ms, shard::Shard};
+use crate::{clock::unix_ms, shard_state::ShardState};
 
 /// So many owners died with an event in its handler when it is set aside.
 const DEATHS: u32 = 2;
@@ -120,7 +120,7 @@ impl Care {
     /// Of one shard. `closing`: told when nothing more is to begin.
     pub(super) fn of_shard(
         &self,
-        shard: Arc<Shard>,
+        shard: Arc<ShardState>,
         closing: CancellationToken,
         killed: Vec<Epoch>,
     ) -> ShardCare {
@@ -139,7 +139,7 @@ impl Care {
 /// One shard's.
 pub(super) struct ShardCare {
     care: Care,
-    shard: Arc<Shard>,
+    shard: Arc<ShardState>,
     closing: CancellationToken,
     /// Previous owners whose notes are void.
     killed: Vec<Epoch>,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{NoHandler, testing};
+use crate::{NoHandler, shards::RunningShard, testing};
 
 /// Takes nothing.
 struct Away;
@@ -87,12 +87,12 @@ async fn what_only_the_relay_lacks_is_pending_as_handled() {
 async fn a_shard_that_has_ended_is_forgotten_with_its_cache() {
     let shard = testing::shard_at(testing::EPOCH, "all");
     let deliveries = testing::bot(Arc::new(NoHandler)).deliveries(&shard, &testing::lease(), false);
-    shard.set_deliveries(deliveries.clone());
+    let running = testing::running_with(&shard, deliveries.clone());
     let left = Arc::downgrade(&shard);
     deliveries.abandon();
     drop(deliveries);
-    shard.let_deliveries_go();
-    drop(shard);
+    running.detach_queue();
+    drop((running, shard));
     assert_eq!(left.strong_count(), 0);
 }
 
@@ -109,11 +109,11 @@ impl EventHandler for Slow {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_handler_starts_after_the_shard_has_ended() {
-    type Way = fn(&Arc<Shard>, &Deliveries);
+    type Way = fn(&RunningShard, &Deliveries);
     let ways: [(&str, Way); 5] = [
         ("its task ends", |_, deliveries| deliveries.abandon()),
         ("another worker has it", |shard, _| shard.outranked(fleet_model::Epoch(99))),
-        ("it is given up", |shard, _| shard.let_deliveries_go()),
+        ("it is given up", |shard, _| shard.detach_queue()),
         ("its task is aborted", |_, deliveries| {
             let abandoned = deliveries.abandoned_on_drop();
             let task = tokio::spawn(async move {
@@ -133,15 +133,15 @@ async fn no_handler_starts_after_the_shard_has_ended() {
         let shard = testing::shard_at(testing::EPOCH, "all");
         let bot = testing::bot(Arc::new(Slow(tell, gate.clone())));
         let deliveries = bot.deliveries(&shard, &testing::lease(), false);
-        shard.set_deliveries(deliveries.clone());
+        let running = testing::running_with(&shard, deliveries.clone());
         for sequence in 1..=9 {
             assert!(deliveries.push(event(sequence)));
         }
         assert_eq!(told.recv().await, Some(1), "{way}");
-        take_away(&shard, &deliveries);
+        take_away(&running, &deliveries);
         gate.add_permits(100);
-        bot.stragglers.close();
-        bot.stragglers.wait().await;
+        bot.code.stragglers.close();
+        bot.code.stragglers.wait().await;
         assert!(told.try_recv().is_err(), "{way}: a handler began");
         assert!(!deliveries.push(event(11)), "{way}: an event was taken");
     }

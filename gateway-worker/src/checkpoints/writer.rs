@@ -23,7 +23,7 @@ use super::{Checkpoints, Keep};
 use crate::{
     bot::Deliveries,
     cache::{Changed, GuildChanges},
-    shard::{Progress, Shard},
+    shard_state::{Progress, ShardState},
     threads::Turn,
 };
 
@@ -65,7 +65,7 @@ impl Writer {
     /// Begins to write. `serial`: what the store said when the checkpoint was claimed. `stored`: what it holds that is of use.
     pub(crate) fn start(
         checkpoints: Checkpoints,
-        shard: Arc<Shard>,
+        shard: Arc<ShardState>,
         deliveries: Deliveries,
         serial: u64,
         stored: Option<Stored>,
@@ -134,7 +134,7 @@ enum End {
 /// See the module's documentation.
 struct Pass {
     checkpoints: Checkpoints,
-    shard: Arc<Shard>,
+    shard: Arc<ShardState>,
     deliveries: Deliveries,
     /// Of the last step that was written.
     serial: u64,
@@ -427,7 +427,7 @@ impl Pass {
             expecting: self.shard.cache().guilds_to_expect(without_guilds),
             doubt: self.shard.cache().doubt_code(),
             own_user: self.shard.cache().own_user(),
-            presence: self.shard.commands().presence(),
+            presence: self.shard.presence(),
             epoch: self.shard.epoch(),
             exact,
             session,

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use checkpoint::{FormatError, Head, Record, RecordKey, encode_head, encode_record};
 use tokio::sync::oneshot;
 
-use crate::{cache::GuildRecords, checkpoints::writer::Last, shard::Shard};
+use crate::{cache::GuildRecords, checkpoints::writer::Last, shard_state::ShardState};
 
 /// Where whoever copies a shard waits for the last word.
 #[derive(Debug, Default)]
@@ -75,7 +75,7 @@ impl Encoded {
 
 impl Desk {
     /// Begins a copy of a shard. One that is under way ends without its last word.
-    pub(crate) fn begin(&self, shard: &Shard) -> Result<Copying, CopyRefused> {
+    pub(crate) fn begin(&self, shard: &ShardState) -> Result<Copying, CopyRefused> {
         let session = shard.progress().ok_or(CopyRefused::NotYet)?.session.ordinal;
         let guilds = shard.cache().begin_copy(session).ok_or(CopyRefused::NotYet)?;
         let (last, receiver) = oneshot::channel();
@@ -84,7 +84,7 @@ impl Desk {
     }
 
     /// Publishes the rest of a shard that has stopped in order, for the worker that copied it.
-    pub(crate) fn hand_over(&self, shard: &Shard, last: &Last, format: u16) {
+    pub(crate) fn hand_over(&self, shard: &ShardState, last: &Last, format: u16) {
         let word = last;
         let Some(Waiting { session, last }) = self.lock().take() else { return };
         if last.is_closed() {
@@ -112,7 +112,7 @@ impl Desk {
     }
 }
 
-fn last_word(shard: &Shard, session: u64, last: &Last, format: u16) -> Result<Option<LastWord>, FormatError> {
+fn last_word(shard: &ShardState, session: u64, last: &Last, format: u16) -> Result<Option<LastWord>, FormatError> {
     let Some(progress) = shard.progress().filter(|progress| progress.session.ordinal == session) else {
         return Ok(None);
     };
@@ -130,7 +130,7 @@ fn last_word(shard: &Shard, session: u64, last: &Last, format: u16) -> Result<Op
         expecting: shard.cache().guilds_to_expect(false),
         doubt: shard.cache().doubt_code(),
         own_user: shard.cache().own_user(),
-        presence: shard.commands().presence(),
+        presence: shard.presence(),
         epoch: shard.epoch(),
         exact: last.exact,
         session: (*progress.session).clone(),

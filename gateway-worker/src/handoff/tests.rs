@@ -15,15 +15,15 @@ use crate::{
     cache::records::tests::{event, guild, ready},
     checkpoints::{WrittenFormat, writer::Last},
     rpc::WorkerService,
-    shard::{Progress, Shard},
-    shards::RunningShards,
+    shard_state::Progress,
+    shards::{RunningShard, RunningShards},
     testing::{self, EPOCH, SHARD},
 };
 
 const SESSION: u64 = 7;
 
 /// A shard with a session of two guilds, read up to 3.
-fn source() -> Arc<Shard> {
+fn source() -> Arc<RunningShard> {
     let shard = testing::shard_at(EPOCH, "all");
     shard.cache().begin_session(SESSION, Some(&ready(&[5, 6])));
     shard.cache().apply(&event("GUILD_CREATE", &guild(5)), 2);
@@ -41,11 +41,11 @@ fn source() -> Arc<Shard> {
     };
     let session = Arc::new(session);
     shard.set_progress(Some(Progress { session, began_at: 1, read: 3, read_at_unix_ms: 9 }));
-    shard
+    testing::running(&shard)
 }
 
 /// Serves it; the URL.
-async fn serve(shard: &Arc<Shard>) -> String {
+async fn serve(shard: &Arc<RunningShard>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let shards = RunningShards::new("source".parse().unwrap());

@@ -1,7 +1,7 @@
 use std::{collections::BTreeMap, sync::Mutex};
 
 use async_trait::async_trait;
-use fleet_model::Epoch;
+use fleet_model::{Epoch, ShardStatus};
 use serde_json::json;
 use shard_bridge::{LocalShards as _, Wants};
 use tokio::{
@@ -11,9 +11,11 @@ use tokio::{
 
 use super::*;
 use crate::{
+    bot::Bot,
     event::Event,
     handler::{EventHandler, NoHandler},
     lease::Lease,
+    shards::{CALLS, RunningShard, RunningShards},
     testing::{self, EPOCH, SHARD},
 };
 
@@ -77,8 +79,9 @@ impl EventHandler for Scripted {
 /// One shard with bot code.
 struct Bench {
     shards: RunningShards,
-    shard: Arc<Shard>,
+    shard: Arc<RunningShard>,
     bot: Bot,
+    metrics: HookMetrics,
 }
 
 impl Bench {
@@ -87,15 +90,18 @@ impl Bench {
     }
 
     fn with(bot: Bot, lease: &LeaseWindow) -> Self {
-        let shard = testing::shard_at(EPOCH, "guilds");
-        shard.set_hooks(ShardHooks::new(&bot, lease));
+        let state = testing::shard_at(EPOCH, "guilds");
+        let metrics = HookMetrics::default();
+        let places = Places::new(metrics.clone());
+        let hooks = ShardHooks::new(state.clone(), bot.code.clone(), places, lease.clone());
+        let shard = RunningShard::new(state.clone(), bot.deliveries(&state, lease, false), hooks);
         let shards = RunningShards::new("w".parse().unwrap());
         shards.publish(BTreeMap::from([(SHARD, shard.clone())]), BTreeMap::new());
-        Self { shards, shard, bot }
+        Self { shards, shard, bot, metrics }
     }
 
     fn metrics(&self) -> &HookMetrics {
-        &self.bot.places.metrics
+        &self.metrics
     }
 
     async fn send_within(&self, kind: &str, patience: Duration) -> Delivered {
@@ -168,7 +174,7 @@ async fn a_message_that_nobody_takes_is_told_so() {
     for handler in [Arc::new(NoHandler) as Arc<dyn EventHandler>, Arc::new(Scripted::default())] {
         let bench = Bench::new(handler);
         assert_eq!(bench.send("unknown").await, Delivered::NoListener);
-        let hub = bench.bot.tools.bridge.hub();
+        let hub = bench.bot.code.tools.bridge.hub();
         let other = hub.subscribe(Wants::only(["other".to_owned()], &[])).unwrap();
         assert_eq!(bench.send("unknown").await, Delivered::NoListener, "it is not subscribed to that");
         let mut subscription = hub.subscribe(Wants::everything()).unwrap();
@@ -190,7 +196,7 @@ async fn without_a_lease_or_the_shard_nothing_begins() {
     let lease = Lease::default();
     lease.renewed(BootTime::now(), Duration::from_hours(1));
     let bench = Bench::with(testing::bot(handler.clone()), lease.window());
-    let mut subscription = bench.bot.tools.bridge.hub().subscribe(Wants::everything()).unwrap();
+    let mut subscription = bench.bot.code.tools.bridge.hub().subscribe(Wants::everything()).unwrap();
     assert!(bench.shards.may_act_for(SHARD));
     lease.refused();
     assert!(!bench.shards.may_act_for(SHARD), "what one worker does for the fleet needs a lease too");
@@ -319,7 +325,7 @@ async fn what_was_not_begun_with_in_time_never_is() {
     let handler = Arc::new(Scripted::default());
     let mut bot = testing::bot(handler.clone());
     let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    bot.runtime = threads.handle().clone();
+    bot.code.runtime = threads.handle().clone();
     let bench = Bench::with(bot, &testing::lease());
     // Its only thread is blocked, as by bot code that does so.
     let (leave, blocked) = std::sync::mpsc::channel::<()>();
@@ -332,19 +338,4 @@ async fn what_was_not_begun_with_in_time_never_is() {
     assert_eq!(handler.began(), 0, "its sender was told that it did not arrive");
     assert_eq!(bench.send("hello").await, Delivered::Yes);
     threads.shutdown_background();
-}
-
-#[test]
-fn the_first_replies_have_the_room_there_is() {
-    let answer = |shard, json: &str| ShardAnswer {
-        shard: ShardNumber(shard),
-        outcome: AnswerOutcome::Json(json.to_owned()),
-    };
-    let answers = [answer(0, "1234"), answer(1, "123456789"), answer(2, "12"), answer(3, "1")];
-    let mut fit = fitting(answers.into_iter(), 7).into_iter().map(|answer| answer.outcome);
-    assert_eq!(fit.next(), Some(AnswerOutcome::Json("1234".to_owned())));
-    let (kind, why) = failed(fit.next().unwrap());
-    assert!(kind == Kind::TooLarge && why.contains("9 bytes"), "{why}");
-    assert_eq!(fit.next(), Some(AnswerOutcome::Json("12".to_owned())));
-    assert_eq!(fit.next(), Some(AnswerOutcome::Json("1".to_owned())));
 }

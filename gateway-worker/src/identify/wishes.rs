@@ -151,7 +151,7 @@ mod tests {
     use super::*;
     use crate::{
         cache::{CacheSettings, ShardCache},
-        shard::Shard,
+        shard_state::ShardState,
     };
 
     const VALID: Duration = Duration::from_secs(2);
@@ -172,7 +172,7 @@ mod tests {
             messages_per_channel: 0,
             intents: Intents::empty(),
         });
-        let shard = Shard::new(ShardNumber(3), Epoch(7), 4, cache, Arc::new(Notify::new()));
+        let shard = ShardState::new(ShardNumber(3), Epoch(7), 4, cache, Arc::new(Notify::new()));
         let (permits, receiver) = mpsc::channel(1);
         let (go, gone) = oneshot::channel();
         (Wish { shard: Arc::new(shard), permits, go }, Connection { permits: receiver, gone })

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tonic::Code;
 
 /// Over the bridge.
-pub(super) struct OverBridge(pub(super) Bridge);
+pub(crate) struct OverBridge(pub(crate) Bridge);
 
 #[async_trait]
 impl SendCommand for OverBridge {

@@ -10,7 +10,7 @@ use tonic::Status;
 
 use crate::{
     handoff::outgoing::{Copying, Encoded, LastWord},
-    shard::Shard,
+    shard_state::ShardState,
     threads::Turn,
 };
 
@@ -21,7 +21,7 @@ const PARTS: usize = 4;
 pub(crate) type Parts = ReceiverStream<Result<v1::ShardCopy, Status>>;
 
 /// Begins to send a shard. What is made of its cache is made where shards run.
-pub(super) fn send(shard: Arc<Shard>, copying: Copying, format: u16, runtime: &Handle) -> Parts {
+pub(super) fn send(shard: Arc<ShardState>, copying: Copying, format: u16, runtime: &Handle) -> Parts {
     let (parts, stream) = mpsc::channel(PARTS);
     // It ends when the shard does, or when whoever asked goes.
     runtime.spawn(async move {
@@ -38,7 +38,7 @@ pub(super) fn send(shard: Arc<Shard>, copying: Copying, format: u16, runtime: &H
 }
 
 async fn send_all(
-    shard: &Shard,
+    shard: &ShardState,
     copying: Copying,
     format: u16,
     parts: &mpsc::Sender<Result<v1::ShardCopy, Status>>,

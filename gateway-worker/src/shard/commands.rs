@@ -5,7 +5,7 @@
 
 use std::{
     fmt,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -16,6 +16,7 @@ use tokio::{
 };
 
 use self::queue::{Displaced, Next, Queue, Turn};
+use crate::shard_state::ShardState;
 
 mod queue;
 
@@ -51,15 +52,13 @@ struct State {
     queue: Queue<Item>,
     /// Nothing will be sent any more: why.
     closed: Option<CommandRefused>,
-    /// The last presence that went out.
-    presence: Option<String>,
     /// The session has not been given it.
     owed: bool,
 }
 
 /// The commands of one shard.
-#[derive(Default)]
 pub(crate) struct Commands {
+    shard: Arc<ShardState>,
     state: Mutex<State>,
     /// Told when something is to be sent. One task waits for it.
     news: Notify,
@@ -78,6 +77,10 @@ impl Due {
 }
 
 impl Commands {
+    pub(crate) fn new(shard: Arc<ShardState>) -> Self {
+        Self { shard, state: Mutex::default(), news: Notify::default() }
+    }
+
     /// Waits until a command has gone out. When the future is dropped, or the time is over, it is not sent any more.
     ///
     /// # Errors
@@ -173,7 +176,7 @@ impl Commands {
         let Due { turn, text, answer } = due;
         if turn == Turn::Presence {
             let mut state = self.lock();
-            state.presence = Some(text);
+            self.shard.set_presence(text);
             state.owed = false;
         }
         if let Some(answer) = answer {
@@ -214,27 +217,11 @@ impl Commands {
         let text = {
             let state = self.lock();
             // A newer one is on its way, or this one has been sent.
-            if state.queue.has_presence() || !state.owed { None } else { state.presence.clone() }
+            if state.queue.has_presence() || !state.owed { None } else { self.shard.presence() }
         };
         if let Some(text) = text {
             // Closed: nothing begins here any more.
             let _ = self.push(Turn::Presence, Item { text, answer: None });
-        }
-    }
-
-    /// The presence that a new session is given.
-    pub(crate) fn presence(&self) -> Option<String> {
-        self.lock().presence.clone()
-    }
-
-    /// What an owner before had as presence, unless one has gone out here.
-    pub(crate) fn inherit_presence(&self, text: &str) {
-        match GatewayCommand::from_text(text) {
-            Ok(command) if command.kind() == CommandKind::Presence => {
-                self.lock().presence.get_or_insert(command.into_text());
-            }
-            Ok(_) => tracing::warn!("the presence that an owner before left is none"),
-            Err(error) => tracing::warn!(%error, "the presence that an owner before left makes no sense"),
         }
     }
 
@@ -257,6 +244,17 @@ impl Commands {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes over the presence of an owner before, unless one has gone out here.
+pub(super) fn inherit_presence(shard: &ShardState, text: &str) {
+    match GatewayCommand::from_text(text) {
+        Ok(command) if command.kind() == CommandKind::Presence => {
+            shard.inherit_presence(command.into_text());
+        }
+        Ok(_) => tracing::warn!("the presence that an owner before left is none"),
+        Err(error) => tracing::warn!(%error, "the presence that an owner before left makes no sense"),
     }
 }
 

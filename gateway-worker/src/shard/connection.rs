@@ -10,13 +10,12 @@ use tokio::{
 
 use self::stage::Stage;
 use super::{
-    Progress, Shard,
     commands::Due,
-    protocol::{heartbeat_interval, is_resumable},
     dialing::Dialing,
     hints::Ended,
     intake::{Dispatch, Intake, Taken},
-    runner::{Runner, TICK},
+    parts::{RunnerParts, TICK},
+    protocol::{heartbeat_interval, is_resumable},
     silence::Silence,
     socket::{Received, Socket},
     starting::Starting,
@@ -26,6 +25,7 @@ use crate::{
     clock::BootTime,
     identify::{Granted, PermitQueue},
     payload::Envelope,
+    shard_state::{Progress, ShardState},
     threads::Turn,
 };
 
@@ -59,7 +59,7 @@ pub(super) enum Over {
 
 /// One connection of a shard.
 pub(super) struct Life<'a> {
-    runner: &'a Runner,
+    parts: &'a RunnerParts,
     intake: &'a mut Intake,
     silence: &'a mut Silence,
     dialing: &'a Dialing,
@@ -86,27 +86,27 @@ pub(super) struct Life<'a> {
 
 impl<'a> Life<'a> {
     pub(super) fn new(
-        runner: &'a Runner,
+        parts: &'a RunnerParts,
         intake: &'a mut Intake,
         silence: &'a mut Silence,
         ended: &'a mut Ended,
         socket: Socket,
         starting: Starting,
     ) -> Self {
-        let shard = &runner.shard;
+        let shard = &parts.shard;
         // What was held came on a connection that is gone: it comes again.
         intake.forget_held();
         silence.connected();
         let stage = Stage::connecting(ended.by_resume_url);
-        let (queue, permits) = runner.identify.queue_for(shard.clone());
-        if shard.progress().is_some() && runner.dialing.failures() == 0 {
+        let (queue, permits) = parts.identify.queue_for(shard.clone());
+        if shard.progress().is_some() && parts.dialing.failures() == 0 {
             shard.set_status(ShardStatus::Resuming, "");
         }
         Self {
-            runner,
+            parts,
             intake,
             silence,
-            dialing: &runner.dialing,
+            dialing: &parts.dialing,
             ended,
             socket,
             queue,
@@ -123,8 +123,8 @@ impl<'a> Life<'a> {
         }
     }
 
-    fn shard(&self) -> &Shard {
-        &self.runner.shard
+    fn shard(&self) -> &ShardState {
+        &self.parts.shard
     }
 
     /// Runs until it is no use any more.
@@ -135,8 +135,8 @@ impl<'a> Life<'a> {
             let room = self.room();
             tokio::select! {
                 biased;
-                () = self.runner.stop.cancelled() => return Over::Stopped,
-                () = self.runner.shard.outranked.cancelled() => return Over::Outranked,
+                () = self.parts.stop.cancelled() => return Over::Stopped,
+                () = self.parts.shard.wait_outranked() => return Over::Outranked,
                 _ = tick.tick() => {
                     if let Some(over) = self.look() {
                         return over;
@@ -152,7 +152,7 @@ impl<'a> Life<'a> {
                         return over;
                     }
                 }
-                () = self.runner.shard.commands().due(room) => {
+                () = self.parts.commands.due(room) => {
                     if let Some(over) = self.send_command(room).await {
                         return over;
                     }
@@ -160,7 +160,7 @@ impl<'a> Life<'a> {
                 received = self.socket.receive() => {
                     self.shard().tick();
                     // Before anything is handled: the process may have slept since it asked for this.
-                    if !self.runner.lease.is_open(BootTime::now()) {
+                    if !self.parts.lease.is_open(BootTime::now()) {
                         return Over::Fenced;
                     }
                     if let Some(over) = self.take(received) {
@@ -194,12 +194,12 @@ impl<'a> Life<'a> {
     /// a task wait in between for longer than a bucket's slack.
     async fn identify(&mut self, granted: Granted) -> Option<Over> {
         let now = BootTime::now();
-        if !self.runner.lease.is_open(now) {
-            self.runner.identify.give_back(granted).await;
+        if !self.parts.lease.is_open(now) {
+            self.parts.identify.give_back(granted).await;
             return Some(Over::Fenced);
         }
         if !granted.is_good(now) {
-            self.runner.identify.give_back(granted).await;
+            self.parts.identify.give_back(granted).await;
             return None;
         }
         let ticket = granted.go();
@@ -208,10 +208,10 @@ impl<'a> Life<'a> {
         self.stage = Stage::greeted();
         self.identified = true;
         self.greets("identify");
-        self.socket.send(self.runner.settings.identify(self.shard()));
+        self.socket.send(self.parts.settings.identify(self.shard()));
         let received = self.socket.poll_once().await;
-        tracing::debug!(shard.id = %self.shard().number, ticket, "IDENTIFY has gone out");
-        self.runner.identify.used(ticket).await;
+        tracing::debug!(shard.id = %self.shard().number(), ticket, "IDENTIFY has gone out");
+        self.parts.identify.used(ticket).await;
         match received {
             Some(received) => self.take(received),
             None => None,
@@ -260,7 +260,7 @@ impl<'a> Life<'a> {
             (Some(sequence), Some(name)) => {
                 let name = name.to_owned();
                 self.socket.set_sequence(sequence);
-                self.runner.metrics.count_event();
+                self.parts.metrics.count_event();
                 self.silence.event();
                 return self.take_dispatch(Dispatch { name, sequence, text });
             }
@@ -291,7 +291,7 @@ impl<'a> Life<'a> {
         };
         self.ended.offered = true;
         self.socket.set_sequence(read);
-        self.socket.send(self.runner.settings.resume(&session.id, read));
+        self.socket.send(self.parts.settings.resume(&session.id, read));
         self.stage = Stage::greeted();
         self.shard().set_status(ShardStatus::Resuming, "");
         self.greets("resume");
@@ -299,9 +299,9 @@ impl<'a> Life<'a> {
     }
 
     fn invalid_session(&mut self, text: &str) -> Over {
-        self.runner.metrics.count_invalid_session();
+        self.parts.metrics.count_invalid_session();
         let resumable = is_resumable(text);
-        tracing::info!(shard.id = %self.shard().number, resumable, "invalid session (op 9)");
+        tracing::info!(shard.id = %self.shard().number(), resumable, "invalid session (op 9)");
         if !resumable {
             self.close_code = ENDS_SESSION;
             self.intake.lost_session("Discord refused the session (op 9)");
@@ -321,8 +321,8 @@ impl<'a> Life<'a> {
     }
 
     fn malformed(&self, what: &'static str) {
-        self.runner.metrics.count_garbled();
-        tracing::warn!(shard.id = %self.shard().number, what, "malformed gateway message ignored");
+        self.parts.metrics.count_garbled();
+        tracing::warn!(shard.id = %self.shard().number(), what, "malformed gateway message ignored");
     }
 
     fn take_dispatch(&mut self, dispatch: Dispatch) -> Option<Over> {

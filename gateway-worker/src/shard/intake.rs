@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use twilight_model::gateway::event::EventType;
 
 use self::{held::Held, reading::WarningCounts, restoring::Restoring};
-use super::{Progress, Shard, protocol::TRANSPORT};
+use super::{commands::inherit_presence, protocol::TRANSPORT};
 use crate::{
     bot::Deliveries,
     checkpoints::{
@@ -31,9 +31,10 @@ use crate::{
         Event, Mark,
         queued::{Queued, QueuedGap},
     },
-    handoff::Carried,
+    handoff::{Carried, Desk},
     metrics::ShardMetrics,
     payload::{guild_of, interaction_age},
+    shard_state::{Progress, ShardState},
 };
 
 mod carried;
@@ -77,7 +78,7 @@ pub(super) enum Taken {
 
 /// See the module's documentation.
 pub(super) struct Intake {
-    shard: Arc<Shard>,
+    shard: Arc<ShardState>,
     deliveries: Deliveries,
     checkpoints: Checkpoints,
     metrics: ShardMetrics,
@@ -118,7 +119,7 @@ pub(super) struct Intake {
 
 /// What an intake is made of.
 pub(super) struct IntakeParts {
-    pub(super) shard: Arc<Shard>,
+    pub(super) shard: Arc<ShardState>,
     pub(super) deliveries: Deliveries,
     pub(super) checkpoints: Checkpoints,
     pub(super) metrics: ShardMetrics,
@@ -143,7 +144,7 @@ impl Intake {
         let needs = Needs { ran_before, shard: number, total, intents, transport, resources: kept };
         let (number, epoch) = (shard.number(), shard.epoch());
         if let Some(presence) = carried.as_ref().and_then(|carried| carried.head.presence.as_deref()) {
-            shard.commands().inherit_presence(presence);
+            inherit_presence(&shard, presence);
         }
         // Who has it all in hand waits for no store.
         let go_on = || carried.is_none() && go_on();
@@ -203,7 +204,7 @@ impl Intake {
         self.serial = serial;
         self.ordinal = ordinal;
         if let Some(presence) = presence {
-            self.shard.commands().inherit_presence(&presence);
+            inherit_presence(&self.shard, &presence);
         }
         self.queue_all_pending(pending, exact);
         // Without the session it is unknown what followed an unreadable event.
@@ -389,11 +390,11 @@ impl Intake {
 
     /// The last checkpoint of an owner that stops in order. It is exact unless Discord may still repeat events that a
     /// previous owner handled.
-    pub(super) async fn finish(mut self, patience: Duration) {
+    pub(super) async fn finish(mut self, patience: Duration, desk: &Desk) {
         let pending = self.deliveries.close(patience).await;
         let last = Last { pending, exact: self.mark == Mark::Fresh };
         // Before the store, which may take its time: the next owner has all it needs.
-        self.shard.desk().hand_over(&self.shard, &last, self.checkpoints.format.now());
+        desk.hand_over(&self.shard, &last, self.checkpoints.format.now());
         // Without a writer the checkpoint that was found still holds.
         if let Some(writer) = self.writer.take() {
             writer.finish(last).await;

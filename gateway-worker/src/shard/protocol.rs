@@ -5,8 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use twilight_model::gateway::Intents;
 
-use super::Shard;
-use crate::gateway_address::Gateway;
+use crate::{gateway_address::Gateway, shard_state::ShardState};
 
 /// What every connection of a worker needs.
 #[derive(Debug)]
@@ -29,13 +28,13 @@ const LONGEST_INTERVAL: u64 = 60_000;
 
 impl GatewaySettings {
     /// Returns IDENTIFY for a shard.
-    pub(super) fn identify(&self, shard: &Shard) -> String {
+    pub(super) fn identify(&self, shard: &ShardState) -> String {
         let identify = json!({
             "op": 2,
             "d": {
                 "token": self.bot_token(),
                 "intents": self.intents.bits(),
-                "shard": [shard.number.0, shard.total],
+                "shard": [shard.number().0, shard.total()],
                 "large_threshold": LARGE_GUILD,
                 "compress": false,
                 "capabilities": 0,

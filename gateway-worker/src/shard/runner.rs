@@ -1,32 +1,24 @@
 //! The task of one shard: takes over what an owner before left, keeps a connection, stops when it must, leaves a checkpoint.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, time::Duration};
 
 use fleet_model::ShardStatus;
 use futures_util::FutureExt as _;
 use outside_text::printable;
 use shard_bridge::CommandRefused;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::{
-    Shard,
-    protocol::GatewaySettings,
-    dialing::{DialGrant, Dialing},
+    connection::{Life, Over},
+    dialing::DialGrant,
     hints::{Ended, Hints},
     intake::{Intake, IntakeParts},
-    connection::{Life, Over},
+    parts::{RunnerParts, TICK},
     silence::Silence,
     socket::Socket,
     starting::Starting,
 };
-use crate::{
-    bot::Deliveries, checkpoints::Checkpoints, clock::BootTime, gateway_address::GatewayAddress,
-    handoff::Arrival, identify::IdentifyClient, lease::LeaseWindow, metrics::ShardMetrics,
-};
-
-/// How often the task goes round when nothing comes.
-pub(super) const TICK: Duration = Duration::from_millis(250);
+use crate::{clock::BootTime, gateway_address::GatewayAddress, handoff::Arrival};
 
 /// How long handlers that run may take before the last checkpoint is written. Slower ones go on to their end.
 const HANDLERS: Duration = Duration::from_millis(250);
@@ -34,54 +26,42 @@ const HANDLERS: Duration = Duration::from_millis(250);
 /// How long a store that is away is waited for before the shard begins without its checkpoint.
 const CLAIM: Duration = Duration::from_secs(20);
 
-/// Everything that a shard's task needs.
+/// Runs one shard.
 pub(crate) struct Runner {
-    pub(crate) shard: Arc<Shard>,
-    pub(crate) settings: Arc<GatewaySettings>,
-    pub(crate) lease: LeaseWindow,
-    pub(crate) identify: IdentifyClient,
-    pub(crate) metrics: ShardMetrics,
-    pub(crate) checkpoints: Checkpoints,
-    pub(crate) deliveries: Deliveries,
-    /// Names of the cache resources that a checkpoint must hold.
-    pub(crate) resources: Vec<String>,
-    /// What comes of it from the owner before, if that hands it over.
-    pub(crate) arrival: Option<Arrival>,
-    /// Another worker ran the shard before, by the coordinator's word.
-    pub(crate) ran_before: bool,
-    /// The waits before its connections, which earlier tasks of the shard share.
-    pub(crate) dialing: Dialing,
-    pub(crate) stop: CancellationToken,
+    parts: RunnerParts,
 }
 
 impl Runner {
-    /// Runs until it is stopped.
-    pub(crate) async fn run(mut self) {
-        let arrival = self.arrival.take();
+    pub(crate) fn new(parts: RunnerParts) -> Self {
+        Self { parts }
+    }
+
+    /// Runs until it is stopped. `arrival`: what comes from the owner before, if that hands the shard over.
+    pub(crate) async fn run(self, arrival: Option<Arrival>) {
         let mut handed_over = false;
         match self.begin(arrival).await {
             Some(mut intake) => {
                 self.connect(&mut intake).await;
                 // Whoever waits to send something asks the next owner.
-                self.shard.commands().close(CommandRefused::NotMine);
+                self.parts.commands.close(CommandRefused::NotMine);
                 // Without the lease nothing can be written, and whoever has it finds what was written before.
-                if self.lease.is_open(BootTime::now()) && !self.shard.outranked.is_cancelled() {
+                if self.parts.lease.is_open(BootTime::now()) && !self.parts.shard.is_outranked() {
                     let whole =
-                        self.shard.status() == ShardStatus::Ready && self.shard.cache.pending_guilds() == 0;
-                    intake.finish(HANDLERS).await;
+                        self.parts.shard.status() == ShardStatus::Ready && self.parts.shard.cache().pending_guilds() == 0;
+                    intake.finish(HANDLERS, &self.parts.desk).await;
                     handed_over = whole;
                 }
             }
             None => self.stop_ticking_on().await,
         }
-        self.shard.desk().close();
-        self.shard.commands().close(CommandRefused::NotMine);
-        self.deliveries.abandon();
+        self.parts.desk.close();
+        self.parts.commands.close(CommandRefused::NotMine);
+        self.parts.deliveries.abandon();
         if handed_over {
             // It answers questions on until the next owner can.
-            self.shard.set_status(ShardStatus::Moving, "handed over");
-        } else if self.shard.status() != ShardStatus::Failed {
-            self.shard.set_status(ShardStatus::Stopped, "");
+            self.parts.shard.set_status(ShardStatus::Moving, "handed over");
+        } else if self.parts.shard.status() != ShardStatus::Failed {
+            self.parts.shard.set_status(ShardStatus::Stopped, "");
         }
     }
 
@@ -92,18 +72,18 @@ impl Runner {
             None => None,
         };
         if carried.is_some() {
-            tracing::debug!(shard.id = %self.shard.number, "the shard was handed over with all it knows");
-            self.metrics.count_carried();
+            tracing::debug!(shard.id = %self.parts.shard.number(), "the shard was handed over with all it knows");
+            self.parts.metrics.count_carried();
         }
         let parts = IntakeParts {
-            shard: self.shard.clone(),
-            deliveries: self.deliveries.clone(),
-            checkpoints: self.checkpoints.clone(),
-            metrics: self.metrics.clone(),
-            intents: self.settings.intents.bits(),
-            resources: self.resources.clone(),
+            shard: self.parts.shard.clone(),
+            deliveries: self.parts.deliveries.clone(),
+            checkpoints: self.parts.checkpoints.clone(),
+            metrics: self.parts.metrics.clone(),
+            intents: self.parts.settings.intents.bits(),
+            resources: self.parts.resources.clone(),
             carried,
-            ran_before: self.ran_before,
+            ran_before: self.parts.ran_before,
         };
         self.wait_for_lease().await;
         let until = Instant::now() + CLAIM;
@@ -111,9 +91,9 @@ impl Runner {
         match self.ticking(beginning).await? {
             Ok(intake) => Some(intake),
             Err(by) => {
-                self.shard.outranked(by.0);
-                self.shard.commands().close(CommandRefused::NotMine);
-                self.shard.set_status(ShardStatus::Stopped, "another worker has it");
+                self.parts.shard.outranked(by.0);
+                self.parts.commands.close(CommandRefused::NotMine);
+                self.parts.shard.set_status(ShardStatus::Stopped, "another worker has it");
                 None
             }
         }
@@ -121,20 +101,20 @@ impl Runner {
 
     /// Connects again and again, with a wait before each connection.
     async fn connect(&self, intake: &mut Intake) {
-        let dialing = &self.dialing;
+        let dialing = &self.parts.dialing;
         let mut silence = Silence::default();
         let mut hints = Hints::default();
-        while !self.stop.is_cancelled() {
-            if !self.lease.is_open(BootTime::now()) {
+        while !self.parts.stop.is_cancelled() {
+            if !self.parts.lease.is_open(BootTime::now()) {
                 self.wait_for_lease().await;
                 continue;
             }
-            if self.shard.outranked.is_cancelled() {
+            if self.parts.shard.is_outranked() {
                 self.rest_outranked().await;
                 continue;
             }
             let Some(grant) = self.ticking(dialing.grant()).await else { continue };
-            if !self.lease.is_open(BootTime::now()) {
+            if !self.parts.lease.is_open(BootTime::now()) {
                 continue;
             }
             let mut ended = Ended::default();
@@ -145,7 +125,7 @@ impl Runner {
             ended.held = dialing.is_steady();
             match &over {
                 Over::Lost(_) | Over::Hopeless(_) => dialing.failed(rand::random()),
-                Over::Failed(..) => dialing.refused(self.shard.progress().is_some()),
+                Over::Failed(..) => dialing.refused(self.parts.shard.progress().is_some()),
                 // It brought nothing: no better than a lost one.
                 Over::Full if self.position() == before => dialing.failed(rand::random()),
                 Over::Stopped | Over::Fenced | Over::Full | Over::Outranked => dialing.ended(),
@@ -153,15 +133,15 @@ impl Runner {
             match over {
                 Over::Stopped => break,
                 Over::Fenced => {
-                    self.metrics.count_fenced();
-                    tracing::warn!(shard.id = %self.shard.number, "shard closed: the lease is not known to hold");
+                    self.parts.metrics.count_fenced();
+                    tracing::warn!(shard.id = %self.parts.shard.number(), "shard closed: the lease is not known to hold");
                 }
                 Over::Lost(cause) => {
                     hints.ended(ended);
-                    if self.shard.progress().is_none() {
+                    if self.parts.shard.progress().is_none() {
                         hints.forget_session();
                     }
-                    self.metrics.count_reconnect();
+                    self.parts.metrics.count_reconnect();
                     let given_up = self.give_up_hints(&mut hints, intake);
                     self.show_wait(&format!("{cause}{given_up}"));
                 }
@@ -176,11 +156,11 @@ impl Runner {
                 Over::Failed(code, why) => {
                     let wait = dialing.wait();
                     let minutes = wait.as_secs().div_ceil(60);
-                    self.shard.set_failed(code, format!("{why}; next attempt in {minutes} min"));
-                    let why = CommandRefused::NotConnected(self.shard.in_words());
-                    self.shard.commands().close(why);
+                    self.parts.shard.set_failed(code, format!("{why}; next attempt in {minutes} min"));
+                    let why = CommandRefused::NotConnected(self.parts.shard.in_words());
+                    self.parts.commands.close(why);
                     self.pause(wait).await;
-                    self.shard.commands().open();
+                    self.parts.commands.open();
                 }
             }
         }
@@ -190,8 +170,8 @@ impl Runner {
     /// connection.
     async fn guarded(&self, connection: impl Future<Output = Over>) -> Over {
         AssertUnwindSafe(connection).catch_unwind().await.unwrap_or_else(|_| {
-            self.metrics.count_panic();
-            tracing::error!(shard.id = %self.shard.number, "shard task panicked");
+            self.parts.metrics.count_panic();
+            tracing::error!(shard.id = %self.parts.shard.number(), "shard task panicked");
             Over::Lost("the shard's task panicked".to_owned())
         })
     }
@@ -204,16 +184,16 @@ impl Runner {
         silence: &mut Silence,
         ended: &mut Ended,
     ) -> Over {
-        let starting = Starting::begin(&self.shard);
+        let starting = Starting::begin(&self.parts.shard);
         let (address, by_resume_url) = self.address();
         ended.by_resume_url = by_resume_url;
         let socket = match self.ticking(Socket::dial(&address, grant)).await {
             Some(Ok(socket)) => socket,
             Some(Err(why)) => return Over::Lost(format!("cannot connect: {why}")),
-            None if self.stop.is_cancelled() => return Over::Stopped,
+            None if self.parts.stop.is_cancelled() => return Over::Stopped,
             None => return Over::Outranked,
         };
-        let mut life = Life::new(self, intake, silence, ended, socket, starting);
+        let mut life = Life::new(&self.parts, intake, silence, ended, socket, starting);
         let over = life.run().await;
         life.close().await;
         over
@@ -221,21 +201,21 @@ impl Runner {
 
     /// Which session it has, and how far that was read.
     fn position(&self) -> Option<(u64, u64)> {
-        self.shard.progress().map(|progress| (progress.session.ordinal, progress.read))
+        self.parts.shard.progress().map(|progress| (progress.session.ordinal, progress.read))
     }
 
     /// Where to connect next, and whether that is the session's resume URL. A URL that must not get the token is
     /// forgotten.
     fn address(&self) -> (GatewayAddress, bool) {
-        let gateway = &self.settings.gateway;
-        let session = self.shard.progress().map(|progress| progress.session);
+        let gateway = &self.parts.settings.gateway;
+        let session = self.parts.shard.progress().map(|progress| progress.session);
         if let Some(session) = session.filter(|session| !session.resume_url.is_empty()) {
             match gateway.resume(&session.resume_url) {
                 Ok(address) => return (address, true),
                 Err(why) => {
                     let url = printable(&session.resume_url);
-                    tracing::warn!(shard.id = %self.shard.number, %url, %why, "resume URL refused; using the gateway's");
-                    self.shard.forget_resume_url();
+                    tracing::warn!(shard.id = %self.parts.shard.number(), %url, %why, "resume URL refused; using the gateway's");
+                    self.parts.shard.forget_resume_url();
                 }
             }
         }
@@ -244,15 +224,15 @@ impl Runner {
 
     /// Publishes why the shard is not connected, and when it will retry.
     fn show_wait(&self, cause: &str) {
-        let wait = self.dialing.wait();
-        let failures = self.dialing.failures();
+        let wait = self.parts.dialing.wait();
+        let failures = self.parts.dialing.failures();
         let wait_ms = wait.as_millis() as u64;
-        tracing::info!(shard.id = %self.shard.number, cause, failures, wait_ms, "gateway connection lost");
+        tracing::info!(shard.id = %self.parts.shard.number(), cause, failures, wait_ms, "gateway connection lost");
         let detail = match wait.as_millis().div_ceil(1000) {
             0 => cause.to_owned(),
             seconds => format!("{cause}; next attempt in {seconds} s"),
         };
-        self.shard.set_status(ShardStatus::Reconnecting, detail);
+        self.parts.shard.set_status(ShardStatus::Reconnecting, detail);
     }
 
     /// Gives up a bad resume URL or session, here and in the checkpoint. Returns a suffix for the cause.
@@ -263,7 +243,7 @@ impl Runner {
             "; session given up"
         } else if hints.is_resume_url_bad() {
             hints.forget_resume_url();
-            self.shard.forget_resume_url();
+            self.parts.shard.forget_resume_url();
             "; resume URL given up"
         } else {
             ""
@@ -271,23 +251,23 @@ impl Runner {
     }
 
     fn give_up_session(&self, why: &str, intake: &mut Intake) {
-        if self.shard.progress().is_some() {
-            tracing::warn!(shard.id = %self.shard.number, why, "session given up");
+        if self.parts.shard.progress().is_some() {
+            tracing::warn!(shard.id = %self.parts.shard.number(), why, "session given up");
             intake.lost_session(why);
         }
     }
 
     /// Waits until the lease is refused or the assignment changes.
     async fn rest_outranked(&self) {
-        self.shard.set_status(ShardStatus::Stopped, "another worker has it");
-        self.shard.commands().close(CommandRefused::NotMine);
+        self.parts.shard.set_status(ShardStatus::Stopped, "another worker has it");
+        self.parts.commands.close(CommandRefused::NotMine);
         self.stop_ticking_on().await;
     }
 
     /// The handlers are behind: the socket stays shut until they have caught up, or so long that events must be shed.
     async fn wait_for_room(&self, intake: &mut Intake) {
-        tracing::warn!(shard.id = %self.shard.number, "handlers are behind: the connection is closed until they catch up");
-        self.shard.set_status(ShardStatus::Reconnecting, "the handlers are behind");
+        tracing::warn!(shard.id = %self.parts.shard.number(), "handlers are behind: the connection is closed until they catch up");
+        self.parts.shard.set_status(ShardStatus::Reconnecting, "the handlers are behind");
         if intake.is_reading() {
             if let Some(Err(why)) = self.ticking(intake.read_and_install()).await {
                 intake.lost_session(&format!("the checkpoint could not be read: {why}"));
@@ -302,8 +282,8 @@ impl Runner {
     }
 
     async fn wait_for_lease(&self) {
-        while !self.lease.is_open(BootTime::now()) && !self.stop.is_cancelled() {
-            self.shard.set_status(ShardStatus::Stopped, "the lease is not known to hold");
+        while !self.parts.lease.is_open(BootTime::now()) && !self.parts.stop.is_cancelled() {
+            self.parts.shard.set_status(ShardStatus::Stopped, "the lease is not known to hold");
             self.pause(TICK).await;
         }
     }
@@ -312,10 +292,10 @@ impl Runner {
     async fn ticking<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::pin!(work);
         loop {
-            self.shard.tick();
+            self.parts.shard.tick();
             tokio::select! {
-                () = self.stop.cancelled() => return None,
-                () = self.shard.outranked.cancelled() => return None,
+                () = self.parts.stop.cancelled() => return None,
+                () = self.parts.shard.wait_outranked() => return None,
                 done = &mut work => return Some(done),
                 () = tokio::time::sleep(TICK) => {}
             }
@@ -328,10 +308,10 @@ impl Runner {
     }
 
     async fn stop_ticking_on(&self) {
-        while !self.stop.is_cancelled() {
-            self.shard.tick();
+        while !self.parts.stop.is_cancelled() {
+            self.parts.shard.tick();
             tokio::select! {
-                () = self.stop.cancelled() => return,
+                () = self.parts.stop.cancelled() => return,
                 () = tokio::time::sleep(TICK) => {}
             }
         }
@@ -341,6 +321,7 @@ impl Runner {
 #[cfg(test)]
 mod tests {
     use fleet_model::{Problem, ProblemCode};
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
     use crate::testing;
@@ -357,9 +338,10 @@ mod tests {
 
     #[tokio::test]
     async fn panic_is_a_lost_connection() {
-        let (runner, _wishes) = testing::runner("ws://127.0.0.1:1", CancellationToken::new());
+        let (parts, _wishes) = testing::runner_parts("ws://127.0.0.1:1", CancellationToken::new());
+        let runner = Runner::new(parts);
         let over = runner.guarded(async { panic!("test") }).await;
         assert!(matches!(over, Over::Lost(cause) if cause.contains("panicked")));
-        assert_eq!(runner.metrics.panics(), 1);
+        assert_eq!(runner.parts.metrics.panics(), 1);
     }
 }

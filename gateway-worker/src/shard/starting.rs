@@ -4,7 +4,7 @@
 use fleet_model::StartOutcome;
 use tracing::{Span, field};
 
-use super::Shard;
+use crate::shard_state::ShardState;
 
 /// A shard on its way. Dropped before it is ready, it has not come there.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(super) struct Starting {
 
 impl Starting {
     /// Begins the trace with the step of connecting; whoever asks the coordinator for this shard continues it.
-    pub(super) fn begin(shard: &Shard) -> Self {
+    pub(super) fn begin(shard: &ShardState) -> Self {
         let whole = tracing::info_span!(
             parent: None,
             "shard.start",

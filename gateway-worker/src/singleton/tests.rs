@@ -64,9 +64,18 @@ impl EventHandler for Work {
     }
 }
 
+fn singletons(work: Arc<Work>) -> Singletons {
+    Singletons {
+        code: testing::bot(work).code,
+        timeout: Duration::from_secs(5),
+        metrics: ShardMetrics::default(),
+        runtime: Handle::current(),
+    }
+}
+
 struct Bench {
     work: Arc<Work>,
-    shard: Arc<Shard>,
+    shard: Arc<ShardState>,
     lease: Lease,
     asked: CancellationToken,
     stop: CancellationToken,
@@ -86,14 +95,7 @@ impl Bench {
         let lease = Lease::default();
         lease.renewed(BootTime::now(), Duration::from_hours(1));
         let asked = CancellationToken::new();
-        let (singleton, stop) = Singleton::start(
-            &shard,
-            &testing::bot(work.clone()),
-            lease.window(),
-            &ShardMetrics::default(),
-            &asked,
-            &Handle::current(),
-        );
+        let (singleton, stop) = singletons(work.clone()).start(&shard, lease.window(), &asked);
         Self { work, shard, lease, asked, stop, singleton }
     }
 
@@ -161,14 +163,7 @@ async fn a_panic_is_tried_again_ever_more_slowly_and_a_return_is_the_end() {
 async fn it_ends_with_the_lease_and_begins_again_with_it() {
     let bench = Bench::new(Does::Ignores);
     let short = Lease::default();
-    let (singleton, _stop) = Singleton::start(
-        &bench.shard,
-        &testing::bot(bench.work.clone()),
-        short.window(),
-        &ShardMetrics::default(),
-        &bench.asked,
-        &Handle::current(),
-    );
+    let (singleton, _stop) = singletons(bench.work.clone()).start(&bench.shard, short.window(), &bench.asked);
     drop(bench.singleton);
     bench.shard.set_status(ShardStatus::Ready, "");
     tokio::time::sleep(LOOK * 3).await;

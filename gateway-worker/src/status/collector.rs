@@ -7,10 +7,13 @@ use prometheus_client::{
 };
 
 use super::LinkStatus;
-use crate::{clock::BootTime, shard::Shard, shards::RunningShards};
+use crate::{
+    clock::BootTime,
+    shards::{RunningShard, RunningShards},
+};
 
 /// One figure of a shard's handlers or checkpoints.
-type WorkFigure = fn(&Shard) -> Option<f64>;
+type WorkFigure = fn(&RunningShard) -> Option<f64>;
 
 /// One figure of a shard.
 type Figure = fn(&fleet_model::ShardReport) -> Option<f64>;

@@ -126,7 +126,7 @@ struct Worker {
     bot: Bot,
     gate: Arc<tokio::sync::Semaphore>,
     told: mpsc::UnboundedReceiver<(u32, u64, Mark)>,
-    shard: Arc<Shard>,
+    shard: Arc<ShardState>,
     deliveries: Deliveries,
 }
 
@@ -237,7 +237,7 @@ async fn what_two_owners_noted_is_set_aside_and_counts_as_handled() {
 #[tokio::test(start_paused = true)]
 async fn what_one_owner_noted_is_handled_while_no_other_suspect_of_the_worker_is() {
     let mut worker = Worker::new();
-    let other = Arc::new(Shard::new(
+    let other = Arc::new(ShardState::new(
         ShardNumber(1),
         EPOCH,
         TOTAL,

@@ -102,7 +102,7 @@ impl EventHandler for Stuck {
 /// A worker's shard with its writer, without a socket.
 struct Bench {
     pass: Pass,
-    shard: Arc<Shard>,
+    shard: Arc<ShardState>,
     deliveries: Deliveries,
     sequence: u64,
 }

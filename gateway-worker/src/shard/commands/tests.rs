@@ -1,9 +1,14 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::testing;
 
 /// Sends that are free on a fresh connection.
 const FREE: u8 = 117;
+
+fn commands() -> Commands {
+    Commands::new(testing::shard_at(testing::EPOCH, "none"))
+}
 
 fn voice(guild: u64) -> GatewayCommand {
     GatewayCommand::parse(json!({ "op": 4, "d": { "guild_id": guild.to_string() } })).unwrap()
@@ -39,7 +44,7 @@ async fn connection(commands: &Commands) {
 
 #[tokio::test(start_paused = true)]
 async fn it_ends_when_the_command_has_gone_out() {
-    let commands = Commands::default();
+    let commands = commands();
     tokio::select! {
         () = connection(&commands) => {}
         sent = send(&commands, voice(1)) => assert_eq!(sent, Ok(())),
@@ -49,7 +54,7 @@ async fn it_ends_when_the_command_has_gone_out() {
 
 #[tokio::test(start_paused = true)]
 async fn without_a_connection_it_waits_until_the_deadline_and_is_not_sent_after_it() {
-    let commands = Commands::default();
+    let commands = commands();
     let began = Instant::now();
     let (one, two) = tokio::join!(send(&commands, voice(1)), async {
         tokio::select! {
@@ -65,7 +70,7 @@ async fn without_a_connection_it_waits_until_the_deadline_and_is_not_sent_after_
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_comes_in_time_sends_what_waits() {
-    let commands = Commands::default();
+    let commands = commands();
     let late = async {
         tokio::time::sleep(Duration::from_millis(1_900)).await;
         connection(&commands).await;
@@ -78,7 +83,7 @@ async fn a_connection_that_comes_in_time_sends_what_waits() {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_goes_takes_the_command_along() {
-    let commands = Commands::default();
+    let commands = commands();
     let impatient = tokio::time::timeout(Duration::from_millis(1), send(&commands, voice(1))).await;
     assert!(impatient.is_err());
     assert_eq!(commands.waiting(), 0);
@@ -86,7 +91,7 @@ async fn whoever_goes_takes_the_command_along() {
 
 #[tokio::test(start_paused = true)]
 async fn one_in_hand_is_told_apart_when_the_connection_goes() {
-    let commands = Commands::default();
+    let commands = commands();
     let losing = async {
         commands.due(Some(room())).await;
         let due = commands.take(FREE).unwrap();
@@ -108,7 +113,7 @@ async fn one_in_hand_is_told_apart_when_the_connection_goes() {
 
 #[tokio::test(start_paused = true)]
 async fn an_older_one_is_told_that_it_was_replaced() {
-    let commands = Commands::default();
+    let commands = commands();
     let newer = async {
         tokio::time::sleep(Duration::from_millis(10)).await;
         tokio::select! {
@@ -119,12 +124,12 @@ async fn an_older_one_is_told_that_it_was_replaced() {
     };
     let (older, newer) = tokio::join!(send(&commands, presence("idle")), newer);
     assert_eq!((older, newer), (Err(CommandRefused::Replaced), Ok(())));
-    assert!(commands.presence().unwrap().contains("dnd"));
+    assert!(commands.shard.presence().unwrap().contains("dnd"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn closing_tells_whoever_waits_and_whoever_comes() {
-    let commands = Commands::default();
+    let commands = commands();
     let closing = async {
         tokio::time::sleep(Duration::from_millis(10)).await;
         commands.close(CommandRefused::NotMine);
@@ -136,13 +141,13 @@ async fn closing_tells_whoever_waits_and_whoever_comes() {
 
 #[tokio::test(start_paused = true)]
 async fn the_last_presence_goes_into_each_new_session() {
-    let commands = Commands::default();
+    let commands = commands();
     commands.session_began();
     assert!(commands.take(FREE).is_none(), "there was none");
-    commands.inherit_presence("nonsense");
-    commands.inherit_presence(voice(1).text());
-    assert_eq!(commands.presence(), None);
-    commands.inherit_presence(presence("idle").text());
+    inherit_presence(&commands.shard, "nonsense");
+    inherit_presence(&commands.shard, voice(1).text());
+    assert_eq!(commands.shard.presence(), None);
+    inherit_presence(&commands.shard, presence("idle").text());
     commands.session_began();
     let due = commands.take(FREE).unwrap();
     assert_eq!(status(&due), "idle");
@@ -150,8 +155,8 @@ async fn the_last_presence_goes_into_each_new_session() {
     commands.was_lost(due);
     let due = commands.take(FREE).unwrap();
     commands.went_out(due);
-    commands.inherit_presence(presence("dnd").text());
-    assert!(commands.presence().unwrap().contains("idle"), "an older one's word comes late");
+    inherit_presence(&commands.shard, presence("dnd").text());
+    assert!(commands.shard.presence().unwrap().contains("idle"), "an older one's word comes late");
     // A newer one that waits goes in its place.
     let newer = async {
         tokio::task::yield_now().await;
@@ -163,13 +168,13 @@ async fn the_last_presence_goes_into_each_new_session() {
         () = newer => {}
         sent = send(&commands, presence("online")) => assert_eq!(sent, Ok(())),
     }
-    assert!(commands.presence().unwrap().contains("online"));
+    assert!(commands.shard.presence().unwrap().contains("online"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_session_is_given_its_presence_though_a_newer_one_came_to_nothing() {
-    let commands = Commands::default();
-    commands.inherit_presence(presence("idle").text());
+    let commands = commands();
+    inherit_presence(&commands.shard, presence("idle").text());
     commands.session_began();
     // It takes the place of the one that is owed, and is too late itself.
     let newer = send(&commands, presence("online")).await;
@@ -184,7 +189,7 @@ async fn a_session_is_given_its_presence_though_a_newer_one_came_to_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn what_comes_after_its_deadline_is_not_taken() {
-    let commands = Commands::default();
+    let commands = commands();
     let late =
         commands.send(voice(1), Instant::now(), |_| CommandRefused::NotConnected("late".to_owned())).await;
     assert_eq!((late, commands.waiting()), (Err(CommandRefused::NotConnected("late".to_owned())), 0));

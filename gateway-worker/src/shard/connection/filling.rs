@@ -17,9 +17,9 @@ impl Life<'_> {
         self.ended.taken = true;
         self.stage = Stage::Running;
         self.identified = true;
-        self.runner.metrics.count_identified();
+        self.parts.metrics.count_identified();
         self.intake.session_began();
-        self.shard().commands().session_began();
+        self.parts.commands.session_began();
         self.step("receive_guilds");
         self.shard().session_began();
         self.filling_since = Some(Instant::now());
@@ -31,9 +31,9 @@ impl Life<'_> {
         self.dialing.succeeded();
         self.ended.taken = true;
         self.stage = Stage::Running;
-        self.runner.metrics.count_resumed();
+        self.parts.metrics.count_resumed();
         self.intake.resumed();
-        if self.shard().cache.pending_guilds() > 0 {
+        if self.shard().cache().pending_guilds() > 0 {
             self.filling_since = Some(Instant::now());
             self.shard().set_status(ShardStatus::Identifying, "");
         }
@@ -54,9 +54,9 @@ impl Life<'_> {
         if !matches!(self.stage, Stage::Running) || self.intake.is_reading() {
             return;
         }
-        let pending = self.shard().cache.pending_guilds();
+        let pending = self.shard().cache().pending_guilds();
         let has_guilds_intent =
-            self.runner.settings.intents.contains(twilight_model::gateway::Intents::GUILDS);
+            self.parts.settings.intents.contains(twilight_model::gateway::Intents::GUILDS);
         if pending == 0 || !has_guilds_intent {
             self.filling_since = None;
             self.is_ready(String::new());

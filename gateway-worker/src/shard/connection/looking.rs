@@ -13,7 +13,7 @@ impl Life<'_> {
     /// What is looked at a few times a second, events or not.
     pub(super) fn look(&mut self) -> Option<Over> {
         self.shard().tick();
-        if !self.runner.lease.is_open(BootTime::now()) {
+        if !self.parts.lease.is_open(BootTime::now()) {
             return Some(Over::Fenced);
         }
         self.shard().set_latency(self.socket.latency());

@@ -21,10 +21,10 @@ impl Life<'_> {
         if self.socket.free_sends().0 == 0 {
             return None;
         }
-        if !self.runner.lease.is_open(BootTime::now()) {
+        if !self.parts.lease.is_open(BootTime::now()) {
             return Some(Over::Fenced);
         }
-        let due = self.shard().commands().take(room?.free)?;
+        let due = self.parts.commands.take(room?.free)?;
         self.socket.send(due.text().to_owned());
         self.in_hand = Some(due);
         let received = self.socket.poll_once().await;
@@ -37,7 +37,7 @@ impl Life<'_> {
         if self.socket.is_flushed()
             && let Some(due) = self.in_hand.take()
         {
-            self.runner.shard.commands().went_out(due);
+            self.parts.commands.went_out(due);
         }
     }
 
@@ -45,7 +45,7 @@ impl Life<'_> {
     pub(super) fn give_up_sending(&mut self) {
         self.settle();
         if let Some(due) = self.in_hand.take() {
-            self.runner.shard.commands().was_lost(due);
+            self.parts.commands.was_lost(due);
         }
     }
 }

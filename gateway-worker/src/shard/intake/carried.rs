@@ -14,7 +14,7 @@ use crate::{
     event::{Mark, queued::Queued},
     handoff::Carried,
     payload::LARGEST_SEQUENCE,
-    shard::Progress,
+    shard_state::Progress,
 };
 
 impl Intake {

@@ -15,7 +15,8 @@ use crate::{
         writer::Stored,
     },
     event::Mark,
-    shard::Progress,
+    shard::commands::inherit_presence,
+    shard_state::Progress,
 };
 
 /// A checkpoint that is being read.
@@ -41,7 +42,7 @@ impl Intake {
     pub(super) fn restore(&mut self, mut head: Head, what: ToRead) {
         self.keep_own_resources(&mut head);
         if let Some(presence) = &head.presence {
-            self.shard.commands().inherit_presence(presence);
+            inherit_presence(&self.shard, presence);
         }
         let (checkpoints, shard) = (self.checkpoints.clone(), self.shard.clone());
         let session = Arc::new(head.session.clone());

@@ -10,7 +10,8 @@ use crate::{
     clock::{dispatch_clock, unix_ms},
     event::{Mark, queued::Queued},
     reading::SessionStart,
-    shard::{Progress, protocol::TRANSPORT},
+    shard::protocol::TRANSPORT,
+    shard_state::Progress,
 };
 
 impl Intake {

@@ -348,8 +348,9 @@ async fn last_checkpoint_is_exact_only_without_repeats() {
             None => {}
         }
         let shard = intake.shard.clone();
-        let copy = shard.desk().begin(&shard).unwrap();
-        intake.finish(Duration::from_millis(1)).await;
+        let desk = Desk::default();
+        let copy = desk.begin(&shard).unwrap();
+        intake.finish(Duration::from_millis(1), &desk).await;
         let copied = decode_head(&copy.last.await.unwrap().head).unwrap();
         let Claim::Yours(stored) = store.claim(SHARD, Epoch(EPOCH.0 + 1)).await.unwrap() else { panic!() };
         let written = decode_head(&stored.head.unwrap().bytes).unwrap();

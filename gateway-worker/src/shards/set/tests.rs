@@ -1,17 +1,27 @@
 //! Tasks of shards that are given up, and what the next ones know.
 
 use super::*;
-use crate::{handler::NoHandler, testing};
+use fleet_model::WorkerId;
+
+use crate::{handler::NoHandler, hooks::HookMetrics, testing};
 
 #[tokio::test]
 async fn shard_that_was_given_up_keeps_its_waits() {
-    let (runner, _requests) = testing::runner("ws://127.0.0.1:1", CancellationToken::new());
+    let (runner, _requests) = testing::runner_parts("ws://127.0.0.1:1", CancellationToken::new());
+    let bot = testing::bot(Arc::new(NoHandler));
     let parts = ShardParts {
         cache: testing::cache("none"),
         identify: runner.identify.clone(),
         metrics: ShardMetrics::default(),
         checkpoints: runner.checkpoints.clone(),
-        bot: testing::bot(Arc::new(NoHandler)),
+        places: Places::new(HookMetrics::default()),
+        singletons: Singletons {
+            code: bot.code.clone(),
+            timeout: Duration::from_secs(5),
+            metrics: ShardMetrics::default(),
+            runtime: Handle::current(),
+        },
+        bot,
         runtime: Handle::current(),
         changed: Arc::default(),
     };
