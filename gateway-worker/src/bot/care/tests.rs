@@ -8,7 +8,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::*;
 use crate::{
-    bot::{Bot, Deliveries, ReplayRefused},
+    bot::{Bot, Deliveries, KnownPending, ReplayRefused},
     cache::ShardCache,
     event::{Event, Mark},
     handler::{Context, EventHandler},
@@ -162,7 +162,7 @@ impl Worker {
     }
 
     fn pending(&self) -> Vec<u64> {
-        let pending = self.deliveries.pending((SESSION, u64::MAX), |_, _| false);
+        let pending = self.deliveries.pending((SESSION, u64::MAX), &KnownPending::nothing());
         pending.positions.into_iter().map(|(_, sequence)| sequence).collect()
     }
 }

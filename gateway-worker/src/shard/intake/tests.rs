@@ -10,6 +10,7 @@ use fleet_model::Epoch;
 
 use super::*;
 use crate::{
+    bot::KnownPending,
     cache,
     handler::{Context, EventHandler},
     testing::{self, EPOCH, SHARD, TOTAL},
@@ -303,7 +304,7 @@ async fn pending_events_survive_a_lost_session() {
         read_checkpoint(&mut intake).await;
         assert_eq!(intake.take(ready("new", 1)), Taken::Yes, "{what}");
         let new = intake.ordinal;
-        let positions = intake.deliveries.pending((u64::MAX, u64::MAX), |_, _| false).positions;
+        let positions = intake.deliveries.pending((u64::MAX, u64::MAX), &KnownPending::nothing()).positions;
         let expected = queued.iter().map(|sequence| (SESSION, *sequence)).chain([(new, 0), (new, 1)]);
         assert_eq!(positions, expected.collect::<Vec<_>>(), "{what}: before anything new");
         let gap = intake.ready(true).gap.unwrap_or_else(|| panic!("{what}: no gap"));
@@ -320,7 +321,7 @@ async fn pending_events_survive_an_unusable_copy() {
     parts.carried = Some(Carried { head, guilds: preparing.finish(), pending: vec![pending(39)] });
     let mut intake = Intake::begin(parts, || false).await.unwrap();
     intake.take(ready("new", 1));
-    let positions = intake.deliveries.pending((u64::MAX, u64::MAX), |_, _| false).positions;
+    let positions = intake.deliveries.pending((u64::MAX, u64::MAX), &KnownPending::nothing()).positions;
     assert_eq!(positions.first(), Some(&(SESSION, 39)));
     assert_eq!(intake.ready(true).gap.map(|gap| gap.last_sequence), Some(40));
 }

@@ -6,7 +6,9 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
-use checkpoint::{CheckpointMemoryStore, CheckpointStore, Claim, Cursor, Freshness, PageRead, Session};
+use checkpoint::{
+    CheckpointMemoryStore, CheckpointStore, Claim, Cursor, FORMAT_MIN, Freshness, PageRead, PendingEvent, Session,
+};
 use fleet_model::{Epoch, ShardNumber};
 use serde_json::json;
 
