@@ -20,14 +20,14 @@ use crate::{
     shard_state::ShardState,
 };
 
-mod care;
+mod suspects;
 mod gate;
 mod queue;
 
-pub(crate) use care::{Care, Caution};
+pub(crate) use suspects::{Care, Caution};
 pub(crate) use queue::{Deliveries, KnownPending, ReplayRefused};
 
-use care::ShardCare;
+use suspects::ShardCare;
 use gate::Gate;
 
 /// How often a handler that may not begin looks whether the lease is back.

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{clock::BootTime, shard_state::ShardState};
 
 pub(crate) mod client;
-mod wishes;
+mod requests;
 
 /// Messages on their way to the client task: at most a wish and an answer for each shard.
 const MESSAGES: usize = 4096;

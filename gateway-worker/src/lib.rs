@@ -17,7 +17,7 @@ mod event;
 mod gateway_address;
 pub mod handler;
 mod handoff;
-mod hooks;
+mod callbacks;
 mod identify;
 pub mod lease;
 mod link;

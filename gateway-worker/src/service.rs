@@ -30,7 +30,7 @@ use crate::{
     config::Config,
     discord::{self, TokenRefused},
     handler::{EventHandler, Tools},
-    hooks::Places,
+    callbacks::Places,
     identify,
     link::{Link, LinkError, LinkParts},
     relay::{Relay, Relaying},

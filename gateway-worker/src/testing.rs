@@ -18,7 +18,7 @@ use crate::{
     discord,
     gateway_address::Trust,
     handler::{EventHandler, NoHandler, Tools},
-    hooks::{HookMetrics, Places, ShardHooks},
+    callbacks::{HookMetrics, Places, ShardHooks},
     identify,
     lease::{Lease, LeaseWindow},
     metrics::ShardMetrics,

@@ -18,7 +18,7 @@ use tonic::{Streaming, transport::Channel};
 
 use super::{
     Message,
-    wishes::{Ask, Wishes},
+    requests::{Ask, Wishes},
 };
 use crate::clock::BootTime;
 

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::{
     checkpoints::CheckpointMetrics,
-    hooks::HookMetrics,
+    callbacks::HookMetrics,
     metrics::{LinkMetrics, ShardMetrics},
     relay::Relaying,
     shards::RunningShards,

@@ -30,8 +30,8 @@ use crate::{
 };
 
 mod ending;
-mod filling;
-mod looking;
+mod readiness;
+mod checks;
 mod sending;
 mod stage;
 

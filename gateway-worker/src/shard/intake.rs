@@ -37,7 +37,7 @@ use crate::{
     shard_state::{Progress, ShardState},
 };
 
-mod carried;
+mod handed_over;
 mod held;
 mod reading;
 mod restoring;

@@ -10,7 +10,7 @@ use fleet_model::ShardReport;
 use crate::{
     bot::{Deliveries, ReplayRefused},
     handoff::Desk,
-    hooks::ShardHooks,
+    callbacks::ShardHooks,
     shard::Commands,
     shard_state::ShardState,
 };

@@ -21,7 +21,7 @@ use crate::{
     checkpoints::Checkpoints,
     clock::BootTime,
     handoff::{Arrival, Arrivals},
-    hooks::{Places, ShardHooks},
+    callbacks::{Places, ShardHooks},
     identify::IdentifyClient,
     lease::LeaseWindow,
     metrics::ShardMetrics,

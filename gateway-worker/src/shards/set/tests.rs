@@ -3,7 +3,7 @@
 use super::*;
 use fleet_model::WorkerId;
 
-use crate::{handler::NoHandler, hooks::HookMetrics, testing};
+use crate::{callbacks::HookMetrics, handler::NoHandler, testing};
 
 #[tokio::test]
 async fn shard_that_was_given_up_keeps_its_waits() {
