@@ -24,10 +24,10 @@ mod suspects;
 mod gate;
 mod queue;
 
-pub(crate) use suspects::{Care, Caution};
-pub(crate) use queue::{Deliveries, KnownPending, ReplayRefused};
+pub(crate) use suspects::{Suspects, ShardCaution};
+pub(crate) use queue::{EventQueue, KnownPending, ReplayRefused};
 
-use suspects::ShardCare;
+use suspects::ShardSuspects;
 use gate::Gate;
 
 /// How often a handler that may not begin looks whether the lease is back.
@@ -45,13 +45,13 @@ pub(crate) struct BotCode {
 
 /// What the queues of a worker's shards have in common.
 #[derive(Clone)]
-pub(crate) struct Bot {
+pub(crate) struct EventQueues {
     pub(crate) code: BotCode,
     pub(crate) wanted: Arc<Wanted>,
     pub(crate) limits: Limits,
     pub(crate) metrics: dispatch::DispatchMetrics,
     pub(crate) shed_order: Arc<dispatch::ShedOrder>,
-    pub(crate) care: Care,
+    pub(crate) suspects: Suspects,
     pub(crate) relaying: Option<Relaying>,
 }
 
@@ -61,7 +61,7 @@ struct ShardHandler {
     context: Context,
     lease: LeaseWindow,
     gate: Arc<Gate>,
-    care: ShardCare,
+    suspects: ShardSuspects,
     closing: CancellationToken,
 }
 
@@ -89,7 +89,7 @@ impl ShardHandler {
 impl Handler<Queued> for ShardHandler {
     async fn admit(&self, delivery: &Delivery<Queued>) -> Admission {
         if delivery.alone {
-            let admission = self.care.admit(delivery).await;
+            let admission = self.suspects.admit(delivery).await;
             if admission != Admission::Handle {
                 return admission;
             }
@@ -98,13 +98,13 @@ impl Handler<Queued> for ShardHandler {
             return Admission::Handle;
         }
         if delivery.alone {
-            self.care.not_started(delivery).await;
+            self.suspects.not_started(delivery).await;
         }
         Admission::PutBack
     }
 
     async fn not_started(&self, delivery: &Delivery<Queued>) {
-        self.care.not_started(delivery).await;
+        self.suspects.not_started(delivery).await;
     }
 
     async fn handle(&self, delivery: &Delivery<Queued>) {
@@ -120,23 +120,23 @@ impl Handler<Queued> for ShardHandler {
     }
 
     async fn ended(&self, delivery: &Delivery<Queued>) {
-        self.care.ended(delivery).await;
+        self.suspects.ended(delivery).await;
     }
 
     async fn let_go(&self, delivery: &Delivery<Queued>) {
-        self.care.let_go(delivery).await;
+        self.suspects.let_go(delivery).await;
     }
 }
 
-impl Bot {
+impl EventQueues {
     /// Creates the queue of one shard.
-    pub(crate) fn deliveries(
+    pub(crate) fn queue_for(
         &self,
         shard: &Arc<ShardState>,
         lease: &LeaseWindow,
-        caution: impl Into<Caution>,
-    ) -> Deliveries {
-        let Caution { level, killed } = caution.into();
+        caution: impl Into<ShardCaution>,
+    ) -> EventQueue {
+        let ShardCaution { level, killed } = caution.into();
         let closing = CancellationToken::new();
         let gate = Arc::new(Gate::default());
         let handler = ShardHandler {
@@ -144,7 +144,7 @@ impl Bot {
             context: Context { shard: shard.clone(), tools: self.code.tools.clone() },
             lease: lease.clone(),
             gate: gate.clone(),
-            care: self.care.of_shard(shard.clone(), closing.clone(), killed),
+            suspects: self.suspects.of_shard(shard.clone(), closing.clone(), killed),
             closing: closing.clone(),
         };
         let setup = Setup {
@@ -157,7 +157,7 @@ impl Bot {
         };
         let dispatcher = Dispatcher::start(setup, shard.number().0, shard.epoch().0);
         level.apply(&dispatcher, &self.code.runtime, &closing);
-        Deliveries {
+        EventQueue {
             dispatcher,
             relay: self.relaying.as_ref().map(|relaying| relaying.of_shard(shard)),
             wanted: self.wanted.clone(),

@@ -2,9 +2,9 @@
 //!
 //! Owns what is between a call that came and bot code: the lease is looked at before it begins, how much may be under way at once is
 //! bounded, panics are caught, and whoever called hears of it by the deadline. A question whose caller has gone, or whose deadline
-//! has passed, is ended where it awaits. A message that was begun with goes on, a minute at most.
+//! has passed, is ended where it awaits. A message whose handler has started goes on, a minute at most.
 //!
-//! Bot code runs where handlers run. One that blocks its thread can't be ended; it keeps its place until it ends.
+//! Bot code runs where handlers run. One that blocks its thread can't be ended; it keeps its slot until it ends.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ use tracing::Instrument as _;
 use crate::{
     bot::BotCode,
     clock::BootTime,
-    handler::{Context, RequestError, ShardMessage, ShardRequest, Taken},
+    handler::{Context, RequestError, ShardMessage, ShardRequest, MessageOutcome},
     lease::LeaseWindow,
     shard_state::ShardState,
 };
@@ -31,9 +31,9 @@ use crate::{
 mod message;
 mod metrics;
 
-use message::{Begun, MessageHook};
-use metrics::Counted;
-pub(crate) use metrics::{Hook, HookMetrics};
+use message::{StartDecision, MessageCall};
+use metrics::CallCount;
+pub(crate) use metrics::{CallbackKind, CallbackMetrics};
 
 /// Messages and questions that bot code is at, at once, on a worker.
 const AT_ONCE: usize = 256;
@@ -43,62 +43,62 @@ const LONGEST_MESSAGE: Duration = Duration::from_mins(1);
 
 /// What all shards of a worker share. Clones are the same.
 #[derive(Clone, Debug)]
-pub(crate) struct Places {
-    places: Arc<Semaphore>,
-    pub(crate) metrics: HookMetrics,
+pub(crate) struct CallbackSlots {
+    slots: Arc<Semaphore>,
+    pub(crate) metrics: CallbackMetrics,
 }
 
-impl Places {
-    pub(crate) fn new(metrics: HookMetrics) -> Self {
-        Self { places: Arc::new(Semaphore::new(AT_ONCE)), metrics }
+impl CallbackSlots {
+    pub(crate) fn new(metrics: CallbackMetrics) -> Self {
+        Self { slots: Arc::new(Semaphore::new(AT_ONCE)), metrics }
     }
 
-    /// A place, once there is one; `None` when there is none by then.
-    async fn take(&self, until: Instant) -> Option<Place> {
+    /// A slot, once there is one; `None` when there is none by then.
+    async fn take(&self, until: Instant) -> Option<CallbackSlot> {
         if Instant::now() >= until {
             return None;
         }
-        let permit = timeout_at(until, self.places.clone().acquire_owned()).await.ok()?.ok()?;
+        let permit = timeout_at(until, self.slots.clone().acquire_owned()).await.ok()?.ok()?;
         self.metrics.runs(true);
-        Some(Place { _permit: permit, metrics: self.metrics.clone() })
+        Some(CallbackSlot { _permit: permit, metrics: self.metrics.clone() })
     }
 }
 
-/// A place for one message or question.
-struct Place {
+/// A slot for one message or question.
+struct CallbackSlot {
     _permit: OwnedSemaphorePermit,
-    metrics: HookMetrics,
+    metrics: CallbackMetrics,
 }
 
-impl Drop for Place {
+impl Drop for CallbackSlot {
     fn drop(&mut self) {
         self.metrics.runs(false);
     }
 }
 
 /// The bot code of one shard.
-pub(crate) struct ShardHooks {
+pub(crate) struct ShardCallbacks {
     shard: Arc<ShardState>,
     code: BotCode,
-    places: Places,
+    slots: CallbackSlots,
     lease: LeaseWindow,
 }
 
-impl std::fmt::Debug for ShardHooks {
+impl std::fmt::Debug for ShardCallbacks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ShardHooks").finish_non_exhaustive()
+        f.debug_struct("ShardCallbacks").finish_non_exhaustive()
     }
 }
 
 /// Why bot code may not begin.
-enum Barred {
+enum NotAllowed {
     NotMine,
     NoLease,
 }
 
-impl Barred {
+impl NotAllowed {
     /// As it is counted, and as it is told of a message.
-    fn count(self, counted: &mut Counted<'_>) -> Delivered {
+    fn count(self, counted: &mut CallCount<'_>) -> Delivered {
         let (outcome, delivered) = match self {
             Self::NotMine => ("not_mine", Delivered::NotMine),
             Self::NoLease => ("no_lease", Delivered::NoLease),
@@ -108,9 +108,9 @@ impl Barred {
     }
 }
 
-impl ShardHooks {
-    pub(crate) fn new(shard: Arc<ShardState>, code: BotCode, places: Places, lease: LeaseWindow) -> Self {
-        Self { shard, code, places, lease }
+impl ShardCallbacks {
+    pub(crate) fn new(shard: Arc<ShardState>, code: BotCode, slots: CallbackSlots, lease: LeaseWindow) -> Self {
+        Self { shard, code, slots, lease }
     }
 
     fn context(&self) -> Context {
@@ -124,38 +124,38 @@ impl ShardHooks {
 
     /// A message. See [`shard_bridge::LocalShards::deliver`].
     pub(crate) async fn deliver(&self, message: Arc<ShardMessage>, until: Instant) -> Delivered {
-        let (shard, places) = (&self.shard, &self.places);
-        let mut counted = Counted::new(&places.metrics, Hook::Message);
-        let Some(place) = places.take(until).await else {
+        let (shard, slots) = (&self.shard, &self.slots);
+        let mut counted = CallCount::new(&slots.metrics, CallbackKind::Message);
+        let Some(slot) = slots.take(until).await else {
             counted.outcome = "busy";
             return Delivered::Busy;
         };
-        if let Err(barred) = may_begin(shard, &self.lease) {
-            return barred.count(&mut counted);
+        if let Err(refused) = may_begin(shard, &self.lease) {
+            return refused.count(&mut counted);
         }
         let heard = self.code.tools.bridge.hub().give_to_shard(message.clone()) > 0;
-        let begun = Arc::new(Begun::default());
+        let decision = Arc::new(StartDecision::default());
         let (said, hears) = oneshot::channel();
-        let hook = MessageHook {
+        let hook = MessageCall {
             handler: self.code.handler.clone(),
             context: self.context(),
             lease: self.lease.clone(),
             message,
-            begun: begun.clone(),
-            place,
+            decision: decision.clone(),
+            slot,
         };
         let span = tracing::info_span!("handle_message", shard.id = %shard.number(), epoch = %shard.epoch());
         // Dropping the handle detaches the task; the tracker keeps it.
         drop(self.code.stragglers.spawn_on(hook.run(said).instrument(span), &self.code.runtime));
         let taken = match timeout_at(until, hears).await {
-            Ok(Ok(taken)) => Some(taken == Taken::Yes),
-            // It was never begun with: the lease or the shard is gone, or the process ends.
+            Ok(Ok(taken)) => Some(taken == MessageOutcome::Accepted),
+            // It never started: the lease or the shard is gone, or the process ends.
             Ok(Err(_)) => match may_begin(shard, &self.lease) {
-                Err(barred) if !heard => return barred.count(&mut counted),
+                Err(refused) if !heard => return refused.count(&mut counted),
                 _ => None,
             },
             Err(_) => {
-                if begun.decide(Begun::GIVEN_UP) {
+                if decision.decide(StartDecision::GIVEN_UP) {
                     None
                 } else {
                     Some(true)
@@ -175,31 +175,31 @@ impl ShardHooks {
 
     /// A question. See [`shard_bridge::LocalShards::ask`].
     pub(crate) async fn ask(&self, request: Arc<ShardRequest>) -> AnswerOutcome {
-        let (shard, places) = (&self.shard, &self.places);
-        let mut counted = Counted::new(&places.metrics, Hook::Request);
+        let (shard, slots) = (&self.shard, &self.slots);
+        let mut counted = CallCount::new(&slots.metrics, CallbackKind::Request);
         let until = request.deadline;
-        let Some(place) = places.take(until).await else {
+        let Some(slot) = slots.take(until).await else {
             counted.outcome = "busy";
             let why = "its worker had too much to do, and did not come to it by the deadline";
             return AnswerOutcome::Failed(failure(Kind::TooLate, why));
         };
         let (handler, context, lease) = (self.code.handler.clone(), self.context(), self.lease.clone());
         let work = async move {
-            let metrics = &place.metrics;
+            let metrics = &slot.metrics;
             match may_begin(&context.shard, &lease) {
                 Ok(()) => {}
-                Err(Barred::NotMine) => return Answered::NotMine,
-                Err(Barred::NoLease) => return Answered::NoLease,
+                Err(NotAllowed::NotMine) => return RequestEnd::NotMine,
+                Err(NotAllowed::NoLease) => return RequestEnd::NoLease,
             }
             // The call is inside: what makes the future can panic as well. So can what it gave back.
             let asked = panics::caught(async { handler.request(&context, &request).await.map(written) });
             match asked.await {
-                Ok(Ok(Ok(json))) => Answered::Json(json),
-                Ok(Ok(Err(unfit))) => Answered::Unfit(unfit),
-                Ok(Err(error)) => Answered::Refused(error),
+                Ok(Ok(Ok(json))) => RequestEnd::Json(json),
+                Ok(Ok(Err(unfit))) => RequestEnd::Unfit(unfit),
+                Ok(Err(error)) => RequestEnd::Refused(error),
                 Err(panic) => {
-                    tell(metrics, &panic, &context, &request.kind, "a request's handler panicked");
-                    Answered::Panicked
+                    log_panic(metrics, &panic, &context, &request.kind, "a request's handler panicked");
+                    RequestEnd::Panicked
                 }
             }
         };
@@ -208,9 +208,9 @@ impl ShardHooks {
         let task =
             AbortOnDropHandle::new(self.code.stragglers.spawn_on(work.instrument(span), &self.code.runtime));
         let (outcome, answer) = match timeout_at(until, task).await {
-            Ok(Ok(answered)) => answered.told(),
-            Ok(Err(_)) => ("cancelled", none(Kind::Unreachable, "its worker stops")),
-            Err(_) => ("too_late", none(Kind::TooLate, "its bot code did not reply by the deadline")),
+            Ok(Ok(answered)) => answered.into_answer(),
+            Ok(Err(_)) => ("cancelled", failed(Kind::Unreachable, "its worker stops")),
+            Err(_) => ("too_late", failed(Kind::TooLate, "its bot code did not reply by the deadline")),
         };
         counted.outcome = outcome;
         answer
@@ -218,7 +218,7 @@ impl ShardHooks {
 }
 
 /// How bot code ended with a question.
-enum Answered {
+enum RequestEnd {
     Json(String),
     Unfit(ReplyFailure),
     Refused(RequestError),
@@ -227,28 +227,28 @@ enum Answered {
     NoLease,
 }
 
-impl Answered {
+impl RequestEnd {
     /// As it is counted, and as it is told.
-    fn told(self) -> (&'static str, AnswerOutcome) {
+    fn into_answer(self) -> (&'static str, AnswerOutcome) {
         match self {
             Self::Json(json) => ("replied", AnswerOutcome::Json(json)),
             Self::Unfit(failure) => ("unfit", AnswerOutcome::Failed(failure)),
             Self::Refused(error @ RequestError::UnknownType) => {
-                ("unknown_type", none(Kind::UnknownType, error.to_string()))
+                ("unknown_type", failed(Kind::UnknownType, error.to_string()))
             }
-            Self::Refused(RequestError::Failed(why)) => ("failed", none(Kind::Failed, why)),
+            Self::Refused(RequestError::Failed(why)) => ("failed", failed(Kind::Failed, why)),
             // What it said may not be for whoever asks: the log has it.
-            Self::Panicked => ("panicked", none(Kind::Failed, "its bot code panicked")),
+            Self::Panicked => ("panicked", failed(Kind::Failed, "its bot code panicked")),
             Self::NotMine => ("not_mine", AnswerOutcome::NotMine),
             Self::NoLease => {
                 let why = "its worker does not know whether it may act: it has no word on its lease";
-                ("no_lease", none(Kind::Unreachable, why))
+                ("no_lease", failed(Kind::Unreachable, why))
             }
         }
     }
 }
 
-fn none(kind: Kind, reason: impl Into<String>) -> AnswerOutcome {
+fn failed(kind: Kind, reason: impl Into<String>) -> AnswerOutcome {
     AnswerOutcome::Failed(failure(kind, reason))
 }
 
@@ -266,15 +266,15 @@ fn written(value: Value) -> Result<String, ReplyFailure> {
 }
 
 /// Whether bot code may begin with something for this shard: it runs here, and under a lease that is known to hold.
-fn may_begin(shard: &ShardState, lease: &LeaseWindow) -> Result<(), Barred> {
+fn may_begin(shard: &ShardState, lease: &LeaseWindow) -> Result<(), NotAllowed> {
     // Handed over, or another's under a higher epoch.
     if shard.status() == ShardStatus::Moving || shard.is_outranked() {
-        return Err(Barred::NotMine);
+        return Err(NotAllowed::NotMine);
     }
-    if lease.is_open(BootTime::now()) { Ok(()) } else { Err(Barred::NoLease) }
+    if lease.is_open(BootTime::now()) { Ok(()) } else { Err(NotAllowed::NoLease) }
 }
 
-fn tell(metrics: &HookMetrics, panic: &Panic, context: &Context, kind: &str, what: &'static str) {
+fn log_panic(metrics: &CallbackMetrics, panic: &Panic, context: &Context, kind: &str, what: &'static str) {
     metrics.count_panic();
     tracing::error!(
         shard.id = %context.shard(), kind, panic = panic.message,

@@ -24,7 +24,7 @@ use crate::{
 
 mod messages;
 
-pub use messages::{RequestError, ShardMessage, ShardRequest, Taken};
+pub use messages::{RequestError, ShardMessage, ShardRequest, MessageOutcome};
 
 /// Bot code. One handler serves all shards of a worker; it runs on threads of its own, so that one which blocks stops neither
 /// leases nor sockets.
@@ -59,14 +59,14 @@ pub trait EventHandler: Send + Sync + 'static {
 
     /// Another part of the bot has sent this shard a message (`Bridge::send_to_shard`, `SendToShard`).
     ///
-    /// The sender is told whether it is taken, before this ends: [`Taken::No`] counts when it is said before anything is awaited.
+    /// The sender is told whether it is taken, before this ends: [`MessageOutcome::Declined`] counts when it is said before anything is awaited.
     /// A panic in here is caught, counted and logged; the message counts as taken. After a minute it is ended where it awaits.
     ///
     /// Messages come beside events and beside each other, up to 256 at once on a worker with what is [asked](Self::request). One comes
     /// after another if its sender waited for that. A message is sent once; none is repeated when a worker dies.
-    async fn message(&self, context: &Context, message: &ShardMessage) -> Taken {
+    async fn message(&self, context: &Context, message: &ShardMessage) -> MessageOutcome {
         let _ = (context, message);
-        Taken::No
+        MessageOutcome::Declined
     }
 
     /// Another part of the bot asks this shard something (`Bridge::request`, `Request`): each shard gives a reply of its own, up to

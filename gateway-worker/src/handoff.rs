@@ -8,8 +8,8 @@
 pub(crate) mod arrival;
 pub(crate) mod outgoing;
 
-pub(crate) use arrival::{Arrival, Arrivals, Carried};
-pub(crate) use outgoing::Desk;
+pub(crate) use arrival::{Arrival, Arrivals, HandoffState};
+pub(crate) use outgoing::CopySlot;
 
 #[cfg(test)]
 mod tests;

@@ -46,7 +46,7 @@ pub use config::{Args, Config};
 pub use discord::TokenRefused;
 pub use event::{Event, EventError, Mark, Wanted};
 pub use handler::{
-    Command, Context, EventHandler, NoHandler, RequestError, ShardMessage, ShardRequest, Taken,
+    Command, Context, EventHandler, NoHandler, RequestError, ShardMessage, ShardRequest, MessageOutcome,
 };
 pub use link::LinkError;
 pub use relay::Relay;

@@ -1,7 +1,7 @@
 //! The worker's tie to the fleet: registers, reports, obeys; keeps the lease or lets everything go.
 //!
 //! A worker's *life* is one incarnation: from a registration until its lease is refused or the process stops. A broken
-//! stream does not end a life: the shards run on while the lease lasts, the store renews it, and the worker registers again
+//! stream does not end a membership: the shards run on while the lease lasts, the store renews it, and the worker registers again
 //! with what it runs. A lapsed lease does not end it either: the shards close their sockets by themselves, keep their
 //! sessions, and go on when the lease is back. Only a refusal does: then every shard is closed and a new life begins.
 
@@ -31,7 +31,7 @@ mod session;
 
 use draining::Draining;
 use registration::RegisterFailure;
-use renewals::{Renewals, StoreWord};
+use renewals::{Renewals, StoreAnswer};
 use session::SessionEnd;
 
 /// The first wait before a coordinator is tried again that could not be reached; it doubles up to [`LONGEST_WAIT`].
@@ -78,7 +78,7 @@ pub(crate) struct Link {
 }
 
 /// One incarnation.
-struct Life {
+struct Membership {
     incarnation: Incarnation,
     lease: Lease,
     /// What the coordinator said; a guess before the first registration.
@@ -87,7 +87,7 @@ struct Life {
     renewals: Renewals,
 }
 
-impl Life {
+impl Membership {
     fn new(incarnation: Incarnation, store: Arc<dyn FleetStore>) -> Self {
         let lease = Lease::default();
         Self {
@@ -101,7 +101,7 @@ impl Life {
 }
 
 /// How a life ended.
-enum LifeEnd {
+enum MembershipEnd {
     /// The lease was refused.
     Refused,
     /// The process stops, and everything is given away or closed.
@@ -129,13 +129,13 @@ impl Link {
         let mut wait = FIRST_WAIT;
         loop {
             let began = BootTime::now();
-            let end = self.live(Life::new(incarnation, self.parts.store.clone()), &stop).await;
+            let end = self.run_membership(Membership::new(incarnation, self.parts.store.clone()), &stop).await;
             // Whatever ended it: nothing runs on without a lease.
             self.parts.shards.stop_all().await;
             self.parts.registered.send_replace(None);
             match end? {
-                LifeEnd::Stopped => return Ok(()),
-                LifeEnd::Refused => {
+                MembershipEnd::Stopped => return Ok(()),
+                MembershipEnd::Refused => {
                     self.parts.metrics.count_refused();
                     tracing::warn!("the lease was refused: every shard is closed, registering anew");
                     self.assignment = Assignment::default();
@@ -153,31 +153,31 @@ impl Link {
         }
     }
 
-    async fn live(&mut self, mut life: Life, stop: &CancellationToken) -> Result<LifeEnd, LinkError> {
+    async fn run_membership(&mut self, mut membership: Membership, stop: &CancellationToken) -> Result<MembershipEnd, LinkError> {
         let mut wait = FIRST_WAIT;
         let mut name_taken_since = None;
         // Where everything is started at once, the first try fails and the next does not: no warning.
         let mut is_first_try = true;
         let mut said = String::new();
         loop {
-            let failure = match self.register(&mut life).await {
+            let failure = match self.register(&mut membership).await {
                 Ok(channel) => {
                     name_taken_since = None;
                     is_first_try = false;
                     said.clear();
                     let since = BootTime::now();
-                    let end = self.serve_session(&mut life, channel, stop).await;
+                    let end = self.serve_session(&mut membership, channel, stop).await;
                     // A stream that breaks at once, time after time, is no reason to hurry.
                     if BootTime::now().since(since) > LONGEST_WAIT {
                         wait = FIRST_WAIT;
                     }
                     match end {
-                        SessionEnd::Stopped => return Ok(LifeEnd::Stopped),
-                        SessionEnd::Refused => return Ok(LifeEnd::Refused),
+                        SessionEnd::Stopped => return Ok(MembershipEnd::Stopped),
+                        SessionEnd::Refused => return Ok(MembershipEnd::Refused),
                         SessionEnd::Broken(why) => why,
                     }
                 }
-                Err(RegisterFailure::Revoked) => return Ok(LifeEnd::Refused),
+                Err(RegisterFailure::Revoked) => return Ok(MembershipEnd::Refused),
                 Err(RegisterFailure::NameTaken { why, patience }) => {
                     let since = *name_taken_since.get_or_insert_with(BootTime::now);
                     if BootTime::now().since(since) >= patience {
@@ -192,7 +192,7 @@ impl Link {
                 tracing::warn!(coordinator = %self.parts.config.coordinator.as_str(), "{failure}");
                 said = failure;
             }
-            if let Some(end) = self.wait_without_coordinator(&mut life, wait, stop).await {
+            if let Some(end) = self.wait_without_coordinator(&mut membership, wait, stop).await {
                 return Ok(end);
             }
             wait = (wait * 2).min(LONGEST_WAIT);
@@ -202,15 +202,15 @@ impl Link {
     /// Waits before the next try, renewing the lease through the store meanwhile.
     async fn wait_without_coordinator(
         &mut self,
-        life: &mut Life,
+        membership: &mut Membership,
         wait: Duration,
         stop: &CancellationToken,
-    ) -> Option<LifeEnd> {
+    ) -> Option<MembershipEnd> {
         // Shards waiting all at once for a coordinator that comes back would all ask at once.
         let wait = wait.mul_f64(0.5 + rand::random::<f64>() / 2.0);
         // One that drains waits for whoever could take its shards, but not for a coordinator that stopped as well.
         if let Some(draining) = &mut self.draining {
-            draining.is_alone(Instant::now());
+            draining.coordinator_lost(Instant::now());
         }
         let waiting = tokio::time::sleep(wait);
         tokio::pin!(waiting);
@@ -219,15 +219,15 @@ impl Link {
                 () = stop.cancelled(), if !self.is_stopping() => {
                     self.begin_stopping();
                     if let Some(draining) = &mut self.draining {
-                        draining.is_alone(Instant::now());
+                        draining.coordinator_lost(Instant::now());
                     }
                 }
-                () = until(self.drain_ends_at()) => return Some(LifeEnd::Stopped),
+                () = until(self.drain_ends_at()) => return Some(MembershipEnd::Stopped),
                 () = self.parts.shards.one_closed() => {}
                 () = &mut waiting => return None,
-                word = life.renewals.news() => {
-                    if !self.take_store_word(word) {
-                        return Some(LifeEnd::Refused);
+                word = membership.renewals.news() => {
+                    if !self.take_store_answer(word) {
+                        return Some(MembershipEnd::Refused);
                     }
                 }
             }
@@ -235,7 +235,7 @@ impl Link {
     }
 
     /// Takes the store's word in. False when it refused the lease.
-    fn take_store_word(&mut self, word: StoreWord) -> bool {
+    fn take_store_answer(&mut self, word: StoreAnswer) -> bool {
         if word.refused {
             tracing::warn!("the store refuses the lease");
             return false;
@@ -259,14 +259,14 @@ impl Link {
 
     fn begin_stopping(&mut self) {
         let held = self.parts.shards.running().0.len();
-        self.draining = Some(Draining::by(self.parts.config.drain_timeout, held, Instant::now()));
+        self.draining = Some(Draining::before_stop(self.parts.config.drain_timeout, held, Instant::now()));
     }
 
     /// The coordinator says that the worker is to go.
-    fn begin_going(&mut self) {
+    fn begin_requested_drain(&mut self) {
         let held = self.parts.shards.running().0.len();
         let timeout = self.parts.config.drain_timeout;
-        self.draining.get_or_insert(Draining::told(timeout, held, Instant::now()));
+        self.draining.get_or_insert(Draining::requested(timeout, held, Instant::now()));
     }
 
     fn drain_ends_at(&self) -> Option<Instant> {
@@ -274,24 +274,24 @@ impl Link {
     }
 
     /// Makes what runs what the coordinator says. Older words are dropped.
-    fn obey(&mut self, life: &Life, assignment: Assignment) {
+    fn apply_assignment(&mut self, membership: &Membership, assignment: Assignment) {
         // Registration sets it, and every assignment follows one.
         let Some(gateway) = &self.gateway else { return };
-        self.parts.shards.obey(&assignment, life.lease.window(), gateway);
+        self.parts.shards.apply(&assignment, membership.lease.window(), gateway);
         self.assignment = assignment;
         self.parts.status.send_modify(|status| status.assigned = self.assignment.shards.len());
     }
 
     /// What the next report says.
-    fn next_report(&mut self, life: &mut Life, leaving: bool) -> v1::WorkerReport {
+    fn next_report(&mut self, membership: &mut Membership, leaving: bool) -> v1::WorkerReport {
         let now = BootTime::now();
         self.forget_departed();
-        self.parts.shards.give_up_stuck(life.ttl / 2, now);
+        self.parts.shards.give_up_stuck(membership.ttl / 2, now);
         self.report_sequence += 1;
-        life.lease.report_sent(self.report_sequence, now);
+        membership.lease.report_sent(self.report_sequence, now);
         v1::WorkerReport {
             worker_id: self.worker.to_string(),
-            incarnation: life.incarnation.to_string(),
+            incarnation: membership.incarnation.to_string(),
             sequence: self.report_sequence,
             assignment_revision: self.assignment.revision,
             term: self.term.0,
@@ -333,13 +333,13 @@ impl Link {
         self.parts.shards.forget_departed(&routes, BootTime::now());
     }
 
-    fn announce(&self, life: &Life, channel: Channel) {
+    fn announce(&self, membership: &Membership, channel: Channel) {
         let registered =
-            Registered { channel, worker: self.worker.clone(), incarnation: life.incarnation.clone() };
+            Registered { channel, worker: self.worker.clone(), incarnation: membership.incarnation.clone() };
         self.parts.registered.send_replace(Some(registered));
         self.parts.status.send_modify(|status| {
             status.coordinator = Ok(());
-            status.lease = Some(life.lease.window().clone());
+            status.lease = Some(membership.lease.window().clone());
         });
     }
 }

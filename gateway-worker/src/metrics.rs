@@ -17,7 +17,7 @@ pub(crate) struct ShardMetrics {
     reconnects: Counter,
     identified: Counter,
     resumed: Counter,
-    carried: Counter,
+    handed_over: Counter,
     invalid_sessions: Counter,
     fenced: Counter,
     gaps: Counter,
@@ -39,7 +39,7 @@ impl ShardMetrics {
             ("gateway_reconnects", "Gateway connections lost", &self.reconnects),
             ("gateway_identified", "Sessions begun by IDENTIFY", &self.identified),
             ("gateway_resumed", "Sessions resumed", &self.resumed),
-            ("shard_handoffs", "Shards that came with all they know, from the owner before", &self.carried),
+            ("shard_handoffs", "Shards that came with all they know, from the owner before", &self.handed_over),
             (
                 "gateway_invalid_sessions",
                 "Times that Discord did not take a session (op 9)",
@@ -94,8 +94,8 @@ impl ShardMetrics {
         self.identified.inc();
     }
 
-    pub(crate) fn count_carried(&self) {
-        self.carried.inc();
+    pub(crate) fn count_handed_over(&self) {
+        self.handed_over.inc();
     }
 
     pub(crate) fn count_resumed(&self) {

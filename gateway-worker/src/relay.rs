@@ -16,7 +16,7 @@ use crate::{
 
 mod commands;
 
-pub(crate) use commands::OverBridge;
+pub(crate) use commands::BridgeSender;
 
 /// Where events are relayed to, and which.
 #[derive(Clone)]

@@ -25,12 +25,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    bot::{Bot, BotCode, Care},
+    bot::{EventQueues, BotCode, Suspects},
     checkpoints::{Checkpoints, Pace, WrittenFormat},
     config::Config,
     discord::{self, TokenRefused},
     handler::{EventHandler, Tools},
-    callbacks::Places,
+    callbacks::CallbackSlots,
     identify,
     link::{Link, LinkError, LinkParts},
     relay::{Relay, Relaying},
@@ -238,8 +238,8 @@ impl Worker {
             identify,
             metrics: metrics.shards.clone(),
             checkpoints,
-            bot: build_bot(&code, &config, &metrics, parts.set_aside, relaying),
-            places: Places::new(metrics.hooks.clone()),
+            event_queues: build_event_queues(&code, &config, &metrics, parts.set_aside, relaying),
+            callback_slots: CallbackSlots::new(metrics.callbacks.clone()),
             singletons: Singletons {
                 code,
                 timeout: config.singleton_timeout,
@@ -334,18 +334,18 @@ fn build_code(
 }
 
 /// Builds what the queues of all shards share.
-fn build_bot(
+fn build_event_queues(
     code: &BotCode,
     config: &Config,
     metrics: &WorkerMetrics,
     set_aside: Arc<dyn SetAsideStore>,
     relaying: Option<Relaying>,
-) -> Bot {
-    Bot {
+) -> EventQueues {
+    EventQueues {
         wanted: Arc::new(code.handler.wants()),
         code: code.clone(),
         limits: config.limits,
-        care: Care::new(set_aside, metrics.dispatch.clone()),
+        suspects: Suspects::new(set_aside, metrics.dispatch.clone()),
         metrics: metrics.dispatch.clone(),
         shed_order: Arc::default(),
         relaying,

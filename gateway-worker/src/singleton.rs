@@ -117,7 +117,7 @@ impl Singleton {
     }
 
     /// Its shard's task hangs: ends it. False while it may run yet.
-    pub(crate) fn is_over(&mut self, now: BootTime) -> bool {
+    pub(crate) fn cancel_and_check(&mut self, now: BootTime) -> bool {
         self.at_once.cancel();
         let since = *self.given_up_at.get_or_insert(now);
         self.keeper.is_finished() || now.since(since) > FENCED + ABORT
@@ -144,7 +144,7 @@ struct Keeper {
 }
 
 /// How a run ended.
-enum Ended {
+enum RunEnd {
     /// It returned.
     Done,
     Panicked(Panic),
@@ -178,13 +178,13 @@ impl Keeper {
             }
             let began = Instant::now();
             match self.run().await {
-                Ended::Done => return,
-                Ended::Cancelled => {}
-                Ended::Panicked(panic) => {
+                RunEnd::Done => return,
+                RunEnd::Cancelled => {}
+                RunEnd::Panicked(panic) => {
                     if began.elapsed() >= LONGEST {
                         wait = FIRST;
                     }
-                    self.tell(&panic, wait);
+                    self.log_panic(&panic, wait);
                     tokio::select! {
                         biased;
                         () = self.given_up() => return,
@@ -196,7 +196,7 @@ impl Keeper {
         }
     }
 
-    async fn run(&self) -> Ended {
+    async fn run(&self) -> RunEnd {
         let cancelled = CancellationToken::new();
         let (handler, context, token) = (self.handler.clone(), self.context.clone(), cancelled.clone());
         // The call is inside: what makes the future can panic as well.
@@ -215,12 +215,12 @@ impl Keeper {
         ended
     }
 
-    fn ended(ended: Result<Result<(), Panic>, JoinError>) -> Ended {
+    fn ended(ended: Result<Result<(), Panic>, JoinError>) -> RunEnd {
         match ended {
-            Ok(Ok(())) => Ended::Done,
-            Ok(Err(panic)) => Ended::Panicked(panic),
+            Ok(Ok(())) => RunEnd::Done,
+            Ok(Err(panic)) => RunEnd::Panicked(panic),
             // Aborted, or its runtime is gone.
-            Err(_) => Ended::Cancelled,
+            Err(_) => RunEnd::Cancelled,
         }
     }
 
@@ -229,7 +229,7 @@ impl Keeper {
         &self,
         cancelled: &CancellationToken,
         mut task: AbortOnDropHandle<Result<(), Panic>>,
-    ) -> Ended {
+    ) -> RunEnd {
         cancelled.cancel();
         let fenced = async {
             tokio::select! {
@@ -243,11 +243,11 @@ impl Keeper {
             biased;
             // One that panics on its way out has ended as well.
             ended = &mut task => return match Self::ended(ended) {
-                Ended::Panicked(panic) => {
-                    self.tell(&panic, Duration::ZERO);
-                    Ended::Cancelled
+                RunEnd::Panicked(panic) => {
+                    self.log_panic(&panic, Duration::ZERO);
+                    RunEnd::Cancelled
                 }
-                Ended::Done | Ended::Cancelled => Ended::Cancelled,
+                RunEnd::Done | RunEnd::Cancelled => RunEnd::Cancelled,
             },
             () = fenced => {}
             () = tokio::time::sleep(self.grace) => {}
@@ -260,7 +260,7 @@ impl Keeper {
                 "the singleton blocks its thread and can't be aborted: it is left behind, and another may begin elsewhere"
             );
         }
-        Ended::Cancelled
+        RunEnd::Cancelled
     }
 
     /// It shall not run here any more.
@@ -288,7 +288,7 @@ impl Keeper {
         }
     }
 
-    fn tell(&self, panic: &Panic, again_in: Duration) {
+    fn log_panic(&self, panic: &Panic, again_in: Duration) {
         self.metrics.count_singleton_panic();
         tracing::error!(
             shard.id = %self.shard.number(), epoch = %self.shard.epoch(), panic = panic.message,

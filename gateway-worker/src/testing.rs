@@ -11,14 +11,14 @@ use tokio_util::sync::CancellationToken;
 use twilight_model::gateway::Intents;
 
 use crate::{
-    bot::{Bot, BotCode, Care, Deliveries},
+    bot::{EventQueues, BotCode, Suspects, EventQueue},
     cache::{CacheSettings, ShardCache},
     checkpoints::{CheckpointMetrics, Checkpoints, Keep, Pace, WrittenFormat},
     clock::BootTime,
     discord,
     gateway_address::Trust,
     handler::{EventHandler, NoHandler, Tools},
-    callbacks::{HookMetrics, Places, ShardHooks},
+    callbacks::{CallbackMetrics, CallbackSlots, ShardCallbacks},
     identify,
     lease::{Lease, LeaseWindow},
     metrics::ShardMetrics,
@@ -47,7 +47,7 @@ pub(crate) fn lease() -> LeaseWindow {
     lease.window().clone()
 }
 
-pub(crate) fn bot(handler: Arc<dyn EventHandler>) -> Bot {
+pub(crate) fn event_queues(handler: Arc<dyn EventHandler>) -> EventQueues {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let hub = Hub::new(Arc::new(MemoryBus::new()), BridgeMetrics::default());
     let (_, routes) = watch::channel(Arc::new(Routes {
@@ -60,7 +60,7 @@ pub(crate) fn bot(handler: Arc<dyn EventHandler>) -> Bot {
         callbacks: Arc::new(discord::callbacks(&settings::Secret::new("t"), "127.0.0.1:1")),
         bridge: Bridge::new(routes, None, None, hub, BridgeMetrics::default(), "test"),
     };
-    Bot {
+    EventQueues {
         wanted: Arc::new(handler.wants()),
         code: BotCode {
             handler,
@@ -71,21 +71,21 @@ pub(crate) fn bot(handler: Arc<dyn EventHandler>) -> Bot {
         limits: dispatch::Limits::default(),
         metrics: dispatch::DispatchMetrics::default(),
         shed_order: Arc::default(),
-        care: Care::new(Arc::new(CheckpointMemoryStore::new()), dispatch::DispatchMetrics::default()),
+        suspects: Suspects::new(Arc::new(CheckpointMemoryStore::new()), dispatch::DispatchMetrics::default()),
         relaying: None,
     }
 }
 
 /// A shard that runs, without bot code.
 pub(crate) fn running(shard: &Arc<ShardState>) -> Arc<RunningShard> {
-    running_with(shard, bot(Arc::new(NoHandler)).deliveries(shard, &lease(), false))
+    running_with(shard, event_queues(Arc::new(NoHandler)).queue_for(shard, &lease(), false))
 }
 
 /// A shard that runs with this queue.
-pub(crate) fn running_with(shard: &Arc<ShardState>, queue: Deliveries) -> Arc<RunningShard> {
-    let code = bot(Arc::new(NoHandler)).code;
-    let hooks = ShardHooks::new(shard.clone(), code, Places::new(HookMetrics::default()), lease());
-    RunningShard::new(shard.clone(), queue, hooks)
+pub(crate) fn running_with(shard: &Arc<ShardState>, queue: EventQueue) -> Arc<RunningShard> {
+    let code = event_queues(Arc::new(NoHandler)).code;
+    let callbacks = ShardCallbacks::new(shard.clone(), code, CallbackSlots::new(CallbackMetrics::default()), lease());
+    RunningShard::new(shard.clone(), queue, callbacks)
 }
 
 /// What the task of a shard needs that connects to this gateway. Its requests for permits stay unanswered.
@@ -93,15 +93,15 @@ pub(crate) fn runner_parts(
     gateway: &str,
     stop: CancellationToken,
 ) -> (RunnerParts, mpsc::Receiver<identify::Message>) {
-    let (identify, wishes) = identify::channel();
+    let (identify, requests) = identify::channel();
     let (shard, lease) = (shard_at(EPOCH, "none"), lease());
     let trust = Trust::new(Some(gateway.parse().unwrap()), None);
     let parts = RunnerParts {
-        deliveries: bot(Arc::new(NoHandler)).deliveries(&shard, &lease, false),
+        event_queue: event_queues(Arc::new(NoHandler)).queue_for(&shard, &lease, false),
         checkpoints: checkpoints(memory(), Keep::Full),
         resources: Vec::new(),
         commands: Arc::new(Commands::new(shard.clone())),
-        desk: Arc::default(),
+        copy_slot: Arc::default(),
         ran_before: false,
         dialing: Dialing::default(),
         shard,
@@ -115,7 +115,7 @@ pub(crate) fn runner_parts(
         metrics: ShardMetrics::default(),
         stop,
     };
-    (parts, wishes)
+    (parts, requests)
 }
 
 pub(crate) fn checkpoints(store: Arc<dyn CheckpointStore>, keep: Keep) -> Checkpoints {

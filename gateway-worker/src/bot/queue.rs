@@ -21,7 +21,7 @@ const SESSIONS: f64 = 2.0;
 
 /// The events of one shard on their way to the handler, and into the relay's streams.
 #[derive(Clone)]
-pub(crate) struct Deliveries {
+pub(crate) struct EventQueue {
     pub(super) dispatcher: Dispatcher<Queued, ShardHandler>,
     pub(super) relay: Option<ShardRelay>,
     pub(super) wanted: Arc<Wanted>,
@@ -32,13 +32,13 @@ pub(crate) struct Deliveries {
     pub(super) closing: CancellationToken,
 }
 
-impl std::fmt::Debug for Deliveries {
+impl std::fmt::Debug for EventQueue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Deliveries").field("dispatcher", &self.dispatcher).finish_non_exhaustive()
+        f.debug_struct("EventQueue").field("dispatcher", &self.dispatcher).finish_non_exhaustive()
     }
 }
 
-impl Deliveries {
+impl EventQueue {
     /// An event of this name is handled or relayed.
     pub(crate) fn wants(&self, name: &str) -> bool {
         self.wanted.has(name) || self.relay.as_ref().is_some_and(|relay| relay.wants(name))
@@ -258,14 +258,14 @@ impl Deliveries {
         }
     }
 
-    /// Returns a guard that abandons the deliveries on drop, however the shard's task ends.
+    /// Returns a guard that abandons the queue on drop, however the shard's task ends.
     pub(crate) fn abandoned_on_drop(&self) -> AbandonOnDrop {
         AbandonOnDrop(self.clone())
     }
 }
 
-/// See [`Deliveries::abandoned_on_drop`].
-pub(crate) struct AbandonOnDrop(Deliveries);
+/// See [`EventQueue::abandoned_on_drop`].
+pub(crate) struct AbandonOnDrop(EventQueue);
 
 impl Drop for AbandonOnDrop {
     fn drop(&mut self) {

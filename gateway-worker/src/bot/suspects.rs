@@ -40,14 +40,14 @@ const BRIEFLY: Duration = Duration::from_secs(3);
 
 /// The care that a shard starts with.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Caution {
-    pub(super) level: Level,
+pub(crate) struct ShardCaution {
+    pub(super) level: CareLevel,
     /// The epochs of owners that were killed from outside.
     pub(super) killed: Vec<Epoch>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Level {
+pub(super) enum CareLevel {
     #[default]
     None,
     /// The previous owner died.
@@ -56,28 +56,28 @@ pub(super) enum Level {
     Full,
 }
 
-impl Caution {
+impl ShardCaution {
     /// The coordinator's word in an assignment.
     pub(crate) fn assigned(assignment: &Assignment, shard: ShardNumber) -> Self {
         let level = if assignment.careful.contains(&shard) {
-            Level::Full
+            CareLevel::Full
         } else if assignment.suspected.contains(&shard) {
-            Level::Brief
+            CareLevel::Brief
         } else {
-            Level::None
+            CareLevel::None
         };
         let killed = assignment.killed.iter().filter(|(of, _)| *of == shard).map(|(_, epoch)| *epoch);
         Self { level, killed: killed.collect() }
     }
 }
 
-impl From<bool> for Caution {
+impl From<bool> for ShardCaution {
     fn from(careful: bool) -> Self {
-        Self { level: if careful { Level::Full } else { Level::None }, killed: Vec::new() }
+        Self { level: if careful { CareLevel::Full } else { CareLevel::None }, killed: Vec::new() }
     }
 }
 
-impl Level {
+impl CareLevel {
     /// Sets the queue's level of care. Must be called before anything is queued.
     pub(super) fn apply<H: Handler<Queued>>(
         self,
@@ -103,7 +103,7 @@ impl Level {
 
 /// What the shards of a worker have in common. Clones are the same.
 #[derive(Clone)]
-pub(crate) struct Care {
+pub(crate) struct Suspects {
     store: Arc<dyn SetAsideStore>,
     /// Held by the one suspect that is being handled.
     turn: Arc<tokio::sync::Mutex<()>>,
@@ -112,7 +112,7 @@ pub(crate) struct Care {
     metrics: DispatchMetrics,
 }
 
-impl Care {
+impl Suspects {
     pub(crate) fn new(store: Arc<dyn SetAsideStore>, metrics: DispatchMetrics) -> Self {
         Self { store, turn: Arc::default(), let_go: Arc::default(), metrics }
     }
@@ -123,9 +123,9 @@ impl Care {
         shard: Arc<ShardState>,
         closing: CancellationToken,
         killed: Vec<Epoch>,
-    ) -> ShardCare {
-        ShardCare {
-            care: self.clone(),
+    ) -> ShardSuspects {
+        ShardSuspects {
+            worker: self.clone(),
             shard,
             closing,
             voided: AtomicBool::new(killed.is_empty()),
@@ -137,8 +137,8 @@ impl Care {
 }
 
 /// One shard's.
-pub(super) struct ShardCare {
-    care: Care,
+pub(super) struct ShardSuspects {
+    worker: Suspects,
     shard: Arc<ShardState>,
     closing: CancellationToken,
     /// Previous owners whose notes are void.
@@ -160,7 +160,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl ShardCare {
+impl ShardSuspects {
     /// A suspect is about to be handled alone: notes it, or sets it aside.
     pub(super) async fn admit(&self, delivery: &Delivery<Queued>) -> Admission {
         let at = position(delivery.payload());
@@ -180,9 +180,9 @@ impl ShardCare {
         if let Queued::Replay(_) = delivery.payload() {
             return Admission::Handle;
         }
-        let turn = self.care.turn.clone().lock_owned().await;
+        let turn = self.worker.turn.clone().lock_owned().await;
         *lock(&self.turn) = Some((at, turn));
-        if self.care.let_go.load(Ordering::Relaxed) > 0 {
+        if self.worker.let_go.load(Ordering::Relaxed) > 0 {
             return Admission::Handle;
         }
         match self.note(at).await {
@@ -200,13 +200,13 @@ impl ShardCare {
         let (shard, epoch) = (self.shard.number(), self.shard.epoch());
         if !self.voided.load(Ordering::Relaxed) {
             if let Fenced::Outranked(by) =
-                self.care.store.void_notes(shard, epoch, None, &self.killed).await?
+                self.worker.store.void_notes(shard, epoch, None, &self.killed).await?
             {
                 return Ok(Noted::Outranked(by));
             }
             self.voided.store(true, Ordering::Relaxed);
         }
-        self.care.store.note(shard, epoch, at, DEATHS).await
+        self.worker.store.note(shard, epoch, at, DEATHS).await
     }
 
     /// What the store says to a note; `None` when it was away for too long.
@@ -251,9 +251,9 @@ impl ShardCare {
         let (shard, epoch) = (self.shard.number(), self.shard.epoch());
         let mut said = false;
         loop {
-            match self.care.store.set_aside(shard, epoch, &event).await {
+            match self.worker.store.set_aside(shard, epoch, &event).await {
                 Ok(Fenced::Done { forgotten }) => {
-                    self.care.metrics.count_set_aside(kind, forgotten);
+                    self.worker.metrics.count_set_aside(kind, forgotten);
                     tracing::error!(
                         shard.id = %shard, event = %kind, session = at.session, sequence = at.sequence,
                         deaths = noted, forgotten,
@@ -294,7 +294,7 @@ impl ShardCare {
         } else if delivery.alone {
             self.take_back(at).await;
             if !self.give_turn_back(at) {
-                self.care.let_go.fetch_sub(1, Ordering::Relaxed);
+                self.worker.let_go.fetch_sub(1, Ordering::Relaxed);
             }
         }
     }
@@ -305,7 +305,7 @@ impl ShardCare {
         if let Queued::Replay(_) = delivery.payload() {
             return;
         }
-        self.care.let_go.fetch_add(1, Ordering::Relaxed);
+        self.worker.let_go.fetch_add(1, Ordering::Relaxed);
         self.withdraw(at).await;
         self.give_turn_back(at);
     }
@@ -314,13 +314,13 @@ impl ShardCare {
     async fn withdraw(&self, at: Position) {
         let (shard, epoch) = (self.shard.number(), self.shard.epoch());
         let voided =
-            patiently(|| async move { self.care.store.void_notes(shard, epoch, Some(at), &[epoch]).await });
+            patiently(|| async move { self.worker.store.void_notes(shard, epoch, Some(at), &[epoch]).await });
         self.log_note_removal(at, voided.await);
     }
 
     async fn take_back(&self, at: Position) {
         let (shard, epoch) = (self.shard.number(), self.shard.epoch());
-        self.log_note_removal(at, patiently(|| self.care.store.take_back(shard, epoch, at)).await);
+        self.log_note_removal(at, patiently(|| self.worker.store.take_back(shard, epoch, at)).await);
     }
 
     fn log_note_removal(&self, at: Position, taken_back: Result<Fenced, CheckpointStoreError>) {
@@ -337,7 +337,7 @@ impl ShardCare {
     /// What was set aside has been handled after all.
     async fn forget(&self, at: Position) {
         let shard = self.shard.number();
-        match patiently(|| self.care.store.drop_aside(shard, at)).await {
+        match patiently(|| self.worker.store.drop_aside(shard, at)).await {
             Ok(_) => tracing::info!(
                 shard.id = %shard, session = at.session, sequence = at.sequence,
                 "an event that was set aside has been handled"

@@ -11,7 +11,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    bot::Bot,
+    bot::EventQueues,
     event::Event,
     handler::{EventHandler, NoHandler},
     lease::Lease,
@@ -49,16 +49,16 @@ impl Scripted {
 impl EventHandler for Scripted {
     async fn handle(&self, _: &Context, _: &Event) {}
 
-    async fn message(&self, _: &Context, message: &ShardMessage) -> Taken {
+    async fn message(&self, _: &Context, message: &ShardMessage) -> MessageOutcome {
         self.began.lock().unwrap().push(message.kind.clone());
         let _gone = Gone(self.gone.clone());
         match message.kind.as_str() {
             "waits" => self.leave.notified().await,
             "panics" => panic!("as the test has it"),
-            "unknown" => return Taken::No,
+            "unknown" => return MessageOutcome::Declined,
             _ => {}
         }
-        Taken::Yes
+        MessageOutcome::Accepted
     }
 
     async fn request(&self, context: &Context, request: &ShardRequest) -> Result<Value, RequestError> {
@@ -80,27 +80,27 @@ impl EventHandler for Scripted {
 struct Bench {
     shards: RunningShards,
     shard: Arc<RunningShard>,
-    bot: Bot,
-    metrics: HookMetrics,
+    bot: EventQueues,
+    metrics: CallbackMetrics,
 }
 
 impl Bench {
     fn new(handler: Arc<dyn EventHandler>) -> Self {
-        Self::with(testing::bot(handler), &testing::lease())
+        Self::with(testing::event_queues(handler), &testing::lease())
     }
 
-    fn with(bot: Bot, lease: &LeaseWindow) -> Self {
+    fn with(bot: EventQueues, lease: &LeaseWindow) -> Self {
         let state = testing::shard_at(EPOCH, "guilds");
-        let metrics = HookMetrics::default();
-        let places = Places::new(metrics.clone());
-        let hooks = ShardHooks::new(state.clone(), bot.code.clone(), places, lease.clone());
-        let shard = RunningShard::new(state.clone(), bot.deliveries(&state, lease, false), hooks);
+        let metrics = CallbackMetrics::default();
+        let slots = CallbackSlots::new(metrics.clone());
+        let callbacks = ShardCallbacks::new(state.clone(), bot.code.clone(), slots, lease.clone());
+        let shard = RunningShard::new(state.clone(), bot.queue_for(&state, lease, false), callbacks);
         let shards = RunningShards::new("w".parse().unwrap());
         shards.publish(BTreeMap::from([(SHARD, shard.clone())]), BTreeMap::new());
         Self { shards, shard, bot, metrics }
     }
 
-    fn metrics(&self) -> &HookMetrics {
+    fn metrics(&self) -> &CallbackMetrics {
         &self.metrics
     }
 
@@ -145,15 +145,15 @@ fn failed(outcome: AnswerOutcome) -> (Kind, String) {
     }
 }
 
-/// The place of a hook is free again soon after it has ended.
-async fn until_idle(metrics: &HookMetrics) {
+/// The slot of a hook is free again soon after it has ended.
+async fn until_idle(metrics: &CallbackMetrics) {
     timeout(PATIENCE, async {
         while metrics.running() > 0 {
             sleep(Duration::from_millis(1)).await;
         }
     })
     .await
-    .expect("all places to be free");
+    .expect("all slots to be free");
 }
 
 #[tokio::test]
@@ -165,8 +165,8 @@ async fn bot_code_gets_what_is_sent_and_asked() {
     let AnswerOutcome::Json(json) = bench.ask("shard").await else { panic!("no reply") };
     let reply: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(reply, json!({ "shard": SHARD.0, "data": "hello" }));
-    assert_eq!(bench.metrics().count(Hook::Message, "taken"), 1);
-    assert_eq!(bench.metrics().count(Hook::Request, "replied"), 1);
+    assert_eq!(bench.metrics().count(CallbackKind::Message, "taken"), 1);
+    assert_eq!(bench.metrics().count(CallbackKind::Request, "replied"), 1);
 }
 
 #[tokio::test]
@@ -183,7 +183,7 @@ async fn a_message_that_nobody_takes_is_told_so() {
             Some(shard_bridge::HubItem::ToShard(message)) => assert_eq!(message.data, json!({"n": 1})),
             other => panic!("{other:?}"),
         }
-        assert_eq!(bench.metrics().count(Hook::Message, "not_taken"), 3);
+        assert_eq!(bench.metrics().count(CallbackKind::Message, "not_taken"), 3);
         drop(other);
     }
     let (kind, _) = failed(Bench::new(Arc::new(NoHandler)).ask("anything").await);
@@ -195,7 +195,7 @@ async fn without_a_lease_or_the_shard_nothing_begins() {
     let handler = Arc::new(Scripted::default());
     let lease = Lease::default();
     lease.renewed(BootTime::now(), Duration::from_hours(1));
-    let bench = Bench::with(testing::bot(handler.clone()), lease.window());
+    let bench = Bench::with(testing::event_queues(handler.clone()), lease.window());
     let mut subscription = bench.bot.code.tools.bridge.hub().subscribe(Wants::everything()).unwrap();
     assert!(bench.shards.may_act_for(SHARD));
     lease.refused();
@@ -271,7 +271,7 @@ async fn a_question_ends_with_its_deadline() {
     assert!(asked.elapsed() < PATIENCE);
     handler.gone.notified().await;
     until_idle(bench.metrics()).await;
-    assert_eq!(bench.metrics().count(Hook::Request, "too_late"), 1);
+    assert_eq!(bench.metrics().count(CallbackKind::Request, "too_late"), 1);
     // A deadline that has passed already lets nothing begin.
     let before = handler.began();
     let (kind, _) = failed(bench.ask_within("shard", Duration::ZERO).await);
@@ -292,7 +292,7 @@ async fn a_question_ends_with_whoever_asked() {
     asking.abort();
     timeout(PATIENCE, handler.gone.notified()).await.expect("it to be ended");
     until_idle(bench.metrics()).await;
-    assert_eq!(bench.metrics().count(Hook::Request, "cancelled"), 1);
+    assert_eq!(bench.metrics().count(CallbackKind::Request, "cancelled"), 1);
 }
 
 #[tokio::test]
@@ -307,7 +307,7 @@ async fn no_more_than_so_many_are_under_way() {
     let (kind, why) = failed(bench.ask_within("shard", soon).await);
     assert!(kind == Kind::TooLate && why.contains("too much to do"), "{why}");
     assert_eq!(handler.began(), AT_ONCE);
-    // It gets the place of one that ends while it waits.
+    // It gets the slot of one that ends while it waits.
     let (delivered, ()) = tokio::join!(bench.send("waited"), async {
         tokio::task::yield_now().await;
         handler.leave.notify_one();
@@ -323,7 +323,7 @@ async fn no_more_than_so_many_are_under_way() {
 #[tokio::test]
 async fn what_was_not_begun_with_in_time_never_is() {
     let handler = Arc::new(Scripted::default());
-    let mut bot = testing::bot(handler.clone());
+    let mut bot = testing::event_queues(handler.clone());
     let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     bot.code.runtime = threads.handle().clone();
     let bench = Bench::with(bot, &testing::lease());

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Checkpoints;
-use crate::{bot::Deliveries, shard_state::ShardState};
+use crate::{bot::EventQueue, shard_state::ShardState};
 
 mod pass;
 
@@ -27,7 +27,7 @@ const LAST: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Writer {
     soon: Arc<Notify>,
-    last: Option<oneshot::Sender<Last>>,
+    last: Option<oneshot::Sender<LastCheckpoint>>,
     task: AbortOnDropHandle<()>,
 }
 
@@ -44,7 +44,7 @@ pub(crate) struct Stored {
 
 /// The last checkpoint of an owner that stops in order.
 #[derive(Debug)]
-pub(crate) struct Last {
+pub(crate) struct LastCheckpoint {
     /// All events whose handlers have not started.
     pub(crate) pending: Pending,
     /// Discord will send nothing again.
@@ -59,7 +59,7 @@ impl Writer {
     pub(crate) fn start(
         checkpoints: Checkpoints,
         shard: Arc<ShardState>,
-        deliveries: Deliveries,
+        event_queue: EventQueue,
         serial: u64,
         stored: Option<Stored>,
     ) -> Self {
@@ -72,7 +72,7 @@ impl Writer {
         let pass = Pass {
             checkpoints,
             shard,
-            deliveries,
+            event_queue,
             serial,
             stored,
             stored_pending,
@@ -91,7 +91,7 @@ impl Writer {
     }
 
     /// Writes the last checkpoint of an owner that stops in order.
-    pub(crate) async fn finish(mut self, word: Last) {
+    pub(crate) async fn finish(mut self, word: LastCheckpoint) {
         if let Some(last) = self.last.take() {
             let _ = last.send(word);
         }

@@ -6,11 +6,11 @@ pub use shard_bridge::{ShardMessage, ShardRequest};
 
 /// Whether bot code takes a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
+pub enum MessageOutcome {
     /// It does.
-    Yes,
+    Accepted,
     /// It does not know this type, say: the sender is told so, unless somebody else here takes the message.
-    No,
+    Declined,
 }
 
 /// There is no reply to a request.

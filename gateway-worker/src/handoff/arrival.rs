@@ -24,7 +24,7 @@ use tonic::{Status, Streaming, transport::Endpoint};
 
 use crate::{
     cache::{CacheSettings, Copy, Prepared, RestoreError},
-    threads::Turn,
+    threads::TimeSlice,
 };
 
 /// How long a connection to the source may take to be made.
@@ -60,12 +60,12 @@ pub(crate) struct Arrival {
     what: Arriving,
     /// Everything but the last part is here, or nothing will be: the shard may be asked back from its owner.
     copied: Arc<AtomicBool>,
-    task: AbortOnDropHandle<Option<Carried>>,
+    task: AbortOnDropHandle<Option<HandoffState>>,
 }
 
 /// A shard as its owner before left it.
 #[derive(Debug)]
-pub(crate) struct Carried {
+pub(crate) struct HandoffState {
     pub(crate) head: Head,
     pub(crate) guilds: Prepared,
     /// In order.
@@ -78,7 +78,7 @@ impl Arrivals {
     }
 
     /// Makes what is copied what shall be copied.
-    pub(crate) fn obey(&mut self, wanted: &BTreeMap<ShardNumber, Arriving>) {
+    pub(crate) fn apply(&mut self, wanted: &BTreeMap<ShardNumber, Arriving>) {
         self.arriving.retain(|shard, arrival| wanted.get(shard) == Some(&arrival.what));
         for (&shard, what) in wanted {
             if !self.arriving.contains_key(&shard) {
@@ -121,7 +121,7 @@ impl Arrivals {
 
 impl Arrival {
     /// What has come, if all of it has.
-    pub(crate) async fn carried(self) -> Option<Carried> {
+    pub(crate) async fn handoff_state(self) -> Option<HandoffState> {
         timeout(LAST_PART, self.task).await.ok()?.ok()?
     }
 }
@@ -158,11 +158,11 @@ enum CopyFailed {
 }
 
 impl Copier {
-    async fn run(self) -> Option<Carried> {
+    async fn run(self) -> Option<HandoffState> {
         let mut tries = 0;
         loop {
             match self.copy().await {
-                Ok(carried) => return Some(carried),
+                Ok(state) => return Some(state),
                 Err(error) => {
                     tries += 1;
                     let from = &self.what.from;
@@ -178,11 +178,11 @@ impl Copier {
             shard.id = %self.shard, from.id = %self.what.from,
             "the shard can't be copied: it will begin from its checkpoint"
         );
-        self.is_as_far_as_it_can_be();
+        self.mark_copied();
         None
     }
 
-    fn is_as_far_as_it_can_be(&self) {
+    fn mark_copied(&self) {
         self.copied.store(true, Ordering::Release);
         self.changed.notify_one();
     }
@@ -204,11 +204,11 @@ impl Copier {
         Ok(source.copy_shard(request).await?.into_inner())
     }
 
-    async fn copy(&self) -> Result<Carried, CopyFailed> {
+    async fn copy(&self) -> Result<HandoffState, CopyFailed> {
         let mut parts = timeout(NEXT_PART, self.open()).await.map_err(|_| CopyFailed::Stalled)??;
         let mut copy = Copy::new(&self.cache);
         let mut pending = Vec::new();
-        let mut turn = Turn::begin();
+        let mut slice = TimeSlice::begin();
         let (mut so_far, mut bytes) = (false, 0_usize);
         let so_far_by = Instant::now() + SO_FAR;
         loop {
@@ -226,20 +226,20 @@ impl Copier {
                     if bytes > LARGEST_COPY {
                         return Err(CopyFailed::TooLarge);
                     }
-                    self.take(&mut copy, &mut pending, records, &mut turn).await?;
+                    self.take(&mut copy, &mut pending, records, &mut slice).await?;
                 }
                 Part::SoFar(_) => {
-                    make_guilds(&mut copy, &mut turn).await?;
+                    make_guilds(&mut copy, &mut slice).await?;
                     so_far = true;
                     fail::fail_point!("handoff_copied");
-                    self.is_as_far_as_it_can_be();
+                    self.mark_copied();
                 }
                 Part::HandedOver(last) => {
-                    make_guilds(&mut copy, &mut turn).await?;
+                    make_guilds(&mut copy, &mut slice).await?;
                     let head = decode_head(&last.head)?;
                     pending.sort_by_key(|event: &PendingEvent| (event.session, event.sequence));
                     fail::fail_point!("handoff_carried");
-                    return Ok(Carried { guilds: copy.finish(&head)?, head, pending });
+                    return Ok(HandoffState { guilds: copy.finish(&head)?, head, pending });
                 }
             }
         }
@@ -250,7 +250,7 @@ impl Copier {
         copy: &mut Copy,
         pending: &mut Vec<PendingEvent>,
         records: v1::CopiedRecords,
-        turn: &mut Turn,
+        slice: &mut TimeSlice,
     ) -> Result<(), CopyFailed> {
         for key in records.gone {
             copy.remove(key.parse()?);
@@ -260,15 +260,15 @@ impl Copier {
             if let Some(Record::Pending(event)) = copy.take(key, decode_record(key, &record)?) {
                 pending.push(event);
             }
-            turn.give_way().await;
+            slice.yield_if_over().await;
         }
         Ok(())
     }
 }
 
-async fn make_guilds(copy: &mut Copy, turn: &mut Turn) -> Result<(), RestoreError> {
+async fn make_guilds(copy: &mut Copy, slice: &mut TimeSlice) -> Result<(), RestoreError> {
     while copy.next_guild()? {
-        turn.give_way().await;
+        slice.yield_if_over().await;
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use super::*;
 use crate::{
     cache::records::tests::{event, guild, ready},
-    checkpoints::{WrittenFormat, writer::Last},
+    checkpoints::{WrittenFormat, writer::LastCheckpoint},
     rpc::WorkerService,
     shard_state::Progress,
     shards::{RunningShard, RunningShards},
@@ -76,7 +76,7 @@ impl Target {
         let worker = "target".parse().unwrap();
         let mut arrivals = Arrivals::new(worker, testing::cache("all"), runtime, changed.clone());
         let what = Arriving { epoch, from: "source".parse().unwrap(), url: url.to_owned() };
-        arrivals.obey(&BTreeMap::from([(SHARD, what)]));
+        arrivals.apply(&BTreeMap::from([(SHARD, what)]));
         Self { arrivals, changed }
     }
 
@@ -100,8 +100,8 @@ fn pending(sequence: u64) -> ((u64, u64), PendingEvent) {
     ((SESSION, sequence), event)
 }
 
-fn last(pending: Vec<((u64, u64), PendingEvent)>) -> Last {
-    Last { pending, exact: true }
+fn last(pending: Vec<((u64, u64), PendingEvent)>) -> LastCheckpoint {
+    LastCheckpoint { pending, exact: true }
 }
 
 #[tokio::test]
@@ -116,10 +116,10 @@ async fn everything_comes_what_has_changed_meanwhile_too() {
     shard.cache().apply(&event("GUILD_UPDATE", &renamed), 4);
     shard.cache().apply(&event("GUILD_DELETE", &json!({ "id": "6" })), 5);
     shard.set_read(5, 11);
-    shard.desk().hand_over(&shard, &last(vec![pending(5), pending(4)]), 1);
+    shard.copy_slot().hand_over(&shard, &last(vec![pending(5), pending(4)]), 1);
 
-    let Carried { head, guilds, pending } =
-        target.arrivals.take(SHARD, Some(EPOCH)).unwrap().carried().await.unwrap();
+    let HandoffState { head, guilds, pending } =
+        target.arrivals.take(SHARD, Some(EPOCH)).unwrap().handoff_state().await.unwrap();
     assert_eq!((head.read, head.read_at_unix_ms, head.epoch, head.exact), (5, 11, EPOCH, true));
     assert_eq!(head.session, *shard.progress().unwrap().session);
     assert_eq!(pending.iter().map(|event| event.sequence).collect::<Vec<_>>(), [4, 5]);
@@ -136,9 +136,9 @@ async fn a_shard_that_ends_before_it_is_handed_over_leaves_nothing() {
     let shard = source();
     let mut target = Target::copying(&serve(&shard).await, EPOCH);
     target.is_copied().await;
-    shard.desk().close();
+    shard.copy_slot().close();
     let arrival = target.arrivals.take(SHARD, Some(EPOCH)).unwrap();
-    assert!(arrival.carried().await.is_none());
+    assert!(arrival.handoff_state().await.is_none());
 }
 
 #[tokio::test]
@@ -147,9 +147,9 @@ async fn a_copy_of_another_session_is_no_copy() {
     let mut target = Target::copying(&serve(&shard).await, EPOCH);
     target.is_copied().await;
     shard.cache().begin_session(SESSION + 1, Some(&ready(&[5])));
-    shard.desk().hand_over(&shard, &last(Vec::new()), 1);
+    shard.copy_slot().hand_over(&shard, &last(Vec::new()), 1);
     let arrival = target.arrivals.take(SHARD, Some(EPOCH)).unwrap();
-    assert!(arrival.carried().await.is_none());
+    assert!(arrival.handoff_state().await.is_none());
 }
 
 #[tokio::test]
@@ -161,7 +161,7 @@ async fn what_can_not_be_copied_is_not_waited_for() {
         let mut target = Target::copying(url, epoch);
         assert_eq!(target.is_copied().await, BTreeMap::from([(SHARD, epoch)]), "it may move");
         let arrival = target.arrivals.take(SHARD, Some(epoch)).unwrap();
-        assert!(arrival.carried().await.is_none());
+        assert!(arrival.handoff_state().await.is_none());
     }
 }
 
@@ -170,7 +170,7 @@ async fn a_copy_of_another_epoch_than_was_handed_over_is_void() {
     let shard = source();
     let mut target = Target::copying(&serve(&shard).await, EPOCH);
     target.is_copied().await;
-    shard.desk().hand_over(&shard, &last(Vec::new()), 1);
+    shard.copy_slot().hand_over(&shard, &last(Vec::new()), 1);
     assert!(target.arrivals.take(SHARD, Some(Epoch(EPOCH.0 + 5))).is_none());
     assert!(target.arrivals.copied().is_empty());
 }

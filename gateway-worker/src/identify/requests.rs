@@ -1,79 +1,79 @@
-//! The wishes that wait, and the permits that shards hold. Pure but for the channels that it answers on.
+//! The requests that wait, and the permits that shards hold. Pure but for the channels that it answers on.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use fleet_model::{Epoch, ShardNumber, Term};
 use tokio::sync::mpsc;
 
-use super::{Granted, Wish};
+use super::{PermitGrant, PermitRequest};
 use crate::clock::BootTime;
 
-/// How long a wish waits for a permit before it is asked again.
+/// How long a request waits for a permit before it is asked again.
 const OVERDUE: Duration = Duration::from_secs(10);
 
-/// The wishes, by ticket.
+/// The requests, by ticket.
 #[derive(Debug, Default)]
-pub(super) struct Wishes {
+pub(super) struct PermitRequests {
     next_ticket: u64,
-    waiting: BTreeMap<u64, Waiting>,
+    waiting: BTreeMap<u64, WaitingRequest>,
     /// Permits in the hands of shards, not answered yet.
-    handed: BTreeMap<u64, mpsc::Sender<Granted>>,
+    handed: BTreeMap<u64, mpsc::Sender<PermitGrant>>,
     /// The highest term that a permit came from.
     term: Term,
 }
 
 #[derive(Debug)]
-struct Waiting {
-    wish: Wish,
+struct WaitingRequest {
+    request: PermitRequest,
     /// When it was asked; `None` while there is nobody to ask.
     asked_at: Option<BootTime>,
 }
 
 /// A question for the coordinator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ask {
+pub(super) struct PermitAsk {
     pub(super) ticket: u64,
     pub(super) shard: ShardNumber,
     pub(super) epoch: Epoch,
 }
 
-impl Wishes {
-    /// Takes a wish in; it is asked with [`Wishes::unasked`].
-    pub(super) fn add(&mut self, wish: Wish) {
+impl PermitRequests {
+    /// Takes a request in; it is asked with [`PermitRequests::unasked`].
+    pub(super) fn add(&mut self, request: PermitRequest) {
         self.next_ticket += 1;
-        self.waiting.insert(self.next_ticket, Waiting { wish, asked_at: None });
+        self.waiting.insert(self.next_ticket, WaitingRequest { request, asked_at: None });
     }
 
-    /// The wishes that nobody was asked yet. They count as asked now.
-    pub(super) fn unasked(&mut self, now: BootTime) -> Vec<Ask> {
+    /// The requests that nobody was asked yet. They count as asked now.
+    pub(super) fn unasked(&mut self, now: BootTime) -> Vec<PermitAsk> {
         let unasked = self.waiting.iter_mut().filter(|(_, waiting)| waiting.asked_at.is_none());
         unasked
             .map(|(&ticket, waiting)| {
                 waiting.asked_at = Some(now);
-                Ask { ticket, shard: waiting.wish.shard.number(), epoch: waiting.wish.shard.epoch() }
+                PermitAsk { ticket, shard: waiting.request.shard.number(), epoch: waiting.request.shard.epoch() }
             })
             .collect()
     }
 
-    /// The stream ended: every wish must be asked again, under a new ticket, as an answer to the old one may come yet.
+    /// The stream ended: every request must be asked again, under a new ticket, as an answer to the old one may come yet.
     pub(super) fn ask_again(&mut self) {
         self.handed.clear();
         let waiting = std::mem::take(&mut self.waiting);
         for waiting in waiting.into_values() {
-            self.add(waiting.wish);
+            self.add(waiting.request);
         }
     }
 
-    /// One wish was refused: it is asked again with the next round.
+    /// One request was refused: it is asked again with the next round.
     pub(super) fn ask_one_again(&mut self, ticket: u64) {
         if let Some(waiting) = self.waiting.remove(&ticket) {
-            self.add(waiting.wish);
+            self.add(waiting.request);
         }
     }
 
-    /// Wishes that were asked long ago are asked again: the coordinator may have lost them.
+    /// Sends overdue requests again: the coordinator may have lost them.
     pub(super) fn ask_overdue_again(&mut self, now: BootTime) {
-        let is_overdue = |waiting: &Waiting| waiting.asked_at.is_some_and(|at| at.after(OVERDUE) <= now);
+        let is_overdue = |waiting: &WaitingRequest| waiting.asked_at.is_some_and(|at| at.after(OVERDUE) <= now);
         let overdue: Vec<u64> = self
             .waiting
             .iter()
@@ -85,9 +85,9 @@ impl Wishes {
         }
     }
 
-    /// The shard whose wish this is.
-    pub(super) fn wish(&self, ticket: u64) -> Option<&Wish> {
-        self.waiting.get(&ticket).map(|waiting| &waiting.wish)
+    /// The shard whose request this is.
+    pub(super) fn request(&self, ticket: u64) -> Option<&PermitRequest> {
+        self.waiting.get(&ticket).map(|waiting| &waiting.request)
     }
 
     /// A permit came, `valid_after_ask` good from when it was asked for: it goes to its shard.
@@ -104,15 +104,15 @@ impl Wishes {
             return Err("it comes from an older term");
         }
         self.term = term;
-        let Some(Waiting { wish, asked_at }) = self.waiting.remove(&ticket) else {
+        let Some(WaitingRequest { request, asked_at }) = self.waiting.remove(&ticket) else {
             return Err("nobody wants it any more");
         };
         let Some(asked_at) = asked_at else {
-            self.add(wish);
+            self.add(request);
             return Err("nobody has asked for it");
         };
-        let permits = wish.permits.clone();
-        let granted = Granted { ticket, valid_until: asked_at.after(valid_after_ask), wish };
+        let permits = request.permits.clone();
+        let granted = PermitGrant { ticket, valid_until: asked_at.after(valid_after_ask), request };
         // No room, or nobody there: the connection that wanted it is gone.
         permits.try_send(granted).map_err(|_| "nobody wants it any more")?;
         self.handed.insert(ticket, permits);
@@ -120,19 +120,19 @@ impl Wishes {
     }
 
     /// A shard has answered for a permit. False when the coordinator needs no answer: it was the permit of an older stream.
-    pub(super) fn answered(&mut self, ticket: u64, unused: Option<Wish>) -> bool {
-        if let Some(wish) = unused {
-            self.add(wish);
+    pub(super) fn answered(&mut self, ticket: u64, unused: Option<PermitRequest>) -> bool {
+        if let Some(request) = unused {
+            self.add(request);
         }
         self.handed.remove(&ticket).is_some()
     }
 
-    /// Forgets the wishes of connections that are gone; these tickets are to be cancelled.
+    /// Forgets the requests of connections that are gone; these tickets are to be cancelled.
     pub(super) fn abandoned(&mut self) -> Vec<u64> {
-        let wishes = self.waiting.iter().filter(|(_, waiting)| waiting.wish.go.is_closed());
+        let requests = self.waiting.iter().filter(|(_, waiting)| waiting.request.connection.is_closed());
         let permits = self.handed.iter().filter(|(_, permits)| permits.is_closed());
         let gone: Vec<u64> =
-            wishes.map(|(&ticket, _)| ticket).chain(permits.map(|(&ticket, _)| ticket)).collect();
+            requests.map(|(&ticket, _)| ticket).chain(permits.map(|(&ticket, _)| ticket)).collect();
         for ticket in &gone {
             self.waiting.remove(ticket);
             self.handed.remove(ticket);
@@ -161,12 +161,12 @@ mod tests {
     }
 
     /// One connection's end of it.
-    struct Connection {
-        permits: mpsc::Receiver<Granted>,
+    struct ConnectionSide {
+        permits: mpsc::Receiver<PermitGrant>,
         gone: oneshot::Receiver<()>,
     }
 
-    fn wish() -> (Wish, Connection) {
+    fn request() -> (PermitRequest, ConnectionSide) {
         let cache = ShardCache::new(CacheSettings {
             resources: "none".parse().unwrap(),
             messages_per_channel: 0,
@@ -174,93 +174,93 @@ mod tests {
         });
         let shard = ShardState::new(ShardNumber(3), Epoch(7), 4, cache, Arc::new(Notify::new()));
         let (permits, receiver) = mpsc::channel(1);
-        let (go, gone) = oneshot::channel();
-        (Wish { shard: Arc::new(shard), permits, go }, Connection { permits: receiver, gone })
+        let (connection, gone) = oneshot::channel();
+        (PermitRequest { shard: Arc::new(shard), permits, connection }, ConnectionSide { permits: receiver, gone })
     }
 
     #[test]
     fn a_permit_goes_to_its_shard_and_is_answered_once() {
-        let mut wishes = Wishes::default();
-        let (wish, mut connection) = wish();
-        wishes.add(wish);
-        let asks = wishes.unasked(at(1_000));
-        assert_eq!(asks, [Ask { ticket: 1, shard: ShardNumber(3), epoch: Epoch(7) }]);
-        assert!(wishes.unasked(at(1_001)).is_empty(), "asked once");
-        assert_eq!(wishes.permitted(1, VALID, Term(1)), Ok(()));
+        let mut requests = PermitRequests::default();
+        let (request, mut connection) = request();
+        requests.add(request);
+        let asks = requests.unasked(at(1_000));
+        assert_eq!(asks, [PermitAsk { ticket: 1, shard: ShardNumber(3), epoch: Epoch(7) }]);
+        assert!(requests.unasked(at(1_001)).is_empty(), "asked once");
+        assert_eq!(requests.permitted(1, VALID, Term(1)), Ok(()));
         let granted = connection.permits.try_recv().unwrap();
         assert!(granted.is_good(at(3_000)));
-        assert_eq!(granted.go(), 1);
+        assert_eq!(granted.use_permit(), 1);
         assert_eq!(connection.gone.try_recv(), Ok(()));
-        assert!(wishes.answered(1, None));
-        assert!(!wishes.answered(1, None));
-        assert!(wishes.permitted(1, VALID, Term(1)).is_err());
+        assert!(requests.answered(1, None));
+        assert!(!requests.answered(1, None));
+        assert!(requests.permitted(1, VALID, Term(1)).is_err());
     }
 
     #[test]
     fn a_permit_that_lay_in_a_buffer_is_dead_and_the_wish_is_not() {
-        let mut wishes = Wishes::default();
-        let (wish, mut connection) = wish();
-        wishes.add(wish);
-        wishes.unasked(at(1_000));
-        wishes.permitted(1, VALID, Term(1)).unwrap();
+        let mut requests = PermitRequests::default();
+        let (request, mut connection) = request();
+        requests.add(request);
+        requests.unasked(at(1_000));
+        requests.permitted(1, VALID, Term(1)).unwrap();
         let granted = connection.permits.try_recv().unwrap();
         assert!(!granted.is_good(at(3_001)), "2 s after it was asked for");
-        assert!(wishes.answered(granted.ticket, Some(granted.wish)));
+        assert!(requests.answered(granted.ticket, Some(granted.request)));
         assert!(connection.gone.try_recv().is_err());
-        assert_eq!(wishes.unasked(at(3_001)).len(), 1);
+        assert_eq!(requests.unasked(at(3_001)).len(), 1);
     }
 
     #[test]
     fn wish_that_stays_without_a_permit_is_asked_again_under_another_ticket() {
-        let mut wishes = Wishes::default();
-        let (wish, _connection) = wish();
-        wishes.add(wish);
-        assert_eq!(wishes.unasked(at(1_000)).len(), 1);
+        let mut requests = PermitRequests::default();
+        let (request, _connection) = request();
+        requests.add(request);
+        assert_eq!(requests.unasked(at(1_000)).len(), 1);
         let mut asked = Vec::new();
         for now in (1_000..25_000).step_by(500) {
-            wishes.ask_overdue_again(at(now));
-            asked.extend(wishes.unasked(at(now)).into_iter().map(|ask| (now, ask.ticket)));
+            requests.ask_overdue_again(at(now));
+            asked.extend(requests.unasked(at(now)).into_iter().map(|ask| (now, ask.ticket)));
         }
         assert_eq!(asked, [(11_000, 2), (21_000, 3)]);
     }
 
     #[test]
     fn a_permit_of_an_older_term_is_none() {
-        let mut wishes = Wishes::default();
-        let (wish, _connection) = wish();
-        wishes.add(wish);
-        wishes.unasked(at(0));
-        assert!(wishes.permitted(9, VALID, Term(5)).is_err());
-        assert!(wishes.permitted(1, VALID, Term(4)).is_err());
+        let mut requests = PermitRequests::default();
+        let (request, _connection) = request();
+        requests.add(request);
+        requests.unasked(at(0));
+        assert!(requests.permitted(9, VALID, Term(5)).is_err());
+        assert!(requests.permitted(1, VALID, Term(4)).is_err());
     }
 
     #[test]
     fn an_answer_for_an_older_stream_is_nobodys() {
-        let mut wishes = Wishes::default();
-        let (wish, mut connection) = wish();
-        wishes.add(wish);
-        wishes.unasked(at(0));
-        wishes.permitted(1, VALID, Term(1)).unwrap();
-        wishes.ask_again();
+        let mut requests = PermitRequests::default();
+        let (request, mut connection) = request();
+        requests.add(request);
+        requests.unasked(at(0));
+        requests.permitted(1, VALID, Term(1)).unwrap();
+        requests.ask_again();
         let granted = connection.permits.try_recv().unwrap();
-        assert!(!wishes.answered(granted.go(), None));
+        assert!(!requests.answered(granted.use_permit(), None));
     }
 
     #[test]
     fn what_nobody_waits_for_is_cancelled() {
-        let mut wishes = Wishes::default();
-        let (first, connection) = wish();
-        wishes.add(first);
-        wishes.unasked(at(0));
+        let mut requests = PermitRequests::default();
+        let (first, connection) = request();
+        requests.add(first);
+        requests.unasked(at(0));
         drop(connection);
-        assert_eq!(wishes.abandoned(), [1]);
-        assert_eq!(wishes.abandoned(), [] as [u64; 0]);
-        let (second, connection) = wish();
-        wishes.add(second);
-        wishes.unasked(at(0));
-        wishes.permitted(2, VALID, Term(1)).unwrap();
-        assert_eq!(wishes.abandoned(), [] as [u64; 0]);
+        assert_eq!(requests.abandoned(), [1]);
+        assert_eq!(requests.abandoned(), [] as [u64; 0]);
+        let (second, connection) = request();
+        requests.add(second);
+        requests.unasked(at(0));
+        requests.permitted(2, VALID, Term(1)).unwrap();
+        assert_eq!(requests.abandoned(), [] as [u64; 0]);
         drop(connection);
-        assert_eq!(wishes.abandoned(), [2], "its shard was closed with the permit in hand");
+        assert_eq!(requests.abandoned(), [2], "its shard was closed with the permit in hand");
     }
 }

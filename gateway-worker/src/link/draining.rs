@@ -23,14 +23,14 @@ pub(super) struct Draining {
 
 impl Draining {
     /// The process is to stop.
-    pub(super) fn by(timeout: Duration, held: usize, now: Instant) -> Self {
+    pub(super) fn before_stop(timeout: Duration, held: usize, now: Instant) -> Self {
         let until = Some(now + timeout);
         Self { until, patience: timeout / 2, held, moved_at: now, alone_since: None }
     }
 
     /// The coordinator says that the worker is to go. Shards that have to IDENTIFY take their time, one after the other; the
     /// others run on meanwhile.
-    pub(super) fn told(timeout: Duration, held: usize, now: Instant) -> Self {
+    pub(super) fn requested(timeout: Duration, held: usize, now: Instant) -> Self {
         Self { until: None, patience: timeout, held, moved_at: now, alone_since: None }
     }
 
@@ -40,7 +40,7 @@ impl Draining {
     }
 
     /// The worker holds so many shards, and a coordinator is there.
-    pub(super) fn looked(&mut self, held: usize, now: Instant) {
+    pub(super) fn observe(&mut self, held: usize, now: Instant) {
         // Nobody could take one while there was none.
         if held < self.held || self.alone_since.take().is_some() {
             self.moved_at = now;
@@ -49,7 +49,7 @@ impl Draining {
     }
 
     /// No coordinator is there.
-    pub(super) fn is_alone(&mut self, now: Instant) {
+    pub(super) fn coordinator_lost(&mut self, now: Instant) {
         self.alone_since.get_or_insert(now);
     }
 
@@ -77,36 +77,36 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nobody_who_takes_anything_is_waited_for_half_the_time() {
         let began = Instant::now();
-        let mut draining = Draining::by(TIMEOUT, 3, began);
+        let mut draining = Draining::before_stop(TIMEOUT, 3, began);
         assert_eq!(draining.ends_at(), Some(began + TIMEOUT / 2));
-        draining.looked(3, began + seconds(4));
+        draining.observe(3, began + seconds(4));
         assert_eq!(draining.ends_at(), Some(began + TIMEOUT / 2), "nothing has moved");
-        draining.looked(2, began + seconds(8));
+        draining.observe(2, began + seconds(8));
         assert_eq!(draining.ends_at(), Some(began + seconds(18)));
-        draining.looked(1, began + seconds(15));
+        draining.observe(1, began + seconds(15));
         assert_eq!(draining.ends_at(), Some(began + TIMEOUT), "never longer than it was told");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_coordinator_that_is_gone_is_waited_for_and_one_that_is_back_begins_anew() {
         let began = Instant::now();
-        let mut draining = Draining::by(TIMEOUT, 3, began);
-        draining.is_alone(began + seconds(2));
-        draining.is_alone(began + seconds(4));
+        let mut draining = Draining::before_stop(TIMEOUT, 3, began);
+        draining.coordinator_lost(began + seconds(2));
+        draining.coordinator_lost(began + seconds(4));
         assert_eq!(draining.ends_at(), Some(began + seconds(5)));
-        draining.looked(3, began + seconds(4));
+        draining.observe(3, began + seconds(4));
         assert_eq!(draining.ends_at(), Some(began + seconds(14)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_that_was_told_to_go_has_no_limit_but_that_somebody_takes_its_shards() {
         let began = Instant::now();
-        let mut draining = Draining::told(TIMEOUT, 9, began);
+        let mut draining = Draining::requested(TIMEOUT, 9, began);
         for round in 1..9 {
-            draining.looked(9 - round, began + seconds(15 * round as u64));
+            draining.observe(9 - round, began + seconds(15 * round as u64));
         }
         assert_eq!(draining.ends_at(), Some(began + seconds(15 * 8 + 20)));
-        draining.is_alone(began + seconds(130));
+        draining.coordinator_lost(began + seconds(130));
         assert_eq!(draining.ends_at(), None, "shards run on without a coordinator");
         assert!(!draining.has_limit());
     }

@@ -9,10 +9,10 @@ use tokio::time::Instant;
 use tonic::Code;
 
 /// Over the bridge.
-pub(crate) struct OverBridge(pub(crate) Bridge);
+pub(crate) struct BridgeSender(pub(crate) Bridge);
 
 #[async_trait]
-impl SendCommand for OverBridge {
+impl SendCommand for BridgeSender {
     async fn send(&self, shard: ShardNumber, payload: Value, until: Instant) -> Result<(), CommandFailed> {
         let sent = self.0.send_gateway_payload(shard, payload, until).await;
         sent.map_err(|status| {

@@ -9,9 +9,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use crate::{
-    handoff::outgoing::{Copying, Encoded, LastWord},
+    handoff::outgoing::{Copying, Encoded, LastPart},
     shard_state::ShardState,
-    threads::Turn,
+    threads::TimeSlice,
 };
 
 /// Parts on their way: about as many chunks are in memory at once.
@@ -44,7 +44,7 @@ async fn send_all(
     parts: &mpsc::Sender<Result<v1::ShardCopy, Status>>,
 ) -> Result<(), Status> {
     let Copying { session, guilds, last } = copying;
-    let mut turn = Turn::begin();
+    let mut slice = TimeSlice::begin();
     let mut records = Encoded::default();
     for guild in guilds {
         fail::fail_point!("handoff_copy_guild");
@@ -53,12 +53,12 @@ async fn send_all(
         if records.bytes >= CHUNK {
             send_records(std::mem::take(&mut records), parts).await?;
         }
-        turn.give_way().await;
+        slice.yield_if_over().await;
     }
     send_records(records, parts).await?;
     send_part(Part::SoFar(v1::CopiedSoFar {}), parts).await?;
     let ended = |_| Status::aborted("the shard ended, or began another session, before it was handed over");
-    let LastWord { records, head } = last.await.map_err(ended)?;
+    let LastPart { records, head } = last.await.map_err(ended)?;
     fail::fail_point!("handoff_last_word");
     send_records(records, parts).await?;
     send_part(Part::HandedOver(v1::HandedOver { head: head.to_vec() }), parts).await

@@ -69,7 +69,7 @@ async fn resolved(coordinator: &str, ipv6: bool, status: &watch::Sender<LinkStat
             Err(error) => error.to_string(),
         };
         let problem = format!("{host} can't be looked up: {why}");
-        if warned.is_due(&problem, Instant::now()) {
+        if warned.should_warn(&problem, Instant::now()) {
             tracing::warn!(coordinator, why, "the coordinator's name can't be looked up; trying again");
             status.send_modify(|status| status.coordinator = Err(problem));
         }
@@ -83,7 +83,7 @@ struct Warned(Option<(String, Instant)>);
 
 impl Warned {
     /// Another problem than the last, or the same for so long that it is said again; then it counts as said.
-    fn is_due(&mut self, problem: &str, now: Instant) -> bool {
+    fn should_warn(&mut self, problem: &str, now: Instant) -> bool {
         let due =
             self.0.as_ref().is_none_or(|(last, at)| last != problem || now.duration_since(*at) >= WARN_AGAIN);
         if due {
@@ -112,8 +112,8 @@ mod tests {
         let began = Instant::now();
         let mut warned = Warned::default();
         let due: Vec<u64> =
-            (0..150).filter(|&second| warned.is_due("x", began + Duration::from_secs(second))).collect();
+            (0..150).filter(|&second| warned.should_warn("x", began + Duration::from_secs(second))).collect();
         assert_eq!(due, [0, 60, 120]);
-        assert!(warned.is_due("y", began + Duration::from_secs(150)), "another problem is news");
+        assert!(warned.should_warn("y", began + Duration::from_secs(150)), "another problem is news");
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::{
     checkpoints::CheckpointMetrics,
-    callbacks::HookMetrics,
+    callbacks::CallbackMetrics,
     metrics::{LinkMetrics, ShardMetrics},
     relay::Relaying,
     shards::RunningShards,
@@ -23,7 +23,7 @@ pub(super) struct WorkerMetrics {
     pub(super) bridge: BridgeMetrics,
     pub(super) checkpoints: CheckpointMetrics,
     pub(super) dispatch: DispatchMetrics,
-    pub(super) hooks: HookMetrics,
+    pub(super) callbacks: CallbackMetrics,
     pub(super) rest: RestMetrics,
 }
 
@@ -46,7 +46,7 @@ impl WorkerMetrics {
                 relaying.metrics.register(registry);
             }
             shards.command_metrics().register(registry);
-            self.hooks.register(registry);
+            self.callbacks.register(registry);
             self.rest.register(registry);
             registry.register_collector(Box::new(WorkerCollector { shards: shards.clone(), link }));
         })

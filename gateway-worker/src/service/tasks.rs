@@ -12,7 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{WorkerError, metrics::WorkerMetrics};
 use crate::{
     config::Config,
-    relay::{OverBridge, Relaying},
+    relay::{BridgeSender, Relaying},
     rest::{self, Proxy, RestBudget},
     shards::RunningShards,
     status::WorkerHealth,
@@ -89,7 +89,7 @@ impl Servers {
         let (metrics, shards) = (relaying.metrics.clone(), shards.clone());
         let acts = move || shards.may_act_for(KEEPER);
         self.spawn(|stop| ::relay::keeper::run(redis.clone(), metrics.clone(), acts.clone(), stop));
-        let send = Arc::new(OverBridge(bridge.clone()));
+        let send = Arc::new(BridgeSender(bridge.clone()));
         self.spawn(|stop| ::relay::commands::run(redis.clone(), worker.clone(), send, metrics, acts, stop));
     }
 }

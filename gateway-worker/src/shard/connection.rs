@@ -10,10 +10,10 @@ use tokio::{
 
 use self::stage::Stage;
 use super::{
-    commands::Due,
+    commands::DueCommand,
     dialing::Dialing,
-    hints::Ended,
-    intake::{Dispatch, Intake, Taken},
+    hints::ConnectionOutcome,
+    intake::{Dispatch, Intake, DispatchOutcome},
     parts::{RunnerParts, TICK},
     protocol::{heartbeat_interval, is_resumable},
     silence::Silence,
@@ -23,10 +23,10 @@ use super::{
 use crate::{
     checkpoints::restore::{NotRestored, Restored},
     clock::BootTime,
-    identify::{Granted, PermitQueue},
+    identify::{PermitGrant, PermitQueue},
     payload::Envelope,
     shard_state::{Progress, ShardState},
-    threads::Turn,
+    threads::TimeSlice,
 };
 
 mod ending;
@@ -40,7 +40,7 @@ const KEEPS_SESSION: u16 = 4000;
 const ENDS_SESSION: u16 = 1000;
 
 /// Why a connection is not used any more.
-pub(super) enum Over {
+pub(super) enum ConnectionEnd {
     /// The shard is not ours any more, or the process stops.
     Stopped,
     /// The lease is not known to hold.
@@ -58,38 +58,38 @@ pub(super) enum Over {
 }
 
 /// One connection of a shard.
-pub(super) struct Life<'a> {
+pub(super) struct Connection<'a> {
     parts: &'a RunnerParts,
     intake: &'a mut Intake,
     silence: &'a mut Silence,
     dialing: &'a Dialing,
     /// The outcome of a connection.
-    ended: &'a mut Ended,
+    outcome: &'a mut ConnectionOutcome,
     socket: Socket,
     queue: PermitQueue,
-    permits: mpsc::Receiver<Granted>,
+    permits: mpsc::Receiver<PermitGrant>,
     /// Open while a permit is requested.
-    wish: Option<oneshot::Receiver<()>>,
+    request: Option<oneshot::Receiver<()>>,
     stage: Stage,
     /// The trace of this connection's way to ready, until it is; each attempt has its own.
     starting: Option<Starting>,
     /// IDENTIFY was sent.
     identified: bool,
     looked: Instant,
-    turn: Turn,
+    slice: TimeSlice,
     /// When the last of READY's guilds came, while some are still to come.
     filling_since: Option<Instant>,
     /// A bot's command that is not flushed yet.
-    in_hand: Option<Due>,
+    in_hand: Option<DueCommand>,
     close_code: u16,
 }
 
-impl<'a> Life<'a> {
+impl<'a> Connection<'a> {
     pub(super) fn new(
         parts: &'a RunnerParts,
         intake: &'a mut Intake,
         silence: &'a mut Silence,
-        ended: &'a mut Ended,
+        outcome: &'a mut ConnectionOutcome,
         socket: Socket,
         starting: Starting,
     ) -> Self {
@@ -97,7 +97,7 @@ impl<'a> Life<'a> {
         // What was held came on a connection that is gone: it comes again.
         intake.forget_held();
         silence.connected();
-        let stage = Stage::connecting(ended.by_resume_url);
+        let stage = Stage::connecting(outcome.by_resume_url);
         let (queue, permits) = parts.identify.queue_for(shard.clone());
         if shard.progress().is_some() && parts.dialing.failures() == 0 {
             shard.set_status(ShardStatus::Resuming, "");
@@ -107,16 +107,16 @@ impl<'a> Life<'a> {
             intake,
             silence,
             dialing: &parts.dialing,
-            ended,
+            outcome,
             socket,
             queue,
             permits,
-            wish: None,
+            request: None,
             stage,
             starting: Some(starting),
             identified: false,
             looked: Instant::now(),
-            turn: Turn::begin(),
+            slice: TimeSlice::begin(),
             filling_since: None,
             in_hand: None,
             close_code: KEEPS_SESSION,
@@ -128,82 +128,82 @@ impl<'a> Life<'a> {
     }
 
     /// Runs until it is no use any more.
-    pub(super) async fn run(&mut self) -> Over {
+    pub(super) async fn run(&mut self) -> ConnectionEnd {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let room = self.room();
             tokio::select! {
                 biased;
-                () = self.parts.stop.cancelled() => return Over::Stopped,
-                () = self.parts.shard.wait_outranked() => return Over::Outranked,
+                () = self.parts.stop.cancelled() => return ConnectionEnd::Stopped,
+                () = self.parts.shard.wait_outranked() => return ConnectionEnd::Outranked,
                 _ = tick.tick() => {
-                    if let Some(over) = self.look() {
-                        return over;
+                    if let Some(end) = self.look() {
+                        return end;
                     }
                 }
                 loaded = self.intake.read_through() => {
-                    if let Some(over) = self.install(loaded).await {
-                        return over;
+                    if let Some(end) = self.install(loaded).await {
+                        return end;
                     }
                 }
                 Some(granted) = self.permits.recv() => {
-                    if let Some(over) = self.identify(granted).await {
-                        return over;
+                    if let Some(end) = self.identify(granted).await {
+                        return end;
                     }
                 }
                 () = self.parts.commands.due(room) => {
-                    if let Some(over) = self.send_command(room).await {
-                        return over;
+                    if let Some(end) = self.send_command(room).await {
+                        return end;
                     }
                 }
                 received = self.socket.receive() => {
                     self.shard().tick();
                     // Before anything is handled: the process may have slept since it asked for this.
                     if !self.parts.lease.is_open(BootTime::now()) {
-                        return Over::Fenced;
+                        return ConnectionEnd::Fenced;
                     }
-                    if let Some(over) = self.take(received) {
-                        return over;
+                    if let Some(end) = self.take(received) {
+                        return end;
                     }
                     // A socket that always has more must not keep the thread for itself.
-                    self.turn.give_way().await;
+                    self.slice.yield_if_over().await;
                 }
             }
         }
     }
 
     /// The checkpoint was read, or can't be: what came meanwhile is taken now.
-    async fn install(&mut self, restored: Result<Restored, NotRestored>) -> Option<Over> {
+    async fn install(&mut self, restored: Result<Restored, NotRestored>) -> Option<ConnectionEnd> {
         match self.intake.install(restored) {
             Ok(held) => {
                 for dispatch in held {
                     self.shard().tick();
-                    if let Some(over) = self.take_dispatch(dispatch) {
-                        return Some(over);
+                    if let Some(end) = self.take_dispatch(dispatch) {
+                        return Some(end);
                     }
-                    self.turn.give_way().await;
+                    self.slice.yield_if_over().await;
                 }
                 None
             }
-            Err(why) => Some(Over::Hopeless(format!("the checkpoint could not be read: {why}"))),
+            Err(why) => Some(ConnectionEnd::Hopeless(format!("the checkpoint could not be read: {why}"))),
         }
     }
 
     /// Uses a permit: it is reported as used when IDENTIFY has gone out, not when it was let go, as a busy process may let
     /// a task wait in between for longer than a bucket's slack.
-    async fn identify(&mut self, granted: Granted) -> Option<Over> {
+    async fn identify(&mut self, granted: PermitGrant) -> Option<ConnectionEnd> {
         let now = BootTime::now();
         if !self.parts.lease.is_open(now) {
             self.parts.identify.give_back(granted).await;
-            return Some(Over::Fenced);
+            return Some(ConnectionEnd::Fenced);
         }
         if !granted.is_good(now) {
             self.parts.identify.give_back(granted).await;
             return None;
         }
-        let ticket = granted.go();
-        self.wish = None;
+        let ticket = granted.use_permit();
+        self.request = None;
         self.shard().set_status(ShardStatus::Identifying, "");
         self.stage = Stage::greeted();
         self.identified = true;
@@ -218,15 +218,15 @@ impl<'a> Life<'a> {
         }
     }
 
-    fn take(&mut self, received: Received) -> Option<Over> {
+    fn take(&mut self, received: Received) -> Option<ConnectionEnd> {
         match received {
             Received::Text(text) => self.take_text(text),
             Received::Closed(close) => Some(self.closed(close)),
-            Received::Lost(why) => Some(Over::Lost(why)),
+            Received::Lost(why) => Some(ConnectionEnd::Lost(why)),
         }
     }
 
-    fn take_text(&mut self, text: String) -> Option<Over> {
+    fn take_text(&mut self, text: String) -> Option<ConnectionEnd> {
         let Some(Envelope { op: Some(op), sequence, name }) = Envelope::read(&text) else {
             self.malformed("a message without an opcode");
             return None;
@@ -237,7 +237,7 @@ impl<'a> Life<'a> {
                 self.socket.asked_for_heartbeat();
                 None
             }
-            7 => Some(Over::Lost("asked to reconnect (op 7)".to_owned())),
+            7 => Some(ConnectionEnd::Lost("asked to reconnect (op 7)".to_owned())),
             9 => Some(self.invalid_session(&text)),
             10 => self.hello(&text),
             11 => {
@@ -248,7 +248,7 @@ impl<'a> Life<'a> {
         }
     }
 
-    fn dispatch(&mut self, sequence: Option<u64>, name: Option<String>, text: String) -> Option<Over> {
+    fn dispatch(&mut self, sequence: Option<u64>, name: Option<String>, text: String) -> Option<ConnectionEnd> {
         let sequence = sequence.or_else(|| match name.as_deref() {
             // It is undocumented whether RESUMED has a sequence of its own.
             Some("RESUMED") => self.shard().progress().map(|progress| progress.read),
@@ -272,24 +272,24 @@ impl<'a> Life<'a> {
     }
 
     /// Handles HELLO: resumes the session, or requests a permit to begin one.
-    fn hello(&mut self, text: &str) -> Option<Over> {
+    fn hello(&mut self, text: &str) -> Option<ConnectionEnd> {
         if !matches!(self.stage, Stage::Connecting { .. }) {
             self.malformed("a second HELLO");
             return None;
         }
         let Some(interval) = heartbeat_interval(text) else {
             self.malformed("HELLO without a usable heartbeat interval");
-            return Some(Over::Lost("HELLO without a usable heartbeat interval".to_owned()));
+            return Some(ConnectionEnd::Lost("HELLO without a usable heartbeat interval".to_owned()));
         };
-        self.ended.hello = true;
+        self.outcome.hello = true;
         self.socket.begin_heartbeats(interval, rand::random());
         let Some(Progress { session, read, .. }) = self.shard().progress() else {
             self.stage = Stage::Queued;
-            self.wish = Some(self.queue.enqueue());
+            self.request = Some(self.queue.enqueue());
             self.step("wait_for_permit");
             return None;
         };
-        self.ended.offered = true;
+        self.outcome.offered = true;
         self.socket.set_sequence(read);
         self.socket.send(self.parts.settings.resume(&session.id, read));
         self.stage = Stage::greeted();
@@ -298,7 +298,7 @@ impl<'a> Life<'a> {
         None
     }
 
-    fn invalid_session(&mut self, text: &str) -> Over {
+    fn invalid_session(&mut self, text: &str) -> ConnectionEnd {
         self.parts.metrics.count_invalid_session();
         let resumable = is_resumable(text);
         tracing::info!(shard.id = %self.shard().number(), resumable, "invalid session (op 9)");
@@ -306,7 +306,7 @@ impl<'a> Life<'a> {
             self.close_code = ENDS_SESSION;
             self.intake.lost_session("Discord refused the session (op 9)");
         }
-        Over::Lost("invalid session (op 9)".to_owned())
+        ConnectionEnd::Lost("invalid session (op 9)".to_owned())
     }
 
     /// Whether a dispatch may come now: READY once after IDENTIFY; RESUMED after RESUME, repeatedly, as Discord replays
@@ -325,18 +325,18 @@ impl<'a> Life<'a> {
         tracing::warn!(shard.id = %self.shard().number(), what, "malformed gateway message ignored");
     }
 
-    fn take_dispatch(&mut self, dispatch: Dispatch) -> Option<Over> {
+    fn take_dispatch(&mut self, dispatch: Dispatch) -> Option<ConnectionEnd> {
         self.stage.event_came();
         let name = dispatch.name.clone();
         match self.intake.take(dispatch) {
-            Taken::Yes => {}
-            Taken::Again if name == "RESUMED" => {}
-            Taken::Held | Taken::Again => return None,
-            Taken::Full => return Some(Over::Full),
-            Taken::Unusable(why) => return Some(Over::Lost(why.to_owned())),
-            Taken::Hopeless(why) => {
+            DispatchOutcome::Applied => {}
+            DispatchOutcome::Repeated if name == "RESUMED" => {}
+            DispatchOutcome::Held | DispatchOutcome::Repeated => return None,
+            DispatchOutcome::Full => return Some(ConnectionEnd::Full),
+            DispatchOutcome::Unusable(why) => return Some(ConnectionEnd::Lost(why.to_owned())),
+            DispatchOutcome::Hopeless(why) => {
                 self.close_code = ENDS_SESSION;
-                return Some(Over::Hopeless(why.to_owned()));
+                return Some(ConnectionEnd::Hopeless(why.to_owned()));
             }
         }
         match name.as_str() {

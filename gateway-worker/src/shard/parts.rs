@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{commands::Commands, dialing::Dialing, protocol::GatewaySettings};
 use crate::{
-    bot::Deliveries, checkpoints::Checkpoints, handoff::Desk, identify::IdentifyClient, lease::LeaseWindow,
+    bot::EventQueue, checkpoints::Checkpoints, handoff::CopySlot, identify::IdentifyClient, lease::LeaseWindow,
     metrics::ShardMetrics, shard_state::ShardState,
 };
 
@@ -21,11 +21,11 @@ pub(crate) struct RunnerParts {
     pub(crate) identify: IdentifyClient,
     pub(crate) metrics: ShardMetrics,
     pub(crate) checkpoints: Checkpoints,
-    pub(crate) deliveries: Deliveries,
+    pub(crate) event_queue: EventQueue,
     /// What bots send on its connection.
     pub(crate) commands: Arc<Commands>,
     /// Where the worker that copies it waits for the rest.
-    pub(crate) desk: Arc<Desk>,
+    pub(crate) copy_slot: Arc<CopySlot>,
     /// Names of the cache resources that a checkpoint must hold.
     pub(crate) resources: Vec<String>,
     /// Another worker ran the shard before, by the coordinator's word.

@@ -9,9 +9,9 @@ use shard_bridge::CommandRefused;
 use tokio::time::Instant;
 
 use super::{
-    connection::{Life, Over},
+    connection::{Connection, ConnectionEnd},
     dialing::DialGrant,
-    hints::{Ended, Hints},
+    hints::{ConnectionOutcome, Hints},
     intake::{Intake, IntakeParts},
     parts::{RunnerParts, TICK},
     silence::Silence,
@@ -48,15 +48,15 @@ impl Runner {
                 if self.parts.lease.is_open(BootTime::now()) && !self.parts.shard.is_outranked() {
                     let whole =
                         self.parts.shard.status() == ShardStatus::Ready && self.parts.shard.cache().pending_guilds() == 0;
-                    intake.finish(HANDLERS, &self.parts.desk).await;
+                    intake.finish(HANDLERS, &self.parts.copy_slot).await;
                     handed_over = whole;
                 }
             }
             None => self.stop_ticking_on().await,
         }
-        self.parts.desk.close();
+        self.parts.copy_slot.close();
         self.parts.commands.close(CommandRefused::NotMine);
-        self.parts.deliveries.abandon();
+        self.parts.event_queue.abandon();
         if handed_over {
             // It answers questions on until the next owner can.
             self.parts.shard.set_status(ShardStatus::Moving, "handed over");
@@ -67,22 +67,22 @@ impl Runner {
 
     /// Claims what is written of the shard. `None` when it is another's, or the end has come.
     async fn begin(&self, arrival: Option<Arrival>) -> Option<Intake> {
-        let carried = match arrival {
-            Some(arrival) => self.ticking(arrival.carried()).await?,
+        let handed_over = match arrival {
+            Some(arrival) => self.ticking(arrival.handoff_state()).await?,
             None => None,
         };
-        if carried.is_some() {
+        if handed_over.is_some() {
             tracing::debug!(shard.id = %self.parts.shard.number(), "the shard was handed over with all it knows");
-            self.parts.metrics.count_carried();
+            self.parts.metrics.count_handed_over();
         }
         let parts = IntakeParts {
             shard: self.parts.shard.clone(),
-            deliveries: self.parts.deliveries.clone(),
+            event_queue: self.parts.event_queue.clone(),
             checkpoints: self.parts.checkpoints.clone(),
             metrics: self.parts.metrics.clone(),
             intents: self.parts.settings.intents.bits(),
             resources: self.parts.resources.clone(),
-            carried,
+            handed_over,
             ran_before: self.parts.ran_before,
         };
         self.wait_for_lease().await;
@@ -117,27 +117,27 @@ impl Runner {
             if !self.parts.lease.is_open(BootTime::now()) {
                 continue;
             }
-            let mut ended = Ended::default();
+            let mut outcome = ConnectionOutcome::default();
             let before = self.position();
-            let connection = self.one_connection(grant, intake, &mut silence, &mut ended);
-            let over = Box::pin(self.guarded(connection)).await;
+            let connection = self.one_connection(grant, intake, &mut silence, &mut outcome);
+            let end = Box::pin(self.guarded(connection)).await;
             intake.lost_connection();
-            ended.held = dialing.is_steady();
-            match &over {
-                Over::Lost(_) | Over::Hopeless(_) => dialing.failed(rand::random()),
-                Over::Failed(..) => dialing.refused(self.parts.shard.progress().is_some()),
+            outcome.held = dialing.is_steady();
+            match &end {
+                ConnectionEnd::Lost(_) | ConnectionEnd::Hopeless(_) => dialing.failed(rand::random()),
+                ConnectionEnd::Failed(..) => dialing.refused(self.parts.shard.progress().is_some()),
                 // It brought nothing: no better than a lost one.
-                Over::Full if self.position() == before => dialing.failed(rand::random()),
-                Over::Stopped | Over::Fenced | Over::Full | Over::Outranked => dialing.ended(),
+                ConnectionEnd::Full if self.position() == before => dialing.failed(rand::random()),
+                ConnectionEnd::Stopped | ConnectionEnd::Fenced | ConnectionEnd::Full | ConnectionEnd::Outranked => dialing.ended(),
             }
-            match over {
-                Over::Stopped => break,
-                Over::Fenced => {
+            match end {
+                ConnectionEnd::Stopped => break,
+                ConnectionEnd::Fenced => {
                     self.parts.metrics.count_fenced();
                     tracing::warn!(shard.id = %self.parts.shard.number(), "shard closed: the lease is not known to hold");
                 }
-                Over::Lost(cause) => {
-                    hints.ended(ended);
+                ConnectionEnd::Lost(cause) => {
+                    hints.note_outcome(outcome);
                     if self.parts.shard.progress().is_none() {
                         hints.forget_session();
                     }
@@ -145,15 +145,15 @@ impl Runner {
                     let given_up = self.give_up_hints(&mut hints, intake);
                     self.show_wait(&format!("{cause}{given_up}"));
                 }
-                Over::Hopeless(why) => {
+                ConnectionEnd::Hopeless(why) => {
                     hints.forget_session();
                     self.show_wait(&why);
                     self.give_up_session(&why, intake);
                 }
-                Over::Full => self.wait_for_room(intake).await,
-                Over::Outranked => self.rest_outranked().await,
+                ConnectionEnd::Full => self.wait_for_room(intake).await,
+                ConnectionEnd::Outranked => self.rest_outranked().await,
                 // Discord may refuse by mistake, and a token or intent can be put right: retried, after long waits.
-                Over::Failed(code, why) => {
+                ConnectionEnd::Failed(code, why) => {
                     let wait = dialing.wait();
                     let minutes = wait.as_secs().div_ceil(60);
                     self.parts.shard.set_failed(code, format!("{why}; next attempt in {minutes} min"));
@@ -168,11 +168,11 @@ impl Runner {
 
     /// Runs a connection to its end. A panic in it is a bug that may repeat: it is counted and treated as a lost
     /// connection.
-    async fn guarded(&self, connection: impl Future<Output = Over>) -> Over {
+    async fn guarded(&self, connection: impl Future<Output = ConnectionEnd>) -> ConnectionEnd {
         AssertUnwindSafe(connection).catch_unwind().await.unwrap_or_else(|_| {
             self.parts.metrics.count_panic();
             tracing::error!(shard.id = %self.parts.shard.number(), "shard task panicked");
-            Over::Lost("the shard's task panicked".to_owned())
+            ConnectionEnd::Lost("the shard's task panicked".to_owned())
         })
     }
 
@@ -182,21 +182,21 @@ impl Runner {
         grant: DialGrant,
         intake: &mut Intake,
         silence: &mut Silence,
-        ended: &mut Ended,
-    ) -> Over {
+        outcome: &mut ConnectionOutcome,
+    ) -> ConnectionEnd {
         let starting = Starting::begin(&self.parts.shard);
         let (address, by_resume_url) = self.address();
-        ended.by_resume_url = by_resume_url;
+        outcome.by_resume_url = by_resume_url;
         let socket = match self.ticking(Socket::dial(&address, grant)).await {
             Some(Ok(socket)) => socket,
-            Some(Err(why)) => return Over::Lost(format!("cannot connect: {why}")),
-            None if self.parts.stop.is_cancelled() => return Over::Stopped,
-            None => return Over::Outranked,
+            Some(Err(why)) => return ConnectionEnd::Lost(format!("cannot connect: {why}")),
+            None if self.parts.stop.is_cancelled() => return ConnectionEnd::Stopped,
+            None => return ConnectionEnd::Outranked,
         };
-        let mut life = Life::new(&self.parts, intake, silence, ended, socket, starting);
-        let over = life.run().await;
-        life.close().await;
-        over
+        let mut connection = Connection::new(&self.parts, intake, silence, outcome, socket, starting);
+        let end = connection.run().await;
+        connection.close().await;
+        end
     }
 
     /// Which session it has, and how far that was read.
@@ -338,10 +338,10 @@ mod tests {
 
     #[tokio::test]
     async fn panic_is_a_lost_connection() {
-        let (parts, _wishes) = testing::runner_parts("ws://127.0.0.1:1", CancellationToken::new());
+        let (parts, _requests) = testing::runner_parts("ws://127.0.0.1:1", CancellationToken::new());
         let runner = Runner::new(parts);
-        let over = runner.guarded(async { panic!("test") }).await;
-        assert!(matches!(over, Over::Lost(cause) if cause.contains("panicked")));
+        let end = runner.guarded(async { panic!("test") }).await;
+        assert!(matches!(end, ConnectionEnd::Lost(cause) if cause.contains("panicked")));
         assert_eq!(runner.parts.metrics.panics(), 1);
     }
 }

@@ -26,9 +26,9 @@ const DOUBLINGS: u32 = 6;
 
 /// What is heard of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hearing {
+pub(super) enum SilenceVerdict {
     /// All is well.
-    Heard,
+    Alive,
     /// Something is wrong; it is waited a little longer.
     Late,
     /// It is dead: another one is to be made.
@@ -54,7 +54,7 @@ impl Silence {
 
     /// Looks at a connection that is up. `elapsed` since the last look; `unacknowledged`: how long ago the heartbeat was sent
     /// that has no acknowledgement yet.
-    pub(super) fn look(&mut self, elapsed: Duration, unacknowledged: Option<Duration>) -> Hearing {
+    pub(super) fn look(&mut self, elapsed: Duration, unacknowledged: Option<Duration>) -> SilenceVerdict {
         let seconds = elapsed.as_secs_f64();
         if seconds > 0.0 {
             let kept = 0.5f64.powf(seconds / HALF_LIFE.as_secs_f64());
@@ -68,15 +68,15 @@ impl Silence {
         }
         self.events = 0;
         match unacknowledged {
-            Some(since) if since >= ACK_LOST => return Hearing::Dead(NOT_ACKNOWLEDGED),
-            Some(since) if since >= ACK_LATE => return Hearing::Late,
+            Some(since) if since >= ACK_LOST => return SilenceVerdict::Dead(NOT_ACKNOWLEDGED),
+            Some(since) if since >= ACK_LATE => return SilenceVerdict::Late,
             _ => {}
         }
         let expected = self.rate * self.quiet.as_secs_f64();
         if self.quiet >= QUIET && expected >= EXPECTED * f64::from(1u32 << self.false_alarms) {
-            return Hearing::Dead("no event comes, and many should");
+            return SilenceVerdict::Dead("no event comes, and many should");
         }
-        Hearing::Heard
+        SilenceVerdict::Alive
     }
 
     /// A new connection is made for silence: the next alarm needs more, if nothing comes on that one either.
@@ -101,16 +101,16 @@ mod tests {
     fn listen(silence: &mut Silence, seconds: u64, events_a_look: u32) -> Option<u64> {
         (0..seconds * 4).find_map(|look| {
             (0..events_a_look).for_each(|_| silence.event());
-            matches!(silence.look(LOOK, None), Hearing::Dead(_)).then_some(look / 4)
+            matches!(silence.look(LOOK, None), SilenceVerdict::Dead(_)).then_some(look / 4)
         })
     }
 
     #[test]
     fn heartbeats_without_an_answer_are_noticed() {
         let mut silence = Silence::default();
-        assert_eq!(silence.look(LOOK, Some(Duration::from_secs(1))), Hearing::Heard);
-        assert_eq!(silence.look(LOOK, Some(ACK_LATE)), Hearing::Late);
-        assert!(matches!(silence.look(LOOK, Some(ACK_LOST)), Hearing::Dead(_)));
+        assert_eq!(silence.look(LOOK, Some(Duration::from_secs(1))), SilenceVerdict::Alive);
+        assert_eq!(silence.look(LOOK, Some(ACK_LATE)), SilenceVerdict::Late);
+        assert!(matches!(silence.look(LOOK, Some(ACK_LOST)), SilenceVerdict::Dead(_)));
     }
 
     #[test]

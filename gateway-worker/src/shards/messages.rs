@@ -19,14 +19,14 @@ const EACH_CALL: usize = 128;
 impl RunningShards {
     /// Whether this worker may act for a shard: it runs here under a lease that is known to hold.
     pub(crate) fn may_act_for(&self, shard: ShardNumber) -> bool {
-        self.get(shard).is_some_and(|shard| shard.hooks().may_act())
+        self.get(shard).is_some_and(|shard| shard.callbacks().may_act())
     }
 
     /// See [`shard_bridge::LocalShards::deliver`].
     pub(super) async fn deliver_message(&self, message: Arc<ShardMessage>, until: Instant) -> Delivered {
         let Ok(_call) = self.calls.try_acquire() else { return Delivered::Busy };
         let Some(shard) = self.get(message.shard) else { return Delivered::NotMine };
-        shard.hooks().deliver(message, until).await
+        shard.callbacks().deliver(message, until).await
     }
 
     /// See [`shard_bridge::LocalShards::ask`].
@@ -48,7 +48,7 @@ impl RunningShards {
             let (shard, request) = (self.get(number), request.clone());
             async move {
                 let outcome = match shard {
-                    Some(shard) => shard.hooks().ask(request).await,
+                    Some(shard) => shard.callbacks().ask(request).await,
                     None => AnswerOutcome::NotMine,
                 };
                 (position, ShardAnswer { shard: number, outcome })

@@ -8,9 +8,9 @@ use std::{
 use fleet_model::ShardReport;
 
 use crate::{
-    bot::{Deliveries, ReplayRefused},
-    handoff::Desk,
-    callbacks::ShardHooks,
+    bot::{EventQueue, ReplayRefused},
+    handoff::CopySlot,
+    callbacks::ShardCallbacks,
     shard::Commands,
     shard_state::ShardState,
 };
@@ -23,9 +23,9 @@ const CAREFUL: &str = "careful: its owners died, and what they may have died of 
 pub struct RunningShard {
     state: Arc<ShardState>,
     /// Its events on their way to the handlers: given up when it ends.
-    queue: Mutex<Option<Deliveries>>,
-    hooks: ShardHooks,
-    desk: Arc<Desk>,
+    queue: Mutex<Option<EventQueue>>,
+    callbacks: ShardCallbacks,
+    copy_slot: Arc<CopySlot>,
     commands: Arc<Commands>,
 }
 
@@ -39,10 +39,10 @@ impl Deref for RunningShard {
 
 impl RunningShard {
     /// From here on its queue ends when another worker owns the shard.
-    pub(crate) fn new(state: Arc<ShardState>, queue: Deliveries, hooks: ShardHooks) -> Arc<Self> {
+    pub(crate) fn new(state: Arc<ShardState>, queue: EventQueue, callbacks: ShardCallbacks) -> Arc<Self> {
         let commands = Arc::new(Commands::new(state.clone()));
         let queue = Mutex::new(Some(queue));
-        let running = Arc::new(Self { state, queue, hooks, desk: Arc::default(), commands });
+        let running = Arc::new(Self { state, queue, callbacks, copy_slot: Arc::default(), commands });
         let shard = Arc::downgrade(&running);
         running.state.set_on_outranked(move || {
             if let Some(queue) = shard.upgrade().and_then(|shard| shard.queue()) {
@@ -67,7 +67,7 @@ impl RunningShard {
         report
     }
 
-    fn queue(&self) -> Option<Deliveries> {
+    fn queue(&self) -> Option<EventQueue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -91,13 +91,13 @@ impl RunningShard {
     }
 
     /// How bot code is told and asked something.
-    pub(crate) fn hooks(&self) -> &ShardHooks {
-        &self.hooks
+    pub(crate) fn callbacks(&self) -> &ShardCallbacks {
+        &self.callbacks
     }
 
     /// Where the worker that copies it waits for the rest.
-    pub(crate) fn desk(&self) -> &Arc<Desk> {
-        &self.desk
+    pub(crate) fn copy_slot(&self) -> &Arc<CopySlot> {
+        &self.copy_slot
     }
 
     /// What bots send on its connection.

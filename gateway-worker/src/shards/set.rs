@@ -16,12 +16,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{RunningShard, RunningShards, abort::abort, published::ANSWERS};
 use crate::{
-    bot::{Bot, Caution},
+    bot::{EventQueues, ShardCaution},
     cache::{CacheSettings, ShardCache},
     checkpoints::Checkpoints,
     clock::BootTime,
     handoff::{Arrival, Arrivals},
-    callbacks::{Places, ShardHooks},
+    callbacks::{CallbackSlots, ShardCallbacks},
     identify::IdentifyClient,
     lease::LeaseWindow,
     metrics::ShardMetrics,
@@ -42,8 +42,8 @@ pub(crate) struct ShardParts {
     pub(crate) identify: IdentifyClient,
     pub(crate) metrics: ShardMetrics,
     pub(crate) checkpoints: Checkpoints,
-    pub(crate) bot: Bot,
-    pub(crate) places: Places,
+    pub(crate) event_queues: EventQueues,
+    pub(crate) callback_slots: CallbackSlots,
     pub(crate) singletons: Singletons,
     /// Where they run.
     pub(crate) runtime: Handle,
@@ -68,22 +68,22 @@ pub(crate) struct ShardSet {
     dialing: BTreeMap<ShardNumber, Dialing>,
     ends: JoinSet<ShardNumber>,
     /// What shall run; what is still closing is started when it has closed.
-    wanted: Option<Wanted>,
+    desired: Option<DesiredShards>,
 }
 
 /// What shall run, and how.
-struct Wanted {
+struct DesiredShards {
     assignment: Assignment,
     lease: LeaseWindow,
     gateway: Arc<GatewaySettings>,
 }
 
 /// How a shard begins.
-struct Begin {
+struct ShardStart {
     /// What comes of it from the owner before, if that hands it over.
     arrival: Option<Arrival>,
     /// What its owners may have died of is handled one at a time.
-    caution: Caution,
+    caution: ShardCaution,
     /// Another worker ran the shard before.
     ran_before: bool,
 }
@@ -112,7 +112,7 @@ impl ShardSet {
             given_up: BTreeMap::new(),
             dialing: BTreeMap::new(),
             ends: JoinSet::new(),
-            wanted: None,
+            desired: None,
         }
     }
 
@@ -155,20 +155,20 @@ impl ShardSet {
 
     /// Makes what runs what shall run: closes what is not in the assignment, or is under another epoch or total, and
     /// starts what is missing. What has to close does so beside this; [`ShardSet::one_closed`] tells.
-    pub(crate) fn obey(
+    pub(crate) fn apply(
         &mut self,
         assignment: &Assignment,
         lease: &LeaseWindow,
         gateway: &Arc<GatewaySettings>,
     ) {
         self.parts.checkpoints.format.assign(assignment.checkpoint_format);
-        self.wanted =
-            Some(Wanted { assignment: assignment.clone(), lease: lease.clone(), gateway: gateway.clone() });
+        self.desired =
+            Some(DesiredShards { assignment: assignment.clone(), lease: lease.clone(), gateway: gateway.clone() });
         self.reconcile();
     }
 
     fn reconcile(&mut self) {
-        let Some(Wanted { assignment, lease, gateway }) = self.wanted.take() else { return };
+        let Some(DesiredShards { assignment, lease, gateway }) = self.desired.take() else { return };
         let total = assignment.shard_total;
         let wrong: Vec<ShardNumber> = self
             .tasks
@@ -187,16 +187,16 @@ impl ShardSet {
             let given_up = self.given_up.get(&number) == Some(&epoch);
             if !given_up && !self.tasks.contains_key(&number) && !self.closing.contains_key(&number) {
                 let arrival = self.arrivals.take(number, assignment.handed_over.get(&number).copied());
-                let begin = Begin {
+                let start = ShardStart {
                     arrival,
-                    caution: Caution::assigned(&assignment, number),
+                    caution: ShardCaution::assigned(&assignment, number),
                     ran_before: assignment.ran_before.contains(&number),
                 };
-                self.start(number, epoch, total, begin, &lease, &gateway);
+                self.start(number, epoch, total, start, &lease, &gateway);
             }
         }
-        self.arrivals.obey(&assignment.arriving);
-        self.wanted = Some(Wanted { assignment, lease, gateway });
+        self.arrivals.apply(&assignment.arriving);
+        self.desired = Some(DesiredShards { assignment, lease, gateway });
         self.publish();
     }
 
@@ -205,20 +205,20 @@ impl ShardSet {
         number: ShardNumber,
         epoch: Epoch,
         total: u32,
-        begin: Begin,
+        start: ShardStart,
         lease: &LeaseWindow,
         gateway: &Arc<GatewaySettings>,
     ) {
         let cache = ShardCache::new(self.parts.cache);
         let state = Arc::new(ShardState::new(number, epoch, total, cache, self.parts.changed.clone()));
         let stop = CancellationToken::new();
-        let Begin { arrival, caution, ran_before } = begin;
-        let ShardParts { bot, singletons, runtime, .. } = &self.parts;
-        let deliveries = bot.deliveries(&state, lease, caution);
-        let hooks = ShardHooks::new(state.clone(), bot.code.clone(), self.parts.places.clone(), lease.clone());
-        let shard = RunningShard::new(state.clone(), deliveries.clone(), hooks);
+        let ShardStart { arrival, caution, ran_before } = start;
+        let ShardParts { event_queues, singletons, runtime, .. } = &self.parts;
+        let event_queue = event_queues.queue_for(&state, lease, caution);
+        let callbacks = ShardCallbacks::new(state.clone(), event_queues.code.clone(), self.parts.callback_slots.clone(), lease.clone());
+        let shard = RunningShard::new(state.clone(), event_queue.clone(), callbacks);
         let (singleton, may_stop) = singletons.of_shard(&state, lease, &stop);
-        let abandoned = deliveries.abandoned_on_drop();
+        let abandoned = event_queue.abandoned_on_drop();
         let runner = Runner::new(RunnerParts {
             shard: state,
             settings: gateway.clone(),
@@ -226,9 +226,9 @@ impl ShardSet {
             identify: self.parts.identify.clone(),
             metrics: self.parts.metrics.clone(),
             checkpoints: self.parts.checkpoints.clone(),
-            deliveries,
+            event_queue,
             commands: shard.commands().clone(),
-            desk: shard.desk().clone(),
+            copy_slot: shard.copy_slot().clone(),
             resources: self.parts.cache.resources.checkpointed(),
             ran_before,
             dialing: self.dialing.entry(number).or_default().clone(),
@@ -293,7 +293,7 @@ impl ShardSet {
 
     /// Closes all shards. Each socket is closed, and each task gone, when this returns.
     pub(crate) async fn stop_all(&mut self) {
-        self.wanted = None;
+        self.desired = None;
         self.arrivals.clear();
         let all: Vec<ShardNumber> = self.tasks.keys().copied().collect();
         self.close(&all);
@@ -317,7 +317,7 @@ impl ShardSet {
             let stuck_since = *task.stuck_since.get_or_insert(now);
             if dead || stuck && now.since(stuck_since) >= SECOND_LOOK {
                 // Another worker's may begin as soon as the shard is given up.
-                if task.singleton.as_mut().is_some_and(|singleton| !singleton.is_over(now)) {
+                if task.singleton.as_mut().is_some_and(|singleton| !singleton.cancel_and_check(now)) {
                     return true;
                 }
                 tracing::error!(shard.id = %number, dead, "a shard's task hangs or has ended: giving the shard up");

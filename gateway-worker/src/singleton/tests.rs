@@ -66,7 +66,7 @@ impl EventHandler for Work {
 
 fn singletons(work: Arc<Work>) -> Singletons {
     Singletons {
-        code: testing::bot(work).code,
+        code: testing::event_queues(work).code,
         timeout: Duration::from_secs(5),
         metrics: ShardMetrics::default(),
         runtime: Handle::current(),
@@ -193,10 +193,10 @@ async fn that_of_a_shard_that_hangs_is_over_before_the_shard_is_given_up() {
     bench.ready();
     bench.until_began(1).await;
     let now = BootTime::now();
-    assert!(!bench.singleton.is_over(now), "it is told now");
+    assert!(!bench.singleton.cancel_and_check(now), "it is told now");
     bench.stop.cancelled().await;
     assert_eq!(bench.runs(), (1, 0));
     (&mut bench.singleton.keeper).await.unwrap();
-    assert!(bench.singleton.is_over(now));
+    assert!(bench.singleton.cancel_and_check(now));
     assert!(bench.lease.is_open(BootTime::now()));
 }

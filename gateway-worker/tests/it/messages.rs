@@ -15,7 +15,7 @@ use altergolden_proto::{
 };
 use discord_sim::SimConfig;
 use gateway_worker::{
-    Context, Event, EventHandler, RequestError, ShardMessage, ShardRequest, Taken, Wanted, async_trait,
+    Context, Event, EventHandler, RequestError, ShardMessage, ShardRequest, MessageOutcome, Wanted, async_trait,
     serde_json::{Value, json},
 };
 use shard_bridge::BridgeClient;
@@ -58,9 +58,9 @@ impl EventHandler for Bot {
 
     async fn handle(&self, _: &Context, _: &Event) {}
 
-    async fn message(&self, context: &Context, message: &ShardMessage) -> Taken {
+    async fn message(&self, context: &Context, message: &ShardMessage) -> MessageOutcome {
         self.told.lock().unwrap().push((self.worker, context.shard().0, message.kind.clone()));
-        Taken::Yes
+        MessageOutcome::Accepted
     }
 
     async fn request(&self, context: &Context, request: &ShardRequest) -> Result<Value, RequestError> {

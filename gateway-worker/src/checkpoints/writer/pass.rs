@@ -11,13 +11,13 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Last, Pending};
+use super::{LastCheckpoint, Pending};
 use crate::{
-    bot::{Deliveries, KnownPending},
+    bot::{EventQueue, KnownPending},
     cache::{Changed, GuildChanges},
     checkpoints::{Checkpoints, Keep},
     shard_state::{Progress, ShardState},
-    threads::Turn,
+    threads::TimeSlice,
 };
 
 /// How a pass writes.
@@ -28,11 +28,11 @@ struct Form {
     /// The store holds nothing of the session.
     fresh: bool,
     /// What the store holds is in a newer format.
-    anew: bool,
+    rewrite: bool,
 }
 
 /// What became of a pass.
-enum End {
+enum PassEnd {
     /// Written to its end, or there was nothing to write.
     Done,
     /// The store does not answer; the next pass goes on.
@@ -45,7 +45,7 @@ enum End {
 pub(super) struct Pass {
     pub(super) checkpoints: Checkpoints,
     pub(super) shard: Arc<ShardState>,
-    pub(super) deliveries: Deliveries,
+    pub(super) event_queue: EventQueue,
     /// Of the last step that was written.
     pub(super) serial: u64,
     /// The session that the store holds.
@@ -63,7 +63,7 @@ pub(super) struct Pass {
 }
 
 impl Pass {
-    pub(super) async fn run(mut self, soon: Arc<Notify>, mut end: oneshot::Receiver<Last>) {
+    pub(super) async fn run(mut self, soon: Arc<Notify>, mut end: oneshot::Receiver<LastCheckpoint>) {
         let mut wait = self.checkpoints.every;
         loop {
             tokio::select! {
@@ -79,7 +79,7 @@ impl Pass {
             }
             let began = Instant::now();
             // A pass is not broken off when the end comes meanwhile: the last one goes on from it.
-            if matches!(self.write(None).await, End::Outranked) {
+            if matches!(self.write(None).await, PassEnd::Outranked) {
                 return;
             }
             // Slow passes leave the store as much time as they take.
@@ -88,8 +88,8 @@ impl Pass {
     }
 
     /// One checkpoint. `last`: the final one, with what is pending then.
-    async fn write(&mut self, last: Option<Last>) -> End {
-        let Some(progress) = self.shard.progress_to_write() else { return End::Done };
+    async fn write(&mut self, last: Option<LastCheckpoint>) -> PassEnd {
+        let Some(progress) = self.shard.progress_to_write() else { return PassEnd::Done };
         if self.checkpoints.keep == Keep::Off {
             return self.clear().await;
         }
@@ -99,28 +99,28 @@ impl Pass {
         loop {
             let session = progress.session.ordinal;
             // Asked again each time until it has been written to its end.
-            let anew = format < self.stored_format;
-            if anew {
+            let rewrite = format < self.stored_format;
+            if rewrite {
                 self.shard.cache().note_everything(session);
             }
             self.stored_format = self.stored_format.max(format);
             let fresh = self.stored != Some(session);
-            let Some(mut changed) = self.shard.cache().take_changes(session) else { return End::Done };
-            let form = Form { format, fresh, anew };
+            let Some(mut changed) = self.shard.cache().take_changes(session) else { return PassEnd::Done };
+            let form = Form { format, fresh, rewrite };
             let outcome = self.write_changes(&progress, &mut changed, form, last.as_ref()).await;
             match outcome {
                 Ok(()) => {
-                    if anew {
+                    if rewrite {
                         tracing::info!(shard.id = %self.shard.number(), format, "the checkpoint is in an older format now");
                     }
                     // A store that was emptied holds nothing else either.
-                    if anew || fresh {
+                    if rewrite || fresh {
                         self.stored_format = format;
                     }
                     self.shard.set_checkpointed(progress.read_at_unix_ms);
-                    self.deliveries.covered((session, progress.read));
+                    self.event_queue.covered((session, progress.read));
                     self.checkpoints.metrics.count_written(began.elapsed(), format);
-                    return End::Done;
+                    return PassEnd::Done;
                 }
                 Err(StepFailed::Lost) if !rewritten => {
                     rewritten = true;
@@ -134,34 +134,34 @@ impl Pass {
                 }
                 Err(StepFailed::Outranked(by)) => {
                     self.shard.outranked(by);
-                    return End::Outranked;
+                    return PassEnd::Outranked;
                 }
                 Err(failed) => {
                     self.checkpoints.metrics.count_failure();
                     self.shard.cache().give_back(session, changed);
                     tracing::debug!(shard.id = %self.shard.number(), %failed, "the checkpoint was not written");
                     self.shard.set_checkpoint_failed(failed.to_string());
-                    return End::Away;
+                    return PassEnd::Away;
                 }
             }
         }
     }
 
     /// Removes old records once a session has begun, now that nothing is kept: the next owner must not get them.
-    async fn clear(&mut self) -> End {
+    async fn clear(&mut self) -> PassEnd {
         if self.serial == 0 || self.stored.is_some() {
-            return End::Done;
+            return PassEnd::Done;
         }
         match self.step(WriteStep { fresh: true, ..WriteStep::default() }).await {
             Ok(()) => {
                 self.stored = Some(0);
-                End::Done
+                PassEnd::Done
             }
             Err(StepFailed::Outranked(by)) => {
                 self.shard.outranked(by);
-                End::Outranked
+                PassEnd::Outranked
             }
-            Err(_) => End::Away,
+            Err(_) => PassEnd::Away,
         }
     }
 
@@ -170,9 +170,9 @@ impl Pass {
         progress: &Progress,
         changed: &mut Changed,
         form: Form,
-        last: Option<&Last>,
+        last: Option<&LastCheckpoint>,
     ) -> Result<(), StepFailed> {
-        let Form { format, fresh, anew } = form;
+        let Form { format, fresh, rewrite } = form;
         let session = progress.session.ordinal;
         let full = self.checkpoints.keep == Keep::Full;
         if fresh {
@@ -180,7 +180,7 @@ impl Pass {
             self.stored_handled.clear();
             if progress.began_at > 0 {
                 // From here on the session can be resumed, with all its guilds still to come.
-                let (positions, pending) = self.pending(progress, progress.began_at, last, anew);
+                let (positions, pending) = self.pending(progress, progress.began_at, last, rewrite);
                 let mut step = WriteStep { fresh: true, ..WriteStep::default() };
                 for (at, event) in pending {
                     step.set.push((
@@ -196,15 +196,15 @@ impl Pass {
         }
         let mut step = WriteStep { fresh: self.stored != Some(session), ..WriteStep::default() };
         let mut bytes = 0;
-        let mut turn = Turn::begin();
+        let mut slice = TimeSlice::begin();
         if full {
             for (guild, changes) in &mut changed.guilds {
                 fail::fail_point!("checkpoint_write_guild");
-                turn.give_way().await;
+                slice.yield_if_over().await;
                 self.add_guild(session, *guild, changes, format, &mut step, &mut bytes).await?;
             }
         }
-        let (still, unknown) = self.pending(progress, progress.read, last, anew);
+        let (still, unknown) = self.pending(progress, progress.read, last, rewrite);
         let gone = self.stored_pending.union(&self.doubtful_pending).filter(|at| !still.contains(at));
         step.remove.extend(gone.map(|at| RecordKey::Pending(at.0, at.1)));
         self.doubtful_pending.extend(unknown.iter().map(|(at, _)| *at));
@@ -235,19 +235,19 @@ impl Pass {
         &self,
         progress: &Progress,
         up_to: u64,
-        last: Option<&Last>,
-        anew: bool,
+        last: Option<&LastCheckpoint>,
+        rewrite: bool,
     ) -> (BTreeSet<(u64, u64)>, Pending) {
-        if let Some(Last { pending, .. }) = last {
+        if let Some(LastCheckpoint { pending, .. }) = last {
             // Written again, as what was begun when it was first written may not have been since.
             return (pending.iter().map(|(at, _)| *at).collect(), pending.clone());
         }
-        let known = if anew {
+        let known = if rewrite {
             KnownPending::nothing()
         } else {
             KnownPending { written: &self.stored_pending, handled: &self.stored_handled }
         };
-        let pending = self.deliveries.pending((progress.session.ordinal, up_to), &known);
+        let pending = self.event_queue.pending((progress.session.ordinal, up_to), &known);
         (pending.positions.into_iter().collect(), pending.unknown)
     }
 

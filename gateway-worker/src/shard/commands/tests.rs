@@ -18,7 +18,7 @@ fn presence(status: &str) -> GatewayCommand {
     GatewayCommand::parse(json!({ "op": 3, "d": { "status": status } })).unwrap()
 }
 
-fn status(due: &Due) -> String {
+fn status(due: &DueCommand) -> String {
     let payload: Value = serde_json::from_str(due.text()).unwrap();
     payload["d"]["status"].as_str().unwrap().to_owned()
 }
@@ -28,8 +28,8 @@ async fn send(commands: &Commands, command: GatewayCommand) -> Result<(), Comman
     commands.send(command, until, |others| CommandRefused::NotConnected(format!("{others} others"))).await
 }
 
-fn room() -> Room {
-    Room { free: FREE, from: Instant::now() }
+fn room() -> SendRoom {
+    SendRoom { free: FREE, from: Instant::now() }
 }
 
 /// Sends all that is due, as a shard's task does.

@@ -3,39 +3,39 @@
 use fleet_model::ShardStatus;
 use tokio::time::Instant;
 
-use super::{Life, Over, stage::Stage};
+use super::{Connection, ConnectionEnd, stage::Stage};
 use crate::{
     clock::BootTime,
-    shard::silence::{ACK_LOST, Hearing, NOT_ACKNOWLEDGED},
+    shard::silence::{ACK_LOST, SilenceVerdict, NOT_ACKNOWLEDGED},
 };
 
-impl Life<'_> {
+impl Connection<'_> {
     /// What is looked at a few times a second, events or not.
-    pub(super) fn look(&mut self) -> Option<Over> {
+    pub(super) fn look(&mut self) -> Option<ConnectionEnd> {
         self.shard().tick();
         if !self.parts.lease.is_open(BootTime::now()) {
-            return Some(Over::Fenced);
+            return Some(ConnectionEnd::Fenced);
         }
         self.shard().set_latency(self.socket.latency());
         self.check_filled();
         if let Some(what) = self.stage.hangs(self.dialing.failures()) {
-            return Some(Over::Lost(what.to_owned()));
+            return Some(ConnectionEnd::Lost(what.to_owned()));
         }
         let elapsed = self.looked.elapsed();
         self.looked = Instant::now();
         let unacknowledged = self.socket.unacknowledged();
         if !matches!(self.stage, Stage::Running) {
             let is_dead = unacknowledged.is_some_and(|since| since >= ACK_LOST);
-            return is_dead.then(|| Over::Lost(NOT_ACKNOWLEDGED.to_owned()));
+            return is_dead.then(|| ConnectionEnd::Lost(NOT_ACKNOWLEDGED.to_owned()));
         }
         match self.silence.look(elapsed, unacknowledged) {
-            Hearing::Heard if self.shard().status() == ShardStatus::Silent => self.check_filled_or_ready(),
-            Hearing::Heard => {}
-            Hearing::Late => self.shard().set_status(ShardStatus::Silent, NOT_ACKNOWLEDGED),
-            Hearing::Dead(why) => {
+            SilenceVerdict::Alive if self.shard().status() == ShardStatus::Silent => self.check_filled_or_ready(),
+            SilenceVerdict::Alive => {}
+            SilenceVerdict::Late => self.shard().set_status(ShardStatus::Silent, NOT_ACKNOWLEDGED),
+            SilenceVerdict::Dead(why) => {
                 self.shard().set_status(ShardStatus::Silent, why);
                 self.silence.given_up();
-                return Some(Over::Lost(why.to_owned()));
+                return Some(ConnectionEnd::Lost(why.to_owned()));
             }
         }
         None

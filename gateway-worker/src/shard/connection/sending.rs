@@ -2,27 +2,27 @@
 
 use tokio::time::Instant;
 
-use super::{Life, Over, stage::Stage};
-use crate::{clock::BootTime, shard::commands::Room};
+use super::{Connection, ConnectionEnd, stage::Stage};
+use crate::{clock::BootTime, shard::commands::SendRoom};
 
-impl Life<'_> {
+impl Connection<'_> {
     /// What the connection can send now.
-    pub(super) fn room(&mut self) -> Option<Room> {
+    pub(super) fn room(&mut self) -> Option<SendRoom> {
         self.settle();
         if self.in_hand.is_some() || !matches!(self.stage, Stage::Running) {
             return None;
         }
         let (free, wait) = self.socket.free_sends();
-        Some(Room { free: free.max(1), from: Instant::now() + wait })
+        Some(SendRoom { free: free.max(1), from: Instant::now() + wait })
     }
 
     /// Sends the command whose turn it is.
-    pub(super) async fn send_command(&mut self, room: Option<Room>) -> Option<Over> {
+    pub(super) async fn send_command(&mut self, room: Option<SendRoom>) -> Option<ConnectionEnd> {
         if self.socket.free_sends().0 == 0 {
             return None;
         }
         if !self.parts.lease.is_open(BootTime::now()) {
-            return Some(Over::Fenced);
+            return Some(ConnectionEnd::Fenced);
         }
         let due = self.parts.commands.take(room?.free)?;
         self.socket.send(due.text().to_owned());

@@ -8,11 +8,11 @@ use super::{Intake, older};
 use crate::{
     checkpoints::{
         LostSession,
-        restore::{Anew, Beginning},
+        restore::{FreshStart, Beginning},
         writer::Stored,
     },
     event::{Mark, queued::Queued},
-    handoff::Carried,
+    handoff::HandoffState,
     payload::LARGEST_SEQUENCE,
     shard_state::Progress,
 };
@@ -20,17 +20,17 @@ use crate::{
 impl Intake {
     /// Goes on from what was handed over. `beginning` is what the store has: the same, if all is well; then only what
     /// changes is written. Otherwise everything is written anew.
-    pub(super) fn go_on_from(&mut self, carried: Carried, beginning: Beginning) {
-        let Carried { mut head, guilds, pending } = carried;
+    pub(super) fn go_on_from(&mut self, handed_over: HandoffState, beginning: Beginning) {
+        let HandoffState { mut head, guilds, pending } = handed_over;
         self.keep_own_resources(&mut head);
         let stored_in = match beginning {
-            Beginning::From { head: stored, serial, format, .. } => {
+            Beginning::Resume { head: stored, serial, format, .. } => {
                 self.serial = serial;
                 // Its owner wrote it last of all: nothing else is in a newer format.
                 is_same(&stored, &head).then_some(format)
             }
-            Beginning::Anew(anew) => {
-                self.serial = anew.serial;
+            Beginning::Fresh(start) => {
+                self.serial = start.serial;
                 None
             }
         };
@@ -73,7 +73,7 @@ impl Intake {
             let (handled, at) = (event.handled, (event.session, event.sequence));
             if let Some(queued) = Queued::from_pending(event, late) {
                 self.replayed += u64::from(late && !handled);
-                self.deliveries.push_restored(queued, handled);
+                self.event_queue.push_restored(queued, handled);
             } else {
                 self.metrics.count_garbled();
                 self.unread = older(self.unread, at);
@@ -96,14 +96,14 @@ impl Intake {
     }
 }
 
-impl Carried {
+impl HandoffState {
     /// What remains for a worker that cannot resume the session. `stored`: the store's checkpoint.
-    pub(super) fn without_session(self, why: String, stored: &Beginning) -> Anew {
+    pub(super) fn without_session(self, why: String, stored: &Beginning) -> FreshStart {
         let serial = match stored {
-            Beginning::Anew(anew) => anew.serial,
-            Beginning::From { serial, .. } => *serial,
+            Beginning::Fresh(start) => start.serial,
+            Beginning::Resume { serial, .. } => *serial,
         };
-        Anew {
+        FreshStart {
             serial,
             lost: Some(LostSession::of(&self.head, why)),
             presence: self.head.presence,
@@ -115,7 +115,7 @@ impl Carried {
 }
 
 /// The store has the last checkpoint of whoever handed over.
-fn is_same(stored: &Head, carried: &Head) -> bool {
+fn is_same(stored: &Head, handed_over: &Head) -> bool {
     let position = |head: &Head| (head.session.ordinal, head.read, head.epoch, head.exact);
-    position(stored) == position(carried)
+    position(stored) == position(handed_over)
 }

@@ -7,7 +7,7 @@ use std::{collections::VecDeque, sync::Arc};
 use checkpoint::{Head, Session};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Dispatch, Intake, Taken, held::Held};
+use super::{Dispatch, Intake, DispatchOutcome, held::HeldDispatches};
 use crate::{
     checkpoints::{
         older,
@@ -23,7 +23,7 @@ use crate::{
 pub(super) struct Restoring {
     load: AbortOnDropHandle<Result<Restored, NotRestored>>,
     /// Came meanwhile.
-    held: Held,
+    held: HeldDispatches,
     exact: bool,
     session: Arc<Session>,
     /// How far it was read, and when that came.
@@ -32,7 +32,7 @@ pub(super) struct Restoring {
 
 impl Restoring {
     /// Lets a dispatch wait.
-    pub(super) fn hold(&mut self, dispatch: Dispatch) -> Taken {
+    pub(super) fn hold(&mut self, dispatch: Dispatch) -> DispatchOutcome {
         self.held.hold(dispatch)
     }
 }
@@ -58,7 +58,7 @@ impl Intake {
         let load = async move { checkpoints.restore(what, &head, shard.cache()).await };
         self.restoring = Some(Restoring {
             load: AbortOnDropHandle::new(tokio::spawn(load)),
-            held: Held::default(),
+            held: HeldDispatches::default(),
             exact,
             session,
             read,
@@ -139,7 +139,7 @@ impl Intake {
     /// The connection is over and the next one resumes from `read`: what waits will come again.
     pub(in crate::shard) fn forget_held(&mut self) {
         if let Some(restoring) = &mut self.restoring {
-            restoring.held = Held::default();
+            restoring.held = HeldDispatches::default();
         }
     }
 

@@ -3,25 +3,25 @@
 use super::*;
 use fleet_model::WorkerId;
 
-use crate::{callbacks::HookMetrics, handler::NoHandler, testing};
+use crate::{callbacks::CallbackMetrics, handler::NoHandler, testing};
 
 #[tokio::test]
 async fn shard_that_was_given_up_keeps_its_waits() {
     let (runner, _requests) = testing::runner_parts("ws://127.0.0.1:1", CancellationToken::new());
-    let bot = testing::bot(Arc::new(NoHandler));
+    let event_queues = testing::event_queues(Arc::new(NoHandler));
     let parts = ShardParts {
         cache: testing::cache("none"),
         identify: runner.identify.clone(),
         metrics: ShardMetrics::default(),
         checkpoints: runner.checkpoints.clone(),
-        places: Places::new(HookMetrics::default()),
+        callback_slots: CallbackSlots::new(CallbackMetrics::default()),
         singletons: Singletons {
-            code: bot.code.clone(),
+            code: event_queues.code.clone(),
             timeout: Duration::from_secs(5),
             metrics: ShardMetrics::default(),
             runtime: Handle::current(),
         },
-        bot,
+        event_queues,
         runtime: Handle::current(),
         changed: Arc::default(),
     };
@@ -31,7 +31,7 @@ async fn shard_that_was_given_up_keeps_its_waits() {
     for epoch in 1..=3 {
         let shards = BTreeMap::from([(testing::SHARD, Epoch(epoch))]);
         let assignment = Assignment { shard_total: testing::TOTAL, shards, ..Assignment::default() };
-        set.obey(&assignment, &runner.lease, &runner.settings);
+        set.apply(&assignment, &runner.lease, &runner.settings);
         failures.push(set.dialing[&testing::SHARD].failures());
         // Two looks, as the process may have slept before the first.
         let now = BootTime::now();

@@ -105,7 +105,7 @@ impl EventHandler for Stuck {
 struct Bench {
     pass: Pass,
     shard: Arc<ShardState>,
-    deliveries: Deliveries,
+    event_queue: EventQueue,
     sequence: u64,
 }
 
@@ -113,12 +113,12 @@ impl Bench {
     /// Has claimed the checkpoint; READY has come.
     async fn new(store: Arc<dyn CheckpointStore>, keep: Keep) -> Self {
         let shard = testing::shard_at(EPOCH, "all");
-        let deliveries = testing::bot(Arc::new(Stuck)).deliveries(&shard, &testing::lease(), false);
+        let event_queue = testing::event_queues(Arc::new(Stuck)).queue_for(&shard, &testing::lease(), false);
         let Ok(Claim::Yours(stored)) = store.claim(SHARD, EPOCH).await else { panic!("not ours") };
         let pass = Pass {
             checkpoints: testing::checkpoints(store, keep),
             shard: shard.clone(),
-            deliveries: deliveries.clone(),
+            event_queue: event_queue.clone(),
             serial: stored.serial,
             stored: None,
             stored_pending: BTreeSet::new(),
@@ -145,7 +145,7 @@ impl Bench {
             read: 1,
             read_at_unix_ms: 1,
         }));
-        Self { pass, shard, deliveries, sequence: 1 }
+        Self { pass, shard, event_queue, sequence: 1 }
     }
 
     /// An event comes: cache, queue, `read`.
@@ -162,7 +162,7 @@ impl Bench {
             received_at_unix_ms: 1,
             text,
         };
-        assert!(self.deliveries.push(Queued::Event(queued)));
+        assert!(self.event_queue.push(Queued::Event(queued)));
         self.shard.set_read(self.sequence, 1);
     }
 
@@ -192,8 +192,8 @@ async fn taken_over(store: Arc<dyn CheckpointStore>, keep: Keep, needs: &Needs) 
     let checkpoints = testing::checkpoints(store, keep);
     let epoch = Epoch(EPOCH.0 + 1);
     match checkpoints.claim(SHARD, epoch, needs, || false).await.unwrap() {
-        Beginning::Anew(_) => None,
-        Beginning::From { head, serial, records, .. } => {
+        Beginning::Fresh(_) => None,
+        Beginning::Resume { head, serial, records, .. } => {
             let loaded =
                 checkpoints.load(ToRead { shard: SHARD, epoch, serial, records }, &head).await.unwrap();
             Some((*head, loaded))
@@ -209,7 +209,7 @@ async fn wherever_a_pass_is_cut_the_next_owner_can_go_on() {
             let store = Faulty::new(late);
             let mut bench = Bench::new(store.clone(), Keep::Full).await;
             bench.take("GUILD_CREATE", &guild(5));
-            assert!(matches!(bench.pass.write(None).await, End::Done));
+            assert!(matches!(bench.pass.write(None).await, PassEnd::Done));
             let before = bench.sequence;
             // Many steps: more than a chunk of members, and of pending events.
             bench.add_members(10..2_000);
@@ -228,7 +228,7 @@ async fn wherever_a_pass_is_cut_the_next_owner_can_go_on() {
             // Records may be newer than the head, never older.
             assert!(other.cache().pending_guilds() <= usize::from(!whole), "after {cut} steps");
             assert!(other.cache().guild(5).is_some_and(|guild| guild.known.members >= Some(600)));
-            if matches!(end, End::Done) {
+            if matches!(end, PassEnd::Done) {
                 assert!(whole);
                 break;
             }
@@ -244,7 +244,7 @@ async fn a_new_session_can_be_resumed_before_its_first_guild_is_written() {
     let mut bench = Bench::new(store.clone(), Keep::Full).await;
     bench.take("GUILD_CREATE", &guild(5));
     store.fail_after(1);
-    assert!(matches!(bench.pass.write(None).await, End::Away));
+    assert!(matches!(bench.pass.write(None).await, PassEnd::Away));
     let (head, loaded) = taken_over(store.inner(), Keep::Full, &needs()).await.unwrap();
     assert_eq!((head.read, head.expecting.len(), loaded.guilds.guilds.len()), (1, 2, 0));
 }
@@ -258,9 +258,9 @@ async fn an_answer_that_did_not_come_is_no_loss() {
     let serial = bench.pass.serial;
     bench.add_members(10..12);
     store.fail_after(0);
-    assert!(matches!(bench.pass.write(None).await, End::Away));
+    assert!(matches!(bench.pass.write(None).await, PassEnd::Away));
     store.fail_after(usize::MAX);
-    assert!(matches!(bench.pass.write(None).await, End::Done));
+    assert!(matches!(bench.pass.write(None).await, PassEnd::Done));
     assert_eq!(bench.pass.serial, serial + 2, "nothing was written anew");
     let (head, loaded) = taken_over(store.inner(), Keep::Full, &needs()).await.unwrap();
     assert_eq!((head.read, loaded.pending.len()), (4, 3));
@@ -274,7 +274,7 @@ async fn a_store_that_lost_everything_is_told_everything() {
     bench.pass.write(None).await;
     store.lose_everything();
     bench.add_members(10..11);
-    assert!(matches!(bench.pass.write(None).await, End::Done));
+    assert!(matches!(bench.pass.write(None).await, PassEnd::Done));
     let (head, loaded) = taken_over(store.inner(), Keep::Full, &needs()).await.unwrap();
     assert_eq!((head.read, loaded.pending.len()), (3, 2));
     let other = testing::shard_at(Epoch(EPOCH.0 + 1), "all");
@@ -287,7 +287,7 @@ async fn whoever_is_outranked_stops() {
     let store = Faulty::new(false);
     let mut bench = Bench::new(store.clone(), Keep::Full).await;
     store.claim(SHARD, Epoch(EPOCH.0 + 1)).await.unwrap();
-    assert!(matches!(bench.pass.write(None).await, End::Outranked));
+    assert!(matches!(bench.pass.write(None).await, PassEnd::Outranked));
     assert!(bench.shard.is_outranked());
 }
 
@@ -298,8 +298,8 @@ async fn the_last_checkpoint_is_exact() {
     // The first of them is being handled, the second waits for it.
     bench.add_members(10..12);
     bench.pass.write(None).await;
-    let left = bench.deliveries.close(Duration::from_millis(10)).await;
-    bench.pass.write(Some(Last { pending: left, exact: true })).await;
+    let left = bench.event_queue.close(Duration::from_millis(10)).await;
+    bench.pass.write(Some(LastCheckpoint { pending: left, exact: true })).await;
     let (head, loaded) = taken_over(store.inner(), Keep::Full, &needs()).await.unwrap();
     assert!(head.exact);
     let pending: Vec<(u64, bool)> =
@@ -367,9 +367,9 @@ async fn an_older_format_is_written_over_everything_and_a_newer_one_over_nothing
 
     format.assign(1);
     store.fail_after(1);
-    assert!(matches!(bench.pass.write(None).await, End::Away), "more than one step");
+    assert!(matches!(bench.pass.write(None).await, PassEnd::Away), "more than one step");
     store.fail_after(usize::MAX);
-    assert!(matches!(bench.pass.write(None).await, End::Done));
+    assert!(matches!(bench.pass.write(None).await, PassEnd::Done));
     assert_eq!(formats(&*store, bench.pass.serial).await, [1].into());
 
     format.assign(2);
