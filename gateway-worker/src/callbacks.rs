@@ -1,10 +1,10 @@
-//! Bot code as other parts of the bot reach it: messages to a shard, and questions that it answers.
+//! Callbacks: the handlers of bot code for messages and requests of other parts of the bot.
 //!
-//! Owns what is between a call that came and bot code: the lease is looked at before it begins, how much may be under way at once is
-//! bounded, panics are caught, and whoever called hears of it by the deadline. A question whose caller has gone, or whose deadline
-//! has passed, is ended where it awaits. A message whose handler has started goes on, a minute at most.
+//! Owns the way from a call to bot code: the lease is checked before a callback starts, the number under way is bounded, panics
+//! are caught, and the caller is answered by the deadline. A request whose caller has gone, or whose deadline has passed, is
+//! ended where it awaits. A message whose handler has started goes on, a minute at most.
 //!
-//! Bot code runs where handlers run. One that blocks its thread can't be ended; it keeps its slot until it ends.
+//! Bot code runs where handlers run. One that blocks its thread can't be ended; it keeps its callback slot until it ends.
 
 use std::{sync::Arc, time::Duration};
 
@@ -35,10 +35,10 @@ use message::{StartDecision, MessageCall};
 use metrics::CallCount;
 pub(crate) use metrics::{CallbackKind, CallbackMetrics};
 
-/// Messages and questions that bot code is at, at once, on a worker.
+/// Callbacks under way at once on a worker.
 const AT_ONCE: usize = 256;
 
-/// How long bot code may be at one message.
+/// Time limit for the handler of one message.
 const LONGEST_MESSAGE: Duration = Duration::from_mins(1);
 
 /// What all shards of a worker share. Clones are the same.
@@ -64,7 +64,7 @@ impl CallbackSlots {
     }
 }
 
-/// A slot for one message or question.
+/// A slot for one message or request.
 struct CallbackSlot {
     _permit: OwnedSemaphorePermit,
     metrics: CallbackMetrics,
@@ -97,7 +97,7 @@ enum NotAllowed {
 }
 
 impl NotAllowed {
-    /// As it is counted, and as it is told of a message.
+    /// Counts it, and returns the outcome for the sender of a message.
     fn count(self, counted: &mut CallCount<'_>) -> Delivered {
         let (outcome, delivered) = match self {
             Self::NotMine => ("not_mine", Delivered::NotMine),
@@ -122,7 +122,7 @@ impl ShardCallbacks {
         may_begin(&self.shard, &self.lease).is_ok()
     }
 
-    /// A message. See [`shard_bridge::LocalShards::deliver`].
+    /// Gives a message to bot code. See [`shard_bridge::LocalShards::deliver`].
     pub(crate) async fn deliver(&self, message: Arc<ShardMessage>, until: Instant) -> Delivered {
         let (shard, slots) = (&self.shard, &self.slots);
         let mut counted = CallCount::new(&slots.metrics, CallbackKind::Message);
@@ -173,7 +173,7 @@ impl ShardCallbacks {
         delivered
     }
 
-    /// A question. See [`shard_bridge::LocalShards::ask`].
+    /// Sends a request to bot code. See [`shard_bridge::LocalShards::ask`].
     pub(crate) async fn ask(&self, request: Arc<ShardRequest>) -> AnswerOutcome {
         let (shard, slots) = (&self.shard, &self.slots);
         let mut counted = CallCount::new(&slots.metrics, CallbackKind::Request);
@@ -217,7 +217,7 @@ impl ShardCallbacks {
     }
 }
 
-/// How bot code ended with a question.
+/// How bot code ended a request.
 enum RequestEnd {
     Json(String),
     Unfit(ReplyFailure),
@@ -228,7 +228,7 @@ enum RequestEnd {
 }
 
 impl RequestEnd {
-    /// As it is counted, and as it is told.
+    /// Returns the label that it is counted under, and the answer for the caller.
     fn into_answer(self) -> (&'static str, AnswerOutcome) {
         match self {
             Self::Json(json) => ("replied", AnswerOutcome::Json(json)),
@@ -237,7 +237,7 @@ impl RequestEnd {
                 ("unknown_type", failed(Kind::UnknownType, error.to_string()))
             }
             Self::Refused(RequestError::Failed(why)) => ("failed", failed(Kind::Failed, why)),
-            // What it said may not be for whoever asks: the log has it.
+            // The panic's message may not be for the caller; the log has it.
             Self::Panicked => ("panicked", failed(Kind::Failed, "its bot code panicked")),
             Self::NotMine => ("not_mine", AnswerOutcome::NotMine),
             Self::NoLease => {

@@ -61,8 +61,8 @@ pub struct Args {
     )]
     pub intents: IntentList,
 
-    /// The deployment that this worker is of: shards are placed on the workers of the active one, which is that of the first
-    /// worker until another is promoted (`altergolden deploy promote`)
+    /// The deployment that this worker belongs to. Shards are placed on workers of the active one: the first worker's, until
+    /// another is promoted (`altergolden deploy promote`)
     #[arg(long, env = "GENERATION", value_name = "NAME", default_value = "default")]
     pub generation: Generation,
 
@@ -144,7 +144,7 @@ pub struct Args {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CoordinatorUrl(String);
 
-/// An address that a worker tells others; `HOST:PORT` alone means http.
+/// The advertised address of a worker; `HOST:PORT` alone means http.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Advertised(String);
 

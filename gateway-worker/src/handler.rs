@@ -1,11 +1,12 @@
 //! What bot code is: an [`EventHandler`], given each event of each shard that runs here, with a [`Context`].
 //!
-//! Owns the words between the platform and a bot. How events get here in order and within bounds is `dispatch`'s; what was
-//! received, kept and resumed is the [shard](crate::shard)'s.
+//! Owns the interface between the platform and a bot. The crate `dispatch` brings events here in order and within bounds; the
+//! [shard](crate::shard) receives, keeps and resumes them.
 //!
 //! What a handler can count on: events of one guild come one after the other in Discord's order, events of different guilds in
 //! parallel. An event is given to a handler once, unless the worker died or was cut off: then what may have been handled
-//! before comes again with [`Mark::Replayed`](crate::Mark::Replayed), or [`Mark::Expired`](crate::Mark::Expired). Whatever was or may have been lost is told by [`EventHandler::gap`].
+//! before comes again with [`Mark::Replayed`](crate::Mark::Replayed), or [`Mark::Expired`](crate::Mark::Expired). [`EventHandler::gap`] reports
+//! what was or may have been lost.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -30,7 +31,7 @@ pub use messages::{RequestError, ShardMessage, ShardRequest, MessageOutcome};
 /// leases nor sockets.
 #[async_trait]
 pub trait EventHandler: Send + Sync + 'static {
-    /// Which events it is given. What nobody wants is not kept for it, nor parsed.
+    /// Returns the events that it is given. Other events are neither queued nor parsed for it.
     fn wants(&self) -> Wanted {
         Wanted::All
     }
@@ -38,16 +39,16 @@ pub trait EventHandler: Send + Sync + 'static {
     /// An event. A panic in here is caught, counted and logged; the event counts as handled.
     async fn handle(&self, context: &Context, event: &Event);
 
-    /// Work that one worker of the fleet does for all, such as a timer or a report: runs on whoever holds shard 0, from when that
-    /// shard is first ready. Returning ends it for this tenure; the next holder begins it again.
+    /// Work that one worker of the fleet does for all, such as a timer or a report. It runs on the worker that holds shard 0, from
+    /// when that shard is first ready. Once it returns it does not run again until another worker holds shard 0.
     ///
     /// `cancelled` tells it to end: the shard goes elsewhere, the worker stops, or its lease can't be known to hold. It is waited for
     /// before shard 0 is given up, `SINGLETON_TIMEOUT` (5 s) at most; then it is aborted where it awaits. When the lease is gone it
     /// has 250 ms. It is begun again when the lease is back, and after a panic, which is caught and logged, with growing waits.
     ///
     /// So two never run at once as long as leases hold. Code that blocks its thread can't be aborted, a process that was
-    /// stopped goes on for up to 50 ms when it wakes, and a wrong verdict about a worker lasts up to a second: whatever must never be
-    /// done twice is to be written under [`Context::epoch`], and refused under a lower one.
+    /// stopped goes on for up to 50 ms when it wakes, and a wrong verdict about a worker lasts up to a second: work that must
+    /// never be done twice must be written under [`Context::epoch`], and refused under a lower one.
     async fn singleton(&self, context: &Context, cancelled: CancellationToken) {
         let _ = (context, cancelled);
     }
@@ -59,7 +60,8 @@ pub trait EventHandler: Send + Sync + 'static {
 
     /// Another part of the bot has sent this shard a message (`Bridge::send_to_shard`, `SendToShard`).
     ///
-    /// The sender is told whether it is taken, before this ends: [`MessageOutcome::Declined`] counts when it is said before anything is awaited.
+    /// The sender is told whether it is accepted before this ends: [`MessageOutcome::Declined`] counts when it is returned before
+    /// anything is awaited.
     /// A panic in here is caught, counted and logged; the message counts as taken. After a minute it is ended where it awaits.
     ///
     /// Messages come beside events and beside each other, up to 256 at once on a worker with what is [asked](Self::request). One comes
@@ -72,11 +74,11 @@ pub trait EventHandler: Send + Sync + 'static {
     /// Another part of the bot asks this shard something (`Bridge::request`, `Request`): each shard gives a reply of its own, up to
     /// 256 KiB as JSON text.
     ///
-    /// At the deadline, or when whoever asks has gone, it is ended where it awaits. A panic in here is caught, counted and logged, and
-    /// told as a failure. Numbers in the reply reach others as doubles: ids are to be texts.
+    /// At the deadline, or when the caller has gone, it is ended where it awaits. A panic in here is caught, counted and logged, and
+    /// reported as a failure. Numbers in the reply reach others as doubles: ids are to be texts.
     ///
     /// # Errors
-    /// Told to whoever asks.
+    /// Sent to the caller.
     async fn request(
         &self,
         context: &Context,
@@ -126,7 +128,7 @@ impl Context {
         self.shard.total()
     }
 
-    /// The epoch under which this worker runs the shard: the fencing token for whatever the bot writes elsewhere.
+    /// The epoch under which this worker runs the shard: the fencing token for what the bot writes elsewhere.
     pub fn epoch(&self) -> Epoch {
         self.shard.epoch()
     }
@@ -148,7 +150,7 @@ impl Context {
         &self.tools.callbacks
     }
 
-    /// Tells Discord something through the gateway: a presence on this shard, a voice state or a request for members on the shard of
+    /// Sends a command to Discord through the gateway: a presence on this shard, a voice state or a request for members on the shard of
     /// its guild. Ends when it has gone out; waits for a connection, and for Discord's limits, for no longer than `within`.
     ///
     /// # Errors
@@ -170,7 +172,7 @@ impl Context {
     }
 }
 
-/// What bot code may tell Discord through the gateway.
+/// A command that bot code may send to Discord through the gateway.
 pub trait Command: Serialize {}
 
 impl Command for RequestGuildMembers {}

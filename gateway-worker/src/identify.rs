@@ -1,8 +1,8 @@
-//! Permits to IDENTIFY: a connection asks its queue, the queue asks the coordinator.
+//! Permits to IDENTIFY: a connection requests one from its queue, the queue requests it from the coordinator.
 //!
-//! A request's way: [`PermitQueue::enqueue`] hands it to the [`client`] task, which asks the coordinator. The permit that comes
-//! goes to the shard's own task as [`PermitGrant`]: only there is it known when IDENTIFY really goes out, so only there is the
-//! permit checked, used, and reported as used. The bucket's 5 seconds count from that report.
+//! [`PermitQueue::enqueue`] hands a request to the [`client`] task, which sends it to the coordinator. The grant goes to the
+//! shard's own task as a [`PermitGrant`]: only that task knows when IDENTIFY really goes out, so it checks the permit, uses it
+//! and reports the use. The bucket's 5 seconds count from that report.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub(crate) struct IdentifyClient {
     messages: mpsc::Sender<Message>,
 }
 
-/// What the client task is told.
+/// A message to the client task.
 #[derive(Debug)]
 pub(crate) enum Message {
     /// A shard wants to IDENTIFY.

@@ -1,7 +1,7 @@
 //! Whether this worker may run its shards: its own reckoning of the lease.
 //!
 //! A renewal counts from the moment it was *sent*, and the worker uses the TTL less 20 %: so its window always ends before
-//! anybody else thinks that it has. Either path renews, the coordinator's acknowledgement or the store's; a refusal by
+//! any other process thinks that it has. Either path renews, the coordinator's acknowledgement or the store's; a refusal by
 //! either ends it at once and for good.
 
 use std::{
@@ -21,7 +21,7 @@ const MOST_PENDING: usize = 64;
 /// The end of a lease that was refused, or never given.
 const OVER: u64 = 0;
 
-/// One life's lease, as its shards look at it: a clone sees every change at once.
+/// The lease of one incarnation, as its shards look at it: a clone sees every change at once.
 #[derive(Clone, Debug, Default)]
 pub struct LeaseWindow {
     ends_at_ms: Arc<AtomicU64>,
@@ -40,7 +40,7 @@ impl LeaseWindow {
     }
 }
 
-/// The reckoning of one life. Clones are the same lease: the link renews it with what the coordinator acknowledges, the
+/// The reckoning of one incarnation's lease. Clones are the same lease: the link renews it with what the coordinator acknowledges, the
 /// renewal task with what the store grants, and neither waits for the other.
 #[derive(Clone, Debug, Default)]
 pub struct Lease {

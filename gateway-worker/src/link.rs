@@ -1,9 +1,10 @@
-//! The worker's tie to the fleet: registers, reports, obeys; keeps the lease or lets everything go.
+//! The worker's membership in the fleet: registers, reports, applies assignments; keeps the lease or closes every shard.
 //!
-//! A worker's *life* is one incarnation: from a registration until its lease is refused or the process stops. A broken
-//! stream does not end a membership: the shards run on while the lease lasts, the store renews it, and the worker registers again
+//! A membership lasts for one incarnation: from a registration until its lease is refused or the process stops. A broken
+//! stream does not end it: the shards run on while the lease lasts, the store renews it, and the worker registers again
 //! with what it runs. A lapsed lease does not end it either: the shards close their sockets by themselves, keep their
-//! sessions, and go on when the lease is back. Only a refusal does: then every shard is closed and a new life begins.
+//! sessions, and go on when the lease is back. Only a refusal does: then every shard is closed and the worker registers as a new
+//! incarnation.
 
 use std::{sync::Arc, time::Duration};
 
@@ -43,7 +44,7 @@ pub(crate) struct LinkParts {
     pub(crate) config: Config,
     pub(crate) store: Arc<dyn FleetStore>,
     pub(crate) shards: ShardSet,
-    /// Told whenever a shard's status changes.
+    /// Notified whenever a shard's status changes.
     pub(crate) changed: Arc<Notify>,
     pub(crate) advertise_url: String,
     pub(crate) incarnation: Arc<ArcSwap<Incarnation>>,
@@ -67,7 +68,7 @@ pub(crate) struct Link {
     /// Known once the worker has registered.
     gateway: Option<Arc<GatewaySettings>>,
     worker: WorkerId,
-    /// The highest term that was obeyed.
+    /// The highest term seen.
     term: Term,
     assignment: Assignment,
     report_sequence: u64,
@@ -100,7 +101,7 @@ impl Membership {
     }
 }
 
-/// How a life ended.
+/// How a membership ended.
 enum MembershipEnd {
     /// The lease was refused.
     Refused,
@@ -123,21 +124,21 @@ impl Link {
         }
     }
 
-    /// Lives one life after another until the process is told to stop. Every gateway socket is closed on return.
+    /// Runs one membership after another until the process is told to stop. Every gateway socket is closed on return.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), LinkError> {
         let mut incarnation: Incarnation = (**self.parts.incarnation.load()).clone();
         let mut wait = FIRST_WAIT;
         loop {
             let began = BootTime::now();
             let end = self.run_membership(Membership::new(incarnation, self.parts.store.clone()), &stop).await;
-            // Whatever ended it: nothing runs on without a lease.
+            // Nothing runs on without a lease.
             self.parts.shards.stop_all().await;
             self.parts.registered.send_replace(None);
             match end? {
                 MembershipEnd::Stopped => return Ok(()),
                 MembershipEnd::Refused => {
                     self.parts.metrics.count_refused();
-                    tracing::warn!("the lease was refused: every shard is closed, registering anew");
+                    tracing::warn!("lease refused; all shards closed, registering as a new incarnation");
                     self.assignment = Assignment::default();
                     incarnation = settings::incarnation_nonce().parse().expect("hex digits are a name");
                     self.parts.incarnation.store(Arc::new(incarnation.clone()));
@@ -208,7 +209,7 @@ impl Link {
     ) -> Option<MembershipEnd> {
         // Shards waiting all at once for a coordinator that comes back would all ask at once.
         let wait = wait.mul_f64(0.5 + rand::random::<f64>() / 2.0);
-        // One that drains waits for whoever could take its shards, but not for a coordinator that stopped as well.
+        // A worker that drains waits for a worker that could take its shards, but not for a coordinator that stopped too.
         if let Some(draining) = &mut self.draining {
             draining.coordinator_lost(Instant::now());
         }
@@ -234,17 +235,17 @@ impl Link {
         }
     }
 
-    /// Takes the store's word in. False when it refused the lease.
+    /// Takes an answer of the store. False when it refused the lease.
     fn take_store_answer(&mut self, word: StoreAnswer) -> bool {
         if word.refused {
-            tracing::warn!("the store refuses the lease");
+            tracing::warn!("store refused the lease");
             return false;
         }
         self.term = self.term.max(word.term);
         self.parts.status.send_if_modified(|status| {
             let news = status.store != word.answers;
             if let (true, Err(error)) = (news, &word.answers) {
-                tracing::warn!(%error, "the lease can't be renewed through the store");
+                tracing::warn!(%error, "cannot renew the lease through the store");
             }
             status.store = word.answers;
             news
@@ -262,7 +263,7 @@ impl Link {
         self.draining = Some(Draining::before_stop(self.parts.config.drain_timeout, held, Instant::now()));
     }
 
-    /// The coordinator says that the worker is to go.
+    /// Begins the drain that the coordinator requested.
     fn begin_requested_drain(&mut self) {
         let held = self.parts.shards.running().0.len();
         let timeout = self.parts.config.drain_timeout;
@@ -273,7 +274,7 @@ impl Link {
         self.draining.and_then(|draining| draining.ends_at())
     }
 
-    /// Makes what runs what the coordinator says. Older words are dropped.
+    /// Applies an assignment.
     fn apply_assignment(&mut self, membership: &Membership, assignment: Assignment) {
         // Registration sets it, and every assignment follows one.
         let Some(gateway) = &self.gateway else { return };
@@ -323,7 +324,7 @@ impl Link {
                     newer
                 });
             }
-            Err(error) => tracing::warn!(%error, "a routing table that makes no sense"),
+            Err(error) => tracing::warn!(%error, "invalid routing table ignored"),
         }
         self.forget_departed();
     }

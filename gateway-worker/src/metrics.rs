@@ -30,7 +30,7 @@ impl ShardMetrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
         for (name, help, counter) in [
             ("gateway_events", "Dispatches received", &self.events),
-            ("gateway_garbled", "Messages that made no sense", &self.garbled),
+            ("gateway_garbled", "Malformed gateway messages", &self.garbled),
             (
                 "gateway_foreign_guild_events",
                 "Ignored guilds, and events of guilds, that belong to other shards",
@@ -39,7 +39,7 @@ impl ShardMetrics {
             ("gateway_reconnects", "Gateway connections lost", &self.reconnects),
             ("gateway_identified", "Sessions begun by IDENTIFY", &self.identified),
             ("gateway_resumed", "Sessions resumed", &self.resumed),
-            ("shard_handoffs", "Shards that came with all they know, from the owner before", &self.handed_over),
+            ("shard_handoffs", "Shards started from a handoff copy", &self.handed_over),
             (
                 "gateway_invalid_sessions",
                 "Times that Discord did not take a session (op 9)",

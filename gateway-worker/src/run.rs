@@ -93,7 +93,7 @@ async fn start(args: Args, handler: Arc<dyn EventHandler>) -> ExitCode {
 /// One clear line, and the exit code that goes with it.
 #[allow(
     clippy::print_stderr,
-    reason = "the last word of a process that can't start is for whoever started it"
+    reason = "a process that cannot start says why on its terminal"
 )]
 fn fail(exit: Exit, error: &dyn std::error::Error) -> ExitCode {
     eprintln!("gateway-worker: {error}");

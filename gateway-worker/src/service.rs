@@ -62,7 +62,7 @@ pub struct Parts {
     pub checkpoints: Arc<dyn CheckpointStore>,
     /// Where events are set aside.
     pub set_aside: Arc<dyn SetAsideStore>,
-    /// The way of broadcasts.
+    /// The event bus, which carries broadcasts.
     pub bus: Arc<dyn EventBus>,
     /// Who keeps the budget of Discord's REST limits.
     pub rest: RestBudget,
@@ -97,7 +97,7 @@ pub enum WorkerError {
     /// The health port can't be had.
     #[error(transparent)]
     Health(#[from] BindError),
-    /// It listens everywhere and can't tell where that is for others.
+    /// It listens on all addresses, and none for others was found.
     #[error("--worker-advertise (WORKER_ADVERTISE): must be set, as {0}")]
     Advertise(String),
     /// Discord refused the token.
@@ -165,7 +165,7 @@ impl Worker {
     /// The future is boxed so that it is compiled in this crate, not in each program that polls it.
     ///
     /// # Errors
-    /// Discord refused the token, there is no address to tell others, or another worker has its name.
+    /// Discord refused the token, there is no address to advertise, or another worker has its name.
     pub fn run(self, stop: CancellationToken) -> BoxFuture<'static, Result<(), WorkerError>> {
         Box::pin(self.work(stop))
     }

@@ -32,7 +32,7 @@ pub struct ShardState {
     state: Mutex<State>,
     /// When its task last went round, in milliseconds since boot.
     ticked: AtomicU64,
-    /// Told whenever the status changes.
+    /// Notified whenever the status changes.
     changed: Arc<Notify>,
     /// Another worker has it under a higher epoch: nothing may be done for it any more.
     outranked: CancellationToken,
@@ -144,7 +144,7 @@ impl ShardState {
         &self.cache
     }
 
-    /// Where it is in its life.
+    /// Its status.
     pub fn status(&self) -> ShardStatus {
         self.lock().status
     }
@@ -340,7 +340,7 @@ impl ShardState {
         let _ = self.on_outranked.0.set(Box::new(stop));
     }
 
-    /// Waits until another worker has it.
+    /// Waits until another worker owns the shard.
     pub(crate) async fn wait_outranked(&self) {
         self.outranked.cancelled().await;
     }
@@ -356,7 +356,7 @@ impl ShardState {
             latency.filter(|_| matches!(state.status, ShardStatus::Ready | ShardStatus::Identifying));
     }
 
-    /// A session began anew: how long it has been connected counts from here.
+    /// Notes that a session began: the time connected counts from here.
     pub(crate) fn session_began(&self) {
         self.lock().connected_since = Some(BootTime::now());
     }

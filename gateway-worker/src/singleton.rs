@@ -1,11 +1,11 @@
-//! Work that one worker of the fleet does for all: the bot's singleton, on whoever holds shard 0.
+//! Work that one worker of the fleet does for all: the bot's singleton, on the worker that holds shard 0.
 //!
 //! Owns when it runs. A keeper of its own task, beside the shard's, begins it when the shard is first ready, ends it when the lease's
 //! window closes or the shard is outranked, begins it again when the lease is back, and lets the shard stop only when it has
-//! ended: until then the shard runs on, so that nobody else can begin. Decides nothing about the shard.
+//! ended: until then the shard runs on, so that no other worker can begin. Decides nothing about the shard.
 //!
-//! It is ended by a token, which it has some time to obey; then its task is aborted, and waited for. Code that blocks its thread
-//! can't be aborted: it is waited for a second more, and left behind with an error. Then only its epoch tells it apart.
+//! A token ends it. After some time its task is aborted, and waited for. Code that blocks its thread
+//! can't be aborted: it is waited for a second more, and left behind with an error. Then only its epoch distinguishes it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -42,7 +42,7 @@ const ABORT: Duration = Duration::from_secs(1);
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_mins(1);
 
-/// The singleton of a shard that holds it, in the hands of whoever starts and stops the shard. Dropped, it is aborted.
+/// The singleton of a shard, held by the code that starts and stops the shard. Aborted on drop.
 #[derive(Debug)]
 pub(crate) struct Singleton {
     keeper: AbortOnDropHandle<()>,
@@ -63,8 +63,8 @@ pub(crate) struct Singletons {
 }
 
 impl Singletons {
-    /// The singleton of a shard, if the shard holds it; and what tells the shard's task to stop: `asked`, but not before
-    /// the singleton has ended.
+    /// The singleton of a shard, if the shard holds it; and the token that stops the shard's task: cancelled with `asked`, but not
+    /// before the singleton has ended.
     pub(crate) fn of_shard(
         &self,
         shard: &Arc<ShardState>,
@@ -116,7 +116,7 @@ impl Singleton {
         let _ = tokio::time::timeout(FENCED + ABORT, &mut self.keeper).await;
     }
 
-    /// Its shard's task hangs: ends it. False while it may run yet.
+    /// Cancels it, because its shard's task hangs. Returns false while it may still run.
     pub(crate) fn cancel_and_check(&mut self, now: BootTime) -> bool {
         self.at_once.cancel();
         let since = *self.given_up_at.get_or_insert(now);
@@ -148,7 +148,7 @@ enum RunEnd {
     /// It returned.
     Done,
     Panicked(Panic),
-    /// It was told to end, and has.
+    /// It was cancelled, and has ended.
     Cancelled,
 }
 
@@ -224,7 +224,7 @@ impl Keeper {
         }
     }
 
-    /// Tells it to end, and waits for that: for long only while nobody else can begin.
+    /// Tells it to end, and waits; for long only while no other worker can begin.
     async fn end(
         &self,
         cancelled: &CancellationToken,
@@ -252,18 +252,18 @@ impl Keeper {
             () = fenced => {}
             () = tokio::time::sleep(self.grace) => {}
         }
-        tracing::warn!(shard.id = %self.shard.number(), "the singleton did not end in time: it is aborted");
+        tracing::warn!(shard.id = %self.shard.number(), "singleton did not end in time; aborting it");
         task.abort();
         if tokio::time::timeout(ABORT, &mut task).await.is_err() {
             tracing::error!(
                 shard.id = %self.shard.number(), epoch = %self.shard.epoch(),
-                "the singleton blocks its thread and can't be aborted: it is left behind, and another may begin elsewhere"
+                "singleton blocks its thread and cannot be aborted; another may start elsewhere"
             );
         }
         RunEnd::Cancelled
     }
 
-    /// It shall not run here any more.
+    /// Waits until it must not run here any more.
     async fn given_up(&self) {
         tokio::select! {
             () = self.asked.cancelled() => {}
@@ -292,7 +292,7 @@ impl Keeper {
         self.metrics.count_singleton_panic();
         tracing::error!(
             shard.id = %self.shard.number(), epoch = %self.shard.epoch(), panic = panic.message,
-            location = panic.location, backtrace = panic.backtrace, ?again_in, "the singleton panicked"
+            location = panic.location, backtrace = panic.backtrace, ?again_in, "singleton panicked"
         );
     }
 }

@@ -34,7 +34,7 @@ pub struct LinkStatus {
     pub coordinator: Result<(), String>,
     /// The store renews the lease, or why not.
     pub store: Result<(), String>,
-    /// The lease of this life; `None` before the first registration.
+    /// The lease of this incarnation; `None` before the first registration.
     pub lease: Option<LeaseWindow>,
     /// How many shards are assigned.
     pub assigned: usize,

@@ -44,7 +44,7 @@ impl EventQueue {
         self.wanted.has(name) || self.relay.as_ref().is_some_and(|relay| relay.wants(name))
     }
 
-    /// Gaps are told, and anything else.
+    /// Whether bot code or the relay takes anything; then gaps are reported too.
     pub(crate) fn wants_anything(&self) -> bool {
         *self.wanted != Wanted::Nothing || self.relay.is_some()
     }
@@ -146,7 +146,7 @@ impl EventQueue {
         relayed && self.dispatcher.at_most_half()
     }
 
-    /// There is room for an event of this name and so many bytes.
+    /// Whether an event of this name and `bytes` fits.
     pub(crate) fn has_room(&self, name: &str, bytes: usize) -> bool {
         let relayed = self.relay_of(name).is_none_or(|relay| relay.outbox.has_room(bytes));
         relayed && (!self.wanted.has(name) || self.dispatcher.has_room(bytes))
@@ -276,7 +276,7 @@ impl Drop for AbandonOnDrop {
 /// The pending events that a checkpoint holds already, by position.
 pub(crate) struct KnownPending<'a> {
     pub(crate) written: &'a BTreeSet<(u64, u64)>,
-    /// Those of them that it holds as handled: an event that bot code has finished since it was written is written again.
+    /// The part of `written` that it holds as handled: an event that bot code has finished since it was written is written again.
     pub(crate) handled: &'a BTreeSet<(u64, u64)>,
 }
 
@@ -311,6 +311,6 @@ pub(crate) enum ReplayRefused {
     Full,
     #[error("the shard is closing")]
     Closed,
-    #[error("its payload makes no sense")]
+    #[error("its payload is malformed")]
     Garbled,
 }

@@ -1,4 +1,4 @@
-//! The care with which a shard handles what its owners may have died of.
+//! Suspects: events that a shard's earlier owners may have died of, and the care with which they are handled.
 //!
 //! Owns the way of a suspect to its handler and back: it is noted in the store before the handler begins, and the note is taken back
 //! when the handler has ended, even by a panic. At most one suspect is handled at a time over all shards of a worker,
@@ -23,13 +23,13 @@ use tokio_util::sync::CancellationToken;
 use crate::event::queued::Queued;
 use crate::{clock::unix_ms, shard_state::ShardState};
 
-/// So many owners died with an event in its handler when it is set aside.
+/// How many owners must have died with an event in its handler before it is set aside.
 const DEATHS: u32 = 2;
 
-/// How long a store that takes no note is waited for; then suspects are handled without one, until it answers.
+/// How long to wait for a store that takes no note. After that suspects are handled without one, until it answers.
 const WAIT_FOR_NOTE: Duration = Duration::from_secs(30);
 
-/// How long a store is waited for that does not hear that a handler has ended.
+/// How long to wait for a store that does not take the end of a handler.
 const WAIT_FOR_END: Duration = Duration::from_secs(5);
 
 /// Between two tries.
@@ -117,7 +117,7 @@ impl Suspects {
         Self { store, turn: Arc::default(), let_go: Arc::default(), metrics }
     }
 
-    /// Of one shard. `closing`: told when nothing more is to begin.
+    /// For one shard. `closing`: cancelled when nothing more is to begin.
     pub(super) fn of_shard(
         &self,
         shard: Arc<ShardState>,
@@ -176,7 +176,7 @@ impl ShardSuspects {
     }
 
     async fn decide(&self, at: Position, delivery: &Delivery<Queued>) -> Admission {
-        // Whoever asked for it wants it handled; it is kept apart whatever becomes of it.
+        // An operator asked for it to be handled. Its record is kept until the handler has ended.
         if let Queued::Replay(_) = delivery.payload() {
             return Admission::Handle;
         }
@@ -223,7 +223,7 @@ impl ShardSuspects {
             if away_since.elapsed() >= WAIT_FOR_NOTE {
                 tracing::warn!(
                     shard.id = %self.shard.number(), session = at.session, sequence = at.sequence, %error,
-                    "an event that may have killed a worker can't be noted: it is handled without"
+                    "cannot record suspect event; handling it unrecorded"
                 );
                 return None;
             }
@@ -236,7 +236,7 @@ impl ShardSuspects {
         lock(&self.turn).take_if(|(of, _)| *of == at).is_some()
     }
 
-    /// Sets an event aside. Waits for a store that is away: nobody is better off with another death.
+    /// Sets an event aside. Waits for a store that is away, as handling the event could kill another worker.
     async fn set_aside(&self, at: Position, delivery: &Delivery<Queued>, noted: u32) -> Admission {
         let kind = delivery.kind();
         let pending = delivery.payload().as_pending(true);
@@ -257,7 +257,7 @@ impl ShardSuspects {
                     tracing::error!(
                         shard.id = %shard, event = %kind, session = at.session, sequence = at.sequence,
                         deaths = noted, forgotten,
-                        "an event was set aside: workers died with it in its handler (altergolden setaside show \
+                        "event set aside: workers died with it in its handler (altergolden setaside show \
                          {shard}/{}/{})", at.session, at.sequence
                     );
                     return Admission::LeaveOut;
@@ -268,7 +268,7 @@ impl ShardSuspects {
                 }
                 Err(error) => {
                     if !said {
-                        tracing::warn!(shard.id = %shard, %error, "an event can't be set aside; trying again");
+                        tracing::warn!(shard.id = %shard, %error, "cannot set an event aside; retrying");
                         said = true;
                     }
                     tokio::time::sleep(AGAIN).await;
@@ -340,11 +340,11 @@ impl ShardSuspects {
         match patiently(|| self.worker.store.drop_aside(shard, at)).await {
             Ok(_) => tracing::info!(
                 shard.id = %shard, session = at.session, sequence = at.sequence,
-                "an event that was set aside has been handled"
+                "event that was set aside has been handled"
             ),
             Err(error) => tracing::warn!(
                 shard.id = %shard, session = at.session, sequence = at.sequence, %error,
-                "an event that was set aside has been handled, and can't be dropped: it still shows"
+                "cannot remove a handled event from those set aside; it is still listed"
             ),
         }
     }

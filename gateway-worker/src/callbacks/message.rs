@@ -53,11 +53,11 @@ impl MessageCall {
         }
         let work = panics::caught(async { handler.message(&context, &message).await });
         let mut work = std::pin::pin!(timeout(LONGEST_MESSAGE, work));
-        // Who refuses a message says so before anything is awaited.
+        // A handler declines a message before it awaits anything.
         let first = poll_fn(|task| Poll::Ready(work.as_mut().poll(task))).await;
         let ended = match first {
             Poll::Ready(ended) => {
-                // Whoever sent it may have gone.
+                // The sender may have gone.
                 let _ = said.send(match &ended {
                     Ok(Ok(taken)) => *taken,
                     _ => MessageOutcome::Accepted,
@@ -76,7 +76,7 @@ impl MessageCall {
             }
             Err(_) => tracing::warn!(
                 shard.id = %context.shard(), kind = message.kind,
-                "bot code was at a message for a minute: it is ended"
+                "message handler timed out after 60 s; cancelled"
             ),
         }
     }

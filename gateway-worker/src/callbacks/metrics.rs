@@ -70,7 +70,7 @@ impl CallbackMetrics {
     }
 }
 
-/// Counts one call when it ends, also when whoever called has gone.
+/// Counts one call when it ends, also when the caller has gone.
 pub(super) struct CallCount<'a> {
     metrics: &'a CallbackMetrics,
     hook: CallbackKind,

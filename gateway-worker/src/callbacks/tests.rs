@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Scripted {
     /// What was begun with.
     began: Mutex<Vec<String>>,
-    /// Told when a hook's future goes, ended or not.
+    /// Notified when a callback's future is dropped, ended or not.
     gone: Arc<Notify>,
     leave: Notify,
 }
@@ -145,7 +145,7 @@ fn failed(outcome: AnswerOutcome) -> (Kind, String) {
     }
 }
 
-/// The slot of a hook is free again soon after it has ended.
+/// A callback slot is free again soon after it has ended.
 async fn until_idle(metrics: &CallbackMetrics) {
     timeout(PATIENCE, async {
         while metrics.running() > 0 {
@@ -157,7 +157,7 @@ async fn until_idle(metrics: &CallbackMetrics) {
 }
 
 #[tokio::test]
-async fn bot_code_gets_what_is_sent_and_asked() {
+async fn bot_code_receives_messages_and_requests() {
     let handler = Arc::new(Scripted::default());
     let bench = Bench::new(handler.clone());
     assert_eq!(bench.send("hello").await, Delivered::Yes);
@@ -170,7 +170,7 @@ async fn bot_code_gets_what_is_sent_and_asked() {
 }
 
 #[tokio::test]
-async fn a_message_that_nobody_takes_is_told_so() {
+async fn message_without_a_listener_is_reported() {
     for handler in [Arc::new(NoHandler) as Arc<dyn EventHandler>, Arc::new(Scripted::default())] {
         let bench = Bench::new(handler);
         assert_eq!(bench.send("unknown").await, Delivered::NoListener);
@@ -191,7 +191,7 @@ async fn a_message_that_nobody_takes_is_told_so() {
 }
 
 #[tokio::test]
-async fn without_a_lease_or_the_shard_nothing_begins() {
+async fn nothing_starts_without_the_lease_or_the_shard() {
     let handler = Arc::new(Scripted::default());
     let lease = Lease::default();
     lease.renewed(BootTime::now(), Duration::from_hours(1));
@@ -223,7 +223,7 @@ async fn without_a_lease_or_the_shard_nothing_begins() {
 }
 
 #[tokio::test]
-async fn a_slow_message_is_delivered_when_it_is_begun_with() {
+async fn slow_message_is_delivered_once_it_starts() {
     let handler = Arc::new(Scripted::default());
     let bench = Bench::new(handler.clone());
     assert_eq!(bench.send("waits").await, Delivered::Yes);
@@ -233,7 +233,7 @@ async fn a_slow_message_is_delivered_when_it_is_begun_with() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_has_a_minute() {
+async fn message_times_out_after_a_minute() {
     let handler = Arc::new(Scripted::default());
     let bench = Bench::new(handler.clone());
     let began = Instant::now();
@@ -244,7 +244,7 @@ async fn a_message_has_a_minute() {
 }
 
 #[tokio::test]
-async fn panics_and_failures_are_told() {
+async fn panics_and_failures_are_reported() {
     let bench = Bench::new(Arc::new(Scripted::default()));
     assert_eq!(bench.send("panics").await, Delivered::Yes, "it was begun with");
     for (kind, wanted, says) in [
@@ -262,7 +262,7 @@ async fn panics_and_failures_are_told() {
 }
 
 #[tokio::test]
-async fn a_question_ends_with_its_deadline() {
+async fn request_ends_with_its_deadline() {
     let handler = Arc::new(Scripted::default());
     let bench = Bench::new(handler.clone());
     let asked = Instant::now();
@@ -279,7 +279,7 @@ async fn a_question_ends_with_its_deadline() {
 }
 
 #[tokio::test]
-async fn a_question_ends_with_whoever_asked() {
+async fn request_ends_with_its_caller() {
     let handler = Arc::new(Scripted::default());
     let bench = Arc::new(Bench::new(handler.clone()));
     let asking = tokio::spawn({
@@ -296,7 +296,7 @@ async fn a_question_ends_with_whoever_asked() {
 }
 
 #[tokio::test]
-async fn no_more_than_so_many_are_under_way() {
+async fn callbacks_under_way_are_bounded() {
     let handler = Arc::new(Scripted::default());
     let bench = Bench::new(handler.clone());
     for _ in 0..AT_ONCE {
@@ -321,7 +321,7 @@ async fn no_more_than_so_many_are_under_way() {
 }
 
 #[tokio::test]
-async fn what_was_not_begun_with_in_time_never_is() {
+async fn callback_that_missed_its_deadline_never_starts() {
     let handler = Arc::new(Scripted::default());
     let mut bot = testing::event_queues(handler.clone());
     let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

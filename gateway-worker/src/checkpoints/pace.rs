@@ -23,7 +23,7 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// Waits for the turn of so many bytes.
+    /// Waits until `bytes` may be written.
     pub(crate) async fn spend(&self, bytes: usize) {
         let turn = {
             let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);

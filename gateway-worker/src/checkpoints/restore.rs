@@ -23,7 +23,7 @@ use crate::{
     threads::TimeSlice,
 };
 
-/// A read that failed is tried again so often, this long after.
+/// How often a failed read is retried, and how long after.
 const TRIES: u32 = 5;
 const AGAIN: Duration = Duration::from_millis(300);
 
@@ -45,7 +45,7 @@ pub(crate) struct Needs {
 pub(crate) enum Beginning {
     /// No usable session.
     Fresh(FreshStart),
-    /// A session to resume. Its records, so many, are still to be read. `format`: the head's.
+    /// A session to resume. Its `records` are still to be read. `format`: the head's.
     Resume { head: Box<Head>, serial: u64, records: u64, format: u16 },
 }
 
@@ -146,13 +146,13 @@ impl Checkpoints {
                 }
                 Err(CheckpointStoreError::Unexpected(why)) => {
                     self.metrics.count_refused();
-                    tracing::error!(shard.id = %shard, why, "the checkpoint is none of ours: the shard identifies");
+                    tracing::error!(shard.id = %shard, why, "unexpected checkpoint format; identifying");
                     let lost = Some(LostSession::because(why));
                     return Ok(Beginning::Fresh(FreshStart { lost, ..FreshStart::default() }));
                 }
                 Err(error) => {
                     if !said {
-                        tracing::warn!(shard.id = %shard, %error, "the checkpoint can't be claimed; trying again");
+                        tracing::warn!(shard.id = %shard, %error, "cannot claim the checkpoint; retrying");
                         said = true;
                     }
                     if !go_on() {

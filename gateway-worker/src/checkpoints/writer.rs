@@ -4,8 +4,8 @@
 //! pending are taken, so that both reach at least as far; records are written before the head that speaks of them. Records
 //! may be newer than the head: each guild has a stamp, and what is replayed up to it changes nothing.
 //!
-//! When the format has become older, a pass writes everything anew, over what is there: until it is done a worker that reads only
-//! the older one can't go on from here. When it has become newer, nothing is written for that.
+//! When the format has become older, a pass rewrites all records in place: until it is done a worker that reads only the
+//! older format cannot resume from here. When it has become newer, nothing is written for that.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -97,7 +97,7 @@ impl Writer {
         }
         if tokio::time::timeout(LAST, &mut self.task).await.is_err() {
             tracing::warn!(
-                "the last checkpoint of a shard was not written in time: the one before it counts"
+                "last checkpoint not written in time; the previous one stays"
             );
         }
     }

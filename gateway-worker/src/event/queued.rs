@@ -95,7 +95,7 @@ impl Queued {
         }
     }
 
-    /// For the queue. `suspect`: it is one whatever its mark says.
+    /// Converts it for the queue. `suspect`: it is one, even with a fresh mark.
     pub(crate) fn into_item(self, suspect: bool) -> Item<Self> {
         let (kind, lane, bytes) = self.figures();
         let (sequence, suspect) = (self.position().1, suspect || self.is_suspect());

@@ -49,7 +49,7 @@ pub(crate) struct Arrivals {
     worker: WorkerId,
     cache: CacheSettings,
     runtime: Handle,
-    /// Told when a copy is as far as it can be.
+    /// Notified when a copy is complete up to the last part, or has failed.
     changed: Arc<Notify>,
     arriving: BTreeMap<ShardNumber, Arrival>,
 }
@@ -63,7 +63,7 @@ pub(crate) struct Arrival {
     task: AbortOnDropHandle<Option<HandoffState>>,
 }
 
-/// A shard as its owner before left it.
+/// A shard as its previous owner left it.
 #[derive(Debug)]
 pub(crate) struct HandoffState {
     pub(crate) head: Head,
@@ -77,7 +77,7 @@ impl Arrivals {
         Self { worker, cache, runtime, changed, arriving: BTreeMap::new() }
     }
 
-    /// Makes what is copied what shall be copied.
+    /// Starts the copies that are `wanted`, and ends all others.
     pub(crate) fn apply(&mut self, wanted: &BTreeMap<ShardNumber, Arriving>) {
         self.arriving.retain(|shard, arrival| wanted.get(shard) == Some(&arrival.what));
         for (&shard, what) in wanted {
@@ -108,12 +108,12 @@ impl Arrivals {
         copied.map(|(shard, arrival)| (*shard, arrival.what.epoch)).collect()
     }
 
-    /// Takes out what has come of a shard that is to begin, if it is of this epoch.
+    /// Takes out the copy of a shard that is to start, if it is of this epoch.
     pub(crate) fn take(&mut self, shard: ShardNumber, handed_over: Option<Epoch>) -> Option<Arrival> {
         self.arriving.remove(&shard).filter(|arrival| Some(arrival.what.epoch) == handed_over)
     }
 
-    /// Nothing is to come any more.
+    /// Ends all copies.
     pub(crate) fn clear(&mut self) {
         self.arriving.clear();
     }
@@ -143,11 +143,11 @@ enum CopyFailed {
     Connect(#[from] tonic::transport::Error),
     #[error("{}", .0.message())]
     Refused(#[from] Status),
-    #[error("it does not send on")]
+    #[error("copy stream stalled")]
     Stalled,
-    #[error("it ended before its end")]
+    #[error("copy stream ended early")]
     Cut,
-    #[error("it is larger than {} MiB", LARGEST_COPY / 1024 / 1024)]
+    #[error("the copy is larger than {} MiB", LARGEST_COPY / 1024 / 1024)]
     TooLarge,
     #[error("{0}")]
     Key(#[from] InvalidKey),
@@ -166,7 +166,7 @@ impl Copier {
                 Err(error) => {
                     tries += 1;
                     let from = &self.what.from;
-                    tracing::debug!(shard.id = %self.shard, from.id = %from, %error, tries, "a shard was not copied");
+                    tracing::debug!(shard.id = %self.shard, from.id = %from, %error, tries, "copy failed");
                     if tries >= TRIES {
                         break;
                     }
@@ -176,7 +176,7 @@ impl Copier {
         }
         tracing::info!(
             shard.id = %self.shard, from.id = %self.what.from,
-            "the shard can't be copied: it will begin from its checkpoint"
+            "cannot copy the shard; it will start from its checkpoint"
         );
         self.mark_copied();
         None

@@ -1,6 +1,6 @@
-//! The source's side: a shard that runs is copied, and handed over when it stops.
+//! The source's side: a shard that runs is copied, and handed off when it stops.
 //!
-//! A shard has one [`CopySlot`]. Whoever copies it waits there for the last word; a later copy ends an earlier one.
+//! A shard has one [`CopySlot`], where the target waits for the last part; a later copy ends an earlier one.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::{cache::GuildRecords, checkpoints::writer::LastCheckpoint, shard_state::ShardState};
 
-/// Where whoever copies a shard waits for the last word.
+/// Where the target of a copy waits for its last part.
 #[derive(Debug, Default)]
 pub(crate) struct CopySlot(Mutex<Option<CopyUnderWay>>);
 
@@ -29,7 +29,7 @@ pub(crate) struct Encoded {
     pub(crate) bytes: usize,
 }
 
-/// What the source says when it has stopped.
+/// The last part of a copy, sent when the source has stopped.
 #[derive(Debug)]
 pub(crate) struct LastPart {
     /// What has changed since the copy began, and the events that are not handled yet.
@@ -74,7 +74,7 @@ impl Encoded {
 }
 
 impl CopySlot {
-    /// Begins a copy of a shard. One that is under way ends without its last word.
+    /// Begins a copy of a shard. One that is under way ends without its last part.
     pub(crate) fn begin(&self, shard: &ShardState) -> Result<Copying, CopyRefused> {
         let session = shard.progress().ok_or(CopyRefused::NotYet)?.session.ordinal;
         let guilds = shard.cache().begin_copy(session).ok_or(CopyRefused::NotYet)?;
@@ -88,21 +88,21 @@ impl CopySlot {
         let word = last;
         let Some(CopyUnderWay { session, last }) = self.lock().take() else { return };
         if last.is_closed() {
-            // Whoever copied it does not want it any more.
+            // The target no longer waits.
             shard.cache().drop_copy(session);
             return;
         }
         match last_part(shard, session, word, format) {
-            // Whoever waited is gone otherwise; the checkpoint has it all.
+            // An error means that the target is gone; the checkpoint has it all.
             Ok(Some(word)) => drop(last.send(word)),
             Ok(None) => {}
             Err(error) => {
-                tracing::error!(shard.id = %shard.number(), %error, "the shard can't be handed over as a copy");
+                tracing::error!(shard.id = %shard.number(), %error, "cannot encode the last part of a copy");
             }
         }
     }
 
-    /// The shard has ended: nobody gets anything any more.
+    /// Ends a copy under way without its last part, because the shard has ended.
     pub(crate) fn close(&self) {
         self.lock().take();
     }

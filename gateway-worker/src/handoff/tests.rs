@@ -156,7 +156,7 @@ async fn a_copy_of_another_session_is_no_copy() {
 async fn what_can_not_be_copied_is_not_waited_for() {
     let shard = source();
     let url = serve(&shard).await;
-    // Another epoch than runs there; and nobody at all.
+    // Another epoch than runs there; and no server at all.
     for (url, epoch) in [(url.as_str(), Epoch(EPOCH.0 + 1)), ("http://127.0.0.1:1", EPOCH)] {
         let mut target = Target::copying(url, epoch);
         assert_eq!(target.is_copied().await, BTreeMap::from([(SHARD, epoch)]), "it may move");

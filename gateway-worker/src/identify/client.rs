@@ -1,5 +1,4 @@
-//! The task that speaks with the coordinator's identify queue. Requests outlive its streams: each is sent again
-//! on the next one.
+//! The task that speaks with the coordinator's identify queue. Requests outlive its streams: each is sent again on the next one.
 
 use std::time::Duration;
 
@@ -22,7 +21,7 @@ use super::{
 };
 use crate::clock::BootTime;
 
-/// How often requests that nobody waits for any more are looked for, and how long before a broken stream is made again.
+/// How often abandoned requests are looked for, and the wait before a broken stream is opened again.
 const ROUND: Duration = Duration::from_millis(500);
 /// Messages on their way up.
 const UP: usize = 1024;
@@ -87,7 +86,7 @@ async fn open(
     match tokio::time::timeout(Duration::from_secs(5), opening).await {
         Ok(Ok(response)) => Some((up, response.into_inner())),
         Ok(Err(status)) => {
-            tracing::debug!(%status, "the identify queue can't be reached");
+            tracing::debug!(%status, "cannot reach the identify queue");
             None
         }
         Err(_) => None,
@@ -174,7 +173,7 @@ impl Stream<'_> {
                 let valid = Duration::from_millis(permit.valid_ms_after_ask);
                 let (ticket, term) = (permit.ticket, Term(permit.term));
                 if let Err(why) = self.waiting.permitted(ticket, valid, term) {
-                    tracing::warn!(ticket, why, "a permit is given back");
+                    tracing::warn!(ticket, why, "permit given back");
                     return self.send(Up::Cancel(v1::IdentifyCancel { ticket })).await;
                 }
                 true
@@ -187,7 +186,7 @@ impl Stream<'_> {
             }
             Down::Refused(refused) => {
                 if let Some(request) = self.waiting.request(refused.ticket) {
-                    tracing::info!(shard.id = %request.shard.number(), reason = %refused.reason, "no permit; asking again");
+                    tracing::info!(shard.id = %request.shard.number(), reason = %refused.reason, "permit refused; requesting again");
                 }
                 // By the next round an assignment has taken the shard away, or made it ours again.
                 self.refused.push(refused.ticket);

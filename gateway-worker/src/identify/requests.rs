@@ -25,7 +25,7 @@ pub(super) struct PermitRequests {
 #[derive(Debug)]
 struct WaitingRequest {
     request: PermitRequest,
-    /// When it was asked; `None` while there is nobody to ask.
+    /// When it was sent; `None` while there is no stream.
     asked_at: Option<BootTime>,
 }
 
@@ -44,7 +44,7 @@ impl PermitRequests {
         self.waiting.insert(self.next_ticket, WaitingRequest { request, asked_at: None });
     }
 
-    /// The requests that nobody was asked yet. They count as asked now.
+    /// Returns the requests that were not sent yet. They count as sent now.
     pub(super) fn unasked(&mut self, now: BootTime) -> Vec<PermitAsk> {
         let unasked = self.waiting.iter_mut().filter(|(_, waiting)| waiting.asked_at.is_none());
         unasked
@@ -105,16 +105,16 @@ impl PermitRequests {
         }
         self.term = term;
         let Some(WaitingRequest { request, asked_at }) = self.waiting.remove(&ticket) else {
-            return Err("nobody wants it any more");
+            return Err("no connection waits for it any more");
         };
         let Some(asked_at) = asked_at else {
             self.add(request);
-            return Err("nobody has asked for it");
+            return Err("it was not requested on this stream");
         };
         let permits = request.permits.clone();
         let granted = PermitGrant { ticket, valid_until: asked_at.after(valid_after_ask), request };
-        // No room, or nobody there: the connection that wanted it is gone.
-        permits.try_send(granted).map_err(|_| "nobody wants it any more")?;
+        // No room, or closed: the connection that requested it is gone.
+        permits.try_send(granted).map_err(|_| "no connection waits for it any more")?;
         self.handed.insert(ticket, permits);
         Ok(())
     }
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_permit_goes_to_its_shard_and_is_answered_once() {
+    fn permit_goes_to_its_shard_and_is_answered_once() {
         let mut requests = PermitRequests::default();
         let (request, mut connection) = request();
         requests.add(request);
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_permit_that_lay_in_a_buffer_is_dead_and_the_wish_is_not() {
+    fn permit_that_waited_in_a_buffer_expires_and_its_request_does_not() {
         let mut requests = PermitRequests::default();
         let (request, mut connection) = request();
         requests.add(request);
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn wish_that_stays_without_a_permit_is_asked_again_under_another_ticket() {
+    fn overdue_request_is_sent_again_under_another_ticket() {
         let mut requests = PermitRequests::default();
         let (request, _connection) = request();
         requests.add(request);
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_permit_of_an_older_term_is_none() {
+    fn permit_of_an_older_term_is_refused() {
         let mut requests = PermitRequests::default();
         let (request, _connection) = request();
         requests.add(request);
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_for_an_older_stream_is_nobodys() {
+    fn answer_for_an_older_stream_is_ignored() {
         let mut requests = PermitRequests::default();
         let (request, mut connection) = request();
         requests.add(request);
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_waits_for_is_cancelled() {
+    fn abandoned_request_is_cancelled() {
         let mut requests = PermitRequests::default();
         let (first, connection) = request();
         requests.add(first);

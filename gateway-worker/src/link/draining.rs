@@ -7,12 +7,12 @@ use tokio::time::Instant;
 /// How long a worker that is to stop tries to reach a coordinator that could take its shards.
 const COORDINATOR_PATIENCE: Duration = Duration::from_secs(3);
 
-/// Begun when the process is told to stop, or the coordinator tells the worker to go.
+/// Begun when the process is told to stop, or the coordinator requests a drain.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Draining {
-    /// By then the shards are given away, or closed. `None`: whoever told it to go sees to it that they are taken.
+    /// By then the shards are handed off, or closed. `None`: the coordinator requested the drain and sees to it.
     until: Option<Instant>,
-    /// So long without one that is taken, and the rest is closed too: nobody takes them.
+    /// Once no shard was taken for this long, the rest is closed too.
     patience: Duration,
     /// How many shards there were at the last look, and when there last were fewer.
     held: usize,
@@ -28,7 +28,7 @@ impl Draining {
         Self { until, patience: timeout / 2, held, moved_at: now, alone_since: None }
     }
 
-    /// The coordinator says that the worker is to go. Shards that have to IDENTIFY take their time, one after the other; the
+    /// The coordinator requested the drain. Shards that have to IDENTIFY take their time, one after the other; the
     /// others run on meanwhile.
     pub(super) fn requested(timeout: Duration, held: usize, now: Instant) -> Self {
         Self { until: None, patience: timeout, held, moved_at: now, alone_since: None }
@@ -39,16 +39,16 @@ impl Draining {
         self.until.is_some()
     }
 
-    /// The worker holds so many shards, and a coordinator is there.
+    /// Notes that the worker holds `held` shards, and that a coordinator is there.
     pub(super) fn observe(&mut self, held: usize, now: Instant) {
-        // Nobody could take one while there was none.
+        // No shard could be taken while there was no coordinator.
         if held < self.held || self.alone_since.take().is_some() {
             self.moved_at = now;
         }
         self.held = held;
     }
 
-    /// No coordinator is there.
+    /// Notes that no coordinator is there.
     pub(super) fn coordinator_lost(&mut self, now: Instant) {
         self.alone_since.get_or_insert(now);
     }
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_who_takes_anything_is_waited_for_half_the_time() {
+    async fn wait_ends_after_half_the_time_without_a_taken_shard() {
         let began = Instant::now();
         let mut draining = Draining::before_stop(TIMEOUT, 3, began);
         assert_eq!(draining.ends_at(), Some(began + TIMEOUT / 2));
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_coordinator_that_is_gone_is_waited_for_and_one_that_is_back_begins_anew() {
+    async fn returning_coordinator_restarts_the_wait() {
         let began = Instant::now();
         let mut draining = Draining::before_stop(TIMEOUT, 3, began);
         draining.coordinator_lost(began + seconds(2));
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_was_told_to_go_has_no_limit_but_that_somebody_takes_its_shards() {
+    async fn requested_drain_lasts_while_shards_are_taken() {
         let began = Instant::now();
         let mut draining = Draining::requested(TIMEOUT, 9, began);
         for round in 1..9 {

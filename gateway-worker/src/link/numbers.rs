@@ -1,4 +1,4 @@
-//! Checks a coordinator's fencing numbers. A worker obeys no lower term than its highest, so one false answer could keep it
+//! Checks a coordinator's fencing numbers. A worker accepts no lower term than its highest, so one false answer could keep it
 //! from the real coordinator for good.
 
 use fleet_model::{AHEAD_MS, Assignment, MAX_SHARDS, Term};

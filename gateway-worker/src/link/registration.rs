@@ -62,7 +62,7 @@ impl Link {
             .connect()
             .await
             .map_err(|_| unreachable("the coordinator can't be reached".to_owned()))?;
-        // Whoever has let its window close claims nothing: what it ran may be another's by now.
+        // A worker whose lease window has closed claims nothing: its shards may run elsewhere by now.
         let (running, running_total) = if membership.lease.is_open(BootTime::now()) {
             self.parts.shards.running()
         } else {

@@ -73,7 +73,7 @@ impl Link {
                 }
                 () = until(self.drain_ends_at()) => {
                     if !self.parts.config.drain_timeout.is_zero() {
-                        tracing::warn!("nobody took all shards in time (DRAIN_TIMEOUT): closing the others");
+                        tracing::warn!("drain timed out (DRAIN_TIMEOUT); closing the remaining shards");
                     }
                     return self.leave(membership, session).await;
                 }
@@ -171,19 +171,19 @@ impl Link {
             },
             Some(Kind::RoutingTable(table)) => self.take_routes(table),
             Some(Kind::LeaseRefused(refused)) => {
-                tracing::warn!(reason = %refused.reason, "the coordinator refuses the lease");
+                tracing::warn!(reason = %refused.reason, "coordinator refused the lease");
                 membership.lease.refused();
                 return Err(SessionEnd::Refused);
             }
             Some(Kind::Drain(drain)) => {
                 if self.draining.is_none() {
-                    tracing::info!(reason = %drain.reason, "the coordinator says to go: giving every shard away");
+                    tracing::info!(reason = %drain.reason, "coordinator requested drain; handing off all shards");
                 }
                 self.begin_requested_drain();
                 return Ok(ReportDue::Now);
             }
             None => {
-                tracing::warn!(kind = %directive.kind, "a directive that this version does not know");
+                tracing::warn!(kind = %directive.kind, "unknown directive refused");
                 self.refuse_directive(directive.kind);
                 return Ok(ReportDue::Now);
             }
@@ -191,7 +191,7 @@ impl Link {
         Ok(ReportDue::InTime)
     }
 
-    /// A worker that drains is done when nothing runs; or when nobody is there to take what does.
+    /// A worker that drains is done when nothing runs, or when no other worker could take what runs.
     fn nothing_to_wait_for(&self) -> bool {
         let routes = self.parts.routes.borrow();
         let takers =
@@ -209,7 +209,7 @@ impl Link {
             // The coordinator closes the stream when it has written us off.
             let heard = async { while let Ok(Some(_)) = session.directives.message().await {} };
             if tokio::time::timeout(LEAVE, heard).await.is_err() {
-                tracing::debug!("the coordinator has not said goodbye");
+                tracing::debug!("coordinator did not close the stream in time");
             }
         }
         membership.lease.refused();

@@ -1,4 +1,4 @@
-//! What bots publish for the gateway, on its way to whoever runs the shard.
+//! Commands that bots publish for the gateway, on their way to the worker that runs the shard.
 
 use ::relay::commands::{CommandFailed, SendCommand};
 use async_trait::async_trait;

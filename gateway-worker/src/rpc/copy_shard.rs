@@ -23,12 +23,12 @@ pub(crate) type Parts = ReceiverStream<Result<v1::ShardCopy, Status>>;
 /// Begins to send a shard. What is made of its cache is made where shards run.
 pub(super) fn send(shard: Arc<ShardState>, copying: Copying, format: u16, runtime: &Handle) -> Parts {
     let (parts, stream) = mpsc::channel(PARTS);
-    // It ends when the shard does, or when whoever asked goes.
+    // Ends with the shard, or when the target is gone.
     runtime.spawn(async move {
-        let whoever_asks = parts.clone();
+        let target = parts.clone();
         let failed = tokio::select! {
             sent = send_all(&shard, copying, format, &parts) => sent.err(),
-            () = whoever_asks.closed() => None,
+            () = target.closed() => None,
         };
         if let Some(status) = failed {
             let _ = parts.send(Err(status)).await;
@@ -87,6 +87,6 @@ async fn send_records(
 }
 
 async fn send_part(part: Part, parts: &mpsc::Sender<Result<v1::ShardCopy, Status>>) -> Result<(), Status> {
-    let gone = |_| Status::cancelled("whoever asked for the copy is gone");
+    let gone = |_| Status::cancelled("the target of the copy is gone");
     parts.send(Ok(v1::ShardCopy { part: Some(part) })).await.map_err(gone)
 }

@@ -70,7 +70,7 @@ async fn resolved(coordinator: &str, ipv6: bool, status: &watch::Sender<LinkStat
         };
         let problem = format!("{host} can't be looked up: {why}");
         if warned.should_warn(&problem, Instant::now()) {
-            tracing::warn!(coordinator, why, "the coordinator's name can't be looked up; trying again");
+            tracing::warn!(coordinator, why, "cannot resolve the coordinator's name; retrying");
             status.send_modify(|status| status.coordinator = Err(problem));
         }
         tokio::time::sleep(LOOK_UP_AGAIN).await;
@@ -82,7 +82,7 @@ async fn resolved(coordinator: &str, ipv6: bool, status: &watch::Sender<LinkStat
 struct Warned(Option<(String, Instant)>);
 
 impl Warned {
-    /// Another problem than the last, or the same for so long that it is said again; then it counts as said.
+    /// Returns whether to warn: the problem is new, or the last warning is a minute old. Notes the warning.
     fn should_warn(&mut self, problem: &str, now: Instant) -> bool {
         let due =
             self.0.as_ref().is_none_or(|(last, at)| last != problem || now.duration_since(*at) >= WARN_AGAIN);
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_first_address_without_a_way_is_passed_over() {
+    async fn unreachable_first_address_is_skipped() {
         // There is no way from an IPv4 socket to an IPv6 address.
         let [no_way, way] = ["[::1]:50051", "127.0.0.1:50051"].map(|address| address.parse().unwrap());
         let bound = "0.0.0.0:0".parse().unwrap();
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_that_lasts_is_warned_of_once_a_minute() {
+    fn lasting_problem_is_warned_of_once_a_minute() {
         let began = Instant::now();
         let mut warned = Warned::default();
         let due: Vec<u64> =

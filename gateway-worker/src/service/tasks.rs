@@ -24,7 +24,7 @@ const OBSERVE: Duration = Duration::from_secs(1);
 /// The worker that runs this shard keeps the relay's streams for all: every fleet has it.
 const KEEPER: ShardNumber = ShardNumber(0);
 
-/// Servers and tasks that outlive the shards: callers that ask about a shard that closes are told so.
+/// Servers and tasks that outlive the shards, so that callers are answered while shards close.
 #[derive(Default)]
 pub(super) struct Servers {
     tasks: TaskTracker,

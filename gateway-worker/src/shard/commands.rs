@@ -1,7 +1,7 @@
-//! What bots tell Discord through a shard: it waits here until the shard's connection can send it.
+//! Commands of bots to Discord through a shard: they wait here until the shard's connection can send them.
 //!
-//! Owns what waits, whose turn it is, and the presence that outlives a session. Sends nothing itself: the shard's task asks what
-//! is [due](Commands::due), and says what became of it.
+//! Owns the waiting commands, their order, and the presence that outlives a session. Sends nothing itself: the shard's task asks
+//! which command is [due](Commands::due), and reports what became of it.
 
 use std::{
     fmt,
@@ -26,7 +26,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// What a connection can send.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SendRoom {
-    /// So many sends are free.
+    /// How many sends are free.
     pub(super) free: u8,
     /// From then on.
     pub(super) from: Instant,
@@ -36,7 +36,7 @@ pub(super) struct SendRoom {
 pub(super) struct DueCommand {
     class: CommandClass,
     text: String,
-    /// Whoever waits; nobody for one of our own.
+    /// The caller's end; `None` for a presence that the shard sends again itself.
     answer: Option<CommandAnswer>,
 }
 
@@ -52,7 +52,7 @@ struct State {
     queue: Queue<QueuedCommand>,
     /// Nothing will be sent any more: why.
     closed: Option<CommandRefused>,
-    /// The session has not been given it.
+    /// The session has not been given the last presence.
     owed: bool,
 }
 
@@ -60,7 +60,7 @@ struct State {
 pub(crate) struct Commands {
     shard: Arc<ShardState>,
     state: Mutex<State>,
-    /// Told when something is to be sent. One task waits for it.
+    /// Notified when something is to be sent. One task waits for it.
     news: Notify,
 }
 
@@ -102,7 +102,7 @@ impl Commands {
         let (answer, answered) = oneshot::channel();
         let item = QueuedCommand { text: command.into_text(), answer: Some(answer) };
         let ticket = self.push(class, item)?;
-        // Dropped whenever this ends: nobody waits for it then.
+        // Dropped however this ends: no caller waits for it then.
         let _waits = WithdrawOnDrop { commands: self, class, ticket };
         match tokio::time::timeout_at(until, answered).await {
             Ok(Ok(outcome)) => outcome,
@@ -180,7 +180,7 @@ impl Commands {
             state.owed = false;
         }
         if let Some(answer) = answer {
-            // Whoever waited may have gone.
+            // The caller may have gone.
             let _ = answer.send(Ok(()));
         }
     }
@@ -188,7 +188,7 @@ impl Commands {
     /// The connection was lost while it was being sent.
     pub(super) fn was_lost(&self, due: DueCommand) {
         if let Some(answer) = due.answer {
-            // Whoever waited may have gone.
+            // The caller may have gone.
             let _ = answer.send(Err(CommandRefused::Lost));
             return;
         }
@@ -203,7 +203,7 @@ impl Commands {
         self.send_presence_again();
     }
 
-    /// Takes a command back that nobody waits for any more. Whether it was still there.
+    /// Withdraws a command whose caller has gone. Returns whether it was still there.
     fn take_back(&self, class: CommandClass, ticket: u64) -> bool {
         let was_there = self.lock().queue.remove(class, ticket).is_some();
         // It had taken the place of the one that the session is still without.
@@ -225,7 +225,7 @@ impl Commands {
         }
     }
 
-    /// Nothing will be sent any more: whoever waits is told why.
+    /// Refuses waiting and later commands with `why`.
     pub(super) fn close(&self, why: CommandRefused) {
         let waiting = {
             let mut state = self.lock();
@@ -253,21 +253,21 @@ pub(super) fn inherit_presence(shard: &ShardState, text: &str) {
         Ok(command) if command.kind() == CommandKind::Presence => {
             shard.inherit_presence(command.into_text());
         }
-        Ok(_) => tracing::warn!("the presence that an owner before left is none"),
-        Err(error) => tracing::warn!(%error, "the presence that an owner before left makes no sense"),
+        Ok(_) => tracing::warn!("previous owner left an invalid presence"),
+        Err(error) => tracing::warn!(%error, "previous owner left an invalid presence"),
     }
 }
 
 impl QueuedCommand {
     fn end(self, outcome: Result<(), CommandRefused>) {
         if let Some(answer) = self.answer {
-            // Whoever waited may have gone.
+            // The caller may have gone.
             let _ = answer.send(outcome);
         }
     }
 }
 
-/// Takes a command back when nobody waits for it any more.
+/// Withdraws a command when its caller has gone.
 struct WithdrawOnDrop<'a> {
     commands: &'a Commands,
     class: CommandClass,

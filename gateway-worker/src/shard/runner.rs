@@ -1,4 +1,4 @@
-//! The task of one shard: takes over what an owner before left, keeps a connection, stops when it must, leaves a checkpoint.
+//! The task of one shard: takes over from the previous owner, keeps a connection, stops when it must, leaves a checkpoint.
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
@@ -23,7 +23,7 @@ use crate::{clock::BootTime, gateway_address::GatewayAddress, handoff::Arrival};
 /// How long handlers that run may take before the last checkpoint is written. Slower ones go on to their end.
 const HANDLERS: Duration = Duration::from_millis(250);
 
-/// How long a store that is away is waited for before the shard begins without its checkpoint.
+/// How long to wait for a store that is away before the shard starts without its checkpoint.
 const CLAIM: Duration = Duration::from_secs(20);
 
 /// Runs one shard.
@@ -42,9 +42,9 @@ impl Runner {
         match self.begin(arrival).await {
             Some(mut intake) => {
                 self.connect(&mut intake).await;
-                // Whoever waits to send something asks the next owner.
+                // Callers waiting to send a command retry with the next owner.
                 self.parts.commands.close(CommandRefused::NotMine);
-                // Without the lease nothing can be written, and whoever has it finds what was written before.
+                // Without the lease nothing can be written, and the next owner finds what was written before.
                 if self.parts.lease.is_open(BootTime::now()) && !self.parts.shard.is_outranked() {
                     let whole =
                         self.parts.shard.status() == ShardStatus::Ready && self.parts.shard.cache().pending_guilds() == 0;
@@ -72,7 +72,7 @@ impl Runner {
             None => None,
         };
         if handed_over.is_some() {
-            tracing::debug!(shard.id = %self.parts.shard.number(), "the shard was handed over with all it knows");
+            tracing::debug!(shard.id = %self.parts.shard.number(), "shard started from a handoff copy");
             self.parts.metrics.count_handed_over();
         }
         let parts = IntakeParts {
@@ -266,7 +266,7 @@ impl Runner {
 
     /// The handlers are behind: the socket stays shut until they have caught up, or so long that events must be shed.
     async fn wait_for_room(&self, intake: &mut Intake) {
-        tracing::warn!(shard.id = %self.parts.shard.number(), "handlers are behind: the connection is closed until they catch up");
+        tracing::warn!(shard.id = %self.parts.shard.number(), "handlers are behind; connection closed until they catch up");
         self.parts.shard.set_status(ShardStatus::Reconnecting, "the handlers are behind");
         if intake.is_reading() {
             if let Some(Err(why)) = self.ticking(intake.read_and_install()).await {
@@ -288,7 +288,7 @@ impl Runner {
         }
     }
 
-    /// Waits for something, and lets the watchdog see that the task lives. `None` when the end comes first.
+    /// Waits for `work`, and shows the watchdog that the task runs. `None` when the shard stops first.
     async fn ticking<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::pin!(work);
         loop {

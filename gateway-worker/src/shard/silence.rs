@@ -16,12 +16,12 @@ pub(super) const NOT_ACKNOWLEDGED: &str = "heartbeats are not acknowledged";
 
 /// Without an event for at least so long ...
 const QUIET: Duration = Duration::from_secs(30);
-/// ... when so many were to be expected, a shard is silent. Were they independent of each other, that would happen by chance
-/// once in e^30 times.
+/// ... when this many were to be expected, a shard is silent. If events were independent of each other, that would happen by
+/// chance once in e^30 times.
 const EXPECTED: f64 = 30.0;
 /// How far back the measure of what is to be expected reaches: the weight of what was so long ago has halved.
 const HALF_LIFE: Duration = Duration::from_mins(5);
-/// Each time that a new connection brought nothing either, twice as many are expected first, so many times at most.
+/// Each time that a new connection brought nothing either, the expected number doubles, at most this often.
 const DOUBLINGS: u32 = 6;
 
 /// What is heard of a connection.
@@ -97,7 +97,7 @@ mod tests {
 
     const LOOK: Duration = Duration::from_millis(250);
 
-    /// Looks for so many seconds, with so many events a look. The first alarm, in seconds.
+    /// Looks for a number of seconds, with a number of events a look. Returns the first alarm, in seconds.
     fn listen(silence: &mut Silence, seconds: u64, events_a_look: u32) -> Option<u64> {
         (0..seconds * 4).find_map(|look| {
             (0..events_a_look).for_each(|_| silence.event());

@@ -20,7 +20,7 @@ pub(super) struct Starting {
 }
 
 impl Starting {
-    /// Begins the trace with the step of connecting; whoever asks the coordinator for this shard continues it.
+    /// Begins the trace with the step of connecting; the request for a permit continues it in the coordinator.
     pub(super) fn begin(shard: &ShardState) -> Self {
         let whole = tracing::info_span!(
             parent: None,

@@ -60,7 +60,7 @@ impl RunningShards {
     }
 }
 
-/// The first so many bytes of replies; what does not fit is told.
+/// Keeps replies up to `max_bytes` together; the others become failures that say so.
 fn fitting(answers: impl Iterator<Item = ShardAnswer>, max_bytes: usize) -> Vec<ShardAnswer> {
     let mut left = max_bytes;
     let fit = |mut answer: ShardAnswer| {

@@ -53,7 +53,7 @@ impl RunningShards {
         self.read().running.get(&number).cloned()
     }
 
-    /// Those that can be asked: what runs, and what was handed over and nobody else can answer for yet.
+    /// Those that can be asked: shards that run, and shards just handed off that no other worker can answer for yet.
     pub(super) fn askable(&self) -> Vec<Arc<RunningShard>> {
         let published = self.read();
         let now = BootTime::now();

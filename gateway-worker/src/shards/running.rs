@@ -90,7 +90,7 @@ impl RunningShard {
         self.queue().ok_or(ReplayRefused::Closed)?.replay(event)
     }
 
-    /// How bot code is told and asked something.
+    /// Its messages and requests to bot code.
     pub(crate) fn callbacks(&self) -> &ShardCallbacks {
         &self.callbacks
     }

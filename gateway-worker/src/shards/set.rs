@@ -47,7 +47,7 @@ pub(crate) struct ShardParts {
     pub(crate) singletons: Singletons,
     /// Where they run.
     pub(crate) runtime: Handle,
-    /// Told whenever a shard's status changes.
+    /// Notified whenever a shard's status changes.
     pub(crate) changed: Arc<Notify>,
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct ShardSet {
     parts: ShardParts,
     published: RunningShards,
     tasks: BTreeMap<ShardNumber, ShardTask>,
-    /// Told to stop, and still writing their last checkpoint: they count as running until they have ended.
+    /// Stopped, and still writing their last checkpoint: they count as running until they have ended.
     closing: BTreeMap<ShardNumber, Arc<RunningShard>>,
     /// Closed lately, and when: they answer until the next owner can.
     departed: BTreeMap<ShardNumber, (Arc<RunningShard>, BootTime)>,
@@ -67,11 +67,11 @@ pub(crate) struct ShardSet {
     /// The waits before connections, kept while tasks come and go.
     dialing: BTreeMap<ShardNumber, Dialing>,
     ends: JoinSet<ShardNumber>,
-    /// What shall run; what is still closing is started when it has closed.
+    /// What is to run. A shard that still closes is started once it has closed.
     desired: Option<DesiredShards>,
 }
 
-/// What shall run, and how.
+/// What is to run, and how.
 struct DesiredShards {
     assignment: Assignment,
     lease: LeaseWindow,
@@ -153,8 +153,8 @@ impl ShardSet {
         self.shards().map(|shard| shard.report()).collect()
     }
 
-    /// Makes what runs what shall run: closes what is not in the assignment, or is under another epoch or total, and
-    /// starts what is missing. What has to close does so beside this; [`ShardSet::one_closed`] tells.
+    /// Applies an assignment: closes shards that are not in it, or run under another epoch or total, and starts those that are
+    /// missing. Shards close beside this; [`ShardSet::one_closed`] waits for them.
     pub(crate) fn apply(
         &mut self,
         assignment: &Assignment,
@@ -243,8 +243,8 @@ impl ShardSet {
         self.tasks.insert(number, ShardTask { shard, stop, task, singleton, stuck_since: None });
     }
 
-    /// Tells shards to stop: each closes its socket at once, and then writes its last checkpoint. The one that holds the bot's singleton
-    /// runs on until that has ended.
+    /// Stops shards: each closes its socket at once, and then writes its last checkpoint. The shard that holds the bot's singleton
+    /// runs on until the singleton has ended.
     fn close(&mut self, numbers: &[ShardNumber]) {
         for number in numbers {
             let Some(task) = self.tasks.remove(number) else { continue };
@@ -255,7 +255,7 @@ impl ShardSet {
             let patience = STOP + singleton.as_ref().map_or(Duration::ZERO, Singleton::patience);
             self.ends.spawn(async move {
                 if tokio::time::timeout(patience, &mut task).await.is_err() {
-                    tracing::error!(shard.id = %number, "a shard did not stop in time: its task is aborted");
+                    tracing::error!(shard.id = %number, "shard did not stop in time; aborting its task");
                     abort(&shard, task).await;
                 }
                 if let Some(singleton) = singleton {
@@ -266,8 +266,8 @@ impl ShardSet {
         }
     }
 
-    /// Waits until a shard that was told to stop has ended, and starts what waited for that. For ever when none is on its
-    /// way. Nothing is lost when the future is dropped.
+    /// Waits until a stopped shard has ended, and starts what waited for that. For ever when none is
+    /// stopping. Nothing is lost when the future is dropped.
     pub(crate) async fn one_closed(&mut self) {
         match self.ends.join_next().await {
             Some(Ok(number)) => {
@@ -300,14 +300,14 @@ impl ShardSet {
         while !self.closing.is_empty() {
             self.one_closed().await;
         }
-        // Nothing is handed over here: whoever gets these shards speaks for them.
+        // Nothing is handed off here: the next owners answer for these shards.
         self.departed.clear();
         self.given_up.clear();
         self.publish();
     }
 
     /// Ends the tasks that have not gone round for longer than `limit`, or that have ended by themselves, and names them:
-    /// they are to be placed anew. A task is given a second look first, as the whole process may have slept.
+    /// the coordinator will place them again. A task is given a second look first, as the whole process may have slept.
     pub(crate) fn give_up_stuck(&mut self, limit: Duration, now: BootTime) {
         let before = self.tasks.len();
         let (given_up, dialing) = (&mut self.given_up, &self.dialing);
@@ -320,7 +320,7 @@ impl ShardSet {
                 if task.singleton.as_mut().is_some_and(|singleton| !singleton.cancel_and_check(now)) {
                     return true;
                 }
-                tracing::error!(shard.id = %number, dead, "a shard's task hangs or has ended: giving the shard up");
+                tracing::error!(shard.id = %number, dead, "shard task hangs or has ended; giving the shard up");
                 task.shard.detach_queue();
                 task.task.abort();
                 if let Some(dialing) = dialing.get(&number) {

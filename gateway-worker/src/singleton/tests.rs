@@ -17,7 +17,7 @@ use crate::{
 /// What a run does.
 #[derive(Clone, Copy)]
 enum Does {
-    /// Ends when it is told to, so much later.
+    /// Ends this long after it is cancelled.
     Obeys(Duration),
     /// Never ends by itself.
     Ignores,
@@ -188,7 +188,7 @@ async fn it_ends_with_the_lease_and_begins_again_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn that_of_a_shard_that_hangs_is_over_before_the_shard_is_given_up() {
+async fn singleton_of_a_hanging_shard_ends_before_the_shard_is_given_up() {
     let mut bench = Bench::new(Does::Ignores);
     bench.ready();
     bench.until_began(1).await;

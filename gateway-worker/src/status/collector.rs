@@ -119,7 +119,7 @@ impl WorkerCollector {
     }
 }
 
-/// Resident memory of this process; `None` where the system does not tell this way.
+/// Resident memory of this process; `None` without a readable `/proc`.
 pub(crate) fn resident_bytes() -> Option<u64> {
     let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;

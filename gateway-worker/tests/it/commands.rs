@@ -1,4 +1,4 @@
-//! What bots tell Discord's gateway: on the owner's shard, within Discord's limits, through whatever happens to the connection.
+//! What bots tell Discord's gateway: on the owner's shard, within Discord's limits, also when the connection is lost.
 
 use std::{
     sync::{Arc, Mutex},
@@ -196,10 +196,10 @@ async fn voice_and_presence_live_through_a_handoff_and_the_presence_through_a_ne
     a.cancel();
     bench.until("b to have the shard", |shard| shard.worker_id == "b" && shard.status == 5).await;
     assert_eq!(bench.control().identifies().items.len(), 1, "it was resumed");
-    // Whatever happened in voice came before this.
+    // All events of voice came before this.
     bench.write(1, "after");
     heard.until("the message", |heard| !heard.of("MESSAGE_CREATE").is_empty()).await;
-    assert_eq!(heard.own_voice(&own), [channel.to_string()], "nobody left or joined");
+    assert_eq!(heard.own_voice(&own), [channel.to_string()], "no user left or joined");
     assert_eq!(shown(&bench), [(0, "here".into())]);
 
     // A new session, on a worker that was never told of a presence.
@@ -227,7 +227,7 @@ async fn request(mut bridge: ShardBridgeClient<Channel>, guild: Snowflake) -> Re
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_one_guild_holds_up_nobody_else() {
+async fn flood_of_one_guild_does_not_hold_up_others() {
     let mut config = sim(20);
     // Heartbeats are sends too.
     config.heartbeat_interval = Duration::from_millis(41_250);
@@ -262,7 +262,7 @@ async fn a_flood_of_one_guild_holds_up_nobody_else() {
     }
     assert!((510 - 117..=510 - 80).contains(&refused), "{refused}");
     assert_eq!((sent(4), sent(8)), (channels.len(), 510 - refused));
-    // Nothing goes out after whoever asked has been told that it does not.
+    // Nothing goes out after the caller has been told that it does not.
     bench.finish().await;
 }
 

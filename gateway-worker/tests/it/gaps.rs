@@ -1,4 +1,4 @@
-//! Whatever was or may have been lost is told.
+//! What was or may have been lost is reported as a gap.
 
 use discord_sim::Fault;
 use fleet_model::StartKind;
@@ -23,7 +23,7 @@ async fn a_session_that_discord_does_not_take_is_a_gap() {
     let last = bench.recorder.messages().iter().map(|seen| seen.position.1).max().unwrap();
     bench.inject(Fault::InvalidSession { shards: None, resumable: false });
     let shard = bench
-        .until("the shard to identify anew", |shard| {
+        .until("the shard to identify again", |shard| {
             kind(shard) == Some(StartKind::Reidentified) && shard.status == 5
         })
         .await;

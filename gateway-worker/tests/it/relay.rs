@@ -1,4 +1,4 @@
-//! The relay: each event is in the streams once, whatever becomes of sessions and workers; and `ShardBridge/Events` over it.
+//! The relay: each event is in the streams once, also when sessions are lost and workers die; and `ShardBridge/Events` over it.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -32,7 +32,7 @@ async fn messages(bench: &Bench) -> Vec<Entry> {
     all
 }
 
-/// Waits for so many messages, and checks that none is there twice or out of order.
+/// Waits for a number of messages, and checks that none is there twice or out of order.
 async fn until_messages(bench: &Bench, count: usize) -> Vec<Entry> {
     let waiting = async {
         loop {
@@ -76,13 +76,13 @@ async fn each_event_is_there_once_over_resumes_and_sessions() {
 
     bench.inject(Fault::InvalidSession { shards: None, resumable: false });
     bench
-        .until("the shard to identify anew", |shard| {
+        .until("the shard to identify again", |shard| {
             kind(shard) == Some(StartKind::Reidentified) && shard.status == 5
         })
         .await;
     bench.write(5, "three");
-    let anew = until_messages(&bench, 15).await;
-    assert!(anew[14].content.position.session > last.session);
+    let again = until_messages(&bench, 15).await;
+    assert!(again[14].content.position.session > last.session);
     // The gap is between the sessions.
     let gaps: Vec<Entry> =
         all(&bench).await.into_iter().filter(|entry| &*entry.content.name == GAP).collect();

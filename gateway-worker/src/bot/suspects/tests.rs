@@ -210,7 +210,7 @@ async fn a_suspect_is_noted_while_it_is_handled_and_fresh_events_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_pending_is_noted_whatever_its_mark() {
+async fn pending_event_is_noted_with_any_mark() {
     let mut worker = Worker::new();
     worker.event_queue.push_restored(event(1, Mark::Fresh, "wait"), false);
     assert_eq!(worker.told().await, (1, Mark::Fresh));

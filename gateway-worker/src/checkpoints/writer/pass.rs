@@ -37,7 +37,7 @@ enum PassEnd {
     Done,
     /// The store does not answer; the next pass goes on.
     Away,
-    /// Somebody else has the shard.
+    /// Another worker has the shard.
     Outranked,
 }
 
@@ -111,7 +111,7 @@ impl Pass {
             match outcome {
                 Ok(()) => {
                     if rewrite {
-                        tracing::info!(shard.id = %self.shard.number(), format, "the checkpoint is in an older format now");
+                        tracing::info!(shard.id = %self.shard.number(), format, "checkpoint rewritten in an older format");
                     }
                     // A store that was emptied holds nothing else either.
                     if rewrite || fresh {
@@ -127,7 +127,7 @@ impl Pass {
                     self.checkpoints.metrics.count_rewritten();
                     tracing::warn!(
                         shard.id = %self.shard.number(),
-                        "the store has lost writes: the checkpoint is written anew"
+                        "store lost writes; rewriting the checkpoint"
                     );
                     self.shard.cache().note_everything(session);
                     self.stored = None;
@@ -139,7 +139,7 @@ impl Pass {
                 Err(failed) => {
                     self.checkpoints.metrics.count_failure();
                     self.shard.cache().give_back(session, changed);
-                    tracing::debug!(shard.id = %self.shard.number(), %failed, "the checkpoint was not written");
+                    tracing::debug!(shard.id = %self.shard.number(), %failed, "checkpoint not written");
                     self.shard.set_checkpoint_failed(failed.to_string());
                     return PassEnd::Away;
                 }
@@ -230,7 +230,7 @@ impl Pass {
     }
 
     /// What is pending up to a sequence of the session, and what of it the store does not hold for sure.
-    /// All of it when it is written anew.
+    /// All of it when the checkpoint is rewritten.
     fn pending(
         &self,
         progress: &Progress,
@@ -299,7 +299,7 @@ impl Pass {
             && self.in_doubt
             && serial == self.serial + 1
         {
-            // The step before whose answer did not come was carried out. Nobody else writes at this epoch.
+            // The unanswered step before was carried out: only this worker writes at this epoch.
             self.serial = serial;
             answer = self.checkpoints.store.write(shard, epoch, self.serial, &step).await;
         }

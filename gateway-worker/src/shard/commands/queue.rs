@@ -1,6 +1,6 @@
 //! The commands of one shard that wait to go out, and whose turn it is. Pure: time comes in as an argument.
 //!
-//! A guild's flood of requests for members must hold up nobody else: they go out in turns by guild, they leave a part of Discord's
+//! A guild's flood of requests for members must not hold up other guilds: they go out in turns by guild, they leave a part of Discord's
 //! sends to voice and presence, and when there is no room for another, it is taken from the guild that has most.
 
 use std::{
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 const WAITING: usize = 1_000;
 /// Sends that requests for members leave to voice and presence, of those that Discord allows in a minute.
 const KEPT_FROM_MEMBERS: u8 = 30;
-/// While voice states and requests for members both wait, one of the latter goes out after so many others.
+/// While both wait, one request for members goes out after this many voice states.
 const VOICE_IN_A_ROW: u32 = 3;
 /// Discord ignores a sixth presence within 20 s
 /// ([Update Presence](https://discord.com/developers/docs/events/gateway-events#update-presence)). A second more, as the way to Discord
@@ -145,7 +145,7 @@ impl<T> Queue<T> {
         Ok(displaced)
     }
 
-    /// When something can go out, with so many sends free.
+    /// Returns when something can go out, with `free` sends.
     pub(super) fn next(&self, now: Instant, free: u8) -> NextSend {
         if self.len() == 0 {
             return NextSend::Nothing;
@@ -161,7 +161,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Takes out whoever's turn it is, with so many sends free.
+    /// Takes out the next command, with `free` sends.
     pub(super) fn take(&mut self, now: Instant, free: u8) -> Option<(CommandClass, T)> {
         if free == 0 {
             return None;

@@ -43,7 +43,7 @@ async fn connection(commands: &Commands) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_ends_when_the_command_has_gone_out() {
+async fn send_ends_once_the_command_has_gone_out() {
     let commands = commands();
     tokio::select! {
         () = connection(&commands) => {}
@@ -53,7 +53,7 @@ async fn it_ends_when_the_command_has_gone_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_connection_it_waits_until_the_deadline_and_is_not_sent_after_it() {
+async fn command_is_not_sent_after_its_deadline() {
     let commands = commands();
     let began = Instant::now();
     let (one, two) = tokio::join!(send(&commands, voice(1)), async {
@@ -82,7 +82,7 @@ async fn a_connection_that_comes_in_time_sends_what_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_goes_takes_the_command_along() {
+async fn command_goes_with_its_caller() {
     let commands = commands();
     let impatient = tokio::time::timeout(Duration::from_millis(1), send(&commands, voice(1))).await;
     assert!(impatient.is_err());
@@ -90,7 +90,7 @@ async fn whoever_goes_takes_the_command_along() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_in_hand_is_told_apart_when_the_connection_goes() {
+async fn command_being_sent_is_reported_lost_with_its_connection() {
     let commands = commands();
     let losing = async {
         commands.due(Some(room())).await;
@@ -100,7 +100,7 @@ async fn one_in_hand_is_told_apart_when_the_connection_goes() {
     };
     let (sent, ()) = tokio::join!(send(&commands, voice(1)), losing);
     assert_eq!(sent, Err(CommandRefused::Lost));
-    // Past the deadline: nobody knows either.
+    // Past the deadline the outcome is unknown too.
     let dawdling = async {
         commands.due(Some(room())).await;
         let due = commands.take(FREE).unwrap();
@@ -128,7 +128,7 @@ async fn an_older_one_is_told_that_it_was_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_tells_whoever_waits_and_whoever_comes() {
+async fn closing_refuses_waiting_and_later_commands() {
     let commands = commands();
     let closing = async {
         tokio::time::sleep(Duration::from_millis(10)).await;

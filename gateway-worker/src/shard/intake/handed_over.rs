@@ -1,4 +1,4 @@
-//! A shard that was handed over: it goes on where the owner before stopped, with nothing to read.
+//! A shard that was handed off: it continues where the previous owner stopped, with nothing to read.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::{
 
 impl Intake {
     /// Goes on from what was handed over. `beginning` is what the store has: the same, if all is well; then only what
-    /// changes is written. Otherwise everything is written anew.
+    /// changes is written. Otherwise everything is written again.
     pub(super) fn go_on_from(&mut self, handed_over: HandoffState, beginning: Beginning) {
         let HandoffState { mut head, guilds, pending } = handed_over;
         self.keep_own_resources(&mut head);
@@ -114,7 +114,7 @@ impl HandoffState {
     }
 }
 
-/// The store has the last checkpoint of whoever handed over.
+/// Whether the store has the last checkpoint of the worker that handed the shard off.
 fn is_same(stored: &Head, handed_over: &Head) -> bool {
     let position = |head: &Head| (head.session.ordinal, head.read, head.epoch, head.exact);
     position(stored) == position(handed_over)

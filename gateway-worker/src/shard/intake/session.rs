@@ -42,7 +42,7 @@ impl Intake {
             }
         };
         let early = std::mem::take(&mut self.early);
-        // Whatever waits is of the session before.
+        // Waiting dispatches belong to the session before.
         self.forget_held();
         self.begin_session(&dispatch, start);
         let (sequence, received_at) = (dispatch.sequence, unix_ms());

@@ -147,10 +147,10 @@ fn outcome_and_how_are_recorded_once() {
 async fn each_attempt_in_vain_is_a_trace_of_its_own() {
     let (recorder, _guard) = Recorder::set();
     let _ = rustls::crypto::ring::default_provider().install_default();
-    // Nobody listens there any more.
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Nothing listens there any more.
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let stop = CancellationToken::new();
-    let (parts, _requests) = testing::runner_parts(&format!("ws://{nobody}"), stop.clone());
+    let (parts, _requests) = testing::runner_parts(&format!("ws://{unused}"), stop.clone());
     let running = tokio::spawn(Runner::new(parts).run(None));
     tokio::time::timeout(Duration::from_mins(10), async {
         while recorder.ended().len() < 4 {

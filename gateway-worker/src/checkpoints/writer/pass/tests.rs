@@ -23,7 +23,7 @@ use crate::{
 
 const SESSION: u64 = 100;
 
-/// A store that goes wrong after so many writes.
+/// A store that fails after a number of writes.
 struct Faulty {
     inner: Mutex<Arc<dyn CheckpointStore>>,
     writes_left: AtomicUsize,
@@ -261,7 +261,7 @@ async fn an_answer_that_did_not_come_is_no_loss() {
     assert!(matches!(bench.pass.write(None).await, PassEnd::Away));
     store.fail_after(usize::MAX);
     assert!(matches!(bench.pass.write(None).await, PassEnd::Done));
-    assert_eq!(bench.pass.serial, serial + 2, "nothing was written anew");
+    assert_eq!(bench.pass.serial, serial + 2, "nothing was written again");
     let (head, loaded) = taken_over(store.inner(), Keep::Full, &needs()).await.unwrap();
     assert_eq!((head.read, loaded.pending.len()), (4, 3));
 }
@@ -283,7 +283,7 @@ async fn a_store_that_lost_everything_is_told_everything() {
 }
 
 #[tokio::test]
-async fn whoever_is_outranked_stops() {
+async fn outranked_writer_stops() {
     let store = Faulty::new(false);
     let mut bench = Bench::new(store.clone(), Keep::Full).await;
     store.claim(SHARD, Epoch(EPOCH.0 + 1)).await.unwrap();

@@ -79,7 +79,7 @@ fn a_sixth_presence_waits() {
     assert_eq!(queue.next(now, FREE), NextSend::At(start + PRESENCES_IN));
     push(&mut queue, CommandClass::Voice(1), 7);
     assert_eq!(queue.next(now, FREE), NextSend::Now);
-    assert_eq!(all(&mut queue, now), [7], "it holds up nobody");
+    assert_eq!(all(&mut queue, now), [7], "the others are not held up");
     assert_eq!(all(&mut queue, start + PRESENCES_IN), [6]);
 }
 
@@ -102,7 +102,7 @@ fn a_full_queue_is_shared() {
 }
 
 #[test]
-fn whoever_does_not_wait_any_more_is_taken_out() {
+fn withdrawn_command_is_removed() {
     let mut queue = Queue::default();
     let (one, _) = queue.push(CommandClass::Members(1), 1).unwrap();
     let (two, _) = queue.push(CommandClass::Members(1), 2).unwrap();
@@ -137,10 +137,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    /// Whatever comes: what went in comes out once, or gave way, or was taken back. A guild's requests stay in order, no guild comes
-    /// again before the others that wait have had their class, presences keep Discord's limit, and `next` tells the truth.
+    /// Each command comes out once, or gave way, or was withdrawn. A guild's requests stay in order, no guild comes
+    /// again before the others that wait have had their turn, presences keep Discord's limit, and `next` tells the truth.
     #[test]
-    fn nothing_is_lost_and_nobody_is_passed_over(steps in steps()) {
+    fn nothing_is_lost_and_no_guild_is_passed_over(steps in steps()) {
         let mut now = Instant::now();
         let mut queue = Queue::default();
         let mut waiting: BTreeMap<u64, CommandClass> = BTreeMap::new();
