@@ -8,21 +8,26 @@ use std::{
 };
 
 use ::relay::{RelayMetrics, RelayStatus};
+use altergolden_proto::{DESCRIPTORS, v1::gateway_worker_server::GatewayWorkerServer};
 use arc_swap::ArcSwap;
 use checkpoint::{CheckpointStore, SetAsideStore};
 use discord_rest::Rest;
 use event_bus::EventBus;
-use fleet_model::{Incarnation, Routes, WorkerId};
+use fleet_model::{Routes, WorkerId};
 use fleet_store::FleetStore;
 use futures_util::future::BoxFuture;
-use servers::{Limits, Listener};
-use shard_bridge::{Bridge, Hub};
-use telemetry::health::{BindError, HealthServer};
+use process::{
+    server::{Limits, Listener, serve_grpc},
+    settings,
+    telemetry::health::{BindError, HealthServer},
+};
+use shard_bridge::{Bridge, BridgeParts, Hub};
 use tokio::{
     sync::{Notify, watch},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
+use tonic::{service::Routes as GrpcRoutes, transport};
 
 use crate::{
     bot::{EventQueues, BotCode, Suspects},
@@ -43,7 +48,6 @@ use crate::{
 };
 
 mod address;
-mod grpc;
 mod metrics;
 mod tasks;
 
@@ -186,8 +190,7 @@ impl Worker {
             return Err(refused.into());
         }
 
-        let incarnation: Incarnation = settings::incarnation_nonce().parse().expect("hex digits are a name");
-        let incarnation = Arc::new(ArcSwap::from_pointee(incarnation));
+        let incarnation = Arc::new(ArcSwap::from_pointee(settings::random_incarnation()));
         let shards = RunningShards::new(worker.clone());
         let relaying = parts.relay.map(|relay| build_relaying(relay, &config));
         let registry =
@@ -207,15 +210,15 @@ impl Worker {
         servers.spawn(|stop| hub.clone().run(Some(worker.clone()), stop));
         let (identify, requests) = identify::channel();
         servers.spawn(|stop| identify::client::run(requests, registered_reader, stop));
-        let bridge = Bridge::new(
-            routes_reader,
-            Some(Arc::new(shards.clone())),
-            None,
+        let bridge = Bridge::new(BridgeParts {
+            routes: routes_reader,
+            local: Some(Arc::new(shards.clone())),
+            recent: None,
             hub,
-            metrics.bridge.clone(),
-            worker.as_str(),
-        )
-        .with_relay(relaying.as_ref().map(|relaying| relaying.relay.store.clone()));
+            metrics: metrics.bridge.clone(),
+            sender: worker.as_str(),
+            relay: relaying.as_ref().map(|relaying| relaying.relay.store.clone()),
+        });
         if let Some(relaying) = &relaying {
             servers.relay(relaying, &worker, &shards, &bridge);
         }
@@ -249,8 +252,11 @@ impl Worker {
             runtime: threads.shards(),
             changed: changed.clone(),
         };
-        let deadlines = config.deadlines;
-        let mut server = servers.spawn(|stop| grpc::serve(listener, service, bridge, deadlines, stop));
+        let services = GrpcRoutes::new(GatewayWorkerServer::new(service))
+            .add_service(bridge.into_service(config.deadlines));
+        let mut server = servers.spawn(|stop| {
+            serve_grpc::<GatewayWorkerServer<WorkerService>>(listener, services, DESCRIPTORS, stop)
+        });
         let drain_timeout = config.drain_timeout;
 
         let ended = async {
@@ -285,7 +291,7 @@ impl Worker {
 /// Runs the link to its end. A worker that others can't reach looks dead to them: it stops as a whole.
 async fn run_link(
     link: Link,
-    server: &mut JoinHandle<Result<(), String>>,
+    server: &mut JoinHandle<Result<(), transport::Error>>,
     stop: &CancellationToken,
 ) -> Result<(), WorkerError> {
     let stop = stop.child_token();
@@ -296,8 +302,12 @@ async fn run_link(
         ended = server => {
             stop.cancel();
             let _ = link.await;
-            let ended = ended.unwrap_or_else(|error| Err(error.to_string()));
-            Err(WorkerError::Server(ended.err().unwrap_or_default()))
+            let why = match ended {
+                Ok(Ok(())) => String::new(),
+                Ok(Err(error)) => error.to_string(),
+                Err(error) => error.to_string(),
+            };
+            Err(WorkerError::Server(why))
         }
     }
 }

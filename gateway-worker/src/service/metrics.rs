@@ -2,8 +2,8 @@
 
 use discord_rest::RestMetrics;
 use dispatch::DispatchMetrics;
+use process::telemetry::metrics::Metrics;
 use shard_bridge::BridgeMetrics;
-use telemetry::metrics::Metrics;
 use tokio::sync::watch;
 
 use crate::{

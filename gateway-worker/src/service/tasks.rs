@@ -4,8 +4,8 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use discord_rest::Rest;
 use fleet_model::{Routes, ShardNumber, WorkerId};
+use process::telemetry::{health::HealthServer, metrics::Metrics};
 use shard_bridge::Bridge;
-use telemetry::{health::HealthServer, metrics::Metrics};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 

@@ -10,7 +10,7 @@ use crate::{gateway_address::Gateway, shard_state::ShardState};
 /// What every connection of a worker needs.
 #[derive(Debug)]
 pub(crate) struct GatewaySettings {
-    pub(crate) token: settings::Secret,
+    pub(crate) token: process::settings::Secret,
     pub(crate) intents: Intents,
     pub(crate) gateway: Gateway,
 }
