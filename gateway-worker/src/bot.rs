@@ -20,15 +20,15 @@ use crate::{
     shard_state::ShardState,
 };
 
-mod suspects;
 mod gate;
 mod queue;
+mod suspects;
 
-pub(crate) use suspects::{Suspects, ShardCaution};
 pub(crate) use queue::{EventQueue, KnownPending, ReplayRefused};
+pub(crate) use suspects::{ShardCaution, Suspects};
 
-use suspects::ShardSuspects;
 use gate::Gate;
+use suspects::ShardSuspects;
 
 /// How often a handler that may not begin looks whether the lease is back.
 const LEASE_LOOK: Duration = Duration::from_millis(50);

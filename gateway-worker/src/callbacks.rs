@@ -23,7 +23,7 @@ use tracing::Instrument as _;
 use crate::{
     bot::BotCode,
     clock::BootTime,
-    handler::{Context, RequestError, ShardMessage, ShardRequest, MessageOutcome},
+    handler::{Context, MessageOutcome, RequestError, ShardMessage, ShardRequest},
     lease::LeaseWindow,
     shard_state::ShardState,
 };
@@ -31,7 +31,7 @@ use crate::{
 mod message;
 mod metrics;
 
-use message::{StartDecision, MessageCall};
+use message::{MessageCall, StartDecision};
 use metrics::CallCount;
 pub(crate) use metrics::{CallbackKind, CallbackMetrics};
 
@@ -109,7 +109,12 @@ impl NotAllowed {
 }
 
 impl ShardCallbacks {
-    pub(crate) fn new(shard: Arc<ShardState>, code: BotCode, slots: CallbackSlots, lease: LeaseWindow) -> Self {
+    pub(crate) fn new(
+        shard: Arc<ShardState>,
+        code: BotCode,
+        slots: CallbackSlots,
+        lease: LeaseWindow,
+    ) -> Self {
         Self { shard, code, slots, lease }
     }
 

@@ -25,7 +25,7 @@ use crate::{
 
 mod messages;
 
-pub use messages::{RequestError, ShardMessage, ShardRequest, MessageOutcome};
+pub use messages::{MessageOutcome, RequestError, ShardMessage, ShardRequest};
 
 /// Bot code. One handler serves all shards of a worker; it runs on threads of its own, so that one which blocks stops neither
 /// leases nor sockets.

@@ -9,6 +9,7 @@
 
 mod bot;
 pub mod cache;
+mod callbacks;
 mod checkpoints;
 pub mod clock;
 pub mod config;
@@ -17,7 +18,6 @@ mod event;
 mod gateway_address;
 pub mod handler;
 mod handoff;
-mod callbacks;
 mod identify;
 pub mod lease;
 mod link;
@@ -46,7 +46,7 @@ pub use config::{Args, Config};
 pub use discord::TokenRefused;
 pub use event::{Event, EventError, Mark, Wanted};
 pub use handler::{
-    Command, Context, EventHandler, NoHandler, RequestError, ShardMessage, ShardRequest, MessageOutcome,
+    Command, Context, EventHandler, MessageOutcome, NoHandler, RequestError, ShardMessage, ShardRequest,
 };
 pub use link::LinkError;
 pub use relay::Relay;

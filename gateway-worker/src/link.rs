@@ -130,7 +130,8 @@ impl Link {
         let mut wait = FIRST_WAIT;
         loop {
             let began = BootTime::now();
-            let end = self.run_membership(Membership::new(incarnation, self.parts.store.clone()), &stop).await;
+            let end =
+                self.run_membership(Membership::new(incarnation, self.parts.store.clone()), &stop).await;
             // Nothing runs on without a lease.
             self.parts.shards.stop_all().await;
             self.parts.registered.send_replace(None);
@@ -154,7 +155,11 @@ impl Link {
         }
     }
 
-    async fn run_membership(&mut self, mut membership: Membership, stop: &CancellationToken) -> Result<MembershipEnd, LinkError> {
+    async fn run_membership(
+        &mut self,
+        mut membership: Membership,
+        stop: &CancellationToken,
+    ) -> Result<MembershipEnd, LinkError> {
         let mut wait = FIRST_WAIT;
         let mut name_taken_since = None;
         // Where everything is started at once, the first try fails and the next does not: no warning.

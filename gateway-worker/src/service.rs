@@ -30,12 +30,12 @@ use tokio_util::sync::CancellationToken;
 use tonic::{service::Routes as GrpcRoutes, transport};
 
 use crate::{
-    bot::{EventQueues, BotCode, Suspects},
+    bot::{BotCode, EventQueues, Suspects},
+    callbacks::CallbackSlots,
     checkpoints::{Checkpoints, Pace, WrittenFormat},
     config::Config,
     discord::{self, TokenRefused},
     handler::{EventHandler, Tools},
-    callbacks::CallbackSlots,
     identify,
     link::{Link, LinkError, LinkParts},
     relay::{Relay, Relaying},

@@ -11,14 +11,14 @@ use tokio_util::sync::CancellationToken;
 use twilight_model::gateway::Intents;
 
 use crate::{
-    bot::{EventQueues, BotCode, Suspects, EventQueue},
+    bot::{BotCode, EventQueue, EventQueues, Suspects},
     cache::{CacheSettings, ShardCache},
+    callbacks::{CallbackMetrics, CallbackSlots, ShardCallbacks},
     checkpoints::{CheckpointMetrics, Checkpoints, Keep, Pace, WrittenFormat},
     clock::BootTime,
     discord,
     gateway_address::Trust,
     handler::{EventHandler, NoHandler, Tools},
-    callbacks::{CallbackMetrics, CallbackSlots, ShardCallbacks},
     identify,
     lease::{Lease, LeaseWindow},
     metrics::ShardMetrics,
@@ -92,7 +92,8 @@ pub(crate) fn running(shard: &Arc<ShardState>) -> Arc<RunningShard> {
 /// A shard that runs with this queue.
 pub(crate) fn running_with(shard: &Arc<ShardState>, queue: EventQueue) -> Arc<RunningShard> {
     let code = event_queues(Arc::new(NoHandler)).code;
-    let callbacks = ShardCallbacks::new(shard.clone(), code, CallbackSlots::new(CallbackMetrics::default()), lease());
+    let callbacks =
+        ShardCallbacks::new(shard.clone(), code, CallbackSlots::new(CallbackMetrics::default()), lease());
     RunningShard::new(shard.clone(), queue, callbacks)
 }
 

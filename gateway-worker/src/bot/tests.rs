@@ -156,7 +156,8 @@ async fn unhandled_event_is_left_for_the_next_owner() {
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
     let gate = Arc::new(tokio::sync::Semaphore::new(9));
     let shard = testing::shard_at(testing::EPOCH, "all");
-    let event_queue = testing::event_queues(Arc::new(Slow(tell, gate))).queue_for(&shard, &testing::lease(), false);
+    let event_queue =
+        testing::event_queues(Arc::new(Slow(tell, gate))).queue_for(&shard, &testing::lease(), false);
     // RESUMED has come, and no checkpoint covers it yet.
     event_queue.hold_until_covered((1, 1));
     assert!(event_queue.push(event(2)));

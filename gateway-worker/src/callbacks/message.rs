@@ -12,9 +12,9 @@ use std::{
 use dispatch::panics;
 use tokio::{sync::oneshot, time::timeout};
 
-use super::{LONGEST_MESSAGE, CallbackSlot, may_begin, log_panic};
+use super::{CallbackSlot, LONGEST_MESSAGE, log_panic, may_begin};
 use crate::{
-    handler::{Context, EventHandler, ShardMessage, MessageOutcome},
+    handler::{Context, EventHandler, MessageOutcome, ShardMessage},
     lease::LeaseWindow,
 };
 

@@ -96,9 +96,7 @@ impl Writer {
             let _ = last.send(word);
         }
         if tokio::time::timeout(LAST, &mut self.task).await.is_err() {
-            tracing::warn!(
-                "last checkpoint not written in time; the previous one stays"
-            );
+            tracing::warn!("last checkpoint not written in time; the previous one stays");
         }
     }
 }

@@ -112,7 +112,12 @@ impl CopySlot {
     }
 }
 
-fn last_part(shard: &ShardState, session: u64, last: &LastCheckpoint, format: u16) -> Result<Option<LastPart>, FormatError> {
+fn last_part(
+    shard: &ShardState,
+    session: u64,
+    last: &LastCheckpoint,
+    format: u16,
+) -> Result<Option<LastPart>, FormatError> {
     let Some(progress) = shard.progress().filter(|progress| progress.session.ordinal == session) else {
         return Ok(None);
     };

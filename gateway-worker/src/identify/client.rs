@@ -108,7 +108,8 @@ impl Stream<'_> {
         loop {
             let asks = self.waiting.unasked(BootTime::now());
             for PermitAsk { ticket, shard, epoch } in asks {
-                let traceparent = self.waiting.request(ticket).and_then(|request| request.shard.traceparent());
+                let traceparent =
+                    self.waiting.request(ticket).and_then(|request| request.shard.traceparent());
                 let ask = v1::IdentifyAsk {
                     ticket,
                     shard_id: shard.0,

@@ -50,7 +50,11 @@ impl PermitRequests {
         unasked
             .map(|(&ticket, waiting)| {
                 waiting.asked_at = Some(now);
-                PermitAsk { ticket, shard: waiting.request.shard.number(), epoch: waiting.request.shard.epoch() }
+                PermitAsk {
+                    ticket,
+                    shard: waiting.request.shard.number(),
+                    epoch: waiting.request.shard.epoch(),
+                }
             })
             .collect()
     }
@@ -73,7 +77,8 @@ impl PermitRequests {
 
     /// Sends overdue requests again: the coordinator may have lost them.
     pub(super) fn ask_overdue_again(&mut self, now: BootTime) {
-        let is_overdue = |waiting: &WaitingRequest| waiting.asked_at.is_some_and(|at| at.after(OVERDUE) <= now);
+        let is_overdue =
+            |waiting: &WaitingRequest| waiting.asked_at.is_some_and(|at| at.after(OVERDUE) <= now);
         let overdue: Vec<u64> = self
             .waiting
             .iter()
@@ -175,7 +180,10 @@ mod tests {
         let shard = ShardState::new(ShardNumber(3), Epoch(7), 4, cache, Arc::new(Notify::new()));
         let (permits, receiver) = mpsc::channel(1);
         let (connection, gone) = oneshot::channel();
-        (PermitRequest { shard: Arc::new(shard), permits, connection }, ConnectionSide { permits: receiver, gone })
+        (
+            PermitRequest { shard: Arc::new(shard), permits, connection },
+            ConnectionSide { permits: receiver, gone },
+        )
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use super::{Membership, Link, numbers, renewals::Renewing};
+use super::{Link, Membership, numbers, renewals::Renewing};
 use crate::{
     Keep,
     clock::{BootTime, unix_ms},

@@ -15,7 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Streaming, transport::Channel};
 
-use super::{Membership, Link, numbers, registration::LONGEST_TTL, until};
+use super::{Link, Membership, numbers, registration::LONGEST_TTL, until};
 use crate::clock::unix_ms;
 
 /// Reports on their way up. When they pile up, the stream is as good as broken.
@@ -117,7 +117,11 @@ impl Link {
         }
     }
 
-    async fn open_session(&mut self, membership: &mut Membership, channel: Channel) -> Result<Session, String> {
+    async fn open_session(
+        &mut self,
+        membership: &mut Membership,
+        channel: Channel,
+    ) -> Result<Session, String> {
         let (reports, messages) = mpsc::channel(REPORTS);
         let first = self.next_report(membership, false);
         reports.try_send(first).map_err(|_| "no room for a first report".to_owned())?;

@@ -7,8 +7,8 @@ use shard_bridge::BridgeMetrics;
 use tokio::sync::watch;
 
 use crate::{
-    checkpoints::CheckpointMetrics,
     callbacks::CallbackMetrics,
+    checkpoints::CheckpointMetrics,
     metrics::{LinkMetrics, ShardMetrics},
     relay::Relaying,
     shards::RunningShards,

@@ -15,7 +15,7 @@ use tokio::{
     time::Instant,
 };
 
-use self::queue::{Displaced, NextSend, Queue, CommandClass};
+use self::queue::{CommandClass, Displaced, NextSend, Queue};
 use crate::shard_state::ShardState;
 
 mod queue;

@@ -13,7 +13,7 @@ use super::{
     commands::DueCommand,
     dialing::Dialing,
     hints::ConnectionOutcome,
-    intake::{Dispatch, Intake, DispatchOutcome},
+    intake::{Dispatch, DispatchOutcome, Intake},
     parts::{RunnerParts, TICK},
     protocol::{heartbeat_interval, is_resumable},
     silence::Silence,
@@ -29,9 +29,9 @@ use crate::{
     threads::TimeSlice,
 };
 
+mod checks;
 mod ending;
 mod readiness;
-mod checks;
 mod sending;
 mod stage;
 
@@ -248,7 +248,12 @@ impl<'a> Connection<'a> {
         }
     }
 
-    fn dispatch(&mut self, sequence: Option<u64>, name: Option<String>, text: String) -> Option<ConnectionEnd> {
+    fn dispatch(
+        &mut self,
+        sequence: Option<u64>,
+        name: Option<String>,
+        text: String,
+    ) -> Option<ConnectionEnd> {
         let sequence = sequence.or_else(|| match name.as_deref() {
             // It is undocumented whether RESUMED has a sequence of its own.
             Some("RESUMED") => self.shard().progress().map(|progress| progress.read),

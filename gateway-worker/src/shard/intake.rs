@@ -23,7 +23,7 @@ use crate::{
     bot::EventQueue,
     checkpoints::{
         Checkpoints, Keep, LostSession, Outranked, Unread, older,
-        restore::{FreshStart, Beginning, Needs, ToRead, unfit},
+        restore::{Beginning, FreshStart, Needs, ToRead, unfit},
         writer::{LastCheckpoint, Stored, Writer},
     },
     clock::{dispatch_clock, unix_ms},
@@ -31,7 +31,7 @@ use crate::{
         Event, Mark,
         queued::{Queued, QueuedGap},
     },
-    handoff::{HandoffState, CopySlot},
+    handoff::{CopySlot, HandoffState},
     metrics::ShardMetrics,
     payload::{guild_of, interaction_age},
     shard_state::{Progress, ShardState},
@@ -136,14 +136,24 @@ impl Intake {
     /// Claims the shard's checkpoint, and goes on from what was handed over, or begins to read it. `go_on`: whether to wait for a
     /// store that is away.
     pub(super) async fn begin(parts: IntakeParts, go_on: impl Fn() -> bool) -> Result<Self, Outranked> {
-        let IntakeParts { shard, event_queue, checkpoints, metrics, intents, resources, handed_over, ran_before } =
-            parts;
+        let IntakeParts {
+            shard,
+            event_queue,
+            checkpoints,
+            metrics,
+            intents,
+            resources,
+            handed_over,
+            ran_before,
+        } = parts;
         let kept = if checkpoints.keep == Keep::Full { resources.clone() } else { Vec::new() };
         let transport = TRANSPORT.to_owned();
         let (number, total) = (shard.number(), shard.total());
         let needs = Needs { ran_before, shard: number, total, intents, transport, resources: kept };
         let (number, epoch) = (shard.number(), shard.epoch());
-        if let Some(presence) = handed_over.as_ref().and_then(|handed_over| handed_over.head.presence.as_deref()) {
+        if let Some(presence) =
+            handed_over.as_ref().and_then(|handed_over| handed_over.head.presence.as_deref())
+        {
             inherit_presence(&shard, presence);
         }
         // Who has it all in hand waits for no store.
@@ -263,7 +273,11 @@ impl Intake {
         let place = (dispatch.sequence % RECENT as u64) as usize;
         if dispatch.sequence <= read {
             let is_known = self.recent[place] == hash || self.missing.contains(&dispatch.sequence);
-            return if self.replaying || is_known { DispatchOutcome::Repeated } else { DispatchOutcome::Hopeless(OUT_OF_ORDER) };
+            return if self.replaying || is_known {
+                DispatchOutcome::Repeated
+            } else {
+                DispatchOutcome::Hopeless(OUT_OF_ORDER)
+            };
         }
         if dispatch.sequence - read > MOST_AHEAD {
             return DispatchOutcome::Hopeless(OUT_OF_ORDER);

@@ -6,8 +6,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{commands::Commands, dialing::Dialing, protocol::GatewaySettings};
 use crate::{
-    bot::EventQueue, checkpoints::Checkpoints, handoff::CopySlot, identify::IdentifyClient, lease::LeaseWindow,
-    metrics::ShardMetrics, shard_state::ShardState,
+    bot::EventQueue, checkpoints::Checkpoints, handoff::CopySlot, identify::IdentifyClient,
+    lease::LeaseWindow, metrics::ShardMetrics, shard_state::ShardState,
 };
 
 /// How often the task goes round when nothing comes.

@@ -46,8 +46,8 @@ impl Runner {
                 self.parts.commands.close(CommandRefused::NotMine);
                 // Without the lease nothing can be written, and the next owner finds what was written before.
                 if self.parts.lease.is_open(BootTime::now()) && !self.parts.shard.is_outranked() {
-                    let whole =
-                        self.parts.shard.status() == ShardStatus::Ready && self.parts.shard.cache().pending_guilds() == 0;
+                    let whole = self.parts.shard.status() == ShardStatus::Ready
+                        && self.parts.shard.cache().pending_guilds() == 0;
                     intake.finish(HANDLERS, &self.parts.copy_slot).await;
                     handed_over = whole;
                 }
@@ -128,7 +128,10 @@ impl Runner {
                 ConnectionEnd::Failed(..) => dialing.refused(self.parts.shard.progress().is_some()),
                 // It brought nothing: no better than a lost one.
                 ConnectionEnd::Full if self.position() == before => dialing.failed(rand::random()),
-                ConnectionEnd::Stopped | ConnectionEnd::Fenced | ConnectionEnd::Full | ConnectionEnd::Outranked => dialing.ended(),
+                ConnectionEnd::Stopped
+                | ConnectionEnd::Fenced
+                | ConnectionEnd::Full
+                | ConnectionEnd::Outranked => dialing.ended(),
             }
             match end {
                 ConnectionEnd::Stopped => break,

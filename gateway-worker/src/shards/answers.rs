@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use fleet_model::{
-    GuildRecord, OwnGuild, ShardNumber, ShardReport, ShardStatus, UserLookup, UserRecord, WorkerId, shard_of_guild,
+    GuildRecord, OwnGuild, ShardNumber, ShardReport, ShardStatus, UserLookup, UserRecord, WorkerId,
+    shard_of_guild,
 };
 use shard_bridge::{
-    CommandFuture, Delivered, FoundObject, GatewayCommand, LocalShards, ObjectQuery, ObjectRefused, ShardAnswer,
-    ShardMessage, ShardRequest,
+    CommandFuture, Delivered, FoundObject, GatewayCommand, LocalShards, ObjectQuery, ObjectRefused,
+    ShardAnswer, ShardMessage, ShardRequest,
 };
 use tokio::time::Instant;
 

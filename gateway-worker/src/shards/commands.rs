@@ -73,7 +73,11 @@ impl RunningShards {
     }
 }
 
-async fn send_on(shard: &Arc<RunningShard>, command: GatewayCommand, until: Instant) -> Result<(), CommandRefused> {
+async fn send_on(
+    shard: &Arc<RunningShard>,
+    command: GatewayCommand,
+    until: Instant,
+) -> Result<(), CommandRefused> {
     if let CommandKind::Members { all, presences, .. } = command.kind() {
         let intents = shard.cache().intents();
         let missing = |intent: Intents, what: &str| {

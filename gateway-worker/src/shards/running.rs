@@ -9,8 +9,8 @@ use fleet_model::ShardReport;
 
 use crate::{
     bot::{EventQueue, ReplayRefused},
-    handoff::CopySlot,
     callbacks::ShardCallbacks,
+    handoff::CopySlot,
     shard::Commands,
     shard_state::ShardState,
 };

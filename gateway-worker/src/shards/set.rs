@@ -1,10 +1,6 @@
 //! The set of shards, in the hands of the link: makes what runs what the assignment says, and gives up tasks that hang.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use fleet_model::{Assignment, Epoch, Routes, ShardNumber, ShardReport, ShardStatus};
 use tokio::{
@@ -18,10 +14,10 @@ use super::{RunningShard, RunningShards, abort::abort, published::ANSWERS};
 use crate::{
     bot::{EventQueues, ShardCaution},
     cache::{CacheSettings, ShardCache},
+    callbacks::{CallbackSlots, ShardCallbacks},
     checkpoints::Checkpoints,
     clock::BootTime,
     handoff::{Arrival, Arrivals},
-    callbacks::{CallbackSlots, ShardCallbacks},
     identify::IdentifyClient,
     lease::LeaseWindow,
     metrics::ShardMetrics,
@@ -162,8 +158,11 @@ impl ShardSet {
         gateway: &Arc<GatewaySettings>,
     ) {
         self.parts.checkpoints.format.assign(assignment.checkpoint_format);
-        self.desired =
-            Some(DesiredShards { assignment: assignment.clone(), lease: lease.clone(), gateway: gateway.clone() });
+        self.desired = Some(DesiredShards {
+            assignment: assignment.clone(),
+            lease: lease.clone(),
+            gateway: gateway.clone(),
+        });
         self.reconcile();
     }
 
@@ -215,7 +214,12 @@ impl ShardSet {
         let ShardStart { arrival, caution, ran_before } = start;
         let ShardParts { event_queues, singletons, runtime, .. } = &self.parts;
         let event_queue = event_queues.queue_for(&state, lease, caution);
-        let callbacks = ShardCallbacks::new(state.clone(), event_queues.code.clone(), self.parts.callback_slots.clone(), lease.clone());
+        let callbacks = ShardCallbacks::new(
+            state.clone(),
+            event_queues.code.clone(),
+            self.parts.callback_slots.clone(),
+            lease.clone(),
+        );
         let shard = RunningShard::new(state.clone(), event_queue.clone(), callbacks);
         let (singleton, may_stop) = singletons.of_shard(&state, lease, &stop);
         let abandoned = event_queue.abandoned_on_drop();

@@ -15,7 +15,8 @@ use altergolden_proto::{
 };
 use discord_sim::SimConfig;
 use gateway_worker::{
-    Context, Event, EventHandler, RequestError, ShardMessage, ShardRequest, MessageOutcome, Wanted, async_trait,
+    Context, Event, EventHandler, MessageOutcome, RequestError, ShardMessage, ShardRequest, Wanted,
+    async_trait,
     serde_json::{Value, json},
 };
 use shard_bridge::BridgeClient;

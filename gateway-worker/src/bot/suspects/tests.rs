@@ -8,7 +8,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::*;
 use crate::{
-    bot::{EventQueues, EventQueue, KnownPending, ReplayRefused},
+    bot::{EventQueue, EventQueues, KnownPending, ReplayRefused},
     cache::ShardCache,
     event::{Event, Mark},
     handler::{Context, EventHandler},

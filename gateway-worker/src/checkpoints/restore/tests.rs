@@ -79,7 +79,9 @@ async fn missing_checkpoint_of_a_shard_that_ran_is_a_gap() {
         // An empty store, which never had a checkpoint or has lost it.
         let needs = Needs { ran_before: true, ..needs() };
         match claimed(testing::memory(), &needs, keep).await {
-            Beginning::Fresh(FreshStart { lost: Some(lost), .. }) => assert_eq!(lost.last_sequence, 0, "{keep:?}"),
+            Beginning::Fresh(FreshStart { lost: Some(lost), .. }) => {
+                assert_eq!(lost.last_sequence, 0, "{keep:?}")
+            }
             other => panic!("{keep:?}: {other:?}"),
         }
     }

@@ -106,7 +106,9 @@ impl<T> Queue<T> {
         let ticket = self.next_ticket;
         let waiting = QueueEntry { ticket, item };
         let displaced = match class {
-            CommandClass::Presence => self.presence.replace(waiting).map(|older| Displaced::Older(older.item)),
+            CommandClass::Presence => {
+                self.presence.replace(waiting).map(|older| Displaced::Older(older.item))
+            }
             CommandClass::Voice(guild) => self.push_voice(guild, waiting)?.map(Displaced::Older),
             CommandClass::Members(guild) => self.push_members(guild, waiting)?.map(Displaced::Last),
         };
@@ -216,7 +218,9 @@ impl<T> Queue<T> {
     /// Takes out the command with this ticket, if it still waits.
     pub(super) fn remove(&mut self, class: CommandClass, ticket: u64) -> Option<T> {
         match class {
-            CommandClass::Presence => self.presence.take_if(|waiting| waiting.ticket == ticket).map(|it| it.item),
+            CommandClass::Presence => {
+                self.presence.take_if(|waiting| waiting.ticket == ticket).map(|it| it.item)
+            }
             CommandClass::Voice(_) => {
                 let at = self.voice.iter().position(|(_, waiting)| waiting.ticket == ticket)?;
                 self.voice.remove(at).map(|(_, waiting)| waiting.item)

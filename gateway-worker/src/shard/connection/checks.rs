@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::{Connection, ConnectionEnd, stage::Stage};
 use crate::{
     clock::BootTime,
-    shard::silence::{ACK_LOST, SilenceVerdict, NOT_ACKNOWLEDGED},
+    shard::silence::{ACK_LOST, NOT_ACKNOWLEDGED, SilenceVerdict},
 };
 
 impl Connection<'_> {
@@ -29,7 +29,9 @@ impl Connection<'_> {
             return is_dead.then(|| ConnectionEnd::Lost(NOT_ACKNOWLEDGED.to_owned()));
         }
         match self.silence.look(elapsed, unacknowledged) {
-            SilenceVerdict::Alive if self.shard().status() == ShardStatus::Silent => self.check_filled_or_ready(),
+            SilenceVerdict::Alive if self.shard().status() == ShardStatus::Silent => {
+                self.check_filled_or_ready()
+            }
             SilenceVerdict::Alive => {}
             SilenceVerdict::Late => self.shard().set_status(ShardStatus::Silent, NOT_ACKNOWLEDGED),
             SilenceVerdict::Dead(why) => {

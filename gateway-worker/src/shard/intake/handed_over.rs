@@ -8,7 +8,7 @@ use super::{Intake, older};
 use crate::{
     checkpoints::{
         LostSession,
-        restore::{FreshStart, Beginning},
+        restore::{Beginning, FreshStart},
         writer::Stored,
     },
     event::{Mark, queued::Queued},

@@ -6,7 +6,7 @@ use fleet_model::{ProblemCode, shard_of_guild};
 use tokio::time::Instant;
 use twilight_model::gateway::event::EventType;
 
-use super::{Dispatch, Intake, MOST_AHEAD, OUT_OF_ORDER, DispatchOutcome};
+use super::{Dispatch, DispatchOutcome, Intake, MOST_AHEAD, OUT_OF_ORDER};
 use crate::{
     event::Event,
     payload::guild_of,
@@ -79,7 +79,8 @@ impl Intake {
     /// shard.
     pub(super) fn read_ready(&mut self, dispatch: &Dispatch) -> Result<SessionStart, DispatchOutcome> {
         let start = reading::session_start(&dispatch.text);
-        let mut start = start.map_err(|Unreadable| DispatchOutcome::Unusable("READY without a usable session id"))?;
+        let mut start =
+            start.map_err(|Unreadable| DispatchOutcome::Unusable("READY without a usable session id"))?;
         if dispatch.sequence > MOST_AHEAD {
             return Err(DispatchOutcome::Hopeless(OUT_OF_ORDER));
         }

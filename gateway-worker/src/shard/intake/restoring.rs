@@ -7,7 +7,7 @@ use std::{collections::VecDeque, sync::Arc};
 use checkpoint::{Head, Session};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Dispatch, Intake, DispatchOutcome, held::HeldDispatches};
+use super::{Dispatch, DispatchOutcome, Intake, held::HeldDispatches};
 use crate::{
     checkpoints::{
         older,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use checkpoint::Session;
 
-use super::{Dispatch, Intake, DispatchOutcome};
+use super::{Dispatch, DispatchOutcome, Intake};
 use crate::{
     checkpoints::{Keep, LostSession},
     clock::{dispatch_clock, unix_ms},

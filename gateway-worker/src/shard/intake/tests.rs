@@ -69,7 +69,11 @@ async fn a_session_begins_whether_there_is_room_or_not() {
     }
     assert_eq!(intake.take(message(4)), DispatchOutcome::Full, "the queue is full");
 
-    assert_eq!(intake.take(ready("second", 1)), DispatchOutcome::Applied, "else the session would be begun twice: a gap");
+    assert_eq!(
+        intake.take(ready("second", 1)),
+        DispatchOutcome::Applied,
+        "else the session would be begun twice: a gap"
+    );
     let progress = intake.shard.progress().unwrap();
     assert_eq!((progress.session.id.as_str(), progress.began_at, progress.read), ("second", 1, 1));
     assert_eq!(intake.take(message(2)), DispatchOutcome::Full, "only READY is let in");
@@ -361,7 +365,8 @@ async fn last_checkpoint_is_exact_only_without_repeats() {
         let mut next = parts(100, testing::memory());
         let mut preparing = next.shard.cache().prepare(cache::Restored::default()).unwrap();
         while preparing.next_guild().unwrap() {}
-        next.handed_over = Some(HandoffState { head: copied, guilds: preparing.finish(), pending: Vec::new() });
+        next.handed_over =
+            Some(HandoffState { head: copied, guilds: preparing.finish(), pending: Vec::new() });
         let next = Intake::begin(next, || true).await.unwrap();
         assert_eq!(next.mark == Mark::Fresh, exact, "{found} {came:?}");
     }

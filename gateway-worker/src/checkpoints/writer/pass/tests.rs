@@ -7,7 +7,8 @@ use std::sync::{
 
 use async_trait::async_trait;
 use checkpoint::{
-    CheckpointMemoryStore, CheckpointStore, Claim, Cursor, FORMAT_MIN, Freshness, PageRead, PendingEvent, Session,
+    CheckpointMemoryStore, CheckpointStore, Claim, Cursor, FORMAT_MIN, Freshness, PageRead, PendingEvent,
+    Session,
 };
 use fleet_model::{Epoch, ShardNumber};
 use serde_json::json;

@@ -85,7 +85,10 @@ async fn odd_ready_is_read_part_by_part() {
         let cache = intake.shard.cache();
         assert_eq!(cache.pending_guilds(), if expects_all { 3 } else { 2 }, "{row}");
         for (sequence, guild) in [(2, OWN), (3, OTHER_OWN), (4, OTHER_OWN + 1)] {
-            assert_eq!(intake.take(dispatch("GUILD_CREATE", sequence, &created(guild))), DispatchOutcome::Applied);
+            assert_eq!(
+                intake.take(dispatch("GUILD_CREATE", sequence, &created(guild))),
+                DispatchOutcome::Applied
+            );
         }
         let cache = intake.shard.cache();
         assert_eq!(cache.figures().0, 3, "{row}");
@@ -125,7 +128,10 @@ async fn ready_without_a_session_id_is_rejected() {
         );
     }
     for d in ["null", "[]", "{", r#"{"session_id":"#] {
-        assert!(matches!(intake(100).await.take(dispatch("READY", 1, d)), DispatchOutcome::Unusable(_)), "{d}");
+        assert!(
+            matches!(intake(100).await.take(dispatch("READY", 1, d)), DispatchOutcome::Unusable(_)),
+            "{d}"
+        );
     }
 }
 
@@ -158,7 +164,11 @@ async fn session_of_another_shard_is_refused() {
         }
         // The guilds of the shard's own session.
         intake.lost_connection();
-        assert_eq!(intake.take(dispatch("READY", 1, &ready(&[OWN]).to_string())), DispatchOutcome::Applied, "{what}");
+        assert_eq!(
+            intake.take(dispatch("READY", 1, &ready(&[OWN]).to_string())),
+            DispatchOutcome::Applied,
+            "{what}"
+        );
         shard.set_status(ShardStatus::Ready, "");
         assert_eq!(shown(ShardStatus::Reconnecting).0, ProblemCode::ShardNotReady, "{what}");
     }
@@ -192,7 +202,10 @@ async fn event_that_cannot_be_numbered_leaves_its_guild_in_doubt() {
 async fn events_before_ready_are_taken_after_it() {
     let mut intake = intake(100).await;
     assert_eq!(intake.take(dispatch("GUILD_CREATE", 1, &created(OWN))), DispatchOutcome::Held);
-    assert_eq!(intake.take(dispatch("READY", 2, &ready(&[OWN, OTHER_OWN]).to_string())), DispatchOutcome::Applied);
+    assert_eq!(
+        intake.take(dispatch("READY", 2, &ready(&[OWN, OTHER_OWN]).to_string())),
+        DispatchOutcome::Applied
+    );
     assert_eq!(intake.take(dispatch("GUILD_CREATE", 3, &created(OTHER_OWN))), DispatchOutcome::Applied);
     assert_eq!((intake.shard.cache().pending_guilds(), intake.shard.cache().figures().0), (0, 2));
     assert_eq!(intake.event_queue.figures().len, 3, "bot code gets all of them");
