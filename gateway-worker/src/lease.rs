@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_renewal_counts_from_when_it_was_sent() {
+    fn renewal_counts_from_when_it_was_sent() {
         let lease = Lease::default();
         let window = lease.window().clone();
         assert!(!window.is_open(at(0)), "a lease that was not given");
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn an_acknowledgement_of_nothing_renews_nothing() {
+    fn unknown_acknowledgement_renews_nothing() {
         let lease = Lease::default();
         lease.report_sent(2, at(10));
         lease.report_acknowledged(7, TTL);
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_for_good() {
+    fn refusal_is_final() {
         let lease = Lease::default();
         let window = lease.window().clone();
         lease.renewed(at(1_000), TTL);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_never_acknowledged_is_forgotten() {
+    fn unacknowledged_reports_are_forgotten() {
         let lease = Lease::default();
         for sequence in 0..1_000 {
             lease.report_sent(sequence, at(sequence));

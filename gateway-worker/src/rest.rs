@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_listens_everywhere_is_reached_on_the_loopback() {
+    fn unspecified_address_is_reached_on_the_loopback() {
         for (listens, reached) in
             [("0.0.0.0:7", "127.0.0.1:7"), ("[::]:7", "[::1]:7"), ("10.0.0.1:7", "10.0.0.1:7")]
         {

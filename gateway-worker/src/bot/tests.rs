@@ -61,7 +61,7 @@ fn event(sequence: u64) -> Queued {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_only_the_relay_lacks_is_pending_as_handled() {
+async fn unrelayed_event_is_pending_as_handled() {
     let shard = testing::shard_at(testing::EPOCH, "all");
     let mut bot = testing::event_queues(Arc::new(NoHandler));
     bot.relaying = Some(Relaying {
@@ -88,7 +88,7 @@ async fn what_only_the_relay_lacks_is_pending_as_handled() {
 }
 
 #[tokio::test]
-async fn a_shard_that_has_ended_is_forgotten_with_its_cache() {
+async fn ended_shard_is_dropped_with_its_cache() {
     let shard = testing::shard_at(testing::EPOCH, "all");
     let event_queue = testing::event_queues(Arc::new(NoHandler)).queue_for(&shard, &testing::lease(), false);
     let running = testing::running_with(&shard, event_queue.clone());

@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_begins_with_the_oldest_and_follows_the_fleet_within_its_bounds() {
+    fn format_begins_with_the_oldest_and_follows_the_fleet_within_bounds() {
         let format = WrittenFormat::up_to(2);
         let told = [0, 2, 0, 1, 0, 9].map(|told| {
             format.assign(told);

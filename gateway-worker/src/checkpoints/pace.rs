@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_written_at_once_goes_out_at_the_rate() {
+    async fn burst_goes_out_at_the_rate() {
         let pace = Pace::default();
         let began = Instant::now();
         for _ in 0..48 {

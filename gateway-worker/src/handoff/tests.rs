@@ -105,7 +105,7 @@ fn last(pending: Vec<((u64, u64), PendingEvent)>) -> LastCheckpoint {
 }
 
 #[tokio::test]
-async fn everything_comes_what_has_changed_meanwhile_too() {
+async fn copy_includes_changes_made_meanwhile() {
     let shard = source();
     let mut target = Target::copying(&serve(&shard).await, EPOCH);
     assert_eq!(target.is_copied().await, BTreeMap::from([(SHARD, EPOCH)]));
@@ -132,7 +132,7 @@ async fn everything_comes_what_has_changed_meanwhile_too() {
 }
 
 #[tokio::test]
-async fn a_shard_that_ends_before_it_is_handed_over_leaves_nothing() {
+async fn shard_that_ends_before_its_handoff_leaves_nothing() {
     let shard = source();
     let mut target = Target::copying(&serve(&shard).await, EPOCH);
     target.is_copied().await;
@@ -142,7 +142,7 @@ async fn a_shard_that_ends_before_it_is_handed_over_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_copy_of_another_session_is_no_copy() {
+async fn copy_of_another_session_is_dropped() {
     let shard = source();
     let mut target = Target::copying(&serve(&shard).await, EPOCH);
     target.is_copied().await;
@@ -153,7 +153,7 @@ async fn a_copy_of_another_session_is_no_copy() {
 }
 
 #[tokio::test]
-async fn what_can_not_be_copied_is_not_waited_for() {
+async fn failed_copy_is_not_waited_for() {
     let shard = source();
     let url = serve(&shard).await;
     // Another epoch than runs there; and no server at all.
@@ -166,7 +166,7 @@ async fn what_can_not_be_copied_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_copy_of_another_epoch_than_was_handed_over_is_void() {
+async fn copy_of_another_epoch_is_void() {
     let shard = source();
     let mut target = Target::copying(&serve(&shard).await, EPOCH);
     target.is_copied().await;

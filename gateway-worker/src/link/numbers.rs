@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_that_no_clock_has_made_are_refused() {
+    fn implausible_numbers_are_refused() {
         const NOW: u64 = 1_795_715_682_997;
         let newest = NOW + AHEAD_MS;
         for (number, is_possible) in

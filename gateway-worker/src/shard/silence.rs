@@ -114,14 +114,14 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_shard_that_falls_silent_is_noticed_by_its_own_measure() {
+    fn silence_of_a_busy_shard_is_noticed() {
         let mut silence = Silence::default();
         assert_eq!(listen(&mut silence, 600, 2), None, "8 events a second");
         assert_eq!(listen(&mut silence, 60, 0), Some(29));
     }
 
     #[test]
-    fn a_quiet_shard_may_be_quiet() {
+    fn quiet_shard_raises_no_alarm() {
         let mut silence = Silence::default();
         for _ in 0..20 {
             silence.event();
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_false_alarm_makes_the_next_one_later() {
+    fn false_alarm_delays_the_next_one() {
         let mut silence = Silence::default();
         // An event a second.
         for _ in 0..600 {

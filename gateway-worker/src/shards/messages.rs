@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_replies_have_the_room_there_is() {
+    fn first_replies_take_the_room() {
         let answer = |shard, json: &str| ShardAnswer {
             shard: ShardNumber(shard),
             outcome: AnswerOutcome::Json(json.to_owned()),

@@ -113,7 +113,7 @@ impl Bench {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_runs_from_ready_on_and_the_shard_stops_after_it() {
+async fn singleton_runs_from_ready_and_ends_before_its_shard() {
     let bench = Bench::new(Does::Obeys(Duration::from_secs(3)));
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(bench.runs(), (0, 0), "the shard is not ready");
@@ -132,7 +132,7 @@ async fn it_runs_from_ready_on_and_the_shard_stops_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_end_is_aborted() {
+async fn singleton_that_ignores_cancellation_is_aborted() {
     let bench = Bench::new(Does::Ignores);
     bench.ready();
     bench.until_began(1).await;
@@ -144,7 +144,7 @@ async fn what_does_not_end_is_aborted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_is_tried_again_ever_more_slowly_and_a_return_is_the_end() {
+async fn panics_are_retried_with_growing_waits_and_a_return_ends_it() {
     let bench = Bench::new(Does::Panics);
     let began = Instant::now();
     bench.ready();
@@ -160,7 +160,7 @@ async fn a_panic_is_tried_again_ever_more_slowly_and_a_return_is_the_end() {
 }
 
 #[tokio::test]
-async fn it_ends_with_the_lease_and_begins_again_with_it() {
+async fn singleton_ends_with_the_lease_and_restarts_with_it() {
     let bench = Bench::new(Does::Ignores);
     let short = Lease::default();
     let (singleton, _stop) = singletons(bench.work.clone()).start(&bench.shard, short.window(), &bench.asked);

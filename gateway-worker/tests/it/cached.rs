@@ -212,7 +212,7 @@ async fn missing_object_is_distinct_from_an_unknown_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_setting_keeps_out_names_the_setting() {
+async fn uncached_object_names_its_setting() {
     let mut bench = Bench::without_workers(sim(5), Recorder::default()).await;
     bench.worker("a", Arc::new(NoHandler), &["--cache=members", "--intents=GUILDS"]).await;
     bench.until_all_ready(1).await;

@@ -63,7 +63,7 @@ async fn next(stream: &mut Streaming<v1::EventsResponse>) -> (String, Item) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_event_is_there_once_over_resumes_and_sessions() {
+async fn each_event_is_relayed_once_over_resumes_and_sessions() {
     let mut bench = Bench::start(sim(5), Recorder::default(), &[]).await;
     bench.write(5, "one");
     until_messages(&bench, 5).await;
@@ -94,7 +94,7 @@ async fn each_event_is_there_once_over_resumes_and_sessions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shard_that_is_handed_over_goes_on_where_it_was() {
+async fn relay_continues_over_a_handoff() {
     let mut bench = Bench::without_workers(sim(5), Recorder::default()).await;
     let first = bench.worker("a", Arc::new(NoHandler), &[]).await;
     bench.until_ready("the shard to be ready").await;
@@ -117,7 +117,7 @@ async fn a_shard_that_is_handed_over_goes_on_where_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_come_as_they_happen_and_again_from_a_cursor() {
+async fn events_stream_live_and_again_from_a_cursor() {
     let bench = Bench::start(sim(5), Recorder::default(), &[]).await;
     let filter =
         v1::EventsRequest { names: vec!["MESSAGE_CREATE".to_owned()], ..v1::EventsRequest::default() };
@@ -154,7 +154,7 @@ async fn events_come_as_they_happen_and_again_from_a_cursor() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_questions_are_refused() {
+async fn invalid_requests_are_refused() {
     let bench = Bench::start(sim(1), Recorder::default(), &[]).await;
     let wrong = [
         v1::EventsRequest { names: vec!["message".to_owned()], ..v1::EventsRequest::default() },

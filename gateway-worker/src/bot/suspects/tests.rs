@@ -191,7 +191,7 @@ fn aside(sequence: u64) -> SetAside {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_suspect_is_noted_while_it_is_handled_and_fresh_events_wait() {
+async fn suspect_is_noted_while_it_is_handled_and_fresh_events_wait() {
     let mut worker = Worker::new();
     worker.event_queue.push(event(1, Mark::Replayed, "wait"));
     worker.event_queue.push(event(2, Mark::Replayed, "panic"));
@@ -218,7 +218,7 @@ async fn pending_event_is_noted_with_any_mark() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_two_owners_noted_is_set_aside_and_counts_as_handled() {
+async fn event_noted_by_two_owners_is_set_aside_and_counts_as_handled() {
     let mut worker = Worker::new();
     for epoch in [EPOCH.0 - 2, EPOCH.0 - 1] {
         worker.store.memory.note(SHARD, Epoch(epoch), at(1), 9).await.unwrap();
@@ -235,7 +235,7 @@ async fn what_two_owners_noted_is_set_aside_and_counts_as_handled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_one_owner_noted_is_handled_while_no_other_suspect_of_the_worker_is() {
+async fn event_noted_by_one_owner_is_handled_alone_on_the_worker() {
     let mut worker = Worker::new();
     let other = Arc::new(ShardState::new(
         ShardNumber(1),
@@ -264,7 +264,7 @@ async fn what_one_owner_noted_is_handled_while_no_other_suspect_of_the_worker_is
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_takes_long_gives_the_turn_back() {
+async fn slow_suspect_releases_the_worker_lock() {
     let mut worker = Worker::new();
     worker.store.memory.note(SHARD, Epoch(EPOCH.0 - 1), at(1), 9).await.unwrap();
     worker.event_queue.push(event(1, Mark::Replayed, "wait"));
@@ -320,7 +320,7 @@ async fn brief_care_delays_fresh_events_by_seconds_at_most() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_is_away_is_waited_for_thirty_seconds_and_then_no_longer() {
+async fn store_that_is_away_is_waited_for_30_s_once() {
     let mut worker = Worker::new();
     worker.store.away.store(true, Ordering::Relaxed);
     let began = Instant::now();
@@ -339,7 +339,7 @@ async fn a_store_that_is_away_is_waited_for_thirty_seconds_and_then_no_longer() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_that_is_to_be_set_aside_waits_for_the_store() {
+async fn setting_aside_waits_for_the_store() {
     let mut worker = Worker::new();
     for epoch in [EPOCH.0 - 2, EPOCH.0 - 1] {
         worker.store.memory.note(SHARD, Epoch(epoch), at(1), 9).await.unwrap();
@@ -355,7 +355,7 @@ async fn an_event_that_is_to_be_set_aside_waits_for_the_store() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_owner_that_was_outranked_begins_nothing_and_closes() {
+async fn outranked_owner_starts_nothing_and_closes() {
     let mut worker = Worker::new();
     worker.store.memory.claim(SHARD, Epoch(EPOCH.0 + 1)).await.unwrap();
     worker.event_queue.push(event(1, Mark::Replayed, ""));
@@ -368,7 +368,7 @@ async fn an_owner_that_was_outranked_begins_nothing_and_closes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_to_be_begun_when_the_shard_closes_is_the_next_owners() {
+async fn unstarted_suspect_is_left_for_the_next_owner() {
     let mut worker = Worker::new();
     worker.store.away.store(true, Ordering::Relaxed);
     worker.event_queue.push(event(1, Mark::Replayed, ""));
@@ -386,7 +386,7 @@ async fn what_waits_to_be_begun_when_the_shard_closes_is_the_next_owners() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_replayed_is_kept_until_its_handler_has_ended_and_is_in_no_checkpoint() {
+async fn replayed_event_is_kept_until_its_handler_ends_and_in_no_checkpoint() {
     let worker = Worker::new();
     // Of a shard that is not careful, as most are then.
     let event_queue = worker.bot.queue_for(&worker.shard, &testing::lease(), false);
@@ -410,7 +410,7 @@ async fn what_is_replayed_is_kept_until_its_handler_has_ended_and_is_in_no_check
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_replayed_is_handled_by_a_careful_shard_too() {
+async fn careful_shard_handles_replayed_events() {
     let mut worker = Worker::new();
     for epoch in [EPOCH.0 - 2, EPOCH.0 - 1] {
         worker.store.memory.note(SHARD, Epoch(epoch), at(9), 9).await.unwrap();

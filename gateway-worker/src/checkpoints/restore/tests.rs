@@ -63,7 +63,7 @@ async fn claimed(store: Arc<dyn CheckpointStore>, needs: &Needs, keep: Keep) -> 
 }
 
 #[tokio::test]
-async fn a_first_start_has_lost_nothing() {
+async fn first_start_has_lost_nothing() {
     let store = testing::memory();
     let beginning = claimed(store.clone(), &needs(), Keep::Full).await;
     assert!(matches!(beginning, Beginning::Fresh(FreshStart { lost: None, .. })), "{beginning:?}");
@@ -98,7 +98,7 @@ async fn repeated_claim_reports_the_gap_too() {
 }
 
 #[tokio::test]
-async fn a_session_that_fits_is_resumed() {
+async fn fitting_session_is_resumed() {
     let store = left(encode_head(&head(), FORMAT_MAX).unwrap(), Vec::new()).await;
     match claimed(store, &needs(), Keep::Full).await {
         Beginning::Resume { head: found, records, .. } => assert_eq!((*found, records), (head(), 0)),
@@ -107,7 +107,7 @@ async fn a_session_that_fits_is_resumed() {
 }
 
 #[tokio::test]
-async fn a_session_that_does_not_fit_is_a_gap_with_a_reason() {
+async fn unfit_session_is_a_gap_with_a_reason() {
     let bytes = encode_head(&head(), FORMAT_MAX).unwrap();
     for (needs, says) in [
         (Needs { shard: ShardNumber(SHARD.0 + 1), ..needs() }, "of shard"),
@@ -129,7 +129,7 @@ async fn a_session_that_does_not_fit_is_a_gap_with_a_reason() {
 }
 
 #[tokio::test]
-async fn a_head_that_can_t_be_read_is_refused_with_a_reason() {
+async fn unreadable_head_is_refused_with_a_reason() {
     let good = encode_head(&head(), FORMAT_MAX).unwrap();
     let truncated = good.slice(..good.len() - 1);
     let mut newer = good.to_vec();
@@ -150,7 +150,7 @@ async fn a_head_that_can_t_be_read_is_refused_with_a_reason() {
 }
 
 #[tokio::test]
-async fn a_higher_epoch_keeps_us_out() {
+async fn claim_under_a_lower_epoch_is_refused() {
     let store = testing::memory();
     store.claim(SHARD, Epoch(EPOCH.0 + 5)).await.unwrap();
     let outranked = testing::checkpoints(store, Keep::Full).claim(SHARD, EPOCH, &needs(), || false).await;
@@ -158,7 +158,7 @@ async fn a_higher_epoch_keeps_us_out() {
 }
 
 #[tokio::test]
-async fn one_broken_record_is_an_error_that_names_it() {
+async fn broken_record_is_named_in_the_error() {
     let good = encode_record(&Record::Roles(Bytes::from_static(b"[]")), FORMAT_MAX).unwrap();
     let records =
         vec![(RecordKey::Roles(5), good.clone()), (RecordKey::Roles(6), good.slice(..good.len() - 2))];
@@ -177,7 +177,7 @@ async fn one_broken_record_is_an_error_that_names_it() {
 }
 
 #[tokio::test]
-async fn pending_events_come_in_order_and_none_beyond_read() {
+async fn pending_events_come_in_order_up_to_the_watermark() {
     let pending = |session, sequence| {
         let event = PendingEvent {
             session,

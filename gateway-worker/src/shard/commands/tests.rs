@@ -69,7 +69,7 @@ async fn command_is_not_sent_after_its_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_comes_in_time_sends_what_waits() {
+async fn connection_sends_waiting_commands() {
     let commands = commands();
     let late = async {
         tokio::time::sleep(Duration::from_millis(1_900)).await;
@@ -112,7 +112,7 @@ async fn command_being_sent_is_reported_lost_with_its_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_older_one_is_told_that_it_was_replaced() {
+async fn older_presence_is_reported_as_replaced() {
     let commands = commands();
     let newer = async {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -140,7 +140,7 @@ async fn closing_refuses_waiting_and_later_commands() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_presence_goes_into_each_new_session() {
+async fn last_presence_goes_into_each_new_session() {
     let commands = commands();
     commands.session_began();
     assert!(commands.take(FREE).is_none(), "there was none");
@@ -172,7 +172,7 @@ async fn the_last_presence_goes_into_each_new_session() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_is_given_its_presence_though_a_newer_one_came_to_nothing() {
+async fn session_gets_its_presence_after_a_newer_one_failed() {
     let commands = commands();
     inherit_presence(&commands.shard, presence("idle").text());
     commands.session_began();
@@ -188,7 +188,7 @@ async fn a_session_is_given_its_presence_though_a_newer_one_came_to_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_after_its_deadline_is_not_taken() {
+async fn command_past_its_deadline_is_refused() {
     let commands = commands();
     let late =
         commands.send(voice(1), Instant::now(), |_| CommandRefused::NotConnected("late".to_owned())).await;

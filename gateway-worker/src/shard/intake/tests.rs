@@ -61,7 +61,7 @@ fn message(sequence: u64) -> Dispatch {
 }
 
 #[tokio::test]
-async fn a_session_begins_whether_there_is_room_or_not() {
+async fn session_begins_also_with_a_full_queue() {
     let mut intake = intake(3).await;
     assert_eq!(intake.take(ready("first", 1)), DispatchOutcome::Applied);
     for sequence in [2, 3] {
@@ -125,7 +125,7 @@ async fn sequence_must_grow_except_in_a_replay() {
 }
 
 #[tokio::test]
-async fn another_event_with_the_same_sequence_is_no_copy() {
+async fn other_event_with_the_same_sequence_is_not_a_repeat() {
     let mut intake = intake(100).await;
     intake.take(ready("first", 1));
     intake.take(message(2));

@@ -144,7 +144,7 @@ fn outcome_and_how_are_recorded_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_attempt_in_vain_is_a_trace_of_its_own() {
+async fn each_failed_attempt_has_its_own_trace() {
     let (recorder, _guard) = Recorder::set();
     let _ = rustls::crypto::ring::default_provider().install_default();
     // Nothing listens there any more.

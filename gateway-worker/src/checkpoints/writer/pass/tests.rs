@@ -203,7 +203,7 @@ async fn taken_over(store: Arc<dyn CheckpointStore>, keep: Keep, needs: &Needs) 
 }
 
 #[tokio::test]
-async fn wherever_a_pass_is_cut_the_next_owner_can_go_on() {
+async fn pass_cut_at_any_step_can_be_continued() {
     for late in [false, true] {
         let mut cuts = 0;
         for cut in 0.. {
@@ -240,7 +240,7 @@ async fn wherever_a_pass_is_cut_the_next_owner_can_go_on() {
 }
 
 #[tokio::test]
-async fn a_new_session_can_be_resumed_before_its_first_guild_is_written() {
+async fn new_session_can_be_resumed_before_its_first_guild_is_written() {
     let store = Faulty::new(false);
     let mut bench = Bench::new(store.clone(), Keep::Full).await;
     bench.take("GUILD_CREATE", &guild(5));
@@ -251,7 +251,7 @@ async fn a_new_session_can_be_resumed_before_its_first_guild_is_written() {
 }
 
 #[tokio::test]
-async fn an_answer_that_did_not_come_is_no_loss() {
+async fn unanswered_write_is_not_a_loss() {
     let store = Faulty::new(true);
     let mut bench = Bench::new(store.clone(), Keep::Full).await;
     bench.take("GUILD_CREATE", &guild(5));
@@ -268,7 +268,7 @@ async fn an_answer_that_did_not_come_is_no_loss() {
 }
 
 #[tokio::test]
-async fn a_store_that_lost_everything_is_told_everything() {
+async fn emptied_store_is_rewritten() {
     let store = Faulty::new(false);
     let mut bench = Bench::new(store.clone(), Keep::Full).await;
     bench.take("GUILD_CREATE", &guild(5));
@@ -293,7 +293,7 @@ async fn outranked_writer_stops() {
 }
 
 #[tokio::test]
-async fn the_last_checkpoint_is_exact() {
+async fn last_checkpoint_is_exact() {
     let store = Faulty::new(false);
     let mut bench = Bench::new(store.clone(), Keep::Full).await;
     // The first of them is being handled, the second waits for it.
@@ -309,7 +309,7 @@ async fn the_last_checkpoint_is_exact() {
 }
 
 #[tokio::test]
-async fn without_guilds_the_session_is_kept_all_the_same() {
+async fn session_is_kept_without_guilds() {
     let store = Faulty::new(false);
     let mut bench = Bench::new(store.clone(), Keep::Session).await;
     bench.take("GUILD_CREATE", &guild(5));
@@ -334,7 +334,7 @@ async fn old_records_are_removed_when_nothing_is_kept() {
 }
 
 #[tokio::test]
-async fn nothing_is_kept_when_nothing_is_to_be_kept() {
+async fn checkpoint_off_writes_nothing() {
     let store = Faulty::new(false);
     let mut bench = Bench::new(store.clone(), Keep::Off).await;
     bench.pass.write(None).await;
@@ -356,7 +356,7 @@ async fn formats(store: &dyn CheckpointStore, serial: u64) -> BTreeSet<u16> {
 }
 
 #[tokio::test]
-async fn an_older_format_is_written_over_everything_and_a_newer_one_over_nothing() {
+async fn older_format_rewrites_all_and_a_newer_one_nothing() {
     let store = Faulty::new(false);
     let mut bench = Bench::new(store.clone(), Keep::Full).await;
     let format = bench.pass.checkpoints.format.clone();

@@ -39,7 +39,7 @@ fn voice_goes_before_members_and_members_are_not_starved() {
 }
 
 #[test]
-fn a_newer_one_takes_the_place_of_an_older() {
+fn newer_command_replaces_an_older_one() {
     let mut queue = Queue::default();
     push(&mut queue, CommandClass::Voice(1), 1);
     push(&mut queue, CommandClass::Voice(2), 2);
@@ -66,7 +66,7 @@ fn members_leave_a_part_of_the_sends_to_others() {
 }
 
 #[test]
-fn a_sixth_presence_waits() {
+fn sixth_presence_waits() {
     let start = Instant::now();
     let mut queue = Queue::default();
     for second in 0..5 {
@@ -84,7 +84,7 @@ fn a_sixth_presence_waits() {
 }
 
 #[test]
-fn a_full_queue_is_shared() {
+fn full_queue_is_shared() {
     let mut queue = Queue::default();
     for item in 0..WAITING as u32 {
         push(&mut queue, CommandClass::Members(1), item);
