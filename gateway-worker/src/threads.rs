@@ -25,7 +25,7 @@ impl TimeSlice {
     }
 
     /// Gives the thread up when the turn has lasted long enough.
-    pub(crate) async fn give_way(&mut self) {
+    pub(crate) async fn yield_if_over(&mut self) {
         if self.0.elapsed() >= SLICE {
             tokio::task::yield_now().await;
             self.0 = Instant::now();
