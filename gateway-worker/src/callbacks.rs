@@ -141,7 +141,7 @@ impl ShardCallbacks {
         let heard = self.code.tools.bridge.hub().give_to_shard(message.clone()) > 0;
         let decision = Arc::new(StartDecision::default());
         let (said, hears) = oneshot::channel();
-        let hook = MessageCall {
+        let call = MessageCall {
             handler: self.code.handler.clone(),
             context: self.context(),
             lease: self.lease.clone(),
@@ -151,7 +151,7 @@ impl ShardCallbacks {
         };
         let span = tracing::info_span!("handle_message", shard.id = %shard.number(), epoch = %shard.epoch());
         // Dropping the handle detaches the task; the tracker keeps it.
-        drop(self.code.stragglers.spawn_on(hook.run(said).instrument(span), &self.code.runtime));
+        drop(self.code.stragglers.spawn_on(call.run(said).instrument(span), &self.code.runtime));
         let taken = match timeout_at(until, hears).await {
             Ok(Ok(taken)) => Some(taken == MessageOutcome::Accepted),
             // It never started: the lease or the shard is gone, or the process ends.
@@ -185,7 +185,7 @@ impl ShardCallbacks {
         let until = request.deadline;
         let Some(slot) = slots.take(until).await else {
             counted.outcome = "busy";
-            let why = "its worker had too much to do, and did not come to it by the deadline";
+            let why = "its worker had too much to do and did not start it by the deadline";
             return AnswerOutcome::Failed(failure(Kind::TooLate, why));
         };
         let (handler, context, lease) = (self.code.handler.clone(), self.context(), self.lease.clone());
@@ -246,7 +246,7 @@ impl RequestEnd {
             Self::Panicked => ("panicked", failed(Kind::Failed, "its bot code panicked")),
             Self::NotMine => ("not_mine", AnswerOutcome::NotMine),
             Self::NoLease => {
-                let why = "its worker does not know whether it may act: it has no word on its lease";
+                let why = "its worker cannot confirm its lease, so it may not act";
                 ("no_lease", failed(Kind::Unreachable, why))
             }
         }

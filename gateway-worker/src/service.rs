@@ -79,16 +79,16 @@ pub struct Parts {
 /// The worker can't start, or can't go on.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
-    /// The gRPC port can't be had.
-    #[error("can't listen on {address} (--worker-listen): {source}")]
+    /// The gRPC port cannot be bound.
+    #[error("cannot bind {address} (--worker-listen): {source}")]
     Listen {
         /// Where.
         address: SocketAddr,
         /// Why.
         source: io::Error,
     },
-    /// The REST proxy's port can't be had.
-    #[error("can't listen on {address} (--rest-listen): {source}")]
+    /// The REST proxy's port cannot be bound.
+    #[error("cannot bind {address} (--rest-listen): {source}")]
     RestListen {
         /// Where.
         address: SocketAddr,
@@ -98,7 +98,7 @@ pub enum WorkerError {
     /// The REST proxy can't be set up.
     #[error("the REST proxy: {0}")]
     Rest(String),
-    /// The health port can't be had.
+    /// The health port cannot be bound.
     #[error(transparent)]
     Health(#[from] BindError),
     /// It listens on all addresses, and none for others was found.
@@ -111,7 +111,7 @@ pub enum WorkerError {
     #[error(transparent)]
     Link(#[from] LinkError),
     /// There are no threads for shards or handlers.
-    #[error("threads can't be started: {0}")]
+    #[error("cannot start threads: {0}")]
     Threads(io::Error),
     /// Others can't reach it any more: it must not run on half alive.
     #[error("the gRPC server ended: {0}")]

@@ -305,7 +305,7 @@ pub(crate) struct Pending {
 /// Something that was set aside is not given to the handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ReplayRefused {
-    #[error("it waits for its handler already")]
+    #[error("it already waits for its handler")]
     Waits,
     #[error("the shard's queue is full")]
     Full,

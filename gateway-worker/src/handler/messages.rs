@@ -17,8 +17,8 @@ pub enum MessageOutcome {
 /// There is no reply to a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
-    /// Bot code does not know what is asked.
-    #[error("it does not know what is asked")]
+    /// Bot code does not know the type of the request.
+    #[error("bot code does not know this type of request")]
     UnknownType,
     /// It failed; the reason is sent to the caller, cut to 256 bytes.
     #[error("{0}")]

@@ -37,7 +37,7 @@ pub(super) async fn advertised(
     match address_towards(&coordinator, bound).await {
         Ok(local) => Ok(format!("http://{}", SocketAddr::new(local, bound.port()))),
         Err(why) => Err(WorkerError::Advertise(format!(
-            "this worker listens on {bound} and its address towards {coordinator:?} can't be told ({why})"
+            "this worker listens on {bound} and cannot determine its address towards {coordinator:?} ({why})"
         ))),
     }
 }

@@ -92,7 +92,7 @@ async fn send_on(
     }
     let too_late = |waiting: usize| match shard.status() {
         ShardStatus::Ready | ShardStatus::Identifying => CommandRefused::TooMany(format!(
-            "Discord's limits let it not out by the deadline; {waiting} others wait on the shard"
+            "Discord's limits did not allow it by the deadline; {waiting} other commands wait on the shard"
         )),
         _ => CommandRefused::NotConnected(shard.in_words()),
     };

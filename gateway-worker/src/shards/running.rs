@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// What a shard says while it is careful.
-const CAREFUL: &str = "careful: its owners died, and what they may have died of is handled one by one";
+const CAREFUL: &str = "careful: its owners died; suspect events are handled one at a time";
 
 /// A shard that this worker runs: its state, and what reaches its task and its bot code.
 #[derive(Debug)]
