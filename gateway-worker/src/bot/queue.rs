@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{ShardHandler, gate::Gate};
 use crate::{
-    event::{Event, Wanted, queued::Queued},
+    event::{Wanted, queued::Queued},
     relay::{ShardRelay, as_pending},
 };
 

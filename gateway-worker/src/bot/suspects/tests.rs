@@ -281,7 +281,7 @@ async fn slow_suspect_releases_the_worker_lock() {
 async fn notes_of_killed_owners_are_void() {
     let worker = Worker::new();
     let killed = vec![Epoch(EPOCH.0 - 1)];
-    let caution = ShardCaution { level: Level::Full, killed };
+    let caution = ShardCaution { level: CareLevel::Full, killed };
     let event_queue = worker.bot.queue_for(&worker.shard, &testing::lease(), caution);
     let mut worker = Worker { event_queue, ..worker };
     for epoch in [EPOCH.0 - 2, EPOCH.0 - 1] {
@@ -307,7 +307,7 @@ async fn suspect_that_did_not_start_loses_its_note() {
 #[tokio::test(start_paused = true)]
 async fn brief_care_delays_fresh_events_by_seconds_at_most() {
     let worker = Worker::new();
-    let caution = ShardCaution { level: Level::Brief, killed: Vec::new() };
+    let caution = ShardCaution { level: CareLevel::Brief, killed: Vec::new() };
     let event_queue = worker.bot.queue_for(&worker.shard, &testing::lease(), caution);
     let mut worker = Worker { event_queue, ..worker };
     let began = Instant::now();

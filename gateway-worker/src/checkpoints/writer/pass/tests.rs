@@ -1,14 +1,16 @@
 //! A pass that is cut at any step leaves something that another worker can go on with.
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use checkpoint::{
-    CheckpointMemoryStore, CheckpointStore, Claim, Cursor, FORMAT_MIN, Freshness, PageRead, PendingEvent,
-    Session,
+    CheckpointMemoryStore, CheckpointStore, Claim, Cursor, FORMAT_MIN, Freshness, PageRead, Session,
 };
 use fleet_model::{Epoch, ShardNumber};
 use serde_json::json;
