@@ -1,7 +1,7 @@
-//! Bot code as the shards reach it: each shard has a queue of its own, whose handlers run on threads of their own.
+//! Queues of events for bot code: one for each shard. Handlers run on threads of their own.
 //!
-//! Owns the way from a platform event to a handler's call: it checks lease and shard once more, and lists unfinished
-//! events for checkpoints. [`care`] handles suspects.
+//! Owns the way from an event to the call of its handler: lease and shard are checked once more, and unfinished events are listed
+//! for checkpoints. [`suspects`] handles events that may have killed a worker.
 //!
 //! When a shard ends for any reason (stopped in order, given up, aborted, taken by another worker), its queue is shut
 //! at once: no handler starts after that.

@@ -4,7 +4,8 @@
 //! are caught, and the caller is answered by the deadline. A request whose caller has gone, or whose deadline has passed, is
 //! ended where it awaits. A message whose handler has started goes on, a minute at most.
 //!
-//! Bot code runs where handlers run. One that blocks its thread can't be ended; it keeps its callback slot until it ends.
+//! Callbacks run on the threads of handlers. A callback that blocks its thread cannot be ended; it keeps its callback slot until
+//! it ends.
 
 use std::{sync::Arc, time::Duration};
 

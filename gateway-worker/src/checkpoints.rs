@@ -1,9 +1,9 @@
-//! Checkpoints: what another worker needs to take a shard over without an IDENTIFY, written down each second and read when a
-//! shard starts.
+//! Checkpoints: what another worker needs to take a shard over without an IDENTIFY, written each second and read when a shard
+//! starts.
 //!
-//! [`restore`] claims and reads, once for each start of a shard. [`writer`] writes, a task of its own beside the shard's: it
-//! takes what the [cache](crate::cache) says has changed and what the [queue](crate::bot) has not handled, and writes `read`
-//! last. The records, their formats and the store's rules are the crate `checkpoint`'s.
+//! [`restore`] claims and reads, once for each start of a shard. [`writer`] writes in a task beside the shard's: it takes the
+//! changes of the [cache](crate::cache) and the unhandled events of the [queue](crate::bot), and writes the watermark `read`
+//! last. The crate `checkpoint` defines the records, their formats and the rules of the store.
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 

@@ -1,5 +1,5 @@
-//! Discord's REST API as bot code has it, by way of the worker's own proxy; and whether Discord takes the token: asked once at
-//! the start, so that a wrong one is one clear line and no login storm.
+//! Clients of Discord's REST API for bot code, through the worker's own proxy; and the check of the token, once at the start, so
+//! that a wrong token is one clear error and not a login storm.
 
 use std::time::Duration;
 

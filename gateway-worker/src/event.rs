@@ -1,4 +1,4 @@
-//! An event of Discord as bot code gets it, and as it waits to be handled ([`queued`]).
+//! A Discord event as bot code receives it, and as it waits in a queue ([`queued`]).
 
 use std::{
     collections::BTreeSet,

@@ -1,4 +1,4 @@
-//! What bot code is: an [`EventHandler`], given each event of each shard that runs here, with a [`Context`].
+//! The interface of bot code: an [`EventHandler`] receives each event of each shard that runs here, with a [`Context`].
 //!
 //! Owns the interface between the platform and a bot. The crate `dispatch` brings events here in order and within bounds; the
 //! [shard](crate::shard) receives, keeps and resumes them.

@@ -1,4 +1,4 @@
-//! Whether this worker may run its shards: its own reckoning of the lease.
+//! The worker's own view of its lease: whether it may run its shards.
 //!
 //! A renewal counts from the moment it was *sent*, and the worker uses the TTL less 20 %: so its window always ends before
 //! any other process thinks that it has. Either path renews, the coordinator's acknowledgement or the store's; a refusal by

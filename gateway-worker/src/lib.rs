@@ -4,8 +4,8 @@
 //! gateway connection and one [cache]. Permits to IDENTIFY come from the coordinator. Queries are answered from what
 //! the shards publish, without asking their tasks.
 //!
-//! A bot is an [`EventHandler`] and a `main` that calls [`run`]. What it needs of the platform is exported here, the [`Bridge`] and the
-//! types of its answers ([`v1`], [`convert`]) among it.
+//! A bot is an [`EventHandler`] and a `main` that calls [`run`]. Everything that it needs of the platform is exported here,
+//! including the [`Bridge`] and the types of its answers ([`v1`], [`convert`]).
 
 mod bot;
 pub mod cache;

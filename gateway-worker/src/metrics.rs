@@ -1,4 +1,4 @@
-//! What the worker counts.
+//! Counters of the worker.
 
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},

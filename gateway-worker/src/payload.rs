@@ -1,4 +1,4 @@
-//! What is read of a payload without parsing all of it.
+//! Reads single fields of a payload without parsing all of it.
 
 use std::{fmt, time::Duration};
 

@@ -1,4 +1,4 @@
-//! A shard's events as the relay gets them: what [the relay](::relay) is for, in the words of this crate.
+//! Feeds a shard's events to [the relay](::relay).
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The worker's REST proxy: its settings, and how it is put together. What it does is `discord-rest`'s.
+//! Settings and assembly of the worker's REST proxy, which the crate `discord-rest` implements.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

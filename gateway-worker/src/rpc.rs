@@ -1,4 +1,4 @@
-//! What the coordinator and the other workers ask this one.
+//! The gRPC service for the coordinator and the other workers.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The worker as a whole: binds its ports, serves, runs its shards, gives them away, stops.
+//! The worker as a whole: binds its ports, serves, runs its shards, hands them off, stops.
 
 use std::{
     io,

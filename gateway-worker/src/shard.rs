@@ -1,9 +1,9 @@
 //! The task of one shard: its gateway connections, and what becomes of an event.
 //!
 //! The [`runner`] makes one [`connection`] after another over a [`socket`], and publishes what it learns in the
-//! [`ShardState`](crate::shard_state::ShardState), which it alone changes. The way of an event: the socket, the lease
-//! check, the [`intake`] with cache and queue; then `read` moves on. An event that comes when the lease is not known to
-//! hold is not taken, so a later RESUME brings it again.
+//! [`ShardState`](crate::shard_state::ShardState), which it alone changes. An event passes the socket, the lease check,
+//! and the [`intake`] with cache and queue; then the watermark moves. An event that arrives while the lease is not known to
+//! hold is dropped, so that a later RESUME brings it again.
 
 mod commands;
 mod connection;

@@ -1,11 +1,11 @@
 //! Work that one worker of the fleet does for all: the bot's singleton, on the worker that holds shard 0.
 //!
-//! Owns when it runs. A keeper of its own task, beside the shard's, begins it when the shard is first ready, ends it when the lease's
-//! window closes or the shard is outranked, begins it again when the lease is back, and lets the shard stop only when it has
-//! ended: until then the shard runs on, so that no other worker can begin. Decides nothing about the shard.
+//! A keeper task beside the shard's decides when it runs: it starts the singleton when the shard is first ready, ends it when the
+//! lease's window closes or the shard is outranked, and restarts it when the lease is back. The shard stops only once the
+//! singleton has ended, so that no other worker can start one before.
 //!
-//! A token ends it. After some time its task is aborted, and waited for. Code that blocks its thread
-//! can't be aborted: it is waited for a second more, and left behind with an error. Then only its epoch distinguishes it.
+//! The singleton is cancelled by a token. If it does not end in time its task is aborted. Code that blocks its thread cannot be
+//! aborted: after one more second it is left behind with an error, and only its epoch distinguishes it from the next one.
 
 use std::{sync::Arc, time::Duration};
 

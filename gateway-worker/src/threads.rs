@@ -1,7 +1,7 @@
-//! Which work has threads of its own, so that it can't keep the lease waiting.
+//! The runtimes of a worker, separate so that no work delays the lease.
 //!
-//! The process's main runtime has the lease, the link and the servers: work of moments. Shards have a runtime of their own, as a
-//! thousand guilds that arrive at once are seconds of parsing; and so have handlers, as bot code may block its thread.
+//! The process's main runtime has the lease, the link and the servers, which work for moments only. Shards have a runtime of their
+//! own, as a thousand guilds that arrive at once take seconds to parse; so do handlers, as bot code may block its thread.
 
 use std::{
     io,

@@ -1,4 +1,4 @@
-//! What fresh events wait for after a RESUME.
+//! Holds fresh events back after a RESUME, until a checkpoint covers it.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! What is counted of messages and questions to shards.
+//! Metrics of messages and requests to shards.
 
 use prometheus_client::{
     encoding::EncodeLabelSet,

@@ -1,4 +1,4 @@
-//! How fast a worker may write: many shards that fill at once take turns, so that Redis serves others in between.
+//! Limits the rate at which a worker writes checkpoints, so that Redis serves others while many shards fill at once.
 
 use std::{sync::Mutex, sync::PoisonError, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What a shard begins with: it claims its checkpoint, so that no owner before it can write there any more, and reads it.
+//! Claims a shard's checkpoint when the shard starts, so that no previous owner can write there any more, and reads it.
 //!
 //! A checkpoint that cannot be read costs only its shard an IDENTIFY and a gap. Unfinished events in it need no
 //! session: they are read and handled in any case; the gap begins before those that cannot be read.

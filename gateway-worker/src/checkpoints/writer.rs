@@ -1,8 +1,8 @@
-//! Writes one shard's checkpoints: a task of its own, which ends with the shard's.
+//! Writes one shard's checkpoints, in a task of its own that ends with the shard's.
 //!
-//! The order is what makes a checkpoint whole at any moment: `read` is looked at first, then what has changed and what is
-//! pending are taken, so that both reach at least as far; records are written before the head that speaks of them. Records
-//! may be newer than the head: each guild has a stamp, and what is replayed up to it changes nothing.
+//! The order keeps a checkpoint whole at any moment: `read` is taken first, then changes and pending events, so that both reach
+//! at least as far; records are written before the head that names them. Records may be newer than the head: each guild has a
+//! stamp, and events replayed up to it change nothing.
 //!
 //! When the format has become older, a pass rewrites all records in place: until it is done a worker that reads only the
 //! older format cannot resume from here. When it has become newer, nothing is written for that.

@@ -1,4 +1,4 @@
-//! What waits for its handler: an event, a gap, or something that was set aside.
+//! An item of a shard's queue: an event, a gap, or an event that was set aside.
 
 use checkpoint::PendingEvent;
 use dispatch::{Item, Kind};
@@ -11,13 +11,13 @@ use crate::{
     payload::guild_of,
 };
 
-/// What waits for its handler.
+/// An item that waits for its handler.
 pub(crate) enum Queued {
     Event(Event),
     /// Reported before what came after it in the shard's own lane.
     Gap(QueuedGap),
-    /// Something that was set aside, for the handler again. It is kept where it was until its handler has come to its end, so no
-    /// checkpoint holds it.
+    /// An event that was set aside, for its handler again. It stays set aside until its handler has ended, so no checkpoint
+    /// holds it.
     Replay(Box<Self>),
 }
 

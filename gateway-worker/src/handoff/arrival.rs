@@ -1,4 +1,4 @@
-//! The target's side: shards of other workers that are to come here are copied, each by a task of its own.
+//! The target's side: copies shards of other workers that are to move here, each in a task of its own.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! A shard that is copied over a real connection while it runs, and handed over.
+//! A shard is copied over a real connection while it runs, and handed off.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

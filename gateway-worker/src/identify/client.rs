@@ -1,4 +1,4 @@
-//! The task that speaks with the coordinator's identify queue. Requests outlive its streams: each is sent again on the next one.
+//! The task that talks to the coordinator's identify queue. Requests outlive its streams: each is sent again on the next one.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The requests that wait, and the permits that shards hold. Pure but for the channels that it answers on.
+//! Waiting requests, and permits that shards hold. Pure except for the channels that grants go to.
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -1,4 +1,4 @@
-//! A worker on its way out: how long it waits for others to take its shards. Pure.
+//! How long a draining worker waits for others to take its shards. Pure.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Joining the fleet.
+//! Registers the worker with the coordinator.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 

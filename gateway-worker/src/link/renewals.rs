@@ -1,5 +1,5 @@
-//! The lease's second path: renewals through the store, made by a task of its own that grants them to the lease by itself. So
-//! neither a slow store nor a coordinator that hangs holds the other path up.
+//! The lease's second path: a task renews the lease through the store and applies renewals by itself, so that neither a slow
+//! store nor a hanging coordinator delays the other path.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! While the heartbeat stream is open: reports go up, directives come down, the store is asked as well.
+//! Serves an open heartbeat stream: sends reports, applies directives, and renews the lease through the store as well.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What other processes want sent on a shard of this worker.
+//! Commands of other processes for shards of this worker.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Sends a shard to the worker that it is to be handed over to.
+//! Sends a copy of a shard to the worker that takes it over.
 
 use std::sync::Arc;
 

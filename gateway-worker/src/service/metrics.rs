@@ -1,4 +1,4 @@
-//! What a worker counts, by part.
+//! The metrics of a worker, by part.
 
 use discord_rest::RestMetrics;
 use dispatch::DispatchMetrics;

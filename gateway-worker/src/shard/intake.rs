@@ -1,8 +1,8 @@
-//! What becomes of a dispatch: into the cache, to the handlers' queue, then `read` moves on. In Discord's order, and once.
+//! Applies each dispatch to the cache, queues it for handlers, then moves the watermark: in Discord's order, and once.
 //!
-//! Owns the way between the socket and the rest over all connections of a shard: where its [session] stands, what of it was
-//! [restored](restoring) from a checkpoint, what was lost, and who writes the next checkpoint. Decides nothing about connections:
-//! it says what it could not take, and [`connection`](super::connection) acts on that.
+//! Owns what outlives a connection: the progress of the [session], what is [restored](restoring) from a checkpoint, what was
+//! lost, and the writer of checkpoints. Decides nothing about connections: it returns what it could not take, and
+//! [`connection`](super::connection) acts on that.
 
 use std::{
     collections::HashSet,

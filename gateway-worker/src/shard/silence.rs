@@ -1,5 +1,4 @@
-//! Whether a connection that looks open is dead: its heartbeats are not acknowledged, or no event comes where many should.
-//! Pure.
+//! Detects connections that look open and are dead: heartbeats are not acknowledged, or no event comes where many should. Pure.
 //!
 //! Waiting for the next heartbeat would take 40 s at Discord's interval. The shard's own measure finds a half-open
 //! connection, or a gateway that only acknowledges, sooner.

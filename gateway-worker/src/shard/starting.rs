@@ -1,5 +1,5 @@
-//! The trace of a connection's way to ready: one span for the whole, one for each step, and the coordinator's queue in between.
-//! A way that leads nowhere ends its trace, and the next attempt begins another, so no trace grows without end.
+//! The trace of a shard's start: one span for the whole, one for each step, and the coordinator's queue in between. A failed
+//! attempt ends its trace, and the next one begins another, so that no trace grows without end.
 
 use fleet_model::StartOutcome;
 use tracing::{Span, field};

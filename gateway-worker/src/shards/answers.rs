@@ -1,4 +1,4 @@
-//! What the shards of this worker answer: to its own bot code, and to the rest of the fleet.
+//! Answers from the shards of this worker, to its own bot code and to the rest of the fleet.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Messages for shards of this worker, and questions to them.
+//! Messages and requests to shards of this worker.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Objects out of the caches of this worker's shards.
+//! Objects of the caches of this worker's shards.
 
 use serde_json::Value;
 use shard_bridge::{FoundObject, ObjectKind, ObjectQuery, ObjectRefused};

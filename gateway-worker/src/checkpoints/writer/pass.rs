@@ -1,4 +1,4 @@
-//! One pass of a writer: what has changed, and what is pending, goes to the store in steps.
+//! One pass of a writer: writes changes and pending events to the store in steps.
 
 use std::{collections::BTreeSet, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! The commands of one shard that wait to go out, and whose turn it is. Pure: time comes in as an argument.
+//! The waiting commands of one shard, and which goes next. Pure: time is an argument.
 //!
 //! A guild's flood of requests for members must not hold up other guilds: they go out in turns by guild, they leave a part of Discord's
 //! sends to voice and presence, and when there is no room for another, it is taken from the guild that has most.

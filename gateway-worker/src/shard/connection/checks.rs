@@ -1,4 +1,4 @@
-//! What is looked at a few times a second, events or not: the lease, a connection that hangs, silence.
+//! Checks a few times a second, with or without events: the lease, a connection that hangs, silence.
 
 use fleet_model::ShardStatus;
 use tokio::time::Instant;
@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl Connection<'_> {
-    /// What is looked at a few times a second, events or not.
+    /// Runs the checks. Returns the reason when the connection must end.
     pub(super) fn look(&mut self) -> Option<ConnectionEnd> {
         self.shard().tick();
         if !self.parts.lease.is_open(BootTime::now()) {

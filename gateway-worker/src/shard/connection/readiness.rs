@@ -1,4 +1,4 @@
-//! From READY or RESUMED to ready: the guilds come, and the trace of the way ends.
+//! From READY or RESUMED to a ready shard: waits for the guilds, and ends the trace of the start.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
-//! What comes while the guilds are still read: it waits, within bounds, and is taken after what the checkpoint holds.
+//! Dispatches that arrive while the checkpoint is still read wait here, within bounds, and are taken after it.
 //!
-//! A checkpoint that cannot be read costs only its own session. Readable unfinished events are handled all the same.
+//! A checkpoint that cannot be read costs only its own session. Readable unfinished events are handled anyway.
 
 use std::{collections::VecDeque, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! Where one session ends and another begins: READY, RESUMED, and what is lost between two sessions.
+//! The start and end of sessions: READY, RESUMED, and what is lost between two sessions.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A pass that is cut at any step leaves something that another worker can go on with.
+//! A pass that is cut at any step leaves a checkpoint that another worker can resume from.
 
 use std::{
     sync::{
