@@ -144,7 +144,7 @@ pub struct Args {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CoordinatorUrl(String);
 
-/// An address that a worker tells others; `HOST:PORT` alone means http.
+/// The advertised address of a worker; `HOST:PORT` alone means http.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Advertised(String);
 
@@ -329,7 +329,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_are_good_and_ask_for_nothing_privileged() {
+    fn defaults_are_valid_and_ask_for_no_privileged_intent() {
         let args = Args::try_parse_from(["gateway-worker"]).unwrap();
         let config = args.into_config(Some(Secret::new("t"))).unwrap();
         let privileged = Intents::GUILD_MEMBERS | Intents::GUILD_PRESENCES | Intents::MESSAGE_CONTENT;
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_values_name_what_they_take() {
+    fn wrong_value_names_what_its_setting_takes() {
         for (flag, value, says) in [
             ("--worker-name", "a b", "a-z A-Z 0-9"),
             ("--worker-advertise", "somewhere", "http://HOST:PORT"),
