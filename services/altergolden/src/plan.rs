@@ -22,14 +22,16 @@ const BAR: usize = 24;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PlanCommand {
-    /// Hand all shards of a worker to the others, and let it exit
+    /// Hand off all shards of a worker, and let it exit
     Drain {
         /// The worker
         worker: String,
         #[command(flatten)]
         options: PlanArgs,
     },
-    /// Hand one shard to one worker; it stays there until the next rebalance
+    /// Hand off one shard to one worker
+    ///
+    /// It stays there until the next rebalance.
     Move {
         /// The shard's number
         #[arg(value_parser = shard_number, allow_negative_numbers = true)]
@@ -39,32 +41,33 @@ pub(crate) enum PlanCommand {
         #[command(flatten)]
         options: PlanArgs,
     },
-    /// Spread the shards evenly, including shards that were moved by hand
+    /// Spread all shards evenly, also those moved by hand
     Rebalance {
         #[command(flatten)]
         options: PlanArgs,
     },
-    /// Deployments: workers of another generation (--generation) take over
+    /// Deploy: workers of another generation take over
     #[command(subcommand)]
     Deploy(DeployCommand),
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DeployCommand {
-    /// Hand every shard to the workers of a generation, and let the others exit. It rolls back by itself when a shard does
-    /// not become ready, or a worker of the generation dies
+    /// Hand off every shard to the workers of a generation, and let the others exit
+    ///
+    /// It rolls back by itself when a shard does not become ready, or when a worker of the generation dies.
     Promote {
         /// The generation
         generation: String,
-        /// Abort the plan under way, and move its shards back
+        /// Abort the current plan, and move its shards back
         #[arg(long, conflicts_with = "dry_run")]
         abort: bool,
         #[command(flatten)]
         options: PlanArgs,
     },
-    /// Abort the plan under way; a promotion moves its shards back
+    /// Abort the current plan; a promotion moves its shards back
     Abort,
-    /// The current or last plan, and the active generation
+    /// Show the current or last plan, and the active generation
     Status,
 }
 
@@ -74,7 +77,7 @@ pub(crate) struct PlanArgs {
     /// Only show the steps, the IDENTIFYs and the expected time
     #[arg(long)]
     dry_run: bool,
-    /// Do not wait for its end
+    /// Do not wait until the plan is done
     #[arg(long)]
     no_wait: bool,
 }

@@ -10,7 +10,9 @@ use crate::exit::{CommandOutcome, print_json};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum GetCommand {
-    /// A guild: exit 1 when the bot is not in it, 4 when its shard does not answer
+    /// A guild
+    ///
+    /// Exit code 1 when the bot is not in it, 4 when its shard does not answer.
     Guild {
         #[command(flatten)]
         object: ObjectArgs,
