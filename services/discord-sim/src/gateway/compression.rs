@@ -77,9 +77,7 @@ impl Codec {
             Self::Zstd(context) => Message::Binary(zstd(context, &payload)),
         }
     }
-}
 
-impl Codec {
     /// Encodes an event with a string of `bytes` bytes; compressed it is small.
     pub(crate) async fn encode_inflating(&mut self, bytes: u64) -> Message {
         let (head, tail) = (br#"{"t":"DISCORD_SIM","s":null,"op":0,"d":""#.as_slice(), br#""}"#.as_slice());

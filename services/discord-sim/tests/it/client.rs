@@ -1,6 +1,6 @@
 //! A raw gateway client that does exactly what a test says, legal or not.
 
-use discord_sim::{Sim, SimConfig};
+use discord_sim::{Control, Fault, FaultOutcome, Sim, SimConfig, Snowflake};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -26,6 +26,17 @@ pub(crate) fn quick() -> SimConfig {
 
 pub(crate) async fn start(config: SimConfig) -> Sim {
     Sim::start(config).await.expect("it starts on a free port")
+}
+
+/// The first guild of the bot.
+pub(crate) fn first_guild(control: &Control) -> Snowflake {
+    control.guilds(1, 1)[0].id
+}
+
+/// Writes a message in the first guild.
+pub(crate) fn write_message(control: &Control) -> FaultOutcome {
+    let guild_id = first_guild(control);
+    control.inject(Fault::Message { guild_id, content: None }).unwrap()
 }
 
 /// How long nothing must arrive to count as silence.

@@ -1,33 +1,16 @@
 //! Faults and reports.
 
-use crate::client::{Client, PATIENCE, Seen, USUAL, quick, start};
+use crate::{
+    client::{Client, PATIENCE, Seen, USUAL, first_guild, quick, start},
+    http::http,
+};
 use discord_sim::{
     Control, Fault, FaultError, FaultOutcome, Sim, SimConfig, Snowflake, StatsReport, ViolationKind,
 };
-use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-/// One HTTP/1.0 request; returns status and JSON body.
-pub(crate) async fn http(sim: &Sim, method: &str, path: &str, headers: &str, body: &str) -> (u16, Value) {
-    let mut socket = tokio::net::TcpStream::connect(sim.addr()).await.unwrap();
-    let length = body.len();
-    let request = format!(
-        "{method} {path} HTTP/1.0\r\nUser-Agent: test\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
-    );
-    socket.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).await.unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, serde_json::from_str(body).unwrap_or(Value::Null))
-}
+use serde_json::json;
 
 fn inject(sim: &Sim, fault: Fault) -> FaultOutcome {
     sim.control().inject(fault).unwrap()
-}
-
-fn first_guild(sim: &Sim) -> Snowflake {
-    sim.control().guilds(1, 1)[0].id
 }
 
 #[tokio::test]
@@ -92,7 +75,7 @@ async fn what_cannot_be_is_refused() {
         assert_eq!(close(code, "").unwrap_err(), FaultError::BadCode);
     }
     assert_eq!(close(4000, &"x".repeat(124)).unwrap_err(), FaultError::BadReason);
-    let guild_id = first_guild(&sim);
+    let guild_id = first_guild(&sim.control());
     let event =
         |name: &str| Fault::Event { name: name.into(), guild_id: Some(guild_id), d: json!({}), shards: None };
     assert_eq!(control.inject(event("A\"B")).unwrap_err(), FaultError::BadName);
@@ -108,7 +91,7 @@ async fn a_frozen_connection_is_silent_and_loses_nothing() {
     inject(&sim, Fault::Freeze { shards: None, on: true });
     client.send(json!({"op": 1, "d": 9})).await;
     for _ in 0..3 {
-        inject(&sim, Fault::Message { guild_id: first_guild(&sim), content: None });
+        inject(&sim, Fault::Message { guild_id: first_guild(&sim.control()), content: None });
     }
     let silence = tokio::time::timeout(std::time::Duration::from_millis(200), client.payload());
     assert!(silence.await.is_err());
@@ -140,7 +123,7 @@ async fn resumes_can_be_denied_and_connections_dropped() {
 async fn guilds_go_down_come_back_leave_and_join() {
     let sim = start(quick()).await;
     let (mut client, ..) = Client::open_all(&sim, (0, 1), USUAL).await;
-    let guild_id = first_guild(&sim);
+    let guild_id = first_guild(&sim.control());
     inject(&sim, Fault::GuildOutage { guild_id, on: true });
     assert_eq!(client.event("GUILD_DELETE").await["d"], json!({"id": guild_id, "unavailable": true}));
     assert_eq!(

@@ -5,6 +5,7 @@
 mod client;
 mod control;
 mod docs;
+mod http;
 mod judges;
 mod oddities;
 mod program;

@@ -4,7 +4,10 @@ mod connections;
 mod events;
 mod rest;
 
-use crate::client::{Client, quick, start};
+use crate::{
+    client::{Client, quick, start},
+    http,
+};
 use discord_sim::{Action, Control, Fault, FaultError, Moment, NewPreset, Script, Sim};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -26,8 +29,7 @@ fn every_preset_has_a_row() {
 async fn oddities_are_added_listed_and_cleared_over_http() {
     let sim = start(quick()).await;
     let http = async |method: &str, path: &str, body: Value| {
-        crate::control::http(&sim, method, path, "Content-Type: application/json\r\n", &body.to_string())
-            .await
+        http::http(&sim, method, path, "Content-Type: application/json\r\n", &body.to_string()).await
     };
     let (_, presets) = http("GET", "/sim/presets", Value::Null).await;
     assert_eq!(presets.as_array().unwrap().len(), Control::presets().len());

@@ -1,6 +1,6 @@
 //! What an identified client asks the gateway for: members, voice, presence, and the rest.
 
-use crate::client::{Client, PATIENCE, USUAL, quick, start};
+use crate::client::{Client, PATIENCE, USUAL, first_guild, quick, start};
 use discord_sim::{Fault, GuildReport, Intents, Sim, SimConfig, ViolationKind};
 use serde_json::{Value, json};
 
@@ -248,7 +248,7 @@ async fn every_intent_gates_its_events() {
     ];
     let sim = start(quick()).await;
     let control = sim.control();
-    let guild_id = control.guilds(1, 1)[0].id;
+    let guild_id = first_guild(&control);
     for (bit, names) in gated {
         let (_with, with, _) = Client::open_all(&sim, (0, 1), 1 | 1 << bit).await;
         let without = Intents::ALL.without(Intents(1 << bit)).0;

@@ -9,7 +9,7 @@ mod twilight;
 
 use crate::{
     client::{Client, quick, start},
-    control::http,
+    http::http,
 };
 use discord_sim::{Fault, SimConfig};
 use serde_json::json;

@@ -1,16 +1,9 @@
 //! Sessions that outlive their connections.
 
-use crate::client::{Client, PATIENCE, Seen, USUAL, quick, start};
-use discord_sim::{
-    Control, Delivery, Fault, FaultOutcome, SessionReport, Sim, SimConfig, Switches, ViolationKind,
-};
+use crate::client::{Client, PATIENCE, Seen, USUAL, first_guild, quick, start, write_message};
+use discord_sim::{Control, Delivery, Fault, SessionReport, Sim, SimConfig, Switches, ViolationKind};
 use serde_json::json;
 use std::time::Duration;
-
-fn write(control: &Control) -> FaultOutcome {
-    let guild_id = control.guilds(1, 1)[0].id;
-    control.inject(Fault::Message { guild_id, content: None }).unwrap()
-}
 
 fn session(sim: &Sim, id: &str) -> SessionReport {
     sim.control().ledger().sessions.into_iter().find(|session| session.session_id == id).unwrap()
@@ -33,7 +26,7 @@ async fn a_resume_replays_exactly_what_was_missed() {
     let (client, opened, _) = Client::open_all(&sim, (0, 1), USUAL).await;
     client.close(4000).await;
     detached(&sim, &opened.session_id).await;
-    let missed: Vec<_> = (0..3).map(|_| write(&sim.control()).dispatched[0].sequence).collect();
+    let missed: Vec<_> = (0..3).map(|_| write_message(&sim.control()).dispatched[0].sequence).collect();
     assert_eq!(missed, [10, 11, 12]);
 
     let mut client = Client::connect(&sim).await;
@@ -44,7 +37,7 @@ async fn a_resume_replays_exactly_what_was_missed() {
     }
     let resumed = client.payload().await;
     assert_eq!((&resumed["t"], &resumed["s"]), (&json!("RESUMED"), &json!(13)));
-    assert_eq!(write(&sim.control()).dispatched[0].sequence, 14);
+    assert_eq!(write_message(&sim.control()).dispatched[0].sequence, 14);
     assert_eq!(client.payload().await["s"], 14);
 
     let of = |connection, from, to, replayed| Delivery { connection, from, to, replayed };
@@ -131,7 +124,7 @@ async fn a_resume_takes_an_open_session_over() {
     new.resume(&opened.session_id, 9).await;
     assert_eq!(new.payload().await["t"], "RESUMED");
     assert_eq!(old.close_code().await, 4000);
-    write(&sim.control());
+    write_message(&sim.control());
     assert_eq!(new.payload().await["t"], "MESSAGE_CREATE");
     let shards = sim.control().sessions().shards;
     assert_eq!((shards[0].open_max, shards[0].takeovers), (2, 1), "a test can see it");
@@ -143,7 +136,7 @@ async fn a_small_replay_buffer_does_not_hurt_who_reads() {
     let switches = Switches { replay_buffer: 2, ..Switches::default() };
     let sim = start(SimConfig { largest_guild: Some(9_000), switches, ..quick() }).await;
     let (mut client, ..) = Client::open_all(&sim, (0, 1), USUAL | 1 << 1).await;
-    let guild_id = sim.control().guilds(1, 1)[0].id;
+    let guild_id = first_guild(&sim.control());
     client.send(json!({"op": 8, "d": {"guild_id": guild_id, "query": "", "limit": 0}})).await;
     for index in 0..9 {
         assert_eq!(client.event("GUILD_MEMBERS_CHUNK").await["d"]["chunk_index"], index);
@@ -158,7 +151,7 @@ async fn a_client_that_reads_nothing_is_still_noticed() {
     let sim = start(SimConfig { heartbeat_interval, events_per_second: 0.0, ..quick() }).await;
     let (client, opened, _) = Client::open_all(&sim, (0, 1), USUAL).await;
     let control = sim.control();
-    let guild_id = control.guilds(1, 1)[0].id;
+    let guild_id = first_guild(&control);
     let text = "x".repeat(2_000);
     let full = control.wait_until(PATIENCE, |control| {
         let before = session(&sim, &opened.session_id).sent;
@@ -185,7 +178,7 @@ async fn a_slow_reader_costs_no_memory_and_is_cut_off() {
     let (mut client, opened, _) = Client::open_all(&sim, (0, 1), USUAL).await;
     // More than socket buffers and replay buffer hold, and nobody reads.
     let text = "x".repeat(2_000);
-    let guild_id = sim.control().guilds(1, 1)[0].id;
+    let guild_id = first_guild(&sim.control());
     let behind = |control: &Control| {
         for _ in 0..500 {
             control.inject(Fault::Message { guild_id, content: Some(text.clone()) }).unwrap();

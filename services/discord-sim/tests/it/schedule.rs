@@ -1,6 +1,6 @@
 //! Faults by a seeded schedule.
 
-use crate::client::{Client, PATIENCE, USUAL, quick, start};
+use crate::client::{Client, PATIENCE, USUAL, first_guild, quick, start};
 use discord_sim::{Fault, FaultKind, GuildState, Schedule};
 
 fn schedule(kinds: Vec<FaultKind>, count: u64) -> Schedule {
@@ -46,7 +46,7 @@ async fn connections_to_be_reset_do_not_add_up_and_messages_are_no_faults() {
     let mut reset = Client::dial(&sim, "/?v=10&encoding=json").await;
     assert!(reset.raw().await.is_none());
     let _second = Client::connect(&sim).await;
-    let guild_id = control.guilds(1, 1)[0].id;
+    let guild_id = first_guild(&control);
     control.inject(Fault::Message { guild_id, content: None }).unwrap();
     assert_eq!(control.faults().items.len(), 5);
     sim.shutdown().await;

@@ -1,6 +1,6 @@
 //! From connect to the last GUILD_CREATE.
 
-use crate::client::{Client, USUAL, quick, start};
+use crate::client::{Client, USUAL, first_guild, quick, start};
 use discord_sim::{Fault, Shard, Sim, SimConfig, StartError};
 use std::collections::BTreeSet;
 use tokio_tungstenite::tungstenite::Message;
@@ -58,7 +58,7 @@ async fn without_the_guilds_intent_there_are_no_guild_creates() {
     let sim = start(quick()).await;
     let (mut client, opened) = Client::open(&sim, (0, 1), 1 << 9).await;
     assert_eq!(opened.ready["d"]["guilds"].as_array().unwrap().len(), 8);
-    let guild_id = sim.control().guilds(1, 1)[0].id;
+    let guild_id = first_guild(&sim.control());
     sim.control().inject(Fault::Message { guild_id, content: Some("text".into()) }).unwrap();
     let message = client.payload().await;
     assert_eq!((&message["t"], &message["s"]), (&"MESSAGE_CREATE".into(), &2.into()));

@@ -1,7 +1,7 @@
 //! Both positions of every switch for what Discord leaves open.
 
-use crate::client::{Client, PATIENCE, Seen, USUAL, quick, start};
-use discord_sim::{Control, Fault, ResumeWhileOpen, Sim, SimConfig, Switches};
+use crate::client::{Client, PATIENCE, Seen, USUAL, quick, start, write_message};
+use discord_sim::{Fault, ResumeWhileOpen, Sim, SimConfig, Switches};
 use serde_json::json;
 use std::{
     io::ErrorKind,
@@ -13,11 +13,6 @@ async fn with(switches: Switches) -> Sim {
     start(SimConfig { switches, ..quick() }).await
 }
 
-fn write(control: &Control) {
-    let guild_id = control.guilds(1, 1)[0].id;
-    control.inject(Fault::Message { guild_id, content: None }).unwrap();
-}
-
 #[tokio::test]
 async fn a_resume_may_be_refused_while_the_old_socket_lives() {
     for (resume_while_open, d) in [(ResumeWhileOpen::Refuse, false), (ResumeWhileOpen::RefuseForNow, true)] {
@@ -26,7 +21,7 @@ async fn a_resume_may_be_refused_while_the_old_socket_lives() {
         let mut new = Client::connect(&sim).await;
         new.resume(&opened.session_id, 9).await;
         assert_eq!(new.payload().await, json!({"t": null, "s": null, "op": 9, "d": d}));
-        write(&sim.control());
+        write_message(&sim.control());
         assert_eq!(old.payload().await["t"], "MESSAGE_CREATE", "the old one goes on");
         old.close(4000).await;
         let mut later = Client::connect(&sim).await;
@@ -43,7 +38,7 @@ async fn a_resume_may_give_both_connections_every_event() {
     let mut new = Client::connect(&sim).await;
     new.resume(&opened.session_id, 9).await;
     assert_eq!(new.payload().await["t"], "RESUMED");
-    write(&sim.control());
+    write_message(&sim.control());
     for client in [&mut old, &mut new] {
         assert_eq!(client.event("MESSAGE_CREATE").await["s"], 11);
     }

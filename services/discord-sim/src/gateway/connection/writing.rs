@@ -8,14 +8,22 @@ use crate::{
     event::Event,
     gateway::ending::End,
     hub::{Departure, Order},
-    protocol::Payload,
+    odd::Moment,
+    protocol::{Payload, close},
     report::ViolationKind,
+    session::Taken,
 };
 use axum::extract::ws::Message;
 use futures_util::StreamExt;
-use std::{pin::pin, sync::atomic::AtomicU64, time::Duration};
+use std::{
+    pin::pin,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 use tokio::time::{Instant, sleep, sleep_until};
 
+/// Events written before the socket is looked at again.
+const BATCH: usize = 64;
 /// Frames read ahead while a write waits; more stay in the socket.
 const READ_AHEAD: usize = 128;
 /// Nothing is late for longer.
@@ -104,6 +112,40 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// Sends what the session has for this connection, one batch.
+    pub(super) async fn send_events(&mut self) -> Result<(), End> {
+        let Some(joined) = &mut self.joined else { return Ok(()) };
+        let taken = joined.cell.lock().take(self.id, BATCH);
+        let (events, replay_until) = match taken {
+            Taken::Events { events, replay_until } => (events, replay_until),
+            // An ended session's connection is told so; one that was taken over has an order coming.
+            Taken::NotYours if !joined.cell.lock().has_ended() => return Err(End::superseded()),
+            Taken::NotYours => return Err(End::code(close::NOT_AUTHENTICATED, "The session has ended.")),
+            Taken::Overrun => {
+                return Err(End::code(close::UNKNOWN_ERROR, "Too far behind."));
+            }
+        };
+        let Some(from) = events.first().map(|(sequence, _)| *sequence) else { return Ok(()) };
+        // There may be more; the loop looks at the socket first.
+        joined.bell.mark_changed();
+        let cell = Arc::clone(&joined.cell);
+        let handed = AtomicU64::new(0);
+        let written = self.write(Outgoing::Events { events: &events, handed: &handed }).await;
+        let to = handed.into_inner();
+        if to >= from {
+            cell.lock().record_sent(self.id, from, to, replay_until);
+        }
+        written?;
+        for (_, event) in &events {
+            match event {
+                Event::Ready(_) => self.run_script(Moment::Ready).await?,
+                Event::Resumed => self.run_script(Moment::Resumed).await?,
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Presets of gateway connections.
 
 use super::preset;
-use crate::client::{Client, USUAL, quick, start};
+use crate::client::{Client, USUAL, first_guild, quick, start};
 use discord_sim::{Fault, Sim};
 use serde_json::json;
 
@@ -106,7 +106,7 @@ async fn seen(name: &str, does: Does, count: usize) -> Vec<String> {
         client.identify((0, 1), USUAL).await;
     }
     if let IsConnected = does {
-        let guild_id = sim.control().guilds(1, 1)[0].id;
+        let guild_id = first_guild(&sim.control());
         sim.control().inject(Fault::Message { guild_id, content: None }).unwrap();
     }
     if matches!(does, Identifies | IsConnected) {

@@ -3,7 +3,8 @@
 use super::preset;
 use crate::{
     client::{Client, quick, start},
-    rest::call::{Answer, USUAL, get},
+    http::Answer,
+    rest::call::{USUAL, get},
 };
 use discord_sim::{Fault, Sim, SimConfig};
 use serde_json::json;

@@ -1,7 +1,7 @@
 //! The bot's commands.
 
 use super::call::{application, call, get};
-use crate::client::{quick, start};
+use crate::client::{first_guild, quick, start};
 use discord_sim::Fault;
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ fn ping() -> Value {
 async fn commands_are_made_replaced_changed_and_deleted() {
     let sim = start(quick()).await;
     let application = application(&sim).await;
-    let guild = sim.control().guilds(1, 1)[0].id;
+    let guild = first_guild(&sim.control());
     for base in [
         format!("/applications/{application}/commands"),
         format!("/applications/{application}/guilds/{guild}/commands"),
@@ -78,7 +78,7 @@ async fn commands_of_others_are_refused() {
     assert_eq!(get(&sim, "/applications/1/commands").await.code(), (403, 20012));
     let nowhere = format!("/applications/{application}/guilds/1/commands");
     assert_eq!(get(&sim, &nowhere).await.code(), (403, 50001));
-    let guild = sim.control().guilds(1, 1)[0].id;
+    let guild = first_guild(&sim.control());
     sim.control().inject(Fault::GuildLeave { guild_id: guild }).unwrap();
     let left = format!("/applications/{application}/guilds/{guild}/commands");
     assert_eq!(call(&sim, "PUT", &left, json!([])).await.code(), (403, 50001));

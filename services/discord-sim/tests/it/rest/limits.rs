@@ -1,7 +1,10 @@
 //! Rate limits, bans, made-up faults.
 
-use super::call::{USUAL, call, get, raw, somewhere, violations};
-use crate::client::{quick, start};
+use super::call::{USUAL, call, get, somewhere, violations};
+use crate::{
+    client::{quick, start},
+    http::raw,
+};
 use discord_sim::{Fault, LimitScope, SimConfig};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};

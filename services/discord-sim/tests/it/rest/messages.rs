@@ -1,7 +1,10 @@
 //! Messages of the bot, guilds and people.
 
-use super::call::{call, get, raw, somewhere};
-use crate::client::{Client, USUAL as INTENTS, quick, start};
+use super::call::{call, get, somewhere};
+use crate::{
+    client::{Client, USUAL as INTENTS, first_guild, quick, start},
+    http::raw,
+};
 use discord_sim::{Fault, Intents, SimConfig};
 use serde_json::{Value, json};
 
@@ -228,7 +231,7 @@ async fn guilds_and_people_can_be_read() {
 #[tokio::test]
 async fn members_are_listed_only_with_the_privileged_intent() {
     let sim = start(SimConfig { privileged_intents: Intents(0), ..quick() }).await;
-    let guild = sim.control().guilds(1, 1)[0].id;
+    let guild = first_guild(&sim.control());
     assert_eq!(get(&sim, &format!("/guilds/{guild}/members")).await.code(), (403, 50001));
     sim.shutdown().await;
 }
