@@ -7,15 +7,15 @@ use tokio::{
     net::TcpStream,
 };
 
-/// What a call was answered with.
+/// The answer to a call.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct HttpResponse {
     pub(crate) status: u16,
     head: String,
     pub(crate) text: String,
 }
 
-impl Answer {
+impl HttpResponse {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (key, value) = line.split_once(": ")?;
@@ -33,18 +33,18 @@ impl Answer {
 }
 
 /// A call with exactly these headers, over HTTP/1.0.
-pub(crate) async fn raw(sim: &Sim, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
+pub(crate) async fn raw(sim: &Sim, method: &str, path: &str, headers: &str, body: &[u8]) -> HttpResponse {
     let mut socket = TcpStream::connect(sim.addr()).await.unwrap();
     let head = format!("{method} {path} HTTP/1.0\r\nContent-Length: {}\r\n{headers}\r\n", body.len());
     socket.write_all(head.as_bytes()).await.unwrap();
-    // The other side may have answered before all of a large body is written.
+    // The server may answer before all of a large body is written.
     let _ = socket.write_all(body).await;
     let mut answer = Vec::new();
     let _ = socket.read_to_end(&mut answer).await;
     let answer = String::from_utf8(answer).unwrap();
     let (head, text) = answer.split_once("\r\n\r\n").unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Answer { status, head: head.to_owned(), text: text.to_owned() }
+    HttpResponse { status, head: head.to_owned(), text: text.to_owned() }
 }
 
 /// A call with a User-Agent and these headers; returns the status and the JSON body.

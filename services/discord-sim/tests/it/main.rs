@@ -1,4 +1,4 @@
-//! The simulator over real sockets: a raw client for each rule, and twilight.
+//! The simulator over real sockets: a raw client for each rule, twilight and other libraries.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 

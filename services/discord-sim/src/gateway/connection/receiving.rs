@@ -1,9 +1,9 @@
-//! Reads what the client sends and answers it.
+//! Parses the client's frames and answers them.
 
-use super::{Connection, Joined, scripts::Answer, writing::LONGEST_PAUSE};
+use super::{AttachedSession, Connection, scripts::ResumeReply, writing::LONGEST_PAUSE};
 use crate::{
     gateway::{ending::End, envelope},
-    hub::{Departure, Refusal, SessionCell},
+    hub::{AdmissionError, Disconnect, SessionCell},
     odd::Moment,
     protocol::{Payload, close},
     report::ViolationKind,
@@ -27,14 +27,14 @@ impl Connection {
                 return Err(End::by_client(frame.as_ref()));
             }
             Some(Err(error)) if is_too_long(&error) => Payload::Undecodable(error.to_string()),
-            Some(Err(_)) | None => return Err(End::Left(Departure::Resumable)),
+            Some(Err(_)) | None => return Err(End::ByClient(Disconnect::Resumable)),
         };
         if self.frozen {
             self.notice_zombie(&payload);
             return Ok(());
         }
         let arrived = self.hub.since_start(arrived);
-        if !self.sends.allows(arrived) {
+        if !self.sends.try_count(arrived) {
             self.violation(ViolationKind::RateLimited, "more than 120 sends in 60 s".into());
             return Err(End::code(close::RATE_LIMITED, "Rate limited."));
         }
@@ -45,51 +45,54 @@ impl Connection {
         match payload {
             Payload::Heartbeat(sequence) => {
                 self.expect_heartbeat();
-                if let (Some(joined), Some(sequence)) = (&self.joined, sequence) {
+                if let (Some(session), Some(sequence)) = (&self.session, sequence) {
                     let trim = self.hub.switches().heartbeat_trims;
-                    joined.cell.lock().acknowledge(sequence, trim);
+                    session.cell.lock().acknowledge(sequence, trim);
                 }
                 self.send(envelope::heartbeat_ack()).await
             }
-            Payload::Identify(_) | Payload::Resume(_) if self.joined.is_some() => {
+            Payload::Identify(_) | Payload::Resume(_) if self.session.is_some() => {
                 self.violation(ViolationKind::AlreadyAuthenticated, "a second IDENTIFY or RESUME".into());
                 Err(End::code(close::ALREADY_AUTHENTICATED, "Already authenticated."))
             }
-            Payload::Identify(asked) => {
-                if asked.compress {
+            Payload::Identify(request) => {
+                if request.compress {
                     self.wire.compress_payloads();
                 }
                 let delay = self.hub.switches().ready_delay;
                 let from = (!delay.is_zero()).then(|| Instant::now() + delay.min(LONGEST_PAUSE));
-                let outcome = self.hub.identify(self.id, asked, arrived).await;
+                let outcome = self.hub.identify(self.id, request, arrived).await;
                 self.join(outcome, from).await?;
-                if self.joined.is_some() { self.run_script(Moment::Identify).await } else { Ok(()) }
+                if self.session.is_some() { self.run_script(Moment::Identify).await } else { Ok(()) }
             }
-            Payload::Resume(asked) => {
-                let Answer::Usual { from } = self.run_resume_script(&asked.session_id).await? else {
+            Payload::Resume(request) => {
+                let ResumeReply::Normal { from } = self.run_resume_script(&request.session_id).await? else {
                     return Ok(());
                 };
-                let outcome = self.hub.resume(self.id, asked).await;
+                let outcome = self.hub.resume(self.id, request).await;
                 self.join(outcome, from).await
             }
-            Payload::Request(asked) => match (asked, &self.joined) {
+            Payload::Request(request) => match (request, &self.session) {
                 (_, None) => {
-                    self.violation(ViolationKind::NotAuthenticated, "a request before IDENTIFY".into());
+                    self.violation(
+                        ViolationKind::NotAuthenticated,
+                        "a request before IDENTIFY or RESUME".into(),
+                    );
                     Err(End::code(close::NOT_AUTHENTICATED, "Not authenticated."))
                 }
                 (Err(detail), _) => {
                     self.violation(ViolationKind::DecodeError, detail);
                     Err(End::code(close::DECODE_ERROR, "Error while decoding payload."))
                 }
-                (Ok(Request::Presence(_)), _) if !self.presences.allows(arrived) => {
+                (Ok(Request::Presence(_)), _) if !self.presences.try_count(arrived) => {
                     self.violation(
                         ViolationKind::PresenceLimit,
                         "more than 5 presence updates in 20 s".into(),
                     );
                     Ok(())
                 }
-                (Ok(asked), Some(joined)) => {
-                    self.hub.request(self.id, &joined.cell, asked, arrived);
+                (Ok(request), Some(session)) => {
+                    self.hub.request(self.id, &session.cell, request, arrived);
                     Ok(())
                 }
             },
@@ -106,38 +109,35 @@ impl Connection {
 
     async fn join(
         &mut self,
-        outcome: Result<Arc<SessionCell>, Refusal>,
+        outcome: Result<Arc<SessionCell>, AdmissionError>,
         from: Option<Instant>,
     ) -> Result<(), End> {
         match outcome {
             Ok(cell) => {
-                let sight = cell.lock().sight.clone();
-                let bell = cell.bell();
-                self.joined = Some(Joined { cell, bell, sight, from });
+                let params = cell.lock().params.clone();
+                let updates = cell.subscribe_updates();
+                self.session = Some(AttachedSession { cell, updates, params, from });
                 Ok(())
             }
-            Err(Refusal::InvalidSession { resumable }) => {
+            Err(AdmissionError::InvalidSession { resumable }) => {
                 self.send(envelope::invalid_session(resumable)).await
             }
-            Err(Refusal::Close(code, reason)) => Err(End::code(code, reason)),
+            Err(AdmissionError::Close(code, reason)) => Err(End::code(code, reason)),
         }
     }
 
-    /// A client that got no answer to a heartbeat must close before the next one is due.
+    /// Records a client that keeps a zombie connection: without an ACK it must close before its next heartbeat.
     fn notice_zombie(&mut self, payload: &Payload) {
         if matches!(payload, Payload::Heartbeat(_)) {
             self.unanswered += 1;
             if self.unanswered == 2 {
-                self.violation(
-                    ViolationKind::ZombieKept,
-                    "a second heartbeat, and the first had no ACK".into(),
-                );
+                self.violation(ViolationKind::ZombieKept, "a second heartbeat after one without ACK".into());
             }
         }
     }
 }
 
-/// Whether a frame was refused for its length.
+/// Returns whether a frame was rejected for its length.
 fn is_too_long(error: &Error) -> bool {
     use std::error::Error as _;
     let mut source = error.source();

@@ -10,7 +10,7 @@ fn ping() -> Value {
 }
 
 #[tokio::test]
-async fn commands_are_made_replaced_changed_and_deleted() {
+async fn commands_are_created_replaced_changed_and_deleted() {
     let sim = start(quick()).await;
     let application = application(&sim).await;
     let guild = first_guild(&sim.control());
@@ -45,7 +45,7 @@ async fn commands_are_made_replaced_changed_and_deleted() {
 }
 
 #[tokio::test]
-async fn mistakes_in_commands_are_named_by_field() {
+async fn mistakes_in_commands_name_their_field() {
     let sim = start(quick()).await;
     let base = format!("/applications/{}/commands", application(&sim).await);
     let answer = call(&sim, "POST", &base, json!({"name": "Two Words", "description": "x"})).await;
@@ -72,7 +72,7 @@ async fn mistakes_in_commands_are_named_by_field() {
 }
 
 #[tokio::test]
-async fn commands_of_others_are_refused() {
+async fn commands_of_other_applications_are_rejected() {
     let sim = start(quick()).await;
     let application = application(&sim).await;
     assert_eq!(get(&sim, "/applications/1/commands").await.code(), (403, 20012));

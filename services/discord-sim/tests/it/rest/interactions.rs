@@ -1,4 +1,4 @@
-//! Interactions, their answers, and what follows.
+//! Interactions, their answers and follow-ups.
 
 mod answers;
 mod follow_ups;
@@ -11,7 +11,7 @@ use crate::{
 use discord_sim::{Fault, NewInteraction, Sim};
 use serde_json::{Value, json};
 
-/// Lets it happen and returns INTERACTION_CREATE as the client got it.
+/// Starts an interaction and returns INTERACTION_CREATE as the client got it.
 async fn begin(sim: &Sim, client: &mut Client, wanted: NewInteraction) -> Value {
     let outcome = sim.control().inject(Fault::Interaction(wanted)).unwrap();
     let event = client.event("INTERACTION_CREATE").await["d"].clone();
@@ -30,7 +30,7 @@ fn webhook_of(interaction: &Value) -> String {
 }
 
 #[tokio::test]
-async fn an_interaction_has_all_its_fields_and_needs_no_intent() {
+async fn interaction_has_all_fields_and_needs_no_intent() {
     let sim = start(quick()).await;
     let (guild, channel) = somewhere(&sim).await;
     let application = application(&sim).await;
@@ -107,7 +107,7 @@ async fn context_menus_have_a_target() {
 }
 
 #[tokio::test]
-async fn the_control_api_tells_of_rest() {
+async fn control_api_reports_rest() {
     let sim = start(quick()).await;
     let (_, channel) = somewhere(&sim).await;
     call(&sim, "POST", &format!("/channels/{channel}/messages"), json!({"content": "x"})).await;
@@ -150,7 +150,7 @@ async fn options_must_be_objects() {
 }
 
 #[tokio::test]
-async fn interactions_that_cannot_be_are_named() {
+async fn invalid_interactions_say_why() {
     let sim = start(quick()).await;
     let refused =
         |wanted: NewInteraction| sim.control().inject(Fault::Interaction(wanted)).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! twilight-http, which we did not write, does all of it.
+//! twilight-http as an independent judge of REST.
 
 use super::call::{ping, somewhere};
 use crate::{

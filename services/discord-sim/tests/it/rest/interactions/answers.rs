@@ -25,9 +25,9 @@ fn press(message: &Value) -> NewInteraction {
     }
 }
 
-/// Callers of the control API act as soon as they see an answer.
+/// Callers of the control API act as soon as they see an answer, so it must have its message.
 #[tokio::test(flavor = "multi_thread")]
-async fn answer_is_seen_with_its_message_or_not_at_all() {
+async fn answer_and_its_message_appear_together() {
     let sim = start(quick()).await;
     let (mut client, ..) = Client::open_all(&sim, (0, 1), INTENTS).await;
     let is_over = Arc::new(AtomicBool::new(false));
@@ -54,7 +54,7 @@ async fn answer_is_seen_with_its_message_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn an_answer_becomes_a_message() {
+async fn answer_becomes_a_message() {
     let sim = start(quick()).await;
     let (mut client, ..) = Client::open_all(&sim, (0, 1), INTENTS).await;
     let event = begin(&sim, &mut client, ping()).await;
@@ -85,7 +85,7 @@ async fn an_answer_becomes_a_message() {
 }
 
 #[tokio::test]
-async fn a_late_or_unknown_answer_is_refused() {
+async fn late_and_unknown_answers_are_rejected() {
     let deadline = Duration::from_millis(50);
     let sim = start(SimConfig { interaction_deadline: deadline, ..quick() }).await;
     let (mut client, ..) = Client::open_all(&sim, (0, 1), INTENTS).await;
@@ -102,7 +102,7 @@ async fn a_late_or_unknown_answer_is_refused() {
 }
 
 #[tokio::test]
-async fn only_answers_of_the_right_type_are_taken() {
+async fn answers_of_a_wrong_type_are_rejected() {
     let sim = start(quick()).await;
     let (mut client, ..) = Client::open_all(&sim, (0, 1), INTENTS).await;
     let command = begin(&sim, &mut client, ping()).await;
@@ -116,7 +116,11 @@ async fn only_answers_of_the_right_type_are_taken() {
         assert_eq!(call(&sim, "POST", &callback_of(&command), body).await.code(), code);
     }
     let modal = json!({"type": 9, "data": {"custom_id": "m", "title": "M", "components": [{"type": 1}]}});
-    assert_eq!(call(&sim, "POST", &callback_of(&command), modal).await.status, 204, "it is still open");
+    assert_eq!(
+        call(&sim, "POST", &callback_of(&command), modal).await.status,
+        204,
+        "rejected callbacks leave it unanswered"
+    );
     assert_eq!(get(&sim, &format!("{}/messages/@original", webhook_of(&command))).await.code(), (404, 10008));
 
     let options = vec![json!({"name": "text", "value": "he"})];
@@ -156,7 +160,7 @@ async fn components_update_their_message() {
 }
 
 #[tokio::test]
-async fn an_update_that_is_refused_is_no_answer() {
+async fn rejected_update_leaves_interaction_unanswered() {
     let sim = start(quick()).await;
     let (_, channel) = somewhere(&sim).await;
     let (mut client, ..) = Client::open_all(&sim, (0, 1), INTENTS).await;
@@ -180,7 +184,7 @@ async fn an_update_that_is_refused_is_no_answer() {
     let answer = json!({"type": 4, "data": {"content": "gone"}});
     assert_eq!(call(&sim, "POST", &callback_of(&event), answer).await.status, 204);
     let again = call(&sim, "POST", &callback_of(&event), update("again")).await;
-    assert_eq!(again.code(), (400, 40060), "before its message is looked for");
+    assert_eq!(again.code(), (400, 40060), "checked before its message");
     assert_eq!(violations(&sim.control()), ["interaction_answered_twice"]);
     sim.shutdown().await;
 }

@@ -1,4 +1,4 @@
-//! What follows the first answer.
+//! Follow-ups after the first answer.
 
 use super::{begin, callback_of, webhook_of};
 use crate::{
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 #[tokio::test]
-async fn a_deferred_answer_is_filled_by_the_first_follow_up() {
+async fn first_follow_up_fills_a_deferred_answer() {
     let sim = start(quick()).await;
     let (mut client, ..) = Client::open_all(&sim, (0, 1), INTENTS).await;
     let event = begin(&sim, &mut client, ping()).await;
@@ -50,7 +50,7 @@ async fn a_deferred_answer_is_filled_by_the_first_follow_up() {
 }
 
 #[tokio::test]
-async fn tokens_end_and_strange_ones_are_refused() {
+async fn expired_and_unknown_tokens_are_rejected() {
     let sim = start(SimConfig { interaction_life: Duration::from_millis(600), ..quick() }).await;
     let (mut client, ..) = Client::open_all(&sim, (0, 1), INTENTS).await;
     let event = begin(&sim, &mut client, ping()).await;
@@ -68,7 +68,7 @@ async fn tokens_end_and_strange_ones_are_refused() {
 }
 
 #[tokio::test]
-async fn ephemeral_answers_travel_like_direct_messages() {
+async fn ephemeral_answers_are_dispatched_like_direct_messages() {
     let sim = start(quick()).await;
     let guild = first_guild(&sim.control());
     let (mut client, ..) = Client::open_all(&sim, (0, 1), INTENTS | 1 << 12).await;
@@ -82,16 +82,16 @@ async fn ephemeral_answers_travel_like_direct_messages() {
     assert_eq!((&message["flags"], message.get("guild_id"), message.get("member")), (&json!(64), None, None));
     let channel = event["channel_id"].as_str().unwrap();
     let one = format!("/channels/{channel}/messages/{}", message["id"].as_str().unwrap());
-    assert_eq!(get(&sim, &one).await.code(), (404, 10008), "not for the channel");
+    assert_eq!(get(&sim, &one).await.code(), (404, 10008), "not visible in the channel");
     assert_eq!(get(&sim, &format!("{}/messages/@original", webhook_of(&event))).await.status, 200);
     sim.control().inject(Fault::Message { guild_id: guild, content: None }).unwrap();
-    assert!(without.event("MESSAGE_CREATE").await["d"]["nonce"].is_string(), "it got no other before");
+    assert!(without.event("MESSAGE_CREATE").await["d"]["nonce"].is_string(), "no other message before");
     assert!(sim.control().interactions()[0].ephemeral && sim.control().messages()[0].ephemeral);
     sim.shutdown().await;
 }
 
 #[tokio::test]
-async fn a_placeholder_that_is_deleted_is_filled_by_nothing() {
+async fn deleted_placeholder_is_not_filled() {
     let sim = start(quick()).await;
     let (mut client, ..) = Client::open_all(&sim, (0, 1), INTENTS).await;
     for by_channel in [false, true] {
