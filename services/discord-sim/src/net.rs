@@ -33,7 +33,7 @@ struct Inner {
     /// Arrival time of the last bytes read, in nanoseconds since the Unix epoch; 0 is unknown.
     arrived: AtomicU64,
     reset: AtomicBool,
-    /// Raw bytes to write before those of the WebSocket.
+    /// Raw bytes to write before the WebSocket's bytes.
     pending: Mutex<Vec<u8>>,
 }
 
