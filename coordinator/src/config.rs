@@ -3,7 +3,8 @@
 use std::{net::SocketAddr, time::Duration};
 
 use fleet_model::{Percent, ShardCount};
-use settings::{ApiOrigin, DiscordArgs, GatewayUrl, RelayArgs, Secret, SettingsError, StoreArgs};
+use process::settings::{self, ApiOrigin, DiscordArgs, GatewayUrl, Secret, SettingsError, StoreArgs};
+use relay::RelayArgs;
 use shard_bridge::Deadlines;
 
 /// Discord's own interval between two IDENTIFYs of a bucket

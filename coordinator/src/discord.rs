@@ -19,8 +19,8 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use process::settings::{ApiOrigin, GatewayUrl, Secret};
 use rustls::crypto::ring::default_provider;
-use settings::{ApiOrigin, GatewayUrl, Secret};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use fleet::shard_total::Advice;

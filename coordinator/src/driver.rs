@@ -311,7 +311,7 @@ impl<'a> Driver<'a> {
         }
         fleet.problems.extend(self.shell.discord.problem());
         fleet.problems.extend(self.invalid_records.problems(now.mono));
-        if servers::descriptors_exhausted() {
+        if process::server::descriptors_exhausted() {
             let why = "no file descriptors left: raise the limit of open files (ulimit -n, LimitNOFILE)";
             fleet.problems.push(Problem::new(ProblemCode::DescriptorsExhausted, why));
         }

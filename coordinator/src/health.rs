@@ -1,8 +1,8 @@
 //! The coordinator's health, in the form that monitoring of a discord.js ShardingManager expects.
 
 use fleet_model::{Problem, ShardStatus};
+use process::telemetry::health::{HealthSource, Verdict, problems_json};
 use serde_json::{Value, json};
-use telemetry::health::{HealthSource, Verdict, problems_json};
 
 use crate::snapshot::{Published, Role, Snapshot};
 

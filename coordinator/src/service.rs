@@ -3,7 +3,6 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, atomic::AtomicU64},
-    time::Duration,
 };
 
 use altergolden_proto::{
@@ -14,15 +13,18 @@ use checkpoint::SetAsideStore;
 use event_bus::EventBus;
 use fleet_store::FleetStore;
 use futures_util::future::BoxFuture;
-use relay::RelayStore;
-use servers::{Limits, Listener, grpc_server};
-use shard_bridge::{Bridge, BridgeMetrics, Hub};
-use telemetry::{
-    grpc::TraceLayer,
-    health::{BindError, HealthServer},
-    metrics::Metrics,
+use process::{
+    server::{Limits, Listener, serve_grpc},
+    settings,
+    telemetry::{
+        health::{BindError, HealthServer},
+        metrics::Metrics,
+    },
 };
+use relay::RelayStore;
+use shard_bridge::{Bridge, BridgeMetrics, BridgeParts, Hub};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::service;
 
 use crate::{
     clock::Clock,
@@ -35,9 +37,6 @@ use crate::{
     rpc::{CoordinatorService, FleetService},
     snapshot, term,
 };
-
-/// How long open streams may take to end when the process stops.
-const STREAMS_END: Duration = Duration::from_secs(2);
 
 /// What the coordinator is given from outside.
 pub struct Parts {
@@ -127,7 +126,7 @@ impl Coordinator {
         let tasks = TaskTracker::new();
         let streams = TaskTracker::new();
         tasks.spawn(health.serve(Arc::new(CoordinatorHealth(published.clone())), registry, stop.clone()));
-        let holder = settings::incarnation_nonce().parse().expect("hex digits are a name");
+        let holder = settings::random_incarnation();
         let shell = Shell {
             store: parts.store.clone(),
             discord,
@@ -146,14 +145,28 @@ impl Coordinator {
         let hub = Hub::new(parts.bus, bridge_metrics.clone());
         tasks.spawn(hub.clone().run(None, stop.clone()));
         let recent = Arc::new(published.clone());
-        let bridge =
-            Bridge::new(published.routes.clone(), None, Some(recent), hub, bridge_metrics, "coordinator")
-                .with_relay(parts.relay);
+        let bridge = Bridge::new(BridgeParts {
+            routes: published.routes.clone(),
+            local: None,
+            recent: Some(recent),
+            hub,
+            metrics: bridge_metrics,
+            sender: "coordinator",
+            relay: parts.relay,
+        });
         let operators = FleetService::new(published, fleet.clone(), parts.set_aside);
         let service = CoordinatorService::new(fleet, parts.store, config.lease_ttl, streams.clone());
         let serving = async {
-            let served = serve(listener, service, operators, bridge, &config, stop.clone()).await;
-            if let Err(error) = served {
+            let services = service::Routes::new(CoordinatorServer::new(service))
+                .add_service(FleetServer::new(operators))
+                .add_service(bridge.into_service(config.deadlines));
+            let served = serve_grpc::<CoordinatorServer<CoordinatorService>>(
+                listener,
+                services,
+                DESCRIPTORS,
+                stop.clone(),
+            );
+            if let Err(error) = served.await {
                 tracing::error!(%error, "the gRPC server ended");
             }
             // Without its server a coordinator is of no use.
@@ -171,35 +184,5 @@ impl Coordinator {
         tasks.wait().await;
         tracing::info!("coordinator stopped");
         Ok(ended?)
-    }
-}
-
-/// Serves gRPC until `stop`; streams that do not end by themselves are cut after [`STREAMS_END`].
-async fn serve(
-    listener: Listener,
-    service: CoordinatorService,
-    operators: FleetService,
-    bridge: Bridge,
-    config: &Config,
-    stop: CancellationToken,
-) -> Result<(), tonic::transport::Error> {
-    let (reporter, health) = tonic_health::server::health_reporter();
-    reporter.set_serving::<CoordinatorServer<CoordinatorService>>().await;
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .expect("the descriptors were made with the code");
-    let server = grpc_server()
-        .layer(TraceLayer)
-        .add_service(CoordinatorServer::new(service))
-        .add_service(FleetServer::new(operators))
-        .add_service(bridge.into_service(config.deadlines))
-        .add_service(health)
-        .add_service(reflection)
-        .serve_with_incoming_shutdown(listener.incoming(), stop.clone().cancelled_owned());
-    tokio::select! {
-        served = server => served,
-        () = async { stop.cancelled().await; tokio::time::sleep(STREAMS_END).await } => Ok(()),
     }
 }

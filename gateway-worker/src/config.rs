@@ -2,9 +2,10 @@
 
 use std::{net::SocketAddr, str::FromStr, time::Duration};
 
+use ::relay::RelayArgs;
 use fleet_model::{AdvertisedAddress, Generation, WorkerId};
 use outside_text::printable;
-use settings::{ApiOrigin, DiscordArgs, GatewayUrl, RelayArgs, Secret, SettingsError, StoreArgs};
+use process::settings::{self, ApiOrigin, DiscordArgs, GatewayUrl, Secret, SettingsError, StoreArgs};
 use shard_bridge::Deadlines;
 use twilight_model::gateway::Intents;
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use discord_rest::ANSWER_429_AS;
-use settings::Secret;
+use process::settings::Secret;
 use tonic::codegen::http::{HeaderMap, HeaderValue};
 use twilight_http::{Client, client::ClientBuilder, error::ErrorType};
 

@@ -7,7 +7,7 @@
 //! For Discord that means `wss://` to a subdomain of `discord.gg` at the default port. A stand-in or proxy is trusted
 //! only when the worker's settings name it, at exactly that scheme, host and port.
 
-use settings::{ApiOrigin, GatewayUrl};
+use process::settings::{ApiOrigin, GatewayUrl};
 use url::{Host, Url};
 
 /// The parent domain of Discord's gateways.

@@ -139,7 +139,7 @@ impl Link {
                     self.parts.metrics.count_refused();
                     tracing::warn!("the lease was refused: every shard is closed, registering anew");
                     self.assignment = Assignment::default();
-                    incarnation = settings::incarnation_nonce().parse().expect("hex digits are a name");
+                    incarnation = process::settings::random_incarnation();
                     self.parts.incarnation.store(Arc::new(incarnation.clone()));
                     // A lease that is refused at once, time after time, is no reason to hurry.
                     if BootTime::now().since(began) > LONGEST_WAIT {

@@ -8,8 +8,8 @@ use discord_rest::{
     Share, SharedBudget, Upstream,
 };
 use fleet_model::{Routes, WorkerId};
+use process::settings::{self, ApiOrigin, Secret, SettingsError};
 use redis_link::{KeyPrefix, LinkOptions, RedisLink, RedisUrl};
-use settings::{ApiOrigin, Secret, SettingsError};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 

@@ -5,7 +5,10 @@ use std::{process::ExitCode, sync::Arc};
 use event_bus::RedisBus;
 use fleet_store::RedisStore;
 use futures_util::future::BoxFuture;
-use settings::Exit;
+use process::{
+    ExitError,
+    settings::{self, Exit},
+};
 
 use crate::{Args, EventHandler, Parts, Relay, Worker, WorkerError};
 
@@ -30,40 +33,19 @@ use crate::{Args, EventHandler, Parts, Relay, Worker, WorkerError};
 /// }
 /// ```
 pub async fn run(handler: impl EventHandler) -> ExitCode {
-    let args = match settings::parse::<Args>() {
-        Ok(args) => args,
-        Err(code) => return code,
-    };
-    // If the program has installed one already, that is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let telemetry = match telemetry::init("gateway-worker", telemetry::SERVICE_FILTER) {
-        Ok(telemetry) => telemetry,
-        Err(error) => return fail(Exit::Settings, &error),
-    };
-    let code = run_with(args, Arc::new(handler)).await;
-    telemetry.shutdown().await;
-    code
+    run_with(Arc::new(handler)).await
 }
 
 /// Boxed so that it is compiled here, not in each bot.
-fn run_with(args: Args, handler: Arc<dyn EventHandler>) -> BoxFuture<'static, ExitCode> {
-    Box::pin(start(args, handler))
+fn run_with(handler: Arc<dyn EventHandler>) -> BoxFuture<'static, ExitCode> {
+    Box::pin(process::run_service("gateway-worker", |args| start(args, handler)))
 }
 
-async fn start(args: Args, handler: Arc<dyn EventHandler>) -> ExitCode {
+async fn start(args: Args, handler: Arc<dyn EventHandler>) -> Result<(), ExitError> {
     let (store_args, relay_args) = (args.store.clone(), args.relay.clone());
-    let config = match settings::discord_token().and_then(|token| args.into_config(token)) {
-        Ok(config) => config,
-        Err(error) => return fail(Exit::Settings, &error),
-    };
-    let url = match store_args.url() {
-        Ok(url) => url,
-        Err(error) => return fail(Exit::Settings, &error),
-    };
-    let relay = match relay_args.streams(&url) {
-        Ok(redis) => redis.map(|redis| Relay::redis(redis, relay_args.relay_events)),
-        Err(error) => return fail(Exit::Settings, &error),
-    };
+    let config = args.into_config(settings::discord_token()?)?;
+    let url = store_args.url()?;
+    let relay = relay_args.streams(&url)?.map(|redis| Relay::redis(redis, relay_args.relay_events));
     let rest =
         crate::RestBudget::Redis { url: Box::new(url.clone()), prefix: store_args.redis_prefix.clone() };
     let link = redis_link::RedisLink::new(url, redis_link::LinkOptions::default());
@@ -78,24 +60,9 @@ async fn start(args: Args, handler: Arc<dyn EventHandler>) -> ExitCode {
         handler,
         relay,
     };
-    let worker = match Worker::bind(config, parts).await {
-        Ok(worker) => worker,
-        Err(error) => return fail(Exit::Settings, &error),
-    };
-    let stop = settings::stop_on_signal();
-    match worker.run(stop).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error @ WorkerError::Token(_)) => fail(Exit::Token, &error),
-        Err(error) => fail(Exit::Settings, &error),
+    let worker = Worker::bind(config, parts).await?;
+    match worker.run(process::stop_on_signal()).await {
+        Err(error @ WorkerError::Token(_)) => Err(ExitError::new(Exit::Token, error)),
+        ended => Ok(ended?),
     }
-}
-
-/// One clear line, and the exit code that goes with it.
-#[allow(
-    clippy::print_stderr,
-    reason = "the last word of a process that can't start is for whoever started it"
-)]
-fn fail(exit: Exit, error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("gateway-worker: {error}");
-    ExitCode::from(exit as u8)
 }

@@ -13,23 +13,25 @@ use arc_swap::ArcSwap;
 use checkpoint::{CheckpointStore, SetAsideStore};
 use discord_rest::{Rest, RestMetrics};
 use event_bus::EventBus;
-use fleet_model::{Incarnation, Routes, WorkerId};
+use fleet_model::{Routes, WorkerId};
 use fleet_store::FleetStore;
 use futures_util::future::BoxFuture;
-use servers::{Limits, Listener, grpc_server};
-use shard_bridge::{Bridge, BridgeMetrics, Hub};
-use telemetry::{
-    grpc::TraceLayer,
-    health::{BindError, HealthServer},
-    metrics::Metrics,
+use process::{
+    server::{Limits, Listener, serve_grpc},
+    settings,
+    telemetry::{
+        health::{BindError, HealthServer},
+        metrics::Metrics,
+    },
 };
+use shard_bridge::{Bridge, BridgeMetrics, BridgeParts, Hub};
 use tokio::{
     net::{UdpSocket, lookup_host},
     sync::{Notify, watch},
     time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::transport::Uri;
+use tonic::{service, transport::Uri};
 
 use crate::{
     bot::{Bot, Care},
@@ -49,8 +51,6 @@ use crate::{
     threads::Threads,
 };
 
-/// How long open streams may take to end when the process stops.
-const STREAMS_END: Duration = Duration::from_secs(2);
 /// How long handlers that are under way may take to end when the process stops.
 const HANDLERS_END: Duration = Duration::from_secs(5);
 /// How often problems are checked, to record when they began.
@@ -196,8 +196,7 @@ impl Worker {
         }
 
         let worker = config.worker.clone();
-        let incarnation: Incarnation = settings::incarnation_nonce().parse().expect("hex digits are a name");
-        let incarnation = Arc::new(ArcSwap::from_pointee(incarnation));
+        let incarnation = Arc::new(ArcSwap::from_pointee(settings::random_incarnation()));
         let shards = RunningShards::new(worker.clone());
         let changed = Arc::new(Notify::new());
         let (registered, registered_reader) = watch::channel(None);
@@ -252,15 +251,15 @@ impl Worker {
         }));
         tasks.spawn(hub.clone().run(Some(worker.clone()), servers_stop.clone()));
         tasks.spawn(identify::client::run(wishes, registered_reader, servers_stop.clone()));
-        let bridge = Bridge::new(
-            routes_reader,
-            Some(Arc::new(shards.clone())),
-            None,
+        let bridge = Bridge::new(BridgeParts {
+            routes: routes_reader,
+            local: Some(Arc::new(shards.clone())),
+            recent: None,
             hub,
-            bridge_metrics,
-            worker.as_str(),
-        )
-        .with_relay(relaying.as_ref().map(|relaying| relaying.relay.store.clone()));
+            metrics: bridge_metrics,
+            sender: worker.as_str(),
+            relay: relaying.as_ref().map(|relaying| relaying.relay.store.clone()),
+        });
         if let Some(relaying) = &relaying {
             relaying.serve(&worker, shards.clone(), bridge.clone(), &tasks, &servers_stop);
         }
@@ -300,8 +299,14 @@ impl Worker {
             format: checkpoints.format.clone(),
             set_aside: parts.set_aside,
         };
-        let server = serve(listener, service, bridge, config.deadlines, servers_stop.clone());
-        let mut server = tasks.spawn(server);
+        let services = service::Routes::new(GatewayWorkerServer::new(service))
+            .add_service(bridge.into_service(config.deadlines));
+        let mut server = tasks.spawn(serve_grpc::<GatewayWorkerServer<WorkerService>>(
+            listener,
+            services,
+            DESCRIPTORS,
+            servers_stop.clone(),
+        ));
         let drain_timeout = config.drain_timeout;
 
         let ended = async {
@@ -340,7 +345,12 @@ impl Worker {
                 ended = &mut server => {
                     stop.cancel();
                     let _ = link.await;
-                    Err(WorkerError::Server(ended.unwrap_or_else(|error| Err(error.to_string())).err().unwrap_or_default()))
+                    let why = match ended {
+                        Ok(Ok(())) => String::new(),
+                        Ok(Err(error)) => error.to_string(),
+                        Err(error) => error.to_string(),
+                    };
+                    Err(WorkerError::Server(why))
                 }
             }
         }
@@ -352,34 +362,6 @@ impl Worker {
         tasks.wait().await;
         tracing::info!("gateway worker stopped");
         ended
-    }
-}
-
-/// Serves gRPC until `stop`; streams that do not end by themselves are cut after [`STREAMS_END`].
-async fn serve(
-    listener: Listener,
-    service: WorkerService,
-    bridge: Bridge,
-    deadlines: shard_bridge::Deadlines,
-    stop: CancellationToken,
-) -> Result<(), String> {
-    let (reporter, health) = tonic_health::server::health_reporter();
-    reporter.set_serving::<GatewayWorkerServer<WorkerService>>().await;
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .expect("the descriptors were made with the code");
-    let server = grpc_server()
-        .layer(TraceLayer)
-        .add_service(GatewayWorkerServer::new(service))
-        .add_service(bridge.into_service(deadlines))
-        .add_service(health)
-        .add_service(reflection)
-        .serve_with_incoming_shutdown(listener.incoming(), stop.clone().cancelled_owned());
-    tokio::select! {
-        served = server => served.map_err(|error| error.to_string()),
-        () = async { stop.cancelled().await; tokio::time::sleep(STREAMS_END).await } => Ok(()),
     }
 }
 

@@ -8,9 +8,9 @@ use std::{
 use discord_rest::RestStatus;
 use event_bus::BusStatus;
 use fleet_model::{Problem, ProblemClock, ProblemCode, ShardStatus, WorkerId};
+use process::telemetry::health::{HealthSource, Verdict, problems_json};
 use relay::RelayStatus;
 use serde_json::{Value, json};
-use telemetry::health::{HealthSource, Verdict, problems_json};
 use tokio::sync::watch;
 
 use crate::{checkpoints::unix_ms, clock::BootTime, lease::LeaseWindow, shards::RunningShards};
@@ -100,7 +100,7 @@ impl WorkerHealth {
                 ));
             }
         }
-        if servers::descriptors_exhausted() {
+        if process::server::descriptors_exhausted() {
             problems.push(Problem::new(ProblemCode::DescriptorsExhausted, DESCRIPTORS_EXHAUSTED));
         }
         problems.extend(self.rest.problems());

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use checkpoint::{CheckpointMemoryStore, CheckpointStore};
 use event_bus::MemoryBus;
 use fleet_model::{Epoch, Routes, ShardNumber};
-use shard_bridge::{Bridge, BridgeMetrics, Hub};
+use shard_bridge::{Bridge, BridgeMetrics, BridgeParts, Hub};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use twilight_model::gateway::Intents;
@@ -54,9 +54,17 @@ pub(crate) fn bot(handler: Arc<dyn EventHandler>) -> Bot {
         ..Routes::default()
     }));
     let tools = Tools {
-        http: Arc::new(discord::client(&settings::Secret::new("t"), "127.0.0.1:1")),
-        callbacks: Arc::new(discord::callbacks(&settings::Secret::new("t"), "127.0.0.1:1")),
-        bridge: Bridge::new(routes, None, None, hub, BridgeMetrics::default(), "test"),
+        http: Arc::new(discord::client(&process::settings::Secret::new("t"), "127.0.0.1:1")),
+        callbacks: Arc::new(discord::callbacks(&process::settings::Secret::new("t"), "127.0.0.1:1")),
+        bridge: Bridge::new(BridgeParts {
+            routes,
+            local: None,
+            recent: None,
+            hub,
+            metrics: BridgeMetrics::default(),
+            sender: "test",
+            relay: None,
+        }),
     };
     Bot {
         wanted: Arc::new(handler.wants()),
@@ -88,7 +96,7 @@ pub(crate) fn runner(gateway: &str, stop: CancellationToken) -> (Runner, mpsc::R
         dialing: Dialing::default(),
         shard,
         settings: Arc::new(GatewaySettings {
-            token: settings::Secret::new("t"),
+            token: process::settings::Secret::new("t"),
             intents: Intents::empty(),
             gateway: trust.gateway("").unwrap(),
         }),

@@ -7,8 +7,8 @@ use altergolden_proto::convert::MAX_SHARDS;
 use backoff::{asked_wait, longest_asked, wait_of_seconds};
 use http::{StatusCode, header, response::Parts};
 use outside_text::{printable, printable_within};
+use process::settings::GatewayUrl;
 use serde_json::Value;
-use settings::GatewayUrl;
 use tokio::time::Instant;
 
 use super::{DiscordError, GatewayInfo, REFUSED_WAIT, Refusal};

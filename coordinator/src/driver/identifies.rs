@@ -8,7 +8,7 @@ use std::{
 use altergolden_proto::v1::{self, identify_down::Message};
 use fleet_model::{Epoch, Incarnation, ShardNumber, WorkerId};
 use fleet_store::BudgetRecord;
-use telemetry::trace_context;
+use process::telemetry::trace_context;
 use tokio::sync::mpsc;
 use tracing::Span;
 

@@ -61,8 +61,10 @@ impl Rig {
             "--lease-ttl=1s",
             &api,
         ];
-        let config =
-            Args::try_parse_from(args).unwrap().into_config(Some(settings::Secret::new(TOKEN))).unwrap();
+        let config = Args::try_parse_from(args)
+            .unwrap()
+            .into_config(Some(process::settings::Secret::new(TOKEN)))
+            .unwrap();
         let parts = Parts {
             store: Arc::new(MemoryStore::new()),
             set_aside: Arc::new(checkpoint::CheckpointMemoryStore::new()),

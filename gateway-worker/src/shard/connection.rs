@@ -11,7 +11,7 @@ use crate::gateway_address::Gateway;
 /// What every connection of a worker needs.
 #[derive(Debug)]
 pub(crate) struct GatewaySettings {
-    pub(crate) token: settings::Secret,
+    pub(crate) token: process::settings::Secret,
     pub(crate) intents: Intents,
     pub(crate) gateway: Gateway,
 }

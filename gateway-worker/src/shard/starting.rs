@@ -32,7 +32,7 @@ impl Starting {
             replayed = field::Empty,
             gap = field::Empty,
         );
-        shard.set_traceparent(telemetry::trace_context::traceparent_of(&whole));
+        shard.set_traceparent(process::telemetry::trace_context::traceparent_of(&whole));
         let mut starting = Self {
             whole,
             step: Span::none(),

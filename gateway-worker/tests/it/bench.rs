@@ -14,8 +14,8 @@ use event_bus::MemoryBus;
 use fleet_model::{Gap, StartKind};
 use fleet_store::MemoryStore;
 use gateway_worker::{Context, Event, EventHandler, Mark, Relay, RestBudget, Wanted, Worker, async_trait};
+use process::settings::Secret;
 use relay::{Caps, MemoryRelay};
-use settings::Secret;
 use shard_bridge::BridgeClient;
 use tokio::{
     sync::Semaphore,

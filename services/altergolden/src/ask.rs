@@ -81,7 +81,7 @@ pub(crate) struct ServerArgs {
     )]
     url: String,
     /// Maximum time for an answer
-    #[arg(long, global = true, value_name = "DURATION", default_value = "2s", value_parser = settings::duration)]
+    #[arg(long, global = true, value_name = "DURATION", default_value = "2s", value_parser = process::settings::duration)]
     deadline: Duration,
     /// JSON for programs instead of tables for people
     #[arg(long, global = true)]
@@ -129,10 +129,12 @@ impl ServerArgs {
 
     /// Returns the outcome of a failed call, with a hint when the address is wrong.
     pub(crate) async fn failure(&self, error: ClientError) -> CommandOutcome {
-        let is_unknown_method =
-            matches!(&error, ClientError::Refused(status) if status.code() == tonic::Code::Unimplemented);
+        use tonic::Code::{Cancelled, Internal, Unavailable, Unimplemented, Unknown};
+        // A server of HTTP/1 breaks the connection, in one of several ways.
+        let is_suspicious = matches!(&error, ClientError::Refused(status)
+            if matches!(status.code(), Cancelled | Internal | Unavailable | Unimplemented | Unknown));
         let url = self.full_url();
-        if is_unknown_method && health::is_health_port(&url).await {
+        if is_suspicious && health::is_health_port(&url).await {
             return CommandOutcome::wrong_setting(format!(
                 "--url (COORDINATOR_URL): {url} is a health port; use the coordinator's gRPC port (--coordinator-listen, by \
                  default http://127.0.0.1:50051)"
@@ -161,14 +163,16 @@ async fn answer(command: AskCommand, server: &ServerArgs) -> Result<CommandOutco
             let stats = client.aggregate_stats(Duration::ZERO).await?;
             let problems = client.problems().await?;
             // Only a coordinator knows them.
-            let workers = match stats.shards.is_empty() {
-                true => client.workers().await.ok().map(|workers| workers.len()),
-                false => None,
+            let workers = if stats.shards.is_empty() {
+                client.workers().await.ok().map(|workers| workers.len())
+            } else {
+                None
             };
             let for_people = |screen| {
-                let answer = match stats.shards.is_empty() {
-                    true => table::no_shards(workers),
-                    false => table::stats(&stats, screen),
+                let answer = if stats.shards.is_empty() {
+                    table::no_shards(workers)
+                } else {
+                    table::stats(&stats, screen)
                 };
                 table::problems(&problems, set_aside::unix_ms()) + answer
             };

@@ -12,8 +12,8 @@ use discord_sim::{Sim, SimConfig};
 use event_bus::MemoryBus;
 use fleet_store::MemoryStore;
 use gateway_worker::{Relay, RestBudget, Worker};
+use process::settings::{self, Secret};
 use relay::{Caps, MemoryRelay};
-use settings::Secret;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -93,7 +93,7 @@ struct Tasks {
 /// Runs until Ctrl-C.
 pub(crate) async fn run(args: DevArgs) -> CommandOutcome {
     let started = Instant::now();
-    let stop = settings::stop_on_signal();
+    let stop = process::stop_on_signal();
     let (running, mut tasks) = match start(&args).await {
         Ok(started) => started,
         Err(outcome) => return outcome,

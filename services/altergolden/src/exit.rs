@@ -3,7 +3,7 @@
 use std::{fmt, io::Write as _, process::ExitCode};
 
 use outside_text::{printable_json, printable_lines};
-use settings::Exit;
+use process::settings::Exit;
 use shard_bridge::ClientError;
 
 use crate::screen::SafeText;

@@ -52,26 +52,22 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = match settings::parse::<Cli>() {
-        Ok(cli) => cli,
-        Err(code) => return code,
-    };
-    // Cannot fail: no other provider is installed before this.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let filter = match cli.command {
+    process::run_main("altergolden", log_filter, async |cli| run(cli).await.finish()).await
+}
+
+/// What to log when `RUST_LOG` does not say.
+fn log_filter(cli: &Cli) -> &'static str {
+    match cli.command {
         Command::Dev(_) => "warn,twilight_http=error",
         _ => "error",
-    };
-    let telemetry = match telemetry::init("altergolden", filter) {
-        Ok(telemetry) => telemetry,
-        Err(error) => return CommandOutcome::wrong_setting(error).finish(),
-    };
-    let outcome = match cli.command {
+    }
+}
+
+async fn run(cli: Cli) -> CommandOutcome {
+    match cli.command {
         Command::Dev(args) => dev::run(args).await,
         Command::Ask(command) => ask::run(command, &cli.server).await,
         Command::Plan(command) => plan::run(command, &cli.server).await,
         Command::Health { endpoint } => health::probe(&endpoint).await,
-    };
-    telemetry.shutdown().await;
-    outcome.finish()
+    }
 }

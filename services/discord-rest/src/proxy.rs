@@ -15,7 +15,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use backoff::{Backoff, Policy};
 use http::{HeaderName, Method, Request, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
-use servers::{Limits, Listener};
+use process::server::{Limits, Listener};
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::{Instant, sleep},

@@ -16,8 +16,8 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
+use process::settings::ApiOrigin;
 use rustls::crypto::ring::default_provider;
-use settings::ApiOrigin;
 use tokio::time::Instant;
 
 /// Discord.

@@ -19,6 +19,7 @@
 //! | taken ones that are kept | 2,048, 1 MiB, 10 s | the oldest go; a store that lost those gets a gap in their place |
 //! | a stream | [`Caps`] | the oldest go, read or not; counted, and told to readers that read on from before |
 
+mod args;
 pub mod commands;
 mod entry;
 pub mod keeper;
@@ -30,6 +31,7 @@ mod redis;
 mod status;
 mod store;
 
+pub use args::{RelayArgs, RelayKind};
 pub use entry::{
     DataError, Entry, EntryId, GAP, InvalidEntryId, Lateness, NewEntry, Position, gap_of_payload, gap_payload,
 };

@@ -36,6 +36,24 @@ mod owner;
 /// How long to wait for a newer routing table after an owner said that a guild is not its own.
 const REROUTE: Duration = Duration::from_millis(250);
 
+/// What a [`Bridge`] is made of.
+pub struct BridgeParts<'a> {
+    /// The routing table.
+    pub routes: watch::Receiver<Arc<Routes>>,
+    /// The shards of this process, if it is a worker.
+    pub local: Option<Arc<dyn LocalShards>>,
+    /// Reports that workers push, if this process receives them.
+    pub recent: Option<Arc<dyn RecentReports>>,
+    /// The local end of the broadcasts.
+    pub hub: Hub,
+    /// Counters.
+    pub metrics: BridgeMetrics,
+    /// The process's name in broadcasts.
+    pub sender: &'a str,
+    /// Discord's events, if they are relayed.
+    pub relay: Option<Arc<dyn RelayStore>>,
+}
+
 /// Answers questions across all shards, from wherever it stands. Clones are cheap and the same.
 #[derive(Clone)]
 pub struct Bridge {
@@ -48,24 +66,11 @@ pub struct Bridge {
 }
 
 impl Bridge {
-    /// A bridge over the workers in `routes`. `local`: the worker at hand, if the process is one. `recent`: reports that
-    /// came by themselves, if they do. `sender`: the process's name in broadcasts.
-    pub fn new(
-        routes: watch::Receiver<Arc<Routes>>,
-        local: Option<Arc<dyn LocalShards>>,
-        recent: Option<Arc<dyn RecentReports>>,
-        hub: Hub,
-        metrics: BridgeMetrics,
-        sender: &str,
-    ) -> Self {
+    /// Returns a bridge over the workers in `parts.routes`.
+    pub fn new(parts: BridgeParts<'_>) -> Self {
+        let BridgeParts { routes, local, recent, hub, metrics, sender, relay } = parts;
         let fan_out = FanOut { peers: Arc::new(Peers::default()), local, metrics };
-        Self { routes, fan_out, recent, hub, sender: sender.into(), relay: None }
-    }
-
-    /// With Discord's events, if they are relayed.
-    #[must_use]
-    pub fn with_relay(self, relay: Option<Arc<dyn RelayStore>>) -> Self {
-        Self { relay, ..self }
+        Self { routes, fan_out, recent, hub, sender: sender.into(), relay }
     }
 
     pub(crate) fn relay(&self) -> Option<&Arc<dyn RelayStore>> {
@@ -291,7 +296,7 @@ impl Bridge {
             body,
             sender: self.sender.to_string(),
             recipient,
-            traceparent: telemetry::trace_context::current_traceparent(),
+            traceparent: process::telemetry::trace_context::current_traceparent(),
         };
         match tokio::time::timeout_at(until, self.hub.bus().publish(message)).await {
             Ok(Ok(published)) => Ok(published),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use altergolden_proto::v1::{self, fleet_client::FleetClient, shard_bridge_client::ShardBridgeClient};
-use telemetry::grpc::SendTrace;
+use process::telemetry::grpc::SendTrace;
 use tonic::{
     Code, Status, Streaming,
     service::interceptor::InterceptedService,

@@ -210,7 +210,7 @@ impl Hub {
                     messaging.message.id = %message.id.0,
                 );
                 if let Some(traceparent) = &message.content.traceparent {
-                    telemetry::trace_context::continue_from_traceparent(&span, traceparent);
+                    process::telemetry::trace_context::continue_from_traceparent(&span, traceparent);
                 }
                 self.deliver(message, worker).instrument(span).await;
             }

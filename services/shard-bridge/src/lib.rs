@@ -29,7 +29,7 @@ mod peers;
 mod replies;
 mod service;
 
-pub use bridge::Bridge;
+pub use bridge::{Bridge, BridgeParts};
 pub use client::{BridgeClient, ClientError};
 pub use command::{CommandKind, CommandRefused, GatewayCommand, InvalidCommand};
 pub use content::{Data, LARGEST, MOST_SHARDS, Misfit, exact_value, nests_too_deep, one_line};

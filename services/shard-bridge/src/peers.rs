@@ -8,7 +8,7 @@ use std::{
 
 use altergolden_proto::v1::gateway_worker_client::GatewayWorkerClient;
 use fleet_model::Routes;
-use telemetry::grpc::SendTrace;
+use process::telemetry::grpc::SendTrace;
 use tonic::{
     Status,
     service::interceptor::InterceptedService,

@@ -4,7 +4,7 @@
 //! texts are cut.
 
 use outside_text::printable_within;
-use unicode_width::UnicodeWidthStr as _;
+use unicode_width::UnicodeWidthStr;
 
 use crate::screen::{SafeText, Screen};
 
@@ -22,7 +22,7 @@ const NARROWEST_TEXT: usize = 8;
 pub(super) struct Column {
     heading: &'static str,
     is_number: bool,
-    /// Columns of a higher rank are left out first; those of rank 0 stay.
+    /// Columns of a higher rank are left out first; columns of rank 0 stay.
     rank: u8,
 }
 
@@ -186,7 +186,7 @@ mod tests {
     fn grid() -> Grid<4> {
         let mut grid = Grid::new([number("n", 0), text("name", 0), text("state", 2), text("extra", 1)]);
         let ready = || Cell::coloured("ready", Colour::Good);
-        grid.add_row(["7".to_owned().into(), "日本".to_owned().into(), ready(), "".to_owned().into()]);
+        grid.add_row(["7".to_owned().into(), "日本".to_owned().into(), ready(), String::new().into()]);
         grid.add_row(["1000".to_owned().into(), "w".repeat(30).into(), ready(), "x".repeat(9).into()]);
         grid
     }
@@ -215,7 +215,7 @@ mod tests {
         assert!(narrow.contains(&format!("1000  {}…\n", "w".repeat(13))), "{narrow}");
         assert!(narrow.ends_with("(too narrow for state, extra; --json has all)"), "{narrow}");
         let rows = narrow.lines().take(4);
-        assert!(rows.map(|line| line.width()).max() == Some(20), "{narrow}");
+        assert!(rows.map(UnicodeWidthStr::width).max() == Some(20), "{narrow}");
         assert!(at(1).contains("1000"), "numbers are never cut");
     }
 

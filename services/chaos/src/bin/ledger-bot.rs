@@ -181,7 +181,7 @@ async fn main() -> ExitCode {
         Ok(bot) => gateway_worker::run(bot).await,
         Err(error) => {
             eprintln!("ledger-bot: {error}");
-            ExitCode::from(settings::Exit::Settings as u8)
+            ExitCode::from(process::settings::Exit::Settings as u8)
         }
     }
 }

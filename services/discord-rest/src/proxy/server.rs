@@ -3,7 +3,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use hyper::service::service_fn;
-use servers::{Http1, Listener, serve_http1};
+use process::server::{Http1, Listener, serve_http1};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 

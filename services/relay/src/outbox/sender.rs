@@ -96,7 +96,8 @@ impl Sender {
     }
 
     async fn send(&mut self, batch: &[Waiting]) -> Result<(), Outranked> {
-        let traceparent: Option<Arc<str>> = telemetry::trace_context::current_traceparent().map(Into::into);
+        let traceparent: Option<Arc<str>> =
+            process::telemetry::trace_context::current_traceparent().map(Into::into);
         let mut entries: Vec<NewEntry> =
             batch.iter().map(|event| self.entry(event, traceparent.clone())).collect();
         loop {

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::{
-    BridgeMetrics,
+    BridgeMetrics, BridgeParts,
     command::GatewayCommand,
     hub::Hub,
     local::{CommandFuture, Delivered, ShardAnswer, ShardMessage, ShardRequest},
@@ -84,7 +84,16 @@ fn bridge(answers: &[Option<ShardStatus>]) -> (Bridge, Arc<Scripted>) {
     let (_, routes) = watch::channel(Arc::new(routes));
     let hub = Hub::new(Arc::new(MemoryBus::new()), BridgeMetrics::default());
     let metrics = BridgeMetrics::default();
-    (Bridge::new(routes, Some(worker.clone()), None, hub, metrics, "test"), worker)
+    let parts = BridgeParts {
+        routes,
+        local: Some(worker.clone()),
+        recent: None,
+        hub,
+        metrics,
+        sender: "test",
+        relay: None,
+    };
+    (Bridge::new(parts), worker)
 }
 
 fn until() -> Instant {

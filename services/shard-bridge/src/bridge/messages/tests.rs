@@ -99,7 +99,15 @@ fn bridge(workers: &[std::net::SocketAddr]) -> Bridge {
     let routes = Routes { shard_total: workers.len() as u32 + 1, workers, ..Routes::default() };
     let metrics = crate::BridgeMetrics::default();
     let hub = crate::Hub::new(Arc::new(event_bus::MemoryBus::new()), metrics.clone());
-    Bridge::new(watch::channel(Arc::new(routes)).1, None, None, hub, metrics, "test")
+    Bridge::new(crate::BridgeParts {
+        routes: watch::channel(Arc::new(routes)).1,
+        local: None,
+        recent: None,
+        hub,
+        metrics,
+        sender: "test",
+        relay: None,
+    })
 }
 
 #[tokio::test]

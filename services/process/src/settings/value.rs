@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use fleet_model::Incarnation;
+
 /// Parses a duration with its unit: `500ms`, `2s`, `1m 30s`.
 ///
 /// # Errors
@@ -29,9 +31,9 @@ pub fn metrics_prefix(text: &str) -> Result<String, String> {
     }
 }
 
-/// A nonce for an incarnation of a worker or a coordinator: 16 hex digits.
-pub fn incarnation_nonce() -> String {
-    format!("{:016x}", rand::random::<u64>())
+/// Returns a new incarnation of a worker or a coordinator: 16 random hex digits.
+pub fn random_incarnation() -> Incarnation {
+    format!("{:016x}", rand::random::<u64>()).parse().expect("hex digits are a name")
 }
 
 /// The default name of a worker: host name and a nonce, so that two workers on a host differ.

@@ -1,6 +1,6 @@
 //! The listening ports of every process: gRPC, health and the REST proxy.
 //!
-//! Owns the accept loop ([`Listener`]), the limits of a connection ([`Connection`]) and the two ways to serve: [`grpc_server`]
+//! Owns the accept loop ([`Listener`]), the limits of a connection ([`Connection`]) and the two ways to serve: [`serve_grpc`]
 //! and [`serve_http1`]. Clients that stay silent, send or read slowly, or open too many connections are disconnected, so that the
 //! port's other clients are served. The caller supplies the answers.
 
@@ -14,6 +14,6 @@ mod tests;
 
 pub use connection::Connection;
 pub use descriptors::descriptors_exhausted;
-pub use grpc::grpc_server;
+pub use grpc::serve_grpc;
 pub use http1::{Http1, serve_http1};
 pub use listener::{Limits, Listener};

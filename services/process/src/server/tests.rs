@@ -9,7 +9,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Http1, Limits, Listener, grpc_server, serve_http1};
+use super::{Http1, Limits, Listener, grpc::grpc_server, serve_http1};
 
 const SOON: Duration = Duration::from_millis(200);
 /// Far above [`SOON`] and far below all limits that are not under test.

@@ -7,7 +7,7 @@ use tonic::{Status, service::Interceptor};
 use tower::{Layer, Service};
 use tracing::{Instrument as _, Span, instrument::Instrumented};
 
-use crate::trace_context;
+use super::trace_context;
 
 /// Calls that are no query of anybody: streams that live for hours, probes.
 const UNTRACED: [&str; 4] =

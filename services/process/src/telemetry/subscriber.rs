@@ -11,7 +11,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use crate::{fold::Folding, json_log::JsonLines};
+use super::{fold::Folding, json_log::JsonLines};
 
 /// The standard variable that names the collector
 /// ([OpenTelemetry](https://opentelemetry.io/docs/specs/otel/protocol/exporter/)); without it no span leaves.

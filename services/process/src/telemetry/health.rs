@@ -18,10 +18,10 @@ use axum::{
 use fleet_model::Problem;
 use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
-use servers::{Http1, Limits, Listener, serve_http1};
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::{CONTENT_TYPE, Metrics};
+use super::metrics::{CONTENT_TYPE, Metrics};
+use crate::server::{Http1, Limits, Listener, serve_http1};
 
 /// A probe is short, and a scraper that comes back later makes a new connection.
 const LIMITS: Http1 = Http1 {

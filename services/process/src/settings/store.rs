@@ -2,7 +2,7 @@
 
 use redis_link::{KeyPrefix, RedisUrl};
 
-use crate::{Secret, SettingsError};
+use super::{Secret, SettingsError};
 
 /// Address of Redis and prefix of the keys.
 #[derive(Clone, Debug, clap::Args)]

@@ -4,7 +4,7 @@ use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
 use clap::error::ErrorKind;
 
-use crate::Exit;
+use super::Exit;
 
 /// Parses the command line.
 ///

@@ -8,7 +8,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Connection, Listener};
+use super::{Connection, Listener};
 
 /// The limits of one HTTP/1.1 server.
 #[derive(Clone, Copy, Debug)]

@@ -7,17 +7,13 @@
 mod command_line;
 mod discord;
 mod exit;
-mod relay;
 mod secret;
-mod signal;
 mod store;
 mod value;
 
-pub use self::relay::{RelayArgs, RelayKind};
 pub use command_line::{one_line, parse};
 pub use discord::{ApiOrigin, DiscordArgs, GatewayUrl};
 pub use exit::{Exit, SettingsError};
 pub use secret::{Secret, discord_token, read_secret};
-pub use signal::stop_on_signal;
 pub use store::StoreArgs;
-pub use value::{default_worker_name, duration, incarnation_nonce, metrics_prefix};
+pub use value::{default_worker_name, duration, metrics_prefix, random_incarnation};

@@ -2,7 +2,7 @@
 
 use std::{env, fmt, fs};
 
-use crate::SettingsError;
+use super::SettingsError;
 
 /// A value that no log, error, metric or debug print shows.
 #[derive(Clone, PartialEq, Eq)]

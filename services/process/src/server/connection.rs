@@ -16,7 +16,7 @@ use tokio::{
 };
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
-/// See [`crate::Limits`].
+/// See [`super::Limits`].
 pub(crate) struct Deadlines {
     pub(crate) greeting: usize,
     pub(crate) greeting_within: Duration,

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use process::settings::{self, Secret, SettingsError};
 use redis_link::{LinkOptions, RedisLink, RedisUrl};
-use relay::{Caps, EventNames, RedisRelay, StreamPrefix};
 
-use crate::{Secret, SettingsError};
+use crate::{Caps, EventNames, RedisRelay, StreamPrefix};
 
 /// Flags of the relay.
 #[derive(Clone, Debug, clap::Args)]
@@ -35,7 +35,7 @@ pub struct RelayArgs {
     pub relay_max_mib: u64,
 
     /// How long entries are kept
-    #[arg(long, env = "RELAY_MAX_AGE", value_name = "DURATION", default_value = "1h", value_parser = crate::duration)]
+    #[arg(long, env = "RELAY_MAX_AGE", value_name = "DURATION", default_value = "1h", value_parser = settings::duration)]
     pub relay_max_age: Duration,
 
     /// The streams' Redis, as for REDIS_URL; by default that one

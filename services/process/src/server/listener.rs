@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::{
+use super::{
     connection::{Connection, Deadlines},
     descriptors::{note_exhaustion, raised_descriptor_limit},
 };
@@ -50,7 +50,7 @@ impl Limits {
         greeting_within: Duration::from_secs(10),
         write_stall: Duration::from_secs(30),
     };
-    /// HTTP/1.1, whose server has a deadline for each head ([`crate::Http1`]).
+    /// HTTP/1.1, whose server has a deadline for each head ([`super::Http1`]).
     pub const HTTP1: Self = Self { connections: 2_048, greeting: 0, ..Self::GRPC };
 }
 

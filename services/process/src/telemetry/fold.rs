@@ -21,7 +21,7 @@ use tracing::{
 };
 use tracing_subscriber::layer::{Context, Layer};
 
-use crate::subscriber::LONGEST_VALUE;
+use super::subscriber::LONGEST_VALUE;
 
 /// How long lines are counted together.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -43,11 +43,10 @@ const FOLDED: &[&str] = &[
     "gateway_worker",
     "h2",
     "hyper",
+    "process",
     "redis_link",
     "relay",
-    "servers",
     "shard_bridge",
-    "telemetry",
     "tonic",
     "twilight_http",
 ];

@@ -1,0 +1,69 @@
+//! The frame of a `main` function: command line, TLS, telemetry, exit code.
+
+use std::{fmt, io::Write as _, process::ExitCode};
+
+use outside_text::printable_lines;
+
+use crate::{
+    settings::{self, Exit},
+    telemetry,
+};
+
+/// Why a program ended: the line for standard error, and the exit code.
+///
+/// An error that is converted with `?` ends the program with [`Exit::Settings`].
+#[derive(Debug)]
+pub struct ExitError {
+    exit: Exit,
+    message: String,
+}
+
+impl ExitError {
+    /// Ends the program with `exit`, after `error` on standard error.
+    pub fn new(exit: Exit, error: impl fmt::Display) -> Self {
+        Self { exit, message: error.to_string() }
+    }
+
+    fn report(&self, name: &str) -> ExitCode {
+        // Fails only when the reader has closed the pipe; the exit code tells the reason too.
+        let _ = writeln!(std::io::stderr(), "{name}: {}", printable_lines(&self.message));
+        ExitCode::from(self.exit as u8)
+    }
+}
+
+impl<E: std::error::Error> From<E> for ExitError {
+    fn from(error: E) -> Self {
+        Self::new(Exit::Settings, error)
+    }
+}
+
+/// Runs a service: [`run_main`] with [`telemetry::SERVICE_FILTER`], and the error of `run` as one line on standard error.
+pub async fn run_service<A: clap::Parser>(
+    name: &'static str,
+    run: impl AsyncFnOnce(A) -> Result<(), ExitError>,
+) -> ExitCode {
+    let run = async |args| run(args).await.map_or_else(|error| error.report(name), |()| ExitCode::SUCCESS);
+    run_main(name, |_| telemetry::SERVICE_FILTER, run).await
+}
+
+/// Runs a program: parses its command line, installs the TLS provider, sets up telemetry, calls `run`, exports the spans that
+/// are still buffered. `filter` says what to log when `RUST_LOG` does not.
+pub async fn run_main<A: clap::Parser>(
+    name: &'static str,
+    filter: impl FnOnce(&A) -> &'static str,
+    run: impl AsyncFnOnce(A) -> ExitCode,
+) -> ExitCode {
+    let args = match settings::parse::<A>() {
+        Ok(args) => args,
+        Err(code) => return code,
+    };
+    // Fails if the program has installed one already, which serves as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let telemetry = match telemetry::init(name, filter(&args)) {
+        Ok(telemetry) => telemetry,
+        Err(error) => return ExitError::from(error).report(name),
+    };
+    let code = run(args).await;
+    telemetry.shutdown().await;
+    code
+}

@@ -1,0 +1,59 @@
+//! The gRPC server.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    server::NamedService,
+    service::Routes,
+    transport::{Error, Server},
+};
+
+use super::Listener;
+use crate::telemetry::grpc::TraceLayer;
+
+/// Concurrent calls and open streams of one connection; clients hold further ones back.
+const CALLS_PER_CONNECTION: u32 = 256;
+/// Time limit of a call; an open stream is not limited.
+const CALL_TIMEOUT: Duration = Duration::from_mins(1);
+/// Interval of keepalive pings, and time limit for the answer.
+const KEEPALIVE: Duration = Duration::from_secs(5);
+/// How long open streams may take to end when the process stops.
+const STREAMS_END: Duration = Duration::from_secs(2);
+
+/// Returns a gRPC server with these limits.
+pub(super) fn grpc_server() -> Server {
+    Server::builder()
+        .max_concurrent_streams(CALLS_PER_CONNECTION)
+        .timeout(CALL_TIMEOUT)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE))
+}
+
+/// Serves `services` with traces, health checks and reflection until `stop`; streams that do not end by themselves are cut after
+/// two seconds. The health service reports `S` as serving; `descriptors` is the encoded descriptor set of `services`.
+///
+/// # Errors
+/// The server failed.
+pub async fn serve_grpc<S: NamedService>(
+    listener: Listener,
+    services: Routes,
+    descriptors: &'static [u8],
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_serving::<S>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(descriptors)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .expect("the descriptors were made with the code");
+    let server = grpc_server()
+        .layer(TraceLayer)
+        .add_routes(services.add_service(health).add_service(reflection))
+        .serve_with_incoming_shutdown(listener.incoming(), stop.clone().cancelled_owned());
+    tokio::select! {
+        served = server => served,
+        () = async { stop.cancelled().await; tokio::time::sleep(STREAMS_END).await } => Ok(()),
+    }
+}
