@@ -64,8 +64,8 @@ impl Sim {
         let listen = |source| StartError::Listen { addr, source };
         let listener = Listener::bind(addr).await.map_err(listen)?;
         let addr = listener.addr().map_err(listen)?;
-        let told = config.advertise.clone().unwrap_or_else(|| reachable(addr).to_string());
-        let gateway_url = format!("ws://{told}");
+        let advertised = config.advertise.clone().unwrap_or_else(|| reachable(addr).to_string());
+        let gateway_url = format!("ws://{advertised}");
         let presets = config.presets.clone();
         let hub = Arc::new(Hub::new(config, gateway_url));
         let control = Control::new(Arc::clone(&hub));

@@ -61,7 +61,7 @@ async fn client_on_a_frozen_connection_is_recorded() {
     assert!(control.wait_until(PATIENCE, kept).await);
     inject(&sim, Fault::InvalidSession { shards: None, resumable: false });
     let ended = control.wait_until(PATIENCE, |control| control.sessions().sessions.is_empty());
-    assert!(ended.await, "the session ends although the client is not told");
+    assert!(ended.await, "the session ends although the client gets no op 9");
     sim.shutdown().await;
 }
 
