@@ -18,9 +18,11 @@ use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::dial_back;
-use crate::handle::{FleetHandle, Joined, Stopped};
-use fleet::{ExitRefused, Formats, PlanRefused, Registration, RegistrationRefused, Report};
+use crate::{
+    dial_back,
+    handle::{Admission, FleetHandle, HandleError},
+};
+use fleet::{ExitRefused, Formats, PlanRefused, Registration, RegistrationRefused, WorkerReport};
 
 /// How long the notice of an exit waits for the store's verdict.
 const VERDICT: Duration = Duration::from_secs(3);
@@ -68,7 +70,7 @@ impl CoordinatorService {
             }
             Ok(LeaseGrant::StaleTerm) => {
                 let why = "another coordinator has written to the store under a higher term".to_owned();
-                Err(Stopped::Standby { why }.into())
+                Err(HandleError::Standby { why }.into())
             }
             Err(error) => {
                 tracing::warn!(worker.id = %record.worker, %error, "a lease can't be written down");
@@ -78,14 +80,14 @@ impl CoordinatorService {
     }
 }
 
-impl From<Stopped> for Status {
-    fn from(stopped: Stopped) -> Self {
+impl From<HandleError> for Status {
+    fn from(stopped: HandleError) -> Self {
         let text = stopped.to_string();
         match stopped {
-            Stopped::Refused { refused: RegistrationRefused::NameTaken { .. }, lease_ttl } => {
+            HandleError::Refused { refused: RegistrationRefused::NameTaken { .. }, lease_ttl } => {
                 name_taken(text, lease_ttl)
             }
-            Stopped::Refused { refused, .. } => match refused {
+            HandleError::Refused { refused, .. } => match refused {
                 RegistrationRefused::EpochAhead { .. } => Self::invalid_argument(text),
                 RegistrationRefused::TotalUnlikely { .. } => Self::failed_precondition(text),
                 RegistrationRefused::Full { .. } => Self::resource_exhausted(text),
@@ -93,21 +95,21 @@ impl From<Stopped> for Status {
                 | RegistrationRefused::OwnerUnheard { .. }
                 | RegistrationRefused::StoreAway { .. } => Self::unavailable(text),
             },
-            Stopped::Plan(PlanRefused::Unknown(_)) => Self::not_found(text),
-            Stopped::Plan(PlanRefused::Pointless(_)) => Self::invalid_argument(text),
-            Stopped::Standby { .. }
-            | Stopped::UnknownWorker
-            | Stopped::Plan(_)
-            | Stopped::Exit(
+            HandleError::Plan(PlanRefused::Unknown(_)) => Self::not_found(text),
+            HandleError::Plan(PlanRefused::Pointless(_)) => Self::invalid_argument(text),
+            HandleError::Standby { .. }
+            | HandleError::UnknownWorker
+            | HandleError::Plan(_)
+            | HandleError::Exit(
                 ExitRefused::StoreUntrusted { .. }
                 | ExitRefused::StillAnswers { .. }
                 | ExitRefused::StillHeard { .. },
             ) => Self::failed_precondition(text),
-            Stopped::Exit(ExitRefused::Unknown { .. } | ExitRefused::AnotherLife { .. }) => {
+            HandleError::Exit(ExitRefused::Unknown { .. } | ExitRefused::OtherIncarnation { .. }) => {
                 Self::not_found(text)
             }
-            Stopped::Busy => Self::resource_exhausted(text),
-            Stopped::Stopping => Self::unavailable(text),
+            HandleError::Busy => Self::resource_exhausted(text),
+            HandleError::Stopping => Self::unavailable(text),
         }
     }
 }
@@ -142,7 +144,7 @@ impl Coordinator for CoordinatorService {
         let record = WorkerRecord { worker, incarnation, url: registration.url.clone() };
         registration.granted = self.grant_lease(term, &record).await?;
         fail::fail_point!("coordinator_lease_granted");
-        let Joined { term, assignment, lease_ttl, gateway_url } = self.fleet.join(registration).await?;
+        let Admission { term, assignment, lease_ttl, gateway_url } = self.fleet.join(registration).await?;
         Ok(Response::new(v1::RegisterResponse {
             term: term.0,
             protocol,
@@ -319,10 +321,10 @@ fn report(
     message: v1::WorkerReport,
     worker: &WorkerId,
     refused: &mut RefusedDirectives,
-) -> Result<Report, Malformed> {
+) -> Result<WorkerReport, Malformed> {
     message.check_bounds()?;
     refused.note(worker, &message.refused);
-    Ok(Report {
+    Ok(WorkerReport {
         assignment_revision: message.assignment_revision,
         shards: message.shards.into_iter().map(ShardReport::try_from).collect::<Result<_, _>>()?,
         released: message

@@ -7,8 +7,8 @@
 use std::process::ExitCode;
 
 use gateway_worker::{
-    CancellationToken, Context, Event, EventHandler, RequestError, ShardMessage, ShardRequest, Taken, Wanted,
-    async_trait, serde_json::Value,
+    CancellationToken, Context, Event, EventHandler, MessageOutcome, RequestError, ShardMessage,
+    ShardRequest, Wanted, async_trait, serde_json::Value,
 };
 
 use crate::interactions::ExpiredCount;
@@ -35,8 +35,8 @@ impl EventHandler for Bot {
         interactions::handle(context, event, &self.expired).await;
     }
 
-    async fn message(&self, context: &Context, message: &ShardMessage) -> Taken {
-        messages::take(context, message)
+    async fn message(&self, context: &Context, message: &ShardMessage) -> MessageOutcome {
+        messages::handle(context, message)
     }
 
     async fn request(&self, context: &Context, request: &ShardRequest) -> Result<Value, RequestError> {

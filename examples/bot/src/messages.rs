@@ -1,7 +1,7 @@
 //! Messages and requests of other parts of the bot to one shard.
 
 use gateway_worker::{
-    Context, RequestError, ShardMessage, ShardRequest, Taken,
+    Context, MessageOutcome, RequestError, ShardMessage, ShardRequest,
     serde_json::{Value, json},
 };
 
@@ -22,14 +22,14 @@ pub(crate) fn reply(context: &Context, request: &ShardRequest) -> Result<Value, 
     }
 }
 
-/// Handles a message. Rejects unknown kinds, so that the sender learns of it.
-pub(crate) fn take(context: &Context, message: &ShardMessage) -> Taken {
+/// Handles a message. Declines unknown kinds, so that the sender learns of it.
+pub(crate) fn handle(context: &Context, message: &ShardMessage) -> MessageOutcome {
     match message.kind.as_str() {
         NOTE => {
             let (shard, ShardMessage { data, sender, .. }) = (context.shard(), message);
             tracing::info!(shard.id = %shard, sender, %data, "note received");
-            Taken::Yes
+            MessageOutcome::Accepted
         }
-        _ => Taken::No,
+        _ => MessageOutcome::Declined,
     }
 }

@@ -1,0 +1,178 @@
+//! The term that this coordinator holds, renewed in a task of its own so that a busy driver does not lose it.
+//!
+//! The task only talks to the store; it shares [`TermStatus`] with the driver, which draws the conclusions.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use fleet_model::{Problem, ProblemCode, Term};
+use fleet_store::{FleetStoreError, TermRenewal};
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use super::{
+    Driver, Shell,
+    term_status::{RenewalResult, TermStatus},
+};
+use crate::{clock::Clock, handle::HandleError};
+
+/// Interval of renewals; shorter with a short TTL.
+const RENEW: Duration = Duration::from_secs(1);
+
+/// A term, renewed until this is dropped.
+pub(crate) struct HeldTerm {
+    term: Term,
+    clock: Clock,
+    standing: Arc<Mutex<TermStatus>>,
+    /// Why the last renewal failed.
+    failure: Arc<Mutex<Option<FleetStoreError>>>,
+    ask: Arc<Notify>,
+    lost: mpsc::Receiver<Term>,
+    renewing: JoinHandle<()>,
+}
+
+impl Drop for HeldTerm {
+    fn drop(&mut self) {
+        self.renewing.abort();
+    }
+}
+
+impl HeldTerm {
+    /// Renews a term whose claim was sent at `claimed_at`, by the shell's clock.
+    pub(crate) fn hold(shell: &Shell, term: Term, claimed_at: Duration) -> Self {
+        let ttl = shell.lease_ttl;
+        let standing = Arc::new(Mutex::new(TermStatus::new(ttl, claimed_at)));
+        let ask = Arc::new(Notify::new());
+        let (tell, lost) = mpsc::channel(1);
+        let (store, holder, clock) = (shell.store.clone(), shell.holder.clone(), shell.clock.clone());
+        let failure = Arc::new(Mutex::new(None));
+        let (shared, asked, failed) = (standing.clone(), ask.clone(), failure.clone());
+        let renewing = tokio::spawn(async move {
+            let mut due = interval(RENEW.min(ttl / 5));
+            due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    _ = due.tick() => {}
+                    () = asked.notified() => {}
+                }
+                let renewal = lock(&shared).renewal_starts(clock.now());
+                // A failed renewal can be retried within the TTL.
+                let wait = ttl * 2 / 5;
+                let answer = timeout(wait, store.renew_term(term, &holder, ttl)).await.unwrap_or_else(|_| {
+                    Err(FleetStoreError::Away(format!(
+                        "the term was not renewed within {} ms",
+                        wait.as_millis()
+                    )))
+                });
+                let renewed = match &answer {
+                    Ok(TermRenewal::Held { standby }) => RenewalResult::Confirmed { standby: *standby },
+                    Ok(TermRenewal::Lost { to }) => {
+                        let _ = tell.try_send(*to);
+                        RenewalResult::Lost
+                    }
+                    Err(_) => RenewalResult::Unanswered,
+                };
+                *lock(&failed) = answer.err();
+                lock(&shared).renewal_ended(renewal, renewed);
+                if renewed == RenewalResult::Lost {
+                    return;
+                }
+            }
+        });
+        Self { term, clock: shell.clock.clone(), standing, failure, ask, lost, renewing }
+    }
+
+    pub(crate) fn term(&self) -> Term {
+        self.term
+    }
+
+    /// Waits until another coordinator takes a higher term.
+    pub(super) async fn lost(&mut self) -> Term {
+        match self.lost.recv().await {
+            Some(term) => term,
+            // The task sends the higher term before it ends.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Called before each command of the driver. Returns whether it may act.
+    pub(super) fn turn(&self) -> bool {
+        let now = self.clock.now();
+        let mut standing = lock(&self.standing);
+        standing.turn(now);
+        standing.may_act(now)
+    }
+
+    /// Renews the term at once, because a higher one was seen.
+    pub(super) fn ask(&self) {
+        self.ask.notify_one();
+    }
+
+    /// Why the last renewal failed, if it did.
+    pub(super) fn failure(&self) -> Option<FleetStoreError> {
+        lock(&self.failure).clone()
+    }
+
+    /// How long ago the store last confirmed the term, and whether it showed a standby then.
+    pub(super) fn doubt(&self) -> (Duration, bool) {
+        let standing = lock(&self.standing);
+        (standing.unconfirmed_for(self.clock.now()), standing.has_standby())
+    }
+}
+
+impl Driver<'_> {
+    /// Updates whether the term is confirmed. While it is not, the store counts as away and no shard moves.
+    pub(super) fn refresh_term_state(&mut self) {
+        let could_act = std::mem::replace(&mut self.may_act, self.held_term.turn());
+        if could_act && !self.may_act {
+            let (unconfirmed, standby) = self.held_term.doubt();
+            tracing::warn!(
+                term = %self.term, unconfirmed_ms = unconfirmed.as_millis() as u64, standby,
+                "term unconfirmed; no lease acknowledged, no shard moved"
+            );
+            self.held_term.ask();
+            self.fleet.mark_store_away();
+            self.dirty = true;
+        } else if !could_act && self.may_act {
+            tracing::info!(term = %self.term, "term confirmed again");
+            self.probe_store();
+            self.dirty = true;
+        }
+    }
+
+    /// Refuses a registration while the term is unconfirmed: it would renew a lease.
+    pub(super) fn require_confirmed_term(&self) -> Result<(), HandleError> {
+        if self.may_act { Ok(()) } else { Err(self.in_doubt()) }
+    }
+
+    pub(super) fn in_doubt(&self) -> HandleError {
+        HandleError::Standby { why: self.unconfirmed_term_problem().message }
+    }
+
+    pub(super) fn unconfirmed_term_problem(&self) -> Problem {
+        let (unconfirmed, standby) = self.held_term.doubt();
+        let secs = unconfirmed.as_secs();
+        let (term, failure) = (self.term, self.held_term.failure());
+        let failure = failure.map(|error| format!(" ({error})")).unwrap_or_default();
+        let why = if standby {
+            format!(
+                "the fleet store has not renewed term {term} for {secs} s{failure}, and another coordinator may take it: no \
+                 lease is acknowledged; check this coordinator's way to Redis"
+            )
+        } else if !failure.is_empty() {
+            format!("the fleet store has not renewed term {term} for {secs} s{failure}: check Redis")
+        } else {
+            format!("the fleet store is being asked whether term {term} still holds, after {secs} s")
+        };
+        Problem::new(ProblemCode::TermUnconfirmed, why)
+    }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
