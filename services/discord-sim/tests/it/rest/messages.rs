@@ -283,7 +283,10 @@ async fn messages_are_deleted_in_bulk() {
     dispatched_ids.sort_by_key(|id| id.as_str().unwrap().parse::<u64>().unwrap());
     let mut wanted = vec![ids[0].clone(), ids[1].clone(), written];
     wanted.sort_by_key(|id| id.as_str().unwrap().parse::<u64>().unwrap());
-    assert_eq!((dispatched_ids, &event["guild_id"], &event["channel_id"]), (wanted, &json!(guild), &json!(channel)));
+    assert_eq!(
+        (dispatched_ids, &event["guild_id"], &event["channel_id"]),
+        (wanted, &json!(guild), &json!(channel))
+    );
     let left = get(&sim, &path).await.json();
     assert_eq!((left.as_array().unwrap().len(), &left[0]["id"]), (1, &ids[2]));
 
