@@ -122,7 +122,7 @@ mod tests {
         let pending = Queued::Gap(QueuedGap::new(gap.clone(), 7, 4)).as_pending(false);
         match Queued::from_pending(pending, true) {
             Some(Queued::Gap(queued)) => {
-                assert_eq!((queued.gap, queued.session, queued.sequence), (gap, 7, 4))
+                assert_eq!((queued.gap, queued.session, queued.sequence), (gap, 7, 4));
             }
             _ => panic!("no gap"),
         }
