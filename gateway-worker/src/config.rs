@@ -221,7 +221,7 @@ impl FromStr for IntentList {
     }
 }
 
-/// Settings that are known to be good.
+/// Checked settings.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where the coordinator is.
@@ -270,7 +270,7 @@ impl Args {
     /// Checks the settings against each other.
     ///
     /// # Errors
-    /// The first that does not fit, in one line.
+    /// The first invalid flag, in one line.
     pub fn into_config(self, token: Option<Secret>) -> Result<Config, SettingsError> {
         let token = token.ok_or_else(|| {
             SettingsError::new(

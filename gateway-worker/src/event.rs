@@ -49,22 +49,22 @@ impl Wanted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mark {
-    /// It was not.
+    /// It was not handled.
     Fresh,
     /// It may have been: by a worker that died or was cut off before it could say so.
     Replayed,
-    /// So may this interaction, and it is over the 3 s in which Discord takes a first answer, by its id
+    /// It may have been, and this interaction is older by its id than the 3 s in which Discord takes a first answer
     /// ([Interaction Callback](https://discord.com/developers/docs/interactions/receiving-and-responding#interaction-callback)).
     Expired,
 }
 
 impl Mark {
-    /// It may have been handled before.
+    /// Whether it may have been handled before.
     pub fn is_late(self) -> bool {
         self != Self::Fresh
     }
 
-    /// Of an event that comes late: an interaction may have expired.
+    /// Returns the mark of a late event: an interaction may have expired.
     pub(crate) fn of_late(name: &str, text: &str, now_unix_ms: u64) -> Self {
         if payload::interaction_age(name, text, now_unix_ms) > ANSWERED_WITHIN {
             Self::Expired
@@ -81,7 +81,7 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub struct Event {
     pub(crate) name: Kind,
-    /// Of the shard's session: grows with each READY.
+    /// The ordinal of the shard's session: grows with each READY.
     pub(crate) session: u64,
     pub(crate) sequence: u64,
     pub(crate) guild: Option<u64>,
@@ -96,7 +96,7 @@ impl Event {
         self.name.as_str()
     }
 
-    /// Its place: the session's ordinal, which grows with each READY of the shard, and the sequence number within it.
+    /// Its position: the session's ordinal, which grows with each READY of the shard, and the sequence number within it.
     pub fn position(&self) -> (u64, u64) {
         (self.session, self.sequence)
     }
@@ -143,7 +143,7 @@ impl fmt::Display for EventError {
 impl Error for EventError {}
 
 impl fmt::Debug for Event {
-    /// Without what people wrote.
+    /// Leaves out what users wrote.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Event")
             .field("name", &self.name)

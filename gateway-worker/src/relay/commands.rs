@@ -8,7 +8,7 @@ use shard_bridge::Bridge;
 use tokio::time::Instant;
 use tonic::Code;
 
-/// Over the bridge.
+/// Sends commands over the bridge.
 pub(crate) struct BridgeSender(pub(crate) Bridge);
 
 #[async_trait]
