@@ -14,6 +14,7 @@ use std::{
 
 use checkpoint::{PendingEvent, SetAside};
 use dispatch::{Admission, Closed, Delivery, Dispatcher, Handler, Kind, Limits, Refused, Setup};
+use fleet_model::{Classified, ErrorClass};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -454,6 +455,17 @@ pub(crate) enum ReplayRefused {
     Closed,
     #[error("its payload makes no sense")]
     Garbled,
+}
+
+impl Classified for ReplayRefused {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Waits => ErrorClass::AlreadyExists,
+            Self::Full => ErrorClass::TooBusy,
+            Self::Closed => ErrorClass::Unavailable,
+            Self::Garbled => ErrorClass::DataLoss,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -8,12 +8,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use altergolden_proto::v1::{ReplyFailure, ReplyFailureKind as Kind};
 use dispatch::panics::{self, Panic};
 use fleet_model::{ShardNumber, ShardStatus};
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::Value;
-use shard_bridge::{AnswerOutcome, Delivered, LARGEST, ShardAnswer, failure, nests_too_deep};
+use shard_bridge::{
+    AnswerOutcome, Delivered, LARGEST, ReplyFailure, ReplyFailureKind as Kind, ShardAnswer, failure,
+    nests_too_deep,
+};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::{Instant, timeout_at},

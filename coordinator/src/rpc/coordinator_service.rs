@@ -20,7 +20,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::dial_back;
 use crate::handle::{FleetHandle, Joined, Stopped};
-use fleet::{ExitRefused, Formats, PlanRefused, Registration, RegistrationRefused, Report};
+use fleet::{Formats, Registration, RegistrationRefused, Report};
 
 /// How long the notice of an exit waits for the store's verdict.
 const VERDICT: Duration = Duration::from_secs(3);
@@ -80,34 +80,11 @@ impl CoordinatorService {
 
 impl From<Stopped> for Status {
     fn from(stopped: Stopped) -> Self {
-        let text = stopped.to_string();
         match stopped {
             Stopped::Refused { refused: RegistrationRefused::NameTaken { .. }, lease_ttl } => {
-                name_taken(text, lease_ttl)
+                name_taken(stopped.to_string(), lease_ttl)
             }
-            Stopped::Refused { refused, .. } => match refused {
-                RegistrationRefused::EpochAhead { .. } => Self::invalid_argument(text),
-                RegistrationRefused::TotalUnlikely { .. } => Self::failed_precondition(text),
-                RegistrationRefused::Full { .. } => Self::resource_exhausted(text),
-                RegistrationRefused::NameTaken { .. }
-                | RegistrationRefused::OwnerUnheard { .. }
-                | RegistrationRefused::StoreAway { .. } => Self::unavailable(text),
-            },
-            Stopped::Plan(PlanRefused::Unknown(_)) => Self::not_found(text),
-            Stopped::Plan(PlanRefused::Pointless(_)) => Self::invalid_argument(text),
-            Stopped::Standby { .. }
-            | Stopped::UnknownWorker
-            | Stopped::Plan(_)
-            | Stopped::Exit(
-                ExitRefused::StoreUntrusted { .. }
-                | ExitRefused::StillAnswers { .. }
-                | ExitRefused::StillHeard { .. },
-            ) => Self::failed_precondition(text),
-            Stopped::Exit(ExitRefused::Unknown { .. } | ExitRefused::AnotherLife { .. }) => {
-                Self::not_found(text)
-            }
-            Stopped::Busy => Self::resource_exhausted(text),
-            Stopped::Stopping => Self::unavailable(text),
+            stopped => convert::status(&stopped),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fleet_model::{Epoch, ShardNumber};
+use fleet_model::{Classified, Epoch, ErrorClass, ShardNumber};
 
 use crate::RecordKey;
 
@@ -186,6 +186,15 @@ pub enum CheckpointStoreError {
     /// Unexpected record format at this key.
     #[error("unexpected record format in the checkpoint store: {0}")]
     Unexpected(String),
+}
+
+impl Classified for CheckpointStoreError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Away(_) => ErrorClass::Unavailable,
+            Self::Unexpected(_) => ErrorClass::DataLoss,
+        }
+    }
 }
 
 impl fmt::Debug for StoredHead {

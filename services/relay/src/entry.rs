@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
 
 use bytes::Bytes;
-use fleet_model::{Gap, ShardNumber};
+use fleet_model::{Classified, ErrorClass, Gap, ShardNumber};
 use serde::{Deserialize, Serialize};
 
 /// The name of a gap among events, and of its stream. No event of Discord has it.
@@ -57,6 +57,12 @@ pub struct EntryId {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no cursor: it takes one that an event came with, like 1764178391000-42")]
 pub struct InvalidEntryId(String);
+
+impl Classified for InvalidEntryId {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::InvalidInput
+    }
+}
 
 impl fmt::Display for EntryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,15 +7,15 @@ use std::{
 };
 
 use altergolden_proto::v1;
-use event_bus::{BusError, NewMessage, Published, Recipient};
+use event_bus::{NewMessage, Published, Recipient};
 use fleet_model::{
     GuildRecord, Routes, ShardNumber, ShardReport, ShardStatus, UserLookup, WorkerId, shard_of_guild,
 };
 use relay::RelayStore;
 use tokio::{sync::watch, time::Instant};
-use tonic::Status;
 
 use crate::{
+    answer::{BridgeError, BroadcastReceipt, FleetStats, GuildAnswer, UserAnswer},
     content,
     fan_out::{Answers, FanOut, Recipients},
     hub::Hub,
@@ -101,7 +101,7 @@ impl Bridge {
     }
 
     /// Totals over all shards. With `max_staleness`, from reports that came by themselves if all are that fresh.
-    pub async fn stats(&self, until: Instant, max_staleness: Duration) -> v1::GetAggregateStatsResponse {
+    pub async fn stats(&self, until: Instant, max_staleness: Duration) -> FleetStats {
         self.first_table(until).await;
         let routes = self.routes();
         if let Some(recent) = self.recent.as_ref().filter(|_| !max_staleness.is_zero()) {
@@ -130,7 +130,7 @@ impl Bridge {
 
     /// Guilds, each from the worker that runs its shard. A worker that says that it no longer does is not asked again: the
     /// next routing table is, once.
-    pub async fn guilds(&self, guild_ids: &[u64], until: Instant) -> Vec<v1::FindGuildResponse> {
+    pub async fn guilds(&self, guild_ids: &[u64], until: Instant) -> Vec<GuildAnswer> {
         self.first_table(until).await;
         let mut routes_changed = self.routes.clone();
         let routes = self.routes();
@@ -214,7 +214,7 @@ impl Bridge {
     }
 
     /// Users, from whichever workers know them. Without `all` the search ends when each is found.
-    pub async fn users(&self, user_ids: &[u64], all: bool, until: Instant) -> Vec<v1::FindUserResponse> {
+    pub async fn users(&self, user_ids: &[u64], all: bool, until: Instant) -> Vec<UserAnswer> {
         let each_found = |answers: &BTreeMap<WorkerId, UserLookup>| {
             let is_found = |position: usize| {
                 answers
@@ -250,7 +250,7 @@ impl Bridge {
         kind: String,
         data: impl Into<content::Data>,
         until: Instant,
-    ) -> Result<v1::BroadcastResponse, Status> {
+    ) -> Result<BroadcastReceipt, BridgeError> {
         let content::Data { value, json } = data.into();
         self.broadcast_text(kind, content::received(json, Some(value)), until).await
     }
@@ -261,7 +261,7 @@ impl Bridge {
         kind: String,
         body: String,
         until: Instant,
-    ) -> Result<v1::BroadcastResponse, Status> {
+    ) -> Result<BroadcastReceipt, BridgeError> {
         content::check(&kind, &body)?;
         self.first_table(until).await;
         let expected: BTreeSet<WorkerId> = self.routes().workers.keys().cloned().collect();
@@ -276,11 +276,11 @@ impl Bridge {
                 Ok(None) | Err(_) => break,
             }
         }
-        Ok(v1::BroadcastResponse {
+        Ok(BroadcastReceipt {
             message_id: published.id.0,
             workers_expected: expected.len() as u32,
             workers_acknowledged: acknowledged.len() as u32,
-            missing_workers: expected.difference(&acknowledged).map(ToString::to_string).collect(),
+            missing_workers: expected.difference(&acknowledged).cloned().collect(),
         })
     }
 
@@ -290,7 +290,7 @@ impl Bridge {
         body: String,
         recipient: Recipient,
         until: Instant,
-    ) -> Result<Published, Status> {
+    ) -> Result<Published, BridgeError> {
         let message = NewMessage {
             kind,
             body,
@@ -299,10 +299,8 @@ impl Bridge {
             traceparent: process::telemetry::trace_context::current_traceparent(),
         };
         match tokio::time::timeout_at(until, self.hub.bus().publish(message)).await {
-            Ok(Ok(published)) => Ok(published),
-            Ok(Err(error @ BusError::TooLarge(_))) => Err(Status::invalid_argument(error.to_string())),
-            Ok(Err(error)) => Err(Status::unavailable(error.to_string())),
-            Err(_) => Err(Status::deadline_exceeded(
+            Ok(published) => Ok(published?),
+            Err(_) => Err(BridgeError::too_late(
                 "the event bus did not answer in time: the message may have been sent",
             )),
         }
@@ -363,15 +361,11 @@ fn missing_answers(
     Some(failure.unwrap_or_else(|| format!("no answer for shard {shard}")))
 }
 
-fn guild_answer(guild_id: u64, routes: &Routes, owned: Option<&Owned>) -> v1::FindGuildResponse {
+fn guild_answer(guild_id: u64, routes: &Routes, owned: Option<&Owned>) -> GuildAnswer {
     let shard = shard_of_guild(guild_id, routes.shard_total);
     let owner = shard.and_then(|shard| routes.owner(shard));
-    let mut answer = v1::FindGuildResponse {
-        guild_id,
-        shard_id: shard.map_or(0, |shard| shard.0),
-        worker_id: owner.map(|owner| owner.worker.to_string()).unwrap_or_default(),
-        ..v1::FindGuildResponse::default()
-    };
+    let worker = owner.map(|owner| owner.worker.clone());
+    let mut answer = GuildAnswer { guild_id, shard, worker, ..GuildAnswer::default() };
     match owned {
         Some(Owned::Answered(worker, own)) => {
             answer.found = own.found;
@@ -379,7 +373,7 @@ fn guild_answer(guild_id: u64, routes: &Routes, owned: Option<&Owned>) -> v1::Fi
             answer.name.clone_from(&own.name);
             answer.member_count = own.member_count;
             answer.unavailable = own.unavailable;
-            answer.worker_id = worker.to_string();
+            answer.worker = Some(worker.clone());
             if !answer.complete {
                 let all_guilds = || format!("shard {} does not have all its guilds yet", own.shard);
                 answer.reason = own.doubt.clone().unwrap_or_else(all_guilds);

@@ -6,9 +6,9 @@
 use std::fmt;
 
 use altergolden_proto::convert;
+use fleet_model::{Classified, ErrorClass};
 use serde::de::IgnoredAny;
 use serde_json::Value;
-use tonic::Status;
 
 /// The largest data and the largest reply, in bytes of JSON text.
 pub const LARGEST: usize = event_bus::MAX_BODY;
@@ -46,9 +46,9 @@ pub enum Misfit {
     Number(String),
 }
 
-impl From<Misfit> for Status {
-    fn from(misfit: Misfit) -> Self {
-        Self::invalid_argument(misfit.to_string())
+impl Classified for Misfit {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::InvalidInput
     }
 }
 

@@ -10,6 +10,7 @@ use tonic::Status;
 
 use super::{Bridge, REROUTE, owner::OwnersQuestion, with_timeout};
 use crate::{
+    answer::BridgeError,
     local::LocalShards,
     object::{FoundObject, ObjectKind, ObjectQuery, ObjectRefused},
     peers::{Lane, WorkerClient},
@@ -28,7 +29,7 @@ impl OwnersQuestion for ObjectQuery {
         &'a self,
         local: &'a dyn LocalShards,
         _: Instant,
-    ) -> BoxFuture<'a, Result<Option<FoundObject>, Status>> {
+    ) -> BoxFuture<'a, Result<Option<FoundObject>, BridgeError>> {
         Box::pin(async move {
             match local.object(self) {
                 Ok(found) => Ok(Some(found)),
@@ -70,7 +71,7 @@ impl Bridge {
         &self,
         query: &ObjectQuery,
         until: Instant,
-    ) -> Result<(FoundObject, ShardNumber), Status> {
+    ) -> Result<(FoundObject, ShardNumber), BridgeError> {
         self.first_table(until).await;
         let shard = shard_of_guild(query.guild, self.shard_total()?).unwrap_or(ShardNumber(0));
         let patience = until.min(Instant::now() + REROUTE);

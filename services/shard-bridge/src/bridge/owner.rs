@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleet_model::ShardNumber;
+use fleet_model::{ErrorClass, ShardNumber};
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 use tonic::{Code, Status};
@@ -10,6 +10,7 @@ use tracing::Instrument as _;
 
 use super::{Bridge, REROUTE};
 use crate::{
+    answer::BridgeError,
     local::LocalShards,
     metrics::Asked,
     peers::{Lane, WorkerClient},
@@ -31,7 +32,7 @@ pub(super) trait OwnersQuestion: Sync {
         &'a self,
         local: &'a dyn LocalShards,
         until: Instant,
-    ) -> BoxFuture<'a, Result<Option<Self::Answer>, Status>>;
+    ) -> BoxFuture<'a, Result<Option<Self::Answer>, BridgeError>>;
 
     /// Asks another worker, which has so long to answer.
     fn remote(
@@ -46,9 +47,9 @@ impl Bridge {
     ///
     /// # Errors
     /// UNAVAILABLE when that is not settled yet.
-    pub(super) fn shard_total(&self) -> Result<u32, Status> {
+    pub(super) fn shard_total(&self) -> Result<u32, BridgeError> {
         match self.routes.borrow().shard_total {
-            0 => Err(Status::unavailable("no shard runs yet")),
+            0 => Err(BridgeError::unavailable("no shard runs yet")),
             total => Ok(total),
         }
     }
@@ -64,14 +65,16 @@ impl Bridge {
         question: &Q,
         patience: Instant,
         until: Instant,
-    ) -> Result<Q::Answer, Status> {
+    ) -> Result<Q::Answer, BridgeError> {
         let mut changed = self.routes.clone();
         loop {
             changed.mark_unchanged();
             let routes = self.routes();
             let total = self.shard_total()?;
             if shard.0 >= total {
-                return Err(Status::not_found(format!("the bot has {total} shards, and no shard {shard}")));
+                return Err(BridgeError::not_found(format!(
+                    "the bot has {total} shards, and no shard {shard}"
+                )));
             }
             let why = match routes.owner(shard) {
                 None => format!("no worker runs shard {shard}"),
@@ -81,21 +84,21 @@ impl Bridge {
                     match asking.await {
                         Ok(Some(answer)) => return Ok(answer),
                         Ok(None) => format!("shard {shard} is on the move"),
-                        Err(status) if Q::ASKED_AGAIN && status.code() == Code::Unavailable => {
-                            status.message().to_owned()
+                        Err(error) if Q::ASKED_AGAIN && error.class() == ErrorClass::Unavailable => {
+                            error.to_string()
                         }
-                        Err(status) => return Err(status),
+                        Err(error) => return Err(error),
                     }
                 }
             };
             let now = Instant::now();
             if now >= patience {
-                return Err(Status::unavailable(why));
+                return Err(BridgeError::unavailable(why));
             }
             // An unchanged table is asked again all the same: the worker may only just have started the shard.
             let next = tokio::time::timeout_at(patience.min(now + REROUTE), changed.changed()).await;
             if let Ok(Err(_)) = next {
-                return Err(Status::unavailable(format!("{why}, and this process stops")));
+                return Err(BridgeError::unavailable(format!("{why}, and this process stops")));
             }
         }
     }
@@ -106,16 +109,16 @@ impl Bridge {
         url: &str,
         question: &Q,
         until: Instant,
-    ) -> Result<Option<Q::Answer>, Status> {
+    ) -> Result<Option<Q::Answer>, BridgeError> {
         if let Some(local) = self.fan_out.local.as_deref().filter(|local| local.worker() == *worker) {
             return question.local(local, until).await;
         }
-        let client = self.fan_out.peers.client_in(url, question.lane())?;
+        let client = self.fan_out.peers.client_in(url, question.lane()).map_err(BridgeError::from_peer)?;
         let left = until.saturating_duration_since(Instant::now());
         let answer = tokio::time::timeout_at(until, question.remote(client, left)).await;
         let (asked, answer) = match answer {
             Ok(Ok(answer)) => (Asked::Answered, Ok(answer)),
-            Ok(Err(status)) if is_its_own(&status) => (Asked::Answered, Err(status)),
+            Ok(Err(status)) if is_its_own(&status) => (Asked::Answered, Err(BridgeError::from_peer(status))),
             Ok(Err(status)) => {
                 let why = match status.code() {
                     Code::DeadlineExceeded | Code::Cancelled => "did not answer by the deadline".to_owned(),
@@ -123,11 +126,11 @@ impl Bridge {
                     Code::Unavailable => "can't be reached".to_owned(),
                     code => format!("answered {code:?}: {}", status.message()),
                 };
-                (Asked::Failed, Err(Status::unavailable(format!("worker {worker} {why}"))))
+                (Asked::Failed, Err(BridgeError::unavailable(format!("worker {worker} {why}"))))
             }
             Err(_) => {
                 let why = format!("worker {worker} did not answer by the deadline");
-                (Asked::TooLate, Err(Status::unavailable(why)))
+                (Asked::TooLate, Err(BridgeError::unavailable(why)))
             }
         };
         self.fan_out.metrics.count_asked(asked);

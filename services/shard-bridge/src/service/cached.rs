@@ -4,12 +4,14 @@ use altergolden_proto::{
     convert::CachedObject,
     v1::{self, ObjectFormat},
 };
+use fleet_model::ErrorClass;
 use prost_types::FieldMask;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use super::{BridgeService, check_ids};
+use crate::answer::BridgeError;
 use crate::object::{FoundObject, ObjectKind, ObjectQuery, check_size};
 
 pub(super) async fn guild(
@@ -105,9 +107,9 @@ struct Wanted<T> {
 }
 
 impl<T: CachedObject> Wanted<T> {
-    fn new(mask: Option<FieldMask>, format: i32) -> Result<Self, Status> {
+    fn new(mask: Option<FieldMask>, format: i32) -> Result<Self, BridgeError> {
         let format = ObjectFormat::try_from(format)
-            .map_err(|_| Status::invalid_argument(format!("unknown object format {format}")))?;
+            .map_err(|_| BridgeError::invalid(format!("unknown object format {format}")))?;
         let is_json = format == ObjectFormat::Json;
         let fields = mask.unwrap_or_default().paths;
         let known = |field: &String| {
@@ -119,9 +121,8 @@ impl<T: CachedObject> Wanted<T> {
         };
         if let Some(unknown) = fields.iter().find(|field| !known(field)) {
             let unknown: String = unknown.chars().take(100).collect();
-            return Err(Status::invalid_argument(format!(
-                "fields: {unknown:?} is no field that can be asked for"
-            )));
+            let message = format!("fields: {unknown:?} is no field that can be asked for");
+            return Err(BridgeError::invalid(message));
         }
         let wanted =
             |(name, _): &&(&str, &str)| fields.is_empty() || fields.iter().any(|field| field == name);
@@ -140,7 +141,7 @@ impl<T: CachedObject> Wanted<T> {
         guild: u64,
         kind: ObjectKind,
         until: Instant,
-    ) -> Result<(FoundObject, u32), Status> {
+    ) -> Result<(FoundObject, u32), BridgeError> {
         let since = Instant::now();
         let query = ObjectQuery { guild, kind, fields: self.discord.clone() };
         let answer = service.bridge.object(&query, until).await;
@@ -159,15 +160,14 @@ impl<T: CachedObject> Wanted<T> {
 }
 
 /// What a worker answered.
-fn parsed<T: serde::de::DeserializeOwned>(json: &str) -> Result<T, Status> {
-    serde_json::from_str(json)
-        .map_err(|error| Status::internal(format!("malformed answer of the worker: {error}")))
+fn parsed<T: serde::de::DeserializeOwned>(json: &str) -> Result<T, BridgeError> {
+    serde_json::from_str(json).map_err(|error| {
+        BridgeError::new(ErrorClass::Internal, format!("malformed answer of the worker: {error}"))
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use tonic::Code;
-
     use super::*;
 
     fn mask(paths: &[&str]) -> FieldMask {
@@ -176,9 +176,9 @@ mod tests {
 
     #[test]
     fn only_known_fields_can_be_asked_for() {
-        let refused = |outcome: Result<Wanted<v1::CachedMember>, Status>, words: &str| {
-            let status = outcome.unwrap_err();
-            assert!(status.code() == Code::InvalidArgument && status.message().contains(words), "{status}");
+        let refused = |outcome: Result<Wanted<v1::CachedMember>, BridgeError>, words: &str| {
+            let error = outcome.unwrap_err();
+            assert!(error.class() == ErrorClass::InvalidInput && error.message().contains(words), "{error}");
         };
         refused(Wanted::new(Some(mask(&["nick", "user.id"])), 0), "user.id");
         refused(Wanted::new(Some(mask(&["user"])), ObjectFormat::Protobuf.into()), "user");
