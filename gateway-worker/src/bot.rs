@@ -348,7 +348,7 @@ impl Deliveries {
         }
     }
 
-    pub(crate) fn figures(&self) -> dispatch::Figures {
+    pub(crate) fn figures(&self) -> dispatch::QueueFigures {
         self.dispatcher.figures()
     }
 

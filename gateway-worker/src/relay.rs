@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use ::relay::{
-    Bounds, EventNames, Lateness, MemoryRelay, Outbox, OutboxParts, Position, RedisRelay, RelayMetrics,
-    RelayStatus, RelayStore, Waiting,
+    Bounds, EventNames, Lateness, MemoryRelay, Outbox, OutboxParts, OutgoingEvent, Position, RedisRelay,
+    RelayMetrics, RelayStatus, RelayStore,
 };
 use checkpoint::PendingEvent;
 use fleet_model::{ShardNumber, WorkerId};
@@ -110,7 +110,7 @@ impl ShardRelay {
             Queued::Event(event) if self.wants(event.name()) => self.outbox.push(waiting(event)),
             Queued::Gap(told) => {
                 let at = position(queued.position());
-                self.outbox.push(Waiting::gap(told.gap.until_unix_ms, &told.text, at));
+                self.outbox.push(OutgoingEvent::gap(told.gap.until_unix_ms, &told.text, at));
             }
             // What was set aside was relayed when it came.
             Queued::Event(_) | Queued::Replay(_) => {}
@@ -122,8 +122,8 @@ fn position((session, sequence): (u64, u64)) -> Position {
     Position { session, sequence }
 }
 
-fn waiting(event: &Event) -> Waiting {
-    Waiting {
+fn waiting(event: &Event) -> OutgoingEvent {
+    OutgoingEvent {
         position: position(event.position()),
         name: event.name().into(),
         guild: event.guild(),
@@ -138,7 +138,7 @@ fn waiting(event: &Event) -> Waiting {
 }
 
 /// For a checkpoint: what bot code is done with, or never was given.
-pub(crate) fn as_pending(waiting: &Waiting) -> ((u64, u64), PendingEvent) {
+pub(crate) fn as_pending(waiting: &OutgoingEvent) -> ((u64, u64), PendingEvent) {
     let Position { session, sequence } = waiting.position;
     let pending = PendingEvent {
         session,

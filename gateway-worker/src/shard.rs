@@ -328,7 +328,7 @@ impl Shard {
     }
 
     /// How its handlers are doing.
-    pub(crate) fn queue_figures(&self) -> Option<dispatch::Figures> {
+    pub(crate) fn queue_figures(&self) -> Option<dispatch::QueueFigures> {
         self.deliveries().map(|deliveries| deliveries.figures())
     }
 

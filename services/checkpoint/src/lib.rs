@@ -32,5 +32,5 @@ pub use set_aside::{
 };
 pub use store::{
     CHUNK, CheckpointStore, CheckpointStoreError, Claim, Cursor, Freshness, HeadWrite, KEPT, Page, PageRead,
-    Stored, StoredHead, WriteStep, Written,
+    StoredCheckpoint, StoredHead, WriteStep, Written,
 };

@@ -60,14 +60,14 @@ pub trait CheckpointStore: Send + Sync + 'static {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim {
     /// It is the caller's.
-    Yours(Stored),
+    Yours(StoredCheckpoint),
     /// Refused: the shard has this higher epoch.
     Outranked(Epoch),
 }
 
 /// What is there of a shard's checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredCheckpoint {
     /// For the next step, or for reading. 0 when nothing was ever written.
     pub serial: u64,
     /// How many records there are: the pages bring exactly these.

@@ -38,7 +38,7 @@ pub use entry::{
 pub use memory::MemoryRelay;
 pub use metrics::RelayMetrics;
 pub use names::{EventNames, InvalidNames, UNKNOWN};
-pub use outbox::{Bounds, Outbox, OutboxParts, Waiting};
+pub use outbox::{Bounds, Outbox, OutboxParts, OutgoingEvent};
 pub use redis::{InvalidStreamPrefix, RedisRelay, StreamPrefix};
 pub use status::RelayStatus;
 pub use store::{Appended, Caps, Page, RelayError, RelayStore};

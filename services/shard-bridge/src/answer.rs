@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{
     command::{CommandRefused, InvalidCommand},
-    content::Misfit,
+    content::InvalidContent,
     local::TimedReport,
     object::ObjectRefused,
 };
@@ -217,4 +217,4 @@ macro_rules! from_classified {
     )*};
 }
 
-from_classified!(Misfit, InvalidCommand, CommandRefused, ObjectRefused, event_bus::BusError);
+from_classified!(InvalidContent, InvalidCommand, CommandRefused, ObjectRefused, event_bus::BusError);

@@ -38,7 +38,7 @@ pub use answer::{
 pub use bridge::{Bridge, BridgeParts};
 pub use client::{BridgeClient, ClientError};
 pub use command::{CommandKind, CommandRefused, GatewayCommand, InvalidCommand};
-pub use content::{Data, LARGEST, MOST_SHARDS, Misfit, exact_value, nests_too_deep, one_line};
+pub use content::{Data, InvalidContent, LARGEST, MOST_SHARDS, exact_value, nests_too_deep, one_line};
 pub use deadline::{Deadlines, hop_until};
 pub use hub::{Hub, HubItem, HubSubscription, Wants};
 pub use local::{

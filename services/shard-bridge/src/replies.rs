@@ -5,7 +5,7 @@ use fleet_model::{ShardNumber, WorkerId};
 
 use crate::{
     answer::{ReplyFailure, ReplyFailureKind as Kind, ReplyValue, ShardReplies, ShardReply},
-    content::{LARGEST, Misfit, exact_value, nests_too_deep},
+    content::{InvalidContent, LARGEST, exact_value, nests_too_deep},
     wire,
 };
 
@@ -93,7 +93,7 @@ impl Merge {
             return Err(failure(Kind::TooLarge, reason));
         }
         let value = exact_value(&json).map_err(|error| match error {
-            Misfit::Json(why) => failure(Kind::Failed, format!("its reply is not JSON: {why}")),
+            InvalidContent::Json(why) => failure(Kind::Failed, format!("its reply is not JSON: {why}")),
             error => failure(Kind::Failed, format!("its reply is invalid: {error}")),
         })?;
         if nests_too_deep(&value) {

@@ -12,7 +12,7 @@ use crate::{
         ReplyFailure, ReplyFailureKind as Kind, ReplyValue, ShardReply, UserAnswer,
     },
     command::{CommandRefused, InvalidCommand},
-    content::Misfit,
+    content::InvalidContent,
     local::{AnswerOutcome, ShardAnswer, TimedReport},
     object::ObjectRefused,
     replies::failure,
@@ -29,7 +29,7 @@ macro_rules! into_status {
     )*};
 }
 
-into_status!(BridgeError, Misfit, InvalidCommand, CommandRefused, ObjectRefused);
+into_status!(BridgeError, InvalidContent, InvalidCommand, CommandRefused, ObjectRefused);
 
 impl BridgeError {
     /// Returns another process's status as an error of its class.

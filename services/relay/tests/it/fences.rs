@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use fleet_model::Epoch;
 use redis_fixture::RedisServer;
 use relay::{
-    Bounds, Caps, EntryId, GAP, Lateness, MemoryRelay, Outbox, OutboxParts, Position, RelayMetrics,
-    RelayStatus, RelayStore, Waiting,
+    Bounds, Caps, EntryId, GAP, Lateness, MemoryRelay, Outbox, OutboxParts, OutgoingEvent, Position,
+    RelayMetrics, RelayStatus, RelayStore,
 };
 
 use super::{PATIENCE, SHARD, at, entries, read_from, redis_relay};
@@ -99,9 +99,9 @@ const CASES: &[Case] = &[
     },
 ];
 
-fn event(position: Position) -> Waiting {
+fn event(position: Position) -> OutgoingEvent {
     let name = if position.sequence == 0 { GAP } else { "A" };
-    Waiting {
+    OutgoingEvent {
         position,
         name: name.into(),
         guild: None,

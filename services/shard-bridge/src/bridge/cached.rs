@@ -8,21 +8,21 @@ use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 use tonic::Status;
 
-use super::{Bridge, REROUTE, owner::OwnersQuestion, with_timeout};
+use super::{Bridge, REROUTE, owner::OwnerQuestion, with_timeout};
 use crate::{
     answer::BridgeError,
     local::LocalShards,
     object::{FoundObject, ObjectKind, ObjectQuery, ObjectRefused},
-    peers::{Lane, WorkerClient},
+    peers::{PeerLane, WorkerClient},
 };
 
-impl OwnersQuestion for ObjectQuery {
+impl OwnerQuestion for ObjectQuery {
     type Answer = FoundObject;
 
     const ASKED_AGAIN: bool = true;
 
-    fn lane(&self) -> Lane {
-        Lane::Questions
+    fn lane(&self) -> PeerLane {
+        PeerLane::Questions
     }
 
     fn local<'a>(

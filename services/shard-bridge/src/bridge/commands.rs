@@ -15,13 +15,13 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tonic::Status;
 
-use super::{Bridge, owner::OwnersQuestion, with_timeout};
+use super::{Bridge, owner::OwnerQuestion, with_timeout};
 use crate::{
     answer::{BridgeError, PresenceReceipt},
     command::{CommandRefused, GatewayCommand},
     deadline::margin,
     local::LocalShards,
-    peers::{Lane, WorkerClient},
+    peers::{PeerLane, WorkerClient},
 };
 
 /// Shards that are told at once.
@@ -33,14 +33,14 @@ struct Sending<'a> {
     command: &'a GatewayCommand,
 }
 
-impl OwnersQuestion for Sending<'_> {
+impl OwnerQuestion for Sending<'_> {
     type Answer = ();
 
     /// It may have gone out.
     const ASKED_AGAIN: bool = false;
 
-    fn lane(&self) -> Lane {
-        Lane::of(self.command.kind())
+    fn lane(&self) -> PeerLane {
+        PeerLane::of(self.command.kind())
     }
 
     fn local<'a>(

@@ -19,13 +19,13 @@ use crate::{
     answer::{BridgeError, MessageReceipt, ReplyFailure, ReplyFailureKind as Kind, ShardReplies},
     content, fan_out,
     local::{Delivered, ShardAnswer, ShardMessage, ShardRequest},
-    metrics::Asked,
+    metrics::AskOutcome,
     replies::{self, LARGEST_ANSWER, Merge, Replied},
 };
 
 mod shares;
 
-use shares::{Share, known, shares, sorted_out, wanted};
+use shares::{WorkerShare, known, shares, sorted_out, wanted};
 
 /// A question as it goes out.
 struct Outgoing {
@@ -232,9 +232,9 @@ impl Bridge {
             Err(_) => Err(no_word(&worker)),
         };
         self.fan_out.metrics.count_asked(match &answer {
-            Ok(_) => Asked::Answered,
-            Err(error) if error.class() == ErrorClass::TooLate => Asked::TooLate,
-            Err(_) => Asked::Failed,
+            Ok(_) => AskOutcome::Answered,
+            Err(error) if error.class() == ErrorClass::TooLate => AskOutcome::TooLate,
+            Err(_) => AskOutcome::Failed,
         });
         let delivered = match answer?.into_inner().outcome() {
             DeliveryOutcome::Delivered => Delivered::Yes,
@@ -274,7 +274,11 @@ impl Bridge {
         replied
     }
 
-    async fn ask_share(&self, share: &Share, outgoing: &Outgoing) -> Result<Vec<ShardAnswer>, ReplyFailure> {
+    async fn ask_share(
+        &self,
+        share: &WorkerShare,
+        outgoing: &Outgoing,
+    ) -> Result<Vec<ShardAnswer>, ReplyFailure> {
         let Outgoing { request, max_bytes } = outgoing;
         let span = tracing::info_span!("ask_worker", worker.id = %share.worker, otel.kind = "client");
         if let Some(own) = self.fan_out.local.as_deref().filter(|own| own.worker() == share.worker) {
@@ -303,15 +307,15 @@ impl Bridge {
         let asking = async move { client.ask_shards(with_timeout(question, left)).await }.instrument(span);
         match tokio::time::timeout_at(request.deadline, asking).await {
             Ok(Ok(answer)) => {
-                self.fan_out.metrics.count_asked(Asked::Answered);
+                self.fan_out.metrics.count_asked(AskOutcome::Answered);
                 Ok(answer.into_inner().answers.into_iter().map(Into::into).collect())
             }
             Ok(Err(status)) => {
-                self.fan_out.metrics.count_asked(Asked::Failed);
+                self.fan_out.metrics.count_asked(AskOutcome::Failed);
                 Err(unreachable(&status))
             }
             Err(_) => {
-                self.fan_out.metrics.count_asked(Asked::TooLate);
+                self.fan_out.metrics.count_asked(AskOutcome::TooLate);
                 let why = format!("worker {} did not answer by the deadline", share.worker);
                 Err(replies::failure(Kind::TooLate, why))
             }

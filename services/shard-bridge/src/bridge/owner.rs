@@ -12,12 +12,12 @@ use super::{Bridge, REROUTE};
 use crate::{
     answer::BridgeError,
     local::LocalShards,
-    metrics::Asked,
-    peers::{Lane, WorkerClient},
+    metrics::AskOutcome,
+    peers::{PeerLane, WorkerClient},
 };
 
 /// Something that only the owner of a shard can answer. `None`: it says that the shard is not its own.
-pub(super) trait OwnersQuestion: Sync {
+pub(super) trait OwnerQuestion: Sync {
     /// What comes back.
     type Answer: Send;
 
@@ -25,7 +25,7 @@ pub(super) trait OwnersQuestion: Sync {
     const ASKED_AGAIN: bool;
 
     /// On which connection it is asked.
-    fn lane(&self) -> Lane;
+    fn lane(&self) -> PeerLane;
 
     /// Asks the process at hand.
     fn local<'a>(
@@ -59,7 +59,7 @@ impl Bridge {
     ///
     /// # Errors
     /// The owner's own; NOT_FOUND when the bot has no such shard; UNAVAILABLE when no worker could be asked.
-    pub(super) async fn ask_owner_of<Q: OwnersQuestion>(
+    pub(super) async fn ask_owner_of<Q: OwnerQuestion>(
         &self,
         shard: ShardNumber,
         question: &Q,
@@ -103,7 +103,7 @@ impl Bridge {
         }
     }
 
-    async fn ask_one<Q: OwnersQuestion>(
+    async fn ask_one<Q: OwnerQuestion>(
         &self,
         worker: &fleet_model::WorkerId,
         url: &str,
@@ -117,8 +117,10 @@ impl Bridge {
         let left = until.saturating_duration_since(Instant::now());
         let answer = tokio::time::timeout_at(until, question.remote(client, left)).await;
         let (asked, answer) = match answer {
-            Ok(Ok(answer)) => (Asked::Answered, Ok(answer)),
-            Ok(Err(status)) if is_its_own(&status) => (Asked::Answered, Err(BridgeError::from_peer(status))),
+            Ok(Ok(answer)) => (AskOutcome::Answered, Ok(answer)),
+            Ok(Err(status)) if is_its_own(&status) => {
+                (AskOutcome::Answered, Err(BridgeError::from_peer(status)))
+            }
             Ok(Err(status)) => {
                 let why = match status.code() {
                     Code::DeadlineExceeded | Code::Cancelled => "did not answer by the deadline".to_owned(),
@@ -126,11 +128,11 @@ impl Bridge {
                     Code::Unavailable => "can't be reached".to_owned(),
                     code => format!("answered {code:?}: {}", status.message()),
                 };
-                (Asked::Failed, Err(BridgeError::unavailable(format!("worker {worker} {why}"))))
+                (AskOutcome::Failed, Err(BridgeError::unavailable(format!("worker {worker} {why}"))))
             }
             Err(_) => {
                 let why = format!("worker {worker} did not answer by the deadline");
-                (Asked::TooLate, Err(BridgeError::unavailable(why)))
+                (AskOutcome::TooLate, Err(BridgeError::unavailable(why)))
             }
         };
         self.fan_out.metrics.count_asked(asked);

@@ -22,7 +22,7 @@ pub(super) async fn guild(
     let until = service.deadlines.fan_out_until(request.get_ref().deadline_ms, request.metadata());
     let v1::GetGuildRequest { guild_id, fields, format, .. } = request.into_inner();
     check_ids("guild_id", &[guild_id])?;
-    let wanted = Wanted::<v1::CachedGuild>::new(fields, format)?;
+    let wanted = FieldSelection::<v1::CachedGuild>::new(fields, format)?;
     let (FoundObject { json, doubt }, shard_id) =
         wanted.ask(service, "GetGuild", guild_id, ObjectKind::Guild, until).await?;
     let guild = if wanted.is_json {
@@ -42,7 +42,7 @@ pub(super) async fn channel(
     let v1::GetChannelRequest { guild_id, channel_id, fields, format, .. } = request.into_inner();
     check_ids("guild_id", &[guild_id])?;
     check_ids("channel_id", &[channel_id])?;
-    let wanted = Wanted::<v1::CachedChannel>::new(fields, format)?;
+    let wanted = FieldSelection::<v1::CachedChannel>::new(fields, format)?;
     let kind = ObjectKind::Channel(channel_id);
     let (FoundObject { json, doubt }, shard_id) =
         wanted.ask(service, "GetChannel", guild_id, kind, until).await?;
@@ -63,7 +63,7 @@ pub(super) async fn member(
     let v1::GetMemberRequest { guild_id, user_id, fields, format, .. } = request.into_inner();
     check_ids("guild_id", &[guild_id])?;
     check_ids("user_id", &[user_id])?;
-    let wanted = Wanted::<v1::CachedMember>::new(fields, format)?;
+    let wanted = FieldSelection::<v1::CachedMember>::new(fields, format)?;
     let kind = ObjectKind::Member(user_id);
     let (FoundObject { json, doubt }, shard_id) =
         wanted.ask(service, "GetMember", guild_id, kind, until).await?;
@@ -82,7 +82,7 @@ pub(super) async fn roles(
     let until = service.deadlines.fan_out_until(request.get_ref().deadline_ms, request.metadata());
     let v1::GetRolesRequest { guild_id, fields, format, .. } = request.into_inner();
     check_ids("guild_id", &[guild_id])?;
-    let wanted = Wanted::<v1::CachedRole>::new(fields, format)?;
+    let wanted = FieldSelection::<v1::CachedRole>::new(fields, format)?;
     let (FoundObject { json, doubt }, shard_id) =
         wanted.ask(service, "GetRoles", guild_id, ObjectKind::Roles, until).await?;
     let mut answer = v1::GetRolesResponse { shard_id, doubt, ..v1::GetRolesResponse::default() };
@@ -97,7 +97,7 @@ pub(super) async fn roles(
 
 /// What of an object is wanted, and how.
 #[derive(Debug)]
-struct Wanted<T> {
+struct FieldSelection<T> {
     is_json: bool,
     /// Of the message; all when empty.
     fields: Vec<String>,
@@ -106,7 +106,7 @@ struct Wanted<T> {
     message: std::marker::PhantomData<fn() -> T>,
 }
 
-impl<T: CachedObject> Wanted<T> {
+impl<T: CachedObject> FieldSelection<T> {
     fn new(mask: Option<FieldMask>, format: i32) -> Result<Self, BridgeError> {
         let format = ObjectFormat::try_from(format)
             .map_err(|_| BridgeError::invalid(format!("unknown object format {format}")))?;
@@ -176,20 +176,21 @@ mod tests {
 
     #[test]
     fn only_known_fields_can_be_asked_for() {
-        let refused = |outcome: Result<Wanted<v1::CachedMember>, BridgeError>, words: &str| {
+        let refused = |outcome: Result<FieldSelection<v1::CachedMember>, BridgeError>, words: &str| {
             let error = outcome.unwrap_err();
             assert!(error.class() == ErrorClass::InvalidInput && error.message().contains(words), "{error}");
         };
-        refused(Wanted::new(Some(mask(&["nick", "user.id"])), 0), "user.id");
-        refused(Wanted::new(Some(mask(&["user"])), ObjectFormat::Protobuf.into()), "user");
-        refused(Wanted::new(Some(mask(&["username"])), ObjectFormat::Json.into()), "username");
-        refused(Wanted::new(None, 9), "format 9");
-        let wanted = Wanted::<v1::CachedMember>::new(Some(mask(&["username", "roles"])), 0).unwrap();
+        refused(FieldSelection::new(Some(mask(&["nick", "user.id"])), 0), "user.id");
+        refused(FieldSelection::new(Some(mask(&["user"])), ObjectFormat::Protobuf.into()), "user");
+        refused(FieldSelection::new(Some(mask(&["username"])), ObjectFormat::Json.into()), "username");
+        refused(FieldSelection::new(None, 9), "format 9");
+        let wanted = FieldSelection::<v1::CachedMember>::new(Some(mask(&["username", "roles"])), 0).unwrap();
         assert_eq!(wanted.discord, ["user", "roles"]);
         let wanted =
-            Wanted::<v1::CachedMember>::new(Some(mask(&["user"])), ObjectFormat::Json.into()).unwrap();
+            FieldSelection::<v1::CachedMember>::new(Some(mask(&["user"])), ObjectFormat::Json.into())
+                .unwrap();
         assert_eq!(wanted.discord, ["user"]);
-        let all = Wanted::<v1::CachedGuild>::new(None, 0).unwrap();
+        let all = FieldSelection::<v1::CachedGuild>::new(None, 0).unwrap();
         assert!(!all.discord.contains(&"roles".to_owned()), "what the message has not is not asked for");
     }
 }

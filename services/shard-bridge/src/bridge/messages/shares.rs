@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The shards of one worker, and where it answers.
-pub(super) struct Share {
+pub(super) struct WorkerShare {
     pub(super) worker: WorkerId,
     pub(super) url: String,
     pub(super) shards: Vec<ShardNumber>,
@@ -48,7 +48,7 @@ pub(super) fn wanted(shard_ids: &[u32], total: u32) -> Result<Vec<ShardNumber>, 
 }
 
 /// These shards by the worker that runs them, and those that none runs.
-pub(super) fn shares(routes: &Routes, shards: &[ShardNumber]) -> (Vec<Share>, Vec<ShardNumber>) {
+pub(super) fn shares(routes: &Routes, shards: &[ShardNumber]) -> (Vec<WorkerShare>, Vec<ShardNumber>) {
     // As `Routes::owner` has it, in one go over the table.
     let mut owners: BTreeMap<ShardNumber, (Epoch, &WorkerId)> = BTreeMap::new();
     for (worker, route) in &routes.workers {
@@ -57,12 +57,12 @@ pub(super) fn shares(routes: &Routes, shards: &[ShardNumber]) -> (Vec<Share>, Ve
             *owner = (*owner).max((*epoch, worker));
         }
     }
-    let mut shares: BTreeMap<&WorkerId, Share> = BTreeMap::new();
+    let mut shares: BTreeMap<&WorkerId, WorkerShare> = BTreeMap::new();
     let mut unassigned = Vec::new();
     for shard in shards {
         match owners.get(shard) {
             Some((_, worker)) => {
-                let share = shares.entry(worker).or_insert_with(|| Share {
+                let share = shares.entry(worker).or_insert_with(|| WorkerShare {
                     worker: (*worker).clone(),
                     url: routes.workers.get(*worker).map(|route| route.url.clone()).unwrap_or_default(),
                     shards: Vec::new(),
@@ -76,7 +76,10 @@ pub(super) fn shares(routes: &Routes, shards: &[ShardNumber]) -> (Vec<Share>, Ve
 }
 
 /// One worker's answer, by shard: what was asked of it and nothing else. Disowned shards are left out.
-pub(super) fn sorted_out(share: &Share, answer: Result<Vec<ShardAnswer>, ReplyFailure>) -> Vec<Replied> {
+pub(super) fn sorted_out(
+    share: &WorkerShare,
+    answer: Result<Vec<ShardAnswer>, ReplyFailure>,
+) -> Vec<Replied> {
     let replied = |shard, outcome| Replied { shard, worker: Some(share.worker.clone()), outcome };
     let answers = match answer {
         Ok(answers) => answers,

@@ -47,7 +47,7 @@ fn which_shards_are_wanted() {
 #[test]
 fn a_worker_s_answer_counts_for_what_it_was_asked() {
     let shards = [0, 1, 2, 3].map(ShardNumber);
-    let share = Share { worker: "a".parse().unwrap(), url: String::new(), shards: shards.to_vec() };
+    let share = WorkerShare { worker: "a".parse().unwrap(), url: String::new(), shards: shards.to_vec() };
     let answer = |shard, outcome| ShardAnswer { shard: ShardNumber(shard), outcome };
     let long = ReplyFailure { kind: Kind::Failed, reason: "x".repeat(10_000) };
     let answers = vec![
