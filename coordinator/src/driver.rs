@@ -1,6 +1,6 @@
 //! The task that owns the fleet and the identify queue while this coordinator acts.
 //!
-//! Everything that happens comes to it as a [`Command`] or as an outcome of something that it started; it turns that into an
+//! Everything that happens comes to it as a [`DriverCommand`] or as an outcome of something that it started; it turns that into an
 //! input of the pure machines and carries out what they want. Store and REST calls run beside it and come back as
 //! outcomes, so nothing slow is ever waited for here.
 
@@ -15,7 +15,7 @@ use std::{
 
 use altergolden_proto::v1;
 use fleet_model::{Incarnation, Problem, ProblemCode, Term, WorkerId};
-use fleet_store::{BudgetRecord, FleetStore, StoreIdentity};
+use fleet_store::{BudgetRecord, FleetStore, FleetStoreIdentity};
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior},
@@ -25,38 +25,38 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     clock::Clock,
     discord::{Discord, GatewayInfo},
-    handle::{Command, Joined, Stopped},
+    handle::{Admission, DriverCommand, HandleError},
     metrics::CoordinatorMetrics,
     snapshot::{IdentifyView, Publisher, Role, Snapshot},
 };
 use fleet::{
-    Effect, Fleet, Means, Now, RegistrationRefused, Wish,
-    identify::{Budget, IdentifyQueue, unknown_permits_end},
+    Effect, Fleet, Now, PlanBudget, RegistrationRefused, WantedTotal,
+    identify::{IdentifyBudget, IdentifyQueue, unknown_permits_end},
     shard_total::{self, Advice},
 };
 use fleet_model::ShardCount;
 
 mod exits;
+mod held_term;
 mod identifies;
 mod intents;
 pub(crate) mod invalid;
 mod notes;
 mod outcomes;
 mod refusals;
-mod standing;
 mod streams;
-mod tenure;
+mod term_status;
 #[cfg(test)]
 mod tests;
 
-use exits::Exits;
-use identifies::{Asking, IdentifyStream};
+use exits::ExitReports;
+pub(crate) use held_term::HeldTerm;
+use identifies::{BudgetRequests, IdentifyStream};
 use intents::IntentWriting;
 use invalid::InvalidRecords;
-pub(crate) use outcomes::Outcome;
+pub(crate) use outcomes::DriverOutcome;
 use refusals::RefusalLog;
 use streams::WorkerStream;
-pub(crate) use tenure::Tenure;
 
 /// How often time passes for the machines.
 const TICK: Duration = Duration::from_millis(100);
@@ -68,10 +68,10 @@ const PROBE: Duration = Duration::from_secs(1);
 const CHECK: Duration = Duration::from_secs(3);
 
 /// How often the fleet is published although nothing has happened.
-const LOOK: Duration = Duration::from_secs(1);
+const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 
 /// How long a coordinator that stops goes on with shards that are between two workers: less than its streams are kept open.
-const IN_BETWEEN: Duration = Duration::from_millis(1_500);
+const IN_TRANSIT: Duration = Duration::from_millis(1_500);
 
 /// Outcomes that wait for the driver.
 const OUTCOMES: usize = 256;
@@ -99,8 +99,8 @@ impl Shell {
     }
 
     /// The wanted shard total, from the settings or Discord's advice.
-    pub(crate) fn wish(&self, advice: Advice) -> Wish {
-        Wish {
+    pub(crate) fn wanted_total(&self, advice: Advice) -> WantedTotal {
+        WantedTotal {
             total: shard_total::wanted(self.shard_count, self.shard_buffer, advice),
             explicit: matches!(self.shard_count, ShardCount::Fixed(_)),
         }
@@ -125,54 +125,54 @@ pub(crate) enum TermEnd {
 /// See the module's documentation.
 pub(crate) struct Driver<'a> {
     shell: &'a Shell,
-    tenure: Tenure,
+    held_term: HeldTerm,
     term: Term,
-    /// Whether the term is confirmed: see [`standing`].
+    /// Whether the term is confirmed: see [`term_status`].
     may_act: bool,
     fleet: Fleet,
     identify: IdentifyQueue,
     workers: BTreeMap<WorkerId, WorkerStream>,
     identify_streams: HashMap<u64, IdentifyStream>,
-    exits: Exits,
+    exits: ExitReports,
     gateway_url: String,
     had_predecessor: bool,
-    next_look: Instant,
+    next_publish: Instant,
     started: TaskTracker,
-    outcomes: mpsc::Sender<Outcome>,
+    outcomes: mpsc::Sender<DriverOutcome>,
     /// The store that is known; another has lost what runs.
-    store_identity: StoreIdentity,
+    store_identity: FleetStoreIdentity,
     store_asked: bool,
     intents: IntentWriting,
     refusals: RefusalLog,
     invalid_records: InvalidRecords,
-    asking: Asking,
+    asking: BudgetRequests,
     dirty: bool,
 }
 
 impl<'a> Driver<'a> {
     pub(crate) fn new(
         shell: &'a Shell,
-        tenure: Tenure,
+        held_term: HeldTerm,
         fleet: Fleet,
         identify: IdentifyQueue,
         gateway_url: String,
         had_predecessor: bool,
-        store_identity: StoreIdentity,
-    ) -> (Self, mpsc::Receiver<Outcome>) {
+        store_identity: FleetStoreIdentity,
+    ) -> (Self, mpsc::Receiver<DriverOutcome>) {
         let (outcomes, receiver) = mpsc::channel(OUTCOMES);
         let driver = Self {
             shell,
-            term: tenure.term(),
-            tenure,
+            term: held_term.term(),
+            held_term,
             may_act: true,
             fleet,
             identify,
             workers: BTreeMap::new(),
             identify_streams: HashMap::new(),
-            exits: Exits::default(),
+            exits: ExitReports::default(),
             gateway_url,
             had_predecessor,
-            next_look: Instant::now(),
+            next_publish: Instant::now(),
             started: TaskTracker::new(),
             outcomes,
             store_identity,
@@ -180,7 +180,7 @@ impl<'a> Driver<'a> {
             intents: IntentWriting::default(),
             refusals: RefusalLog::default(),
             invalid_records: InvalidRecords::default(),
-            asking: Asking::default(),
+            asking: BudgetRequests::default(),
             dirty: true,
         };
         (driver, receiver)
@@ -189,8 +189,8 @@ impl<'a> Driver<'a> {
     /// Acts until the process stops or the term is lost.
     pub(crate) async fn act(
         mut self,
-        mut outcomes: mpsc::Receiver<Outcome>,
-        commands: &mut mpsc::Receiver<Command>,
+        mut outcomes: mpsc::Receiver<DriverOutcome>,
+        commands: &mut mpsc::Receiver<DriverCommand>,
         stop: &CancellationToken,
     ) -> TermEnd {
         let every = |period| {
@@ -208,16 +208,16 @@ impl<'a> Driver<'a> {
                 biased;
                 () = stop.cancelled(), if stops_by.is_none() => {
                     self.fleet.stop_moving();
-                    stops_by = Some(Instant::now() + IN_BETWEEN);
+                    stops_by = Some(Instant::now() + IN_TRANSIT);
                 }
-                to = self.tenure.lost() => break TermEnd::Lost(to),
+                to = self.held_term.lost() => break TermEnd::Lost(to),
                 _ = tick.tick() => {
                     self.refresh_term_state();
                     self.tick();
                     // After a tick, as much time as it took is left for commands.
                     tick.reset();
                 }
-                _ = probe.tick() => self.probe(),
+                _ = probe.tick() => self.probe_store(),
                 _ = check.tick() => self.check_store(),
                 Some(outcome) = outcomes.recv() => {
                     self.refresh_term_state();
@@ -226,13 +226,13 @@ impl<'a> Driver<'a> {
                 command = commands.recv() => match command {
                     Some(command) => {
                         self.refresh_term_state();
-                        self.obey(command);
+                        self.handle_command(command);
                     }
                     None => break TermEnd::Stopping,
                 },
             }
             self.carry_out();
-            if stops_by.is_some_and(|by| !self.fleet.has_shards_in_between() || Instant::now() >= by) {
+            if stops_by.is_some_and(|by| !self.fleet.has_shards_in_transit() || Instant::now() >= by) {
                 break TermEnd::Stopping;
             }
         };
@@ -246,9 +246,9 @@ impl<'a> Driver<'a> {
         self.grant_permits(now.mono);
         self.refresh_budget(now.mono);
         // Some problems come and go with time alone.
-        if Instant::now() >= self.next_look {
+        if Instant::now() >= self.next_publish {
             self.dirty = true;
-            self.next_look = Instant::now() + LOOK;
+            self.next_publish = Instant::now() + PUBLISH_EVERY;
         }
     }
 
@@ -269,8 +269,8 @@ impl<'a> Driver<'a> {
                 Effect::WriteLastRan(at) => self.write_last_ran(at),
                 Effect::Revoke { worker, incarnation, cause } => self.revoke(worker, incarnation, cause),
                 Effect::FindLeases => self.find_leases(),
-                Effect::Look { worker, incarnation, address, broke_at } => {
-                    self.look(worker, incarnation, address, broke_at);
+                Effect::Probe { worker, incarnation, address, broke_at } => {
+                    self.probe_worker(worker, incarnation, address, broke_at);
                 }
                 Effect::Forget(worker, incarnation) => self.forget(worker, incarnation),
                 Effect::Note(note) => self.note(&note),
@@ -299,7 +299,7 @@ impl<'a> Driver<'a> {
             waiting: self.identify.waiting() as u32,
             max_concurrency: self.identify.max_concurrency(),
         };
-        if !self.may_act || self.tenure.doubt().0 >= self.shell.lease_ttl {
+        if !self.may_act || self.held_term.doubt().0 >= self.shell.lease_ttl {
             fleet.problems.push(self.unconfirmed_term_problem());
         }
         if let Some(why) = self.identify.halted() {
@@ -332,10 +332,10 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn obey(&mut self, command: Command) {
+    fn handle_command(&mut self, command: DriverCommand) {
         let now = self.shell.now();
         match command {
-            Command::MayJoin { registration, reply } => {
+            DriverCommand::MayJoin { registration, reply } => {
                 let answer = self
                     .fleet
                     .may_join(&registration.worker, &registration.incarnation)
@@ -343,15 +343,15 @@ impl<'a> Driver<'a> {
                     .map_err(|refused| self.refuse(refused));
                 let _ = reply.send(self.require_confirmed_term().and(answer).map(|()| self.term));
             }
-            Command::Join { reply, .. } if !self.may_act => drop(reply.send(Err(self.in_doubt()))),
-            Command::Join { registration, reply } => {
+            DriverCommand::Join { reply, .. } if !self.may_act => drop(reply.send(Err(self.in_doubt()))),
+            DriverCommand::Join { registration, reply } => {
                 let worker = registration.worker.clone();
                 if !registration.running.is_empty() && !self.had_predecessor {
                     // A fleet that nobody wrote down: its permits are unknown.
                     self.had_predecessor = true;
                     self.identify.hold_until(now.mono + unknown_permits_end(self.shell.identify_interval));
                 }
-                let joined = self.fleet.join(*registration, now).map(|assignment| Joined {
+                let joined = self.fleet.join(*registration, now).map(|assignment| Admission {
                     term: self.term,
                     assignment,
                     lease_ttl: self.shell.lease_ttl,
@@ -363,39 +363,40 @@ impl<'a> Driver<'a> {
                 }
                 let _ = reply.send(joined.map_err(|refused| self.refuse(refused)));
             }
-            Command::OpenHeartbeat { worker, incarnation, peer, reply } => {
-                let _ =
-                    reply.send(self.open_heartbeat(worker, incarnation, peer).ok_or(Stopped::UnknownWorker));
+            DriverCommand::OpenHeartbeat { worker, incarnation, peer, reply } => {
+                let _ = reply
+                    .send(self.open_heartbeat(worker, incarnation, peer).ok_or(HandleError::UnknownWorker));
             }
-            Command::Report(waiting) => {
+            DriverCommand::Report(waiting) => {
                 let stream = waiting.stream();
                 if let Some((sequence, report)) = waiting.take() {
                     self.take_report(stream, sequence, *report, now);
                 }
             }
-            Command::HeartbeatEnded { stream } => self.heartbeat_ended(stream, now),
-            Command::Exited { worker, incarnation, reason, reply } => {
+            DriverCommand::HeartbeatEnded { stream } => self.heartbeat_ended(stream, now),
+            DriverCommand::Exited { worker, incarnation, reason, reply } => {
                 self.exit_reported(worker, incarnation.as_ref(), &reason, reply, now);
             }
-            Command::OpenIdentify { worker, incarnation, reply } => {
-                let _ = reply.send(self.open_identify(worker, &incarnation).ok_or(Stopped::UnknownWorker));
+            DriverCommand::OpenIdentify { worker, incarnation, reply } => {
+                let _ =
+                    reply.send(self.open_identify(worker, &incarnation).ok_or(HandleError::UnknownWorker));
             }
-            Command::Ask { stream, ticket, shard, epoch, traceparent } => {
-                self.ask_to_identify(stream, ticket, shard, epoch, &traceparent, now.mono);
+            DriverCommand::RequestPermit { stream, ticket, shard, epoch, traceparent } => {
+                self.request_permit(stream, ticket, shard, epoch, &traceparent, now.mono);
             }
-            Command::Used { stream, ticket } => self.identify_used(stream, ticket, now.mono),
-            Command::Cancel { stream, ticket } => self.identify_cancelled(stream, ticket, now.mono),
-            Command::IdentifyEnded { stream } => self.identify_ended(stream, now.mono),
-            Command::StartPlan { kind, dry_run, reply } => {
-                let means = self.means();
+            DriverCommand::Used { stream, ticket } => self.identify_used(stream, ticket, now.mono),
+            DriverCommand::Cancel { stream, ticket } => self.identify_cancelled(stream, ticket, now.mono),
+            DriverCommand::IdentifyEnded { stream } => self.identify_ended(stream, now.mono),
+            DriverCommand::StartPlan { kind, dry_run, reply } => {
+                let means = self.plan_budget();
                 if dry_run {
-                    drop(reply.send(self.fleet.propose_plan(kind, means, now).map_err(Stopped::Plan)));
+                    drop(reply.send(self.fleet.propose_plan(kind, means, now).map_err(HandleError::Plan)));
                 } else {
                     let plan = self.fleet.start_plan(kind, means, now);
                     self.answer_plan(reply, plan);
                 }
             }
-            Command::AbortPlan { reply } => {
+            DriverCommand::AbortPlan { reply } => {
                 let plan = self.fleet.abort_plan(now);
                 self.answer_plan(reply, plan);
             }
@@ -403,19 +404,19 @@ impl<'a> Driver<'a> {
     }
 
     /// What a plan may use.
-    fn means(&self) -> Means {
+    fn plan_budget(&self) -> PlanBudget {
         let budget = self.identify.budget();
         let left = if self.identify.halted().is_some() { 0 } else { budget.remaining };
-        Means {
+        PlanBudget {
             identifies: left.saturating_sub(budget.reserve),
             max_concurrency: self.identify.max_concurrency(),
             identify_interval: self.shell.identify_interval,
         }
     }
 
-    fn refuse(&mut self, refused: RegistrationRefused) -> Stopped {
+    fn refuse(&mut self, refused: RegistrationRefused) -> HandleError {
         self.note_refusal(&refused);
-        Stopped::Refused { refused, lease_ttl: self.shell.lease_ttl }
+        HandleError::Refused { refused, lease_ttl: self.shell.lease_ttl }
     }
 }
 
@@ -444,7 +445,7 @@ fn describe_queue(
     }
 }
 
-fn short_budget(budget: &Budget, now: Duration) -> String {
+fn short_budget(budget: &IdentifyBudget, now: Duration) -> String {
     let hours = budget.resets_at.saturating_sub(now).as_secs_f64() / 3600.0;
     format!(
         "the identify budget is short: {} of {} left, {} are kept back (IDENTIFY_RESERVE); it resets in {hours:.1} h and is \
@@ -460,10 +461,10 @@ pub(crate) fn budget_from(
     own: Option<BudgetRecord>,
     reserve: fleet_model::Percent,
     now: Now,
-) -> Budget {
+) -> IdentifyBudget {
     let days = now.unix_ms + 1..now.unix_ms.saturating_add(2 * 24 * 3600 * 1000);
     let own = own.filter(|own| days.contains(&own.resets_at_unix_ms));
-    Budget {
+    IdentifyBudget {
         total: info.total,
         remaining: own.map_or(info.remaining, |own| own.remaining.min(info.remaining)),
         reserve: reserve.of(info.total),

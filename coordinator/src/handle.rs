@@ -11,7 +11,7 @@ use altergolden_proto::v1;
 use fleet_model::{Assignment, Classified, Epoch, ErrorClass, Incarnation, ShardNumber, Term, WorkerId};
 use tokio::sync::{mpsc, oneshot};
 
-use fleet::{ExitRefused, PlanKind, PlanRefused, PlanView, Registration, RegistrationRefused, Report};
+use fleet::{ExitRefused, PlanKind, PlanRefused, PlanView, Registration, RegistrationRefused, WorkerReport};
 
 /// Commands that wait for the driver. An RPC whose command has no room waits; its caller's deadline bounds that.
 const COMMANDS: usize = 1024;
@@ -19,7 +19,7 @@ const COMMANDS: usize = 1024;
 /// Reaches the driver. Clones reach the same.
 #[derive(Clone, Debug)]
 pub(crate) struct FleetHandle {
-    commands: mpsc::Sender<Command>,
+    commands: mpsc::Sender<DriverCommand>,
     reports: NewestReports,
 }
 
@@ -28,7 +28,7 @@ pub(crate) struct FleetHandle {
 struct NewestReports(Arc<Mutex<ReportsByStream>>);
 
 /// The sequence and the report, by stream.
-type ReportsByStream = HashMap<u64, (u64, Box<Report>)>;
+type ReportsByStream = HashMap<u64, (u64, Box<WorkerReport>)>;
 
 impl NewestReports {
     fn lock(&self) -> MutexGuard<'_, ReportsByStream> {
@@ -48,20 +48,20 @@ impl WaitingReport {
     }
 
     /// The report and its sequence.
-    pub(crate) fn take(self) -> Option<(u64, Box<Report>)> {
+    pub(crate) fn take(self) -> Option<(u64, Box<WorkerReport>)> {
         self.reports.lock().remove(&self.stream)
     }
 }
 
 /// What is asked of the driver.
-pub(crate) enum Command {
+pub(crate) enum DriverCommand {
     MayJoin {
         registration: Box<Registration>,
         reply: Reply<Term>,
     },
     Join {
         registration: Box<Registration>,
-        reply: Reply<Joined>,
+        reply: Reply<Admission>,
     },
     OpenHeartbeat {
         worker: WorkerId,
@@ -84,7 +84,7 @@ pub(crate) enum Command {
         incarnation: Incarnation,
         reply: Reply<OpenedStream<v1::IdentifyDown>>,
     },
-    Ask {
+    RequestPermit {
         stream: u64,
         ticket: u64,
         shard: ShardNumber,
@@ -112,11 +112,11 @@ pub(crate) enum Command {
     },
 }
 
-type Reply<T> = oneshot::Sender<Result<T, Stopped>>;
+type Reply<T> = oneshot::Sender<Result<T, HandleError>>;
 
 /// A worker was taken in.
 #[derive(Debug)]
-pub(crate) struct Joined {
+pub(crate) struct Admission {
     pub(crate) term: Term,
     pub(crate) assignment: Assignment,
     pub(crate) lease_ttl: Duration,
@@ -132,7 +132,7 @@ pub(crate) struct OpenedStream<T> {
 
 /// The driver did not do it.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Stopped {
+pub(crate) enum HandleError {
     #[error("this coordinator does not act: {why}")]
     Standby { why: String },
     #[error("this worker is not in the fleet: register first")]
@@ -149,7 +149,7 @@ pub(crate) enum Stopped {
     Stopping,
 }
 
-impl Classified for Stopped {
+impl Classified for HandleError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::Refused { refused, .. } => match refused {
@@ -162,7 +162,7 @@ impl Classified for Stopped {
                 }
             },
             Self::Plan(PlanRefused::Unknown(_))
-            | Self::Exit(ExitRefused::Unknown { .. } | ExitRefused::AnotherLife { .. }) => {
+            | Self::Exit(ExitRefused::Unknown { .. } | ExitRefused::OtherIncarnation { .. }) => {
                 ErrorClass::NotFound
             }
             Self::Plan(PlanRefused::Pointless(_)) => ErrorClass::InvalidInput,
@@ -175,15 +175,15 @@ impl Classified for Stopped {
     }
 }
 
-pub(crate) fn channel() -> (FleetHandle, mpsc::Receiver<Command>) {
+pub(crate) fn channel() -> (FleetHandle, mpsc::Receiver<DriverCommand>) {
     let (commands, receiver) = mpsc::channel(COMMANDS);
     (FleetHandle { commands, reports: NewestReports::default() }, receiver)
 }
 
-impl Command {
+impl DriverCommand {
     /// Answers that this coordinator does not act, and why.
     pub(crate) fn refuse(self, why: String) {
-        let standby = Stopped::Standby { why };
+        let standby = HandleError::Standby { why };
         match self {
             Self::MayJoin { reply, .. } => drop(reply.send(Err(standby))),
             Self::Join { reply, .. } => drop(reply.send(Err(standby))),
@@ -193,7 +193,7 @@ impl Command {
             Self::StartPlan { reply, .. } | Self::AbortPlan { reply } => drop(reply.send(Err(standby))),
             Self::Report(waiting) => drop(waiting.take()),
             Self::HeartbeatEnded { .. }
-            | Self::Ask { .. }
+            | Self::RequestPermit { .. }
             | Self::Used { .. }
             | Self::Cancel { .. }
             | Self::IdentifyEnded { .. } => {}
@@ -202,24 +202,24 @@ impl Command {
 }
 
 impl FleetHandle {
-    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Stopped> {
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> DriverCommand) -> Result<T, HandleError> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(command(reply)).await.map_err(|_| Stopped::Stopping)?;
-        answer.await.map_err(|_| Stopped::Stopping)?
+        self.commands.send(command(reply)).await.map_err(|_| HandleError::Stopping)?;
+        answer.await.map_err(|_| HandleError::Stopping)?
     }
 
     /// False when the driver is gone.
-    async fn tell(&self, command: Command) -> bool {
+    async fn tell(&self, command: DriverCommand) -> bool {
         self.commands.send(command).await.is_ok()
     }
 
     /// Checks whether a worker's name is free and its claims are possible. Returns the current term.
-    pub(crate) async fn may_join(&self, registration: Registration) -> Result<Term, Stopped> {
-        self.ask(|reply| Command::MayJoin { registration: Box::new(registration), reply }).await
+    pub(crate) async fn may_join(&self, registration: Registration) -> Result<Term, HandleError> {
+        self.ask(|reply| DriverCommand::MayJoin { registration: Box::new(registration), reply }).await
     }
 
-    pub(crate) async fn join(&self, registration: Registration) -> Result<Joined, Stopped> {
-        self.ask(|reply| Command::Join { registration: Box::new(registration), reply }).await
+    pub(crate) async fn join(&self, registration: Registration) -> Result<Admission, HandleError> {
+        self.ask(|reply| DriverCommand::Join { registration: Box::new(registration), reply }).await
     }
 
     pub(crate) async fn open_heartbeat(
@@ -227,22 +227,22 @@ impl FleetHandle {
         worker: WorkerId,
         incarnation: Incarnation,
         peer: Option<IpAddr>,
-    ) -> Result<OpenedStream<v1::Directive>, Stopped> {
-        self.ask(|reply| Command::OpenHeartbeat { worker, incarnation, peer, reply }).await
+    ) -> Result<OpenedStream<v1::Directive>, HandleError> {
+        self.ask(|reply| DriverCommand::OpenHeartbeat { worker, incarnation, peer, reply }).await
     }
 
     /// Hands a report over, replacing an unread older one.
-    pub(crate) async fn report(&self, stream: u64, sequence: u64, report: Report) -> bool {
+    pub(crate) async fn report(&self, stream: u64, sequence: u64, report: WorkerReport) -> bool {
         let waits = self.reports.lock().insert(stream, (sequence, Box::new(report))).is_some();
         if waits {
             return !self.commands.is_closed();
         }
         let waiting = WaitingReport { stream, reports: self.reports.clone() };
-        self.tell(Command::Report(waiting)).await
+        self.tell(DriverCommand::Report(waiting)).await
     }
 
     pub(crate) async fn heartbeat_ended(&self, stream: u64) {
-        self.tell(Command::HeartbeatEnded { stream }).await;
+        self.tell(DriverCommand::HeartbeatEnded { stream }).await;
     }
 
     /// A supervisor saw a worker's process end; the incarnation that was given up.
@@ -251,44 +251,44 @@ impl FleetHandle {
         worker: WorkerId,
         incarnation: Option<Incarnation>,
         reason: String,
-    ) -> Result<Incarnation, Stopped> {
-        self.ask(|reply| Command::Exited { worker, incarnation, reason, reply }).await
+    ) -> Result<Incarnation, HandleError> {
+        self.ask(|reply| DriverCommand::Exited { worker, incarnation, reason, reply }).await
     }
 
     pub(crate) async fn open_identify(
         &self,
         worker: WorkerId,
         incarnation: Incarnation,
-    ) -> Result<OpenedStream<v1::IdentifyDown>, Stopped> {
-        self.ask(|reply| Command::OpenIdentify { worker, incarnation, reply }).await
+    ) -> Result<OpenedStream<v1::IdentifyDown>, HandleError> {
+        self.ask(|reply| DriverCommand::OpenIdentify { worker, incarnation, reply }).await
     }
 
     pub(crate) async fn identify_message(&self, stream: u64, message: v1::identify_up::Message) -> bool {
         use v1::identify_up::Message;
         let command = match message {
             Message::Hello(_) => return true,
-            Message::Ask(ask) => Command::Ask {
+            Message::Ask(ask) => DriverCommand::RequestPermit {
                 stream,
                 ticket: ask.ticket,
                 shard: ShardNumber(ask.shard_id),
                 epoch: Epoch(ask.epoch),
                 traceparent: ask.traceparent,
             },
-            Message::Used(used) => Command::Used { stream, ticket: used.ticket },
-            Message::Cancel(cancel) => Command::Cancel { stream, ticket: cancel.ticket },
+            Message::Used(used) => DriverCommand::Used { stream, ticket: used.ticket },
+            Message::Cancel(cancel) => DriverCommand::Cancel { stream, ticket: cancel.ticket },
         };
         self.tell(command).await
     }
 
-    pub(crate) async fn start_plan(&self, kind: PlanKind, dry_run: bool) -> Result<PlanView, Stopped> {
-        self.ask(|reply| Command::StartPlan { kind, dry_run, reply }).await
+    pub(crate) async fn start_plan(&self, kind: PlanKind, dry_run: bool) -> Result<PlanView, HandleError> {
+        self.ask(|reply| DriverCommand::StartPlan { kind, dry_run, reply }).await
     }
 
-    pub(crate) async fn abort_plan(&self) -> Result<PlanView, Stopped> {
-        self.ask(|reply| Command::AbortPlan { reply }).await
+    pub(crate) async fn abort_plan(&self) -> Result<PlanView, HandleError> {
+        self.ask(|reply| DriverCommand::AbortPlan { reply }).await
     }
 
     pub(crate) async fn identify_ended(&self, stream: u64) {
-        self.tell(Command::IdentifyEnded { stream }).await;
+        self.tell(DriverCommand::IdentifyEnded { stream }).await;
     }
 }

@@ -4,11 +4,11 @@ use fleet_model::{Problem, ShardStatus};
 use process::telemetry::health::{HealthSource, Verdict, problems_json};
 use serde_json::{Value, json};
 
-use crate::snapshot::{Published, Role, Snapshot};
+use crate::snapshot::{PublishedSnapshot, Role, Snapshot};
 
 /// See the module's documentation.
 #[derive(Clone, Debug)]
-pub(crate) struct CoordinatorHealth(pub(crate) Published);
+pub(crate) struct CoordinatorHealth(pub(crate) PublishedSnapshot);
 
 fn verdict(snapshot: &Snapshot) -> Verdict {
     let ready = snapshot.ready_shards();

@@ -7,6 +7,7 @@
 
 mod clock;
 pub mod config;
+mod dial_back;
 pub mod discord;
 mod driver;
 mod handle;

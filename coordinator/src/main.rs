@@ -4,7 +4,7 @@ use std::{process::ExitCode, sync::Arc};
 
 use coordinator::{Args, Coordinator, Parts, StartError};
 use event_bus::RedisBus;
-use fleet_store::RedisStore;
+use fleet_store::FleetRedisStore;
 use process::{
     ExitError,
     settings::{self, Exit},
@@ -27,7 +27,7 @@ async fn run(args: Args) -> Result<(), ExitError> {
     let relay = relay_args.streams(&url)?;
     let link = redis_link::RedisLink::new(url, redis_link::LinkOptions::default());
     let parts = Parts {
-        store: Arc::new(RedisStore::new(link.clone(), store_args.redis_prefix.clone())),
+        store: Arc::new(FleetRedisStore::new(link.clone(), store_args.redis_prefix.clone())),
         set_aside: Arc::new(checkpoint::CheckpointRedisStore::new(
             link.clone(),
             store_args.redis_prefix.clone(),

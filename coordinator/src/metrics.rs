@@ -15,8 +15,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::snapshot::{IdentifyView, Published};
-use fleet::{Cause, Finding, Note};
+use crate::snapshot::{IdentifyView, PublishedSnapshot};
+use fleet::{Finding, Note, RevocationCause};
 
 /// One label and its value.
 type Label = [(&'static str, &'static str); 1];
@@ -91,7 +91,7 @@ impl Default for CoordinatorMetrics {
             store_failures: Counter::default(),
             overflows: Counter::default(),
         };
-        for cause in [Cause::Silence, Cause::Evidence] {
+        for cause in [RevocationCause::Silence, RevocationCause::Evidence] {
             drop(metrics.lost.get_or_create(&[("cause", cause.as_str())]));
             drop(metrics.loss_seconds.get_or_create(&[("cause", cause.as_str())]));
         }
@@ -111,7 +111,7 @@ impl Default for CoordinatorMetrics {
 
 impl CoordinatorMetrics {
     /// Registers them, and what is read from the snapshots at each scrape.
-    pub fn register(&self, registry: &mut Registry, published: Published) {
+    pub fn register(&self, registry: &mut Registry, published: PublishedSnapshot) {
         let counters = [
             ("fleet_workers_joined", "Registrations taken", &self.joined),
             ("fleet_workers_left", "Workers that gave their shards away and left", &self.left),
@@ -207,7 +207,7 @@ impl CoordinatorMetrics {
                 }
                 self.lost.get_or_create(&label).inc()
             }
-            Note::Looked { finding, .. } => self.looks.get_or_create(&[("finding", finding.as_str())]).inc(),
+            Note::Probed { finding, .. } => self.looks.get_or_create(&[("finding", finding.as_str())]).inc(),
             Note::Started { outcome, .. } => self.count_start(outcome),
             Note::Releasing { .. } => self.asked_back.inc(),
             Note::Assigned(_) => self.assigned.inc(),
@@ -267,7 +267,7 @@ impl CoordinatorMetrics {
 
 /// Reads the newest snapshot at each scrape, so that no figure outlives what it is about.
 #[derive(Debug)]
-struct FleetCollector(Published);
+struct FleetCollector(PublishedSnapshot);
 
 impl Collector for FleetCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {

@@ -78,7 +78,7 @@ impl Snapshot {
 
 /// Snapshots and routes as others read them.
 #[derive(Clone, Debug)]
-pub struct Published {
+pub struct PublishedSnapshot {
     /// The newest snapshot.
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
     /// The newest routing table.
@@ -93,12 +93,12 @@ pub(crate) struct Publisher {
     routes: watch::Sender<Arc<Routes>>,
 }
 
-pub(crate) fn channel() -> (Publisher, Published) {
+pub(crate) fn channel() -> (Publisher, PublishedSnapshot) {
     let (snapshot, snapshot_reader) = watch::channel(Arc::new(Snapshot::empty()));
     let (routes, routes_reader) = watch::channel(Arc::new(Routes::default()));
     (
         Publisher { problems: Mutex::default(), snapshot, routes },
-        Published { snapshot: snapshot_reader, routes: routes_reader },
+        PublishedSnapshot { snapshot: snapshot_reader, routes: routes_reader },
     )
 }
 
@@ -147,7 +147,7 @@ impl Publisher {
     }
 }
 
-impl RecentReports for Published {
+impl RecentReports for PublishedSnapshot {
     fn reports(&self) -> Vec<TimedReport> {
         let snapshot = self.snapshot.borrow().clone();
         let timed = snapshot.fleet.shards.iter().filter_map(|shard| {

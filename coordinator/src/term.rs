@@ -3,19 +3,19 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use fleet_model::{Problem, ProblemCode, ShardNumber, ShardReport, ShardStatus, Term};
-use fleet_store::{Fenced, FleetRecord, StoreError, StoreIdentity, TermClaim};
+use fleet_store::{FleetRecord, FleetStoreError, FleetStoreIdentity, TermClaim, TermWrite};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
     discord::{DiscordError, GatewayInfo},
-    driver::{Driver, Outcome, Shell, Tenure, TermEnd, budget_from, invalid},
-    handle::Command,
+    driver::{Driver, DriverOutcome, HeldTerm, Shell, TermEnd, budget_from, invalid},
+    handle::DriverCommand,
     snapshot::{IdentifyView, Role, Snapshot},
 };
 use fleet::{
-    Fleet, FleetView, Intent, Recovered, RecoveredOwner, RecoveredWorker, Rules, ShardView, WorkerView,
+    Fleet, FleetRules, FleetView, Intent, Recovered, RecoveredOwner, RecoveredWorker, ShardView, WorkerView,
     identify::{self, IdentifyQueue},
 };
 
@@ -38,7 +38,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 pub(crate) async fn serve_terms(
     shell: &Shell,
     config: &Config,
-    mut commands: mpsc::Receiver<Command>,
+    mut commands: mpsc::Receiver<DriverCommand>,
     stop: &CancellationToken,
 ) -> Result<(), DiscordError> {
     loop {
@@ -52,7 +52,7 @@ pub(crate) async fn serve_terms(
             return Ok(());
         };
         let Some(info) = refresh(shell, info, &mut commands, stop).await else { return Ok(()) };
-        let term = acting.tenure.term();
+        let term = acting.held_term.term();
         tracing::info!(%term, "this coordinator acts");
         let (driver, outcomes) = begin(shell, config, &info, acting);
         let end = driver.act(outcomes, &mut commands, stop).await;
@@ -95,7 +95,7 @@ async fn withdraw(shell: &Shell) {
 /// Does something while every command is refused. `None` when the process stops.
 async fn refusing<T>(
     shell: &Shell,
-    commands: &mut mpsc::Receiver<Command>,
+    commands: &mut mpsc::Receiver<DriverCommand>,
     stop: &CancellationToken,
     work: impl Future<Output = T>,
 ) -> Option<T> {
@@ -113,7 +113,7 @@ async fn refusing<T>(
 async fn refresh(
     shell: &Shell,
     info: GatewayInfo,
-    commands: &mut mpsc::Receiver<Command>,
+    commands: &mut mpsc::Receiver<DriverCommand>,
     stop: &CancellationToken,
 ) -> Option<GatewayInfo> {
     if info.asked.elapsed() < FRESH {
@@ -130,15 +130,15 @@ async fn refresh(
 /// Waits until the term is ours and the store has told what is written down. `None` when the process stops.
 async fn wait_for_term(
     shell: &Shell,
-    commands: &mut mpsc::Receiver<Command>,
+    commands: &mut mpsc::Receiver<DriverCommand>,
     stop: &CancellationToken,
 ) -> Option<Acting> {
     let mut wait = CLAIM;
     let mut said = String::new();
     loop {
         let news = match refusing(shell, commands, stop, claim(shell)).await? {
-            Ok(Claim::Acting(acting)) => return Some(acting),
-            Ok(Claim::Waiting { holder, term, record }) => {
+            Ok(ClaimResult::Acting(acting)) => return Some(acting),
+            Ok(ClaimResult::Waiting { holder, term, record }) => {
                 wait = CLAIM;
                 let news = format!("waiting: coordinator {holder} acts in term {term}");
                 let mut snapshot = standby_snapshot(shell, *record);
@@ -151,8 +151,8 @@ async fn wait_for_term(
                 let news = format!("waiting for the fleet store: {error}");
                 let mut snapshot = standby_snapshot(shell, FleetRecord::default());
                 snapshot.fleet.problems.push(match &error {
-                    StoreError::Alien(key) => invalid::problem(key),
-                    StoreError::Away(_) => Problem::new(ProblemCode::StoreAway, news.clone()),
+                    FleetStoreError::InvalidRecord(key) => invalid::problem(key),
+                    FleetStoreError::Away(_) => Problem::new(ProblemCode::StoreAway, news.clone()),
                 });
                 shell.publisher.publish(snapshot);
                 news
@@ -168,18 +168,18 @@ async fn wait_for_term(
 
 /// The term is ours.
 struct Acting {
-    tenure: Tenure,
+    held_term: HeldTerm,
     record: Box<FleetRecord>,
     /// The store that the record was read from.
-    store: StoreIdentity,
+    store: FleetStoreIdentity,
 }
 
-enum Claim {
+enum ClaimResult {
     Acting(Acting),
     Waiting { holder: String, term: Term, record: Box<FleetRecord> },
 }
 
-async fn claim(shell: &Shell) -> Result<Claim, StoreError> {
+async fn claim(shell: &Shell) -> Result<ClaimResult, FleetStoreError> {
     // Asked first: a store that restarts from here on has lost what is read from it.
     let identity = shell.store.identity().await?;
     // Read before the claim: whether anybody held a term before us tells whether the fleet may be running.
@@ -189,18 +189,18 @@ async fn claim(shell: &Shell) -> Result<Claim, StoreError> {
         TermClaim::Acting(term) => {
             fail::fail_point!("coordinator_term_claimed");
             // Renewed from here on: in a big fleet, fencing and reading take longer than a term lasts.
-            let tenure = Tenure::hold(shell, term, now.mono);
+            let held_term = HeldTerm::hold(shell, term, now.mono);
             let before = record.term;
             // What the holder before us still has on its way is written by now, and read; or it is refused.
-            if shell.store.fence(term).await? == Fenced::StaleTerm {
-                return Err(StoreError::Away(format!("a higher term than {term} has written to it")));
+            if shell.store.fence(term).await? == TermWrite::StaleTerm {
+                return Err(FleetStoreError::Away(format!("a higher term than {term} has written to it")));
             }
             fail::fail_point!("coordinator_term_fenced");
             let record = FleetRecord { term: before, ..shell.store.load().await? };
-            Ok(Claim::Acting(Acting { tenure, record: Box::new(record), store: identity }))
+            Ok(ClaimResult::Acting(Acting { held_term, record: Box::new(record), store: identity }))
         }
         TermClaim::HeldBy { term, holder, .. } => {
-            Ok(Claim::Waiting { holder: holder.to_string(), term, record })
+            Ok(ClaimResult::Waiting { holder: holder.to_string(), term, record })
         }
     }
 }
@@ -210,24 +210,23 @@ fn begin<'a>(
     shell: &'a Shell,
     config: &Config,
     info: &GatewayInfo,
-    Acting { tenure, record, store }: Acting,
-) -> (Driver<'a>, mpsc::Receiver<Outcome>) {
-    let (now, term) = (shell.now(), tenure.term());
+    Acting { held_term, record, store }: Acting,
+) -> (Driver<'a>, mpsc::Receiver<DriverOutcome>) {
+    let (now, term) = (shell.now(), held_term.term());
     let invalid = record.invalid;
     // Workers write their leases into a store that was wiped under them.
     let had_predecessor = record.term > Term(0) || !record.workers.is_empty();
-    let wish = shell.wish(info.advice);
-    let wanted = wish.total;
+    let wanted = shell.wanted_total(info.advice);
     let budget = budget_from(info, record.budget, config.identify_reserve, now);
-    if budget.remaining < wanted.saturating_add(budget.reserve) {
+    if budget.remaining < wanted.total.saturating_add(budget.reserve) {
         tracing::warn!(
             remaining = budget.remaining,
             reserve = budget.reserve,
-            shards = wanted,
+            shards = wanted.total,
             "the identify budget is too short to start every shard anew"
         );
     }
-    let rules = Rules {
+    let rules = FleetRules {
         lease_ttl: config.lease_ttl,
         settle: config.settle,
         moves_at_once: config.moves_at_once,
@@ -260,17 +259,17 @@ fn begin<'a>(
         had_predecessor,
     };
     shell.metrics.set_acting(Some(term));
-    let fleet = Fleet::new(rules, term, wish, recovered, now);
-    if let Some(running) = fleet.shard_total().filter(|running| *running != wanted) {
+    let fleet = Fleet::new(rules, term, wanted, recovered, now);
+    if let Some(running) = fleet.shard_total().filter(|running| *running != wanted.total) {
         tracing::warn!(
             running,
-            wanted,
+            wanted = wanted.total,
             "the fleet has another shard total than is wanted: it keeps it while it runs, and an `auto` one while its \
              sessions can be resumed"
         );
     }
     let (mut driver, outcomes) =
-        Driver::new(shell, tenure, fleet, identify, info.url.clone(), had_predecessor, store);
+        Driver::new(shell, held_term, fleet, identify, info.url.clone(), had_predecessor, store);
     driver.name_invalid(&invalid);
     (driver, outcomes)
 }

@@ -3,7 +3,7 @@
 use std::{process::ExitCode, sync::Arc};
 
 use event_bus::RedisBus;
-use fleet_store::RedisStore;
+use fleet_store::FleetRedisStore;
 use futures_util::future::BoxFuture;
 use process::{
     ExitError,
@@ -52,7 +52,7 @@ async fn start(args: Args, handler: Arc<dyn EventHandler>) -> Result<(), ExitErr
     let checkpoints =
         Arc::new(checkpoint::CheckpointRedisStore::new(link.clone(), store_args.redis_prefix.clone()));
     let parts = Parts {
-        store: Arc::new(RedisStore::new(link.clone(), store_args.redis_prefix.clone())),
+        store: Arc::new(FleetRedisStore::new(link.clone(), store_args.redis_prefix.clone())),
         set_aside: checkpoints.clone(),
         checkpoints,
         bus: Arc::new(RedisBus::start(link, store_args.redis_prefix)),

@@ -10,8 +10,8 @@ use std::{collections::BTreeMap, time::Duration};
 use fleet_model::{Incarnation, WorkerId};
 use tokio::sync::oneshot;
 
-use super::{Driver, Outcome};
-use crate::{handle::Stopped, rpc::dial_back};
+use super::{Driver, DriverOutcome};
+use crate::{dial_back, handle::HandleError};
 use fleet::{ExitRefused, Finding, LeaseVerdict, Now};
 
 /// Notices that may wait at once; one more is refused. Each waits a few seconds at most.
@@ -27,14 +27,14 @@ const WATCHED: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// The answer to a notice: the incarnation that was given up.
-type Reply = oneshot::Sender<Result<Incarnation, Stopped>>;
+type Reply = oneshot::Sender<Result<Incarnation, HandleError>>;
 
 /// One incarnation of a worker.
 type Life = (WorkerId, Incarnation);
 
 /// See the module's documentation.
 #[derive(Default)]
-pub(super) struct Exits {
+pub(super) struct ExitReports {
     waiting: Vec<(Life, Reply)>,
     /// Incarnations that are being probed (`None`), or were found alive and until when that is valid. Only workers of
     /// the fleet are here.
@@ -43,12 +43,12 @@ pub(super) struct Exits {
     watched: BTreeMap<Life, Duration>,
 }
 
-impl Exits {
+impl ExitReports {
     fn wait(&mut self, life: Life, reply: Reply) {
         // Supervisors that gave up make room.
         self.waiting.retain(|(_, waiting)| !waiting.is_closed());
         if self.waiting.len() >= WAITING {
-            let _ = reply.send(Err(Stopped::Busy));
+            let _ = reply.send(Err(HandleError::Busy));
         } else {
             self.waiting.push((life, reply));
         }
@@ -72,7 +72,7 @@ impl Exits {
     ) {
         let same = |life: &Life| life.0 == *worker && life.1 == *incarnation;
         for (_, reply) in self.waiting.extract_if(.., |(life, _)| same(life)) {
-            let _ = reply.send(answer().map_err(Stopped::from));
+            let _ = reply.send(answer().map_err(HandleError::from));
         }
     }
 
@@ -101,7 +101,7 @@ impl Driver<'_> {
         now: Now,
     ) {
         self.shell.metrics.count_exit();
-        self.fleet.exit_explained(&worker, incarnation, reason, now);
+        self.fleet.record_exit_reason(&worker, incarnation, reason, now);
         let refused = match self.fleet.check_exit(&worker, incarnation, now) {
             Ok(life) => {
                 let life = (worker, life);
@@ -126,12 +126,12 @@ impl Driver<'_> {
     }
 
     fn probe_before_exit(&self, (worker, incarnation): Life, pause: Duration) {
-        let Some((found_at, url)) = self.fleet.whereabouts(&worker) else { return };
+        let Some((found_at, url)) = self.fleet.probe_target(&worker) else { return };
         let url = url.to_owned();
         self.start(async move {
             tokio::time::sleep(pause).await;
-            let finding = dial_back::look_by_url(found_at, &url, &worker, &incarnation).await;
-            Outcome::ExitProbed(worker, incarnation, finding)
+            let finding = dial_back::probe_by_url(found_at, &url, &worker, &incarnation).await;
+            DriverOutcome::ExitProbed(worker, incarnation, finding)
         });
     }
 
@@ -169,9 +169,9 @@ impl Driver<'_> {
         }
         self.exits.looks.remove(&life);
         if !finding.is_evidence() {
-            self.fleet.exit_unseen(&life.0, &life.1);
+            self.fleet.exit_unconfirmed(&life.0, &life.1);
         }
-        if let Err(refused) = self.fleet.exited(&life.0, Some(&life.1), now) {
+        if let Err(refused) = self.fleet.accept_exit(&life.0, Some(&life.1), now) {
             self.exits.answer(&life.0, &life.1, || Err(refused.clone()));
         }
     }
@@ -185,7 +185,7 @@ mod tests {
     async fn each_that_waits_hears_what_the_store_said_of_that_life() {
         let (worker, first, second): (WorkerId, Incarnation, Incarnation) =
             ("w".parse().unwrap(), "1".parse().unwrap(), "2".parse().unwrap());
-        let mut exits = Exits::default();
+        let mut exits = ExitReports::default();
         let mut wait = |life: &Incarnation| {
             let (reply, answer) = oneshot::channel();
             exits.wait((worker.clone(), life.clone()), reply);
@@ -198,13 +198,13 @@ mod tests {
         assert_eq!(another.await.unwrap().unwrap(), first);
         assert!(other.try_recv().is_err(), "that life is not decided");
         exits.decided(&worker, &second, LeaseVerdict::Unknown);
-        assert!(matches!(other.await.unwrap(), Err(Stopped::Exit(ExitRefused::StoreUntrusted { .. }))));
+        assert!(matches!(other.await.unwrap(), Err(HandleError::Exit(ExitRefused::StoreUntrusted { .. }))));
     }
 
     #[test]
     fn one_probe_serves_all_reports_for_a_few_seconds() {
         let life = ("w".parse().unwrap(), "1".parse().unwrap());
-        let mut exits = Exits::default();
+        let mut exits = ExitReports::default();
         assert_eq!(exits.start_probe(&life, Duration::ZERO), Some(true));
         assert_eq!(exits.start_probe(&life, Duration::ZERO), Some(false), "the probe is running");
         exits.looks.insert(life.clone(), Some(FOUND_ALIVE));
@@ -215,14 +215,14 @@ mod tests {
     #[test]
     fn those_that_wait_are_bounded_and_who_gave_up_makes_room() {
         let (worker, life): (WorkerId, Incarnation) = ("w".parse().unwrap(), "1".parse().unwrap());
-        let mut exits = Exits::default();
+        let mut exits = ExitReports::default();
         let mut wait = || {
             let (reply, answer) = oneshot::channel();
             exits.wait((worker.clone(), life.clone()), reply);
             answer
         };
         let mut waiting: Vec<_> = (0..WAITING).map(|_| wait()).collect();
-        assert!(matches!(wait().try_recv(), Ok(Err(Stopped::Busy))));
+        assert!(matches!(wait().try_recv(), Ok(Err(HandleError::Busy))));
         waiting.pop();
         assert!(wait().try_recv().is_err(), "it waits");
     }

@@ -12,14 +12,14 @@ use process::telemetry::trace_context;
 use tokio::sync::mpsc;
 use tracing::Span;
 
-use super::{Driver, Outcome, budget_from, short_budget};
+use super::{Driver, DriverOutcome, budget_from, short_budget};
 use crate::{
     discord::{DiscordError, GatewayInfo},
     handle::OpenedStream,
 };
 use fleet::{
     Now,
-    identify::{Grant, PERMIT_VALID, TicketId, Wish},
+    identify::{Grant, PERMIT_VALID, PermitRequest, TicketId},
 };
 
 /// Answers that may wait for a worker: one for each of its shards is plenty.
@@ -43,7 +43,7 @@ const ASK_WHILE_SHORT_AGAIN: Duration = Duration::from_mins(5);
 
 /// The state of the requests for the budget.
 #[derive(Default)]
-pub(super) struct Asking {
+pub(super) struct BudgetRequests {
     under_way: bool,
     /// When the budget is asked for next although it has not reset; `None` while it is not short.
     while_short: Option<Duration>,
@@ -53,7 +53,7 @@ pub(super) struct Asking {
     asked_for: BTreeSet<(WorkerId, Incarnation)>,
 }
 
-impl Asking {
+impl BudgetRequests {
     /// Returns whether the budget has been short for so long that it is asked for before it resets.
     pub(super) fn is_due_while_short(&mut self, is_short: bool, now: Duration) -> bool {
         if !is_short {
@@ -78,7 +78,7 @@ pub(super) struct IdentifyStream {
 
 impl IdentifyStream {
     /// Opens the ticket's part in the trace of its shard's start.
-    fn begin_wait(&mut self, ticket: u64, wish: &Wish, traceparent: &str) {
+    fn begin_wait(&mut self, ticket: u64, request: &PermitRequest, traceparent: &str) {
         // More tickets than answers that may wait is more than a worker can use.
         if traceparent.is_empty() || self.waits.len() >= ANSWERS {
             return;
@@ -87,8 +87,8 @@ impl IdentifyStream {
             parent: None,
             "identify_queue.wait",
             otel.kind = "server",
-            shard_id = wish.shard.0,
-            worker.id = %wish.worker,
+            shard_id = request.shard.0,
+            worker.id = %request.worker,
         );
         trace_context::continue_from_traceparent(&span, traceparent);
         self.waits.insert(ticket, span);
@@ -96,7 +96,7 @@ impl IdentifyStream {
 }
 
 impl Driver<'_> {
-    /// Opens a worker's stream, in place of an older one. The worker asks again for the wishes of a stream that ended.
+    /// Opens a worker's stream, in place of an older one. The worker asks again for the requests of a stream that ended.
     pub(super) fn open_identify(
         &mut self,
         worker: WorkerId,
@@ -115,7 +115,7 @@ impl Driver<'_> {
         Some(OpenedStream { stream, messages })
     }
 
-    pub(super) fn ask_to_identify(
+    pub(super) fn request_permit(
         &mut self,
         stream: u64,
         ticket: u64,
@@ -125,14 +125,14 @@ impl Driver<'_> {
         now: Duration,
     ) {
         let Some(open) = self.identify_streams.get_mut(&stream) else { return };
-        let wish = Wish { worker: open.worker.clone(), shard, epoch };
-        open.begin_wait(ticket, &wish, traceparent);
-        if !self.may_identify(&wish) {
-            let reason = format!("shard {shard} at epoch {epoch} is not {}'s", wish.worker);
+        let request = PermitRequest { worker: open.worker.clone(), shard, epoch };
+        open.begin_wait(ticket, &request, traceparent);
+        if !self.may_identify(&request) {
+            let reason = format!("shard {shard} at epoch {epoch} is not {}'s", request.worker);
             self.answer(stream, Message::Refused(v1::IdentifyRefused { ticket, reason }));
             return;
         }
-        if let Some(replaced) = self.identify.ask(TicketId { stream, ticket }, wish, now) {
+        if let Some(replaced) = self.identify.request(TicketId { stream, ticket }, request, now) {
             self.end_wait(replaced);
         }
         let budget = *self.identify.budget();
@@ -150,7 +150,7 @@ impl Driver<'_> {
     }
 
     pub(super) fn identify_used(&mut self, stream: u64, ticket: u64, now: Duration) {
-        if self.identify.used(TicketId { stream, ticket }, now) {
+        if self.identify.mark_used(TicketId { stream, ticket }, now) {
             self.shell.metrics.count_identify_used();
         } else {
             tracing::warn!(stream, ticket, "a permit was used that nobody holds");
@@ -160,7 +160,7 @@ impl Driver<'_> {
 
     pub(super) fn identify_cancelled(&mut self, stream: u64, ticket: u64, now: Duration) {
         self.end_wait(TicketId { stream, ticket });
-        self.identify.end(TicketId { stream, ticket }, now);
+        self.identify.end_request(TicketId { stream, ticket }, now);
         self.dirty = true;
     }
 
@@ -175,13 +175,13 @@ impl Driver<'_> {
         if !self.may_act {
             return;
         }
-        let mut grants = self.identify.due(now);
+        let mut grants = self.identify.take_due(now);
         grants.retain(|grant| {
-            let may = self.may_identify(&grant.wish);
+            let may = self.may_identify(&grant.request);
             if !may {
-                let reason = format!("shard {} has another owner by now", grant.wish.shard);
+                let reason = format!("shard {} has another owner by now", grant.request.shard);
                 let refused = v1::IdentifyRefused { ticket: grant.id.ticket, reason };
-                self.identify.end(grant.id, now);
+                self.identify.end_request(grant.id, now);
                 self.answer(grant.id.stream, Message::Refused(refused));
             }
             may
@@ -194,7 +194,7 @@ impl Driver<'_> {
         self.start(async move {
             let written = store.save_budget(term, record).await;
             fail::fail_point!("coordinator_permit_written");
-            Outcome::Granted(grants, written)
+            DriverOutcome::Granted(grants, written)
         });
     }
 
@@ -206,15 +206,15 @@ impl Driver<'_> {
                 self.identify.withdraw(grant.id, now + AGAIN);
                 continue;
             }
-            if !self.may_identify(&grant.wish) {
-                self.identify.end(grant.id, now);
+            if !self.may_identify(&grant.request) {
+                self.identify.end_request(grant.id, now);
                 self.end_wait(grant.id);
                 continue;
             }
-            if self.identify.sent(grant.id, now) {
+            if self.identify.mark_sent(grant.id, now) {
                 self.shell.metrics.count_identify_granted();
-                tracing::debug!(shard.id = %grant.wish.shard, worker.id = %grant.wish.worker, "permit to identify");
-                let waited = now.saturating_sub(grant.asked_at);
+                tracing::debug!(shard.id = %grant.request.shard, worker.id = %grant.request.worker, "permit to identify");
+                let waited = now.saturating_sub(grant.requested_at);
                 let permit = v1::IdentifyPermit {
                     ticket: grant.id.ticket,
                     valid_ms_after_ask: (waited + PERMIT_VALID).as_millis() as u64,
@@ -235,14 +235,14 @@ impl Driver<'_> {
             return;
         }
         self.asking.under_way = true;
-        self.identify.budget_asked();
+        self.identify.note_budget_request();
         self.asking.asked_for = std::mem::take(&mut self.asking.doubts);
         let (discord, outcomes) = (self.shell.discord.clone(), self.outcomes.clone());
         self.started.spawn(async move {
             // It may wait for hours; the end of the term cancels it.
             tokio::select! {
                 () = outcomes.closed() => {}
-                info = discord.gateway_info() => drop(outcomes.send(Outcome::Budget(info)).await),
+                info = discord.gateway_info() => drop(outcomes.send(DriverOutcome::Budget(info)).await),
             }
         });
     }
@@ -268,7 +268,7 @@ impl Driver<'_> {
                     );
                     self.identify.set_max_concurrency(max_concurrency);
                 }
-                self.fleet.follow_advice(self.shell.wish(info.advice), max_concurrency as usize);
+                self.fleet.follow_advice(self.shell.wanted_total(info.advice), max_concurrency as usize);
                 for (worker, incarnation) in asked_for {
                     self.exclude(&worker, &incarnation, now);
                 }
@@ -277,7 +277,7 @@ impl Driver<'_> {
                 tracing::error!("Discord refused the token (401); identifies halted");
                 let why = "Discord refused the token (401): check DISCORD_TOKEN";
                 self.identify.halt(why);
-                let waiting: Vec<TicketId> = self.identify.waiting_wishes().map(|(id, _)| id).collect();
+                let waiting: Vec<TicketId> = self.identify.waiting_requests().map(|(id, _)| id).collect();
                 for TicketId { stream, ticket } in waiting {
                     let waiting = v1::IdentifyWaiting { ticket, reason: why.to_owned() };
                     self.answer(stream, Message::Waiting(waiting));
@@ -339,8 +339,8 @@ impl Driver<'_> {
         }
     }
 
-    fn may_identify(&self, wish: &Wish) -> bool {
-        self.fleet.owner(wish.shard) == Some((&wish.worker, wish.epoch))
+    fn may_identify(&self, request: &PermitRequest) -> bool {
+        self.fleet.owner(request.shard) == Some((&request.worker, request.epoch))
     }
 
     /// A ticket waits no longer: its part in the trace ends.

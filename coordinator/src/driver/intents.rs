@@ -3,8 +3,8 @@
 
 use tokio::sync::oneshot;
 
-use super::{Driver, Outcome};
-use crate::handle::Stopped;
+use super::{Driver, DriverOutcome};
+use crate::handle::HandleError;
 use fleet::{Intent, PlanRefused, PlanView};
 
 /// See the module's documentation.
@@ -15,7 +15,7 @@ pub(super) struct IntentWriting {
     next: Option<String>,
     /// The last one could not be written. It is written again when the store is back.
     owed: bool,
-    answers: Vec<(oneshot::Sender<Result<PlanView, Stopped>>, PlanView)>,
+    answers: Vec<(oneshot::Sender<Result<PlanView, HandleError>>, PlanView)>,
 }
 
 impl Driver<'_> {
@@ -35,12 +35,12 @@ impl Driver<'_> {
         self.start(async move {
             let written = store.save_intent(term, &text).await;
             fail::fail_point!("coordinator_intent_written");
-            Outcome::Intent(written)
+            DriverOutcome::Intent(written)
         });
     }
 
     /// The store has taken what was on its way, or not.
-    pub(super) fn intent_came_back(&mut self, is_written: bool) {
+    pub(super) fn on_intent_written(&mut self, is_written: bool) {
         self.intents.in_flight = false;
         self.intents.owed = !is_written;
         if let Some(next) = self.intents.next.take() {
@@ -51,7 +51,7 @@ impl Driver<'_> {
     /// Answers an operator: at once when nothing was done, else with what is written.
     pub(super) fn answer_plan(
         &mut self,
-        reply: oneshot::Sender<Result<PlanView, Stopped>>,
+        reply: oneshot::Sender<Result<PlanView, HandleError>>,
         plan: Result<PlanView, PlanRefused>,
     ) {
         match plan {
@@ -59,7 +59,7 @@ impl Driver<'_> {
                 self.intents.answers.retain(|(reply, _)| !reply.is_closed());
                 self.intents.answers.push((reply, plan));
             }
-            Err(refused) => drop(reply.send(Err(Stopped::Plan(refused)))),
+            Err(refused) => drop(reply.send(Err(HandleError::Plan(refused)))),
         }
     }
 

@@ -19,10 +19,10 @@ impl Driver<'_> {
                 ms_since_stream_broke = since_broken.map(|since| since.as_millis() as u64),
                 "worker lost: its lease is revoked"
             ),
-            Note::Looked { worker, finding: Finding::Answers | Finding::Unclear } => {
+            Note::Probed { worker, finding: Finding::Answers | Finding::Unclear } => {
                 tracing::debug!(worker.id = %worker, "no evidence that a worker without a stream is dead");
             }
-            Note::Looked { worker, finding } => tracing::warn!(
+            Note::Probed { worker, finding } => tracing::warn!(
                 worker.id = %worker, finding = finding.as_str(), "nobody is where the worker was: it is dead"
             ),
             Note::Moving { shard, from, to } => {

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::Driver;
 use crate::handle::OpenedStream;
-use fleet::{Heard, Now, Report};
+use fleet::{LeaseAnswer, Now, WorkerReport};
 
 /// Directives that may wait for a worker. A worker that lets them pile up loses its stream, registers again and is told
 /// everything anew.
@@ -70,7 +70,7 @@ impl Driver<'_> {
         }
     }
 
-    pub(super) fn take_report(&mut self, stream: u64, sequence: u64, report: Report, now: Now) {
+    pub(super) fn take_report(&mut self, stream: u64, sequence: u64, report: WorkerReport, now: Now) {
         let open = self.workers.iter().find(|(_, open)| open.stream == stream);
         let Some((worker, incarnation)) = open.map(|(name, open)| (name.clone(), open.incarnation.clone()))
         else {
@@ -88,7 +88,7 @@ impl Driver<'_> {
         let leaving = report.leaving;
         match self.fleet.report(&worker, &incarnation, report, now) {
             Ok(heard) => {
-                if heard == Heard::Renewed && self.may_act {
+                if heard == LeaseAnswer::Renewed && self.may_act {
                     let ttl_ms = self.shell.lease_ttl.as_millis() as u64;
                     let renewed = v1::LeaseRenewed { report_sequence: sequence, ttl_ms };
                     self.send(&worker, Directive::LeaseRenewed(renewed));
@@ -103,7 +103,7 @@ impl Driver<'_> {
 
     /// Tells a worker to give its shards away and exit.
     pub(super) fn drain(&mut self, worker: &WorkerId) {
-        if let Some(reason) = self.fleet.told_to_go(worker) {
+        if let Some(reason) = self.fleet.drain_reason(worker) {
             let drain = v1::Drain { reason: reason.to_owned() };
             self.send(worker, Directive::Drain(drain));
         }

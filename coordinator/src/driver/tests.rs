@@ -2,16 +2,16 @@
 
 use altergolden_proto::v1::directive::Directive;
 use fleet_model::{Epoch, Generation, SessionNeeds, ShardNumber};
-use fleet_store::{MemoryStore, OwnerRecord, RedisStore, TermClaim};
+use fleet_store::{FleetMemoryStore, FleetRedisStore, OwnerRecord, TermClaim};
 use redis_fixture::RedisServer;
 use redis_link::{LinkOptions, RedisLink};
 
 use super::*;
 use crate::{
     handle::{self, FleetHandle, OpenedStream},
-    snapshot::{self, Published},
+    snapshot::{self, PublishedSnapshot},
 };
-use fleet::{ExitRefused, Formats, Recovered, Registration, Report, Rules, Wish};
+use fleet::{ExitRefused, FleetRules, Formats, Recovered, Registration, WantedTotal, WorkerReport};
 
 const SHARDS: u32 = 2;
 
@@ -19,7 +19,7 @@ fn shell(store: Arc<dyn FleetStore>, lease_ttl: Duration) -> Shell {
     published_shell(store, lease_ttl).0
 }
 
-fn published_shell(store: Arc<dyn FleetStore>, lease_ttl: Duration) -> (Shell, Published) {
+fn published_shell(store: Arc<dyn FleetStore>, lease_ttl: Duration) -> (Shell, PublishedSnapshot) {
     let (publisher, published) = snapshot::channel();
     let _ = rustls::crypto::ring::default_provider().install_default();
     let shell = Shell {
@@ -39,27 +39,35 @@ fn published_shell(store: Arc<dyn FleetStore>, lease_ttl: Duration) -> (Shell, P
     (shell, published)
 }
 
-async fn hold(shell: &Shell) -> Tenure {
+async fn hold(shell: &Shell) -> HeldTerm {
     let claimed_at = shell.now().mono;
     match shell.store.claim_term(&shell.holder, Term(1), shell.lease_ttl).await.unwrap() {
-        TermClaim::Acting(term) => Tenure::hold(shell, term, claimed_at),
+        TermClaim::Acting(term) => HeldTerm::hold(shell, term, claimed_at),
         held @ TermClaim::HeldBy { .. } => panic!("another coordinator holds the term: {held:?}"),
     }
 }
 
-async fn driver(shell: &Shell, tenure: Tenure) -> (Driver<'_>, mpsc::Receiver<Outcome>) {
-    let rules =
-        Rules { lease_ttl: shell.lease_ttl, settle: Duration::ZERO, moves_at_once: 1, identifies_at_once: 1 };
-    let fleet = Fleet::new(rules, tenure.term(), Wish::explicit(SHARDS), Recovered::default(), shell.now());
+async fn driver(shell: &Shell, held_term: HeldTerm) -> (Driver<'_>, mpsc::Receiver<DriverOutcome>) {
+    let rules = FleetRules {
+        lease_ttl: shell.lease_ttl,
+        settle: Duration::ZERO,
+        moves_at_once: 1,
+        identifies_at_once: 1,
+    };
+    let fleet =
+        Fleet::new(rules, held_term.term(), WantedTotal::explicit(SHARDS), Recovered::default(), shell.now());
     let day = Duration::from_hours(24);
-    let budget = Budget { total: 1_000, remaining: 1_000, reserve: 50, resets_at: day };
+    let budget = IdentifyBudget { total: 1_000, remaining: 1_000, reserve: 50, resets_at: day };
     let identify = IdentifyQueue::new(1, shell.identify_interval, budget, Duration::ZERO);
     let identity = shell.store.identity().await.unwrap();
-    Driver::new(shell, tenure, fleet, identify, String::new(), false, identity)
+    Driver::new(shell, held_term, fleet, identify, String::new(), false, identity)
 }
 
 /// Runs a driver for as long as `test` runs.
-async fn while_acting(driver: (Driver<'_>, mpsc::Receiver<Outcome>), test: impl AsyncFnOnce(FleetHandle)) {
+async fn while_acting(
+    driver: (Driver<'_>, mpsc::Receiver<DriverOutcome>),
+    test: impl AsyncFnOnce(FleetHandle),
+) {
     let (driver, outcomes) = driver;
     let (fleet, mut commands) = handle::channel();
     let stop = CancellationToken::new();
@@ -107,7 +115,7 @@ impl Worker {
     /// Sends a report and returns whether it was acknowledged.
     async fn is_acknowledged(&mut self) -> bool {
         self.sequence += 1;
-        assert!(self.fleet.report(self.stream.stream, self.sequence, Report::default()).await);
+        assert!(self.fleet.report(self.stream.stream, self.sequence, WorkerReport::default()).await);
         // Commands are handled in order: after this answer the report was read.
         let stranger = ("nobody".parse().unwrap(), "1".parse().unwrap());
         assert!(self.fleet.open_identify(stranger.0, stranger.1).await.is_err());
@@ -131,7 +139,7 @@ async fn flood(fleet: FleetHandle) {
 #[tokio::test(start_paused = true)]
 async fn flood_of_commands_does_not_cost_the_term() {
     let ttl = Duration::from_secs(5);
-    let store: Arc<dyn FleetStore> = Arc::new(MemoryStore::new());
+    let store: Arc<dyn FleetStore> = Arc::new(FleetMemoryStore::new());
     let shell = shell(store.clone(), ttl);
     let driver = driver(&shell, hold(&shell).await).await;
     while_acting(driver, async |fleet| {
@@ -153,21 +161,21 @@ async fn flood_of_commands_does_not_cost_the_term() {
 async fn only_the_newest_waiting_report_is_kept() {
     let (fleet, mut commands) = handle::channel();
     for sequence in 1..=10_000 {
-        let report = Report { rss_bytes: sequence, ..Report::default() };
+        let report = WorkerReport { rss_bytes: sequence, ..WorkerReport::default() };
         assert!(fleet.report(7, sequence, report).await, "a report never waits for room");
     }
     fleet.heartbeat_ended(7).await;
-    let Some(Command::Report(waiting)) = commands.recv().await else { panic!("no report") };
+    let Some(DriverCommand::Report(waiting)) = commands.recv().await else { panic!("no report") };
     let (sequence, report) = waiting.take().unwrap();
     assert_eq!((sequence, report.rss_bytes), (10_000, 10_000));
-    assert!(matches!(commands.recv().await, Some(Command::HeartbeatEnded { stream: 7 })));
-    assert!(fleet.report(7, 1, Report::default()).await);
-    assert!(matches!(commands.recv().await, Some(Command::Report(_))), "the next one waits again");
+    assert!(matches!(commands.recv().await, Some(DriverCommand::HeartbeatEnded { stream: 7 })));
+    assert!(fleet.report(7, 1, WorkerReport::default()).await);
+    assert!(matches!(commands.recv().await, Some(DriverCommand::Report(_))), "the next one waits again");
 }
 
 #[tokio::test(start_paused = true)]
 async fn refused_record_delays_no_other_shard() {
-    let store = Arc::new(MemoryStore::new());
+    let store = Arc::new(FleetMemoryStore::new());
     let strange = OwnerRecord {
         shard: ShardNumber(0),
         worker: "x".parse().unwrap(),
@@ -200,16 +208,16 @@ async fn cut_off(beside_a_standby: bool, test: impl AsyncFnOnce(&RedisServer, Wo
     let ttl = Duration::from_secs(1);
     let server = RedisServer::start().await;
     let link = RedisLink::new(server.url().parse().unwrap(), LinkOptions::default());
-    let store: Arc<dyn FleetStore> = Arc::new(RedisStore::new(link, "test".parse().unwrap()));
+    let store: Arc<dyn FleetStore> = Arc::new(FleetRedisStore::new(link, "test".parse().unwrap()));
     let shell = shell(store.clone(), ttl);
-    let tenure = hold(&shell).await;
+    let held_term = hold(&shell).await;
     if beside_a_standby {
         store.claim_term(&"second".parse().unwrap(), Term(1), ttl).await.unwrap();
-        while !tenure.doubt().1 {
+        while !held_term.doubt().1 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
-    let driver = driver(&shell, tenure).await;
+    let driver = driver(&shell, held_term).await;
     while_acting(driver, async |fleet| {
         let mut worker = Worker::join(fleet).await;
         while !worker.is_acknowledged().await {}
@@ -233,7 +241,7 @@ async fn unconfirmed_term_beside_a_standby_acknowledges_nothing() {
         }
         let joined = worker.fleet.join(registration()).await;
         assert!(
-            matches!(joined, Err(Stopped::Standby { .. })),
+            matches!(joined, Err(HandleError::Standby { .. })),
             "a registration renews a lease as well: {joined:?}"
         );
         server.resume();
@@ -263,7 +271,7 @@ async fn unconfirmed_term_without_a_standby_still_acknowledges() {
 
 #[test]
 fn short_budget_is_asked_for_before_it_resets() {
-    let mut asking = Asking::default();
+    let mut asking = BudgetRequests::default();
     let mut is_due = |short, second| asking.is_due_while_short(short, Duration::from_secs(second));
     let asked: Vec<u64> = (0..1_000).filter(|second| is_due(true, *second)).collect();
     assert_eq!(asked, [60, 360, 660, 960]);
@@ -288,10 +296,10 @@ fn queue_names_its_end_only_while_permits_are_granted() {
 /// Waits until a driver over `server` names this problem in these words.
 async fn named(server: &RedisServer, breaks: &[&[&str]], code: ProblemCode, words: &str) {
     let link = RedisLink::new(server.url().parse().unwrap(), LinkOptions::default());
-    let store: Arc<dyn FleetStore> = Arc::new(RedisStore::new(link, "test".parse().unwrap()));
+    let store: Arc<dyn FleetStore> = Arc::new(FleetRedisStore::new(link, "test".parse().unwrap()));
     let (shell, mut published) = published_shell(store, Duration::from_secs(1));
-    let tenure = hold(&shell).await;
-    while_acting(driver(&shell, tenure).await, async |_| {
+    let held_term = hold(&shell).await;
+    while_acting(driver(&shell, held_term).await, async |_| {
         for command in breaks {
             server.command::<()>(command).await;
         }
@@ -339,23 +347,23 @@ async fn store_that_breaks_under_a_running_fleet_is_named() {
 async fn exit_report_of_an_unreachable_worker_counts_only_when_it_is_cut_off_or_silent() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let ttl = Duration::from_secs(1);
-    let shell = shell(Arc::new(MemoryStore::new()), ttl);
-    let tenure = hold(&shell).await;
-    while_acting(driver(&shell, tenure).await, async |fleet| {
+    let shell = shell(Arc::new(FleetMemoryStore::new()), ttl);
+    let held_term = hold(&shell).await;
+    while_acting(driver(&shell, held_term).await, async |fleet| {
         let found_at = Some(silent.local_addr().unwrap());
         let Registration { worker, incarnation, .. } = registration();
         fleet.join(Registration { found_at, ..registration() }).await.unwrap();
         let stream = fleet.open_heartbeat(worker.clone(), incarnation.clone(), None).await.unwrap();
         let beats = async {
             loop {
-                fleet.report(stream.stream, 1, Report::default()).await;
+                fleet.report(stream.stream, 1, WorkerReport::default()).await;
                 tokio::time::sleep(ttl / 5).await;
             }
         };
         let exit = async || loop {
             match fleet.exited(worker.clone(), None, "signal 9".to_owned()).await {
                 // The store is trusted a TTL after the start.
-                Err(Stopped::Exit(ExitRefused::StoreUntrusted { .. })) => tokio::task::yield_now().await,
+                Err(HandleError::Exit(ExitRefused::StoreUntrusted { .. })) => tokio::task::yield_now().await,
                 answer => return answer,
             }
         };
@@ -363,7 +371,7 @@ async fn exit_report_of_an_unreachable_worker_counts_only_when_it_is_cut_off_or_
             () = beats => unreachable!(),
             answer = exit() => answer,
         };
-        assert!(matches!(refused, Err(Stopped::Exit(ExitRefused::StillHeard { .. }))), "{refused:?}");
+        assert!(matches!(refused, Err(HandleError::Exit(ExitRefused::StillHeard { .. }))), "{refused:?}");
         fleet.heartbeat_ended(stream.stream).await;
         assert_eq!(exit().await.unwrap(), incarnation);
     })
@@ -372,9 +380,9 @@ async fn exit_report_of_an_unreachable_worker_counts_only_when_it_is_cut_off_or_
 
 #[tokio::test(start_paused = true)]
 async fn newer_identify_stream_of_a_worker_ends_the_older_one() {
-    let shell = shell(Arc::new(MemoryStore::new()), Duration::from_secs(5));
-    let tenure = hold(&shell).await;
-    while_acting(driver(&shell, tenure).await, async |fleet| {
+    let shell = shell(Arc::new(FleetMemoryStore::new()), Duration::from_secs(5));
+    let held_term = hold(&shell).await;
+    while_acting(driver(&shell, held_term).await, async |fleet| {
         let mut worker = Worker::join(fleet.clone()).await;
         let epoch = loop {
             let directive = worker.stream.messages.recv().await.unwrap().directive;
@@ -401,7 +409,7 @@ async fn newer_identify_stream_of_a_worker_ends_the_older_one() {
         fleet.identify_ended(newer.stream).await;
         let ended = async { while older.messages.recv().await.is_some() {} };
         let ended = tokio::time::timeout(Duration::from_mins(1), ended).await;
-        assert!(ended.is_ok(), "the stream is open, and its wish for shard 1 is gone");
+        assert!(ended.is_ok(), "the stream is open, and its request for shard 1 is gone");
         let mut again = open().await;
         ask(again.stream, 1).await;
         let answer = tokio::time::timeout(Duration::from_mins(1), again.messages.recv()).await.unwrap();

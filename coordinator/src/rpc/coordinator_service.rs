@@ -18,9 +18,11 @@ use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::dial_back;
-use crate::handle::{FleetHandle, Joined, Stopped};
-use fleet::{Formats, Registration, RegistrationRefused, Report};
+use crate::{
+    dial_back,
+    handle::{Admission, FleetHandle, HandleError},
+};
+use fleet::{Formats, Registration, RegistrationRefused, WorkerReport};
 
 /// How long the notice of an exit waits for the store's verdict.
 const VERDICT: Duration = Duration::from_secs(3);
@@ -68,7 +70,7 @@ impl CoordinatorService {
             }
             Ok(LeaseGrant::StaleTerm) => {
                 let why = "another coordinator has written to the store under a higher term".to_owned();
-                Err(Stopped::Standby { why }.into())
+                Err(HandleError::Standby { why }.into())
             }
             Err(error) => {
                 tracing::warn!(worker.id = %record.worker, %error, "a lease can't be written down");
@@ -78,13 +80,13 @@ impl CoordinatorService {
     }
 }
 
-impl From<Stopped> for Status {
-    fn from(stopped: Stopped) -> Self {
-        match stopped {
-            Stopped::Refused { refused: RegistrationRefused::NameTaken { .. }, lease_ttl } => {
-                name_taken(stopped.to_string(), lease_ttl)
+impl From<HandleError> for Status {
+    fn from(error: HandleError) -> Self {
+        match error {
+            HandleError::Refused { refused: RegistrationRefused::NameTaken { .. }, lease_ttl } => {
+                name_taken(error.to_string(), lease_ttl)
             }
-            stopped => convert::status(&stopped),
+            error => convert::status(&error),
         }
     }
 }
@@ -119,7 +121,7 @@ impl Coordinator for CoordinatorService {
         let record = WorkerRecord { worker, incarnation, url: registration.url.clone() };
         registration.granted = self.grant_lease(term, &record).await?;
         fail::fail_point!("coordinator_lease_granted");
-        let Joined { term, assignment, lease_ttl, gateway_url } = self.fleet.join(registration).await?;
+        let Admission { term, assignment, lease_ttl, gateway_url } = self.fleet.join(registration).await?;
         Ok(Response::new(v1::RegisterResponse {
             term: term.0,
             protocol,
@@ -296,10 +298,10 @@ fn report(
     message: v1::WorkerReport,
     worker: &WorkerId,
     refused: &mut RefusedDirectives,
-) -> Result<Report, Malformed> {
+) -> Result<WorkerReport, Malformed> {
     message.check_bounds()?;
     refused.note(worker, &message.refused);
-    Ok(Report {
+    Ok(WorkerReport {
         assignment_revision: message.assignment_revision,
         shards: message.shards.into_iter().map(ShardReport::try_from).collect::<Result<_, _>>()?,
         released: message

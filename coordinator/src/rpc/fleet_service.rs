@@ -14,20 +14,24 @@ use tonic::{Request, Response, Status};
 use super::{plans, set_aside::SetAsides};
 use crate::{
     handle::FleetHandle,
-    snapshot::{Published, Role, Snapshot},
+    snapshot::{PublishedSnapshot, Role, Snapshot},
 };
 use fleet::{ShardView, WorkerView};
 
 /// Serves operators.
 #[derive(Clone)]
 pub(crate) struct FleetService {
-    published: Published,
+    published: PublishedSnapshot,
     fleet: FleetHandle,
     set_asides: SetAsides,
 }
 
 impl FleetService {
-    pub(crate) fn new(published: Published, fleet: FleetHandle, set_aside: Arc<dyn SetAsideStore>) -> Self {
+    pub(crate) fn new(
+        published: PublishedSnapshot,
+        fleet: FleetHandle,
+        set_aside: Arc<dyn SetAsideStore>,
+    ) -> Self {
         Self { published, fleet, set_asides: SetAsides::new(set_aside) }
     }
 }

@@ -7,7 +7,7 @@ use altergolden_proto::v1::{
 };
 use clap::Parser as _;
 use event_bus::MemoryBus;
-use fleet_store::MemoryStore;
+use fleet_store::FleetMemoryStore;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -18,9 +18,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Streaming, transport::Channel};
 
-use super::double::Double;
 use crate::{
     Args, Coordinator, Parts,
+    dial_back::fake_worker::FakeWorker,
     discord::odd::{OddDiscord, answer, json, response},
 };
 
@@ -66,7 +66,7 @@ impl Rig {
             .into_config(Some(process::settings::Secret::new(TOKEN)))
             .unwrap();
         let parts = Parts {
-            store: Arc::new(MemoryStore::new()),
+            store: Arc::new(FleetMemoryStore::new()),
             set_aside: Arc::new(checkpoint::CheckpointMemoryStore::new()),
             bus: Arc::new(MemoryBus::new()),
             relay: None,
@@ -109,7 +109,7 @@ impl Rig {
 
     /// Registers this worker with a double at its address and opens its heartbeat stream.
     async fn join(&mut self, worker: &str) -> Heartbeat {
-        let registration = registration(worker, Double::start(worker, "1").await);
+        let registration = registration(worker, FakeWorker::start(worker, "1").await);
         self.workers.register(registration).await.unwrap();
         let ((reports, mut changed), (sender, receiver)) = (mpsc::channel(16), mpsc::channel(16));
         let worker_id = worker.to_owned();
@@ -202,7 +202,7 @@ async fn coordinator_that_waits_for_discord_says_so() {
     let refused = rig.operators.start_plan(plan).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
     assert!(refused.message().contains("429") && !refused.message().contains("the store"), "{refused}");
-    let address = Double::start("w", "1").await;
+    let address = FakeWorker::start("w", "1").await;
     let refused = rig.workers.register(registration("w", address)).await.unwrap_err();
     assert!(refused.message().contains("does not act") && refused.message().contains("429"), "{refused}");
     assert_eq!(rig.discord.requests(), 1, "no request before Retry-After");
@@ -222,7 +222,7 @@ async fn impossible_registrations_are_refused() {
     type Change = Box<dyn Fn(&mut v1::RegisterRequest) + Send + Sync>;
     let mut rig = Rig::start(good()).await;
     rig.until_acting().await;
-    let address = Double::start("w", "1").await;
+    let address = FakeWorker::start("w", "1").await;
     let running = |first, last, epoch, total| -> Change {
         Box::new(move |request: &mut v1::RegisterRequest| {
             request.running = vec![v1::ShardRange { first, last, epoch }];

@@ -257,7 +257,7 @@ impl ShardCare {
                     tracing::error!(
                         shard.id = %shard, event = %kind, session = at.session, sequence = at.sequence,
                         deaths = noted, forgotten,
-                        "an event was set aside: workers died with it in its handler (altergolden setaside show \
+                        "an event was set aside: workers died with it in its handler (altergolden set-aside show \
                          {shard}/{}/{})", at.session, at.sequence
                     );
                     return Admission::LeaveOut;

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use fleet_model::Term;
-use fleet_store::{FleetStore, LeaseRenewal, StoreError, WorkerRecord};
+use fleet_store::{FleetStore, FleetStoreError, LeaseRenewal, WorkerRecord};
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{clock::BootTime, lease::Lease};
@@ -101,7 +101,7 @@ async fn renew_on(
 }
 
 /// Takes an answer in. True when it is news.
-fn update(word: &mut StoreWord, answer: &Result<LeaseRenewal, StoreError>) -> bool {
+fn update(word: &mut StoreWord, answer: &Result<LeaseRenewal, FleetStoreError>) -> bool {
     let before = (word.refused, word.answers.clone(), word.term);
     match answer {
         Ok(LeaseRenewal::Held(term)) => word.term = word.term.max(*term),

@@ -12,7 +12,7 @@ use coordinator::Coordinator;
 use discord_sim::{Control, Fault, Sim, SimConfig, Snowflake};
 use event_bus::MemoryBus;
 use fleet_model::{Gap, StartKind};
-use fleet_store::MemoryStore;
+use fleet_store::FleetMemoryStore;
 use gateway_worker::{Context, Event, EventHandler, Mark, Relay, RestBudget, Wanted, Worker, async_trait};
 use process::settings::Secret;
 use relay::{Caps, MemoryRelay};
@@ -111,7 +111,7 @@ pub(crate) struct Bench {
     pub(crate) client: BridgeClient,
     api: String,
     pub(crate) coordinator: String,
-    store: Arc<MemoryStore>,
+    store: Arc<FleetMemoryStore>,
     pub(crate) checkpoints: Arc<checkpoint::CheckpointMemoryStore>,
     bus: Arc<MemoryBus>,
     pub(crate) relay: MemoryRelay,
@@ -143,7 +143,7 @@ impl Bench {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let sim = Sim::start(sim).await.unwrap();
         let api = format!("--discord-api-url={}", sim.http_origin());
-        let (store, bus) = (Arc::new(MemoryStore::new()), Arc::new(MemoryBus::new()));
+        let (store, bus) = (Arc::new(FleetMemoryStore::new()), Arc::new(MemoryBus::new()));
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let shards = format!("--shard-count={shards}");

@@ -67,6 +67,9 @@ pub(crate) enum AskCommand {
     Message(MessageCommand),
 }
 
+/// Names of the flags in [`ServerArgs`].
+pub(crate) const GLOBAL_FLAGS: [&str; 3] = ["url", "deadline", "json"];
+
 /// The process to ask, and how; these flags go before or after the subcommand.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options, for all but `dev` and `health`")]
@@ -129,16 +132,17 @@ impl ServerArgs {
 
     /// Returns the outcome of a failed call, with a hint when the address is wrong.
     pub(crate) async fn failure(&self, error: ClientError) -> CommandOutcome {
-        let is_unknown_method =
-            matches!(&error, ClientError::Refused(status) if status.code() == tonic::Code::Unimplemented);
+        let ClientError::Refused(status) = &error else { return error.into() };
         let url = self.full_url();
-        if is_unknown_method && health::is_health_port(&url).await {
+        // What a server answers has no source. A port that speaks no gRPC breaks the connection, or answers 404.
+        let is_broken = std::error::Error::source(status).is_some();
+        if (is_broken || status.code() == tonic::Code::Unimplemented) && health::is_health_port(&url).await {
             return CommandOutcome::wrong_setting(format!(
                 "--url (COORDINATOR_URL): {url} is a health port; use the coordinator's gRPC port (--coordinator-listen, by \
                  default http://127.0.0.1:50051)"
             ));
         }
-        CommandOutcome::from(error)
+        if is_broken { CommandOutcome::unreachable(format!("{url}: {error}")) } else { error.into() }
     }
 
     fn full_url(&self) -> String {
@@ -161,14 +165,16 @@ async fn answer(command: AskCommand, server: &ServerArgs) -> Result<CommandOutco
             let stats = client.aggregate_stats(Duration::ZERO).await?;
             let problems = client.problems().await?;
             // Only a coordinator knows them.
-            let workers = match stats.shards.is_empty() {
-                true => client.workers().await.ok().map(|workers| workers.len()),
-                false => None,
+            let workers = if stats.shards.is_empty() {
+                client.workers().await.ok().map(|workers| workers.len())
+            } else {
+                None
             };
             let for_people = |screen| {
-                let answer = match stats.shards.is_empty() {
-                    true => table::no_shards(workers),
-                    false => table::stats(&stats, screen),
+                let answer = if stats.shards.is_empty() {
+                    table::no_shards(workers)
+                } else {
+                    table::stats(&stats, screen)
                 };
                 table::problems(&problems, set_aside::unix_ms()) + answer
             };

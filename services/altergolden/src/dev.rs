@@ -10,7 +10,7 @@ use clap::Parser as _;
 use coordinator::Coordinator;
 use discord_sim::{Sim, SimConfig};
 use event_bus::MemoryBus;
-use fleet_store::MemoryStore;
+use fleet_store::FleetMemoryStore;
 use gateway_worker::{Relay, RestBudget, Worker};
 use process::settings::{self, Secret};
 use relay::{Caps, MemoryRelay};
@@ -147,9 +147,16 @@ async fn start(args: &DevArgs) -> Result<(Running, Tasks), CommandOutcome> {
         Some(_) => None,
         None => Some(start_sim(args).await?),
     };
+    say(match &token {
+        Some(_) => {
+            "a token is set: connecting to Discord as that bot (unset DISCORD_TOKEN to simulate Discord)"
+                .to_owned()
+        }
+        None => format!("no token is set: simulating Discord with {} guilds", args.guilds),
+    });
     let token = token.unwrap_or_else(|| Secret::new("dev"));
     let api = sim.as_ref().map(Sim::http_origin);
-    let store: Arc<MemoryStore> = Arc::new(MemoryStore::new());
+    let store: Arc<FleetMemoryStore> = Arc::new(FleetMemoryStore::new());
     let checkpoints = Arc::new(checkpoint::CheckpointMemoryStore::new());
     let bus: Arc<MemoryBus> = Arc::new(MemoryBus::new());
     let rest = RestBudget::memory();

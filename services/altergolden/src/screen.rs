@@ -10,7 +10,7 @@ use outside_text::printable_lines;
 /// What standard output can show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Screen {
-    /// Columns of the terminal; a pipe has no limit.
+    /// Columns of the terminal, 80 when it does not tell; a pipe has no limit.
     pub(crate) width: Option<usize>,
     /// Whether states are coloured.
     pub(crate) colour: bool,
@@ -24,8 +24,8 @@ impl Screen {
         }
         let no_colour = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let dumb = env::var_os("TERM").is_some_and(|value| value == "dumb");
-        let width = terminal_size::terminal_size_of(stdout()).map(|(width, _)| usize::from(width.0));
-        Self { width: width.filter(|width| *width > 0), colour: !no_colour && !dumb }
+        let width = terminal_size::terminal_size_of(stdout()).map_or(80, |(width, _)| usize::from(width.0));
+        Self { width: Some(width), colour: !no_colour && !dumb }
     }
 }
 

@@ -219,7 +219,7 @@ pub(crate) fn no_shards(workers: Option<usize>) -> SafeText {
     let text = match workers {
         Some(0) => format!("no shards are running: {NO_WORKERS}"),
         Some(workers) => format!(
-            "no shards are running: {workers} registered, none with shards so far\nhint: see `altergolden workers`, and the \
+            "no shards are running: {workers} workers registered, none with shards so far\nhint: see `altergolden workers`, and the \
              problems that /health of the coordinator lists"
         ),
         None => "no shards are running\nhint: `altergolden status` at the coordinator says why".to_owned(),

@@ -2,7 +2,7 @@
 //! identify budget.
 //!
 //! Owns the records and the compare-and-write rules that fence them. Decides nothing: the crate `fleet` decides, this
-//! refuses what is stale. Two stores keep the same contract: [`MemoryStore`] for one process, [`RedisStore`] for many.
+//! refuses what is stale. Two stores keep the same contract: [`FleetMemoryStore`] for one process, [`FleetRedisStore`] for many.
 //!
 //! Every write about a shard carries its [`Epoch`], every write by a coordinator its [`Term`]; a record refuses a lower
 //! one. No script touches two Redis Cluster slots, so each record keeps the highest term that wrote it.
@@ -15,8 +15,8 @@ use fleet_model::{Epoch, Incarnation, ShardNumber, Term, WorkerId};
 mod memory;
 mod redis;
 
-pub use memory::MemoryStore;
-pub use redis::RedisStore;
+pub use memory::FleetMemoryStore;
+pub use redis::FleetRedisStore;
 
 /// How long the record of a lease is kept after the lease has ended, revoked or lapsed.
 const RECORD_KEPT: Duration = Duration::from_hours(1);
@@ -26,13 +26,13 @@ const STANDBY_REMEMBERED: Duration = Duration::from_hours(24);
 
 /// The store's records and rules.
 ///
-/// Every command has a deadline of its own (2 s), and a method fails with [`StoreError`] when one of its commands is late.
+/// Every command has a deadline of its own (2 s), and a method fails with [`FleetStoreError`] when one of its commands is late.
 /// Methods about all shards take as long as their commands need. Times to live are counted by the store's clock.
 #[async_trait]
 pub trait FleetStore: Send + Sync + 'static {
     /// Which store this is. A changed answer means that it restarted, or that another took over, and may have lost its
     /// last writes.
-    async fn identity(&self) -> Result<StoreIdentity, StoreError>;
+    async fn identity(&self) -> Result<FleetStoreIdentity, FleetStoreError>;
 
     /// Takes the term when nobody holds it, or when `holder` holds it already. Each new holder gets a higher number than
     /// any that the store remembers, and `at_least` this one: a caller that gives the wall clock is above the terms that
@@ -42,7 +42,7 @@ pub trait FleetStore: Send + Sync + 'static {
         holder: &Incarnation,
         at_least: Term,
         ttl: Duration,
-    ) -> Result<TermClaim, StoreError>;
+    ) -> Result<TermClaim, FleetStoreError>;
 
     /// Keeps the term, writing it again if the store lost it. The answer says whether a standby was noted.
     async fn renew_term(
@@ -50,29 +50,29 @@ pub trait FleetStore: Send + Sync + 'static {
         term: Term,
         holder: &Incarnation,
         ttl: Duration,
-    ) -> Result<TermRenewal, StoreError>;
+    ) -> Result<TermRenewal, FleetStoreError>;
 
     /// Lets the term go, so that the next coordinator need not wait. No error when it is not `holder`'s.
-    async fn release_term(&self, term: Term, holder: &Incarnation) -> Result<(), StoreError>;
+    async fn release_term(&self, term: Term, holder: &Incarnation) -> Result<(), FleetStoreError>;
 
     /// Removes the note of a standby that stops. Does nothing when another one is noted.
-    async fn withdraw_standby(&self, holder: &Incarnation) -> Result<(), StoreError>;
+    async fn withdraw_standby(&self, holder: &Incarnation) -> Result<(), FleetStoreError>;
 
     /// Keeps every older term from writing about the fleet and its shards, as far as there are shards. To be done before
     /// [`FleetStore::load`] at the beginning of a term: what an older coordinator still had on its way is loaded, or refused.
-    async fn fence(&self, term: Term) -> Result<Fenced, StoreError>;
+    async fn fence(&self, term: Term) -> Result<TermWrite, FleetStoreError>;
 
     /// Everything that is written down. Invalid records of workers and shards are left out, and named.
-    async fn load(&self) -> Result<FleetRecord, StoreError>;
+    async fn load(&self) -> Result<FleetRecord, FleetStoreError>;
 
     /// Returns the keys of invalid records: the term, the fleet, the workers.
-    async fn check(&self) -> Result<Vec<String>, StoreError>;
+    async fn check(&self) -> Result<Vec<String>, FleetStoreError>;
 
     /// The workers' leases alone. Invalid records are left out.
-    async fn leases(&self) -> Result<BTreeMap<WorkerId, LeaseRecord>, StoreError>;
+    async fn leases(&self) -> Result<BTreeMap<WorkerId, LeaseRecord>, FleetStoreError>;
 
     /// Writes the shard total down.
-    async fn set_shard_total(&self, term: Term, total: u32) -> Result<Fenced, StoreError>;
+    async fn set_shard_total(&self, term: Term, total: u32) -> Result<TermWrite, FleetStoreError>;
 
     /// Gives a worker its lease at registration, and writes its record.
     async fn grant_lease(
@@ -80,7 +80,7 @@ pub trait FleetStore: Send + Sync + 'static {
         term: Term,
         worker: &WorkerRecord,
         ttl: Duration,
-    ) -> Result<LeaseGrant, StoreError>;
+    ) -> Result<LeaseGrant, FleetStoreError>;
 
     /// Renews a lease on the worker's own behalf. `in_window`: the worker knows by its own clock that the lease has not
     /// lapsed; only then is a missing or lapsed record written again.
@@ -89,7 +89,7 @@ pub trait FleetStore: Send + Sync + 'static {
         worker: &WorkerRecord,
         ttl: Duration,
         in_window: bool,
-    ) -> Result<LeaseRenewal, StoreError>;
+    ) -> Result<LeaseRenewal, FleetStoreError>;
 
     /// Ends a lease so that it can't be renewed: if it has lapsed (or is missing), or in any case with `even_if_live`.
     async fn revoke_lease(
@@ -98,28 +98,32 @@ pub trait FleetStore: Send + Sync + 'static {
         worker: &WorkerId,
         incarnation: &Incarnation,
         even_if_live: bool,
-    ) -> Result<Revocation, StoreError>;
+    ) -> Result<Revocation, FleetStoreError>;
 
     /// Removes the record of a worker that left. No error when it is gone, or is another incarnation's.
-    async fn forget_worker(&self, worker: &WorkerId, incarnation: &Incarnation) -> Result<(), StoreError>;
+    async fn forget_worker(
+        &self,
+        worker: &WorkerId,
+        incarnation: &Incarnation,
+    ) -> Result<(), FleetStoreError>;
 
     /// Writes owners down, each only above the epoch that is written already (or at it, for the same owner: writing
     /// twice is no error). The answer has one entry for each assignment, in order.
-    async fn assign(&self, term: Term, owners: &[OwnerRecord]) -> Result<Vec<Written>, StoreError>;
+    async fn assign(&self, term: Term, owners: &[OwnerRecord]) -> Result<Vec<OwnerWrite>, FleetStoreError>;
 
     /// Writes down when shards last ran, in milliseconds since the Unix epoch.
-    async fn save_last_ran(&self, term: Term, at_unix_ms: u64) -> Result<Fenced, StoreError>;
+    async fn save_last_ran(&self, term: Term, at_unix_ms: u64) -> Result<TermWrite, FleetStoreError>;
 
     /// Writes down what operators want. The text is the coordinator's own.
-    async fn save_intent(&self, term: Term, intent: &str) -> Result<Fenced, StoreError>;
+    async fn save_intent(&self, term: Term, intent: &str) -> Result<TermWrite, FleetStoreError>;
 
     /// Writes the identify budget down.
-    async fn save_budget(&self, term: Term, budget: BudgetRecord) -> Result<Fenced, StoreError>;
+    async fn save_budget(&self, term: Term, budget: BudgetRecord) -> Result<TermWrite, FleetStoreError>;
 }
 
 /// What tells one life of a store from the next: Redis's run id.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoreIdentity(pub String);
+pub struct FleetStoreIdentity(pub String);
 
 /// One worker as the store knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -221,7 +225,7 @@ pub enum TermRenewal {
 
 /// The answer to a write that only the acting coordinator may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fenced {
+pub enum TermWrite {
     /// Done.
     Written,
     /// Refused: a higher term has written here.
@@ -272,9 +276,9 @@ pub enum Revocation {
 
 /// The answer to one assignment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Written {
+pub enum OwnerWrite {
     /// Written down.
-    Yes,
+    Written,
     /// Refused: the shard has this higher epoch, or this same epoch under another owner.
     Outranked(Epoch),
     /// Refused: a higher term has written here.
@@ -285,11 +289,11 @@ pub enum Written {
 
 /// The store can't say.
 #[derive(Clone, Debug, thiserror::Error)]
-pub enum StoreError {
+pub enum FleetStoreError {
     /// It did not answer, or not in time.
     #[error("the fleet store is away: {0}")]
     Away(String),
     /// The record at this key has another type, can't be read, or holds numbers that this program would not write.
     #[error("the fleet store holds an invalid record at {0}")]
-    Alien(String),
+    InvalidRecord(String),
 }

@@ -12,8 +12,8 @@ use fleet_model::{Incarnation, Term, WorkerId};
 use tokio::time::Instant;
 
 use crate::{
-    BudgetRecord, Fenced, FleetRecord, FleetStore, LeaseGrant, LeaseRecord, LeaseRenewal, OwnerRecord,
-    Revocation, StoreError, StoreIdentity, TermClaim, TermRenewal, WorkerRecord, Written,
+    BudgetRecord, FleetRecord, FleetStore, FleetStoreError, FleetStoreIdentity, LeaseGrant, LeaseRecord,
+    LeaseRenewal, OwnerRecord, OwnerWrite, Revocation, TermClaim, TermRenewal, TermWrite, WorkerRecord,
 };
 
 mod records;
@@ -23,15 +23,16 @@ use records::Records;
 /// A store in this process's memory. Clones share the records, which end with the last of them. Its clock is tokio's, so a
 /// test may pause it.
 #[derive(Clone, Debug)]
-pub struct MemoryStore {
-    identity: StoreIdentity,
+pub struct FleetMemoryStore {
+    identity: FleetStoreIdentity,
     records: Arc<Mutex<Records>>,
 }
 
-impl MemoryStore {
+impl FleetMemoryStore {
     /// An empty store.
     pub fn new() -> Self {
-        let identity = StoreIdentity(format!("memory-{:016x}", RandomState::new().hash_one(Instant::now())));
+        let identity =
+            FleetStoreIdentity(format!("memory-{:016x}", RandomState::new().hash_one(Instant::now())));
         Self { identity, records: Arc::default() }
     }
 
@@ -41,15 +42,15 @@ impl MemoryStore {
     }
 }
 
-impl Default for MemoryStore {
+impl Default for FleetMemoryStore {
     fn default() -> Self {
         Self::new()
     }
 }
 
 #[async_trait]
-impl FleetStore for MemoryStore {
-    async fn identity(&self) -> Result<StoreIdentity, StoreError> {
+impl FleetStore for FleetMemoryStore {
+    async fn identity(&self) -> Result<FleetStoreIdentity, FleetStoreError> {
         Ok(self.identity.clone())
     }
 
@@ -58,7 +59,7 @@ impl FleetStore for MemoryStore {
         holder: &Incarnation,
         at_least: Term,
         ttl: Duration,
-    ) -> Result<TermClaim, StoreError> {
+    ) -> Result<TermClaim, FleetStoreError> {
         Ok(self.records().claim_term(holder, at_least, ttl, Instant::now()))
     }
 
@@ -67,37 +68,37 @@ impl FleetStore for MemoryStore {
         term: Term,
         holder: &Incarnation,
         ttl: Duration,
-    ) -> Result<TermRenewal, StoreError> {
+    ) -> Result<TermRenewal, FleetStoreError> {
         Ok(self.records().renew_term(term, holder, ttl, Instant::now()))
     }
 
-    async fn release_term(&self, term: Term, holder: &Incarnation) -> Result<(), StoreError> {
+    async fn release_term(&self, term: Term, holder: &Incarnation) -> Result<(), FleetStoreError> {
         self.records().release_term(term, holder);
         Ok(())
     }
 
-    async fn withdraw_standby(&self, holder: &Incarnation) -> Result<(), StoreError> {
+    async fn withdraw_standby(&self, holder: &Incarnation) -> Result<(), FleetStoreError> {
         self.records().withdraw_standby(holder);
         Ok(())
     }
 
-    async fn fence(&self, term: Term) -> Result<Fenced, StoreError> {
+    async fn fence(&self, term: Term) -> Result<TermWrite, FleetStoreError> {
         Ok(self.records().fence(term))
     }
 
-    async fn load(&self) -> Result<FleetRecord, StoreError> {
+    async fn load(&self) -> Result<FleetRecord, FleetStoreError> {
         Ok(self.records().load(Instant::now()))
     }
 
-    async fn check(&self) -> Result<Vec<String>, StoreError> {
+    async fn check(&self) -> Result<Vec<String>, FleetStoreError> {
         Ok(Vec::new())
     }
 
-    async fn leases(&self) -> Result<BTreeMap<WorkerId, LeaseRecord>, StoreError> {
+    async fn leases(&self) -> Result<BTreeMap<WorkerId, LeaseRecord>, FleetStoreError> {
         Ok(self.records().leases(Instant::now()))
     }
 
-    async fn set_shard_total(&self, term: Term, total: u32) -> Result<Fenced, StoreError> {
+    async fn set_shard_total(&self, term: Term, total: u32) -> Result<TermWrite, FleetStoreError> {
         Ok(self.records().set_shard_total(term, total))
     }
 
@@ -106,7 +107,7 @@ impl FleetStore for MemoryStore {
         term: Term,
         worker: &WorkerRecord,
         ttl: Duration,
-    ) -> Result<LeaseGrant, StoreError> {
+    ) -> Result<LeaseGrant, FleetStoreError> {
         Ok(self.records().grant_lease(term, worker, ttl, Instant::now()))
     }
 
@@ -115,7 +116,7 @@ impl FleetStore for MemoryStore {
         worker: &WorkerRecord,
         ttl: Duration,
         in_window: bool,
-    ) -> Result<LeaseRenewal, StoreError> {
+    ) -> Result<LeaseRenewal, FleetStoreError> {
         Ok(self.records().renew_lease(worker, ttl, in_window, Instant::now()))
     }
 
@@ -125,29 +126,33 @@ impl FleetStore for MemoryStore {
         worker: &WorkerId,
         incarnation: &Incarnation,
         even_if_live: bool,
-    ) -> Result<Revocation, StoreError> {
+    ) -> Result<Revocation, FleetStoreError> {
         Ok(self.records().revoke_lease(term, worker, incarnation, even_if_live, Instant::now()))
     }
 
-    async fn forget_worker(&self, worker: &WorkerId, incarnation: &Incarnation) -> Result<(), StoreError> {
+    async fn forget_worker(
+        &self,
+        worker: &WorkerId,
+        incarnation: &Incarnation,
+    ) -> Result<(), FleetStoreError> {
         self.records().forget_worker(worker, incarnation, Instant::now());
         Ok(())
     }
 
-    async fn assign(&self, term: Term, owners: &[OwnerRecord]) -> Result<Vec<Written>, StoreError> {
+    async fn assign(&self, term: Term, owners: &[OwnerRecord]) -> Result<Vec<OwnerWrite>, FleetStoreError> {
         let mut records = self.records();
         Ok(owners.iter().map(|owner| records.assign(term, owner)).collect())
     }
 
-    async fn save_last_ran(&self, term: Term, at_unix_ms: u64) -> Result<Fenced, StoreError> {
+    async fn save_last_ran(&self, term: Term, at_unix_ms: u64) -> Result<TermWrite, FleetStoreError> {
         Ok(self.records().save_last_ran(term, at_unix_ms))
     }
 
-    async fn save_intent(&self, term: Term, intent: &str) -> Result<Fenced, StoreError> {
+    async fn save_intent(&self, term: Term, intent: &str) -> Result<TermWrite, FleetStoreError> {
         Ok(self.records().save_intent(term, intent))
     }
 
-    async fn save_budget(&self, term: Term, budget: BudgetRecord) -> Result<Fenced, StoreError> {
+    async fn save_budget(&self, term: Term, budget: BudgetRecord) -> Result<TermWrite, FleetStoreError> {
         Ok(self.records().save_budget(term, budget))
     }
 }

@@ -16,9 +16,9 @@ use redis_link::{KeyPrefix, RedisLink, Script};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
-    BudgetRecord, Fenced, FleetRecord, FleetStore, LeaseGrant, LeaseRecord, LeaseRenewal, OwnerRecord,
-    RECORD_KEPT, Revocation, STANDBY_REMEMBERED, StoreError, StoreIdentity, TermClaim, TermRenewal,
-    WorkerRecord, Written,
+    BudgetRecord, FleetRecord, FleetStore, FleetStoreError, FleetStoreIdentity, LeaseGrant, LeaseRecord,
+    LeaseRenewal, OwnerRecord, OwnerWrite, RECORD_KEPT, Revocation, STANDBY_REMEMBERED, TermClaim,
+    TermRenewal, TermWrite, WorkerRecord,
 };
 
 mod answer;
@@ -35,18 +35,23 @@ const ASSIGNMENTS_AT_ONCE: usize = 64;
 
 /// The store over Redis: single, Sentinel or Cluster, from 6.2 on. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct RedisStore {
+pub struct FleetRedisStore {
     link: RedisLink,
     keys: Keys,
 }
 
-impl RedisStore {
+impl FleetRedisStore {
     /// A store over this link. All keys carry the prefix, so that several bots can share a Redis.
     pub fn new(link: RedisLink, prefix: KeyPrefix) -> Self {
         Self { link, keys: Keys::new(prefix) }
     }
 
-    async fn run<'a>(&self, script: &Script, key: &'a str, args: &[&str]) -> Result<Answer<'a>, StoreError> {
+    async fn run<'a>(
+        &self,
+        script: &Script,
+        key: &'a str,
+        args: &[&str],
+    ) -> Result<Answer<'a>, FleetStoreError> {
         Ok(Answer::new(key, self.answer(script, key, args).await?))
     }
 
@@ -56,21 +61,24 @@ impl RedisStore {
         script: &Script,
         key: &str,
         args: &[&str],
-    ) -> Result<T, StoreError> {
+    ) -> Result<T, FleetStoreError> {
         let clock = millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
         let args = [args, &[clock.as_str()]].concat();
         self.link.script(script, &[key], &args).await.map_err(|error| failed(key, error))
     }
 
     /// Holds what takes several commands to the deadline of one.
-    async fn in_time<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, FleetStoreError>>,
+    ) -> Result<T, FleetStoreError> {
         let deadline = self.link.deadline();
         timeout(deadline, work).await.unwrap_or_else(|_| {
-            Err(StoreError::Away(format!("redis was not done within {} ms", deadline.as_millis())))
+            Err(FleetStoreError::Away(format!("redis was not done within {} ms", deadline.as_millis())))
         })
     }
 
-    async fn list(&self, worker: &WorkerId) -> Result<(), StoreError> {
+    async fn list(&self, worker: &WorkerId) -> Result<(), FleetStoreError> {
         let key = self.keys.workers();
         self.link
             .command(cmd("SADD").arg(&key).arg(worker.as_str()))
@@ -78,7 +86,7 @@ impl RedisStore {
             .map_err(|error| failed(&key, error))
     }
 
-    async fn unlist(&self, worker: &WorkerId) -> Result<(), StoreError> {
+    async fn unlist(&self, worker: &WorkerId) -> Result<(), FleetStoreError> {
         let key = self.keys.workers();
         self.link
             .command(cmd("SREM").arg(&key).arg(worker.as_str()))
@@ -86,55 +94,55 @@ impl RedisStore {
             .map_err(|error| failed(&key, error))
     }
 
-    async fn write_fleet(&self, term: Term, fields: &[(&str, String)]) -> Result<Fenced, StoreError> {
+    async fn write_fleet(&self, term: Term, fields: &[(&str, String)]) -> Result<TermWrite, FleetStoreError> {
         let key = self.keys.fleet();
         let term = term.to_string();
         let mut args = vec![term.as_str()];
         args.extend(fields.iter().flat_map(|(name, value)| [*name, value.as_str()]));
         let answer = self.run(&scripts::WRITE_FLEET, &key, &args).await?;
         match answer.verdict() {
-            "WRITTEN" => Ok(Fenced::Written),
-            "STALE_TERM" => Ok(Fenced::StaleTerm),
+            "WRITTEN" => Ok(TermWrite::Written),
+            "STALE_TERM" => Ok(TermWrite::StaleTerm),
             _ => Err(answer.alien()),
         }
     }
 
     /// The fleet's record first: from then on its total is no older coordinator's to change.
-    async fn fence_all(&self, term: Term) -> Result<Fenced, StoreError> {
+    async fn fence_all(&self, term: Term) -> Result<TermWrite, FleetStoreError> {
         let fenced = self.write_fleet(term, &[]).await?;
         let total = self.load_fleet().await?.shard_total;
         let shards = (0..total.unwrap_or(0)).map(|shard| self.fence_shard(term, ShardNumber(shard)));
-        let shards: Vec<Fenced> =
+        let shards: Vec<TermWrite> =
             stream::iter(shards).buffer_unordered(ASSIGNMENTS_AT_ONCE).try_collect().await?;
-        Ok(if shards.contains(&Fenced::StaleTerm) { Fenced::StaleTerm } else { fenced })
+        Ok(if shards.contains(&TermWrite::StaleTerm) { TermWrite::StaleTerm } else { fenced })
     }
 
-    async fn fence_shard(&self, term: Term, shard: ShardNumber) -> Result<Fenced, StoreError> {
+    async fn fence_shard(&self, term: Term, shard: ShardNumber) -> Result<TermWrite, FleetStoreError> {
         let key = self.keys.shard(shard);
         match self.run(&scripts::FENCE_SHARD, &key, &[&term.to_string()]).await {
-            Ok(answer) if answer.verdict() == "STALE_TERM" => Ok(Fenced::StaleTerm),
+            Ok(answer) if answer.verdict() == "STALE_TERM" => Ok(TermWrite::StaleTerm),
             // No term can write an invalid record.
-            Ok(_) | Err(StoreError::Alien(_)) => Ok(Fenced::Written),
+            Ok(_) | Err(FleetStoreError::InvalidRecord(_)) => Ok(TermWrite::Written),
             Err(error) => Err(error),
         }
     }
 
-    async fn assign_one(&self, term: Term, owner: &OwnerRecord) -> Result<Written, StoreError> {
+    async fn assign_one(&self, term: Term, owner: &OwnerRecord) -> Result<OwnerWrite, FleetStoreError> {
         let key = self.keys.shard(owner.shard);
         let (term, epoch) = (term.to_string(), owner.epoch.to_string());
         let args = [term.as_str(), owner.worker.as_str(), owner.incarnation.as_str(), epoch.as_str()];
         let written = async {
             let answer = self.run(&scripts::ASSIGN, &key, &args).await?;
             match answer.verdict() {
-                "WRITTEN" => Ok(Written::Yes),
-                "OUTRANKED" => Ok(Written::Outranked(Epoch(answer.parse(1)?))),
-                "STALE_TERM" => Ok(Written::StaleTerm),
+                "WRITTEN" => Ok(OwnerWrite::Written),
+                "OUTRANKED" => Ok(OwnerWrite::Outranked(Epoch(answer.parse(1)?))),
+                "STALE_TERM" => Ok(OwnerWrite::StaleTerm),
                 _ => Err(answer.alien()),
             }
         };
         // An unexpected record says nothing about the others.
         match written.await {
-            Err(StoreError::Alien(key)) => Ok(Written::Invalid(key)),
+            Err(FleetStoreError::InvalidRecord(key)) => Ok(OwnerWrite::Invalid(key)),
             written => written,
         }
     }
@@ -149,10 +157,10 @@ fn flag(value: bool) -> &'static str {
 }
 
 #[async_trait]
-impl FleetStore for RedisStore {
-    async fn identity(&self) -> Result<StoreIdentity, StoreError> {
-        let run_id = self.link.run_id().await.map_err(|error| StoreError::Away(error.to_string()))?;
-        Ok(StoreIdentity(run_id))
+impl FleetStore for FleetRedisStore {
+    async fn identity(&self) -> Result<FleetStoreIdentity, FleetStoreError> {
+        let run_id = self.link.run_id().await.map_err(|error| FleetStoreError::Away(error.to_string()))?;
+        Ok(FleetStoreIdentity(run_id))
     }
 
     async fn claim_term(
@@ -160,7 +168,7 @@ impl FleetStore for RedisStore {
         holder: &Incarnation,
         at_least: Term,
         ttl: Duration,
-    ) -> Result<TermClaim, StoreError> {
+    ) -> Result<TermClaim, FleetStoreError> {
         let key = self.keys.term();
         let answer = self
             .run(&scripts::CLAIM_TERM, &key, &[holder.as_str(), &millis(ttl), &at_least.to_string()])
@@ -181,7 +189,7 @@ impl FleetStore for RedisStore {
         term: Term,
         holder: &Incarnation,
         ttl: Duration,
-    ) -> Result<TermRenewal, StoreError> {
+    ) -> Result<TermRenewal, FleetStoreError> {
         let key = self.keys.term();
         let args = [&term.to_string(), holder.as_str(), &millis(ttl), &millis(STANDBY_REMEMBERED)];
         let answer = self.run(&scripts::RENEW_TERM, &key, &args).await?;
@@ -192,25 +200,25 @@ impl FleetStore for RedisStore {
         }
     }
 
-    async fn release_term(&self, term: Term, holder: &Incarnation) -> Result<(), StoreError> {
+    async fn release_term(&self, term: Term, holder: &Incarnation) -> Result<(), FleetStoreError> {
         self.run(&scripts::RELEASE_TERM, &self.keys.term(), &[&term.to_string(), holder.as_str()]).await?;
         Ok(())
     }
 
-    async fn withdraw_standby(&self, holder: &Incarnation) -> Result<(), StoreError> {
+    async fn withdraw_standby(&self, holder: &Incarnation) -> Result<(), FleetStoreError> {
         self.run(&scripts::WITHDRAW_STANDBY, &self.keys.term(), &[holder.as_str()]).await?;
         Ok(())
     }
 
-    async fn fence(&self, term: Term) -> Result<Fenced, StoreError> {
+    async fn fence(&self, term: Term) -> Result<TermWrite, FleetStoreError> {
         self.fence_all(term).await
     }
 
-    async fn load(&self) -> Result<FleetRecord, StoreError> {
+    async fn load(&self) -> Result<FleetRecord, FleetStoreError> {
         self.load_all().await
     }
 
-    async fn check(&self) -> Result<Vec<String>, StoreError> {
+    async fn check(&self) -> Result<Vec<String>, FleetStoreError> {
         let mut invalid = Vec::new();
         readable(self.load_term().await, &mut invalid)?;
         readable(self.load_fleet().await, &mut invalid)?;
@@ -219,11 +227,11 @@ impl FleetStore for RedisStore {
         Ok(invalid)
     }
 
-    async fn leases(&self) -> Result<BTreeMap<WorkerId, LeaseRecord>, StoreError> {
+    async fn leases(&self) -> Result<BTreeMap<WorkerId, LeaseRecord>, FleetStoreError> {
         self.load_workers(&mut Vec::new()).await
     }
 
-    async fn set_shard_total(&self, term: Term, total: u32) -> Result<Fenced, StoreError> {
+    async fn set_shard_total(&self, term: Term, total: u32) -> Result<TermWrite, FleetStoreError> {
         self.write_fleet(term, &[("total", total.to_string())]).await
     }
 
@@ -232,7 +240,7 @@ impl FleetStore for RedisStore {
         term: Term,
         worker: &WorkerRecord,
         ttl: Duration,
-    ) -> Result<LeaseGrant, StoreError> {
+    ) -> Result<LeaseGrant, FleetStoreError> {
         let key = self.keys.worker(&worker.worker);
         let (term, ttl, kept) = (term.to_string(), millis(ttl), millis(RECORD_KEPT));
         let args = [term.as_str(), worker.incarnation.as_str(), &worker.url, &ttl, &kept];
@@ -260,7 +268,7 @@ impl FleetStore for RedisStore {
         worker: &WorkerRecord,
         ttl: Duration,
         in_window: bool,
-    ) -> Result<LeaseRenewal, StoreError> {
+    ) -> Result<LeaseRenewal, FleetStoreError> {
         let key = self.keys.worker(&worker.worker);
         let (ttl, kept) = (millis(ttl), millis(RECORD_KEPT));
         let args = [worker.incarnation.as_str(), &worker.url, &ttl, flag(in_window), &kept];
@@ -287,7 +295,7 @@ impl FleetStore for RedisStore {
         worker: &WorkerId,
         incarnation: &Incarnation,
         even_if_live: bool,
-    ) -> Result<Revocation, StoreError> {
+    ) -> Result<Revocation, FleetStoreError> {
         let key = self.keys.worker(worker);
         let args = [&term.to_string(), incarnation.as_str(), flag(even_if_live), &millis(RECORD_KEPT)];
         let answer = self.run(&scripts::REVOKE_LEASE, &key, &args).await?;
@@ -300,7 +308,11 @@ impl FleetStore for RedisStore {
         }
     }
 
-    async fn forget_worker(&self, worker: &WorkerId, incarnation: &Incarnation) -> Result<(), StoreError> {
+    async fn forget_worker(
+        &self,
+        worker: &WorkerId,
+        incarnation: &Incarnation,
+    ) -> Result<(), FleetStoreError> {
         let key = self.keys.worker(worker);
         self.in_time(async {
             let answer = self.run(&scripts::FORGET_WORKER, &key, &[incarnation.as_str()]).await?;
@@ -313,20 +325,20 @@ impl FleetStore for RedisStore {
         .await
     }
 
-    async fn assign(&self, term: Term, owners: &[OwnerRecord]) -> Result<Vec<Written>, StoreError> {
+    async fn assign(&self, term: Term, owners: &[OwnerRecord]) -> Result<Vec<OwnerWrite>, FleetStoreError> {
         let writes: Vec<_> = owners.iter().map(|owner| self.assign_one(term, owner)).collect();
         stream::iter(writes).buffered(ASSIGNMENTS_AT_ONCE).try_collect().await
     }
 
-    async fn save_last_ran(&self, term: Term, at_unix_ms: u64) -> Result<Fenced, StoreError> {
+    async fn save_last_ran(&self, term: Term, at_unix_ms: u64) -> Result<TermWrite, FleetStoreError> {
         self.write_fleet(term, &[("last_ran_unix_ms", at_unix_ms.to_string())]).await
     }
 
-    async fn save_intent(&self, term: Term, intent: &str) -> Result<Fenced, StoreError> {
+    async fn save_intent(&self, term: Term, intent: &str) -> Result<TermWrite, FleetStoreError> {
         self.write_fleet(term, &[("intent", intent.to_owned())]).await
     }
 
-    async fn save_budget(&self, term: Term, budget: BudgetRecord) -> Result<Fenced, StoreError> {
+    async fn save_budget(&self, term: Term, budget: BudgetRecord) -> Result<TermWrite, FleetStoreError> {
         let fields = [
             ("budget_total", budget.total.to_string()),
             ("budget_remaining", budget.remaining.to_string()),

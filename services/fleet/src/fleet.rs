@@ -33,31 +33,31 @@ mod moving;
 mod plan;
 mod reporting;
 mod starting;
-mod strangers;
 #[cfg(test)]
 mod tests;
 mod total;
+mod unregistered;
 mod view;
 
-use breaker::Breaker;
-use evidence::{Broken, Whereabouts};
+use breaker::DeathBreaker;
+use evidence::{BrokenStream, WorkerAddresses};
 use excluded::TokenRecord;
-use handoff::{Arrival, Departed};
-use kills::Kills;
-use strangers::Strangers;
+use handoff::{Handoff, PreviousOwner};
+use kills::KillReports;
 use total::LastRan;
+use unregistered::UnregisteredWorkers;
 
-pub use breaker::Held;
+pub use breaker::HoldBack;
 pub use evidence::{ExitRefused, Finding};
 pub use formats::Formats;
 pub use intent::Intent;
 pub use joining::{Registration, RegistrationRefused};
 pub use losing::LeaseVerdict;
-pub use plan::{Means, PlanKind, PlanRefused, PlanState, PlanView};
-pub use reporting::{Heard, Report, UnknownWorker};
+pub use plan::{PlanBudget, PlanKind, PlanRefused, PlanState, PlanView};
+pub use reporting::{LeaseAnswer, UnknownWorker, WorkerReport};
 pub use starting::{Recovered, RecoveredOwner, RecoveredWorker};
-pub use total::{ShardTotal, Wish};
-pub use view::{FleetView, HeldBack, ShardView, WorkerView};
+pub use total::{ShardTotal, WantedTotal};
+pub use view::{FleetView, HeldBackCounts, ShardView, WorkerView};
 
 /// A moment, on the coordinator's monotonic clock and on the wall.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,7 +70,7 @@ pub struct Now {
 
 /// The numbers that the fleet's decisions depend on.
 #[derive(Clone, Copy, Debug)]
-pub struct Rules {
+pub struct FleetRules {
     /// How long a lease lasts after each renewal.
     pub lease_ttl: Duration,
     /// How long a fleet with no shards running waits for more workers before it hands out any.
@@ -84,31 +84,31 @@ pub struct Rules {
 /// What is to be done outside.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// Write owners to the store and answer with [`Fleet::written`].
+    /// Write owners to the store and answer with [`Fleet::on_written`].
     Write(Vec<Ownership>),
     /// Write the shard total to the store.
     WriteTotal(u32),
     /// Write to the store what operators want.
     WriteIntent(Intent),
-    /// Tell a worker to give its shards away and exit: [`Fleet::told_to_go`].
+    /// Tell a worker to give its shards away and exit: [`Fleet::drain_reason`].
     Drain(WorkerId),
     /// Write to the store when shards last ran, in milliseconds since the Unix epoch.
     WriteLastRan(u64),
     /// Send a worker its assignment.
     Send(WorkerId, Assignment),
-    /// Let the store revoke a lease, and answer with [`Fleet::lease_verdict`].
+    /// Let the store revoke a lease, and answer with [`Fleet::on_lease_verdict`].
     Revoke {
         /// Whose.
         worker: WorkerId,
         /// That worker's life.
         incarnation: Incarnation,
         /// Why: on silence only if the lease has lapsed, on evidence in any case.
-        cause: Cause,
+        cause: RevocationCause,
     },
-    /// Find out whose leases live in the store, and answer with [`Fleet::leases_found`].
+    /// Find out whose leases live in the store, and answer with [`Fleet::on_leases_found`].
     FindLeases,
-    /// Look at a worker's address, and answer with [`Fleet::looked`].
-    Look {
+    /// Look at a worker's address, and answer with [`Fleet::on_probe`].
+    Probe {
         /// The worker that answered there.
         worker: WorkerId,
         /// That worker's life.
@@ -139,14 +139,14 @@ pub struct Ownership {
 
 /// Why a lease is revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Cause {
+pub enum RevocationCause {
     /// Nothing was heard of the worker for the TTL.
     Silence,
     /// The worker's process is gone.
     Evidence,
 }
 
-impl Cause {
+impl RevocationCause {
     /// Its name for logs and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -177,12 +177,12 @@ pub enum Note {
         /// How many shards it had.
         shards: usize,
         /// Why.
-        cause: Cause,
+        cause: RevocationCause,
         /// How long ago its stream broke; `None` when it has another by now, or this coordinator never saw one.
         since_broken: Option<Duration>,
     },
     /// A look at the address of a worker without a stream.
-    Looked {
+    Probed {
         /// Who.
         worker: WorkerId,
         /// What it showed.
@@ -249,52 +249,52 @@ pub enum Note {
 /// See the module's documentation.
 #[derive(Clone, Debug)]
 pub struct Fleet {
-    rules: Rules,
+    rules: FleetRules,
     term: Term,
     total: ShardTotal,
     /// The total that the store has, or is being sent.
     written_total: Option<u32>,
     last_ran: LastRan,
     slots: Vec<Slot>,
-    workers: BTreeMap<WorkerId, Worker>,
+    workers: BTreeMap<WorkerId, KnownWorker>,
     intent: Intent,
     /// Shards ran before this coordinator started, under any total.
     ran: bool,
     /// This coordinator stops: no shard sets out any more.
     stopping: bool,
     /// Since when nobody of the active deployment is there, while others are.
-    nobody_since: Option<Duration>,
+    active_gone_since: Option<Duration>,
     /// Nothing is assigned to a fleet that runs nothing before this moment.
     settle_until: Duration,
     /// Nobody is called silent before this moment: the silence may have been ours.
     grace_until: Duration,
     /// Nothing free is assigned before this moment: it may run on a worker that nobody wrote down.
-    strangers_until: Duration,
+    unregistered_until: Duration,
     last_tick: Duration,
     store: StoreTrust,
     /// There was a coordinator before this one, or a fleet that nobody wrote down.
     had_predecessor: bool,
-    strangers: Strangers,
+    unregistered: UnregisteredWorkers,
     /// Lives that were revoked on evidence, and when: a store that forgets its last writes forgets that too.
     revoked_lately: Vec<(WorkerId, Incarnation, Duration)>,
-    breaker: Breaker,
-    kills: Kills,
+    breaker: DeathBreaker,
+    kills: KillReports,
     effects: Vec<Effect>,
 }
 
 /// One shard.
 #[derive(Clone, Debug, Default)]
 struct Slot {
-    owner: Option<Owner>,
+    owner: Option<ShardOwner>,
     /// The highest epoch ever heard of.
     highest: Epoch,
     report: Option<Observed>,
     /// This coordinator has heard its owner with it, or has assigned it: nobody that it does not know can have it.
     confirmed: bool,
     /// It is to go to another worker, while its owner runs it on.
-    arrival: Option<Arrival>,
+    handoff: Option<Handoff>,
     /// Who let it go in order.
-    departed: Option<Departed>,
+    previous_owner: Option<PreviousOwner>,
     /// Consecutive writes of its owner that the store refused.
     refused: u32,
     /// A worker was told to run it, or may have been.
@@ -305,7 +305,7 @@ struct Slot {
 
 /// Who shall run a shard.
 #[derive(Clone, Debug)]
-struct Owner {
+struct ShardOwner {
     worker: WorkerId,
     incarnation: Incarnation,
     epoch: Epoch,
@@ -319,7 +319,7 @@ struct Owner {
     /// It can't resume the session of the owner before.
     identifies: bool,
     /// It has had the shard ready, or failed: whatever comes later is no matter of how it got there.
-    landed: bool,
+    start_ended: bool,
     /// Owners before it died of the shard: decided when it was assigned, so that it stays what it was begun with.
     careful: bool,
     /// Only the previous owner died of the shard.
@@ -350,7 +350,7 @@ struct Observed {
 
 /// One worker.
 #[derive(Clone, Debug)]
-struct Worker {
+struct KnownWorker {
     incarnation: Incarnation,
     url: String,
     version: String,
@@ -369,9 +369,9 @@ struct Worker {
     /// The worker cannot reach the store; it gets no more shards while another worker can take them.
     store_away: bool,
     /// A supervisor reported an exit that the probe did not confirm.
-    exit_unseen: bool,
+    exit_unconfirmed: bool,
     /// It was told to give its shards away and exit, and why: it is told again when it has lost its stream.
-    told_to_go: Option<String>,
+    drain_reason: Option<String>,
     last_heard: Duration,
     /// It was silent for so long that its window closed, and the store could not be believed since: nothing opens it again
     /// here before that.
@@ -381,9 +381,9 @@ struct Worker {
     assignment: Assignment,
     /// The store was asked about its lease, and shall not be asked again before this moment.
     lease_check: Option<Duration>,
-    whereabouts: Whereabouts,
+    addresses: WorkerAddresses,
     /// Its stream broke, and it was not heard since.
-    broken: Option<Broken>,
+    broken: Option<BrokenStream>,
     /// No shard moves to it before this moment: it died lately, and shall show first that it stays.
     calm_until: Duration,
 }
@@ -436,7 +436,7 @@ impl Fleet {
         self.readmit(now);
         self.settle_total(now);
         self.note_running(now);
-        self.look_for_evidence(now);
+        self.probe_broken_streams(now);
         self.check_silent_workers(now);
         self.adopt_generation(now);
         self.rewrite_invalid(now);
@@ -468,7 +468,7 @@ impl Fleet {
                 set.suspected.extend(owner.suspected.then_some(number));
                 set.killed.extend(owner.killed.iter().map(|epoch| (number, *epoch)));
             }
-            if let Some((to, arriving)) = self.arriving(slot) {
+            if let Some((to, arriving)) = self.arriving_shard(slot) {
                 wanted.entry(to.clone()).or_default().arriving.insert(number, arriving);
             }
         }
@@ -486,18 +486,18 @@ impl Fleet {
     }
 
     /// Who is to copy a shard from whom. It keeps its copy until it is told to run the shard.
-    fn arriving<'a>(&self, slot: &'a Slot) -> Option<(&'a WorkerId, Arriving)> {
-        let arrival = slot.arrival.as_ref()?;
+    fn arriving_shard<'a>(&self, slot: &'a Slot) -> Option<(&'a WorkerId, Arriving)> {
+        let handoff = slot.handoff.as_ref()?;
         let (from, epoch, url) = match &slot.owner {
             Some(owner) if owner.phase != Phase::Writing => {
                 (&owner.worker, owner.epoch, self.workers.get(&owner.worker)?.url.clone())
             }
             _ => {
-                let departed = slot.departed.as_ref()?;
-                (&departed.worker, departed.epoch, departed.url.clone())
+                let previous_owner = slot.previous_owner.as_ref()?;
+                (&previous_owner.worker, previous_owner.epoch, previous_owner.url.clone())
             }
         };
-        Some((&arrival.to, Arriving { epoch, from: from.clone(), url }))
+        Some((&handoff.to, Arriving { epoch, from: from.clone(), url }))
     }
 
     /// How long a coordinator that was away gives the workers to be heard.

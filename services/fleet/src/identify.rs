@@ -4,8 +4,8 @@
 //! ([Max Concurrency](https://discord.com/developers/docs/events/gateway#sharding-max-concurrency)). Whoever goes over it
 //! loses the session or, by the day, the token. So every IDENTIFY of the fleet needs a permit from here (invariant I2).
 //!
-//! A permit's way: [`IdentifyQueue::ask`], then [`IdentifyQueue::due`] hands out a [`Grant`], which the owner of the queue
-//! writes down as spent and only then sends ([`IdentifyQueue::sent`]); the worker answers `used` when its gateway
+//! A permit's way: [`IdentifyQueue::request`], then [`IdentifyQueue::take_due`] hands out a [`Grant`], which the owner of the queue
+//! writes down as spent and only then sends ([`IdentifyQueue::mark_sent`]); the worker answers `used` when its gateway
 //! connection has it. The bucket opens again 5 s after that answer. Without an answer the permit counts as used at the
 //! last moment it could have been: when it died, or when its holder's connection ended.
 
@@ -20,7 +20,7 @@ mod budget;
 #[cfg(test)]
 mod tests;
 
-pub use budget::Budget;
+pub use budget::IdentifyBudget;
 
 /// Time on the coordinator's monotonic clock.
 pub type Time = Duration;
@@ -38,7 +38,7 @@ pub fn unknown_permits_end(interval: Duration) -> Duration {
     PERMIT_VALID + interval + SLACK
 }
 
-/// One wish, unique over all streams.
+/// One request, unique over all streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TicketId {
     /// The stream it came on.
@@ -49,7 +49,7 @@ pub struct TicketId {
 
 /// What is wished for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wish {
+pub struct PermitRequest {
     /// The worker that asks.
     pub worker: WorkerId,
     /// The shard that wants to IDENTIFY.
@@ -64,9 +64,9 @@ pub struct Grant {
     /// Whose.
     pub id: TicketId,
     /// For what.
-    pub wish: Wish,
+    pub request: PermitRequest,
     /// When it was asked for.
-    pub asked_at: Time,
+    pub requested_at: Time,
 }
 
 /// The queue.
@@ -74,18 +74,18 @@ pub struct Grant {
 pub struct IdentifyQueue {
     interval: Duration,
     buckets: Vec<Bucket>,
-    wishes: BTreeMap<TicketId, Queued>,
-    budget: Budget,
+    requests: BTreeMap<TicketId, QueuedRequest>,
+    budget: IdentifyBudget,
     /// Permits that Discord's pending answer may not have counted; `None` when no request is pending.
     uncounted: Option<u32>,
     halted: Option<String>,
 }
 
-/// A wish and when it came.
+/// A request and when it came.
 #[derive(Clone, Debug)]
-struct Queued {
-    wish: Wish,
-    asked_at: Time,
+struct QueuedRequest {
+    request: PermitRequest,
+    requested_at: Time,
 }
 
 /// The shards of one `shard % max_concurrency`.
@@ -94,14 +94,14 @@ struct Bucket {
     /// No grant before this moment.
     free_at: Time,
     /// The permits in use: at most one, except when buckets were merged. All must end before the next grant.
-    held: Vec<Held>,
+    held: Vec<HeldPermit>,
     /// In the order of their shards.
     waiting: BTreeSet<(ShardNumber, TicketId)>,
 }
 
 /// A permit on its way or in the hands of a worker.
 #[derive(Clone, Copy, Debug)]
-struct Held {
+struct HeldPermit {
     id: TicketId,
     /// When it was sent; `None` while it is being written down.
     sent_at: Option<Time>,
@@ -110,12 +110,12 @@ struct Held {
 impl IdentifyQueue {
     /// A queue whose buckets all open at `open_at`: a coordinator that may have had a predecessor waits for the permits
     /// that it does not know of. `interval` is Discord's 5 s.
-    pub fn new(max_concurrency: u32, interval: Duration, budget: Budget, open_at: Time) -> Self {
+    pub fn new(max_concurrency: u32, interval: Duration, budget: IdentifyBudget, open_at: Time) -> Self {
         let bucket = Bucket { free_at: open_at, ..Bucket::default() };
         Self {
             interval: interval + SLACK,
             buckets: vec![bucket; max_concurrency.max(1) as usize],
-            wishes: BTreeMap::new(),
+            requests: BTreeMap::new(),
             budget,
             uncounted: None,
             halted: None,
@@ -135,20 +135,20 @@ impl IdentifyQueue {
     }
 
     /// The day's budget.
-    pub fn budget(&self) -> &Budget {
+    pub fn budget(&self) -> &IdentifyBudget {
         &self.budget
     }
 
     /// Notes that Discord is asked for the budget. Its answer may miss the permits that are out now and those granted
     /// before it arrives.
-    pub fn budget_asked(&mut self) {
+    pub fn note_budget_request(&mut self) {
         self.uncounted = Some(self.buckets.iter().map(|bucket| bucket.held.len()).sum::<usize>() as u32);
     }
 
     /// Applies the budget from Discord, less the permits that it may not have counted.
-    pub fn set_budget(&mut self, budget: Budget) {
+    pub fn set_budget(&mut self, budget: IdentifyBudget) {
         let uncounted = self.uncounted.take().unwrap_or_default();
-        self.budget = Budget { remaining: budget.remaining.saturating_sub(uncounted), ..budget };
+        self.budget = IdentifyBudget { remaining: budget.remaining.saturating_sub(uncounted), ..budget };
     }
 
     /// Counts a permit that was never sent as unspent.
@@ -172,7 +172,9 @@ impl IdentifyQueue {
                 self.bucket(shard).waiting.insert((shard, id));
             }
             for held in held {
-                let Some(shard) = self.wishes.get(&held.id).map(|queued| queued.wish.shard) else { continue };
+                let Some(shard) = self.requests.get(&held.id).map(|queued| queued.request.shard) else {
+                    continue;
+                };
                 self.bucket(shard).held.push(held);
             }
         }
@@ -198,26 +200,25 @@ impl IdentifyQueue {
         self.halted = None;
     }
 
-    /// Queues a wish. Asking twice with one ticket, or twice for one shard of one worker, keeps the newer wish. Returns the
+    /// Queues a request. Asking twice with one ticket, or twice for one shard of one worker, keeps the newer request. Returns the
     /// ticket of the older one.
-    pub fn ask(&mut self, id: TicketId, wish: Wish, now: Time) -> Option<TicketId> {
-        let twin = self
-            .wishes
-            .iter()
-            .find(|(_, queued)| queued.wish.worker == wish.worker && queued.wish.shard == wish.shard);
+    pub fn request(&mut self, id: TicketId, request: PermitRequest, now: Time) -> Option<TicketId> {
+        let twin = self.requests.iter().find(|(_, queued)| {
+            queued.request.worker == request.worker && queued.request.shard == request.shard
+        });
         let twin = twin.map(|(&twin, _)| twin);
         if let Some(twin) = twin {
-            self.end(twin, now);
+            self.end_request(twin, now);
         }
-        self.end(id, now);
-        self.bucket(wish.shard).waiting.insert((wish.shard, id));
-        self.wishes.insert(id, Queued { wish, asked_at: now });
+        self.end_request(id, now);
+        self.bucket(request.shard).waiting.insert((request.shard, id));
+        self.requests.insert(id, QueuedRequest { request, requested_at: now });
         twin.filter(|twin| *twin != id)
     }
 
-    /// The grants that are due. Each is held until it is [`sent`](Self::sent) or [`withdrawn`](Self::withdraw); the budget
+    /// The grants that are due. Each is held until it is [`sent`](Self::mark_sent) or [`withdrawn`](Self::withdraw); the budget
     /// counts it as spent.
-    pub fn due(&mut self, now: Time) -> Vec<Grant> {
+    pub fn take_due(&mut self, now: Time) -> Vec<Grant> {
         self.expire(now);
         if self.halted.is_some() {
             return Vec::new();
@@ -232,16 +233,16 @@ impl IdentifyQueue {
             }
             self.uncounted = self.uncounted.map(|uncounted| uncounted + 1);
             let Some((_, id)) = bucket.waiting.pop_first() else { continue };
-            let Some(queued) = self.wishes.get(&id) else { continue };
-            bucket.held.push(Held { id, sent_at: None });
-            grants.push(Grant { id, wish: queued.wish.clone(), asked_at: queued.asked_at });
+            let Some(queued) = self.requests.get(&id) else { continue };
+            bucket.held.push(HeldPermit { id, sent_at: None });
+            grants.push(Grant { id, request: queued.request.clone(), requested_at: queued.requested_at });
         }
         grants
     }
 
-    /// The grant was written down and goes out now. False when its wish has ended meanwhile: then it must not go out.
-    pub fn sent(&mut self, id: TicketId, now: Time) -> bool {
-        match self.holding(id) {
+    /// The grant was written down and goes out now. False when its request has ended meanwhile: then it must not go out.
+    pub fn mark_sent(&mut self, id: TicketId, now: Time) -> bool {
+        match self.held_permit(id) {
             Some(held) => {
                 held.sent_at = Some(now);
                 true
@@ -250,9 +251,9 @@ impl IdentifyQueue {
         }
     }
 
-    /// The grant could not be written down: its wish goes back to its place, for another try at `again_at`.
+    /// The grant could not be written down: its request goes back to its place, for another try at `again_at`.
     pub fn withdraw(&mut self, id: TicketId, again_at: Time) {
-        let Some(shard) = self.wishes.get(&id).map(|queued| queued.wish.shard) else { return };
+        let Some(shard) = self.requests.get(&id).map(|queued| queued.request.shard) else { return };
         let bucket = self.bucket(shard);
         if bucket.held.extract_if(.., |held| held.id == id && held.sent_at.is_none()).next().is_some() {
             bucket.free_at = bucket.free_at.max(again_at);
@@ -262,25 +263,25 @@ impl IdentifyQueue {
     }
 
     /// The permit was handed to the gateway connection. False for a ticket that holds none.
-    pub fn used(&mut self, id: TicketId, now: Time) -> bool {
-        if self.holding(id).is_none_or(|held| held.sent_at.is_none()) {
+    pub fn mark_used(&mut self, id: TicketId, now: Time) -> bool {
+        if self.held_permit(id).is_none_or(|held| held.sent_at.is_none()) {
             return false;
         }
-        self.end(id, now);
+        self.end_request(id, now);
         true
     }
 
-    /// The wish is over. A permit that was sent counts as used now, as it may have been.
-    pub fn end(&mut self, id: TicketId, now: Time) {
-        self.end_at(id, now, |_| now);
+    /// The request is over. A permit that was sent counts as used now, as it may have been.
+    pub fn end_request(&mut self, id: TicketId, now: Time) {
+        self.end_request_at(id, now, |_| now);
     }
 
-    /// Ends a wish; `last_use` says, from when its permit was sent, when it may have been used at the latest.
-    fn end_at(&mut self, id: TicketId, now: Time, last_use: impl FnOnce(Time) -> Time) {
-        let Some(Queued { wish, .. }) = self.wishes.remove(&id) else { return };
+    /// Ends a request; `last_use` says, from when its permit was sent, when it may have been used at the latest.
+    fn end_request_at(&mut self, id: TicketId, now: Time, last_use: impl FnOnce(Time) -> Time) {
+        let Some(QueuedRequest { request, .. }) = self.requests.remove(&id) else { return };
         let interval = self.interval;
-        let bucket = self.bucket(wish.shard);
-        bucket.waiting.remove(&(wish.shard, id));
+        let bucket = self.bucket(request.shard);
+        bucket.waiting.remove(&(request.shard, id));
         let Some(held) = bucket.held.extract_if(.., |held| held.id == id).next() else { return };
         if let Some(sent_at) = held.sent_at {
             bucket.free_at = bucket.free_at.max(last_use(sent_at).max(now) + interval);
@@ -289,22 +290,22 @@ impl IdentifyQueue {
         }
     }
 
-    /// A worker's stream ended, and all its wishes with it. The worker may live on and use a permit until it dies.
+    /// A worker's stream ended, and all its requests with it. The worker may live on and use a permit until it dies.
     pub fn stream_ended(&mut self, stream: u64, now: Time) {
         let first = TicketId { stream, ticket: 0 };
         let last = TicketId { stream, ticket: u64::MAX };
-        let ended: Vec<TicketId> = self.wishes.range(first..=last).map(|(&id, _)| id).collect();
+        let ended: Vec<TicketId> = self.requests.range(first..=last).map(|(&id, _)| id).collect();
         for id in ended {
-            self.end_at(id, now, |sent_at| sent_at + PERMIT_VALID);
+            self.end_request_at(id, now, |sent_at| sent_at + PERMIT_VALID);
         }
     }
 
     /// Returns the requests that wait for a permit.
-    pub fn waiting_wishes(&self) -> impl Iterator<Item = (TicketId, &Wish)> {
+    pub fn waiting_requests(&self) -> impl Iterator<Item = (TicketId, &PermitRequest)> {
         self.buckets
             .iter()
             .flat_map(|bucket| &bucket.waiting)
-            .filter_map(|(_, id)| Some((*id, &self.wishes.get(id)?.wish)))
+            .filter_map(|(_, id)| Some((*id, &self.requests.get(id)?.request)))
     }
 
     /// Permits that nobody used in time count as used at the last moment they could have been.
@@ -317,7 +318,7 @@ impl IdentifyQueue {
             .filter(|(_, dead_at)| *dead_at <= now)
             .collect();
         for (id, dead_at) in expired {
-            self.end(id, dead_at.max(now));
+            self.end_request(id, dead_at.max(now));
         }
     }
 
@@ -326,8 +327,8 @@ impl IdentifyQueue {
         &mut self.buckets[key]
     }
 
-    fn holding(&mut self, id: TicketId) -> Option<&mut Held> {
-        let shard = self.wishes.get(&id)?.wish.shard;
+    fn held_permit(&mut self, id: TicketId) -> Option<&mut HeldPermit> {
+        let shard = self.requests.get(&id)?.request.shard;
         self.bucket(shard).held.iter_mut().find(|held| held.id == id)
     }
 }

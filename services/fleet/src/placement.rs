@@ -15,9 +15,9 @@ use fleet_model::{ShardNumber, WorkerId};
 #[cfg(test)]
 mod tests;
 
-/// What there is to place.
+/// Shards and workers to match.
 #[derive(Clone, Debug, Default)]
-pub struct Problem {
+pub struct PlacementProblem {
     /// The shards, each with the worker that runs it now, if any. That worker need not be one of `workers`.
     pub shards: BTreeMap<ShardNumber, Option<WorkerId>>,
     /// The workers that may be given shards, each with the most that it takes; `None` means no cap.
@@ -27,10 +27,10 @@ pub struct Problem {
 }
 
 /// Where each shard should run. A shard that is not in it has no room anywhere and stays where it is.
-pub type Target = BTreeMap<ShardNumber, WorkerId>;
+pub type Placement = BTreeMap<ShardNumber, WorkerId>;
 
 /// One worker while the problem is solved.
-struct Place<'a> {
+struct Candidate<'a> {
     worker: &'a WorkerId,
     capacity: usize,
     /// The pinned first.
@@ -40,19 +40,19 @@ struct Place<'a> {
     quota: usize,
 }
 
-impl Place<'_> {
+impl Candidate<'_> {
     /// How much of a level it takes.
-    fn up_to(&self, level: usize) -> usize {
+    fn share_at(&self, level: usize) -> usize {
         self.capacity.min(level).max(self.pinned)
     }
 }
 
 /// Solves a problem.
-pub fn solve(problem: &Problem) -> Target {
-    let mut places: Vec<Place<'_>> = problem
+pub fn solve(problem: &PlacementProblem) -> Placement {
+    let mut candidates: Vec<Candidate<'_>> = problem
         .workers
         .iter()
-        .map(|(worker, cap)| Place {
+        .map(|(worker, cap)| Candidate {
             worker,
             capacity: cap.map_or(usize::MAX, |cap| cap as usize),
             holds: Vec::new(),
@@ -62,28 +62,29 @@ pub fn solve(problem: &Problem) -> Target {
         .collect();
     let mut free: Vec<ShardNumber> = Vec::new();
     for (&shard, holder) in &problem.shards {
-        let holder = holder.as_ref().and_then(|name| places.iter_mut().find(|place| place.worker == name));
+        let holder =
+            holder.as_ref().and_then(|name| candidates.iter_mut().find(|candidate| candidate.worker == name));
         match holder {
-            Some(place) if problem.pinned.contains(&shard) => {
-                place.holds.insert(place.pinned, shard);
-                place.pinned += 1;
+            Some(candidate) if problem.pinned.contains(&shard) => {
+                candidate.holds.insert(candidate.pinned, shard);
+                candidate.pinned += 1;
             }
-            Some(place) => place.holds.push(shard),
+            Some(candidate) => candidate.holds.push(shard),
             None => free.push(shard),
         }
     }
-    set_quotas(&mut places, problem.shards.len());
+    set_quotas(&mut candidates, problem.shards.len());
 
-    for place in &mut places {
-        free.extend(place.holds.drain(place.quota.min(place.holds.len())..));
+    for candidate in &mut candidates {
+        free.extend(candidate.holds.drain(candidate.quota.min(candidate.holds.len())..));
     }
     free.sort_unstable();
     let mut free = free.into_iter();
-    let mut target = Target::new();
-    for place in places {
-        let room = place.quota - place.holds.len();
-        for shard in place.holds.into_iter().chain(free.by_ref().take(room)) {
-            target.insert(shard, place.worker.clone());
+    let mut target = Placement::new();
+    for candidate in candidates {
+        let room = candidate.quota - candidate.holds.len();
+        for shard in candidate.holds.into_iter().chain(free.by_ref().take(room)) {
+            target.insert(shard, candidate.worker.clone());
         }
     }
     target
@@ -91,24 +92,26 @@ pub fn solve(problem: &Problem) -> Target {
 
 /// Pours the shards into the workers to one level, like water. The shards that are left over after the last full level
 /// go to those that hold the most already, so that the fewest move.
-fn set_quotas(places: &mut [Place<'_>], shards: usize) {
-    let poured = |places: &[Place<'_>], level: usize| -> usize {
-        places.iter().fold(0, |sum: usize, place| sum.saturating_add(place.up_to(level)))
+fn set_quotas(candidates: &mut [Candidate<'_>], shards: usize) {
+    let poured = |candidates: &[Candidate<'_>], level: usize| -> usize {
+        candidates.iter().fold(0, |sum: usize, candidate| sum.saturating_add(candidate.share_at(level)))
     };
     // The highest level that does not need more shards than there are.
     let (mut level, mut too_high) = (0, shards + 1);
     while too_high - level > 1 {
         let middle = level + (too_high - level) / 2;
-        if poured(places, middle) <= shards { level = middle } else { too_high = middle }
+        if poured(candidates, middle) <= shards { level = middle } else { too_high = middle }
     }
-    let left_over = shards - poured(places, level);
-    for place in places.iter_mut() {
-        place.quota = place.up_to(level);
+    let left_over = shards - poured(candidates, level);
+    for candidate in candidates.iter_mut() {
+        candidate.quota = candidate.share_at(level);
     }
-    let mut with_room: Vec<&mut Place<'_>> =
-        places.iter_mut().filter(|place| place.capacity > level && place.quota == level).collect();
-    with_room.sort_by_key(|place| std::cmp::Reverse(place.holds.len()));
-    for place in with_room.into_iter().take(left_over) {
-        place.quota += 1;
+    let mut with_room: Vec<&mut Candidate<'_>> = candidates
+        .iter_mut()
+        .filter(|candidate| candidate.capacity > level && candidate.quota == level)
+        .collect();
+    with_room.sort_by_key(|candidate| std::cmp::Reverse(candidate.holds.len()));
+    for candidate in with_room.into_iter().take(left_over) {
+        candidate.quota += 1;
     }
 }

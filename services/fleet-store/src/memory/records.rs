@@ -11,8 +11,8 @@ use fleet_model::{Epoch, Incarnation, ShardNumber, Term, WorkerId};
 use tokio::time::Instant;
 
 use crate::{
-    BudgetRecord, Fenced, FleetRecord, LeaseGrant, LeaseRecord, LeaseRenewal, OwnerRecord, RECORD_KEPT,
-    Revocation, STANDBY_REMEMBERED, TermClaim, TermRenewal, WorkerRecord, Written,
+    BudgetRecord, FleetRecord, LeaseGrant, LeaseRecord, LeaseRenewal, OwnerRecord, OwnerWrite, RECORD_KEPT,
+    Revocation, STANDBY_REMEMBERED, TermClaim, TermRenewal, TermWrite, WorkerRecord,
 };
 
 /// Everything that is written down.
@@ -140,36 +140,36 @@ impl Records {
         }
     }
 
-    pub(super) fn set_shard_total(&mut self, term: Term, total: u32) -> Fenced {
+    pub(super) fn set_shard_total(&mut self, term: Term, total: u32) -> TermWrite {
         self.fenced(term, |records| records.shard_total = Some(total))
     }
 
-    pub(super) fn save_last_ran(&mut self, term: Term, at_unix_ms: u64) -> Fenced {
+    pub(super) fn save_last_ran(&mut self, term: Term, at_unix_ms: u64) -> TermWrite {
         self.fenced(term, |records| records.last_ran_unix_ms = Some(at_unix_ms))
     }
 
-    pub(super) fn save_intent(&mut self, term: Term, intent: &str) -> Fenced {
+    pub(super) fn save_intent(&mut self, term: Term, intent: &str) -> TermWrite {
         self.fenced(term, |records| records.intent = Some(intent.to_owned()))
     }
 
-    pub(super) fn save_budget(&mut self, term: Term, budget: BudgetRecord) -> Fenced {
+    pub(super) fn save_budget(&mut self, term: Term, budget: BudgetRecord) -> TermWrite {
         self.fenced(term, |records| records.budget = Some(budget))
     }
 
-    fn fenced(&mut self, term: Term, write: impl FnOnce(&mut Self)) -> Fenced {
+    fn fenced(&mut self, term: Term, write: impl FnOnce(&mut Self)) -> TermWrite {
         if self.fleet_term > term {
-            return Fenced::StaleTerm;
+            return TermWrite::StaleTerm;
         }
         self.fleet_term = term;
         write(self);
-        Fenced::Written
+        TermWrite::Written
     }
 
-    pub(super) fn fence(&mut self, term: Term) -> Fenced {
+    pub(super) fn fence(&mut self, term: Term) -> TermWrite {
         let shards = (0..self.shard_total.unwrap_or(0)).map(ShardNumber);
         let newer = |written_by: Option<&Term>| written_by.is_some_and(|written_by| *written_by > term);
         if shards.clone().any(|shard| newer(self.owner_terms.get(&shard))) {
-            return Fenced::StaleTerm;
+            return TermWrite::StaleTerm;
         }
         self.fenced(term, |records| {
             for shard in shards {
@@ -289,18 +289,18 @@ impl Records {
         }
     }
 
-    pub(super) fn assign(&mut self, term: Term, owner: &OwnerRecord) -> Written {
+    pub(super) fn assign(&mut self, term: Term, owner: &OwnerRecord) -> OwnerWrite {
         if self.owner_terms.get(&owner.shard).is_some_and(|written_by| *written_by > term) {
-            return Written::StaleTerm;
+            return OwnerWrite::StaleTerm;
         }
         if let Some(present) = self.owners.get(&owner.shard) {
             let outranked = |epoch: Epoch| epoch > owner.epoch || (epoch == owner.epoch && present != owner);
             if outranked(present.epoch) {
-                return Written::Outranked(present.epoch);
+                return OwnerWrite::Outranked(present.epoch);
             }
         }
         self.owners.insert(owner.shard, owner.clone());
         self.owner_terms.insert(owner.shard, term);
-        Written::Yes
+        OwnerWrite::Written
     }
 }

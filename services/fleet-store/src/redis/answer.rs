@@ -4,7 +4,7 @@ use std::{str::FromStr, time::Duration};
 
 use redis_link::LinkError;
 
-use crate::StoreError;
+use crate::FleetStoreError;
 
 /// A script's answer: a word, and what belongs to it.
 #[derive(Debug)]
@@ -24,35 +24,37 @@ impl<'a> Answer<'a> {
     }
 
     /// The text at a place after the verdict.
-    pub(super) fn text(&self, place: usize) -> Result<&str, StoreError> {
+    pub(super) fn text(&self, place: usize) -> Result<&str, FleetStoreError> {
         self.words.get(place).map(String::as_str).ok_or_else(|| self.alien())
     }
 
     /// What a text means: a number or a name.
-    pub(super) fn parse<T: FromStr>(&self, place: usize) -> Result<T, StoreError> {
+    pub(super) fn parse<T: FromStr>(&self, place: usize) -> Result<T, FleetStoreError> {
         self.text(place)?.parse().map_err(|_| self.alien())
     }
 
-    pub(super) fn millis(&self, place: usize) -> Result<Duration, StoreError> {
+    pub(super) fn millis(&self, place: usize) -> Result<Duration, FleetStoreError> {
         self.parse(place).map(Duration::from_millis)
     }
 
     /// The record is invalid.
-    pub(super) fn alien(&self) -> StoreError {
-        StoreError::Alien(self.key.to_owned())
+    pub(super) fn alien(&self) -> FleetStoreError {
+        FleetStoreError::InvalidRecord(self.key.to_owned())
     }
 }
 
 /// What an error of the link means for the record at a key.
-pub(super) fn failed(key: &str, error: LinkError) -> StoreError {
+pub(super) fn failed(key: &str, error: LinkError) -> FleetStoreError {
     match error {
-        LinkError::Refused(words) if words.contains("WRONGTYPE") => StoreError::Alien(key.to_owned()),
-        LinkError::Unexpected(_) => StoreError::Alien(key.to_owned()),
-        error => StoreError::Away(error.to_string()),
+        LinkError::Refused(words) if words.contains("WRONGTYPE") => {
+            FleetStoreError::InvalidRecord(key.to_owned())
+        }
+        LinkError::Unexpected(_) => FleetStoreError::InvalidRecord(key.to_owned()),
+        error => FleetStoreError::Away(error.to_string()),
     }
 }
 
 /// A field of a hash that holds a number or a name.
-pub(super) fn field<T: FromStr>(key: &str, value: &str) -> Result<T, StoreError> {
-    value.parse().map_err(|_| StoreError::Alien(key.to_owned()))
+pub(super) fn field<T: FromStr>(key: &str, value: &str) -> Result<T, FleetStoreError> {
+    value.parse().map_err(|_| FleetStoreError::InvalidRecord(key.to_owned()))
 }

@@ -7,11 +7,11 @@ use futures_util::{StreamExt, stream};
 use redis::{FromRedisValue, cmd};
 
 use super::{
-    RedisStore,
+    FleetRedisStore,
     answer::{failed, field},
     scripts,
 };
-use crate::{BudgetRecord, FleetRecord, LeaseRecord, OwnerRecord, StoreError, WorkerRecord};
+use crate::{BudgetRecord, FleetRecord, FleetStoreError, LeaseRecord, OwnerRecord, WorkerRecord};
 
 /// Commands on their way at once.
 const AT_ONCE: usize = 64;
@@ -21,12 +21,12 @@ const MOST_INVALID: usize = 16;
 
 /// Returns what was loaded; `None` for an invalid record, whose key goes to `invalid`.
 pub(super) fn readable<T>(
-    loaded: Result<T, StoreError>,
+    loaded: Result<T, FleetStoreError>,
     invalid: &mut Vec<String>,
-) -> Result<Option<T>, StoreError> {
+) -> Result<Option<T>, FleetStoreError> {
     match loaded {
         Ok(loaded) => Ok(Some(loaded)),
-        Err(StoreError::Alien(key)) => {
+        Err(FleetStoreError::InvalidRecord(key)) => {
             if invalid.len() < MOST_INVALID && !invalid.contains(&key) {
                 invalid.push(key);
             }
@@ -44,8 +44,8 @@ pub(super) struct FleetFields {
     intent: Option<String>,
 }
 
-impl RedisStore {
-    pub(super) async fn load_all(&self) -> Result<FleetRecord, StoreError> {
+impl FleetRedisStore {
+    pub(super) async fn load_all(&self) -> Result<FleetRecord, FleetStoreError> {
         let mut invalid = Vec::new();
         let (term, fleet, workers) =
             tokio::try_join!(self.load_term(), self.load_fleet(), self.load_workers(&mut invalid))?;
@@ -60,17 +60,17 @@ impl RedisStore {
         Ok(FleetRecord { term, shard_total, workers, owners, budget, last_ran_unix_ms, intent, invalid })
     }
 
-    async fn fields<T: FromRedisValue>(&self, key: &str, fields: &[&str]) -> Result<T, StoreError> {
+    async fn fields<T: FromRedisValue>(&self, key: &str, fields: &[&str]) -> Result<T, FleetStoreError> {
         self.answer(&scripts::FIELDS, key, fields).await
     }
 
-    pub(super) async fn load_term(&self) -> Result<Term, StoreError> {
+    pub(super) async fn load_term(&self) -> Result<Term, FleetStoreError> {
         let key = self.keys.term();
         let [term]: [Option<String>; 1] = self.fields(&key, &["term"]).await?;
         term.map_or(Ok(Term(0)), |term| field(&key, &term).map(Term))
     }
 
-    pub(super) async fn load_fleet(&self) -> Result<FleetFields, StoreError> {
+    pub(super) async fn load_fleet(&self) -> Result<FleetFields, FleetStoreError> {
         let key = self.keys.fleet();
         let names = [
             "total",
@@ -84,7 +84,7 @@ impl RedisStore {
             self.fields(&key, &names).await?;
         let total = total.map(|total| field(&key, &total)).transpose()?;
         if total.is_some_and(|total| !(1..=MAX_SHARDS).contains(&total)) {
-            return Err(StoreError::Alien(key));
+            return Err(FleetStoreError::InvalidRecord(key));
         }
         let budget = match (day, remaining, resets_at) {
             (None, None, None) => None,
@@ -93,7 +93,7 @@ impl RedisStore {
                 remaining: field(&key, &remaining)?,
                 resets_at_unix_ms: field(&key, &resets_at)?,
             }),
-            _ => return Err(StoreError::Alien(key)),
+            _ => return Err(FleetStoreError::InvalidRecord(key)),
         };
         let last_ran_unix_ms = last_ran.map(|at| field(&key, &at)).transpose()?;
         Ok(FleetFields { shard_total: total, budget, last_ran_unix_ms, intent })
@@ -103,7 +103,7 @@ impl RedisStore {
     pub(super) async fn load_workers(
         &self,
         invalid: &mut Vec<String>,
-    ) -> Result<BTreeMap<WorkerId, LeaseRecord>, StoreError> {
+    ) -> Result<BTreeMap<WorkerId, LeaseRecord>, FleetStoreError> {
         let key = self.keys.workers();
         let names: Vec<String> =
             self.link.command(cmd("SMEMBERS").arg(&key)).await.map_err(|error| failed(&key, error))?;
@@ -121,7 +121,7 @@ impl RedisStore {
         Ok(workers)
     }
 
-    async fn load_worker(&self, worker: WorkerId) -> Result<Option<LeaseRecord>, StoreError> {
+    async fn load_worker(&self, worker: WorkerId) -> Result<Option<LeaseRecord>, FleetStoreError> {
         let key = self.keys.worker(&worker);
         let answer = self.run(&scripts::READ_WORKER, &key, &[]).await?;
         match answer.verdict() {
@@ -144,7 +144,7 @@ impl RedisStore {
         }
     }
 
-    async fn load_owner(&self, shard: ShardNumber) -> Result<Option<OwnerRecord>, StoreError> {
+    async fn load_owner(&self, shard: ShardNumber) -> Result<Option<OwnerRecord>, FleetStoreError> {
         let key = self.keys.shard(shard);
         let fields: [Option<String>; 3] = self.fields(&key, &["worker", "incarnation", "epoch"]).await?;
         match fields {
@@ -155,7 +155,7 @@ impl RedisStore {
                 incarnation: field(&key, &incarnation)?,
                 epoch: Epoch(field(&key, &epoch)?),
             })),
-            _ => Err(StoreError::Alien(key)),
+            _ => Err(FleetStoreError::InvalidRecord(key)),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use fleet_model::{Epoch, ShardNumber, Term};
-use fleet_store::{Fenced, Written};
+use fleet_store::{OwnerWrite, TermWrite};
 use proptest::{
     prelude::*,
     strategy::ValueTree,
@@ -17,9 +17,9 @@ const TERM: Term = Term(5);
 pub(crate) async fn the_higher_epoch_owns(store: Store) {
     store.set_shard_total(TERM, 3).await.unwrap();
     let first = [owner(0, "a", "1", 10), owner(1, "a", "1", 10), owner(2, "a", "1", 10)];
-    assert_eq!(store.assign(TERM, &first).await.unwrap(), vec![Written::Yes; 3]);
+    assert_eq!(store.assign(TERM, &first).await.unwrap(), vec![OwnerWrite::Written; 3]);
     let second = [owner(2, "b", "1", 11), owner(0, "b", "1", 9), owner(1, "b", "1", 11)];
-    let expected = [Written::Yes, Written::Outranked(Epoch(10)), Written::Yes];
+    let expected = [OwnerWrite::Written, OwnerWrite::Outranked(Epoch(10)), OwnerWrite::Written];
     assert_eq!(store.assign(TERM, &second).await.unwrap(), expected, "one answer each, in order");
     let owners = store.load().await.unwrap().owners;
     let names: Vec<_> = owners.values().map(|owner| (owner.worker.as_str(), owner.epoch.0)).collect();
@@ -30,17 +30,21 @@ pub(crate) async fn the_higher_epoch_owns(store: Store) {
 pub(crate) async fn the_same_epoch_has_one_owner(store: Store) {
     let mine = owner(0, "a", "1", 10);
     for _ in 0..2 {
-        assert_eq!(store.assign(TERM, std::slice::from_ref(&mine)).await.unwrap(), [Written::Yes]);
+        assert_eq!(store.assign(TERM, std::slice::from_ref(&mine)).await.unwrap(), [OwnerWrite::Written]);
     }
     for other in [owner(0, "b", "1", 10), owner(0, "a", "2", 10)] {
-        assert_eq!(store.assign(TERM, &[other]).await.unwrap(), [Written::Outranked(Epoch(10))]);
+        assert_eq!(store.assign(TERM, &[other]).await.unwrap(), [OwnerWrite::Outranked(Epoch(10))]);
     }
 }
 
 pub(crate) async fn an_old_term_assigns_nothing(store: Store) {
     store.assign(TERM, &[owner(0, "a", "1", 10)]).await.unwrap();
     let written = store.assign(Term(4), &[owner(0, "b", "1", 99), owner(1, "b", "1", 1)]).await.unwrap();
-    assert_eq!(written, [Written::StaleTerm, Written::Yes], "a record knows the terms that wrote it");
+    assert_eq!(
+        written,
+        [OwnerWrite::StaleTerm, OwnerWrite::Written],
+        "a record knows the terms that wrote it"
+    );
 }
 
 pub(crate) async fn owners_are_seen_below_the_total(store: Store) {
@@ -55,11 +59,11 @@ pub(crate) async fn epochs_are_exact(store: Store) {
     let high = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
     store.assign(TERM, &[owner(0, "a", "1", high)]).await.unwrap();
     let lower = store.assign(TERM, &[owner(0, "b", "1", high - 1)]).await.unwrap();
-    assert_eq!(lower, [Written::Outranked(Epoch(high))], "no rounding");
-    assert_eq!(store.assign(TERM, &[owner(0, "b", "1", high + 1)]).await.unwrap(), [Written::Yes]);
+    assert_eq!(lower, [OwnerWrite::Outranked(Epoch(high))], "no rounding");
+    assert_eq!(store.assign(TERM, &[owner(0, "b", "1", high + 1)]).await.unwrap(), [OwnerWrite::Written]);
     assert_eq!(
         store.assign(TERM, &[owner(0, "c", "1", 9)]).await.unwrap(),
-        [Written::Outranked(Epoch(high + 1))]
+        [OwnerWrite::Outranked(Epoch(high + 1))]
     );
 }
 
@@ -80,11 +84,13 @@ pub(crate) async fn whatever_the_order_the_highest_epoch_wins(store: Store) {
             });
             for (number, epoch, written) in futures_util::future::join_all(racing).await {
                 match written {
-                    Written::Yes => highest[number] = highest[number].max(epoch),
-                    Written::Outranked(by) => {
+                    OwnerWrite::Written => highest[number] = highest[number].max(epoch),
+                    OwnerWrite::Outranked(by) => {
                         assert!(by.0 >= epoch, "{by} does not outrank {epoch}: {writes:?}");
                     }
-                    Written::StaleTerm | Written::Invalid(_) => panic!("one term, and records of ours only"),
+                    OwnerWrite::StaleTerm | OwnerWrite::Invalid(_) => {
+                        panic!("one term, and records of ours only")
+                    }
                 }
             }
             let owners = store.load().await.unwrap().owners;
@@ -99,14 +105,14 @@ pub(crate) async fn whatever_the_order_the_highest_epoch_wins(store: Store) {
 pub(crate) async fn what_an_old_term_still_had_on_its_way_is_refused_behind_a_fence(store: Store) {
     store.set_shard_total(Term(1), 2).await.unwrap();
     store.assign(Term(1), &[owner(0, "a", "1", 7)]).await.unwrap();
-    assert_eq!(store.fence(Term(2)).await.unwrap(), Fenced::Written);
+    assert_eq!(store.fence(Term(2)).await.unwrap(), TermWrite::Written);
     let late = store.assign(Term(1), &[owner(0, "b", "1", 8), owner(1, "b", "1", 8)]).await.unwrap();
-    assert_eq!(late, [Written::StaleTerm, Written::StaleTerm], "of a shard without an owner too");
-    assert_eq!(store.set_shard_total(Term(1), 4).await.unwrap(), Fenced::StaleTerm);
+    assert_eq!(late, [OwnerWrite::StaleTerm, OwnerWrite::StaleTerm], "of a shard without an owner too");
+    assert_eq!(store.set_shard_total(Term(1), 4).await.unwrap(), TermWrite::StaleTerm);
     let record = store.load().await.unwrap();
     assert_eq!(record.shard_total, Some(2));
     assert_eq!(record.owners.into_values().collect::<Vec<_>>(), [owner(0, "a", "1", 7)]);
-    assert_eq!(store.fence(Term(1)).await.unwrap(), Fenced::StaleTerm);
+    assert_eq!(store.fence(Term(1)).await.unwrap(), TermWrite::StaleTerm);
     let own = store.assign(Term(2), &[owner(1, "b", "1", 8)]).await.unwrap();
-    assert_eq!(own, [Written::Yes]);
+    assert_eq!(own, [OwnerWrite::Written]);
 }

@@ -14,7 +14,7 @@ mod whole;
 use std::{sync::Arc, time::Duration};
 
 use fleet_model::{Epoch, Incarnation, ShardNumber, WorkerId};
-use fleet_store::{FleetStore, OwnerRecord, RedisStore, WorkerRecord};
+use fleet_store::{FleetRedisStore, FleetStore, OwnerRecord, WorkerRecord};
 use redis_link::{LinkOptions, RedisLink};
 
 /// The store under test.
@@ -31,9 +31,9 @@ async fn lapse() {
     tokio::time::sleep(SHORT + Duration::from_millis(20)).await;
 }
 
-fn redis_store(url: &str, prefix: &str) -> RedisStore {
+fn redis_store(url: &str, prefix: &str) -> FleetRedisStore {
     let link = RedisLink::new(url.parse().unwrap(), LinkOptions::default());
-    RedisStore::new(link, prefix.parse().unwrap())
+    FleetRedisStore::new(link, prefix.parse().unwrap())
 }
 
 fn incarnation(name: &str) -> Incarnation {

@@ -4,14 +4,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use fleet_model::{Epoch, Term};
 use fleet_store::{
-    FleetStore, LeaseRenewal, RedisStore, Revocation, StoreError, TermClaim, TermRenewal, Written,
+    FleetRedisStore, FleetStore, FleetStoreError, LeaseRenewal, OwnerWrite, Revocation, TermClaim,
+    TermRenewal,
 };
 use redis_fixture::{RedisSentinel, RedisServer};
 
 use crate::{LONG, SHORT, incarnation, lapse, name, owner, redis_store, worker};
 
 /// Asks until the store can be reached again.
-async fn reached(store: &RedisStore) -> String {
+async fn reached(store: &FleetRedisStore) -> String {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         match store.identity().await {
@@ -53,9 +54,9 @@ async fn a_redis_that_stands_still_is_away_by_the_deadline() {
     let (load, renewal, assigned) =
         tokio::join!(store.load(), store.renew_lease(&record, LONG, true), store.assign(Term(1), &owners),);
     assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
-    assert!(matches!(load, Err(StoreError::Away(_))), "{load:?}");
-    assert!(matches!(renewal, Err(StoreError::Away(_))), "{renewal:?}");
-    assert!(matches!(assigned, Err(StoreError::Away(_))), "{assigned:?}");
+    assert!(matches!(load, Err(FleetStoreError::Away(_))), "{load:?}");
+    assert!(matches!(renewal, Err(FleetStoreError::Away(_))), "{renewal:?}");
+    assert!(matches!(assigned, Err(FleetStoreError::Away(_))), "{assigned:?}");
     server.resume();
     reached(&store).await;
 }
@@ -69,7 +70,7 @@ async fn a_redis_that_is_gone_fails_fast() {
     for _ in 0..5 {
         let asked = Instant::now();
         let error = store.load().await.unwrap_err();
-        assert!(matches!(error, StoreError::Away(_)), "{error:?}");
+        assert!(matches!(error, FleetStoreError::Away(_)), "{error:?}");
         assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
     }
 }
@@ -114,7 +115,9 @@ async fn what_others_wrote_is_named_and_no_panic() {
         server.command::<()>(command).await;
         let store = redis_store(&server.url(), "p");
         match store.load().await {
-            Err(StoreError::Alien(named)) => assert!(key.starts_with("{p}") && named == key, "{command:?}"),
+            Err(FleetStoreError::InvalidRecord(named)) => {
+                assert!(key.starts_with("{p}") && named == key, "{command:?}")
+            }
             loaded => assert_eq!(loaded.unwrap().invalid, [key], "{command:?}"),
         }
         let checked = store.check().await.unwrap();
@@ -129,15 +132,15 @@ async fn what_others_wrote_is_named_and_no_panic() {
     server.command::<()>(&["HSET", "{p:worker:w}", "incarnation", "1", "term", "x"]).await;
     let store = redis_store(&server.url(), "p");
     let claim = store.claim_term(&incarnation("c"), Term(1), LONG).await;
-    assert!(matches!(claim, Err(StoreError::Alien(_))), "{claim:?}");
+    assert!(matches!(claim, Err(FleetStoreError::InvalidRecord(_))), "{claim:?}");
     // An unexpected record does not affect the others.
     server.command::<()>(&["SET", "{p:shard:2}", "x"]).await;
     let owners = [0, 1, 2].map(|shard| owner(shard, "a", "1", 1));
     let assigned = store.assign(Term(1), &owners).await.unwrap();
-    let invalid = |key: &str| Written::Invalid(key.to_owned());
-    assert_eq!(assigned, [invalid("{p:shard:0}"), Written::Yes, invalid("{p:shard:2}")]);
+    let invalid = |key: &str| OwnerWrite::Invalid(key.to_owned());
+    assert_eq!(assigned, [invalid("{p:shard:0}"), OwnerWrite::Written, invalid("{p:shard:2}")]);
     let renewal = store.renew_lease(&worker("w", "1"), LONG, true).await;
-    assert!(matches!(renewal, Err(StoreError::Alien(_))), "{renewal:?}");
+    assert!(matches!(renewal, Err(FleetStoreError::InvalidRecord(_))), "{renewal:?}");
 }
 
 /// Ends of leases and of a hold of the term that no renewal can have written: a clock was set back, or another program wrote.
@@ -176,7 +179,7 @@ async fn two_bots_share_a_redis() {
     one.set_shard_total(Term(1), 1).await.unwrap();
     one.assign(Term(1), &[owner(0, "a", "1", 9)]).await.unwrap();
     assert_eq!(other.load().await.unwrap().shard_total, None);
-    assert_eq!(other.assign(Term(1), &[owner(0, "a", "1", 1)]).await.unwrap(), [Written::Yes]);
+    assert_eq!(other.assign(Term(1), &[owner(0, "a", "1", 1)]).await.unwrap(), [OwnerWrite::Written]);
     assert_eq!(one.load().await.unwrap().owners.into_values().next().unwrap().epoch, Epoch(9));
 }
 

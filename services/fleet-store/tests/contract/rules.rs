@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fleet_store::MemoryStore;
+use fleet_store::FleetMemoryStore;
 use redis_fixture::{RedisCluster, RedisSentinel, RedisServer};
 
 use crate::{Store, assignments, leases, redis_store, terms, whole};
@@ -13,7 +13,7 @@ macro_rules! rules {
             use super::*;
             $(#[tokio::test(start_paused = true)]
             async fn $rule() {
-                $module::$rule(Arc::new(MemoryStore::new())).await;
+                $module::$rule(Arc::new(FleetMemoryStore::new())).await;
             })*
         }
 

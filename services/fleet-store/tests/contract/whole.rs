@@ -1,7 +1,7 @@
 //! The record as a whole.
 
 use fleet_model::{ShardNumber, Term, WorkerId};
-use fleet_store::{BudgetRecord, Fenced, FleetRecord, Written};
+use fleet_store::{BudgetRecord, FleetRecord, OwnerWrite, TermWrite};
 
 use crate::{LONG, Store, incarnation, owner, worker};
 
@@ -14,10 +14,10 @@ pub(crate) async fn an_empty_store_says_so(store: Store) {
 
 pub(crate) async fn what_is_written_is_loaded(store: Store) {
     store.claim_term(&incarnation("c"), Term(1), LONG).await.unwrap();
-    assert_eq!(store.set_shard_total(Term(1), 2).await.unwrap(), Fenced::Written);
-    assert_eq!(store.save_budget(Term(1), BUDGET).await.unwrap(), Fenced::Written);
-    assert_eq!(store.save_last_ran(Term(1), 1_790_000_000_456).await.unwrap(), Fenced::Written);
-    assert_eq!(store.save_intent(Term(1), r#"{"pins":{}}"#).await.unwrap(), Fenced::Written);
+    assert_eq!(store.set_shard_total(Term(1), 2).await.unwrap(), TermWrite::Written);
+    assert_eq!(store.save_budget(Term(1), BUDGET).await.unwrap(), TermWrite::Written);
+    assert_eq!(store.save_last_ran(Term(1), 1_790_000_000_456).await.unwrap(), TermWrite::Written);
+    assert_eq!(store.save_intent(Term(1), r#"{"pins":{}}"#).await.unwrap(), TermWrite::Written);
     store.grant_lease(Term(1), &worker("a", "1"), LONG).await.unwrap();
     store.grant_lease(Term(1), &worker("b", "1"), LONG).await.unwrap();
     store.assign(Term(1), &[owner(1, "b", "1", 7)]).await.unwrap();
@@ -32,12 +32,12 @@ pub(crate) async fn what_is_written_is_loaded(store: Store) {
 
 pub(crate) async fn an_old_term_writes_nothing_of_the_fleet(store: Store) {
     store.set_shard_total(Term(2), 4).await.unwrap();
-    assert_eq!(store.save_budget(Term(1), BUDGET).await.unwrap(), Fenced::StaleTerm);
-    assert_eq!(store.save_intent(Term(1), "{}").await.unwrap(), Fenced::StaleTerm);
-    assert_eq!(store.save_last_ran(Term(1), 5).await.unwrap(), Fenced::StaleTerm);
-    assert_eq!(store.set_shard_total(Term(1), 8).await.unwrap(), Fenced::StaleTerm);
-    assert_eq!(store.save_budget(Term(3), BUDGET).await.unwrap(), Fenced::Written);
-    assert_eq!(store.set_shard_total(Term(2), 8).await.unwrap(), Fenced::StaleTerm);
+    assert_eq!(store.save_budget(Term(1), BUDGET).await.unwrap(), TermWrite::StaleTerm);
+    assert_eq!(store.save_intent(Term(1), "{}").await.unwrap(), TermWrite::StaleTerm);
+    assert_eq!(store.save_last_ran(Term(1), 5).await.unwrap(), TermWrite::StaleTerm);
+    assert_eq!(store.set_shard_total(Term(1), 8).await.unwrap(), TermWrite::StaleTerm);
+    assert_eq!(store.save_budget(Term(3), BUDGET).await.unwrap(), TermWrite::Written);
+    assert_eq!(store.set_shard_total(Term(2), 8).await.unwrap(), TermWrite::StaleTerm);
     let record = store.load().await.unwrap();
     assert_eq!((record.shard_total, record.budget, record.last_ran_unix_ms), (Some(4), Some(BUDGET), None));
 }
@@ -52,7 +52,9 @@ pub(crate) async fn many_shards_are_loaded_at_once(store: Store) {
     let total = 600;
     store.set_shard_total(Term(1), total).await.unwrap();
     let owners: Vec<_> = (0..total).map(|shard| owner(shard, "a", "1", u64::from(shard) + 1)).collect();
-    assert!(store.assign(Term(1), &owners).await.unwrap().iter().all(|written| *written == Written::Yes));
+    assert!(
+        store.assign(Term(1), &owners).await.unwrap().iter().all(|written| *written == OwnerWrite::Written)
+    );
     let loaded: Vec<_> = store.load().await.unwrap().owners.into_values().collect();
     assert_eq!(loaded, owners);
 }

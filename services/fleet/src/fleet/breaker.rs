@@ -35,7 +35,7 @@ const CLOSE: Duration = Duration::from_mins(1);
 
 /// See the module's documentation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Breaker {
+pub(super) struct DeathBreaker {
     pub(super) workers: BTreeMap<WorkerId, Deaths>,
     pub(super) shards: BTreeMap<ShardNumber, Deaths>,
 }
@@ -49,7 +49,7 @@ pub(super) struct Deaths {
 
 /// Something gets nothing for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Held {
+pub struct HoldBack {
     /// For so much longer.
     pub left: Duration,
     /// How many deaths are remembered.
@@ -59,7 +59,7 @@ pub struct Held {
 }
 
 /// For people: goes behind "shard 3 is" or "worker a is".
-impl fmt::Display for Held {
+impl fmt::Display for HoldBack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = if self.stopped { "stopped" } else { "held back" };
         // Rounded up: what is not over is not 0 s.
@@ -87,7 +87,7 @@ impl Deaths {
         }
     }
 
-    fn held(&self, now: Duration) -> Option<Held> {
+    fn held(&self, now: Duration) -> Option<HoldBack> {
         let last = *self.at.last()?;
         let wait = match self.at.len() {
             _ if self.stopped => REMEMBERED,
@@ -95,11 +95,11 @@ impl Deaths {
             _ => Duration::ZERO,
         };
         let left = (last + wait).saturating_sub(now);
-        (!left.is_zero()).then_some(Held { left, deaths: self.at.len(), stopped: self.stopped })
+        (!left.is_zero()).then_some(HoldBack { left, deaths: self.at.len(), stopped: self.stopped })
     }
 }
 
-impl Breaker {
+impl DeathBreaker {
     pub(super) fn worker_died(&mut self, worker: &WorkerId, now: Duration) {
         self.workers.entry(worker.clone()).or_default().add(now);
     }
@@ -130,13 +130,13 @@ impl Breaker {
     }
 
     /// Why a worker may get no shard, if so.
-    pub(super) fn worker(&self, worker: &WorkerId, now: Duration) -> Option<Held> {
+    pub(super) fn worker(&self, worker: &WorkerId, now: Duration) -> Option<HoldBack> {
         self.workers.get(worker)?.held(now)
     }
 
     /// Whether a shard's next owner is to be careful: two of its owners died close to each other, and that is remembered. Not
     /// the last two alone, as the waits above grow longer than what is close.
-    pub(super) fn asks_for_care(&self, shard: ShardNumber) -> bool {
+    pub(super) fn needs_care(&self, shard: ShardNumber) -> bool {
         let close = |pair: &[Duration]| pair[1].saturating_sub(pair[0]) <= CLOSE;
         self.shards.get(&shard).is_some_and(|deaths| deaths.at.windows(2).any(close))
     }
@@ -148,14 +148,14 @@ impl Breaker {
     }
 
     /// Acquits a shard: its owner that died at `died_at` was killed from outside.
-    pub(super) fn acquit(&mut self, shard: ShardNumber, died_at: Duration) {
+    pub(super) fn forgive(&mut self, shard: ShardNumber, died_at: Duration) {
         if let Some(deaths) = self.shards.get_mut(&shard).filter(|deaths| !deaths.stopped) {
             deaths.at.retain(|at| *at != died_at);
         }
     }
 
     /// Why a shard may get no owner, if so.
-    pub(super) fn shard(&self, shard: ShardNumber, now: Duration) -> Option<Held> {
+    pub(super) fn shard(&self, shard: ShardNumber, now: Duration) -> Option<HoldBack> {
         self.shards.get(&shard)?.held(now)
     }
 }
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_shard_is_not_to_blame_for_owners_that_had_it_for_long() {
-        let mut breaker = Breaker::default();
+        let mut breaker = DeathBreaker::default();
         let shard = ShardNumber(0);
         breaker.owner_died(shard, at(3_600), at(100));
         breaker.owner_died(shard, at(60), at(160));
@@ -223,8 +223,8 @@ mod tests {
     fn two_deaths_close_to_each_other_ask_for_care_until_they_are_forgotten() {
         let shard = ShardNumber(0);
         let care = |times: &[u64]| {
-            let breaker = Breaker { shards: [(shard, dead(times))].into(), ..Breaker::default() };
-            breaker.asks_for_care(shard)
+            let breaker = DeathBreaker { shards: [(shard, dead(times))].into(), ..DeathBreaker::default() };
+            breaker.needs_care(shard)
         };
         assert!(!care(&[]) && !care(&[100]) && !care(&[100, 161]));
         assert!(care(&[100, 160]) && care(&[100, 200, 201]));
@@ -233,13 +233,13 @@ mod tests {
             "the breaker's own waits are no reason to be careless"
         );
         assert!(!care(&[100, 110, 710]), "the first is forgotten");
-        assert!(!Breaker::default().asks_for_care(shard));
+        assert!(!DeathBreaker::default().needs_care(shard));
     }
 
     #[test]
     fn what_it_says_is_for_people() {
-        let held = Held { left: Duration::from_millis(4_200), deaths: 2, stopped: false };
+        let held = HoldBack { left: Duration::from_millis(4_200), deaths: 2, stopped: false };
         assert_eq!(held.to_string(), "held back for 5 s");
-        assert_eq!(Held { stopped: true, ..held }.to_string(), "stopped for 5 s");
+        assert_eq!(HoldBack { stopped: true, ..held }.to_string(), "stopped for 5 s");
     }
 }

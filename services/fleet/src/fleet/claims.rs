@@ -10,7 +10,8 @@ use std::{collections::BTreeMap, time::Duration};
 use fleet_model::{AHEAD_MS, Epoch, Problem, ProblemCode, ShardNumber, WorkerId};
 
 use super::{
-    Effect, Fleet, Now, Owner, Ownership, Phase, Registration, RegistrationRefused, Slot, losing::VERDICT_DUE,
+    Effect, Fleet, Now, Ownership, Phase, Registration, RegistrationRefused, ShardOwner, Slot,
+    losing::VERDICT_DUE,
 };
 
 /// The most workers of a fleet.
@@ -87,7 +88,7 @@ impl Fleet {
         if now.mono >= self.grace_until {
             return None;
         }
-        let unheard = |owner: &Owner| self.workers.get(&owner.worker).is_some_and(|known| !known.heard);
+        let unheard = |owner: &ShardOwner| self.workers.get(&owner.worker).is_some_and(|known| !known.heard);
         running.iter().find_map(|(shard, epoch)| {
             let slot = self.slots.get(shard.0 as usize).filter(|slot| *epoch > slot.highest)?;
             let owner = slot.owner.as_ref().filter(|owner| owner.worker != *claimant && unheard(owner))?;

@@ -5,8 +5,8 @@
 //! stream breaks, the fleet has the worker's address looked at, a few times with growing pauses, until the worker is back
 //! or the lease rules decide.
 //!
-//! A look counts only if the worker speaks from the very address that was looked at ([`Whereabouts`]): through a NAT or a proxy a
-//! refusal says nothing of the worker. A supervisor's word that it saw the process end ([`Fleet::exited`]) needs neither a broken
+//! A look counts only if the worker speaks from the very address that was looked at ([`WorkerAddresses`]): through a NAT or a proxy a
+//! refusal says nothing of the worker. A supervisor's word that it saw the process end ([`Fleet::accept_exit`]) needs neither a broken
 //! stream nor a look. Any evidence needs a store that can be trusted, as the revocation must last. It needs no grace
 //! after a start or a stall: that is about silence which may have been ours, and this is something seen. A coordinator that
 //! has just started finds no evidence itself before a worker has registered with it and lost its stream.
@@ -18,38 +18,38 @@ use std::{
 
 use fleet_model::{Incarnation, WorkerId};
 
-use super::{Cause, Effect, Fleet, Now, losing::VERDICT_DUE};
+use super::{Effect, Fleet, Now, RevocationCause, losing::VERDICT_DUE};
 
-/// The most looks at one broken stream.
-const LOOKS: u32 = 5;
+/// The most probes at one broken stream.
+const PROBES: u32 = 5;
 
 /// The pause after the first look; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
 /// Where a worker is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Whereabouts {
+pub(super) struct WorkerAddresses {
     /// Where it answered when it registered.
     pub(super) found_at: Option<SocketAddr>,
     /// Where its heartbeat stream comes from.
-    pub(super) speaks_from: Option<IpAddr>,
+    pub(super) peer: Option<IpAddr>,
 }
 
-impl Whereabouts {
+impl WorkerAddresses {
     /// The address whose silence says something of the worker.
-    fn telling(&self) -> Option<SocketAddr> {
-        let (found_at, speaks_from) = (self.found_at?, self.speaks_from?);
-        (found_at.ip().to_canonical() == speaks_from.to_canonical()).then_some(found_at)
+    fn probe_address(&self) -> Option<SocketAddr> {
+        let (found_at, peer) = (self.found_at?, self.peer?);
+        (found_at.ip().to_canonical() == peer.to_canonical()).then_some(found_at)
     }
 }
 
 /// A worker without a stream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Broken {
+pub(super) struct BrokenStream {
     /// When its stream broke.
     pub(super) at: Duration,
-    /// How many looks showed nothing.
-    pub(super) looks: u32,
+    /// How many probes showed nothing.
+    pub(super) probes: u32,
     /// The next look is due; `None` while one is under way, and after the last.
     pub(super) next: Option<Duration>,
 }
@@ -98,7 +98,7 @@ pub enum ExitRefused {
     },
     /// It is there in another life.
     #[error("worker {worker} is there as incarnation {known} by now")]
-    AnotherLife {
+    OtherIncarnation {
         /// Who was named.
         worker: WorkerId,
         /// Its present life.
@@ -128,8 +128,8 @@ pub enum ExitRefused {
 
 impl Fleet {
     /// Where to probe a worker: the address that answered when it registered here, if any, and the advertised URL.
-    pub fn whereabouts(&self, worker: &WorkerId) -> Option<(Option<SocketAddr>, &str)> {
-        self.workers.get(worker).map(|known| (known.whereabouts.found_at, known.url.as_str()))
+    pub fn probe_target(&self, worker: &WorkerId) -> Option<(Option<SocketAddr>, &str)> {
+        self.workers.get(worker).map(|known| (known.addresses.found_at, known.url.as_str()))
     }
 
     /// Whether a worker's stream broke here and the worker was not heard since.
@@ -145,9 +145,9 @@ impl Fleet {
     }
 
     /// Notes that the probe did not confirm a reported exit.
-    pub fn exit_unseen(&mut self, worker: &WorkerId, incarnation: &Incarnation) {
+    pub fn exit_unconfirmed(&mut self, worker: &WorkerId, incarnation: &Incarnation) {
         if let Some(known) = self.workers.get_mut(worker).filter(|known| known.incarnation == *incarnation) {
-            known.exit_unseen = true;
+            known.exit_unconfirmed = true;
         }
     }
 
@@ -165,7 +165,7 @@ impl Fleet {
         let Some(known) = self.workers.get(&worker) else { return Err(ExitRefused::Unknown { worker }) };
         let life = known.incarnation.clone();
         if incarnation.is_some_and(|named| *named != life) {
-            return Err(ExitRefused::AnotherLife { worker, known: life });
+            return Err(ExitRefused::OtherIncarnation { worker, known: life });
         }
         if !self.store_is_trusted(now) {
             return Err(ExitRefused::StoreUntrusted { worker });
@@ -178,7 +178,7 @@ impl Fleet {
     ///
     /// # Errors
     /// [`ExitRefused`]: only the lease decides.
-    pub fn exited(
+    pub fn accept_exit(
         &mut self,
         worker: &WorkerId,
         incarnation: Option<&Incarnation>,
@@ -189,14 +189,18 @@ impl Fleet {
         if let Some(known) = self.workers.get_mut(&worker) {
             known.lease_check = Some(now.mono + VERDICT_DUE);
         }
-        self.effects.push(Effect::Revoke { worker, incarnation: life.clone(), cause: Cause::Evidence });
+        self.effects.push(Effect::Revoke {
+            worker,
+            incarnation: life.clone(),
+            cause: RevocationCause::Evidence,
+        });
         Ok(life)
     }
 
     /// The worker's heartbeat stream is open, and comes from `peer`.
     pub fn stream_opened(&mut self, worker: &WorkerId, incarnation: &Incarnation, peer: Option<IpAddr>) {
         if let Some(known) = self.workers.get_mut(worker).filter(|known| known.incarnation == *incarnation) {
-            known.whereabouts.speaks_from = peer;
+            known.addresses.peer = peer;
         }
     }
 
@@ -204,22 +208,22 @@ impl Fleet {
     pub fn stream_ended(&mut self, worker: &WorkerId, incarnation: &Incarnation, now: Now) {
         if let Some(known) = self.workers.get_mut(worker).filter(|known| known.incarnation == *incarnation) {
             known.connected = false;
-            known.broken = Some(Broken { at: now.mono, looks: 0, next: Some(now.mono) });
+            known.broken = Some(BrokenStream { at: now.mono, probes: 0, next: Some(now.mono) });
         }
-        self.look_for_evidence(now);
+        self.probe_broken_streams(now);
     }
 
     /// Has the addresses looked at whose look is due.
-    pub(super) fn look_for_evidence(&mut self, now: Now) {
+    pub(super) fn probe_broken_streams(&mut self, now: Now) {
         if !self.store_is_trusted(now) {
             return;
         }
         for (name, worker) in &mut self.workers {
             let Some(broken) = worker.broken.as_mut() else { continue };
-            let Some(address) = worker.whereabouts.telling() else { continue };
+            let Some(address) = worker.addresses.probe_address() else { continue };
             if broken.next.is_some_and(|next| now.mono >= next) {
                 broken.next = None;
-                self.effects.push(Effect::Look {
+                self.effects.push(Effect::Probe {
                     worker: name.clone(),
                     incarnation: worker.incarnation.clone(),
                     address,
@@ -229,8 +233,8 @@ impl Fleet {
         }
     }
 
-    /// The outcome of [`Effect::Look`]. It is dropped when the worker was heard meanwhile.
-    pub fn looked(
+    /// The outcome of [`Effect::Probe`]. It is dropped when the worker was heard meanwhile.
+    pub fn on_probe(
         &mut self,
         worker: &WorkerId,
         incarnation: &Incarnation,
@@ -245,13 +249,13 @@ impl Fleet {
         if finding.is_evidence() && trusted {
             known.lease_check = Some(now.mono + VERDICT_DUE);
             let (worker, incarnation) = (worker.clone(), incarnation.clone());
-            self.effects.push(Effect::Revoke { worker, incarnation, cause: Cause::Evidence });
+            self.effects.push(Effect::Revoke { worker, incarnation, cause: RevocationCause::Evidence });
             return;
         }
         // What a store said that has gone away meanwhile is looked at again when it is back.
-        broken.looks += u32::from(!finding.is_evidence());
-        if broken.looks < LOOKS {
-            broken.next = Some(now.mono + FIRST_PAUSE * 2u32.pow(broken.looks.saturating_sub(1)));
+        broken.probes += u32::from(!finding.is_evidence());
+        if broken.probes < PROBES {
+            broken.next = Some(now.mono + FIRST_PAUSE * 2u32.pow(broken.probes.saturating_sub(1)));
         }
     }
 }

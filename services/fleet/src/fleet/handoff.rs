@@ -1,13 +1,13 @@
 //! The handoff of a shard from one live worker to another.
 //!
-//! A shard that was taken over but is not ready stays with its owner, for [`LANDING`] at most.
+//! A shard that was taken over but is not ready stays with its owner, for [`START_WAIT`] at most.
 //!
-//! 1. The target is told that the shard arrives ([`Arrival`]), and copies what the owner knows while that runs on.
+//! 1. The target is told that the shard arrives ([`Handoff`]), and copies what the owner knows while that runs on.
 //! 2. The target says that it has the copy; or [`COPY`] is over, and the shard moves without one.
 //! 3. The owner is told to run the shard no more ([`Phase::Releasing`]). It stops, leaves an exact checkpoint and gives the
 //!    target what has changed since the copy; then it reports without the shard.
 //! 4. The target is written as the owner under a higher epoch, and told. It goes on from its copy if it is told that the owner
-//!    before handed over ([`Owner::handed_over`]) at the very epoch of the copy; otherwise from the checkpoint.
+//!    before handed over ([`ShardOwner::handed_over`]) at the very epoch of the copy; otherwise from the checkpoint.
 //!
 //! Each step follows from the state alone, so whoever dies, and whatever is told late or twice, the shard is with its owner,
 //! or free, or with the target. What is to move follows from [`placement`](crate::placement) each time anew: a target that
@@ -17,11 +17,11 @@ use std::time::Duration;
 
 use fleet_model::{Epoch, Incarnation, ShardNumber, ShardStatus, WorkerId};
 
-use super::{Fleet, Note, Now, Observed, Phase, Slot, Worker};
-use crate::placement::Target;
+use super::{Fleet, KnownWorker, Note, Now, Observed, Phase, Slot};
+use crate::placement::Placement;
 
 /// An owner that has not got its shard ready after this long no longer holds other moves up.
-pub(super) const LANDING: Duration = Duration::from_secs(30);
+pub(super) const START_WAIT: Duration = Duration::from_secs(30);
 
 /// How long a target may take to copy a shard. It moves all the same after that, only slower.
 const COPY: Duration = Duration::from_secs(10);
@@ -31,7 +31,7 @@ const ANSWERS: Duration = Duration::from_secs(10);
 
 /// A shard that is to go to another worker, while its owner runs it on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Arrival {
+pub(super) struct Handoff {
     pub(super) to: WorkerId,
     pub(super) incarnation: Incarnation,
     pub(super) since: Duration,
@@ -43,7 +43,7 @@ pub(super) struct Arrival {
 
 /// Who let a shard go in order. Nobody has run it since.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Departed {
+pub(super) struct PreviousOwner {
     pub(super) worker: WorkerId,
     pub(super) incarnation: Incarnation,
     pub(super) epoch: Epoch,
@@ -53,12 +53,12 @@ pub(super) struct Departed {
 }
 
 /// How many more shards may set out.
-struct Room {
+struct HandoffQuota {
     handoffs: usize,
     identifies: usize,
 }
 
-impl Room {
+impl HandoffQuota {
     /// Takes a place; false when there is none.
     fn take(&mut self, identifies: bool) -> bool {
         let enough = self.handoffs > 0 && (!identifies || self.identifies > 0);
@@ -72,8 +72,8 @@ impl Room {
 
 impl Fleet {
     /// Lets as many shards set out as may move at once, and asks those back whose target is prepared.
-    pub(super) fn hand_over(&mut self, target: &Target, now: Now) {
-        self.give_up_copies(target);
+    pub(super) fn advance_handoffs(&mut self, target: &Placement, now: Now) {
+        self.cancel_stale_handoffs(target);
         if !self.store_is_up() || self.stopping {
             return;
         }
@@ -91,17 +91,17 @@ impl Fleet {
                 continue;
             };
             // One that was never told to run it has nothing to hand over; it is told first.
-            if !from.connected || !from.assignment.shards.contains_key(&shard) || slot.is_landing(now) {
+            if !from.connected || !from.assignment.shards.contains_key(&shard) || slot.is_starting(now) {
                 continue;
             }
             let from_name = owner.worker.clone();
-            match &slot.arrival {
+            match &slot.handoff {
                 None => {
-                    let identifies = identifies(from, to);
+                    let identifies = needs_identify(from, to);
                     if now.mono < to.calm_until || !room.take(identifies) {
                         continue;
                     }
-                    let arrival = Arrival {
+                    let handoff = Handoff {
                         to: wanted.clone(),
                         incarnation: to.incarnation.clone(),
                         since: now.mono,
@@ -110,12 +110,12 @@ impl Fleet {
                         identifies,
                     };
                     notes.push(Note::Moving { shard, from: from_name, to: wanted.clone() });
-                    self.slots[number].arrival = Some(arrival);
+                    self.slots[number].handoff = Some(handoff);
                 }
-                Some(arrival) if arrival.copied || now.mono.saturating_sub(arrival.since) >= COPY => {
+                Some(handoff) if handoff.copied || now.mono.saturating_sub(handoff.since) >= COPY => {
                     // This change will be the next revision: changes of one step are sent as one.
                     let revision = from.assignment.revision + 1;
-                    notes.push(Note::Releasing { shard, from: from_name, copied: arrival.copied });
+                    notes.push(Note::Releasing { shard, from: from_name, copied: handoff.copied });
                     if let Some(owner) = &mut self.slots[number].owner {
                         owner.phase = Phase::Releasing { revision };
                     }
@@ -134,80 +134,81 @@ impl Fleet {
     }
 
     /// A shard is between two workers: neither runs it before somebody goes on with it.
-    pub fn has_shards_in_between(&self) -> bool {
+    pub fn has_shards_in_transit(&self) -> bool {
         let in_between = |slot: &Slot| match &slot.owner {
             Some(owner) => owner.phase != Phase::Running,
-            None => slot.departed.is_some(),
+            None => slot.previous_owner.is_some(),
         };
         self.slots.iter().any(in_between)
     }
 
     /// Copies for a worker that the shard does not go to any more.
-    fn give_up_copies(&mut self, target: &Target) {
+    fn cancel_stale_handoffs(&mut self, target: &Placement) {
         for (shard, slot) in (0..).map(ShardNumber).zip(&mut self.slots) {
             let owner = slot.owner.as_ref();
             let there = owner.is_some_and(|owner| {
-                owner.phase == Phase::Running && slot.arrival.as_ref().is_some_and(|it| it.to == owner.worker)
+                owner.phase == Phase::Running && slot.handoff.as_ref().is_some_and(|it| it.to == owner.worker)
             });
-            let elsewhere = slot.arrival.as_ref().is_some_and(|arrival| {
+            let elsewhere = slot.handoff.as_ref().is_some_and(|handoff| {
                 let alive =
-                    self.workers.get(&arrival.to).is_some_and(|to| to.incarnation == arrival.incarnation);
-                !alive || target.get(&shard).is_some_and(|wanted| *wanted != arrival.to)
+                    self.workers.get(&handoff.to).is_some_and(|to| to.incarnation == handoff.incarnation);
+                !alive || target.get(&shard).is_some_and(|wanted| *wanted != handoff.to)
             });
             if there || elsewhere {
-                slot.arrival = None;
+                slot.handoff = None;
             }
         }
     }
 
-    fn room(&self, now: Now) -> Room {
+    fn room(&self, now: Now) -> HandoffQuota {
         let under_way = self.slots.iter().filter(|slot| slot.is_under_way(now)).count();
         // Those that wait for a permit are what the identify queue is busy with.
         let identifying = self.slots.iter().filter(|slot| slot.is_identifying()).count();
-        Room {
+        HandoffQuota {
             handoffs: self.rules.moves_at_once.saturating_sub(under_way),
             identifies: self.rules.identifies_at_once.saturating_sub(identifying),
         }
     }
 
     /// A worker that a shard is to go to, while that can still be: placement counts the shard as its own.
-    pub(super) fn arriving_at<'a>(&self, slot: &'a Slot) -> Option<&'a WorkerId> {
-        let arrival = slot.arrival.as_ref()?;
-        let to = self.workers.get(&arrival.to)?;
-        (to.incarnation == arrival.incarnation && self.takes_shards(to)).then_some(&arrival.to)
+    pub(super) fn handoff_target<'a>(&self, slot: &'a Slot) -> Option<&'a WorkerId> {
+        let handoff = slot.handoff.as_ref()?;
+        let to = self.workers.get(&handoff.to)?;
+        (to.incarnation == handoff.incarnation && self.takes_shards(to)).then_some(&handoff.to)
     }
 
     /// The target says that it has copied a shard of this epoch.
-    pub(super) fn arrived(&mut self, worker: &WorkerId, shard: ShardNumber, epoch: Epoch) {
+    pub(super) fn mark_copied(&mut self, worker: &WorkerId, shard: ShardNumber, epoch: Epoch) {
         let Some(slot) = self.slots.get_mut(shard.0 as usize) else { return };
         if slot.owner.as_ref().is_some_and(|owner| owner.epoch == epoch)
-            && let Some(arrival) = slot.arrival.as_mut().filter(|arrival| arrival.to == *worker)
+            && let Some(handoff) = slot.handoff.as_mut().filter(|handoff| handoff.to == *worker)
         {
-            arrival.copied = true;
+            handoff.copied = true;
         }
     }
 
     /// A worker is gone, and with it what it copied.
-    pub(super) fn forget_copies_of(&mut self, worker: &WorkerId) {
+    pub(super) fn cancel_handoffs_to(&mut self, worker: &WorkerId) {
         for slot in &mut self.slots {
-            slot.arrival.take_if(|arrival| arrival.to == *worker);
+            slot.handoff.take_if(|handoff| handoff.to == *worker);
         }
     }
 
     /// Who still answers for a shard that it has handed over, as its successor is not ready yet.
-    pub(super) fn still_answers<'a>(&self, slot: &'a Slot, now: Now) -> Option<&'a Departed> {
-        let departed = slot.departed.as_ref()?;
-        let known = self.workers.get(&departed.worker)?;
-        let fresh = now.mono.saturating_sub(departed.at) < ANSWERS;
-        (known.incarnation == departed.incarnation && fresh && !slot.has_landed()).then_some(departed)
+    pub(super) fn answering_previous_owner<'a>(&self, slot: &'a Slot, now: Now) -> Option<&'a PreviousOwner> {
+        let previous_owner = slot.previous_owner.as_ref()?;
+        let known = self.workers.get(&previous_owner.worker)?;
+        let fresh = now.mono.saturating_sub(previous_owner.at) < ANSWERS;
+        (known.incarnation == previous_owner.incarnation && fresh && !slot.has_ended_start())
+            .then_some(previous_owner)
     }
 }
 
 impl Slot {
     /// Its owner stopped it in order, and it is free.
-    pub(super) fn let_go(&mut self, url: &str, now: Now) {
+    pub(super) fn release(&mut self, url: &str, now: Now) {
         if let Some(owner) = self.owner.take() {
-            self.departed = Some(Departed {
+            self.previous_owner = Some(PreviousOwner {
                 url: url.to_owned(),
                 worker: owner.worker,
                 incarnation: owner.incarnation,
@@ -221,43 +222,43 @@ impl Slot {
     /// Its owner is over, whatever it has done: what was handed over before is not the newest any more.
     pub(super) fn lose_owner(&mut self) {
         if self.owner.take().is_some_and(|owner| owner.phase != Phase::Writing) {
-            self.departed = None;
+            self.previous_owner = None;
         }
         self.report = None;
     }
 
     /// Its owner has it ready, or never will.
-    pub(super) fn has_landed(&self) -> bool {
-        self.report.as_ref().is_some_and(Observed::has_landed)
+    pub(super) fn has_ended_start(&self) -> bool {
+        self.report.as_ref().is_some_and(Observed::has_ended_start)
     }
 
     /// Whether the owner is still resuming another owner's session. What that owner may have handled is still being
     /// sent again; a move now would mark all of it as replayed. Slow owners are not waited for.
-    fn is_landing(&self, now: Now) -> bool {
+    fn is_starting(&self, now: Now) -> bool {
         let waits = self.report.as_ref().is_some_and(|observed| {
             matches!(observed.report.status, ShardStatus::Queued | ShardStatus::Identifying)
         });
-        self.owner
-            .as_ref()
-            .is_some_and(|owner| !owner.landed && !waits && now.mono.saturating_sub(owner.since) < LANDING)
+        self.owner.as_ref().is_some_and(|owner| {
+            !owner.start_ended && !waits && now.mono.saturating_sub(owner.since) < START_WAIT
+        })
     }
 
     /// It is on its way somewhere: being copied, down, or not ready again.
     pub(super) fn is_under_way(&self, now: Now) -> bool {
-        if self.arrival.is_some() {
+        if self.handoff.is_some() {
             return true;
         }
         let Some(owner) = &self.owner else { return false };
         match owner.phase {
             Phase::Releasing { .. } | Phase::Writing => true,
-            Phase::Running => !self.has_landed() && now.mono.saturating_sub(owner.since) < LANDING,
+            Phase::Running => !self.has_ended_start() && now.mono.saturating_sub(owner.since) < START_WAIT,
         }
     }
 
     /// It waits for a permit, or for what READY names; or is on its way to where it will.
     fn is_identifying(&self) -> bool {
-        let sets_out = self.arrival.as_ref().is_some_and(|arrival| arrival.identifies);
-        let arrives = self.owner.as_ref().is_some_and(|owner| owner.identifies && !owner.landed);
+        let sets_out = self.handoff.as_ref().is_some_and(|handoff| handoff.identifies);
+        let arrives = self.owner.as_ref().is_some_and(|owner| owner.identifies && !owner.start_ended);
         let waits = self.report.as_ref().is_some_and(|observed| {
             matches!(observed.report.status, ShardStatus::Queued | ShardStatus::Identifying)
         });
@@ -265,25 +266,25 @@ impl Slot {
     }
 
     /// Its owner has reported it. Once that is ready, whoever handed it over has no more to say.
-    pub(super) fn note_landing(&mut self) {
-        if self.has_landed()
+    pub(super) fn note_start_end(&mut self) {
+        if self.has_ended_start()
             && let Some(owner) = &mut self.owner
         {
-            owner.landed = true;
-            self.departed = None;
+            owner.start_ended = true;
+            self.previous_owner = None;
         }
     }
 }
 
 impl Observed {
     /// The shard is ready, or never will be.
-    pub(super) fn has_landed(&self) -> bool {
+    pub(super) fn has_ended_start(&self) -> bool {
         matches!(self.report.status, ShardStatus::Ready | ShardStatus::Failed)
     }
 }
 
 /// A shard that goes from one to the other has to IDENTIFY.
-pub(super) fn identifies(from: &Worker, to: &Worker) -> bool {
+pub(super) fn needs_identify(from: &KnownWorker, to: &KnownWorker) -> bool {
     match (&from.needs, &to.needs) {
         (Some(opened), Some(needs)) => needs.unmet_by(opened).is_some(),
         // One that does not say is taken to be like the other.

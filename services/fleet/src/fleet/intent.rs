@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fleet_model::{Generation, Incarnation, Problem, ProblemCode, ShardNumber, WorkerId};
 use serde::{Deserialize, Serialize};
 
-use super::{Effect, Fleet, Note, Now, Worker, plan::Plan};
+use super::{Effect, Fleet, KnownWorker, Note, Now, plan::Plan};
 
 /// How many idle workers of a deployment are named.
 const NAMED: usize = 3;
@@ -24,7 +24,7 @@ pub struct Intent {
 
 impl Intent {
     /// It may be given shards, as far as deployments go.
-    pub(super) fn is_active(&self, worker: &Worker) -> bool {
+    pub(super) fn is_active(&self, worker: &KnownWorker) -> bool {
         match (&self.generation, &worker.generation) {
             (Some(active), Some(generation)) => active == generation,
             _ => true,
@@ -32,9 +32,9 @@ impl Intent {
     }
 
     /// Why this life of a worker is to go, if the last plan says so.
-    pub(super) fn goes(&self, worker: &WorkerId, incarnation: &Incarnation) -> Option<String> {
+    pub(super) fn drain_reason(&self, worker: &WorkerId, incarnation: &Incarnation) -> Option<String> {
         let plan = self.plan.as_ref()?;
-        (plan.outgoing.get(worker) == Some(incarnation)).then(|| plan.reason_to_go())
+        (plan.outgoing.get(worker) == Some(incarnation)).then(|| plan.drain_reason())
     }
 
     /// The deployment on whose workers shards are placed.
@@ -50,15 +50,15 @@ impl Intent {
 
 impl Fleet {
     /// Why a worker was told to give its shards away and exit, if it was.
-    pub fn told_to_go(&self, worker: &WorkerId) -> Option<&str> {
-        self.workers.get(worker)?.told_to_go.as_deref()
+    pub fn drain_reason(&self, worker: &WorkerId) -> Option<&str> {
+        self.workers.get(worker)?.drain_reason.as_deref()
     }
 
     /// A worker is to give its shards away and exit. Its name and life.
-    pub(super) fn tell_to_go(&mut self, worker: &WorkerId, why: String) -> Option<(WorkerId, Incarnation)> {
+    pub(super) fn order_drain(&mut self, worker: &WorkerId, why: String) -> Option<(WorkerId, Incarnation)> {
         let known = self.workers.get_mut(worker)?;
         known.draining = true;
-        known.told_to_go = Some(why);
+        known.drain_reason = Some(why);
         let outgoing = (worker.clone(), known.incarnation.clone());
         self.effects.push(Effect::Drain(worker.clone()));
         Some(outgoing)
@@ -70,7 +70,7 @@ impl Fleet {
     }
 
     /// The first worker decides which deployment is active.
-    pub(super) fn begin_with(&mut self, generation: &Generation) {
+    pub(super) fn set_first_generation(&mut self, generation: &Generation) {
         if self.intent.generation.is_none() {
             self.intent.generation = Some(generation.clone());
             self.write_intent();
@@ -105,24 +105,24 @@ impl Fleet {
     /// A deployment of which nobody is left is none: the one that is there becomes the active one. When its workers have died
     /// they may be back soon, so they are waited for.
     pub(super) fn adopt_generation(&mut self, now: Now) {
-        let present = |worker: &&Worker| worker.connected && !worker.draining;
-        let nobody_left =
+        let present = |worker: &&KnownWorker| worker.connected && !worker.draining;
+        let active_is_gone =
             !self.workers.values().any(|worker| self.intent.is_active(worker) && !worker.draining);
         let others = self.workers.values().filter(present).filter_map(|worker| worker.generation.as_ref());
         let mut counts: BTreeMap<&Generation, usize> = BTreeMap::new();
         others.for_each(|generation| *counts.entry(generation).or_default() += 1);
         let next =
             counts.into_iter().max_by_key(|(_, workers)| *workers).map(|(generation, _)| generation.clone());
-        let Some(next) = next.filter(|_| nobody_left) else {
-            self.nobody_since = None;
+        let Some(next) = next.filter(|_| active_is_gone) else {
+            self.active_gone_since = None;
             return;
         };
-        let since = *self.nobody_since.get_or_insert(now.mono);
+        let since = *self.active_gone_since.get_or_insert(now.mono);
         let patience =
             if self.breaker.is_calm() { std::time::Duration::ZERO } else { self.rules.lease_ttl * 2 };
-        let ready = now.mono >= self.grace_until.max(self.strangers_until);
+        let ready = now.mono >= self.grace_until.max(self.unregistered_until);
         if ready && now.mono.saturating_sub(since) >= patience {
-            self.nobody_since = None;
+            self.active_gone_since = None;
             self.note(Note::Adopted(next.clone()));
             self.intent.generation = Some(next);
             self.write_intent();

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use fleet_model::{Assignment, Epoch, Generation, Incarnation, SessionNeeds, ShardNumber, WorkerId};
 
-use super::{Effect, Fleet, Formats, Note, Now, Owner, Ownership, Phase, Whereabouts, Worker};
+use super::{Effect, Fleet, Formats, KnownWorker, Note, Now, Ownership, Phase, ShardOwner, WorkerAddresses};
 
 /// What a worker says of itself when it registers.
 #[derive(Clone, Debug)]
@@ -161,7 +161,7 @@ impl Fleet {
                 // Others may run the rest: this coordinator came to a fleet that nobody wrote down.
                 self.had_predecessor = true;
                 self.grace_until = self.grace_until.max(now.mono + self.grace());
-                self.strangers_until = self.strangers_until.max(self.grace_until);
+                self.unregistered_until = self.unregistered_until.max(self.grace_until);
             }
             self.settle_total_at(running_total);
             if comes_to_a_running_fleet {
@@ -177,14 +177,14 @@ impl Fleet {
             None if self.breaker.remembers(&name) => now.mono + self.rules.lease_ttl,
             None => Duration::ZERO,
         };
-        let told_to_go = before
+        let drain_reason = before
             .filter(|before| before.incarnation == incarnation)
-            .and_then(|before| before.told_to_go.clone())
-            .or_else(|| self.intent.goes(&name, &incarnation));
+            .and_then(|before| before.drain_reason.clone())
+            .or_else(|| self.intent.drain_reason(&name, &incarnation));
         let token = before.filter(|before| before.incarnation == incarnation).map(|before| before.token);
         let left_at = url.clone();
-        let speaks_from = before.and_then(|worker| worker.whereabouts.speaks_from);
-        let worker = Worker {
+        let peer = before.and_then(|worker| worker.addresses.peer);
+        let worker = KnownWorker {
             incarnation: incarnation.clone(),
             url,
             version,
@@ -194,22 +194,22 @@ impl Fleet {
             formats,
             heard: true,
             connected: true,
-            draining: draining || told_to_go.is_some(),
+            draining: draining || drain_reason.is_some(),
             token: token.unwrap_or_default(),
             store_away: before.is_some_and(|before| before.store_away),
-            exit_unseen: false,
-            told_to_go,
+            exit_unconfirmed: false,
+            drain_reason,
             last_heard: now.mono,
             lapsed: false,
             rss_bytes: before.map_or(0, |worker| worker.rss_bytes),
             assignment: before.map(|worker| worker.assignment.clone()).unwrap_or_default(),
             lease_check: None,
-            whereabouts: Whereabouts { found_at, speaks_from },
+            addresses: WorkerAddresses { found_at, peer },
             broken: None,
             calm_until,
         };
         self.workers.insert(name.clone(), worker);
-        self.begin_with(&generation);
+        self.set_first_generation(&generation);
         self.note(Note::Joined { worker: name.clone(), running: running.len() });
         if self.total.settled() == Some(running_total) {
             self.adopt_running(&name, &incarnation, &running, now.mono);
@@ -221,7 +221,7 @@ impl Fleet {
                 && matches!(owner.phase, Phase::Releasing { .. })
                 && !running.contains_key(&shard)
             {
-                slot.let_go(&left_at, now);
+                slot.release(&left_at, now);
             }
         }
         self.advance(now);
@@ -256,7 +256,7 @@ impl Fleet {
             slot.report = None;
             slot.confirmed = true;
             slot.ran = true;
-            slot.owner = Some(Owner {
+            slot.owner = Some(ShardOwner {
                 worker: worker.clone(),
                 incarnation: incarnation.clone(),
                 epoch,
@@ -265,13 +265,13 @@ impl Fleet {
                 found: true,
                 handed_over: None,
                 identifies: false,
-                landed: false,
+                start_ended: false,
                 careful: false,
                 suspected: false,
                 killed: Vec::new(),
                 ran_before: false,
             });
-            slot.departed = None;
+            slot.previous_owner = None;
             unwritten.push(Ownership {
                 shard,
                 worker: worker.clone(),

@@ -9,16 +9,16 @@ use fleet_model::{Epoch, Incarnation, ShardNumber, WorkerId};
 use super::{Fleet, Now, breaker::REMEMBERED};
 
 /// The most incarnations that are remembered; the oldest goes.
-const LIVES: usize = 256;
+const INCARNATIONS: usize = 256;
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Kills {
-    lives: VecDeque<Life>,
+pub(super) struct KillReports {
+    ended: VecDeque<EndedIncarnation>,
 }
 
 /// An incarnation that ended recently, or was reported to have.
 #[derive(Clone, Debug)]
-struct Life {
+struct EndedIncarnation {
     worker: WorkerId,
     incarnation: Incarnation,
     /// Its shards when it was given up; empty before.
@@ -27,48 +27,59 @@ struct Life {
     at: Duration,
 }
 
-impl Kills {
-    fn life(&mut self, worker: &WorkerId, incarnation: &Incarnation, now: Duration) -> &mut Life {
+impl KillReports {
+    fn entry(
+        &mut self,
+        worker: &WorkerId,
+        incarnation: &Incarnation,
+        now: Duration,
+    ) -> &mut EndedIncarnation {
         let known =
-            self.lives.iter().position(|life| life.worker == *worker && life.incarnation == *incarnation);
+            self.ended.iter().position(|one| one.worker == *worker && one.incarnation == *incarnation);
         let place = known.unwrap_or_else(|| {
-            if self.lives.len() >= LIVES {
-                self.lives.pop_front();
+            if self.ended.len() >= INCARNATIONS {
+                self.ended.pop_front();
             }
             let (worker, incarnation) = (worker.clone(), incarnation.clone());
-            self.lives.push_back(Life { worker, incarnation, had: Vec::new(), killed: false, at: now });
-            self.lives.len() - 1
+            self.ended.push_back(EndedIncarnation {
+                worker,
+                incarnation,
+                had: Vec::new(),
+                killed: false,
+                at: now,
+            });
+            self.ended.len() - 1
         });
-        &mut self.lives[place]
+        &mut self.ended[place]
     }
 
     /// Notes that a worker was given up, with its shards. Returns the shards that its death does not incriminate.
-    pub(super) fn lost(
+    pub(super) fn record_loss(
         &mut self,
         worker: &WorkerId,
         incarnation: &Incarnation,
         had: Vec<(ShardNumber, Epoch)>,
         now: Duration,
     ) -> Vec<ShardNumber> {
-        let life = self.life(worker, incarnation, now);
-        (life.had, life.at) = (had, now);
-        if life.killed { life.had.iter().map(|(shard, _)| *shard).collect() } else { Vec::new() }
+        let one = self.entry(worker, incarnation, now);
+        (one.had, one.at) = (had, now);
+        if one.killed { one.had.iter().map(|(shard, _)| *shard).collect() } else { Vec::new() }
     }
 
     /// The epochs of killed owners of a shard.
-    pub(super) fn of_shard(&self, shard: ShardNumber) -> Vec<Epoch> {
-        let had = self.lives.iter().filter(|life| life.killed).flat_map(|life| &life.had);
+    pub(super) fn killed_epochs(&self, shard: ShardNumber) -> Vec<Epoch> {
+        let had = self.ended.iter().filter(|one| one.killed).flat_map(|one| &one.had);
         had.filter(|(had, _)| *had == shard).map(|(_, epoch)| *epoch).collect()
     }
 
     pub(super) fn forget_old(&mut self, now: Duration) {
-        self.lives.retain(|life| now.saturating_sub(life.at) < REMEMBERED);
+        self.ended.retain(|one| now.saturating_sub(one.at) < REMEMBERED);
     }
 }
 
 impl Fleet {
     /// Notes how a worker's process ended. Without an incarnation the report is about the known, or last known, one.
-    pub fn exit_explained(
+    pub fn record_exit_reason(
         &mut self,
         worker: &WorkerId,
         incarnation: Option<&Incarnation>,
@@ -80,18 +91,18 @@ impl Fleet {
         }
         let known = self.workers.get(worker).map(|known| &known.incarnation);
         let last =
-            self.kills.lives.iter().rev().find(|life| life.worker == *worker).map(|life| &life.incarnation);
-        let Some(life) = incarnation.or(known).or(last).cloned() else { return };
+            self.kills.ended.iter().rev().find(|one| one.worker == *worker).map(|one| &one.incarnation);
+        let Some(ended) = incarnation.or(known).or(last).cloned() else { return };
         // Unknown workers are not remembered.
-        if self.workers.get(worker).is_none_or(|known| known.incarnation != life)
-            && !self.kills.lives.iter().any(|one| one.worker == *worker && one.incarnation == life)
+        if self.workers.get(worker).is_none_or(|known| known.incarnation != ended)
+            && !self.kills.ended.iter().any(|one| one.worker == *worker && one.incarnation == ended)
         {
             return;
         }
-        let life = self.kills.life(worker, &life, now.mono);
-        life.killed = true;
-        for (shard, _) in &life.had {
-            self.breaker.acquit(*shard, life.at);
+        let entry = self.kills.entry(worker, &ended, now.mono);
+        entry.killed = true;
+        for (shard, _) in &entry.had {
+            self.breaker.forgive(*shard, entry.at);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fleet_model::{Incarnation, ShardNumber, WorkerId};
 
-use super::{Cause, Effect, Fleet, Intent, Note, Now, Ownership, Phase, StoreTrust, Worker};
+use super::{Effect, Fleet, Intent, KnownWorker, Note, Now, Ownership, Phase, RevocationCause, StoreTrust};
 
 /// What the store says of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(super) const VERDICT_DUE: Duration = Duration::from_secs(5);
 impl Fleet {
     /// The store answers. `same`: it is the store that answered before, and has not restarted since; one that may have
     /// lost writes is told again what runs.
-    pub fn store_answers(&mut self, same: bool, now: Now) {
+    pub fn mark_store_up(&mut self, same: bool, now: Now) {
         if same && matches!(self.store, StoreTrust::Since(_)) {
             return;
         }
@@ -48,7 +48,7 @@ impl Fleet {
         let again = self.revoked_lately.iter().map(|(worker, incarnation, _)| Effect::Revoke {
             worker: worker.clone(),
             incarnation: incarnation.clone(),
-            cause: Cause::Evidence,
+            cause: RevocationCause::Evidence,
         });
         self.effects.extend(again);
     }
@@ -60,7 +60,7 @@ impl Fleet {
     }
 
     /// The store does not answer.
-    pub fn store_is_away(&mut self) {
+    pub fn mark_store_away(&mut self) {
         self.store = StoreTrust::Away;
     }
 
@@ -77,7 +77,7 @@ impl Fleet {
     /// Without a store that can be believed nobody can tell whether its lease is still its own: another coordinator may act by
     /// now, and count on it to have lapsed. Windows that never closed are kept open then, as events shall flow while the
     /// store is away; but none that has closed is opened again.
-    pub(super) fn has_lapsed(&self, worker: &Worker, now: Now) -> bool {
+    pub(super) fn has_lapsed(&self, worker: &KnownWorker, now: Now) -> bool {
         let window = self.rules.lease_ttl * 4 / 5;
         let silent = now.mono.saturating_sub(worker.last_heard) >= window;
         (silent || worker.lapsed) && !self.store_is_trusted(now)
@@ -95,17 +95,17 @@ impl Fleet {
             if silent && due {
                 worker.lease_check = Some(now.mono + VERDICT_DUE);
                 let (worker, incarnation) = (name.clone(), worker.incarnation.clone());
-                self.effects.push(Effect::Revoke { worker, incarnation, cause: Cause::Silence });
+                self.effects.push(Effect::Revoke { worker, incarnation, cause: RevocationCause::Silence });
             }
         }
     }
 
     /// The store's word on a lease. A revoked worker's shards have no owner from here.
-    pub fn lease_verdict(
+    pub fn on_lease_verdict(
         &mut self,
         name: &WorkerId,
         incarnation: &Incarnation,
-        cause: Cause,
+        cause: RevocationCause,
         verdict: LeaseVerdict,
         now: Now,
     ) {
@@ -117,7 +117,7 @@ impl Fleet {
             LeaseVerdict::Live(remaining) => worker.lease_check = Some(now.mono + remaining),
             LeaseVerdict::Unknown => {
                 worker.lease_check = Some(now.mono + ASK_AGAIN);
-                if let Some(broken) = worker.broken.as_mut().filter(|_| cause == Cause::Evidence) {
+                if let Some(broken) = worker.broken.as_mut().filter(|_| cause == RevocationCause::Evidence) {
                     broken.next = Some(now.mono + ASK_AGAIN);
                 }
             }
@@ -129,17 +129,17 @@ impl Fleet {
     }
 
     /// A worker is over: its shards are free.
-    fn lose(&mut self, name: &WorkerId, cause: Cause, now: Now) {
+    fn lose(&mut self, name: &WorkerId, cause: RevocationCause, now: Now) {
         let Some(lost) = self.workers.remove(name) else { return };
         // Everything else shows that the worker lives, so no death is counted.
-        let died = !(lost.exit_unseen && lost.connected);
+        let died = !(lost.exit_unconfirmed && lost.connected);
         if died {
             self.breaker.worker_died(name, now.mono);
         }
-        if cause == Cause::Evidence {
+        if cause == RevocationCause::Evidence {
             self.revoked_lately.push((name.clone(), lost.incarnation.clone(), now.mono));
         }
-        self.forget_copies_of(name);
+        self.cancel_handoffs_to(name);
         self.lost_in_plan(name, lost.generation.as_ref(), now);
         let mut had = Vec::new();
         for (shard, slot) in (0..).map(ShardNumber).zip(&mut self.slots) {
@@ -152,8 +152,8 @@ impl Fleet {
             slot.lose_owner();
         }
         let shards = had.len();
-        for shard in self.kills.lost(name, &lost.incarnation, had, now.mono) {
-            self.breaker.acquit(shard, now.mono);
+        for shard in self.kills.record_loss(name, &lost.incarnation, had, now.mono) {
+            self.breaker.forgive(shard, now.mono);
         }
         let since_broken = lost.broken.map(|broken| now.mono.saturating_sub(broken.at));
         self.note(Note::Lost { worker: name.clone(), shards, cause, since_broken });

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use fleet_model::{Epoch, ShardNumber, WorkerId};
 
-use super::{Effect, Fleet, Intent, Note, Now, Owner, Ownership, Phase, Slot, Worker, losing::ASK_AGAIN};
-use crate::placement::{self, Problem};
+use super::{
+    Effect, Fleet, Intent, KnownWorker, Note, Now, Ownership, Phase, ShardOwner, Slot, losing::ASK_AGAIN,
+};
+use crate::placement::{self, PlacementProblem};
 
 impl Fleet {
     /// The outcome of [`Effect::Write`]. What was not written is free again, and its next epoch is above the one that the
     /// store knows, if it knows a higher one.
-    pub fn written<'a>(
+    pub fn on_written<'a>(
         &mut self,
         outcomes: impl IntoIterator<Item = (&'a Ownership, Result<(), Option<Epoch>>)>,
         now: Now,
@@ -36,7 +38,7 @@ impl Fleet {
                 owner.since = now.mono;
                 slot.confirmed = true;
                 slot.ran = true;
-                slot.arrival = None;
+                slot.handoff = None;
                 self.note(Note::Assigned(ownership.clone()));
             }
             Ok(()) => {}
@@ -53,7 +55,7 @@ impl Fleet {
                 // A worker had the shard that this coordinator has not heard from.
                 if let Some(by) = outranked_by {
                     slot.ran = true;
-                    slot.departed = None;
+                    slot.previous_owner = None;
                     slot.write_was_refused(now);
                     if slot.refused == 1 {
                         self.note(Note::Outranked { shard: ownership.shard, by });
@@ -63,17 +65,17 @@ impl Fleet {
         }
     }
 
-    /// Gives the shards that nobody owns to workers, and asks shards back that should run elsewhere. `no_strangers`: the
+    /// Gives the shards that nobody owns to workers, and asks shards back that should run elsewhere. `none_unregistered`: the
     /// store has just shown that nobody else can have what is not confirmed.
-    pub(super) fn assign_and_move(&mut self, now: Now, no_strangers: bool) {
+    pub(super) fn assign_and_move(&mut self, now: Now, none_unregistered: bool) {
         if self.total.settled().is_none() || self.is_settling(now) || self.may_have_stopped(now) {
             return;
         }
-        let target = placement::solve(&self.problem(&self.intent, None, now));
-        self.assign_free(&target, now, no_strangers);
-        self.ask_for_strangers(&target, now);
+        let target = placement::solve(&self.placement_problem(&self.intent, None, now));
+        self.assign_free(&target, now, none_unregistered);
+        self.find_unregistered(&target, now);
         if now.mono >= self.grace_until {
-            self.hand_over(&target, now);
+            self.advance_handoffs(&target, now);
         }
     }
 
@@ -81,20 +83,25 @@ impl Fleet {
     /// coordinator before waits for workers that run shards nobody wrote down.
     pub(super) fn is_settling(&self, now: Now) -> bool {
         self.runs_nothing() && now.mono < self.settle_until
-            || self.slots.iter().any(|slot| slot.owner.is_none()) && now.mono < self.strangers_until
+            || self.slots.iter().any(|slot| slot.owner.is_none()) && now.mono < self.unregistered_until
     }
 
     /// Another total is to be taken and nobody who can be talked to runs anything: when the last lease turns out to have
     /// lapsed, the fleet has stopped and takes it. Until then no shard is handed out under the old one.
     fn may_have_stopped(&self, now: Now) -> bool {
-        self.total_to_take(now).is_some() && !self.runs_and_talks()
+        self.next_total(now).is_some() && !self.has_connected_owner()
     }
 
     /// Shards without an owner, and those of workers that can be talked to, under what is wanted, and as if a worker were
     /// leaving. The shards of a silent worker are not touched: they may run. What the breaker holds back is left out; a worker
     /// that it holds back keeps what it runs.
-    pub(super) fn problem(&self, intent: &Intent, leaving: Option<&WorkerId>, now: Now) -> Problem {
-        let takes = |name: &WorkerId, worker: &Worker| {
+    pub(super) fn placement_problem(
+        &self,
+        intent: &Intent,
+        leaving: Option<&WorkerId>,
+        now: Now,
+    ) -> PlacementProblem {
+        let takes = |name: &WorkerId, worker: &KnownWorker| {
             leaving != Some(name)
                 && worker.connected
                 && !worker.draining
@@ -103,11 +110,11 @@ impl Fleet {
         };
         // A worker that cannot reach the store writes no checkpoints: prefer another one.
         let others = self.workers.iter().any(|(name, worker)| takes(name, worker) && !worker.store_away);
-        let mut problem = Problem::default();
+        let mut problem = PlacementProblem::default();
         for (name, worker) in self.workers.iter().filter(|(name, worker)| takes(name, worker)) {
             let poor = worker.store_away && others;
             let held = poor || self.breaker.worker(name, now.mono).is_some();
-            let capacity = if held { Some(self.holds(name)) } else { worker.capacity };
+            let capacity = if held { Some(self.count_shards(name)) } else { worker.capacity };
             problem.workers.insert(name.clone(), capacity);
         }
         for (shard, slot) in (0..).map(ShardNumber).zip(&self.slots) {
@@ -130,30 +137,30 @@ impl Fleet {
                 problem.pinned.insert(shard);
             }
             // One that is on its way counts as there already.
-            let arriving = self.arriving_at(slot).filter(|worker| problem.workers.contains_key(*worker));
+            let arriving = self.handoff_target(slot).filter(|worker| problem.workers.contains_key(*worker));
             problem.shards.insert(shard, pin.or(arriving).or(holder).cloned());
         }
         problem
     }
 
     /// Shards may be placed on it.
-    pub(super) fn takes_shards(&self, worker: &Worker) -> bool {
+    pub(super) fn takes_shards(&self, worker: &KnownWorker) -> bool {
         worker.connected && !worker.draining && !worker.token.excluded && self.intent.is_active(worker)
     }
 
     /// How many shards a worker has.
-    pub(super) fn holds(&self, worker: &WorkerId) -> u32 {
+    pub(super) fn count_shards(&self, worker: &WorkerId) -> u32 {
         let owners = self.slots.iter().filter_map(|slot| slot.owner.as_ref());
         owners.filter(|owner| owner.worker == *worker).count() as u32
     }
 
-    fn assign_free(&mut self, target: &BTreeMap<ShardNumber, WorkerId>, now: Now, no_strangers: bool) {
+    fn assign_free(&mut self, target: &BTreeMap<ShardNumber, WorkerId>, now: Now, none_unregistered: bool) {
         if !self.store_is_up() {
             return;
         }
         let mut unwritten = Vec::new();
         for (shard, slot) in (0..).map(ShardNumber).zip(&mut self.slots) {
-            if slot.owner.is_some() || !slot.confirmed && !no_strangers || !slot.may_be_written(now) {
+            if slot.owner.is_some() || !slot.confirmed && !none_unregistered || !slot.may_be_written(now) {
                 continue;
             }
             let Some(worker) = target.get(&shard) else { continue };
@@ -161,20 +168,20 @@ impl Fleet {
             let Some(epoch) = next_epoch(slot, now) else { continue };
             slot.highest = epoch;
             slot.report = None;
-            slot.arrival.take_if(|arrival| arrival.to != *worker);
-            slot.owner = Some(Owner {
+            slot.handoff.take_if(|handoff| handoff.to != *worker);
+            slot.owner = Some(ShardOwner {
                 worker: worker.clone(),
                 incarnation: known.incarnation.clone(),
                 epoch,
                 phase: Phase::Writing,
                 since: now.mono,
                 found: false,
-                handed_over: slot.departed.as_ref().map(|departed| departed.epoch),
-                identifies: slot.arrival.as_ref().is_some_and(|arrival| arrival.identifies),
-                landed: false,
-                careful: self.breaker.asks_for_care(shard),
+                handed_over: slot.previous_owner.as_ref().map(|previous_owner| previous_owner.epoch),
+                identifies: slot.handoff.as_ref().is_some_and(|handoff| handoff.identifies),
+                start_ended: false,
+                careful: self.breaker.needs_care(shard),
                 suspected: self.breaker.suspects(shard, now.mono),
-                killed: self.kills.of_shard(shard),
+                killed: self.kills.killed_epochs(shard),
                 ran_before: slot.ran,
             });
             let incarnation = known.incarnation.clone();

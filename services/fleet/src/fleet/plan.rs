@@ -11,11 +11,11 @@ use fleet_model::{Generation, Incarnation, ShardNumber, ShardStatus, WorkerId};
 use serde::{Deserialize, Serialize};
 
 use super::{Fleet, Intent, Note, Now, Phase, handoff};
-use crate::placement::{self, Target};
+use crate::placement::{self, Placement};
 
 mod preflight;
 
-pub use preflight::{Means, PlanRefused};
+pub use preflight::{PlanBudget, PlanRefused};
 
 /// A shard that was given to its new owner and is not ready after this long stops the plan. Waiting for a permit does not count.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -95,12 +95,12 @@ pub(super) struct Plan {
     pub(super) state: PlanState,
     /// Why, for people.
     pub(super) reason: String,
-    pub(super) steps: BTreeMap<ShardNumber, Step>,
+    pub(super) steps: BTreeMap<ShardNumber, PlanStep>,
     /// Workers that are to go, and which lives of theirs: they are told again by the next coordinator.
     #[serde(default)]
     pub(super) outgoing: BTreeMap<WorkerId, Incarnation>,
     /// The way back.
-    pub(super) before: Before,
+    pub(super) before: PreviousIntent,
     /// IDENTIFYs that it costs.
     pub(super) identifies: u32,
     pub(super) estimated_ms: u64,
@@ -110,7 +110,7 @@ pub(super) struct Plan {
 
 impl Plan {
     /// Why a worker is to go by it.
-    pub(super) fn reason_to_go(&self) -> String {
+    pub(super) fn drain_reason(&self) -> String {
         match &self.kind {
             PlanKind::Promote(generation) => format!("generation {generation} has taken over"),
             kind => kind.to_string(),
@@ -120,7 +120,7 @@ impl Plan {
 
 /// One shard of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(super) struct Step {
+pub(super) struct PlanStep {
     pub(super) from: WorkerId,
     pub(super) to: WorkerId,
     pub(super) identifies: bool,
@@ -128,7 +128,7 @@ pub(super) struct Step {
 
 /// What was wanted before.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(super) struct Before {
+pub(super) struct PreviousIntent {
     pub(super) generation: Option<Generation>,
     pub(super) pins: BTreeMap<ShardNumber, WorkerId>,
 }
@@ -147,7 +147,7 @@ pub struct PlanView {
     /// Why it is in this state, for people.
     pub reason: String,
     /// What moves.
-    pub steps: Vec<StepView>,
+    pub steps: Vec<PlanStepView>,
     /// How many IDENTIFYs it costs.
     pub identifies: u32,
     /// About how long it takes.
@@ -160,7 +160,7 @@ pub struct PlanView {
 
 /// One shard of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StepView {
+pub struct PlanStepView {
     /// The shard.
     pub shard: ShardNumber,
     /// Who ran it before.
@@ -178,11 +178,16 @@ impl Fleet {
     ///
     /// # Errors
     /// [`PlanRefused`]: nothing was done.
-    pub fn start_plan(&mut self, kind: PlanKind, means: Means, now: Now) -> Result<PlanView, PlanRefused> {
+    pub fn start_plan(
+        &mut self,
+        kind: PlanKind,
+        means: PlanBudget,
+        now: Now,
+    ) -> Result<PlanView, PlanRefused> {
         let (intent, mut plan) = self.prepare(kind, means, now)?;
         plan.state = PlanState::Running;
         if let PlanKind::Drain(worker) = &plan.kind {
-            plan.outgoing.extend(self.tell_to_go(worker, plan.kind.to_string()));
+            plan.outgoing.extend(self.order_drain(worker, plan.kind.to_string()));
         }
         self.intent = Intent { plan: Some(plan.clone()), ..intent };
         self.write_intent();
@@ -195,7 +200,7 @@ impl Fleet {
     ///
     /// # Errors
     /// [`PlanRefused`], as when it were started.
-    pub fn propose_plan(&self, kind: PlanKind, means: Means, now: Now) -> Result<PlanView, PlanRefused> {
+    pub fn propose_plan(&self, kind: PlanKind, means: PlanBudget, now: Now) -> Result<PlanView, PlanRefused> {
         let (_, plan) = self.prepare(kind, means, now)?;
         Ok(self.view_plan(&plan, now))
     }
@@ -211,7 +216,7 @@ impl Fleet {
                 self.end_plan("an operator gave it up; the worker goes all the same", now);
             }
             (_, PlanState::RollingBack) => self.end_plan("an operator gave up on the way back", now),
-            _ => self.take_back("an operator gave it up", now),
+            _ => self.roll_back("an operator gave it up", now),
         }
         self.advance(now);
         let plan = self.intent.plan.as_ref().ok_or(PlanRefused::NoneUnderWay)?;
@@ -227,18 +232,19 @@ impl Fleet {
     pub(super) fn follow_plan(&mut self, now: Now) {
         let Some(plan) = self.intent.under_way().cloned() else { return };
         // A coordinator that has just begun has not heard of everybody yet.
-        let begins = now.mono < self.grace_until.max(self.strangers_until);
+        let begins = now.mono < self.grace_until.max(self.unregistered_until);
         if self.total.settled().is_none() || self.is_settling(now) || begins {
             return;
         }
-        let problem = self.problem(&self.intent, None, now);
+        let problem = self.placement_problem(&self.intent, None, now);
         let target = placement::solve(&problem);
-        // The shards of a worker that is cut off are not homeless: they may run, and it may be back at once.
+        // The shards of a worker that is cut off are not unplaced: they may run, and it may be back at once.
         let waits = self.workers.values().any(|worker| !worker.connected && self.intent.is_active(worker));
-        let homeless = !waits && problem.shards.keys().any(|shard| !target.contains_key(shard));
-        let trouble = if plan.state == PlanState::Running { self.stops(&plan, homeless, now) } else { None };
+        let unplaced = !waits && problem.shards.keys().any(|shard| !target.contains_key(shard));
+        let trouble =
+            if plan.state == PlanState::Running { self.stop_reason(&plan, unplaced, now) } else { None };
         if let Some(why) = &trouble {
-            self.take_back(why, now);
+            self.roll_back(why, now);
             if !matches!(plan.kind, PlanKind::Drain(_)) {
                 return;
             }
@@ -253,18 +259,18 @@ impl Fleet {
     }
 
     /// A shard is where it shall be, and ready.
-    fn is_placed(&self, shard: ShardNumber, target: &Target) -> bool {
+    fn is_placed(&self, shard: ShardNumber, target: &Placement) -> bool {
         // Another total has been taken since: there is no such shard any more.
         let Some(slot) = self.slots.get(shard.0 as usize) else { return true };
         let ready = slot.report.as_ref().is_some_and(|seen| seen.report.status == ShardStatus::Ready);
         let owner = slot.owner.as_ref().filter(|owner| owner.phase == Phase::Running);
         ready
-            && slot.arrival.is_none()
+            && slot.handoff.is_none()
             && owner.is_some_and(|owner| target.get(&shard) == Some(&owner.worker))
     }
 
     /// Why a plan must not go on, if so.
-    fn stops(&self, plan: &Plan, homeless: bool, now: Now) -> Option<String> {
+    fn stop_reason(&self, plan: &Plan, unplaced: bool, now: Now) -> Option<String> {
         for (shard, step) in &plan.steps {
             let Some(slot) = self.slots.get(shard.0 as usize) else { continue };
             let Some(owner) = slot.owner.as_ref().filter(|owner| owner.worker != step.from) else { continue };
@@ -274,7 +280,7 @@ impl Fleet {
                     return Some(format!("shard {shard} failed on worker {}: {detail}", owner.worker));
                 }
                 Some((ShardStatus::Ready | ShardStatus::Queued | ShardStatus::Identifying, _)) => {}
-                _ if owner.landed => {}
+                _ if owner.start_ended => {}
                 _ if owner.phase == Phase::Running
                     && now.mono.saturating_sub(owner.since) >= READY_WITHIN =>
                 {
@@ -285,7 +291,7 @@ impl Fleet {
             }
         }
         match &plan.kind {
-            PlanKind::Promote(generation) if homeless => {
+            PlanKind::Promote(generation) if unplaced => {
                 let left = self.workers.values().any(|worker| self.takes_shards(worker));
                 Some(if left {
                     format!("the workers of generation {generation} have no room for all shards any more")
@@ -310,12 +316,12 @@ impl Fleet {
         if let (PlanKind::Promote(promoted), Some(generation)) = (&plan.kind, generation)
             && promoted == generation
         {
-            self.take_back(&format!("worker {worker} of generation {generation} died"), now);
+            self.roll_back(&format!("worker {worker} of generation {generation} died"), now);
         }
     }
 
     /// Puts back what was wanted before. A drain has no way back: placement goes on finding places.
-    fn take_back(&mut self, why: &str, now: Now) {
+    fn roll_back(&mut self, why: &str, now: Now) {
         let Some(plan) = self.intent.plan.as_mut() else { return };
         let over = match plan.kind {
             PlanKind::Drain(_) => {
@@ -358,7 +364,7 @@ impl Fleet {
             let old = self.workers.iter().filter(|(_, worker)| !self.intent.is_active(worker));
             let old: Vec<WorkerId> = old.map(|(name, _)| name.clone()).collect();
             for worker in old {
-                plan.outgoing.extend(self.tell_to_go(&worker, plan.reason_to_go()));
+                plan.outgoing.extend(self.order_drain(&worker, plan.drain_reason()));
             }
         }
         self.note_plan(&plan);
@@ -372,10 +378,12 @@ impl Fleet {
     }
 
     fn view_plan(&self, plan: &Plan, now: Now) -> PlanView {
-        let target =
-            plan.state.is_under_way().then(|| placement::solve(&self.problem(&self.intent, None, now)));
+        let target = plan
+            .state
+            .is_under_way()
+            .then(|| placement::solve(&self.placement_problem(&self.intent, None, now)));
         let over = matches!(plan.state, PlanState::Done | PlanState::RolledBack);
-        let steps = plan.steps.iter().map(|(&shard, step)| StepView {
+        let steps = plan.steps.iter().map(|(&shard, step)| PlanStepView {
             shard,
             from: step.from.clone(),
             to: step.to.clone(),

@@ -11,7 +11,7 @@ const TICKED: Duration = Duration::from_millis(200);
 
 /// One report of one worker.
 #[derive(Clone, Debug, Default)]
-pub struct Report {
+pub struct WorkerReport {
     /// Revision of the assignment that it obeys already.
     pub assignment_revision: u64,
     /// All shards that it runs.
@@ -32,7 +32,7 @@ pub struct Report {
 
 /// What a report does for its worker's lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub enum LeaseAnswer {
     /// It is renewed.
     Renewed,
     /// It is not, though the worker is known: it has lapsed, and the store can't be asked whose it is.
@@ -58,9 +58,9 @@ impl Fleet {
         &mut self,
         worker: &WorkerId,
         incarnation: &Incarnation,
-        report: Report,
+        report: WorkerReport,
         now: Now,
-    ) -> Result<Heard, UnknownWorker> {
+    ) -> Result<LeaseAnswer, UnknownWorker> {
         let unknown = || UnknownWorker { worker: worker.clone(), incarnation: incarnation.clone() };
         let known = self.workers.get(worker).filter(|known| known.incarnation == *incarnation);
         let lapsed = self.has_lapsed(known.ok_or_else(unknown)?, now);
@@ -76,7 +76,7 @@ impl Fleet {
         known.store_away = report.store_away;
         if report.leaving {
             self.leave(worker, incarnation, now);
-            return Ok(Heard::Renewed);
+            return Ok(LeaseAnswer::Renewed);
         }
 
         let url = known.url.clone();
@@ -94,7 +94,7 @@ impl Fleet {
             };
             changed |= stopped || given_up;
             if stopped {
-                slot.let_go(&url, now);
+                slot.release(&url, now);
             } else if given_up {
                 slot.lose_owner();
             }
@@ -102,7 +102,7 @@ impl Fleet {
         let mut got_ready = false;
         changed |= !report.arrived.is_empty();
         for (shard, epoch) in report.arrived {
-            self.arrived(worker, shard, epoch);
+            self.mark_copied(worker, shard, epoch);
         }
         for shard_report in report.shards {
             let Some(slot) = self.slots.get_mut(shard_report.shard.0 as usize) else { continue };
@@ -117,7 +117,7 @@ impl Fleet {
                 got_ready |= shard_report.status == ShardStatus::Ready && status != Some(ShardStatus::Ready);
                 slot.confirmed = true;
                 slot.report = Some(Observed { report: shard_report, at: now.mono });
-                slot.note_landing();
+                slot.note_start_end();
             }
         }
         if got_ready && let Some(known) = self.workers.get_mut(worker) {
@@ -127,19 +127,19 @@ impl Fleet {
         if changed || now.mono.saturating_sub(self.last_tick) >= TICKED {
             self.advance(now);
         }
-        Ok(if lapsed { Heard::NotRenewed } else { Heard::Renewed })
+        Ok(if lapsed { LeaseAnswer::NotRenewed } else { LeaseAnswer::Renewed })
     }
 
     /// A worker that runs nothing more goes: nobody needs to wait for its lease.
     fn leave(&mut self, worker: &WorkerId, incarnation: &Incarnation, now: Now) {
         let url = self.workers.remove(worker).map(|gone| gone.url).unwrap_or_default();
-        self.forget_copies_of(worker);
+        self.cancel_handoffs_to(worker);
         for slot in &mut self.slots {
             let Some(owner) = slot.owner.as_ref().filter(|owner| owner.worker == *worker) else { continue };
             // Whoever has copied one of its shards has its last word: it closed them in order.
             match owner.phase {
                 Phase::Writing => slot.lose_owner(),
-                Phase::Running | Phase::Releasing { .. } => slot.let_go(&url, now),
+                Phase::Running | Phase::Releasing { .. } => slot.release(&url, now),
             }
         }
         self.effects.push(Effect::Forget(worker.clone(), incarnation.clone()));

@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 use fleet_model::{Assignment, Epoch, Incarnation, ShardNumber, Term, WorkerId};
 
 use super::{
-    Breaker, Fleet, Formats, Intent, Kills, LastRan, Now, Owner, Phase, Rules, ShardTotal, Slot, StoreTrust,
-    Strangers, Whereabouts, Wish, Worker, excluded::TokenRecord,
+    DeathBreaker, Fleet, FleetRules, Formats, Intent, KillReports, KnownWorker, LastRan, Now, Phase,
+    ShardOwner, ShardTotal, Slot, StoreTrust, UnregisteredWorkers, WantedTotal, WorkerAddresses,
+    excluded::TokenRecord,
 };
 
 /// What the store holds of a fleet, less what is void.
@@ -53,7 +54,7 @@ pub struct RecoveredOwner {
 impl Fleet {
     /// A fleet as a coordinator finds it when its term begins. `wanted` is the shard total that the settings or Discord
     /// ask for.
-    pub fn new(rules: Rules, term: Term, wanted: Wish, recovered: Recovered, now: Now) -> Self {
+    pub fn new(rules: FleetRules, term: Term, wanted: WantedTotal, recovered: Recovered, now: Now) -> Self {
         let mut fleet = Self {
             rules,
             term,
@@ -65,22 +66,22 @@ impl Fleet {
             workers: BTreeMap::new(),
             intent: recovered.intent.clone(),
             stopping: false,
-            nobody_since: None,
+            active_gone_since: None,
             settle_until: now.mono + rules.settle,
             grace_until: now.mono,
-            strangers_until: now.mono,
+            unregistered_until: now.mono,
             last_tick: now.mono,
             store: StoreTrust::Since(now.mono),
             had_predecessor: recovered.had_predecessor,
-            strangers: Strangers::default(),
+            unregistered: UnregisteredWorkers::default(),
             revoked_lately: Vec::new(),
-            breaker: Breaker::default(),
-            kills: Kills::default(),
+            breaker: DeathBreaker::default(),
+            kills: KillReports::default(),
             effects: Vec::new(),
         };
         if recovered.had_predecessor {
             fleet.grace_until = now.mono + fleet.grace();
-            fleet.strangers_until = fleet.grace_until;
+            fleet.unregistered_until = fleet.grace_until;
         }
         fleet.recover(recovered, now);
         fleet
@@ -88,7 +89,7 @@ impl Fleet {
 
     fn recover(&mut self, recovered: Recovered, now: Now) {
         for RecoveredWorker { worker, incarnation, url } in recovered.workers {
-            let known = Worker {
+            let known = KnownWorker {
                 incarnation,
                 url,
                 version: String::new(),
@@ -101,14 +102,14 @@ impl Fleet {
                 draining: false,
                 token: TokenRecord::default(),
                 store_away: false,
-                exit_unseen: false,
-                told_to_go: None,
+                exit_unconfirmed: false,
+                drain_reason: None,
                 last_heard: now.mono,
                 lapsed: false,
                 rss_bytes: 0,
                 assignment: Assignment::default(),
                 lease_check: None,
-                whereabouts: Whereabouts::default(),
+                addresses: WorkerAddresses::default(),
                 broken: None,
                 calm_until: Duration::ZERO,
             };
@@ -128,7 +129,7 @@ impl Fleet {
             slot.ran = true;
             // An owner that is not written down as a worker left, or was revoked: its shards are free.
             if known {
-                slot.owner = Some(Owner {
+                slot.owner = Some(ShardOwner {
                     worker,
                     incarnation,
                     epoch,
@@ -137,7 +138,7 @@ impl Fleet {
                     found: true,
                     handed_over: None,
                     identifies: false,
-                    landed: false,
+                    start_ended: false,
                     careful: false,
                     suspected: false,
                     killed: Vec::new(),

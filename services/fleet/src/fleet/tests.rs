@@ -7,8 +7,8 @@ mod model;
 mod outcomes;
 mod plans;
 mod scripted;
-mod strangers;
 mod total;
+mod unregistered;
 mod world;
 
 use std::time::Duration;
@@ -20,8 +20,8 @@ use super::*;
 /// A lease lives five seconds, as by default.
 const TTL: Duration = Duration::from_secs(5);
 
-fn rules() -> Rules {
-    Rules { lease_ttl: TTL, settle: Duration::from_secs(1), moves_at_once: 2, identifies_at_once: 1 }
+fn rules() -> FleetRules {
+    FleetRules { lease_ttl: TTL, settle: Duration::from_secs(1), moves_at_once: 2, identifies_at_once: 1 }
 }
 
 fn at(ms: u64) -> Now {
@@ -61,7 +61,7 @@ fn registration(worker: &str, incarnation: &str) -> Registration {
 }
 
 fn fleet(total: u32) -> Fleet {
-    Fleet::new(rules(), Term(1), Wish::explicit(total), Recovered::default(), at(0))
+    Fleet::new(rules(), Term(1), WantedTotal::explicit(total), Recovered::default(), at(0))
 }
 
 /// Carries out every write and sends nothing: the store is up.
@@ -74,8 +74,8 @@ fn settle_writes(fleet: &mut Fleet, now: Now) -> Vec<Note> {
         }
         for effect in effects {
             match effect {
-                Effect::Write(owners) => fleet.written(owners.iter().map(|owner| (owner, Ok(()))), now),
-                Effect::FindLeases => fleet.leases_found(Some(Vec::new()), now),
+                Effect::Write(owners) => fleet.on_written(owners.iter().map(|owner| (owner, Ok(()))), now),
+                Effect::FindLeases => fleet.on_leases_found(Some(Vec::new()), now),
                 Effect::Note(note) => notes.push(note),
                 _ => {}
             }
@@ -83,14 +83,14 @@ fn settle_writes(fleet: &mut Fleet, now: Now) -> Vec<Note> {
     }
 }
 
-/// The owners that a fleet wants to have written first; there are no strangers.
+/// The owners that a fleet wants to have written first; no worker is unregistered.
 fn first_write(fleet: &mut Fleet, now: Now) -> Vec<Ownership> {
     loop {
         let effects = fleet.take_effects();
         assert!(!effects.is_empty(), "nothing is to be written");
         for effect in effects {
             match effect {
-                Effect::FindLeases => fleet.leases_found(Some(Vec::new()), now),
+                Effect::FindLeases => fleet.on_leases_found(Some(Vec::new()), now),
                 Effect::Write(owners) => return owners,
                 _ => {}
             }
@@ -103,15 +103,15 @@ fn shards(fleet: &Fleet, worker: &str) -> Vec<u32> {
 }
 
 /// A report of a worker that obeys its assignment, and has everything ready and copied.
-fn obedient(fleet: &Fleet, worker: &str) -> Report {
+fn obedient(fleet: &Fleet, worker: &str) -> WorkerReport {
     let assignment = fleet.assignment(&id(worker)).unwrap();
     let ready =
         |(shard, epoch): (&ShardNumber, &Epoch)| ShardReport::bare(*shard, *epoch, ShardStatus::Ready);
-    Report {
+    WorkerReport {
         assignment_revision: assignment.revision,
         shards: assignment.shards.iter().map(ready).collect(),
         arrived: assignment.arriving.iter().map(|(shard, arriving)| (*shard, arriving.epoch)).collect(),
-        ..Report::default()
+        ..WorkerReport::default()
     }
 }
 
@@ -162,6 +162,6 @@ fn recovered() -> Recovered {
 }
 
 /// What a fleet wants when it holds a worker's first life to be over.
-fn revocation(worker: &str, cause: Cause) -> Effect {
+fn revocation(worker: &str, cause: RevocationCause) -> Effect {
     Effect::Revoke { worker: id(worker), incarnation: life("1"), cause }
 }

@@ -15,7 +15,7 @@ const WRITE_MS: u64 = 30 * 1000;
 
 /// How many shards the settings ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Wish {
+pub struct WantedTotal {
     /// So many.
     pub total: u32,
     /// The settings name this number. Else it is made of Discord's recommendation, and a fleet that can be resumed keeps
@@ -23,7 +23,7 @@ pub struct Wish {
     pub explicit: bool,
 }
 
-impl Wish {
+impl WantedTotal {
     /// A number out of the settings.
     pub const fn explicit(total: u32) -> Self {
         Self { total, explicit: true }
@@ -36,14 +36,14 @@ pub enum ShardTotal {
     /// Not known yet whether something runs.
     Open {
         /// What the settings or Discord say.
-        wanted: Wish,
+        wanted: WantedTotal,
     },
     /// Settled.
     Settled {
         /// What is.
         total: u32,
         /// What the settings or Discord say.
-        wanted: Wish,
+        wanted: WantedTotal,
     },
 }
 
@@ -57,14 +57,14 @@ impl ShardTotal {
     }
 
     /// What the settings or Discord want, when it is another number than what is.
-    pub fn unmet_wish(self) -> Option<Wish> {
+    pub fn unmet_total(self) -> Option<WantedTotal> {
         match self {
             Self::Settled { total, wanted } if total != wanted.total => Some(wanted),
             _ => None,
         }
     }
 
-    pub(super) fn wanted(self) -> Wish {
+    pub(super) fn wanted(self) -> WantedTotal {
         match self {
             Self::Open { wanted } | Self::Settled { wanted, .. } => wanted,
         }
@@ -89,10 +89,10 @@ impl Fleet {
     }
 
     /// Applies Discord's new advice: the shard total, and how many may IDENTIFY at once.
-    pub fn follow_advice(&mut self, wish: Wish, identifies_at_once: usize) {
+    pub fn follow_advice(&mut self, advised: WantedTotal, identifies_at_once: usize) {
         self.rules.identifies_at_once = identifies_at_once.max(1);
         let (ShardTotal::Open { wanted } | ShardTotal::Settled { wanted, .. }) = &mut self.total;
-        *wanted = wish;
+        *wanted = advised;
     }
 
     /// What was settled for a fleet that does not run, at another number than what does, is void.
@@ -104,8 +104,8 @@ impl Fleet {
     }
 
     /// The total that is to be taken as soon as nothing runs, if it is another than what is.
-    pub(super) fn total_to_take(&self, now: Now) -> Option<Wish> {
-        self.total.unmet_wish().filter(|wish| wish.explicit || !self.can_be_resumed(now))
+    pub(super) fn next_total(&self, now: Now) -> Option<WantedTotal> {
+        self.total.unmet_total().filter(|wanted| wanted.explicit || !self.can_be_resumed(now))
     }
 
     /// Shards ran so lately that their sessions can be resumed.
@@ -115,7 +115,7 @@ impl Fleet {
 
     /// A fleet that has come to run nothing may take another total.
     pub(super) fn reopen_total(&mut self, now: Now) {
-        if let Some(wanted) = self.total_to_take(now)
+        if let Some(wanted) = self.next_total(now)
             && self.runs_nothing()
         {
             self.total = ShardTotal::Open { wanted };
@@ -127,7 +127,7 @@ impl Fleet {
     /// Settles the total at what runs, or, when nothing does for as long as we wait for workers, at what is wanted.
     pub(super) fn settle_total(&mut self, now: Now) {
         if let ShardTotal::Open { wanted } = self.total
-            && now.mono >= self.settle_until.max(self.strangers_until)
+            && now.mono >= self.settle_until.max(self.unregistered_until)
             && self.workers.values().any(|worker| worker.connected)
         {
             self.settle_total_at(wanted.total);
@@ -147,7 +147,7 @@ impl Fleet {
 
     /// Writes down now and then that shards run, and when the last of them stopped.
     pub(super) fn note_running(&mut self, now: Now) {
-        let running = self.runs_and_talks();
+        let running = self.has_connected_owner();
         let stopped = self.last_ran.running && !running;
         self.last_ran.running = running;
         if running {
@@ -162,7 +162,7 @@ impl Fleet {
     }
 
     /// A worker that can be talked to has shards.
-    pub(super) fn runs_and_talks(&self) -> bool {
+    pub(super) fn has_connected_owner(&self) -> bool {
         self.slots
             .iter()
             .filter_map(|slot| slot.owner.as_ref())

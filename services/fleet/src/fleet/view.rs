@@ -7,7 +7,7 @@ use fleet_model::{
     ShardStatus, Term, WorkerId,
 };
 
-use super::{Fleet, Held, Now, Phase, PlanView, ShardTotal, Slot, StoreTrust, Wish};
+use super::{Fleet, HoldBack, Now, Phase, PlanView, ShardTotal, Slot, StoreTrust, WantedTotal};
 
 /// A snapshot.
 #[derive(Clone, Debug, Default)]
@@ -25,14 +25,14 @@ pub struct FleetView {
     /// The deployment on whose workers shards are placed.
     pub active_generation: Option<Generation>,
     /// What the breaker holds back.
-    pub held_back: HeldBack,
+    pub held_back: HeldBackCounts,
     /// What an operator should know.
     pub problems: Vec<Problem>,
 }
 
 /// How much died so often that it gets nothing for now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HeldBack {
+pub struct HeldBackCounts {
     /// Workers that get no shards.
     pub workers: usize,
     /// Shards that get no owner.
@@ -101,7 +101,7 @@ impl Fleet {
                 let view = WorkerView {
                     incarnation: worker.incarnation.clone(),
                     url: worker.url.clone(),
-                    address: worker.whereabouts.found_at,
+                    address: worker.addresses.found_at,
                     version: worker.version.clone(),
                     capacity: worker.capacity,
                     generation: worker.generation.clone(),
@@ -115,10 +115,10 @@ impl Fleet {
             })
             .collect();
         let shards = (0..).map(ShardNumber).zip(&self.slots).map(|(shard, slot)| {
-            if let Some(departed) = self.still_answers(slot, now)
-                && let Some(worker) = workers.get_mut(&departed.worker)
+            if let Some(previous_owner) = self.answering_previous_owner(slot, now)
+                && let Some(worker) = workers.get_mut(&previous_owner.worker)
             {
-                worker.shards.insert(shard, departed.epoch);
+                worker.shards.insert(shard, previous_owner.epoch);
             }
             let Some(owner) = &slot.owner else {
                 let mut report = ShardReport::bare(shard, slot.highest, ShardStatus::Unassigned);
@@ -127,7 +127,7 @@ impl Fleet {
                 }
                 return ShardView { owner: None, report, reported_at: None };
             };
-            let answers = owner.phase != Phase::Writing && self.still_answers(slot, now).is_none();
+            let answers = owner.phase != Phase::Writing && self.answering_previous_owner(slot, now).is_none();
             if answers && let Some(worker) = workers.get_mut(&owner.worker) {
                 worker.shards.insert(shard, owner.epoch);
             }
@@ -159,7 +159,7 @@ impl Fleet {
             workers,
             plan: self.plan(now),
             active_generation: self.intent.active().cloned(),
-            held_back: HeldBack {
+            held_back: HeldBackCounts {
                 workers: self.held_workers(now).count(),
                 shards: self.held_shards(now).count(),
             },
@@ -173,7 +173,7 @@ impl Fleet {
             let why = "the fleet store is away: shards keep running, none can move";
             problems.push(Problem::new(ProblemCode::StoreAway, why));
         }
-        if let Some(Wish { total: wanted, explicit }) = self.total.unmet_wish() {
+        if let Some(WantedTotal { total: wanted, explicit }) = self.total.unmet_total() {
             let total = self.shard_total().unwrap_or(0);
             let long = if explicit { "" } else { " for 10 minutes" };
             let why = format!(
@@ -191,14 +191,14 @@ impl Fleet {
             .filter(|(shard, slot)| slot.owner.is_none() && self.breaker.shard(*shard, now.mono).is_none())
             .map(|(shard, _)| shard.to_string())
             .collect();
-        if !unplaced.is_empty() && now.mono >= self.settle_until.max(self.strangers_until) {
+        if !unplaced.is_empty() && now.mono >= self.settle_until.max(self.unregistered_until) {
             let mut takers = self
                 .workers
                 .iter()
                 .filter(|(_, worker)| worker.connected && !worker.draining && !worker.token.excluded);
             let waits = |shard: &Slot| shard.owner.is_none() && !shard.confirmed;
-            if !self.strangers.found.is_empty() && self.slots.iter().any(waits) {
-                let names: Vec<&str> = self.strangers.found.iter().map(WorkerId::as_str).collect();
+            if !self.unregistered.found.is_empty() && self.slots.iter().any(waits) {
+                let names: Vec<&str> = self.unregistered.found.iter().map(WorkerId::as_str).collect();
                 let why = format!(
                     "workers that hold a lease have not registered here and may run shards without a known owner: {}",
                     names.join(", ")
@@ -236,13 +236,13 @@ impl Fleet {
     }
 
     /// The shards that would have an owner if the breaker allowed it.
-    fn held_shards(&self, now: Now) -> impl Iterator<Item = (ShardNumber, Held)> {
+    fn held_shards(&self, now: Now) -> impl Iterator<Item = (ShardNumber, HoldBack)> {
         let free = (0..).map(ShardNumber).zip(&self.slots).filter(|(_, slot)| slot.owner.is_none());
         free.filter_map(move |(shard, _)| Some((shard, self.breaker.shard(shard, now.mono)?)))
     }
 
     /// The names that get no shards, whether a worker of that name is there or not.
-    fn held_workers(&self, now: Now) -> impl Iterator<Item = (&WorkerId, Held)> {
+    fn held_workers(&self, now: Now) -> impl Iterator<Item = (&WorkerId, HoldBack)> {
         self.breaker.workers.keys().filter_map(move |name| Some((name, self.breaker.worker(name, now.mono)?)))
     }
 }

@@ -7,7 +7,7 @@ use super::Time;
 /// A bot that runs out has its token reset by Discord
 /// ([Session start limit](https://discord.com/developers/docs/events/gateway#session-start-limit-object)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Budget {
+pub struct IdentifyBudget {
     /// IDENTIFYs a day.
     pub total: u32,
     /// IDENTIFYs left.
@@ -18,7 +18,7 @@ pub struct Budget {
     pub resets_at: Time,
 }
 
-impl Budget {
+impl IdentifyBudget {
     /// Down to the reserve: nothing is granted until Discord counts anew or the reserve is lowered.
     pub fn is_short(&self) -> bool {
         self.remaining <= self.reserve

@@ -8,8 +8,8 @@ fn ms(n: u64) -> Time {
     Duration::from_millis(n)
 }
 
-fn budget(remaining: u32, reserve: u32) -> Budget {
-    Budget { total: 1000, remaining, reserve, resets_at: Duration::from_hours(24) }
+fn budget(remaining: u32, reserve: u32) -> IdentifyBudget {
+    IdentifyBudget { total: 1000, remaining, reserve, resets_at: Duration::from_hours(24) }
 }
 
 fn queue(max_concurrency: u32) -> IdentifyQueue {
@@ -20,27 +20,27 @@ fn id(ticket: u64) -> TicketId {
     TicketId { stream: 1, ticket }
 }
 
-fn wish(shard: u32) -> Wish {
-    Wish { worker: "w".parse().unwrap(), shard: ShardNumber(shard), epoch: Epoch(1) }
+fn request(shard: u32) -> PermitRequest {
+    PermitRequest { worker: "w".parse().unwrap(), shard: ShardNumber(shard), epoch: Epoch(1) }
 }
 
 fn granted(queue: &mut IdentifyQueue, now: Time) -> Vec<u32> {
-    let grants = queue.due(now);
+    let grants = queue.take_due(now);
     for grant in &grants {
-        assert!(queue.sent(grant.id, now));
+        assert!(queue.mark_sent(grant.id, now));
     }
-    grants.iter().map(|grant| grant.wish.shard.0).collect()
+    grants.iter().map(|grant| grant.request.shard.0).collect()
 }
 
 #[test]
 fn one_per_bucket_in_the_order_of_shards() {
     let mut queue = queue(2);
     for shard in [5, 4, 1, 0, 3, 2] {
-        queue.ask(id(u64::from(shard)), wish(shard), ms(0));
+        queue.request(id(u64::from(shard)), request(shard), ms(0));
     }
     assert_eq!(granted(&mut queue, ms(0)), [0, 1]);
     assert_eq!(granted(&mut queue, ms(10)), [] as [u32; 0]);
-    assert!(queue.used(id(0), ms(100)) && queue.used(id(1), ms(700)));
+    assert!(queue.mark_used(id(0), ms(100)) && queue.mark_used(id(1), ms(700)));
     assert_eq!(granted(&mut queue, ms(100) + INTERVAL + SLACK), [2]);
     assert_eq!(granted(&mut queue, ms(700) + INTERVAL + SLACK), [3]);
 }
@@ -48,9 +48,9 @@ fn one_per_bucket_in_the_order_of_shards() {
 #[test]
 fn a_holder_that_dies_does_not_block_the_bucket() {
     let mut queue = queue(1);
-    queue.ask(TicketId { stream: 1, ticket: 1 }, wish(0), ms(0));
-    let other = Wish { worker: "v".parse().unwrap(), ..wish(1) };
-    queue.ask(TicketId { stream: 2, ticket: 1 }, other, ms(0));
+    queue.request(TicketId { stream: 1, ticket: 1 }, request(0), ms(0));
+    let other = PermitRequest { worker: "v".parse().unwrap(), ..request(1) };
+    queue.request(TicketId { stream: 2, ticket: 1 }, other, ms(0));
     assert_eq!(granted(&mut queue, ms(0)), [0]);
     queue.stream_ended(1, ms(1000));
     // The stream is gone, the worker may not be: it can use the permit until it dies.
@@ -61,11 +61,11 @@ fn a_holder_that_dies_does_not_block_the_bucket() {
 #[test]
 fn a_permit_that_nobody_uses_dies_and_may_have_been_used_until_then() {
     let mut queue = queue(1);
-    queue.ask(id(1), wish(0), ms(0));
-    queue.ask(id(2), wish(1), ms(0));
+    queue.request(id(1), request(0), ms(0));
+    queue.request(id(2), request(1), ms(0));
     assert_eq!(granted(&mut queue, ms(0)), [0]);
     assert_eq!(granted(&mut queue, PERMIT_VALID), [] as [u32; 0]);
-    assert!(!queue.used(id(1), PERMIT_VALID + ms(1)), "the permit is dead");
+    assert!(!queue.mark_used(id(1), PERMIT_VALID + ms(1)), "the permit is dead");
     assert_eq!(granted(&mut queue, PERMIT_VALID + INTERVAL + SLACK), [1]);
 }
 
@@ -77,14 +77,14 @@ fn permits_that_a_budget_answer_may_not_have_counted_stay_spent() {
         let row = (out, granted_since, taken_back);
         let mut queue = queue(4);
         for shard in 0..out {
-            queue.ask(id(shard), wish(shard as u32), ms(0));
+            queue.request(id(shard), request(shard as u32), ms(0));
         }
-        assert_eq!(queue.due(ms(0)).len() as u64, out);
-        queue.budget_asked();
+        assert_eq!(queue.take_due(ms(0)).len() as u64, out);
+        queue.note_budget_request();
         for shard in out..out + granted_since {
-            queue.ask(id(shard), wish(shard as u32), ms(1));
+            queue.request(id(shard), request(shard as u32), ms(1));
         }
-        assert_eq!(queue.due(ms(1)).len() as u64, granted_since);
+        assert_eq!(queue.take_due(ms(1)).len() as u64, granted_since);
         for shard in 0..taken_back {
             queue.withdraw(id(shard), ms(2));
         }
@@ -98,22 +98,22 @@ fn permits_that_a_budget_answer_may_not_have_counted_stay_spent() {
 #[test]
 fn a_grant_that_could_not_be_written_down_is_not_spent() {
     let mut queue = queue(1);
-    queue.ask(id(1), wish(0), ms(0));
-    let grant = queue.due(ms(0)).remove(0);
+    queue.request(id(1), request(0), ms(0));
+    let grant = queue.take_due(ms(0)).remove(0);
     assert_eq!(queue.budget().remaining, 999);
     queue.withdraw(grant.id, ms(1000));
     assert_eq!(queue.budget().remaining, 1000);
-    assert!(queue.due(ms(999)).is_empty());
+    assert!(queue.take_due(ms(999)).is_empty());
     assert_eq!(granted(&mut queue, ms(1000)), [0]);
 }
 
 #[test]
 fn a_wish_that_ends_while_it_is_written_down_is_not_sent() {
     let mut queue = queue(1);
-    queue.ask(id(1), wish(0), ms(0));
-    let grant = queue.due(ms(0)).remove(0);
-    queue.end(grant.id, ms(1));
-    assert!(!queue.sent(grant.id, ms(2)));
+    queue.request(id(1), request(0), ms(0));
+    let grant = queue.take_due(ms(0)).remove(0);
+    queue.end_request(grant.id, ms(1));
+    assert!(!queue.mark_sent(grant.id, ms(2)));
     assert_eq!(queue.budget().remaining, 1000);
 }
 
@@ -121,7 +121,7 @@ fn a_wish_that_ends_while_it_is_written_down_is_not_sent() {
 fn the_reserve_is_kept() {
     let mut queue = IdentifyQueue::new(4, INTERVAL, budget(102, 100), Time::ZERO);
     for shard in 0..4 {
-        queue.ask(id(u64::from(shard)), wish(shard), ms(0));
+        queue.request(id(u64::from(shard)), request(shard), ms(0));
     }
     assert_eq!(granted(&mut queue, ms(0)), [0, 1]);
     assert!(queue.budget().is_short());
@@ -132,16 +132,16 @@ fn the_reserve_is_kept() {
 #[test]
 fn halted_means_nothing() {
     let mut queue = queue(1);
-    queue.ask(id(1), wish(0), ms(0));
+    queue.request(id(1), request(0), ms(0));
     queue.halt("token refused");
-    assert!(queue.due(ms(0)).is_empty());
+    assert!(queue.take_due(ms(0)).is_empty());
     assert_eq!(queue.halted(), Some("token refused"));
 }
 
 #[test]
 fn lifting_a_halt_resumes_waiting_requests() {
     let mut queue = queue(1);
-    queue.ask(id(1), wish(0), ms(0));
+    queue.request(id(1), request(0), ms(0));
     queue.halt("token refused");
     queue.lift_halt();
     assert_eq!(granted(&mut queue, ms(0)), [0]);
@@ -151,11 +151,11 @@ fn lifting_a_halt_resumes_waiting_requests() {
 fn fewer_buckets_apply_to_waiting_requests_and_open_permits() {
     let mut queue = queue(4);
     for shard in 0..8 {
-        queue.ask(id(u64::from(shard)), wish(shard), ms(0));
+        queue.request(id(u64::from(shard)), request(shard), ms(0));
     }
     assert_eq!(granted(&mut queue, ms(0)), [0, 1, 2, 3]);
     queue.set_max_concurrency(1);
-    assert!((0..3).all(|ticket| queue.used(id(ticket), ms(100))));
+    assert!((0..3).all(|ticket| queue.mark_used(id(ticket), ms(100))));
     assert_eq!(granted(&mut queue, PERMIT_VALID), [] as [u32; 0], "the permit of shard 3 has expired");
     assert_eq!(
         granted(&mut queue, ms(100) + INTERVAL + SLACK),
@@ -170,10 +170,10 @@ fn fewer_buckets_apply_to_waiting_requests_and_open_permits() {
 fn more_buckets_apply_to_waiting_requests() {
     let mut queue = queue(1);
     for shard in 0..5 {
-        queue.ask(id(u64::from(shard)), wish(shard), ms(0));
+        queue.request(id(u64::from(shard)), request(shard), ms(0));
     }
     assert_eq!(granted(&mut queue, ms(0)), [0]);
-    assert!(queue.used(id(0), ms(100)));
+    assert!(queue.mark_used(id(0), ms(100)));
     queue.set_max_concurrency(16);
     assert_eq!(granted(&mut queue, ms(200)), [] as [u32; 0], "shard 16 was in the bucket of shard 0");
     assert_eq!(granted(&mut queue, ms(100) + INTERVAL + SLACK), [1, 2, 3, 4]);
@@ -189,12 +189,12 @@ fn permits_of_the_previous_coordinator_end_after_validity_interval_and_slack() {
 fn hold_until_closes_every_bucket_and_opens_none_earlier() {
     let mut queue = queue(2);
     for shard in 0..4 {
-        queue.ask(id(u64::from(shard)), wish(shard), ms(0));
+        queue.request(id(u64::from(shard)), request(shard), ms(0));
     }
     queue.hold_until(ms(1_000));
     assert_eq!(granted(&mut queue, ms(999)), [] as [u32; 0]);
     assert_eq!(granted(&mut queue, ms(1_000)), [0, 1]);
-    assert!(queue.used(id(0), ms(1_000)) && queue.used(id(1), ms(1_000)));
+    assert!(queue.mark_used(id(0), ms(1_000)) && queue.mark_used(id(1), ms(1_000)));
     queue.hold_until(ms(2_000));
     assert_eq!(granted(&mut queue, ms(999) + INTERVAL + SLACK), [] as [u32; 0]);
     assert_eq!(granted(&mut queue, ms(1_000) + INTERVAL + SLACK), [2, 3]);
@@ -203,38 +203,38 @@ fn hold_until_closes_every_bucket_and_opens_none_earlier() {
 #[test]
 fn sent_permit_cannot_be_withdrawn() {
     let mut queue = queue(1);
-    queue.ask(id(1), wish(0), ms(0));
-    queue.ask(id(2), wish(1), ms(0));
+    queue.request(id(1), request(0), ms(0));
+    queue.request(id(2), request(1), ms(0));
     assert_eq!(granted(&mut queue, ms(0)), [0]);
     queue.withdraw(id(1), ms(10));
     assert_eq!((queue.budget().remaining, queue.waiting()), (999, 1));
     assert_eq!(granted(&mut queue, ms(10)), [] as [u32; 0], "the worker holds its permit");
-    assert!(queue.used(id(1), ms(20)));
+    assert!(queue.mark_used(id(1), ms(20)));
 }
 
 #[test]
 fn withdraw_changes_only_its_own_permit() {
     let mut queue = queue(2);
-    queue.ask(id(0), wish(0), ms(0));
-    queue.ask(id(1), wish(1), ms(0));
-    assert_eq!(queue.due(ms(0)).len(), 2);
+    queue.request(id(0), request(0), ms(0));
+    queue.request(id(1), request(1), ms(0));
+    assert_eq!(queue.take_due(ms(0)).len(), 2);
     queue.set_max_concurrency(1);
     queue.withdraw(id(7), ms(10));
     assert_eq!((queue.budget().remaining, queue.waiting()), (998, 0), "an unknown ticket changes nothing");
     queue.withdraw(id(0), ms(10));
     assert_eq!((queue.budget().remaining, queue.waiting()), (999, 1));
-    assert!(!queue.sent(id(0), ms(10)), "the withdrawn permit is gone");
-    assert!(queue.sent(id(1), ms(10)), "the other permit of the bucket stays");
+    assert!(!queue.mark_sent(id(0), ms(10)), "the withdrawn permit is gone");
+    assert!(queue.mark_sent(id(1), ms(10)), "the other permit of the bucket stays");
     assert_eq!(granted(&mut queue, ms(10)), [] as [u32; 0], "the other permit keeps the bucket closed");
 }
 
 #[test]
 fn withdraw_opens_no_bucket_earlier() {
     let mut queue = queue(2);
-    queue.ask(id(0), wish(0), ms(0));
-    queue.ask(id(1), wish(1), ms(0));
-    assert_eq!(queue.due(ms(0)).len(), 2);
-    assert!(queue.sent(id(0), ms(0)) && queue.used(id(0), ms(100)));
+    queue.request(id(0), request(0), ms(0));
+    queue.request(id(1), request(1), ms(0));
+    assert_eq!(queue.take_due(ms(0)).len(), 2);
+    assert!(queue.mark_sent(id(0), ms(0)) && queue.mark_used(id(0), ms(100)));
     queue.set_max_concurrency(1);
     queue.withdraw(id(1), ms(200));
     assert_eq!(granted(&mut queue, ms(99) + INTERVAL + SLACK), [] as [u32; 0]);
@@ -244,25 +244,25 @@ fn withdraw_opens_no_bucket_earlier() {
 #[test]
 fn second_request_replaces_only_the_same_shard_of_the_same_worker() {
     let mut queue = queue(1);
-    let other_worker = Wish { worker: "v".parse().unwrap(), ..wish(0) };
-    assert_eq!(queue.ask(id(1), wish(0), ms(0)), None);
-    assert_eq!(queue.ask(id(2), wish(1), ms(0)), None);
-    assert_eq!(queue.ask(id(3), other_worker, ms(0)), None);
+    let other_worker = PermitRequest { worker: "v".parse().unwrap(), ..request(0) };
+    assert_eq!(queue.request(id(1), request(0), ms(0)), None);
+    assert_eq!(queue.request(id(2), request(1), ms(0)), None);
+    assert_eq!(queue.request(id(3), other_worker, ms(0)), None);
     assert_eq!(queue.waiting(), 3);
-    assert_eq!(queue.ask(id(4), wish(0), ms(0)), Some(id(1)));
-    assert_eq!(queue.ask(id(4), wish(0), ms(0)), None, "the same ticket replaces itself");
+    assert_eq!(queue.request(id(4), request(0), ms(0)), Some(id(1)));
+    assert_eq!(queue.request(id(4), request(0), ms(0)), None, "the same ticket replaces itself");
     assert_eq!((queue.waiting(), queue.max_concurrency()), (3, 1));
 }
 
 #[test]
 fn permit_that_was_not_sent_cannot_be_used() {
     let mut queue = queue(1);
-    queue.ask(id(1), wish(0), ms(0));
-    assert!(!queue.used(id(1), ms(0)), "it waits");
-    assert_eq!(queue.due(ms(0)).len(), 1);
-    assert!(!queue.used(id(1), ms(0)), "it is being written down");
-    assert!(queue.sent(id(1), ms(0)) && queue.used(id(1), ms(0)));
-    assert!(!queue.used(id(1), ms(0)), "a permit is used once");
+    queue.request(id(1), request(0), ms(0));
+    assert!(!queue.mark_used(id(1), ms(0)), "it waits");
+    assert_eq!(queue.take_due(ms(0)).len(), 1);
+    assert!(!queue.mark_used(id(1), ms(0)), "it is being written down");
+    assert!(queue.mark_sent(id(1), ms(0)) && queue.mark_used(id(1), ms(0)));
+    assert!(!queue.mark_used(id(1), ms(0)), "a permit is used once");
 }
 
 #[test]
@@ -270,15 +270,26 @@ fn ended_stream_ends_only_its_own_requests() {
     let mut queue = queue(1);
     for (stream, ticket) in [(1, 0), (1, u64::MAX), (2, 0), (0, u64::MAX)] {
         let worker = format!("w{stream}-{ticket}").parse().unwrap();
-        queue.ask(TicketId { stream, ticket }, Wish { worker, ..wish(0) }, ms(0));
+        queue.request(TicketId { stream, ticket }, PermitRequest { worker, ..request(0) }, ms(0));
     }
     queue.stream_ended(1, ms(0));
     assert_eq!(queue.waiting(), 2);
 }
 
+#[test]
+fn waiting_requests_are_those_without_a_permit() {
+    let mut queue = queue(1);
+    for shard in [1, 0, 2] {
+        queue.request(id(u64::from(shard)), request(shard), ms(0));
+    }
+    assert_eq!(granted(&mut queue, ms(0)), [0]);
+    let waiting: Vec<_> = queue.waiting_requests().map(|(id, request)| (id, request.clone())).collect();
+    assert_eq!(waiting, [(id(1), request(1)), (id(2), request(2))]);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
-    Ask { stream: u64, shard: u32 },
+    Request { stream: u64, shard: u32 },
     Use(usize),
     Withdraw,
     End(usize),
@@ -289,7 +300,7 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        4 => (0u64..3, 0u32..8).prop_map(|(stream, shard)| Step::Ask { stream, shard }),
+        4 => (0u64..3, 0u32..8).prop_map(|(stream, shard)| Step::Request { stream, shard }),
         3 => (0usize..8).prop_map(Step::Use),
         1 => Just(Step::Withdraw),
         1 => (0usize..8).prop_map(Step::End),
@@ -319,7 +330,7 @@ proptest! {
         let mut identified: Vec<(u32, Time)> = Vec::new();
         let mut sent = 0;
         let mut identify = |grant: &Grant, at: Time, older: &BTreeSet<TicketId>, max_concurrency: u32| {
-            let shard = grant.wish.shard.0;
+            let shard = grant.request.shard.0;
             for (other, before) in &identified {
                 let same = other % max_concurrency == shard % max_concurrency;
                 let too_soon = same && at < *before + INTERVAL && !older.contains(&grant.id);
@@ -330,32 +341,32 @@ proptest! {
         };
         for step in steps {
             match step {
-                Step::Ask { stream, shard } => {
+                Step::Request { stream, shard } => {
                     next_ticket += 1;
                     // A worker that asks anew has let go of what it held for that shard; it may just have used it.
                     while let Some(n) = held.iter().position(|(grant, _)| {
-                        grant.id.stream == stream && grant.wish.shard.0 == shard
+                        grant.id.stream == stream && grant.request.shard.0 == shard
                     }) {
                         let (grant, _) = held.remove(n);
                         identify(&grant, now, &older, max_concurrency)?;
                     }
                     let worker = format!("w{stream}").parse().unwrap();
-                    let wish = Wish { worker, ..wish(shard) };
-                    queue.ask(TicketId { stream, ticket: next_ticket }, wish, now);
+                    let request = PermitRequest { worker, ..request(shard) };
+                    queue.request(TicketId { stream, ticket: next_ticket }, request, now);
                 }
                 Step::Use(n) if n < held.len() => {
                     let (grant, _) = held.remove(n);
                     identify(&grant, now, &older, max_concurrency)?;
-                    prop_assert_eq!(queue.used(grant.id, now), !ended.contains(&grant.id));
+                    prop_assert_eq!(queue.mark_used(grant.id, now), !ended.contains(&grant.id));
                 }
                 Step::End(n) if n < held.len() => {
                     let (grant, _) = held.remove(n);
                     identify(&grant, now, &older, max_concurrency)?;
-                    queue.end(grant.id, now);
+                    queue.end_request(grant.id, now);
                 }
                 Step::Use(_) | Step::End(_) => {}
                 Step::Withdraw => {
-                    for grant in queue.due(now) {
+                    for grant in queue.take_due(now) {
                         queue.withdraw(grant.id, now + ms(10));
                     }
                 }
@@ -382,8 +393,8 @@ proptest! {
                     now = until;
                 }
             }
-            for grant in queue.due(now) {
-                prop_assert!(queue.sent(grant.id, now));
+            for grant in queue.take_due(now) {
+                prop_assert!(queue.mark_sent(grant.id, now));
                 sent += 1;
                 held.push((grant, now + PERMIT_VALID));
             }

@@ -7,7 +7,7 @@ fn worker(n: usize) -> WorkerId {
 }
 
 /// Problems with up to 6 workers and 40 shards; holders may be workers that are gone.
-fn problems() -> impl Strategy<Value = Problem> {
+fn problems() -> impl Strategy<Value = PlacementProblem> {
     (1usize..7).prop_flat_map(|workers| {
         let caps = prop::collection::vec(prop::option::weighted(0.4, 0u32..12), workers);
         let holders = prop::collection::vec(prop::option::of(0..workers + 2), 0..40);
@@ -19,12 +19,12 @@ fn problems() -> impl Strategy<Value = Problem> {
                 .enumerate()
                 .map(|(n, holder)| (ShardNumber(n as u32), holder.map(worker)))
                 .collect();
-            Problem { shards, workers, pinned: BTreeSet::new() }
+            PlacementProblem { shards, workers, pinned: BTreeSet::new() }
         })
     })
 }
 
-fn loads(problem: &Problem, target: &Target) -> BTreeMap<WorkerId, usize> {
+fn loads(problem: &PlacementProblem, target: &Placement) -> BTreeMap<WorkerId, usize> {
     let mut loads: BTreeMap<_, _> = problem.workers.keys().map(|worker| (worker.clone(), 0)).collect();
     for worker in target.values() {
         *loads.get_mut(worker).expect("only workers of the problem are given shards") += 1;
@@ -32,7 +32,7 @@ fn loads(problem: &Problem, target: &Target) -> BTreeMap<WorkerId, usize> {
     loads
 }
 
-fn moves(problem: &Problem, target: &Target) -> usize {
+fn moves(problem: &PlacementProblem, target: &Placement) -> usize {
     let moved = |(shard, holder): (&ShardNumber, &Option<WorkerId>)| {
         holder
             .as_ref()
@@ -43,7 +43,7 @@ fn moves(problem: &Problem, target: &Target) -> usize {
 
 /// The fewest moves with which any solution of these loads gets by: every shard above a worker's load must go; which
 /// of the workers with room get the odd shards is free, so the best choice is searched over all.
-fn fewest_moves(problem: &Problem, loads: &BTreeMap<WorkerId, usize>) -> usize {
+fn fewest_moves(problem: &PlacementProblem, loads: &BTreeMap<WorkerId, usize>) -> usize {
     let held = |worker: &WorkerId| problem.shards.values().filter(|h| h.as_ref() == Some(worker)).count();
     let level = loads.values().copied().max().unwrap_or(0);
     let capacity = |worker: &WorkerId| problem.workers[worker].map_or(usize::MAX, |cap| cap as usize);
@@ -103,7 +103,7 @@ proptest! {
         let shards = problem.shards.iter().map(|(shard, holder)| {
             (*shard, target.get(shard).cloned().or_else(|| holder.clone()))
         });
-        let again = Problem { shards: shards.collect(), ..problem.clone() };
+        let again = PlacementProblem { shards: shards.collect(), ..problem.clone() };
         prop_assert_eq!(solve(&again), target);
     }
 
@@ -134,7 +134,7 @@ proptest! {
         let shards = problem.shards.iter().map(|(shard, holder)| {
             (*shard, target.get(shard).cloned().or_else(|| holder.clone()))
         });
-        prop_assert_eq!(solve(&Problem { shards: shards.collect(), ..problem.clone() }), target);
+        prop_assert_eq!(solve(&PlacementProblem { shards: shards.collect(), ..problem.clone() }), target);
     }
 
     #[test]
@@ -146,10 +146,10 @@ proptest! {
 
 #[test]
 fn a_new_fleet_gets_ranges() {
-    let problem = Problem {
+    let problem = PlacementProblem {
         shards: (0..12).map(|n| (ShardNumber(n), None)).collect(),
         workers: (0..3).map(|n| (worker(n), None)).collect(),
-        ..Problem::default()
+        ..PlacementProblem::default()
     };
     let target = solve(&problem);
     for (shard, owner) in target {
@@ -159,10 +159,10 @@ fn a_new_fleet_gets_ranges() {
 
 #[test]
 fn a_worker_that_joins_takes_only_its_share() {
-    let problem = Problem {
+    let problem = PlacementProblem {
         shards: (0..12).map(|n| (ShardNumber(n), Some(worker(n as usize / 6)))).collect(),
         workers: (0..3).map(|n| (worker(n), None)).collect(),
-        ..Problem::default()
+        ..PlacementProblem::default()
     };
     let target = solve(&problem);
     assert_eq!(moves(&problem, &target), 4);
@@ -171,6 +171,7 @@ fn a_worker_that_joins_takes_only_its_share() {
 
 #[test]
 fn nobody_to_give_to() {
-    let problem = Problem { shards: BTreeMap::from([(ShardNumber(0), None)]), ..Problem::default() };
-    assert_eq!(solve(&problem), Target::new());
+    let problem =
+        PlacementProblem { shards: BTreeMap::from([(ShardNumber(0), None)]), ..PlacementProblem::default() };
+    assert_eq!(solve(&problem), Placement::new());
 }

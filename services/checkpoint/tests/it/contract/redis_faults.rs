@@ -31,10 +31,10 @@ async fn started() -> (RedisServer, Store) {
 
 /// The owner record as the fleet store writes it.
 async fn assign(url: &str, epoch: fleet_model::Epoch) {
-    let fleet = fleet_store::RedisStore::new(redis_link(url), "test".parse().unwrap());
+    let fleet = fleet_store::FleetRedisStore::new(redis_link(url), "test".parse().unwrap());
     let (worker, incarnation) = ("w".parse().unwrap(), "1".parse().unwrap());
     let owner = OwnerRecord { shard: SHARD, worker, incarnation, epoch };
-    assert_eq!(fleet.assign(Term(1), &[owner]).await.unwrap(), [fleet_store::Written::Yes]);
+    assert_eq!(fleet.assign(Term(1), &[owner]).await.unwrap(), [fleet_store::OwnerWrite::Written]);
 }
 
 async fn the_owner_fences(url: &str) {

@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use fleet_model::{Generation, ShardNumber, WorkerId};
 
-use super::{Before, Fleet, Intent, Now, Phase, Plan, PlanKind, PlanState, Step, handoff, placement};
+use super::{
+    Fleet, Intent, Now, Phase, Plan, PlanKind, PlanState, PlanStep, PreviousIntent, handoff, placement,
+};
 
 /// About how long a handoff takes, its copy included.
 const HANDOFF: Duration = Duration::from_millis(400);
 
 /// What a plan may use.
 #[derive(Clone, Copy, Debug)]
-pub struct Means {
+pub struct PlanBudget {
     /// IDENTIFYs that are left of the day, less those that are kept back.
     pub identifies: u32,
     /// How many IDENTIFYs may go at once.
@@ -70,7 +72,7 @@ impl Fleet {
     pub(super) fn prepare(
         &self,
         kind: PlanKind,
-        means: Means,
+        means: PlanBudget,
         now: Now,
     ) -> Result<(Intent, Plan), PlanRefused> {
         if let Some(plan) = self.intent.under_way() {
@@ -103,16 +105,16 @@ impl Fleet {
                 intent.pins.clear();
             }
         }
-        let problem = self.problem(&intent, leaving, now);
+        let problem = self.placement_problem(&intent, leaving, now);
         let target = placement::solve(&problem);
-        let homeless: Vec<ShardNumber> =
+        let unplaced: Vec<ShardNumber> =
             problem.shards.keys().copied().filter(|shard| !target.contains_key(shard)).collect();
-        if !homeless.is_empty() && kind != PlanKind::Rebalance {
+        if !unplaced.is_empty() && kind != PlanKind::Rebalance {
             let why = match &kind {
                 PlanKind::Promote(generation) => format!("on the workers of generation {generation}"),
                 _ => "on the other workers".to_owned(),
             };
-            return Err(PlanRefused::NoRoom { shards: homeless, why });
+            return Err(PlanRefused::NoRoom { shards: unplaced, why });
         }
         let plan = self.plan_of(kind, &target, means, now);
         if plan.identifies > means.identifies {
@@ -121,12 +123,12 @@ impl Fleet {
         Ok((intent, plan))
     }
 
-    fn plan_of(&self, kind: PlanKind, target: &placement::Target, means: Means, now: Now) -> Plan {
+    fn plan_of(&self, kind: PlanKind, target: &placement::Placement, means: PlanBudget, now: Now) -> Plan {
         let steps = (0..).map(ShardNumber).zip(&self.slots).filter_map(|(shard, slot)| {
             let owner = slot.owner.as_ref().filter(|owner| owner.phase != Phase::Writing)?;
             let to = target.get(&shard).filter(|to| **to != owner.worker)?;
-            let identifies = handoff::identifies(self.workers.get(&owner.worker)?, self.workers.get(to)?);
-            Some((shard, Step { from: owner.worker.clone(), to: to.clone(), identifies }))
+            let identifies = handoff::needs_identify(self.workers.get(&owner.worker)?, self.workers.get(to)?);
+            Some((shard, PlanStep { from: owner.worker.clone(), to: to.clone(), identifies }))
         });
         let steps: std::collections::BTreeMap<_, _> = steps.collect();
         let identifies = steps.values().filter(|step| step.identifies).count();
@@ -141,7 +143,10 @@ impl Fleet {
             reason: String::new(),
             steps,
             outgoing: std::collections::BTreeMap::new(),
-            before: Before { generation: self.intent.generation.clone(), pins: self.intent.pins.clone() },
+            before: PreviousIntent {
+                generation: self.intent.generation.clone(),
+                pins: self.intent.pins.clone(),
+            },
             identifies: identifies as u32,
             estimated_ms: estimated.as_millis() as u64,
             began_unix_ms: now.unix_ms,
@@ -178,7 +183,7 @@ impl Fleet {
             return Err(PlanRefused::Pointless(format!("worker {to} is not of the active generation")));
         }
         match worker.capacity {
-            Some(capacity) if self.holds(to) >= capacity => Err(PlanRefused::NoRoom {
+            Some(capacity) if self.count_shards(to) >= capacity => Err(PlanRefused::NoRoom {
                 shards: vec![shard],
                 why: format!("worker {to} takes {capacity} (SHARDS_PER_CLUSTER)"),
             }),
@@ -190,7 +195,7 @@ impl Fleet {
         if self.intent.generation.as_ref() == Some(generation) {
             return Err(PlanRefused::Pointless(format!("generation {generation} is the active one already")));
         }
-        let there = |worker: &super::super::Worker| {
+        let there = |worker: &super::super::KnownWorker| {
             worker.connected && !worker.draining && worker.generation.as_ref() == Some(generation)
         };
         if self.workers.values().any(there) {

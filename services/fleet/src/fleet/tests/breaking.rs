@@ -4,7 +4,13 @@ use super::*;
 
 /// The life of a worker ends badly.
 fn die(fleet: &mut Fleet, worker: &str, incarnation: &str, ms: u64) {
-    fleet.lease_verdict(&id(worker), &life(incarnation), Cause::Evidence, LeaseVerdict::Revoked, at(ms));
+    fleet.on_lease_verdict(
+        &id(worker),
+        &life(incarnation),
+        RevocationCause::Evidence,
+        LeaseVerdict::Revoked,
+        at(ms),
+    );
     settle_writes(fleet, at(ms));
 }
 
@@ -55,7 +61,7 @@ fn a_worker_that_died_twice_gets_nothing_for_five_seconds_and_is_named() {
             "worker a is held back for 5 s: it died 2 times and gets no shards"
         ]
     );
-    assert_eq!(view.held_back, HeldBack { workers: 1, shards: 0 });
+    assert_eq!(view.held_back, HeldBackCounts { workers: 1, shards: 0 });
     fleet.tick(at(6_900));
     settle_writes(&mut fleet, at(6_900));
     assert_eq!(shards(&fleet, "a"), [] as [u32; 0]);
@@ -88,10 +94,10 @@ fn others_get_what_a_worker_that_is_held_back_does_not() {
 #[test]
 fn a_worker_that_left_did_not_die() {
     let mut fleet = running_fleet();
-    let leaving = Report { leaving: true, ..Report::default() };
+    let leaving = WorkerReport { leaving: true, ..WorkerReport::default() };
     fleet.report(&id("a"), &life("1"), leaving, at(2_000)).unwrap();
     settle_writes(&mut fleet, at(2_000));
-    assert_eq!(fleet.breaker, Breaker::default());
+    assert_eq!(fleet.breaker, DeathBreaker::default());
 }
 
 #[test]
@@ -126,7 +132,7 @@ fn a_shard_whose_owners_die_waits_and_says_why() {
     let view = fleet.view(at(2_300));
     assert_eq!(view.shards[0].report.detail, "held back for 5 s: 2 of its owners died");
     assert!(problems(&view).contains(&"shard 0 is held back for 5 s: 2 of its owners died".to_owned()));
-    assert_eq!(view.held_back, HeldBack { workers: 0, shards: 6 });
+    assert_eq!(view.held_back, HeldBackCounts { workers: 0, shards: 6 });
     for ms in [4_000, 6_000] {
         report_as(&mut fleet, "c", "1", ms);
     }
@@ -155,7 +161,7 @@ fn a_shard_whose_owners_died_close_to_each_other_goes_to_a_careful_one_and_stays
     for ms in (8_000..620_000).step_by(2_000) {
         report_as(&mut fleet, "c", "1", ms);
     }
-    assert_eq!(fleet.breaker, Breaker::default(), "the deaths are forgotten");
+    assert_eq!(fleet.breaker, DeathBreaker::default(), "the deaths are forgotten");
     assert_eq!(careful(&fleet, "c"), (0..6).collect::<Vec<_>>(), "what it was assigned as it stays");
     assert_eq!(fleet.assignment(&id("c")).unwrap().revision, revision);
     // A clean move after that is an ordinary one.
@@ -173,7 +179,7 @@ fn what_an_owner_was_not_told_of_did_not_kill_it() {
     fleet.join(registration("a", "1"), at(0)).unwrap();
     fleet.tick(at(1_000));
     first_write(&mut fleet, at(1_000));
-    assert!(matches!(fleet.slots[0].owner, Some(Owner { phase: Phase::Writing, .. })));
+    assert!(matches!(fleet.slots[0].owner, Some(ShardOwner { phase: Phase::Writing, .. })));
     die(&mut fleet, "a", "1", 1_100);
     assert!(fleet.breaker.shards.is_empty());
 }
@@ -203,7 +209,7 @@ fn next_owner_is_told_that_another_ran_the_shard_before() {
 
     // A new coordinator that reads the store and finds none of the owners.
     let recovered = Recovered { workers: Vec::new(), ..recovered() };
-    let mut fleet = Fleet::new(rules(), Term(2), Wish::explicit(12), recovered, at(0));
+    let mut fleet = Fleet::new(rules(), Term(2), WantedTotal::explicit(12), recovered, at(0));
     join(&mut fleet, "c", "1", 100);
     for ms in (250..10_000).step_by(250) {
         report_as(&mut fleet, "c", "1", ms);
@@ -211,7 +217,7 @@ fn next_owner_is_told_that_another_ran_the_shard_before() {
     assert_eq!(ran_before(&fleet, "c"), (0..12).collect::<Vec<_>>());
 
     // A new coordinator that finds nothing in the store and hears of some shards: a dead worker may have run the rest.
-    let mut fleet = Fleet::new(rules(), Term(1), Wish::explicit(4), Recovered::default(), at(0));
+    let mut fleet = Fleet::new(rules(), Term(1), WantedTotal::explicit(4), Recovered::default(), at(0));
     let running = (0..2).map(|shard| (ShardNumber(shard), Epoch(10))).collect();
     fleet.join(Registration { running, running_total: 4, ..registration("a", "1") }, at(0)).unwrap();
     for ms in (250..10_000).step_by(250) {
@@ -233,7 +239,7 @@ fn first_death_brings_brief_care_unless_killed_from_outside() {
     ] {
         let mut fleet = running_fleet();
         if before == Some(true) {
-            fleet.exit_explained(&id("a"), None, reason, at(1_900));
+            fleet.record_exit_reason(&id("a"), None, reason, at(1_900));
         }
         if before == Some(false) {
             // The probe has shown it first; no worker takes its shards yet.
@@ -241,7 +247,7 @@ fn first_death_brings_brief_care_unless_killed_from_outside() {
         }
         die(&mut fleet, "a", "1", 2_000);
         if before == Some(false) {
-            fleet.exit_explained(&id("a"), Some(&life("1")), reason, at(2_100));
+            fleet.record_exit_reason(&id("a"), Some(&life("1")), reason, at(2_100));
             report_as(&mut fleet, "b", "1", 2_200);
         }
         assert_eq!(shards(&fleet, "b").len(), 12, "{reason}");

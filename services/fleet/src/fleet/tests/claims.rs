@@ -25,7 +25,8 @@ fn epochs_above_every_clock_are_refused() {
         (clock + 10 * DAY_MS, clock + 11 * DAY_MS + 1, false),
     ];
     for (term, epoch, believed) in rows {
-        let mut fleet = Fleet::new(rules(), Term(term), Wish::explicit(12), Recovered::default(), at(0));
+        let mut fleet =
+            Fleet::new(rules(), Term(term), WantedTotal::explicit(12), Recovered::default(), at(0));
         let joined = fleet.join(claims("x", 0..12, epoch, 12), at(2_000));
         assert_eq!(joined.is_ok(), believed, "epoch {epoch} in term {term}: {joined:?}");
         assert_eq!(fleet.workers.len(), usize::from(believed), "a refused claim leaves nothing");
@@ -37,7 +38,7 @@ fn stored_epoch_is_believed_above_the_clock() {
     let mut records = recovered();
     let future = at(0).unix_ms + 100 * DAY_MS;
     records.owners.iter_mut().for_each(|owner| owner.epoch = Epoch(future));
-    let mut fleet = Fleet::new(rules(), Term(2), Wish::explicit(12), records, at(0));
+    let mut fleet = Fleet::new(rules(), Term(2), WantedTotal::explicit(12), records, at(0));
     let assignment = fleet.join(claims("a", 0..6, future, 12), at(100)).unwrap();
     assert_eq!(assignment.shards.len(), 6);
 }
@@ -57,7 +58,7 @@ fn claims_do_not_take_shards_from_live_owners() {
         for effect in effects {
             if let Effect::Write(owners) = effect {
                 assert!(owners.iter().all(|owner| owner.worker != id("x")));
-                fleet.written(owners.iter().map(|owner| (owner, Ok(()))), at(2_010));
+                fleet.on_written(owners.iter().map(|owner| (owner, Ok(()))), at(2_010));
             }
         }
         let owners =
@@ -69,7 +70,7 @@ fn claims_do_not_take_shards_from_live_owners() {
 /// A new coordinator has read owners `a` (shards 0 to 5) and `b` from the store and has heard neither.
 #[test]
 fn shards_of_owners_that_were_only_read_from_the_store_are_not_given_to_another_claimant() {
-    let mut fleet = Fleet::new(rules(), Term(2), Wish::explicit(12), recovered(), at(0));
+    let mut fleet = Fleet::new(rules(), Term(2), WantedTotal::explicit(12), recovered(), at(0));
     let claim = |shards, ms: u64| claims("x", shards, at(ms).unix_ms, 12);
     for shards in [0..1, 0..12, 5..7] {
         let first = shards.start;
@@ -84,7 +85,7 @@ fn shards_of_owners_that_were_only_read_from_the_store_are_not_given_to_another_
     assert_eq!(shards(&fleet, "a"), [0, 1, 2, 3, 4, 5]);
 
     // The owner is not heard in time: a store that lost its last writes may name a wrong one.
-    let mut fleet = Fleet::new(rules(), Term(2), Wish::explicit(12), recovered(), at(0));
+    let mut fleet = Fleet::new(rules(), Term(2), WantedTotal::explicit(12), recovered(), at(0));
     let late = u64::try_from(fleet.grace_until.as_millis()).unwrap();
     fleet.join(claim(0..1, late - 1), at(late - 1)).unwrap_err();
     assert_eq!(fleet.join(claim(0..1, late), at(late)).unwrap().shards.len(), 1);
@@ -97,7 +98,7 @@ fn contested_shard_is_reassigned_above_the_stored_epoch() {
     fleet.join(claims("x", 0..1, claimed, 12), at(2_000)).unwrap();
     for effect in fleet.take_effects() {
         if let Effect::Write(owners) = effect {
-            fleet.written(owners.iter().map(|owner| (owner, Err(Some(Epoch(claimed))))), at(2_010));
+            fleet.on_written(owners.iter().map(|owner| (owner, Err(Some(Epoch(claimed))))), at(2_010));
         }
     }
     settle_writes(&mut fleet, at(2_020));
@@ -124,7 +125,7 @@ fn unlikely_totals_are_refused() {
     ];
     for (wanted, stored, claimed, believed) in rows {
         let recovered = Recovered { shard_total: stored, ..Recovered::default() };
-        let mut fleet = Fleet::new(rules(), Term(1), Wish::explicit(wanted), recovered, at(0));
+        let mut fleet = Fleet::new(rules(), Term(1), WantedTotal::explicit(wanted), recovered, at(0));
         let joined = fleet.join(claims("x", 0..1, 10, claimed), at(500));
         assert_eq!(joined.is_ok(), believed, "{claimed} of {wanted}, {stored:?}: {joined:?}");
         if !believed {
@@ -150,7 +151,7 @@ fn stored_total_without_owners_is_taken_only_if_it_is_likely() {
         let owner = records.owners[0].clone();
         let owners = (0..owners).map(|shard| RecoveredOwner { shard: ShardNumber(shard), ..owner.clone() });
         (records.shard_total, records.owners) = (Some(stored), owners.collect());
-        let mut fleet = Fleet::new(rules(), Term(2), Wish::explicit(wanted), records, at(0));
+        let mut fleet = Fleet::new(rules(), Term(2), WantedTotal::explicit(wanted), records, at(0));
         assert_eq!(fleet.shard_total() == Some(stored), taken, "{stored} of {wanted}");
         // Workers that run it are believed either way.
         fleet.join(claims("a", 0..1, owner.epoch.0, stored), at(100)).unwrap();
@@ -175,7 +176,7 @@ fn owner_is_written_again_until_its_record_is_valid() {
             assert_eq!(owners.iter().map(|owner| owner.shard).collect::<Vec<_>>(), [ShardNumber(0)]);
             writes += 1;
             let valid = ms > 60_000;
-            fleet.written([(&owners[0], if valid { Ok(()) } else { Err(None) })], at(ms));
+            fleet.on_written([(&owners[0], if valid { Ok(()) } else { Err(None) })], at(ms));
             if !valid {
                 fleet.record_is_invalid(ShardNumber(0), at(ms));
             }
@@ -211,8 +212,8 @@ fn highest_epoch_stops_one_shard_and_is_named() {
     records.workers.clear();
     records.last_ran_unix_ms = Some(at(0).unix_ms);
     records.owners[3].epoch = Epoch(u64::MAX);
-    let wish = Wish { total: 12, explicit: false };
-    let mut fleet = Fleet::new(rules(), Term(2), wish, records, at(0));
+    let wanted = WantedTotal { total: 12, explicit: false };
+    let mut fleet = Fleet::new(rules(), Term(2), wanted, records, at(0));
     fleet.join(registration("c", "1"), at(100)).unwrap();
     for ms in (100..9_000).step_by(100) {
         fleet.tick(at(ms));
@@ -242,9 +243,9 @@ fn refused_writes_back_off_and_are_named() {
                     Effect::Write(owners) => {
                         writes.push(ms);
                         let above = Epoch(owners[0].epoch.0 + 1);
-                        fleet.written([(&owners[0], Err(Some(above)))], at(ms));
+                        fleet.on_written([(&owners[0], Err(Some(above)))], at(ms));
                     }
-                    Effect::FindLeases => fleet.leases_found(Some(Vec::new()), at(ms)),
+                    Effect::FindLeases => fleet.on_leases_found(Some(Vec::new()), at(ms)),
                     Effect::Note(Note::Outranked { .. }) => outranked += 1,
                     _ => {}
                 }
@@ -288,7 +289,7 @@ fn worker_with_a_stale_token_gets_no_shards_for_a_while() {
     assert!(!fleet.is_excluded(&id("a")));
     assert_eq!((shards(&fleet, "a").len(), shards(&fleet, "b").len()), (6, 6), "it gets shards again");
     fleet.exclude(&id("a"), &life("1"), at(90_000)).unwrap();
-    let leaving = Report { leaving: true, ..Report::default() };
+    let leaving = WorkerReport { leaving: true, ..WorkerReport::default() };
     fleet.report(&id("a"), &life("1"), leaving, at(90_100)).unwrap();
     fleet.join(registration("a", "2"), at(90_200)).unwrap();
     assert!(!fleet.is_excluded(&id("a")), "another incarnation may have another token");
@@ -345,10 +346,10 @@ fn shard_that_becomes_ready_ends_the_exclusion_of_its_worker() {
 #[test]
 fn new_advice_applies_while_the_fleet_runs() {
     let mut fleet = running_fleet();
-    fleet.follow_advice(Wish { total: 16, explicit: false }, 16);
+    fleet.follow_advice(WantedTotal { total: 16, explicit: false }, 16);
     assert_eq!((fleet.shard_total(), fleet.rules.identifies_at_once), (Some(12), 16));
     assert!(problems(&fleet.view(at(2_000)))[0].contains("16 are wanted"));
-    fleet.follow_advice(Wish { total: 12, explicit: false }, 0);
+    fleet.follow_advice(WantedTotal { total: 12, explicit: false }, 0);
     assert_eq!(problems(&fleet.view(at(2_000))), [] as [&str; 0]);
     assert_eq!(fleet.rules.identifies_at_once, 1);
 }
@@ -362,10 +363,16 @@ fn exit_report_alone_counts_no_death() {
             fleet.stream_ended(&id("a"), &life("1"), at(6_900));
         }
         if unseen {
-            fleet.exit_unseen(&id("a"), &life("1"));
+            fleet.exit_unconfirmed(&id("a"), &life("1"));
         }
-        fleet.exited(&id("a"), None, at(7_000)).unwrap();
-        fleet.lease_verdict(&id("a"), &life("1"), Cause::Evidence, LeaseVerdict::Revoked, at(7_001));
+        fleet.accept_exit(&id("a"), None, at(7_000)).unwrap();
+        fleet.on_lease_verdict(
+            &id("a"),
+            &life("1"),
+            RevocationCause::Evidence,
+            LeaseVerdict::Revoked,
+            at(7_001),
+        );
         assert_eq!(fleet.breaker.workers.len(), deaths, "{connected} {unseen}");
         assert_eq!(fleet.breaker.shards.len(), deaths * 6, "{connected} {unseen}");
     }
@@ -375,7 +382,7 @@ fn exit_report_alone_counts_no_death() {
 fn worker_without_the_store_gets_shards_only_as_a_last_resort() {
     let mut fleet = fleet(4);
     let away = |fleet: &mut Fleet, store_away: bool, ms: u64| {
-        let report = Report { store_away, ..obedient(fleet, "a") };
+        let report = WorkerReport { store_away, ..obedient(fleet, "a") };
         fleet.report(&id("a"), &life("1"), report, at(ms)).unwrap();
         settle_writes(fleet, at(ms));
     };
@@ -389,7 +396,7 @@ fn worker_without_the_store_gets_shards_only_as_a_last_resort() {
         fleet.view(at(1_200)).problems.iter().any(|problem| problem.code == ProblemCode::WorkerStoreAway)
     };
     assert!(named(&fleet));
-    let leaving = Report { leaving: true, ..Report::default() };
+    let leaving = WorkerReport { leaving: true, ..WorkerReport::default() };
     fleet.report(&id("b"), &life("1"), leaving, at(1_200)).unwrap();
     settle_writes(&mut fleet, at(1_200));
     assert_eq!(shards(&fleet, "a").len(), 4, "no other worker can take them");

@@ -23,7 +23,7 @@ fn fleet_with_peer(peer: IpAddr) -> Fleet {
 }
 
 fn look(broke_at: u64) -> Effect {
-    Effect::Look {
+    Effect::Probe {
         worker: id("a"),
         incarnation: life("1"),
         address: (HOST, 50_052).into(),
@@ -31,8 +31,8 @@ fn look(broke_at: u64) -> Effect {
     }
 }
 
-fn looked(fleet: &mut Fleet, broke_at: u64, finding: Finding, ms: u64) -> Vec<Effect> {
-    fleet.looked(&id("a"), &life("1"), Duration::from_millis(broke_at), finding, at(ms));
+fn probed(fleet: &mut Fleet, broke_at: u64, finding: Finding, ms: u64) -> Vec<Effect> {
+    fleet.on_probe(&id("a"), &life("1"), Duration::from_millis(broke_at), finding, at(ms));
     fleet.take_effects()
 }
 
@@ -41,12 +41,20 @@ fn an_address_that_refuses_is_a_death_and_all_shards_are_assigned_at_once() {
     let mut fleet = fleet_with_peer(HOST);
     fleet.stream_ended(&id("a"), &life("1"), at(6_000));
     assert_eq!(fleet.take_effects(), [look(6_000)], "without a tick");
-    assert_eq!(looked(&mut fleet, 6_000, Finding::Refuses, 6_060), [revocation("a", Cause::Evidence)]);
+    assert_eq!(
+        probed(&mut fleet, 6_000, Finding::Refuses, 6_060),
+        [revocation("a", RevocationCause::Evidence)]
+    );
     let (_, before) = fleet.owner(ShardNumber(0)).unwrap();
-    fleet.lease_verdict(&id("a"), &life("1"), Cause::Evidence, LeaseVerdict::Revoked, at(6_061));
+    fleet.on_lease_verdict(&id("a"), &life("1"), RevocationCause::Evidence, LeaseVerdict::Revoked, at(6_061));
     let notes = settle_writes(&mut fleet, at(6_062));
     let since_broken = Some(Duration::from_millis(61));
-    assert!(notes.contains(&Note::Lost { worker: id("a"), shards: 6, cause: Cause::Evidence, since_broken }));
+    assert!(notes.contains(&Note::Lost {
+        worker: id("a"),
+        shards: 6,
+        cause: RevocationCause::Evidence,
+        since_broken
+    }));
     assert_eq!(shards(&fleet, "b").len(), 12, "all in one go, whatever may move at once");
     assert!(fleet.owner(ShardNumber(0)).unwrap().1 > before);
 }
@@ -56,8 +64,8 @@ fn another_that_answers_there_is_a_death_too() {
     let mut fleet = fleet_with_peer(HOST);
     fleet.stream_ended(&id("a"), &life("1"), at(6_000));
     fleet.take_effects();
-    let effects = looked(&mut fleet, 6_000, Finding::AnotherAnswers, 6_010);
-    assert_eq!(effects, [revocation("a", Cause::Evidence)]);
+    let effects = probed(&mut fleet, 6_000, Finding::AnotherAnswers, 6_010);
+    assert_eq!(effects, [revocation("a", RevocationCause::Evidence)]);
 }
 
 #[test]
@@ -69,7 +77,7 @@ fn without_evidence_it_looks_again_with_growing_pauses_and_then_no_more() {
         if fleet.take_effects().contains(&look(6_000)) {
             looks.push(ms);
             let finding = if looks.len() % 2 == 0 { Finding::Answers } else { Finding::Unclear };
-            assert_eq!(looked(&mut fleet, 6_000, finding, ms), []);
+            assert_eq!(probed(&mut fleet, 6_000, finding, ms), []);
         }
         fleet.tick(at(ms + 100));
     }
@@ -84,7 +92,10 @@ fn through_a_proxy_a_refusal_proves_nothing() {
         fleet.stream_opened(&id("a"), &life("1"), peer);
         fleet.stream_ended(&id("a"), &life("1"), at(6_000));
         fleet.tick(at(6_100));
-        assert!(!fleet.take_effects().iter().any(|effect| matches!(effect, Effect::Look { .. })), "{peer:?}");
+        assert!(
+            !fleet.take_effects().iter().any(|effect| matches!(effect, Effect::Probe { .. })),
+            "{peer:?}"
+        );
     }
 }
 
@@ -103,26 +114,26 @@ fn a_worker_that_was_heard_meanwhile_is_not_touched() {
     let running = fleet.assignment(&id("a")).unwrap().shards.clone();
     fleet.join(Registration { running, running_total: 12, ..registration("a", "1") }, at(6_040)).unwrap();
     settle_writes(&mut fleet, at(6_040));
-    assert_eq!(looked(&mut fleet, 6_000, Finding::Refuses, 6_060), []);
+    assert_eq!(probed(&mut fleet, 6_000, Finding::Refuses, 6_060), []);
     // Nor does an old look say anything of a newer break.
     fleet.stream_ended(&id("a"), &life("1"), at(6_050));
     fleet.take_effects();
-    assert_eq!(looked(&mut fleet, 6_000, Finding::Refuses, 6_060), []);
+    assert_eq!(probed(&mut fleet, 6_000, Finding::Refuses, 6_060), []);
 }
 
 #[test]
 fn a_revocation_that_is_on_its_way_decides_over_a_worker_that_comes_back() {
     let mut fleet = fleet_with_peer(HOST);
     fleet.stream_ended(&id("a"), &life("1"), at(6_000));
-    looked(&mut fleet, 6_000, Finding::Refuses, 6_060);
+    probed(&mut fleet, 6_000, Finding::Refuses, 6_060);
     let running = fleet.assignment(&id("a")).unwrap().shards.clone();
     fleet.join(Registration { running, running_total: 12, ..registration("a", "1") }, at(6_061)).unwrap();
     settle_writes(&mut fleet, at(6_061));
     assert_eq!(shards(&fleet, "b").len(), 6, "its shards are its own until the store has spoken");
-    fleet.lease_verdict(&id("a"), &life("1"), Cause::Evidence, LeaseVerdict::Revoked, at(6_062));
+    fleet.on_lease_verdict(&id("a"), &life("1"), RevocationCause::Evidence, LeaseVerdict::Revoked, at(6_062));
     settle_writes(&mut fleet, at(6_062));
     assert_eq!(shards(&fleet, "b").len(), 12);
-    assert!(fleet.report(&id("a"), &life("1"), Report::default(), at(6_063)).is_err());
+    assert!(fleet.report(&id("a"), &life("1"), WorkerReport::default(), at(6_063)).is_err());
     // It comes back as another, with nothing.
     fleet.join(registration("a", "2"), at(6_064)).unwrap();
     settle_writes(&mut fleet, at(6_064));
@@ -132,11 +143,11 @@ fn a_revocation_that_is_on_its_way_decides_over_a_worker_that_comes_back() {
 #[test]
 fn without_a_store_that_is_trusted_nothing_is_looked_for() {
     let mut fleet = fleet_with_peer(HOST);
-    fleet.store_is_away();
+    fleet.mark_store_away();
     fleet.stream_ended(&id("a"), &life("1"), at(6_000));
     fleet.tick(at(6_100));
     assert_eq!(fleet.take_effects(), []);
-    fleet.store_answers(true, at(6_200));
+    fleet.mark_store_up(true, at(6_200));
     fleet.take_effects();
     fleet.tick(at(6_300));
     assert_eq!(fleet.take_effects(), [], "not within the TTL after it was away");
@@ -150,8 +161,14 @@ fn evidence_is_seen_and_needs_no_grace() {
     fleet.take_effects();
     fleet.stream_ended(&id("a"), &life("1"), at(60_000));
     assert_eq!(fleet.take_effects(), [look(60_000)]);
-    looked(&mut fleet, 60_000, Finding::Refuses, 60_060);
-    fleet.lease_verdict(&id("a"), &life("1"), Cause::Evidence, LeaseVerdict::Revoked, at(60_061));
+    probed(&mut fleet, 60_000, Finding::Refuses, 60_060);
+    fleet.on_lease_verdict(
+        &id("a"),
+        &life("1"),
+        RevocationCause::Evidence,
+        LeaseVerdict::Revoked,
+        at(60_061),
+    );
     settle_writes(&mut fleet, at(60_062));
     assert_eq!(shards(&fleet, "b").len(), 12);
 }
@@ -160,8 +177,8 @@ fn evidence_is_seen_and_needs_no_grace() {
 fn a_store_that_could_not_say_is_asked_again_when_the_address_still_refuses() {
     let mut fleet = fleet_with_peer(HOST);
     fleet.stream_ended(&id("a"), &life("1"), at(6_000));
-    looked(&mut fleet, 6_000, Finding::Refuses, 6_060);
-    fleet.lease_verdict(&id("a"), &life("1"), Cause::Evidence, LeaseVerdict::Unknown, at(6_061));
+    probed(&mut fleet, 6_000, Finding::Refuses, 6_060);
+    fleet.on_lease_verdict(&id("a"), &life("1"), RevocationCause::Evidence, LeaseVerdict::Unknown, at(6_061));
     fleet.tick(at(6_100));
     assert_eq!(fleet.take_effects(), []);
     fleet.tick(at(6_600));
@@ -171,15 +188,15 @@ fn a_store_that_could_not_say_is_asked_again_when_the_address_still_refuses() {
 #[test]
 fn a_store_that_restarted_is_told_again_whose_lease_is_revoked() {
     let mut fleet = fleet_with_peer(HOST);
-    fleet.lease_verdict(&id("a"), &life("1"), Cause::Evidence, LeaseVerdict::Revoked, at(6_000));
+    fleet.on_lease_verdict(&id("a"), &life("1"), RevocationCause::Evidence, LeaseVerdict::Revoked, at(6_000));
     settle_writes(&mut fleet, at(6_000));
-    fleet.store_answers(false, at(7_000));
-    assert!(fleet.take_effects().contains(&revocation("a", Cause::Evidence)));
+    fleet.mark_store_up(false, at(7_000));
+    assert!(fleet.take_effects().contains(&revocation("a", RevocationCause::Evidence)));
     // By then the lease has lapsed, whatever the store has forgotten.
     fleet.tick(at(12_000));
     fleet.take_effects();
-    fleet.store_answers(false, at(12_000));
-    assert!(!fleet.take_effects().contains(&revocation("a", Cause::Evidence)));
+    fleet.mark_store_up(false, at(12_000));
+    assert!(!fleet.take_effects().contains(&revocation("a", RevocationCause::Evidence)));
 }
 
 /// Two workers with six shards each, whose addresses tell nothing. The store is trusted.
@@ -193,14 +210,20 @@ fn supervised_fleet() -> Fleet {
 fn an_exit_that_was_seen_needs_no_broken_stream_and_no_look() {
     for named in [Some(life("1")), None] {
         let mut fleet = supervised_fleet();
-        assert_eq!(fleet.exited(&id("a"), named.as_ref(), at(6_000)), Ok(life("1")));
-        assert_eq!(fleet.take_effects(), [revocation("a", Cause::Evidence)]);
+        assert_eq!(fleet.accept_exit(&id("a"), named.as_ref(), at(6_000)), Ok(life("1")));
+        assert_eq!(fleet.take_effects(), [revocation("a", RevocationCause::Evidence)]);
         assert_eq!(shards(&fleet, "b").len(), 6, "the store has not spoken");
-        fleet.lease_verdict(&id("a"), &life("1"), Cause::Evidence, LeaseVerdict::Revoked, at(6_001));
+        fleet.on_lease_verdict(
+            &id("a"),
+            &life("1"),
+            RevocationCause::Evidence,
+            LeaseVerdict::Revoked,
+            at(6_001),
+        );
         settle_writes(&mut fleet, at(6_001));
         assert_eq!(shards(&fleet, "b").len(), 12);
         // A worker that lives all the same is not listened to any more, and comes back as another.
-        assert!(fleet.report(&id("a"), &life("1"), Report::default(), at(6_002)).is_err());
+        assert!(fleet.report(&id("a"), &life("1"), WorkerReport::default(), at(6_002)).is_err());
         fleet.join(registration("a", "2"), at(6_003)).unwrap();
     }
 }
@@ -208,10 +231,10 @@ fn an_exit_that_was_seen_needs_no_broken_stream_and_no_look() {
 #[test]
 fn an_exit_of_somebody_else_is_none_of_ours() {
     let mut fleet = supervised_fleet();
-    let unknown = fleet.exited(&id("c"), None, at(6_000));
+    let unknown = fleet.accept_exit(&id("c"), None, at(6_000));
     assert_eq!(unknown, Err(ExitRefused::Unknown { worker: id("c") }));
-    let older = fleet.exited(&id("a"), Some(&life("0")), at(6_000));
-    assert_eq!(older, Err(ExitRefused::AnotherLife { worker: id("a"), known: life("1") }));
+    let older = fleet.accept_exit(&id("a"), Some(&life("0")), at(6_000));
+    assert_eq!(older, Err(ExitRefused::OtherIncarnation { worker: id("a"), known: life("1") }));
     assert_eq!(fleet.take_effects(), []);
 }
 
@@ -219,21 +242,25 @@ fn an_exit_of_somebody_else_is_none_of_ours() {
 fn an_exit_while_the_store_is_not_trusted_is_the_lease_s_to_decide() {
     let mut fleet = supervised_fleet();
     let untrusted = Err(ExitRefused::StoreUntrusted { worker: id("a") });
-    fleet.store_is_away();
-    assert_eq!(fleet.exited(&id("a"), None, at(6_000)), untrusted);
-    fleet.store_answers(true, at(6_100));
+    fleet.mark_store_away();
+    assert_eq!(fleet.accept_exit(&id("a"), None, at(6_000)), untrusted);
+    fleet.mark_store_up(true, at(6_100));
     fleet.take_effects();
-    assert_eq!(fleet.exited(&id("a"), None, at(11_099)), untrusted, "not within the TTL after it was away");
+    assert_eq!(
+        fleet.accept_exit(&id("a"), None, at(11_099)),
+        untrusted,
+        "not within the TTL after it was away"
+    );
     assert_eq!(fleet.take_effects(), []);
-    assert_eq!(fleet.exited(&id("a"), None, at(11_100)), Ok(life("1")));
+    assert_eq!(fleet.accept_exit(&id("a"), None, at(11_100)), Ok(life("1")));
 }
 
 #[test]
 fn an_exit_is_seen_and_needs_no_grace() {
     // A coordinator that has just started, and has heard nobody yet.
-    let mut fleet = Fleet::new(rules(), Term(2), Wish::explicit(12), recovered(), at(0));
+    let mut fleet = Fleet::new(rules(), Term(2), WantedTotal::explicit(12), recovered(), at(0));
     fleet.join(Registration { running_total: 12, ..registration("b", "1") }, at(0)).unwrap();
     fleet.take_effects();
-    assert_eq!(fleet.exited(&id("a"), None, at(5_000)), Ok(life("1")));
-    assert!(fleet.take_effects().contains(&revocation("a", Cause::Evidence)));
+    assert_eq!(fleet.accept_exit(&id("a"), None, at(5_000)), Ok(life("1")));
+    assert!(fleet.take_effects().contains(&revocation("a", RevocationCause::Evidence)));
 }

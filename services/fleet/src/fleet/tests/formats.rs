@@ -38,7 +38,7 @@ fn it_is_the_newest_that_all_read() {
     let answer = fleet.join(reads("c", "1", 1), at(1_200)).unwrap();
     assert_eq!(answer.checkpoint_format, 1, "it is told with its registration");
     assert_eq!(told(&mut fleet), [(id("a"), 1), (id("b"), 1), (id("c"), 1)], "and the others at once");
-    fleet.lease_verdict(&id("c"), &life("1"), Cause::Silence, LeaseVerdict::Revoked, at(9_000));
+    fleet.on_lease_verdict(&id("c"), &life("1"), RevocationCause::Silence, LeaseVerdict::Revoked, at(9_000));
     settle_writes(&mut fleet, at(9_000));
     assert_eq!((format(&fleet, "a"), format(&fleet, "b")), (2, 2));
     // Of the other newer ones nobody may write what it reads and the rest do not.
@@ -55,7 +55,7 @@ fn one_that_does_not_say_reads_the_first() {
 
 /// A coordinator that has just started, and knows both workers from the store.
 fn restarted() -> Fleet {
-    Fleet::new(rules(), Term(2), Wish::explicit(12), recovered(), at(0))
+    Fleet::new(rules(), Term(2), WantedTotal::explicit(12), recovered(), at(0))
 }
 
 fn running(worker: &str, newest: u16) -> Registration {

@@ -21,8 +21,8 @@ fn runs(fleet: &Fleet, worker: &str, shard: ShardNumber) -> bool {
 }
 
 /// A report that says nothing of copies.
-fn without_copies(fleet: &Fleet, worker: &str) -> Report {
-    Report { arrived: Vec::new(), ..obedient(fleet, worker) }
+fn without_copies(fleet: &Fleet, worker: &str) -> WorkerReport {
+    WorkerReport { arrived: Vec::new(), ..obedient(fleet, worker) }
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn a_copy_that_does_not_come_holds_nothing_up_for_ever() {
 fn a_target_that_dies_leaves_the_shard_where_it_is() {
     let mut fleet = with_a_third();
     let (shard, _) = arriving(&fleet, "c");
-    fleet.lease_verdict(&id("c"), &life("1"), Cause::Evidence, LeaseVerdict::Revoked, at(2100));
+    fleet.on_lease_verdict(&id("c"), &life("1"), RevocationCause::Evidence, LeaseVerdict::Revoked, at(2100));
     settle_writes(&mut fleet, at(2100));
     report(&mut fleet, "a", at(2200));
     assert!(runs(&fleet, "a", shard));
@@ -75,7 +75,7 @@ fn a_target_that_dies_when_the_shard_was_let_go_is_no_end_of_it() {
     let mut fleet = with_a_third();
     let (shard, Arriving { epoch, .. }) = arriving(&fleet, "c");
     report(&mut fleet, "c", at(2100));
-    fleet.lease_verdict(&id("c"), &life("1"), Cause::Evidence, LeaseVerdict::Revoked, at(2200));
+    fleet.on_lease_verdict(&id("c"), &life("1"), RevocationCause::Evidence, LeaseVerdict::Revoked, at(2200));
     report(&mut fleet, "a", at(2300));
     let (owner, now) = fleet.owner(shard).unwrap();
     assert_eq!((owner.clone(), now > epoch), (id("a"), true), "it is back under a higher epoch");
@@ -89,7 +89,7 @@ fn what_an_owner_ran_that_died_before_it_was_ready_makes_older_copies_void() {
     report(&mut fleet, "a", at(2200));
     assert_eq!(fleet.assignment(&id("c")).unwrap().handed_over[&shard], epoch);
     // It was told to run the shard, and may have: nobody knows how far it came.
-    fleet.lease_verdict(&id("c"), &life("1"), Cause::Evidence, LeaseVerdict::Revoked, at(2300));
+    fleet.on_lease_verdict(&id("c"), &life("1"), RevocationCause::Evidence, LeaseVerdict::Revoked, at(2300));
     settle_writes(&mut fleet, at(2300));
     let (owner, _) = fleet.owner(shard).unwrap();
     let owner = owner.clone();
@@ -100,7 +100,7 @@ fn what_an_owner_ran_that_died_before_it_was_ready_makes_older_copies_void() {
 fn a_source_that_dies_while_it_is_copied_is_a_failover_like_any_other() {
     let mut fleet = with_a_third();
     let (shard, _) = arriving(&fleet, "c");
-    fleet.lease_verdict(&id("a"), &life("1"), Cause::Evidence, LeaseVerdict::Revoked, at(2100));
+    fleet.on_lease_verdict(&id("a"), &life("1"), RevocationCause::Evidence, LeaseVerdict::Revoked, at(2100));
     settle_writes(&mut fleet, at(2100));
     let (owner, _) = fleet.owner(shard).unwrap();
     let owner = owner.clone();
@@ -125,7 +125,7 @@ fn the_last_shard_of_one_that_leaves_is_handed_over_too() {
     report(&mut fleet, "c", at(2100));
     // It is on its way out, and says no more than that.
     let url = fleet.assignment(&id("c")).unwrap().arriving[&shard].url.clone();
-    let leaving = Report { leaving: true, draining: true, ..Report::default() };
+    let leaving = WorkerReport { leaving: true, draining: true, ..WorkerReport::default() };
     fleet.report(&id("a"), &life("1"), leaving, at(2200)).unwrap();
     assert_eq!(
         fleet.assignment(&id("c")).unwrap().arriving[&shard].url,
@@ -148,7 +148,7 @@ fn of_those_that_have_to_identify_only_as_many_set_out_as_may_identify() {
             report(&mut fleet, worker, now);
         }
         // The new one has heard of its shard, and says nothing of it yet.
-        let silent = Report { shards: Vec::new(), ..obedient(&fleet, "c") };
+        let silent = WorkerReport { shards: Vec::new(), ..obedient(&fleet, "c") };
         fleet.report(&id("c"), &life("1"), silent, now).unwrap();
         fleet.tick(now);
         assert!(shards(&fleet, "c").len() <= rules().identifies_at_once);
@@ -160,7 +160,7 @@ fn of_those_that_have_to_identify_only_as_many_set_out_as_may_identify() {
 fn without_the_store_no_shard_is_asked_back() {
     let mut fleet = with_a_third();
     let (shard, _) = arriving(&fleet, "c");
-    fleet.store_is_away();
+    fleet.mark_store_away();
     for worker in ["c", "a"] {
         report(&mut fleet, worker, at(2100));
     }
@@ -196,7 +196,13 @@ fn taken_over_shard_stays_until_ready_or_timeout() {
         (ShardStatus::Ready, 3_000),
     ] {
         let mut fleet = running_fleet();
-        fleet.lease_verdict(&id("a"), &life("1"), Cause::Evidence, LeaseVerdict::Revoked, at(2_000));
+        fleet.on_lease_verdict(
+            &id("a"),
+            &life("1"),
+            RevocationCause::Evidence,
+            LeaseVerdict::Revoked,
+            at(2_000),
+        );
         settle_writes(&mut fleet, at(2_000));
         fleet.join(registration("c", "1"), at(2_100)).unwrap();
         let mut moved_at = None;
@@ -208,7 +214,7 @@ fn taken_over_shard_stays_until_ready_or_timeout() {
             });
             fleet.intent.pins = (1..12).map(|shard| (ShardNumber(shard), id("b"))).collect();
             fleet.report(&id("b"), &life("1"), report, at(ms)).unwrap();
-            let silent = Report { arrived: Vec::new(), ..obedient(&fleet, "c") };
+            let silent = WorkerReport { arrived: Vec::new(), ..obedient(&fleet, "c") };
             fleet.report(&id("c"), &life("1"), silent, at(ms)).unwrap();
             fleet.tick(at(ms));
             settle_writes(&mut fleet, at(ms));

@@ -56,7 +56,7 @@ enum Fault {
     /// Reports wait for a busy coordinator, which then takes the newest.
     LateReports(usize, u8),
     StreamBreaks(usize),
-    /// The stream breaks, and the next look says that nobody is there; but the worker lives.
+    /// The stream breaks, and the next probe says that nobody is there; but the worker lives.
     FalseEvidence(usize),
     StoreAway(u8),
     /// A worker is told to go by whoever started it, and is started again later.
@@ -89,7 +89,7 @@ enum Order {
     Quick,
     /// It is carried out in the beat after.
     Slow,
-    /// Workers act between a look and what follows from it; a standby is quicker than the holder of the term.
+    /// Workers act between a probe and what follows from it; a standby is quicker than the holder of the term.
     Racing,
 }
 
@@ -97,7 +97,7 @@ enum Order {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
     Coordinators,
-    Looks,
+    Probes,
     Store,
     Workers,
 }
@@ -107,9 +107,9 @@ impl Order {
 
     fn parts(self) -> [Part; 4] {
         match self {
-            Self::Quick => [Part::Coordinators, Part::Looks, Part::Store, Part::Workers],
-            Self::Slow => [Part::Workers, Part::Store, Part::Looks, Part::Coordinators],
-            Self::Racing => [Part::Looks, Part::Workers, Part::Store, Part::Coordinators],
+            Self::Quick => [Part::Coordinators, Part::Probes, Part::Store, Part::Workers],
+            Self::Slow => [Part::Workers, Part::Store, Part::Probes, Part::Coordinators],
+            Self::Racing => [Part::Probes, Part::Workers, Part::Store, Part::Coordinators],
         }
     }
 }
@@ -141,7 +141,7 @@ enum Fence {
     CheckpointsRefuseOlderEpochs,
     EpochsFromTheClock,
     GraceAfterAStart,
-    StrangersAreWaitedFor,
+    UnregisteredAreWaitedFor,
     NewTermsFenceTheStore,
     StoppedCoordinatorsAskFirst,
     TermsAreRenewedBesideTheWork,

@@ -4,7 +4,8 @@ use fleet_model::ProblemCode;
 
 use super::*;
 
-const MEANS: Means = Means { identifies: 100, max_concurrency: 1, identify_interval: Duration::from_secs(5) };
+const MEANS: PlanBudget =
+    PlanBudget { identifies: 100, max_concurrency: 1, identify_interval: Duration::from_secs(5) };
 
 fn needs(intents: u64) -> SessionNeeds {
     SessionNeeds { intents, transport: "json".to_owned(), ..SessionNeeds::default() }
@@ -48,8 +49,8 @@ fn go_on(fleet: &mut Fleet, from: u64, workers: &[&str]) -> Vec<Note> {
                 continue;
             }
             let report = obedient(fleet, worker);
-            let leaving = fleet.told_to_go(&id(worker)).is_some() && report.shards.is_empty();
-            let report = Report { leaving, draining: leaving, ..report };
+            let leaving = fleet.drain_reason(&id(worker)).is_some() && report.shards.is_empty();
+            let report = WorkerReport { leaving, draining: leaving, ..report };
             fleet.report(&id(worker), &life("1"), report, now).unwrap();
             notes.extend(settle_writes(fleet, now));
         }
@@ -130,13 +131,13 @@ fn a_deployment_whose_worker_dies_is_taken_back() {
         report(&mut fleet, worker, at(1500));
     }
     assert!(!shards(&fleet, "g").is_empty(), "it has begun");
-    fleet.lease_verdict(&id("g"), &life("1"), Cause::Evidence, LeaseVerdict::Revoked, at(1600));
+    fleet.on_lease_verdict(&id("g"), &life("1"), RevocationCause::Evidence, LeaseVerdict::Revoked, at(1600));
     settle_writes(&mut fleet, at(1600));
     go_on(&mut fleet, 1700, &["a", "b"]);
     assert_eq!(state(&fleet), PlanState::RolledBack);
     assert!(fleet.plan(at(5000)).unwrap().reason.contains("worker g of generation green died"));
     assert_eq!(shards(&fleet, "a").len() + shards(&fleet, "b").len(), 12);
-    assert!(fleet.told_to_go(&id("a")).is_none());
+    assert!(fleet.drain_reason(&id("a")).is_none());
 }
 
 #[test]
@@ -220,7 +221,9 @@ fn a_drain_is_over_with_its_worker_though_a_shard_fails_elsewhere() {
         if fleet.knows(&id("a"), &life("1")) {
             let obedient = obedient(&fleet, "a");
             let leaving = obedient.shards.is_empty();
-            fleet.report(&id("a"), &life("1"), Report { leaving, draining: true, ..obedient }, now).unwrap();
+            fleet
+                .report(&id("a"), &life("1"), WorkerReport { leaving, draining: true, ..obedient }, now)
+                .unwrap();
         }
         settle_writes(&mut fleet, now);
         let mut report = obedient(&fleet, "b");
@@ -259,7 +262,7 @@ fn the_last_worker_of_a_generation_that_goes_can_give_its_shards_to_those_that_s
     fleet.join(of_generation("g", "green"), at(1300)).unwrap();
     for round in 0..20 {
         let now = at(1400 + round * 100);
-        let draining = Report { draining: true, ..obedient(&fleet, "a") };
+        let draining = WorkerReport { draining: true, ..obedient(&fleet, "a") };
         fleet.report(&id("a"), &life("1"), draining, now).unwrap();
         settle_writes(&mut fleet, now);
         report(&mut fleet, "g", now);
@@ -280,7 +283,7 @@ fn a_plan_outlives_its_coordinator() {
     let text = serde_json::to_string(&intent).unwrap();
     let intent = serde_json::from_str(&text).unwrap();
     let recovered = Recovered { intent, ..recovered() };
-    let mut fleet = Fleet::new(rules(), Term(2), Wish::explicit(12), recovered, at(0));
+    let mut fleet = Fleet::new(rules(), Term(2), WantedTotal::explicit(12), recovered, at(0));
     let running = |shards: std::ops::Range<u32>| shards.map(|s| (ShardNumber(s), Epoch(10))).collect();
     for (name, shards) in [("a", 0..6), ("b", 6..12)] {
         let back =
@@ -307,13 +310,13 @@ fn the_next_coordinator_tells_the_old_workers_to_go_again_and_nobody_else() {
     }
     assert_eq!(state(&fleet), PlanState::Done);
     let recovered = Recovered { intent: fleet.intent.clone(), owners: Vec::new(), ..recovered() };
-    let mut fleet = Fleet::new(rules(), Term(2), Wish::explicit(12), recovered, at(0));
+    let mut fleet = Fleet::new(rules(), Term(2), WantedTotal::explicit(12), recovered, at(0));
     fleet.join(of_generation("a", "blue"), at(500)).unwrap();
-    assert_eq!(fleet.told_to_go(&id("a")), Some("generation green has taken over"));
+    assert_eq!(fleet.drain_reason(&id("a")), Some("generation green has taken over"));
     // Another life: somebody started it to go back to it.
     let again = Registration { incarnation: life("2"), ..of_generation("c", "blue") };
     fleet.join(again, at(600)).unwrap();
-    assert_eq!(fleet.told_to_go(&id("c")), None);
+    assert_eq!(fleet.drain_reason(&id("c")), None);
 }
 
 #[test]
@@ -353,13 +356,13 @@ fn what_can_not_be_is_refused_with_its_reason() {
     let other = Registration { needs: Some(needs(3)), ..of_generation("o", "other") };
     fleet.join(other, at(1400)).unwrap();
     assert_eq!(fleet.propose_plan(promote("other"), MEANS, at(1400)).unwrap().identifies, 12);
-    let few = Means { identifies: 11, ..MEANS };
+    let few = PlanBudget { identifies: 11, ..MEANS };
     assert_eq!(refused(&fleet, promote("other"), few), PlanRefused::Identifies { needed: 12, left: 11 });
 
     fleet.start_plan(promote("green"), MEANS, at(1400)).unwrap();
     assert!(matches!(refused(&fleet, PlanKind::Rebalance, MEANS), PlanRefused::UnderWay(_)));
     let mut fleet = blue_and_green();
-    fleet.store_is_away();
+    fleet.mark_store_away();
     assert_eq!(refused(&fleet, promote("green"), MEANS), PlanRefused::StoreAway);
 }
 
@@ -373,7 +376,7 @@ fn a_drained_worker_gives_everything_away_and_goes_though_it_lost_its_stream() {
     let running = fleet.assignment(&id("a")).unwrap().shards.clone();
     let back = Registration { running, running_total: 12, ..registration("a", "1") };
     fleet.join(back, at(1600)).unwrap();
-    assert_eq!(fleet.told_to_go(&id("a")), Some("drain worker a"));
+    assert_eq!(fleet.drain_reason(&id("a")), Some("drain worker a"));
     go_on(&mut fleet, 1700, &["a", "b"]);
     assert_eq!(state(&fleet), PlanState::Done);
     assert_eq!(shards(&fleet, "b").len(), 12);
@@ -399,7 +402,13 @@ fn a_shard_that_was_moved_stays_until_a_rebalance() {
 fn a_generation_of_which_nobody_is_left_is_no_generation() {
     let mut fleet = blue_and_green();
     for worker in ["a", "b"] {
-        fleet.lease_verdict(&id(worker), &life("1"), Cause::Evidence, LeaseVerdict::Revoked, at(2000));
+        fleet.on_lease_verdict(
+            &id(worker),
+            &life("1"),
+            RevocationCause::Evidence,
+            LeaseVerdict::Revoked,
+            at(2000),
+        );
     }
     settle_writes(&mut fleet, at(2000));
     for ms in (2_100..11_900).step_by(500) {

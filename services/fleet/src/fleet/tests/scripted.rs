@@ -28,7 +28,7 @@ fn a_write_that_is_outranked_is_done_again_above() {
     fleet.tick(at(1000));
     let owner = first_write(&mut fleet, at(1000)).remove(0);
     let known = Epoch(owner.epoch.0 + 1_000_000);
-    fleet.written([(&owner, Err(Some(known)))], at(1100));
+    fleet.on_written([(&owner, Err(Some(known)))], at(1100));
     settle_writes(&mut fleet, at(1100));
     assert!(fleet.owner(ShardNumber(0)).unwrap().1 > known);
 }
@@ -62,36 +62,41 @@ fn a_silent_worker_keeps_its_shards_until_the_store_says_so() {
         assert!(!asks_about_a_lease(&mut fleet), "asked at {ms}");
     }
     fleet.tick(at(6200));
-    assert!(fleet.take_effects().contains(&revocation("a", Cause::Silence)));
+    assert!(fleet.take_effects().contains(&revocation("a", RevocationCause::Silence)));
     assert_eq!(shards(&fleet, "b").len(), 6);
 
-    fleet.lease_verdict(&id("a"), &life("1"), Cause::Silence, LeaseVerdict::Revoked, at(6300));
+    fleet.on_lease_verdict(&id("a"), &life("1"), RevocationCause::Silence, LeaseVerdict::Revoked, at(6300));
     let notes = settle_writes(&mut fleet, at(6300));
     let since_broken = Some(Duration::from_millis(5_100));
-    assert!(notes.contains(&Note::Lost { worker: id("a"), shards: 6, cause: Cause::Silence, since_broken }));
+    assert!(notes.contains(&Note::Lost {
+        worker: id("a"),
+        shards: 6,
+        cause: RevocationCause::Silence,
+        since_broken
+    }));
     assert_eq!(shards(&fleet, "b").len(), 12);
-    let late = fleet.report(&id("a"), &life("1"), Report::default(), at(6400));
+    let late = fleet.report(&id("a"), &life("1"), WorkerReport::default(), at(6400));
     assert!(late.is_err(), "a revoked worker is not listened to");
 }
 
 #[test]
 fn a_store_that_was_away_is_not_believed_for_a_while() {
     let mut fleet = running_fleet();
-    fleet.store_is_away();
-    fleet.store_answers(true, at(6000));
+    fleet.mark_store_away();
+    fleet.mark_store_up(true, at(6000));
     for ms in (1200..11_000).step_by(250) {
         report(&mut fleet, "b", at(ms));
         fleet.tick(at(ms));
         assert!(!asks_about_a_lease(&mut fleet), "asked at {ms}");
     }
     fleet.tick(at(11_000));
-    assert!(fleet.take_effects().contains(&revocation("a", Cause::Silence)));
+    assert!(fleet.take_effects().contains(&revocation("a", RevocationCause::Silence)));
 }
 
 #[test]
 fn a_store_that_restarted_is_told_again_what_runs() {
     let mut fleet = running_fleet();
-    fleet.store_answers(false, at(2000));
+    fleet.mark_store_up(false, at(2000));
     let effects = fleet.take_effects();
     assert!(effects.contains(&Effect::WriteTotal(12)));
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Write(owners) if owners.len() == 12)));
@@ -110,7 +115,7 @@ fn a_name_is_taken_until_its_holder_is_gone() {
     let mut fleet = running_fleet();
     let refused = fleet.join(registration("a", "2"), at(1300)).unwrap_err();
     assert!(matches!(refused, RegistrationRefused::NameTaken { .. }), "{refused}");
-    fleet.lease_verdict(&id("a"), &life("1"), Cause::Silence, LeaseVerdict::Revoked, at(7000));
+    fleet.on_lease_verdict(&id("a"), &life("1"), RevocationCause::Silence, LeaseVerdict::Revoked, at(7000));
     assert!(fleet.join(registration("a", "2"), at(7000)).is_ok());
 }
 
@@ -119,14 +124,14 @@ fn a_worker_that_drains_gives_everything_away_and_is_forgotten() {
     let mut fleet = running_fleet();
     for round in 0..8 {
         let now = at(2000 + round * 250);
-        let draining = Report { draining: true, ..obedient(&fleet, "a") };
+        let draining = WorkerReport { draining: true, ..obedient(&fleet, "a") };
         fleet.report(&id("a"), &life("1"), draining, now).unwrap();
         settle_writes(&mut fleet, now);
         report(&mut fleet, "b", now);
     }
     assert_eq!(shards(&fleet, "a"), [] as [u32; 0]);
     assert_eq!(shards(&fleet, "b").len(), 12);
-    let leaving = Report { leaving: true, ..Report::default() };
+    let leaving = WorkerReport { leaving: true, ..WorkerReport::default() };
     fleet.report(&id("a"), &life("1"), leaving, at(5000)).unwrap();
     assert!(fleet.take_effects().contains(&Effect::Forget(id("a"), life("1"))));
 }
@@ -135,7 +140,7 @@ fn a_worker_that_drains_gives_everything_away_and_is_forgotten() {
 fn a_shard_that_is_given_up_is_placed_anew_under_a_higher_epoch() {
     let mut fleet = running_fleet();
     let (_, before) = fleet.owner(ShardNumber(3)).unwrap();
-    let given_up = Report { released: vec![(ShardNumber(3), before)], ..obedient(&fleet, "a") };
+    let given_up = WorkerReport { released: vec![(ShardNumber(3), before)], ..obedient(&fleet, "a") };
     fleet.report(&id("a"), &life("1"), given_up, at(2000)).unwrap();
     settle_writes(&mut fleet, at(2000));
     assert!(fleet.owner(ShardNumber(3)).unwrap().1 > before);
@@ -158,7 +163,7 @@ fn a_shard_that_should_move_before_its_owner_was_told_is_no_riddle() {
     let owners = first_write(&mut fleet, at(1000));
     // The store takes its time; another worker joins meanwhile.
     fleet.join(registration("b", "1"), at(1100)).unwrap();
-    fleet.written(owners.iter().map(|owner| (owner, Ok(()))), at(1200));
+    fleet.on_written(owners.iter().map(|owner| (owner, Ok(()))), at(1200));
     for round in 0..8 {
         let now = at(1300 + round * 250);
         settle_writes(&mut fleet, now);
@@ -194,7 +199,7 @@ fn a_shard_that_is_not_heard_of_is_silent() {
 
 #[test]
 fn a_new_coordinator_moves_nothing_that_runs() {
-    let mut fleet = Fleet::new(rules(), Term(2), Wish::explicit(16), recovered(), at(0));
+    let mut fleet = Fleet::new(rules(), Term(2), WantedTotal::explicit(16), recovered(), at(0));
     let running = |shards: std::ops::Range<u32>| shards.map(|s| (ShardNumber(s), Epoch(10))).collect();
     for (name, shards) in [("a", 0..6), ("b", 6..12)] {
         let back = Registration { running: running(shards), running_total: 12, ..registration(name, "1") };
@@ -215,7 +220,7 @@ fn a_new_coordinator_moves_nothing_that_runs() {
 
 #[test]
 fn what_runs_is_believed_when_the_store_forgot_it() {
-    let mut fleet = Fleet::new(rules(), Term(1), Wish::explicit(4), Recovered::default(), at(0));
+    let mut fleet = Fleet::new(rules(), Term(1), WantedTotal::explicit(4), Recovered::default(), at(0));
     let running = (0..12).map(|shard| (ShardNumber(shard), Epoch(10))).collect();
     let back = Registration { running, running_total: 12, ..registration("a", "1") };
     let assignment = fleet.join(back, at(500)).unwrap();
@@ -229,17 +234,17 @@ fn what_runs_is_believed_when_the_store_forgot_it() {
 
 #[test]
 fn a_fleet_that_has_stopped_takes_another_total() {
-    let mut fleet = Fleet::new(rules(), Term(2), Wish::explicit(16), recovered(), at(0));
+    let mut fleet = Fleet::new(rules(), Term(2), WantedTotal::explicit(16), recovered(), at(0));
     fleet.join(registration("c", "1"), at(100)).unwrap();
     for ms in (250..10_000).step_by(250) {
         fleet.report(&id("c"), &life("1"), obedient(&fleet, "c"), at(ms)).unwrap();
         fleet.tick(at(ms));
         for effect in fleet.take_effects() {
             match effect {
-                Effect::Write(owners) => fleet.written(owners.iter().map(|owner| (owner, Ok(()))), at(ms)),
-                Effect::FindLeases => fleet.leases_found(Some(Vec::new()), at(ms)),
+                Effect::Write(owners) => fleet.on_written(owners.iter().map(|owner| (owner, Ok(()))), at(ms)),
+                Effect::FindLeases => fleet.on_leases_found(Some(Vec::new()), at(ms)),
                 Effect::Revoke { worker, incarnation, cause } => {
-                    fleet.lease_verdict(&worker, &incarnation, cause, LeaseVerdict::Revoked, at(ms));
+                    fleet.on_lease_verdict(&worker, &incarnation, cause, LeaseVerdict::Revoked, at(ms));
                 }
                 _ => {}
             }
@@ -251,17 +256,17 @@ fn a_fleet_that_has_stopped_takes_another_total() {
 #[test]
 fn without_a_store_windows_stay_open_but_none_opens_again() {
     let mut fleet = running_fleet();
-    fleet.store_is_away();
+    fleet.mark_store_away();
     let heard = |fleet: &mut Fleet, worker: &str, ms: u64| {
         let report = obedient(fleet, worker);
         fleet.report(&id(worker), &life("1"), report, at(ms)).unwrap()
     };
     for ms in (2_000..6_000).step_by(1_000) {
-        assert_eq!(heard(&mut fleet, "b", ms), Heard::Renewed, "at {ms}");
+        assert_eq!(heard(&mut fleet, "b", ms), LeaseAnswer::Renewed, "at {ms}");
     }
     // `a` was silent for longer than its window.
     for ms in [5_200, 6_200] {
-        assert_eq!(heard(&mut fleet, "a", ms), Heard::NotRenewed, "at {ms}");
+        assert_eq!(heard(&mut fleet, "a", ms), LeaseAnswer::NotRenewed, "at {ms}");
     }
     let running = fleet.assignment(&id("a")).unwrap().shards.clone();
     let back = Registration { running, running_total: 12, ..registration("a", "1") };
@@ -269,15 +274,17 @@ fn without_a_store_windows_stay_open_but_none_opens_again() {
     assert_eq!(away, RegistrationRefused::StoreAway { worker: id("a") });
     // The store has its lease: it is its own.
     assert_eq!(fleet.join(back, at(7_100)).unwrap().shards.len(), 6);
-    assert_eq!(heard(&mut fleet, "a", 7_200), Heard::Renewed);
+    assert_eq!(heard(&mut fleet, "a", 7_200), LeaseAnswer::Renewed);
 }
 
 #[test]
 fn a_lapsed_worker_is_renewed_when_the_store_can_be_believed_again() {
     let mut fleet = running_fleet();
-    fleet.store_is_away();
-    fleet.store_answers(true, at(6_000));
-    for (ms, heard) in [(6_000, Heard::NotRenewed), (8_000, Heard::NotRenewed), (11_000, Heard::Renewed)] {
+    fleet.mark_store_away();
+    fleet.mark_store_up(true, at(6_000));
+    for (ms, heard) in
+        [(6_000, LeaseAnswer::NotRenewed), (8_000, LeaseAnswer::NotRenewed), (11_000, LeaseAnswer::Renewed)]
+    {
         let report = obedient(&fleet, "a");
         assert_eq!(fleet.report(&id("a"), &life("1"), report, at(ms)), Ok(heard), "at {ms}");
     }
@@ -286,7 +293,7 @@ fn a_lapsed_worker_is_renewed_when_the_store_can_be_believed_again() {
 #[test]
 fn an_unknown_worker_that_runs_something_does_not_join_without_the_store() {
     let mut fleet = running_fleet();
-    fleet.store_is_away();
+    fleet.mark_store_away();
     let running = BTreeMap::from([(ShardNumber(0), Epoch(7))]);
     let stranger = Registration { running, running_total: 12, granted: false, ..registration("c", "1") };
     assert!(fleet.join(stranger, at(2_000)).is_err());

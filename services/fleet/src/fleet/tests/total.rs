@@ -3,7 +3,7 @@
 use super::*;
 
 /// A recommendation of 16 shards for a fleet that was written down with 12, has stopped, and last ran at `last_ran_ms`.
-fn stopped_fleet(wanted: Wish, last_ran_ms: u64, now_ms: u64) -> Fleet {
+fn stopped_fleet(wanted: WantedTotal, last_ran_ms: u64, now_ms: u64) -> Fleet {
     let recovered =
         Recovered { workers: Vec::new(), last_ran_unix_ms: Some(at(last_ran_ms).unix_ms), ..recovered() };
     let mut fleet = Fleet::new(rules(), Term(2), wanted, recovered, at(now_ms));
@@ -16,7 +16,7 @@ fn stopped_fleet(wanted: Wish, last_ran_ms: u64, now_ms: u64) -> Fleet {
     fleet
 }
 
-const ADVICE: Wish = Wish { total: 16, explicit: false };
+const ADVICE: WantedTotal = WantedTotal { total: 16, explicit: false };
 
 #[test]
 fn a_fleet_that_can_be_resumed_keeps_its_total() {
@@ -37,14 +37,14 @@ fn a_fleet_that_stopped_long_ago_takes_what_is_recommended() {
 
 #[test]
 fn an_explicit_number_wins_once_nothing_runs() {
-    let fleet = stopped_fleet(Wish::explicit(16), 0, 1_000);
+    let fleet = stopped_fleet(WantedTotal::explicit(16), 0, 1_000);
     assert_eq!(shards(&fleet, "c").len(), 16);
 }
 
 #[test]
 fn a_fleet_that_stops_under_its_coordinator_keeps_its_total_for_ten_minutes() {
     let mut fleet = stopped_fleet(ADVICE, 0, 1_000);
-    let leaving = Report { leaving: true, ..Report::default() };
+    let leaving = WorkerReport { leaving: true, ..WorkerReport::default() };
     fleet.report(&id("c"), &life("1"), leaving, at(12_000)).unwrap();
     for ms in (12_000..620_000).step_by(1_000) {
         fleet.tick(at(ms));
@@ -93,7 +93,7 @@ fn that_shards_run_is_written_down_now_and_then_and_at_the_end() {
     assert_eq!(written(&mut fleet), [at(31_300).unix_ms]);
     fleet.tick(at(32_000));
     for worker in ["a", "b"] {
-        let leaving = Report { leaving: true, ..Report::default() };
+        let leaving = WorkerReport { leaving: true, ..WorkerReport::default() };
         fleet.report(&id(worker), &life("1"), leaving, at(32_500)).unwrap();
     }
     fleet.tick(at(32_600));

@@ -106,7 +106,7 @@ fn number_of_life(life: &Incarnation) -> u64 {
 
 impl World {
     fn new() -> Self {
-        let fleet = Fleet::new(rules(), Term(1), Wish::explicit(SHARDS), Recovered::default(), at(0));
+        let fleet = Fleet::new(rules(), Term(1), WantedTotal::explicit(SHARDS), Recovered::default(), at(0));
         Self { ms: 0, fleet, store: SimStore::default(), workers: Default::default(), writes: Vec::new() }
     }
 
@@ -182,7 +182,7 @@ impl World {
         };
         // What the coordinator before had sent may arrive yet, or not; here it does not.
         self.writes.clear();
-        self.fleet = Fleet::new(rules(), Term(2), Wish::explicit(SHARDS), recovered, self.now());
+        self.fleet = Fleet::new(rules(), Term(2), WantedTotal::explicit(SHARDS), recovered, self.now());
         self.workers.iter_mut().for_each(|worker| worker.registered = false);
     }
 
@@ -191,14 +191,14 @@ impl World {
         self.ms += BEAT;
         let now = self.now();
         if self.store.away {
-            self.fleet.store_is_away();
+            self.fleet.mark_store_away();
         } else {
-            self.fleet.store_answers(!self.store.was_away, now);
+            self.fleet.mark_store_up(!self.store.was_away, now);
             self.store.was_away = false;
         }
         for owners in std::mem::take(&mut self.writes) {
             let outcomes: Vec<_> = owners.iter().map(|owner| (owner, self.write(owner))).collect();
-            self.fleet.written(outcomes, now);
+            self.fleet.on_written(outcomes, now);
         }
         for n in 0..WORKERS {
             self.renew_in_store(n);
@@ -255,15 +255,15 @@ impl World {
         }
         let ready =
             |(shard, epoch): (&ShardNumber, &Epoch)| ShardReport::bare(*shard, *epoch, ShardStatus::Ready);
-        let report = Report {
+        let report = WorkerReport {
             assignment_revision: worker.revision,
             shards: worker.running.iter().map(ready).collect(),
             arrived: worker.arriving.clone(),
-            ..Report::default()
+            ..WorkerReport::default()
         };
         match self.fleet.report(&name(n), &life_of(worker.life), report, now) {
             Ok(heard) => {
-                if heard == Heard::Renewed {
+                if heard == LeaseAnswer::Renewed {
                     self.workers[n].lease_until = self.ms + WINDOW_MS;
                 }
                 self.carry_out();
@@ -336,13 +336,13 @@ impl World {
             }
             Effect::Revoke { worker, incarnation, cause } => {
                 let verdict = self.check_lease(number(&worker), number_of_life(&incarnation));
-                self.fleet.lease_verdict(&worker, &incarnation, cause, verdict, now);
+                self.fleet.on_lease_verdict(&worker, &incarnation, cause, verdict, now);
             }
             Effect::FindLeases => {
                 let live =
                     self.store.leases.iter().filter(|(_, lease)| !lease.revoked && lease.until > self.ms);
                 let live = live.map(|(n, lease)| (name(*n), life_of(lease.life))).collect();
-                self.fleet.leases_found((!self.store.away).then_some(live), now);
+                self.fleet.on_leases_found((!self.store.away).then_some(live), now);
             }
             Effect::Forget(..)
             | Effect::Note(_)
@@ -350,7 +350,7 @@ impl World {
             | Effect::WriteIntent(_)
             | Effect::Drain(_)
             | Effect::WriteLastRan(_)
-            | Effect::Look { .. } => {}
+            | Effect::Probe { .. } => {}
         }
     }
 

@@ -30,10 +30,10 @@ fn ago(seconds: u64) -> Duration {
 
 fn age_fleet(fleet: &mut Fleet) {
     // These are only ever compared with now: what is past is past.
-    for moment in [&mut fleet.settle_until, &mut fleet.grace_until, &mut fleet.strangers_until] {
+    for moment in [&mut fleet.settle_until, &mut fleet.grace_until, &mut fleet.unregistered_until] {
         age(moment, NOW);
     }
-    age(&mut fleet.strangers.ask_at, NOW);
+    age(&mut fleet.unregistered.ask_at, NOW);
     for (_, _, at) in &mut fleet.revoked_lately {
         age(at, NOW.saturating_sub(2 * TTL));
     }
@@ -54,25 +54,25 @@ fn age_fleet(fleet: &mut Fleet) {
             }
         }
     }
-    if let Some(since) = &mut fleet.nobody_since {
+    if let Some(since) = &mut fleet.active_gone_since {
         age(since, NOW.saturating_sub(2 * TTL));
     }
     for slot in &mut fleet.slots {
         age(&mut slot.assign_at, NOW);
         slot.refused = slot.refused.min(1);
-        if let Some(arrival) = &mut slot.arrival {
-            age(&mut arrival.since, ago(10));
+        if let Some(handoff) = &mut slot.handoff {
+            age(&mut handoff.since, ago(10));
         }
-        if let Some(departed) = &mut slot.departed {
-            age(&mut departed.at, ago(10));
+        if let Some(previous_owner) = &mut slot.previous_owner {
+            age(&mut previous_owner.at, ago(10));
         }
         if let Some(report) = &mut slot.report {
             report.at = NOW;
         }
-        let landed = slot.report.is_some();
+        let start_ended = slot.report.is_some();
         if let Some(owner) = &mut slot.owner {
-            // It matters until the shard has landed, and for 30 s at most.
-            if landed {
+            // It matters until the start has ended, and for 30 s at most.
+            if start_ended {
                 owner.since = ago(31);
             }
             age(&mut owner.since, ago(31));
@@ -96,7 +96,7 @@ fn each_epoch(world: &mut World, shard: usize, mut visit: impl FnMut(&mut u64)) 
                 visit(&mut owner.epoch.0);
                 owner.handed_over.iter_mut().for_each(|epoch| visit(&mut epoch.0));
             }
-            slot.departed.iter_mut().for_each(|departed| visit(&mut departed.epoch.0));
+            slot.previous_owner.iter_mut().for_each(|previous_owner| visit(&mut previous_owner.epoch.0));
             slot.report.iter_mut().for_each(|report| visit(&mut report.report.epoch.0));
         }
         for worker in one.fleet.workers.values_mut() {
@@ -144,7 +144,7 @@ impl World {
             one.stopped = one.stopped.saturating_sub(1);
             one.busy = one.busy.saturating_sub(1);
             age_fleet(&mut one.fleet);
-            one.looks.iter_mut().for_each(|look| age(&mut look.broke_at, ago(10)));
+            one.probes.iter_mut().for_each(|probe| age(&mut probe.broke_at, ago(10)));
         }
     }
 
@@ -230,7 +230,7 @@ fn hash_coordinator(one: &Coordinator, state: &mut impl Hasher) {
         one.streams,
     )
         .hash(state);
-    one.looks.hash(state);
+    one.probes.hash(state);
     for call in &one.calls {
         match call {
             Call::Write(owners) => owners.iter().for_each(|owner| {
@@ -243,19 +243,32 @@ fn hash_coordinator(one: &Coordinator, state: &mut impl Hasher) {
         }
     }
     let fleet = &one.fleet;
-    (fleet.term, fleet.total, fleet.settle_until, fleet.grace_until, fleet.strangers_until).hash(state);
-    (&fleet.revoked_lately, &fleet.intent, fleet.nobody_since).hash(state);
-    (fleet.last_tick, &fleet.breaker, fleet.had_predecessor, fleet.strangers.asking, fleet.strangers.ask_at)
+    (fleet.term, fleet.total, fleet.settle_until, fleet.grace_until, fleet.unregistered_until).hash(state);
+    (&fleet.revoked_lately, &fleet.intent, fleet.active_gone_since).hash(state);
+    (
+        fleet.last_tick,
+        &fleet.breaker,
+        fleet.had_predecessor,
+        fleet.unregistered.asking,
+        fleet.unregistered.ask_at,
+    )
         .hash(state);
     match fleet.store {
         StoreTrust::Away => 0.hash(state),
         StoreTrust::Since(since) => since.hash(state),
     }
     for slot in &fleet.slots {
-        (&slot.arrival, &slot.departed, slot.assign_at).hash(state);
+        (&slot.handoff, &slot.previous_owner, slot.assign_at).hash(state);
         (slot.highest, slot.confirmed, slot.report.as_ref().map(|report| report.report.epoch)).hash(state);
         if let Some(owner) = &slot.owner {
-            (&owner.worker, &owner.incarnation, owner.epoch, owner.since, owner.handed_over, owner.landed)
+            (
+                &owner.worker,
+                &owner.incarnation,
+                owner.epoch,
+                owner.since,
+                owner.handed_over,
+                owner.start_ended,
+            )
                 .hash(state);
             match owner.phase {
                 Phase::Writing => 0.hash(state),
@@ -275,8 +288,8 @@ fn hash_coordinator(one: &Coordinator, state: &mut impl Hasher) {
             worker.lease_check,
         )
             .hash(state);
-        (&worker.whereabouts, &worker.broken, worker.calm_until).hash(state);
-        (worker.draining, &worker.told_to_go, &worker.generation).hash(state);
+        (&worker.addresses, &worker.broken, worker.calm_until).hash(state);
+        (worker.draining, &worker.drain_reason, &worker.generation).hash(state);
         let set = &worker.assignment;
         (set.revision, set.shard_total, &set.shards, &set.arriving, &set.handed_over).hash(state);
     }

@@ -2,14 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::{super::*, Fence, Fences, SHARDS, TTL_BEATS, store::Life, world::now};
+use super::{super::*, Fence, Fences, SHARDS, TTL_BEATS, store::SimIncarnation, world::now};
 
 /// What is on its way to the store.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Call {
     Write(Vec<Ownership>),
     /// With the life of the store that was known when it went out.
-    Revoke(Life, Cause, u8),
+    Revoke(SimIncarnation, RevocationCause, u8),
     WriteTotal,
     WriteIntent(Box<Intent>),
     FindLeases(u8),
@@ -17,8 +17,8 @@ pub(super) enum Call {
 
 /// An address that is to be looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Look {
-    pub(super) life: Life,
+pub(super) struct SimProbe {
+    pub(super) life: SimIncarnation,
     pub(super) broke_at: Duration,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Coordinator {
     /// The lives that have a stream to it.
     pub(super) streams: [Option<u8>; 3],
     pub(super) calls: Vec<Call>,
-    pub(super) looks: Vec<Look>,
+    pub(super) probes: Vec<SimProbe>,
 }
 
 pub(super) fn name(n: usize) -> WorkerId {
@@ -55,7 +55,7 @@ pub(super) fn incarnation(life: u8) -> Incarnation {
     life.to_string().parse().unwrap()
 }
 
-pub(super) fn life(worker: &WorkerId, incarnation: &Incarnation) -> Life {
+pub(super) fn life(worker: &WorkerId, incarnation: &Incarnation) -> SimIncarnation {
     (number(worker), incarnation.as_str().parse().unwrap())
 }
 
@@ -74,14 +74,18 @@ pub(super) fn by_shard(epochs: &[Option<u64>; SHARDS]) -> BTreeMap<ShardNumber, 
 
 impl Coordinator {
     pub(super) fn new(fences: Fences, term: u8, store: u8, recovered: Recovered) -> Self {
-        let rules =
-            Rules { lease_ttl: TTL, settle: Duration::from_secs(2), moves_at_once: 1, identifies_at_once: 1 };
-        let wish = Wish::explicit(SHARDS as u32);
+        let rules = FleetRules {
+            lease_ttl: TTL,
+            settle: Duration::from_secs(2),
+            moves_at_once: 1,
+            identifies_at_once: 1,
+        };
+        let wanted = WantedTotal::explicit(SHARDS as u32);
         let had_predecessor = recovered.had_predecessor;
-        let mut fleet = Fleet::new(rules, Term(term.into()), wish, recovered, now(fences));
+        let mut fleet = Fleet::new(rules, Term(term.into()), wanted, recovered, now(fences));
         if had_predecessor && !fences.has(Fence::GraceAfterAStart) {
             fleet.grace_until = now(fences).mono;
-            fleet.strangers_until = now(fences).mono;
+            fleet.unregistered_until = now(fences).mono;
         }
         Self {
             fleet,
@@ -95,7 +99,7 @@ impl Coordinator {
             store,
             streams: [None; 3],
             calls: Vec::new(),
-            looks: Vec::new(),
+            probes: Vec::new(),
         }
     }
 

@@ -65,7 +65,7 @@ needed! {
     a_store_is_not_believed_right_after_it_was_wiped: TrustTakesTheTtl, 2, [Fault::CutFromCoordinators(1, 8), ALL];
     evidence_revokes: EvidenceRevokes, 2, [Fault::FalseEvidence(0), Fault::CutFromCoordinators(0, 8)];
     permits_are_for_owners: PermitsOnlyForOwners, 2, [Fault::FalseEvidence(1)];
-    strangers_are_waited_for: StrangersAreWaitedFor, 2, [ALL, Fault::CutFromCoordinators(1, 8)];
+    strangers_are_waited_for: UnregisteredAreWaitedFor, 2, [ALL, Fault::CutFromCoordinators(1, 8)];
     an_unconfirmed_term_acknowledges_nothing: UnconfirmedTermsAcknowledgeNothing, 3,
         [Fault::CoordinatorCutFromStore(18), Fault::CutFromStore(1, 18), Fault::Crash(0, 8)];
     a_new_term_fences_the_store: NewTermsFenceTheStore, 2, [Fault::Crash(0, 1), Fault::CoordinatorStops(8)];
@@ -77,7 +77,7 @@ needed! {
 fn written_before_told_keeps_copies_good() {
     const ORDERS: &[Order] = &[Order::Quick, Order::Slow];
     let menu = [Fault::Crash(1, 1), Fault::CoordinatorRestarts, Fault::CutFromCoordinators(1, 8)];
-    assert_eq!(found_in(ORDERS, &[Fence::StrangersAreWaitedFor], 3, &menu), None);
+    assert_eq!(found_in(ORDERS, &[Fence::UnregisteredAreWaitedFor], 3, &menu), None);
     let (property, _) = found_in(ORDERS, &[Fence::WrittenBeforeTold], 3, &menu).unwrap();
     assert_eq!(property, "no copy is older than what was handled");
 }
@@ -89,9 +89,9 @@ fn the_grace_after_a_start_is_the_line_behind_trust_and_strangers() {
     const ORDERS: &[Order] = &[Order::Quick, Order::Racing];
     let menu = [Fault::CoordinatorRestarts, ALL, Fault::CutFromCoordinators(1, 3)];
     assert_eq!(found_in(ORDERS, &[Fence::GraceAfterAStart], 2, &menu), None);
-    let others: &[Fence] = &[Fence::TrustTakesTheTtl, Fence::StrangersAreWaitedFor];
+    let others: &[Fence] = &[Fence::TrustTakesTheTtl, Fence::UnregisteredAreWaitedFor];
     assert_eq!(found_in(ORDERS, others, 2, &menu), None);
-    let all: &[Fence] = &[Fence::GraceAfterAStart, Fence::TrustTakesTheTtl, Fence::StrangersAreWaitedFor];
+    let all: &[Fence] = &[Fence::GraceAfterAStart, Fence::TrustTakesTheTtl, Fence::UnregisteredAreWaitedFor];
     assert!(found_in(ORDERS, all, 2, &menu).is_some());
 }
 

@@ -3,7 +3,7 @@
 use super::{Fence, Fences, SHARDS, TTL_BEATS};
 
 /// A worker's life: its number, and how often it has begun anew.
-pub(super) type Life = (usize, u8);
+pub(super) type SimIncarnation = (usize, u8);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Lease {
@@ -18,7 +18,7 @@ pub(super) struct Lease {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct OwnerRow {
-    pub(super) life: Life,
+    pub(super) life: SimIncarnation,
     pub(super) epoch: u64,
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Store {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Renewal {
-    Held(u8),
+    HoldBack(u8),
     Refused,
     Lapsed,
 }
@@ -104,7 +104,7 @@ impl Store {
         term < written && fences.has(Fence::StoreRefusesOlderTerms)
     }
 
-    pub(super) fn grant(&mut self, fences: Fences, term: u8, (worker, life): Life) -> Grant {
+    pub(super) fn grant(&mut self, fences: Fences, term: u8, (worker, life): SimIncarnation) -> Grant {
         if let Some(lease) = &self.now.leases[worker] {
             if Self::stale(fences, term, lease.term) {
                 return Grant::Refused;
@@ -121,7 +121,12 @@ impl Store {
         Grant::Granted
     }
 
-    pub(super) fn renew(&mut self, fences: Fences, (worker, life): Life, in_window: bool) -> Renewal {
+    pub(super) fn renew(
+        &mut self,
+        fences: Fences,
+        (worker, life): SimIncarnation,
+        in_window: bool,
+    ) -> Renewal {
         let known = self.now.leases[worker];
         if let Some(lease) = known
             && (lease.life != life || lease.revoked && fences.has(Fence::RevokedStaysRevoked))
@@ -135,14 +140,14 @@ impl Store {
         let term = known.map_or(0, |lease| lease.term);
         let lease = Lease { life, left: TTL_BEATS, revoked: false, term, listed: true };
         self.now.leases[worker] = Some(lease);
-        Renewal::Held(term)
+        Renewal::HoldBack(term)
     }
 
     pub(super) fn revoke(
         &mut self,
         fences: Fences,
         term: u8,
-        (worker, life): Life,
+        (worker, life): SimIncarnation,
         even_if_live: bool,
     ) -> Revoked {
         let listed = match self.now.leases[worker] {
@@ -163,7 +168,7 @@ impl Store {
     }
 
     /// A worker has left.
-    pub(super) fn forget(&mut self, (worker, life): Life) {
+    pub(super) fn forget(&mut self, (worker, life): SimIncarnation) {
         self.now.leases[worker].take_if(|lease| lease.life == life);
     }
 

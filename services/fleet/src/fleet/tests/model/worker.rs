@@ -41,7 +41,7 @@ pub(super) struct Said {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Worker {
+pub(super) struct SimWorker {
     pub(super) alive: bool,
     /// Beats until its process is started.
     pub(super) starts_in: u8,
@@ -74,11 +74,11 @@ pub(super) struct Worker {
     pub(super) inbox: Option<Parcel>,
     /// The word that it is to go waits in its socket as well.
     pub(super) drain_waits: bool,
-    /// The next look at its address says that it is gone, although it lives.
+    /// The next probe at its address says that it is gone, although it lives.
     pub(super) lied_about: bool,
 }
 
-impl Worker {
+impl SimWorker {
     pub(super) fn age(&mut self, fences: Fences) {
         let clock_runs = self.stopped == 0 || fences.has(Fence::ClockRunsWhileStopped);
         if clock_runs {

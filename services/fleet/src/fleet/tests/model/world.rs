@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     super::*,
     Fault, Fence, Fences, Harm, Order, Part, SHARDS, TTL_BEATS,
-    coordinator::{Call, Coordinator, Look, by_shard, epochs, incarnation, life, name, number, peer},
-    store::{Grant, Life, OwnerRow, Renewal, Revoked, Store, Written},
-    worker::{DRAIN_BEATS, PATIENCE, Parcel, Said, Set, WINDOW_BEATS, Worker as SimWorker},
+    coordinator::{Call, Coordinator, SimProbe, by_shard, epochs, incarnation, life, name, number, peer},
+    store::{Grant, OwnerRow, Renewal, Revoked, SimIncarnation, Store, Written},
+    worker::{DRAIN_BEATS, PATIENCE, Parcel, Said, Set, SimWorker, WINDOW_BEATS},
 };
 
 /// It is always this moment: a beat moves everything else into the past.
@@ -37,7 +37,7 @@ pub(super) struct World {
     pub(super) workers: Vec<SimWorker>,
     pub(super) faults_left: u8,
     /// Lives of which it was said falsely that they are over, and the term that believed it.
-    pub(super) wrongly_lost: BTreeMap<Life, u8>,
+    pub(super) wrongly_lost: BTreeMap<SimIncarnation, u8>,
     pub(super) overlaps: [Overlap; SHARDS],
     /// The highest epoch under which each shard was handled.
     pub(super) handled: [u64; SHARDS],
@@ -94,7 +94,7 @@ impl World {
                     self.coordinators_act();
                     self.standby_claims();
                 }
-                Part::Looks => (0..self.coordinators.len()).for_each(|i| self.look(i)),
+                Part::Probes => (0..self.coordinators.len()).for_each(|i| self.probe(i)),
                 Part::Store => (0..self.coordinators.len()).for_each(|i| self.store_obeys(i)),
                 Part::Workers => (0..self.workers.len()).for_each(|n| self.worker_acts(n)),
             }
@@ -173,7 +173,7 @@ impl World {
         let Some(i) = self.coordinators.len().checked_sub(1) else { return };
         if self.coordinators[i].stopped == 0 {
             let means =
-                Means { identifies: 10, max_concurrency: 1, identify_interval: Duration::from_secs(5) };
+                PlanBudget { identifies: 10, max_concurrency: 1, identify_interval: Duration::from_secs(5) };
             let refused = self.coordinators[i].fleet.start_plan(kind, means, now(self.fences));
             drop(refused);
             self.carry_out(i);
@@ -240,7 +240,7 @@ impl World {
             }
             if reaches {
                 let same = one.store == store.identity;
-                one.fleet.store_answers(same, now(fences));
+                one.fleet.mark_store_up(same, now(fences));
                 one.store = store.identity;
                 if !fences.has(Fence::TrustTakesTheTtl) {
                     one.fleet.store = StoreTrust::Since(NOW.saturating_sub(TTL));
@@ -253,7 +253,7 @@ impl World {
                 }
             } else {
                 one.in_doubt = false;
-                one.fleet.store_is_away();
+                one.fleet.mark_store_away();
             }
             one.fleet.tick(now(fences));
             self.carry_out(i);
@@ -314,7 +314,7 @@ impl World {
                     Effect::Write(owners) => {
                         if !self.fences.has(Fence::WrittenBeforeTold) {
                             let outcomes = owners.iter().map(|owner| (owner, Ok(())));
-                            one.fleet.written(outcomes, now(self.fences));
+                            one.fleet.on_written(outcomes, now(self.fences));
                         }
                         one.calls.push(Call::Write(owners));
                     }
@@ -325,8 +325,8 @@ impl World {
                     Effect::Revoke { worker, incarnation, cause } => {
                         one.calls.push(Call::Revoke(life(&worker, &incarnation), cause, one.store));
                     }
-                    Effect::Look { worker, incarnation, broke_at, .. } => {
-                        one.looks.push(Look { life: life(&worker, &incarnation), broke_at });
+                    Effect::Probe { worker, incarnation, broke_at, .. } => {
+                        one.probes.push(SimProbe { life: life(&worker, &incarnation), broke_at });
                     }
                     Effect::Send(worker, assignment) => {
                         let parcel =
@@ -432,18 +432,18 @@ impl World {
                     store.now.intent = *intent;
                 }
             }
-            Call::WriteIntent(_) => one.fleet.store_is_away(),
+            Call::WriteIntent(_) => one.fleet.mark_store_away(),
             Call::FindLeases(known) if reaches && known == store.identity => {
                 let leases = (0..).zip(&store.now.leases).filter_map(|(n, lease)| Some((n, (*lease)?)));
                 let live = leases.filter(|(_, lease)| lease.left > 0 && !lease.revoked);
                 let live = live.map(|(n, lease)| (name(n), incarnation(lease.life))).collect();
                 // Without the rule nobody is ever a stranger.
-                let live = if fences.has(Fence::StrangersAreWaitedFor) { live } else { Vec::new() };
-                one.fleet.leases_found(Some(live), now);
+                let live = if fences.has(Fence::UnregisteredAreWaitedFor) { live } else { Vec::new() };
+                one.fleet.on_leases_found(Some(live), now);
             }
             Call::FindLeases(_) => {
-                one.fleet.store_is_away();
-                one.fleet.leases_found(None, now);
+                one.fleet.mark_store_away();
+                one.fleet.on_leases_found(None, now);
             }
             Call::Write(owners) if reaches => {
                 let mut outcomes = Vec::new();
@@ -457,19 +457,19 @@ impl World {
                     }
                 }
                 if !one.lost {
-                    one.fleet.written(outcomes, now);
+                    one.fleet.on_written(outcomes, now);
                 }
             }
             Call::Write(owners) => {
-                one.fleet.store_is_away();
-                one.fleet.written(owners.iter().map(|owner| (owner, Err(None))), now);
+                one.fleet.mark_store_away();
+                one.fleet.on_written(owners.iter().map(|owner| (owner, Err(None))), now);
             }
             Call::Revoke(life, cause, known) => {
-                let evidence = cause == Cause::Evidence;
+                let evidence = cause == RevocationCause::Evidence;
                 let verdict = if evidence && !fences.has(Fence::EvidenceRevokes) {
                     LeaseVerdict::Revoked
                 } else if !reaches || known != store.identity {
-                    one.fleet.store_is_away();
+                    one.fleet.mark_store_away();
                     LeaseVerdict::Unknown
                 } else {
                     match store.revoke(fences, one.term, life, evidence) {
@@ -486,22 +486,22 @@ impl World {
         }
     }
 
-    fn verdict(&mut self, i: usize, life: Life, cause: Cause, verdict: LeaseVerdict) {
+    fn verdict(&mut self, i: usize, life: SimIncarnation, cause: RevocationCause, verdict: LeaseVerdict) {
         let (worker, incarnation) = (name(life.0), incarnation(life.1));
         let revoked = verdict == LeaseVerdict::Revoked;
         if revoked && self.coordinators[i].fleet.knows(&worker, &incarnation) {
             self.deliver(i, life.0, Parcel::Refused);
             self.coordinators[i].streams[life.0] = None;
         }
-        self.coordinators[i].fleet.lease_verdict(&worker, &incarnation, cause, verdict, now(self.fences));
+        self.coordinators[i].fleet.on_lease_verdict(&worker, &incarnation, cause, verdict, now(self.fences));
         self.carry_out(i);
     }
 
-    fn look(&mut self, i: usize) {
+    fn probe(&mut self, i: usize) {
         if self.coordinators[i].stopped > 0 || self.coordinators[i].busy > 0 {
             return;
         }
-        for Look { life, broke_at } in std::mem::take(&mut self.coordinators[i].looks) {
+        for SimProbe { life, broke_at } in std::mem::take(&mut self.coordinators[i].probes) {
             let term = self.coordinators[i].term;
             let worker = &mut self.workers[life.0];
             let finding = if std::mem::take(&mut worker.lied_about) {
@@ -519,7 +519,7 @@ impl World {
                 Finding::AnotherAnswers
             };
             let (worker, incarnation) = (name(life.0), incarnation(life.1));
-            self.coordinators[i].fleet.looked(&worker, &incarnation, broke_at, finding, now(self.fences));
+            self.coordinators[i].fleet.on_probe(&worker, &incarnation, broke_at, finding, now(self.fences));
             self.carry_out(i);
         }
     }

@@ -64,7 +64,7 @@ impl World {
             return;
         }
         match self.store.renew(self.fences, (n, worker.life), worker.window > 0) {
-            Renewal::Held(term) => {
+            Renewal::HoldBack(term) => {
                 worker.renewed(self.fences, 0);
                 worker.term = worker.term.max(term);
             }
@@ -110,13 +110,13 @@ impl World {
         let ready =
             |(shard, epoch): (ShardNumber, Epoch)| ShardReport::bare(shard, epoch, ShardStatus::Ready);
         let leaving = said.drains && said.running == [None; SHARDS];
-        let report = Report {
+        let report = WorkerReport {
             assignment_revision: said.revision,
             shards: by_shard(&said.running).into_iter().map(ready).collect(),
             arrived: by_shard(&said.arriving).into_iter().collect(),
             draining: said.drains,
             leaving,
-            ..Report::default()
+            ..WorkerReport::default()
         };
         let (fences, term, life) = (self.fences, self.coordinators[i].term, self.workers[n].life);
         let heard = self.coordinators[i].fleet.report(&name(n), &incarnation(life), report, now(fences));
@@ -139,7 +139,7 @@ impl World {
         if self.workers[n].stream == Some(term) && self.workers[n].life == life && self.hears(n, term) {
             let worker = &mut self.workers[n];
             worker.unanswered = 0;
-            let lapsed = heard == Heard::NotRenewed && fences.has(Fence::LapsedStaysClosed);
+            let lapsed = heard == LeaseAnswer::NotRenewed && fences.has(Fence::LapsedStaysClosed);
             if lapsed || !self.coordinators[i].may_act(fences) {
                 return;
             }
@@ -192,7 +192,7 @@ impl World {
             let Ok(assignment) = one.fleet.join(registration, now(fences)) else { continue };
             if !fences.has(Fence::GraceAfterAStart) {
                 one.fleet.grace_until = one.fleet.grace_until.min(now(fences).mono);
-                one.fleet.strangers_until = one.fleet.strangers_until.min(now(fences).mono);
+                one.fleet.unregistered_until = one.fleet.unregistered_until.min(now(fences).mono);
             }
             one.fleet.stream_opened(&who, &incarnation, Some(peer(n)));
             one.streams[n] = Some(self.workers[n].life);
@@ -203,7 +203,7 @@ impl World {
             worker.renewed(fences, 0);
             worker.revision = assignment.revision;
             self.obey(n, set_of(&assignment));
-            if self.coordinators[i].fleet.told_to_go(&who).is_some() {
+            if self.coordinators[i].fleet.drain_reason(&who).is_some() {
                 self.workers[n].drains.get_or_insert(DRAIN_BEATS);
             }
             self.carry_out(i);

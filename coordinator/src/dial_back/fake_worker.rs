@@ -11,25 +11,26 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 
-pub(super) struct Double {
+pub(crate) struct FakeWorker {
     worker: String,
     incarnation: String,
 }
 
-impl Double {
+impl FakeWorker {
     /// Starts one with this name and incarnation, and returns its address.
-    pub(super) async fn start(worker: &str, incarnation: &str) -> SocketAddr {
-        let double = Self { worker: worker.to_owned(), incarnation: incarnation.to_owned() };
+    pub(crate) async fn start(worker: &str, incarnation: &str) -> SocketAddr {
+        let worker_service = Self { worker: worker.to_owned(), incarnation: incarnation.to_owned() };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = tonic::transport::Server::builder().add_service(GatewayWorkerServer::new(double));
+        let server =
+            tonic::transport::Server::builder().add_service(GatewayWorkerServer::new(worker_service));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         address
     }
 }
 
 #[tonic::async_trait]
-impl GatewayWorker for Double {
+impl GatewayWorker for FakeWorker {
     async fn identity(&self, _: Request<IdentityRequest>) -> Result<Response<v1::IdentityResponse>, Status> {
         let (worker_id, incarnation) = (self.worker.clone(), self.incarnation.clone());
         Ok(Response::new(v1::IdentityResponse { worker_id, incarnation, version: String::new() }))

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// The result of a renewal of the term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Renewed {
+pub(super) enum RenewalResult {
     /// The term is still ours. `standby`: the store shows a coordinator that may take it.
     Confirmed { standby: bool },
     /// The store did not answer.
@@ -31,7 +31,7 @@ pub(super) struct Renewal {
 
 /// See the module's documentation. Pure: the time comes in as an argument.
 #[derive(Clone, Debug)]
-pub(super) struct Standing {
+pub(super) struct TermStatus {
     ttl: Duration,
     last_turn: Duration,
     /// How many renewals were sent.
@@ -45,7 +45,7 @@ pub(super) struct Standing {
     lost: bool,
 }
 
-impl Standing {
+impl TermStatus {
     /// Starts with a term whose claim was sent at `claimed_at`.
     pub(super) fn new(ttl: Duration, claimed_at: Duration) -> Self {
         Self {
@@ -73,18 +73,18 @@ impl Standing {
         Renewal { number: self.renewals, sent_at: now }
     }
 
-    pub(super) fn renewal_ended(&mut self, renewal: Renewal, renewed: Renewed) {
+    pub(super) fn renewal_ended(&mut self, renewal: Renewal, renewed: RenewalResult) {
         if self.awaited.is_some_and(|awaited| renewal.number >= awaited) {
             self.awaited = None;
         }
-        self.store_answers = renewed != Renewed::Unanswered;
+        self.store_answers = renewed != RenewalResult::Unanswered;
         match renewed {
-            Renewed::Confirmed { standby } => {
+            RenewalResult::Confirmed { standby } => {
                 self.confirmed_at = renewal.sent_at;
                 self.standby = standby;
             }
-            Renewed::Unanswered => {}
-            Renewed::Lost => self.lost = true,
+            RenewalResult::Unanswered => {}
+            RenewalResult::Lost => self.lost = true,
         }
     }
 
@@ -111,8 +111,8 @@ mod tests {
     use super::*;
 
     const TTL: Duration = Duration::from_secs(5);
-    const HELD: Renewed = Renewed::Confirmed { standby: false };
-    const BESIDE_A_STANDBY: Renewed = Renewed::Confirmed { standby: true };
+    const HELD: RenewalResult = RenewalResult::Confirmed { standby: false };
+    const BESIDE_A_STANDBY: RenewalResult = RenewalResult::Confirmed { standby: true };
 
     fn at(ms: u64) -> Duration {
         Duration::from_millis(ms)
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn after_a_stop_only_a_renewal_that_was_sent_since_counts() {
-        let mut standing = Standing::new(TTL, at(0));
+        let mut standing = TermStatus::new(TTL, at(0));
         let before = standing.renewal_starts(at(0));
         standing.turn(at(2_499));
         assert!(standing.may_act(at(2_499)));
@@ -137,8 +137,8 @@ mod tests {
     /// without further ones; `None` for ever.
     #[test]
     fn unconfirmed_term_lasts_a_ttl_unless_the_store_is_away_without_a_standby() {
-        use Renewed::{Lost, Unanswered};
-        type Row = (&'static [(u64, Renewed)], Option<u64>);
+        use RenewalResult::{Lost, Unanswered};
+        type Row = (&'static [(u64, RenewalResult)], Option<u64>);
         let rows: &[Row] = &[
             (&[], Some(5_000)),
             (&[(1_000, HELD)], Some(6_000)),
@@ -150,7 +150,7 @@ mod tests {
             (&[(1_000, Unanswered)], None),
         ];
         for (renewals, acts_until) in rows {
-            let mut standing = Standing::new(TTL, at(0));
+            let mut standing = TermStatus::new(TTL, at(0));
             for &(sent_at, renewed) in *renewals {
                 let renewal = standing.renewal_starts(at(sent_at));
                 standing.renewal_ended(renewal, renewed);

@@ -1,4 +1,4 @@
-//! Whether a worker is where it says: when it registers, and when its stream has broken.
+//! Checks that a worker answers at its advertised address: when it registers, and when its stream has broken.
 
 use std::{
     io::ErrorKind,
@@ -18,22 +18,27 @@ use tonic::{
     transport::{Endpoint, Uri},
 };
 
-use super::advertised::look_up;
 use fleet::Finding;
+
+mod advertised;
+#[cfg(test)]
+pub(crate) mod fake_worker;
+
+use advertised::look_up;
 
 /// Longest identity answer: two names and a version.
 const MOST_BYTES: usize = 4096;
 
-/// How long finding a worker may take as a whole.
+/// Time limit of the check at registration.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long a look may wait for a connection, and then for an answer.
-const LOOK: Duration = Duration::from_millis(500);
+/// Time limit of a probe: for the connection, and again for the answer.
+const PROBE: Duration = Duration::from_millis(500);
 
-/// Between two refusals: a listener that is being made anew is not gone.
+/// Pause between two refusals: a listener that is being opened again is not gone.
 const BETWEEN_REFUSALS: Duration = Duration::from_millis(50);
 
-/// Where a worker's advertised URL leads back to it: the address that answered.
+/// Returns the address at which the worker answers under its advertised URL.
 ///
 /// All failures give the same answer after the same time, so that callers cannot scan addresses; the log has the
 /// reason.
@@ -79,7 +84,7 @@ async fn find(
     let addresses = look_up(advertised, PATIENCE).await;
     let mut why = "has no address";
     for (tried, &address) in addresses.iter().enumerate() {
-        // One that swallows everything leaves time for the others.
+        // An address that never answers leaves time for the others.
         let left = by.saturating_duration_since(Instant::now()) / (addresses.len() - tried) as u32;
         why = match timeout(left, identity(address, uri)).await {
             Err(_) => "does not answer",
@@ -93,8 +98,8 @@ async fn find(
     Err(why)
 }
 
-/// What is to be seen at the address of a worker whose stream broke.
-pub(crate) async fn look(address: SocketAddr, worker: &WorkerId, incarnation: &Incarnation) -> Finding {
+/// Probes the address of a worker whose stream broke.
+pub(crate) async fn probe(address: SocketAddr, worker: &WorkerId, incarnation: &Incarnation) -> Finding {
     if refuses(address).await {
         tokio::time::sleep(BETWEEN_REFUSALS).await;
         if refuses(address).await {
@@ -102,16 +107,15 @@ pub(crate) async fn look(address: SocketAddr, worker: &WorkerId, incarnation: &I
         }
     }
     let Ok(uri) = format!("http://{address}").parse() else { return Finding::Unclear };
-    match timeout(LOOK, identity(address, &uri)).await {
+    match timeout(PROBE, identity(address, &uri)).await {
         Ok(Ok((found, life))) if found == worker.as_str() && life == incarnation.as_str() => Finding::Answers,
         Ok(Ok(_)) => Finding::AnotherAnswers,
         Ok(Err(_)) | Err(_) => Finding::Unclear,
     }
 }
 
-/// As [`look`], but at the address where the worker was found, or the one that it advertises if it has not registered
-/// here.
-pub(crate) async fn look_by_url(
+/// Probes a worker at the address where it answered when it registered here, else at its advertised address.
+pub(crate) async fn probe_by_url(
     found_at: Option<SocketAddr>,
     url: &str,
     worker: &WorkerId,
@@ -119,22 +123,22 @@ pub(crate) async fn look_by_url(
 ) -> Finding {
     let address = match (found_at, AdvertisedAddress::parse(url)) {
         (Some(address), _) => Some(address),
-        (None, Ok(advertised)) => look_up(advertised, LOOK).await.into_iter().next(),
+        (None, Ok(advertised)) => look_up(advertised, PROBE).await.into_iter().next(),
         (None, Err(_)) => None,
     };
     match address {
-        Some(address) => look(address, worker, incarnation).await,
+        Some(address) => probe(address, worker, incarnation).await,
         None => Finding::Unclear,
     }
 }
 
-/// A connection is refused: nobody listens there. A time-out or no way is not that.
+/// Returns whether the address refuses a connection: no process listens there. A timeout or a missing route is no refusal.
 async fn refuses(address: SocketAddr) -> bool {
-    let connecting = timeout(LOOK, TcpStream::connect(address)).await;
+    let connecting = timeout(PROBE, TcpStream::connect(address)).await;
     matches!(connecting, Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused)
 }
 
-/// Asks the address who it is: name and life.
+/// Asks the worker at the address for its name and incarnation.
 async fn identity(address: SocketAddr, uri: &Uri) -> Result<(String, String), &'static str> {
     let endpoint =
         Endpoint::from_shared(format!("http://{address}")).map_err(|_| "is not a valid address")?;
@@ -149,7 +153,7 @@ async fn identity(address: SocketAddr, uri: &Uri) -> Result<(String, String), &'
 mod tests {
     use tokio::net::TcpListener;
 
-    use super::{super::double::Double, *};
+    use super::{fake_worker::FakeWorker, *};
 
     async fn listener() -> (TcpListener, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -157,38 +161,38 @@ mod tests {
         (listener, address)
     }
 
-    async fn look_for(address: SocketAddr, worker: &str, life: &str) -> Finding {
-        look(address, &worker.parse().unwrap(), &life.parse().unwrap()).await
+    async fn probe_for(address: SocketAddr, worker: &str, life: &str) -> Finding {
+        probe(address, &worker.parse().unwrap(), &life.parse().unwrap()).await
     }
 
     #[tokio::test]
-    async fn nobody_there_refuses_within_milliseconds() {
+    async fn closed_port_refuses_within_milliseconds() {
         let (listener, address) = listener().await;
         drop(listener);
         let began = Instant::now();
-        assert_eq!(look_for(address, "w", "1").await, Finding::Refuses);
+        assert_eq!(probe_for(address, "w", "1").await, Finding::Refuses);
         assert!(began.elapsed() >= BETWEEN_REFUSALS, "it takes two refusals");
-        assert!(began.elapsed() < LOOK, "{:?}", began.elapsed());
+        assert!(began.elapsed() < PROBE, "{:?}", began.elapsed());
     }
 
     #[tokio::test]
-    async fn who_answers_tells() {
-        let address = Double::start("w", "1").await;
-        assert_eq!(look_for(address, "w", "1").await, Finding::Answers);
-        assert_eq!(look_for(address, "w", "2").await, Finding::AnotherAnswers);
-        assert_eq!(look_for(address, "v", "1").await, Finding::AnotherAnswers);
+    async fn probe_compares_name_and_incarnation() {
+        let address = FakeWorker::start("w", "1").await;
+        assert_eq!(probe_for(address, "w", "1").await, Finding::Answers);
+        assert_eq!(probe_for(address, "w", "2").await, Finding::AnotherAnswers);
+        assert_eq!(probe_for(address, "v", "1").await, Finding::AnotherAnswers);
     }
 
     #[tokio::test]
-    async fn one_that_accepts_and_says_nothing_is_no_evidence() {
+    async fn silent_listener_is_no_evidence() {
         // A process that is stopped: its kernel accepts.
         let (_listener, address) = listener().await;
-        assert_eq!(look_for(address, "w", "1").await, Finding::Unclear);
+        assert_eq!(probe_for(address, "w", "1").await, Finding::Unclear);
     }
 
     #[tokio::test]
-    async fn a_name_leads_to_the_address_that_answered() {
-        let address = Double::start("w", "1").await;
+    async fn check_returns_the_address_that_answered() {
+        let address = FakeWorker::start("w", "1").await;
         let url = format!("http://localhost:{}", address.port());
         let (worker, life) = ("w".parse().unwrap(), "1".parse().unwrap());
         assert_eq!(check(&url, &worker, &life).await.unwrap(), address);
@@ -209,7 +213,7 @@ mod tests {
                 let _ = tokio::io::AsyncWriteExt::write_all(&mut socket, b"220 mail ready\r\n").await;
             }
         });
-        let addresses = [silent_at, closed_at, greets_at, Double::start("w", "1").await];
+        let addresses = [silent_at, closed_at, greets_at, FakeWorker::start("w", "1").await];
         let checks = addresses.map(|address| {
             let (worker, life) = (worker.clone(), life.clone());
             async move {

@@ -1,6 +1,6 @@
 //! The term that this coordinator holds, renewed in a task of its own so that a busy driver does not lose it.
 //!
-//! The task only talks to the store; it shares [`Standing`] with the driver, which draws the conclusions.
+//! The task only talks to the store; it shares [`TermStatus`] with the driver, which draws the conclusions.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -8,7 +8,7 @@ use std::{
 };
 
 use fleet_model::{Problem, ProblemCode, Term};
-use fleet_store::{StoreError, TermRenewal};
+use fleet_store::{FleetStoreError, TermRenewal};
 use tokio::{
     sync::{Notify, mpsc},
     task::JoinHandle,
@@ -17,36 +17,36 @@ use tokio::{
 
 use super::{
     Driver, Shell,
-    standing::{Renewed, Standing},
+    term_status::{RenewalResult, TermStatus},
 };
-use crate::{clock::Clock, handle::Stopped};
+use crate::{clock::Clock, handle::HandleError};
 
 /// Interval of renewals; shorter with a short TTL.
 const RENEW: Duration = Duration::from_secs(1);
 
 /// A term, renewed until this is dropped.
-pub(crate) struct Tenure {
+pub(crate) struct HeldTerm {
     term: Term,
     clock: Clock,
-    standing: Arc<Mutex<Standing>>,
+    standing: Arc<Mutex<TermStatus>>,
     /// Why the last renewal failed.
-    failure: Arc<Mutex<Option<StoreError>>>,
+    failure: Arc<Mutex<Option<FleetStoreError>>>,
     ask: Arc<Notify>,
     lost: mpsc::Receiver<Term>,
     renewing: JoinHandle<()>,
 }
 
-impl Drop for Tenure {
+impl Drop for HeldTerm {
     fn drop(&mut self) {
         self.renewing.abort();
     }
 }
 
-impl Tenure {
+impl HeldTerm {
     /// Renews a term whose claim was sent at `claimed_at`, by the shell's clock.
     pub(crate) fn hold(shell: &Shell, term: Term, claimed_at: Duration) -> Self {
         let ttl = shell.lease_ttl;
-        let standing = Arc::new(Mutex::new(Standing::new(ttl, claimed_at)));
+        let standing = Arc::new(Mutex::new(TermStatus::new(ttl, claimed_at)));
         let ask = Arc::new(Notify::new());
         let (tell, lost) = mpsc::channel(1);
         let (store, holder, clock) = (shell.store.clone(), shell.holder.clone(), shell.clock.clone());
@@ -64,19 +64,22 @@ impl Tenure {
                 // A failed renewal can be retried within the TTL.
                 let wait = ttl * 2 / 5;
                 let answer = timeout(wait, store.renew_term(term, &holder, ttl)).await.unwrap_or_else(|_| {
-                    Err(StoreError::Away(format!("the term was not renewed within {} ms", wait.as_millis())))
+                    Err(FleetStoreError::Away(format!(
+                        "the term was not renewed within {} ms",
+                        wait.as_millis()
+                    )))
                 });
                 let renewed = match &answer {
-                    Ok(TermRenewal::Held { standby }) => Renewed::Confirmed { standby: *standby },
+                    Ok(TermRenewal::Held { standby }) => RenewalResult::Confirmed { standby: *standby },
                     Ok(TermRenewal::Lost { to }) => {
                         let _ = tell.try_send(*to);
-                        Renewed::Lost
+                        RenewalResult::Lost
                     }
-                    Err(_) => Renewed::Unanswered,
+                    Err(_) => RenewalResult::Unanswered,
                 };
                 *lock(&failed) = answer.err();
                 lock(&shared).renewal_ended(renewal, renewed);
-                if renewed == Renewed::Lost {
+                if renewed == RenewalResult::Lost {
                     return;
                 }
             }
@@ -111,7 +114,7 @@ impl Tenure {
     }
 
     /// Why the last renewal failed, if it did.
-    pub(super) fn failure(&self) -> Option<StoreError> {
+    pub(super) fn failure(&self) -> Option<FleetStoreError> {
         lock(&self.failure).clone()
     }
 
@@ -125,36 +128,36 @@ impl Tenure {
 impl Driver<'_> {
     /// Updates whether the term is confirmed. While it is not, the store counts as away and no shard moves.
     pub(super) fn refresh_term_state(&mut self) {
-        let could_act = std::mem::replace(&mut self.may_act, self.tenure.turn());
+        let could_act = std::mem::replace(&mut self.may_act, self.held_term.turn());
         if could_act && !self.may_act {
-            let (unconfirmed, standby) = self.tenure.doubt();
+            let (unconfirmed, standby) = self.held_term.doubt();
             tracing::warn!(
                 term = %self.term, unconfirmed_ms = unconfirmed.as_millis() as u64, standby,
                 "term unconfirmed; no lease acknowledged, no shard moved"
             );
-            self.tenure.ask();
-            self.fleet.store_is_away();
+            self.held_term.ask();
+            self.fleet.mark_store_away();
             self.dirty = true;
         } else if !could_act && self.may_act {
             tracing::info!(term = %self.term, "term confirmed again");
-            self.probe();
+            self.probe_store();
             self.dirty = true;
         }
     }
 
     /// Refuses a registration while the term is unconfirmed: it would renew a lease.
-    pub(super) fn require_confirmed_term(&self) -> Result<(), Stopped> {
+    pub(super) fn require_confirmed_term(&self) -> Result<(), HandleError> {
         if self.may_act { Ok(()) } else { Err(self.in_doubt()) }
     }
 
-    pub(super) fn in_doubt(&self) -> Stopped {
-        Stopped::Standby { why: self.unconfirmed_term_problem().message }
+    pub(super) fn in_doubt(&self) -> HandleError {
+        HandleError::Standby { why: self.unconfirmed_term_problem().message }
     }
 
     pub(super) fn unconfirmed_term_problem(&self) -> Problem {
-        let (unconfirmed, standby) = self.tenure.doubt();
+        let (unconfirmed, standby) = self.held_term.doubt();
         let secs = unconfirmed.as_secs();
-        let (term, failure) = (self.term, self.tenure.failure());
+        let (term, failure) = (self.term, self.held_term.failure());
         let failure = failure.map(|error| format!(" ({error})")).unwrap_or_default();
         let why = if standby {
             format!(

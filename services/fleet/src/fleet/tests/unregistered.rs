@@ -28,7 +28,7 @@ fn wiped_fleet() -> Fleet {
 fn what_a_stranger_may_run_is_not_given_away() {
     let mut fleet = wiped_fleet();
     assert!(is_asked(&mut fleet));
-    fleet.leases_found(Some(vec![lease("a"), lease("b")]), at(7_110));
+    fleet.on_leases_found(Some(vec![lease("a"), lease("b")]), at(7_110));
     assert_eq!(fleet.take_effects(), []);
     let named =
         "workers that hold a lease have not registered here and may run shards without a known owner: b";
@@ -37,7 +37,7 @@ fn what_a_stranger_may_run_is_not_given_away() {
     assert_eq!(fleet.take_effects(), [], "it is not asked all the time");
     fleet.tick(at(7_700));
     assert!(is_asked(&mut fleet));
-    fleet.leases_found(Some(vec![lease("a")]), at(7_710));
+    fleet.on_leases_found(Some(vec![lease("a")]), at(7_710));
     settle_writes(&mut fleet, at(7_720));
     assert_eq!(shards(&fleet, "a"), [0, 1, 2, 3]);
 }
@@ -46,7 +46,7 @@ fn what_a_stranger_may_run_is_not_given_away() {
 fn a_stranger_that_registers_keeps_what_it_runs() {
     let mut fleet = wiped_fleet();
     assert!(is_asked(&mut fleet));
-    fleet.leases_found(Some(vec![lease("a"), lease("b")]), at(7_110));
+    fleet.on_leases_found(Some(vec![lease("a"), lease("b")]), at(7_110));
     let running = (2..4).map(|shard| (ShardNumber(shard), Epoch(10))).collect();
     fleet.join(Registration { running, running_total: 4, ..registration("b", "1") }, at(7_200)).unwrap();
     settle_writes(&mut fleet, at(7_200));
@@ -56,14 +56,14 @@ fn a_stranger_that_registers_keeps_what_it_runs() {
 #[test]
 fn what_was_heard_here_waits_for_no_stranger() {
     let mut fleet = running_fleet();
-    fleet.lease_verdict(&id("a"), &life("1"), Cause::Silence, LeaseVerdict::Revoked, at(2_000));
+    fleet.on_lease_verdict(&id("a"), &life("1"), RevocationCause::Silence, LeaseVerdict::Revoked, at(2_000));
     let effects = fleet.take_effects();
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Write(owners) if owners.len() == 6)));
 }
 
 #[test]
 fn a_worker_that_was_only_read_of_is_a_stranger() {
-    let mut fleet = Fleet::new(rules(), Term(2), Wish::explicit(12), recovered(), at(0));
+    let mut fleet = Fleet::new(rules(), Term(2), WantedTotal::explicit(12), recovered(), at(0));
     fleet.join(registration("c", "1"), at(100)).unwrap();
     let mut asked = false;
     for ms in (100..8_000).step_by(100) {
@@ -74,14 +74,14 @@ fn a_worker_that_was_only_read_of_is_a_stranger() {
             match effect {
                 // `a` is gone; `b` renews through the store and does not reach this coordinator.
                 Effect::Revoke { worker, incarnation, cause } if worker == id("a") => {
-                    fleet.lease_verdict(&worker, &incarnation, cause, LeaseVerdict::Revoked, at(ms));
+                    fleet.on_lease_verdict(&worker, &incarnation, cause, LeaseVerdict::Revoked, at(ms));
                 }
                 Effect::Revoke { worker, incarnation, cause } => {
-                    fleet.lease_verdict(&worker, &incarnation, cause, LeaseVerdict::Live(TTL), at(ms));
+                    fleet.on_lease_verdict(&worker, &incarnation, cause, LeaseVerdict::Live(TTL), at(ms));
                 }
                 Effect::FindLeases => {
                     asked = true;
-                    fleet.leases_found(Some(vec![lease("b"), lease("c")]), at(ms));
+                    fleet.on_leases_found(Some(vec![lease("b"), lease("c")]), at(ms));
                 }
                 _ => {}
             }
@@ -92,8 +92,8 @@ fn a_worker_that_was_only_read_of_is_a_stranger() {
 }
 
 #[test]
-fn a_written_owner_that_comes_without_its_shards_is_told_when_nobody_else_can_have_them() {
-    let mut fleet = Fleet::new(rules(), Term(2), Wish::explicit(12), recovered(), at(0));
+fn recovered_owner_without_its_shards_gets_them_once_no_other_worker_can_have_them() {
+    let mut fleet = Fleet::new(rules(), Term(2), WantedTotal::explicit(12), recovered(), at(0));
     // Its window has closed: it claims nothing.
     fleet.join(registration("a", "1"), at(100)).unwrap();
     let running = (6..12).map(|shard| (ShardNumber(shard), Epoch(10))).collect();
@@ -105,9 +105,9 @@ fn a_written_owner_that_comes_without_its_shards_is_told_when_nobody_else_can_ha
     }
     fleet.tick(at(6_000));
     assert!(is_asked(&mut fleet));
-    fleet.leases_found(Some(vec![lease("a"), lease("b"), lease("c")]), at(6_010));
+    fleet.on_leases_found(Some(vec![lease("a"), lease("b"), lease("c")]), at(6_010));
     assert_eq!(shards(&fleet, "a").len(), 0, "c may run them under a higher epoch");
-    fleet.leases_found(Some(vec![lease("a"), lease("b")]), at(6_600));
+    fleet.on_leases_found(Some(vec![lease("a"), lease("b")]), at(6_600));
     assert_eq!(shards(&fleet, "a"), (0..6).collect::<Vec<_>>());
     assert_eq!(fleet.owner(ShardNumber(0)), Some((&id("a"), Epoch(10))), "as it was written");
 }
