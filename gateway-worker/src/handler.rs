@@ -17,8 +17,9 @@ use std::{
 
 use async_trait::async_trait;
 use dispatch::Kind;
+pub use fleet_model::Mark;
 use fleet_model::{Epoch, Gap, ShardNumber};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use shard_bridge::{Bridge, BridgeError, GatewayCommand, InvalidCommand};
 use tokio_util::sync::CancellationToken;
 use twilight_model::gateway::payload::outgoing::{RequestGuildMembers, UpdatePresence, UpdateVoiceState};
@@ -221,32 +222,12 @@ impl fmt::Debug for Context {
     }
 }
 
-/// Whether an event may have been handled before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mark {
-    /// It was not.
-    Fresh,
-    /// It may have been: by a worker that died or was cut off before it could say so.
-    Replayed,
-    /// So may this interaction, and it is over the 3 s in which Discord takes a first answer, by its id
-    /// ([Interaction Callback](https://discord.com/developers/docs/interactions/receiving-and-responding#interaction-callback)).
-    Expired,
-}
-
-impl Mark {
-    /// It may have been handled before.
-    pub fn is_late(self) -> bool {
-        self != Self::Fresh
-    }
-
-    /// Of an event that comes late: an interaction may have expired.
-    pub(crate) fn of_late(name: &str, text: &str, now_unix_ms: u64) -> Self {
-        if payload::interaction_age(name, text, now_unix_ms) > ANSWERED_WITHIN {
-            Self::Expired
-        } else {
-            Self::Replayed
-        }
+/// Returns the mark of an event that comes late: an interaction may have expired.
+pub(crate) fn late_mark(name: &str, text: &str, now_unix_ms: u64) -> Mark {
+    if payload::interaction_age(name, text, now_unix_ms) > ANSWERED_WITHIN {
+        Mark::Expired
+    } else {
+        Mark::Replayed
     }
 }
 

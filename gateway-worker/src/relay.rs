@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use ::relay::{
-    Bounds, EventNames, Lateness, MemoryRelay, Outbox, OutboxParts, OutgoingEvent, Position, RedisRelay,
-    RelayMetrics, RelayStatus, RelayStore,
+    Bounds, EventNames, MemoryRelay, Outbox, OutboxParts, OutgoingEvent, Position, RedisRelay, RelayMetrics,
+    RelayStatus, RelayStore,
 };
 use checkpoint::PendingEvent;
 use fleet_model::{ShardNumber, WorkerId};
@@ -12,12 +12,7 @@ use shard_bridge::Bridge;
 use tokio::runtime::Handle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{
-    bot::Queued,
-    handler::{Event, Mark},
-    shard::Shard,
-    shards::RunningShards,
-};
+use crate::{bot::Queued, handler::Event, shard::Shard, shards::RunningShards};
 
 mod commands;
 
@@ -128,11 +123,7 @@ fn waiting(event: &Event) -> OutgoingEvent {
         name: event.name().into(),
         guild: event.guild(),
         received_at_unix_ms: event.received_at_unix_ms,
-        lateness: match event.mark() {
-            Mark::Fresh => Lateness::Fresh,
-            Mark::Replayed => Lateness::Replayed,
-            Mark::Expired => Lateness::Expired,
-        },
+        mark: event.mark(),
         text: event.raw().into(),
     }
 }

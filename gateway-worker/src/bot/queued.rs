@@ -8,7 +8,7 @@ use relay::{GAP, gap_of_payload, gap_payload};
 use super::dispatch_clock;
 use crate::{
     checkpoints::unix_ms,
-    handler::{Event, Mark},
+    handler::{Event, Mark, late_mark},
     payload::guild_of,
 };
 
@@ -56,7 +56,7 @@ impl Queued {
             return Told::from_text(text, session).map(Self::Gap);
         }
         let guild = guild_of(&name, &text);
-        let mark = if late { Mark::of_late(&name, &text, unix_ms()) } else { Mark::Fresh };
+        let mark = if late { late_mark(&name, &text, unix_ms()) } else { Mark::Fresh };
         let name = Kind::from(name.as_str());
         Some(Self::Event(Event { name, session, sequence, guild, mark, received_at_unix_ms, text }))
     }

@@ -27,7 +27,7 @@ use crate::{
         unix_ms,
         writer::{Last, Stored, Writer},
     },
-    handler::{Event, Mark},
+    handler::{Event, Mark, late_mark},
     handoff::Carried,
     metrics::ShardMetrics,
     payload::{guild_of, interaction_age},
@@ -305,7 +305,7 @@ impl Intake {
         let guild = guild_of(&name, &text);
         let mark = match self.mark {
             Mark::Fresh => Mark::Fresh,
-            _ => Mark::of_late(&name, &text, received_at_unix_ms),
+            _ => late_mark(&name, &text, received_at_unix_ms),
         };
         let name = name.as_str().into();
         Event { name, session: self.ordinal, sequence, guild, mark, received_at_unix_ms, text }

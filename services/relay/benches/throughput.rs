@@ -18,8 +18,8 @@ use fleet_model::{Epoch, ShardNumber};
 use redis_fixture::RedisServer;
 use redis_link::{LinkOptions, RedisLink};
 use relay::{
-    Bounds, Caps, Lateness, Outbox, OutboxParts, OutgoingEvent, Position, RedisRelay, RelayMetrics,
-    RelayStatus, StreamPrefix,
+    Bounds, Caps, Mark, Outbox, OutboxParts, OutgoingEvent, Position, RedisRelay, RelayMetrics, RelayStatus,
+    StreamPrefix,
 };
 use tokio::runtime::Handle;
 
@@ -37,7 +37,7 @@ fn event(sequence: u64) -> OutgoingEvent {
         name: "MESSAGE_CREATE".into(),
         guild: Some(1_012_345_678_901_234_571),
         received_at_unix_ms: 1_764_180_000_000,
-        lateness: Lateness::Fresh,
+        mark: Mark::Fresh,
         text: format!(r#"{{"t":"MESSAGE_CREATE","s":{sequence},{MESSAGE}"#).into(),
     }
 }

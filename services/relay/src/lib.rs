@@ -32,9 +32,8 @@ mod status;
 mod store;
 
 pub use args::{RelayArgs, RelayKind};
-pub use entry::{
-    DataError, Entry, EntryId, GAP, InvalidEntryId, Lateness, NewEntry, Position, gap_of_payload, gap_payload,
-};
+pub use entry::{DataError, Entry, EntryId, GAP, InvalidEntryId, NewEntry, gap_of_payload, gap_payload};
+pub use fleet_model::{Mark, Position};
 pub use memory::MemoryRelay;
 pub use metrics::RelayMetrics;
 pub use names::{EventNames, InvalidNames, UNKNOWN};

@@ -14,7 +14,7 @@ use tokio::{runtime, sync::Notify};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
-    GAP, Lateness, Position, RelayMetrics, RelayStatus, RelayStore,
+    GAP, Mark, Position, RelayMetrics, RelayStatus, RelayStore,
     entry::{DataError, encode},
 };
 
@@ -46,7 +46,7 @@ pub struct OutgoingEvent {
     /// When a worker first received it, in milliseconds since the Unix epoch.
     pub received_at_unix_ms: u64,
     /// Whether it came late.
-    pub lateness: Lateness,
+    pub mark: Mark,
     /// The payload as Discord sent it.
     pub text: Arc<str>,
 }
@@ -59,7 +59,7 @@ impl OutgoingEvent {
             name: GAP.into(),
             guild: None,
             received_at_unix_ms: until_unix_ms,
-            lateness: Lateness::Fresh,
+            mark: Mark::Fresh,
             text: text.into(),
         }
     }

@@ -212,7 +212,7 @@ async fn an_answer_that_is_not_complete_says_so_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_next_holder_of_shard_0_registers_the_commands_anew() {
+async fn next_owner_of_shard_0_registers_the_commands_again() {
     let bench = Bench::start(None).await;
     let (mut a, mut b) = bench.two_bots().await;
     bench.until_registered(1).await;

@@ -9,7 +9,7 @@ use tracing::Instrument as _;
 
 use super::{OutboxParts, OutgoingEvent, Shared, tail::Tail};
 use crate::{
-    Appended, DataError, Lateness, NewEntry, Position, RelayError, RelayMetrics, RelayStatus, RelayStore,
+    Appended, DataError, Mark, NewEntry, Position, RelayError, RelayMetrics, RelayStatus, RelayStore,
     gap_payload, names::is_name,
 };
 
@@ -128,7 +128,7 @@ impl Sender {
             name: event.name.clone(),
             guild: event.guild,
             received_at_unix_ms: event.received_at_unix_ms,
-            lateness: self.lateness(event.position, event.lateness),
+            mark: self.mark(event.position, event.mark),
             traceparent,
             data,
         }
@@ -150,7 +150,7 @@ impl Sender {
             name: crate::GAP.into(),
             guild: None,
             received_at_unix_ms: event.received_at_unix_ms,
-            lateness: event.lateness,
+            mark: event.mark,
             traceparent,
             // Our own text, without the payload, can always be encoded.
             data: crate::entry::encode(self.shard, &text).unwrap_or_default(),
@@ -190,10 +190,10 @@ impl Sender {
     }
 
     /// The mark of an event: a pending one may have been relayed already when a fence above it was moved back.
-    fn lateness(&self, position: Position, lateness: Lateness) -> Lateness {
+    fn mark(&self, position: Position, mark: Mark) -> Mark {
         let restored_up_to = self.shared.lock().restored_up_to;
         let may_be_there = Some(position) <= restored_up_to && Some(position) <= self.rewound_from;
-        if lateness == Lateness::Fresh && may_be_there { Lateness::Replayed } else { lateness }
+        if mark == Mark::Fresh && may_be_there { Mark::Replayed } else { mark }
     }
 
     fn note_reached(&mut self, reached: Option<Position>) {
@@ -248,7 +248,7 @@ impl Sender {
         }
         self.rewound_from = self.rewound_from.max(Some(fence));
         for entry in entries {
-            entry.lateness = self.lateness(entry.position, entry.lateness);
+            entry.mark = self.mark(entry.position, entry.mark);
         }
         if is_another {
             self.replaced_at = Some(Instant::now());

@@ -69,7 +69,7 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Lateness, Position};
+    use crate::{Mark, Position};
 
     fn at(sequence: u64) -> Position {
         Position { session: 1, sequence }
@@ -81,7 +81,7 @@ mod tests {
             name: "A".into(),
             guild: None,
             received_at_unix_ms: 0,
-            lateness: Lateness::Fresh,
+            mark: Mark::Fresh,
             traceparent: None,
             data: vec![0; bytes].into(),
         }

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn invalid_commands_are_refused() {
         refused(presence(v1::UpdatePresenceRequest { status: 9, ..Default::default() }), "status 9");
         let nameless =
             v1::UpdatePresenceRequest { activities: vec![v1::Activity::default()], ..Default::default() };

@@ -12,7 +12,7 @@ use altergolden_proto::{
     v1::{self, events_response::Item},
 };
 use fleet_model::ErrorClass;
-use relay::{Entry, EntryId, EventNames, GAP, Lateness, Page, RelayError, RelayStore};
+use relay::{Entry, EntryId, EventNames, GAP, Mark, Page, RelayError, RelayStore};
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
@@ -179,10 +179,10 @@ fn item(entry: &Entry) -> Option<Item> {
         let gap = content.gap().map(Into::into);
         return Some(Item::Gap(v1::ShardGap { shard_id: entry.shard.0, gap }));
     }
-    let mark = match content.lateness {
-        Lateness::Fresh => v1::EventMark::Fresh,
-        Lateness::Replayed => v1::EventMark::Replayed,
-        Lateness::Expired => v1::EventMark::Expired,
+    let mark = match content.mark {
+        Mark::Fresh => v1::EventMark::Fresh,
+        Mark::Replayed => v1::EventMark::Replayed,
+        Mark::Expired => v1::EventMark::Expired,
     };
     Some(Item::Event(v1::DispatchEvent {
         name: content.name.to_string(),
