@@ -1,5 +1,5 @@
-//! Discord's REST API as bot code has it, by way of the worker's own proxy; and whether Discord takes the token: asked once at
-//! the start, so that a wrong one is one clear line and no login storm.
+//! Clients of Discord's REST API for bot code, through the worker's own proxy; and the check of the token, once at the start, so
+//! that a wrong token is one clear error and not a login storm.
 
 use std::time::Duration;
 
@@ -29,9 +29,9 @@ pub(crate) fn callbacks(token: &Secret, proxy: &str) -> Client {
 }
 
 /// The proxy keeps the limits, for the whole fleet: twilight's own limiter learns buckets only from headers with a scope, which
-/// Discord sends with a 429, and sends first answers to interactions one after the other. Without it twilight repeats a 429 at once,
-/// whatever its headers say, so the proxy is asked not to give any. It also remembers tokens that are refused, and
-/// forgets that in time.
+/// Discord sends with a 429, and sends first answers to interactions one after the other. Without it twilight repeats a 429 at once
+/// and ignores its headers, so the proxy is asked to answer otherwise. Twilight also remembers refused tokens for good, which
+/// is turned off.
 fn builder(token: &Secret, proxy: &str) -> ClientBuilder {
     let headers = HeaderMap::from_iter([(ANSWER_429_AS, HeaderValue::from_static("503"))]);
     Client::builder()
@@ -42,7 +42,7 @@ fn builder(token: &Secret, proxy: &str) -> ClientBuilder {
         .remember_invalid_token(false)
 }
 
-/// Asks `GET /users/@me`. Anything but a refusal is no reason not to start: the gateway will tell.
+/// Asks `GET /users/@me`. Only a refusal stops the start: other errors show at the gateway.
 ///
 /// # Errors
 /// [`TokenRefused`].

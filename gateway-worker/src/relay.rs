@@ -1,4 +1,4 @@
-//! A shard's events as the relay gets them: what [the relay](::relay) is for, in the words of this crate.
+//! Feeds a shard's events to [the relay](::relay).
 
 use std::sync::Arc;
 
@@ -7,19 +7,16 @@ use ::relay::{
     RelayStatus, RelayStore,
 };
 use checkpoint::PendingEvent;
-use fleet_model::{ShardNumber, WorkerId};
-use shard_bridge::Bridge;
 use tokio::runtime::Handle;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{bot::Queued, handler::Event, shard::Shard, shards::RunningShards};
+use crate::{
+    event::{Event, queued::Queued},
+    shard_state::ShardState,
+};
 
 mod commands;
 
-use commands::OverBridge;
-
-/// Whoever runs this shard keeps the streams for all: every fleet has it.
-const KEEPER: ShardNumber = ShardNumber(0);
+pub(crate) use commands::BridgeSender;
 
 /// Where events are relayed to, and which.
 #[derive(Clone)]
@@ -55,24 +52,7 @@ pub(crate) struct Relaying {
 }
 
 impl Relaying {
-    /// Keeps Redis's streams, on whichever worker runs shard 0, and sends what bots publish for the gateway.
-    pub(crate) fn serve(
-        &self,
-        worker: &WorkerId,
-        shards: RunningShards,
-        bridge: Bridge,
-        tasks: &TaskTracker,
-        stop: &CancellationToken,
-    ) {
-        let Some(redis) = &self.relay.redis else { return };
-        let acts = move || shards.may_act_for(KEEPER);
-        tasks.spawn(::relay::keeper::run(redis.clone(), self.metrics.clone(), acts.clone(), stop.clone()));
-        let send = Arc::new(OverBridge(bridge));
-        let (worker, metrics) = (worker.clone(), self.metrics.clone());
-        tasks.spawn(::relay::commands::run(redis.clone(), worker, send, metrics, acts, stop.clone()));
-    }
-
-    pub(crate) fn of_shard(&self, shard: &Shard) -> ShardRelay {
+    pub(crate) fn of_shard(&self, shard: &ShardState) -> ShardRelay {
         let outbox = Outbox::start(OutboxParts {
             store: self.relay.store.clone(),
             bounds: self.bounds,
@@ -103,9 +83,9 @@ impl ShardRelay {
     pub(crate) fn push(&self, queued: &Queued) {
         match queued {
             Queued::Event(event) if self.wants(event.name()) => self.outbox.push(waiting(event)),
-            Queued::Gap(told) => {
+            Queued::Gap(gap) => {
                 let at = position(queued.position());
-                self.outbox.push(OutgoingEvent::gap(told.gap.until_unix_ms, &told.text, at));
+                self.outbox.push(OutgoingEvent::gap(gap.gap.until_unix_ms, &gap.text, at));
             }
             // What was set aside was relayed when it came.
             Queued::Event(_) | Queued::Replay(_) => {}

@@ -1,4 +1,4 @@
-//! The worker's REST proxy: its settings, and how it is put together. What it does is `discord-rest`'s.
+//! Settings and assembly of the worker's REST proxy, which the crate `discord-rest` implements.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_listens_everywhere_is_reached_on_the_loopback() {
+    fn unspecified_address_is_reached_on_the_loopback() {
         for (listens, reached) in
             [("0.0.0.0:7", "127.0.0.1:7"), ("[::]:7", "[::1]:7"), ("10.0.0.1:7", "10.0.0.1:7")]
         {

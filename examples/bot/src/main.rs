@@ -7,8 +7,8 @@
 use std::process::ExitCode;
 
 use gateway_worker::{
-    CancellationToken, Context, Event, EventHandler, RequestError, ShardMessage, ShardRequest, Taken, Wanted,
-    async_trait, serde_json::Value,
+    CancellationToken, Context, Event, EventHandler, MessageOutcome, RequestError, ShardMessage,
+    ShardRequest, Wanted, async_trait, serde_json::Value,
 };
 
 use crate::interactions::TooLate;
@@ -35,7 +35,7 @@ impl EventHandler for Bot {
         interactions::handle(context, event, &self.too_late).await;
     }
 
-    async fn message(&self, context: &Context, message: &ShardMessage) -> Taken {
+    async fn message(&self, context: &Context, message: &ShardMessage) -> MessageOutcome {
         messages::take(context, message)
     }
 

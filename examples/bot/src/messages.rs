@@ -1,7 +1,7 @@
 //! What other parts of the bot tell and ask one shard.
 
 use gateway_worker::{
-    Context, RequestError, ShardMessage, ShardRequest, Taken,
+    Context, MessageOutcome, RequestError, ShardMessage, ShardRequest,
     serde_json::{Value, json},
 };
 
@@ -23,13 +23,13 @@ pub(crate) fn reply(context: &Context, request: &ShardRequest) -> Result<Value, 
 }
 
 /// Says no to what it does not know, so that the sender hears of it.
-pub(crate) fn take(context: &Context, message: &ShardMessage) -> Taken {
+pub(crate) fn take(context: &Context, message: &ShardMessage) -> MessageOutcome {
     match message.kind.as_str() {
         NOTE => {
             let (shard, ShardMessage { data, sender, .. }) = (context.shard(), message);
             tracing::info!(shard.id = %shard, sender, %data, "a note for this shard");
-            Taken::Yes
+            MessageOutcome::Accepted
         }
-        _ => Taken::No,
+        _ => MessageOutcome::Declined,
     }
 }

@@ -1,10 +1,10 @@
-//! The trace of a connection's way to ready: one span for the whole, one for each step, and the coordinator's queue in between.
-//! A way that leads nowhere ends its trace, and the next attempt begins another, so no trace grows without end.
+//! The trace of a shard's start: one span for the whole, one for each step, and the coordinator's queue in between. A failed
+//! attempt ends its trace, and the next one begins another, so that no trace grows without end.
 
 use fleet_model::StartOutcome;
 use tracing::{Span, field};
 
-use super::Shard;
+use crate::shard_state::ShardState;
 
 /// A shard on its way. Dropped before it is ready, it has not come there.
 #[derive(Debug)]
@@ -20,8 +20,8 @@ pub(super) struct Starting {
 }
 
 impl Starting {
-    /// Begins the trace with the step of connecting; whoever asks the coordinator for this shard continues it.
-    pub(super) fn begin(shard: &Shard) -> Self {
+    /// Begins the trace with the step of connecting; the request for a permit continues it in the coordinator.
+    pub(super) fn begin(shard: &ShardState) -> Self {
         let whole = tracing::info_span!(
             parent: None,
             "shard.start",

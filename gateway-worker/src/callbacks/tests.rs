@@ -1,7 +1,7 @@
 use std::{collections::BTreeMap, sync::Mutex};
 
 use async_trait::async_trait;
-use fleet_model::Epoch;
+use fleet_model::{Epoch, ShardStatus};
 use serde_json::json;
 use shard_bridge::{LocalShards as _, Wants};
 use tokio::{
@@ -11,8 +11,11 @@ use tokio::{
 
 use super::*;
 use crate::{
-    handler::{Event, EventHandler, NoHandler},
+    bot::EventQueues,
+    event::Event,
+    handler::{EventHandler, NoHandler},
     lease::Lease,
+    shards::{CALLS, RunningShard, RunningShards},
     testing::{self, EPOCH, SHARD},
 };
 
@@ -23,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Scripted {
     /// What was begun with.
     began: Mutex<Vec<String>>,
-    /// Told when a hook's future goes, ended or not.
+    /// Notified when a callback's future is dropped, ended or not.
     gone: Arc<Notify>,
     leave: Notify,
 }
@@ -46,16 +49,16 @@ impl Scripted {
 impl EventHandler for Scripted {
     async fn handle(&self, _: &Context, _: &Event) {}
 
-    async fn message(&self, _: &Context, message: &ShardMessage) -> Taken {
+    async fn message(&self, _: &Context, message: &ShardMessage) -> MessageOutcome {
         self.began.lock().unwrap().push(message.kind.clone());
         let _gone = Gone(self.gone.clone());
         match message.kind.as_str() {
             "waits" => self.leave.notified().await,
             "panics" => panic!("as the test has it"),
-            "unknown" => return Taken::No,
+            "unknown" => return MessageOutcome::Declined,
             _ => {}
         }
-        Taken::Yes
+        MessageOutcome::Accepted
     }
 
     async fn request(&self, context: &Context, request: &ShardRequest) -> Result<Value, RequestError> {
@@ -76,25 +79,29 @@ impl EventHandler for Scripted {
 /// One shard with bot code.
 struct Bench {
     shards: RunningShards,
-    shard: Arc<Shard>,
-    bot: Bot,
+    shard: Arc<RunningShard>,
+    bot: EventQueues,
+    metrics: CallbackMetrics,
 }
 
 impl Bench {
     fn new(handler: Arc<dyn EventHandler>) -> Self {
-        Self::with(testing::bot(handler), &testing::lease())
+        Self::with(testing::event_queues(handler), &testing::lease())
     }
 
-    fn with(bot: Bot, lease: &LeaseWindow) -> Self {
-        let shard = testing::shard_at(EPOCH, "guilds");
-        shard.set_hooks(ShardHooks::new(&bot, lease));
+    fn with(bot: EventQueues, lease: &LeaseWindow) -> Self {
+        let state = testing::shard_at(EPOCH, "guilds");
+        let metrics = CallbackMetrics::default();
+        let slots = CallbackSlots::new(metrics.clone());
+        let callbacks = ShardCallbacks::new(state.clone(), bot.code.clone(), slots, lease.clone());
+        let shard = RunningShard::new(state.clone(), bot.queue_for(&state, lease, false), callbacks);
         let shards = RunningShards::new("w".parse().unwrap());
         shards.publish(BTreeMap::from([(SHARD, shard.clone())]), BTreeMap::new());
-        Self { shards, shard, bot }
+        Self { shards, shard, bot, metrics }
     }
 
-    fn metrics(&self) -> &HookMetrics {
-        &self.bot.places.metrics
+    fn metrics(&self) -> &CallbackMetrics {
+        &self.metrics
     }
 
     async fn send_within(&self, kind: &str, patience: Duration) -> Delivered {
@@ -138,19 +145,19 @@ fn failed(outcome: AnswerOutcome) -> (Kind, String) {
     }
 }
 
-/// The place of a hook is free again soon after it has ended.
-async fn until_idle(metrics: &HookMetrics) {
+/// A callback slot is free again soon after it has ended.
+async fn until_idle(metrics: &CallbackMetrics) {
     timeout(PATIENCE, async {
         while metrics.running() > 0 {
             sleep(Duration::from_millis(1)).await;
         }
     })
     .await
-    .expect("all places to be free");
+    .expect("all slots to be free");
 }
 
 #[tokio::test]
-async fn bot_code_gets_what_is_sent_and_asked() {
+async fn bot_code_receives_messages_and_requests() {
     let handler = Arc::new(Scripted::default());
     let bench = Bench::new(handler.clone());
     assert_eq!(bench.send("hello").await, Delivered::Yes);
@@ -158,16 +165,16 @@ async fn bot_code_gets_what_is_sent_and_asked() {
     let AnswerOutcome::Json(json) = bench.ask("shard").await else { panic!("no reply") };
     let reply: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(reply, json!({ "shard": SHARD.0, "data": "hello" }));
-    assert_eq!(bench.metrics().count(Hook::Message, "taken"), 1);
-    assert_eq!(bench.metrics().count(Hook::Request, "replied"), 1);
+    assert_eq!(bench.metrics().count(CallbackKind::Message, "taken"), 1);
+    assert_eq!(bench.metrics().count(CallbackKind::Request, "replied"), 1);
 }
 
 #[tokio::test]
-async fn a_message_that_nobody_takes_is_told_so() {
+async fn message_without_a_listener_is_reported() {
     for handler in [Arc::new(NoHandler) as Arc<dyn EventHandler>, Arc::new(Scripted::default())] {
         let bench = Bench::new(handler);
         assert_eq!(bench.send("unknown").await, Delivered::NoListener);
-        let hub = bench.bot.tools.bridge.hub();
+        let hub = bench.bot.code.tools.bridge.hub();
         let other = hub.subscribe(Wants::only(["other".to_owned()], &[])).unwrap();
         assert_eq!(bench.send("unknown").await, Delivered::NoListener, "it is not subscribed to that");
         let mut subscription = hub.subscribe(Wants::everything()).unwrap();
@@ -176,7 +183,7 @@ async fn a_message_that_nobody_takes_is_told_so() {
             Some(shard_bridge::HubItem::ToShard(message)) => assert_eq!(message.data, json!({"n": 1})),
             other => panic!("{other:?}"),
         }
-        assert_eq!(bench.metrics().count(Hook::Message, "not_taken"), 3);
+        assert_eq!(bench.metrics().count(CallbackKind::Message, "not_taken"), 3);
         drop(other);
     }
     let (kind, _) = failed(Bench::new(Arc::new(NoHandler)).ask("anything").await);
@@ -184,12 +191,12 @@ async fn a_message_that_nobody_takes_is_told_so() {
 }
 
 #[tokio::test]
-async fn without_a_lease_or_the_shard_nothing_begins() {
+async fn nothing_starts_without_the_lease_or_the_shard() {
     let handler = Arc::new(Scripted::default());
     let lease = Lease::default();
     lease.renewed(BootTime::now(), Duration::from_hours(1));
-    let bench = Bench::with(testing::bot(handler.clone()), lease.window());
-    let mut subscription = bench.bot.tools.bridge.hub().subscribe(Wants::everything()).unwrap();
+    let bench = Bench::with(testing::event_queues(handler.clone()), lease.window());
+    let mut subscription = bench.bot.code.tools.bridge.hub().subscribe(Wants::everything()).unwrap();
     assert!(bench.shards.may_act_for(SHARD));
     lease.refused();
     assert!(!bench.shards.may_act_for(SHARD), "what one worker does for the fleet needs a lease too");
@@ -216,7 +223,7 @@ async fn without_a_lease_or_the_shard_nothing_begins() {
 }
 
 #[tokio::test]
-async fn a_slow_message_is_delivered_when_it_is_begun_with() {
+async fn slow_message_is_delivered_once_it_starts() {
     let handler = Arc::new(Scripted::default());
     let bench = Bench::new(handler.clone());
     assert_eq!(bench.send("waits").await, Delivered::Yes);
@@ -226,7 +233,7 @@ async fn a_slow_message_is_delivered_when_it_is_begun_with() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_has_a_minute() {
+async fn message_times_out_after_a_minute() {
     let handler = Arc::new(Scripted::default());
     let bench = Bench::new(handler.clone());
     let began = Instant::now();
@@ -237,7 +244,7 @@ async fn a_message_has_a_minute() {
 }
 
 #[tokio::test]
-async fn panics_and_failures_are_told() {
+async fn panics_and_failures_are_reported() {
     let bench = Bench::new(Arc::new(Scripted::default()));
     assert_eq!(bench.send("panics").await, Delivered::Yes, "it was begun with");
     for (kind, wanted, says) in [
@@ -255,7 +262,7 @@ async fn panics_and_failures_are_told() {
 }
 
 #[tokio::test]
-async fn a_question_ends_with_its_deadline() {
+async fn request_ends_with_its_deadline() {
     let handler = Arc::new(Scripted::default());
     let bench = Bench::new(handler.clone());
     let asked = Instant::now();
@@ -264,7 +271,7 @@ async fn a_question_ends_with_its_deadline() {
     assert!(asked.elapsed() < PATIENCE);
     handler.gone.notified().await;
     until_idle(bench.metrics()).await;
-    assert_eq!(bench.metrics().count(Hook::Request, "too_late"), 1);
+    assert_eq!(bench.metrics().count(CallbackKind::Request, "too_late"), 1);
     // A deadline that has passed already lets nothing begin.
     let before = handler.began();
     let (kind, _) = failed(bench.ask_within("shard", Duration::ZERO).await);
@@ -272,7 +279,7 @@ async fn a_question_ends_with_its_deadline() {
 }
 
 #[tokio::test]
-async fn a_question_ends_with_whoever_asked() {
+async fn request_ends_with_its_caller() {
     let handler = Arc::new(Scripted::default());
     let bench = Arc::new(Bench::new(handler.clone()));
     let asking = tokio::spawn({
@@ -285,11 +292,11 @@ async fn a_question_ends_with_whoever_asked() {
     asking.abort();
     timeout(PATIENCE, handler.gone.notified()).await.expect("it to be ended");
     until_idle(bench.metrics()).await;
-    assert_eq!(bench.metrics().count(Hook::Request, "cancelled"), 1);
+    assert_eq!(bench.metrics().count(CallbackKind::Request, "cancelled"), 1);
 }
 
 #[tokio::test]
-async fn no_more_than_so_many_are_under_way() {
+async fn callbacks_under_way_are_bounded() {
     let handler = Arc::new(Scripted::default());
     let bench = Bench::new(handler.clone());
     for _ in 0..AT_ONCE {
@@ -300,7 +307,7 @@ async fn no_more_than_so_many_are_under_way() {
     let (kind, why) = failed(bench.ask_within("shard", soon).await);
     assert!(kind == Kind::TooLate && why.contains("too much to do"), "{why}");
     assert_eq!(handler.began(), AT_ONCE);
-    // It gets the place of one that ends while it waits.
+    // It gets the slot of one that ends while it waits.
     let (delivered, ()) = tokio::join!(bench.send("waited"), async {
         tokio::task::yield_now().await;
         handler.leave.notify_one();
@@ -314,11 +321,11 @@ async fn no_more_than_so_many_are_under_way() {
 }
 
 #[tokio::test]
-async fn what_was_not_begun_with_in_time_never_is() {
+async fn callback_that_missed_its_deadline_never_starts() {
     let handler = Arc::new(Scripted::default());
-    let mut bot = testing::bot(handler.clone());
+    let mut bot = testing::event_queues(handler.clone());
     let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    bot.runtime = threads.handle().clone();
+    bot.code.runtime = threads.handle().clone();
     let bench = Bench::with(bot, &testing::lease());
     // Its only thread is blocked, as by bot code that does so.
     let (leave, blocked) = std::sync::mpsc::channel::<()>();
@@ -331,19 +338,4 @@ async fn what_was_not_begun_with_in_time_never_is() {
     assert_eq!(handler.began(), 0, "its sender was told that it did not arrive");
     assert_eq!(bench.send("hello").await, Delivered::Yes);
     threads.shutdown_background();
-}
-
-#[test]
-fn the_first_replies_have_the_room_there_is() {
-    let answer = |shard, json: &str| ShardAnswer {
-        shard: ShardNumber(shard),
-        outcome: AnswerOutcome::Json(json.to_owned()),
-    };
-    let answers = [answer(0, "1234"), answer(1, "123456789"), answer(2, "12"), answer(3, "1")];
-    let mut fit = fitting(answers.into_iter(), 7).into_iter().map(|answer| answer.outcome);
-    assert_eq!(fit.next(), Some(AnswerOutcome::Json("1234".to_owned())));
-    let (kind, why) = failed(fit.next().unwrap());
-    assert!(kind == Kind::TooLarge && why.contains("9 bytes"), "{why}");
-    assert_eq!(fit.next(), Some(AnswerOutcome::Json("12".to_owned())));
-    assert_eq!(fit.next(), Some(AnswerOutcome::Json("1".to_owned())));
 }

@@ -1,4 +1,4 @@
-//! What is counted of messages and questions to shards.
+//! Metrics of messages and requests to shards.
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -8,12 +8,12 @@ use prometheus_client::{
 
 /// Which of the two.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Hook {
+pub(crate) enum CallbackKind {
     Message,
     Request,
 }
 
-impl Hook {
+impl CallbackKind {
     fn as_str(self) -> &'static str {
         match self {
             Self::Message => "message",
@@ -28,15 +28,15 @@ struct CallLabels {
     outcome: &'static str,
 }
 
-/// Counted by the shards' hooks; clones count into the same.
+/// Counted by the shards' callbacks; clones count into the same.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct HookMetrics {
+pub(crate) struct CallbackMetrics {
     calls: Family<CallLabels, Counter>,
     running: Gauge,
     panics: Counter,
 }
 
-impl HookMetrics {
+impl CallbackMetrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
         registry.register(
             "hook_calls",
@@ -60,7 +60,7 @@ impl HookMetrics {
     }
 
     #[cfg(test)]
-    pub(crate) fn count(&self, hook: Hook, outcome: &'static str) -> u64 {
+    pub(crate) fn count(&self, hook: CallbackKind, outcome: &'static str) -> u64 {
         self.calls.get_or_create(&CallLabels { hook: hook.as_str(), outcome }).get()
     }
 
@@ -70,20 +70,20 @@ impl HookMetrics {
     }
 }
 
-/// Counts one call when it ends, also when whoever called has gone.
-pub(super) struct Counted<'a> {
-    metrics: &'a HookMetrics,
-    hook: Hook,
+/// Counts one call when it ends, also when the caller has gone.
+pub(super) struct CallCount<'a> {
+    metrics: &'a CallbackMetrics,
+    hook: CallbackKind,
     pub(super) outcome: &'static str,
 }
 
-impl<'a> Counted<'a> {
-    pub(super) fn new(metrics: &'a HookMetrics, hook: Hook) -> Self {
+impl<'a> CallCount<'a> {
+    pub(super) fn new(metrics: &'a CallbackMetrics, hook: CallbackKind) -> Self {
         Self { metrics, hook, outcome: "cancelled" }
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for CallCount<'_> {
     fn drop(&mut self) {
         let labels = CallLabels { hook: self.hook.as_str(), outcome: self.outcome };
         self.metrics.calls.get_or_create(&labels).inc();

@@ -1,4 +1,4 @@
-//! The care with which a shard handles what its owners may have died of.
+//! Suspects: events that a shard's earlier owners may have died of, and the care with which they are handled.
 //!
 //! Owns the way of a suspect to its handler and back: it is noted in the store before the handler begins, and the note is taken back
 //! when the handler has ended, even by a panic. At most one suspect is handled at a time over all shards of a worker,
@@ -20,16 +20,16 @@ use fleet_model::{Assignment, Epoch, ShardNumber};
 use tokio::{runtime::Handle, sync::OwnedMutexGuard, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::queued::Queued;
-use crate::{checkpoints::unix_ms, shard::Shard};
+use crate::event::queued::Queued;
+use crate::{clock::unix_ms, shard_state::ShardState};
 
-/// So many owners died with an event in its handler when it is set aside.
+/// How many owners must have died with an event in its handler before it is set aside.
 const DEATHS: u32 = 2;
 
-/// How long a store that takes no note is waited for; then suspects are handled without one, until it answers.
+/// How long to wait for a store that takes no note. After that suspects are handled without one, until it answers.
 const WAIT_FOR_NOTE: Duration = Duration::from_secs(30);
 
-/// How long a store is waited for that does not hear that a handler has ended.
+/// How long to wait for a store that does not take the end of a handler.
 const WAIT_FOR_END: Duration = Duration::from_secs(5);
 
 /// Between two tries.
@@ -40,14 +40,14 @@ const BRIEFLY: Duration = Duration::from_secs(3);
 
 /// The care that a shard starts with.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Caution {
-    pub(super) level: Level,
+pub(crate) struct ShardCaution {
+    pub(super) level: CareLevel,
     /// The epochs of owners that were killed from outside.
     pub(super) killed: Vec<Epoch>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Level {
+pub(super) enum CareLevel {
     #[default]
     None,
     /// The previous owner died.
@@ -56,28 +56,28 @@ pub(super) enum Level {
     Full,
 }
 
-impl Caution {
+impl ShardCaution {
     /// The coordinator's word in an assignment.
     pub(crate) fn assigned(assignment: &Assignment, shard: ShardNumber) -> Self {
         let level = if assignment.careful.contains(&shard) {
-            Level::Full
+            CareLevel::Full
         } else if assignment.suspected.contains(&shard) {
-            Level::Brief
+            CareLevel::Brief
         } else {
-            Level::None
+            CareLevel::None
         };
         let killed = assignment.killed.iter().filter(|(of, _)| *of == shard).map(|(_, epoch)| *epoch);
         Self { level, killed: killed.collect() }
     }
 }
 
-impl From<bool> for Caution {
+impl From<bool> for ShardCaution {
     fn from(careful: bool) -> Self {
-        Self { level: if careful { Level::Full } else { Level::None }, killed: Vec::new() }
+        Self { level: if careful { CareLevel::Full } else { CareLevel::None }, killed: Vec::new() }
     }
 }
 
-impl Level {
+impl CareLevel {
     /// Sets the queue's level of care. Must be called before anything is queued.
     pub(super) fn apply<H: Handler<Queued>>(
         self,
@@ -103,7 +103,7 @@ impl Level {
 
 /// What the shards of a worker have in common. Clones are the same.
 #[derive(Clone)]
-pub(crate) struct Care {
+pub(crate) struct Suspects {
     store: Arc<dyn SetAsideStore>,
     /// Held by the one suspect that is being handled.
     turn: Arc<tokio::sync::Mutex<()>>,
@@ -112,20 +112,20 @@ pub(crate) struct Care {
     metrics: DispatchMetrics,
 }
 
-impl Care {
+impl Suspects {
     pub(crate) fn new(store: Arc<dyn SetAsideStore>, metrics: DispatchMetrics) -> Self {
         Self { store, turn: Arc::default(), let_go: Arc::default(), metrics }
     }
 
-    /// Of one shard. `closing`: told when nothing more is to begin.
+    /// For one shard. `closing`: cancelled when nothing more is to begin.
     pub(super) fn of_shard(
         &self,
-        shard: Arc<Shard>,
+        shard: Arc<ShardState>,
         closing: CancellationToken,
         killed: Vec<Epoch>,
-    ) -> ShardCare {
-        ShardCare {
-            care: self.clone(),
+    ) -> ShardSuspects {
+        ShardSuspects {
+            worker: self.clone(),
             shard,
             closing,
             voided: AtomicBool::new(killed.is_empty()),
@@ -137,9 +137,9 @@ impl Care {
 }
 
 /// One shard's.
-pub(super) struct ShardCare {
-    care: Care,
-    shard: Arc<Shard>,
+pub(super) struct ShardSuspects {
+    worker: Suspects,
+    shard: Arc<ShardState>,
     closing: CancellationToken,
     /// Previous owners whose notes are void.
     killed: Vec<Epoch>,
@@ -160,7 +160,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl ShardCare {
+impl ShardSuspects {
     /// A suspect is about to be handled alone: notes it, or sets it aside.
     pub(super) async fn admit(&self, delivery: &Delivery<Queued>) -> Admission {
         let at = position(delivery.payload());
@@ -176,13 +176,13 @@ impl ShardCare {
     }
 
     async fn decide(&self, at: Position, delivery: &Delivery<Queued>) -> Admission {
-        // Whoever asked for it wants it handled; it is kept apart whatever becomes of it.
+        // An operator asked for it to be handled. Its record is kept until the handler has ended.
         if let Queued::Replay(_) = delivery.payload() {
             return Admission::Handle;
         }
-        let turn = self.care.turn.clone().lock_owned().await;
+        let turn = self.worker.turn.clone().lock_owned().await;
         *lock(&self.turn) = Some((at, turn));
-        if self.care.let_go.load(Ordering::Relaxed) > 0 {
+        if self.worker.let_go.load(Ordering::Relaxed) > 0 {
             return Admission::Handle;
         }
         match self.note(at).await {
@@ -200,13 +200,13 @@ impl ShardCare {
         let (shard, epoch) = (self.shard.number(), self.shard.epoch());
         if !self.voided.load(Ordering::Relaxed) {
             if let Fenced::Outranked(by) =
-                self.care.store.void_notes(shard, epoch, None, &self.killed).await?
+                self.worker.store.void_notes(shard, epoch, None, &self.killed).await?
             {
                 return Ok(Noted::Outranked(by));
             }
             self.voided.store(true, Ordering::Relaxed);
         }
-        self.care.store.note(shard, epoch, at, DEATHS).await
+        self.worker.store.note(shard, epoch, at, DEATHS).await
     }
 
     /// What the store says to a note; `None` when it was away for too long.
@@ -223,7 +223,7 @@ impl ShardCare {
             if away_since.elapsed() >= WAIT_FOR_NOTE {
                 tracing::warn!(
                     shard.id = %self.shard.number(), session = at.session, sequence = at.sequence, %error,
-                    "an event that may have killed a worker can't be noted: it is handled without"
+                    "cannot record suspect event; handling it unrecorded"
                 );
                 return None;
             }
@@ -236,7 +236,7 @@ impl ShardCare {
         lock(&self.turn).take_if(|(of, _)| *of == at).is_some()
     }
 
-    /// Sets an event aside. Waits for a store that is away: nobody is better off with another death.
+    /// Sets an event aside. Waits for a store that is away, as handling the event could kill another worker.
     async fn set_aside(&self, at: Position, delivery: &Delivery<Queued>, noted: u32) -> Admission {
         let kind = delivery.kind();
         let pending = delivery.payload().as_pending(true);
@@ -251,13 +251,13 @@ impl ShardCare {
         let (shard, epoch) = (self.shard.number(), self.shard.epoch());
         let mut said = false;
         loop {
-            match self.care.store.set_aside(shard, epoch, &event).await {
+            match self.worker.store.set_aside(shard, epoch, &event).await {
                 Ok(Fenced::Done { forgotten }) => {
-                    self.care.metrics.count_set_aside(kind, forgotten);
+                    self.worker.metrics.count_set_aside(kind, forgotten);
                     tracing::error!(
                         shard.id = %shard, event = %kind, session = at.session, sequence = at.sequence,
                         deaths = noted, forgotten,
-                        "an event was set aside: workers died with it in its handler (altergolden set-aside show \
+                        "event set aside: workers died with it in its handler (altergolden set-aside show \
                          {shard}/{}/{})", at.session, at.sequence
                     );
                     return Admission::LeaveOut;
@@ -268,7 +268,7 @@ impl ShardCare {
                 }
                 Err(error) => {
                     if !said {
-                        tracing::warn!(shard.id = %shard, %error, "an event can't be set aside; trying again");
+                        tracing::warn!(shard.id = %shard, %error, "cannot set an event aside; retrying");
                         said = true;
                     }
                     tokio::time::sleep(AGAIN).await;
@@ -294,7 +294,7 @@ impl ShardCare {
         } else if delivery.alone {
             self.take_back(at).await;
             if !self.give_turn_back(at) {
-                self.care.let_go.fetch_sub(1, Ordering::Relaxed);
+                self.worker.let_go.fetch_sub(1, Ordering::Relaxed);
             }
         }
     }
@@ -305,7 +305,7 @@ impl ShardCare {
         if let Queued::Replay(_) = delivery.payload() {
             return;
         }
-        self.care.let_go.fetch_add(1, Ordering::Relaxed);
+        self.worker.let_go.fetch_add(1, Ordering::Relaxed);
         self.withdraw(at).await;
         self.give_turn_back(at);
     }
@@ -314,13 +314,13 @@ impl ShardCare {
     async fn withdraw(&self, at: Position) {
         let (shard, epoch) = (self.shard.number(), self.shard.epoch());
         let voided =
-            patiently(|| async move { self.care.store.void_notes(shard, epoch, Some(at), &[epoch]).await });
+            patiently(|| async move { self.worker.store.void_notes(shard, epoch, Some(at), &[epoch]).await });
         self.log_note_removal(at, voided.await);
     }
 
     async fn take_back(&self, at: Position) {
         let (shard, epoch) = (self.shard.number(), self.shard.epoch());
-        self.log_note_removal(at, patiently(|| self.care.store.take_back(shard, epoch, at)).await);
+        self.log_note_removal(at, patiently(|| self.worker.store.take_back(shard, epoch, at)).await);
     }
 
     fn log_note_removal(&self, at: Position, taken_back: Result<Fenced, CheckpointStoreError>) {
@@ -337,14 +337,14 @@ impl ShardCare {
     /// What was set aside has been handled after all.
     async fn forget(&self, at: Position) {
         let shard = self.shard.number();
-        match patiently(|| self.care.store.drop_aside(shard, at)).await {
+        match patiently(|| self.worker.store.drop_aside(shard, at)).await {
             Ok(_) => tracing::info!(
                 shard.id = %shard, session = at.session, sequence = at.sequence,
-                "an event that was set aside has been handled"
+                "event that was set aside has been handled"
             ),
             Err(error) => tracing::warn!(
                 shard.id = %shard, session = at.session, sequence = at.sequence, %error,
-                "an event that was set aside has been handled, and can't be dropped: it still shows"
+                "cannot remove a handled event from those set aside; it is still listed"
             ),
         }
     }

@@ -1,30 +1,29 @@
-//! What waits for its handler: an event, a gap, or something that was set aside.
+//! An item of a shard's queue: an event, a gap, or an event that was set aside.
 
 use checkpoint::PendingEvent;
 use dispatch::{Item, Kind};
 use fleet_model::Gap;
 use relay::{GAP, gap_of_payload, gap_payload};
 
-use super::dispatch_clock;
 use crate::{
-    checkpoints::unix_ms,
-    handler::{Event, Mark, late_mark},
+    clock::{dispatch_clock, unix_ms},
+    event::{Event, Mark, late_mark},
     payload::guild_of,
 };
 
-/// What waits for its handler.
+/// An item that waits for its handler.
 pub(crate) enum Queued {
     Event(Event),
-    /// Told before what came after it in the shard's own lane.
-    Gap(Told),
-    /// Something that was set aside, for the handler again. It is kept where it was until its handler has come to its end, so no
-    /// checkpoint holds it.
+    /// Reported before what came after it in the shard's own lane.
+    Gap(QueuedGap),
+    /// An event that was set aside, for its handler again. It stays set aside until its handler has ended, so no checkpoint
+    /// holds it.
     Replay(Box<Self>),
 }
 
 /// A gap on its way to the handler: as text it looks like a dispatch, so that a checkpoint can hold it among the events.
 #[derive(Clone, Debug)]
-pub(crate) struct Told {
+pub(crate) struct QueuedGap {
     pub(crate) gap: Gap,
     session: u64,
     sequence: u64,
@@ -32,7 +31,7 @@ pub(crate) struct Told {
     pub(crate) text: String,
 }
 
-impl Told {
+impl QueuedGap {
     /// `sequence`: one that no event of the session has.
     pub(crate) fn new(gap: Gap, session: u64, sequence: u64) -> Self {
         let text = gap_payload(&gap, sequence);
@@ -53,7 +52,7 @@ impl Queued {
         let envelope = twilight_model::gateway::event::GatewayEventDeserializer::from_json(&text)?;
         let name = envelope.event_type()?.to_owned();
         if name == GAP {
-            return Told::from_text(text, session).map(Self::Gap);
+            return QueuedGap::from_text(text, session).map(Self::Gap);
         }
         let guild = guild_of(&name, &text);
         let mark = if late { late_mark(&name, &text, unix_ms()) } else { Mark::Fresh };
@@ -61,12 +60,14 @@ impl Queued {
         Some(Self::Event(Event { name, session, sequence, guild, mark, received_at_unix_ms, text }))
     }
 
-    pub(super) fn as_pending(&self, started: bool) -> PendingEvent {
+    pub(crate) fn as_pending(&self, started: bool) -> PendingEvent {
         let (session, sequence, received_at_unix_ms, text) = match self {
             Self::Event(event) => {
                 (event.session, event.sequence, event.received_at_unix_ms, event.text.clone())
             }
-            Self::Gap(told) => (told.session, told.sequence, told.gap.until_unix_ms, told.text.clone()),
+            Self::Gap(queued) => {
+                (queued.session, queued.sequence, queued.gap.until_unix_ms, queued.text.clone())
+            }
             Self::Replay(replayed) => return replayed.as_pending(started),
         };
         PendingEvent { session, sequence, started, handled: false, received_at_unix_ms, text }
@@ -76,26 +77,26 @@ impl Queued {
     pub(crate) fn position(&self) -> (u64, u64) {
         match self {
             Self::Event(event) => (event.session, event.sequence),
-            Self::Gap(told) => (told.session, told.sequence),
+            Self::Gap(queued) => (queued.session, queued.sequence),
             Self::Replay(replayed) => replayed.position(),
         }
     }
 
     /// For a checkpoint to hold.
-    pub(super) fn is_for_checkpoints(&self) -> bool {
+    pub(crate) fn is_for_checkpoints(&self) -> bool {
         !matches!(self, Self::Replay(_))
     }
 
     /// It may have been begun with before: what its shard's owners died of, if they did.
-    pub(super) fn is_suspect(&self) -> bool {
+    pub(crate) fn is_suspect(&self) -> bool {
         match self {
             Self::Event(event) => event.mark.is_late(),
             Self::Gap(_) | Self::Replay(_) => true,
         }
     }
 
-    /// For the queue. `suspect`: it is one whatever its mark says.
-    pub(super) fn into_item(self, suspect: bool) -> Item<Self> {
+    /// Converts it for the queue. `suspect`: it is one, even with a fresh mark.
+    pub(crate) fn into_item(self, suspect: bool) -> Item<Self> {
         let (kind, lane, bytes) = self.figures();
         let (sequence, suspect) = (self.position().1, suspect || self.is_suspect());
         Item { sequence, lane, suspect, kind, bytes, received_at: dispatch_clock(), payload: self }
@@ -104,7 +105,7 @@ impl Queued {
     fn figures(&self) -> (Kind, Option<u64>, usize) {
         match self {
             Self::Event(event) => (event.name.clone(), event.guild, event.text.len()),
-            Self::Gap(told) => (Kind::from(GAP), None, told.text.len()),
+            Self::Gap(queued) => (Kind::from(GAP), None, queued.text.len()),
             Self::Replay(replayed) => replayed.figures(),
         }
     }
@@ -115,18 +116,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gap_survives_a_checkpoint() {
+    fn gap_survives_a_checkpoint() {
         let gap =
             Gap { since_unix_ms: 1, until_unix_ms: 2, last_sequence: 3, reason: "a \"why\"".to_owned() };
-        let pending = Queued::Gap(Told::new(gap.clone(), 7, 4)).as_pending(false);
+        let pending = Queued::Gap(QueuedGap::new(gap.clone(), 7, 4)).as_pending(false);
         match Queued::from_pending(pending, true) {
-            Some(Queued::Gap(told)) => assert_eq!((told.gap, told.session, told.sequence), (gap, 7, 4)),
+            Some(Queued::Gap(queued)) => {
+                assert_eq!((queued.gap, queued.session, queued.sequence), (gap, 7, 4))
+            }
             _ => panic!("no gap"),
         }
     }
 
     #[test]
-    fn what_makes_no_sense_is_no_event() {
+    fn payload_that_is_not_json_is_refused() {
         let pending = PendingEvent {
             session: 1,
             sequence: 1,

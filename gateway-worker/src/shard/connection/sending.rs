@@ -2,29 +2,29 @@
 
 use tokio::time::Instant;
 
-use super::{Life, Over, stage::Stage};
-use crate::{clock::BootTime, shard::commands::Room};
+use super::{Connection, ConnectionEnd, stage::Stage};
+use crate::{clock::BootTime, shard::commands::SendRoom};
 
-impl Life<'_> {
+impl Connection<'_> {
     /// What the connection can send now.
-    pub(super) fn room(&mut self) -> Option<Room> {
+    pub(super) fn room(&mut self) -> Option<SendRoom> {
         self.settle();
         if self.in_hand.is_some() || !matches!(self.stage, Stage::Running) {
             return None;
         }
         let (free, wait) = self.socket.free_sends();
-        Some(Room { free: free.max(1), from: Instant::now() + wait })
+        Some(SendRoom { free: free.max(1), from: Instant::now() + wait })
     }
 
     /// Sends the command whose turn it is.
-    pub(super) async fn send_command(&mut self, room: Option<Room>) -> Option<Over> {
+    pub(super) async fn send_command(&mut self, room: Option<SendRoom>) -> Option<ConnectionEnd> {
         if self.socket.free_sends().0 == 0 {
             return None;
         }
-        if !self.runner.lease.is_open(BootTime::now()) {
-            return Some(Over::Fenced);
+        if !self.parts.lease.is_open(BootTime::now()) {
+            return Some(ConnectionEnd::Fenced);
         }
-        let due = self.shard().commands().take(room?.free)?;
+        let due = self.parts.commands.take(room?.free)?;
         self.socket.send(due.text().to_owned());
         self.in_hand = Some(due);
         let received = self.socket.poll_once().await;
@@ -37,7 +37,7 @@ impl Life<'_> {
         if self.socket.is_flushed()
             && let Some(due) = self.in_hand.take()
         {
-            self.runner.shard.commands().went_out(due);
+            self.parts.commands.went_out(due);
         }
     }
 
@@ -45,7 +45,7 @@ impl Life<'_> {
     pub(super) fn give_up_sending(&mut self) {
         self.settle();
         if let Some(due) = self.in_hand.take() {
-            self.runner.shard.commands().was_lost(due);
+            self.parts.commands.was_lost(due);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A shard that was handed over: it goes on where the owner before stopped, with nothing to read.
+//! A shard that was handed off: it continues where the previous owner stopped, with nothing to read.
 
 use std::sync::Arc;
 
@@ -6,32 +6,31 @@ use checkpoint::{Head, PendingEvent, Session};
 
 use super::{Intake, older};
 use crate::{
-    bot::Queued,
     checkpoints::{
         LostSession,
-        restore::{Anew, Beginning},
+        restore::{Beginning, FreshStart},
         writer::Stored,
     },
-    handler::Mark,
-    handoff::Carried,
+    event::{Mark, queued::Queued},
+    handoff::HandoffState,
     payload::LARGEST_SEQUENCE,
-    shard::Progress,
+    shard_state::Progress,
 };
 
 impl Intake {
     /// Goes on from what was handed over. `beginning` is what the store has: the same, if all is well; then only what
-    /// changes is written. Otherwise everything is written anew.
-    pub(super) fn go_on_from(&mut self, carried: Carried, beginning: Beginning) {
-        let Carried { mut head, guilds, pending } = carried;
+    /// changes is written. Otherwise everything is written again.
+    pub(super) fn go_on_from(&mut self, handed_over: HandoffState, beginning: Beginning) {
+        let HandoffState { mut head, guilds, pending } = handed_over;
         self.keep_own_resources(&mut head);
         let stored_in = match beginning {
-            Beginning::From { head: stored, serial, format, .. } => {
+            Beginning::Resume { head: stored, serial, format, .. } => {
                 self.serial = serial;
                 // Its owner wrote it last of all: nothing else is in a newer format.
                 is_same(&stored, &head).then_some(format)
             }
-            Beginning::Anew(anew) => {
-                self.serial = anew.serial;
+            Beginning::Fresh(start) => {
+                self.serial = start.serial;
                 None
             }
         };
@@ -74,7 +73,7 @@ impl Intake {
             let (handled, at) = (event.handled, (event.session, event.sequence));
             if let Some(queued) = Queued::from_pending(event, late) {
                 self.replayed += u64::from(late && !handled);
-                self.deliveries.push_restored(queued, handled);
+                self.event_queue.push_restored(queued, handled);
             } else {
                 self.metrics.count_garbled();
                 self.unread = older(self.unread, at);
@@ -97,14 +96,14 @@ impl Intake {
     }
 }
 
-impl Carried {
+impl HandoffState {
     /// What remains for a worker that cannot resume the session. `stored`: the store's checkpoint.
-    pub(super) fn without_session(self, why: String, stored: &Beginning) -> Anew {
+    pub(super) fn without_session(self, why: String, stored: &Beginning) -> FreshStart {
         let serial = match stored {
-            Beginning::Anew(anew) => anew.serial,
-            Beginning::From { serial, .. } => *serial,
+            Beginning::Fresh(start) => start.serial,
+            Beginning::Resume { serial, .. } => *serial,
         };
-        Anew {
+        FreshStart {
             serial,
             lost: Some(LostSession::of(&self.head, why)),
             presence: self.head.presence,
@@ -115,8 +114,8 @@ impl Carried {
     }
 }
 
-/// The store has the last checkpoint of whoever handed over.
-fn is_same(stored: &Head, carried: &Head) -> bool {
+/// Whether the store has the last checkpoint of the worker that handed the shard off.
+fn is_same(stored: &Head, handed_over: &Head) -> bool {
     let position = |head: &Head| (head.session.ordinal, head.read, head.epoch, head.exact);
-    position(stored) == position(carried)
+    position(stored) == position(handed_over)
 }

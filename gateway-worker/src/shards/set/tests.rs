@@ -1,17 +1,27 @@
 //! Tasks of shards that are given up, and what the next ones know.
 
 use super::*;
-use crate::{handler::NoHandler, testing};
+use fleet_model::WorkerId;
+
+use crate::{callbacks::CallbackMetrics, handler::NoHandler, testing};
 
 #[tokio::test]
 async fn shard_that_was_given_up_keeps_its_waits() {
-    let (runner, _requests) = testing::runner("ws://127.0.0.1:1", CancellationToken::new());
+    let (runner, _requests) = testing::runner_parts("ws://127.0.0.1:1", CancellationToken::new());
+    let event_queues = testing::event_queues(Arc::new(NoHandler));
     let parts = ShardParts {
         cache: testing::cache("none"),
         identify: runner.identify.clone(),
         metrics: ShardMetrics::default(),
         checkpoints: runner.checkpoints.clone(),
-        bot: testing::bot(Arc::new(NoHandler)),
+        callback_slots: CallbackSlots::new(CallbackMetrics::default()),
+        singletons: Singletons {
+            code: event_queues.code.clone(),
+            timeout: Duration::from_secs(5),
+            metrics: ShardMetrics::default(),
+            runtime: Handle::current(),
+        },
+        event_queues,
         runtime: Handle::current(),
         changed: Arc::default(),
     };
@@ -21,7 +31,7 @@ async fn shard_that_was_given_up_keeps_its_waits() {
     for epoch in 1..=3 {
         let shards = BTreeMap::from([(testing::SHARD, Epoch(epoch))]);
         let assignment = Assignment { shard_total: testing::TOTAL, shards, ..Assignment::default() };
-        set.obey(&assignment, &runner.lease, &runner.settings);
+        set.apply(&assignment, &runner.lease, &runner.settings);
         failures.push(set.dialing[&testing::SHARD].failures());
         // Two looks, as the process may have slept before the first.
         let now = BootTime::now();

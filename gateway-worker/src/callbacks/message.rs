@@ -1,4 +1,4 @@
-//! One message in bot code: whether it is begun with, whether it is taken, and its end.
+//! One message in bot code: whether its handler starts, whether it accepts the message, and its end.
 
 use std::{
     future::poll_fn,
@@ -12,17 +12,17 @@ use std::{
 use dispatch::panics;
 use tokio::{sync::oneshot, time::timeout};
 
-use super::{LONGEST_MESSAGE, Place, may_begin, tell};
+use super::{CallbackSlot, LONGEST_MESSAGE, log_panic, may_begin};
 use crate::{
-    handler::{Context, EventHandler, ShardMessage, Taken},
+    handler::{Context, EventHandler, MessageOutcome, ShardMessage},
     lease::LeaseWindow,
 };
 
-/// Whether bot code has begun with a message: decided once, by it or by whoever waits no longer.
+/// Whether the handler of a message starts: decided once, by its task or by the caller that no longer waits.
 #[derive(Debug, Default)]
-pub(super) struct Begun(AtomicU8);
+pub(super) struct StartDecision(AtomicU8);
 
-impl Begun {
+impl StartDecision {
     const OPEN: u8 = 0;
     const BEGUN: u8 = 1;
     pub(super) const GIVEN_UP: u8 = 2;
@@ -34,49 +34,49 @@ impl Begun {
 }
 
 /// One message on its way into bot code.
-pub(super) struct MessageHook {
+pub(super) struct MessageCall {
     pub(super) handler: Arc<dyn EventHandler>,
     pub(super) context: Context,
     pub(super) lease: LeaseWindow,
     pub(super) message: Arc<ShardMessage>,
-    pub(super) begun: Arc<Begun>,
-    pub(super) place: Place,
+    pub(super) decision: Arc<StartDecision>,
+    pub(super) slot: CallbackSlot,
 }
 
-impl MessageHook {
-    /// Says whether it is taken as soon as that is certain; nothing when it was not begun with.
-    pub(super) async fn run(self, said: oneshot::Sender<Taken>) {
-        let Self { handler, context, lease, message, begun, place } = self;
+impl MessageCall {
+    /// Says whether it is taken as soon as that is certain; nothing when its handler did not start.
+    pub(super) async fn run(self, said: oneshot::Sender<MessageOutcome>) {
+        let Self { handler, context, lease, message, decision, slot } = self;
         // The process may have slept since it was looked at.
-        if may_begin(&context.shard, &lease).is_err() || !begun.decide(Begun::BEGUN) {
+        if may_begin(&context.shard, &lease).is_err() || !decision.decide(StartDecision::BEGUN) {
             return;
         }
         let work = panics::caught(async { handler.message(&context, &message).await });
         let mut work = std::pin::pin!(timeout(LONGEST_MESSAGE, work));
-        // Who refuses a message says so before anything is awaited.
+        // A handler declines a message before it awaits anything.
         let first = poll_fn(|task| Poll::Ready(work.as_mut().poll(task))).await;
         let ended = match first {
             Poll::Ready(ended) => {
-                // Whoever sent it may have gone.
+                // The sender may have gone.
                 let _ = said.send(match &ended {
                     Ok(Ok(taken)) => *taken,
-                    _ => Taken::Yes,
+                    _ => MessageOutcome::Accepted,
                 });
                 ended
             }
             Poll::Pending => {
-                let _ = said.send(Taken::Yes);
+                let _ = said.send(MessageOutcome::Accepted);
                 work.await
             }
         };
         match ended {
             Ok(Ok(_)) => {}
             Ok(Err(panic)) => {
-                tell(&place.metrics, &panic, &context, &message.kind, "a message's handler panicked");
+                log_panic(&slot.metrics, &panic, &context, &message.kind, "a message's handler panicked");
             }
             Err(_) => tracing::warn!(
                 shard.id = %context.shard(), kind = message.kind,
-                "bot code was at a message for a minute: it is ended"
+                "message handler timed out after 60 s; cancelled"
             ),
         }
     }

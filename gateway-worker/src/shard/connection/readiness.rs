@@ -1,25 +1,25 @@
-//! From READY or RESUMED to ready: the guilds come, and the trace of the way ends.
+//! From READY or RESUMED to a ready shard: waits for the guilds, and ends the trace of the start.
 
 use std::time::Duration;
 
 use fleet_model::ShardStatus;
 use tokio::time::Instant;
 
-use super::{Life, stage::Stage};
+use super::{Connection, stage::Stage};
 
 /// A guild that READY named and that has not come this long after the last one counts as not coming: the shard is ready
 /// without it. discord.js waits as long.
 const GUILD_GAP: Duration = Duration::from_secs(15);
 
-impl Life<'_> {
+impl Connection<'_> {
     pub(super) fn ready(&mut self) {
         self.dialing.succeeded();
-        self.ended.taken = true;
+        self.outcome.taken = true;
         self.stage = Stage::Running;
         self.identified = true;
-        self.runner.metrics.count_identified();
+        self.parts.metrics.count_identified();
         self.intake.session_began();
-        self.shard().commands().session_began();
+        self.parts.commands.session_began();
         self.step("receive_guilds");
         self.shard().session_began();
         self.filling_since = Some(Instant::now());
@@ -29,11 +29,11 @@ impl Life<'_> {
 
     pub(super) fn resumed(&mut self) {
         self.dialing.succeeded();
-        self.ended.taken = true;
+        self.outcome.taken = true;
         self.stage = Stage::Running;
-        self.runner.metrics.count_resumed();
+        self.parts.metrics.count_resumed();
         self.intake.resumed();
-        if self.shard().cache.pending_guilds() > 0 {
+        if self.shard().cache().pending_guilds() > 0 {
             self.filling_since = Some(Instant::now());
             self.shard().set_status(ShardStatus::Identifying, "");
         }
@@ -42,7 +42,7 @@ impl Life<'_> {
 
     pub(super) fn check_filled_or_ready(&mut self) {
         if self.filling_since.is_none() {
-            self.is_ready(String::new());
+            self.mark_ready(String::new());
         } else {
             self.check_filled();
         }
@@ -54,19 +54,19 @@ impl Life<'_> {
         if !matches!(self.stage, Stage::Running) || self.intake.is_reading() {
             return;
         }
-        let pending = self.shard().cache.pending_guilds();
+        let pending = self.shard().cache().pending_guilds();
         let has_guilds_intent =
-            self.runner.settings.intents.contains(twilight_model::gateway::Intents::GUILDS);
+            self.parts.settings.intents.contains(twilight_model::gateway::Intents::GUILDS);
         if pending == 0 || !has_guilds_intent {
             self.filling_since = None;
-            self.is_ready(String::new());
+            self.mark_ready(String::new());
         } else if since.elapsed() >= GUILD_GAP {
             self.filling_since = None;
-            self.is_ready(format!("{pending} guilds have not come"));
+            self.mark_ready(format!("{pending} guilds have not come"));
         }
     }
 
-    fn is_ready(&mut self, detail: String) {
+    fn mark_ready(&mut self, detail: String) {
         self.shard().set_status(ShardStatus::Ready, detail);
         // None: it was ready before, and only silent for a while.
         if let Some(starting) = self.starting.take() {

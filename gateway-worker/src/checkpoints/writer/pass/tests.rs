@@ -1,27 +1,32 @@
-//! A pass that is cut at any step leaves something that another worker can go on with.
+//! A pass that is cut at any step leaves a checkpoint that another worker can resume from.
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
-use checkpoint::{CheckpointMemoryStore, CheckpointStore, Claim, Cursor, Freshness, PageRead, Session};
+use checkpoint::{
+    CheckpointMemoryStore, CheckpointStore, Claim, Cursor, FORMAT_MIN, Freshness, PageRead, Session,
+};
 use fleet_model::{Epoch, ShardNumber};
 use serde_json::json;
 
 use super::*;
 use crate::{
-    bot::Queued,
     cache::records::tests::{event, guild, ready},
     checkpoints::restore::{Beginning, Loaded, Needs, ToRead},
-    handler::{Context, Event, EventHandler, Mark},
+    event::{Event, Mark, queued::Queued},
+    handler::{Context, EventHandler},
     testing::{self, EPOCH, SHARD, TOTAL},
 };
 
 const SESSION: u64 = 100;
 
-/// A store that goes wrong after so many writes.
+/// A store that fails after a number of writes.
 struct Faulty {
     inner: Mutex<Arc<dyn CheckpointStore>>,
     writes_left: AtomicUsize,
@@ -102,8 +107,8 @@ impl EventHandler for Stuck {
 /// A worker's shard with its writer, without a socket.
 struct Bench {
     pass: Pass,
-    shard: Arc<Shard>,
-    deliveries: Deliveries,
+    shard: Arc<ShardState>,
+    event_queue: EventQueue,
     sequence: u64,
 }
 
@@ -111,12 +116,12 @@ impl Bench {
     /// Has claimed the checkpoint; READY has come.
     async fn new(store: Arc<dyn CheckpointStore>, keep: Keep) -> Self {
         let shard = testing::shard_at(EPOCH, "all");
-        let deliveries = testing::bot(Arc::new(Stuck)).deliveries(&shard, &testing::lease(), false);
+        let event_queue = testing::event_queues(Arc::new(Stuck)).queue_for(&shard, &testing::lease(), false);
         let Ok(Claim::Yours(stored)) = store.claim(SHARD, EPOCH).await else { panic!("not ours") };
         let pass = Pass {
             checkpoints: testing::checkpoints(store, keep),
             shard: shard.clone(),
-            deliveries: deliveries.clone(),
+            event_queue: event_queue.clone(),
             serial: stored.serial,
             stored: None,
             stored_pending: BTreeSet::new(),
@@ -143,7 +148,7 @@ impl Bench {
             read: 1,
             read_at_unix_ms: 1,
         }));
-        Self { pass, shard, deliveries, sequence: 1 }
+        Self { pass, shard, event_queue, sequence: 1 }
     }
 
     /// An event comes: cache, queue, `read`.
@@ -160,7 +165,7 @@ impl Bench {
             received_at_unix_ms: 1,
             text,
         };
-        assert!(self.deliveries.push(Queued::Event(queued)));
+        assert!(self.event_queue.push(Queued::Event(queued)));
         self.shard.set_read(self.sequence, 1);
     }
 
@@ -190,8 +195,8 @@ async fn taken_over(store: Arc<dyn CheckpointStore>, keep: Keep, needs: &Needs) 
     let checkpoints = testing::checkpoints(store, keep);
     let epoch = Epoch(EPOCH.0 + 1);
     match checkpoints.claim(SHARD, epoch, needs, || false).await.unwrap() {
-        Beginning::Anew(_) => None,
-        Beginning::From { head, serial, records, .. } => {
+        Beginning::Fresh(_) => None,
+        Beginning::Resume { head, serial, records, .. } => {
             let loaded =
                 checkpoints.load(ToRead { shard: SHARD, epoch, serial, records }, &head).await.unwrap();
             Some((*head, loaded))
@@ -200,14 +205,14 @@ async fn taken_over(store: Arc<dyn CheckpointStore>, keep: Keep, needs: &Needs) 
 }
 
 #[tokio::test]
-async fn wherever_a_pass_is_cut_the_next_owner_can_go_on() {
+async fn pass_cut_at_any_step_can_be_continued() {
     for late in [false, true] {
         let mut cuts = 0;
         for cut in 0.. {
             let store = Faulty::new(late);
             let mut bench = Bench::new(store.clone(), Keep::Full).await;
             bench.take("GUILD_CREATE", &guild(5));
-            assert!(matches!(bench.pass.write(None).await, End::Done));
+            assert!(matches!(bench.pass.write(None).await, PassEnd::Done));
             let before = bench.sequence;
             // Many steps: more than a chunk of members, and of pending events.
             bench.add_members(10..2_000);
@@ -226,7 +231,7 @@ async fn wherever_a_pass_is_cut_the_next_owner_can_go_on() {
             // Records may be newer than the head, never older.
             assert!(other.cache().pending_guilds() <= usize::from(!whole), "after {cut} steps");
             assert!(other.cache().guild(5).is_some_and(|guild| guild.known.members >= Some(600)));
-            if matches!(end, End::Done) {
+            if matches!(end, PassEnd::Done) {
                 assert!(whole);
                 break;
             }
@@ -237,18 +242,18 @@ async fn wherever_a_pass_is_cut_the_next_owner_can_go_on() {
 }
 
 #[tokio::test]
-async fn a_new_session_can_be_resumed_before_its_first_guild_is_written() {
+async fn new_session_can_be_resumed_before_its_first_guild_is_written() {
     let store = Faulty::new(false);
     let mut bench = Bench::new(store.clone(), Keep::Full).await;
     bench.take("GUILD_CREATE", &guild(5));
     store.fail_after(1);
-    assert!(matches!(bench.pass.write(None).await, End::Away));
+    assert!(matches!(bench.pass.write(None).await, PassEnd::Away));
     let (head, loaded) = taken_over(store.inner(), Keep::Full, &needs()).await.unwrap();
     assert_eq!((head.read, head.expecting.len(), loaded.guilds.guilds.len()), (1, 2, 0));
 }
 
 #[tokio::test]
-async fn an_answer_that_did_not_come_is_no_loss() {
+async fn unanswered_write_is_not_a_loss() {
     let store = Faulty::new(true);
     let mut bench = Bench::new(store.clone(), Keep::Full).await;
     bench.take("GUILD_CREATE", &guild(5));
@@ -256,23 +261,23 @@ async fn an_answer_that_did_not_come_is_no_loss() {
     let serial = bench.pass.serial;
     bench.add_members(10..12);
     store.fail_after(0);
-    assert!(matches!(bench.pass.write(None).await, End::Away));
+    assert!(matches!(bench.pass.write(None).await, PassEnd::Away));
     store.fail_after(usize::MAX);
-    assert!(matches!(bench.pass.write(None).await, End::Done));
-    assert_eq!(bench.pass.serial, serial + 2, "nothing was written anew");
+    assert!(matches!(bench.pass.write(None).await, PassEnd::Done));
+    assert_eq!(bench.pass.serial, serial + 2, "nothing was written again");
     let (head, loaded) = taken_over(store.inner(), Keep::Full, &needs()).await.unwrap();
     assert_eq!((head.read, loaded.pending.len()), (4, 3));
 }
 
 #[tokio::test]
-async fn a_store_that_lost_everything_is_told_everything() {
+async fn emptied_store_is_rewritten() {
     let store = Faulty::new(false);
     let mut bench = Bench::new(store.clone(), Keep::Full).await;
     bench.take("GUILD_CREATE", &guild(5));
     bench.pass.write(None).await;
     store.lose_everything();
     bench.add_members(10..11);
-    assert!(matches!(bench.pass.write(None).await, End::Done));
+    assert!(matches!(bench.pass.write(None).await, PassEnd::Done));
     let (head, loaded) = taken_over(store.inner(), Keep::Full, &needs()).await.unwrap();
     assert_eq!((head.read, loaded.pending.len()), (3, 2));
     let other = testing::shard_at(Epoch(EPOCH.0 + 1), "all");
@@ -281,23 +286,23 @@ async fn a_store_that_lost_everything_is_told_everything() {
 }
 
 #[tokio::test]
-async fn whoever_is_outranked_stops() {
+async fn outranked_writer_stops() {
     let store = Faulty::new(false);
     let mut bench = Bench::new(store.clone(), Keep::Full).await;
     store.claim(SHARD, Epoch(EPOCH.0 + 1)).await.unwrap();
-    assert!(matches!(bench.pass.write(None).await, End::Outranked));
+    assert!(matches!(bench.pass.write(None).await, PassEnd::Outranked));
     assert!(bench.shard.is_outranked());
 }
 
 #[tokio::test]
-async fn the_last_checkpoint_is_exact() {
+async fn last_checkpoint_is_exact() {
     let store = Faulty::new(false);
     let mut bench = Bench::new(store.clone(), Keep::Full).await;
     // The first of them is being handled, the second waits for it.
     bench.add_members(10..12);
     bench.pass.write(None).await;
-    let left = bench.deliveries.close(Duration::from_millis(10)).await;
-    bench.pass.write(Some(Last { pending: left, exact: true })).await;
+    let left = bench.event_queue.close(Duration::from_millis(10)).await;
+    bench.pass.write(Some(LastCheckpoint { pending: left, exact: true })).await;
     let (head, loaded) = taken_over(store.inner(), Keep::Full, &needs()).await.unwrap();
     assert!(head.exact);
     let pending: Vec<(u64, bool)> =
@@ -306,7 +311,7 @@ async fn the_last_checkpoint_is_exact() {
 }
 
 #[tokio::test]
-async fn without_guilds_the_session_is_kept_all_the_same() {
+async fn session_is_kept_without_guilds() {
     let store = Faulty::new(false);
     let mut bench = Bench::new(store.clone(), Keep::Session).await;
     bench.take("GUILD_CREATE", &guild(5));
@@ -331,7 +336,7 @@ async fn old_records_are_removed_when_nothing_is_kept() {
 }
 
 #[tokio::test]
-async fn nothing_is_kept_when_nothing_is_to_be_kept() {
+async fn checkpoint_off_writes_nothing() {
     let store = Faulty::new(false);
     let mut bench = Bench::new(store.clone(), Keep::Off).await;
     bench.pass.write(None).await;
@@ -353,7 +358,7 @@ async fn formats(store: &dyn CheckpointStore, serial: u64) -> BTreeSet<u16> {
 }
 
 #[tokio::test]
-async fn an_older_format_is_written_over_everything_and_a_newer_one_over_nothing() {
+async fn older_format_rewrites_all_and_a_newer_one_nothing() {
     let store = Faulty::new(false);
     let mut bench = Bench::new(store.clone(), Keep::Full).await;
     let format = bench.pass.checkpoints.format.clone();
@@ -365,9 +370,9 @@ async fn an_older_format_is_written_over_everything_and_a_newer_one_over_nothing
 
     format.assign(1);
     store.fail_after(1);
-    assert!(matches!(bench.pass.write(None).await, End::Away), "more than one step");
+    assert!(matches!(bench.pass.write(None).await, PassEnd::Away), "more than one step");
     store.fail_after(usize::MAX);
-    assert!(matches!(bench.pass.write(None).await, End::Done));
+    assert!(matches!(bench.pass.write(None).await, PassEnd::Done));
     assert_eq!(formats(&*store, bench.pass.serial).await, [1].into());
 
     format.assign(2);

@@ -8,9 +8,10 @@ use tokio::sync::{Notify, mpsc};
 
 use super::*;
 use crate::{
-    bot::{Bot, Deliveries, ReplayRefused},
+    bot::{EventQueue, EventQueues, KnownPending, ReplayRefused},
     cache::ShardCache,
-    handler::{Context, Event, EventHandler, Mark},
+    event::{Event, Mark},
+    handler::{Context, EventHandler},
     testing::{self, EPOCH, SHARD, TOTAL},
 };
 
@@ -122,11 +123,11 @@ impl SetAsideStore for Store {
 /// A worker that has a careful shard.
 struct Worker {
     store: Arc<Store>,
-    bot: Bot,
+    bot: EventQueues,
     gate: Arc<tokio::sync::Semaphore>,
     told: mpsc::UnboundedReceiver<(u32, u64, Mark)>,
-    shard: Arc<Shard>,
-    deliveries: Deliveries,
+    shard: Arc<ShardState>,
+    event_queue: EventQueue,
 }
 
 impl Worker {
@@ -134,12 +135,12 @@ impl Worker {
         let (tell, told) = mpsc::unbounded_channel();
         let gate = Arc::new(tokio::sync::Semaphore::new(0));
         let store = Arc::new(Store::default());
-        let bot = testing::bot(Arc::new(Teller { told: tell, gate: gate.clone() }));
-        let care = Care::new(store.clone(), bot.metrics.clone());
-        let bot = Bot { care, ..bot };
+        let bot = testing::event_queues(Arc::new(Teller { told: tell, gate: gate.clone() }));
+        let suspects = Suspects::new(store.clone(), bot.metrics.clone());
+        let bot = EventQueues { suspects, ..bot };
         let shard = testing::shard_at(EPOCH, "");
-        let deliveries = bot.deliveries(&shard, &testing::lease(), true);
-        Self { store, bot, gate, told, shard, deliveries }
+        let event_queue = bot.queue_for(&shard, &testing::lease(), true);
+        Self { store, bot, gate, told, shard, event_queue }
     }
 
     async fn told(&mut self) -> (u64, Mark) {
@@ -155,13 +156,13 @@ impl Worker {
     }
 
     async fn until_not_careful(&self) {
-        while self.deliveries.is_careful() {
+        while self.event_queue.is_careful() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
     fn pending(&self) -> Vec<u64> {
-        let pending = self.deliveries.pending((SESSION, u64::MAX), |_, _| false);
+        let pending = self.event_queue.pending((SESSION, u64::MAX), &KnownPending::nothing());
         pending.positions.into_iter().map(|(_, sequence)| sequence).collect()
     }
 }
@@ -190,41 +191,41 @@ fn aside(sequence: u64) -> SetAside {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_suspect_is_noted_while_it_is_handled_and_fresh_events_wait() {
+async fn suspect_is_noted_while_it_is_handled_and_fresh_events_wait() {
     let mut worker = Worker::new();
-    worker.deliveries.push(event(1, Mark::Replayed, "wait"));
-    worker.deliveries.push(event(2, Mark::Replayed, "panic"));
-    worker.deliveries.push(event(3, Mark::Fresh, ""));
+    worker.event_queue.push(event(1, Mark::Replayed, "wait"));
+    worker.event_queue.push(event(2, Mark::Replayed, "panic"));
+    worker.event_queue.push(event(3, Mark::Fresh, ""));
     assert_eq!(worker.told().await, (1, Mark::Replayed));
     assert_eq!((worker.store.notes(at(1)).await, worker.store.notes(at(2)).await), (1, 0));
     worker.gate.add_permits(1);
     assert_eq!(worker.told().await, (2, Mark::Replayed));
     assert_eq!(worker.store.notes(at(1)).await, 0, "it came to its end");
     worker.until_noted(at(2), 0).await;
-    assert!(worker.deliveries.is_careful(), "more may come");
-    worker.deliveries.suspects_came();
+    assert!(worker.event_queue.is_careful(), "more may come");
+    worker.event_queue.suspects_came();
     assert_eq!(worker.told().await, (3, Mark::Fresh));
-    assert!(!worker.deliveries.is_careful());
+    assert!(!worker.event_queue.is_careful());
     assert_eq!(worker.store.notes(at(3)).await, 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_pending_is_noted_whatever_its_mark() {
+async fn pending_event_is_noted_with_any_mark() {
     let mut worker = Worker::new();
-    worker.deliveries.push_restored(event(1, Mark::Fresh, "wait"), false);
+    worker.event_queue.push_restored(event(1, Mark::Fresh, "wait"), false);
     assert_eq!(worker.told().await, (1, Mark::Fresh));
     assert_eq!(worker.store.notes(at(1)).await, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_two_owners_noted_is_set_aside_and_counts_as_handled() {
+async fn event_noted_by_two_owners_is_set_aside_and_counts_as_handled() {
     let mut worker = Worker::new();
     for epoch in [EPOCH.0 - 2, EPOCH.0 - 1] {
         worker.store.memory.note(SHARD, Epoch(epoch), at(1), 9).await.unwrap();
     }
-    worker.deliveries.push(event(1, Mark::Replayed, "the payload"));
-    worker.deliveries.push(event(2, Mark::Fresh, ""));
-    worker.deliveries.suspects_came();
+    worker.event_queue.push(event(1, Mark::Replayed, "the payload"));
+    worker.event_queue.push(event(2, Mark::Fresh, ""));
+    worker.event_queue.suspects_came();
     assert_eq!(worker.told().await, (2, Mark::Fresh));
     assert!(worker.pending().iter().all(|sequence| *sequence != 1));
     let kept = worker.store.get_aside(SHARD, at(1)).await.unwrap().unwrap();
@@ -234,20 +235,20 @@ async fn what_two_owners_noted_is_set_aside_and_counts_as_handled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_one_owner_noted_is_handled_while_no_other_suspect_of_the_worker_is() {
+async fn event_noted_by_one_owner_is_handled_alone_on_the_worker() {
     let mut worker = Worker::new();
-    let other = Arc::new(Shard::new(
+    let other = Arc::new(ShardState::new(
         ShardNumber(1),
         EPOCH,
         TOTAL,
         ShardCache::new(testing::cache("")),
         Arc::new(Notify::new()),
     ));
-    let others = worker.bot.deliveries(&other, &testing::lease(), true);
+    let others = worker.bot.queue_for(&other, &testing::lease(), true);
     others.push(event(7, Mark::Replayed, "wait"));
     assert_eq!(worker.told.recv().await.unwrap(), (1, 7, Mark::Replayed));
     worker.store.memory.note(SHARD, Epoch(EPOCH.0 - 1), at(1), 9).await.unwrap();
-    worker.deliveries.push(event(1, Mark::Replayed, "wait"));
+    worker.event_queue.push(event(1, Mark::Replayed, "wait"));
     others.push(event(8, Mark::Replayed, ""));
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert!(worker.told.try_recv().is_err(), "another suspect is in its handler");
@@ -263,11 +264,11 @@ async fn what_one_owner_noted_is_handled_while_no_other_suspect_of_the_worker_is
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_takes_long_gives_the_turn_back() {
+async fn slow_suspect_releases_the_worker_lock() {
     let mut worker = Worker::new();
     worker.store.memory.note(SHARD, Epoch(EPOCH.0 - 1), at(1), 9).await.unwrap();
-    worker.deliveries.push(event(1, Mark::Replayed, "wait"));
-    worker.deliveries.push(event(2, Mark::Replayed, ""));
+    worker.event_queue.push(event(1, Mark::Replayed, "wait"));
+    worker.event_queue.push(event(2, Mark::Replayed, ""));
     assert_eq!(worker.told().await.0, 1);
     let began = Instant::now();
     assert_eq!(worker.told().await.0, 2);
@@ -280,13 +281,13 @@ async fn one_that_takes_long_gives_the_turn_back() {
 async fn notes_of_killed_owners_are_void() {
     let worker = Worker::new();
     let killed = vec![Epoch(EPOCH.0 - 1)];
-    let caution = Caution { level: Level::Full, killed };
-    let deliveries = worker.bot.deliveries(&worker.shard, &testing::lease(), caution);
-    let mut worker = Worker { deliveries, ..worker };
+    let caution = ShardCaution { level: CareLevel::Full, killed };
+    let event_queue = worker.bot.queue_for(&worker.shard, &testing::lease(), caution);
+    let mut worker = Worker { event_queue, ..worker };
     for epoch in [EPOCH.0 - 2, EPOCH.0 - 1] {
         worker.store.memory.note(SHARD, Epoch(epoch), at(1), 9).await.unwrap();
     }
-    worker.deliveries.push(event(1, Mark::Replayed, "wait"));
+    worker.event_queue.push(event(1, Mark::Replayed, "wait"));
     assert_eq!(worker.told().await, (1, Mark::Replayed));
     assert_eq!(worker.store.notes(at(1)).await, 2, "a previous owner's note and this one's");
 }
@@ -295,10 +296,10 @@ async fn notes_of_killed_owners_are_void() {
 async fn suspect_that_did_not_start_loses_its_note() {
     let worker = Worker::new();
     let lapsed = crate::lease::Lease::default();
-    let deliveries = worker.bot.deliveries(&worker.shard, lapsed.window(), true);
-    deliveries.push(event(1, Mark::Replayed, ""));
+    let event_queue = worker.bot.queue_for(&worker.shard, lapsed.window(), true);
+    event_queue.push(event(1, Mark::Replayed, ""));
     worker.until_noted(at(1), 1).await;
-    let unstarted = deliveries.close(Duration::from_secs(1)).await;
+    let unstarted = event_queue.close(Duration::from_secs(1)).await;
     assert_eq!(unstarted.len(), 1);
     worker.until_noted(at(1), 0).await;
 }
@@ -306,25 +307,25 @@ async fn suspect_that_did_not_start_loses_its_note() {
 #[tokio::test(start_paused = true)]
 async fn brief_care_delays_fresh_events_by_seconds_at_most() {
     let worker = Worker::new();
-    let caution = Caution { level: Level::Brief, killed: Vec::new() };
-    let deliveries = worker.bot.deliveries(&worker.shard, &testing::lease(), caution);
-    let mut worker = Worker { deliveries, ..worker };
+    let caution = ShardCaution { level: CareLevel::Brief, killed: Vec::new() };
+    let event_queue = worker.bot.queue_for(&worker.shard, &testing::lease(), caution);
+    let mut worker = Worker { event_queue, ..worker };
     let began = Instant::now();
     // RESUMED has not come, so suspects may still follow.
-    worker.deliveries.push(event(1, Mark::Replayed, ""));
-    worker.deliveries.push(event(2, Mark::Fresh, ""));
+    worker.event_queue.push(event(1, Mark::Replayed, ""));
+    worker.event_queue.push(event(2, Mark::Fresh, ""));
     assert_eq!(worker.told().await, (1, Mark::Replayed));
     assert_eq!(worker.told().await, (2, Mark::Fresh));
     assert!(began.elapsed() >= BRIEFLY && began.elapsed() < BRIEFLY * 2, "{:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_is_away_is_waited_for_thirty_seconds_and_then_no_longer() {
+async fn store_that_is_away_is_waited_for_30_s_once() {
     let mut worker = Worker::new();
     worker.store.away.store(true, Ordering::Relaxed);
     let began = Instant::now();
     for sequence in 1..=3 {
-        worker.deliveries.push(event(sequence, Mark::Replayed, ""));
+        worker.event_queue.push(event(sequence, Mark::Replayed, ""));
     }
     assert_eq!(worker.told().await.0, 1);
     assert!(began.elapsed() >= WAIT_FOR_NOTE);
@@ -332,20 +333,20 @@ async fn a_store_that_is_away_is_waited_for_thirty_seconds_and_then_no_longer() 
     assert_eq!(worker.told().await.0, 3);
     assert!(began.elapsed() < WAIT_FOR_NOTE * 3 / 2, "not each is waited for: {:?}", began.elapsed());
     worker.store.away.store(false, Ordering::Relaxed);
-    worker.deliveries.push(event(4, Mark::Replayed, "wait"));
+    worker.event_queue.push(event(4, Mark::Replayed, "wait"));
     assert_eq!(worker.told().await.0, 4);
     assert_eq!(worker.store.notes(at(4)).await, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_that_is_to_be_set_aside_waits_for_the_store() {
+async fn setting_aside_waits_for_the_store() {
     let mut worker = Worker::new();
     for epoch in [EPOCH.0 - 2, EPOCH.0 - 1] {
         worker.store.memory.note(SHARD, Epoch(epoch), at(1), 9).await.unwrap();
     }
     worker.store.away.store(true, Ordering::Relaxed);
-    worker.deliveries.push(event(1, Mark::Replayed, ""));
-    worker.deliveries.suspects_came();
+    worker.event_queue.push(event(1, Mark::Replayed, ""));
+    worker.event_queue.suspects_came();
     tokio::time::sleep(Duration::from_secs(10)).await;
     worker.store.away.store(false, Ordering::Relaxed);
     worker.until_not_careful().await;
@@ -354,27 +355,27 @@ async fn an_event_that_is_to_be_set_aside_waits_for_the_store() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_owner_that_was_outranked_begins_nothing_and_closes() {
+async fn outranked_owner_starts_nothing_and_closes() {
     let mut worker = Worker::new();
     worker.store.memory.claim(SHARD, Epoch(EPOCH.0 + 1)).await.unwrap();
-    worker.deliveries.push(event(1, Mark::Replayed, ""));
+    worker.event_queue.push(event(1, Mark::Replayed, ""));
     while !worker.shard.is_outranked() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    let unstarted = worker.deliveries.close(Duration::from_secs(1)).await;
+    let unstarted = worker.event_queue.close(Duration::from_secs(1)).await;
     assert_eq!(unstarted.len(), 1);
     assert!(worker.told.try_recv().is_err());
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_to_be_begun_when_the_shard_closes_is_the_next_owners() {
+async fn unstarted_suspect_is_left_for_the_next_owner() {
     let mut worker = Worker::new();
     worker.store.away.store(true, Ordering::Relaxed);
-    worker.deliveries.push(event(1, Mark::Replayed, ""));
-    worker.deliveries.push_restored(event(2, Mark::Fresh, ""), false);
-    worker.deliveries.push(event(3, Mark::Fresh, ""));
+    worker.event_queue.push(event(1, Mark::Replayed, ""));
+    worker.event_queue.push_restored(event(2, Mark::Fresh, ""), false);
+    worker.event_queue.push(event(3, Mark::Fresh, ""));
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let unstarted = worker.deliveries.close(Duration::from_millis(250)).await;
+    let unstarted = worker.event_queue.close(Duration::from_millis(250)).await;
     let unstarted: Vec<_> = unstarted.iter().map(|(at, pending)| (at.1, pending.started)).collect();
     assert_eq!(
         unstarted,
@@ -385,18 +386,18 @@ async fn what_waits_to_be_begun_when_the_shard_closes_is_the_next_owners() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_replayed_is_kept_until_its_handler_has_ended_and_is_in_no_checkpoint() {
+async fn replayed_event_is_kept_until_its_handler_ends_and_in_no_checkpoint() {
     let worker = Worker::new();
     // Of a shard that is not careful, as most are then.
-    let deliveries = worker.bot.deliveries(&worker.shard, &testing::lease(), false);
-    let mut worker = Worker { deliveries, ..worker };
-    worker.deliveries.push(event(1, Mark::Fresh, "wait"));
+    let event_queue = worker.bot.queue_for(&worker.shard, &testing::lease(), false);
+    let mut worker = Worker { event_queue, ..worker };
+    worker.event_queue.push(event(1, Mark::Fresh, "wait"));
     assert_eq!(worker.told().await.0, 1);
     let mut waiting = aside(9);
     waiting.text = waiting.text.replace("{}", r#"{"guild_id":"1"}"#);
     worker.store.set_aside(SHARD, EPOCH, &waiting).await.unwrap();
-    worker.deliveries.replay(waiting.clone()).unwrap();
-    assert_eq!(worker.deliveries.replay(waiting), Err(ReplayRefused::Waits));
+    worker.event_queue.replay(waiting.clone()).unwrap();
+    assert_eq!(worker.event_queue.replay(waiting), Err(ReplayRefused::Waits));
     assert_eq!(worker.pending(), [1], "it is in its guild's queue, and nothing for a checkpoint");
     assert!(worker.store.get_aside(SHARD, at(9)).await.unwrap().is_some());
     worker.gate.add_permits(1);
@@ -404,19 +405,19 @@ async fn what_is_replayed_is_kept_until_its_handler_has_ended_and_is_in_no_check
     while worker.store.get_aside(SHARD, at(9)).await.unwrap().is_some() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    assert!(worker.deliveries.close(Duration::from_secs(1)).await.is_empty());
-    assert_eq!(worker.deliveries.replay(aside(10)), Err(ReplayRefused::Closed));
+    assert!(worker.event_queue.close(Duration::from_secs(1)).await.is_empty());
+    assert_eq!(worker.event_queue.replay(aside(10)), Err(ReplayRefused::Closed));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_replayed_is_handled_by_a_careful_shard_too() {
+async fn careful_shard_handles_replayed_events() {
     let mut worker = Worker::new();
     for epoch in [EPOCH.0 - 2, EPOCH.0 - 1] {
         worker.store.memory.note(SHARD, Epoch(epoch), at(9), 9).await.unwrap();
     }
     worker.store.set_aside(SHARD, EPOCH, &aside(9)).await.unwrap();
-    worker.deliveries.replay(aside(9)).unwrap();
+    worker.event_queue.replay(aside(9)).unwrap();
     assert_eq!(worker.told().await, (9, Mark::Replayed));
     let garbled = SetAside { text: "{".to_owned(), ..aside(10) };
-    assert_eq!(worker.deliveries.replay(garbled), Err(ReplayRefused::Garbled));
+    assert_eq!(worker.event_queue.replay(garbled), Err(ReplayRefused::Garbled));
 }
