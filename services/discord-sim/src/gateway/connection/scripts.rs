@@ -6,21 +6,21 @@ use super::{
 };
 use crate::{
     gateway::{ending::End, envelope},
-    hub::Order,
+    hub::ConnectionCommand,
     odd::{Action, Moment, from_hex},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
-/// How a RESUME is answered.
-pub(super) enum Answer {
-    /// As usual; nothing is sent before `from`.
-    Usual {
-        /// When, if not at once.
+/// How a RESUME is answered after its script ran.
+pub(super) enum ResumeReply {
+    /// With a replay. No event is sent before `from`.
+    Normal {
+        /// Earliest time to send events; `None` is at once.
         from: Option<Instant>,
     },
-    /// By the script, or never; its session is unchanged or has ended.
-    Odd,
+    /// By the script, or not at all. The session is unchanged or has ended.
+    Scripted,
 }
 
 fn withheld_until(ms: u64) -> Instant {
@@ -28,7 +28,7 @@ fn withheld_until(ms: u64) -> Instant {
 }
 
 impl Connection {
-    /// Runs the script for this moment, if there is one.
+    /// Runs the script for this moment, if one is active.
     pub(super) async fn run_script(&mut self, at: Moment) -> Result<(), End> {
         match self.hub.odd.script(at, self.address, self.shard()) {
             Some(script) => self.act(script.actions.into()).await,
@@ -37,7 +37,7 @@ impl Connection {
     }
 
     /// Runs the script for a RESUME, before it takes effect.
-    pub(super) async fn run_resume_script(&mut self, session_id: &str) -> Result<Answer, End> {
+    pub(super) async fn run_resume_script(&mut self, session_id: &str) -> Result<ResumeReply, End> {
         let shard = self.hub.shard_of_session(session_id);
         let script = self.hub.odd.script(Moment::Resume, self.address, shard);
         let mut from = None;
@@ -50,15 +50,15 @@ impl Connection {
                         self.hub.invalidate(session_id);
                     }
                     self.send(envelope::invalid_session(*resumable)).await?;
-                    return Ok(Answer::Odd);
+                    return Ok(ResumeReply::Scripted);
                 }
                 action => self.act_once(action).await?,
             }
         }
-        Ok(if self.frozen { Answer::Odd } else { Answer::Usual { from } })
+        Ok(if self.frozen { ResumeReply::Scripted } else { ResumeReply::Normal { from } })
     }
 
-    /// Runs the script for the time before HELLO. Returns whether it replaces HELLO.
+    /// Runs the script for the moment before HELLO. Returns whether it replaces HELLO.
     pub(super) async fn run_hello_script(&mut self) -> Result<bool, End> {
         let Some(script) = self.hub.odd.script(Moment::BeforeHello, self.address, None) else {
             return Ok(false);
@@ -76,7 +76,7 @@ impl Connection {
         Ok(script.instead)
     }
 
-    /// Runs actions; those after a wait run later.
+    /// Runs actions up to the first wait and schedules the rest.
     pub(super) async fn act(&mut self, actions: Arc<[Action]>) -> Result<(), End> {
         for (done, action) in actions.iter().enumerate() {
             if let Action::Wait { ms } = action {
@@ -101,17 +101,18 @@ impl Connection {
                 Ok(())
             }
             Action::Withhold { ms } => {
-                if let Some(joined) = &mut self.joined {
-                    joined.from = Some(withheld_until(*ms));
+                if let Some(session) = &mut self.session {
+                    session.from = Some(withheld_until(*ms));
                 }
                 Ok(())
             }
-            Action::Reconnect => Box::pin(self.obey(Order::Reconnect)).await,
+            Action::Reconnect => Box::pin(self.handle_command(ConnectionCommand::Reconnect)).await,
             Action::InvalidSession { resumable } => {
-                let joined = self.joined.is_some();
-                Box::pin(self.obey(Order::InvalidSession { resumable: *resumable })).await?;
-                if joined {
-                    // Messages queued for the session are dropped.
+                let session = self.session.is_some();
+                Box::pin(self.handle_command(ConnectionCommand::InvalidSession { resumable: *resumable }))
+                    .await?;
+                if session {
+                    // The session is gone; drop its delayed actions.
                     self.later.clear();
                 }
                 Ok(())
@@ -120,10 +121,10 @@ impl Connection {
             Action::Bytes { hex, fill, times } => {
                 let mut bytes = from_hex(hex).unwrap_or_default();
                 bytes.resize(bytes.len() + *fill as usize, b'a');
-                self.write(Outgoing::Around { bytes: &bytes, times: *times }).await
+                self.write(Outgoing::RawBytes { bytes: &bytes, times: *times }).await
             }
             Action::Inflate { bytes } => self.write(Outgoing::Inflating(*bytes)).await,
-            // Handled elsewhere: waits by the callers, answers at connect.
+            // Callers handle waits; refusals apply only at connect.
             Action::Wait { .. } | Action::Refuse { .. } => Ok(()),
         }
     }

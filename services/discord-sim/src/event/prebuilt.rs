@@ -1,4 +1,4 @@
-//! Events whose body is written when they happen.
+//! Events whose body is written when they occur.
 
 use crate::{
     intents::{Gate, Intents},
@@ -9,20 +9,20 @@ use std::borrow::Cow;
 
 /// An event with its body.
 #[derive(Debug)]
-pub(crate) struct Made {
+pub(crate) struct PrebuiltEvent {
     /// The name in `t`.
     pub(crate) name: Cow<'static, str>,
-    /// The guild it is about; without one it goes to shard 0.
+    /// The event's guild; without one it goes to shard 0.
     pub(crate) guild: Option<GuildIndex>,
     pub(crate) gate: Gate,
     body: Box<[u8]>,
-    /// The body for sessions without MESSAGE_CONTENT, where it is another.
+    /// The body for sessions without MESSAGE_CONTENT, if it differs.
     blank: Option<Box<[u8]>>,
 }
 
-impl Made {
-    /// An event; its name decides what a session needs to get it. `bot` is the bot's user id: it sees what itself has
-    /// written, and what mentions it, without MESSAGE_CONTENT.
+impl PrebuiltEvent {
+    /// Builds an event; its name decides which intents it needs. Without MESSAGE_CONTENT the bot, whose user id is `bot`, still sees its
+    /// own messages and messages that mention it.
     pub(crate) fn new(
         name: impl Into<Cow<'static, str>>,
         guild: Option<GuildIndex>,
@@ -31,7 +31,7 @@ impl Made {
     ) -> Self {
         let name = name.into();
         let gate = match &*name {
-            // About the bot itself these need less. Source: https://docs.discord.com/developers/events/gateway#caveats
+            // These need fewer intents if they are about the bot itself. Source: https://docs.discord.com/developers/events/gateway#caveats
             "GUILD_MEMBER_UPDATE" if body["user"]["id"] == bot.to_string() => Gate::Open,
             "THREAD_MEMBERS_UPDATE" if !names_bot(body, bot) => Gate::AnyOf(Intents::GUILD_MEMBERS),
             name => Gate::of(name, guild.is_some()),
@@ -40,7 +40,7 @@ impl Made {
         Self { body: bytes(body), blank, name, guild, gate }
     }
 
-    /// The body as a session with these intents gets it.
+    /// Returns the body for a session with these intents.
     pub(super) fn body(&self, intents: Intents) -> &[u8] {
         match &self.blank {
             Some(blank) if !intents.contains(Intents::MESSAGE_CONTENT) => blank,
@@ -53,14 +53,14 @@ fn bytes(body: &Value) -> Box<[u8]> {
     body.to_string().into_bytes().into()
 }
 
-/// Whether a THREAD_MEMBERS_UPDATE is about the bot.
+/// Returns whether a THREAD_MEMBERS_UPDATE is about the bot.
 fn names_bot(body: &Value, bot: Snowflake) -> bool {
     let bot = bot.to_string();
     let list = |field: &str| body[field].as_array().into_iter().flatten();
     list("added_members").any(|one| one["user_id"] == bot) || list("removed_member_ids").any(|id| *id == bot)
 }
 
-/// The body with the fields blanked that MESSAGE_CONTENT gates; `None` when it gates none.
+/// Blanks the fields that need MESSAGE_CONTENT. Returns `None` if there are no such fields.
 /// [Source](https://docs.discord.com/developers/events/gateway#message-content-intent).
 fn without_content(name: &str, guild: Option<GuildIndex>, body: &Value, bot: Snowflake) -> Option<Value> {
     guild?;
@@ -75,8 +75,8 @@ fn without_content(name: &str, guild: Option<GuildIndex>, body: &Value, bot: Sno
     changed.then_some(blanked)
 }
 
-/// Blanks a message, unless the bot wrote it or it mentions the bot; also the messages in it, each judged by itself. Whether
-/// anything changed.
+/// Blanks a message and the messages inside it, except those that the bot wrote or that mention it. Returns whether anything
+/// changed.
 fn blank_message(message: &mut Value, bot: &str) -> bool {
     let mentions = message["mentions"].as_array().is_some_and(|all| all.iter().any(|one| one["id"] == bot));
     let mut changed = false;
@@ -103,7 +103,7 @@ fn blank_message(message: &mut Value, bot: &str) -> bool {
     changed
 }
 
-/// Sets those of the fields that are there; whether that changed any.
+/// Blanks the fields that exist. Returns whether any changed.
 fn blank(body: &mut Value, fields: &[(&str, Value)]) -> bool {
     let mut changed = false;
     for (field, blank) in fields {
@@ -122,7 +122,8 @@ mod tests {
     const BOT: Snowflake = Snowflake(7);
 
     fn seen(body: &Value, intents: Intents) -> Value {
-        serde_json::from_slice(Made::new("MESSAGE_CREATE", Some(0), body, BOT).body(intents)).unwrap()
+        serde_json::from_slice(PrebuiltEvent::new("MESSAGE_CREATE", Some(0), body, BOT).body(intents))
+            .unwrap()
     }
 
     #[test]
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_in_messages_are_judged_by_themselves() {
+    fn nested_messages_are_blanked_separately() {
         let quoted = json!({"author": {"id": "9"}, "content": "secret"});
         let own = json!({"author": {"id": "7"}, "content": "hi", "referenced_message": quoted,
                          "message_snapshots": [{"message": {"content": "secret"}}]});
@@ -144,20 +145,20 @@ mod tests {
     }
 
     #[test]
-    fn events_about_the_bot_itself_need_less() {
-        let gate = |name: &'static str, body: Value| Made::new(name, Some(0), &body, BOT).gate;
+    fn events_about_the_bot_need_fewer_intents() {
+        let gate = |name: &'static str, body: Value| PrebuiltEvent::new(name, Some(0), &body, BOT).gate;
         assert_eq!(gate("GUILD_MEMBER_UPDATE", json!({"user": {"id": "7"}})), Gate::Open);
         assert_eq!(
             gate("GUILD_MEMBER_UPDATE", json!({"user": {"id": "8"}})),
             Gate::AnyOf(Intents::GUILD_MEMBERS)
         );
         let others = json!({"added_members": [{"user_id": "8"}]});
-        assert!(!gate("THREAD_MEMBERS_UPDATE", others).lets(Intents::GUILDS));
-        assert!(gate("THREAD_MEMBERS_UPDATE", json!({"removed_member_ids": ["7"]})).lets(Intents::GUILDS));
+        assert!(!gate("THREAD_MEMBERS_UPDATE", others).allows(Intents::GUILDS));
+        assert!(gate("THREAD_MEMBERS_UPDATE", json!({"removed_member_ids": ["7"]})).allows(Intents::GUILDS));
     }
 
     #[test]
-    fn its_own_messages_and_mentions_are_not_blanked() {
+    fn own_messages_and_mentions_are_not_blanked() {
         let own = json!({"author": {"id": "7"}, "mentions": [], "content": "hi"});
         assert_eq!(seen(&own, Intents::GUILD_MESSAGES), own);
         let mention = json!({"author": {"id": "8"}, "mentions": [{"id": "7"}], "content": "hi"});

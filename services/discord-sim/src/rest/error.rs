@@ -1,4 +1,4 @@
-//! What a refused call is answered with.
+//! Error answers of REST.
 //! [Source](https://docs.discord.com/developers/reference#error-messages), and
 //! [codes](https://docs.discord.com/developers/topics/opcodes-and-status-codes#json).
 
@@ -9,26 +9,26 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-/// An error body with its status.
+/// A Discord error: status and body.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Problem {
+pub(crate) struct RestError {
     pub(crate) status: StatusCode,
     /// Discord's own code.
     pub(crate) code: u32,
     pub(crate) message: &'static str,
-    /// What is wrong with which field, nested as the fields are.
+    /// Errors of the fields, nested like the fields.
     pub(crate) errors: Option<Value>,
 }
 
-macro_rules! problems {
+macro_rules! rest_errors {
     ($($name:ident = $status:ident, $code:literal, $message:literal;)+) => {
-        impl Problem {
+        impl RestError {
             $(pub(crate) const $name: Self = Self::new(StatusCode::$status, $code, $message);)+
         }
     };
 }
 
-problems! {
+rest_errors! {
     BAD_REQUEST = BAD_REQUEST, 0, "400: Bad Request";
     UNAUTHORIZED = UNAUTHORIZED, 0, "401: Unauthorized";
     NOT_FOUND = NOT_FOUND, 0, "404: Not Found";
@@ -65,13 +65,13 @@ problems! {
     INVALID_JSON = BAD_REQUEST, 50109, "The request body contains invalid JSON.";
 }
 
-impl Problem {
+impl RestError {
     const fn new(status: StatusCode, code: u32, message: &'static str) -> Self {
         Self { status, code, message, errors: None }
     }
 }
 
-impl IntoResponse for Problem {
+impl IntoResponse for RestError {
     fn into_response(self) -> Response {
         let mut body = json!({ "message": self.message, "code": self.code });
         if let Some(errors) = self.errors {
