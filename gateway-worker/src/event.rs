@@ -45,7 +45,7 @@ impl Wanted {
     }
 }
 
-/// Returns the mark of an event that comes late: an interaction may have expired.
+/// Returns the mark of a late event: an interaction may have expired.
 pub(crate) fn late_mark(name: &str, text: &str, now_unix_ms: u64) -> Mark {
     if payload::interaction_age(name, text, now_unix_ms) > ANSWERED_WITHIN {
         Mark::Expired
@@ -61,7 +61,7 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub struct Event {
     pub(crate) name: Kind,
-    /// Of the shard's session: grows with each READY.
+    /// The ordinal of the shard's session: grows with each READY.
     pub(crate) session: u64,
     pub(crate) sequence: u64,
     pub(crate) guild: Option<u64>,
@@ -76,7 +76,7 @@ impl Event {
         self.name.as_str()
     }
 
-    /// Its place: the session's ordinal, which grows with each READY of the shard, and the sequence number within it.
+    /// Its position: the session's ordinal, which grows with each READY of the shard, and the sequence number within it.
     pub fn position(&self) -> (u64, u64) {
         (self.session, self.sequence)
     }
@@ -123,7 +123,7 @@ impl fmt::Display for EventError {
 impl Error for EventError {}
 
 impl fmt::Debug for Event {
-    /// Without what people wrote.
+    /// Leaves out what users wrote.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Event")
             .field("name", &self.name)

@@ -23,7 +23,7 @@ pub(crate) use commands::BridgeSender;
 pub struct Relay {
     /// The streams.
     pub store: Arc<dyn RelayStore>,
-    /// The same, when they are Redis's: there the relay keeps them, and reads what bots send to the gateway.
+    /// The same streams in Redis, where the relay trims them and reads commands that bots publish.
     pub redis: Option<RedisRelay>,
     /// Which events.
     pub names: EventNames,
@@ -41,7 +41,7 @@ impl Relay {
     }
 }
 
-/// What the relays of a worker's shards have in common.
+/// What the relays of a worker's shards share.
 #[derive(Clone)]
 pub(crate) struct Relaying {
     pub(crate) relay: Relay,
@@ -66,7 +66,7 @@ impl Relaying {
     }
 }
 
-/// One shard's.
+/// The part of one shard.
 #[derive(Clone, Debug)]
 pub(crate) struct ShardRelay {
     pub(crate) outbox: Outbox,
@@ -79,7 +79,7 @@ impl ShardRelay {
         self.names.has(name)
     }
 
-    /// Relays it, if it is to be.
+    /// Relays an item if its name is relayed.
     pub(crate) fn push(&self, queued: &Queued) {
         match queued {
             Queued::Event(event) if self.wants(event.name()) => self.outbox.push(waiting(event)),
@@ -108,7 +108,7 @@ fn waiting(event: &Event) -> OutgoingEvent {
     }
 }
 
-/// For a checkpoint: what bot code is done with, or never was given.
+/// Converts an entry for a checkpoint: bot code has handled it, or does not want it.
 pub(crate) fn as_pending(waiting: &OutgoingEvent) -> ((u64, u64), PendingEvent) {
     let Position { session, sequence } = waiting.position;
     let pending = PendingEvent {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use shard_bridge::Bridge;
 use tokio::time::Instant;
 
-/// Over the bridge.
+/// Sends commands over the bridge.
 pub(crate) struct BridgeSender(pub(crate) Bridge);
 
 #[async_trait]
