@@ -4,8 +4,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use clap::{ArgAction, builder::BoolishValueParser};
 use discord_rest::{
-    Budget, Caller, Gate, MemoryBudget, RedisBudget, Rest, RestMetrics, RestOptions, RestStatus, Rules,
-    Share, SharedBudget, Upstream,
+    Budget, Caller, FleetShare, Gate, LimitRules, MemoryBudget, RedisBudget, Rest, RestMetrics, RestOptions,
+    RestStatus, SharedBudget, Upstream,
 };
 use fleet_model::{Routes, WorkerId};
 use process::settings::{self, ApiOrigin, Secret, SettingsError};
@@ -102,7 +102,7 @@ pub enum RestBudget {
 impl RestBudget {
     /// Creates a budget for all workers that get a clone.
     pub fn memory() -> Self {
-        Self::Memory(Arc::new(MemoryBudget::new(Rules::default())))
+        Self::Memory(Arc::new(MemoryBudget::new(LimitRules::default())))
     }
 }
 
@@ -127,7 +127,7 @@ pub(crate) fn start(
 ) -> Result<Proxy, String> {
     let upstream = Upstream::new(api).map_err(|error| error.to_string())?;
     let status = RestStatus::default();
-    let rules = Rules { invalid_limit: config.invalid_limit };
+    let rules = LimitRules { invalid_limit: config.invalid_limit };
     let budget: Arc<dyn Budget> = match budget {
         RestBudget::Memory(budget) => budget,
         RestBudget::Redis { url, prefix } => {
@@ -153,12 +153,12 @@ pub(crate) fn start(
 }
 
 /// Returns a worker's place in the routing table.
-fn share_of(worker: &WorkerId, routes: &Routes) -> Share {
+fn share_of(worker: &WorkerId, routes: &Routes) -> FleetShare {
     let rank = routes.workers.range(..worker).count();
     let is_listed = routes.workers.contains_key(worker);
     let workers = routes.workers.len() + usize::from(!is_listed && !routes.workers.is_empty());
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-    Share { rank: count(rank), workers: count(workers) }
+    FleetShare { rank: count(rank), workers: count(workers) }
 }
 
 /// An address at which this process reaches what listens there.
