@@ -276,9 +276,10 @@ pub(crate) fn stats(stats: &v1::GetAggregateStatsResponse, screen: Screen) -> Sa
         optional(stats.total_voice_connections),
         stats.shard_count,
     );
-    let shards = match by_worker::is_grouped(stats.shards.len(), screen) {
-        true => by_worker::table(&stats.shards, screen),
-        false => stats_grid(&stats.shards, screen),
+    let shards = if by_worker::is_grouped(stats.shards.len(), screen) {
+        by_worker::table(&stats.shards, screen)
+    } else {
+        stats_grid(&stats.shards, screen)
     };
     SafeText::from(totals) + shards
 }

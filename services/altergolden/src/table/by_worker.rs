@@ -31,9 +31,10 @@ struct Summary {
 
 impl Summary {
     fn add(&mut self, shard: &v1::ShardStats) {
-        self.users = match self.shards.is_empty() {
-            true => shard.users,
-            false => self.users.zip(shard.users).map(|(all, users)| all.saturating_add(users)),
+        self.users = if self.shards.is_empty() {
+            shard.users
+        } else {
+            self.users.zip(shard.users).map(|(all, users)| all.saturating_add(users))
         };
         self.shards.push(v1::ShardRange { first: shard.shard_id, last: shard.shard_id, epoch: 0 });
         self.ready += usize::from(is_ready(shard));

@@ -169,7 +169,7 @@ fn many_shards_are_shown_by_worker_and_those_not_ready_in_full() {
     assert!(lines.iter().all(|line| line.chars().count() <= 80), "{shown}");
     let piped = stats(&answer, Screen::default()).to_string();
     assert_eq!(piped.lines().count(), 3 + 32, "a pipe gets every shard: {piped}");
-    let started = started(&[v1::Shard::default(); 0], Screen { width: Some(80), colour: false });
+    let started = started(&[], Screen { width: Some(80), colour: false });
     assert_eq!(started.to_string(), "no shards are assigned");
 }
 
