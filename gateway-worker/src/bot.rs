@@ -30,7 +30,7 @@ pub(crate) use suspects::{ShardCaution, Suspects};
 use gate::Gate;
 use suspects::ShardSuspects;
 
-/// How often a handler that may not begin looks whether the lease is back.
+/// How often a waiting handler checks whether the lease is back.
 const LEASE_LOOK: Duration = Duration::from_millis(50);
 
 /// One worker's bot code, and where it runs.
@@ -39,11 +39,11 @@ pub(crate) struct BotCode {
     pub(crate) handler: Arc<dyn EventHandler>,
     pub(crate) tools: Arc<Tools>,
     pub(crate) runtime: tokio::runtime::Handle,
-    /// Has what runs, so that the process can wait for it.
+    /// Tracks running tasks of bot code, so that the process can wait for them.
     pub(crate) stragglers: tokio_util::task::TaskTracker,
 }
 
-/// What the queues of a worker's shards have in common.
+/// What the queues of a worker's shards share.
 #[derive(Clone)]
 pub(crate) struct EventQueues {
     pub(crate) code: BotCode,

@@ -29,7 +29,7 @@ impl BootTime {
         self.0.as_millis() as u64
     }
 
-    /// This moment and so much more.
+    /// This moment plus `duration`.
     pub fn after(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(duration))
     }

@@ -10,20 +10,20 @@ use twilight_http::{Client, client::ClientBuilder, error::ErrorType};
 
 /// How long a request may take, its wait for a turn included: the proxy's longest is a minute, and it gives Discord 15 s.
 const TIMEOUT: Duration = Duration::from_secs(80);
-/// How long a first answer to an interaction may take, and the question for the token.
+/// Time limit for a first answer to an interaction, and for the check of the token.
 const SHORT: Duration = Duration::from_secs(5);
 
-/// 401.
+/// The status 401.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("Discord refused the token (401): check DISCORD_TOKEN")]
 pub struct TokenRefused;
 
-/// A client of the REST API, by the proxy at `host:port`.
+/// Returns a client of the REST API through the proxy at `host:port`.
 pub(crate) fn client(token: &Secret, proxy: &str) -> Client {
     builder(token, proxy).timeout(TIMEOUT).build()
 }
 
-/// A client for first answers to interactions.
+/// Returns a client for first answers to interactions.
 pub(crate) fn callbacks(token: &Secret, proxy: &str) -> Client {
     builder(token, proxy).timeout(SHORT).build()
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use dispatch::Kind;
-use serde::{Deserialize, Serialize};
+pub use fleet_model::Mark;
 
 use crate::{
     payload::{self, Misplaced},
@@ -45,32 +45,12 @@ impl Wanted {
     }
 }
 
-/// Whether an event may have been handled before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mark {
-    /// It was not.
-    Fresh,
-    /// It may have been: by a worker that died or was cut off before it could say so.
-    Replayed,
-    /// So may this interaction, and it is over the 3 s in which Discord takes a first answer, by its id
-    /// ([Interaction Callback](https://discord.com/developers/docs/interactions/receiving-and-responding#interaction-callback)).
-    Expired,
-}
-
-impl Mark {
-    /// It may have been handled before.
-    pub fn is_late(self) -> bool {
-        self != Self::Fresh
-    }
-
-    /// Of an event that comes late: an interaction may have expired.
-    pub(crate) fn of_late(name: &str, text: &str, now_unix_ms: u64) -> Self {
-        if payload::interaction_age(name, text, now_unix_ms) > ANSWERED_WITHIN {
-            Self::Expired
-        } else {
-            Self::Replayed
-        }
+/// Returns the mark of a late event: an interaction may have expired.
+pub(crate) fn late_mark(name: &str, text: &str, now_unix_ms: u64) -> Mark {
+    if payload::interaction_age(name, text, now_unix_ms) > ANSWERED_WITHIN {
+        Mark::Expired
+    } else {
+        Mark::Replayed
     }
 }
 
@@ -81,7 +61,7 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub struct Event {
     pub(crate) name: Kind,
-    /// Of the shard's session: grows with each READY.
+    /// The ordinal of the shard's session: grows with each READY.
     pub(crate) session: u64,
     pub(crate) sequence: u64,
     pub(crate) guild: Option<u64>,
@@ -96,7 +76,7 @@ impl Event {
         self.name.as_str()
     }
 
-    /// Its place: the session's ordinal, which grows with each READY of the shard, and the sequence number within it.
+    /// Its position: the session's ordinal, which grows with each READY of the shard, and the sequence number within it.
     pub fn position(&self) -> (u64, u64) {
         (self.session, self.sequence)
     }
@@ -143,7 +123,7 @@ impl fmt::Display for EventError {
 impl Error for EventError {}
 
 impl fmt::Debug for Event {
-    /// Without what people wrote.
+    /// Leaves out what users wrote.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Event")
             .field("name", &self.name)

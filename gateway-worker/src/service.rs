@@ -68,7 +68,7 @@ pub struct Parts {
     pub set_aside: Arc<dyn SetAsideStore>,
     /// The event bus, which carries broadcasts.
     pub bus: Arc<dyn EventBus>,
-    /// Who keeps the budget of Discord's REST limits.
+    /// Where the budget of Discord's REST limits is kept.
     pub rest: RestBudget,
     /// Bot code.
     pub handler: Arc<dyn EventHandler>,

@@ -104,12 +104,12 @@ impl Singletons {
 }
 
 impl Singleton {
-    /// By when it has ended after the shard was asked to stop, so that the shard's task hears of it.
+    /// The longest time from the shard's stop to the singleton's end.
     pub(crate) fn patience(&self) -> Duration {
         self.grace + ABORT
     }
 
-    /// Waits for the end of one whose shard has ended. Mostly it has ended before.
+    /// Waits for the end of a singleton whose shard has ended. Usually it has ended before.
     pub(crate) async fn ended(mut self) {
         self.at_once.cancel();
         // A keeper that is late has said why.
@@ -133,7 +133,7 @@ struct Keeper {
     metrics: ShardMetrics,
     /// Where it runs.
     runtime: Handle,
-    /// Has it while it runs.
+    /// Tracks it while it runs.
     running: TaskTracker,
     /// How long it may take to end.
     grace: Duration,
@@ -162,7 +162,7 @@ impl Keeper {
         }
     }
 
-    /// Lets it run whenever it may, until it is done or the shard is another's.
+    /// Runs it whenever the lease allows, until it returns or another worker owns the shard.
     async fn hold(&self) {
         tokio::select! {
             biased;

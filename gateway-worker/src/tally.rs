@@ -166,7 +166,7 @@ impl Tally {
         self.guilds.get(&id).map_or(0, GuildTally::channels)
     }
 
-    /// Who of one guild is in voice.
+    /// The users of one guild that are in voice.
     pub fn in_voice(&self, id: u64) -> Vec<u64> {
         self.guilds.get(&id).map(|guild| guild.in_voice.keys().copied().collect()).unwrap_or_default()
     }

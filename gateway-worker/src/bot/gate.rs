@@ -20,7 +20,7 @@ type Position = (u64, u64);
 /// Each RESUMED holds back only the events behind it, for its own time.
 #[derive(Default)]
 pub(super) struct Gate {
-    /// What a checkpoint must cover, and for how long that is waited for. Expired holds go when the next one is added.
+    /// Positions that a checkpoint must cover, and how long to wait for it. Expired holds are removed when the next one is added.
     holds: Mutex<BTreeMap<Position, Instant>>,
     covered: Notify,
 }
@@ -45,7 +45,7 @@ impl Gate {
         }
     }
 
-    /// Until when an event is held back, if at all.
+    /// Returns until when an event is held back, if at all.
     fn held_until(&self, event: Position) -> Option<Instant> {
         let now = Instant::now();
         self.holds().range(..event).map(|(_, until)| *until).filter(|until| *until > now).max()

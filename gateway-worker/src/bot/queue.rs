@@ -8,6 +8,7 @@ use std::{
 
 use checkpoint::{PendingEvent, SetAside};
 use dispatch::{Closed, Dispatcher, Kind, Refused};
+use fleet_model::{Classified, ErrorClass};
 use tokio_util::sync::CancellationToken;
 
 use super::{ShardHandler, gate::Gate};
@@ -39,7 +40,7 @@ impl std::fmt::Debug for EventQueue {
 }
 
 impl EventQueue {
-    /// An event of this name is handled or relayed.
+    /// Whether an event of this name is handled or relayed.
     pub(crate) fn wants(&self, name: &str) -> bool {
         self.wanted.has(name) || self.relay.as_ref().is_some_and(|relay| relay.wants(name))
     }
@@ -49,7 +50,7 @@ impl EventQueue {
         *self.wanted != Wanted::Nothing || self.relay.is_some()
     }
 
-    /// It is for the handler.
+    /// Whether the handler wants it.
     fn is_for_handler(&self, queued: &Queued) -> bool {
         match queued {
             Queued::Event(event) => self.wanted.has(event.name()),
@@ -73,7 +74,8 @@ impl EventQueue {
         !self.is_for_handler(&queued) || self.dispatcher.push_over_bound(queued.into_item(false)).is_ok()
     }
 
-    /// Queues what was pending on another worker, room or not: it was within bounds there. `handled`: only the relay lacks it.
+    /// Queues an event that was pending on the previous worker, also in a full queue: it was within bounds there. `handled`: only
+    /// the relay lacks it.
     pub(crate) fn push_restored(&self, queued: Queued, handled: bool) {
         self.relay(&queued);
         if !handled && self.is_for_handler(&queued) {
@@ -82,7 +84,7 @@ impl EventQueue {
         }
     }
 
-    /// What was pending on another worker is queued.
+    /// Notes that all events pending on the previous worker are queued.
     pub(crate) fn pending_came(&self) {
         if let Some(relay) = &self.relay {
             relay.outbox.begin();
@@ -94,7 +96,7 @@ impl EventQueue {
         self.relay.as_ref()?.outbox.reached().map(|reached| reached.session)
     }
 
-    /// Gives something that was set aside to the handler again.
+    /// Queues an event that was set aside for its handler again.
     pub(crate) fn replay(&self, event: SetAside) -> Result<(), ReplayRefused> {
         let SetAside { summary, text } = event;
         let pending = PendingEvent {
@@ -120,27 +122,27 @@ impl EventQueue {
         })
     }
 
-    /// Nothing more comes that may have been begun with before.
+    /// Notes that no more suspects will come.
     pub(crate) fn suspects_came(&self) {
         self.dispatcher.suspects_came();
     }
 
-    /// What owners before may have died of is handled one at a time, and all else waits.
+    /// Whether the shard is careful: suspects are handled one at a time, and all other events wait.
     pub(crate) fn is_careful(&self) -> bool {
         self.dispatcher.is_careful()
     }
 
-    /// What comes after this position is not handled before a checkpoint covers it.
+    /// Holds events after this position back until a checkpoint covers it.
     pub(crate) fn hold_until_covered(&self, position: (u64, u64)) {
         self.gate.shut_until(position);
     }
 
-    /// A checkpoint covers everything up to this position.
+    /// Notes that a checkpoint covers everything up to this position.
     pub(crate) fn covered(&self, position: (u64, u64)) {
         self.gate.covered(position);
     }
 
-    /// The queue is at most half full.
+    /// Whether the queue is at most half full.
     pub(crate) fn at_most_half(&self) -> bool {
         let relayed = self.relay.as_ref().is_none_or(|relay| relay.outbox.at_most_half());
         relayed && self.dispatcher.at_most_half()
@@ -158,7 +160,7 @@ impl EventQueue {
         relayed && !self.dispatcher.is_shut() && self.dispatcher.fill_with(bytes) <= SESSIONS
     }
 
-    /// Under pressure this event is left out.
+    /// Whether this event is dropped under pressure. Counts it if so.
     pub(crate) fn sheds(&self, name: &str, bytes: usize, age: Duration) -> bool {
         let kind = Kind::from(name);
         let relayed = self.relay_of(name).map_or(0.0, |relay| relay.outbox.fill_with(bytes));
@@ -174,7 +176,7 @@ impl EventQueue {
         self.relay.as_ref().filter(|relay| relay.wants(name))
     }
 
-    /// The queue had no room.
+    /// Counts that the queue had no room.
     pub(crate) fn count_overflow(&self) {
         self.metrics.count_overflow();
     }
@@ -187,7 +189,7 @@ impl EventQueue {
         }
     }
 
-    pub(crate) fn figures(&self) -> dispatch::Figures {
+    pub(crate) fn figures(&self) -> dispatch::QueueFigures {
         self.dispatcher.figures()
     }
 
@@ -224,7 +226,7 @@ impl EventQueue {
         pending
     }
 
-    /// Starts nothing more, and waits so long at most for what runs and for the relay; slower handlers go on to their end here. What
+    /// Starts no more handlers, and waits at most `patience` for running ones and the relay; slower handlers run on here. Returns what
     /// was not started or relayed, for the last checkpoint.
     pub(crate) async fn close(&self, patience: Duration) -> Vec<((u64, u64), PendingEvent)> {
         self.closing.cancel();
@@ -293,16 +295,16 @@ impl KnownPending<'_> {
     }
 }
 
-/// What is not handled yet.
+/// Unhandled events.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
-    /// All of it.
+    /// The positions of all of them.
     pub(crate) positions: Vec<(u64, u64)>,
-    /// What was not known.
+    /// Those that were not known.
     pub(crate) unknown: Vec<((u64, u64), PendingEvent)>,
 }
 
-/// Something that was set aside is not given to the handler.
+/// Why an event that was set aside is not queued again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ReplayRefused {
     #[error("it already waits for its handler")]
@@ -313,4 +315,15 @@ pub(crate) enum ReplayRefused {
     Closed,
     #[error("its payload is malformed")]
     Garbled,
+}
+
+impl Classified for ReplayRefused {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Waits => ErrorClass::AlreadyExists,
+            Self::Full => ErrorClass::TooBusy,
+            Self::Closed => ErrorClass::Unavailable,
+            Self::Garbled => ErrorClass::DataLoss,
+        }
+    }
 }

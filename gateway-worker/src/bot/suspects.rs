@@ -32,7 +32,7 @@ const WAIT_FOR_NOTE: Duration = Duration::from_secs(30);
 /// How long to wait for a store that does not take the end of a handler.
 const WAIT_FOR_END: Duration = Duration::from_secs(5);
 
-/// Between two tries.
+/// The wait between two tries.
 const AGAIN: Duration = Duration::from_millis(300);
 
 /// The longest brief care, after which fresh events no longer wait.
@@ -57,7 +57,7 @@ pub(super) enum CareLevel {
 }
 
 impl ShardCaution {
-    /// The coordinator's word in an assignment.
+    /// Reads the caution for a shard out of an assignment.
     pub(crate) fn assigned(assignment: &Assignment, shard: ShardNumber) -> Self {
         let level = if assignment.careful.contains(&shard) {
             CareLevel::Full
@@ -101,13 +101,13 @@ impl CareLevel {
     }
 }
 
-/// What the shards of a worker have in common. Clones are the same.
+/// What the shards of a worker share. Clones share it too.
 #[derive(Clone)]
 pub(crate) struct Suspects {
     store: Arc<dyn SetAsideStore>,
     /// Held by the one suspect that is being handled.
     turn: Arc<tokio::sync::Mutex<()>>,
-    /// Suspects that others no longer wait for but whose handlers still run: no other suspect is alone beside them.
+    /// The number of slow suspects that still run while others go on: no other suspect runs alone beside them.
     let_go: Arc<AtomicUsize>,
     metrics: DispatchMetrics,
 }
@@ -136,7 +136,7 @@ impl Suspects {
     }
 }
 
-/// One shard's.
+/// The part of one shard.
 pub(super) struct ShardSuspects {
     worker: Suspects,
     shard: Arc<ShardState>,
@@ -145,7 +145,7 @@ pub(super) struct ShardSuspects {
     killed: Vec<Epoch>,
     /// Whether those notes have been removed.
     voided: AtomicBool,
-    /// The worker's turn, and the event that holds it.
+    /// The worker's lock, and the event that holds it.
     turn: Mutex<Option<(Position, OwnedMutexGuard<()>)>>,
     /// Since when the store has taken no note.
     away_since: Mutex<Option<Instant>>,
@@ -161,7 +161,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl ShardSuspects {
-    /// A suspect is about to be handled alone: notes it, or sets it aside.
+    /// Notes a suspect that is to be handled alone, or sets it aside.
     pub(super) async fn admit(&self, delivery: &Delivery<Queued>) -> Admission {
         let at = position(delivery.payload());
         let admission = tokio::select! {
@@ -209,7 +209,7 @@ impl ShardSuspects {
         self.worker.store.note(shard, epoch, at, DEATHS).await
     }
 
-    /// What the store says to a note; `None` when it was away for too long.
+    /// Notes an event, and waits for a store that is away. `None` when it was away for too long.
     async fn note(&self, at: Position) -> Option<Noted> {
         loop {
             let error = match self.try_note(at).await {
@@ -231,7 +231,7 @@ impl ShardSuspects {
         }
     }
 
-    /// Gives the turn back; false when the event does not hold it.
+    /// Releases the worker's lock. Returns false when the event does not hold it.
     fn give_turn_back(&self, at: Position) -> bool {
         lock(&self.turn).take_if(|(of, _)| *of == at).is_some()
     }
@@ -286,7 +286,7 @@ impl ShardSuspects {
         self.give_turn_back(at);
     }
 
-    /// A suspect's handler came to its end.
+    /// Removes the note of a suspect whose handler has ended.
     pub(super) async fn ended(&self, delivery: &Delivery<Queued>) {
         let at = position(delivery.payload());
         if let Queued::Replay(_) = delivery.payload() {
@@ -299,7 +299,7 @@ impl ShardSuspects {
         }
     }
 
-    /// Stops holding others up for a slow suspect. It no longer runs alone, so its note goes.
+    /// Lets others go on beside a slow suspect. It no longer runs alone, so its note is removed.
     pub(super) async fn let_go(&self, delivery: &Delivery<Queued>) {
         let at = position(delivery.payload());
         if let Queued::Replay(_) = delivery.payload() {
@@ -334,7 +334,7 @@ impl ShardSuspects {
         }
     }
 
-    /// What was set aside has been handled after all.
+    /// Removes a handled event from those set aside.
     async fn forget(&self, at: Position) {
         let shard = self.shard.number();
         match patiently(|| self.worker.store.drop_aside(shard, at)).await {
@@ -350,7 +350,7 @@ impl ShardSuspects {
     }
 }
 
-/// Asks a store that is away again, for a while.
+/// Retries for a while when the store is away.
 async fn patiently<T, E, F: Future<Output = Result<T, E>>>(ask: impl Fn() -> F) -> Result<T, E> {
     let until = Instant::now() + WAIT_FOR_END;
     loop {

@@ -27,7 +27,7 @@ impl StartDecision {
     const BEGUN: u8 = 1;
     pub(super) const GIVEN_UP: u8 = 2;
 
-    /// Whether it is decided that way by this.
+    /// Decides, unless the other side has. Returns whether this call decided.
     pub(super) fn decide(&self, as_what: u8) -> bool {
         self.0.compare_exchange(Self::OPEN, as_what, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
@@ -44,7 +44,7 @@ pub(super) struct MessageCall {
 }
 
 impl MessageCall {
-    /// Says whether it is taken as soon as that is certain; nothing when its handler did not start.
+    /// Runs the handler. Sends the outcome as soon as it is certain; nothing when the handler did not start.
     pub(super) async fn run(self, said: oneshot::Sender<MessageOutcome>) {
         let Self { handler, context, lease, message, decision, slot } = self;
         // The process may have slept since it was looked at.

@@ -6,7 +6,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// Which of the two.
+/// The kind of a callback.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum CallbackKind {
     Message,

@@ -20,7 +20,7 @@ impl WrittenFormat {
         Self { now: Arc::new(AtomicU16::new(FORMAT_MIN)), newest }
     }
 
-    /// What the coordinator says; 0 changes nothing.
+    /// Sets the format that the coordinator assigned; 0 changes nothing.
     pub(crate) fn assign(&self, format: u16) {
         if format > 0 {
             self.now.store(format.clamp(FORMAT_MIN, self.newest), Ordering::Relaxed);

@@ -6,13 +6,13 @@ use tokio::time::Instant;
 
 /// Bytes a second of one worker.
 const RATE: f64 = 24.0 * 1024.0 * 1024.0;
-/// So much may go out at once after a pause.
+/// How much may go out at once after a pause.
 const BURST: Duration = Duration::from_millis(100);
 
 /// Clones of an `Arc` share one budget.
 #[derive(Debug)]
 pub(crate) struct Pace {
-    /// When what was let through so far has gone out, at the rate.
+    /// When everything admitted so far has gone out, at the rate.
     free_at: Mutex<Instant>,
 }
 

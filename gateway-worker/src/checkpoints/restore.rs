@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use checkpoint::{
     CheckpointStoreError, Claim, Cursor, FORMAT_MIN, FormatError, Head, Page, PageRead, PendingEvent, Record,
-    RecordKey, Stored, decode_head, decode_record, format_of,
+    RecordKey, StoredCheckpoint, decode_head, decode_record, format_of,
 };
 use fleet_model::{Epoch, ShardNumber};
 use outside_text::printable_within;
@@ -27,7 +27,7 @@ use crate::{
 const TRIES: u32 = 5;
 const AGAIN: Duration = Duration::from_millis(300);
 
-/// What a session must have been opened with to be usable here, and what is known of its shard.
+/// The requirements for resuming a session here, and what is known of its shard.
 #[derive(Clone, Debug)]
 pub(crate) struct Needs {
     /// Another worker ran the shard before: then a missing checkpoint means a gap.
@@ -82,7 +82,7 @@ pub(super) struct Loaded {
     pub(super) format: u16,
 }
 
-/// What a shard goes on with.
+/// What a shard resumes with.
 #[derive(Debug)]
 pub(crate) struct Restored {
     pub(crate) guilds: Prepared,
@@ -166,8 +166,14 @@ impl Checkpoints {
         }
     }
 
-    async fn judge(&self, shard: ShardNumber, epoch: Epoch, claimed: Stored, needs: &Needs) -> Beginning {
-        let Stored { serial, records, head, owner_before } = claimed;
+    async fn judge(
+        &self,
+        shard: ShardNumber,
+        epoch: Epoch,
+        claimed: StoredCheckpoint,
+        needs: &Needs,
+    ) -> Beginning {
+        let StoredCheckpoint { serial, records, head, owner_before } = claimed;
         let (why, head) = match head {
             // The owner died before it had a session, or keeps no checkpoint, or the store lost everything.
             None if owner_before.is_some() || needs.ran_before || records > 0 => {
@@ -249,7 +255,7 @@ impl Checkpoints {
         LeftOver { pending: pending.into_values().collect(), unread }
     }
 
-    /// Reads the records of a head, and makes of them what the cache can become.
+    /// Reads the records of a head, and builds the guilds for the cache from them.
     ///
     /// # Errors
     /// The store has not answered for a while, or a record is malformed; with the readable pending events.
@@ -356,7 +362,7 @@ async fn again(shard: ShardNumber, error: &CheckpointStoreError, tries: u32) {
     tokio::time::sleep(AGAIN * tries).await;
 }
 
-/// Why a session is of no use here.
+/// Returns why a session cannot be resumed here.
 pub(crate) fn unfit(head: &Head, needs: &Needs) -> Option<String> {
     let session = &head.session;
     if session.id.is_empty() {

@@ -23,7 +23,7 @@ use pass::Pass;
 /// How long the last checkpoint of a shard may take.
 const LAST: Duration = Duration::from_secs(2);
 
-/// The writer of a shard, in the hands of the shard's task. Dropped, it ends where it is.
+/// The writer of a shard, held by the shard's task. Ends on drop.
 #[derive(Debug)]
 pub(crate) struct Writer {
     soon: Arc<Notify>,
@@ -34,7 +34,7 @@ pub(crate) struct Writer {
 /// What the store holds when writing begins.
 #[derive(Debug)]
 pub(crate) struct Stored {
-    /// The session that it is of.
+    /// The session that they belong to.
     pub(crate) session: u64,
     /// The pending events.
     pub(crate) pending: BTreeSet<(u64, u64)>,
@@ -47,7 +47,7 @@ pub(crate) struct Stored {
 pub(crate) struct LastCheckpoint {
     /// All events whose handlers have not started.
     pub(crate) pending: Pending,
-    /// Discord will send nothing again.
+    /// Discord will repeat no event.
     pub(crate) exact: bool,
 }
 
@@ -55,7 +55,7 @@ pub(crate) struct LastCheckpoint {
 type Pending = Vec<((u64, u64), PendingEvent)>;
 
 impl Writer {
-    /// Begins to write. `serial`: what the store said when the checkpoint was claimed. `stored`: what it holds that is of use.
+    /// Starts to write. `serial`: from the claim of the checkpoint. `stored`: the usable part of what the store holds.
     pub(crate) fn start(
         checkpoints: Checkpoints,
         shard: Arc<ShardState>,

@@ -7,38 +7,38 @@ use relay::{GAP, gap_of_payload, gap_payload};
 
 use crate::{
     clock::{dispatch_clock, unix_ms},
-    event::{Event, Mark},
+    event::{Event, Mark, late_mark},
     payload::guild_of,
 };
 
 /// An item that waits for its handler.
 pub(crate) enum Queued {
     Event(Event),
-    /// Reported before what came after it in the shard's own lane.
+    /// Handled before later events of the shard's own lane.
     Gap(QueuedGap),
     /// An event that was set aside, for its handler again. It stays set aside until its handler has ended, so no checkpoint
     /// holds it.
     Replay(Box<Self>),
 }
 
-/// A gap on its way to the handler: as text it looks like a dispatch, so that a checkpoint can hold it among the events.
+/// A gap in the queue. Its text looks like a dispatch, so that a checkpoint can hold it among the events.
 #[derive(Clone, Debug)]
 pub(crate) struct QueuedGap {
     pub(crate) gap: Gap,
     session: u64,
     sequence: u64,
-    /// A dispatch of its own.
+    /// The gap as a dispatch.
     pub(crate) text: String,
 }
 
 impl QueuedGap {
-    /// `sequence`: one that no event of the session has.
+    /// `sequence` must not be the number of an event of the session.
     pub(crate) fn new(gap: Gap, session: u64, sequence: u64) -> Self {
         let text = gap_payload(&gap, sequence);
         Self { gap, session, sequence, text }
     }
 
-    /// A gap that was kept as text.
+    /// Reads a gap that was kept as text.
     fn from_text(text: String, session: u64) -> Option<Self> {
         let (gap, sequence) = gap_of_payload(&text)?;
         Some(Self { gap, session, sequence, text })
@@ -46,7 +46,7 @@ impl QueuedGap {
 }
 
 impl Queued {
-    /// What a checkpoint kept. `late`: it may have been begun with.
+    /// Reads a pending event of a checkpoint. `late`: its handler may have started.
     pub(crate) fn from_pending(pending: PendingEvent, late: bool) -> Option<Self> {
         let PendingEvent { session, sequence, received_at_unix_ms, text, .. } = pending;
         let envelope = twilight_model::gateway::event::GatewayEventDeserializer::from_json(&text)?;
@@ -55,7 +55,7 @@ impl Queued {
             return QueuedGap::from_text(text, session).map(Self::Gap);
         }
         let guild = guild_of(&name, &text);
-        let mark = if late { Mark::of_late(&name, &text, unix_ms()) } else { Mark::Fresh };
+        let mark = if late { late_mark(&name, &text, unix_ms()) } else { Mark::Fresh };
         let name = Kind::from(name.as_str());
         Some(Self::Event(Event { name, session, sequence, guild, mark, received_at_unix_ms, text }))
     }
@@ -82,12 +82,12 @@ impl Queued {
         }
     }
 
-    /// For a checkpoint to hold.
+    /// Whether a checkpoint must hold it.
     pub(crate) fn is_for_checkpoints(&self) -> bool {
         !matches!(self, Self::Replay(_))
     }
 
-    /// It may have been begun with before: what its shard's owners died of, if they did.
+    /// Whether its handler may have started before, so that an owner may have died of it.
     pub(crate) fn is_suspect(&self) -> bool {
         match self {
             Self::Event(event) => event.mark.is_late(),
@@ -122,7 +122,7 @@ mod tests {
         let pending = Queued::Gap(QueuedGap::new(gap.clone(), 7, 4)).as_pending(false);
         match Queued::from_pending(pending, true) {
             Some(Queued::Gap(queued)) => {
-                assert_eq!((queued.gap, queued.session, queued.sequence), (gap, 7, 4))
+                assert_eq!((queued.gap, queued.session, queued.sequence), (gap, 7, 4));
             }
             _ => panic!("no gap"),
         }

@@ -23,10 +23,10 @@ use crate::clock::BootTime;
 
 /// How often abandoned requests are looked for, and the wait before a broken stream is opened again.
 const ROUND: Duration = Duration::from_millis(500);
-/// Messages on their way up.
+/// Bound of messages to the coordinator.
 const UP: usize = 1024;
 
-/// Whom to ask: known once the worker has registered.
+/// Where requests go: known once the worker has registered.
 #[derive(Clone, Debug)]
 pub(crate) struct Registered {
     pub(crate) channel: Channel,
@@ -97,7 +97,7 @@ struct Stream<'a> {
     up: mpsc::Sender<v1::IdentifyUp>,
     down: Streaming<v1::IdentifyDown>,
     waiting: &'a mut PermitRequests,
-    /// Asked again with the next round.
+    /// Sent again with the next round.
     refused: Vec<u64>,
 }
 
@@ -154,12 +154,12 @@ impl Stream<'_> {
         }
     }
 
-    /// False when the stream has ended.
+    /// Returns false when the stream has ended.
     async fn send(&self, message: Up) -> bool {
         self.up.send(v1::IdentifyUp { message: Some(message) }).await.is_ok()
     }
 
-    /// A shard says what became of its permit.
+    /// Reports that a shard used a permit or gave it back.
     async fn answer(&mut self, ticket: u64, unused: Option<super::PermitRequest>) -> bool {
         let answer = match &unused {
             None => Up::Used(v1::IdentifyUsed { ticket }),

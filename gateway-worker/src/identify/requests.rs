@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::{PermitGrant, PermitRequest};
 use crate::clock::BootTime;
 
-/// How long a request waits for a permit before it is asked again.
+/// How long a request waits for a grant before it is sent again.
 const OVERDUE: Duration = Duration::from_secs(10);
 
 /// The requests, by ticket.
@@ -16,7 +16,7 @@ const OVERDUE: Duration = Duration::from_secs(10);
 pub(super) struct PermitRequests {
     next_ticket: u64,
     waiting: BTreeMap<u64, WaitingRequest>,
-    /// Permits in the hands of shards, not answered yet.
+    /// Grants that shards hold, not reported as used or given back yet.
     handed: BTreeMap<u64, mpsc::Sender<PermitGrant>>,
     /// The highest term that a permit came from.
     term: Term,
@@ -29,7 +29,7 @@ struct WaitingRequest {
     asked_at: Option<BootTime>,
 }
 
-/// A question for the coordinator.
+/// A request as it is sent to the coordinator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PermitAsk {
     pub(super) ticket: u64,
@@ -38,7 +38,7 @@ pub(super) struct PermitAsk {
 }
 
 impl PermitRequests {
-    /// Takes a request in; it is asked with [`PermitRequests::unasked`].
+    /// Adds a request. [`PermitRequests::unasked`] returns it for sending.
     pub(super) fn add(&mut self, request: PermitRequest) {
         self.next_ticket += 1;
         self.waiting.insert(self.next_ticket, WaitingRequest { request, asked_at: None });
@@ -59,7 +59,7 @@ impl PermitRequests {
             .collect()
     }
 
-    /// The stream ended: every request must be asked again, under a new ticket, as an answer to the old one may come yet.
+    /// Puts all requests back for sending after a stream has ended, under new tickets, as answers to the old ones may still come.
     pub(super) fn ask_again(&mut self) {
         self.handed.clear();
         let waiting = std::mem::take(&mut self.waiting);
@@ -68,7 +68,7 @@ impl PermitRequests {
         }
     }
 
-    /// One request was refused: it is asked again with the next round.
+    /// Puts a refused request back for sending.
     pub(super) fn ask_one_again(&mut self, ticket: u64) {
         if let Some(waiting) = self.waiting.remove(&ticket) {
             self.add(waiting.request);
@@ -90,15 +90,15 @@ impl PermitRequests {
         }
     }
 
-    /// The shard whose request this is.
+    /// Returns the request of a ticket.
     pub(super) fn request(&self, ticket: u64) -> Option<&PermitRequest> {
         self.waiting.get(&ticket).map(|waiting| &waiting.request)
     }
 
-    /// A permit came, `valid_after_ask` good from when it was asked for: it goes to its shard.
+    /// Passes a grant on to its shard. It is valid for `valid_after_ask` from when the request was sent.
     ///
     /// # Errors
-    /// Why it must not be used; it is to be given back.
+    /// The reason why the permit must be given back.
     pub(super) fn permitted(
         &mut self,
         ticket: u64,
@@ -124,7 +124,7 @@ impl PermitRequests {
         Ok(())
     }
 
-    /// A shard has answered for a permit. False when the coordinator needs no answer: it was the permit of an older stream.
+    /// Notes that a shard used a permit or gave it back. Returns false for a permit of an older stream, which needs no report.
     pub(super) fn answered(&mut self, ticket: u64, unused: Option<PermitRequest>) -> bool {
         if let Some(request) = unused {
             self.add(request);
@@ -132,7 +132,7 @@ impl PermitRequests {
         self.handed.remove(&ticket).is_some()
     }
 
-    /// Forgets the requests of connections that are gone; these tickets are to be cancelled.
+    /// Removes the requests of connections that are gone. Returns their tickets, to be cancelled.
     pub(super) fn abandoned(&mut self) -> Vec<u64> {
         let requests = self.waiting.iter().filter(|(_, waiting)| waiting.request.connection.is_closed());
         let permits = self.handed.iter().filter(|(_, permits)| permits.is_closed());
@@ -165,7 +165,7 @@ mod tests {
         BootTime::from_millis(ms)
     }
 
-    /// One connection's end of it.
+    /// The connection's side of a request.
     struct ConnectionSide {
         permits: mpsc::Receiver<PermitGrant>,
         gone: oneshot::Receiver<()>,

@@ -14,7 +14,7 @@ pub(super) struct Draining {
     until: Option<Instant>,
     /// Once no shard was taken for this long, the rest is closed too.
     patience: Duration,
-    /// How many shards there were at the last look, and when there last were fewer.
+    /// The number of shards last observed, and when it last fell.
     held: usize,
     moved_at: Instant,
     /// Since when no coordinator is there.
@@ -53,7 +53,7 @@ impl Draining {
         self.alone_since.get_or_insert(now);
     }
 
-    /// When it waits no longer; `None` while nothing ends it.
+    /// When the wait ends; `None` while nothing ends it.
     pub(super) fn ends_at(&self) -> Option<Instant> {
         match (self.until, self.alone_since) {
             (None, Some(_)) => None,

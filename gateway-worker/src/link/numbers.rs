@@ -6,7 +6,7 @@ use fleet_model::{AHEAD_MS, Assignment, MAX_SHARDS, Term};
 /// Checks that clocks could have made these numbers.
 ///
 /// # Errors
-/// What is impossible, and what to do.
+/// The impossible number, and what to do about it.
 pub(super) fn check(term: Term, assignment: Option<&Assignment>, now_unix_ms: u64) -> Result<(), String> {
     let newest = now_unix_ms.saturating_add(AHEAD_MS);
     let check = |what: &str, number: u64| {

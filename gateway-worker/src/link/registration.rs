@@ -28,10 +28,10 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// How long a registration may take: the coordinator dials back.
 const REGISTER: Duration = Duration::from_secs(5);
 
-/// The longest lease of a fleet that does not say.
+/// How long to wait for a name whose holder's lease is unknown.
 const NAME_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The longest lease that the coordinator's word is taken for.
+/// The longest lease that is accepted from a coordinator.
 pub(super) const LONGEST_TTL: Duration = Duration::from_hours(1);
 
 /// The longest time between two reports; a coordinator asks for at most a second.
@@ -39,7 +39,7 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A registration that failed.
 pub(super) enum RegisterFailure {
-    /// The coordinator can't be reached, or does not take us now.
+    /// The coordinator cannot be reached, or does not accept the worker now.
     Unreachable(String),
     /// Another worker has our name.
     NameTaken { why: String, patience: Duration },
@@ -48,7 +48,7 @@ pub(super) enum RegisterFailure {
 }
 
 impl Link {
-    /// Registers, and makes what runs what the answer says.
+    /// Registers, and applies the assignment of the answer.
     pub(super) async fn register(&mut self, membership: &mut Membership) -> Result<Channel, RegisterFailure> {
         let unreachable = |why: String| RegisterFailure::Unreachable(why);
         let endpoint = Endpoint::from_shared(self.parts.config.coordinator.as_str().to_owned())

@@ -17,7 +17,7 @@ pub(super) struct Renewing {
     pub(super) interval: Duration,
 }
 
-/// What the store last said.
+/// The last answer of the store.
 #[derive(Clone, Debug)]
 pub(super) struct StoreAnswer {
     /// It refused: the lease is over.
@@ -44,7 +44,7 @@ impl Renewals {
         Self { word, renewing, task }
     }
 
-    /// Renews this from here on.
+    /// Starts to renew this.
     pub(super) fn renew(&self, renewing: Renewing) {
         self.renewing.send_if_modified(|known| {
             let news = known.as_ref() != Some(&renewing);
@@ -53,12 +53,12 @@ impl Renewals {
         });
     }
 
-    /// Renews nothing more.
+    /// Stops renewing.
     pub(super) fn stop(&self) {
         self.task.abort();
     }
 
-    /// The next time the store says something new. Safe to drop and call again.
+    /// Waits for a new answer of the store. Cancel safe.
     pub(super) async fn news(&mut self) -> StoreAnswer {
         if self.word.changed().await.is_err() {
             // The task ends only when this is dropped or stopped.
@@ -100,7 +100,7 @@ async fn renew_on(
     }
 }
 
-/// Takes an answer in. True when it is news.
+/// Applies an answer. Returns whether something changed.
 fn update(word: &mut StoreAnswer, answer: &Result<LeaseRenewal, FleetStoreError>) -> bool {
     let before = (word.refused, word.answers.clone(), word.term);
     match answer {

@@ -18,11 +18,11 @@ use tonic::{Streaming, transport::Channel};
 use super::{Link, Membership, numbers, registration::LONGEST_TTL, until};
 use crate::clock::unix_ms;
 
-/// Reports on their way up. When they pile up, the stream is as good as broken.
+/// Bound of reports to the coordinator. A stream that does not take them counts as broken.
 const REPORTS: usize = 16;
 /// The least time between two reports that a change of status asks for.
 const BETWEEN_REPORTS: Duration = Duration::from_millis(50);
-/// How long the coordinator may take to hear that we leave.
+/// How long the coordinator may take to confirm that the worker leaves.
 const LEAVE: Duration = Duration::from_secs(1);
 
 /// Why a stream is not used any more.
@@ -203,7 +203,7 @@ impl Link {
         self.parts.shards.is_empty() || takers.count() == 0 || self.parts.config.drain_timeout.is_zero()
     }
 
-    /// Closes what still runs, tells the coordinator, and is done.
+    /// Closes what still runs, and reports to the coordinator that the worker leaves.
     async fn leave(&mut self, membership: &mut Membership, mut session: Session) -> SessionEnd {
         self.parts.shards.stop_all().await;
         // Nothing may write the lease again behind the goodbye.

@@ -14,13 +14,13 @@ use crate::{
     threads::TimeSlice,
 };
 
-/// Parts on their way: about as many chunks are in memory at once.
+/// Bound of parts in the channel; about as many chunks are in memory at once.
 const PARTS: usize = 4;
 
 /// The parts of a copy.
 pub(crate) type Parts = ReceiverStream<Result<v1::ShardCopy, Status>>;
 
-/// Begins to send a shard. What is made of its cache is made where shards run.
+/// Starts to send a shard. Records are made of its cache on the threads of shards.
 pub(super) fn send(shard: Arc<ShardState>, copying: Copying, format: u16, runtime: &Handle) -> Parts {
     let (parts, stream) = mpsc::channel(PARTS);
     // Ends with the shard, or when the target is gone.
@@ -64,7 +64,7 @@ async fn send_all(
     send_part(Part::HandedOver(v1::HandedOver { head: head.to_vec() }), parts).await
 }
 
-/// Sends records in chunks, what is gone first.
+/// Sends records in chunks, removals first.
 async fn send_records(
     records: Encoded,
     parts: &mpsc::Sender<Result<v1::ShardCopy, Status>>,

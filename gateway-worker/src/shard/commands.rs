@@ -20,7 +20,7 @@ use crate::shard_state::ShardState;
 
 mod queue;
 
-/// How often free sends are looked for when some are needed.
+/// How often free sends are checked when some are needed.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// What a connection can send.
@@ -50,7 +50,7 @@ struct QueuedCommand {
 #[derive(Default)]
 struct State {
     queue: Queue<QueuedCommand>,
-    /// Nothing will be sent any more: why.
+    /// Why nothing will be sent any more.
     closed: Option<CommandRefused>,
     /// The session has not been given the last presence.
     owed: bool,
@@ -165,13 +165,13 @@ impl Commands {
         }
     }
 
-    /// The command whose turn it is.
+    /// Takes the next command.
     pub(super) fn take(&self, free: u8) -> Option<DueCommand> {
         let (class, QueuedCommand { text, answer }) = self.lock().queue.take(Instant::now(), free)?;
         Some(DueCommand { class, text, answer })
     }
 
-    /// It has gone out.
+    /// Notes that a command has gone out, and answers its caller.
     pub(super) fn went_out(&self, due: DueCommand) {
         let DueCommand { class, text, answer } = due;
         if class == CommandClass::Presence {
@@ -185,7 +185,7 @@ impl Commands {
         }
     }
 
-    /// The connection was lost while it was being sent.
+    /// Notes that the connection was lost while a command was being sent.
     pub(super) fn was_lost(&self, due: DueCommand) {
         if let Some(answer) = due.answer {
             // The caller may have gone.
@@ -197,7 +197,7 @@ impl Commands {
         self.send_presence_again();
     }
 
-    /// A new session begins without a presence: it is given the last one.
+    /// Queues the last presence for a new session, which begins without one.
     pub(super) fn session_began(&self) {
         self.lock().owed = true;
         self.send_presence_again();
@@ -237,7 +237,7 @@ impl Commands {
         }
     }
 
-    /// Commands are taken again.
+    /// Accepts commands again.
     pub(super) fn open(&self) {
         self.lock().closed = None;
     }
@@ -247,7 +247,7 @@ impl Commands {
     }
 }
 
-/// Takes over the presence of an owner before, unless one has gone out here.
+/// Takes over the presence of the previous owner, unless one has gone out here.
 pub(super) fn inherit_presence(shard: &ShardState, text: &str) {
     match GatewayCommand::from_text(text) {
         Ok(command) if command.kind() == CommandKind::Presence => {

@@ -41,13 +41,13 @@ const ENDS_SESSION: u16 = 1000;
 
 /// Why a connection is not used any more.
 pub(super) enum ConnectionEnd {
-    /// The shard is not ours any more, or the process stops.
+    /// The shard was released, or the process stops.
     Stopped,
     /// The lease is not known to hold.
     Fenced,
     /// Lost, or not usable: why.
     Lost(String),
-    /// The session is of no use: why.
+    /// The session cannot be used any more: why.
     Hopeless(String),
     /// There was no room for an event: it was not received.
     Full,
@@ -63,7 +63,7 @@ pub(super) struct Connection<'a> {
     intake: &'a mut Intake,
     silence: &'a mut Silence,
     dialing: &'a Dialing,
-    /// The outcome of a connection.
+    /// How far this connection has come.
     outcome: &'a mut ConnectionOutcome,
     socket: Socket,
     queue: PermitQueue,
@@ -71,7 +71,7 @@ pub(super) struct Connection<'a> {
     /// Open while a permit is requested.
     request: Option<oneshot::Receiver<()>>,
     stage: Stage,
-    /// The trace of this connection's way to ready, until it is; each attempt has its own.
+    /// The trace of the start, until the shard is ready; each attempt has its own.
     starting: Option<Starting>,
     /// IDENTIFY was sent.
     identified: bool,
@@ -127,7 +127,7 @@ impl<'a> Connection<'a> {
         &self.parts.shard
     }
 
-    /// Runs until it is no use any more.
+    /// Runs until the connection must end. Returns why.
     pub(super) async fn run(&mut self) -> ConnectionEnd {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -173,7 +173,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// The checkpoint was read, or can't be: what came meanwhile is taken now.
+    /// Installs the checkpoint that was read, or failed to be, and takes the dispatches that arrived meanwhile.
     async fn install(&mut self, restored: Result<Restored, NotRestored>) -> Option<ConnectionEnd> {
         match self.intake.install(restored) {
             Ok(held) => {

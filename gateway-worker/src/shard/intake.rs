@@ -28,7 +28,7 @@ use crate::{
     },
     clock::{dispatch_clock, unix_ms},
     event::{
-        Event, Mark,
+        Event, Mark, late_mark,
         queued::{Queued, QueuedGap},
     },
     handoff::{CopySlot, HandoffState},
@@ -49,22 +49,22 @@ const MOST_AHEAD: u64 = 1 << 20;
 /// Dispatches by which copies are recognized.
 const RECENT: usize = 256;
 
-/// Events may have been taken for repeats of others, or the other way round.
+/// The reason when events may have been mistaken for repeats, or repeats for events.
 const OUT_OF_ORDER: &str = "sequence numbers out of order";
 
-/// A dispatch as it came.
+/// A dispatch as it was received.
 pub(super) struct Dispatch {
     pub(super) name: String,
     pub(super) sequence: u64,
     pub(super) text: String,
 }
 
-/// What became of it.
+/// What became of a dispatch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DispatchOutcome {
-    /// It was taken.
+    /// It was applied and queued.
     Applied,
-    /// It was taken before: Discord may repeat events.
+    /// It was applied before: Discord may repeat events.
     Repeated,
     /// It waits until the guilds are read.
     Held,
@@ -90,19 +90,19 @@ pub(super) struct Intake {
     serial: u64,
     /// The ordinal of the session before.
     ordinal: u64,
-    /// A session that can't be resumed: the next READY ends a gap.
+    /// A session that cannot be resumed: the next READY ends a gap.
     lost: Option<LostSession>,
     /// A pending event that can no longer be read: the gap of its session begins before it.
     unread: Option<Unread>,
     /// A session has begun by READY, and the shard has not been ready since.
     began_session: bool,
-    /// What comes until RESUMED may have been handled by another worker.
+    /// The mark of events until RESUMED: another worker may have handled them.
     mark: Mark,
     replayed: u64,
     /// The first gap that was reported since the shard was last ready.
     gap: Option<Gap>,
     pressure: Pressure,
-    /// When the way to ready began.
+    /// When the start of the shard began.
     began: Instant,
     /// Neither READY nor RESUMED has come on this connection: Discord may repeat events.
     replaying: bool,
@@ -117,7 +117,7 @@ pub(super) struct Intake {
     warnings: WarningCounts,
 }
 
-/// What an intake is made of.
+/// The parts of an intake.
 pub(super) struct IntakeParts {
     pub(super) shard: Arc<ShardState>,
     pub(super) event_queue: EventQueue,
@@ -126,9 +126,9 @@ pub(super) struct IntakeParts {
     pub(super) intents: u64,
     /// Names of the cache resources that a checkpoint must hold.
     pub(super) resources: Vec<String>,
-    /// What the owner before handed over.
+    /// The handoff state from the previous owner.
     pub(super) handed_over: Option<HandoffState>,
-    /// Another worker ran the shard before, by the coordinator's word.
+    /// Another worker ran the shard before, as the coordinator says.
     pub(super) ran_before: bool,
 }
 
@@ -323,7 +323,7 @@ impl Intake {
         let guild = guild_of(&name, &text);
         let mark = match self.mark {
             Mark::Fresh => Mark::Fresh,
-            _ => Mark::of_late(&name, &text, received_at_unix_ms),
+            _ => late_mark(&name, &text, received_at_unix_ms),
         };
         let name = name.as_str().into();
         Event { name, session: self.ordinal, sequence, guild, mark, received_at_unix_ms, text }

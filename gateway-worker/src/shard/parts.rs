@@ -10,10 +10,10 @@ use crate::{
     lease::LeaseWindow, metrics::ShardMetrics, shard_state::ShardState,
 };
 
-/// How often the task goes round when nothing comes.
+/// How often the task runs its checks when nothing arrives.
 pub(super) const TICK: Duration = Duration::from_millis(250);
 
-/// Everything that a shard's task needs.
+/// The parts of a shard's task.
 pub(crate) struct RunnerParts {
     pub(crate) shard: Arc<ShardState>,
     pub(crate) settings: Arc<GatewaySettings>,
@@ -28,7 +28,7 @@ pub(crate) struct RunnerParts {
     pub(crate) copy_slot: Arc<CopySlot>,
     /// Names of the cache resources that a checkpoint must hold.
     pub(crate) resources: Vec<String>,
-    /// Another worker ran the shard before, by the coordinator's word.
+    /// Another worker ran the shard before, as the coordinator says.
     pub(crate) ran_before: bool,
     /// The waits before its connections, which earlier tasks of the shard share.
     pub(crate) dialing: Dialing,

@@ -15,15 +15,15 @@ pub(crate) struct GatewaySettings {
     pub(crate) gateway: Gateway,
 }
 
-/// What a session is opened with here: who resumes it must speak the same.
+/// The transport of sessions opened here. A worker that resumes one must use the same.
 pub(crate) const TRANSPORT: &str = if cfg!(feature = "zstd") { "json+zstd-stream" } else { "json" };
 
-/// Guilds with more members come without the offline ones.
+/// Discord sends larger guilds without their offline members.
 const LARGE_GUILD: u64 = 250;
 /// Accepted heartbeat intervals in milliseconds. Discord's is about 41 s; at 500 ms heartbeats use up its whole send
 /// limit.
 const INTERVALS: std::ops::RangeInclusive<u64> = 500..=600_000;
-/// The longest interval that is kept to. Only heartbeats show that a quiet connection is alive.
+/// The longest interval used. Only heartbeats show that a quiet connection is alive.
 const LONGEST_INTERVAL: u64 = 60_000;
 
 impl GatewaySettings {

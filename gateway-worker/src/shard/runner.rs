@@ -36,7 +36,7 @@ impl Runner {
         Self { parts }
     }
 
-    /// Runs until it is stopped. `arrival`: what comes from the owner before, if that hands the shard over.
+    /// Runs until it is stopped. `arrival`: the copy from the previous owner, if it hands the shard off.
     pub(crate) async fn run(self, arrival: Option<Arrival>) {
         let mut handed_over = false;
         match self.begin(arrival).await {
@@ -65,7 +65,7 @@ impl Runner {
         }
     }
 
-    /// Claims what is written of the shard. `None` when it is another's, or the end has come.
+    /// Claims the shard's checkpoint. `None` when another worker owns the shard, or it was stopped.
     async fn begin(&self, arrival: Option<Arrival>) -> Option<Intake> {
         let handed_over = match arrival {
             Some(arrival) => self.ticking(arrival.handoff_state()).await?,
@@ -99,7 +99,7 @@ impl Runner {
         }
     }
 
-    /// Connects again and again, with a wait before each connection.
+    /// Makes one connection after another, with a wait before each.
     async fn connect(&self, intake: &mut Intake) {
         let dialing = &self.parts.dialing;
         let mut silence = Silence::default();
@@ -202,7 +202,7 @@ impl Runner {
         end
     }
 
-    /// Which session it has, and how far that was read.
+    /// The session's ordinal and watermark.
     fn position(&self) -> Option<(u64, u64)> {
         self.parts.shard.progress().map(|progress| (progress.session.ordinal, progress.read))
     }
@@ -267,7 +267,7 @@ impl Runner {
         self.stop_ticking_on().await;
     }
 
-    /// The handlers are behind: the socket stays shut until they have caught up, or so long that events must be shed.
+    /// Keeps the socket closed while handlers are behind: until they have caught up, or events must be dropped.
     async fn wait_for_room(&self, intake: &mut Intake) {
         tracing::warn!(shard.id = %self.parts.shard.number(), "handlers are behind; connection closed until they catch up");
         self.parts.shard.set_status(ShardStatus::Reconnecting, "the handlers are behind");
@@ -305,7 +305,7 @@ impl Runner {
         }
     }
 
-    /// Waits, but not past the stop.
+    /// Waits for `duration`, or until the shard stops.
     pub(super) async fn pause(&self, duration: Duration) {
         self.ticking(tokio::time::sleep(duration)).await;
     }

@@ -5,15 +5,15 @@
 
 use std::time::Duration;
 
-/// Without an acknowledgement for so long a shard is silent. Discord takes a fraction of a second.
+/// A shard is silent after this long without an acknowledgement. Discord takes a fraction of a second.
 const ACK_LATE: Duration = Duration::from_secs(5);
-/// Without one for so long its connection is given up.
+/// Its connection is given up after this long without one.
 pub(super) const ACK_LOST: Duration = Duration::from_secs(10);
 
 /// The cause shown for a connection without acknowledgements.
 pub(super) const NOT_ACKNOWLEDGED: &str = "heartbeats are not acknowledged";
 
-/// Without an event for at least so long ...
+/// After at least this long without an event ...
 const QUIET: Duration = Duration::from_secs(30);
 /// ... when this many were to be expected, a shard is silent. If events were independent of each other, that would happen by
 /// chance once in e^30 times.
@@ -23,18 +23,18 @@ const HALF_LIFE: Duration = Duration::from_mins(5);
 /// Each time that a new connection brought nothing either, the expected number doubles, at most this often.
 const DOUBLINGS: u32 = 6;
 
-/// What is heard of a connection.
+/// The state of a connection by its silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SilenceVerdict {
     /// All is well.
     Alive,
-    /// Something is wrong; it is waited a little longer.
+    /// Late: the shard shows as silent.
     Late,
-    /// It is dead: another one is to be made.
+    /// Dead: another connection must be made. Why.
     Dead(&'static str),
 }
 
-/// Listens to one shard, over all its connections.
+/// Measures the silence of one shard, over all its connections.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Silence {
     /// Events a second.
@@ -78,13 +78,13 @@ impl Silence {
         SilenceVerdict::Alive
     }
 
-    /// A new connection is made for silence: the next alarm needs more, if nothing comes on that one either.
+    /// Notes that a connection was given up for silence: the next alarm needs more, if the new one brings nothing either.
     pub(super) fn given_up(&mut self) {
         self.quiet = Duration::ZERO;
         self.false_alarms = (self.false_alarms + 1).min(DOUBLINGS);
     }
 
-    /// A connection is made: what was quiet before is not this one's.
+    /// Starts over for a new connection.
     pub(super) fn connected(&mut self) {
         self.quiet = Duration::ZERO;
     }

@@ -6,7 +6,7 @@ use tracing::{Span, field};
 
 use crate::shard_state::ShardState;
 
-/// A shard on its way. Dropped before it is ready, it has not come there.
+/// A shard's start. Dropping it before the shard is ready records a failed start.
 #[derive(Debug)]
 pub(super) struct Starting {
     whole: Span,
@@ -46,7 +46,7 @@ impl Starting {
         starting
     }
 
-    /// The step before ends, this one begins; the same again goes on.
+    /// Ends the step before, and begins this one unless it is the same.
     pub(super) fn step(&mut self, name: &'static str) {
         if self.step_name != name {
             self.step_name = name;
@@ -60,7 +60,7 @@ impl Starting {
         self.step(how);
     }
 
-    /// It has come there.
+    /// Ends the trace: the shard is ready.
     pub(super) fn ready(mut self, outcome: &StartOutcome) {
         self.outcome = "ready";
         self.replayed = outcome.replayed;
@@ -69,7 +69,7 @@ impl Starting {
 }
 
 impl Drop for Starting {
-    /// Only here is anything recorded: OpenTelemetry keeps each record of a field beside those before it.
+    /// Records all fields here, once: OpenTelemetry keeps every record of a field.
     fn drop(&mut self) {
         self.whole.record("how", self.how);
         self.whole.record("outcome", self.outcome);

@@ -80,7 +80,7 @@ async fn missing_checkpoint_of_a_shard_that_ran_is_a_gap() {
         let needs = Needs { ran_before: true, ..needs() };
         match claimed(testing::memory(), &needs, keep).await {
             Beginning::Fresh(FreshStart { lost: Some(lost), .. }) => {
-                assert_eq!(lost.last_sequence, 0, "{keep:?}")
+                assert_eq!(lost.last_sequence, 0, "{keep:?}");
             }
             other => panic!("{keep:?}: {other:?}"),
         }

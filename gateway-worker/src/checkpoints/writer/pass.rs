@@ -23,7 +23,7 @@ use crate::{
 /// How a pass writes.
 #[derive(Clone, Copy)]
 struct Form {
-    /// What it writes in.
+    /// The format that it writes.
     format: u16,
     /// The store holds nothing of the session.
     fresh: bool,
@@ -31,7 +31,7 @@ struct Form {
     rewrite: bool,
 }
 
-/// What became of a pass.
+/// How a pass ended.
 enum PassEnd {
     /// Written to its end, or there was nothing to write.
     Done,
@@ -46,7 +46,7 @@ pub(super) struct Pass {
     pub(super) checkpoints: Checkpoints,
     pub(super) shard: Arc<ShardState>,
     pub(super) event_queue: EventQueue,
-    /// Of the last step that was written.
+    /// The serial of the last written step.
     pub(super) serial: u64,
     /// The session that the store holds.
     pub(super) stored: Option<u64>,
@@ -56,9 +56,9 @@ pub(super) struct Pass {
     pub(super) stored_handled: BTreeSet<(u64, u64)>,
     /// The newest format that it may hold a record in.
     pub(super) stored_format: u16,
-    /// Those that it may hold: of passes that failed.
+    /// Those that it may hold, from failed passes.
     pub(super) doubtful_pending: BTreeSet<(u64, u64)>,
-    /// The last step may have been carried out, or not.
+    /// It is unknown whether the last step was carried out.
     pub(super) in_doubt: bool,
 }
 
@@ -87,7 +87,7 @@ impl Pass {
         }
     }
 
-    /// One checkpoint. `last`: the final one, with what is pending then.
+    /// Writes one checkpoint. `last`: the final one, with its pending events.
     async fn write(&mut self, last: Option<LastCheckpoint>) -> PassEnd {
         let Some(progress) = self.shard.progress_to_write() else { return PassEnd::Done };
         if self.checkpoints.keep == Keep::Off {
@@ -229,7 +229,7 @@ impl Pass {
         Ok(())
     }
 
-    /// What is pending up to a sequence of the session, and what of it the store does not hold for sure.
+    /// Returns what is pending up to a sequence of the session, and the part that the store may not hold.
     /// All of it when the checkpoint is rewritten.
     fn pending(
         &self,
@@ -251,7 +251,7 @@ impl Pass {
         (pending.positions.into_iter().collect(), pending.unknown)
     }
 
-    /// Adds a guild's records, and writes what has come together when that is enough for a step.
+    /// Adds a guild's records to a step, and writes the step when it is large enough.
     async fn add_guild(
         &mut self,
         session: u64,
@@ -288,7 +288,7 @@ impl Pass {
         self.step(full).await
     }
 
-    /// One step to the store.
+    /// Writes one step to the store.
     async fn step(&mut self, step: WriteStep) -> Result<(), StepFailed> {
         let bytes: usize = step.set.iter().map(|(_, bytes)| bytes.len()).sum();
         self.checkpoints.pace.spend(bytes).await;

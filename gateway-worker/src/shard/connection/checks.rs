@@ -30,7 +30,7 @@ impl Connection<'_> {
         }
         match self.silence.look(elapsed, unacknowledged) {
             SilenceVerdict::Alive if self.shard().status() == ShardStatus::Silent => {
-                self.check_filled_or_ready()
+                self.check_filled_or_ready();
             }
             SilenceVerdict::Alive => {}
             SilenceVerdict::Late => self.shard().set_status(ShardStatus::Silent, NOT_ACKNOWLEDGED),

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{Connection, stage::Stage};
 
-/// A guild that READY named and that has not come this long after the last one counts as not coming: the shard is ready
+/// A guild of READY that has not come this long after the last one counts as not coming: the shard is ready
 /// without it. discord.js waits as long.
 const GUILD_GAP: Duration = Duration::from_secs(15);
 
@@ -48,7 +48,7 @@ impl Connection<'_> {
         }
     }
 
-    /// Ready once every guild of READY has come, or none has for a while.
+    /// Marks the shard ready once every guild of READY has come, or none has for a while.
     pub(super) fn check_filled(&mut self) {
         let Some(since) = self.filling_since else { return };
         if !matches!(self.stage, Stage::Running) || self.intake.is_reading() {

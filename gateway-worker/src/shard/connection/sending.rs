@@ -16,7 +16,7 @@ impl Connection<'_> {
         Some(SendRoom { free: free.max(1), from: Instant::now() + wait })
     }
 
-    /// Sends the command whose turn it is.
+    /// Sends the next command.
     pub(super) async fn send_command(&mut self, room: Option<SendRoom>) -> Option<ConnectionEnd> {
         if self.socket.free_sends().0 == 0 {
             return None;
@@ -41,7 +41,7 @@ impl Connection<'_> {
         }
     }
 
-    /// The connection is over: nothing goes out on it any more.
+    /// Answers the current command when the connection ends.
     pub(super) fn give_up_sending(&mut self) {
         self.settle();
         if let Some(due) = self.in_hand.take() {

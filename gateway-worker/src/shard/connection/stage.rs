@@ -70,7 +70,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn time_limits_grow_with_failures_except_at_a_resume_url() {
-        let cases: [(&str, fn() -> Stage, [u64; 3]); 3] = [
+        type Case = (&'static str, fn() -> Stage, [u64; 3]);
+        let cases: [Case; 3] = [
             ("HELLO at the resume URL", || Stage::connecting(true), [15, 15, 15]),
             ("HELLO at the gateway's URL", || Stage::connecting(false), [15, 30, 60]),
             ("READY or RESUMED", Stage::greeted, [120, 240, 480]),
