@@ -54,7 +54,9 @@ pub struct BridgeParts<'a> {
     pub relay: Option<Arc<dyn RelayStore>>,
 }
 
-/// Answers questions across all shards, from wherever it stands. Clones are cheap and the same.
+/// Answers questions across all shards, in the coordinator and in each worker. Clones are cheap and share everything.
+///
+/// The sections on errors name the [`ErrorClass`](fleet_model::ErrorClass) of the [`BridgeError`].
 #[derive(Clone)]
 pub struct Bridge {
     routes: watch::Receiver<Arc<Routes>>,
@@ -252,7 +254,7 @@ impl Bridge {
     /// A message to every worker.
     ///
     /// # Errors
-    /// UNAVAILABLE when the bus is away, INVALID_ARGUMENT when type or data is not as it may be.
+    /// `Unavailable` when the bus is away, `InvalidInput` when type or data is not as it may be.
     pub async fn broadcast(
         &self,
         kind: String,

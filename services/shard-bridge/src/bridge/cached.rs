@@ -65,8 +65,8 @@ impl Bridge {
     /// An object out of the cache of the worker that runs its guild's shard, and that shard.
     ///
     /// # Errors
-    /// NOT_FOUND: it does not exist. UNAVAILABLE: unknown for now. FAILED_PRECONDITION: it is not cached, by a setting.
-    /// RESOURCE_EXHAUSTED: it is too large for an answer.
+    /// `NotFound`: it does not exist. `Unavailable`: unknown for now. `NotPermitted`: it is not cached, by a setting.
+    /// `TooBusy`: it is too large for an answer.
     pub async fn object(
         &self,
         query: &ObjectQuery,

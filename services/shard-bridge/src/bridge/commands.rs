@@ -77,9 +77,9 @@ impl Bridge {
     /// and `d`. Ends when it has gone out.
     ///
     /// # Errors
-    /// INVALID_ARGUMENT: Discord would not take it, or not on this shard. NOT_FOUND: the bot has no such shard. UNAVAILABLE: the shard
-    /// was not connected by `until`, or no worker runs it. RESOURCE_EXHAUSTED: too many commands wait. ABORTED: a newer one took its
-    /// place. FAILED_PRECONDITION: an intent is missing.
+    /// `InvalidInput`: Discord would not take it, or not on this shard. `NotFound`: the bot has no such shard. `Unavailable`: the shard
+    /// was not connected by `until`, or no worker runs it. `TooBusy`: too many commands wait. `Superseded`: a newer one took its
+    /// place. `NotPermitted`: an intent is missing.
     pub async fn send_gateway_payload(
         &self,
         shard: ShardNumber,
@@ -112,7 +112,7 @@ impl Bridge {
     /// Sends a command on the shard that its guild lives on, and says which that is.
     ///
     /// # Errors
-    /// As [`Bridge::send_gateway_payload`]; INVALID_ARGUMENT for one that is about no guild.
+    /// As [`Bridge::send_gateway_payload`]; `InvalidInput` for one that is about no guild.
     pub async fn send_to_guild(
         &self,
         command: &GatewayCommand,
@@ -133,7 +133,7 @@ impl Bridge {
     /// Sets the bot's presence on these shards; on all when there are none.
     ///
     /// # Errors
-    /// INVALID_ARGUMENT: Discord would not take it. NOT_FOUND: the bot has no such shard. UNAVAILABLE: no shard runs yet. What
+    /// `InvalidInput`: Discord would not take it. `NotFound`: the bot has no such shard. `Unavailable`: no shard runs yet. What
     /// became of each shard is in the answer.
     pub async fn update_presence(
         &self,

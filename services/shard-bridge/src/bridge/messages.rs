@@ -37,8 +37,8 @@ impl Bridge {
     /// A message to one shard. Data is up to 256 KiB as JSON text.
     ///
     /// # Errors
-    /// NOT_FOUND: the bot has no such shard. UNAVAILABLE: no worker runs it, or that one can't be reached. RESOURCE_EXHAUSTED: it has
-    /// too much to do. DEADLINE_EXCEEDED: no word of it by `until`. INVALID_ARGUMENT: type or data is not as it may be. The words say
+    /// `NotFound`: the bot has no such shard. `Unavailable`: no worker runs it, or that one can't be reached. `TooBusy`: it has
+    /// too much to do. `TooLate`: no word of it by `until`. `InvalidInput`: type or data is not as it may be. The words say
     /// so where it may have arrived all the same.
     pub async fn send_to_shard(
         &self,
@@ -100,7 +100,7 @@ impl Bridge {
     /// sender speaks, if it does for one.
     ///
     /// # Errors
-    /// UNAVAILABLE: the event bus is away. NOT_FOUND: the bot has no such shard. INVALID_ARGUMENT: type or data is not as it may be.
+    /// `Unavailable`: the event bus is away. `NotFound`: the bot has no such shard. `InvalidInput`: type or data is not as it may be.
     pub async fn send_to_manager(
         &self,
         shard_id: Option<u32>,
@@ -134,7 +134,7 @@ impl Bridge {
     /// Asks the given shards, or all. Returns each shard's reply or why it has none. Replies beyond 32 MiB in total are dropped as too large.
     ///
     /// # Errors
-    /// NOT_FOUND: the bot has no such shard. UNAVAILABLE: no shard runs yet. INVALID_ARGUMENT: type or data is not as it may be, or
+    /// `NotFound`: the bot has no such shard. `Unavailable`: no shard runs yet. `InvalidInput`: type or data is not as it may be, or
     /// there are more than 10,000 shards.
     pub async fn request(
         &self,

@@ -46,7 +46,7 @@ impl Bridge {
     /// How many shards the bot has.
     ///
     /// # Errors
-    /// UNAVAILABLE when that is not settled yet.
+    /// `Unavailable` when that is not settled yet.
     pub(super) fn shard_total(&self) -> Result<u32, BridgeError> {
         match self.routes.borrow().shard_total {
             0 => Err(BridgeError::unavailable("no shard runs yet")),
@@ -58,7 +58,7 @@ impl Bridge {
     /// `patience`.
     ///
     /// # Errors
-    /// The owner's own; NOT_FOUND when the bot has no such shard; UNAVAILABLE when no worker could be asked.
+    /// The owner's own; `NotFound` when the bot has no such shard; `Unavailable` when no worker could be asked.
     pub(super) async fn ask_owner_of<Q: OwnerQuestion>(
         &self,
         shard: ShardNumber,
