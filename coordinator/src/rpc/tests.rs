@@ -275,7 +275,7 @@ async fn impossible_registrations_are_refused() {
     let list = |worker_id: String| v1::ListShardsRequest { worker_id };
     let refused = rig.operators.list_shards(list("x".repeat(1_000_000))).await.unwrap_err();
     assert!(refused.code() == Code::InvalidArgument && refused.message().len() < 200, "{refused}");
-    let refused = rig.operators.list_shards(list("nobody".to_owned())).await.unwrap_err();
+    let refused = rig.operators.list_shards(list("absent".to_owned())).await.unwrap_err();
     assert_eq!(refused.code(), Code::NotFound);
     // Refused registrations leave nothing behind.
     rig.workers.register(registration("w", address)).await.unwrap();
