@@ -242,8 +242,13 @@ impl Discord {
     }
 }
 
-const USER_AGENT: &str =
-    concat!("DiscordBot (https://github.com/altergolden/altergolden, ", env!("CARGO_PKG_VERSION"), ")");
+/// The form that Discord requires: `DiscordBot ($url, $version)`, then any text. The project has no page of its own.
+/// [Source](https://docs.discord.com/developers/reference#user-agent).
+const USER_AGENT: &str = concat!(
+    "DiscordBot (https://discord.com/developers/applications, ",
+    env!("CARGO_PKG_VERSION"),
+    ") altergolden"
+);
 
 /// A failed request, and the wait that Discord asks for.
 #[derive(Debug)]

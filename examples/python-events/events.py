@@ -1,6 +1,6 @@
-"""Discord's events over gRPC, from all shards of a bot: each one once it is there, and after a restart from where it stopped.
+"""Subscribes to Discord's events over gRPC from all shards of a bot, and after a restart continues where it stopped.
 
-    python events.py MESSAGE_CREATE GUILD_CREATE     prints these; all without a name
+    python events.py MESSAGE_CREATE GUILD_CREATE     prints these events; all events without names
 """
 
 import json
@@ -11,13 +11,13 @@ from pathlib import Path
 
 import grpc
 
-# The contract is compiled as the program starts.
+# The protos are compiled when the program starts.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "proto"))
 messages = grpc.protos("altergolden/v1/events.proto")
 bridge_messages, bridge_services = grpc.protos_and_services("altergolden/v1/shard_bridge.proto")
 
 URL = os.environ.get("COORDINATOR_URL", "http://127.0.0.1:50051")
-# A server that is gone without a word is found by these pings.
+# These pings detect a server that disappeared.
 OPTIONS = [("grpc.keepalive_time_ms", 10_000), ("grpc.keepalive_timeout_ms", 5_000), ("grpc.max_reconnect_backoff_ms", 2_000)]
 
 
@@ -30,13 +30,13 @@ def say(*words):
 
 
 class Cursor:
-    """Where the stream was left off, in a file. What is handled twice after a crash is what was handled and not kept yet."""
+    """The position in the stream, in a file. After a crash, events that were handled but not saved yet are handled again."""
 
     def __init__(self, path):
         self.path = Path(path)
         self.at = self.path.read_text() if self.path.exists() else ""
 
-    def keep(self, at):
+    def save(self, at):
         beside = self.path.with_suffix(".new")
         beside.write_text(at)
         os.replace(beside, self.path)
@@ -44,7 +44,7 @@ class Cursor:
 
 
 def follow(bridge, names, cursor):
-    """Yields items for ever, behind the cursor. The caller keeps the cursor of an item that it has handled."""
+    """Yields items after the cursor, for ever. The caller saves the cursor of an item that it has handled."""
     last, wait = cursor.at, 0.1
     while True:
         try:
@@ -56,10 +56,10 @@ def follow(bridge, names, cursor):
                 if item.HasField("gap"):
                     say(f"shard {item.gap.shard_id}: events were or may have been lost: {item.gap.gap.reason}")
                 elif item.HasField("missed"):
-                    say(f"events were cut off before they were read: {item.missed.reason}")
+                    say(f"events were trimmed before they were read: {item.missed.reason}")
                 yield item
         except grpc.RpcError as error:
-            say(f"no events: {error.details()} ({error.code().name})")
+            say(f"event stream failed: {error.details()} ({error.code().name})")
             if error.code() in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNIMPLEMENTED):
                 raise
         time.sleep(wait)
@@ -73,4 +73,4 @@ if __name__ == "__main__":
             event = item.event
             body = json.loads(event.payload)["d"] or {}
             print(f"shard {event.shard_id}, guild {event.guild_id or '-'}: {event.name} {body.get('id', '')}", flush=True)
-        cursor.keep(item.cursor)
+        cursor.save(item.cursor)

@@ -1,4 +1,4 @@
-"""A bot in Python: /ping, answered with the servers of all shards. Events come by events.py, answers go to Discord by HTTP."""
+"""A bot in Python: answers /ping with the servers of all shards. events.py supplies events; answers go to Discord over HTTP."""
 
 import json
 import os
@@ -14,13 +14,15 @@ from events import Cursor, bridge_messages, connect, follow, say
 
 # The workers' REST proxy, or Discord itself.
 API = os.environ.get("REST_PROXY_URL") or os.environ.get("DISCORD_API_URL", "https://discord.com").rstrip("/") + "/api"
-TOKEN = os.environ.get("DISCORD_TOKEN") or sys.exit("ping.py: DISCORD_TOKEN: needs the bot token")
+TOKEN = os.environ.get("DISCORD_TOKEN") or sys.exit("ping.py: DISCORD_TOKEN: set it to the bot token")
 AT_ONCE = 32
-ANSWER_WITHIN = 3.0  # seconds, says Discord
+ANSWER_WITHIN = 3.0  # Discord's deadline in seconds
+# The form that Discord requires: DiscordBot (url, version), then any text.
+USER_AGENT = "DiscordBot (https://discord.com/developers/applications, 0.1.0) altergolden"
 
 
 def call(method, path, body=None, timeout=10.0, token=True):
-    headers = {"Content-Type": "application/json", "User-Agent": "DiscordBot (https://github.com/altergolden/altergolden, 0.1)"}
+    headers = {"Content-Type": "application/json", "User-Agent": USER_AGENT}
     if token:
         headers["Authorization"] = f"Bot {TOKEN}"
     data = None if body is None else json.dumps(body).encode()
@@ -30,7 +32,7 @@ def call(method, path, body=None, timeout=10.0, token=True):
 
 
 def register():
-    """Tells Discord of the command. Again changes nothing."""
+    """Registers the command. Repeating it changes nothing."""
     application = call("GET", "/applications/@me")["id"]
     call("PUT", f"/applications/{application}/commands", [{"type": 1, "name": "ping", "description": "How many servers the bot is in"}])
 
@@ -45,40 +47,40 @@ def serving(bridge, deadline):
 
 
 def handle(bridge, item):
-    """An event may come twice, after a crash: Discord refuses the second answer, and users see one."""
+    """Answers an interaction. After a crash an event may be delivered twice: Discord rejects the second answer, so users see one."""
     try:
         interaction = json.loads(item.event.payload)["d"]
         if interaction.get("data", {}).get("name") != "ping":
             return
         left = (int(interaction["id"]) >> 22) / 1000 + 1_420_070_400 + ANSWER_WITHIN - time.time()
         if left <= 0:
-            return say("came too late to be answered:", interaction["id"])
+            return say("interaction too old to answer:", interaction["id"])
         answer = {"type": 4, "data": {"content": serving(bridge, min(1.5, left))}}
         call("POST", f"/interactions/{interaction['id']}/{interaction['token']}/callback", answer, left, token=False)
     except urllib.error.HTTPError as error:
-        say("not answered:", error.code, error.read().decode(errors="replace"))
-    except Exception as error:  # One bad event must not end the others.
-        say("not answered:", type(error).__name__, error)
+        say("cannot answer interaction:", error.code, error.read().decode(errors="replace"))
+    except Exception as error:  # One bad event must not stop the others.
+        say("cannot answer interaction:", type(error).__name__, error)
 
 
 def main():
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     register()
-    bridge, cursor, begun = connect(), Cursor("ping.cursor"), deque()
+    bridge, cursor, started = connect(), Cursor("ping.cursor"), deque()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         try:
             for item in follow(bridge, ["INTERACTION_CREATE"], cursor):
                 if item.HasField("event"):
-                    begun.append((item.cursor, pool.submit(handle, bridge, item)))
-                # In order, so that nothing before the cursor is still to do.
-                while begun and (begun[0][1].done() or len(begun) > AT_ONCE):
-                    at, done = begun.popleft()
+                    started.append((item.cursor, pool.submit(handle, bridge, item)))
+                # Saved in order, so that every event before the cursor is handled.
+                while started and (started[0][1].done() or len(started) > AT_ONCE):
+                    at, done = started.popleft()
                     done.result()
-                    cursor.keep(at)
+                    cursor.save(at)
         except KeyboardInterrupt:
-            for at, done in begun:
+            for at, done in started:
                 done.result()
-                cursor.keep(at)
+                cursor.save(at)
 
 
 if __name__ == "__main__":

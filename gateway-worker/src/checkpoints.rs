@@ -1,9 +1,9 @@
-//! Checkpoints: what another worker needs to take a shard over without an IDENTIFY, written down each second and read when a
-//! shard starts.
+//! Checkpoints: what another worker needs to take a shard over without an IDENTIFY, written each second and read when a shard
+//! starts.
 //!
-//! [`restore`] claims and reads, once for each start of a shard. [`writer`] writes, a task of its own beside the shard's: it
-//! takes what the [cache](crate::cache) says has changed and what the [queue](crate::bot) has not handled, and writes `read`
-//! last. The records, their formats and the store's rules are the crate `checkpoint`'s.
+//! [`restore`] claims and reads, once for each start of a shard. [`writer`] writes in a task beside the shard's: it takes the
+//! changes of the [cache](crate::cache) and the unhandled events of the [queue](crate::bot), and writes the watermark `read`
+//! last. The crate `checkpoint` defines the records, their formats and the rules of the store.
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
@@ -109,9 +109,3 @@ impl LostSession {
 /// Another worker has the shard under a higher epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Outranked(pub(crate) Epoch);
-
-/// Milliseconds since the Unix epoch.
-pub(crate) fn unix_ms() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    now.as_millis() as u64
-}

@@ -1,5 +1,5 @@
-//! A clock that runs on while the machine is suspended or the process stopped: a worker that slept past its lease must
-//! know it.
+//! The clocks of a worker. [`BootTime`] runs on while the machine is suspended or the process stopped: a worker that
+//! slept past its lease must know it.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ impl BootTime {
         self.0.as_millis() as u64
     }
 
-    /// This moment and so much more.
+    /// This moment plus `duration`.
     pub fn after(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(duration))
     }
@@ -38,4 +38,15 @@ impl BootTime {
     pub fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
+}
+
+/// The clock of the queues.
+pub(crate) fn dispatch_clock() -> Duration {
+    Duration::from_millis(BootTime::now().as_millis())
+}
+
+/// Milliseconds since the Unix epoch.
+pub(crate) fn unix_ms() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    now.as_millis() as u64
 }

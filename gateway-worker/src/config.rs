@@ -62,8 +62,8 @@ pub struct Args {
     )]
     pub intents: IntentList,
 
-    /// The deployment that this worker is of: shards are placed on the workers of the active one, which is that of the first
-    /// worker until another is promoted (`altergolden deploy promote`)
+    /// The deployment that this worker belongs to. Shards are placed on workers of the active one: the first worker's, until
+    /// another is promoted (`altergolden deploy promote`)
     #[arg(long, env = "GENERATION", value_name = "NAME", default_value = "default")]
     pub generation: Generation,
 
@@ -145,7 +145,7 @@ pub struct Args {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CoordinatorUrl(String);
 
-/// An address that a worker tells others; `HOST:PORT` alone means http.
+/// The advertised address of a worker; `HOST:PORT` alone means http.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Advertised(String);
 
@@ -222,7 +222,7 @@ impl FromStr for IntentList {
     }
 }
 
-/// Settings that are known to be good.
+/// Checked settings.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where the coordinator is.
@@ -271,7 +271,7 @@ impl Args {
     /// Checks the settings against each other.
     ///
     /// # Errors
-    /// The first that does not fit, in one line.
+    /// The first invalid flag, in one line.
     pub fn into_config(self, token: Option<Secret>) -> Result<Config, SettingsError> {
         let token = token.ok_or_else(|| {
             SettingsError::new(
@@ -330,7 +330,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_are_good_and_ask_for_nothing_privileged() {
+    fn defaults_are_valid_and_ask_for_no_privileged_intent() {
         let args = Args::try_parse_from(["gateway-worker"]).unwrap();
         let config = args.into_config(Some(Secret::new("t"))).unwrap();
         let privileged = Intents::GUILD_MEMBERS | Intents::GUILD_PRESENCES | Intents::MESSAGE_CONTENT;
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_values_name_what_they_take() {
+    fn wrong_value_names_what_its_setting_takes() {
         for (flag, value, says) in [
             ("--worker-name", "a b", "a-z A-Z 0-9"),
             ("--worker-advertise", "somewhere", "http://HOST:PORT"),

@@ -1,5 +1,5 @@
-//! Discord's REST API as bot code has it, by way of the worker's own proxy; and whether Discord takes the token: asked once at
-//! the start, so that a wrong one is one clear line and no login storm.
+//! Clients of Discord's REST API for bot code, through the worker's own proxy; and the check of the token, once at the start, so
+//! that a wrong token is one clear error and not a login storm.
 
 use std::time::Duration;
 
@@ -10,28 +10,28 @@ use twilight_http::{Client, client::ClientBuilder, error::ErrorType};
 
 /// How long a request may take, its wait for a turn included: the proxy's longest is a minute, and it gives Discord 15 s.
 const TIMEOUT: Duration = Duration::from_secs(80);
-/// How long a first answer to an interaction may take, and the question for the token.
+/// Time limit for a first answer to an interaction, and for the check of the token.
 const SHORT: Duration = Duration::from_secs(5);
 
-/// 401.
+/// The status 401.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("Discord refused the token (401): check DISCORD_TOKEN")]
 pub struct TokenRefused;
 
-/// A client of the REST API, by the proxy at `host:port`.
+/// Returns a client of the REST API through the proxy at `host:port`.
 pub(crate) fn client(token: &Secret, proxy: &str) -> Client {
     builder(token, proxy).timeout(TIMEOUT).build()
 }
 
-/// A client for first answers to interactions.
+/// Returns a client for first answers to interactions.
 pub(crate) fn callbacks(token: &Secret, proxy: &str) -> Client {
     builder(token, proxy).timeout(SHORT).build()
 }
 
 /// The proxy keeps the limits, for the whole fleet: twilight's own limiter learns buckets only from headers with a scope, which
-/// Discord sends with a 429, and sends first answers to interactions one after the other. Without it twilight repeats a 429 at once,
-/// whatever its headers say, so the proxy is asked not to give any. It also remembers tokens that are refused, and
-/// forgets that in time.
+/// Discord sends with a 429, and sends first answers to interactions one after the other. Without it twilight repeats a 429 at once
+/// and ignores its headers, so the proxy is asked to answer otherwise. Twilight also remembers refused tokens for good, which
+/// is turned off.
 fn builder(token: &Secret, proxy: &str) -> ClientBuilder {
     let headers = HeaderMap::from_iter([(ANSWER_429_AS, HeaderValue::from_static("503"))]);
     Client::builder()
@@ -42,7 +42,7 @@ fn builder(token: &Secret, proxy: &str) -> ClientBuilder {
         .remember_invalid_token(false)
 }
 
-/// Asks `GET /users/@me`. Anything but a refusal is no reason not to start: the gateway will tell.
+/// Asks `GET /users/@me`. Only a refusal stops the start: other errors show at the gateway.
 ///
 /// # Errors
 /// [`TokenRefused`].

@@ -1,44 +1,37 @@
-//! What bot code is: an [`EventHandler`], given each event of each shard that runs here, with a [`Context`].
+//! The interface of bot code: an [`EventHandler`] receives each event of each shard that runs here, with a [`Context`].
 //!
-//! Owns the words between the platform and a bot. How events get here in order and within bounds is `dispatch`'s; what was
-//! received, kept and resumed is the [shard](crate::shard)'s.
+//! Owns the interface between the platform and a bot. The crate `dispatch` brings events here in order and within bounds; the
+//! [shard](crate::shard) receives, keeps and resumes them.
 //!
 //! What a handler can count on: events of one guild come one after the other in Discord's order, events of different guilds in
 //! parallel. An event is given to a handler once, unless the worker died or was cut off: then what may have been handled
-//! before comes again with [`Mark::Replayed`], or [`Mark::Expired`]. Whatever was or may have been lost is told by [`EventHandler::gap`].
+//! before comes again with [`Mark::Replayed`](crate::Mark::Replayed), or [`Mark::Expired`](crate::Mark::Expired). [`EventHandler::gap`] reports
+//! what was or may have been lost.
 
-use std::{
-    collections::BTreeSet,
-    error::Error,
-    fmt,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use dispatch::Kind;
 use fleet_model::{Epoch, Gap, ShardNumber};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use shard_bridge::{Bridge, GatewayCommand};
 use tokio_util::sync::CancellationToken;
 use twilight_model::gateway::payload::outgoing::{RequestGuildMembers, UpdatePresence, UpdateVoiceState};
 
 use crate::{
     cache::ShardCache,
-    payload::{self, Misplaced},
-    reading,
-    shard::Shard,
+    event::{Event, Wanted},
+    shard_state::ShardState,
 };
 
 mod messages;
 
-pub use messages::{RequestError, ShardMessage, ShardRequest, Taken};
+pub use messages::{MessageOutcome, RequestError, ShardMessage, ShardRequest};
 
 /// Bot code. One handler serves all shards of a worker; it runs on threads of its own, so that one which blocks stops neither
 /// leases nor sockets.
 #[async_trait]
 pub trait EventHandler: Send + Sync + 'static {
-    /// Which events it is given. What nobody wants is not kept for it, nor parsed.
+    /// Returns the events that it is given. Other events are neither queued nor parsed for it.
     fn wants(&self) -> Wanted {
         Wanted::All
     }
@@ -46,16 +39,16 @@ pub trait EventHandler: Send + Sync + 'static {
     /// An event. A panic in here is caught, counted and logged; the event counts as handled.
     async fn handle(&self, context: &Context, event: &Event);
 
-    /// Work that one worker of the fleet does for all, such as a timer or a report: runs on whoever holds shard 0, from when that
-    /// shard is first ready. Returning ends it for this tenure; the next holder begins it again.
+    /// Work that one worker of the fleet does for all, such as a timer or a report. It runs on the worker that holds shard 0, from
+    /// when that shard is first ready. Once it returns it does not run again until another worker holds shard 0.
     ///
     /// `cancelled` tells it to end: the shard goes elsewhere, the worker stops, or its lease can't be known to hold. It is waited for
     /// before shard 0 is given up, `SINGLETON_TIMEOUT` (5 s) at most; then it is aborted where it awaits. When the lease is gone it
     /// has 250 ms. It is begun again when the lease is back, and after a panic, which is caught and logged, with growing waits.
     ///
     /// So two never run at once as long as leases hold. Code that blocks its thread can't be aborted, a process that was
-    /// stopped goes on for up to 50 ms when it wakes, and a wrong verdict about a worker lasts up to a second: whatever must never be
-    /// done twice is to be written under [`Context::epoch`], and refused under a lower one.
+    /// stopped goes on for up to 50 ms when it wakes, and a wrong verdict about a worker lasts up to a second: work that must
+    /// never be done twice must be written under [`Context::epoch`], and refused under a lower one.
     async fn singleton(&self, context: &Context, cancelled: CancellationToken) {
         let _ = (context, cancelled);
     }
@@ -67,24 +60,25 @@ pub trait EventHandler: Send + Sync + 'static {
 
     /// Another part of the bot has sent this shard a message (`Bridge::send_to_shard`, `SendToShard`).
     ///
-    /// The sender is told whether it is taken, before this ends: [`Taken::No`] counts when it is said before anything is awaited.
+    /// The sender is told whether it is accepted before this ends: [`MessageOutcome::Declined`] counts when it is returned before
+    /// anything is awaited.
     /// A panic in here is caught, counted and logged; the message counts as taken. After a minute it is ended where it awaits.
     ///
     /// Messages come beside events and beside each other, up to 256 at once on a worker with what is [asked](Self::request). One comes
     /// after another if its sender waited for that. A message is sent once; none is repeated when a worker dies.
-    async fn message(&self, context: &Context, message: &ShardMessage) -> Taken {
+    async fn message(&self, context: &Context, message: &ShardMessage) -> MessageOutcome {
         let _ = (context, message);
-        Taken::No
+        MessageOutcome::Declined
     }
 
     /// Another part of the bot asks this shard something (`Bridge::request`, `Request`): each shard gives a reply of its own, up to
     /// 256 KiB as JSON text.
     ///
-    /// At the deadline, or when whoever asks has gone, it is ended where it awaits. A panic in here is caught, counted and logged, and
-    /// told as a failure. Numbers in the reply reach others as doubles: ids are to be texts.
+    /// At the deadline, or when the caller has gone, it is ended where it awaits. A panic in here is caught, counted and logged, and
+    /// reported as a failure. Numbers in the reply reach others as doubles: ids are to be texts.
     ///
     /// # Errors
-    /// Told to whoever asks.
+    /// Sent to the caller.
     async fn request(
         &self,
         context: &Context,
@@ -108,38 +102,10 @@ impl EventHandler for NoHandler {
     async fn handle(&self, _: &Context, _: &Event) {}
 }
 
-/// Which events a handler is given, by Discord's names for them
-/// ([Receive Events](https://discord.com/developers/docs/events/gateway-events#receive-events)).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// None, and no gaps either.
-    Nothing,
-    /// All, those that this version has never heard of included.
-    All,
-    /// These.
-    Only(BTreeSet<&'static str>),
-}
-
-impl Wanted {
-    /// Only these: `Wanted::only(["INTERACTION_CREATE"])`.
-    pub fn only(names: impl IntoIterator<Item = &'static str>) -> Self {
-        Self::Only(names.into_iter().collect())
-    }
-
-    /// An event of this name is wanted.
-    pub fn has(&self, name: &str) -> bool {
-        match self {
-            Self::Nothing => false,
-            Self::All => true,
-            Self::Only(names) => names.contains(name),
-        }
-    }
-}
-
 /// Where an event happened, and what there is to act with.
 #[derive(Clone)]
 pub struct Context {
-    pub(crate) shard: Arc<Shard>,
+    pub(crate) shard: Arc<ShardState>,
     pub(crate) tools: Arc<Tools>,
 }
 
@@ -162,7 +128,7 @@ impl Context {
         self.shard.total()
     }
 
-    /// The epoch under which this worker runs the shard: the fencing token for whatever the bot writes elsewhere.
+    /// The epoch under which this worker runs the shard: the fencing token for what the bot writes elsewhere.
     pub fn epoch(&self) -> Epoch {
         self.shard.epoch()
     }
@@ -184,7 +150,7 @@ impl Context {
         &self.tools.callbacks
     }
 
-    /// Tells Discord something through the gateway: a presence on this shard, a voice state or a request for members on the shard of
+    /// Sends a command to Discord through the gateway: a presence on this shard, a voice state or a request for members on the shard of
     /// its guild. Ends when it has gone out; waits for a connection, and for Discord's limits, for no longer than `within`.
     ///
     /// # Errors
@@ -206,7 +172,7 @@ impl Context {
     }
 }
 
-/// What bot code may tell Discord through the gateway.
+/// A command that bot code may send to Discord through the gateway.
 pub trait Command: Serialize {}
 
 impl Command for RequestGuildMembers {}
@@ -219,139 +185,5 @@ impl fmt::Debug for Context {
             .field("shard", &self.shard())
             .field("epoch", &self.epoch())
             .finish_non_exhaustive()
-    }
-}
-
-/// Whether an event may have been handled before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mark {
-    /// It was not.
-    Fresh,
-    /// It may have been: by a worker that died or was cut off before it could say so.
-    Replayed,
-    /// So may this interaction, and it is over the 3 s in which Discord takes a first answer, by its id
-    /// ([Interaction Callback](https://discord.com/developers/docs/interactions/receiving-and-responding#interaction-callback)).
-    Expired,
-}
-
-impl Mark {
-    /// It may have been handled before.
-    pub fn is_late(self) -> bool {
-        self != Self::Fresh
-    }
-
-    /// Of an event that comes late: an interaction may have expired.
-    pub(crate) fn of_late(name: &str, text: &str, now_unix_ms: u64) -> Self {
-        if payload::interaction_age(name, text, now_unix_ms) > ANSWERED_WITHIN {
-            Self::Expired
-        } else {
-            Self::Replayed
-        }
-    }
-}
-
-/// How long Discord waits for the first answer to an interaction.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
-
-/// One dispatch event.
-#[derive(Clone)]
-pub struct Event {
-    pub(crate) name: Kind,
-    /// Of the shard's session: grows with each READY.
-    pub(crate) session: u64,
-    pub(crate) sequence: u64,
-    pub(crate) guild: Option<u64>,
-    pub(crate) mark: Mark,
-    pub(crate) received_at_unix_ms: u64,
-    pub(crate) text: String,
-}
-
-impl Event {
-    /// Discord's name for it: `MESSAGE_CREATE`.
-    pub fn name(&self) -> &str {
-        self.name.as_str()
-    }
-
-    /// Its place: the session's ordinal, which grows with each READY of the shard, and the sequence number within it.
-    pub fn position(&self) -> (u64, u64) {
-        (self.session, self.sequence)
-    }
-
-    /// The guild in which it happened.
-    pub fn guild(&self) -> Option<u64> {
-        self.guild
-    }
-
-    /// Whether it may have been handled before.
-    pub fn mark(&self) -> Mark {
-        self.mark
-    }
-
-    /// When a worker first received it.
-    pub fn received_at(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_millis(self.received_at_unix_ms)
-    }
-
-    /// The payload as Discord sent it: JSON with `op`, `t`, `s` and `d`.
-    pub fn raw(&self) -> &str {
-        &self.text
-    }
-
-    /// The payload as twilight's types; `None` for an event that twilight does not know.
-    ///
-    /// # Errors
-    /// The payload does not match twilight's types. The error contains nothing of the payload, so it can be logged.
-    pub fn parse(&self) -> Result<Option<twilight_model::gateway::event::Event>, EventError> {
-        reading::whole(self.name(), &self.text).map_err(|error| EventError((&error).into()))
-    }
-}
-
-/// A payload that does not match twilight's types.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventError(Misplaced);
-
-impl fmt::Display for EventError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the event does not match twilight's types: {}", self.0)
-    }
-}
-
-impl Error for EventError {}
-
-impl fmt::Debug for Event {
-    /// Without what people wrote.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Event")
-            .field("name", &self.name)
-            .field("session", &self.session)
-            .field("sequence", &self.sequence)
-            .field("guild", &self.guild)
-            .field("mark", &self.mark)
-            .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parse_error_contains_nothing_of_the_payload() {
-        for d in [r#"{"content":{"marker":"marker"}}"#, r#"["marker"]"#, r#"{"id":"marker""#] {
-            let event = Event {
-                name: "MESSAGE_CREATE".into(),
-                session: 1,
-                sequence: 2,
-                guild: None,
-                mark: Mark::Fresh,
-                received_at_unix_ms: 0,
-                text: format!(r#"{{"t":"MESSAGE_CREATE","s":2,"op":0,"d":{d}}}"#),
-            };
-            let error = event.parse().unwrap_err();
-            assert!(error.source().is_none());
-            let said = format!("{error} {error:?} {event:?}");
-            assert!(said.contains("line 1") && !said.contains("marker"), "{said}");
-        }
     }
 }

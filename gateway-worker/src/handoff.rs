@@ -1,15 +1,15 @@
-//! The way of a shard from one live worker to another.
+//! The handoff of a shard from one live worker to another.
 //!
 //! The [target](arrival) asks the source for a copy while that runs on, and gets the records of all guilds ([`outgoing`]).
-//! When the source is told to run the shard no more it closes the connection, and sends what has changed since, what is not
-//! handled yet, and its last head. So the target has everything before it is told to begin, and begins without reading. The
-//! checkpoint in the store is written all the same, and is what the target goes on from when the copy has not come to its end.
+//! When the source must release the shard it closes the connection, and sends what has changed since, what is not handled yet,
+//! and its last head. So the target has everything before it starts the shard, and starts without reading. The checkpoint in
+//! the store is written too; the target resumes from it when the copy is incomplete.
 
 pub(crate) mod arrival;
 pub(crate) mod outgoing;
 
-pub(crate) use arrival::{Arrival, Arrivals, Carried};
-pub(crate) use outgoing::Desk;
+pub(crate) use arrival::{Arrival, Arrivals, HandoffState};
+pub(crate) use outgoing::CopySlot;
 
 #[cfg(test)]
 mod tests;

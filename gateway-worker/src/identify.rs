@@ -1,19 +1,19 @@
-//! Permits to IDENTIFY: a connection asks its queue, the queue asks the coordinator.
+//! Permits to IDENTIFY: a connection requests one from its queue, the queue requests it from the coordinator.
 //!
-//! A wish's way: [`PermitQueue::enqueue`] hands it to the [`client`] task, which asks the coordinator. The permit that comes
-//! goes to the shard's own task as [`Granted`]: only there is it known when IDENTIFY really goes out, so only there is the
-//! permit checked, used, and reported as used. The bucket's 5 seconds count from that report.
+//! [`PermitQueue::enqueue`] hands a request to the [`client`] task, which sends it to the coordinator. The grant goes to the
+//! shard's own task as a [`PermitGrant`]: only that task knows when IDENTIFY really goes out, so it checks the permit, uses it
+//! and reports the use. The bucket's 5 seconds count from that report.
 
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{clock::BootTime, shard::Shard};
+use crate::{clock::BootTime, shard_state::ShardState};
 
 pub(crate) mod client;
-mod wishes;
+mod requests;
 
-/// Messages on their way to the client task: at most a wish and an answer for each shard.
+/// Messages on their way to the client task: at most a request and an answer for each shard.
 const MESSAGES: usize = 4096;
 
 /// Reaches the client task. Clones reach the same.
@@ -22,31 +22,31 @@ pub(crate) struct IdentifyClient {
     messages: mpsc::Sender<Message>,
 }
 
-/// What the client task is told.
+/// A message to the client task.
 #[derive(Debug)]
 pub(crate) enum Message {
     /// A shard wants to IDENTIFY.
-    Wish(Wish),
-    /// What became of a permit: used, or the wish it was for comes back.
-    Answer { ticket: u64, unused: Option<Wish> },
+    Request(PermitRequest),
+    /// What became of a permit: used, or the request it was for comes back.
+    Answer { ticket: u64, unused: Option<PermitRequest> },
 }
 
 /// A shard that wants to IDENTIFY.
 #[derive(Debug)]
-pub(crate) struct Wish {
-    shard: Arc<Shard>,
+pub(crate) struct PermitRequest {
+    shard: Arc<ShardState>,
     /// Where the permit goes.
-    permits: mpsc::Sender<Granted>,
+    permits: mpsc::Sender<PermitGrant>,
     /// Closed when the connection no longer waits.
-    go: oneshot::Sender<()>,
+    connection: oneshot::Sender<()>,
 }
 
 /// A permit, in the hands of the shard's own task.
 #[derive(Debug)]
-pub(crate) struct Granted {
+pub(crate) struct PermitGrant {
     ticket: u64,
     valid_until: BootTime,
-    wish: Wish,
+    request: PermitRequest,
 }
 
 pub(crate) fn channel() -> (IdentifyClient, mpsc::Receiver<Message>) {
@@ -56,15 +56,15 @@ pub(crate) fn channel() -> (IdentifyClient, mpsc::Receiver<Message>) {
 
 impl IdentifyClient {
     /// The queue for one connection, and where its permits come.
-    pub(crate) fn queue_for(&self, shard: Arc<Shard>) -> (PermitQueue, mpsc::Receiver<Granted>) {
-        // One connection has one wish at a time.
+    pub(crate) fn queue_for(&self, shard: Arc<ShardState>) -> (PermitQueue, mpsc::Receiver<PermitGrant>) {
+        // One connection has one request at a time.
         let (permits, granted) = mpsc::channel(1);
         (PermitQueue { client: self.clone(), shard, permits }, granted)
     }
 
-    /// A permit was not used: its wish asks again.
-    pub(crate) async fn give_back(&self, granted: Granted) {
-        let answer = Message::Answer { ticket: granted.ticket, unused: Some(granted.wish) };
+    /// A permit was not used: its request asks again.
+    pub(crate) async fn give_back(&self, granted: PermitGrant) {
+        let answer = Message::Answer { ticket: granted.ticket, unused: Some(granted.request) };
         // A client task that has ended has a process that ends.
         let _ = self.messages.send(answer).await;
     }
@@ -75,16 +75,16 @@ impl IdentifyClient {
     }
 }
 
-impl Granted {
+impl PermitGrant {
     /// It is in time, and its connection still waits for it.
     pub(crate) fn is_good(&self, now: BootTime) -> bool {
-        now <= self.valid_until && !self.wish.go.is_closed()
+        now <= self.valid_until && !self.request.connection.is_closed()
     }
 
     /// Uses the permit for an IDENTIFY that is about to go out. Returns the ticket to be reported.
-    pub(crate) fn go(self) -> u64 {
+    pub(crate) fn use_permit(self) -> u64 {
         // Checked just before; a connection that is gone since then has not used it, and counting it as used is safe.
-        let _ = self.wish.go.send(());
+        let _ = self.request.connection.send(());
         self.ticket
     }
 }
@@ -93,17 +93,17 @@ impl Granted {
 #[derive(Clone, Debug)]
 pub(crate) struct PermitQueue {
     client: IdentifyClient,
-    shard: Arc<Shard>,
-    permits: mpsc::Sender<Granted>,
+    shard: Arc<ShardState>,
+    permits: mpsc::Sender<PermitGrant>,
 }
 
 impl PermitQueue {
     /// Requests a permit until the returned receiver is dropped. The permit goes to the connection's own receiver.
     pub(crate) fn enqueue(&self) -> oneshot::Receiver<()> {
-        let (go, waits) = oneshot::channel();
+        let (connection, waits) = oneshot::channel();
         self.shard.set_status(fleet_model::ShardStatus::Queued, "");
-        let wish = Wish { shard: self.shard.clone(), permits: self.permits.clone(), go };
-        if let Err(error) = self.client.messages.try_send(Message::Wish(wish)) {
+        let request = PermitRequest { shard: self.shard.clone(), permits: self.permits.clone(), connection };
+        if let Err(error) = self.client.messages.try_send(Message::Request(request)) {
             // Full would mean thousands of shards; closed means that the process ends.
             tracing::error!(shard.id = %self.shard.number(), "cannot queue a request to identify; retrying");
             let messages = self.client.messages.clone();

@@ -1,7 +1,7 @@
-//! Whether this worker may run its shards: its own reckoning of the lease.
+//! The worker's own view of its lease: whether it may run its shards.
 //!
 //! A renewal counts from the moment it was *sent*, and the worker uses the TTL less 20 %: so its window always ends before
-//! anybody else thinks that it has. Either path renews, the coordinator's acknowledgement or the store's; a refusal by
+//! any other process thinks that it has. Either path renews, the coordinator's acknowledgement or the store's; a refusal by
 //! either ends it at once and for good.
 
 use std::{
@@ -21,7 +21,7 @@ const MOST_PENDING: usize = 64;
 /// The end of a lease that was refused, or never given.
 const OVER: u64 = 0;
 
-/// One life's lease, as its shards look at it: a clone sees every change at once.
+/// The lease of one incarnation, as its shards look at it: a clone sees every change at once.
 #[derive(Clone, Debug, Default)]
 pub struct LeaseWindow {
     ends_at_ms: Arc<AtomicU64>,
@@ -40,7 +40,7 @@ impl LeaseWindow {
     }
 }
 
-/// The reckoning of one life. Clones are the same lease: the link renews it with what the coordinator acknowledges, the
+/// The reckoning of one incarnation's lease. Clones are the same lease: the link renews it with what the coordinator acknowledges, the
 /// renewal task with what the store grants, and neither waits for the other.
 #[derive(Clone, Debug, Default)]
 pub struct Lease {
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_renewal_counts_from_when_it_was_sent() {
+    fn renewal_counts_from_when_it_was_sent() {
         let lease = Lease::default();
         let window = lease.window().clone();
         assert!(!window.is_open(at(0)), "a lease that was not given");
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn an_acknowledgement_of_nothing_renews_nothing() {
+    fn unknown_acknowledgement_renews_nothing() {
         let lease = Lease::default();
         lease.report_sent(2, at(10));
         lease.report_acknowledged(7, TTL);
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_for_good() {
+    fn refusal_is_final() {
         let lease = Lease::default();
         let window = lease.window().clone();
         lease.renewed(at(1_000), TTL);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_never_acknowledged_is_forgotten() {
+    fn unacknowledged_reports_are_forgotten() {
         let lease = Lease::default();
         for sequence in 0..1_000 {
             lease.report_sent(sequence, at(sequence));

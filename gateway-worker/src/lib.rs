@@ -4,19 +4,20 @@
 //! gateway connection and one [cache]. Permits to IDENTIFY come from the coordinator. Queries are answered from what
 //! the shards publish, without asking their tasks.
 //!
-//! A bot is an [`EventHandler`] and a `main` that calls [`run`]. What it needs of the platform is exported here, the [`Bridge`] and the
-//! types of its answers ([`v1`], [`convert`]) among it.
+//! A bot is an [`EventHandler`] and a `main` that calls [`run`]. Everything that it needs of the platform is exported here,
+//! including the [`Bridge`] and the types of its answers ([`v1`], [`convert`]).
 
 mod bot;
 pub mod cache;
+mod callbacks;
 mod checkpoints;
 pub mod clock;
 pub mod config;
 mod discord;
+mod event;
 mod gateway_address;
 pub mod handler;
 mod handoff;
-mod hooks;
 mod identify;
 pub mod lease;
 mod link;
@@ -29,6 +30,7 @@ mod rpc;
 mod run;
 mod service;
 pub mod shard;
+pub mod shard_state;
 pub mod shards;
 mod singleton;
 pub mod status;
@@ -42,9 +44,9 @@ pub use async_trait::async_trait;
 pub use checkpoints::Keep;
 pub use config::{Args, Config};
 pub use discord::TokenRefused;
+pub use event::{Event, EventError, Mark, Wanted};
 pub use handler::{
-    Command, Context, Event, EventError, EventHandler, Mark, NoHandler, RequestError, ShardMessage,
-    ShardRequest, Taken, Wanted,
+    Command, Context, EventHandler, MessageOutcome, NoHandler, RequestError, ShardMessage, ShardRequest,
 };
 pub use link::LinkError;
 pub use relay::Relay;

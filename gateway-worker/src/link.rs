@@ -1,9 +1,10 @@
-//! The worker's tie to the fleet: registers, reports, obeys; keeps the lease or lets everything go.
+//! The worker's membership in the fleet: registers, reports, applies assignments; keeps the lease or closes every shard.
 //!
-//! A worker's *life* is one incarnation: from a registration until its lease is refused or the process stops. A broken
-//! stream does not end a life: the shards run on while the lease lasts, the store renews it, and the worker registers again
+//! A membership lasts for one incarnation: from a registration until its lease is refused or the process stops. A broken
+//! stream does not end it: the shards run on while the lease lasts, the store renews it, and the worker registers again
 //! with what it runs. A lapsed lease does not end it either: the shards close their sockets by themselves, keep their
-//! sessions, and go on when the lease is back. Only a refusal does: then every shard is closed and a new life begins.
+//! sessions, and go on when the lease is back. Only a refusal does: then every shard is closed and the worker registers as a new
+//! incarnation.
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,7 +32,7 @@ mod session;
 
 use draining::Draining;
 use registration::RegisterFailure;
-use renewals::{Renewals, StoreWord};
+use renewals::{Renewals, StoreAnswer};
 use session::SessionEnd;
 
 /// The first wait before a coordinator is tried again that could not be reached; it doubles up to [`LONGEST_WAIT`].
@@ -43,7 +44,7 @@ pub(crate) struct LinkParts {
     pub(crate) config: Config,
     pub(crate) store: Arc<dyn FleetStore>,
     pub(crate) shards: ShardSet,
-    /// Told whenever a shard's status changes.
+    /// Notified whenever a shard's status changes.
     pub(crate) changed: Arc<Notify>,
     pub(crate) advertise_url: String,
     pub(crate) incarnation: Arc<ArcSwap<Incarnation>>,
@@ -67,7 +68,7 @@ pub(crate) struct Link {
     /// Known once the worker has registered.
     gateway: Option<Arc<GatewaySettings>>,
     worker: WorkerId,
-    /// The highest term that was obeyed.
+    /// The highest term seen.
     term: Term,
     assignment: Assignment,
     report_sequence: u64,
@@ -78,7 +79,7 @@ pub(crate) struct Link {
 }
 
 /// One incarnation.
-struct Life {
+struct Membership {
     incarnation: Incarnation,
     lease: Lease,
     /// What the coordinator said; a guess before the first registration.
@@ -87,7 +88,7 @@ struct Life {
     renewals: Renewals,
 }
 
-impl Life {
+impl Membership {
     fn new(incarnation: Incarnation, store: Arc<dyn FleetStore>) -> Self {
         let lease = Lease::default();
         Self {
@@ -100,8 +101,8 @@ impl Life {
     }
 }
 
-/// How a life ended.
-enum LifeEnd {
+/// How a membership ended.
+enum MembershipEnd {
     /// The lease was refused.
     Refused,
     /// The process stops, and everything is given away or closed.
@@ -123,21 +124,22 @@ impl Link {
         }
     }
 
-    /// Lives one life after another until the process is told to stop. Every gateway socket is closed on return.
+    /// Runs one membership after another until the process is told to stop. Every gateway socket is closed on return.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), LinkError> {
         let mut incarnation: Incarnation = (**self.parts.incarnation.load()).clone();
         let mut wait = FIRST_WAIT;
         loop {
             let began = BootTime::now();
-            let end = self.live(Life::new(incarnation, self.parts.store.clone()), &stop).await;
-            // Whatever ended it: nothing runs on without a lease.
+            let end =
+                self.run_membership(Membership::new(incarnation, self.parts.store.clone()), &stop).await;
+            // Nothing runs on without a lease.
             self.parts.shards.stop_all().await;
             self.parts.registered.send_replace(None);
             match end? {
-                LifeEnd::Stopped => return Ok(()),
-                LifeEnd::Refused => {
+                MembershipEnd::Stopped => return Ok(()),
+                MembershipEnd::Refused => {
                     self.parts.metrics.count_refused();
-                    tracing::warn!("the lease was refused: every shard is closed, registering anew");
+                    tracing::warn!("lease refused; all shards closed, registering as a new incarnation");
                     self.assignment = Assignment::default();
                     incarnation = process::settings::random_incarnation();
                     self.parts.incarnation.store(Arc::new(incarnation.clone()));
@@ -153,31 +155,35 @@ impl Link {
         }
     }
 
-    async fn live(&mut self, mut life: Life, stop: &CancellationToken) -> Result<LifeEnd, LinkError> {
+    async fn run_membership(
+        &mut self,
+        mut membership: Membership,
+        stop: &CancellationToken,
+    ) -> Result<MembershipEnd, LinkError> {
         let mut wait = FIRST_WAIT;
         let mut name_taken_since = None;
         // Where everything is started at once, the first try fails and the next does not: no warning.
         let mut is_first_try = true;
         let mut said = String::new();
         loop {
-            let failure = match self.register(&mut life).await {
+            let failure = match self.register(&mut membership).await {
                 Ok(channel) => {
                     name_taken_since = None;
                     is_first_try = false;
                     said.clear();
                     let since = BootTime::now();
-                    let end = self.serve_session(&mut life, channel, stop).await;
+                    let end = self.serve_session(&mut membership, channel, stop).await;
                     // A stream that breaks at once, time after time, is no reason to hurry.
                     if BootTime::now().since(since) > LONGEST_WAIT {
                         wait = FIRST_WAIT;
                     }
                     match end {
-                        SessionEnd::Stopped => return Ok(LifeEnd::Stopped),
-                        SessionEnd::Refused => return Ok(LifeEnd::Refused),
+                        SessionEnd::Stopped => return Ok(MembershipEnd::Stopped),
+                        SessionEnd::Refused => return Ok(MembershipEnd::Refused),
                         SessionEnd::Broken(why) => why,
                     }
                 }
-                Err(RegisterFailure::Revoked) => return Ok(LifeEnd::Refused),
+                Err(RegisterFailure::Revoked) => return Ok(MembershipEnd::Refused),
                 Err(RegisterFailure::NameTaken { why, patience }) => {
                     let since = *name_taken_since.get_or_insert_with(BootTime::now);
                     if BootTime::now().since(since) >= patience {
@@ -192,7 +198,7 @@ impl Link {
                 tracing::warn!(coordinator = %self.parts.config.coordinator.as_str(), "{failure}");
                 said = failure;
             }
-            if let Some(end) = self.wait_without_coordinator(&mut life, wait, stop).await {
+            if let Some(end) = self.wait_without_coordinator(&mut membership, wait, stop).await {
                 return Ok(end);
             }
             wait = (wait * 2).min(LONGEST_WAIT);
@@ -202,15 +208,15 @@ impl Link {
     /// Waits before the next try, renewing the lease through the store meanwhile.
     async fn wait_without_coordinator(
         &mut self,
-        life: &mut Life,
+        membership: &mut Membership,
         wait: Duration,
         stop: &CancellationToken,
-    ) -> Option<LifeEnd> {
+    ) -> Option<MembershipEnd> {
         // Shards waiting all at once for a coordinator that comes back would all ask at once.
         let wait = wait.mul_f64(0.5 + rand::random::<f64>() / 2.0);
-        // One that drains waits for whoever could take its shards, but not for a coordinator that stopped as well.
+        // A worker that drains waits for a worker that could take its shards, but not for a coordinator that stopped too.
         if let Some(draining) = &mut self.draining {
-            draining.is_alone(Instant::now());
+            draining.coordinator_lost(Instant::now());
         }
         let waiting = tokio::time::sleep(wait);
         tokio::pin!(waiting);
@@ -219,32 +225,32 @@ impl Link {
                 () = stop.cancelled(), if !self.is_stopping() => {
                     self.begin_stopping();
                     if let Some(draining) = &mut self.draining {
-                        draining.is_alone(Instant::now());
+                        draining.coordinator_lost(Instant::now());
                     }
                 }
-                () = until(self.drain_ends_at()) => return Some(LifeEnd::Stopped),
+                () = until(self.drain_ends_at()) => return Some(MembershipEnd::Stopped),
                 () = self.parts.shards.one_closed() => {}
                 () = &mut waiting => return None,
-                word = life.renewals.news() => {
-                    if !self.take_store_word(word) {
-                        return Some(LifeEnd::Refused);
+                word = membership.renewals.news() => {
+                    if !self.take_store_answer(word) {
+                        return Some(MembershipEnd::Refused);
                     }
                 }
             }
         }
     }
 
-    /// Takes the store's word in. False when it refused the lease.
-    fn take_store_word(&mut self, word: StoreWord) -> bool {
+    /// Takes an answer of the store. False when it refused the lease.
+    fn take_store_answer(&mut self, word: StoreAnswer) -> bool {
         if word.refused {
-            tracing::warn!("the store refuses the lease");
+            tracing::warn!("store refused the lease");
             return false;
         }
         self.term = self.term.max(word.term);
         self.parts.status.send_if_modified(|status| {
             let news = status.store != word.answers;
             if let (true, Err(error)) = (news, &word.answers) {
-                tracing::warn!(%error, "the lease can't be renewed through the store");
+                tracing::warn!(%error, "cannot renew the lease through the store");
             }
             status.store = word.answers;
             news
@@ -259,44 +265,44 @@ impl Link {
 
     fn begin_stopping(&mut self) {
         let held = self.parts.shards.running().0.len();
-        self.draining = Some(Draining::by(self.parts.config.drain_timeout, held, Instant::now()));
+        self.draining = Some(Draining::before_stop(self.parts.config.drain_timeout, held, Instant::now()));
     }
 
-    /// The coordinator says that the worker is to go.
-    fn begin_going(&mut self) {
+    /// Begins the drain that the coordinator requested.
+    fn begin_requested_drain(&mut self) {
         let held = self.parts.shards.running().0.len();
         let timeout = self.parts.config.drain_timeout;
-        self.draining.get_or_insert(Draining::told(timeout, held, Instant::now()));
+        self.draining.get_or_insert(Draining::requested(timeout, held, Instant::now()));
     }
 
     fn drain_ends_at(&self) -> Option<Instant> {
         self.draining.and_then(|draining| draining.ends_at())
     }
 
-    /// Makes what runs what the coordinator says. Older words are dropped.
-    fn obey(&mut self, life: &Life, assignment: Assignment) {
+    /// Applies an assignment.
+    fn apply_assignment(&mut self, membership: &Membership, assignment: Assignment) {
         // Registration sets it, and every assignment follows one.
         let Some(gateway) = &self.gateway else { return };
-        self.parts.shards.obey(&assignment, life.lease.window(), gateway);
+        self.parts.shards.apply(&assignment, membership.lease.window(), gateway);
         self.assignment = assignment;
         self.parts.status.send_modify(|status| status.assigned = self.assignment.shards.len());
     }
 
     /// What the next report says.
-    fn next_report(&mut self, life: &mut Life, leaving: bool) -> v1::WorkerReport {
+    fn next_report(&mut self, membership: &mut Membership, leaving: bool) -> v1::WorkerReport {
         let now = BootTime::now();
         self.forget_departed();
-        self.parts.shards.give_up_stuck(life.ttl / 2, now);
+        self.parts.shards.give_up_stuck(membership.ttl / 2, now);
         self.report_sequence += 1;
-        life.lease.report_sent(self.report_sequence, now);
+        membership.lease.report_sent(self.report_sequence, now);
         v1::WorkerReport {
             worker_id: self.worker.to_string(),
-            incarnation: life.incarnation.to_string(),
+            incarnation: membership.incarnation.to_string(),
             sequence: self.report_sequence,
             assignment_revision: self.assignment.revision,
             term: self.term.0,
             shards: self.parts.shards.reports().into_iter().map(Into::into).collect(),
-            rss_bytes: crate::metrics::resident_bytes().unwrap_or(0),
+            rss_bytes: crate::status::resident_bytes().unwrap_or(0),
             draining: self.draining.is_some(),
             released: convert::shard_epochs(self.parts.shards.given_up()),
             leaving,
@@ -323,7 +329,7 @@ impl Link {
                     newer
                 });
             }
-            Err(error) => tracing::warn!(%error, "a routing table that makes no sense"),
+            Err(error) => tracing::warn!(%error, "invalid routing table ignored"),
         }
         self.forget_departed();
     }
@@ -333,13 +339,13 @@ impl Link {
         self.parts.shards.forget_departed(&routes, BootTime::now());
     }
 
-    fn announce(&self, life: &Life, channel: Channel) {
+    fn announce(&self, membership: &Membership, channel: Channel) {
         let registered =
-            Registered { channel, worker: self.worker.clone(), incarnation: life.incarnation.clone() };
+            Registered { channel, worker: self.worker.clone(), incarnation: membership.incarnation.clone() };
         self.parts.registered.send_replace(Some(registered));
         self.parts.status.send_modify(|status| {
             status.coordinator = Ok(());
-            status.lease = Some(life.lease.window().clone());
+            status.lease = Some(membership.lease.window().clone());
         });
     }
 }

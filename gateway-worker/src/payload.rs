@@ -1,4 +1,4 @@
-//! What is read of a payload without parsing all of it.
+//! Reads single fields of a payload without parsing all of it.
 
 use std::{fmt, time::Duration};
 
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn the_guild_of_an_event_is_its_guild_id_or_its_own_id() {
+    fn guild_of_an_event_is_its_guild_id_or_its_own_id() {
         let of = |name: &str, d: &str| guild_of(name, &format!(r#"{{"t":"{name}","s":1,"op":0,"d":{d}}}"#));
         assert_eq!(of("MESSAGE_CREATE", r#"{"id":"7","guild_id":"5","author":{"id":"9"}}"#), Some(5));
         assert_eq!(of("MESSAGE_CREATE", r#"{"id":"7","message_reference":{"guild_id":"5"}}"#), None);
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interaction_is_as_old_as_its_id() {
+    fn interaction_is_as_old_as_its_id() {
         let id = 1_000_000_000_u64 << 22;
         let made_at = 1_000_000_000 + DISCORD_EPOCH_MS;
         let text = format!(r#"{{"t":"INTERACTION_CREATE","s":1,"op":0,"d":{{"id":"{id}"}}}}"#);

@@ -1,4 +1,4 @@
-//! A shard's events as the relay gets them: what [the relay](::relay) is for, in the words of this crate.
+//! Feeds a shard's events to [the relay](::relay).
 
 use std::sync::Arc;
 
@@ -7,31 +7,23 @@ use ::relay::{
     RelayStatus, RelayStore, Waiting,
 };
 use checkpoint::PendingEvent;
-use fleet_model::{ShardNumber, WorkerId};
-use shard_bridge::Bridge;
 use tokio::runtime::Handle;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    bot::Queued,
-    handler::{Event, Mark},
-    shard::Shard,
-    shards::RunningShards,
+    event::{Event, Mark, queued::Queued},
+    shard_state::ShardState,
 };
 
 mod commands;
 
-use commands::OverBridge;
-
-/// Whoever runs this shard keeps the streams for all: every fleet has it.
-const KEEPER: ShardNumber = ShardNumber(0);
+pub(crate) use commands::BridgeSender;
 
 /// Where events are relayed to, and which.
 #[derive(Clone)]
 pub struct Relay {
     /// The streams.
     pub store: Arc<dyn RelayStore>,
-    /// The same, when they are Redis's: there the relay keeps them, and reads what bots send to the gateway.
+    /// The same streams in Redis, where the relay trims them and reads commands that bots publish.
     pub redis: Option<RedisRelay>,
     /// Which events.
     pub names: EventNames,
@@ -49,7 +41,7 @@ impl Relay {
     }
 }
 
-/// What the relays of a worker's shards have in common.
+/// What the relays of a worker's shards share.
 #[derive(Clone)]
 pub(crate) struct Relaying {
     pub(crate) relay: Relay,
@@ -60,24 +52,7 @@ pub(crate) struct Relaying {
 }
 
 impl Relaying {
-    /// Keeps Redis's streams, on whichever worker runs shard 0, and sends what bots publish for the gateway.
-    pub(crate) fn serve(
-        &self,
-        worker: &WorkerId,
-        shards: RunningShards,
-        bridge: Bridge,
-        tasks: &TaskTracker,
-        stop: &CancellationToken,
-    ) {
-        let Some(redis) = &self.relay.redis else { return };
-        let acts = move || shards.may_act_for(KEEPER);
-        tasks.spawn(::relay::keeper::run(redis.clone(), self.metrics.clone(), acts.clone(), stop.clone()));
-        let send = Arc::new(OverBridge(bridge));
-        let (worker, metrics) = (worker.clone(), self.metrics.clone());
-        tasks.spawn(::relay::commands::run(redis.clone(), worker, send, metrics, acts, stop.clone()));
-    }
-
-    pub(crate) fn of_shard(&self, shard: &Shard) -> ShardRelay {
+    pub(crate) fn of_shard(&self, shard: &ShardState) -> ShardRelay {
         let outbox = Outbox::start(OutboxParts {
             store: self.relay.store.clone(),
             bounds: self.bounds,
@@ -91,7 +66,7 @@ impl Relaying {
     }
 }
 
-/// One shard's.
+/// The part of one shard.
 #[derive(Clone, Debug)]
 pub(crate) struct ShardRelay {
     pub(crate) outbox: Outbox,
@@ -104,13 +79,13 @@ impl ShardRelay {
         self.names.has(name)
     }
 
-    /// Relays it, if it is to be.
+    /// Relays an item if its name is relayed.
     pub(crate) fn push(&self, queued: &Queued) {
         match queued {
             Queued::Event(event) if self.wants(event.name()) => self.outbox.push(waiting(event)),
-            Queued::Gap(told) => {
+            Queued::Gap(gap) => {
                 let at = position(queued.position());
-                self.outbox.push(Waiting::gap(told.gap.until_unix_ms, &told.text, at));
+                self.outbox.push(Waiting::gap(gap.gap.until_unix_ms, &gap.text, at));
             }
             // What was set aside was relayed when it came.
             Queued::Event(_) | Queued::Replay(_) => {}
@@ -137,7 +112,7 @@ fn waiting(event: &Event) -> Waiting {
     }
 }
 
-/// For a checkpoint: what bot code is done with, or never was given.
+/// Converts an entry for a checkpoint: bot code has handled it, or does not want it.
 pub(crate) fn as_pending(waiting: &Waiting) -> ((u64, u64), PendingEvent) {
     let Position { session, sequence } = waiting.position;
     let pending = PendingEvent {

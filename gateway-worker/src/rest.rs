@@ -1,4 +1,4 @@
-//! The worker's REST proxy: its settings, and how it is put together. What it does is `discord-rest`'s.
+//! Settings and assembly of the worker's REST proxy, which the crate `discord-rest` implements.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -48,7 +48,7 @@ pub struct RestArgs {
     pub rest_allow_gateway: bool,
 }
 
-/// Settings that are known to be good.
+/// Checked settings.
 #[derive(Clone, Copy, Debug)]
 pub struct RestConfig {
     /// Where the proxy listens.
@@ -66,10 +66,10 @@ pub struct RestConfig {
 }
 
 impl RestArgs {
-    /// Checks them.
+    /// Checks the flags.
     ///
     /// # Errors
-    /// The first that does not fit, in one line.
+    /// The first invalid flag, in one line.
     pub fn into_config(self) -> Result<RestConfig, SettingsError> {
         if self.rest_longest_wait > LONGEST_WAIT {
             return Err(SettingsError::new("--rest-longest-wait (REST_LONGEST_WAIT)", "it takes at most 1m"));
@@ -85,14 +85,14 @@ impl RestArgs {
     }
 }
 
-/// Who keeps the budget of Discord's REST limits.
+/// Where the budget of Discord's REST limits is kept.
 #[derive(Clone, Debug)]
 pub enum RestBudget {
     /// Redis, for the whole fleet; while it is away each worker keeps to its own share.
     Redis {
         /// Where.
         url: Box<RedisUrl>,
-        /// What its keys begin with.
+        /// The prefix of its keys.
         prefix: KeyPrefix,
     },
     /// All workers of this process.
@@ -100,7 +100,7 @@ pub enum RestBudget {
 }
 
 impl RestBudget {
-    /// One for all workers that are given a clone.
+    /// Creates a budget for all workers that get a clone.
     pub fn memory() -> Self {
         Self::Memory(Arc::new(MemoryBudget::new(Rules::default())))
     }
@@ -116,7 +116,7 @@ pub(crate) struct Proxy {
 /// Starts serving.
 ///
 /// # Errors
-/// No way to Discord can be set up; in one line.
+/// The client for Discord cannot be set up; in one line.
 pub(crate) fn start(
     rest: Rest,
     (config, api): (RestConfig, Option<&ApiOrigin>),
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_listens_everywhere_is_reached_on_the_loopback() {
+    fn unspecified_address_is_reached_on_the_loopback() {
         for (listens, reached) in
             [("0.0.0.0:7", "127.0.0.1:7"), ("[::]:7", "[::1]:7"), ("10.0.0.1:7", "10.0.0.1:7")]
         {

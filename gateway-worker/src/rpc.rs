@@ -1,4 +1,4 @@
-//! What the coordinator and the other workers ask this one.
+//! The gRPC service for the coordinator and the other workers.
 
 use std::sync::Arc;
 
@@ -92,10 +92,10 @@ impl GatewayWorker for WorkerService {
         let shard = shard.ok_or_else(|| {
             Status::not_found(format!("shard {shard_id} does not run here at epoch {epoch}"))
         })?;
-        let copying = shard.desk().begin(&shard);
+        let copying = shard.copy_slot().begin(shard.state());
         let copying = copying.map_err(|refused| Status::failed_precondition(refused.to_string()))?;
         tracing::debug!(shard.id = shard_id, to.id = worker_id, "the shard is being copied");
-        Ok(Response::new(copy_shard::send(shard, copying, self.format.now(), &self.runtime)))
+        Ok(Response::new(copy_shard::send(shard.state().clone(), copying, self.format.now(), &self.runtime)))
     }
 
     async fn replay_set_aside(

@@ -1,4 +1,4 @@
-//! A whole worker as one call: what a bot's `main` is.
+//! A whole worker as one call: the `main` of a bot.
 
 use std::{process::ExitCode, sync::Arc};
 

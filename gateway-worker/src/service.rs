@@ -1,8 +1,8 @@
-//! The worker as a whole: binds its ports, serves, runs its shards, gives them away, stops.
+//! The worker as a whole: binds its ports, serves, runs its shards, hands them off, stops.
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -11,7 +11,7 @@ use ::relay::{RelayMetrics, RelayStatus};
 use altergolden_proto::{DESCRIPTORS, v1::gateway_worker_server::GatewayWorkerServer};
 use arc_swap::ArcSwap;
 use checkpoint::{CheckpointStore, SetAsideStore};
-use discord_rest::{Rest, RestMetrics};
+use discord_rest::Rest;
 use event_bus::EventBus;
 use fleet_model::{Routes, WorkerId};
 use fleet_store::FleetStore;
@@ -19,46 +19,44 @@ use futures_util::future::BoxFuture;
 use process::{
     server::{Limits, Listener, serve_grpc},
     settings,
-    telemetry::{
-        health::{BindError, HealthServer},
-        metrics::Metrics,
-    },
+    telemetry::health::{BindError, HealthServer},
 };
-use shard_bridge::{Bridge, BridgeMetrics, BridgeParts, Hub};
+use shard_bridge::{Bridge, BridgeParts, Hub};
 use tokio::{
-    net::{UdpSocket, lookup_host},
     sync::{Notify, watch},
-    time::Instant,
+    task::JoinHandle,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{service, transport::Uri};
+use tokio_util::sync::CancellationToken;
+use tonic::{service::Routes as GrpcRoutes, transport};
 
 use crate::{
-    bot::{Bot, Care},
-    checkpoints::{CheckpointMetrics, Checkpoints, Pace, WrittenFormat},
+    bot::{BotCode, EventQueues, Suspects},
+    callbacks::CallbackSlots,
+    checkpoints::{Checkpoints, Pace, WrittenFormat},
     config::Config,
     discord::{self, TokenRefused},
     handler::{EventHandler, Tools},
-    hooks::{HookMetrics, Places},
     identify,
     link::{Link, LinkError, LinkParts},
-    metrics::{LinkMetrics, ShardMetrics, WorkerCollector},
     relay::{Relay, Relaying},
-    rest::{self, RestBudget},
+    rest::RestBudget,
     rpc::WorkerService,
     shards::{RunningShards, ShardParts, ShardSet},
+    singleton::Singletons,
     status::{LinkStatus, WorkerHealth},
     threads::Threads,
 };
 
+mod address;
+mod metrics;
+mod tasks;
+
+use address::advertised;
+use metrics::WorkerMetrics;
+use tasks::Servers;
+
 /// How long handlers that are under way may take to end when the process stops.
 const HANDLERS_END: Duration = Duration::from_secs(5);
-/// How often problems are checked, to record when they began.
-const OBSERVE: Duration = Duration::from_secs(1);
-/// Time between two look-ups of a name that is not there yet.
-const LOOK_UP_AGAIN: Duration = Duration::from_secs(1);
-/// Time between two warnings of the same problem: a name that nobody ever sets up must not be overlooked.
-const WARN_AGAIN: Duration = Duration::from_mins(1);
 
 /// What the worker is given from outside.
 pub struct Parts {
@@ -68,9 +66,9 @@ pub struct Parts {
     pub checkpoints: Arc<dyn CheckpointStore>,
     /// Where events are set aside.
     pub set_aside: Arc<dyn SetAsideStore>,
-    /// The way of broadcasts.
+    /// The event bus, which carries broadcasts.
     pub bus: Arc<dyn EventBus>,
-    /// Who keeps the budget of Discord's REST limits.
+    /// Where the budget of Discord's REST limits is kept.
     pub rest: RestBudget,
     /// Bot code.
     pub handler: Arc<dyn EventHandler>,
@@ -81,16 +79,16 @@ pub struct Parts {
 /// The worker can't start, or can't go on.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
-    /// The gRPC port can't be had.
-    #[error("can't listen on {address} (--worker-listen): {source}")]
+    /// The gRPC port cannot be bound.
+    #[error("cannot bind {address} (--worker-listen): {source}")]
     Listen {
         /// Where.
         address: SocketAddr,
         /// Why.
         source: io::Error,
     },
-    /// The REST proxy's port can't be had.
-    #[error("can't listen on {address} (--rest-listen): {source}")]
+    /// The REST proxy's port cannot be bound.
+    #[error("cannot bind {address} (--rest-listen): {source}")]
     RestListen {
         /// Where.
         address: SocketAddr,
@@ -100,10 +98,10 @@ pub enum WorkerError {
     /// The REST proxy can't be set up.
     #[error("the REST proxy: {0}")]
     Rest(String),
-    /// The health port can't be had.
+    /// The health port cannot be bound.
     #[error(transparent)]
     Health(#[from] BindError),
-    /// It listens everywhere and can't tell where that is for others.
+    /// It listens on all addresses, and none for others was found.
     #[error("--worker-advertise (WORKER_ADVERTISE): must be set, as {0}")]
     Advertise(String),
     /// Discord refused the token.
@@ -113,7 +111,7 @@ pub enum WorkerError {
     #[error(transparent)]
     Link(#[from] LinkError),
     /// There are no threads for shards or handlers.
-    #[error("threads can't be started: {0}")]
+    #[error("cannot start threads: {0}")]
     Threads(io::Error),
     /// Others can't reach it any more: it must not run on half alive.
     #[error("the gRPC server ended: {0}")]
@@ -171,65 +169,32 @@ impl Worker {
     /// The future is boxed so that it is compiled in this crate, not in each program that polls it.
     ///
     /// # Errors
-    /// Discord refused the token, there is no address to tell others, or another worker has its name.
+    /// Discord refused the token, there is no address to advertise, or another worker has its name.
     pub fn run(self, stop: CancellationToken) -> BoxFuture<'static, Result<(), WorkerError>> {
         Box::pin(self.work(stop))
     }
 
     async fn work(self, stop: CancellationToken) -> Result<(), WorkerError> {
         let Self { config, parts, listener, address, health, rest } = self;
+        let worker = config.worker.clone();
+        let servers = Servers::default();
+        let metrics = WorkerMetrics::default();
         let (routes, routes_reader) = watch::channel(Arc::new(Routes::default()));
-        // The servers outlive the shards: who is asked about a shard that closes can say so.
-        let servers_stop = CancellationToken::new();
-        let tasks = TaskTracker::new();
-        let (rest_address, rest_metrics) = (rest.address(), RestMetrics::default());
-        let settings = (config.rest, config.api.as_ref());
-        let known = (routes_reader.clone(), rest_metrics.clone());
-        let own = (config.worker.clone(), &config.token);
-        let rest = rest::start(rest, settings, own, parts.rest, known, (&tasks, &servers_stop))
-            .map_err(WorkerError::Rest)?;
+        let (registered, registered_reader) = watch::channel(None);
+        let (status, status_reader) = watch::channel(LinkStatus::default());
+
+        let rest_address = rest.address();
+        let rest = servers.rest(rest, &config, parts.rest, routes_reader.clone(), &metrics)?;
         if let Err(refused) = discord::check_token(&config.token, &rest.authority).await {
-            servers_stop.cancel();
-            tasks.close();
-            tasks.wait().await;
+            servers.end().await;
             return Err(refused.into());
         }
 
-        let worker = config.worker.clone();
         let incarnation = Arc::new(ArcSwap::from_pointee(settings::random_incarnation()));
         let shards = RunningShards::new(worker.clone());
-        let changed = Arc::new(Notify::new());
-        let (registered, registered_reader) = watch::channel(None);
-        let (status, status_reader) = watch::channel(LinkStatus::default());
-        let (shard_metrics, link_metrics) = (ShardMetrics::default(), LinkMetrics::default());
-        let (bridge_metrics, checkpoint_metrics) = (BridgeMetrics::default(), CheckpointMetrics::default());
-        let dispatch_metrics = dispatch::DispatchMetrics::default();
-        let relaying = parts.relay.map(|relay| Relaying {
-            relay,
-            bounds: ::relay::Bounds { events: config.limits.items, bytes: config.limits.bytes },
-            metrics: RelayMetrics::default(),
-            status: RelayStatus::default(),
-            runtime: tokio::runtime::Handle::current(),
-        });
-        let hook_metrics = HookMetrics::default();
-        let registry = Metrics::new(&config.metrics_prefix, |registry| {
-            shard_metrics.register(registry);
-            link_metrics.register(registry);
-            bridge_metrics.register(registry);
-            checkpoint_metrics.register(registry);
-            dispatch_metrics.register(registry);
-            if let Some(relaying) = &relaying {
-                relaying.metrics.register(registry);
-            }
-            shards.command_metrics().register(registry);
-            hook_metrics.register(registry);
-            rest_metrics.register(registry);
-            let collector = WorkerCollector { shards: shards.clone(), link: status_reader.clone() };
-            registry.register_collector(Box::new(collector));
-        });
-        let (identify, wishes) = identify::channel();
-        let hub = Hub::new(parts.bus.clone(), bridge_metrics.clone());
-
+        let relaying = parts.relay.map(|relay| build_relaying(relay, &config));
+        let registry =
+            metrics.registry(&config.metrics_prefix, relaying.as_ref(), &shards, status_reader.clone());
         let health_source = WorkerHealth {
             worker: worker.clone(),
             link: status_reader,
@@ -240,73 +205,58 @@ impl Worker {
             rest_address,
             clock: Mutex::default(),
         };
-        let health_source = Arc::new(health_source);
-        tasks.spawn(health.serve(health_source.clone(), registry, servers_stop.clone()));
-        tasks.spawn(servers_stop.clone().run_until_cancelled_owned(async move {
-            let mut second = tokio::time::interval(OBSERVE);
-            loop {
-                second.tick().await;
-                health_source.observe();
-            }
-        }));
-        tasks.spawn(hub.clone().run(Some(worker.clone()), servers_stop.clone()));
-        tasks.spawn(identify::client::run(wishes, registered_reader, servers_stop.clone()));
+        servers.health(health, health_source, registry);
+        let hub = Hub::new(parts.bus.clone(), metrics.bridge.clone());
+        servers.spawn(|stop| hub.clone().run(Some(worker.clone()), stop));
+        let (identify, requests) = identify::channel();
+        servers.spawn(|stop| identify::client::run(requests, registered_reader, stop));
         let bridge = Bridge::new(BridgeParts {
             routes: routes_reader,
             local: Some(Arc::new(shards.clone())),
             recent: None,
             hub,
-            metrics: bridge_metrics,
+            metrics: metrics.bridge.clone(),
             sender: worker.as_str(),
             relay: relaying.as_ref().map(|relaying| relaying.relay.store.clone()),
         });
         if let Some(relaying) = &relaying {
-            relaying.serve(&worker, shards.clone(), bridge.clone(), &tasks, &servers_stop);
+            servers.relay(relaying, &worker, &shards, &bridge);
         }
+
         dispatch::panics::install();
         let threads = Threads::start().map_err(WorkerError::Threads)?;
-        let bot = Bot {
-            wanted: Arc::new(parts.handler.wants()),
-            handler: parts.handler,
-            tools: Arc::new(Tools {
-                http: Arc::new(discord::client(&config.token, &rest.authority)),
-                callbacks: Arc::new(discord::callbacks(&config.token, &rest.authority)),
-                bridge: bridge.clone(),
-            }),
-            limits: config.limits,
-            runtime: threads.handlers(),
-            stragglers: threads.stragglers(),
-            singleton_timeout: config.singleton_timeout,
-            care: Care::new(parts.set_aside.clone(), dispatch_metrics.clone()),
-            metrics: dispatch_metrics,
-            shed_order: Arc::default(),
-            relaying,
-            places: Places::new(hook_metrics),
-        };
-        let checkpoints = Checkpoints {
-            store: parts.checkpoints,
-            keep: config.keep,
-            format: WrittenFormat::up_to(config.checkpoint_format_max),
-            every: config.checkpoint_every,
-            pace: Arc::new(Pace::default()),
-            metrics: checkpoint_metrics,
-        };
+        let changed = Arc::new(Notify::new());
+        let code = build_code(parts.handler, &config, &rest.authority, &bridge, &threads);
+        let checkpoints = build_checkpoints(parts.checkpoints, &config, &metrics);
         let service = WorkerService {
             worker: worker.clone(),
             incarnation: incarnation.clone(),
             shards: shards.clone(),
             runtime: threads.shards(),
             format: checkpoints.format.clone(),
-            set_aside: parts.set_aside,
+            set_aside: parts.set_aside.clone(),
         };
-        let services = service::Routes::new(GatewayWorkerServer::new(service))
+        let shard_parts = ShardParts {
+            cache: config.cache,
+            identify,
+            metrics: metrics.shards.clone(),
+            checkpoints,
+            event_queues: build_event_queues(&code, &config, &metrics, parts.set_aside, relaying),
+            callback_slots: CallbackSlots::new(metrics.callbacks.clone()),
+            singletons: Singletons {
+                code,
+                timeout: config.singleton_timeout,
+                metrics: metrics.shards.clone(),
+                runtime: threads.shards(),
+            },
+            runtime: threads.shards(),
+            changed: changed.clone(),
+        };
+        let services = GrpcRoutes::new(GatewayWorkerServer::new(service))
             .add_service(bridge.into_service(config.deadlines));
-        let mut server = tasks.spawn(serve_grpc::<GatewayWorkerServer<WorkerService>>(
-            listener,
-            services,
-            DESCRIPTORS,
-            servers_stop.clone(),
-        ));
+        let mut server = servers.spawn(|stop| {
+            serve_grpc::<GatewayWorkerServer<WorkerService>>(listener, services, DESCRIPTORS, stop)
+        });
         let drain_timeout = config.drain_timeout;
 
         let ended = async {
@@ -315,15 +265,6 @@ impl Worker {
                 () = stop.cancelled() => return Ok(()),
             };
             tracing::info!(worker.id = %worker, %address, advertised = %advertise_url, "gateway worker listening");
-            let shard_parts = ShardParts {
-                cache: config.cache,
-                identify,
-                metrics: shard_metrics,
-                checkpoints,
-                bot,
-                runtime: threads.shards(),
-                changed: changed.clone(),
-            };
             let link = Link::new(LinkParts {
                 config,
                 store: parts.store,
@@ -334,130 +275,105 @@ impl Worker {
                 routes,
                 registered,
                 status,
-                metrics: link_metrics,
+                metrics: metrics.link,
             });
-            // A worker that others can't reach looks dead to them: it stops as a whole.
-            let stop = stop.child_token();
-            let link = link.run(stop.clone());
-            tokio::pin!(link);
-            tokio::select! {
-                ended = &mut link => Ok(ended?),
-                ended = &mut server => {
-                    stop.cancel();
-                    let _ = link.await;
-                    let why = match ended {
-                        Ok(Ok(())) => String::new(),
-                        Ok(Err(error)) => error.to_string(),
-                        Err(error) => error.to_string(),
-                    };
-                    Err(WorkerError::Server(why))
-                }
-            }
+            run_link(link, &mut server, &stop).await
         }
         .await;
         // Handlers that are under way end before the process does, but not later than it was to end.
         threads.finish(drain_timeout.min(HANDLERS_END)).await;
-        servers_stop.cancel();
-        tasks.close();
-        tasks.wait().await;
+        servers.end().await;
         tracing::info!("gateway worker stopped");
         ended
     }
 }
 
-/// Where others reach this worker: as set, or the address that this machine has towards the coordinator, with the bound port.
-async fn advertised(
+/// Runs the link to its end. A worker that others can't reach looks dead to them: it stops as a whole.
+async fn run_link(
+    link: Link,
+    server: &mut JoinHandle<Result<(), transport::Error>>,
+    stop: &CancellationToken,
+) -> Result<(), WorkerError> {
+    let stop = stop.child_token();
+    let link = link.run(stop.clone());
+    tokio::pin!(link);
+    tokio::select! {
+        ended = &mut link => Ok(ended?),
+        ended = server => {
+            stop.cancel();
+            let _ = link.await;
+            let why = match ended {
+                Ok(Ok(())) => String::new(),
+                Ok(Err(error)) => error.to_string(),
+                Err(error) => error.to_string(),
+            };
+            Err(WorkerError::Server(why))
+        }
+    }
+}
+
+/// Builds what the relays of all shards share.
+fn build_relaying(relay: Relay, config: &Config) -> Relaying {
+    Relaying {
+        relay,
+        bounds: ::relay::Bounds { events: config.limits.items, bytes: config.limits.bytes },
+        metrics: RelayMetrics::default(),
+        status: RelayStatus::default(),
+        runtime: tokio::runtime::Handle::current(),
+    }
+}
+
+/// Builds what bot code is run with.
+fn build_code(
+    handler: Arc<dyn EventHandler>,
     config: &Config,
-    bound: SocketAddr,
-    status: &watch::Sender<LinkStatus>,
-) -> Result<String, WorkerError> {
-    if let Some(advertised) = &config.advertise {
-        return Ok(advertised.as_str().to_owned());
-    }
-    if !bound.ip().is_unspecified() {
-        return Ok(format!("http://{bound}"));
-    }
-    let coordinator = resolved(config.coordinator.as_str(), bound.is_ipv6(), status).await;
-    match address_towards(&coordinator, bound).await {
-        Ok(local) => Ok(format!("http://{}", SocketAddr::new(local, bound.port()))),
-        Err(why) => Err(WorkerError::Advertise(format!(
-            "this worker listens on {bound} and its address towards {coordinator:?} can't be told ({why})"
-        ))),
+    rest_authority: &str,
+    bridge: &Bridge,
+    threads: &Threads,
+) -> BotCode {
+    BotCode {
+        handler,
+        tools: Arc::new(Tools {
+            http: Arc::new(discord::client(&config.token, rest_authority)),
+            callbacks: Arc::new(discord::callbacks(&config.token, rest_authority)),
+            bridge: bridge.clone(),
+        }),
+        runtime: threads.handlers(),
+        stragglers: threads.stragglers(),
     }
 }
 
-/// This machine's address towards the first of `peers` to which there is a way; the last failure when there is none.
-async fn address_towards(peers: &[SocketAddr], bound: SocketAddr) -> io::Result<IpAddr> {
-    // Connecting a UDP socket sends nothing; it asks the routing table.
-    let socket = UdpSocket::bind(SocketAddr::new(bound.ip(), 0)).await?;
-    socket.connect(peers).await?;
-    Ok(socket.local_addr()?.ip())
-}
-
-/// The coordinator's addresses, at least one. Where names come and go with containers, there is none while the coordinator is
-/// down; without it a worker has nothing to do, so it is waited for.
-async fn resolved(coordinator: &str, ipv6: bool, status: &watch::Sender<LinkStatus>) -> Vec<SocketAddr> {
-    let uri: Uri = coordinator.parse().expect("it was parsed as a setting");
-    let (host, port) = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(50051));
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let mut warned = Warned::default();
-    loop {
-        let why = match lookup_host((host, port)).await {
-            Ok(found) => {
-                let found: Vec<_> = found.filter(|address| address.is_ipv4() || ipv6).collect();
-                if !found.is_empty() {
-                    return found;
-                }
-                "it has no IPv4 address".to_owned()
-            }
-            Err(error) => error.to_string(),
-        };
-        let problem = format!("{host} can't be looked up: {why}");
-        if warned.is_due(&problem, Instant::now()) {
-            tracing::warn!(coordinator, why, "the coordinator's name can't be looked up; trying again");
-            status.send_modify(|status| status.coordinator = Err(problem));
-        }
-        tokio::time::sleep(LOOK_UP_AGAIN).await;
+/// Builds what the queues of all shards share.
+fn build_event_queues(
+    code: &BotCode,
+    config: &Config,
+    metrics: &WorkerMetrics,
+    set_aside: Arc<dyn SetAsideStore>,
+    relaying: Option<Relaying>,
+) -> EventQueues {
+    EventQueues {
+        wanted: Arc::new(code.handler.wants()),
+        code: code.clone(),
+        limits: config.limits,
+        suspects: Suspects::new(set_aside, metrics.dispatch.clone()),
+        metrics: metrics.dispatch.clone(),
+        shed_order: Arc::default(),
+        relaying,
     }
 }
 
-/// What was last warned of, and when.
-#[derive(Default)]
-struct Warned(Option<(String, Instant)>);
-
-impl Warned {
-    /// Another problem than the last, or the same for so long that it is said again; then it counts as said.
-    fn is_due(&mut self, problem: &str, now: Instant) -> bool {
-        let due =
-            self.0.as_ref().is_none_or(|(last, at)| last != problem || now.duration_since(*at) >= WARN_AGAIN);
-        if due {
-            self.0 = Some((problem.to_owned(), now));
-        }
-        due
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_first_address_without_a_way_is_passed_over() {
-        // There is no way from an IPv4 socket to an IPv6 address.
-        let [no_way, way] = ["[::1]:50051", "127.0.0.1:50051"].map(|address| address.parse().unwrap());
-        let bound = "0.0.0.0:0".parse().unwrap();
-        let towards = address_towards(&[no_way, way], bound).await.unwrap();
-        assert_eq!(towards, IpAddr::from([127, 0, 0, 1]));
-        address_towards(&[no_way], bound).await.unwrap_err();
-    }
-
-    #[test]
-    fn a_problem_that_lasts_is_warned_of_once_a_minute() {
-        let began = Instant::now();
-        let mut warned = Warned::default();
-        let due: Vec<u64> =
-            (0..150).filter(|&second| warned.is_due("x", began + Duration::from_secs(second))).collect();
-        assert_eq!(due, [0, 60, 120]);
-        assert!(warned.is_due("y", began + Duration::from_secs(150)), "another problem is news");
+/// Builds what the checkpoints of all shards are written with.
+fn build_checkpoints(
+    store: Arc<dyn CheckpointStore>,
+    config: &Config,
+    metrics: &WorkerMetrics,
+) -> Checkpoints {
+    Checkpoints {
+        store,
+        keep: config.keep,
+        format: WrittenFormat::up_to(config.checkpoint_format_max),
+        every: config.checkpoint_every,
+        pace: Arc::new(Pace::default()),
+        metrics: metrics.checkpoints.clone(),
     }
 }

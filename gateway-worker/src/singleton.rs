@@ -1,11 +1,11 @@
-//! Work that one worker of the fleet does for all: the bot's singleton, on whoever holds shard 0.
+//! Work that one worker of the fleet does for all: the bot's singleton, on the worker that holds shard 0.
 //!
-//! Owns when it runs. A keeper of its own task, beside the shard's, begins it when the shard is first ready, ends it when the lease's
-//! window closes or the shard is outranked, begins it again when the lease is back, and lets the shard stop only when it has
-//! ended: until then the shard runs on, so that nobody else can begin. Decides nothing about the shard.
+//! A keeper task beside the shard's decides when it runs: it starts the singleton when the shard is first ready, ends it when the
+//! lease's window closes or the shard is outranked, and restarts it when the lease is back. The shard stops only once the
+//! singleton has ended, so that no other worker can start one before.
 //!
-//! It is ended by a token, which it has some time to obey; then its task is aborted, and waited for. Code that blocks its thread
-//! can't be aborted: it is waited for a second more, and left behind with an error. Then only its epoch tells it apart.
+//! The singleton is cancelled by a token. If it does not end in time its task is aborted. Code that blocks its thread cannot be
+//! aborted: after one more second it is left behind with an error, and only its epoch distinguishes it from the next one.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,12 +18,12 @@ use tokio_util::{
 };
 
 use crate::{
-    bot::Bot,
+    bot::BotCode,
     clock::BootTime,
     handler::{Context, EventHandler},
     lease::LeaseWindow,
     metrics::ShardMetrics,
-    shard::Shard,
+    shard_state::ShardState,
 };
 
 /// The shard that every fleet has.
@@ -42,7 +42,7 @@ const ABORT: Duration = Duration::from_secs(1);
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_mins(1);
 
-/// The singleton of a shard that holds it, in the hands of whoever starts and stops the shard. Dropped, it is aborted.
+/// The singleton of a shard, held by the code that starts and stops the shard. Aborted on drop.
 #[derive(Debug)]
 pub(crate) struct Singleton {
     keeper: AbortOnDropHandle<()>,
@@ -51,63 +51,73 @@ pub(crate) struct Singleton {
     given_up_at: Option<BootTime>,
 }
 
-impl Singleton {
-    /// That of a shard, if it is the one that holds it; and what tells the shard's task to stop: `asked`, but not before the
-    /// singleton has ended.
-    pub(crate) fn of(
-        shard: &Arc<Shard>,
-        bot: &Bot,
+/// What singletons are run with. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct Singletons {
+    pub(crate) code: BotCode,
+    /// How long one may take to end.
+    pub(crate) timeout: Duration,
+    pub(crate) metrics: ShardMetrics,
+    /// Where its keeper runs.
+    pub(crate) runtime: Handle,
+}
+
+impl Singletons {
+    /// The singleton of a shard, if the shard holds it; and the token that stops the shard's task: cancelled with `asked`, but not
+    /// before the singleton has ended.
+    pub(crate) fn of_shard(
+        &self,
+        shard: &Arc<ShardState>,
         lease: &LeaseWindow,
-        metrics: &ShardMetrics,
         asked: &CancellationToken,
-        runtime: &Handle,
-    ) -> (Option<Self>, CancellationToken) {
+    ) -> (Option<Singleton>, CancellationToken) {
         if shard.number() != HOLDER {
             return (None, asked.clone());
         }
-        let (singleton, stop) = Self::start(shard, bot, lease, metrics, asked, runtime);
+        let (singleton, stop) = self.start(shard, lease, asked);
         (Some(singleton), stop)
     }
 
     fn start(
-        shard: &Arc<Shard>,
-        bot: &Bot,
+        &self,
+        shard: &Arc<ShardState>,
         lease: &LeaseWindow,
-        metrics: &ShardMetrics,
         asked: &CancellationToken,
-        runtime: &Handle,
-    ) -> (Self, CancellationToken) {
+    ) -> (Singleton, CancellationToken) {
+        let BotCode { handler, tools, runtime, stragglers } = self.code.clone();
         let (at_once, stop) = (CancellationToken::new(), CancellationToken::new());
         let keeper = Keeper {
             shard: shard.clone(),
-            handler: bot.handler.clone(),
-            context: Context { shard: shard.clone(), tools: bot.tools.clone() },
+            handler,
+            context: Context { shard: shard.clone(), tools },
             lease: lease.clone(),
-            metrics: metrics.clone(),
-            runtime: bot.runtime.clone(),
-            running: bot.stragglers.clone(),
-            grace: bot.singleton_timeout,
+            metrics: self.metrics.clone(),
+            runtime,
+            running: stragglers,
+            grace: self.timeout,
             asked: asked.clone(),
             at_once: at_once.clone(),
         };
-        let keeper = AbortOnDropHandle::new(runtime.spawn(keeper.keep(stop.clone())));
-        (Self { keeper, at_once, grace: bot.singleton_timeout, given_up_at: None }, stop)
+        let keeper = AbortOnDropHandle::new(self.runtime.spawn(keeper.keep(stop.clone())));
+        (Singleton { keeper, at_once, grace: self.timeout, given_up_at: None }, stop)
     }
+}
 
-    /// By when it has ended after the shard was asked to stop, so that the shard's task hears of it.
+impl Singleton {
+    /// The longest time from the shard's stop to the singleton's end.
     pub(crate) fn patience(&self) -> Duration {
         self.grace + ABORT
     }
 
-    /// Waits for the end of one whose shard has ended. Mostly it has ended before.
+    /// Waits for the end of a singleton whose shard has ended. Usually it has ended before.
     pub(crate) async fn ended(mut self) {
         self.at_once.cancel();
         // A keeper that is late has said why.
         let _ = tokio::time::timeout(FENCED + ABORT, &mut self.keeper).await;
     }
 
-    /// Its shard's task hangs: ends it. False while it may run yet.
-    pub(crate) fn is_over(&mut self, now: BootTime) -> bool {
+    /// Cancels it, because its shard's task hangs. Returns false while it may still run.
+    pub(crate) fn cancel_and_check(&mut self, now: BootTime) -> bool {
         self.at_once.cancel();
         let since = *self.given_up_at.get_or_insert(now);
         self.keeper.is_finished() || now.since(since) > FENCED + ABORT
@@ -116,14 +126,14 @@ impl Singleton {
 
 /// See the module's documentation.
 struct Keeper {
-    shard: Arc<Shard>,
+    shard: Arc<ShardState>,
     handler: Arc<dyn EventHandler>,
     context: Context,
     lease: LeaseWindow,
     metrics: ShardMetrics,
     /// Where it runs.
     runtime: Handle,
-    /// Has it while it runs.
+    /// Tracks it while it runs.
     running: TaskTracker,
     /// How long it may take to end.
     grace: Duration,
@@ -134,11 +144,11 @@ struct Keeper {
 }
 
 /// How a run ended.
-enum Ended {
+enum RunEnd {
     /// It returned.
     Done,
     Panicked(Panic),
-    /// It was told to end, and has.
+    /// It was cancelled, and has ended.
     Cancelled,
 }
 
@@ -152,7 +162,7 @@ impl Keeper {
         }
     }
 
-    /// Lets it run whenever it may, until it is done or the shard is another's.
+    /// Runs it whenever the lease allows, until it returns or another worker owns the shard.
     async fn hold(&self) {
         tokio::select! {
             biased;
@@ -168,13 +178,13 @@ impl Keeper {
             }
             let began = Instant::now();
             match self.run().await {
-                Ended::Done => return,
-                Ended::Cancelled => {}
-                Ended::Panicked(panic) => {
+                RunEnd::Done => return,
+                RunEnd::Cancelled => {}
+                RunEnd::Panicked(panic) => {
                     if began.elapsed() >= LONGEST {
                         wait = FIRST;
                     }
-                    self.tell(&panic, wait);
+                    self.log_panic(&panic, wait);
                     tokio::select! {
                         biased;
                         () = self.given_up() => return,
@@ -186,7 +196,7 @@ impl Keeper {
         }
     }
 
-    async fn run(&self) -> Ended {
+    async fn run(&self) -> RunEnd {
         let cancelled = CancellationToken::new();
         let (handler, context, token) = (self.handler.clone(), self.context.clone(), cancelled.clone());
         // The call is inside: what makes the future can panic as well.
@@ -205,25 +215,25 @@ impl Keeper {
         ended
     }
 
-    fn ended(ended: Result<Result<(), Panic>, JoinError>) -> Ended {
+    fn ended(ended: Result<Result<(), Panic>, JoinError>) -> RunEnd {
         match ended {
-            Ok(Ok(())) => Ended::Done,
-            Ok(Err(panic)) => Ended::Panicked(panic),
+            Ok(Ok(())) => RunEnd::Done,
+            Ok(Err(panic)) => RunEnd::Panicked(panic),
             // Aborted, or its runtime is gone.
-            Err(_) => Ended::Cancelled,
+            Err(_) => RunEnd::Cancelled,
         }
     }
 
-    /// Tells it to end, and waits for that: for long only while nobody else can begin.
+    /// Tells it to end, and waits; for long only while no other worker can begin.
     async fn end(
         &self,
         cancelled: &CancellationToken,
         mut task: AbortOnDropHandle<Result<(), Panic>>,
-    ) -> Ended {
+    ) -> RunEnd {
         cancelled.cancel();
         let fenced = async {
             tokio::select! {
-                () = self.shard.is_another_s() => {}
+                () = self.shard.wait_outranked() => {}
                 () = self.at_once.cancelled() => {}
                 () = self.lease_closed() => {}
             }
@@ -233,32 +243,32 @@ impl Keeper {
             biased;
             // One that panics on its way out has ended as well.
             ended = &mut task => return match Self::ended(ended) {
-                Ended::Panicked(panic) => {
-                    self.tell(&panic, Duration::ZERO);
-                    Ended::Cancelled
+                RunEnd::Panicked(panic) => {
+                    self.log_panic(&panic, Duration::ZERO);
+                    RunEnd::Cancelled
                 }
-                Ended::Done | Ended::Cancelled => Ended::Cancelled,
+                RunEnd::Done | RunEnd::Cancelled => RunEnd::Cancelled,
             },
             () = fenced => {}
             () = tokio::time::sleep(self.grace) => {}
         }
-        tracing::warn!(shard.id = %self.shard.number(), "the singleton did not end in time: it is aborted");
+        tracing::warn!(shard.id = %self.shard.number(), "singleton did not end in time; aborting it");
         task.abort();
         if tokio::time::timeout(ABORT, &mut task).await.is_err() {
             tracing::error!(
                 shard.id = %self.shard.number(), epoch = %self.shard.epoch(),
-                "the singleton blocks its thread and can't be aborted: it is left behind, and another may begin elsewhere"
+                "singleton blocks its thread and cannot be aborted; another may start elsewhere"
             );
         }
-        Ended::Cancelled
+        RunEnd::Cancelled
     }
 
-    /// It shall not run here any more.
+    /// Waits until it must not run here any more.
     async fn given_up(&self) {
         tokio::select! {
             () = self.asked.cancelled() => {}
             () = self.at_once.cancelled() => {}
-            () = self.shard.is_another_s() => {}
+            () = self.shard.wait_outranked() => {}
         }
     }
 
@@ -278,11 +288,11 @@ impl Keeper {
         }
     }
 
-    fn tell(&self, panic: &Panic, again_in: Duration) {
+    fn log_panic(&self, panic: &Panic, again_in: Duration) {
         self.metrics.count_singleton_panic();
         tracing::error!(
             shard.id = %self.shard.number(), epoch = %self.shard.epoch(), panic = panic.message,
-            location = panic.location, backtrace = panic.backtrace, ?again_in, "the singleton panicked"
+            location = panic.location, backtrace = panic.backtrace, ?again_in, "singleton panicked"
         );
     }
 }

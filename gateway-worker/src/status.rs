@@ -13,7 +13,15 @@ use relay::RelayStatus;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::{checkpoints::unix_ms, clock::BootTime, lease::LeaseWindow, shards::RunningShards};
+use crate::{
+    clock::{BootTime, unix_ms},
+    lease::LeaseWindow,
+    shards::RunningShards,
+};
+
+mod collector;
+
+pub(crate) use collector::{WorkerCollector, resident_bytes};
 
 /// The same advice in every process.
 const DESCRIPTORS_EXHAUSTED: &str =
@@ -26,7 +34,7 @@ pub struct LinkStatus {
     pub coordinator: Result<(), String>,
     /// The store renews the lease, or why not.
     pub store: Result<(), String>,
-    /// The lease of this life; `None` before the first registration.
+    /// The lease of this incarnation; `None` before the first registration.
     pub lease: Option<LeaseWindow>,
     /// How many shards are assigned.
     pub assigned: usize,

@@ -26,7 +26,7 @@ pub struct Figures {
     pub voice_connections: u32,
 }
 
-/// The count. Starts anew with each READY.
+/// The count. Starts over with each READY.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     guilds: HashMap<u64, GuildTally>,
@@ -87,7 +87,7 @@ impl GuildTally {
     }
 }
 
-/// What a guild's creation tells.
+/// What GUILD_CREATE says of a guild.
 #[derive(Clone, Debug, Default)]
 pub struct NewGuild {
     /// `member_count`, at most [`MOST_MEMBERS`].
@@ -151,7 +151,7 @@ impl Tally {
         self.pending.iter().copied().collect()
     }
 
-    /// The ids of the guilds of which something was told in this session.
+    /// The ids of the guilds that this session has said something of.
     pub fn known_guilds(&self) -> Vec<u64> {
         self.guilds.keys().filter(|id| !self.pending.contains(id)).copied().collect()
     }
@@ -166,12 +166,12 @@ impl Tally {
         self.guilds.get(&id).map_or(0, GuildTally::channels)
     }
 
-    /// Who of one guild is in voice.
+    /// The users of one guild that are in voice.
     pub fn in_voice(&self, id: u64) -> Vec<u64> {
         self.guilds.get(&id).map(|guild| guild.in_voice.keys().copied().collect()).unwrap_or_default()
     }
 
-    /// Guilds of which nothing was ever told in this session.
+    /// Guilds that this session has said nothing of.
     pub fn unknown_guilds(&self) -> usize {
         self.guilds.values().filter(|guild| guild.members.is_none()).count()
     }

@@ -11,18 +11,20 @@ use tokio_util::sync::CancellationToken;
 use twilight_model::gateway::Intents;
 
 use crate::{
-    bot::{Bot, Care},
+    bot::{BotCode, EventQueue, EventQueues, Suspects},
     cache::{CacheSettings, ShardCache},
+    callbacks::{CallbackMetrics, CallbackSlots, ShardCallbacks},
     checkpoints::{CheckpointMetrics, Checkpoints, Keep, Pace, WrittenFormat},
     clock::BootTime,
     discord,
     gateway_address::Trust,
     handler::{EventHandler, NoHandler, Tools},
-    hooks::{HookMetrics, Places},
     identify,
     lease::{Lease, LeaseWindow},
     metrics::ShardMetrics,
-    shard::{Dialing, GatewaySettings, Shard, runner::Runner},
+    shard::{Commands, Dialing, GatewaySettings, RunnerParts},
+    shard_state::ShardState,
+    shards::RunningShard,
 };
 
 pub(crate) const SHARD: ShardNumber = ShardNumber(3);
@@ -33,9 +35,9 @@ pub(crate) fn cache(resources: &str) -> CacheSettings {
     CacheSettings { resources: resources.parse().unwrap(), messages_per_channel: 0, intents: Intents::GUILDS }
 }
 
-pub(crate) fn shard_at(epoch: Epoch, resources: &str) -> Arc<Shard> {
+pub(crate) fn shard_at(epoch: Epoch, resources: &str) -> Arc<ShardState> {
     let cache = ShardCache::new(cache(resources));
-    Arc::new(Shard::new(SHARD, epoch, TOTAL, cache, Arc::new(Notify::new())))
+    Arc::new(ShardState::new(SHARD, epoch, TOTAL, cache, Arc::new(Notify::new())))
 }
 
 /// A lease that holds for the test.
@@ -45,7 +47,7 @@ pub(crate) fn lease() -> LeaseWindow {
     lease.window().clone()
 }
 
-pub(crate) fn bot(handler: Arc<dyn EventHandler>) -> Bot {
+pub(crate) fn event_queues(handler: Arc<dyn EventHandler>) -> EventQueues {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let hub = Hub::new(Arc::new(MemoryBus::new()), BridgeMetrics::default());
     let (_, routes) = watch::channel(Arc::new(Routes {
@@ -66,32 +68,49 @@ pub(crate) fn bot(handler: Arc<dyn EventHandler>) -> Bot {
             relay: None,
         }),
     };
-    Bot {
+    EventQueues {
         wanted: Arc::new(handler.wants()),
-        handler,
-        tools: Arc::new(tools),
+        code: BotCode {
+            handler,
+            tools: Arc::new(tools),
+            runtime: tokio::runtime::Handle::current(),
+            stragglers: tokio_util::task::TaskTracker::new(),
+        },
         limits: dispatch::Limits::default(),
-        runtime: tokio::runtime::Handle::current(),
-        stragglers: tokio_util::task::TaskTracker::new(),
-        singleton_timeout: Duration::from_secs(5),
         metrics: dispatch::DispatchMetrics::default(),
         shed_order: Arc::default(),
-        care: Care::new(Arc::new(CheckpointMemoryStore::new()), dispatch::DispatchMetrics::default()),
+        suspects: Suspects::new(Arc::new(CheckpointMemoryStore::new()), dispatch::DispatchMetrics::default()),
         relaying: None,
-        places: Places::new(HookMetrics::default()),
     }
 }
 
-/// The task of a shard that connects to this gateway. Its requests for permits stay unanswered.
-pub(crate) fn runner(gateway: &str, stop: CancellationToken) -> (Runner, mpsc::Receiver<identify::Message>) {
-    let (identify, wishes) = identify::channel();
+/// A shard that runs, without bot code.
+pub(crate) fn running(shard: &Arc<ShardState>) -> Arc<RunningShard> {
+    running_with(shard, event_queues(Arc::new(NoHandler)).queue_for(shard, &lease(), false))
+}
+
+/// A shard that runs with this queue.
+pub(crate) fn running_with(shard: &Arc<ShardState>, queue: EventQueue) -> Arc<RunningShard> {
+    let code = event_queues(Arc::new(NoHandler)).code;
+    let callbacks =
+        ShardCallbacks::new(shard.clone(), code, CallbackSlots::new(CallbackMetrics::default()), lease());
+    RunningShard::new(shard.clone(), queue, callbacks)
+}
+
+/// What the task of a shard needs that connects to this gateway. Its requests for permits stay unanswered.
+pub(crate) fn runner_parts(
+    gateway: &str,
+    stop: CancellationToken,
+) -> (RunnerParts, mpsc::Receiver<identify::Message>) {
+    let (identify, requests) = identify::channel();
     let (shard, lease) = (shard_at(EPOCH, "none"), lease());
     let trust = Trust::new(Some(gateway.parse().unwrap()), None);
-    let runner = Runner {
-        deliveries: bot(Arc::new(NoHandler)).deliveries(&shard, &lease, false),
+    let parts = RunnerParts {
+        event_queue: event_queues(Arc::new(NoHandler)).queue_for(&shard, &lease, false),
         checkpoints: checkpoints(memory(), Keep::Full),
         resources: Vec::new(),
-        arrival: None,
+        commands: Arc::new(Commands::new(shard.clone())),
+        copy_slot: Arc::default(),
         ran_before: false,
         dialing: Dialing::default(),
         shard,
@@ -105,7 +124,7 @@ pub(crate) fn runner(gateway: &str, stop: CancellationToken) -> (Runner, mpsc::R
         metrics: ShardMetrics::default(),
         stop,
     };
-    (runner, wishes)
+    (parts, requests)
 }
 
 pub(crate) fn checkpoints(store: Arc<dyn CheckpointStore>, keep: Keep) -> Checkpoints {

@@ -1,7 +1,7 @@
-//! Which work has threads of its own, so that it can't keep the lease waiting.
+//! The runtimes of a worker, separate so that no work delays the lease.
 //!
-//! The process's main runtime has the lease, the link and the servers: work of moments. Shards have a runtime of their own, as a
-//! thousand guilds that arrive at once are seconds of parsing; and so have handlers, as bot code may block its thread.
+//! The process's main runtime has the lease, the link and the servers, which work for moments only. Shards have a runtime of their
+//! own, as a thousand guilds that arrive at once take seconds to parse; so do handlers, as bot code may block its thread.
 
 use std::{
     io,
@@ -12,21 +12,21 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::task::TaskTracker;
 
 /// A task that always has more to do gives its thread up this often, so that the others on it go on.
-const TURN: Duration = Duration::from_millis(5);
+const SLICE: Duration = Duration::from_millis(5);
 
 /// One task's turn on its thread.
 #[derive(Debug)]
-pub(crate) struct Turn(Instant);
+pub(crate) struct TimeSlice(Instant);
 
-impl Turn {
+impl TimeSlice {
     /// Begins now.
     pub(crate) fn begin() -> Self {
         Self(Instant::now())
     }
 
     /// Gives the thread up when the turn has lasted long enough.
-    pub(crate) async fn give_way(&mut self) {
-        if self.0.elapsed() >= TURN {
+    pub(crate) async fn yield_if_over(&mut self) {
+        if self.0.elapsed() >= SLICE {
             tokio::task::yield_now().await;
             self.0 = Instant::now();
         }
@@ -35,15 +35,15 @@ impl Turn {
 
 /// The two runtimes. Everything on them ends with [`Threads::finish`].
 pub(crate) struct Threads {
-    shards: Own,
-    handlers: Own,
+    shards: OwnedRuntime,
+    handlers: OwnedRuntime,
     stragglers: TaskTracker,
 }
 
 /// A runtime that may be dropped inside another.
-struct Own(Option<Runtime>);
+struct OwnedRuntime(Option<Runtime>);
 
-impl Own {
+impl OwnedRuntime {
     /// As many threads as there are cores.
     fn start(name: &str) -> io::Result<Self> {
         Ok(Self(Some(Builder::new_multi_thread().thread_name(name).enable_all().build()?)))
@@ -55,7 +55,7 @@ impl Own {
     }
 }
 
-impl Drop for Own {
+impl Drop for OwnedRuntime {
     fn drop(&mut self) {
         // Does not wait for threads that block.
         if let Some(runtime) = self.0.take() {
@@ -68,8 +68,8 @@ impl Threads {
     /// Starts them.
     pub(crate) fn start() -> io::Result<Self> {
         Ok(Self {
-            shards: Own::start("shards")?,
-            handlers: Own::start("handlers")?,
+            shards: OwnedRuntime::start("shards")?,
+            handlers: OwnedRuntime::start("handlers")?,
             stragglers: TaskTracker::new(),
         })
     }

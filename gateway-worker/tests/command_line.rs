@@ -5,7 +5,7 @@
 use std::process::Command;
 
 #[test]
-fn a_wrong_value_names_its_flag_and_what_it_takes() {
+fn wrong_value_names_its_flag_and_what_it_takes() {
     let output =
         Command::new(env!("CARGO_BIN_EXE_gateway-worker")).args(["--bridge-deadline", "2"]).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();

@@ -1,6 +1,6 @@
-//! From the bridge's answers to texts: pure functions. Each text fits into one message.
+//! Formats the bridge's answers as texts. Pure; each text fits into one message.
 //!
-//! An answer that is not complete says so, and why. Names come from people: what Discord would format is escaped.
+//! The text of an incomplete answer says so, with the reason. Names come from people, so Discord's markup is escaped.
 
 use std::fmt::Write as _;
 
@@ -9,29 +9,29 @@ use gateway_worker::{
     v1::{FindGuildResponse, FindUserResponse, GetAggregateStatsResponse, ShardStats, ShardStatus},
 };
 
-/// The most that a message may hold, in characters.
+/// Longest message, in characters.
 /// [Source](https://discord.com/developers/docs/resources/message#create-message-jsonform-params).
 pub(crate) const LONGEST: usize = 2_000;
 
-/// How many numbers a sentence lists.
+/// Limit of numbers listed in a sentence.
 const LISTED: usize = 20;
 
-/// The longest reason that is told.
+/// Longest reason shown, in characters.
 const LONGEST_REASON: usize = 500;
 
-/// What stands where nothing is known.
+/// Placeholder for an unknown value.
 const NONE: &str = "–";
 
 const FENCE: &str = "```";
 
-/// How large the bot is.
+/// Formats the size of the bot.
 pub(crate) fn ping(stats: &GetAggregateStatsResponse) -> String {
     let serving = format!("Serving {} servers across {} shards", stats.total_guilds, stats.shard_count);
-    if stats.complete { serving } else { format!("{serving} (not complete: {})", doubt(stats)) }
+    if stats.complete { serving } else { format!("{serving} (not complete: {})", incomplete_reason(stats)) }
 }
 
-/// Why totals are too low.
-fn doubt(stats: &GetAggregateStatsResponse) -> String {
+/// Returns why totals are incomplete.
+fn incomplete_reason(stats: &GetAggregateStatsResponse) -> String {
     let waiting: Vec<u32> =
         stats.shards.iter().filter(|shard| !is_ready(shard)).map(|shard| shard.shard_id).collect();
     if stats.shard_count == 0 {
@@ -46,7 +46,7 @@ fn doubt(stats: &GetAggregateStatsResponse) -> String {
     }
 }
 
-/// Every shard, as many as there is room for: first those that something is wrong with.
+/// Formats a table of shards, as many as fit; shards that are not ready come first.
 pub(crate) fn shards(stats: &GetAggregateStatsResponse) -> String {
     let ready = stats.shards.iter().filter(|shard| is_ready(shard)).count();
     let mut rows: Vec<(bool, u32, [String; COLUMNS])> =
@@ -78,8 +78,8 @@ pub(crate) fn shards(stats: &GetAggregateStatsResponse) -> String {
 
 const COLUMNS: usize = 5;
 const HEADER: [&str; COLUMNS] = ["shard", "worker", "state", "guilds", "latency"];
-/// Which columns are numbers.
-const TO_THE_RIGHT: [bool; COLUMNS] = [true, false, false, true, true];
+/// Columns aligned to the right.
+const RIGHT_ALIGNED: [bool; COLUMNS] = [true, false, false, true, true];
 
 fn row(shard: &ShardStats) -> [String; COLUMNS] {
     [
@@ -97,10 +97,10 @@ fn missing_row(number: u32) -> [String; COLUMNS] {
 
 fn line(row: &[String; COLUMNS], widths: &[usize; COLUMNS]) -> String {
     let mut line = String::new();
-    for ((cell, width), to_the_right) in row.iter().zip(widths).zip(TO_THE_RIGHT) {
+    for ((cell, width), right_aligned) in row.iter().zip(widths).zip(RIGHT_ALIGNED) {
         let between = if line.is_empty() { "" } else { "  " };
         // Writing to a String cannot fail.
-        let _ = if to_the_right {
+        let _ = if right_aligned {
             write!(line, "{between}{cell:>width$}")
         } else {
             write!(line, "{between}{cell:<width$}")
@@ -114,7 +114,7 @@ fn more(shards: usize) -> String {
     format!("… and {shards} more")
 }
 
-/// Where a guild is.
+/// Formats where a guild is.
 pub(crate) fn guild(answer: &FindGuildResponse) -> String {
     let (id, shard) = (answer.guild_id, answer.shard_id);
     let by = if answer.worker_id.is_empty() {
@@ -134,7 +134,7 @@ pub(crate) fn guild(answer: &FindGuildResponse) -> String {
     format!("{name}{members} is on shard {shard}{by}{outage}")
 }
 
-/// Where a user is.
+/// Formats where a user is.
 pub(crate) fn user(answer: &FindUserResponse) -> String {
     let id = answer.user_id;
     match (answer.found, answer.complete) {
@@ -151,7 +151,7 @@ pub(crate) fn user(answer: &FindUserResponse) -> String {
 }
 
 fn is_ready(shard: &ShardStats) -> bool {
-    // One that is moving answers for its guilds until the next owner is ready.
+    // The owner of a moving shard answers for its guilds until the next owner is ready.
     matches!(ShardStatus::try_from(shard.status), Ok(ShardStatus::Ready | ShardStatus::Moving))
 }
 
@@ -163,14 +163,14 @@ fn shard_list(numbers: &[u32]) -> String {
     format!("{noun} {}{rest}", listed.join(", "))
 }
 
-fn reason(told: &str) -> String {
-    if told.is_empty() {
+fn reason(text: &str) -> String {
+    if text.is_empty() {
         return "there was no answer".to_owned();
     }
-    escaped(&told.chars().take(LONGEST_REASON).collect::<String>())
+    escaped(&text.chars().take(LONGEST_REASON).collect::<String>())
 }
 
-/// As it is, however Discord would format it; on one line.
+/// Escapes Discord's markup and control characters.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

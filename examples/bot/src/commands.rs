@@ -1,4 +1,4 @@
-//! Which commands there are: pure data.
+//! The bot's commands: pure data.
 
 use twilight_model::application::command::{Command, CommandType};
 use twilight_util::builder::command::{CommandBuilder, StringBuilder, SubCommandBuilder};
@@ -7,15 +7,15 @@ pub(crate) const PING: &str = "ping";
 pub(crate) const SHARDS: &str = "shards";
 pub(crate) const FIND: &str = "find";
 
-/// The subcommands of [`FIND`], and their one option.
+/// The subcommands of [`FIND`] and their option.
 pub(crate) const GUILD: &str = "guild";
 pub(crate) const USER: &str = "user";
 pub(crate) const ID: &str = "id";
 
-/// Digits of the largest id.
+/// Number of digits of the largest id.
 const LONGEST_ID: u16 = 20;
 
-/// All of them, as Discord is told.
+/// Returns all commands for registration.
 pub(crate) fn all() -> Vec<Command> {
     let find = command(FIND, "Finds a guild or a user")
         .option(SubCommandBuilder::new(GUILD, "Finds a guild").option(id("The guild's id")))
@@ -31,7 +31,7 @@ fn command(name: &str, description: &str) -> CommandBuilder {
     CommandBuilder::new(name, description, CommandType::ChatInput)
 }
 
-/// As text: Discord's numbers end at 2^53, and ids don't.
+/// Builds an id option of type string, because ids exceed Discord's largest number, 2^53.
 fn id(description: &str) -> StringBuilder {
     StringBuilder::new(ID, description).required(true).min_length(1).max_length(LONGEST_ID)
 }
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn twilight_finds_nothing_wrong_with_them() {
+    fn commands_are_valid() {
         for command in all() {
             let mut again = CommandBuilder::new(&command.name, &command.description, command.kind);
             for option in command.options {

@@ -1,7 +1,7 @@
-//! Reads what somebody asks out of an event, asks the bridge, and answers in the 3 s that Discord gives.
+//! Parses commands, queries the bridge, and answers within Discord's 3 s.
 //!
-//! The bridge answers by a deadline, complete or not, so no answer is deferred. What comes replayed was perhaps answered
-//! before: then Discord refuses the second answer. What comes too late can't be answered any more.
+//! The bridge answers by a deadline, complete or not, so no answer is deferred. A replayed interaction may have been answered before;
+//! Discord rejects the second answer. An expired interaction can't be answered.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -26,21 +26,21 @@ use twilight_util::{builder::interaction_response::ChannelMessageBuilder, snowfl
 
 use crate::{answers, commands};
 
-/// How long after the event came the bridge may take: that leaves time for both ways to Discord.
+/// Time for the bridge's answer since the event arrived. It leaves time for both ways to Discord.
 const BRIDGE_WITHIN: Duration = Duration::from_millis(1_500);
 
-/// How long it may take at least. Events of one guild are handled one after the other, so one may have waited for long.
+/// Minimum time for the bridge's answer. Events of one guild are handled in order, so an event may have waited for long.
 const BRIDGE_AT_LEAST: Duration = Duration::from_millis(100);
 
-/// Discord's code for an interaction that has its answer.
+/// Discord's code for an interaction that is already answered.
 /// [Source](https://discord.com/developers/docs/topics/opcodes-and-status-codes#json-json-error-codes).
 const ALREADY_ANSWERED: u64 = 40060;
 
-/// Counts the interactions that came replayed, and too late for an answer.
+/// Counts replayed interactions that were too old to answer.
 #[derive(Debug, Default)]
-pub(crate) struct TooLate(AtomicU64);
+pub(crate) struct ExpiredCount(AtomicU64);
 
-/// What somebody asks.
+/// A parsed command.
 #[derive(Debug, PartialEq, Eq)]
 enum Question {
     Ping,
@@ -49,41 +49,41 @@ enum Question {
     User(u64),
 }
 
-/// Why a command can't be read, for who used it.
+/// Why a command is invalid, in words for its user.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-enum Misread {
-    /// Registered by an older or newer version.
+enum InvalidCommand {
+    /// A command of an older or newer version.
     #[error("This bot does not know that command.")]
     Unknown,
-    #[error("That is no id: ids are numbers, such as 241494935408313594.")]
+    #[error("That is not an id: ids are numbers, such as 241494935408313594.")]
     NotAnId,
 }
 
 /// Answers a slash command; ignores other interactions.
-pub(crate) async fn handle(context: &Context, event: &Event, too_late: &TooLate) {
+pub(crate) async fn handle(context: &Context, event: &Event, expired: &ExpiredCount) {
     let interaction = match event.parse() {
         Ok(Some(twilight_model::gateway::event::Event::InteractionCreate(interaction))) => interaction.0,
         Ok(_) => return,
-        Err(error) => return tracing::warn!(%error, "an interaction can't be read"),
+        Err(error) => return tracing::warn!(%error, "malformed interaction"),
     };
     let Some(command) = slash_command(&interaction) else { return };
     let age = age(&interaction, SystemTime::now());
     if event.mark() == Mark::Expired {
-        let so_far = too_late.0.fetch_add(1, Ordering::Relaxed) + 1;
+        let so_far = expired.0.fetch_add(1, Ordering::Relaxed) + 1;
         let (shard, command) = (context.shard(), &command.name);
-        return tracing::warn!(shard.id = %shard, command, ?age, so_far, "came too late to be answered");
+        return tracing::warn!(shard.id = %shard, command, ?age, so_far, "interaction too old to answer");
     }
-    let (text, only_for_them) = match read(command) {
+    let (text, ephemeral) = match read(command) {
         Ok(question) => {
             let until = Instant::now() + left(event.received_at(), SystemTime::now());
             (ask(context, &question, until).await, question != Question::Ping)
         }
-        Err(misread) => (misread.to_string(), true),
+        Err(error) => (error.to_string(), true),
     };
-    answer(context, &interaction, event.mark(), message(text, only_for_them)).await;
+    answer(context, &interaction, event.mark(), message(text, ephemeral)).await;
 }
 
-/// The slash command that was used. Autocompletion has the same data and is ignored.
+/// Returns the slash command of an interaction. Autocompletion has the same data and is ignored.
 fn slash_command(interaction: &Interaction) -> Option<&CommandData> {
     match (interaction.kind, &interaction.data) {
         (InteractionType::ApplicationCommand, Some(InteractionData::ApplicationCommand(command))) => {
@@ -93,42 +93,44 @@ fn slash_command(interaction: &Interaction) -> Option<&CommandData> {
     }
 }
 
-fn read(command: &CommandData) -> Result<Question, Misread> {
+fn read(command: &CommandData) -> Result<Question, InvalidCommand> {
     match command.name.as_str() {
         commands::PING => Ok(Question::Ping),
         commands::SHARDS => Ok(Question::Shards),
         commands::FIND => read_find(command),
-        _ => Err(Misread::Unknown),
+        _ => Err(InvalidCommand::Unknown),
     }
 }
 
-fn read_find(command: &CommandData) -> Result<Question, Misread> {
-    let subcommand = command.options.first().ok_or(Misread::Unknown)?;
-    let CommandOptionValue::SubCommand(options) = &subcommand.value else { return Err(Misread::Unknown) };
-    let id = options.iter().find(|option| option.name == commands::ID).ok_or(Misread::NotAnId)?;
-    let CommandOptionValue::String(id) = &id.value else { return Err(Misread::NotAnId) };
-    let id = id.trim().parse().ok().filter(|id| *id > 0).ok_or(Misread::NotAnId)?;
+fn read_find(command: &CommandData) -> Result<Question, InvalidCommand> {
+    let subcommand = command.options.first().ok_or(InvalidCommand::Unknown)?;
+    let CommandOptionValue::SubCommand(options) = &subcommand.value else {
+        return Err(InvalidCommand::Unknown);
+    };
+    let id = options.iter().find(|option| option.name == commands::ID).ok_or(InvalidCommand::NotAnId)?;
+    let CommandOptionValue::String(id) = &id.value else { return Err(InvalidCommand::NotAnId) };
+    let id = id.trim().parse().ok().filter(|id| *id > 0).ok_or(InvalidCommand::NotAnId)?;
     match subcommand.name.as_str() {
         commands::GUILD => Ok(Question::Guild(id)),
         commands::USER => Ok(Question::User(id)),
-        _ => Err(Misread::Unknown),
+        _ => Err(InvalidCommand::Unknown),
     }
 }
 
-/// How long ago it began, by its id; nothing when our clock is behind Discord's.
+/// Returns the age of an interaction by its id; zero if our clock is behind Discord's.
 fn age(interaction: &Interaction, now: SystemTime) -> Duration {
-    let began_ms = u64::try_from(interaction.id.timestamp()).unwrap_or(0);
+    let created_ms = u64::try_from(interaction.id.timestamp()).unwrap_or(0);
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.saturating_sub(Duration::from_millis(began_ms))
+    now.saturating_sub(Duration::from_millis(created_ms))
 }
 
-/// How long the bridge may take now.
+/// Returns the remaining time for the bridge's answer.
 fn left(received_at: SystemTime, now: SystemTime) -> Duration {
     let waited = now.duration_since(received_at).unwrap_or_default();
     BRIDGE_WITHIN.saturating_sub(waited).max(BRIDGE_AT_LEAST)
 }
 
-/// Asks all workers that it takes, this one without the network.
+/// Queries the bridge, which asks other workers as needed, and formats the answer.
 async fn ask(context: &Context, question: &Question, until: Instant) -> String {
     let bridge = context.bridge();
     match question {
@@ -145,9 +147,9 @@ async fn ask(context: &Context, question: &Question, until: Instant) -> String {
     }
 }
 
-/// A message that pings no one, for any text.
-fn message(text: String, only_for_them: bool) -> InteractionResponse {
-    let flags = if only_for_them { MessageFlags::EPHEMERAL } else { MessageFlags::empty() };
+/// Builds a message that mentions no user and no role.
+fn message(text: String, ephemeral: bool) -> InteractionResponse {
+    let flags = if ephemeral { MessageFlags::EPHEMERAL } else { MessageFlags::empty() };
     let message = ChannelMessageBuilder::new().content(text).flags(flags);
     message.allowed_mentions(AllowedMentions::default()).build()
 }
@@ -156,15 +158,15 @@ async fn answer(context: &Context, interaction: &Interaction, mark: Mark, respon
     let client = context.callbacks().interaction(interaction.application_id);
     let shard = context.shard();
     match client.create_response(interaction.id, &interaction.token, &response).await {
-        Ok(_) => tracing::debug!(shard.id = %shard, "answered"),
+        Ok(_) => tracing::debug!(shard.id = %shard, "interaction answered"),
         Err(error) if mark.is_late() && code(&error) == Some(ALREADY_ANSWERED) => {
-            tracing::info!(shard.id = %shard, "a replayed interaction had its answer already");
+            tracing::info!(shard.id = %shard, "replayed interaction already answered");
         }
-        Err(error) => tracing::warn!(shard.id = %shard, %error, "an interaction is not answered"),
+        Err(error) => tracing::warn!(shard.id = %shard, %error, "cannot answer interaction"),
     }
 }
 
-/// Discord's own code for what went wrong.
+/// Returns Discord's error code.
 fn code(error: &twilight_http::Error) -> Option<u64> {
     match error.kind() {
         ErrorType::Response { error: ApiError::General(error), .. } => Some(error.code),

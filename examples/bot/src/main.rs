@@ -1,17 +1,17 @@
-//! A bot of three slash commands that is a whole gateway worker: started in the place of `gateway-worker`, with its settings.
+//! A bot with three slash commands that is also a gateway worker: start it instead of `gateway-worker`, with the same settings.
 //!
-//! [`commands`] says which commands there are, [`registration`] tells Discord of them, [`interactions`] reads what somebody
-//! asks and answers it in time, [`answers`] makes the words. [`messages`] is what other parts of the bot tell and ask one of its shards.
-//! `docs/bots.md` walks through it.
+//! [`commands`] lists the commands, [`registration`] registers them with Discord, [`interactions`] parses and answers them,
+//! [`answers`] formats the texts. [`messages`] handles messages and requests of other parts of the bot to one shard. `docs/bots.md`
+//! explains the code.
 
 use std::process::ExitCode;
 
 use gateway_worker::{
-    CancellationToken, Context, Event, EventHandler, RequestError, ShardMessage, ShardRequest, Taken, Wanted,
-    async_trait, serde_json::Value,
+    CancellationToken, Context, Event, EventHandler, MessageOutcome, RequestError, ShardMessage,
+    ShardRequest, Wanted, async_trait, serde_json::Value,
 };
 
-use crate::interactions::TooLate;
+use crate::interactions::ExpiredCount;
 
 mod answers;
 mod commands;
@@ -22,7 +22,7 @@ mod registration;
 /// The bot.
 #[derive(Default)]
 struct Bot {
-    too_late: TooLate,
+    expired: ExpiredCount,
 }
 
 #[async_trait]
@@ -32,20 +32,20 @@ impl EventHandler for Bot {
     }
 
     async fn handle(&self, context: &Context, event: &Event) {
-        interactions::handle(context, event, &self.too_late).await;
+        interactions::handle(context, event, &self.expired).await;
     }
 
-    async fn message(&self, context: &Context, message: &ShardMessage) -> Taken {
-        messages::take(context, message)
+    async fn message(&self, context: &Context, message: &ShardMessage) -> MessageOutcome {
+        messages::handle(context, message)
     }
 
     async fn request(&self, context: &Context, request: &ShardRequest) -> Result<Value, RequestError> {
         messages::reply(context, request)
     }
 
-    /// One worker of the fleet registers the commands: the owner of shard 0, each time that it starts to own it.
+    /// Registers the commands. Only the owner of shard 0 runs it, each time it becomes the owner.
     async fn singleton(&self, context: &Context, cancelled: CancellationToken) {
-        // None: it was told to end, and the next holder registers them.
+        // Cancelled: the next owner registers the commands.
         let _ = cancelled.run_until_cancelled(registration::register(context.http())).await;
     }
 }

@@ -1,17 +1,17 @@
-//! What other parts of the bot tell and ask one shard.
+//! Messages and requests of other parts of the bot to one shard.
 
 use gateway_worker::{
-    Context, RequestError, ShardMessage, ShardRequest, Taken,
+    Context, MessageOutcome, RequestError, ShardMessage, ShardRequest,
     serde_json::{Value, json},
 };
 
-/// Asks a shard how large it is.
+/// Request for the size of a shard.
 const STATS: &str = "stats";
 
-/// Tells a shard something for its log.
+/// Message for a shard's log.
 const NOTE: &str = "note";
 
-/// Each shard's own reply to a question.
+/// Replies to a request for a shard.
 pub(crate) fn reply(context: &Context, request: &ShardRequest) -> Result<Value, RequestError> {
     match request.kind.as_str() {
         STATS => {
@@ -22,14 +22,14 @@ pub(crate) fn reply(context: &Context, request: &ShardRequest) -> Result<Value, 
     }
 }
 
-/// Says no to what it does not know, so that the sender hears of it.
-pub(crate) fn take(context: &Context, message: &ShardMessage) -> Taken {
+/// Handles a message. Declines unknown kinds, so that the sender learns of it.
+pub(crate) fn handle(context: &Context, message: &ShardMessage) -> MessageOutcome {
     match message.kind.as_str() {
         NOTE => {
             let (shard, ShardMessage { data, sender, .. }) = (context.shard(), message);
-            tracing::info!(shard.id = %shard, sender, %data, "a note for this shard");
-            Taken::Yes
+            tracing::info!(shard.id = %shard, sender, %data, "note received");
+            MessageOutcome::Accepted
         }
-        _ => Taken::No,
+        _ => MessageOutcome::Declined,
     }
 }

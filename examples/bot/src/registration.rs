@@ -1,4 +1,4 @@
-//! Tells Discord which commands there are, until it has taken them.
+//! Registers the commands with Discord, retrying until it succeeds.
 
 use std::time::Duration;
 
@@ -6,22 +6,22 @@ use twilight_http::{Client, response::DeserializeBodyError};
 
 use crate::commands;
 
-/// The wait after a failure. It doubles with each further one, up to the longest.
+/// Wait after the first failure; it doubles with each further one up to [`LONGEST`].
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_mins(5);
 
-/// Why Discord did not take the commands.
+/// Why the commands were not registered.
 #[derive(Debug, thiserror::Error)]
 enum RegistrationError {
-    /// No answer, or a refusal.
+    /// The request failed or was rejected.
     #[error(transparent)]
     Request(#[from] twilight_http::Error),
-    /// An answer that can't be read.
+    /// The answer is malformed.
     #[error(transparent)]
     Answer(#[from] DeserializeBodyError),
 }
 
-/// Replaces all registered commands, for all guilds. Ends when that has worked; may be dropped at any time.
+/// Replaces all global commands, retrying until it succeeds. May be cancelled at any time.
 pub(crate) async fn register(http: &Client) {
     let mut wait = FIRST;
     loop {
@@ -30,7 +30,7 @@ pub(crate) async fn register(http: &Client) {
                 tracing::info!(count, "commands registered");
                 return;
             }
-            Err(error) => tracing::warn!(%error, again_in = ?wait, "the commands are not registered"),
+            Err(error) => tracing::warn!(%error, retry_in = ?wait, "cannot register commands"),
         }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(LONGEST);

@@ -1,4 +1,4 @@
-// The bot: what it does with which event. Every event may come twice, so each handler says what then happens.
+// The bot's event handlers. Every event may be delivered twice, so each handler says what happens then.
 
 import {
   ActivityType,
@@ -16,9 +16,9 @@ import { BridgeError, type ShardBridgeClient } from 'altergolden-client';
 import { log, reason } from './log.js';
 import { GAP } from './relay.js';
 
-/** Discord waits so long for an answer. */
+/** Discord's deadline for an answer. */
 const ANSWER_WITHIN_MS = 3_000;
-/** Of that, for the question to the shards. */
+/** Part of it for the query to the shards. */
 const ASK_WITHIN_MS = 1_500;
 const DISCORD_EPOCH = 1_420_070_400_000;
 
@@ -26,7 +26,7 @@ const COMMANDS = [
   { type: ApplicationCommandType.ChatInput, name: 'ping', description: 'How many servers the bot is in' } as const,
 ];
 
-/** Tells Discord of the commands. Again changes nothing. */
+/** Registers the commands. Repeating it changes nothing. */
 export async function register(api: API, applicationId: string): Promise<void> {
   await api.applicationCommands.bulkOverwriteGlobalCommands(applicationId, COMMANDS);
 }
@@ -35,21 +35,21 @@ export function addHandlers(client: Client, bridge: ShardBridgeClient, me: APIUs
   client.on(GatewayDispatchEvents.InteractionCreate, async ({ data, api }) => {
     if (data.type !== InteractionType.ApplicationCommand || data.data.name !== 'ping') return;
     const left = createdAt(data.id) + ANSWER_WITHIN_MS - Date.now();
-    if (left <= 0) return log('warn', 'came too late to be answered', { interaction: data.id, by_ms: -left });
+    if (left <= 0) return log('warn', 'interaction too old to answer', { interaction: data.id, late_by_ms: -left });
     const content = await serving(bridge, Math.min(ASK_WITHIN_MS, left));
     try {
       await api.interactions.reply(data.id, data.token, { content }, { signal: AbortSignal.timeout(left) });
     } catch (error) {
-      // Discord takes the first answer alone. It refuses the second, and users see one.
+      // Discord accepts only the first answer, so users see one.
       if (!isAnswered(error)) throw error;
-      log('debug', 'was answered before', { interaction: data.id });
+      log('debug', 'interaction already answered', { interaction: data.id });
     }
   });
 
-  // The bot can't know what it missed: what it keeps by itself must be read again.
+  // The bot can't know which events it missed, so a bot with state of its own must load it again here.
   client.on(GAP, ({ data, shardId }) => log('warn', 'events were or may have been lost', { shard: shardId, ...data }));
 
-  // Discord forgets a presence with its session. Again changes nothing.
+  // Discord drops a presence with its session. Repeating it changes nothing.
   client.on(GatewayDispatchEvents.Ready, async ({ shardId }) => {
     const activities = [{ type: ActivityType.Custom, name: 'status', state: `/ping · shard ${shardId}` }];
     await client.updatePresence(shardId, { status: PresenceUpdateStatus.Online, activities, afk: false, since: null });
@@ -61,14 +61,14 @@ export function addHandlers(client: Client, bridge: ShardBridgeClient, me: APIUs
       content: 'Hello! Try /ping.',
       message_reference: { message_id: data.id, fail_if_not_exists: false },
       allowed_mentions: { parse: [] },
-      // The second time Discord makes no second message of it.
+      // Discord creates only one message per nonce.
       nonce: data.id,
       enforce_nonce: true,
     });
   });
 }
 
-/** What /ping says. */
+/** Returns the text of /ping. */
 async function serving(bridge: ShardBridgeClient, deadlineMs: number): Promise<string> {
   try {
     const stats = await bridge.getAggregateStats({ deadlineMs });
@@ -78,7 +78,7 @@ async function serving(bridge: ShardBridgeClient, deadlineMs: number): Promise<s
     return `${text} (not complete${missing && `: no answer for shards ${missing}`})`;
   } catch (error) {
     if (!(error instanceof BridgeError)) throw error;
-    log('warn', "the shards can't be asked", { reason: reason(error) });
+    log('warn', 'cannot query the shards', { reason: reason(error) });
     return "The servers can't be counted at the moment";
   }
 }

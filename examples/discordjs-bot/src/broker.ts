@@ -1,8 +1,8 @@
-// Reads the workers' events from Redis and loses none: brokers' PubSubRedisBroker, with its reading replaced.
+// Reads the workers' events from Redis without losing any: brokers' PubSubRedisBroker with a different read loop.
 //
-// An entry is acknowledged when its handler is done, and not before. What a process had begun with when it ended is claimed back: its own at its
-// start, entries of other consumers once they were idle for long enough. So an entry may be handled twice, and is never left. It never deletes its consumer,
-// as Redis forgets with it what it had not finished: that is why it has no use for brokers' `unsubscribe` and `destroy`.
+// An entry is acknowledged only after its handler is done. Unfinished entries are claimed again: a process claims its own at its start, and those of
+// other consumers once they were idle for long enough. So an entry may be handled twice but is never lost. This broker never deletes its consumer,
+// because Redis would drop the consumer's pending entries; for this reason it does not use brokers' `unsubscribe` and `destroy`.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PubSubRedisBroker } from '@discordjs/brokers';
@@ -10,27 +10,27 @@ import type { Redis } from 'ioredis';
 
 export interface BrokerOptions {
   group: string;
-  /** The name of this process: unique in the group, and the same when it starts again. */
+  /** Name of this process: unique in the group and stable across restarts. */
   name: string;
-  /** What a consumer has not finished by then goes to another. A handler gets two thirds of it. */
+  /** Idle time after which another consumer claims an unfinished entry. A handler has two thirds of it. */
   claimAfterMs: number;
-  /** How many entries may be handled at once; at least one for each stream. */
+  /** Entries handled at once; at least one per stream. */
   inFlight: number;
-  /** Handles one entry. What it throws is reported, and the entry counts as handled. */
+  /** Handles an entry. Errors are reported, and the entry counts as handled. */
   handle(data: unknown): Promise<void>;
-  /** Something went wrong that it gets over by itself. */
+  /** Reports a failure from which the broker recovers. */
   problem(what: string, error: unknown, fields?: Record<string, unknown>): void;
 }
 
-/** How long a read waits for something to come. A stop takes as long at most. */
+/** Time that a read waits for entries, and so the longest delay of a stop. */
 const BLOCK_MS = 1_000;
-/** Between two tries while Redis is away, at first and at most. */
+/** Wait between attempts while Redis is unreachable: first and longest. */
 const BACK_OFF_MS = { first: 100, most: 5_000 };
-/** Entries looked at in one go when some are claimed back. */
+/** Pending entries fetched per page when claiming. */
 const PAGE = 100;
-/** An entry that is still not handled after this many deliveries has killed its process each time: it is set aside. */
+/** Deliveries after which an unhandled entry is set aside: it has killed its process each time. */
 const MOST_DELIVERIES = 5;
-/** How many entries are kept aside for each stream. */
+/** Entries set aside per stream. */
 const SET_ASIDE = 1_000;
 
 type Entry = [id: Buffer, fields: Buffer[]];
@@ -41,19 +41,19 @@ export class RelayBroker extends PubSubRedisBroker<Record<string, unknown>> {
   readonly #running = new Map<string, Promise<void>>();
   #listening = Promise.resolve();
   #stopping = false;
-  /** Own entries may be pending that are not being handled: at the start, and when a reply was lost with its connection. */
+  /** Own entries may be pending but not being handled: at the start, and after a reply was lost with its connection. */
   #leftOver = true;
 
   constructor(redis: Redis, relay: BrokerOptions) {
     super(redis, { group: relay.group, name: relay.name, blockTimeout: BLOCK_MS });
     this.#relay = relay;
     for (const client of [this.redisClient, this.streamReadClient]) {
-      client.on('error', (error) => relay.problem('Redis is away', error));
+      client.on('error', (error) => relay.problem('Redis connection error', error));
     }
     this.streamReadClient.on('ready', () => (this.#leftOver = true));
   }
 
-  /** Reads until `stop`. It survives every failure of Redis. `subscribe` calls it. */
+  /** Reads until `stop`, through all failures of Redis. `subscribe` calls it. */
   protected override listen(): Promise<void> {
     if (!this.listening) this.#listening = this.#read();
     return this.#listening;
@@ -77,10 +77,10 @@ export class RelayBroker extends PubSubRedisBroker<Record<string, unknown>> {
         wait = BACK_OFF_MS.first;
       } catch (error) {
         this.#leftOver = true;
-        this.#relay.problem('no events can be read', error);
+        this.#relay.problem('cannot read events', error);
         await sleep(wait);
         wait = Math.min(wait * 2, BACK_OFF_MS.most);
-        // A Redis that lost its data has lost the groups too.
+        // A Redis that lost its data has also lost the groups.
         if (String(error).includes('NOGROUP')) await this.subscribe([...this.subscribedEvents]).catch(() => undefined);
       }
     }
@@ -129,9 +129,9 @@ export class RelayBroker extends PubSubRedisBroker<Record<string, unknown>> {
     const { group, name } = this.#relay;
     const [entry] = (await this.redisClient.callBuffer('XCLAIM', stream, group, name, idleMs, id)) as (Entry | null)[];
     if (!entry) {
-      // Somebody else took it first, or it was cut off its stream: then Redis 7 forgets it by itself, and an older one by this.
+      // Another consumer claimed it, or it was trimmed from its stream. Redis 7 then drops the pending entry itself; older versions need this XACK.
       if (entry === null) await this.redisClient.xack(stream, group, id);
-      if (idleMs === 0) this.#relay.problem('an event was cut off its stream before it was handled', undefined, { stream, id });
+      if (idleMs === 0) this.#relay.problem('event trimmed from its stream before it was handled', undefined, { stream, id });
       return;
     }
     if (deliveries >= MOST_DELIVERIES) {
@@ -141,7 +141,7 @@ export class RelayBroker extends PubSubRedisBroker<Record<string, unknown>> {
       return;
     }
     const handled = this.#begin(stream, entry);
-    // Once more is no accident: alone, it can't take others with it.
+    // It may have killed its process before: handle it alone, so that no other entry is affected.
     if (deliveries > 1) await handled;
   }
 
@@ -156,27 +156,27 @@ export class RelayBroker extends PubSubRedisBroker<Record<string, unknown>> {
     try {
       const at = fields.findIndex((field, index) => index % 2 === 0 && field.toString() === 'data');
       const data = fields[at + 1];
-      if (at < 0 || !data) throw new Error('it has no data');
+      if (at < 0 || !data) throw new Error('entry has no data');
       await within((this.#relay.claimAfterMs * 2) / 3, this.#relay.handle(this.options.decode(data)));
     } catch (error) {
-      this.#relay.problem('an event was not handled well', error, { stream, id });
+      this.#relay.problem('event handler failed', error, { stream, id });
     }
     try {
       await this.redisClient.xack(stream, this.#relay.group, id);
     } catch (error) {
-      // It comes again.
-      this.#relay.problem('an event was handled and is not acknowledged', error, { stream, id });
+      // It will be delivered again.
+      this.#relay.problem('cannot acknowledge event', error, { stream, id });
     }
   }
 
-  /** Waits until `wanted` more entries may be handled; answers how many may. */
+  /** Waits until `wanted` more entries may be handled. Resolves to the number that may. */
   async #room(wanted: number): Promise<number> {
     const most = Math.max(this.#relay.inFlight, wanted);
     while (most - this.#running.size < wanted && !this.#stopping) await Promise.race(this.#running.values());
     return most - this.#running.size;
   }
 
-  /** Reads no more and finishes what runs; whether all of it was finished in time. Then it closes the connections. */
+  /** Stops reading, waits for running handlers and closes the connections. Resolves to whether all finished in time. */
   async stop(drainMs: number): Promise<boolean> {
     this.#stopping = true;
     const finished = this.#listening.then(() => Promise.all(this.#running.values()));

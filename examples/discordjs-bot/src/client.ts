@@ -1,20 +1,20 @@
-// discord.js's client without its connections: those are the workers'. Its events come out of Redis, its commands go in.
+// discord.js's client without gateway connections, which the workers own. Events come from Redis, and commands go there.
 
 import { Client, type Gateway, type GatewayDispatchPayload, type GatewaySendPayload, type ToEventProps } from '@discordjs/core';
 
-/** What an entry of an event's stream holds. */
+/** An entry of an event stream. */
 export interface Dispatched {
   shardId: number;
   payload: GatewayDispatchPayload;
 }
 
-/** What an entry of the stream of commands holds. */
+/** An entry of the command stream. */
 export interface Command {
   shardId: number;
   payload: GatewaySendPayload;
 }
 
-/** Events of a shard that were or may have been lost: the workers' own event, in a stream of its own. */
+/** The workers' event for events of a shard that were or may have been lost. */
 export const GAP = 'ALTERGOLDEN_GAP';
 
 declare module '@discordjs/core' {
@@ -23,14 +23,14 @@ declare module '@discordjs/core' {
   }
 }
 
-/** Throws for what is no event. */
+/** Parses an entry. Throws if it is not a dispatch event. */
 export function dispatched(data: unknown): Dispatched {
   const { shardId, payload } = (data ?? {}) as Partial<Dispatched>;
-  if (typeof shardId !== 'number' || typeof payload?.t !== 'string') throw new Error('it is no dispatch event');
+  if (typeof shardId !== 'number' || typeof payload?.t !== 'string') throw new Error('not a dispatch event');
   return { shardId, payload };
 }
 
-/** The half of the gateway that sends. */
+/** The sending half of the gateway. */
 export class RelayGateway implements Gateway {
   readonly getShardCount: () => Promise<number>;
   readonly #publish: (command: Command) => Promise<void>;
@@ -40,7 +40,7 @@ export class RelayGateway implements Gateway {
     this.#publish = publish;
   }
 
-  /** core's own listener emits and forgets; RelayClient.handle waits for the handlers instead. */
+  /** core's listener does not wait for handlers; RelayClient.handle does. */
   on(): this {
     return this;
   }
@@ -50,9 +50,9 @@ export class RelayGateway implements Gateway {
   }
 }
 
-/** discord.js's client, whose handlers can be waited for. */
+/** discord.js's client with handlers that can be awaited. */
 export class RelayClient extends Client {
-  /** Gives an event to its handlers, and waits for all of them. Throws what they threw. */
+  /** Calls an event's handlers and waits for all of them. Throws their errors. */
   async handle({ shardId, payload }: Dispatched): Promise<void> {
     const event = { api: this.api, shardId, data: payload.d };
     const handlers = this.rawListeners(payload.t) as ((event: unknown) => unknown)[];

@@ -1,12 +1,12 @@
-// A line of JSON for each thing worth saying, on standard output.
+// Logs lines of JSON to standard output.
 
 export type Level = 'debug' | 'info' | 'warn' | 'error';
 export const LEVELS: readonly Level[] = ['debug', 'info', 'warn', 'error'];
 
 let least: Level = 'info';
 
-/** From here on, nothing below this level is said. */
-export function sayFrom(level: Level): void {
+/** Sets the lowest level that is logged. */
+export function setLogLevel(level: Level): void {
   least = level;
 }
 
@@ -15,7 +15,7 @@ export function log(level: Level, message: string, fields: Record<string, unknow
   console.log(JSON.stringify({ time: new Date().toISOString(), level, message, ...fields }));
 }
 
-/** What went wrong, in words. discord.js's errors hold the request's URL, with the interaction's token: it is left out. */
+/** Returns an error's message, without the request's URL that discord.js's errors have: it contains the interaction's token. */
 export function reason(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

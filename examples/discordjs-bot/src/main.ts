@@ -1,18 +1,18 @@
-// The process: settings, connections, what happens at start and stop.
+// The process: settings, connections, start and stop.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DiscordAPIError, REST } from '@discordjs/rest';
 import { ShardBridgeClient } from 'altergolden-client';
 import { addHandlers, register } from './bot.js';
-import { log, reason, sayFrom } from './log.js';
+import { log, reason, setLogLevel } from './log.js';
 import { relay } from './relay.js';
 import { SettingError, settings, type Settings } from './settings.js';
 
-/** Between two tries of what must be done at start. */
-const AGAIN_AFTER_MS = 5_000;
+/** Wait between attempts of a start step. */
+const RETRY_AFTER_MS = 5_000;
 
 async function main(config: Settings): Promise<void> {
-  sayFrom(config.logLevel);
+  setLogLevel(config.logLevel);
   const bridge = new ShardBridgeClient({ url: config.coordinatorUrl });
   const rest = new REST({
     version: '10',
@@ -21,13 +21,13 @@ async function main(config: Settings): Promise<void> {
   }).setToken(config.token);
   const { client, start, stop } = relay({ ...config, rest, bridge, prefix: config.relayPrefix });
 
-  stopsOnSignals(async () => {
+  stopOnSignals(async () => {
     const inTime = await stop(config.drainMs);
     bridge.close();
-    log(inTime ? 'info' : 'warn', inTime ? 'stopped' : 'stopped before all was handled: the rest comes again');
+    log(inTime ? 'info' : 'warn', inTime ? 'stopped' : 'stopped before all events were handled; the rest will be delivered again');
   });
 
-  const me = await untilDone('find out who it is', () => client.api.users.getCurrent());
+  const me = await untilDone('get the current user', () => client.api.users.getCurrent());
   addHandlers(client, bridge, me);
   const streams = await untilDone('subscribe', start);
   log('info', 'listening', { streams, group: config.group, consumer: config.consumer });
@@ -41,17 +41,17 @@ async function untilDone<T>(what: string, attempt: () => Promise<T>): Promise<T>
       return await attempt();
     } catch (error) {
       if (error instanceof DiscordAPIError && error.status === 401) {
-        console.error('discordjs-bot: DISCORD_TOKEN: Discord refuses it');
+        console.error('discordjs-bot: DISCORD_TOKEN: Discord rejected the token');
         process.exit(78);
       }
-      log('warn', `can't ${what} yet`, { reason: reason(error) });
-      await sleep(AGAIN_AFTER_MS);
+      log('warn', `cannot ${what}; retrying`, { reason: reason(error) });
+      await sleep(RETRY_AFTER_MS);
     }
   }
 }
 
-/** The first signal stops in order, the second at once. */
-function stopsOnSignals(stop: () => Promise<void>): void {
+/** The first signal stops gracefully, the second at once. */
+function stopOnSignals(stop: () => Promise<void>): void {
   let stopping = false;
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {

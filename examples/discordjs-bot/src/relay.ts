@@ -1,6 +1,6 @@
-// A bot's way to the workers' events: discord.js's client, to which handlers are added as to any, and what starts and stops it.
+// Connects a bot to the workers' events: discord.js's client with handlers as usual, and functions to start and stop it.
 //
-// Every event is handled at least once: again when its process ended before it was done with it. So a handler says what happens then.
+// Every event is handled at least once. It is handled again if its process ended before the handler was done.
 
 import { hostname } from 'node:os';
 import type { REST } from '@discordjs/rest';
@@ -17,30 +17,30 @@ export interface RelayOptions {
   bridge: ShardBridgeClient;
   /** The workers' Redis; `REDIS_URL` or redis://127.0.0.1:6379 when absent. */
   redisUrl?: string;
-  /** What the names of the streams begin with: the workers' RELAY_PREFIX. */
+  /** Prefix of the stream names: the workers' RELAY_PREFIX. */
   prefix?: string;
-  /** Bots of one group share the events; each group gets all of them. */
+  /** Consumer group: bots of one group share the events; each group gets all of them. */
   group?: string;
-  /** This process in its group: unique, and the same when it starts again, so that it finds what it had begun with. The host's name when absent. */
+  /** Name of this process in its group: unique and stable across restarts, so that it claims its unfinished events. The hostname by default. */
   consumer?: string;
-  /** What a consumer has not finished by then goes to another, in milliseconds; a handler gets two thirds of it. */
+  /** Idle time in milliseconds after which another consumer claims an unfinished event; a handler has two thirds of it. */
   claimAfterMs?: number;
-  /** How many events may be handled at once. */
+  /** Events handled at once. */
   inFlight?: number;
 }
 
 export interface Relay {
   client: RelayClient;
-  /** Reads the events for which the client has handlers by now, until `stop`. Resolves to the names of their streams. */
+  /** Reads the events for which the client has handlers now, until `stop`. Resolves to the names of their streams. */
   start(): Promise<string[]>;
-  /** Reads no more and finishes what runs; whether all of it was finished in time. The rest comes again. */
+  /** Stops reading and waits for running handlers. Resolves to whether all finished in time; the rest is delivered again. */
   stop(drainMs?: number): Promise<boolean>;
 }
 
 export function relay(options: RelayOptions): Relay {
   const { rest, bridge, prefix = '', group = 'bot', consumer = hostname(), claimAfterMs = 30_000, inFlight = 100 } = options;
   const url = options.redisUrl ?? process.env['REDIS_URL'] ?? 'redis://127.0.0.1:6379';
-  // A command waits for Redis to come back; a connection without a sign of life is replaced.
+  // Commands wait for Redis to come back; a silent connection is replaced.
   const redis = new Redis(url, { maxRetriesPerRequest: null, socketTimeout: 10_000, connectionName: consumer });
   const broker = new RelayBroker(redis, {
     group,

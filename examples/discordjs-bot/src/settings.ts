@@ -1,25 +1,25 @@
-// The settings, from the environment. A wrong one is one clear line, before anything starts.
+// Settings from the environment, validated before anything starts.
 
 import { hostname } from 'node:os';
 import { LEVELS, type Level } from './log.js';
 
 export interface Settings {
   redisUrl: string;
-  /** What the names of the streams begin with: the workers' RELAY_PREFIX. */
+  /** Prefix of the stream names: the workers' RELAY_PREFIX. */
   relayPrefix: string;
-  /** Bots of one group share the events; each group gets all of them. */
+  /** Consumer group: bots of one group share the events; each group gets all of them. */
   group: string;
-  /** This process in its group: unique, and the same when it starts again, so that it finds what it had begun with. */
+  /** Name of this process in its group: unique and stable across restarts, so that it claims its unfinished events. */
   consumer: string;
-  /** What a consumer has not finished by then goes to another, in milliseconds. */
+  /** Idle time in milliseconds after which another consumer claims an unfinished event. */
   claimAfterMs: number;
-  /** How many events may be handled at once. */
+  /** Events handled at once. */
   inFlight: number;
-  /** How long a stop may take, in milliseconds. */
+  /** Longest graceful stop, in milliseconds. */
   drainMs: number;
-  /** Discord's REST API, or the REST proxy of the workers. */
+  /** URL of Discord's REST API, or of the workers' REST proxy. */
   api: string;
-  /** Others share Discord's limits by this proxy, and it keeps them. */
+  /** Whether `api` is a proxy, which enforces Discord's shared rate limits. */
   proxied: boolean;
   token: string;
   coordinatorUrl: string;
@@ -28,15 +28,15 @@ export interface Settings {
 
 const WEB = ['http:', 'https:'];
 
-/** A setting that is wrong; the message says which, and what it takes. */
+/** An invalid setting; the message has its name and the valid values. */
 export class SettingError extends Error {}
 
 export function settings(env: NodeJS.ProcessEnv): Settings {
   const proxy = env['REST_PROXY_URL'];
   const token = env['DISCORD_TOKEN'] || env['BOT_TOKEN'];
-  if (!token) throw new SettingError('DISCORD_TOKEN: needs the bot token');
+  if (!token) throw new SettingError('DISCORD_TOKEN: set it to the bot token');
   const logLevel = (env['LOG_LEVEL'] || 'info') as Level;
-  if (!LEVELS.includes(logLevel)) throw new SettingError(`LOG_LEVEL: it takes ${LEVELS.join(', ')}, not ${logLevel}`);
+  if (!LEVELS.includes(logLevel)) throw new SettingError(`LOG_LEVEL: must be one of ${LEVELS.join(', ')}, not ${logLevel}`);
   return {
     redisUrl: url(env, 'REDIS_URL', ['redis:', 'rediss:'], 'redis://127.0.0.1:6379'),
     relayPrefix: env['RELAY_PREFIX'] ?? '',
@@ -45,7 +45,7 @@ export function settings(env: NodeJS.ProcessEnv): Settings {
     claimAfterMs: whole(env, 'CLAIM_AFTER_MS', 1_000, 30_000),
     inFlight: whole(env, 'IN_FLIGHT', 10, 100),
     drainMs: whole(env, 'DRAIN_MS', 0, 25_000),
-    // Of DISCORD_API_URL only the origin counts, as for the workers.
+    // Only the origin of DISCORD_API_URL is used, as in the workers.
     api: proxy
       ? url(env, 'REST_PROXY_URL', WEB, 'http://127.0.0.1:3080/api').replace(/\/$/, '')
       : `${new URL(url(env, 'DISCORD_API_URL', WEB, 'https://discord.com')).origin}/api`,
@@ -59,8 +59,8 @@ export function settings(env: NodeJS.ProcessEnv): Settings {
 function url(env: NodeJS.ProcessEnv, name: string, protocols: string[], example: string): string {
   const value = env[name] || example;
   if (!URL.canParse(value) || !protocols.includes(new URL(value).protocol)) {
-    // It may hold a password, so it is not shown.
-    throw new SettingError(`${name}: it takes a URL like ${example}`);
+    // The value may contain a password, so it is not shown.
+    throw new SettingError(`${name}: must be a URL such as ${example}`);
   }
   return value;
 }
@@ -68,7 +68,7 @@ function url(env: NodeJS.ProcessEnv, name: string, protocols: string[], example:
 function whole(env: NodeJS.ProcessEnv, name: string, least: number, preset: number): number {
   const value = env[name] ? Number(env[name]) : preset;
   if (!Number.isInteger(value) || value < least) {
-    throw new SettingError(`${name}: it takes a whole number from ${least} up, not ${env[name]}`);
+    throw new SettingError(`${name}: must be a whole number of at least ${least}, not ${env[name]}`);
   }
   return value;
 }

@@ -1,4 +1,4 @@
-// One call of the TypeScript client: what it answers as a line of JSON, or how it failed. `subscribe` prints each item on a line of its own.
+// Makes one call of the TypeScript client and prints the answer or error as a line of JSON. `subscribe` prints one line per item.
 //
 //   node ask.mjs URL METHOD [ARGUMENT...]     arguments as JSON; "123n" is a bigint
 
@@ -7,7 +7,7 @@ import { BridgeError, ShardBridgeClient } from 'altergolden-client';
 const [url, method, ...words] = process.argv.slice(2);
 const bridge = new ShardBridgeClient({ url });
 const argument = (word) => (/^\d+n$/.test(word) ? BigInt(word.slice(0, -1)) : JSON.parse(word));
-// Bigints are printed with an n, as they are written in arguments.
+// Bigints are printed with an n, as in arguments.
 const say = (item) => console.log(JSON.stringify(item, (_, value) => (typeof value === 'bigint' ? `${value}n` : value)));
 
 const from = performance.now();

@@ -1,5 +1,5 @@
-// What @discordjs/brokers does by itself with events that are not handled yet, on a Redis of its own: docs/bots.md says so, and the bot in
-// discord.js works around it. When a new version does better, this fails.
+// Checks how @discordjs/brokers loses unhandled events, with a separate Redis. docs/bots.md documents it, and the bot in discord.js works around
+// it. This fails when a new version fixes a problem.
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -18,14 +18,14 @@ const broker = (name) => {
 const pending = async (stream) => (await redis.xpending(stream, group))[0];
 const until = async (what, is) => {
   for (let tries = 0; !(await is()); tries++) {
-    assert(tries < 500, `waited in vain: ${what}`);
+    assert(tries < 500, `timeout waiting for ${what}`);
     await sleep(20);
   }
 };
 
-assert.match(DefaultRedisBrokerOptions.name, /^[0-9a-f]{40}$/, 'its usual name is another one in each process');
+assert.match(DefaultRedisBrokerOptions.name, /^[0-9a-f]{40}$/, 'the default name differs in each process');
 
-// Begun with by a process that died: nobody gets it again, not even under the same name.
+// Delivered to a process that died: no consumer gets it again, not even one with the same name.
 const died = broker('a');
 await died.subscribe(['DIED']);
 await died.publish('DIED', 'begun');
@@ -40,18 +40,18 @@ await until('the new one', () => seen.length > 0);
 await sleep(500);
 assert.deepEqual(seen, ['new']);
 assert.equal(await pending('DIED'), 1);
-console.log('what a process had begun with stays pending');
+console.log('events of a dead process stay pending');
 
-// destroy and unsubscribe delete the consumer, and Redis forgets with it what it had begun with.
+// destroy and unsubscribe delete the consumer, and Redis drops its pending entries.
 const ended = broker('b');
 await ended.subscribe(['ENDED']);
 await ended.publish('ENDED', 'begun');
 await until('it to be given out', async () => (await pending('ENDED')) === 1);
 await ended.destroy();
 assert.equal(await pending('ENDED'), 0);
-console.log('destroy forgets what was begun with');
+console.log('destroy drops pending events');
 
-// One entry that can't be decoded, and nothing is read any more.
+// After one entry that can't be decoded, the broker stops reading.
 const deaf = broker('c');
 deaf.on('DEAF', ({ ack }) => ack());
 await deaf.subscribe(['DEAF']);
@@ -62,14 +62,14 @@ await deaf.publish('DEAF', 'unread');
 await sleep(500);
 assert.equal(deaf.listening, false);
 assert.equal(await pending('DEAF'), 1);
-console.log('one error, and it reads no more');
+console.log('one error stops the broker');
 
-// A stream is read from its beginning by a group that is new there.
+// A new group reads a stream from its beginning.
 await redis.xadd('OLD', '*', 'data', deaf.options.encode('older than the group'));
 const fresh = broker('d');
 const old = once(fresh, 'OLD');
 await fresh.subscribe(['OLD']);
 assert.equal((await old)[0].data, 'older than the group');
-console.log('a new group begins with what the stream holds');
+console.log('a new group reads old entries');
 
 process.exit(0);

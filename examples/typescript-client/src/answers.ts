@@ -1,6 +1,6 @@
-// What the calls answer, and how it is made of what comes over the wire.
+// The answers of calls, and their conversion from the wire.
 //
-// An unknown figure is undefined, not 0. Ids are strings; counts are numbers.
+// Unknown figures are undefined, not 0. Ids are strings; counts are numbers.
 
 import { fromWire, type Json, type WireValue } from './value.js';
 
@@ -11,15 +11,15 @@ export interface AggregateStats {
   totalUsers: number | undefined;
   totalChannels: number | undefined;
   totalVoiceConnections: number | undefined;
-  /** How many shards the bot has. */
+  /** Number of the bot's shards. */
   shardCount: number;
-  /** The round trip of each shard to Discord in milliseconds, by shard number. */
+  /** Round trip of each shard to Discord in milliseconds, by shard number. */
   latencies: (number | undefined)[];
-  /** Every shard answered and was ready; else the totals are too low. */
+  /** Whether every shard answered and was ready; otherwise the totals are too low. */
   complete: boolean;
   /** The shards whose workers did not answer. */
   missingShards: number[];
-  /** The shards that were answered for. */
+  /** The shards that answered. */
   shards: ShardStats[];
 }
 
@@ -28,16 +28,16 @@ export interface ShardStats {
   shardId: number;
   /** The worker that runs it. */
   workerId: string;
-  /** `ready`, `queued`, `identifying`, `resuming`, and so on: ShardStatus of the contract in lower case. */
+  /** `ready`, `queued`, `identifying`, `resuming`, and so on: ShardStatus in lower case. */
   status: string;
   guilds: number;
   users: number | undefined;
   channels: number | undefined;
   voiceConnections: number | undefined;
-  /** Round trip to Discord in milliseconds; undefined before the first heartbeat came back. */
+  /** Round trip to Discord in milliseconds; undefined before the first heartbeat ACK. */
   latencyMs: number | undefined;
   uptimeSeconds: number;
-  /** How old these figures are. */
+  /** Age of these figures. */
   ageMs: number;
   /** Events that were or may have been lost when it last connected. */
   gap: Gap | undefined;
@@ -55,16 +55,16 @@ export interface FoundGuild {
   found: boolean;
   /** The answer is final. */
   complete: boolean;
-  /** Why it is not. */
+  /** Why it is not final. */
   reason: string;
   guildId: string;
   name: string | undefined;
   memberCount: number | undefined;
-  /** The shard that it lives on, found or not. */
+  /** The guild's shard, found or not. */
   shardId: number;
-  /** The worker that runs that shard; empty when none does. */
+  /** The shard's worker; empty if the shard has none. */
   workerId: string;
-  /** Discord has an outage for it. */
+  /** Whether the guild has an outage. */
   unavailable: boolean;
 }
 
@@ -73,29 +73,29 @@ export interface FoundUser {
   found: boolean;
   /** The answer is final. */
   complete: boolean;
-  /** Why it is not. */
+  /** Why it is not final. */
   reason: string;
   userId: string;
-  /** A shard that knows it. */
+  /** A shard that knows the user. */
   shardId: number | undefined;
-  /** The shards that know it: with `all` every one. */
+  /** The shards that know the user; with `all`, every such shard. */
   shardIds: number[];
   username: string;
 }
 
-/** What became of a broadcast. */
+/** The result of a broadcast. */
 export interface BroadcastOutcome {
-  /** Its id; subscribers see the same. */
+  /** Id of the message, which subscribers see too. */
   messageId: string;
-  /** Every worker has handed it to its subscribers. */
+  /** Whether every worker has delivered it to its subscribers. */
   complete: boolean;
   workersExpected: number;
   workersAcknowledged: number;
-  /** Those that have not said so by the deadline. They get it when they are back. */
+  /** Workers that have not confirmed by the deadline. They get it when they reconnect. */
   missingWorkers: string[];
 }
 
-/** What became of a message to one shard. */
+/** The result of a message to a shard. */
 export interface Delivery {
   delivered: boolean;
   workerId: string;
@@ -103,9 +103,9 @@ export interface Delivery {
   reason: string;
 }
 
-/** What each shard replied. */
+/** The replies of all requested shards. */
 export interface Replies {
-  /** Every shard that was asked has replied with a value. */
+  /** Whether every requested shard replied with a value. */
   complete: boolean;
   replies: ShardReply[];
 }
@@ -114,22 +114,22 @@ export interface Replies {
 export interface ShardReply {
   shardId: number;
   workerId: string;
-  /** Integers that a number can't hold are bigints. */
+  /** Integers beyond a number's precision are bigints. */
   value: Json | undefined;
   /** The same as JSON text. */
   json: string | undefined;
   failure: { kind: string; reason: string } | undefined;
 }
 
-/** What a subscription yields. */
+/** An item of a subscription. */
 export type Received =
-  /** What is sent from here on comes. */
+  /** Messages sent from now on will arrive. */
   | { kind: 'subscribed' }
   | {
       kind: 'message';
       messageId: string;
       type: string;
-      /** Integers that a number can't hold are bigints. */
+      /** Integers beyond a number's precision are bigints. */
       data: Json;
       /** The same as JSON text, as the sender wrote it. */
       json: string;
@@ -139,15 +139,15 @@ export type Received =
       recipient: string;
       shardId: number | undefined;
     }
-  /** Messages were lost: read again every state that they keep up to date. */
+  /** Messages were lost: reload all state that they keep up to date. */
   | { kind: 'missed'; count: number | undefined; reason: string }
-  /** The server does not answer; the subscription goes on by itself. */
+  /** The server does not answer; the subscription reconnects by itself. */
   | { kind: 'away'; reason: string };
 
-/** A message as proto-loader makes it: 64-bit numbers and names of enums are strings, absent fields are missing. */
+/** A message from proto-loader: 64-bit numbers and enum names are strings, absent fields are missing. */
 export type Wire = Record<string, unknown>;
 
-// An enum's value without its prefix; a number is one that this client's protos do not know.
+// Returns an enum's name without its prefix. A number is a value that this client's protos do not have.
 const word = (value: unknown, prefix: string) =>
   typeof value === 'string' ? value.replace(prefix, '').toLowerCase() : `unknown_${String(value)}`;
 const count = (value: unknown) => (value === undefined || value === null ? undefined : Number(value));
@@ -241,12 +241,12 @@ export function deliveryFromWire(wire: Wire): Delivery {
 export function repliesFromWire(wire: Wire): Replies {
   const replies = (wire['replies'] as Wire[]).map((reply): ShardReply => {
     const failure = reply['failure'] as Wire | null | undefined;
-    const said = failure ? undefined : fromWire(reply['valueJson'], reply['value'] as WireValue | undefined);
+    const value = failure ? undefined : fromWire(reply['valueJson'], reply['value'] as WireValue | undefined);
     return {
       shardId: Number(reply['shardId']),
       workerId: String(reply['workerId']),
-      value: said?.data,
-      json: said?.json,
+      value: value?.data,
+      json: value?.json,
       failure: failure
         ? { kind: word(failure['kind'], 'REPLY_FAILURE_KIND_'), reason: String(failure['reason']) }
         : undefined,
@@ -265,7 +265,7 @@ export function receivedFromWire(wire: Wire): Received | undefined {
       type: String(message['type']),
       ...fromWire(message['dataJson'], message['data'] as WireValue | undefined),
       sender: String(message['sender']),
-      // A peer that is older than messages to shards does not say.
+      // Servers from before messages to shards do not set it.
       recipient: word(message['recipient'], 'MESSAGE_RECIPIENT_').replace('unspecified', 'all'),
       shardId: count(message['shardId']),
     };

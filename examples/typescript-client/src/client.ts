@@ -1,4 +1,4 @@
-// The client: one connection, one method a call.
+// The client: one connection, one method per call.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -18,36 +18,36 @@ import { idToWire, type Id } from './ids.js';
 import { toWire, type Json } from './value.js';
 
 export interface ClientOptions {
-  /** The coordinator, or any worker; `COORDINATOR_URL` or http://127.0.0.1:50051 when absent. */
+  /** The coordinator or any worker; by default `COORDINATOR_URL` or http://127.0.0.1:50051. */
   url?: string;
-  /** How long a call may take; 2,000 when absent. */
+  /** Deadline of calls; 2,000 by default. */
   deadlineMs?: number;
-  /** The folder that holds `altergolden/v1`; this repository's when absent. */
+  /** The folder that contains `altergolden/v1`; by default this repository's. */
   protoDir?: string;
 }
 
 export interface CallOptions {
-  /** How long this call may take. */
+  /** Deadline of this call. */
   deadlineMs?: number;
 }
 
 export interface SubscribeOptions {
-  /** Only these types; all when absent. */
+  /** Only these types; all by default. */
   types?: readonly string[];
-  /** Only messages to these; to all of them when absent. */
+  /** Only messages to these recipients; all by default. */
   recipients?: readonly ('all' | 'manager' | 'shard')[];
-  /** Ends it. */
+  /** Ends the subscription. */
   signal?: AbortSignal;
 }
 
-/** How much longer than the server's own deadline a call is waited for. */
+/** Time that a call waits beyond the server's deadline. */
 const GRACE_MS = 500;
 
-/** Between two tries of a subscription, at first and at most. */
+/** Wait between attempts of a subscription: first and longest. */
 const BACK_OFF_MS = { first: 100, most: 5_000 };
 
-/** A subscription that ends with one of these would end with it again. */
-const FOR_GOOD: ReadonlySet<BridgeErrorCode> = new Set([
+/** Errors of a subscription for which a retry cannot help. */
+const PERMANENT: ReadonlySet<BridgeErrorCode> = new Set([
   'INVALID_ARGUMENT',
   'UNIMPLEMENTED',
   'UNAUTHENTICATED',
@@ -55,10 +55,10 @@ const FOR_GOOD: ReadonlySet<BridgeErrorCode> = new Set([
 ]);
 
 const CHANNEL = {
-  // A peer that is gone without a word is found by these pings, so that a subscription does not wait for it for ever.
+  // These pings detect a server that disappeared, so that a subscription does not wait for ever.
   'grpc.keepalive_time_ms': 10_000,
   'grpc.keepalive_timeout_ms': 5_000,
-  // One that starts again is found soon.
+  // Reconnects soon after a restart of the server.
   'grpc.initial_reconnect_backoff_ms': 100,
   'grpc.max_reconnect_backoff_ms': 2_000,
 };
@@ -67,12 +67,12 @@ type Answered = (error: Error | null, answer: Wire) => void;
 type Unary = (request: Wire, options: GrpcOptions, answered: Answered) => void;
 type Streaming = (request: Wire) => ClientReadableStream<Wire>;
 
-/** Asks and tells across all shards. It reconnects by itself; `close` ends it. */
+/** Queries and messages across all shards. Reconnects by itself; `close` ends it. */
 export class ShardBridgeClient {
   readonly #stub: InstanceType<ServiceClientConstructor>;
   readonly #deadlineMs: number;
 
-  /** Throws a TypeError for a wrong URL. It connects at the first call. */
+  /** Throws a TypeError for an invalid URL. Connects at the first call. */
   constructor(options: ClientOptions = {}) {
     const url = options.url ?? process.env['COORDINATOR_URL'] ?? 'http://127.0.0.1:50051';
     this.#deadlineMs = options.deadlineMs ?? 2_000;
@@ -80,51 +80,51 @@ export class ShardBridgeClient {
     this.#stub = new (service(protoDir))(addressOf(url), credentials.createInsecure(), CHANNEL);
   }
 
-  /** Totals over the whole bot, and each shard by itself. With `maxStalenessMs`, figures up to that old will do. */
+  /** Returns totals over the whole bot and per shard. `maxStalenessMs` allows figures up to this age. */
   async getAggregateStats({ maxStalenessMs, ...options }: CallOptions & { maxStalenessMs?: number } = {}) {
     const request = maxStalenessMs === undefined ? {} : { maxStalenessMs };
     return answers.statsFromWire(await this.#call('GetAggregateStats', request, options));
   }
 
-  /** One guild, from the worker that runs its shard. */
+  /** Finds a guild, from its shard's worker. */
   async findGuild(id: Id, options: CallOptions = {}) {
     return answers.guildFromWire(await this.#call('FindGuild', { guildId: idToWire(id) }, options));
   }
 
-  /** One user. The first shard that knows it ends the search, unless `all` are asked for. */
+  /** Finds a user. The first shard that knows it ends the search, unless `all` is set. */
   async findUser(id: Id, { all = false, ...options }: CallOptions & { all?: boolean } = {}) {
     return answers.userFromWire(await this.#call('FindUser', { userId: idToWire(id), all }, options));
   }
 
-  /** One message to every worker, and to everybody who is subscribed. */
+  /** Sends a message to every worker and subscriber. */
   async broadcast(type: string, data: Json = null, options: CallOptions = {}) {
     return answers.broadcastFromWire(await this.#call('Broadcast', { type, ...toWire(data) }, options));
   }
 
-  /** A message to one shard. */
+  /** Sends a message to a shard. */
   async sendToShard(shardId: number, type: string, data: Json = null, options: CallOptions = {}) {
     const request = { shardId, type, ...toWire(data) };
     return answers.deliveryFromWire(await this.#call('SendToShard', request, options));
   }
 
-  /** Sends a message to the shard manager: it arrives on `subscribe`. Resolves to its id. */
+  /** Sends a message to the shard manager, which gets it from `subscribe`. Resolves to its id. */
   async sendToManager(type: string, data: Json = null, { shardId, ...options }: CallOptions & { shardId?: number } = {}) {
     const request = { type, ...toWire(data), ...(shardId === undefined ? {} : { shardId }) };
     return String((await this.#call('SendToManager', request, options))['messageId']);
   }
 
-  /** A question of the bot's own, with each shard's reply; all shards when none is named. */
+  /** Sends a request to shards, all by default, and returns each shard's reply. */
   async request(type: string, data: Json = null, { shardIds = [], ...options }: CallOptions & { shardIds?: readonly number[] } = {}) {
     const request = { type, ...toWire(data), shardIds };
     return answers.repliesFromWire(await this.#call('Request', request, options));
   }
 
   /**
-   * The messages from now on, until the loop is left or `signal` aborts. It subscribes again whenever the connection is lost, and then
-   * yields `missed` first, as what was sent meanwhile did not come. Throws a BridgeError where trying again is no use.
+   * Yields messages from now on, until the loop ends or `signal` aborts. Subscribes again after a lost connection and then yields
+   * `missed` first, because messages sent in between are lost. Throws a BridgeError if a retry cannot help.
    */
   async *subscribe({ types = [], recipients = [], signal }: SubscribeOptions = {}): AsyncGenerator<Received, void> {
-    const request = { types, recipients: recipients.map((who) => `MESSAGE_RECIPIENT_${who.toUpperCase()}`) };
+    const request = { types, recipients: recipients.map((recipient) => `MESSAGE_RECIPIENT_${recipient.toUpperCase()}`) };
     let before = false;
     let wait = BACK_OFF_MS.first;
     while (!signal?.aborted) {
@@ -133,7 +133,7 @@ export class ShardBridgeClient {
       signal?.addEventListener('abort', cancel, { once: true });
       try {
         await accepted(stream);
-        yield before ? { kind: 'missed', count: undefined, reason: 'the subscription was away' } : { kind: 'subscribed' };
+        yield before ? { kind: 'missed', count: undefined, reason: 'the subscription was interrupted' } : { kind: 'subscribed' };
         before = true;
         wait = BACK_OFF_MS.first;
         for await (const item of stream) {
@@ -145,14 +145,14 @@ export class ShardBridgeClient {
       } catch (error) {
         if (signal?.aborted) return;
         const failed = toBridgeError('Subscribe', error);
-        if (FOR_GOOD.has(failed.code)) throw failed;
+        if (PERMANENT.has(failed.code)) throw failed;
         yield { kind: 'away', reason: failed.message };
       } finally {
-        // Also where the caller has left the loop.
+        // Also runs when the caller leaves the loop.
         cancel();
         signal?.removeEventListener('abort', cancel);
       }
-      // Spread, so that a restarted server is not asked by everybody at once.
+      // Random, so that clients do not all reconnect to a restarted server at once.
       await sleep(wait * (0.5 + Math.random() / 2), undefined, signal ? { signal } : {}).catch(() => undefined);
       wait = Math.min(wait * 2, BACK_OFF_MS.most);
     }
@@ -174,11 +174,11 @@ export class ShardBridgeClient {
   }
 }
 
-/** The server has taken the call. */
+/** Waits until the server has accepted the call. */
 function accepted(stream: ClientReadableStream<Wire>): Promise<void> {
   return new Promise((resolve, reject) => {
     stream.once('metadata', () => resolve());
-    // It stays: an error between here and the first read must not end the process.
+    // This handler stays: an error before the first read must not end the process.
     stream.on('error', reject);
     stream.once('end', () => reject(new BridgeError('Subscribe', 'UNAVAILABLE', 'the server ended the subscription')));
   });
@@ -199,7 +199,7 @@ function service(protoDir: string): ServiceClientConstructor {
 function addressOf(url: string): string {
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
   if (parsed?.protocol !== 'http:' || !parsed.port) {
-    throw new TypeError(`COORDINATOR_URL: it takes a URL like http://127.0.0.1:50051, not ${url}`);
+    throw new TypeError(`COORDINATOR_URL: must be a URL such as http://127.0.0.1:50051, not ${url}`);
   }
   return parsed.host;
 }

@@ -1,20 +1,20 @@
-// What a call throws.
+// The error of a failed call.
 
 import { status, type ServiceError } from '@grpc/grpc-js';
 
 /** The name of a gRPC status code. */
 export type BridgeErrorCode = Exclude<keyof typeof status, 'OK'>;
 
-/** These may go well when they are tried again. What changes something may have happened all the same. */
+/** Errors for which a retry may help. A call that changes something may have taken effect anyway. */
 const PASSING: ReadonlySet<BridgeErrorCode> = new Set(['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'ABORTED', 'RESOURCE_EXHAUSTED']);
 
-/** A call that got no answer. An incomplete answer is not an error. */
+/** A failed call. An incomplete answer is not an error. */
 export class BridgeError extends Error {
-  /** What kind: `UNAVAILABLE` when no server answers, `DEADLINE_EXCEEDED` when none did in time, `INVALID_ARGUMENT`, and so on. */
+  /** gRPC status: `UNAVAILABLE` if no server answers, `DEADLINE_EXCEEDED` if none answered in time, `INVALID_ARGUMENT`, and so on. */
   readonly code: BridgeErrorCode;
-  /** Which call. */
+  /** Name of the call. */
   readonly call: string;
-  /** It may go well when it is tried again. */
+  /** Whether a retry may help. */
   readonly passing: boolean;
 
   constructor(call: string, code: BridgeErrorCode, reason: string, options?: ErrorOptions) {
@@ -26,7 +26,7 @@ export class BridgeError extends Error {
   }
 }
 
-/** From what grpc-js reports. */
+/** Converts an error of grpc-js. */
 export function toBridgeError(call: string, error: unknown): BridgeError {
   const { code, details, message } = error as Partial<ServiceError>;
   const name = (code === undefined ? undefined : status[code]) as BridgeErrorCode | undefined;

@@ -1,7 +1,7 @@
-// ShardBridge for TypeScript: what a bot asks and tells across all its shards, whichever process runs them.
+// ShardBridge for TypeScript: queries and messages across all shards of a bot, in any process.
 //
-// Ids are strings, as in Discord's own JSON; what takes an id takes a bigint too. Every call answers by its deadline. An answer that
-// is not whole says so (`complete`), and a call that failed throws a BridgeError.
+// Ids are strings, as in Discord's JSON; arguments may also be bigints. Every call answers by its deadline. An incomplete answer has
+// `complete: false`, and a failed call throws a BridgeError.
 
 export { ShardBridgeClient } from './client.js';
 export type { CallOptions, ClientOptions, SubscribeOptions } from './client.js';

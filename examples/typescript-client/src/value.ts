@@ -1,8 +1,8 @@
-// Data of messages: JSON text, which is exact, and google.protobuf.Value for servers that do not know the text.
+// Data of messages: exact JSON text, and google.protobuf.Value for servers that do not support the text.
 
 import { randomUUID } from 'node:crypto';
 
-/** Anything that JSON can say. An integer that a number can't hold exactly is a bigint. */
+/** A JSON value. Integers beyond a number's precision are bigints. */
 export type Json =
   | null
   | boolean
@@ -12,7 +12,7 @@ export type Json =
   | readonly Json[]
   | { readonly [key: string]: Json | undefined };
 
-/** google.protobuf.Value, as proto-loader has it. */
+/** google.protobuf.Value from proto-loader. */
 export interface WireValue {
   nullValue?: string | number;
   boolValue?: boolean;
@@ -22,19 +22,19 @@ export interface WireValue {
   structValue?: { fields: Record<string, WireValue> };
 }
 
-/** The fields of a request that carry data. Throws a TypeError for what JSON can't say. */
+/** Returns the data fields of a request. Throws a TypeError for values that are not JSON. */
 export function toWire(json: Json): { data: WireValue; dataJson: string } {
   return { data: toValue(json), dataJson: toText(json) };
 }
 
-/** The data of an answer as text, and read. The text of an older server is made of its value. */
+/** Returns the data of an answer as text and parsed. For older servers, the text is made from the value. */
 export function fromWire(text: unknown, value: WireValue | null | undefined): { json: string; data: Json } {
   if (typeof text === 'string' && text !== '') return { json: text, data: fromText(text) };
   const data = fromValue(value);
   return { json: JSON.stringify(data), data };
 }
 
-/** JSON text. Throws a TypeError for NaN, functions, and integers that were rounded already because a number can't hold them. */
+/** Writes JSON text. Throws a TypeError for NaN, functions, and already rounded integers. */
 export function toText(json: Json): string {
   if (typeof json === 'bigint') return String(json);
   if (typeof json === 'number') {
@@ -54,10 +54,10 @@ export function toText(json: Json): string {
 
 const TOKENS = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 
-// Stands for an integer during parsing. Random, so that no sender's JSON can contain it.
+// Marks an integer during parsing. Random, so that no sender's JSON can contain it.
 const INTEGER = randomUUID();
 
-/** Reads JSON text; integers that a number can't hold become bigints. */
+/** Parses JSON text; integers beyond a number's precision become bigints. */
 export function fromText(text: string): Json {
   const marked = text.replace(TOKENS, (token) =>
     /^-?\d+$/.test(token) && !Number.isSafeInteger(Number(token)) ? `{"${INTEGER}":"${token}"}` : token,

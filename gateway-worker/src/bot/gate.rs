@@ -1,4 +1,4 @@
-//! What fresh events wait for after a RESUME.
+//! Holds fresh events back after a RESUME, until a checkpoint covers it.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +12,7 @@ use tokio::{sync::Notify, time::Instant};
 const COVER: Duration = Duration::from_millis(500);
 
 /// A session's ordinal, and a sequence in it.
-type Place = (u64, u64);
+type Position = (u64, u64);
 
 /// Holds fresh events back after RESUMED until a checkpoint reaches as far. Discord replays RESUMED like any other dispatch: to the
 /// next owner, one that no checkpoint covers looks like the end of what it must mark as replayed.
@@ -20,39 +20,39 @@ type Place = (u64, u64);
 /// Each RESUMED holds back only the events behind it, for its own time.
 #[derive(Default)]
 pub(super) struct Gate {
-    /// What a checkpoint must cover, and for how long that is waited for. Expired holds go when the next one is added.
-    holds: Mutex<BTreeMap<Place, Instant>>,
+    /// Positions that a checkpoint must cover, and how long to wait for it. Expired holds are removed when the next one is added.
+    holds: Mutex<BTreeMap<Position, Instant>>,
     covered: Notify,
 }
 
 impl Gate {
-    fn holds(&self) -> MutexGuard<'_, BTreeMap<Place, Instant>> {
+    fn holds(&self) -> MutexGuard<'_, BTreeMap<Position, Instant>> {
         self.holds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn shut_until(&self, place: Place) {
+    pub(super) fn shut_until(&self, position: Position) {
         let now = Instant::now();
         let mut holds = self.holds();
         holds.retain(|_, until| *until > now);
-        holds.insert(place, now + COVER);
+        holds.insert(position, now + COVER);
     }
 
-    pub(super) fn covered(&self, place: Place) {
+    pub(super) fn covered(&self, position: Position) {
         let mut holds = self.holds();
-        if holds.first_key_value().is_some_and(|(first, _)| *first <= place) {
-            holds.retain(|hold, _| *hold > place);
+        if holds.first_key_value().is_some_and(|(first, _)| *first <= position) {
+            holds.retain(|hold, _| *hold > position);
             self.covered.notify_waiters();
         }
     }
 
-    /// Until when an event is held back, if at all.
-    fn held_until(&self, event: Place) -> Option<Instant> {
+    /// Returns until when an event is held back, if at all.
+    fn held_until(&self, event: Position) -> Option<Instant> {
         let now = Instant::now();
         self.holds().range(..event).map(|(_, until)| *until).filter(|until| *until > now).max()
     }
 
     /// Waits until every RESUMED before an event is covered, but at most [`COVER`] for each.
-    pub(super) async fn pass(&self, event: Place) {
+    pub(super) async fn pass(&self, event: Position) {
         loop {
             let mut covered = std::pin::pin!(self.covered.notified());
             covered.as_mut().enable();

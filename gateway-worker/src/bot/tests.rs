@@ -1,5 +1,9 @@
+use std::collections::BTreeSet;
+
+use dispatch::Kind;
+
 use super::*;
-use crate::{NoHandler, testing};
+use crate::{NoHandler, shards::RunningShard, testing};
 
 /// Takes nothing.
 struct Away;
@@ -57,9 +61,9 @@ fn event(sequence: u64) -> Queued {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_only_the_relay_lacks_is_pending_as_handled() {
+async fn unrelayed_event_is_pending_as_handled() {
     let shard = testing::shard_at(testing::EPOCH, "all");
-    let mut bot = testing::bot(Arc::new(NoHandler));
+    let mut bot = testing::event_queues(Arc::new(NoHandler));
     bot.relaying = Some(Relaying {
         relay: crate::Relay { store: Arc::new(Away), redis: None, names: ::relay::EventNames::All },
         bounds: ::relay::Bounds { events: 8, bytes: 1_024 },
@@ -67,32 +71,32 @@ async fn what_only_the_relay_lacks_is_pending_as_handled() {
         status: ::relay::RelayStatus::default(),
         runtime: tokio::runtime::Handle::current(),
     });
-    let deliveries = bot.deliveries(&shard, &testing::lease(), false);
-    deliveries.pending_came();
+    let event_queue = bot.queue_for(&shard, &testing::lease(), false);
+    event_queue.pending_came();
     for sequence in 1..=3 {
-        assert!(deliveries.has_room("MESSAGE_CREATE", 50) && deliveries.push(event(sequence)));
+        assert!(event_queue.has_room("MESSAGE_CREATE", 50) && event_queue.push(event(sequence)));
     }
     // The first is written as handled, the second as one that is not.
-    let known = |at: (u64, u64), handled: bool| at == (1, 1) || (at == (1, 2) && !handled);
-    let pending = deliveries.pending((1, 2), known);
+    let (written, handled) = (BTreeSet::from([(1, 1), (1, 2)]), BTreeSet::from([(1, 1)]));
+    let pending = event_queue.pending((1, 2), &KnownPending { written: &written, handled: &handled });
     assert_eq!(pending.positions, [(1, 1), (1, 2)]);
     let [(at, again)] = pending.unknown.as_slice() else { panic!("{:?}", pending.unknown) };
     assert!(*at == (1, 2) && again.handled && again.started);
 
-    let left = deliveries.close(Duration::from_millis(250)).await;
+    let left = event_queue.close(Duration::from_millis(250)).await;
     assert!(left.len() == 3 && left.iter().all(|(_, event)| event.handled));
 }
 
 #[tokio::test]
-async fn a_shard_that_has_ended_is_forgotten_with_its_cache() {
+async fn ended_shard_is_dropped_with_its_cache() {
     let shard = testing::shard_at(testing::EPOCH, "all");
-    let deliveries = testing::bot(Arc::new(NoHandler)).deliveries(&shard, &testing::lease(), false);
-    shard.set_deliveries(deliveries.clone());
+    let event_queue = testing::event_queues(Arc::new(NoHandler)).queue_for(&shard, &testing::lease(), false);
+    let running = testing::running_with(&shard, event_queue.clone());
     let left = Arc::downgrade(&shard);
-    deliveries.abandon();
-    drop(deliveries);
-    shard.let_deliveries_go();
-    drop(shard);
+    event_queue.abandon();
+    drop(event_queue);
+    running.detach_queue();
+    drop((running, shard));
     assert_eq!(left.strong_count(), 0);
 }
 
@@ -109,13 +113,13 @@ impl EventHandler for Slow {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_handler_starts_after_the_shard_has_ended() {
-    type Way = fn(&Arc<Shard>, &Deliveries);
+    type Way = fn(&RunningShard, &EventQueue);
     let ways: [(&str, Way); 5] = [
-        ("its task ends", |_, deliveries| deliveries.abandon()),
+        ("its task ends", |_, event_queue| event_queue.abandon()),
         ("another worker has it", |shard, _| shard.outranked(fleet_model::Epoch(99))),
-        ("it is given up", |shard, _| shard.let_deliveries_go()),
-        ("its task is aborted", |_, deliveries| {
-            let abandoned = deliveries.abandoned_on_drop();
+        ("it is given up", |shard, _| shard.detach_queue()),
+        ("its task is aborted", |_, event_queue| {
+            let abandoned = event_queue.abandoned_on_drop();
             let task = tokio::spawn(async move {
                 let _abandoned = abandoned;
                 std::future::pending::<()>().await;
@@ -125,25 +129,25 @@ async fn no_handler_starts_after_the_shard_has_ended() {
                 std::thread::yield_now();
             }
         }),
-        ("its set drops it", |_, deliveries| drop(deliveries.abandoned_on_drop())),
+        ("its set drops it", |_, event_queue| drop(event_queue.abandoned_on_drop())),
     ];
     for (way, take_away) in ways {
         let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
         let gate = Arc::new(tokio::sync::Semaphore::new(0));
         let shard = testing::shard_at(testing::EPOCH, "all");
-        let bot = testing::bot(Arc::new(Slow(tell, gate.clone())));
-        let deliveries = bot.deliveries(&shard, &testing::lease(), false);
-        shard.set_deliveries(deliveries.clone());
+        let bot = testing::event_queues(Arc::new(Slow(tell, gate.clone())));
+        let event_queue = bot.queue_for(&shard, &testing::lease(), false);
+        let running = testing::running_with(&shard, event_queue.clone());
         for sequence in 1..=9 {
-            assert!(deliveries.push(event(sequence)));
+            assert!(event_queue.push(event(sequence)));
         }
         assert_eq!(told.recv().await, Some(1), "{way}");
-        take_away(&shard, &deliveries);
+        take_away(&running, &event_queue);
         gate.add_permits(100);
-        bot.stragglers.close();
-        bot.stragglers.wait().await;
+        bot.code.stragglers.close();
+        bot.code.stragglers.wait().await;
         assert!(told.try_recv().is_err(), "{way}: a handler began");
-        assert!(!deliveries.push(event(11)), "{way}: an event was taken");
+        assert!(!event_queue.push(event(11)), "{way}: an event was taken");
     }
 }
 
@@ -152,12 +156,13 @@ async fn unhandled_event_is_left_for_the_next_owner() {
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
     let gate = Arc::new(tokio::sync::Semaphore::new(9));
     let shard = testing::shard_at(testing::EPOCH, "all");
-    let deliveries = testing::bot(Arc::new(Slow(tell, gate))).deliveries(&shard, &testing::lease(), false);
+    let event_queue =
+        testing::event_queues(Arc::new(Slow(tell, gate))).queue_for(&shard, &testing::lease(), false);
     // RESUMED has come, and no checkpoint covers it yet.
-    deliveries.hold_until_covered((1, 1));
-    assert!(deliveries.push(event(2)));
+    event_queue.hold_until_covered((1, 1));
+    assert!(event_queue.push(event(2)));
     tokio::task::yield_now().await;
-    let left = deliveries.close(Duration::from_millis(250)).await;
+    let left = event_queue.close(Duration::from_millis(250)).await;
     assert_eq!(left.iter().map(|(at, event)| (at.1, event.started)).collect::<Vec<_>>(), [(2, false)]);
     assert!(told.try_recv().is_err());
 }

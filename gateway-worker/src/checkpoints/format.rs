@@ -7,7 +7,7 @@ use std::sync::{
 
 use checkpoint::FORMAT_MIN;
 
-/// Set by whoever obeys assignments, read by every writer at each pass. Clones are the same.
+/// Set with each assignment, read by every writer at each pass. Clones share the value.
 #[derive(Clone, Debug)]
 pub(crate) struct WrittenFormat {
     now: Arc<AtomicU16>,
@@ -15,12 +15,12 @@ pub(crate) struct WrittenFormat {
 }
 
 impl WrittenFormat {
-    /// The oldest, until somebody says that others will do. `newest`: never one above it.
+    /// Begins with the oldest. `newest`: never one above it.
     pub(crate) fn up_to(newest: u16) -> Self {
         Self { now: Arc::new(AtomicU16::new(FORMAT_MIN)), newest }
     }
 
-    /// What the coordinator says; 0 changes nothing.
+    /// Sets the format that the coordinator assigned; 0 changes nothing.
     pub(crate) fn assign(&self, format: u16) {
         if format > 0 {
             self.now.store(format.clamp(FORMAT_MIN, self.newest), Ordering::Relaxed);
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_begins_with_the_oldest_and_follows_the_fleet_within_its_bounds() {
+    fn format_begins_with_the_oldest_and_follows_the_fleet_within_bounds() {
         let format = WrittenFormat::up_to(2);
         let told = [0, 2, 0, 1, 0, 9].map(|told| {
             format.assign(told);

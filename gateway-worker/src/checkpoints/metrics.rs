@@ -1,4 +1,4 @@
-//! What is counted of checkpoints.
+//! Metrics of checkpoints.
 
 use std::time::Duration;
 

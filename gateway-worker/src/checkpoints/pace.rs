@@ -1,4 +1,4 @@
-//! How fast a worker may write: many shards that fill at once take turns, so that Redis serves others in between.
+//! Limits the rate at which a worker writes checkpoints, so that Redis serves others while many shards fill at once.
 
 use std::{sync::Mutex, sync::PoisonError, time::Duration};
 
@@ -6,13 +6,13 @@ use tokio::time::Instant;
 
 /// Bytes a second of one worker.
 const RATE: f64 = 24.0 * 1024.0 * 1024.0;
-/// So much may go out at once after a pause.
+/// How much may go out at once after a pause.
 const BURST: Duration = Duration::from_millis(100);
 
 /// Clones of an `Arc` share one budget.
 #[derive(Debug)]
 pub(crate) struct Pace {
-    /// When what was let through so far has gone out, at the rate.
+    /// When everything admitted so far has gone out, at the rate.
     free_at: Mutex<Instant>,
 }
 
@@ -23,7 +23,7 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// Waits for the turn of so many bytes.
+    /// Waits until `bytes` may be written.
     pub(crate) async fn spend(&self, bytes: usize) {
         let turn = {
             let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_written_at_once_goes_out_at_the_rate() {
+    async fn burst_goes_out_at_the_rate() {
         let pace = Pace::default();
         let began = Instant::now();
         for _ in 0..48 {

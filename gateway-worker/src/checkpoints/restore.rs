@@ -1,4 +1,4 @@
-//! What a shard begins with: it claims its checkpoint, so that no owner before it can write there any more, and reads it.
+//! Claims a shard's checkpoint when the shard starts, so that no previous owner can write there any more, and reads it.
 //!
 //! A checkpoint that cannot be read costs only its shard an IDENTIFY and a gap. Unfinished events in it need no
 //! session: they are read and handled in any case; the gap begins before those that cannot be read.
@@ -20,14 +20,14 @@ use super::{Checkpoints, Keep, LostSession, Outranked, Unread, older};
 use crate::{
     cache::{self, Prepared, RestoreError, ShardCache},
     reading::ShardDoubt,
-    threads::Turn,
+    threads::TimeSlice,
 };
 
-/// A read that failed is tried again so often, this long after.
+/// How often a failed read is retried, and how long after.
 const TRIES: u32 = 5;
 const AGAIN: Duration = Duration::from_millis(300);
 
-/// What a session must have been opened with to be usable here, and what is known of its shard.
+/// The requirements for resuming a session here, and what is known of its shard.
 #[derive(Clone, Debug)]
 pub(crate) struct Needs {
     /// Another worker ran the shard before: then a missing checkpoint means a gap.
@@ -44,14 +44,14 @@ pub(crate) struct Needs {
 #[derive(Debug)]
 pub(crate) enum Beginning {
     /// No usable session.
-    Anew(Anew),
-    /// A session to resume. Its records, so many, are still to be read. `format`: the head's.
-    From { head: Box<Head>, serial: u64, records: u64, format: u16 },
+    Fresh(FreshStart),
+    /// A session to resume. Its `records` are still to be read. `format`: the head's.
+    Resume { head: Box<Head>, serial: u64, records: u64, format: u16 },
 }
 
 /// How a shard begins without a session.
 #[derive(Debug, Default)]
-pub(crate) struct Anew {
+pub(crate) struct FreshStart {
     pub(crate) serial: u64,
     pub(crate) lost: Option<LostSession>,
     /// The bot's presence, which survives the session.
@@ -82,7 +82,7 @@ pub(super) struct Loaded {
     pub(super) format: u16,
 }
 
-/// What a shard goes on with.
+/// What a shard resumes with.
 #[derive(Debug)]
 pub(crate) struct Restored {
     pub(crate) guilds: Prepared,
@@ -146,19 +146,19 @@ impl Checkpoints {
                 }
                 Err(CheckpointStoreError::Unexpected(why)) => {
                     self.metrics.count_refused();
-                    tracing::error!(shard.id = %shard, why, "the checkpoint is none of ours: the shard identifies");
+                    tracing::error!(shard.id = %shard, why, "unexpected checkpoint format; identifying");
                     let lost = Some(LostSession::because(why));
-                    return Ok(Beginning::Anew(Anew { lost, ..Anew::default() }));
+                    return Ok(Beginning::Fresh(FreshStart { lost, ..FreshStart::default() }));
                 }
                 Err(error) => {
                     if !said {
-                        tracing::warn!(shard.id = %shard, %error, "the checkpoint can't be claimed; trying again");
+                        tracing::warn!(shard.id = %shard, %error, "cannot claim the checkpoint; retrying");
                         said = true;
                     }
                     if !go_on() {
                         let why = format!("cannot claim the checkpoint: {error}");
                         let lost = Some(LostSession::because(why));
-                        return Ok(Beginning::Anew(Anew { lost, ..Anew::default() }));
+                        return Ok(Beginning::Fresh(FreshStart { lost, ..FreshStart::default() }));
                     }
                     tokio::time::sleep(AGAIN).await;
                 }
@@ -174,7 +174,7 @@ impl Checkpoints {
                 ("no checkpoint was left".to_owned(), None)
             }
             // A first start.
-            None => return Beginning::Anew(Anew { serial, ..Anew::default() }),
+            None => return Beginning::Fresh(FreshStart { serial, ..FreshStart::default() }),
             Some(stored) => match decode_head(&stored.bytes) {
                 Err(error) => (format!("cannot read the checkpoint's head: {error}"), None),
                 Ok(mut head) => {
@@ -185,7 +185,7 @@ impl Checkpoints {
                         (why, Some(head))
                     } else {
                         let format = format_of(&stored.bytes).unwrap_or(FORMAT_MIN);
-                        return Beginning::From { head: Box::new(head), serial, records, format };
+                        return Beginning::Resume { head: Box::new(head), serial, records, format };
                     }
                 }
             },
@@ -200,9 +200,9 @@ impl Checkpoints {
         );
         let Some(head) = head else {
             let lost = Some(LostSession::because(why));
-            return Beginning::Anew(Anew { serial, lost, pending, ..Anew::default() });
+            return Beginning::Fresh(FreshStart { serial, lost, pending, ..FreshStart::default() });
         };
-        Beginning::Anew(Anew {
+        Beginning::Fresh(FreshStart {
             serial,
             lost: Some(LostSession::of(&head, why).or_before(unread, &head.session)),
             presence: head.presence,
@@ -249,7 +249,7 @@ impl Checkpoints {
         LeftOver { pending: pending.into_values().collect(), unread }
     }
 
-    /// Reads the records of a head, and makes of them what the cache can become.
+    /// Reads the records of a head, and builds the guilds for the cache from them.
     ///
     /// # Errors
     /// The store has not answered for a while, or a record is malformed; with the readable pending events.
@@ -262,9 +262,9 @@ impl Checkpoints {
         let restored = async {
             let Loaded { guilds, pending, format } = self.load(what, head).await?;
             let mut preparing = cache.prepare(guilds)?;
-            let mut turn = Turn::begin();
+            let mut slice = TimeSlice::begin();
             while preparing.next_guild()? {
-                turn.give_way().await;
+                slice.yield_if_over().await;
             }
             Ok(Restored { guilds: preparing.finish(), pending, format })
         };
@@ -356,7 +356,7 @@ async fn again(shard: ShardNumber, error: &CheckpointStoreError, tries: u32) {
     tokio::time::sleep(AGAIN * tries).await;
 }
 
-/// Why a session is of no use here.
+/// Returns why a session cannot be resumed here.
 pub(crate) fn unfit(head: &Head, needs: &Needs) -> Option<String> {
     let session = &head.session;
     if session.id.is_empty() {

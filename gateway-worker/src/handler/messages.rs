@@ -1,25 +1,26 @@
-//! What a shard is told and asked by other parts of the bot, and what bot code says to it.
+//! Messages and requests from other parts of the bot to a shard, and the answers of bot code.
 
 use std::fmt;
 
 pub use shard_bridge::{ShardMessage, ShardRequest};
 
-/// Whether bot code takes a message.
+/// Whether bot code accepts a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// It does.
-    Yes,
-    /// It does not know this type, say: the sender is told so, unless somebody else here takes the message.
-    No,
+pub enum MessageOutcome {
+    /// It handles the message.
+    Accepted,
+    /// It does not handle this message, for example because it does not know its type. The sender is told so, unless a
+    /// subscriber on this worker receives the message.
+    Declined,
 }
 
 /// There is no reply to a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
-    /// Bot code does not know what is asked.
-    #[error("it does not know what is asked")]
+    /// Bot code does not know the type of the request.
+    #[error("bot code does not know this type of request")]
     UnknownType,
-    /// It failed, and why: for whoever asked. Cut to 256 bytes.
+    /// It failed; the reason is sent to the caller, cut to 256 bytes.
     #[error("{0}")]
     Failed(String),
 }

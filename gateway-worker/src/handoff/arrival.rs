@@ -1,4 +1,4 @@
-//! The target's side: shards of other workers that are to come here are copied, each by a task of its own.
+//! The target's side: copies shards of other workers that are to move here, each in a task of its own.
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +24,7 @@ use tonic::{Status, Streaming, transport::Endpoint};
 
 use crate::{
     cache::{CacheSettings, Copy, Prepared, RestoreError},
-    threads::Turn,
+    threads::TimeSlice,
 };
 
 /// How long a connection to the source may take to be made.
@@ -49,7 +49,7 @@ pub(crate) struct Arrivals {
     worker: WorkerId,
     cache: CacheSettings,
     runtime: Handle,
-    /// Told when a copy is as far as it can be.
+    /// Notified when a copy is complete up to the last part, or has failed.
     changed: Arc<Notify>,
     arriving: BTreeMap<ShardNumber, Arrival>,
 }
@@ -60,12 +60,12 @@ pub(crate) struct Arrival {
     what: Arriving,
     /// Everything but the last part is here, or nothing will be: the shard may be asked back from its owner.
     copied: Arc<AtomicBool>,
-    task: AbortOnDropHandle<Option<Carried>>,
+    task: AbortOnDropHandle<Option<HandoffState>>,
 }
 
-/// A shard as its owner before left it.
+/// A shard as its previous owner left it.
 #[derive(Debug)]
-pub(crate) struct Carried {
+pub(crate) struct HandoffState {
     pub(crate) head: Head,
     pub(crate) guilds: Prepared,
     /// In order.
@@ -77,8 +77,8 @@ impl Arrivals {
         Self { worker, cache, runtime, changed, arriving: BTreeMap::new() }
     }
 
-    /// Makes what is copied what shall be copied.
-    pub(crate) fn obey(&mut self, wanted: &BTreeMap<ShardNumber, Arriving>) {
+    /// Starts the copies that are `wanted`, and ends all others.
+    pub(crate) fn apply(&mut self, wanted: &BTreeMap<ShardNumber, Arriving>) {
         self.arriving.retain(|shard, arrival| wanted.get(shard) == Some(&arrival.what));
         for (&shard, what) in wanted {
             if !self.arriving.contains_key(&shard) {
@@ -108,12 +108,12 @@ impl Arrivals {
         copied.map(|(shard, arrival)| (*shard, arrival.what.epoch)).collect()
     }
 
-    /// Takes out what has come of a shard that is to begin, if it is of this epoch.
+    /// Takes out the copy of a shard that is to start, if it is of this epoch.
     pub(crate) fn take(&mut self, shard: ShardNumber, handed_over: Option<Epoch>) -> Option<Arrival> {
         self.arriving.remove(&shard).filter(|arrival| Some(arrival.what.epoch) == handed_over)
     }
 
-    /// Nothing is to come any more.
+    /// Ends all copies.
     pub(crate) fn clear(&mut self) {
         self.arriving.clear();
     }
@@ -121,7 +121,7 @@ impl Arrivals {
 
 impl Arrival {
     /// What has come, if all of it has.
-    pub(crate) async fn carried(self) -> Option<Carried> {
+    pub(crate) async fn handoff_state(self) -> Option<HandoffState> {
         timeout(LAST_PART, self.task).await.ok()?.ok()?
     }
 }
@@ -143,11 +143,11 @@ enum CopyFailed {
     Connect(#[from] tonic::transport::Error),
     #[error("{}", .0.message())]
     Refused(#[from] Status),
-    #[error("it does not send on")]
+    #[error("copy stream stalled")]
     Stalled,
-    #[error("it ended before its end")]
+    #[error("copy stream ended early")]
     Cut,
-    #[error("it is larger than {} MiB", LARGEST_COPY / 1024 / 1024)]
+    #[error("the copy is larger than {} MiB", LARGEST_COPY / 1024 / 1024)]
     TooLarge,
     #[error("{0}")]
     Key(#[from] InvalidKey),
@@ -158,15 +158,15 @@ enum CopyFailed {
 }
 
 impl Copier {
-    async fn run(self) -> Option<Carried> {
+    async fn run(self) -> Option<HandoffState> {
         let mut tries = 0;
         loop {
             match self.copy().await {
-                Ok(carried) => return Some(carried),
+                Ok(state) => return Some(state),
                 Err(error) => {
                     tries += 1;
                     let from = &self.what.from;
-                    tracing::debug!(shard.id = %self.shard, from.id = %from, %error, tries, "a shard was not copied");
+                    tracing::debug!(shard.id = %self.shard, from.id = %from, %error, tries, "copy failed");
                     if tries >= TRIES {
                         break;
                     }
@@ -176,13 +176,13 @@ impl Copier {
         }
         tracing::info!(
             shard.id = %self.shard, from.id = %self.what.from,
-            "the shard can't be copied: it will begin from its checkpoint"
+            "cannot copy the shard; it will start from its checkpoint"
         );
-        self.is_as_far_as_it_can_be();
+        self.mark_copied();
         None
     }
 
-    fn is_as_far_as_it_can_be(&self) {
+    fn mark_copied(&self) {
         self.copied.store(true, Ordering::Release);
         self.changed.notify_one();
     }
@@ -204,11 +204,11 @@ impl Copier {
         Ok(source.copy_shard(request).await?.into_inner())
     }
 
-    async fn copy(&self) -> Result<Carried, CopyFailed> {
+    async fn copy(&self) -> Result<HandoffState, CopyFailed> {
         let mut parts = timeout(NEXT_PART, self.open()).await.map_err(|_| CopyFailed::Stalled)??;
         let mut copy = Copy::new(&self.cache);
         let mut pending = Vec::new();
-        let mut turn = Turn::begin();
+        let mut slice = TimeSlice::begin();
         let (mut so_far, mut bytes) = (false, 0_usize);
         let so_far_by = Instant::now() + SO_FAR;
         loop {
@@ -226,20 +226,20 @@ impl Copier {
                     if bytes > LARGEST_COPY {
                         return Err(CopyFailed::TooLarge);
                     }
-                    self.take(&mut copy, &mut pending, records, &mut turn).await?;
+                    self.take(&mut copy, &mut pending, records, &mut slice).await?;
                 }
                 Part::SoFar(_) => {
-                    make_guilds(&mut copy, &mut turn).await?;
+                    make_guilds(&mut copy, &mut slice).await?;
                     so_far = true;
                     fail::fail_point!("handoff_copied");
-                    self.is_as_far_as_it_can_be();
+                    self.mark_copied();
                 }
                 Part::HandedOver(last) => {
-                    make_guilds(&mut copy, &mut turn).await?;
+                    make_guilds(&mut copy, &mut slice).await?;
                     let head = decode_head(&last.head)?;
                     pending.sort_by_key(|event: &PendingEvent| (event.session, event.sequence));
                     fail::fail_point!("handoff_carried");
-                    return Ok(Carried { guilds: copy.finish(&head)?, head, pending });
+                    return Ok(HandoffState { guilds: copy.finish(&head)?, head, pending });
                 }
             }
         }
@@ -250,7 +250,7 @@ impl Copier {
         copy: &mut Copy,
         pending: &mut Vec<PendingEvent>,
         records: v1::CopiedRecords,
-        turn: &mut Turn,
+        slice: &mut TimeSlice,
     ) -> Result<(), CopyFailed> {
         for key in records.gone {
             copy.remove(key.parse()?);
@@ -260,15 +260,15 @@ impl Copier {
             if let Some(Record::Pending(event)) = copy.take(key, decode_record(key, &record)?) {
                 pending.push(event);
             }
-            turn.give_way().await;
+            slice.yield_if_over().await;
         }
         Ok(())
     }
 }
 
-async fn make_guilds(copy: &mut Copy, turn: &mut Turn) -> Result<(), RestoreError> {
+async fn make_guilds(copy: &mut Copy, slice: &mut TimeSlice) -> Result<(), RestoreError> {
     while copy.next_guild()? {
-        turn.give_way().await;
+        slice.yield_if_over().await;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
-//! The source's side: a shard that runs is copied, and handed over when it stops.
+//! The source's side: a shard that runs is copied, and handed off when it stops.
 //!
-//! A shard has one [`Desk`]. Whoever copies it waits there for the last word; a later copy ends an earlier one.
+//! A shard has one [`CopySlot`], where the target waits for the last part; a later copy ends an earlier one.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -8,16 +8,16 @@ use bytes::Bytes;
 use checkpoint::{FormatError, Head, Record, RecordKey, encode_head, encode_record};
 use tokio::sync::oneshot;
 
-use crate::{cache::GuildRecords, checkpoints::writer::Last, shard::Shard};
+use crate::{cache::GuildRecords, checkpoints::writer::LastCheckpoint, shard_state::ShardState};
 
-/// Where whoever copies a shard waits for the last word.
+/// Where the target of a copy waits for its last part.
 #[derive(Debug, Default)]
-pub(crate) struct Desk(Mutex<Option<Waiting>>);
+pub(crate) struct CopySlot(Mutex<Option<CopyUnderWay>>);
 
 #[derive(Debug)]
-struct Waiting {
+struct CopyUnderWay {
     session: u64,
-    last: oneshot::Sender<LastWord>,
+    last: oneshot::Sender<LastPart>,
 }
 
 /// Records as they go over the wire.
@@ -29,9 +29,9 @@ pub(crate) struct Encoded {
     pub(crate) bytes: usize,
 }
 
-/// What the source says when it has stopped.
+/// The last part of a copy, sent when the source has stopped.
 #[derive(Debug)]
-pub(crate) struct LastWord {
+pub(crate) struct LastPart {
     /// What has changed since the copy began, and the events that are not handled yet.
     pub(crate) records: Encoded,
     pub(crate) head: Bytes,
@@ -44,7 +44,7 @@ pub(crate) struct Copying {
     /// The guilds to be sent.
     pub(crate) guilds: Vec<u64>,
     /// Comes when the shard has stopped; an error when it ends otherwise.
-    pub(crate) last: oneshot::Receiver<LastWord>,
+    pub(crate) last: oneshot::Receiver<LastPart>,
 }
 
 /// A shard can't be copied.
@@ -73,46 +73,51 @@ impl Encoded {
     }
 }
 
-impl Desk {
-    /// Begins a copy of a shard. One that is under way ends without its last word.
-    pub(crate) fn begin(&self, shard: &Shard) -> Result<Copying, CopyRefused> {
+impl CopySlot {
+    /// Begins a copy of a shard. One that is under way ends without its last part.
+    pub(crate) fn begin(&self, shard: &ShardState) -> Result<Copying, CopyRefused> {
         let session = shard.progress().ok_or(CopyRefused::NotYet)?.session.ordinal;
         let guilds = shard.cache().begin_copy(session).ok_or(CopyRefused::NotYet)?;
         let (last, receiver) = oneshot::channel();
-        *self.lock() = Some(Waiting { session, last });
+        *self.lock() = Some(CopyUnderWay { session, last });
         Ok(Copying { session, guilds, last: receiver })
     }
 
     /// Publishes the rest of a shard that has stopped in order, for the worker that copied it.
-    pub(crate) fn hand_over(&self, shard: &Shard, last: &Last, format: u16) {
+    pub(crate) fn hand_over(&self, shard: &ShardState, last: &LastCheckpoint, format: u16) {
         let word = last;
-        let Some(Waiting { session, last }) = self.lock().take() else { return };
+        let Some(CopyUnderWay { session, last }) = self.lock().take() else { return };
         if last.is_closed() {
-            // Whoever copied it does not want it any more.
+            // The target no longer waits.
             shard.cache().drop_copy(session);
             return;
         }
-        match last_word(shard, session, word, format) {
-            // Whoever waited is gone otherwise; the checkpoint has it all.
+        match last_part(shard, session, word, format) {
+            // An error means that the target is gone; the checkpoint has it all.
             Ok(Some(word)) => drop(last.send(word)),
             Ok(None) => {}
             Err(error) => {
-                tracing::error!(shard.id = %shard.number(), %error, "the shard can't be handed over as a copy");
+                tracing::error!(shard.id = %shard.number(), %error, "cannot encode the last part of a copy");
             }
         }
     }
 
-    /// The shard has ended: nobody gets anything any more.
+    /// Ends a copy under way without its last part, because the shard has ended.
     pub(crate) fn close(&self) {
         self.lock().take();
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Waiting>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<CopyUnderWay>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn last_word(shard: &Shard, session: u64, last: &Last, format: u16) -> Result<Option<LastWord>, FormatError> {
+fn last_part(
+    shard: &ShardState,
+    session: u64,
+    last: &LastCheckpoint,
+    format: u16,
+) -> Result<Option<LastPart>, FormatError> {
     let Some(progress) = shard.progress().filter(|progress| progress.session.ordinal == session) else {
         return Ok(None);
     };
@@ -130,10 +135,10 @@ fn last_word(shard: &Shard, session: u64, last: &Last, format: u16) -> Result<Op
         expecting: shard.cache().guilds_to_expect(false),
         doubt: shard.cache().doubt_code(),
         own_user: shard.cache().own_user(),
-        presence: shard.commands().presence(),
+        presence: shard.presence(),
         epoch: shard.epoch(),
         exact: last.exact,
         session: (*progress.session).clone(),
     };
-    Ok(Some(LastWord { records, head: encode_head(&head, format)? }))
+    Ok(Some(LastPart { records, head: encode_head(&head, format)? }))
 }

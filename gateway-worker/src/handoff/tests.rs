@@ -1,4 +1,4 @@
-//! A shard that is copied over a real connection while it runs, and handed over.
+//! A shard is copied over a real connection while it runs, and handed off.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -13,17 +13,17 @@ use tokio_stream::wrappers::TcpListenerStream;
 use super::*;
 use crate::{
     cache::records::tests::{event, guild, ready},
-    checkpoints::{WrittenFormat, writer::Last},
+    checkpoints::{WrittenFormat, writer::LastCheckpoint},
     rpc::WorkerService,
-    shard::{Progress, Shard},
-    shards::RunningShards,
+    shard_state::Progress,
+    shards::{RunningShard, RunningShards},
     testing::{self, EPOCH, SHARD},
 };
 
 const SESSION: u64 = 7;
 
 /// A shard with a session of two guilds, read up to 3.
-fn source() -> Arc<Shard> {
+fn source() -> Arc<RunningShard> {
     let shard = testing::shard_at(EPOCH, "all");
     shard.cache().begin_session(SESSION, Some(&ready(&[5, 6])));
     shard.cache().apply(&event("GUILD_CREATE", &guild(5)), 2);
@@ -41,11 +41,11 @@ fn source() -> Arc<Shard> {
     };
     let session = Arc::new(session);
     shard.set_progress(Some(Progress { session, began_at: 1, read: 3, read_at_unix_ms: 9 }));
-    shard
+    testing::running(&shard)
 }
 
 /// Serves it; the URL.
-async fn serve(shard: &Arc<Shard>) -> String {
+async fn serve(shard: &Arc<RunningShard>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let shards = RunningShards::new("source".parse().unwrap());
@@ -76,7 +76,7 @@ impl Target {
         let worker = "target".parse().unwrap();
         let mut arrivals = Arrivals::new(worker, testing::cache("all"), runtime, changed.clone());
         let what = Arriving { epoch, from: "source".parse().unwrap(), url: url.to_owned() };
-        arrivals.obey(&BTreeMap::from([(SHARD, what)]));
+        arrivals.apply(&BTreeMap::from([(SHARD, what)]));
         Self { arrivals, changed }
     }
 
@@ -100,12 +100,12 @@ fn pending(sequence: u64) -> ((u64, u64), PendingEvent) {
     ((SESSION, sequence), event)
 }
 
-fn last(pending: Vec<((u64, u64), PendingEvent)>) -> Last {
-    Last { pending, exact: true }
+fn last(pending: Vec<((u64, u64), PendingEvent)>) -> LastCheckpoint {
+    LastCheckpoint { pending, exact: true }
 }
 
 #[tokio::test]
-async fn everything_comes_what_has_changed_meanwhile_too() {
+async fn copy_includes_changes_made_meanwhile() {
     let shard = source();
     let mut target = Target::copying(&serve(&shard).await, EPOCH);
     assert_eq!(target.is_copied().await, BTreeMap::from([(SHARD, EPOCH)]));
@@ -116,10 +116,10 @@ async fn everything_comes_what_has_changed_meanwhile_too() {
     shard.cache().apply(&event("GUILD_UPDATE", &renamed), 4);
     shard.cache().apply(&event("GUILD_DELETE", &json!({ "id": "6" })), 5);
     shard.set_read(5, 11);
-    shard.desk().hand_over(&shard, &last(vec![pending(5), pending(4)]), 1);
+    shard.copy_slot().hand_over(&shard, &last(vec![pending(5), pending(4)]), 1);
 
-    let Carried { head, guilds, pending } =
-        target.arrivals.take(SHARD, Some(EPOCH)).unwrap().carried().await.unwrap();
+    let HandoffState { head, guilds, pending } =
+        target.arrivals.take(SHARD, Some(EPOCH)).unwrap().handoff_state().await.unwrap();
     assert_eq!((head.read, head.read_at_unix_ms, head.epoch, head.exact), (5, 11, EPOCH, true));
     assert_eq!(head.session, *shard.progress().unwrap().session);
     assert_eq!(pending.iter().map(|event| event.sequence).collect::<Vec<_>>(), [4, 5]);
@@ -132,45 +132,45 @@ async fn everything_comes_what_has_changed_meanwhile_too() {
 }
 
 #[tokio::test]
-async fn a_shard_that_ends_before_it_is_handed_over_leaves_nothing() {
+async fn shard_that_ends_before_its_handoff_leaves_nothing() {
     let shard = source();
     let mut target = Target::copying(&serve(&shard).await, EPOCH);
     target.is_copied().await;
-    shard.desk().close();
+    shard.copy_slot().close();
     let arrival = target.arrivals.take(SHARD, Some(EPOCH)).unwrap();
-    assert!(arrival.carried().await.is_none());
+    assert!(arrival.handoff_state().await.is_none());
 }
 
 #[tokio::test]
-async fn a_copy_of_another_session_is_no_copy() {
+async fn copy_of_another_session_is_dropped() {
     let shard = source();
     let mut target = Target::copying(&serve(&shard).await, EPOCH);
     target.is_copied().await;
     shard.cache().begin_session(SESSION + 1, Some(&ready(&[5])));
-    shard.desk().hand_over(&shard, &last(Vec::new()), 1);
+    shard.copy_slot().hand_over(&shard, &last(Vec::new()), 1);
     let arrival = target.arrivals.take(SHARD, Some(EPOCH)).unwrap();
-    assert!(arrival.carried().await.is_none());
+    assert!(arrival.handoff_state().await.is_none());
 }
 
 #[tokio::test]
-async fn what_can_not_be_copied_is_not_waited_for() {
+async fn failed_copy_is_not_waited_for() {
     let shard = source();
     let url = serve(&shard).await;
-    // Another epoch than runs there; and nobody at all.
+    // Another epoch than runs there; and no server at all.
     for (url, epoch) in [(url.as_str(), Epoch(EPOCH.0 + 1)), ("http://127.0.0.1:1", EPOCH)] {
         let mut target = Target::copying(url, epoch);
         assert_eq!(target.is_copied().await, BTreeMap::from([(SHARD, epoch)]), "it may move");
         let arrival = target.arrivals.take(SHARD, Some(epoch)).unwrap();
-        assert!(arrival.carried().await.is_none());
+        assert!(arrival.handoff_state().await.is_none());
     }
 }
 
 #[tokio::test]
-async fn a_copy_of_another_epoch_than_was_handed_over_is_void() {
+async fn copy_of_another_epoch_is_void() {
     let shard = source();
     let mut target = Target::copying(&serve(&shard).await, EPOCH);
     target.is_copied().await;
-    shard.desk().hand_over(&shard, &last(Vec::new()), 1);
+    shard.copy_slot().hand_over(&shard, &last(Vec::new()), 1);
     assert!(target.arrivals.take(SHARD, Some(Epoch(EPOCH.0 + 5))).is_none());
     assert!(target.arrivals.copied().is_empty());
 }

@@ -1,5 +1,4 @@
-//! The task that speaks with the coordinator's identify queue. Wishes outlive its streams: whoever waits is asked for again
-//! on the next one.
+//! The task that talks to the coordinator's identify queue. Requests outlive its streams: each is sent again on the next one.
 
 use std::time::Duration;
 
@@ -18,16 +17,16 @@ use tonic::{Streaming, transport::Channel};
 
 use super::{
     Message,
-    wishes::{Ask, Wishes},
+    requests::{PermitAsk, PermitRequests},
 };
 use crate::clock::BootTime;
 
-/// How often wishes that nobody waits for any more are looked for, and how long before a broken stream is made again.
+/// How often abandoned requests are looked for, and the wait before a broken stream is opened again.
 const ROUND: Duration = Duration::from_millis(500);
-/// Messages on their way up.
+/// Bound of messages to the coordinator.
 const UP: usize = 1024;
 
-/// Whom to ask: known once the worker has registered.
+/// Where requests go: known once the worker has registered.
 #[derive(Clone, Debug)]
 pub(crate) struct Registered {
     pub(crate) channel: Channel,
@@ -35,13 +34,13 @@ pub(crate) struct Registered {
     pub(crate) incarnation: Incarnation,
 }
 
-/// Asks for whoever wishes, until `stop`.
+/// Requests permits for connections that wait, until `stop`.
 pub(crate) async fn run(
     mut messages: mpsc::Receiver<Message>,
     mut registered: watch::Receiver<Option<Registered>>,
     stop: CancellationToken,
 ) {
-    let mut waiting = Wishes::default();
+    let mut waiting = PermitRequests::default();
     loop {
         let now = registered.borrow_and_update().clone();
         let stream = match now {
@@ -52,7 +51,7 @@ pub(crate) async fn run(
             tokio::select! {
                 () = stop.cancelled() => return,
                 Some(message) = messages.recv() => match message {
-                    Message::Wish(wish) => waiting.add(wish),
+                    Message::Request(request) => waiting.add(request),
                     Message::Answer { ticket, unused } => {
                         waiting.answered(ticket, unused);
                     }
@@ -87,7 +86,7 @@ async fn open(
     match tokio::time::timeout(Duration::from_secs(5), opening).await {
         Ok(Ok(response)) => Some((up, response.into_inner())),
         Ok(Err(status)) => {
-            tracing::debug!(%status, "the identify queue can't be reached");
+            tracing::debug!(%status, "cannot reach the identify queue");
             None
         }
         Err(_) => None,
@@ -97,8 +96,8 @@ async fn open(
 struct Stream<'a> {
     up: mpsc::Sender<v1::IdentifyUp>,
     down: Streaming<v1::IdentifyDown>,
-    waiting: &'a mut Wishes,
-    /// Asked again with the next round.
+    waiting: &'a mut PermitRequests,
+    /// Sent again with the next round.
     refused: Vec<u64>,
 }
 
@@ -108,8 +107,9 @@ impl Stream<'_> {
         let mut round = tokio::time::interval(ROUND);
         loop {
             let asks = self.waiting.unasked(BootTime::now());
-            for Ask { ticket, shard, epoch } in asks {
-                let traceparent = self.waiting.wish(ticket).and_then(|wish| wish.shard.traceparent());
+            for PermitAsk { ticket, shard, epoch } in asks {
+                let traceparent =
+                    self.waiting.request(ticket).and_then(|request| request.shard.traceparent());
                 let ask = v1::IdentifyAsk {
                     ticket,
                     shard_id: shard.0,
@@ -122,7 +122,7 @@ impl Stream<'_> {
             }
             tokio::select! {
                 message = messages.recv() => match message {
-                    Some(Message::Wish(wish)) => self.waiting.add(wish),
+                    Some(Message::Request(request)) => self.waiting.add(request),
                     Some(Message::Answer { ticket, unused }) => {
                         if !self.answer(ticket, unused).await {
                             return;
@@ -154,13 +154,13 @@ impl Stream<'_> {
         }
     }
 
-    /// False when the stream has ended.
+    /// Returns false when the stream has ended.
     async fn send(&self, message: Up) -> bool {
         self.up.send(v1::IdentifyUp { message: Some(message) }).await.is_ok()
     }
 
-    /// A shard says what became of its permit.
-    async fn answer(&mut self, ticket: u64, unused: Option<super::Wish>) -> bool {
+    /// Reports that a shard used a permit or gave it back.
+    async fn answer(&mut self, ticket: u64, unused: Option<super::PermitRequest>) -> bool {
         let answer = match &unused {
             None => Up::Used(v1::IdentifyUsed { ticket }),
             Some(_) => Up::Cancel(v1::IdentifyCancel { ticket }),
@@ -174,20 +174,20 @@ impl Stream<'_> {
                 let valid = Duration::from_millis(permit.valid_ms_after_ask);
                 let (ticket, term) = (permit.ticket, Term(permit.term));
                 if let Err(why) = self.waiting.permitted(ticket, valid, term) {
-                    tracing::warn!(ticket, why, "a permit is given back");
+                    tracing::warn!(ticket, why, "permit given back");
                     return self.send(Up::Cancel(v1::IdentifyCancel { ticket })).await;
                 }
                 true
             }
             Down::Waiting(waiting) => {
-                if let Some(wish) = self.waiting.wish(waiting.ticket) {
-                    wish.shard.set_status(ShardStatus::Queued, for_people(&waiting.reason));
+                if let Some(request) = self.waiting.request(waiting.ticket) {
+                    request.shard.set_status(ShardStatus::Queued, for_people(&waiting.reason));
                 }
                 true
             }
             Down::Refused(refused) => {
-                if let Some(wish) = self.waiting.wish(refused.ticket) {
-                    tracing::info!(shard.id = %wish.shard.number(), reason = %refused.reason, "no permit; asking again");
+                if let Some(request) = self.waiting.request(refused.ticket) {
+                    tracing::info!(shard.id = %request.shard.number(), reason = %refused.reason, "permit refused; requesting again");
                 }
                 // By the next round an assignment has taken the shard away, or made it ours again.
                 self.refused.push(refused.ticket);

@@ -1,4 +1,4 @@
-//! A worker on its way out: how long it waits for others to take its shards. Pure.
+//! How long a draining worker waits for others to take its shards. Pure.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use tokio::time::Instant;
 /// How long a worker that is to stop tries to reach a coordinator that could take its shards.
 const COORDINATOR_PATIENCE: Duration = Duration::from_secs(3);
 
-/// Begun when the process is told to stop, or the coordinator tells the worker to go.
+/// Begun when the process is told to stop, or the coordinator requests a drain.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Draining {
-    /// By then the shards are given away, or closed. `None`: whoever told it to go sees to it that they are taken.
+    /// By then the shards are handed off, or closed. `None`: the coordinator requested the drain and sees to it.
     until: Option<Instant>,
-    /// So long without one that is taken, and the rest is closed too: nobody takes them.
+    /// Once no shard was taken for this long, the rest is closed too.
     patience: Duration,
-    /// How many shards there were at the last look, and when there last were fewer.
+    /// The number of shards last observed, and when it last fell.
     held: usize,
     moved_at: Instant,
     /// Since when no coordinator is there.
@@ -23,14 +23,14 @@ pub(super) struct Draining {
 
 impl Draining {
     /// The process is to stop.
-    pub(super) fn by(timeout: Duration, held: usize, now: Instant) -> Self {
+    pub(super) fn before_stop(timeout: Duration, held: usize, now: Instant) -> Self {
         let until = Some(now + timeout);
         Self { until, patience: timeout / 2, held, moved_at: now, alone_since: None }
     }
 
-    /// The coordinator says that the worker is to go. Shards that have to IDENTIFY take their time, one after the other; the
+    /// The coordinator requested the drain. Shards that have to IDENTIFY take their time, one after the other; the
     /// others run on meanwhile.
-    pub(super) fn told(timeout: Duration, held: usize, now: Instant) -> Self {
+    pub(super) fn requested(timeout: Duration, held: usize, now: Instant) -> Self {
         Self { until: None, patience: timeout, held, moved_at: now, alone_since: None }
     }
 
@@ -39,21 +39,21 @@ impl Draining {
         self.until.is_some()
     }
 
-    /// The worker holds so many shards, and a coordinator is there.
-    pub(super) fn looked(&mut self, held: usize, now: Instant) {
-        // Nobody could take one while there was none.
+    /// Notes that the worker holds `held` shards, and that a coordinator is there.
+    pub(super) fn observe(&mut self, held: usize, now: Instant) {
+        // No shard could be taken while there was no coordinator.
         if held < self.held || self.alone_since.take().is_some() {
             self.moved_at = now;
         }
         self.held = held;
     }
 
-    /// No coordinator is there.
-    pub(super) fn is_alone(&mut self, now: Instant) {
+    /// Notes that no coordinator is there.
+    pub(super) fn coordinator_lost(&mut self, now: Instant) {
         self.alone_since.get_or_insert(now);
     }
 
-    /// When it waits no longer; `None` while nothing ends it.
+    /// When the wait ends; `None` while nothing ends it.
     pub(super) fn ends_at(&self) -> Option<Instant> {
         match (self.until, self.alone_since) {
             (None, Some(_)) => None,
@@ -75,38 +75,38 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_who_takes_anything_is_waited_for_half_the_time() {
+    async fn wait_ends_after_half_the_time_without_a_taken_shard() {
         let began = Instant::now();
-        let mut draining = Draining::by(TIMEOUT, 3, began);
+        let mut draining = Draining::before_stop(TIMEOUT, 3, began);
         assert_eq!(draining.ends_at(), Some(began + TIMEOUT / 2));
-        draining.looked(3, began + seconds(4));
+        draining.observe(3, began + seconds(4));
         assert_eq!(draining.ends_at(), Some(began + TIMEOUT / 2), "nothing has moved");
-        draining.looked(2, began + seconds(8));
+        draining.observe(2, began + seconds(8));
         assert_eq!(draining.ends_at(), Some(began + seconds(18)));
-        draining.looked(1, began + seconds(15));
+        draining.observe(1, began + seconds(15));
         assert_eq!(draining.ends_at(), Some(began + TIMEOUT), "never longer than it was told");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_coordinator_that_is_gone_is_waited_for_and_one_that_is_back_begins_anew() {
+    async fn returning_coordinator_restarts_the_wait() {
         let began = Instant::now();
-        let mut draining = Draining::by(TIMEOUT, 3, began);
-        draining.is_alone(began + seconds(2));
-        draining.is_alone(began + seconds(4));
+        let mut draining = Draining::before_stop(TIMEOUT, 3, began);
+        draining.coordinator_lost(began + seconds(2));
+        draining.coordinator_lost(began + seconds(4));
         assert_eq!(draining.ends_at(), Some(began + seconds(5)));
-        draining.looked(3, began + seconds(4));
+        draining.observe(3, began + seconds(4));
         assert_eq!(draining.ends_at(), Some(began + seconds(14)));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_was_told_to_go_has_no_limit_but_that_somebody_takes_its_shards() {
+    async fn requested_drain_lasts_while_shards_are_taken() {
         let began = Instant::now();
-        let mut draining = Draining::told(TIMEOUT, 9, began);
+        let mut draining = Draining::requested(TIMEOUT, 9, began);
         for round in 1..9 {
-            draining.looked(9 - round, began + seconds(15 * round as u64));
+            draining.observe(9 - round, began + seconds(15 * round as u64));
         }
         assert_eq!(draining.ends_at(), Some(began + seconds(15 * 8 + 20)));
-        draining.is_alone(began + seconds(130));
+        draining.coordinator_lost(began + seconds(130));
         assert_eq!(draining.ends_at(), None, "shards run on without a coordinator");
         assert!(!draining.has_limit());
     }

@@ -1,4 +1,4 @@
-//! Checks a coordinator's fencing numbers. A worker obeys no lower term than its highest, so one false answer could keep it
+//! Checks a coordinator's fencing numbers. A worker accepts no lower term than its highest, so one false answer could keep it
 //! from the real coordinator for good.
 
 use fleet_model::{AHEAD_MS, Assignment, MAX_SHARDS, Term};
@@ -6,7 +6,7 @@ use fleet_model::{AHEAD_MS, Assignment, MAX_SHARDS, Term};
 /// Checks that clocks could have made these numbers.
 ///
 /// # Errors
-/// What is impossible, and what to do.
+/// The impossible number, and what to do about it.
 pub(super) fn check(term: Term, assignment: Option<&Assignment>, now_unix_ms: u64) -> Result<(), String> {
     let newest = now_unix_ms.saturating_add(AHEAD_MS);
     let check = |what: &str, number: u64| {
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_that_no_clock_has_made_are_refused() {
+    fn implausible_numbers_are_refused() {
         const NOW: u64 = 1_795_715_682_997;
         let newest = NOW + AHEAD_MS;
         for (number, is_possible) in

@@ -1,4 +1,4 @@
-//! Joining the fleet.
+//! Registers the worker with the coordinator.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -15,11 +15,10 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use super::{Life, Link, numbers, renewals::Renewing};
+use super::{Link, Membership, numbers, renewals::Renewing};
 use crate::{
     Keep,
-    checkpoints::unix_ms,
-    clock::BootTime,
+    clock::{BootTime, unix_ms},
     gateway_address::Trust,
     shard::{GatewaySettings, TRANSPORT},
 };
@@ -29,10 +28,10 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// How long a registration may take: the coordinator dials back.
 const REGISTER: Duration = Duration::from_secs(5);
 
-/// The longest lease of a fleet that does not say.
+/// How long to wait for a name whose holder's lease is unknown.
 const NAME_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The longest lease that the coordinator's word is taken for.
+/// The longest lease that is accepted from a coordinator.
 pub(super) const LONGEST_TTL: Duration = Duration::from_hours(1);
 
 /// The longest time between two reports; a coordinator asks for at most a second.
@@ -40,7 +39,7 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A registration that failed.
 pub(super) enum RegisterFailure {
-    /// The coordinator can't be reached, or does not take us now.
+    /// The coordinator cannot be reached, or does not accept the worker now.
     Unreachable(String),
     /// Another worker has our name.
     NameTaken { why: String, patience: Duration },
@@ -49,8 +48,8 @@ pub(super) enum RegisterFailure {
 }
 
 impl Link {
-    /// Registers, and makes what runs what the answer says.
-    pub(super) async fn register(&mut self, life: &mut Life) -> Result<Channel, RegisterFailure> {
+    /// Registers, and applies the assignment of the answer.
+    pub(super) async fn register(&mut self, membership: &mut Membership) -> Result<Channel, RegisterFailure> {
         let unreachable = |why: String| RegisterFailure::Unreachable(why);
         let endpoint = Endpoint::from_shared(self.parts.config.coordinator.as_str().to_owned())
             .map_err(|error| unreachable(error.to_string()))?
@@ -63,15 +62,15 @@ impl Link {
             .connect()
             .await
             .map_err(|_| unreachable("the coordinator can't be reached".to_owned()))?;
-        // Whoever has let its window close claims nothing: what it ran may be another's by now.
-        let (running, running_total) = if life.lease.is_open(BootTime::now()) {
+        // A worker whose lease window has closed claims nothing: its shards may run elsewhere by now.
+        let (running, running_total) = if membership.lease.is_open(BootTime::now()) {
             self.parts.shards.running()
         } else {
             Default::default()
         };
         let mut request = tonic::Request::new(v1::RegisterRequest {
             worker_id: self.worker.to_string(),
-            incarnation: life.incarnation.to_string(),
+            incarnation: membership.incarnation.to_string(),
             advertise_url: self.parts.advertise_url.clone(),
             capacity: self.parts.config.capacity.unwrap_or(0),
             protocol_min: PROTOCOL_MIN,
@@ -101,24 +100,24 @@ impl Link {
         let assignment = assignment.map_err(|error| unreachable(error.to_string()))?.unwrap_or_default();
         numbers::check(term, Some(&assignment), unix_ms()).map_err(unreachable)?;
         self.term = term;
-        life.ttl = Duration::from_millis(answer.lease_ttl_ms).min(LONGEST_TTL);
-        life.interval = Duration::from_millis(answer.heartbeat_interval_ms)
+        membership.ttl = Duration::from_millis(answer.lease_ttl_ms).min(LONGEST_TTL);
+        membership.interval = Duration::from_millis(answer.heartbeat_interval_ms)
             .clamp(Duration::from_millis(10), LONGEST_INTERVAL);
         self.set_gateway(&answer.gateway_url).map_err(unreachable)?;
         let (shards, total) = (assignment.shards.len(), assignment.shard_total);
         // Before the window opens: what is not ours any more must not go on in it.
-        self.obey(life, assignment);
-        life.lease.renewed(sent_at, life.ttl);
-        life.renewals.renew(Renewing {
+        self.apply_assignment(membership, assignment);
+        membership.lease.renewed(sent_at, membership.ttl);
+        membership.renewals.renew(Renewing {
             record: WorkerRecord {
                 worker: self.worker.clone(),
-                incarnation: life.incarnation.clone(),
+                incarnation: membership.incarnation.clone(),
                 url: self.parts.advertise_url.clone(),
             },
-            ttl: life.ttl,
-            interval: life.interval,
+            ttl: membership.ttl,
+            interval: membership.interval,
         });
-        self.announce(life, channel.clone());
+        self.announce(membership, channel.clone());
         tracing::info!(%term, worker.id = %self.worker, shards, total, "registered");
         Ok(channel)
     }

@@ -1,5 +1,5 @@
-//! The lease's second path: renewals through the store, made by a task of its own that grants them to the lease by itself. So
-//! neither a slow store nor a coordinator that hangs holds the other path up.
+//! The lease's second path: a task renews the lease through the store and applies renewals by itself, so that neither a slow
+//! store nor a hanging coordinator delays the other path.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,9 +17,9 @@ pub(super) struct Renewing {
     pub(super) interval: Duration,
 }
 
-/// What the store last said.
+/// The last answer of the store.
 #[derive(Clone, Debug)]
-pub(super) struct StoreWord {
+pub(super) struct StoreAnswer {
     /// It refused: the lease is over.
     pub(super) refused: bool,
     /// It answers, or why not.
@@ -28,9 +28,9 @@ pub(super) struct StoreWord {
     pub(super) term: Term,
 }
 
-/// The renewals of one life. Their task ends with it.
+/// The renewals of one membership. Their task ends with it.
 pub(super) struct Renewals {
-    word: watch::Receiver<StoreWord>,
+    word: watch::Receiver<StoreAnswer>,
     renewing: watch::Sender<Option<Renewing>>,
     task: JoinHandle<()>,
 }
@@ -38,13 +38,13 @@ pub(super) struct Renewals {
 impl Renewals {
     /// Nothing is renewed before [`Renewals::renew`] says what.
     pub(super) fn start(store: Arc<dyn FleetStore>, lease: Lease) -> Self {
-        let (sender, word) = watch::channel(StoreWord { refused: false, answers: Ok(()), term: Term(0) });
+        let (sender, word) = watch::channel(StoreAnswer { refused: false, answers: Ok(()), term: Term(0) });
         let (renewing, told) = watch::channel(None);
         let task = tokio::spawn(renew_on(store, lease, told, sender));
         Self { word, renewing, task }
     }
 
-    /// Renews this from here on.
+    /// Starts to renew this.
     pub(super) fn renew(&self, renewing: Renewing) {
         self.renewing.send_if_modified(|known| {
             let news = known.as_ref() != Some(&renewing);
@@ -53,13 +53,13 @@ impl Renewals {
         });
     }
 
-    /// Renews nothing more.
+    /// Stops renewing.
     pub(super) fn stop(&self) {
         self.task.abort();
     }
 
-    /// The next time the store says something new. Safe to drop and call again.
-    pub(super) async fn news(&mut self) -> StoreWord {
+    /// Waits for a new answer of the store. Cancel safe.
+    pub(super) async fn news(&mut self) -> StoreAnswer {
         if self.word.changed().await.is_err() {
             // The task ends only when this is dropped or stopped.
             std::future::pending::<()>().await;
@@ -78,7 +78,7 @@ async fn renew_on(
     store: Arc<dyn FleetStore>,
     lease: Lease,
     mut told: watch::Receiver<Option<Renewing>>,
-    word: watch::Sender<StoreWord>,
+    word: watch::Sender<StoreAnswer>,
 ) {
     loop {
         let renewing = told.borrow_and_update().clone();
@@ -100,8 +100,8 @@ async fn renew_on(
     }
 }
 
-/// Takes an answer in. True when it is news.
-fn update(word: &mut StoreWord, answer: &Result<LeaseRenewal, FleetStoreError>) -> bool {
+/// Applies an answer. Returns whether something changed.
+fn update(word: &mut StoreAnswer, answer: &Result<LeaseRenewal, FleetStoreError>) -> bool {
     let before = (word.refused, word.answers.clone(), word.term);
     match answer {
         Ok(LeaseRenewal::Held(term)) => word.term = word.term.max(*term),

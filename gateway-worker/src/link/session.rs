@@ -1,4 +1,4 @@
-//! While the heartbeat stream is open: reports go up, directives come down, the store is asked as well.
+//! Serves an open heartbeat stream: sends reports, applies directives, and renews the lease through the store as well.
 
 use std::time::Duration;
 
@@ -15,14 +15,14 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Streaming, transport::Channel};
 
-use super::{Life, Link, numbers, registration::LONGEST_TTL, until};
-use crate::checkpoints::unix_ms;
+use super::{Link, Membership, numbers, registration::LONGEST_TTL, until};
+use crate::clock::unix_ms;
 
-/// Reports on their way up. When they pile up, the stream is as good as broken.
+/// Bound of reports to the coordinator. A stream that does not take them counts as broken.
 const REPORTS: usize = 16;
 /// The least time between two reports that a change of status asks for.
 const BETWEEN_REPORTS: Duration = Duration::from_millis(50);
-/// How long the coordinator may take to hear that we leave.
+/// How long the coordinator may take to confirm that the worker leaves.
 const LEAVE: Duration = Duration::from_secs(1);
 
 /// Why a stream is not used any more.
@@ -52,15 +52,15 @@ impl Link {
     /// Serves one heartbeat stream to its end.
     pub(super) async fn serve_session(
         &mut self,
-        life: &mut Life,
+        membership: &mut Membership,
         channel: Channel,
         stop: &CancellationToken,
     ) -> SessionEnd {
-        let mut session = match self.open_session(life, channel).await {
+        let mut session = match self.open_session(membership, channel).await {
             Ok(session) => session,
             Err(why) => return SessionEnd::Broken(why),
         };
-        let mut heartbeat = tokio::time::interval(life.interval);
+        let mut heartbeat = tokio::time::interval(membership.interval);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut report_soon = None;
         let changed = self.parts.changed.clone();
@@ -73,12 +73,12 @@ impl Link {
                 }
                 () = until(self.drain_ends_at()) => {
                     if !self.parts.config.drain_timeout.is_zero() {
-                        tracing::warn!("nobody took all shards in time (DRAIN_TIMEOUT): closing the others");
+                        tracing::warn!("drain timed out (DRAIN_TIMEOUT); closing the remaining shards");
                     }
-                    return self.leave(life, session).await;
+                    return self.leave(membership, session).await;
                 }
-                word = life.renewals.news() => {
-                    if !self.take_store_word(word) {
+                word = membership.renewals.news() => {
+                    if !self.take_store_answer(word) {
                         return SessionEnd::Refused;
                     }
                 }
@@ -93,7 +93,7 @@ impl Link {
                 () = until(report_soon) => {}
                 // Last, so that a flood of them does not delay reports.
                 directive = session.directives.message() => {
-                    match self.take_directive(life, directive) {
+                    match self.take_directive(membership, directive) {
                         Ok(ReportDue::InTime) => {}
                         Ok(ReportDue::Now) => report_soon = Some(Instant::now()),
                         Err(end) => return end,
@@ -101,14 +101,14 @@ impl Link {
                 }
             }
             if let Some(draining) = &mut self.draining {
-                draining.looked(self.parts.shards.running().0.len(), Instant::now());
+                draining.observe(self.parts.shards.running().0.len(), Instant::now());
                 if self.nothing_to_wait_for() {
-                    return self.leave(life, session).await;
+                    return self.leave(membership, session).await;
                 }
             }
             if report_soon.is_some_and(|due| due <= Instant::now()) {
                 report_soon = None;
-                let report = self.next_report(life, false);
+                let report = self.next_report(membership, false);
                 if session.reports.try_send(report).is_err() {
                     self.parts.metrics.count_overflow();
                     return SessionEnd::Broken("the coordinator does not take reports".to_owned());
@@ -117,13 +117,17 @@ impl Link {
         }
     }
 
-    async fn open_session(&mut self, life: &mut Life, channel: Channel) -> Result<Session, String> {
+    async fn open_session(
+        &mut self,
+        membership: &mut Membership,
+        channel: Channel,
+    ) -> Result<Session, String> {
         let (reports, messages) = mpsc::channel(REPORTS);
-        let first = self.next_report(life, false);
+        let first = self.next_report(membership, false);
         reports.try_send(first).map_err(|_| "no room for a first report".to_owned())?;
         let mut client = CoordinatorClient::new(channel);
         let opening = client.heartbeat(ReceiverStream::new(messages));
-        match tokio::time::timeout(life.ttl, opening).await {
+        match tokio::time::timeout(membership.ttl, opening).await {
             Ok(Ok(response)) => Ok(Session { reports, directives: response.into_inner() }),
             Ok(Err(status)) => Err(format!("no heartbeat stream: {}", for_people(status.message()))),
             Err(_) => Err("no heartbeat stream: the coordinator does not answer".to_owned()),
@@ -133,7 +137,7 @@ impl Link {
     /// Takes a directive.
     fn take_directive(
         &mut self,
-        life: &mut Life,
+        membership: &mut Membership,
         directive: Result<Option<v1::Directive>, tonic::Status>,
     ) -> Result<ReportDue, SessionEnd> {
         let directive = match directive {
@@ -158,12 +162,12 @@ impl Link {
         match directive.directive {
             Some(Kind::LeaseRenewed(renewed)) => {
                 let ttl = Duration::from_millis(renewed.ttl_ms).min(LONGEST_TTL);
-                life.lease.report_acknowledged(renewed.report_sequence, ttl);
+                membership.lease.report_acknowledged(renewed.report_sequence, ttl);
             }
             Some(Kind::Assignment(assignment)) => match Assignment::try_from(assignment) {
                 Ok(assignment) if assignment.revision >= self.assignment.revision => {
                     numbers::check(self.term, Some(&assignment), unix_ms()).map_err(impossible)?;
-                    self.obey(life, assignment);
+                    self.apply_assignment(membership, assignment);
                     return Ok(ReportDue::Now);
                 }
                 Ok(_) => {}
@@ -171,19 +175,19 @@ impl Link {
             },
             Some(Kind::RoutingTable(table)) => self.take_routes(table),
             Some(Kind::LeaseRefused(refused)) => {
-                tracing::warn!(reason = %refused.reason, "the coordinator refuses the lease");
-                life.lease.refused();
+                tracing::warn!(reason = %refused.reason, "coordinator refused the lease");
+                membership.lease.refused();
                 return Err(SessionEnd::Refused);
             }
             Some(Kind::Drain(drain)) => {
                 if self.draining.is_none() {
-                    tracing::info!(reason = %drain.reason, "the coordinator says to go: giving every shard away");
+                    tracing::info!(reason = %drain.reason, "coordinator requested drain; handing off all shards");
                 }
-                self.begin_going();
+                self.begin_requested_drain();
                 return Ok(ReportDue::Now);
             }
             None => {
-                tracing::warn!(kind = %directive.kind, "a directive that this version does not know");
+                tracing::warn!(kind = %directive.kind, "unknown directive refused");
                 self.refuse_directive(directive.kind);
                 return Ok(ReportDue::Now);
             }
@@ -191,7 +195,7 @@ impl Link {
         Ok(ReportDue::InTime)
     }
 
-    /// A worker that drains is done when nothing runs; or when nobody is there to take what does.
+    /// A worker that drains is done when nothing runs, or when no other worker could take what runs.
     fn nothing_to_wait_for(&self) -> bool {
         let routes = self.parts.routes.borrow();
         let takers =
@@ -199,20 +203,20 @@ impl Link {
         self.parts.shards.is_empty() || takers.count() == 0 || self.parts.config.drain_timeout.is_zero()
     }
 
-    /// Closes what still runs, tells the coordinator, and is done.
-    async fn leave(&mut self, life: &mut Life, mut session: Session) -> SessionEnd {
+    /// Closes what still runs, and reports to the coordinator that the worker leaves.
+    async fn leave(&mut self, membership: &mut Membership, mut session: Session) -> SessionEnd {
         self.parts.shards.stop_all().await;
         // Nothing may write the lease again behind the goodbye.
-        life.renewals.stop();
-        let report = self.next_report(life, true);
+        membership.renewals.stop();
+        let report = self.next_report(membership, true);
         if session.reports.try_send(report).is_ok() {
             // The coordinator closes the stream when it has written us off.
             let heard = async { while let Ok(Some(_)) = session.directives.message().await {} };
             if tokio::time::timeout(LEAVE, heard).await.is_err() {
-                tracing::debug!("the coordinator has not said goodbye");
+                tracing::debug!("coordinator did not close the stream in time");
             }
         }
-        life.lease.refused();
+        membership.lease.refused();
         SessionEnd::Stopped
     }
 }

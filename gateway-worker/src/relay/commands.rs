@@ -1,4 +1,4 @@
-//! What bots publish for the gateway, on its way to whoever runs the shard.
+//! Commands that bots publish for the gateway, on their way to the worker that runs the shard.
 
 use ::relay::commands::{CommandFailed, SendCommand};
 use async_trait::async_trait;
@@ -8,11 +8,11 @@ use shard_bridge::Bridge;
 use tokio::time::Instant;
 use tonic::Code;
 
-/// Over the bridge.
-pub(super) struct OverBridge(pub(super) Bridge);
+/// Sends commands over the bridge.
+pub(crate) struct BridgeSender(pub(crate) Bridge);
 
 #[async_trait]
-impl SendCommand for OverBridge {
+impl SendCommand for BridgeSender {
     async fn send(&self, shard: ShardNumber, payload: Value, until: Instant) -> Result<(), CommandFailed> {
         let sent = self.0.send_gateway_payload(shard, payload, until).await;
         sent.map_err(|status| {

@@ -1,4 +1,4 @@
-//! Messages for this worker's shards, and questions to them.
+//! Messages and requests to shards of this worker.
 
 use std::{collections::BTreeSet, sync::Arc};
 

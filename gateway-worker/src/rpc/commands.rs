@@ -1,4 +1,4 @@
-//! What other processes want sent on a shard of this worker.
+//! Commands of other processes for shards of this worker.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tonic::Status;
 
 use crate::shards::RunningShards;
 
-/// The longest that anybody may want to wait: calls are ended after this anyway.
+/// The longest wait of a caller: calls are ended after this anyway.
 const LONGEST: Duration = Duration::from_secs(55);
 
 pub(super) async fn send(

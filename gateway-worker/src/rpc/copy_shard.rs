@@ -1,4 +1,4 @@
-//! Sends a shard to the worker that it is to be handed over to.
+//! Sends a copy of a shard to the worker that takes it over.
 
 use std::sync::Arc;
 
@@ -9,26 +9,26 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use crate::{
-    handoff::outgoing::{Copying, Encoded, LastWord},
-    shard::Shard,
-    threads::Turn,
+    handoff::outgoing::{Copying, Encoded, LastPart},
+    shard_state::ShardState,
+    threads::TimeSlice,
 };
 
-/// Parts on their way: about as many chunks are in memory at once.
+/// Bound of parts in the channel; about as many chunks are in memory at once.
 const PARTS: usize = 4;
 
 /// The parts of a copy.
 pub(crate) type Parts = ReceiverStream<Result<v1::ShardCopy, Status>>;
 
-/// Begins to send a shard. What is made of its cache is made where shards run.
-pub(super) fn send(shard: Arc<Shard>, copying: Copying, format: u16, runtime: &Handle) -> Parts {
+/// Starts to send a shard. Records are made of its cache on the threads of shards.
+pub(super) fn send(shard: Arc<ShardState>, copying: Copying, format: u16, runtime: &Handle) -> Parts {
     let (parts, stream) = mpsc::channel(PARTS);
-    // It ends when the shard does, or when whoever asked goes.
+    // Ends with the shard, or when the target is gone.
     runtime.spawn(async move {
-        let whoever_asks = parts.clone();
+        let target = parts.clone();
         let failed = tokio::select! {
             sent = send_all(&shard, copying, format, &parts) => sent.err(),
-            () = whoever_asks.closed() => None,
+            () = target.closed() => None,
         };
         if let Some(status) = failed {
             let _ = parts.send(Err(status)).await;
@@ -38,13 +38,13 @@ pub(super) fn send(shard: Arc<Shard>, copying: Copying, format: u16, runtime: &H
 }
 
 async fn send_all(
-    shard: &Shard,
+    shard: &ShardState,
     copying: Copying,
     format: u16,
     parts: &mpsc::Sender<Result<v1::ShardCopy, Status>>,
 ) -> Result<(), Status> {
     let Copying { session, guilds, last } = copying;
-    let mut turn = Turn::begin();
+    let mut slice = TimeSlice::begin();
     let mut records = Encoded::default();
     for guild in guilds {
         fail::fail_point!("handoff_copy_guild");
@@ -53,18 +53,18 @@ async fn send_all(
         if records.bytes >= CHUNK {
             send_records(std::mem::take(&mut records), parts).await?;
         }
-        turn.give_way().await;
+        slice.yield_if_over().await;
     }
     send_records(records, parts).await?;
     send_part(Part::SoFar(v1::CopiedSoFar {}), parts).await?;
     let ended = |_| Status::aborted("the shard ended, or began another session, before it was handed over");
-    let LastWord { records, head } = last.await.map_err(ended)?;
+    let LastPart { records, head } = last.await.map_err(ended)?;
     fail::fail_point!("handoff_last_word");
     send_records(records, parts).await?;
     send_part(Part::HandedOver(v1::HandedOver { head: head.to_vec() }), parts).await
 }
 
-/// Sends records in chunks, what is gone first.
+/// Sends records in chunks, removals first.
 async fn send_records(
     records: Encoded,
     parts: &mpsc::Sender<Result<v1::ShardCopy, Status>>,
@@ -87,6 +87,6 @@ async fn send_records(
 }
 
 async fn send_part(part: Part, parts: &mpsc::Sender<Result<v1::ShardCopy, Status>>) -> Result<(), Status> {
-    let gone = |_| Status::cancelled("whoever asked for the copy is gone");
+    let gone = |_| Status::cancelled("the target of the copy is gone");
     parts.send(Ok(v1::ShardCopy { part: Some(part) })).await.map_err(gone)
 }

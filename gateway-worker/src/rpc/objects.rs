@@ -1,4 +1,4 @@
-//! Objects out of this worker's caches for other processes.
+//! Objects of this worker's caches for other processes.
 
 use altergolden_proto::v1::{self, get_object_request::Object};
 use shard_bridge::{FoundObject, LocalShards as _, ObjectKind, ObjectQuery, ObjectRefused, check_size};

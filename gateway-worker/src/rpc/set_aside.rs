@@ -1,4 +1,4 @@
-//! Events that were set aside, for their handlers again.
+//! Replays events that were set aside.
 
 use altergolden_proto::v1::{ReplaySetAsideRequest, ReplaySetAsideResponse};
 use checkpoint::{Position, SetAsideStore};

@@ -1,11 +1,11 @@
-//! What bots tell Discord through a shard: it waits here until the shard's connection can send it.
+//! Commands of bots to Discord through a shard: they wait here until the shard's connection can send them.
 //!
-//! Owns what waits, whose turn it is, and the presence that outlives a session. Sends nothing itself: the shard's task asks what
-//! is [due](Commands::due), and says what became of it.
+//! Owns the waiting commands, their order, and the presence that outlives a session. Sends nothing itself: the shard's task asks
+//! which command is [due](Commands::due), and reports what became of it.
 
 use std::{
     fmt,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -15,53 +15,52 @@ use tokio::{
     time::Instant,
 };
 
-use self::queue::{Displaced, Next, Queue, Turn};
+use self::queue::{CommandClass, Displaced, NextSend, Queue};
+use crate::shard_state::ShardState;
 
 mod queue;
 
-/// How often free sends are looked for when some are needed.
+/// How often free sends are checked when some are needed.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// What a connection can send.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Room {
-    /// So many sends are free.
+pub(super) struct SendRoom {
+    /// How many sends are free.
     pub(super) free: u8,
     /// From then on.
     pub(super) from: Instant,
 }
 
 /// A command that is due.
-pub(super) struct Due {
-    turn: Turn,
+pub(super) struct DueCommand {
+    class: CommandClass,
     text: String,
-    /// Whoever waits; nobody for one of our own.
-    answer: Option<Answer>,
+    /// The caller's end; `None` for a presence that the shard sends again itself.
+    answer: Option<CommandAnswer>,
 }
 
-type Answer = oneshot::Sender<Result<(), CommandRefused>>;
+type CommandAnswer = oneshot::Sender<Result<(), CommandRefused>>;
 
-struct Item {
+struct QueuedCommand {
     text: String,
-    answer: Option<Answer>,
+    answer: Option<CommandAnswer>,
 }
 
 #[derive(Default)]
 struct State {
-    queue: Queue<Item>,
-    /// Nothing will be sent any more: why.
+    queue: Queue<QueuedCommand>,
+    /// Why nothing will be sent any more.
     closed: Option<CommandRefused>,
-    /// The last presence that went out.
-    presence: Option<String>,
-    /// The session has not been given it.
+    /// The session has not been given the last presence.
     owed: bool,
 }
 
 /// The commands of one shard.
-#[derive(Default)]
 pub(crate) struct Commands {
+    shard: Arc<ShardState>,
     state: Mutex<State>,
-    /// Told when something is to be sent. One task waits for it.
+    /// Notified when something is to be sent. One task waits for it.
     news: Notify,
 }
 
@@ -71,13 +70,17 @@ impl fmt::Debug for Commands {
     }
 }
 
-impl Due {
+impl DueCommand {
     pub(super) fn text(&self) -> &str {
         &self.text
     }
 }
 
 impl Commands {
+    pub(crate) fn new(shard: Arc<ShardState>) -> Self {
+        Self { shard, state: Mutex::default(), news: Notify::default() }
+    }
+
     /// Waits until a command has gone out. When the future is dropped, or the time is over, it is not sent any more.
     ///
     /// # Errors
@@ -91,30 +94,30 @@ impl Commands {
         if Instant::now() >= until {
             return Err(too_late(self.waiting()));
         }
-        let turn = match command.kind() {
-            CommandKind::Presence => Turn::Presence,
-            CommandKind::Voice { guild } => Turn::Voice(guild),
-            CommandKind::Members { guild, .. } => Turn::Members(guild),
+        let class = match command.kind() {
+            CommandKind::Presence => CommandClass::Presence,
+            CommandKind::Voice { guild } => CommandClass::Voice(guild),
+            CommandKind::Members { guild, .. } => CommandClass::Members(guild),
         };
         let (answer, answered) = oneshot::channel();
-        let item = Item { text: command.into_text(), answer: Some(answer) };
-        let ticket = self.push(turn, item)?;
-        // Dropped whenever this ends: nobody waits for it then.
-        let _waits = Waits { commands: self, turn, ticket };
+        let item = QueuedCommand { text: command.into_text(), answer: Some(answer) };
+        let ticket = self.push(class, item)?;
+        // Dropped however this ends: no caller waits for it then.
+        let _waits = WithdrawOnDrop { commands: self, class, ticket };
         match tokio::time::timeout_at(until, answered).await {
             Ok(Ok(outcome)) => outcome,
-            Err(_) if self.take_back(turn, ticket) => Err(too_late(self.waiting())),
+            Err(_) if self.take_back(class, ticket) => Err(too_late(self.waiting())),
             // It is being sent, or the connection that was sending it is gone.
             Ok(Err(_)) | Err(_) => Err(CommandRefused::Lost),
         }
     }
 
-    fn push(&self, turn: Turn, item: Item) -> Result<u64, CommandRefused> {
+    fn push(&self, class: CommandClass, item: QueuedCommand) -> Result<u64, CommandRefused> {
         let mut state = self.lock();
         if let Some(why) = &state.closed {
             return Err(why.clone());
         }
-        let Ok((ticket, displaced)) = state.queue.push(turn, item) else {
+        let Ok((ticket, displaced)) = state.queue.push(class, item) else {
             let waiting = state.queue.len();
             return Err(CommandRefused::TooMany(format!("{waiting} commands wait on the shard already")));
         };
@@ -136,21 +139,21 @@ impl Commands {
     }
 
     /// Waits until a command may be due; for ever without room. Nothing is lost when the future is dropped.
-    pub(super) async fn due(&self, room: Option<Room>) {
-        let Some(Room { free, from }) = room else { return std::future::pending().await };
+    pub(super) async fn due(&self, room: Option<SendRoom>) {
+        let Some(SendRoom { free, from }) = room else { return std::future::pending().await };
         loop {
             let next = self.lock().queue.next(Instant::now(), free);
             let at = match next {
-                Next::Now => return tokio::time::sleep_until(from).await,
-                Next::At(at) => at.max(from),
+                NextSend::Now => return tokio::time::sleep_until(from).await,
+                NextSend::At(at) => at.max(from),
                 // More may be free than there were: to be counted again.
-                Next::WhenFree => {
+                NextSend::WhenFree => {
                     tokio::select! {
                         () = tokio::time::sleep_until(from.max(Instant::now() + LOOK)) => return,
                         () = self.news.notified() => continue,
                     }
                 }
-                Next::Nothing => {
+                NextSend::Nothing => {
                     self.news.notified().await;
                     continue;
                 }
@@ -162,30 +165,30 @@ impl Commands {
         }
     }
 
-    /// The command whose turn it is.
-    pub(super) fn take(&self, free: u8) -> Option<Due> {
-        let (turn, Item { text, answer }) = self.lock().queue.take(Instant::now(), free)?;
-        Some(Due { turn, text, answer })
+    /// Takes the next command.
+    pub(super) fn take(&self, free: u8) -> Option<DueCommand> {
+        let (class, QueuedCommand { text, answer }) = self.lock().queue.take(Instant::now(), free)?;
+        Some(DueCommand { class, text, answer })
     }
 
-    /// It has gone out.
-    pub(super) fn went_out(&self, due: Due) {
-        let Due { turn, text, answer } = due;
-        if turn == Turn::Presence {
+    /// Notes that a command has gone out, and answers its caller.
+    pub(super) fn went_out(&self, due: DueCommand) {
+        let DueCommand { class, text, answer } = due;
+        if class == CommandClass::Presence {
             let mut state = self.lock();
-            state.presence = Some(text);
+            self.shard.set_presence(text);
             state.owed = false;
         }
         if let Some(answer) = answer {
-            // Whoever waited may have gone.
+            // The caller may have gone.
             let _ = answer.send(Ok(()));
         }
     }
 
-    /// The connection was lost while it was being sent.
-    pub(super) fn was_lost(&self, due: Due) {
+    /// Notes that the connection was lost while a command was being sent.
+    pub(super) fn was_lost(&self, due: DueCommand) {
         if let Some(answer) = due.answer {
-            // Whoever waited may have gone.
+            // The caller may have gone.
             let _ = answer.send(Err(CommandRefused::Lost));
             return;
         }
@@ -194,17 +197,17 @@ impl Commands {
         self.send_presence_again();
     }
 
-    /// A new session begins without a presence: it is given the last one.
+    /// Queues the last presence for a new session, which begins without one.
     pub(super) fn session_began(&self) {
         self.lock().owed = true;
         self.send_presence_again();
     }
 
-    /// Takes a command back that nobody waits for any more. Whether it was still there.
-    fn take_back(&self, turn: Turn, ticket: u64) -> bool {
-        let was_there = self.lock().queue.remove(turn, ticket).is_some();
+    /// Withdraws a command whose caller has gone. Returns whether it was still there.
+    fn take_back(&self, class: CommandClass, ticket: u64) -> bool {
+        let was_there = self.lock().queue.remove(class, ticket).is_some();
         // It had taken the place of the one that the session is still without.
-        if was_there && turn == Turn::Presence {
+        if was_there && class == CommandClass::Presence {
             self.send_presence_again();
         }
         was_there
@@ -214,31 +217,15 @@ impl Commands {
         let text = {
             let state = self.lock();
             // A newer one is on its way, or this one has been sent.
-            if state.queue.has_presence() || !state.owed { None } else { state.presence.clone() }
+            if state.queue.has_presence() || !state.owed { None } else { self.shard.presence() }
         };
         if let Some(text) = text {
             // Closed: nothing begins here any more.
-            let _ = self.push(Turn::Presence, Item { text, answer: None });
+            let _ = self.push(CommandClass::Presence, QueuedCommand { text, answer: None });
         }
     }
 
-    /// The presence that a new session is given.
-    pub(crate) fn presence(&self) -> Option<String> {
-        self.lock().presence.clone()
-    }
-
-    /// What an owner before had as presence, unless one has gone out here.
-    pub(crate) fn inherit_presence(&self, text: &str) {
-        match GatewayCommand::from_text(text) {
-            Ok(command) if command.kind() == CommandKind::Presence => {
-                self.lock().presence.get_or_insert(command.into_text());
-            }
-            Ok(_) => tracing::warn!("the presence that an owner before left is none"),
-            Err(error) => tracing::warn!(%error, "the presence that an owner before left makes no sense"),
-        }
-    }
-
-    /// Nothing will be sent any more: whoever waits is told why.
+    /// Refuses waiting and later commands with `why`.
     pub(super) fn close(&self, why: CommandRefused) {
         let waiting = {
             let mut state = self.lock();
@@ -250,7 +237,7 @@ impl Commands {
         }
     }
 
-    /// Commands are taken again.
+    /// Accepts commands again.
     pub(super) fn open(&self) {
         self.lock().closed = None;
     }
@@ -260,25 +247,36 @@ impl Commands {
     }
 }
 
-impl Item {
+/// Takes over the presence of the previous owner, unless one has gone out here.
+pub(super) fn inherit_presence(shard: &ShardState, text: &str) {
+    match GatewayCommand::from_text(text) {
+        Ok(command) if command.kind() == CommandKind::Presence => {
+            shard.inherit_presence(command.into_text());
+        }
+        Ok(_) => tracing::warn!("previous owner left an invalid presence"),
+        Err(error) => tracing::warn!(%error, "previous owner left an invalid presence"),
+    }
+}
+
+impl QueuedCommand {
     fn end(self, outcome: Result<(), CommandRefused>) {
         if let Some(answer) = self.answer {
-            // Whoever waited may have gone.
+            // The caller may have gone.
             let _ = answer.send(outcome);
         }
     }
 }
 
-/// Takes a command back when nobody waits for it any more.
-struct Waits<'a> {
+/// Withdraws a command when its caller has gone.
+struct WithdrawOnDrop<'a> {
     commands: &'a Commands,
-    turn: Turn,
+    class: CommandClass,
     ticket: u64,
 }
 
-impl Drop for Waits<'_> {
+impl Drop for WithdrawOnDrop<'_> {
     fn drop(&mut self) {
-        self.commands.take_back(self.turn, self.ticket);
+        self.commands.take_back(self.class, self.ticket);
     }
 }
 

@@ -1,148 +1,364 @@
-//! The gateway protocol of a connection: its settings, IDENTIFY, RESUME, and the meaning of close codes.
+//! One connection of a shard from HELLO on. Passes what arrives to the [intake](super::intake) and ends the connection
+//! when it cannot be used any more; its [stage] says how far it has come. The [runner](super::runner) makes
+//! connections.
 
-use std::time::Duration;
+use fleet_model::ShardStatus;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, MissedTickBehavior},
+};
 
-use serde_json::json;
-use twilight_model::gateway::Intents;
+use self::stage::Stage;
+use super::{
+    commands::DueCommand,
+    dialing::Dialing,
+    hints::ConnectionOutcome,
+    intake::{Dispatch, DispatchOutcome, Intake},
+    parts::{RunnerParts, TICK},
+    protocol::{heartbeat_interval, is_resumable},
+    silence::Silence,
+    socket::{Received, Socket},
+    starting::Starting,
+};
+use crate::{
+    checkpoints::restore::{NotRestored, Restored},
+    clock::BootTime,
+    identify::{PermitGrant, PermitQueue},
+    payload::Envelope,
+    shard_state::{Progress, ShardState},
+    threads::TimeSlice,
+};
 
-use super::Shard;
-use crate::gateway_address::Gateway;
+mod checks;
+mod ending;
+mod readiness;
+mod sending;
+mod stage;
 
-/// What every connection of a worker needs.
-#[derive(Debug)]
-pub(crate) struct GatewaySettings {
-    pub(crate) token: process::settings::Secret,
-    pub(crate) intents: Intents,
-    pub(crate) gateway: Gateway,
+/// Our close codes: the first keeps the session, the second ends it.
+const KEEPS_SESSION: u16 = 4000;
+const ENDS_SESSION: u16 = 1000;
+
+/// Why a connection is not used any more.
+pub(super) enum ConnectionEnd {
+    /// The shard was released, or the process stops.
+    Stopped,
+    /// The lease is not known to hold.
+    Fenced,
+    /// Lost, or not usable: why.
+    Lost(String),
+    /// The session cannot be used any more: why.
+    Hopeless(String),
+    /// There was no room for an event: it was not received.
+    Full,
+    /// Another worker has the shard.
+    Outranked,
+    /// Discord takes no reconnect after this close code: why.
+    Failed(u16, String),
 }
 
-/// What a session is opened with here: who resumes it must speak the same.
-pub(crate) const TRANSPORT: &str = if cfg!(feature = "zstd") { "json+zstd-stream" } else { "json" };
+/// One connection of a shard.
+pub(super) struct Connection<'a> {
+    parts: &'a RunnerParts,
+    intake: &'a mut Intake,
+    silence: &'a mut Silence,
+    dialing: &'a Dialing,
+    /// How far this connection has come.
+    outcome: &'a mut ConnectionOutcome,
+    socket: Socket,
+    queue: PermitQueue,
+    permits: mpsc::Receiver<PermitGrant>,
+    /// Open while a permit is requested.
+    request: Option<oneshot::Receiver<()>>,
+    stage: Stage,
+    /// The trace of the start, until the shard is ready; each attempt has its own.
+    starting: Option<Starting>,
+    /// IDENTIFY was sent.
+    identified: bool,
+    looked: Instant,
+    slice: TimeSlice,
+    /// When the last of READY's guilds came, while some are still to come.
+    filling_since: Option<Instant>,
+    /// A bot's command that is not flushed yet.
+    in_hand: Option<DueCommand>,
+    close_code: u16,
+}
 
-/// Guilds with more members come without the offline ones.
-const LARGE_GUILD: u64 = 250;
-/// Accepted heartbeat intervals in milliseconds. Discord's is about 41 s; at 500 ms heartbeats use up its whole send
-/// limit.
-const INTERVALS: std::ops::RangeInclusive<u64> = 500..=600_000;
-/// The longest interval that is kept to. Only heartbeats show that a quiet connection is alive.
-const LONGEST_INTERVAL: u64 = 60_000;
+impl<'a> Connection<'a> {
+    pub(super) fn new(
+        parts: &'a RunnerParts,
+        intake: &'a mut Intake,
+        silence: &'a mut Silence,
+        outcome: &'a mut ConnectionOutcome,
+        socket: Socket,
+        starting: Starting,
+    ) -> Self {
+        let shard = &parts.shard;
+        // What was held came on a connection that is gone: it comes again.
+        intake.forget_held();
+        silence.connected();
+        let stage = Stage::connecting(outcome.by_resume_url);
+        let (queue, permits) = parts.identify.queue_for(shard.clone());
+        if shard.progress().is_some() && parts.dialing.failures() == 0 {
+            shard.set_status(ShardStatus::Resuming, "");
+        }
+        Self {
+            parts,
+            intake,
+            silence,
+            dialing: &parts.dialing,
+            outcome,
+            socket,
+            queue,
+            permits,
+            request: None,
+            stage,
+            starting: Some(starting),
+            identified: false,
+            looked: Instant::now(),
+            slice: TimeSlice::begin(),
+            filling_since: None,
+            in_hand: None,
+            close_code: KEEPS_SESSION,
+        }
+    }
 
-impl GatewaySettings {
-    /// Returns IDENTIFY for a shard.
-    pub(super) fn identify(&self, shard: &Shard) -> String {
-        let identify = json!({
-            "op": 2,
-            "d": {
-                "token": self.bot_token(),
-                "intents": self.intents.bits(),
-                "shard": [shard.number.0, shard.total],
-                "large_threshold": LARGE_GUILD,
-                "compress": false,
-                "capabilities": 0,
-                "properties": { "os": std::env::consts::OS, "browser": "altergolden", "device": "altergolden" },
-            },
+    fn shard(&self) -> &ShardState {
+        &self.parts.shard
+    }
+
+    /// Runs until the connection must end. Returns why.
+    pub(super) async fn run(&mut self) -> ConnectionEnd {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let room = self.room();
+            tokio::select! {
+                biased;
+                () = self.parts.stop.cancelled() => return ConnectionEnd::Stopped,
+                () = self.parts.shard.wait_outranked() => return ConnectionEnd::Outranked,
+                _ = tick.tick() => {
+                    if let Some(end) = self.look() {
+                        return end;
+                    }
+                }
+                loaded = self.intake.read_through() => {
+                    if let Some(end) = self.install(loaded).await {
+                        return end;
+                    }
+                }
+                Some(granted) = self.permits.recv() => {
+                    if let Some(end) = self.identify(granted).await {
+                        return end;
+                    }
+                }
+                () = self.parts.commands.due(room) => {
+                    if let Some(end) = self.send_command(room).await {
+                        return end;
+                    }
+                }
+                received = self.socket.receive() => {
+                    self.shard().tick();
+                    // Before anything is handled: the process may have slept since it asked for this.
+                    if !self.parts.lease.is_open(BootTime::now()) {
+                        return ConnectionEnd::Fenced;
+                    }
+                    if let Some(end) = self.take(received) {
+                        return end;
+                    }
+                    // A socket that always has more must not keep the thread for itself.
+                    self.slice.yield_if_over().await;
+                }
+            }
+        }
+    }
+
+    /// Installs the checkpoint that was read, or failed to be, and takes the dispatches that arrived meanwhile.
+    async fn install(&mut self, restored: Result<Restored, NotRestored>) -> Option<ConnectionEnd> {
+        match self.intake.install(restored) {
+            Ok(held) => {
+                for dispatch in held {
+                    self.shard().tick();
+                    if let Some(end) = self.take_dispatch(dispatch) {
+                        return Some(end);
+                    }
+                    self.slice.yield_if_over().await;
+                }
+                None
+            }
+            Err(why) => Some(ConnectionEnd::Hopeless(format!("the checkpoint could not be read: {why}"))),
+        }
+    }
+
+    /// Uses a permit: it is reported as used when IDENTIFY has gone out, not when it was let go, as a busy process may let
+    /// a task wait in between for longer than a bucket's slack.
+    async fn identify(&mut self, granted: PermitGrant) -> Option<ConnectionEnd> {
+        let now = BootTime::now();
+        if !self.parts.lease.is_open(now) {
+            self.parts.identify.give_back(granted).await;
+            return Some(ConnectionEnd::Fenced);
+        }
+        if !granted.is_good(now) {
+            self.parts.identify.give_back(granted).await;
+            return None;
+        }
+        let ticket = granted.use_permit();
+        self.request = None;
+        self.shard().set_status(ShardStatus::Identifying, "");
+        self.stage = Stage::greeted();
+        self.identified = true;
+        self.greets("identify");
+        self.socket.send(self.parts.settings.identify(self.shard()));
+        let received = self.socket.poll_once().await;
+        tracing::debug!(shard.id = %self.shard().number(), ticket, "IDENTIFY has gone out");
+        self.parts.identify.used(ticket).await;
+        match received {
+            Some(received) => self.take(received),
+            None => None,
+        }
+    }
+
+    fn take(&mut self, received: Received) -> Option<ConnectionEnd> {
+        match received {
+            Received::Text(text) => self.take_text(text),
+            Received::Closed(close) => Some(self.closed(close)),
+            Received::Lost(why) => Some(ConnectionEnd::Lost(why)),
+        }
+    }
+
+    fn take_text(&mut self, text: String) -> Option<ConnectionEnd> {
+        let Some(Envelope { op: Some(op), sequence, name }) = Envelope::read(&text) else {
+            self.malformed("a message without an opcode");
+            return None;
+        };
+        match op {
+            0 => self.dispatch(sequence, name, text),
+            1 => {
+                self.socket.asked_for_heartbeat();
+                None
+            }
+            7 => Some(ConnectionEnd::Lost("asked to reconnect (op 7)".to_owned())),
+            9 => Some(self.invalid_session(&text)),
+            10 => self.hello(&text),
+            11 => {
+                self.socket.acknowledged();
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn dispatch(
+        &mut self,
+        sequence: Option<u64>,
+        name: Option<String>,
+        text: String,
+    ) -> Option<ConnectionEnd> {
+        let sequence = sequence.or_else(|| match name.as_deref() {
+            // It is undocumented whether RESUMED has a sequence of its own.
+            Some("RESUMED") => self.shard().progress().map(|progress| progress.read),
+            Some("READY") => Some(1),
+            _ => None,
         });
-        identify.to_string()
+        let what = match (sequence, name.as_deref()) {
+            (Some(_), Some(name)) if !self.is_expected(name) => "a dispatch out of order",
+            (Some(sequence), Some(name)) => {
+                let name = name.to_owned();
+                self.socket.set_sequence(sequence);
+                self.parts.metrics.count_event();
+                self.silence.event();
+                return self.take_dispatch(Dispatch { name, sequence, text });
+            }
+            _ => "a dispatch without s or t",
+        };
+        self.malformed(what);
+        self.intake.not_taken(name.as_deref(), &text);
+        None
     }
 
-    /// Returns RESUME of a session after the event `sequence`.
-    pub(super) fn resume(&self, session_id: &str, sequence: u64) -> String {
-        let resume = json!({
-            "op": 6,
-            "d": { "token": self.bot_token(), "session_id": session_id, "seq": sequence },
-        });
-        resume.to_string()
-    }
-
-    fn bot_token(&self) -> String {
-        let token = self.token.expose();
-        if token.starts_with("Bot ") { token.to_owned() } else { format!("Bot {token}") }
-    }
-}
-
-/// Reads the heartbeat interval of HELLO, shortened to a minute; `None` when it is missing or out of range.
-pub(super) fn heartbeat_interval(hello: &str) -> Option<Duration> {
-    #[derive(serde::Deserialize)]
-    struct Hello {
-        d: Data,
-    }
-    #[derive(serde::Deserialize)]
-    struct Data {
-        heartbeat_interval: u64,
-    }
-    let Hello { d: Data { heartbeat_interval } } = serde_json::from_str(hello).ok()?;
-    INTERVALS
-        .contains(&heartbeat_interval)
-        .then(|| Duration::from_millis(heartbeat_interval.min(LONGEST_INTERVAL)))
-}
-
-/// Whether an invalid session (op 9) may be resumed; false when that cannot be read.
-pub(super) fn is_resumable(invalid_session: &str) -> bool {
-    #[derive(serde::Deserialize)]
-    struct InvalidSession {
-        d: bool,
-    }
-    serde_json::from_str(invalid_session).is_ok_and(|InvalidSession { d }| d)
-}
-
-/// What a close code means, when it is one after which Discord takes no reconnect: the settings or the token are wrong
-/// ([codes](https://discord.com/developers/docs/topics/opcodes-and-status-codes#gateway-gateway-close-event-codes)).
-pub(super) fn fatal_meaning(code: u16) -> Option<&'static str> {
-    match code {
-        4004 => Some("the token was refused: check DISCORD_TOKEN"),
-        4010 => Some("the shard number or total was refused: check SHARD_COUNT"),
-        4011 => Some("there are too many guilds for one shard: raise SHARD_COUNT"),
-        4012 => Some("the gateway version was refused"),
-        4013 => Some("an intent was refused as unknown: check INTENTS"),
-        4014 => Some(
-            "an intent was refused: enable it for the application in Discord's developer portal, or take it out of INTENTS",
-        ),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn unusable_heartbeat_interval_is_refused() {
-        for (data, interval) in [
-            (r#"{"heartbeat_interval":41250}"#, Some(41_250)),
-            (r#"{"heartbeat_interval":500,"_trace":["x"]}"#, Some(500)),
-            (r#"{"heartbeat_interval":60001}"#, Some(60_000)),
-            (r#"{"heartbeat_interval":600000}"#, Some(60_000)),
-            (r#"{"heartbeat_interval":0}"#, None),
-            (r#"{"heartbeat_interval":1}"#, None),
-            (r#"{"heartbeat_interval":499}"#, None),
-            (r#"{"heartbeat_interval":600001}"#, None),
-            (r#"{"heartbeat_interval":-41250}"#, None),
-            (r#"{"heartbeat_interval":41250.5}"#, None),
-            (r#"{"heartbeat_interval":1e300}"#, None),
-            (r#"{"heartbeat_interval":9223372036854775808}"#, None),
-            (r#"{"heartbeat_interval":18446744073709551616}"#, None),
-            (r#"{"heartbeat_interval":"41250"}"#, None),
-            (r#"{"heartbeat_interval":null}"#, None),
-            (r#"{"heartbeat_interval":[]}"#, None),
-            ("{}", None),
-            ("null", None),
-            ("[]", None),
-        ] {
-            let hello = format!(r#"{{"t":null,"s":null,"op":10,"d":{data}}}"#);
-            assert_eq!(heartbeat_interval(&hello), interval.map(Duration::from_millis), "{data}");
+    /// Handles HELLO: resumes the session, or requests a permit to begin one.
+    fn hello(&mut self, text: &str) -> Option<ConnectionEnd> {
+        if !matches!(self.stage, Stage::Connecting { .. }) {
+            self.malformed("a second HELLO");
+            return None;
         }
-        for hello in ["", "{", r#"{"op":10}"#] {
-            assert_eq!(heartbeat_interval(hello), None, "{hello}");
+        let Some(interval) = heartbeat_interval(text) else {
+            self.malformed("HELLO without a usable heartbeat interval");
+            return Some(ConnectionEnd::Lost("HELLO without a usable heartbeat interval".to_owned()));
+        };
+        self.outcome.hello = true;
+        self.socket.begin_heartbeats(interval, rand::random());
+        let Some(Progress { session, read, .. }) = self.shard().progress() else {
+            self.stage = Stage::Queued;
+            self.request = Some(self.queue.enqueue());
+            self.step("wait_for_permit");
+            return None;
+        };
+        self.outcome.offered = true;
+        self.socket.set_sequence(read);
+        self.socket.send(self.parts.settings.resume(&session.id, read));
+        self.stage = Stage::greeted();
+        self.shard().set_status(ShardStatus::Resuming, "");
+        self.greets("resume");
+        None
+    }
+
+    fn invalid_session(&mut self, text: &str) -> ConnectionEnd {
+        self.parts.metrics.count_invalid_session();
+        let resumable = is_resumable(text);
+        tracing::info!(shard.id = %self.shard().number(), resumable, "invalid session (op 9)");
+        if !resumable {
+            self.close_code = ENDS_SESSION;
+            self.intake.lost_session("Discord refused the session (op 9)");
+        }
+        ConnectionEnd::Lost("invalid session (op 9)".to_owned())
+    }
+
+    /// Whether a dispatch may come now: READY once after IDENTIFY; RESUMED after RESUME, repeatedly, as Discord replays
+    /// earlier ones; all others after either.
+    fn is_expected(&self, name: &str) -> bool {
+        let greeted = matches!(self.stage, Stage::Greeted { .. });
+        match name {
+            "READY" => greeted,
+            "RESUMED" if self.identified => false,
+            _ => greeted || matches!(self.stage, Stage::Running),
         }
     }
 
-    #[test]
-    fn session_is_resumable_only_when_discord_says_so() {
-        for (data, resumable) in
-            [("true", true), ("false", false), ("null", false), ("1", false), (r#""true""#, false)]
-        {
-            assert_eq!(is_resumable(&format!(r#"{{"op":9,"d":{data}}}"#)), resumable, "{data}");
+    fn malformed(&self, what: &'static str) {
+        self.parts.metrics.count_garbled();
+        tracing::warn!(shard.id = %self.shard().number(), what, "malformed gateway message ignored");
+    }
+
+    fn take_dispatch(&mut self, dispatch: Dispatch) -> Option<ConnectionEnd> {
+        self.stage.event_came();
+        let name = dispatch.name.clone();
+        match self.intake.take(dispatch) {
+            DispatchOutcome::Applied => {}
+            DispatchOutcome::Repeated if name == "RESUMED" => {}
+            DispatchOutcome::Held | DispatchOutcome::Repeated => return None,
+            DispatchOutcome::Full => return Some(ConnectionEnd::Full),
+            DispatchOutcome::Unusable(why) => return Some(ConnectionEnd::Lost(why.to_owned())),
+            DispatchOutcome::Hopeless(why) => {
+                self.close_code = ENDS_SESSION;
+                return Some(ConnectionEnd::Hopeless(why.to_owned()));
+            }
         }
-        assert!(!is_resumable(r#"{"op":9}"#));
+        match name.as_str() {
+            "READY" => self.ready(),
+            "RESUMED" => self.resumed(),
+            "GUILD_CREATE" | "GUILD_DELETE" if self.filling_since.is_some() => {
+                self.filling_since = Some(Instant::now());
+                self.check_filled();
+            }
+            _ => {}
+        }
+        None
+    }
+
+    /// Closes the connection.
+    pub(super) async fn close(mut self) {
+        self.give_up_sending();
+        self.socket.close(self.close_code).await;
     }
 }

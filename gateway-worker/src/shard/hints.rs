@@ -14,7 +14,7 @@ const NOT_HELD: u32 = 1;
 
 /// How far a connection came.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Ended {
+pub(super) struct ConnectionOutcome {
     /// It used the session's resume URL.
     pub(super) by_resume_url: bool,
     /// HELLO came.
@@ -36,7 +36,7 @@ pub(super) struct Hints {
 
 impl Hints {
     /// Notes how a connection ended.
-    pub(super) fn ended(&mut self, how: Ended) {
+    pub(super) fn note_outcome(&mut self, how: ConnectionOutcome) {
         if how.held {
             *self = Self::default();
             return;
@@ -76,17 +76,17 @@ impl Hints {
 mod tests {
     use super::*;
 
-    const SILENT: Ended =
-        Ended { by_resume_url: true, hello: false, offered: false, taken: false, held: false };
-    const REFUSED: Ended = Ended { hello: true, offered: true, ..SILENT };
-    const CUT: Ended = Ended { taken: true, ..REFUSED };
+    const SILENT: ConnectionOutcome =
+        ConnectionOutcome { by_resume_url: true, hello: false, offered: false, taken: false, held: false };
+    const REFUSED: ConnectionOutcome = ConnectionOutcome { hello: true, offered: true, ..SILENT };
+    const CUT: ConnectionOutcome = ConnectionOutcome { taken: true, ..REFUSED };
 
     /// After how many such connections the resume URL and the session are given up.
-    fn given_up(how: Ended) -> (Option<u32>, Option<u32>) {
+    fn given_up(how: ConnectionOutcome) -> (Option<u32>, Option<u32>) {
         let mut hints = Hints::default();
         let (mut url, mut session) = (None, None);
         for connections in 1..100 {
-            hints.ended(how);
+            hints.note_outcome(how);
             url = url.or(hints.is_resume_url_bad().then_some(connections));
             session = session.or(hints.is_session_bad().then_some(connections));
         }
@@ -97,11 +97,11 @@ mod tests {
     fn each_hint_is_given_up_after_a_bounded_number_of_failures() {
         for (name, how, after) in [
             ("no HELLO at the resume URL", SILENT, (Some(2), None)),
-            ("no HELLO at the gateway", Ended { by_resume_url: false, ..SILENT }, (None, None)),
+            ("no HELLO at the gateway", ConnectionOutcome { by_resume_url: false, ..SILENT }, (None, None)),
             ("RESUME not taken", REFUSED, (None, Some(5))),
             ("RESUMED, then lost", CUT, (None, Some(10))),
-            ("RESUMED, and held", Ended { held: true, ..CUT }, (None, None)),
-            ("IDENTIFY not taken", Ended { offered: false, ..REFUSED }, (None, None)),
+            ("RESUMED, and held", ConnectionOutcome { held: true, ..CUT }, (None, None)),
+            ("IDENTIFY not taken", ConnectionOutcome { offered: false, ..REFUSED }, (None, None)),
         ] {
             assert_eq!(given_up(how), after, "{name}");
         }
@@ -111,7 +111,7 @@ mod tests {
     fn hello_clears_the_resume_url() {
         let mut hints = Hints::default();
         for how in [SILENT, REFUSED, SILENT] {
-            hints.ended(how);
+            hints.note_outcome(how);
         }
         assert!(!hints.is_resume_url_bad());
     }

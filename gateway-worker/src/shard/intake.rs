@@ -1,8 +1,8 @@
-//! What becomes of a dispatch: into the cache, to the handlers' queue, then `read` moves on. In Discord's order, and once.
+//! Applies each dispatch to the cache, queues it for handlers, then moves the watermark: in Discord's order, and once.
 //!
-//! Owns the way between the socket and the rest over all connections of a shard: where its [session] stands, what of it was
-//! [restored](restoring) from a checkpoint, what was lost, and who writes the next checkpoint. Decides nothing about connections:
-//! it says what it could not take, and [`life`](super::life) acts on that.
+//! Owns what outlives a connection: the progress of the [session], what is [restored](restoring) from a checkpoint, what was
+//! lost, and the writer of checkpoints. Decides nothing about connections: it returns what it could not take, and
+//! [`connection`](super::connection) acts on that.
 
 use std::{
     collections::HashSet,
@@ -17,23 +17,27 @@ use fleet_model::{Gap, StartKind, StartOutcome};
 use tokio::time::Instant;
 use twilight_model::gateway::event::EventType;
 
-use self::{held::Held, reading::WarningCounts, restoring::Restoring};
-use super::{Progress, Shard, connection::TRANSPORT};
+use self::{held::HeldDispatches, reading::WarningCounts, restoring::Restoring};
+use super::{commands::inherit_presence, protocol::TRANSPORT};
 use crate::{
-    bot::{Deliveries, Queued, Told, dispatch_clock},
+    bot::EventQueue,
     checkpoints::{
         Checkpoints, Keep, LostSession, Outranked, Unread, older,
-        restore::{Anew, Beginning, Needs, ToRead, unfit},
-        unix_ms,
-        writer::{Last, Stored, Writer},
+        restore::{Beginning, FreshStart, Needs, ToRead, unfit},
+        writer::{LastCheckpoint, Stored, Writer},
     },
-    handler::{Event, Mark},
-    handoff::Carried,
+    clock::{dispatch_clock, unix_ms},
+    event::{
+        Event, Mark,
+        queued::{Queued, QueuedGap},
+    },
+    handoff::{CopySlot, HandoffState},
     metrics::ShardMetrics,
     payload::{guild_of, interaction_age},
+    shard_state::{Progress, ShardState},
 };
 
-mod carried;
+mod handed_over;
 mod held;
 mod reading;
 mod restoring;
@@ -45,23 +49,23 @@ const MOST_AHEAD: u64 = 1 << 20;
 /// Dispatches by which copies are recognized.
 const RECENT: usize = 256;
 
-/// Events may have been taken for repeats of others, or the other way round.
+/// The reason when events may have been mistaken for repeats, or repeats for events.
 const OUT_OF_ORDER: &str = "sequence numbers out of order";
 
-/// A dispatch as it came.
+/// A dispatch as it was received.
 pub(super) struct Dispatch {
     pub(super) name: String,
     pub(super) sequence: u64,
     pub(super) text: String,
 }
 
-/// What became of it.
+/// What became of a dispatch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Taken {
-    /// It was taken.
-    Yes,
-    /// It was taken before: Discord may repeat events.
-    Again,
+pub(super) enum DispatchOutcome {
+    /// It was applied and queued.
+    Applied,
+    /// It was applied before: Discord may repeat events.
+    Repeated,
     /// It waits until the guilds are read.
     Held,
     /// There is no room for it: not received.
@@ -74,8 +78,8 @@ pub(super) enum Taken {
 
 /// See the module's documentation.
 pub(super) struct Intake {
-    shard: Arc<Shard>,
-    deliveries: Deliveries,
+    shard: Arc<ShardState>,
+    event_queue: EventQueue,
     checkpoints: Checkpoints,
     metrics: ShardMetrics,
     wanted: HashSet<EventType>,
@@ -86,19 +90,19 @@ pub(super) struct Intake {
     serial: u64,
     /// The ordinal of the session before.
     ordinal: u64,
-    /// A session that can't be resumed: the next READY ends a gap.
+    /// A session that cannot be resumed: the next READY ends a gap.
     lost: Option<LostSession>,
     /// A pending event that can no longer be read: the gap of its session begins before it.
     unread: Option<Unread>,
     /// A session has begun by READY, and the shard has not been ready since.
     began_session: bool,
-    /// What comes until RESUMED may have been handled by another worker.
+    /// The mark of events until RESUMED: another worker may have handled them.
     mark: Mark,
     replayed: u64,
     /// The first gap that was reported since the shard was last ready.
     gap: Option<Gap>,
     pressure: Pressure,
-    /// When the way to ready began.
+    /// When the start of the shard began.
     began: Instant,
     /// Neither READY nor RESUMED has come on this connection: Discord may repeat events.
     replaying: bool,
@@ -109,22 +113,22 @@ pub(super) struct Intake {
     /// The last missing sequences that were reported as a gap.
     missing: Range<u64>,
     /// Dispatches that arrived before READY.
-    early: Held,
+    early: HeldDispatches,
     warnings: WarningCounts,
 }
 
-/// What an intake is made of.
+/// The parts of an intake.
 pub(super) struct IntakeParts {
-    pub(super) shard: Arc<Shard>,
-    pub(super) deliveries: Deliveries,
+    pub(super) shard: Arc<ShardState>,
+    pub(super) event_queue: EventQueue,
     pub(super) checkpoints: Checkpoints,
     pub(super) metrics: ShardMetrics,
     pub(super) intents: u64,
     /// Names of the cache resources that a checkpoint must hold.
     pub(super) resources: Vec<String>,
-    /// What the owner before handed over.
-    pub(super) carried: Option<Carried>,
-    /// Another worker ran the shard before, by the coordinator's word.
+    /// The handoff state from the previous owner.
+    pub(super) handed_over: Option<HandoffState>,
+    /// Another worker ran the shard before, as the coordinator says.
     pub(super) ran_before: bool,
 }
 
@@ -132,23 +136,33 @@ impl Intake {
     /// Claims the shard's checkpoint, and goes on from what was handed over, or begins to read it. `go_on`: whether to wait for a
     /// store that is away.
     pub(super) async fn begin(parts: IntakeParts, go_on: impl Fn() -> bool) -> Result<Self, Outranked> {
-        let IntakeParts { shard, deliveries, checkpoints, metrics, intents, resources, carried, ran_before } =
-            parts;
+        let IntakeParts {
+            shard,
+            event_queue,
+            checkpoints,
+            metrics,
+            intents,
+            resources,
+            handed_over,
+            ran_before,
+        } = parts;
         let kept = if checkpoints.keep == Keep::Full { resources.clone() } else { Vec::new() };
         let transport = TRANSPORT.to_owned();
         let (number, total) = (shard.number(), shard.total());
         let needs = Needs { ran_before, shard: number, total, intents, transport, resources: kept };
         let (number, epoch) = (shard.number(), shard.epoch());
-        if let Some(presence) = carried.as_ref().and_then(|carried| carried.head.presence.as_deref()) {
-            shard.commands().inherit_presence(presence);
+        if let Some(presence) =
+            handed_over.as_ref().and_then(|handed_over| handed_over.head.presence.as_deref())
+        {
+            inherit_presence(&shard, presence);
         }
         // Who has it all in hand waits for no store.
-        let go_on = || carried.is_none() && go_on();
+        let go_on = || handed_over.is_none() && go_on();
         let beginning = checkpoints.claim(number, epoch, &needs, go_on).await?;
         let mut intake = Self {
             wanted: shard.cache().wanted_events(),
             shard,
-            deliveries,
+            event_queue,
             checkpoints,
             metrics,
             intents,
@@ -169,23 +183,23 @@ impl Intake {
             recent: vec![0; RECENT].into(),
             missing: 0..0,
             hasher: RandomState::new(),
-            early: Held::default(),
+            early: HeldDispatches::default(),
             warnings: WarningCounts::default(),
         };
-        let beginning = match carried {
+        let beginning = match handed_over {
             None => beginning,
-            Some(carried) => match unfit(&carried.head, &needs) {
+            Some(handed_over) => match unfit(&handed_over.head, &needs) {
                 None => {
-                    intake.go_on_from(carried, beginning);
+                    intake.go_on_from(handed_over, beginning);
                     intake.check_suspects();
                     return Ok(intake);
                 }
-                Some(why) => Beginning::Anew(carried.without_session(why, &beginning)),
+                Some(why) => Beginning::Fresh(handed_over.without_session(why, &beginning)),
             },
         };
         match beginning {
-            Beginning::Anew(anew) => intake.begin_anew(anew),
-            Beginning::From { head, serial, records, .. } => {
+            Beginning::Fresh(start) => intake.begin_fresh(start),
+            Beginning::Resume { head, serial, records, .. } => {
                 intake.serial = serial;
                 intake.restore(*head, ToRead { shard: number, epoch, serial, records });
             }
@@ -195,12 +209,12 @@ impl Intake {
     }
 
     /// Begins without a session. Pending events need none, and come before anything new.
-    fn begin_anew(&mut self, anew: Anew) {
-        let Anew { serial, lost, presence, ordinal, pending, exact } = anew;
+    fn begin_fresh(&mut self, start: FreshStart) {
+        let FreshStart { serial, lost, presence, ordinal, pending, exact } = start;
         self.serial = serial;
         self.ordinal = ordinal;
         if let Some(presence) = presence {
-            self.shard.commands().inherit_presence(&presence);
+            inherit_presence(&self.shard, &presence);
         }
         self.queue_all_pending(pending, exact);
         // Without the session it is unknown what followed an unreadable event.
@@ -217,9 +231,9 @@ impl Intake {
         if self.restoring.is_some() {
             return;
         }
-        self.deliveries.pending_came();
+        self.event_queue.pending_came();
         if self.mark == Mark::Fresh {
-            self.deliveries.suspects_came();
+            self.event_queue.suspects_came();
         }
     }
 
@@ -228,7 +242,7 @@ impl Intake {
         self.writer = Some(Writer::start(
             self.checkpoints.clone(),
             self.shard.clone(),
-            self.deliveries.clone(),
+            self.event_queue.clone(),
             self.serial,
             stored,
         ));
@@ -236,13 +250,13 @@ impl Intake {
 
     /// A way to ready begins: a connection was lost.
     pub(super) fn lost_connection(&mut self) {
-        self.early = Held::default();
+        self.early = HeldDispatches::default();
         self.replaying = true;
         self.began = Instant::now();
     }
 
     /// Takes a dispatch.
-    pub(super) fn take(&mut self, dispatch: Dispatch) -> Taken {
+    pub(super) fn take(&mut self, dispatch: Dispatch) -> DispatchOutcome {
         if dispatch.name == "READY" {
             return self.take_ready(dispatch);
         }
@@ -251,7 +265,7 @@ impl Intake {
         }
         let Some(Progress { read, .. }) = self.shard.progress() else {
             return match self.early.hold(dispatch) {
-                Taken::Full => Taken::Unusable("too many events came before READY"),
+                DispatchOutcome::Full => DispatchOutcome::Unusable("too many events came before READY"),
                 taken => taken,
             };
         };
@@ -259,14 +273,18 @@ impl Intake {
         let place = (dispatch.sequence % RECENT as u64) as usize;
         if dispatch.sequence <= read {
             let is_known = self.recent[place] == hash || self.missing.contains(&dispatch.sequence);
-            return if self.replaying || is_known { Taken::Again } else { Taken::Hopeless(OUT_OF_ORDER) };
+            return if self.replaying || is_known {
+                DispatchOutcome::Repeated
+            } else {
+                DispatchOutcome::Hopeless(OUT_OF_ORDER)
+            };
         }
         if dispatch.sequence - read > MOST_AHEAD {
-            return Taken::Hopeless(OUT_OF_ORDER);
+            return DispatchOutcome::Hopeless(OUT_OF_ORDER);
         }
         let now = dispatch_clock();
-        let queued = self.deliveries.wants(&dispatch.name) && !self.is_shed(&dispatch, now);
-        if queued && !self.deliveries.has_room(&dispatch.name, dispatch.text.len()) {
+        let queued = self.event_queue.wants(&dispatch.name) && !self.is_shed(&dispatch, now);
+        if queued && !self.event_queue.has_room(&dispatch.name, dispatch.text.len()) {
             return self.overflowed(now);
         }
         let received_at = unix_ms();
@@ -283,20 +301,20 @@ impl Intake {
             }
             // Room was checked before anything changed. A shut queue means that the shard ends and the event was not
             // received.
-            if !self.deliveries.push(Queued::Event(event)) {
-                return Taken::Full;
+            if !self.event_queue.push(Queued::Event(event)) {
+                return DispatchOutcome::Full;
             }
             self.replayed += u64::from(self.mark.is_late());
         }
         self.shard.set_read(sequence, received_at);
         self.recent[place] = hash;
-        Taken::Yes
+        DispatchOutcome::Applied
     }
 
-    fn overflowed(&mut self, now: Duration) -> Taken {
-        self.deliveries.count_overflow();
+    fn overflowed(&mut self, now: Duration) -> DispatchOutcome {
+        self.event_queue.count_overflow();
         self.pressure.overflowed(now);
-        Taken::Full
+        DispatchOutcome::Full
     }
 
     /// What the handlers are given of a dispatch.
@@ -313,9 +331,9 @@ impl Intake {
 
     /// Under pressure it is left out.
     fn is_shed(&mut self, dispatch: &Dispatch, now: Duration) -> bool {
-        self.pressure.observed(self.deliveries.at_most_half(), now);
+        self.pressure.observed(self.event_queue.at_most_half(), now);
         self.pressure.decision(now) == Decision::Shed
-            && self.deliveries.sheds(
+            && self.event_queue.sheds(
                 &dispatch.name,
                 dispatch.text.len(),
                 interaction_age(&dispatch.name, &dispatch.text, unix_ms()),
@@ -339,9 +357,9 @@ impl Intake {
             shard.id = %self.shard.number(), last_sequence = gap.last_sequence, since_unix_ms = gap.since_unix_ms,
             reason = %gap.reason, "gap: events were or may have been lost"
         );
-        if self.deliveries.wants_anything() {
+        if self.event_queue.wants_anything() {
             // Shut: the shard ends.
-            let _ = self.deliveries.push(Queued::Gap(Told::new(gap, at.0, at.1)));
+            let _ = self.event_queue.push(Queued::Gap(QueuedGap::new(gap, at.0, at.1)));
         }
     }
 
@@ -375,7 +393,7 @@ impl Intake {
         let now = dispatch_clock();
         let shut =
             self.pressure.next_change(now).map_or(Duration::from_secs(30), |at| at.saturating_sub(now));
-        let drained = tokio::time::timeout(shut, self.deliveries.drained_to_half()).await.is_ok();
+        let drained = tokio::time::timeout(shut, self.event_queue.drained_to_half()).await.is_ok();
         self.pressure.observed(drained, dispatch_clock());
     }
 
@@ -386,11 +404,11 @@ impl Intake {
 
     /// The last checkpoint of an owner that stops in order. It is exact unless Discord may still repeat events that a
     /// previous owner handled.
-    pub(super) async fn finish(mut self, patience: Duration) {
-        let pending = self.deliveries.close(patience).await;
-        let last = Last { pending, exact: self.mark == Mark::Fresh };
+    pub(super) async fn finish(mut self, patience: Duration, copy_slot: &CopySlot) {
+        let pending = self.event_queue.close(patience).await;
+        let last = LastCheckpoint { pending, exact: self.mark == Mark::Fresh };
         // Before the store, which may take its time: the next owner has all it needs.
-        self.shard.desk().hand_over(&self.shard, &last, self.checkpoints.format.now());
+        copy_slot.hand_over(&self.shard, &last, self.checkpoints.format.now());
         // Without a writer the checkpoint that was found still holds.
         if let Some(writer) = self.writer.take() {
             writer.finish(last).await;

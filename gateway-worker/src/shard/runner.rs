@@ -1,109 +1,89 @@
-//! The task of one shard: takes over what an owner before left, keeps a connection, stops when it must, leaves a checkpoint.
+//! The task of one shard: takes over from the previous owner, keeps a connection, stops when it must, leaves a checkpoint.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, time::Duration};
 
 use fleet_model::ShardStatus;
 use futures_util::FutureExt as _;
 use outside_text::printable;
 use shard_bridge::CommandRefused;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::{
-    Shard,
-    connection::GatewaySettings,
-    dialing::{DialGrant, Dialing},
-    hints::{Ended, Hints},
+    connection::{Connection, ConnectionEnd},
+    dialing::DialGrant,
+    hints::{ConnectionOutcome, Hints},
     intake::{Intake, IntakeParts},
-    life::{Life, Over},
+    parts::{RunnerParts, TICK},
     silence::Silence,
     socket::Socket,
     starting::Starting,
 };
-use crate::{
-    bot::Deliveries, checkpoints::Checkpoints, clock::BootTime, gateway_address::GatewayAddress,
-    handoff::Arrival, identify::IdentifyClient, lease::LeaseWindow, metrics::ShardMetrics,
-};
-
-/// How often the task goes round when nothing comes.
-pub(super) const TICK: Duration = Duration::from_millis(250);
+use crate::{clock::BootTime, gateway_address::GatewayAddress, handoff::Arrival};
 
 /// How long handlers that run may take before the last checkpoint is written. Slower ones go on to their end.
 const HANDLERS: Duration = Duration::from_millis(250);
 
-/// How long a store that is away is waited for before the shard begins without its checkpoint.
+/// How long to wait for a store that is away before the shard starts without its checkpoint.
 const CLAIM: Duration = Duration::from_secs(20);
 
-/// Everything that a shard's task needs.
+/// Runs one shard.
 pub(crate) struct Runner {
-    pub(crate) shard: Arc<Shard>,
-    pub(crate) settings: Arc<GatewaySettings>,
-    pub(crate) lease: LeaseWindow,
-    pub(crate) identify: IdentifyClient,
-    pub(crate) metrics: ShardMetrics,
-    pub(crate) checkpoints: Checkpoints,
-    pub(crate) deliveries: Deliveries,
-    /// Names of the cache resources that a checkpoint must hold.
-    pub(crate) resources: Vec<String>,
-    /// What comes of it from the owner before, if that hands it over.
-    pub(crate) arrival: Option<Arrival>,
-    /// Another worker ran the shard before, by the coordinator's word.
-    pub(crate) ran_before: bool,
-    /// The waits before its connections, which earlier tasks of the shard share.
-    pub(crate) dialing: Dialing,
-    pub(crate) stop: CancellationToken,
+    parts: RunnerParts,
 }
 
 impl Runner {
-    /// Runs until it is stopped.
-    pub(crate) async fn run(mut self) {
-        let arrival = self.arrival.take();
+    pub(crate) fn new(parts: RunnerParts) -> Self {
+        Self { parts }
+    }
+
+    /// Runs until it is stopped. `arrival`: the copy from the previous owner, if it hands the shard off.
+    pub(crate) async fn run(self, arrival: Option<Arrival>) {
         let mut handed_over = false;
         match self.begin(arrival).await {
             Some(mut intake) => {
                 self.connect(&mut intake).await;
-                // Whoever waits to send something asks the next owner.
-                self.shard.commands().close(CommandRefused::NotMine);
-                // Without the lease nothing can be written, and whoever has it finds what was written before.
-                if self.lease.is_open(BootTime::now()) && !self.shard.outranked.is_cancelled() {
-                    let whole =
-                        self.shard.status() == ShardStatus::Ready && self.shard.cache.pending_guilds() == 0;
-                    intake.finish(HANDLERS).await;
+                // Callers waiting to send a command retry with the next owner.
+                self.parts.commands.close(CommandRefused::NotMine);
+                // Without the lease nothing can be written, and the next owner finds what was written before.
+                if self.parts.lease.is_open(BootTime::now()) && !self.parts.shard.is_outranked() {
+                    let whole = self.parts.shard.status() == ShardStatus::Ready
+                        && self.parts.shard.cache().pending_guilds() == 0;
+                    intake.finish(HANDLERS, &self.parts.copy_slot).await;
                     handed_over = whole;
                 }
             }
             None => self.stop_ticking_on().await,
         }
-        self.shard.desk().close();
-        self.shard.commands().close(CommandRefused::NotMine);
-        self.deliveries.abandon();
+        self.parts.copy_slot.close();
+        self.parts.commands.close(CommandRefused::NotMine);
+        self.parts.event_queue.abandon();
         if handed_over {
             // It answers questions on until the next owner can.
-            self.shard.set_status(ShardStatus::Moving, "handed over");
-        } else if self.shard.status() != ShardStatus::Failed {
-            self.shard.set_status(ShardStatus::Stopped, "");
+            self.parts.shard.set_status(ShardStatus::Moving, "handed over");
+        } else if self.parts.shard.status() != ShardStatus::Failed {
+            self.parts.shard.set_status(ShardStatus::Stopped, "");
         }
     }
 
-    /// Claims what is written of the shard. `None` when it is another's, or the end has come.
+    /// Claims the shard's checkpoint. `None` when another worker owns the shard, or it was stopped.
     async fn begin(&self, arrival: Option<Arrival>) -> Option<Intake> {
-        let carried = match arrival {
-            Some(arrival) => self.ticking(arrival.carried()).await?,
+        let handed_over = match arrival {
+            Some(arrival) => self.ticking(arrival.handoff_state()).await?,
             None => None,
         };
-        if carried.is_some() {
-            tracing::debug!(shard.id = %self.shard.number, "the shard was handed over with all it knows");
-            self.metrics.count_carried();
+        if handed_over.is_some() {
+            tracing::debug!(shard.id = %self.parts.shard.number(), "shard started from a handoff copy");
+            self.parts.metrics.count_handed_over();
         }
         let parts = IntakeParts {
-            shard: self.shard.clone(),
-            deliveries: self.deliveries.clone(),
-            checkpoints: self.checkpoints.clone(),
-            metrics: self.metrics.clone(),
-            intents: self.settings.intents.bits(),
-            resources: self.resources.clone(),
-            carried,
-            ran_before: self.ran_before,
+            shard: self.parts.shard.clone(),
+            event_queue: self.parts.event_queue.clone(),
+            checkpoints: self.parts.checkpoints.clone(),
+            metrics: self.parts.metrics.clone(),
+            intents: self.parts.settings.intents.bits(),
+            resources: self.parts.resources.clone(),
+            handed_over,
+            ran_before: self.parts.ran_before,
         };
         self.wait_for_lease().await;
         let until = Instant::now() + CLAIM;
@@ -111,76 +91,79 @@ impl Runner {
         match self.ticking(beginning).await? {
             Ok(intake) => Some(intake),
             Err(by) => {
-                self.shard.outranked(by.0);
-                self.shard.commands().close(CommandRefused::NotMine);
-                self.shard.set_status(ShardStatus::Stopped, "another worker has it");
+                self.parts.shard.outranked(by.0);
+                self.parts.commands.close(CommandRefused::NotMine);
+                self.parts.shard.set_status(ShardStatus::Stopped, "another worker has it");
                 None
             }
         }
     }
 
-    /// Connects again and again, with a wait before each connection.
+    /// Makes one connection after another, with a wait before each.
     async fn connect(&self, intake: &mut Intake) {
-        let dialing = &self.dialing;
+        let dialing = &self.parts.dialing;
         let mut silence = Silence::default();
         let mut hints = Hints::default();
-        while !self.stop.is_cancelled() {
-            if !self.lease.is_open(BootTime::now()) {
+        while !self.parts.stop.is_cancelled() {
+            if !self.parts.lease.is_open(BootTime::now()) {
                 self.wait_for_lease().await;
                 continue;
             }
-            if self.shard.outranked.is_cancelled() {
+            if self.parts.shard.is_outranked() {
                 self.rest_outranked().await;
                 continue;
             }
             let Some(grant) = self.ticking(dialing.grant()).await else { continue };
-            if !self.lease.is_open(BootTime::now()) {
+            if !self.parts.lease.is_open(BootTime::now()) {
                 continue;
             }
-            let mut ended = Ended::default();
+            let mut outcome = ConnectionOutcome::default();
             let before = self.position();
-            let connection = self.one_connection(grant, intake, &mut silence, &mut ended);
-            let over = Box::pin(self.guarded(connection)).await;
+            let connection = self.one_connection(grant, intake, &mut silence, &mut outcome);
+            let end = Box::pin(self.guarded(connection)).await;
             intake.lost_connection();
-            ended.held = dialing.is_steady();
-            match &over {
-                Over::Lost(_) | Over::Hopeless(_) => dialing.failed(rand::random()),
-                Over::Failed(..) => dialing.refused(self.shard.progress().is_some()),
+            outcome.held = dialing.is_steady();
+            match &end {
+                ConnectionEnd::Lost(_) | ConnectionEnd::Hopeless(_) => dialing.failed(rand::random()),
+                ConnectionEnd::Failed(..) => dialing.refused(self.parts.shard.progress().is_some()),
                 // It brought nothing: no better than a lost one.
-                Over::Full if self.position() == before => dialing.failed(rand::random()),
-                Over::Stopped | Over::Fenced | Over::Full | Over::Outranked => dialing.ended(),
+                ConnectionEnd::Full if self.position() == before => dialing.failed(rand::random()),
+                ConnectionEnd::Stopped
+                | ConnectionEnd::Fenced
+                | ConnectionEnd::Full
+                | ConnectionEnd::Outranked => dialing.ended(),
             }
-            match over {
-                Over::Stopped => break,
-                Over::Fenced => {
-                    self.metrics.count_fenced();
-                    tracing::warn!(shard.id = %self.shard.number, "shard closed: the lease is not known to hold");
+            match end {
+                ConnectionEnd::Stopped => break,
+                ConnectionEnd::Fenced => {
+                    self.parts.metrics.count_fenced();
+                    tracing::warn!(shard.id = %self.parts.shard.number(), "shard closed: the lease is not known to hold");
                 }
-                Over::Lost(cause) => {
-                    hints.ended(ended);
-                    if self.shard.progress().is_none() {
+                ConnectionEnd::Lost(cause) => {
+                    hints.note_outcome(outcome);
+                    if self.parts.shard.progress().is_none() {
                         hints.forget_session();
                     }
-                    self.metrics.count_reconnect();
+                    self.parts.metrics.count_reconnect();
                     let given_up = self.give_up_hints(&mut hints, intake);
                     self.show_wait(&format!("{cause}{given_up}"));
                 }
-                Over::Hopeless(why) => {
+                ConnectionEnd::Hopeless(why) => {
                     hints.forget_session();
                     self.show_wait(&why);
                     self.give_up_session(&why, intake);
                 }
-                Over::Full => self.wait_for_room(intake).await,
-                Over::Outranked => self.rest_outranked().await,
+                ConnectionEnd::Full => self.wait_for_room(intake).await,
+                ConnectionEnd::Outranked => self.rest_outranked().await,
                 // Discord may refuse by mistake, and a token or intent can be put right: retried, after long waits.
-                Over::Failed(code, why) => {
+                ConnectionEnd::Failed(code, why) => {
                     let wait = dialing.wait();
                     let minutes = wait.as_secs().div_ceil(60);
-                    self.shard.set_failed(code, format!("{why}; next attempt in {minutes} min"));
-                    let why = CommandRefused::NotConnected(self.shard.in_words());
-                    self.shard.commands().close(why);
+                    self.parts.shard.set_failed(code, format!("{why}; next attempt in {minutes} min"));
+                    let why = CommandRefused::NotConnected(self.parts.shard.in_words());
+                    self.parts.commands.close(why);
                     self.pause(wait).await;
-                    self.shard.commands().open();
+                    self.parts.commands.open();
                 }
             }
         }
@@ -188,11 +171,11 @@ impl Runner {
 
     /// Runs a connection to its end. A panic in it is a bug that may repeat: it is counted and treated as a lost
     /// connection.
-    async fn guarded(&self, connection: impl Future<Output = Over>) -> Over {
+    async fn guarded(&self, connection: impl Future<Output = ConnectionEnd>) -> ConnectionEnd {
         AssertUnwindSafe(connection).catch_unwind().await.unwrap_or_else(|_| {
-            self.metrics.count_panic();
-            tracing::error!(shard.id = %self.shard.number, "shard task panicked");
-            Over::Lost("the shard's task panicked".to_owned())
+            self.parts.metrics.count_panic();
+            tracing::error!(shard.id = %self.parts.shard.number(), "shard task panicked");
+            ConnectionEnd::Lost("the shard's task panicked".to_owned())
         })
     }
 
@@ -202,40 +185,40 @@ impl Runner {
         grant: DialGrant,
         intake: &mut Intake,
         silence: &mut Silence,
-        ended: &mut Ended,
-    ) -> Over {
-        let starting = Starting::begin(&self.shard);
+        outcome: &mut ConnectionOutcome,
+    ) -> ConnectionEnd {
+        let starting = Starting::begin(&self.parts.shard);
         let (address, by_resume_url) = self.address();
-        ended.by_resume_url = by_resume_url;
+        outcome.by_resume_url = by_resume_url;
         let socket = match self.ticking(Socket::dial(&address, grant)).await {
             Some(Ok(socket)) => socket,
-            Some(Err(why)) => return Over::Lost(format!("cannot connect: {why}")),
-            None if self.stop.is_cancelled() => return Over::Stopped,
-            None => return Over::Outranked,
+            Some(Err(why)) => return ConnectionEnd::Lost(format!("cannot connect: {why}")),
+            None if self.parts.stop.is_cancelled() => return ConnectionEnd::Stopped,
+            None => return ConnectionEnd::Outranked,
         };
-        let mut life = Life::new(self, intake, silence, ended, socket, starting);
-        let over = life.run().await;
-        life.close().await;
-        over
+        let mut connection = Connection::new(&self.parts, intake, silence, outcome, socket, starting);
+        let end = connection.run().await;
+        connection.close().await;
+        end
     }
 
-    /// Which session it has, and how far that was read.
+    /// The session's ordinal and watermark.
     fn position(&self) -> Option<(u64, u64)> {
-        self.shard.progress().map(|progress| (progress.session.ordinal, progress.read))
+        self.parts.shard.progress().map(|progress| (progress.session.ordinal, progress.read))
     }
 
     /// Where to connect next, and whether that is the session's resume URL. A URL that must not get the token is
     /// forgotten.
     fn address(&self) -> (GatewayAddress, bool) {
-        let gateway = &self.settings.gateway;
-        let session = self.shard.progress().map(|progress| progress.session);
+        let gateway = &self.parts.settings.gateway;
+        let session = self.parts.shard.progress().map(|progress| progress.session);
         if let Some(session) = session.filter(|session| !session.resume_url.is_empty()) {
             match gateway.resume(&session.resume_url) {
                 Ok(address) => return (address, true),
                 Err(why) => {
                     let url = printable(&session.resume_url);
-                    tracing::warn!(shard.id = %self.shard.number, %url, %why, "resume URL refused; using the gateway's");
-                    self.shard.forget_resume_url();
+                    tracing::warn!(shard.id = %self.parts.shard.number(), %url, %why, "resume URL refused; using the gateway's");
+                    self.parts.shard.forget_resume_url();
                 }
             }
         }
@@ -244,15 +227,15 @@ impl Runner {
 
     /// Publishes why the shard is not connected, and when it will retry.
     fn show_wait(&self, cause: &str) {
-        let wait = self.dialing.wait();
-        let failures = self.dialing.failures();
+        let wait = self.parts.dialing.wait();
+        let failures = self.parts.dialing.failures();
         let wait_ms = wait.as_millis() as u64;
-        tracing::info!(shard.id = %self.shard.number, cause, failures, wait_ms, "gateway connection lost");
+        tracing::info!(shard.id = %self.parts.shard.number(), cause, failures, wait_ms, "gateway connection lost");
         let detail = match wait.as_millis().div_ceil(1000) {
             0 => cause.to_owned(),
             seconds => format!("{cause}; next attempt in {seconds} s"),
         };
-        self.shard.set_status(ShardStatus::Reconnecting, detail);
+        self.parts.shard.set_status(ShardStatus::Reconnecting, detail);
     }
 
     /// Gives up a bad resume URL or session, here and in the checkpoint. Returns a suffix for the cause.
@@ -263,7 +246,7 @@ impl Runner {
             "; session given up"
         } else if hints.is_resume_url_bad() {
             hints.forget_resume_url();
-            self.shard.forget_resume_url();
+            self.parts.shard.forget_resume_url();
             "; resume URL given up"
         } else {
             ""
@@ -271,23 +254,23 @@ impl Runner {
     }
 
     fn give_up_session(&self, why: &str, intake: &mut Intake) {
-        if self.shard.progress().is_some() {
-            tracing::warn!(shard.id = %self.shard.number, why, "session given up");
+        if self.parts.shard.progress().is_some() {
+            tracing::warn!(shard.id = %self.parts.shard.number(), why, "session given up");
             intake.lost_session(why);
         }
     }
 
     /// Waits until the lease is refused or the assignment changes.
     async fn rest_outranked(&self) {
-        self.shard.set_status(ShardStatus::Stopped, "another worker has it");
-        self.shard.commands().close(CommandRefused::NotMine);
+        self.parts.shard.set_status(ShardStatus::Stopped, "another worker has it");
+        self.parts.commands.close(CommandRefused::NotMine);
         self.stop_ticking_on().await;
     }
 
-    /// The handlers are behind: the socket stays shut until they have caught up, or so long that events must be shed.
+    /// Keeps the socket closed while handlers are behind: until they have caught up, or events must be dropped.
     async fn wait_for_room(&self, intake: &mut Intake) {
-        tracing::warn!(shard.id = %self.shard.number, "handlers are behind: the connection is closed until they catch up");
-        self.shard.set_status(ShardStatus::Reconnecting, "the handlers are behind");
+        tracing::warn!(shard.id = %self.parts.shard.number(), "handlers are behind; connection closed until they catch up");
+        self.parts.shard.set_status(ShardStatus::Reconnecting, "the handlers are behind");
         if intake.is_reading() {
             if let Some(Err(why)) = self.ticking(intake.read_and_install()).await {
                 intake.lost_session(&format!("the checkpoint could not be read: {why}"));
@@ -302,36 +285,36 @@ impl Runner {
     }
 
     async fn wait_for_lease(&self) {
-        while !self.lease.is_open(BootTime::now()) && !self.stop.is_cancelled() {
-            self.shard.set_status(ShardStatus::Stopped, "the lease is not known to hold");
+        while !self.parts.lease.is_open(BootTime::now()) && !self.parts.stop.is_cancelled() {
+            self.parts.shard.set_status(ShardStatus::Stopped, "the lease is not known to hold");
             self.pause(TICK).await;
         }
     }
 
-    /// Waits for something, and lets the watchdog see that the task lives. `None` when the end comes first.
+    /// Waits for `work`, and shows the watchdog that the task runs. `None` when the shard stops first.
     async fn ticking<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::pin!(work);
         loop {
-            self.shard.tick();
+            self.parts.shard.tick();
             tokio::select! {
-                () = self.stop.cancelled() => return None,
-                () = self.shard.outranked.cancelled() => return None,
+                () = self.parts.stop.cancelled() => return None,
+                () = self.parts.shard.wait_outranked() => return None,
                 done = &mut work => return Some(done),
                 () = tokio::time::sleep(TICK) => {}
             }
         }
     }
 
-    /// Waits, but not past the stop.
+    /// Waits for `duration`, or until the shard stops.
     pub(super) async fn pause(&self, duration: Duration) {
         self.ticking(tokio::time::sleep(duration)).await;
     }
 
     async fn stop_ticking_on(&self) {
-        while !self.stop.is_cancelled() {
-            self.shard.tick();
+        while !self.parts.stop.is_cancelled() {
+            self.parts.shard.tick();
             tokio::select! {
-                () = self.stop.cancelled() => return,
+                () = self.parts.stop.cancelled() => return,
                 () = tokio::time::sleep(TICK) => {}
             }
         }
@@ -341,6 +324,7 @@ impl Runner {
 #[cfg(test)]
 mod tests {
     use fleet_model::{Problem, ProblemCode};
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
     use crate::testing;
@@ -357,9 +341,10 @@ mod tests {
 
     #[tokio::test]
     async fn panic_is_a_lost_connection() {
-        let (runner, _wishes) = testing::runner("ws://127.0.0.1:1", CancellationToken::new());
-        let over = runner.guarded(async { panic!("test") }).await;
-        assert!(matches!(over, Over::Lost(cause) if cause.contains("panicked")));
-        assert_eq!(runner.metrics.panics(), 1);
+        let (parts, _requests) = testing::runner_parts("ws://127.0.0.1:1", CancellationToken::new());
+        let runner = Runner::new(parts);
+        let end = runner.guarded(async { panic!("test") }).await;
+        assert!(matches!(end, ConnectionEnd::Lost(cause) if cause.contains("panicked")));
+        assert_eq!(runner.parts.metrics.panics(), 1);
     }
 }

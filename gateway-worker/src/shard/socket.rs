@@ -1,7 +1,7 @@
 //! One WebSocket connection to Discord's gateway: heartbeats, compression, and limits.
 //!
 //! A socket never reconnects: [`Socket::dial`] takes a [`DialGrant`], which comes after the wait, and a
-//! [`GatewayAddress`], which may get the token. [`life`](super::life) interprets the messages. No input makes a socket
+//! [`GatewayAddress`], which may get the token. [`connection`](super::connection) interprets the messages. No input makes a socket
 //! panic; a message is bounded to 32 MiB, the answer to the upgrade to 16 KiB.
 
 use std::{

@@ -1,12 +1,12 @@
-//! The trace of a connection's way to ready: one span for the whole, one for each step, and the coordinator's queue in between.
-//! A way that leads nowhere ends its trace, and the next attempt begins another, so no trace grows without end.
+//! The trace of a shard's start: one span for the whole, one for each step, and the coordinator's queue in between. A failed
+//! attempt ends its trace, and the next one begins another, so that no trace grows without end.
 
 use fleet_model::StartOutcome;
 use tracing::{Span, field};
 
-use super::Shard;
+use crate::shard_state::ShardState;
 
-/// A shard on its way. Dropped before it is ready, it has not come there.
+/// A shard's start. Dropping it before the shard is ready records a failed start.
 #[derive(Debug)]
 pub(super) struct Starting {
     whole: Span,
@@ -20,8 +20,8 @@ pub(super) struct Starting {
 }
 
 impl Starting {
-    /// Begins the trace with the step of connecting; whoever asks the coordinator for this shard continues it.
-    pub(super) fn begin(shard: &Shard) -> Self {
+    /// Begins the trace with the step of connecting; the request for a permit continues it in the coordinator.
+    pub(super) fn begin(shard: &ShardState) -> Self {
         let whole = tracing::info_span!(
             parent: None,
             "shard.start",
@@ -46,7 +46,7 @@ impl Starting {
         starting
     }
 
-    /// The step before ends, this one begins; the same again goes on.
+    /// Ends the step before, and begins this one unless it is the same.
     pub(super) fn step(&mut self, name: &'static str) {
         if self.step_name != name {
             self.step_name = name;
@@ -60,7 +60,7 @@ impl Starting {
         self.step(how);
     }
 
-    /// It has come there.
+    /// Ends the trace: the shard is ready.
     pub(super) fn ready(mut self, outcome: &StartOutcome) {
         self.outcome = "ready";
         self.replayed = outcome.replayed;
@@ -69,7 +69,7 @@ impl Starting {
 }
 
 impl Drop for Starting {
-    /// Only here is anything recorded: OpenTelemetry keeps each record of a field beside those before it.
+    /// Records all fields here, once: OpenTelemetry keeps every record of a field.
     fn drop(&mut self) {
         self.whole.record("how", self.how);
         self.whole.record("outcome", self.outcome);

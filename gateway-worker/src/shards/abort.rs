@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use crate::shard::Shard;
+use super::RunningShard;
 
 /// How long an aborted task may take to end. One that blocks its thread ends only at its next await.
 const ABORTED: Duration = Duration::from_secs(1);
 
 /// Aborts a shard's task. From here on no handler starts and nothing is relayed, so a task that blocks its thread is
 /// not waited for; it ends at its next await.
-pub(super) async fn abort(shard: &Shard, task: JoinHandle<()>) {
-    shard.let_deliveries_go();
+pub(super) async fn abort(shard: &RunningShard, task: JoinHandle<()>) {
+    shard.detach_queue();
     task.abort();
     if tokio::time::timeout(ABORTED, task).await.is_err() {
         tracing::error!(shard.id = %shard.number(), "shard task blocks its thread; abandoned");
@@ -26,7 +26,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn task_that_blocks_its_thread_is_not_waited_for() {
-        let shard = testing::shard_at(testing::EPOCH, "");
+        let shard = testing::running(&testing::shard_at(testing::EPOCH, ""));
         let (release, blocked) = std::sync::mpsc::channel::<()>();
         let (tell, blocks) = tokio::sync::oneshot::channel();
         let task = tokio::spawn(async move {

@@ -12,8 +12,7 @@ use shard_bridge::{CommandKind, CommandRefused, GatewayCommand};
 use tokio::time::Instant;
 use twilight_model::gateway::Intents;
 
-use super::RunningShards;
-use crate::shard::Shard;
+use super::{RunningShard, RunningShards};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabels {
@@ -74,7 +73,11 @@ impl RunningShards {
     }
 }
 
-async fn send_on(shard: &Arc<Shard>, command: GatewayCommand, until: Instant) -> Result<(), CommandRefused> {
+async fn send_on(
+    shard: &Arc<RunningShard>,
+    command: GatewayCommand,
+    until: Instant,
+) -> Result<(), CommandRefused> {
     if let CommandKind::Members { all, presences, .. } = command.kind() {
         let intents = shard.cache().intents();
         let missing = |intent: Intents, what: &str| {
@@ -89,7 +92,7 @@ async fn send_on(shard: &Arc<Shard>, command: GatewayCommand, until: Instant) ->
     }
     let too_late = |waiting: usize| match shard.status() {
         ShardStatus::Ready | ShardStatus::Identifying => CommandRefused::TooMany(format!(
-            "Discord's limits let it not out by the deadline; {waiting} others wait on the shard"
+            "Discord's limits did not allow it by the deadline; {waiting} other commands wait on the shard"
         )),
         _ => CommandRefused::NotConnected(shard.in_words()),
     };

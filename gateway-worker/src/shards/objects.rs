@@ -1,10 +1,13 @@
-//! Objects out of the caches of this worker's shards.
+//! Objects of the caches of this worker's shards.
 
 use serde_json::Value;
 use shard_bridge::{FoundObject, ObjectKind, ObjectQuery, ObjectRefused};
 
-use super::{RunningShards, is_whole, of_guild};
-use crate::{cache::Missing, reading::Doubt, shard::Shard};
+use super::{
+    RunningShard, RunningShards,
+    answers::{is_whole, of_guild},
+};
+use crate::{cache::Missing, reading::Doubt};
 
 impl RunningShards {
     /// An object as Discord's own JSON, and why parts of it may be missing or out of date.
@@ -46,7 +49,7 @@ fn keep(object: &mut Value, fields: &[String]) {
 }
 
 /// Why something that is not in the cache may be there all the same.
-fn doubt(shard: &Shard, runs: bool) -> Option<String> {
+fn doubt(shard: &RunningShard, runs: bool) -> Option<String> {
     if !runs || !is_whole(shard.status()) {
         return Some(shard.in_words());
     }

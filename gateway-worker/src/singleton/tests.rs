@@ -9,7 +9,7 @@ use tokio::sync::{Notify, watch};
 
 use super::*;
 use crate::{
-    handler::Event,
+    event::Event,
     lease::Lease,
     testing::{self, EPOCH},
 };
@@ -17,7 +17,7 @@ use crate::{
 /// What a run does.
 #[derive(Clone, Copy)]
 enum Does {
-    /// Ends when it is told to, so much later.
+    /// Ends this long after it is cancelled.
     Obeys(Duration),
     /// Never ends by itself.
     Ignores,
@@ -64,9 +64,18 @@ impl EventHandler for Work {
     }
 }
 
+fn singletons(work: Arc<Work>) -> Singletons {
+    Singletons {
+        code: testing::event_queues(work).code,
+        timeout: Duration::from_secs(5),
+        metrics: ShardMetrics::default(),
+        runtime: Handle::current(),
+    }
+}
+
 struct Bench {
     work: Arc<Work>,
-    shard: Arc<Shard>,
+    shard: Arc<ShardState>,
     lease: Lease,
     asked: CancellationToken,
     stop: CancellationToken,
@@ -86,14 +95,7 @@ impl Bench {
         let lease = Lease::default();
         lease.renewed(BootTime::now(), Duration::from_hours(1));
         let asked = CancellationToken::new();
-        let (singleton, stop) = Singleton::start(
-            &shard,
-            &testing::bot(work.clone()),
-            lease.window(),
-            &ShardMetrics::default(),
-            &asked,
-            &Handle::current(),
-        );
+        let (singleton, stop) = singletons(work.clone()).start(&shard, lease.window(), &asked);
         Self { work, shard, lease, asked, stop, singleton }
     }
 
@@ -111,7 +113,7 @@ impl Bench {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_runs_from_ready_on_and_the_shard_stops_after_it() {
+async fn singleton_runs_from_ready_and_ends_before_its_shard() {
     let bench = Bench::new(Does::Obeys(Duration::from_secs(3)));
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(bench.runs(), (0, 0), "the shard is not ready");
@@ -130,7 +132,7 @@ async fn it_runs_from_ready_on_and_the_shard_stops_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_end_is_aborted() {
+async fn singleton_that_ignores_cancellation_is_aborted() {
     let bench = Bench::new(Does::Ignores);
     bench.ready();
     bench.until_began(1).await;
@@ -142,7 +144,7 @@ async fn what_does_not_end_is_aborted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_is_tried_again_ever_more_slowly_and_a_return_is_the_end() {
+async fn panics_are_retried_with_growing_waits_and_a_return_ends_it() {
     let bench = Bench::new(Does::Panics);
     let began = Instant::now();
     bench.ready();
@@ -158,17 +160,10 @@ async fn a_panic_is_tried_again_ever_more_slowly_and_a_return_is_the_end() {
 }
 
 #[tokio::test]
-async fn it_ends_with_the_lease_and_begins_again_with_it() {
+async fn singleton_ends_with_the_lease_and_restarts_with_it() {
     let bench = Bench::new(Does::Ignores);
     let short = Lease::default();
-    let (singleton, _stop) = Singleton::start(
-        &bench.shard,
-        &testing::bot(bench.work.clone()),
-        short.window(),
-        &ShardMetrics::default(),
-        &bench.asked,
-        &Handle::current(),
-    );
+    let (singleton, _stop) = singletons(bench.work.clone()).start(&bench.shard, short.window(), &bench.asked);
     drop(bench.singleton);
     bench.shard.set_status(ShardStatus::Ready, "");
     tokio::time::sleep(LOOK * 3).await;
@@ -193,15 +188,15 @@ async fn it_ends_with_the_lease_and_begins_again_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn that_of_a_shard_that_hangs_is_over_before_the_shard_is_given_up() {
+async fn singleton_of_a_hanging_shard_ends_before_the_shard_is_given_up() {
     let mut bench = Bench::new(Does::Ignores);
     bench.ready();
     bench.until_began(1).await;
     let now = BootTime::now();
-    assert!(!bench.singleton.is_over(now), "it is told now");
+    assert!(!bench.singleton.cancel_and_check(now), "it is told now");
     bench.stop.cancelled().await;
     assert_eq!(bench.runs(), (1, 0));
     (&mut bench.singleton.keeper).await.unwrap();
-    assert!(bench.singleton.is_over(now));
+    assert!(bench.singleton.cancel_and_check(now));
     assert!(bench.lease.is_open(BootTime::now()));
 }

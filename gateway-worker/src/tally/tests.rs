@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 #[test]
-fn an_outage_is_no_removal() {
+fn outage_is_not_a_removal() {
     let mut tally = Tally::expecting([1, 2]);
     assert_eq!((tally.figures().guilds, tally.pending()), (2, 2));
     let channels = BTreeSet::from([1, 2, 3]);

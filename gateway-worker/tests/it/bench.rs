@@ -49,7 +49,7 @@ pub(crate) struct Recorder {
 }
 
 impl Default for Recorder {
-    /// Holds nobody up.
+    /// Does not hold up the worker.
     fn default() -> Self {
         let leave = Semaphore::new(0);
         leave.close();
@@ -93,7 +93,7 @@ impl EventHandler for Handler {
         }
         assert!(!self.0.panics.is_some_and(|text| event.raw().contains(text)), "as the test has it");
         if event.name() == "MESSAGE_CREATE" {
-            // Closed means that nobody is held up.
+            // Closed: the handler is not held up.
             if let Ok(permit) = self.0.leave.acquire().await {
                 permit.forget();
             }
@@ -133,12 +133,12 @@ impl Bench {
         bench
     }
 
-    /// One shard that nobody runs yet.
+    /// One shard that no worker runs yet.
     pub(crate) async fn without_workers(sim: SimConfig, recorder: Recorder) -> Self {
         Self::of_shards(1, sim, recorder).await
     }
 
-    /// So many shards that nobody runs yet.
+    /// Shards that no worker runs yet.
     pub(crate) async fn of_shards(shards: u32, sim: SimConfig, recorder: Recorder) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let sim = Sim::start(sim).await.unwrap();
@@ -245,7 +245,7 @@ impl Bench {
         self.control().inject(fault).unwrap();
     }
 
-    /// Somebody writes in each of the first so many guilds.
+    /// A user writes in each of the first `guilds` guilds.
     pub(crate) fn write(&self, guilds: usize, text: &str) {
         for guild in self.guilds().into_iter().take(guilds) {
             self.inject(Fault::Message { guild_id: guild, content: Some(text.to_owned()) });
@@ -260,7 +260,7 @@ impl Bench {
         self.until(what, |shard| shard.status == i32::from(altergolden_proto::v1::ShardStatus::Ready)).await
     }
 
-    /// Until so many shards are ready.
+    /// Waits until that number of shards is ready.
     pub(crate) async fn until_all_ready(&mut self, shards: usize) {
         let asking = async {
             let ready = i32::from(altergolden_proto::v1::ShardStatus::Ready);

@@ -135,10 +135,10 @@ async fn objects_come_in_both_formats_from_any_process() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_there_is_told_apart_from_what_nobody_knows() {
+async fn missing_object_is_distinct_from_an_unknown_one() {
     let mut bench = Bench::without_workers(sim(5), Recorder::default()).await;
     let here = bench.guilds()[0];
-    let (nowhere, nobody) = (Snowflake(9 << 22), Snowflake(77));
+    let (nowhere, stranger) = (Snowflake(9 << 22), Snowflake(77));
     let mut coordinator = bench.bridge("coordinator").await;
     refused(coordinator.get_guild(guild(here)).await, Code::Unavailable, "no ");
     refused(coordinator.get_guild(guild(Snowflake(0))).await, Code::InvalidArgument, "guild_id");
@@ -162,7 +162,7 @@ async fn what_is_not_there_is_told_apart_from_what_nobody_knows() {
     refused(coordinator.get_roles(roles(nowhere)).await, Code::NotFound, "not in guild");
     refused(coordinator.get_channel(channel(nowhere, 5)).await, Code::NotFound, "not in guild");
     refused(coordinator.get_channel(channel(here, 5)).await, Code::NotFound, "no channel 5");
-    refused(coordinator.get_member(member(here, nobody)).await, Code::Unavailable, "members are cached");
+    refused(coordinator.get_member(member(here, stranger)).await, Code::Unavailable, "members are cached");
     let all = v1::RequestGuildMembersRequest {
         guild_id: here.0,
         which: Some(Which::Query(String::new())),
@@ -172,7 +172,7 @@ async fn what_is_not_there_is_told_apart_from_what_nobody_knows() {
     coordinator.request_guild_members(all).await.unwrap();
     let told = async {
         loop {
-            match coordinator.get_member(member(here, nobody)).await.unwrap_err() {
+            match coordinator.get_member(member(here, stranger)).await.unwrap_err() {
                 status if status.code() == Code::NotFound => return,
                 status => assert_eq!(status.code(), Code::Unavailable, "{status}"),
             }
@@ -190,7 +190,7 @@ async fn what_is_not_there_is_told_apart_from_what_nobody_knows() {
     };
     tokio::time::timeout(Duration::from_secs(30), outage).await.unwrap();
     refused(coordinator.get_channel(channel(here, 5)).await, Code::Unavailable, "outage");
-    refused(coordinator.get_member(member(here, nobody)).await, Code::Unavailable, "outage");
+    refused(coordinator.get_member(member(here, stranger)).await, Code::Unavailable, "outage");
     bench.inject(Fault::GuildOutage { guild_id: here, on: false });
 
     // While it moves, its owner answers.
@@ -212,7 +212,7 @@ async fn what_is_not_there_is_told_apart_from_what_nobody_knows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_setting_keeps_out_names_the_setting() {
+async fn uncached_object_names_its_setting() {
     let mut bench = Bench::without_workers(sim(5), Recorder::default()).await;
     bench.worker("a", Arc::new(NoHandler), &["--cache=members", "--intents=GUILDS"]).await;
     bench.until_all_ready(1).await;

@@ -1,4 +1,4 @@
-//! What bots tell Discord's gateway: on the owner's shard, within Discord's limits, through whatever happens to the connection.
+//! What bots tell Discord's gateway: on the owner's shard, within Discord's limits, also when the connection is lost.
 
 use std::{
     sync::{Arc, Mutex},
@@ -138,7 +138,7 @@ fn shown(bench: &Bench) -> Vec<(u32, Value)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_goes_out_on_its_shard_whichever_process_is_told() {
+async fn command_goes_out_on_its_shard_from_any_process() {
     let (bench, heard) = start(2, sim(20), &["a", "b"]).await;
     let (mut coordinator, mut a, mut b) =
         (bench.bridge("coordinator").await, bench.bridge("a").await, bench.bridge("b").await);
@@ -179,7 +179,7 @@ async fn each_goes_out_on_its_shard_whichever_process_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn voice_and_presence_live_through_a_handoff_and_the_presence_through_a_new_session() {
+async fn voice_and_presence_survive_a_handoff_and_presence_a_new_session() {
     let mut bench = Bench::of_shards(1, sim(5), Recorder::default()).await;
     let heard = Heard::default();
     let a = bench.worker("a", Arc::new(heard.clone()), &[INTENTS]).await;
@@ -196,10 +196,10 @@ async fn voice_and_presence_live_through_a_handoff_and_the_presence_through_a_ne
     a.cancel();
     bench.until("b to have the shard", |shard| shard.worker_id == "b" && shard.status == 5).await;
     assert_eq!(bench.control().identifies().items.len(), 1, "it was resumed");
-    // Whatever happened in voice came before this.
+    // All events of voice came before this.
     bench.write(1, "after");
     heard.until("the message", |heard| !heard.of("MESSAGE_CREATE").is_empty()).await;
-    assert_eq!(heard.own_voice(&own), [channel.to_string()], "nobody left or joined");
+    assert_eq!(heard.own_voice(&own), [channel.to_string()], "no user left or joined");
     assert_eq!(shown(&bench), [(0, "here".into())]);
 
     // A new session, on a worker that was never told of a presence.
@@ -227,7 +227,7 @@ async fn request(mut bridge: ShardBridgeClient<Channel>, guild: Snowflake) -> Re
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_one_guild_holds_up_nobody_else() {
+async fn flood_of_one_guild_does_not_hold_up_others() {
     let mut config = sim(20);
     // Heartbeats are sends too.
     config.heartbeat_interval = Duration::from_millis(41_250);
@@ -262,12 +262,12 @@ async fn a_flood_of_one_guild_holds_up_nobody_else() {
     }
     assert!((510 - 117..=510 - 80).contains(&refused), "{refused}");
     assert_eq!((sent(4), sent(8)), (channels.len(), 510 - refused));
-    // Nothing goes out after whoever asked has been told that it does not.
+    // Nothing goes out after the caller has been told that it does not.
     bench.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_waits_for_a_connection_until_its_deadline() {
+async fn command_waits_for_a_connection_until_its_deadline() {
     let (mut bench, heard) = start(1, sim(5), &["a"]).await;
     let (guild, channel) = guild_on(&bench, &heard, 0, 1);
     let mut bridge = bench.bridge("coordinator").await;
@@ -296,7 +296,7 @@ async fn a_command_waits_for_a_connection_until_its_deadline() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_can_t_be_is_refused() {
+async fn impossible_command_is_refused() {
     let (bench, _) = start(1, sim(5), &["a"]).await;
     let guild = bench.guilds()[0];
     for entry in ["coordinator", "a"] {
@@ -339,7 +339,7 @@ impl EventHandler for Rust {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bot_code_in_rust_uses_twilight_s_types() {
+async fn bot_code_sends_twilight_commands() {
     let mut bench = Bench::without_workers(sim(5), Recorder::default()).await;
     let bot = Arc::new(Rust(Mutex::default()));
     bench.worker("a", bot.clone(), &[]).await;

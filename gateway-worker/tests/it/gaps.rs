@@ -1,4 +1,4 @@
-//! Whatever was or may have been lost is told.
+//! What was or may have been lost is reported as a gap.
 
 use discord_sim::Fault;
 use fleet_model::StartKind;
@@ -6,7 +6,7 @@ use fleet_model::StartKind;
 use crate::bench::{Bench, Recorder, kind, sim};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_first_start_has_no_gap() {
+async fn first_start_has_no_gap() {
     let mut bench = Bench::start(sim(5), Recorder::default(), &[]).await;
     let shard = bench.until_ready("it").await;
     assert_eq!(kind(&shard), Some(StartKind::Identified));
@@ -16,14 +16,14 @@ async fn a_first_start_has_no_gap() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_discord_does_not_take_is_a_gap() {
+async fn refused_session_is_a_gap() {
     let mut bench = Bench::start(sim(5), Recorder::default(), &[]).await;
     bench.write(5, "before");
     bench.until_seen("the messages", |seen| seen.messages().len() == 5).await;
     let last = bench.recorder.messages().iter().map(|seen| seen.position.1).max().unwrap();
     bench.inject(Fault::InvalidSession { shards: None, resumable: false });
     let shard = bench
-        .until("the shard to identify anew", |shard| {
+        .until("the shard to identify again", |shard| {
             kind(shard) == Some(StartKind::Reidentified) && shard.status == 5
         })
         .await;

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use crate::bench::{Bench, Recorder, sim};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_queue_closes_the_connection_and_loses_nothing() {
+async fn full_queue_closes_the_connection_and_loses_nothing() {
     let recorder = Recorder { leave: Semaphore::new(0), ..Recorder::default() };
     // The guilds' own events pass through it as well.
     let mut bench = Bench::start(sim(5), recorder, &["--queue-events=8"]).await;
@@ -38,7 +38,7 @@ async fn a_full_queue_closes_the_connection_and_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn handlers_that_block_their_threads_stop_no_lease_and_no_socket() {
+async fn blocking_handlers_do_not_stop_leases_or_sockets() {
     let recorder = Recorder { blocks: Some(("block", Duration::from_secs(5))), ..Recorder::default() };
     let mut bench = Bench::start(sim(8), recorder, &[]).await;
     let before = bench.until_ready("it").await;
@@ -55,7 +55,7 @@ async fn handlers_that_block_their_threads_stop_no_lease_and_no_socket() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_panic_is_one_event_s_end_and_nothing_else_s() {
+async fn panic_ends_only_its_event() {
     let recorder = Recorder { panics: Some("boom"), ..Recorder::default() };
     let bench = Bench::start(sim(3), recorder, &[]).await;
     bench.write(1, "boom");

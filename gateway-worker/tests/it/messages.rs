@@ -15,7 +15,8 @@ use altergolden_proto::{
 };
 use discord_sim::SimConfig;
 use gateway_worker::{
-    Context, Event, EventHandler, RequestError, ShardMessage, ShardRequest, Taken, Wanted, async_trait,
+    Context, Event, EventHandler, MessageOutcome, RequestError, ShardMessage, ShardRequest, Wanted,
+    async_trait,
     serde_json::{Value, json},
 };
 use shard_bridge::BridgeClient;
@@ -58,9 +59,9 @@ impl EventHandler for Bot {
 
     async fn handle(&self, _: &Context, _: &Event) {}
 
-    async fn message(&self, context: &Context, message: &ShardMessage) -> Taken {
+    async fn message(&self, context: &Context, message: &ShardMessage) -> MessageOutcome {
         self.told.lock().unwrap().push((self.worker, context.shard().0, message.kind.clone()));
-        Taken::Yes
+        MessageOutcome::Accepted
     }
 
     async fn request(&self, context: &Context, request: &ShardRequest) -> Result<Value, RequestError> {
@@ -183,7 +184,7 @@ fn failure(reply: &v1::ShardReply) -> (Kind, &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_shard_s_end_is_its_own() {
+async fn failure_of_one_shard_leaves_other_answers() {
     let mut pair = Pair::start().await;
     let who = pair.ask(&[], "who", Value::Null).await;
     assert!(who.complete, "{who:?}");
@@ -219,7 +220,7 @@ async fn each_shard_s_end_is_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_is_as_large_as_its_caller_takes() {
+async fn answer_is_as_large_as_its_caller_takes() {
     // 20 replies of 250 kB are 5 MB: more than a client takes unless it is told otherwise.
     let mut pair = Pair::of(20).await;
     let all = pair.ask(&[], "large", json!(250_000)).await;
@@ -268,7 +269,7 @@ async fn an_answer_is_as_large_as_its_caller_takes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_has_gone_is_not_worked_for() {
+async fn no_work_for_a_caller_that_has_gone() {
     let mut pair = Pair::start().await;
     let mut plain = pair.plain().await;
     let asking = tokio::spawn(async move {
@@ -311,7 +312,7 @@ async fn keep_sending(mut client: BridgeClient, shard: u32, stop: CancellationTo
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shard_on_its_way_is_told_and_asked_all_the_while() {
+async fn shard_receives_callbacks_during_its_handoff() {
     let mut pair = Pair::start().await;
     let mut manager = pair.bench.client.subscribe_to(Vec::new(), &[MessageRecipient::Manager]).await.unwrap();
     let stop = CancellationToken::new();

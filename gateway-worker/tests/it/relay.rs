@@ -1,4 +1,4 @@
-//! The relay: each event is in the streams once, whatever becomes of sessions and workers; and `ShardBridge/Events` over it.
+//! The relay: each event is in the streams once, also when sessions are lost and workers die; and `ShardBridge/Events` over it.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -32,7 +32,7 @@ async fn messages(bench: &Bench) -> Vec<Entry> {
     all
 }
 
-/// Waits for so many messages, and checks that none is there twice or out of order.
+/// Waits for a number of messages, and checks that none is there twice or out of order.
 async fn until_messages(bench: &Bench, count: usize) -> Vec<Entry> {
     let waiting = async {
         loop {
@@ -63,7 +63,7 @@ async fn next(stream: &mut Streaming<v1::EventsResponse>) -> (String, Item) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_event_is_there_once_over_resumes_and_sessions() {
+async fn each_event_is_relayed_once_over_resumes_and_sessions() {
     let mut bench = Bench::start(sim(5), Recorder::default(), &[]).await;
     bench.write(5, "one");
     until_messages(&bench, 5).await;
@@ -76,13 +76,13 @@ async fn each_event_is_there_once_over_resumes_and_sessions() {
 
     bench.inject(Fault::InvalidSession { shards: None, resumable: false });
     bench
-        .until("the shard to identify anew", |shard| {
+        .until("the shard to identify again", |shard| {
             kind(shard) == Some(StartKind::Reidentified) && shard.status == 5
         })
         .await;
     bench.write(5, "three");
-    let anew = until_messages(&bench, 15).await;
-    assert!(anew[14].content.position.session > last.session);
+    let again = until_messages(&bench, 15).await;
+    assert!(again[14].content.position.session > last.session);
     // The gap is between the sessions.
     let gaps: Vec<Entry> =
         all(&bench).await.into_iter().filter(|entry| &*entry.content.name == GAP).collect();
@@ -94,7 +94,7 @@ async fn each_event_is_there_once_over_resumes_and_sessions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shard_that_is_handed_over_goes_on_where_it_was() {
+async fn relay_continues_over_a_handoff() {
     let mut bench = Bench::without_workers(sim(5), Recorder::default()).await;
     let first = bench.worker("a", Arc::new(NoHandler), &[]).await;
     bench.until_ready("the shard to be ready").await;
@@ -117,7 +117,7 @@ async fn a_shard_that_is_handed_over_goes_on_where_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_come_as_they_happen_and_again_from_a_cursor() {
+async fn events_stream_live_and_again_from_a_cursor() {
     let bench = Bench::start(sim(5), Recorder::default(), &[]).await;
     let filter =
         v1::EventsRequest { names: vec!["MESSAGE_CREATE".to_owned()], ..v1::EventsRequest::default() };
@@ -154,7 +154,7 @@ async fn events_come_as_they_happen_and_again_from_a_cursor() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_questions_are_refused() {
+async fn invalid_requests_are_refused() {
     let bench = Bench::start(sim(1), Recorder::default(), &[]).await;
     let wrong = [
         v1::EventsRequest { names: vec!["message".to_owned()], ..v1::EventsRequest::default() },

@@ -65,7 +65,7 @@ async fn bench() -> (Bench, Arc<Asker>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_429_of_any_scope_is_waited_out_and_never_repeated_at_once() {
+async fn every_429_is_waited_out() {
     let (bench, asker) = bench().await;
     for (count, scope) in [LimitScope::User, LimitScope::Shared, LimitScope::Global].into_iter().enumerate() {
         bench.inject(Fault::RateLimit { count: 1, scope, retry_after: 1.0 });

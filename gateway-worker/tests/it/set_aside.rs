@@ -20,7 +20,7 @@ fn refused(error: ClientError) -> Code {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_replayed_marked_and_goes_when_its_handler_has_ended() {
+async fn replayed_event_is_marked_and_removed_once_handled() {
     let recorder = Recorder { leave: Semaphore::new(0), ..Recorder::default() };
     let mut bench = Bench::start(sim(3), recorder, &[]).await;
     assert_eq!(refused(bench.client.replay_set_aside(ID).await.unwrap_err()), Code::NotFound);

@@ -6,7 +6,7 @@ use fleet_model::StartKind;
 use crate::bench::{Bench, Recorder, kind, sim};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_frozen_gateway_is_shown_as_silent_and_left() {
+async fn frozen_gateway_is_shown_as_silent_and_left() {
     let mut config = sim(5);
     // The library itself would notice after two heartbeats without a word, which is far longer with Discord's interval.
     config.heartbeat_interval = std::time::Duration::from_secs(8);

@@ -81,7 +81,7 @@ fn ready_on(worker: &'static str) -> impl Fn(&Shard) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_moves_with_shard_0_and_never_runs_twice_at_once() {
+async fn singleton_moves_with_shard_0_and_never_runs_twice() {
     let mut bench = Bench::without_workers(sim(5), Recorder::default()).await;
     let ledger = Ledger::default();
     let a = bench.worker("a", bot("a", &ledger), &[]).await;

@@ -67,6 +67,9 @@ pub(crate) enum AskCommand {
     Message(MessageCommand),
 }
 
+/// Names of the flags in [`ServerArgs`].
+pub(crate) const GLOBAL_FLAGS: [&str; 3] = ["url", "deadline", "json"];
+
 /// The process to ask, and how; these flags go before or after the subcommand.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options, for all but `dev` and `health`")]
@@ -129,18 +132,17 @@ impl ServerArgs {
 
     /// Returns the outcome of a failed call, with a hint when the address is wrong.
     pub(crate) async fn failure(&self, error: ClientError) -> CommandOutcome {
-        use tonic::Code::{Cancelled, Internal, Unavailable, Unimplemented, Unknown};
-        // A server of HTTP/1 breaks the connection, in one of several ways.
-        let is_suspicious = matches!(&error, ClientError::Refused(status)
-            if matches!(status.code(), Cancelled | Internal | Unavailable | Unimplemented | Unknown));
+        let ClientError::Refused(status) = &error else { return error.into() };
         let url = self.full_url();
-        if is_suspicious && health::is_health_port(&url).await {
+        // What a server answers has no source. A port that speaks no gRPC breaks the connection, or answers 404.
+        let is_broken = std::error::Error::source(status).is_some();
+        if (is_broken || status.code() == tonic::Code::Unimplemented) && health::is_health_port(&url).await {
             return CommandOutcome::wrong_setting(format!(
                 "--url (COORDINATOR_URL): {url} is a health port; use the coordinator's gRPC port (--coordinator-listen, by \
                  default http://127.0.0.1:50051)"
             ));
         }
-        CommandOutcome::from(error)
+        if is_broken { CommandOutcome::unreachable(format!("{url}: {error}")) } else { error.into() }
     }
 
     fn full_url(&self) -> String {

@@ -147,6 +147,13 @@ async fn start(args: &DevArgs) -> Result<(Running, Tasks), CommandOutcome> {
         Some(_) => None,
         None => Some(start_sim(args).await?),
     };
+    say(match &token {
+        Some(_) => {
+            "a token is set: connecting to Discord as that bot (unset DISCORD_TOKEN to simulate Discord)"
+                .to_owned()
+        }
+        None => format!("no token is set: simulating Discord with {} guilds", args.guilds),
+    });
     let token = token.unwrap_or_else(|| Secret::new("dev"));
     let api = sim.as_ref().map(Sim::http_origin);
     let store: Arc<FleetMemoryStore> = Arc::new(FleetMemoryStore::new());

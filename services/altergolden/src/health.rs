@@ -11,7 +11,7 @@ use crate::exit::{CommandOutcome, say};
 /// The longest time of a probe.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// An `http://` URL.
+/// An `http://` URL. `/health` is the path by default.
 #[derive(Clone, Debug)]
 pub(crate) struct ProbeUrl(http::Uri);
 
@@ -23,6 +23,10 @@ impl FromStr for ProbeUrl {
             text.parse().map_err(|_| "expected a URL such as http://127.0.0.1:3001/live".to_owned())?;
         if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) {
             return Err("expected a URL such as http://127.0.0.1:3001/live".to_owned());
+        }
+        if uri.path() == "/" && uri.query().is_none() {
+            let health = format!("{}/health", text.trim_end_matches('/'));
+            return health.parse().map(Self).map_err(|error| format!("{error}"));
         }
         Ok(Self(uri))
     }

@@ -12,7 +12,10 @@ mod table;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{
+    ArgMatches, Command as ClapCommand, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind,
+    parser::ValueSource,
+};
 
 use crate::exit::CommandOutcome;
 
@@ -44,19 +47,64 @@ enum Command {
     Plan(plan::PlanCommand),
     /// Ask a health endpoint: exit 0 when it answers 200
     Health {
-        /// The endpoint, as http://127.0.0.1:3001/live
+        /// The endpoint, such as http://127.0.0.1:3001/live; without a path it is /health
         #[arg(value_name = "URL")]
         endpoint: health::ProbeUrl,
     },
 }
 
+/// The command line, after a check that each global flag in it has an effect.
+#[derive(Debug)]
+struct CheckedCli(Cli);
+
+impl CheckedCli {
+    /// Rejects global flags of `dev` and `health`, which ask no fleet. A variable in the environment is no mistake.
+    fn check(cli: Cli, matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let (command, hint) = match cli.command {
+            Command::Dev(_) => ("dev", "it starts a coordinator of its own (--coordinator-listen)"),
+            Command::Health { .. } => ("health", "it takes one URL, such as http://127.0.0.1:3001/live"),
+            Command::Ask(_) | Command::Plan(_) => return Ok(Self(cli)),
+        };
+        let is_given = |flag: &str| matches.value_source(flag) == Some(ValueSource::CommandLine);
+        match ask::GLOBAL_FLAGS.into_iter().find(|flag| is_given(flag)) {
+            Some(flag) => {
+                let message = format!("--{flag} has no effect on `{command}`: {hint}\n");
+                Err(clap::Error::raw(ErrorKind::ArgumentConflict, message))
+            }
+            None => Ok(Self(cli)),
+        }
+    }
+}
+
+impl Parser for CheckedCli {}
+
+impl CommandFactory for CheckedCli {
+    fn command() -> ClapCommand {
+        Cli::command()
+    }
+
+    fn command_for_update() -> ClapCommand {
+        Cli::command_for_update()
+    }
+}
+
+impl FromArgMatches for CheckedCli {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Self::check(Cli::from_arg_matches(matches)?, matches)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0.update_from_arg_matches(matches)
+    }
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    process::run_main("altergolden", log_filter, async |cli| run(cli).await.finish()).await
+    process::run_main("altergolden", log_filter, async |CheckedCli(cli)| run(cli).await.finish()).await
 }
 
 /// What to log when `RUST_LOG` does not say.
-fn log_filter(cli: &Cli) -> &'static str {
+fn log_filter(CheckedCli(cli): &CheckedCli) -> &'static str {
     match cli.command {
         Command::Dev(_) => "warn,twilight_http=error",
         _ => "error",

@@ -1,7 +1,7 @@
-//! How fast, and how large: events a second and core to one shard, and the memory of 256 shards with 50,000 guilds.
+//! Measures events per second to one shard, and the memory of 256 shards with 50,000 guilds.
 //!
-//! `cargo bench -p discord-sim`. The simulator runs as a process of its own, so its CPU time and memory are its alone; both are
-//! read from `/proc`, so this needs Linux.
+//! Run with `cargo bench -p discord-sim`. The simulator runs as a separate process, so that CPU time and memory are measured for it
+//! alone. Both are read from `/proc`, so this needs Linux.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,7 +24,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungsten
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// For so long messages are written as fast as it can, to one shard.
+/// Length of a burst of messages at maximum rate to one shard.
 const BURST: Duration = Duration::from_millis(800);
 const SHARDS: u32 = 256;
 const GUILDS: u32 = 50_000;
@@ -57,23 +57,23 @@ impl Sim {
         Self { process, addr }
     }
 
-    /// CPU time so far.
+    /// Returns the CPU time so far.
     fn cpu(&self) -> Duration {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap();
         let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-        // utime and stime, in clock ticks, of which Linux has 100 a second.
+        // utime and stime in clock ticks; Linux has 100 per second.
         let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum();
         Duration::from_millis(ticks * 10)
     }
 
-    /// The most memory that it ever had resident, in MiB.
+    /// Returns the peak resident memory in MiB.
     fn peak_mib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
     }
 
-    /// Writes a burst of messages; how many they were.
+    /// Writes a burst of messages. Returns their number.
     async fn burst(&self) -> usize {
         self.rate(1_000_000).await;
         tokio::time::sleep(BURST).await;
@@ -95,7 +95,7 @@ impl Sim {
             body.len()
         );
         http.write_all((head + body).as_bytes()).await.unwrap();
-        // Until it is answered it may not have happened.
+        // The answer confirms that the call took effect.
         let mut answer = String::new();
         http.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
@@ -111,7 +111,7 @@ impl Sim {
     }
 }
 
-/// Reads until so many events of this kind have come.
+/// Reads until this many events of a kind have arrived.
 async fn read(socket: &mut Socket, kind: &str, count: usize) {
     let start = format!(r#"{{"t":"{kind}""#);
     let mut seen = 0;

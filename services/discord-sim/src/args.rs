@@ -6,92 +6,92 @@ use std::{net::SocketAddr, time::Duration};
 
 /// A stand-in for Discord: REST, gateway and a control API on one port.
 ///
-/// Point a bot's REST calls at http://ADDRESS/api and its gateway at ws://ADDRESS. It keeps Discord's rules strictly; the
-/// rules that a client broke are at http://ADDRESS/sim/violations, what was sent to whom at /sim/ledger,
-/// and faults are made with POST /sim/faults.
+/// Point a bot's REST calls at http://ADDRESS/api and its gateway at ws://ADDRESS. The simulator enforces Discord's rules: GET
+/// http://ADDRESS/sim/violations lists the rules that clients broke, GET /sim/ledger the events that were sent to each connection,
+/// and POST /sim/faults injects faults.
 #[derive(Debug, Parser)]
 #[command(
     name = "discord-sim",
     version,
-    after_help = "SIM_TOKEN (environment only): the one bot token that is accepted; without it every token is."
+    after_help = "SIM_TOKEN (environment only): the only accepted bot token; without it every token is accepted."
 )]
 pub(crate) struct Args {
-    /// Where to listen; port 0 takes a free one
+    /// Address to listen on; port 0 picks a free one
     #[arg(long, env = "SIM_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:3900")]
     listen: SocketAddr,
-    /// What clients are told in gateway URLs [default: where it listens]
+    /// Host and port in the gateway URLs sent to clients [default: the listen address]
     #[arg(long, env = "SIM_ADVERTISE", value_name = "HOST:PORT")]
     advertise: Option<String>,
-    /// The size of the bot: defaults for the settings that say so
+    /// Size of the bot: sets the defaults that name the profile
     #[arg(long, env = "SIM_PROFILE", value_name = "NAME")]
     profile: Option<Profile>,
-    /// How many guilds the bot is in [default: the profile's, or 100]
+    /// Guilds of the bot [default: the profile's, or 100]
     #[arg(long, env = "SIM_GUILDS", value_name = "N")]
     guilds: Option<u32>,
-    /// Members of the first guild [default: the profile's, or what the seed draws]
+    /// Members of the first guild [default: the profile's, or as the seed draws]
     #[arg(long, env = "SIM_LARGEST_GUILD", value_name = "N")]
     largest_guild: Option<u64>,
-    /// Guilds that have an outage when it starts [default: the profile's, or 0]
+    /// Guilds that start with an outage [default: the profile's, or 0]
     #[arg(long, env = "SIM_OUTAGES", value_name = "N")]
     outages: Option<u32>,
     /// Shards that /gateway/bot recommends [default: the profile's, or one for each 1,000 guilds]
     #[arg(long, env = "SIM_SHARDS", value_name = "N")]
     shards: Option<u32>,
-    /// A bot's shard total must be a multiple of this, as Discord asks of large bots
+    /// A bot's shard total must be a multiple of this, as Discord requires of large bots
     #[arg(long, env = "SIM_SHARD_MULTIPLE", value_name = "N", default_value_t = 1)]
     shard_multiple: u32,
-    /// The same seed makes the same guilds, users and ids
+    /// Seed of guilds, users and ids: the same seed gives the same world
     #[arg(long, env = "SIM_SEED", value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Messages a second of the whole bot, spread over its guilds [default: the profile's, or 0]
+    /// Messages per second, spread over all guilds [default: the profile's, or 0]
     #[arg(long, env = "SIM_EVENTS_PER_SECOND", value_name = "RATE")]
     events_per_second: Option<f64>,
-    /// Identify buckets: shard n is in bucket n % this [default: the profile's, or 1]
+    /// Identify buckets: shard n is in bucket n modulo this [default: the profile's, or 1]
     #[arg(long, env = "SIM_MAX_CONCURRENCY", value_name = "N")]
     max_concurrency: Option<u16>,
-    /// One IDENTIFY per bucket in this time
+    /// Interval between two IDENTIFYs of a bucket
     #[arg(long, env = "SIM_IDENTIFY_INTERVAL", value_name = "TIME", default_value = "5s",
           value_parser = duration)]
     identify_interval: Duration,
-    /// IDENTIFYs a day
+    /// IDENTIFYs per day
     #[arg(long, env = "SIM_DAILY_IDENTIFIES", value_name = "N", default_value_t = 1_000)]
     daily_identifies: u32,
-    /// What HELLO tells; a client silent for twice as long is closed
+    /// Heartbeat interval in HELLO; a client silent for twice as long is closed
     #[arg(long, env = "SIM_HEARTBEAT_INTERVAL", value_name = "TIME", default_value = "41250ms",
           value_parser = duration)]
     heartbeat_interval: Duration,
-    #[command(flatten, next_help_heading = "Faults by schedule")]
+    #[command(flatten, next_help_heading = "Fault schedule")]
     chaos: ChaosArgs,
     #[command(
         flatten,
-        next_help_heading = "What Discord leaves open (PATCH /sim/switches changes it while it runs)"
+        next_help_heading = "Behaviour that Discord does not document (change it at runtime with PATCH /sim/switches)"
     )]
     switches: SwitchArgs,
     #[command(flatten, next_help_heading = "REST")]
     rest: RestArgs,
 }
 
-/// The limits of REST.
+/// REST limits as flags.
 #[derive(Debug, clap::Args)]
 struct RestArgs {
-    /// REST calls a second of one token
+    /// REST calls per second of one token
     #[arg(long, env = "SIM_REST_GLOBAL_LIMIT", value_name = "N", default_value_t = 50)]
     rest_global_limit: u32,
-    /// How many times faster than Discord's the windows of REST's rate limits pass
+    /// Factor by which REST rate limit windows pass faster than Discord's
     #[arg(long, env = "SIM_REST_LIMIT_SPEED", value_name = "FACTOR", default_value_t = 1.0)]
     rest_limit_speed: f64,
-    /// Answers with 401, 403 and 429 in ten minutes after which an address is banned
+    /// Answers with 401, 403 and 429 within ten minutes that ban an address
     #[arg(long, env = "SIM_INVALID_REQUEST_LIMIT", value_name = "N", default_value_t = 10_000)]
     invalid_request_limit: u32,
-    /// How long such a ban lasts
+    /// Length of such a ban
     #[arg(long, env = "SIM_INVALID_REQUEST_BAN", value_name = "TIME", default_value = "1h",
           value_parser = duration)]
     invalid_request_ban: Duration,
-    /// How long an interaction waits for its first answer
+    /// Time to answer an interaction
     #[arg(long, env = "SIM_INTERACTION_DEADLINE", value_name = "TIME", default_value = "3s",
           value_parser = duration)]
     interaction_deadline: Duration,
-    /// How long an interaction's token is good for follow-ups
+    /// Lifetime of an interaction's token
     #[arg(long, env = "SIM_INTERACTION_LIFE", value_name = "TIME", default_value = "15m",
           value_parser = duration)]
     interaction_life: Duration,
@@ -100,19 +100,19 @@ struct RestArgs {
 /// A [`Schedule`] as flags.
 #[derive(Debug, clap::Args)]
 struct ChaosArgs {
-    /// Make faults, this far apart on average
+    /// Inject faults at this mean interval
     #[arg(long, env = "SIM_CHAOS_EVERY", value_name = "TIME", value_parser = duration)]
     chaos_every: Option<Duration>,
-    /// The same seed makes the same faults at the same times
+    /// Seed of the faults: the same seed gives the same faults at the same times
     #[arg(long, env = "SIM_CHAOS_SEED", value_name = "N", default_value_t = 1)]
     chaos_seed: u64,
-    /// Which faults [default: those that a good client survives without an IDENTIFY]
+    /// Kinds of faults [default: those that a correct client survives without an IDENTIFY]
     #[arg(long, env = "SIM_CHAOS_KINDS", value_name = "KIND,...", value_enum, value_delimiter = ',')]
     chaos_kinds: Vec<FaultKind>,
-    /// Oddities that the schedule draws from too, each for up to 10 s (GET /sim/presets lists them)
+    /// Oddities that the schedule also injects, each for up to 10 s (GET /sim/presets lists them)
     #[arg(long, env = "SIM_CHAOS_PRESETS", value_name = "NAME,...", value_delimiter = ',')]
     chaos_presets: Vec<String>,
-    /// Oddities that apply from the start
+    /// Oddities that are active from the start
     #[arg(long, env = "SIM_PRESETS", value_name = "NAME,...", value_delimiter = ',')]
     presets: Vec<String>,
 }
@@ -138,34 +138,34 @@ impl ChaosArgs {
 /// [`Switches`] as flags.
 #[derive(Debug, clap::Args)]
 struct SwitchArgs {
-    /// What a RESUME meets when a connection of its session is still open
+    /// Answer to a RESUME whose session still has an open connection
     #[arg(long, env = "SIM_RESUME_WHILE_OPEN", value_enum, value_name = "WHAT", default_value = "takeover")]
     resume_while_open: ResumeWhileOpen,
-    /// A heartbeat's sequence drops events up to it from the replay buffer
+    /// A heartbeat drops events up to its sequence from the replay buffer
     #[arg(long, env = "SIM_HEARTBEAT_TRIMS")]
     heartbeat_trims: bool,
-    /// Connections that the simulator closes by itself just end, without a close frame
+    /// The simulator ends connections without a close frame, unless a rule was broken
     #[arg(long, env = "SIM_NO_CLOSE_FRAMES")]
     no_close_frames: bool,
-    /// How late HELLO comes
+    /// Delay of HELLO
     #[arg(long, env = "SIM_HELLO_DELAY", value_name = "TIME", default_value = "0s", value_parser = duration)]
     hello_delay: Duration,
-    /// How late READY comes
+    /// Delay of READY
     #[arg(long, env = "SIM_READY_DELAY", value_name = "TIME", default_value = "0s", value_parser = duration)]
     ready_delay: Duration,
-    /// How long after op 7 a connection that is still open is closed
+    /// Time after op 7 until an open connection is closed
     #[arg(long, env = "SIM_RECONNECT_GRACE", value_name = "TIME", default_value = "5s", value_parser = duration)]
     reconnect_grace: Duration,
-    /// Events that each session keeps for RESUME
+    /// Events kept per session for RESUME
     #[arg(long, env = "SIM_REPLAY_BUFFER", value_name = "N", default_value_t = 4_096)]
     replay_buffer: usize,
-    /// How long a session without a connection can be resumed
+    /// Time that a session without a connection can be resumed
     #[arg(long, env = "SIM_SESSION_LIFE", value_name = "TIME", default_value = "3m", value_parser = duration)]
     session_life: Duration,
-    /// Connections to READY's resume_gateway_url are reset
+    /// Reset connections to READY's resume_gateway_url
     #[arg(long, env = "SIM_RESUME_URL_DEAD")]
     resume_url_dead: bool,
-    /// The close code for a client that was silent for twice the heartbeat interval
+    /// Close code for a client that was silent for twice the heartbeat interval
     #[arg(long, env = "SIM_ZOMBIE_CLOSE_CODE", value_name = "CODE", default_value_t = 4009)]
     zombie_close_code: u16,
 }
@@ -187,14 +187,13 @@ impl From<SwitchArgs> for Switches {
     }
 }
 
-/// A time with its unit, such as `5s` or `1m 30s`.
+/// Parses a time with its unit, such as `5s` or `1m 30s`.
 fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text)
-        .map_err(|_| "a time with its unit, such as 500ms, 5s or 3m, is needed".into())
+    humantime::parse_duration(text).map_err(|_| "expected a time with a unit, such as 500ms, 5s or 3m".into())
 }
 
 impl Args {
-    /// The settings, checked; `token` is the one that is accepted.
+    /// Builds and validates the settings. `token` is the only accepted bot token.
     pub(crate) fn into_config(self, token: Option<String>) -> Result<SimConfig, ConfigError> {
         let size = self
             .profile
@@ -235,12 +234,12 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn command_line_is_valid_clap() {
         Args::command().debug_assert();
     }
 
     #[test]
-    fn flags_go_over_the_profile() {
+    fn flags_override_the_profile() {
         let config = |arguments: &[&str]| {
             let program = std::iter::once(&"discord-sim");
             Args::try_parse_from(program.chain(arguments)).unwrap().into_config(None).unwrap()
@@ -255,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_that_cannot_work_is_named() {
+    fn invalid_settings_are_named() {
         let args = Args::try_parse_from(["discord-sim", "--max-concurrency", "0"]).unwrap();
         assert_eq!(args.into_config(None).unwrap_err().setting, "max_concurrency");
         assert!(Args::try_parse_from(["discord-sim", "--session-life", "3"]).is_err());

@@ -1,61 +1,60 @@
-//! Settings of one simulator.
+//! Settings of a simulator.
 
 use crate::{intents::Intents, presets, schedule::Schedule, switches::Switches};
 use std::{net::SocketAddr, time::Duration};
 
-/// Everything that can be set before the start. What can change while it runs is a [`Fault`](crate::Fault).
+/// The settings of a simulator. [Faults](crate::Fault) change its behaviour while it runs.
 #[derive(Clone)]
 pub struct SimConfig {
-    /// Where REST, gateway and control API listen together; port 0 takes a free one.
+    /// Address of REST, gateway and control API; port 0 picks a free one.
     pub listen: SocketAddr,
-    /// The `host:port` that clients are told in gateway URLs; `None` is where it listens. Needed where clients reach it
-    /// under another name, as in containers.
+    /// The `host:port` in gateway URLs; `None` is the listen address. Set it if clients use another name, as in containers.
     pub advertise: Option<String>,
-    /// The same seed makes the same world and the same session ids.
+    /// Seed of the world and of session ids.
     pub seed: u64,
-    /// How many guilds the bot is in.
+    /// Guilds of the bot.
     pub guilds: u32,
-    /// Members of the first guild, the bot included; `None` leaves it as the seed has it.
+    /// Members of the first guild, including the bot; `None` is what the seed draws.
     pub largest_guild: Option<u64>,
-    /// How many of its guilds have an outage when it starts: the last ones.
+    /// Guilds that start with an outage: the last ones.
     pub outages: u32,
-    /// What `/gateway/bot` recommends; `None` is one for each 1,000 guilds, rounded up to `shard_multiple`.
+    /// Shards that `/gateway/bot` recommends; `None` is one per 1,000 guilds, rounded up to `shard_multiple`.
     pub shards: Option<u32>,
-    /// A client's total must be a multiple of this, as Discord asks of large bots; else close code 4010.
+    /// A client's shard total must be a multiple of this, as Discord requires of large bots; otherwise close code 4010.
     pub shard_multiple: u32,
-    /// Above this many guilds on one shard the close code is 4011.
+    /// Guilds per shard; above it the close code is 4011.
     pub max_guilds_per_shard: u32,
-    /// The only accepted bot token; `None` accepts every token that is not empty.
+    /// The only accepted bot token; `None` accepts every non-empty token.
     pub token: Option<String>,
     /// `session_start_limit.max_concurrency`: shard `n` is in identify bucket `n % max_concurrency`.
     pub max_concurrency: u16,
-    /// How long a bucket stays shut after an IDENTIFY.
+    /// Interval between two IDENTIFYs of a bucket.
     pub identify_interval: Duration,
-    /// IDENTIFYs a day.
+    /// IDENTIFYs per day.
     pub daily_identifies: u32,
-    /// What HELLO tells. A connection that was silent for twice as long is closed.
+    /// Heartbeat interval in HELLO. A connection that is silent for twice as long is closed.
     pub heartbeat_interval: Duration,
-    /// What Discord leaves open, as it is at the start.
+    /// Initial switches for behaviour that Discord does not document.
     pub switches: Switches,
-    /// MESSAGE_CREATEs a second of the whole bot, spread over its guilds.
+    /// MESSAGE_CREATEs per second, spread over all guilds.
     pub events_per_second: f64,
-    /// Faults from the start on.
+    /// Fault schedule that runs from the start.
     pub schedule: Option<Schedule>,
-    /// Named oddities that apply from the start.
+    /// Presets that are active from the start.
     pub presets: Vec<String>,
-    /// Which privileged intents the application has switched on; others give 4014.
+    /// Privileged intents that the application has enabled; others give close code 4014.
     pub privileged_intents: Intents,
-    /// REST calls a second of one token, answers to interactions not counted.
+    /// REST calls per second of one token, without answers to interactions.
     pub rest_global_limit: u32,
-    /// How many times faster than Discord's the windows of REST's rate limits pass, the ban included.
+    /// Factor by which REST rate limit windows and the ban pass faster than Discord's.
     pub rest_limit_speed: f64,
-    /// Answers with 401, 403 and 429 in ten minutes after which an address is banned.
+    /// Answers with 401, 403 and 429 within ten minutes that ban an address.
     pub invalid_request_limit: u32,
-    /// How long the ban lasts; Discord does not say.
+    /// Length of the ban, which Discord does not document.
     pub invalid_request_ban: Duration,
-    /// How long an interaction waits for its first answer.
+    /// Time to answer an interaction.
     pub interaction_deadline: Duration,
-    /// How long an interaction's token is good for what follows the first answer.
+    /// Lifetime of an interaction's token, for everything after the first answer.
     pub interaction_life: Duration,
 }
 
@@ -92,7 +91,7 @@ impl Default for SimConfig {
 }
 
 impl std::fmt::Debug for SimConfig {
-    /// Leaves the token out.
+    /// Omits the token.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("SimConfig")
@@ -104,17 +103,17 @@ impl std::fmt::Debug for SimConfig {
 }
 
 impl SimConfig {
-    /// The recommended shard count.
+    /// Returns the recommended shard count.
     pub fn recommended_shards(&self) -> u32 {
         let wanted = self.shards.unwrap_or_else(|| self.guilds.div_ceil(1_000).max(1));
         wanted.next_multiple_of(self.shard_multiple)
     }
 
-    /// Checks what types can't say.
+    /// Validates the settings.
     ///
     /// # Errors
     ///
-    /// The first setting that can't work, named.
+    /// The first invalid setting.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let refuse = |setting, needs| Err(ConfigError { setting, needs });
         if self.guilds > 1_000_000 {
@@ -124,10 +123,10 @@ impl SimConfig {
             return refuse("largest_guild", "a number of members from 5 to 10000000");
         }
         if self.outages > self.guilds {
-            return refuse("outages", "at most as many as there are guilds");
+            return refuse("outages", "at most the number of guilds");
         }
         if self.largest_guild.is_some() && self.guilds == 0 {
-            return refuse("guilds", "at least 1 where the largest guild is set");
+            return refuse("guilds", "at least 1 if largest_guild is set");
         }
         if self.shards == Some(0) || self.shards.is_some_and(|shards| shards > MAX_SHARDS) {
             return refuse("shards", "a number from 1 to 65536");
@@ -159,7 +158,7 @@ impl SimConfig {
         if let Some(Err(needs)) = self.schedule.as_ref().map(Schedule::validate) {
             return refuse("schedule", needs);
         }
-        if !rate_is_sane(self.events_per_second) {
+        if !is_valid_rate(self.events_per_second) {
             return refuse("events_per_second", "a number from 0 to 1000000");
         }
         if self.rest_global_limit == 0 {
@@ -181,17 +180,17 @@ impl SimConfig {
     }
 }
 
-/// Members that the largest guild can have; beyond that user ids would run out.
+/// Valid sizes of the largest guild; more would exhaust user ids.
 const LARGEST_GUILD: std::ops::RangeInclusive<u64> = 5..=10_000_000;
 
-/// The longest time that can be set.
+/// The longest valid time.
 const LONGEST: Duration = Duration::from_hours(24 * 365);
 
-/// The largest shard total that a client may name.
+/// The largest valid shard total.
 pub(crate) const MAX_SHARDS: u32 = 65_536;
 
-/// Whether this many events a second can be asked for.
-pub(crate) fn rate_is_sane(per_second: f64) -> bool {
+/// Returns whether a message rate is valid.
+pub(crate) fn is_valid_rate(per_second: f64) -> bool {
     (0.0..=1_000_000.0).contains(&per_second)
 }
 
@@ -201,13 +200,13 @@ fn is_host_and_port(name: &str) -> bool {
     })
 }
 
-/// A setting that can't work.
+/// An invalid setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{setting} must be {needs}")]
 pub struct ConfigError {
-    /// The field of [`SimConfig`].
+    /// Name of the field of [`SimConfig`].
     pub setting: &'static str,
-    /// What it takes.
+    /// The valid values.
     pub needs: &'static str,
 }
 
@@ -216,10 +215,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_default_works_and_nonsense_is_named() {
+    fn invalid_settings_are_named_and_defaults_are_valid() {
         assert_eq!(SimConfig::default().validate(), Ok(()));
-        let nonsense = SimConfig { events_per_second: f64::NAN, ..SimConfig::default() };
-        assert_eq!(nonsense.validate().unwrap_err().setting, "events_per_second");
+        let not_a_number = SimConfig { events_per_second: f64::NAN, ..SimConfig::default() };
+        assert_eq!(not_a_number.validate().unwrap_err().setting, "events_per_second");
         let url = SimConfig { advertise: Some("ws://sim:3900".into()), ..SimConfig::default() };
         assert_eq!(url.validate().unwrap_err().setting, "advertise");
         let lonely = SimConfig { largest_guild: Some(1), ..SimConfig::default() };
@@ -231,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn shards_are_recommended_by_guilds() {
+    fn recommended_shards_follow_the_number_of_guilds() {
         let config = |guilds, shard_multiple| SimConfig { guilds, shard_multiple, ..SimConfig::default() };
         assert_eq!(config(0, 1).recommended_shards(), 1);
         assert_eq!(config(2_500, 1).recommended_shards(), 3);

@@ -1,10 +1,10 @@
-//! The control API: what a test asks and tells the simulator, in process by [`Control`], else over HTTP.
+//! The control API: tests observe and steer the simulator through [`Control`] in process, or over HTTP.
 //!
 //! | | |
 //! |---|---|
-//! | `GET /sim/ledger?shard=NUMBER&session=ID` | [`LedgerReport`], all or some sessions |
+//! | `GET /sim/ledger?shard=NUMBER&session=ID` | [`LedgerReport`] of all or some sessions |
 //! | `GET /sim/sequences?shard=NUMBER&from=1&to=10` | list of [`SequenceReport`] |
-//! | `GET /sim/violations`, `DELETE` | [`Listed`] of [`Violation`]; forgets them |
+//! | `GET /sim/violations`, `DELETE` | [`Listed`] of [`Violation`]; clears them |
 //! | `GET /sim/identifies` | [`Listed`] of [`IdentifyRecord`] |
 //! | `GET /sim/asked` | [`Listed`] of [`AskedRecord`]: presences, voice states, requests for members |
 //! | `GET /sim/sessions` | [`SessionsReport`] |
@@ -35,13 +35,13 @@ use crate::{
 };
 use std::{sync::Arc, time::Duration};
 
-/// How often [`Control::wait_until`] looks.
+/// Interval in which [`Control::wait_until`] checks its condition.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Sequences told of in one answer at most.
+/// Limit of sequences in one answer.
 const SEQUENCES: usize = 10_000;
 
-/// Access to a running simulator in the same process; cheap to clone.
+/// Handle of a running simulator in the same process; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Control {
     hub: Arc<Hub>,
@@ -58,123 +58,123 @@ impl Control {
         &self.hub
     }
 
-    /// The REST API of the same simulator.
+    /// Returns the REST API of the same simulator.
     pub(crate) fn rest(&self) -> Rest {
         self.rest.clone()
     }
 
-    /// Makes a fault of the schedule happen; true when it could be made. The record has the error otherwise.
+    /// Injects a fault of the schedule. Returns whether it was applied; the record has the error.
     pub(crate) fn inject_scheduled(&self, fault: Fault) -> bool {
         self.inject_and_record(fault, true).is_ok()
     }
 
-    /// What was sent to which session.
+    /// Returns the events sent to each session.
     pub fn ledger(&self) -> LedgerReport {
         self.hub.ledger()
     }
 
-    /// The rules that clients broke.
+    /// Returns the rules that clients broke.
     pub fn violations(&self) -> Listed<Violation> {
         self.hub.violations()
     }
 
-    /// Forgets the violations so far.
+    /// Clears the violations.
     pub fn forget_violations(&self) {
         self.hub.forget_violations();
     }
 
-    /// Every IDENTIFY.
+    /// Returns every IDENTIFY.
     pub fn identifies(&self) -> Listed<IdentifyRecord> {
         self.hub.identifies()
     }
 
-    /// What identified clients asked the gateway for.
+    /// Returns the gateway requests of identified clients.
     pub fn asked(&self) -> Listed<AskedRecord> {
         self.hub.asked()
     }
 
-    /// Open connections, live sessions, and how many connections each shard had.
+    /// Returns open connections, live sessions and connection counts per shard.
     pub fn sessions(&self) -> SessionsReport {
         self.hub.sessions()
     }
 
-    /// Up to `limit` of the bot's guilds; `shard_total` decides which shard each is shown on.
+    /// Returns up to `limit` of the bot's guilds, with each one's shard among `shard_total`.
     pub fn guilds(&self, limit: usize, shard_total: u32) -> Vec<GuildReport> {
         self.hub.guilds(limit, shard_total)
     }
 
-    /// The bot's own user.
+    /// Returns the bot's user id.
     pub fn bot_id(&self) -> Snowflake {
         self.hub.world.bot_id()
     }
 
-    /// Up to `limit` users with their guilds: some in voice, some in several guilds, then others.
+    /// Returns up to `limit` users with their guilds: some in voice, some in several guilds, then others.
     pub fn users(&self, limit: usize) -> Vec<UserReport> {
         self.hub.users(limit)
     }
 
-    /// The totals that a bot should come to.
+    /// Returns the totals that a bot should report.
     pub fn stats(&self, shard_total: u32) -> StatsReport {
         self.hub.stats(shard_total)
     }
 
-    /// The interactions so far and how they were answered; the newest 10,000, oldest first.
+    /// Returns the newest 10,000 interactions with their answers, oldest first.
     pub fn interactions(&self) -> Vec<InteractionReport> {
         self.rest.interactions()
     }
 
-    /// The messages that the bot wrote; the newest 10,000, oldest first.
+    /// Returns the bot's newest 10,000 messages, oldest first.
     pub fn messages(&self) -> Vec<MessageReport> {
         self.rest.messages()
     }
 
-    /// The bot's commands.
+    /// Returns the bot's commands.
     pub fn commands(&self) -> Vec<CommandReport> {
         self.rest.commands()
     }
 
-    /// How often which REST call was answered with what.
+    /// Returns REST calls counted by route and status.
     pub fn requests(&self) -> RequestsReport {
         self.rest.requests()
     }
 
-    /// What became of each sequence of a shard's sessions, at most 10,000 of them.
+    /// Reports each sequence of a shard's sessions, at most 10,000.
     pub fn sequences(&self, shard: u32, from: u64, to: u64) -> Vec<SequenceReport> {
-        self.hub.sequences(|session| session.sight.shard.number == shard, from, to, SEQUENCES)
+        self.hub.sequences(|session| session.params.shard.number == shard, from, to, SEQUENCES)
     }
 
-    /// The faults that were made, but for messages.
+    /// Returns the injected faults, without messages.
     pub fn faults(&self) -> Listed<FaultRecord> {
         self.hub.faults()
     }
 
-    /// All named oddities.
+    /// Returns all presets.
     pub fn presets() -> Vec<PresetReport> {
         presets::reports()
     }
 
-    /// The active oddities.
+    /// Returns the active oddities.
     pub fn oddities(&self) -> Vec<OddityReport> {
         self.hub.odd.reports()
     }
 
-    /// The schedule of faults that runs.
+    /// Returns the running fault schedule.
     pub fn schedule(&self) -> Option<Schedule> {
         self.hub.schedule.borrow().clone()
     }
 
-    /// Starts a schedule of faults in place of the one that runs, or ends it; what it has begun ends at once.
+    /// Replaces or ends the fault schedule. Faults with a duration that the old schedule started end at once.
     ///
     /// # Errors
     ///
-    /// When it can't work, in words.
+    /// The reason why the schedule is invalid.
     pub fn set_schedule(&self, schedule: Option<Schedule>) -> Result<(), &'static str> {
         schedule.as_ref().map_or(Ok(()), Schedule::validate)?;
         self.hub.schedule.send_replace(schedule);
         Ok(())
     }
 
-    /// The switches as they are now.
+    /// Returns the current switches.
     pub fn switches(&self) -> Switches {
         self.hub.switches()
     }
@@ -183,7 +183,7 @@ impl Control {
     ///
     /// # Errors
     ///
-    /// When a switch can't work; then none is changed.
+    /// A switch is invalid; no switch changed.
     pub fn switch(&self, change: impl FnOnce(&mut Switches)) -> Result<Switches, ConfigError> {
         self.hub.switch(|now| {
             let mut wanted = now.clone();
@@ -192,16 +192,16 @@ impl Control {
         })
     }
 
-    /// Makes a fault happen.
+    /// Injects a fault.
     ///
     /// # Errors
     ///
-    /// When it can't: an unknown guild, a rate or code out of range.
+    /// The fault is impossible or invalid, such as an unknown guild or a close code out of range.
     pub fn inject(&self, fault: Fault) -> Result<FaultOutcome, FaultError> {
         self.inject_and_record(fault, false)
     }
 
-    /// Waits until `condition` holds, looking every 5 ms; false when it did not within `limit`.
+    /// Waits until `condition` holds, checked every 5 ms. Returns false if it did not within `limit`.
     pub async fn wait_until(&self, limit: Duration, mut condition: impl FnMut(&Self) -> bool + Send) -> bool {
         let look = async {
             while !condition(self) {

@@ -1,10 +1,10 @@
-//! Dispatch events, kept as recipes: a session's replay buffer holds these and bodies are written when they are sent.
+//! Dispatch events. A session's replay buffer holds them in a compact form; bodies are written when they are sent.
 
-mod made;
 mod members;
+mod prebuilt;
 
-pub(crate) use made::Made;
 pub(crate) use members::MembersAnswer;
+pub(crate) use prebuilt::PrebuiltEvent;
 
 use crate::{
     intents::{Gate, Intents},
@@ -13,39 +13,39 @@ use crate::{
 use serde::Serialize;
 use std::sync::Arc;
 
-/// One event of a session.
+/// An event of a session.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
-    /// READY with the guilds of the shard.
+    /// READY, with the shard's guilds.
     Ready(Arc<[Snowflake]>),
-    /// The end of a replay.
+    /// RESUMED, which ends a replay.
     Resumed,
     /// A guild became available, or the bot joined it.
     GuildCreate { guild: GuildIndex, just_joined: bool },
     /// A guild has an outage, or the bot left it.
     GuildDelete { guild: GuildIndex, outage: bool },
-    /// Somebody wrote something.
+    /// A person wrote a message.
     Message(Message),
-    /// Members that a client asked for.
+    /// A chunk of requested members.
     MembersChunk { answer: Arc<MembersAnswer>, index: u64 },
-    /// Anything else: its body was written when it happened.
-    Made(Arc<Made>),
+    /// Any other event; its body was written when it occurred.
+    Prebuilt(Arc<PrebuiltEvent>),
 }
 
-/// What a session's IDENTIFY settled about the bodies it gets.
+/// Parameters of a session, from its IDENTIFY.
 #[derive(Clone, Debug)]
-pub(crate) struct Sight {
+pub(crate) struct SessionParams {
     pub(crate) session_id: String,
     pub(crate) shard: crate::Shard,
     pub(crate) intents: Intents,
     pub(crate) large_threshold: u64,
-    /// IDENTIFY named a shard: READY says it again.
+    /// IDENTIFY had a shard, so READY has one too.
     pub(crate) names_shard: bool,
 }
 
-/// What READY tells about the simulator itself.
+/// The simulator's URLs and application flags, for READY and REST.
 #[derive(Clone, Debug)]
-pub(crate) struct Origin {
+pub(crate) struct ServerInfo {
     pub(crate) gateway_url: String,
     pub(crate) resume_url: String,
     pub(crate) application_flags: u64,
@@ -54,7 +54,7 @@ pub(crate) struct Origin {
 #[derive(Serialize)]
 struct Ready<'a> {
     v: u8,
-    user_settings: Nothing,
+    user_settings: EmptyObject,
     user: CurrentUser,
     session_type: &'static str,
     session_id: &'a str,
@@ -70,7 +70,7 @@ struct Ready<'a> {
 }
 
 #[derive(Serialize)]
-struct Nothing {}
+struct EmptyObject {}
 
 #[derive(Serialize)]
 struct CurrentUser {
@@ -95,14 +95,14 @@ struct Unavailable {
 }
 
 #[derive(Serialize)]
-struct Gone {
+struct GuildDeleteBody {
     id: Snowflake,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     unavailable: bool,
 }
 
 impl Event {
-    /// The name in `t`.
+    /// Returns the name in `t`.
     pub(crate) fn name(&self) -> &str {
         match self {
             Self::Ready(_) => "READY",
@@ -111,85 +111,91 @@ impl Event {
             Self::GuildDelete { .. } => "GUILD_DELETE",
             Self::Message(_) => "MESSAGE_CREATE",
             Self::MembersChunk { .. } => "GUILD_MEMBERS_CHUNK",
-            Self::Made(made) => &made.name,
+            Self::Prebuilt(made) => &made.name,
         }
     }
 
-    /// The guild it is about.
+    /// Returns the event's guild.
     pub(crate) fn guild(&self) -> Option<GuildIndex> {
         match self {
             Self::Ready(_) | Self::Resumed => None,
             Self::GuildCreate { guild, .. } | Self::GuildDelete { guild, .. } => Some(*guild),
             Self::Message(message) => Some(message.guild),
             Self::MembersChunk { answer, .. } => Some(answer.guild),
-            Self::Made(made) => made.guild,
+            Self::Prebuilt(made) => made.guild,
         }
     }
 
-    /// What a session needs to get it.
+    /// Returns the intents that a session needs to get it.
     pub(crate) fn gate(&self) -> Gate {
         match self {
             Self::Ready(_) | Self::Resumed | Self::MembersChunk { .. } => Gate::Open,
             Self::GuildCreate { .. } | Self::GuildDelete { .. } => Gate::AnyOf(Intents::GUILDS),
             Self::Message(_) => Gate::AnyOf(Intents::GUILD_MESSAGES),
-            Self::Made(made) => made.gate,
+            Self::Prebuilt(made) => made.gate,
         }
     }
 
-    /// Writes the value of `d`; `voice` has the moves in the guild of a GUILD_CREATE.
+    /// Writes the value of `d`. `voice` has the voice moves in a GUILD_CREATE's guild.
     pub(crate) fn write_body(
         &self,
         world: &World,
-        origin: &Origin,
+        server: &ServerInfo,
         voice: &VoiceChanges,
-        sight: &Sight,
+        params: &SessionParams,
         out: &mut Vec<u8>,
     ) {
         let written = match self {
-            Self::Ready(guilds) => serde_json::to_writer(out, &ready(guilds, world, origin, sight)),
+            Self::Ready(guilds) => serde_json::to_writer(out, &ready(guilds, world, server, params)),
             Self::Resumed => {
                 out.extend_from_slice(br#"{"_trace":["discord-sim"]}"#);
                 Ok(())
             }
             Self::GuildCreate { guild, just_joined } => {
                 let visibility = Visibility {
-                    presences: sight.intents.contains(Intents::GUILD_PRESENCES),
-                    voice_states: sight.intents.contains(Intents::GUILD_VOICE_STATES),
-                    large_threshold: sight.large_threshold,
+                    presences: params.intents.contains(Intents::GUILD_PRESENCES),
+                    voice_states: params.intents.contains(Intents::GUILD_VOICE_STATES),
+                    large_threshold: params.large_threshold,
                 };
                 serde_json::to_writer(out, &world.guild(*guild, visibility, *just_joined, voice))
             }
-            Self::GuildDelete { guild, outage } => {
-                serde_json::to_writer(out, &Gone { id: world.head(*guild).id, unavailable: *outage })
-            }
+            Self::GuildDelete { guild, outage } => serde_json::to_writer(
+                out,
+                &GuildDeleteBody { id: world.head(*guild).id, unavailable: *outage },
+            ),
             Self::Message(message) => {
-                let with_content = sight.intents.contains(Intents::MESSAGE_CONTENT);
+                let with_content = params.intents.contains(Intents::MESSAGE_CONTENT);
                 serde_json::to_writer(out, &world.message(message, with_content))
             }
             Self::MembersChunk { answer, index } => serde_json::to_writer(out, &answer.body(world, *index)),
-            Self::Made(made) => {
-                out.extend_from_slice(made.body(sight.intents));
+            Self::Prebuilt(made) => {
+                out.extend_from_slice(made.body(params.intents));
                 Ok(())
             }
         };
-        written.expect("plain records with string keys always serialise into memory");
+        written.expect("structs with string keys always serialise into memory");
     }
 }
 
-fn ready<'a>(guilds: &[Snowflake], world: &World, origin: &'a Origin, sight: &'a Sight) -> Ready<'a> {
+fn ready<'a>(
+    guilds: &[Snowflake],
+    world: &World,
+    server: &'a ServerInfo,
+    params: &'a SessionParams,
+) -> Ready<'a> {
     Ready {
         v: 10,
-        user_settings: Nothing {},
+        user_settings: EmptyObject {},
         user: CurrentUser { user: world.bot(), verified: true, mfa_enabled: true, email: None, flags: 0 },
         session_type: "normal",
-        session_id: &sight.session_id,
-        resume_gateway_url: &origin.resume_url,
+        session_id: &params.session_id,
+        resume_gateway_url: &server.resume_url,
         relationships: [],
         private_channels: [],
         presences: [],
         guilds: guilds.iter().map(|id| Unavailable { id: *id, unavailable: true }).collect(),
-        shard: sight.names_shard.then_some(sight.shard),
-        application: Application { id: world.bot_id(), flags: origin.application_flags },
+        shard: params.names_shard.then_some(params.shard),
+        application: Application { id: world.bot_id(), flags: server.application_flags },
         _trace: ["discord-sim"],
     }
 }

@@ -1,76 +1,76 @@
-//! Why a fault can't be made to happen.
+//! Errors of injecting faults.
 
 use crate::world::Snowflake;
 
-/// Why a fault can't be.
+/// Why a fault was not injected.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum FaultError {
-    /// No such guild.
+    /// The guild does not exist.
     #[error("there is no guild {0}")]
     UnknownGuild(Snowflake),
-    /// The bot is not in it, or it has an outage.
+    /// The bot is not in the guild, or the guild has an outage.
     #[error("the bot is not in guild {0}, or the guild has an outage")]
     NotAvailable(Snowflake),
-    /// The bot is in it.
-    #[error("the bot is in guild {0} already")]
+    /// The bot is already in the guild.
+    #[error("the bot is already in guild {0}")]
     AlreadyThere(Snowflake),
-    /// No such member.
+    /// The user is not a member.
     #[error("guild {0} has no member {1}")]
     UnknownMember(Snowflake, Snowflake),
-    /// No such channel, or none for voice, or the bot can't see it.
+    /// The channel does not exist, is not a voice channel or is hidden from the bot.
     #[error("guild {0} has no voice channel {1} that the bot can see")]
     NoVoiceChannel(Snowflake, Snowflake),
-    /// All guilds of this world are used up.
-    #[error("there is no guild left that the bot was never in")]
+    /// The bot has already joined all guilds of this world.
+    #[error("no guild is left that the bot has never joined")]
     NoSpareGuild,
-    /// Not a rate.
+    /// An invalid rate.
     #[error("per_second must be a number from 0 to 1000000")]
     BadRate,
-    /// Not a time to wait.
+    /// An invalid wait.
     #[error("retry_after must be a number of seconds from 0 to 86400")]
     BadRetryAfter,
-    /// Not one of the three things that somebody can do.
+    /// An interaction that is not one of command, component and modal, or lacks a part.
     #[error(
-        "an interaction needs one of command, component (with message_id) and modal; autocomplete needs options; options are objects"
+        "an interaction needs exactly one of command, component (with message_id) and modal; autocomplete needs options; options must be objects"
     )]
     BadInteraction,
-    /// The bot is in no guild, or all have an outage.
-    #[error("there is no guild that the bot is in")]
+    /// The bot is in no guild, or all its guilds have an outage.
+    #[error("the bot has no available guild")]
     NoGuild,
-    /// No such channel.
+    /// The channel does not exist.
     #[error("there is no channel {0}")]
     UnknownChannel(Snowflake),
-    /// A channel of a guild that the bot can't reach.
+    /// The channel's guild is not available.
     #[error("the bot is not in the guild of channel {0}, or the guild has an outage")]
     Unreachable(Snowflake),
-    /// No such user, or not in the guild.
-    #[error("there is no user {0} there")]
+    /// The user does not exist or is not in the guild.
+    #[error("there is no user {0} in that place")]
     UnknownUser(Snowflake),
-    /// Not one of the bot's newest messages.
-    #[error("the bot has written no message {0}, or it is no longer kept")]
+    /// The message is not one of the bot's newest.
+    #[error("the bot has written no message {0}, or it is no longer stored")]
     UnknownMessage(Snowflake),
-    /// Not a close code.
-    #[error("code must be from 1000 to 4999, and none of those that are never sent (1004, 1005, 1006, 1015)")]
+    /// An invalid close code.
+    #[error("code must be from 1000 to 4999, except 1004, 1005, 1006 and 1015, which are never sent")]
     BadCode,
-    /// Too long for a close frame.
+    /// A reason that does not fit a close frame.
     #[error("reason must have at most 123 bytes")]
     BadReason,
-    /// Not an event's name.
-    #[error("name must be an event's, such as GUILD_BAN_ADD")]
+    /// An invalid event name.
+    #[error("name must be an event name, such as GUILD_BAN_ADD")]
     BadName,
-    /// Unknown preset.
-    #[error("there is no preset {0}: GET /sim/presets lists them")]
+    /// The preset does not exist.
+    #[error("there is no preset {0}; GET /sim/presets lists them")]
     UnknownPreset(String),
     /// An invalid oddity.
     #[error("{0}")]
     BadOddity(&'static str),
-    /// Too many at once.
-    #[error("{0} oddities are active already: clear some")]
+    /// Too many oddities are active.
+    #[error("{0} oddities are already active; clear some")]
     TooManyOddities(usize),
-    /// Limits of 0.
+    /// A limit of 0.
     #[error("max_concurrency and shards must be at least 1")]
     BadSessionLimit,
-    /// It was switched on by hand: a schedule leaves it alone.
-    #[error("it is on already")]
+    /// A control API call turned the fault on, so a schedule does not touch it.
+    #[error("the fault is already on")]
     AlreadyOn,
 }

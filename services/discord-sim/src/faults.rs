@@ -1,4 +1,4 @@
-//! What can be made to happen while the simulator runs.
+//! Faults: what tests can inject while the simulator runs.
 
 use crate::{
     Dispatched, Snowflake,
@@ -7,27 +7,27 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Something to make happen. In JSON an object whose `kind` is the variant's name in snake_case.
+/// A fault to inject. In JSON an object whose `kind` is the variant's name in snake_case.
 ///
-/// `shards` are shard numbers; `None`, or left out, means every connection that has identified or resumed.
+/// `shards` are shard numbers; `None`, or a missing field, means every connection that has identified or resumed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fault {
     /// Sends op 7; a connection that is still open after [`Switches::reconnect_grace`](crate::Switches) is closed.
     Reconnect {
-        /// Whose.
+        /// Target shards.
         shards: Option<Vec<u32>>,
     },
-    /// Sends op 9. When not resumable the session ends, also where a frozen connection is not told.
+    /// Sends op 9. Unless resumable, the session ends, even if a frozen connection does not get op 9.
     InvalidSession {
-        /// Whose.
+        /// Target shards.
         shards: Option<Vec<u32>>,
         /// The value of `d`.
         resumable: bool,
     },
-    /// Closes with a code; the session can be resumed.
+    /// Closes connections with a code; the sessions can be resumed.
     Close {
-        /// Whose.
+        /// Target shards.
         shards: Option<Vec<u32>>,
         /// The close code, 1000 to 4999.
         code: u16,
@@ -37,82 +37,82 @@ pub enum Fault {
     },
     /// Resets TCP connections without a close frame; the sessions can be resumed.
     Abort {
-        /// Whose.
+        /// Target shards.
         shards: Option<Vec<u32>>,
     },
-    /// Stops or starts sending anything, ACKs included, on connections that are open now.
+    /// Stops or resumes sending, including ACKs, on connections that are open now.
     Freeze {
-        /// Whose.
+        /// Target shards.
         shards: Option<Vec<u32>>,
-        /// Stop or start.
+        /// Whether to stop sending.
         on: bool,
     },
-    /// Sends op 1: the client shall send a heartbeat at once.
+    /// Sends op 1: the client must send a heartbeat at once.
     RequestHeartbeat {
-        /// Whose.
+        /// Target shards.
         shards: Option<Vec<u32>>,
     },
-    /// Answers every RESUME with op 9 `false`, which ends its session.
+    /// Answers every RESUME with op 9 `false`, which ends the session.
     DenyResumes {
         /// On or off.
         on: bool,
     },
     /// Accepts the next WebSocket connections and resets them before HELLO.
     AcceptThenClose {
-        /// How many; 0 ends it.
+        /// Number of connections; 0 turns it off.
         connections: u32,
     },
     /// Starts (GUILD_DELETE with `unavailable`) or ends (GUILD_CREATE) a guild's outage.
     GuildOutage {
-        /// Which guild.
+        /// The guild.
         guild_id: Snowflake,
-        /// Start or end.
+        /// Whether to start the outage.
         on: bool,
     },
     /// Removes the bot from a guild.
     GuildLeave {
-        /// Which guild.
+        /// The guild.
         guild_id: Snowflake,
     },
-    /// Lets the bot join a guild.
+    /// Makes the bot join a guild.
     GuildJoin {
-        /// One that it left; `None` takes one that it was never in.
+        /// A guild that it left; `None` is one that it was never in.
         guild_id: Option<Snowflake>,
     },
-    /// Lets somebody write a message in a guild.
+    /// Writes a person's message in a guild.
     Message {
-        /// Which guild.
+        /// The guild.
         guild_id: Snowflake,
-        /// The text; `None` names the message's serial.
+        /// The text; `None` is a text with the message's serial.
         content: Option<String>,
     },
-    /// Somebody joins, changes or leaves a voice channel.
+    /// Moves a member into, between or out of voice channels.
     Voice {
-        /// In which guild.
+        /// The guild.
         guild_id: Snowflake,
-        /// Which member.
+        /// The member.
         user_id: Snowflake,
-        /// A voice channel of the guild that the bot can see; `None` is to leave.
+        /// A voice channel of the guild that the bot can see; `None` leaves.
         channel_id: Option<Snowflake>,
     },
-    /// Sends any dispatch event, to those sessions that its name's intents let it through to.
+    /// Sends any dispatch event to the sessions whose intents allow it.
     Event {
         /// The name in `t`, such as `GUILD_BAN_ADD`.
         name: String,
-        /// The guild whose shard gets it; without one it goes to shard 0.
+        /// The guild whose shard gets it; without one, shard 0.
         guild_id: Option<Snowflake>,
-        /// The body. Nothing checks it.
+        /// The body, unchecked.
         d: Value,
         /// Shards that get the event instead of the guild's.
         #[serde(default)]
         shards: Option<Vec<u32>>,
     },
-    /// Sets how many messages a second are written over all guilds.
+    /// Sets the message rate over all guilds.
     EventRate {
-        /// 0 to 1,000,000.
+        /// Messages per second, from 0 to 1,000,000.
         per_second: f64,
     },
-    /// Refuses every token: 4004 for IDENTIFY and RESUME, 401 for REST. Open sessions stay.
+    /// Rejects every token: 4004 for IDENTIFY and RESUME, 401 for REST. Open sessions stay.
     RejectToken {
         /// On or off.
         on: bool,
@@ -122,24 +122,24 @@ pub enum Fault {
         /// On or off.
         on: bool,
     },
-    /// Lets every REST answer come later; its call has had its effect by then.
+    /// Delays every REST answer; the call takes effect before the delay.
     RestDelay {
-        /// By so many milliseconds; 0 ends it.
+        /// Delay in milliseconds; 0 turns it off.
         ms: u64,
     },
-    /// Answers the next REST calls with 429. First answers to interactions, `/gateway` and unknown paths are left alone, and
-    /// follow-ups for the scope `global`.
+    /// Answers the next REST calls with 429. First answers to interactions, `/gateway` and unknown paths are exempt, and with scope
+    /// `global` follow-ups too.
     RateLimit {
-        /// How many; 0 ends it.
+        /// Number of calls; 0 turns it off.
         count: u32,
-        /// What X-RateLimit-Scope says.
+        /// Value of X-RateLimit-Scope.
         scope: LimitScope,
         /// Seconds to wait, at most a day.
         retry_after: f64,
     },
-    /// Lets somebody use a command, a component or a modal: INTERACTION_CREATE.
+    /// Starts an interaction: a person uses a command, a component or a modal.
     Interaction(NewInteraction),
-    /// Acts on gateway connections at a given moment.
+    /// Runs actions on gateway connections at a given moment.
     Script(Script),
     /// Changes events before they are sent.
     Patch(Patch),
@@ -147,13 +147,13 @@ pub enum Fault {
     RestAnswer(RestAnswer),
     /// Applies a named oddity.
     Preset(NewPreset),
-    /// Ends oddities.
+    /// Clears oddities.
     ClearOddities {
-        /// Oddities with this name, such as a preset's; all without a name.
+        /// Only oddities with this name, such as a preset's; all without a name.
         #[serde(default)]
         name: Option<String>,
     },
-    /// Changes the answer of `/gateway/bot` and the limits on IDENTIFY. Fields left out stay.
+    /// Changes the answer of `/gateway/bot` and the limits on IDENTIFY. Missing fields stay unchanged.
     SessionLimit {
         /// Identify buckets.
         #[serde(default)]
@@ -176,17 +176,17 @@ pub enum Fault {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NewPreset {
-    /// Its name; `GET /sim/presets` lists them.
+    /// Name; `GET /sim/presets` lists them.
     pub name: String,
-    /// Only these shards, if the preset uses shards.
+    /// Only these shards, if the preset applies to shards.
     pub shards: Option<Vec<u32>>,
-    /// The guild, if the preset uses one; by default the first.
+    /// The guild, if the preset applies to one; by default the first.
     pub guild_id: Option<Snowflake>,
-    /// How often it applies; by default until cleared.
+    /// Number of applications; by default unlimited until cleared.
     pub times: Option<u32>,
 }
 
-/// Whom a 429 is about. [Source](https://docs.discord.com/developers/topics/rate-limits#header-format).
+/// The scope of a 429. [Source](https://docs.discord.com/developers/topics/rate-limits#header-format).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LimitScope {
@@ -194,7 +194,7 @@ pub enum LimitScope {
     User,
     /// The bot, on all routes.
     Global,
-    /// Everybody who uses the resource; it does not count as an invalid request.
+    /// All users of the resource; it does not count as an invalid request.
     Shared,
 }
 
@@ -208,39 +208,38 @@ impl LimitScope {
     }
 }
 
-/// What somebody does that the bot must answer. One of `command`, `component` and `modal` says what; the rest may be left out.
+/// An interaction to start. It needs exactly one of `command`, `component` and `modal`; other fields are optional.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NewInteraction {
-    /// In which guild; without it in some guild that the bot is in.
+    /// The guild; by default any available one.
     pub guild_id: Option<Snowflake>,
-    /// In which channel; without it in the guild's first text channel.
+    /// The channel; by default the guild's first text channel.
     pub channel_id: Option<Snowflake>,
-    /// Who; without it some member.
+    /// The user; by default any member.
     pub user_id: Option<Snowflake>,
-    /// In the direct channel with the user.
+    /// Whether it happens in the direct channel with the user.
     pub dm: bool,
-    /// Calls this command. It has the registered command's id and type when there is one of the name.
+    /// The command's name. A registered command with this name supplies id and type.
     pub command: Option<String>,
-    /// The command's options, each `{"name": ..., "value": ...}`. A missing `type` is taken from the registered command, or
-    /// from the value.
+    /// The command's options, each `{"name": ..., "value": ...}`. A missing `type` comes from the registered command or the value.
     pub options: Vec<Value>,
-    /// The command is not called yet: its last option, or the one with `focused`, is being typed.
+    /// Whether the command is still being typed: in its last option, or the one with `focused`.
     pub autocomplete: bool,
-    /// Uses the component with this `custom_id` of the bot's message `message_id`.
+    /// `custom_id` of a component of the bot's message `message_id`.
     pub component: Option<String>,
     /// The message of a component or of a message command.
     pub message_id: Option<Snowflake>,
-    /// What was selected; without it the component is a button.
+    /// Selected values; without them the component is a button.
     pub values: Vec<String>,
-    /// Sends the modal with this `custom_id`.
+    /// `custom_id` of a submitted modal.
     pub modal: Option<String>,
-    /// The modal's `components`, with what was typed.
+    /// The modal's `components` with the typed text.
     pub components: Vec<Value>,
 }
 
 impl Fault {
-    /// Whether it begins something that another one ends.
+    /// Returns whether it starts something that another fault ends.
     pub(crate) const fn begins(&self) -> bool {
         matches!(
             self,
@@ -252,43 +251,43 @@ impl Fault {
     }
 }
 
-/// What a fault did at once.
+/// The immediate effect of a fault.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct FaultOutcome {
-    /// How many connections were told.
+    /// Number of affected connections.
     pub connections: usize,
-    /// The guild that it was about.
+    /// The affected guild.
     pub guild_id: Option<Snowflake>,
-    /// The message's number: its nonce is `sim-SERIAL`.
+    /// The message's serial; its nonce is `sim-SERIAL`.
     pub serial: Option<u64>,
-    /// The interaction that it began.
+    /// The interaction that it started.
     pub interaction_id: Option<Snowflake>,
-    /// The sessions that get an event of it, and as which sequence.
+    /// The sessions that get its events, with the sequences.
     pub dispatched: Vec<Dispatched>,
 }
 
-/// A fault that was made.
+/// An injected fault.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FaultRecord {
-    /// When.
+    /// Time of the injection.
     pub at_ms: u64,
-    /// What.
+    /// The fault.
     pub fault: Fault,
-    /// By the schedule, not by the control API.
+    /// Whether the schedule injected it, not the control API.
     pub scheduled: bool,
-    /// How many connections were told.
+    /// Number of affected connections.
     pub connections: usize,
-    /// Why it could not be.
+    /// Why it failed.
     pub error: Option<String>,
 }
 
-/// Faults that stay on until switched off.
+/// Faults that stay on until they are turned off.
 #[derive(Debug, Default)]
-pub(crate) struct Standing {
+pub(crate) struct ActiveFaults {
     pub(crate) deny_resumes: bool,
     pub(crate) accept_then_close: u32,
     pub(crate) reject_token: bool,
     pub(crate) rest_down: bool,
-    /// Sessions left that get a GUILD_CREATE before READY.
+    /// Remaining sessions that get a GUILD_CREATE before READY.
     pub(crate) guild_before_ready: u32,
 }

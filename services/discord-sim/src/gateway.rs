@@ -1,7 +1,7 @@
-//! The gateway: one task per WebSocket connection, from HELLO to its close.
+//! The gateway: one task per WebSocket connection, from HELLO to the close.
 //!
-//! Frames are parsed by [`protocol`](crate::protocol), decisions are the [hub](crate::hub)'s, events come from the
-//! [session](crate::session) and go out through [`wire`].
+//! [`protocol`](crate::protocol) parses frames, the [hub](crate::hub) decides, the [session](crate::session) supplies events, and
+//! [`wire`] sends them.
 
 mod compression;
 mod connection;
@@ -10,7 +10,7 @@ mod envelope;
 mod wire;
 
 use crate::{
-    net::Tap,
+    net::RawSocket,
     odd::{Action, Address, Moment, Replacement, RestAnswer},
     shared::Shared,
 };
@@ -20,11 +20,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use compression::Codec;
-use connection::{Asked, Connection};
+use connection::{Connection, ConnectionParams};
 use serde::Deserialize;
 use std::{sync::atomic::Ordering, time::Duration};
 
-/// Clients may send 4,096 bytes; up to here a longer frame is read so that it can be answered with 4002.
+/// Bytes read of one frame. Clients may send 4,096; reading longer frames allows answering them with 4002.
 const FRAME_READ: usize = 64 * 1024;
 
 /// The query of a gateway URL.
@@ -36,7 +36,7 @@ pub(crate) struct GatewayQuery {
 }
 
 impl GatewayQuery {
-    /// What is wrong with it: Discord answers with close code 4012.
+    /// Returns what is invalid in the query. Discord answers with close code 4012.
     fn fault(&self) -> Option<String> {
         match (self.v.as_deref(), self.encoding.as_deref()) {
             (Some("10"), Some("json") | None) => None,
@@ -45,42 +45,42 @@ impl GatewayQuery {
     }
 }
 
-/// As [`upgrade`], at `resume_gateway_url`, which may be dead.
+/// Like [`upgrade`], at `resume_gateway_url`, which a switch can make unreachable.
 pub(crate) async fn upgrade_to_resume(
     shared: State<Shared>,
-    tap: ConnectInfo<Tap>,
+    raw: ConnectInfo<RawSocket>,
     query: Query<GatewayQuery>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
     if shared.hub.switches().resume_url_dead {
         shared.hub.dials.fetch_add(1, Ordering::Relaxed);
-        tap.cut();
+        raw.reset();
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
-    open(shared, tap, query, upgrade, Address::Resume).await
+    open(shared, raw, query, upgrade, Address::Resume).await
 }
 
-/// As [`open`], at the URL of `/gateway/bot`.
+/// Like [`open`], at the URL of `/gateway/bot`.
 pub(crate) async fn upgrade(
     shared: State<Shared>,
-    tap: ConnectInfo<Tap>,
+    raw: ConnectInfo<RawSocket>,
     query: Query<GatewayQuery>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    open(shared, tap, query, upgrade, Address::Gateway).await
+    open(shared, raw, query, upgrade, Address::Gateway).await
 }
 
 /// Upgrades to WebSocket and runs the connection until it or the simulator ends.
 async fn open(
     State(shared): State<Shared>,
-    ConnectInfo(tap): ConnectInfo<Tap>,
+    ConnectInfo(raw): ConnectInfo<RawSocket>,
     Query(query): Query<GatewayQuery>,
     upgrade: WebSocketUpgrade,
     address: Address,
 ) -> Response {
     shared.hub.dials.fetch_add(1, Ordering::Relaxed);
     if let Some(script) = shared.hub.odd.script(Moment::Connect, address, None)
-        && let Some(response) = refuse(&shared, &tap, script.actions).await
+        && let Some(response) = refuse(&shared, &raw, script.actions).await
     {
         return response;
     }
@@ -88,8 +88,8 @@ async fn open(
     let owned = shared.tasks.token();
     upgrade.max_message_size(FRAME_READ).max_frame_size(FRAME_READ).on_upgrade(move |socket| async move {
         let _owned = owned;
-        let Some((id, orders)) = shared.hub.open() else {
-            tap.cut();
+        let Some((id, commands)) = shared.hub.open() else {
+            raw.reset();
             return;
         };
         let fault = query.fault();
@@ -98,13 +98,13 @@ async fn open(
             Some("zlib-stream") => Codec::zlib(),
             _ => Codec::Plain { compress: false },
         };
-        let asked = Asked { codec, address };
-        Connection::new(id, shared.hub, shared.stop, orders, tap, socket, asked).run(fault).await;
+        let params = ConnectionParams { codec, address };
+        Connection::new(id, shared.hub, shared.stop, commands, raw, socket, params).run(fault).await;
     })
 }
 
-/// Runs a script in place of the WebSocket; returns `None` if the WebSocket opens after all.
-async fn refuse(shared: &Shared, tap: &Tap, actions: Vec<Action>) -> Option<Response> {
+/// Runs a script instead of opening the WebSocket. Returns `None` if the script does not prevent the WebSocket.
+async fn refuse(shared: &Shared, raw: &RawSocket, actions: Vec<Action>) -> Option<Response> {
     for action in actions {
         match action {
             Action::Wait { ms } => {
@@ -118,12 +118,12 @@ async fn refuse(shared: &Shared, tap: &Tap, actions: Vec<Action>) -> Option<Resp
             }
             Action::Silence => {
                 shared.stop.cancelled().await;
-                tap.cut();
+                raw.reset();
                 return Some(StatusCode::SERVICE_UNAVAILABLE.into_response());
             }
             // No other actions are valid at this moment.
             _ => {
-                tap.cut();
+                raw.reset();
                 return Some(StatusCode::SERVICE_UNAVAILABLE.into_response());
             }
         }

@@ -1,8 +1,8 @@
 //! The shared state: sessions and their routes, connections, the bot's guilds, limits, standing faults.
 //!
-//! One lock guards it and is held only for bookkeeping; bodies are written and sockets are touched outside. Lock order
-//! is hub before session. A connection asks the hub when it identifies, resumes or goes; events flow through the
-//! [session](crate::session) alone.
+//! One lock guards it and is held only for bookkeeping; bodies are written and sockets used outside of it. The hub's lock is taken
+//! before a session's. Connections call the hub to identify, resume and close; events flow through the
+//! [session](crate::session) only.
 
 mod admission;
 mod dispatch;
@@ -11,19 +11,19 @@ mod reports;
 mod requests;
 mod voice;
 
-pub(crate) use admission::{Departure, Refusal};
+pub(crate) use admission::{AdmissionError, Disconnect};
 
 use crate::{
     config::{ConfigError, SimConfig},
-    event::{Event, Origin},
-    faults::{FaultRecord, Standing},
+    event::{Event, ServerInfo},
+    faults::{ActiveFaults, FaultRecord},
     identify::IdentifyLimiter,
     intents::Intents,
-    ledger::Newest,
+    ledger::RecentRecords,
     odd::{Action, Oddities},
     protocol::RESUME_PATH,
     report::{AskedRecord, GuildState, IdentifyRecord, Violation, ViolationKind},
-    schedule::{Plan, Schedule},
+    schedule::{FaultPlan, Schedule},
     session::{ConnectionId, Session},
     shard::Shard,
     switches::Switches,
@@ -39,49 +39,49 @@ use tokio::{
     time::Instant,
 };
 
-/// Ended sessions kept for the ledger.
+/// Ended sessions kept for the ledger; older ones are dropped and counted.
 const ENDED_KEPT: usize = 4_096;
 
-/// A session and the bell that tells its connections of new events.
+/// A session, and the channel that wakes its connections for new events.
 #[derive(Debug)]
 pub(crate) struct SessionCell {
     state: Mutex<Session>,
-    bell: watch::Sender<()>,
+    updates: watch::Sender<()>,
 }
 
 impl SessionCell {
     fn new(session: Session) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(session), bell: watch::Sender::new(()) })
+        Arc::new(Self { state: Mutex::new(session), updates: watch::Sender::new(()) })
     }
 
-    /// Gives this session alone an event.
+    /// Dispatches an event to this session only.
     pub(crate) fn answer(&self, event: Event) {
         if self.lock().dispatch(event).is_some() {
-            self.ring();
+            self.notify();
         }
     }
 
-    /// Tells the connections that there may be something to send.
-    pub(crate) fn ring(&self) {
-        self.bell.send_replace(());
+    /// Wakes the connections to look for events.
+    pub(crate) fn notify(&self) {
+        self.updates.send_replace(());
     }
 
-    /// The bell, rung once at the start.
-    pub(crate) fn bell(&self) -> watch::Receiver<()> {
-        let mut bell = self.bell.subscribe();
-        bell.mark_changed();
-        bell
+    /// Subscribes a connection; it is woken once at the start.
+    pub(crate) fn subscribe_updates(&self) -> watch::Receiver<()> {
+        let mut updates = self.updates.subscribe();
+        updates.mark_changed();
+        updates
     }
 
-    /// The session; a panic elsewhere leaves it usable.
+    /// Locks the session. A panic elsewhere leaves it usable.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Session> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What a connection is told to do.
+/// A command of the hub to a connection.
 #[derive(Clone, Debug)]
-pub(crate) enum Order {
+pub(crate) enum ConnectionCommand {
     Reconnect,
     InvalidSession {
         resumable: bool,
@@ -90,24 +90,24 @@ pub(crate) enum Order {
         code: u16,
         reason: String,
     },
-    /// Another connection has taken its session over.
+    /// Another connection resumed its session.
     Superseded,
     Abort,
     Freeze(bool),
-    /// A script's choice.
+    /// Script actions for now.
     Act(Arc<[Action]>),
     RequestHeartbeat,
 }
 
 /// An open connection.
 #[derive(Debug)]
-struct Connection {
+struct ConnectionEntry {
     opened_at: Duration,
     shard: Option<Shard>,
-    orders: mpsc::Sender<Order>,
+    commands: mpsc::Sender<ConnectionCommand>,
 }
 
-/// What is counted for each shard.
+/// Counters of one shard.
 #[derive(Debug, Default)]
 struct ShardCounts {
     open: u32,
@@ -121,29 +121,29 @@ struct ShardCounts {
 #[derive(Debug)]
 struct State {
     sessions: HashMap<String, Arc<SessionCell>>,
-    /// The same sessions by total and number.
+    /// The same sessions by shard total and number.
     routes: HashMap<u32, HashMap<u32, Vec<Arc<SessionCell>>>>,
     ended: VecDeque<Arc<SessionCell>>,
     ended_dropped: u64,
-    connections: BTreeMap<ConnectionId, Connection>,
+    connections: BTreeMap<ConnectionId, ConnectionEntry>,
     shards: BTreeMap<Shard, ShardCounts>,
     guilds: Vec<GuildState>,
     never_joined: BTreeSet<GuildIndex>,
-    /// Who has moved between voice channels, by guild.
+    /// Moves between voice channels, by guild.
     voice: HashMap<GuildIndex, Arc<VoiceChanges>>,
-    /// The session that took the bot into a guild's voice channel.
+    /// The session through which the bot joined a guild's voice channel.
     bot_voice: HashMap<GuildIndex, String>,
-    /// When all members of a guild were asked for.
+    /// Time of the last request for all members of a guild.
     members_asked: HashMap<GuildIndex, Duration>,
     limiter: IdentifyLimiter,
-    /// The recommended shard total.
+    /// Shard total that `/gateway/bot` recommends.
     recommended: u32,
-    standing: Standing,
+    active_faults: ActiveFaults,
     switches: Switches,
-    violations: Newest<Violation>,
-    identifies: Newest<IdentifyRecord>,
-    asked: Newest<AskedRecord>,
-    faults: Newest<FaultRecord>,
+    violations: RecentRecords<Violation>,
+    identifies: RecentRecords<IdentifyRecord>,
+    asked: RecentRecords<AskedRecord>,
+    faults: RecentRecords<FaultRecord>,
     connections_opened: u64,
     sessions_opened: u64,
     messages: u64,
@@ -151,7 +151,7 @@ struct State {
     draw: Draw,
 }
 
-/// The contents of `/gateway/bot` other than the URL.
+/// The answer of `/gateway/bot` without its URL.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SessionLimit {
     pub(crate) shards: u32,
@@ -165,15 +165,15 @@ pub(crate) struct SessionLimit {
 pub(crate) struct Hub {
     pub(crate) config: SimConfig,
     pub(crate) world: World,
-    pub(crate) origin: Origin,
+    pub(crate) server: ServerInfo,
     pub(crate) odd: Oddities,
     /// Number of WebSocket requests from clients.
     pub(crate) dials: AtomicU64,
-    /// Rung whenever a connection goes.
-    gone: Notify,
-    /// Messages a second.
+    /// Notified when a connection leaves its session.
+    connection_left: Notify,
+    /// Message rate, per second.
     pub(crate) rate: watch::Sender<f64>,
-    /// The schedule of faults that runs.
+    /// The running fault schedule.
     pub(crate) schedule: watch::Sender<Option<Schedule>>,
     started: Instant,
     started_unix_ms: u64,
@@ -181,7 +181,7 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    /// The state of a simulator whose gateway is at `gateway_url`.
+    /// Creates the state of a simulator whose gateway is at `gateway_url`.
     pub(crate) fn new(config: SimConfig, gateway_url: String) -> Self {
         let world = World::new(config.seed, config.guilds).with_largest_guild(config.largest_guild);
         let started = world.started_guilds();
@@ -208,12 +208,12 @@ impl Hub {
             members_asked: HashMap::new(),
             limiter,
             recommended: config.recommended_shards(),
-            standing: Standing::default(),
+            active_faults: ActiveFaults::default(),
             switches: config.switches.clone(),
-            violations: Newest::default(),
-            identifies: Newest::default(),
-            asked: Newest::default(),
-            faults: Newest::default(),
+            violations: RecentRecords::default(),
+            identifies: RecentRecords::default(),
+            asked: RecentRecords::default(),
+            faults: RecentRecords::default(),
             connections_opened: 0,
             sessions_opened: 0,
             messages: 0,
@@ -225,7 +225,7 @@ impl Hub {
         Self {
             rate: watch::Sender::new(config.events_per_second),
             schedule: watch::Sender::new(config.schedule.clone()),
-            origin: Origin {
+            server: ServerInfo {
                 resume_url: format!("{gateway_url}{}", RESUME_PATH),
                 gateway_url,
                 application_flags,
@@ -234,7 +234,7 @@ impl Hub {
             dials: AtomicU64::new(0),
             config,
             world,
-            gone: Notify::new(),
+            connection_left: Notify::new(),
             started: Instant::now(),
             started_unix_ms: unix.as_millis() as u64,
             state: Mutex::new(state),
@@ -245,35 +245,35 @@ impl Hub {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How long the simulator has run.
+    /// Time since the simulator started.
     pub(crate) fn now(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// Whether this is the bot's token.
-    pub(crate) fn token_is_good(&self, token: &str) -> bool {
-        !self.lock().standing.reject_token
+    /// Returns whether the bot may use this token.
+    pub(crate) fn accepts_token(&self, token: &str) -> bool {
+        !self.lock().active_faults.reject_token
             && match &self.config.token {
                 Some(own) => own == token,
                 None => !token.is_empty(),
             }
     }
 
-    /// Whether a fault refuses every token.
-    pub(crate) fn tokens_are_rejected(&self) -> bool {
-        self.lock().standing.reject_token
+    /// Returns whether a fault rejects every token.
+    pub(crate) fn rejects_all_tokens(&self) -> bool {
+        self.lock().active_faults.reject_token
     }
 
-    /// The switches as they are now.
+    /// Returns the current switches.
     pub(crate) fn switches(&self) -> Switches {
         self.lock().switches.clone()
     }
 
-    /// Sets the switches to what `change` makes of them; a session that exists keeps as many events as they say from now on.
+    /// Replaces the switches with the result of `change`. A new replay buffer size applies to existing sessions.
     ///
     /// # Errors
     ///
-    /// When `change` fails, or a switch can't work; then none is changed.
+    /// `change` failed or a switch is invalid; no switch changed.
     pub(crate) fn switch<E: From<ConfigError>>(
         &self,
         change: impl FnOnce(&Switches) -> Result<Switches, E>,
@@ -291,22 +291,22 @@ impl Hub {
         Ok(switches)
     }
 
-    /// Who has moved between a guild's voice channels.
+    /// Returns the moves between a guild's voice channels.
     pub(crate) fn voice(&self, guild: GuildIndex) -> Arc<VoiceChanges> {
         self.lock().voice.get(&guild).cloned().unwrap_or_default()
     }
 
-    /// How long after the start a moment is.
+    /// Returns the time between the start and `at`.
     pub(crate) fn since_start(&self, at: Instant) -> Duration {
         at.saturating_duration_since(self.started)
     }
 
-    /// Whether REST answers 503.
+    /// Returns whether REST answers 503.
     pub(crate) fn rest_is_down(&self) -> bool {
-        self.lock().standing.rest_down
+        self.lock().active_faults.rest_down
     }
 
-    /// The session start limit, and the recommended shard total.
+    /// Returns the session start limit and the recommended shard total.
     pub(crate) fn session_limit(&self) -> SessionLimit {
         let now = self.now();
         let mut state = self.lock();
@@ -318,13 +318,13 @@ impl Hub {
         }
     }
 
-    /// The plan of a schedule for this bot.
-    pub(crate) fn plan(&self, schedule: Schedule) -> Plan {
+    /// Builds a schedule's plan for this bot.
+    pub(crate) fn plan(&self, schedule: Schedule) -> FaultPlan {
         let guilds = (0..self.world.started_guilds()).map(|guild| self.world.head(guild).id).collect();
-        Plan::new(schedule, self.config.recommended_shards(), guilds)
+        FaultPlan::new(schedule, self.config.recommended_shards(), guilds)
     }
 
-    /// Notes a broken rule; `connection` is 0 when it was a REST call.
+    /// Records a broken rule. `connection` is 0 for a REST call.
     pub(crate) fn violation(
         &self,
         kind: ViolationKind,
@@ -332,14 +332,14 @@ impl Hub {
         shard: Option<Shard>,
         detail: String,
     ) {
-        tracing::warn!(?kind, connection, detail, "a client broke a rule");
+        tracing::warn!(?kind, connection, detail, "client broke a rule");
         let at_ms = self.now().as_millis() as u64;
         self.lock().violations.push(Violation { at_ms, kind, shard, connection, detail });
     }
 }
 
 impl State {
-    /// The guilds of a shard that the bot is in, and whether they have an outage.
+    /// Returns the bot's guilds on a shard, with whether each has an outage.
     fn guilds_of(&self, world: &World, shard: Shard) -> BTreeMap<GuildIndex, bool> {
         self.guilds
             .iter()
@@ -351,15 +351,15 @@ impl State {
             .collect()
     }
 
-    /// Ends a session: no more events, no RESUME; the ledger keeps it.
+    /// Ends a session: it gets no more events and can't be resumed. The ledger keeps it.
     fn end_session(&mut self, world: &World, id: &str, now: Duration, why: &'static str) {
         let Some(cell) = self.sessions.remove(id) else { return };
         let shard = {
             let mut session = cell.lock();
             session.end(now, why);
-            session.sight.shard
+            session.params.shard
         };
-        cell.ring();
+        cell.notify();
         if let Some(numbers) = self.routes.get_mut(&shard.total) {
             if let Some(sessions) = numbers.get_mut(&shard.number) {
                 sessions.retain(|other| !Arc::ptr_eq(other, &cell));
@@ -380,7 +380,7 @@ impl State {
     }
 }
 
-/// The application flags that go with these privileged intents.
+/// Returns the application flags of these privileged intents.
 /// [Source](https://docs.discord.com/developers/resources/application#application-object-application-flags).
 fn application_flags(enabled: Intents) -> u64 {
     [
@@ -393,7 +393,7 @@ fn application_flags(enabled: Intents) -> u64 {
     .fold(1 << 23, |flags, (_, flag)| flags | flag)
 }
 
-/// The ids of these guilds.
+/// Returns the ids of guilds.
 fn ids(world: &World, guilds: &BTreeMap<GuildIndex, bool>) -> Vec<Snowflake> {
     guilds.keys().map(|guild| world.head(*guild).id).collect()
 }

@@ -1,21 +1,21 @@
-//! When an IDENTIFY is allowed: one per bucket and interval, and so many a day.
+//! Limits on IDENTIFY: one per bucket and interval, and a daily budget.
 //!
-//! Pure: time comes in as the duration since the simulator started.
+//! Pure: times are durations since the simulator started.
 //! [Source](https://docs.discord.com/developers/events/gateway#rate-limiting).
 
 use std::{collections::HashMap, time::Duration};
 
-/// How long the daily budget lasts; our window is fixed and starts with the simulator.
+/// Window of the daily budget. The window is fixed and starts with the simulator.
 pub(crate) const DAY: Duration = Duration::from_hours(24);
 
-/// What to do with an IDENTIFY.
+/// The verdict on an IDENTIFY.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// Go on.
+pub(crate) enum IdentifyVerdict {
+    /// Allowed.
     Allowed,
-    /// The bucket's last one was only this long ago: op 9.
+    /// The bucket's last IDENTIFY was this long ago: op 9.
     TooSoon(Duration),
-    /// Over the day's budget: Discord resets the token.
+    /// The daily budget is used up: Discord resets the token.
     OverBudget,
 }
 
@@ -27,7 +27,7 @@ pub(crate) struct IdentifyLimiter {
     daily: u32,
     used: u32,
     day: u64,
-    /// When each bucket last let one through.
+    /// Time of each bucket's last allowed IDENTIFY.
     last: HashMap<u32, Duration>,
 }
 
@@ -36,17 +36,17 @@ impl IdentifyLimiter {
         Self { max_concurrency, interval, daily, used: 0, day: 0, last: HashMap::new() }
     }
 
-    /// Number of buckets.
+    /// Returns the number of buckets.
     pub(crate) const fn max_concurrency(&self) -> u16 {
         self.max_concurrency
     }
 
-    /// Sets the number of buckets and the rest of today's budget.
+    /// Sets the number of buckets and the remaining budget of today.
     pub(crate) fn change(&mut self, max_concurrency: Option<u16>, remaining: Option<u32>, now: Duration) {
         self.turn_day(now);
         if let Some(max_concurrency) = max_concurrency.filter(|buckets| *buckets != self.max_concurrency) {
             self.max_concurrency = max_concurrency;
-            // New buckets: earlier IDENTIFYs in the old ones are forgotten.
+            // Earlier IDENTIFYs belong to the old buckets.
             self.last.clear();
         }
         if let Some(remaining) = remaining {
@@ -61,33 +61,33 @@ impl IdentifyLimiter {
         }
     }
 
-    /// Judges one IDENTIFY that arrived at `now`. One that came too soon eats budget too, but does not shut its bucket for longer.
-    pub(crate) fn ask(&mut self, shard: u32, now: Duration) -> Verdict {
+    /// Judges an IDENTIFY that arrived at `now`. One that came too soon uses budget but does not extend the bucket's interval.
+    pub(crate) fn judge(&mut self, shard: u32, now: Duration) -> IdentifyVerdict {
         self.turn_day(now);
         if self.used >= self.daily {
-            return Verdict::OverBudget;
+            return IdentifyVerdict::OverBudget;
         }
         self.used += 1;
         let bucket = shard % u32::from(self.max_concurrency);
         if let Some(last) = self.last.get(&bucket) {
-            // Two that arrived almost together may be read in either order.
+            // Two that arrive almost together may be read in either order.
             let apart = now.abs_diff(*last);
             if apart < self.interval {
-                return Verdict::TooSoon(apart);
+                return IdentifyVerdict::TooSoon(apart);
             }
         }
         let last = self.last.entry(bucket).or_default();
         *last = now.max(*last);
-        Verdict::Allowed
+        IdentifyVerdict::Allowed
     }
 
-    /// What is left of today's budget.
+    /// Returns the remaining budget of today.
     pub(crate) fn remaining(&mut self, now: Duration) -> u32 {
         self.turn_day(now);
         self.daily - self.used
     }
 
-    /// How long until the budget is whole again.
+    /// Returns the time until the budget resets.
     pub(crate) fn reset_after(now: Duration) -> Duration {
         Duration::from_millis((DAY.as_millis() - now.as_millis() % DAY.as_millis()) as u64)
     }
@@ -102,26 +102,34 @@ mod tests {
     }
 
     #[test]
-    fn one_per_bucket_and_interval() {
+    fn bucket_allows_one_identify_per_interval() {
         let mut limiter = IdentifyLimiter::new(2, at(5_000), 100);
-        assert_eq!(limiter.ask(0, at(0)), Verdict::Allowed);
-        assert_eq!(limiter.ask(1, at(0)), Verdict::Allowed, "another bucket");
-        assert_eq!(limiter.ask(2, at(4_999)), Verdict::TooSoon(at(4_999)), "the bucket of shard 0");
-        assert_eq!(limiter.ask(2, at(5_000)), Verdict::Allowed, "the refused one did not shut it for longer");
-        assert_eq!(limiter.ask(1, at(20_000)), Verdict::Allowed);
-        assert_eq!(limiter.ask(3, at(15_001)), Verdict::TooSoon(at(4_999)), "arrived first, was read later");
-        assert_eq!(limiter.remaining(at(5_000)), 94, "the refused one counts");
+        assert_eq!(limiter.judge(0, at(0)), IdentifyVerdict::Allowed);
+        assert_eq!(limiter.judge(1, at(0)), IdentifyVerdict::Allowed, "another bucket");
+        assert_eq!(limiter.judge(2, at(4_999)), IdentifyVerdict::TooSoon(at(4_999)), "the bucket of shard 0");
+        assert_eq!(
+            limiter.judge(2, at(5_000)),
+            IdentifyVerdict::Allowed,
+            "the rejected one did not extend the interval"
+        );
+        assert_eq!(limiter.judge(1, at(20_000)), IdentifyVerdict::Allowed);
+        assert_eq!(
+            limiter.judge(3, at(15_001)),
+            IdentifyVerdict::TooSoon(at(4_999)),
+            "arrived first but was read later"
+        );
+        assert_eq!(limiter.remaining(at(5_000)), 94, "the rejected one counts");
     }
 
     #[test]
-    fn the_day_has_a_budget_and_ends() {
+    fn daily_budget_resets_after_a_day() {
         let mut limiter = IdentifyLimiter::new(1, Duration::ZERO, 2);
-        assert_eq!(limiter.ask(0, at(1)), Verdict::Allowed);
-        assert_eq!(limiter.ask(1, at(2)), Verdict::Allowed);
-        assert_eq!(limiter.ask(2, at(3)), Verdict::OverBudget);
+        assert_eq!(limiter.judge(0, at(1)), IdentifyVerdict::Allowed);
+        assert_eq!(limiter.judge(1, at(2)), IdentifyVerdict::Allowed);
+        assert_eq!(limiter.judge(2, at(3)), IdentifyVerdict::OverBudget);
         assert_eq!(limiter.remaining(at(3)), 0);
         assert_eq!(IdentifyLimiter::reset_after(at(3)) + at(3), DAY);
-        assert_eq!(limiter.ask(2, DAY), Verdict::Allowed);
+        assert_eq!(limiter.judge(2, DAY), IdentifyVerdict::Allowed);
         assert_eq!(limiter.remaining(DAY), 1);
     }
 }

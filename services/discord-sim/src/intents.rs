@@ -5,60 +5,60 @@
 pub struct Intents(pub u64);
 
 impl Intents {
-    /// GUILD_CREATE, GUILD_DELETE and other events about guilds.
+    /// GUILD_CREATE, GUILD_DELETE and other guild events.
     pub const GUILDS: Self = Self(1);
     /// Member events; privileged.
     pub const GUILD_MEMBERS: Self = Self(1 << 1);
-    /// Who is in voice.
+    /// Voice states.
     pub const GUILD_VOICE_STATES: Self = Self(1 << 7);
     /// Presences; privileged.
     pub const GUILD_PRESENCES: Self = Self(1 << 8);
     /// MESSAGE_CREATE in guilds.
     pub const GUILD_MESSAGES: Self = Self(1 << 9);
-    /// The text of messages; privileged. Gates fields, not events.
+    /// Message content; privileged. Gates fields, not events.
     pub const MESSAGE_CONTENT: Self = Self(1 << 15);
-    /// The three privileged ones.
+    /// The three privileged intents.
     pub const PRIVILEGED: Self =
         Self(Self::GUILD_MEMBERS.0 | Self::GUILD_PRESENCES.0 | Self::MESSAGE_CONTENT.0);
-    /// All 21 that exist; another bit is close code 4013.
+    /// All 21 intents; another bit is close code 4013.
     pub const ALL: Self = Self(53_608_447);
 
-    /// Whether all of `other` is in this set.
+    /// Returns whether this set contains all of `other`.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// What is in this set but not in `other`.
+    /// Returns this set without `other`.
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
-    /// Whether there is none.
+    /// Returns whether the set is empty.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 }
 
-/// What decides whether a session gets an event.
+/// The intents that a session needs to get an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Gate {
-    /// Nothing: every session gets it.
+    /// None: every session gets it.
     Open,
     /// At least one of these intents.
     AnyOf(Intents),
 }
 
 impl Gate {
-    /// Whether a session with these intents gets it.
-    pub(crate) const fn lets(self, intents: Intents) -> bool {
+    /// Returns whether a session with these intents gets the event.
+    pub(crate) const fn allows(self, intents: Intents) -> bool {
         match self {
             Self::Open => true,
             Self::AnyOf(needed) => intents.0 & needed.0 != 0,
         }
     }
 
-    /// The gate of an event by its name; some have one in guilds and another in direct messages. An event that no intent
-    /// names is sent to everybody.
+    /// Returns the gate of an event by its name, which may differ between guilds and direct messages. Events without an intent go to
+    /// every session.
     pub(crate) fn of(name: &str, in_guild: bool) -> Self {
         let bits: &[u8] = match (name, in_guild) {
             (
@@ -84,7 +84,7 @@ impl Gate {
                 _,
             )
             | ("CHANNEL_PINS_UPDATE", true) => &[0],
-            // Without GUILD_MEMBERS Discord sends it only when it is about the bot itself.
+            // Without GUILD_MEMBERS Discord sends it only if it is about the bot itself.
             ("THREAD_MEMBERS_UPDATE", _) => &[0, 1],
             ("GUILD_MEMBER_ADD" | "GUILD_MEMBER_UPDATE" | "GUILD_MEMBER_REMOVE", _) => &[1],
             ("GUILD_AUDIT_LOG_ENTRY_CREATE" | "GUILD_BAN_ADD" | "GUILD_BAN_REMOVE", _) => &[2],
@@ -152,11 +152,11 @@ mod tests {
     use super::{Gate, Intents};
 
     #[test]
-    fn events_are_gated_by_name_and_place() {
+    fn gate_depends_on_event_name_and_place() {
         let gate = Gate::of("MESSAGE_CREATE", true);
-        assert!(gate.lets(Intents::GUILD_MESSAGES) && !gate.lets(Intents(1 << 12)));
-        assert!(Gate::of("MESSAGE_CREATE", false).lets(Intents(1 << 12)));
-        assert!(Gate::of("THREAD_MEMBERS_UPDATE", true).lets(Intents::GUILD_MEMBERS));
+        assert!(gate.allows(Intents::GUILD_MESSAGES) && !gate.allows(Intents(1 << 12)));
+        assert!(Gate::of("MESSAGE_CREATE", false).allows(Intents(1 << 12)));
+        assert!(Gate::of("THREAD_MEMBERS_UPDATE", true).allows(Intents::GUILD_MEMBERS));
         for always in ["READY", "RESUMED", "INTERACTION_CREATE", "VOICE_SERVER_UPDATE", "ENTITLEMENT_CREATE"]
         {
             assert_eq!(Gate::of(always, true), Gate::Open);
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn all_is_21_bits() {
+    fn all_has_21_bits() {
         assert_eq!(Intents::ALL.0.count_ones(), 21);
         assert!(Intents::ALL.contains(Intents::PRIVILEGED));
         assert_eq!(Intents::ALL.without(Intents::ALL), Intents(0));

@@ -1,25 +1,25 @@
-//! Bounded records of what clients did wrong and when they identified.
+//! Bounded lists of records, such as violations and IDENTIFYs.
 
 use crate::report::Listed;
 use std::collections::VecDeque;
 
-/// Entries kept.
+/// Records kept.
 const KEPT: usize = 10_000;
 
-/// The newest entries, and a count of those dropped.
+/// The newest records, and the number of dropped ones.
 #[derive(Debug)]
-pub(crate) struct Newest<T> {
+pub(crate) struct RecentRecords<T> {
     items: VecDeque<T>,
     dropped: u64,
 }
 
-impl<T> Default for Newest<T> {
+impl<T> Default for RecentRecords<T> {
     fn default() -> Self {
         Self { items: VecDeque::new(), dropped: 0 }
     }
 }
 
-impl<T: Clone> Newest<T> {
+impl<T: Clone> RecentRecords<T> {
     pub(crate) fn push(&mut self, item: T) {
         if self.items.len() == KEPT {
             self.items.pop_front();
@@ -42,8 +42,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_go_and_are_counted() {
-        let mut newest = Newest::default();
+    fn oldest_records_are_dropped_and_counted() {
+        let mut newest = RecentRecords::default();
         (0..KEPT + 5).for_each(|item| newest.push(item));
         let listed = newest.listed();
         assert_eq!((listed.items.len(), listed.dropped, listed.items[0]), (KEPT, 5, 5));

@@ -1,8 +1,8 @@
-//! A stand-in for Discord, REST and gateway, that keeps its rules strictly.
+//! A simulator of Discord's REST API and gateway that enforces Discord's rules.
 //!
-//! It is what `altergolden dev` runs against without a token, and what tests and load runs are judged by: every rule that a
-//! client breaks is answered as Discord answers it and noted as a [`Violation`], and the ledger tells which
-//! sequences were sent to which connection, so that a test can prove that nothing was lost or repeated.
+//! `altergolden dev` uses it when there is no token, and tests and load runs use it as their judge. It answers each broken rule as
+//! Discord does and records it as a [`Violation`]. The ledger records which sequences were sent to which connection, so a test can
+//! prove that no event was lost or repeated.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -17,14 +17,15 @@
 //! # }
 //! ```
 //!
-//! Rules with their sources and tests, what it does where Discord is silent, and what it does not do are in
-//! `docs/discord-sim.md`; how to test a bot with it is in `docs/testing-a-bot.md`. What Discord leaves open is a
+//! `docs/discord-sim.md` lists the rules with their sources and tests, the choices where Discord documents nothing, and the limits of
+//! the simulator. `docs/testing-a-bot.md` shows how to test a bot with it. Behaviour that Discord does not document is a
 //! [switch](Switches).
 //!
-//! # Where things are
+//! # Modules
 //!
-//! [`world`] is what exists, pure and from a seed; [`hub`] is the shared state, with one lock; [`session`] is one gateway
-//! session; [`gateway`] has the connections, [`odd`] is how they break the rules, [`rest`] the REST API, [`control`] what a test asks and tells.
+//! [`world`] generates guilds, channels and users from a seed. [`hub`] holds the shared state behind one lock, and [`session`] is one
+//! gateway session. [`gateway`] runs connections, [`odd`] holds the oddities, [`rest`] is the REST API, and [`control`] the control
+//! API.
 
 mod config;
 mod control;

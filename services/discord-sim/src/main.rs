@@ -1,4 +1,4 @@
-//! The `discord-sim` program: reads its settings, starts a simulator, waits for Ctrl-C or SIGTERM.
+//! The `discord-sim` program: parses settings, starts a simulator, waits for Ctrl-C or SIGTERM.
 
 mod args;
 
@@ -13,7 +13,7 @@ use std::{
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// The exit code of a bad setting.
+/// Exit code of an invalid setting.
 const BAD_SETTING: u8 = 2;
 
 fn main() -> ExitCode {
@@ -37,16 +37,16 @@ fn main() -> ExitCode {
     }
 }
 
-/// The settings, or the code to exit with after one line that says what is wrong.
+/// Parses the settings. On an error prints one line and returns the exit code.
 fn settings() -> Result<SimConfig, ExitCode> {
     let args = Args::try_parse().map_err(|error| {
         if !error.use_stderr() {
             error.exit();
         }
-        // What is wrong and what it may be; the usage after the blank line is in --help.
+        // The error and the valid values come first; the usage after the blank line is in --help.
         let text = error.to_string();
-        let said: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
-        refuse(&said.join(" "))
+        let lines: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+        refuse(&lines.join(" "))
     })?;
     let token = std::env::var("SIM_TOKEN").ok();
     args.into_config(token).map_err(|error| {
@@ -56,21 +56,21 @@ fn settings() -> Result<SimConfig, ExitCode> {
 }
 
 fn refuse(line: &str) -> ExitCode {
-    // Nobody may be listening on standard error; the exit code tells too.
+    // Standard error may be closed; the exit code reports the error too.
     let _ = writeln!(std::io::stderr(), "{line}");
     ExitCode::from(BAD_SETTING)
 }
 
 #[tokio::main]
 async fn run(config: SimConfig) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("can't wait for SIGTERM")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot install the SIGTERM handler")?;
     let sim = Sim::start(config).await?;
-    // A test reads this line; it must be out before anything waits.
+    // Tests read this line; flush it before waiting.
     let mut stdout = std::io::stdout();
     writeln!(stdout, "discord-sim listening on {}", sim.http_origin())?;
     stdout.flush()?;
     tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted.context("can't wait for Ctrl-C")?,
+        interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot wait for Ctrl-C")?,
         _ = terminate.recv() => {}
     }
     sim.shutdown().await;

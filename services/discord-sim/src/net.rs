@@ -1,8 +1,7 @@
-//! Sockets: when bytes arrived, and how a connection is cut.
+//! Sockets with arrival times, resets and raw bytes.
 //!
-//! A simulator that is short of CPU looks at bytes late, and would blame a client for what it did itself: two IDENTIFYs
-//! sent in time can be read in one moment. The kernel notes when bytes arrived (`SO_TIMESTAMPNS`); rules that count
-//! time count from then.
+//! A simulator that is short of CPU reads bytes late and would blame the client: two IDENTIFYs sent in time can be read in one
+//! moment. The kernel records when bytes arrived (`SO_TIMESTAMPNS`); rules that depend on time use that time.
 
 use axum::{extract::connect_info::Connected, serve::IncomingStream};
 use socket2::SockRef;
@@ -23,32 +22,32 @@ use tokio::{
     time::Instant,
 };
 
-/// A way into the socket under a connection.
+/// Access to the TCP socket below a connection.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Tap(Arc<Inner>);
+pub(crate) struct RawSocket(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Who is at the other end.
+    /// Address of the client.
     peer: Option<IpAddr>,
-    /// When the bytes read last arrived, in nanoseconds since the Unix epoch; 0 is unknown.
+    /// Arrival time of the last bytes read, in nanoseconds since the Unix epoch; 0 is unknown.
     arrived: AtomicU64,
-    cut: AtomicBool,
-    /// Raw bytes to write before the WebSocket's own.
-    around: Mutex<Vec<u8>>,
+    reset: AtomicBool,
+    /// Raw bytes to write before the WebSocket's bytes.
+    pending: Mutex<Vec<u8>>,
 }
 
-impl Tap {
+impl RawSocket {
     fn of(peer: IpAddr) -> Self {
         Self(Arc::new(Inner { peer: Some(peer), ..Inner::default() }))
     }
 
-    /// Who is at the other end.
+    /// Returns the client's address.
     pub(crate) fn peer(&self) -> IpAddr {
         self.0.peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
     }
 
-    /// When the bytes read last arrived.
+    /// Returns the arrival time of the last bytes read.
     pub(crate) fn arrived(&self) -> Instant {
         let now = Instant::now();
         match self.0.arrived.load(Ordering::Relaxed) {
@@ -60,34 +59,34 @@ impl Tap {
         }
     }
 
-    /// From here on nothing is read or written, and closing the socket resets the connection (RST) instead of ending it.
-    pub(crate) fn cut(&self) {
-        self.0.cut.store(true, Ordering::Relaxed);
+    /// Stops reads and writes; closing the socket then resets the connection (RST).
+    pub(crate) fn reset(&self) {
+        self.0.reset.store(true, Ordering::Relaxed);
     }
 
-    /// Writes raw bytes once the connection is flushed.
-    pub(crate) fn write_around(&self, bytes: &[u8]) {
-        self.0.around.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+    /// Queues raw bytes, written at the next flush.
+    pub(crate) fn write_raw(&self, bytes: &[u8]) {
+        self.0.pending.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
     }
 
-    fn is_cut(&self) -> bool {
-        self.0.cut.load(Ordering::Relaxed)
+    fn is_reset(&self) -> bool {
+        self.0.reset.load(Ordering::Relaxed)
     }
 
-    fn fails(&self) -> io::Result<()> {
-        if self.is_cut() { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
+    fn check_open(&self) -> io::Result<()> {
+        if self.is_reset() { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
     }
 }
 
-/// A listener whose connections can be looked into.
+/// A listener whose connections have a [`RawSocket`].
 #[derive(Debug)]
 pub(crate) struct Listener(TcpListener);
 
 impl Listener {
-    /// Listens; the kernel begins to note when bytes arrive.
+    /// Binds an address and enables arrival times.
     pub(crate) async fn bind(addr: SocketAddr) -> io::Result<Self> {
         let tcp = TcpListener::bind(addr).await?;
-        stamp::switch_on(&tcp);
+        timestamps::switch_on(&tcp);
         Ok(Self(tcp))
     }
 
@@ -102,10 +101,10 @@ impl axum::serve::Listener for Listener {
 
     async fn accept(&mut self) -> (Stream, SocketAddr) {
         let (tcp, addr) = axum::serve::Listener::accept(&mut self.0).await;
-        // Without it small payloads wait for the client's TCP acknowledgement; a failure costs only time.
+        // Without it small payloads wait for the client's TCP acknowledgement; a failure only costs time.
         let _ = tcp.set_nodelay(true);
-        stamp::switch_on(&tcp);
-        (Stream { tcp, tap: Tap::of(addr.ip()) }, addr)
+        timestamps::switch_on(&tcp);
+        (Stream { tcp, raw: RawSocket::of(addr.ip()) }, addr)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -117,22 +116,22 @@ impl axum::serve::Listener for Listener {
 #[derive(Debug)]
 pub(crate) struct Stream {
     tcp: TcpStream,
-    tap: Tap,
+    raw: RawSocket,
 }
 
-impl Connected<IncomingStream<'_, Listener>> for Tap {
+impl Connected<IncomingStream<'_, Listener>> for RawSocket {
     fn connect_info(stream: IncomingStream<'_, Listener>) -> Self {
-        stream.io().tap.clone()
+        stream.io().raw.clone()
     }
 }
 
 impl Stream {
     /// Writes the pending raw bytes.
-    fn poll_around(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut around = self.tap.0.around.lock().unwrap_or_else(PoisonError::into_inner);
-        while !around.is_empty() {
-            let written = ready!(Pin::new(&mut self.tcp).poll_write(cx, &around))?;
-            around.drain(..written);
+    fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut pending = self.raw.0.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        while !pending.is_empty() {
+            let written = ready!(Pin::new(&mut self.tcp).poll_write(cx, &pending))?;
+            pending.drain(..written);
         }
         Poll::Ready(Ok(()))
     }
@@ -140,8 +139,8 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if self.tap.is_cut() {
-            // A socket that is gone already can't be reset, and need not be.
+        if self.raw.is_reset() {
+            // A closed socket cannot be reset and does not need it.
             let _ = SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO));
         }
     }
@@ -149,15 +148,15 @@ impl Drop for Stream {
 
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let (tcp, tap) = (&self.tcp, &self.tap);
+        let (tcp, raw) = (&self.tcp, &self.raw);
         loop {
-            tap.fails()?;
+            raw.check_open()?;
             ready!(tcp.poll_read_ready(cx))?;
             let space = buf.initialize_unfilled();
-            match tcp.try_io(Interest::READABLE, || stamp::read(tcp, space)) {
+            match tcp.try_io(Interest::READABLE, || timestamps::read(tcp, space)) {
                 Ok((count, arrived)) => {
                     buf.advance(count);
-                    tap.0.arrived.store(arrived.unwrap_or(0), Ordering::Relaxed);
+                    raw.0.arrived.store(arrived.unwrap_or(0), Ordering::Relaxed);
                     return Poll::Ready(Ok(()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -169,8 +168,8 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.tap.fails()?;
-        ready!(self.poll_around(cx))?;
+        self.raw.check_open()?;
+        ready!(self.poll_raw(cx))?;
         Pin::new(&mut self.tcp).poll_write(cx, buf)
     }
 
@@ -179,8 +178,8 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.tap.fails()?;
-        ready!(self.poll_around(cx))?;
+        self.raw.check_open()?;
+        ready!(self.poll_raw(cx))?;
         Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs)
     }
 
@@ -189,19 +188,19 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_around(cx))?;
+        ready!(self.poll_raw(cx))?;
         Pin::new(&mut self.tcp).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.tap.fails()?;
+        self.raw.check_open()?;
         Pin::new(&mut self.tcp).poll_shutdown(cx)
     }
 }
 
-/// Reading with the kernel's time stamp. [Source](https://docs.kernel.org/networking/timestamping.html).
+/// Reads with the kernel's timestamps. [Source](https://docs.kernel.org/networking/timestamping.html).
 #[cfg(target_os = "linux")]
-mod stamp {
+mod timestamps {
     use nix::sys::socket::{
         ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt::ReceiveTimestampns,
     };
@@ -213,11 +212,11 @@ mod stamp {
     use tokio::net::TcpStream;
 
     pub(super) fn switch_on(tcp: &impl AsFd) {
-        // Without stamps bytes count from when they are read.
+        // Without timestamps, bytes count from when they are read.
         let _ = setsockopt(tcp, ReceiveTimestampns, &true);
     }
 
-    /// Reads what is there; also when its last byte arrived, in nanoseconds since the Unix epoch.
+    /// Reads available bytes. Also returns the arrival time of the last one, in nanoseconds since the Unix epoch.
     pub(super) fn read(tcp: &TcpStream, space: &mut [u8]) -> io::Result<(usize, Option<u64>)> {
         let mut control = nix::cmsg_space!(TimeSpec);
         let mut spaces = [io::IoSliceMut::new(space)];
@@ -233,9 +232,9 @@ mod stamp {
     }
 }
 
-/// Elsewhere bytes count from when they are read.
+/// On other systems, bytes count from when they are read.
 #[cfg(not(target_os = "linux"))]
-mod stamp {
+mod timestamps {
     use std::{io, os::fd::AsFd};
     use tokio::net::TcpStream;
 
@@ -262,28 +261,28 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn bytes_count_from_when_they_arrived() -> Result<(), Box<dyn Error>> {
+    async fn arrival_time_is_the_kernels_not_the_readers() -> Result<(), Box<dyn Error>> {
         let (mut stream, mut client) = pair().await?;
-        // The kernel takes a moment to begin with it.
-        while stream.tap.0.arrived.load(Ordering::Relaxed) == 0 {
+        // The kernel takes a moment to start recording timestamps.
+        while stream.raw.0.arrived.load(Ordering::Relaxed) == 0 {
             client.write_all(b"x").await?;
             stream.read_u8().await?;
         }
         let sent = Instant::now();
         client.write_all(b"x").await?;
-        // Whoever should read is busy elsewhere.
+        // Simulates a reader that is busy.
         thread::sleep(Duration::from_millis(200));
         stream.read_u8().await?;
         assert!(sent.elapsed() >= Duration::from_millis(200));
-        let late = stream.tap.arrived().saturating_duration_since(sent);
+        let late = stream.raw.arrived().saturating_duration_since(sent);
         assert!(late < Duration::from_millis(100), "{late:?}");
         Ok(())
     }
 
     #[tokio::test]
-    async fn a_cut_connection_is_reset() -> Result<(), Box<dyn Error>> {
+    async fn reset_closes_the_connection_with_rst() -> Result<(), Box<dyn Error>> {
         let (mut stream, mut client) = pair().await?;
-        stream.tap.cut();
+        stream.raw.reset();
         assert_eq!(stream.write_u8(1).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
         drop(stream);
         assert_eq!(client.read_u8().await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);

@@ -1,8 +1,8 @@
-//! Oddities: ways in which Discord breaks its own rules, to test bots against.
+//! Oddities: ways in which Discord breaks its own rules, for testing bots.
 //!
-//! Three mechanisms: a [`Script`] acts on a gateway connection, a [`Patch`] changes events before they are sent, a [`RestAnswer`]
-//! replaces or changes REST answers. [presets](crate::presets) name common ones. An oddity is active until it has applied `times` times or is
-//! cleared. Owns the list of active oddities; connections run the actions.
+//! There are three mechanisms: a [`Script`] runs actions on a gateway connection, a [`Patch`] changes events before they are sent, a
+//! [`RestAnswer`] replaces or changes REST answers. [presets](crate::presets) name common ones. An oddity is active until it has
+//! applied `times` times or is cleared. This module owns the list of active oddities; connections run the actions.
 
 mod edit;
 mod patch;
@@ -24,16 +24,16 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-/// The most active oddities.
+/// Limit of active oddities.
 const MOST: usize = 256;
-/// The value of `left` without a limit.
+/// Value of `left` without a limit.
 const ALWAYS: u64 = u64::MAX;
 
 /// An oddity of one of the three kinds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Oddity {
-    /// Acts on gateway connections.
+    /// Runs actions on gateway connections.
     Script(Script),
     /// Changes events.
     Patch(Patch),
@@ -62,23 +62,23 @@ impl Oddity {
 /// An active oddity, as shown by `GET /sim/oddities`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OddityReport {
-    /// How often it has applied.
+    /// Number of applications so far.
     pub applied: u64,
-    /// How often it will still apply; null without a limit.
+    /// Remaining applications; null without a limit.
     pub left: Option<u64>,
     /// The oddity.
     pub oddity: Oddity,
 }
 
 #[derive(Debug)]
-struct Standing {
+struct ActiveOddity {
     left: AtomicU64,
     applied: AtomicU64,
     oddity: Oddity,
 }
 
-impl Standing {
-    /// Counts one application. Returns false if none is left.
+impl ActiveOddity {
+    /// Counts one application. Returns false if none are left.
     fn take(&self) -> bool {
         let took = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| match left {
             ALWAYS => Some(ALWAYS),
@@ -97,14 +97,14 @@ impl Standing {
 
 /// The active oddities, oldest first.
 #[derive(Debug, Default)]
-pub(crate) struct Oddities(RwLock<Arc<Vec<Arc<Standing>>>>);
+pub(crate) struct Oddities(RwLock<Arc<Vec<Arc<ActiveOddity>>>>);
 
 impl Oddities {
-    fn standing(&self) -> Arc<Vec<Arc<Standing>>> {
+    fn active(&self) -> Arc<Vec<Arc<ActiveOddity>>> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn change(&self, change: impl FnOnce(&mut Vec<Arc<Standing>>)) {
+    fn change(&self, change: impl FnOnce(&mut Vec<Arc<ActiveOddity>>)) {
         let mut guard = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let mut list = Vec::clone(&guard);
         list.retain(|one| !one.is_used_up());
@@ -116,7 +116,7 @@ impl Oddities {
     ///
     /// # Errors
     ///
-    /// It is invalid, or [`MOST`] are active already.
+    /// The oddity is invalid, or [`MOST`] are already active.
     pub(crate) fn add(&self, oddity: Oddity) -> Result<(), FaultError> {
         match &oddity {
             Oddity::Script(script) => script.validate()?,
@@ -124,12 +124,12 @@ impl Oddities {
             Oddity::RestAnswer(answer) => answer.validate()?,
         }
         let left = AtomicU64::new(oddity.times().map_or(ALWAYS, u64::from));
-        let standing = Arc::new(Standing { left, applied: AtomicU64::new(0), oddity });
+        let active = Arc::new(ActiveOddity { left, applied: AtomicU64::new(0), oddity });
         let mut full = false;
         self.change(|list| {
             full = list.len() >= MOST;
             if !full {
-                list.push(standing);
+                list.push(active);
             }
         });
         if full { Err(FaultError::TooManyOddities(MOST)) } else { Ok(()) }
@@ -140,35 +140,35 @@ impl Oddities {
         self.change(|list| list.retain(|one| name.is_some() && one.oddity.name() != name));
     }
 
-    /// All active ones.
+    /// Lists the active oddities.
     pub(crate) fn reports(&self) -> Vec<OddityReport> {
-        let report = |one: &Arc<Standing>| OddityReport {
+        let report = |one: &Arc<ActiveOddity>| OddityReport {
             applied: one.applied.load(Ordering::Relaxed),
             left: Some(one.left.load(Ordering::Relaxed)).filter(|left| *left != ALWAYS),
             oddity: one.oddity.clone(),
         };
-        self.standing().iter().map(report).collect()
+        self.active().iter().map(report).collect()
     }
 
-    /// Takes the script for a moment of a connection, if there is one. `shard` is `None` before IDENTIFY.
+    /// Returns and counts the script for a moment of a connection. `shard` is `None` before IDENTIFY.
     pub(crate) fn script(&self, at: Moment, address: Address, shard: Option<Shard>) -> Option<Script> {
-        let list = self.standing();
+        let list = self.active();
         list.iter().find_map(|one| match &one.oddity {
             Oddity::Script(script) if script.is_for(at, address, shard) && one.take() => Some(script.clone()),
             _ => None,
         })
     }
 
-    /// Takes the oddity for a REST call, if there is one.
+    /// Returns and counts the oddity for a REST call.
     pub(crate) fn rest_answer(&self, method: &str, route: &str) -> Option<RestAnswer> {
-        let list = self.standing();
+        let list = self.active();
         list.iter().find_map(|one| match &one.oddity {
             Oddity::RestAnswer(answer) if answer.is_for(method, route) && one.take() => Some(answer.clone()),
             _ => None,
         })
     }
 
-    /// Patches an event's body, the text from `start` on. Returns how often it is sent.
+    /// Patches an event's body, which begins at `start`. Returns the number of copies to send.
     pub(crate) fn patch(
         &self,
         event: &Event,
@@ -177,7 +177,7 @@ impl Oddities {
         payload: &mut Vec<u8>,
         start: usize,
     ) -> u32 {
-        let list = self.standing();
+        let list = self.active();
         let mut copies = 1_u32;
         for one in list.iter() {
             if let Oddity::Patch(patch) = &one.oddity

@@ -5,7 +5,7 @@ mod events;
 mod rest;
 
 use crate::{
-    event::Origin,
+    event::ServerInfo,
     fault_error::FaultError,
     faults::{Fault, NewPreset},
     odd::{Action, Moment, Script},
@@ -21,29 +21,29 @@ struct Preset {
     what: &'static str,
     /// The public report; empty if operators reported it.
     source: &'static str,
-    make: fn(&Scene<'_>) -> Result<Vec<Fault>, FaultError>,
+    make: fn(&PresetContext<'_>) -> Result<Vec<Fault>, FaultError>,
 }
 
-/// The state of the simulator that presets depend on.
+/// State of the simulator that presets depend on.
 pub(crate) struct PresetInput<'a> {
     pub(crate) world: &'a World,
-    pub(crate) origin: &'a Origin,
-    /// The recommended shard total.
+    pub(crate) server: &'a ServerInfo,
+    /// Recommended shard total.
     pub(crate) shards: u32,
-    /// The first of the bot's guilds without an outage.
+    /// First guild of the bot without an outage.
     pub(crate) first_available: Option<GuildIndex>,
-    /// The members of a guild that moved between voice channels.
+    /// Voice moves in a guild.
     pub(crate) voice: &'a dyn Fn(GuildIndex) -> Arc<VoiceChanges>,
 }
 
 /// Parameters of a preset.
-struct Scene<'a> {
+struct PresetContext<'a> {
     input: &'a PresetInput<'a>,
     wanted: &'a NewPreset,
 }
 
-impl Scene<'_> {
-    /// The requested guild, or else the first one of the bot's without an outage.
+impl PresetContext<'_> {
+    /// Returns the requested guild, or the bot's first guild without an outage.
     fn guild(&self) -> Result<GuildIndex, FaultError> {
         if let Some(id) = self.wanted.guild_id {
             return self.input.world.find(id).ok_or(FaultError::UnknownGuild(id));
@@ -51,7 +51,7 @@ impl Scene<'_> {
         self.input.first_available.ok_or(FaultError::NoGuild)
     }
 
-    /// A script with the preset's name and times.
+    /// Builds a script with the preset's name and times.
     fn script(&self, at: Moment, actions: Vec<Action>) -> Script {
         Script {
             name: Some(self.wanted.name.clone()),
@@ -66,12 +66,12 @@ fn all() -> impl Iterator<Item = &'static Preset> {
     connections::PRESETS.iter().chain(events::PRESETS).chain(rest::PRESETS)
 }
 
-/// Whether a preset of this name exists.
+/// Returns whether a preset with this name exists.
 pub(crate) fn exists(name: &str) -> bool {
     all().any(|preset| preset.name == name)
 }
 
-/// The whole table.
+/// Lists all presets.
 pub(crate) fn reports() -> Vec<PresetReport> {
     let report = |preset: &Preset| PresetReport {
         name: preset.name.to_owned(),
@@ -89,5 +89,5 @@ pub(crate) fn reports() -> Vec<PresetReport> {
 pub(crate) fn faults(input: &PresetInput<'_>, wanted: &NewPreset) -> Result<Vec<Fault>, FaultError> {
     let preset = all().find(|preset| preset.name == wanted.name);
     let preset = preset.ok_or_else(|| FaultError::UnknownPreset(wanted.name.clone()))?;
-    (preset.make)(&Scene { input, wanted })
+    (preset.make)(&PresetContext { input, wanted })
 }

@@ -1,20 +1,20 @@
-//! Settings that belong together: how large the bot is.
+//! Profiles: settings for the size of the bot.
 
 use crate::SimConfig;
 
 /// The size of a bot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Profile {
-    /// 20 guilds on one shard, no traffic: quick to read
+    /// 20 guilds on one shard, no traffic
     Small,
-    /// 2,400 guilds, one of 60,000 members, two with an outage, 40 events a second
+    /// 2,400 guilds, one with 60,000 members, two with an outage, 40 events per second
     Typical,
-    /// 50,000 guilds on 256 shards, one of 250,000 members, 500 events a second, 16 identify buckets
+    /// 50,000 guilds on 256 shards, one with 250,000 members, 500 events per second, 16 identify buckets
     Huge,
 }
 
 impl SimConfig {
-    /// The same settings with guilds, shards, largest guild, outages, events a second and identify buckets of this profile.
+    /// Returns the settings with the profile's guilds, shards, largest guild, outages, message rate and identify buckets.
     #[must_use]
     pub fn with_profile(self, profile: Profile) -> Self {
         let (guilds, largest_guild, outages, shards, max_concurrency, events_per_second) = match profile {
@@ -32,7 +32,7 @@ mod tests {
     use clap::ValueEnum as _;
 
     #[test]
-    fn every_profile_works_and_keeps_other_settings() {
+    fn profiles_are_valid_and_keep_other_settings() {
         for profile in Profile::value_variants() {
             let config = SimConfig { seed: 9, ..SimConfig::default() }.with_profile(*profile);
             assert_eq!(config.validate(), Ok(()));

@@ -1,4 +1,4 @@
-//! The gateway's protocol: what clients send, close codes, and the two addresses.
+//! The gateway protocol: client payloads, close codes and the resume path.
 
 pub(crate) mod close;
 mod payload;

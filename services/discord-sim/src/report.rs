@@ -1,4 +1,4 @@
-//! What the simulator tells about itself: plain records, the bodies of the control API's answers.
+//! Reports: plain records that are the bodies of control API answers.
 //!
 //! Times are milliseconds since the simulator started.
 
@@ -12,105 +12,105 @@ pub use rest::{
 use crate::{Shard, Snowflake};
 use serde::{Deserialize, Serialize};
 
-/// A run of sequences that one connection was sent.
+/// A range of sequences sent to one connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
-    /// To which connection.
+    /// The connection.
     pub connection: u64,
     /// First sequence.
     pub from: u64,
     /// Last sequence.
     pub to: u64,
-    /// Whether a RESUME asked for them.
+    /// Whether they were a replay after RESUME.
     pub replayed: bool,
 }
 
-/// One session, open or ended.
+/// A session, open or ended.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SessionReport {
-    /// As in READY.
+    /// Session id from READY.
     pub session_id: String,
-    /// As in its IDENTIFY.
+    /// Shard from IDENTIFY.
     pub shard: Shard,
-    /// As in its IDENTIFY.
+    /// Intents from IDENTIFY.
     pub intents: u64,
-    /// When it identified.
+    /// Time of its IDENTIFY.
     pub opened_at_ms: u64,
-    /// When it ended; `None` while it can be used or resumed.
+    /// Time when it ended; `None` while it can be used or resumed.
     pub ended_at_ms: Option<u64>,
-    /// What ended it.
+    /// Why it ended.
     pub ended_why: Option<String>,
-    /// The connection that its events go to now.
+    /// The connection that gets its events.
     pub connection: Option<u64>,
-    /// The last sequence given to an event.
+    /// Sequence of the last event.
     pub sequence: u64,
-    /// The last sequence handed to the present or last connection.
+    /// Last sequence handed to the current or last connection.
     pub sent: u64,
-    /// The highest sequence that one of its heartbeats or RESUMEs named.
+    /// Highest sequence in a heartbeat or RESUME.
     pub acknowledged: u64,
-    /// How the client wants the bot to be shown: `since`, `activities`, `status`, `afk`; null when it never said.
+    /// The bot's presence: `since`, `activities`, `status`, `afk`; null if the client never set it.
     pub presence: serde_json::Value,
-    /// The first sequence that can still be replayed.
+    /// First sequence that can still be replayed.
     pub kept_from: u64,
-    /// Guilds of READY that have had no GUILD_CREATE or GUILD_DELETE yet.
+    /// Guilds of READY without a GUILD_CREATE or GUILD_DELETE so far.
     pub guilds_to_come: usize,
-    /// How often it was resumed.
+    /// Number of RESUMEs.
     pub resumes: u32,
-    /// The sequences that its RESUMEDs took: events to a client that counts, but nothing that can be lost.
+    /// Sequences of RESUMED, which carry no data that could be lost.
     pub resumed_at: Vec<u64>,
-    /// What was written to sockets, in order; the last 1,024 runs.
+    /// Sequences written to sockets, in order; the last 1,024 ranges.
     pub deliveries: Vec<Delivery>,
-    /// Older runs that are no longer listed.
+    /// Number of older ranges no longer listed.
     pub deliveries_dropped: u64,
 }
 
-/// The ledger: what was sent to which session.
+/// The ledger: the events sent to each session.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LedgerReport {
-    /// When the simulator started, in milliseconds since the Unix epoch.
+    /// Start of the simulator, in milliseconds since the Unix epoch.
     pub started_unix_ms: u64,
-    /// Now.
+    /// Current time.
     pub now_ms: u64,
-    /// Messages written so far, whoever got them: the highest `sim-N` nonce.
+    /// Messages written so far, dispatched or not: the highest `sim-N` nonce.
     pub messages: u64,
-    /// Those of them that at least one session was given: a bot that lost nothing has seen so many nonces.
+    /// Messages dispatched to at least one session: a bot that lost nothing has seen this many nonces.
     pub messages_dispatched: u64,
-    /// Open sessions and the last 4,096 that ended.
+    /// Open sessions and the last 4,096 ended ones.
     pub sessions: Vec<SessionReport>,
-    /// Ended sessions that are no longer listed.
+    /// Number of ended sessions no longer listed.
     pub sessions_dropped: u64,
 }
 
-/// One sequence of one session.
+/// A sequence of a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SequenceReport {
-    /// Whose.
+    /// The session.
     pub session_id: String,
-    /// Its shard.
+    /// The session's shard.
     pub shard: Shard,
     /// The sequence.
     pub sequence: u64,
-    /// The event's name, as long as it can be replayed.
+    /// Name of the event, while it can be replayed.
     pub event: Option<String>,
-    /// To which connections it was written, in order.
+    /// Connections that it was written to, in order.
     pub sent: Vec<SentTo>,
-    /// A heartbeat or RESUME named this sequence or a later one.
+    /// Whether a heartbeat or RESUME had this sequence or a later one.
     pub acknowledged: bool,
 }
 
-/// One writing of an event.
+/// A delivery of an event to a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SentTo {
-    /// To which connection.
+    /// The connection.
     pub connection: u64,
-    /// Whether a RESUME asked for it.
+    /// Whether it was a replay after RESUME.
     pub replayed: bool,
 }
 
 /// A preset for the fault `preset`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PresetReport {
-    /// Its name.
+    /// Name of the preset.
     pub name: String,
     /// The effect on a bot.
     pub what: String,
@@ -124,96 +124,96 @@ pub struct PresetReport {
 pub enum ViolationKind {
     /// Two IDENTIFYs of one bucket within the interval (op 9).
     IdentifyConcurrency,
-    /// More IDENTIFYs than the day allows (token reset).
+    /// More IDENTIFYs than the daily budget (token reset).
     IdentifyBudget,
     /// A second IDENTIFY or RESUME on one connection (4005).
     AlreadyAuthenticated,
-    /// Something before IDENTIFY or RESUME (4003).
+    /// A request before IDENTIFY or RESUME (4003).
     NotAuthenticated,
-    /// A token that is not the bot's (4004).
+    /// A wrong token (4004).
     BadToken,
-    /// A shard that can't be (4010).
+    /// An invalid shard (4010).
     InvalidShard,
     /// Too many guilds on the shard (4011).
     ShardingRequired,
     /// Another gateway version or encoding (4012).
     InvalidVersion,
-    /// Intents that don't exist (4013).
+    /// Unknown intents (4013).
     InvalidIntents,
-    /// Privileged intents that the application has not switched on (4014).
+    /// Privileged intents that the application has not enabled (4014).
     DisallowedIntents,
-    /// An opcode that clients don't send (4001).
+    /// An unknown opcode (4001).
     UnknownOpcode,
-    /// Not JSON, not its shape, or more than 4,096 bytes (4002).
+    /// A payload that is malformed or longer than 4,096 bytes (4002).
     DecodeError,
-    /// RESUME with a sequence that the session never reached (4007).
+    /// RESUME with a sequence beyond the session (4007).
     InvalidSequence,
     /// More than 120 sends in 60 s (4008).
     RateLimited,
     /// More than 5 presence updates in 20 s (ignored).
     PresenceLimit,
-    /// A request that Discord does not answer: a guild of another shard, an intent that is missing.
+    /// A request that Discord does not answer: another shard's guild, or a missing intent.
     UnansweredRequest,
-    /// A heartbeat had no ACK, and the client went on (nothing: it is frozen).
+    /// A client that kept a connection without ACKs (no answer: the connection is frozen).
     ZombieKept,
     /// No heartbeat for twice the interval.
     MissedHeartbeat,
-    /// A REST call without the bot's token (401).
+    /// A REST call without a valid token (401).
     RestUnauthorized,
-    /// More REST calls than a limit allows (429); one that was made up does not count.
+    /// More REST calls than a limit allows (429). Injected 429s do not count.
     RestRateLimited,
-    /// So many REST calls with 401, 403 and 429 that the address is banned.
+    /// Too many REST calls with 401, 403 and 429: the address is banned.
     RestBanned,
-    /// An answer to an interaction after its time (404), or a follow-up after the token's (401).
+    /// An answer after the interaction's deadline (404), or a follow-up after the token's end (401).
     InteractionLate,
     /// A second first answer to an interaction (400).
     InteractionAnsweredTwice,
 }
 
-/// One broken rule with its circumstances.
+/// A broken rule with its circumstances.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Violation {
-    /// When.
+    /// Time of the violation.
     pub at_ms: u64,
-    /// Which rule.
+    /// The rule.
     pub kind: ViolationKind,
-    /// Whose, as far as known.
+    /// The shard, if known.
     pub shard: Option<Shard>,
-    /// On which connection to the gateway; 0 for a REST call.
+    /// The gateway connection; 0 for a REST call.
     pub connection: u64,
-    /// In words.
+    /// What the client did.
     pub detail: String,
 }
 
-/// One IDENTIFY.
+/// An IDENTIFY.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct IdentifyRecord {
-    /// When it arrived.
+    /// Arrival time.
     pub at_ms: u64,
-    /// For which shard.
+    /// The shard.
     pub shard: Shard,
-    /// On which connection.
+    /// The connection.
     pub connection: u64,
     /// The session that it opened.
     pub session_id: Option<String>,
-    /// Why it opened none.
+    /// Why it was rejected.
     pub refused: Option<String>,
 }
 
-/// What an identified client asked the gateway for (ops 3, 4, 8, 31 and 43).
+/// A gateway request of an identified client (ops 3, 4, 8, 31 and 43).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AskedRecord {
-    /// When it arrived.
+    /// Arrival time.
     pub at_ms: u64,
-    /// By which shard's session.
+    /// The session's shard.
     pub shard: Shard,
-    /// On which connection.
+    /// The connection.
     pub connection: u64,
-    /// Its opcode.
+    /// Opcode of the request.
     pub op: u64,
-    /// The guild that it is about.
+    /// The guild, if the request has one.
     pub guild_id: Option<Snowflake>,
-    /// Its nonce (op 8).
+    /// Nonce of the request (op 8).
     pub nonce: Option<String>,
 }
 
@@ -222,103 +222,103 @@ pub struct AskedRecord {
 pub struct Listed<T> {
     /// Oldest first.
     pub items: Vec<T>,
-    /// How many older ones are no longer listed.
+    /// Number of older records no longer listed.
     pub dropped: u64,
 }
 
 /// An open connection.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ConnectionReport {
-    /// Its number.
+    /// Number of the connection.
     pub connection: u64,
-    /// When it was opened.
+    /// Time when it was opened.
     pub opened_at_ms: u64,
-    /// Its shard, once it has identified or resumed.
+    /// The shard, after IDENTIFY or RESUME.
     pub shard: Option<Shard>,
 }
 
 /// The connections of one shard over time.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ShardReport {
-    /// Which.
+    /// The shard.
     pub shard: Shard,
     /// Connections that are open now.
     pub open: u32,
-    /// The most that were ever open at one time. A closing connection has 50 ms to go before its successor counts.
+    /// Maximum of connections open at the same time. A closing connection has 50 ms before its successor counts.
     pub open_max: u32,
     /// IDENTIFYs that opened a session.
     pub identifies: u32,
-    /// RESUMEs that worked.
+    /// Successful RESUMEs.
     pub resumes: u32,
-    /// RESUMEs that were refused.
+    /// Rejected RESUMEs.
     pub resumes_refused: u32,
-    /// RESUMEs that worked while the session's last connection was still open.
+    /// Successful RESUMEs while the session's last connection was still open.
     pub takeovers: u32,
 }
 
-/// Who is connected.
+/// Connections and sessions.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SessionsReport {
-    /// Number of WebSocket requests from clients, refused ones included.
+    /// WebSocket requests of clients, including rejected ones.
     pub dials: u64,
     /// Open connections.
     pub connections: Vec<ConnectionReport>,
     /// Sessions that are in use or can be resumed.
     pub sessions: Vec<SessionReport>,
-    /// Every shard that was ever seen.
+    /// Every shard seen so far.
     pub shards: Vec<ShardReport>,
 }
 
-/// Whether the bot is in a guild.
+/// The state of a guild for the bot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GuildState {
-    /// In it.
+    /// The bot is in the guild.
     Available,
-    /// In it, but it has an outage.
+    /// The bot is in the guild, which has an outage.
     Outage,
-    /// Not in it.
+    /// The bot is not in the guild.
     Absent,
 }
 
-/// One guild.
+/// A guild.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct GuildReport {
-    /// Its id.
+    /// Id of the guild.
     pub id: Snowflake,
-    /// Its name.
+    /// Name of the guild.
     pub name: String,
-    /// Members, the bot included.
+    /// Members, including the bot.
     pub member_count: u64,
-    /// Where it lives with the total that was asked for.
+    /// The guild's shard for the requested total.
     pub shard: Shard,
-    /// How it is.
+    /// State of the guild.
     pub state: GuildState,
 }
 
-/// One user.
+/// A user.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct UserReport {
-    /// Its id.
+    /// Id of the user.
     pub id: Snowflake,
-    /// Its unique name.
+    /// Unique name.
     pub username: String,
-    /// The available guilds that it is a member of.
+    /// Available guilds of which the user is a member.
     pub guilds: Vec<Snowflake>,
-    /// Those where it is in voice: there every session sees it, whatever its privileged intents.
+    /// Guilds where the user is in voice, which every session sees even without privileged intents.
     pub in_voice: Vec<Snowflake>,
 }
 
-/// Totals that a bot should come to.
+/// Totals that a bot should report.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     /// Available guilds.
     pub guilds: u64,
-    /// Guilds with an outage; the other figures leave them out.
+    /// Guilds with an outage, which the other figures exclude.
     pub unavailable_guilds: u64,
     /// Sum of `member_count`.
     pub users: u64,
-    /// Channels, with those that the bot can't see and without threads.
+    /// Channels, including hidden ones, without threads.
     pub channels: u64,
     /// People in voice.
     pub voice_connections: u64,
@@ -330,17 +330,17 @@ pub struct StatsReport {
     /// The whole bot.
     #[serde(flatten)]
     pub total: Totals,
-    /// By shard number, with the total that was asked for.
+    /// Per shard, for the requested total.
     pub shards: Vec<Totals>,
 }
 
-/// One event as one session got it.
+/// An event dispatched to a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dispatched {
-    /// Which session.
+    /// The session.
     pub session_id: String,
-    /// Its shard.
+    /// The session's shard.
     pub shard: Shard,
-    /// The event's sequence there.
+    /// Sequence of the event.
     pub sequence: u64,
 }

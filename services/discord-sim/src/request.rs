@@ -1,42 +1,42 @@
-//! What an identified client asks the gateway for, parsed strictly.
+//! Gateway requests of identified clients, parsed strictly.
 //! [Source](https://docs.discord.com/developers/events/gateway-events#send-events).
 
 use crate::world::Snowflake;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-/// One request.
+/// A gateway request.
 #[derive(Clone, Debug)]
 pub(crate) enum Request {
-    /// Op 3.
+    /// Update presence, op 3.
     Presence(OwnPresence),
-    /// Op 4.
+    /// Update voice state, op 4.
     Voice(VoiceUpdate),
-    /// Op 8.
+    /// Request guild members, op 8.
     Members(MembersRequest),
-    /// Op 31.
+    /// Request soundboard sounds, op 31.
     Sounds(SoundsRequest),
-    /// Op 43.
+    /// Request channel info, op 43.
     ChannelInfo(ChannelInfoRequest),
 }
 
 impl Request {
-    /// Its opcode, the guild that it is about, and its nonce.
+    /// Returns the opcode, guild and nonce.
     pub(crate) fn outline(&self) -> (u64, Option<Snowflake>, Option<&str>) {
         match self {
             Self::Presence(_) => (3, None, None),
-            Self::Voice(asked) => (4, Some(asked.guild_id), None),
-            Self::Members(asked) => (8, Some(asked.guild_id), asked.nonce.as_deref()),
+            Self::Voice(request) => (4, Some(request.guild_id), None),
+            Self::Members(request) => (8, Some(request.guild_id), request.nonce.as_deref()),
             Self::Sounds(_) => (31, None, None),
-            Self::ChannelInfo(asked) => (43, Some(asked.guild_id), None),
+            Self::ChannelInfo(request) => (43, Some(request.guild_id), None),
         }
     }
 }
 
-/// How the bot is shown.
+/// The bot's presence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct OwnPresence {
-    /// Since when it is idle, in milliseconds since the Unix epoch.
+    /// Time since when the bot is idle, in milliseconds since the Unix epoch.
     pub(crate) since: Option<u64>,
     #[serde(default)]
     pub(crate) activities: Vec<Activity>,
@@ -44,7 +44,7 @@ pub(crate) struct OwnPresence {
     pub(crate) afk: bool,
 }
 
-/// What the bot does.
+/// An activity of the bot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Activity {
     pub(crate) name: String,
@@ -66,7 +66,7 @@ pub(crate) enum Status {
     Offline,
 }
 
-/// To join, leave or change how the bot is in a voice channel.
+/// Moves the bot into, between or out of voice channels.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct VoiceUpdate {
     pub(crate) guild_id: Snowflake,
@@ -75,7 +75,7 @@ pub(crate) struct VoiceUpdate {
     pub(crate) self_deaf: bool,
 }
 
-/// Which members of a guild.
+/// Requests members of a guild.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct MembersRequest {
     pub(crate) guild_id: Snowflake,
@@ -87,13 +87,13 @@ pub(crate) struct MembersRequest {
     pub(crate) nonce: Option<String>,
 }
 
-/// Which guilds' soundboards.
+/// Requests the soundboards of guilds.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct SoundsRequest {
     pub(crate) guild_ids: Vec<Snowflake>,
 }
 
-/// What about a guild's voice channels.
+/// Requests fields of a guild's voice channels.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ChannelInfoRequest {
     pub(crate) guild_id: Snowflake,

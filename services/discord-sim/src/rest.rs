@@ -1,14 +1,14 @@
 //! REST v10.
 //!
-//! Served under `/api/v10`, and under `/api/v6` to `/api/v9` and `/api` as v10 is too: Discord still answers these
-//! versions, and the differences are not simulated. Versions that Discord has discontinued answer 400.
+//! `/api/v10`, `/api/v6` to `/api/v9` and `/api` all answer as version 10: Discord still answers these versions, and their
+//! differences are not simulated. Discontinued versions answer 400.
 //! [Source](https://docs.discord.com/developers/reference#api-versioning).
 //!
-//! A call passes the [guard], which refuses it or lets it through to its handler; handlers are thin, what they decide with
-//! (the limits, the commands, the interactions, the checks of bodies) is pure. [`RestState`] holds their data.
+//! The [guard] rejects a call or passes it to its handler. Handlers are thin: limits, commands, interactions and body checks are pure
+//! modules. [`RestState`] holds their data.
 
-mod asked;
 mod commands;
+mod error;
 mod form;
 mod guard;
 mod guilds;
@@ -17,7 +17,7 @@ mod interactions;
 mod limits;
 mod lookup;
 mod messages;
-mod problem;
+mod query;
 mod requests;
 mod route;
 mod start;
@@ -29,11 +29,11 @@ use axum::{
     extract::{DefaultBodyLimit, OriginalUri},
     middleware,
 };
-use problem::Problem;
+use error::RestError;
 use state::RestState;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The versions that are answered.
+/// The supported versions.
 const VERSIONS: std::ops::RangeInclusive<u8> = 6..=10;
 
 /// The REST API of one simulator; clones share its state.
@@ -49,13 +49,13 @@ impl Rest {
         Self { hub, state }
     }
 
-    /// The state; the hub's own lock must not be asked for while this one is held.
+    /// Locks the state. The hub's lock must not be taken while this one is held.
     pub(crate) fn state(&self) -> MutexGuard<'_, RestState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// All routes under `/api`.
+/// Builds the routes under `/api`.
 pub(crate) fn routes(rest: Rest) -> Router {
     let calls = Router::new()
         .merge(start::routes())
@@ -71,15 +71,15 @@ pub(crate) fn routes(rest: Rest) -> Router {
     VERSIONS.fold(all, |all, version| all.nest(&format!("/api/v{version}"), calls.clone())).with_state(rest)
 }
 
-/// The answer for a path that is not there.
-pub(crate) async fn not_found(OriginalUri(uri): OriginalUri) -> Problem {
+/// Answers an unknown path.
+pub(crate) async fn not_found(OriginalUri(uri): OriginalUri) -> RestError {
     let version = uri.path().strip_prefix("/api/v").and_then(|rest| rest.split('/').next());
     match version.and_then(|version| version.parse::<u8>().ok()) {
-        Some(version) if !VERSIONS.contains(&version) => Problem::INVALID_VERSION,
-        _ => Problem::NOT_FOUND,
+        Some(version) if !VERSIONS.contains(&version) => RestError::INVALID_VERSION,
+        _ => RestError::NOT_FOUND,
     }
 }
 
-async fn method_not_allowed() -> Problem {
-    Problem::METHOD_NOT_ALLOWED
+async fn method_not_allowed() -> RestError {
+    RestError::METHOD_NOT_ALLOWED
 }

@@ -1,4 +1,4 @@
-//! Faults by a seeded schedule: the same seed makes the same faults at the same times. Pure.
+//! A seeded fault schedule: the same seed gives the same faults at the same times. Pure.
 
 use crate::{
     faults::{Fault, NewPreset},
@@ -8,7 +8,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, time::Duration};
 
-/// What a schedule draws from.
+/// A kind of fault in a schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
@@ -16,17 +16,17 @@ pub enum FaultKind {
     Reconnect,
     /// Op 9 `true` for a shard.
     InvalidSessionResumable,
-    /// Op 9 `false` for a shard: costs it an IDENTIFY.
+    /// Op 9 `false` for a shard, which costs an IDENTIFY.
     InvalidSession,
     /// A close code that allows a RESUME, for a shard.
     Close,
     /// A TCP reset for a shard.
     Abort,
-    /// A shard's connection is silent for up to 10 s.
+    /// Freezes a shard's connection for up to 10 s.
     Freeze,
     /// Op 1 for a shard.
     RequestHeartbeat,
-    /// A guild has an outage of up to 10 s.
+    /// A guild outage of up to 10 s.
     GuildOutage,
     /// REST answers 503 for up to 5 s.
     RestDown,
@@ -35,7 +35,7 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    /// Those that a good client survives without an IDENTIFY.
+    /// Kinds that a correct client survives without an IDENTIFY.
     pub const RESUMABLE: [Self; 9] = [
         Self::Reconnect,
         Self::InvalidSessionResumable,
@@ -49,24 +49,24 @@ impl FaultKind {
     ];
 }
 
-/// A schedule of faults.
+/// A fault schedule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Schedule {
-    /// The same seed makes the same faults.
+    /// Seed of the faults.
     pub seed: u64,
-    /// The mean time between two, in milliseconds; at least 10.
+    /// Mean time between faults, in milliseconds; at least 10.
     pub mean_ms: u64,
-    /// What is drawn from; by default all that a good client survives without an IDENTIFY.
+    /// Kinds of faults; by default those that a correct client survives without an IDENTIFY.
     #[serde(default = "resumable")]
     pub kinds: Vec<FaultKind>,
-    /// Presets to draw from too, each as often as a kind of fault and for up to 10 s.
+    /// Presets to inject too, each as often as a kind of fault and for up to 10 s.
     #[serde(default)]
     pub presets: Vec<String>,
-    /// The bot's shard total; by default what `/gateway/bot` recommends.
+    /// The bot's shard total; by default the recommended one.
     #[serde(default)]
     pub shards: Option<u32>,
-    /// How many faults there are; by default they never end. What begins and ends, such as an outage, is one.
+    /// Number of faults; unlimited by default. A fault that starts and ends, such as an outage, is one.
     #[serde(default)]
     pub count: Option<u64>,
 }
@@ -76,10 +76,10 @@ fn resumable() -> Vec<FaultKind> {
 }
 
 impl Schedule {
-    /// Checks what types can't say.
+    /// Validates the schedule.
     pub(crate) fn validate(&self) -> Result<(), &'static str> {
         if self.mean_ms < 10 {
-            return Err("with faults at least 10 ms apart on average (mean_ms)");
+            return Err("with a mean interval (mean_ms) of at least 10 ms");
         }
         if self.kinds.is_empty() && self.presets.is_empty() {
             return Err("with at least one entry in kinds or presets");
@@ -94,22 +94,22 @@ impl Schedule {
     }
 }
 
-/// The faults of a schedule, in order of time.
+/// The faults of a schedule, sorted by time.
 #[derive(Debug)]
-pub(crate) struct Plan {
+pub(crate) struct FaultPlan {
     draw: Draw,
     schedule: Schedule,
     shards: u32,
     guilds: Vec<Snowflake>,
     drawn: u64,
-    /// When the next one is drawn.
+    /// Time of the next fault.
     next: Duration,
-    /// What ends something that has begun.
+    /// Faults that end earlier ones, by time.
     ends: BTreeMap<(Duration, u64), Fault>,
 }
 
-impl Plan {
-    /// The plan for a bot with so many shards and these guilds.
+impl FaultPlan {
+    /// Plans faults for a bot with these shards and guilds.
     pub(crate) fn new(schedule: Schedule, shards: u32, guilds: Vec<Snowflake>) -> Self {
         let draw = Draw::new(schedule.seed, &[200]);
         let shards = schedule.shards.unwrap_or(shards).max(1);
@@ -119,13 +119,13 @@ impl Plan {
         plan
     }
 
-    /// What was to begin last has not begun: nothing is to end it.
-    pub(crate) fn began_in_vain(&mut self) {
+    /// Removes the end of the last fault, which could not be injected.
+    pub(crate) fn cancel_end_of_last(&mut self) {
         let last = self.drawn;
         self.ends.retain(|(_, drawn), _| *drawn != last);
     }
 
-    /// When the next one is due, counted from the schedule's start.
+    /// Returns the time of the next fault since the schedule's start.
     pub(crate) fn due(&self) -> Option<Duration> {
         let end = self.ends.keys().next().map(|(at, _)| *at);
         let next = self.has_more().then_some(self.next);
@@ -136,12 +136,12 @@ impl Plan {
         self.schedule.count.is_none_or(|count| self.drawn < count)
     }
 
-    /// What ends everything that has begun.
+    /// Returns the faults that end everything that is still on.
     pub(crate) fn into_ends(self) -> impl Iterator<Item = Fault> {
         self.ends.into_values()
     }
 
-    /// Exponentially distributed, as independent accidents are.
+    /// Draws an exponentially distributed interval.
     fn gap(&mut self) -> Duration {
         let uniform = (self.draw.range(1, 1_000_000) as f64) / 1_000_000.0;
         Duration::from_millis(self.schedule.mean_ms).mul_f64(-uniform.ln())
@@ -154,7 +154,7 @@ impl Plan {
 
     fn fault(&mut self, at: Duration) -> Fault {
         let kinds = self.schedule.kinds.len() as u64;
-        // Without presets a seed must draw what it always drew.
+        // Without presets a seed must give the same faults as in earlier versions.
         let drawn = self.draw.range(0, kinds + self.schedule.presets.len() as u64 - 1);
         if let Some(name) = drawn.checked_sub(kinds).and_then(|at| self.schedule.presets.get(at as usize)) {
             let name = name.clone();
@@ -191,8 +191,8 @@ impl Plan {
     }
 }
 
-impl Iterator for Plan {
-    /// When, counted from the schedule's start, and what.
+impl Iterator for FaultPlan {
+    /// Time since the schedule's start, and the fault.
     type Item = (Duration, Fault);
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -227,11 +227,11 @@ mod tests {
             shards: Some(4),
             count: Some(count),
         };
-        Plan::new(schedule, 1, vec![Snowflake(1), Snowflake(2)]).collect()
+        FaultPlan::new(schedule, 1, vec![Snowflake(1), Snowflake(2)]).collect()
     }
 
     #[test]
-    fn a_seed_gives_the_same_faults_in_order() {
+    fn same_seed_gives_same_faults_in_order() {
         let first = plan(1, resumable(), 200);
         assert_eq!(first, plan(1, resumable(), 200));
         assert_ne!(first, plan(2, resumable(), 200));
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_begins_ends() {
+    fn every_started_fault_is_ended() {
         let faults = plan(3, vec![FaultKind::Freeze, FaultKind::GuildOutage, FaultKind::RestDown], 100);
         let on = |fault: &Fault| match fault {
             Fault::Freeze { on, .. } | Fault::GuildOutage { on, .. } | Fault::RestDown { on } => *on,
@@ -257,7 +257,8 @@ mod tests {
         let schedule =
             Schedule { seed: 1, mean_ms: 1_000, kinds: Vec::new(), presets, shards: None, count: Some(20) };
         schedule.validate().unwrap();
-        let faults: Vec<_> = Plan::new(schedule.clone(), 1, Vec::new()).map(|(_, fault)| fault).collect();
+        let faults: Vec<_> =
+            FaultPlan::new(schedule.clone(), 1, Vec::new()).map(|(_, fault)| fault).collect();
         let begun = faults.iter().filter(|fault| matches!(fault, Fault::Preset(_))).count();
         let ended = faults.iter().filter(|fault| matches!(fault, Fault::ClearOddities { .. })).count();
         assert_eq!((begun, ended), (20, 20));
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn invalid_schedules_are_rejected() {
         let parse = |json| serde_json::from_str::<Schedule>(json);
         assert_eq!(parse(r#"{"seed":1,"mean_ms":1000}"#).unwrap().kinds.len(), 9);
         assert!(parse(r#"{"seed":1,"mean_ms":1}"#).unwrap().validate().is_err());

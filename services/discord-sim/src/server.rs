@@ -1,4 +1,4 @@
-//! The HTTP server: gateway at `/`, REST under `/api`, control under `/sim`.
+//! The HTTP server: gateway at `/`, REST under `/api`, control API under `/sim`.
 
 use crate::{
     control::{self, Control},
@@ -9,11 +9,11 @@ use crate::{
 };
 use axum::{Router, http::StatusCode, routing::get};
 
-/// All routes.
+/// Builds the router of all routes.
 pub(crate) fn router(shared: Shared, control: Control) -> Router {
     let gateway = Router::new()
         .route("/", get(gateway::upgrade))
-        // twilight asks for `//?v=10` when its base URL ends with a slash.
+        // twilight requests `//?v=10` if its base URL ends with a slash.
         .route("//", get(gateway::upgrade))
         .route(RESUME_PATH, get(gateway::upgrade_to_resume))
         .route(&format!("{RESUME_PATH}/"), get(gateway::upgrade_to_resume))
@@ -21,7 +21,7 @@ pub(crate) fn router(shared: Shared, control: Control) -> Router {
     Router::new()
         .merge(gateway)
         .merge(rest::routes(control.rest()))
-        // As the other programs have it, for probes.
+        // For probes, as in the other programs.
         .route("/live", get(async || StatusCode::OK))
         .nest("/sim", control::routes(control))
         .fallback(rest::not_found)

@@ -1,15 +1,15 @@
-//! One gateway session: its sequence, its replay buffer, who is connected to it.
+//! A gateway session: its sequence, replay buffer and connections.
 //!
-//! Pure: no socket, no clock. The buffer is the only queue there is: a connection reads it with a cursor, so a slow
-//! reader holds no memory of its own, and live sending and replay are one mechanism. A reader that falls further
-//! behind than the buffer reaches is cut off. Guilds that READY promised are given a sequence only when the reader has
-//! caught up, which paces them. There is one reader, or more when a [switch](ResumeWhileOpen) lets two share a session.
+//! Pure: no socket, no clock. The buffer is the only queue. Each connection reads it with a cursor, so a slow reader needs no memory
+//! of its own, and live events and replays use one mechanism. A reader that falls behind the buffer is closed. The guilds of READY
+//! get their sequence only when the reader has caught up, which limits their pace. A session has one reader, or several if a
+//! [switch](ResumeWhileOpen) allows it.
 //!
-//! RESUMED takes a sequence number of its own here and stays in the buffer, so a later replay may repeat it: Discord
-//! says neither, and sequences without holes let a client tell a gap from a RESUMED.
+//! RESUMED takes a sequence and stays in the buffer, so a later replay may repeat it. Discord documents neither. Contiguous sequences
+//! let a client distinguish a gap from a RESUMED.
 
 use crate::{
-    event::{Event, Sight},
+    event::{Event, SessionParams},
     intents::Gate,
     protocol::BotToken,
     report::{Delivery, SentTo, SequenceReport, SessionReport},
@@ -23,84 +23,84 @@ use std::{
     time::Duration,
 };
 
-/// Deliveries kept for the ledger of one session; older ones are dropped and counted.
+/// Deliveries kept per session for the ledger; older ones are dropped and counted.
 const DELIVERIES_KEPT: usize = 1_024;
-/// Events kept for a connection that is behind, beyond those kept for RESUME: further behind it is cut off.
+/// Events kept for a connection that is behind, beyond those kept for RESUME. A connection further behind is closed.
 const BEHIND_MOST: usize = 16_384;
-/// Connections that share a session at most, where a switch lets them.
+/// Limit of connections that share a session, if a switch allows sharing.
 const READERS_MOST: usize = 8;
-/// Guilds given a sequence in one go once the reader has caught up.
+/// Guilds that get a sequence at once when the reader has caught up.
 const GUILDS_AT_ONCE: usize = 4;
 
 /// A connection's number, unique in this simulator.
 pub(crate) type ConnectionId = u64;
 
-/// What a connection finds when it asks for more to send.
+/// The next events for a connection.
 #[derive(Debug)]
-pub(crate) enum Taken {
-    /// These, in order; up to `replay_until` they are a replay.
+pub(crate) enum NextEvents {
+    /// Events in order; those up to `replay_until` are a replay.
     Events { events: Vec<(u64, Event)>, replay_until: u64 },
-    /// The session has another connection now, or has ended.
-    NotYours,
-    /// The connection is so far behind that events are lost to it.
+    /// The session has ended, or another connection resumed it.
+    Detached,
+    /// The connection is too far behind; the buffer no longer has its next event.
     Overrun,
 }
 
-/// Why a RESUME is refused.
+/// Why a RESUME is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ResumeRefusal {
-    /// Events after that sequence are no longer kept.
+pub(crate) enum ResumeError {
+    /// The events after that sequence are no longer kept.
     TooOld,
-    /// The session never reached that sequence.
+    /// The sequence is beyond the session.
     BeyondSequence,
-    /// A connection is open, and only one may be; the session goes on there.
+    /// The session has an open connection and may have only one; it continues there.
     StillOpen {
-        /// What op 9 says.
+        /// The value of `d` in op 9.
         resumable: bool,
     },
 }
 
-/// A connection that reads a session.
+/// A connection that reads the session.
 #[derive(Debug)]
 struct Reader {
     connection: ConnectionId,
-    /// The last sequence handed to it.
+    /// Last sequence handed to it.
     cursor: u64,
-    /// Up to here it gets a replay.
+    /// Last sequence of its replay.
     replay_until: u64,
 }
 
-/// One session.
+/// A gateway session.
 #[derive(Debug)]
 pub(crate) struct Session {
-    pub(crate) sight: Sight,
+    pub(crate) params: SessionParams,
     pub(crate) token: BotToken,
-    /// How the client wants the bot to be shown.
+    /// The bot's presence.
     pub(crate) presence: Option<OwnPresence>,
     log: VecDeque<Event>,
     capacity: usize,
-    /// The last sequence given.
+    /// Sequence of the last event.
     sequence: u64,
     readers: Vec<Reader>,
-    /// The last sequence handed to the newest reader, even when it is gone.
+    /// Last sequence handed to the newest reader, kept after it left.
     sent: u64,
-    /// Guilds that READY promised and that got no event yet, and whether they have an outage.
+    /// Guilds of READY without an event so far, with whether they have an outage.
     promised: BTreeMap<GuildIndex, bool>,
     detached_at: Option<Duration>,
     opened_at: Duration,
     ended: Option<(Duration, &'static str)>,
-    /// The sequences that RESUMED took.
+    /// Sequences of RESUMED.
     resumed_at: Vec<u64>,
-    /// The highest sequence that a heartbeat or RESUME named.
+    /// Highest sequence in a heartbeat or RESUME.
     acknowledged: u64,
     deliveries: VecDeque<Delivery>,
     deliveries_dropped: u64,
 }
 
 impl Session {
-    /// A session that has just identified on `connection`; READY is in its buffer.
+    /// Opens a session after IDENTIFY on `connection`, with READY in its buffer.
     pub(crate) fn open(
-        sight: Sight,
+        params: SessionParams,
         token: BotToken,
         capacity: usize,
         ready: Event,
@@ -109,7 +109,7 @@ impl Session {
         now: Duration,
     ) -> Self {
         let mut session = Self {
-            sight,
+            params,
             token,
             presence: None,
             log: VecDeque::new(),
@@ -130,8 +130,7 @@ impl Session {
         session
     }
 
-    /// Moves the GUILD_CREATE of one of READY's guilds before READY; false without guilds. Only for a session that was just
-    /// opened.
+    /// Moves the GUILD_CREATE of one guild before READY. Returns false if READY has no available guild. Only for a new session.
     pub(crate) fn put_guild_before_ready(&mut self) -> bool {
         let Some((guild, _)) = self.promised.iter().find(|(_, outage)| !**outage) else { return false };
         let guild = *guild;
@@ -148,7 +147,7 @@ impl Session {
         self.sequence
     }
 
-    /// Forgets the oldest events that need not be kept, so that `more` fit in.
+    /// Drops the oldest events that need not be kept, so that `more` events fit.
     fn make_room(&mut self, more: usize) {
         let handed = self.readers.iter().map(|reader| reader.cursor).min().unwrap_or(u64::MAX);
         let most = self.capacity.max(BEHIND_MOST);
@@ -158,32 +157,32 @@ impl Session {
         {}
     }
 
-    /// Sets how many events are kept for RESUME; at least 1.
+    /// Sets the number of events kept for RESUME, at least 1.
     pub(crate) fn set_capacity(&mut self, capacity: usize) {
         self.capacity = capacity;
         self.make_room(0);
     }
 
-    /// The last sequence that is no longer in the buffer.
+    /// Returns the last sequence that is no longer in the buffer.
     fn forgotten(&self) -> u64 {
         self.sequence - self.log.len() as u64
     }
 
-    /// The first sequence after which a RESUME may ask.
+    /// Returns the lowest sequence from which a RESUME is possible.
     fn resumable_from(&self) -> u64 {
         self.forgotten().max(self.sequence.saturating_sub(self.capacity as u64))
     }
 
-    /// Gives an event its sequence; `None` when this session does not get it.
+    /// Adds an event. Returns its sequence, or `None` if this session does not get it.
     pub(crate) fn dispatch(&mut self, event: Event) -> Option<u64> {
-        if self.ended.is_some() || !event.gate().lets(self.sight.intents) {
+        if self.ended.is_some() || !event.gate().allows(self.params.intents) {
             return None;
         }
         if event.gate() != Gate::Open
             && let Some(guild) = event.guild()
             && let Some(outage) = self.promised.get_mut(&guild)
         {
-            // The guild's first event is still to come: it will tell how things are by then.
+            // The guild's first event follows later with its state at that time.
             match event {
                 Event::GuildDelete { outage: true, .. } => *outage = true,
                 Event::GuildCreate { .. } => *outage = false,
@@ -195,22 +194,22 @@ impl Session {
                 | Event::Resumed
                 | Event::Message(_)
                 | Event::MembersChunk { .. }
-                | Event::Made(_) => {}
+                | Event::Prebuilt(_) => {}
             }
             return None;
         }
         Some(self.push(event))
     }
 
-    /// Takes up to `most` events that `connection` has not been handed yet.
-    pub(crate) fn take(&mut self, connection: ConnectionId, most: usize) -> Taken {
+    /// Returns up to `most` events that `connection` has not got yet, and advances its cursor.
+    pub(crate) fn next_events(&mut self, connection: ConnectionId, most: usize) -> NextEvents {
         let forgotten = self.forgotten();
         let Some(reader) = self.readers.iter().position(|reader| reader.connection == connection) else {
-            return Taken::NotYours;
+            return NextEvents::Detached;
         };
         let cursor = self.readers[reader].cursor;
         if cursor < forgotten {
-            return Taken::Overrun;
+            return NextEvents::Overrun;
         }
         if cursor == self.sequence {
             for _ in 0..GUILDS_AT_ONCE {
@@ -228,10 +227,10 @@ impl Session {
         if reader + 1 == self.readers.len() {
             self.sent = self.readers[reader].cursor;
         }
-        Taken::Events { events, replay_until: self.readers[reader].replay_until }
+        NextEvents::Events { events, replay_until: self.readers[reader].replay_until }
     }
 
-    /// Notes that `connection` was sent these sequences; up to `replay_until` they are a replay.
+    /// Records that `connection` was sent these sequences; those up to `replay_until` are a replay.
     pub(crate) fn record_sent(&mut self, connection: ConnectionId, from: u64, to: u64, replay_until: u64) {
         if from <= replay_until && replay_until < to {
             self.record(Delivery { connection, from, to: replay_until, replayed: true });
@@ -256,29 +255,29 @@ impl Session {
         self.deliveries.push_back(delivery);
     }
 
-    /// Attaches `connection`, which has seen everything up to `seen`; returns the connections that lose the session to it.
+    /// Attaches `connection`, which has received all events up to `seen`. Returns the connections that lose the session.
     ///
     /// # Errors
     ///
-    /// When the events after `seen` can't be replayed, or a connection is open and that is not allowed.
+    /// The events after `seen` can't be replayed, or a switch forbids resuming a session with an open connection.
     pub(crate) fn resume(
         &mut self,
         connection: ConnectionId,
         seen: u64,
         while_open: ResumeWhileOpen,
-    ) -> Result<Vec<ConnectionId>, ResumeRefusal> {
+    ) -> Result<Vec<ConnectionId>, ResumeError> {
         if !self.readers.is_empty() {
             match while_open {
-                ResumeWhileOpen::Refuse => return Err(ResumeRefusal::StillOpen { resumable: false }),
-                ResumeWhileOpen::RefuseForNow => return Err(ResumeRefusal::StillOpen { resumable: true }),
+                ResumeWhileOpen::Refuse => return Err(ResumeError::StillOpen { resumable: false }),
+                ResumeWhileOpen::RefuseForNow => return Err(ResumeError::StillOpen { resumable: true }),
                 ResumeWhileOpen::Takeover | ResumeWhileOpen::Both => {}
             }
         }
         if seen > self.sequence {
-            return Err(ResumeRefusal::BeyondSequence);
+            return Err(ResumeError::BeyondSequence);
         }
         if seen < self.resumable_from() {
-            return Err(ResumeRefusal::TooOld);
+            return Err(ResumeError::TooOld);
         }
         let replay_until = self.sequence;
         self.acknowledged = self.acknowledged.max(seen);
@@ -293,7 +292,7 @@ impl Session {
         Ok(previous)
     }
 
-    /// The connection is gone; the session can be resumed. False when it was not this one's.
+    /// Detaches a connection; the session can be resumed. Returns false if the connection was not attached.
     pub(crate) fn detach(&mut self, connection: ConnectionId, now: Duration) -> bool {
         let before = self.readers.len();
         self.readers.retain(|reader| reader.connection != connection);
@@ -304,7 +303,7 @@ impl Session {
         own
     }
 
-    /// Ends the session for good; only what the ledger needs is kept.
+    /// Ends the session, keeping only what the ledger needs.
     pub(crate) fn end(&mut self, now: Duration, why: &'static str) {
         if self.ended.is_none() {
             self.ended = Some((now, why));
@@ -314,17 +313,17 @@ impl Session {
         }
     }
 
-    /// Whether it has ended for good.
+    /// Returns whether the session has ended.
     pub(crate) const fn has_ended(&self) -> bool {
         self.ended.is_some()
     }
 
-    /// Whether nobody was connected for `life`.
+    /// Returns whether the session had no connection for `life`.
     pub(crate) fn expired(&self, now: Duration, life: Duration) -> bool {
         self.detached_at.is_some_and(|since| now.saturating_sub(since) >= life)
     }
 
-    /// Notes a heartbeat's `d`; with `trim`, events up to it are forgotten that every reader has been handed.
+    /// Records a heartbeat's sequence. With `trim`, drops the events up to it that every reader has got.
     pub(crate) fn acknowledge(&mut self, sequence: u64, trim: bool) {
         self.acknowledged = self.acknowledged.max(sequence.min(self.sequence));
         if trim {
@@ -335,7 +334,7 @@ impl Session {
         }
     }
 
-    /// What became of the sequences from `from` to `to`; of at most `most`.
+    /// Reports the sequences from `from` to `to`, at most `most`.
     pub(crate) fn sequences(&self, from: u64, to: u64, most: usize) -> Vec<SequenceReport> {
         let name = |sequence: u64| {
             let at = sequence.checked_sub(self.forgotten() + 1)?;
@@ -348,8 +347,8 @@ impl Session {
         (from.max(1)..=to.min(self.sequence))
             .take(most)
             .map(|sequence| SequenceReport {
-                session_id: self.sight.session_id.clone(),
-                shard: self.sight.shard,
+                session_id: self.params.session_id.clone(),
+                shard: self.params.shard,
                 sequence,
                 event: name(sequence),
                 sent: sent(sequence),
@@ -358,12 +357,12 @@ impl Session {
             .collect()
     }
 
-    /// What the ledger shows.
+    /// Returns the session's report for the ledger.
     pub(crate) fn report(&self) -> SessionReport {
         SessionReport {
-            session_id: self.sight.session_id.clone(),
-            shard: self.sight.shard,
-            intents: self.sight.intents.0,
+            session_id: self.params.session_id.clone(),
+            shard: self.params.shard,
+            intents: self.params.intents.0,
             opened_at_ms: self.opened_at.as_millis() as u64,
             ended_at_ms: self.ended.map(|(at, _)| at.as_millis() as u64),
             ended_why: self.ended.map(|(_, why)| why.to_owned()),

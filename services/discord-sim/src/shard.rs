@@ -1,14 +1,14 @@
-//! Which shard.
+//! A shard's number and total.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
-/// A shard's number and how many there are; in JSON `[number, total]` as in IDENTIFY.
+/// A shard's number and the shard total; in JSON `[number, total]` as in IDENTIFY.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Shard {
     /// From 0 to `total - 1`.
     pub number: u32,
-    /// How many shards the client says there are.
+    /// The client's shard total.
     pub total: u32,
 }
 

@@ -1,10 +1,10 @@
-//! The parts that the gateway's connections and the simulator's tasks share.
+//! Handles that gateway connections and background tasks share.
 
 use crate::hub::Hub;
 use std::sync::Arc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Handles of one running simulator.
+/// Handles of a running simulator.
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
     pub(crate) hub: Arc<Hub>,

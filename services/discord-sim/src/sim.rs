@@ -1,11 +1,11 @@
-//! Starting and ending a simulator.
+//! Starts and shuts down a simulator.
 
 use crate::{
     config::{ConfigError, SimConfig},
     control::Control,
     faults::{Fault, NewPreset},
     hub::Hub,
-    net::{Listener, Tap},
+    net::{Listener, RawSocket},
     server,
     shared::Shared,
 };
@@ -14,32 +14,32 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// How long a shutdown waits for connections.
+/// Time that a shutdown waits for connections.
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(3);
-/// How often messages are written when there is a rate.
+/// Interval in which messages are written.
 const MESSAGE_TICK: Duration = Duration::from_millis(10);
-/// The most that is made up for after a stall.
+/// Longest stall whose messages are made up for.
 const CATCH_UP: Duration = Duration::from_secs(1);
-/// How often sessions that nobody resumed are looked for.
+/// Interval of the check for expired sessions.
 const EXPIRY_TICK: Duration = Duration::from_millis(100);
 
 /// Why a simulator did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A setting can't work.
+    /// A setting is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The address is taken, or not this machine's.
+    /// The address is in use or not local.
     #[error("can't listen on {addr}")]
     Listen {
-        /// Where it should listen.
+        /// The listen address.
         addr: SocketAddr,
-        /// Why it can't.
+        /// The cause.
         source: io::Error,
     },
 }
 
-/// A running simulator. Dropping it ends it without waiting; [`shutdown`](Self::shutdown) waits.
+/// A running simulator. Dropping it stops it without waiting; [`shutdown`](Self::shutdown) waits.
 #[derive(Debug)]
 pub struct Sim {
     addr: SocketAddr,
@@ -52,9 +52,9 @@ impl Sim {
     ///
     /// # Errors
     ///
-    /// When a setting can't work or the address can't be listened on.
+    /// A setting is invalid or the address cannot be bound.
     pub fn start(config: SimConfig) -> BoxFuture<'static, Result<Self, StartError>> {
-        // Boxed so that it is compiled in this crate, not in each program that polls it.
+        // Boxed so that this crate compiles it, not each program that polls it.
         Box::pin(Self::listen(config))
     }
 
@@ -64,8 +64,8 @@ impl Sim {
         let listen = |source| StartError::Listen { addr, source };
         let listener = Listener::bind(addr).await.map_err(listen)?;
         let addr = listener.addr().map_err(listen)?;
-        let told = config.advertise.clone().unwrap_or_else(|| reachable(addr).to_string());
-        let gateway_url = format!("ws://{told}");
+        let advertised = config.advertise.clone().unwrap_or_else(|| reachable(addr).to_string());
+        let gateway_url = format!("ws://{advertised}");
         let presets = config.presets.clone();
         let hub = Arc::new(Hub::new(config, gateway_url));
         let control = Control::new(Arc::clone(&hub));
@@ -75,13 +75,13 @@ impl Sim {
             }
         }
         let shared = Shared { hub, stop: CancellationToken::new(), tasks: TaskTracker::new() };
-        let routes =
-            server::router(shared.clone(), control.clone()).into_make_service_with_connect_info::<Tap>();
+        let routes = server::router(shared.clone(), control.clone())
+            .into_make_service_with_connect_info::<RawSocket>();
         let server =
             axum::serve(listener, routes).with_graceful_shutdown(shared.stop.clone().cancelled_owned());
         shared.tasks.spawn(async move {
             if let Err(error) = server.await {
-                tracing::error!(%error, "the server ended");
+                tracing::error!(%error, "HTTP server failed");
             }
         });
         shared
@@ -91,36 +91,36 @@ impl Sim {
             .tasks
             .spawn(shared.stop.clone().run_until_cancelled_owned(expire_sessions(Arc::clone(&shared.hub))));
         shared.tasks.spawn(shared.stop.clone().run_until_cancelled_owned(make_faults(control.clone())));
-        tracing::info!(%addr, guilds = shared.hub.config.guilds, "discord-sim is up");
+        tracing::info!(%addr, guilds = shared.hub.config.guilds, "discord-sim started");
         Ok(Self { addr, shared, control })
     }
 
-    /// Where it listens.
+    /// Returns the listen address.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// The origin of REST and control API, such as `http://127.0.0.1:3900`.
+    /// Returns the origin of REST and control API, such as `http://127.0.0.1:3900`.
     pub fn http_origin(&self) -> String {
         format!("http://{}", reachable(self.addr))
     }
 
-    /// The gateway's base URL as clients are told it, such as `ws://127.0.0.1:3900`.
+    /// Returns the gateway URL that clients get, such as `ws://127.0.0.1:3900`.
     pub fn gateway_url(&self) -> String {
-        self.shared.hub.origin.gateway_url.clone()
+        self.shared.hub.server.gateway_url.clone()
     }
 
-    /// Ledger and faults.
+    /// Returns the control handle.
     pub fn control(&self) -> Control {
         self.control.clone()
     }
 
-    /// Closes all connections with 1001 and ends; waits at most 3 s for clients that don't answer.
+    /// Closes all connections with 1001 and stops. Waits at most 3 s for clients that do not close.
     pub async fn shutdown(self) {
         self.shared.stop.cancel();
         self.shared.tasks.close();
         if timeout(SHUTDOWN_WAIT, self.shared.tasks.wait()).await.is_err() {
-            tracing::warn!(left = self.shared.tasks.len(), "some connections did not end in time");
+            tracing::warn!(left = self.shared.tasks.len(), "connections still open after shutdown timeout");
         }
     }
 }
@@ -131,7 +131,7 @@ impl Drop for Sim {
     }
 }
 
-/// An address that a client on this machine can dial.
+/// Returns an address that a client on this machine can connect to.
 fn reachable(addr: SocketAddr) -> SocketAddr {
     match addr {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => SocketAddr::from(([127, 0, 0, 1], v4.port())),
@@ -142,7 +142,7 @@ fn reachable(addr: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Writes messages at the wanted rate, for as long as the simulator lives.
+/// Writes messages at the current rate until shutdown.
 async fn write_messages(hub: Arc<Hub>) {
     let mut rate = hub.rate.subscribe();
     loop {
@@ -168,7 +168,7 @@ async fn write_messages(hub: Arc<Hub>) {
     }
 }
 
-/// Makes the faults of the schedule that is set.
+/// Injects the faults of the current schedule.
 async fn make_faults(control: Control) {
     let hub = control.hub();
     let mut wanted = hub.schedule.subscribe();
@@ -185,7 +185,7 @@ async fn make_faults(control: Control) {
                         let Some((_, fault)) = plan.next() else { break false };
                         let begins = fault.begins();
                         if !control.inject_scheduled(fault) && begins {
-                            plan.began_in_vain();
+                            plan.cancel_end_of_last();
                         }
                     }
                 }
@@ -196,9 +196,9 @@ async fn make_faults(control: Control) {
             if changed {
                 continue;
             }
-            // It has run out.
-            let ran_out = Some(schedule);
-            hub.schedule.send_if_modified(|now| *now == ran_out && now.take().is_some());
+            // The schedule is finished.
+            let finished = Some(schedule);
+            hub.schedule.send_if_modified(|now| *now == finished && now.take().is_some());
         }
         if wanted.changed().await.is_err() {
             return;
@@ -206,7 +206,7 @@ async fn make_faults(control: Control) {
     }
 }
 
-/// Ends sessions that nobody resumed in time.
+/// Ends sessions that were not resumed in time.
 async fn expire_sessions(hub: Arc<Hub>) {
     let mut tick = interval(EXPIRY_TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,50 +1,50 @@
-//! Switches for what Discord leaves open. A bot must live with either position of each.
+//! Switches for behaviour that Discord does not document. A bot must work with every position of each.
 
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// What a RESUME meets when a connection of its session is still open. Discord does not say.
+/// The answer to a RESUME whose session still has an open connection, which Discord does not document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum ResumeWhileOpen {
-    /// It takes over: the old connection is closed.
+    /// The RESUME succeeds and the old connection is closed.
     Takeover,
-    /// It is refused for good with op 9 `false`; the old connection goes on.
+    /// Op 9 `false`; the old connection continues.
     Refuse,
-    /// It is refused with op 9 `true`: it may work later. The old connection goes on.
+    /// Op 9 `true`: the client may retry later. The old connection continues.
     RefuseForNow,
-    /// Both get every event from here on.
+    /// Both connections get every event from now on.
     Both,
 }
 
-/// The switches. In JSON times are milliseconds, with `_ms` at the end of their names.
+/// The switches. In JSON, times are in milliseconds and their names end with `_ms`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Switches {
-    /// What a RESUME meets when a connection of its session is still open.
+    /// The answer to a RESUME whose session still has an open connection.
     pub resume_while_open: ResumeWhileOpen,
-    /// A heartbeat's `d` drops events up to it from the replay buffer.
+    /// Whether a heartbeat drops events up to its sequence from the replay buffer.
     pub heartbeat_trims: bool,
-    /// The simulator says why when it closes a connection by itself; without it the TCP connection just ends. A broken rule
-    /// is always answered with its code.
+    /// Whether the simulator sends a close frame when it ends a connection without a broken rule. A broken rule always gets its close
+    /// code.
     pub close_frames: bool,
-    /// How long HELLO takes.
+    /// Delay of HELLO.
     #[serde(rename = "hello_delay_ms", with = "millis")]
     pub hello_delay: Duration,
-    /// How long READY takes after an IDENTIFY.
+    /// Delay of READY after IDENTIFY.
     #[serde(rename = "ready_delay_ms", with = "millis")]
     pub ready_delay: Duration,
-    /// How long after op 7 a connection that is still open is closed.
+    /// Time after op 7 until an open connection is closed.
     #[serde(rename = "reconnect_grace_ms", with = "millis")]
     pub reconnect_grace: Duration,
-    /// How many events a session keeps for RESUME. Discord does not say.
+    /// Events kept per session for RESUME, which Discord does not document.
     pub replay_buffer: usize,
-    /// How long a session without a connection can be resumed. "A few minutes", says Discord.
+    /// Time that a session without a connection can be resumed; Discord documents "a few minutes".
     #[serde(rename = "session_life_ms", with = "millis")]
     pub session_life: Duration,
-    /// Connections to READY's `resume_gateway_url` are reset before the WebSocket handshake.
+    /// Whether connections to READY's `resume_gateway_url` are reset before the WebSocket handshake.
     pub resume_url_dead: bool,
-    /// The close code for a client that was silent for twice the heartbeat interval.
+    /// Close code for a client that was silent for twice the heartbeat interval.
     pub zombie_close_code: u16,
 }
 
@@ -66,11 +66,11 @@ impl Default for Switches {
 }
 
 impl Switches {
-    /// Checks what types can't say.
+    /// Validates the switches.
     ///
     /// # Errors
     ///
-    /// The first switch that can't work, and what it takes.
+    /// The first invalid switch and its valid values.
     pub(crate) fn validate(&self) -> Result<(), (&'static str, &'static str)> {
         if self.replay_buffer == 0 || self.replay_buffer > 1_000_000 {
             return Err(("replay_buffer", "from 1 to 1000000 events"));
@@ -82,7 +82,7 @@ impl Switches {
     }
 }
 
-/// Whether a close frame may carry this code: some only stand for what was not sent.
+/// Returns whether a close frame may carry this code; some codes only mean that no code was sent.
 /// [Source](https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1).
 pub(crate) const fn may_be_sent(code: u16) -> bool {
     matches!(code, 1000..5000) && !matches!(code, 1004..=1006 | 1015)
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_has_milliseconds_and_no_unknown_names() {
+    fn json_has_milliseconds_and_rejects_unknown_names() {
         let json = serde_json::to_value(Switches::default()).unwrap();
         assert_eq!(
             (&json["session_life_ms"], &json["resume_while_open"]),

@@ -1,34 +1,34 @@
-//! So many in so long, counted in a sliding window. Pure.
+//! A rate limit with a sliding window. Pure.
 
 use std::{collections::VecDeque, time::Duration};
 
-/// What happened lately.
+/// A sliding window with the times of recent items.
 #[derive(Debug)]
-pub(crate) struct Window {
+pub(crate) struct SlidingWindow {
     most: usize,
     span: Duration,
     lately: VecDeque<Duration>,
 }
 
-impl Window {
+impl SlidingWindow {
     pub(crate) const fn new(most: usize, span: Duration) -> Self {
         Self { most, span, lately: VecDeque::new() }
     }
 
-    /// Sends on a gateway connection: one more than 120 in 60 s is close code 4008.
+    /// The limit on sends of a gateway connection: more than 120 in 60 s is close code 4008.
     /// [Source](https://docs.discord.com/developers/events/gateway#rate-limiting).
     pub(crate) const fn sends() -> Self {
         Self::new(120, Duration::from_mins(1))
     }
 
-    /// Presence updates: 5 in 20 s.
+    /// The limit on presence updates: 5 in 20 s.
     /// [Source](https://docs.discord.com/developers/events/gateway-events#update-presence).
     pub(crate) const fn presences() -> Self {
         Self::new(5, Duration::from_secs(20))
     }
 
-    /// Counts one at `now`; false when it was one too many.
-    pub(crate) fn allows(&mut self, now: Duration) -> bool {
+    /// Counts an item at `now`. Returns false, without counting it, if the limit is reached.
+    pub(crate) fn try_count(&mut self, now: Duration) -> bool {
         while self.lately.front().is_some_and(|at| now.saturating_sub(*at) >= self.span) {
             self.lately.pop_front();
         }
@@ -45,11 +45,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_121st_in_a_minute_is_too_many() {
-        let mut sends = Window::sends();
-        assert!((0..120).all(|second| sends.allows(Duration::from_millis(second * 100))));
-        assert!(!sends.allows(Duration::from_secs(59)));
-        assert!(sends.allows(Duration::from_mins(1)), "the first has left the window");
-        assert!(!sends.allows(Duration::from_mins(1)));
+    fn the_121st_send_in_a_minute_is_rejected() {
+        let mut sends = SlidingWindow::sends();
+        assert!((0..120).all(|second| sends.try_count(Duration::from_millis(second * 100))));
+        assert!(!sends.try_count(Duration::from_secs(59)));
+        assert!(sends.try_count(Duration::from_mins(1)), "the first has left the window");
+        assert!(!sends.try_count(Duration::from_mins(1)));
     }
 }

@@ -29,12 +29,12 @@ fn ready(number: u32) -> ShardStats {
 }
 
 #[test]
-fn ping_says_how_large_the_bot_is() {
+fn ping_has_guilds_and_shards() {
     assert_eq!(ping(&stats(vec![ready(0), ready(1)], &[])), "Serving 50 servers across 2 shards");
 }
 
 #[test]
-fn ping_says_when_it_is_not_complete_and_why() {
+fn incomplete_ping_says_why() {
     let missing = stats(vec![ready(0)], &[1, 2]);
     assert_eq!(
         ping(&missing),
@@ -50,7 +50,7 @@ fn ping_says_when_it_is_not_complete_and_why() {
 }
 
 #[test]
-fn the_table_has_what_is_wrong_first() {
+fn table_lists_shards_that_are_not_ready_first() {
     let mut late = shard(2, "b", ShardStatus::Resuming);
     late.latency_ms = None;
     late.guilds = 1_000;
@@ -67,7 +67,7 @@ shard  worker    state      guilds  latency
 }
 
 #[test]
-fn the_table_is_cut_to_what_a_message_holds() {
+fn table_is_cut_to_one_message() {
     for count in [30, 40, 256, 5_000] {
         let all = stats((0..count).map(ready).collect(), &[]);
         let text = shards(&all);
@@ -82,7 +82,7 @@ fn the_table_is_cut_to_what_a_message_holds() {
             }
         }
     }
-    // The longest name that a worker may have leaves room for the first rows all the same.
+    // Rows with the longest valid worker name fit too.
     let long =
         stats((0..300).map(|number| shard(number, &"w".repeat(64), ShardStatus::Ready)).collect(), &[]);
     assert!(shards(&long).chars().count() <= LONGEST);
@@ -102,14 +102,14 @@ fn found_guild() -> FindGuildResponse {
 }
 
 #[test]
-fn a_guild_is_somewhere() {
+fn found_guild_has_shard_and_worker() {
     assert_eq!(guild(&found_guild()), "Lost Lounge (110 members) is on shard 3 on worker-a");
     let bare = FindGuildResponse { name: None, member_count: None, unavailable: true, ..found_guild() };
     assert_eq!(guild(&bare), "Guild 7 is on shard 3 on worker-a, and has an outage");
 }
 
 #[test]
-fn a_guild_is_absent_or_unknown() {
+fn missing_guild_is_absent_or_unknown() {
     let absent = FindGuildResponse { found: false, ..found_guild() };
     assert_eq!(guild(&absent), "The bot is not in guild 7: it would be on shard 3 on worker-a");
     let unsure = FindGuildResponse {
@@ -123,7 +123,7 @@ fn a_guild_is_absent_or_unknown() {
 }
 
 #[test]
-fn a_user_is_found_or_there_is_a_reason() {
+fn user_has_shards_or_a_reason() {
     let found = FindUserResponse {
         found: true,
         complete: true,
@@ -146,7 +146,7 @@ fn a_user_is_found_or_there_is_a_reason() {
 }
 
 #[test]
-fn names_are_not_formatted_and_texts_fit() {
+fn names_are_escaped_and_texts_fit() {
     assert_eq!(escaped("a*b`c\n<@1>"), "a\\*b\\`c \\<\\@1\\>");
     let long = FindUserResponse {
         found: true,

@@ -1,4 +1,4 @@
-//! The bot as real processes, with a coordinator, Redis and discord-sim: somebody uses its commands.
+//! The bot as real processes with a coordinator, Redis and discord-sim: people use its commands.
 
 #![allow(clippy::unwrap_used, reason = "a test panics on what it did not expect")]
 
@@ -13,21 +13,21 @@ use serde_json::{Value, json};
 const SHARDS: u32 = 4;
 const GUILDS: u32 = 60;
 
-/// So long that a worker that is stopped for a moment keeps its shards.
+/// Long enough that a worker stopped for a moment keeps its shards.
 const PATIENT_LEASE: &str = "15s";
 
-/// So long that two bots share from the start, and shard 0 does not move.
+/// Long enough that two bots share the shards from the start, so that shard 0 does not move.
 const SETTLE: &str = "3s";
 
-/// Discord waits so long for an answer.
+/// Discord's deadline for an answer.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
 
-struct Bench {
+struct TestFleet {
     deployment: Deployment,
     coordinator: Coordinator,
 }
 
-impl Bench {
+impl TestFleet {
     async fn start(lease: Option<&str>) -> Self {
         let deployment = Deployment::start(sim_config(GUILDS)).await;
         let mut command = deployment.coordinator_command(SHARDS);
@@ -55,7 +55,7 @@ impl Bench {
         (a, b)
     }
 
-    /// Somebody uses a command in a guild.
+    /// A person uses a command in a guild.
     fn begin(&self, guild: Snowflake, command: &str, options: Vec<Value>) -> Snowflake {
         let wanted = NewInteraction {
             command: Some(command.to_owned()),
@@ -66,7 +66,7 @@ impl Bench {
         self.deployment.sim.control().inject(Fault::Interaction(wanted)).unwrap().interaction_id.unwrap()
     }
 
-    /// What became of it, once that is certain.
+    /// Waits until an interaction is answered or expired, and returns its report.
     async fn outcome(&self, id: Snowflake) -> InteractionReport {
         until("an interaction to end", async || {
             let all = self.deployment.sim.control().interactions();
@@ -75,7 +75,7 @@ impl Bench {
         .await
     }
 
-    /// The answer to a command, as Discord has it.
+    /// Returns the answer to a command, as Discord has it.
     async fn answer(&self, guild: Snowflake, command: &str, options: Vec<Value>) -> String {
         let outcome = self.outcome(self.begin(guild, command, options)).await;
         assert_eq!(outcome.state, InteractionState::Answered, "{outcome:?}");
@@ -83,7 +83,7 @@ impl Bench {
         outcome.content.unwrap()
     }
 
-    /// A guild of each shard.
+    /// Returns a guild of each shard.
     fn guilds(&self) -> Vec<(u32, Snowflake, String)> {
         let guilds = self.deployment.sim.control().guilds(GUILDS as usize, SHARDS);
         let of_shard = |shard| {
@@ -93,7 +93,7 @@ impl Bench {
         (0..SHARDS).map(of_shard).collect()
     }
 
-    /// How often the commands were written, with any result.
+    /// Returns how often the commands were written, with any result.
     fn registrations(&self) -> u64 {
         let requests = self.deployment.sim.control().requests();
         let of_commands =
@@ -124,8 +124,8 @@ fn id(subcommand: &str, id: impl ToString) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn somebody_uses_each_command_on_every_shard() {
-    let bench = Bench::start(None).await;
+async fn every_command_is_answered_on_every_shard() {
+    let bench = TestFleet::start(None).await;
     let (a, b) = bench.two_bots().await;
     bench.until_registered(1).await;
     let names: BTreeSet<String> =
@@ -144,8 +144,8 @@ async fn somebody_uses_each_command_on_every_shard() {
         assert_eq!(table.matches(&b.name).count(), 2, "{table}");
 
         let found = bench.answer(*guild, "find", id("guild", wanted)).await;
-        let place = format!("is on shard {shard} on {}", bench.owner(*shard).await);
-        assert!(found.ends_with(&place), "{found}, and not: {place}");
+        let expected = format!("is on shard {shard} on {}", bench.owner(*shard).await);
+        assert!(found.ends_with(&expected), "{found}; expected: {expected}");
     }
 
     let (_, somewhere, _) = &guilds[0];
@@ -154,15 +154,15 @@ async fn somebody_uses_each_command_on_every_shard() {
     let unknown = bench.answer(*somewhere, "find", id("user", 7)).await;
     assert_eq!(unknown, "Unknown where user 7 is: users are not cached (CACHE)");
     let no_id = bench.answer(*somewhere, "find", id("guild", "ada")).await;
-    assert!(no_id.starts_with("That is no id"), "{no_id}");
+    assert!(no_id.starts_with("That is not an id"), "{no_id}");
 
     assert_eq!(bench.registrations(), 1, "one worker registers them, once");
     bench.assert_lawful();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_is_found_wherever_its_guilds_are() {
-    let bench = Bench::start(None).await;
+async fn user_is_found_from_every_shard() {
+    let bench = TestFleet::start(None).await;
     let everything = "guilds,users,members,voice_states";
     let (a, b) =
         tokio::join!(bench.bot_that_caches("bot-a", everything), bench.bot_that_caches("bot-b", everything));
@@ -178,8 +178,8 @@ async fn a_user_is_found_wherever_its_guilds_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_is_not_complete_says_so_in_time() {
-    let bench = Bench::start(Some(PATIENT_LEASE)).await;
+async fn incomplete_answers_say_so_in_time() {
+    let bench = TestFleet::start(Some(PATIENT_LEASE)).await;
     let (_a, b) = bench.two_bots().await;
     bench.until_registered(1).await;
     let mut here = None;
@@ -191,7 +191,7 @@ async fn an_answer_that_is_not_complete_says_so_in_time() {
     let (here, there) = (here.unwrap(), there.unwrap());
 
     b.process.signal(Signal::STOP);
-    // The second waits for the first, which takes as long as it may.
+    // The second command waits for the first, which uses its whole deadline.
     let asked = ["ping", "shards"].map(|command| bench.outcome(bench.begin(here, command, vec![])));
     let [ping, table] = asked;
     let (ping, table) = tokio::join!(ping, table);
@@ -212,15 +212,15 @@ async fn an_answer_that_is_not_complete_says_so_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_next_holder_of_shard_0_registers_the_commands_anew() {
-    let bench = Bench::start(None).await;
+async fn next_owner_of_shard_0_registers_the_commands_again() {
+    let bench = TestFleet::start(None).await;
     let (mut a, mut b) = bench.two_bots().await;
     bench.until_registered(1).await;
     let holder = bench.owner(0).await;
     let (dead, living) = if holder == a.name { (&mut a, &b) } else { (&mut b, &a) };
     dead.process.kill().await;
 
-    // It is there before anybody runs the shard again, and young enough to be answered.
+    // The interaction starts before the shard has an owner again, and is young enough to be answered.
     let (_, guild, _) = bench.guilds().remove(0);
     let asked = bench.begin(guild, "ping", vec![]);
     bench.coordinator.until_balanced(&[living]).await;
@@ -232,12 +232,12 @@ async fn the_next_holder_of_shard_0_registers_the_commands_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_commands_at_once_are_all_answered_though_rest_is_slow() {
-    let bench = Bench::start(None).await;
+async fn concurrent_commands_are_answered_while_rest_is_slow() {
+    let bench = TestFleet::start(None).await;
     let bot = bench.bot("bot-a").await;
     bench.coordinator.until_balanced(&[&bot]).await;
     bench.until_registered(1).await;
-    // One after the other, twenty of these would take longer than Discord waits.
+    // Handled in sequence, twenty of these would exceed Discord's deadline.
     bench.deployment.sim.control().inject(Fault::RestDelay { ms: 300 }).unwrap();
     let guilds = bench.deployment.sim.control().guilds(20, SHARDS);
     let asked: Vec<_> = guilds.iter().map(|guild| bench.begin(guild.id, "ping", vec![])).collect();
@@ -249,11 +249,11 @@ async fn many_commands_at_once_are_all_answered_though_rest_is_slow() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_comes_too_late_is_not_answered() {
-    let bench = Bench::start(None).await;
+async fn expired_interaction_is_counted_and_not_answered() {
+    let bench = TestFleet::start(None).await;
     let (mut a, mut b) = bench.two_bots().await;
     bench.until_registered(1).await;
-    // The sessions go to the checkpoints within a second.
+    // The sessions are checkpointed within a second.
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     a.process.kill().await;
     b.process.kill().await;
@@ -262,14 +262,14 @@ async fn what_comes_too_late_is_not_answered() {
     tokio::time::sleep(ANSWERED_WITHIN + Duration::from_millis(200)).await;
 
     let mut next = bench.bot("bot-c").await;
-    let counted = next.process.line("that it was too late", |line| {
+    let counted = next.process.line("the log line of the expired interaction", |line| {
         let line: Value = serde_json::from_str(line).ok()?;
-        (line["message"] == "came too late to be answered").then(|| line["so_far"].as_u64())
+        (line["message"] == "interaction too old to answer").then(|| line["so_far"].as_u64())
     });
     assert_eq!(counted.await, Some(1));
     let outcome = bench.outcome(asked).await;
     assert_eq!(outcome.state, InteractionState::Expired, "{outcome:?}");
-    // What is asked from now on is answered.
+    // New commands are answered.
     bench.coordinator.until_balanced(&[&next]).await;
     let serving = bench.answer(guild, "ping", vec![]).await;
     assert_eq!(serving, format!("Serving {GUILDS} servers across {SHARDS} shards"));
@@ -277,13 +277,13 @@ async fn what_comes_too_late_is_not_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn commands_that_discord_does_not_take_are_registered_later() {
-    let bench = Bench::start(None).await;
-    bench.coordinator.until("it acts", |status| status.acting).await;
+async fn registration_is_retried_until_discord_accepts_it() {
+    let bench = TestFleet::start(None).await;
+    bench.coordinator.until("it is acting", |status| status.acting).await;
     let down = |on| bench.deployment.sim.control().inject(Fault::RestDown { on }).unwrap();
     down(true);
     let mut bot = bench.bot("bot-a").await;
-    bot.process.logged("the commands are not registered", "error").await;
+    bot.process.logged("cannot register commands", "error").await;
     assert!(bench.deployment.sim.control().commands().is_empty());
     down(false);
     bench.until_registered(1).await;

@@ -1,4 +1,4 @@
-//! What other parts of the bot tell and ask its shards: several processes, Redis, a network that is real.
+//! Messages and requests to shards: several processes, Redis, a real network.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use shard_bridge::{BridgeClient, ClientError};
 use tokio::time::Instant;
 use tonic::{Code, Streaming};
 
-use crate::{Bench, GUILDS, PATIENT_LEASE, SHARDS};
+use crate::{GUILDS, PATIENT_LEASE, SHARDS, TestFleet};
 
 type Stream = Streaming<altergolden_proto::v1::SubscribeResponse>;
 
@@ -31,12 +31,12 @@ fn code(error: &ClientError) -> Code {
     }
 }
 
-/// The notes that a bot has logged: shard and data of each.
+/// Returns the notes that a bot has logged: shard and data of each.
 fn notes(worker: &Worker) -> Vec<(String, String)> {
     let output = worker.process.output();
     let notes = output.lines().filter_map(|line| {
         let line: Value = serde_json::from_str(line).ok()?;
-        (line["message"] == "a note for this shard").then(|| {
+        (line["message"] == "note received").then(|| {
             let field = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
             (field("shard.id"), field("data"))
         })
@@ -44,15 +44,15 @@ fn notes(worker: &Worker) -> Vec<(String, String)> {
     notes.collect()
 }
 
-/// Each shard's owner.
-async fn owners(bench: &Bench) -> BTreeMap<u32, String> {
+/// Returns each shard's owner.
+async fn owners(bench: &TestFleet) -> BTreeMap<u32, String> {
     let shards = bench.coordinator.client().await.shards("").await.unwrap();
     shards.into_iter().map(|shard| (shard.shard_id, shard.worker_id)).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_reaches_only_its_shard_from_anywhere() {
-    let bench = Bench::start(None).await;
+async fn message_reaches_only_its_shard_from_any_process() {
+    let bench = TestFleet::start(None).await;
     let (a, b) = bench.two_bots().await;
     let owners = owners(&bench).await;
     let mut clients: Vec<BridgeClient> =
@@ -73,7 +73,7 @@ async fn a_message_reaches_only_its_shard_from_anywhere() {
             let answer = client.send_to_shard(shard, "note", convert::from_json(data.clone())).await.unwrap();
             assert!(answer.delivered && answer.reason.is_empty(), "{answer:?}");
             assert_eq!(&answer.worker_id, owner);
-            // Who is subscribed in that process gets it too.
+            // Subscribers in that process get it too.
             let seen = next(streams.get_mut(owner).unwrap()).await;
             assert_eq!((seen.shard_id, seen.recipient()), (Some(shard), MessageRecipient::Shard));
             assert_eq!(seen.data.map(convert::to_json), Some(data));
@@ -87,7 +87,7 @@ async fn a_message_reaches_only_its_shard_from_anywhere() {
         })
         .await;
     }
-    // What bot code refuses is delivered where somebody is subscribed; else it is not.
+    // A message that bot code rejects counts as delivered only if the process has a subscriber.
     let mut client = bench.coordinator.client().await;
     let answer = client.send_to_shard(0, "what?", convert::from_json(json!(1))).await.unwrap();
     assert!(answer.delivered, "{answer:?}");
@@ -103,15 +103,15 @@ async fn a_message_reaches_only_its_shard_from_anywhere() {
         let unknown = client.send_to_shard(SHARDS, "note", convert::from_json(json!(1))).await.unwrap_err();
         assert_eq!(code(&unknown), Code::NotFound, "{unknown}");
     }
-    // Nothing of all this went over the bus.
+    // None of these messages went over the bus.
     client.broadcast("last", convert::from_json(json!(1))).await.unwrap();
     assert_eq!(next(&mut at_coordinator).await.r#type, "last");
     bench.assert_lawful();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_shard_replies_for_itself() {
-    let bench = Bench::start(None).await;
+async fn every_shard_replies_to_a_request() {
+    let bench = TestFleet::start(None).await;
     let (a, b) = bench.two_bots().await;
     let owners = owners(&bench).await;
     for client in [&mut bench.coordinator.client().await, &mut a.client().await, &mut b.client().await] {
@@ -139,8 +139,8 @@ async fn each_shard_replies_for_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stopped_worker_costs_at_most_the_deadline_and_is_named() {
-    let bench = Bench::start(Some(PATIENT_LEASE)).await;
+async fn stopped_worker_costs_at_most_the_deadline_and_is_named() {
+    let bench = TestFleet::start(Some(PATIENT_LEASE)).await;
     let (mut a, b) = bench.two_bots().await;
     let owners = owners(&bench).await;
     let of_a: BTreeSet<u32> =
@@ -157,7 +157,7 @@ async fn a_stopped_worker_costs_at_most_the_deadline_and_is_named() {
             match &reply.outcome {
                 Some(shard_reply::Outcome::Failure(failure)) => {
                     assert!(of_a.contains(&reply.shard_id), "{reply:?}");
-                    // The connection may be found to be silent before.
+                    // The silent connection may be detected before the deadline.
                     let kinds = [ReplyFailureKind::TooLate, ReplyFailureKind::Unreachable];
                     assert!(kinds.contains(&failure.kind()), "{failure:?}");
                     assert!(failure.reason.contains("worker bot-a"), "{failure:?}");
@@ -172,7 +172,7 @@ async fn a_stopped_worker_costs_at_most_the_deadline_and_is_named() {
         assert!([Code::DeadlineExceeded, Code::Unavailable].contains(&code(&doubt)), "{doubt}");
         assert!(doubt.to_string().contains("worker bot-a") && doubt.to_string().contains("may have arrived"));
     }
-    // It woke after the callers had gone: what waited in its socket is not begun with.
+    // The worker resumes after its callers gave up; requests waiting in its socket are not handled.
     a.process.signal(Signal::CONT);
     let mut client = bench.coordinator.client().await;
     until("it to answer again", async || {
@@ -182,7 +182,7 @@ async fn a_stopped_worker_costs_at_most_the_deadline_and_is_named() {
 
     a.process.kill().await;
     let sent = client.send_to_shard(on_a, "note", convert::from_json(json!("dead"))).await;
-    // Either the worker is gone, or the coordinator has taken its shards from it already.
+    // Either the worker is unreachable, or the coordinator has already taken its shards.
     let gone = sent.unwrap_err();
     assert_eq!(code(&gone), Code::Unavailable, "{gone}");
     assert!(!gone.to_string().contains("may have"), "{gone}");
@@ -192,8 +192,8 @@ async fn a_stopped_worker_costs_at_most_the_deadline_and_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_sent_to_the_manager_arrives_wherever_somebody_listens_also_after_redis_was_away() {
-    let mut bench = Bench::start(None).await;
+async fn manager_messages_reach_all_subscribers_also_after_a_redis_restart() {
+    let mut bench = TestFleet::start(None).await;
     let (a, b) = bench.two_bots().await;
     let mut streams = Vec::new();
     for client in [&mut bench.coordinator.client().await, &mut a.client().await, &mut b.client().await] {
@@ -215,7 +215,7 @@ async fn what_is_sent_to_the_manager_arrives_wherever_somebody_listens_also_afte
     let unknown = from_a.send_to_manager(Some(SHARDS), "ready", convert::from_json(json!(1))).await;
     assert_eq!(code(&unknown.unwrap_err()), Code::NotFound);
     a.client().await.broadcast("to all", convert::from_json(json!(1))).await.unwrap();
-    assert_eq!(next(&mut others).await.r#type, "to all", "it is no broadcast");
+    assert_eq!(next(&mut others).await.r#type, "to all", "not a broadcast");
 
     bench.deployment.redis.kill();
     until("the bus to be away", async || {
@@ -228,7 +228,7 @@ async fn what_is_sent_to_the_manager_arrives_wherever_somebody_listens_also_afte
     let sent = bench.coordinator.client().await.send_to_shard(0, "note", convert::from_json(json!(1))).await;
     assert!(sent.unwrap().delivered);
     bench.deployment.redis.restart().await;
-    // Sent as soon as one process is back: the others are brought what they were not there for.
+    // Sent as soon as one process is back; the others get it when they reconnect.
     until("the bus to be back", async || {
         from_a.send_to_manager(None, "back", convert::from_json(json!(2))).await.ok()
     })
@@ -236,7 +236,7 @@ async fn what_is_sent_to_the_manager_arrives_wherever_somebody_listens_also_afte
     for stream in &mut streams {
         let back = tokio::time::timeout(PATIENCE, async {
             loop {
-                // Redis came back empty: that something may have been missed is told.
+                // Redis came back empty, so the stream also reports possible gaps.
                 let item = stream.message().await.unwrap().unwrap().item;
                 if let Some(subscribe_response::Item::Message(message)) = item {
                     return message;

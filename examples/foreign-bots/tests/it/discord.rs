@@ -1,4 +1,4 @@
-//! A gateway connection to the simulator: real payloads for a test's own relay.
+//! A gateway connection to the simulator, which supplies real payloads for a test's relay.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// GUILDS, GUILD_MESSAGES, MESSAGE_CONTENT.
 const INTENTS: u64 = 1 | 1 << 9 | 1 << 15;
 
-/// One session of all guilds. It sends no heartbeats: the simulator's interval must be longer than the test.
+/// A session with all guilds. It sends no heartbeats, so the simulator's interval must exceed the test.
 pub(crate) struct Gateway {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
 
 impl Gateway {
-    /// Identifies as shard 0 of 1, and reads on until the last guild is there. READY comes back too.
+    /// Identifies as shard 0 of 1 and reads until the last guild. Returns READY too.
     pub(crate) async fn connect(sim: &Sim) -> (Self, Value) {
         let url = format!("{}/?v=10&encoding=json", sim.gateway_url());
         let (socket, _) = timeout(PATIENCE, connect_async(url)).await.unwrap().unwrap();
@@ -37,7 +37,7 @@ impl Gateway {
         (gateway, ready)
     }
 
-    /// The next dispatch of that name.
+    /// Returns the next dispatch with this name.
     pub(crate) async fn dispatched(&mut self, name: &str) -> Value {
         loop {
             let payload = self.payload().await;
@@ -50,7 +50,7 @@ impl Gateway {
     async fn payload(&mut self) -> Value {
         loop {
             let message =
-                timeout(PATIENCE, self.socket.next()).await.expect("something comes").unwrap().unwrap();
+                timeout(PATIENCE, self.socket.next()).await.expect("a payload in time").unwrap().unwrap();
             if let Message::Text(text) = message {
                 return serde_json::from_str(text.as_str()).unwrap();
             }

@@ -1,4 +1,4 @@
-//! The bot in discord.js, with a real Redis and the simulator as its Discord. This test plays the relay: real payloads, in its format.
+//! The bot in discord.js with a real Redis and the simulator. The tests act as the relay, with real payloads in its format.
 
 use std::{collections::BTreeMap, fs, process::Command, time::Duration};
 
@@ -16,10 +16,10 @@ use crate::{
 const STREAM: &str = "MESSAGE_CREATE";
 const GUILDS: u32 = 40;
 
-/// So long that the tests' own gateway connection needs no heartbeats.
+/// Long enough that the tests' gateway connection needs no heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(40);
 
-struct Bench {
+struct TestBot {
     deployment: Deployment,
     relay: Relay,
     gateway: Gateway,
@@ -27,12 +27,12 @@ struct Bench {
     messages: u64,
 }
 
-impl Bench {
+impl TestBot {
     async fn start() -> Self {
         let config = SimConfig {
             events_per_second: 0.0,
             heartbeat_interval: HEARTBEAT,
-            // What is tested here is not how discord.js waits for Discord's limits.
+            // These tests do not cover how discord.js waits for rate limits.
             rest_limit_speed: 100.0,
             ..sim_config(GUILDS)
         };
@@ -62,7 +62,7 @@ impl Bench {
         started(&mut self.command(consumer)).await
     }
 
-    /// Sends `count` messages that mention the bot, all of them in Redis before this returns.
+    /// Sends `count` messages that mention the bot. All are in Redis when this returns.
     async fn mentions(&mut self, count: u64) {
         let guilds = self.deployment.sim.control().guilds(GUILDS as usize, 1);
         for guild in guilds.iter().cycle().take(usize::try_from(count).unwrap()) {
@@ -70,7 +70,7 @@ impl Bench {
             self.deployment.sim.control().inject(message).unwrap();
             let mut payload = loop {
                 let payload = self.gateway.dispatched(STREAM).await;
-                // Its own answers come over the gateway too.
+                // Skips the bot's own answers.
                 if payload["d"]["author"]["bot"] != true {
                     break payload;
                 }
@@ -81,7 +81,7 @@ impl Bench {
         }
     }
 
-    /// How many messages the bot has written.
+    /// Returns the number of messages that the bot has written.
     fn answers(&self) -> u64 {
         self.deployment.sim.control().messages().len() as u64
     }
@@ -90,29 +90,25 @@ impl Bench {
         until("messages to be answered", async || (self.answers() >= count).then_some(())).await;
     }
 
-    /// Every event was handled, and none is left.
+    /// Waits until every event is handled and acknowledged.
     async fn until_all_is_done(&self) {
         until("all to be acknowledged", async || {
-            // While a Redis that lost its data has no group yet, all is left.
+            // A Redis that lost its data has no group yet; all events are pending.
             (self.relay.unread(STREAM).await? + self.relay.pending(STREAM).await == 0).then_some(())
         })
         .await;
-        assert_eq!(
-            self.answers(),
-            self.messages,
-            "each mention is answered once, however often it was handled"
-        );
+        assert_eq!(self.answers(), self.messages, "each mention is answered exactly once");
     }
 }
 
 async fn started(command: &mut Command) -> Process {
     let mut process = Process::start("the bot in discord.js", command);
-    said(&mut process, "listening").await;
+    logged(&mut process, "listening").await;
     process
 }
 
-/// The first line of its log with that message.
-async fn said(process: &mut Process, message: &str) -> Value {
+/// Returns the first log line with this message.
+async fn logged(process: &mut Process, message: &str) -> Value {
     process
         .line(message, |line| {
             serde_json::from_str(line).ok().filter(|line: &Value| line["message"] == message)
@@ -120,7 +116,7 @@ async fn said(process: &mut Process, message: &str) -> Value {
         .await
 }
 
-/// How often which sequence was handled.
+/// Returns how often each sequence was handled.
 fn handled<'a>(processes: impl IntoIterator<Item = &'a Process>) -> BTreeMap<u64, usize> {
     let mut handled = BTreeMap::new();
     for process in processes {
@@ -135,12 +131,12 @@ fn handled<'a>(processes: impl IntoIterator<Item = &'a Process>) -> BTreeMap<u64
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_with_events_in_its_hands_it_loses_none() {
-    let mut bench = Bench::start().await;
+async fn killed_bot_loses_no_started_event() {
+    let mut bench = TestBot::start().await;
     bench.deployment.sim.control().inject(Fault::RestDelay { ms: 100 }).unwrap();
     bench.mentions(60).await;
-    // It finds its own at once. No other consumer is there to wait for.
-    let again = async |bench: &Bench| started(bench.command("bot-a").env("CLAIM_AFTER_MS", "600000")).await;
+    // The bot claims its own entries at once; there is no other consumer.
+    let again = async |bench: &TestBot| started(bench.command("bot-a").env("CLAIM_AFTER_MS", "600000")).await;
 
     let mut bots = Vec::new();
     for kill_at in [15, 60] {
@@ -148,7 +144,7 @@ async fn killed_with_events_in_its_hands_it_loses_none() {
         bench.until_answered(kill_at).await;
         bench.mentions(30).await;
         bot.kill().await;
-        assert!(bench.relay.pending(STREAM).await > 0, "nothing was in its hands");
+        assert!(bench.relay.pending(STREAM).await > 0, "no event was being handled");
         bots.push(bot);
     }
     bots.push(again(&bench).await);
@@ -159,16 +155,16 @@ async fn killed_with_events_in_its_hands_it_loses_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stopped_in_order_it_leaves_and_repeats_nothing() {
-    let mut bench = Bench::start().await;
+async fn graceful_stop_loses_and_repeats_no_event() {
+    let mut bench = TestBot::start().await;
     bench.deployment.sim.control().inject(Fault::RestDelay { ms: 100 }).unwrap();
     bench.mentions(80).await;
     let mut first = bench.bot("bot-a").await;
     bench.until_answered(30).await;
     assert_eq!(first.stop().await, 0);
-    said(&mut first, "stopped").await;
-    assert_eq!(bench.relay.pending(STREAM).await, 0, "it finished what it had begun");
-    assert!(bench.answers() < 80, "it was not stopped in the middle");
+    logged(&mut first, "stopped").await;
+    assert_eq!(bench.relay.pending(STREAM).await, 0, "started events are finished");
+    assert!(bench.answers() < 80, "stopped too late to test anything");
 
     let second = bench.bot("bot-b").await;
     bench.until_all_is_done().await;
@@ -178,15 +174,15 @@ async fn stopped_in_order_it_leaves_and_repeats_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_dead_bot_had_begun_goes_to_another() {
-    let mut bench = Bench::start().await;
+async fn started_events_of_a_dead_bot_go_to_another() {
+    let mut bench = TestBot::start().await;
     bench.deployment.sim.control().inject(Fault::RestDelay { ms: 200 }).unwrap();
     bench.mentions(40).await;
     let mut dead = bench.bot("bot-a").await;
     bench.until_answered(5).await;
     dead.kill().await;
-    let begun = bench.relay.pending(STREAM).await;
-    assert!(begun > 0, "nothing was in its hands");
+    let started_events = bench.relay.pending(STREAM).await;
+    assert!(started_events > 0, "no event was being handled");
 
     let living = started(bench.command("bot-b").env("CLAIM_AFTER_MS", "2000")).await;
     bench.until_all_is_done().await;
@@ -195,21 +191,21 @@ async fn what_a_dead_bot_had_begun_goes_to_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_gets_over_a_redis_that_is_gone_or_stuck() {
-    let mut bench = Bench::start().await;
+async fn bot_recovers_from_a_redis_restart_and_hang() {
+    let mut bench = TestBot::start().await;
     let bot = bench.bot("bot-a").await;
     bench.mentions(5).await;
     bench.until_all_is_done().await;
 
-    // It comes back empty: the group is gone too.
+    // Redis comes back empty, without the group.
     bench.deployment.redis.restart().await;
     bench.relay = Relay::connect(&bench.deployment.redis).await;
     bench.mentions(5).await;
     bench.until_all_is_done().await;
 
-    // It hangs for longer than the bot waits for a sign of life.
+    // Redis hangs for longer than the bot's socket timeout.
     bench.deployment.redis.pause();
-    until("it to notice", async || bot.output().contains("Socket timeout").then_some(())).await;
+    until("the bot to notice", async || bot.output().contains("Socket timeout").then_some(())).await;
     bench.deployment.redis.resume();
     bench.mentions(5).await;
     bench.until_all_is_done().await;
@@ -217,13 +213,13 @@ async fn it_gets_over_a_redis_that_is_gone_or_stuck() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_event_stops_nothing() {
-    let mut bench = Bench::start().await;
+async fn malformed_entries_do_not_stop_the_bot() {
+    let mut bench = TestBot::start().await;
     let odd = rmp_serde::to_vec_named(&json!({ "shardId": "none" })).unwrap();
     bench.relay.entry(STREAM, &[("other", b"no data")]).await;
     bench.relay.entry(STREAM, &[("data", &[0xc1, 0xff])]).await;
     bench.relay.entry(STREAM, &[("data", &odd)]).await;
-    // Its handler fails: there is no author.
+    // The handler fails: there is no author.
     bench.relay.event(0, &json!({ "t": STREAM, "s": 1, "op": 0, "d": {} })).await;
     let gap = json!({ "since_unix_ms": 1, "until_unix_ms": 2, "last_sequence": 3, "reason": "the session was gone" });
     bench.relay.event(7, &json!({ "t": "ALTERGOLDEN_GAP", "s": 4, "op": 0, "d": gap })).await;
@@ -231,17 +227,17 @@ async fn what_is_no_event_stops_nothing() {
     let mut bot = bench.bot("bot-a").await;
     bench.mentions(3).await;
     bench.until_all_is_done().await;
-    assert_eq!(bot.output().matches("an event was not handled well").count(), 4, "{}", bot.output());
-    let told = said(&mut bot, "events were or may have been lost").await;
-    assert_eq!((&told["shard"], &told["reason"]), (&json!(7), &gap["reason"]), "{told}");
+    assert_eq!(bot.output().matches("event handler failed").count(), 4, "{}", bot.output());
+    let line = logged(&mut bot, "events were or may have been lost").await;
+    assert_eq!((&line["shard"], &line["reason"]), (&json!(7), &gap["reason"]), "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_ends_its_process_again_and_again_is_set_aside() {
-    let mut bench = Bench::start().await;
+async fn event_that_keeps_killing_its_process_is_set_aside() {
+    let mut bench = TestBot::start().await;
     bench.mentions(2).await;
     let redis = &bench.deployment.redis;
-    // As it stands after that many deaths of the process that is to start.
+    // The state after this many deaths of the consumer that starts next.
     let _: redis::Value = redis.command(&["XGROUP", "CREATE", STREAM, GROUP, "0"]).await;
     let _: redis::Value =
         redis.command(&["XREADGROUP", "GROUP", GROUP, "bot-a", "STREAMS", STREAM, ">"]).await;
@@ -253,8 +249,8 @@ async fn an_event_that_ends_its_process_again_and_again_is_set_aside() {
     }
 
     let mut bot = bench.bot("bot-a").await;
-    let told = said(&mut bot, "event set aside: every process that handled it died").await;
-    assert_eq!(told["id"], json!(pending[1].0), "{told}");
+    let line = logged(&mut bot, "event set aside: every process that handled it died").await;
+    assert_eq!(line["id"], json!(pending[1].0), "{line}");
     bench.messages = 1;
     bench.until_all_is_done().await;
     let aside = bench.relay.data("MESSAGE_CREATE:set_aside").await;
@@ -262,9 +258,9 @@ async fn an_event_that_ends_its_process_again_and_again_is_set_aside() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ping_is_answered_once_and_in_time_or_not_at_all() {
+async fn ping_is_answered_once_in_time_or_not_at_all() {
     const SHARDS: u32 = 4;
-    let mut bench = Bench::start().await;
+    let mut bench = TestBot::start().await;
     let coordinator = Coordinator::start(&mut bench.deployment.coordinator_command(SHARDS)).await;
     let (a, b) = tokio::join!(
         bench.deployment.worker("worker-a", &coordinator),
@@ -272,7 +268,7 @@ async fn ping_is_answered_once_and_in_time_or_not_at_all() {
     );
     coordinator.until_balanced(&[&a, &b]).await;
     let mut bot = started(bench.command("bot-a").env("COORDINATOR_URL", &coordinator.address)).await;
-    said(&mut bot, "commands registered").await;
+    logged(&mut bot, "commands registered").await;
     let commands = bench.deployment.sim.control().commands();
     assert_eq!(commands.iter().map(|command| command.name.as_str()).collect::<Vec<_>>(), ["ping"]);
 
@@ -296,22 +292,22 @@ async fn ping_is_answered_once_and_in_time_or_not_at_all() {
     assert_eq!(answered.state, InteractionState::Answered, "{answered:?}");
     assert_eq!(answered.content.as_deref(), Some("Serving 40 servers across 4 shards"), "{answered:?}");
 
-    // It comes again, as after a crash. Discord refuses the second answer, and nothing comes of it.
+    // The event is delivered again, as after a crash. Discord rejects the second answer.
     bench.relay.event(0, &payload).await;
-    said(&mut bot, "was answered before").await;
+    logged(&mut bot, "interaction already answered").await;
     let broken: Vec<String> =
         control.violations().items.iter().map(|one| format!("{:?}", one.kind)).collect();
     assert_eq!(broken, ["InteractionAnsweredTwice"]);
     control.forget_violations();
 
-    // One that is too old to answer.
+    // An expired interaction.
     let late = ping();
     let payload = bench.gateway.dispatched("INTERACTION_CREATE").await;
     assert_eq!(outcome(late).await.state, InteractionState::Expired);
     bench.relay.event(0, &payload).await;
-    said(&mut bot, "came too late to be answered").await;
+    logged(&mut bot, "interaction too old to answer").await;
 
-    // A worker that does not answer costs a second and a half, not the answer.
+    // A worker that does not answer costs 1.5 s; the bot still answers.
     b.process.signal(Signal::STOP);
     let id = ping();
     let payload = bench.gateway.dispatched("INTERACTION_CREATE").await;
@@ -323,7 +319,7 @@ async fn ping_is_answered_once_and_in_time_or_not_at_all() {
         "{partial:?}"
     );
 
-    // READY of a shard: its presence goes out as a command.
+    // READY of a shard makes the bot publish its presence as a command.
     let ready = bench.ready.clone();
     bench.relay.event(3, &ready).await;
     let sent = until("a command", async || bench.relay.data("gateway_send").await.pop()).await;
@@ -336,15 +332,12 @@ async fn ping_is_answered_once_and_in_time_or_not_at_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_smallest_one_is_the_one_of_the_documentation_and_works() {
+async fn documented_smallest_bot_works() {
     let source = fs::read_to_string(example("discordjs-bot/smallest.mjs")).unwrap();
     let page = fs::read_to_string(example("../docs/bots.md")).unwrap();
-    assert!(
-        page.contains(&source),
-        "docs/bots.md shows another bot than examples/discordjs-bot/smallest.mjs"
-    );
+    assert!(page.contains(&source), "docs/bots.md differs from examples/discordjs-bot/smallest.mjs");
 
-    let mut bench = Bench::start().await;
+    let mut bench = TestBot::start().await;
     let coordinator = bench.deployment.coordinator(2).await;
     let worker = bench.deployment.worker("worker-a", &coordinator).await;
     coordinator.until_balanced(&[&worker]).await;
@@ -372,32 +365,32 @@ async fn the_smallest_one_is_the_one_of_the_documentation_and_works() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_discord_refuses_ends_it() {
-    let bench = Bench::start().await;
+async fn rejected_token_ends_the_bot() {
+    let bench = TestBot::start().await;
     bench.deployment.sim.control().inject(Fault::RejectToken { on: true }).unwrap();
     let mut bot = Process::start("the bot in discord.js", &mut bench.command("bot-a"));
     assert_eq!(bot.ended().await.code(), Some(78));
-    assert_eq!(bot.output(), "discordjs-bot: DISCORD_TOKEN: Discord refuses it");
+    assert_eq!(bot.output(), "discordjs-bot: DISCORD_TOKEN: Discord rejected the token");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn brokers_alone_loses_what_the_documentation_says() {
+async fn brokers_alone_loses_events_as_documented() {
     let redis = RedisServer::start().await;
     let mut judge = Process::start("brokers", node("foreign-bots/node/brokers.mjs").arg(redis.url()));
     assert!(judge.ended().await.success(), "{}", judge.output());
 }
 
 #[tokio::test]
-async fn a_wrong_setting_is_one_line() {
+async fn invalid_setting_is_one_line() {
     for (name, value, line) in [
         (
             "REDIS_URL",
             "127.0.0.1:6379",
-            "discordjs-bot: REDIS_URL: it takes a URL like redis://127.0.0.1:6379",
+            "discordjs-bot: REDIS_URL: must be a URL such as redis://127.0.0.1:6379",
         ),
-        ("IN_FLIGHT", "many", "discordjs-bot: IN_FLIGHT: it takes a whole number from 10 up, not many"),
-        ("LOG_LEVEL", "loud", "discordjs-bot: LOG_LEVEL: it takes debug, info, warn, error, not loud"),
-        ("DISCORD_TOKEN", "", "discordjs-bot: DISCORD_TOKEN: needs the bot token"),
+        ("IN_FLIGHT", "many", "discordjs-bot: IN_FLIGHT: must be a whole number of at least 10, not many"),
+        ("LOG_LEVEL", "loud", "discordjs-bot: LOG_LEVEL: must be one of debug, info, warn, error, not loud"),
+        ("DISCORD_TOKEN", "", "discordjs-bot: DISCORD_TOKEN: set it to the bot token"),
     ] {
         let mut command = node("discordjs-bot/dist/main.js");
         let mut bot = Process::start("the bot", command.env("DISCORD_TOKEN", "any").env(name, value));

@@ -1,5 +1,5 @@
-//! Bots in other languages, as real processes with what they need: Redis, discord-sim, a coordinator, workers. They are red where
-//! they can't run, and so is code that tsc does not take.
+//! Bots in other languages as real processes, with Redis, discord-sim, a coordinator and workers. The tests fail if the programs cannot
+//! run or tsc rejects their code.
 
 #![allow(clippy::unwrap_used, reason = "a test panics on what it did not expect")]
 

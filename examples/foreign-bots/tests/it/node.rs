@@ -1,4 +1,4 @@
-//! Programs of node: installed as locked, and built from what the sources are now.
+//! Node programs: dependencies as locked, built from the current sources.
 
 use std::{
     fs,
@@ -10,21 +10,21 @@ use std::{
 use fleet_fixture::Process;
 use serde_json::Value;
 
-/// A file of the examples.
+/// Returns the path of a file of the examples.
 pub(crate) fn example(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join(path)
 }
 
-/// What is asked for must be what was installed.
+/// Asserts that the installed packages match the lock file.
 pub(crate) fn installed(wanted: &str, present: &str) {
     let read = |path: &str| fs::read(example(path)).ok();
     assert!(
         read(present).is_some_and(|present| Some(present) == read(wanted)),
-        "what the examples need is not installed as examples/{wanted} says: run examples/install"
+        "the installed packages do not match examples/{wanted}: run examples/install"
     );
 }
 
-/// A program of the examples, which are built before the first one.
+/// Returns the command of a program of the examples. The first call builds them.
 pub(crate) fn node(script: &str) -> Command {
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(|| {
@@ -35,7 +35,7 @@ pub(crate) fn node(script: &str) -> Command {
             .current_dir(example(""))
             .output()
             .unwrap_or_else(|error| panic!("node does not start ({error}): .ci/test installs it"));
-        assert!(tsc.status.success(), "tsc is not satisfied:\n{}", String::from_utf8_lossy(&tsc.stdout));
+        assert!(tsc.status.success(), "tsc failed:\n{}", String::from_utf8_lossy(&tsc.stdout));
     });
     let mut command = Command::new("node");
     command.arg("--enable-source-maps").arg(example(script));
@@ -50,12 +50,12 @@ pub(crate) fn node(script: &str) -> Command {
     command
 }
 
-/// One call of the TypeScript client that runs on.
+/// Starts a call of the TypeScript client that keeps running.
 pub(crate) fn asking(url: &str, words: &[&str]) -> Process {
     Process::start("the TypeScript client", node("foreign-bots/node/ask.mjs").arg(url).args(words))
 }
 
-/// One call of the TypeScript client, and how it ended.
+/// Makes a call of the TypeScript client and returns its result.
 pub(crate) async fn ask(url: &str, words: &[&str]) -> Value {
     let mut process = asking(url, words);
     let said = process.line("an answer", |line| serde_json::from_str(line).ok()).await;

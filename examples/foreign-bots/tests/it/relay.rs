@@ -1,4 +1,4 @@
-//! What the workers' relay writes to Redis, byte for byte, and what a bot in discord.js makes of it.
+//! Writes entries to Redis in the format of the workers' relay, and reads what a bot in discord.js did with them.
 
 use redis::{
     aio::MultiplexedConnection,
@@ -21,7 +21,7 @@ impl Relay {
         Self { redis: redis_fixture::connect(server.url()).await.unwrap() }
     }
 
-    /// One dispatch event. `data` is what brokers reads; the fields beside it are the relay's own.
+    /// Writes a dispatch event. The brokers library reads `data`; the other fields are the relay's.
     pub(crate) async fn event(&self, shard: u32, payload: &Value) {
         let data = rmp_serde::to_vec_named(&json!({ "shardId": shard, "payload": payload })).unwrap();
         let shard = shard.to_string();
@@ -38,7 +38,7 @@ impl Relay {
         self.entry(payload["t"].as_str().unwrap(), &fields).await;
     }
 
-    /// Any entry.
+    /// Writes any entry.
     pub(crate) async fn entry(&self, stream: &str, fields: &[(&str, &[u8])]) {
         let mut command = redis::cmd("XADD");
         command.arg(stream).arg("*");
@@ -48,7 +48,7 @@ impl Relay {
         let _: String = command.query_async(&mut self.redis.clone()).await.unwrap();
     }
 
-    /// How many entries of a stream were begun with and are not acknowledged.
+    /// Returns the number of delivered but unacknowledged entries of a stream.
     pub(crate) async fn pending(&self, stream: &str) -> usize {
         let mut command = redis::cmd("XPENDING");
         let reply: StreamPendingReply =
@@ -59,14 +59,14 @@ impl Relay {
         }
     }
 
-    /// How many entries of a stream the bots have not been given yet; none when they have no group there.
+    /// Returns the number of undelivered entries of a stream; `None` without a group.
     pub(crate) async fn unread(&self, stream: &str) -> Option<usize> {
         let reply: StreamInfoGroupsReply =
             redis::cmd("XINFO").arg("GROUPS").arg(stream).query_async(&mut self.redis.clone()).await.unwrap();
         reply.groups.iter().find(|group| group.name == GROUP)?.lag
     }
 
-    /// What the entries of a stream hold in `data`.
+    /// Returns the `data` of a stream's entries.
     pub(crate) async fn data(&self, stream: &str) -> Vec<Value> {
         let reply: StreamRangeReply = redis::cmd("XRANGE")
             .arg(stream)

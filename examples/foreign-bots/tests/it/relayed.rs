@@ -1,4 +1,4 @@
-//! Bots in other languages behind the workers' own relay: nothing stands in for it here.
+//! Bots in other languages behind the workers' real relay.
 
 use std::{collections::BTreeSet, process::Command};
 
@@ -91,7 +91,7 @@ impl Fleet {
         until("messages to be written", async || (self.dispatched() >= messages).then_some(())).await;
     }
 
-    /// Somebody types /ping; what is answered.
+    /// A person uses /ping. Returns the answer.
     async fn ping(&self, guild: Option<Snowflake>) -> String {
         let control = self.deployment.sim.control();
         let asked =
@@ -118,7 +118,7 @@ impl Fleet {
     }
 }
 
-/// The ids of the messages that were handled.
+/// Returns the ids of the handled messages.
 fn handled<'a>(bots: impl IntoIterator<Item = &'a Process>) -> BTreeSet<String> {
     let lines = bots.into_iter().map(Process::output).collect::<Vec<_>>().join("\n");
     let handled = lines.lines().filter_map(|line| {
@@ -130,7 +130,7 @@ fn handled<'a>(bots: impl IntoIterator<Item = &'a Process>) -> BTreeSet<String> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_message_is_lost_though_bot_and_worker_are_killed_under_load() {
+async fn killing_bot_and_worker_under_load_loses_no_message() {
     let mut fleet = Fleet::start().await;
     fleet.rate(200.0);
     let mut bots = Vec::new();
@@ -167,12 +167,12 @@ async fn no_message_is_lost_though_bot_and_worker_are_killed_under_load() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_bot_in_discord_js_answers_ping_on_every_shard() {
+async fn discordjs_bot_answers_ping_on_every_shard() {
     let fleet = Fleet::start().await;
     let mut bot = Process::start("the bot in discord.js", &mut fleet.bot());
     bot.line("commands registered", |line| line.contains("commands registered").then_some(())).await;
     fleet.ping_every_shard().await;
-    // What it publishes for the gateway goes out on the shard that it is for.
+    // A gateway command that the bot publishes is sent on its shard.
     until("every shard to have its presence", async || {
         let sessions = fleet.deployment.sim.control().ledger().sessions;
         let state = |shard: u32| format!("/ping · shard {shard}");
@@ -187,7 +187,7 @@ async fn the_bot_in_discord_js_answers_ping_on_every_shard() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_bot_in_python_answers_ping_on_every_shard() {
+async fn python_bot_answers_ping_on_every_shard() {
     let fleet = Fleet::start().await;
     let folder = tempfile::tempdir().unwrap();
     let mut bot = Process::start("the bot in Python", &mut fleet.python("ping.py", &folder));
@@ -197,7 +197,7 @@ async fn the_bot_in_python_answers_ping_on_every_shard() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_smallest_in_python_prints_events() {
+async fn smallest_python_client_prints_events() {
     let fleet = Fleet::start().await;
     let folder = tempfile::tempdir().unwrap();
     let mut smallest =
@@ -212,7 +212,7 @@ async fn the_smallest_in_python_prints_events() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_in_python_go_on_where_they_stopped() {
+async fn python_events_continue_at_the_cursor() {
     let fleet = Fleet::start().await;
     let folder = tempfile::tempdir().unwrap();
     let events =

@@ -1,4 +1,4 @@
-//! The TypeScript client against a whole fleet.
+//! The TypeScript client against a fleet.
 
 use discord_sim::Snowflake;
 use fleet_fixture::{Coordinator, Deployment, Process, Signal, Worker, humantime, sim_config};
@@ -46,7 +46,7 @@ impl Fleet {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn its_answers_are_what_discord_has() {
+async fn answers_match_discord() {
     let fleet = fleet().await;
     let url = &fleet.coordinator.address;
     let truth = fleet.deployment.sim.control().stats(SHARDS).total;
@@ -93,7 +93,7 @@ async fn its_answers_are_what_discord_has() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_is_not_whole_says_so_in_time_and_errors_are_typed() {
+async fn incomplete_answers_say_so_in_time_and_errors_are_typed() {
     let mut fleet = fleet().await;
     let url = fleet.coordinator.address.clone();
     let status = fleet.coordinator.until("all of it", fleet_fixture::all_ready).await;
@@ -105,27 +105,27 @@ async fn an_answer_that_is_not_whole_says_so_in_time_and_errors_are_typed() {
         .collect();
 
     fleet.b.process.signal(Signal::STOP);
-    let said = ask(&url, &["getAggregateStats", r#"{"deadlineMs":800}"#]).await;
+    let answer = ask(&url, &["getAggregateStats", r#"{"deadlineMs":800}"#]).await;
     fleet.b.process.signal(Signal::CONT);
-    let stats = &said["answer"];
-    assert_eq!(stats["complete"], json!(false), "{said}");
-    assert_eq!(stats["missingShards"], json!(of_b), "{said}");
-    assert!(stats["totalGuilds"].as_u64().unwrap() < u64::from(GUILDS), "{said}");
-    assert!(said["took_ms"].as_u64().unwrap() < 1_500, "{said}");
+    let stats = &answer["answer"];
+    assert_eq!(stats["complete"], json!(false), "{answer}");
+    assert_eq!(stats["missingShards"], json!(of_b), "{answer}");
+    assert!(stats["totalGuilds"].as_u64().unwrap() < u64::from(GUILDS), "{answer}");
+    assert!(answer["took_ms"].as_u64().unwrap() < 1_500, "{answer}");
 
-    let failed = |said: &Value| {
-        let error = said["error"].clone();
-        assert!(error.is_object(), "{said}");
+    let failed = |answer: &Value| {
+        let error = answer["error"].clone();
+        assert!(error.is_object(), "{answer}");
         error
     };
     let zero = failed(&ask(&url, &["findGuild", "\"0\""]).await);
     assert_eq!((&zero["code"], &zero["passing"]), (&json!("INVALID_ARGUMENT"), &json!(false)), "{zero}");
     assert_eq!(zero["typed"], json!(true), "{zero}");
-    // Rounded already before the client gets it, so it takes none.
+    // A number is already rounded, so the client rejects it.
     let rounded = failed(&ask(&url, &["findGuild", "241494935408313594"]).await);
     assert_eq!(rounded["name"], "TypeError", "{rounded}");
 
-    // No server answers: stopped first, then gone.
+    // No server answers: first stopped, then dead.
     fleet.coordinator.process.signal(Signal::STOP);
     let late = ask(&url, &["getAggregateStats", r#"{"deadlineMs":500}"#]).await;
     fleet.coordinator.process.signal(Signal::CONT);
@@ -137,17 +137,17 @@ async fn an_answer_that_is_not_whole_says_so_in_time_and_errors_are_typed() {
     fleet.coordinator.process.kill().await;
     let gone = failed(&ask(&url, &["getAggregateStats"]).await);
     assert_eq!((&gone["code"], &gone["passing"]), (&json!("UNAVAILABLE"), &json!(true)), "{gone}");
-    // Any worker answers too, also now.
+    // Workers still answer.
     let stats = &ask(&fleet.a.address, &["getAggregateStats"]).await["answer"];
     assert_eq!(stats["totalGuilds"], json!(GUILDS), "{stats}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_subscription_outlives_its_server_and_tells_what_it_missed() {
+async fn subscription_survives_its_server_and_reports_missed_messages() {
     let mut fleet = fleet().await;
     let url = fleet.coordinator.address.clone();
     let mut subscriber = asking(&url, &["subscribe", r#"{"types":["cacheInvalidate"]}"#]);
-    until_said(&mut subscriber, "it subscribed", |item| item["kind"] == "subscribed").await;
+    until_printed(&mut subscriber, "it subscribed", |item| item["kind"] == "subscribed").await;
 
     let data = json!({ "key": "settings:*", "deep": [1, 2.5, null, { "yes": true }], "empty": {} });
     ask(&url, &["broadcast", "\"other\"", "1"]).await;
@@ -155,28 +155,29 @@ async fn a_subscription_outlives_its_server_and_tells_what_it_missed() {
         &ask(&fleet.b.address, &["broadcast", "\"cacheInvalidate\"", &data.to_string()]).await["answer"];
     assert_eq!((&sent["complete"], &sent["workersExpected"]), (&json!(true), &json!(2)), "{sent}");
     assert_eq!((&sent["workersAcknowledged"], &sent["missingWorkers"]), (&json!(2), &json!([])), "{sent}");
-    let got = until_said(&mut subscriber, "the message", |item| item["kind"] == "message").await;
+    let got = until_printed(&mut subscriber, "the message", |item| item["kind"] == "message").await;
     assert_eq!((&got["type"], &got["data"]), (&json!("cacheInvalidate"), &data), "{got}");
     assert_eq!((&got["messageId"], &got["recipient"]), (&sent["messageId"], &json!("all")), "{got}");
 
     // Integers beyond a number's precision are bigints; a number that is already rounded is rejected.
     ask(&url, &["broadcast", "\"cacheInvalidate\"", "800356270543470593n"]).await;
-    let got = until_said(&mut subscriber, "the bigint", |item| item["data"] == "800356270543470593n").await;
+    let got =
+        until_printed(&mut subscriber, "the bigint", |item| item["data"] == "800356270543470593n").await;
     assert_eq!(got["json"], "800356270543470593", "{got}");
     let rounded = ask(&url, &["broadcast", "\"cacheInvalidate\"", "800356270543470593"]).await;
     assert_eq!(rounded["error"]["name"], "TypeError", "{rounded}");
 
     fleet.coordinator.process.kill().await;
-    until_said(&mut subscriber, "that the server is away", |item| item["kind"] == "away").await;
+    until_printed(&mut subscriber, "that the server is away", |item| item["kind"] == "away").await;
     let mut command = fleet.deployment.coordinator_command(SHARDS);
     command.env("COORDINATOR_LISTEN", url.strip_prefix("http://").unwrap());
     fleet.coordinator = Coordinator::start(&mut command).await;
-    until_said(&mut subscriber, "that it missed some", |item| item["kind"] == "missed").await;
+    until_printed(&mut subscriber, "that it missed some", |item| item["kind"] == "missed").await;
     ask(&fleet.a.address, &["broadcast", "\"cacheInvalidate\"", "\"again\""]).await;
-    until_said(&mut subscriber, "the next message", |item| item["data"] == "again").await;
+    until_printed(&mut subscriber, "the next message", |item| item["data"] == "again").await;
     fleet.deployment.assert_lawful();
 }
 
-async fn until_said(process: &mut Process, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+async fn until_printed(process: &mut Process, what: &str, is: impl Fn(&Value) -> bool) -> Value {
     process.line(what, |line| serde_json::from_str(line).ok().filter(&is)).await
 }

@@ -63,14 +63,14 @@ async fn claimed(store: Arc<dyn CheckpointStore>, needs: &Needs, keep: Keep) -> 
 }
 
 #[tokio::test]
-async fn a_first_start_has_lost_nothing() {
+async fn first_start_has_lost_nothing() {
     let store = testing::memory();
     let beginning = claimed(store.clone(), &needs(), Keep::Full).await;
-    assert!(matches!(beginning, Beginning::Anew(Anew { lost: None, .. })), "{beginning:?}");
+    assert!(matches!(beginning, Beginning::Fresh(FreshStart { lost: None, .. })), "{beginning:?}");
     // The next owner knows that there was one before.
     let next =
         testing::checkpoints(store, Keep::Full).claim(SHARD, Epoch(EPOCH.0 + 1), &needs(), || false).await;
-    assert!(matches!(next.unwrap(), Beginning::Anew(Anew { lost: Some(_), .. })));
+    assert!(matches!(next.unwrap(), Beginning::Fresh(FreshStart { lost: Some(_), .. })));
 }
 
 #[tokio::test]
@@ -79,7 +79,9 @@ async fn missing_checkpoint_of_a_shard_that_ran_is_a_gap() {
         // An empty store, which never had a checkpoint or has lost it.
         let needs = Needs { ran_before: true, ..needs() };
         match claimed(testing::memory(), &needs, keep).await {
-            Beginning::Anew(Anew { lost: Some(lost), .. }) => assert_eq!(lost.last_sequence, 0, "{keep:?}"),
+            Beginning::Fresh(FreshStart { lost: Some(lost), .. }) => {
+                assert_eq!(lost.last_sequence, 0, "{keep:?}");
+            }
             other => panic!("{keep:?}: {other:?}"),
         }
     }
@@ -92,20 +94,20 @@ async fn repeated_claim_reports_the_gap_too() {
     // The first answer was lost.
     store.claim(SHARD, EPOCH).await.unwrap();
     let beginning = claimed(store, &needs(), Keep::Full).await;
-    assert!(matches!(beginning, Beginning::Anew(Anew { lost: Some(_), .. })), "{beginning:?}");
+    assert!(matches!(beginning, Beginning::Fresh(FreshStart { lost: Some(_), .. })), "{beginning:?}");
 }
 
 #[tokio::test]
-async fn a_session_that_fits_is_resumed() {
+async fn fitting_session_is_resumed() {
     let store = left(encode_head(&head(), FORMAT_MAX).unwrap(), Vec::new()).await;
     match claimed(store, &needs(), Keep::Full).await {
-        Beginning::From { head: found, records, .. } => assert_eq!((*found, records), (head(), 0)),
-        other @ Beginning::Anew(_) => panic!("{other:?}"),
+        Beginning::Resume { head: found, records, .. } => assert_eq!((*found, records), (head(), 0)),
+        other @ Beginning::Fresh(_) => panic!("{other:?}"),
     }
 }
 
 #[tokio::test]
-async fn a_session_that_does_not_fit_is_a_gap_with_a_reason() {
+async fn unfit_session_is_a_gap_with_a_reason() {
     let bytes = encode_head(&head(), FORMAT_MAX).unwrap();
     for (needs, says) in [
         (Needs { shard: ShardNumber(SHARD.0 + 1), ..needs() }, "of shard"),
@@ -116,7 +118,7 @@ async fn a_session_that_does_not_fit_is_a_gap_with_a_reason() {
     ] {
         let store = left(bytes.clone(), Vec::new()).await;
         match claimed(store, &needs, Keep::Full).await {
-            Beginning::Anew(Anew { lost: Some(lost), presence, .. }) => {
+            Beginning::Fresh(FreshStart { lost: Some(lost), presence, .. }) => {
                 assert_eq!(presence.as_deref(), Some("p"), "it outlives the session");
                 assert!(lost.reason.contains(says), "{lost:?}");
                 assert_eq!((lost.last_sequence, lost.since_unix_ms), (40, 77));
@@ -127,7 +129,7 @@ async fn a_session_that_does_not_fit_is_a_gap_with_a_reason() {
 }
 
 #[tokio::test]
-async fn a_head_that_can_t_be_read_is_refused_with_a_reason() {
+async fn unreadable_head_is_refused_with_a_reason() {
     let good = encode_head(&head(), FORMAT_MAX).unwrap();
     let truncated = good.slice(..good.len() - 1);
     let mut newer = good.to_vec();
@@ -139,7 +141,7 @@ async fn a_head_that_can_t_be_read_is_refused_with_a_reason() {
         (Bytes::from(newer), ""),
     ] {
         match claimed(left(bytes, Vec::new()).await, &needs(), Keep::Full).await {
-            Beginning::Anew(Anew { lost: Some(lost), .. }) => {
+            Beginning::Fresh(FreshStart { lost: Some(lost), .. }) => {
                 assert!(lost.reason.contains(says), "{lost:?}");
             }
             other => panic!("{other:?}"),
@@ -148,7 +150,7 @@ async fn a_head_that_can_t_be_read_is_refused_with_a_reason() {
 }
 
 #[tokio::test]
-async fn a_higher_epoch_keeps_us_out() {
+async fn claim_under_a_lower_epoch_is_refused() {
     let store = testing::memory();
     store.claim(SHARD, Epoch(EPOCH.0 + 5)).await.unwrap();
     let outranked = testing::checkpoints(store, Keep::Full).claim(SHARD, EPOCH, &needs(), || false).await;
@@ -156,13 +158,13 @@ async fn a_higher_epoch_keeps_us_out() {
 }
 
 #[tokio::test]
-async fn one_broken_record_is_an_error_that_names_it() {
+async fn broken_record_is_named_in_the_error() {
     let good = encode_record(&Record::Roles(Bytes::from_static(b"[]")), FORMAT_MAX).unwrap();
     let records =
         vec![(RecordKey::Roles(5), good.clone()), (RecordKey::Roles(6), good.slice(..good.len() - 2))];
     let store = left(encode_head(&head(), FORMAT_MAX).unwrap(), records).await;
     let checkpoints = testing::checkpoints(store, Keep::Full);
-    let Ok(Beginning::From { head, serial, records, .. }) =
+    let Ok(Beginning::Resume { head, serial, records, .. }) =
         checkpoints.claim(SHARD, EPOCH, &needs(), || false).await
     else {
         panic!("not resumed")
@@ -175,7 +177,7 @@ async fn one_broken_record_is_an_error_that_names_it() {
 }
 
 #[tokio::test]
-async fn pending_events_come_in_order_and_none_beyond_read() {
+async fn pending_events_come_in_order_up_to_the_watermark() {
     let pending = |session, sequence| {
         let event = PendingEvent {
             session,
@@ -191,7 +193,7 @@ async fn pending_events_come_in_order_and_none_beyond_read() {
     let records = vec![pending(9, 40), pending(9, 2), pending(8, 900), pending(9, 41)];
     let store = left(encode_head(&head(), FORMAT_MAX).unwrap(), records).await;
     let checkpoints = testing::checkpoints(store, Keep::Full);
-    let Ok(Beginning::From { head, serial, records, .. }) =
+    let Ok(Beginning::Resume { head, serial, records, .. }) =
         checkpoints.claim(SHARD, EPOCH, &needs(), || false).await
     else {
         panic!("not resumed")

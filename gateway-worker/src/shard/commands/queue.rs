@@ -1,6 +1,6 @@
-//! The commands of one shard that wait to go out, and whose turn it is. Pure: time comes in as an argument.
+//! The waiting commands of one shard, and which goes next. Pure: time is an argument.
 //!
-//! A guild's flood of requests for members must hold up nobody else: they go out in turns by guild, they leave a part of Discord's
+//! A guild's flood of requests for members must not hold up other guilds: they go out in turns by guild, they leave a part of Discord's
 //! sends to voice and presence, and when there is no room for another, it is taken from the guild that has most.
 
 use std::{
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 const WAITING: usize = 1_000;
 /// Sends that requests for members leave to voice and presence, of those that Discord allows in a minute.
 const KEPT_FROM_MEMBERS: u8 = 30;
-/// While voice states and requests for members both wait, one of the latter goes out after so many others.
+/// While both wait, one request for members goes out after this many voice states.
 const VOICE_IN_A_ROW: u32 = 3;
 /// Discord ignores a sixth presence within 20 s
 /// ([Update Presence](https://discord.com/developers/docs/events/gateway-events#update-presence)). A second more, as the way to Discord
@@ -24,7 +24,7 @@ const PRESENCES_IN: Duration = Duration::from_secs(21);
 
 /// What kind of command it is, and whose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum CommandClass {
     Presence,
     Voice(u64),
     Members(u64),
@@ -41,7 +41,7 @@ pub(super) enum Displaced<T> {
 
 /// When something can go out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
+pub(crate) enum NextSend {
     /// Now.
     Now,
     /// Not before then.
@@ -53,7 +53,7 @@ pub(crate) enum Next {
 }
 
 #[derive(Debug)]
-struct Waiting<T> {
+struct QueueEntry<T> {
     ticket: u64,
     item: T,
 }
@@ -62,10 +62,10 @@ struct Waiting<T> {
 #[derive(Debug)]
 pub(super) struct Queue<T> {
     next_ticket: u64,
-    presence: Option<Waiting<T>>,
+    presence: Option<QueueEntry<T>>,
     /// The first is next.
-    voice: VecDeque<(u64, Waiting<T>)>,
-    members: HashMap<u64, VecDeque<Waiting<T>>>,
+    voice: VecDeque<(u64, QueueEntry<T>)>,
+    members: HashMap<u64, VecDeque<QueueEntry<T>>>,
     /// The guilds in `members`, each once; the first is next.
     turns: VecDeque<u64>,
     members_waiting: usize,
@@ -102,19 +102,21 @@ impl<T> Queue<T> {
     }
 
     /// Takes a command in: its ticket, and what gave way to it. Gives the command back when there is no room.
-    pub(super) fn push(&mut self, turn: Turn, item: T) -> Result<(u64, Option<Displaced<T>>), T> {
+    pub(super) fn push(&mut self, class: CommandClass, item: T) -> Result<(u64, Option<Displaced<T>>), T> {
         let ticket = self.next_ticket;
-        let waiting = Waiting { ticket, item };
-        let displaced = match turn {
-            Turn::Presence => self.presence.replace(waiting).map(|older| Displaced::Older(older.item)),
-            Turn::Voice(guild) => self.push_voice(guild, waiting)?.map(Displaced::Older),
-            Turn::Members(guild) => self.push_members(guild, waiting)?.map(Displaced::Last),
+        let waiting = QueueEntry { ticket, item };
+        let displaced = match class {
+            CommandClass::Presence => {
+                self.presence.replace(waiting).map(|older| Displaced::Older(older.item))
+            }
+            CommandClass::Voice(guild) => self.push_voice(guild, waiting)?.map(Displaced::Older),
+            CommandClass::Members(guild) => self.push_members(guild, waiting)?.map(Displaced::Last),
         };
         self.next_ticket += 1;
         Ok((ticket, displaced))
     }
 
-    fn push_voice(&mut self, guild: u64, waiting: Waiting<T>) -> Result<Option<T>, T> {
+    fn push_voice(&mut self, guild: u64, waiting: QueueEntry<T>) -> Result<Option<T>, T> {
         if let Some((_, older)) = self.voice.iter_mut().find(|(other, _)| *other == guild) {
             // It keeps its guild's turn.
             return Ok(Some(std::mem::replace(older, waiting).item));
@@ -126,7 +128,7 @@ impl<T> Queue<T> {
         Ok(None)
     }
 
-    fn push_members(&mut self, guild: u64, waiting: Waiting<T>) -> Result<Option<T>, T> {
+    fn push_members(&mut self, guild: u64, waiting: QueueEntry<T>) -> Result<Option<T>, T> {
         let mut displaced = None;
         if self.members_waiting >= WAITING {
             let own = self.members.get(&guild).map_or(0, VecDeque::len);
@@ -145,24 +147,24 @@ impl<T> Queue<T> {
         Ok(displaced)
     }
 
-    /// When something can go out, with so many sends free.
-    pub(super) fn next(&self, now: Instant, free: u8) -> Next {
+    /// Returns when something can go out, with `free` sends.
+    pub(super) fn next(&self, now: Instant, free: u8) -> NextSend {
         if self.len() == 0 {
-            return Next::Nothing;
+            return NextSend::Nothing;
         }
         let members = self.members_waiting > 0 && free > KEPT_FROM_MEMBERS;
         let presence_at = self.presence.as_ref().map(|_| self.presence_from(now));
         if free > 0 && (!self.voice.is_empty() || members || presence_at.is_some_and(|at| at <= now)) {
-            return Next::Now;
+            return NextSend::Now;
         }
         match presence_at {
-            Some(at) if at > now && self.members_waiting == 0 => Next::At(at),
-            _ => Next::WhenFree,
+            Some(at) if at > now && self.members_waiting == 0 => NextSend::At(at),
+            _ => NextSend::WhenFree,
         }
     }
 
-    /// Takes out whoever's turn it is, with so many sends free.
-    pub(super) fn take(&mut self, now: Instant, free: u8) -> Option<(Turn, T)> {
+    /// Takes out the next command, with `free` sends.
+    pub(super) fn take(&mut self, now: Instant, free: u8) -> Option<(CommandClass, T)> {
         if free == 0 {
             return None;
         }
@@ -172,7 +174,7 @@ impl<T> Queue<T> {
                 self.presences.pop_front();
             }
             self.presences.push_back(now);
-            return Some((Turn::Presence, waiting.item));
+            return Some((CommandClass::Presence, waiting.item));
         }
         let voice_waits = !self.voice.is_empty();
         let members_may = self.members_waiting > 0 && free > KEPT_FROM_MEMBERS;
@@ -182,10 +184,10 @@ impl<T> Queue<T> {
         }
         let (guild, waiting) = self.voice.pop_front()?;
         self.voice_in_a_row = self.voice_in_a_row.saturating_add(1);
-        Some((Turn::Voice(guild), waiting.item))
+        Some((CommandClass::Voice(guild), waiting.item))
     }
 
-    fn take_members(&mut self) -> Option<(Turn, T)> {
+    fn take_members(&mut self) -> Option<(CommandClass, T)> {
         let guild = self.turns.pop_front()?;
         let list = self.members.get_mut(&guild)?;
         let waiting = list.pop_front()?;
@@ -195,7 +197,7 @@ impl<T> Queue<T> {
             self.turns.push_back(guild);
         }
         self.members_waiting -= 1;
-        Some((Turn::Members(guild), waiting.item))
+        Some((CommandClass::Members(guild), waiting.item))
     }
 
     fn take_last(&mut self, guild: u64) -> Option<T> {
@@ -214,14 +216,16 @@ impl<T> Queue<T> {
     }
 
     /// Takes out the command with this ticket, if it still waits.
-    pub(super) fn remove(&mut self, turn: Turn, ticket: u64) -> Option<T> {
-        match turn {
-            Turn::Presence => self.presence.take_if(|waiting| waiting.ticket == ticket).map(|it| it.item),
-            Turn::Voice(_) => {
+    pub(super) fn remove(&mut self, class: CommandClass, ticket: u64) -> Option<T> {
+        match class {
+            CommandClass::Presence => {
+                self.presence.take_if(|waiting| waiting.ticket == ticket).map(|it| it.item)
+            }
+            CommandClass::Voice(_) => {
                 let at = self.voice.iter().position(|(_, waiting)| waiting.ticket == ticket)?;
                 self.voice.remove(at).map(|(_, waiting)| waiting.item)
             }
-            Turn::Members(guild) => {
+            CommandClass::Members(guild) => {
                 let list = self.members.get_mut(&guild)?;
                 let at = list.iter().position(|waiting| waiting.ticket == ticket)?;
                 let waiting = list.remove(at)?;

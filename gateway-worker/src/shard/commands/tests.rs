@@ -1,9 +1,14 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::testing;
 
 /// Sends that are free on a fresh connection.
 const FREE: u8 = 117;
+
+fn commands() -> Commands {
+    Commands::new(testing::shard_at(testing::EPOCH, "none"))
+}
 
 fn voice(guild: u64) -> GatewayCommand {
     GatewayCommand::parse(json!({ "op": 4, "d": { "guild_id": guild.to_string() } })).unwrap()
@@ -13,7 +18,7 @@ fn presence(status: &str) -> GatewayCommand {
     GatewayCommand::parse(json!({ "op": 3, "d": { "status": status } })).unwrap()
 }
 
-fn status(due: &Due) -> String {
+fn status(due: &DueCommand) -> String {
     let payload: Value = serde_json::from_str(due.text()).unwrap();
     payload["d"]["status"].as_str().unwrap().to_owned()
 }
@@ -23,8 +28,8 @@ async fn send(commands: &Commands, command: GatewayCommand) -> Result<(), Comman
     commands.send(command, until, |others| CommandRefused::NotConnected(format!("{others} others"))).await
 }
 
-fn room() -> Room {
-    Room { free: FREE, from: Instant::now() }
+fn room() -> SendRoom {
+    SendRoom { free: FREE, from: Instant::now() }
 }
 
 /// Sends all that is due, as a shard's task does.
@@ -38,8 +43,8 @@ async fn connection(commands: &Commands) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_ends_when_the_command_has_gone_out() {
-    let commands = Commands::default();
+async fn send_ends_once_the_command_has_gone_out() {
+    let commands = commands();
     tokio::select! {
         () = connection(&commands) => {}
         sent = send(&commands, voice(1)) => assert_eq!(sent, Ok(())),
@@ -48,8 +53,8 @@ async fn it_ends_when_the_command_has_gone_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_connection_it_waits_until_the_deadline_and_is_not_sent_after_it() {
-    let commands = Commands::default();
+async fn command_is_not_sent_after_its_deadline() {
+    let commands = commands();
     let began = Instant::now();
     let (one, two) = tokio::join!(send(&commands, voice(1)), async {
         tokio::select! {
@@ -64,8 +69,8 @@ async fn without_a_connection_it_waits_until_the_deadline_and_is_not_sent_after_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_comes_in_time_sends_what_waits() {
-    let commands = Commands::default();
+async fn connection_sends_waiting_commands() {
+    let commands = commands();
     let late = async {
         tokio::time::sleep(Duration::from_millis(1_900)).await;
         connection(&commands).await;
@@ -77,16 +82,16 @@ async fn a_connection_that_comes_in_time_sends_what_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_goes_takes_the_command_along() {
-    let commands = Commands::default();
+async fn command_goes_with_its_caller() {
+    let commands = commands();
     let impatient = tokio::time::timeout(Duration::from_millis(1), send(&commands, voice(1))).await;
     assert!(impatient.is_err());
     assert_eq!(commands.waiting(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_in_hand_is_told_apart_when_the_connection_goes() {
-    let commands = Commands::default();
+async fn command_being_sent_is_reported_lost_with_its_connection() {
+    let commands = commands();
     let losing = async {
         commands.due(Some(room())).await;
         let due = commands.take(FREE).unwrap();
@@ -95,7 +100,7 @@ async fn one_in_hand_is_told_apart_when_the_connection_goes() {
     };
     let (sent, ()) = tokio::join!(send(&commands, voice(1)), losing);
     assert_eq!(sent, Err(CommandRefused::Lost));
-    // Past the deadline: nobody knows either.
+    // Past the deadline the outcome is unknown too.
     let dawdling = async {
         commands.due(Some(room())).await;
         let due = commands.take(FREE).unwrap();
@@ -107,8 +112,8 @@ async fn one_in_hand_is_told_apart_when_the_connection_goes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_older_one_is_told_that_it_was_replaced() {
-    let commands = Commands::default();
+async fn older_presence_is_reported_as_replaced() {
+    let commands = commands();
     let newer = async {
         tokio::time::sleep(Duration::from_millis(10)).await;
         tokio::select! {
@@ -119,12 +124,12 @@ async fn an_older_one_is_told_that_it_was_replaced() {
     };
     let (older, newer) = tokio::join!(send(&commands, presence("idle")), newer);
     assert_eq!((older, newer), (Err(CommandRefused::Replaced), Ok(())));
-    assert!(commands.presence().unwrap().contains("dnd"));
+    assert!(commands.shard.presence().unwrap().contains("dnd"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_tells_whoever_waits_and_whoever_comes() {
-    let commands = Commands::default();
+async fn closing_refuses_waiting_and_later_commands() {
+    let commands = commands();
     let closing = async {
         tokio::time::sleep(Duration::from_millis(10)).await;
         commands.close(CommandRefused::NotMine);
@@ -135,14 +140,14 @@ async fn closing_tells_whoever_waits_and_whoever_comes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_presence_goes_into_each_new_session() {
-    let commands = Commands::default();
+async fn last_presence_goes_into_each_new_session() {
+    let commands = commands();
     commands.session_began();
     assert!(commands.take(FREE).is_none(), "there was none");
-    commands.inherit_presence("nonsense");
-    commands.inherit_presence(voice(1).text());
-    assert_eq!(commands.presence(), None);
-    commands.inherit_presence(presence("idle").text());
+    inherit_presence(&commands.shard, "nonsense");
+    inherit_presence(&commands.shard, voice(1).text());
+    assert_eq!(commands.shard.presence(), None);
+    inherit_presence(&commands.shard, presence("idle").text());
     commands.session_began();
     let due = commands.take(FREE).unwrap();
     assert_eq!(status(&due), "idle");
@@ -150,8 +155,8 @@ async fn the_last_presence_goes_into_each_new_session() {
     commands.was_lost(due);
     let due = commands.take(FREE).unwrap();
     commands.went_out(due);
-    commands.inherit_presence(presence("dnd").text());
-    assert!(commands.presence().unwrap().contains("idle"), "an older one's word comes late");
+    inherit_presence(&commands.shard, presence("dnd").text());
+    assert!(commands.shard.presence().unwrap().contains("idle"), "an older one's word comes late");
     // A newer one that waits goes in its place.
     let newer = async {
         tokio::task::yield_now().await;
@@ -163,13 +168,13 @@ async fn the_last_presence_goes_into_each_new_session() {
         () = newer => {}
         sent = send(&commands, presence("online")) => assert_eq!(sent, Ok(())),
     }
-    assert!(commands.presence().unwrap().contains("online"));
+    assert!(commands.shard.presence().unwrap().contains("online"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_is_given_its_presence_though_a_newer_one_came_to_nothing() {
-    let commands = Commands::default();
-    commands.inherit_presence(presence("idle").text());
+async fn session_gets_its_presence_after_a_newer_one_failed() {
+    let commands = commands();
+    inherit_presence(&commands.shard, presence("idle").text());
     commands.session_began();
     // It takes the place of the one that is owed, and is too late itself.
     let newer = send(&commands, presence("online")).await;
@@ -183,8 +188,8 @@ async fn a_session_is_given_its_presence_though_a_newer_one_came_to_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_after_its_deadline_is_not_taken() {
-    let commands = Commands::default();
+async fn command_past_its_deadline_is_refused() {
+    let commands = commands();
     let late =
         commands.send(voice(1), Instant::now(), |_| CommandRefused::NotConnected("late".to_owned())).await;
     assert_eq!((late, commands.waiting()), (Err(CommandRefused::NotConnected("late".to_owned())), 0));

@@ -2,27 +2,27 @@
 
 use std::collections::VecDeque;
 
-use super::{Dispatch, Taken};
+use super::{Dispatch, DispatchOutcome};
 
 /// The most events that wait, and their bytes.
 const HELD: usize = 8_192;
 const HELD_BYTES: usize = 32 * 1024 * 1024;
 
 #[derive(Default)]
-pub(super) struct Held {
+pub(super) struct HeldDispatches {
     dispatches: VecDeque<Dispatch>,
     bytes: usize,
 }
 
-impl Held {
+impl HeldDispatches {
     /// Adds a dispatch.
-    pub(super) fn hold(&mut self, dispatch: Dispatch) -> Taken {
+    pub(super) fn hold(&mut self, dispatch: Dispatch) -> DispatchOutcome {
         if self.dispatches.len() >= HELD || self.bytes + dispatch.text.len() > HELD_BYTES {
-            return Taken::Full;
+            return DispatchOutcome::Full;
         }
         self.bytes += dispatch.text.len();
         self.dispatches.push_back(dispatch);
-        Taken::Held
+        DispatchOutcome::Held
     }
 
     /// All of them, in order.

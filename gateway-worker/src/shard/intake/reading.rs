@@ -6,9 +6,9 @@ use fleet_model::{ProblemCode, shard_of_guild};
 use tokio::time::Instant;
 use twilight_model::gateway::event::EventType;
 
-use super::{Dispatch, Intake, MOST_AHEAD, OUT_OF_ORDER, Taken};
+use super::{Dispatch, DispatchOutcome, Intake, MOST_AHEAD, OUT_OF_ORDER};
 use crate::{
-    handler::Event,
+    event::Event,
     payload::guild_of,
     reading::{self, Odd, Part, SessionStart, Unreadable},
 };
@@ -77,11 +77,12 @@ impl Intake {
 
     /// Reads READY, leaving out guilds of other shards. Says how a READY is refused that begins no session of this
     /// shard.
-    pub(super) fn read_ready(&mut self, dispatch: &Dispatch) -> Result<SessionStart, Taken> {
+    pub(super) fn read_ready(&mut self, dispatch: &Dispatch) -> Result<SessionStart, DispatchOutcome> {
         let start = reading::session_start(&dispatch.text);
-        let mut start = start.map_err(|Unreadable| Taken::Unusable("READY without a usable session id"))?;
+        let mut start =
+            start.map_err(|Unreadable| DispatchOutcome::Unusable("READY without a usable session id"))?;
         if dispatch.sequence > MOST_AHEAD {
-            return Err(Taken::Hopeless(OUT_OF_ORDER));
+            return Err(DispatchOutcome::Hopeless(OUT_OF_ORDER));
         }
         let own = (u64::from(self.shard.number().0), u64::from(self.shard.total()));
         let named = start.guilds.len();
@@ -92,7 +93,7 @@ impl Intake {
         }
         if start.shard.is_some_and(|shard| shard != own) || foreign > 0 && start.guilds.is_empty() {
             self.shard.set_cause(ProblemCode::WrongSession, WRONG_SESSION);
-            return Err(Taken::Hopeless(WRONG_SESSION));
+            return Err(DispatchOutcome::Hopeless(WRONG_SESSION));
         }
         self.count_odd("READY", None, &start.odd);
         Ok(start)

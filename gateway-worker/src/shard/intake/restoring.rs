@@ -1,28 +1,29 @@
-//! What comes while the guilds are still read: it waits, within bounds, and is taken after what the checkpoint holds.
+//! Dispatches that arrive while the checkpoint is still read wait here, within bounds, and are taken after it.
 //!
-//! A checkpoint that cannot be read costs only its own session. Readable unfinished events are handled all the same.
+//! A checkpoint that cannot be read costs only its own session. Readable unfinished events are handled anyway.
 
 use std::{collections::VecDeque, sync::Arc};
 
 use checkpoint::{Head, Session};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Dispatch, Intake, Taken, held::Held};
+use super::{Dispatch, DispatchOutcome, Intake, held::HeldDispatches};
 use crate::{
     checkpoints::{
         older,
         restore::{LeftOver, LoadError, NotRestored, Restored, ToRead},
         writer::Stored,
     },
-    handler::Mark,
-    shard::Progress,
+    event::Mark,
+    shard::commands::inherit_presence,
+    shard_state::Progress,
 };
 
 /// A checkpoint that is being read.
 pub(super) struct Restoring {
     load: AbortOnDropHandle<Result<Restored, NotRestored>>,
     /// Came meanwhile.
-    held: Held,
+    held: HeldDispatches,
     exact: bool,
     session: Arc<Session>,
     /// How far it was read, and when that came.
@@ -31,7 +32,7 @@ pub(super) struct Restoring {
 
 impl Restoring {
     /// Lets a dispatch wait.
-    pub(super) fn hold(&mut self, dispatch: Dispatch) -> Taken {
+    pub(super) fn hold(&mut self, dispatch: Dispatch) -> DispatchOutcome {
         self.held.hold(dispatch)
     }
 }
@@ -41,7 +42,7 @@ impl Intake {
     pub(super) fn restore(&mut self, mut head: Head, what: ToRead) {
         self.keep_own_resources(&mut head);
         if let Some(presence) = &head.presence {
-            self.shard.commands().inherit_presence(presence);
+            inherit_presence(&self.shard, presence);
         }
         let (checkpoints, shard) = (self.checkpoints.clone(), self.shard.clone());
         let session = Arc::new(head.session.clone());
@@ -57,7 +58,7 @@ impl Intake {
         let load = async move { checkpoints.restore(what, &head, shard.cache()).await };
         self.restoring = Some(Restoring {
             load: AbortOnDropHandle::new(tokio::spawn(load)),
-            held: Held::default(),
+            held: HeldDispatches::default(),
             exact,
             session,
             read,
@@ -132,13 +133,13 @@ impl Intake {
 
     fn metrics_refused(&self, why: &str) {
         self.checkpoints.metrics.count_refused();
-        tracing::warn!(shard.id = %self.shard.number(), why, "the checkpoint can't be used: the shard identifies");
+        tracing::warn!(shard.id = %self.shard.number(), why, "cannot use the checkpoint; identifying");
     }
 
     /// The connection is over and the next one resumes from `read`: what waits will come again.
     pub(in crate::shard) fn forget_held(&mut self) {
         if let Some(restoring) = &mut self.restoring {
-            restoring.held = Held::default();
+            restoring.held = HeldDispatches::default();
         }
     }
 

@@ -1,16 +1,17 @@
-//! Where one session ends and another begins: READY, RESUMED, and what is lost between two sessions.
+//! The start and end of sessions: READY, RESUMED, and what is lost between two sessions.
 
 use std::sync::Arc;
 
 use checkpoint::Session;
 
-use super::{Dispatch, Intake, Taken};
+use super::{Dispatch, DispatchOutcome, Intake};
 use crate::{
-    bot::{Queued, dispatch_clock},
-    checkpoints::{Keep, LostSession, unix_ms},
-    handler::Mark,
+    checkpoints::{Keep, LostSession},
+    clock::{dispatch_clock, unix_ms},
+    event::{Mark, queued::Queued},
     reading::SessionStart,
-    shard::{Progress, connection::TRANSPORT},
+    shard::protocol::TRANSPORT,
+    shard_state::Progress,
 };
 
 impl Intake {
@@ -28,8 +29,8 @@ impl Intake {
 
     /// Begins a session with READY. It may exceed the queue's bound, up to a limit: refusing it would cost another
     /// session and a gap. Nothing changes before there is room.
-    pub(super) fn take_ready(&mut self, dispatch: Dispatch) -> Taken {
-        if !self.deliveries.has_room_for_session(dispatch.text.len()) {
+    pub(super) fn take_ready(&mut self, dispatch: Dispatch) -> DispatchOutcome {
+        if !self.event_queue.has_room_for_session(dispatch.text.len()) {
             return self.overflowed(dispatch_clock());
         }
         let start = match self.read_ready(&dispatch) {
@@ -41,7 +42,7 @@ impl Intake {
             }
         };
         let early = std::mem::take(&mut self.early);
-        // Whatever waits is of the session before.
+        // Waiting dispatches belong to the session before.
         self.forget_held();
         self.begin_session(&dispatch, start);
         let (sequence, received_at) = (dispatch.sequence, unix_ms());
@@ -61,21 +62,21 @@ impl Intake {
         if !queued {
             // A shut queue: the shard ends, and no checkpoint may hold a session whose READY was not queued.
             self.shard.set_progress(None);
-            return Taken::Full;
+            return DispatchOutcome::Full;
         }
         self.shard.set_read(sequence, received_at);
-        Taken::Yes
+        DispatchOutcome::Applied
     }
 
     /// Queues a dispatch if bot code wants it. Returns false if the queue is shut.
     fn queue(&self, dispatch: Dispatch, received_at: u64) -> bool {
-        !self.deliveries.wants(&dispatch.name)
-            || self.deliveries.push(Queued::Event(self.event(dispatch, received_at)))
+        !self.event_queue.wants(&dispatch.name)
+            || self.event_queue.push(Queued::Event(self.event(dispatch, received_at)))
     }
 
     fn begin_session(&mut self, dispatch: &Dispatch, start: SessionStart) {
         self.lost_session("Discord began another session");
-        self.ordinal = next_ordinal(self.ordinal, self.deliveries.relayed_session(), unix_ms());
+        self.ordinal = next_ordinal(self.ordinal, self.event_queue.relayed_session(), unix_ms());
         let now = unix_ms();
         self.missing = 0..0;
         self.shard.cache().begin_session(self.ordinal, Some(&start));
@@ -120,7 +121,7 @@ impl Intake {
         if let (Some(writer), Some(progress)) = (&self.writer, self.shard.progress())
             && self.checkpoints.keep != Keep::Off
         {
-            self.deliveries.hold_until_covered((progress.session.ordinal, progress.read));
+            self.event_queue.hold_until_covered((progress.session.ordinal, progress.read));
             writer.write_soon();
         }
     }

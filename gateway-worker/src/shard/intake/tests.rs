@@ -10,6 +10,7 @@ use fleet_model::Epoch;
 
 use super::*;
 use crate::{
+    bot::KnownPending,
     cache,
     handler::{Context, EventHandler},
     testing::{self, EPOCH, SHARD, TOTAL},
@@ -28,16 +29,16 @@ impl EventHandler for Stuck {
 /// The parts of an intake: a queue with room for `room` events, and a store.
 fn parts(room: usize, store: Arc<dyn checkpoint::CheckpointStore>) -> IntakeParts {
     let shard = testing::shard_at(EPOCH, "all");
-    let mut bot = testing::bot(Arc::new(Stuck));
+    let mut bot = testing::event_queues(Arc::new(Stuck));
     bot.limits.items = room;
     IntakeParts {
-        deliveries: bot.deliveries(&shard, &testing::lease(), false),
+        event_queue: bot.queue_for(&shard, &testing::lease(), false),
         shard,
         checkpoints: testing::checkpoints(store, Keep::Full),
         metrics: ShardMetrics::default(),
         intents: 1,
         resources: Vec::new(),
-        carried: None,
+        handed_over: None,
         ran_before: false,
     }
 }
@@ -60,23 +61,27 @@ fn message(sequence: u64) -> Dispatch {
 }
 
 #[tokio::test]
-async fn a_session_begins_whether_there_is_room_or_not() {
+async fn session_begins_also_with_a_full_queue() {
     let mut intake = intake(3).await;
-    assert_eq!(intake.take(ready("first", 1)), Taken::Yes);
+    assert_eq!(intake.take(ready("first", 1)), DispatchOutcome::Applied);
     for sequence in [2, 3] {
-        assert_eq!(intake.take(message(sequence)), Taken::Yes);
+        assert_eq!(intake.take(message(sequence)), DispatchOutcome::Applied);
     }
-    assert_eq!(intake.take(message(4)), Taken::Full, "the queue is full");
+    assert_eq!(intake.take(message(4)), DispatchOutcome::Full, "the queue is full");
 
-    assert_eq!(intake.take(ready("second", 1)), Taken::Yes, "else the session would be begun twice: a gap");
+    assert_eq!(
+        intake.take(ready("second", 1)),
+        DispatchOutcome::Applied,
+        "else the session would be begun twice: a gap"
+    );
     let progress = intake.shard.progress().unwrap();
     assert_eq!((progress.session.id.as_str(), progress.began_at, progress.read), ("second", 1, 1));
-    assert_eq!(intake.take(message(2)), Taken::Full, "only READY is let in");
+    assert_eq!(intake.take(message(2)), DispatchOutcome::Full, "only READY is let in");
     for _ in 0..9 {
         intake.take(ready("another", 1));
     }
     let before = intake.shard.progress().unwrap().session.ordinal;
-    assert_eq!(intake.take(ready("one too many", 1)), Taken::Full, "room for sessions is bounded");
+    assert_eq!(intake.take(ready("one too many", 1)), DispatchOutcome::Full, "room for sessions is bounded");
     assert_eq!(intake.shard.progress().unwrap().session.ordinal, before, "nothing has changed");
     let outcome = intake.ready(true);
     assert_eq!(outcome.kind, StartKind::Reidentified);
@@ -91,43 +96,43 @@ async fn a_session_begins_whether_there_is_room_or_not() {
 async fn sequence_must_grow_except_in_a_replay() {
     // The next sequence after 5, whether RESUMED has come, and what becomes of it.
     for (sequence, running, taken) in [
-        (6, true, Taken::Yes),
-        (5 + MOST_AHEAD, true, Taken::Yes),
-        (6 + MOST_AHEAD, true, Taken::Hopeless(OUT_OF_ORDER)),
-        (crate::payload::LARGEST_SEQUENCE, true, Taken::Hopeless(OUT_OF_ORDER)),
-        (crate::payload::LARGEST_SEQUENCE, false, Taken::Hopeless(OUT_OF_ORDER)),
-        (5, true, Taken::Again),
+        (6, true, DispatchOutcome::Applied),
+        (5 + MOST_AHEAD, true, DispatchOutcome::Applied),
+        (6 + MOST_AHEAD, true, DispatchOutcome::Hopeless(OUT_OF_ORDER)),
+        (crate::payload::LARGEST_SEQUENCE, true, DispatchOutcome::Hopeless(OUT_OF_ORDER)),
+        (crate::payload::LARGEST_SEQUENCE, false, DispatchOutcome::Hopeless(OUT_OF_ORDER)),
+        (5, true, DispatchOutcome::Repeated),
         // A copy of an event.
-        (4, true, Taken::Again),
-        (1, true, Taken::Hopeless(OUT_OF_ORDER)),
-        (0, true, Taken::Hopeless(OUT_OF_ORDER)),
-        (5, false, Taken::Again),
-        (1, false, Taken::Again),
-        (6, false, Taken::Yes),
+        (4, true, DispatchOutcome::Repeated),
+        (1, true, DispatchOutcome::Hopeless(OUT_OF_ORDER)),
+        (0, true, DispatchOutcome::Hopeless(OUT_OF_ORDER)),
+        (5, false, DispatchOutcome::Repeated),
+        (1, false, DispatchOutcome::Repeated),
+        (6, false, DispatchOutcome::Applied),
     ] {
         let mut intake = intake(100).await;
-        assert_eq!(intake.take(ready("first", 1)), Taken::Yes);
+        assert_eq!(intake.take(ready("first", 1)), DispatchOutcome::Applied);
         for sequence in 2..=5 {
-            assert_eq!(intake.take(message(sequence)), Taken::Yes);
+            assert_eq!(intake.take(message(sequence)), DispatchOutcome::Applied);
         }
         if !running {
             intake.lost_connection();
         }
         assert_eq!(intake.take(message(sequence)), taken, "{sequence}, running: {running}");
-        let read = if taken == Taken::Yes { sequence } else { 5 };
+        let read = if taken == DispatchOutcome::Applied { sequence } else { 5 };
         assert_eq!(intake.shard.progress().unwrap().read, read, "{sequence}, running: {running}");
     }
 }
 
 #[tokio::test]
-async fn another_event_with_the_same_sequence_is_no_copy() {
+async fn other_event_with_the_same_sequence_is_not_a_repeat() {
     let mut intake = intake(100).await;
     intake.take(ready("first", 1));
     intake.take(message(2));
     let mut other = message(2);
     other.text = other.text.replace(r#""id":"1""#, r#""id":"7""#);
-    assert_eq!(intake.take(message(2)), Taken::Again);
-    assert_eq!(intake.take(other), Taken::Hopeless(OUT_OF_ORDER));
+    assert_eq!(intake.take(message(2)), DispatchOutcome::Repeated);
+    assert_eq!(intake.take(other), DispatchOutcome::Hopeless(OUT_OF_ORDER));
 }
 
 #[tokio::test]
@@ -135,18 +140,18 @@ async fn late_event_of_a_reported_gap_ends_no_session() {
     let mut intake = intake(100).await;
     intake.take(ready("first", 1));
     for sequence in [2, 3, 7] {
-        assert_eq!(intake.take(message(sequence)), Taken::Yes);
+        assert_eq!(intake.take(message(sequence)), DispatchOutcome::Applied);
     }
     for sequence in [4, 6, 7, 3, 2] {
-        assert_eq!(intake.take(message(sequence)), Taken::Again, "{sequence}");
+        assert_eq!(intake.take(message(sequence)), DispatchOutcome::Repeated, "{sequence}");
     }
-    assert_eq!(intake.take(message(1)), Taken::Hopeless(OUT_OF_ORDER));
+    assert_eq!(intake.take(message(1)), DispatchOutcome::Hopeless(OUT_OF_ORDER));
 }
 
 #[tokio::test]
 async fn ready_far_ahead_begins_no_session() {
     let mut intake = intake(100).await;
-    assert_eq!(intake.take(ready("first", MOST_AHEAD + 1)), Taken::Hopeless(OUT_OF_ORDER));
+    assert_eq!(intake.take(ready("first", MOST_AHEAD + 1)), DispatchOutcome::Hopeless(OUT_OF_ORDER));
     assert!(intake.shard.progress().is_none());
 }
 
@@ -154,15 +159,15 @@ async fn ready_far_ahead_begins_no_session() {
 async fn too_much_before_ready_ends_the_connection() {
     let mut intake = intake(100).await;
     let mut taken = (1..10_000).map(|sequence| intake.take(message(sequence)));
-    let ended = taken.find(|taken| *taken != Taken::Held);
-    assert!(matches!(ended, Some(Taken::Unusable(_))), "not the handlers' fault: {ended:?}");
+    let ended = taken.find(|taken| *taken != DispatchOutcome::Held);
+    assert!(matches!(ended, Some(DispatchOutcome::Unusable(_))), "not the handlers' fault: {ended:?}");
 }
 
 #[tokio::test]
 async fn no_session_begins_after_the_shard_has_ended() {
     let mut intake = intake(3).await;
-    intake.deliveries.abandon();
-    assert_eq!(intake.take(ready("first", 1)), Taken::Full);
+    intake.event_queue.abandon();
+    assert_eq!(intake.take(ready("first", 1)), DispatchOutcome::Full);
     assert!(intake.shard.progress().is_none(), "no checkpoint may hold this session");
 }
 
@@ -301,9 +306,9 @@ async fn pending_events_survive_a_lost_session() {
         parts.resources = resources.iter().map(|name| (*name).to_owned()).collect();
         let mut intake = Intake::begin(parts, || true).await.unwrap();
         read_checkpoint(&mut intake).await;
-        assert_eq!(intake.take(ready("new", 1)), Taken::Yes, "{what}");
+        assert_eq!(intake.take(ready("new", 1)), DispatchOutcome::Applied, "{what}");
         let new = intake.ordinal;
-        let positions = intake.deliveries.pending((u64::MAX, u64::MAX), |_, _| false).positions;
+        let positions = intake.event_queue.pending((u64::MAX, u64::MAX), &KnownPending::nothing()).positions;
         let expected = queued.iter().map(|sequence| (SESSION, *sequence)).chain([(new, 0), (new, 1)]);
         assert_eq!(positions, expected.collect::<Vec<_>>(), "{what}: before anything new");
         let gap = intake.ready(true).gap.unwrap_or_else(|| panic!("{what}: no gap"));
@@ -317,10 +322,10 @@ async fn pending_events_survive_an_unusable_copy() {
     let mut preparing = parts.shard.cache().prepare(cache::Restored::default()).unwrap();
     while preparing.next_guild().unwrap() {}
     let head = Head { session: Session { intents: 7, ..head().session }, exact: true, ..head() };
-    parts.carried = Some(Carried { head, guilds: preparing.finish(), pending: vec![pending(39)] });
+    parts.handed_over = Some(HandoffState { head, guilds: preparing.finish(), pending: vec![pending(39)] });
     let mut intake = Intake::begin(parts, || false).await.unwrap();
     intake.take(ready("new", 1));
-    let positions = intake.deliveries.pending((u64::MAX, u64::MAX), |_, _| false).positions;
+    let positions = intake.event_queue.pending((u64::MAX, u64::MAX), &KnownPending::nothing()).positions;
     assert_eq!(positions.first(), Some(&(SESSION, 39)));
     assert_eq!(intake.ready(true).gap.map(|gap| gap.last_sequence), Some(40));
 }
@@ -339,7 +344,7 @@ async fn last_checkpoint_is_exact_only_without_repeats() {
         let mut intake = Intake::begin(parts(100, store.clone()), || true).await.unwrap();
         read_checkpoint(&mut intake).await;
         match came {
-            Some("READY") => assert_eq!(intake.take(ready("new", 1)), Taken::Yes),
+            Some("READY") => assert_eq!(intake.take(ready("new", 1)), DispatchOutcome::Applied),
             Some(name) => {
                 let text = message(41).text.replace("MESSAGE_CREATE", name);
                 intake.take(Dispatch { name: name.to_owned(), sequence: 41, text });
@@ -348,8 +353,9 @@ async fn last_checkpoint_is_exact_only_without_repeats() {
             None => {}
         }
         let shard = intake.shard.clone();
-        let copy = shard.desk().begin(&shard).unwrap();
-        intake.finish(Duration::from_millis(1)).await;
+        let copy_slot = CopySlot::default();
+        let copy = copy_slot.begin(&shard).unwrap();
+        intake.finish(Duration::from_millis(1), &copy_slot).await;
         let copied = decode_head(&copy.last.await.unwrap().head).unwrap();
         let Claim::Yours(stored) = store.claim(SHARD, Epoch(EPOCH.0 + 1)).await.unwrap() else { panic!() };
         let written = decode_head(&stored.head.unwrap().bytes).unwrap();
@@ -359,7 +365,8 @@ async fn last_checkpoint_is_exact_only_without_repeats() {
         let mut next = parts(100, testing::memory());
         let mut preparing = next.shard.cache().prepare(cache::Restored::default()).unwrap();
         while preparing.next_guild().unwrap() {}
-        next.carried = Some(Carried { head: copied, guilds: preparing.finish(), pending: Vec::new() });
+        next.handed_over =
+            Some(HandoffState { head: copied, guilds: preparing.finish(), pending: Vec::new() });
         let next = Intake::begin(next, || true).await.unwrap();
         assert_eq!(next.mark == Mark::Fresh, exact, "{found} {came:?}");
     }
@@ -384,7 +391,7 @@ async fn session_begins_above_the_fence_of_the_relay() {
     memory.append(SHARD, Epoch(1), None, &[relayed]).await.unwrap();
 
     let shard = testing::shard_at(EPOCH, "all");
-    let mut bot = testing::bot(Arc::new(Stuck));
+    let mut bot = testing::event_queues(Arc::new(Stuck));
     bot.relaying = Some(crate::relay::Relaying {
         relay: crate::Relay::memory(memory),
         bounds: Bounds { events: 100, bytes: 100_000 },
@@ -393,19 +400,19 @@ async fn session_begins_above_the_fence_of_the_relay() {
         runtime: tokio::runtime::Handle::current(),
     });
     let parts = IntakeParts {
-        deliveries: bot.deliveries(&shard, &testing::lease(), false),
+        event_queue: bot.queue_for(&shard, &testing::lease(), false),
         shard,
         checkpoints: testing::checkpoints(testing::memory(), Keep::Full),
         metrics: ShardMetrics::default(),
         intents: 1,
         resources: Vec::new(),
-        carried: None,
+        handed_over: None,
         ran_before: false,
     };
     let mut intake = Intake::begin(parts, || true).await.unwrap();
-    while intake.deliveries.relayed_session().is_none() {
+    while intake.event_queue.relayed_session().is_none() {
         tokio::task::yield_now().await;
     }
-    assert_eq!(intake.take(ready("first", 1)), Taken::Yes);
+    assert_eq!(intake.take(ready("first", 1)), DispatchOutcome::Applied);
     assert_eq!(intake.shard.progress().unwrap().session.ordinal, ahead + 1);
 }

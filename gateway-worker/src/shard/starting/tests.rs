@@ -14,7 +14,7 @@ use tracing::{
 };
 
 use super::*;
-use crate::testing;
+use crate::{shard::Runner, testing};
 
 /// One span, with every record of a field beside those before it, as OpenTelemetry keeps them.
 #[derive(Debug)]
@@ -144,14 +144,14 @@ fn outcome_and_how_are_recorded_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_attempt_in_vain_is_a_trace_of_its_own() {
+async fn each_failed_attempt_has_its_own_trace() {
     let (recorder, _guard) = Recorder::set();
     let _ = rustls::crypto::ring::default_provider().install_default();
-    // Nobody listens there any more.
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Nothing listens there any more.
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let stop = CancellationToken::new();
-    let (runner, _wishes) = testing::runner(&format!("ws://{nobody}"), stop.clone());
-    let running = tokio::spawn(runner.run());
+    let (parts, _requests) = testing::runner_parts(&format!("ws://{unused}"), stop.clone());
+    let running = tokio::spawn(Runner::new(parts).run(None));
     tokio::time::timeout(Duration::from_mins(10), async {
         while recorder.ended().len() < 4 {
             tokio::time::sleep(Duration::from_secs(1)).await;

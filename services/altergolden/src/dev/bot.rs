@@ -1,7 +1,8 @@
 //! The bot code of dev mode: enough to try messages and questions to shards.
 
 use gateway_worker::{
-    Context, Event, EventHandler, RequestError, ShardMessage, ShardRequest, Taken, Wanted, async_trait,
+    Context, Event, EventHandler, MessageOutcome, RequestError, ShardMessage, ShardRequest, Wanted,
+    async_trait,
     serde_json::{Value, json},
 };
 
@@ -22,12 +23,12 @@ impl EventHandler for DevBot {
 
     async fn handle(&self, _: &Context, _: &Event) {}
 
-    async fn message(&self, context: &Context, message: &ShardMessage) -> Taken {
+    async fn message(&self, context: &Context, message: &ShardMessage) -> MessageOutcome {
         let ShardMessage { kind, data, sender, .. } = message;
         // JSON escapes control characters.
         let kind = Value::from(kind.as_str());
         say(format_args!("shard {} on {} was sent {kind} by {sender}: {data}", context.shard(), self.worker));
-        Taken::Yes
+        MessageOutcome::Accepted
     }
 
     async fn request(&self, context: &Context, request: &ShardRequest) -> Result<Value, RequestError> {

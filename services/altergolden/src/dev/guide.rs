@@ -13,7 +13,7 @@ use crate::{
 pub(super) fn print(running: &Running, shards: &[v1::Shard]) {
     say_safe(&table::shards(shards, Screen::stdout()));
     let coordinator = running.coordinator;
-    let (guild, user) = example_ids(running);
+    let guild = example_guild(running);
     let port = |address: std::net::SocketAddr| format!("http://{address}");
     let discord = match &running.sim {
         Some(sim) => format!("simulated, at {} (its log: {0}/sim/ledger)", sim.http_origin()),
@@ -40,37 +40,19 @@ pub(super) fn print(running: &Running, shards: &[v1::Shard]) {
     say(format_args!("Try, in another terminal:\n"));
     say(format_args!("  {this} status{url}"));
     say(format_args!("  {this} find-guild {guild}{url}"));
-    say(format_args!("  {this} find-user {user} --all{url}"));
-    say(format_args!("  {this} subscribe{url}"));
     say(format_args!("  {this} broadcast cacheInvalidate '{{\"key\":\"settings:*\"}}'{url}"));
-    say(format_args!("  {this} request stats{url}"));
-    say(format_args!("  {this} send-to-shard 0 hello '{{\"from\":\"me\"}}'{url}"));
-    say(format_args!("  curl {}/health", port(running.coordinator_health)));
-    say(format_args!("  grpcurl -plaintext {coordinator} list"));
-    say(format_args!("  grpcurl -plaintext {coordinator} altergolden.v1.ShardBridge/GetAggregateStats"));
-    say(format_args!(
-        "  grpcurl -plaintext -d '{{\"guild_id\":\"{guild}\"}}' {coordinator} altergolden.v1.ShardBridge/FindGuild"
-    ));
-    say(format_args!(
-        "  grpcurl -plaintext -d '{{\"names\":[\"MESSAGE_CREATE\"]}}' {coordinator} altergolden.v1.ShardBridge/Events"
-    ));
     if workers.len() > 1 {
         say(format_args!("  {this} drain worker-1{url}"));
     }
-    say(format_args!("\nCtrl-C stops everything."));
+    say(format_args!("\nMore commands, gRPC and curl: docs/tour.md"));
+    say(format_args!("Ctrl-C stops everything."));
 }
 
-/// A guild and a user of the simulated Discord; for the real one, example ids from Discord's documentation.
-fn example_ids(running: &Running) -> (String, String) {
-    let mut ids = ("613425648685547541".to_owned(), "80351110224678912".to_owned());
-    if let Some(sim) = &running.sim {
-        let control = sim.control();
-        if let Some(guild) = control.guilds(1, 1).first() {
-            ids.0 = guild.id.to_string();
-        }
-        if let Some(user) = control.users(1).first() {
-            ids.1 = user.id.to_string();
-        }
-    }
-    ids
+/// A guild of the simulated Discord; for the real one, the example id of Discord's documentation.
+fn example_guild(running: &Running) -> String {
+    let guild = running
+        .sim
+        .as_ref()
+        .and_then(|sim| sim.control().guilds(1, 1).first().map(|guild| guild.id.to_string()));
+    guild.unwrap_or_else(|| "613425648685547541".to_owned())
 }

@@ -1,6 +1,6 @@
 //! Columns and rows laid out as text: a rule under the heading, nothing between rows.
 //!
-//! A pipe gets every column in full. On a terminal the least important columns are left out until the rest fits, then the widest
+//! Columns without any text are not shown. A pipe gets every other column in full. On a terminal the least important columns are left out until the rest fits, then the widest
 //! texts are cut.
 
 use outside_text::printable_within;
@@ -22,7 +22,7 @@ const NARROWEST_TEXT: usize = 8;
 pub(super) struct Column {
     heading: &'static str,
     is_number: bool,
-    /// Columns of a higher rank are left out first; columns of rank 0 stay.
+    /// Columns of a higher rank are left out first; columns of rank 0 always stay.
     rank: u8,
 }
 
@@ -110,7 +110,9 @@ impl<const COLUMNS: usize> Grid<COLUMNS> {
             let cells = self.rows.iter().map(|row| row[index].text.width());
             cells.max().unwrap_or(0).max(self.columns[index].heading.width())
         };
-        let mut shown: Vec<(usize, usize)> = (0..COLUMNS).map(|index| (index, natural(index))).collect();
+        let is_empty = |index: usize| self.rows.iter().all(|row| row[index].text.is_empty());
+        let filled = (0..COLUMNS).filter(|index| !is_empty(*index));
+        let mut shown: Vec<(usize, usize)> = filled.map(|index| (index, natural(index))).collect();
         let mut left_out = Vec::new();
         let Some(width) = width else { return Layout { shown, left_out } };
         while total(&shown) > width {
@@ -217,6 +219,13 @@ mod tests {
         let rows = narrow.lines().take(4);
         assert!(rows.map(UnicodeWidthStr::width).max() == Some(20), "{narrow}");
         assert!(at(1).contains("1000"), "numbers are never cut");
+    }
+
+    #[test]
+    fn columns_without_text_are_not_shown() {
+        let mut grid = Grid::new([text("NAME", 0), text("DETAIL", 0)]);
+        grid.add_row(["a".to_owned().into(), String::new().into()]);
+        assert_eq!(grid.render(Screen::default()).to_string(), "NAME\n────\na");
     }
 
     #[test]

@@ -85,6 +85,8 @@ async fn commands_answer_as_tables_and_as_json() {
 
     let live = altergolden(url, &["health", &format!("{}/live", worker.health)]);
     assert_eq!((live.code, live.out.trim()), (0, r#"{"status":"alive"}"#));
+    let health = altergolden(url, &["health", &worker.health]);
+    assert!(health.code == 0 && health.out.contains(r#""worker":"solo""#), "without a path: {}", health.out);
     let missing = altergolden(url, &["health", &format!("{}/nothing", worker.health)]);
     assert_eq!(missing.code, 1);
 
@@ -157,6 +159,15 @@ fn mistakes_are_one_line_that_names_the_fix() {
         (&["subscribe", "--recipient", "unknown"], 2, "--recipient"),
         (&["status", "--deadline", "2"], 2, "unit"),
         (&["health", "nonsense"], 2, "URL"),
+        (&["health", "http://127.0.0.1:1"], 3, "http://127.0.0.1:1/health: "),
+        (
+            &["health", "http://127.0.0.1:1", "--url", "http://127.0.0.1:1"],
+            2,
+            "--url has no effect on `health`",
+        ),
+        (&["--deadline=1s", "health", "http://127.0.0.1:1"], 2, "--deadline has no effect on `health`"),
+        (&["--json", "dev"], 2, "--json has no effect on `dev`"),
+        (&["dev", "--url", "http://127.0.0.1:1"], 2, "--url has no effect on `dev`"),
         (&["set-aside", "show", "3/1"], 2, "set-aside list"),
         (&["set-aside", "list"], 3, "can't reach"),
         (&["dev", "--workers", "0"], 2, "1..=64"),

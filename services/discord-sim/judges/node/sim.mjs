@@ -1,4 +1,4 @@
-// What every judge needs: the simulator's control API, waiting for events, and one line that says how it ended.
+// Shared by all judges: the simulator's control API, waiting for events, and the line with the result.
 
 import assert from 'node:assert/strict';
 
@@ -31,7 +31,7 @@ export function next(emitter, event, wanted = () => true) {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
       emitter.off(event, listener);
-      reject(new Error(`waited in vain for ${event}`));
+      reject(new Error(`timeout waiting for ${event}`));
     }, PATIENCE);
     function listener(...words) {
       if (!wanted(...words)) return;
@@ -89,23 +89,23 @@ export async function replayed(shard = 0) {
   return runs.reduce((sum, { from, to }) => sum + to - from + 1, 0);
 }
 
-// The broken rules so far, which the judge provoked, and forgets them.
+// Returns and clears the violations that the judge provoked.
 export async function forgiven() {
   const { items } = await ask('/sim/violations');
   await call('DELETE', '/sim/violations');
   return items.map(({ kind }) => kind);
 }
 
-// Runs a judge, and at the end asks whether it broke a rule of Discord's.
+// Runs a judge, then asserts that it broke no rule.
 export async function judge(run) {
   try {
     await run();
     const { items } = await ask('/sim/violations');
     assert.deepEqual(items, [], 'no rule was broken');
-    console.log('the judge is satisfied');
+    console.log('the judge passed');
     process.exit(0);
   } catch (error) {
-    console.error('the judge is not satisfied:', error);
+    console.error('the judge failed:', error);
     process.exit(1);
   }
 }

@@ -163,7 +163,7 @@ async def run(scenario, origin):
         await obeyed(sim)
         await bot.close()
         await connection
-    print("the judge is satisfied")
+    print("the judge passed")
 
 
 SCENARIOS = {scenario.__name__: scenario for scenario in (login, commands, messages, resume)}

@@ -79,7 +79,7 @@ async def run(scenario, origin):
         finally:
             if bot.is_alive:
                 await bot.close()
-    print("the judge is satisfied")
+    print("the judge passed")
 
 
 async def obeyed(sim):

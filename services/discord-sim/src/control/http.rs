@@ -16,19 +16,19 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 #[derive(Debug, Deserialize)]
-struct Page {
+struct PageQuery {
     limit: Option<usize>,
     shard_total: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Filter {
+struct LedgerQuery {
     shard: Option<u32>,
     session: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Run {
+struct SequenceQuery {
     shard: u32,
     from: Option<u64>,
     to: Option<u64>,
@@ -58,11 +58,11 @@ pub(crate) fn routes(control: Control) -> Router {
         .with_state(control)
 }
 
-async fn ledger(State(control): State<Control>, Query(filter): Query<Filter>) -> Json<LedgerReport> {
+async fn ledger(State(control): State<Control>, Query(query): Query<LedgerQuery>) -> Json<LedgerReport> {
     let mut report = control.ledger();
     report.sessions.retain(|session| {
-        filter.shard.is_none_or(|number| session.shard.number == number)
-            && filter.session.as_ref().is_none_or(|id| *id == session.session_id)
+        query.shard.is_none_or(|number| session.shard.number == number)
+            && query.session.as_ref().is_none_or(|id| *id == session.session_id)
     });
     Json(report)
 }
@@ -88,16 +88,16 @@ async fn sessions(State(control): State<Control>) -> Json<SessionsReport> {
     Json(control.sessions())
 }
 
-async fn guilds(State(control): State<Control>, Query(page): Query<Page>) -> Json<Vec<GuildReport>> {
-    Json(control.guilds(page.limit.unwrap_or(100), page.shard_total.unwrap_or(1)))
+async fn guilds(State(control): State<Control>, Query(query): Query<PageQuery>) -> Json<Vec<GuildReport>> {
+    Json(control.guilds(query.limit.unwrap_or(100), query.shard_total.unwrap_or(1)))
 }
 
-async fn users(State(control): State<Control>, Query(page): Query<Page>) -> Json<Vec<UserReport>> {
-    Json(control.users(page.limit.unwrap_or(20)))
+async fn users(State(control): State<Control>, Query(query): Query<PageQuery>) -> Json<Vec<UserReport>> {
+    Json(control.users(query.limit.unwrap_or(20)))
 }
 
-async fn stats(State(control): State<Control>, Query(page): Query<Page>) -> Json<StatsReport> {
-    Json(control.stats(page.shard_total.unwrap_or(1)))
+async fn stats(State(control): State<Control>, Query(query): Query<PageQuery>) -> Json<StatsReport> {
+    Json(control.stats(query.shard_total.unwrap_or(1)))
 }
 
 async fn interactions(State(control): State<Control>) -> Json<Vec<InteractionReport>> {
@@ -128,8 +128,11 @@ async fn oddities(State(control): State<Control>) -> Json<Vec<OddityReport>> {
     Json(control.oddities())
 }
 
-async fn sequences(State(control): State<Control>, Query(run): Query<Run>) -> Json<Vec<SequenceReport>> {
-    Json(control.sequences(run.shard, run.from.unwrap_or(1), run.to.unwrap_or(u64::MAX)))
+async fn sequences(
+    State(control): State<Control>,
+    Query(query): Query<SequenceQuery>,
+) -> Json<Vec<SequenceReport>> {
+    Json(control.sequences(query.shard, query.from.unwrap_or(1), query.to.unwrap_or(u64::MAX)))
 }
 
 async fn schedule(State(control): State<Control>) -> Json<Option<Schedule>> {
@@ -139,14 +142,14 @@ async fn schedule(State(control): State<Control>) -> Json<Option<Schedule>> {
 async fn set_schedule(
     State(control): State<Control>,
     schedule: Result<Json<Schedule>, JsonRejection>,
-) -> Result<StatusCode, Refused> {
-    let Json(schedule) = schedule.map_err(|rejection| refused(rejection.body_text()))?;
-    control.set_schedule(Some(schedule)).map_err(|error| refused(error.to_owned()))?;
+) -> Result<StatusCode, BadRequest> {
+    let Json(schedule) = schedule.map_err(|rejection| bad_request(rejection.body_text()))?;
+    control.set_schedule(Some(schedule)).map_err(|error| bad_request(error.to_owned()))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn end_schedule(State(control): State<Control>) -> Result<StatusCode, Refused> {
-    control.set_schedule(None).map_err(|error| refused(error.to_owned()))?;
+async fn end_schedule(State(control): State<Control>) -> Result<StatusCode, BadRequest> {
+    control.set_schedule(None).map_err(|error| bad_request(error.to_owned()))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -154,12 +157,12 @@ async fn switches(State(control): State<Control>) -> Json<Switches> {
     Json(control.switches())
 }
 
-/// Changes those switches that the body names.
+/// Changes the switches named in the body.
 async fn switch(
     State(control): State<Control>,
     change: Result<Json<Map<String, Value>>, JsonRejection>,
-) -> Result<Json<Switches>, Refused> {
-    let Json(change) = change.map_err(|rejection| refused(rejection.body_text()))?;
+) -> Result<Json<Switches>, BadRequest> {
+    let Json(change) = change.map_err(|rejection| bad_request(rejection.body_text()))?;
     let changed = control.hub.switch(|now| -> anyhow::Result<Switches> {
         let mut whole = json!(now);
         for (name, value) in change {
@@ -167,19 +170,19 @@ async fn switch(
         }
         Ok(serde_json::from_value(whole)?)
     });
-    changed.map(Json).map_err(|error| refused(error.to_string()))
+    changed.map(Json).map_err(|error| bad_request(error.to_string()))
 }
 
-type Refused = (StatusCode, Json<Value>);
+type BadRequest = (StatusCode, Json<Value>);
 
-fn refused(error: String) -> Refused {
+fn bad_request(error: String) -> BadRequest {
     (StatusCode::BAD_REQUEST, Json(json!({ "error": error })))
 }
 
 async fn inject(
     State(control): State<Control>,
     fault: Result<Json<Fault>, JsonRejection>,
-) -> Result<Json<FaultOutcome>, Refused> {
-    let Json(fault) = fault.map_err(|rejection| refused(rejection.body_text()))?;
-    control.inject(fault).map(Json).map_err(|error| refused(error.to_string()))
+) -> Result<Json<FaultOutcome>, BadRequest> {
+    let Json(fault) = fault.map_err(|rejection| bad_request(rejection.body_text()))?;
+    control.inject(fault).map(Json).map_err(|error| bad_request(error.to_string()))
 }

@@ -1,4 +1,4 @@
-//! Makes faults happen: faults of REST and presets here, the others in the [hub](crate::hub).
+//! Injects faults: applies faults of REST and presets; the [hub](crate::hub) applies the others.
 
 use super::Control;
 use crate::{
@@ -9,22 +9,22 @@ use crate::{
 };
 use std::time::Duration;
 
-/// The longest wait that a made-up 429 may ask for.
+/// The longest wait that an injected 429 may request.
 const DAY: Duration = Duration::from_hours(24);
 
 impl Control {
-    /// Makes a fault happen and records it.
+    /// Applies a fault and records it.
     ///
     /// # Errors
     ///
-    /// When the fault is impossible here or has invalid values.
+    /// The fault is impossible here or has invalid values.
     pub(super) fn inject_and_record(
         &self,
         fault: Fault,
         scheduled: bool,
     ) -> Result<FaultOutcome, FaultError> {
         tracing::info!(?fault, scheduled, "fault injected");
-        // Messages are traffic: by the thousand they would crowd the faults out of the record. The ledger counts them.
+        // The ledger counts messages; thousands of them would push faults out of the record.
         if matches!(fault, Fault::Message { .. }) {
             return self.hub.apply(fault, scheduled);
         }
@@ -45,7 +45,7 @@ impl Control {
                     .ok()
                     .filter(|time| *time <= DAY)
                     .ok_or(FaultError::BadRetryAfter)?;
-                self.rest.state().make_up_limits(count, scope, retry_after);
+                self.rest.state().inject_limits(count, scope, retry_after);
                 Ok(FaultOutcome::default())
             }
             Fault::RestDelay { ms } => {
@@ -58,7 +58,7 @@ impl Control {
                 let mut all = 0..hub.world.all_guilds();
                 let input = PresetInput {
                     world: &hub.world,
-                    origin: &hub.origin,
+                    server: &hub.server,
                     shards: hub.session_limit().shards,
                     first_available: all.find(|guild| hub.guild_state(*guild) == GuildState::Available),
                     voice: &|guild| hub.voice(guild),

@@ -1,33 +1,33 @@
-//! The answer to a request for members, chunk by chunk.
+//! The answer to a member request, in chunks.
 
 use crate::world::{GuildIndex, World};
 use serde_json::{Value, json};
 
-/// Members in one chunk at most.
+/// Members per chunk.
 /// [Source](https://docs.discord.com/developers/events/gateway-events#guild-members-chunk).
 const CHUNK: u64 = 1_000;
 
-/// Who was asked for and found; bodies are written when they are sent, so all members of a large guild take no memory.
+/// The members found for a request. Bodies are written when they are sent, so a large guild's members take no memory.
 #[derive(Debug)]
 pub(crate) struct MembersAnswer {
     pub(crate) guild: GuildIndex,
-    /// Positions of members, unless it is all of them.
+    /// Positions of the found members, unless all were requested.
     pub(crate) found: Vec<u64>,
-    /// So many members are all of them.
+    /// The guild's member count if all were requested.
     pub(crate) all: Option<u64>,
-    /// As the client named them, also what is no id.
+    /// User ids not found, as the client sent them, including invalid ids.
     pub(crate) not_found: Vec<Value>,
     pub(crate) presences: bool,
     pub(crate) nonce: Option<String>,
 }
 
 impl MembersAnswer {
-    /// How many chunks it takes; nobody takes one too.
+    /// Returns the number of chunks; an empty answer takes one.
     pub(crate) fn chunks(&self) -> u64 {
         self.all.unwrap_or(self.found.len() as u64).div_ceil(CHUNK).max(1)
     }
 
-    /// The body of chunk `index`.
+    /// Returns the body of chunk `index`.
     pub(super) fn body(&self, world: &World, index: u64) -> Value {
         let (from, to) = (index * CHUNK, (index + 1) * CHUNK);
         let positions: Vec<u64> = match self.all {

@@ -1,4 +1,4 @@
-//! Transport compression: one context per connection, flushed after each message, never ended.
+//! Transport compression: one context per connection, flushed after each message and never finished.
 //! [Source](https://docs.discord.com/developers/events/gateway#transport-compression).
 
 use axum::extract::ws::Message;
@@ -7,23 +7,23 @@ use flate2::{Compress, Compression, FlushCompress, write::ZlibEncoder};
 use std::io::Write;
 use zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer, zstd_sys::ZSTD_EndDirective};
 
-/// As in captured frames: a window of 256 KiB.
+/// A window of 256 KiB, as in captured frames.
 const ZSTD_WINDOW_LOG: u32 = 18;
-/// Small tables, so that 256 connections stay cheap.
+/// Small hash tables limit the memory of 256 connections.
 const ZSTD_HASH_LOG: u32 = 14;
-/// Payload compression leaves smaller payloads alone; Discord's own threshold is not documented.
+/// Smallest payload that payload compression compresses, in bytes. Discord does not document its own threshold.
 const COMPRESSED_FROM: usize = 1_024;
 const GROW: usize = 4 * 1024;
-/// Piece in which an inflating payload is compressed.
+/// Unit in which an inflating payload is compressed.
 static PIECE: [u8; 1 << 20] = [b'a'; 1 << 20];
-/// Its string's largest size without compression.
+/// Largest string of an inflating payload without compression, in bytes.
 const INFLATED_PLAIN: u64 = 40 << 20;
 
-/// What a connection's payloads go through.
+/// The compression of a connection's payloads.
 pub(crate) enum Codec {
-    /// Text frames; payload compression makes binary ones of large payloads, each a zlib stream of its own.
+    /// Text frames. Payload compression turns each large payload into a binary frame with its own zlib stream.
     Plain {
-        /// The client asked for payload compression in IDENTIFY.
+        /// IDENTIFY requested payload compression.
         compress: bool,
     },
     /// `compress=zlib-stream`.
@@ -33,7 +33,7 @@ pub(crate) enum Codec {
 }
 
 impl Codec {
-    /// No transport compression: a client may ask for payload compression instead.
+    /// Enables payload compression, which is valid only without transport compression.
     /// [Source](https://docs.discord.com/developers/events/gateway#payload-compression).
     pub(crate) fn compress_payloads(&mut self) {
         if let Self::Plain { compress } = self {
@@ -41,12 +41,12 @@ impl Codec {
         }
     }
 
-    /// A fresh zlib stream.
+    /// Starts a zlib stream.
     pub(crate) fn zlib() -> Self {
         Self::Zlib(Box::new(Compress::new(Compression::fast(), true)))
     }
 
-    /// A fresh zstd stream.
+    /// Starts a zstd stream.
     pub(crate) fn zstd() -> Self {
         let mut context = CCtx::create();
         for parameter in [
@@ -56,31 +56,29 @@ impl Codec {
             CParameter::ContentSizeFlag(false),
             CParameter::ChecksumFlag(false),
         ] {
-            context.set_parameter(parameter).expect("constants that zstd knows are accepted");
+            context.set_parameter(parameter).expect("zstd accepts its documented parameters");
         }
         Self::Zstd(Box::new(context))
     }
 
-    /// The WebSocket message that carries a payload.
+    /// Encodes a payload as a WebSocket message.
     pub(crate) fn encode(&mut self, payload: Vec<u8>) -> Message {
         match self {
             Self::Plain { compress: true } if payload.len() >= COMPRESSED_FROM => {
                 let mut whole = ZlibEncoder::new(Vec::new(), Compression::fast());
                 let written = whole.write_all(&payload).and_then(|()| whole.finish());
-                Message::Binary(written.expect("deflate into memory has no way to fail").into())
+                Message::Binary(written.expect("deflate into memory cannot fail").into())
             }
             Self::Plain { .. } => {
-                let text = String::from_utf8(payload).expect("payloads are written as JSON, which is UTF-8");
+                let text = String::from_utf8(payload).expect("payloads are JSON, which is UTF-8");
                 Message::Text(text.into())
             }
             Self::Zlib(stream) => Message::Binary(deflate(stream, &payload)),
             Self::Zstd(context) => Message::Binary(zstd(context, &payload)),
         }
     }
-}
 
-impl Codec {
-    /// Encodes an event with a string of `bytes` bytes; compressed it is small.
+    /// Encodes an event with a string of `bytes` bytes, small when compressed.
     pub(crate) async fn encode_inflating(&mut self, bytes: u64) -> Message {
         let (head, tail) = (br#"{"t":"DISCORD_SIM","s":null,"op":0,"d":""#.as_slice(), br#""}"#.as_slice());
         let whole = bytes / PIECE.len() as u64;
@@ -125,9 +123,9 @@ fn deflate_into(stream: &mut Compress, payload: &[u8], flush: FlushCompress, out
     let before = stream.total_in();
     loop {
         let read = (stream.total_in() - before) as usize;
-        stream.compress_vec(&payload[read..], out, flush).expect("deflate into memory has no way to fail");
+        stream.compress_vec(&payload[read..], out, flush).expect("deflate into memory cannot fail");
         let all_read = (stream.total_in() - before) as usize == payload.len();
-        // Room left over means that the flush is complete.
+        // The flush is complete when the output buffer is not full.
         if all_read && out.len() < out.capacity() {
             return;
         }
@@ -149,7 +147,7 @@ fn zstd_into(context: &mut CCtx<'static>, payload: &[u8], directive: ZSTD_EndDir
         let mut output = OutBuffer::around_pos(out, written);
         let left = context
             .compress_stream2(&mut output, &mut input, directive)
-            .expect("zstd into memory has no way to fail");
+            .expect("zstd into memory cannot fail");
         let done = left == 0 || matches!(directive, ZSTD_EndDirective::ZSTD_e_continue);
         if done && input.pos == payload.len() {
             return;
@@ -176,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn zlib_messages_end_with_a_flush_and_inflate_one_by_one() {
+    fn zlib_messages_are_flushed_and_inflate_one_by_one() {
         let (mut codec, mut inflate) = (Codec::zlib(), flate2::Decompress::new(true));
         for payload in payloads() {
             let bytes = binary(codec.encode(payload.clone()));
@@ -213,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn zstd_has_the_header_that_was_captured_and_decodes_one_by_one() {
+    fn zstd_messages_have_discords_header_and_decode_one_by_one() {
         let (mut codec, mut decode) = (Codec::zstd(), zstd_safe::DCtx::create());
         for (index, payload) in payloads().into_iter().enumerate() {
             let bytes = binary(codec.encode(payload.clone()));

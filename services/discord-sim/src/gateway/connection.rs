@@ -1,36 +1,33 @@
 //! One gateway connection.
 //!
-//! A loop over four things: an order from the control API, a frame from the client, the session's bell, the heartbeat
-//! deadline. What it writes goes through [`writing`], how it ends is an [`End`].
+//! The loop waits for a command from the control API, a frame from the client, new events of the session, a script action that is
+//! due, or a deadline. [`receiving`] handles frames, [`commands`] and [`scripts`] handle commands and scripted actions, [`writing`]
+//! sends. An [`End`] says how the connection ends.
 
-mod acting;
+mod commands;
+mod receiving;
+mod scripts;
 mod writing;
 
 use super::{ending::End, envelope, wire::Wire};
 use crate::{
-    event::{Event, Sight},
+    event::SessionParams,
     gateway::compression::Codec,
-    hub::{Departure, Hub, Order, Refusal, SessionCell},
-    net::Tap,
+    hub::{ConnectionCommand, Disconnect, Hub, SessionCell},
+    net::RawSocket,
     odd::{Action, Address, Moment},
-    protocol::{Payload, close},
+    protocol::close,
     report::ViolationKind,
-    request::Request,
-    session::{ConnectionId, Taken},
+    session::ConnectionId,
     shard::Shard,
-    window::Window,
+    window::SlidingWindow,
 };
-use acting::Answer;
 use axum::{
     Error,
     extract::ws::{Message, WebSocket},
 };
 use futures_util::{StreamExt, stream::SplitStream};
-use std::{
-    collections::VecDeque,
-    sync::{Arc, atomic::AtomicU64},
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, sleep, sleep_until, timeout},
@@ -38,66 +35,66 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use writing::{LONGEST_PAUSE, Outgoing};
 
-/// Events written before the socket is looked at again.
-const BATCH: usize = 64;
-/// How long a closed connection waits for the client to close too: dropping a socket that holds unread bytes resets it,
-/// and the client would never see the close code.
+/// How long a closed connection waits for the client to close. Dropping a socket with unread bytes resets it, and the client would
+/// not see the close code.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
-/// The same once the simulator is shutting down.
+/// [`CLOSE_WAIT`] during shutdown.
 const SHUTDOWN_CLOSE_WAIT: Duration = Duration::from_millis(100);
 
-/// The session of a connection that has one.
-struct Joined {
+/// The session that a connection serves.
+struct AttachedSession {
     cell: Arc<SessionCell>,
-    bell: watch::Receiver<()>,
-    sight: Sight,
-    /// Nothing is sent before: READY may be slow.
+    updates: watch::Receiver<()>,
+    params: SessionParams,
+    /// No event is sent before this time: a switch or script delays READY.
     from: Option<Instant>,
 }
 
-/// One connection.
+/// A gateway connection.
 pub(crate) struct Connection {
     id: ConnectionId,
     hub: Arc<Hub>,
     stop: CancellationToken,
-    orders: mpsc::Receiver<Order>,
-    tap: Tap,
-    postponed: VecDeque<Order>,
+    commands: mpsc::Receiver<ConnectionCommand>,
+    raw: RawSocket,
+    postponed: VecDeque<ConnectionCommand>,
     stream: SplitStream<WebSocket>,
-    /// Frames read while something was written, with when each arrived.
+    /// Frames received during a write, with their arrival times.
     read_ahead: VecDeque<(Instant, Message)>,
     wire: Wire,
-    joined: Option<Joined>,
-    sends: Window,
-    presences: Window,
+    session: Option<AttachedSession>,
+    sends: SlidingWindow,
+    presences: SlidingWindow,
     beat_by: Instant,
-    /// When it is closed, once op 7 has asked it to go.
+    /// Time to close the connection after op 7.
     leave_by: Option<Instant>,
     frozen: bool,
-    /// The URL that the client connected to.
+    /// Which URL the client used.
     address: Address,
-    /// Delayed actions of scripts, in order of time.
+    /// Delayed script actions, sorted by time.
     later: Vec<(Instant, Arc<[Action]>)>,
-    /// Heartbeats that were not answered since it is frozen.
+    /// Heartbeats left unanswered since the connection was frozen.
     unanswered: u32,
 }
 
 /// The parameters of a connection's URL.
-pub(crate) struct Asked {
+pub(crate) struct ConnectionParams {
     pub(crate) codec: Codec,
     pub(crate) address: Address,
 }
 
-/// What a turn of the loop is about.
-enum Turn {
-    Order(Order),
+/// What the loop handles next.
+enum Wakeup {
+    Command(ConnectionCommand),
     Frame(Option<Result<Message, Error>>, Instant),
+    /// The session may have events to send.
     Events,
-    Silence,
-    Overstay,
-    Act(Arc<[Action]>),
-    Stop,
+    HeartbeatTimeout,
+    /// The client did not leave in time after op 7.
+    ReconnectTimeout,
+    ScriptDue(Arc<[Action]>),
+    Shutdown,
 }
 
 impl Connection {
@@ -105,10 +102,10 @@ impl Connection {
         id: ConnectionId,
         hub: Arc<Hub>,
         stop: CancellationToken,
-        orders: mpsc::Receiver<Order>,
-        tap: Tap,
+        commands: mpsc::Receiver<ConnectionCommand>,
+        raw: RawSocket,
         socket: WebSocket,
-        asked: Asked,
+        params: ConnectionParams,
     ) -> Self {
         let (sink, stream) = socket.split();
         let beat_by = Instant::now() + hub.config.heartbeat_interval * 2;
@@ -116,25 +113,25 @@ impl Connection {
             id,
             hub,
             stop,
-            orders,
-            tap,
+            commands,
+            raw,
             postponed: VecDeque::new(),
             stream,
             read_ahead: VecDeque::new(),
-            wire: Wire::new(sink, asked.codec),
-            joined: None,
-            sends: Window::sends(),
-            presences: Window::presences(),
+            wire: Wire::new(sink, params.codec),
+            session: None,
+            sends: SlidingWindow::sends(),
+            presences: SlidingWindow::presences(),
             beat_by,
             leave_by: None,
             frozen: false,
-            address: asked.address,
+            address: params.address,
             later: Vec::new(),
             unanswered: 0,
         }
     }
 
-    /// Runs the connection to its end; `fault` is what is wrong with its URL.
+    /// Runs the connection until it ends. `fault` says what is invalid in its URL.
     pub(crate) async fn run(mut self, fault: Option<String>) {
         let end = match fault {
             Some(detail) => {
@@ -146,11 +143,11 @@ impl Connection {
                 Err(end) => end,
             },
         };
-        let departure = if let End::Left(departure) = end { departure } else { Departure::Resumable };
-        let joined = self.joined.take();
-        self.hub.close(self.id, joined.as_ref().map(|joined| &*joined.cell), departure);
+        let disconnect = if let End::ByClient(disconnect) = end { disconnect } else { Disconnect::Resumable };
+        let session = self.session.take();
+        self.hub.close(self.id, session.as_ref().map(|session| &*session.cell), disconnect);
         let patience = async {
-            // A client that never answers is dropped.
+            // A client that does not close in time is dropped.
             let _ = timeout(CLOSE_WAIT, self.stop.cancelled()).await;
             if self.stop.is_cancelled() {
                 sleep(SHUTDOWN_CLOSE_WAIT).await;
@@ -161,13 +158,13 @@ impl Connection {
             let close = match end {
                 End::Close(code, reason) => Some((code, reason)),
                 End::CloseWithoutCode => None,
-                End::Unprovoked(code, reason) if close_frames => Some((code, reason.to_owned())),
-                End::Unprovoked(..) | End::Drop => return,
-                End::Reset => return self.tap.cut(),
-                // Reading on lets the WebSocket answer the client's close frame.
-                End::Left(_) => return drop(self.stream.next().await),
+                End::ByServer(code, reason) if close_frames => Some((code, reason.to_owned())),
+                End::ByServer(..) | End::Drop => return,
+                End::Reset => return self.raw.reset(),
+                // Reading once more lets the WebSocket answer the client's close frame.
+                End::ByClient(_) => return drop(self.stream.next().await),
             };
-            tracing::debug!(connection = self.id, ?close, "closing");
+            tracing::debug!(connection = self.id, ?close, "closing gateway connection");
             if self.wire.close(close).await.is_ok() {
                 while let Some(Ok(_)) = self.stream.next().await {}
             }
@@ -191,47 +188,47 @@ impl Connection {
         self.expect_heartbeat();
         self.run_script(Moment::AfterHello).await?;
         loop {
-            match self.turn().await {
-                Turn::Stop => {
-                    return Err(End::Unprovoked(close::GOING_AWAY, "The simulator is shutting down."));
+            match self.next_wakeup().await {
+                Wakeup::Shutdown => {
+                    return Err(End::ByServer(close::GOING_AWAY, "The simulator is shutting down."));
                 }
-                Turn::Overstay => {
-                    return Err(End::Unprovoked(close::GOING_AWAY, "You were asked to reconnect."));
+                Wakeup::ReconnectTimeout => {
+                    return Err(End::ByServer(close::GOING_AWAY, "You were params to reconnect."));
                 }
-                Turn::Silence => {
+                Wakeup::HeartbeatTimeout => {
                     self.violation(
                         ViolationKind::MissedHeartbeat,
                         "no heartbeat for twice the interval".into(),
                     );
                     return Err(End::timed_out(&self.hub));
                 }
-                Turn::Order(order) => self.obey(order).await?,
-                Turn::Act(actions) => self.act(actions).await?,
-                Turn::Frame(frame, arrived) => self.read(frame, arrived).await?,
-                Turn::Events => self.send_events().await?,
+                Wakeup::Command(command) => self.handle_command(command).await?,
+                Wakeup::ScriptDue(actions) => self.act(actions).await?,
+                Wakeup::Frame(frame, arrived) => self.read(frame, arrived).await?,
+                Wakeup::Events => self.send_events().await?,
             }
         }
     }
 
-    /// Waits for the next thing to do.
-    async fn turn(&mut self) -> Turn {
-        if let Some(order) = self.postponed.pop_front() {
-            return Turn::Order(order);
+    /// Waits for what to handle next.
+    async fn next_wakeup(&mut self) -> Wakeup {
+        if let Some(command) = self.postponed.pop_front() {
+            return Wakeup::Command(command);
         }
         if let Some((arrived, frame)) = self.read_ahead.pop_front() {
-            return Turn::Frame(Some(Ok(frame)), arrived);
+            return Wakeup::Frame(Some(Ok(frame)), arrived);
         }
         let frozen = self.frozen;
-        let joined = &mut self.joined;
-        let bell = async {
-            match joined {
-                Some(joined) if !frozen => {
-                    if let Some(from) = joined.from {
+        let session = &mut self.session;
+        let updates = async {
+            match session {
+                Some(session) if !frozen => {
+                    if let Some(from) = session.from {
                         sleep_until(from).await;
-                        joined.from = None;
+                        session.from = None;
                     }
-                    // The sender is in the cell that this connection holds.
-                    let _ = joined.bell.changed().await;
+                    // The cell, which this connection holds, owns the sender.
+                    let _ = session.updates.changed().await;
                 }
                 _ => std::future::pending().await,
             }
@@ -252,205 +249,18 @@ impl Connection {
         };
         tokio::select! {
             biased;
-            () = self.stop.cancelled() => Turn::Stop,
-            Some(order) = self.orders.recv() => Turn::Order(order),
-            frame = self.stream.next() => Turn::Frame(frame, self.tap.arrived()),
-            () = sleep_until(self.beat_by), if !frozen => Turn::Silence,
-            () = overstay => Turn::Overstay,
-            () = later => Turn::Act(self.later.remove(0).1),
-            () = bell => Turn::Events,
+            () = self.stop.cancelled() => Wakeup::Shutdown,
+            Some(command) = self.commands.recv() => Wakeup::Command(command),
+            frame = self.stream.next() => Wakeup::Frame(frame, self.raw.arrived()),
+            () = sleep_until(self.beat_by), if !frozen => Wakeup::HeartbeatTimeout,
+            () = overstay => Wakeup::ReconnectTimeout,
+            () = later => Wakeup::ScriptDue(self.later.remove(0).1),
+            () = updates => Wakeup::Events,
         }
-    }
-
-    async fn obey(&mut self, order: Order) -> Result<(), End> {
-        match order {
-            Order::Close { code, reason } => return Err(End::Close(code, reason)),
-            Order::Superseded => return Err(End::superseded()),
-            Order::Abort => return Err(End::Reset),
-            Order::Act(actions) => self.act(actions).await?,
-            Order::Freeze(on) => {
-                self.frozen = on;
-                self.unanswered = 0;
-                self.expect_heartbeat();
-            }
-            // A frozen connection sends nothing at all.
-            Order::Reconnect | Order::RequestHeartbeat if self.frozen => {}
-            Order::Reconnect => {
-                self.leave_by = Some(Instant::now() + self.hub.switches().reconnect_grace.min(LONGEST_PAUSE));
-                self.send(envelope::reconnect()).await?;
-            }
-            Order::RequestHeartbeat => {
-                // It shall beat at once; that it has one interval for it is our choice.
-                self.beat_by = self.beat_by.min(Instant::now() + self.hub.config.heartbeat_interval);
-                self.send(envelope::heartbeat()).await?;
-            }
-            Order::InvalidSession { resumable } => {
-                if let Some(joined) = self.joined.take() {
-                    let end = (!resumable).then_some("invalidated by a fault");
-                    self.hub.leave_session(self.id, &joined.cell, end);
-                }
-                if !self.frozen {
-                    self.send(envelope::invalid_session(resumable)).await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn read(&mut self, frame: Option<Result<Message, Error>>, arrived: Instant) -> Result<(), End> {
-        let payload = match frame {
-            Some(Ok(Message::Text(text))) => Payload::parse(text.as_bytes()),
-            Some(Ok(Message::Binary(bytes))) => Payload::parse(&bytes),
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Ok(()),
-            Some(Ok(Message::Close(frame))) => {
-                return Err(End::by_client(frame.as_ref()));
-            }
-            Some(Err(error)) if is_too_long(&error) => Payload::Undecodable(error.to_string()),
-            Some(Err(_)) | None => return Err(End::Left(Departure::Resumable)),
-        };
-        if self.frozen {
-            self.notice_zombie(&payload);
-            return Ok(());
-        }
-        let arrived = self.hub.since_start(arrived);
-        if !self.sends.allows(arrived) {
-            self.violation(ViolationKind::RateLimited, "more than 120 sends in 60 s".into());
-            return Err(End::code(close::RATE_LIMITED, "Rate limited."));
-        }
-        self.handle(payload, arrived).await
-    }
-
-    async fn handle(&mut self, payload: Payload, arrived: Duration) -> Result<(), End> {
-        match payload {
-            Payload::Heartbeat(sequence) => {
-                self.expect_heartbeat();
-                if let (Some(joined), Some(sequence)) = (&self.joined, sequence) {
-                    let trim = self.hub.switches().heartbeat_trims;
-                    joined.cell.lock().acknowledge(sequence, trim);
-                }
-                self.send(envelope::heartbeat_ack()).await
-            }
-            Payload::Identify(_) | Payload::Resume(_) if self.joined.is_some() => {
-                self.violation(ViolationKind::AlreadyAuthenticated, "a second IDENTIFY or RESUME".into());
-                Err(End::code(close::ALREADY_AUTHENTICATED, "Already authenticated."))
-            }
-            Payload::Identify(asked) => {
-                if asked.compress {
-                    self.wire.compress_payloads();
-                }
-                let delay = self.hub.switches().ready_delay;
-                let from = (!delay.is_zero()).then(|| Instant::now() + delay.min(LONGEST_PAUSE));
-                let outcome = self.hub.identify(self.id, asked, arrived).await;
-                self.join(outcome, from).await?;
-                if self.joined.is_some() { self.run_script(Moment::Identify).await } else { Ok(()) }
-            }
-            Payload::Resume(asked) => {
-                let Answer::Usual { from } = self.run_resume_script(&asked.session_id).await? else {
-                    return Ok(());
-                };
-                let outcome = self.hub.resume(self.id, asked).await;
-                self.join(outcome, from).await
-            }
-            Payload::Request(asked) => match (asked, &self.joined) {
-                (_, None) => {
-                    self.violation(ViolationKind::NotAuthenticated, "a request before IDENTIFY".into());
-                    Err(End::code(close::NOT_AUTHENTICATED, "Not authenticated."))
-                }
-                (Err(detail), _) => {
-                    self.violation(ViolationKind::DecodeError, detail);
-                    Err(End::code(close::DECODE_ERROR, "Error while decoding payload."))
-                }
-                (Ok(Request::Presence(_)), _) if !self.presences.allows(arrived) => {
-                    self.violation(
-                        ViolationKind::PresenceLimit,
-                        "more than 5 presence updates in 20 s".into(),
-                    );
-                    Ok(())
-                }
-                (Ok(asked), Some(joined)) => {
-                    self.hub.request(self.id, &joined.cell, asked, arrived);
-                    Ok(())
-                }
-            },
-            Payload::UnknownOpcode(op) => {
-                self.violation(ViolationKind::UnknownOpcode, format!("op {op}"));
-                Err(End::code(close::UNKNOWN_OPCODE, "Unknown opcode."))
-            }
-            Payload::Undecodable(detail) => {
-                self.violation(ViolationKind::DecodeError, detail);
-                Err(End::code(close::DECODE_ERROR, "Error while decoding payload."))
-            }
-        }
-    }
-
-    async fn join(
-        &mut self,
-        outcome: Result<Arc<SessionCell>, Refusal>,
-        from: Option<Instant>,
-    ) -> Result<(), End> {
-        match outcome {
-            Ok(cell) => {
-                let sight = cell.lock().sight.clone();
-                let bell = cell.bell();
-                self.joined = Some(Joined { cell, bell, sight, from });
-                Ok(())
-            }
-            Err(Refusal::InvalidSession { resumable }) => {
-                self.send(envelope::invalid_session(resumable)).await
-            }
-            Err(Refusal::Close(code, reason)) => Err(End::code(code, reason)),
-        }
-    }
-
-    /// Sends what the session has for this connection, one batch.
-    async fn send_events(&mut self) -> Result<(), End> {
-        let Some(joined) = &mut self.joined else { return Ok(()) };
-        let taken = joined.cell.lock().take(self.id, BATCH);
-        let (events, replay_until) = match taken {
-            Taken::Events { events, replay_until } => (events, replay_until),
-            // An ended session's connection is told so; one that was taken over has an order coming.
-            Taken::NotYours if !joined.cell.lock().has_ended() => return Err(End::superseded()),
-            Taken::NotYours => return Err(End::code(close::NOT_AUTHENTICATED, "The session has ended.")),
-            Taken::Overrun => {
-                return Err(End::code(close::UNKNOWN_ERROR, "Too far behind."));
-            }
-        };
-        let Some(from) = events.first().map(|(sequence, _)| *sequence) else { return Ok(()) };
-        // There may be more; the loop looks at the socket first.
-        joined.bell.mark_changed();
-        let cell = Arc::clone(&joined.cell);
-        let handed = AtomicU64::new(0);
-        let written = self.write(Outgoing::Events { events: &events, handed: &handed }).await;
-        let to = handed.into_inner();
-        if to >= from {
-            cell.lock().record_sent(self.id, from, to, replay_until);
-        }
-        written?;
-        for (_, event) in &events {
-            match event {
-                Event::Ready(_) => self.run_script(Moment::Ready).await?,
-                Event::Resumed => self.run_script(Moment::Resumed).await?,
-                _ => {}
-            }
-        }
-        Ok(())
     }
 
     fn expect_heartbeat(&mut self) {
         self.beat_by = Instant::now() + self.hub.config.heartbeat_interval * 2;
-    }
-
-    /// A client that got no answer to a heartbeat must close before the next one is due.
-    fn notice_zombie(&mut self, payload: &Payload) {
-        if matches!(payload, Payload::Heartbeat(_)) {
-            self.unanswered += 1;
-            if self.unanswered == 2 {
-                self.violation(
-                    ViolationKind::ZombieKept,
-                    "a second heartbeat, and the first had no ACK".into(),
-                );
-            }
-        }
     }
 
     fn violation(&self, kind: ViolationKind, detail: String) {
@@ -458,21 +268,6 @@ impl Connection {
     }
 
     fn shard(&self) -> Option<Shard> {
-        self.joined.as_ref().map(|joined| joined.sight.shard)
+        self.session.as_ref().map(|session| session.params.shard)
     }
-}
-
-/// Whether a frame was refused for its length.
-fn is_too_long(error: &Error) -> bool {
-    use std::error::Error as _;
-    let mut source = error.source();
-    while let Some(inner) = source {
-        if inner.to_string().contains("Message too long")
-            || inner.to_string().contains("Space limit exceeded")
-        {
-            return true;
-        }
-        source = inner.source();
-    }
-    false
 }

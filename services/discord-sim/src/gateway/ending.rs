@@ -1,8 +1,8 @@
-//! How a connection ends, and who wanted it.
+//! How a connection ends, and which side ends it.
 
-use super::wire::Gone;
+use super::wire::SocketClosed;
 use crate::{
-    hub::{Departure, Hub},
+    hub::{Disconnect, Hub},
     protocol::close,
 };
 use axum::extract::ws::CloseFrame;
@@ -13,19 +13,19 @@ pub(super) enum End {
     Close(u16, String),
     /// With an empty close frame.
     CloseWithoutCode,
-    /// Because the simulator wants it, by itself: a [switch](crate::Switches::close_frames) takes the close frame away.
-    Unprovoked(u16, &'static str),
+    /// By the simulator without a broken rule. A [switch](crate::Switches::close_frames) can suppress the close frame.
+    ByServer(u16, &'static str),
     /// With a TCP reset.
     Reset,
-    /// Without a word.
+    /// By dropping the socket, without a close frame.
     Drop,
     /// By the client.
-    Left(Departure),
+    ByClient(Disconnect),
 }
 
-impl From<Gone> for End {
-    fn from(_: Gone) -> Self {
-        Self::Left(Departure::Resumable)
+impl From<SocketClosed> for End {
+    fn from(_: SocketClosed) -> Self {
+        Self::ByClient(Disconnect::Resumable)
     }
 }
 
@@ -35,15 +35,15 @@ impl End {
     }
 
     pub(super) const fn superseded() -> Self {
-        Self::Unprovoked(close::UNKNOWN_ERROR, "The session was resumed elsewhere.")
+        Self::ByServer(close::UNKNOWN_ERROR, "The session was resumed elsewhere.")
     }
 
     pub(super) fn timed_out(hub: &Hub) -> Self {
-        Self::Unprovoked(hub.switches().zombie_close_code, "Session timed out.")
+        Self::ByServer(hub.switches().zombie_close_code, "Session timed out.")
     }
 
     pub(super) fn by_client(frame: Option<&CloseFrame>) -> Self {
         let goodbye = frame.is_some_and(|frame| close::ends_session(frame.code));
-        Self::Left(if goodbye { Departure::Goodbye } else { Departure::Resumable })
+        Self::ByClient(if goodbye { Disconnect::EndsSession } else { Disconnect::Resumable })
     }
 }

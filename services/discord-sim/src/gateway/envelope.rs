@@ -1,16 +1,16 @@
-//! The frame around every payload.
+//! The JSON around every payload.
 //!
-//! Keys are in the order t, s, op, d, as live: clients find the first three by searching the text.
+//! Keys are in Discord's order: t, s, op, d. Clients find the first three by searching the text.
 
-use crate::{event::Event, event::Sight, hub::Hub};
+use crate::{event::Event, event::SessionParams, hub::Hub};
 use std::{io::Write, sync::Arc, time::Duration};
 
 fn write(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
-    out.write_fmt(arguments).expect("memory takes every write");
+    out.write_fmt(arguments).expect("writing into memory cannot fail");
 }
 
-/// A dispatch as [oddities](crate::odd) change it, and how often it is sent.
-pub(crate) fn dispatch(hub: &Hub, sight: &Sight, sequence: u64, event: &Event) -> (Vec<u8>, u32) {
+/// Writes a dispatch after [oddities](crate::odd) changed it. Returns it with the number of copies to send.
+pub(crate) fn dispatch(hub: &Hub, params: &SessionParams, sequence: u64, event: &Event) -> (Vec<u8>, u32) {
     let mut out = Vec::with_capacity(1_024);
     write(&mut out, format_args!(r#"{{"t":"{}","s":{sequence},"op":0,"d":"#, event.name()));
     let start = out.len();
@@ -18,9 +18,9 @@ pub(crate) fn dispatch(hub: &Hub, sight: &Sight, sequence: u64, event: &Event) -
         Event::GuildCreate { guild, .. } => hub.voice(*guild),
         _ => Arc::default(),
     };
-    event.write_body(&hub.world, &hub.origin, &voice, sight, &mut out);
+    event.write_body(&hub.world, &hub.server, &voice, params, &mut out);
     let guild = event.guild().map(|guild| hub.world.head(guild).id);
-    let copies = hub.odd.patch(event, guild, sight.shard, &mut out, start);
+    let copies = hub.odd.patch(event, guild, params.shard, &mut out, start);
     out.push(b'}');
     (out, copies)
 }
@@ -29,7 +29,7 @@ fn without_sequence(op: u8, d: &str) -> Vec<u8> {
     format!(r#"{{"t":null,"s":null,"op":{op},"d":{d}}}"#).into_bytes()
 }
 
-/// Op 10.
+/// HELLO, op 10.
 pub(crate) fn hello(interval: Duration) -> Vec<u8> {
     let interval = interval.as_millis();
     without_sequence(
@@ -38,22 +38,22 @@ pub(crate) fn hello(interval: Duration) -> Vec<u8> {
     )
 }
 
-/// Op 11.
+/// Heartbeat ACK, op 11.
 pub(crate) fn heartbeat_ack() -> Vec<u8> {
     without_sequence(11, "null")
 }
 
-/// Op 1: the client shall beat at once.
+/// Op 1: asks the client for a heartbeat at once.
 pub(crate) fn heartbeat() -> Vec<u8> {
     without_sequence(1, "null")
 }
 
-/// Op 7.
+/// Reconnect, op 7.
 pub(crate) fn reconnect() -> Vec<u8> {
     without_sequence(7, "null")
 }
 
-/// Op 9.
+/// Invalid session, op 9.
 pub(crate) fn invalid_session(resumable: bool) -> Vec<u8> {
     without_sequence(9, if resumable { "true" } else { "false" })
 }
@@ -70,16 +70,16 @@ mod tests {
     }
 
     #[test]
-    fn keys_come_in_the_order_that_clients_search_for() {
+    fn keys_are_in_discords_order() {
         let hub = Hub::new(SimConfig { guilds: 1, ..SimConfig::default() }, "ws://x".into());
-        let sight = Sight {
+        let params = SessionParams {
             session_id: "s".into(),
             shard: Shard { number: 0, total: 1 },
             intents: Intents::ALL,
             large_threshold: 50,
             names_shard: true,
         };
-        let sent = text(dispatch(&hub, &sight, 7, &Event::GuildCreate { guild: 0, just_joined: false }).0);
+        let sent = text(dispatch(&hub, &params, 7, &Event::GuildCreate { guild: 0, just_joined: false }).0);
         assert!(sent.starts_with(r#"{"t":"GUILD_CREATE","s":7,"op":0,"d":{"#), "{sent}");
         let hello = text(hello(Duration::from_millis(41_250)));
         assert!(

@@ -1,22 +1,22 @@
-//! The sending half of a connection: bodies are written, compressed and handed to the socket one at a time.
+//! The sending half of a connection: writes, compresses and sends one body at a time.
 
 use super::{compression::Codec, envelope};
-use crate::{event::Event, event::Sight, hub::Hub, net::Tap};
+use crate::{event::Event, event::SessionParams, hub::Hub, net::RawSocket};
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use futures_util::{SinkExt, stream::SplitSink};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The socket is gone.
+/// The socket is closed.
 #[derive(Debug)]
-pub(crate) struct Gone;
+pub(crate) struct SocketClosed;
 
-impl From<axum::Error> for Gone {
+impl From<axum::Error> for SocketClosed {
     fn from(_: axum::Error) -> Self {
         Self
     }
 }
 
-/// Where a connection writes.
+/// The sending half of a WebSocket.
 pub(crate) struct Wire {
     sink: SplitSink<WebSocket, Message>,
     codec: Codec,
@@ -27,28 +27,27 @@ impl Wire {
         Self { sink, codec }
     }
 
-    /// From here on large payloads are compressed, unless the transport is.
+    /// Compresses large payloads from now on, unless the transport is compressed.
     pub(crate) fn compress_payloads(&mut self) {
         self.codec.compress_payloads();
     }
 
     /// Sends one payload.
-    pub(crate) async fn send(&mut self, payload: Vec<u8>) -> Result<(), Gone> {
+    pub(crate) async fn send(&mut self, payload: Vec<u8>) -> Result<(), SocketClosed> {
         let message = self.codec.encode(payload);
         Ok(self.sink.send(message).await?)
     }
 
-    /// Sends events. Only one body exists at a time; the socket takes each before the next is written, and `handed`
-    /// becomes the sequence of the last one that it took.
+    /// Sends events, holding one body in memory at a time. `handed` is set to the last sequence that the socket accepted.
     pub(crate) async fn send_events(
         &mut self,
         hub: &Hub,
-        sight: &Sight,
+        params: &SessionParams,
         events: &[(u64, Event)],
         handed: &AtomicU64,
-    ) -> Result<(), Gone> {
+    ) -> Result<(), SocketClosed> {
         for (sequence, event) in events {
-            let (payload, copies) = envelope::dispatch(hub, sight, *sequence, event);
+            let (payload, copies) = envelope::dispatch(hub, params, *sequence, event);
             for _ in 1..copies {
                 let message = self.codec.encode(payload.clone());
                 self.sink.feed(message).await?;
@@ -63,7 +62,7 @@ impl Wire {
     }
 
     /// Sends a text `times` times.
-    pub(crate) async fn send_often(&mut self, text: &str, times: u64) -> Result<(), Gone> {
+    pub(crate) async fn send_often(&mut self, text: &str, times: u64) -> Result<(), SocketClosed> {
         for _ in 0..times {
             let message = self.codec.encode(text.as_bytes().to_vec());
             self.sink.feed(message).await?;
@@ -72,23 +71,28 @@ impl Wire {
     }
 
     /// Writes raw bytes outside the WebSocket, `times` times.
-    pub(crate) async fn write_around(&mut self, tap: &Tap, bytes: &[u8], times: u64) -> Result<(), Gone> {
+    pub(crate) async fn write_raw(
+        &mut self,
+        raw: &RawSocket,
+        bytes: &[u8],
+        times: u64,
+    ) -> Result<(), SocketClosed> {
         for _ in 0..times {
-            tap.write_around(bytes);
-            // Each flush waits for the socket, so only one piece is in memory.
+            raw.write_raw(bytes);
+            // Each flush waits for the socket, so one copy is in memory at a time.
             self.sink.flush().await?;
         }
         Ok(())
     }
 
     /// Sends a payload that inflates to about `bytes` bytes.
-    pub(crate) async fn inflate(&mut self, bytes: u64) -> Result<(), Gone> {
+    pub(crate) async fn inflate(&mut self, bytes: u64) -> Result<(), SocketClosed> {
         let message = self.codec.encode_inflating(bytes).await;
         Ok(self.sink.send(message).await?)
     }
 
     /// Sends a close frame; without a code it is empty.
-    pub(crate) async fn close(&mut self, close: Option<(u16, String)>) -> Result<(), Gone> {
+    pub(crate) async fn close(&mut self, close: Option<(u16, String)>) -> Result<(), SocketClosed> {
         let frame = close.map(|(code, reason)| CloseFrame { code, reason: reason.into() });
         Ok(self.sink.send(Message::Close(frame)).await?)
     }

@@ -1,30 +1,30 @@
-//! Who gets in: connections, IDENTIFY, RESUME, and how they leave.
+//! Admits connections, judges IDENTIFY and RESUME, and detaches connections.
 
-use super::{Connection, Hub, Order, SessionCell, ids};
+use super::{ConnectionCommand, ConnectionEntry, Hub, SessionCell, ids};
 use crate::{
     config::MAX_SHARDS,
-    event::{Event, Sight},
-    identify::Verdict,
+    event::{Event, SessionParams},
+    identify::IdentifyVerdict,
     intents::Intents,
     protocol::{Identify, Resume, close},
     report::{IdentifyRecord, ViolationKind},
-    session::{ConnectionId, ResumeRefusal, Session},
+    session::{ConnectionId, ResumeError, Session},
     shard::Shard,
     world::Draw,
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
-/// A client closes one socket and opens the next; which of the two we read first is chance. This long a
-/// newcomer waits for the old connection to go before both count as open.
+/// How long IDENTIFY and RESUME wait for the shard's previous connection to close before both count as open. A client that closes
+/// one socket and opens the next has no control over which of them the simulator reads first.
 const SETTLE: Duration = Duration::from_millis(50);
 
-/// Orders that wait for a connection at most; more are not given.
-const ORDERS: usize = 64;
+/// Pending commands of one connection; more are dropped.
+const COMMANDS: usize = 64;
 
-/// How an IDENTIFY or RESUME is turned down.
+/// How an IDENTIFY or RESUME is rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum AdmissionError {
     /// With a close code.
     Close(u16, &'static str),
     /// With op 9.
@@ -34,36 +34,36 @@ pub(crate) enum Refusal {
     },
 }
 
-/// How a connection went.
+/// What closing a connection means for its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Departure {
-    /// The client closed with 1000 or 1001: its session ends.
-    Goodbye,
-    /// Any other way: its session can be resumed.
+pub(crate) enum Disconnect {
+    /// The client closed with 1000 or 1001: the session ends.
+    EndsSession,
+    /// Any other way: the session can be resumed.
     Resumable,
 }
 
 impl Hub {
-    /// Registers a new connection; `None` when it shall be dropped at once.
-    pub(crate) fn open(&self) -> Option<(ConnectionId, mpsc::Receiver<Order>)> {
+    /// Registers a new connection. Returns `None` if it must be reset at once.
+    pub(crate) fn open(&self) -> Option<(ConnectionId, mpsc::Receiver<ConnectionCommand>)> {
         let opened_at = self.now();
         let mut state = self.lock();
-        if state.standing.accept_then_close > 0 {
-            state.standing.accept_then_close -= 1;
+        if state.active_faults.accept_then_close > 0 {
+            state.active_faults.accept_then_close -= 1;
             return None;
         }
         state.connections_opened += 1;
         let id = state.connections_opened;
-        let (sender, orders) = mpsc::channel(ORDERS);
-        state.connections.insert(id, Connection { opened_at, shard: None, orders: sender });
-        Some((id, orders))
+        let (sender, commands) = mpsc::channel(COMMANDS);
+        state.connections.insert(id, ConnectionEntry { opened_at, shard: None, commands: sender });
+        Some((id, commands))
     }
 
     /// Waits until no other connection of the shard is open, at most [`SETTLE`].
-    async fn settle(&self, shard: Shard) {
+    async fn wait_until_alone(&self, shard: Shard) {
         let alone = async {
             loop {
-                let gone = self.gone.notified();
+                let gone = self.connection_left.notified();
                 tokio::pin!(gone);
                 gone.as_mut().enable();
                 if self.lock().shards.get(&shard).is_none_or(|counts| counts.open == 0) {
@@ -72,19 +72,19 @@ impl Hub {
                 gone.await;
             }
         };
-        // Running out of time is an answer too: then both count.
+        // After the timeout both connections count as open.
         let _ = tokio::time::timeout(SETTLE, alone).await;
     }
 
-    /// Judges an IDENTIFY and opens a session; `now` is when it arrived.
+    /// Judges an IDENTIFY that arrived at `now` and opens a session.
     pub(crate) async fn identify(
         &self,
         connection: ConnectionId,
-        asked: Identify,
+        request: Identify,
         now: Duration,
-    ) -> Result<Arc<SessionCell>, Refusal> {
-        let shard = asked.shard;
-        let judged = self.judge(connection, &asked, now);
+    ) -> Result<Arc<SessionCell>, AdmissionError> {
+        let shard = request.shard;
+        let judged = self.judge(connection, &request, now);
         let record = |session_id, refused| IdentifyRecord {
             at_ms: now.as_millis() as u64,
             shard,
@@ -92,13 +92,13 @@ impl Hub {
             session_id,
             refused,
         };
-        if let Err((refusal, why)) = judged {
+        if let Err((error, why)) = judged {
             self.lock().identifies.push(record(None, Some(why)));
-            return Err(refusal);
+            return Err(error);
         }
-        self.settle(shard).await;
-        let cell = self.open_session(connection, asked);
-        let id = cell.lock().sight.session_id.clone();
+        self.wait_until_alone(shard).await;
+        let cell = self.open_session(connection, request);
+        let id = cell.lock().params.session_id.clone();
         tracing::debug!(connection, %shard, session = id, "identified");
         self.lock().identifies.push(record(Some(id), None));
         Ok(cell)
@@ -107,33 +107,33 @@ impl Hub {
     fn judge(
         &self,
         connection: ConnectionId,
-        asked: &Identify,
+        request: &Identify,
         now: Duration,
-    ) -> Result<(), (Refusal, String)> {
-        let shard = asked.shard;
-        let refuse = |kind, refusal, why: String| {
+    ) -> Result<(), (AdmissionError, String)> {
+        let shard = request.shard;
+        let refuse = |kind, error, why: String| {
             self.violation(kind, connection, Some(shard), why.clone());
-            Err((refusal, why))
+            Err((error, why))
         };
-        if !self.token_is_good(&asked.token.0) {
-            let refusal = Refusal::Close(close::AUTHENTICATION_FAILED, "Authentication failed.");
-            if self.lock().standing.reject_token {
-                return Err((refusal, "the token is rejected by a fault".into()));
+        if !self.accepts_token(&request.token.0) {
+            let error = AdmissionError::Close(close::AUTHENTICATION_FAILED, "Authentication failed.");
+            if self.lock().active_faults.reject_token {
+                return Err((error, "the token is rejected by a fault".into()));
             }
-            return refuse(ViolationKind::BadToken, refusal, "not the bot's token".into());
+            return refuse(ViolationKind::BadToken, error, "not the bot's token".into());
         }
-        let unknown = asked.intents.without(Intents::ALL);
+        let unknown = request.intents.without(Intents::ALL);
         if !unknown.is_empty() {
-            let refusal = Refusal::Close(close::INVALID_INTENTS, "Invalid intent(s).");
-            return refuse(ViolationKind::InvalidIntents, refusal, format!("intent bits {:#x}", unknown.0));
+            let error = AdmissionError::Close(close::INVALID_INTENTS, "Invalid intent(s).");
+            return refuse(ViolationKind::InvalidIntents, error, format!("intent bits {:#x}", unknown.0));
         }
         let disallowed =
-            Intents(asked.intents.0 & Intents::PRIVILEGED.0).without(self.config.privileged_intents);
+            Intents(request.intents.0 & Intents::PRIVILEGED.0).without(self.config.privileged_intents);
         if !disallowed.is_empty() {
-            let refusal = Refusal::Close(close::DISALLOWED_INTENTS, "Disallowed intent(s).");
+            let error = AdmissionError::Close(close::DISALLOWED_INTENTS, "Disallowed intent(s).");
             return refuse(
                 ViolationKind::DisallowedIntents,
-                refusal,
+                error,
                 format!("intent bits {:#x}", disallowed.0),
             );
         }
@@ -141,168 +141,168 @@ impl Hub {
             && shard.number < shard.total
             && shard.total.is_multiple_of(self.config.shard_multiple);
         if !valid {
-            let refusal = Refusal::Close(close::INVALID_SHARD, "Invalid shard.");
+            let error = AdmissionError::Close(close::INVALID_SHARD, "Invalid shard.");
             let why = format!("shard {shard}, total must be a multiple of {}", self.config.shard_multiple);
-            return refuse(ViolationKind::InvalidShard, refusal, why);
+            return refuse(ViolationKind::InvalidShard, error, why);
         }
         let mut state = self.lock();
         let guilds = state.guilds_of(&self.world, shard).len();
         if guilds > self.config.max_guilds_per_shard as usize {
             drop(state);
-            let refusal = Refusal::Close(close::SHARDING_REQUIRED, "Sharding required.");
+            let error = AdmissionError::Close(close::SHARDING_REQUIRED, "Sharding required.");
             return refuse(
                 ViolationKind::ShardingRequired,
-                refusal,
+                error,
                 format!("{guilds} guilds on shard {shard}"),
             );
         }
-        let verdict = state.limiter.ask(shard.number, now);
+        let verdict = state.limiter.judge(shard.number, now);
         match verdict {
-            Verdict::Allowed => Ok(()),
-            Verdict::TooSoon(ago) => {
+            IdentifyVerdict::Allowed => Ok(()),
+            IdentifyVerdict::TooSoon(ago) => {
                 let bucket = shard.number % u32::from(state.limiter.max_concurrency());
                 drop(state);
                 let why = format!("bucket {bucket} had its last IDENTIFY {} ms ago", ago.as_millis());
-                let refusal = Refusal::InvalidSession { resumable: false };
-                refuse(ViolationKind::IdentifyConcurrency, refusal, why)
+                let error = AdmissionError::InvalidSession { resumable: false };
+                refuse(ViolationKind::IdentifyConcurrency, error, why)
             }
-            Verdict::OverBudget => {
-                // As Discord does: all sessions end and the token is no longer good.
-                state.standing.reject_token = true;
+            IdentifyVerdict::OverBudget => {
+                // As on Discord: all sessions end and the token is invalid from now on.
+                state.active_faults.reject_token = true;
                 let every: Vec<String> = state.sessions.keys().cloned().collect();
                 for id in &every {
-                    state.end_session(&self.world, id, now, "the identify budget was overrun");
+                    state.end_session(&self.world, id, now, "the identify budget was exceeded");
                 }
                 drop(state);
-                let refusal = Refusal::Close(close::AUTHENTICATION_FAILED, "Authentication failed.");
+                let error = AdmissionError::Close(close::AUTHENTICATION_FAILED, "Authentication failed.");
                 let why = format!("more than {} IDENTIFYs in a day", self.config.daily_identifies);
-                refuse(ViolationKind::IdentifyBudget, refusal, why)
+                refuse(ViolationKind::IdentifyBudget, error, why)
             }
         }
     }
 
-    fn open_session(&self, connection: ConnectionId, asked: Identify) -> Arc<SessionCell> {
+    fn open_session(&self, connection: ConnectionId, request: Identify) -> Arc<SessionCell> {
         let now = self.now();
         let mut guard = self.lock();
         let state = &mut *guard;
-        let mut promised = state.guilds_of(&self.world, asked.shard);
+        let mut promised = state.guilds_of(&self.world, request.shard);
         let ready = Event::Ready(ids(&self.world, &promised).into());
-        if !asked.intents.contains(Intents::GUILDS) {
+        if !request.intents.contains(Intents::GUILDS) {
             promised = BTreeMap::new();
         }
         state.sessions_opened += 1;
         let id = Draw::new(self.config.seed, &[100, state.sessions_opened]).hex();
-        let sight = Sight {
+        let params = SessionParams {
             session_id: id.clone(),
-            shard: asked.shard,
-            intents: asked.intents,
-            large_threshold: asked.large_threshold,
-            names_shard: asked.names_shard,
+            shard: request.shard,
+            intents: request.intents,
+            large_threshold: request.large_threshold,
+            names_shard: request.names_shard,
         };
         let capacity = state.switches.replay_buffer;
-        let mut session = Session::open(sight, asked.token, capacity, ready, promised, connection, now);
-        session.presence = asked.presence;
-        if let Some(left) = state.standing.guild_before_ready.checked_sub(1)
+        let mut session = Session::open(params, request.token, capacity, ready, promised, connection, now);
+        session.presence = request.presence;
+        if let Some(left) = state.active_faults.guild_before_ready.checked_sub(1)
             && session.put_guild_before_ready()
         {
-            state.standing.guild_before_ready = left;
+            state.active_faults.guild_before_ready = left;
         }
         let cell = SessionCell::new(session);
         state.sessions.insert(id, Arc::clone(&cell));
-        let numbers = state.routes.entry(asked.shard.total).or_default();
-        numbers.entry(asked.shard.number).or_default().push(Arc::clone(&cell));
-        state.take_place(connection, asked.shard);
-        state.shards.entry(asked.shard).or_default().identifies += 1;
+        let numbers = state.routes.entry(request.shard.total).or_default();
+        numbers.entry(request.shard.number).or_default().push(Arc::clone(&cell));
+        state.attach_to_shard(connection, request.shard);
+        state.shards.entry(request.shard).or_default().identifies += 1;
         cell
     }
 
-    /// Judges a RESUME and attaches the connection to its session.
+    /// Judges a RESUME and attaches the connection to the session.
     pub(crate) async fn resume(
         &self,
         connection: ConnectionId,
-        asked: Resume,
-    ) -> Result<Arc<SessionCell>, Refusal> {
-        if !self.token_is_good(&asked.token.0) {
-            if !self.lock().standing.reject_token {
+        request: Resume,
+    ) -> Result<Arc<SessionCell>, AdmissionError> {
+        if !self.accepts_token(&request.token.0) {
+            if !self.lock().active_faults.reject_token {
                 self.violation(ViolationKind::BadToken, connection, None, "RESUME with another token".into());
             }
-            return Err(Refusal::Close(close::AUTHENTICATION_FAILED, "Authentication failed."));
+            return Err(AdmissionError::Close(close::AUTHENTICATION_FAILED, "Authentication failed."));
         }
-        let known = self.lock().sessions.get(&asked.session_id).cloned();
+        let known = self.lock().sessions.get(&request.session_id).cloned();
         let Some(cell) = known else {
-            tracing::debug!(connection, session = asked.session_id, "RESUME of an unknown session");
-            return Err(Refusal::InvalidSession { resumable: false });
+            tracing::debug!(connection, session = request.session_id, "RESUME of an unknown session");
+            return Err(AdmissionError::InvalidSession { resumable: false });
         };
-        let shard = cell.lock().sight.shard;
-        self.settle(shard).await;
+        let shard = cell.lock().params.shard;
+        self.wait_until_alone(shard).await;
         let now = self.now();
         let mut guard = self.lock();
         let state = &mut *guard;
         let mut session = cell.lock();
-        if state.standing.deny_resumes
-            || session.token != asked.token
+        if state.active_faults.deny_resumes
+            || session.token != request.token
             || session.expired(now, state.switches.session_life)
-            || !state.sessions.contains_key(&asked.session_id)
+            || !state.sessions.contains_key(&request.session_id)
         {
             drop(session);
             state.shards.entry(shard).or_default().resumes_refused += 1;
-            state.end_session(&self.world, &asked.session_id, now, "a RESUME was refused");
-            return Err(Refusal::InvalidSession { resumable: false });
+            state.end_session(&self.world, &request.session_id, now, "a RESUME was refused");
+            return Err(AdmissionError::InvalidSession { resumable: false });
         }
-        let resumed = session.resume(connection, asked.seq, state.switches.resume_while_open);
+        let resumed = session.resume(connection, request.seq, state.switches.resume_while_open);
         drop(session);
         match resumed {
             Ok(previous) => {
-                state.take_place(connection, shard);
+                state.attach_to_shard(connection, shard);
                 let counts = state.shards.entry(shard).or_default();
                 counts.resumes += 1;
                 counts.takeovers += u32::from(!previous.is_empty());
                 for previous in previous.iter().filter_map(|id| state.connections.get(id)) {
-                    // Full means that it is about to close anyway; it gets no more events in any case.
-                    let _ = previous.orders.try_send(Order::Superseded);
+                    // A connection with a full queue is about to close; it gets no more events in any case.
+                    let _ = previous.commands.try_send(ConnectionCommand::Superseded);
                 }
-                tracing::debug!(connection, %shard, session = asked.session_id, seq = asked.seq, "resumed");
+                tracing::debug!(connection, %shard, session = request.session_id, seq = request.seq, "resumed");
                 drop(guard);
-                cell.ring();
+                cell.notify();
                 Ok(cell)
             }
-            Err(ResumeRefusal::TooOld) => {
+            Err(ResumeError::TooOld) => {
                 state.shards.entry(shard).or_default().resumes_refused += 1;
                 state.end_session(
                     &self.world,
-                    &asked.session_id,
+                    &request.session_id,
                     now,
                     "a RESUME asked for events that were no longer kept",
                 );
-                Err(Refusal::InvalidSession { resumable: false })
+                Err(AdmissionError::InvalidSession { resumable: false })
             }
-            Err(ResumeRefusal::StillOpen { resumable }) => {
+            Err(ResumeError::StillOpen { resumable }) => {
                 state.shards.entry(shard).or_default().resumes_refused += 1;
-                Err(Refusal::InvalidSession { resumable })
+                Err(AdmissionError::InvalidSession { resumable })
             }
-            Err(ResumeRefusal::BeyondSequence) => {
+            Err(ResumeError::BeyondSequence) => {
                 state.shards.entry(shard).or_default().resumes_refused += 1;
                 drop(guard);
-                let why = format!("RESUME from {} is beyond the session", asked.seq);
+                let why = format!("RESUME from {} is beyond the session", request.seq);
                 self.violation(ViolationKind::InvalidSequence, connection, Some(shard), why);
-                Err(Refusal::Close(close::INVALID_SEQ, "Invalid seq."))
+                Err(AdmissionError::Close(close::INVALID_SEQ, "Invalid seq."))
             }
         }
     }
 
-    /// The shard of a resumable session.
+    /// Returns the shard of a resumable session.
     pub(crate) fn shard_of_session(&self, id: &str) -> Option<Shard> {
         let cell = self.lock().sessions.get(id).cloned();
-        cell.map(|cell| cell.lock().sight.shard)
+        cell.map(|cell| cell.lock().params.shard)
     }
 
-    /// Ends a session for an oddity.
+    /// Ends a session because an oddity invalidated it.
     pub(crate) fn invalidate(&self, id: &str) {
         let now = self.now();
         self.lock().end_session(&self.world, id, now, "invalidated by a fault");
     }
 
-    /// The connection leaves its session, but stays open: it was sent op 9.
+    /// Detaches a connection from its session; the connection may stay open after op 9.
     pub(crate) fn leave_session(
         &self,
         connection: ConnectionId,
@@ -313,26 +313,26 @@ impl Hub {
         let mut state = self.lock();
         let (own, id) = {
             let mut session = cell.lock();
-            (session.detach(connection, now), session.sight.session_id.clone())
+            (session.detach(connection, now), session.params.session_id.clone())
         };
         if own && let Some(why) = end {
             state.end_session(&self.world, &id, now, why);
         }
-        state.give_place_up(connection);
+        state.detach_from_shard(connection);
         drop(state);
-        self.gone.notify_waiters();
+        self.connection_left.notify_waiters();
     }
 
-    /// The connection is gone.
-    pub(crate) fn close(&self, connection: ConnectionId, cell: Option<&SessionCell>, how: Departure) {
+    /// Removes a closed connection.
+    pub(crate) fn close(&self, connection: ConnectionId, cell: Option<&SessionCell>, how: Disconnect) {
         if let Some(cell) = cell {
-            let end = (how == Departure::Goodbye).then_some("the client closed with 1000 or 1001");
+            let end = (how == Disconnect::EndsSession).then_some("the client closed with 1000 or 1001");
             self.leave_session(connection, cell, end);
         }
         self.lock().connections.remove(&connection);
     }
 
-    /// Ends the sessions that nobody resumed in time.
+    /// Ends the sessions that were not resumed in time.
     pub(crate) fn expire_sessions(&self) {
         let now = self.now();
         let mut state = self.lock();
@@ -344,13 +344,13 @@ impl Hub {
             .map(|(id, _)| id.clone())
             .collect();
         for id in &expired {
-            state.end_session(&self.world, id, now, "nobody resumed it in time");
+            state.end_session(&self.world, id, now, "not resumed in time");
         }
     }
 }
 
 impl super::State {
-    fn take_place(&mut self, connection: ConnectionId, shard: Shard) {
+    fn attach_to_shard(&mut self, connection: ConnectionId, shard: Shard) {
         if let Some(entry) = self.connections.get_mut(&connection) {
             entry.shard = Some(shard);
             let counts = self.shards.entry(shard).or_default();
@@ -359,7 +359,7 @@ impl super::State {
         }
     }
 
-    fn give_place_up(&mut self, connection: ConnectionId) {
+    fn detach_from_shard(&mut self, connection: ConnectionId) {
         let shard = self.connections.get_mut(&connection).and_then(|entry| entry.shard.take());
         if let Some(counts) = shard.and_then(|shard| self.shards.get_mut(&shard)) {
             counts.open -= 1;

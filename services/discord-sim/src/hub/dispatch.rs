@@ -1,8 +1,8 @@
-//! Which sessions get an event.
+//! Selects the sessions that get an event.
 
 use super::{Hub, State};
 use crate::{
-    event::{Event, Made},
+    event::{Event, PrebuiltEvent},
     fault_error::FaultError,
     report::{Dispatched, GuildState},
     shard::Shard,
@@ -10,18 +10,18 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// How often a random guild is drawn until one is available.
+/// Draws of a random guild before a message is skipped because none was available.
 const TRIES: usize = 32;
 
 impl State {
-    /// Gives an event to every session on its guild's shard, of whatever total; without a guild to shard 0.
+    /// Dispatches an event to every session of its guild's shard, for any shard total. An event without a guild goes to shard 0.
     /// [Source](https://docs.discord.com/developers/events/gateway#sharding).
     pub(super) fn dispatch(&self, world: &World, event: &Event) -> Vec<Dispatched> {
         let id = event.guild().map(|guild| world.head(guild).id);
         self.dispatch_where(event, |shard| shard.number == id.map_or(0, |id| id.shard(shard.total)))
     }
 
-    /// As [`dispatch`](Self::dispatch), but to the shards that `wants` selects, for any guild.
+    /// Dispatches an event to the shards that `wants` selects, regardless of its guild.
     pub(super) fn dispatch_where(&self, event: &Event, wants: impl Fn(Shard) -> bool) -> Vec<Dispatched> {
         let mut dispatched = Vec::new();
         for (total, numbers) in &self.routes {
@@ -30,9 +30,9 @@ impl State {
             for cell in numbers.flat_map(|(_, cells)| cells) {
                 let mut session = cell.lock();
                 let Some(sequence) = session.dispatch(event.clone()) else { continue };
-                let (session_id, shard) = (session.sight.session_id.clone(), session.sight.shard);
+                let (session_id, shard) = (session.params.session_id.clone(), session.params.shard);
                 drop(session);
-                cell.ring();
+                cell.notify();
                 dispatched.push(Dispatched { session_id, shard, sequence });
             }
         }
@@ -55,21 +55,21 @@ impl State {
 }
 
 impl Hub {
-    /// Gives an event that has just happened to every session that wants it.
-    pub(crate) fn dispatch(&self, made: Made) -> Vec<Dispatched> {
-        self.lock().dispatch(&self.world, &Event::Made(Arc::new(made)))
+    /// Dispatches an event to every session that gets it.
+    pub(crate) fn dispatch(&self, made: PrebuiltEvent) -> Vec<Dispatched> {
+        self.lock().dispatch(&self.world, &Event::Prebuilt(Arc::new(made)))
     }
 
-    /// Sends an event to these shards' sessions, for any guild.
-    pub(crate) fn dispatch_to(&self, made: Made, shards: &[u32]) -> Vec<Dispatched> {
-        self.lock().dispatch_where(&Event::Made(Arc::new(made)), |shard| shards.contains(&shard.number))
+    /// Dispatches an event to the sessions of these shards, regardless of its guild.
+    pub(crate) fn dispatch_to(&self, made: PrebuiltEvent, shards: &[u32]) -> Vec<Dispatched> {
+        self.lock().dispatch_where(&Event::Prebuilt(Arc::new(made)), |shard| shards.contains(&shard.number))
     }
 
-    /// Lets somebody write in a guild; returns the message's serial and who gets it.
+    /// Writes a person's message in a guild. Returns its serial and the sessions that get it.
     ///
     /// # Errors
     ///
-    /// When the guild is not available.
+    /// The guild is not available.
     pub(crate) fn write_message(
         &self,
         guild: GuildIndex,
@@ -82,12 +82,12 @@ impl Hub {
         Ok(state.write_message(&self.world, guild, content.map(Arc::from)))
     }
 
-    /// Lets people write `count` messages in guilds drawn at random.
+    /// Writes `count` messages in random guilds.
     pub(crate) fn write_messages(&self, count: u64) {
         let mut guard = self.lock();
         let state = &mut *guard;
         let Some(last) = self.world.all_guilds().checked_sub(1) else { return };
-        // Spare guilds are tried only once the bot has joined one.
+        // Spare guilds are drawn only after the bot has joined one.
         let last = state.never_joined.first().map_or(last, |spare| spare.saturating_sub(1));
         for _ in 0..count {
             for _ in 0..TRIES {

@@ -1,9 +1,9 @@
-//! Makes the faults of gateway, guilds and sessions happen.
+//! Applies faults of the gateway, guilds and sessions.
 
-use super::{Hub, Order, State};
+use super::{ConnectionCommand, Hub, State};
 use crate::{
-    config::rate_is_sane,
-    event::{Event, Made},
+    config::is_valid_rate,
+    event::{Event, PrebuiltEvent},
     fault_error::FaultError,
     faults::{Fault, FaultOutcome, FaultRecord},
     odd::{Moment, Oddity, Script},
@@ -12,40 +12,40 @@ use crate::{
     world::{GuildIndex, Snowflake},
 };
 
-/// What a close frame holds beside its code. [Source](https://www.rfc-editor.org/rfc/rfc6455#section-5.5).
+/// Bytes of a close frame after its code. [Source](https://www.rfc-editor.org/rfc/rfc6455#section-5.5).
 const REASON_BYTES: usize = 123;
 
 impl State {
-    /// Gives an order to the connections of these shards; returns to how many.
-    fn order(&self, shards: Option<&[u32]>, order: &Order) -> usize {
+    /// Sends a command to the connections of these shards. Returns their number.
+    fn send_command(&self, shards: Option<&[u32]>, command: &ConnectionCommand) -> usize {
         self.connections
             .values()
             .filter(|connection| match connection.shard {
                 Some(shard) => shards.is_none_or(|some| some.contains(&shard.number)),
-                // Before IDENTIFY it can only be cut.
-                None => shards.is_none() && matches!(order, Order::Abort),
+                // Before IDENTIFY a connection has no shard and can only be reset.
+                None => shards.is_none() && matches!(command, ConnectionCommand::Abort),
             })
-            .filter(|connection| connection.orders.try_send(order.clone()).is_ok())
+            .filter(|connection| connection.commands.try_send(command.clone()).is_ok())
             .count()
     }
 }
 
 impl Hub {
-    /// Adds a fault to the record.
+    /// Records a fault.
     pub(crate) fn record_fault(&self, record: FaultRecord) {
         self.lock().faults.push(record);
     }
 
-    /// Makes a fault happen. Faults of REST and presets are applied by [control](crate::control).
+    /// Applies a fault. [control](crate::control) applies faults of REST and presets.
     ///
     /// # Errors
     ///
-    /// When the fault is impossible here or has invalid values.
+    /// The fault is impossible here or has invalid values.
     pub(crate) fn apply(&self, fault: Fault, scheduled: bool) -> Result<FaultOutcome, FaultError> {
         match fault {
-            Fault::Reconnect { shards } => Ok(self.order(shards, Order::Reconnect)),
+            Fault::Reconnect { shards } => Ok(self.send_command(shards, ConnectionCommand::Reconnect)),
             Fault::InvalidSession { shards, resumable } => {
-                Ok(self.order(shards, Order::InvalidSession { resumable }))
+                Ok(self.send_command(shards, ConnectionCommand::InvalidSession { resumable }))
             }
             Fault::Close { shards, code, reason } => {
                 if !may_be_sent(code) {
@@ -54,25 +54,27 @@ impl Hub {
                 if reason.len() > REASON_BYTES {
                     return Err(FaultError::BadReason);
                 }
-                Ok(self.order(shards, Order::Close { code, reason }))
+                Ok(self.send_command(shards, ConnectionCommand::Close { code, reason }))
             }
-            Fault::Abort { shards } => Ok(self.order(shards, Order::Abort)),
-            Fault::RequestHeartbeat { shards } => Ok(self.order(shards, Order::RequestHeartbeat)),
-            Fault::Freeze { shards, on } => Ok(self.order(shards, Order::Freeze(on))),
-            Fault::DenyResumes { on } => Ok(self.stand(|state| state.standing.deny_resumes = on)),
+            Fault::Abort { shards } => Ok(self.send_command(shards, ConnectionCommand::Abort)),
+            Fault::RequestHeartbeat { shards } => {
+                Ok(self.send_command(shards, ConnectionCommand::RequestHeartbeat))
+            }
+            Fault::Freeze { shards, on } => Ok(self.send_command(shards, ConnectionCommand::Freeze(on))),
+            Fault::DenyResumes { on } => Ok(self.set_active(|state| state.active_faults.deny_resumes = on)),
             Fault::AcceptThenClose { connections } if scheduled => {
-                // Not added up: a bot that stays connected for long would be locked out when it must connect once.
-                Ok(self.stand(|state| {
-                    let waiting = &mut state.standing.accept_then_close;
+                // The schedule does not add up: a bot that stays connected for long could not connect once it must.
+                Ok(self.set_active(|state| {
+                    let waiting = &mut state.active_faults.accept_then_close;
                     *waiting = connections.max(*waiting);
                 }))
             }
             Fault::AcceptThenClose { connections } => {
-                Ok(self.stand(|state| state.standing.accept_then_close = connections))
+                Ok(self.set_active(|state| state.active_faults.accept_then_close = connections))
             }
-            Fault::RejectToken { on } => Ok(self.stand(|state| state.standing.reject_token = on)),
+            Fault::RejectToken { on } => Ok(self.set_active(|state| state.active_faults.reject_token = on)),
             Fault::RestDown { on: true } if scheduled && self.rest_is_down() => Err(FaultError::AlreadyOn),
-            Fault::RestDown { on } => Ok(self.stand(|state| state.standing.rest_down = on)),
+            Fault::RestDown { on } => Ok(self.set_active(|state| state.active_faults.rest_down = on)),
             Fault::Script(script) => self.act(script),
             Fault::Patch(patch) => self.add_oddity(Oddity::Patch(patch)),
             Fault::RestAnswer(answer) => self.add_oddity(Oddity::RestAnswer(answer)),
@@ -84,19 +86,19 @@ impl Hub {
             | Fault::SessionLimit { shards: Some(0), .. } => Err(FaultError::BadSessionLimit),
             Fault::SessionLimit { max_concurrency, remaining, shards } => {
                 let now = self.now();
-                Ok(self.stand(|state| {
+                Ok(self.set_active(|state| {
                     state.limiter.change(max_concurrency, remaining, now);
                     state.recommended = shards.unwrap_or(state.recommended);
                 }))
             }
             Fault::GuildBeforeReady { sessions } => {
-                Ok(self.stand(|state| state.standing.guild_before_ready = sessions))
+                Ok(self.set_active(|state| state.active_faults.guild_before_ready = sessions))
             }
             Fault::RateLimit { .. } | Fault::RestDelay { .. } | Fault::Interaction(_) | Fault::Preset(_) => {
                 unreachable!("control applies faults of REST and presets")
             }
             Fault::EventRate { per_second } => {
-                if !rate_is_sane(per_second) {
+                if !is_valid_rate(per_second) {
                     return Err(FaultError::BadRate);
                 }
                 self.rate.send_replace(per_second);
@@ -141,9 +143,9 @@ impl Hub {
                 let guild = guild_id.map(|id| self.guild(id)).transpose()?;
                 let about_itself = matches!(name.as_str(), "GUILD_CREATE" | "GUILD_DELETE");
                 if let Some(guild) = guild.filter(|_| !about_itself) {
-                    self.is_available(guild)?;
+                    self.require_available(guild)?;
                 }
-                let made = Made::new(name, guild, &d, self.world.bot_id());
+                let made = PrebuiltEvent::new(name, guild, &d, self.world.bot_id());
                 let dispatched = match shards {
                     None => self.dispatch(made),
                     Some(shards) => self.dispatch_to(made, &shards),
@@ -167,26 +169,26 @@ impl Hub {
         self.odd.add(oddity).map(|()| FaultOutcome::default())
     }
 
-    /// Adds a script, or runs it if it is for now.
+    /// Adds a script, or runs it at once if its moment is now.
     fn act(&self, script: Script) -> Result<FaultOutcome, FaultError> {
         if script.at != Moment::Now {
             return self.add_oddity(Oddity::Script(script));
         }
         script.validate()?;
-        Ok(self.order(script.shards, Order::Act(script.actions.into())))
+        Ok(self.send_command(script.shards, ConnectionCommand::Act(script.actions.into())))
     }
 
-    fn order(&self, shards: Option<Vec<u32>>, order: Order) -> FaultOutcome {
-        let connections = self.lock().order(shards.as_deref(), &order);
+    fn send_command(&self, shards: Option<Vec<u32>>, command: ConnectionCommand) -> FaultOutcome {
+        let connections = self.lock().send_command(shards.as_deref(), &command);
         FaultOutcome { connections, ..FaultOutcome::default() }
     }
 
-    fn stand(&self, set: impl FnOnce(&mut State)) -> FaultOutcome {
+    fn set_active(&self, set: impl FnOnce(&mut State)) -> FaultOutcome {
         set(&mut self.lock());
         FaultOutcome::default()
     }
 
-    fn is_available(&self, guild: GuildIndex) -> Result<(), FaultError> {
+    fn require_available(&self, guild: GuildIndex) -> Result<(), FaultError> {
         if self.lock().guilds[guild as usize] == GuildState::Available {
             Ok(())
         } else {
@@ -198,7 +200,7 @@ impl Hub {
         self.world.find(id).ok_or(FaultError::UnknownGuild(id))
     }
 
-    /// Takes a guild from one state to another and tells the sessions in the same step.
+    /// Changes a guild's state and dispatches the event in one step.
     fn change(
         &self,
         id: Snowflake,

@@ -1,4 +1,4 @@
-//! What the hub tells about itself.
+//! Reports of the hub.
 
 use super::Hub;
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 };
 use std::{collections::BTreeSet, sync::atomic::Ordering};
 
-/// Users looked at for each one that is in several guilds.
+/// Users searched for each user that is in several guilds.
 const SHARED_TRIES: usize = 50;
 
 impl Hub {
@@ -36,7 +36,7 @@ impl Hub {
         }
     }
 
-    /// What became of each sequence of these sessions; of at most `most` in all.
+    /// Reports each sequence of the selected sessions, at most `most` in total.
     pub(crate) fn sequences(
         &self,
         wanted: impl Fn(&Session) -> bool,
@@ -55,7 +55,7 @@ impl Hub {
         all
     }
 
-    /// The faults that were made.
+    /// Lists the applied faults.
     pub(crate) fn faults(&self) -> Listed<FaultRecord> {
         self.lock().faults.listed()
     }
@@ -103,7 +103,7 @@ impl Hub {
         }
     }
 
-    /// The guilds that the bot is in.
+    /// Lists the bot's guilds.
     pub(crate) fn guilds(&self, limit: usize, shard_total: u32) -> Vec<GuildReport> {
         let total = shard_total.max(1);
         let state = self.lock();
@@ -123,12 +123,12 @@ impl Hub {
             .collect()
     }
 
-    /// Whether the bot is in a guild.
+    /// Returns the state of a guild.
     pub(crate) fn guild_state(&self, guild: GuildIndex) -> GuildState {
         self.lock().guilds[guild as usize]
     }
 
-    /// The guilds that the bot is in and that have no outage.
+    /// Lists the bot's guilds without an outage.
     pub(crate) fn available(&self) -> Vec<GuildIndex> {
         let state = self.lock();
         (0..self.world.all_guilds())
@@ -136,7 +136,7 @@ impl Hub {
             .collect()
     }
 
-    /// Up to `limit` users with all their guilds: some in voice, some in several guilds, then members of the first guilds.
+    /// Lists up to `limit` users with all their guilds: some in voice, some in several guilds, then members of the first guilds.
     pub(crate) fn users(&self, limit: usize) -> Vec<UserReport> {
         let available = self.available();
         let world = &self.world;
@@ -156,7 +156,7 @@ impl Hub {
                 people.map(|position| world.user_index(*guild, position))
             })
             .take(share);
-        // Where one guild's window of the pool begins, others may already run.
+        // The first member of a guild's window may be in windows of other guilds.
         let shared = available
             .iter()
             .map(|guild| world.user_index(*guild, 1))
@@ -184,7 +184,7 @@ impl Hub {
             .collect()
     }
 
-    /// What a bot should count.
+    /// Returns the totals that a bot should report.
     pub(crate) fn stats(&self, shard_total: u32) -> StatsReport {
         let total = shard_total.clamp(1, crate::config::MAX_SHARDS);
         let states = self.lock().guilds.clone();

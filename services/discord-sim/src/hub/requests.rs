@@ -1,8 +1,8 @@
-//! What identified clients ask for, and the answers, which are events of their session.
+//! Gateway requests of identified clients; the answers are events of their session.
 
 use super::{Hub, SessionCell};
 use crate::{
-    event::{Event, Made, MembersAnswer},
+    event::{Event, MembersAnswer, PrebuiltEvent},
     intents::Intents,
     report::{AskedRecord, GuildState, ViolationKind},
     request::{ChannelInfoRequest, MembersRequest, Request, SoundsRequest},
@@ -12,59 +12,59 @@ use crate::{
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
 
-/// All members of a guild may be asked for once in this time.
+/// Interval between two requests for all members of one guild.
 /// [Source](https://docs.discord.com/developers/events/gateway-events#request-guild-members).
 const ALL_MEMBERS_EVERY: Duration = Duration::from_secs(30);
-/// User ids in one request at most, and members found by name.
+/// Limit of user ids in one request, and of members found by name.
 const AT_ONCE: usize = 100;
-/// A longer nonce is ignored.
+/// Longest nonce in bytes; a longer one is ignored.
 const NONCE_BYTES: usize = 32;
 
 impl Hub {
-    /// Does what a client asks. What Discord leaves unanswered is noted.
+    /// Handles a request. A request that Discord does not answer is recorded as a violation.
     pub(crate) fn request(
         &self,
         connection: ConnectionId,
         cell: &SessionCell,
-        asked: Request,
+        request: Request,
         now: Duration,
     ) {
-        let (op, guild_id, nonce) = asked.outline();
+        let (op, guild_id, nonce) = request.outline();
         let record = AskedRecord {
             at_ms: now.as_millis() as u64,
-            shard: cell.lock().sight.shard,
+            shard: cell.lock().params.shard,
             connection,
             op,
             guild_id,
             nonce: nonce.map(str::to_owned),
         };
         self.lock().asked.push(record);
-        let done = match asked {
+        let done = match request {
             Request::Presence(presence) => {
                 cell.lock().presence = Some(presence);
                 Ok(())
             }
-            Request::Voice(asked) => self.own_guild(cell, asked.guild_id).and_then(|guild| {
-                let session = cell.lock().sight.session_id.clone();
-                let server = self.move_bot(guild, &asked, session)?;
+            Request::Voice(request) => self.own_guild(cell, request.guild_id).and_then(|guild| {
+                let session = cell.lock().params.session_id.clone();
+                let server = self.move_bot(guild, &request, session)?;
                 if let Some(server) = server {
                     cell.answer(server);
                 }
                 Ok(())
             }),
-            Request::Members(asked) => self.members(cell, asked, now),
-            Request::Sounds(asked) => self.sounds(cell, &asked),
-            Request::ChannelInfo(asked) => self.channel_info(cell, &asked),
+            Request::Members(request) => self.members(cell, request, now),
+            Request::Sounds(request) => self.sounds(cell, &request),
+            Request::ChannelInfo(request) => self.channel_info(cell, &request),
         };
         if let Err(why) = done {
-            let shard = cell.lock().sight.shard;
+            let shard = cell.lock().params.shard;
             self.violation(ViolationKind::UnansweredRequest, connection, Some(shard), why);
         }
     }
 
-    /// The guild, when the bot is in it and it is this session's.
+    /// Returns the guild if the bot is in it and it is on this session's shard.
     fn own_guild(&self, cell: &SessionCell, id: Snowflake) -> Result<GuildIndex, String> {
-        let shard = cell.lock().sight.shard;
+        let shard = cell.lock().params.shard;
         let guild = self.world.find(id).filter(|_| id.shard(shard.total) == shard.number);
         let guild = guild.ok_or_else(|| format!("guild {id} is not on shard {shard}"))?;
         if self.lock().guilds[guild as usize] == GuildState::Available {
@@ -75,18 +75,18 @@ impl Hub {
     }
 
     fn made(&self, name: &'static str, guild: GuildIndex, body: &serde_json::Value) -> Event {
-        Event::Made(Arc::new(Made::new(name, Some(guild), body, self.world.bot_id())))
+        Event::Prebuilt(Arc::new(PrebuiltEvent::new(name, Some(guild), body, self.world.bot_id())))
     }
 
-    fn members(&self, cell: &SessionCell, asked: MembersRequest, now: Duration) -> Result<(), String> {
-        let guild = self.own_guild(cell, asked.guild_id)?;
-        let intents = cell.lock().sight.intents;
-        let nonce = asked.nonce.filter(|nonce| nonce.len() <= NONCE_BYTES);
-        let presences = asked.presences == Some(true) && intents.contains(Intents::GUILD_PRESENCES);
+    fn members(&self, cell: &SessionCell, request: MembersRequest, now: Duration) -> Result<(), String> {
+        let guild = self.own_guild(cell, request.guild_id)?;
+        let intents = cell.lock().params.intents;
+        let nonce = request.nonce.filter(|nonce| nonce.len() <= NONCE_BYTES);
+        let presences = request.presences == Some(true) && intents.contains(Intents::GUILD_PRESENCES);
         let all = 0..self.world.head(guild).members;
         let mut answer =
             MembersAnswer { guild, found: Vec::new(), all: None, not_found: Vec::new(), presences, nonce };
-        match (asked.query.as_deref(), asked.limit.unwrap_or(0), asked.user_ids) {
+        match (request.query.as_deref(), request.limit.unwrap_or(0), request.user_ids) {
             (_, _, Some(ids)) if ids.len() > AT_ONCE => {
                 return Err(format!("{} user ids, {AT_ONCE} are allowed", ids.len()));
             }
@@ -103,8 +103,8 @@ impl Hub {
                 return Err("all members need the intent GUILD_MEMBERS".into());
             }
             (Some(""), 0, None) => {
-                if let Err(wait) = self.may_ask_for_all(guild, now) {
-                    let mut meta = json!({ "guild_id": asked.guild_id });
+                if let Err(wait) = self.count_request_for_all(guild, now) {
+                    let mut meta = json!({ "guild_id": request.guild_id });
                     if let Some(nonce) = &answer.nonce {
                         meta["nonce"] = json!(nonce);
                     }
@@ -127,8 +127,8 @@ impl Hub {
         Ok(())
     }
 
-    /// Counts a request for all members of a guild; how long to wait when it came too soon.
-    fn may_ask_for_all(&self, guild: GuildIndex, now: Duration) -> Result<(), Duration> {
+    /// Counts a request for all members of a guild. Returns the time to wait if it came too soon.
+    fn count_request_for_all(&self, guild: GuildIndex, now: Duration) -> Result<(), Duration> {
         let mut state = self.lock();
         state.members_asked.retain(|_, at| now.saturating_sub(*at) < ALL_MEMBERS_EVERY);
         if let Some(at) = state.members_asked.get(&guild) {
@@ -138,8 +138,8 @@ impl Hub {
         Ok(())
     }
 
-    fn sounds(&self, cell: &SessionCell, asked: &SoundsRequest) -> Result<(), String> {
-        for id in &asked.guild_ids {
+    fn sounds(&self, cell: &SessionCell, request: &SoundsRequest) -> Result<(), String> {
+        for id in &request.guild_ids {
             let guild = self.own_guild(cell, *id)?;
             let body = json!({ "guild_id": id, "soundboard_sounds": [] });
             cell.answer(self.made("SOUNDBOARD_SOUNDS", guild, &body));
@@ -147,15 +147,15 @@ impl Hub {
         Ok(())
     }
 
-    /// Nobody has set a channel's status, and when voice began in one is not kept: channels are listed without.
-    fn channel_info(&self, cell: &SessionCell, asked: &ChannelInfoRequest) -> Result<(), String> {
-        let guild = self.own_guild(cell, asked.guild_id)?;
+    /// Answers with an empty list: no channel has a status, and start times of voice calls are not kept.
+    fn channel_info(&self, cell: &SessionCell, request: &ChannelInfoRequest) -> Result<(), String> {
+        let guild = self.own_guild(cell, request.guild_id)?;
         if let Some(other) =
-            asked.fields.iter().find(|field| !["status", "voice_start_time"].contains(&field.as_str()))
+            request.fields.iter().find(|field| !["status", "voice_start_time"].contains(&field.as_str()))
         {
             return Err(format!("a channel has no field {other}"));
         }
-        let body = json!({ "guild_id": asked.guild_id, "channels": [] });
+        let body = json!({ "guild_id": request.guild_id, "channels": [] });
         cell.answer(self.made("CHANNEL_INFO", guild, &body));
         Ok(())
     }

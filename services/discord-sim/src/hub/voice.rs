@@ -1,8 +1,8 @@
-//! Who moves between voice channels, the bot included.
+//! Moves between voice channels, including the bot's.
 
 use super::{Hub, State};
 use crate::{
-    event::{Event, Made},
+    event::{Event, PrebuiltEvent},
     fault_error::FaultError,
     report::{Dispatched, GuildState},
     request::VoiceUpdate,
@@ -15,7 +15,7 @@ use std::sync::Arc;
 const BOT: u64 = 0;
 
 impl State {
-    /// Notes a member's new state and tells the sessions in the same step.
+    /// Stores a member's voice state and dispatches the event in one step.
     fn set_voice(
         &mut self,
         world: &World,
@@ -27,11 +27,11 @@ impl State {
         let mut body = json!(state);
         body["guild_id"] = json!(world.head(guild).id);
         body["member"] = json!(world.member(guild, position, true));
-        let made = Made::new("VOICE_STATE_UPDATE", Some(guild), &body, world.bot_id());
-        self.dispatch(world, &Event::Made(Arc::new(made)))
+        let made = PrebuiltEvent::new("VOICE_STATE_UPDATE", Some(guild), &body, world.bot_id());
+        self.dispatch(world, &Event::Prebuilt(Arc::new(made)))
     }
 
-    /// The bot leaves the voice channels that this session took it into: the session has ended.
+    /// Removes the bot from the voice channels that it joined through this session, which has ended.
     pub(super) fn leave_voice(&mut self, world: &World, session: &str) {
         let guilds: Vec<_> =
             self.bot_voice.extract_if(|_, owner| owner == session).map(|(guild, _)| guild).collect();
@@ -40,7 +40,7 @@ impl State {
         }
     }
 
-    /// The bot has left the guild: nobody is told, and it comes back in no channel.
+    /// Forgets the bot's voice state in a guild that it left, without an event.
     pub(super) fn forget_voice(&mut self, guild: GuildIndex) {
         if let Some(changes) = self.voice.get_mut(&guild) {
             Arc::make_mut(changes).forget(BOT);
@@ -50,11 +50,11 @@ impl State {
 }
 
 impl Hub {
-    /// A member joins, changes or leaves a voice channel.
+    /// Moves a member into, between or out of voice channels.
     ///
     /// # Errors
     ///
-    /// When the guild has no such member or voice channel, or is not available.
+    /// The guild has no such member or voice channel, or is not available.
     pub(super) fn move_in_voice(
         &self,
         guild: GuildIndex,
@@ -75,22 +75,23 @@ impl Hub {
         Ok(state.set_voice(&self.world, guild, position, &voice))
     }
 
-    /// The bot joins, changes or leaves a voice channel (op 4). Where it goes to, its session is told the voice server.
+    /// Moves the bot into, between or out of voice channels (op 4). Returns VOICE_SERVER_UPDATE for its session if it is in one.
     ///
     /// # Errors
     ///
-    /// Why Discord does not answer.
+    /// The reason why Discord does not answer.
     pub(super) fn move_bot(
         &self,
         guild: GuildIndex,
-        asked: &VoiceUpdate,
+        request: &VoiceUpdate,
         session: String,
     ) -> Result<Option<Event>, String> {
         let bot = self.world.bot_id();
         let mut state = self.lock();
-        if let Some(channel) = asked.channel_id {
+        if let Some(channel) = request.channel_id {
             let limit = self.world.voice_channel(guild, channel);
-            let limit = limit.ok_or_else(|| format!("{channel} is no voice channel that the bot can see"))?;
+            let limit =
+                limit.ok_or_else(|| format!("{channel} is not a voice channel that the bot can see"))?;
             let changes = state.voice.get(&guild).cloned().unwrap_or_default();
             let there = self.world.in_voice_channel(guild, channel, &changes);
             if limit > 0 && there >= limit && changes.channel_of(BOT) != Some(channel) {
@@ -98,22 +99,22 @@ impl Hub {
             }
         }
         let session_id = Draw::new(self.config.seed, &[102, u64::from(guild)]).hex();
-        let mut voice = VoiceState::new(bot, asked.channel_id, session_id);
-        (voice.self_mute, voice.self_deaf) = (asked.self_mute, asked.self_deaf);
-        if asked.channel_id.is_some() {
+        let mut voice = VoiceState::new(bot, request.channel_id, session_id);
+        (voice.self_mute, voice.self_deaf) = (request.self_mute, request.self_deaf);
+        if request.channel_id.is_some() {
             state.bot_voice.insert(guild, session);
         } else {
             state.bot_voice.remove(&guild);
         }
         state.set_voice(&self.world, guild, BOT, &voice);
-        Ok(asked.channel_id.map(|_| {
+        Ok(request.channel_id.map(|_| {
             let body = json!({
                 "token": Draw::new(self.config.seed, &[103, u64::from(guild)]).hex(),
-                "guild_id": asked.guild_id,
-                // There is no voice server behind it.
+                "guild_id": request.guild_id,
+                // No voice server exists.
                 "endpoint": "voice.discord-sim.invalid:443",
             });
-            Event::Made(Arc::new(Made::new("VOICE_SERVER_UPDATE", Some(guild), &body, bot)))
+            Event::Prebuilt(Arc::new(PrebuiltEvent::new("VOICE_SERVER_UPDATE", Some(guild), &body, bot)))
         }))
     }
 }

@@ -105,7 +105,7 @@ impl RestAnswer {
     /// Applies the changes to an answer.
     pub(crate) async fn change(&self, response: Response) -> Response {
         let (mut parts, body) = response.into_parts();
-        // The simulator's bodies are never that large; on failure the answer is empty, which is odd too.
+        // The simulator's bodies are smaller; a failure leaves an empty answer.
         let body = axum::body::to_bytes(body, LARGEST).await.unwrap_or_default();
         parts.headers.remove(header::CONTENT_LENGTH);
         let mut changed = Response::from_parts(parts, Body::from(edit::apply(&self.edits, &body)));

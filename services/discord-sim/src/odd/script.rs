@@ -54,7 +54,7 @@ pub enum Address {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Action {
-    /// Delays the remaining actions; the connection goes on, except for HELLO, which waits.
+    /// Delays the remaining actions. The connection continues meanwhile, but HELLO waits.
     Wait {
         /// Milliseconds.
         ms: u64,
@@ -71,7 +71,7 @@ pub enum Action {
     Reset,
     /// Ends the TCP connection without a close frame.
     End,
-    /// Sends nothing any more, not even ACKs.
+    /// Stops sending, including ACKs.
     Silence,
     /// Holds back events but not ACKs.
     Withhold {
@@ -100,7 +100,7 @@ pub enum Action {
         /// Number of bytes `a` to append.
         #[serde(default)]
         fill: u64,
-        /// How often to send it all.
+        /// How many times to send all of it.
         #[serde(default = "once")]
         times: u64,
     },

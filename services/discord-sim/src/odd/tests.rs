@@ -62,7 +62,7 @@ fn oddity_applies_until_used_up_or_cleared() {
 }
 
 #[test]
-fn invalid_scripts_are_refused() {
+fn invalid_scripts_are_rejected() {
     let close = |code| Action::Close { code: Some(code), reason: String::new() };
     let early = Script { shards: Some(vec![1]), ..Script::new(Moment::AfterHello, vec![Action::Reset]) };
     let instead = Script { instead: true, ..Script::new(Moment::Ready, vec![Action::Reset]) };

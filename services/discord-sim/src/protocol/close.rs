@@ -1,6 +1,6 @@
 //! Close codes. [Source](https://docs.discord.com/developers/topics/opcodes-and-status-codes#gateway-gateway-close-event-codes).
 
-/// The server goes away. [Source](https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1).
+/// The server shuts down. [Source](https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1).
 pub(crate) const GOING_AWAY: u16 = 1001;
 pub(crate) const UNKNOWN_ERROR: u16 = 4000;
 pub(crate) const UNKNOWN_OPCODE: u16 = 4001;
@@ -16,7 +16,7 @@ pub(crate) const INVALID_VERSION: u16 = 4012;
 pub(crate) const INVALID_INTENTS: u16 = 4013;
 pub(crate) const DISALLOWED_INTENTS: u16 = 4014;
 
-/// Whether a client that closes with this code means to end its session.
+/// Returns whether a client's close with this code ends its session.
 /// [Source](https://docs.discord.com/developers/events/gateway#initiating-a-disconnect).
 pub(crate) const fn ends_session(code: u16) -> bool {
     matches!(code, 1000 | 1001)

@@ -1,4 +1,4 @@
-//! What clients send, parsed strictly.
+//! Client payloads, parsed strictly.
 
 use crate::{
     intents::Intents,
@@ -8,11 +8,11 @@ use crate::{
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-/// Longer payloads are close code 4002.
+/// Longest payload in bytes; a longer one is closed with 4002.
 /// [Source](https://docs.discord.com/developers/events/gateway#sending-events).
 const PAYLOAD_BYTES: usize = 4_096;
 
-/// A bot's token. `Debug` does not show it.
+/// A bot token, hidden from `Debug`.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct BotToken(pub(crate) String);
 
@@ -27,11 +27,11 @@ impl std::fmt::Debug for BotToken {
 pub(crate) struct Identify {
     pub(crate) token: BotToken,
     pub(crate) shard: Shard,
-    /// The client said which; else it is the only one.
+    /// Whether the client sent a shard; without one it is shard 0 of 1.
     pub(crate) names_shard: bool,
     pub(crate) intents: Intents,
     pub(crate) large_threshold: u64,
-    /// Payload compression is asked for.
+    /// Whether payload compression is requested.
     pub(crate) compress: bool,
     pub(crate) presence: Option<OwnPresence>,
 }
@@ -44,15 +44,15 @@ pub(crate) struct Resume {
     pub(crate) seq: u64,
 }
 
-/// One payload of a client.
+/// A client's payload.
 pub(crate) enum Payload {
     Heartbeat(Option<u64>),
     Identify(Identify),
     Resume(Resume),
-    /// What only an identified client may ask; or why it can't be read.
+    /// A request of an identified client, or why it is malformed.
     Request(Result<Request, String>),
     UnknownOpcode(u64),
-    /// In words why it can't be read.
+    /// A malformed payload, with the reason.
     Undecodable(String),
 }
 
@@ -76,14 +76,14 @@ struct IdentifyBody {
 }
 
 impl Payload {
-    /// Reads one frame.
+    /// Parses a frame.
     pub(crate) fn parse(frame: &[u8]) -> Self {
         if frame.len() > PAYLOAD_BYTES {
-            return Self::Undecodable(format!("{} bytes, {PAYLOAD_BYTES} are allowed", frame.len()));
+            return Self::Undecodable(format!("{} bytes; the limit is {PAYLOAD_BYTES}", frame.len()));
         }
         let envelope: Envelope = match serde_json::from_slice(frame) {
             Ok(envelope) => envelope,
-            Err(error) => return Self::Undecodable(format!("no gateway payload: {error}")),
+            Err(error) => return Self::Undecodable(format!("not a gateway payload: {error}")),
         };
         match envelope.op {
             1 => body(envelope.d, Self::Heartbeat),
@@ -117,7 +117,7 @@ impl Payload {
     }
 }
 
-/// twilight puts "Bot " in front of the token, discord.js does not; both are the same token.
+/// Removes the prefix "Bot ", which twilight sends and discord.js does not.
 fn without_prefix(BotToken(token): BotToken) -> BotToken {
     BotToken(token.strip_prefix("Bot ").map(str::to_owned).unwrap_or(token))
 }
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_identify_of_twilight_is_read() {
+    fn twilights_identify_is_parsed() {
         let frame =
             br#"{"d":{"capabilities":0,"compress":false,"intents":1,"large_threshold":50,"presence":null,
             "properties":{"browser":"twilight.rs","device":"twilight.rs","os":"linux"},"shard":[0,1],
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_told_apart() {
+    fn malformed_payloads_and_unknown_opcodes_differ() {
         assert!(matches!(Payload::parse(b"hello"), Payload::Undecodable(_)));
         assert!(matches!(Payload::parse(br#"{"op":2,"d":{"token":"t"}}"#), Payload::Undecodable(_)));
         assert!(matches!(Payload::parse(br#"{"op":99}"#), Payload::UnknownOpcode(99)));

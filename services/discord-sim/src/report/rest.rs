@@ -1,74 +1,74 @@
-//! What the simulator tells about REST.
+//! Reports about REST.
 
 use crate::Snowflake;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::net::IpAddr;
 
-/// How far an interaction has come.
+/// The state of an interaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InteractionState {
-    /// It has no answer yet.
+    /// Not answered yet.
     Pending,
-    /// It has its answer.
+    /// Answered.
     Answered,
-    /// Its answer is a placeholder still.
+    /// Answered with a placeholder that is not filled yet.
     Deferred,
-    /// It got no answer in time.
+    /// Not answered in time.
     Expired,
 }
 
-/// One interaction.
+/// An interaction.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct InteractionReport {
-    /// Its id.
+    /// Id of the interaction.
     pub id: Snowflake,
     /// 2 for a command, 3 for a component, 4 for autocomplete, 5 for a modal.
     #[serde(rename = "type")]
     pub kind: u8,
-    /// When it was dispatched.
+    /// Time of its dispatch.
     pub created_at_ms: u64,
     /// The command's name, or the `custom_id`.
     pub name: String,
-    /// Who did it.
+    /// The user.
     pub user_id: Snowflake,
-    /// Where; none in a direct channel.
+    /// The guild; `None` in a direct channel.
     pub guild_id: Option<Snowflake>,
-    /// Where.
+    /// The channel.
     pub channel_id: Snowflake,
-    /// How far it has come.
+    /// State of the interaction.
     pub state: InteractionState,
-    /// The type of its first answer.
+    /// Callback type of the first answer.
     pub callback: Option<u8>,
-    /// How long that took.
+    /// Time until the first answer.
     pub answered_after_ms: Option<u64>,
-    /// What the original message says now.
+    /// Current text of the original message.
     pub content: Option<String>,
     /// Whether only the user sees the original message.
     pub ephemeral: bool,
-    /// The messages that followed.
+    /// Follow-up messages.
     pub follow_ups: Vec<Snowflake>,
 }
 
-/// One message of the bot.
+/// A message of the bot.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MessageReport {
-    /// Its id.
+    /// Id of the message.
     pub id: Snowflake,
-    /// When it was written.
+    /// Time when it was written.
     pub at_ms: u64,
-    /// Where.
+    /// The channel.
     pub channel_id: Snowflake,
-    /// Where; none in a direct channel.
+    /// The guild; `None` in a direct channel.
     pub guild_id: Option<Snowflake>,
     /// The interaction that it answers or follows.
     pub interaction_id: Option<Snowflake>,
-    /// What it says now.
+    /// Current text.
     pub content: String,
-    /// How many embeds it has.
+    /// Number of embeds.
     pub embeds: usize,
-    /// How many attachments it has.
+    /// Number of attachments.
     pub attachments: usize,
     /// Whether only one user sees it.
     pub ephemeral: bool,
@@ -78,51 +78,51 @@ pub struct MessageReport {
     pub deleted: bool,
 }
 
-/// One command of the bot.
+/// A command of the bot.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CommandReport {
-    /// Its id.
+    /// Id of the command.
     pub id: Snowflake,
-    /// The one guild that has it; none when all have.
+    /// The guild of a guild command; `None` for a global one.
     pub guild_id: Option<Snowflake>,
     /// 1 for a slash command, 2 for users, 3 for messages, 4 for the entry point.
     #[serde(rename = "type")]
     pub kind: u8,
-    /// Its name.
+    /// Name of the command.
     pub name: String,
     /// The whole command object.
     pub command: Value,
 }
 
-/// How often a route was answered so.
+/// Number of calls of a route with one status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestCount {
     /// GET, POST, PUT, PATCH, DELETE, or `other`.
     pub method: String,
-    /// The route's pattern without the version; empty when there is no such route.
+    /// Pattern of the route without the version; empty for unknown routes.
     pub route: String,
     /// The HTTP status.
     pub status: u16,
-    /// How often.
+    /// Number of calls.
     pub count: u64,
 }
 
-/// An address that calls were refused to.
+/// An address with invalid requests or a ban.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallerReport {
-    /// Which.
+    /// The address.
     pub address: IpAddr,
     /// Answers with 401, 403 and 429 in the window.
     pub invalid_requests: u32,
-    /// Until when it is banned.
+    /// End of the ban, if it is banned.
     pub banned_until_ms: Option<u64>,
 }
 
 /// The REST calls so far.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RequestsReport {
-    /// By route, method and status.
+    /// Counts by route, method and status.
     pub counts: Vec<RequestCount>,
-    /// Addresses with invalid requests, or banned.
+    /// Addresses with invalid requests or a ban.
     pub callers: Vec<CallerReport>,
 }

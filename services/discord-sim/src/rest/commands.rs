@@ -1,6 +1,6 @@
-//! The bot's commands, for everybody and for single guilds.
+//! The bot's commands, global and per guild.
 //!
-//! The store is pure: time comes in as the duration since the simulator started.
+//! The store is pure: times are durations since the simulator started.
 //! [Source](https://docs.discord.com/developers/interactions/application-commands).
 
 mod check;
@@ -8,7 +8,7 @@ mod handlers;
 
 pub(crate) use handlers::routes;
 
-use super::{form::Form, lookup::snowflake, problem::Problem};
+use super::{error::RestError, form::Form, lookup::snowflake};
 use crate::{report::CommandReport, world::Snowflake};
 use serde_json::{Value, json};
 use std::{
@@ -16,27 +16,27 @@ use std::{
     time::Duration,
 };
 
-/// New commands a day, in one guild or for everybody.
+/// New commands per day and scope.
 const DAILY_CREATES: u32 = 200;
 const DAY: Duration = Duration::from_hours(24);
-/// How many commands of each type there may be: slash commands, for users, for messages, the entry point.
+/// Limit of commands per type: slash, user, message, entry point.
 const MOST: [usize; 4] = [100, 15, 15, 1];
 
-/// Where commands are: in one guild, or everywhere.
+/// The scope of commands: one guild, or global.
 pub(crate) type Scope = Option<Snowflake>;
 
-/// All commands.
+/// The commands of all scopes.
 #[derive(Debug, Default)]
 pub(crate) struct Commands {
     scopes: BTreeMap<Scope, Vec<Value>>,
-    /// How many were new on which day.
+    /// Day and number of new commands on that day.
     creates: HashMap<Scope, (u64, u32)>,
     made: u64,
 }
 
-/// When a change happens, and whose it is.
+/// Application and time of a change.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Now {
+pub(crate) struct ChangeStamp {
     pub(crate) application: Snowflake,
     /// Since the simulator started.
     pub(crate) at: Duration,
@@ -44,7 +44,7 @@ pub(crate) struct Now {
     pub(crate) wall_ms: u64,
 }
 
-/// The fields of a command that a body may set; others are ours.
+/// Fields of a command that a body may set.
 const SET: [&str; 10] = [
     "name",
     "name_localizations",
@@ -59,30 +59,37 @@ const SET: [&str; 10] = [
 ];
 
 impl Commands {
-    /// The commands of a scope.
+    /// Lists the commands of a scope.
     pub(crate) fn list(&self, scope: Scope) -> &[Value] {
         self.scopes.get(&scope).map_or(&[], Vec::as_slice)
     }
 
+    /// Returns a command.
+    ///
     /// # Errors
     ///
-    /// When there is none with this id.
-    pub(crate) fn get(&self, scope: Scope, id: Snowflake) -> Result<&Value, Problem> {
-        self.list(scope).iter().find(|one| has_id(one, id)).ok_or(Problem::UNKNOWN_COMMAND)
+    /// The command does not exist.
+    pub(crate) fn get(&self, scope: Scope, id: Snowflake) -> Result<&Value, RestError> {
+        self.list(scope).iter().find(|one| has_id(one, id)).ok_or(RestError::UNKNOWN_COMMAND)
     }
 
-    /// A command by its name, in the guild or for everybody; of whatever type.
+    /// Finds a command of any type by name, in the guild or global.
     pub(crate) fn named(&self, guild: Scope, name: &str) -> Option<&Value> {
         let scopes = if guild.is_some() { vec![guild, None] } else { vec![None] };
         scopes.into_iter().flat_map(|scope| self.list(scope)).find(|one| one["name"] == name)
     }
 
-    /// Makes a command, or replaces the one of the same name and type; true when it is new.
+    /// Creates a command, or replaces the one with the same name and type. Returns whether it is new.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, or that there are too many.
-    pub(crate) fn put(&mut self, scope: Scope, body: &Value, now: Now) -> Result<(Value, bool), Problem> {
+    /// The command is malformed, or there are too many.
+    pub(crate) fn put(
+        &mut self,
+        scope: Scope,
+        body: &Value,
+        now: ChangeStamp,
+    ) -> Result<(Value, bool), RestError> {
         let mut form = Form::default();
         check::command(&mut form, body, "");
         form.finish()?;
@@ -107,14 +114,19 @@ impl Commands {
     /// # Errors
     ///
     /// As [`put`](Self::put).
-    pub(crate) fn replace(&mut self, scope: Scope, bodies: &Value, now: Now) -> Result<&[Value], Problem> {
+    pub(crate) fn replace(
+        &mut self,
+        scope: Scope,
+        bodies: &Value,
+        now: ChangeStamp,
+    ) -> Result<&[Value], RestError> {
         let mut form = Form::default();
         let bodies = form.list(bodies, "", MOST.iter().sum());
         for (number, body) in bodies.iter().enumerate() {
             check::command(&mut form, body, &number.to_string());
             if bodies[..number].iter().any(|other| same(other, body)) {
                 let message = "Application command names must be unique";
-                form.wrong(&number.to_string(), "APPLICATION_COMMANDS_DUPLICATE_NAME", message);
+                form.add_error(&number.to_string(), "APPLICATION_COMMANDS_DUPLICATE_NAME", message);
             }
         }
         form.finish()?;
@@ -132,14 +144,14 @@ impl Commands {
     ///
     /// # Errors
     ///
-    /// When there is none, or it would not be well formed.
+    /// The command does not exist, or would be malformed.
     pub(crate) fn change(
         &mut self,
         scope: Scope,
         id: Snowflake,
         body: &Value,
-        now: Now,
-    ) -> Result<Value, Problem> {
+        now: ChangeStamp,
+    ) -> Result<Value, RestError> {
         let old = self.get(scope, id)?.clone();
         let mut whole = old.clone();
         for field in SET {
@@ -151,7 +163,7 @@ impl Commands {
         check::command(&mut form, &whole, "");
         if self.list(scope).iter().any(|other| same(other, &whole) && !has_id(other, id)) {
             let message = "Application command names must be unique";
-            form.wrong("name", "APPLICATION_COMMANDS_DUPLICATE_NAME", message);
+            form.add_error("name", "APPLICATION_COMMANDS_DUPLICATE_NAME", message);
         }
         form.finish()?;
         let command = self.complete(scope, &whole, Some(&old), now);
@@ -162,16 +174,18 @@ impl Commands {
         Ok(command)
     }
 
+    /// Deletes a command.
+    ///
     /// # Errors
     ///
-    /// When there is none with this id.
-    pub(crate) fn delete(&mut self, scope: Scope, id: Snowflake) -> Result<(), Problem> {
+    /// The command does not exist.
+    pub(crate) fn delete(&mut self, scope: Scope, id: Snowflake) -> Result<(), RestError> {
         self.get(scope, id)?;
         self.scopes.entry(scope).or_default().retain(|one| !has_id(one, id));
         Ok(())
     }
 
-    /// All, those for everybody first.
+    /// Lists all commands, global ones first.
     pub(crate) fn reports(&self) -> Vec<CommandReport> {
         let all = self.scopes.iter().flat_map(|(scope, all)| all.iter().map(move |one| (*scope, one)));
         all.filter_map(|(guild_id, command)| {
@@ -186,22 +200,22 @@ impl Commands {
         .collect()
     }
 
-    /// Counts new commands against the day; days begin with the simulator.
-    fn spend(&mut self, scope: Scope, new: u32, now: Now) -> Result<(), Problem> {
+    /// Counts new commands against the daily limit. Days begin with the simulator.
+    fn spend(&mut self, scope: Scope, new: u32, now: ChangeStamp) -> Result<(), RestError> {
         let today = now.at.as_secs() / DAY.as_secs();
         let (day, used) = self.creates.entry(scope).or_default();
         if *day != today {
             (*day, *used) = (today, 0);
         }
         if *used + new > DAILY_CREATES {
-            return Err(Problem::TOO_MANY_CREATES);
+            return Err(RestError::TOO_MANY_CREATES);
         }
         *used += new;
         Ok(())
     }
 
-    /// The command object of a checked body.
-    fn complete(&mut self, scope: Scope, body: &Value, old: Option<&Value>, now: Now) -> Value {
+    /// Builds the command object of a validated body.
+    fn complete(&mut self, scope: Scope, body: &Value, old: Option<&Value>, now: ChangeStamp) -> Value {
         self.made += 1;
         let version = Snowflake::new(now.wall_ms, self.made);
         let mut command = json!({
@@ -230,7 +244,7 @@ impl Commands {
     }
 }
 
-/// Name and type tell commands apart.
+/// Returns whether two commands have the same name and type.
 fn same(one: &Value, other: &Value) -> bool {
     one["name"] == other["name"] && check::kind(one) == check::kind(other)
 }
@@ -239,12 +253,12 @@ fn has_id(command: &Value, id: Snowflake) -> bool {
     snowflake(&command["id"]) == Some(id)
 }
 
-/// Whether there are not too many of any type.
-fn count_types(scope: Scope, all: &[Value]) -> Result<(), Problem> {
+/// Checks the limit of each type.
+fn count_types(scope: Scope, all: &[Value]) -> Result<(), RestError> {
     for (most, kind) in MOST.into_iter().zip(1..) {
         let most = if kind == 4 && scope.is_some() { 0 } else { most };
         if all.iter().filter(|one| check::kind(one) == kind).count() > most {
-            return Err(Problem::TOO_MANY_COMMANDS);
+            return Err(RestError::TOO_MANY_COMMANDS);
         }
     }
     Ok(())
@@ -256,18 +270,18 @@ mod tests {
 
     const GUILD: Scope = Some(Snowflake(5));
 
-    const fn now(at: Duration) -> Now {
-        Now { application: Snowflake(7), at, wall_ms: 1_000 }
+    const fn now(at: Duration) -> ChangeStamp {
+        ChangeStamp { application: Snowflake(7), at, wall_ms: 1_000 }
     }
 
-    const START: Now = now(Duration::ZERO);
+    const START: ChangeStamp = now(Duration::ZERO);
 
     fn ping(number: usize) -> Value {
         json!({"name": format!("ping{number}"), "description": "Pong"})
     }
 
     #[test]
-    fn the_same_name_and_type_is_replaced_and_keeps_its_id() {
+    fn same_name_and_type_replaces_and_keeps_the_id() {
         let mut commands = Commands::default();
         let (first, new) = commands.put(None, &ping(1), START).unwrap();
         assert!(new);
@@ -282,34 +296,34 @@ mod tests {
     }
 
     #[test]
-    fn a_day_has_200_new_commands_for_each_guild() {
+    fn each_scope_takes_200_new_commands_a_day() {
         let mut commands = Commands::default();
         let batch = |from: usize| (from..from + 100).map(ping).collect::<Value>();
         commands.replace(GUILD, &batch(0), START).unwrap();
         commands.replace(GUILD, &batch(0), START).unwrap();
         commands.replace(GUILD, &batch(100), START).unwrap();
-        assert_eq!(commands.replace(GUILD, &batch(200), START).unwrap_err(), Problem::TOO_MANY_CREATES);
+        assert_eq!(commands.replace(GUILD, &batch(200), START).unwrap_err(), RestError::TOO_MANY_CREATES);
         assert!(commands.replace(None, &batch(200), START).is_ok(), "elsewhere");
         assert!(commands.replace(GUILD, &batch(200), now(DAY)).is_ok(), "tomorrow");
     }
 
     #[test]
-    fn each_type_has_its_most() {
+    fn each_type_has_a_limit() {
         let mut commands = Commands::default();
         commands.replace(None, &(0..100).map(ping).collect(), START).unwrap();
-        assert_eq!(commands.put(None, &ping(100), START).unwrap_err(), Problem::TOO_MANY_COMMANDS);
+        assert_eq!(commands.put(None, &ping(100), START).unwrap_err(), RestError::TOO_MANY_COMMANDS);
         for number in 0..15 {
             commands.put(None, &json!({"type": 3, "name": format!("m{number}")}), START).unwrap();
         }
         let more = json!({"type": 3, "name": "more"});
-        assert_eq!(commands.put(None, &more, START).unwrap_err(), Problem::TOO_MANY_COMMANDS);
+        assert_eq!(commands.put(None, &more, START).unwrap_err(), RestError::TOO_MANY_COMMANDS);
         let entry = json!({"type": 4, "name": "launch"});
         assert!(commands.put(None, &entry, START).is_ok());
-        assert_eq!(commands.put(GUILD, &entry, START).unwrap_err(), Problem::TOO_MANY_COMMANDS);
+        assert_eq!(commands.put(GUILD, &entry, START).unwrap_err(), RestError::TOO_MANY_COMMANDS);
     }
 
     #[test]
-    fn changes_keep_the_rest_and_names_stay_unique() {
+    fn change_keeps_other_fields_and_unique_names() {
         let mut commands = Commands::default();
         let (command, _) = commands.put(None, &ping(1), START).unwrap();
         commands.put(None, &ping(2), START).unwrap();
@@ -318,6 +332,6 @@ mod tests {
         assert_eq!((&changed["name"], &changed["description"]), (&json!("ping1"), &json!("New")));
         assert_eq!(commands.change(None, id, &json!({"name": "ping2"}), START).unwrap_err().code, 50035);
         commands.delete(None, id).unwrap();
-        assert_eq!(commands.delete(None, id).unwrap_err(), Problem::UNKNOWN_COMMAND);
+        assert_eq!(commands.delete(None, id).unwrap_err(), RestError::UNKNOWN_COMMAND);
     }
 }

@@ -1,13 +1,14 @@
-//! What every call passes on its way to its handler: faults, bans, tokens, rate limits; and the counting of it.
+//! Middleware of every call: faults, bans, tokens, rate limits and counters.
 
 use super::{
-    limits::{Caller, Standing, Verdict},
-    problem::Problem,
+    error::RestError,
+    limits::{BucketStatus, Caller, LimitVerdict},
     route::{Route, unversioned},
     state::bucket_hash,
 };
 use crate::{
-    faults::LimitScope, hub::Hub, net::Tap, odd::Replacement, report::ViolationKind, rest::Rest, world::time,
+    faults::LimitScope, hub::Hub, net::RawSocket, odd::Replacement, report::ViolationKind, rest::Rest,
+    world::time,
 };
 use axum::{
     Json,
@@ -27,15 +28,15 @@ const BUCKET: HeaderName = HeaderName::from_static("x-ratelimit-bucket");
 const SCOPE: HeaderName = HeaderName::from_static("x-ratelimit-scope");
 const GLOBAL: HeaderName = HeaderName::from_static("x-ratelimit-global");
 
-/// What Cloudflare shows to an address that it has banned.
+/// Cloudflare's page for a banned address.
 const BAN_PAGE: &str = "<!DOCTYPE html>\n<html lang=\"en-US\"><head><title>Access denied | discord.com used \
      Cloudflare to restrict access</title></head><body><h1>Error 1015</h1><h2>You are being rate \
      limited</h2></body></html>\n";
 
-/// Lets a call through to its handler, or answers it.
+/// Passes a call to its handler, or answers it.
 pub(super) async fn guard(
     State(rest): State<Rest>,
-    ConnectInfo(tap): ConnectInfo<Tap>,
+    ConnectInfo(raw): ConnectInfo<RawSocket>,
     OriginalUri(uri): OriginalUri,
     mut request: Request,
     next: Next,
@@ -44,8 +45,8 @@ pub(super) async fn guard(
     let method = request.method().clone();
     let pattern = request.extensions().get::<MatchedPath>().map(|path| unversioned(path.as_str()).to_owned());
     let route = Route::of(&method, pattern.as_deref().unwrap_or_default(), unversioned(uri.path()));
-    let from = tap.peer();
-    let arrived = hub.since_start(tap.arrived());
+    let from = raw.peer();
+    let arrived = hub.since_start(raw.arrived());
     request.extensions_mut().insert(Arrived(arrived));
     let delay = rest.state().delay;
     let odd = hub.odd.rest_answer(method.as_str(), &route.pattern);
@@ -59,7 +60,7 @@ pub(super) async fn guard(
                     answer
                 }
                 Replacement::Reset => {
-                    tap.cut();
+                    raw.reset();
                     StatusCode::SERVICE_UNAVAILABLE.into_response()
                 }
                 Replacement::None => {
@@ -69,7 +70,7 @@ pub(super) async fn guard(
         }
     };
     response.headers_mut().entry(header::SERVER).or_insert(HeaderValue::from_static("cloudflare"));
-    // Cloudflare's own answers lack it, which is how clients tell them apart.
+    // Cloudflare's own answers lack this header; clients use it to recognise them.
     if response.extensions().get::<FromCloudflare>().is_none() {
         response.headers_mut().insert(header::VIA, HeaderValue::from_static("1.1 google"));
     }
@@ -81,15 +82,15 @@ pub(super) async fn guard(
     response
 }
 
-/// When a call arrived, since the simulator started: what is late is counted from then.
+/// Arrival time of a call since the simulator started; deadlines use it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arrived(pub(super) Duration);
 
-/// Marks an answer that does not come from Discord itself, such as the ban.
+/// Marks an answer of Cloudflare, such as the ban.
 #[derive(Clone, Copy)]
 struct FromCloudflare;
 
-/// Marks a 429 that does not count as invalid.
+/// Marks a 429 that does not count as an invalid request.
 #[derive(Clone, Copy)]
 struct IsShared;
 
@@ -103,7 +104,7 @@ async fn judge(
 ) -> Response {
     let hub = &rest.hub;
     if hub.rest_is_down() {
-        return Problem::UNAVAILABLE.into_response();
+        return RestError::UNAVAILABLE.into_response();
     }
     if let Some(left) = rest.state().limits.banned(from, now) {
         let mut response = (StatusCode::TOO_MANY_REQUESTS, Html(BAN_PAGE)).into_response();
@@ -113,55 +114,55 @@ async fn judge(
     }
     let agent = request.headers().get(header::USER_AGENT);
     if agent.is_none_or(|agent| agent.as_bytes().trim_ascii().is_empty()) {
-        return Problem::NO_USER_AGENT.into_response();
+        return RestError::NO_USER_AGENT.into_response();
     }
     let sent = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token = sent.and_then(|value| value.strip_prefix("Bot ")).filter(|token| hub.token_is_good(token));
+    let token = sent.and_then(|value| value.strip_prefix("Bot ")).filter(|token| hub.accepts_token(token));
     if route.needs_token && token.is_none() {
-        if !hub.tokens_are_rejected() {
+        if !hub.rejects_all_tokens() {
             let detail = format!("{} {} without the bot's token", request.method(), route.pattern);
             hub.violation(ViolationKind::RestUnauthorized, 0, None, detail);
         }
-        return Problem::UNAUTHORIZED.into_response();
+        return RestError::UNAUTHORIZED.into_response();
     }
-    let made_up = rest.state().take_made_up_limit(route);
-    if let Some((scope, retry_after)) = made_up {
-        let standing = route.bucket.clone().map(|(bucket, major)| {
-            let standing = rest.state().limits.look(bucket, major, now);
+    let injected = rest.state().take_injected_limit(route);
+    if let Some((scope, retry_after)) = injected {
+        let bucket_status = route.bucket.clone().map(|(bucket, major)| {
+            let bucket_status = rest.state().limits.bucket_status(bucket, major, now);
             if scope == LimitScope::User {
-                Standing { remaining: 0, reset_after: retry_after, ..standing }
+                BucketStatus { remaining: 0, reset_after: retry_after, ..bucket_status }
             } else {
-                standing
+                bucket_status
             }
         });
-        return limited(hub, scope, retry_after, standing);
+        return limited(hub, scope, retry_after, bucket_status);
     }
     let caller = token.map_or(Caller::Address(from), |token| Caller::Token(token.to_owned()));
-    let verdict = rest.state().limits.ask(Some(caller).filter(|_| route.global), route.bucket.clone(), now);
+    let verdict = rest.state().limits.judge(Some(caller).filter(|_| route.global), route.bucket.clone(), now);
     let refused = |what: &str| {
         let detail = format!("{} {}: {what}", request.method(), route.pattern);
         hub.violation(ViolationKind::RestRateLimited, 0, None, detail);
     };
     match verdict {
-        Verdict::Pass(standing) => {
+        LimitVerdict::Pass(bucket_status) => {
             let mut response = next.run(request).await;
-            if let Some(standing) = standing {
-                bucket_headers(hub, response.headers_mut(), standing);
+            if let Some(bucket_status) = bucket_status {
+                bucket_headers(hub, response.headers_mut(), bucket_status);
             }
             response
         }
-        Verdict::BucketEmpty(standing) => {
-            refused("its bucket is empty");
-            limited(hub, LimitScope::User, standing.reset_after, Some(standing))
+        LimitVerdict::BucketEmpty(bucket_status) => {
+            refused("bucket limit exceeded");
+            limited(hub, LimitScope::User, bucket_status.reset_after, Some(bucket_status))
         }
-        Verdict::Global(retry_after) => {
-            refused("the global limit is used up");
+        LimitVerdict::Global(retry_after) => {
+            refused("global limit exceeded");
             limited(hub, LimitScope::Global, retry_after, None)
         }
     }
 }
 
-/// Counts an answer that Discord counts as invalid.
+/// Counts an answer that Discord counts as an invalid request.
 fn note(rest: &Rest, from: IpAddr, now: Duration, response: &Response) {
     let (status, extensions) = (response.status(), response.extensions());
     let counts =
@@ -190,17 +191,22 @@ fn seconds(time: Duration) -> String {
 }
 
 /// [Source](https://docs.discord.com/developers/topics/rate-limits#header-format).
-fn bucket_headers(hub: &Hub, headers: &mut HeaderMap, standing: Standing) {
-    let reset = Duration::from_millis(time::unix_ms()) + standing.reset_after;
-    set(headers, LIMIT, standing.bucket.limit.to_string());
-    set(headers, REMAINING, standing.remaining.to_string());
+fn bucket_headers(hub: &Hub, headers: &mut HeaderMap, bucket_status: BucketStatus) {
+    let reset = Duration::from_millis(time::unix_ms()) + bucket_status.reset_after;
+    set(headers, LIMIT, bucket_status.bucket.limit.to_string());
+    set(headers, REMAINING, bucket_status.remaining.to_string());
     set(headers, RESET, seconds(reset));
-    set(headers, RESET_AFTER, seconds(standing.reset_after));
-    set(headers, BUCKET, bucket_hash(hub, standing.bucket.name));
+    set(headers, RESET_AFTER, seconds(bucket_status.reset_after));
+    set(headers, BUCKET, bucket_hash(hub, bucket_status.bucket.name));
 }
 
-/// A 429. [Source](https://docs.discord.com/developers/topics/rate-limits#exceeding-a-rate-limit).
-fn limited(hub: &Hub, scope: LimitScope, retry_after: Duration, standing: Option<Standing>) -> Response {
+/// Builds a 429. [Source](https://docs.discord.com/developers/topics/rate-limits#exceeding-a-rate-limit).
+fn limited(
+    hub: &Hub,
+    scope: LimitScope,
+    retry_after: Duration,
+    bucket_status: Option<BucketStatus>,
+) -> Response {
     let message = match scope {
         LimitScope::Shared => "The resource is being rate limited.",
         LimitScope::User | LimitScope::Global => "You are being rate limited.",
@@ -217,8 +223,8 @@ fn limited(hub: &Hub, scope: LimitScope, retry_after: Duration, standing: Option
     set(headers, SCOPE, scope.name().to_owned());
     if global {
         set(headers, GLOBAL, "true".to_owned());
-    } else if let Some(standing) = standing {
-        bucket_headers(hub, headers, standing);
+    } else if let Some(bucket_status) = bucket_status {
+        bucket_headers(hub, headers, bucket_status);
     }
     if scope == LimitScope::Shared {
         response.extensions_mut().insert(IsShared);

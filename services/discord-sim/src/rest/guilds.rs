@@ -1,14 +1,14 @@
-//! Reading guilds and people.
+//! Reads guilds and users.
 //!
 //! [Guilds](https://docs.discord.com/developers/resources/guild),
 //! [users](https://docs.discord.com/developers/resources/user).
 
 use super::{
-    asked::Asked,
+    error::RestError,
     form::Form,
-    input::Input,
-    lookup::{Place, direct_channel_id, parse_id, snowflake, user_body},
-    problem::Problem,
+    input::RequestBody,
+    lookup::{ChannelRef, direct_channel_id, parse_id, snowflake, user_body},
+    query::QueryFields,
 };
 use crate::{intents::Intents, rest::Rest, world::Snowflake};
 use axum::{
@@ -32,12 +32,12 @@ pub(super) fn routes() -> Router<Rest> {
 async fn guild(
     State(rest): State<Rest>,
     Path(guild): Path<String>,
-    asked: Asked,
-) -> Result<Json<Value>, Problem> {
+    query: QueryFields,
+) -> Result<Json<Value>, RestError> {
     let hub = &rest.hub;
     let guild = rest.guild(parse_id("guild_id", &guild)?)?;
     let mut body = json!(hub.world.rest_guild(guild));
-    if asked.boolean("with_counts")? {
+    if query.boolean("with_counts")? {
         let members = hub.world.head(guild).members;
         body["approximate_member_count"] = members.into();
         // About one in four is online.
@@ -46,13 +46,13 @@ async fn guild(
     Ok(Json(body))
 }
 
-async fn channels(State(rest): State<Rest>, Path(guild): Path<String>) -> Result<Json<Value>, Problem> {
+async fn channels(State(rest): State<Rest>, Path(guild): Path<String>) -> Result<Json<Value>, RestError> {
     let hub = &rest.hub;
     let guild = rest.guild(parse_id("guild_id", &guild)?)?;
     Ok(Json(json!(hub.world.visible_channels(guild))))
 }
 
-async fn roles(State(rest): State<Rest>, Path(guild): Path<String>) -> Result<Json<Value>, Problem> {
+async fn roles(State(rest): State<Rest>, Path(guild): Path<String>) -> Result<Json<Value>, RestError> {
     let hub = &rest.hub;
     let guild = rest.guild(parse_id("guild_id", &guild)?)?;
     Ok(Json(json!(hub.world.roles(guild))))
@@ -61,35 +61,35 @@ async fn roles(State(rest): State<Rest>, Path(guild): Path<String>) -> Result<Js
 async fn member(
     State(rest): State<Rest>,
     Path((guild, user)): Path<(String, String)>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Value>, RestError> {
     let hub = &rest.hub;
     let guild = rest.guild(parse_id("guild_id", &guild)?)?;
     let user = parse_id("user_id", &user)?;
-    user_body(&hub.world, user).ok_or(Problem::UNKNOWN_USER)?;
-    let position = hub.world.member_position(guild, user).ok_or(Problem::UNKNOWN_MEMBER)?;
+    user_body(&hub.world, user).ok_or(RestError::UNKNOWN_USER)?;
+    let position = hub.world.member_position(guild, user).ok_or(RestError::UNKNOWN_MEMBER)?;
     Ok(Json(json!(hub.world.member(guild, position, true))))
 }
 
-/// Needs GUILD_MEMBERS switched on for the application, whatever IDENTIFY asked for.
+/// Lists members, which needs GUILD_MEMBERS enabled for the application. The intents of IDENTIFY do not matter.
 /// [Source](https://docs.discord.com/developers/events/gateway#http-restrictions).
 async fn members(
     State(rest): State<Rest>,
     Path(guild): Path<String>,
-    asked: Asked,
-) -> Result<Json<Vec<Value>>, Problem> {
+    query: QueryFields,
+) -> Result<Json<Vec<Value>>, RestError> {
     let hub = &rest.hub;
-    let (limit, after) = (asked.number("limit")?.unwrap_or(1), asked.id("after")?.unwrap_or(Snowflake(0)));
+    let (limit, after) = (query.number("limit")?.unwrap_or(1), query.id("after")?.unwrap_or(Snowflake(0)));
     let guild = rest.guild(parse_id("guild_id", &guild)?)?;
     if !hub.config.privileged_intents.contains(Intents::GUILD_MEMBERS) {
-        return Err(Problem::MISSING_ACCESS);
+        return Err(RestError::MISSING_ACCESS);
     }
     if !(1..=1_000).contains(&limit) {
         let mut form = Form::default();
-        form.wrong("limit", "NUMBER_TYPE_RANGE", "int value should be between 1 and 1000.");
+        form.add_error("limit", "NUMBER_TYPE_RANGE", "int value should be between 1 and 1000.");
         form.finish()?;
     }
     let world = &hub.world;
-    // Ids rise with the place in the pool; the bot's is the lowest.
+    // Ids increase with the pool index; the bot's id is the lowest.
     let mut people: Vec<(u64, u64)> = (1..world.head(guild).members)
         .map(|position| (world.user_index(guild, position), position))
         .collect();
@@ -100,22 +100,22 @@ async fn members(
     Ok(Json(listed.map(|(_, position)| json!(world.member(guild, position, true))).collect()))
 }
 
-async fn user(State(rest): State<Rest>, Path(user): Path<String>) -> Result<Json<Value>, Problem> {
+async fn user(State(rest): State<Rest>, Path(user): Path<String>) -> Result<Json<Value>, RestError> {
     // Some clients escape the `@`.
     if user == "@me" {
         return Ok(super::start::current_user(State(rest)).await);
     }
     let body = user_body(&rest.hub.world, parse_id("user_id", &user)?);
-    body.map(Json).ok_or(Problem::UNKNOWN_USER)
+    body.map(Json).ok_or(RestError::UNKNOWN_USER)
 }
 
-async fn direct_channel(State(rest): State<Rest>, input: Input) -> Result<Json<Value>, Problem> {
+async fn direct_channel(State(rest): State<Rest>, input: RequestBody) -> Result<Json<Value>, RestError> {
     let world = &rest.hub.world;
     let Some(id) = snowflake(&input.json["recipient_id"]) else {
         let mut form = Form::default();
         form.missing("recipient_id");
-        return form.finish().and(Err(Problem::INVALID_FORM));
+        return form.finish().and(Err(RestError::INVALID_FORM));
     };
-    let user = world.find_user(id).ok_or(Problem::UNKNOWN_USER)?;
-    Ok(Json(Place::Direct { id: direct_channel_id(id), user }.channel(world)))
+    let user = world.find_user(id).ok_or(RestError::UNKNOWN_USER)?;
+    Ok(Json(ChannelRef::Direct { id: direct_channel_id(id), user }.channel(world)))
 }

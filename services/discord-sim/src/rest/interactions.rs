@@ -1,4 +1,4 @@
-//! Interactions: what people do with the bot's commands and buttons, and how it answers.
+//! Interactions with the bot's commands and components, and the bot's answers.
 //!
 //! [Source](https://docs.discord.com/developers/interactions/receiving-and-responding).
 
@@ -11,7 +11,7 @@ pub(crate) mod table;
 use crate::rest::Rest;
 use axum::Router;
 
-/// The routes under `/interactions` and `/webhooks`.
+/// Builds the routes under `/interactions` and `/webhooks`.
 pub(crate) fn routes() -> Router<Rest> {
     callback::routes().merge(follow_up::routes())
 }

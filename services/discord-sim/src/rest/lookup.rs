@@ -1,6 +1,6 @@
-//! Finding what ids in a call stand for, as far as the bot may see it.
+//! Resolves ids of a call to what the bot can see.
 
-use super::{form::Form, problem::Problem};
+use super::{error::RestError, form::Form};
 use crate::{
     report::GuildState,
     rest::Rest,
@@ -8,15 +8,15 @@ use crate::{
 };
 use serde_json::{Value, json};
 
-/// What makes a direct channel's id out of its user's; applied twice it gives the user's again.
+/// XOR mask between the id of a user and of its direct channel.
 const DIRECT: u64 = 0x2a_aaaa;
 
-/// Where messages are written.
+/// A channel that the bot can reach.
 #[derive(Clone, Debug)]
-pub(crate) enum Place {
+pub(crate) enum ChannelRef {
     /// A channel of a guild.
     Guild {
-        /// Which guild.
+        /// The guild.
         guild: GuildIndex,
         /// The channel object, with `guild_id`.
         channel: Value,
@@ -30,7 +30,7 @@ pub(crate) enum Place {
     },
 }
 
-impl Place {
+impl ChannelRef {
     pub(crate) const fn guild(&self) -> Option<GuildIndex> {
         match self {
             Self::Guild { guild, .. } => Some(*guild),
@@ -38,7 +38,7 @@ impl Place {
         }
     }
 
-    /// The channel object. [Source](https://docs.discord.com/developers/resources/channel#channel-object).
+    /// Returns the channel object. [Source](https://docs.discord.com/developers/resources/channel#channel-object).
     pub(crate) fn channel(&self, world: &World) -> Value {
         match self {
             Self::Guild { channel, .. } => channel.clone(),
@@ -49,7 +49,7 @@ impl Place {
         }
     }
 
-    /// The channel's id.
+    /// Returns the channel's id.
     pub(crate) fn channel_id(&self) -> Snowflake {
         match self {
             Self::Guild { channel, .. } => snowflake(&channel["id"]).unwrap_or(Snowflake(0)),
@@ -58,26 +58,26 @@ impl Place {
     }
 }
 
-/// The id of the direct channel with a user.
+/// Returns the id of the direct channel with a user.
 pub(crate) const fn direct_channel_id(user: Snowflake) -> Snowflake {
     Snowflake(user.0 ^ DIRECT)
 }
 
-/// An id in a JSON value.
+/// Parses an id in a JSON value.
 pub(crate) fn snowflake(value: &Value) -> Option<Snowflake> {
     serde_json::from_value(value.clone()).ok()
 }
 
-/// An id in a path or query; `field` is how Discord's error names it.
-pub(crate) fn parse_id(field: &str, text: &str) -> Result<Snowflake, Problem> {
+/// Parses an id in a path or query. `field` is its name in Discord's error.
+pub(crate) fn parse_id(field: &str, text: &str) -> Result<Snowflake, RestError> {
     text.parse().map(Snowflake).map_err(|_| {
         let mut form = Form::default();
-        form.wrong(field, "NUMBER_TYPE_COERCE", format!("Value \"{text}\" is not snowflake."));
-        form.finish().err().unwrap_or(Problem::INVALID_FORM)
+        form.add_error(field, "NUMBER_TYPE_COERCE", format!("Value \"{text}\" is not snowflake."));
+        form.finish().err().unwrap_or(RestError::INVALID_FORM)
     })
 }
 
-/// The user object of anybody, the bot included.
+/// Returns the user object of any user, including the bot.
 pub(crate) fn user_body(world: &World, id: Snowflake) -> Option<Value> {
     if id == world.bot_id() {
         return Some(json!(world.bot()));
@@ -86,42 +86,42 @@ pub(crate) fn user_body(world: &World, id: Snowflake) -> Option<Value> {
 }
 
 impl Rest {
-    /// The guild with this id.
+    /// Finds a guild.
     ///
     /// # Errors
     ///
-    /// When there is none, the bot is not in it, or it has an outage.
-    pub(crate) fn guild(&self, id: Snowflake) -> Result<GuildIndex, Problem> {
-        let guild = self.hub.world.find(id).ok_or(Problem::UNKNOWN_GUILD)?;
+    /// The guild does not exist, the bot is not in it, or it has an outage.
+    pub(crate) fn guild(&self, id: Snowflake) -> Result<GuildIndex, RestError> {
+        let guild = self.hub.world.find(id).ok_or(RestError::UNKNOWN_GUILD)?;
         self.reachable_guild(guild)
     }
 
-    fn reachable_guild(&self, guild: GuildIndex) -> Result<GuildIndex, Problem> {
+    fn reachable_guild(&self, guild: GuildIndex) -> Result<GuildIndex, RestError> {
         match self.hub.guild_state(guild) {
             GuildState::Available => Ok(guild),
-            GuildState::Outage => Err(Problem::UNAVAILABLE),
-            GuildState::Absent => Err(Problem::MISSING_ACCESS),
+            GuildState::Outage => Err(RestError::UNAVAILABLE),
+            GuildState::Absent => Err(RestError::MISSING_ACCESS),
         }
     }
 
-    /// The channel or thread with this id, in a guild or with a user.
+    /// Finds a channel, thread or direct channel.
     ///
     /// # Errors
     ///
-    /// When there is none, or the bot can't see it or reach its guild.
-    pub(crate) fn place(&self, id: Snowflake) -> Result<Place, Problem> {
+    /// It does not exist, the bot can't see it, or its guild is not available.
+    pub(crate) fn place(&self, id: Snowflake) -> Result<ChannelRef, RestError> {
         let world = &self.hub.world;
         if let Some((guild, _)) = world.find_channel(id) {
             let guild = self.reachable_guild(guild)?;
-            let channel = world.channel_by_id(id).ok_or(Problem::MISSING_ACCESS)?;
-            return Ok(Place::Guild { guild, channel: json!(channel) });
+            let channel = world.channel_by_id(id).ok_or(RestError::MISSING_ACCESS)?;
+            return Ok(ChannelRef::Guild { guild, channel: json!(channel) });
         }
         if let Some((guild, number)) = world.find_thread(id) {
             let guild = self.reachable_guild(guild)?;
-            return Ok(Place::Guild { guild, channel: json!(world.thread(guild, number)) });
+            return Ok(ChannelRef::Guild { guild, channel: json!(world.thread(guild, number)) });
         }
-        let user = world.find_user(direct_channel_id(id)).ok_or(Problem::UNKNOWN_CHANNEL)?;
-        Ok(Place::Direct { id, user })
+        let user = world.find_user(direct_channel_id(id)).ok_or(RestError::UNKNOWN_CHANNEL)?;
+        Ok(ChannelRef::Direct { id, user })
     }
 }
 
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn direct_channels_lead_back_to_their_users() {
+    fn direct_channel_ids_resolve_to_their_users() {
         let world = World::new(3, 40);
         let user = world.user(9).id;
         assert_eq!(world.find_user(direct_channel_id(direct_channel_id(user))), Some(9));

@@ -1,4 +1,4 @@
-//! Messages of the bot: writing, editing and deleting them, and the events of it.
+//! Writes, edits and deletes the bot's messages, with their events.
 //!
 //! [Source](https://docs.discord.com/developers/resources/message#message-object).
 
@@ -11,48 +11,48 @@ pub(crate) use handlers::routes;
 
 use self::{
     draft::{Draft, EPHEMERAL, LOADING, SUPPRESS_EMBEDS},
-    store::Kept,
+    store::StoredMessage,
 };
 use super::{
-    lookup::{Place, snowflake},
-    problem::Problem,
+    error::RestError,
+    lookup::{ChannelRef, snowflake},
 };
 use crate::{
-    event::Made,
+    event::PrebuiltEvent,
     hub::Hub,
     rest::Rest,
     world::{GuildIndex, Snowflake, World, time},
 };
 use serde_json::{Map, Value, json};
 
-/// How long a nonce that is enforced makes no second message; "a few minutes", says Discord.
+/// Time in which an enforced nonce makes no second message. Discord documents "a few minutes".
 const NONCE_LIFE_MS: u64 = 300_000;
 
-/// What a message has of the interaction that it answers.
+/// The interaction that a message answers.
 #[derive(Clone, Debug)]
-pub(crate) struct Origin {
+pub(crate) struct InteractionOrigin {
     pub(crate) interaction: Snowflake,
-    /// The message's type: 20 for the answer to a slash command, 23 to a context menu, 19 for what follows.
+    /// The message's type: 20 for the answer to a slash command, 23 to a context menu, 19 for follow-ups.
     pub(crate) kind: u8,
     pub(crate) metadata: Value,
     pub(crate) ephemeral: bool,
     pub(crate) loading: bool,
 }
 
-/// Writes a message and tells the sessions; returns it as REST does.
-pub(crate) fn create(rest: &Rest, place: &Place, draft: &Draft) -> Value {
+/// Writes a message and dispatches its event. Returns the message's body.
+pub(crate) fn create(rest: &Rest, place: &ChannelRef, draft: &Draft) -> Value {
     let change = write(&mut rest.state().messages, &rest.hub, place, draft, None);
-    change.tell(&rest.hub)
+    change.dispatch(&rest.hub)
 }
 
 /// Writes a message.
 pub(crate) fn write(
-    store: &mut store::Store,
+    store: &mut store::MessageStore,
     hub: &Hub,
-    place: &Place,
+    place: &ChannelRef,
     draft: &Draft,
-    origin: Option<&Origin>,
-) -> Change {
+    origin: Option<&InteractionOrigin>,
+) -> MessageChange {
     let now_ms = time::now_ms();
     let world = &hub.world;
     let channel = place.channel_id();
@@ -65,7 +65,7 @@ pub(crate) fn write(
             message.body["nonce"] == *nonce && at_ms.saturating_sub(message.at_ms) < NONCE_LIFE_MS
         })
     {
-        return Change { event: None, body: same.body.clone(), guild, ephemeral };
+        return MessageChange { event: None, body: same.body.clone(), guild, ephemeral };
     }
     let id = store.next_id(now_ms);
     let mut body = json!({
@@ -114,55 +114,56 @@ pub(crate) fn write(
     body["attachments"] = attachments.into();
     take_over(world, &mut body, draft);
     let interaction = origin.map(|origin| origin.interaction);
-    let kept = Kept { body: body.clone(), guild, channel, interaction, ephemeral, deleted: false, at_ms };
+    let kept =
+        StoredMessage { body: body.clone(), guild, channel, interaction, ephemeral, deleted: false, at_ms };
     store.insert(id, kept);
-    tracing::debug!(%id, %channel, "the bot wrote a message");
-    Change { event: Some("MESSAGE_CREATE"), body, guild, ephemeral }
+    tracing::debug!(%id, %channel, "bot wrote a message");
+    MessageChange { event: Some("MESSAGE_CREATE"), body, guild, ephemeral }
 }
 
-/// Edits one of the bot's messages and tells the sessions.
+/// Edits a message and dispatches its event.
 ///
 /// # Errors
 ///
 /// As [`change`].
-pub(crate) fn edit(rest: &Rest, id: Snowflake, draft: &Draft) -> Result<Value, Problem> {
+pub(crate) fn edit(rest: &Rest, id: Snowflake, draft: &Draft) -> Result<Value, RestError> {
     let change = change(&mut rest.state().messages, &rest.hub.world, id, draft)?;
-    Ok(change.tell(&rest.hub))
+    Ok(change.dispatch(&rest.hub))
 }
 
-/// A message that was written or edited, and that the sessions do not know of yet.
+/// A written or edited message whose event is not dispatched yet.
 #[derive(Debug)]
-pub(crate) struct Change {
-    /// The event's name; none for a message that exists already.
+pub(crate) struct MessageChange {
+    /// The event's name; `None` if an enforced nonce matched an existing message.
     event: Option<&'static str>,
     pub(crate) body: Value,
     guild: Option<GuildIndex>,
     ephemeral: bool,
 }
 
-impl Change {
-    /// Tells the sessions; returns the message as REST does.
-    pub(crate) fn tell(self, hub: &Hub) -> Value {
+impl MessageChange {
+    /// Dispatches the event. Returns the message's body.
+    pub(crate) fn dispatch(self, hub: &Hub) -> Value {
         if let Some(event) = self.event {
-            tell(hub, event, self.guild, self.ephemeral, &self.body);
+            dispatch_event(hub, event, self.guild, self.ephemeral, &self.body);
         }
         self.body
     }
 }
 
-/// Edits one of the bot's messages.
+/// Edits a message.
 ///
 /// # Errors
 ///
-/// When it is not there, or nothing would be left of it.
+/// The message does not exist, or would be empty.
 pub(crate) fn change(
-    store: &mut store::Store,
+    store: &mut store::MessageStore,
     world: &World,
     id: Snowflake,
     draft: &Draft,
-) -> Result<Change, Problem> {
+) -> Result<MessageChange, RestError> {
     let now_ms = time::now_ms();
-    let kept = store.get(id).ok_or(Problem::UNKNOWN_MESSAGE)?;
+    let kept = store.get(id).ok_or(RestError::UNKNOWN_MESSAGE)?;
     let (mut body, channel, guild, ephemeral) = (kept.body.clone(), kept.channel, kept.guild, kept.ephemeral);
     let mut attachments = match (&draft.attachments, body["attachments"].take()) {
         (None, Value::Array(all)) => all,
@@ -175,10 +176,10 @@ pub(crate) fn change(
     body["attachments"] = attachments.into();
     take_over(world, &mut body, draft);
     let fields = ["content", "embeds", "components", "attachments", "poll", "sticker_items"];
-    if !fields.iter().any(|field| draft::is_given(&body[*field])) {
-        return Err(Problem::EMPTY_MESSAGE);
+    if !fields.iter().any(|field| draft::has_value(&body[*field])) {
+        return Err(RestError::EMPTY_MESSAGE);
     }
-    // The bot has thought: what was a placeholder counts as written now, not edited.
+    // Filling a placeholder counts as writing, not as an edit.
     let flags = body["flags"].as_u64().unwrap_or(0);
     if flags & LOADING == 0 {
         body["edited_timestamp"] = time::iso(now_ms).into();
@@ -188,19 +189,19 @@ pub(crate) fn change(
     if let Some(kept) = store.get_mut(id) {
         kept.body = body.clone();
     }
-    Ok(Change { event: Some("MESSAGE_UPDATE"), body, guild, ephemeral })
+    Ok(MessageChange { event: Some("MESSAGE_UPDATE"), body, guild, ephemeral })
 }
 
-/// Deletes one of the bot's messages and tells the sessions.
+/// Deletes a message and dispatches its event.
 ///
 /// # Errors
 ///
-/// When it is not there.
-pub(crate) fn delete(rest: &Rest, id: Snowflake) -> Result<(), Problem> {
+/// The message does not exist.
+pub(crate) fn delete(rest: &Rest, id: Snowflake) -> Result<(), RestError> {
     let hub = &rest.hub;
     let (channel, guild) = {
         let mut state = rest.state();
-        let kept = state.messages.get_mut(id).ok_or(Problem::UNKNOWN_MESSAGE)?;
+        let kept = state.messages.get_mut(id).ok_or(RestError::UNKNOWN_MESSAGE)?;
         kept.deleted = true;
         let place = (kept.channel, kept.guild.filter(|_| !kept.ephemeral));
         state.interactions.forget(id);
@@ -210,26 +211,26 @@ pub(crate) fn delete(rest: &Rest, id: Snowflake) -> Result<(), Problem> {
     if let Some(guild) = guild {
         body["guild_id"] = json!(hub.world.head(guild).id);
     }
-    hub.dispatch(Made::new("MESSAGE_DELETE", guild, &body, hub.world.bot_id()));
+    hub.dispatch(PrebuiltEvent::new("MESSAGE_DELETE", guild, &body, hub.world.bot_id()));
     Ok(())
 }
 
-/// Gives the sessions of a message's shard an event about it. One that only a user sees travels like a direct message.
+/// Dispatches an event about a message. Ephemeral messages are dispatched like direct messages.
 /// [Source](https://docs.discord.com/developers/events/gateway-events#messages).
-fn tell(hub: &Hub, name: &'static str, guild: Option<GuildIndex>, ephemeral: bool, body: &Value) {
+fn dispatch_event(hub: &Hub, name: &'static str, guild: Option<GuildIndex>, ephemeral: bool, body: &Value) {
     let guild = guild.filter(|_| !ephemeral);
     let mut body = body.clone();
     if let Some(guild) = guild {
         body["guild_id"] = json!(hub.world.head(guild).id);
         body["member"] = json!(hub.world.member(guild, 0, false));
     }
-    hub.dispatch(Made::new(name, guild, &body, hub.world.bot_id()));
+    hub.dispatch(PrebuiltEvent::new(name, guild, &body, hub.world.bot_id()));
 }
 
-/// Makes attachments of the files that came with a body.
+/// Adds attachments for uploaded files.
 /// [Source](https://docs.discord.com/developers/resources/message#attachment-object).
 fn add_files(
-    store: &mut store::Store,
+    store: &mut store::MessageStore,
     channel: Snowflake,
     draft: &Draft,
     attachments: &mut Vec<Value>,
@@ -237,11 +238,11 @@ fn add_files(
 ) {
     for file in &draft.files {
         let id = store.next_id(now_ms);
-        let told = draft.attachments.iter().flatten().find(|told| match &told["id"] {
+        let described = draft.attachments.iter().flatten().find(|one| match &one["id"] {
             Value::String(text) => *text == file.number,
             number => number.as_u64().is_some_and(|number| file.number.parse() == Ok(number)),
         });
-        let given = |field: &str| told.map_or(Value::Null, |told| told[field].clone());
+        let given = |field: &str| described.map_or(Value::Null, |one| one[field].clone());
         let name = given("filename").as_str().map_or_else(|| file.name.clone(), ToOwned::to_owned);
         let url = format!("https://cdn.discordapp.com/attachments/{channel}/{id}/{name}");
         let mut attachment = json!({
@@ -261,7 +262,7 @@ fn add_files(
     }
 }
 
-/// Puts what a draft says into a message.
+/// Applies a draft to a message's body.
 fn take_over(world: &World, body: &mut Value, draft: &Draft) {
     for (field, value) in &draft.fields {
         body[field] = match (field.as_str(), value) {
@@ -305,7 +306,7 @@ fn poll_body(asked: &Map<String, Value>) -> Value {
     })
 }
 
-/// The users that a text mentions, and whether it calls everyone.
+/// Returns the users that a text mentions, and whether it mentions everyone.
 /// [Source](https://docs.discord.com/developers/resources/message#allowed-mentions-object).
 fn mentioned(world: &World, content: &str, allowed: &Value) -> (Vec<Value>, bool) {
     let parses = |kind: &str| match &allowed["parse"] {
@@ -335,7 +336,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mentions_are_those_that_are_allowed() {
+    fn only_allowed_mentions_are_listed() {
         let world = World::new(1, 5);
         let user = world.user(3);
         let text = format!("<@{}> <@!{}> <@1> @everyone", user.id, user.id);

@@ -1,17 +1,17 @@
-//! Counts of calls by route and answer.
+//! Counts calls by route and status.
 
 use crate::report::RequestCount;
 use axum::http::Method;
 use std::collections::BTreeMap;
 
-/// How often which route was answered with what. Bounded: routes, methods and statuses are few.
+/// Call counts by route, method and status. Bounded by the number of routes, methods and statuses.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
     counts: BTreeMap<(String, &'static str, u16), u64>,
 }
 
 impl Requests {
-    /// Counts one call; a route without a pattern does not exist.
+    /// Counts a call. An empty pattern is an unknown route.
     pub(crate) fn count(&mut self, method: &Method, pattern: &str, status: u16) {
         let method = ["GET", "POST", "PUT", "PATCH", "DELETE"]
             .into_iter()

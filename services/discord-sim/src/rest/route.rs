@@ -1,27 +1,26 @@
-//! What is known of a call before it is looked at: its bucket, whether it needs a token.
+//! Properties of routes: the bucket, and whether a token is needed.
 //!
-//! Which routes share a bucket, and how much it holds, Discord tells nobody in advance: the figures here are ours, and
-//! a client must read them from the headers.
+//! Discord does not document which routes share a bucket and how large it is. The figures here are ours; clients must read the headers.
 
 use super::limits::Bucket;
 use axum::http::Method;
 use std::time::Duration;
 
-/// How a route is treated.
+/// The properties of a call's route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Route {
     /// The pattern, without the version.
     pub(crate) pattern: String,
-    /// Its bucket, and the channel, guild or webhook that the bucket is kept for.
+    /// The bucket, and the channel, guild or webhook that it belongs to.
     pub(crate) bucket: Option<(Bucket, String)>,
     pub(crate) needs_token: bool,
-    /// Whether it counts for the global limit; answers to interactions don't.
+    /// Whether the global limit applies; answers to interactions are exempt.
     pub(crate) global: bool,
-    /// 429s that are made up leave it alone: an answer to an interaction, or what needs no token.
-    pub(crate) spared: bool,
+    /// Exempt from injected 429s: answers to interactions, and routes without a token.
+    pub(crate) exempt: bool,
 }
 
-/// The bucket of a route.
+/// Returns the bucket of a route.
 fn bucket_of(method: &Method, pattern: &str) -> Option<Bucket> {
     let (name, limit, seconds) = match (method.as_str(), pattern) {
         ("POST", "/channels/{channel}/messages") => ("message create", 5, 5),
@@ -47,7 +46,7 @@ fn bucket_of(method: &Method, pattern: &str) -> Option<Bucket> {
     Some(Bucket { name, limit, window: Duration::from_secs(seconds) })
 }
 
-/// The top-level resource that limits are kept for: a channel, a guild, or a webhook with its token.
+/// Returns the top-level resource of a limit: a channel, a guild, or a webhook with its token.
 /// [Source](https://docs.discord.com/developers/topics/rate-limits).
 fn major(path: &str) -> String {
     let mut steps = path.split('/').filter(|step| !step.is_empty());
@@ -59,7 +58,7 @@ fn major(path: &str) -> String {
 }
 
 impl Route {
-    /// How a call is treated; `pattern` is the matched route's and `path` the call's own, both without the version.
+    /// Returns the properties of a call. `pattern` is the matched route and `path` the call's path, both without the version.
     pub(crate) fn of(method: &Method, pattern: &str, path: &str) -> Self {
         let callback = pattern.starts_with("/interactions/");
         let with_own_token = callback || pattern.starts_with("/webhooks/");
@@ -68,13 +67,13 @@ impl Route {
             bucket: bucket_of(method, pattern).map(|bucket| (bucket, major(path))),
             needs_token: !with_own_token && !open,
             global: !with_own_token,
-            spared: callback || open,
+            exempt: callback || open,
             pattern: pattern.to_owned(),
         }
     }
 }
 
-/// A path without `/api` and its version.
+/// Strips `/api` and the version from a path.
 pub(crate) fn unversioned(path: &str) -> &str {
     let path = path.strip_prefix("/api").unwrap_or(path);
     match path.strip_prefix("/v").and_then(|rest| rest.split_once('/')) {
@@ -90,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn limits_are_kept_for_channels_guilds_and_webhooks() {
+    fn limits_are_per_channel_guild_and_webhook() {
         let of = |pattern, path| Route::of(&Method::POST, pattern, path);
         let message = of("/channels/{channel}/messages", "/channels/7/messages");
         let (bucket, major) = message.bucket.unwrap();
@@ -98,18 +97,18 @@ mod tests {
         assert!(message.needs_token && message.global);
         let follow_up = of("/webhooks/{application}/{token}", "/webhooks/7/abc");
         assert_eq!(follow_up.bucket.unwrap().1, "7/abc");
-        assert!(!follow_up.needs_token && !follow_up.global && !follow_up.spared);
+        assert!(!follow_up.needs_token && !follow_up.global && !follow_up.exempt);
         let commands = of("/applications/{application}/commands", "/applications/7/commands");
-        assert_eq!(commands.bucket.unwrap().1, "", "applications are no top-level resource");
+        assert_eq!(commands.bucket.unwrap().1, "", "an application is not a top-level resource");
         let callback = of("/interactions/{interaction}/{token}/callback", "/interactions/7/abc/callback");
-        assert!(callback.spared && callback.bucket.is_none() && !callback.needs_token);
+        assert!(callback.exempt && callback.bucket.is_none() && !callback.needs_token);
         let get = |path| Route::of(&Method::GET, path, path);
-        assert!(get("/gateway/bot").bucket.is_none() && !get("/gateway/bot").spared);
-        assert!(get("/gateway").spared && !get("/gateway").needs_token && get("/gateway").global);
+        assert!(get("/gateway/bot").bucket.is_none() && !get("/gateway/bot").exempt);
+        assert!(get("/gateway").exempt && !get("/gateway").needs_token && get("/gateway").global);
     }
 
     #[test]
-    fn versions_are_taken_off() {
+    fn api_prefix_and_version_are_stripped() {
         assert_eq!(unversioned("/api/v10/gateway/bot"), "/gateway/bot");
         assert_eq!(unversioned("/api/gateway"), "/gateway");
         assert_eq!(unversioned("/api/vanity/x"), "/vanity/x");

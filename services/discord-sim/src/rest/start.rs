@@ -1,4 +1,4 @@
-//! What a bot asks for when it starts: the gateway, itself, its application.
+//! Routes used at a bot's start: gateway, current user, application.
 
 use crate::rest::Rest;
 use axum::{Json, Router, extract::State, routing::get};
@@ -14,14 +14,14 @@ pub(super) fn routes() -> Router<Rest> {
 }
 
 async fn gateway(State(rest): State<Rest>) -> Json<Value> {
-    Json(json!({ "url": rest.hub.origin.gateway_url }))
+    Json(json!({ "url": rest.hub.server.gateway_url }))
 }
 
 async fn gateway_bot(State(rest): State<Rest>) -> Json<Value> {
     let hub = &rest.hub;
     let limit = hub.session_limit();
     Json(json!({
-        "url": hub.origin.gateway_url,
+        "url": hub.server.gateway_url,
         "shards": limit.shards,
         "session_start_limit": {
             "total": hub.config.daily_identifies,
@@ -54,14 +54,14 @@ async fn application(State(rest): State<Rest>) -> Json<Value> {
         "description": "An application of the simulator",
         "summary": "",
         "bot": bot,
-        // Always somebody, whatever the world's size: hikari takes it for granted.
+        // hikari requires an owner, so this user exists in every world.
         "owner": hub.world.user(0),
         "bot_public": true,
         "bot_require_code_grant": false,
         "rpc_origins": [],
         "team": null,
         "verify_key": "0000000000000000000000000000000000000000000000000000000000000000",
-        "flags": hub.origin.application_flags,
+        "flags": hub.server.application_flags,
         "approximate_guild_count": hub.stats(1).total.guilds,
         "approximate_user_install_count": 0,
         "redirect_uris": [],

@@ -1,12 +1,12 @@
-//! The state of the REST API, and its reports.
+//! State and reports of the REST API.
 //!
-//! One lock guards it. It is held for bookkeeping only, and never while the hub's own is taken.
+//! One lock guards it. It is held for bookkeeping only, and never while taking the hub's lock.
 
 use super::{
     commands::Commands,
-    interactions::table::{Table, Times},
-    limits::{Limits, Settings},
-    messages::store::Store,
+    interactions::table::{InteractionTable, InteractionTimeouts},
+    limits::{LimitSettings, Limits},
+    messages::store::MessageStore,
     requests::Requests,
     route::Route,
 };
@@ -26,18 +26,18 @@ pub(crate) struct RestState {
     pub(super) limits: Limits,
     pub(super) requests: Requests,
     pub(super) commands: Commands,
-    pub(super) interactions: Table,
-    pub(super) messages: Store,
-    /// How much later every answer comes.
+    pub(super) interactions: InteractionTable,
+    pub(super) messages: MessageStore,
+    /// Delay of every answer.
     pub(crate) delay: Duration,
-    /// Calls that are answered with a made-up 429: how many, of which scope, and how long to wait.
-    made_up: (u32, LimitScope, Duration),
+    /// Injected 429s: number of calls, scope and wait.
+    injected: (u32, LimitScope, Duration),
 }
 
 impl RestState {
     pub(crate) fn new(config: &SimConfig) -> Self {
         Self {
-            limits: Limits::new(Settings {
+            limits: Limits::new(LimitSettings {
                 global: config.rest_global_limit,
                 invalid: config.invalid_request_limit,
                 ban: config.invalid_request_ban,
@@ -45,25 +45,25 @@ impl RestState {
             }),
             requests: Requests::default(),
             commands: Commands::default(),
-            interactions: Table::new(Times {
+            interactions: InteractionTable::new(InteractionTimeouts {
                 deadline: config.interaction_deadline,
                 life: config.interaction_life,
             }),
-            messages: Store::default(),
+            messages: MessageStore::default(),
             delay: Duration::ZERO,
-            made_up: (0, LimitScope::User, Duration::ZERO),
+            injected: (0, LimitScope::User, Duration::ZERO),
         }
     }
 
-    /// Lets the next calls be answered with 429.
-    pub(crate) fn make_up_limits(&mut self, count: u32, scope: LimitScope, retry_after: Duration) {
-        self.made_up = (count, scope, retry_after);
+    /// Answers the next `count` calls with 429.
+    pub(crate) fn inject_limits(&mut self, count: u32, scope: LimitScope, retry_after: Duration) {
+        self.injected = (count, scope, retry_after);
     }
 
-    /// The 429 that a call of this route is to get, if any.
-    pub(super) fn take_made_up_limit(&mut self, route: &Route) -> Option<(LimitScope, Duration)> {
-        let (left, scope, retry_after) = &mut self.made_up;
-        if route.spared || (*scope == LimitScope::Global && !route.global) {
+    /// Returns and counts the injected 429 of a call, if any.
+    pub(super) fn take_injected_limit(&mut self, route: &Route) -> Option<(LimitScope, Duration)> {
+        let (left, scope, retry_after) = &mut self.injected;
+        if route.exempt || (*scope == LimitScope::Global && !route.global) {
             return None;
         }
         *left = left.checked_sub(1)?;
@@ -71,7 +71,7 @@ impl RestState {
     }
 }
 
-/// The value of X-RateLimit-Bucket, which does not show the route.
+/// Returns the value of X-RateLimit-Bucket, which hides the route.
 pub(super) fn bucket_hash(hub: &Hub, name: &str) -> String {
     let path: Vec<u64> = name.bytes().map(u64::from).collect();
     Draw::new(hub.config.seed, &path).hex()

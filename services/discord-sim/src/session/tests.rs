@@ -6,7 +6,7 @@ use std::sync::Arc;
 const NOW: Duration = Duration::from_secs(1);
 
 fn session(capacity: usize, promised: &[GuildIndex]) -> Session {
-    let sight = Sight {
+    let params = SessionParams {
         session_id: "s".into(),
         shard: Shard { number: 0, total: 1 },
         intents: Intents::ALL,
@@ -14,7 +14,7 @@ fn session(capacity: usize, promised: &[GuildIndex]) -> Session {
         names_shard: true,
     };
     let promised = promised.iter().map(|guild| (*guild, false)).collect();
-    Session::open(sight, BotToken("t".into()), capacity, Event::Ready(Arc::from([])), promised, 1, NOW)
+    Session::open(params, BotToken("t".into()), capacity, Event::Ready(Arc::from([])), promised, 1, NOW)
 }
 
 fn message(guild: GuildIndex) -> Event {
@@ -22,8 +22,8 @@ fn message(guild: GuildIndex) -> Event {
 }
 
 fn taken(session: &mut Session, connection: ConnectionId) -> Vec<(u64, &'static str)> {
-    match session.take(connection, 100) {
-        Taken::Events { events, .. } => {
+    match session.next_events(connection, 100) {
+        NextEvents::Events { events, .. } => {
             events.iter().map(|(sequence, event)| (*sequence, &*event.name().to_owned().leak())).collect()
         }
         other => panic!("{other:?}"),
@@ -31,7 +31,7 @@ fn taken(session: &mut Session, connection: ConnectionId) -> Vec<(u64, &'static 
 }
 
 #[test]
-fn ready_is_1_and_guilds_follow() {
+fn ready_is_sequence_1_and_guilds_follow() {
     let mut session = session(100, &[4, 5]);
     assert_eq!(session.dispatch(message(5)), None, "not before its GUILD_CREATE");
     assert_eq!(taken(&mut session, 1), [(1, "READY")]);
@@ -41,7 +41,7 @@ fn ready_is_1_and_guilds_follow() {
 }
 
 #[test]
-fn a_promised_guild_may_turn_out_down_or_gone() {
+fn promised_guilds_may_have_an_outage_or_be_left() {
     let mut session = session(100, &[1, 2, 3]);
     assert_eq!(session.dispatch(Event::GuildDelete { guild: 1, outage: true }), None);
     assert_eq!(session.dispatch(Event::GuildDelete { guild: 2, outage: false }), Some(2));
@@ -50,7 +50,7 @@ fn a_promised_guild_may_turn_out_down_or_gone() {
 }
 
 #[test]
-fn resume_replays_what_was_missed_then_resumed() {
+fn resume_replays_missed_events_then_resumed() {
     let mut session = session(100, &[]);
     taken(&mut session, 1);
     session.record_sent(1, 1, 1, 0);
@@ -68,35 +68,35 @@ fn resume_replays_what_was_missed_then_resumed() {
         report.deliveries,
         [delivery(1, 1, 1, false), delivery(2, 3, 4, true), delivery(2, 5, 5, false)]
     );
-    assert!(matches!(session.take(1, 1), Taken::NotYours));
+    assert!(matches!(session.next_events(1, 1), NextEvents::Detached));
     assert_eq!(session.report().resumed_at, [5], "1 was READY, 2 to 4 messages");
 }
 
 #[test]
-fn a_resume_outside_the_buffer_is_refused() {
+fn resume_outside_the_buffer_is_rejected() {
     let mut session = session(3, &[]);
     for sequence in 2..=6 {
         assert_eq!(session.dispatch(message(0)), Some(sequence));
     }
     assert_eq!(taken(&mut session, 1).len(), 6, "kept for the open connection, which is behind");
-    assert_eq!(session.resume(2, 2, Takeover), Err(ResumeRefusal::TooOld));
-    assert_eq!(session.resume(2, 7, Takeover), Err(ResumeRefusal::BeyondSequence));
+    assert_eq!(session.resume(2, 2, Takeover), Err(ResumeError::TooOld));
+    assert_eq!(session.resume(2, 7, Takeover), Err(ResumeError::BeyondSequence));
     assert_eq!(session.resume(2, 3, Takeover), Ok(vec![1]), "takes over from the open connection");
     assert_eq!(taken(&mut session, 2).last(), Some(&(7, "RESUMED")));
     assert_eq!(session.report().deliveries.len(), 0);
 }
 
 #[test]
-fn a_connection_that_is_too_far_behind_is_cut_off() {
+fn connection_too_far_behind_is_overrun() {
     let mut session = session(3, &[]);
     for _ in 0..BEHIND_MOST {
         session.dispatch(message(0));
     }
-    assert!(matches!(session.take(1, 1), Taken::Overrun), "READY is forgotten");
+    assert!(matches!(session.next_events(1, 1), NextEvents::Overrun), "READY is forgotten");
 }
 
 #[test]
-fn a_takeover_takes_over_from_all_who_share() {
+fn takeover_detaches_all_sharing_connections() {
     let mut session = session(100, &[]);
     taken(&mut session, 1);
     for connection in 2..=8 {
@@ -107,11 +107,11 @@ fn a_takeover_takes_over_from_all_who_share() {
 }
 
 #[test]
-fn a_session_lives_on_for_a_while_and_then_not() {
+fn detached_session_expires_after_its_life() {
     let mut session = session(10, &[]);
     let life = Duration::from_mins(3);
     assert!(!session.expired(NOW + life * 2, life), "connected");
-    assert!(!session.detach(9, NOW), "somebody else's");
+    assert!(!session.detach(9, NOW), "not attached");
     assert!(session.detach(1, NOW));
     assert!(!session.expired(life, life));
     assert!(session.expired(NOW + life, life));
@@ -121,22 +121,22 @@ fn a_session_lives_on_for_a_while_and_then_not() {
 }
 
 #[test]
-fn an_open_session_may_refuse_or_be_shared() {
+fn open_session_rejects_or_shares_by_switch() {
     let mut session = session(100, &[]);
     taken(&mut session, 1);
-    assert_eq!(session.resume(2, 1, Refuse), Err(ResumeRefusal::StillOpen { resumable: false }));
-    assert_eq!(session.resume(2, 1, RefuseForNow), Err(ResumeRefusal::StillOpen { resumable: true }));
+    assert_eq!(session.resume(2, 1, Refuse), Err(ResumeError::StillOpen { resumable: false }));
+    assert_eq!(session.resume(2, 1, RefuseForNow), Err(ResumeError::StillOpen { resumable: true }));
     assert_eq!(session.resume(2, 1, Both), Ok(vec![]));
     session.dispatch(message(0));
     let both = [(2, "RESUMED"), (3, "MESSAGE_CREATE")];
     assert_eq!(taken(&mut session, 1), both);
     assert_eq!(taken(&mut session, 2), both);
     assert!(session.detach(2, NOW));
-    assert!(!session.expired(NOW * 9, NOW), "the other reads on");
+    assert!(!session.expired(NOW * 9, NOW), "the other connection is still attached");
 }
 
 #[test]
-fn a_heartbeat_may_trim_the_buffer() {
+fn heartbeat_trims_the_buffer_only_with_trim() {
     let mut session = session(100, &[]);
     for _ in 0..3 {
         session.dispatch(message(0));
@@ -147,13 +147,9 @@ fn a_heartbeat_may_trim_the_buffer() {
     session.acknowledge(3, true);
     assert_eq!(session.report().kept_from, 4);
     session.acknowledge(9, true);
-    assert_eq!(
-        (session.report().kept_from, session.report().acknowledged),
-        (5, 4),
-        "no further than was given"
-    );
+    assert_eq!((session.report().kept_from, session.report().acknowledged), (5, 4), "not beyond the session");
     session.detach(1, NOW);
-    assert_eq!(session.resume(2, 3, Takeover), Err(ResumeRefusal::TooOld));
+    assert_eq!(session.resume(2, 3, Takeover), Err(ResumeError::TooOld));
     assert_eq!(session.resume(2, 4, Takeover), Ok(vec![]));
 }
 
@@ -168,7 +164,7 @@ fn contiguous_deliveries_are_one_range() {
 #[test]
 fn intents_gate_events() {
     let mut session = session(10, &[]);
-    session.sight.intents = Intents::GUILDS;
+    session.params.intents = Intents::GUILDS;
     assert_eq!(session.dispatch(message(0)), None);
     assert_eq!(session.dispatch(Event::GuildCreate { guild: 0, just_joined: true }), Some(2));
 }

@@ -1,16 +1,16 @@
 //! A guild's channels.
 //!
-//! Of `n` channels the first tenth are categories, then text channels, and the last fifth are voice channels; there is at
-//! least one of each. Some of them the bot [can't see](super::hidden).
+//! The first tenth of a guild's channels are categories, then follow text channels, and the last fifth are voice channels; there is
+//! at least one of each. Some are [hidden](super::hidden) from the bot.
 
 use super::{Draw, GuildIndex, Snowflake, World, names, permissions};
 use serde::Serialize;
 
-/// Channels of a guild at most.
+/// Limit of channels per guild.
 pub(super) const MOST: u64 = 60;
-/// A guild's first channel is made this long after the guild, in milliseconds.
+/// Time between the creation of a guild and of its first channel, in milliseconds.
 pub(super) const FIRST_AFTER_MS: u64 = 1;
-/// The next one is made this much later, and so on.
+/// Time between the creation of two channels, in milliseconds.
 pub(super) const STEP_MS: u64 = 7_000;
 
 /// Channel types. [Source](https://docs.discord.com/developers/resources/channel#channel-object-channel-types).
@@ -25,7 +25,7 @@ pub(crate) struct Channel {
     id: Snowflake,
     #[serde(rename = "type")]
     kind: u8,
-    /// GUILD_CREATE leaves it out.
+    /// Missing in GUILD_CREATE.
     #[serde(skip_serializing_if = "Option::is_none")]
     guild_id: Option<Snowflake>,
     name: String,
@@ -66,7 +66,7 @@ enum Body {
 }
 
 impl Channel {
-    /// How many people a voice channel takes, 0 is any number; `None` when it is not for voice.
+    /// Returns the user limit of a voice channel, 0 for unlimited; `None` for other channels.
     pub(super) const fn user_limit(&self) -> Option<u64> {
         match self.body {
             Body::Voice { user_limit, .. } => Some(user_limit),
@@ -74,7 +74,7 @@ impl Channel {
         }
     }
 
-    /// With its guild's id, as REST and CHANNEL_CREATE have it.
+    /// Adds the guild's id, as in REST and CHANNEL_CREATE.
     pub(super) fn with_guild(self, guild_id: Snowflake) -> Self {
         Self { guild_id: Some(guild_id), ..self }
     }
@@ -85,7 +85,7 @@ impl Body {
         Self::Voice { bitrate: 64_000, user_limit, rtc_region: None, nsfw: false, rate_limit_per_user: 0 }
     }
 
-    /// What is left when the bot can't see the channel.
+    /// Returns the body of a hidden channel.
     const fn blanked(&self) -> Self {
         match self {
             Self::Category {} => Self::Category {},
@@ -97,7 +97,7 @@ impl Body {
     }
 }
 
-/// How many channels of each kind a guild has.
+/// Number of channels of each kind.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ChannelCounts {
     pub(crate) categories: u64,
@@ -106,54 +106,54 @@ pub(crate) struct ChannelCounts {
 }
 
 impl ChannelCounts {
-    /// All channels.
+    /// Returns the number of all channels.
     pub(crate) const fn total(self) -> u64 {
         self.categories + self.text + self.voice
     }
 }
 
 impl World {
-    /// How many channels a guild has: 5 to 60.
+    /// Returns the number of a guild's channels: 5 to 60.
     pub(crate) fn channel_counts(&self, guild: GuildIndex) -> ChannelCounts {
         let total = Draw::new(self.seed, &[8, u64::from(guild)]).skewed(5, MOST);
         let (categories, voice) = ((total / 10).max(1), (total / 5).max(1));
         ChannelCounts { categories, text: total - categories - voice, voice }
     }
 
-    /// The id of channel `number`, counted from 0 over all kinds.
+    /// Returns the id of channel `number`, counted from 0 over all kinds.
     pub(super) fn channel_id(&self, guild: GuildIndex, number: u64) -> Snowflake {
         let id = self.head(guild).id;
         let low = Draw::new(self.seed, &[9, id.0, number]).word();
         Snowflake::new(id.timestamp_ms() + FIRST_AFTER_MS + number * STEP_MS, low)
     }
 
-    /// The id of text channel `number`, counted from 0.
+    /// Returns the id of text channel `number`, counted from 0.
     pub(super) fn text_channel_id(&self, guild: GuildIndex, number: u64) -> Snowflake {
         self.channel_id(guild, self.channel_counts(guild).categories + number)
     }
 
-    /// All channels of a guild, those that the bot can't see obfuscated.
+    /// Returns all channels of a guild, hidden ones obfuscated.
     pub(super) fn channels(&self, guild: GuildIndex) -> Vec<Channel> {
         let counts = self.channel_counts(guild);
         (0..counts.total()).map(|number| self.channel(guild, counts, number)).collect()
     }
 
-    /// Channel `number`, obfuscated when the bot can't see it.
+    /// Returns channel `number`, obfuscated if it is hidden.
     pub(super) fn channel(&self, guild: GuildIndex, counts: ChannelCounts, number: u64) -> Channel {
-        let seen = self.seen_channel(guild, counts, number);
+        let seen = self.unhidden_channel(guild, counts, number);
         if !self.is_hidden(guild, counts, number) {
             return seen;
         }
         Channel {
             name: permissions::HIDDEN_NAME.to_owned(),
             flags: permissions::CHANNEL_OBFUSCATED,
-            permission_overwrites: vec![self.everyone_without(guild, permissions::VIEW_CHANNEL)],
+            permission_overwrites: vec![self.deny_everyone(guild, permissions::VIEW_CHANNEL)],
             body: seen.body.blanked(),
             ..seen
         }
     }
 
-    fn seen_channel(&self, guild: GuildIndex, counts: ChannelCounts, number: u64) -> Channel {
+    fn unhidden_channel(&self, guild: GuildIndex, counts: ChannelCounts, number: u64) -> Channel {
         let mut draw = Draw::new(self.seed, &[10, u64::from(guild), number]);
         let id = self.channel_id(guild, number);
         let (kind, name, body) = if number < counts.categories {
@@ -176,7 +176,7 @@ impl World {
         let unusual = names::unusual(Draw::new(self.seed, &[43, u64::from(guild), number]), unusual);
         let parent_id =
             (kind != CATEGORY).then(|| self.channel_id(guild, draw.range(0, counts.categories - 1)));
-        let muted = draw.chance(25).then(|| self.everyone_without(guild, permissions::SEND_MESSAGES));
+        let muted = draw.chance(25).then(|| self.deny_everyone(guild, permissions::SEND_MESSAGES));
         Channel {
             id,
             kind,
@@ -190,8 +190,8 @@ impl World {
         }
     }
 
-    /// An overwrite that denies `@everyone` this permission.
-    fn everyone_without(&self, guild: GuildIndex, deny: &'static str) -> Overwrite {
+    /// Returns an overwrite that denies `@everyone` a permission.
+    fn deny_everyone(&self, guild: GuildIndex, deny: &'static str) -> Overwrite {
         Overwrite { id: self.role_id(guild, 0), kind: 0, allow: "0", deny }
     }
 }

@@ -3,18 +3,18 @@
 use super::{Draw, GuildIndex, Snowflake, World};
 use serde::Serialize;
 
-/// Emojis of a guild at most, as many as one has without boosts.
+/// Limit of emojis per guild, as without boosts.
 const EMOJIS: u64 = 50;
-/// Stickers of a guild at most, likewise.
+/// Limit of stickers per guild, as without boosts.
 const STICKERS: u64 = 5;
-/// Between two of them, in milliseconds.
+/// Time between the creation of two, in milliseconds.
 const STEP_MS: u64 = 3_600_000;
 
 const MOODS: &[&str] = &["happy", "sad", "angry", "blob", "pepe", "cat", "party", "cool", "shy", "sleepy"];
 const DEEDS: &[&str] = &["wave", "dance", "cry", "laugh", "hug", "stare", "love", "nope", "think", "run"];
 const TAGS: &[&str] = &["wave", "joy", "heart", "thinking", "cat"];
 
-/// An emoji object; who made it is only told to those who may manage emojis.
+/// An emoji object without its creator, which only users who may manage emojis see.
 /// [Source](https://docs.discord.com/developers/resources/emoji#emoji-object).
 #[derive(Debug, Serialize)]
 pub(crate) struct Emoji {
@@ -27,7 +27,7 @@ pub(crate) struct Emoji {
     available: bool,
 }
 
-/// A sticker object of type 2, a guild's own.
+/// A sticker object of type 2, which belongs to a guild.
 /// [Source](https://docs.discord.com/developers/resources/sticker#sticker-object).
 #[derive(Debug, Serialize)]
 pub(crate) struct Sticker {
@@ -43,7 +43,7 @@ pub(crate) struct Sticker {
 }
 
 impl World {
-    /// All emojis of a guild: 0 to 50.
+    /// Returns the emojis of a guild: 0 to 50.
     pub(crate) fn emojis(&self, guild: GuildIndex) -> Vec<Emoji> {
         let made_ms = self.head(guild).id.timestamp_ms();
         let count = Draw::new(self.seed, &[50, u64::from(guild)]).skewed(1, EMOJIS + 1) - 1;
@@ -63,7 +63,7 @@ impl World {
             .collect()
     }
 
-    /// All stickers of a guild: 0 to 5.
+    /// Returns the stickers of a guild: 0 to 5.
     pub(crate) fn stickers(&self, guild: GuildIndex) -> Vec<Sticker> {
         let head = self.head(guild);
         let count = Draw::new(self.seed, &[52, u64::from(guild)]).skewed(1, STICKERS + 1) - 1;

@@ -1,4 +1,4 @@
-//! What a guild is, apart from who is in it: the part that GUILD_CREATE and REST have in common.
+//! The guild object: the part that GUILD_CREATE and REST share.
 
 use super::{
     Draw, FIRST_GUILD_MS, GuildHead, GuildIndex, STRIDE_MS, STRIDES, Snowflake, World,
@@ -8,7 +8,7 @@ use super::{
 };
 use serde::Serialize;
 
-/// What `max_members` is at least.
+/// Minimum of `max_members`.
 const MOST_MEMBERS: u64 = 500_000;
 
 /// A guild object. [Source](https://docs.discord.com/developers/resources/guild#guild-object).
@@ -49,7 +49,7 @@ pub(crate) struct Guild {
     stickers: Vec<Sticker>,
 }
 
-/// Id and size of guild `index`.
+/// Draws id and size of guild `index`.
 pub(super) fn head(seed: u64, index: GuildIndex) -> GuildHead {
     let mut draw = Draw::new(seed, &[11, u64::from(index)]);
     let ms =
@@ -65,14 +65,14 @@ pub(super) fn head(seed: u64, index: GuildIndex) -> GuildHead {
 }
 
 impl World {
-    /// A guild's name.
+    /// Returns a guild's name.
     pub(crate) fn guild_name(&self, guild: GuildIndex) -> String {
         let path = u64::from(guild);
         names::unusual(Draw::new(self.seed, &[40, path]), names::PLACES)
             .map_or_else(|| names::guild(&mut Draw::new(self.seed, &[13, path])), str::to_owned)
     }
 
-    /// The guild object, and when the bot joined it, in milliseconds since Discord's epoch.
+    /// Returns the guild object and the time when the bot joined, in milliseconds since Discord's epoch.
     pub(super) fn guild_and_joining(&self, guild: GuildIndex) -> (Guild, u64) {
         let head = self.head(guild);
         let mut draw = Draw::new(self.seed, &[16, u64::from(guild)]);

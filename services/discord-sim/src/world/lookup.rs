@@ -1,8 +1,7 @@
-//! From ids and names back to what they belong to: what REST and requests for members ask.
+//! Lookups by id and name, for REST and member requests.
 //!
-//! There is no index of users, channels or threads. An id's timestamp says where it would have to come from, and the id
-//! that is made there must be the same. Bodies of what was found are here too, where GUILD_CREATE has them in
-//! another shape.
+//! There is no index of users, channels or threads. The timestamp in an id gives its possible origin; the id generated there must be
+//! equal. Bodies that differ from those in GUILD_CREATE are here too.
 
 use super::{
     GuildIndex, Snowflake, World,
@@ -14,14 +13,14 @@ use super::{
 };
 
 impl World {
-    /// The pool index of the user with this id. The bot is not in the pool. O(1).
+    /// Returns the pool index of a user. The bot is not in the pool. O(1).
     pub(crate) fn find_user(&self, id: Snowflake) -> Option<u64> {
         let after = id.timestamp_ms().checked_sub(super::FIRST_USER_MS)?;
         let index = after / super::USER_STEP_MS;
         (index < self.pool && self.user_id(index) == id).then_some(index)
     }
 
-    /// The position of the member with this user id; 0 is the bot. O(1).
+    /// Returns the position of a user among a guild's members; the bot's is 0. O(1).
     pub(crate) fn member_position(&self, guild: GuildIndex, user: Snowflake) -> Option<u64> {
         if user == self.bot_id() {
             return Some(0);
@@ -29,8 +28,8 @@ impl World {
         self.position_of(guild, self.find_user(user)?)
     }
 
-    /// The first `limit` positions whose username, display name or nick begins with `prefix`, whatever the case. Looks at
-    /// members until it has enough, which takes about 0.1 µs each.
+    /// Returns the first `limit` positions whose username, display name or nick begins with `prefix`, ignoring case. Checks members one by
+    /// one, which takes about 0.1 µs each.
     pub(crate) fn members_named(&self, guild: GuildIndex, prefix: &str, limit: usize) -> Vec<u64> {
         let folded = names::fold(prefix);
         let positions = 0..self.head(guild).members;
@@ -50,8 +49,7 @@ impl World {
             || nick().is_some_and(|name| name.starts_with(folded))
     }
 
-    /// The guild and the number of the channel with this id, hidden ones included; threads are
-    /// [found apart](Self::find_thread). O(log guilds).
+    /// Returns the guild and number of a channel, which may be hidden. [`find_thread`](Self::find_thread) finds threads. O(log guilds).
     pub(crate) fn find_channel(&self, id: Snowflake) -> Option<(GuildIndex, u64)> {
         let last_ms = id.timestamp_ms().checked_sub(channel::FIRST_AFTER_MS)?;
         let first_ms = last_ms.saturating_sub((channel::MOST - 1) * channel::STEP_MS);
@@ -62,19 +60,19 @@ impl World {
         })
     }
 
-    /// The channel with this id, as REST tells it: `None` also when the bot can't see it.
+    /// Returns a channel for REST; `None` also if it is hidden.
     pub(crate) fn channel_by_id(&self, id: Snowflake) -> Option<Channel> {
         let (guild, number) = self.find_channel(id)?;
         self.visible_channel(guild, number)
     }
 
-    /// Whether this is a voice channel of the guild that the bot can see, and how many people it takes; 0 is any number.
+    /// Returns the user limit of a visible voice channel of the guild, 0 for unlimited; `None` for other ids.
     pub(crate) fn voice_channel(&self, guild: GuildIndex, id: Snowflake) -> Option<u64> {
         let found = self.find_channel(id).filter(|(of, _)| *of == guild);
         self.visible_channel(guild, found?.1)?.user_limit()
     }
 
-    /// The channels of a guild as REST tells them: those that the bot can't see are left out.
+    /// Returns the visible channels of a guild for REST.
     pub(crate) fn visible_channels(&self, guild: GuildIndex) -> Vec<Channel> {
         let all = 0..self.channel_counts(guild).total();
         all.filter_map(|number| self.visible_channel(guild, number)).collect()
@@ -86,7 +84,7 @@ impl World {
         seen.then(|| self.channel(guild, counts, number).with_guild(self.head(guild).id))
     }
 
-    /// The guild and number of the active thread with this id. O(1).
+    /// Returns the guild and number of an active thread. O(1).
     pub(crate) fn find_thread(&self, id: Snowflake) -> Option<(GuildIndex, u64)> {
         let after = id.timestamp_ms().checked_sub(thread::FIRST_MS)?;
         let guild = GuildIndex::try_from(after / thread::GUILD_STEP_MS).ok()?;
@@ -95,7 +93,7 @@ impl World {
         (exists && self.thread_id(guild, number) == id).then_some((guild, number))
     }
 
-    /// The guild object as REST tells it, without what only GUILD_CREATE has.
+    /// Returns the guild object for REST, without the fields of GUILD_CREATE.
     pub(crate) fn rest_guild(&self, guild: GuildIndex) -> Guild {
         self.guild_and_joining(guild).0
     }

@@ -1,19 +1,19 @@
-//! Messages that people write.
+//! Messages of people.
 
 use super::{Draw, GuildIndex, Snowflake, User, World, person::Member, time};
 use serde::Serialize;
 use std::sync::Arc;
 
-/// One message that somebody wrote: what is kept of it until it is sent.
+/// A message of a person, in the form kept until it is sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
-    /// Where.
+    /// The guild.
     pub(crate) guild: GuildIndex,
-    /// Counts all messages of this simulator from 1; the body carries it as `nonce: "sim-SERIAL"`.
+    /// Number of the message, from 1; the body has it as `nonce: "sim-SERIAL"`.
     pub(crate) serial: u64,
-    /// When, in milliseconds since Discord's epoch.
+    /// Time of the message, in milliseconds since Discord's epoch.
     pub(crate) at_ms: u64,
-    /// What; without it the text names the serial.
+    /// The text; without it the text has the serial.
     pub(crate) content: Option<Arc<str>>,
 }
 
@@ -44,19 +44,19 @@ pub(crate) struct MessageBody {
 }
 
 impl Message {
-    /// The message's id.
+    /// Returns the message's id.
     pub(crate) const fn id(&self) -> Snowflake {
         Snowflake::new(self.at_ms, self.serial)
     }
 }
 
 impl World {
-    /// The body of a message; without MESSAGE_CONTENT its text is blank.
+    /// Returns the body of a message; without MESSAGE_CONTENT its text is blank.
     pub(crate) fn message(&self, message: &Message, with_content: bool) -> MessageBody {
         let guild = message.guild;
         let head = self.head(guild);
         let mut draw = Draw::new(self.seed, &[12, message.serial]);
-        // A few regulars write most of what is written.
+        // A few members write most messages.
         let last = if draw.chance(80) { (head.members - 1).min(12) } else { head.members - 1 };
         let position = draw.range(1, last);
         let channel = draw.range(0, self.channel_counts(guild).text - 1);

@@ -1,6 +1,6 @@
-//! Names of guilds, channels, roles and people, unicode among them.
+//! Names of guilds, channels, roles and users, including Unicode names.
 //!
-//! A person's name is a [`Name`], not a string, so that a search over all members of a large guild writes none down.
+//! A user's name is a [`Name`], not a string, so that a search over all members of a large guild allocates no strings.
 
 mod unusual;
 
@@ -57,7 +57,7 @@ const RANKS: &[&str] =
 const PURPOSES: &[&str] = &["plans", "ideas", "questions", "night", "contest", "help", "votes"];
 const NICKS: &[&str] = &["Zoë", "Ruşen", "さくら", "ghost 👻", "Ana-María", "the real one"];
 
-/// A guild's name; about one in eight is not ASCII.
+/// Draws a guild's name; about one in eight is not ASCII.
 pub(super) fn guild(draw: &mut Draw) -> String {
     if draw.chance(12) {
         return format!("{} {}", draw.pick(UNICODE), draw.range(1, 999));
@@ -65,42 +65,42 @@ pub(super) fn guild(draw: &mut Draw) -> String {
     format!("{} {} {}", draw.pick(FIRST), draw.pick(SECOND), draw.range(1, 9_999))
 }
 
-/// A text channel's name.
+/// Draws a text channel's name.
 pub(super) fn text_channel(draw: &mut Draw) -> String {
     format!("{}-{}", draw.pick(TOPICS), draw.range(1, 99))
 }
 
-/// A voice channel's name.
+/// Draws a voice channel's name.
 pub(super) fn voice_channel(draw: &mut Draw) -> &'static str {
     draw.pick(VOICE)
 }
 
-/// A category's name.
+/// Draws a category's name.
 pub(super) fn category(draw: &mut Draw) -> &'static str {
     draw.pick(SECTIONS)
 }
 
-/// A thread's name, or a planned event's.
+/// Draws the name of a thread or scheduled event.
 pub(super) fn thread(draw: &mut Draw) -> String {
     format!("{} {} for {}", draw.pick(FIRST), draw.pick(PURPOSES), draw.pick(TOPICS))
 }
 
-/// A role's name.
+/// Draws a role's name.
 pub(super) fn role(draw: &mut Draw) -> &'static str {
     draw.pick(RANKS)
 }
 
-/// What one guild calls a member.
+/// Draws a member's nick.
 pub(super) fn nick(draw: &mut Draw) -> &'static str {
     draw.pick(NICKS)
 }
 
-/// A user's unique name; Discord keeps it in lower case.
+/// Draws a user's unique name, which Discord lower-cases.
 pub(super) fn username(draw: &mut Draw, index: u64) -> Name {
     Name { parts: [draw.pick(FIRST), ".", draw.pick(SECOND)], number: Some(index) }
 }
 
-/// A user's display name.
+/// Draws a user's display name.
 pub(super) fn display(draw: &mut Draw) -> Name {
     if draw.chance(20) {
         draw.pick(NICKS).into()
@@ -109,7 +109,7 @@ pub(super) fn display(draw: &mut Draw) -> Name {
     }
 }
 
-/// A name in pieces: three words that follow each other, then a number.
+/// A name in parts: three words and an optional number.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Name {
     parts: [&'static str; 3],
@@ -117,7 +117,7 @@ pub(super) struct Name {
 }
 
 impl Name {
-    /// Whether it begins with this prefix, whatever the case. The prefix must have gone through [`fold`].
+    /// Returns whether the name begins with a prefix, ignoring case. The prefix must come from [`fold`].
     pub(super) fn starts_with(&self, folded: &str) -> bool {
         let mut wanted = folded.chars();
         for letter in self.parts.iter().flat_map(|part| lower(part)) {
@@ -145,7 +145,7 @@ impl fmt::Display for Name {
     }
 }
 
-/// A prefix as [`Name::starts_with`] wants it.
+/// Folds the case of a prefix for [`Name::starts_with`].
 pub(super) fn fold(prefix: &str) -> String {
     lower(prefix).collect()
 }

@@ -6,5 +6,5 @@ pub(super) const CHANNEL_OBFUSCATED: u64 = 1 << 17;
 pub(super) const VIEW_CHANNEL: &str = "1024";
 /// The SEND_MESSAGES permission, `1 << 11`.
 pub(super) const SEND_MESSAGES: &str = "2048";
-/// The name of a channel that the bot can't see.
+/// The name of a hidden channel.
 pub(super) const HIDDEN_NAME: &str = "___hidden___";

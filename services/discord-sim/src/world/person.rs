@@ -1,4 +1,4 @@
-//! Users and members as they travel in payloads.
+//! User and member objects.
 
 use super::{
     Draw, GuildIndex, Snowflake, World,
@@ -40,7 +40,7 @@ pub(crate) struct Member {
 }
 
 impl World {
-    /// The bot's own user.
+    /// Returns the bot's user.
     pub(crate) fn bot(&self) -> User {
         User {
             id: self.bot_id(),
@@ -53,7 +53,7 @@ impl World {
         }
     }
 
-    /// The user with this index in the pool.
+    /// Returns the user with this pool index.
     pub(crate) fn user(&self, index: u64) -> User {
         let mut draw = self.user_draw(index);
         let (username, global_name) = self.user_names(&mut draw, index);
@@ -68,12 +68,12 @@ impl World {
         }
     }
 
-    /// What is drawn for a user, names first.
+    /// Returns the stream of draws for a user; names come first.
     pub(super) fn user_draw(&self, index: u64) -> Draw {
         Draw::new(self.seed, &[3, index])
     }
 
-    /// The name and the display name of a user, from the beginning of its draws.
+    /// Draws the name and display name of a user, from the beginning of its stream.
     pub(super) fn user_names(&self, draw: &mut Draw, index: u64) -> (Name, Option<Name>) {
         let username = names::username(draw, index);
         let ordinary = draw.chance(70).then(|| names::display(draw));
@@ -85,7 +85,7 @@ impl World {
         Draw::new(self.seed, &[4, self.head(guild).id.0, position])
     }
 
-    /// The numbers of the roles that a member holds, `@everyone` left out.
+    /// Returns the numbers of a member's roles, without `@everyone`.
     pub(super) fn held_roles(&self, guild: GuildIndex, position: u64) -> Vec<u64> {
         self.draw_roles(&mut self.member_draw(guild, position), guild)
     }
@@ -98,10 +98,10 @@ impl World {
         held
     }
 
-    /// What a guild calls a member.
+    /// Returns a member's nick.
     pub(super) fn nick(&self, guild: GuildIndex, position: u64) -> Option<&'static str> {
         let mut draw = self.member_draw(guild, position);
-        // The roles and the date of joining come first.
+        // Roles and join date come first in the stream.
         let roles = draw.range(0, 3);
         draw.skip(roles + 1);
         self.draw_nick(&mut draw, guild, position)
@@ -113,8 +113,8 @@ impl World {
         ordinary.map(|nick| names::unusual(unusual, names::PEOPLE).unwrap_or(nick))
     }
 
-    /// Member `position` of a guild; position 0 is the bot, the rest are people of the pool.
-    /// `with_user` is false where Discord sends a partial member, as in messages.
+    /// Returns member `position` of a guild; position 0 is the bot. `with_user` is false where Discord sends a partial member, as in
+    /// messages.
     pub(crate) fn member(&self, guild: GuildIndex, position: u64, with_user: bool) -> Member {
         let mut draw = self.member_draw(guild, position);
         let roles = self.draw_roles(&mut draw, guild);

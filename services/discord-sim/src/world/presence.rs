@@ -1,9 +1,9 @@
-//! Who is online.
+//! Presences.
 
 use super::{Draw, GuildIndex, Snowflake, World};
 use serde::Serialize;
 
-/// A presence, as it stands in GUILD_CREATE and in member chunks: without the guild's id.
+/// A presence in GUILD_CREATE and member chunks, without the guild's id.
 /// [Source](https://docs.discord.com/developers/events/gateway-events#presence-update).
 #[derive(Debug, Serialize)]
 pub(crate) struct Presence {
@@ -24,13 +24,13 @@ struct ClientStatus {
 }
 
 impl World {
-    /// What a person is shown as: about one in four is not offline.
+    /// Returns a user's status; about one in four is not offline.
     pub(super) fn status(&self, guild: GuildIndex, position: u64) -> Option<&'static str> {
         let mut draw = Draw::new(self.seed, &[15, self.user_index(guild, position)]);
         draw.chance(25).then(|| draw.pick(&["online", "idle", "dnd"]))
     }
 
-    /// The presence of member `position`; `None` for the bot and whoever is offline.
+    /// Returns the presence of member `position`; `None` for the bot and for offline members.
     pub(crate) fn presence(&self, guild: GuildIndex, position: u64) -> Option<Presence> {
         if position == 0 {
             return None;

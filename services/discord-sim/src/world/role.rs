@@ -35,12 +35,12 @@ struct Colors {
 }
 
 impl World {
-    /// How many roles a guild has, `@everyone` included: 3 to 30.
+    /// Returns the number of a guild's roles, including `@everyone`: 3 to 30.
     pub(super) fn role_count(&self, guild: GuildIndex) -> u64 {
         Draw::new(self.seed, &[5, u64::from(guild)]).skewed(3, 30)
     }
 
-    /// The id of role `number`; number 0 is `@everyone`, whose id is the guild's.
+    /// Returns the id of role `number`; number 0 is `@everyone`, whose id is the guild's.
     pub(super) fn role_id(&self, guild: GuildIndex, number: u64) -> Snowflake {
         let id = self.head(guild).id;
         if number == 0 {
@@ -50,12 +50,12 @@ impl World {
         Snowflake::new(id.timestamp_ms() + number * 61_000, low)
     }
 
-    /// All roles of a guild.
+    /// Returns all roles of a guild.
     pub(crate) fn roles(&self, guild: GuildIndex) -> Vec<Role> {
         (0..self.role_count(guild)).map(|number| self.role(guild, number)).collect()
     }
 
-    /// Role `number` of a guild.
+    /// Returns role `number` of a guild.
     pub(super) fn role(&self, guild: GuildIndex, number: u64) -> Role {
         let path = u64::from(guild);
         let mut draw = Draw::new(self.seed, &[7, path, number]);

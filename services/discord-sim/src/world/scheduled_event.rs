@@ -1,9 +1,9 @@
-//! Events that a guild plans.
+//! Scheduled events of guilds.
 
 use super::{Draw, GuildIndex, Snowflake, World, names, time};
 use serde::Serialize;
 
-/// No event of the world has begun while it is used: the first begins on 2030-01-01, in milliseconds since Discord's epoch.
+/// Earliest start of a scheduled event, 2030-01-01, in milliseconds since Discord's epoch, so that no event has started.
 const FROM_MS: u64 = 473_385_600_000;
 const YEAR_MS: u64 = 365 * 86_400_000;
 const HOUR_MS: u64 = 3_600_000;
@@ -11,7 +11,7 @@ const HOUR_MS: u64 = 3_600_000;
 const VOICE: u8 = 2;
 const EXTERNAL: u8 = 3;
 
-/// A scheduled event that has not begun.
+/// A scheduled event that has not started.
 /// [Source](https://docs.discord.com/developers/resources/guild-scheduled-event#guild-scheduled-event-object).
 #[derive(Debug, Serialize)]
 pub(crate) struct ScheduledEvent {
@@ -27,19 +27,19 @@ pub(crate) struct ScheduledEvent {
     status: u8,
     entity_type: u8,
     entity_id: Option<Snowflake>,
-    entity_metadata: Option<Place>,
+    entity_metadata: Option<Location>,
     user_count: u64,
     image: Option<String>,
     recurrence_rule: Option<()>,
 }
 
 #[derive(Debug, Serialize)]
-struct Place {
+struct Location {
     location: &'static str,
 }
 
 impl World {
-    /// What a guild plans: nothing in nine of ten, else one or two events, in a voice channel or elsewhere.
+    /// Returns a guild's scheduled events: none in nine of ten guilds, otherwise one or two, in a voice channel or elsewhere.
     pub(crate) fn scheduled_events(&self, guild: GuildIndex) -> Vec<ScheduledEvent> {
         let head = self.head(guild);
         let rooms = self.channel_counts(guild).voice;
@@ -64,7 +64,7 @@ impl World {
                     status: 1,
                     entity_type: if elsewhere { EXTERNAL } else { VOICE },
                     entity_id: None,
-                    entity_metadata: elsewhere.then_some(Place { location: "Café Zoë, 2nd floor" }),
+                    entity_metadata: elsewhere.then_some(Location { location: "Café Zoë, 2nd floor" }),
                     user_count: draw.skewed(1, 50).min(head.members),
                     image: None,
                     recurrence_rule: None,

@@ -12,17 +12,17 @@ pub(crate) const DISCORD_EPOCH_MS: u64 = 1_420_070_400_000;
 pub struct Snowflake(pub u64);
 
 impl Snowflake {
-    /// The id made `ms` after Discord's epoch; `low` fills the lower 22 bits.
+    /// Builds the id created `ms` after Discord's epoch; `low` fills the lower 22 bits.
     pub(crate) const fn new(ms: u64, low: u64) -> Self {
         Self((ms << 22) | (low & 0x3f_ffff))
     }
 
-    /// Milliseconds after Discord's epoch at which this id was made.
+    /// Returns the creation time in milliseconds after Discord's epoch.
     pub const fn timestamp_ms(self) -> u64 {
         self.0 >> 22
     }
 
-    /// The shard that a guild with this id lives on when there are `total`.
+    /// Returns the shard of a guild with this id for a shard total.
     /// [Source](https://docs.discord.com/developers/events/gateway#sharding).
     pub const fn shard(self, total: u32) -> u32 {
         (self.timestamp_ms() % total as u64) as u32
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_travel_as_strings_and_keep_their_shard() {
+    fn ids_are_json_strings_and_give_the_shard() {
         let id = Snowflake::new(5_000_000_007, 99);
         assert_eq!(serde_json::to_string(&id).unwrap(), format!("\"{}\"", id.0));
         assert_eq!(serde_json::from_str::<Snowflake>(&format!("\"{id}\"")).unwrap(), id);

@@ -9,8 +9,8 @@ mod parts;
 const ALL: Visibility = Visibility { presences: true, voice_states: true, large_threshold: 50 };
 const BARE: Visibility = Visibility { presences: false, voice_states: false, large_threshold: 50 };
 
-fn body(world: &World, guild: GuildIndex, sight: Visibility) -> serde_json::Value {
-    serde_json::to_value(world.guild(guild, sight, false, &VoiceChanges::default())).unwrap()
+fn body(world: &World, guild: GuildIndex, visibility: Visibility) -> serde_json::Value {
+    serde_json::to_value(world.guild(guild, visibility, false, &VoiceChanges::default())).unwrap()
 }
 
 fn count(body: &serde_json::Value, key: &str) -> usize {
@@ -18,7 +18,7 @@ fn count(body: &serde_json::Value, key: &str) -> usize {
 }
 
 #[test]
-fn a_seed_gives_the_same_world_again() {
+fn same_seed_gives_same_world() {
     let (one, two, other) = (World::new(5, 20), World::new(5, 20), World::new(6, 20));
     for guild in 0..20 {
         assert_eq!(body(&one, guild, ALL), body(&two, guild, ALL));
@@ -26,9 +26,9 @@ fn a_seed_gives_the_same_world_again() {
     }
 }
 
-/// Documents and other programs' tests name these.
+/// Documents and other programs' tests use these values.
 #[test]
-fn ids_and_names_stay_what_they_were() {
+fn ids_and_names_do_not_change_between_versions() {
     let world = World::new(1, 100);
     let guild = world.find(Snowflake(241_494_935_408_313_594)).unwrap();
     assert_eq!((guild, world.guild_name(guild).as_str()), (0, "Lost Lounge 4835"));
@@ -61,7 +61,7 @@ fn guilds_spread_evenly_over_shards() {
 }
 
 #[test]
-fn sizes_are_skewed() {
+fn guild_sizes_are_skewed() {
     let world = World::new(1, 10_000);
     let at_most = |most| (0..10_000).filter(|guild| world.head(*guild).members <= most).count();
     assert!((5_000..8_500).contains(&at_most(60)), "{}", at_most(60));
@@ -74,7 +74,7 @@ fn sizes_are_skewed() {
 }
 
 #[test]
-fn members_listed_follow_intents_and_threshold() {
+fn listed_members_depend_on_intents_and_threshold() {
     let world = World::new(3, 3_000);
     let small = (0..3_000).find(|guild| world.head(*guild).members <= 50).unwrap();
     let large = (0..3_000).find(|guild| world.head(*guild).members > 1_000).unwrap();
@@ -85,7 +85,7 @@ fn members_listed_follow_intents_and_threshold() {
     assert!(count(&body(&world, large, ALL), "presences") > 0);
     for guild in [small, large] {
         let bare = body(&world, guild, BARE);
-        assert_eq!(count(&bare, "members"), 1 + in_voice(guild), "the bot and who is in voice");
+        assert_eq!(count(&bare, "members"), 1 + in_voice(guild), "the bot and members in voice");
         assert_eq!((count(&bare, "presences"), count(&bare, "voice_states")), (0, 0));
         assert_eq!(bare["member_count"], world.head(guild).members);
         assert_eq!(bare["unavailable"], false);
@@ -96,7 +96,7 @@ fn members_listed_follow_intents_and_threshold() {
 }
 
 #[test]
-fn users_are_shared_and_found_again() {
+fn users_are_in_several_guilds() {
     let world = World::new(9, 300);
     let shared = (0..world.pool)
         .filter(|user| (0..300).filter(|guild| world.position_of(*guild, *user).is_some()).count() > 1)
@@ -108,7 +108,7 @@ fn users_are_shared_and_found_again() {
 }
 
 #[test]
-fn a_message_names_its_serial_and_hides_its_text() {
+fn message_has_serial_and_text_only_with_content_intent() {
     let world = World::new(2, 5);
     let message = Message { guild: 1, serial: 42, at_ms: 300_000_000_000, content: Some("hi".into()) };
     let seen = serde_json::to_value(world.message(&message, true)).unwrap();

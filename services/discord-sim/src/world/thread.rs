@@ -1,21 +1,21 @@
-//! Active threads: public ones in text channels that the bot sees.
+//! Active public threads in visible text channels.
 
 use super::{ChannelCounts, Draw, GuildIndex, Snowflake, World, names, time};
 use serde::Serialize;
 
-/// Threads are young: the first was made on 2026-01-01, in milliseconds since Discord's epoch.
+/// Creation of the first thread, 2026-01-01, in milliseconds since Discord's epoch.
 pub(super) const FIRST_MS: u64 = 347_155_200_000;
-/// Between two threads of a guild.
+/// Time between two threads of a guild, in milliseconds.
 pub(super) const STEP_MS: u64 = 1_000;
-/// Between the first threads of two guilds; there are never more than 12 steps.
+/// Time between the first threads of two guilds; a guild uses at most 12 of these 16 steps.
 pub(super) const GUILD_STEP_MS: u64 = 16 * STEP_MS;
-/// Threads of a large guild at most.
+/// Limit of threads per guild.
 const MOST: u64 = 12;
-/// `member_count` does not go further.
+/// Highest `member_count`.
 /// [Source](https://docs.discord.com/developers/resources/channel#channel-object-channel-structure).
 const MEMBERS_COUNTED: u64 = 50;
 
-/// A thread, which is a channel of type 11.
+/// A thread: a channel of type 11.
 /// [Source](https://docs.discord.com/developers/resources/channel#channel-object).
 #[derive(Debug, Serialize)]
 pub(crate) struct Thread {
@@ -34,7 +34,7 @@ pub(crate) struct Thread {
     flags: u64,
     #[serde(rename = "thread_metadata")]
     metadata: Metadata,
-    /// Present when the bot is in it.
+    /// Present if the bot is in the thread.
     #[serde(skip_serializing_if = "Option::is_none")]
     member: Option<ThreadMember>,
 }
@@ -49,7 +49,7 @@ struct Metadata {
     create_timestamp: String,
 }
 
-/// The bot's membership; GUILD_CREATE leaves out whose it is and of which thread.
+/// The bot's membership, without user and thread id as in GUILD_CREATE.
 /// [Source](https://docs.discord.com/developers/resources/channel#thread-member-object).
 #[derive(Debug, Serialize)]
 struct ThreadMember {
@@ -58,7 +58,7 @@ struct ThreadMember {
 }
 
 impl World {
-    /// How many active threads a guild has: 0 to 12, more in larger ones.
+    /// Returns the number of a guild's active threads: 0 to 12, more in larger guilds.
     pub(crate) fn thread_count(&self, guild: GuildIndex) -> u64 {
         let most = match self.head(guild).members {
             0..60 => 2,
@@ -68,18 +68,18 @@ impl World {
         Draw::new(self.seed, &[46, u64::from(guild)]).skewed(1, most + 1) - 1
     }
 
-    /// The id of thread `number` of a guild, counted from 0.
+    /// Returns the id of thread `number` of a guild, counted from 0.
     pub(crate) fn thread_id(&self, guild: GuildIndex, number: u64) -> Snowflake {
         let low = Draw::new(self.seed, &[47, u64::from(guild), number]).word();
         Snowflake::new(FIRST_MS + u64::from(guild) * GUILD_STEP_MS + number * STEP_MS, low)
     }
 
-    /// All active threads of a guild.
+    /// Returns all active threads of a guild.
     pub(crate) fn threads(&self, guild: GuildIndex) -> Vec<Thread> {
         (0..self.thread_count(guild)).map(|number| self.thread(guild, number)).collect()
     }
 
-    /// Thread `number` of a guild.
+    /// Returns thread `number` of a guild.
     pub(crate) fn thread(&self, guild: GuildIndex, number: u64) -> Thread {
         let head = self.head(guild);
         let id = self.thread_id(guild, number);

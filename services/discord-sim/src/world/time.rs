@@ -3,7 +3,7 @@
 use super::snowflake::DISCORD_EPOCH_MS;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The time `ms` after Discord's epoch, such as `2019-03-02T11:22:33.044000+00:00`.
+/// Formats the time `ms` after Discord's epoch, such as `2019-03-02T11:22:33.044000+00:00`.
 pub(crate) fn iso(ms: u64) -> String {
     let at = UNIX_EPOCH + Duration::from_millis(DISCORD_EPOCH_MS + ms);
     let text = humantime::format_rfc3339_micros(at).to_string();
@@ -27,12 +27,12 @@ pub(crate) fn http_date(away: Duration) -> String {
     format!("{day}, {number} {} {year} {time} GMT", MONTHS[(month - 1) % 12])
 }
 
-/// Milliseconds since the Unix epoch by the wall clock.
+/// Returns milliseconds since the Unix epoch by the wall clock.
 pub(crate) fn unix_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
 
-/// Milliseconds since Discord's epoch by the wall clock.
+/// Returns milliseconds since Discord's epoch by the wall clock.
 pub(crate) fn now_ms() -> u64 {
     unix_ms().saturating_sub(DISCORD_EPOCH_MS)
 }
@@ -42,7 +42,7 @@ mod tests {
     use super::iso;
 
     #[test]
-    fn timestamps_look_like_discords() {
+    fn timestamps_have_discords_format() {
         assert_eq!(iso(0), "2015-01-01T00:00:00.000000+00:00");
         assert_eq!(iso(1_234), "2015-01-01T00:00:01.234000+00:00");
     }

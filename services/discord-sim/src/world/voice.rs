@@ -1,13 +1,13 @@
-//! Who is in voice: those whom the seed puts there, and what has changed since.
+//! Voice states: those from the seed, and moves since.
 
 use super::{Draw, GuildIndex, Snowflake, World};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// People in voice in one guild at most, as the seed has it.
+/// Limit of users in voice per guild from the seed.
 const VOICE_MOST: u64 = 25;
 
-/// A voice state, as it stands in GUILD_CREATE: without the guild's id.
+/// A voice state in GUILD_CREATE, without the guild's id.
 /// [Source](https://docs.discord.com/developers/resources/voice#voice-state-object).
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct VoiceState {
@@ -25,7 +25,7 @@ pub(crate) struct VoiceState {
 }
 
 impl VoiceState {
-    /// Somebody who listens and speaks; `session_id` is the voice session's, not the gateway's.
+    /// Builds the state of a user who is neither muted nor deafened. `session_id` is that user's voice session, not a gateway session.
     pub(crate) const fn new(user_id: Snowflake, channel_id: Option<Snowflake>, session_id: String) -> Self {
         Self {
             user_id,
@@ -42,7 +42,7 @@ impl VoiceState {
     }
 }
 
-/// What has changed in a guild since the world began, by member position. A state without a channel is somebody who left.
+/// Voice moves in a guild by member position. A state without a channel is a user who left.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct VoiceChanges(BTreeMap<u64, VoiceState>);
 
@@ -55,21 +55,21 @@ impl VoiceChanges {
         self.0.remove(&position);
     }
 
-    /// The channel of a member who has moved since.
+    /// Returns the channel of a member who has moved.
     pub(crate) fn channel_of(&self, position: u64) -> Option<Snowflake> {
         self.0.get(&position)?.channel_id
     }
 }
 
 impl World {
-    /// Member positions of the people whom the seed has put into voice.
+    /// Returns the positions of members in voice according to the seed.
     pub(crate) fn in_voice(&self, guild: GuildIndex) -> std::ops::RangeInclusive<u64> {
         let mut draw = Draw::new(self.seed, &[14, u64::from(guild)]);
         let most = (self.head(guild).members / 10).clamp(1, VOICE_MOST);
         1..=if guild.is_multiple_of(5) || draw.chance(30) { draw.range(1, most) } else { 0 }
     }
 
-    /// Member positions of everybody in voice.
+    /// Returns the positions of all members in voice.
     pub(crate) fn in_voice_now(&self, guild: GuildIndex, changes: &VoiceChanges) -> BTreeSet<u64> {
         let mut all: BTreeSet<u64> = self.in_voice(guild).collect();
         for (position, state) in &changes.0 {
@@ -82,7 +82,7 @@ impl World {
         all
     }
 
-    /// How many are in this voice channel.
+    /// Returns the number of users in a voice channel.
     pub(crate) fn in_voice_channel(
         &self,
         guild: GuildIndex,
@@ -93,7 +93,7 @@ impl World {
         states.iter().filter(|state| state.channel_id == Some(channel)).count() as u64
     }
 
-    /// The states of everybody in voice.
+    /// Returns the states of all users in voice.
     pub(super) fn voice_states(&self, guild: GuildIndex, changes: &VoiceChanges) -> Vec<VoiceState> {
         let now = self.in_voice_now(guild, changes).into_iter();
         now.map(|position| {

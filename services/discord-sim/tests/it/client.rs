@@ -1,6 +1,6 @@
-//! A raw gateway client that does exactly what a test says, legal or not.
+//! A raw gateway client that sends exactly what a test wants, valid or not.
 
-use discord_sim::{Sim, SimConfig};
+use discord_sim::{Control, Fault, FaultOutcome, Sim, SimConfig, Snowflake};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -13,27 +13,38 @@ use tokio_tungstenite::{
     },
 };
 
-/// No single step takes longer, even on a loaded machine.
+/// Timeout of a single step, generous for a loaded machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Intents with which a session gets guilds and messages with text.
+/// Intents for guilds, voice states and messages with text.
 pub(crate) const USUAL: u64 = 1 | 1 << 7 | 1 << 9 | 1 << 15;
 
-/// Small and quick: identifies are not spaced.
+/// A small simulator without an interval between IDENTIFYs.
 pub(crate) fn quick() -> SimConfig {
     SimConfig { guilds: 8, identify_interval: Duration::ZERO, ..SimConfig::default() }
 }
 
 pub(crate) async fn start(config: SimConfig) -> Sim {
-    Sim::start(config).await.expect("it starts on a free port")
+    Sim::start(config).await.expect("starts on a free port")
 }
 
-/// How long nothing must arrive to count as silence.
+/// The first guild of the bot.
+pub(crate) fn first_guild(control: &Control) -> Snowflake {
+    control.guilds(1, 1)[0].id
+}
+
+/// Writes a message in the first guild.
+pub(crate) fn write_message(control: &Control) -> FaultOutcome {
+    let guild_id = first_guild(control);
+    control.inject(Fault::Message { guild_id, content: None }).unwrap()
+}
+
+/// Time without input that counts as silence.
 const SILENCE: Duration = Duration::from_millis(300);
 
-/// What a client sees.
+/// What a client receives.
 #[derive(Debug)]
-pub(crate) enum Seen {
+pub(crate) enum Received {
     Payload(Value),
     Closed(u16),
     /// The socket ended without a close frame.
@@ -44,14 +55,14 @@ pub(crate) struct Client {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
 
-/// READY and the session that it opened.
+/// READY and its session id.
 pub(crate) struct Opened {
     pub(crate) ready: Value,
     pub(crate) session_id: String,
 }
 
 impl Client {
-    /// Connects to a resume URL and reads HELLO; `None` when it can't connect.
+    /// Connects to a resume URL and reads HELLO. Returns `None` if it can't connect.
     pub(crate) async fn connect_to(url: &str) -> Option<Self> {
         let url = format!("{url}?v=10&encoding=json");
         let (socket, _) = timeout(PATIENCE, connect_async(url)).await.unwrap().ok()?;
@@ -78,21 +89,31 @@ impl Client {
         Self { socket }
     }
 
-    /// Connects to a URL; the error is a short text.
-    pub(crate) async fn try_dial(url: &str) -> Result<Self, String> {
-        match timeout(SILENCE * 3, connect_async(url)).await {
+    /// Connects to a URL. The error is a short text.
+    pub(crate) async fn try_dial(url: &str, expected: &str) -> Result<Self, String> {
+        let limit = if expected == "silence" { SILENCE * 3 } else { PATIENCE };
+        match timeout(limit, connect_async(url)).await {
             Ok(Ok((socket, _))) => Ok(Self { socket }),
-            Ok(Err(error)) => Err(in_words(&error)),
+            Ok(Err(error)) => Err(describe(&error)),
             Err(_) => Err("silence".into()),
         }
     }
 
     /// Describes the next input; `silence` if there is none.
     pub(crate) async fn see(&mut self) -> String {
-        match timeout(SILENCE, self.socket.next()).await {
+        self.see_within(SILENCE).await
+    }
+
+    /// Describes the next input, waiting as long as `expected` allows: silence ends soon, other input may take long.
+    pub(crate) async fn see_expected(&mut self, expected: &str) -> String {
+        self.see_within(if expected == "silence" { SILENCE } else { PATIENCE }).await
+    }
+
+    async fn see_within(&mut self, limit: Duration) -> String {
+        match timeout(limit, self.socket.next()).await {
             Err(_) => "silence".into(),
             Ok(None) => "the end".into(),
-            Ok(Some(Err(error))) => in_words(&error),
+            Ok(Some(Err(error))) => describe(&error),
             Ok(Some(Ok(Message::Close(None)))) => "closed without code".into(),
             Ok(Some(Ok(Message::Close(Some(frame))))) => format!("closed {}", u16::from(frame.code)),
             Ok(Some(Ok(Message::Ping(_)))) => "ping".into(),
@@ -104,11 +125,11 @@ impl Client {
         }
     }
 
-    /// The next text, which need not be JSON.
+    /// Returns the next text, which need not be JSON.
     pub(crate) async fn text(&mut self) -> String {
         loop {
             match self.raw().await {
-                // HELLO was read; ACKs are not expected.
+                // HELLO was read before; ACKs are not expected.
                 Some(Message::Text(text)) => return text.as_str().to_owned(),
                 Some(Message::Ping(_) | Message::Pong(_)) => {}
                 other => panic!("a text was expected: {other:?}"),
@@ -117,13 +138,13 @@ impl Client {
     }
 
     pub(crate) async fn raw(&mut self) -> Option<Message> {
-        timeout(PATIENCE, self.socket.next()).await.expect("something happens").and_then(Result::ok)
+        timeout(PATIENCE, self.socket.next()).await.expect("input in time").and_then(Result::ok)
     }
 
-    /// How the connection ended, without a close frame.
+    /// Returns the error that ended the connection. Panics on a close frame.
     pub(crate) async fn error(&mut self) -> Option<tungstenite::Error> {
         loop {
-            match timeout(PATIENCE, self.socket.next()).await.expect("something happens") {
+            match timeout(PATIENCE, self.socket.next()).await.expect("input in time") {
                 Some(Ok(Message::Close(_))) => panic!("a close frame"),
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Some(error),
@@ -132,37 +153,37 @@ impl Client {
         }
     }
 
-    pub(crate) async fn next(&mut self) -> Seen {
+    pub(crate) async fn next(&mut self) -> Received {
         loop {
             return match self.raw().await {
-                Some(Message::Text(text)) => Seen::Payload(serde_json::from_str(&text).unwrap()),
-                Some(Message::Close(Some(frame))) => Seen::Closed(frame.code.into()),
+                Some(Message::Text(text)) => Received::Payload(serde_json::from_str(&text).unwrap()),
+                Some(Message::Close(Some(frame))) => Received::Closed(frame.code.into()),
                 Some(Message::Ping(_) | Message::Pong(_)) => continue,
                 Some(other) => panic!("{other:?}"),
-                None => Seen::Dropped,
+                None => Received::Dropped,
             };
         }
     }
 
     pub(crate) async fn payload(&mut self) -> Value {
         match self.next().await {
-            Seen::Payload(payload) => payload,
+            Received::Payload(payload) => payload,
             other => panic!("a payload was expected: {other:?}"),
         }
     }
 
-    /// Reads on until the close frame.
+    /// Reads until the close frame and returns its code.
     pub(crate) async fn close_code(&mut self) -> u16 {
         loop {
             match self.next().await {
-                Seen::Closed(code) => return code,
-                Seen::Payload(_) => {}
-                Seen::Dropped => panic!("dropped without a close frame"),
+                Received::Closed(code) => return code,
+                Received::Payload(_) => {}
+                Received::Dropped => panic!("dropped without a close frame"),
             }
         }
     }
 
-    /// Reads on until this event, and returns it.
+    /// Reads until this event and returns it.
     pub(crate) async fn event(&mut self, name: &str) -> Value {
         loop {
             let payload = self.payload().await;
@@ -177,7 +198,7 @@ impl Client {
     }
 
     pub(crate) async fn send_text(&mut self, text: String) {
-        // A close from the other side shows when the test reads.
+        // The test sees a close of the server when it reads.
         let _ = self.socket.send(Message::text(text)).await;
     }
 
@@ -195,7 +216,7 @@ impl Client {
         (client, Opened { ready, session_id })
     }
 
-    /// As [`open`](Self::open), and reads all GUILD_CREATEs; returns them too.
+    /// Like [`open`](Self::open), and reads and returns all GUILD_CREATEs.
     pub(crate) async fn open_all(sim: &Sim, shard: (u32, u32), intents: u64) -> (Self, Opened, Vec<Value>) {
         let (mut client, opened) = Self::open(sim, shard, intents).await;
         let mut guilds = Vec::new();
@@ -210,7 +231,7 @@ impl Client {
         self.send(json!({"op": 6, "d": d})).await;
     }
 
-    /// Closes with this code and reads until the end.
+    /// Closes with a code and reads until the end.
     pub(crate) async fn close(mut self, code: u16) {
         let frame = CloseFrame { code: CloseCode::from(code), reason: "".into() };
         self.socket.close(Some(frame)).await.unwrap();
@@ -228,7 +249,7 @@ fn plain(payload: &Value) -> String {
     if d.is_null() { format!("op {op}") } else { format!("op {op} {d}") }
 }
 
-fn in_words(error: &tungstenite::Error) -> String {
+fn describe(error: &tungstenite::Error) -> String {
     use std::io::ErrorKind;
     match error {
         tungstenite::Error::Http(answer) => format!("HTTP {}", answer.status().as_u16()),

@@ -1,37 +1,20 @@
 //! Faults and reports.
 
-use crate::client::{Client, PATIENCE, Seen, USUAL, quick, start};
+use crate::{
+    client::{Client, PATIENCE, Received, USUAL, first_guild, quick, start},
+    http::http,
+};
 use discord_sim::{
     Control, Fault, FaultError, FaultOutcome, Sim, SimConfig, Snowflake, StatsReport, ViolationKind,
 };
-use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-/// One HTTP/1.0 request; returns status and JSON body.
-pub(crate) async fn http(sim: &Sim, method: &str, path: &str, headers: &str, body: &str) -> (u16, Value) {
-    let mut socket = tokio::net::TcpStream::connect(sim.addr()).await.unwrap();
-    let length = body.len();
-    let request = format!(
-        "{method} {path} HTTP/1.0\r\nUser-Agent: test\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
-    );
-    socket.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).await.unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, serde_json::from_str(body).unwrap_or(Value::Null))
-}
+use serde_json::json;
 
 fn inject(sim: &Sim, fault: Fault) -> FaultOutcome {
     sim.control().inject(fault).unwrap()
 }
 
-fn first_guild(sim: &Sim) -> Snowflake {
-    sim.control().guilds(1, 1)[0].id
-}
-
 #[tokio::test]
-async fn op_7_op_9_close_and_abort_reach_the_shards_they_name() {
+async fn connection_faults_affect_only_their_shards() {
     let sim = start(quick()).await;
     let (mut zero, ..) = Client::open_all(&sim, (0, 2), 1).await;
     let (mut one, opened, _) = Client::open_all(&sim, (1, 2), 1).await;
@@ -47,7 +30,7 @@ async fn op_7_op_9_close_and_abort_reach_the_shards_they_name() {
     one.resume(&opened.session_id, 5).await;
     assert_eq!(one.payload().await["t"], "RESUMED", "on the same socket");
     inject(&sim, Fault::Abort { shards: None });
-    assert!(matches!(one.next().await, Seen::Dropped));
+    assert!(matches!(one.next().await, Received::Dropped));
     sim.shutdown().await;
 }
 
@@ -65,7 +48,7 @@ async fn op_9_false_ends_the_session() {
 }
 
 #[tokio::test]
-async fn who_stays_on_a_frozen_connection_is_noted() {
+async fn client_on_a_frozen_connection_is_recorded() {
     let sim = start(quick()).await;
     let (mut client, ..) = Client::open_all(&sim, (0, 1), USUAL).await;
     inject(&sim, Fault::Freeze { shards: None, on: true });
@@ -78,12 +61,12 @@ async fn who_stays_on_a_frozen_connection_is_noted() {
     assert!(control.wait_until(PATIENCE, kept).await);
     inject(&sim, Fault::InvalidSession { shards: None, resumable: false });
     let ended = control.wait_until(PATIENCE, |control| control.sessions().sessions.is_empty());
-    assert!(ended.await, "it ends though nobody is told");
+    assert!(ended.await, "the session ends although the client gets no op 9");
     sim.shutdown().await;
 }
 
 #[tokio::test]
-async fn what_cannot_be_is_refused() {
+async fn invalid_faults_are_rejected() {
     let sim = start(quick()).await;
     let control = sim.control();
     let close =
@@ -92,7 +75,7 @@ async fn what_cannot_be_is_refused() {
         assert_eq!(close(code, "").unwrap_err(), FaultError::BadCode);
     }
     assert_eq!(close(4000, &"x".repeat(124)).unwrap_err(), FaultError::BadReason);
-    let guild_id = first_guild(&sim);
+    let guild_id = first_guild(&sim.control());
     let event =
         |name: &str| Fault::Event { name: name.into(), guild_id: Some(guild_id), d: json!({}), shards: None };
     assert_eq!(control.inject(event("A\"B")).unwrap_err(), FaultError::BadName);
@@ -102,13 +85,13 @@ async fn what_cannot_be_is_refused() {
 }
 
 #[tokio::test]
-async fn a_frozen_connection_is_silent_and_loses_nothing() {
+async fn frozen_connection_is_silent_and_loses_no_event() {
     let sim = start(quick()).await;
     let (mut client, ..) = Client::open_all(&sim, (0, 1), USUAL).await;
     inject(&sim, Fault::Freeze { shards: None, on: true });
     client.send(json!({"op": 1, "d": 9})).await;
     for _ in 0..3 {
-        inject(&sim, Fault::Message { guild_id: first_guild(&sim), content: None });
+        inject(&sim, Fault::Message { guild_id: first_guild(&sim.control()), content: None });
     }
     let silence = tokio::time::timeout(std::time::Duration::from_millis(200), client.payload());
     assert!(silence.await.is_err());
@@ -120,13 +103,13 @@ async fn a_frozen_connection_is_silent_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn resumes_can_be_denied_and_connections_dropped() {
+async fn resumes_can_be_denied_and_connections_reset() {
     let sim = start(quick()).await;
     let (client, opened, _) = Client::open_all(&sim, (0, 1), 1).await;
     client.close(4000).await;
     inject(&sim, Fault::AcceptThenClose { connections: 2 });
     for _ in 0..2 {
-        assert!(matches!(Client::dial(&sim, "/?v=10&encoding=json").await.next().await, Seen::Dropped));
+        assert!(matches!(Client::dial(&sim, "/?v=10&encoding=json").await.next().await, Received::Dropped));
     }
     inject(&sim, Fault::DenyResumes { on: true });
     let mut client = Client::connect(&sim).await;
@@ -137,10 +120,10 @@ async fn resumes_can_be_denied_and_connections_dropped() {
 }
 
 #[tokio::test]
-async fn guilds_go_down_come_back_leave_and_join() {
+async fn guild_outages_leaves_and_joins_are_dispatched() {
     let sim = start(quick()).await;
     let (mut client, ..) = Client::open_all(&sim, (0, 1), USUAL).await;
-    let guild_id = first_guild(&sim);
+    let guild_id = first_guild(&sim.control());
     inject(&sim, Fault::GuildOutage { guild_id, on: true });
     assert_eq!(client.event("GUILD_DELETE").await["d"], json!({"id": guild_id, "unavailable": true}));
     assert_eq!(
@@ -170,7 +153,7 @@ async fn guilds_go_down_come_back_leave_and_join() {
 }
 
 #[tokio::test]
-async fn the_token_can_go_bad() {
+async fn token_can_be_rejected() {
     let sim = start(quick()).await;
     inject(&sim, Fault::RejectToken { on: true });
     let mut client = Client::connect(&sim).await;
@@ -185,7 +168,7 @@ async fn the_token_can_go_bad() {
 }
 
 #[tokio::test]
-async fn the_http_api_does_the_same() {
+async fn http_api_matches_control() {
     let sim = start(SimConfig { guilds: 40, ..quick() }).await;
     let (mut client, ..) = Client::open_all(&sim, (0, 1), USUAL).await;
     let json = "Content-Type: application/json\r\n";

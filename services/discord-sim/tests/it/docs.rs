@@ -1,8 +1,8 @@
-//! The documentation's table of rules names tests: they must exist.
+//! Checks that the tests and presets named in the documentation exist.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-/// The names of all functions in a directory's Rust files.
+/// Collects the names of all functions in a directory's Rust files.
 fn functions(dir: &Path, into: &mut BTreeSet<String>) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
@@ -49,7 +49,7 @@ fn every_rule_names_tests_that_exist() {
             tests.split('`').skip(1).step_by(2).filter(|name| !name.contains('/')).collect();
         assert!(!tests.is_empty() && (!named.is_empty() || tests.contains("unit tests")), "no test: {row}");
         for name in named {
-            assert!(exist.contains(name), "there is no test {name}: {row}");
+            assert!(exist.contains(name), "no test is named {name}: {row}");
         }
     }
 }

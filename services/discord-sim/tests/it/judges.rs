@@ -1,4 +1,4 @@
-//! Discord libraries that we did not write, as judges. They live in `judges/`, and are red where they can't run.
+//! Discord libraries as independent judges, in `judges/`. These tests fail if the libraries are not installed.
 
 use crate::client::start;
 use discord_sim::SimConfig;
@@ -9,13 +9,13 @@ use std::{
 };
 use tokio::{process::Command, time::timeout};
 
-/// For a whole judge, on a busy machine.
+/// Timeout of a judge, on a busy machine.
 const DEADLINE: Duration = Duration::from_mins(1);
 
 const JUDGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/judges");
 
-/// The libraries let 5 s pass between two IDENTIFYs of one bucket, by their own clock. Here they get 200 ms for the
-/// way from there to a busy simulator.
+/// The libraries wait 5 s between two IDENTIFYs of a bucket by their own clock. The shorter interval allows 200 ms for the way to a busy
+/// simulator.
 fn discord() -> SimConfig {
     SimConfig { guilds: 40, identify_interval: Duration::from_millis(4_800), ..SimConfig::default() }
 }
@@ -31,12 +31,12 @@ async fn python(config: SimConfig, script: &str, scenario: &str) {
     judge(config, &format!("{JUDGES}/python/.venv/bin/python"), &script, &[scenario]).await;
 }
 
-/// What is asked for must be what was installed.
+/// Asserts that the installed libraries match the lock file.
 fn installed(wanted: &str, present: &str) {
     let read = |path: &str| fs::read(Path::new(JUDGES).join(path)).ok();
     assert!(
         read(present).is_some_and(|present| Some(present) == read(wanted)),
-        "the judges' libraries are not installed as {wanted} says: run services/discord-sim/judges/install"
+        "the judges' libraries do not match {wanted}: run services/discord-sim/judges/install"
     );
 }
 
@@ -57,8 +57,8 @@ async fn judge(config: SimConfig, program: &str, script: &str, arguments: &[&str
     let ended = timeout(DEADLINE, child.wait()).await;
     let output = fs::read_to_string(&log).unwrap();
     let status =
-        ended.unwrap_or_else(|_| panic!("{script} was not done in {DEADLINE:?}:\n{output}")).unwrap();
-    assert!(status.success(), "{script} is not satisfied:\n{output}");
+        ended.unwrap_or_else(|_| panic!("{script} took longer than {DEADLINE:?}:\n{output}")).unwrap();
+    assert!(status.success(), "{script} failed:\n{output}");
     sim.shutdown().await;
 }
 
@@ -69,12 +69,12 @@ async fn discordjs_logs_in_with_the_guilds_of_the_simulator() {
 }
 
 #[tokio::test]
-async fn discordjs_resumes_and_misses_nothing() {
+async fn discordjs_resumes_without_loss() {
     node(discord(), "discordjs/resume.mjs", &[]).await;
 }
 
 #[tokio::test]
-async fn discordjs_identifies_again_when_its_session_is_gone() {
+async fn discordjs_identifies_after_an_invalid_session() {
     node(discord(), "discordjs/new_session.mjs", &[]).await;
 }
 
@@ -94,7 +94,7 @@ async fn discordjs_answers_buttons_menus_modals_and_autocomplete() {
 }
 
 #[tokio::test]
-async fn discordjs_writes_messages_and_waits_for_their_bucket() {
+async fn discordjs_writes_messages_within_their_bucket() {
     node(discord(), "discordjs/messages.mjs", &[]).await;
 }
 
@@ -129,7 +129,7 @@ async fn hikari_starts_two_shards_in_one_bucket() {
 }
 
 #[tokio::test]
-async fn hikari_resumes_and_misses_nothing() {
+async fn hikari_resumes_without_loss() {
     python(SimConfig { max_concurrency: 2, ..discord() }, "judge.py", "resume").await;
 }
 
@@ -154,6 +154,6 @@ async fn discordpy_writes_edits_and_purges_messages() {
 }
 
 #[tokio::test]
-async fn discordpy_resumes_after_op_7_and_misses_nothing() {
+async fn discordpy_resumes_after_op_7_without_loss() {
     python(discord(), "discordpy.py", "resume").await;
 }

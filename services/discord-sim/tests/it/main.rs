@@ -1,10 +1,11 @@
-//! The simulator over real sockets: a raw client for each rule, and twilight.
+//! The simulator over real sockets: a raw client for each rule, twilight and other libraries.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod client;
 mod control;
 mod docs;
+mod http;
 mod judges;
 mod oddities;
 mod program;

@@ -1,10 +1,13 @@
-//! The effect of each preset on a client, one row for each.
+//! The effect of each preset on a client, one row per preset.
 
 mod connections;
 mod events;
 mod rest;
 
-use crate::client::{Client, quick, start};
+use crate::{
+    client::{Client, quick, start},
+    http,
+};
 use discord_sim::{Action, Control, Fault, FaultError, Moment, NewPreset, Script, Sim};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -15,7 +18,7 @@ fn preset(sim: &Sim, name: &str) {
 }
 
 #[test]
-fn every_preset_has_a_row() {
+fn every_preset_has_a_test_row() {
     let presets: BTreeSet<String> = Control::presets().into_iter().map(|preset| preset.name).collect();
     let rows = connections::names().chain(events::names()).chain(rest::names());
     let rows: BTreeSet<String> = rows.map(ToOwned::to_owned).collect();
@@ -26,8 +29,7 @@ fn every_preset_has_a_row() {
 async fn oddities_are_added_listed_and_cleared_over_http() {
     let sim = start(quick()).await;
     let http = async |method: &str, path: &str, body: Value| {
-        crate::control::http(&sim, method, path, "Content-Type: application/json\r\n", &body.to_string())
-            .await
+        http::http(&sim, method, path, "Content-Type: application/json\r\n", &body.to_string()).await
     };
     let (_, presets) = http("GET", "/sim/presets", Value::Null).await;
     assert_eq!(presets.as_array().unwrap().len(), Control::presets().len());
@@ -41,7 +43,7 @@ async fn oddities_are_added_listed_and_cleared_over_http() {
     });
     assert_eq!(http("POST", "/sim/faults", script).await.0, 200);
     let mut client = Client::connect(&sim).await;
-    assert_eq!(client.close_code().await, 1011, "only once");
+    assert_eq!(client.close_code().await, 1011, "applied once");
     let mut client = Client::connect(&sim).await;
     client.identify((0, 1), 0).await;
     assert_eq!(client.see().await, "READY");

@@ -1,4 +1,4 @@
-//! The binary as a process.
+//! The program as a process.
 
 use std::{
     io::{BufRead, BufReader},
@@ -12,7 +12,7 @@ fn program() -> Command {
 }
 
 #[test]
-fn it_tells_its_address_and_ends_on_sigterm() {
+fn program_prints_its_address_and_exits_on_sigterm() {
     let mut child = program()
         .args(["--listen", "127.0.0.1:0"])
         .env("SIM_GUILDS", "3")
@@ -29,7 +29,7 @@ fn it_tells_its_address_and_ends_on_sigterm() {
 }
 
 #[test]
-fn a_bad_value_is_one_line_and_exit_2() {
+fn invalid_setting_is_one_line_and_exit_code_2() {
     for (arguments, part) in [
         (["--guilds", "many"], "--guilds"),
         (["--identify-interval", "5"], "such as 500ms, 5s or 3m"),
@@ -46,7 +46,7 @@ fn a_bad_value_is_one_line_and_exit_2() {
 }
 
 #[test]
-fn help_reads_well() {
+fn help_names_settings_and_defaults() {
     let output = program().arg("--help").output().unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success());

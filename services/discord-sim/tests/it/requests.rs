@@ -1,6 +1,6 @@
-//! What an identified client asks the gateway for: members, voice, presence, and the rest.
+//! Gateway requests of identified clients: members, voice, presence and others.
 
-use crate::client::{Client, PATIENCE, USUAL, quick, start};
+use crate::client::{Client, PATIENCE, USUAL, first_guild, quick, start};
 use discord_sim::{Fault, GuildReport, Intents, Sim, SimConfig, ViolationKind};
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ fn unanswered(sim: &Sim) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn all_members_come_in_chunks_of_1000_once_in_30_s() {
+async fn all_members_arrive_in_chunks_of_1000_once_in_30_s() {
     let (sim, guild) = large().await;
     let (mut client, ..) = Client::open_all(&sim, (0, 1), MEMBERS).await;
     let all = json!({"guild_id": guild.id, "query": "", "limit": 0, "nonce": "n"});
@@ -41,7 +41,7 @@ async fn all_members_come_in_chunks_of_1000_once_in_30_s() {
     assert_eq!(ids.len(), 2_500);
     ids.sort();
     ids.dedup();
-    assert_eq!(ids.len(), 2_500, "nobody twice");
+    assert_eq!(ids.len(), 2_500, "no member twice");
     client.send(ask(8, all)).await;
     let limited = client.event("RATE_LIMITED").await["d"].take();
     assert_eq!(
@@ -54,7 +54,7 @@ async fn all_members_come_in_chunks_of_1000_once_in_30_s() {
 }
 
 #[tokio::test]
-async fn members_by_id_and_by_name() {
+async fn members_are_found_by_id_and_name() {
     let (sim, guild) = large().await;
     let (mut client, ..) = Client::open_all(&sim, (0, 1), MEMBERS | PRESENCES).await;
     client.send(ask(8, json!({"guild_id": guild.id, "query": "", "limit": 0, "presences": true}))).await;
@@ -83,7 +83,7 @@ async fn members_by_id_and_by_name() {
 }
 
 #[tokio::test]
-async fn requests_that_discord_leaves_unanswered_are_noted() {
+async fn unanswered_requests_are_recorded() {
     let (sim, guild) = large().await;
     let (mut client, ..) = Client::open_all(&sim, (0, 1), USUAL).await;
     let many: Vec<_> = (0..101).map(|id| id.to_string()).collect();
@@ -98,7 +98,7 @@ async fn requests_that_discord_leaves_unanswered_are_noted() {
         client.send(request).await;
     }
     client.send(ask(1, json!(null))).await;
-    assert_eq!(client.payload().await["op"], 11, "nothing but the heartbeat's answer");
+    assert_eq!(client.payload().await["op"], 11, "only the heartbeat is answered");
     let why = unanswered(&sim);
     assert_eq!(why.len(), 6, "{why:?}");
     assert!(why[0].contains("GUILD_MEMBERS") && why[3].contains("not on shard"), "{why:?}");
@@ -118,7 +118,7 @@ async fn sounds_and_channel_info_are_answered() {
 }
 
 #[tokio::test]
-async fn the_bot_joins_and_leaves_voice_and_every_shard_session_sees_it() {
+async fn voice_moves_of_the_bot_reach_every_session_of_the_shard() {
     let sim = start(quick()).await;
     let (mut other, ..) = Client::open_all(&sim, (0, 1), USUAL).await;
     let (mut client, _, guilds) = Client::open_all(&sim, (0, 1), USUAL).await;
@@ -155,7 +155,7 @@ async fn the_bot_joins_and_leaves_voice_and_every_shard_session_sees_it() {
 }
 
 #[tokio::test]
-async fn people_move_in_voice() {
+async fn voice_moves_of_people_are_dispatched() {
     let sim = start(quick()).await;
     let control = sim.control();
     let (mut client, _, guilds) = Client::open_all(&sim, (0, 1), USUAL).await;
@@ -173,7 +173,7 @@ async fn people_move_in_voice() {
 }
 
 #[tokio::test]
-async fn a_presence_is_kept_and_five_in_20_s_are_allowed() {
+async fn five_presence_updates_in_20_s_are_applied() {
     let sim = start(quick()).await;
     let (mut client, ..) = Client::open_all(&sim, (0, 1), USUAL).await;
     let presence = |name: &str| json!({"since": null, "activities": [{"name": name, "type": 0}], "status": "dnd", "afk": false});
@@ -192,7 +192,7 @@ async fn a_presence_is_kept_and_five_in_20_s_are_allowed() {
 }
 
 #[tokio::test]
-async fn payload_compression_makes_binary_frames_that_stand_alone() {
+async fn compressed_payloads_are_separate_binary_frames() {
     use std::io::Read as _;
     use tokio_tungstenite::tungstenite::Message;
     let sim = start(quick()).await;
@@ -217,7 +217,7 @@ async fn payload_compression_makes_binary_frames_that_stand_alone() {
     sim.shutdown().await;
 }
 
-/// Every event that Discord's list of intents names, each by a session with all intents but the one that lets it through.
+/// Checks every event in Discord's list of intents against a session with all intents except the one it needs.
 #[tokio::test]
 async fn every_intent_gates_its_events() {
     let gated: [(u64, &[&str]); 15] = [
@@ -248,7 +248,7 @@ async fn every_intent_gates_its_events() {
     ];
     let sim = start(quick()).await;
     let control = sim.control();
-    let guild_id = control.guilds(1, 1)[0].id;
+    let guild_id = first_guild(&control);
     for (bit, names) in gated {
         let (_with, with, _) = Client::open_all(&sim, (0, 1), 1 | 1 << bit).await;
         let without = Intents::ALL.without(Intents(1 << bit)).0;

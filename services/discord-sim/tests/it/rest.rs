@@ -1,4 +1,4 @@
-//! REST, called by hand and by twilight.
+//! REST, called directly and by twilight.
 
 pub(crate) mod call;
 mod commands;
@@ -9,13 +9,13 @@ mod twilight;
 
 use crate::{
     client::{Client, quick, start},
-    control::http,
+    http::http,
 };
 use discord_sim::{Fault, SimConfig};
 use serde_json::json;
 
 #[tokio::test]
-async fn errors_look_like_discords() {
+async fn errors_have_discords_format() {
     let sim = start(SimConfig { token: Some("right".into()), ..quick() }).await;
     let unauthorized = (401, json!({"message": "401: Unauthorized", "code": 0}));
     for header in ["", "Authorization: Bot wrong\r\n", "Authorization: right\r\n"] {
@@ -37,7 +37,7 @@ async fn errors_look_like_discords() {
 }
 
 #[tokio::test]
-async fn twilight_http_reads_all_of_it() {
+async fn twilight_parses_the_start_routes() {
     let config = SimConfig { guilds: 2_500, max_concurrency: 4, token: Some("right".into()), ..quick() };
     let sim = start(config).await;
     crate::twilight::install_crypto();

@@ -1,22 +1,15 @@
-//! Sessions that outlive their connections.
+//! RESUME and replays.
 
-use crate::client::{Client, PATIENCE, Seen, USUAL, quick, start};
-use discord_sim::{
-    Control, Delivery, Fault, FaultOutcome, SessionReport, Sim, SimConfig, Switches, ViolationKind,
-};
+use crate::client::{Client, PATIENCE, Received, USUAL, first_guild, quick, start, write_message};
+use discord_sim::{Control, Delivery, Fault, SessionReport, Sim, SimConfig, Switches, ViolationKind};
 use serde_json::json;
 use std::time::Duration;
-
-fn write(control: &Control) -> FaultOutcome {
-    let guild_id = control.guilds(1, 1)[0].id;
-    control.inject(Fault::Message { guild_id, content: None }).unwrap()
-}
 
 fn session(sim: &Sim, id: &str) -> SessionReport {
     sim.control().ledger().sessions.into_iter().find(|session| session.session_id == id).unwrap()
 }
 
-/// Waits until nobody is connected to the session.
+/// Waits until the session has no connection.
 async fn detached(sim: &Sim, id: &str) {
     assert!(
         sim.control()
@@ -28,12 +21,12 @@ async fn detached(sim: &Sim, id: &str) {
 }
 
 #[tokio::test]
-async fn a_resume_replays_exactly_what_was_missed() {
+async fn resume_replays_exactly_the_missed_events() {
     let sim = start(quick()).await;
     let (client, opened, _) = Client::open_all(&sim, (0, 1), USUAL).await;
     client.close(4000).await;
     detached(&sim, &opened.session_id).await;
-    let missed: Vec<_> = (0..3).map(|_| write(&sim.control()).dispatched[0].sequence).collect();
+    let missed: Vec<_> = (0..3).map(|_| write_message(&sim.control()).dispatched[0].sequence).collect();
     assert_eq!(missed, [10, 11, 12]);
 
     let mut client = Client::connect(&sim).await;
@@ -44,7 +37,7 @@ async fn a_resume_replays_exactly_what_was_missed() {
     }
     let resumed = client.payload().await;
     assert_eq!((&resumed["t"], &resumed["s"]), (&json!("RESUMED"), &json!(13)));
-    assert_eq!(write(&sim.control()).dispatched[0].sequence, 14);
+    assert_eq!(write_message(&sim.control()).dispatched[0].sequence, 14);
     assert_eq!(client.payload().await["s"], 14);
 
     let of = |connection, from, to, replayed| Delivery { connection, from, to, replayed };
@@ -58,7 +51,7 @@ async fn a_resume_replays_exactly_what_was_missed() {
 }
 
 #[tokio::test]
-async fn guilds_that_were_still_to_come_come_after_the_resume() {
+async fn remaining_guilds_arrive_after_the_resume() {
     let sim = start(SimConfig { guilds: 200, ..quick() }).await;
     let (client, opened) = Client::open(&sim, (0, 1), USUAL).await;
     drop(client);
@@ -70,7 +63,7 @@ async fn guilds_that_were_still_to_come_come_after_the_resume() {
     while guilds < 200 {
         let event = client.payload().await;
         last += 1;
-        assert_eq!(event["s"], last, "no hole");
+        assert_eq!(event["s"], last, "sequences are contiguous");
         guilds += usize::from(event["t"] == "GUILD_CREATE");
     }
     sim.shutdown().await;
@@ -93,7 +86,7 @@ async fn closing_with_1000_ends_the_session() {
 }
 
 #[tokio::test]
-async fn a_session_expires() {
+async fn session_expires_without_a_resume() {
     let sim = start(SimConfig {
         switches: Switches { session_life: Duration::from_millis(50), ..Switches::default() },
         ..quick()
@@ -102,12 +95,12 @@ async fn a_session_expires() {
     let (client, opened) = Client::open(&sim, (0, 1), 1).await;
     drop(client);
     assert!(sim.control().wait_until(PATIENCE, |control| control.sessions().sessions.is_empty()).await);
-    assert_eq!(session(&sim, &opened.session_id).ended_why.as_deref(), Some("nobody resumed it in time"));
+    assert_eq!(session(&sim, &opened.session_id).ended_why.as_deref(), Some("not resumed in time"));
     sim.shutdown().await;
 }
 
 #[tokio::test]
-async fn a_sequence_outside_the_session_is_refused() {
+async fn resume_outside_the_session_is_rejected() {
     let sim =
         start(SimConfig { switches: Switches { replay_buffer: 4, ..Switches::default() }, ..quick() }).await;
     let (client, opened, _) = Client::open_all(&sim, (0, 1), USUAL).await;
@@ -124,26 +117,26 @@ async fn a_sequence_outside_the_session_is_refused() {
 }
 
 #[tokio::test]
-async fn a_resume_takes_an_open_session_over() {
+async fn resume_takes_over_an_open_session() {
     let sim = start(quick()).await;
     let (mut old, opened, _) = Client::open_all(&sim, (0, 1), USUAL).await;
     let mut new = Client::connect(&sim).await;
     new.resume(&opened.session_id, 9).await;
     assert_eq!(new.payload().await["t"], "RESUMED");
     assert_eq!(old.close_code().await, 4000);
-    write(&sim.control());
+    write_message(&sim.control());
     assert_eq!(new.payload().await["t"], "MESSAGE_CREATE");
     let shards = sim.control().sessions().shards;
-    assert_eq!((shards[0].open_max, shards[0].takeovers), (2, 1), "a test can see it");
+    assert_eq!((shards[0].open_max, shards[0].takeovers), (2, 1), "the takeover is counted");
     sim.shutdown().await;
 }
 
 #[tokio::test]
-async fn a_small_replay_buffer_does_not_hurt_who_reads() {
+async fn small_replay_buffer_does_not_affect_connected_clients() {
     let switches = Switches { replay_buffer: 2, ..Switches::default() };
     let sim = start(SimConfig { largest_guild: Some(9_000), switches, ..quick() }).await;
     let (mut client, ..) = Client::open_all(&sim, (0, 1), USUAL | 1 << 1).await;
-    let guild_id = sim.control().guilds(1, 1)[0].id;
+    let guild_id = first_guild(&sim.control());
     client.send(json!({"op": 8, "d": {"guild_id": guild_id, "query": "", "limit": 0}})).await;
     for index in 0..9 {
         assert_eq!(client.event("GUILD_MEMBERS_CHUNK").await["d"]["chunk_index"], index);
@@ -151,21 +144,21 @@ async fn a_small_replay_buffer_does_not_hurt_who_reads() {
     sim.shutdown().await;
 }
 
-/// Whatever is written to it, events or answers, it is told apart and can be closed.
+/// A client that does not read can still be closed while events or answers wait for it.
 #[tokio::test]
-async fn a_client_that_reads_nothing_is_still_noticed() {
+async fn client_that_does_not_read_misses_its_heartbeat() {
     let heartbeat_interval = Duration::from_millis(500);
     let sim = start(SimConfig { heartbeat_interval, events_per_second: 0.0, ..quick() }).await;
     let (client, opened, _) = Client::open_all(&sim, (0, 1), USUAL).await;
     let control = sim.control();
-    let guild_id = control.guilds(1, 1)[0].id;
+    let guild_id = first_guild(&control);
     let text = "x".repeat(2_000);
     let full = control.wait_until(PATIENCE, |control| {
         let before = session(&sim, &opened.session_id).sent;
         for _ in 0..500 {
             control.inject(Fault::Message { guild_id, content: Some(text.clone()) }).unwrap();
         }
-        // It takes no more: the socket is full.
+        // The socket is full.
         before == session(&sim, &opened.session_id).sent && before > 1_000
     });
     let noticed = control.wait_until(PATIENCE, |control| {
@@ -179,13 +172,13 @@ async fn a_client_that_reads_nothing_is_still_noticed() {
 }
 
 #[tokio::test]
-async fn a_slow_reader_costs_no_memory_and_is_cut_off() {
+async fn slow_reader_is_closed_when_too_far_behind() {
     let sim =
         start(SimConfig { switches: Switches { replay_buffer: 64, ..Switches::default() }, ..quick() }).await;
     let (mut client, opened, _) = Client::open_all(&sim, (0, 1), USUAL).await;
-    // More than socket buffers and replay buffer hold, and nobody reads.
+    // More than the socket buffers and the replay buffer hold, while the client does not read.
     let text = "x".repeat(2_000);
-    let guild_id = sim.control().guilds(1, 1)[0].id;
+    let guild_id = first_guild(&sim.control());
     let behind = |control: &Control| {
         for _ in 0..500 {
             control.inject(Fault::Message { guild_id, content: Some(text.clone()) }).unwrap();
@@ -196,9 +189,9 @@ async fn a_slow_reader_costs_no_memory_and_is_cut_off() {
     assert!(sim.control().wait_until(Duration::from_mins(1), behind).await);
     let code = loop {
         match client.next().await {
-            Seen::Closed(code) => break code,
-            Seen::Payload(_) => {}
-            Seen::Dropped => panic!("no close frame"),
+            Received::Closed(code) => break code,
+            Received::Payload(_) => {}
+            Received::Dropped => panic!("no close frame"),
         }
     };
     assert_eq!(code, 4000);

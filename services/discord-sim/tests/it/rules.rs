@@ -1,6 +1,6 @@
-//! One test for each rule: what Discord answers, and the violation that is noted.
+//! One test per rule: Discord's answer and the recorded violation.
 
-use crate::client::{Client, PATIENCE, Seen, USUAL, identify, quick, start};
+use crate::client::{Client, PATIENCE, Received, USUAL, identify, quick, start};
 use discord_sim::{Intents, Sim, SimConfig, ViolationKind};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -9,8 +9,8 @@ fn kinds(sim: &Sim) -> Vec<ViolationKind> {
     sim.control().violations().items.into_iter().map(|violation| violation.kind).collect()
 }
 
-/// A client that sends this instead of anything else is closed with that code, and the violation is noted.
-async fn refused(config: SimConfig, payload: Value, code: u16, kind: ViolationKind) {
+/// Asserts that a client which sends `payload` first is closed with `code` and recorded as `kind`.
+async fn assert_closed(config: SimConfig, payload: Value, code: u16, kind: ViolationKind) {
     let sim = start(config).await;
     let mut client = Client::connect(&sim).await;
     client.send(payload).await;
@@ -20,9 +20,9 @@ async fn refused(config: SimConfig, payload: Value, code: u16, kind: ViolationKi
 }
 
 #[tokio::test]
-async fn a_wrong_token_is_4004() {
+async fn wrong_token_is_4004() {
     let config = SimConfig { token: Some("right".into()), ..quick() };
-    refused(config.clone(), identify("wrong", (0, 1), 1), 4004, ViolationKind::BadToken).await;
+    assert_closed(config.clone(), identify("wrong", (0, 1), 1), 4004, ViolationKind::BadToken).await;
     for token in ["right", "Bot right"] {
         let sim = start(config.clone()).await;
         let mut client = Client::connect(&sim).await;
@@ -33,29 +33,29 @@ async fn a_wrong_token_is_4004() {
 }
 
 #[tokio::test]
-async fn an_impossible_shard_is_4010() {
+async fn invalid_shard_is_4010() {
     for shard in [(1, 1), (0, 0), (3, 2)] {
-        refused(quick(), identify("t", shard, 1), 4010, ViolationKind::InvalidShard).await;
+        assert_closed(quick(), identify("t", shard, 1), 4010, ViolationKind::InvalidShard).await;
     }
     let large = SimConfig { shard_multiple: 4, ..quick() };
-    refused(large, identify("t", (0, 6), 1), 4010, ViolationKind::InvalidShard).await;
+    assert_closed(large, identify("t", (0, 6), 1), 4010, ViolationKind::InvalidShard).await;
 }
 
 #[tokio::test]
 async fn too_many_guilds_on_a_shard_is_4011() {
     let config = SimConfig { max_guilds_per_shard: 7, ..quick() };
-    refused(config, identify("t", (0, 1), 1), 4011, ViolationKind::ShardingRequired).await;
+    assert_closed(config, identify("t", (0, 1), 1), 4011, ViolationKind::ShardingRequired).await;
 }
 
 #[tokio::test]
-async fn intents_that_do_not_exist_are_4013_and_ones_not_allowed_4014() {
-    refused(quick(), identify("t", (0, 1), 1 << 19), 4013, ViolationKind::InvalidIntents).await;
+async fn unknown_intents_are_4013_and_disallowed_ones_4014() {
+    assert_closed(quick(), identify("t", (0, 1), 1 << 19), 4013, ViolationKind::InvalidIntents).await;
     let config = SimConfig { privileged_intents: Intents(0), ..quick() };
-    refused(config, identify("t", (0, 1), 1 << 15), 4014, ViolationKind::DisallowedIntents).await;
+    assert_closed(config, identify("t", (0, 1), 1 << 15), 4014, ViolationKind::DisallowedIntents).await;
 }
 
 #[tokio::test]
-async fn another_version_or_encoding_is_4012() {
+async fn other_version_or_encoding_is_4012() {
     let sim = start(quick()).await;
     for query in ["/?v=8&encoding=json", "/?encoding=json", "/?v=10&encoding=etf"] {
         assert_eq!(Client::dial(&sim, query).await.close_code().await, 4012);
@@ -65,12 +65,12 @@ async fn another_version_or_encoding_is_4012() {
 }
 
 #[tokio::test]
-async fn a_payload_before_identify_is_4003() {
-    refused(quick(), json!({"op": 3, "d": {}}), 4003, ViolationKind::NotAuthenticated).await;
+async fn payload_before_identify_is_4003() {
+    assert_closed(quick(), json!({"op": 3, "d": {}}), 4003, ViolationKind::NotAuthenticated).await;
 }
 
 #[tokio::test]
-async fn a_second_identify_is_4005() {
+async fn second_identify_is_4005() {
     let sim = start(quick()).await;
     let (mut client, _) = Client::open(&sim, (0, 1), 1).await;
     client.identify((0, 1), 1).await;
@@ -80,16 +80,17 @@ async fn a_second_identify_is_4005() {
 }
 
 #[tokio::test]
-async fn an_unknown_opcode_is_4001() {
-    refused(quick(), json!({"op": 99, "d": null}), 4001, ViolationKind::UnknownOpcode).await;
+async fn unknown_opcode_is_4001() {
+    assert_closed(quick(), json!({"op": 99, "d": null}), 4001, ViolationKind::UnknownOpcode).await;
 }
 
 #[tokio::test]
-async fn what_cannot_be_decoded_is_4002() {
-    refused(quick(), json!("x"), 4002, ViolationKind::DecodeError).await;
-    refused(quick(), json!({"op": 3, "d": "x".repeat(4_096)}), 4002, ViolationKind::DecodeError).await;
-    refused(quick(), json!({"op": 3, "d": "x".repeat(100_000)}), 4002, ViolationKind::DecodeError).await;
-    refused(quick(), json!({"op": 2, "d": {"token": "t"}}), 4002, ViolationKind::DecodeError).await;
+async fn undecodable_payload_is_4002() {
+    assert_closed(quick(), json!("x"), 4002, ViolationKind::DecodeError).await;
+    assert_closed(quick(), json!({"op": 3, "d": "x".repeat(4_096)}), 4002, ViolationKind::DecodeError).await;
+    assert_closed(quick(), json!({"op": 3, "d": "x".repeat(100_000)}), 4002, ViolationKind::DecodeError)
+        .await;
+    assert_closed(quick(), json!({"op": 2, "d": {"token": "t"}}), 4002, ViolationKind::DecodeError).await;
 }
 
 #[tokio::test]
@@ -107,7 +108,7 @@ async fn more_than_120_sends_in_a_minute_is_4008() {
 }
 
 #[tokio::test]
-async fn a_client_without_heartbeats_is_closed_and_may_resume() {
+async fn client_without_heartbeats_is_closed_and_may_resume() {
     let sim = start(SimConfig { heartbeat_interval: Duration::from_millis(100), ..quick() }).await;
     let (mut client, opened, _) = Client::open_all(&sim, (0, 1), 1).await;
     assert_eq!(client.close_code().await, 4009);
@@ -135,7 +136,7 @@ async fn one_identify_per_bucket_and_interval() {
 }
 
 #[tokio::test]
-async fn the_socket_may_be_used_again_after_op_9() {
+async fn socket_can_be_reused_after_op_9() {
     let config = SimConfig { identify_interval: Duration::from_millis(100), ..quick() };
     let sim = start(config).await;
     let _first = Client::open(&sim, (0, 2), 1).await;
@@ -156,7 +157,7 @@ async fn the_socket_may_be_used_again_after_op_9() {
 }
 
 #[tokio::test]
-async fn an_overrun_budget_ends_everything() {
+async fn exceeded_identify_budget_ends_all_sessions() {
     let sim = start(SimConfig { daily_identifies: 1, ..quick() }).await;
     let (mut first, _) = Client::open(&sim, (0, 2), USUAL).await;
     let mut second = Client::connect(&sim).await;
@@ -179,5 +180,5 @@ async fn heartbeats_are_answered_before_and_after_identify() {
     assert_eq!(client.payload().await["op"], 11);
     assert_eq!(sim.control().sessions().sessions[0].acknowledged, 1);
     sim.shutdown().await;
-    assert!(matches!(client.next().await, Seen::Closed(1001)));
+    assert!(matches!(client.next().await, Received::Closed(1001)));
 }

@@ -1,6 +1,6 @@
-//! Faults by a seeded schedule.
+//! Fault schedules.
 
-use crate::client::{Client, PATIENCE, USUAL, quick, start};
+use crate::client::{Client, PATIENCE, USUAL, first_guild, quick, start};
 use discord_sim::{Fault, FaultKind, GuildState, Schedule};
 
 fn schedule(kinds: Vec<FaultKind>, count: u64) -> Schedule {
@@ -8,7 +8,7 @@ fn schedule(kinds: Vec<FaultKind>, count: u64) -> Schedule {
 }
 
 #[tokio::test]
-async fn a_schedule_makes_its_faults_and_they_are_listed() {
+async fn schedule_injects_and_lists_its_faults() {
     let sim = start(quick()).await;
     let (mut client, ..) = Client::open_all(&sim, (0, 1), USUAL).await;
     sim.control().set_schedule(Some(schedule(vec![FaultKind::RequestHeartbeat], 3))).unwrap();
@@ -25,7 +25,7 @@ async fn a_schedule_makes_its_faults_and_they_are_listed() {
 }
 
 #[tokio::test]
-async fn a_schedule_ends_only_what_it_began_and_is_gone_when_it_has_run_out() {
+async fn schedule_ends_only_its_own_faults_and_then_stops() {
     let sim = start(quick()).await;
     let control = sim.control();
     control.inject(Fault::RestDown { on: true }).unwrap();
@@ -38,7 +38,7 @@ async fn a_schedule_ends_only_what_it_began_and_is_gone_when_it_has_run_out() {
 }
 
 #[tokio::test]
-async fn connections_to_be_reset_do_not_add_up_and_messages_are_no_faults() {
+async fn scheduled_resets_do_not_add_up_and_messages_are_not_listed() {
     let sim = start(quick()).await;
     let control = sim.control();
     control.set_schedule(Some(schedule(vec![FaultKind::AcceptThenClose], 5))).unwrap();
@@ -46,14 +46,14 @@ async fn connections_to_be_reset_do_not_add_up_and_messages_are_no_faults() {
     let mut reset = Client::dial(&sim, "/?v=10&encoding=json").await;
     assert!(reset.raw().await.is_none());
     let _second = Client::connect(&sim).await;
-    let guild_id = control.guilds(1, 1)[0].id;
+    let guild_id = first_guild(&control);
     control.inject(Fault::Message { guild_id, content: None }).unwrap();
     assert_eq!(control.faults().items.len(), 5);
     sim.shutdown().await;
 }
 
 #[tokio::test]
-async fn what_a_schedule_began_ends_with_it() {
+async fn ending_a_schedule_ends_its_faults() {
     let sim = start(quick()).await;
     let control = sim.control();
     let in_outage = |control: &discord_sim::Control| {

@@ -1,6 +1,6 @@
-//! From connect to the last GUILD_CREATE.
+//! The start of a session, up to the last GUILD_CREATE.
 
-use crate::client::{Client, USUAL, quick, start};
+use crate::client::{Client, USUAL, first_guild, quick, start};
 use discord_sim::{Fault, Shard, Sim, SimConfig, StartError};
 use std::collections::BTreeSet;
 use tokio_tungstenite::tungstenite::Message;
@@ -10,7 +10,7 @@ fn ids(guilds: &[serde_json::Value]) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn a_shard_gets_ready_and_its_guilds_alone() {
+async fn shard_gets_ready_and_only_its_guilds() {
     let sim = start(SimConfig { guilds: 30, ..quick() }).await;
     let mut all = BTreeSet::new();
     for number in 0..3 {
@@ -42,7 +42,7 @@ async fn a_shard_gets_ready_and_its_guilds_alone() {
 }
 
 #[tokio::test]
-async fn a_guild_may_have_an_outage_from_the_start() {
+async fn guild_can_start_with_an_outage() {
     let sim = start(SimConfig { outages: 1, ..quick() }).await;
     let (mut client, opened) = Client::open(&sim, (0, 1), USUAL).await;
     assert_eq!(opened.ready["d"]["guilds"].as_array().unwrap().len(), 8);
@@ -54,11 +54,11 @@ async fn a_guild_may_have_an_outage_from_the_start() {
 }
 
 #[tokio::test]
-async fn without_the_guilds_intent_there_are_no_guild_creates() {
+async fn no_guild_create_without_the_guilds_intent() {
     let sim = start(quick()).await;
     let (mut client, opened) = Client::open(&sim, (0, 1), 1 << 9).await;
     assert_eq!(opened.ready["d"]["guilds"].as_array().unwrap().len(), 8);
-    let guild_id = sim.control().guilds(1, 1)[0].id;
+    let guild_id = first_guild(&sim.control());
     sim.control().inject(Fault::Message { guild_id, content: Some("text".into()) }).unwrap();
     let message = client.payload().await;
     assert_eq!((&message["t"], &message["s"]), (&"MESSAGE_CREATE".into(), &2.into()));
@@ -67,7 +67,7 @@ async fn without_the_guilds_intent_there_are_no_guild_creates() {
 }
 
 #[tokio::test]
-async fn both_compressions_carry_the_same() {
+async fn compressions_carry_the_same_payloads() {
     let sim = start(quick()).await;
     let mut plain = Vec::new();
     for compress in ["", "&compress=zlib-stream", "&compress=zstd-stream"] {
@@ -109,7 +109,7 @@ async fn both_compressions_carry_the_same() {
 }
 
 #[tokio::test]
-async fn a_taken_port_is_a_clear_error() {
+async fn port_in_use_is_an_error_with_the_address() {
     let sim = start(quick()).await;
     let error = Sim::start(SimConfig { listen: sim.addr(), ..quick() }).await.unwrap_err();
     assert!(matches!(error, StartError::Listen { .. }));
@@ -118,7 +118,7 @@ async fn a_taken_port_is_a_clear_error() {
 }
 
 #[tokio::test]
-async fn messages_flow_at_the_rate_and_are_in_the_ledger() {
+async fn messages_at_a_rate_are_in_the_ledger() {
     let sim = start(SimConfig { events_per_second: 500.0, ..quick() }).await;
     let (mut client, opened, _) = Client::open_all(&sim, (0, 1), USUAL).await;
     let mut last = 9;
@@ -127,7 +127,7 @@ async fn messages_flow_at_the_rate_and_are_in_the_ledger() {
         let message = client.payload().await;
         assert_eq!(message["t"], "MESSAGE_CREATE");
         last += 1;
-        // Some may have come between the guilds.
+        // Messages may arrive between the guilds.
         last = last.max(message["s"].as_u64().unwrap());
         assert_eq!(message["s"], last);
         assert!(nonces.insert(message["d"]["nonce"].to_string()));
@@ -154,7 +154,7 @@ async fn sessions_of_different_totals_get_the_same_events() {
 }
 
 #[tokio::test]
-async fn clients_are_told_the_advertised_name() {
+async fn gateway_urls_have_the_advertised_name() {
     let sim = start(SimConfig { advertise: Some("discord-sim:3900".into()), ..quick() }).await;
     let mut client = Client::dial_at(&format!("ws://{}", sim.addr()), "/?v=10&encoding=json").await;
     assert_eq!(client.payload().await["op"], 10);

@@ -1,7 +1,7 @@
-//! Both positions of every switch for what Discord leaves open.
+//! Every position of every switch.
 
-use crate::client::{Client, PATIENCE, Seen, USUAL, quick, start};
-use discord_sim::{Control, Fault, ResumeWhileOpen, Sim, SimConfig, Switches};
+use crate::client::{Client, PATIENCE, Received, USUAL, quick, start, write_message};
+use discord_sim::{Fault, ResumeWhileOpen, Sim, SimConfig, Switches};
 use serde_json::json;
 use std::{
     io::ErrorKind,
@@ -13,37 +13,32 @@ async fn with(switches: Switches) -> Sim {
     start(SimConfig { switches, ..quick() }).await
 }
 
-fn write(control: &Control) {
-    let guild_id = control.guilds(1, 1)[0].id;
-    control.inject(Fault::Message { guild_id, content: None }).unwrap();
-}
-
 #[tokio::test]
-async fn a_resume_may_be_refused_while_the_old_socket_lives() {
+async fn resume_can_be_rejected_while_a_connection_is_open() {
     for (resume_while_open, d) in [(ResumeWhileOpen::Refuse, false), (ResumeWhileOpen::RefuseForNow, true)] {
         let sim = with(Switches { resume_while_open, ..Switches::default() }).await;
         let (mut old, opened, _) = Client::open_all(&sim, (0, 1), USUAL).await;
         let mut new = Client::connect(&sim).await;
         new.resume(&opened.session_id, 9).await;
         assert_eq!(new.payload().await, json!({"t": null, "s": null, "op": 9, "d": d}));
-        write(&sim.control());
-        assert_eq!(old.payload().await["t"], "MESSAGE_CREATE", "the old one goes on");
+        write_message(&sim.control());
+        assert_eq!(old.payload().await["t"], "MESSAGE_CREATE", "the old connection continues");
         old.close(4000).await;
         let mut later = Client::connect(&sim).await;
         later.resume(&opened.session_id, 10).await;
-        assert_eq!(later.payload().await["t"], "RESUMED", "once it is gone the session can be resumed");
+        assert_eq!(later.payload().await["t"], "RESUMED", "resumable after the old connection closed");
         sim.shutdown().await;
     }
 }
 
 #[tokio::test]
-async fn a_resume_may_give_both_connections_every_event() {
+async fn resume_can_share_the_session() {
     let sim = with(Switches { resume_while_open: ResumeWhileOpen::Both, ..Switches::default() }).await;
     let (mut old, opened, _) = Client::open_all(&sim, (0, 1), USUAL).await;
     let mut new = Client::connect(&sim).await;
     new.resume(&opened.session_id, 9).await;
     assert_eq!(new.payload().await["t"], "RESUMED");
-    write(&sim.control());
+    write_message(&sim.control());
     for client in [&mut old, &mut new] {
         assert_eq!(client.event("MESSAGE_CREATE").await["s"], 11);
     }
@@ -54,7 +49,7 @@ async fn a_resume_may_give_both_connections_every_event() {
 }
 
 #[tokio::test]
-async fn a_heartbeat_may_trim_the_replay_buffer() {
+async fn heartbeat_can_trim_the_replay_buffer() {
     for heartbeat_trims in [false, true] {
         let sim = with(Switches { heartbeat_trims, ..Switches::default() }).await;
         let (mut client, opened, _) = Client::open_all(&sim, (0, 1), USUAL).await;
@@ -71,7 +66,7 @@ async fn a_heartbeat_may_trim_the_replay_buffer() {
 }
 
 #[tokio::test]
-async fn a_connection_that_overstays_op_7_is_closed_with_or_without_a_frame() {
+async fn connection_is_closed_after_the_op_7_grace_with_or_without_a_frame() {
     for close_frames in [true, false] {
         let reconnect_grace = Duration::from_millis(50);
         let sim = with(Switches { close_frames, reconnect_grace, ..Switches::default() }).await;
@@ -79,8 +74,8 @@ async fn a_connection_that_overstays_op_7_is_closed_with_or_without_a_frame() {
         sim.control().inject(Fault::Reconnect { shards: None }).unwrap();
         assert_eq!(client.payload().await["op"], 7);
         match client.next().await {
-            Seen::Closed(1001) if close_frames => {}
-            Seen::Dropped if !close_frames => {}
+            Received::Closed(1001) if close_frames => {}
+            Received::Dropped if !close_frames => {}
             other => panic!("{other:?}"),
         }
         let mut client = Client::connect(&sim).await;
@@ -91,7 +86,7 @@ async fn a_connection_that_overstays_op_7_is_closed_with_or_without_a_frame() {
 }
 
 #[tokio::test]
-async fn a_silent_client_may_be_closed_with_any_code() {
+async fn silent_client_is_closed_with_the_configured_code() {
     let switches = Switches { zombie_close_code: 1000, ..Switches::default() };
     let heartbeat_interval = Duration::from_millis(100);
     let sim = start(SimConfig { switches, heartbeat_interval, ..quick() }).await;
@@ -105,7 +100,7 @@ async fn a_silent_client_may_be_closed_with_any_code() {
 }
 
 #[tokio::test]
-async fn a_broken_rule_is_answered_with_its_code_even_without_close_frames() {
+async fn broken_rules_get_their_code_without_close_frames() {
     let sim = with(Switches { close_frames: false, ..Switches::default() }).await;
     let mut client = Client::connect(&sim).await;
     client.send(json!({"op": 99, "d": null})).await;
@@ -114,7 +109,7 @@ async fn a_broken_rule_is_answered_with_its_code_even_without_close_frames() {
 }
 
 #[tokio::test]
-async fn hello_and_ready_may_be_late() {
+async fn hello_and_ready_can_be_delayed() {
     let late = Duration::from_millis(300);
     let sim = with(Switches { hello_delay: late, ready_delay: late, ..Switches::default() }).await;
     let from = Instant::now();
@@ -130,7 +125,7 @@ async fn hello_and_ready_may_be_late() {
 }
 
 #[tokio::test]
-async fn a_late_hello_takes_nothing_from_the_time_to_beat() {
+async fn hello_delay_extends_the_first_heartbeat_deadline() {
     let switches = Switches { hello_delay: Duration::from_millis(600), ..Switches::default() };
     let heartbeat_interval = Duration::from_millis(200);
     let sim = start(SimConfig { switches, heartbeat_interval, ..quick() }).await;
@@ -142,21 +137,21 @@ async fn a_late_hello_takes_nothing_from_the_time_to_beat() {
 }
 
 #[tokio::test]
-async fn the_resume_url_may_be_dead() {
+async fn resume_url_can_be_unreachable() {
     let sim = with(Switches { resume_url_dead: true, ..Switches::default() }).await;
     let (client, opened, _) = Client::open_all(&sim, (0, 1), USUAL).await;
     client.close(4000).await;
     let url = opened.ready["d"]["resume_gateway_url"].as_str().unwrap();
     assert!(Client::connect_to(url).await.is_none());
     sim.control().switch(|switches| switches.resume_url_dead = false).unwrap();
-    let mut client = Client::connect_to(url).await.expect("it is alive again");
+    let mut client = Client::connect_to(url).await.expect("the URL works again");
     client.resume(&opened.session_id, 9).await;
     assert_eq!(client.payload().await["t"], "RESUMED");
     sim.shutdown().await;
 }
 
 #[tokio::test]
-async fn the_replay_buffer_may_shrink_while_it_runs() {
+async fn replay_buffer_can_shrink_at_runtime() {
     let sim = start(quick()).await;
     let (client, opened, _) = Client::open_all(&sim, (0, 1), USUAL).await;
     client.close(4000).await;
@@ -169,7 +164,7 @@ async fn the_replay_buffer_may_shrink_while_it_runs() {
 }
 
 #[tokio::test]
-async fn an_abort_is_a_tcp_reset() {
+async fn abort_is_a_tcp_reset() {
     let sim = start(quick()).await;
     let (mut client, ..) = Client::open_all(&sim, (0, 1), USUAL).await;
     sim.control().inject(Fault::Abort { shards: None }).unwrap();
@@ -181,13 +176,13 @@ async fn an_abort_is_a_tcp_reset() {
 }
 
 #[tokio::test]
-async fn the_server_may_ask_for_a_heartbeat() {
+async fn server_can_request_a_heartbeat() {
     let sim = start(SimConfig { heartbeat_interval: Duration::from_millis(300), ..quick() }).await;
     let (mut client, ..) = Client::open_all(&sim, (0, 1), USUAL).await;
     let from = Instant::now();
     sim.control().inject(Fault::RequestHeartbeat { shards: None }).unwrap();
     assert_eq!(client.payload().await, json!({"t": null, "s": null, "op": 1, "d": null}));
-    assert_eq!(client.close_code().await, 4009, "it did not answer");
+    assert_eq!(client.close_code().await, 4009, "the client did not answer");
     assert!(from.elapsed() < Duration::from_millis(600), "one interval, not two");
     sim.shutdown().await;
 }

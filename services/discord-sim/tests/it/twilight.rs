@@ -1,4 +1,4 @@
-//! twilight-gateway, which we did not write, as a judge.
+//! twilight-gateway as an independent judge.
 
 use crate::client::{PATIENCE, quick, start};
 use discord_sim::{Fault, Sim, SimConfig};
@@ -9,9 +9,9 @@ use twilight_gateway::{
     queue::InMemoryQueue,
 };
 
-/// twilight's TLS set-up needs a provider even for ws://.
+/// Installs the crypto provider that twilight's TLS needs even for ws://.
 pub(crate) fn install_crypto() {
-    // A second test finds it there already.
+    // Another test may have installed it.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
@@ -19,17 +19,17 @@ fn shard(sim: &Sim, id: ShardId, intents: Intents) -> Shard<InMemoryQueue> {
     install_crypto();
     let config = ConfigBuilder::new("t".to_owned(), intents)
         .proxy_url(sim.gateway_url())
-        // The simulator doesn't space identifies here either.
+        // No interval between IDENTIFYs, as in the simulator.
         .queue(InMemoryQueue::new(0, 1_000, Duration::from_secs(1), 1_000))
         .build();
     Shard::with_config(id, config)
 }
 
-/// The next event; everything must parse.
+/// Returns the next event, which must parse.
 async fn next(shard: &mut Shard<InMemoryQueue>) -> (Option<u64>, Event) {
     loop {
         let message = futures_util::StreamExt::next(shard);
-        let message = timeout(PATIENCE, message).await.expect("something comes").unwrap().unwrap();
+        let message = timeout(PATIENCE, message).await.expect("an event in time").unwrap().unwrap();
         let Message::Text(text) = message else { continue };
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         let event = parse(text, EventTypeFlags::all()).unwrap_or_else(|error| panic!("{error}: {value}"));
@@ -61,7 +61,7 @@ async fn twilight_starts_with_zstd_and_parses_every_guild() {
 }
 
 #[tokio::test]
-async fn twilight_resumes_under_load_and_misses_nothing() {
+async fn twilight_resumes_under_load_without_loss() {
     let sim = start(SimConfig { guilds: 20, events_per_second: 400.0, ..quick() }).await;
     let mut shard = shard(&sim, ShardId::ONE, Intents::GUILDS | Intents::GUILD_MESSAGES);
     let faults = [
@@ -76,7 +76,7 @@ async fn twilight_resumes_under_load_and_misses_nothing() {
         loop {
             let (sequence, event) = next(&mut shard).await;
             if let Some(sequence) = sequence {
-                assert_eq!(sequence, seen + 1, "nothing missed, nothing repeated");
+                assert_eq!(sequence, seen + 1, "no event lost or repeated");
                 seen = sequence;
             }
             match event {
@@ -108,7 +108,7 @@ async fn twilight_resumes_under_load_and_misses_nothing() {
 }
 
 #[tokio::test]
-async fn twilight_identifies_again_when_the_session_is_gone() {
+async fn twilight_identifies_after_an_invalid_session() {
     let sim = start(quick()).await;
     let mut shard = shard(&sim, ShardId::ONE, Intents::GUILDS);
     while !matches!(next(&mut shard).await.1, Event::Ready(_)) {}

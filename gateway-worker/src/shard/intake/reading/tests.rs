@@ -79,13 +79,16 @@ async fn odd_ready_is_read_part_by_part() {
         }
         let row = format!("{pointer} = {value:?}");
         let mut intake = intake(100).await;
-        assert_eq!(intake.take(dispatch("READY", 1, &d.to_string())), Taken::Yes, "{row}");
+        assert_eq!(intake.take(dispatch("READY", 1, &d.to_string())), DispatchOutcome::Applied, "{row}");
         let session = intake.shard.progress().unwrap().session;
         assert_eq!((session.id.as_str(), session.resume_url.as_str()), ("s", resume_url), "{row}");
         let cache = intake.shard.cache();
         assert_eq!(cache.pending_guilds(), if expects_all { 3 } else { 2 }, "{row}");
         for (sequence, guild) in [(2, OWN), (3, OTHER_OWN), (4, OTHER_OWN + 1)] {
-            assert_eq!(intake.take(dispatch("GUILD_CREATE", sequence, &created(guild))), Taken::Yes);
+            assert_eq!(
+                intake.take(dispatch("GUILD_CREATE", sequence, &created(guild))),
+                DispatchOutcome::Applied
+            );
         }
         let cache = intake.shard.cache();
         assert_eq!(cache.figures().0, 3, "{row}");
@@ -103,7 +106,7 @@ async fn ready_without_guilds_leaves_them_in_doubt() {
             None => drop(d.as_object_mut().unwrap().remove("guilds")),
         }
         let mut intake = intake(100).await;
-        assert_eq!(intake.take(dispatch("READY", 1, &d.to_string())), Taken::Yes);
+        assert_eq!(intake.take(dispatch("READY", 1, &d.to_string())), DispatchOutcome::Applied);
         assert!(intake.shard.cache().doubt().is_some() && intake.shard.report().uncertain_guilds > 0);
     }
 }
@@ -116,16 +119,19 @@ async fn ready_without_a_session_id_is_rejected() {
         let mut d = ready(&[OWN]);
         d["session_id"] = id;
         let mut intake = intake(100).await;
-        assert!(matches!(intake.take(dispatch("READY", 1, &d.to_string())), Taken::Unusable(_)));
+        assert!(matches!(intake.take(dispatch("READY", 1, &d.to_string())), DispatchOutcome::Unusable(_)));
         assert!(intake.shard.progress().is_none());
         assert_eq!(
             intake.take(dispatch("READY", 1, &ready(&[OWN]).to_string())),
-            Taken::Yes,
+            DispatchOutcome::Applied,
             "a good READY still works"
         );
     }
     for d in ["null", "[]", "{", r#"{"session_id":"#] {
-        assert!(matches!(intake(100).await.take(dispatch("READY", 1, d)), Taken::Unusable(_)), "{d}");
+        assert!(
+            matches!(intake(100).await.take(dispatch("READY", 1, d)), DispatchOutcome::Unusable(_)),
+            "{d}"
+        );
     }
 }
 
@@ -145,7 +151,7 @@ async fn session_of_another_shard_is_refused() {
     ] {
         let mut intake = intake(100).await;
         let refused = intake.take(dispatch("READY", 1, &d.to_string()));
-        assert!(matches!(refused, Taken::Hopeless(_)), "{what}: {refused:?}");
+        assert!(matches!(refused, DispatchOutcome::Hopeless(_)), "{what}: {refused:?}");
         assert!(intake.shard.progress().is_none(), "{what}");
         let shard = intake.shard.clone();
         let shown = |status| {
@@ -158,7 +164,11 @@ async fn session_of_another_shard_is_refused() {
         }
         // The guilds of the shard's own session.
         intake.lost_connection();
-        assert_eq!(intake.take(dispatch("READY", 1, &ready(&[OWN]).to_string())), Taken::Yes, "{what}");
+        assert_eq!(
+            intake.take(dispatch("READY", 1, &ready(&[OWN]).to_string())),
+            DispatchOutcome::Applied,
+            "{what}"
+        );
         shard.set_status(ShardStatus::Ready, "");
         assert_eq!(shown(ShardStatus::Reconnecting).0, ProblemCode::ShardNotReady, "{what}");
     }
@@ -191,27 +201,30 @@ async fn event_that_cannot_be_numbered_leaves_its_guild_in_doubt() {
 #[tokio::test]
 async fn events_before_ready_are_taken_after_it() {
     let mut intake = intake(100).await;
-    assert_eq!(intake.take(dispatch("GUILD_CREATE", 1, &created(OWN))), Taken::Held);
-    assert_eq!(intake.take(dispatch("READY", 2, &ready(&[OWN, OTHER_OWN]).to_string())), Taken::Yes);
-    assert_eq!(intake.take(dispatch("GUILD_CREATE", 3, &created(OTHER_OWN))), Taken::Yes);
+    assert_eq!(intake.take(dispatch("GUILD_CREATE", 1, &created(OWN))), DispatchOutcome::Held);
+    assert_eq!(
+        intake.take(dispatch("READY", 2, &ready(&[OWN, OTHER_OWN]).to_string())),
+        DispatchOutcome::Applied
+    );
+    assert_eq!(intake.take(dispatch("GUILD_CREATE", 3, &created(OTHER_OWN))), DispatchOutcome::Applied);
     assert_eq!((intake.shard.cache().pending_guilds(), intake.shard.cache().figures().0), (0, 2));
-    assert_eq!(intake.deliveries.figures().len, 3, "bot code gets all of them");
+    assert_eq!(intake.event_queue.figures().len, 3, "bot code gets all of them");
     let progress = intake.shard.progress().unwrap();
     assert_eq!((progress.began_at, progress.read), (2, 3));
 
     // Only numbers that grow up to READY's are positions.
     intake.lost_session("a test");
     for sequence in [1, 1, 9, 3, 2, 4] {
-        assert_eq!(intake.take(dispatch("TYPING_START", sequence, "{}")), Taken::Held);
+        assert_eq!(intake.take(dispatch("TYPING_START", sequence, "{}")), DispatchOutcome::Held);
     }
-    assert_eq!(intake.take(dispatch("READY", 4, &ready(&[OWN]).to_string())), Taken::Yes);
-    assert_eq!(intake.deliveries.figures().len, 3 + 1 + 2 + 1, "a gap, two events, and READY");
+    assert_eq!(intake.take(dispatch("READY", 4, &ready(&[OWN]).to_string())), DispatchOutcome::Applied);
+    assert_eq!(intake.event_queue.figures().len, 3 + 1 + 2 + 1, "a gap, two events, and READY");
 
     // Events held for a lost connection belong to a session that never began.
     intake.lost_session("a test");
-    assert_eq!(intake.take(dispatch("GUILD_CREATE", 1, &created(OWN))), Taken::Held);
+    assert_eq!(intake.take(dispatch("GUILD_CREATE", 1, &created(OWN))), DispatchOutcome::Held);
     intake.lost_connection();
-    assert_eq!(intake.take(dispatch("READY", 1, &ready(&[OWN]).to_string())), Taken::Yes);
+    assert_eq!(intake.take(dispatch("READY", 1, &ready(&[OWN]).to_string())), DispatchOutcome::Applied);
     assert_eq!(intake.shard.cache().pending_guilds(), 1);
 }
 
@@ -238,13 +251,13 @@ async fn guilds_of_other_shards_are_ignored_and_counted() {
         ("VOICE_STATE_UPDATE", json!({"guild_id": id, "user_id": "77", "channel_id": "9"})),
     ] {
         let sequence = intake.shard.progress().unwrap().read + 1;
-        assert_eq!(intake.take(dispatch(name, sequence, &d.to_string())), Taken::Yes, "{name}");
+        assert_eq!(intake.take(dispatch(name, sequence, &d.to_string())), DispatchOutcome::Applied, "{name}");
         let cache = intake.shard.cache();
         assert_eq!(cache.figures(), before, "{name}");
         assert_eq!((cache.guild(FOREIGN), cache.username(77)), (None, None), "{name}");
         assert_eq!((cache.doubt(), cache.uncertain_guilds()), (None, 0), "{name}");
     }
-    assert_eq!(intake.deliveries.figures().len, 10, "bot code gets all of them");
+    assert_eq!(intake.event_queue.figures().len, 10, "bot code gets all of them");
     assert_eq!(intake.metrics.foreign_guild_events(), 9);
 }
 
@@ -327,11 +340,11 @@ async fn no_payload_is_logged_at_any_level_and_bot_code_still_gets_it() {
         ("VOICE_STATE_UPDATE", "\"MARKER\"".to_owned()),
     ] {
         sequence += 1;
-        assert_eq!(intake.take(dispatch(name, sequence, &d)), Taken::Yes, "{name}");
+        assert_eq!(intake.take(dispatch(name, sequence, &d)), DispatchOutcome::Applied, "{name}");
     }
     let refused = intake.take(dispatch("READY", 1, r#"{"session_id":["MARKER"]}"#));
-    assert!(matches!(refused, Taken::Unusable(_)), "{refused:?}");
-    assert_eq!(intake.deliveries.figures().len, 11, "all but the malformed READY");
+    assert!(matches!(refused, DispatchOutcome::Unusable(_)), "{refused:?}");
+    assert_eq!(intake.event_queue.figures().len, 11, "all but the malformed READY");
     let log = log.0.lock().unwrap().clone();
     assert!(log.contains("part=\"emoji\"") && log.contains("part=\"event\""), "{log}");
     assert!(!log.contains("MARKER"), "{log}");

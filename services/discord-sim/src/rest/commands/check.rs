@@ -1,27 +1,27 @@
-//! Whether a command is well formed.
+//! Validates commands.
 //!
 //! Pure. [Source](https://docs.discord.com/developers/interactions/application-commands#application-command-object).
 
 use crate::rest::form::Form;
 use serde_json::Value;
 
-/// A slash command's number among the types.
+/// The type of slash commands.
 pub(crate) const CHAT_INPUT: u64 = 1;
-/// Characters of names, descriptions and values in one command, with its longest translations.
+/// Limit of characters of names, descriptions and values in one command, counting the longest translations.
 const MOST_CHARACTERS: usize = 8_000;
 const SUB_COMMAND: u64 = 1;
 const SUB_COMMAND_GROUP: u64 = 2;
 
-/// Checks a whole command; `path` is where it stands in the body.
+/// Validates a command; `path` is its place in the body.
 pub(super) fn command(form: &mut Form, command: &Value, path: &str) {
-    if !form.is_object(command, path) {
+    if !form.require_object(command, path) {
         return;
     }
     let at = |field: &str| join(path, field);
     let kind = kind(command);
     match kind {
         1..=4 => {}
-        _ => form.no_choice(&at("type"), "1, 2, 3, 4"),
+        _ => form.invalid_choice(&at("type"), "1, 2, 3, 4"),
     }
     let slash = kind == CHAT_INPUT;
     name(form, &command["name"], &at("name"), slash);
@@ -32,20 +32,20 @@ pub(super) fn command(form: &mut Form, command: &Value, path: &str) {
         options(form, &command["options"], &at("options"), 0);
     } else {
         for field in ["description", "options"] {
-            if super::super::messages::draft::is_given(&command[field]) {
+            if super::super::messages::draft::has_value(&command[field]) {
                 let message = "Context menu commands cannot have this field";
-                form.wrong(&at(field), "APPLICATION_COMMAND_INVALID_FIELD", message);
+                form.add_error(&at(field), "APPLICATION_COMMAND_INVALID_FIELD", message);
             }
         }
     }
     let characters = size(command);
     if characters > MOST_CHARACTERS {
         let message = format!("Command exceeds maximum size ({MOST_CHARACTERS})");
-        form.wrong(path, "APPLICATION_COMMAND_TOO_LARGE", message);
+        form.add_error(path, "APPLICATION_COMMAND_TOO_LARGE", message);
     }
 }
 
-/// A command's type; without one it is a slash command.
+/// Returns a command's type; without one it is a slash command.
 pub(super) fn kind(command: &Value) -> u64 {
     if command["type"].is_null() { CHAT_INPUT } else { command["type"].as_u64().unwrap_or(0) }
 }
@@ -54,10 +54,10 @@ fn join(path: &str, field: &str) -> String {
     if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") }
 }
 
-/// Letters and digits of all scripts, `-`, `_` and `'`, and no capital that has a small letter.
+/// Returns whether a name is valid: letters and digits of all scripts, `-`, `_` and `'`, in lower case.
 /// [Source](https://docs.discord.com/developers/interactions/application-commands#application-command-object-application-command-naming).
 fn is_slash_name(name: &str) -> bool {
-    // Marks of these two scripts are allowed too.
+    // Combining marks of these scripts are allowed too.
     let thai_or_devanagari =
         |letter| matches!(letter, '\u{900}'..='\u{97f}' | '\u{a8e0}'..='\u{a8ff}' | '\u{e01}'..='\u{e5b}');
     (1..=32).contains(&name.chars().count())
@@ -70,7 +70,7 @@ fn is_slash_name(name: &str) -> bool {
 fn name(form: &mut Form, name: &Value, path: &str, slash: bool) {
     let Some(text) = form.required_text(name, path, 1..=32) else { return };
     if slash && !is_slash_name(text) {
-        form.wrong(path, "APPLICATION_COMMAND_INVALID_NAME", "Command name is invalid");
+        form.add_error(path, "APPLICATION_COMMAND_INVALID_NAME", "Command name is invalid");
     }
 }
 
@@ -85,34 +85,34 @@ fn options(form: &mut Form, all: &Value, path: &str, depth: usize) {
     let (mut names, mut optional_before) = (Vec::new(), false);
     for (number, option) in all.iter().enumerate() {
         let at = format!("{path}.{number}");
-        if !form.is_object(option, &at) {
+        if !form.require_object(option, &at) {
             continue;
         }
         let kind = option["type"].as_u64();
         match kind {
             None => form.missing(&format!("{at}.type")),
             Some(1..=11) => {}
-            Some(_) => form.no_choice(&format!("{at}.type"), "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11"),
+            Some(_) => form.invalid_choice(&format!("{at}.type"), "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11"),
         }
         name(form, &option["name"], &format!("{at}.name"), true);
         form.required_text(&option["description"], &format!("{at}.description"), 1..=100);
         let option_name = option["name"].as_str().unwrap_or_default();
         if names.contains(&option_name) {
             let message = "Option name already exists";
-            form.wrong(&format!("{at}.name"), "APPLICATION_COMMAND_OPTIONS_NAME_ALREADY_EXISTS", message);
+            form.add_error(&format!("{at}.name"), "APPLICATION_COMMAND_OPTIONS_NAME_ALREADY_EXISTS", message);
         }
         names.push(option_name);
         let required = option["required"] == true;
         if required && optional_before {
             let message = "Required options must be placed before non-required options";
-            form.wrong(&at, "APPLICATION_COMMAND_OPTIONS_REQUIRED_INVALID", message);
+            form.add_error(&at, "APPLICATION_COMMAND_OPTIONS_REQUIRED_INVALID", message);
         }
         let nested = matches!(kind, Some(SUB_COMMAND | SUB_COMMAND_GROUP));
         optional_before |= !required && !nested;
-        // Groups stand at the top, sub-commands there or in a group.
+        // Groups are valid at the top level, sub-commands there or in a group.
         if kind == Some(SUB_COMMAND_GROUP) && depth > 0 || kind == Some(SUB_COMMAND) && depth > 1 {
             let message = "Sub-command option type is not allowed here";
-            form.wrong(&format!("{at}.type"), "APPLICATION_COMMAND_OPTIONS_TYPE_INVALID", message);
+            form.add_error(&format!("{at}.type"), "APPLICATION_COMMAND_OPTIONS_TYPE_INVALID", message);
         } else if nested {
             let depth = if kind == Some(SUB_COMMAND) { 2 } else { 1 };
             options(form, &option["options"], &format!("{at}.options"), depth);
@@ -127,12 +127,12 @@ fn options(form: &mut Form, all: &Value, path: &str, depth: usize) {
         }
         if option["autocomplete"] == true && option["choices"].as_array().is_some_and(|all| !all.is_empty()) {
             let message = "Options with autocomplete can't have choices";
-            form.wrong(&at, "APPLICATION_COMMAND_AUTOCOMPLETE_WITH_CHOICES", message);
+            form.add_error(&at, "APPLICATION_COMMAND_AUTOCOMPLETE_WITH_CHOICES", message);
         }
     }
 }
 
-/// The characters that count towards a command's size.
+/// Counts the characters of a command's size.
 fn size(part: &Value) -> usize {
     let longest = |field: &str| {
         let translated = part[format!("{field}_localizations")].as_object();
@@ -152,11 +152,11 @@ mod tests {
     fn errors(body: &Value) -> Option<Value> {
         let mut form = Form::default();
         command(&mut form, body, "");
-        form.finish().err().and_then(|problem| problem.errors)
+        form.finish().err().and_then(|error| error.errors)
     }
 
     #[test]
-    fn names_follow_the_rule() {
+    fn slash_command_names_are_validated() {
         for good in ["ping", "a-b_c'd", "größe", "猫", "สวัสดี", "नमस्ते", "x1"] {
             assert!(is_slash_name(good), "{good}");
         }
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn each_mistake_is_named() {
+    fn each_mistake_names_its_field() {
         let good = json!({"name": "ping", "description": "Pong"});
         assert_eq!(errors(&good), None);
         let with = |field: &str, value: Value| {
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_has_at_most_8000_characters() {
+    fn command_has_at_most_8000_characters() {
         let choices: Vec<_> = (0..25)
             .map(|number| json!({"name": format!("{number:0>50}"), "value": "x".repeat(50)}))
             .collect();

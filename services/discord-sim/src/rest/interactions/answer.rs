@@ -1,37 +1,37 @@
-//! Whether a callback's body is well formed for its interaction.
+//! Validates callback bodies.
 //!
 //! Pure. [Source](https://docs.discord.com/developers/interactions/receiving-and-responding#interaction-response-object).
 
 use super::table::Kind;
 use crate::rest::{
+    error::RestError,
     form::Form,
-    input::Input,
+    input::RequestBody,
     messages::draft::{Draft, EPHEMERAL, Purpose},
-    problem::Problem,
 };
 use serde_json::Value;
 
-/// What a callback asks for.
+/// A validated callback.
 #[derive(Debug)]
-pub(super) enum Wish {
+pub(super) enum Callback {
     /// Type 4: a message.
     Message(Draft),
     /// Type 5: a placeholder.
     Deferred { ephemeral: bool },
-    /// Type 6: nothing to see; the component's message is the original.
+    /// Type 6: no visible change; the component's message becomes the original.
     DeferredUpdate,
-    /// Type 7: edit the component's message.
+    /// Type 7: an edit of the component's message.
     Update(Draft),
-    /// Types 8, 9, 10, 12: nothing that stays.
+    /// Types 8, 9, 10 and 12, which write no message.
     Other,
 }
 
-/// Checks a callback; returns its type and what it asks for.
+/// Validates a callback. Returns its type and content.
 ///
 /// # Errors
 ///
-/// What is wrong with it.
-pub(super) fn read(kind: Kind, input: &Input) -> Result<(u8, Wish), Problem> {
+/// The callback is malformed or not valid for this kind of interaction.
+pub(super) fn read(kind: Kind, input: &RequestBody) -> Result<(u8, Callback), RestError> {
     let mut form = Form::default();
     let body = &input.json;
     let number = body["type"].as_u64().and_then(|number| u8::try_from(number).ok());
@@ -41,30 +41,30 @@ pub(super) fn read(kind: Kind, input: &Input) -> Result<(u8, Wish), Problem> {
             form.missing("type");
         } else {
             let choices: Vec<_> = allowed.iter().map(ToString::to_string).collect();
-            form.no_choice("type", &choices.join(", "));
+            form.invalid_choice("type", &choices.join(", "));
         }
-        return form.finish().and(Err(Problem::INVALID_FORM));
+        return form.finish().and(Err(RestError::INVALID_FORM));
     };
     let data = &body["data"];
-    let wish = match number {
-        4 if data.is_null() => return Err(Problem::EMPTY_MESSAGE),
-        4 => Wish::Message(Draft::read(data, &input.files, Purpose::Reply, "data")?),
-        5 => Wish::Deferred { ephemeral: data["flags"].as_u64().unwrap_or(0) & EPHEMERAL != 0 },
-        6 => Wish::DeferredUpdate,
-        7 if data.is_null() => Wish::Update(Draft::default()),
-        7 => Wish::Update(Draft::read(data, &input.files, Purpose::Edit, "data")?),
+    let callback = match number {
+        4 if data.is_null() => return Err(RestError::EMPTY_MESSAGE),
+        4 => Callback::Message(Draft::read(data, &input.files, Purpose::Reply, "data")?),
+        5 => Callback::Deferred { ephemeral: data["flags"].as_u64().unwrap_or(0) & EPHEMERAL != 0 },
+        6 => Callback::DeferredUpdate,
+        7 if data.is_null() => Callback::Update(Draft::default()),
+        7 => Callback::Update(Draft::read(data, &input.files, Purpose::Edit, "data")?),
         8 => {
             choices(&mut form, &data["choices"]);
-            Wish::Other
+            Callback::Other
         }
         9 => {
             modal(&mut form, data);
-            Wish::Other
+            Callback::Other
         }
-        _ => Wish::Other,
+        _ => Callback::Other,
     };
     form.finish()?;
-    Ok((number, wish))
+    Ok((number, callback))
 }
 
 fn choices(form: &mut Form, choices: &Value) {
@@ -83,7 +83,7 @@ fn modal(form: &mut Form, data: &Value) {
     form.required_text(&data["custom_id"], "data.custom_id", 1..=100);
     form.required_text(&data["title"], "data.title", 1..=45);
     if form.list(&data["components"], "data.components", 5).is_empty() {
-        form.wrong("data.components", "BASE_TYPE_BAD_LENGTH", "Must be between 1 and 5 in length.");
+        form.add_error("data.components", "BASE_TYPE_BAD_LENGTH", "Must be between 1 and 5 in length.");
     }
 }
 
@@ -96,12 +96,12 @@ mod tests {
     const COMMAND: Kind = Kind::Command { message_type: 20 };
     const COMPONENT: Kind = Kind::Component { message: Snowflake(1) };
 
-    fn read_json(kind: Kind, json: Value) -> Result<(u8, Wish), Problem> {
-        read(kind, &Input { json, files: Vec::new() })
+    fn read_json(kind: Kind, json: Value) -> Result<(u8, Callback), RestError> {
+        read(kind, &RequestBody { json, files: Vec::new() })
     }
 
     #[test]
-    fn each_kind_of_interaction_has_its_answers() {
+    fn each_kind_of_interaction_takes_its_callback_types() {
         let message = json!({"type": 4, "data": {"content": "x"}});
         let good = [
             (COMMAND, message.clone()),
@@ -126,11 +126,11 @@ mod tests {
             (COMMAND, json!({"type": 4, "data": {"content": "x".repeat(2_001)}}), "/data/content"),
         ];
         for (kind, body, pointer) in bad {
-            let problem = read_json(kind, body.clone()).unwrap_err();
-            assert_eq!(problem.code, 50035, "{body}");
-            assert!(problem.errors.unwrap().pointer(pointer).is_some(), "{body}");
+            let error = read_json(kind, body.clone()).unwrap_err();
+            assert_eq!(error.code, 50035, "{body}");
+            assert!(error.errors.unwrap().pointer(pointer).is_some(), "{body}");
         }
         let empty = read_json(COMMAND, json!({"type": 4, "data": {}})).unwrap_err();
-        assert_eq!(empty, Problem::EMPTY_MESSAGE);
+        assert_eq!(empty, RestError::EMPTY_MESSAGE);
     }
 }

@@ -1,27 +1,27 @@
-//! Letting somebody use a command, a component or a modal: INTERACTION_CREATE.
+//! Starts interactions: builds and dispatches INTERACTION_CREATE.
 //!
 //! [Source](https://docs.discord.com/developers/interactions/receiving-and-responding#interaction-object).
 
 use super::table::{Interaction, Kind};
 use crate::{
-    event::Made,
+    event::PrebuiltEvent,
     fault_error::FaultError,
     faults::{FaultOutcome, NewInteraction},
     rest::{
         Rest,
-        lookup::{Place, direct_channel_id, snowflake, user_body},
-        problem::Problem,
+        error::RestError,
+        lookup::{ChannelRef, direct_channel_id, snowflake, user_body},
     },
     world::{Draw, GuildIndex, Snowflake, World, time},
 };
 use serde_json::{Value, json};
 
-/// What an administrator or owner may: everything.
+/// The permissions of administrators and owners.
 const ALL_PERMISSIONS: u64 = (1 << 53) - 1;
 const ADMINISTRATOR: u64 = 1 << 3;
-/// The largest attachment in a guild without boosts.
+/// Largest attachment in a guild without boosts, in bytes.
 const ATTACHMENT_SIZE_LIMIT: u64 = 10 * 1024 * 1024;
-/// Where an interaction may happen.
+/// Contexts of an interaction.
 /// [Source](https://docs.discord.com/developers/interactions/receiving-and-responding#interaction-object-interaction-context-types).
 const CONTEXT_GUILD: u8 = 0;
 const CONTEXT_BOT_DM: u8 = 1;
@@ -30,35 +30,35 @@ const USER: u64 = 6;
 const CHANNEL: u64 = 7;
 const ROLE: u64 = 8;
 
-/// Who does it, and where.
-struct Scene {
-    place: Place,
+/// Place and user of an interaction.
+struct InteractionSource {
+    place: ChannelRef,
     user: Snowflake,
     /// The user's member position in the place's guild.
     position: u64,
 }
 
 impl Rest {
-    /// Lets somebody do something that the bot must answer.
+    /// Starts an interaction.
     ///
     /// # Errors
     ///
-    /// When what it names is not there.
+    /// A guild, channel, user or message does not exist, or the request is malformed.
     pub(crate) fn begin_interaction(&self, wanted: NewInteraction) -> Result<FaultOutcome, FaultError> {
         let now_ms = time::now_ms();
         let id = self.state().interactions.next_id(now_ms);
-        let scene = self.scene(&wanted, id)?;
+        let source = self.source(&wanted, id)?;
         let world = &self.hub.world;
-        let (kind, name, data, message) = self.data(&wanted, &scene, id)?;
+        let (kind, name, data, message) = self.data(&wanted, &source, id)?;
         let token = {
             let mut draw = Draw::new(self.hub.config.seed, &[98, id.0]);
             format!("{}{}", draw.hex(), draw.hex())
         };
-        let guild = scene.place.guild();
+        let guild = source.place.guild();
         let guild_id = guild.map(|guild| world.head(guild).id);
-        let user = user_body(world, scene.user).ok_or(FaultError::UnknownUser(scene.user))?;
+        let user = user_body(world, source.user).ok_or(FaultError::UnknownUser(source.user))?;
         let owners = json!({ "0": guild_id.map_or_else(|| "0".to_owned(), |id| id.to_string()) });
-        let mut channel = scene.place.channel(world);
+        let mut channel = source.place.channel(world);
         let mut body = json!({
             "id": id,
             "application_id": world.bot_id(),
@@ -66,7 +66,7 @@ impl Rest {
             "token": token,
             "version": 1,
             "data": data,
-            "channel_id": scene.place.channel_id(),
+            "channel_id": source.place.channel_id(),
             "locale": "en-US",
             "entitlements": [],
             "authorizing_integration_owners": owners,
@@ -77,8 +77,8 @@ impl Rest {
         if let Some(guild) = guild {
             let whole = json!(world.rest_guild(guild));
             let locale = &whole["preferred_locale"];
-            let mut member = json!(world.member(guild, scene.position, true));
-            member["permissions"] = permissions(world, Some(guild), scene.position);
+            let mut member = json!(world.member(guild, source.position, true));
+            member["permissions"] = permissions(world, Some(guild), source.position);
             channel["permissions"] = member["permissions"].clone();
             body["member"] = member;
             body["guild_id"] = json!(guild_id);
@@ -102,8 +102,8 @@ impl Rest {
             token,
             kind,
             name,
-            user: scene.user,
-            place: scene.place,
+            user: source.user,
+            place: source.place,
             metadata,
             created: self.hub.now(),
             answer: None,
@@ -112,12 +112,13 @@ impl Rest {
             loading: false,
             follow_ups: Vec::new(),
         });
-        let dispatched = self.hub.dispatch(Made::new("INTERACTION_CREATE", guild, &body, world.bot_id()));
+        let dispatched =
+            self.hub.dispatch(PrebuiltEvent::new("INTERACTION_CREATE", guild, &body, world.bot_id()));
         Ok(FaultOutcome { guild_id, interaction_id: Some(id), dispatched, ..FaultOutcome::default() })
     }
 
-    /// Where it happens and who does it; what is not said is chosen by the interaction's id.
-    fn scene(&self, wanted: &NewInteraction, id: Snowflake) -> Result<Scene, FaultError> {
+    /// Resolves place and user. Missing ones are drawn with the interaction's id as the seed.
+    fn source(&self, wanted: &NewInteraction, id: Snowflake) -> Result<InteractionSource, FaultError> {
         let world = &self.hub.world;
         let of_message = wanted.message_id.filter(|_| wanted.component.is_some()).map(|id| {
             let state = self.state();
@@ -126,8 +127,8 @@ impl Rest {
         let channel = of_message.transpose()?.or(wanted.channel_id);
         let mut draw = Draw::new(self.hub.config.seed, &[97, id.0]);
         let place = if let Some(channel) = channel {
-            self.place(channel).map_err(|problem| match problem {
-                Problem::UNKNOWN_CHANNEL => FaultError::UnknownChannel(channel),
+            self.place(channel).map_err(|error| match error {
+                RestError::UNKNOWN_CHANNEL => FaultError::UnknownChannel(channel),
                 _ => FaultError::Unreachable(channel),
             })?
         } else if wanted.dm {
@@ -135,11 +136,11 @@ impl Rest {
                 Some(id) => world.find_user(id).ok_or(FaultError::UnknownUser(id))?,
                 None => world.user_index(self.some_guild(&mut draw)?, 1),
             };
-            Place::Direct { id: direct_channel_id(world.user(user).id), user }
+            ChannelRef::Direct { id: direct_channel_id(world.user(user).id), user }
         } else {
             let guild = match wanted.guild_id {
-                Some(id) => self.guild(id).map_err(|problem| match problem {
-                    Problem::UNKNOWN_GUILD => FaultError::UnknownGuild(id),
+                Some(id) => self.guild(id).map_err(|error| match error {
+                    RestError::UNKNOWN_GUILD => FaultError::UnknownGuild(id),
                     _ => FaultError::NotAvailable(id),
                 })?,
                 None => self.some_guild(&mut draw)?,
@@ -147,18 +148,18 @@ impl Rest {
             let mut channels = world.visible_channels(guild).into_iter().map(|channel| json!(channel));
             let text = channels.find(|channel| channel["type"] == 0);
             let channel = text.ok_or_else(|| FaultError::NotAvailable(world.head(guild).id))?;
-            Place::Guild { guild, channel }
+            ChannelRef::Guild { guild, channel }
         };
         let Some(guild) = place.guild() else {
-            let Place::Direct { user, .. } = place else { return Err(FaultError::NoGuild) };
-            return Ok(Scene { place, user: world.user(user).id, position: 0 });
+            let ChannelRef::Direct { user, .. } = place else { return Err(FaultError::NoGuild) };
+            return Ok(InteractionSource { place, user: world.user(user).id, position: 0 });
         };
         let position = match wanted.user_id {
             Some(user) => world.member_position(guild, user).filter(|position| *position > 0),
             None => Some(draw.range(1, world.head(guild).members - 1)),
         };
         let position = position.ok_or(FaultError::UnknownUser(wanted.user_id.unwrap_or(Snowflake(0))))?;
-        Ok(Scene { place, user: world.user(world.user_index(guild, position)).id, position })
+        Ok(InteractionSource { place, user: world.user(world.user_index(guild, position)).id, position })
     }
 
     fn some_guild(&self, draw: &mut Draw) -> Result<GuildIndex, FaultError> {
@@ -166,16 +167,16 @@ impl Rest {
         if available.is_empty() { Err(FaultError::NoGuild) } else { Ok(draw.pick(&available)) }
     }
 
-    /// The kind of interaction, its name, the `data` field, and the message that it is about.
+    /// Returns the kind of interaction, its name, the `data` field and its message.
     fn data(
         &self,
         wanted: &NewInteraction,
-        scene: &Scene,
+        source: &InteractionSource,
         id: Snowflake,
     ) -> Result<(Kind, String, Value, Option<Value>), FaultError> {
         match (&wanted.command, &wanted.component, &wanted.modal) {
             (Some(command), None, None) => {
-                let (kind, data) = self.command_data(wanted, command, scene, id)?;
+                let (kind, data) = self.command_data(wanted, command, source, id)?;
                 Ok((kind, command.clone(), data, None))
             }
             (None, Some(component), None) => {
@@ -200,11 +201,11 @@ impl Rest {
         &self,
         wanted: &NewInteraction,
         name: &str,
-        scene: &Scene,
+        source: &InteractionSource,
         id: Snowflake,
     ) -> Result<(Kind, Value), FaultError> {
         let world = &self.hub.world;
-        let guild = scene.place.guild();
+        let guild = source.place.guild();
         let guild_id = guild.map(|guild| world.head(guild).id);
         let registered = self.state().commands.named(guild_id, name).cloned().unwrap_or(Value::Null);
         let command_type = registered["type"].as_u64().unwrap_or(1);
@@ -216,8 +217,8 @@ impl Rest {
         let mut resolved = json!({});
         match command_type {
             2 => {
-                data["target_id"] = json!(scene.user);
-                self.resolve(USER, &json!(scene.user), guild, &mut resolved);
+                data["target_id"] = json!(source.user);
+                self.resolve(USER, &json!(source.user), guild, &mut resolved);
             }
             3 => {
                 let message = wanted.message_id.ok_or(FaultError::BadInteraction)?;
@@ -246,11 +247,11 @@ impl Rest {
         Ok((if wanted.autocomplete { Kind::Autocomplete } else { Kind::Command { message_type } }, data))
     }
 
-    /// Gives an option the type that the command has for it, else one that suits its value, and resolves ids.
+    /// Adds an option's type, from the registered command or its value, and resolves ids.
     ///
     /// # Errors
     ///
-    /// When it is no object, or one within it is none.
+    /// The option or a nested one is not an object.
     fn complete_option(
         &self,
         option: &mut Value,
@@ -286,7 +287,7 @@ impl Rest {
         Ok(())
     }
 
-    /// Adds what an id stands for to `resolved`.
+    /// Adds the object of an id to `resolved`.
     /// [Source](https://docs.discord.com/developers/interactions/receiving-and-responding#interaction-object-resolved-data-structure).
     fn resolve(&self, kind: u64, value: &Value, guild: Option<GuildIndex>, resolved: &mut Value) {
         let Some(id) = snowflake(value).filter(|_| matches!(kind, USER | CHANNEL | ROLE)) else { return };
@@ -323,9 +324,9 @@ impl Rest {
     }
 }
 
-/// What a member may by its roles, as a string of digits; channels' overwrites are left out.
+/// Returns a member's permissions by its roles, as a string of digits, without channel overwrites.
 fn permissions(world: &World, guild: Option<GuildIndex>, position: u64) -> Value {
-    // In a direct channel: what both sides always may there.
+    // Permissions of both sides in a direct channel.
     let Some(guild) = guild else { return "2222085186637376".into() };
     let whole = json!(world.rest_guild(guild));
     let member = json!(world.member(guild, position, true));

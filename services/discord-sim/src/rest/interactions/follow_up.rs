@@ -1,18 +1,18 @@
-//! What follows the first answer: editing and deleting it, and more messages.
+//! Follow-ups: edits and deletes the first answer and writes more messages.
 //! [Source](https://docs.discord.com/developers/interactions/receiving-and-responding#followup-messages).
 
-use super::table::{Interaction, Refusal};
+use super::table::{AnswerError, Interaction};
 use crate::{
     report::ViolationKind,
     rest::{
         Rest,
-        input::Input,
+        error::RestError,
+        input::RequestBody,
         lookup::{parse_id, snowflake},
         messages::{
-            self, Origin,
+            self, InteractionOrigin,
             draft::{Draft, EPHEMERAL, Purpose},
         },
-        problem::Problem,
     },
     world::Snowflake,
 };
@@ -30,43 +30,43 @@ pub(super) fn routes() -> Router<Rest> {
         .route("/webhooks/{application}/{token}/messages/{message}", get(read).patch(edit).delete(delete))
 }
 
-/// The interaction with this token.
+/// Finds the interaction with this token.
 ///
 /// # Errors
 ///
-/// 50027 when the token is too old; 10015 when there is no such token, or no answer yet that could be followed.
-fn find(rest: &Rest, application: &str, token: &str) -> Result<Interaction, Problem> {
+/// 50027 if the token has expired; 10015 if it is unknown or the interaction is not answered yet.
+fn find(rest: &Rest, application: &str, token: &str) -> Result<Interaction, RestError> {
     if parse_id("webhook_id", application)? != rest.hub.world.bot_id() {
-        return Err(Problem::UNKNOWN_WEBHOOK);
+        return Err(RestError::UNKNOWN_WEBHOOK);
     }
     let found = rest.state().interactions.followable(token, rest.hub.now()).map(|found| found.clone());
-    found.map_err(|refusal| match refusal {
-        Refusal::Late(by) => {
-            let detail = format!("an interaction's token was used {} ms after its end", by.as_millis());
+    found.map_err(|error| match error {
+        AnswerError::Late(by) => {
+            let detail = format!("interaction token used {} ms after it expired", by.as_millis());
             rest.hub.violation(ViolationKind::InteractionLate, 0, None, detail);
-            Problem::INVALID_WEBHOOK_TOKEN
+            RestError::INVALID_WEBHOOK_TOKEN
         }
-        _ => Problem::UNKNOWN_WEBHOOK,
+        _ => RestError::UNKNOWN_WEBHOOK,
     })
 }
 
-/// The message that a path names; one of this interaction's.
-fn named(interaction: &Interaction, message: &str) -> Result<Snowflake, Problem> {
+/// Resolves the message in a path, which must belong to this interaction.
+fn named(interaction: &Interaction, message: &str) -> Result<Snowflake, RestError> {
     if message == "@original" {
-        return interaction.original.ok_or(Problem::UNKNOWN_MESSAGE);
+        return interaction.original.ok_or(RestError::UNKNOWN_MESSAGE);
     }
     let id = parse_id("message_id", message)?;
     let own = interaction.original == Some(id) || interaction.follow_ups.contains(&id);
-    if own { Ok(id) } else { Err(Problem::UNKNOWN_MESSAGE) }
+    if own { Ok(id) } else { Err(RestError::UNKNOWN_MESSAGE) }
 }
 
-/// Edits a message; when it is the placeholder, that is filled.
+/// Edits a message, or fills it if it is the placeholder.
 fn edit_message(
     rest: &Rest,
     interaction: &Interaction,
     id: Snowflake,
     draft: &Draft,
-) -> Result<Value, Problem> {
+) -> Result<Value, RestError> {
     let change = {
         let mut state = rest.state();
         let change = messages::change(&mut state.messages, &rest.hub.world, id, draft)?;
@@ -77,14 +77,14 @@ fn edit_message(
         }
         change
     };
-    Ok(change.tell(&rest.hub))
+    Ok(change.dispatch(&rest.hub))
 }
 
 async fn create(
     State(rest): State<Rest>,
     Path((application, token)): Path<(String, String)>,
-    input: Input,
-) -> Result<Json<Value>, Problem> {
+    input: RequestBody,
+) -> Result<Json<Value>, RestError> {
     let interaction = find(&rest, &application, &token)?;
     let draft = Draft::read(&input.json, &input.files, Purpose::Reply, "")?;
     if interaction.loading
@@ -93,7 +93,7 @@ async fn create(
         return edit_message(&rest, &interaction, original, &draft).map(Json);
     }
     let reference = interaction.original.map(|original| json!({ "type": 0, "message_id": original }));
-    let origin = Origin {
+    let origin = InteractionOrigin {
         interaction: interaction.id,
         kind: 19,
         metadata: interaction.metadata.clone(),
@@ -110,25 +110,25 @@ async fn create(
         }
         change
     };
-    Ok(Json(change.tell(&rest.hub)))
+    Ok(Json(change.dispatch(&rest.hub)))
 }
 
-type Names = (String, String, String);
+type MessagePath = (String, String, String);
 
 async fn read(
     State(rest): State<Rest>,
-    Path((application, token, message)): Path<Names>,
-) -> Result<Json<Value>, Problem> {
+    Path((application, token, message)): Path<MessagePath>,
+) -> Result<Json<Value>, RestError> {
     let id = named(&find(&rest, &application, &token)?, &message)?;
     let body = rest.state().messages.get(id).map(|kept| kept.body.clone());
-    body.map(Json).ok_or(Problem::UNKNOWN_MESSAGE)
+    body.map(Json).ok_or(RestError::UNKNOWN_MESSAGE)
 }
 
 async fn edit(
     State(rest): State<Rest>,
-    Path((application, token, message)): Path<Names>,
-    input: Input,
-) -> Result<Json<Value>, Problem> {
+    Path((application, token, message)): Path<MessagePath>,
+    input: RequestBody,
+) -> Result<Json<Value>, RestError> {
     let interaction = find(&rest, &application, &token)?;
     let id = named(&interaction, &message)?;
     let draft = Draft::read(&input.json, &input.files, Purpose::Edit, "")?;
@@ -137,8 +137,8 @@ async fn edit(
 
 async fn delete(
     State(rest): State<Rest>,
-    Path((application, token, message)): Path<Names>,
-) -> Result<StatusCode, Problem> {
+    Path((application, token, message)): Path<MessagePath>,
+) -> Result<StatusCode, RestError> {
     let id = named(&find(&rest, &application, &token)?, &message)?;
     messages::delete(&rest, id).map(|()| StatusCode::NO_CONTENT)
 }

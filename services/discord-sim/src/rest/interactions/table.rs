@@ -1,10 +1,10 @@
-//! The interactions that are under way, and the rules of answering them.
+//! The newest interactions and the rules for answering them.
 //!
-//! Pure: time comes in as the duration since the simulator started.
+//! Pure: times are durations since the simulator started.
 
 use crate::{
     report::{InteractionReport, InteractionState},
-    rest::{lookup::Place, messages::store::Store},
+    rest::{lookup::ChannelRef, messages::store::MessageStore},
     world::{GuildIndex, Snowflake},
 };
 use serde_json::Value;
@@ -13,30 +13,30 @@ use std::{
     time::Duration,
 };
 
-/// Interactions kept; the oldest go.
+/// Interactions kept; older ones are dropped.
 const KEPT: usize = 10_000;
 
-/// What somebody did.
+/// The kind of an interaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Called a command; its message has this type.
+    /// A command; the answer's message has this type.
     Command {
         /// 20 for slash commands, 23 for context menus.
         message_type: u8,
     },
-    /// Used a component of a message.
+    /// A component of a message.
     Component {
         /// The message.
         message: Snowflake,
     },
-    /// Is typing an option.
+    /// A command option being typed.
     Autocomplete,
-    /// Sent a modal.
+    /// A submitted modal.
     Modal,
 }
 
 impl Kind {
-    /// The interaction type.
+    /// Returns the interaction type.
     pub(crate) const fn number(self) -> u8 {
         match self {
             Self::Command { .. } => 2,
@@ -46,28 +46,28 @@ impl Kind {
         }
     }
 
-    /// The callback types that answer it.
+    /// Returns the valid callback types.
     /// [Source](https://docs.discord.com/developers/interactions/receiving-and-responding#interaction-response-object-interaction-callback-type).
     pub(crate) const fn answers(self) -> &'static [u8] {
         match self {
             Self::Command { .. } => &[4, 5, 9, 10, 12],
             Self::Component { .. } => &[4, 5, 6, 7, 9, 10, 12],
             Self::Autocomplete => &[8],
-            // 6 and 7 are for modals that a component opened; which one did is not followed.
+            // 6 and 7 are valid for modals opened by a component, which is not tracked.
             Self::Modal => &[4, 5, 6, 10, 12],
         }
     }
 }
 
-/// A callback that was accepted.
+/// An accepted callback.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Answer {
+pub(crate) struct AcceptedCallback {
     /// The callback type.
     pub(crate) kind: u8,
     pub(crate) at: Duration,
 }
 
-/// One interaction.
+/// An interaction.
 #[derive(Clone, Debug)]
 pub(crate) struct Interaction {
     pub(crate) id: Snowflake,
@@ -76,56 +76,56 @@ pub(crate) struct Interaction {
     /// The command's name, or the component's or modal's `custom_id`.
     pub(crate) name: String,
     pub(crate) user: Snowflake,
-    pub(crate) place: Place,
+    pub(crate) place: ChannelRef,
     /// `interaction_metadata` of messages that answer it.
     pub(crate) metadata: Value,
     pub(crate) created: Duration,
-    pub(crate) answer: Option<Answer>,
-    /// The message that `@original` is.
+    pub(crate) answer: Option<AcceptedCallback>,
+    /// The message `@original`.
     pub(crate) original: Option<Snowflake>,
     pub(crate) ephemeral: bool,
-    /// A deferred answer: the next follow-up takes its place.
+    /// The answer is deferred; the next follow-up fills it.
     pub(crate) loading: bool,
     pub(crate) follow_ups: Vec<Snowflake>,
 }
 
-/// Why an answer is refused.
+/// Why an answer is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// No such interaction, or another token.
+pub(crate) enum AnswerError {
+    /// Unknown interaction or wrong token.
     Unknown,
-    /// Too long after the interaction; by so much.
+    /// Too late, by this much.
     Late(Duration),
-    /// It has its answer.
-    Twice,
-    /// It has no answer yet that could be followed.
+    /// Already answered.
+    AlreadyAnswered,
+    /// Not answered yet, so follow-ups are not possible.
     Unanswered,
 }
 
-/// How long answers are taken.
+/// Deadlines of interactions.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Times {
-    /// For the first.
+pub(crate) struct InteractionTimeouts {
+    /// Deadline of the first answer.
     pub(crate) deadline: Duration,
-    /// For all that follows it.
+    /// Lifetime of the token.
     pub(crate) life: Duration,
 }
 
 /// The newest interactions.
 #[derive(Debug)]
-pub(crate) struct Table {
-    times: Times,
+pub(crate) struct InteractionTable {
+    times: InteractionTimeouts,
     kept: BTreeMap<Snowflake, Interaction>,
     tokens: HashMap<String, Snowflake>,
     made: u64,
 }
 
-impl Table {
-    pub(crate) fn new(times: Times) -> Self {
+impl InteractionTable {
+    pub(crate) fn new(times: InteractionTimeouts) -> Self {
         Self { times, kept: BTreeMap::new(), tokens: HashMap::new(), made: 0 }
     }
 
-    /// An id that no other interaction has.
+    /// Returns a unique interaction id.
     pub(crate) fn next_id(&mut self, now_ms: u64) -> Snowflake {
         self.made += 1;
         Snowflake::new(now_ms, 1 << 20 | self.made)
@@ -141,42 +141,42 @@ impl Table {
         self.kept.insert(interaction.id, interaction);
     }
 
-    /// The interaction, when it may be answered for the first time.
+    /// Returns the interaction if its first answer is accepted now.
     pub(crate) fn answerable(
         &mut self,
         id: Snowflake,
         token: &str,
         now: Duration,
-    ) -> Result<&mut Interaction, Refusal> {
+    ) -> Result<&mut Interaction, AnswerError> {
         let deadline = self.times.deadline;
         let interaction = self.kept.get_mut(&id).filter(|kept| kept.token == token);
-        let interaction = interaction.ok_or(Refusal::Unknown)?;
+        let interaction = interaction.ok_or(AnswerError::Unknown)?;
         if interaction.answer.is_some() {
-            return Err(Refusal::Twice);
+            return Err(AnswerError::AlreadyAnswered);
         }
         let age = now.saturating_sub(interaction.created);
         if age > deadline {
-            return Err(Refusal::Late(age.saturating_sub(deadline)));
+            return Err(AnswerError::Late(age.saturating_sub(deadline)));
         }
         Ok(interaction)
     }
 
-    /// The interaction with this token, when follow-ups are taken.
-    pub(crate) fn followable(&mut self, token: &str, now: Duration) -> Result<&mut Interaction, Refusal> {
+    /// Returns the interaction with this token if follow-ups are accepted now.
+    pub(crate) fn followable(&mut self, token: &str, now: Duration) -> Result<&mut Interaction, AnswerError> {
         let life = self.times.life;
         let interaction = self.tokens.get(token).and_then(|id| self.kept.get_mut(id));
-        let interaction = interaction.ok_or(Refusal::Unknown)?;
+        let interaction = interaction.ok_or(AnswerError::Unknown)?;
         let age = now.saturating_sub(interaction.created);
         if age > life {
-            return Err(Refusal::Late(age.saturating_sub(life)));
+            return Err(AnswerError::Late(age.saturating_sub(life)));
         }
         if interaction.answer.is_none() {
-            return Err(Refusal::Unanswered);
+            return Err(AnswerError::Unanswered);
         }
         Ok(interaction)
     }
 
-    /// A message is gone: no interaction has it as `@original`, and nothing takes its place.
+    /// Removes a deleted message from the interaction that has it as `@original`.
     pub(crate) fn forget(&mut self, message: Snowflake) {
         for kept in self.kept.values_mut().filter(|kept| kept.original == Some(message)) {
             kept.original = None;
@@ -184,11 +184,11 @@ impl Table {
         }
     }
 
-    /// All, oldest first.
+    /// Lists all interactions, oldest first.
     pub(crate) fn reports(
         &self,
         now: Duration,
-        messages: &Store,
+        messages: &MessageStore,
         guild_id: impl Fn(GuildIndex) -> Snowflake,
     ) -> Vec<InteractionReport> {
         let one = |kept: &Interaction| {
@@ -230,8 +230,8 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    fn table() -> (Table, Snowflake) {
-        let mut table = Table::new(Times { deadline: at(3_000), life: at(900_000) });
+    fn table() -> (InteractionTable, Snowflake) {
+        let mut table = InteractionTable::new(InteractionTimeouts { deadline: at(3_000), life: at(900_000) });
         let id = table.next_id(5);
         table.insert(Interaction {
             id,
@@ -239,7 +239,7 @@ mod tests {
             kind: Kind::Command { message_type: 20 },
             name: "ping".into(),
             user: Snowflake(1),
-            place: Place::Direct { id: Snowflake(2), user: 0 },
+            place: ChannelRef::Direct { id: Snowflake(2), user: 0 },
             metadata: Value::Null,
             created: at(100),
             answer: None,
@@ -251,35 +251,37 @@ mod tests {
         (table, id)
     }
 
-    fn state(table: &Table, now: Duration) -> InteractionState {
-        table.reports(now, &Store::default(), |_| Snowflake(0))[0].state
+    fn state(table: &InteractionTable, now: Duration) -> InteractionState {
+        table.reports(now, &MessageStore::default(), |_| Snowflake(0))[0].state
     }
 
     #[test]
-    fn the_first_answer_has_three_seconds_and_is_the_only_one() {
+    fn interaction_takes_one_answer_within_three_seconds() {
         let (mut table, id) = table();
-        assert_eq!(table.answerable(id, "other", at(100)).unwrap_err(), Refusal::Unknown);
-        assert_eq!(table.answerable(Snowflake(1), "tok", at(100)).unwrap_err(), Refusal::Unknown);
-        assert_eq!(table.answerable(id, "tok", at(3_101)).unwrap_err(), Refusal::Late(at(1)));
+        assert_eq!(table.answerable(id, "other", at(100)).unwrap_err(), AnswerError::Unknown);
+        assert_eq!(table.answerable(Snowflake(1), "tok", at(100)).unwrap_err(), AnswerError::Unknown);
+        assert_eq!(table.answerable(id, "tok", at(3_101)).unwrap_err(), AnswerError::Late(at(1)));
         assert_eq!(state(&table, at(3_101)), InteractionState::Expired);
         assert_eq!(state(&table, at(3_100)), InteractionState::Pending);
-        table.answerable(id, "tok", at(3_100)).unwrap().answer = Some(Answer { kind: 4, at: at(3_100) });
-        assert_eq!(table.answerable(id, "tok", at(9_000)).unwrap_err(), Refusal::Twice);
+        table.answerable(id, "tok", at(3_100)).unwrap().answer =
+            Some(AcceptedCallback { kind: 4, at: at(3_100) });
+        assert_eq!(table.answerable(id, "tok", at(9_000)).unwrap_err(), AnswerError::AlreadyAnswered);
         assert_eq!(state(&table, at(9_000)), InteractionState::Answered);
     }
 
     #[test]
-    fn follow_ups_need_an_answer_and_a_token_that_lives() {
+    fn follow_ups_need_an_answer_and_a_valid_token() {
         let (mut table, id) = table();
-        assert_eq!(table.followable("tok", at(200)).unwrap_err(), Refusal::Unanswered);
-        table.answerable(id, "tok", at(200)).unwrap().answer = Some(Answer { kind: 5, at: at(200) });
+        assert_eq!(table.followable("tok", at(200)).unwrap_err(), AnswerError::Unanswered);
+        table.answerable(id, "tok", at(200)).unwrap().answer =
+            Some(AcceptedCallback { kind: 5, at: at(200) });
         assert!(table.followable("tok", at(900_100)).is_ok());
-        assert_eq!(table.followable("tok", at(900_101)).unwrap_err(), Refusal::Late(at(1)));
-        assert_eq!(table.followable("other", at(200)).unwrap_err(), Refusal::Unknown);
+        assert_eq!(table.followable("tok", at(900_101)).unwrap_err(), AnswerError::Late(at(1)));
+        assert_eq!(table.followable("other", at(200)).unwrap_err(), AnswerError::Unknown);
     }
 
     #[test]
-    fn the_oldest_go() {
+    fn oldest_interactions_are_dropped() {
         let (mut table, first) = table();
         let like = table.kept[&first].clone();
         for number in 0..KEPT {
@@ -287,6 +289,6 @@ mod tests {
             table.insert(Interaction { id, token: number.to_string(), ..like.clone() });
         }
         assert_eq!((table.kept.len(), table.tokens.len()), (KEPT, KEPT));
-        assert_eq!(table.followable("tok", at(200)).unwrap_err(), Refusal::Unknown);
+        assert_eq!(table.followable("tok", at(200)).unwrap_err(), AnswerError::Unknown);
     }
 }

@@ -1,18 +1,18 @@
-//! Deleting many messages at once.
+//! Deletes messages in bulk.
 //! [Source](https://docs.discord.com/developers/resources/message#bulk-delete-messages).
 //!
-//! People's messages are not stored: any id that is not one of the bot's messages counts as a person's and is reported as
-//! deleted. The bot's own are really deleted.
+//! Messages of people are not stored: any id that is not one of the bot's messages counts as a person's and is reported as
+//! deleted. The bot's messages are deleted.
 
 use super::handlers::text_place;
 use crate::{
-    event::Made,
+    event::PrebuiltEvent,
     rest::{
         Rest,
+        error::RestError,
         form::Form,
-        input::Input,
-        lookup::{Place, snowflake},
-        problem::Problem,
+        input::RequestBody,
+        lookup::{ChannelRef, snowflake},
     },
     world::{Snowflake, time},
 };
@@ -33,18 +33,18 @@ const OLDEST: Duration = Duration::from_hours(14 * 24);
 pub(super) async fn delete(
     State(rest): State<Rest>,
     Path(channel): Path<String>,
-    input: Input,
-) -> Result<StatusCode, Problem> {
+    input: RequestBody,
+) -> Result<StatusCode, RestError> {
     let hub = &rest.hub;
     let place = text_place(&rest, &channel)?;
-    let Place::Guild { guild, .. } = place else { return Err(Problem::NOT_IN_DIRECT_CHANNELS) };
+    let ChannelRef::Guild { guild, .. } = place else { return Err(RestError::NOT_IN_DIRECT_CHANNELS) };
     if !hub.world.bot_may(guild, MANAGE_MESSAGES) {
-        return Err(Problem::MISSING_PERMISSIONS);
+        return Err(RestError::MISSING_PERMISSIONS);
     }
     let ids = read(&input)?;
     let oldest_ms = time::now_ms().saturating_sub(OLDEST.as_millis() as u64);
     if ids.iter().any(|id| id.timestamp_ms() < oldest_ms) {
-        return Err(Problem::TOO_OLD_TO_DELETE);
+        return Err(RestError::TOO_OLD_TO_DELETE);
     }
     let channel = place.channel_id();
     let deleted: Vec<Snowflake> = {
@@ -58,13 +58,13 @@ pub(super) async fn delete(
     };
     if !deleted.is_empty() {
         let body = json!({ "ids": deleted, "channel_id": channel, "guild_id": hub.world.head(guild).id });
-        hub.dispatch(Made::new("MESSAGE_DELETE_BULK", Some(guild), &body, hub.world.bot_id()));
+        hub.dispatch(PrebuiltEvent::new("MESSAGE_DELETE_BULK", Some(guild), &body, hub.world.bot_id()));
     }
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Reads 2 to 100 distinct ids.
-fn read(input: &Input) -> Result<BTreeSet<Snowflake>, Problem> {
+fn read(input: &RequestBody) -> Result<BTreeSet<Snowflake>, RestError> {
     let mut form = Form::default();
     let given = &input.json["messages"];
     if given.is_null() {
@@ -75,11 +75,15 @@ fn read(input: &Input) -> Result<BTreeSet<Snowflake>, Problem> {
     for (number, value) in listed.iter().enumerate() {
         match snowflake(value) {
             None => {
-                form.wrong(&format!("messages.{number}"), "NUMBER_TYPE_COERCE", "Value is not snowflake.");
+                form.add_error(
+                    &format!("messages.{number}"),
+                    "NUMBER_TYPE_COERCE",
+                    "Value is not snowflake.",
+                );
             }
             Some(id) => {
                 if !ids.insert(id) {
-                    form.wrong(
+                    form.add_error(
                         "messages",
                         "SET_TYPE_ALREADY_CONTAINS_VALUE",
                         "The set already contains this value",
@@ -89,5 +93,5 @@ fn read(input: &Input) -> Result<BTreeSet<Snowflake>, Problem> {
         }
     }
     form.finish()?;
-    if COUNT.contains(&ids.len()) { Ok(ids) } else { Err(Problem::TOO_FEW_OR_MANY_TO_DELETE) }
+    if COUNT.contains(&ids.len()) { Ok(ids) } else { Err(RestError::TOO_FEW_OR_MANY_TO_DELETE) }
 }

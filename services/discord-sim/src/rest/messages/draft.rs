@@ -1,32 +1,32 @@
-//! What a bot wants to write, checked.
+//! Validates message bodies.
 //!
 //! Pure. [Source](https://docs.discord.com/developers/resources/message#create-message).
 
-use crate::rest::{form::Form, input::Upload, problem::Problem};
+use crate::rest::{error::RestError, form::Form, input::Upload};
 use serde_json::{Map, Value};
 
 /// Links show no embeds.
 pub(crate) const SUPPRESS_EMBEDS: u64 = 1 << 2;
-/// Only the user who called sees it.
+/// Only the interaction's user sees the message.
 pub(crate) const EPHEMERAL: u64 = 1 << 6;
-/// The bot "is thinking".
+/// The message is a placeholder ("is thinking").
 pub(crate) const LOADING: u64 = 1 << 7;
 const SUPPRESS_NOTIFICATIONS: u64 = 1 << 12;
 const IS_VOICE_MESSAGE: u64 = 1 << 13;
-/// Components alone, without content and embeds.
+/// Components only, without content and embeds.
 const IS_COMPONENTS_V2: u64 = 1 << 15;
 
 const MOST_EMBEDS: usize = 10;
 const EMBED_CHARACTERS: usize = 6_000;
 
-/// What a body is for: it decides which flags are allowed and whether it may be empty.
+/// The purpose of a body, which decides valid flags and whether it may be empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// A new message in a channel.
     Create,
-    /// The answer to an interaction, or what follows it.
+    /// An answer to an interaction or a follow-up.
     Reply,
-    /// Changes to a message: fields that are left out stay.
+    /// An edit of a message: missing fields stay unchanged.
     Edit,
 }
 
@@ -42,13 +42,13 @@ impl Purpose {
     }
 }
 
-/// The fields that a message takes over as they are; embeds get their type.
+/// Fields copied into the message; embeds get a type.
 const KEPT: [&str; 4] = ["content", "embeds", "components", "poll"];
 
-/// A checked body.
+/// A validated body.
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
-    /// Those of content, embeds, components and poll that were given.
+    /// Given fields among content, embeds, components and poll.
     pub(crate) fields: Map<String, Value>,
     pub(crate) flags: Option<u64>,
     pub(crate) tts: bool,
@@ -56,28 +56,28 @@ pub(crate) struct Draft {
     pub(crate) enforce_nonce: bool,
     pub(crate) reference: Option<Value>,
     pub(crate) stickers: Vec<Value>,
-    /// The attachments that stay and those that come; none when the body did not speak of them.
+    /// Kept and new attachments; `None` if the body has no such field.
     pub(crate) attachments: Option<Vec<Value>>,
     pub(crate) files: Vec<Upload>,
     pub(crate) allowed_mentions: Value,
 }
 
 impl Draft {
-    /// Checks a body; `path` is where it stands in the request, `data` in a callback.
+    /// Validates a body; `path` is its place in the request, such as `data` in a callback.
     ///
     /// # Errors
     ///
-    /// What is wrong with which field, or that there is nothing to send.
+    /// A field is invalid, or the message would be empty.
     pub(crate) fn read(
         body: &Value,
         files: &[Upload],
         purpose: Purpose,
         path: &str,
-    ) -> Result<Self, Problem> {
+    ) -> Result<Self, RestError> {
         let mut form = Form::default();
-        if !form.is_object(body, path) {
+        if !form.require_object(body, path) {
             form.finish()?;
-            return Err(Problem::INVALID_FORM);
+            return Err(RestError::INVALID_FORM);
         }
         let at = |field: &str| if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") };
         form.text(&body["content"], &at("content"), 0..=2_000);
@@ -85,15 +85,19 @@ impl Draft {
         let flags = form.number(&body["flags"], &at("flags"));
         let refused = flags.unwrap_or(0) & !purpose.flags();
         if refused != 0 {
-            form.wrong(&at("flags"), "MESSAGE_FLAGS_INVALID", format!("Flags {refused} can't be set here."));
+            form.add_error(
+                &at("flags"),
+                "MESSAGE_FLAGS_INVALID",
+                format!("Flags {refused} can't be set here."),
+            );
         }
         let v2 = flags.unwrap_or(0) & IS_COMPONENTS_V2 != 0;
         check_components(&mut form, &body["components"], &at("components"), v2);
         if v2 {
             for field in ["content", "embeds", "poll", "sticker_ids"] {
-                if is_given(&body[field]) {
+                if has_value(&body[field]) {
                     let code = "MESSAGE_CANNOT_USE_LEGACY_FIELDS_WITH_COMPONENTS_V2";
-                    form.wrong(&at(field), code, "This field cannot be used with IS_COMPONENTS_V2.");
+                    form.add_error(&at(field), code, "This field cannot be used with IS_COMPONENTS_V2.");
                 }
             }
         }
@@ -121,22 +125,22 @@ impl Draft {
             files: files.to_vec(),
             allowed_mentions: body["allowed_mentions"].clone(),
         };
-        if purpose != Purpose::Edit && draft.says_nothing() {
-            return Err(Problem::EMPTY_MESSAGE);
+        if purpose != Purpose::Edit && draft.is_empty() {
+            return Err(RestError::EMPTY_MESSAGE);
         }
         Ok(draft)
     }
 
-    fn says_nothing(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.files.is_empty()
             && self.stickers.is_empty()
-            && !self.fields.values().any(is_given)
+            && !self.fields.values().any(has_value)
             && self.reference.as_ref().is_none_or(|reference| reference["type"] != 1)
     }
 }
 
-/// Whether a field says anything: an empty text or list does not.
-pub(crate) fn is_given(value: &Value) -> bool {
+/// Returns whether a field has content; empty texts and lists have none.
+pub(crate) fn has_value(value: &Value) -> bool {
     match value {
         Value::Null => false,
         Value::String(text) => !text.trim().is_empty(),
@@ -150,7 +154,7 @@ fn check_embeds(form: &mut Form, embeds: &Value, path: &str) {
     let mut total = 0;
     for (number, embed) in form.list(embeds, path, MOST_EMBEDS).iter().enumerate() {
         let at = format!("{path}.{number}");
-        if !form.is_object(embed, &at) {
+        if !form.require_object(embed, &at) {
             continue;
         }
         let mut count = |form: &mut Form, value: &Value, field: &str, most: usize| {
@@ -172,7 +176,7 @@ fn check_embeds(form: &mut Form, embeds: &Value, path: &str) {
     }
     if total > EMBED_CHARACTERS {
         let message = format!("Embed size exceeds maximum size of {EMBED_CHARACTERS}");
-        form.wrong(path, "MAX_EMBED_SIZE_EXCEEDED", message);
+        form.add_error(path, "MAX_EMBED_SIZE_EXCEEDED", message);
     }
 }
 
@@ -180,7 +184,7 @@ fn check_embeds(form: &mut Form, embeds: &Value, path: &str) {
 fn check_components(form: &mut Form, components: &Value, path: &str, v2: bool) {
     for (number, component) in form.list(components, path, if v2 { 40 } else { 5 }).iter().enumerate() {
         let at = format!("{path}.{number}");
-        if !form.is_object(component, &at) {
+        if !form.require_object(component, &at) {
             continue;
         }
         match component["type"].as_u64() {
@@ -189,21 +193,21 @@ fn check_components(form: &mut Form, components: &Value, path: &str, v2: bool) {
                 let buttons = form.list(&component["components"], &format!("{at}.components"), 5);
                 if buttons.is_empty() {
                     let message = "Must be between 1 and 5 in length.";
-                    form.wrong(&format!("{at}.components"), "BASE_TYPE_BAD_LENGTH", message);
+                    form.add_error(&format!("{at}.components"), "BASE_TYPE_BAD_LENGTH", message);
                 }
                 for (number, button) in buttons.iter().enumerate() {
                     form.text(&button["custom_id"], &format!("{at}.components.{number}.custom_id"), 1..=100);
                 }
             }
             Some(_) if v2 => {}
-            Some(_) => form.no_choice(&format!("{at}.type"), "1"),
+            Some(_) => form.invalid_choice(&format!("{at}.type"), "1"),
         }
     }
 }
 
 /// [Source](https://docs.discord.com/developers/resources/poll#poll-create-request-object).
 fn check_poll(form: &mut Form, poll: &Value, path: &str) {
-    if poll.is_null() || !form.is_object(poll, path) {
+    if poll.is_null() || !form.require_object(poll, path) {
         return;
     }
     form.required_text(&poll["question"]["text"], &format!("{path}.question.text"), 1..=300);
@@ -217,7 +221,7 @@ fn check_poll(form: &mut Form, poll: &Value, path: &str) {
 fn check_mentions(form: &mut Form, mentions: &Value, path: &str) {
     for (number, kind) in form.list(&mentions["parse"], &format!("{path}.parse"), 3).iter().enumerate() {
         if !matches!(kind.as_str(), Some("roles" | "users" | "everyone")) {
-            form.no_choice(&format!("{path}.parse.{number}"), "'roles', 'users', 'everyone'");
+            form.invalid_choice(&format!("{path}.parse.{number}"), "'roles', 'users', 'everyone'");
         }
     }
     for kind in ["users", "roles"] {
@@ -230,14 +234,14 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn wrong(body: &Value, purpose: Purpose) -> Problem {
+    fn wrong(body: &Value, purpose: Purpose) -> RestError {
         Draft::read(body, &[], purpose, "").unwrap_err()
     }
 
     #[test]
-    fn something_must_be_said() {
+    fn empty_messages_are_rejected() {
         for body in [json!({}), json!({"content": " "}), json!({"embeds": []}), json!({"tts": true})] {
-            assert_eq!(wrong(&body, Purpose::Create), Problem::EMPTY_MESSAGE, "{body}");
+            assert_eq!(wrong(&body, Purpose::Create), RestError::EMPTY_MESSAGE, "{body}");
         }
         for body in [
             json!({"content": "x"}),
@@ -253,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_name_the_field() {
+    fn exceeded_limits_name_the_field() {
         let long = |count: usize| "x".repeat(count);
         let six = json!([{"description": long(4_000)}, {"description": long(2_001)}]);
         for (body, pointer) in [
@@ -269,9 +273,9 @@ mod tests {
             (json!({"components": [{"type": 2}]}), "/components/0/type/_errors/0/code"),
             (json!({"content": "x", "allowed_mentions": {"parse": ["x"]}}), "/allowed_mentions/parse/0"),
         ] {
-            let problem = wrong(&body, Purpose::Create);
-            assert_eq!(problem.code, 50035);
-            let errors = problem.errors.unwrap();
+            let error = wrong(&body, Purpose::Create);
+            assert_eq!(error.code, 50035);
+            let errors = error.errors.unwrap();
             assert!(errors.pointer(pointer).is_some(), "{body}: {errors}");
         }
         let reply = json!({"content": "x", "flags": EPHEMERAL});

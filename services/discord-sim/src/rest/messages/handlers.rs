@@ -2,13 +2,13 @@
 
 use super::draft::{Draft, Purpose};
 use crate::{
-    event::Made,
+    event::PrebuiltEvent,
     rest::{
         Rest,
-        asked::Asked,
-        input::Input,
-        lookup::{Place, parse_id},
-        problem::Problem,
+        error::RestError,
+        input::RequestBody,
+        lookup::{ChannelRef, parse_id},
+        query::QueryFields,
     },
     world::{Snowflake, time},
 };
@@ -29,30 +29,33 @@ pub(crate) fn routes() -> Router<Rest> {
         .route("/channels/{channel}/messages/{message}", get(read).patch(edit).delete(delete))
 }
 
-fn place(rest: &Rest, channel: &str) -> Result<Place, Problem> {
+fn place(rest: &Rest, channel: &str) -> Result<ChannelRef, RestError> {
     rest.place(parse_id("channel_id", channel)?)
 }
 
-/// The place, when messages can be written there.
-pub(super) fn text_place(rest: &Rest, channel: &str) -> Result<Place, Problem> {
+/// Finds a channel in which messages can be written.
+pub(super) fn text_place(rest: &Rest, channel: &str) -> Result<ChannelRef, RestError> {
     let place = place(rest, channel)?;
-    let category = matches!(&place, Place::Guild { channel, .. } if channel["type"] == 4);
-    if category { Err(Problem::NOT_A_TEXT_CHANNEL) } else { Ok(place) }
+    let category = matches!(&place, ChannelRef::Guild { channel, .. } if channel["type"] == 4);
+    if category { Err(RestError::NOT_A_TEXT_CHANNEL) } else { Ok(place) }
 }
 
-/// The id of a message that the bot wrote in this channel and that is not for one user alone.
-fn message_id(rest: &Rest, place: &Place, message: &str) -> Result<Snowflake, Problem> {
+/// Finds a message of the bot in this channel that is not ephemeral.
+fn message_id(rest: &Rest, place: &ChannelRef, message: &str) -> Result<Snowflake, RestError> {
     let id = parse_id("message_id", message)?;
     let state = rest.state();
     let kept = state.messages.get(id).filter(|kept| kept.channel == place.channel_id() && !kept.ephemeral);
-    kept.map(|_| id).ok_or(Problem::UNKNOWN_MESSAGE)
+    kept.map(|_| id).ok_or(RestError::UNKNOWN_MESSAGE)
 }
 
-async fn read_channel(State(rest): State<Rest>, Path(channel): Path<String>) -> Result<Json<Value>, Problem> {
+async fn read_channel(
+    State(rest): State<Rest>,
+    Path(channel): Path<String>,
+) -> Result<Json<Value>, RestError> {
     Ok(Json(place(&rest, &channel)?.channel(&rest.hub.world)))
 }
 
-async fn typing(State(rest): State<Rest>, Path(channel): Path<String>) -> Result<StatusCode, Problem> {
+async fn typing(State(rest): State<Rest>, Path(channel): Path<String>) -> Result<StatusCode, RestError> {
     let hub = &rest.hub;
     let place = text_place(&rest, &channel)?;
     let bot = hub.world.bot_id();
@@ -65,17 +68,17 @@ async fn typing(State(rest): State<Rest>, Path(channel): Path<String>) -> Result
         body["guild_id"] = json!(hub.world.head(guild).id);
         body["member"] = json!(hub.world.member(guild, 0, true));
     }
-    hub.dispatch(Made::new("TYPING_START", place.guild(), &body, bot));
+    hub.dispatch(PrebuiltEvent::new("TYPING_START", place.guild(), &body, bot));
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn list(
     State(rest): State<Rest>,
     Path(channel): Path<String>,
-    asked: Asked,
-) -> Result<Json<Vec<Value>>, Problem> {
-    let (before, after) = (asked.id("before")?, asked.id("after")?);
-    let limit = asked.number("limit")?.unwrap_or(50).clamp(1, 100);
+    query: QueryFields,
+) -> Result<Json<Vec<Value>>, RestError> {
+    let (before, after) = (query.id("before")?, query.id("after")?);
+    let limit = query.number("limit")?.unwrap_or(50).clamp(1, 100);
     let channel = place(&rest, &channel)?.channel_id();
     let state = rest.state();
     let messages = state
@@ -90,8 +93,8 @@ async fn list(
 async fn create(
     State(rest): State<Rest>,
     Path(channel): Path<String>,
-    input: Input,
-) -> Result<Json<Value>, Problem> {
+    input: RequestBody,
+) -> Result<Json<Value>, RestError> {
     let place = text_place(&rest, &channel)?;
     let draft = Draft::read(&input.json, &input.files, Purpose::Create, "")?;
     Ok(Json(super::create(&rest, &place, &draft)))
@@ -100,17 +103,17 @@ async fn create(
 async fn read(
     State(rest): State<Rest>,
     Path((channel, message)): Path<(String, String)>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Value>, RestError> {
     let id = message_id(&rest, &place(&rest, &channel)?, &message)?;
     let body = rest.state().messages.get(id).map(|kept| kept.body.clone());
-    body.map(Json).ok_or(Problem::UNKNOWN_MESSAGE)
+    body.map(Json).ok_or(RestError::UNKNOWN_MESSAGE)
 }
 
 async fn edit(
     State(rest): State<Rest>,
     Path((channel, message)): Path<(String, String)>,
-    input: Input,
-) -> Result<Json<Value>, Problem> {
+    input: RequestBody,
+) -> Result<Json<Value>, RestError> {
     let id = message_id(&rest, &place(&rest, &channel)?, &message)?;
     let draft = Draft::read(&input.json, &input.files, Purpose::Edit, "")?;
     super::edit(&rest, id, &draft).map(Json)
@@ -119,7 +122,7 @@ async fn edit(
 async fn delete(
     State(rest): State<Rest>,
     Path((channel, message)): Path<(String, String)>,
-) -> Result<StatusCode, Problem> {
+) -> Result<StatusCode, RestError> {
     let id = message_id(&rest, &place(&rest, &channel)?, &message)?;
     super::delete(&rest, id).map(|()| StatusCode::NO_CONTENT)
 }

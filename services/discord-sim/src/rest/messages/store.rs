@@ -1,6 +1,6 @@
-//! The messages that the bot wrote, the newest of them, so that they can be read, edited and deleted.
+//! The bot's newest messages, for reading, editing and deleting.
 //!
-//! Pure. Messages of other people are made when they are sent and are not kept.
+//! Pure. Messages of people are generated when they are sent and not stored.
 
 use crate::{
     report::MessageReport,
@@ -9,19 +9,19 @@ use crate::{
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Messages kept; the oldest go.
+/// Messages kept; older ones are dropped.
 const KEPT: usize = 10_000;
 
-/// One message of the bot.
+/// A message of the bot.
 #[derive(Clone, Debug)]
-pub(crate) struct Kept {
-    /// As REST returns it.
+pub(crate) struct StoredMessage {
+    /// Body that REST returns.
     pub(crate) body: Value,
     pub(crate) guild: Option<GuildIndex>,
     pub(crate) channel: Snowflake,
     /// The interaction that it answers or follows.
     pub(crate) interaction: Option<Snowflake>,
-    /// Only one user sees it: it is not in its channel for anybody else.
+    /// Only one user sees it; the channel does not list it.
     pub(crate) ephemeral: bool,
     pub(crate) deleted: bool,
     pub(crate) at_ms: u64,
@@ -29,37 +29,37 @@ pub(crate) struct Kept {
 
 /// The newest messages of the bot.
 #[derive(Debug, Default)]
-pub(crate) struct Store {
-    kept: BTreeMap<Snowflake, Kept>,
-    /// Counts all, so that ids differ.
+pub(crate) struct MessageStore {
+    kept: BTreeMap<Snowflake, StoredMessage>,
+    /// Number of created messages, for unique ids.
     made: u64,
 }
 
-impl Store {
-    /// An id that no other message has. Ids of messages that people write have a small number in their lower bits.
+impl MessageStore {
+    /// Returns a unique message id. Ids of people's messages have a small number in their lower bits.
     pub(crate) fn next_id(&mut self, now_ms: u64) -> Snowflake {
         self.made += 1;
         Snowflake::new(now_ms, 1 << 21 | self.made)
     }
 
-    pub(crate) fn insert(&mut self, id: Snowflake, message: Kept) {
+    pub(crate) fn insert(&mut self, id: Snowflake, message: StoredMessage) {
         if self.kept.len() == KEPT {
             self.kept.pop_first();
         }
         self.kept.insert(id, message);
     }
 
-    /// A message that is still there.
-    pub(crate) fn get(&self, id: Snowflake) -> Option<&Kept> {
+    /// Returns a message unless it was deleted.
+    pub(crate) fn get(&self, id: Snowflake) -> Option<&StoredMessage> {
         self.kept.get(&id).filter(|message| !message.deleted)
     }
 
-    pub(crate) fn get_mut(&mut self, id: Snowflake) -> Option<&mut Kept> {
+    pub(crate) fn get_mut(&mut self, id: Snowflake) -> Option<&mut StoredMessage> {
         self.kept.get_mut(&id).filter(|message| !message.deleted)
     }
 
-    /// Deletes a message; returns false if it is gone or in another channel. An id that is not one of the bot's messages counts
-    /// as a person's message, which is not stored.
+    /// Deletes a message. Returns false if it was deleted or is in another channel. An id that is not one of the bot's messages counts as
+    /// a person's message, which is not stored.
     pub(crate) fn delete_in(&mut self, channel: Snowflake, id: Snowflake) -> bool {
         let Some(message) = self.kept.get_mut(&id) else { return true };
         let there = message.channel == channel && !message.deleted && !message.ephemeral;
@@ -67,8 +67,8 @@ impl Store {
         there
     }
 
-    /// The messages of a channel that everybody there sees, newest first.
-    pub(crate) fn in_channel(&self, channel: Snowflake) -> impl Iterator<Item = (Snowflake, &Kept)> {
+    /// Lists a channel's messages that are not ephemeral, newest first.
+    pub(crate) fn in_channel(&self, channel: Snowflake) -> impl Iterator<Item = (Snowflake, &StoredMessage)> {
         self.kept
             .iter()
             .rev()
@@ -76,7 +76,7 @@ impl Store {
             .map(|(id, message)| (*id, message))
     }
 
-    /// All, oldest first.
+    /// Lists all messages, oldest first.
     pub(crate) fn reports(&self, guild_id: impl Fn(GuildIndex) -> Snowflake) -> Vec<MessageReport> {
         self.kept
             .iter()
@@ -102,8 +102,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn message(channel: u64) -> Kept {
-        Kept {
+    fn message(channel: u64) -> StoredMessage {
+        StoredMessage {
             body: json!({"content": "x"}),
             guild: None,
             channel: Snowflake(channel),
@@ -115,8 +115,8 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_go_and_deleted_ones_are_not_found() {
-        let mut store = Store::default();
+    fn oldest_are_dropped_and_deleted_ones_not_found() {
+        let mut store = MessageStore::default();
         let ids: Vec<_> = (0..=KEPT as u64)
             .map(|number| {
                 let id = store.next_id(5);

@@ -1,14 +1,13 @@
-//! Names that break careless programs: other scripts, right to left, joined emoji, combining marks, quotes, the
-//! longest that fit.
+//! Names that break careless programs: other scripts, right to left, joined emoji, combining marks, quotes, longest names.
 //!
-//! Lengths keep within Discord's limits in UTF-16 units, the strictest way to count letters.
+//! Lengths are within Discord's limits in UTF-16 units, the strictest way to count characters.
 
 use super::Draw;
 
-/// One name in so many is unusual.
+/// One name in this many is unusual.
 const ONE_IN: u64 = 12;
 
-/// For people: at most 32 letters. [Source](https://docs.discord.com/developers/resources/user#usernames-and-nicknames).
+/// Names of users: at most 32 characters. [Source](https://docs.discord.com/developers/resources/user#usernames-and-nicknames).
 pub(in crate::world) const PEOPLE: &[&str] = &[
     "田中さくら",
     "김민준",
@@ -35,7 +34,7 @@ pub(in crate::world) const PEOPLE: &[&str] = &[
     "a name of thirty-two characters!",
 ];
 
-/// For guilds, categories, voice channels, threads and roles: at most 100 letters.
+/// Names of guilds, categories, voice channels, threads and roles: at most 100 characters.
 /// [Source](https://docs.discord.com/developers/resources/guild#guild-object).
 pub(in crate::world) const PLACES: &[&str] = &[
     "日本語サーバー の部屋",
@@ -59,7 +58,7 @@ pub(in crate::world) const PLACES: &[&str] = &[
     "the longest name that Discord takes has one hundred characters, and this one has every last of them!",
 ];
 
-/// For text channels: at most 100 letters, in lower case, without blanks.
+/// Names of text channels: at most 100 characters, in lower case, without spaces.
 pub(in crate::world) const SLUGS: &[&str] = &[
     "日本語-雑談",
     "おしらせ",
@@ -75,7 +74,7 @@ pub(in crate::world) const SLUGS: &[&str] = &[
     "a-text-channel-with-the-longest-name-that-can-be-has-one-hundred-characters-and-this-has-all-of-them",
 ];
 
-/// One of these names, for about one draw in twelve.
+/// Draws one of these names with a probability of one in twelve.
 pub(in crate::world) fn unusual(mut draw: Draw, names: &[&'static str]) -> Option<&'static str> {
     (draw.range(1, ONE_IN) == 1).then(|| draw.pick(names))
 }
@@ -85,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_as_long_as_discord_lets_them_be() {
+    fn longest_names_have_discords_limit() {
         for (names, most) in [(PEOPLE, 32), (PLACES, 100), (SLUGS, 100)] {
             let lengths = names.iter().map(|name| name.encode_utf16().count());
             assert_eq!(lengths.max(), Some(most));

@@ -1,4 +1,4 @@
-//! Channels that the bot can't see.
+//! Hidden channels.
 
 use super::*;
 use std::collections::BTreeSet;
@@ -12,7 +12,7 @@ fn hidden(body: &serde_json::Value) -> BTreeSet<String> {
 }
 
 #[test]
-fn a_small_share_is_hidden_and_never_the_first() {
+fn few_channels_are_hidden_and_never_the_first() {
     let world = World::new(1, 2_000);
     let (mut all, mut unseen) = (0, 0);
     for guild in 0..2_000 {
@@ -27,7 +27,7 @@ fn a_small_share_is_hidden_and_never_the_first() {
 }
 
 #[test]
-fn a_hidden_channel_tells_nothing_over_the_gateway_and_is_not_in_rest() {
+fn hidden_channels_are_obfuscated_on_the_gateway_and_missing_in_rest() {
     let world = World::new(4, 200);
     let mut seen_kinds = BTreeSet::new();
     for guild in 0..200 {
@@ -72,9 +72,8 @@ fn a_hidden_channel_tells_nothing_over_the_gateway_and_is_not_in_rest() {
     assert_eq!(seen_kinds, [0, 2].into(), "text and voice channels are among them");
 }
 
-/// A bot that may do anything sees every channel.
 #[test]
-fn an_administrator_sees_all() {
+fn administrators_see_every_channel() {
     let world = World::new(4, 200);
     let mut administered = 0;
     for guild in 0..200 {

@@ -1,13 +1,13 @@
-//! Large guilds and large worlds stay cheap.
+//! Limits on time and size for large guilds and worlds.
 
 use super::*;
 use std::time::{Duration, Instant};
 
-/// Far more than any of this takes, even unoptimised on a busy machine.
+/// Generous limit, for unoptimised code on a busy machine.
 const QUICK: Duration = Duration::from_secs(5);
 
 #[test]
-fn the_largest_guild_is_as_large_as_asked_and_others_stay() {
+fn largest_guild_setting_changes_only_that_guild() {
     let (plain, world) = (World::new(1, 50), World::new(1, 50).with_largest_guild(Some(250_000)));
     assert_eq!(world.head(0).members, 250_000);
     assert!(world.pool >= 250_000);
@@ -21,7 +21,7 @@ fn the_largest_guild_is_as_large_as_asked_and_others_stay() {
 }
 
 #[test]
-fn guild_create_is_bounded_whatever_the_size() {
+fn guild_create_is_bounded_for_any_guild_size() {
     for (members, listed, most_bytes) in [(74_000, 1_000, 800_000), (250_000, 0, 100_000)] {
         let world = World::new(1, 10).with_largest_guild(Some(members));
         let begun = Instant::now();

@@ -1,9 +1,9 @@
-//! From ids and names back to what they belong to.
+//! Lookups by id and name.
 
 use super::*;
 use std::time::{Duration, Instant};
 
-/// Ids near this one that must not be taken for it.
+/// Returns ids near this one, which must not be found.
 fn neighbours(id: Snowflake) -> [Snowflake; 4] {
     [id.0 ^ 1, id.0 + 1, id.0 + (1 << 22), id.0 - (7_000 << 22)].map(Snowflake)
 }
@@ -36,10 +36,10 @@ fn channels_and_threads_are_found_by_id() {
             assert_eq!(world.find_thread(id), None);
             assert_eq!(world.find_thread(world.thread_id(guild, world.thread_count(guild))), None);
         }
-        let nonsense = [0, 1, u64::MAX, u64::MAX >> 1, 1 << 22].map(Snowflake);
-        assert!(nonsense.into_iter().all(|id| world.find_channel(id).is_none()));
-        assert!(nonsense.into_iter().all(|id| world.find_thread(id).is_none()));
-        assert!(nonsense.into_iter().all(|id| world.find_user(id).is_none()));
+        let invalid = [0, 1, u64::MAX, u64::MAX >> 1, 1 << 22].map(Snowflake);
+        assert!(invalid.into_iter().all(|id| world.find_channel(id).is_none()));
+        assert!(invalid.into_iter().all(|id| world.find_thread(id).is_none()));
+        assert!(invalid.into_iter().all(|id| world.find_user(id).is_none()));
     }
 }
 
@@ -82,7 +82,7 @@ fn members_are_found_by_any_of_their_names() {
         (0..members).filter(is_named).collect()
     };
     for prefix in
-        ["", "g", "Lo", "SOLAR.", "solar.lo", "zo", "Ж", "Д", "golden ", "discord-sim", "\"", "nobody"]
+        ["", "g", "Lo", "SOLAR.", "solar.lo", "zo", "Ж", "Д", "golden ", "discord-sim", "\"", "unknown"]
     {
         let found = world.members_named(guild, prefix, usize::MAX);
         assert_eq!(found, named(&prefix.to_lowercase()), "{prefix:?}");
@@ -94,16 +94,16 @@ fn members_are_found_by_any_of_their_names() {
 }
 
 #[test]
-fn a_name_is_searched_quickly_in_the_largest_guild() {
+fn name_search_in_the_largest_guild_is_fast() {
     let world = World::new(1, 10).with_largest_guild(Some(250_000));
     let begun = Instant::now();
-    assert!(world.members_named(0, "nobody at all", 100).is_empty());
+    assert!(world.members_named(0, "unknown member", 100).is_empty());
     let took = begun.elapsed();
     assert!(took < Duration::from_secs(10), "{took:?}, unoptimised and on a busy machine");
 }
 
 #[test]
-fn rest_has_the_guild_without_what_only_the_gateway_tells() {
+fn rest_guild_has_no_gateway_only_fields() {
     let world = World::new(1, 20);
     for guild in 0..20 {
         let rest = serde_json::to_value(world.rest_guild(guild)).unwrap();

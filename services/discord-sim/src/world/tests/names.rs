@@ -1,9 +1,9 @@
-//! Names of all scripts, and JSON that survives them.
+//! Unusual names and their JSON.
 
 use super::*;
 use serde_json::Value;
 
-/// Every string of a JSON value.
+/// Collects every string of a JSON value.
 fn strings<'a>(value: &'a Value, all: &mut Vec<&'a str>) {
     match value {
         Value::String(text) => all.push(text),
@@ -14,7 +14,7 @@ fn strings<'a>(value: &'a Value, all: &mut Vec<&'a str>) {
 }
 
 #[test]
-fn odd_names_come_through_json_unchanged() {
+fn unusual_names_survive_json() {
     let world = World::new(1, 200);
     let (mut quotes, mut backslashes, mut joined, mut combining, mut arabic) = (0, 0, 0, 0, 0);
     for guild in 0..200 {

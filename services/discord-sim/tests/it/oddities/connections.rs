@@ -1,13 +1,13 @@
 //! Presets of gateway connections.
 
 use super::preset;
-use crate::client::{Client, USUAL, quick, start};
+use crate::client::{Client, USUAL, first_guild, quick, start};
 use discord_sim::{Fault, Sim};
 use serde_json::json;
 
 /// A client's action.
 #[derive(Clone, Copy, Debug)]
-enum Does {
+enum ClientAction {
     /// Connects.
     Connects,
     /// Connects to `resume_gateway_url`.
@@ -20,12 +20,12 @@ enum Does {
     IsConnected,
 }
 
-use Does::{Connects, ConnectsToResume, Identifies, IsConnected, Resumes};
+use ClientAction::{Connects, ConnectsToResume, Identifies, IsConnected, Resumes};
 
 const HELLO: &str = r#"op 10 {"heartbeat_interval":41250}"#;
 
 /// The preset, the client's action, and what it sees first.
-const ROWS: &[(&str, Does, &[&str])] = &[
+const ROWS: &[(&str, ClientAction, &[&str])] = &[
     ("resumed_then_close", Resumes, &["RESUMED", "closed 1011"]),
     ("resumed_then_reconnect", Resumes, &["RESUMED", "op 7"]),
     ("resumed_then_reset", Resumes, &["RESUMED", "reset"]),
@@ -72,12 +72,12 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     ROWS.iter().map(|(name, ..)| *name)
 }
 
-async fn connected(sim: &Sim, path: &str) -> Result<Client, String> {
-    Client::try_dial(&format!("{}{path}?v=10&encoding=json", sim.gateway_url())).await
+async fn connected(sim: &Sim, path: &str, expected: &str) -> Result<Client, String> {
+    Client::try_dial(&format!("{}{path}?v=10&encoding=json", sim.gateway_url()), expected).await
 }
 
-/// What a client sees, up to `count` items.
-async fn seen(name: &str, does: Does, count: usize) -> Vec<String> {
+/// Returns what a client receives, one item for each expected one.
+async fn seen(name: &str, does: ClientAction, expected: &[&str]) -> Vec<String> {
     let sim = start(quick()).await;
     let mut session = None;
     if matches!(does, Resumes | IsConnected) {
@@ -85,13 +85,13 @@ async fn seen(name: &str, does: Does, count: usize) -> Vec<String> {
     }
     preset(&sim, name);
     let dialled = match does {
-        Connects | Identifies => connected(&sim, "/").await,
-        ConnectsToResume => connected(&sim, "/resume").await,
+        Connects | Identifies => connected(&sim, "/", expected[0]).await,
+        ConnectsToResume => connected(&sim, "/resume", expected[0]).await,
         Resumes => {
             let (client, opened, _) = session.take().unwrap();
             client.close(4000).await;
-            let mut client = connected(&sim, "/resume").await.unwrap();
-            assert_eq!(client.see().await, HELLO);
+            let mut client = connected(&sim, "/resume", HELLO).await.unwrap();
+            assert_eq!(client.see_expected(HELLO).await, HELLO);
             client.resume(&opened.session_id, 9).await;
             Ok(client)
         }
@@ -102,19 +102,19 @@ async fn seen(name: &str, does: Does, count: usize) -> Vec<String> {
         Err(refused) => return vec![refused],
     };
     if let Identifies = does {
-        assert_eq!(client.see().await, HELLO);
+        assert_eq!(client.see_expected(HELLO).await, HELLO);
         client.identify((0, 1), USUAL).await;
     }
     if let IsConnected = does {
-        let guild_id = sim.control().guilds(1, 1)[0].id;
+        let guild_id = first_guild(&sim.control());
         sim.control().inject(Fault::Message { guild_id, content: None }).unwrap();
     }
     if matches!(does, Identifies | IsConnected) {
         client.send(json!({"op": 1, "d": null})).await;
     }
     let mut seen = Vec::new();
-    for _ in 0..count {
-        seen.push(client.see().await);
+    for wanted in expected {
+        seen.push(client.see_expected(wanted).await);
     }
     sim.shutdown().await;
     seen
@@ -123,6 +123,6 @@ async fn seen(name: &str, does: Does, count: usize) -> Vec<String> {
 #[tokio::test]
 async fn connection_presets_have_their_effects() {
     for (name, does, expected) in ROWS {
-        assert_eq!(seen(name, *does, expected.len()).await, *expected, "{name}, a client that {does:?}");
+        assert_eq!(seen(name, *does, expected).await, *expected, "{name}, a client that {does:?}");
     }
 }

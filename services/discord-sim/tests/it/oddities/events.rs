@@ -1,7 +1,7 @@
 //! Presets of events.
 
 use super::preset;
-use crate::client::{Client, quick, start};
+use crate::client::{Client, first_guild, quick, start};
 use discord_sim::{Fault, NewPreset, Sim};
 use serde_json::{Value, json};
 
@@ -122,7 +122,7 @@ async fn event_presets_have_their_effects() {
         let sim = start(quick()).await;
         let (mut client, ..) = Client::open_all(&sim, (0, 1), INTENTS).await;
         preset(&sim, name);
-        let guild_id = sim.control().guilds(1, 1)[0].id;
+        let guild_id = first_guild(&sim.control());
         sim.control().inject(Fault::Message { guild_id, content: None }).unwrap();
         client.send(json!({"op": 1, "d": null})).await;
         let mut seen = Vec::new();

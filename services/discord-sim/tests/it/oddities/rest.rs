@@ -3,7 +3,8 @@
 use super::preset;
 use crate::{
     client::{Client, quick, start},
-    rest::call::{Answer, USUAL, get},
+    http::HttpResponse,
+    rest::call::{USUAL, get},
 };
 use discord_sim::{Fault, Sim, SimConfig};
 use serde_json::json;
@@ -12,7 +13,7 @@ use tokio::{
     net::TcpStream,
 };
 
-type Check = fn(&Answer) -> bool;
+type Check = fn(&HttpResponse) -> bool;
 
 /// The preset, a call, and a check of its answer.
 const ROWS: &[(&str, &str, Check)] = &[
@@ -81,7 +82,7 @@ async fn rest_presets_have_their_effects() {
         let answer = get(&sim, path).await;
         assert!(check(&answer), "{name}: {answer:?}");
         sim.control().inject(Fault::ClearOddities { name: Some((*name).into()) }).unwrap();
-        assert_eq!(get(&sim, path).await.status, 200, "{name} is over");
+        assert_eq!(get(&sim, path).await.status, 200, "{name} is cleared");
         let banned = sim.control().requests().callers.iter().any(|caller| caller.invalid_requests > 0);
         assert!(!banned, "{name}: an oddity's answer must not count as an invalid request");
         sim.shutdown().await;

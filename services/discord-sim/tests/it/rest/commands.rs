@@ -1,7 +1,7 @@
 //! The bot's commands.
 
 use super::call::{application, call, get};
-use crate::client::{quick, start};
+use crate::client::{first_guild, quick, start};
 use discord_sim::Fault;
 use serde_json::{Value, json};
 
@@ -10,10 +10,10 @@ fn ping() -> Value {
 }
 
 #[tokio::test]
-async fn commands_are_made_replaced_changed_and_deleted() {
+async fn commands_are_created_replaced_changed_and_deleted() {
     let sim = start(quick()).await;
     let application = application(&sim).await;
-    let guild = sim.control().guilds(1, 1)[0].id;
+    let guild = first_guild(&sim.control());
     for base in [
         format!("/applications/{application}/commands"),
         format!("/applications/{application}/guilds/{guild}/commands"),
@@ -45,7 +45,7 @@ async fn commands_are_made_replaced_changed_and_deleted() {
 }
 
 #[tokio::test]
-async fn mistakes_in_commands_are_named_by_field() {
+async fn mistakes_in_commands_name_their_field() {
     let sim = start(quick()).await;
     let base = format!("/applications/{}/commands", application(&sim).await);
     let answer = call(&sim, "POST", &base, json!({"name": "Two Words", "description": "x"})).await;
@@ -72,13 +72,13 @@ async fn mistakes_in_commands_are_named_by_field() {
 }
 
 #[tokio::test]
-async fn commands_of_others_are_refused() {
+async fn commands_of_other_applications_are_rejected() {
     let sim = start(quick()).await;
     let application = application(&sim).await;
     assert_eq!(get(&sim, "/applications/1/commands").await.code(), (403, 20012));
     let nowhere = format!("/applications/{application}/guilds/1/commands");
     assert_eq!(get(&sim, &nowhere).await.code(), (403, 50001));
-    let guild = sim.control().guilds(1, 1)[0].id;
+    let guild = first_guild(&sim.control());
     sim.control().inject(Fault::GuildLeave { guild_id: guild }).unwrap();
     let left = format!("/applications/{application}/guilds/{guild}/commands");
     assert_eq!(call(&sim, "PUT", &left, json!([])).await.code(), (403, 50001));

@@ -1,18 +1,21 @@
-//! Rate limits, bans, made-up faults.
+//! Rate limits, bans and injected 429s.
 
-use super::call::{USUAL, call, get, raw, somewhere, violations};
-use crate::client::{quick, start};
+use super::call::{USUAL, call, get, somewhere, violations};
+use crate::{
+    client::{quick, start},
+    http::raw,
+};
 use discord_sim::{Fault, LimitScope, SimConfig};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// Limits pass so slowly that a busy machine sees no end of a window.
+/// Windows pass so slowly that none ends during a test on a busy machine.
 fn slow() -> SimConfig {
     SimConfig { rest_limit_speed: 0.01, ..quick() }
 }
 
 #[tokio::test]
-async fn every_bucketed_answer_tells_where_its_bucket_stands() {
+async fn answers_with_a_bucket_have_its_headers() {
     let sim = start(slow()).await;
     let (_, channel) = somewhere(&sim).await;
     let path = format!("/channels/{channel}/messages");
@@ -49,7 +52,7 @@ async fn every_bucketed_answer_tells_where_its_bucket_stands() {
 }
 
 #[tokio::test]
-async fn channels_have_limits_of_their_own_and_some_routes_have_none() {
+async fn each_channel_has_its_own_limit_and_some_routes_have_none() {
     let sim = start(slow()).await;
     let (guild, channel) = somewhere(&sim).await;
     for _ in 0..6 {
@@ -67,7 +70,7 @@ async fn channels_have_limits_of_their_own_and_some_routes_have_none() {
 }
 
 #[tokio::test]
-async fn a_bucket_fills_again() {
+async fn bucket_refills_after_its_window() {
     let sim = start(SimConfig { rest_limit_speed: 50.0, ..quick() }).await;
     let (_, channel) = somewhere(&sim).await;
     let path = format!("/channels/{channel}/messages");
@@ -86,7 +89,7 @@ async fn a_bucket_fills_again() {
 }
 
 #[tokio::test]
-async fn the_global_limit_is_for_each_token_and_leaves_answers_to_interactions_alone() {
+async fn global_limit_is_per_token_and_exempts_interaction_answers() {
     let sim = start(SimConfig { rest_global_limit: 3, ..slow() }).await;
     for _ in 0..3 {
         assert_eq!(get(&sim, "/gateway/bot").await.status, 200);
@@ -109,7 +112,7 @@ async fn the_global_limit_is_for_each_token_and_leaves_answers_to_interactions_a
 }
 
 #[tokio::test]
-async fn too_many_refused_calls_ban_an_address() {
+async fn too_many_invalid_requests_ban_an_address() {
     let config = SimConfig {
         invalid_request_limit: 3,
         invalid_request_ban: Duration::from_millis(1_500),
@@ -160,7 +163,7 @@ async fn shared_429s_do_not_count_as_invalid() {
     let fault = Fault::RateLimit { count: 2, scope: LimitScope::Global, retry_after: 0.3 };
     sim.control().inject(fault).unwrap();
     let callback = call(&sim, "POST", "/interactions/1/x/callback", json!({"type": 5})).await;
-    assert_eq!(callback.status, 404, "left alone");
+    assert_eq!(callback.status, 404, "exempt");
     for status in [429, 429, 200] {
         let answer = get(&sim, "/gateway/bot").await;
         assert_eq!(answer.status, status);
@@ -175,20 +178,20 @@ async fn shared_429s_do_not_count_as_invalid() {
     );
     assert_eq!(sim.control().requests().callers[0].invalid_requests, 3);
     assert!(sim.control().violations().items.is_empty(), "none of these is the client's fault");
-    let nonsense = Fault::RateLimit { count: 1, scope: LimitScope::User, retry_after: -1.0 };
-    assert!(sim.control().inject(nonsense).is_err());
+    let negative = Fault::RateLimit { count: 1, scope: LimitScope::User, retry_after: -1.0 };
+    assert!(sim.control().inject(negative).is_err());
     sim.shutdown().await;
 }
 
 #[tokio::test]
-async fn made_up_429s_spare_what_no_limit_is_for() {
+async fn injected_429s_skip_exempt_routes() {
     let sim = start(quick()).await;
     let agent = "User-Agent: x\r\n";
     let open = async |path: &str| raw(&sim, "GET", path, agent, b"").await.status;
     let follow_up = async || call(&sim, "POST", "/webhooks/1/x", json!({"content": "x"})).await.status;
     let fault = Fault::RateLimit { count: 1, scope: LimitScope::Global, retry_after: 0.3 };
     sim.control().inject(fault).unwrap();
-    assert_eq!(follow_up().await, 404, "the global limit is not for it");
+    assert_eq!(follow_up().await, 404, "the global limit does not apply");
     assert_eq!((open("/api/v10/gateway").await, open("/api/v10/nowhere").await), (200, 404));
     for status in [429, 200] {
         assert_eq!(get(&sim, "/gateway/bot").await.status, status);
@@ -202,7 +205,7 @@ async fn made_up_429s_spare_what_no_limit_is_for() {
 }
 
 #[tokio::test]
-async fn answers_can_come_late() {
+async fn rest_answers_can_be_delayed() {
     let sim = start(quick()).await;
     sim.control().inject(Fault::RestDelay { ms: 300 }).unwrap();
     let asked = Instant::now();
@@ -229,7 +232,7 @@ async fn calls_are_counted_by_route_and_status() {
 }
 
 #[tokio::test]
-async fn a_user_agent_and_a_living_version_are_needed() {
+async fn user_agent_and_supported_version_are_required() {
     let sim = start(quick()).await;
     let token = "Authorization: Bot t\r\n";
     for agent in ["", "User-Agent: \r\n"] {
@@ -258,7 +261,7 @@ async fn a_user_agent_and_a_living_version_are_needed() {
 }
 
 #[tokio::test]
-async fn bodies_that_are_no_json_or_too_large_are_refused() {
+async fn malformed_and_too_large_bodies_are_rejected() {
     let sim = start(quick()).await;
     let (_, channel) = somewhere(&sim).await;
     let path = format!("/api/v10/channels/{channel}/messages");

@@ -1,12 +1,15 @@
-//! Messages of the bot, guilds and people.
+//! Messages of the bot, guilds and users.
 
-use super::call::{call, get, raw, somewhere};
-use crate::client::{Client, USUAL as INTENTS, quick, start};
+use super::call::{call, get, somewhere};
+use crate::{
+    client::{Client, USUAL as INTENTS, first_guild, quick, start},
+    http::raw,
+};
 use discord_sim::{Fault, Intents, SimConfig};
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn a_message_is_returned_and_dispatched_to_its_guilds_shard() {
+async fn message_is_returned_and_dispatched_to_its_shard() {
     let sim = start(quick()).await;
     let (guild, channel) = somewhere(&sim).await;
     let shard = guild.shard(2);
@@ -39,13 +42,13 @@ async fn a_message_is_returned_and_dispatched_to_its_guilds_shard() {
     assert_eq!((report.deleted, report.edited, report.guild_id), (true, true, Some(guild)));
 
     elsewhere.send(json!({"op": 1, "d": null})).await;
-    assert_eq!(elsewhere.payload().await["op"], 11, "nothing before it");
+    assert_eq!(elsewhere.payload().await["op"], 11, "no event before it");
     assert_eq!(call(&sim, "POST", &format!("/channels/{channel}/typing"), Value::Null).await.status, 204);
     sim.shutdown().await;
 }
 
 #[tokio::test]
-async fn messages_that_cannot_be_are_refused() {
+async fn invalid_messages_are_rejected() {
     let sim = start(quick()).await;
     let (guild, channel) = somewhere(&sim).await;
     let path = format!("/channels/{channel}/messages");
@@ -76,7 +79,7 @@ async fn messages_that_cannot_be_are_refused() {
 }
 
 #[tokio::test]
-async fn the_same_nonce_makes_one_message_when_enforced() {
+async fn enforced_nonce_makes_one_message() {
     let sim = start(quick()).await;
     let (_, channel) = somewhere(&sim).await;
     let path = format!("/channels/{channel}/messages");
@@ -90,7 +93,7 @@ async fn the_same_nonce_makes_one_message_when_enforced() {
 }
 
 #[tokio::test]
-async fn files_come_as_attachments() {
+async fn uploaded_files_become_attachments() {
     let sim = start(quick()).await;
     let (_, channel) = somewhere(&sim).await;
     let payload = json!({"content": "see", "attachments": [{"id": 0, "description": "a cat"}]});
@@ -117,7 +120,7 @@ async fn files_come_as_attachments() {
 }
 
 #[tokio::test]
-async fn form_fields_need_an_object_to_go_into() {
+async fn form_fields_need_an_object() {
     let sim = start(quick()).await;
     let (_, channel) = somewhere(&sim).await;
     let headers =
@@ -140,7 +143,7 @@ async fn form_fields_need_an_object_to_go_into() {
 }
 
 #[tokio::test]
-async fn queries_that_cannot_be_are_refused() {
+async fn invalid_queries_are_rejected() {
     let sim = start(quick()).await;
     let (guild, channel) = somewhere(&sim).await;
     for (path, field) in [
@@ -158,7 +161,7 @@ async fn queries_that_cannot_be_are_refused() {
         assert_eq!(body["message"], "Invalid Form Body");
         assert_eq!(body["errors"][field]["_errors"][0]["code"], "NUMBER_TYPE_COERCE", "{path}: {body}");
     }
-    // A field that comes twice is no mistake.
+    // A repeated field is valid.
     let twice = get(&sim, &format!("/guilds/{guild}?with_counts=false&with_counts=true")).await;
     assert!(twice.json()["approximate_member_count"].is_u64(), "{twice:?}");
     sim.shutdown().await;
@@ -178,14 +181,14 @@ async fn direct_messages_go_to_shard_0() {
     call(&sim, "POST", &format!("/channels/{id}/messages"), json!({"content": "psst"})).await;
     let event = zero.event("MESSAGE_CREATE").await["d"].clone();
     assert_eq!((&event["content"], event.get("guild_id")), (&json!("psst"), None));
-    let nobody = call(&sim, "POST", "/users/@me/channels", json!({"recipient_id": "1"})).await;
-    assert_eq!(nobody.code(), (404, 10013));
+    let unknown = call(&sim, "POST", "/users/@me/channels", json!({"recipient_id": "1"})).await;
+    assert_eq!(unknown.code(), (404, 10013));
     assert_eq!(call(&sim, "POST", "/users/@me/channels", json!({})).await.code(), (400, 50035));
     sim.shutdown().await;
 }
 
 #[tokio::test]
-async fn guilds_and_people_can_be_read() {
+async fn guilds_and_users_can_be_read() {
     let sim = start(quick()).await;
     let (guild, channel) = somewhere(&sim).await;
     let body = get(&sim, &format!("/guilds/{guild}?with_counts=true")).await.json();
@@ -194,7 +197,7 @@ async fn guilds_and_people_can_be_read() {
     assert!(body.get("channels").is_none() && body["roles"].is_array());
     assert_eq!(get(&sim, &format!("/guilds/{guild}/roles")).await.json(), body["roles"]);
     assert_eq!(get(&sim, &format!("/channels/{channel}")).await.json()["guild_id"], json!(guild));
-    // Few pages: lists of members have a small bucket.
+    // Few pages, because member lists have a small bucket.
     let limit = members.div_ceil(3);
     let mut seen = Vec::new();
     let mut after = "0".to_owned();
@@ -226,14 +229,14 @@ async fn guilds_and_people_can_be_read() {
 }
 
 #[tokio::test]
-async fn members_are_listed_only_with_the_privileged_intent() {
+async fn member_list_needs_the_privileged_intent() {
     let sim = start(SimConfig { privileged_intents: Intents(0), ..quick() }).await;
-    let guild = sim.control().guilds(1, 1)[0].id;
+    let guild = first_guild(&sim.control());
     assert_eq!(get(&sim, &format!("/guilds/{guild}/members")).await.code(), (403, 50001));
     sim.shutdown().await;
 }
 
-/// A guild in which the bot has ADMINISTRATOR and one in which it has not, each with its first text channel.
+/// Returns a guild in which the bot has ADMINISTRATOR and one in which it does not, each with its first text channel.
 async fn with_and_without_administrator(sim: &discord_sim::Sim) -> [(discord_sim::Snowflake, String); 2] {
     let bot = super::call::application(sim).await;
     let mut found = [None, None];
@@ -250,7 +253,7 @@ async fn with_and_without_administrator(sim: &discord_sim::Sim) -> [(discord_sim
             return [with.clone(), without.clone()];
         }
     }
-    panic!("the seed has no such guilds");
+    panic!("the seed gives both kinds of guilds");
 }
 
 #[tokio::test]
@@ -276,11 +279,14 @@ async fn messages_are_deleted_in_bulk() {
     let deleted = call(&sim, "POST", &bulk, json!({"messages": [ids[0], ids[1], written]})).await;
     assert_eq!(deleted.status, 204, "{deleted:?}");
     let event = here.event("MESSAGE_DELETE_BULK").await["d"].clone();
-    let mut told = event["ids"].as_array().unwrap().clone();
-    told.sort_by_key(|id| id.as_str().unwrap().parse::<u64>().unwrap());
+    let mut dispatched_ids = event["ids"].as_array().unwrap().clone();
+    dispatched_ids.sort_by_key(|id| id.as_str().unwrap().parse::<u64>().unwrap());
     let mut wanted = vec![ids[0].clone(), ids[1].clone(), written];
     wanted.sort_by_key(|id| id.as_str().unwrap().parse::<u64>().unwrap());
-    assert_eq!((told, &event["guild_id"], &event["channel_id"]), (wanted, &json!(guild), &json!(channel)));
+    assert_eq!(
+        (dispatched_ids, &event["guild_id"], &event["channel_id"]),
+        (wanted, &json!(guild), &json!(channel))
+    );
     let left = get(&sim, &path).await.json();
     assert_eq!((left.as_array().unwrap().len(), &left[0]["id"]), (1, &ids[2]));
 

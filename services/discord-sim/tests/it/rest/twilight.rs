@@ -1,8 +1,8 @@
-//! twilight-http, which we did not write, does all of it.
+//! twilight-http as an independent judge of REST.
 
 use super::call::{ping, somewhere};
 use crate::{
-    client::{Client, USUAL as INTENTS, quick, start},
+    client::{Client, USUAL as INTENTS, first_guild, quick, start},
     twilight::install_crypto,
 };
 use discord_sim::{Fault, InteractionState, Sim};
@@ -28,7 +28,7 @@ async fn twilight_registers_commands() {
     let sim = start(quick()).await;
     let http = http(&sim);
     let application = http.current_user_application().await.unwrap().model().await.unwrap().id;
-    let guild = Id::new(sim.control().guilds(1, 1)[0].id.0);
+    let guild = Id::new(first_guild(&sim.control()).0);
     let commands = http.interaction(application);
     let made = commands.create_global_command().chat_input("ping", "Pong").await.unwrap();
     let made = made.model().await.unwrap();

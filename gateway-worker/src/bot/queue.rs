@@ -1,0 +1,317 @@
+//! The events of one shard on their way to its handler, and into the relay's streams.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use checkpoint::{PendingEvent, SetAside};
+use dispatch::{Closed, Dispatcher, Kind, Refused};
+use tokio_util::sync::CancellationToken;
+
+use super::{ShardHandler, gate::Gate};
+use crate::{
+    event::{Wanted, queued::Queued},
+    relay::{ShardRelay, as_pending},
+};
+
+/// How full the queue may be when READY arrives, as a multiple of its bound.
+const SESSIONS: f64 = 2.0;
+
+/// The events of one shard on their way to the handler, and into the relay's streams.
+#[derive(Clone)]
+pub(crate) struct EventQueue {
+    pub(super) dispatcher: Dispatcher<Queued, ShardHandler>,
+    pub(super) relay: Option<ShardRelay>,
+    pub(super) wanted: Arc<Wanted>,
+    pub(super) shed_order: Arc<dispatch::ShedOrder>,
+    pub(super) metrics: dispatch::DispatchMetrics,
+    pub(super) gate: Arc<Gate>,
+    /// Nothing more is to begin.
+    pub(super) closing: CancellationToken,
+}
+
+impl std::fmt::Debug for EventQueue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventQueue").field("dispatcher", &self.dispatcher).finish_non_exhaustive()
+    }
+}
+
+impl EventQueue {
+    /// Whether an event of this name is handled or relayed.
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        self.wanted.has(name) || self.relay.as_ref().is_some_and(|relay| relay.wants(name))
+    }
+
+    /// Whether bot code or the relay takes anything; then gaps are reported too.
+    pub(crate) fn wants_anything(&self) -> bool {
+        *self.wanted != Wanted::Nothing || self.relay.is_some()
+    }
+
+    /// Whether the handler wants it.
+    fn is_for_handler(&self, queued: &Queued) -> bool {
+        match queued {
+            Queued::Event(event) => self.wanted.has(event.name()),
+            Queued::Gap(_) | Queued::Replay(_) => *self.wanted != Wanted::Nothing,
+        }
+    }
+
+    fn relay(&self, queued: &Queued) {
+        if let Some(relay) = &self.relay {
+            relay.push(queued);
+        }
+    }
+
+    /// Queues an item even if the queue is full: callers check for room before. Returns false when the shard has ended;
+    /// the item then counts as not received.
+    pub(crate) fn push(&self, queued: Queued) -> bool {
+        if self.is_for_handler(&queued) && self.dispatcher.is_shut() {
+            return false;
+        }
+        self.relay(&queued);
+        !self.is_for_handler(&queued) || self.dispatcher.push_over_bound(queued.into_item(false)).is_ok()
+    }
+
+    /// Queues an event that was pending on the previous worker, also in a full queue: it was within bounds there. `handled`: only
+    /// the relay lacks it.
+    pub(crate) fn push_restored(&self, queued: Queued, handled: bool) {
+        self.relay(&queued);
+        if !handled && self.is_for_handler(&queued) {
+            // Closed: the shard ends, and what was pending stays so in the checkpoint.
+            let _: Result<(), Refused<Queued>> = self.dispatcher.push_over_bound(queued.into_item(true));
+        }
+    }
+
+    /// Notes that all events pending on the previous worker are queued.
+    pub(crate) fn pending_came(&self) {
+        if let Some(relay) = &self.relay {
+            relay.outbox.begin();
+        }
+    }
+
+    /// The shard's last session in the relay's streams, once it is known.
+    pub(crate) fn relayed_session(&self) -> Option<u64> {
+        self.relay.as_ref()?.outbox.reached().map(|reached| reached.session)
+    }
+
+    /// Queues an event that was set aside for its handler again.
+    pub(crate) fn replay(&self, event: SetAside) -> Result<(), ReplayRefused> {
+        let SetAside { summary, text } = event;
+        let pending = PendingEvent {
+            session: summary.at.session,
+            sequence: summary.at.sequence,
+            started: true,
+            handled: false,
+            received_at_unix_ms: summary.received_at_unix_ms,
+            text,
+        };
+        let queued = Queued::from_pending(pending, true).ok_or(ReplayRefused::Garbled)?;
+        let queued = Queued::Replay(Box::new(queued));
+        let waits = self.dispatcher.pending(|all| {
+            all.map(|one| &one.item.payload)
+                .any(|other| !other.is_for_checkpoints() && other.position() == queued.position())
+        });
+        if waits {
+            return Err(ReplayRefused::Waits);
+        }
+        self.dispatcher.push(queued.into_item(true)).map_err(|refused| match refused {
+            Refused::Full(_) => ReplayRefused::Full,
+            Refused::Closed(_) => ReplayRefused::Closed,
+        })
+    }
+
+    /// Notes that no more suspects will come.
+    pub(crate) fn suspects_came(&self) {
+        self.dispatcher.suspects_came();
+    }
+
+    /// Whether the shard is careful: suspects are handled one at a time, and all other events wait.
+    pub(crate) fn is_careful(&self) -> bool {
+        self.dispatcher.is_careful()
+    }
+
+    /// Holds events after this position back until a checkpoint covers it.
+    pub(crate) fn hold_until_covered(&self, position: (u64, u64)) {
+        self.gate.shut_until(position);
+    }
+
+    /// Notes that a checkpoint covers everything up to this position.
+    pub(crate) fn covered(&self, position: (u64, u64)) {
+        self.gate.covered(position);
+    }
+
+    /// Whether the queue is at most half full.
+    pub(crate) fn at_most_half(&self) -> bool {
+        let relayed = self.relay.as_ref().is_none_or(|relay| relay.outbox.at_most_half());
+        relayed && self.dispatcher.at_most_half()
+    }
+
+    /// Whether an event of this name and `bytes` fits.
+    pub(crate) fn has_room(&self, name: &str, bytes: usize) -> bool {
+        let relayed = self.relay_of(name).is_none_or(|relay| relay.outbox.has_room(bytes));
+        relayed && (!self.wanted.has(name) || self.dispatcher.has_room(bytes))
+    }
+
+    /// Whether a READY of this size fits: up to twice the bound, so that sessions can begin while handlers are behind.
+    pub(crate) fn has_room_for_session(&self, bytes: usize) -> bool {
+        let relayed = self.relay.as_ref().is_none_or(|relay| relay.outbox.fill_with(bytes) <= SESSIONS);
+        relayed && !self.dispatcher.is_shut() && self.dispatcher.fill_with(bytes) <= SESSIONS
+    }
+
+    /// Whether this event is dropped under pressure. Counts it if so.
+    pub(crate) fn sheds(&self, name: &str, bytes: usize, age: Duration) -> bool {
+        let kind = Kind::from(name);
+        let relayed = self.relay_of(name).map_or(0.0, |relay| relay.outbox.fill_with(bytes));
+        let handled = if self.wanted.has(name) { self.dispatcher.fill_with(bytes) } else { 0.0 };
+        let sheds = self.shed_order.sheds(&kind, age, relayed.max(handled));
+        if sheds {
+            self.metrics.count_shed(&kind);
+        }
+        sheds
+    }
+
+    fn relay_of(&self, name: &str) -> Option<&ShardRelay> {
+        self.relay.as_ref().filter(|relay| relay.wants(name))
+    }
+
+    /// Counts that the queue had no room.
+    pub(crate) fn count_overflow(&self) {
+        self.metrics.count_overflow();
+    }
+
+    /// Waits until the queue is at most half full.
+    pub(crate) async fn drained_to_half(&self) {
+        self.dispatcher.drained_to_half().await;
+        if let Some(relay) = &self.relay {
+            relay.outbox.drained_to_half().await;
+        }
+    }
+
+    pub(crate) fn figures(&self) -> dispatch::Figures {
+        self.dispatcher.figures()
+    }
+
+    /// Returns what is queued, handled or relayed now, up to a position; with the events only where they are not `known`.
+    pub(crate) fn pending(&self, up_to: (u64, u64), known: &KnownPending<'_>) -> Pending {
+        let mut pending = Pending::default();
+        self.dispatcher.pending(|all| {
+            for one in all {
+                let position = one.item.payload.position();
+                if position > up_to || !one.item.payload.is_for_checkpoints() {
+                    continue;
+                }
+                pending.positions.push(position);
+                if !known.has(position, false) {
+                    pending.unknown.push((position, one.item.payload.as_pending(one.started)));
+                }
+            }
+        });
+        if let Some(relay) = &self.relay {
+            let handled_here: HashSet<(u64, u64)> = pending.positions.iter().copied().collect();
+            relay.outbox.pending(|all| {
+                for waiting in all {
+                    let at = (waiting.position.session, waiting.position.sequence);
+                    if at > up_to || handled_here.contains(&at) {
+                        continue;
+                    }
+                    pending.positions.push(at);
+                    if !known.has(at, true) {
+                        pending.unknown.push(as_pending(waiting));
+                    }
+                }
+            });
+        }
+        pending
+    }
+
+    /// Starts no more handlers, and waits at most `patience` for running ones and the relay; slower handlers run on here. Returns what
+    /// was not started or relayed, for the last checkpoint.
+    pub(crate) async fn close(&self, patience: Duration) -> Vec<((u64, u64), PendingEvent)> {
+        self.closing.cancel();
+        let relaying = async {
+            match &self.relay {
+                Some(relay) => relay.outbox.close(patience).await,
+                None => Vec::new(),
+            }
+        };
+        let (closed, unrelayed) = tokio::join!(self.dispatcher.close(patience), relaying);
+        let Closed { unstarted, still_running } = closed;
+        if still_running > 0 {
+            tracing::info!(still_running, "handlers that are slow end here; their events count as handled");
+        }
+        let unstarted =
+            unstarted.iter().map(|item| &item.payload).filter(|queued| queued.is_for_checkpoints());
+        // What an owner before may have begun with stays so, also if this one has not.
+        let begun = |queued: &Queued| matches!(queued, Queued::Event(event) if event.mark.is_late());
+        let mut left: BTreeMap<(u64, u64), PendingEvent> = unrelayed.iter().map(as_pending).collect();
+        left.extend(unstarted.map(|queued| (queued.position(), queued.as_pending(begun(queued)))));
+        left.into_iter().collect()
+    }
+
+    /// Shuts the queue, because the shard has ended here or belongs to another worker. Once this returns, no handler
+    /// starts and nothing is relayed.
+    pub(crate) fn abandon(&self) {
+        self.closing.cancel();
+        self.dispatcher.shut();
+        if let Some(relay) = &self.relay {
+            relay.outbox.abandon();
+        }
+    }
+
+    /// Returns a guard that abandons the queue on drop, however the shard's task ends.
+    pub(crate) fn abandoned_on_drop(&self) -> AbandonOnDrop {
+        AbandonOnDrop(self.clone())
+    }
+}
+
+/// See [`EventQueue::abandoned_on_drop`].
+pub(crate) struct AbandonOnDrop(EventQueue);
+
+impl Drop for AbandonOnDrop {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
+/// The pending events that a checkpoint holds already, by position.
+pub(crate) struct KnownPending<'a> {
+    pub(crate) written: &'a BTreeSet<(u64, u64)>,
+    /// The part of `written` that it holds as handled: an event that bot code has finished since it was written is written again.
+    pub(crate) handled: &'a BTreeSet<(u64, u64)>,
+}
+
+static NOTHING: BTreeSet<(u64, u64)> = BTreeSet::new();
+
+impl KnownPending<'_> {
+    /// It holds none of them.
+    pub(crate) fn nothing() -> Self {
+        Self { written: &NOTHING, handled: &NOTHING }
+    }
+
+    fn has(&self, position: (u64, u64), handled: bool) -> bool {
+        self.written.contains(&position) && (!handled || self.handled.contains(&position))
+    }
+}
+
+/// Unhandled events.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    /// The positions of all of them.
+    pub(crate) positions: Vec<(u64, u64)>,
+    /// Those that were not known.
+    pub(crate) unknown: Vec<((u64, u64), PendingEvent)>,
+}
+
+/// Why an event that was set aside is not queued again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ReplayRefused {
+    #[error("it already waits for its handler")]
+    Waits,
+    #[error("the shard's queue is full")]
+    Full,
+    #[error("the shard is closing")]
+    Closed,
+    #[error("its payload is malformed")]
+    Garbled,
+}

@@ -1,0 +1,398 @@
+//! A pass that is cut at any step leaves a checkpoint that another worker can resume from.
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use checkpoint::{
+    CheckpointMemoryStore, CheckpointStore, Claim, Cursor, FORMAT_MIN, Freshness, PageRead, Session,
+};
+use fleet_model::{Epoch, ShardNumber};
+use serde_json::json;
+
+use super::*;
+use crate::{
+    cache::records::tests::{event, guild, ready},
+    checkpoints::restore::{Beginning, Loaded, Needs, ToRead},
+    event::{Event, Mark, queued::Queued},
+    handler::{Context, EventHandler},
+    testing::{self, EPOCH, SHARD, TOTAL},
+};
+
+const SESSION: u64 = 100;
+
+/// A store that fails after a number of writes.
+struct Faulty {
+    inner: Mutex<Arc<dyn CheckpointStore>>,
+    writes_left: AtomicUsize,
+    /// The write that fails is carried out all the same.
+    late: bool,
+}
+
+impl Faulty {
+    fn new(late: bool) -> Arc<Self> {
+        let inner: Arc<dyn CheckpointStore> = Arc::new(CheckpointMemoryStore::new());
+        Arc::new(Self { inner: Mutex::new(inner), writes_left: AtomicUsize::new(usize::MAX), late })
+    }
+
+    fn inner(&self) -> Arc<dyn CheckpointStore> {
+        self.inner.lock().unwrap().clone()
+    }
+
+    fn fail_after(&self, writes: usize) {
+        self.writes_left.store(writes, Ordering::SeqCst);
+    }
+
+    /// It comes back with nothing.
+    fn lose_everything(&self) {
+        *self.inner.lock().unwrap() = Arc::new(CheckpointMemoryStore::new());
+    }
+}
+
+#[async_trait]
+impl CheckpointStore for Faulty {
+    async fn claim(&self, shard: ShardNumber, epoch: Epoch) -> Result<Claim, CheckpointStoreError> {
+        self.inner().claim(shard, epoch).await
+    }
+
+    async fn write(
+        &self,
+        shard: ShardNumber,
+        epoch: Epoch,
+        serial: u64,
+        step: &WriteStep,
+    ) -> Result<Written, CheckpointStoreError> {
+        let inner = self.inner();
+        let left =
+            self.writes_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if left.is_err() {
+            if self.late {
+                inner.write(shard, epoch, serial, step).await?;
+            }
+            return Err(CheckpointStoreError::Away("as the test has it".to_owned()));
+        }
+        inner.write(shard, epoch, serial, step).await
+    }
+
+    async fn read(
+        &self,
+        shard: ShardNumber,
+        epoch: Epoch,
+        serial: u64,
+        cursor: Cursor,
+    ) -> Result<PageRead, CheckpointStoreError> {
+        self.inner().read(shard, epoch, serial, cursor).await
+    }
+
+    async fn freshness(&self, shard: ShardNumber) -> Result<Option<Freshness>, CheckpointStoreError> {
+        self.inner().freshness(shard).await
+    }
+}
+
+/// Handles nothing to its end.
+struct Stuck;
+
+#[async_trait]
+impl EventHandler for Stuck {
+    async fn handle(&self, _: &Context, _: &Event) {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// A worker's shard with its writer, without a socket.
+struct Bench {
+    pass: Pass,
+    shard: Arc<ShardState>,
+    event_queue: EventQueue,
+    sequence: u64,
+}
+
+impl Bench {
+    /// Has claimed the checkpoint; READY has come.
+    async fn new(store: Arc<dyn CheckpointStore>, keep: Keep) -> Self {
+        let shard = testing::shard_at(EPOCH, "all");
+        let event_queue = testing::event_queues(Arc::new(Stuck)).queue_for(&shard, &testing::lease(), false);
+        let Ok(Claim::Yours(stored)) = store.claim(SHARD, EPOCH).await else { panic!("not ours") };
+        let pass = Pass {
+            checkpoints: testing::checkpoints(store, keep),
+            shard: shard.clone(),
+            event_queue: event_queue.clone(),
+            serial: stored.serial,
+            stored: None,
+            stored_pending: BTreeSet::new(),
+            stored_handled: BTreeSet::new(),
+            stored_format: FORMAT_MIN,
+            doubtful_pending: BTreeSet::new(),
+            in_doubt: false,
+        };
+        shard.cache().begin_session(SESSION, Some(&ready(&[5, 6])));
+        let session = Session {
+            id: "s".to_owned(),
+            resume_url: "ws://x".to_owned(),
+            ordinal: SESSION,
+            shard: None,
+            total: TOTAL,
+            intents: 1,
+            transport: "json".to_owned(),
+            resources: vec!["guilds".to_owned()],
+            opened_at_unix_ms: 1,
+        };
+        shard.set_progress(Some(Progress {
+            session: Arc::new(session),
+            began_at: 1,
+            read: 1,
+            read_at_unix_ms: 1,
+        }));
+        Self { pass, shard, event_queue, sequence: 1 }
+    }
+
+    /// An event comes: cache, queue, `read`.
+    fn take(&mut self, name: &str, d: &serde_json::Value) {
+        self.sequence += 1;
+        self.shard.cache().apply(&event(name, d), self.sequence);
+        let text = json!({ "t": name, "s": self.sequence, "op": 0, "d": d }).to_string();
+        let queued = Event {
+            name: name.into(),
+            session: SESSION,
+            sequence: self.sequence,
+            guild: Some(5),
+            mark: Mark::Fresh,
+            received_at_unix_ms: 1,
+            text,
+        };
+        assert!(self.event_queue.push(Queued::Event(queued)));
+        self.shard.set_read(self.sequence, 1);
+    }
+
+    fn add_members(&mut self, users: std::ops::Range<u64>) {
+        for user in users {
+            let user = json!({ "id": (user << 22).to_string(), "username": "u", "discriminator": "0" });
+            let added = json!({ "guild_id": "5", "user": user, "roles": [], "deaf": false, "mute": false,
+                "flags": 0, "joined_at": "2021-01-01T00:00:00.000000+00:00" });
+            self.take("GUILD_MEMBER_ADD", &added);
+        }
+    }
+}
+
+fn needs() -> Needs {
+    Needs {
+        ran_before: false,
+        shard: SHARD,
+        total: TOTAL,
+        intents: 1,
+        transport: "json".to_owned(),
+        resources: vec!["guilds".to_owned()],
+    }
+}
+
+/// What the next owner finds.
+async fn taken_over(store: Arc<dyn CheckpointStore>, keep: Keep, needs: &Needs) -> Option<(Head, Loaded)> {
+    let checkpoints = testing::checkpoints(store, keep);
+    let epoch = Epoch(EPOCH.0 + 1);
+    match checkpoints.claim(SHARD, epoch, needs, || false).await.unwrap() {
+        Beginning::Fresh(_) => None,
+        Beginning::Resume { head, serial, records, .. } => {
+            let loaded =
+                checkpoints.load(ToRead { shard: SHARD, epoch, serial, records }, &head).await.unwrap();
+            Some((*head, loaded))
+        }
+    }
+}
+
+#[tokio::test]
+async fn pass_cut_at_any_step_can_be_continued() {
+    for late in [false, true] {
+        let mut cuts = 0;
+        for cut in 0.. {
+            let store = Faulty::new(late);
+            let mut bench = Bench::new(store.clone(), Keep::Full).await;
+            bench.take("GUILD_CREATE", &guild(5));
+            assert!(matches!(bench.pass.write(None).await, PassEnd::Done));
+            let before = bench.sequence;
+            // Many steps: more than a chunk of members, and of pending events.
+            bench.add_members(10..2_000);
+            bench.take("GUILD_CREATE", &guild(6));
+            store.fail_after(cut);
+            let end = bench.pass.write(None).await;
+            let (head, loaded) = taken_over(store.inner(), Keep::Full, &needs()).await.unwrap();
+            let whole = head.read == bench.sequence;
+            assert!(whole || head.read == before, "read is {} after {cut} steps", head.read);
+            assert_eq!(head.session.id, "s");
+            // Nothing was handled, so everything up to `read` is pending, once, in order.
+            let pending: Vec<u64> = loaded.pending.iter().map(|event| event.sequence).collect();
+            assert_eq!(pending, (2..=head.read).collect::<Vec<_>>(), "after {cut} steps");
+            let other = testing::shard_at(Epoch(EPOCH.0 + 1), "all");
+            other.cache().restore(loaded.guilds).unwrap();
+            // Records may be newer than the head, never older.
+            assert!(other.cache().pending_guilds() <= usize::from(!whole), "after {cut} steps");
+            assert!(other.cache().guild(5).is_some_and(|guild| guild.known.members >= Some(600)));
+            if matches!(end, PassEnd::Done) {
+                assert!(whole);
+                break;
+            }
+            cuts += 1;
+        }
+        assert!(cuts >= 2, "a pass of several steps is cut: {cuts}");
+    }
+}
+
+#[tokio::test]
+async fn new_session_can_be_resumed_before_its_first_guild_is_written() {
+    let store = Faulty::new(false);
+    let mut bench = Bench::new(store.clone(), Keep::Full).await;
+    bench.take("GUILD_CREATE", &guild(5));
+    store.fail_after(1);
+    assert!(matches!(bench.pass.write(None).await, PassEnd::Away));
+    let (head, loaded) = taken_over(store.inner(), Keep::Full, &needs()).await.unwrap();
+    assert_eq!((head.read, head.expecting.len(), loaded.guilds.guilds.len()), (1, 2, 0));
+}
+
+#[tokio::test]
+async fn unanswered_write_is_not_a_loss() {
+    let store = Faulty::new(true);
+    let mut bench = Bench::new(store.clone(), Keep::Full).await;
+    bench.take("GUILD_CREATE", &guild(5));
+    bench.pass.write(None).await;
+    let serial = bench.pass.serial;
+    bench.add_members(10..12);
+    store.fail_after(0);
+    assert!(matches!(bench.pass.write(None).await, PassEnd::Away));
+    store.fail_after(usize::MAX);
+    assert!(matches!(bench.pass.write(None).await, PassEnd::Done));
+    assert_eq!(bench.pass.serial, serial + 2, "nothing was written again");
+    let (head, loaded) = taken_over(store.inner(), Keep::Full, &needs()).await.unwrap();
+    assert_eq!((head.read, loaded.pending.len()), (4, 3));
+}
+
+#[tokio::test]
+async fn emptied_store_is_rewritten() {
+    let store = Faulty::new(false);
+    let mut bench = Bench::new(store.clone(), Keep::Full).await;
+    bench.take("GUILD_CREATE", &guild(5));
+    bench.pass.write(None).await;
+    store.lose_everything();
+    bench.add_members(10..11);
+    assert!(matches!(bench.pass.write(None).await, PassEnd::Done));
+    let (head, loaded) = taken_over(store.inner(), Keep::Full, &needs()).await.unwrap();
+    assert_eq!((head.read, loaded.pending.len()), (3, 2));
+    let other = testing::shard_at(Epoch(EPOCH.0 + 1), "all");
+    other.cache().restore(loaded.guilds).unwrap();
+    assert_eq!(other.cache().guild(5), bench.shard.cache().guild(5));
+}
+
+#[tokio::test]
+async fn outranked_writer_stops() {
+    let store = Faulty::new(false);
+    let mut bench = Bench::new(store.clone(), Keep::Full).await;
+    store.claim(SHARD, Epoch(EPOCH.0 + 1)).await.unwrap();
+    assert!(matches!(bench.pass.write(None).await, PassEnd::Outranked));
+    assert!(bench.shard.is_outranked());
+}
+
+#[tokio::test]
+async fn last_checkpoint_is_exact() {
+    let store = Faulty::new(false);
+    let mut bench = Bench::new(store.clone(), Keep::Full).await;
+    // The first of them is being handled, the second waits for it.
+    bench.add_members(10..12);
+    bench.pass.write(None).await;
+    let left = bench.event_queue.close(Duration::from_millis(10)).await;
+    bench.pass.write(Some(LastCheckpoint { pending: left, exact: true })).await;
+    let (head, loaded) = taken_over(store.inner(), Keep::Full, &needs()).await.unwrap();
+    assert!(head.exact);
+    let pending: Vec<(u64, bool)> =
+        loaded.pending.iter().map(|event| (event.sequence, event.started)).collect();
+    assert_eq!(pending, [(3, false)], "what was begun ends where it was begun");
+}
+
+#[tokio::test]
+async fn session_is_kept_without_guilds() {
+    let store = Faulty::new(false);
+    let mut bench = Bench::new(store.clone(), Keep::Session).await;
+    bench.take("GUILD_CREATE", &guild(5));
+    bench.pass.write(None).await;
+    let needs = Needs { resources: Vec::new(), ..needs() };
+    let (head, loaded) = taken_over(store.inner(), Keep::Session, &needs).await.unwrap();
+    assert_eq!((head.read, loaded.pending.len(), loaded.guilds.guilds.len()), (2, 1, 0));
+    assert_eq!(head.expecting.len(), 2, "the guilds are known to be there");
+}
+
+#[tokio::test]
+async fn old_records_are_removed_when_nothing_is_kept() {
+    let store = Faulty::new(false);
+    let mut bench = Bench::new(store.clone(), Keep::Session).await;
+    bench.take("GUILD_CREATE", &guild(5));
+    bench.pass.write(None).await;
+    bench.pass.checkpoints.keep = Keep::Off;
+    bench.pass.stored = None;
+    bench.pass.write(None).await;
+    let Ok(Claim::Yours(stored)) = store.claim(SHARD, EPOCH).await else { panic!("not ours") };
+    assert_eq!((stored.head, stored.records), (None, 0), "the next owner must not get old records");
+}
+
+#[tokio::test]
+async fn checkpoint_off_writes_nothing() {
+    let store = Faulty::new(false);
+    let mut bench = Bench::new(store.clone(), Keep::Off).await;
+    bench.pass.write(None).await;
+    assert!(taken_over(store.inner(), Keep::Off, &needs()).await.is_none());
+}
+
+/// The formats of all records in a store.
+async fn formats(store: &dyn CheckpointStore, serial: u64) -> BTreeSet<u16> {
+    let mut formats = BTreeSet::new();
+    let mut cursor = Some(Cursor::START);
+    while let Some(from) = cursor {
+        let PageRead::Page(page) = store.read(SHARD, EPOCH, serial, from).await.unwrap() else {
+            panic!("no page")
+        };
+        formats.extend(page.records.iter().map(|(_, bytes)| checkpoint::format_of(bytes).unwrap()));
+        cursor = page.next;
+    }
+    formats
+}
+
+#[tokio::test]
+async fn older_format_rewrites_all_and_a_newer_one_nothing() {
+    let store = Faulty::new(false);
+    let mut bench = Bench::new(store.clone(), Keep::Full).await;
+    let format = bench.pass.checkpoints.format.clone();
+    bench.take("GUILD_CREATE", &guild(5));
+    bench.add_members(10..2_000);
+    format.assign(2);
+    bench.pass.write(None).await;
+    assert_eq!(formats(&*store, bench.pass.serial).await, [2].into());
+
+    format.assign(1);
+    store.fail_after(1);
+    assert!(matches!(bench.pass.write(None).await, PassEnd::Away), "more than one step");
+    store.fail_after(usize::MAX);
+    assert!(matches!(bench.pass.write(None).await, PassEnd::Done));
+    assert_eq!(formats(&*store, bench.pass.serial).await, [1].into());
+
+    format.assign(2);
+    bench.add_members(2_000..2_001);
+    bench.pass.write(None).await;
+    assert_eq!(formats(&*store, bench.pass.serial).await, [1, 2].into());
+    // One that began to write newer and could not end it holds some of it.
+    bench.add_members(2_001..2_002);
+    store.fail_after(0);
+    bench.pass.write(None).await;
+    store.fail_after(usize::MAX);
+    format.assign(1);
+    bench.pass.write(None).await;
+    assert_eq!(formats(&*store, bench.pass.serial).await, [1].into());
+
+    let (head, loaded) = taken_over(store.inner(), Keep::Full, &needs()).await.unwrap();
+    assert_eq!((head.read, loaded.format), (bench.sequence, 1));
+    let pending: Vec<u64> = loaded.pending.iter().map(|event| event.sequence).collect();
+    assert_eq!(pending, (2..=head.read).collect::<Vec<_>>(), "all of it, once");
+    let other = testing::shard_at(Epoch(EPOCH.0 + 1), "all");
+    other.cache().restore(loaded.guilds).unwrap();
+    assert_eq!(other.cache().guild(5), bench.shard.cache().guild(5));
+}

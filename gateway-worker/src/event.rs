@@ -1,0 +1,180 @@
+//! A Discord event as bot code receives it, and as it waits in a queue ([`queued`]).
+
+use std::{
+    collections::BTreeSet,
+    error::Error,
+    fmt,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use dispatch::Kind;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    payload::{self, Misplaced},
+    reading,
+};
+
+pub(crate) mod queued;
+
+/// Which events a handler is given, by Discord's names for them
+/// ([Receive Events](https://discord.com/developers/docs/events/gateway-events#receive-events)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// None, and no gaps either.
+    Nothing,
+    /// All, those that this version has never heard of included.
+    All,
+    /// These.
+    Only(BTreeSet<&'static str>),
+}
+
+impl Wanted {
+    /// Only these: `Wanted::only(["INTERACTION_CREATE"])`.
+    pub fn only(names: impl IntoIterator<Item = &'static str>) -> Self {
+        Self::Only(names.into_iter().collect())
+    }
+
+    /// An event of this name is wanted.
+    pub fn has(&self, name: &str) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::All => true,
+            Self::Only(names) => names.contains(name),
+        }
+    }
+}
+
+/// Whether an event may have been handled before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mark {
+    /// It was not handled.
+    Fresh,
+    /// It may have been: by a worker that died or was cut off before it could say so.
+    Replayed,
+    /// It may have been, and this interaction is older by its id than the 3 s in which Discord takes a first answer
+    /// ([Interaction Callback](https://discord.com/developers/docs/interactions/receiving-and-responding#interaction-callback)).
+    Expired,
+}
+
+impl Mark {
+    /// Whether it may have been handled before.
+    pub fn is_late(self) -> bool {
+        self != Self::Fresh
+    }
+
+    /// Returns the mark of a late event: an interaction may have expired.
+    pub(crate) fn of_late(name: &str, text: &str, now_unix_ms: u64) -> Self {
+        if payload::interaction_age(name, text, now_unix_ms) > ANSWERED_WITHIN {
+            Self::Expired
+        } else {
+            Self::Replayed
+        }
+    }
+}
+
+/// How long Discord waits for the first answer to an interaction.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
+
+/// One dispatch event.
+#[derive(Clone)]
+pub struct Event {
+    pub(crate) name: Kind,
+    /// The ordinal of the shard's session: grows with each READY.
+    pub(crate) session: u64,
+    pub(crate) sequence: u64,
+    pub(crate) guild: Option<u64>,
+    pub(crate) mark: Mark,
+    pub(crate) received_at_unix_ms: u64,
+    pub(crate) text: String,
+}
+
+impl Event {
+    /// Discord's name for it: `MESSAGE_CREATE`.
+    pub fn name(&self) -> &str {
+        self.name.as_str()
+    }
+
+    /// Its position: the session's ordinal, which grows with each READY of the shard, and the sequence number within it.
+    pub fn position(&self) -> (u64, u64) {
+        (self.session, self.sequence)
+    }
+
+    /// The guild in which it happened.
+    pub fn guild(&self) -> Option<u64> {
+        self.guild
+    }
+
+    /// Whether it may have been handled before.
+    pub fn mark(&self) -> Mark {
+        self.mark
+    }
+
+    /// When a worker first received it.
+    pub fn received_at(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.received_at_unix_ms)
+    }
+
+    /// The payload as Discord sent it: JSON with `op`, `t`, `s` and `d`.
+    pub fn raw(&self) -> &str {
+        &self.text
+    }
+
+    /// The payload as twilight's types; `None` for an event that twilight does not know.
+    ///
+    /// # Errors
+    /// The payload does not match twilight's types. The error contains nothing of the payload, so it can be logged.
+    pub fn parse(&self) -> Result<Option<twilight_model::gateway::event::Event>, EventError> {
+        reading::whole(self.name(), &self.text).map_err(|error| EventError((&error).into()))
+    }
+}
+
+/// A payload that does not match twilight's types.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventError(Misplaced);
+
+impl fmt::Display for EventError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the event does not match twilight's types: {}", self.0)
+    }
+}
+
+impl Error for EventError {}
+
+impl fmt::Debug for Event {
+    /// Leaves out what users wrote.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event")
+            .field("name", &self.name)
+            .field("session", &self.session)
+            .field("sequence", &self.sequence)
+            .field("guild", &self.guild)
+            .field("mark", &self.mark)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parse_error_contains_nothing_of_the_payload() {
+        for d in [r#"{"content":{"marker":"marker"}}"#, r#"["marker"]"#, r#"{"id":"marker""#] {
+            let event = Event {
+                name: "MESSAGE_CREATE".into(),
+                session: 1,
+                sequence: 2,
+                guild: None,
+                mark: Mark::Fresh,
+                received_at_unix_ms: 0,
+                text: format!(r#"{{"t":"MESSAGE_CREATE","s":2,"op":0,"d":{d}}}"#),
+            };
+            let error = event.parse().unwrap_err();
+            assert!(error.source().is_none());
+            let said = format!("{error} {error:?} {event:?}");
+            assert!(said.contains("line 1") && !said.contains("marker"), "{said}");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The metrics of a worker, by part.
+
+use discord_rest::RestMetrics;
+use dispatch::DispatchMetrics;
+use process::telemetry::metrics::Metrics;
+use shard_bridge::BridgeMetrics;
+use tokio::sync::watch;
+
+use crate::{
+    callbacks::CallbackMetrics,
+    checkpoints::CheckpointMetrics,
+    metrics::{LinkMetrics, ShardMetrics},
+    relay::Relaying,
+    shards::RunningShards,
+    status::{LinkStatus, WorkerCollector},
+};
+
+/// Clones count into the same.
+#[derive(Clone, Default)]
+pub(super) struct WorkerMetrics {
+    pub(super) shards: ShardMetrics,
+    pub(super) link: LinkMetrics,
+    pub(super) bridge: BridgeMetrics,
+    pub(super) checkpoints: CheckpointMetrics,
+    pub(super) dispatch: DispatchMetrics,
+    pub(super) callbacks: CallbackMetrics,
+    pub(super) rest: RestMetrics,
+}
+
+impl WorkerMetrics {
+    /// Registers all of them, and what is read of the shards and the lease at each scrape.
+    pub(super) fn registry(
+        &self,
+        prefix: &str,
+        relaying: Option<&Relaying>,
+        shards: &RunningShards,
+        link: watch::Receiver<LinkStatus>,
+    ) -> Metrics {
+        Metrics::new(prefix, |registry| {
+            self.shards.register(registry);
+            self.link.register(registry);
+            self.bridge.register(registry);
+            self.checkpoints.register(registry);
+            self.dispatch.register(registry);
+            if let Some(relaying) = relaying {
+                relaying.metrics.register(registry);
+            }
+            shards.command_metrics().register(registry);
+            self.callbacks.register(registry);
+            self.rest.register(registry);
+            registry.register_collector(Box::new(WorkerCollector { shards: shards.clone(), link }));
+        })
+    }
+}
