@@ -20,7 +20,7 @@ pub const DISCORD_IDENTIFY_INTERVAL: Duration = Duration::from_secs(5);
                   Spans are exported when OTEL_EXPORTER_OTLP_ENDPOINT is set; RUST_LOG sets what is logged."
 )]
 pub struct Args {
-    /// Where the gRPC server listens
+    /// Address of the gRPC server
     #[arg(long, env = "COORDINATOR_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:50051")]
     pub coordinator_listen: SocketAddr,
 
@@ -32,41 +32,40 @@ pub struct Args {
     #[arg(long, env = "HEALTH_LISTEN_HOST", value_name = "IP", default_value = "127.0.0.1")]
     pub health_listen_host: std::net::IpAddr,
 
-    /// How many shards the bot has: a number, or `auto` for what Discord recommends and room to grow. A fleet that runs
-    /// keeps its number
+    /// Number of shards, or `auto` for what Discord recommends plus SHARD_BUFFER. A running fleet keeps its number
     #[arg(long, env = "SHARD_COUNT", value_name = "NUMBER|auto", default_value = "auto")]
     pub shard_count: ShardCount,
 
-    /// Room to grow that `auto` adds, in percent, from two shards up
+    /// Percentage that `auto` adds to what Discord recommends, from two shards up
     #[arg(long, env = "SHARD_BUFFER", value_name = "PERCENT", default_value = "20")]
     pub shard_buffer: Percent,
 
-    /// How long a worker's lease lasts after each renewal
+    /// How long a worker's lease lasts after each renewal; at least 1s
     #[arg(long, env = "LEASE_TTL", value_name = "DURATION", default_value = "5s", value_parser = settings::duration)]
     pub lease_ttl: Duration,
 
-    /// How long a fleet that runs nothing waits for more workers before it hands out shards
-    #[arg(long, env = "SETTLE", value_name = "DURATION", default_value = "2s", value_parser = settings::duration)]
+    /// How long an idle fleet waits for more workers before it assigns shards
+    #[arg(long, env = "SETTLE", hide_short_help = true, value_name = "DURATION", default_value = "2s", value_parser = settings::duration)]
     pub settle: Duration,
 
-    /// How many shards may be on their way from one worker to another at once
+    /// Maximum number of shards that move between workers at the same time
     #[arg(long, env = "MOVES_AT_ONCE", value_name = "NUMBER", default_value = "8")]
     pub moves_at_once: std::num::NonZeroUsize,
 
-    /// How long a ShardBridge call may take when its caller does not say
+    /// Deadline of ShardBridge calls that bring none; at most 30s
     #[arg(long, env = "BRIDGE_DEADLINE", value_name = "DURATION", default_value = "2s", value_parser = settings::duration)]
     pub bridge_deadline: Duration,
 
-    /// Share of the day's IDENTIFYs that is kept back, in percent
+    /// Percentage of the daily IDENTIFYs that is kept in reserve
     #[arg(long, env = "IDENTIFY_RESERVE", value_name = "PERCENT", default_value = "10")]
     pub identify_reserve: Percent,
 
-    /// Time between two IDENTIFYs of a bucket; below 5s only with a Discord stand-in on this machine
-    #[arg(long, env = "IDENTIFY_INTERVAL", value_name = "DURATION", default_value = "5s", value_parser = settings::duration)]
+    /// Time between two IDENTIFYs of a bucket; below 5s only with a simulated Discord on this machine
+    #[arg(long, env = "IDENTIFY_INTERVAL", hide_short_help = true, value_name = "DURATION", default_value = "5s", value_parser = settings::duration)]
     pub identify_interval: Duration,
 
-    /// What the names of all metrics begin with
-    #[arg(long, env = "METRICS_PREFIX", value_name = "TEXT", default_value = "altergolden", value_parser = settings::metrics_prefix)]
+    /// Prefix of all metric names
+    #[arg(long, env = "METRICS_PREFIX", hide_short_help = true, value_name = "TEXT", default_value = "altergolden", value_parser = settings::metrics_prefix)]
     pub metrics_prefix: String,
 
     #[command(flatten)]

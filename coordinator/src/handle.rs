@@ -8,7 +8,7 @@ use std::{
 };
 
 use altergolden_proto::v1;
-use fleet_model::{Assignment, Epoch, Incarnation, ShardNumber, Term, WorkerId};
+use fleet_model::{Assignment, Classified, Epoch, ErrorClass, Incarnation, ShardNumber, Term, WorkerId};
 use tokio::sync::{mpsc, oneshot};
 
 use fleet::{ExitRefused, PlanKind, PlanRefused, PlanView, Registration, RegistrationRefused, WorkerReport};
@@ -147,6 +147,32 @@ pub(crate) enum HandleError {
     Busy,
     #[error("the coordinator is stopping")]
     Stopping,
+}
+
+impl Classified for HandleError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Refused { refused, .. } => match refused {
+                RegistrationRefused::NameTaken { .. } => ErrorClass::AlreadyExists,
+                RegistrationRefused::EpochAhead { .. } => ErrorClass::InvalidInput,
+                RegistrationRefused::TotalUnlikely { .. } => ErrorClass::NotPermitted,
+                RegistrationRefused::Full { .. } => ErrorClass::TooBusy,
+                RegistrationRefused::OwnerUnheard { .. } | RegistrationRefused::StoreAway { .. } => {
+                    ErrorClass::Unavailable
+                }
+            },
+            Self::Plan(PlanRefused::Unknown(_))
+            | Self::Exit(ExitRefused::Unknown { .. } | ExitRefused::OtherIncarnation { .. }) => {
+                ErrorClass::NotFound
+            }
+            Self::Plan(PlanRefused::Pointless(_)) => ErrorClass::InvalidInput,
+            Self::Standby { .. } | Self::UnknownWorker | Self::Plan(_) | Self::Exit(_) => {
+                ErrorClass::NotPermitted
+            }
+            Self::Busy => ErrorClass::TooBusy,
+            Self::Stopping => ErrorClass::Unavailable,
+        }
+    }
 }
 
 pub(crate) fn channel() -> (FleetHandle, mpsc::Receiver<DriverCommand>) {

@@ -9,11 +9,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use altergolden_proto::v1::{ReplyFailure, ReplyFailureKind as Kind};
 use dispatch::panics::{self, Panic};
 use fleet_model::ShardStatus;
 use serde_json::Value;
-use shard_bridge::{AnswerOutcome, Delivered, LARGEST, failure, nests_too_deep};
+use shard_bridge::{
+    AnswerOutcome, Delivered, LARGEST, ReplyFailure, ReplyFailureKind as Kind, failure, nests_too_deep,
+};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::{Instant, timeout_at},

@@ -24,16 +24,16 @@ use crate::{
                   Spans are exported when OTEL_EXPORTER_OTLP_ENDPOINT is set; RUST_LOG sets what is logged."
 )]
 pub struct Args {
-    /// Where the coordinator is
+    /// URL of the coordinator's gRPC server
     #[arg(long, env = "COORDINATOR_URL", value_name = "URL", default_value = "http://127.0.0.1:50051")]
     pub coordinator_url: CoordinatorUrl,
 
-    /// Where this worker's gRPC server listens; port 0 takes a free one
+    /// Address of this worker's gRPC server; port 0 takes a free one
     #[arg(long, env = "WORKER_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
     pub worker_listen: SocketAddr,
 
-    /// Where the coordinator and the other workers reach this worker, as HOST:PORT or URL; by default the address that
-    /// this machine has towards the coordinator, and the bound port
+    /// Address at which the coordinator and other workers reach this worker, as HOST:PORT or URL; by default this machine's
+    /// address towards the coordinator, with the bound port
     #[arg(long, env = "WORKER_ADVERTISE", value_name = "ADDRESS")]
     pub worker_advertise: Option<Advertised>,
 
@@ -49,7 +49,7 @@ pub struct Args {
     #[arg(long, env = "HEALTH_LISTEN_HOST", value_name = "IP", default_value = "127.0.0.1")]
     pub health_listen_host: std::net::IpAddr,
 
-    /// How many shards this worker takes at most; by default there is no cap
+    /// Maximum number of shards of this worker; by default there is no limit
     #[arg(long, env = "SHARDS_PER_CLUSTER", value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     pub shards_per_cluster: Option<u32>,
 
@@ -77,7 +77,7 @@ pub struct Args {
     )]
     pub cache: CachedResources,
 
-    /// Messages kept per channel, when messages are kept at all
+    /// Messages kept per channel, if CACHE includes messages
     #[arg(long, env = "CACHE_MESSAGES", value_name = "NUMBER", default_value_t = 100)]
     pub cache_messages: u16,
 
@@ -86,42 +86,41 @@ pub struct Args {
     #[arg(long, env = "CHECKPOINT", value_name = "WHAT", default_value = "full")]
     pub checkpoint: Keep,
 
-    /// How often a checkpoint is written
-    #[arg(long, env = "CHECKPOINT_EVERY", value_name = "DURATION", default_value = "1s", value_parser = settings::duration)]
+    /// Time between two checkpoints of a shard
+    #[arg(long, env = "CHECKPOINT_EVERY", hide_short_help = true, value_name = "DURATION", default_value = "1s", value_parser = settings::duration)]
     pub checkpoint_every: Duration,
 
-    /// Newest format that this worker writes checkpoints in, and says that it reads; lower it to hold a new format back while an
-    /// older version may come back
-    #[arg(long, env = "CHECKPOINT_FORMAT_MAX", value_name = "NUMBER", default_value_t = checkpoint::FORMAT_MAX,
+    /// Newest checkpoint format that this worker reads and writes; lower it while an older version may come back
+    #[arg(long, env = "CHECKPOINT_FORMAT_MAX", hide_short_help = true, value_name = "NUMBER", default_value_t = checkpoint::FORMAT_MAX,
           value_parser = clap::value_parser!(u16).range(i64::from(checkpoint::FORMAT_MIN)..=i64::from(checkpoint::FORMAT_MAX)))]
     pub checkpoint_format_max: u16,
 
-    /// Handlers of bot code that one shard runs at once
+    /// Maximum number of handlers that one shard runs at the same time
     #[arg(long, env = "HANDLERS_AT_ONCE", value_name = "NUMBER", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     pub handlers_at_once: u16,
 
-    /// Events of one shard that may wait for bot code, those being handled included
+    /// Maximum number of events of one shard that wait for bot code or are being handled
     #[arg(long, env = "QUEUE_EVENTS", value_name = "NUMBER", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..))]
     pub queue_events: u32,
 
-    /// Their size together, in MiB
-    #[arg(long, env = "QUEUE_MIB", value_name = "NUMBER", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    /// Maximum size of the events of one shard that wait for bot code or are being handled, in MiB
+    #[arg(long, env = "QUEUE_MIB", hide_short_help = true, value_name = "NUMBER", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub queue_mib: u32,
 
     /// How long the bot's singleton may take to end before shard 0 moves; then it is aborted
     #[arg(long, env = "SINGLETON_TIMEOUT", value_name = "DURATION", default_value = "5s", value_parser = settings::duration)]
     pub singleton_timeout: Duration,
 
-    /// How long a worker that was told to stop may take to give its shards away
+    /// Maximum time to hand off all shards when this worker stops
     #[arg(long, env = "DRAIN_TIMEOUT", value_name = "DURATION", default_value = "25s", value_parser = settings::duration)]
     pub drain_timeout: Duration,
 
-    /// How long a ShardBridge call may take when its caller does not say
+    /// Deadline of ShardBridge calls that bring none; at most 30s
     #[arg(long, env = "BRIDGE_DEADLINE", value_name = "DURATION", default_value = "2s", value_parser = settings::duration)]
     pub bridge_deadline: Duration,
 
-    /// What the names of all metrics begin with
-    #[arg(long, env = "METRICS_PREFIX", value_name = "TEXT", default_value = "altergolden", value_parser = settings::metrics_prefix)]
+    /// Prefix of all metric names
+    #[arg(long, env = "METRICS_PREFIX", hide_short_help = true, value_name = "TEXT", default_value = "altergolden", value_parser = settings::metrics_prefix)]
     pub metrics_prefix: String,
 
     #[command(flatten)]

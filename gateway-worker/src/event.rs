@@ -8,7 +8,7 @@ use std::{
 };
 
 use dispatch::Kind;
-use serde::{Deserialize, Serialize};
+pub use fleet_model::Mark;
 
 use crate::{
     payload::{self, Misplaced},
@@ -45,32 +45,12 @@ impl Wanted {
     }
 }
 
-/// Whether an event may have been handled before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mark {
-    /// It was not handled.
-    Fresh,
-    /// It may have been: by a worker that died or was cut off before it could say so.
-    Replayed,
-    /// It may have been, and this interaction is older by its id than the 3 s in which Discord takes a first answer
-    /// ([Interaction Callback](https://discord.com/developers/docs/interactions/receiving-and-responding#interaction-callback)).
-    Expired,
-}
-
-impl Mark {
-    /// Whether it may have been handled before.
-    pub fn is_late(self) -> bool {
-        self != Self::Fresh
-    }
-
-    /// Returns the mark of a late event: an interaction may have expired.
-    pub(crate) fn of_late(name: &str, text: &str, now_unix_ms: u64) -> Self {
-        if payload::interaction_age(name, text, now_unix_ms) > ANSWERED_WITHIN {
-            Self::Expired
-        } else {
-            Self::Replayed
-        }
+/// Returns the mark of a late event: an interaction may have expired.
+pub(crate) fn late_mark(name: &str, text: &str, now_unix_ms: u64) -> Mark {
+    if payload::interaction_age(name, text, now_unix_ms) > ANSWERED_WITHIN {
+        Mark::Expired
+    } else {
+        Mark::Replayed
     }
 }
 

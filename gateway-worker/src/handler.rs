@@ -13,7 +13,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use fleet_model::{Epoch, Gap, ShardNumber};
 use serde::Serialize;
-use shard_bridge::{Bridge, GatewayCommand};
+use shard_bridge::{Bridge, BridgeError, GatewayCommand, InvalidCommand};
 use tokio_util::sync::CancellationToken;
 use twilight_model::gateway::payload::outgoing::{RequestGuildMembers, UpdatePresence, UpdateVoiceState};
 
@@ -155,10 +155,9 @@ impl Context {
     ///
     /// # Errors
     /// As [`Bridge::send_gateway_payload`].
-    pub async fn command(&self, command: &impl Command, within: Duration) -> Result<(), tonic::Status> {
+    pub async fn command(&self, command: &impl Command, within: Duration) -> Result<(), BridgeError> {
         let until = tokio::time::Instant::now() + within;
-        let payload = serde_json::to_value(command)
-            .map_err(|error| tonic::Status::invalid_argument(error.to_string()))?;
+        let payload = serde_json::to_value(command).map_err(InvalidCommand::from)?;
         let command = GatewayCommand::parse(payload)?;
         match command.kind().guild() {
             Some(_) => self.bridge().send_to_guild(&command, until).await.map(drop),

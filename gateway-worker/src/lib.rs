@@ -39,12 +39,12 @@ pub mod tally;
 mod testing;
 mod threads;
 
-pub use altergolden_proto::{convert, v1};
 pub use async_trait::async_trait;
 pub use checkpoints::Keep;
 pub use config::{Args, Config};
 pub use discord::TokenRefused;
 pub use event::{Event, EventError, Mark, Wanted};
+pub use fleet_model::{Epoch, ErrorClass, ShardNumber, ShardReport, ShardStatus, WorkerId};
 pub use handler::{
     Command, Context, EventHandler, MessageOutcome, NoHandler, RequestError, ShardMessage, ShardRequest,
 };
@@ -54,6 +54,9 @@ pub use rest::RestBudget;
 pub use run::run;
 pub use serde_json;
 pub use service::{Parts, Worker, WorkerError};
-pub use shard_bridge::{Bridge, Hub, HubItem, HubSubscription, Wants};
+pub use shard_bridge::{
+    Bridge, BridgeError, BroadcastReceipt, FleetStats, GuildAnswer, Hub, HubItem, HubSubscription,
+    MessageReceipt, PresenceReceipt, ReplyFailure, ReplyFailureKind, ReplyValue, ShardReplies, ShardReply,
+    TimedReport, UserAnswer, Wants,
+};
 pub use tokio_util::sync::CancellationToken;
-pub use tonic::{Code, Status};

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use ::relay::{
-    Bounds, EventNames, Lateness, MemoryRelay, Outbox, OutboxParts, Position, RedisRelay, RelayMetrics,
-    RelayStatus, RelayStore, Waiting,
+    Bounds, EventNames, MemoryRelay, Outbox, OutboxParts, OutgoingEvent, Position, RedisRelay, RelayMetrics,
+    RelayStatus, RelayStore,
 };
 use checkpoint::PendingEvent;
 use tokio::runtime::Handle;
 
 use crate::{
-    event::{Event, Mark, queued::Queued},
+    event::{Event, queued::Queued},
     shard_state::ShardState,
 };
 
@@ -85,7 +85,7 @@ impl ShardRelay {
             Queued::Event(event) if self.wants(event.name()) => self.outbox.push(waiting(event)),
             Queued::Gap(gap) => {
                 let at = position(queued.position());
-                self.outbox.push(Waiting::gap(gap.gap.until_unix_ms, &gap.text, at));
+                self.outbox.push(OutgoingEvent::gap(gap.gap.until_unix_ms, &gap.text, at));
             }
             // What was set aside was relayed when it came.
             Queued::Event(_) | Queued::Replay(_) => {}
@@ -97,23 +97,19 @@ fn position((session, sequence): (u64, u64)) -> Position {
     Position { session, sequence }
 }
 
-fn waiting(event: &Event) -> Waiting {
-    Waiting {
+fn waiting(event: &Event) -> OutgoingEvent {
+    OutgoingEvent {
         position: position(event.position()),
         name: event.name().into(),
         guild: event.guild(),
         received_at_unix_ms: event.received_at_unix_ms,
-        lateness: match event.mark() {
-            Mark::Fresh => Lateness::Fresh,
-            Mark::Replayed => Lateness::Replayed,
-            Mark::Expired => Lateness::Expired,
-        },
+        mark: event.mark(),
         text: event.raw().into(),
     }
 }
 
 /// Converts an entry for a checkpoint: bot code has handled it, or does not want it.
-pub(crate) fn as_pending(waiting: &Waiting) -> ((u64, u64), PendingEvent) {
+pub(crate) fn as_pending(waiting: &OutgoingEvent) -> ((u64, u64), PendingEvent) {
     let Position { session, sequence } = waiting.position;
     let pending = PendingEvent {
         session,

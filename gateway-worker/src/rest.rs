@@ -4,8 +4,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use clap::{ArgAction, builder::BoolishValueParser};
 use discord_rest::{
-    Budget, Caller, Gate, MemoryBudget, RedisBudget, Rest, RestMetrics, RestOptions, RestStatus, Rules,
-    Share, SharedBudget, Upstream,
+    Budget, Caller, FleetShare, Gate, LimitRules, MemoryBudget, RedisBudget, Rest, RestMetrics, RestOptions,
+    RestStatus, SharedBudget, Upstream,
 };
 use fleet_model::{Routes, WorkerId};
 use process::settings::{self, ApiOrigin, Secret, SettingsError};
@@ -23,23 +23,23 @@ const CONNECT_WITHIN: Duration = Duration::from_millis(400);
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Discord's REST API, for bots in any language")]
 pub struct RestArgs {
-    /// Where this worker's proxy of the REST API listens (`/api/v10/...`); port 0 takes a free one and logs it
+    /// Address of this worker's proxy of Discord's REST API (`/api/v10/...`); port 0 takes a free one and logs it
     #[arg(long, env = "REST_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
     pub rest_listen: SocketAddr,
 
-    /// Requests a second of one token, over the whole fleet
+    /// Requests per second of one token, over the whole fleet
     #[arg(long, env = "REST_GLOBAL_PER_SECOND", value_name = "NUMBER", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub rest_global_per_second: u32,
 
-    /// How long a request waits for its turn before it is answered with 429
+    /// How long a request waits for its turn before it is answered with 429; at most 1m
     #[arg(long, env = "REST_LONGEST_WAIT", value_name = "DURATION", default_value = "10s", value_parser = settings::duration)]
     pub rest_longest_wait: Duration,
 
-    /// Answers with 401, 403 or 429 in ten minutes at which the fleet stops sending; Discord bans an address at 10,000
-    #[arg(long, env = "REST_INVALID_LIMIT", value_name = "NUMBER", default_value_t = 9_500, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    /// Number of answers 401, 403 and 429 in ten minutes at which the fleet stops sending; Discord bans an address at 10,000
+    #[arg(long, env = "REST_INVALID_LIMIT", hide_short_help = true, value_name = "NUMBER", default_value_t = 9_500, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub rest_invalid_limit: u32,
 
-    /// Lets requests with any token through, and not only those with the bot's own
+    /// Lets requests with any token through, not only with the bot's own
     #[arg(long, env = "REST_ALLOW_ANY_TOKEN", value_name = "BOOL", default_value_t = false, action = ArgAction::Set, value_parser = BoolishValueParser::new(), hide_short_help = true)]
     pub rest_allow_any_token: bool,
 
@@ -102,7 +102,7 @@ pub enum RestBudget {
 impl RestBudget {
     /// Creates a budget for all workers that get a clone.
     pub fn memory() -> Self {
-        Self::Memory(Arc::new(MemoryBudget::new(Rules::default())))
+        Self::Memory(Arc::new(MemoryBudget::new(LimitRules::default())))
     }
 }
 
@@ -127,7 +127,7 @@ pub(crate) fn start(
 ) -> Result<Proxy, String> {
     let upstream = Upstream::new(api).map_err(|error| error.to_string())?;
     let status = RestStatus::default();
-    let rules = Rules { invalid_limit: config.invalid_limit };
+    let rules = LimitRules { invalid_limit: config.invalid_limit };
     let budget: Arc<dyn Budget> = match budget {
         RestBudget::Memory(budget) => budget,
         RestBudget::Redis { url, prefix } => {
@@ -153,12 +153,12 @@ pub(crate) fn start(
 }
 
 /// Returns a worker's place in the routing table.
-fn share_of(worker: &WorkerId, routes: &Routes) -> Share {
+fn share_of(worker: &WorkerId, routes: &Routes) -> FleetShare {
     let rank = routes.workers.range(..worker).count();
     let is_listed = routes.workers.contains_key(worker);
     let workers = routes.workers.len() + usize::from(!is_listed && !routes.workers.is_empty());
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-    Share { rank: count(rank), workers: count(workers) }
+    FleetShare { rank: count(rank), workers: count(workers) }
 }
 
 /// An address at which this process reaches what listens there.

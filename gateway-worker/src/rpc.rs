@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use altergolden_proto::v1::{self, gateway_worker_server::GatewayWorker};
+use altergolden_proto::{
+    convert,
+    v1::{self, gateway_worker_server::GatewayWorker},
+};
 use arc_swap::ArcSwap;
 use checkpoint::SetAsideStore;
 use fleet_model::{Epoch, Incarnation, ShardNumber, WorkerId};
@@ -93,7 +96,7 @@ impl GatewayWorker for WorkerService {
             Status::not_found(format!("shard {shard_id} does not run here at epoch {epoch}"))
         })?;
         let copying = shard.copy_slot().begin(shard.state());
-        let copying = copying.map_err(|refused| Status::failed_precondition(refused.to_string()))?;
+        let copying = copying.map_err(|refused| convert::status(&refused))?;
         tracing::debug!(shard.id = shard_id, to.id = worker_id, "the shard is being copied");
         Ok(Response::new(copy_shard::send(shard.state().clone(), copying, self.format.now(), &self.runtime)))
     }

@@ -13,12 +13,14 @@ mod problem;
 mod report;
 mod routes;
 mod session;
+mod status;
 
 pub use assignment::{epochs_of_shards, running_ranges, running_shards, shard_epochs};
 pub use bounds::{Bounded, for_people};
 pub use cached::CachedObject;
-pub use json::{from_json, is_exact, to_json};
+pub use json::{encoded_len, from_json, is_exact, to_json};
 pub use report::status_from_wire;
+pub use status::{class_of, status};
 
 pub use fleet_model::MAX_SHARDS;
 
@@ -73,10 +75,4 @@ pub enum Malformed {
     /// A number that stands for no status.
     #[error("{0} is no shard status")]
     Status(i32),
-}
-
-impl From<Malformed> for tonic::Status {
-    fn from(error: Malformed) -> Self {
-        tonic::Status::invalid_argument(error.to_string())
-    }
 }

@@ -22,7 +22,7 @@ use crate::{
     dial_back,
     handle::{Admission, FleetHandle, HandleError},
 };
-use fleet::{ExitRefused, Formats, PlanRefused, Registration, RegistrationRefused, WorkerReport};
+use fleet::{Formats, Registration, RegistrationRefused, WorkerReport};
 
 /// How long an exit report waits for the store's verdict.
 const VERDICT: Duration = Duration::from_secs(3);
@@ -81,35 +81,12 @@ impl CoordinatorService {
 }
 
 impl From<HandleError> for Status {
-    fn from(stopped: HandleError) -> Self {
-        let text = stopped.to_string();
-        match stopped {
+    fn from(error: HandleError) -> Self {
+        match error {
             HandleError::Refused { refused: RegistrationRefused::NameTaken { .. }, lease_ttl } => {
-                name_taken(text, lease_ttl)
+                name_taken(error.to_string(), lease_ttl)
             }
-            HandleError::Refused { refused, .. } => match refused {
-                RegistrationRefused::EpochAhead { .. } => Self::invalid_argument(text),
-                RegistrationRefused::TotalUnlikely { .. } => Self::failed_precondition(text),
-                RegistrationRefused::Full { .. } => Self::resource_exhausted(text),
-                RegistrationRefused::NameTaken { .. }
-                | RegistrationRefused::OwnerUnheard { .. }
-                | RegistrationRefused::StoreAway { .. } => Self::unavailable(text),
-            },
-            HandleError::Plan(PlanRefused::Unknown(_)) => Self::not_found(text),
-            HandleError::Plan(PlanRefused::Pointless(_)) => Self::invalid_argument(text),
-            HandleError::Standby { .. }
-            | HandleError::UnknownWorker
-            | HandleError::Plan(_)
-            | HandleError::Exit(
-                ExitRefused::StoreUntrusted { .. }
-                | ExitRefused::StillAnswers { .. }
-                | ExitRefused::StillHeard { .. },
-            ) => Self::failed_precondition(text),
-            HandleError::Exit(ExitRefused::Unknown { .. } | ExitRefused::OtherIncarnation { .. }) => {
-                Self::not_found(text)
-            }
-            HandleError::Busy => Self::resource_exhausted(text),
-            HandleError::Stopping => Self::unavailable(text),
+            error => convert::status(&error),
         }
     }
 }

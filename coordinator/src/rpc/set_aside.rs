@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use altergolden_proto::v1::{self, ReplaySetAsideRequest, gateway_worker_client::GatewayWorkerClient};
+use altergolden_proto::{
+    convert,
+    v1::{self, ReplaySetAsideRequest, gateway_worker_client::GatewayWorkerClient},
+};
 use checkpoint::{CheckpointStoreError, Position, SetAside, SetAsideStore, SetAsideSummary};
 use fleet_model::ShardNumber;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -35,20 +38,28 @@ impl SetAsides {
             let list = self.store.list_aside(shard).await?;
             Ok(list.into_iter().map(|summary| message(shard, summary, String::new())).collect::<Vec<_>>())
         });
-        let lists: Vec<Vec<v1::SetAside>> = lists.buffered(AT_ONCE).try_collect().await.map_err(failed)?;
+        let lists: Vec<Vec<v1::SetAside>> = lists
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await
+            .map_err(|error: CheckpointStoreError| convert::status(&error))?;
         Ok(v1::ListSetAsideResponse { events: lists.into_iter().flatten().collect() })
     }
 
     pub(super) async fn get(&self, id: v1::SetAsideId) -> Result<v1::SetAside, Status> {
         let (shard, at) = place(id);
-        let SetAside { summary, text } =
-            self.store.get_aside(shard, at).await.map_err(failed)?.ok_or_else(|| none(id))?;
+        let SetAside { summary, text } = self
+            .store
+            .get_aside(shard, at)
+            .await
+            .map_err(|error| convert::status(&error))?
+            .ok_or_else(|| none(id))?;
         Ok(message(shard, summary, text))
     }
 
     pub(super) async fn forget(&self, id: v1::SetAsideId) -> Result<v1::DropSetAsideResponse, Status> {
         let (shard, at) = place(id);
-        if !self.store.drop_aside(shard, at).await.map_err(failed)? {
+        if !self.store.drop_aside(shard, at).await.map_err(|error| convert::status(&error))? {
             return Err(none(id));
         }
         tracing::info!(shard.id = %shard, session = at.session, sequence = at.sequence, "dropped an event that was set aside");
@@ -62,7 +73,11 @@ impl SetAsides {
         snapshot: &Snapshot,
     ) -> Result<v1::ReplaySetAsideResult, Status> {
         let (shard, at) = place(id);
-        self.store.get_aside(shard, at).await.map_err(failed)?.ok_or_else(|| none(id))?;
+        self.store
+            .get_aside(shard, at)
+            .await
+            .map_err(|error| convert::status(&error))?
+            .ok_or_else(|| none(id))?;
         let owner = snapshot.fleet.shards.get(shard.0 as usize).and_then(|view| view.owner.as_ref());
         let found = owner.and_then(|(name, _)| Some((name, snapshot.fleet.workers.get(name)?)));
         let Some((worker, view)) = found else {
@@ -104,13 +119,6 @@ fn place(id: v1::SetAsideId) -> (ShardNumber, Position) {
 fn none(id: v1::SetAsideId) -> Status {
     let v1::SetAsideId { shard_id, session, sequence } = id;
     Status::not_found(format!("no event {shard_id}/{session}/{sequence} is set aside"))
-}
-
-fn failed(error: CheckpointStoreError) -> Status {
-    match error {
-        CheckpointStoreError::Away(_) => Status::unavailable(error.to_string()),
-        CheckpointStoreError::Unexpected(_) => Status::data_loss(error.to_string()),
-    }
 }
 
 fn message(shard: ShardNumber, summary: SetAsideSummary, payload: String) -> v1::SetAside {

@@ -233,11 +233,11 @@ async fn impossible_registrations_are_refused() {
         |url: &'static str| -> Change { Box::new(move |request| request.advertise_url = url.to_owned()) };
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64;
     let rows: Vec<(Change, Code, &str)> = vec![
-        (running(0, 3, u64::MAX, 4), Code::InvalidArgument, "ahead of this coordinator's clock"),
+        (running(0, 3, u64::MAX, 4), Code::InvalidArgument, "ahead of the clocks of this coordinator"),
         (
             running(0, 3, now + 2 * 24 * 3600 * 1000, 4),
             Code::InvalidArgument,
-            "ahead of this coordinator's clock",
+            "ahead of the clocks of this coordinator",
         ),
         (running(0, 3, now, 65_536), Code::FailedPrecondition, "65536 shards"),
         (running(0, 3, now, 17), Code::FailedPrecondition, "17 shards"),

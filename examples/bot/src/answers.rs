@@ -4,10 +4,7 @@
 
 use std::fmt::Write as _;
 
-use gateway_worker::{
-    convert::status_from_wire,
-    v1::{FindGuildResponse, FindUserResponse, GetAggregateStatsResponse, ShardStats, ShardStatus},
-};
+use gateway_worker::{FleetStats, GuildAnswer, ShardNumber, ShardStatus, TimedReport, UserAnswer};
 
 /// Longest message, in characters.
 /// [Source](https://discord.com/developers/docs/resources/message#create-message-jsonform-params).
@@ -25,15 +22,15 @@ const NONE: &str = "–";
 const FENCE: &str = "```";
 
 /// Formats the size of the bot.
-pub(crate) fn ping(stats: &GetAggregateStatsResponse) -> String {
+pub(crate) fn ping(stats: &FleetStats) -> String {
     let serving = format!("Serving {} servers across {} shards", stats.total_guilds, stats.shard_count);
     if stats.complete { serving } else { format!("{serving} (not complete: {})", incomplete_reason(stats)) }
 }
 
 /// Returns why totals are incomplete.
-fn incomplete_reason(stats: &GetAggregateStatsResponse) -> String {
-    let waiting: Vec<u32> =
-        stats.shards.iter().filter(|shard| !is_ready(shard)).map(|shard| shard.shard_id).collect();
+fn incomplete_reason(stats: &FleetStats) -> String {
+    let waiting: Vec<ShardNumber> =
+        stats.shards.iter().filter(|shard| !is_ready(shard)).map(|shard| shard.report.shard).collect();
     if stats.shard_count == 0 {
         "no shard runs yet".to_owned()
     } else if !stats.missing_shards.is_empty() {
@@ -47,10 +44,10 @@ fn incomplete_reason(stats: &GetAggregateStatsResponse) -> String {
 }
 
 /// Formats a table of shards, as many as fit; shards that are not ready come first.
-pub(crate) fn shards(stats: &GetAggregateStatsResponse) -> String {
+pub(crate) fn shards(stats: &FleetStats) -> String {
     let ready = stats.shards.iter().filter(|shard| is_ready(shard)).count();
-    let mut rows: Vec<(bool, u32, [String; COLUMNS])> =
-        stats.shards.iter().map(|shard| (is_ready(shard), shard.shard_id, row(shard))).collect();
+    let mut rows: Vec<(bool, ShardNumber, [String; COLUMNS])> =
+        stats.shards.iter().map(|shard| (is_ready(shard), shard.report.shard, row(shard))).collect();
     rows.extend(stats.missing_shards.iter().map(|number| (false, *number, missing_row(*number))));
     rows.sort_unstable_by_key(|(is_ready, number, _)| (*is_ready, *number));
     let rows: Vec<_> = rows.into_iter().map(|(.., row)| row).collect();
@@ -81,17 +78,18 @@ const HEADER: [&str; COLUMNS] = ["shard", "worker", "state", "guilds", "latency"
 /// Columns aligned to the right.
 const RIGHT_ALIGNED: [bool; COLUMNS] = [true, false, false, true, true];
 
-fn row(shard: &ShardStats) -> [String; COLUMNS] {
+fn row(shard: &TimedReport) -> [String; COLUMNS] {
+    let report = &shard.report;
     [
-        shard.shard_id.to_string(),
-        shard.worker_id.clone(),
-        status_from_wire(shard.status).map_or("unknown", |status| status.as_str()).to_owned(),
-        shard.guilds.to_string(),
-        shard.latency_ms.map_or_else(|| NONE.to_owned(), |ms| format!("{ms:.1} ms")),
+        report.shard.to_string(),
+        shard.worker.to_string(),
+        report.status.as_str().to_owned(),
+        report.guilds.to_string(),
+        report.latency_ms.map_or_else(|| NONE.to_owned(), |ms| format!("{ms:.1} ms")),
     ]
 }
 
-fn missing_row(number: u32) -> [String; COLUMNS] {
+fn missing_row(number: ShardNumber) -> [String; COLUMNS] {
     [number.to_string(), NONE.to_owned(), "no answer".to_owned(), NONE.to_owned(), NONE.to_owned()]
 }
 
@@ -115,13 +113,10 @@ fn more(shards: usize) -> String {
 }
 
 /// Formats where a guild is.
-pub(crate) fn guild(answer: &FindGuildResponse) -> String {
-    let (id, shard) = (answer.guild_id, answer.shard_id);
-    let by = if answer.worker_id.is_empty() {
-        String::new()
-    } else {
-        format!(" on {}", escaped(&answer.worker_id))
-    };
+pub(crate) fn guild(answer: &GuildAnswer) -> String {
+    let (id, shard) = (answer.guild_id, answer.shard.unwrap_or(ShardNumber(0)));
+    let by =
+        answer.worker.as_ref().map_or_else(String::new, |worker| format!(" on {}", escaped(worker.as_str())));
     if !answer.found && !answer.complete {
         return format!("Unknown whether the bot is in guild {id}: {}", reason(&answer.reason));
     }
@@ -135,14 +130,14 @@ pub(crate) fn guild(answer: &FindGuildResponse) -> String {
 }
 
 /// Formats where a user is.
-pub(crate) fn user(answer: &FindUserResponse) -> String {
+pub(crate) fn user(answer: &UserAnswer) -> String {
     let id = answer.user_id;
     match (answer.found, answer.complete) {
-        (true, true) => format!("{} is on {}", escaped(&answer.username), shard_list(&answer.shard_ids)),
+        (true, true) => format!("{} is on {}", escaped(&answer.username), shard_list(&answer.shards)),
         (true, false) => format!(
             "{} is on {}, and perhaps on more: {}",
             escaped(&answer.username),
-            shard_list(&answer.shard_ids),
+            shard_list(&answer.shards),
             reason(&answer.reason)
         ),
         (false, true) => format!("No shard knows user {id}"),
@@ -150,14 +145,14 @@ pub(crate) fn user(answer: &FindUserResponse) -> String {
     }
 }
 
-fn is_ready(shard: &ShardStats) -> bool {
+fn is_ready(shard: &TimedReport) -> bool {
     // The owner of a moving shard answers for its guilds until the next owner is ready.
-    matches!(ShardStatus::try_from(shard.status), Ok(ShardStatus::Ready | ShardStatus::Moving))
+    matches!(shard.report.status, ShardStatus::Ready | ShardStatus::Moving)
 }
 
-fn shard_list(numbers: &[u32]) -> String {
+fn shard_list(numbers: &[ShardNumber]) -> String {
     let noun = if numbers.len() == 1 { "shard" } else { "shards" };
-    let listed: Vec<String> = numbers.iter().take(LISTED).map(u32::to_string).collect();
+    let listed: Vec<String> = numbers.iter().take(LISTED).map(ShardNumber::to_string).collect();
     let rest = numbers.len() - listed.len();
     let rest = if rest == 0 { String::new() } else { format!(" and {rest} more") };
     format!("{noun} {}{rest}", listed.join(", "))

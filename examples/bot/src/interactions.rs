@@ -8,10 +8,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use gateway_worker::{
-    Context, Event, Mark,
-    v1::{FindGuildResponse, FindUserResponse},
-};
+use gateway_worker::{Context, Event, GuildAnswer, Mark, UserAnswer};
 use tokio::time::Instant;
 use twilight_http::{api_error::ApiError, error::ErrorType};
 use twilight_model::{
@@ -138,11 +135,11 @@ async fn ask(context: &Context, question: &Question, until: Instant) -> String {
         Question::Shards => answers::shards(&bridge.stats(until, Duration::ZERO).await),
         Question::Guild(id) => {
             let found = bridge.guilds(&[*id], until).await.pop();
-            answers::guild(&found.unwrap_or(FindGuildResponse { guild_id: *id, ..Default::default() }))
+            answers::guild(&found.unwrap_or(GuildAnswer { guild_id: *id, ..Default::default() }))
         }
         Question::User(id) => {
             let found = bridge.users(&[*id], true, until).await.pop();
-            answers::user(&found.unwrap_or(FindUserResponse { user_id: *id, ..Default::default() }))
+            answers::user(&found.unwrap_or(UserAnswer { user_id: *id, ..Default::default() }))
         }
     }
 }

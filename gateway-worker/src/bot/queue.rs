@@ -8,6 +8,7 @@ use std::{
 
 use checkpoint::{PendingEvent, SetAside};
 use dispatch::{Closed, Dispatcher, Kind, Refused};
+use fleet_model::{Classified, ErrorClass};
 use tokio_util::sync::CancellationToken;
 
 use super::{ShardHandler, gate::Gate};
@@ -188,7 +189,7 @@ impl EventQueue {
         }
     }
 
-    pub(crate) fn figures(&self) -> dispatch::Figures {
+    pub(crate) fn figures(&self) -> dispatch::QueueFigures {
         self.dispatcher.figures()
     }
 
@@ -314,4 +315,15 @@ pub(crate) enum ReplayRefused {
     Closed,
     #[error("its payload is malformed")]
     Garbled,
+}
+
+impl Classified for ReplayRefused {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Waits => ErrorClass::AlreadyExists,
+            Self::Full => ErrorClass::TooBusy,
+            Self::Closed => ErrorClass::Unavailable,
+            Self::Garbled => ErrorClass::DataLoss,
+        }
+    }
 }

@@ -140,7 +140,7 @@ impl Bench {
 
 fn failed(outcome: AnswerOutcome) -> (Kind, String) {
     match outcome {
-        AnswerOutcome::Failed(failure) => (failure.kind(), failure.reason),
+        AnswerOutcome::Failed(failure) => (failure.kind, failure.reason),
         other => panic!("{other:?}"),
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use checkpoint::{
     CheckpointStoreError, Claim, Cursor, FORMAT_MIN, FormatError, Head, Page, PageRead, PendingEvent, Record,
-    RecordKey, Stored, decode_head, decode_record, format_of,
+    RecordKey, StoredCheckpoint, decode_head, decode_record, format_of,
 };
 use fleet_model::{Epoch, ShardNumber};
 use outside_text::printable_within;
@@ -166,8 +166,14 @@ impl Checkpoints {
         }
     }
 
-    async fn judge(&self, shard: ShardNumber, epoch: Epoch, claimed: Stored, needs: &Needs) -> Beginning {
-        let Stored { serial, records, head, owner_before } = claimed;
+    async fn judge(
+        &self,
+        shard: ShardNumber,
+        epoch: Epoch,
+        claimed: StoredCheckpoint,
+        needs: &Needs,
+    ) -> Beginning {
+        let StoredCheckpoint { serial, records, head, owner_before } = claimed;
         let (why, head) = match head {
             // The owner died before it had a session, or keeps no checkpoint, or the store lost everything.
             None if owner_before.is_some() || needs.ran_before || records > 0 => {

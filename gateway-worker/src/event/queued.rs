@@ -7,7 +7,7 @@ use relay::{GAP, gap_of_payload, gap_payload};
 
 use crate::{
     clock::{dispatch_clock, unix_ms},
-    event::{Event, Mark},
+    event::{Event, Mark, late_mark},
     payload::guild_of,
 };
 
@@ -55,7 +55,7 @@ impl Queued {
             return QueuedGap::from_text(text, session).map(Self::Gap);
         }
         let guild = guild_of(&name, &text);
-        let mark = if late { Mark::of_late(&name, &text, unix_ms()) } else { Mark::Fresh };
+        let mark = if late { late_mark(&name, &text, unix_ms()) } else { Mark::Fresh };
         let name = Kind::from(name.as_str());
         Some(Self::Event(Event { name, session, sequence, guild, mark, received_at_unix_ms, text }))
     }

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use checkpoint::{FormatError, Head, Record, RecordKey, encode_head, encode_record};
+use fleet_model::{Classified, ErrorClass};
 use tokio::sync::oneshot;
 
 use crate::{cache::GuildRecords, checkpoints::writer::LastCheckpoint, shard_state::ShardState};
@@ -53,6 +54,12 @@ pub(crate) enum CopyRefused {
     /// There is nothing to copy.
     #[error("the shard has no session yet, or its guilds are still being read")]
     NotYet,
+}
+
+impl Classified for CopyRefused {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::NotPermitted
+    }
 }
 
 impl Encoded {

@@ -2,11 +2,10 @@
 
 use ::relay::commands::{CommandFailed, SendCommand};
 use async_trait::async_trait;
-use fleet_model::ShardNumber;
+use fleet_model::{ErrorClass, ShardNumber};
 use serde_json::Value;
 use shard_bridge::Bridge;
 use tokio::time::Instant;
-use tonic::Code;
 
 /// Sends commands over the bridge.
 pub(crate) struct BridgeSender(pub(crate) Bridge);
@@ -15,15 +14,12 @@ pub(crate) struct BridgeSender(pub(crate) Bridge);
 impl SendCommand for BridgeSender {
     async fn send(&self, shard: ShardNumber, payload: Value, until: Instant) -> Result<(), CommandFailed> {
         let sent = self.0.send_gateway_payload(shard, payload, until).await;
-        sent.map_err(|status| {
-            let why = status.message().to_owned();
-            match status.code() {
-                Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Cancelled => {
-                    CommandFailed::ForNow(why)
-                }
-                // Wrong, of no shard that there is, or replaced by a newer one.
-                _ => CommandFailed::ForGood(why),
+        sent.map_err(|error| match error.class() {
+            ErrorClass::Unavailable | ErrorClass::TooLate | ErrorClass::TooBusy => {
+                CommandFailed::ForNow(error.to_string())
             }
+            // Invalid, for a shard that does not exist, or replaced by a newer one.
+            _ => CommandFailed::ForGood(error.to_string()),
         })
     }
 }

@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use altergolden_proto::v1::{self, DeliveryOutcome, shard_answer::Outcome};
+use altergolden_proto::v1::{self, DeliveryOutcome};
 use fleet_model::ShardNumber;
 use shard_bridge::{
-    AnswerOutcome, Delivered, LARGEST_ANSWER, LocalShards as _, MOST_SHARDS, ShardAnswer, ShardMessage,
-    ShardRequest, exact_value, hop_until,
+    Delivered, LARGEST_ANSWER, LocalShards as _, MOST_SHARDS, ShardMessage, ShardRequest, exact_value,
+    hop_until,
 };
 use tonic::{Request, Status};
 
@@ -46,14 +46,5 @@ pub(super) async fn ask(
     let numbers: BTreeSet<ShardNumber> = shard_ids.into_iter().map(ShardNumber).collect();
     let max_bytes = usize::try_from(max_bytes).unwrap_or(usize::MAX).min(LARGEST_ANSWER);
     let answers = shards.ask(numbers.into_iter().collect(), Arc::new(asked), max_bytes).await;
-    Ok(v1::AskShardsResponse { answers: answers.into_iter().map(to_wire).collect() })
-}
-
-fn to_wire(answer: ShardAnswer) -> v1::ShardAnswer {
-    let outcome = match answer.outcome {
-        AnswerOutcome::Json(json) => Outcome::Json(json),
-        AnswerOutcome::Failed(failure) => Outcome::Failure(failure),
-        AnswerOutcome::NotMine => Outcome::NotMine(true),
-    };
-    v1::ShardAnswer { shard_id: answer.shard.0, outcome: Some(outcome) }
+    Ok(v1::AskShardsResponse { answers: answers.into_iter().map(Into::into).collect() })
 }

@@ -28,7 +28,7 @@ use crate::{
     },
     clock::{dispatch_clock, unix_ms},
     event::{
-        Event, Mark,
+        Event, Mark, late_mark,
         queued::{Queued, QueuedGap},
     },
     handoff::{CopySlot, HandoffState},
@@ -323,7 +323,7 @@ impl Intake {
         let guild = guild_of(&name, &text);
         let mark = match self.mark {
             Mark::Fresh => Mark::Fresh,
-            _ => Mark::of_late(&name, &text, received_at_unix_ms),
+            _ => late_mark(&name, &text, received_at_unix_ms),
         };
         let name = name.as_str().into();
         Event { name, session: self.ordinal, sequence, guild, mark, received_at_unix_ms, text }

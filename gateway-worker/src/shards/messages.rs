@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use altergolden_proto::v1::ReplyFailureKind as Kind;
 use fleet_model::ShardNumber;
 use futures_util::stream::{self, StreamExt as _};
-use shard_bridge::{AnswerOutcome, Delivered, ShardAnswer, ShardMessage, ShardRequest, failure};
+use shard_bridge::{
+    AnswerOutcome, Delivered, ReplyFailureKind as Kind, ShardAnswer, ShardMessage, ShardRequest, failure,
+};
 use tokio::time::Instant;
 
 use super::RunningShards;
@@ -98,7 +99,7 @@ mod tests {
         let mut fit = fitting(answers.into_iter(), 7).into_iter().map(|answer| answer.outcome);
         assert_eq!(fit.next(), Some(AnswerOutcome::Json("1234".to_owned())));
         let Some(AnswerOutcome::Failed(failure)) = fit.next() else { panic!("it fits") };
-        let (kind, why) = (failure.kind(), failure.reason);
+        let (kind, why) = (failure.kind, failure.reason);
         assert!(kind == Kind::TooLarge && why.contains("9 bytes"), "{why}");
         assert_eq!(fit.next(), Some(AnswerOutcome::Json("12".to_owned())));
         assert_eq!(fit.next(), Some(AnswerOutcome::Json("1".to_owned())));

@@ -81,7 +81,7 @@ impl RunningShard {
     }
 
     /// How its handlers are doing.
-    pub(crate) fn queue_figures(&self) -> Option<dispatch::Figures> {
+    pub(crate) fn queue_figures(&self) -> Option<dispatch::QueueFigures> {
         self.queue().map(|queue| queue.figures())
     }
 

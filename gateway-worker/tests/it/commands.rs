@@ -9,7 +9,7 @@ use altergolden_proto::v1::{
     self, request_guild_members_request::Which, shard_bridge_client::ShardBridgeClient,
 };
 use discord_sim::{Fault, SimConfig, Snowflake};
-use gateway_worker::{Context, Event, EventHandler, Wanted, async_trait};
+use gateway_worker::{BridgeError, Context, Event, EventHandler, Wanted, async_trait};
 use serde_json::Value;
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tonic::{Code, Status, transport::Channel};
@@ -322,7 +322,7 @@ async fn impossible_command_is_refused() {
 }
 
 /// Sets a presence as soon as there is something to handle, with twilight's types.
-struct Rust(Mutex<Option<Result<(), Status>>>);
+struct Rust(Mutex<Option<Result<(), BridgeError>>>);
 
 #[async_trait]
 impl EventHandler for Rust {

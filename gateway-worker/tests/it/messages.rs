@@ -15,8 +15,8 @@ use altergolden_proto::{
 };
 use discord_sim::SimConfig;
 use gateway_worker::{
-    Context, Event, EventHandler, MessageOutcome, RequestError, ShardMessage, ShardRequest, Wanted,
-    async_trait,
+    Context, ErrorClass, Event, EventHandler, MessageOutcome, RequestError, ShardMessage, ShardRequest,
+    Wanted, async_trait,
     serde_json::{Value, json},
 };
 use shard_bridge::BridgeClient;
@@ -96,10 +96,10 @@ impl EventHandler for Bot {
                     .await
                     .map_err(RequestError::failed)?;
                 let unknown = bridge.send_to_shard(6, "relayed", json!(shard), until).await;
-                let unknown = unknown.map_err(|status| status.code());
+                let unknown = unknown.map_err(|error| error.class());
                 Ok(json!({
                     "complete": replies.complete, "count": replies.replies.len(),
-                    "delivered": sent.delivered, "not_found": unknown == Err(Code::NotFound),
+                    "delivered": sent.delivered, "not_found": unknown == Err(ErrorClass::NotFound),
                 }))
             }
             _ => Err(RequestError::UnknownType),

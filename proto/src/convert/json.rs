@@ -34,6 +34,32 @@ pub fn from_json(json: serde_json::Value) -> Value {
     Value { kind: Some(kind) }
 }
 
+/// Returns the encoded length of [`from_json`]'s value, in bytes.
+pub fn encoded_len(json: &serde_json::Value) -> usize {
+    // All fields have numbers below 16, so each tag is one byte.
+    match json {
+        serde_json::Value::Null | serde_json::Value::Bool(_) => 2,
+        serde_json::Value::Number(_) => 9,
+        serde_json::Value::String(text) => delimited(text.len()),
+        serde_json::Value::Array(items) => {
+            delimited(items.iter().map(|item| delimited(encoded_len(item))).sum())
+        }
+        serde_json::Value::Object(fields) => {
+            let field = |(key, value): (&String, &serde_json::Value)| {
+                // An empty key is the default of its field, which is not written.
+                let key = if key.is_empty() { 0 } else { delimited(key.len()) };
+                delimited(key + delimited(encoded_len(value)))
+            };
+            delimited(fields.iter().map(field).sum())
+        }
+    }
+}
+
+/// The length of a field with its tag and its own length.
+fn delimited(bytes: usize) -> usize {
+    1 + prost::length_delimiter_len(bytes) + bytes
+}
+
 /// Whether all integers stay exact as protobuf values, whose numbers are doubles.
 pub fn is_exact(json: &serde_json::Value) -> bool {
     match json {
@@ -62,6 +88,8 @@ fn number_to_json(number: f64) -> serde_json::Value {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use prost::Message as _;
     use serde_json::json;
 
     use super::*;
@@ -70,5 +98,29 @@ mod tests {
     fn json_survives_the_wire() {
         let there = json!({"key": "settings:*", "n": 3, "half": 0.5, "list": [null, true, {"deep": "ü"}]});
         assert_eq!(to_json(from_json(there.clone())), there);
+    }
+
+    fn any_json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<u64>().prop_map(Into::into),
+            any::<f64>().prop_map(Into::into),
+            ".{0,200}".prop_map(Into::into),
+        ];
+        leaf.prop_recursive(4, 64, 8, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..8).prop_map(Into::into),
+                prop::collection::btree_map(".{0,4}", inner, 0..8)
+                    .prop_map(|fields| serde_json::Value::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn computed_length_is_the_encoded_length(json in any_json()) {
+            prop_assert_eq!(encoded_len(&json), from_json(json).encoded_len());
+        }
     }
 }

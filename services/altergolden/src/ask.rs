@@ -8,7 +8,7 @@ use outside_text::printable;
 use shard_bridge::{BridgeClient, ClientError, Data};
 
 use crate::{
-    exit::{CommandOutcome, say_json, say_safe},
+    exit::{CommandOutcome, print_json, print_text},
     health, json,
     screen::{SafeText, Screen},
     table,
@@ -24,23 +24,29 @@ use set_aside::SetAsideCommand;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AskCommand {
-    /// Totals over the whole bot, and each shard: exit 4 when a shard is missing or not ready
+    /// Show totals of the whole bot, and each shard
+    ///
+    /// Exit code 4 when a shard is missing or not ready.
     Status,
-    /// Every shard with its worker and state
+    /// List every shard with its worker and state
     Shards {
         /// Only shards of this worker
         #[arg(long, value_name = "NAME", default_value = "")]
         worker: String,
     },
-    /// Every worker
+    /// List every worker
     Workers,
-    /// One guild: exit 1 when the bot is not in it, 4 when its shard does not answer
+    /// Find a guild and its shard
+    ///
+    /// Exit code 1 when the bot is not in it, 4 when its shard does not answer.
     FindGuild {
         /// The guild's id
         #[arg(value_parser = discord_id, allow_negative_numbers = true)]
         guild_id: u64,
     },
-    /// One user: exit 1 when no shard knows it, 4 when a shard does not answer
+    /// Find a user and the shards that know it
+    ///
+    /// Exit code 1 when no shard knows the user, 4 when a shard does not answer.
     FindUser {
         /// The user's id
         #[arg(value_parser = discord_id, allow_negative_numbers = true)]
@@ -49,10 +55,12 @@ pub(crate) enum AskCommand {
         #[arg(long)]
         all: bool,
     },
-    /// One object from the caches, as Discord's own JSON
+    /// Print a cached guild, channel, member or role list as JSON
     #[command(subcommand)]
     Get(GetCommand),
-    /// One message to every worker: exit 4 when some have not acknowledged it
+    /// Send a message to every worker
+    ///
+    /// Exit code 4 when some have not acknowledged it.
     Broadcast {
         /// What kind of message it is
         r#type: String,
@@ -60,7 +68,7 @@ pub(crate) enum AskCommand {
         #[arg(default_value = "null", value_parser = json_data)]
         data: Data,
     },
-    /// Events that were set aside because their handlers killed workers
+    /// Inspect events that were set aside because they killed workers
     #[command(subcommand, name = "set-aside", alias = "setaside")]
     SetAside(SetAsideCommand),
     #[command(flatten)]
@@ -124,9 +132,9 @@ impl ServerArgs {
         for_programs: impl FnOnce() -> T,
     ) {
         if self.json {
-            say_json(for_programs());
+            print_json(for_programs());
         } else {
-            say_safe(&for_people(Screen::stdout()).into());
+            print_text(&for_people(Screen::stdout()).into());
         }
     }
 

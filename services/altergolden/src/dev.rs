@@ -17,7 +17,7 @@ use relay::{Caps, MemoryRelay};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::exit::{CommandOutcome, say};
+use crate::exit::{CommandOutcome, print_line};
 
 mod bot;
 mod guide;
@@ -134,7 +134,7 @@ async fn wait_for_end(tasks: &mut Tasks) -> CommandOutcome {
                     "{name} has exited, and the others cannot run without it"
                 ));
             }
-            Ok(Ok(name)) => say(format!("{name} has exited")),
+            Ok(Ok(name)) => print_line(format!("{name} has exited")),
             Ok(Err(outcome)) => return outcome,
             Err(error) => return CommandOutcome::failed(format!("a task of dev mode panicked: {error}")),
         }
@@ -147,7 +147,7 @@ async fn start(args: &DevArgs) -> Result<(Running, Tasks), CommandOutcome> {
         Some(_) => None,
         None => Some(start_sim(args).await?),
     };
-    say(match &token {
+    print_line(match &token {
         Some(_) => {
             "a token is set: connecting to Discord as that bot (unset DISCORD_TOKEN to simulate Discord)"
                 .to_owned()

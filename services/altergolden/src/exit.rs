@@ -88,17 +88,17 @@ impl From<ClientError> for CommandOutcome {
 
 /// Prints text for people, escaping control characters: it may hold names from outside. When the reader has closed the pipe
 /// (`altergolden status | head -1`), the process ends quietly, as `cat` does.
-pub(crate) fn say(line: impl fmt::Display) {
+pub(crate) fn print_line(line: impl fmt::Display) {
     print(printable_lines(&line.to_string()));
 }
 
 /// Prints text that is escaped already.
-pub(crate) fn say_safe(text: &SafeText) {
+pub(crate) fn print_text(text: &SafeText) {
     print(text);
 }
 
 /// Prints JSON, escaping control characters.
-pub(crate) fn say_json(json: impl fmt::Display) {
+pub(crate) fn print_json(json: impl fmt::Display) {
     print(printable_json(&json.to_string()));
 }
 

@@ -6,10 +6,10 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use crate::exit::{CommandOutcome, say};
+use crate::exit::{CommandOutcome, print_line};
 
 /// The longest time of a probe.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An `http://` URL. `/health` is the path by default.
 #[derive(Clone, Debug)]
@@ -35,11 +35,11 @@ impl FromStr for ProbeUrl {
 /// Asks once and prints the answer.
 pub(crate) async fn probe(url: &ProbeUrl) -> CommandOutcome {
     let uri = &url.0;
-    match tokio::time::timeout(PATIENCE, get(uri)).await {
+    match tokio::time::timeout(PROBE_TIMEOUT, get(uri)).await {
         Err(_) => CommandOutcome::unreachable(format!("{uri} does not answer")),
         Ok(Err(why)) => CommandOutcome::unreachable(format!("{uri}: {why}")),
         Ok(Ok((status, body))) => {
-            say(body.trim_end());
+            print_line(body.trim_end());
             if status.is_success() {
                 CommandOutcome::success()
             } else {
@@ -52,7 +52,7 @@ pub(crate) async fn probe(url: &ProbeUrl) -> CommandOutcome {
 /// Whether `/live` at this address answers as our health ports do.
 pub(crate) async fn is_health_port(url: &str) -> bool {
     let Ok(uri) = format!("{}/live", url.trim_end_matches('/')).parse() else { return false };
-    let answer = tokio::time::timeout(PATIENCE, get(&uri)).await;
+    let answer = tokio::time::timeout(PROBE_TIMEOUT, get(&uri)).await;
     matches!(answer, Ok(Ok((_, body))) if body.contains("\"status\":\"alive\""))
 }
 

@@ -7,6 +7,8 @@ mod health;
 mod json;
 mod plan;
 mod screen;
+#[cfg(test)]
+mod settings_document;
 mod status_line;
 mod table;
 
@@ -39,13 +41,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run everything in one process, with a simulated Discord: no token, no Redis, no Docker
+    /// Run everything in one process with a simulated Discord
     Dev(dev::DevArgs),
     #[command(flatten)]
     Ask(ask::AskCommand),
     #[command(flatten)]
     Plan(plan::PlanCommand),
-    /// Ask a health endpoint: exit 0 when it answers 200
+    /// Ask a health endpoint
+    ///
+    /// Exit code 0 when it answers 200, 1 when it answers otherwise, 3 when it does not answer.
     Health {
         /// The endpoint, such as http://127.0.0.1:3001/live; without a path it is /health
         #[arg(value_name = "URL")]

@@ -8,28 +8,30 @@ use shard_bridge::{BridgeClient, ClientError};
 
 use crate::{
     ask::{ServerArgs, shard_number},
-    exit::{CommandOutcome, say},
+    exit::{CommandOutcome, print_line},
     json,
     status_line::StatusLine,
     table,
 };
 
 /// The longest wait for a coordinator: after a failover the next one continues the plan.
-const COORDINATOR_PATIENCE: Duration = Duration::from_secs(30);
+const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Width of the progress bar, in characters.
 const BAR: usize = 24;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PlanCommand {
-    /// Hand all shards of a worker to the others, and let it exit
+    /// Hand off all shards of a worker, and let it exit
     Drain {
         /// The worker
         worker: String,
         #[command(flatten)]
         options: PlanArgs,
     },
-    /// Hand one shard to one worker; it stays there until the next rebalance
+    /// Hand off one shard to one worker
+    ///
+    /// It stays there until the next rebalance.
     Move {
         /// The shard's number
         #[arg(value_parser = shard_number, allow_negative_numbers = true)]
@@ -39,32 +41,33 @@ pub(crate) enum PlanCommand {
         #[command(flatten)]
         options: PlanArgs,
     },
-    /// Spread the shards evenly, including shards that were moved by hand
+    /// Spread all shards evenly, also those moved by hand
     Rebalance {
         #[command(flatten)]
         options: PlanArgs,
     },
-    /// Deployments: workers of another generation (--generation) take over
+    /// Deploy: workers of another generation take over
     #[command(subcommand)]
     Deploy(DeployCommand),
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DeployCommand {
-    /// Hand every shard to the workers of a generation, and let the others exit. It rolls back by itself when a shard does
-    /// not become ready, or a worker of the generation dies
+    /// Hand off every shard to the workers of a generation, and let the others exit
+    ///
+    /// It rolls back by itself when a shard does not become ready, or when a worker of the generation dies.
     Promote {
         /// The generation
         generation: String,
-        /// Abort the plan under way, and move its shards back
+        /// Abort the current plan, and move its shards back
         #[arg(long, conflicts_with = "dry_run")]
         abort: bool,
         #[command(flatten)]
         options: PlanArgs,
     },
-    /// Abort the plan under way; a promotion moves its shards back
+    /// Abort the current plan; a promotion moves its shards back
     Abort,
-    /// The current or last plan, and the active generation
+    /// Show the current or last plan, and the active generation
     Status,
 }
 
@@ -74,7 +77,7 @@ pub(crate) struct PlanArgs {
     /// Only show the steps, the IDENTIFYs and the expected time
     #[arg(long)]
     dry_run: bool,
-    /// Do not wait for its end
+    /// Do not wait until the plan is done
     #[arg(long)]
     no_wait: bool,
 }
@@ -120,7 +123,7 @@ async fn start(
         return Ok(CommandOutcome::success());
     }
     if !server.is_json() {
-        say(announcement(&plan));
+        print_line(announcement(&plan));
     }
     follow(server, plan, !options.no_wait).await
 }
@@ -163,7 +166,7 @@ async fn follow(server: &ServerArgs, plan: v1::Plan, wait: bool) -> Result<Comma
 async fn until_over(server: &ServerArgs, mut plan: v1::Plan) -> Result<v1::Plan, ClientError> {
     let mut line = StatusLine::new(!server.is_json());
     let mut last_status = Instant::now();
-    while !is_over(&plan) && last_status.elapsed() < COORDINATOR_PATIENCE {
+    while !is_over(&plan) && last_status.elapsed() < COORDINATOR_TIMEOUT {
         if watch(server, &mut plan, &mut line, &mut last_status).await.is_err() {
             line.show("coordinator unreachable; the plan continues under the next one");
             tokio::time::sleep(Duration::from_millis(500)).await;
@@ -186,7 +189,7 @@ async fn watch(
         let known = status.plan.filter(|now| now.id == plan.id);
         let Some(now) = known.filter(|_| status.acting) else {
             // A standby, a coordinator that is starting, or one that does not know the plan.
-            if last_status.elapsed() >= COORDINATOR_PATIENCE {
+            if last_status.elapsed() >= COORDINATOR_TIMEOUT {
                 break;
             }
             continue;

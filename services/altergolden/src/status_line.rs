@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 
 use outside_text::printable;
 
-use crate::exit::say;
+use crate::exit::print_line;
 
 /// On a terminal one line that is overwritten, otherwise a line for each change.
 #[derive(Debug)]
@@ -31,14 +31,14 @@ impl StatusLine {
             // A terminal that is gone ends the process by SIGHUP.
             let _ = write!(out, "\r\u{1b}[2K{}", printable(text)).and_then(|()| out.flush());
         } else {
-            say(text);
+            print_line(text);
         }
     }
 
     /// Ends the line, so that later output begins on its own line.
     pub(crate) fn end(&mut self) {
         if self.terminal && !self.shown.is_empty() {
-            say("");
+            print_line("");
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     screen::{SafeText, Screen},
 };
 
+mod by_worker;
 mod grid;
 
 /// Stands for a value that is not known.
@@ -227,8 +228,8 @@ pub(crate) fn no_shards(workers: Option<usize>) -> SafeText {
     text.into()
 }
 
-/// Totals, then each shard.
-pub(crate) fn stats(stats: &v1::GetAggregateStatsResponse, screen: Screen) -> SafeText {
+/// A row for each shard.
+fn stats_grid<'a>(shards: impl IntoIterator<Item = &'a v1::ShardStats>, screen: Screen) -> SafeText {
     let mut grid = Grid::new([
         number("SHARD", 0),
         text("WORKER", 0),
@@ -241,10 +242,10 @@ pub(crate) fn stats(stats: &v1::GetAggregateStatsResponse, screen: Screen) -> Sa
         number("UPTIME", 3),
         text("START", 2),
     ]);
-    for shard in &stats.shards {
+    for shard in shards {
         grid.add_row([
             shard.shard_id.to_string().into(),
-            shard.worker_id.clone().into(),
+            or_unknown(&shard.worker_id).into(),
             Cell::coloured(&status(shard.status), shard_colour(shard.status)),
             shard.guilds.to_string().into(),
             optional(shard.users).into(),
@@ -255,6 +256,11 @@ pub(crate) fn stats(stats: &v1::GetAggregateStatsResponse, screen: Screen) -> Sa
             start_cell(shard.outcome.as_ref()),
         ]);
     }
+    grid.render(screen)
+}
+
+/// Totals, then each shard; many shards on a terminal by worker.
+pub(crate) fn stats(stats: &v1::GetAggregateStatsResponse, screen: Screen) -> SafeText {
     let missing = if stats.missing_shards.is_empty() {
         String::new()
     } else {
@@ -270,7 +276,29 @@ pub(crate) fn stats(stats: &v1::GetAggregateStatsResponse, screen: Screen) -> Sa
         optional(stats.total_voice_connections),
         stats.shard_count,
     );
-    SafeText::from(totals) + grid.render(screen)
+    let shards = match by_worker::is_grouped(stats.shards.len(), screen) {
+        true => by_worker::table(&stats.shards, screen),
+        false => stats_grid(&stats.shards, screen),
+    };
+    SafeText::from(totals) + shards
+}
+
+/// Shards at their start; many shards on a terminal by worker.
+pub(crate) fn started(shards: &[v1::Shard], screen: Screen) -> SafeText {
+    if !by_worker::is_grouped(shards.len(), screen) {
+        return self::shards(shards, screen);
+    }
+    let stats = shards.iter().cloned().map(|shard| v1::ShardStats {
+        shard_id: shard.shard_id,
+        worker_id: shard.worker_id,
+        status: shard.status,
+        guilds: shard.guilds,
+        latency_ms: shard.latency_ms,
+        uptime_seconds: shard.uptime_seconds,
+        outcome: shard.outcome,
+        ..v1::ShardStats::default()
+    });
+    by_worker::table(&stats.collect::<Vec<_>>(), screen)
 }
 
 /// The longest reply that a table shows, in characters.

@@ -21,6 +21,7 @@ mod redis;
 mod set_aside;
 mod store;
 
+pub use fleet_model::Position;
 pub use format::{
     FORMAT_MAX, FORMAT_MIN, FormatError, decode_head, decode_record, encode_head, encode_record, format_of,
 };
@@ -28,9 +29,9 @@ pub use memory::CheckpointMemoryStore;
 pub use record::{Extras, GuildCore, Head, InvalidKey, Members, PendingEvent, Record, RecordKey, Session};
 pub use redis::CheckpointRedisStore;
 pub use set_aside::{
-    Fenced, MOST_SET_ASIDE, Noted, Position, SET_ASIDE_KEPT, SetAside, SetAsideStore, SetAsideSummary,
+    Fenced, MOST_SET_ASIDE, Noted, SET_ASIDE_KEPT, SetAside, SetAsideStore, SetAsideSummary,
 };
 pub use store::{
     CHUNK, CheckpointStore, CheckpointStoreError, Claim, Cursor, Freshness, HeadWrite, KEPT, Page, PageRead,
-    Stored, StoredHead, WriteStep, Written,
+    StoredCheckpoint, StoredHead, WriteStep, Written,
 };

@@ -12,7 +12,7 @@ mod asides;
 mod records;
 mod set_aside;
 
-use asides::Asides;
+use asides::MemorySetAsides;
 use records::Records;
 
 /// A store in this process's memory. Clones share the checkpoints, which end with the last of them. Its clock is tokio's, so a test
@@ -20,7 +20,7 @@ use records::Records;
 #[derive(Clone, Debug, Default)]
 pub struct CheckpointMemoryStore {
     records: Arc<Mutex<Records>>,
-    asides: Arc<Mutex<Asides>>,
+    asides: Arc<Mutex<MemorySetAsides>>,
 }
 
 impl CheckpointMemoryStore {
@@ -34,7 +34,7 @@ impl CheckpointMemoryStore {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn asides(&self) -> MutexGuard<'_, Asides> {
+    fn asides(&self) -> MutexGuard<'_, MemorySetAsides> {
         // The same goes for these.
         self.asides.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -32,7 +32,7 @@ pub struct Head {
     /// The epoch of the owner that wrote it.
     pub epoch: Epoch,
     /// The last word of an owner that stopped in order: what the pending events say in `started` is exact, as long as no other owner
-    /// has claimed the shard since ([`Stored::owner_before`](crate::Stored::owner_before) is `epoch`). Otherwise an event may
+    /// has claimed the shard since ([`StoredCheckpoint::owner_before`](crate::StoredCheckpoint::owner_before) is `epoch`). Otherwise an event may
     /// have been started after it was written down.
     pub exact: bool,
 }

@@ -9,7 +9,7 @@ use fleet_model::{Epoch, ShardNumber};
 use redis_link::{KeyPrefix, RedisLink, Script};
 
 use crate::{
-    CheckpointStore, CheckpointStoreError, Claim, Cursor, Freshness, KEPT, Page, PageRead, Stored,
+    CheckpointStore, CheckpointStoreError, Claim, Cursor, Freshness, KEPT, Page, PageRead, StoredCheckpoint,
     StoredHead, WriteStep, Written, format::LARGEST,
 };
 
@@ -83,7 +83,7 @@ impl CheckpointStore for CheckpointRedisStore {
                     None => None,
                 };
                 let owner_before = answer.is_given(3).then(|| answer.epoch(3)).transpose()?;
-                Ok(Claim::Yours(Stored { serial, records, head, owner_before }))
+                Ok(Claim::Yours(StoredCheckpoint { serial, records, head, owner_before }))
             }
             "OUTRANKED" => Ok(Claim::Outranked(answer.epoch(1)?)),
             _ => Err(answer.unexpected()),

@@ -8,7 +8,7 @@
 use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
-use fleet_model::{Epoch, ShardNumber};
+use fleet_model::{Epoch, Position, ShardNumber};
 
 use crate::CheckpointStoreError;
 
@@ -17,15 +17,6 @@ pub const MOST_SET_ASIDE: usize = 100;
 
 /// How long an event stays set aside.
 pub const SET_ASIDE_KEPT: Duration = Duration::from_hours(30 * 24);
-
-/// An event's place in its shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Position {
-    /// The ordinal of its session, which grows with each READY.
-    pub session: u64,
-    /// Its sequence there.
-    pub sequence: u64,
-}
 
 /// The store's rules. Every method has a deadline of its own (2 s over Redis) and fails with [`CheckpointStoreError`] rather than wait longer.
 #[async_trait]

@@ -7,7 +7,7 @@ use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fleet_model::{Epoch, ShardNumber};
+use fleet_model::{Classified, Epoch, ErrorClass, ShardNumber};
 
 use crate::RecordKey;
 
@@ -60,14 +60,14 @@ pub trait CheckpointStore: Send + Sync + 'static {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim {
     /// It is the caller's.
-    Yours(Stored),
+    Yours(StoredCheckpoint),
     /// Refused: the shard has this higher epoch.
     Outranked(Epoch),
 }
 
 /// What is there of a shard's checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredCheckpoint {
     /// For the next step, or for reading. 0 when nothing was ever written.
     pub serial: u64,
     /// How many records there are: the pages bring exactly these.
@@ -186,6 +186,15 @@ pub enum CheckpointStoreError {
     /// Unexpected record format at this key.
     #[error("unexpected record format in the checkpoint store: {0}")]
     Unexpected(String),
+}
+
+impl Classified for CheckpointStoreError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Away(_) => ErrorClass::Unavailable,
+            Self::Unexpected(_) => ErrorClass::DataLoss,
+        }
+    }
 }
 
 impl fmt::Debug for StoredHead {

@@ -6,11 +6,11 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use crate::{Caller, Limited, Seen};
+use crate::{BucketHeaders, Caller, RateLimit};
 
 /// May this request go?
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ask {
+pub struct PermitRequest {
     /// Tells this request from all others: in its report, and while it is under way.
     pub permit: u64,
     /// Whose limits it counts for.
@@ -27,18 +27,18 @@ pub struct Ask {
 
 /// The answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum PermitAnswer {
     /// It has its turn, so long from now.
     Go(Duration),
     /// Not now: ask again after so long. Nothing was taken.
-    Wait(Duration, Why),
+    Wait(Duration, WaitReason),
     /// Not at all, for so long.
-    Stop(Duration, Stop),
+    Stop(Duration, StopReason),
 }
 
 /// What a request waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Why {
+pub enum WaitReason {
     /// Its bucket is empty, or a 429 stopped it.
     Bucket,
     /// The first request of its route is under way and will tell what limits it.
@@ -47,7 +47,7 @@ pub enum Why {
     Global,
 }
 
-impl Why {
+impl WaitReason {
     /// Its name in metrics.
     pub const fn name(self) -> &'static str {
         match self {
@@ -60,7 +60,7 @@ impl Why {
 
 /// Why a request does not go at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Stop {
+pub enum StopReason {
     /// Too many requests were invalid: some more, and Discord bans the address.
     Breaker,
     /// Cloudflare blocks the address.
@@ -71,26 +71,26 @@ pub enum Stop {
 
 /// What became of a request.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Report {
+pub struct PermitReport {
     /// The question that it began with.
-    pub ask: Ask,
+    pub ask: PermitRequest,
     /// Discord's status; `None` when no answer came.
     pub status: Option<u16>,
     /// What its headers say of the bucket.
-    pub seen: Option<Seen>,
+    pub seen: Option<BucketHeaders>,
     /// What a 429 says.
-    pub limited: Option<Limited>,
+    pub limited: Option<RateLimit>,
     /// A 401 is about the token.
     pub judges_token: bool,
 }
 
-impl Report {
+impl PermitReport {
     /// Whether Discord counts it as invalid: 401, 403, and 429 unless it is shared
     /// ([Discord](https://discord.com/developers/docs/topics/rate-limits#invalid-request-limit-aka-cloudflare-bans)).
     pub fn is_invalid(&self) -> bool {
         match self.status {
             Some(401 | 403) => true,
-            Some(429) => self.limited.is_none_or(Limited::counts_as_invalid),
+            Some(429) => self.limited.is_none_or(RateLimit::counts_as_invalid),
             _ => false,
         }
     }
@@ -111,11 +111,11 @@ impl Report {
 
 /// What every answer to a report tells of the whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct BudgetState {
     /// Invalid requests of the last ten minutes; `None` when it was not counted just now.
     pub invalid: Option<u32>,
-    /// How long all requests are stopped, and why: [`Stop::Breaker`] or [`Stop::Blocked`].
-    pub breaker: Option<(Duration, Stop)>,
+    /// How long all requests are stopped, and why: [`StopReason::Breaker`] or [`StopReason::Blocked`].
+    pub breaker: Option<(Duration, StopReason)>,
 }
 
 /// The budget can't be asked.
@@ -131,17 +131,17 @@ pub trait Budget: Send + Sync + 'static {
     ///
     /// # Errors
     /// The budget is away; whether a turn was taken is not known.
-    async fn ask(&self, ask: &Ask) -> Result<Answer, BudgetError>;
+    async fn ask(&self, ask: &PermitRequest) -> Result<PermitAnswer, BudgetError>;
 
     /// Tells what became of a request.
     ///
     /// # Errors
     /// The budget is away.
-    async fn report(&self, report: &Report) -> Result<Told, BudgetError>;
+    async fn report(&self, report: &PermitReport) -> Result<BudgetState, BudgetError>;
 
     /// Returns whether all requests are stopped. For requests that need no turn.
     ///
     /// # Errors
     /// The budget cannot be reached.
-    async fn breaker(&self) -> Result<Option<(Duration, Stop)>, BudgetError>;
+    async fn breaker(&self) -> Result<Option<(Duration, StopReason)>, BudgetError>;
 }

@@ -10,7 +10,7 @@ use backoff::{LONGEST_LIMIT, asked_wait, wait_of_seconds};
 use http::{HeaderMap, HeaderName, StatusCode, header};
 use serde_json::Value;
 
-use crate::headers::{self, BUCKET, GLOBAL, SCOPE, Seen};
+use crate::headers::{self, BUCKET, BucketHeaders, GLOBAL, SCOPE};
 
 /// The wait when an answer has no readable one.
 const UNSAID: Duration = Duration::from_mins(1);
@@ -52,14 +52,14 @@ impl Scope {
 
 /// A rate limit or a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limited {
+pub struct RateLimit {
     /// What it applies to.
     pub scope: Scope,
     /// How long to wait.
     pub retry_after: Duration,
 }
 
-impl Limited {
+impl RateLimit {
     /// Whether it counts towards the ban.
     pub(crate) fn counts_as_invalid(self) -> bool {
         self.scope != Scope::Shared
@@ -72,7 +72,7 @@ pub enum AnswerClass {
     /// No effect on other requests.
     Fine,
     /// A limit or a block.
-    Limited(Limited),
+    Limited(RateLimit),
     /// Discord refuses the token.
     TokenRefused,
     /// Discord or Cloudflare failed. `Some`: Cloudflare's wait.
@@ -91,7 +91,7 @@ pub fn classify(
     headers: &HeaderMap,
     start: &[u8],
     now: SystemTime,
-) -> (Option<Seen>, AnswerClass) {
+) -> (Option<BucketHeaders>, AnswerClass) {
     let seen = headers::seen(headers);
     let body = BodyStart::read(headers, start);
     let class = match status.as_u16() {
@@ -107,7 +107,12 @@ pub fn classify(
     (seen, class)
 }
 
-fn limited(headers: &HeaderMap, body: &BodyStart, seen: Option<&Seen>, now: SystemTime) -> Limited {
+fn limited(
+    headers: &HeaderMap,
+    body: &BodyStart,
+    seen: Option<&BucketHeaders>,
+    now: SystemTime,
+) -> RateLimit {
     let of_the_api = is_from_api(headers);
     // Retry-After is rounded up to whole seconds; the bucket's reset and the body are exact.
     let said = asked_wait(StatusCode::TOO_MANY_REQUESTS, headers, now).max(body.retry_after);
@@ -133,16 +138,16 @@ fn limited(headers: &HeaderMap, body: &BodyStart, seen: Option<&Seen>, now: Syst
     };
     let exact = seen.filter(|_| scope == Scope::User).map(|seen| seen.reset_after.max(body_wait(body)));
     let reset_after = || headers::wait(headers, &headers::RESET_AFTER);
-    Limited { scope, retry_after: or_default_wait(exact.or(said).or_else(reset_after)) }
+    RateLimit { scope, retry_after: or_default_wait(exact.or(said).or_else(reset_after)) }
 }
 
 fn body_wait(body: &BodyStart) -> Duration {
     body.retry_after.unwrap_or_default()
 }
 
-fn block(headers: &HeaderMap, body: &BodyStart, now: SystemTime) -> Limited {
+fn block(headers: &HeaderMap, body: &BodyStart, now: SystemTime) -> RateLimit {
     let said = asked_wait(StatusCode::TOO_MANY_REQUESTS, headers, now).max(body.retry_after);
-    Limited { scope: Scope::Address, retry_after: or_default_wait(said) }
+    RateLimit { scope: Scope::Address, retry_after: or_default_wait(said) }
 }
 
 fn or_default_wait(said: Option<Duration>) -> Duration {

@@ -22,8 +22,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Answer, Ask, Budget, BudgetError, MemoryBudget, RedisBudget, Report, RestMetrics, RestStatus, Rules,
-    Stop, Told,
+    Budget, BudgetError, BudgetState, LimitRules, MemoryBudget, PermitAnswer, PermitReport, PermitRequest,
+    RedisBudget, RestMetrics, RestStatus, StopReason,
     limits::{Slots, WINDOW_MS},
 };
 
@@ -47,14 +47,14 @@ enum Mode {
 
 /// A worker's share among the live workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Share {
+pub struct FleetShare {
     /// Its place in an order that is the same on all workers, from 0.
     pub rank: u32,
     /// Number of workers; 0 while unknown.
     pub workers: u32,
 }
 
-impl Share {
+impl FleetShare {
     /// This worker's part of `per_second` requests: a number a second, or one request in each of its slots.
     fn of(self, per_second: u32) -> (u32, Option<Slots>) {
         let per_second = per_second.max(1);
@@ -76,10 +76,10 @@ impl Share {
 pub struct SharedBudget {
     redis: RedisBudget,
     own: MemoryBudget,
-    rules: Rules,
+    rules: LimitRules,
     /// The fleet's invalid requests, as last reported.
     invalid: AtomicU32,
-    share: Box<dyn Fn() -> Share + Send + Sync>,
+    share: Box<dyn Fn() -> FleetShare + Send + Sync>,
     mode: watch::Sender<Mode>,
     metrics: RestMetrics,
     status: RestStatus,
@@ -89,8 +89,8 @@ impl SharedBudget {
     /// Redis's budget, with a share to fall back on.
     pub fn new(
         redis: RedisBudget,
-        rules: Rules,
-        share: impl Fn() -> Share + Send + Sync + 'static,
+        rules: LimitRules,
+        share: impl Fn() -> FleetShare + Send + Sync + 'static,
         metrics: RestMetrics,
         status: RestStatus,
     ) -> Arc<Self> {
@@ -161,7 +161,7 @@ impl SharedBudget {
         }
     }
 
-    fn ask_own(&self, ask: &Ask) -> Answer {
+    fn ask_own(&self, ask: &PermitRequest) -> PermitAnswer {
         let (per_second, slots) = match ask.per_second {
             Some(per_second) => {
                 let (per_second, slots) = (self.share)().of(per_second);
@@ -169,13 +169,13 @@ impl SharedBudget {
             }
             None => (None, None),
         };
-        self.own.ask_now(&Ask { per_second, ..ask.clone() }, slots)
+        self.own.ask_now(&PermitRequest { per_second, ..ask.clone() }, slots)
     }
 
     /// What was taken of the own share is not used.
-    fn give_back(&self, ask: &Ask) {
+    fn give_back(&self, ask: &PermitRequest) {
         let unused =
-            Report { ask: ask.clone(), status: None, seen: None, limited: None, judges_token: false };
+            PermitReport { ask: ask.clone(), status: None, seen: None, limited: None, judges_token: false };
         self.own.report_now(&unused);
     }
 }
@@ -188,17 +188,17 @@ impl fmt::Debug for SharedBudget {
 
 #[async_trait]
 impl Budget for SharedBudget {
-    async fn ask(&self, ask: &Ask) -> Result<Answer, BudgetError> {
+    async fn ask(&self, ask: &PermitRequest) -> Result<PermitAnswer, BudgetError> {
         let own = match self.mode() {
             Mode::Alone => return Ok(self.ask_own(ask)),
             Mode::Both => match self.ask_own(ask) {
-                Answer::Go(after) => Some(after),
+                PermitAnswer::Go(after) => Some(after),
                 other => return Ok(other),
             },
             Mode::Shared => None,
         };
         match (self.redis.ask(ask).await, own) {
-            (Ok(Answer::Go(after)), own) => Ok(Answer::Go(after.max(own.unwrap_or_default()))),
+            (Ok(PermitAnswer::Go(after)), own) => Ok(PermitAnswer::Go(after.max(own.unwrap_or_default()))),
             (Ok(other), own) => {
                 if own.is_some() {
                     self.give_back(ask);
@@ -207,12 +207,12 @@ impl Budget for SharedBudget {
             }
             (Err(error), own) => {
                 self.lost(&error);
-                Ok(own.map_or_else(|| self.ask_own(ask), Answer::Go))
+                Ok(own.map_or_else(|| self.ask_own(ask), PermitAnswer::Go))
             }
         }
     }
 
-    async fn report(&self, report: &Report) -> Result<Told, BudgetError> {
+    async fn report(&self, report: &PermitReport) -> Result<BudgetState, BudgetError> {
         if self.mode() != Mode::Alone {
             match self.redis.report(report).await {
                 Ok(told) => {
@@ -230,7 +230,7 @@ impl Budget for SharedBudget {
         Ok(self.own.report_now(report))
     }
 
-    async fn breaker(&self) -> Result<Option<(Duration, Stop)>, BudgetError> {
+    async fn breaker(&self) -> Result<Option<(Duration, StopReason)>, BudgetError> {
         if self.mode() == Mode::Alone {
             return Ok(self.own.breaker_now());
         }

@@ -18,7 +18,8 @@ use tokio::{
 };
 
 use crate::{
-    Answer, Ask, Budget, Caller, Limited, Report, RestMetrics, RestStatus, Scope, Seen, Stop, Told, Why,
+    BucketHeaders, Budget, BudgetState, Caller, PermitAnswer, PermitReport, PermitRequest, RateLimit,
+    RestMetrics, RestStatus, Scope, StopReason, WaitReason,
     limits::POLL_MS,
     route::{Kind, Route},
     status::breaker_message,
@@ -39,18 +40,18 @@ const LOOK_WITHIN: Duration = Duration::from_millis(100);
 /// Leave to send a request.
 #[derive(Debug)]
 pub struct Permit {
-    ask: Ask,
+    ask: PermitRequest,
     kind: Kind,
     judges_token: bool,
 }
 
 /// Why a request is not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub enum GateRefused {
     /// Its turn comes later than it can wait: so long from now.
-    Late(Duration, Why),
+    Late(Duration, WaitReason),
     /// The breaker is open.
-    Breaker(Duration, Stop),
+    Breaker(Duration, StopReason),
     /// Discord refuses its token.
     Token(Duration),
     /// The budget can't be asked.
@@ -59,20 +60,20 @@ pub enum Refused {
 
 /// What Discord answered, or that it did not.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Outcome {
+pub struct RestOutcome {
     /// The status; `None` without an answer.
     pub status: Option<u16>,
     /// Its bucket.
-    pub seen: Option<Seen>,
+    pub seen: Option<BucketHeaders>,
     /// What a 429 says.
-    pub limited: Option<Limited>,
+    pub limited: Option<RateLimit>,
 }
 
 /// The gate.
 pub struct Gate {
     budget: Arc<dyn Budget>,
     per_second: u32,
-    lanes: Mutex<HashMap<LaneKey, Arc<Lane>>>,
+    lanes: Mutex<HashMap<LaneKey, Arc<RouteLane>>>,
     /// Routes that the budget knows the bucket of.
     known: Mutex<HashSet<(Caller, Arc<str>)>>,
     /// Until when a global 429 stops a caller, as far as this process has seen.
@@ -87,20 +88,20 @@ pub struct Gate {
 type LaneKey = (Caller, Arc<str>, Option<Arc<str>>);
 
 #[derive(Debug, Default)]
-struct Lane {
+struct RouteLane {
     /// Fair: first come, first served.
     turn: tokio::sync::Mutex<()>,
     news: Notify,
 }
 
 /// Holds the lane while somebody stands in it.
-struct Standing<'a> {
+struct LaneGuard<'a> {
     gate: &'a Gate,
     key: LaneKey,
-    lane: Arc<Lane>,
+    lane: Arc<RouteLane>,
 }
 
-impl Drop for Standing<'_> {
+impl Drop for LaneGuard<'_> {
     fn drop(&mut self) {
         let mut lanes = self.gate.lanes();
         // Only the map's own reference and this one are left: no other request waits here.
@@ -112,22 +113,22 @@ impl Drop for Standing<'_> {
 
 /// A turn that was given out and is still to come. Dropped, as with a caller who leaves, it goes back: else its bucket would
 /// take it for a request under way, for long.
-struct Given {
+struct PendingTurn {
     budget: Arc<dyn Budget>,
-    ask: Option<Ask>,
+    ask: Option<PermitRequest>,
 }
 
-impl Given {
+impl PendingTurn {
     fn used(mut self) {
         self.ask = None;
     }
 }
 
-impl Drop for Given {
+impl Drop for PendingTurn {
     fn drop(&mut self) {
         if let (Some(ask), Ok(runtime)) = (self.ask.take(), Handle::try_current()) {
             let budget = self.budget.clone();
-            let unused = Report { ask, status: None, seen: None, limited: None, judges_token: false };
+            let unused = PermitReport { ask, status: None, seen: None, limited: None, judges_token: false };
             runtime.spawn(async move {
                 if let Err(error) = budget.report(&unused).await {
                     tracing::debug!(%error, "a turn was not given back");
@@ -159,13 +160,13 @@ impl Gate {
     ///
     /// # Errors
     /// It does not come by then, or not at all.
-    pub async fn enter(&self, route: &Route, caller: &Caller, until: Instant) -> Result<Permit, Refused> {
+    pub async fn enter(&self, route: &Route, caller: &Caller, until: Instant) -> Result<Permit, GateRefused> {
         self.check_breaker()?;
         let (caller, per_second) = match route.kind {
             Kind::Bot => (caller.clone(), Some(self.per_second)),
             Kind::Callback | Kind::OwnToken => (Caller::open(), None),
         };
-        let ask = Ask {
+        let ask = PermitRequest {
             permit: rand::random(),
             caller,
             per_second,
@@ -190,17 +191,17 @@ impl Gate {
         }
     }
 
-    async fn wait(&self, ask: &mut Ask, until: Instant) -> Result<(), Refused> {
+    async fn wait(&self, ask: &mut PermitRequest, until: Instant) -> Result<(), GateRefused> {
         loop {
             let is_known = held(&self.known).contains(&(ask.caller.clone(), ask.pattern.clone()));
             let standing =
                 self.stand((ask.caller.clone(), ask.pattern.clone(), is_known.then(|| ask.major.clone())));
             // One reference is the map's, the others are of waiting requests. A route of unknown bucket may stand for many buckets.
             if is_known && Arc::strong_count(&standing.lane) > MOST_IN_LANE + 1 {
-                return Err(Refused::Late(QUEUE_WAIT, Why::Bucket));
+                return Err(GateRefused::Late(QUEUE_WAIT, WaitReason::Bucket));
             }
             let Ok(turn) = timeout_at(until, standing.lane.turn.lock()).await else {
-                return Err(Refused::Late(QUEUE_WAIT, Why::Bucket));
+                return Err(GateRefused::Late(QUEUE_WAIT, WaitReason::Bucket));
             };
             if !is_known && held(&self.known).contains(&(ask.caller.clone(), ask.pattern.clone())) {
                 continue;
@@ -214,7 +215,7 @@ impl Gate {
             if after.is_zero() {
                 return Ok(());
             }
-            let given = Given { budget: self.budget.clone(), ask: Some(ask.clone()) };
+            let given = PendingTurn { budget: self.budget.clone(), ask: Some(ask.clone()) };
             sleep(after).await;
             self.check_breaker()?;
             if self.blocked_until(&ask.caller).is_none_or(|blocked| blocked <= Instant::now()) {
@@ -230,17 +231,17 @@ impl Gate {
     /// Asks until there is a turn; how long it is until then. `None` when the lane is the wrong one.
     async fn first_in_lane(
         &self,
-        ask: &mut Ask,
+        ask: &mut PermitRequest,
         until: Instant,
         is_known: bool,
-        lane: &Lane,
-    ) -> Result<Option<Duration>, Refused> {
+        lane: &RouteLane,
+    ) -> Result<Option<Duration>, GateRefused> {
         loop {
             let now = Instant::now();
             ask.patience = until.saturating_duration_since(now);
             let news = lane.news.notified();
             // A request that leaves before the answer is here may have been given a turn.
-            let asking = Given { budget: self.budget.clone(), ask: Some(ask.clone()) };
+            let asking = PendingTurn { budget: self.budget.clone(), ask: Some(ask.clone()) };
             let answer = match self.budget.ask(ask).await {
                 Ok(answer) => {
                     asking.used();
@@ -249,28 +250,28 @@ impl Gate {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the REST budget can't be asked");
-                    return Err(Refused::Away);
+                    return Err(GateRefused::Away);
                 }
             };
             match answer {
-                Answer::Go(after) => return Ok(Some(after)),
-                Answer::Stop(left, Stop::Token) => return Err(Refused::Token(left)),
-                Answer::Stop(left, why) => {
-                    self.tell(Told { invalid: None, breaker: Some((left, why)) });
-                    return Err(Refused::Breaker(left, why));
+                PermitAnswer::Go(after) => return Ok(Some(after)),
+                PermitAnswer::Stop(left, StopReason::Token) => return Err(GateRefused::Token(left)),
+                PermitAnswer::Stop(left, why) => {
+                    self.tell(BudgetState { invalid: None, breaker: Some((left, why)) });
+                    return Err(GateRefused::Breaker(left, why));
                 }
-                Answer::Wait(wait, why) if why == Why::Global || now + wait > until => {
-                    return Err(Refused::Late(wait, why));
+                PermitAnswer::Wait(wait, why) if why == WaitReason::Global || now + wait > until => {
+                    return Err(GateRefused::Late(wait, why));
                 }
-                Answer::Wait(_, Why::Learning) if is_known => {
+                PermitAnswer::Wait(_, WaitReason::Learning) if is_known => {
                     held(&self.known).remove(&(ask.caller.clone(), ask.pattern.clone()));
                     return Ok(None);
                 }
-                Answer::Wait(_, Why::Bucket) if !is_known => {
+                PermitAnswer::Wait(_, WaitReason::Bucket) if !is_known => {
                     self.know(ask);
                     return Ok(None);
                 }
-                Answer::Wait(wait, why) => {
+                PermitAnswer::Wait(wait, why) => {
                     self.metrics.held_up(why);
                     // An answer that is under way ends a short wait early.
                     let is_short = wait <= Duration::from_millis(POLL_MS);
@@ -284,9 +285,9 @@ impl Gate {
     }
 
     /// Tells what became of a request.
-    pub async fn leave(&self, permit: Permit, outcome: Outcome) {
+    pub async fn leave(&self, permit: Permit, outcome: RestOutcome) {
         let Permit { ask, kind, judges_token } = permit;
-        let Outcome { status, seen, mut limited } = outcome;
+        let RestOutcome { status, seen, mut limited } = outcome;
         if let Some(limited) = &mut limited {
             self.metrics.limited(limited.scope);
             if limited.scope == Scope::Global {
@@ -300,7 +301,7 @@ impl Gate {
                 }
             }
         }
-        let mut report = Report { ask, status, seen, limited, judges_token };
+        let mut report = PermitReport { ask, status, seen, limited, judges_token };
         if kind == Kind::Callback {
             // Its bucket is its own and ends with it.
             report.seen = None;
@@ -323,9 +324,9 @@ impl Gate {
         self.call((report.ask.caller, report.ask.pattern, None));
     }
 
-    fn check_breaker(&self) -> Result<(), Refused> {
+    fn check_breaker(&self) -> Result<(), GateRefused> {
         match self.status.breaker() {
-            Some((left, why)) => Err(Refused::Breaker(left, why)),
+            Some((left, why)) => Err(GateRefused::Breaker(left, why)),
             None => Ok(()),
         }
     }
@@ -337,7 +338,7 @@ impl Gate {
         }
         self.note_breaker_check();
         if let Ok(Ok(Some(open))) = timeout(LOOK_WITHIN, self.budget.breaker()).await {
-            self.tell(Told { invalid: None, breaker: Some(open) });
+            self.tell(BudgetState { invalid: None, breaker: Some(open) });
         }
     }
 
@@ -345,9 +346,9 @@ impl Gate {
         *held(&self.breaker_checked) = Some(Instant::now());
     }
 
-    fn stand(&self, key: LaneKey) -> Standing<'_> {
+    fn stand(&self, key: LaneKey) -> LaneGuard<'_> {
         let lane = self.lanes().entry(key.clone()).or_default().clone();
-        Standing { gate: self, key, lane }
+        LaneGuard { gate: self, key, lane }
     }
 
     /// Tells the first of a lane that there is news.
@@ -357,7 +358,7 @@ impl Gate {
         }
     }
 
-    fn know(&self, ask: &Ask) {
+    fn know(&self, ask: &PermitRequest) {
         let mut known = held(&self.known);
         if known.len() >= MOST_KNOWN {
             known.clear();
@@ -369,8 +370,8 @@ impl Gate {
         held(&self.blocked).get(caller).copied()
     }
 
-    fn refused(&self, refused: Refused) -> Refused {
-        if let Refused::Token(left) = refused
+    fn refused(&self, refused: GateRefused) -> GateRefused {
+        if let GateRefused::Token(left) = refused
             && self.status.token_refused(left)
         {
             tracing::warn!("Discord refuses a token that is used here (401); it is not sent for a while");
@@ -378,7 +379,7 @@ impl Gate {
         refused
     }
 
-    fn tell(&self, told: Told) {
+    fn tell(&self, told: BudgetState) {
         if let Some(invalid) = told.invalid {
             self.metrics.invalid(invalid);
         }
@@ -390,7 +391,7 @@ impl Gate {
         }
     }
 
-    fn lanes(&self) -> MutexGuard<'_, HashMap<LaneKey, Arc<Lane>>> {
+    fn lanes(&self) -> MutexGuard<'_, HashMap<LaneKey, Arc<RouteLane>>> {
         held(&self.lanes)
     }
 }

@@ -23,7 +23,7 @@ pub(crate) const GLOBAL: HeaderName = HeaderName::from_static("x-ratelimit-globa
 
 /// A bucket, as an answer's headers have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct BucketHeaders {
     /// Discord's name for it, without the major parameter.
     pub bucket: String,
     /// Requests of one window.
@@ -51,7 +51,7 @@ pub(crate) fn wait(headers: &HeaderMap, name: &HeaderName) -> Option<Duration> {
 }
 
 /// The bucket in an answer's headers. Unreadable fields count as missing.
-pub(crate) fn seen(headers: &HeaderMap) -> Option<Seen> {
+pub(crate) fn seen(headers: &HeaderMap) -> Option<BucketHeaders> {
     let bucket = text(headers, &BUCKET)?;
     let sane = bucket.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
     if bucket.is_empty() || bucket.len() > LONGEST_NAME || !sane {
@@ -62,7 +62,13 @@ pub(crate) fn seen(headers: &HeaderMap) -> Option<Seen> {
     let reset_after = wait(headers, &RESET_AFTER)?;
     let reset = seconds(headers, &RESET).filter(|seconds| *seconds < LATEST_RESET);
     let reset = reset.map_or(0, |seconds| (seconds * 1_000.0).round() as u64);
-    Some(Seen { bucket: bucket.to_owned(), limit, remaining: remaining.min(limit), reset_after, reset })
+    Some(BucketHeaders {
+        bucket: bucket.to_owned(),
+        limit,
+        remaining: remaining.min(limit),
+        reset_after,
+        reset,
+    })
 }
 
 #[cfg(test)]
@@ -83,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_bucket_is_read_with_its_decimals() {
-        let wanted = Seen {
+        let wanted = BucketHeaders {
             bucket: "abc123".into(),
             limit: 5,
             remaining: 2,

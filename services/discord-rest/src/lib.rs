@@ -24,13 +24,15 @@ pub mod route;
 mod status;
 mod upstream;
 
-pub use budget::{Answer, Ask, Budget, BudgetError, Report, Stop, Told, Why};
+pub use budget::{
+    Budget, BudgetError, BudgetState, PermitAnswer, PermitReport, PermitRequest, StopReason, WaitReason,
+};
 pub use caller::Caller;
-pub use class::{AnswerClass, Limited, Scope, classify, needs_body};
-pub use fallback::{Share, SharedBudget};
+pub use class::{AnswerClass, RateLimit, Scope, classify, needs_body};
+pub use fallback::{FleetShare, SharedBudget};
 pub use gate::Gate;
-pub use headers::Seen;
-pub use limits::Rules;
+pub use headers::BucketHeaders;
+pub use limits::LimitRules;
 pub use memory::MemoryBudget;
 pub use metrics::RestMetrics;
 pub use proxy::{ANSWER_429_AS, Rest, RestOptions};

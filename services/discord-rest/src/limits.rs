@@ -13,11 +13,11 @@ mod tests;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use crate::{Answer, Ask, Caller, Report, Scope, Stop, Told, Why};
+use crate::{BudgetState, Caller, PermitAnswer, PermitReport, PermitRequest, Scope, StopReason, WaitReason};
 use bucket::Bucket;
 use global::Global;
 pub(crate) use global::{Slots, WINDOW_MS};
-use invalid::Invalid;
+use invalid::InvalidRequests;
 use token::Token;
 
 /// How long the first request of a route is waited for, before another one is let through to learn.
@@ -36,12 +36,12 @@ const CALLER_KEPT_MS: u64 = 600_000;
 
 /// What can be set.
 #[derive(Clone, Copy, Debug)]
-pub struct Rules {
+pub struct LimitRules {
     /// Invalid requests in ten minutes at which the breaker opens. Discord bans at 10,000.
     pub invalid_limit: u32,
 }
 
-impl Default for Rules {
+impl Default for LimitRules {
     fn default() -> Self {
         Self { invalid_limit: 9_500 }
     }
@@ -49,7 +49,7 @@ impl Default for Rules {
 
 /// What is known of a route's bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Learned {
+pub(crate) struct KnownBucket {
     /// Its name; empty where the route has none.
     pub(crate) bucket: String,
     /// Requests of one window; 0 where the route has no bucket.
@@ -60,10 +60,10 @@ pub(crate) struct Learned {
 
 /// What is known of one caller.
 #[derive(Debug, Default)]
-struct OfCaller {
+struct CallerLimits {
     global: Global,
     token: Token,
-    routes: HashMap<Arc<str>, Learned>,
+    routes: HashMap<Arc<str>, KnownBucket>,
     /// Whose answer a route is waited for, and until when.
     learning: HashMap<Arc<str>, (u64, u64)>,
     asked: u64,
@@ -72,11 +72,11 @@ struct OfCaller {
 /// All limits.
 #[derive(Debug)]
 pub(crate) struct Limits {
-    rules: Rules,
-    callers: HashMap<Caller, OfCaller>,
+    rules: LimitRules,
+    callers: HashMap<Caller, CallerLimits>,
     buckets: HashMap<(Caller, Arc<str>, Arc<str>), Bucket>,
     prune_at: usize,
-    invalid: Invalid,
+    invalid: InvalidRequests,
     /// Before this no request gets a turn at the global limit.
     floor: u64,
 }
@@ -95,13 +95,13 @@ const fn ms(millis: u64) -> Duration {
 }
 
 impl Limits {
-    pub(crate) fn new(rules: Rules) -> Self {
+    pub(crate) fn new(rules: LimitRules) -> Self {
         Self {
             rules,
             callers: HashMap::new(),
             buckets: HashMap::new(),
             prune_at: MOST_BUCKETS,
-            invalid: Invalid::default(),
+            invalid: InvalidRequests::default(),
             floor: 0,
         }
     }
@@ -115,7 +115,7 @@ impl Limits {
     }
 
     /// How long all requests are stopped, and why.
-    pub(crate) fn breaker(&self, now: u64) -> Option<(Duration, Stop)> {
+    pub(crate) fn breaker(&self, now: u64) -> Option<(Duration, StopReason)> {
         self.invalid.open_for(now).map(|(left, why)| (ms(left), why))
     }
 
@@ -128,15 +128,15 @@ impl Limits {
     }
 
     /// Decides whether a request may go. With `slots`, the global limit is one request in each slot.
-    pub(crate) fn ask(&mut self, ask: &Ask, slots: Option<Slots>, now: u64) -> Answer {
+    pub(crate) fn ask(&mut self, ask: &PermitRequest, slots: Option<Slots>, now: u64) -> PermitAnswer {
         self.prune(now);
         if let Some((left, why)) = self.breaker(now) {
-            return Answer::Stop(left, why);
+            return PermitAnswer::Stop(left, why);
         }
         let of_caller = self.callers.entry(ask.caller.clone()).or_default();
         of_caller.asked = now;
         if let Some(left) = of_caller.token.refused_for(now) {
-            return Answer::Stop(ms(left), Stop::Token);
+            return PermitAnswer::Stop(ms(left), StopReason::Token);
         }
         let learned = of_caller.routes.get(&ask.pattern);
         if learned.is_none()
@@ -144,20 +144,20 @@ impl Limits {
             && *permit != ask.permit
             && *until > now
         {
-            return Answer::Wait(ms(POLL_MS.min(until - now)), Why::Learning);
+            return PermitAnswer::Wait(ms(POLL_MS.min(until - now)), WaitReason::Learning);
         }
         let key = bucket_key(ask, learned);
         let window = learned.map_or((0, 0), |learned| (learned.limit, learned.period));
         let bucket = self.buckets.entry(key).or_default();
         if let Some(wait) = bucket.wait(window.0, now) {
-            return Answer::Wait(ms(wait), Why::Bucket);
+            return PermitAnswer::Wait(ms(wait), WaitReason::Bucket);
         }
         let mut at = now;
         if let Some(per_second) = ask.per_second {
             at = of_caller.global.turn(per_second, now.max(self.floor));
             at = slots.map_or(at, |slots| slots.next(at));
             if at.saturating_sub(now) > millis(ask.patience) {
-                return Answer::Wait(ms(at - now), Why::Global);
+                return PermitAnswer::Wait(ms(at - now), WaitReason::Global);
             }
             of_caller.global.take(at, per_second);
         }
@@ -165,10 +165,10 @@ impl Limits {
             of_caller.learning.insert(ask.pattern.clone(), (ask.permit, now + LEARN_MS));
         }
         bucket.take(ask.permit, window, at);
-        Answer::Go(ms(at - now))
+        PermitAnswer::Go(ms(at - now))
     }
 
-    pub(crate) fn report(&mut self, report: &Report, now: u64) -> Told {
+    pub(crate) fn report(&mut self, report: &PermitReport, now: u64) -> BudgetState {
         // Who asks elsewhere, and only reports here, grows it too.
         self.prune(now);
         let ask = &report.ask;
@@ -204,7 +204,7 @@ impl Limits {
             }
         }
         let invalid = report.is_invalid().then(|| self.invalid.note(self.rules.invalid_limit, now));
-        Told { invalid, breaker: self.breaker(now) }
+        BudgetState { invalid, breaker: self.breaker(now) }
     }
 
     fn prune(&mut self, now: u64) {
@@ -219,7 +219,7 @@ impl Limits {
 }
 
 /// Which bucket a request is in: the one that its route is known to have, else one of the route itself.
-fn bucket_key(ask: &Ask, learned: Option<&Learned>) -> (Caller, Arc<str>, Arc<str>) {
+fn bucket_key(ask: &PermitRequest, learned: Option<&KnownBucket>) -> (Caller, Arc<str>, Arc<str>) {
     let name = match learned {
         Some(learned) if !learned.bucket.is_empty() => Arc::from(learned.bucket.as_str()),
         _ => ask.pattern.clone(),
@@ -228,11 +228,11 @@ fn bucket_key(ask: &Ask, learned: Option<&Learned>) -> (Caller, Arc<str>, Arc<st
 }
 
 /// What an answer teaches of a route; `None` when nothing new.
-pub(crate) fn learn(known: Option<&Learned>, report: &Report) -> Option<Learned> {
+pub(crate) fn learn(known: Option<&KnownBucket>, report: &PermitReport) -> Option<KnownBucket> {
     let Some(seen) = &report.seen else {
         // An answer without headers: the route has no bucket. What Discord's edge refuses says nothing of it.
         let says = report.status.is_some_and(|status| !matches!(status, 401 | 404 | 429 | 500..));
-        return (known.is_none() && says).then(|| Learned { bucket: String::new(), limit: 0, period: 0 });
+        return (known.is_none() && says).then(|| KnownBucket { bucket: String::new(), limit: 0, period: 0 });
     };
     let left = millis_up(seen.reset_after);
     let period = match known {
@@ -242,6 +242,6 @@ pub(crate) fn learn(known: Option<&Learned>, report: &Report) -> Option<Learned>
         }
         _ => left,
     };
-    let new = Learned { bucket: seen.bucket.clone(), limit: seen.limit, period };
+    let new = KnownBucket { bucket: seen.bucket.clone(), limit: seen.limit, period };
     (known != Some(&new)).then_some(new)
 }

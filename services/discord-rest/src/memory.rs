@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use crate::{
-    Answer, Ask, Budget, BudgetError, Report, Rules, Stop, Told,
+    Budget, BudgetError, BudgetState, LimitRules, PermitAnswer, PermitReport, PermitRequest, StopReason,
     limits::{Limits, Slots, millis},
 };
 
@@ -24,7 +24,7 @@ pub struct MemoryBudget {
 
 impl MemoryBudget {
     /// An empty one.
-    pub fn new(rules: Rules) -> Self {
+    pub fn new(rules: LimitRules) -> Self {
         let began_unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis);
         Self { began: Instant::now(), began_unix, limits: Mutex::new(Limits::new(rules)) }
     }
@@ -42,7 +42,7 @@ impl MemoryBudget {
     }
 
     /// Asks for a turn, in one of these slots if there are any. Slots are on the Unix clock.
-    pub(crate) fn ask_now(&self, ask: &Ask, slots: Option<Slots>) -> Answer {
+    pub(crate) fn ask_now(&self, ask: &PermitRequest, slots: Option<Slots>) -> PermitAnswer {
         let now = self.now();
         let slots = slots.map(|Slots { every, first }| {
             let every = every.max(1);
@@ -51,12 +51,12 @@ impl MemoryBudget {
         self.limits().ask(ask, slots, now)
     }
 
-    pub(crate) fn breaker_now(&self) -> Option<(Duration, Stop)> {
+    pub(crate) fn breaker_now(&self) -> Option<(Duration, StopReason)> {
         let now = self.now();
         self.limits().breaker(now)
     }
 
-    pub(crate) fn report_now(&self, report: &Report) -> Told {
+    pub(crate) fn report_now(&self, report: &PermitReport) -> BudgetState {
         let now = self.now();
         self.limits().report(report, now)
     }
@@ -72,15 +72,15 @@ impl MemoryBudget {
 
 #[async_trait]
 impl Budget for MemoryBudget {
-    async fn ask(&self, ask: &Ask) -> Result<Answer, BudgetError> {
+    async fn ask(&self, ask: &PermitRequest) -> Result<PermitAnswer, BudgetError> {
         Ok(self.ask_now(ask, None))
     }
 
-    async fn report(&self, report: &Report) -> Result<Told, BudgetError> {
+    async fn report(&self, report: &PermitReport) -> Result<BudgetState, BudgetError> {
         Ok(self.report_now(report))
     }
 
-    async fn breaker(&self) -> Result<Option<(Duration, Stop)>, BudgetError> {
+    async fn breaker(&self) -> Result<Option<(Duration, StopReason)>, BudgetError> {
         Ok(self.breaker_now())
     }
 }

@@ -8,34 +8,34 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{Scope, Why};
+use crate::{Scope, WaitReason};
 
 /// Seconds of waiting for a turn.
 const BUCKETS: [f64; 9] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Answered {
+struct AnswerLabels {
     route: &'static str,
     status: u16,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByScope {
+struct ScopeLabels {
     scope: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByWhy {
+struct ReasonLabels {
     why: &'static str,
 }
 
 /// The metrics; clones count into the same.
 #[derive(Clone, Debug)]
 pub struct RestMetrics {
-    answered: Family<Answered, Counter>,
-    limited: Family<ByScope, Counter>,
-    refused: Family<ByWhy, Counter>,
-    held_up: Family<ByWhy, Counter>,
+    answered: Family<AnswerLabels, Counter>,
+    limited: Family<ScopeLabels, Counter>,
+    refused: Family<ReasonLabels, Counter>,
+    held_up: Family<ReasonLabels, Counter>,
     wait: Histogram,
     waiting: Gauge,
     retries: Counter,
@@ -65,9 +65,9 @@ impl Default for RestMetrics {
 
 /// Counts a request as waiting for as long as it is held.
 #[derive(Debug)]
-pub(crate) struct Waiting(Gauge);
+pub(crate) struct WaitingGuard(Gauge);
 
-impl Drop for Waiting {
+impl Drop for WaitingGuard {
     fn drop(&mut self) {
         self.0.dec();
     }
@@ -119,24 +119,24 @@ impl RestMetrics {
     }
 
     pub(crate) fn answered(&self, route: &'static str, status: u16) {
-        self.answered.get_or_create(&Answered { route, status }).inc();
+        self.answered.get_or_create(&AnswerLabels { route, status }).inc();
     }
 
     pub(crate) fn limited(&self, scope: Scope) {
-        self.limited.get_or_create(&ByScope { scope: scope.name() }).inc();
+        self.limited.get_or_create(&ScopeLabels { scope: scope.name() }).inc();
     }
 
     pub(crate) fn refused(&self, why: &'static str) {
-        self.refused.get_or_create(&ByWhy { why }).inc();
+        self.refused.get_or_create(&ReasonLabels { why }).inc();
     }
 
-    pub(crate) fn held_up(&self, why: Why) {
-        self.held_up.get_or_create(&ByWhy { why: why.name() }).inc();
+    pub(crate) fn held_up(&self, why: WaitReason) {
+        self.held_up.get_or_create(&ReasonLabels { why: why.name() }).inc();
     }
 
-    pub(crate) fn waits(&self) -> Waiting {
+    pub(crate) fn waits(&self) -> WaitingGuard {
         self.waiting.inc();
-        Waiting(self.waiting.clone())
+        WaitingGuard(self.waiting.clone())
     }
 
     pub(crate) fn waited(&self, wait: Duration) {

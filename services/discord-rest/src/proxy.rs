@@ -23,14 +23,14 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Caller, Gate, Limited, RestMetrics, Scope, Upstream,
-    gate::Refused,
+    Caller, Gate, RateLimit, RestMetrics, Scope, Upstream,
+    gate::GateRefused,
     route::{Kind, Route},
     upstream::Body,
 };
-use body::Sent;
-use exchange::Failed;
-use guard::NotTaken;
+use body::CallerBody;
+use exchange::ExchangeError;
+use guard::RequestRejected;
 
 /// A caller that can't wait out a 429 sets this to `503`: then it gets that status in its place. twilight-http without a rate limiter
 /// repeats a 429 at once and ignores its headers.
@@ -164,7 +164,7 @@ impl Proxy {
         room.try_acquire().ok()
     }
 
-    fn not_taken(&self, not_taken: NotTaken) -> Response<Body> {
+    fn not_taken(&self, not_taken: RequestRejected) -> Response<Body> {
         self.metrics.refused(not_taken.name());
         answer::error(not_taken.status(), not_taken.text())
     }
@@ -178,7 +178,7 @@ impl Proxy {
     ) -> Response<Body> {
         let wait = if route.kind == Kind::Callback { CALLBACK_WAIT } else { self.options.longest_wait };
         let until = Instant::now() + wait;
-        let mut sent = match Sent::of(body, &self.kept).await {
+        let mut sent = match CallerBody::of(body, &self.kept).await {
             Ok(sent) => sent,
             Err(refused) => {
                 self.metrics.refused(refused.name());
@@ -203,7 +203,7 @@ impl Proxy {
             let (answer, limited) = match exchanged {
                 Ok(exchanged) => exchanged,
                 Err(failed) => {
-                    if let Failed::Caller(refused) = failed {
+                    if let ExchangeError::Caller(refused) = failed {
                         self.metrics.refused(refused.name());
                     }
                     return answer::error(failed.status(), failed.text());
@@ -227,12 +227,12 @@ impl Proxy {
         }
     }
 
-    fn refused(&self, refused: Refused) -> Response<Body> {
+    fn refused(&self, refused: GateRefused) -> Response<Body> {
         let (why, answer) = match refused {
-            Refused::Late(wait, why) => ("late", answer::late(wait, why)),
-            Refused::Breaker(left, why) => ("breaker", answer::breaker(left, why)),
-            Refused::Token(_) => ("token", answer::error(StatusCode::UNAUTHORIZED, "401: Unauthorized")),
-            Refused::Away => {
+            GateRefused::Late(wait, why) => ("late", answer::late(wait, why)),
+            GateRefused::Breaker(left, why) => ("breaker", answer::breaker(left, why)),
+            GateRefused::Token(_) => ("token", answer::error(StatusCode::UNAUTHORIZED, "401: Unauthorized")),
+            GateRefused::Away => {
                 ("away", answer::error(StatusCode::SERVICE_UNAVAILABLE, "the REST budget can't be asked"))
             }
         };
@@ -242,12 +242,12 @@ impl Proxy {
 }
 
 /// A 429 can be waited out in time.
-fn fits(limited: Limited, until: Instant) -> bool {
+fn fits(limited: RateLimit, until: Instant) -> bool {
     limited.scope != Scope::Address && Instant::now() + limited.retry_after < until
 }
 
 /// What a 429 stopped is waited for at the gate.
-fn gate_waits(route: &Route, limited: Limited) -> bool {
+fn gate_waits(route: &Route, limited: RateLimit) -> bool {
     match limited.scope {
         Scope::Global => route.kind == Kind::Bot,
         Scope::User | Scope::Shared => route.kind != Kind::Callback,

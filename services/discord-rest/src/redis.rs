@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use redis_link::{KeyPrefix, LinkError, RedisLink, Script};
 
 use crate::{
-    Answer, Ask, Budget, BudgetError, Caller, Report, Rules, Scope, Stop, Told, Why,
+    Budget, BudgetError, BudgetState, Caller, LimitRules, PermitAnswer, PermitReport, PermitRequest, Scope,
+    StopReason, WaitReason,
     limits::{self, millis, millis_up},
 };
 
@@ -29,12 +30,12 @@ pub struct RedisBudget {
     link: RedisLink,
     /// `{prefix:rest}`.
     tag: String,
-    rules: Rules,
+    rules: LimitRules,
 }
 
 impl RedisBudget {
     /// A budget over this link, whose deadline is how long a request waits for Redis at most. All keys carry the prefix.
-    pub fn new(link: RedisLink, prefix: &KeyPrefix, rules: Rules) -> Self {
+    pub fn new(link: RedisLink, prefix: &KeyPrefix, rules: LimitRules) -> Self {
         Self { link, tag: format!("{{{prefix}:rest}}"), rules }
     }
 
@@ -66,9 +67,13 @@ fn strange(words: &[String]) -> BudgetError {
 }
 
 /// How long all requests are stopped, and why.
-fn breaker(words: &[String]) -> Result<Option<(Duration, Stop)>, BudgetError> {
+fn breaker(words: &[String]) -> Result<Option<(Duration, StopReason)>, BudgetError> {
     let left = time(words, 0)?;
-    let why = if words.get(1).is_some_and(|why| why == "address") { Stop::Blocked } else { Stop::Breaker };
+    let why = if words.get(1).is_some_and(|why| why == "address") {
+        StopReason::Blocked
+    } else {
+        StopReason::Breaker
+    };
     Ok((!left.is_zero()).then_some((left, why)))
 }
 
@@ -79,7 +84,7 @@ fn time(words: &[String], index: usize) -> Result<Duration, BudgetError> {
 
 #[async_trait]
 impl Budget for RedisBudget {
-    async fn ask(&self, ask: &Ask) -> Result<Answer, BudgetError> {
+    async fn ask(&self, ask: &PermitRequest) -> Result<PermitAnswer, BudgetError> {
         let learning = format!("learning:{}", ask.pattern);
         let keys = [
             self.of_caller(&ask.caller, "token"),
@@ -100,18 +105,18 @@ impl Budget for RedisBudget {
         let words: Vec<String> = self.link.script(&ASK, &keys, &args).await.map_err(failed)?;
         let verdict = words.first().map(String::as_str);
         Ok(match verdict {
-            Some("GO") => Answer::Go(time(&words, 1)?),
-            Some("BUCKET") => Answer::Wait(time(&words, 1)?, Why::Bucket),
-            Some("LEARNING") => Answer::Wait(time(&words, 1)?, Why::Learning),
-            Some("GLOBAL") => Answer::Wait(time(&words, 1)?, Why::Global),
-            Some("BREAKER") => Answer::Stop(time(&words, 1)?, Stop::Breaker),
-            Some("BLOCKED") => Answer::Stop(time(&words, 1)?, Stop::Blocked),
-            Some("TOKEN") => Answer::Stop(time(&words, 1)?, Stop::Token),
+            Some("GO") => PermitAnswer::Go(time(&words, 1)?),
+            Some("BUCKET") => PermitAnswer::Wait(time(&words, 1)?, WaitReason::Bucket),
+            Some("LEARNING") => PermitAnswer::Wait(time(&words, 1)?, WaitReason::Learning),
+            Some("GLOBAL") => PermitAnswer::Wait(time(&words, 1)?, WaitReason::Global),
+            Some("BREAKER") => PermitAnswer::Stop(time(&words, 1)?, StopReason::Breaker),
+            Some("BLOCKED") => PermitAnswer::Stop(time(&words, 1)?, StopReason::Blocked),
+            Some("TOKEN") => PermitAnswer::Stop(time(&words, 1)?, StopReason::Token),
             _ => return Err(strange(&words)),
         })
     }
 
-    async fn report(&self, report: &Report) -> Result<Told, BudgetError> {
+    async fn report(&self, report: &PermitReport) -> Result<BudgetState, BudgetError> {
         let ask = &report.ask;
         let learning = format!("learning:{}", ask.pattern);
         let keys = [
@@ -158,10 +163,10 @@ impl Budget for RedisBudget {
         let keys = keys.each_ref().map(String::as_str);
         let words: Vec<String> = self.link.script(&REPORT, &keys, &args).await.map_err(failed)?;
         let [invalid, open @ ..] = words.as_slice() else { return Err(strange(&words)) };
-        Ok(Told { invalid: invalid.parse().ok(), breaker: breaker(open)? })
+        Ok(BudgetState { invalid: invalid.parse().ok(), breaker: breaker(open)? })
     }
 
-    async fn breaker(&self) -> Result<Option<(Duration, Stop)>, BudgetError> {
+    async fn breaker(&self) -> Result<Option<(Duration, StopReason)>, BudgetError> {
         let keys = [self.key("breaker")];
         let keys = keys.each_ref().map(String::as_str);
         let words: Vec<String> = self.link.script(&BREAKER, &keys, &[] as &[&str]).await.map_err(failed)?;

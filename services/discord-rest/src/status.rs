@@ -8,16 +8,16 @@ use std::{
 use fleet_model::{Problem, ProblemCode};
 use tokio::time::Instant;
 
-use crate::Stop;
+use crate::StopReason;
 
 /// How it stands. Clones show the same.
 #[derive(Clone, Debug, Default)]
 pub struct RestStatus {
-    standing: Arc<Mutex<Standing>>,
+    standing: Arc<Mutex<StatusState>>,
 }
 
 #[derive(Debug, Default)]
-struct Standing {
+struct StatusState {
     /// Why Redis can't be asked, and the share that is kept to meanwhile.
     fallback: Option<String>,
     breaker: Option<Breaker>,
@@ -28,28 +28,28 @@ struct Standing {
 #[derive(Clone, Copy, Debug)]
 struct Breaker {
     until: Instant,
-    why: Stop,
+    why: StopReason,
     since_unix_ms: u64,
 }
 
 /// Why all requests are stopped, and for how long, in one line.
-pub(crate) fn breaker_message(left: Duration, why: Stop) -> String {
+pub(crate) fn breaker_message(left: Duration, why: StopReason) -> String {
     let seconds = left.as_secs() + 1;
     match why {
-        Stop::Blocked => format!(
+        StopReason::Blocked => format!(
             "Cloudflare blocks this address (429 or 403 without Discord's own headers): nothing is sent to \
              Discord for {seconds} s"
         ),
-        Stop::Breaker | Stop::Token => format!(
+        StopReason::Breaker | StopReason::Token => format!(
             "too many requests were refused (401, 403, 429): nothing is sent to Discord for {seconds} s, or it would ban this \
              address"
         ),
     }
 }
 
-impl Standing {
+impl StatusState {
     /// How long, why, and since when in Unix milliseconds.
-    fn open(&self) -> Option<(Duration, Stop, u64)> {
+    fn open(&self) -> Option<(Duration, StopReason, u64)> {
         let breaker = self.breaker?;
         Some((left(Some(breaker.until))?, breaker.why, breaker.since_unix_ms))
     }
@@ -85,12 +85,12 @@ impl RestStatus {
     }
 
     /// How long the breaker stays open, and why.
-    pub(crate) fn breaker(&self) -> Option<(Duration, Stop)> {
+    pub(crate) fn breaker(&self) -> Option<(Duration, StopReason)> {
         self.standing().open().map(|(left, why, _)| (left, why))
     }
 
     /// Notes how long the breaker stays open; true when it was closed.
-    pub(crate) fn opened(&self, left_open: Duration, why: Stop) -> bool {
+    pub(crate) fn opened(&self, left_open: Duration, why: StopReason) -> bool {
         let mut standing = self.standing();
         let open_since = standing.open().map(|(_, _, since)| since);
         let since_unix_ms = open_since.unwrap_or_else(unix_ms);
@@ -111,7 +111,7 @@ impl RestStatus {
         self.standing().fallback = why;
     }
 
-    fn standing(&self) -> MutexGuard<'_, Standing> {
+    fn standing(&self) -> MutexGuard<'_, StatusState> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -43,12 +43,12 @@ pub struct Upstream {
     client: Client<HttpsConnector<HttpConnector>, Body>,
     scheme: uri::Scheme,
     authority: uri::Authority,
-    reach: Arc<Mutex<Reach>>,
+    reach: Arc<Mutex<Reachability>>,
 }
 
 /// Whether Discord can be reached.
 #[derive(Debug)]
-struct Reach {
+struct Reachability {
     backoff: Backoff,
     /// When the last failure was noted. Attempts that began earlier are ignored.
     failed_at: Option<Instant>,
@@ -86,7 +86,7 @@ impl Upstream {
             .build(connector);
         let scheme = if is_plain { uri::Scheme::HTTP } else { uri::Scheme::HTTPS };
         let authority = authority.parse().map_err(|error| fail(&error))?;
-        let reach = Reach { backoff: Backoff::new(UNREACHABLE), failed_at: None, away_until: None };
+        let reach = Reachability { backoff: Backoff::new(UNREACHABLE), failed_at: None, away_until: None };
         Ok(Self { client, scheme, authority, reach: Arc::new(Mutex::new(reach)) })
     }
 
@@ -103,7 +103,7 @@ impl Upstream {
         reach.away_until = reach.away_until.max(Some(until));
     }
 
-    fn reach(&self) -> MutexGuard<'_, Reach> {
+    fn reach(&self) -> MutexGuard<'_, Reachability> {
         self.reach.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

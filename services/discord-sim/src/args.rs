@@ -1,7 +1,7 @@
 //! The command line of `discord-sim`.
 
+use crate::{ConfigError, FaultKind, Profile, ResumeWhileOpen, Schedule, SimConfig, Switches};
 use clap::Parser;
-use discord_sim::{ConfigError, FaultKind, Profile, ResumeWhileOpen, Schedule, SimConfig, Switches};
 use std::{net::SocketAddr, time::Duration};
 
 /// A stand-in for Discord: REST, gateway and a control API on one port.
@@ -15,7 +15,7 @@ use std::{net::SocketAddr, time::Duration};
     version,
     after_help = "SIM_TOKEN (environment only): the only accepted bot token; without it every token is accepted."
 )]
-pub(crate) struct Args {
+pub struct SimArgs {
     /// Address to listen on; port 0 picks a free one
     #[arg(long, env = "SIM_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:3900")]
     listen: SocketAddr,
@@ -192,9 +192,12 @@ fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "expected a time with a unit, such as 500ms, 5s or 3m".into())
 }
 
-impl Args {
+impl SimArgs {
     /// Builds and validates the settings. `token` is the only accepted bot token.
-    pub(crate) fn into_config(self, token: Option<String>) -> Result<SimConfig, ConfigError> {
+    ///
+    /// # Errors
+    /// The first invalid setting.
+    pub fn into_config(self, token: Option<String>) -> Result<SimConfig, ConfigError> {
         let size = self
             .profile
             .map_or_else(SimConfig::default, |profile| SimConfig::default().with_profile(profile));
@@ -235,14 +238,14 @@ mod tests {
 
     #[test]
     fn command_line_is_valid_clap() {
-        Args::command().debug_assert();
+        SimArgs::command().debug_assert();
     }
 
     #[test]
     fn flags_override_the_profile() {
         let config = |arguments: &[&str]| {
             let program = std::iter::once(&"discord-sim");
-            Args::try_parse_from(program.chain(arguments)).unwrap().into_config(None).unwrap()
+            SimArgs::try_parse_from(program.chain(arguments)).unwrap().into_config(None).unwrap()
         };
         let huge = config(&["--profile", "huge", "--guilds", "300", "--largest-guild", "7000"]);
         assert_eq!((huge.guilds, huge.largest_guild), (300, Some(7_000)));
@@ -250,13 +253,13 @@ mod tests {
         let none = config(&[]);
         assert_eq!((none.guilds, none.largest_guild, none.shards), (100, None, None));
         assert_eq!((none.max_concurrency, none.events_per_second.to_bits()), (1, 0.0_f64.to_bits()));
-        assert!(Args::try_parse_from(["discord-sim", "--profile", "giant"]).is_err());
+        assert!(SimArgs::try_parse_from(["discord-sim", "--profile", "giant"]).is_err());
     }
 
     #[test]
     fn invalid_settings_are_named() {
-        let args = Args::try_parse_from(["discord-sim", "--max-concurrency", "0"]).unwrap();
+        let args = SimArgs::try_parse_from(["discord-sim", "--max-concurrency", "0"]).unwrap();
         assert_eq!(args.into_config(None).unwrap_err().setting, "max_concurrency");
-        assert!(Args::try_parse_from(["discord-sim", "--session-life", "3"]).is_err());
+        assert!(SimArgs::try_parse_from(["discord-sim", "--session-life", "3"]).is_err());
     }
 }

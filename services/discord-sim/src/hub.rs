@@ -226,7 +226,7 @@ impl Hub {
             rate: watch::Sender::new(config.events_per_second),
             schedule: watch::Sender::new(config.schedule.clone()),
             server: ServerInfo {
-                resume_url: format!("{gateway_url}{}", RESUME_PATH),
+                resume_url: format!("{gateway_url}{RESUME_PATH}"),
                 gateway_url,
                 application_flags,
             },

@@ -27,6 +27,7 @@
 //! gateway session. [`gateway`] runs connections, [`odd`] holds the oddities, [`rest`] is the REST API, and [`control`] the control
 //! API.
 
+mod args;
 mod config;
 mod control;
 mod event;
@@ -55,6 +56,7 @@ mod switches;
 mod window;
 mod world;
 
+pub use args::SimArgs;
 pub use config::{ConfigError, SimConfig};
 pub use control::Control;
 pub use fault_error::FaultError;

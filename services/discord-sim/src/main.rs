@@ -1,11 +1,8 @@
 //! The `discord-sim` program: parses settings, starts a simulator, waits for Ctrl-C or SIGTERM.
 
-mod args;
-
 use anyhow::Context;
-use args::Args;
 use clap::Parser;
-use discord_sim::{Sim, SimConfig, StartError};
+use discord_sim::{Sim, SimArgs, SimConfig, StartError};
 use std::{
     io::{IsTerminal as _, Write},
     process::ExitCode,
@@ -39,7 +36,7 @@ fn main() -> ExitCode {
 
 /// Parses the settings. On an error prints one line and returns the exit code.
 fn settings() -> Result<SimConfig, ExitCode> {
-    let args = Args::try_parse().map_err(|error| {
+    let args = SimArgs::try_parse().map_err(|error| {
         if !error.use_stderr() {
             error.exit();
         }

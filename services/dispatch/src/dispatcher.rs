@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 use crate::{
     item::{Item, Kind},
     metrics::DispatchMetrics,
-    queue::{Figures, Full, Limits, Pending, Queue},
+    queue::{Full, Limits, Pending, Queue, QueueFigures},
 };
 
 mod running;
@@ -295,7 +295,7 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Dispatcher<T, H> {
     }
 
     /// How it is doing.
-    pub fn figures(&self) -> Figures {
+    pub fn figures(&self) -> QueueFigures {
         let now = (self.0.setup.clock)();
         self.0.lock().queue.figures(now)
     }

@@ -36,4 +36,4 @@ pub use dispatcher::{Admission, Clock, Closed, Delivery, Dispatcher, Handler, Re
 pub use item::{Item, Kind};
 pub use metrics::DispatchMetrics;
 pub use pressure::{Decision, InvalidOrder, Pressure, ShedOrder};
-pub use queue::{Figures, Full, Limits, Pending, Queue, Started, Ticket};
+pub use queue::{Full, Limits, Pending, Queue, QueueFigures, Started, Ticket};

@@ -33,7 +33,7 @@ struct Labels {
 
 /// What is counted of one kind. Kept together, so that an event costs one look-up.
 #[derive(Clone, Debug)]
-struct OfKind {
+struct KindMetrics {
     seconds: Histogram,
     handled: Counter,
     panics: Counter,
@@ -51,8 +51,8 @@ pub struct DispatchMetrics {
     set_aside: Family<Labels, Counter>,
     set_aside_forgotten: Counter,
     overflows: Counter,
-    kinds: Arc<RwLock<HashMap<Kind, OfKind>>>,
-    other: OfKind,
+    kinds: Arc<RwLock<HashMap<Kind, KindMetrics>>>,
+    other: KindMetrics,
 }
 
 impl Default for DispatchMetrics {
@@ -121,7 +121,7 @@ impl DispatchMetrics {
         });
     }
 
-    fn of<R>(&self, kind: &Kind, count: impl FnOnce(&OfKind) -> R) -> R {
+    fn of<R>(&self, kind: &Kind, count: impl FnOnce(&KindMetrics) -> R) -> R {
         if let Some(known) = self.kinds.read().unwrap_or_else(PoisonError::into_inner).get(kind) {
             return count(known);
         }
@@ -147,9 +147,9 @@ fn of_kind(
     kind: &str,
     seconds: &Family<Labels, Histogram, fn() -> Histogram>,
     [handled, panics, shed, set_aside]: [&Family<Labels, Counter>; 4],
-) -> OfKind {
+) -> KindMetrics {
     let labels = Labels { kind: kind.into() };
-    OfKind {
+    KindMetrics {
         seconds: seconds.get_or_create_owned(&labels),
         handled: handled.get_or_create_owned(&labels),
         panics: panics.get_or_create_owned(&labels),

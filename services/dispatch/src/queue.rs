@@ -76,7 +76,7 @@ pub struct Pending<'a, T> {
 
 /// How a queue is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Figures {
+pub struct QueueFigures {
     /// Items queued and running.
     pub len: usize,
     /// Running ones among them.
@@ -108,7 +108,7 @@ enum State {
 
 /// Of one guild. Exists while something of it is queued or runs.
 #[derive(Debug, Default)]
-struct Lane {
+struct QueueLane {
     queued: VecDeque<Ticket>,
     running: bool,
 }
@@ -119,7 +119,7 @@ pub struct Queue<T> {
     limits: Limits,
     /// All items. In order of receipt, as tickets grow.
     entries: BTreeMap<Ticket, Entry<T>>,
-    lanes: HashMap<Option<u64>, Lane>,
+    lanes: HashMap<Option<u64>, QueueLane>,
     /// Lanes that have something queued and nothing running, in the order of their turns.
     ready: VecDeque<Option<u64>>,
     /// While it is careful.
@@ -374,9 +374,9 @@ impl<T> Queue<T> {
     }
 
     /// How it is doing at `now`, on the clock of [`Item::received_at`].
-    pub fn figures(&self, now: Duration) -> Figures {
+    pub fn figures(&self, now: Duration) -> QueueFigures {
         let first = self.entries.first_key_value();
-        Figures {
+        QueueFigures {
             len: self.entries.len(),
             running: self.running,
             bytes: self.bytes,

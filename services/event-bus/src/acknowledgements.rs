@@ -16,7 +16,7 @@ const MAX_WORKERS: usize = 1024;
 
 /// The open waits of one process. Each has a number, which is given out before its message is published.
 #[derive(Debug, Default)]
-pub(crate) struct Waits {
+pub(crate) struct AcknowledgementWaits {
     state: Mutex<State>,
 }
 
@@ -26,7 +26,7 @@ struct State {
     open: BTreeMap<u64, mpsc::Sender<WorkerId>>,
 }
 
-impl Waits {
+impl AcknowledgementWaits {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -63,7 +63,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_oldest_wait_is_given_up_when_there_are_too_many() {
-        let waits = Waits::default();
+        let waits = AcknowledgementWaits::default();
         let (oldest, mut given_up) = waits.open();
         let others: Vec<_> = (0..MAX_WAITS).map(|_| waits.open()).collect();
         assert_eq!(waits.state().open.len(), MAX_WAITS);

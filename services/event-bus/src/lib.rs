@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use fleet_model::{ShardNumber, WorkerId};
+use fleet_model::{Classified, ErrorClass, ShardNumber, WorkerId};
 use tokio::sync::{mpsc, watch};
 
 mod acknowledgements;
@@ -138,4 +138,13 @@ pub enum BusError {
     /// The body is over 256 KiB.
     #[error("a message of {0} bytes is over the limit of {MAX_BODY}")]
     TooLarge(usize),
+}
+
+impl Classified for BusError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Away(_) => ErrorClass::Unavailable,
+            Self::TooLarge(_) => ErrorClass::InvalidInput,
+        }
+    }
 }

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::{
     BusError, BusStatus, Delivery, EventBus, Message, MessageId, NewMessage, Published, Subscription,
-    acknowledgements::Waits,
+    acknowledgements::AcknowledgementWaits,
     subscription::{Outlet, subscription},
 };
 
@@ -24,7 +24,7 @@ pub struct MemoryBus {
 struct Shared {
     /// One lock over both, so that every subscriber sees the same order.
     state: Mutex<State>,
-    waits: Waits,
+    waits: AcknowledgementWaits,
     status: watch::Sender<BusStatus>,
 }
 
@@ -38,7 +38,13 @@ impl MemoryBus {
     /// A bus without subscribers.
     pub fn new() -> Self {
         let status = watch::Sender::new(BusStatus::Connected);
-        Self { shared: Arc::new(Shared { state: Mutex::default(), waits: Waits::default(), status }) }
+        Self {
+            shared: Arc::new(Shared {
+                state: Mutex::default(),
+                waits: AcknowledgementWaits::default(),
+                status,
+            }),
+        }
     }
 }
 

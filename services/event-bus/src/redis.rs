@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     BusError, BusStatus, EventBus, Message, MessageId, NewMessage, Published, Subscription,
-    acknowledgements::Waits,
+    acknowledgements::AcknowledgementWaits,
 };
 
 mod history;
@@ -54,7 +54,7 @@ pub struct RedisBus {
 struct Shared {
     link: RedisLink,
     names: Names,
-    waits: Waits,
+    waits: AcknowledgementWaits,
     outlets: Outlets,
     /// The reader has its place in the stream.
     started: watch::Sender<bool>,
@@ -77,8 +77,13 @@ impl RedisBus {
         let names = Names::new(&prefix, &random_id());
         let (status, watched) = watch::channel(BusStatus::Away(NOT_YET.to_owned()));
         let started = watch::Sender::new(false);
-        let shared =
-            Arc::new(Shared { link, names, waits: Waits::default(), outlets: Outlets::default(), started });
+        let shared = Arc::new(Shared {
+            link,
+            names,
+            waits: AcknowledgementWaits::default(),
+            outlets: Outlets::default(),
+            started,
+        });
         let reader = tokio::spawn(Reader::new(Arc::clone(&shared), status).run());
         Self { shared, status: watched, _reader: Arc::new(ReaderTask(reader.abort_handle())) }
     }

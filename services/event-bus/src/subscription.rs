@@ -42,16 +42,16 @@ struct State {
     /// Total size of the queued messages.
     bytes: usize,
     /// What came while the queue was full, all of it newer than what waits.
-    hole: Option<Hole>,
+    hole: Option<DroppedDeliveries>,
     /// One of the two ends is gone.
     closed: bool,
 }
 
 /// Deliveries dropped one after the other; how many messages, when that is known.
 #[derive(Clone, Copy, Debug)]
-struct Hole(Option<u64>);
+struct DroppedDeliveries(Option<u64>);
 
-impl Hole {
+impl DroppedDeliveries {
     fn widen(hole: Option<Self>, delivery: &Delivery) -> Self {
         let more = match delivery {
             Delivery::Message(_) => Some(1),
@@ -105,7 +105,7 @@ impl Outlet {
         let is_full = state.waiting.len() >= CAPACITY
             || !state.waiting.is_empty() && state.bytes.saturating_add(bytes) > BYTES;
         if is_full {
-            state.hole = Some(Hole::widen(state.hole, &delivery));
+            state.hole = Some(DroppedDeliveries::widen(state.hole, &delivery));
             return true;
         }
         if let Some(hole) = state.hole.take() {

@@ -5,6 +5,8 @@
 
 mod advertised;
 mod assignment;
+mod error_class;
+mod event;
 mod lookup;
 mod outcome;
 mod problem;
@@ -17,6 +19,8 @@ mod worker;
 
 pub use advertised::{AdvertisedAddress, AdvertisedHost, is_one_host};
 pub use assignment::{Arriving, Assignment, ShardRange};
+pub use error_class::{Classified, ErrorClass};
+pub use event::{Mark, Position};
 pub use lookup::{GuildRecord, OwnGuild, UserLookup, UserRecord};
 pub use outcome::{Gap, StartKind, StartOutcome};
 pub use problem::{Problem, ProblemClock, ProblemCode, Weight};

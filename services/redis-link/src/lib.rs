@@ -1,7 +1,7 @@
 //! Connections to Redis: single, Sentinel or Cluster, by one URL.
 //!
-//! Owns how Redis is reached: parsing the URL without ever showing its password, connecting, connecting anew with
-//! back-off, and a deadline on everything. Knows nothing of what is written there: `fleet-store` and `event-bus` do.
+//! Owns how Redis is reached: parsing the URL without ever showing its password, connecting, reconnecting with
+//! back-off, and a deadline on every command. Knows nothing of what is written there: `fleet-store` and `event-bus` do.
 //!
 //! `rediss://` uses rustls with the process's one crypto provider, which a `main` installs; where none is, ring.
 

@@ -1,4 +1,4 @@
-//! The handle that everyone holds: commands with a deadline over one shared connection that is made anew when lost.
+//! Commands with a deadline over one shared connection, which is made again when it is lost.
 
 use std::{
     fmt,
@@ -20,9 +20,9 @@ use crate::{
 
 /// A link to Redis. Clones share one connection, on which commands do not wait for each other.
 ///
-/// Connects with the first command, and anew when the connection is lost. While Redis is away a command waits out the
+/// Connects with the first command, and again when the connection is lost. While Redis is away a command waits out the
 /// back-off (at most half a second), sees one try, and fails; never later than the deadline. A command is sent once: if the
-/// connection breaks before the answer is there, nobody knows whether it was carried out, and the error says so. (The
+/// connection breaks before the answer comes, it is not known whether Redis ran the command, and the error says so. (The
 /// cluster client may send it again to another node.)
 #[derive(Clone)]
 pub struct RedisLink {
@@ -33,7 +33,7 @@ struct Shared {
     url: RedisUrl,
     options: LinkOptions,
     current: Mutex<Option<Current>>,
-    /// Held by whoever connects.
+    /// Held by the task that connects.
     connecting: tokio::sync::Mutex<Failures>,
     /// Tries to connect that have ended.
     tries: AtomicU64,
@@ -108,7 +108,7 @@ impl RedisLink {
     }
 
     /// A new connection for subscriptions alone: to the server, to the Sentinels' master, or to any node of a cluster. It
-    /// is the caller's, who connects anew when it breaks.
+    /// belongs to the caller, who must connect again when it breaks.
     ///
     /// # Errors
     /// [`LinkError`] when there is no connection by the deadline.

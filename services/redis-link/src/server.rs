@@ -14,8 +14,8 @@ use crate::{LinkError, RedisLink, connect::Connection};
 const SAFE_POLICY: &str = "noeviction";
 
 impl RedisLink {
-    /// The run id of the server; of a cluster those of all its masters. Another answer means that a server restarted, or
-    /// that another took over.
+    /// Returns the run id of the server; for a cluster, the run ids of all masters. The value changes when a server restarts or
+    /// another one takes over.
     ///
     /// # Errors
     /// [`LinkError`] when a server does not answer.

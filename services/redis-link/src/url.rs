@@ -11,7 +11,7 @@ use redis::{ConnectionInfo, IntoConnectionInfo};
 ///
 /// - `redis://[user:password@]host[:port][/db]`, `rediss://` for TLS
 /// - `redis-sentinel://[user:password@]host:port,host:port[/db]?master=NAME`, `rediss-sentinel://` for TLS; the login is
-///   that of the Redis servers. Sentinels that want one too: `&sentinel_password=` and `&sentinel_user=`
+///   for the Redis servers. A login for the Sentinels: `&sentinel_password=` and `&sentinel_user=`
 /// - `redis-cluster://[user:password@]host:port,host:port`, `rediss-cluster://` for TLS
 ///
 /// [`Debug`](fmt::Debug) and [`Display`](fmt::Display) show stars in place of what was before the `@`.

@@ -11,34 +11,34 @@ use crate::{Caps, EventNames, RedisRelay, StreamPrefix};
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Relay")]
 pub struct RelayArgs {
-    /// Whether events go into Redis streams, for bots in other languages: `redis` or `off`. The coordinator needs it too, if
-    /// ShardBridge/Events is asked there
+    /// `redis` puts events into Redis streams for bots in other languages; `off` does not. The coordinator needs it only to
+    /// serve ShardBridge/Events
     #[arg(long, env = "RELAY", value_name = "WHAT", default_value = "off")]
     pub relay: RelayKind,
 
-    /// Which events: `all`, or names as MESSAGE_CREATE,INTERACTION_CREATE
+    /// Relayed events: `all`, or names such as MESSAGE_CREATE,INTERACTION_CREATE
     #[arg(long, env = "RELAY_EVENTS", value_name = "LIST", default_value = "all")]
     pub relay_events: EventNames,
 
-    /// What the names of the streams begin with; in a Redis Cluster it needs a hash tag, as {bot}:
+    /// Prefix of the streams' names; in a Redis Cluster it needs a hash tag, such as {bot}:
     #[arg(long, env = "RELAY_PREFIX", value_name = "TEXT", default_value = "")]
     pub relay_prefix: StreamPrefix,
 
-    /// Entries that each stream holds at most, about
+    /// Approximate maximum number of entries in each stream
     #[arg(long, env = "RELAY_MAX_LENGTH", value_name = "NUMBER", default_value_t = Caps::default().length,
           value_parser = clap::value_parser!(u64).range(1..))]
     pub relay_max_length: u64,
 
-    /// Size of each stream at most, in MiB, as the average of its entries has it
+    /// Approximate maximum size of each stream, in MiB
     #[arg(long, env = "RELAY_MAX_MIB", value_name = "NUMBER", default_value_t = Caps::default().bytes / MIB,
           value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
     pub relay_max_mib: u64,
 
-    /// How long entries are kept
+    /// Maximum age of entries
     #[arg(long, env = "RELAY_MAX_AGE", value_name = "DURATION", default_value = "1h", value_parser = settings::duration)]
     pub relay_max_age: Duration,
 
-    /// The streams' Redis, as for REDIS_URL; by default that one
+    /// Redis for the streams, written like REDIS_URL; by default that one
     #[arg(long, env = "RELAY_REDIS_URL", value_name = "URL", hide_env_values = true)]
     pub relay_redis_url: Option<Secret>,
 }

@@ -23,7 +23,7 @@ use crate::{EntryId, RedisRelay, RelayMetrics, redis::scripts};
 
 mod lanes;
 
-use lanes::{Key, Lanes, Put, Taken};
+use lanes::{CommandLanes, Key, PutOutcome, QueuedCommand};
 
 /// The stream.
 const STREAM: &str = "gateway_send";
@@ -104,13 +104,13 @@ pub async fn run(
         clock: Mutex::new((Instant::now(), 0)),
     });
     let reading = async {
-        let mut turn = Turn::default();
+        let mut turn = ReaderTurn::default();
         let mut said = false;
         loop {
             if !(reader.acts)() {
                 // The reader whose turn it is claims unfinished commands.
-                turn = Turn::default();
-                *reader.lanes() = Lanes::default();
+                turn = ReaderTurn::default();
+                *reader.lanes() = CommandLanes::default();
                 tokio::time::sleep(BLOCK).await;
                 continue;
             }
@@ -140,13 +140,13 @@ struct Reader {
     metrics: RelayMetrics,
     /// Whether it is this process's turn.
     acts: Box<dyn Fn() -> bool + Send + Sync>,
-    lanes: Mutex<Lanes>,
+    lanes: Mutex<CommandLanes>,
     /// When Redis's clock was last read, and its time in milliseconds.
     clock: Mutex<(Instant, u64)>,
 }
 
 /// The state of one turn of this process.
-struct Turn {
+struct ReaderTurn {
     /// The lanes' tasks.
     tasks: JoinSet<()>,
     /// How far commands of other readers were claimed; nothing new is read before all of them are.
@@ -155,14 +155,14 @@ struct Turn {
     finished: Vec<EntryId>,
 }
 
-impl Default for Turn {
+impl Default for ReaderTurn {
     fn default() -> Self {
         Self { tasks: JoinSet::new(), recovering: Some(EntryId::default()), finished: Vec::new() }
     }
 }
 
 impl Reader {
-    fn lanes(&self) -> MutexGuard<'_, Lanes> {
+    fn lanes(&self) -> MutexGuard<'_, CommandLanes> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -170,7 +170,7 @@ impl Reader {
         self.relay.stream(STREAM)
     }
 
-    async fn read(self: &Arc<Self>, turn: &mut Turn) -> Result<(), LinkError> {
+    async fn read(self: &Arc<Self>, turn: &mut ReaderTurn) -> Result<(), LinkError> {
         while turn.tasks.try_join_next().is_some() {}
         self.read_clock().await?;
         self.acknowledge(turn).await?;
@@ -237,7 +237,12 @@ impl Reader {
     }
 
     /// Reads deferred commands of a lane again, in order, until it is full.
-    async fn refill(self: &Arc<Self>, turn: &mut Turn, key: Key, from: EntryId) -> Result<(), LinkError> {
+    async fn refill(
+        self: &Arc<Self>,
+        turn: &mut ReaderTurn,
+        key: Key,
+        from: EntryId,
+    ) -> Result<(), LinkError> {
         let mut after = before(from);
         for _ in 0..PAGES {
             let mut read = self.read_group("");
@@ -247,7 +252,7 @@ impl Reader {
             for command in page {
                 after = command.id;
                 let Some(taken) = command.taken().filter(|taken| taken.key() == key) else { continue };
-                if self.put(turn, taken, true) == Put::Deferred {
+                if self.put(turn, taken, true) == PutOutcome::Deferred {
                     return Ok(());
                 }
             }
@@ -271,7 +276,7 @@ impl Reader {
     }
 
     /// Puts commands into their lanes.
-    fn take(self: &Arc<Self>, turn: &mut Turn, commands: Vec<Command>) {
+    fn take(self: &Arc<Self>, turn: &mut ReaderTurn, commands: Vec<Command>) {
         for command in commands {
             let id = command.id;
             if let Some(taken) = command.taken() {
@@ -284,13 +289,13 @@ impl Reader {
         }
     }
 
-    fn put(self: &Arc<Self>, turn: &mut Turn, taken: Taken, again: bool) -> Put {
+    fn put(self: &Arc<Self>, turn: &mut ReaderTurn, taken: QueuedCommand, again: bool) -> PutOutcome {
         let (id, key) = (taken.id, taken.key());
         let (put, replaced) = self.lanes().put(taken, again);
-        if put == Put::Start {
+        if put == PutOutcome::Start {
             turn.tasks.spawn(self.clone().run_lane(key));
         }
-        let outdated = (put == Put::Outdated).then_some(id);
+        let outdated = (put == PutOutcome::Outdated).then_some(id);
         for id in replaced.into_iter().chain(outdated) {
             self.metrics.count_command("replaced");
             turn.finished.push(id);
@@ -319,8 +324,8 @@ impl Reader {
     }
 
     /// Sends a command once it is this process's turn. Returns whether it is finished.
-    async fn send(&self, taken: &Taken) -> bool {
-        let Taken { id, shard, payload } = taken;
+    async fn send(&self, taken: &QueuedCommand) -> bool {
+        let QueuedCommand { id, shard, payload } = taken;
         while !(self.acts)() {
             tokio::time::sleep(AGAIN).await;
         }
@@ -345,7 +350,7 @@ impl Reader {
         done
     }
 
-    async fn acknowledge(&self, turn: &mut Turn) -> Result<(), LinkError> {
+    async fn acknowledge(&self, turn: &mut ReaderTurn) -> Result<(), LinkError> {
         if !turn.finished.is_empty() {
             self.done(&turn.finished).await?;
             turn.finished.clear();
@@ -376,7 +381,7 @@ struct Command {
 }
 
 impl Command {
-    fn taken(self) -> Option<Taken> {
+    fn taken(self) -> Option<QueuedCommand> {
         #[derive(Deserialize)]
         struct Data {
             #[serde(rename = "shardId")]
@@ -385,7 +390,7 @@ impl Command {
         }
         let data = self.data.filter(|data| data.len() <= LARGEST)?;
         let Data { shard_id, payload } = rmp_serde::from_slice(&data).ok()?;
-        Some(Taken { id: self.id, shard: ShardNumber(shard_id), payload })
+        Some(QueuedCommand { id: self.id, shard: ShardNumber(shard_id), payload })
     }
 }
 

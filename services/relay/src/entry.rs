@@ -3,45 +3,11 @@
 use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
 
 use bytes::Bytes;
-use fleet_model::{Gap, ShardNumber};
+use fleet_model::{Classified, ErrorClass, Gap, Mark, Position, ShardNumber};
 use serde::{Deserialize, Serialize};
 
 /// The name of a gap among events, and of its stream. No event of Discord has it.
 pub const GAP: &str = "ALTERGOLDEN_GAP";
-
-/// An event's place in its shard: the session's ordinal, which grows with each READY, and the sequence number there, which starts over.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Position {
-    /// The session's ordinal.
-    pub session: u64,
-    /// The sequence number in the session.
-    pub sequence: u64,
-}
-
-impl Position {
-    /// The position right before this one in its session.
-    pub(crate) fn before(self) -> Self {
-        match self.sequence.checked_sub(1) {
-            Some(sequence) => Self { sequence, ..self },
-            None => Self { session: self.session.saturating_sub(1), sequence: u64::from(u32::MAX) },
-        }
-    }
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.session, self.sequence)
-    }
-}
-
-impl FromStr for Position {
-    type Err = std::num::ParseIntError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (session, sequence) = text.split_once('-').unwrap_or((text, ""));
-        Ok(Self { session: session.parse()?, sequence: sequence.parse()? })
-    }
-}
 
 /// Where an entry is in all streams together: later ones have higher ids, in any stream. Milliseconds of the store's clock, and a
 /// number that grows with each entry.
@@ -57,6 +23,12 @@ pub struct EntryId {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no cursor: it takes one that an event came with, like 1764178391000-42")]
 pub struct InvalidEntryId(String);
+
+impl Classified for InvalidEntryId {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::InvalidInput
+    }
+}
 
 impl fmt::Display for EntryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -77,33 +49,20 @@ impl FromStr for EntryId {
     }
 }
 
-/// Whether an event came late.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Lateness {
-    /// It came as it happened.
-    Fresh,
-    /// It came after a RESUME, or out of a checkpoint.
-    Replayed,
-    /// So did this interaction, and Discord takes no answer to it any more.
-    Expired,
+/// Returns an event's mark as an entry's field has it; empty for a fresh event.
+pub(crate) fn mark_field(mark: Mark) -> &'static str {
+    match mark {
+        Mark::Fresh => "",
+        Mark::Replayed => "replayed",
+        Mark::Expired => "expired",
+    }
 }
 
-impl Lateness {
-    /// As an entry's field has it; empty for one that is not late.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Fresh => "",
-            Self::Replayed => "replayed",
-            Self::Expired => "expired",
-        }
-    }
-
-    pub(crate) fn from_field(text: &[u8]) -> Self {
-        match text {
-            b"replayed" => Self::Replayed,
-            b"expired" => Self::Expired,
-            _ => Self::Fresh,
-        }
+pub(crate) fn mark_from_field(text: &[u8]) -> Mark {
+    match text {
+        b"replayed" => Mark::Replayed,
+        b"expired" => Mark::Expired,
+        _ => Mark::Fresh,
     }
 }
 
@@ -119,7 +78,7 @@ pub struct NewEntry {
     /// When a worker first received it, in milliseconds since the Unix epoch.
     pub received_at_unix_ms: u64,
     /// Whether it came late.
-    pub lateness: Lateness,
+    pub mark: Mark,
     /// W3C `traceparent`, when it is traced.
     pub traceparent: Option<Arc<str>>,
     /// MessagePack of `{shardId, payload}`.
@@ -144,7 +103,7 @@ impl fmt::Debug for NewEntry {
             .field("position", &self.position)
             .field("name", &self.name)
             .field("guild", &self.guild)
-            .field("lateness", &self.lateness)
+            .field("mark", &self.mark)
             .finish_non_exhaustive()
     }
 }
@@ -291,7 +250,7 @@ mod tests {
             name: name.into(),
             guild: None,
             received_at_unix_ms: 0,
-            lateness: Lateness::Fresh,
+            mark: Mark::Fresh,
             traceparent: None,
             data,
         }

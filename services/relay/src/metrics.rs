@@ -20,7 +20,7 @@ pub(crate) struct Group {
 
 /// A command's outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Outcome {
+struct OutcomeLabels {
     outcome: &'static str,
 }
 
@@ -39,7 +39,7 @@ pub struct RelayMetrics {
     cut: Counter,
     waiting: Gauge,
     seconds: Histogram,
-    commands: Family<Outcome, Counter>,
+    commands: Family<OutcomeLabels, Counter>,
     pub(crate) lag: Family<Group, Gauge>,
     pub(crate) unacknowledged: Family<Group, Gauge>,
     pub(crate) cut_unread: Family<Group, Counter>,
@@ -166,6 +166,6 @@ impl RelayMetrics {
     }
 
     pub(crate) fn count_command(&self, outcome: &'static str) {
-        self.commands.get_or_create(&Outcome { outcome }).inc();
+        self.commands.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 }

@@ -14,7 +14,7 @@ use tokio::{runtime, sync::Notify};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
-    GAP, Lateness, Position, RelayMetrics, RelayStatus, RelayStore,
+    GAP, Mark, Position, RelayMetrics, RelayStatus, RelayStore,
     entry::{DataError, encode},
 };
 
@@ -36,7 +36,7 @@ pub struct Bounds {
 
 /// An event that waits to be sent.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Waiting {
+pub struct OutgoingEvent {
     /// Its place.
     pub position: Position,
     /// Discord's name for it.
@@ -46,12 +46,12 @@ pub struct Waiting {
     /// When a worker first received it, in milliseconds since the Unix epoch.
     pub received_at_unix_ms: u64,
     /// Whether it came late.
-    pub lateness: Lateness,
+    pub mark: Mark,
     /// The payload as Discord sent it.
     pub text: Arc<str>,
 }
 
-impl Waiting {
+impl OutgoingEvent {
     /// A gap, as [`gap_payload`](crate::gap_payload) has it. `position`: one that no event has.
     pub fn gap(until_unix_ms: u64, text: &str, position: Position) -> Self {
         Self {
@@ -59,7 +59,7 @@ impl Waiting {
             name: GAP.into(),
             guild: None,
             received_at_unix_ms: until_unix_ms,
-            lateness: Lateness::Fresh,
+            mark: Mark::Fresh,
             text: text.into(),
         }
     }
@@ -70,9 +70,9 @@ impl Waiting {
 }
 
 /// Without what people wrote.
-impl fmt::Debug for Waiting {
+impl fmt::Debug for OutgoingEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Waiting")
+        f.debug_struct("OutgoingEvent")
             .field("position", &self.position)
             .field("name", &self.name)
             .field("guild", &self.guild)
@@ -146,7 +146,7 @@ impl Shared {
     }
 
     /// Waits for something to send, and shows it.
-    async fn next_batch(&self) -> Vec<Waiting> {
+    async fn next_batch(&self) -> Vec<OutgoingEvent> {
         loop {
             let mut wake = std::pin::pin!(self.wake.notified());
             wake.as_mut().enable();
@@ -239,7 +239,7 @@ impl Outbox {
     }
 
     /// Adds an event, room or not. Nothing happens when it is closed: what comes then is not received.
-    pub fn push(&self, event: Waiting) {
+    pub fn push(&self, event: OutgoingEvent) {
         let mut state = self.shared.lock();
         if state.closed || state.outranked || !state.queue.push(event) {
             return;
@@ -276,12 +276,12 @@ impl Outbox {
     }
 
     /// Shows what the store has not taken, in order. `with` runs under the lock: it should copy and return.
-    pub fn pending<R>(&self, with: impl FnOnce(&mut dyn Iterator<Item = &Waiting>) -> R) -> R {
+    pub fn pending<R>(&self, with: impl FnOnce(&mut dyn Iterator<Item = &OutgoingEvent>) -> R) -> R {
         with(&mut self.shared.lock().queue.iter())
     }
 
     /// Takes nothing more, and sends what it has, for so long at most. What the store has not taken by then, for all that is known.
-    pub async fn close(&self, patience: Duration) -> Vec<Waiting> {
+    pub async fn close(&self, patience: Duration) -> Vec<OutgoingEvent> {
         let begun = {
             let mut state = self.shared.lock();
             state.closed = true;

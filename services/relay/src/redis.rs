@@ -13,11 +13,12 @@ use std::{
 };
 
 use async_trait::async_trait;
-use fleet_model::{Epoch, ShardNumber};
+use fleet_model::{Epoch, Mark, ShardNumber};
 use redis_link::{LinkError, LinkOptions, RedisLink, Script};
 
 use crate::{
     Appended, Caps, Entry, EntryId, EventNames, NewEntry, Page, Position, RelayError, RelayStore,
+    entry::{mark_field, mark_from_field},
     names::{MOST_NAMES, UNKNOWN, is_known, is_name},
 };
 
@@ -255,7 +256,7 @@ impl RelayStore for RedisRelay {
         for (entry, numbers) in entries.iter().zip(&of_entries) {
             args.extend(numbers.iter().map(String::as_bytes));
             args.extend([
-                entry.lateness.as_str().as_bytes(),
+                mark_field(entry.mark).as_bytes(),
                 entry.traceparent.as_deref().unwrap_or_default().as_bytes(),
                 &entry.data,
             ]);
@@ -309,9 +310,7 @@ impl Entry {
                 name: name.into(),
                 guild: number("guild").filter(|guild| *guild > 0),
                 received_at_unix_ms: number("received_at")?,
-                lateness: fields
-                    .get("late")
-                    .map_or(crate::Lateness::Fresh, |text| crate::Lateness::from_field(text)),
+                mark: fields.get("late").map_or(Mark::Fresh, |text| mark_from_field(text)),
                 traceparent: traceparent.filter(|text| !text.is_empty()).map(Into::into),
                 data: fields.get("data")?.clone(),
             },

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use fleet_model::{Epoch, ShardNumber};
+use fleet_model::{Classified, Epoch, ErrorClass, ShardNumber};
 
 use crate::{Entry, EntryId, EventNames, NewEntry, Position};
 
@@ -114,4 +114,13 @@ pub enum RelayError {
     /// They hold something else.
     #[error("unexpected data in the relay's Redis: {0}")]
     Unexpected(String),
+}
+
+impl Classified for RelayError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Away(_) => ErrorClass::Unavailable,
+            Self::Unexpected(_) => ErrorClass::NotPermitted,
+        }
+    }
 }

@@ -7,15 +7,15 @@ use std::{
 };
 
 use altergolden_proto::v1;
-use event_bus::{BusError, NewMessage, Published, Recipient};
+use event_bus::{NewMessage, Published, Recipient};
 use fleet_model::{
     GuildRecord, Routes, ShardNumber, ShardReport, ShardStatus, UserLookup, WorkerId, shard_of_guild,
 };
 use relay::RelayStore;
 use tokio::{sync::watch, time::Instant};
-use tonic::Status;
 
 use crate::{
+    answer::{BridgeError, BroadcastReceipt, FleetStats, GuildAnswer, UserAnswer},
     content,
     fan_out::{Answers, FanOut, Recipients},
     hub::Hub,
@@ -25,7 +25,7 @@ use crate::{
     peers::Peers,
 };
 
-use covering::{Lack, Lacking};
+use covering::{CoverageGap, UncoveredShards};
 
 mod cached;
 mod commands;
@@ -54,7 +54,9 @@ pub struct BridgeParts<'a> {
     pub relay: Option<Arc<dyn RelayStore>>,
 }
 
-/// Answers questions across all shards, from wherever it stands. Clones are cheap and the same.
+/// Answers questions across all shards, in the coordinator and in each worker. Clones are cheap and share everything.
+///
+/// The sections on errors name the [`ErrorClass`](fleet_model::ErrorClass) of the [`BridgeError`].
 #[derive(Clone)]
 pub struct Bridge {
     routes: watch::Receiver<Arc<Routes>>,
@@ -101,7 +103,7 @@ impl Bridge {
     }
 
     /// Totals over all shards. With `max_staleness`, from reports that came by themselves if all are that fresh.
-    pub async fn stats(&self, until: Instant, max_staleness: Duration) -> v1::GetAggregateStatsResponse {
+    pub async fn stats(&self, until: Instant, max_staleness: Duration) -> FleetStats {
         self.first_table(until).await;
         let routes = self.routes();
         if let Some(recent) = self.recent.as_ref().filter(|_| !max_staleness.is_zero()) {
@@ -130,14 +132,17 @@ impl Bridge {
 
     /// Guilds, each from the worker that runs its shard. A worker that says that it no longer does is not asked again: the
     /// next routing table is, once.
-    pub async fn guilds(&self, guild_ids: &[u64], until: Instant) -> Vec<v1::FindGuildResponse> {
+    pub async fn guilds(&self, guild_ids: &[u64], until: Instant) -> Vec<GuildAnswer> {
         self.first_table(until).await;
         let mut routes_changed = self.routes.clone();
         let routes = self.routes();
         routes_changed.mark_unchanged();
         let mut found = self.ask_owners(guild_ids, &routes, until).await;
-        let disowned: Vec<u64> =
-            found.iter().filter(|(_, answer)| matches!(answer, Owned::Disowned)).map(|(id, _)| *id).collect();
+        let disowned: Vec<u64> = found
+            .iter()
+            .filter(|(_, answer)| matches!(answer, GuildLookup::Disowned))
+            .map(|(id, _)| *id)
+            .collect();
         if !disowned.is_empty() {
             let patience = until.min(Instant::now() + REROUTE);
             // An unchanged table is asked again all the same: the worker may only just have started the shard.
@@ -148,7 +153,12 @@ impl Bridge {
         guild_ids.iter().map(|id| guild_answer(*id, &routes, found.get(id))).collect()
     }
 
-    async fn ask_owners(&self, guild_ids: &[u64], routes: &Routes, until: Instant) -> BTreeMap<u64, Owned> {
+    async fn ask_owners(
+        &self,
+        guild_ids: &[u64],
+        routes: &Routes,
+        until: Instant,
+    ) -> BTreeMap<u64, GuildLookup> {
         let mut wanted: BTreeMap<WorkerId, Vec<u64>> = BTreeMap::new();
         let mut recipients = Recipients::new();
         let mut found = BTreeMap::new();
@@ -160,7 +170,7 @@ impl Bridge {
                     recipients.insert(owner.worker.clone(), owner.url.to_owned());
                 }
                 None => {
-                    found.insert(guild_id, Owned::Unanswered("no worker runs its shard".to_owned()));
+                    found.insert(guild_id, GuildLookup::Unanswered("no worker runs its shard".to_owned()));
                 }
             }
         }
@@ -178,7 +188,7 @@ impl Bridge {
         url: String,
         ids: Vec<u64>,
         until: Instant,
-    ) -> Vec<(u64, Owned)> {
+    ) -> Vec<(u64, GuildLookup)> {
         let one = Recipients::from([(worker.clone(), url)]);
         let Answers { mut answers, mut failures } = self
             .fan_out
@@ -202,11 +212,11 @@ impl Bridge {
             let record = records.iter().find(|record| record.guild_id == guild_id);
             let owned = match (record, &failure) {
                 (Some(GuildRecord { mine: Some(own), .. }), _) => {
-                    Owned::Answered(worker.clone(), own.clone())
+                    GuildLookup::Answered(worker.clone(), own.clone())
                 }
-                (Some(GuildRecord { mine: None, .. }), _) => Owned::Disowned,
-                (None, Some(why)) => Owned::Unanswered(why.clone()),
-                (None, None) => Owned::Unanswered(format!("worker {worker} left it out of its answer")),
+                (Some(GuildRecord { mine: None, .. }), _) => GuildLookup::Disowned,
+                (None, Some(why)) => GuildLookup::Unanswered(why.clone()),
+                (None, None) => GuildLookup::Unanswered(format!("worker {worker} left it out of its answer")),
             };
             (guild_id, owned)
         };
@@ -214,7 +224,7 @@ impl Bridge {
     }
 
     /// Users, from whichever workers know them. Without `all` the search ends when each is found.
-    pub async fn users(&self, user_ids: &[u64], all: bool, until: Instant) -> Vec<v1::FindUserResponse> {
+    pub async fn users(&self, user_ids: &[u64], all: bool, until: Instant) -> Vec<UserAnswer> {
         let each_found = |answers: &BTreeMap<WorkerId, UserLookup>| {
             let is_found = |position: usize| {
                 answers
@@ -244,13 +254,13 @@ impl Bridge {
     /// A message to every worker.
     ///
     /// # Errors
-    /// UNAVAILABLE when the bus is away, INVALID_ARGUMENT when type or data is not as it may be.
+    /// `Unavailable` when the bus is away, `InvalidInput` when type or data is not as it may be.
     pub async fn broadcast(
         &self,
         kind: String,
         data: impl Into<content::Data>,
         until: Instant,
-    ) -> Result<v1::BroadcastResponse, Status> {
+    ) -> Result<BroadcastReceipt, BridgeError> {
         let content::Data { value, json } = data.into();
         self.broadcast_text(kind, content::received(json, Some(value)), until).await
     }
@@ -261,7 +271,7 @@ impl Bridge {
         kind: String,
         body: String,
         until: Instant,
-    ) -> Result<v1::BroadcastResponse, Status> {
+    ) -> Result<BroadcastReceipt, BridgeError> {
         content::check(&kind, &body)?;
         self.first_table(until).await;
         let expected: BTreeSet<WorkerId> = self.routes().workers.keys().cloned().collect();
@@ -276,11 +286,11 @@ impl Bridge {
                 Ok(None) | Err(_) => break,
             }
         }
-        Ok(v1::BroadcastResponse {
+        Ok(BroadcastReceipt {
             message_id: published.id.0,
             workers_expected: expected.len() as u32,
             workers_acknowledged: acknowledged.len() as u32,
-            missing_workers: expected.difference(&acknowledged).map(ToString::to_string).collect(),
+            missing_workers: expected.difference(&acknowledged).cloned().collect(),
         })
     }
 
@@ -290,7 +300,7 @@ impl Bridge {
         body: String,
         recipient: Recipient,
         until: Instant,
-    ) -> Result<Published, Status> {
+    ) -> Result<Published, BridgeError> {
         let message = NewMessage {
             kind,
             body,
@@ -299,10 +309,8 @@ impl Bridge {
             traceparent: process::telemetry::trace_context::current_traceparent(),
         };
         match tokio::time::timeout_at(until, self.hub.bus().publish(message)).await {
-            Ok(Ok(published)) => Ok(published),
-            Ok(Err(error @ BusError::TooLarge(_))) => Err(Status::invalid_argument(error.to_string())),
-            Ok(Err(error)) => Err(Status::unavailable(error.to_string())),
-            Err(_) => Err(Status::deadline_exceeded(
+            Ok(published) => Ok(published?),
+            Err(_) => Err(BridgeError::too_late(
                 "the event bus did not answer in time: the message may have been sent",
             )),
         }
@@ -310,7 +318,7 @@ impl Bridge {
 }
 
 /// What became of the question about one guild.
-enum Owned {
+enum GuildLookup {
     Answered(WorkerId, fleet_model::OwnGuild),
     /// The worker that should own it says that it does not.
     Disowned,
@@ -318,15 +326,16 @@ enum Owned {
 }
 
 /// Shards without a report, or with one of a worker that is starting them.
-fn lacking_reports(shard_total: u32, answers: &BTreeMap<WorkerId, Vec<ShardReport>>) -> Lacking {
-    let mut lacking: Lacking = (0..shard_total).map(|shard| (ShardNumber(shard), Lack::Missing)).collect();
+fn lacking_reports(shard_total: u32, answers: &BTreeMap<WorkerId, Vec<ShardReport>>) -> UncoveredShards {
+    let mut lacking: UncoveredShards =
+        (0..shard_total).map(|shard| (ShardNumber(shard), CoverageGap::Missing)).collect();
     let is_starting = |status| {
         matches!(status, ShardStatus::Identifying | ShardStatus::Resuming | ShardStatus::Reconnecting)
     };
     let (starting, others): (Vec<_>, Vec<_>) =
         answers.values().flatten().partition(|report| is_starting(report.status));
     for report in starting {
-        lacking.entry(report.shard).and_modify(|lack| *lack = Lack::Starting);
+        lacking.entry(report.shard).and_modify(|lack| *lack = CoverageGap::Starting);
     }
     for report in others {
         lacking.remove(&report.shard);
@@ -335,11 +344,11 @@ fn lacking_reports(shard_total: u32, answers: &BTreeMap<WorkerId, Vec<ShardRepor
 }
 
 /// Shards that no answer is about.
-fn lacking_lookups(shard_total: u32, answers: &BTreeMap<WorkerId, UserLookup>) -> Lacking {
+fn lacking_lookups(shard_total: u32, answers: &BTreeMap<WorkerId, UserLookup>) -> UncoveredShards {
     let covered: BTreeSet<ShardNumber> =
         answers.values().flat_map(|answer| answer.shards.iter().copied()).collect();
     let shards = (0..shard_total).map(ShardNumber);
-    shards.filter(|shard| !covered.contains(shard)).map(|shard| (shard, Lack::Missing)).collect()
+    shards.filter(|shard| !covered.contains(shard)).map(|shard| (shard, CoverageGap::Missing)).collect()
 }
 
 fn with_timeout<T>(message: T, left: Duration) -> tonic::Request<T> {
@@ -363,30 +372,26 @@ fn missing_answers(
     Some(failure.unwrap_or_else(|| format!("no answer for shard {shard}")))
 }
 
-fn guild_answer(guild_id: u64, routes: &Routes, owned: Option<&Owned>) -> v1::FindGuildResponse {
+fn guild_answer(guild_id: u64, routes: &Routes, owned: Option<&GuildLookup>) -> GuildAnswer {
     let shard = shard_of_guild(guild_id, routes.shard_total);
     let owner = shard.and_then(|shard| routes.owner(shard));
-    let mut answer = v1::FindGuildResponse {
-        guild_id,
-        shard_id: shard.map_or(0, |shard| shard.0),
-        worker_id: owner.map(|owner| owner.worker.to_string()).unwrap_or_default(),
-        ..v1::FindGuildResponse::default()
-    };
+    let worker = owner.map(|owner| owner.worker.clone());
+    let mut answer = GuildAnswer { guild_id, shard, worker, ..GuildAnswer::default() };
     match owned {
-        Some(Owned::Answered(worker, own)) => {
+        Some(GuildLookup::Answered(worker, own)) => {
             answer.found = own.found;
             answer.complete = own.complete;
             answer.name.clone_from(&own.name);
             answer.member_count = own.member_count;
             answer.unavailable = own.unavailable;
-            answer.worker_id = worker.to_string();
+            answer.worker = Some(worker.clone());
             if !answer.complete {
                 let all_guilds = || format!("shard {} does not have all its guilds yet", own.shard);
                 answer.reason = own.doubt.clone().unwrap_or_else(all_guilds);
             }
         }
-        Some(Owned::Disowned) => "its shard is on the move".clone_into(&mut answer.reason),
-        Some(Owned::Unanswered(why)) => answer.reason.clone_from(why),
+        Some(GuildLookup::Disowned) => "its shard is on the move".clone_into(&mut answer.reason),
+        Some(GuildLookup::Unanswered(why)) => answer.reason.clone_from(why),
         None => "no shard runs yet".clone_into(&mut answer.reason),
     }
     answer

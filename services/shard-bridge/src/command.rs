@@ -3,9 +3,9 @@
 //!
 //! Owns the checks. Where a command goes is the [bridge](crate::Bridge)'s; when it goes out, the shard's.
 
+use fleet_model::{Classified, ErrorClass};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tonic::Status;
 
 /// Discord closes the connection on a longer payload, with 4002
 /// ([Sending Events](https://discord.com/developers/docs/events/gateway#sending-events)).
@@ -70,9 +70,15 @@ impl CommandKind {
 #[error("{0}")]
 pub struct InvalidCommand(String);
 
-impl From<InvalidCommand> for Status {
-    fn from(invalid: InvalidCommand) -> Self {
-        Self::invalid_argument(invalid.0)
+impl From<serde_json::Error> for InvalidCommand {
+    fn from(error: serde_json::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl Classified for InvalidCommand {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::InvalidInput
     }
 }
 
@@ -113,16 +119,13 @@ impl CommandRefused {
     }
 }
 
-impl From<CommandRefused> for Status {
-    fn from(refused: CommandRefused) -> Self {
-        let message = refused.to_string();
-        match refused {
-            CommandRefused::NotMine | CommandRefused::NotConnected(_) | CommandRefused::Lost => {
-                Self::unavailable(message)
-            }
-            CommandRefused::TooMany(_) => Self::resource_exhausted(message),
-            CommandRefused::Replaced => Self::aborted(message),
-            CommandRefused::MissingIntent(_) => Self::failed_precondition(message),
+impl Classified for CommandRefused {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::NotMine | Self::NotConnected(_) | Self::Lost => ErrorClass::Unavailable,
+            Self::TooMany(_) => ErrorClass::TooBusy,
+            Self::Replaced => ErrorClass::Superseded,
+            Self::MissingIntent(_) => ErrorClass::NotPermitted,
         }
     }
 }

@@ -6,9 +6,9 @@
 use std::fmt;
 
 use altergolden_proto::convert;
+use fleet_model::{Classified, ErrorClass};
 use serde::de::IgnoredAny;
 use serde_json::Value;
-use tonic::Status;
 
 /// The largest data and the largest reply, in bytes of JSON text.
 pub const LARGEST: usize = event_bus::MAX_BODY;
@@ -28,7 +28,7 @@ const DEEPEST: usize = 30;
 
 /// A message or a question is not as it may be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Misfit {
+pub enum InvalidContent {
     /// The type is empty or too long.
     #[error("type takes 1 to {LONGEST_TYPE} characters")]
     Type,
@@ -46,9 +46,9 @@ pub enum Misfit {
     Number(String),
 }
 
-impl From<Misfit> for Status {
-    fn from(misfit: Misfit) -> Self {
-        Self::invalid_argument(misfit.to_string())
+impl Classified for InvalidContent {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::InvalidInput
     }
 }
 
@@ -72,7 +72,7 @@ impl Data {
     ///
     /// # Errors
     /// The text is not JSON.
-    pub fn from_text(json: &str) -> Result<Self, Misfit> {
+    pub fn from_text(json: &str) -> Result<Self, InvalidContent> {
         check_json(json)?;
         Ok(Self { value: value_for_old_peers(json), json: json.trim().to_owned() })
     }
@@ -102,10 +102,10 @@ pub(crate) fn value_for_old_peers(json: &str) -> prost_types::Value {
 }
 
 /// The data as JSON text.
-pub(crate) fn checked(kind: &str, data: &Value) -> Result<String, Misfit> {
+pub(crate) fn checked(kind: &str, data: &Value) -> Result<String, InvalidContent> {
     // Checked before it is written: bot code may build values of any depth.
     if nests_too_deep(data) {
-        return Err(Misfit::Depth);
+        return Err(InvalidContent::Depth);
     }
     let json = data.to_string();
     check(kind, &json)?;
@@ -113,12 +113,12 @@ pub(crate) fn checked(kind: &str, data: &Value) -> Result<String, Misfit> {
 }
 
 /// Checks the limits of type and data.
-pub(crate) fn check(kind: &str, json: &str) -> Result<(), Misfit> {
+pub(crate) fn check(kind: &str, json: &str) -> Result<(), InvalidContent> {
     if kind.is_empty() || kind.chars().count() > LONGEST_TYPE {
-        return Err(Misfit::Type);
+        return Err(InvalidContent::Type);
     }
     if json.len() > LARGEST {
-        return Err(Misfit::Size(json.len()));
+        return Err(InvalidContent::Size(json.len()));
     }
     check_json(json)?;
     let mut depth = 0_usize;
@@ -129,21 +129,23 @@ pub(crate) fn check(kind: &str, json: &str) -> Result<(), Misfit> {
             _ => {}
         }
         if depth > DEEPEST {
-            return Err(Misfit::Depth);
+            return Err(InvalidContent::Depth);
         }
     }
     Ok(())
 }
 
-fn check_json(json: &str) -> Result<(), Misfit> {
-    serde_json::from_str::<IgnoredAny>(json).map(drop).map_err(|error| Misfit::Json(error.to_string()))
+fn check_json(json: &str) -> Result<(), InvalidContent> {
+    serde_json::from_str::<IgnoredAny>(json)
+        .map(drop)
+        .map_err(|error| InvalidContent::Json(error.to_string()))
 }
 
 /// Data for bot code in Rust: integers of up to 64 bits are exact, other numbers are doubles.
 ///
 /// # Errors
 /// A number would be changed.
-pub fn exact_value(json: &str) -> Result<Value, Misfit> {
+pub fn exact_value(json: &str) -> Result<Value, InvalidContent> {
     for token in tokens(json).filter(|token| token.starts_with(|c: char| c == '-' || c.is_ascii_digit())) {
         let fits = if token.contains(['.', 'e', 'E']) {
             token.parse::<f64>().is_ok_and(f64::is_finite)
@@ -151,10 +153,10 @@ pub fn exact_value(json: &str) -> Result<Value, Misfit> {
             token.parse::<u64>().is_ok() || token.parse::<i64>().is_ok()
         };
         if !fits {
-            return Err(Misfit::Number(token.chars().take(LONGEST_NUMBER).collect()));
+            return Err(InvalidContent::Number(token.chars().take(LONGEST_NUMBER).collect()));
         }
     }
-    serde_json::from_str(json).map_err(|error| Misfit::Json(error.to_string()))
+    serde_json::from_str(json).map_err(|error| InvalidContent::Json(error.to_string()))
 }
 
 /// Removes whitespace between tokens, which leaves one line.

@@ -10,7 +10,7 @@ use tracing::Instrument as _;
 
 use crate::{
     local::LocalShards,
-    metrics::{Asked, BridgeMetrics},
+    metrics::{AskOutcome, BridgeMetrics},
     peers::{Peers, WorkerClient},
 };
 
@@ -77,15 +77,15 @@ impl FanOut {
             let Some((worker, answer)) = asked.next().await else { break };
             match answer {
                 Ok(Ok(answer)) => {
-                    self.metrics.count_asked(Asked::Answered);
+                    self.metrics.count_asked(AskOutcome::Answered);
                     answers.insert(worker.clone(), answer);
                 }
                 Ok(Err(status)) => {
-                    self.metrics.count_asked(Asked::Failed);
+                    self.metrics.count_asked(AskOutcome::Failed);
                     failures.insert(worker.clone(), reason(&status));
                 }
                 Err(_) => {
-                    self.metrics.count_asked(Asked::TooLate);
+                    self.metrics.count_asked(AskOutcome::TooLate);
                     failures.insert(worker.clone(), "did not answer by the deadline".to_owned());
                 }
             }

@@ -14,6 +14,7 @@
 //! A command's way: it is checked ([`GatewayCommand`]), then goes to the worker that runs the shard, and after it when it moves. An
 //! object out of a cache comes the same way.
 
+mod answer;
 mod bridge;
 mod client;
 mod command;
@@ -28,11 +29,16 @@ mod object;
 mod peers;
 mod replies;
 mod service;
+mod wire;
 
+pub use answer::{
+    BridgeError, BroadcastReceipt, FleetStats, GuildAnswer, MessageReceipt, PresenceReceipt, ReplyFailure,
+    ReplyFailureKind, ReplyValue, ShardReplies, ShardReply, UserAnswer,
+};
 pub use bridge::{Bridge, BridgeParts};
 pub use client::{BridgeClient, ClientError};
 pub use command::{CommandKind, CommandRefused, GatewayCommand, InvalidCommand};
-pub use content::{Data, LARGEST, MOST_SHARDS, Misfit, exact_value, nests_too_deep, one_line};
+pub use content::{Data, InvalidContent, LARGEST, MOST_SHARDS, exact_value, nests_too_deep, one_line};
 pub use deadline::{Deadlines, hop_until};
 pub use hub::{Hub, HubItem, HubSubscription, Wants};
 pub use local::{

@@ -2,7 +2,6 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use altergolden_proto::v1;
 use async_trait::async_trait;
 use fleet_model::{GuildRecord, ShardNumber, ShardReport, UserLookup, WorkerId};
 use futures_util::future::BoxFuture;
@@ -10,6 +9,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
+    answer::ReplyFailure,
     command::{CommandRefused, GatewayCommand},
     object::{FoundObject, ObjectQuery, ObjectRefused},
 };
@@ -130,8 +130,8 @@ pub struct ShardAnswer {
 pub enum AnswerOutcome {
     /// Its reply, as JSON text.
     Json(String),
-    /// The object is missing, and why.
-    Failed(v1::ReplyFailure),
+    /// There is no reply, and why.
+    Failed(ReplyFailure),
     /// The shard does not run here.
     NotMine,
 }

@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use altergolden_proto::v1;
 use fleet_model::{ShardNumber, ShardReport, ShardStatus, UserLookup, WorkerId};
 
-use crate::local::TimedReport;
+use crate::{
+    answer::{FleetStats, UserAnswer},
+    local::TimedReport,
+};
 
 /// Reports of one fan-out, or of the heartbeats.
 pub(crate) fn timed(
@@ -33,10 +35,7 @@ fn counts_more(new: &ShardReport, known: &ShardReport) -> bool {
 }
 
 /// Totals over shards, one report each.
-pub(crate) fn stats(
-    shard_total: u32,
-    reports: impl IntoIterator<Item = TimedReport>,
-) -> v1::GetAggregateStatsResponse {
+pub(crate) fn stats(shard_total: u32, reports: impl IntoIterator<Item = TimedReport>) -> FleetStats {
     let mut by_shard: BTreeMap<ShardNumber, TimedReport> = BTreeMap::new();
     for report in reports {
         let shard = report.report.shard;
@@ -47,8 +46,8 @@ pub(crate) fn stats(
             by_shard.insert(shard, report);
         }
     }
-    let missing_shards: Vec<u32> =
-        (0..shard_total).filter(|shard| !by_shard.contains_key(&ShardNumber(*shard))).collect();
+    let missing_shards: Vec<ShardNumber> =
+        (0..shard_total).map(ShardNumber).filter(|shard| !by_shard.contains_key(shard)).collect();
     let all_ready = by_shard.values().all(|timed| is_whole(&timed.report));
     let reports = || by_shard.values().map(|timed| &timed.report);
     let users = total(reports().map(|report| report.users));
@@ -56,7 +55,7 @@ pub(crate) fn stats(
     let voice_connections = total(reports().map(|report| report.voice_connections.map(u64::from)));
     let counted_everywhere = [&users, &channels, &voice_connections].iter().all(|total| total.everywhere);
     let capped = |total: Total| total.sum.map(|sum| u32::try_from(sum).unwrap_or(u32::MAX));
-    v1::GetAggregateStatsResponse {
+    FleetStats {
         total_guilds: reports().map(|report| report.guilds).fold(0, u32::saturating_add),
         total_users: users.sum,
         total_channels: capped(channels),
@@ -64,7 +63,7 @@ pub(crate) fn stats(
         shard_count: shard_total,
         complete: shard_total > 0 && missing_shards.is_empty() && all_ready && counted_everywhere,
         missing_shards,
-        shards: by_shard.into_values().map(shard_stats).collect(),
+        shards: by_shard.into_values().collect(),
     }
 }
 
@@ -87,23 +86,6 @@ fn total(figures: impl Iterator<Item = Option<u64>>) -> Total {
     Total { everywhere: sum.is_none() || !without, sum }
 }
 
-fn shard_stats(timed: TimedReport) -> v1::ShardStats {
-    let TimedReport { worker, report, age } = timed;
-    v1::ShardStats {
-        shard_id: report.shard.0,
-        worker_id: worker.into(),
-        status: v1::ShardStatus::from(report.status).into(),
-        guilds: report.guilds,
-        users: report.users,
-        channels: report.channels,
-        voice_connections: report.voice_connections,
-        latency_ms: report.latency_ms,
-        uptime_seconds: report.uptime_seconds,
-        age_ms: age.as_millis() as u64,
-        outcome: report.outcome.map(Into::into),
-    }
-}
-
 /// One user out of all workers' answers. `missing` says which workers, or shards, gave none.
 pub(crate) fn user(
     user_id: u64,
@@ -111,21 +93,21 @@ pub(crate) fn user(
     all: bool,
     answers: &BTreeMap<WorkerId, UserLookup>,
     missing: Option<&str>,
-) -> v1::FindUserResponse {
+) -> UserAnswer {
     let known = answers.values().filter_map(|answer| answer.users.get(position));
     let known: Vec<_> = known.filter(|user| user.user_id == user_id && !user.shards.is_empty()).collect();
-    let mut shard_ids: Vec<u32> = known.iter().flat_map(|user| &user.shards).map(|shard| shard.0).collect();
-    shard_ids.sort_unstable();
-    shard_ids.dedup();
-    let found = !shard_ids.is_empty();
+    let mut shards: Vec<ShardNumber> = known.iter().flat_map(|user| &user.shards).copied().collect();
+    shards.sort_unstable();
+    shards.dedup();
+    let found = !shards.is_empty();
     let doubt =
         missing.map(str::to_owned).or_else(|| answers.values().find_map(|answer| answer.incomplete.clone()));
     let complete = found && !all || doubt.is_none();
-    v1::FindUserResponse {
+    UserAnswer {
         found,
         complete,
         user_id,
-        shard_ids,
+        shards,
         username: known.first().map(|user| user.username.clone()).unwrap_or_default(),
         reason: if complete { String::new() } else { doubt.unwrap_or_default() },
     }
@@ -152,7 +134,7 @@ mod tests {
     fn the_highest_epoch_counts_and_no_shard_counts_twice() {
         let answer = stats(2, [report("a", 0, 5, 10), report("b", 0, 6, 11), report("b", 1, 1, 20)]);
         assert_eq!((answer.total_guilds, answer.total_users), (31, Some(310)));
-        assert_eq!(answer.shards[0].worker_id, "b");
+        assert_eq!(answer.shards[0].worker.as_str(), "b");
         assert!(answer.complete);
         assert_eq!(answer.total_channels, None, "an unknown figure is absent, not 0");
     }
@@ -174,7 +156,7 @@ mod tests {
             assert!((answer.total_guilds, answer.complete) == (10, true), "{answer:?}");
         }
         for both in [[handed_over(), report("b", 0, 6, 11)], [report("b", 0, 6, 11), handed_over()]] {
-            assert_eq!(stats(1, both).shards[0].worker_id, "b");
+            assert_eq!(stats(1, both).shards[0].worker.as_str(), "b");
         }
         // One that is cut off and thinks that it is ready is not one that has handed over.
         assert!(!stats(1, [report("a", 0, 5, 10), resuming()]).complete);
@@ -183,7 +165,7 @@ mod tests {
     #[test]
     fn a_missing_shard_is_named() {
         let answer = stats(3, [report("a", 0, 1, 10), report("a", 2, 1, 10)]);
-        assert_eq!(answer.missing_shards, [1]);
+        assert_eq!(answer.missing_shards, [ShardNumber(1)]);
         assert!(!answer.complete);
         assert_eq!(answer.shard_count, 3);
     }
@@ -235,7 +217,7 @@ mod tests {
             BTreeMap::from([(id("a"), users(&[], None)), (id("b"), users(&[3, 1], Some("partial")))]);
         let first = user(7, 0, false, &answers, Some("worker c can't be reached"));
         assert!(first.found && first.complete && first.reason.is_empty());
-        assert_eq!(first.shard_ids, [1, 3]);
+        assert_eq!(first.shards, [1, 3].map(ShardNumber));
         let all = user(7, 0, true, &answers, None);
         assert!(all.found && !all.complete);
         assert_eq!(all.reason, "partial");

@@ -11,7 +11,7 @@ const BUCKETS: [f64; 9] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
 
 /// How asking one worker ended.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Asked {
+pub(crate) enum AskOutcome {
     /// With an answer.
     Answered,
     /// With an error, or no connection.
@@ -64,11 +64,11 @@ impl BridgeMetrics {
         );
     }
 
-    pub(crate) fn count_asked(&self, outcome: Asked) {
+    pub(crate) fn count_asked(&self, outcome: AskOutcome) {
         let outcome = match outcome {
-            Asked::Answered => "answered",
-            Asked::Failed => "failed",
-            Asked::TooLate => "too_late",
+            AskOutcome::Answered => "answered",
+            AskOutcome::Failed => "failed",
+            AskOutcome::TooLate => "too_late",
         };
         self.asked.get_or_create(&AskedLabels { outcome }).inc();
     }

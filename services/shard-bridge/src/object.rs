@@ -1,6 +1,8 @@
 //! An object out of a worker's cache: what is asked for, and why it may not be had.
 
-use tonic::Status;
+use fleet_model::{Classified, ErrorClass};
+
+use crate::answer::BridgeError;
 
 /// Larger answers than 4 MiB are not taken by gRPC clients; the rest is for what goes around it.
 const LARGEST: usize = 4 * 1024 * 1024 - 16 * 1024;
@@ -55,13 +57,12 @@ pub enum ObjectRefused {
     NotCached(String),
 }
 
-impl From<ObjectRefused> for Status {
-    fn from(refused: ObjectRefused) -> Self {
-        let message = refused.to_string();
-        match refused {
-            ObjectRefused::NotMine | ObjectRefused::Unknown(_) => Self::unavailable(message),
-            ObjectRefused::NotFound(_) => Self::not_found(message),
-            ObjectRefused::NotCached(_) => Self::failed_precondition(message),
+impl Classified for ObjectRefused {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::NotMine | Self::Unknown(_) => ErrorClass::Unavailable,
+            Self::NotFound(_) => ErrorClass::NotFound,
+            Self::NotCached(_) => ErrorClass::NotPermitted,
         }
     }
 }
@@ -69,12 +70,11 @@ impl From<ObjectRefused> for Status {
 /// Refuses an answer that a gRPC client would not take.
 ///
 /// # Errors
-/// RESOURCE_EXHAUSTED, with the size.
-pub fn check_size(bytes: usize) -> Result<(), Status> {
+/// [`ErrorClass::TooBusy`], with the size.
+pub fn check_size(bytes: usize) -> Result<(), BridgeError> {
     if bytes > LARGEST {
-        return Err(Status::resource_exhausted(format!(
-            "the answer has {bytes} bytes, gRPC takes {LARGEST}: ask for fewer fields"
-        )));
+        let message = format!("the answer has {bytes} bytes, gRPC takes {LARGEST}: ask for fewer fields");
+        return Err(BridgeError::new(ErrorClass::TooBusy, message));
     }
     Ok(())
 }

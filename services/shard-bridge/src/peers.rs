@@ -26,7 +26,7 @@ const MEMBER_LANES: u64 = 4;
 /// On which connection to a worker a call goes. Calls that wait for their turn are kept off the others: a worker limits the calls
 /// on one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Lane {
+pub(crate) enum PeerLane {
     /// What is answered at once.
     Questions,
     /// Presence and voice.
@@ -35,7 +35,7 @@ pub(crate) enum Lane {
     Members(u64),
 }
 
-impl Lane {
+impl PeerLane {
     /// Where a command goes.
     pub(crate) fn of(kind: CommandKind) -> Self {
         match kind {
@@ -57,17 +57,17 @@ fn client_over(channel: Channel) -> WorkerClient {
 /// The connections, by URL and lane.
 #[derive(Debug, Default)]
 pub struct Peers {
-    by_url: Mutex<HashMap<(String, Lane), Channel>>,
+    by_url: Mutex<HashMap<(String, PeerLane), Channel>>,
 }
 
 impl Peers {
     /// A client for the worker at a URL.
     pub(crate) fn client(&self, url: &str) -> Result<WorkerClient, Status> {
-        self.client_in(url, Lane::Questions)
+        self.client_in(url, PeerLane::Questions)
     }
 
     /// A client for the worker at a URL, on a lane's own connection.
-    pub(crate) fn client_in(&self, url: &str, lane: Lane) -> Result<WorkerClient, Status> {
+    pub(crate) fn client_in(&self, url: &str, lane: PeerLane) -> Result<WorkerClient, Status> {
         let mut by_url = self.by_url.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (url.to_owned(), lane);
         if let Some(channel) = by_url.get(&key) {

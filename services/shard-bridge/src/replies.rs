@@ -1,11 +1,13 @@
 //! Each shard's own reply to a question, as one answer that fits. Pure.
 
-use altergolden_proto::{convert, v1};
+use altergolden_proto::convert;
 use fleet_model::{ShardNumber, WorkerId};
-use prost::Message as _;
-use v1::ReplyFailureKind as Kind;
 
-use crate::content::{LARGEST, Misfit, exact_value, nests_too_deep};
+use crate::{
+    answer::{ReplyFailure, ReplyFailureKind as Kind, ReplyValue, ShardReplies, ShardReply},
+    content::{InvalidContent, LARGEST, exact_value, nests_too_deep},
+    wire,
+};
 
 /// The largest answer, in bytes.
 pub const LARGEST_ANSWER: usize = 32 * 1024 * 1024;
@@ -28,13 +30,13 @@ pub(crate) fn max_bytes(asked: Option<u32>) -> usize {
 }
 
 /// A failure; its reason is cut to 256 bytes.
-pub fn failure(kind: v1::ReplyFailureKind, reason: impl Into<String>) -> v1::ReplyFailure {
+pub fn failure(kind: Kind, reason: impl Into<String>) -> ReplyFailure {
     let mut reason = reason.into();
     if reason.len() > LONGEST_REASON {
         reason.truncate(reason.floor_char_boundary(LONGEST_REASON - "…".len()));
         reason.push('…');
     }
-    v1::ReplyFailure { kind: kind.into(), reason }
+    ReplyFailure { kind, reason }
 }
 
 /// What became of the question to one shard.
@@ -44,7 +46,7 @@ pub(crate) struct Replied {
     /// Who runs it.
     pub(crate) worker: Option<WorkerId>,
     /// Its reply as JSON text, or why it is missing.
-    pub(crate) outcome: Result<String, v1::ReplyFailure>,
+    pub(crate) outcome: Result<String, ReplyFailure>,
 }
 
 /// Makes the answer, reply by reply: those that come first have what room there is.
@@ -52,7 +54,7 @@ pub(crate) struct Replied {
 pub(crate) struct Merge {
     max_bytes: usize,
     left: usize,
-    response: v1::RequestResponse,
+    answer: ShardReplies,
 }
 
 impl Merge {
@@ -62,72 +64,57 @@ impl Merge {
             .iter()
             .map(|reply| match &reply.outcome {
                 Ok(_) => KEPT,
-                Err(failure) => failed(reply, failure.clone()).encoded_len() + AROUND,
+                Err(failure) => wire::failed_reply_len(reply.shard, reply.worker.as_ref(), failure) + AROUND,
             })
             .sum();
-        let response =
-            v1::RequestResponse { complete: !replies.is_empty(), replies: Vec::with_capacity(replies.len()) };
-        Self { max_bytes, left: max_bytes.saturating_sub(kept + AROUND), response }
+        let answer =
+            ShardReplies { complete: !replies.is_empty(), replies: Vec::with_capacity(replies.len()) };
+        Self { max_bytes, left: max_bytes.saturating_sub(kept + AROUND), answer }
     }
 
     /// The next one, in order of shards.
     pub(crate) fn add(&mut self, reply: Replied) {
-        let added = match &reply.outcome {
-            Ok(json) => self.with_value(&reply, json),
-            Err(failure) => failed(&reply, failure.clone()),
-        };
-        self.response.complete &= matches!(added.outcome, Some(v1::shard_reply::Outcome::Value(_)));
-        self.response.replies.push(added);
+        let Replied { shard, worker, outcome } = reply;
+        let outcome = outcome.and_then(|json| self.fit(shard, worker.as_ref(), json));
+        self.answer.complete &= outcome.is_ok();
+        self.answer.replies.push(ShardReply { shard, worker, outcome });
     }
 
-    fn with_value(&mut self, reply: &Replied, json: &str) -> v1::ShardReply {
+    /// Checks a reply and takes its room.
+    fn fit(
+        &mut self,
+        shard: ShardNumber,
+        worker: Option<&WorkerId>,
+        json: String,
+    ) -> Result<ReplyValue, ReplyFailure> {
         // Its worker has looked already: but that may be any version.
         if json.len() > LARGEST {
             let reason = format!("its reply of {} bytes is over the limit of {LARGEST}", json.len());
-            return failed(reply, failure(Kind::TooLarge, reason));
+            return Err(failure(Kind::TooLarge, reason));
         }
-        let value = match exact_value(json) {
-            Ok(value) => value,
-            Err(Misfit::Json(why)) => {
-                return failed(reply, failure(Kind::Failed, format!("its reply is not JSON: {why}")));
-            }
-            Err(error) => {
-                return failed(reply, failure(Kind::Failed, format!("its reply is invalid: {error}")));
-            }
-        };
+        let value = exact_value(&json).map_err(|error| match error {
+            InvalidContent::Json(why) => failure(Kind::Failed, format!("its reply is not JSON: {why}")),
+            error => failure(Kind::Failed, format!("its reply is invalid: {error}")),
+        })?;
         if nests_too_deep(&value) {
-            return failed(reply, failure(Kind::Failed, "its reply is nested too deeply"));
+            return Err(failure(Kind::Failed, "its reply is nested too deeply"));
         }
-        let value_json = if convert::is_exact(&value) { String::new() } else { json.to_owned() };
-        let value = v1::shard_reply::Outcome::Value(convert::from_json(value));
-        let whole = v1::ShardReply { value_json, ..with(reply, value) };
-        let bytes = whole.encoded_len() + AROUND;
-        if let Some(left) = self.left.checked_sub(bytes.saturating_sub(KEPT)) {
-            self.left = left;
-            return whole;
-        }
-        let reason = format!(
-            "its reply of {bytes} bytes does not fit into the whole answer, which may have {}",
-            self.max_bytes
-        );
-        failed(reply, failure(Kind::TooLarge, reason))
+        let exact_text = if convert::is_exact(&value) { String::new() } else { json };
+        let reply = ReplyValue { value, exact_text };
+        let bytes = wire::reply_len(shard, worker, &reply) + AROUND;
+        let Some(left) = self.left.checked_sub(bytes.saturating_sub(KEPT)) else {
+            let reason = format!(
+                "its reply of {bytes} bytes does not fit into the whole answer, which may have {}",
+                self.max_bytes
+            );
+            return Err(failure(Kind::TooLarge, reason));
+        };
+        self.left = left;
+        Ok(reply)
     }
 
-    pub(crate) fn finish(self) -> v1::RequestResponse {
-        self.response
-    }
-}
-
-fn failed(reply: &Replied, failure: v1::ReplyFailure) -> v1::ShardReply {
-    with(reply, v1::shard_reply::Outcome::Failure(failure))
-}
-
-fn with(reply: &Replied, outcome: v1::shard_reply::Outcome) -> v1::ShardReply {
-    v1::ShardReply {
-        shard_id: reply.shard.0,
-        worker_id: reply.worker.as_ref().map(ToString::to_string).unwrap_or_default(),
-        outcome: Some(outcome),
-        value_json: String::new(),
+    pub(crate) fn finish(self) -> ShardReplies {
+        self.answer
     }
 }
 

@@ -6,7 +6,7 @@ use altergolden_proto::{v1, v1::shard_bridge_server::ShardBridge};
 use tokio::{sync::Semaphore, time::Instant};
 use tonic::{Request, Response, Status};
 
-use crate::{bridge::Bridge, deadline::Deadlines};
+use crate::{answer::BridgeError, bridge::Bridge, deadline::Deadlines};
 
 mod cached;
 mod commands;
@@ -39,15 +39,13 @@ impl Bridge {
     }
 }
 
-fn check_ids(name: &str, ids: &[u64]) -> Result<(), Status> {
+fn check_ids(name: &str, ids: &[u64]) -> Result<(), BridgeError> {
     if ids.len() > MOST_IDS {
-        return Err(Status::invalid_argument(format!(
-            "{} {name}s are over the limit of {MOST_IDS}",
-            ids.len()
-        )));
+        let message = format!("{} {name}s are over the limit of {MOST_IDS}", ids.len());
+        return Err(BridgeError::invalid(message));
     }
     if ids.contains(&0) {
-        return Err(Status::invalid_argument(format!("{name} is missing or 0: no Discord id is")));
+        return Err(BridgeError::invalid(format!("{name} is missing or 0: no Discord id is")));
     }
     Ok(())
 }
@@ -63,7 +61,7 @@ impl ShardBridge for BridgeService {
         let staleness = Duration::from_millis(request.get_ref().max_staleness_ms.unwrap_or(0).into());
         let answer = self.bridge.stats(until, staleness).await;
         self.bridge.metrics().observe("GetAggregateStats", since);
-        Ok(Response::new(answer))
+        Ok(Response::new(answer.into()))
     }
 
     async fn find_guild(
@@ -76,7 +74,7 @@ impl ShardBridge for BridgeService {
         check_ids("guild_id", &[guild_id])?;
         let answer = self.bridge.guilds(&[guild_id], until).await.pop().unwrap_or_default();
         self.bridge.metrics().observe("FindGuild", since);
-        Ok(Response::new(answer))
+        Ok(Response::new(answer.into()))
     }
 
     async fn find_guilds(
@@ -89,7 +87,7 @@ impl ShardBridge for BridgeService {
         check_ids("guild_id", ids)?;
         let guilds = self.bridge.guilds(ids, until).await;
         self.bridge.metrics().observe("FindGuilds", since);
-        Ok(Response::new(v1::FindGuildsResponse { guilds }))
+        Ok(Response::new(v1::FindGuildsResponse { guilds: guilds.into_iter().map(Into::into).collect() }))
     }
 
     async fn find_user(
@@ -102,7 +100,7 @@ impl ShardBridge for BridgeService {
         check_ids("user_id", &[user_id])?;
         let answer = self.bridge.users(&[user_id], all, until).await.pop().unwrap_or_default();
         self.bridge.metrics().observe("FindUser", since);
-        Ok(Response::new(answer))
+        Ok(Response::new(answer.into()))
     }
 
     async fn find_users(
@@ -115,7 +113,7 @@ impl ShardBridge for BridgeService {
         check_ids("user_id", ids)?;
         let users = self.bridge.users(ids, request.get_ref().all, until).await;
         self.bridge.metrics().observe("FindUsers", since);
-        Ok(Response::new(v1::FindUsersResponse { users }))
+        Ok(Response::new(v1::FindUsersResponse { users: users.into_iter().map(Into::into).collect() }))
     }
 
     async fn broadcast(
@@ -128,7 +126,7 @@ impl ShardBridge for BridgeService {
         let body = crate::content::received(data_json, data);
         let answer = self.bridge.broadcast_text(r#type, body, until).await?;
         self.bridge.metrics().observe("Broadcast", since);
-        Ok(Response::new(answer))
+        Ok(Response::new(answer.into()))
     }
 
     type SubscribeStream = messages::MessageStream;

@@ -1,30 +1,30 @@
+use std::time::Duration;
+
+use gateway_worker::{Epoch, ShardReport};
+
 use super::*;
 
-fn shard(number: u32, worker: &str, status: ShardStatus) -> ShardStats {
-    ShardStats {
-        shard_id: number,
-        worker_id: worker.to_owned(),
-        status: status.into(),
-        guilds: 25,
-        latency_ms: Some(41.26),
-        ..ShardStats::default()
-    }
+fn shard(number: u32, worker: &str, status: ShardStatus) -> TimedReport {
+    let mut report = ShardReport::bare(ShardNumber(number), Epoch(1), status);
+    report.guilds = 25;
+    report.latency_ms = Some(41.26);
+    TimedReport { worker: worker.parse().unwrap(), report, age: Duration::ZERO }
 }
 
-fn stats(shards: Vec<ShardStats>, missing: &[u32]) -> GetAggregateStatsResponse {
+fn stats(shards: Vec<TimedReport>, missing: &[u32]) -> FleetStats {
     let count = shards.len() + missing.len();
     let all_ready = shards.iter().all(is_ready);
-    GetAggregateStatsResponse {
-        total_guilds: shards.iter().map(|shard| shard.guilds).sum(),
+    FleetStats {
+        total_guilds: shards.iter().map(|shard| shard.report.guilds).sum(),
         shard_count: count as u32,
         complete: count > 0 && missing.is_empty() && all_ready,
-        missing_shards: missing.to_vec(),
+        missing_shards: missing.iter().copied().map(ShardNumber).collect(),
         shards,
-        ..GetAggregateStatsResponse::default()
+        ..FleetStats::default()
     }
 }
 
-fn ready(number: u32) -> ShardStats {
+fn ready(number: u32) -> TimedReport {
     shard(number, "worker-a", ShardStatus::Ready)
 }
 
@@ -42,7 +42,7 @@ fn incomplete_ping_says_why() {
     );
     let waiting = stats(vec![ready(0), shard(1, "b", ShardStatus::Identifying)], &[]);
     assert_eq!(ping(&waiting), "Serving 50 servers across 2 shards (not complete: shard 1 is not ready)");
-    let filling = GetAggregateStatsResponse { complete: false, ..stats(vec![ready(0)], &[]) };
+    let filling = FleetStats { complete: false, ..stats(vec![ready(0)], &[]) };
     assert!(ping(&filling).ends_with("(not complete: some guilds are still to come)"));
     assert!(ping(&stats(vec![], &[])).ends_with("(not complete: no shard runs yet)"));
     let many: Vec<u32> = (0..500).collect();
@@ -52,8 +52,8 @@ fn incomplete_ping_says_why() {
 #[test]
 fn table_lists_shards_that_are_not_ready_first() {
     let mut late = shard(2, "b", ShardStatus::Resuming);
-    late.latency_ms = None;
-    late.guilds = 1_000;
+    late.report.latency_ms = None;
+    late.report.guilds = 1_000;
     assert_eq!(
         shards(&stats(vec![ready(0), late], &[1])),
         "1 of 3 shards ready
@@ -88,72 +88,72 @@ fn table_is_cut_to_one_message() {
     assert!(shards(&long).chars().count() <= LONGEST);
 }
 
-fn found_guild() -> FindGuildResponse {
-    FindGuildResponse {
+fn found_guild() -> GuildAnswer {
+    GuildAnswer {
         found: true,
         complete: true,
         guild_id: 7,
         name: Some("Lost Lounge".to_owned()),
         member_count: Some(110),
-        shard_id: 3,
-        worker_id: "worker-a".to_owned(),
-        ..FindGuildResponse::default()
+        shard: Some(ShardNumber(3)),
+        worker: Some("worker-a".parse().unwrap()),
+        ..GuildAnswer::default()
     }
 }
 
 #[test]
 fn found_guild_has_shard_and_worker() {
     assert_eq!(guild(&found_guild()), "Lost Lounge (110 members) is on shard 3 on worker-a");
-    let bare = FindGuildResponse { name: None, member_count: None, unavailable: true, ..found_guild() };
+    let bare = GuildAnswer { name: None, member_count: None, unavailable: true, ..found_guild() };
     assert_eq!(guild(&bare), "Guild 7 is on shard 3 on worker-a, and has an outage");
 }
 
 #[test]
 fn missing_guild_is_absent_or_unknown() {
-    let absent = FindGuildResponse { found: false, ..found_guild() };
+    let absent = GuildAnswer { found: false, ..found_guild() };
     assert_eq!(guild(&absent), "The bot is not in guild 7: it would be on shard 3 on worker-a");
-    let unsure = FindGuildResponse {
+    let unsure = GuildAnswer {
         found: false,
         complete: false,
         reason: "worker b can't be reached".to_owned(),
         ..found_guild()
     };
     assert_eq!(guild(&unsure), "Unknown whether the bot is in guild 7: worker b can't be reached");
-    assert!(guild(&FindGuildResponse::default()).ends_with(": there was no answer"));
+    assert!(guild(&GuildAnswer::default()).ends_with(": there was no answer"));
 }
 
 #[test]
 fn user_has_shards_or_a_reason() {
-    let found = FindUserResponse {
+    let found = UserAnswer {
         found: true,
         complete: true,
         user_id: 9,
-        shard_ids: vec![1, 3],
+        shards: [1, 3].map(ShardNumber).into(),
         username: "ada_l".to_owned(),
-        ..FindUserResponse::default()
+        ..UserAnswer::default()
     };
     assert_eq!(user(&found), "ada\\_l is on shards 1, 3");
-    let unsure = FindUserResponse {
+    let unsure = UserAnswer {
         complete: false,
         reason: "the user cache is partial".to_owned(),
-        shard_ids: vec![1],
+        shards: vec![ShardNumber(1)],
         ..found.clone()
     };
     assert_eq!(user(&unsure), "ada\\_l is on shard 1, and perhaps on more: the user cache is partial");
-    assert_eq!(user(&FindUserResponse { found: false, ..found }), "No shard knows user 9");
-    let unknown = FindUserResponse { found: false, ..unsure };
+    assert_eq!(user(&UserAnswer { found: false, ..found }), "No shard knows user 9");
+    let unknown = UserAnswer { found: false, ..unsure };
     assert_eq!(user(&unknown), "Unknown where user 9 is: the user cache is partial");
 }
 
 #[test]
 fn names_are_escaped_and_texts_fit() {
     assert_eq!(escaped("a*b`c\n<@1>"), "a\\*b\\`c \\<\\@1\\>");
-    let long = FindUserResponse {
+    let long = UserAnswer {
         found: true,
-        shard_ids: (0..500).collect(),
+        shards: (0..500).map(ShardNumber).collect(),
         username: "*".repeat(32),
         reason: "_".repeat(5_000),
-        ..FindUserResponse::default()
+        ..UserAnswer::default()
     };
     assert!(user(&long).chars().count() <= LONGEST);
 }

@@ -374,7 +374,7 @@ async fn last_checkpoint_is_exact_only_without_repeats() {
 
 #[tokio::test]
 async fn session_begins_above_the_fence_of_the_relay() {
-    use ::relay::{Bounds, Caps, Lateness, MemoryRelay, NewEntry, Position, RelayStore as _};
+    use ::relay::{Bounds, Caps, MemoryRelay, NewEntry, Position, RelayStore as _};
 
     // Another worker, whose clock is an hour ahead, has relayed events of the shard.
     let memory = MemoryRelay::new(Caps::default());
@@ -384,7 +384,7 @@ async fn session_begins_above_the_fence_of_the_relay() {
         name: "MESSAGE_CREATE".into(),
         guild: None,
         received_at_unix_ms: 0,
-        lateness: Lateness::Fresh,
+        mark: Mark::Fresh,
         traceparent: None,
         data: Bytes::new(),
     };

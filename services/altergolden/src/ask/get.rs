@@ -6,11 +6,13 @@ use serde_json::Value;
 use shard_bridge::{ClientError, FoundObject, ObjectKind};
 
 use super::{ServerArgs, discord_id};
-use crate::exit::{CommandOutcome, say_json};
+use crate::exit::{CommandOutcome, print_json};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum GetCommand {
-    /// A guild: exit 1 when the bot is not in it, 4 when its shard does not answer
+    /// A guild
+    ///
+    /// Exit code 1 when the bot is not in it, 4 when its shard does not answer.
     Guild {
         #[command(flatten)]
         object: ObjectArgs,
@@ -67,8 +69,8 @@ pub(super) async fn answer(command: GetCommand, server: &ServerArgs) -> Result<C
     };
     // For people it is indented.
     match serde_json::from_str::<Value>(&json) {
-        Ok(object) if !server.is_json() => say_json(format_args!("{object:#}")),
-        _ => say_json(json),
+        Ok(object) if !server.is_json() => print_json(format_args!("{object:#}")),
+        _ => print_json(json),
     }
     if doubt.is_empty() {
         return Ok(CommandOutcome::success());

@@ -6,13 +6,15 @@ use shard_bridge::{ClientError, Data};
 
 use super::{ServerArgs, json_data, shard_number};
 use crate::{
-    exit::{CommandOutcome, say_json},
+    exit::{CommandOutcome, print_json},
     json, table,
 };
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MessageCommand {
-    /// A message to one shard: exit 1 when it has no message handler, or the bot has no such shard
+    /// Send a message to one shard
+    ///
+    /// Exit code 1 when the shard has no message handler, or the bot has no such shard.
     SendToShard {
         /// The shard's number
         #[arg(value_parser = shard_number, allow_negative_numbers = true)]
@@ -20,7 +22,7 @@ pub(crate) enum MessageCommand {
         #[command(flatten)]
         content: MessageArgs,
     },
-    /// A message to the manager of the shards: every subscriber, at any process, receives it
+    /// Send a message to the manager: every subscriber receives it
     SendToManager {
         #[command(flatten)]
         content: MessageArgs,
@@ -28,7 +30,9 @@ pub(crate) enum MessageCommand {
         #[arg(long, value_name = "NUMBER", value_parser = shard_number, allow_negative_numbers = true)]
         shard: Option<u32>,
     },
-    /// A question to shards, with a reply of each: exit 1 when no shard knows its type, 4 when a reply is missing
+    /// Ask shards a question and print their replies
+    ///
+    /// Exit code 1 when no shard knows the type of the question, 4 when a reply is missing.
     Request {
         #[command(flatten)]
         content: MessageArgs,
@@ -36,7 +40,7 @@ pub(crate) enum MessageCommand {
         #[arg(long, value_name = "NUMBER", value_parser = shard_number, allow_negative_numbers = true)]
         shard: Vec<u32>,
     },
-    /// Messages from now on, as that process receives them, one JSON object a line
+    /// Print messages as they arrive, one JSON object per line
     Subscribe {
         /// Only these types
         types: Vec<String>,
@@ -112,7 +116,7 @@ async fn subscribe(
     loop {
         tokio::select! {
             item = stream.message() => match item? {
-                Some(item) => say_json(json::subscribed(item)),
+                Some(item) => print_json(json::subscribed(item)),
                 None => return Ok(CommandOutcome::unreachable("the server ended the stream")),
             },
             _ = tokio::signal::ctrl_c() => return Ok(CommandOutcome::success()),

@@ -17,13 +17,19 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SetAsideCommand {
-    /// All of them
+    /// List all of them
     List,
-    /// One of them, with its payload: exit 1 when it does not exist
+    /// Show one of them, with its payload
+    ///
+    /// Exit code 1 when it does not exist.
     Show(SetAsideArgs),
-    /// Delete one for good: exit 1 when it does not exist
+    /// Delete one of them for good
+    ///
+    /// Exit code 1 when it does not exist.
     Drop(SetAsideArgs),
-    /// Run its handler again; the event stays set aside until the handler has finished
+    /// Run the handler of one of them again
+    ///
+    /// The event stays set aside until the handler has finished.
     Replay(SetAsideArgs),
 }
 

@@ -6,7 +6,7 @@ use gateway_worker::{
     serde_json::{Value, json},
 };
 
-use crate::exit::say;
+use crate::exit::print_line;
 
 /// Prints the messages to its shards, and answers `stats` and `echo`.
 #[derive(Debug)]
@@ -27,7 +27,11 @@ impl EventHandler for DevBot {
         let ShardMessage { kind, data, sender, .. } = message;
         // JSON escapes control characters.
         let kind = Value::from(kind.as_str());
-        say(format_args!("shard {} on {} was sent {kind} by {sender}: {data}", context.shard(), self.worker));
+        print_line(format_args!(
+            "shard {} on {} was sent {kind} by {sender}: {data}",
+            context.shard(),
+            self.worker
+        ));
         MessageOutcome::Accepted
     }
 

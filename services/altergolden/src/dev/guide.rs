@@ -4,14 +4,14 @@ use altergolden_proto::v1;
 
 use super::Running;
 use crate::{
-    exit::{say, say_safe},
+    exit::{print_line, print_text},
     screen::Screen,
     table,
 };
 
 /// Prints the table and the commands.
 pub(super) fn print(running: &Running, shards: &[v1::Shard]) {
-    say_safe(&table::shards(shards, Screen::stdout()));
+    print_text(&table::started(shards, Screen::stdout()));
     let coordinator = running.coordinator;
     let guild = example_guild(running);
     let port = |address: std::net::SocketAddr| format!("http://{address}");
@@ -22,7 +22,7 @@ pub(super) fn print(running: &Running, shards: &[v1::Shard]) {
     let workers: Vec<String> = running.worker_healths.iter().map(|address| port(*address)).collect();
     let rests: Vec<String> =
         running.worker_rests.iter().map(|address| format!("{}/api", port(*address))).collect();
-    say(format_args!(
+    print_line(format_args!(
         "\n  Discord       {discord}\
          \n  coordinator   gRPC {coordinator}, health {}\
          \n  workers       health {}\
@@ -37,15 +37,15 @@ pub(super) fn print(running: &Running, shards: &[v1::Shard]) {
         other => format!(" --url http://{other}"),
     };
     let this = "cargo run --release -p altergolden --";
-    say(format_args!("Try, in another terminal:\n"));
-    say(format_args!("  {this} status{url}"));
-    say(format_args!("  {this} find-guild {guild}{url}"));
-    say(format_args!("  {this} broadcast cacheInvalidate '{{\"key\":\"settings:*\"}}'{url}"));
+    print_line(format_args!("Try, in another terminal:\n"));
+    print_line(format_args!("  {this} status{url}"));
+    print_line(format_args!("  {this} find-guild {guild}{url}"));
+    print_line(format_args!("  {this} broadcast cacheInvalidate '{{\"key\":\"settings:*\"}}'{url}"));
     if workers.len() > 1 {
-        say(format_args!("  {this} drain worker-1{url}"));
+        print_line(format_args!("  {this} drain worker-1{url}"));
     }
-    say(format_args!("\nMore commands, gRPC and curl: docs/tour.md"));
-    say(format_args!("Ctrl-C stops everything."));
+    print_line(format_args!("\nMore commands, gRPC and curl: docs/tour.md"));
+    print_line(format_args!("Ctrl-C stops everything."));
 }
 
 /// A guild of the simulated Discord; for the real one, the example id of Discord's documentation.

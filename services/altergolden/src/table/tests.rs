@@ -146,6 +146,34 @@ fn tables_fit_80_columns() {
 }
 
 #[test]
+fn many_shards_are_shown_by_worker_and_those_not_ready_in_full() {
+    let worker = |id| ["worker-0", "worker-1"][(id / 16) as usize].to_owned();
+    let mut shards: Vec<_> =
+        (0..32).map(|id| v1::ShardStats { worker_id: worker(id), ..shard(id) }).collect();
+    shards[20].status = v1::ShardStatus::Failed.into();
+    shards[20].users = None;
+    let answer = v1::GetAggregateStatsResponse { shards, ..v1::GetAggregateStatsResponse::default() };
+    let shown = stats(&answer, Screen { width: Some(80), colour: false }).to_string();
+    let lines: Vec<&str> = shown.lines().collect();
+    assert_eq!(
+        lines[1..5],
+        [
+            "WORKER    SHARDS  READY     GUILDS    USERS  WORST LATENCY",
+            "──────────────────────────────────────────────────────────",
+            "worker-0  0-15    16 of 16   40000  2880000        41.3 ms",
+            "worker-1  16-31   15 of 16   40000        –        41.3 ms",
+        ]
+    );
+    let at = lines.iter().position(|line| *line == "not ready: 1").unwrap();
+    assert!(lines[at + 3].contains("20  worker-1  failed"), "{shown}");
+    assert!(lines.iter().all(|line| line.chars().count() <= 80), "{shown}");
+    let piped = stats(&answer, Screen::default()).to_string();
+    assert_eq!(piped.lines().count(), 3 + 32, "a pipe gets every shard: {piped}");
+    let started = started(&[v1::Shard::default(); 0], Screen { width: Some(80), colour: false });
+    assert_eq!(started.to_string(), "no shards are assigned");
+}
+
+#[test]
 fn piped_tables_have_every_column() {
     let shown = workers(&[worker("worker-0")], Screen::default()).to_string();
     let mut lines = shown.lines();

@@ -269,7 +269,7 @@ fn a_third_epoch_rules_out_both_below() {
 }
 
 #[test]
-fn what_makes_no_sense_is_not_passed_over() {
+fn impossible_entries_are_reported() {
     let never = judged(&[session(2)], &[book("a-0", handled(EPOCH, 1..=3))]);
     assert!(matches!(
         never.unplaced[..],

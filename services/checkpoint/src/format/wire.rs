@@ -10,13 +10,13 @@ use super::FormatError;
 use crate::{Extras, GuildCore, Head, Members, PendingEvent, Record, RecordKey, Session};
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Stored {
-    #[prost(oneof = "What", tags = "1, 2, 3, 4, 5, 6, 7")]
-    what: Option<What>,
+pub(super) struct WireStored {
+    #[prost(oneof = "WireValue", tags = "1, 2, 3, 4, 5, 6, 7")]
+    what: Option<WireValue>,
 }
 
 #[derive(Clone, PartialEq, Oneof)]
-enum What {
+enum WireValue {
     #[prost(message, tag = "1")]
     Head(WireHead),
     #[prost(message, tag = "2")]
@@ -136,7 +136,7 @@ struct WirePending {
     handled: bool,
 }
 
-pub(super) fn from_head(head: &Head) -> Stored {
+pub(super) fn from_head(head: &Head) -> WireStored {
     let session = &head.session;
     let session = WireSession {
         id: session.id.clone(),
@@ -160,11 +160,11 @@ pub(super) fn from_head(head: &Head) -> Stored {
         presence: head.presence.clone(),
         doubt: head.doubt,
     };
-    Stored { what: Some(What::Head(head)) }
+    WireStored { what: Some(WireValue::Head(head)) }
 }
 
-pub(super) fn to_head(stored: Stored) -> Result<Head, FormatError> {
-    let Some(What::Head(head)) = stored.what else { return Err(FormatError::Misplaced) };
+pub(super) fn to_head(stored: WireStored) -> Result<Head, FormatError> {
+    let Some(WireValue::Head(head)) = stored.what else { return Err(FormatError::Misplaced) };
     let session = head.session.ok_or(FormatError::Damaged("it has no session"))?;
     Ok(Head {
         session: Session {
@@ -189,9 +189,9 @@ pub(super) fn to_head(stored: Stored) -> Result<Head, FormatError> {
     })
 }
 
-pub(super) fn from_record(record: &Record) -> Stored {
+pub(super) fn from_record(record: &Record) -> WireStored {
     let what = match record.clone() {
-        Record::Core(core) => What::Core(WireCore {
+        Record::Core(core) => WireValue::Core(WireCore {
             stamp: core.stamp,
             members: core.members,
             channels: core.channels,
@@ -202,16 +202,18 @@ pub(super) fn from_record(record: &Record) -> Stored {
             member_blocks: core.member_blocks,
             doubt: core.doubt,
         }),
-        Record::Channels(list) => What::Channels(list),
-        Record::Roles(list) => What::Roles(list),
-        Record::Extras(extras) => What::Extras(WireExtras {
+        Record::Channels(list) => WireValue::Channels(list),
+        Record::Roles(list) => WireValue::Roles(list),
+        Record::Extras(extras) => WireValue::Extras(WireExtras {
             emojis: extras.emojis,
             stickers: extras.stickers,
             stage_instances: extras.stage_instances,
             scheduled_events: extras.scheduled_events,
         }),
-        Record::Members(members) => What::Members(WireMembers { stamp: members.stamp, list: members.list }),
-        Record::Pending(event) => What::Pending(WirePending {
+        Record::Members(members) => {
+            WireValue::Members(WireMembers { stamp: members.stamp, list: members.list })
+        }
+        Record::Pending(event) => WireValue::Pending(WirePending {
             session: event.session,
             sequence: event.sequence,
             started: event.started || event.handled,
@@ -220,12 +222,12 @@ pub(super) fn from_record(record: &Record) -> Stored {
             text: event.text,
         }),
     };
-    Stored { what: Some(what) }
+    WireStored { what: Some(what) }
 }
 
-pub(super) fn to_record(key: RecordKey, stored: Stored) -> Result<Record, FormatError> {
+pub(super) fn to_record(key: RecordKey, stored: WireStored) -> Result<Record, FormatError> {
     Ok(match (key, stored.what) {
-        (RecordKey::Core(_), Some(What::Core(core))) => Record::Core(GuildCore {
+        (RecordKey::Core(_), Some(WireValue::Core(core))) => Record::Core(GuildCore {
             stamp: core.stamp,
             members: core.members,
             channels: core.channels,
@@ -236,18 +238,18 @@ pub(super) fn to_record(key: RecordKey, stored: Stored) -> Result<Record, Format
             member_blocks: core.member_blocks,
             doubt: core.doubt,
         }),
-        (RecordKey::Channels(_), Some(What::Channels(list))) => Record::Channels(list),
-        (RecordKey::Roles(_), Some(What::Roles(list))) => Record::Roles(list),
-        (RecordKey::Extras(_), Some(What::Extras(extras))) => Record::Extras(Extras {
+        (RecordKey::Channels(_), Some(WireValue::Channels(list))) => Record::Channels(list),
+        (RecordKey::Roles(_), Some(WireValue::Roles(list))) => Record::Roles(list),
+        (RecordKey::Extras(_), Some(WireValue::Extras(extras))) => Record::Extras(Extras {
             emojis: extras.emojis,
             stickers: extras.stickers,
             stage_instances: extras.stage_instances,
             scheduled_events: extras.scheduled_events,
         }),
-        (RecordKey::Members(..), Some(What::Members(members))) => {
+        (RecordKey::Members(..), Some(WireValue::Members(members))) => {
             Record::Members(Members { stamp: members.stamp, list: members.list })
         }
-        (RecordKey::Pending(session, sequence), Some(What::Pending(event)))
+        (RecordKey::Pending(session, sequence), Some(WireValue::Pending(event)))
             if (event.session, event.sequence) == (session, sequence) =>
         {
             Record::Pending(PendingEvent {

@@ -11,9 +11,9 @@ use crate::{KEPT, MOST_SET_ASIDE, Noted, Position, SET_ASIDE_KEPT, SetAside, Set
 
 /// Everything that is kept.
 #[derive(Debug, Default)]
-pub(super) struct Asides {
+pub(super) struct MemorySetAsides {
     notes: HashMap<ShardNumber, Notes>,
-    aside: HashMap<ShardNumber, BTreeMap<Position, Kept>>,
+    aside: HashMap<ShardNumber, BTreeMap<Position, KeptEvent>>,
 }
 
 #[derive(Debug)]
@@ -24,12 +24,12 @@ struct Notes {
 }
 
 #[derive(Debug)]
-struct Kept {
+struct KeptEvent {
     event: SetAside,
     since: Instant,
 }
 
-impl Asides {
+impl MemorySetAsides {
     pub(super) fn note(
         &mut self,
         shard: ShardNumber,
@@ -69,7 +69,7 @@ impl Asides {
     pub(super) fn set_aside(&mut self, shard: ShardNumber, event: &SetAside, now: Instant) -> u32 {
         let aside = self.live(shard, now);
         let at = event.summary.at;
-        aside.insert(at, Kept { event: event.clone(), since: now });
+        aside.insert(at, KeptEvent { event: event.clone(), since: now });
         let mut forgotten = 0;
         while aside.len() > MOST_SET_ASIDE {
             let others = aside.iter().filter(|(other, _)| **other != at);
@@ -94,7 +94,7 @@ impl Asides {
         self.live(shard, now).remove(&at).is_some()
     }
 
-    fn live(&mut self, shard: ShardNumber, now: Instant) -> &mut BTreeMap<Position, Kept> {
+    fn live(&mut self, shard: ShardNumber, now: Instant) -> &mut BTreeMap<Position, KeptEvent> {
         let aside = self.aside.entry(shard).or_default();
         aside.retain(|_, kept| now - kept.since < SET_ASIDE_KEPT);
         aside

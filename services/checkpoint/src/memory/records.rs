@@ -10,8 +10,8 @@ use fleet_model::{Epoch, ShardNumber};
 use tokio::time::Instant;
 
 use crate::{
-    Claim, Cursor, Freshness, KEPT, Page, PageRead, RecordKey, Stored, StoredHead, WriteStep, Written,
-    page::PAGE, store::SERIALS,
+    Claim, Cursor, Freshness, KEPT, Page, PageRead, RecordKey, StoredCheckpoint, StoredHead, WriteStep,
+    Written, page::PAGE, store::SERIALS,
 };
 
 /// Everything that is kept.
@@ -52,7 +52,7 @@ impl Records {
         checkpoint.epoch = epoch;
         checkpoint.expires_at = now + KEPT;
         let head = checkpoint.head.as_ref();
-        Claim::Yours(Stored {
+        Claim::Yours(StoredCheckpoint {
             serial: checkpoint.serial,
             records: checkpoint.records.len() as u64,
             head: head.map(|head| StoredHead { bytes: head.bytes.clone(), age: now - head.written_at }),

@@ -13,8 +13,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use checkpoint::{
-    CheckpointRedisStore, CheckpointStore, Claim, Cursor, HeadWrite, PageRead, RecordKey, Stored, WriteStep,
-    Written,
+    CheckpointRedisStore, CheckpointStore, Claim, Cursor, HeadWrite, PageRead, RecordKey, StoredCheckpoint,
+    WriteStep, Written,
 };
 use fleet_model::{Epoch, ShardNumber};
 use redis_link::{LinkOptions, RedisLink};
@@ -53,7 +53,7 @@ fn with_head(step: WriteStep, text: &'static str) -> WriteStep {
     WriteStep { head: Some(HeadWrite { bytes: Bytes::from(text), total: 16 }), ..step }
 }
 
-async fn claim(store: &Store, epoch: Epoch) -> Stored {
+async fn claim(store: &Store, epoch: Epoch) -> StoredCheckpoint {
     match store.claim(SHARD, epoch).await.unwrap() {
         Claim::Yours(stored) => stored,
         Claim::Outranked(by) => panic!("outranked by {by}"),

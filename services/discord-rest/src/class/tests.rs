@@ -27,7 +27,7 @@ fn class(status: u16, pairs: &[(&'static str, &str)], body: &str) -> AnswerClass
 }
 
 fn limit(scope: Scope, seconds: f64) -> AnswerClass {
-    AnswerClass::Limited(Limited { scope, retry_after: Duration::from_secs_f64(seconds) })
+    AnswerClass::Limited(RateLimit { scope, retry_after: Duration::from_secs_f64(seconds) })
 }
 
 fn with_bucket(more: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str)> {
@@ -65,8 +65,8 @@ fn scope_of_a_429_is_read() {
     ] {
         assert_eq!(class(429, &headers, body), wanted, "{headers:?} {body}");
     }
-    assert!(!Limited { scope: Shared, retry_after: UNSAID }.counts_as_invalid());
-    assert!(Limited { scope: Sub, retry_after: UNSAID }.counts_as_invalid());
+    assert!(!RateLimit { scope: Shared, retry_after: UNSAID }.counts_as_invalid());
+    assert!(RateLimit { scope: Sub, retry_after: UNSAID }.counts_as_invalid());
 }
 
 #[test]

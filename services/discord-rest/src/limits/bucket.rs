@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::POLL_MS;
-use crate::Seen;
+use crate::BucketHeaders;
 
 /// How long a request that was let through counts as under way when its result is not reported.
 pub(crate) const FLIGHT_MS: u64 = 30_000;
@@ -73,7 +73,7 @@ impl Bucket {
     }
 
     /// What an answer says of the window.
-    pub(super) fn note(&mut self, seen: &Seen, now: u64) {
+    pub(super) fn note(&mut self, seen: &BucketHeaders, now: u64) {
         let ends = now + super::millis_up(seen.reset_after);
         // Where Discord does not say by its own clock, the ends by ours are compared, as far apart as answers are late.
         let (told, known, apart) = if seen.reset > 0 && self.reset > 0 {

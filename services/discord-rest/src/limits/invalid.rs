@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::Stop;
+use crate::StopReason;
 
 /// Discord's ten minutes.
 pub(crate) const WINDOW_MS: u64 = 600_000;
@@ -12,7 +12,7 @@ pub(crate) const SLOT_MS: u64 = 20_000;
 
 /// The count, by slots of time.
 #[derive(Debug, Default)]
-pub(super) struct Invalid {
+pub(super) struct InvalidRequests {
     slots: BTreeMap<u64, u32>,
     open_until: u64,
     /// Opened by a block, not by the count.
@@ -24,7 +24,7 @@ const fn leaves(slot: u64) -> u64 {
     (slot + 1) * SLOT_MS + WINDOW_MS
 }
 
-impl Invalid {
+impl InvalidRequests {
     /// The present count.
     pub(super) fn count(&mut self, now: u64) -> u32 {
         self.slots.retain(|slot, _| leaves(*slot) > now);
@@ -57,8 +57,8 @@ impl Invalid {
     }
 
     /// How long the breaker stays open in milliseconds, and why.
-    pub(super) fn open_for(&self, now: u64) -> Option<(u64, Stop)> {
+    pub(super) fn open_for(&self, now: u64) -> Option<(u64, StopReason)> {
         let left = self.open_until.checked_sub(now).filter(|left| *left > 0)?;
-        Some((left, if self.is_blocked { Stop::Blocked } else { Stop::Breaker }))
+        Some((left, if self.is_blocked { StopReason::Blocked } else { StopReason::Breaker }))
     }
 }

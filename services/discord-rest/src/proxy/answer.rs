@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 
-use crate::{Stop, Why, headers, status::breaker_message, upstream::Body};
+use crate::{StopReason, WaitReason, headers, status::breaker_message, upstream::Body};
 
 /// Marks what did not come from Discord.
 const ANSWERED_BY: HeaderName = HeaderName::from_static("x-answered-by");
@@ -55,13 +55,13 @@ pub(super) fn unreachable(left: Duration) -> Response<Body> {
 }
 
 /// The breaker is open.
-pub(super) fn breaker(left: Duration, why: Stop) -> Response<Body> {
+pub(super) fn breaker(left: Duration, why: StopReason) -> Response<Body> {
     unavailable(&breaker_message(left, why), left)
 }
 
 /// No turn in time: a 429 as Discord would give it, so that a client waits as it is used to.
-pub(super) fn late(wait: Duration, why: Why) -> Response<Body> {
-    let global = why == Why::Global;
+pub(super) fn late(wait: Duration, why: WaitReason) -> Response<Body> {
+    let global = why == WaitReason::Global;
     let exact = (wait.as_secs_f64() * 1_000.0).ceil() / 1_000.0;
     let mut body =
         json!({ "message": "You are being rate limited.", "retry_after": exact, "global": global });

@@ -41,7 +41,7 @@ pub(super) fn room() -> Arc<Semaphore> {
 }
 
 /// What a caller sent.
-pub(super) enum Sent {
+pub(super) enum CallerBody {
     /// It can be sent as often as needed.
     Kept(Bytes, #[allow(dead_code, reason = "held for as long as the body is")] Option<OwnedSemaphorePermit>),
     /// It can be sent once.
@@ -85,7 +85,7 @@ impl BodyRefused {
     }
 }
 
-impl Sent {
+impl CallerBody {
     /// Takes a body, and keeps it where it is small and there is room.
     pub(super) async fn of(body: Incoming, room: &Arc<Semaphore>) -> Result<Self, BodyRefused> {
         match body.size_hint().exact() {
@@ -111,13 +111,13 @@ impl Sent {
 
     /// The body to send; `None` when it was sent and can't be again.
     pub(super) fn take(&mut self) -> Option<Outgoing> {
-        let cut_off = CutOff::default();
+        let cut_off = CutOffReason::default();
         let body = match self {
             Self::Kept(bytes, _) => Full::new(bytes.clone()).map_err(|never| match never {}).boxed_unsync(),
             Self::Streamed(_) => match std::mem::replace(self, Self::Gone) {
                 Self::Streamed(body) => {
                     let noted = cut_off.clone();
-                    let body = Limited::new(Paced::new(body), LARGEST as usize);
+                    let body = Limited::new(PacedBody::new(body), LARGEST as usize);
                     body.map_err(move |error| noted.note(error)).boxed_unsync()
                 }
                 _ => return None,
@@ -134,14 +134,14 @@ pub(super) struct Outgoing {
     /// Complete in memory.
     pub(super) is_kept: bool,
     /// Why reading it failed.
-    pub(super) cut_off: CutOff,
+    pub(super) cut_off: CutOffReason,
 }
 
 /// Why the caller's body ended early, if it did. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct CutOff(Arc<OnceLock<BodyRefused>>);
+pub(super) struct CutOffReason(Arc<OnceLock<BodyRefused>>);
 
-impl CutOff {
+impl CutOffReason {
     pub(super) fn why(&self) -> Option<BodyRefused> {
         self.0.get().copied()
     }
@@ -149,7 +149,7 @@ impl CutOff {
     fn note(&self, error: BodyError) -> BodyError {
         let why = if error.is::<LengthLimitError>() {
             BodyRefused::TooLarge
-        } else if error.is::<Silent>() {
+        } else if error.is::<BodyTimeout>() {
             BodyRefused::Slow
         } else {
             BodyRefused::Broken
@@ -162,7 +162,7 @@ impl CutOff {
 
 /// Discord's body, on its way to the caller.
 pub(super) fn paced(body: Incoming) -> Body {
-    Paced::new(body).boxed_unsync()
+    PacedBody::new(body).boxed_unsync()
 }
 
 /// Reads the start of Discord's body: at most [`BODY_START`] bytes, or what arrives in time. Returns it with the whole body.
@@ -187,18 +187,18 @@ pub(super) async fn peek(mut body: Incoming) -> (Bytes, Body) {
     let _ = timeout(START_WITHIN, reading).await;
     let start = start.freeze();
     let looked_at = start.slice(..start.len().min(BODY_START));
-    (looked_at, Peeked { start: Some(start), error, rest: Paced::new(body) }.boxed_unsync())
+    (looked_at, PeekedBody { start: Some(start), error, rest: PacedBody::new(body) }.boxed_unsync())
 }
 
 /// A body whose start has been read.
-struct Peeked {
+struct PeekedBody {
     start: Option<Bytes>,
     /// The error that ended it early.
     error: Option<BodyError>,
-    rest: Paced<Incoming>,
+    rest: PacedBody<Incoming>,
 }
 
-impl HttpBody for Peeked {
+impl HttpBody for PeekedBody {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -231,12 +231,12 @@ impl HttpBody for Peeked {
 }
 
 /// Breaks off when nothing comes for long.
-struct Paced<B> {
+struct PacedBody<B> {
     body: B,
     silence: Pin<Box<Sleep>>,
 }
 
-impl<B> Paced<B> {
+impl<B> PacedBody<B> {
     fn new(body: B) -> Self {
         Self { body, silence: Box::pin(sleep(SILENT_FOR)) }
     }
@@ -245,9 +245,9 @@ impl<B> Paced<B> {
 /// Nothing came for so long.
 #[derive(Debug, thiserror::Error)]
 #[error("nothing came for {} s", SILENT_FOR.as_secs())]
-struct Silent;
+struct BodyTimeout;
 
-impl<B: HttpBody + Unpin> HttpBody for Paced<B>
+impl<B: HttpBody + Unpin> HttpBody for PacedBody<B>
 where
     B::Error: Into<BodyError>,
     B::Data: Into<Bytes>,
@@ -269,7 +269,7 @@ where
                 Poll::Ready(frame)
             }
             Poll::Pending => match self.silence.as_mut().poll(context) {
-                Poll::Ready(()) => Poll::Ready(Some(Err(Silent.into()))),
+                Poll::Ready(()) => Poll::Ready(Some(Err(BodyTimeout.into()))),
                 Poll::Pending => Poll::Pending,
             },
         }

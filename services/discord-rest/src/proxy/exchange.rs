@@ -16,8 +16,8 @@ use super::{
     head,
 };
 use crate::{
-    AnswerClass, Limited, classify,
-    gate::{Outcome, Permit},
+    AnswerClass, RateLimit, classify,
+    gate::{Permit, RestOutcome},
     needs_body,
     route::Route,
     upstream::Body,
@@ -30,7 +30,7 @@ const UPLOAD_WITHIN: Duration = Duration::from_mins(2);
 
 /// No answer came.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Failed {
+pub(super) enum ExchangeError {
     /// The caller's body ended early.
     Caller(BodyRefused),
     /// Discord could not be reached, or the connection broke.
@@ -39,7 +39,7 @@ pub(super) enum Failed {
     Late,
 }
 
-impl Failed {
+impl ExchangeError {
     pub(super) const fn status(self) -> StatusCode {
         match self {
             Self::Caller(refused) => refused.status(),
@@ -58,7 +58,7 @@ impl Failed {
 }
 
 /// Discord's answer, and what it says about limits.
-pub(super) type Exchanged = Result<(Response<Body>, Option<Limited>), Failed>;
+pub(super) type Exchanged = Result<(Response<Body>, Option<RateLimit>), ExchangeError>;
 
 impl Proxy {
     /// Sends a request. Returns the limits in the answer if it is a 429 or a block.
@@ -74,7 +74,7 @@ impl Proxy {
         self.tasks.spawn(async move {
             let answered = match request {
                 Ok(request) => proxy.send(request, body).await,
-                Err(_) => Err(Failed::Broken),
+                Err(_) => Err(ExchangeError::Broken),
             };
             proxy.metrics.answered(group, answered.as_ref().map_or(0, |response| response.status().as_u16()));
             let (answered, outcome) = match answered {
@@ -82,7 +82,7 @@ impl Proxy {
                     let (response, outcome) = proxy.read(response).await;
                     (Ok((response, outcome.limited)), outcome)
                 }
-                Err(failed) => (Err(failed), Outcome::default()),
+                Err(failed) => (Err(failed), RestOutcome::default()),
             };
             if outcome.limited.is_some() {
                 // A retry must ask for its turn after this was reported.
@@ -93,23 +93,23 @@ impl Proxy {
                 proxy.gate.leave(permit, outcome).await;
             }
         });
-        answer.await.unwrap_or(Err(Failed::Broken))
+        answer.await.unwrap_or(Err(ExchangeError::Broken))
     }
 
-    async fn send(&self, request: Request<()>, body: Outgoing) -> Result<Response<Incoming>, Failed> {
+    async fn send(&self, request: Request<()>, body: Outgoing) -> Result<Response<Incoming>, ExchangeError> {
         let within = if body.is_kept { HEAD_WITHIN } else { UPLOAD_WITHIN };
         match timeout(within, self.upstream.send(request.map(|()| body.body))).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => {
                 tracing::debug!(%error, "a request to Discord failed");
-                Err(body.cut_off.why().map_or(Failed::Broken, Failed::Caller))
+                Err(body.cut_off.why().map_or(ExchangeError::Broken, ExchangeError::Caller))
             }
-            Err(_) => Err(Failed::Late),
+            Err(_) => Err(ExchangeError::Late),
         }
     }
 
     /// Classifies an answer, reading the start of its body if necessary.
-    async fn read(&self, response: Response<Incoming>) -> (Response<Body>, Outcome) {
+    async fn read(&self, response: Response<Incoming>) -> (Response<Body>, RestOutcome) {
         let (mut head, incoming) = response.into_parts();
         let (start, body) = if needs_body(head.status, &head.headers) {
             body::peek(incoming).await
@@ -126,7 +126,7 @@ impl Proxy {
             AnswerClass::ServerTrouble(None) | AnswerClass::TokenRefused | AnswerClass::Fine => None,
         };
         head::from_discord(&mut head.headers);
-        let outcome = Outcome { status: Some(head.status.as_u16()), seen, limited };
+        let outcome = RestOutcome { status: Some(head.status.as_u16()), seen, limited };
         (Response::from_parts(head, body), outcome)
     }
 }

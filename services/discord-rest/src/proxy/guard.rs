@@ -18,7 +18,7 @@ const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// Why a request is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NotTaken {
+pub(super) enum RequestRejected {
     WebPage,
     Host,
     Gateway,
@@ -26,7 +26,7 @@ pub(super) enum NotTaken {
     OtherToken,
 }
 
-impl NotTaken {
+impl RequestRejected {
     pub(super) const fn status(self) -> StatusCode {
         match self {
             Self::WebPage | Self::Host | Self::Gateway => StatusCode::FORBIDDEN,
@@ -69,26 +69,30 @@ impl NotTaken {
 }
 
 /// Rejects requests from web pages, and for other hosts.
-pub(super) fn check_sender(head: &Parts, on_loopback: bool) -> Result<(), NotTaken> {
+pub(super) fn check_sender(head: &Parts, on_loopback: bool) -> Result<(), RequestRejected> {
     // Node's fetch always sets Sec-Fetch-Mode to cors. Browsers that do set Origin or Sec-Fetch-Site as well.
     let is_browser = head.headers.get(&SEC_FETCH_MODE).is_some_and(|mode| mode != "cors");
     if is_browser || head.headers.contains_key(header::ORIGIN) || head.headers.contains_key(&SEC_FETCH_SITE) {
-        return Err(NotTaken::WebPage);
+        return Err(RequestRejected::WebPage);
     }
     if on_loopback && !(has_one_local_host(&head.headers) && head.uri.authority().is_none_or(is_local)) {
-        return Err(NotTaken::Host);
+        return Err(RequestRejected::Host);
     }
     Ok(())
 }
 
 /// Rejects routes and tokens that this proxy does not serve.
-pub(super) fn check_request(route: &Route, caller: &Caller, options: &RestOptions) -> Result<(), NotTaken> {
+pub(super) fn check_request(
+    route: &Route,
+    caller: &Caller,
+    options: &RestOptions,
+) -> Result<(), RequestRejected> {
     if route.is_gateway && !options.allows_gateway {
-        return Err(NotTaken::Gateway);
+        return Err(RequestRejected::Gateway);
     }
     match &options.only_token {
-        Some(_) if !caller.has_token() && route.kind == Kind::Bot => Err(NotTaken::NoToken),
-        Some(own) if caller.has_token() && caller != own => Err(NotTaken::OtherToken),
+        Some(_) if !caller.has_token() && route.kind == Kind::Bot => Err(RequestRejected::NoToken),
+        Some(own) if caller.has_token() && caller != own => Err(RequestRejected::OtherToken),
         _ => Ok(()),
     }
 }
@@ -144,14 +148,14 @@ mod tests {
         ];
         for host in others {
             let head = head("/", &[("host", host)]);
-            assert_eq!(check_sender(&head, true), Err(NotTaken::Host), "{host}");
+            assert_eq!(check_sender(&head, true), Err(RequestRejected::Host), "{host}");
             assert_eq!(check_sender(&head, false), Ok(()), "{host}");
         }
         let two = [("host", "127.0.0.1"), ("host", "evil.example")];
-        assert_eq!(check_sender(&head("/", &two), true), Err(NotTaken::Host));
-        assert_eq!(check_sender(&head("/", &[]), true), Err(NotTaken::Host));
+        assert_eq!(check_sender(&head("/", &two), true), Err(RequestRejected::Host));
+        assert_eq!(check_sender(&head("/", &[]), true), Err(RequestRejected::Host));
         let absolute = head("http://evil.example/", &[("host", "127.0.0.1")]);
-        assert_eq!(check_sender(&absolute, true), Err(NotTaken::Host));
+        assert_eq!(check_sender(&absolute, true), Err(RequestRejected::Host));
     }
 
     #[test]
@@ -180,17 +184,22 @@ mod tests {
         for (method, path, authorization, wanted) in [
             ("GET", "/api/v10/users/@me", Some("Bot own"), Ok(())),
             ("GET", "/api/v10/users/@me", Some("bot own"), Ok(())),
-            ("GET", "/api/v10/users/@me", Some("Bot other"), Err(NotTaken::OtherToken)),
-            ("GET", "/api/v10/users/@me", Some("Bearer own"), Err(NotTaken::OtherToken)),
-            ("GET", "/api/v10/users/@me", Some("own"), Err(NotTaken::OtherToken)),
-            ("GET", "/api/v10/users/@me", Some(""), Err(NotTaken::OtherToken)),
-            ("GET", "/api/v10/users/@me", None, Err(NotTaken::NoToken)),
+            ("GET", "/api/v10/users/@me", Some("Bot other"), Err(RequestRejected::OtherToken)),
+            ("GET", "/api/v10/users/@me", Some("Bearer own"), Err(RequestRejected::OtherToken)),
+            ("GET", "/api/v10/users/@me", Some("own"), Err(RequestRejected::OtherToken)),
+            ("GET", "/api/v10/users/@me", Some(""), Err(RequestRejected::OtherToken)),
+            ("GET", "/api/v10/users/@me", None, Err(RequestRejected::NoToken)),
             ("POST", "/api/v10/webhooks/7/token", None, Ok(())),
-            ("POST", "/api/v10/webhooks/7/token", Some("Bot other"), Err(NotTaken::OtherToken)),
+            ("POST", "/api/v10/webhooks/7/token", Some("Bot other"), Err(RequestRejected::OtherToken)),
             ("POST", "/api/v10/interactions/7/token/callback", None, Ok(())),
             ("POST", "/api/v10/interactions/7/token/callback", Some("Bot own"), Ok(())),
-            ("POST", "/api/v10/interactions/7/token/callback", Some("Bot x"), Err(NotTaken::OtherToken)),
-            ("GET", "/api/v10/gateway/bot", Some("Bot own"), Err(NotTaken::Gateway)),
+            (
+                "POST",
+                "/api/v10/interactions/7/token/callback",
+                Some("Bot x"),
+                Err(RequestRejected::OtherToken),
+            ),
+            ("GET", "/api/v10/gateway/bot", Some("Bot own"), Err(RequestRejected::Gateway)),
         ] {
             let route = Route::of(&method.parse::<Method>().unwrap(), path, 0).unwrap();
             let authorization = authorization.map(|value| value.parse().unwrap());

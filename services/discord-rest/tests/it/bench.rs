@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use discord_rest::{
-    Budget, Caller, Gate, MemoryBudget, Rest, RestMetrics, RestOptions, RestStatus, Rules, Upstream,
+    Budget, Caller, Gate, LimitRules, MemoryBudget, Rest, RestMetrics, RestOptions, RestStatus, Upstream,
 };
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -55,7 +55,7 @@ pub(crate) struct Setting {
 
 impl Default for Setting {
     fn default() -> Self {
-        Self::over(Arc::new(MemoryBudget::new(Rules::default())))
+        Self::over(Arc::new(MemoryBudget::new(LimitRules::default())))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use discord_rest::{Budget, MemoryBudget, RedisBudget, Rules};
+use discord_rest::{Budget, LimitRules, MemoryBudget, RedisBudget};
 use redis_fixture::{RedisCluster, RedisServer};
 use redis_link::{LinkOptions, RedisLink};
 
@@ -12,7 +12,7 @@ use crate::rules;
 pub(crate) type Pair = [Arc<dyn Budget>; 2];
 
 /// So few, that a test comes to it.
-pub(crate) const RULES: Rules = Rules { invalid_limit: 6 };
+pub(crate) const RULES: LimitRules = LimitRules { invalid_limit: 6 };
 
 pub(crate) fn redis_budget(url: &str, prefix: &str) -> RedisBudget {
     let link = RedisLink::new(url.parse().unwrap(), LinkOptions::default());

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use discord_rest::{ANSWER_429_AS, MemoryBudget, Rules};
+use discord_rest::{ANSWER_429_AS, LimitRules, MemoryBudget};
 use futures_util::future::join_all;
 use http::{Method, StatusCode};
 use tokio::sync::Barrier;
@@ -232,7 +232,7 @@ async fn the_breaker_opens_before_discords_ban() {
     let discord =
         Discord::start(at_once(|_, _| answer(403, &[], r#"{"message":"Missing Access","code":50001}"#)))
             .await;
-    let budget = Arc::new(MemoryBudget::new(Rules { invalid_limit: 5 }));
+    let budget = Arc::new(MemoryBudget::new(LimitRules { invalid_limit: 5 }));
     let bench = Bench::start(discord.address, Setting::over(budget)).await;
     for count in 1..=5 {
         assert_eq!(bench.get(&format!("/channels/{count}")).await.status, 403);

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use discord_rest::{MemoryBudget, Rules};
+use discord_rest::{LimitRules, MemoryBudget};
 use fleet_model::ProblemCode;
 use futures_util::future::join_all;
 use http::Method;
@@ -201,7 +201,7 @@ async fn endless_limit_is_retried_with_growing_waits() {
 #[tokio::test]
 async fn block_of_one_worker_stops_all_workers() {
     let discord = Discord::start(at_once(|_, _| answer(429, &[EDGE, JSON], BLOCKED))).await;
-    let budget = Arc::new(MemoryBudget::new(Rules::default()));
+    let budget = Arc::new(MemoryBudget::new(LimitRules::default()));
     let one = Bench::start(discord.address, Setting::over(budget.clone())).await;
     let (two, three) = tokio::join!(
         Bench::start(discord.address, Setting::over(budget.clone())),

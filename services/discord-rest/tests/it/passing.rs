@@ -216,7 +216,7 @@ async fn no_token_is_ever_logged_or_counted() {
         _ => answer(403, &[], "{}"),
     }))
     .await;
-    let budget = Arc::new(MemoryBudget::new(discord_rest::Rules { invalid_limit: 4 }));
+    let budget = Arc::new(MemoryBudget::new(discord_rest::LimitRules { invalid_limit: 4 }));
     let bench = Bench::start(discord.address, Setting::over(budget)).await;
     let send = async |method: Method, path: &str| {
         let mut request = bench.request(&method, path, "{}");

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use discord_rest::{Budget, RestMetrics, RestStatus, Share, SharedBudget};
+use discord_rest::{Budget, FleetShare, RestMetrics, RestStatus, SharedBudget};
 use futures_util::future::join_all;
 use redis_fixture::RedisServer;
 use redis_link::{LinkOptions, RedisLink};
@@ -28,8 +28,13 @@ async fn worker(discord: &Discord, redis: &str, stop: &CancellationToken) -> Ben
     let link = RedisLink::new(redis.parse().unwrap(), options);
     let budget = discord_rest::RedisBudget::new(link, &"test".parse().unwrap(), RULES);
     let (metrics, status) = (RestMetrics::default(), RestStatus::default());
-    let shared =
-        SharedBudget::new(budget, RULES, || Share { rank: 0, workers: 2 }, metrics.clone(), status.clone());
+    let shared = SharedBudget::new(
+        budget,
+        RULES,
+        || FleetShare { rank: 0, workers: 2 },
+        metrics.clone(),
+        status.clone(),
+    );
     tokio::spawn(shared.clone().keep(stop.clone()));
     let setting = Setting { per_second: 10, metrics, status, ..Setting::over(shared) };
     Bench::start(discord.address, setting).await

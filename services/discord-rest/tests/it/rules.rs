@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use discord_rest::{Answer, Ask, Budget, Caller, Limited, Report, Scope, Seen, Stop, Told, Why};
+use discord_rest::{
+    BucketHeaders, Budget, BudgetState, Caller, PermitAnswer, PermitReport, PermitRequest, RateLimit, Scope,
+    StopReason, WaitReason,
+};
 use http::HeaderValue;
 use tokio::time::sleep;
 
@@ -22,8 +25,8 @@ fn token(token: &'static str) -> Caller {
     Caller::of(Some(&HeaderValue::from_static(token)))
 }
 
-fn ask_for(pattern: &str, major: &str) -> Ask {
-    Ask {
+fn ask_for(pattern: &str, major: &str) -> PermitRequest {
+    PermitRequest {
         permit: PERMITS.fetch_add(1, Ordering::Relaxed),
         caller: token("Bot t"),
         per_second: Some(50),
@@ -33,12 +36,12 @@ fn ask_for(pattern: &str, major: &str) -> Ask {
     }
 }
 
-fn ask() -> Ask {
+fn ask() -> PermitRequest {
     ask_for(MESSAGES, "7")
 }
 
-fn seen(remaining: u32, reset_after_ms: u64, reset: u64) -> Seen {
-    Seen {
+fn seen(remaining: u32, reset_after_ms: u64, reset: u64) -> BucketHeaders {
+    BucketHeaders {
         bucket: "b".into(),
         limit: 5,
         remaining,
@@ -47,23 +50,24 @@ fn seen(remaining: u32, reset_after_ms: u64, reset: u64) -> Seen {
     }
 }
 
-fn answered(ask: &Ask, seen: Option<Seen>) -> Report {
-    Report { ask: ask.clone(), status: Some(200), seen, limited: None, judges_token: true }
+fn answered(ask: &PermitRequest, seen: Option<BucketHeaders>) -> PermitReport {
+    PermitReport { ask: ask.clone(), status: Some(200), seen, limited: None, judges_token: true }
 }
 
-fn refused(ask: &Ask, status: u16, limited: Option<(Scope, u64)>) -> Report {
-    let limited = limited.map(|(scope, after)| Limited { scope, retry_after: Duration::from_millis(after) });
-    Report { ask: ask.clone(), status: Some(status), seen: None, limited, judges_token: true }
+fn refused(ask: &PermitRequest, status: u16, limited: Option<(Scope, u64)>) -> PermitReport {
+    let limited =
+        limited.map(|(scope, after)| RateLimit { scope, retry_after: Duration::from_millis(after) });
+    PermitReport { ask: ask.clone(), status: Some(status), seen: None, limited, judges_token: true }
 }
 
-async fn goes(budget: &Arc<dyn Budget>, ask: &Ask) {
-    assert_eq!(budget.ask(ask).await.unwrap(), Answer::Go(Duration::ZERO), "{ask:?}");
+async fn goes(budget: &Arc<dyn Budget>, ask: &PermitRequest) {
+    assert_eq!(budget.ask(ask).await.unwrap(), PermitAnswer::Go(Duration::ZERO), "{ask:?}");
 }
 
 /// It waits for this reason; for how long.
-async fn waits(budget: &Arc<dyn Budget>, ask: &Ask, why: Why) -> Duration {
+async fn waits(budget: &Arc<dyn Budget>, ask: &PermitRequest, why: WaitReason) -> Duration {
     match budget.ask(ask).await.unwrap() {
-        Answer::Wait(wait, reason) if reason == why => wait,
+        PermitAnswer::Wait(wait, reason) if reason == why => wait,
         other => panic!("it should wait for {why:?}: {other:?}"),
     }
 }
@@ -78,19 +82,19 @@ async fn learned([one, _]: &Pair, lasts_ms: u64) {
 pub(crate) async fn the_first_of_a_route_is_waited_for([one, two]: Pair) {
     let first = ask();
     goes(&one, &first).await;
-    let wait = waits(&two, &ask(), Why::Learning).await;
+    let wait = waits(&two, &ask(), WaitReason::Learning).await;
     assert!(wait <= Duration::from_millis(50), "{wait:?}");
-    waits(&two, &ask_for(MESSAGES, "8"), Why::Learning).await;
+    waits(&two, &ask_for(MESSAGES, "8"), WaitReason::Learning).await;
     goes(&two, &ask_for("GET /users/:id", "")).await;
     one.report(&answered(&first, Some(seen(4, 20_000, 1_000_000)))).await.unwrap();
     for _ in 0..4 {
         goes(&two, &ask()).await;
     }
-    waits(&one, &ask(), Why::Bucket).await;
+    waits(&one, &ask(), WaitReason::Bucket).await;
     for _ in 0..5 {
         goes(&one, &ask_for(MESSAGES, "8")).await;
     }
-    waits(&two, &ask_for(MESSAGES, "8"), Why::Bucket).await;
+    waits(&two, &ask_for(MESSAGES, "8"), WaitReason::Bucket).await;
 }
 
 pub(crate) async fn two_never_send_more_than_the_global_limit(pair: Pair) {
@@ -99,7 +103,8 @@ pub(crate) async fn two_never_send_more_than_the_global_limit(pair: Pair) {
         for number in 0..60 {
             let before = Instant::now();
             // Routes of their own: nothing but the global limit holds them up.
-            let Answer::Go(after) = budget.ask(&ask_for(&format!("GET /{number}"), "")).await.unwrap() else {
+            let PermitAnswer::Go(after) = budget.ask(&ask_for(&format!("GET /{number}"), "")).await.unwrap()
+            else {
                 // The other's of the same number is the first of its route.
                 continue;
             };
@@ -120,16 +125,16 @@ pub(crate) async fn two_never_send_more_than_the_global_limit(pair: Pair) {
 }
 
 pub(crate) async fn another_token_and_the_exempt_are_not_held_up([one, two]: Pair) {
-    let small = |pattern: &str| Ask { per_second: Some(2), ..ask_for(pattern, "") };
+    let small = |pattern: &str| PermitRequest { per_second: Some(2), ..ask_for(pattern, "") };
     for number in 0..2 {
         goes(&one, &small(&format!("GET /{number}"))).await;
     }
-    let hurried = Ask { patience: Duration::from_millis(20), ..small("GET /2") };
-    let wait = waits(&two, &hurried, Why::Global).await;
+    let hurried = PermitRequest { patience: Duration::from_millis(20), ..small("GET /2") };
+    let wait = waits(&two, &hurried, WaitReason::Global).await;
     assert!(wait > Duration::from_millis(20) && wait <= Duration::from_millis(1_050), "{wait:?}");
-    goes(&two, &Ask { caller: token("Bot u"), ..small("GET /2") }).await;
-    goes(&two, &Ask { caller: Caller::open(), per_second: None, ..small("GET /3") }).await;
-    let Answer::Go(after) = two.ask(&small("GET /4")).await.unwrap() else { panic!("it can wait") };
+    goes(&two, &PermitRequest { caller: token("Bot u"), ..small("GET /2") }).await;
+    goes(&two, &PermitRequest { caller: Caller::open(), per_second: None, ..small("GET /3") }).await;
+    let PermitAnswer::Go(after) = two.ask(&small("GET /4")).await.unwrap() else { panic!("it can wait") };
     assert!(!after.is_zero() && after <= Duration::from_millis(1_050), "{after:?}");
 }
 
@@ -143,14 +148,14 @@ pub(crate) async fn a_bucket_empties_and_fills_again(pair: Pair) {
             budget.report(&answered(&ask, None)).await.unwrap();
         }
     }
-    let wait = waits(one, &ask(), Why::Bucket).await;
+    let wait = waits(one, &ask(), WaitReason::Bucket).await;
     assert!(wait <= Duration::from_millis(1_500), "{wait:?}");
     sleep(wait).await;
     for _ in 0..5 {
         goes(two, &ask()).await;
     }
     // The end of this window is unknown: soon to be asked again.
-    assert_eq!(waits(one, &ask(), Why::Bucket).await, Duration::from_millis(50));
+    assert_eq!(waits(one, &ask(), WaitReason::Bucket).await, Duration::from_millis(50));
 }
 
 pub(crate) async fn answers_out_of_order_do_not_fill_a_bucket(pair: Pair) {
@@ -164,7 +169,7 @@ pub(crate) async fn answers_out_of_order_do_not_fill_a_bucket(pair: Pair) {
     for (index, remaining) in [(3, 0), (2, 1), (0, 3), (1, 2)] {
         two.report(&answered(&asks[index], Some(seen(remaining, 19_000, 1_000_000)))).await.unwrap();
     }
-    waits(one, &ask(), Why::Bucket).await;
+    waits(one, &ask(), WaitReason::Bucket).await;
 }
 
 pub(crate) async fn others_who_use_the_bucket_are_seen(pair: Pair) {
@@ -174,7 +179,7 @@ pub(crate) async fn others_who_use_the_bucket_are_seen(pair: Pair) {
     goes(one, &second).await;
     one.report(&answered(&second, Some(seen(1, 19_000, 1_000_000)))).await.unwrap();
     goes(two, &ask()).await;
-    waits(two, &ask(), Why::Bucket).await;
+    waits(two, &ask(), WaitReason::Bucket).await;
 }
 
 pub(crate) async fn what_is_under_way_counts_for_the_next_window(pair: Pair) {
@@ -188,11 +193,11 @@ pub(crate) async fn what_is_under_way_counts_for_the_next_window(pair: Pair) {
         next.push(ask());
         goes(two, &next[next.len() - 1]).await;
     }
-    waits(two, &ask(), Why::Bucket).await;
+    waits(two, &ask(), WaitReason::Bucket).await;
     // The old window's answer comes late, and says nothing of the new one.
     one.report(&answered(&slow, Some(seen(3, 1, 1_000_000)))).await.unwrap();
     one.report(&answered(&next[0], Some(seen(4, 20_000, 1_020_000)))).await.unwrap();
-    let wait = waits(one, &ask(), Why::Bucket).await;
+    let wait = waits(one, &ask(), WaitReason::Bucket).await;
     assert!(wait > Duration::from_secs(10), "the window is open for as long as the answer says: {wait:?}");
 }
 
@@ -206,8 +211,8 @@ pub(crate) async fn routes_of_one_bucket_share_it(pair: Pair) {
     for ask in [edit(), ask(), edit()] {
         goes(one, &ask).await;
     }
-    waits(two, &ask(), Why::Bucket).await;
-    waits(two, &edit(), Why::Bucket).await;
+    waits(two, &ask(), WaitReason::Bucket).await;
+    waits(two, &edit(), WaitReason::Bucket).await;
 }
 
 pub(crate) async fn a_429_of_the_bucket_stops_the_bucket(pair: Pair) {
@@ -217,7 +222,7 @@ pub(crate) async fn a_429_of_the_bucket_stops_the_bucket(pair: Pair) {
         let limited = ask_for(MESSAGES, channel);
         goes(one, &limited).await;
         one.report(&refused(&limited, 429, Some((scope, 1_500)))).await.unwrap();
-        let wait = waits(two, &ask_for(MESSAGES, channel), Why::Bucket).await;
+        let wait = waits(two, &ask_for(MESSAGES, channel), WaitReason::Bucket).await;
         assert!(wait <= Duration::from_millis(1_500), "{scope:?}: {wait:?}");
         goes(two, &ask_for(MESSAGES, "22")).await;
         sleep(wait).await;
@@ -227,7 +232,7 @@ pub(crate) async fn a_429_of_the_bucket_stops_the_bucket(pair: Pair) {
     let unknown = ask_for("GET /guilds/:id", "9");
     goes(one, &unknown).await;
     one.report(&refused(&unknown, 429, Some((Scope::User, 20_000)))).await.unwrap();
-    waits(two, &ask_for("GET /guilds/:id", "9"), Why::Bucket).await;
+    waits(two, &ask_for("GET /guilds/:id", "9"), WaitReason::Bucket).await;
 }
 
 pub(crate) async fn a_global_429_stops_all_but_the_exempt(pair: Pair) {
@@ -236,14 +241,14 @@ pub(crate) async fn a_global_429_stops_all_but_the_exempt(pair: Pair) {
     let limited = ask();
     goes(one, &limited).await;
     one.report(&refused(&limited, 429, Some((Scope::Global, 5_000)))).await.unwrap();
-    let Answer::Go(after) = two.ask(&ask_for("GET /guilds/:id", "1")).await.unwrap() else {
+    let PermitAnswer::Go(after) = two.ask(&ask_for("GET /guilds/:id", "1")).await.unwrap() else {
         panic!("it can wait that long")
     };
     assert!(after > Duration::from_secs(2) && after <= Duration::from_secs(5), "{after:?}");
-    let hurried = Ask { patience: Duration::from_millis(100), ..ask() };
-    waits(two, &hurried, Why::Global).await;
-    goes(two, &Ask { caller: Caller::open(), per_second: None, ..ask() }).await;
-    goes(two, &Ask { caller: token("Bot u"), ..ask() }).await;
+    let hurried = PermitRequest { patience: Duration::from_millis(100), ..ask() };
+    waits(two, &hurried, WaitReason::Global).await;
+    goes(two, &PermitRequest { caller: Caller::open(), per_second: None, ..ask() }).await;
+    goes(two, &PermitRequest { caller: token("Bot u"), ..ask() }).await;
 }
 
 pub(crate) async fn a_limit_within_the_bucket_stops_nothing(pair: Pair) {
@@ -259,30 +264,37 @@ pub(crate) async fn the_breaker_opens_for_all([one, two]: Pair) {
     let ask = ask_for("GET /channels/:id", "1");
     for count in 1..6 {
         let told = one.report(&refused(&ask, 403, None)).await.unwrap();
-        assert_eq!(told, Told { invalid: Some(count), breaker: None });
+        assert_eq!(told, BudgetState { invalid: Some(count), breaker: None });
     }
     for fine in [refused(&ask, 404, None), refused(&ask, 429, Some((Scope::Shared, 1))), answered(&ask, None)]
     {
-        assert_eq!(two.report(&fine).await.unwrap(), Told::default(), "{fine:?}");
+        assert_eq!(two.report(&fine).await.unwrap(), BudgetState::default(), "{fine:?}");
     }
     let told = two.report(&refused(&ask, 429, Some((Scope::User, 1)))).await.unwrap();
     assert_eq!(told.invalid, Some(6));
     let (open, why) = told.breaker.unwrap();
-    assert_eq!(why, Stop::Breaker);
+    assert_eq!(why, StopReason::Breaker);
     assert!(open > Duration::from_secs(590) && open <= Duration::from_secs(620), "{open:?}");
-    for other in [ask, Ask { caller: Caller::open(), per_second: None, ..ask_for("POST /x", "") }] {
+    for other in [ask, PermitRequest { caller: Caller::open(), per_second: None, ..ask_for("POST /x", "") }] {
         let answer = one.ask(&other).await.unwrap();
-        assert!(matches!(answer, Answer::Stop(left, Stop::Breaker) if left <= open), "{answer:?}");
+        assert!(
+            matches!(answer, PermitAnswer::Stop(left, StopReason::Breaker) if left <= open),
+            "{answer:?}"
+        );
     }
 }
 
 pub(crate) async fn a_ban_by_address_opens_the_breaker([one, two]: Pair) {
     let told = one.report(&refused(&ask(), 429, Some((Scope::Address, 900_000)))).await.unwrap();
-    assert!(told.breaker.is_some_and(|(left, why)| left > Duration::from_secs(890) && why == Stop::Blocked));
+    assert!(
+        told.breaker.is_some_and(|(left, why)| left > Duration::from_secs(890) && why == StopReason::Blocked)
+    );
     for budget in [&one, &two] {
-        assert!(matches!(budget.ask(&ask()).await.unwrap(), Answer::Stop(_, Stop::Blocked)));
+        assert!(matches!(budget.ask(&ask()).await.unwrap(), PermitAnswer::Stop(_, StopReason::Blocked)));
         let open = budget.breaker().await.unwrap();
-        assert!(open.is_some_and(|(left, why)| left > Duration::from_secs(890) && why == Stop::Blocked));
+        assert!(
+            open.is_some_and(|(left, why)| left > Duration::from_secs(890) && why == StopReason::Blocked)
+        );
     }
 }
 
@@ -290,10 +302,10 @@ pub(crate) async fn a_refused_token_is_refused_everywhere([one, two]: Pair) {
     one.report(&refused(&ask(), 401, None)).await.unwrap();
     let answer = two.ask(&ask()).await.unwrap();
     assert!(
-        matches!(answer, Answer::Stop(left, Stop::Token) if left <= Duration::from_mins(1)),
+        matches!(answer, PermitAnswer::Stop(left, StopReason::Token) if left <= Duration::from_mins(1)),
         "{answer:?}"
     );
-    goes(&two, &Ask { caller: token("Bot u"), ..ask() }).await;
+    goes(&two, &PermitRequest { caller: token("Bot u"), ..ask() }).await;
 }
 
 pub(crate) async fn a_good_token_has_two_mistakes_free([one, two]: Pair) {
@@ -304,10 +316,10 @@ pub(crate) async fn a_good_token_has_two_mistakes_free([one, two]: Pair) {
         budget.report(&refusal).await.unwrap();
         goes(budget, &ask).await;
     }
-    one.report(&Report { judges_token: false, ..refusal.clone() }).await.unwrap();
+    one.report(&PermitReport { judges_token: false, ..refusal.clone() }).await.unwrap();
     goes(&one, &ask).await;
     one.report(&refusal).await.unwrap();
-    assert!(matches!(two.ask(&ask).await.unwrap(), Answer::Stop(_, Stop::Token)));
+    assert!(matches!(two.ask(&ask).await.unwrap(), PermitAnswer::Stop(_, StopReason::Token)));
 }
 
 pub(crate) async fn a_route_without_headers_is_not_waited_for([one, two]: Pair) {

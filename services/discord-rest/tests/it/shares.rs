@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use discord_rest::{
-    Answer, Ask, Budget, Caller, RedisBudget, Report, RestMetrics, RestStatus, Rules, Share, SharedBudget,
-    Stop,
+    Budget, Caller, FleetShare, LimitRules, PermitAnswer, PermitReport, PermitRequest, RedisBudget,
+    RestMetrics, RestStatus, SharedBudget, StopReason,
 };
 use futures_util::future::join_all;
 use http::HeaderValue;
@@ -16,19 +16,19 @@ const INVALID: u32 = 9_500;
 /// The budgets of `workers` workers whose Redis is unreachable.
 fn fleet(workers: u32) -> Vec<Arc<SharedBudget>> {
     let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let rules = Rules { invalid_limit: INVALID };
+    let rules = LimitRules { invalid_limit: INVALID };
     (0..workers)
         .map(|rank| {
             let link = RedisLink::new(format!("redis://{unused}").parse().unwrap(), LinkOptions::default());
             let redis = RedisBudget::new(link, &"test".parse().unwrap(), rules);
-            let share = move || Share { rank, workers };
+            let share = move || FleetShare { rank, workers };
             SharedBudget::new(redis, rules, share, RestMetrics::default(), RestStatus::default())
         })
         .collect()
 }
 
-fn ask(number: u64) -> Ask {
-    Ask {
+fn ask(number: u64) -> PermitRequest {
+    PermitRequest {
         permit: number,
         caller: Caller::of(Some(&HeaderValue::from_static("Bot t"))),
         per_second: Some(50),
@@ -43,11 +43,11 @@ async fn sends(budget: &SharedBudget, until: Instant) -> Vec<Instant> {
     let mut turns = Vec::new();
     loop {
         match budget.ask(&ask(turns.len() as u64)).await.unwrap() {
-            Answer::Go(after) if Instant::now() + after < until => {
+            PermitAnswer::Go(after) if Instant::now() + after < until => {
                 turns.push(Instant::now() + after);
                 sleep(after).await;
             }
-            Answer::Go(_) => return turns,
+            PermitAnswer::Go(_) => return turns,
             other => panic!("no turn: {other:?}"),
         }
     }
@@ -77,14 +77,15 @@ async fn invalid_requests_of_all_workers_stay_below_the_ban() {
         let mut sum = 0;
         for budget in fleet(workers) {
             let ask = ask(0);
-            let refused = Report { ask, status: Some(403), seen: None, limited: None, judges_token: true };
+            let refused =
+                PermitReport { ask, status: Some(403), seen: None, limited: None, judges_token: true };
             loop {
                 sum += 1;
                 if budget.report(&refused).await.unwrap().breaker.is_some() {
                     break;
                 }
             }
-            assert!(matches!(budget.breaker().await, Ok(Some((_, Stop::Breaker)))));
+            assert!(matches!(budget.breaker().await, Ok(Some((_, StopReason::Breaker)))));
         }
         assert!(sum <= INVALID && sum > INVALID * 8 / 10, "{workers} workers: {sum}");
     }

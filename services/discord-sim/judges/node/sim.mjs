@@ -90,7 +90,7 @@ export async function replayed(shard = 0) {
 }
 
 // Returns and clears the violations that the judge provoked.
-export async function forgiven() {
+export async function takeViolations() {
   const { items } = await ask('/sim/violations');
   await call('DELETE', '/sim/violations');
   return items.map(({ kind }) => kind);

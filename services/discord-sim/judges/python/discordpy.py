@@ -131,7 +131,7 @@ async def messages(sim, bot):
 
 
 async def resume(sim, bot):
-    """Resumes after op 7 and gets the messages sent meanwhile, once and in order."""
+    """Resumes after op 7 and gets the missed messages, once and in order."""
     await sim.fault("event_rate", per_second=100)
     await bot.until("50 messages", lambda: len(bot.messages) >= 50)
     for count in (1, 2):

@@ -52,7 +52,7 @@ async def start(sim, bot):
 
 
 async def resume(sim, bot):
-    """Both shards resume after op 7 and after a dropped connection, and get what was written meanwhile."""
+    """Both shards resume after op 7 and after a dropped connection, and get the missed messages."""
     messages = Seen(bot, hikari.GuildMessageCreateEvent)
     resumed = Seen(bot, hikari.ShardResumedEvent)
     await connect(bot)

@@ -363,7 +363,7 @@ async fn a_handler_that_blocks_its_thread_blocks_handlers_at_most() {
     );
     drop(release);
     dispatcher.close(DEADLINE).await;
-    assert_eq!(dispatcher.figures(), Figures::default());
+    assert_eq!(dispatcher.figures(), QueueFigures::default());
     handlers.shutdown_background();
 }
 

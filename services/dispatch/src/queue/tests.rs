@@ -74,7 +74,7 @@ fn one_that_is_too_large_goes_alone() {
     let started = queue.start_next().unwrap();
     assert!(queue.push(item(2, None, 1)).is_err());
     queue.done(started.ticket);
-    assert_eq!(queue.figures(Duration::ZERO), Figures::default());
+    assert_eq!(queue.figures(Duration::ZERO), QueueFigures::default());
     assert!(queue.push(item(2, None, 1)).is_ok());
 }
 
@@ -160,7 +160,7 @@ fn figures_and_half() {
     let started = queue.start_next().unwrap();
     let now = Duration::from_secs(10);
     let oldest = Some(Duration::from_secs(9));
-    assert_eq!(queue.figures(now), Figures { len: 3, running: 1, bytes: 3, fill: 0.75, oldest });
+    assert_eq!(queue.figures(now), QueueFigures { len: 3, running: 1, bytes: 3, fill: 0.75, oldest });
     queue.done(started.ticket);
     assert_eq!(queue.figures(now).oldest, Some(Duration::from_secs(8)));
     // By bytes.

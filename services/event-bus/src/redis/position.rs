@@ -42,7 +42,7 @@ pub(super) struct Stamp {
 
 /// Broadcasts that can't be had.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Hole {
+pub(super) struct MissedBroadcasts {
     /// How many, when that is known.
     pub(super) count: Option<u64>,
     /// Why, for people.
@@ -51,7 +51,7 @@ pub(super) struct Hole {
 
 /// What a broadcast that came over the channel means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Live {
+pub(super) enum LiveBroadcast {
     /// It is the next one.
     Next,
     /// It was delivered before.
@@ -62,14 +62,14 @@ pub(super) enum Live {
 
 /// What the stream's state means.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Behind {
+pub(super) enum StreamState {
     /// Everything is read.
     No,
     /// There is more to read, after a hole perhaps.
-    ReadOn(Option<Hole>),
+    ReadOn(Option<MissedBroadcasts>),
 }
 
-const LOST_WRITES: Hole = Hole { count: None, reason: "redis lost its last writes" };
+const LOST_WRITES: MissedBroadcasts = MissedBroadcasts { count: None, reason: "redis lost its last writes" };
 
 /// How many entries are remembered, to find the last one that a Redis with lost writes still has.
 const REMEMBERED: usize = 1_024;
@@ -80,18 +80,18 @@ pub(super) enum Entry {
     /// Ignore it; it was delivered before.
     Known,
     /// Deliver it, possibly after a hole.
-    New(Option<Hole>),
+    New(Option<MissedBroadcasts>),
 }
 
 /// How far a process has read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Position {
+pub(super) struct ReadPosition {
     last: Stamp,
     /// The last entries read, up to `last`.
     recent: VecDeque<(u64, StreamId)>,
 }
 
-impl Position {
+impl ReadPosition {
     /// From here on.
     pub(super) fn at(last: Stamp) -> Self {
         let mut position = Self { last: Stamp::default(), recent: VecDeque::new() };
@@ -127,15 +127,15 @@ impl Position {
     }
 
     /// Takes a broadcast that came over the channel; moves on only with the very next one.
-    pub(super) fn live(&mut self, stamp: &Stamp) -> Live {
+    pub(super) fn live(&mut self, stamp: &Stamp) -> LiveBroadcast {
         if stamp.generation != self.last.generation {
-            return Live::Gap;
+            return LiveBroadcast::Gap;
         }
         if stamp.sequence == self.last.sequence + 1 && stamp.id > self.last.id {
             self.move_to(stamp.clone());
-            return Live::Next;
+            return LiveBroadcast::Next;
         }
-        if self.knows(stamp) { Live::Repeat } else { Live::Gap }
+        if self.knows(stamp) { LiveBroadcast::Repeat } else { LiveBroadcast::Gap }
     }
 
     /// Whether an entry was read, or is older than all that is remembered.
@@ -147,19 +147,19 @@ impl Position {
     }
 
     /// Compares with the last entry that the stream had.
-    pub(super) fn compare(&mut self, newest: &Stamp) -> Behind {
+    pub(super) fn compare(&mut self, newest: &Stamp) -> StreamState {
         if newest.generation.is_empty() {
             // Wiped, and nothing was published since: the generation will tell when something is.
-            return Behind::No;
+            return StreamState::No;
         }
         if newest.generation != self.last.generation {
             let first = self.last.generation.is_empty();
             self.move_to(Stamp { generation: newest.generation.clone(), ..Stamp::default() });
-            return Behind::ReadOn(
-                (!first).then_some(Hole { count: None, reason: "redis lost the broadcasts" }),
+            return StreamState::ReadOn(
+                (!first).then_some(MissedBroadcasts { count: None, reason: "redis lost the broadcasts" }),
             );
         }
-        if *newest == self.last { Behind::No } else { Behind::ReadOn(None) }
+        if *newest == self.last { StreamState::No } else { StreamState::ReadOn(None) }
     }
 
     /// Takes the stream's next entry, and finds what is missing before it. `Err` when the stream has begun a new generation
@@ -174,7 +174,7 @@ impl Position {
         let hole = match stamp.sequence.checked_sub(self.last.sequence + 1) {
             Some(0) if stamp.id > self.last.id => None,
             Some(count) if count > 0 && stamp.id > self.last.id => {
-                Some(Hole { count: Some(count), reason: "the history no longer has them" })
+                Some(MissedBroadcasts { count: Some(count), reason: "the history no longer has them" })
             }
             _ => Some(LOST_WRITES),
         };
@@ -184,14 +184,14 @@ impl Position {
 
     /// Handles the end of the stream. Entries up to `newest` that were not read are gone, or those read after `newest` are.
     /// `has_read`: an entry was new, so `newest` may be older than the last one.
-    pub(super) fn read_all(&mut self, newest: &Stamp, has_read: bool) -> Option<Hole> {
+    pub(super) fn read_all(&mut self, newest: &Stamp, has_read: bool) -> Option<MissedBroadcasts> {
         let is_past = has_read && self.knows(newest);
         if newest.generation != self.last.generation || *newest == self.last || is_past {
             return None;
         }
         let hole = match newest.sequence.checked_sub(self.last.sequence) {
             Some(count) if count > 0 && newest.id >= self.last.id => {
-                Hole { count: Some(count), reason: "the history no longer has them" }
+                MissedBroadcasts { count: Some(count), reason: "the history no longer has them" }
             }
             _ => LOST_WRITES,
         };
@@ -209,12 +209,12 @@ mod tests {
     }
 
     /// Reads a stream as the reader does. Returns what is delivered, with `0` for a hole.
-    fn catch_up(position: &mut Position, stream: &[Stamp]) -> Vec<u64> {
+    fn catch_up(position: &mut ReadPosition, stream: &[Stamp]) -> Vec<u64> {
         let newest = stream.last().cloned().unwrap_or_default();
         let mut seen = Vec::new();
         match position.compare(&newest) {
-            Behind::No => return seen,
-            Behind::ReadOn(hole) => seen.extend(hole.map(|_| 0)),
+            StreamState::No => return seen,
+            StreamState::ReadOn(hole) => seen.extend(hole.map(|_| 0)),
         }
         let has_last = stream.iter().any(|stamp| stamp.id == position.id());
         let after = if has_last { position.id() } else { position.oldest_id() };
@@ -265,37 +265,41 @@ mod tests {
                 vec![0, 91, 92, 93, 94, 95, 96],
             ),
         ] {
-            let mut position = Position::at(stamp("g", 80, 800));
+            let mut position = ReadPosition::at(stamp("g", 80, 800));
             assert_eq!(catch_up(&mut position, &stream(&before)), (81..=95).collect::<Vec<_>>());
             let after = stream(&[kept, &sent].concat());
             assert_eq!(catch_up(&mut position, &after), expected, "{name}");
             assert_eq!(catch_up(&mut position, &after), Vec::<u64>::new(), "{name}: reported once");
             let next = stamp("g", after.last().unwrap().sequence + 1, 2_000);
-            assert_eq!(position.live(&next), Live::Next, "{name}");
+            assert_eq!(position.live(&next), LiveBroadcast::Next, "{name}");
         }
     }
 
     #[test]
     fn live_broadcasts_follow_each_other() {
-        let mut position = Position::at(stamp("g", 5, 50));
-        assert_eq!(position.live(&stamp("g", 5, 50)), Live::Repeat);
-        assert_eq!(position.live(&stamp("g", 6, 60)), Live::Next);
-        assert_eq!(position.live(&stamp("g", 8, 80)), Live::Gap);
-        assert_eq!(position.live(&stamp("h", 7, 70)), Live::Gap);
-        assert_eq!(position.live(&stamp("g", 4, 90)), Live::Gap, "used before, under a later id");
+        let mut position = ReadPosition::at(stamp("g", 5, 50));
+        assert_eq!(position.live(&stamp("g", 5, 50)), LiveBroadcast::Repeat);
+        assert_eq!(position.live(&stamp("g", 6, 60)), LiveBroadcast::Next);
+        assert_eq!(position.live(&stamp("g", 8, 80)), LiveBroadcast::Gap);
+        assert_eq!(position.live(&stamp("h", 7, 70)), LiveBroadcast::Gap);
+        assert_eq!(position.live(&stamp("g", 4, 90)), LiveBroadcast::Gap, "used before, under a later id");
         assert_eq!(position.last, stamp("g", 6, 60));
-        assert_eq!(position.live(&stamp("g", 7, 59)), Live::Gap, "the next number, under an earlier id");
+        assert_eq!(
+            position.live(&stamp("g", 7, 59)),
+            LiveBroadcast::Gap,
+            "the next number, under an earlier id"
+        );
     }
 
     #[test]
     fn the_history_fills_a_gap_or_says_what_is_gone() {
-        let mut position = Position::at(stamp("g", 5, 50));
+        let mut position = ReadPosition::at(stamp("g", 5, 50));
         let seen = catch_up(&mut position, &stream(&[(5, 50), (6, 60), (9, 90)]));
         assert_eq!(seen, [6, 0, 9]);
         let newest = stamp("g", 10, 100);
-        assert_eq!(position.compare(&newest), Behind::ReadOn(None));
+        assert_eq!(position.compare(&newest), StreamState::ReadOn(None));
         assert_eq!(position.read_all(&newest, false).unwrap().count, Some(1));
-        assert_eq!(position.compare(&newest), Behind::No);
+        assert_eq!(position.compare(&newest), StreamState::No);
         assert_eq!(position.read_all(&newest, false), None);
         // The stream was cut past the last entry read.
         assert_eq!(catch_up(&mut position, &stream(&[(13, 130)])), [0, 13]);
@@ -303,11 +307,11 @@ mod tests {
 
     #[test]
     fn a_new_generation_is_read_from_its_start() {
-        let mut position = Position::at(stamp("g", 5, 50));
-        assert_eq!(position.compare(&Stamp::default()), Behind::No);
+        let mut position = ReadPosition::at(stamp("g", 5, 50));
+        assert_eq!(position.compare(&Stamp::default()), StreamState::No);
         assert!(matches!(
             position.compare(&stamp("h", 2, 20)),
-            Behind::ReadOn(Some(Hole { count: None, .. }))
+            StreamState::ReadOn(Some(MissedBroadcasts { count: None, .. }))
         ));
         assert_eq!(position.id(), StreamId::default());
         assert_eq!(position.read(&stamp("h", 1, 10)), Ok(Entry::New(None)));
@@ -316,9 +320,9 @@ mod tests {
 
     #[test]
     fn the_first_broadcast_ever_is_no_loss() {
-        let mut position = Position::at(Stamp::default());
-        assert_eq!(position.live(&stamp("g", 1, 10)), Live::Gap);
-        assert_eq!(position.compare(&stamp("g", 1, 10)), Behind::ReadOn(None));
+        let mut position = ReadPosition::at(Stamp::default());
+        assert_eq!(position.live(&stamp("g", 1, 10)), LiveBroadcast::Gap);
+        assert_eq!(position.compare(&stamp("g", 1, 10)), StreamState::ReadOn(None));
         assert_eq!(position.read(&stamp("g", 1, 10)), Ok(Entry::New(None)));
     }
 }

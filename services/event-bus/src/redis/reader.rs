@@ -21,7 +21,7 @@ use tokio::{
 
 use super::{
     Shared, history,
-    position::{Behind, Entry, Hole, Live, Position, Stamp, StreamId},
+    position::{Entry, LiveBroadcast, MissedBroadcasts, ReadPosition, Stamp, StreamId, StreamState},
     wire,
 };
 use crate::{BusStatus, Delivery};
@@ -37,7 +37,7 @@ pub(super) struct Reader {
     shared: Arc<Shared>,
     status: watch::Sender<BusStatus>,
     /// `None` until Redis was reached for the first time.
-    position: Option<Position>,
+    position: Option<ReadPosition>,
 }
 
 impl Reader {
@@ -119,10 +119,10 @@ impl Reader {
         };
         let Some(position) = &mut self.position else { return Ok(()) };
         match position.live(&stamp) {
-            Live::Next => self.deliver(&stamp, message),
-            Live::Repeat => {}
+            LiveBroadcast::Next => self.deliver(&stamp, message),
+            LiveBroadcast::Repeat => {}
             // It is in the stream by now, with what came before it.
-            Live::Gap => self.catch_up().await?,
+            LiveBroadcast::Gap => self.catch_up().await?,
         }
         Ok(())
     }
@@ -132,12 +132,12 @@ impl Reader {
         let shared = Arc::clone(&self.shared);
         let newest = history::newest(&shared.link, &shared.names).await?;
         let Some(position) = &mut self.position else {
-            self.position = Some(Position::at(newest));
+            self.position = Some(ReadPosition::at(newest));
             return Ok(());
         };
         let hole = match position.compare(&newest) {
-            Behind::No => return Ok(()),
-            Behind::ReadOn(hole) => hole,
+            StreamState::No => return Ok(()),
+            StreamState::ReadOn(hole) => hole,
         };
         let (last, oldest) = (position.id(), position.oldest_id());
         let is_there = last == StreamId::default() || history::has(&shared.link, &shared.names, last).await?;
@@ -180,7 +180,7 @@ impl Reader {
         self.shared.outlets.deliver(stamp, &delivery);
     }
 
-    fn missed(&self, hole: Hole) {
+    fn missed(&self, hole: MissedBroadcasts) {
         tracing::warn!(count = hole.count, reason = hole.reason, "broadcasts were missed");
         let delivery = Delivery::Missed { count: hole.count, reason: hole.reason.to_owned() };
         self.shared.outlets.deliver_to_all(&delivery);

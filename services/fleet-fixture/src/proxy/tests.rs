@@ -97,7 +97,7 @@ async fn an_end_goes_through() {
 }
 
 #[tokio::test]
-async fn who_comes_before_the_target_waits() {
+async fn connections_wait_until_the_target_is_set() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let proxy = Proxy::unaimed().await;
     let mut client = TcpStream::connect(proxy.address()).await.unwrap();

@@ -8,11 +8,12 @@ use super::{Secret, SettingsError};
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Redis")]
 pub struct StoreArgs {
-    /// `redis://`, `rediss://`, `redis-sentinel://HOST:PORT,HOST:PORT/?master=NAME` or `redis-cluster://HOST:PORT,HOST:PORT`
+    /// Redis of the fleet, required: `redis://`, `rediss://`, `redis-sentinel://HOST:PORT,HOST:PORT/?master=NAME` or
+    /// `redis-cluster://HOST:PORT,HOST:PORT`
     #[arg(long, env = "REDIS_URL", value_name = "URL", hide_env_values = true)]
     pub redis_url: Option<Secret>,
 
-    /// What every key and channel begins with; two bots can share a Redis under different ones
+    /// Prefix of every key and channel; two bots can share a Redis with different prefixes
     #[arg(long, env = "REDIS_PREFIX", value_name = "TEXT", default_value = "altergolden")]
     pub redis_prefix: KeyPrefix,
 }

@@ -19,7 +19,7 @@ const REMEMBERED: usize = 16_384;
 
 /// A kind of command; one kind of a shard is sent in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
+pub(super) enum LaneKind {
     /// The presence.
     Presence,
     /// The voice state in a guild.
@@ -28,7 +28,7 @@ pub(super) enum Kind {
     Other,
 }
 
-impl Kind {
+impl LaneKind {
     pub(super) fn of(payload: &Value) -> Self {
         match payload["op"].as_u64() {
             Some(3) => Self::Presence,
@@ -47,25 +47,25 @@ impl Kind {
 }
 
 /// A lane's key.
-pub(super) type Key = (ShardNumber, Kind);
+pub(super) type Key = (ShardNumber, LaneKind);
 
 /// A command that was read from the stream.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Taken {
+pub(super) struct QueuedCommand {
     pub(super) id: EntryId,
     pub(super) shard: ShardNumber,
     pub(super) payload: Value,
 }
 
-impl Taken {
+impl QueuedCommand {
     pub(super) fn key(&self) -> Key {
-        (self.shard, Kind::of(&self.payload))
+        (self.shard, LaneKind::of(&self.payload))
     }
 }
 
 /// The result of putting a command into its lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Put {
+pub(super) enum PutOutcome {
     /// Waiting; the lane is idle and has to be started.
     Start,
     /// Waiting.
@@ -79,8 +79,8 @@ pub(super) enum Put {
 }
 
 #[derive(Debug, Default)]
-struct Lane {
-    waiting: VecDeque<Taken>,
+struct CommandLane {
+    waiting: VecDeque<QueuedCommand>,
     /// Whether its task runs.
     runs: bool,
     /// From this id on its commands are in the stream.
@@ -88,30 +88,30 @@ struct Lane {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Lanes {
-    by_key: HashMap<Key, Lane>,
+pub(super) struct CommandLanes {
+    by_key: HashMap<Key, CommandLane>,
     /// The newest command of each state.
     newest: HashMap<Key, EntryId>,
     /// Commands that wait or are being sent.
     at_hand: HashSet<EntryId>,
 }
 
-impl Lanes {
+impl CommandLanes {
     pub(super) fn at_hand(&self) -> usize {
         self.at_hand.len()
     }
 
     /// Puts a command into its lane. Also returns the command that it replaced, which is finished. `again`: the command was
     /// deferred before.
-    pub(super) fn put(&mut self, taken: Taken, again: bool) -> (Put, Option<EntryId>) {
+    pub(super) fn put(&mut self, taken: QueuedCommand, again: bool) -> (PutOutcome, Option<EntryId>) {
         let (id, key) = (taken.id, taken.key());
         if self.at_hand.contains(&id) {
-            return (Put::AtHand, None);
+            return (PutOutcome::AtHand, None);
         }
         let mut replaced = None;
         if key.1.is_state() {
             if self.newest.get(&key).is_some_and(|newest| *newest > id) {
-                return (Put::Outdated, None);
+                return (PutOutcome::Outdated, None);
             }
             self.newest.insert(key, id);
             replaced = self.by_key.get_mut(&key).and_then(|lane| lane.waiting.pop_back()).map(|old| old.id);
@@ -123,15 +123,18 @@ impl Lanes {
         let is_behind = !again && lane.deferred_from.is_some_and(|from| from <= id);
         if is_behind || lane.waiting.len() >= LANE {
             lane.deferred_from = Some(lane.deferred_from.filter(|_| !again).map_or(id, |from| from.min(id)));
-            return (Put::Deferred, replaced);
+            return (PutOutcome::Deferred, replaced);
         }
         lane.waiting.push_back(taken);
         self.at_hand.insert(id);
-        (if std::mem::replace(&mut lane.runs, true) { Put::Waits } else { Put::Start }, replaced)
+        (
+            if std::mem::replace(&mut lane.runs, true) { PutOutcome::Waits } else { PutOutcome::Start },
+            replaced,
+        )
     }
 
     /// The next command of a lane; its task ends without one.
-    pub(super) fn next(&mut self, key: Key) -> Option<Taken> {
+    pub(super) fn next(&mut self, key: Key) -> Option<QueuedCommand> {
         let lane = self.by_key.get_mut(&key)?;
         let next = lane.waiting.pop_front();
         if next.is_none() {
@@ -155,7 +158,7 @@ impl Lanes {
 
     /// Lanes with room for deferred commands, and from which id.
     pub(super) fn to_refill(&self) -> Vec<(Key, EntryId)> {
-        let has_room = |lane: &Lane| lane.waiting.len() <= LANE / 2;
+        let has_room = |lane: &CommandLane| lane.waiting.len() <= LANE / 2;
         let lanes = self.by_key.iter().filter(|(_, lane)| has_room(lane));
         lanes.filter_map(|(key, lane)| Some((*key, lane.deferred_from?))).collect()
     }
@@ -192,19 +195,19 @@ mod tests {
         EntryId { ms: 1_000, number }
     }
 
-    fn taken(number: u64, shard: u32, payload: Value) -> Taken {
-        Taken { id: id(number), shard: ShardNumber(shard), payload }
+    fn taken(number: u64, shard: u32, payload: Value) -> QueuedCommand {
+        QueuedCommand { id: id(number), shard: ShardNumber(shard), payload }
     }
 
-    fn presence(number: u64, shard: u32) -> Taken {
+    fn presence(number: u64, shard: u32) -> QueuedCommand {
         taken(number, shard, json!({ "op": 3, "d": { "status": "idle" } }))
     }
 
-    fn voice(number: u64, guild: &Value) -> Taken {
+    fn voice(number: u64, guild: &Value) -> QueuedCommand {
         taken(number, 0, json!({ "op": 4, "d": { "guild_id": guild } }))
     }
 
-    fn members(number: u64, shard: u32) -> Taken {
+    fn members(number: u64, shard: u32) -> QueuedCommand {
         taken(number, shard, json!({ "op": 8, "d": {} }))
     }
 
@@ -222,8 +225,8 @@ mod tests {
             ("a presence between members", vec![members(1, 0), presence(2, 0), members(3, 0)], vec![1, 2, 3]),
             ("voice states of no guild", vec![voice(1, &json!(null)), voice(2, &json!(null))], vec![1, 2]),
         ] {
-            let mut lanes = Lanes::default();
-            let keys: HashSet<Key> = commands.iter().map(Taken::key).collect();
+            let mut lanes = CommandLanes::default();
+            let keys: HashSet<Key> = commands.iter().map(QueuedCommand::key).collect();
             for command in commands {
                 lanes.put(command, false);
             }
@@ -243,39 +246,39 @@ mod tests {
 
     #[test]
     fn newer_state_replaces_one_being_sent() {
-        let mut lanes = Lanes::default();
+        let mut lanes = CommandLanes::default();
         let key = presence(1, 0).key();
-        assert_eq!(lanes.put(presence(1, 0), false), (Put::Start, None));
+        assert_eq!(lanes.put(presence(1, 0), false), (PutOutcome::Start, None));
         let first = lanes.next(key).unwrap();
         assert!(!lanes.is_outdated(key, first.id));
-        assert_eq!(lanes.put(presence(2, 0), false), (Put::Waits, None));
+        assert_eq!(lanes.put(presence(2, 0), false), (PutOutcome::Waits, None));
         assert!(lanes.is_outdated(key, first.id));
-        assert_eq!(lanes.put(presence(3, 0), false), (Put::Waits, Some(id(2))));
-        assert_eq!(lanes.put(presence(3, 0), false), (Put::AtHand, None));
-        assert_eq!(lanes.put(presence(2, 0), false), (Put::Outdated, None));
+        assert_eq!(lanes.put(presence(3, 0), false), (PutOutcome::Waits, Some(id(2))));
+        assert_eq!(lanes.put(presence(3, 0), false), (PutOutcome::AtHand, None));
+        assert_eq!(lanes.put(presence(2, 0), false), (PutOutcome::Outdated, None));
     }
 
     #[test]
     fn full_lane_keeps_its_order_and_delays_no_other() {
-        let mut lanes = Lanes::default();
+        let mut lanes = CommandLanes::default();
         let key = members(1, 0).key();
         let count = LANE as u64 + 40;
         for number in 1..=count {
             lanes.put(members(number, 0), false);
         }
-        assert_eq!(lanes.put(members(count + 1, 1), false), (Put::Start, None));
+        assert_eq!(lanes.put(members(count + 1, 1), false), (PutOutcome::Start, None));
         assert!(lanes.to_refill().is_empty());
         let mut out: Vec<u64> = Vec::new();
         while let Some(taken) = lanes.next(key) {
             out.push(taken.id.number);
             // New commands wait behind deferred ones.
             if out.len() == 100 {
-                assert_eq!(lanes.put(members(count + 2, 0), false), (Put::Deferred, None));
+                assert_eq!(lanes.put(members(count + 2, 0), false), (PutOutcome::Deferred, None));
             }
             for (refill, from) in lanes.to_refill() {
                 assert_eq!(refill, key);
                 for number in (from.number..=count + 2).filter(|number| *number != count + 1) {
-                    assert_ne!(lanes.put(members(number, 0), true).0, Put::Deferred);
+                    assert_ne!(lanes.put(members(number, 0), true).0, PutOutcome::Deferred);
                 }
                 lanes.refilled(key, None);
             }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Bounds, Waiting};
+use super::{Bounds, OutgoingEvent};
 use crate::Position;
 
 /// Events of one batch, and their bytes.
@@ -13,7 +13,7 @@ const BATCH_BYTES: usize = 512 * 1024;
 #[derive(Debug)]
 pub(super) struct Queue {
     bounds: Bounds,
-    waiting: BTreeMap<Position, Waiting>,
+    waiting: BTreeMap<Position, OutgoingEvent>,
     bytes: usize,
 }
 
@@ -24,7 +24,7 @@ impl Queue {
     }
 
     /// False when it is here already.
-    pub(super) fn push(&mut self, event: Waiting) -> bool {
+    pub(super) fn push(&mut self, event: OutgoingEvent) -> bool {
         if self.waiting.contains_key(&event.position) {
             return false;
         }
@@ -40,10 +40,10 @@ impl Queue {
     }
 
     /// The first ones, as far as they are of one session.
-    pub(super) fn batch(&self) -> Vec<Waiting> {
+    pub(super) fn batch(&self) -> Vec<OutgoingEvent> {
         let mut bytes = 0;
         let mut session = None;
-        let fits = |event: &&Waiting| {
+        let fits = |event: &&OutgoingEvent| {
             let first = session.is_none();
             let same_session = *session.get_or_insert(event.position.session) == event.position.session;
             bytes += event.text.len();
@@ -52,7 +52,7 @@ impl Queue {
         self.waiting.values().take(BATCH).take_while(fits).cloned().collect()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Waiting> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &OutgoingEvent> {
         self.waiting.values()
     }
 

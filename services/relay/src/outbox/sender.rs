@@ -7,9 +7,9 @@ use outside_text::printable_within;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use super::{OutboxParts, Shared, Waiting, tail::Tail};
+use super::{OutboxParts, OutgoingEvent, Shared, tail::Tail};
 use crate::{
-    Appended, DataError, Lateness, NewEntry, Position, RelayError, RelayMetrics, RelayStatus, RelayStore,
+    Appended, DataError, Mark, NewEntry, Position, RelayError, RelayMetrics, RelayStatus, RelayStore,
     gap_payload, names::is_name,
 };
 
@@ -44,7 +44,7 @@ pub(super) struct Sender {
 struct Outranked(Epoch);
 
 /// The store's answer to entries.
-enum Answer {
+enum StoreAnswer {
     /// The entries are in the streams, now or before.
     Taken,
     /// The store lost writes, has only this position, and took nothing.
@@ -95,22 +95,22 @@ impl Sender {
         }
     }
 
-    async fn send(&mut self, batch: &[Waiting]) -> Result<(), Outranked> {
+    async fn send(&mut self, batch: &[OutgoingEvent]) -> Result<(), Outranked> {
         let traceparent: Option<Arc<str>> =
             process::telemetry::trace_context::current_traceparent().map(Into::into);
         let mut entries: Vec<NewEntry> =
             batch.iter().map(|event| self.entry(event, traceparent.clone())).collect();
         loop {
             match self.append(&entries).await? {
-                Answer::Taken => return Ok(()),
-                Answer::Lost(reached) => self.send_again(reached).await?,
-                Answer::Ahead(fence) => self.rewind(fence, &mut entries).await?,
+                StoreAnswer::Taken => return Ok(()),
+                StoreAnswer::Lost(reached) => self.send_again(reached).await?,
+                StoreAnswer::Ahead(fence) => self.rewind(fence, &mut entries).await?,
             }
         }
     }
 
     /// Encodes an event; one that can't be encoded, or whose name can't be a stream's, becomes a gap in its place.
-    fn entry(&self, event: &Waiting, traceparent: Option<Arc<str>>) -> NewEntry {
+    fn entry(&self, event: &OutgoingEvent, traceparent: Option<Arc<str>>) -> NewEntry {
         let encoded = if is_name(&event.name) { event.encode(self.shard) } else { Err(DataError::Name) };
         let data = match encoded {
             Ok(data) => data,
@@ -128,13 +128,13 @@ impl Sender {
             name: event.name.clone(),
             guild: event.guild,
             received_at_unix_ms: event.received_at_unix_ms,
-            lateness: self.lateness(event.position, event.lateness),
+            mark: self.mark(event.position, event.mark),
             traceparent,
             data,
         }
     }
 
-    fn gap_in_place_of(&self, event: &Waiting, traceparent: Option<Arc<str>>) -> NewEntry {
+    fn gap_in_place_of(&self, event: &OutgoingEvent, traceparent: Option<Arc<str>>) -> NewEntry {
         let gap = Gap {
             since_unix_ms: event.received_at_unix_ms,
             until_unix_ms: event.received_at_unix_ms,
@@ -150,14 +150,14 @@ impl Sender {
             name: crate::GAP.into(),
             guild: None,
             received_at_unix_ms: event.received_at_unix_ms,
-            lateness: event.lateness,
+            mark: event.mark,
             traceparent,
             // Our own text, without the payload, can always be encoded.
             data: crate::entry::encode(self.shard, &text).unwrap_or_default(),
         }
     }
 
-    async fn append(&mut self, entries: &[NewEntry]) -> Result<Answer, Outranked> {
+    async fn append(&mut self, entries: &[NewEntry]) -> Result<StoreAnswer, Outranked> {
         let began = Instant::now();
         let (store, shard, epoch) = (self.store.clone(), self.shard, self.epoch);
         let believed = self.believed;
@@ -165,7 +165,7 @@ impl Sender {
             Appended::Done { reached, appended, cut } => {
                 let session = entries.last().map(|last| last.position.session);
                 if let Some(fence) = reached.filter(|fence| session.is_some_and(|own| fence.session > own)) {
-                    return Ok(Answer::Ahead(fence));
+                    return Ok(StoreAnswer::Ahead(fence));
                 }
                 let bytes = entries.iter().map(|entry| entry.data.len()).sum();
                 let repeated = (entries.len() as u64).saturating_sub(appended);
@@ -175,7 +175,7 @@ impl Sender {
                 }
                 self.note_reached(reached);
                 self.tail.push(entries.iter().cloned(), self.began.elapsed());
-                Ok(Answer::Taken)
+                Ok(StoreAnswer::Taken)
             }
             Appended::Lost { reached } => {
                 self.metrics.count_lost_writes();
@@ -183,17 +183,17 @@ impl Sender {
                     shard.id = %self.shard, believed = ?self.believed, ?reached,
                     "relay's Redis lost writes; sending them again"
                 );
-                Ok(Answer::Lost(reached))
+                Ok(StoreAnswer::Lost(reached))
             }
             Appended::Outranked(by) => Err(Outranked(by)),
         }
     }
 
     /// The mark of an event: a pending one may have been relayed already when a fence above it was moved back.
-    fn lateness(&self, position: Position, lateness: Lateness) -> Lateness {
+    fn mark(&self, position: Position, mark: Mark) -> Mark {
         let restored_up_to = self.shared.lock().restored_up_to;
         let may_be_there = Some(position) <= restored_up_to && Some(position) <= self.rewound_from;
-        if lateness == Lateness::Fresh && may_be_there { Lateness::Replayed } else { lateness }
+        if mark == Mark::Fresh && may_be_there { Mark::Replayed } else { mark }
     }
 
     fn note_reached(&mut self, reached: Option<Position>) {
@@ -248,7 +248,7 @@ impl Sender {
         }
         self.rewound_from = self.rewound_from.max(Some(fence));
         for entry in entries {
-            entry.lateness = self.lateness(entry.position, entry.lateness);
+            entry.mark = self.mark(entry.position, entry.mark);
         }
         if is_another {
             self.replaced_at = Some(Instant::now());
@@ -273,7 +273,7 @@ impl Sender {
                 reason: "the relay's Redis lost events that it had taken".to_owned(),
             };
             let text = gap_payload(&gap, position.sequence);
-            let gap = Waiting::gap(gap.until_unix_ms, &text, position);
+            let gap = OutgoingEvent::gap(gap.until_unix_ms, &text, position);
             again.entries.insert(0, self.entry(&gap, None));
         }
         // If it loses writes once more meanwhile, the caller comes again.

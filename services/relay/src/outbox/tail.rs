@@ -19,7 +19,7 @@ pub(super) struct Tail {
 
 /// What a store that has lost writes is to be sent.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Again {
+pub(super) struct Resend {
     /// Of what is lost and not kept: the last position. A gap takes its place.
     pub(super) hole: Option<Position>,
     pub(super) entries: Vec<NewEntry>,
@@ -44,10 +44,10 @@ impl Tail {
     }
 
     /// What is behind a position. An owner's first word says where the store was: `forgotten` is not below it.
-    pub(super) fn behind(&self, reached: Option<Position>) -> Again {
+    pub(super) fn behind(&self, reached: Option<Position>) -> Resend {
         let behind =
             self.entries.iter().map(|(_, entry)| entry).filter(|entry| Some(entry.position) > reached);
-        Again {
+        Resend {
             hole: self.forgotten.filter(|last| Some(*last) > reached),
             entries: behind.cloned().collect(),
         }
@@ -69,7 +69,7 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Lateness, Position};
+    use crate::{Mark, Position};
 
     fn at(sequence: u64) -> Position {
         Position { session: 1, sequence }
@@ -81,13 +81,13 @@ mod tests {
             name: "A".into(),
             guild: None,
             received_at_unix_ms: 0,
-            lateness: Lateness::Fresh,
+            mark: Mark::Fresh,
             traceparent: None,
             data: vec![0; bytes].into(),
         }
     }
 
-    fn positions(again: &Again) -> Vec<u64> {
+    fn positions(again: &Resend) -> Vec<u64> {
         again.entries.iter().map(|entry| entry.position.sequence).collect()
     }
 

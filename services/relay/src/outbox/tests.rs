@@ -14,13 +14,13 @@ fn at(session: u64, sequence: u64) -> Position {
     Position { session, sequence }
 }
 
-fn event(session: u64, sequence: u64) -> Waiting {
-    Waiting {
+fn event(session: u64, sequence: u64) -> OutgoingEvent {
+    OutgoingEvent {
         position: at(session, sequence),
         name: "MESSAGE_CREATE".into(),
         guild: Some(9),
         received_at_unix_ms: 1,
-        lateness: Lateness::Fresh,
+        mark: Mark::Fresh,
         text: format!(r#"{{"t":"MESSAGE_CREATE","s":{sequence},"op":0,"d":{{}}}}"#).into(),
     }
 }
@@ -44,14 +44,14 @@ async fn streamed(store: &MemoryRelay) -> Vec<(String, Position)> {
 
 /// A store that can be away, or forget.
 #[derive(Clone)]
-struct Faulty {
+struct FaultyStore {
     inner: Arc<Mutex<MemoryRelay>>,
     away: Arc<AtomicBool>,
     /// Takes what it is sent, and does not say so.
     mute: Arc<AtomicBool>,
 }
 
-impl Faulty {
+impl FaultyStore {
     fn new() -> Self {
         Self {
             inner: Arc::new(Mutex::new(MemoryRelay::new(Caps::default()))),
@@ -66,7 +66,7 @@ impl Faulty {
 }
 
 #[async_trait]
-impl RelayStore for Faulty {
+impl RelayStore for FaultyStore {
     async fn append(
         &self,
         shard: ShardNumber,
@@ -133,7 +133,7 @@ async fn what_was_pending_goes_before_what_is_new() {
 
 #[tokio::test(start_paused = true)]
 async fn what_the_store_does_not_take_waits_within_bounds_and_goes_once() {
-    let store = Faulty::new();
+    let store = FaultyStore::new();
     let outbox = outbox(store.clone(), 1);
     outbox.begin();
     outbox.push(event(1, 1));
@@ -155,7 +155,7 @@ async fn what_the_store_does_not_take_waits_within_bounds_and_goes_once() {
 
 #[tokio::test]
 async fn a_store_that_forgot_gets_it_again() {
-    let store = Faulty::new();
+    let store = FaultyStore::new();
     let outbox = outbox(store.clone(), 1);
     outbox.begin();
     outbox.push(event(1, 1));
@@ -179,7 +179,7 @@ async fn outbox_entry(store: &MemoryRelay, place: usize) -> NewEntry {
 
 #[tokio::test]
 async fn what_is_not_kept_any_more_becomes_a_gap() {
-    let store = Faulty::new();
+    let store = FaultyStore::new();
     let before = outbox(store.clone(), 1);
     before.begin();
     before.push(event(1, 1));
@@ -216,7 +216,7 @@ async fn an_outranked_one_sends_nothing_and_fills_up_with_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_closed_one_gives_back_what_was_not_taken() {
-    let store = Faulty::new();
+    let store = FaultyStore::new();
     let outbox = outbox(store.clone(), 1);
     outbox.begin();
     outbox.push(event(1, 1));
@@ -250,7 +250,7 @@ async fn event_that_cannot_be_encoded_becomes_a_gap_in_its_place() {
         let store = MemoryRelay::new(Caps::default());
         let outbox = outbox(store.clone(), 1);
         outbox.push(event(1, 1));
-        outbox.push(Waiting { text: text.into(), ..event(1, 2) });
+        outbox.push(OutgoingEvent { text: text.into(), ..event(1, 2) });
         outbox.push(event(1, 3));
         let gap = only_gap_between_two_events(&store, &outbox).await;
         assert!(gap.reason.contains("MESSAGE_CREATE") && !gap.reason.contains("secret"), "{gap:?}");
@@ -263,7 +263,7 @@ async fn event_whose_name_no_stream_can_have_becomes_a_gap_in_its_place() {
         let store = MemoryRelay::new(Caps::default());
         let outbox = outbox(store.clone(), 1);
         outbox.push(event(1, 1));
-        outbox.push(Waiting { name: name.into(), ..event(1, 2) });
+        outbox.push(OutgoingEvent { name: name.into(), ..event(1, 2) });
         outbox.push(event(1, 3));
         let gap = only_gap_between_two_events(&store, &outbox).await;
         assert!(gap.reason.len() < 200 && !gap.reason.contains('\u{1b}'), "{gap:?}");

@@ -15,7 +15,7 @@ const EPOCH: Epoch = Epoch(10);
 /// Runs every rule; each on streams of its own.
 async fn all_rules(fresh: impl Fn(&str, Caps) -> Store) {
     each_is_there_once(fresh("a", Caps::default())).await;
-    sessions_begin_anew(fresh("b", Caps::default())).await;
+    new_session_restarts_sequences(fresh("b", Caps::default())).await;
     a_lower_epoch_is_refused(fresh("c", Caps::default())).await;
     lost_writes_are_seen(fresh("d", Caps::default())).await;
     reading_goes_on_in_order(fresh("e", Caps::default())).await;
@@ -35,10 +35,10 @@ async fn each_is_there_once(store: Store) {
     assert_eq!(positions, [at(1, 1), at(1, 2), at(1, 3), at(1, 4), at(1, 5), at(1, 1)]);
 }
 
-async fn sessions_begin_anew(store: Store) {
+async fn new_session_restarts_sequences(store: Store) {
     store.append(SHARD, EPOCH, None, &entries("A", 5, 100..=101)).await.unwrap();
     store.append(SHARD, EPOCH, None, &entries("A", 6, 1..=2)).await.unwrap();
-    // What is late of the session before is there no more.
+    // A late entry of the previous session is dropped.
     let late = store.append(SHARD, EPOCH, None, &entries("A", 5, 102..=102)).await.unwrap();
     assert_eq!(late, Appended::Done { reached: Some(at(6, 2)), appended: 0, cut: 0 });
     assert_eq!(read_all(&*store, "all").await.len(), 4);

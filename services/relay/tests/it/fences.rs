@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use fleet_model::Epoch;
 use redis_fixture::RedisServer;
 use relay::{
-    Bounds, Caps, EntryId, GAP, Lateness, MemoryRelay, Outbox, OutboxParts, Position, RelayMetrics,
-    RelayStatus, RelayStore, Waiting,
+    Bounds, Caps, EntryId, GAP, Mark, MemoryRelay, Outbox, OutboxParts, OutgoingEvent, Position,
+    RelayMetrics, RelayStatus, RelayStore,
 };
 
 use super::{PATIENCE, SHARD, at, entries, read_from, redis_relay};
@@ -99,14 +99,14 @@ const CASES: &[Case] = &[
     },
 ];
 
-fn event(position: Position) -> Waiting {
+fn event(position: Position) -> OutgoingEvent {
     let name = if position.sequence == 0 { GAP } else { "A" };
-    Waiting {
+    OutgoingEvent {
         position,
         name: name.into(),
         guild: None,
         received_at_unix_ms: 1,
-        lateness: Lateness::Fresh,
+        mark: Mark::Fresh,
         text: format!(r#"{{"t":"A","s":{},"op":0,"d":{{}}}}"#, position.sequence).into(),
     }
 }
@@ -139,10 +139,10 @@ async fn put_ahead(store: &Store, fence: Position) {
     store.append(SHARD, Epoch(1), None, &ahead).await.unwrap();
 }
 
-async fn streamed(store: &Store) -> Vec<(Position, Lateness)> {
+async fn streamed(store: &Store) -> Vec<(Position, Mark)> {
     let page = read_from(&**store, "all", EntryId::default()).await;
     let own = page.entries.iter().filter(|entry| &*entry.content.name != "B");
-    own.map(|entry| (entry.content.position, entry.content.lateness)).collect()
+    own.map(|entry| (entry.content.position, entry.content.mark)).collect()
 }
 
 async fn nothing_is_left_out(case: &Case, store: Store) {
@@ -182,11 +182,8 @@ async fn nothing_is_left_out(case: &Case, store: Store) {
     for position in &sent {
         assert!(streamed.iter().any(|(there, _)| there == position), "{}: {position} is lost", case.name);
     }
-    let marked: Vec<Position> = streamed
-        .iter()
-        .filter(|(_, lateness)| *lateness == Lateness::Replayed)
-        .map(|(position, _)| *position)
-        .collect();
+    let marked: Vec<Position> =
+        streamed.iter().filter(|(_, mark)| *mark == Mark::Replayed).map(|(position, _)| *position).collect();
     let expected: Vec<Position> = positions(case.marked);
     assert_eq!(marked, expected, "{}", case.name);
     // The next owner goes on from there.
@@ -196,7 +193,7 @@ async fn nothing_is_left_out(case: &Case, store: Store) {
     after.push(event(next));
     after.begin();
     until_sent(&after).await;
-    assert_eq!(self::streamed(&store).await.last(), Some(&(next, Lateness::Fresh)), "{}", case.name);
+    assert_eq!(self::streamed(&store).await.last(), Some(&(next, Mark::Fresh)), "{}", case.name);
 }
 
 #[tokio::test]

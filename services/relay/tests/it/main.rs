@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fleet_model::ShardNumber;
 use redis_link::{LinkOptions, RedisLink};
-use relay::{Caps, EntryId, EventNames, Lateness, NewEntry, Page, Position, RedisRelay, RelayStore};
+use relay::{Caps, EntryId, EventNames, Mark, NewEntry, Page, Position, RedisRelay, RelayStore};
 
 /// Nothing here takes this long, on a busy machine either.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -34,7 +34,7 @@ fn entry(name: &str, position: Position) -> NewEntry {
         name: name.into(),
         guild: Some(7),
         received_at_unix_ms: 5,
-        lateness: Lateness::Replayed,
+        mark: Mark::Replayed,
         traceparent: Some("00-1-2-01".into()),
         data: Bytes::from_static(b"\x82\xa7shardId\x03\xa7payload\x80"),
     }

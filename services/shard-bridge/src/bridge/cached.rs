@@ -8,27 +8,28 @@ use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 use tonic::Status;
 
-use super::{Bridge, REROUTE, owner::OwnersQuestion, with_timeout};
+use super::{Bridge, REROUTE, owner::OwnerQuestion, with_timeout};
 use crate::{
+    answer::BridgeError,
     local::LocalShards,
     object::{FoundObject, ObjectKind, ObjectQuery, ObjectRefused},
-    peers::{Lane, WorkerClient},
+    peers::{PeerLane, WorkerClient},
 };
 
-impl OwnersQuestion for ObjectQuery {
+impl OwnerQuestion for ObjectQuery {
     type Answer = FoundObject;
 
     const ASKED_AGAIN: bool = true;
 
-    fn lane(&self) -> Lane {
-        Lane::Questions
+    fn lane(&self) -> PeerLane {
+        PeerLane::Questions
     }
 
     fn local<'a>(
         &'a self,
         local: &'a dyn LocalShards,
         _: Instant,
-    ) -> BoxFuture<'a, Result<Option<FoundObject>, Status>> {
+    ) -> BoxFuture<'a, Result<Option<FoundObject>, BridgeError>> {
         Box::pin(async move {
             match local.object(self) {
                 Ok(found) => Ok(Some(found)),
@@ -64,13 +65,13 @@ impl Bridge {
     /// An object out of the cache of the worker that runs its guild's shard, and that shard.
     ///
     /// # Errors
-    /// NOT_FOUND: it does not exist. UNAVAILABLE: unknown for now. FAILED_PRECONDITION: it is not cached, by a setting.
-    /// RESOURCE_EXHAUSTED: it is too large for an answer.
+    /// `NotFound`: it does not exist. `Unavailable`: unknown for now. `NotPermitted`: it is not cached, by a setting.
+    /// `TooBusy`: it is too large for an answer.
     pub async fn object(
         &self,
         query: &ObjectQuery,
         until: Instant,
-    ) -> Result<(FoundObject, ShardNumber), Status> {
+    ) -> Result<(FoundObject, ShardNumber), BridgeError> {
         self.first_table(until).await;
         let shard = shard_of_guild(query.guild, self.shard_total()?).unwrap_or(ShardNumber(0));
         let patience = until.min(Instant::now() + REROUTE);

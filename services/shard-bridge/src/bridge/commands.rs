@@ -15,12 +15,13 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tonic::Status;
 
-use super::{Bridge, owner::OwnersQuestion, with_timeout};
+use super::{Bridge, owner::OwnerQuestion, with_timeout};
 use crate::{
+    answer::{BridgeError, PresenceReceipt},
     command::{CommandRefused, GatewayCommand},
     deadline::margin,
     local::LocalShards,
-    peers::{Lane, WorkerClient},
+    peers::{PeerLane, WorkerClient},
 };
 
 /// Shards that are told at once.
@@ -32,21 +33,21 @@ struct Sending<'a> {
     command: &'a GatewayCommand,
 }
 
-impl OwnersQuestion for Sending<'_> {
+impl OwnerQuestion for Sending<'_> {
     type Answer = ();
 
     /// It may have gone out.
     const ASKED_AGAIN: bool = false;
 
-    fn lane(&self) -> Lane {
-        Lane::of(self.command.kind())
+    fn lane(&self) -> PeerLane {
+        PeerLane::of(self.command.kind())
     }
 
     fn local<'a>(
         &'a self,
         local: &'a dyn LocalShards,
         until: Instant,
-    ) -> BoxFuture<'a, Result<Option<()>, Status>> {
+    ) -> BoxFuture<'a, Result<Option<()>, BridgeError>> {
         Box::pin(async move {
             match local.send_command(self.shard, self.command.clone(), until).await {
                 Ok(()) => Ok(Some(())),
@@ -76,15 +77,15 @@ impl Bridge {
     /// and `d`. Ends when it has gone out.
     ///
     /// # Errors
-    /// INVALID_ARGUMENT: Discord would not take it, or not on this shard. NOT_FOUND: the bot has no such shard. UNAVAILABLE: the shard
-    /// was not connected by `until`, or no worker runs it. RESOURCE_EXHAUSTED: too many commands wait. ABORTED: a newer one took its
-    /// place. FAILED_PRECONDITION: an intent is missing.
+    /// `InvalidInput`: Discord would not take it, or not on this shard. `NotFound`: the bot has no such shard. `Unavailable`: the shard
+    /// was not connected by `until`, or no worker runs it. `TooBusy`: too many commands wait. `Superseded`: a newer one took its
+    /// place. `NotPermitted`: an intent is missing.
     pub async fn send_gateway_payload(
         &self,
         shard: ShardNumber,
         payload: Value,
         until: Instant,
-    ) -> Result<(), Status> {
+    ) -> Result<(), BridgeError> {
         self.send_command(shard, &GatewayCommand::parse(payload)?, until).await
     }
 
@@ -97,12 +98,12 @@ impl Bridge {
         shard: ShardNumber,
         command: &GatewayCommand,
         until: Instant,
-    ) -> Result<(), Status> {
+    ) -> Result<(), BridgeError> {
         self.first_table(until).await;
         if let Some(guild) = command.kind().guild() {
             let total = self.shard_total()?;
             if shard_of_guild(guild, total) != Some(shard) && shard.0 < total {
-                return Err(Status::invalid_argument(format!("guild {guild} is not on shard {shard}")));
+                return Err(BridgeError::invalid(format!("guild {guild} is not on shard {shard}")));
             }
         }
         self.ask_owner_of(shard, &Sending { shard, command }, until, until).await
@@ -111,19 +112,19 @@ impl Bridge {
     /// Sends a command on the shard that its guild lives on, and says which that is.
     ///
     /// # Errors
-    /// As [`Bridge::send_gateway_payload`]; INVALID_ARGUMENT for one that is about no guild.
+    /// As [`Bridge::send_gateway_payload`]; `InvalidInput` for one that is about no guild.
     pub async fn send_to_guild(
         &self,
         command: &GatewayCommand,
         until: Instant,
-    ) -> Result<ShardNumber, Status> {
+    ) -> Result<ShardNumber, BridgeError> {
         self.first_table(until).await;
         let guild = command.kind().guild();
         let shard = guild.and_then(|guild| shard_of_guild(guild, self.shard_total().ok()?));
         let shard = match (guild, shard) {
             (Some(_), Some(shard)) => shard,
-            (Some(_), None) => return Err(Status::unavailable("no shard runs yet")),
-            (None, _) => return Err(Status::invalid_argument("the command is about no guild")),
+            (Some(_), None) => return Err(BridgeError::unavailable("no shard runs yet")),
+            (None, _) => return Err(BridgeError::invalid("the command is about no guild")),
         };
         self.send_command(shard, command, until).await?;
         Ok(shard)
@@ -132,18 +133,18 @@ impl Bridge {
     /// Sets the bot's presence on these shards; on all when there are none.
     ///
     /// # Errors
-    /// INVALID_ARGUMENT: Discord would not take it. NOT_FOUND: the bot has no such shard. UNAVAILABLE: no shard runs yet. What
+    /// `InvalidInput`: Discord would not take it. `NotFound`: the bot has no such shard. `Unavailable`: no shard runs yet. What
     /// became of each shard is in the answer.
     pub async fn update_presence(
         &self,
         shards: &[ShardNumber],
         presence: &GatewayCommand,
         until: Instant,
-    ) -> Result<v1::UpdatePresenceResponse, Status> {
+    ) -> Result<PresenceReceipt, BridgeError> {
         self.first_table(until).await;
         let total = self.shard_total()?;
         if let Some(none) = shards.iter().find(|shard| shard.0 >= total) {
-            return Err(Status::not_found(format!("the bot has {total} shards, and no shard {none}")));
+            return Err(BridgeError::not_found(format!("the bot has {total} shards, and no shard {none}")));
         }
         let shards: BTreeSet<ShardNumber> = match shards {
             [] => (0..total).map(ShardNumber).collect(),
@@ -151,8 +152,7 @@ impl Bridge {
         };
         let tell = async |shard: ShardNumber| {
             let told = self.send_command(shard, presence, until).await;
-            told.err()
-                .map(|status| v1::CommandFailure { shard_id: shard.0, reason: status.message().to_owned() })
+            told.err().map(|error| (shard, error.to_string()))
         };
         // By owner: shards that can't be told now hold up none of another worker's.
         let routes = self.routes();
@@ -166,7 +166,7 @@ impl Bridge {
         });
         let told = futures_util::future::join_all(telling).await;
         let mut failures: Vec<_> = told.into_iter().flatten().flatten().collect();
-        failures.sort_by_key(|failure| failure.shard_id);
-        Ok(v1::UpdatePresenceResponse { complete: failures.is_empty(), failures })
+        failures.sort_unstable_by_key(|(shard, _)| *shard);
+        Ok(PresenceReceipt { failures })
     }
 }

@@ -15,7 +15,7 @@ use crate::{
 
 /// Why a shard is not covered by the answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lack {
+pub(super) enum CoverageGap {
     /// No answer has it.
     Missing,
     /// Its worker is starting it. If it moves, the worker before may have left it out because it was ready a moment later.
@@ -23,7 +23,7 @@ pub(super) enum Lack {
 }
 
 /// The shards that the answers do not cover.
-pub(super) type Lacking = BTreeMap<ShardNumber, Lack>;
+pub(super) type UncoveredShards = BTreeMap<ShardNumber, CoverageGap>;
 
 impl Bridge {
     /// Asks every worker that runs shards; returns the routing table that counts, with the answers.
@@ -36,7 +36,7 @@ impl Bridge {
         local: Local,
         remote: Remote,
         enough: impl Fn(&BTreeMap<WorkerId, T>) -> bool,
-        lacking: impl Fn(u32, &BTreeMap<WorkerId, T>) -> Lacking,
+        lacking: impl Fn(u32, &BTreeMap<WorkerId, T>) -> UncoveredShards,
     ) -> (Arc<Routes>, Answers<T>)
     where
         Local: Fn(&dyn LocalShards) -> T,
@@ -53,9 +53,10 @@ impl Bridge {
         }
         let lacking = lacking(routes.shard_total, &asked.answers);
         // A worker that answered without a shard that the table gives it has handed the shard over.
-        let has_moved = |(shard, lack): (&ShardNumber, &Lack)| {
+        let has_moved = |(shard, lack): (&ShardNumber, &CoverageGap)| {
             let owner = routes.owner(*shard);
-            *lack == Lack::Missing && owner.is_some_and(|owner| asked.answers.contains_key(owner.worker))
+            *lack == CoverageGap::Missing
+                && owner.is_some_and(|owner| asked.answers.contains_key(owner.worker))
         };
         if lacking.iter().any(has_moved) {
             let patience = until.min(Instant::now() + REROUTE);

@@ -5,9 +5,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use altergolden_proto::v1::{self, DeliveryOutcome, ReplyFailureKind as Kind};
+use altergolden_proto::v1::{self, DeliveryOutcome};
 use event_bus::Recipient;
-use fleet_model::{Routes, ShardNumber, WorkerId};
+use fleet_model::{ErrorClass, Routes, ShardNumber, WorkerId};
 use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::{sync::watch, time::Instant};
@@ -16,15 +16,16 @@ use tracing::Instrument as _;
 
 use super::{Bridge, REROUTE, with_timeout};
 use crate::{
+    answer::{BridgeError, MessageReceipt, ReplyFailure, ReplyFailureKind as Kind, ShardReplies},
     content, fan_out,
     local::{Delivered, ShardAnswer, ShardMessage, ShardRequest},
-    metrics::Asked,
+    metrics::AskOutcome,
     replies::{self, LARGEST_ANSWER, Merge, Replied},
 };
 
 mod shares;
 
-use shares::{Share, from_wire, known, shares, sorted_out, wanted};
+use shares::{WorkerShare, known, shares, sorted_out, wanted};
 
 /// A question as it goes out.
 struct Outgoing {
@@ -36,8 +37,8 @@ impl Bridge {
     /// A message to one shard. Data is up to 256 KiB as JSON text.
     ///
     /// # Errors
-    /// NOT_FOUND: the bot has no such shard. UNAVAILABLE: no worker runs it, or that one can't be reached. RESOURCE_EXHAUSTED: it has
-    /// too much to do. DEADLINE_EXCEEDED: no word of it by `until`. INVALID_ARGUMENT: type or data is not as it may be. The words say
+    /// `NotFound`: the bot has no such shard. `Unavailable`: no worker runs it, or that one can't be reached. `TooBusy`: it has
+    /// too much to do. `TooLate`: no word of it by `until`. `InvalidInput`: type or data is not as it may be. The words say
     /// so where it may have arrived all the same.
     pub async fn send_to_shard(
         &self,
@@ -45,7 +46,7 @@ impl Bridge {
         kind: &str,
         data: Value,
         until: Instant,
-    ) -> Result<v1::SendToShardResponse, Status> {
+    ) -> Result<MessageReceipt, BridgeError> {
         self.send_text_to_shard(shard_id, kind, content::checked(kind, &data)?, until).await
     }
 
@@ -56,7 +57,7 @@ impl Bridge {
         kind: &str,
         json: String,
         until: Instant,
-    ) -> Result<v1::SendToShardResponse, Status> {
+    ) -> Result<MessageReceipt, BridgeError> {
         content::check(kind, &json)?;
         let data = content::exact_value(&json)?;
         self.first_table(until).await;
@@ -74,36 +75,39 @@ impl Bridge {
             Delivered::Yes => (true, String::new()),
             Delivered::NoListener => (false, format!("no listener on worker {worker}")),
             Delivered::NotMine => {
-                return Err(Status::unavailable(format!("shard {shard} is on its way to another worker")));
+                return Err(BridgeError::unavailable(format!(
+                    "shard {shard} is on its way to another worker"
+                )));
             }
             Delivered::NoLease => {
                 let why =
                     format!("worker {worker} does not know whether it may act: it has no word on its lease");
-                return Err(Status::unavailable(why));
+                return Err(BridgeError::unavailable(why));
             }
             Delivered::Busy => {
-                return Err(Status::resource_exhausted(format!("worker {worker} has too much to do")));
+                let why = format!("worker {worker} has too much to do");
+                return Err(BridgeError::new(ErrorClass::TooBusy, why));
             }
             Delivered::TooLate => {
                 let why = format!("the bot code of worker {worker} had no time for it: it did not arrive");
-                return Err(Status::deadline_exceeded(why));
+                return Err(BridgeError::too_late(why));
             }
         };
-        Ok(v1::SendToShardResponse { delivered, worker_id: worker.to_string(), reason })
+        Ok(MessageReceipt { delivered, worker, reason })
     }
 
-    /// A message to the shard manager: every subscriber to such messages gets it, in any process. `shard_id`: the shard for which the
+    /// A message to the shard manager: every subscriber to such messages gets it, in any process. Returns its id. `shard_id`: the shard for which the
     /// sender speaks, if it does for one.
     ///
     /// # Errors
-    /// UNAVAILABLE: the event bus is away. NOT_FOUND: the bot has no such shard. INVALID_ARGUMENT: type or data is not as it may be.
+    /// `Unavailable`: the event bus is away. `NotFound`: the bot has no such shard. `InvalidInput`: type or data is not as it may be.
     pub async fn send_to_manager(
         &self,
         shard_id: Option<u32>,
         kind: &str,
         data: &Value,
         until: Instant,
-    ) -> Result<v1::SendToManagerResponse, Status> {
+    ) -> Result<String, BridgeError> {
         self.send_text_to_manager(shard_id, kind, content::checked(kind, data)?, until).await
     }
 
@@ -114,7 +118,7 @@ impl Bridge {
         kind: &str,
         body: String,
         until: Instant,
-    ) -> Result<v1::SendToManagerResponse, Status> {
+    ) -> Result<String, BridgeError> {
         content::check(kind, &body)?;
         self.first_table(until).await;
         let total = self.routes().shard_total;
@@ -124,14 +128,13 @@ impl Bridge {
             other => other.map(ShardNumber),
         };
         let published = self.publish(kind.to_owned(), body, Recipient::Manager { from }, until).await?;
-        Ok(v1::SendToManagerResponse { message_id: published.id.0 })
+        Ok(published.id.0)
     }
 
-    /// Asks the given shards, or all. Returns each shard's reply or why it has none. Replies with integers beyond 2^53 are exact
-    /// only in `value_json`. Replies beyond 32 MiB in total are dropped as too large.
+    /// Asks the given shards, or all. Returns each shard's reply or why it has none. Replies beyond 32 MiB in total are dropped as too large.
     ///
     /// # Errors
-    /// NOT_FOUND: the bot has no such shard. UNAVAILABLE: no shard runs yet. INVALID_ARGUMENT: type or data is not as it may be, or
+    /// `NotFound`: the bot has no such shard. `Unavailable`: no shard runs yet. `InvalidInput`: type or data is not as it may be, or
     /// there are more than 10,000 shards.
     pub async fn request(
         &self,
@@ -139,7 +142,7 @@ impl Bridge {
         kind: &str,
         data: Value,
         until: Instant,
-    ) -> Result<v1::RequestResponse, Status> {
+    ) -> Result<ShardReplies, BridgeError> {
         let json = content::checked(kind, &data)?;
         self.request_within(shard_ids, kind, json, LARGEST_ANSWER, until).await
     }
@@ -151,7 +154,7 @@ impl Bridge {
         json: String,
         max_bytes: usize,
         until: Instant,
-    ) -> Result<v1::RequestResponse, Status> {
+    ) -> Result<ShardReplies, BridgeError> {
         content::check(kind, &json)?;
         let data = content::exact_value(&json)?;
         self.first_table(until).await;
@@ -204,10 +207,10 @@ impl Bridge {
         routes: &Routes,
         message: &Arc<ShardMessage>,
         until: Instant,
-    ) -> Result<(WorkerId, Delivered), Status> {
+    ) -> Result<(WorkerId, Delivered), BridgeError> {
         let shard = message.shard;
         let owner = routes.owner(shard);
-        let owner = owner.ok_or_else(|| Status::unavailable(format!("no worker runs shard {shard}")))?;
+        let owner = owner.ok_or_else(|| BridgeError::unavailable(format!("no worker runs shard {shard}")))?;
         let worker = owner.worker.clone();
         let span = tracing::info_span!("send_to_worker", worker.id = %worker, otel.kind = "client");
         if let Some(own) = self.fan_out.local.as_deref().filter(|own| own.worker() == worker) {
@@ -221,7 +224,7 @@ impl Bridge {
             json: message.json.clone(),
             sender: message.sender.clone(),
         };
-        let mut client = self.fan_out.peers.client(owner.url)?;
+        let mut client = self.fan_out.peers.client(owner.url).map_err(BridgeError::from_peer)?;
         let sending =
             async move { client.deliver_message(with_timeout(request, left)).await }.instrument(span);
         let answer = match tokio::time::timeout_at(until, sending).await {
@@ -229,9 +232,9 @@ impl Bridge {
             Err(_) => Err(no_word(&worker)),
         };
         self.fan_out.metrics.count_asked(match &answer {
-            Ok(_) => Asked::Answered,
-            Err(status) if status.code() == Code::DeadlineExceeded => Asked::TooLate,
-            Err(_) => Asked::Failed,
+            Ok(_) => AskOutcome::Answered,
+            Err(error) if error.class() == ErrorClass::TooLate => AskOutcome::TooLate,
+            Err(_) => AskOutcome::Failed,
         });
         let delivered = match answer?.into_inner().outcome() {
             DeliveryOutcome::Delivered => Delivered::Yes,
@@ -244,7 +247,7 @@ impl Bridge {
                 let why = format!(
                     "worker {worker} says of it what this version does not know: it may have arrived"
                 );
-                return Err(Status::unavailable(why));
+                return Err(BridgeError::unavailable(why));
             }
         };
         Ok((worker, delivered))
@@ -273,9 +276,9 @@ impl Bridge {
 
     async fn ask_share(
         &self,
-        share: &Share,
+        share: &WorkerShare,
         outgoing: &Outgoing,
-    ) -> Result<Vec<ShardAnswer>, v1::ReplyFailure> {
+    ) -> Result<Vec<ShardAnswer>, ReplyFailure> {
         let Outgoing { request, max_bytes } = outgoing;
         let span = tracing::info_span!("ask_worker", worker.id = %share.worker, otel.kind = "client");
         if let Some(own) = self.fan_out.local.as_deref().filter(|own| own.worker() == share.worker) {
@@ -304,15 +307,15 @@ impl Bridge {
         let asking = async move { client.ask_shards(with_timeout(question, left)).await }.instrument(span);
         match tokio::time::timeout_at(request.deadline, asking).await {
             Ok(Ok(answer)) => {
-                self.fan_out.metrics.count_asked(Asked::Answered);
-                Ok(answer.into_inner().answers.into_iter().map(from_wire).collect())
+                self.fan_out.metrics.count_asked(AskOutcome::Answered);
+                Ok(answer.into_inner().answers.into_iter().map(Into::into).collect())
             }
             Ok(Err(status)) => {
-                self.fan_out.metrics.count_asked(Asked::Failed);
+                self.fan_out.metrics.count_asked(AskOutcome::Failed);
                 Err(unreachable(&status))
             }
             Err(_) => {
-                self.fan_out.metrics.count_asked(Asked::TooLate);
+                self.fan_out.metrics.count_asked(AskOutcome::TooLate);
                 let why = format!("worker {} did not answer by the deadline", share.worker);
                 Err(replies::failure(Kind::TooLate, why))
             }
@@ -329,26 +332,26 @@ fn is_late(status: &Status) -> bool {
     }
 }
 
-fn no_word(worker: &WorkerId) -> Status {
+fn no_word(worker: &WorkerId) -> BridgeError {
     let why = format!("worker {worker} did not answer by the deadline: the message may have arrived");
-    Status::deadline_exceeded(why)
+    BridgeError::too_late(why)
 }
 
 /// Why there is no answer to a message, and whether it may have arrived.
-fn undelivered(worker: &WorkerId, status: &Status) -> Status {
+fn undelivered(worker: &WorkerId, status: &Status) -> BridgeError {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(status);
     while let Some(error) = cause {
         if error.is::<tonic::ConnectError>() {
-            return Status::unavailable(format!("worker {worker} can't be reached: it did not arrive"));
+            return BridgeError::unavailable(format!("worker {worker} can't be reached: it did not arrive"));
         }
         cause = error.source();
     }
     match status.code() {
         Code::Unimplemented => {
-            Status::unavailable(format!("worker {worker} is of a version that takes no messages"))
+            BridgeError::unavailable(format!("worker {worker} is of a version that takes no messages"))
         }
         _ if is_late(status) => no_word(worker),
-        code => Status::unavailable(format!(
+        code => BridgeError::unavailable(format!(
             "worker {worker} answered {code:?}: {}: the message may have arrived",
             status.message()
         )),

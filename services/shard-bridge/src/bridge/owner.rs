@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleet_model::ShardNumber;
+use fleet_model::{ErrorClass, ShardNumber};
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 use tonic::{Code, Status};
@@ -10,13 +10,14 @@ use tracing::Instrument as _;
 
 use super::{Bridge, REROUTE};
 use crate::{
+    answer::BridgeError,
     local::LocalShards,
-    metrics::Asked,
-    peers::{Lane, WorkerClient},
+    metrics::AskOutcome,
+    peers::{PeerLane, WorkerClient},
 };
 
 /// Something that only the owner of a shard can answer. `None`: it says that the shard is not its own.
-pub(super) trait OwnersQuestion: Sync {
+pub(super) trait OwnerQuestion: Sync {
     /// What comes back.
     type Answer: Send;
 
@@ -24,14 +25,14 @@ pub(super) trait OwnersQuestion: Sync {
     const ASKED_AGAIN: bool;
 
     /// On which connection it is asked.
-    fn lane(&self) -> Lane;
+    fn lane(&self) -> PeerLane;
 
     /// Asks the process at hand.
     fn local<'a>(
         &'a self,
         local: &'a dyn LocalShards,
         until: Instant,
-    ) -> BoxFuture<'a, Result<Option<Self::Answer>, Status>>;
+    ) -> BoxFuture<'a, Result<Option<Self::Answer>, BridgeError>>;
 
     /// Asks another worker, which has so long to answer.
     fn remote(
@@ -45,10 +46,10 @@ impl Bridge {
     /// How many shards the bot has.
     ///
     /// # Errors
-    /// UNAVAILABLE when that is not settled yet.
-    pub(super) fn shard_total(&self) -> Result<u32, Status> {
+    /// `Unavailable` when that is not settled yet.
+    pub(super) fn shard_total(&self) -> Result<u32, BridgeError> {
         match self.routes.borrow().shard_total {
-            0 => Err(Status::unavailable("no shard runs yet")),
+            0 => Err(BridgeError::unavailable("no shard runs yet")),
             total => Ok(total),
         }
     }
@@ -57,21 +58,23 @@ impl Bridge {
     /// `patience`.
     ///
     /// # Errors
-    /// The owner's own; NOT_FOUND when the bot has no such shard; UNAVAILABLE when no worker could be asked.
-    pub(super) async fn ask_owner_of<Q: OwnersQuestion>(
+    /// The owner's own; `NotFound` when the bot has no such shard; `Unavailable` when no worker could be asked.
+    pub(super) async fn ask_owner_of<Q: OwnerQuestion>(
         &self,
         shard: ShardNumber,
         question: &Q,
         patience: Instant,
         until: Instant,
-    ) -> Result<Q::Answer, Status> {
+    ) -> Result<Q::Answer, BridgeError> {
         let mut changed = self.routes.clone();
         loop {
             changed.mark_unchanged();
             let routes = self.routes();
             let total = self.shard_total()?;
             if shard.0 >= total {
-                return Err(Status::not_found(format!("the bot has {total} shards, and no shard {shard}")));
+                return Err(BridgeError::not_found(format!(
+                    "the bot has {total} shards, and no shard {shard}"
+                )));
             }
             let why = match routes.owner(shard) {
                 None => format!("no worker runs shard {shard}"),
@@ -81,41 +84,43 @@ impl Bridge {
                     match asking.await {
                         Ok(Some(answer)) => return Ok(answer),
                         Ok(None) => format!("shard {shard} is on the move"),
-                        Err(status) if Q::ASKED_AGAIN && status.code() == Code::Unavailable => {
-                            status.message().to_owned()
+                        Err(error) if Q::ASKED_AGAIN && error.class() == ErrorClass::Unavailable => {
+                            error.to_string()
                         }
-                        Err(status) => return Err(status),
+                        Err(error) => return Err(error),
                     }
                 }
             };
             let now = Instant::now();
             if now >= patience {
-                return Err(Status::unavailable(why));
+                return Err(BridgeError::unavailable(why));
             }
             // An unchanged table is asked again all the same: the worker may only just have started the shard.
             let next = tokio::time::timeout_at(patience.min(now + REROUTE), changed.changed()).await;
             if let Ok(Err(_)) = next {
-                return Err(Status::unavailable(format!("{why}, and this process stops")));
+                return Err(BridgeError::unavailable(format!("{why}, and this process stops")));
             }
         }
     }
 
-    async fn ask_one<Q: OwnersQuestion>(
+    async fn ask_one<Q: OwnerQuestion>(
         &self,
         worker: &fleet_model::WorkerId,
         url: &str,
         question: &Q,
         until: Instant,
-    ) -> Result<Option<Q::Answer>, Status> {
+    ) -> Result<Option<Q::Answer>, BridgeError> {
         if let Some(local) = self.fan_out.local.as_deref().filter(|local| local.worker() == *worker) {
             return question.local(local, until).await;
         }
-        let client = self.fan_out.peers.client_in(url, question.lane())?;
+        let client = self.fan_out.peers.client_in(url, question.lane()).map_err(BridgeError::from_peer)?;
         let left = until.saturating_duration_since(Instant::now());
         let answer = tokio::time::timeout_at(until, question.remote(client, left)).await;
         let (asked, answer) = match answer {
-            Ok(Ok(answer)) => (Asked::Answered, Ok(answer)),
-            Ok(Err(status)) if is_its_own(&status) => (Asked::Answered, Err(status)),
+            Ok(Ok(answer)) => (AskOutcome::Answered, Ok(answer)),
+            Ok(Err(status)) if is_its_own(&status) => {
+                (AskOutcome::Answered, Err(BridgeError::from_peer(status)))
+            }
             Ok(Err(status)) => {
                 let why = match status.code() {
                     Code::DeadlineExceeded | Code::Cancelled => "did not answer by the deadline".to_owned(),
@@ -123,11 +128,11 @@ impl Bridge {
                     Code::Unavailable => "can't be reached".to_owned(),
                     code => format!("answered {code:?}: {}", status.message()),
                 };
-                (Asked::Failed, Err(Status::unavailable(format!("worker {worker} {why}"))))
+                (AskOutcome::Failed, Err(BridgeError::unavailable(format!("worker {worker} {why}"))))
             }
             Err(_) => {
                 let why = format!("worker {worker} did not answer by the deadline");
-                (Asked::TooLate, Err(Status::unavailable(why)))
+                (AskOutcome::TooLate, Err(BridgeError::unavailable(why)))
             }
         };
         self.fan_out.metrics.count_asked(asked);

@@ -32,12 +32,12 @@ fn nesting_limit_matches_protobuf() {
 
 #[test]
 fn types_and_sizes_have_their_limits() {
-    assert_eq!(checked("", &json!(1)), Err(Misfit::Type));
+    assert_eq!(checked("", &json!(1)), Err(InvalidContent::Type));
     assert_eq!(checked(&"ü".repeat(100), &json!(1)), Ok("1".to_owned()));
-    assert_eq!(checked(&"ü".repeat(101), &json!(1)), Err(Misfit::Type));
+    assert_eq!(checked(&"ü".repeat(101), &json!(1)), Err(InvalidContent::Type));
     let text = |length: usize| json!("x".repeat(length));
     assert!(checked("k", &text(LARGEST - 2)).is_ok());
-    assert_eq!(checked("k", &text(LARGEST - 1)), Err(Misfit::Size(LARGEST + 1)));
+    assert_eq!(checked("k", &text(LARGEST - 1)), Err(InvalidContent::Size(LARGEST + 1)));
 }
 
 #[test]

@@ -4,12 +4,14 @@ use altergolden_proto::{
     convert::CachedObject,
     v1::{self, ObjectFormat},
 };
+use fleet_model::ErrorClass;
 use prost_types::FieldMask;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use super::{BridgeService, check_ids};
+use crate::answer::BridgeError;
 use crate::object::{FoundObject, ObjectKind, ObjectQuery, check_size};
 
 pub(super) async fn guild(
@@ -20,7 +22,7 @@ pub(super) async fn guild(
     let until = service.deadlines.fan_out_until(request.get_ref().deadline_ms, request.metadata());
     let v1::GetGuildRequest { guild_id, fields, format, .. } = request.into_inner();
     check_ids("guild_id", &[guild_id])?;
-    let wanted = Wanted::<v1::CachedGuild>::new(fields, format)?;
+    let wanted = FieldSelection::<v1::CachedGuild>::new(fields, format)?;
     let (FoundObject { json, doubt }, shard_id) =
         wanted.ask(service, "GetGuild", guild_id, ObjectKind::Guild, until).await?;
     let guild = if wanted.is_json {
@@ -40,7 +42,7 @@ pub(super) async fn channel(
     let v1::GetChannelRequest { guild_id, channel_id, fields, format, .. } = request.into_inner();
     check_ids("guild_id", &[guild_id])?;
     check_ids("channel_id", &[channel_id])?;
-    let wanted = Wanted::<v1::CachedChannel>::new(fields, format)?;
+    let wanted = FieldSelection::<v1::CachedChannel>::new(fields, format)?;
     let kind = ObjectKind::Channel(channel_id);
     let (FoundObject { json, doubt }, shard_id) =
         wanted.ask(service, "GetChannel", guild_id, kind, until).await?;
@@ -61,7 +63,7 @@ pub(super) async fn member(
     let v1::GetMemberRequest { guild_id, user_id, fields, format, .. } = request.into_inner();
     check_ids("guild_id", &[guild_id])?;
     check_ids("user_id", &[user_id])?;
-    let wanted = Wanted::<v1::CachedMember>::new(fields, format)?;
+    let wanted = FieldSelection::<v1::CachedMember>::new(fields, format)?;
     let kind = ObjectKind::Member(user_id);
     let (FoundObject { json, doubt }, shard_id) =
         wanted.ask(service, "GetMember", guild_id, kind, until).await?;
@@ -80,7 +82,7 @@ pub(super) async fn roles(
     let until = service.deadlines.fan_out_until(request.get_ref().deadline_ms, request.metadata());
     let v1::GetRolesRequest { guild_id, fields, format, .. } = request.into_inner();
     check_ids("guild_id", &[guild_id])?;
-    let wanted = Wanted::<v1::CachedRole>::new(fields, format)?;
+    let wanted = FieldSelection::<v1::CachedRole>::new(fields, format)?;
     let (FoundObject { json, doubt }, shard_id) =
         wanted.ask(service, "GetRoles", guild_id, ObjectKind::Roles, until).await?;
     let mut answer = v1::GetRolesResponse { shard_id, doubt, ..v1::GetRolesResponse::default() };
@@ -95,7 +97,7 @@ pub(super) async fn roles(
 
 /// What of an object is wanted, and how.
 #[derive(Debug)]
-struct Wanted<T> {
+struct FieldSelection<T> {
     is_json: bool,
     /// Of the message; all when empty.
     fields: Vec<String>,
@@ -104,10 +106,10 @@ struct Wanted<T> {
     message: std::marker::PhantomData<fn() -> T>,
 }
 
-impl<T: CachedObject> Wanted<T> {
-    fn new(mask: Option<FieldMask>, format: i32) -> Result<Self, Status> {
+impl<T: CachedObject> FieldSelection<T> {
+    fn new(mask: Option<FieldMask>, format: i32) -> Result<Self, BridgeError> {
         let format = ObjectFormat::try_from(format)
-            .map_err(|_| Status::invalid_argument(format!("unknown object format {format}")))?;
+            .map_err(|_| BridgeError::invalid(format!("unknown object format {format}")))?;
         let is_json = format == ObjectFormat::Json;
         let fields = mask.unwrap_or_default().paths;
         let known = |field: &String| {
@@ -119,9 +121,8 @@ impl<T: CachedObject> Wanted<T> {
         };
         if let Some(unknown) = fields.iter().find(|field| !known(field)) {
             let unknown: String = unknown.chars().take(100).collect();
-            return Err(Status::invalid_argument(format!(
-                "fields: {unknown:?} is no field that can be asked for"
-            )));
+            let message = format!("fields: {unknown:?} is no field that can be asked for");
+            return Err(BridgeError::invalid(message));
         }
         let wanted =
             |(name, _): &&(&str, &str)| fields.is_empty() || fields.iter().any(|field| field == name);
@@ -140,7 +141,7 @@ impl<T: CachedObject> Wanted<T> {
         guild: u64,
         kind: ObjectKind,
         until: Instant,
-    ) -> Result<(FoundObject, u32), Status> {
+    ) -> Result<(FoundObject, u32), BridgeError> {
         let since = Instant::now();
         let query = ObjectQuery { guild, kind, fields: self.discord.clone() };
         let answer = service.bridge.object(&query, until).await;
@@ -159,15 +160,14 @@ impl<T: CachedObject> Wanted<T> {
 }
 
 /// What a worker answered.
-fn parsed<T: serde::de::DeserializeOwned>(json: &str) -> Result<T, Status> {
-    serde_json::from_str(json)
-        .map_err(|error| Status::internal(format!("malformed answer of the worker: {error}")))
+fn parsed<T: serde::de::DeserializeOwned>(json: &str) -> Result<T, BridgeError> {
+    serde_json::from_str(json).map_err(|error| {
+        BridgeError::new(ErrorClass::Internal, format!("malformed answer of the worker: {error}"))
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use tonic::Code;
-
     use super::*;
 
     fn mask(paths: &[&str]) -> FieldMask {
@@ -176,20 +176,21 @@ mod tests {
 
     #[test]
     fn only_known_fields_can_be_asked_for() {
-        let refused = |outcome: Result<Wanted<v1::CachedMember>, Status>, words: &str| {
-            let status = outcome.unwrap_err();
-            assert!(status.code() == Code::InvalidArgument && status.message().contains(words), "{status}");
+        let refused = |outcome: Result<FieldSelection<v1::CachedMember>, BridgeError>, words: &str| {
+            let error = outcome.unwrap_err();
+            assert!(error.class() == ErrorClass::InvalidInput && error.message().contains(words), "{error}");
         };
-        refused(Wanted::new(Some(mask(&["nick", "user.id"])), 0), "user.id");
-        refused(Wanted::new(Some(mask(&["user"])), ObjectFormat::Protobuf.into()), "user");
-        refused(Wanted::new(Some(mask(&["username"])), ObjectFormat::Json.into()), "username");
-        refused(Wanted::new(None, 9), "format 9");
-        let wanted = Wanted::<v1::CachedMember>::new(Some(mask(&["username", "roles"])), 0).unwrap();
+        refused(FieldSelection::new(Some(mask(&["nick", "user.id"])), 0), "user.id");
+        refused(FieldSelection::new(Some(mask(&["user"])), ObjectFormat::Protobuf.into()), "user");
+        refused(FieldSelection::new(Some(mask(&["username"])), ObjectFormat::Json.into()), "username");
+        refused(FieldSelection::new(None, 9), "format 9");
+        let wanted = FieldSelection::<v1::CachedMember>::new(Some(mask(&["username", "roles"])), 0).unwrap();
         assert_eq!(wanted.discord, ["user", "roles"]);
         let wanted =
-            Wanted::<v1::CachedMember>::new(Some(mask(&["user"])), ObjectFormat::Json.into()).unwrap();
+            FieldSelection::<v1::CachedMember>::new(Some(mask(&["user"])), ObjectFormat::Json.into())
+                .unwrap();
         assert_eq!(wanted.discord, ["user"]);
-        let all = Wanted::<v1::CachedGuild>::new(None, 0).unwrap();
+        let all = FieldSelection::<v1::CachedGuild>::new(None, 0).unwrap();
         assert!(!all.discord.contains(&"roles".to_owned()), "what the message has not is not asked for");
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use super::BridgeService;
-use crate::command::GatewayCommand;
+use crate::{answer::BridgeError, command::GatewayCommand};
 
 /// Members that Discord finds by a name.
 const NAMED: u32 = 100;
@@ -23,7 +23,7 @@ pub(super) async fn update_presence(
     let presence = presence(request)?;
     let answer = service.bridge.update_presence(&shards, &presence, until).await;
     service.bridge.metrics().observe("UpdatePresence", since);
-    answer.map(Response::new)
+    Ok(Response::new(answer?.into()))
 }
 
 pub(super) async fn update_voice_state(
@@ -50,9 +50,9 @@ pub(super) async fn request_guild_members(
     Ok(Response::new(v1::RequestGuildMembersResponse { shard_id: sent?.0 }))
 }
 
-fn presence(request: v1::UpdatePresenceRequest) -> Result<GatewayCommand, Status> {
+fn presence(request: v1::UpdatePresenceRequest) -> Result<GatewayCommand, BridgeError> {
     let status = v1::PresenceStatus::try_from(request.status)
-        .map_err(|_| Status::invalid_argument(format!("unknown presence status {}", request.status)))?;
+        .map_err(|_| BridgeError::invalid(format!("unknown presence status {}", request.status)))?;
     let status = match status {
         v1::PresenceStatus::Unspecified | v1::PresenceStatus::Online => "online",
         v1::PresenceStatus::DoNotDisturb => "dnd",
@@ -77,7 +77,7 @@ fn activity(activity: v1::Activity) -> Value {
     Value::Object(object)
 }
 
-fn voice_state(request: &v1::UpdateVoiceStateRequest) -> Result<GatewayCommand, Status> {
+fn voice_state(request: &v1::UpdateVoiceStateRequest) -> Result<GatewayCommand, BridgeError> {
     let d = json!({
         "guild_id": request.guild_id.to_string(),
         "channel_id": request.channel_id.map(|id| id.to_string()),
@@ -87,22 +87,20 @@ fn voice_state(request: &v1::UpdateVoiceStateRequest) -> Result<GatewayCommand, 
     Ok(GatewayCommand::parse(json!({ "op": 4, "d": d }))?)
 }
 
-fn members(request: v1::RequestGuildMembersRequest) -> Result<GatewayCommand, Status> {
+fn members(request: v1::RequestGuildMembersRequest) -> Result<GatewayCommand, BridgeError> {
     let v1::RequestGuildMembersRequest { guild_id, which, limit, presences, nonce, .. } = request;
     let mut d = json!({ "guild_id": guild_id.to_string(), "presences": presences });
     match which {
-        None => return Err(Status::invalid_argument("neither query nor user_ids is there")),
+        None => return Err(BridgeError::invalid("neither query nor user_ids is there")),
         Some(Which::Query(query)) if !query.is_empty() && limit > NAMED => {
-            return Err(Status::invalid_argument(format!(
-                "limit goes up to {NAMED} with a query, not {limit}"
-            )));
+            return Err(BridgeError::invalid(format!("limit goes up to {NAMED} with a query, not {limit}")));
         }
         Some(Which::Query(query)) => {
             d["query"] = json!(query);
             d["limit"] = json!(limit);
         }
         Some(Which::UserIds(_)) if limit != 0 => {
-            return Err(Status::invalid_argument("limit goes with query, not with user_ids"));
+            return Err(BridgeError::invalid("limit goes with query, not with user_ids"));
         }
         Some(Which::UserIds(users)) => {
             d["user_ids"] = users.ids.iter().map(u64::to_string).collect();
@@ -116,14 +114,14 @@ fn members(request: v1::RequestGuildMembersRequest) -> Result<GatewayCommand, St
 
 #[cfg(test)]
 mod tests {
-    use tonic::Code;
+    use fleet_model::ErrorClass;
 
     use super::*;
 
-    fn refused<T: std::fmt::Debug>(outcome: Result<T, Status>, words: &str) {
-        let status = outcome.unwrap_err();
-        assert_eq!(status.code(), Code::InvalidArgument, "{status}");
-        assert!(status.message().contains(words), "{status}");
+    fn refused<T: std::fmt::Debug>(outcome: Result<T, BridgeError>, words: &str) {
+        let error = outcome.unwrap_err();
+        assert_eq!(error.class(), ErrorClass::InvalidInput, "{error}");
+        assert!(error.message().contains(words), "{error}");
     }
 
     #[test]
@@ -158,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn invalid_commands_are_refused() {
         refused(presence(v1::UpdatePresenceRequest { status: 9, ..Default::default() }), "status 9");
         let nameless =
             v1::UpdatePresenceRequest { activities: vec![v1::Activity::default()], ..Default::default() };

@@ -7,13 +7,18 @@ use std::{
     time::Duration,
 };
 
-use altergolden_proto::v1::{self, events_response::Item};
-use relay::{Entry, EntryId, EventNames, GAP, Lateness, Page, RelayError, RelayStore};
+use altergolden_proto::{
+    convert,
+    v1::{self, events_response::Item},
+};
+use fleet_model::ErrorClass;
+use relay::{Entry, EntryId, EventNames, GAP, Mark, Page, RelayError, RelayStore};
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
 use super::BridgeService;
+use crate::answer::BridgeError;
 
 /// The most streams of events that one process serves; each has a connection of its own.
 pub(super) const STREAMS: usize = 64;
@@ -37,23 +42,20 @@ pub(super) async fn events(
     request: Request<v1::EventsRequest>,
 ) -> Result<Response<EventStream>, Status> {
     let relay = service.bridge.relay().ok_or_else(|| {
-        Status::failed_precondition(
-            "events are not relayed here: start coordinator and workers with RELAY=redis",
-        )
+        let message = "events are not relayed here: start coordinator and workers with RELAY=redis";
+        BridgeError::new(ErrorClass::NotPermitted, message)
     })?;
     let request = request.into_inner();
     let filter = Filter::new(&request)?;
     let slot = service.event_streams.clone().try_acquire_owned().map_err(|_| {
-        Status::resource_exhausted(format!("this process serves {STREAMS} streams of events already"))
+        let message = format!("this process serves {STREAMS} streams of events already");
+        BridgeError::new(ErrorClass::TooBusy, message)
     })?;
     let relay = relay.reader();
     let after = if request.cursor.is_empty() {
-        relay.newest().await.map_err(|error| away(&error))?
+        relay.newest().await.map_err(|error| convert::status(&error))?
     } else {
-        request
-            .cursor
-            .parse()
-            .map_err(|error: relay::InvalidEntryId| Status::invalid_argument(error.to_string()))?
+        request.cursor.parse().map_err(|error: relay::InvalidEntryId| convert::status(&error))?
     };
     let reading = Reading { relay, filter, after, ready: VecDeque::new(), behind: false, _slot: slot };
     let stream = futures_util::stream::unfold(Some(reading), |reading| async {
@@ -66,13 +68,6 @@ pub(super) async fn events(
     Ok(Response::new(Box::pin(stream)))
 }
 
-fn away(error: &RelayError) -> Status {
-    match error {
-        RelayError::Away(_) => Status::unavailable(error.to_string()),
-        RelayError::Unexpected(_) => Status::failed_precondition(error.to_string()),
-    }
-}
-
 /// What is wanted.
 struct Filter {
     /// Gaps are among them.
@@ -82,12 +77,11 @@ struct Filter {
 }
 
 impl Filter {
-    fn new(request: &v1::EventsRequest) -> Result<Self, Status> {
+    fn new(request: &v1::EventsRequest) -> Result<Self, BridgeError> {
         let most = request.names.len().max(request.shard_ids.len()).max(request.guild_ids.len());
         if most > MOST_FILTERED {
-            return Err(Status::invalid_argument(format!(
-                "{most} entries are over a filter's limit of {MOST_FILTERED}"
-            )));
+            let message = format!("{most} entries are over a filter's limit of {MOST_FILTERED}");
+            return Err(BridgeError::invalid(message));
         }
         let names = if request.names.is_empty() {
             EventNames::All
@@ -98,9 +92,7 @@ impl Filter {
                     EventNames::Only(names.into_iter().chain([GAP.to_owned()]).collect())
                 }
                 _ => {
-                    return Err(Status::invalid_argument(
-                        "names take Discord's event names, as MESSAGE_CREATE",
-                    ));
+                    return Err(BridgeError::invalid("names take Discord's event names, as MESSAGE_CREATE"));
                 }
             }
         };
@@ -148,7 +140,7 @@ impl Reading {
             match self.relay.read(&self.filter.names, self.after, WAIT).await {
                 Ok(page) => return Ok(page),
                 Err(RelayError::Away(_)) if Instant::now() < until => tokio::time::sleep(AGAIN).await,
-                Err(error) => return Err(away(&error)),
+                Err(error) => return Err(convert::status(&error)),
             }
         }
     }
@@ -187,10 +179,10 @@ fn item(entry: &Entry) -> Option<Item> {
         let gap = content.gap().map(Into::into);
         return Some(Item::Gap(v1::ShardGap { shard_id: entry.shard.0, gap }));
     }
-    let mark = match content.lateness {
-        Lateness::Fresh => v1::EventMark::Fresh,
-        Lateness::Replayed => v1::EventMark::Replayed,
-        Lateness::Expired => v1::EventMark::Expired,
+    let mark = match content.mark {
+        Mark::Fresh => v1::EventMark::Fresh,
+        Mark::Replayed => v1::EventMark::Replayed,
+        Mark::Expired => v1::EventMark::Expired,
     };
     Some(Item::Event(v1::DispatchEvent {
         name: content.name.to_string(),

@@ -4,12 +4,14 @@ use std::pin::Pin;
 
 use altergolden_proto::{convert, v1};
 use event_bus::Recipient;
+use fleet_model::ErrorClass;
 use tokio::time::Instant;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
 use super::BridgeService;
 use crate::{
+    answer::{BridgeError, ShardReplies},
     content,
     hub::{HubItem, HubSubscription, SUBSCRIBERS, Wants},
     replies,
@@ -24,7 +26,7 @@ pub(super) fn subscribe(
     let v1::SubscribeRequest { types, recipients } = request.into_inner();
     let wants = Wants::only(types, &recipients);
     let subscription = service.bridge.hub().subscribe(wants).ok_or_else(|| {
-        Status::resource_exhausted(format!("this process has {SUBSCRIBERS} subscribers already"))
+        BridgeError::new(ErrorClass::TooBusy, format!("this process has {SUBSCRIBERS} subscribers already"))
     })?;
     Ok(Box::pin(futures_util::stream::unfold(subscription, |mut subscription| async {
         let item = next(&mut subscription).await?;
@@ -89,7 +91,7 @@ pub(super) async fn send_to_shard(
     let json = content::received(data_json, data);
     let answer = service.bridge.send_text_to_shard(shard_id, &r#type, json, until).await;
     service.bridge.metrics().observe("SendToShard", since);
-    answer.map(Response::new)
+    Ok(Response::new(answer?.into()))
 }
 
 pub(super) async fn send_to_manager(
@@ -100,9 +102,9 @@ pub(super) async fn send_to_manager(
     let until = service.deadlines.fan_out_until(request.get_ref().deadline_ms, request.metadata());
     let v1::SendToManagerRequest { r#type, data, data_json, shard_id, .. } = request.into_inner();
     let json = content::received(data_json, data);
-    let answer = service.bridge.send_text_to_manager(shard_id, &r#type, json, until).await;
+    let sent = service.bridge.send_text_to_manager(shard_id, &r#type, json, until).await;
     service.bridge.metrics().observe("SendToManager", since);
-    answer.map(Response::new)
+    Ok(Response::new(v1::SendToManagerResponse { message_id: sent? }))
 }
 
 pub(super) async fn request(
@@ -116,5 +118,12 @@ pub(super) async fn request(
     let max_bytes = replies::max_bytes(max_bytes);
     let answer = service.bridge.request_within(&shard_ids, &r#type, json, max_bytes, until).await;
     service.bridge.metrics().observe("Request", since);
-    answer.map(Response::new)
+    let ShardReplies { complete, replies } = answer?;
+    let mut messages = Vec::with_capacity(replies.len());
+    for reply in replies {
+        messages.push(reply.into());
+        // Large replies take milliseconds, and lease renewals run on these threads too.
+        tokio::task::yield_now().await;
+    }
+    Ok(Response::new(v1::RequestResponse { complete, replies: messages }))
 }

@@ -1,6 +1,6 @@
 //! Who may write, and how a writer learns that the store is not where it left it.
 
-use checkpoint::{Claim, Cursor, PageRead, RecordKey, Stored, Written};
+use checkpoint::{Claim, Cursor, PageRead, RecordKey, StoredCheckpoint, Written};
 use fleet_model::{Epoch, ShardNumber};
 use futures_util::future::join_all;
 
@@ -12,13 +12,13 @@ use super::{
 const A: RecordKey = RecordKey::Core(1);
 const B: RecordKey = RecordKey::Core(2);
 
-const EMPTY: Stored = Stored { serial: 0, records: 0, head: None, owner_before: None };
+const EMPTY: StoredCheckpoint = StoredCheckpoint { serial: 0, records: 0, head: None, owner_before: None };
 
 pub(crate) async fn an_empty_store_is_claimed(store: Store) {
     assert_eq!(claim(&store, MINE).await, EMPTY);
     assert_eq!(claim(&store, MINE).await.serial, 0, "claiming twice is no error");
     assert_eq!(store.freshness(SHARD).await.unwrap(), None);
-    let nothing_written = Stored { owner_before: Some(MINE), ..EMPTY };
+    let nothing_written = StoredCheckpoint { owner_before: Some(MINE), ..EMPTY };
     assert_eq!(claim(&store, HIGHER).await, nothing_written, "it was claimed, that is all");
     assert_eq!(claim(&store, HIGHER).await, nothing_written, "a repeated claim gets the same answer");
     assert_eq!(

@@ -1,4 +1,4 @@
-// Registers commands, for all guilds and for one, and is told what is wrong with a bad one.
+// Registers commands, global and for one guild; an invalid command is rejected with its field.
 
 import assert from 'node:assert/strict';
 import { ApplicationCommandOptionType, DiscordAPIError, RESTJSONErrorCodes, SlashCommandBuilder } from 'discord.js';

@@ -1,4 +1,4 @@
-// A button, a menu, a modal and autocomplete: each arrives as what it is, and takes its own kind of answer.
+// A button, a menu, a modal and autocomplete: each arrives with its own type and takes its own kind of answer.
 
 import assert from 'node:assert/strict';
 import {

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { Events, InteractionResponseType, MessageFlags, RESTJSONErrorCodes } from 'discord.js';
-import { ask, fault, forgiven, judge, next, saw } from '../sim.mjs';
+import { ask, fault, takeViolations, judge, next, saw } from '../sim.mjs';
 import { login } from './bot.mjs';
 
 judge(async () => {
@@ -10,7 +10,7 @@ judge(async () => {
   const guild = bot.guilds.cache.first();
   await bot.application.commands.set([{ name: 'ping', description: 'Answers' }]);
 
-  // Lets somebody call the command, and returns what arrives.
+  // Starts a call of the command and returns the received interaction.
   const called = async (options = []) => {
     const arrived = next(bot, Events.InteractionCreate);
     const { interaction_id } = await fault('interaction', { guild_id: guild.id, command: 'ping', options });
@@ -55,6 +55,6 @@ judge(async () => {
   // As in another process of the bot that got the same call: it can't know of the first answer.
   third.replied = false;
   await assert.rejects(third.reply('twice'), { code: RESTJSONErrorCodes.InteractionHasAlreadyBeenAcknowledged });
-  assert.deepEqual(await forgiven(), ['interaction_answered_twice']);
+  assert.deepEqual(await takeViolations(), ['interaction_answered_twice']);
   saw('a second reply is refused');
 });

@@ -1,4 +1,4 @@
-// Resumes after op 7, after a close code and after a dropped connection, and gets what was written meanwhile.
+// Resumes after op 7, after a close code and after a dropped connection, and gets the missed messages.
 
 import assert from 'node:assert/strict';
 import { fault, identifies, judge, next, replayed, saw } from '../sim.mjs';

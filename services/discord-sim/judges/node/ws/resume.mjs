@@ -1,4 +1,4 @@
-// All four shards resume after op 7 and after a dropped connection, and get what was written meanwhile.
+// All four shards resume after op 7 and after a dropped connection, and get the missed messages.
 
 import assert from 'node:assert/strict';
 import { fault, identifies, judge, replayed, saw } from '../sim.mjs';

@@ -2,39 +2,40 @@
 
 use std::collections::BTreeMap;
 
-use altergolden_proto::v1::{self, ReplyFailureKind as Kind};
 use fleet_model::{Epoch, Routes, ShardNumber, WorkerId};
-use tonic::Status;
 
 use crate::{
+    answer::{BridgeError, ReplyFailure, ReplyFailureKind as Kind},
     content::MOST_SHARDS,
     local::{AnswerOutcome, ShardAnswer},
     replies::{self, Replied},
 };
 
 /// The shards of one worker, and where it answers.
-pub(super) struct Share {
+pub(super) struct WorkerShare {
     pub(super) worker: WorkerId,
     pub(super) url: String,
     pub(super) shards: Vec<ShardNumber>,
 }
 
 /// A shard that the bot has.
-pub(super) fn known(shard_id: u32, total: u32) -> Result<ShardNumber, Status> {
+pub(super) fn known(shard_id: u32, total: u32) -> Result<ShardNumber, BridgeError> {
     if total == 0 {
-        return Err(Status::unavailable("no shard runs yet"));
+        return Err(BridgeError::unavailable("no shard runs yet"));
     }
     if shard_id >= total {
-        return Err(Status::not_found(format!("there is no shard {shard_id}: the bot has {total}, from 0")));
+        return Err(BridgeError::not_found(format!(
+            "there is no shard {shard_id}: the bot has {total}, from 0"
+        )));
     }
     Ok(ShardNumber(shard_id))
 }
 
 /// The shards that are asked, by number, each once.
-pub(super) fn wanted(shard_ids: &[u32], total: u32) -> Result<Vec<ShardNumber>, Status> {
+pub(super) fn wanted(shard_ids: &[u32], total: u32) -> Result<Vec<ShardNumber>, BridgeError> {
     let count = if shard_ids.is_empty() { total as usize } else { shard_ids.len() };
     if count > MOST_SHARDS {
-        return Err(Status::invalid_argument(format!("{count} shards are over the limit of {MOST_SHARDS}")));
+        return Err(BridgeError::invalid(format!("{count} shards are over the limit of {MOST_SHARDS}")));
     }
     if shard_ids.is_empty() && total > 0 {
         return Ok((0..total).map(ShardNumber).collect());
@@ -47,7 +48,7 @@ pub(super) fn wanted(shard_ids: &[u32], total: u32) -> Result<Vec<ShardNumber>, 
 }
 
 /// These shards by the worker that runs them, and those that none runs.
-pub(super) fn shares(routes: &Routes, shards: &[ShardNumber]) -> (Vec<Share>, Vec<ShardNumber>) {
+pub(super) fn shares(routes: &Routes, shards: &[ShardNumber]) -> (Vec<WorkerShare>, Vec<ShardNumber>) {
     // As `Routes::owner` has it, in one go over the table.
     let mut owners: BTreeMap<ShardNumber, (Epoch, &WorkerId)> = BTreeMap::new();
     for (worker, route) in &routes.workers {
@@ -56,12 +57,12 @@ pub(super) fn shares(routes: &Routes, shards: &[ShardNumber]) -> (Vec<Share>, Ve
             *owner = (*owner).max((*epoch, worker));
         }
     }
-    let mut shares: BTreeMap<&WorkerId, Share> = BTreeMap::new();
+    let mut shares: BTreeMap<&WorkerId, WorkerShare> = BTreeMap::new();
     let mut unassigned = Vec::new();
     for shard in shards {
         match owners.get(shard) {
             Some((_, worker)) => {
-                let share = shares.entry(worker).or_insert_with(|| Share {
+                let share = shares.entry(worker).or_insert_with(|| WorkerShare {
                     worker: (*worker).clone(),
                     url: routes.workers.get(*worker).map(|route| route.url.clone()).unwrap_or_default(),
                     shards: Vec::new(),
@@ -75,7 +76,10 @@ pub(super) fn shares(routes: &Routes, shards: &[ShardNumber]) -> (Vec<Share>, Ve
 }
 
 /// One worker's answer, by shard: what was asked of it and nothing else. Disowned shards are left out.
-pub(super) fn sorted_out(share: &Share, answer: Result<Vec<ShardAnswer>, v1::ReplyFailure>) -> Vec<Replied> {
+pub(super) fn sorted_out(
+    share: &WorkerShare,
+    answer: Result<Vec<ShardAnswer>, ReplyFailure>,
+) -> Vec<Replied> {
     let replied = |shard, outcome| Replied { shard, worker: Some(share.worker.clone()), outcome };
     let answers = match answer {
         Ok(answers) => answers,
@@ -89,7 +93,7 @@ pub(super) fn sorted_out(share: &Share, answer: Result<Vec<ShardAnswer>, v1::Rep
         Some(AnswerOutcome::Json(json)) => Some(replied(*shard, Ok(json))),
         Some(AnswerOutcome::Failed(failure)) => {
             // Its reason may be of any length.
-            Some(replied(*shard, Err(replies::failure(failure.kind(), failure.reason))))
+            Some(replied(*shard, Err(replies::failure(failure.kind, failure.reason))))
         }
         Some(AnswerOutcome::NotMine) => None,
         None => {
@@ -98,15 +102,4 @@ pub(super) fn sorted_out(share: &Share, answer: Result<Vec<ShardAnswer>, v1::Rep
         }
     };
     share.shards.iter().filter_map(outcome).collect()
-}
-
-pub(super) fn from_wire(answer: v1::ShardAnswer) -> ShardAnswer {
-    use v1::shard_answer::Outcome;
-    let outcome = match answer.outcome {
-        Some(Outcome::Json(json)) => AnswerOutcome::Json(json),
-        Some(Outcome::Failure(failure)) => AnswerOutcome::Failed(failure),
-        Some(Outcome::NotMine(_)) => AnswerOutcome::NotMine,
-        None => AnswerOutcome::Failed(replies::failure(Kind::Failed, "its reply is of an unknown kind")),
-    };
-    ShardAnswer { shard: ShardNumber(answer.shard_id), outcome }
 }

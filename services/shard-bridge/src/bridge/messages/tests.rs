@@ -36,20 +36,20 @@ fn which_shards_are_wanted() {
     let numbers = |shards: Vec<ShardNumber>| shards.into_iter().map(|shard| shard.0).collect::<Vec<_>>();
     assert_eq!(numbers(wanted(&[], 3).unwrap()), [0, 1, 2]);
     assert_eq!(numbers(wanted(&[2, 0, 2], 3).unwrap()), [0, 2]);
-    let refused = |ids: &[u32], total| wanted(ids, total).unwrap_err().code();
-    assert_eq!(refused(&[0, 3], 3), Code::NotFound);
-    assert_eq!(refused(&[0], 0), Code::Unavailable);
-    assert_eq!(refused(&[], 0), Code::Unavailable);
-    assert_eq!(refused(&vec![0; 10_001], 3), Code::InvalidArgument);
-    assert_eq!(refused(&[], 10_001), Code::InvalidArgument);
+    let refused = |ids: &[u32], total| wanted(ids, total).unwrap_err().class();
+    assert_eq!(refused(&[0, 3], 3), ErrorClass::NotFound);
+    assert_eq!(refused(&[0], 0), ErrorClass::Unavailable);
+    assert_eq!(refused(&[], 0), ErrorClass::Unavailable);
+    assert_eq!(refused(&vec![0; 10_001], 3), ErrorClass::InvalidInput);
+    assert_eq!(refused(&[], 10_001), ErrorClass::InvalidInput);
 }
 
 #[test]
 fn a_worker_s_answer_counts_for_what_it_was_asked() {
     let shards = [0, 1, 2, 3].map(ShardNumber);
-    let share = Share { worker: "a".parse().unwrap(), url: String::new(), shards: shards.to_vec() };
+    let share = WorkerShare { worker: "a".parse().unwrap(), url: String::new(), shards: shards.to_vec() };
     let answer = |shard, outcome| ShardAnswer { shard: ShardNumber(shard), outcome };
-    let long = v1::ReplyFailure { kind: Kind::Failed.into(), reason: "x".repeat(10_000) };
+    let long = ReplyFailure { kind: Kind::Failed, reason: "x".repeat(10_000) };
     let answers = vec![
         answer(0, AnswerOutcome::Json("1".to_owned())),
         answer(1, AnswerOutcome::NotMine),
@@ -61,8 +61,8 @@ fn a_worker_s_answer_counts_for_what_it_was_asked() {
     assert_eq!(numbers, [0, 2, 3], "the disowned shard is asked again, the unasked one is not");
     assert_eq!(replied[0].outcome, Ok("1".to_owned()));
     let failure = replied[1].outcome.clone().unwrap_err();
-    assert!(failure.kind() == Kind::Failed && failure.reason.len() <= 256);
-    assert_eq!(replied[2].outcome.clone().unwrap_err().kind(), Kind::Unreachable);
+    assert!(failure.kind == Kind::Failed && failure.reason.len() <= 256);
+    assert_eq!(replied[2].outcome.clone().unwrap_err().kind, Kind::Unreachable);
 
     let late = replies::failure(Kind::TooLate, "late");
     let replied = sorted_out(&share, Err(late.clone()));
@@ -74,15 +74,19 @@ fn whether_a_message_may_have_arrived_is_said() {
     let worker: WorkerId = "a".parse().unwrap();
     let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
     let no_connection = Status::from_error(Box::new(tonic::ConnectError(Box::new(refused))));
-    for (status, code, says) in [
-        (no_connection, Code::Unavailable, "it did not arrive"),
-        (Status::unimplemented(""), Code::Unavailable, "takes no messages"),
-        (Status::cancelled("Timeout expired"), Code::DeadlineExceeded, "may have arrived"),
-        (Status::cancelled("connection closed"), Code::Unavailable, "may have arrived"),
-        (Status::unknown("broken pipe"), Code::Unavailable, "broken pipe: the message may have arrived"),
+    for (status, class, says) in [
+        (no_connection, ErrorClass::Unavailable, "it did not arrive"),
+        (Status::unimplemented(""), ErrorClass::Unavailable, "takes no messages"),
+        (Status::cancelled("Timeout expired"), ErrorClass::TooLate, "may have arrived"),
+        (Status::cancelled("connection closed"), ErrorClass::Unavailable, "may have arrived"),
+        (
+            Status::unknown("broken pipe"),
+            ErrorClass::Unavailable,
+            "broken pipe: the message may have arrived",
+        ),
     ] {
         let told = undelivered(&worker, &status);
-        assert!(told.code() == code && told.message().contains(says), "{told:?}");
+        assert!(told.class() == class && told.message().contains(says), "{told:?}");
         assert!(told.message().contains("worker a"), "{told:?}");
     }
 }
@@ -130,8 +134,8 @@ async fn workers_that_do_not_answer_cost_the_deadline_at_most_and_each_is_named(
     let answer = bridge.request(&[], "k", Value::Null, began + patience).await.unwrap();
     assert!(began.elapsed() < patience * 3, "{:?}", began.elapsed());
     let failures = answer.replies.iter().map(|reply| match &reply.outcome {
-        Some(v1::shard_reply::Outcome::Failure(failure)) => (failure.kind(), failure.reason.as_str()),
-        other => panic!("{other:?}"),
+        Err(failure) => (failure.kind, failure.reason.as_str()),
+        Ok(value) => panic!("{value:?}"),
     });
     let expected = [
         (Kind::Unreachable, "worker w0 is of a version that does not take questions to shards"),
@@ -141,17 +145,17 @@ async fn workers_that_do_not_answer_cost_the_deadline_at_most_and_each_is_named(
     ];
     assert_eq!(failures.collect::<Vec<_>>(), expected);
 
-    for (shard, code, says) in [
-        (0, Code::Unavailable, "worker w0 is of a version that takes no messages"),
-        (1, Code::DeadlineExceeded, "worker w1 did not answer by the deadline: the message may have arrived"),
-        (2, Code::Unavailable, "worker w2 can't be reached: it did not arrive"),
-        (3, Code::Unavailable, "no worker runs shard 3"),
-        (4, Code::NotFound, "there is no shard 4: the bot has 4, from 0"),
+    for (shard, class, says) in [
+        (0, ErrorClass::Unavailable, "worker w0 is of a version that takes no messages"),
+        (1, ErrorClass::TooLate, "worker w1 did not answer by the deadline: the message may have arrived"),
+        (2, ErrorClass::Unavailable, "worker w2 can't be reached: it did not arrive"),
+        (3, ErrorClass::Unavailable, "no worker runs shard 3"),
+        (4, ErrorClass::NotFound, "there is no shard 4: the bot has 4, from 0"),
     ] {
         let began = Instant::now();
         let sent = bridge.send_to_shard(shard, "k", Value::Null, began + patience).await.unwrap_err();
         assert!(began.elapsed() < patience * 3, "{:?}", began.elapsed());
-        assert_eq!((sent.code(), sent.message()), (code, says));
+        assert_eq!((sent.class(), sent.message()), (class, says));
     }
     serving.abort();
 }

@@ -1,0 +1,86 @@
+//! The tables of `docs/settings.md`, made from the command lines of the programs.
+//!
+//! `UPDATE_DOCUMENTS=1 cargo test -p altergolden --bins settings_document` writes them.
+
+use std::{env, fmt::Write as _, fs};
+
+use clap::{Arg, ArgAction, Command, CommandFactory as _};
+
+use crate::Cli;
+
+const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/settings.md");
+const BEGIN: &str =
+    "<!-- tables: written by `UPDATE_DOCUMENTS=1 cargo test -p altergolden --bins settings_document` -->\n";
+const END: &str = "<!-- end of tables -->\n";
+
+/// A row: flag, environment, default, description.
+type Row = [String; 4];
+
+fn row(arg: &Arg, prefix: &str) -> Option<Row> {
+    let flag = format!("`{prefix}--{}`", arg.get_long()?);
+    let environment = arg.get_env().map_or_else(String::new, |name| format!("`{}`", name.display()));
+    let values: Vec<_> = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+    let default = match values.concat().as_str() {
+        "" | "false" if matches!(arg.get_action(), ArgAction::SetTrue) => "off".to_owned(),
+        "" => "none".to_owned(),
+        values => format!("`{values}`"),
+    };
+    let help = arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default();
+    let (help, default) = match help.strip_suffix(']').and_then(|help| help.rsplit_once(" [default: ")) {
+        Some((help, default)) => (help.to_owned(), default.to_owned()),
+        None => (help, default),
+    };
+    // In Markdown these would end the cell or begin an element.
+    let help = help.replace('\n', " ").replace('|', "\\|").replace('<', "\\<");
+    Some([flag, environment, default, help])
+}
+
+fn rows(command: &Command, prefix: &str) -> Vec<Row> {
+    command.get_arguments().filter_map(|arg| row(arg, prefix)).collect()
+}
+
+fn table(heading: &str, rows: &[Row]) -> String {
+    assert!(!rows.is_empty(), "{heading} has no settings");
+    let mut text = format!("\n### {heading}\n\n| flag | environment | default | |\n|---|---|---|---|\n");
+    for row in rows {
+        assert!(!row[3].is_empty(), "{} has no help", row[0]);
+        writeln!(text, "| {} |", row.join(" | ")).unwrap();
+    }
+    text
+}
+
+fn tables() -> String {
+    let (mut coordinator, mut worker) =
+        (rows(&coordinator::Args::command(), ""), rows(&gateway_worker::Args::command(), ""));
+    let both: Vec<Row> = coordinator.iter().filter(|row| worker.contains(row)).cloned().collect();
+    coordinator.retain(|row| !both.contains(row));
+    worker.retain(|row| !both.contains(row));
+    let cli = Cli::command();
+    let dev = cli.find_subcommand("dev").unwrap();
+    [
+        table("coordinator and gateway-worker", &both),
+        table("coordinator", &coordinator),
+        table("gateway-worker", &worker),
+        table("altergolden", &[rows(&cli, ""), rows(dev, "dev ")].concat()),
+        table("discord-sim", &rows(&discord_sim::SimArgs::command(), "")),
+    ]
+    .concat()
+}
+
+#[test]
+fn settings_document_matches_the_programs() {
+    let document = fs::read_to_string(PATH).unwrap();
+    let (before, rest) = document.split_once(BEGIN).unwrap();
+    let (_, after) = rest.split_once(END).unwrap();
+    let expected = format!("{before}{BEGIN}{}\n{END}{after}", tables());
+    if env::var_os("UPDATE_DOCUMENTS").is_some() {
+        fs::write(PATH, expected).unwrap();
+        return;
+    }
+    let different = expected.lines().zip(document.lines()).find(|(expected, found)| expected != found);
+    assert!(
+        document == expected,
+        "docs/settings.md differs from the programs' settings: UPDATE_DOCUMENTS=1 writes its tables; first difference: \
+         {different:?}"
+    );
+}
