@@ -1,8 +1,8 @@
 //! The task that owns the fleet and the identify queue while this coordinator acts.
 //!
-//! Everything that happens comes to it as a [`DriverCommand`] or as an outcome of something that it started; it turns that into an
-//! input of the pure machines and carries out what they want. Store and REST calls run beside it and come back as
-//! outcomes, so nothing slow is ever waited for here.
+//! All input arrives as a [`DriverCommand`] or as the outcome of a call that the driver started. The driver passes it to the
+//! pure machines and carries out their effects. Calls to the store and to Discord run beside it and come back as outcomes, so
+//! the driver never waits for anything slow.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,7 +14,7 @@ use std::{
 };
 
 use altergolden_proto::v1;
-use fleet_model::{Incarnation, Problem, ProblemCode, Term, WorkerId};
+use fleet_model::{Incarnation, ShardCount, Term, WorkerId};
 use fleet_store::{BudgetRecord, FleetStore, FleetStoreIdentity};
 use tokio::{
     sync::mpsc,
@@ -25,17 +25,17 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     clock::Clock,
     discord::{Discord, GatewayInfo},
-    handle::{Admission, DriverCommand, HandleError},
+    handle::DriverCommand,
     metrics::CoordinatorMetrics,
-    snapshot::{IdentifyView, Publisher, Role, Snapshot},
+    snapshot::Publisher,
 };
 use fleet::{
-    Effect, Fleet, Now, PlanBudget, RegistrationRefused, WantedTotal,
-    identify::{IdentifyBudget, IdentifyQueue, unknown_permits_end},
+    Effect, Fleet, Now, WantedTotal,
+    identify::{IdentifyBudget, IdentifyQueue},
     shard_total::{self, Advice},
 };
-use fleet_model::ShardCount;
 
+mod commands;
 mod exits;
 mod held_term;
 mod identifies;
@@ -43,6 +43,7 @@ mod intents;
 pub(crate) mod invalid;
 mod notes;
 mod outcomes;
+mod publishing;
 mod refusals;
 mod streams;
 mod term_status;
@@ -58,25 +59,25 @@ pub(crate) use outcomes::DriverOutcome;
 use refusals::RefusalLog;
 use streams::WorkerStream;
 
-/// How often time passes for the machines.
+/// Interval of the machines' ticks.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How often the store is asked whether it is there.
+/// Interval of the store's probes.
 const PROBE: Duration = Duration::from_secs(1);
 
-/// How often the store's records are looked through for invalid ones.
+/// Interval of the search for invalid records in the store.
 const CHECK: Duration = Duration::from_secs(3);
 
-/// How often the fleet is published although nothing has happened.
+/// How often the fleet is published even if nothing has happened.
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 
-/// How long a coordinator that stops goes on with shards that are between two workers: less than its streams are kept open.
+/// How long a stopping coordinator finishes handoffs of shards that no worker runs: less than its streams stay open.
 const IN_TRANSIT: Duration = Duration::from_millis(1_500);
 
 /// Outcomes that wait for the driver.
 const OUTCOMES: usize = 256;
 
-/// What outlives a term.
+/// The part of the driver that outlives a term.
 pub(crate) struct Shell {
     pub(crate) store: Arc<dyn FleetStore>,
     pub(crate) discord: Arc<Discord>,
@@ -88,7 +89,7 @@ pub(crate) struct Shell {
     pub(crate) identify_interval: Duration,
     pub(crate) shard_count: ShardCount,
     pub(crate) shard_buffer: fleet_model::Percent,
-    /// The next stream's id: over all terms, so that a late word of an old stream is nobody else's.
+    /// The next stream's id, over all terms: a late message of an old stream never belongs to a new one.
     pub(crate) next_stream: AtomicU64,
     pub(crate) clock: Clock,
 }
@@ -98,7 +99,7 @@ impl Shell {
         self.next_stream.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The wanted shard total, from the settings or Discord's advice.
+    /// Returns the wanted shard total, from the settings or Discord's advice.
     pub(crate) fn wanted_total(&self, advice: Advice) -> WantedTotal {
         WantedTotal {
             total: shard_total::wanted(self.shard_count, self.shard_buffer, advice),
@@ -106,7 +107,7 @@ impl Shell {
         }
     }
 
-    /// This moment on both clocks.
+    /// Returns this moment on both clocks.
     pub(crate) fn now(&self) -> Now {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Now { mono: self.clock.now(), unix_ms: unix.as_millis() as u64 }
@@ -139,7 +140,7 @@ pub(crate) struct Driver<'a> {
     next_publish: Instant,
     started: TaskTracker,
     outcomes: mpsc::Sender<DriverOutcome>,
-    /// The store that is known; another has lost what runs.
+    /// The known store; another one has lost the owners.
     store_identity: FleetStoreIdentity,
     store_asked: bool,
     intents: IntentWriting,
@@ -252,7 +253,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Carries out what the fleet wants, and publishes what changed.
+    /// Carries out the fleet's effects, and publishes changes.
     fn carry_out(&mut self) {
         // Of several assignments to one worker only the last one counts.
         let mut assignments = BTreeMap::new();
@@ -285,173 +286,6 @@ impl<'a> Driver<'a> {
             self.publish();
         }
     }
-
-    fn publish(&mut self) {
-        self.dirty = false;
-        let now = self.shell.now();
-        let mut fleet = self.fleet.view(now);
-        let budget = *self.identify.budget();
-        let identify = IdentifyView {
-            total: budget.total,
-            remaining: budget.remaining,
-            reserve: budget.reserve,
-            resets_in: budget.resets_at.saturating_sub(now.mono),
-            waiting: self.identify.waiting() as u32,
-            max_concurrency: self.identify.max_concurrency(),
-        };
-        if !self.may_act || self.held_term.doubt().0 >= self.shell.lease_ttl {
-            fleet.problems.push(self.unconfirmed_term_problem());
-        }
-        if let Some(why) = self.identify.halted() {
-            let why = format!("no shard may identify: {why}");
-            fleet.problems.push(Problem::new(ProblemCode::IdentifyHalted, why));
-        } else if budget.is_short() && identify.waiting > 0 {
-            let why = short_budget(&budget, now.mono);
-            fleet.problems.push(Problem::new(ProblemCode::IdentifyBudgetShort, why));
-        }
-        fleet.problems.extend(self.shell.discord.problem());
-        fleet.problems.extend(self.invalid_records.problems(now.mono));
-        if process::server::descriptors_exhausted() {
-            let why = "no file descriptors left: raise the limit of open files (ulimit -n, LimitNOFILE)";
-            fleet.problems.push(Problem::new(ProblemCode::DescriptorsExhausted, why));
-        }
-        let held_back = match self.identify.halted() {
-            Some(_) => Some("Discord refuses the token"),
-            None => budget.is_short().then_some("the identify budget is short"),
-        };
-        describe_queue(&mut fleet.problems, &identify, self.shell.identify_interval, held_back);
-        self.shell.metrics.set_identify(&identify);
-        let snapshot =
-            Snapshot { role: Role::Acting, fleet, identify, taken: Instant::now(), clock: now.mono };
-        if let Some(routes) = self.shell.publisher.publish(snapshot) {
-            let table = v1::RoutingTable::from(&*routes);
-            let workers: Vec<WorkerId> = self.workers.keys().cloned().collect();
-            for worker in workers {
-                self.send(&worker, v1::directive::Directive::RoutingTable(table.clone()));
-            }
-        }
-    }
-
-    fn handle_command(&mut self, command: DriverCommand) {
-        let now = self.shell.now();
-        match command {
-            DriverCommand::MayJoin { registration, reply } => {
-                let answer = self
-                    .fleet
-                    .may_join(&registration.worker, &registration.incarnation)
-                    .and_then(|()| self.fleet.check_claims(&registration, now))
-                    .map_err(|refused| self.refuse(refused));
-                let _ = reply.send(self.require_confirmed_term().and(answer).map(|()| self.term));
-            }
-            DriverCommand::Join { reply, .. } if !self.may_act => drop(reply.send(Err(self.in_doubt()))),
-            DriverCommand::Join { registration, reply } => {
-                let worker = registration.worker.clone();
-                if !registration.running.is_empty() && !self.had_predecessor {
-                    // A fleet that nobody wrote down: its permits are unknown.
-                    self.had_predecessor = true;
-                    self.identify.hold_until(now.mono + unknown_permits_end(self.shell.identify_interval));
-                }
-                let joined = self.fleet.join(*registration, now).map(|assignment| Admission {
-                    term: self.term,
-                    assignment,
-                    lease_ttl: self.shell.lease_ttl,
-                    gateway_url: self.gateway_url.clone(),
-                });
-                if joined.is_ok() {
-                    // The new life's directives go over its new stream.
-                    self.workers.remove(&worker);
-                }
-                let _ = reply.send(joined.map_err(|refused| self.refuse(refused)));
-            }
-            DriverCommand::OpenHeartbeat { worker, incarnation, peer, reply } => {
-                let _ = reply
-                    .send(self.open_heartbeat(worker, incarnation, peer).ok_or(HandleError::UnknownWorker));
-            }
-            DriverCommand::Report(waiting) => {
-                let stream = waiting.stream();
-                if let Some((sequence, report)) = waiting.take() {
-                    self.take_report(stream, sequence, *report, now);
-                }
-            }
-            DriverCommand::HeartbeatEnded { stream } => self.heartbeat_ended(stream, now),
-            DriverCommand::Exited { worker, incarnation, reason, reply } => {
-                self.exit_reported(worker, incarnation.as_ref(), &reason, reply, now);
-            }
-            DriverCommand::OpenIdentify { worker, incarnation, reply } => {
-                let _ =
-                    reply.send(self.open_identify(worker, &incarnation).ok_or(HandleError::UnknownWorker));
-            }
-            DriverCommand::RequestPermit { stream, ticket, shard, epoch, traceparent } => {
-                self.request_permit(stream, ticket, shard, epoch, &traceparent, now.mono);
-            }
-            DriverCommand::Used { stream, ticket } => self.identify_used(stream, ticket, now.mono),
-            DriverCommand::Cancel { stream, ticket } => self.identify_cancelled(stream, ticket, now.mono),
-            DriverCommand::IdentifyEnded { stream } => self.identify_ended(stream, now.mono),
-            DriverCommand::StartPlan { kind, dry_run, reply } => {
-                let means = self.plan_budget();
-                if dry_run {
-                    drop(reply.send(self.fleet.propose_plan(kind, means, now).map_err(HandleError::Plan)));
-                } else {
-                    let plan = self.fleet.start_plan(kind, means, now);
-                    self.answer_plan(reply, plan);
-                }
-            }
-            DriverCommand::AbortPlan { reply } => {
-                let plan = self.fleet.abort_plan(now);
-                self.answer_plan(reply, plan);
-            }
-        }
-    }
-
-    /// What a plan may use.
-    fn plan_budget(&self) -> PlanBudget {
-        let budget = self.identify.budget();
-        let left = if self.identify.halted().is_some() { 0 } else { budget.remaining };
-        PlanBudget {
-            identifies: left.saturating_sub(budget.reserve),
-            max_concurrency: self.identify.max_concurrency(),
-            identify_interval: self.shell.identify_interval,
-        }
-    }
-
-    fn refuse(&mut self, refused: RegistrationRefused) -> HandleError {
-        self.note_refusal(&refused);
-        HandleError::Refused { refused, lease_ttl: self.shell.lease_ttl }
-    }
-}
-
-/// Adds to queued shards' problems when the last of them has its turn, or why no permit is granted now. An empty queue
-/// means that their requests have not arrived.
-fn describe_queue(
-    problems: &mut [Problem],
-    identify: &IdentifyView,
-    interval: Duration,
-    held_back: Option<&str>,
-) {
-    let queued = problems.iter_mut().filter(|problem| problem.code == ProblemCode::ShardQueued);
-    let turns = identify.waiting.div_ceil(identify.max_concurrency.max(1));
-    let end = match held_back {
-        Some(why) => format!("no permit is granted while {why}"),
-        None => format!("the last turn is in about {} s", interval.saturating_mul(turns).as_secs()),
-    };
-    let message = format!("waiting in the identify queue, {} requests long: {end}", identify.waiting);
-    for problem in queued {
-        if identify.waiting == 0 {
-            problem.code = ProblemCode::ShardNotReady;
-            "queued: its request to IDENTIFY has not arrived".clone_into(&mut problem.message);
-        } else {
-            problem.message.clone_from(&message);
-        }
-    }
-}
-
-fn short_budget(budget: &IdentifyBudget, now: Duration) -> String {
-    let hours = budget.resets_at.saturating_sub(now).as_secs_f64() / 3600.0;
-    format!(
-        "the identify budget is short: {} of {} left, {} are kept back (IDENTIFY_RESERVE); it resets in {hours:.1} h and is \
-         asked for again within 5 minutes",
-        budget.remaining, budget.total, budget.reserve
-    )
 }
 
 /// The budget to start from: the lower of Discord's count and our own, while our own day is not over. Our own is ignored

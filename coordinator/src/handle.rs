@@ -1,4 +1,4 @@
-//! How the RPCs speak to the driver: typed methods, never a raw channel.
+//! The handle of the driver for the RPCs: typed methods, never a raw channel.
 
 use std::{
     collections::HashMap,
@@ -16,7 +16,7 @@ use fleet::{ExitRefused, PlanKind, PlanRefused, PlanView, Registration, Registra
 /// Commands that wait for the driver. An RPC whose command has no room waits; its caller's deadline bounds that.
 const COMMANDS: usize = 1024;
 
-/// Reaches the driver. Clones reach the same.
+/// Sends commands to the driver. Clones reach the same driver.
 #[derive(Clone, Debug)]
 pub(crate) struct FleetHandle {
     commands: mpsc::Sender<DriverCommand>,
@@ -53,7 +53,7 @@ impl WaitingReport {
     }
 }
 
-/// What is asked of the driver.
+/// A command to the driver.
 pub(crate) enum DriverCommand {
     MayJoin {
         registration: Box<Registration>,
@@ -114,7 +114,7 @@ pub(crate) enum DriverCommand {
 
 type Reply<T> = oneshot::Sender<Result<T, HandleError>>;
 
-/// A worker was taken in.
+/// The answer to a registration.
 #[derive(Debug)]
 pub(crate) struct Admission {
     pub(crate) term: Term,
@@ -130,7 +130,7 @@ pub(crate) struct OpenedStream<T> {
     pub(crate) messages: mpsc::Receiver<T>,
 }
 
-/// The driver did not do it.
+/// Why the driver refused a command.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HandleError {
     #[error("this coordinator does not act: {why}")]
@@ -143,7 +143,7 @@ pub(crate) enum HandleError {
     Plan(PlanRefused),
     #[error("{0}")]
     Exit(#[from] ExitRefused),
-    #[error("too many wait for an answer already")]
+    #[error("too many pending exit reports")]
     Busy,
     #[error("the coordinator is stopping")]
     Stopping,
@@ -208,7 +208,7 @@ impl FleetHandle {
         answer.await.map_err(|_| HandleError::Stopping)?
     }
 
-    /// False when the driver is gone.
+    /// Sends a command. False when the driver is gone.
     async fn tell(&self, command: DriverCommand) -> bool {
         self.commands.send(command).await.is_ok()
     }
@@ -245,7 +245,7 @@ impl FleetHandle {
         self.tell(DriverCommand::HeartbeatEnded { stream }).await;
     }
 
-    /// A supervisor saw a worker's process end; the incarnation that was given up.
+    /// Reports that a worker's process ended. Returns the incarnation that was given up.
     pub(crate) async fn exited(
         &self,
         worker: WorkerId,

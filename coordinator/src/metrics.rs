@@ -1,4 +1,4 @@
-//! What the coordinator counts.
+//! The coordinator's metrics.
 
 use std::sync::atomic::Ordering;
 
@@ -113,16 +113,16 @@ impl CoordinatorMetrics {
     /// Registers them, and what is read from the snapshots at each scrape.
     pub fn register(&self, registry: &mut Registry, published: PublishedSnapshot) {
         let counters = [
-            ("fleet_workers_joined", "Registrations taken", &self.joined),
-            ("fleet_workers_left", "Workers that gave their shards away and left", &self.left),
-            ("fleet_exits_reported", "Notices that a worker's process has ended", &self.exits),
-            ("fleet_shards_asked_back", "Shards asked back from their owner", &self.asked_back),
+            ("fleet_workers_joined", "Accepted registrations", &self.joined),
+            ("fleet_workers_left", "Workers that handed off their shards and left", &self.left),
+            ("fleet_exits_reported", "Reports that a worker's process has ended", &self.exits),
+            ("fleet_shards_asked_back", "Shards that their owner was told to release", &self.asked_back),
             ("fleet_shards_assigned", "Shards assigned", &self.assigned),
             ("identify_permits_granted", "Permits to IDENTIFY sent", &self.granted),
             ("identify_permits_used", "Permits to IDENTIFY used", &self.used),
             (
                 "identify_held_back",
-                "Wishes to IDENTIFY held back: budget short or token refused",
+                "Permit requests held back: budget short or token refused",
                 &self.held_back,
             ),
             (
@@ -137,7 +137,11 @@ impl CoordinatorMetrics {
                 &self.outranked,
             ),
             ("fleet_gaps", "Starts of shards that lost events, or may have", &self.gaps),
-            ("fleet_replayed_events", "Events that were given to handlers again, marked", &self.replayed),
+            (
+                "fleet_replayed_events",
+                "Events that were delivered to handlers again, marked as replayed",
+                &self.replayed,
+            ),
         ];
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());
@@ -145,7 +149,7 @@ impl CoordinatorMetrics {
         let gauges = [
             ("identify_waiting", "Shards that wait for a permit", &self.waiting),
             ("identify_remaining", "IDENTIFYs left today", &self.remaining),
-            ("identify_reserve", "IDENTIFYs kept back", &self.reserve),
+            ("identify_reserve", "IDENTIFYs in the reserve", &self.reserve),
             ("fleet_term", "Term of this coordinator; 0 while it does not act", &self.term),
             ("fleet_store_up", "1 while the fleet store answers", &self.store_up),
         ];
@@ -164,7 +168,7 @@ impl CoordinatorMetrics {
         );
         registry.register(
             "fleet_evidence_looks",
-            "Looks at the address of a worker whose stream broke, by what they showed",
+            "Probes of the address of a worker whose stream broke, by result",
             self.looks.clone(),
         );
         registry.register(
@@ -172,12 +176,8 @@ impl CoordinatorMetrics {
             "Refused claims of workers and supervisors, by kind",
             self.refused.clone(),
         );
-        registry.register("fleet_plans", "Plans that came to a state", self.plans.clone());
-        registry.register(
-            "fleet_shard_starts",
-            "Shards that came to be connected, by kind",
-            self.starts.clone(),
-        );
+        registry.register("fleet_plans", "State changes of plans", self.plans.clone());
+        registry.register("fleet_shard_starts", "Connected shards, by kind of start", self.starts.clone());
         registry.register(
             "fleet_shard_start_seconds",
             "From the first attempt to READY with all guilds, or to RESUMED, by kind",
@@ -191,7 +191,7 @@ impl CoordinatorMetrics {
         self.refused.get_or_create(&[("claim", claim)]).inc();
     }
 
-    /// A supervisor told of a worker's exit.
+    /// Counts a supervisor's exit report.
     pub(crate) fn count_exit(&self) {
         self.exits.inc();
     }
@@ -276,15 +276,15 @@ impl Collector for FleetCollector {
         let held = snapshot.fleet.held_back;
         let figures = [
             ("fleet_workers", "Workers in the fleet", snapshot.fleet.workers.len()),
-            ("fleet_shards_unplaced", "Shards that no worker has", unplaced),
+            ("fleet_shards_unplaced", "Shards without an owner", unplaced),
             (
                 "fleet_workers_held_back",
-                "Workers that died so often that they get no shards for now",
+                "Workers that died repeatedly and get no shards for now",
                 held.workers,
             ),
             (
                 "fleet_shards_held_back",
-                "Shards whose owners died so often that they get none for now",
+                "Shards whose owners died repeatedly and that get no owner for now",
                 held.shards,
             ),
         ];

@@ -1,4 +1,4 @@
-//! What the coordinator knows at a moment, published for everybody who asks: queries never wait for the driver.
+//! Published snapshots of the coordinator's state: queries read them and never wait for the driver.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -11,30 +11,30 @@ use tokio::{sync::watch, time::Instant};
 
 use fleet::FleetView;
 
-/// What the coordinator is at the moment.
+/// The role of a coordinator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Role {
-    /// It waits for the store or for the term; it decides nothing.
+    /// It waits for the store or for the term, and decides nothing.
     #[default]
     Standby,
-    /// It decides.
+    /// It holds the term and decides.
     Acting,
 }
 
-/// The day's IDENTIFYs as numbers to show.
+/// The day's IDENTIFYs for readers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct IdentifyView {
     /// IDENTIFYs a day.
     pub total: u32,
     /// IDENTIFYs left.
     pub remaining: u32,
-    /// How many of these are kept back.
+    /// How many of these are reserved.
     pub reserve: u32,
-    /// Until Discord counts anew.
+    /// Until Discord resets the count.
     pub resets_in: Duration,
-    /// How many wait.
+    /// How many requests wait.
     pub waiting: u32,
-    /// How many may go at once.
+    /// How many may be sent at once.
     pub max_concurrency: u32,
 }
 
@@ -76,7 +76,7 @@ impl Snapshot {
     }
 }
 
-/// Snapshots and routes as others read them.
+/// Reads the published snapshots and routing tables.
 #[derive(Clone, Debug)]
 pub struct PublishedSnapshot {
     /// The newest snapshot.
@@ -85,7 +85,7 @@ pub struct PublishedSnapshot {
     pub routes: watch::Receiver<Arc<Routes>>,
 }
 
-/// The other end.
+/// Publishes snapshots and routing tables.
 #[derive(Debug)]
 pub(crate) struct Publisher {
     problems: Mutex<ProblemClock>,

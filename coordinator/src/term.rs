@@ -1,4 +1,4 @@
-//! One coordinator acts: the others wait for the term, and answer queries meanwhile from what the store says.
+//! Waits for the term, acts while it holds it, and answers queries from the store's records meanwhile.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -22,7 +22,7 @@ use fleet::{
 /// How often a waiting coordinator asks for the term.
 const CLAIM: Duration = Duration::from_millis(500);
 
-/// What Discord said counts as fresh for so long.
+/// How long an answer of Discord counts as fresh.
 const FRESH: Duration = Duration::from_mins(1);
 
 /// How long a fresher answer is waited for.
@@ -53,19 +53,19 @@ pub(crate) async fn serve_terms(
         };
         let Some(info) = refresh(shell, info, &mut commands, stop).await else { return Ok(()) };
         let term = acting.held_term.term();
-        tracing::info!(%term, "this coordinator acts");
+        tracing::info!(%term, "acting as coordinator");
         let (driver, outcomes) = begin(shell, config, &info, acting);
         let end = driver.act(outcomes, &mut commands, stop).await;
         shell.metrics.set_acting(None);
         match end {
             TermEnd::Stopping => {
                 if let Err(error) = shell.store.release_term(term, &shell.holder).await {
-                    tracing::warn!(%error, "the term could not be released: the next coordinator waits for it to lapse");
+                    tracing::warn!(%error, "cannot release the term; the next coordinator waits until it lapses");
                 }
                 return Ok(());
             }
             TermEnd::Lost(to) => {
-                tracing::warn!(%term, %to, "another coordinator acts: this one waits for the term");
+                tracing::warn!(%term, %to, "another coordinator acts; waiting for the term");
             }
         }
     }
@@ -92,7 +92,7 @@ async fn withdraw(shell: &Shell) {
     }
 }
 
-/// Does something while every command is refused. `None` when the process stops.
+/// Runs `work` while every command is refused. `None` when the process stops.
 async fn refusing<T>(
     shell: &Shell,
     commands: &mut mpsc::Receiver<DriverCommand>,
@@ -109,7 +109,7 @@ async fn refusing<T>(
     }
 }
 
-/// What Discord said, or, when waiting for the term took long, what it says now if it says it soon.
+/// Returns Discord's answer. If the wait for the term took long, asks again and takes the new answer if it comes soon.
 async fn refresh(
     shell: &Shell,
     info: GatewayInfo,
@@ -123,11 +123,11 @@ async fn refresh(
     if let Ok(Ok(fresh)) = refusing(shell, commands, stop, asking).await? {
         return Some(fresh);
     }
-    tracing::warn!("Discord does not answer: the identify budget is the one of the last answer");
+    tracing::warn!("no answer from Discord; using the identify budget of the last answer");
     Some(info)
 }
 
-/// Waits until the term is ours and the store has told what is written down. `None` when the process stops.
+/// Waits until this coordinator holds the term and has read the store. `None` when the process stops.
 async fn wait_for_term(
     shell: &Shell,
     commands: &mut mpsc::Receiver<DriverCommand>,
@@ -166,7 +166,7 @@ async fn wait_for_term(
     }
 }
 
-/// The term is ours.
+/// The held term, and the records read under it.
 struct Acting {
     held_term: HeldTerm,
     record: Box<FleetRecord>,
@@ -182,7 +182,7 @@ enum ClaimResult {
 async fn claim(shell: &Shell) -> Result<ClaimResult, FleetStoreError> {
     // Asked first: a store that restarts from here on has lost what is read from it.
     let identity = shell.store.identity().await?;
-    // Read before the claim: whether anybody held a term before us tells whether the fleet may be running.
+    // Read before the claim: an earlier term shows that the fleet may be running.
     let record = Box::new(shell.store.load().await?);
     let now = shell.now();
     match shell.store.claim_term(&shell.holder, Term(now.unix_ms), shell.lease_ttl).await? {
@@ -191,7 +191,7 @@ async fn claim(shell: &Shell) -> Result<ClaimResult, FleetStoreError> {
             // Renewed from here on: in a big fleet, fencing and reading take longer than a term lasts.
             let held_term = HeldTerm::hold(shell, term, now.mono);
             let before = record.term;
-            // What the holder before us still has on its way is written by now, and read; or it is refused.
+            // Writes of the previous holder that are still under way are either read below, or refused.
             if shell.store.fence(term).await? == TermWrite::StaleTerm {
                 return Err(FleetStoreError::Away(format!("a higher term than {term} has written to it")));
             }
@@ -205,7 +205,7 @@ async fn claim(shell: &Shell) -> Result<ClaimResult, FleetStoreError> {
     }
 }
 
-/// The machines at the beginning of a term.
+/// Creates the driver with its machines at the beginning of a term.
 fn begin<'a>(
     shell: &'a Shell,
     config: &Config,
@@ -214,7 +214,7 @@ fn begin<'a>(
 ) -> (Driver<'a>, mpsc::Receiver<DriverOutcome>) {
     let (now, term) = (shell.now(), held_term.term());
     let invalid = record.invalid;
-    // Workers write their leases into a store that was wiped under them.
+    // Workers write their leases into a store that lost them.
     let had_predecessor = record.term > Term(0) || !record.workers.is_empty();
     let wanted = shell.wanted_total(info.advice);
     let budget = budget_from(info, record.budget, config.identify_reserve, now);
@@ -223,7 +223,7 @@ fn begin<'a>(
             remaining = budget.remaining,
             reserve = budget.reserve,
             shards = wanted.total,
-            "the identify budget is too short to start every shard anew"
+            "identify budget too short to start every shard with an IDENTIFY"
         );
     }
     let rules = FleetRules {
@@ -232,7 +232,7 @@ fn begin<'a>(
         moves_at_once: config.moves_at_once,
         identifies_at_once: info.advice.max_concurrency.max(1) as usize,
     };
-    // A predecessor may have sent permits that we do not know of.
+    // A predecessor may have sent permits that are unknown here.
     let open_at = if had_predecessor {
         now.mono + identify::unknown_permits_end(config.identify_interval)
     } else {
@@ -264,8 +264,8 @@ fn begin<'a>(
         tracing::warn!(
             running,
             wanted = wanted.total,
-            "the fleet has another shard total than is wanted: it keeps it while it runs, and an `auto` one while its \
-             sessions can be resumed"
+            "running shard total differs from the wanted one; it stays until all workers have stopped, and with `auto` until \
+             the sessions cannot be resumed any more"
         );
     }
     let (mut driver, outcomes) =
@@ -274,15 +274,15 @@ fn begin<'a>(
     (driver, outcomes)
 }
 
-/// What operators want, as a coordinator before this one wrote it down. What makes no sense is not wanted.
+/// Reads the operators' intent from the store's record. An invalid record counts as empty.
 fn read_intent(text: &str) -> Intent {
     serde_json::from_str(text).unwrap_or_else(|error| {
-        tracing::error!(%error, "what operators want can't be read: no shard is pinned, no plan is under way");
+        tracing::error!(%error, "cannot read the operator intent record; no shard is pinned, no plan is running");
         Intent::default()
     })
 }
 
-/// What a waiting coordinator can say: who runs what, as the acting one wrote it down.
+/// The snapshot of a standby: the owners of the store's records.
 fn standby_snapshot(shell: &Shell, record: FleetRecord) -> Snapshot {
     let total = record.shard_total.unwrap_or(0);
     let clock = shell.now().mono;

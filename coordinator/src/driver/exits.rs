@@ -1,8 +1,8 @@
 //! Exit reports of supervisors, which wait for the store's verdict on the worker's lease.
 //!
 //! A report alone is not trusted: the coordinator probes the worker's address first, and a worker that answers is
-//! alive. A worker that can't be reached may be busy, or its port full: it counts as gone if its stream has broken, or if
-//! nothing is heard from it for two heartbeats. One probe serves all reports about a worker, and its result is valid for a few
+//! alive. A worker that can't be reached may be busy, or have no free socket: it counts as gone if its stream has broken, or
+//! if nothing is heard from it for two heartbeats. One probe serves all reports about a worker, and its result is valid for a few
 //! seconds.
 
 use std::{collections::BTreeMap, time::Duration};
@@ -14,7 +14,7 @@ use super::{Driver, DriverOutcome};
 use crate::{dial_back, handle::HandleError};
 use fleet::{ExitRefused, Finding, LeaseVerdict, Now};
 
-/// Notices that may wait at once; one more is refused. Each waits a few seconds at most.
+/// The most waiting exit reports; further ones are refused. Each waits a few seconds at most.
 const WAITING: usize = 1024;
 
 /// How long the result "alive" of a probe is valid.
@@ -26,35 +26,36 @@ const WATCHED: Duration = Duration::from_secs(2);
 /// The pause between two probes of a worker that is watched.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// The answer to a notice: the incarnation that was given up.
+/// The answer to an exit report: the incarnation that was given up.
 type Reply = oneshot::Sender<Result<Incarnation, HandleError>>;
 
 /// One incarnation of a worker.
-type Life = (WorkerId, Incarnation);
+type WorkerIncarnation = (WorkerId, Incarnation);
 
 /// See the module's documentation.
 #[derive(Default)]
 pub(super) struct ExitReports {
-    waiting: Vec<(Life, Reply)>,
+    waiting: Vec<(WorkerIncarnation, Reply)>,
     /// Incarnations that are being probed (`None`), or were found alive and until when that is valid. Only workers of
     /// the fleet are here.
-    looks: BTreeMap<Life, Option<Duration>>,
+    probes: BTreeMap<WorkerIncarnation, Option<Duration>>,
     /// Since when incarnations are watched whose probe was unclear.
-    watched: BTreeMap<Life, Duration>,
+    watched: BTreeMap<WorkerIncarnation, Duration>,
 }
 
 impl ExitReports {
-    fn wait(&mut self, life: Life, reply: Reply) {
+    fn wait(&mut self, reported: WorkerIncarnation, reply: Reply) {
         // Supervisors that gave up make room.
         self.waiting.retain(|(_, waiting)| !waiting.is_closed());
         if self.waiting.len() >= WAITING {
             let _ = reply.send(Err(HandleError::Busy));
         } else {
-            self.waiting.push((life, reply));
+            self.waiting.push((reported, reply));
         }
     }
 
-    /// A verdict is in. A lease that lives was not revoked on evidence, so those that wait for that go on waiting.
+    /// Answers the reports that the store's verdict decides. A live lease was not revoked on evidence, so its reports keep
+    /// waiting.
     pub(super) fn decided(&mut self, worker: &WorkerId, incarnation: &Incarnation, verdict: LeaseVerdict) {
         let untrusted = || ExitRefused::StoreUntrusted { worker: worker.clone() };
         match verdict {
@@ -70,18 +71,18 @@ impl ExitReports {
         incarnation: &Incarnation,
         answer: impl Fn() -> Result<Incarnation, ExitRefused>,
     ) {
-        let same = |life: &Life| life.0 == *worker && life.1 == *incarnation;
-        for (_, reply) in self.waiting.extract_if(.., |(life, _)| same(life)) {
+        let same = |reported: &WorkerIncarnation| reported.0 == *worker && reported.1 == *incarnation;
+        for (_, reply) in self.waiting.extract_if(.., |(reported, _)| same(reported)) {
             let _ = reply.send(answer().map_err(HandleError::from));
         }
     }
 
     /// Returns whether to start a probe (not while one runs); `None` if the last one found the worker alive.
-    fn start_probe(&mut self, life: &Life, now: Duration) -> Option<bool> {
-        self.looks.retain(|_, good_until| good_until.is_none_or(|until| now < until));
-        match self.looks.get(life) {
+    fn start_probe(&mut self, reported: &WorkerIncarnation, now: Duration) -> Option<bool> {
+        self.probes.retain(|_, good_until| good_until.is_none_or(|until| now < until));
+        match self.probes.get(reported) {
             None => {
-                self.looks.insert(life.clone(), None);
+                self.probes.insert(reported.clone(), None);
                 Some(true)
             }
             Some(None) => Some(false),
@@ -103,19 +104,19 @@ impl Driver<'_> {
         self.shell.metrics.count_exit();
         self.fleet.record_exit_reason(&worker, incarnation, reason, now);
         let refused = match self.fleet.check_exit(&worker, incarnation, now) {
-            Ok(life) => {
-                let life = (worker, life);
-                match self.exits.start_probe(&life, now.mono) {
+            Ok(incarnation) => {
+                let reported = (worker, incarnation);
+                match self.exits.start_probe(&reported, now.mono) {
                     Some(begins) => {
                         if begins {
                             tracing::warn!(
-                                worker.id = %life.0, incarnation = %life.1, reason, "exit reported; probing the worker"
+                                worker.id = %reported.0, incarnation = %reported.1, reason, "exit reported; probing the worker"
                             );
-                            self.probe_before_exit(life.clone(), Duration::ZERO);
+                            self.probe_before_exit(reported.clone(), Duration::ZERO);
                         }
-                        return self.exits.wait(life, reply);
+                        return self.exits.wait(reported, reply);
                     }
-                    None => ExitRefused::StillAnswers { worker: life.0 },
+                    None => ExitRefused::StillAnswers { worker: reported.0 },
                 }
             }
             Err(refused) => refused,
@@ -125,7 +126,7 @@ impl Driver<'_> {
         let _ = reply.send(Err(refused.into()));
     }
 
-    fn probe_before_exit(&self, (worker, incarnation): Life, pause: Duration) {
+    fn probe_before_exit(&self, (worker, incarnation): WorkerIncarnation, pause: Duration) {
         let Some((found_at, url)) = self.fleet.probe_target(&worker) else { return };
         let url = url.to_owned();
         self.start(async move {
@@ -143,36 +144,36 @@ impl Driver<'_> {
         finding: Finding,
         now: Now,
     ) {
-        let life = (worker, incarnation);
+        let reported = (worker, incarnation);
         let mut is_heard = false;
-        if finding == Finding::Unclear && !self.fleet.is_cut_off(&life.0, &life.1) {
-            let since = *self.exits.watched.entry(life.clone()).or_insert(now.mono);
-            is_heard = self.fleet.is_heard_after(&life.0, &life.1, since);
-            if !is_heard && now.mono < since + WATCHED && self.fleet.knows(&life.0, &life.1) {
-                return self.probe_before_exit(life, PAUSE);
+        if finding == Finding::Unclear && !self.fleet.is_cut_off(&reported.0, &reported.1) {
+            let since = *self.exits.watched.entry(reported.clone()).or_insert(now.mono);
+            is_heard = self.fleet.is_heard_after(&reported.0, &reported.1, since);
+            if !is_heard && now.mono < since + WATCHED && self.fleet.knows(&reported.0, &reported.1) {
+                return self.probe_before_exit(reported, PAUSE);
             }
         }
-        self.exits.watched.remove(&life);
+        self.exits.watched.remove(&reported);
         if is_heard {
-            self.exits.looks.remove(&life);
+            self.exits.probes.remove(&reported);
             self.shell.metrics.count_refused("exit");
-            tracing::warn!(worker.id = %life.0, "exit report refused: worker not reached at its address, but heard");
-            let heard = || ExitRefused::StillHeard { worker: life.0.clone() };
-            return self.exits.answer(&life.0, &life.1, || Err(heard()));
+            tracing::warn!(worker.id = %reported.0, "exit report refused: worker not reached at its address, but heard");
+            let heard = || ExitRefused::StillHeard { worker: reported.0.clone() };
+            return self.exits.answer(&reported.0, &reported.1, || Err(heard()));
         }
         if finding == Finding::Answers {
-            self.exits.looks.insert(life.clone(), Some(now.mono + FOUND_ALIVE));
+            self.exits.probes.insert(reported.clone(), Some(now.mono + FOUND_ALIVE));
             self.shell.metrics.count_refused("exit");
-            tracing::warn!(worker.id = %life.0, "exit report refused: worker answers at its address");
-            let alive = || ExitRefused::StillAnswers { worker: life.0.clone() };
-            return self.exits.answer(&life.0, &life.1, || Err(alive()));
+            tracing::warn!(worker.id = %reported.0, "exit report refused: worker answers at its address");
+            let alive = || ExitRefused::StillAnswers { worker: reported.0.clone() };
+            return self.exits.answer(&reported.0, &reported.1, || Err(alive()));
         }
-        self.exits.looks.remove(&life);
+        self.exits.probes.remove(&reported);
         if !finding.is_evidence() {
-            self.fleet.exit_unconfirmed(&life.0, &life.1);
+            self.fleet.exit_unconfirmed(&reported.0, &reported.1);
         }
-        if let Err(refused) = self.fleet.accept_exit(&life.0, Some(&life.1), now) {
-            self.exits.answer(&life.0, &life.1, || Err(refused.clone()));
+        if let Err(refused) = self.fleet.accept_exit(&reported.0, Some(&reported.1), now) {
+            self.exits.answer(&reported.0, &reported.1, || Err(refused.clone()));
         }
     }
 }
@@ -182,13 +183,13 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn each_that_waits_hears_what_the_store_said_of_that_life() {
+    async fn verdict_answers_all_reports_about_its_incarnation() {
         let (worker, first, second): (WorkerId, Incarnation, Incarnation) =
             ("w".parse().unwrap(), "1".parse().unwrap(), "2".parse().unwrap());
         let mut exits = ExitReports::default();
-        let mut wait = |life: &Incarnation| {
+        let mut wait = |reported: &Incarnation| {
             let (reply, answer) = oneshot::channel();
-            exits.wait((worker.clone(), life.clone()), reply);
+            exits.wait((worker.clone(), reported.clone()), reply);
             answer
         };
         let (one, another, mut other) = (wait(&first), wait(&first), wait(&second));
@@ -196,29 +197,29 @@ mod tests {
         exits.decided(&worker, &first, LeaseVerdict::Revoked);
         assert_eq!(one.await.unwrap().unwrap(), first);
         assert_eq!(another.await.unwrap().unwrap(), first);
-        assert!(other.try_recv().is_err(), "that life is not decided");
+        assert!(other.try_recv().is_err(), "that incarnation is not decided");
         exits.decided(&worker, &second, LeaseVerdict::Unknown);
         assert!(matches!(other.await.unwrap(), Err(HandleError::Exit(ExitRefused::StoreUntrusted { .. }))));
     }
 
     #[test]
     fn one_probe_serves_all_reports_for_a_few_seconds() {
-        let life = ("w".parse().unwrap(), "1".parse().unwrap());
+        let reported = ("w".parse().unwrap(), "1".parse().unwrap());
         let mut exits = ExitReports::default();
-        assert_eq!(exits.start_probe(&life, Duration::ZERO), Some(true));
-        assert_eq!(exits.start_probe(&life, Duration::ZERO), Some(false), "the probe is running");
-        exits.looks.insert(life.clone(), Some(FOUND_ALIVE));
-        assert_eq!(exits.start_probe(&life, FOUND_ALIVE / 2), None);
-        assert_eq!(exits.start_probe(&life, FOUND_ALIVE), Some(true));
+        assert_eq!(exits.start_probe(&reported, Duration::ZERO), Some(true));
+        assert_eq!(exits.start_probe(&reported, Duration::ZERO), Some(false), "the probe is running");
+        exits.probes.insert(reported.clone(), Some(FOUND_ALIVE));
+        assert_eq!(exits.start_probe(&reported, FOUND_ALIVE / 2), None);
+        assert_eq!(exits.start_probe(&reported, FOUND_ALIVE), Some(true));
     }
 
     #[test]
-    fn those_that_wait_are_bounded_and_who_gave_up_makes_room() {
-        let (worker, life): (WorkerId, Incarnation) = ("w".parse().unwrap(), "1".parse().unwrap());
+    fn waiting_reports_are_bounded_and_closed_ones_make_room() {
+        let (worker, reported): (WorkerId, Incarnation) = ("w".parse().unwrap(), "1".parse().unwrap());
         let mut exits = ExitReports::default();
         let mut wait = || {
             let (reply, answer) = oneshot::channel();
-            exits.wait((worker.clone(), life.clone()), reply);
+            exits.wait((worker.clone(), reported.clone()), reply);
             answer
         };
         let mut waiting: Vec<_> = (0..WAITING).map(|_| wait()).collect();

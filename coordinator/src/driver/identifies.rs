@@ -12,7 +12,7 @@ use process::telemetry::trace_context;
 use tokio::sync::mpsc;
 use tracing::Span;
 
-use super::{Driver, DriverOutcome, budget_from, short_budget};
+use super::{Driver, DriverOutcome, budget_from, publishing::short_budget};
 use crate::{
     discord::{DiscordError, GatewayInfo},
     handle::OpenedStream,
@@ -25,7 +25,7 @@ use fleet::{
 /// Answers that may wait for a worker: one for each of its shards is plenty.
 const ANSWERS: usize = 1024;
 
-/// How long to wait before a grant is tried again that could not be written down.
+/// How long to wait before the next try of a grant that could not be written to the store.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// How long the old budget holds after a failed request. The client keeps the waits that Discord asks for.
@@ -72,12 +72,12 @@ impl BudgetRequests {
 pub(super) struct IdentifyStream {
     worker: WorkerId,
     answers: mpsc::Sender<v1::IdentifyDown>,
-    /// The part in each ticket's trace, open while the ticket waits.
+    /// The span of each ticket, open while the ticket waits.
     waits: HashMap<u64, Span>,
 }
 
 impl IdentifyStream {
-    /// Opens the ticket's part in the trace of its shard's start.
+    /// Opens the ticket's span in the trace of its shard's start.
     fn begin_wait(&mut self, ticket: u64, request: &PermitRequest, traceparent: &str) {
         // More tickets than answers that may wait is more than a worker can use.
         if traceparent.is_empty() || self.waits.len() >= ANSWERS {
@@ -96,7 +96,7 @@ impl IdentifyStream {
 }
 
 impl Driver<'_> {
-    /// Opens a worker's stream, in place of an older one. The worker asks again for the requests of a stream that ended.
+    /// Opens a worker's identify stream. It replaces an older one; the worker repeats the requests of a stream that ended.
     pub(super) fn open_identify(
         &mut self,
         worker: WorkerId,
@@ -128,7 +128,7 @@ impl Driver<'_> {
         let request = PermitRequest { worker: open.worker.clone(), shard, epoch };
         open.begin_wait(ticket, &request, traceparent);
         if !self.may_identify(&request) {
-            let reason = format!("shard {shard} at epoch {epoch} is not {}'s", request.worker);
+            let reason = format!("shard {shard} at epoch {epoch} is not assigned to {}", request.worker);
             self.answer(stream, Message::Refused(v1::IdentifyRefused { ticket, reason }));
             return;
         }
@@ -142,7 +142,7 @@ impl Driver<'_> {
             None => None,
         };
         if let Some(reason) = late {
-            tracing::warn!(shard.id = %shard, %reason, "a shard has to wait");
+            tracing::warn!(shard.id = %shard, %reason, "shard waits for a permit");
             self.shell.metrics.count_identify_held_back();
             self.answer(stream, Message::Waiting(v1::IdentifyWaiting { ticket, reason }));
         }
@@ -153,7 +153,7 @@ impl Driver<'_> {
         if self.identify.mark_used(TicketId { stream, ticket }, now) {
             self.shell.metrics.count_identify_used();
         } else {
-            tracing::warn!(stream, ticket, "a permit was used that nobody holds");
+            tracing::warn!(stream, ticket, "worker used a permit that it does not hold");
         }
         self.dirty = true;
     }
@@ -170,7 +170,7 @@ impl Driver<'_> {
         self.dirty = true;
     }
 
-    /// Writes the grants that are due down; they are sent when that is done.
+    /// Writes the grants that are due to the store; they are sent when that is done.
     pub(super) fn grant_permits(&mut self, now: Duration) {
         if !self.may_act {
             return;
@@ -198,7 +198,7 @@ impl Driver<'_> {
         });
     }
 
-    /// Grants were written down, or not.
+    /// Sends grants that were written to the store, and takes the others back.
     pub(super) fn send_permits(&mut self, grants: Vec<Grant>, written: bool) {
         let now = self.shell.now().mono;
         for grant in grants {
@@ -213,7 +213,7 @@ impl Driver<'_> {
             }
             if self.identify.mark_sent(grant.id, now) {
                 self.shell.metrics.count_identify_granted();
-                tracing::debug!(shard.id = %grant.request.shard, worker.id = %grant.request.worker, "permit to identify");
+                tracing::debug!(shard.id = %grant.request.shard, worker.id = %grant.request.worker, "identify permit granted");
                 let waited = now.saturating_sub(grant.requested_at);
                 let permit = v1::IdentifyPermit {
                     ticket: grant.id.ticket,
@@ -321,7 +321,7 @@ impl Driver<'_> {
         }
     }
 
-    /// Discord did not say: the old count holds a little longer.
+    /// Keeps the old budget a little longer, as Discord did not answer.
     fn keep_budget(&mut self, now: Duration) {
         let mut budget = *self.identify.budget();
         budget.resets_at = budget.resets_at.max(now + ASK_BUDGET_AGAIN);
@@ -343,7 +343,7 @@ impl Driver<'_> {
         self.fleet.owner(request.shard) == Some((&request.worker, request.epoch))
     }
 
-    /// A ticket waits no longer: its part in the trace ends.
+    /// Ends the span of a ticket that waits no longer.
     fn end_wait(&mut self, id: TicketId) {
         if let Some(open) = self.identify_streams.get_mut(&id.stream) {
             open.waits.remove(&id.ticket);
@@ -359,7 +359,7 @@ impl Driver<'_> {
         let Some(open) = self.identify_streams.get(&stream) else { return };
         if open.answers.try_send(v1::IdentifyDown { message: Some(message) }).is_err() {
             self.shell.metrics.count_stream_overflow();
-            tracing::warn!(worker.id = %open.worker, "worker does not read its permits: closing its stream");
+            tracing::warn!(worker.id = %open.worker, "worker does not read its permits; closing stream");
             let now = self.shell.now().mono;
             self.identify_ended(stream, now);
         }

@@ -1,4 +1,4 @@
-//! What happened, for operators: a log line and a count each.
+//! Logs and counts what happened in the fleet.
 
 use super::Driver;
 use fleet::{Finding, Note};
@@ -10,32 +10,32 @@ impl Driver<'_> {
             Note::Joined { worker, running } => tracing::info!(worker.id = %worker, running, "worker joined"),
             Note::Left(worker) => tracing::info!(worker.id = %worker, "worker left"),
             Note::Readmitted(worker) => tracing::info!(
-                worker.id = %worker, "worker may get shards again: the wait after its refused token is over"
+                worker.id = %worker, "worker may get shards again; wait after its refused token is over"
             ),
             Note::Lost { worker, shards, cause, since_broken } => tracing::warn!(
                 worker.id = %worker,
                 shards,
                 cause = cause.as_str(),
                 ms_since_stream_broke = since_broken.map(|since| since.as_millis() as u64),
-                "worker lost: its lease is revoked"
+                "worker lost; lease revoked"
             ),
             Note::Probed { worker, finding: Finding::Answers | Finding::Unclear } => {
-                tracing::debug!(worker.id = %worker, "no evidence that a worker without a stream is dead");
+                tracing::debug!(worker.id = %worker, "probe shows no evidence that the worker is dead");
             }
             Note::Probed { worker, finding } => tracing::warn!(
-                worker.id = %worker, finding = finding.as_str(), "nobody is where the worker was: it is dead"
+                worker.id = %worker, finding = finding.as_str(), "worker is gone: its address refuses connections or has another worker"
             ),
             Note::Moving { shard, from, to } => {
-                tracing::info!(shard.id = %shard, worker.id = %from, to.id = %to, "shard is to move");
+                tracing::info!(shard.id = %shard, worker.id = %from, to.id = %to, "moving shard");
             }
             Note::Releasing { shard, from, copied } => {
-                tracing::info!(shard.id = %shard, worker.id = %from, copied, "shard asked back");
+                tracing::info!(shard.id = %shard, worker.id = %from, copied, "releasing shard");
             }
             Note::Plan { description, state, reason } => {
-                tracing::info!(plan = %description, state = state.as_str(), %reason, "plan");
+                tracing::info!(plan = %description, state = state.as_str(), %reason, "plan changed");
             }
             Note::Adopted(generation) => tracing::warn!(
-                %generation, "nobody is left of the active generation: another one is active now"
+                %generation, "active generation has no workers left; another one is active now"
             ),
             Note::Assigned(owner) => tracing::info!(
                 shard.id = %owner.shard, worker.id = %owner.worker, epoch = %owner.epoch, "shard assigned"
@@ -50,7 +50,7 @@ impl Driver<'_> {
                     tracing::warn!(
                         shard.id = %shard, worker.id = %worker, since_unix_ms = gap.since_unix_ms,
                         until_unix_ms = gap.until_unix_ms, last_sequence = gap.last_sequence,
-                        reason = %gap.reason, "gap: events of a shard were or may have been lost"
+                        reason = %gap.reason, "gap: events of the shard were or may have been lost"
                     );
                 }
             }

@@ -1,4 +1,4 @@
-//! What runs beside the driver and comes back: store calls and REST calls.
+//! Calls to the store, to workers and to Discord that run beside the driver, and their outcomes.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
 };
 use fleet::{Finding, LeaseVerdict, Note, Ownership, RevocationCause, identify::Grant};
 
-/// Something that was started has ended.
+/// The outcome of a call that the driver started.
 pub(crate) enum DriverOutcome {
     Owners(Vec<Ownership>, Result<Vec<OwnerWrite>, FleetStoreError>),
     Lease(WorkerId, Incarnation, RevocationCause, Result<Revocation, FleetStoreError>),
@@ -27,12 +27,12 @@ pub(crate) enum DriverOutcome {
     Checked(Vec<String>),
     Budget(Result<GatewayInfo, DiscordError>),
     Intent(Result<TermWrite, FleetStoreError>),
-    /// A write whose failure is made good by the next probe of the store.
+    /// A write that is repeated after the next probe of the store if it fails.
     Done(Result<TermWrite, FleetStoreError>),
 }
 
 impl Driver<'_> {
-    /// Starts something whose outcome comes back. Each store call has its own deadline.
+    /// Starts a call whose outcome comes back. Each store call has its own deadline.
     pub(super) fn start(&self, work: impl Future<Output = DriverOutcome> + Send + 'static) {
         let outcomes = self.outcomes.clone();
         self.started.spawn(async move {
@@ -41,7 +41,7 @@ impl Driver<'_> {
         });
     }
 
-    /// The store's answer to a ping.
+    /// Asks the store for its identity, unless a question is under way.
     pub(super) fn probe_store(&mut self) {
         if !self.store_asked {
             self.store_asked = true;
@@ -101,14 +101,14 @@ impl Driver<'_> {
         let (store, term) = (self.shell.store.clone(), self.term);
         let known = self.store_identity.clone();
         self.start(async move {
-            // A store that restarted since the last look has lost leases that run.
+            // A store that restarted since the last probe has lost live leases.
             if let Err(error) = same_store(&*store, &known).await {
                 return DriverOutcome::Lease(worker, incarnation, cause, Err(error));
             }
             let even_if_live = cause == RevocationCause::Evidence;
             let mut revocation = store.revoke_lease(term, &worker, &incarnation, even_if_live).await;
             fail::fail_point!("coordinator_lease_revoked");
-            // One that restarted in between has found no lease, and says nothing of a worker that was only silent.
+            // A store that restarted in between found no lease, which shows nothing about a worker that was only silent.
             if !even_if_live && let Err(error) = same_store(&*store, &known).await {
                 revocation = Err(error);
             }
@@ -202,7 +202,7 @@ impl Driver<'_> {
             }
             DriverOutcome::Granted(grants, written) => {
                 if let Err(error) = &written {
-                    tracing::warn!(%error, "no permit can be given: it can't be written down as spent");
+                    tracing::warn!(%error, "cannot write permits to the store as spent; granting none");
                     self.store_failed(error);
                 }
                 if matches!(written, Ok(TermWrite::StaleTerm)) {
@@ -235,7 +235,7 @@ impl Driver<'_> {
             Ok(identity) => {
                 let same = self.store_identity == identity;
                 if !same {
-                    tracing::warn!("the fleet store has restarted: telling it again what runs");
+                    tracing::warn!("fleet store restarted; writing the owners again");
                 }
                 self.store_identity = identity;
                 self.shell.metrics.set_store_up(true);
@@ -254,7 +254,7 @@ impl Driver<'_> {
             return self.name_invalid([key]);
         }
         if self.shell.metrics.set_store_up(false) {
-            tracing::warn!(%error, "the fleet store is away: shards keep running, none can move");
+            tracing::warn!(%error, "fleet store is away; shards keep running, none can move");
         }
         self.fleet.mark_store_away();
         self.dirty = true;

@@ -10,8 +10,8 @@ use super::Driver;
 use crate::handle::OpenedStream;
 use fleet::{LeaseAnswer, Now, WorkerReport};
 
-/// Directives that may wait for a worker. A worker that lets them pile up loses its stream, registers again and is told
-/// everything anew.
+/// Directives that may wait for a worker. A worker that lets them pile up loses its stream, registers again and gets the
+/// whole current state.
 const DIRECTIVES: usize = 64;
 
 /// The close code for a refused token
@@ -26,7 +26,7 @@ pub(super) struct WorkerStream {
 }
 
 impl Driver<'_> {
-    /// Opens a worker's stream, in place of an older one.
+    /// Opens a worker's heartbeat stream. It replaces an older one.
     pub(super) fn open_heartbeat(
         &mut self,
         worker: WorkerId,
@@ -64,7 +64,7 @@ impl Driver<'_> {
         let message = v1::Directive { term: self.term.0, kind: kind.to_owned(), directive: Some(directive) };
         if open.directives.try_send(message).is_err() {
             self.shell.metrics.count_stream_overflow();
-            tracing::warn!(worker.id = %worker, "worker does not read its directives: closing its stream");
+            tracing::warn!(worker.id = %worker, "worker does not read its directives; closing stream");
             let stream = open.stream;
             self.heartbeat_ended(stream, self.shell.now());
         }

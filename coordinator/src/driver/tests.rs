@@ -1,15 +1,15 @@
 //! The real driver over an in-memory store on a paused clock, or over a real Redis.
 
 use altergolden_proto::v1::directive::Directive;
-use fleet_model::{Epoch, Generation, SessionNeeds, ShardNumber};
+use fleet_model::{Epoch, Generation, Problem, ProblemCode, SessionNeeds, ShardNumber};
 use fleet_store::{FleetMemoryStore, FleetRedisStore, OwnerRecord, TermClaim};
 use redis_fixture::RedisServer;
 use redis_link::{LinkOptions, RedisLink};
 
-use super::*;
+use super::{publishing::describe_queue, *};
 use crate::{
-    handle::{self, FleetHandle, OpenedStream},
-    snapshot::{self, PublishedSnapshot},
+    handle::{self, FleetHandle, HandleError, OpenedStream},
+    snapshot::{self, IdentifyView, PublishedSnapshot, Snapshot},
 };
 use fleet::{ExitRefused, FleetRules, Formats, Recovered, Registration, WantedTotal, WorkerReport};
 
@@ -117,7 +117,7 @@ impl Worker {
         self.sequence += 1;
         assert!(self.fleet.report(self.stream.stream, self.sequence, WorkerReport::default()).await);
         // Commands are handled in order: after this answer the report was read.
-        let stranger = ("nobody".parse().unwrap(), "1".parse().unwrap());
+        let stranger = ("unregistered".parse().unwrap(), "1".parse().unwrap());
         assert!(self.fleet.open_identify(stranger.0, stranger.1).await.is_err());
         let mut acknowledged = false;
         while let Ok(message) = self.stream.messages.try_recv() {

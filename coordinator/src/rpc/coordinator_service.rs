@@ -24,13 +24,13 @@ use crate::{
 };
 use fleet::{Formats, Registration, RegistrationRefused, WorkerReport};
 
-/// How long the notice of an exit waits for the store's verdict.
+/// How long an exit report waits for the store's verdict.
 const VERDICT: Duration = Duration::from_secs(3);
 
 /// How long further refused directives of a stream are only counted.
 const REFUSED_FOLDED: Duration = Duration::from_secs(10);
 
-/// Serves workers, and who supervises them.
+/// Serves workers and their supervisors.
 #[derive(Clone)]
 pub(crate) struct CoordinatorService {
     fleet: FleetHandle,
@@ -52,7 +52,7 @@ impl CoordinatorService {
         Self { fleet, store, heartbeat_interval, lease_ttl, streams }
     }
 
-    /// Gives the lease. False when the store is away: that alone is no reason to refuse, as the worker renews through us then.
+    /// Grants the lease. False when the store is away: that is no reason to refuse, as the worker then renews through its stream.
     async fn grant_lease(&self, term: fleet_model::Term, record: &WorkerRecord) -> Result<bool, Status> {
         match self.store.grant_lease(term, record, self.lease_ttl).await {
             Ok(LeaseGrant::Granted) => Ok(true),
@@ -73,7 +73,7 @@ impl CoordinatorService {
                 Err(HandleError::Standby { why }.into())
             }
             Err(error) => {
-                tracing::warn!(worker.id = %record.worker, %error, "a lease can't be written down");
+                tracing::warn!(worker.id = %record.worker, %error, "cannot write the lease to the store");
                 Ok(false)
             }
         }

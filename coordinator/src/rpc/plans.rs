@@ -2,31 +2,31 @@
 
 use altergolden_proto::{
     convert::Malformed,
-    v1::{self, start_plan_request::Plan as Wish},
+    v1::{self, start_plan_request::Plan},
 };
 use fleet_model::ShardNumber;
 use tonic::Status;
 
 use fleet::{PlanKind, PlanState, PlanView};
 
-/// What is asked for.
+/// Returns the requested plan.
 ///
 /// # Errors
-/// INVALID_ARGUMENT: nothing, or a name that is none.
+/// INVALID_ARGUMENT: no plan, or an invalid name.
 pub(super) fn kind(request: v1::StartPlanRequest) -> Result<PlanKind, Status> {
     let plan = request.plan.ok_or(Malformed::Missing("plan"))?;
     Ok(match plan {
-        Wish::Drain(drain) => PlanKind::Drain(drain.worker_id.parse().map_err(Malformed::from)?),
-        Wish::Move(moving) => PlanKind::Move {
+        Plan::Drain(drain) => PlanKind::Drain(drain.worker_id.parse().map_err(Malformed::from)?),
+        Plan::Move(moving) => PlanKind::Move {
             shard: ShardNumber(moving.shard_id),
             to: moving.worker_id.parse().map_err(Malformed::from)?,
         },
-        Wish::Rebalance(_) => PlanKind::Rebalance,
-        Wish::Promote(promote) => PlanKind::Promote(promote.generation.parse().map_err(Malformed::from)?),
+        Plan::Rebalance(_) => PlanKind::Rebalance,
+        Plan::Promote(promote) => PlanKind::Promote(promote.generation.parse().map_err(Malformed::from)?),
     })
 }
 
-/// A plan for whoever asks.
+/// A plan for the wire.
 pub(super) fn message(plan: &PlanView) -> v1::Plan {
     let state = match plan.state {
         _ if plan.paused => v1::PlanState::Paused,

@@ -62,7 +62,7 @@ impl SetAsides {
         if !self.store.drop_aside(shard, at).await.map_err(|error| convert::status(&error))? {
             return Err(none(id));
         }
-        tracing::info!(shard.id = %shard, session = at.session, sequence = at.sequence, "an event that was set aside was dropped");
+        tracing::info!(shard.id = %shard, session = at.session, sequence = at.sequence, "dropped an event that was set aside");
         Ok(v1::DropSetAsideResponse {})
     }
 
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_nobody_runs_is_not_replayed() {
+    async fn shard_without_an_owner_is_not_replayed() {
         let asides = with_events(&[(2, 9)]).await;
         let status = asides.replay(id(2, 8), &snapshot(3)).await.unwrap_err();
         assert_eq!(status.code(), Code::NotFound);

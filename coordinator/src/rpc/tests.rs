@@ -233,11 +233,11 @@ async fn impossible_registrations_are_refused() {
         |url: &'static str| -> Change { Box::new(move |request| request.advertise_url = url.to_owned()) };
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64;
     let rows: Vec<(Change, Code, &str)> = vec![
-        (running(0, 3, u64::MAX, 4), Code::InvalidArgument, "ahead of this coordinator's clock"),
+        (running(0, 3, u64::MAX, 4), Code::InvalidArgument, "ahead of the clocks of this coordinator"),
         (
             running(0, 3, now + 2 * 24 * 3600 * 1000, 4),
             Code::InvalidArgument,
-            "ahead of this coordinator's clock",
+            "ahead of the clocks of this coordinator",
         ),
         (running(0, 3, now, 65_536), Code::FailedPrecondition, "65536 shards"),
         (running(0, 3, now, 17), Code::FailedPrecondition, "17 shards"),
@@ -275,7 +275,7 @@ async fn impossible_registrations_are_refused() {
     let list = |worker_id: String| v1::ListShardsRequest { worker_id };
     let refused = rig.operators.list_shards(list("x".repeat(1_000_000))).await.unwrap_err();
     assert!(refused.code() == Code::InvalidArgument && refused.message().len() < 200, "{refused}");
-    let refused = rig.operators.list_shards(list("nobody".to_owned())).await.unwrap_err();
+    let refused = rig.operators.list_shards(list("absent".to_owned())).await.unwrap_err();
     assert_eq!(refused.code(), Code::NotFound);
     // Refused registrations leave nothing behind.
     rig.workers.register(registration("w", address)).await.unwrap();

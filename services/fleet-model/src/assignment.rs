@@ -1,4 +1,4 @@
-//! What one worker shall run.
+//! The shards that one worker must run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ pub struct ShardRange {
     pub epoch: Epoch,
 }
 
-/// The whole set of shards that one worker shall run, never a change to it.
+/// The whole set of shards that one worker must run, never a change to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Assignment {
     /// Grows with each change to this worker's set.

@@ -31,11 +31,11 @@ pub enum StartKind {
 /// Events that were or may have been lost: everything after `last_sequence` of the session before, until `until_unix_ms`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Gap {
-    /// When the last event before the gap came, in milliseconds since the Unix epoch; 0 when nobody knows.
+    /// When the last event before the gap came, in milliseconds since the Unix epoch; 0 when unknown.
     pub since_unix_ms: u64,
-    /// When events came again.
+    /// When events arrived again.
     pub until_unix_ms: u64,
-    /// The last sequence number before the gap; 0 when nobody knows.
+    /// The last sequence number before the gap; 0 when unknown.
     pub last_sequence: u64,
     /// Why, for people.
     pub reason: String,

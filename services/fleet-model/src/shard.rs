@@ -20,7 +20,7 @@ pub struct ShardNumber(pub u32);
 #[serde(transparent)]
 pub struct Epoch(pub u64);
 
-/// The acting coordinator's fencing number: whoever holds the highest acts.
+/// The acting coordinator's fencing number: the coordinator with the highest term acts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Term(pub u64);
@@ -54,14 +54,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_guild_lives_where_discord_says() {
+    fn guild_belongs_to_the_shard_of_discords_rule() {
         // Discord Developers, in a bot of 10 shards.
         assert_eq!(shard_of_guild(613_425_648_685_547_541, 10), Some(ShardNumber(4)));
         assert_eq!(shard_of_guild(613_425_648_685_547_541, 1), Some(ShardNumber(0)));
     }
 
     #[test]
-    fn no_shards_no_place() {
+    fn zero_total_has_no_shard() {
         assert_eq!(shard_of_guild(1 << 22, 0), None);
     }
 }

@@ -12,27 +12,27 @@ const MAX_NAME: usize = 64;
 #[serde(try_from = "String", into = "String")]
 pub struct WorkerId(String);
 
-/// One life of a worker. A process that restarts, or that lost its lease, comes back under a new one.
+/// One registration of a worker: a process that restarts, or that lost its lease, comes back under a new one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Incarnation(String);
 
-/// A deployment of workers: shards are placed on the workers of the active one. 1 to 64 characters out of
+/// A deployment of workers; shards are placed on the active one. 1 to 64 characters out of
 /// `a-z A-Z 0-9 . _ -`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Generation(String);
 
 impl Default for Generation {
-    /// That of workers that do not say.
+    /// The generation of workers that report none.
     fn default() -> Self {
         Self("default".to_owned())
     }
 }
 
-/// A name that nothing can have.
+/// An invalid name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{given:?} is no name: it takes 1 to {MAX_NAME} characters out of a-z A-Z 0-9 . _ -")]
+#[error("invalid name {given:?}: a name has 1 to {MAX_NAME} characters out of a-z A-Z 0-9 . _ -")]
 pub struct InvalidName {
     given: String,
 }

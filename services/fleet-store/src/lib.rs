@@ -34,7 +34,7 @@ pub trait FleetStore: Send + Sync + 'static {
     /// last writes.
     async fn identity(&self) -> Result<FleetStoreIdentity, FleetStoreError>;
 
-    /// Takes the term when nobody holds it, or when `holder` holds it already. Each new holder gets a higher number than
+    /// Takes the term when it is free, or when `holder` holds it already. Each new holder gets a higher number than
     /// any that the store remembers, and `at_least` this one: a caller that gives the wall clock is above the terms that
     /// a wiped store forgot and workers remember. A caller that has to wait is noted as a standby.
     async fn claim_term(
@@ -167,7 +167,7 @@ pub struct BudgetRecord {
     pub total: u32,
     /// IDENTIFYs left.
     pub remaining: u32,
-    /// When Discord counts anew, in milliseconds since the Unix epoch.
+    /// When Discord resets the count, in milliseconds since the Unix epoch.
     pub resets_at_unix_ms: u64,
 }
 

@@ -317,7 +317,7 @@ impl FleetStore for FleetRedisStore {
         self.in_time(async {
             let answer = self.run(&scripts::FORGET_WORKER, &key, &[incarnation.as_str()]).await?;
             match answer.verdict() {
-                // Were the name taken anew right here, that worker's next renewal would add it again.
+                // If another worker takes the name right now, its next renewal adds it again.
                 "FORGOTTEN" => self.unlist(worker).await,
                 _ => Ok(()),
             }

@@ -1,13 +1,14 @@
-//! Who may IDENTIFY, and when: a pure state machine.
+//! Which shard may IDENTIFY, and when: a pure state machine.
 //!
-//! Discord takes one IDENTIFY per 5 s from each bucket `shard % max_concurrency`, and so many a day
-//! ([Max Concurrency](https://discord.com/developers/docs/events/gateway#sharding-max-concurrency)). Whoever goes over it
-//! loses the session or, by the day, the token. So every IDENTIFY of the fleet needs a permit from here (invariant I2).
+//! Discord accepts one IDENTIFY per 5 s from each bucket `shard % max_concurrency`, and a limited number a day
+//! ([Max Concurrency](https://discord.com/developers/docs/events/gateway#sharding-max-concurrency)). A bot that exceeds the
+//! first limit loses the session; one that exceeds the daily limit has its token reset. So every IDENTIFY of the fleet needs
+//! a permit from this queue (invariant I2).
 //!
-//! A permit's way: [`IdentifyQueue::request`], then [`IdentifyQueue::take_due`] hands out a [`Grant`], which the owner of the queue
-//! writes down as spent and only then sends ([`IdentifyQueue::mark_sent`]); the worker answers `used` when its gateway
-//! connection has it. The bucket opens again 5 s after that answer. Without an answer the permit counts as used at the
-//! last moment it could have been: when it died, or when its holder's connection ended.
+//! The way of a permit: a worker requests it ([`IdentifyQueue::request`]), [`IdentifyQueue::take_due`] returns a [`Grant`], the
+//! owner of the queue writes the grant to the store as spent and only then sends it ([`IdentifyQueue::mark_sent`]), and the
+//! worker reports `used` when its connection has sent IDENTIFY. The bucket opens again 5 s after that report. Without a
+//! report the permit counts as used at the last possible moment: when it expired, or when its holder's stream ended.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,32 +26,31 @@ pub use budget::IdentifyBudget;
 /// Time on the coordinator's monotonic clock.
 pub type Time = Duration;
 
-/// How long a permit lives unused, counted from when it was sent. Its holder knows that moment from its own ask and the
-/// time that the ask waited here, so a permit that came late is known to be dead.
+/// How long an unused permit is valid after it was sent. Its holder knows that moment from its own request and the time that
+/// the request waited here, so it recognizes a permit that arrived after its end.
 pub const PERMIT_VALID: Duration = Duration::from_secs(2);
 
-/// Added to Discord's interval: the way from a permit's hand-over to Discord takes once less and once more, by as much as a
-/// busy machine lets a task wait.
+/// Added to Discord's interval: the time from a used permit to Discord varies, by as much as a busy machine delays a task.
 pub const SLACK: Duration = Duration::from_millis(500);
 
-/// How long a new coordinator waits for the permits of one before it: the last may be used at its very end.
+/// Returns how long a new coordinator waits for unknown permits of an earlier one: the last may be used just before it expires.
 pub fn unknown_permits_end(interval: Duration) -> Duration {
     PERMIT_VALID + interval + SLACK
 }
 
-/// One request, unique over all streams.
+/// The number of a request, unique over all streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TicketId {
-    /// The stream it came on.
+    /// The stream that it came on.
     pub stream: u64,
     /// The worker's own number for it.
     pub ticket: u64,
 }
 
-/// What is wished for.
+/// A request for a permit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PermitRequest {
-    /// The worker that asks.
+    /// The worker.
     pub worker: WorkerId,
     /// The shard that wants to IDENTIFY.
     pub shard: ShardNumber,
@@ -58,18 +58,18 @@ pub struct PermitRequest {
     pub epoch: Epoch,
 }
 
-/// Leave to IDENTIFY: to be written down as spent, then sent.
+/// A granted permit: to be written to the store as spent, then sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// Whose.
+    /// The number of its request.
     pub id: TicketId,
-    /// For what.
+    /// The request.
     pub request: PermitRequest,
-    /// When it was asked for.
+    /// When it was requested.
     pub requested_at: Time,
 }
 
-/// The queue.
+/// The queue of permit requests.
 #[derive(Clone, Debug)]
 pub struct IdentifyQueue {
     interval: Duration,
@@ -81,35 +81,35 @@ pub struct IdentifyQueue {
     halted: Option<String>,
 }
 
-/// A request and when it came.
+/// A request and its arrival.
 #[derive(Clone, Debug)]
 struct QueuedRequest {
     request: PermitRequest,
     requested_at: Time,
 }
 
-/// The shards of one `shard % max_concurrency`.
+/// The shards that share one `shard % max_concurrency`.
 #[derive(Clone, Debug, Default)]
 struct Bucket {
     /// No grant before this moment.
     free_at: Time,
     /// The permits in use: at most one, except when buckets were merged. All must end before the next grant.
     held: Vec<HeldPermit>,
-    /// In the order of their shards.
+    /// Waiting requests, in the order of their shards.
     waiting: BTreeSet<(ShardNumber, TicketId)>,
 }
 
-/// A permit on its way or in the hands of a worker.
+/// A permit that is being written or sent, or that a worker holds.
 #[derive(Clone, Copy, Debug)]
 struct HeldPermit {
     id: TicketId,
-    /// When it was sent; `None` while it is being written down.
+    /// When it was sent; `None` while it is being written to the store.
     sent_at: Option<Time>,
 }
 
 impl IdentifyQueue {
-    /// A queue whose buckets all open at `open_at`: a coordinator that may have had a predecessor waits for the permits
-    /// that it does not know of. `interval` is Discord's 5 s.
+    /// A queue whose buckets all open at `open_at`: a coordinator that may have had a predecessor waits for its unknown
+    /// permits. `interval` is Discord's 5 s.
     pub fn new(max_concurrency: u32, interval: Duration, budget: IdentifyBudget, open_at: Time) -> Self {
         let bucket = Bucket { free_at: open_at, ..Bucket::default() };
         Self {
@@ -122,25 +122,25 @@ impl IdentifyQueue {
         }
     }
 
-    /// Opens no bucket before this moment: a coordinator before this one may have sent permits.
+    /// Opens no bucket before this moment: an earlier coordinator may have sent permits.
     pub fn hold_until(&mut self, moment: Time) {
         for bucket in &mut self.buckets {
             bucket.free_at = bucket.free_at.max(moment);
         }
     }
 
-    /// How many may IDENTIFY at once.
+    /// Returns how many shards may IDENTIFY at once.
     pub fn max_concurrency(&self) -> u32 {
         self.buckets.len() as u32
     }
 
-    /// The day's budget.
+    /// Returns the day's budget.
     pub fn budget(&self) -> &IdentifyBudget {
         &self.budget
     }
 
-    /// Notes that Discord is asked for the budget. Its answer may miss the permits that are out now and those granted
-    /// before it arrives.
+    /// Notes that Discord is asked for the budget. Its answer may not count the permits that are held now or granted before it
+    /// arrives.
     pub fn note_budget_request(&mut self) {
         self.uncounted = Some(self.buckets.iter().map(|bucket| bucket.held.len()).sum::<usize>() as u32);
     }
@@ -180,12 +180,12 @@ impl IdentifyQueue {
         }
     }
 
-    /// How many wait for a permit.
+    /// Returns how many requests wait for a permit.
     pub fn waiting(&self) -> usize {
         self.buckets.iter().map(|bucket| bucket.waiting.len()).sum()
     }
 
-    /// Why nothing is granted, if nothing is.
+    /// Returns why nothing is granted, if the queue is halted.
     pub fn halted(&self) -> Option<&str> {
         self.halted.as_deref()
     }
@@ -200,8 +200,8 @@ impl IdentifyQueue {
         self.halted = None;
     }
 
-    /// Queues a request. Asking twice with one ticket, or twice for one shard of one worker, keeps the newer request. Returns the
-    /// ticket of the older one.
+    /// Queues a request. A second request with the same ticket, or for the same shard of the same worker, replaces the first.
+    /// Returns the ticket of the replaced one.
     pub fn request(&mut self, id: TicketId, request: PermitRequest, now: Time) -> Option<TicketId> {
         let twin = self.requests.iter().find(|(_, queued)| {
             queued.request.worker == request.worker && queued.request.shard == request.shard
@@ -216,7 +216,7 @@ impl IdentifyQueue {
         twin.filter(|twin| *twin != id)
     }
 
-    /// The grants that are due. Each is held until it is [`sent`](Self::mark_sent) or [`withdrawn`](Self::withdraw); the budget
+    /// Returns the grants that are due. Each is held until it is [sent](Self::mark_sent) or [withdrawn](Self::withdraw); the budget
     /// counts it as spent.
     pub fn take_due(&mut self, now: Time) -> Vec<Grant> {
         self.expire(now);
@@ -240,7 +240,8 @@ impl IdentifyQueue {
         grants
     }
 
-    /// The grant was written down and goes out now. False when its request has ended meanwhile: then it must not go out.
+    /// Notes that a grant was written to the store and is sent now. False when its request has ended meanwhile: then it must not
+    /// be sent.
     pub fn mark_sent(&mut self, id: TicketId, now: Time) -> bool {
         match self.held_permit(id) {
             Some(held) => {
@@ -251,7 +252,7 @@ impl IdentifyQueue {
         }
     }
 
-    /// The grant could not be written down: its request goes back to its place, for another try at `again_at`.
+    /// Takes back a grant that could not be written to the store: its request waits again, until `again_at` at least.
     pub fn withdraw(&mut self, id: TicketId, again_at: Time) {
         let Some(shard) = self.requests.get(&id).map(|queued| queued.request.shard) else { return };
         let bucket = self.bucket(shard);
@@ -262,7 +263,7 @@ impl IdentifyQueue {
         }
     }
 
-    /// The permit was handed to the gateway connection. False for a ticket that holds none.
+    /// Notes that a connection used its permit. False for a ticket that holds none.
     pub fn mark_used(&mut self, id: TicketId, now: Time) -> bool {
         if self.held_permit(id).is_none_or(|held| held.sent_at.is_none()) {
             return false;
@@ -271,12 +272,12 @@ impl IdentifyQueue {
         true
     }
 
-    /// The request is over. A permit that was sent counts as used now, as it may have been.
+    /// Ends a request. A permit that was sent counts as used now, as it may have been.
     pub fn end_request(&mut self, id: TicketId, now: Time) {
         self.end_request_at(id, now, |_| now);
     }
 
-    /// Ends a request; `last_use` says, from when its permit was sent, when it may have been used at the latest.
+    /// Ends a request. `last_use` returns the latest moment of a permit's use from the moment at which it was sent.
     fn end_request_at(&mut self, id: TicketId, now: Time, last_use: impl FnOnce(Time) -> Time) {
         let Some(QueuedRequest { request, .. }) = self.requests.remove(&id) else { return };
         let interval = self.interval;
@@ -290,7 +291,7 @@ impl IdentifyQueue {
         }
     }
 
-    /// A worker's stream ended, and all its requests with it. The worker may live on and use a permit until it dies.
+    /// Ends all requests of a stream that ended. The worker may still run and use a permit until that expires.
     pub fn stream_ended(&mut self, stream: u64, now: Time) {
         let first = TicketId { stream, ticket: 0 };
         let last = TicketId { stream, ticket: u64::MAX };
@@ -308,7 +309,7 @@ impl IdentifyQueue {
             .filter_map(|(_, id)| Some((*id, &self.requests.get(id)?.request)))
     }
 
-    /// Permits that nobody used in time count as used at the last moment they could have been.
+    /// Ends permits that were not used in time. They count as used at the last possible moment.
     fn expire(&mut self, now: Time) {
         let expired: Vec<(TicketId, Time)> = self
             .buckets

@@ -1,11 +1,11 @@
 //! Which worker should run which shard: a pure function.
 //!
-//! What a solution must be, and the tests hold it to:
+//! Properties of a solution, which the tests check:
 //! - **within capacity**: no worker is given more shards than it takes;
 //! - **balanced**: two workers with room differ by at most one shard;
 //! - **sticky**: no solution that is as balanced moves fewer shards;
-//! - **pins hold**: a pinned shard stays with its holder, and the others are spread as evenly as that leaves room for;
-//! - **contiguous where free**: shards that nobody runs are handed out as ranges;
+//! - **pinned**: a pinned shard stays with its holder, and the others are spread as evenly as that allows;
+//! - **contiguous where free**: shards without a holder are assigned as ranges;
 //! - **idempotent**: solving the solution again changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,34 +20,34 @@ mod tests;
 pub struct PlacementProblem {
     /// The shards, each with the worker that runs it now, if any. That worker need not be one of `workers`.
     pub shards: BTreeMap<ShardNumber, Option<WorkerId>>,
-    /// The workers that may be given shards, each with the most that it takes; `None` means no cap.
+    /// The workers that may get shards, each with its capacity; `None` means no limit.
     pub workers: BTreeMap<WorkerId, Option<u32>>,
     /// Shards that stay with their holder, if that is one of `workers`.
     pub pinned: BTreeSet<ShardNumber>,
 }
 
-/// Where each shard should run. A shard that is not in it has no room anywhere and stays where it is.
+/// The worker that should run each shard. A missing shard has no room anywhere and stays where it is.
 pub type Placement = BTreeMap<ShardNumber, WorkerId>;
 
 /// One worker while the problem is solved.
 struct Candidate<'a> {
     worker: &'a WorkerId,
     capacity: usize,
-    /// The pinned first.
+    /// Its shards, pinned ones first.
     holds: Vec<ShardNumber>,
-    /// How many of these are pinned.
+    /// How many of its shards are pinned.
     pinned: usize,
     quota: usize,
 }
 
 impl Candidate<'_> {
-    /// How much of a level it takes.
+    /// Returns how many shards it takes at this level.
     fn share_at(&self, level: usize) -> usize {
         self.capacity.min(level).max(self.pinned)
     }
 }
 
-/// Solves a problem.
+/// Solves a placement problem.
 pub fn solve(problem: &PlacementProblem) -> Placement {
     let mut candidates: Vec<Candidate<'_>> = problem
         .workers
@@ -90,8 +90,8 @@ pub fn solve(problem: &PlacementProblem) -> Placement {
     target
 }
 
-/// Pours the shards into the workers to one level, like water. The shards that are left over after the last full level
-/// go to those that hold the most already, so that the fewest move.
+/// Fills the workers with shards to one level, like water. Shards that are left over after the last full level go to the
+/// workers that hold the most already, so that the fewest move.
 fn set_quotas(candidates: &mut [Candidate<'_>], shards: usize) {
     let poured = |candidates: &[Candidate<'_>], level: usize| -> usize {
         candidates.iter().fold(0, |sum: usize, candidate| sum.saturating_add(candidate.share_at(level)))

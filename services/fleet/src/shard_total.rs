@@ -1,8 +1,8 @@
-//! How many shards are wanted: a pure function of the settings and of what Discord says.
+//! The wanted shard total: a pure function of the settings and Discord's advice.
 
 use fleet_model::{MAX_SHARDS, Percent, ShardCount};
 
-/// What `/gateway/bot` says of shards
+/// The advice of `/gateway/bot` about shards
 /// ([Get Gateway Bot](https://discord.com/developers/docs/events/gateway#get-gateway-bot)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Advice {
@@ -13,7 +13,7 @@ pub struct Advice {
     pub max_concurrency: u32,
 }
 
-/// The number of shards that is wanted.
+/// Returns the wanted number of shards.
 pub fn wanted(count: ShardCount, buffer: Percent, advice: Advice) -> u32 {
     match count {
         ShardCount::Fixed(count) => count,
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fixed_number_is_taken_as_it_is() {
+    fn fixed_number_is_used_unchanged() {
         let advice = Advice { shards: 100, max_concurrency: 16 };
         assert_eq!(wanted(ShardCount::Fixed(3), Percent(20), advice), 3);
     }

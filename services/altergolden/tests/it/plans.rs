@@ -35,7 +35,7 @@ async fn deployments_are_previewed_and_carried_out() {
 
     let refused = altergolden(url, &["deploy", "promote", "green", "--dry-run"]);
     assert_eq!(refused.code, 1, "{}", refused.out);
-    assert!(refused.err.contains("no worker of generation green is there"), "{}", refused.err);
+    assert!(refused.err.contains("generation green has no connected worker"), "{}", refused.err);
 
     let green = worker_of(&deployment, &coordinator, "g", "green").await;
     coordinator.until("green to stand by", |status| status.workers.len() == 3).await;

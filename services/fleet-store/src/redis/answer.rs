@@ -1,4 +1,4 @@
-//! Reading what a script answered. Whatever is in Redis may have been written by anyone, so nothing here trusts it.
+//! Reads the answers of scripts. Any program may have written to Redis, so no value is trusted.
 
 use std::{str::FromStr, time::Duration};
 

@@ -68,7 +68,7 @@ pub(crate) async fn epochs_are_exact(store: Store) {
 }
 
 /// Writers race for a few shards, some of them at once. proptest prints the case that fails.
-pub(crate) async fn whatever_the_order_the_highest_epoch_wins(store: Store) {
+pub(crate) async fn highest_epoch_wins_in_any_order(store: Store) {
     store.set_shard_total(TERM, 64).await.unwrap();
     let mut runner = TestRunner::new(Config::default());
     let writes = prop::collection::vec((0u32..3, 0usize..4, 1u64..200), 1..40);

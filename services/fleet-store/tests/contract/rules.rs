@@ -69,7 +69,7 @@ rules! {
     assignments::owners_are_seen_below_the_total,
     assignments::epochs_are_exact,
     assignments::what_an_old_term_still_had_on_its_way_is_refused_behind_a_fence,
-    assignments::whatever_the_order_the_highest_epoch_wins,
+    assignments::highest_epoch_wins_in_any_order,
     whole::an_empty_store_says_so,
     whole::what_is_written_is_loaded,
     whole::an_old_term_writes_nothing_of_the_fleet,

@@ -44,7 +44,7 @@ pub(crate) async fn a_new_term_is_at_least_what_is_asked_for(store: Store) {
 pub(crate) async fn a_lapsed_hold_is_taken_over(store: Store) {
     store.claim_term(&incarnation("a"), Term(1), SHORT).await.unwrap();
     lapse().await;
-    // Nobody took it yet, so it is still the holder's.
+    // No other coordinator took it yet, so the holder can renew it.
     assert_eq!(store.renew_term(Term(1), &incarnation("a"), SHORT).await.unwrap(), HELD);
     assert!(matches!(
         store.claim_term(&incarnation("b"), Term(1), LONG).await.unwrap(),

@@ -1,14 +1,14 @@
-//! What dies again and again gets shards, or an owner, ever more slowly; in the end not at all.
+//! Delays assignments to workers that die repeatedly, and of shards whose owners do; in the end it stops them.
 //!
-//! Two things may be to blame for a death: the worker (a machine that is short of memory, a broken build) or a shard that
-//! kills whoever runs it. Both are counted. The first death within [`REMEMBERED`] costs nothing; each further one makes the
-//! next assignment wait, twice as long as the one before; at [`STOPPED_AT`] deaths it is stopped, until nothing has
-//! died for [`REMEMBERED`]. All this is forgotten when the coordinator restarts: an operator's way to begin anew.
+//! A death may be caused by the worker (a machine that is short of memory, a broken build) or by a shard that kills its
+//! owners. Both are counted. The first death within [`REMEMBERED`] has no effect; each further one delays the next
+//! assignment, twice as long as the one before; at [`STOPPED_AT`] deaths the worker or shard is stopped until it has had no
+//! death for [`REMEMBERED`]. A restart of the coordinator forgets all deaths, so an operator can start over.
 //!
-//! A shard is to blame only for owners that died soon after they got it: with one that ran it for long, many other shards
-//! died as well.
+//! A shard is blamed only for owners that died soon after they got it: an owner that ran it for long took many other shards
+//! down as well.
 //!
-//! Of a shard whose owners died one soon after the other, an event may be to blame: whoever gets it next is to be careful.
+//! If a shard's owners died soon one after the other, an event may be the cause: the next owner must be careful.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -17,7 +17,7 @@ use fleet_model::{ShardNumber, WorkerId};
 /// How long a death counts.
 pub(super) const REMEMBERED: Duration = Duration::from_mins(10);
 
-/// So many deaths within [`REMEMBERED`] stop what dies.
+/// This many deaths within [`REMEMBERED`] stop a worker or shard.
 pub(super) const STOPPED_AT: usize = 8;
 
 /// The wait after the second death; it doubles with each further one.
@@ -26,8 +26,7 @@ const FIRST_WAIT: Duration = Duration::from_secs(5);
 /// The longest wait.
 const LONGEST_WAIT: Duration = Duration::from_mins(5);
 
-/// An owner that died within this time of getting a shard counts against the shard, when the shard is under suspicion
-/// already.
+/// An owner that died within this time of getting a shard counts as a further death of the shard.
 const SOON: Duration = Duration::from_mins(1);
 
 /// Owners of a shard that died within this time of each other make the next one careful.
@@ -47,22 +46,22 @@ pub(super) struct Deaths {
     pub(super) stopped: bool,
 }
 
-/// Something gets nothing for now.
+/// A worker that gets no shards for now, or a shard that gets no owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HoldBack {
-    /// For so much longer.
+    /// The remaining time.
     pub left: Duration,
     /// How many deaths are remembered.
     pub deaths: usize,
-    /// It died too often: it gets nothing until nothing has died for [`REMEMBERED`].
+    /// It died too often: it is held back until it has had no death for [`REMEMBERED`].
     pub stopped: bool,
 }
 
-/// For people: goes behind "shard 3 is" or "worker a is".
+/// For people: follows "shard 3 is" or "worker a is".
 impl fmt::Display for HoldBack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = if self.stopped { "stopped" } else { "held back" };
-        // Rounded up: what is not over is not 0 s.
+        // Rounded up, so that a wait that is not over never shows 0 s.
         let left = self.left.as_millis().div_ceil(1000);
         write!(f, "{word} for {left} s")
     }
@@ -77,7 +76,7 @@ impl Deaths {
         self.stopped |= self.at.len() == STOPPED_AT;
     }
 
-    /// What is stopped keeps its deaths until the last of them is old.
+    /// A stopped worker or shard keeps its deaths until the last of them is old.
     fn forget_old(&mut self, now: Duration) {
         let old = |at: Duration| now.saturating_sub(at) >= REMEMBERED;
         if !self.stopped {
@@ -104,7 +103,7 @@ impl DeathBreaker {
         self.workers.entry(worker.clone()).or_default().add(now);
     }
 
-    /// A shard's owner died, that had the shard for so long.
+    /// Notes that a shard's owner died, which had the shard for `had_for`.
     pub(super) fn owner_died(&mut self, shard: ShardNumber, had_for: Duration, now: Duration) {
         let deaths = self.shards.entry(shard).or_default();
         if deaths.at.is_empty() || had_for < SOON {
@@ -119,42 +118,42 @@ impl DeathBreaker {
         self.shards.retain(|_, deaths| !deaths.at.is_empty());
     }
 
-    /// No worker has died lately.
+    /// Returns whether no worker has died recently.
     pub(super) fn is_calm(&self) -> bool {
         self.workers.is_empty()
     }
 
-    /// A life of this name ended badly, not long ago.
+    /// Returns whether a worker of this name died recently.
     pub(super) fn remembers(&self, worker: &WorkerId) -> bool {
         self.workers.contains_key(worker)
     }
 
-    /// Why a worker may get no shard, if so.
+    /// Returns how long a worker is held back, if it is.
     pub(super) fn worker(&self, worker: &WorkerId, now: Duration) -> Option<HoldBack> {
         self.workers.get(worker)?.held(now)
     }
 
-    /// Whether a shard's next owner is to be careful: two of its owners died close to each other, and that is remembered. Not
-    /// the last two alone, as the waits above grow longer than what is close.
+    /// Returns whether a shard's next owner must be careful: any two remembered deaths of its owners were close to each other.
+    /// Not only the last two, as the waits above grow longer than [`CLOSE`].
     pub(super) fn needs_care(&self, shard: ShardNumber) -> bool {
         let close = |pair: &[Duration]| pair[1].saturating_sub(pair[0]) <= CLOSE;
         self.shards.get(&shard).is_some_and(|deaths| deaths.at.windows(2).any(close))
     }
 
-    /// Whether the owner of a shard has just died, so that suspected events deserve brief care.
+    /// Returns whether the owner of a shard has just died, so that its suspects are handled with care for a short time.
     pub(super) fn suspects(&self, shard: ShardNumber, now: Duration) -> bool {
         let last = self.shards.get(&shard).and_then(|deaths| deaths.at.last());
         last.is_some_and(|last| now.saturating_sub(*last) <= CLOSE)
     }
 
-    /// Acquits a shard: its owner that died at `died_at` was killed from outside.
+    /// Forgets a death of a shard: its owner that died at `died_at` was killed from outside.
     pub(super) fn forgive(&mut self, shard: ShardNumber, died_at: Duration) {
         if let Some(deaths) = self.shards.get_mut(&shard).filter(|deaths| !deaths.stopped) {
             deaths.at.retain(|at| *at != died_at);
         }
     }
 
-    /// Why a shard may get no owner, if so.
+    /// Returns how long a shard is held back, if it is.
     pub(super) fn shard(&self, shard: ShardNumber, now: Duration) -> Option<HoldBack> {
         self.shards.get(&shard)?.held(now)
     }
@@ -179,7 +178,7 @@ mod tests {
 
     #[test]
     fn each_further_death_doubles_the_wait() {
-        assert_eq!(dead(&[100]).held(at(100)), None, "the first costs nothing");
+        assert_eq!(dead(&[100]).held(at(100)), None, "the first has no effect");
         for (deaths, wait) in [(2, 5), (3, 10), (4, 20), (5, 40), (6, 80), (7, 160)] {
             let dead = dead(&vec![100; deaths]);
             let held = dead.held(at(100)).unwrap();
@@ -189,27 +188,27 @@ mod tests {
     }
 
     #[test]
-    fn the_eighth_death_stops_it_until_nothing_has_died_for_long() {
+    fn eighth_death_stops_until_no_death_is_remembered() {
         let mut deaths = dead(&[0, 80, 160, 240, 320, 400, 480, 560]);
-        // The first is old by then; it is stopped all the same.
+        // The first is old by then; the worker stays stopped.
         deaths.forget_old(at(700));
         assert!(deaths.held(at(700)).unwrap().stopped);
         deaths.add(at(1_000));
         deaths.forget_old(at(1_599));
-        assert!(deaths.held(at(1_599)).unwrap().stopped, "a death of one that is stopped counts as well");
+        assert!(deaths.held(at(1_599)).unwrap().stopped, "a death while stopped counts as well");
         deaths.forget_old(at(1_600));
         assert_eq!(deaths, Deaths::default());
     }
 
     #[test]
-    fn eight_deaths_over_a_longer_time_do_not_stop_it() {
+    fn eight_deaths_over_a_longer_time_do_not_stop() {
         let deaths = dead(&[0, 100, 200, 300, 400, 500, 600, 700]);
         assert_eq!(deaths.at.len(), 6);
         assert!(!deaths.stopped);
     }
 
     #[test]
-    fn a_shard_is_not_to_blame_for_owners_that_had_it_for_long() {
+    fn owner_that_had_a_shard_for_long_does_not_count_against_it() {
         let mut breaker = DeathBreaker::default();
         let shard = ShardNumber(0);
         breaker.owner_died(shard, at(3_600), at(100));
@@ -220,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn two_deaths_close_to_each_other_ask_for_care_until_they_are_forgotten() {
+    fn two_close_deaths_need_care_until_they_are_forgotten() {
         let shard = ShardNumber(0);
         let care = |times: &[u64]| {
             let breaker = DeathBreaker { shards: [(shard, dead(times))].into(), ..DeathBreaker::default() };
@@ -228,16 +227,13 @@ mod tests {
         };
         assert!(!care(&[]) && !care(&[100]) && !care(&[100, 161]));
         assert!(care(&[100, 160]) && care(&[100, 200, 201]));
-        assert!(
-            care(&[100, 110, 120, 140, 180, 260]),
-            "the breaker's own waits are no reason to be careless"
-        );
+        assert!(care(&[100, 110, 120, 140, 180, 260]), "the breaker's own waits do not end the care");
         assert!(!care(&[100, 110, 710]), "the first is forgotten");
         assert!(!DeathBreaker::default().needs_care(shard));
     }
 
     #[test]
-    fn what_it_says_is_for_people() {
+    fn display_rounds_seconds_up() {
         let held = HoldBack { left: Duration::from_millis(4_200), deaths: 2, stopped: false };
         assert_eq!(held.to_string(), "held back for 5 s");
         assert_eq!(HoldBack { stopped: true, ..held }.to_string(), "stopped for 5 s");

@@ -1,17 +1,17 @@
 //! Checks what workers claim to run.
 //!
-//! Claims are believed if they could be true after the store lost its records: epochs that a clock could have made, and
-//! a total near the settings, Discord or the store. A claim does not take a shard from a live owner: the owner's record
-//! is written again, and the store, which refuses lower epochs, decides. A new coordinator waits for an owner that it only
-//! read from the store as long as it waits for its workers.
+//! A claim is accepted if it could be true after the store lost its records: an epoch that a clock could have made, and a
+//! total near the settings, Discord's advice or the store's record. A claim does not take a shard from a live owner: the
+//! owner's record is written again, and the store, which refuses lower epochs, decides. A new coordinator waits for an owner
+//! that it only read from the store as long as it waits for its workers.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use fleet_model::{AHEAD_MS, Epoch, Problem, ProblemCode, ShardNumber, WorkerId};
 
 use super::{
-    Effect, Fleet, Now, Ownership, Phase, Registration, RegistrationRefused, ShardOwner, Slot,
-    losing::VERDICT_DUE,
+    Effect, Fleet, Now, Ownership, Phase, Registration, RegistrationRefused, Slot, losing::VERDICT_DUE,
+    slot::ShardOwner,
 };
 
 /// The most workers of a fleet.
@@ -20,7 +20,7 @@ pub(super) const MAX_WORKERS: usize = 1_024;
 /// A running total may differ from a known one by this factor, either way: settings change while a fleet runs.
 const TIMES: u32 = 4;
 
-/// Totals up to this are always believed.
+/// Totals up to this are always accepted.
 const SMALL: u32 = 16;
 
 /// The wait after the second refused write of a shard; it doubles with each further one.
@@ -29,12 +29,13 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// The longest such wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-fn are_near(one: u32, other: u32) -> bool {
+/// Returns whether two totals can belong to one fleet.
+pub(super) fn are_near(one: u32, other: u32) -> bool {
     one <= other.saturating_mul(TIMES).max(SMALL) && other <= one.saturating_mul(TIMES).max(SMALL)
 }
 
 impl Slot {
-    /// Whether an owner may be written: an epoch is left for it, and the wait after the last refusal is over.
+    /// Returns whether an owner may be written: an epoch is left for it, and the wait after the last refusal is over.
     pub(super) fn may_be_written(&self, now: Now) -> bool {
         self.highest < Epoch(u64::MAX) && now.mono >= self.assign_at
     }
@@ -60,7 +61,7 @@ impl Fleet {
             return Err(RegistrationRefused::Full { workers: self.workers.len() });
         }
         // The term is above every clock that has written to the store.
-        let newest = Epoch(now.unix_ms.max(self.term.0).saturating_add(AHEAD_MS));
+        let newest = Epoch(now.unix_ms.max(self.term.number.0).saturating_add(AHEAD_MS));
         let known =
             |shard: ShardNumber| self.slots.get(shard.0 as usize).map_or(Epoch(0), |slot| slot.highest);
         let ahead = running.iter().find(|(shard, epoch)| **epoch > newest.max(known(**shard)));
@@ -68,8 +69,8 @@ impl Fleet {
             return Err(RegistrationRefused::EpochAhead { worker: worker.clone(), shard, epoch, newest });
         }
         let adopts = !running.is_empty() && self.runs_nothing();
-        if adopts && !self.is_likely(*running_total) {
-            let (claimed, wanted) = (*running_total, self.total.wanted().total);
+        if adopts && !self.total.is_likely(*running_total) {
+            let (claimed, wanted) = (*running_total, self.total.current.wanted().total);
             return Err(RegistrationRefused::TotalUnlikely { worker: worker.clone(), claimed, wanted });
         }
         if let Some((shard, owner)) = self.unheard_owner(worker, running, now) {
@@ -85,10 +86,11 @@ impl Fleet {
         running: &BTreeMap<ShardNumber, Epoch>,
         now: Now,
     ) -> Option<(ShardNumber, WorkerId)> {
-        if now.mono >= self.grace_until {
+        if now.mono >= self.term.grace_until {
             return None;
         }
-        let unheard = |owner: &ShardOwner| self.workers.get(&owner.worker).is_some_and(|known| !known.heard);
+        let unheard =
+            |owner: &ShardOwner| self.workers.get(&owner.worker).is_some_and(|known| !known.liveness.heard);
         running.iter().find_map(|(shard, epoch)| {
             let slot = self.slots.get(shard.0 as usize).filter(|slot| *epoch > slot.highest)?;
             let owner = slot.owner.as_ref().filter(|owner| owner.worker != *claimant && unheard(owner))?;
@@ -96,21 +98,10 @@ impl Fleet {
         })
     }
 
-    /// Whether a fleet may run with this total.
-    fn is_likely(&self, total: u32) -> bool {
-        self.is_near_wanted(total) || self.written_total.is_some_and(|written| are_near(total, written))
-    }
-
-    /// Whether a total is near what the settings or Discord want.
-    pub(super) fn is_near_wanted(&self, total: u32) -> bool {
-        are_near(total, self.total.wanted().total)
-    }
-
     /// Returns the owner of a claimed shard, if this coordinator has heard from it and it is another worker.
     pub(super) fn contested_owner(slot: &Slot, shard: ShardNumber, claimant: &WorkerId) -> Option<Ownership> {
         let owner = slot.owner.as_ref().filter(|owner| slot.confirmed && owner.worker != *claimant)?;
-        let (worker, incarnation) = (owner.worker.clone(), owner.incarnation.clone());
-        Some(Ownership { shard, worker, incarnation, epoch: owner.epoch })
+        Some(owner.ownership(shard))
     }
 
     /// Delays further writes of a shard's owner: the store has an unexpected record in its place.
@@ -129,8 +120,7 @@ impl Fleet {
                 continue;
             };
             if slot.refused > 0 && now.mono >= slot.assign_at {
-                let (worker, incarnation) = (owner.worker.clone(), owner.incarnation.clone());
-                due.push(Ownership { shard, worker, incarnation, epoch: owner.epoch });
+                due.push(owner.ownership(shard));
                 slot.assign_at = now.mono + VERDICT_DUE;
             }
         }

@@ -1,4 +1,4 @@
-//! Workers that get no shards for a while: Discord refuses their token.
+//! Workers that get no shards for a while, as Discord refuses their token.
 //!
 //! Discord may refuse a token by mistake, so a worker gets shards again after a wait, which grows with each refusal. A
 //! shard that becomes ready ends the exclusion at once.
@@ -57,7 +57,7 @@ impl Fleet {
         Some(wait)
     }
 
-    /// Gives workers another try whose exclusion is over.
+    /// Ends exclusions whose wait is over.
     pub(super) fn readmit(&mut self, now: Now) {
         for (name, worker) in &mut self.workers {
             if worker.token.excluded && now.mono >= worker.token.until {
@@ -67,12 +67,12 @@ impl Fleet {
         }
     }
 
-    /// Whether a worker is excluded.
+    /// Returns whether a worker is excluded.
     pub fn is_excluded(&self, worker: &WorkerId) -> bool {
         self.workers.get(worker).is_some_and(|known| known.token.excluded)
     }
 
-    /// The close code in the last report of a shard, while `report` is about the same epoch.
+    /// Returns the close code in the last report of a shard, while `report` is about the same epoch.
     pub fn last_close_code(&self, report: &ShardReport) -> Option<u16> {
         let last = &self.slots.get(report.shard.0 as usize)?.report.as_ref()?.report;
         last.close_code.filter(|_| last.epoch == report.epoch)
@@ -80,11 +80,11 @@ impl Fleet {
 
     /// Problems of workers that cannot reach the store while this coordinator can.
     pub(super) fn workers_without_store(&self) -> impl Iterator<Item = Problem> {
-        let away = self.workers.iter().filter(|(_, worker)| worker.store_away && self.store_is_up());
+        let away = self.workers.iter().filter(|(_, worker)| worker.store_away && self.store.is_up());
         away.map(|(name, _)| {
             let why = format!(
-                "worker {name} does not reach the fleet store: it writes no checkpoints, and gets no more shards while another \
-                 worker can take them; check its REDIS_URL"
+                "worker {name} cannot reach the fleet store: it writes no checkpoints, and gets no more shards while another worker \
+                 can take them; check its REDIS_URL"
             );
             Problem::new(ProblemCode::WorkerStoreAway, why)
         })

@@ -1,83 +1,83 @@
 //! The handoff of a shard from one live worker to another.
 //!
-//! A shard that was taken over but is not ready stays with its owner, for [`START_WAIT`] at most.
+//! A shard that is still starting stays with its owner, for [`START_WAIT`] at most.
 //!
-//! 1. The target is told that the shard arrives ([`Handoff`]), and copies what the owner knows while that runs on.
-//! 2. The target says that it has the copy; or [`COPY`] is over, and the shard moves without one.
-//! 3. The owner is told to run the shard no more ([`Phase::Releasing`]). It stops, leaves an exact checkpoint and gives the
-//!    target what has changed since the copy; then it reports without the shard.
-//! 4. The target is written as the owner under a higher epoch, and told. It goes on from its copy if it is told that the owner
-//!    before handed over ([`ShardOwner::handed_over`]) at the very epoch of the copy; otherwise from the checkpoint.
+//! 1. The target is told that the shard arrives ([`Handoff`]), and copies it while the owner runs it.
+//! 2. The target reports that it has the copy; or [`COPY_WAIT`] is over, and the shard moves without one.
+//! 3. The owner is told to release the shard ([`Phase::Releasing`]). It stops the shard, writes an exact checkpoint and sends
+//!    the target what has changed since the copy; then it reports without the shard.
+//! 4. The target is written as the owner under a higher epoch, and told. It resumes from its copy if it is told that the
+//!    previous owner handed the shard over at the epoch of the copy; otherwise from the checkpoint.
 //!
-//! Each step follows from the state alone, so whoever dies, and whatever is told late or twice, the shard is with its owner,
-//! or free, or with the target. What is to move follows from [`placement`](crate::placement) each time anew: a target that
-//! is gone is no target any more.
+//! Each step follows from the state alone. So if a worker dies, or a message comes late or twice, the shard is with its owner,
+//! without an owner, or with the target. The target is computed again from [`placement`](crate::placement) at each step: a
+//! handoff to a worker that is gone is cancelled.
 
 use std::time::Duration;
 
 use fleet_model::{Epoch, Incarnation, ShardNumber, ShardStatus, WorkerId};
 
-use super::{Fleet, KnownWorker, Note, Now, Observed, Phase, Slot};
+use super::{Fleet, KnownWorker, Note, Now, Phase, Slot, slot::Observed};
 use crate::placement::Placement;
 
-/// An owner that has not got its shard ready after this long no longer holds other moves up.
+/// An owner whose shard is not ready after this long no longer delays other moves.
 pub(super) const START_WAIT: Duration = Duration::from_secs(30);
 
-/// How long a target may take to copy a shard. It moves all the same after that, only slower.
-const COPY: Duration = Duration::from_secs(10);
+/// How long a target may take to copy a shard. After that the shard moves without a copy, which takes longer.
+const COPY_WAIT: Duration = Duration::from_secs(10);
 
-/// How long a worker that has handed a shard over is asked about it before its successor is ready.
-const ANSWERS: Duration = Duration::from_secs(10);
+/// How long the previous owner answers for a shard that is not ready on its new owner.
+const ANSWERS_FOR: Duration = Duration::from_secs(10);
 
-/// A shard that is to go to another worker, while its owner runs it on.
+/// A shard's way to another worker, while its owner still runs it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Handoff {
     pub(super) to: WorkerId,
     pub(super) incarnation: Incarnation,
     pub(super) since: Duration,
-    /// The target has said that it has all there is to copy.
+    /// The target has reported a complete copy.
     pub(super) copied: bool,
     /// The target can't resume the session.
-    pub(super) identifies: bool,
+    pub(super) must_identify: bool,
 }
 
-/// Who let a shard go in order. Nobody has run it since.
+/// The worker that released a shard in order. No worker has run it since.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct PreviousOwner {
     pub(super) worker: WorkerId,
     pub(super) incarnation: Incarnation,
     pub(super) epoch: Epoch,
-    /// Where it answered: whoever copied the shard knows it by this, though it may be gone.
+    /// Its URL, which identifies it for workers that have copied the shard, even if it is gone.
     pub(super) url: String,
     pub(super) at: Duration,
 }
 
-/// How many more shards may set out.
+/// How many more shards may start to move.
 struct HandoffQuota {
     handoffs: usize,
     identifies: usize,
 }
 
 impl HandoffQuota {
-    /// Takes a place; false when there is none.
-    fn take(&mut self, identifies: bool) -> bool {
-        let enough = self.handoffs > 0 && (!identifies || self.identifies > 0);
+    /// Takes one move out of the quota; false when it is used up.
+    fn take(&mut self, must_identify: bool) -> bool {
+        let enough = self.handoffs > 0 && (!must_identify || self.identifies > 0);
         if enough {
             self.handoffs -= 1;
-            self.identifies -= usize::from(identifies);
+            self.identifies -= usize::from(must_identify);
         }
         enough
     }
 }
 
 impl Fleet {
-    /// Lets as many shards set out as may move at once, and asks those back whose target is prepared.
+    /// Starts as many handoffs as may run at once, and has shards released whose target has its copy.
     pub(super) fn advance_handoffs(&mut self, target: &Placement, now: Now) {
         self.cancel_stale_handoffs(target);
-        if !self.store_is_up() || self.stopping {
+        if !self.store.is_up() || self.term.stopping {
             return;
         }
-        let mut room = self.room(now);
+        let mut quota = self.handoff_quota(now);
         let mut notes = Vec::new();
         for number in 0..self.slots.len() {
             let shard = ShardNumber(number as u32);
@@ -90,29 +90,32 @@ impl Fleet {
             let (Some(to), Some(from)) = (self.workers.get(wanted), self.workers.get(&owner.worker)) else {
                 continue;
             };
-            // One that was never told to run it has nothing to hand over; it is told first.
-            if !from.connected || !from.assignment.shards.contains_key(&shard) || slot.is_starting(now) {
+            // An owner that was never told to run the shard has nothing to hand over; it is told first.
+            if !from.liveness.connected
+                || !from.assignment.shards.contains_key(&shard)
+                || slot.is_starting(now)
+            {
                 continue;
             }
             let from_name = owner.worker.clone();
             match &slot.handoff {
                 None => {
-                    let identifies = needs_identify(from, to);
-                    if now.mono < to.calm_until || !room.take(identifies) {
+                    let must_identify = needs_identify(from, to);
+                    if now.mono < to.calm_until || !quota.take(must_identify) {
                         continue;
                     }
                     let handoff = Handoff {
                         to: wanted.clone(),
                         incarnation: to.incarnation.clone(),
                         since: now.mono,
-                        // A copy is of no use to one that can't resume the session; an older version makes none.
-                        copied: identifies || to.needs.is_none(),
-                        identifies,
+                        // A target that can't resume the session needs no copy; an older version makes none.
+                        copied: must_identify || to.profile.needs.is_none(),
+                        must_identify,
                     };
                     notes.push(Note::Moving { shard, from: from_name, to: wanted.clone() });
                     self.slots[number].handoff = Some(handoff);
                 }
-                Some(handoff) if handoff.copied || now.mono.saturating_sub(handoff.since) >= COPY => {
+                Some(handoff) if handoff.copied || now.mono.saturating_sub(handoff.since) >= COPY_WAIT => {
                     // This change will be the next revision: changes of one step are sent as one.
                     let revision = from.assignment.revision + 1;
                     notes.push(Note::Releasing { shard, from: from_name, copied: handoff.copied });
@@ -128,21 +131,21 @@ impl Fleet {
         }
     }
 
-    /// The coordinator stops: what runs stays where it is.
+    /// Starts no more handoffs: the coordinator stops.
     pub fn stop_moving(&mut self) {
-        self.stopping = true;
+        self.term.stopping = true;
     }
 
-    /// A shard is between two workers: neither runs it before somebody goes on with it.
+    /// Returns whether a shard is between two workers, so that neither runs it.
     pub fn has_shards_in_transit(&self) -> bool {
-        let in_between = |slot: &Slot| match &slot.owner {
+        let in_transit = |slot: &Slot| match &slot.owner {
             Some(owner) => owner.phase != Phase::Running,
             None => slot.previous_owner.is_some(),
         };
-        self.slots.iter().any(in_between)
+        self.slots.iter().any(in_transit)
     }
 
-    /// Copies for a worker that the shard does not go to any more.
+    /// Cancels handoffs whose target owns the shard, is gone, or is no longer the wanted one.
     fn cancel_stale_handoffs(&mut self, target: &Placement) {
         for (shard, slot) in (0..).map(ShardNumber).zip(&mut self.slots) {
             let owner = slot.owner.as_ref();
@@ -160,9 +163,9 @@ impl Fleet {
         }
     }
 
-    fn room(&self, now: Now) -> HandoffQuota {
+    fn handoff_quota(&self, now: Now) -> HandoffQuota {
         let under_way = self.slots.iter().filter(|slot| slot.is_under_way(now)).count();
-        // Those that wait for a permit are what the identify queue is busy with.
+        // Shards that wait for a permit count too: the identify queue is busy with them.
         let identifying = self.slots.iter().filter(|slot| slot.is_identifying()).count();
         HandoffQuota {
             handoffs: self.rules.moves_at_once.saturating_sub(under_way),
@@ -170,14 +173,14 @@ impl Fleet {
         }
     }
 
-    /// A worker that a shard is to go to, while that can still be: placement counts the shard as its own.
+    /// Returns the target of a handoff if it can still take the shard: placement counts the shard as the target's.
     pub(super) fn handoff_target<'a>(&self, slot: &'a Slot) -> Option<&'a WorkerId> {
         let handoff = slot.handoff.as_ref()?;
         let to = self.workers.get(&handoff.to)?;
         (to.incarnation == handoff.incarnation && self.takes_shards(to)).then_some(&handoff.to)
     }
 
-    /// The target says that it has copied a shard of this epoch.
+    /// Notes that the target has copied a shard at this epoch.
     pub(super) fn mark_copied(&mut self, worker: &WorkerId, shard: ShardNumber, epoch: Epoch) {
         let Some(slot) = self.slots.get_mut(shard.0 as usize) else { return };
         if slot.owner.as_ref().is_some_and(|owner| owner.epoch == epoch)
@@ -187,25 +190,25 @@ impl Fleet {
         }
     }
 
-    /// A worker is gone, and with it what it copied.
+    /// Cancels the handoffs to a worker that is gone, and its copies with it.
     pub(super) fn cancel_handoffs_to(&mut self, worker: &WorkerId) {
         for slot in &mut self.slots {
             slot.handoff.take_if(|handoff| handoff.to == *worker);
         }
     }
 
-    /// Who still answers for a shard that it has handed over, as its successor is not ready yet.
+    /// Returns the previous owner while it answers for the shard, as the new owner is not ready yet.
     pub(super) fn answering_previous_owner<'a>(&self, slot: &'a Slot, now: Now) -> Option<&'a PreviousOwner> {
         let previous_owner = slot.previous_owner.as_ref()?;
         let known = self.workers.get(&previous_owner.worker)?;
-        let fresh = now.mono.saturating_sub(previous_owner.at) < ANSWERS;
+        let fresh = now.mono.saturating_sub(previous_owner.at) < ANSWERS_FOR;
         (known.incarnation == previous_owner.incarnation && fresh && !slot.has_ended_start())
             .then_some(previous_owner)
     }
 }
 
 impl Slot {
-    /// Its owner stopped it in order, and it is free.
+    /// Notes that the owner released the shard in order.
     pub(super) fn release(&mut self, url: &str, now: Now) {
         if let Some(owner) = self.owner.take() {
             self.previous_owner = Some(PreviousOwner {
@@ -219,7 +222,7 @@ impl Slot {
         self.report = None;
     }
 
-    /// Its owner is over, whatever it has done: what was handed over before is not the newest any more.
+    /// Removes an owner that did not release the shard in order. An earlier release is not the newest state any more.
     pub(super) fn lose_owner(&mut self) {
         if self.owner.take().is_some_and(|owner| owner.phase != Phase::Writing) {
             self.previous_owner = None;
@@ -227,13 +230,13 @@ impl Slot {
         self.report = None;
     }
 
-    /// Its owner has it ready, or never will.
+    /// Returns whether the owner reported the shard as ready or failed.
     pub(super) fn has_ended_start(&self) -> bool {
         self.report.as_ref().is_some_and(Observed::has_ended_start)
     }
 
-    /// Whether the owner is still resuming another owner's session. What that owner may have handled is still being
-    /// sent again; a move now would mark all of it as replayed. Slow owners are not waited for.
+    /// Returns whether the owner is still resuming another owner's session. Pending events are still being delivered; a
+    /// move now would mark all of them as replayed. Slow owners are not waited for.
     fn is_starting(&self, now: Now) -> bool {
         let waits = self.report.as_ref().is_some_and(|observed| {
             matches!(observed.report.status, ShardStatus::Queued | ShardStatus::Identifying)
@@ -243,7 +246,7 @@ impl Slot {
         })
     }
 
-    /// It is on its way somewhere: being copied, down, or not ready again.
+    /// Returns whether the shard is moving: being copied, stopped, or not ready again.
     pub(super) fn is_under_way(&self, now: Now) -> bool {
         if self.handoff.is_some() {
             return true;
@@ -255,17 +258,17 @@ impl Slot {
         }
     }
 
-    /// It waits for a permit, or for what READY names; or is on its way to where it will.
+    /// Returns whether the shard waits for a permit or for READY, or moves to a worker where it must.
     fn is_identifying(&self) -> bool {
-        let sets_out = self.handoff.as_ref().is_some_and(|handoff| handoff.identifies);
-        let arrives = self.owner.as_ref().is_some_and(|owner| owner.identifies && !owner.start_ended);
+        let moves = self.handoff.as_ref().is_some_and(|handoff| handoff.must_identify);
+        let starts = self.owner.as_ref().is_some_and(|owner| owner.must_identify && !owner.start_ended);
         let waits = self.report.as_ref().is_some_and(|observed| {
             matches!(observed.report.status, ShardStatus::Queued | ShardStatus::Identifying)
         });
-        sets_out || arrives || waits
+        moves || starts || waits
     }
 
-    /// Its owner has reported it. Once that is ready, whoever handed it over has no more to say.
+    /// Notes the owner's report. Once the shard is ready, its previous owner no longer answers for it.
     pub(super) fn note_start_end(&mut self) {
         if self.has_ended_start()
             && let Some(owner) = &mut self.owner
@@ -277,17 +280,17 @@ impl Slot {
 }
 
 impl Observed {
-    /// The shard is ready, or never will be.
+    /// Returns whether the shard is ready, or failed.
     pub(super) fn has_ended_start(&self) -> bool {
         matches!(self.report.status, ShardStatus::Ready | ShardStatus::Failed)
     }
 }
 
-/// A shard that goes from one to the other has to IDENTIFY.
+/// Returns whether a shard that moves between these workers needs an IDENTIFY.
 pub(super) fn needs_identify(from: &KnownWorker, to: &KnownWorker) -> bool {
-    match (&from.needs, &to.needs) {
+    match (&from.profile.needs, &to.profile.needs) {
         (Some(opened), Some(needs)) => needs.unmet_by(opened).is_some(),
-        // One that does not say is taken to be like the other.
+        // A worker that does not report its needs is taken to be like the other.
         _ => false,
     }
 }

@@ -4,18 +4,23 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use fleet_model::{Assignment, Epoch, Generation, Incarnation, SessionNeeds, ShardNumber, WorkerId};
 
-use super::{Effect, Fleet, Formats, KnownWorker, Note, Now, Ownership, Phase, ShardOwner, WorkerAddresses};
+use super::{
+    Effect, Fleet, Formats, KnownWorker, Note, Now, Phase,
+    evidence::WorkerAddresses,
+    slot::ShardOwner,
+    worker::{Liveness, WorkerProfile},
+};
 
 /// What a worker says of itself when it registers.
 #[derive(Clone, Debug)]
 pub struct Registration {
     /// Its name.
     pub worker: WorkerId,
-    /// Its life.
+    /// Its incarnation.
     pub incarnation: Incarnation,
-    /// Where it answers.
+    /// Its advertised URL.
     pub url: String,
-    /// The address that this turned out to be, when it answered there.
+    /// The address at which it answered when that URL was checked.
     pub found_at: Option<SocketAddr>,
     /// Version of the program.
     pub version: String,
@@ -23,34 +28,34 @@ pub struct Registration {
     pub capacity: Option<u32>,
     /// The checkpoint formats that it reads.
     pub formats: Formats,
-    /// What it runs already.
+    /// The shards that it runs already.
     pub running: BTreeMap<ShardNumber, Epoch>,
-    /// The total that it runs them with.
+    /// The total that it runs them with; 0 if none.
     pub running_total: u32,
-    /// It wants no shards.
+    /// It drains: it takes no shards.
     pub draining: bool,
-    /// Its deployment.
+    /// Its generation.
     pub generation: Generation,
-    /// What it opens sessions with, if it says so.
+    /// What it opens sessions with; `None` from older versions.
     pub needs: Option<SessionNeeds>,
-    /// The store has its lease; `false` when the store is away.
+    /// The store has granted its lease; `false` when the store is away.
     pub granted: bool,
 }
 
-/// A worker can't join.
+/// A registration was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RegistrationRefused {
-    /// Another live worker has its name.
+    /// Another live incarnation has its name.
     #[error(
-        "the name {worker} is taken by incarnation {holder} at {url}: it frees when that worker leaves or its lease has \
+        "the name {worker} is taken by incarnation {holder} at {url}: it is free when that worker leaves or its lease has \
          lapsed"
     )]
     NameTaken {
         /// The name.
         worker: WorkerId,
-        /// Who has it.
+        /// The incarnation that has it.
         holder: Incarnation,
-        /// Where that one answers.
+        /// The URL of that incarnation.
         url: String,
     },
     /// The fleet is full.
@@ -59,10 +64,10 @@ pub enum RegistrationRefused {
         /// The number of workers.
         workers: usize,
     },
-    /// An epoch that no clock can have made.
+    /// It claims an epoch that no clock can have made.
     #[error(
-        "worker {worker} says that it runs shard {shard} at epoch {epoch}: that is more than a day ahead of this coordinator's \
-         clock and of the store's; the newest that is believed is {newest}"
+        "worker {worker} claims shard {shard} at epoch {epoch}: that is more than a day ahead of the clocks of this coordinator \
+         and the store; the highest possible epoch is {newest}"
     )]
     EpochAhead {
         /// The worker.
@@ -74,10 +79,10 @@ pub enum RegistrationRefused {
         /// The highest epoch that is believed.
         newest: Epoch,
     },
-    /// A total that neither the settings, Discord nor the store say.
+    /// It claims a total that is far from the settings, Discord's advice and the store's record.
     #[error(
-        "worker {worker} says that it runs a fleet of {claimed} shards: the settings or Discord want {wanted}, and the store \
-         knows of none like it; stop that worker, or set SHARD_COUNT to what it runs"
+        "worker {worker} claims a fleet of {claimed} shards: the settings or Discord ask for {wanted}, and the store has no \
+         similar total; stop that worker, or set SHARD_COUNT to {claimed}"
     )]
     TotalUnlikely {
         /// The worker.
@@ -87,10 +92,10 @@ pub enum RegistrationRefused {
         /// The wanted total.
         wanted: u32,
     },
-    /// The store names another owner, from which this coordinator has not heard since it began.
+    /// The store names another owner, which may still register with this coordinator.
     #[error(
-        "worker {worker} says that it runs shard {shard}: the fleet store names {owner} as its owner, and this coordinator \
-         waits to hear from that worker first; register again"
+        "worker {worker} claims shard {shard}: the fleet store names {owner} as its owner, and this coordinator waits for that \
+         worker first; register again"
     )]
     OwnerUnheard {
         /// The worker.
@@ -100,8 +105,10 @@ pub enum RegistrationRefused {
         /// The owner in the store.
         owner: WorkerId,
     },
-    /// The store is away, and only it knows whether the worker's shards are still its own.
-    #[error("the fleet store is away: whether {worker} may still run its shards can't be told")]
+    /// The store is away, and only the store knows whether the worker's shards are still its own.
+    #[error(
+        "the fleet store is away: cannot check whether {worker} may still run its shards; register again"
+    )]
     StoreAway {
         /// The worker.
         worker: WorkerId,
@@ -109,7 +116,7 @@ pub enum RegistrationRefused {
 }
 
 impl Fleet {
-    /// Whether a worker may have its name: asked before a lease is granted.
+    /// Checks that a worker's name is free, before a lease is granted.
     ///
     /// # Errors
     /// [`RegistrationRefused::NameTaken`] while another incarnation of that name is not known to be gone.
@@ -118,17 +125,17 @@ impl Fleet {
             Some(known) if known.incarnation != *incarnation => Err(RegistrationRefused::NameTaken {
                 worker: worker.clone(),
                 holder: known.incarnation.clone(),
-                url: known.url.clone(),
+                url: known.profile.url.clone(),
             }),
             _ => Ok(()),
         }
     }
 
-    /// Takes a worker in, with what it runs already, and answers with what it shall run.
+    /// Registers a worker with the shards that it runs already, and returns its assignment.
     ///
     /// # Errors
-    /// As [`Fleet::may_join`] and [`Fleet::check_claims`]; [`RegistrationRefused::StoreAway`] when the worker runs something under a lease that may have
-    /// lapsed.
+    /// As [`Fleet::may_join`] and [`Fleet::check_claims`]; [`RegistrationRefused::StoreAway`] when the worker runs shards under
+    /// a lease that may have lapsed.
     pub fn join(&mut self, registration: Registration, now: Now) -> Result<Assignment, RegistrationRefused> {
         self.may_join(&registration.worker, &registration.incarnation)?;
         self.check_claims(&registration, now)?;
@@ -153,59 +160,36 @@ impl Fleet {
             granted: _,
         } = registration;
 
-        if running_total > 0 && !running.is_empty() {
-            let comes_to_a_running_fleet = self.runs_nothing();
-            if comes_to_a_running_fleet {
-                // Something runs: its number holds, whatever the settings say, and whatever was kept.
-                self.unsettle_total(running_total);
-                // Others may run the rest: this coordinator came to a fleet that nobody wrote down.
-                self.had_predecessor = true;
-                self.grace_until = self.grace_until.max(now.mono + self.grace());
-                self.unregistered_until = self.unregistered_until.max(self.grace_until);
-            }
-            self.settle_total_at(running_total);
-            if comes_to_a_running_fleet {
-                self.slots.iter_mut().for_each(|slot| slot.ran = true);
-            }
-        } else if self.runs_nothing() {
-            self.settle_until = now.mono + self.rules.settle;
-        }
-
+        self.adopt_total(&running, running_total, now);
         let before = self.workers.get(&name);
         let calm_until = match before {
             Some(before) => before.calm_until,
-            None if self.breaker.remembers(&name) => now.mono + self.rules.lease_ttl,
+            None if self.deaths.breaker.remembers(&name) => now.mono + self.rules.lease_ttl,
             None => Duration::ZERO,
         };
-        let drain_reason = before
-            .filter(|before| before.incarnation == incarnation)
+        let same = before.filter(|before| before.incarnation == incarnation);
+        let drain_reason = same
             .and_then(|before| before.drain_reason.clone())
             .or_else(|| self.intent.drain_reason(&name, &incarnation));
-        let token = before.filter(|before| before.incarnation == incarnation).map(|before| before.token);
-        let left_at = url.clone();
-        let peer = before.and_then(|worker| worker.addresses.peer);
+        let released_at = url.clone();
+        let peer = before.and_then(|before| before.liveness.addresses.peer);
         let worker = KnownWorker {
             incarnation: incarnation.clone(),
-            url,
-            version,
-            capacity,
-            generation: Some(generation.clone()),
-            needs,
-            formats,
-            heard: true,
-            connected: true,
+            profile: WorkerProfile {
+                url,
+                version,
+                capacity,
+                generation: Some(generation.clone()),
+                needs,
+                formats,
+            },
+            liveness: Liveness::new(true, WorkerAddresses { found_at, peer }, now.mono),
             draining: draining || drain_reason.is_some(),
-            token: token.unwrap_or_default(),
-            store_away: before.is_some_and(|before| before.store_away),
-            exit_unconfirmed: false,
             drain_reason,
-            last_heard: now.mono,
-            lapsed: false,
-            rss_bytes: before.map_or(0, |worker| worker.rss_bytes),
-            assignment: before.map(|worker| worker.assignment.clone()).unwrap_or_default(),
-            lease_check: None,
-            addresses: WorkerAddresses { found_at, peer },
-            broken: None,
+            token: same.map(|before| before.token).unwrap_or_default(),
+            store_away: before.is_some_and(|before| before.store_away),
+            rss_bytes: before.map_or(0, |before| before.rss_bytes),
+            assignment: before.map(|before| before.assignment.clone()).unwrap_or_default(),
             calm_until,
         };
         self.workers.insert(name.clone(), worker);
@@ -221,16 +205,36 @@ impl Fleet {
                 && matches!(owner.phase, Phase::Releasing { .. })
                 && !running.contains_key(&shard)
             {
-                slot.release(&left_at, now);
+                slot.release(&released_at, now);
             }
         }
         self.advance(now);
         Ok(self.assignment(&name).cloned().unwrap_or_default())
     }
 
-    /// A worker keeps what it claims unless another worker has it under a higher epoch: the store may have lost its
-    /// last writes, or this coordinator may be new. A shard whose owner was heard from stays that owner's until the
-    /// store says otherwise.
+    /// Takes the total of a running fleet without records; otherwise a fleet that runs nothing waits for more workers.
+    fn adopt_total(&mut self, running: &BTreeMap<ShardNumber, Epoch>, running_total: u32, now: Now) {
+        if running_total == 0 || running.is_empty() {
+            if self.runs_nothing() {
+                self.term.settle_until = now.mono + self.rules.settle;
+            }
+            return;
+        }
+        let finds_running_fleet = self.runs_nothing();
+        if finds_running_fleet {
+            // Its total holds, even if the settings and the store's record differ.
+            self.unsettle_total(running_total);
+            self.term.note_running_fleet(&self.rules, now);
+        }
+        self.settle_total_at(running_total);
+        if finds_running_fleet {
+            self.slots.iter_mut().for_each(|slot| slot.ran = true);
+        }
+    }
+
+    /// Makes a worker the owner of the shards that it claims, unless another worker has a shard under a higher epoch: the
+    /// store may have lost its last writes, or this coordinator may be new. A shard whose owner was heard from stays with that
+    /// owner until the store decides otherwise.
     fn adopt_running(
         &mut self,
         worker: &WorkerId,
@@ -256,28 +260,10 @@ impl Fleet {
             slot.report = None;
             slot.confirmed = true;
             slot.ran = true;
-            slot.owner = Some(ShardOwner {
-                worker: worker.clone(),
-                incarnation: incarnation.clone(),
-                epoch,
-                phase: Phase::Running,
-                since: now,
-                found: true,
-                handed_over: None,
-                identifies: false,
-                start_ended: false,
-                careful: false,
-                suspected: false,
-                killed: Vec::new(),
-                ran_before: false,
-            });
+            let owner = ShardOwner::found(worker.clone(), incarnation.clone(), epoch, now);
+            unwritten.push(owner.ownership(shard));
+            slot.owner = Some(owner);
             slot.previous_owner = None;
-            unwritten.push(Ownership {
-                shard,
-                worker: worker.clone(),
-                incarnation: incarnation.clone(),
-                epoch,
-            });
         }
         if !unwritten.is_empty() {
             self.effects.push(Effect::Write(unwritten));

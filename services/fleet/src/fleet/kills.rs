@@ -1,4 +1,4 @@
-//! Workers that supervisors reported as killed from outside: the events in their handlers are not to blame.
+//! Workers that supervisors reported as killed from outside: the events in their handlers did not cause that.
 //!
 //! The report may arrive before or after the worker is given up.
 
@@ -8,7 +8,7 @@ use fleet_model::{Epoch, Incarnation, ShardNumber, WorkerId};
 
 use super::{Fleet, Now, breaker::REMEMBERED};
 
-/// The most incarnations that are remembered; the oldest goes.
+/// The most incarnations that are remembered; further ones replace the oldest.
 const INCARNATIONS: usize = 256;
 
 #[derive(Clone, Debug, Default)]
@@ -53,7 +53,7 @@ impl KillReports {
         &mut self.ended[place]
     }
 
-    /// Notes that a worker was given up, with its shards. Returns the shards that its death does not incriminate.
+    /// Notes that a worker was given up, with its shards. Returns the shards that did not cause its death.
     pub(super) fn record_loss(
         &mut self,
         worker: &WorkerId,
@@ -66,7 +66,28 @@ impl KillReports {
         if one.killed { one.had.iter().map(|(shard, _)| *shard).collect() } else { Vec::new() }
     }
 
-    /// The epochs of killed owners of a shard.
+    /// Notes that an incarnation was killed from outside. Returns its shards, if it was given up already, and when.
+    pub(super) fn record_kill(
+        &mut self,
+        worker: &WorkerId,
+        incarnation: &Incarnation,
+        now: Duration,
+    ) -> (Vec<ShardNumber>, Duration) {
+        let one = self.entry(worker, incarnation, now);
+        one.killed = true;
+        (one.had.iter().map(|(shard, _)| *shard).collect(), one.at)
+    }
+
+    /// Returns the last incarnation of a worker that is remembered.
+    fn last_incarnation(&self, worker: &WorkerId) -> Option<&Incarnation> {
+        self.ended.iter().rev().find(|one| one.worker == *worker).map(|one| &one.incarnation)
+    }
+
+    fn knows(&self, worker: &WorkerId, incarnation: &Incarnation) -> bool {
+        self.ended.iter().any(|one| one.worker == *worker && one.incarnation == *incarnation)
+    }
+
+    /// Returns the epochs of a shard's owners that were killed.
     pub(super) fn killed_epochs(&self, shard: ShardNumber) -> Vec<Epoch> {
         let had = self.ended.iter().filter(|one| one.killed).flat_map(|one| &one.had);
         had.filter(|(had, _)| *had == shard).map(|(_, epoch)| *epoch).collect()
@@ -90,24 +111,16 @@ impl Fleet {
             return;
         }
         let known = self.workers.get(worker).map(|known| &known.incarnation);
-        let last =
-            self.kills.ended.iter().rev().find(|one| one.worker == *worker).map(|one| &one.incarnation);
+        let last = self.deaths.kills.last_incarnation(worker);
         let Some(ended) = incarnation.or(known).or(last).cloned() else { return };
         // Unknown workers are not remembered.
-        if self.workers.get(worker).is_none_or(|known| known.incarnation != ended)
-            && !self.kills.ended.iter().any(|one| one.worker == *worker && one.incarnation == ended)
-        {
-            return;
-        }
-        let entry = self.kills.entry(worker, &ended, now.mono);
-        entry.killed = true;
-        for (shard, _) in &entry.had {
-            self.breaker.forgive(*shard, entry.at);
+        if known == Some(&ended) || self.deaths.kills.knows(worker, &ended) {
+            self.deaths.note_kill(worker, &ended, now.mono);
         }
     }
 }
 
-/// Whether the supervisor's reason says that something other than the worker's own code ended the process.
+/// Returns whether the supervisor's reason names a cause outside the worker's own code.
 fn is_kill_from_outside(reason: &str) -> bool {
     const WORDS: [&str; 9] =
         ["sigkill", "sigterm", "sigint", "sighup", "oom", "oomkilled", "evicted", "preempted", "killed"];

@@ -1,17 +1,19 @@
-//! Workers that fall silent, the store's word on their leases, and what is lost with them.
+//! Workers that fall silent, the store's verdict on their leases, and what is lost with them.
 
 use std::time::Duration;
 
 use fleet_model::{Incarnation, ShardNumber, WorkerId};
 
-use super::{Effect, Fleet, Intent, KnownWorker, Note, Now, Ownership, Phase, RevocationCause, StoreTrust};
+use super::{
+    Effect, Fleet, Intent, KnownWorker, Note, Now, Ownership, Phase, RevocationCause, store_state::StoreTrust,
+};
 
-/// What the store says of a lease.
+/// The store's verdict on a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseVerdict {
-    /// It is over and can't be renewed any more.
+    /// The lease is over and can't be renewed any more.
     Revoked,
-    /// It lives for so much longer.
+    /// The lease lasts this much longer.
     Live(Duration),
     /// The store can't say.
     Unknown,
@@ -20,24 +22,21 @@ pub enum LeaseVerdict {
 /// How long to wait before the store is asked again after it could not say.
 pub(super) const ASK_AGAIN: Duration = Duration::from_millis(500);
 
-/// How long to wait for the store's word.
+/// How long to wait for the store's verdict.
 pub(super) const VERDICT_DUE: Duration = Duration::from_secs(5);
 
 impl Fleet {
-    /// The store answers. `same`: it is the store that answered before, and has not restarted since; one that may have
-    /// lost writes is told again what runs.
+    /// Notes that the store answers. `same`: it has not restarted since it last answered, and is no other store. A store
+    /// that may have lost writes is sent the current state again.
     pub fn mark_store_up(&mut self, same: bool, now: Now) {
-        if same && matches!(self.store, StoreTrust::Since(_)) {
+        if same && self.store.is_up() {
             return;
         }
-        self.store = StoreTrust::Since(now.mono);
-        // What is on its way as well: it may have been written before, and lost.
-        let running = (0..).map(ShardNumber).zip(&self.slots).filter_map(|(shard, slot)| {
-            let owner = slot.owner.as_ref()?;
-            let (worker, incarnation) = (owner.worker.clone(), owner.incarnation.clone());
-            Some(Ownership { shard, worker, incarnation, epoch: owner.epoch })
-        });
-        let running: Vec<Ownership> = running.collect();
+        self.store.trust = StoreTrust::Since(now.mono);
+        // Owners that are being written as well: that write may have been done, and lost.
+        let owners = (0..).map(ShardNumber).zip(&self.slots);
+        let running: Vec<Ownership> =
+            owners.filter_map(|(shard, slot)| Some(slot.owner.as_ref()?.ownership(shard))).collect();
         self.effects.extend(self.shard_total().map(Effect::WriteTotal));
         if self.intent != Intent::default() {
             self.write_intent();
@@ -45,62 +44,48 @@ impl Fleet {
         if !running.is_empty() {
             self.effects.push(Effect::Write(running));
         }
-        let again = self.revoked_lately.iter().map(|(worker, incarnation, _)| Effect::Revoke {
-            worker: worker.clone(),
-            incarnation: incarnation.clone(),
-            cause: RevocationCause::Evidence,
-        });
-        self.effects.extend(again);
+        self.effects.extend(self.store.repeat_revocations());
     }
 
-    /// A lease that lived when it was revoked has lapsed after the TTL even in a store that forgot the revocation.
-    pub(super) fn forget_revocations(&mut self, now: Now) {
-        let kept = self.grace();
-        self.revoked_lately.retain(|(_, _, at)| now.mono.saturating_sub(*at) < kept);
-    }
-
-    /// The store does not answer.
+    /// Notes that the store does not answer.
     pub fn mark_store_away(&mut self) {
-        self.store = StoreTrust::Away;
+        self.store.trust = StoreTrust::Away;
     }
 
-    /// The store can be believed when it says that a lease has lapsed.
+    /// Returns whether the store can be believed when it says that a lease has lapsed.
     pub(super) fn store_is_trusted(&self, now: Now) -> bool {
-        match self.store {
-            StoreTrust::Away => false,
-            StoreTrust::Since(since) => now.mono.saturating_sub(since) >= self.rules.lease_ttl,
-        }
+        self.store.is_trusted(self.rules.lease_ttl, now)
     }
 
-    /// A worker was silent for so long that its own window has closed. To be asked before it counts as heard.
+    /// Returns whether a worker was silent for so long that its own window has closed. Checked before its report counts.
     ///
-    /// Without a store that can be believed nobody can tell whether its lease is still its own: another coordinator may act by
-    /// now, and count on it to have lapsed. Windows that never closed are kept open then, as events shall flow while the
-    /// store is away; but none that has closed is opened again.
+    /// While the store cannot be believed, it is unknown whether the lease is still the worker's own: another coordinator may
+    /// act by now, and expect it to lapse. Windows that never closed stay open then, as events must flow while the store is
+    /// away; but none that has closed is opened again.
     pub(super) fn has_lapsed(&self, worker: &KnownWorker, now: Now) -> bool {
         let window = self.rules.lease_ttl * 4 / 5;
-        let silent = now.mono.saturating_sub(worker.last_heard) >= window;
-        (silent || worker.lapsed) && !self.store_is_trusted(now)
+        let silent = now.mono.saturating_sub(worker.liveness.last_heard) >= window;
+        (silent || worker.liveness.lapsed) && !self.store_is_trusted(now)
     }
 
-    /// Asks the store about each worker that was silent for the TTL.
+    /// Asks the store about each worker that was silent for the lease's time to live.
     pub(super) fn check_silent_workers(&mut self, now: Now) {
-        if now.mono < self.grace_until || !self.store_is_trusted(now) {
+        if now.mono < self.term.grace_until || !self.store_is_trusted(now) {
             return;
         }
         let ttl = self.rules.lease_ttl;
         for (name, worker) in &mut self.workers {
-            let silent = now.mono.saturating_sub(worker.last_heard) >= ttl;
-            let due = worker.lease_check.is_none_or(|at| now.mono >= at);
+            let silent = now.mono.saturating_sub(worker.liveness.last_heard) >= ttl;
+            let due = worker.liveness.lease_check.is_none_or(|at| now.mono >= at);
             if silent && due {
-                worker.lease_check = Some(now.mono + VERDICT_DUE);
+                worker.liveness.lease_check = Some(now.mono + VERDICT_DUE);
                 let (worker, incarnation) = (name.clone(), worker.incarnation.clone());
                 self.effects.push(Effect::Revoke { worker, incarnation, cause: RevocationCause::Silence });
             }
         }
     }
 
-    /// The store's word on a lease. A revoked worker's shards have no owner from here.
+    /// Applies the store's verdict on a lease. A revoked worker's shards have no owner from here on.
     pub fn on_lease_verdict(
         &mut self,
         name: &WorkerId,
@@ -114,10 +99,12 @@ impl Fleet {
             return;
         };
         match verdict {
-            LeaseVerdict::Live(remaining) => worker.lease_check = Some(now.mono + remaining),
+            LeaseVerdict::Live(remaining) => worker.liveness.lease_check = Some(now.mono + remaining),
             LeaseVerdict::Unknown => {
-                worker.lease_check = Some(now.mono + ASK_AGAIN);
-                if let Some(broken) = worker.broken.as_mut().filter(|_| cause == RevocationCause::Evidence) {
+                worker.liveness.lease_check = Some(now.mono + ASK_AGAIN);
+                if let Some(broken) =
+                    worker.liveness.broken.as_mut().filter(|_| cause == RevocationCause::Evidence)
+                {
                     broken.next = Some(now.mono + ASK_AGAIN);
                 }
             }
@@ -128,34 +115,32 @@ impl Fleet {
         }
     }
 
-    /// A worker is over: its shards are free.
+    /// Gives up a worker: its shards have no owner now.
     fn lose(&mut self, name: &WorkerId, cause: RevocationCause, now: Now) {
         let Some(lost) = self.workers.remove(name) else { return };
-        // Everything else shows that the worker lives, so no death is counted.
-        let died = !(lost.exit_unconfirmed && lost.connected);
+        // A connected worker whose exit was not confirmed seems alive, so no death is counted.
+        let died = !(lost.liveness.exit_unconfirmed && lost.liveness.connected);
         if died {
-            self.breaker.worker_died(name, now.mono);
+            self.deaths.breaker.worker_died(name, now.mono);
         }
         if cause == RevocationCause::Evidence {
-            self.revoked_lately.push((name.clone(), lost.incarnation.clone(), now.mono));
+            self.store.note_revocation(name, lost.incarnation.clone(), now);
         }
         self.cancel_handoffs_to(name);
-        self.lost_in_plan(name, lost.generation.as_ref(), now);
+        self.lost_in_plan(name, lost.profile.generation.as_ref(), now);
         let mut had = Vec::new();
         for (shard, slot) in (0..).map(ShardNumber).zip(&mut self.slots) {
             let Some(owner) = slot.owner.as_ref().filter(|owner| owner.worker == *name) else { continue };
             had.push((shard, owner.epoch));
-            // One that was never told of a shard did not die of it.
+            // A worker that was never told of a shard did not die of it.
             if died && owner.phase != Phase::Writing {
-                self.breaker.owner_died(shard, now.mono.saturating_sub(owner.since), now.mono);
+                self.deaths.breaker.owner_died(shard, now.mono.saturating_sub(owner.since), now.mono);
             }
             slot.lose_owner();
         }
         let shards = had.len();
-        for shard in self.kills.record_loss(name, &lost.incarnation, had, now.mono) {
-            self.breaker.forgive(shard, now.mono);
-        }
-        let since_broken = lost.broken.map(|broken| now.mono.saturating_sub(broken.at));
+        self.deaths.note_loss(name, &lost.incarnation, had, now.mono);
+        let since_broken = lost.liveness.broken.map(|broken| now.mono.saturating_sub(broken.at));
         self.note(Note::Lost { worker: name.clone(), shards, cause, since_broken });
     }
 }

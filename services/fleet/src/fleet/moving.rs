@@ -1,17 +1,19 @@
-//! Shards that are assigned, and shards that move.
+//! Assigns shards to workers.
 
 use std::collections::BTreeMap;
 
 use fleet_model::{Epoch, ShardNumber, WorkerId};
 
 use super::{
-    Effect, Fleet, Intent, KnownWorker, Note, Now, Ownership, Phase, ShardOwner, Slot, losing::ASK_AGAIN,
+    Effect, Fleet, Intent, KnownWorker, Note, Now, Ownership, Phase, Slot,
+    losing::ASK_AGAIN,
+    slot::{ShardOwner, StartConditions},
 };
 use crate::placement::{self, PlacementProblem};
 
 impl Fleet {
-    /// The outcome of [`Effect::Write`]. What was not written is free again, and its next epoch is above the one that the
-    /// store knows, if it knows a higher one.
+    /// Applies the outcome of [`Effect::Write`]. A shard whose owner was not written has no owner again; its next epoch is
+    /// above the store's, if that is higher.
     pub fn on_written<'a>(
         &mut self,
         outcomes: impl IntoIterator<Item = (&'a Ownership, Result<(), Option<Epoch>>)>,
@@ -45,14 +47,14 @@ impl Fleet {
             Err(outranked_by) => {
                 match outranked_by {
                     Some(epoch) => slot.highest = slot.highest.max(epoch),
-                    // An immediate retry would fail the same way.
+                    // An immediate retry would fail in the same way.
                     None => slot.assign_at = now.mono + ASK_AGAIN,
                 }
-                // What a worker runs already stays its own while the store is away.
+                // A shard that its worker runs already stays with it while the store is away.
                 if owner.phase == Phase::Writing || outranked_by.is_some() {
                     slot.lose_owner();
                 }
-                // A worker had the shard that this coordinator has not heard from.
+                // A worker that this coordinator has not heard from had the shard.
                 if let Some(by) = outranked_by {
                     slot.ran = true;
                     slot.previous_owner = None;
@@ -65,8 +67,8 @@ impl Fleet {
         }
     }
 
-    /// Gives the shards that nobody owns to workers, and asks shards back that should run elsewhere. `none_unregistered`: the
-    /// store has just shown that nobody else can have what is not confirmed.
+    /// Assigns shards without an owner, and moves shards that should run elsewhere. `none_unregistered`: the store has just
+    /// shown that no other worker can have a shard that is not confirmed.
     pub(super) fn assign_and_move(&mut self, now: Now, none_unregistered: bool) {
         if self.total.settled().is_none() || self.is_settling(now) || self.may_have_stopped(now) {
             return;
@@ -74,27 +76,27 @@ impl Fleet {
         let target = placement::solve(&self.placement_problem(&self.intent, None, now));
         self.assign_free(&target, now, none_unregistered);
         self.find_unregistered(&target, now);
-        if now.mono >= self.grace_until {
+        if now.mono >= self.term.grace_until {
             self.advance_handoffs(&target, now);
         }
     }
 
-    /// A fleet that runs nothing waits for its workers, so that they share the shards from the start. One that had a
-    /// coordinator before waits for workers that run shards nobody wrote down.
+    /// Returns whether a fleet still waits for its workers: one that runs nothing, so that they share the shards from the
+    /// start; one with an earlier coordinator, as unregistered workers may run shards without a known owner.
     pub(super) fn is_settling(&self, now: Now) -> bool {
-        self.runs_nothing() && now.mono < self.settle_until
-            || self.slots.iter().any(|slot| slot.owner.is_none()) && now.mono < self.unregistered_until
+        self.runs_nothing() && now.mono < self.term.settle_until
+            || self.slots.iter().any(|slot| slot.owner.is_none()) && now.mono < self.term.unregistered_until
     }
 
-    /// Another total is to be taken and nobody who can be talked to runs anything: when the last lease turns out to have
-    /// lapsed, the fleet has stopped and takes it. Until then no shard is handed out under the old one.
+    /// Returns whether another total is wanted and no connected worker runs shards. Then no shard is assigned under the old
+    /// total: once the last lease has lapsed, the fleet has stopped and takes the new one.
     fn may_have_stopped(&self, now: Now) -> bool {
-        self.next_total(now).is_some() && !self.has_connected_owner()
+        self.total.next_total(now).is_some() && !self.has_connected_owner()
     }
 
-    /// Shards without an owner, and those of workers that can be talked to, under what is wanted, and as if a worker were
-    /// leaving. The shards of a silent worker are not touched: they may run. What the breaker holds back is left out; a worker
-    /// that it holds back keeps what it runs.
+    /// Returns the placement problem under an intent, optionally without a worker that leaves: shards without an owner and
+    /// shards of connected workers. Shards of a silent worker are left out, as they may run, and so are shards that the breaker
+    /// holds back. A worker that is held back keeps its shards and gets no more.
     pub(super) fn placement_problem(
         &self,
         intent: &Intent,
@@ -102,30 +104,26 @@ impl Fleet {
         now: Now,
     ) -> PlacementProblem {
         let takes = |name: &WorkerId, worker: &KnownWorker| {
-            leaving != Some(name)
-                && worker.connected
-                && !worker.draining
-                && !worker.token.excluded
-                && intent.is_active(worker)
+            leaving != Some(name) && worker.is_available() && intent.is_active(worker)
         };
         // A worker that cannot reach the store writes no checkpoints: prefer another one.
         let others = self.workers.iter().any(|(name, worker)| takes(name, worker) && !worker.store_away);
         let mut problem = PlacementProblem::default();
         for (name, worker) in self.workers.iter().filter(|(name, worker)| takes(name, worker)) {
             let poor = worker.store_away && others;
-            let held = poor || self.breaker.worker(name, now.mono).is_some();
-            let capacity = if held { Some(self.count_shards(name)) } else { worker.capacity };
+            let held = poor || self.deaths.breaker.worker(name, now.mono).is_some();
+            let capacity = if held { Some(self.count_shards(name)) } else { worker.profile.capacity };
             problem.workers.insert(name.clone(), capacity);
         }
         for (shard, slot) in (0..).map(ShardNumber).zip(&self.slots) {
             let holder = match &slot.owner {
-                None if self.breaker.shard(shard, now.mono).is_some() => continue,
+                None if self.deaths.breaker.shard(shard, now.mono).is_some() => continue,
                 None => None,
                 Some(owner) => match owner.phase {
                     Phase::Releasing { .. } => None,
                     Phase::Writing | Phase::Running => {
                         match self.workers.get(&owner.worker) {
-                            Some(worker) if worker.connected => {}
+                            Some(worker) if worker.liveness.connected => {}
                             _ => continue,
                         }
                         Some(&owner.worker)
@@ -136,26 +134,26 @@ impl Fleet {
             if pin.is_some() {
                 problem.pinned.insert(shard);
             }
-            // One that is on its way counts as there already.
+            // A shard that is moving counts as the target's.
             let arriving = self.handoff_target(slot).filter(|worker| problem.workers.contains_key(*worker));
             problem.shards.insert(shard, pin.or(arriving).or(holder).cloned());
         }
         problem
     }
 
-    /// Shards may be placed on it.
+    /// Returns whether shards may be placed on a worker.
     pub(super) fn takes_shards(&self, worker: &KnownWorker) -> bool {
-        worker.connected && !worker.draining && !worker.token.excluded && self.intent.is_active(worker)
+        worker.is_available() && self.intent.is_active(worker)
     }
 
-    /// How many shards a worker has.
+    /// Returns how many shards a worker owns.
     pub(super) fn count_shards(&self, worker: &WorkerId) -> u32 {
         let owners = self.slots.iter().filter_map(|slot| slot.owner.as_ref());
         owners.filter(|owner| owner.worker == *worker).count() as u32
     }
 
     fn assign_free(&mut self, target: &BTreeMap<ShardNumber, WorkerId>, now: Now, none_unregistered: bool) {
-        if !self.store_is_up() {
+        if !self.store.is_up() {
             return;
         }
         let mut unwritten = Vec::new();
@@ -176,13 +174,15 @@ impl Fleet {
                 phase: Phase::Writing,
                 since: now.mono,
                 found: false,
-                handed_over: slot.previous_owner.as_ref().map(|previous_owner| previous_owner.epoch),
-                identifies: slot.handoff.as_ref().is_some_and(|handoff| handoff.identifies),
+                must_identify: slot.handoff.as_ref().is_some_and(|handoff| handoff.must_identify),
                 start_ended: false,
-                careful: self.breaker.needs_care(shard),
-                suspected: self.breaker.suspects(shard, now.mono),
-                killed: self.kills.killed_epochs(shard),
-                ran_before: slot.ran,
+                start: StartConditions {
+                    handed_over: slot.previous_owner.as_ref().map(|previous_owner| previous_owner.epoch),
+                    careful: self.deaths.breaker.needs_care(shard),
+                    suspected: self.deaths.breaker.suspects(shard, now.mono),
+                    killed: self.deaths.kills.killed_epochs(shard),
+                    ran_before: slot.ran,
+                },
             });
             let incarnation = known.incarnation.clone();
             unwritten.push(Ownership { shard, worker: worker.clone(), incarnation, epoch });
@@ -191,15 +191,10 @@ impl Fleet {
             self.effects.push(Effect::Write(unwritten));
         }
     }
-
-    /// Without the store no epoch can be made: what runs goes on, nothing changes hands.
-    pub(super) fn store_is_up(&self) -> bool {
-        !matches!(self.store, super::StoreTrust::Away)
-    }
 }
 
-/// The next epoch of a shard: above every known one, and above any that the store may have lost. `None` when the
-/// highest is used.
+/// Returns the next epoch of a shard: above every known one, and above any that the store may have lost. `None` when the
+/// highest possible epoch is used.
 fn next_epoch(slot: &Slot, now: Now) -> Option<Epoch> {
     Some(Epoch(now.unix_ms.max(slot.highest.0.checked_add(1)?)))
 }

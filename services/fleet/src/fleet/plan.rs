@@ -1,9 +1,9 @@
-//! Plans: what an operator asks for, one at a time. A drain, a move, a rebalance and a promotion are the same thing: a change of
-//! what is wanted ([`Intent`]), with a look ahead, a rule when to stop, and a way back.
+//! Plans: requests of operators, one at a time. A drain, a move, a rebalance and a promotion are all a change of the
+//! [`Intent`], with a preflight, a rule when to stop, and a way back.
 //!
-//! A plan moves nothing itself. It changes the intent; the shards follow, a few at a time, as always ([`handoff`](super::handoff)),
-//! and the plan looks on. So it goes on under the next coordinator, and whatever dies in the middle, placement finds another
-//! way, or the plan is taken back by putting the intent back.
+//! A plan moves no shard itself. It changes the intent; the shards follow, a few at a time, as always
+//! ([`handoff`](super::handoff)), and the plan watches them. So it continues under the next coordinator. If a worker dies on the
+//! way, placement finds another target, or the plan is rolled back by restoring the intent.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -17,25 +17,25 @@ mod preflight;
 
 pub use preflight::{PlanBudget, PlanRefused};
 
-/// A shard that was given to its new owner and is not ready after this long stops the plan. Waiting for a permit does not count.
+/// A shard that is not ready on its new owner after this long stops the plan. Waiting for a permit does not count.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
-/// What an operator asks for.
+/// A request of an operator.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PlanKind {
-    /// A worker gives all its shards away and exits.
+    /// A worker hands off all its shards and exits.
     Drain(WorkerId),
-    /// One shard goes to one worker, and stays there.
+    /// One shard moves to one worker, and stays there.
     Move {
         /// The shard.
         shard: ShardNumber,
         /// The worker.
         to: WorkerId,
     },
-    /// Shards are spread evenly, those too that were moved by hand.
+    /// Shards are spread evenly, including those that were moved by hand.
     Rebalance,
-    /// A deployment becomes the active one.
+    /// A generation becomes the active one.
     Promote(Generation),
 }
 
@@ -50,26 +50,26 @@ impl fmt::Display for PlanKind {
     }
 }
 
-/// How a plan stands.
+/// The state of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PlanState {
-    /// Nothing was done: it was a dry run.
+    /// Not started: a dry run.
     Proposed,
-    /// Shards are on the move.
+    /// Shards are moving.
     Running,
-    /// What it has moved goes back.
+    /// Moved shards are moving back.
     RollingBack,
-    /// It is done.
+    /// All shards are where the plan wants them.
     Done,
-    /// It was given up; everything is where it was before.
+    /// It was stopped; all shards are where they were before.
     RolledBack,
-    /// It was given up; what it has moved stays.
+    /// It was stopped; moved shards stay.
     Aborted,
 }
 
 impl PlanState {
-    /// It is not over.
+    /// Returns whether the plan is not over.
     pub const fn is_under_way(self) -> bool {
         matches!(self, Self::Running | Self::RollingBack)
     }
@@ -87,7 +87,7 @@ impl PlanState {
     }
 }
 
-/// A plan, as it is written down.
+/// A plan, as it is written to the store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Plan {
     pub(super) id: u64,
@@ -96,12 +96,12 @@ pub(super) struct Plan {
     /// Why, for people.
     pub(super) reason: String,
     pub(super) steps: BTreeMap<ShardNumber, PlanStep>,
-    /// Workers that are to go, and which lives of theirs: they are told again by the next coordinator.
+    /// Workers that must drain, with their incarnations: the next coordinator tells them again.
     #[serde(default)]
     pub(super) outgoing: BTreeMap<WorkerId, Incarnation>,
-    /// The way back.
+    /// The intent to restore on the way back.
     pub(super) before: PreviousIntent,
-    /// IDENTIFYs that it costs.
+    /// How many IDENTIFYs it needs.
     pub(super) identifies: u32,
     pub(super) estimated_ms: u64,
     pub(super) began_unix_ms: u64,
@@ -109,7 +109,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Why a worker is to go by it.
+    /// Returns why its workers must drain.
     pub(super) fn drain_reason(&self) -> String {
         match &self.kind {
             PlanKind::Promote(generation) => format!("generation {generation} has taken over"),
@@ -126,33 +126,33 @@ pub(super) struct PlanStep {
     pub(super) identifies: bool,
 }
 
-/// What was wanted before.
+/// The intent before a plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct PreviousIntent {
     pub(super) generation: Option<Generation>,
     pub(super) pins: BTreeMap<ShardNumber, WorkerId>,
 }
 
-/// A plan as others see it.
+/// A plan for readers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanView {
     /// Grows with each plan.
     pub id: u64,
     /// What it does, for people.
     pub description: String,
-    /// How it stands.
+    /// Its state.
     pub state: PlanState,
-    /// It waits for something.
+    /// It waits for the store.
     pub paused: bool,
     /// Why it is in this state, for people.
     pub reason: String,
-    /// What moves.
+    /// The shards that move.
     pub steps: Vec<PlanStepView>,
-    /// How many IDENTIFYs it costs.
+    /// How many IDENTIFYs it needs.
     pub identifies: u32,
-    /// About how long it takes.
+    /// Its estimated duration.
     pub estimated: Duration,
-    /// How long it has taken so far.
+    /// Its duration so far.
     pub elapsed: Duration,
     /// How many shards move at once.
     pub at_once: usize,
@@ -163,13 +163,13 @@ pub struct PlanView {
 pub struct PlanStepView {
     /// The shard.
     pub shard: ShardNumber,
-    /// Who ran it before.
+    /// The previous owner.
     pub from: WorkerId,
-    /// Who is to run it.
+    /// The target.
     pub to: WorkerId,
-    /// The new one has to IDENTIFY.
+    /// The target must IDENTIFY.
     pub identifies: bool,
-    /// It is there, and ready.
+    /// It runs there, and is ready.
     pub done: bool,
 }
 
@@ -177,7 +177,7 @@ impl Fleet {
     /// Starts a plan.
     ///
     /// # Errors
-    /// [`PlanRefused`]: nothing was done.
+    /// [`PlanRefused`]: nothing has changed.
     pub fn start_plan(
         &mut self,
         kind: PlanKind,
@@ -196,7 +196,7 @@ impl Fleet {
         Ok(self.view_plan(self.intent.plan.as_ref().unwrap_or(&plan), now))
     }
 
-    /// Says what a plan would do.
+    /// Returns what a plan would do.
     ///
     /// # Errors
     /// [`PlanRefused`], as when it were started.
@@ -205,7 +205,7 @@ impl Fleet {
         Ok(self.view_plan(&plan, now))
     }
 
-    /// Gives the plan up that is under way.
+    /// Stops the running plan.
     ///
     /// # Errors
     /// [`PlanRefused::NoneUnderWay`].
@@ -213,33 +213,33 @@ impl Fleet {
         let plan = self.intent.under_way().ok_or(PlanRefused::NoneUnderWay)?;
         match (&plan.kind, plan.state) {
             (PlanKind::Drain(_), _) => {
-                self.end_plan("an operator gave it up; the worker goes all the same", now);
+                self.end_plan("an operator stopped watching it; the worker still drains and exits", now);
             }
-            (_, PlanState::RollingBack) => self.end_plan("an operator gave up on the way back", now),
-            _ => self.roll_back("an operator gave it up", now),
+            (_, PlanState::RollingBack) => self.end_plan("an operator stopped the way back", now),
+            _ => self.roll_back("an operator stopped it", now),
         }
         self.advance(now);
         let plan = self.intent.plan.as_ref().ok_or(PlanRefused::NoneUnderWay)?;
         Ok(self.view_plan(plan, now))
     }
 
-    /// The plan that is under way, or was last.
+    /// Returns the running plan, or the last one.
     pub fn plan(&self, now: Now) -> Option<PlanView> {
         self.intent.plan.as_ref().map(|plan| self.view_plan(plan, now))
     }
 
-    /// Looks how the plan gets on.
+    /// Checks the progress of the running plan.
     pub(super) fn follow_plan(&mut self, now: Now) {
         let Some(plan) = self.intent.under_way().cloned() else { return };
-        // A coordinator that has just begun has not heard of everybody yet.
-        let begins = now.mono < self.grace_until.max(self.unregistered_until);
-        if self.total.settled().is_none() || self.is_settling(now) || begins {
+        // A coordinator that has just begun has not heard from all workers yet.
+        if self.total.settled().is_none() || self.is_settling(now) || self.term.is_starting(now) {
             return;
         }
         let problem = self.placement_problem(&self.intent, None, now);
         let target = placement::solve(&problem);
-        // The shards of a worker that is cut off are not unplaced: they may run, and it may be back at once.
-        let waits = self.workers.values().any(|worker| !worker.connected && self.intent.is_active(worker));
+        // The shards of a worker that is cut off do not count as unplaced: they may run, and the worker may be back soon.
+        let waits =
+            self.workers.values().any(|worker| !worker.liveness.connected && self.intent.is_active(worker));
         let unplaced = !waits && problem.shards.keys().any(|shard| !target.contains_key(shard));
         let trouble =
             if plan.state == PlanState::Running { self.stop_reason(&plan, unplaced, now) } else { None };
@@ -251,16 +251,16 @@ impl Fleet {
         }
         let gone = !plan.outgoing.iter().any(|(worker, incarnation)| self.knows(worker, incarnation));
         let there = plan.steps.keys().all(|shard| self.is_placed(*shard, &target));
-        // A drain is over with its worker, whatever else is the matter with the shards that it had.
+        // A drain is over when its worker has left, even if one of its shards has a problem elsewhere.
         let over = there || trouble.is_some() && matches!(plan.kind, PlanKind::Drain(_));
         if gone && over {
             self.finish_plan(now);
         }
     }
 
-    /// A shard is where it shall be, and ready.
+    /// Returns whether a shard is ready on its target.
     fn is_placed(&self, shard: ShardNumber, target: &Placement) -> bool {
-        // Another total has been taken since: there is no such shard any more.
+        // The total has changed since: the shard no longer exists.
         let Some(slot) = self.slots.get(shard.0 as usize) else { return true };
         let ready = slot.report.as_ref().is_some_and(|seen| seen.report.status == ShardStatus::Ready);
         let owner = slot.owner.as_ref().filter(|owner| owner.phase == Phase::Running);
@@ -269,7 +269,7 @@ impl Fleet {
             && owner.is_some_and(|owner| target.get(&shard) == Some(&owner.worker))
     }
 
-    /// Why a plan must not go on, if so.
+    /// Returns why a plan must stop, if it must.
     fn stop_reason(&self, plan: &Plan, unplaced: bool, now: Now) -> Option<String> {
         for (shard, step) in &plan.steps {
             let Some(slot) = self.slots.get(shard.0 as usize) else { continue };
@@ -294,7 +294,7 @@ impl Fleet {
             PlanKind::Promote(generation) if unplaced => {
                 let left = self.workers.values().any(|worker| self.takes_shards(worker));
                 Some(if left {
-                    format!("the workers of generation {generation} have no room for all shards any more")
+                    format!("the workers of generation {generation} no longer have room for all shards")
                 } else {
                     format!("no worker of generation {generation} is left")
                 })
@@ -302,13 +302,13 @@ impl Fleet {
             PlanKind::Move { to, .. }
                 if !self.workers.get(to).is_some_and(|to| !to.draining && self.intent.is_active(to)) =>
             {
-                Some(format!("worker {to} takes no shards any more"))
+                Some(format!("worker {to} no longer takes shards"))
             }
             _ => None,
         }
     }
 
-    /// A worker died. A deployment whose workers die is not promoted.
+    /// Rolls back a promotion when a worker of the promoted generation dies.
     pub(super) fn lost_in_plan(&mut self, worker: &WorkerId, generation: Option<&Generation>, now: Now) {
         let Some(plan) = self.intent.under_way().filter(|plan| plan.state == PlanState::Running) else {
             return;
@@ -320,7 +320,7 @@ impl Fleet {
         }
     }
 
-    /// Puts back what was wanted before. A drain has no way back: placement goes on finding places.
+    /// Restores the intent from before the plan. A drain has no way back: placement keeps looking for targets.
     fn roll_back(&mut self, why: &str, now: Now) {
         let Some(plan) = self.intent.plan.as_mut() else { return };
         let over = match plan.kind {
@@ -343,7 +343,7 @@ impl Fleet {
         self.note_plan(&plan);
     }
 
-    /// Nobody looks on any more. What is wanted stays.
+    /// Ends the plan as aborted. The intent stays.
     fn end_plan(&mut self, why: &str, now: Now) {
         let Some(plan) = self.intent.plan.as_mut() else { return };
         plan.state = PlanState::Aborted;
@@ -390,7 +390,7 @@ impl Fleet {
             identifies: step.identifies,
             done: over || target.as_ref().is_some_and(|target| self.is_placed(shard, target)),
         });
-        let paused = plan.state.is_under_way() && !self.store_is_up();
+        let paused = plan.state.is_under_way() && !self.store.is_up();
         let until = plan.ended_unix_ms.unwrap_or(now.unix_ms);
         PlanView {
             id: plan.id,

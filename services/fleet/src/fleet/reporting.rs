@@ -1,10 +1,10 @@
-//! What workers report.
+//! Reports of workers.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use fleet_model::{Epoch, Incarnation, ShardNumber, ShardReport, ShardStatus, StartOutcome, WorkerId};
 
-use super::{Effect, Fleet, Note, Now, Observed, Phase, Slot};
+use super::{Effect, Fleet, Note, Now, Phase, Slot, slot::Observed};
 
 /// How recent the last tick must be for a report to leave time-based decisions to the next one.
 const TICKED: Duration = Duration::from_millis(200);
@@ -12,34 +12,34 @@ const TICKED: Duration = Duration::from_millis(200);
 /// One report of one worker.
 #[derive(Clone, Debug, Default)]
 pub struct WorkerReport {
-    /// Revision of the assignment that it obeys already.
+    /// Revision of the last assignment that it has applied.
     pub assignment_revision: u64,
     /// All shards that it runs.
     pub shards: Vec<ShardReport>,
-    /// Shards that it gave up by itself.
+    /// Shards that it released on its own.
     pub released: Vec<(ShardNumber, Epoch)>,
-    /// Shards that it has copied from their owners, with those epochs.
+    /// Shards that it has copied from their owners, with the owners' epochs.
     pub arrived: Vec<(ShardNumber, Epoch)>,
     /// Its resident memory.
     pub rss_bytes: u64,
-    /// It wants to be rid of its shards.
+    /// It drains: it hands off its shards.
     pub draining: bool,
-    /// It runs nothing and goes.
+    /// It runs no shards and exits.
     pub leaving: bool,
     /// The worker cannot reach the store.
     pub store_away: bool,
 }
 
-/// What a report does for its worker's lease.
+/// Whether a report renews its worker's lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseAnswer {
-    /// It is renewed.
+    /// The lease is renewed.
     Renewed,
-    /// It is not, though the worker is known: it has lapsed, and the store can't be asked whose it is.
+    /// The lease has lapsed, and the store cannot be asked whether another worker holds its shards.
     NotRenewed,
 }
 
-/// The report is of nobody that is in the fleet.
+/// The report comes from an incarnation that is not in the fleet.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{worker} ({incarnation}) is not in the fleet: register again")]
 pub struct UnknownWorker {
@@ -50,7 +50,7 @@ pub struct UnknownWorker {
 }
 
 impl Fleet {
-    /// Takes a report in. What it says of a shard counts only at the shard's own epoch.
+    /// Applies a report. Its entry for a shard counts only at the shard's current epoch.
     ///
     /// # Errors
     /// [`UnknownWorker`] when no such incarnation has registered, or it was revoked.
@@ -65,12 +65,8 @@ impl Fleet {
         let known = self.workers.get(worker).filter(|known| known.incarnation == *incarnation);
         let lapsed = self.has_lapsed(known.ok_or_else(unknown)?, now);
         let known = self.workers.get_mut(worker).ok_or_else(unknown)?;
-        let mut changed = !known.connected || known.lapsed != lapsed || report.draining && !known.draining;
-        known.lapsed = lapsed;
-        known.connected = true;
-        known.broken = None;
-        known.last_heard = now.mono;
-        known.lease_check = None;
+        let mut changed = report.draining && !known.draining;
+        changed |= known.liveness.note_report(lapsed, now.mono);
         known.rss_bytes = report.rss_bytes;
         known.draining |= report.draining;
         known.store_away = report.store_away;
@@ -79,7 +75,7 @@ impl Fleet {
             return Ok(LeaseAnswer::Renewed);
         }
 
-        let url = known.url.clone();
+        let url = known.profile.url.clone();
         let running: BTreeMap<ShardNumber, Epoch> =
             report.shards.iter().map(|shard| (shard.shard, shard.epoch)).collect();
         let released: BTreeMap<ShardNumber, Epoch> = report.released.into_iter().collect();
@@ -123,20 +119,20 @@ impl Fleet {
         if got_ready && let Some(known) = self.workers.get_mut(worker) {
             known.token.accepted();
         }
-        // Most reports change no decision; they leave what depends on time to the next tick.
-        if changed || now.mono.saturating_sub(self.last_tick) >= TICKED {
+        // Most reports change no decision; time-based decisions are left to the next tick.
+        if changed || now.mono.saturating_sub(self.term.last_tick) >= TICKED {
             self.advance(now);
         }
         Ok(if lapsed { LeaseAnswer::NotRenewed } else { LeaseAnswer::Renewed })
     }
 
-    /// A worker that runs nothing more goes: nobody needs to wait for its lease.
+    /// Removes a worker that runs no shards and exits: its lease need not lapse first.
     fn leave(&mut self, worker: &WorkerId, incarnation: &Incarnation, now: Now) {
-        let url = self.workers.remove(worker).map(|gone| gone.url).unwrap_or_default();
+        let url = self.workers.remove(worker).map(|gone| gone.profile.url).unwrap_or_default();
         self.cancel_handoffs_to(worker);
         for slot in &mut self.slots {
             let Some(owner) = slot.owner.as_ref().filter(|owner| owner.worker == *worker) else { continue };
-            // Whoever has copied one of its shards has its last word: it closed them in order.
+            // It closed its shards in order, so copies of them are complete.
             match owner.phase {
                 Phase::Writing => slot.lose_owner(),
                 Phase::Running | Phase::Releasing { .. } => slot.release(&url, now),
@@ -149,8 +145,8 @@ impl Fleet {
 }
 
 impl Slot {
-    /// The outcome in its owner's report, if it is news. The first one of an owner that ran the shard before this coordinator
-    /// came is not: it may be days old.
+    /// Returns the outcome in its owner's report, if it is new. The first outcome of an owner that ran the shard before this
+    /// coordinator started is not: it may be days old.
     fn new_outcome(&self, report: &ShardReport) -> Option<StartOutcome> {
         let outcome = report.outcome.as_ref()?;
         let news = match &self.report {

@@ -13,9 +13,9 @@ mod world;
 
 use std::time::Duration;
 
-use fleet_model::{ProblemCode, ShardStatus};
+use fleet_model::{Generation, ProblemCode, SessionNeeds, ShardReport, ShardStatus, StartOutcome, Term};
 
-use super::*;
+use super::{breaker::DeathBreaker, slot::ShardOwner, store_state::StoreTrust, total::LastRan, *};
 
 /// A lease lives five seconds, as by default.
 const TTL: Duration = Duration::from_secs(5);

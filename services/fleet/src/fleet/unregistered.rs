@@ -11,17 +11,17 @@ use std::time::Duration;
 
 use fleet_model::{Incarnation, WorkerId};
 
-use super::{Effect, Fleet, Now, Phase, ShardOwner, Slot, losing::ASK_AGAIN};
+use super::{Effect, Fleet, Now, Phase, Slot, losing::ASK_AGAIN, slot::ShardOwner};
 use crate::placement::Placement;
 
-/// What is known of unregistered workers.
+/// The store's answers about unregistered workers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct UnregisteredWorkers {
-    /// The store is being asked.
+    /// A question to the store is under way.
     pub(super) asking: bool,
-    /// It is not asked again before this moment.
+    /// The store is not asked again before this moment.
     pub(super) ask_at: Duration,
-    /// Who was found when it was last asked.
+    /// The workers that the last answer named.
     pub(super) found: Vec<WorkerId>,
 }
 
@@ -33,42 +33,47 @@ impl Fleet {
             slot.is_some_and(|slot| slot.owner.is_none() && !slot.confirmed && slot.may_be_written(now))
         });
         let wanted = free || self.slots.iter().any(|slot| self.awaits_confirmation(slot));
-        // In a fleet that was there before, leases that a store lost are written again within the TTL.
-        let store_is_whole = self.store_is_trusted(now) || !self.had_predecessor;
-        let due = !self.unregistered.asking && now.mono >= self.unregistered.ask_at;
-        if wanted && due && now.mono >= self.unregistered_until && store_is_whole && self.store_is_up() {
-            self.unregistered.asking = true;
+        // With an earlier coordinator, workers write leases that the store lost again within their time to live.
+        let store_is_whole = self.store_is_trusted(now) || !self.term.had_predecessor;
+        let due = !self.store.unregistered.asking && now.mono >= self.store.unregistered.ask_at;
+        if wanted && due && now.mono >= self.term.unregistered_until && store_is_whole && self.store.is_up() {
+            self.store.unregistered.asking = true;
             self.effects.push(Effect::FindLeases);
         }
     }
 
-    /// Its owner is written and here, but came without it.
+    /// Returns whether a shard's recovered owner has registered without the shard.
     fn awaits_confirmation(&self, slot: &Slot) -> bool {
-        let heard = |owner: &ShardOwner| self.workers.get(&owner.worker).is_some_and(|worker| worker.heard);
+        let heard =
+            |owner: &ShardOwner| self.workers.get(&owner.worker).is_some_and(|worker| worker.liveness.heard);
         !slot.confirmed
             && slot.owner.as_ref().is_some_and(|owner| owner.phase == Phase::Running && heard(owner))
     }
 
-    /// The outcome of [`Effect::FindLeases`]: whose leases live, or `None` when the store can't say.
+    /// Applies the outcome of [`Effect::FindLeases`]: the live leases, or `None` when the store can't say.
     pub fn on_leases_found(&mut self, leases: Option<Vec<(WorkerId, Incarnation)>>, now: Now) {
-        self.unregistered.asking = false;
+        self.store.unregistered.asking = false;
         let Some(leases) = leases else {
-            self.unregistered.ask_at = now.mono + ASK_AGAIN;
+            self.store.unregistered.ask_at = now.mono + ASK_AGAIN;
             return;
         };
         let heard = |(worker, incarnation): &(WorkerId, Incarnation)| {
-            self.workers.get(worker).is_some_and(|known| known.heard && known.incarnation == *incarnation)
+            self.workers
+                .get(worker)
+                .is_some_and(|known| known.liveness.heard && known.incarnation == *incarnation)
         };
         let unregistered = leases.into_iter().filter(|lease| !heard(lease)).map(|(worker, _)| worker);
-        self.unregistered.found = unregistered.collect();
-        if self.unregistered.found.is_empty() && (self.store_is_trusted(now) || !self.had_predecessor) {
+        self.store.unregistered.found = unregistered.collect();
+        if self.store.unregistered.found.is_empty()
+            && (self.store_is_trusted(now) || !self.term.had_predecessor)
+        {
             for shard in 0..self.slots.len() {
                 self.slots[shard].confirmed |= self.awaits_confirmation(&self.slots[shard]);
             }
             self.assign_and_move(now, true);
             self.refresh_assignments();
         } else {
-            self.unregistered.ask_at = now.mono + ASK_AGAIN;
+            self.store.unregistered.ask_at = now.mono + ASK_AGAIN;
         }
     }
 }

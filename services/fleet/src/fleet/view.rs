@@ -1,4 +1,4 @@
-//! The fleet as others see it: a snapshot without references into the machine.
+//! A snapshot of the fleet for readers, without references into it.
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
@@ -7,12 +7,12 @@ use fleet_model::{
     ShardStatus, Term, WorkerId,
 };
 
-use super::{Fleet, HoldBack, Now, Phase, PlanView, ShardTotal, Slot, StoreTrust, WantedTotal};
+use super::{Fleet, HoldBack, Now, Phase, PlanView, ShardTotal, Slot, WantedTotal};
 
-/// A snapshot.
+/// A snapshot of the fleet.
 #[derive(Clone, Debug, Default)]
 pub struct FleetView {
-    /// Term of the coordinator that acts.
+    /// Term of the acting coordinator.
     pub term: Term,
     /// How many shards the bot has; 0 before that is settled.
     pub shard_total: u32,
@@ -20,17 +20,17 @@ pub struct FleetView {
     pub shards: Vec<ShardView>,
     /// Every worker.
     pub workers: BTreeMap<WorkerId, WorkerView>,
-    /// The plan that is under way, or was last.
+    /// The running plan, or the last one.
     pub plan: Option<PlanView>,
-    /// The deployment on whose workers shards are placed.
+    /// The active generation.
     pub active_generation: Option<Generation>,
-    /// What the breaker holds back.
+    /// How many workers and shards the breaker holds back.
     pub held_back: HeldBackCounts,
-    /// What an operator should know.
+    /// Problems for operators.
     pub problems: Vec<Problem>,
 }
 
-/// How much died so often that it gets nothing for now.
+/// How many workers and shards are held back, as they died too often.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeldBackCounts {
     /// Workers that get no shards.
@@ -42,20 +42,20 @@ pub struct HeldBackCounts {
 /// One shard.
 #[derive(Clone, Debug)]
 pub struct ShardView {
-    /// Who it is assigned to, and the epoch of that.
+    /// Its owner and epoch.
     pub owner: Option<(WorkerId, Epoch)>,
-    /// What its owner last said of it; a bare report when it has said nothing.
+    /// The owner's last report of it; a bare report before the first.
     pub report: ShardReport,
-    /// When that was, on the coordinator's clock; `None` when nothing was said.
+    /// When it was reported, on the coordinator's clock; `None` before the first report.
     pub reported_at: Option<Duration>,
 }
 
 /// One worker.
 #[derive(Clone, Debug)]
 pub struct WorkerView {
-    /// Its life.
+    /// Its incarnation.
     pub incarnation: Incarnation,
-    /// Where it answers.
+    /// Its advertised URL.
     pub url: String,
     /// The address that answered when the worker registered. The coordinator keeps dialing it, even if the name
     /// resolves to another one later.
@@ -64,22 +64,22 @@ pub struct WorkerView {
     pub version: String,
     /// The most shards it takes.
     pub capacity: Option<u32>,
-    /// Its deployment, once it has registered here.
+    /// Its generation, once it has registered here.
     pub generation: Option<Generation>,
-    /// What it shall run, and what it has handed over and still answers for.
+    /// The shards that it must run, and released ones for which it still answers.
     pub shards: BTreeMap<ShardNumber, Epoch>,
     /// Its resident memory.
     pub rss_bytes: u64,
     /// Its heartbeat stream is open.
     pub connected: bool,
-    /// It is giving its shards away.
+    /// It is handing off its shards.
     pub draining: bool,
     /// When it was last heard, on the coordinator's clock.
     pub last_heard: Duration,
 }
 
 impl FleetView {
-    /// The routing table of this snapshot.
+    /// Returns the routing table of this snapshot.
     pub fn routes(&self, revision: u64) -> Routes {
         let workers = self.workers.iter().map(|(name, worker)| {
             (
@@ -92,7 +92,7 @@ impl FleetView {
 }
 
 impl Fleet {
-    /// A snapshot of everything.
+    /// Returns a snapshot of the fleet.
     pub fn view(&self, now: Now) -> FleetView {
         let mut workers: BTreeMap<WorkerId, WorkerView> = self
             .workers
@@ -100,16 +100,16 @@ impl Fleet {
             .map(|(name, worker)| {
                 let view = WorkerView {
                     incarnation: worker.incarnation.clone(),
-                    url: worker.url.clone(),
-                    address: worker.addresses.found_at,
-                    version: worker.version.clone(),
-                    capacity: worker.capacity,
-                    generation: worker.generation.clone(),
+                    url: worker.profile.url.clone(),
+                    address: worker.liveness.addresses.found_at,
+                    version: worker.profile.version.clone(),
+                    capacity: worker.profile.capacity,
+                    generation: worker.profile.generation.clone(),
                     shards: BTreeMap::new(),
                     rss_bytes: worker.rss_bytes,
-                    connected: worker.connected,
+                    connected: worker.liveness.connected,
                     draining: worker.draining,
-                    last_heard: worker.last_heard,
+                    last_heard: worker.liveness.last_heard,
                 };
                 (name.clone(), view)
             })
@@ -122,7 +122,7 @@ impl Fleet {
             }
             let Some(owner) = &slot.owner else {
                 let mut report = ShardReport::bare(shard, slot.highest, ShardStatus::Unassigned);
-                if let Some(held) = self.breaker.shard(shard, now.mono) {
+                if let Some(held) = self.deaths.breaker.shard(shard, now.mono) {
                     report.detail = format!("{held}: {} of its owners died", held.deaths);
                 }
                 return ShardView { owner: None, report, reported_at: None };
@@ -139,7 +139,7 @@ impl Fleet {
                 report.status = ShardStatus::Moving;
             } else if unheard >= self.rules.lease_ttl {
                 report.status = ShardStatus::Silent;
-                report.detail = format!("nothing was heard of it for {} s", unheard.as_secs());
+                report.detail = format!("no report for {} s", unheard.as_secs());
             }
             ShardView {
                 owner: Some((owner.worker.clone(), owner.epoch)),
@@ -153,7 +153,7 @@ impl Fleet {
         let owned = shards.iter().filter(|shard| shard.owner.is_some());
         problems.extend(owned.filter_map(|shard| Problem::of_report(&shard.report)));
         FleetView {
-            term: self.term,
+            term: self.term.number,
             shard_total: self.shard_total().unwrap_or(0),
             shards,
             workers,
@@ -169,36 +169,35 @@ impl Fleet {
 
     fn problems(&self, now: Now) -> Vec<Problem> {
         let mut problems = Vec::new();
-        if matches!(self.store, StoreTrust::Away) {
+        if !self.store.is_up() {
             let why = "the fleet store is away: shards keep running, none can move";
             problems.push(Problem::new(ProblemCode::StoreAway, why));
         }
-        if let Some(WantedTotal { total: wanted, explicit }) = self.total.unmet_total() {
+        if let Some(WantedTotal { total: wanted, explicit }) = self.total.current.unmet_total() {
             let total = self.shard_total().unwrap_or(0);
             let long = if explicit { "" } else { " for 10 minutes" };
             let why = format!(
-                "the fleet runs with {total} shards; {wanted} are wanted, and taken when all workers have stopped{long}"
+                "the fleet runs with {total} shards, but {wanted} are wanted: the total changes when all workers have been stopped{long}"
             );
             problems.push(Problem::new(ProblemCode::TotalDiffers, why));
         }
-        if matches!(self.total, ShardTotal::Open { .. }) {
+        if matches!(self.total.current, ShardTotal::Open { .. }) {
             let why = "no worker has registered: the shard total is not settled";
             problems.push(Problem::new(ProblemCode::TotalUnsettled, why));
         }
         let unplaced: Vec<String> = (0..)
             .map(ShardNumber)
             .zip(&self.slots)
-            .filter(|(shard, slot)| slot.owner.is_none() && self.breaker.shard(*shard, now.mono).is_none())
+            .filter(|(shard, slot)| {
+                slot.owner.is_none() && self.deaths.breaker.shard(*shard, now.mono).is_none()
+            })
             .map(|(shard, _)| shard.to_string())
             .collect();
-        if !unplaced.is_empty() && now.mono >= self.settle_until.max(self.unregistered_until) {
-            let mut takers = self
-                .workers
-                .iter()
-                .filter(|(_, worker)| worker.connected && !worker.draining && !worker.token.excluded);
+        if !unplaced.is_empty() && self.term.has_waited(now) {
+            let mut takers = self.workers.iter().filter(|(_, worker)| worker.is_available());
             let waits = |shard: &Slot| shard.owner.is_none() && !shard.confirmed;
-            if !self.unregistered.found.is_empty() && self.slots.iter().any(waits) {
-                let names: Vec<&str> = self.unregistered.found.iter().map(WorkerId::as_str).collect();
+            if !self.store.unregistered.found.is_empty() && self.slots.iter().any(waits) {
+                let names: Vec<&str> = self.store.unregistered.found.iter().map(WorkerId::as_str).collect();
                 let why = format!(
                     "workers that hold a lease have not registered here and may run shards without a known owner: {}",
                     names.join(", ")
@@ -207,7 +206,7 @@ impl Fleet {
             }
             let (code, why) = if takers.clone().next().is_none() {
                 (ProblemCode::NoWorker, "no worker is available")
-            } else if takers.all(|(name, _)| self.breaker.worker(name, now.mono).is_some()) {
+            } else if takers.all(|(name, _)| self.deaths.breaker.worker(name, now.mono).is_some()) {
                 (ProblemCode::WorkersHeldBack, "every worker is held back")
             } else {
                 (ProblemCode::NoRoom, "no worker has room")
@@ -226,7 +225,7 @@ impl Fleet {
         problems.extend(self.excluded_workers(now));
         problems.extend(self.workers_without_store());
         problems.extend(self.refused_shards());
-        let silent = self.workers.iter().filter(|(_, worker)| !worker.connected);
+        let silent = self.workers.iter().filter(|(_, worker)| !worker.liveness.connected);
         problems.extend(
             silent.map(|(name, _)| {
                 Problem::new(ProblemCode::WorkerCutOff, format!("worker {name} is cut off"))
@@ -235,14 +234,18 @@ impl Fleet {
         problems
     }
 
-    /// The shards that would have an owner if the breaker allowed it.
+    /// Returns the shards that would have an owner if the breaker allowed it.
     fn held_shards(&self, now: Now) -> impl Iterator<Item = (ShardNumber, HoldBack)> {
         let free = (0..).map(ShardNumber).zip(&self.slots).filter(|(_, slot)| slot.owner.is_none());
-        free.filter_map(move |(shard, _)| Some((shard, self.breaker.shard(shard, now.mono)?)))
+        free.filter_map(move |(shard, _)| Some((shard, self.deaths.breaker.shard(shard, now.mono)?)))
     }
 
-    /// The names that get no shards, whether a worker of that name is there or not.
+    /// Returns the worker names that get no shards, even if no such worker is connected.
     fn held_workers(&self, now: Now) -> impl Iterator<Item = (&WorkerId, HoldBack)> {
-        self.breaker.workers.keys().filter_map(move |name| Some((name, self.breaker.worker(name, now.mono)?)))
+        self.deaths
+            .breaker
+            .workers
+            .keys()
+            .filter_map(move |name| Some((name, self.deaths.breaker.worker(name, now.mono)?)))
     }
 }

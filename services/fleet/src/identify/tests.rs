@@ -33,7 +33,7 @@ fn granted(queue: &mut IdentifyQueue, now: Time) -> Vec<u32> {
 }
 
 #[test]
-fn one_per_bucket_in_the_order_of_shards() {
+fn one_permit_per_bucket_in_the_order_of_shards() {
     let mut queue = queue(2);
     for shard in [5, 4, 1, 0, 3, 2] {
         queue.request(id(u64::from(shard)), request(shard), ms(0));
@@ -46,7 +46,7 @@ fn one_per_bucket_in_the_order_of_shards() {
 }
 
 #[test]
-fn a_holder_that_dies_does_not_block_the_bucket() {
+fn dead_holder_does_not_block_the_bucket() {
     let mut queue = queue(1);
     queue.request(TicketId { stream: 1, ticket: 1 }, request(0), ms(0));
     let other = PermitRequest { worker: "v".parse().unwrap(), ..request(1) };
@@ -59,7 +59,7 @@ fn a_holder_that_dies_does_not_block_the_bucket() {
 }
 
 #[test]
-fn a_permit_that_nobody_uses_dies_and_may_have_been_used_until_then() {
+fn unused_permit_expires_and_counts_as_used_at_its_end() {
     let mut queue = queue(1);
     queue.request(id(1), request(0), ms(0));
     queue.request(id(2), request(1), ms(0));
@@ -71,7 +71,7 @@ fn a_permit_that_nobody_uses_dies_and_may_have_been_used_until_then() {
 
 /// Rows: permits that are out when Discord is asked, granted before it answers, and given back.
 #[test]
-fn permits_that_a_budget_answer_may_not_have_counted_stay_spent() {
+fn permits_that_a_budget_answer_may_miss_stay_spent() {
     for (out, granted_since, taken_back) in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (2, 2, 0), (2, 2, 1), (3, 0, 3)]
     {
         let row = (out, granted_since, taken_back);
@@ -96,7 +96,7 @@ fn permits_that_a_budget_answer_may_not_have_counted_stay_spent() {
 }
 
 #[test]
-fn a_grant_that_could_not_be_written_down_is_not_spent() {
+fn withdrawn_grant_is_not_spent() {
     let mut queue = queue(1);
     queue.request(id(1), request(0), ms(0));
     let grant = queue.take_due(ms(0)).remove(0);
@@ -108,7 +108,7 @@ fn a_grant_that_could_not_be_written_down_is_not_spent() {
 }
 
 #[test]
-fn a_wish_that_ends_while_it_is_written_down_is_not_sent() {
+fn request_that_ends_while_it_is_written_is_not_sent() {
     let mut queue = queue(1);
     queue.request(id(1), request(0), ms(0));
     let grant = queue.take_due(ms(0)).remove(0);
@@ -118,7 +118,7 @@ fn a_wish_that_ends_while_it_is_written_down_is_not_sent() {
 }
 
 #[test]
-fn the_reserve_is_kept() {
+fn reserve_is_not_granted() {
     let mut queue = IdentifyQueue::new(4, INTERVAL, budget(102, 100), Time::ZERO);
     for shard in 0..4 {
         queue.request(id(u64::from(shard)), request(shard), ms(0));
@@ -130,7 +130,7 @@ fn the_reserve_is_kept() {
 }
 
 #[test]
-fn halted_means_nothing() {
+fn halted_queue_grants_nothing() {
     let mut queue = queue(1);
     queue.request(id(1), request(0), ms(0));
     queue.halt("token refused");
@@ -312,7 +312,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    /// Whatever workers do, Discord sees at most one IDENTIFY per bucket and interval, and never more than the budget.
+    /// For any behavior of workers, Discord sees at most one IDENTIFY per bucket and interval, and never more than the budget.
     /// Workers use each permit as late as they can, which is the worst case. Permits that are out when Discord changes
     /// its buckets cannot be recalled; every later one keeps its distance from all before it.
     #[test]
@@ -323,7 +323,7 @@ proptest! {
         let mut next_ticket = 0;
         // Permits that workers hold, with their expiry; and every IDENTIFY.
         let mut held: Vec<(Grant, Time)> = Vec::new();
-        // Permits whose stream has ended: they may be used, but nobody can hear of it.
+        // Permits whose stream has ended: they may be used, but the use cannot be reported.
         let mut ended: BTreeSet<TicketId> = BTreeSet::new();
         // Permits that were out when the buckets changed.
         let mut older: BTreeSet<TicketId> = BTreeSet::new();
@@ -343,7 +343,7 @@ proptest! {
             match step {
                 Step::Request { stream, shard } => {
                     next_ticket += 1;
-                    // A worker that asks anew has let go of what it held for that shard; it may just have used it.
+                    // A worker that requests again has dropped its permit for that shard; it may just have used it.
                     while let Some(n) = held.iter().position(|(grant, _)| {
                         grant.id.stream == stream && grant.request.shard.0 == shard
                     }) {

@@ -170,7 +170,7 @@ fn a_worker_that_joins_takes_only_its_share() {
 }
 
 #[test]
-fn nobody_to_give_to() {
+fn no_workers_means_no_placement() {
     let problem =
         PlacementProblem { shards: BTreeMap::from([(ShardNumber(0), None)]), ..PlacementProblem::default() };
     assert_eq!(solve(&problem), Placement::new());

@@ -1,11 +1,12 @@
-//! The look ahead: what a plan would move, what it would cost, and why it can't be.
+//! The preflight of a plan: what it would move, how many IDENTIFYs it needs, and why it must be refused.
 
 use std::time::Duration;
 
 use fleet_model::{Generation, ShardNumber, WorkerId};
 
 use super::{
-    Fleet, Intent, Now, Phase, Plan, PlanKind, PlanState, PlanStep, PreviousIntent, handoff, placement,
+    super::KnownWorker, Fleet, Intent, Now, Phase, Plan, PlanKind, PlanState, PlanStep, PreviousIntent,
+    handoff, placement,
 };
 
 /// About how long a handoff takes, its copy included.
@@ -14,49 +15,49 @@ const HANDOFF: Duration = Duration::from_millis(400);
 /// What a plan may use.
 #[derive(Clone, Copy, Debug)]
 pub struct PlanBudget {
-    /// IDENTIFYs that are left of the day, less those that are kept back.
+    /// IDENTIFYs that are left of the day, less the reserve.
     pub identifies: u32,
-    /// How many IDENTIFYs may go at once.
+    /// How many IDENTIFYs may be sent at once.
     pub max_concurrency: u32,
     /// Time between two IDENTIFYs of a bucket.
     pub identify_interval: Duration,
 }
 
-/// A plan can't be.
+/// A plan was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanRefused {
-    /// Another is under way.
-    #[error("another plan is under way: {0} (`altergolden deploy abort` gives it up)")]
+    /// Another plan is running.
+    #[error("another plan is under way: {0} (to stop it: `altergolden deploy abort`)")]
     UnderWay(String),
-    /// None is under way.
+    /// No plan is running.
     #[error("no plan is under way")]
     NoneUnderWay,
-    /// No epoch can be written.
-    #[error("the fleet store is away: no shard changes hands until it is back")]
+    /// Without the store no epoch can be written.
+    #[error("the fleet store is away: no shard can move until it is back")]
     StoreAway,
-    /// The fleet is not there yet.
+    /// The fleet is still starting.
     #[error("the fleet is still starting: {0}")]
     Starting(&'static str),
-    /// There is no such thing.
+    /// The plan names an unknown worker, shard or generation.
     #[error("{0}")]
     Unknown(String),
-    /// It would change nothing, or makes no sense.
+    /// The plan would change nothing, or does not apply.
     #[error("{0}")]
     Pointless(String),
-    /// Not all shards would have a place.
+    /// Some shards would have no worker.
     #[error("there is no room for shards {}: {why}", join(.shards))]
     NoRoom {
         /// The shards.
         shards: Vec<ShardNumber>,
-        /// Where there is none.
+        /// Which workers have no room.
         why: String,
     },
-    /// It would take more IDENTIFYs than are left.
+    /// It needs more IDENTIFYs than are left.
     #[error(
-        "it costs {needed} IDENTIFYs and {left} are left of the day, less the reserve (IDENTIFY_RESERVE)"
+        "it needs {needed} IDENTIFYs and {left} are left of the day, less the reserve (IDENTIFY_RESERVE)"
     )]
     Identifies {
-        /// How many it costs.
+        /// How many it needs.
         needed: u32,
         /// How many are left.
         left: u32,
@@ -68,7 +69,7 @@ fn join(shards: &[ShardNumber]) -> String {
 }
 
 impl Fleet {
-    /// What is wanted under a plan, and the plan.
+    /// Returns the intent under a plan, and the plan.
     pub(super) fn prepare(
         &self,
         kind: PlanKind,
@@ -78,14 +79,14 @@ impl Fleet {
         if let Some(plan) = self.intent.under_way() {
             return Err(PlanRefused::UnderWay(plan.kind.to_string()));
         }
-        if !self.store_is_up() {
+        if !self.store.is_up() {
             return Err(PlanRefused::StoreAway);
         }
         if self.total.settled().is_none() || self.is_settling(now) {
             return Err(PlanRefused::Starting("not all shards have an owner"));
         }
-        if now.mono < self.grace_until {
-            return Err(PlanRefused::Starting("this coordinator has just begun to act"));
+        if now.mono < self.term.grace_until {
+            return Err(PlanRefused::Starting("this coordinator has only just taken the term"));
         }
         let mut intent = self.intent.clone();
         let mut leaving = None;
@@ -158,9 +159,9 @@ impl Fleet {
         let known = self.workers.get(worker);
         let known = known.ok_or_else(|| PlanRefused::Unknown(format!("no worker is called {worker}")))?;
         if known.draining {
-            return Err(PlanRefused::Pointless(format!("worker {worker} is on its way out already")));
+            return Err(PlanRefused::Pointless(format!("worker {worker} is draining already")));
         }
-        if !known.connected {
+        if !known.liveness.connected {
             return Err(PlanRefused::Pointless(format!("worker {worker} is cut off")));
         }
         Ok(())
@@ -173,7 +174,7 @@ impl Fleet {
             PlanRefused::Unknown(format!("there is no shard {shard}: the bot has {}", self.slots.len()))
         })?;
         let owner = slot.owner.as_ref().ok_or_else(|| {
-            PlanRefused::Pointless(format!("shard {shard} has no owner: it is assigned as soon as it can be"))
+            PlanRefused::Pointless(format!("shard {shard} has no owner: it is assigned as soon as possible"))
         })?;
         if owner.worker == *to {
             return Err(PlanRefused::Pointless(format!("worker {to} has shard {shard} already")));
@@ -182,7 +183,7 @@ impl Fleet {
         if !self.intent.is_active(worker) {
             return Err(PlanRefused::Pointless(format!("worker {to} is not of the active generation")));
         }
-        match worker.capacity {
+        match worker.profile.capacity {
             Some(capacity) if self.count_shards(to) >= capacity => Err(PlanRefused::NoRoom {
                 shards: vec![shard],
                 why: format!("worker {to} takes {capacity} (SHARDS_PER_CLUSTER)"),
@@ -195,13 +196,14 @@ impl Fleet {
         if self.intent.generation.as_ref() == Some(generation) {
             return Err(PlanRefused::Pointless(format!("generation {generation} is the active one already")));
         }
-        let there = |worker: &super::super::KnownWorker| {
-            worker.connected && !worker.draining && worker.generation.as_ref() == Some(generation)
+        let takes_over = |worker: &KnownWorker| {
+            let is_of_it = worker.profile.generation.as_ref() == Some(generation);
+            worker.liveness.connected && !worker.draining && is_of_it
         };
-        if self.workers.values().any(there) {
+        if self.workers.values().any(takes_over) {
             Ok(())
         } else {
-            Err(PlanRefused::Unknown(format!("no worker of generation {generation} is there")))
+            Err(PlanRefused::Unknown(format!("generation {generation} has no connected worker")))
         }
     }
 }

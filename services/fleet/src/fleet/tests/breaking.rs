@@ -97,7 +97,7 @@ fn a_worker_that_left_did_not_die() {
     let leaving = WorkerReport { leaving: true, ..WorkerReport::default() };
     fleet.report(&id("a"), &life("1"), leaving, at(2_000)).unwrap();
     settle_writes(&mut fleet, at(2_000));
-    assert_eq!(fleet.breaker, DeathBreaker::default());
+    assert_eq!(fleet.deaths.breaker, DeathBreaker::default());
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn a_shard_whose_owners_died_close_to_each_other_goes_to_a_careful_one_and_stays
     for ms in (8_000..620_000).step_by(2_000) {
         report_as(&mut fleet, "c", "1", ms);
     }
-    assert_eq!(fleet.breaker, DeathBreaker::default(), "the deaths are forgotten");
+    assert_eq!(fleet.deaths.breaker, DeathBreaker::default(), "the deaths are forgotten");
     assert_eq!(careful(&fleet, "c"), (0..6).collect::<Vec<_>>(), "what it was assigned as it stays");
     assert_eq!(fleet.assignment(&id("c")).unwrap().revision, revision);
     // A clean move after that is an ordinary one.
@@ -181,7 +181,7 @@ fn what_an_owner_was_not_told_of_did_not_kill_it() {
     first_write(&mut fleet, at(1_000));
     assert!(matches!(fleet.slots[0].owner, Some(ShardOwner { phase: Phase::Writing, .. })));
     die(&mut fleet, "a", "1", 1_100);
-    assert!(fleet.breaker.shards.is_empty());
+    assert!(fleet.deaths.breaker.shards.is_empty());
 }
 
 #[test]

@@ -86,7 +86,7 @@ fn shards_of_owners_that_were_only_read_from_the_store_are_not_given_to_another_
 
     // The owner is not heard in time: a store that lost its last writes may name a wrong one.
     let mut fleet = Fleet::new(rules(), Term(2), WantedTotal::explicit(12), recovered(), at(0));
-    let late = u64::try_from(fleet.grace_until.as_millis()).unwrap();
+    let late = u64::try_from(fleet.term.grace_until.as_millis()).unwrap();
     fleet.join(claim(0..1, late - 1), at(late - 1)).unwrap_err();
     assert_eq!(fleet.join(claim(0..1, late), at(late)).unwrap().shards.len(), 1);
 }
@@ -373,8 +373,8 @@ fn exit_report_alone_counts_no_death() {
             LeaseVerdict::Revoked,
             at(7_001),
         );
-        assert_eq!(fleet.breaker.workers.len(), deaths, "{connected} {unseen}");
-        assert_eq!(fleet.breaker.shards.len(), deaths * 6, "{connected} {unseen}");
+        assert_eq!(fleet.deaths.breaker.workers.len(), deaths, "{connected} {unseen}");
+        assert_eq!(fleet.deaths.breaker.shards.len(), deaths * 6, "{connected} {unseen}");
     }
 }
 

@@ -55,7 +55,7 @@ fn an_address_that_refuses_is_a_death_and_all_shards_are_assigned_at_once() {
         cause: RevocationCause::Evidence,
         since_broken
     }));
-    assert_eq!(shards(&fleet, "b").len(), 12, "all in one go, whatever may move at once");
+    assert_eq!(shards(&fleet, "b").len(), 12, "all at once, as this is no planned move");
     assert!(fleet.owner(ShardNumber(0)).unwrap().1 > before);
 }
 
@@ -156,7 +156,7 @@ fn without_a_store_that_is_trusted_nothing_is_looked_for() {
 #[test]
 fn evidence_is_seen_and_needs_no_grace() {
     let mut fleet = fleet_with_peer(HOST);
-    // A stall of our own: nobody is called silent for a while.
+    // After a stall of the coordinator no worker counts as silent for a while.
     fleet.tick(at(60_000));
     fleet.take_effects();
     fleet.stream_ended(&id("a"), &life("1"), at(60_000));
@@ -192,7 +192,7 @@ fn a_store_that_restarted_is_told_again_whose_lease_is_revoked() {
     settle_writes(&mut fleet, at(6_000));
     fleet.mark_store_up(false, at(7_000));
     assert!(fleet.take_effects().contains(&revocation("a", RevocationCause::Evidence)));
-    // By then the lease has lapsed, whatever the store has forgotten.
+    // By then the lease has lapsed, even in a store that lost the revocation.
     fleet.tick(at(12_000));
     fleet.take_effects();
     fleet.mark_store_up(false, at(12_000));
@@ -257,7 +257,7 @@ fn an_exit_while_the_store_is_not_trusted_is_the_lease_s_to_decide() {
 
 #[test]
 fn an_exit_is_seen_and_needs_no_grace() {
-    // A coordinator that has just started, and has heard nobody yet.
+    // A coordinator that has just started, and has heard no worker yet.
     let mut fleet = Fleet::new(rules(), Term(2), WantedTotal::explicit(12), recovered(), at(0));
     fleet.join(Registration { running_total: 12, ..registration("b", "1") }, at(0)).unwrap();
     fleet.take_effects();

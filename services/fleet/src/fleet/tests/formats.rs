@@ -41,7 +41,7 @@ fn it_is_the_newest_that_all_read() {
     fleet.on_lease_verdict(&id("c"), &life("1"), RevocationCause::Silence, LeaseVerdict::Revoked, at(9_000));
     settle_writes(&mut fleet, at(9_000));
     assert_eq!((format(&fleet, "a"), format(&fleet, "b")), (2, 2));
-    // Of the other newer ones nobody may write what it reads and the rest do not.
+    // The workers with newer formats must not write a format that only one of them reads.
     fleet.join(reads("c", "2", 7), at(9_100)).unwrap();
     assert_eq!(format(&fleet, "c"), 2);
 }

@@ -88,7 +88,7 @@ fn what_an_owner_ran_that_died_before_it_was_ready_makes_older_copies_void() {
     report(&mut fleet, "c", at(2100));
     report(&mut fleet, "a", at(2200));
     assert_eq!(fleet.assignment(&id("c")).unwrap().handed_over[&shard], epoch);
-    // It was told to run the shard, and may have: nobody knows how far it came.
+    // It was told to run the shard, and may have done so: how far it got is unknown.
     fleet.on_lease_verdict(&id("c"), &life("1"), RevocationCause::Evidence, LeaseVerdict::Revoked, at(2300));
     settle_writes(&mut fleet, at(2300));
     let (owner, _) = fleet.owner(shard).unwrap();

@@ -1,21 +1,20 @@
 //! The real [`Fleet`] checked by stateright, in a world of few workers and shards where time goes in beats of a second.
 //!
-//! In each beat everyone does what is due, in one of three [`Order`]s; between beats [`Fault`]s strike, up to a bound for each
-//! run. The store and the workers follow the rules of `fleet-store` and of `gateway-worker`'s lease and link. Time is
-//! relative and what does not matter any more is forgotten (`canon.rs`), so the checker goes to the end of every run: there
-//! is no bound on depth, only on faults.
+//! In each beat every part does what is due, in one of three [`Order`]s; between beats [`Fault`]s strike, up to a bound for
+//! each run. The store and the workers follow the rules of `fleet-store` and of `gateway-worker`'s lease and link. Time is
+//! relative and irrelevant history is forgotten (`canon.rs`), so the checker reaches the end of every run: depth is not
+//! bounded, only the number of faults.
 //!
 //! What it checks, after each beat ([`Harm`]):
-//! - no two workers handle a shard at once, as long as nobody was wrongly held to be dead;
-//! - a wrong verdict lasts at most one renewal of the loser, or its window if it can't hear of it; what it writes is
-//!   refused;
-//! - no epoch of a shard is two workers';
-//! - no IDENTIFY goes out for a shard that is another's in the store;
-//! - no shard begins with a copy that somebody has handled events after;
-//! - a world in which no fault is under way any more comes to have one owner for each shard. This is not left to the
-//!   checker's `eventually`, which does not see cycles: from each state in which the last fault has just ended the world
-//!   runs on without faults, in the first order, until it has settled, 60 beats at most. That is sound for runs that
-//!   stay calm in this order; the other orders are seen on the way there only.
+//! - no two workers handle a shard at once, as long as no live worker was taken for dead;
+//! - a wrong verdict lasts at most one renewal of the loser, or its window if it can't hear of it; its writes are refused;
+//! - no two workers have the same epoch of a shard;
+//! - no IDENTIFY is sent for a shard that has another owner in the store;
+//! - no shard begins with a copy if a worker has handled events since;
+//! - a world without active faults ends with one owner for each shard. This does not use the checker's `eventually`, which
+//!   does not see cycles: from each state in which the last fault has just ended, the world runs without faults, in the first
+//!   order, until it has settled, 60 beats at most. That is sound for runs that stay calm in this order; the other orders are
+//!   only seen before that.
 //!
 //! A standby always exists, with its note in the store. A coordinator that has never seen one keeps acknowledging while
 //! it is cut off from the store; a standby that starts only then is a known way to two owners (ARCHITECTURE.md, "On
@@ -37,13 +36,13 @@ use world::World;
 
 const SHARDS: usize = 2;
 
-/// A lease lasts so many beats.
+/// The time to live of a lease, in beats.
 const TTL_BEATS: u8 = 5;
 
 /// What strikes between two beats. Numbers are workers and beats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Fault {
-    /// A worker's process dies, and is started again so many beats later.
+    /// A worker's process dies, and is started again after these beats.
     Crash(usize, u8),
     CutFromCoordinators(usize, u8),
     CutFromStore(usize, u8),
@@ -56,12 +55,12 @@ enum Fault {
     /// Reports wait for a busy coordinator, which then takes the newest.
     LateReports(usize, u8),
     StreamBreaks(usize),
-    /// The stream breaks, and the next probe says that nobody is there; but the worker lives.
+    /// The stream breaks, and the next probe finds the address closed although the worker lives.
     FalseEvidence(usize),
     StoreAway(u8),
-    /// A worker is told to go by whoever started it, and is started again later.
+    /// A supervisor tells a worker to exit, and starts it again later.
     Drain(usize),
-    /// Plans: a shard to a worker, all spread evenly, a worker to go, a deployment.
+    /// Plans: move a shard, rebalance, drain a worker, promote a generation.
     Move(u32, usize),
     Rebalance,
     DrainByOperator(usize),
@@ -114,7 +113,7 @@ impl Order {
     }
 }
 
-/// What must not be seen.
+/// A violation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Harm {
     TwoHandle,
@@ -125,14 +124,14 @@ enum Harm {
     StaleCopy,
 }
 
-/// A rule that can be taken out, to see that it is needed.
+/// A rule that a test can take out, to show that it is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fence {
     ShardsStopWithTheWindow,
     RenewalsCountFromSending,
     ClockRunsWhileStopped,
     RefusalsEndTheLife,
-    WorkersObeyNoOlderTerm,
+    WorkersIgnoreOlderTerms,
     SilenceRevokesWhatLapsed,
     RevokedStaysRevoked,
     NoRewriteOutsideTheWindow,
@@ -154,7 +153,7 @@ enum Fence {
     PermitsOnlyForOwners,
 }
 
-/// All rules, less some.
+/// All rules but some.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Fences {
     out: &'static [Fence],
@@ -225,16 +224,16 @@ impl Model for FleetModel {
             Property::always("a wrong verdict lasts at most one renewal", |_, world: &World| {
                 world.harm != Some(Harm::WrongVerdictLasts)
             }),
-            Property::always("what a loser writes is refused", |_, world: &World| {
+            Property::always("a loser's writes are refused", |_, world: &World| {
                 world.harm != Some(Harm::LosersWriteTaken)
             }),
-            Property::always("an epoch is one worker's", |_, world: &World| {
+            Property::always("no two workers have one epoch", |_, world: &World| {
                 world.harm != Some(Harm::OneEpochTwice)
             }),
             Property::always("only a shard's owner identifies", |_, world: &World| {
                 world.harm != Some(Harm::StrangeIdentify)
             }),
-            Property::always("no copy is older than what was handled", |_, world: &World| {
+            Property::always("no shard begins with a stale copy", |_, world: &World| {
                 world.harm != Some(Harm::StaleCopy)
             }),
             Property::always("in the end each shard has one owner", |_, world: &World| {
@@ -244,7 +243,7 @@ impl Model for FleetModel {
     }
 }
 
-/// The whole menu, for so many workers.
+/// All faults for a number of workers.
 fn menu(workers: usize) -> Vec<Fault> {
     let mut menu = vec![
         Fault::StoreAway(2),
@@ -305,7 +304,7 @@ fn check(model: FleetModel) {
     }
     if let Some((property, path)) = checker.discoveries().into_iter().next() {
         let harm = path.last_state().harm;
-        panic!("not so: {property} ({harm:?}) after {:?}", path.into_actions());
+        panic!("violated: {property} ({harm:?}) after {:?}", path.into_actions());
     }
 }
 
@@ -370,8 +369,8 @@ fn two_faults_of_any_kind_from_nothing_and_among_three() {
     check(model(2, 2, [menu(2), busy(2)].concat()));
 }
 
-/// To be run when a rule changes: `cargo test --release -p coordinator --lib model -- --ignored --nocapture`. It goes through
-/// 7.8 million states, in 10 minutes on two cores.
+/// To be run when a rule changes: `cargo test --release -p fleet --lib model -- --ignored --nocapture`. It visits 7.8 million
+/// states, in 10 minutes on two cores.
 #[test]
 #[ignore = "takes long; see its comment"]
 fn three_faults_of_any_kind() {

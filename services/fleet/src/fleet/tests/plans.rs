@@ -299,10 +299,10 @@ fn a_plan_outlives_its_coordinator() {
 }
 
 #[test]
-fn the_next_coordinator_tells_the_old_workers_to_go_again_and_nobody_else() {
+fn next_coordinator_repeats_the_drain_to_old_workers_only() {
     let mut fleet = blue_and_green();
     fleet.start_plan(promote("green"), MEANS, at(1400)).unwrap();
-    // Nobody hears that it is to go before the coordinator dies.
+    // The coordinator dies before any worker hears that it must drain.
     for round in 0..20 {
         for worker in ["g", "a", "b"] {
             report(&mut fleet, worker, at(1500 + round * 50));
@@ -399,7 +399,7 @@ fn a_shard_that_was_moved_stays_until_a_rebalance() {
 }
 
 #[test]
-fn a_generation_of_which_nobody_is_left_is_no_generation() {
+fn generation_without_workers_is_replaced_by_another() {
     let mut fleet = blue_and_green();
     for worker in ["a", "b"] {
         fleet.on_lease_verdict(

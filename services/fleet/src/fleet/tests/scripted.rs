@@ -12,7 +12,7 @@ fn workers_that_start_together_share_from_the_start() {
 }
 
 #[test]
-fn nobody_is_told_before_it_is_written() {
+fn owner_is_told_only_after_it_is_written() {
     let mut fleet = fleet(2);
     fleet.join(registration("a", "1"), at(0)).unwrap();
     fleet.tick(at(1000));
@@ -137,7 +137,7 @@ fn a_worker_that_drains_gives_everything_away_and_is_forgotten() {
 }
 
 #[test]
-fn a_shard_that_is_given_up_is_placed_anew_under_a_higher_epoch() {
+fn released_shard_is_placed_again_under_a_higher_epoch() {
     let mut fleet = running_fleet();
     let (_, before) = fleet.owner(ShardNumber(3)).unwrap();
     let given_up = WorkerReport { released: vec![(ShardNumber(3), before)], ..obedient(&fleet, "a") };

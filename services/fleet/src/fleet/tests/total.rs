@@ -25,7 +25,7 @@ fn a_fleet_that_can_be_resumed_keeps_its_total() {
     assert!(
         fleet.view(at(600_000)).problems[0]
             .message
-            .ends_with("taken when all workers have stopped for 10 minutes")
+            .ends_with("when all workers have been stopped for 10 minutes")
     );
 }
 
@@ -68,11 +68,11 @@ fn what_runs_is_kept_over_what_was_kept_for_a_fleet_that_does_not() {
 
 #[test]
 fn ghosts_do_not_count_as_running() {
-    // Their leases have lapsed; nobody has found that out yet.
+    // Their leases have lapsed; the fleet has not noticed yet.
     let recovered = Recovered { last_ran_unix_ms: Some(at(0).unix_ms), ..recovered() };
     let mut fleet = Fleet::new(rules(), Term(2), ADVICE, recovered, at(700_000));
     fleet.tick(at(700_100));
-    assert!(!fleet.can_be_resumed(at(700_100)));
+    assert!(!fleet.total.can_be_resumed(at(700_100)));
 }
 
 #[test]

@@ -17,7 +17,7 @@ const WINDOW_MS: u64 = TTL_MS * 4 / 5;
 /// What can happen.
 #[derive(Clone, Copy, Debug)]
 enum Event {
-    /// So many beats pass.
+    /// This many beats pass.
     Beats(u64),
     Start(usize),
     Crash(usize),

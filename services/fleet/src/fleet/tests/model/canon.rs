@@ -1,8 +1,8 @@
-//! What makes the model finite: the past, as far as it does not matter any more, is made alike.
+//! Makes the model finite: states that differ only in a past that no rule looks at become equal.
 //!
-//! Time is relative: a beat moves every moment a second into the past, and what is older than any rule looks back to stays
-//! where it is. Epochs keep their order only, revisions their distance. So a fleet that has come to rest is in one state,
-//! whatever was before, and the checker goes on from there to any depth.
+//! Time is relative: a beat moves every moment a second into the past, and a moment that is older than any rule looks back
+//! stays where it is. Epochs keep only their order, revisions their distance. So a settled fleet is in one state for any
+//! history, and the checker continues from there to any depth.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,32 +29,34 @@ fn ago(seconds: u64) -> Duration {
 }
 
 fn age_fleet(fleet: &mut Fleet) {
-    // These are only ever compared with now: what is past is past.
-    for moment in [&mut fleet.settle_until, &mut fleet.grace_until, &mut fleet.unregistered_until] {
+    // These are only compared with now: all past moments are equal.
+    for moment in
+        [&mut fleet.term.settle_until, &mut fleet.term.grace_until, &mut fleet.term.unregistered_until]
+    {
         age(moment, NOW);
     }
-    age(&mut fleet.unregistered.ask_at, NOW);
-    for (_, _, at) in &mut fleet.revoked_lately {
+    age(&mut fleet.store.unregistered.ask_at, NOW);
+    for (_, _, at) in &mut fleet.store.revoked_lately {
         age(at, NOW.saturating_sub(2 * TTL));
     }
-    age(&mut fleet.last_tick, NOW.saturating_sub(TTL));
-    if let StoreTrust::Since(since) = &mut fleet.store {
+    age(&mut fleet.term.last_tick, NOW.saturating_sub(TTL));
+    if let StoreTrust::Since(since) = &mut fleet.store.trust {
         age(since, NOW.saturating_sub(TTL));
     }
     for worker in fleet.workers.values_mut() {
-        age(&mut worker.last_heard, NOW.saturating_sub(TTL));
+        age(&mut worker.liveness.last_heard, NOW.saturating_sub(TTL));
         worker.calm_until = worker.calm_until.max(NOW + BEAT).saturating_sub(BEAT);
-        if let Some(check) = &mut worker.lease_check {
+        if let Some(check) = &mut worker.liveness.lease_check {
             age(check, NOW);
         }
-        if let Some(broken) = &mut worker.broken {
+        if let Some(broken) = &mut worker.liveness.broken {
             age(&mut broken.at, ago(10));
             if let Some(next) = &mut broken.next {
                 age(next, NOW);
             }
         }
     }
-    if let Some(since) = &mut fleet.active_gone_since {
+    if let Some(since) = &mut fleet.term.active_gone_since {
         age(since, NOW.saturating_sub(2 * TTL));
     }
     for slot in &mut fleet.slots {
@@ -78,12 +80,12 @@ fn age_fleet(fleet: &mut Fleet) {
             age(&mut owner.since, ago(31));
         }
     }
-    for deaths in fleet.breaker.workers.values_mut().chain(fleet.breaker.shards.values_mut()) {
+    for deaths in fleet.deaths.breaker.workers.values_mut().chain(fleet.deaths.breaker.shards.values_mut()) {
         // The wait after a third death is 10 s, after a fourth 20 s.
         let oldest = if deaths.at.len() > 3 { ago(21) } else { ago(11) };
         deaths.at.iter_mut().for_each(|at| age(at, oldest));
     }
-    fleet.last_ran = LastRan::default();
+    fleet.total.last_ran = LastRan::default();
 }
 
 /// Every epoch of a shard that the world knows.
@@ -94,7 +96,7 @@ fn each_epoch(world: &mut World, shard: usize, mut visit: impl FnMut(&mut u64)) 
             visit(&mut slot.highest.0);
             if let Some(owner) = &mut slot.owner {
                 visit(&mut owner.epoch.0);
-                owner.handed_over.iter_mut().for_each(|epoch| visit(&mut epoch.0));
+                owner.start.handed_over.iter_mut().for_each(|epoch| visit(&mut epoch.0));
             }
             slot.previous_owner.iter_mut().for_each(|previous_owner| visit(&mut previous_owner.epoch.0));
             slot.report.iter_mut().for_each(|report| visit(&mut report.report.epoch.0));
@@ -243,17 +245,24 @@ fn hash_coordinator(one: &Coordinator, state: &mut impl Hasher) {
         }
     }
     let fleet = &one.fleet;
-    (fleet.term, fleet.total, fleet.settle_until, fleet.grace_until, fleet.unregistered_until).hash(state);
-    (&fleet.revoked_lately, &fleet.intent, fleet.active_gone_since).hash(state);
     (
-        fleet.last_tick,
-        &fleet.breaker,
-        fleet.had_predecessor,
-        fleet.unregistered.asking,
-        fleet.unregistered.ask_at,
+        fleet.term.number,
+        fleet.total.current,
+        fleet.term.settle_until,
+        fleet.term.grace_until,
+        fleet.term.unregistered_until,
     )
         .hash(state);
-    match fleet.store {
+    (&fleet.store.revoked_lately, &fleet.intent, fleet.term.active_gone_since).hash(state);
+    (
+        fleet.term.last_tick,
+        &fleet.deaths.breaker,
+        fleet.term.had_predecessor,
+        fleet.store.unregistered.asking,
+        fleet.store.unregistered.ask_at,
+    )
+        .hash(state);
+    match fleet.store.trust {
         StoreTrust::Away => 0.hash(state),
         StoreTrust::Since(since) => since.hash(state),
     }
@@ -266,7 +275,7 @@ fn hash_coordinator(one: &Coordinator, state: &mut impl Hasher) {
                 &owner.incarnation,
                 owner.epoch,
                 owner.since,
-                owner.handed_over,
+                owner.start.handed_over,
                 owner.start_ended,
             )
                 .hash(state);
@@ -281,15 +290,15 @@ fn hash_coordinator(one: &Coordinator, state: &mut impl Hasher) {
         (
             name,
             &worker.incarnation,
-            worker.heard,
-            worker.lapsed,
-            worker.connected,
-            worker.last_heard,
-            worker.lease_check,
+            worker.liveness.heard,
+            worker.liveness.lapsed,
+            worker.liveness.connected,
+            worker.liveness.last_heard,
+            worker.liveness.lease_check,
         )
             .hash(state);
-        (&worker.addresses, &worker.broken, worker.calm_until).hash(state);
-        (worker.draining, &worker.drain_reason, &worker.generation).hash(state);
+        (&worker.liveness.addresses, &worker.liveness.broken, worker.calm_until).hash(state);
+        (worker.draining, &worker.drain_reason, &worker.profile.generation).hash(state);
         let set = &worker.assignment;
         (set.revision, set.shard_total, &set.shards, &set.arriving, &set.handed_over).hash(state);
     }

@@ -84,8 +84,8 @@ impl Coordinator {
         let had_predecessor = recovered.had_predecessor;
         let mut fleet = Fleet::new(rules, Term(term.into()), wanted, recovered, now(fences));
         if had_predecessor && !fences.has(Fence::GraceAfterAStart) {
-            fleet.grace_until = now(fences).mono;
-            fleet.unregistered_until = now(fences).mono;
+            fleet.term.grace_until = now(fences).mono;
+            fleet.term.unregistered_until = now(fences).mono;
         }
         Self {
             fleet,

@@ -79,7 +79,7 @@ fn written_before_told_keeps_copies_good() {
     let menu = [Fault::Crash(1, 1), Fault::CoordinatorRestarts, Fault::CutFromCoordinators(1, 8)];
     assert_eq!(found_in(ORDERS, &[Fence::UnregisteredAreWaitedFor], 3, &menu), None);
     let (property, _) = found_in(ORDERS, &[Fence::WrittenBeforeTold], 3, &menu).unwrap();
-    assert_eq!(property, "no copy is older than what was handled");
+    assert_eq!(property, "no shard begins with a stale copy");
 }
 
 /// A third line: silence is counted from a coordinator's start, the store is believed only a TTL after it, and strangers
@@ -99,7 +99,7 @@ fn the_grace_after_a_start_is_the_line_behind_trust_and_strangers() {
 /// up acknowledges nothing. Where it does, a worker that knows of a newer one must not obey it.
 #[test]
 fn workers_that_obey_no_older_term_are_the_second_line_behind_lapsed_leases() {
-    use Fence::{LapsedStaysClosed, UnconfirmedTermsAcknowledgeNothing, WorkersObeyNoOlderTerm};
+    use Fence::{LapsedStaysClosed, UnconfirmedTermsAcknowledgeNothing, WorkersIgnoreOlderTerms};
     const ORDERS: &[Order] = &[Order::Quick];
     let menu = [
         Fault::CoordinatorStops(8),
@@ -108,7 +108,7 @@ fn workers_that_obey_no_older_term_are_the_second_line_behind_lapsed_leases() {
         Fault::CutFromStore(1, 8),
     ];
     assert_eq!(found_in(ORDERS, &[LapsedStaysClosed, UnconfirmedTermsAcknowledgeNothing], 4, &menu), None);
-    let all: &[Fence] = &[LapsedStaysClosed, UnconfirmedTermsAcknowledgeNothing, WorkersObeyNoOlderTerm];
+    let all: &[Fence] = &[LapsedStaysClosed, UnconfirmedTermsAcknowledgeNothing, WorkersIgnoreOlderTerms];
     assert!(found_in(ORDERS, all, 4, &menu).is_some());
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Fence, Fences, SHARDS, TTL_BEATS};
 
-/// A worker's life: its number, and how often it has begun anew.
+/// A worker's incarnation: its number, and how often it has restarted.
 pub(super) type SimIncarnation = (usize, u8);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

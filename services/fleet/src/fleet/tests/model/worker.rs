@@ -5,10 +5,10 @@ use super::{Fence, Fences, SHARDS};
 /// A worker uses its lease less 20 %.
 pub(super) const WINDOW_BEATS: u8 = 4;
 
-/// So many beats after it was told to go a worker exits, whatever it still runs.
+/// Beats after which a worker that was told to drain exits, even if it still runs shards.
 pub(super) const DRAIN_BEATS: u8 = 8;
 
-/// So many reports without an answer, and the stream counts as broken.
+/// The reports without an answer after which a stream counts as broken.
 pub(super) const PATIENCE: u8 = 5;
 
 /// What waits in the socket of a worker that can't read now.
@@ -53,7 +53,7 @@ pub(super) struct SimWorker {
     pub(super) running: [Option<u64>; SHARDS],
     /// What it copies, by the owner's epoch: it has it at once.
     pub(super) arriving: [Option<u64>; SHARDS],
-    /// Beats after which it exits whatever it still runs; it was told to go.
+    /// Beats after which it exits even if it still runs shards; set when it drains.
     pub(super) drains: Option<u8>,
     pub(super) revision: u64,
     /// The highest term that it obeyed.
@@ -122,8 +122,8 @@ impl SimWorker {
         *self = Self { starts_in, term: 0, ..self.next_life() };
     }
 
-    /// Its lease was refused: it closes everything and begins anew.
-    pub(super) fn begin_anew(&mut self) {
+    /// Its lease was refused: it closes its connections and starts a new incarnation.
+    pub(super) fn restart(&mut self) {
         *self = Self { alive: true, life: self.life + 1, ..self.next_life() };
     }
 
@@ -135,7 +135,7 @@ impl SimWorker {
         self.window > 0 || self.renews && !fences.has(Fence::ShardsStopWithTheWindow)
     }
 
-    /// A renewal was granted that was sent so many beats ago.
+    /// Applies a granted renewal and its age in beats.
     pub(super) fn renewed(&mut self, fences: Fences, sent_ago: u8) {
         let sent_ago = if fences.has(Fence::RenewalsCountFromSending) { sent_ago } else { 0 };
         self.window = self.window.max(WINDOW_BEATS.saturating_sub(sent_ago));

@@ -2,6 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+mod acting;
+mod checks;
+mod storing;
+mod streams;
+
+use streams::set_of;
+
 use super::{
     super::*,
     Fault, Fence, Fences, Harm, Order, Part, SHARDS, TTL_BEATS,
@@ -10,7 +17,7 @@ use super::{
     worker::{DRAIN_BEATS, PATIENCE, Parcel, Said, Set, SimWorker, WINDOW_BEATS},
 };
 
-/// It is always this moment: a beat moves everything else into the past.
+/// The moment of every beat: a beat moves everything else into the past.
 pub(super) const NOW: Duration = Duration::from_secs(1_000);
 const NOW_UNIX_MS: u64 = 1_000_000_000;
 
@@ -22,7 +29,7 @@ pub(super) fn now(fences: Fences) -> Now {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Overlap {
     pub(super) beats: u8,
-    /// In so many of these the loser could renew, and so hear that it lost.
+    /// The beats of these in which the loser could renew, and so hear that it lost.
     pub(super) could_hear: u8,
 }
 
@@ -30,18 +37,18 @@ pub(super) struct Overlap {
 pub(super) struct World {
     pub(super) fences: Fences,
     pub(super) generations: bool,
-    /// Those that act or think that they do, the newest last. A standby is always there to take a term that is free.
+    /// Coordinators that act, or believe that they do; the newest last. A standby always exists and takes a free term.
     pub(super) coordinators: Vec<Coordinator>,
     pub(super) next_term: u8,
     pub(super) store: Store,
     pub(super) workers: Vec<SimWorker>,
     pub(super) faults_left: u8,
-    /// Lives of which it was said falsely that they are over, and the term that believed it.
+    /// Incarnations that were wrongly reported as dead, and the term that believed it.
     pub(super) wrongly_lost: BTreeMap<SimIncarnation, u8>,
     pub(super) overlaps: [Overlap; SHARDS],
     /// The highest epoch under which each shard was handled.
     pub(super) handled: [u64; SHARDS],
-    /// The highest epoch whose owner stopped in order: the last part of a copy comes with that.
+    /// The highest epoch whose owner released the shard in order: the last part of a copy comes with that.
     pub(super) let_go: [u64; SHARDS],
     pub(super) harm: Option<Harm>,
     pub(super) disturbed: bool,
@@ -50,7 +57,7 @@ pub(super) struct World {
 }
 
 impl World {
-    /// Nothing was started yet.
+    /// A world in which nothing has started yet.
     pub(super) fn cold(fences: Fences, workers: usize, faults: u8, generations: bool) -> Self {
         let worker = SimWorker { starts_in: 1, ..SimWorker::default() };
         Self {
@@ -82,7 +89,7 @@ impl World {
         world
     }
 
-    /// A second: everyone does what is due.
+    /// Runs one second: each part does what is due.
     pub(super) fn beat(&mut self, order: Order) {
         self.age();
         for part in order.parts() {
@@ -95,7 +102,7 @@ impl World {
                     self.standby_claims();
                 }
                 Part::Probes => (0..self.coordinators.len()).for_each(|i| self.probe(i)),
-                Part::Store => (0..self.coordinators.len()).for_each(|i| self.store_obeys(i)),
+                Part::Store => (0..self.coordinators.len()).for_each(|i| self.carry_out_calls(i)),
                 Part::Workers => (0..self.workers.len()).for_each(|n| self.worker_acts(n)),
             }
             self.check(false);
@@ -151,7 +158,7 @@ impl World {
             Fault::StoreAway(beats) => self.store.away = beats,
             Fault::StoreLoses { everything } => self.store.lose(everything),
             Fault::CoordinatorRestarts => {
-                // It lets its term go; the next takes it at once.
+                // It releases its term; the next one takes it at once.
                 self.store.now.hold = 0;
                 self.coordinators_end();
             }
@@ -243,7 +250,7 @@ impl World {
                 one.fleet.mark_store_up(same, now(fences));
                 one.store = store.identity;
                 if !fences.has(Fence::TrustTakesTheTtl) {
-                    one.fleet.store = StoreTrust::Since(NOW.saturating_sub(TTL));
+                    one.fleet.store.trust = StoreTrust::Since(NOW.saturating_sub(TTL));
                 }
                 // It hears of a higher term only after it has acted once more.
                 one.lost = store.now.term > one.term;
@@ -260,7 +267,7 @@ impl World {
         }
     }
 
-    /// A coordinator that waits takes a term that nobody holds.
+    /// A standby takes a free term.
     fn standby_claims(&mut self) {
         if self.store.away > 0 || self.store.now.hold > 0 {
             return;
@@ -339,164 +346,6 @@ impl World {
         }
     }
 
-    /// Puts something into the stream to a worker.
-    fn deliver(&mut self, i: usize, n: usize, parcel: Parcel) {
-        let (term, stream) = (self.coordinators[i].term, self.coordinators[i].streams[n]);
-        let worker = &mut self.workers[n];
-        if stream != Some(worker.life) || worker.stream != Some(term) || !worker.alive {
-            return;
-        }
-        if worker.cut_from_coordinators > 0 || worker.stopped > 0 {
-            match parcel {
-                // It reads both.
-                Parcel::Drain => worker.drain_waits = true,
-                _ if worker.inbox == Some(Parcel::Refused) => {}
-                _ => worker.inbox = Some(parcel),
-            }
-        } else {
-            self.open(n, term, parcel);
-        }
-    }
-
-    /// A worker reads what a coordinator of that term sent it.
-    fn open(&mut self, n: usize, term: u8, parcel: Parcel) {
-        if !self.hears(n, term) {
-            return;
-        }
-        match parcel {
-            Parcel::Assignment { revision, set } if revision >= self.workers[n].revision => {
-                self.workers[n].revision = revision;
-                self.obey(n, set);
-            }
-            Parcel::Assignment { .. } => {}
-            Parcel::Drain => {
-                self.workers[n].drains.get_or_insert(DRAIN_BEATS);
-            }
-            Parcel::Refused => self.begin_anew(n),
-        }
-    }
-
-    /// A worker makes what it runs what it shall run.
-    fn obey(&mut self, n: usize, set: Set) {
-        let copies = self.workers[n].arriving;
-        let before = std::mem::replace(&mut self.workers[n].running, set.shards);
-        self.workers[n].arriving = set.arriving;
-        for (let_go, (before, now)) in self.let_go.iter_mut().zip(before.iter().zip(&set.shards)) {
-            if before != now {
-                *let_go = (*let_go).max(before.unwrap_or_default());
-            }
-        }
-        self.check_copies(copies, before, set);
-    }
-
-    /// A worker takes the word of a coordinator of this term; from an older one it turns away.
-    fn hears(&mut self, n: usize, term: u8) -> bool {
-        let worker = &mut self.workers[n];
-        if term < worker.term && self.fences.has(Fence::WorkersObeyNoOlderTerm) {
-            worker.stream = None;
-            worker.inbox = None;
-            self.stream_breaks(n);
-            return false;
-        }
-        worker.term = term;
-        true
-    }
-
-    fn begin_anew(&mut self, n: usize) {
-        self.stream_breaks(n);
-        self.workers[n].begin_anew();
-    }
-
-    fn store_obeys(&mut self, i: usize) {
-        while [self.coordinators[i].stopped, self.coordinators[i].busy] == [0; 2]
-            && !self.coordinators[i].calls.is_empty()
-        {
-            for call in std::mem::take(&mut self.coordinators[i].calls) {
-                if !self.coordinators[i].lost {
-                    self.store_obeys_one(i, call);
-                    self.carry_out(i);
-                }
-            }
-        }
-    }
-
-    fn store_obeys_one(&mut self, i: usize, call: Call) {
-        let reaches = self.reaches_store(i);
-        let (fences, store, one) = (self.fences, &mut self.store, &mut self.coordinators[i]);
-        let now = now(fences);
-        match call {
-            Call::WriteTotal if reaches => store.now.total = store.spend_permit(fences, one.term),
-            Call::WriteTotal => {}
-            Call::WriteIntent(intent) if reaches => {
-                if store.spend_permit(fences, one.term) {
-                    store.now.intent = *intent;
-                }
-            }
-            Call::WriteIntent(_) => one.fleet.mark_store_away(),
-            Call::FindLeases(known) if reaches && known == store.identity => {
-                let leases = (0..).zip(&store.now.leases).filter_map(|(n, lease)| Some((n, (*lease)?)));
-                let live = leases.filter(|(_, lease)| lease.left > 0 && !lease.revoked);
-                let live = live.map(|(n, lease)| (name(n), incarnation(lease.life))).collect();
-                // Without the rule nobody is ever a stranger.
-                let live = if fences.has(Fence::UnregisteredAreWaitedFor) { live } else { Vec::new() };
-                one.fleet.on_leases_found(Some(live), now);
-            }
-            Call::FindLeases(_) => {
-                one.fleet.mark_store_away();
-                one.fleet.on_leases_found(None, now);
-            }
-            Call::Write(owners) if reaches => {
-                let mut outcomes = Vec::new();
-                for owner in &owners {
-                    let life = life(&owner.worker, &owner.incarnation);
-                    let row = OwnerRow { life, epoch: owner.epoch.0 };
-                    match store.assign(fences, one.term, owner.shard.0 as usize, row) {
-                        Written::Yes => outcomes.push((owner, Ok(()))),
-                        Written::Outranked(epoch) => outcomes.push((owner, Err(Some(Epoch(epoch))))),
-                        Written::StaleTerm => one.lost = true,
-                    }
-                }
-                if !one.lost {
-                    one.fleet.on_written(outcomes, now);
-                }
-            }
-            Call::Write(owners) => {
-                one.fleet.mark_store_away();
-                one.fleet.on_written(owners.iter().map(|owner| (owner, Err(None))), now);
-            }
-            Call::Revoke(life, cause, known) => {
-                let evidence = cause == RevocationCause::Evidence;
-                let verdict = if evidence && !fences.has(Fence::EvidenceRevokes) {
-                    LeaseVerdict::Revoked
-                } else if !reaches || known != store.identity {
-                    one.fleet.mark_store_away();
-                    LeaseVerdict::Unknown
-                } else {
-                    match store.revoke(fences, one.term, life, evidence) {
-                        Revoked::Yes => LeaseVerdict::Revoked,
-                        Revoked::Live(left) => LeaseVerdict::Live(Duration::from_secs(left.into())),
-                        Revoked::StaleTerm => {
-                            one.lost = true;
-                            return;
-                        }
-                    }
-                };
-                self.verdict(i, life, cause, verdict);
-            }
-        }
-    }
-
-    fn verdict(&mut self, i: usize, life: SimIncarnation, cause: RevocationCause, verdict: LeaseVerdict) {
-        let (worker, incarnation) = (name(life.0), incarnation(life.1));
-        let revoked = verdict == LeaseVerdict::Revoked;
-        if revoked && self.coordinators[i].fleet.knows(&worker, &incarnation) {
-            self.deliver(i, life.0, Parcel::Refused);
-            self.coordinators[i].streams[life.0] = None;
-        }
-        self.coordinators[i].fleet.on_lease_verdict(&worker, &incarnation, cause, verdict, now(self.fences));
-        self.carry_out(i);
-    }
-
     fn probe(&mut self, i: usize) {
         if self.coordinators[i].stopped > 0 || self.coordinators[i].busy > 0 {
             return;
@@ -524,15 +373,3 @@ impl World {
         }
     }
 }
-
-fn set_of(assignment: &Assignment) -> Set {
-    let arriving = assignment.arriving.iter().map(|(shard, arriving)| (*shard, arriving.epoch)).collect();
-    Set {
-        shards: epochs(&assignment.shards),
-        arriving: epochs(&arriving),
-        handed_over: epochs(&assignment.handed_over),
-    }
-}
-
-mod acting;
-mod checks;

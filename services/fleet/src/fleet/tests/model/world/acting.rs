@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A worker that has left is started again so many beats later.
+/// Beats after which a worker that has left is started again.
 const STARTS_AGAIN: u8 = 3;
 
 /// The most late reports of a worker that wait.
@@ -13,7 +13,7 @@ impl World {
         if !self.workers[n].acts() {
             return;
         }
-        // What it has done since the last beat, under the window as it is.
+        // What it has done since the last beat, under the current window.
         self.use_shards(n);
         self.read_inbox(n);
         if self.workers[n].drains == Some(0) {
@@ -28,7 +28,7 @@ impl World {
         self.use_shards(n);
     }
 
-    /// It was told to go, and nobody has taken its shards in time: it closes them and ends.
+    /// A draining worker whose shards were not taken over in time closes them and exits.
     fn exits(&mut self, n: usize) {
         self.workers[n].crash(STARTS_AGAIN);
         self.stream_breaks(n);
@@ -68,7 +68,7 @@ impl World {
                 worker.renewed(self.fences, 0);
                 worker.term = worker.term.max(term);
             }
-            Renewal::Refused if self.fences.has(Fence::RefusalsEndTheLife) => self.begin_anew(n),
+            Renewal::Refused if self.fences.has(Fence::RefusalsEndTheLife) => self.restart(n),
             Renewal::Lapsed | Renewal::Refused => {}
         }
     }
@@ -158,7 +158,7 @@ impl World {
         }
         for i in 0..self.coordinators.len() {
             let (fences, worker, term) = (self.fences, &self.workers[n], self.coordinators[i].term);
-            let older = term < worker.term && fences.has(Fence::WorkersObeyNoOlderTerm);
+            let older = term < worker.term && fences.has(Fence::WorkersIgnoreOlderTerms);
             let one = &self.coordinators[i];
             if one.stopped > 0 || one.busy > 0 || older || !one.may_act(fences) {
                 continue;
@@ -171,7 +171,7 @@ impl World {
             if granted {
                 match self.store.grant(fences, term, (n, worker.life)) {
                     Grant::Granted => {}
-                    Grant::Revoked => return self.begin_anew(n),
+                    Grant::Revoked => return self.restart(n),
                     Grant::Refused => continue,
                 }
             }
@@ -191,8 +191,8 @@ impl World {
             let one = &mut self.coordinators[i];
             let Ok(assignment) = one.fleet.join(registration, now(fences)) else { continue };
             if !fences.has(Fence::GraceAfterAStart) {
-                one.fleet.grace_until = one.fleet.grace_until.min(now(fences).mono);
-                one.fleet.unregistered_until = one.fleet.unregistered_until.min(now(fences).mono);
+                one.fleet.term.grace_until = one.fleet.term.grace_until.min(now(fences).mono);
+                one.fleet.term.unregistered_until = one.fleet.term.unregistered_until.min(now(fences).mono);
             }
             one.fleet.stream_opened(&who, &incarnation, Some(peer(n)));
             one.streams[n] = Some(self.workers[n].life);
@@ -202,7 +202,7 @@ impl World {
             (worker.renews, worker.inbox, worker.drain_waits) = (true, None, false);
             worker.renewed(fences, 0);
             worker.revision = assignment.revision;
-            self.obey(n, set_of(&assignment));
+            self.apply_assignment(n, set_of(&assignment));
             if self.coordinators[i].fleet.drain_reason(&who).is_some() {
                 self.workers[n].drains.get_or_insert(DRAIN_BEATS);
             }

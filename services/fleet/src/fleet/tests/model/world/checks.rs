@@ -1,4 +1,4 @@
-//! What must not be seen, and what must come about in the end.
+//! What must never happen, and what must happen in the end.
 
 use super::*;
 
@@ -6,7 +6,7 @@ use super::*;
 const IN_THE_END: usize = 60;
 
 impl World {
-    /// Looks at the world after a part of a beat, and at its end.
+    /// Checks the world after a part of a beat, and at its end.
     pub(in super::super) fn check(&mut self, at_the_end: bool) {
         for shard in 0..SHARDS {
             self.check_handlers(shard, at_the_end);
@@ -51,7 +51,7 @@ impl World {
         }
     }
 
-    /// The store has forgotten a verdict of that term, and nobody who remembers it can tell it again.
+    /// Returns whether the store has lost a verdict of this term, and no coordinator of the term can repeat it.
     fn is_forgotten(&self, term: u8) -> bool {
         let remembers = |(i, one): (usize, &Coordinator)| {
             one.term == term && !one.lost && one.stopped == 0 && self.reaches_store(i)
@@ -59,8 +59,8 @@ impl World {
         self.store.lost && !self.coordinators.iter().enumerate().any(remembers)
     }
 
-    /// A shard begins with the copy that its worker has, if that is whole and of the epoch that was handed over: nobody may have
-    /// handled it since.
+    /// Checks that no worker has handled a shard since its copy. A shard begins with its worker's copy if that is complete and
+    /// of the epoch that was handed over.
     pub(in super::super) fn check_copies(
         &mut self,
         copies: [Option<u64>; SHARDS],

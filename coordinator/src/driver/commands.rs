@@ -1,0 +1,96 @@
+//! Commands of the RPCs.
+
+use fleet::{PlanBudget, RegistrationRefused, identify::unknown_permits_end};
+
+use super::Driver;
+use crate::handle::{Admission, DriverCommand, HandleError};
+
+impl Driver<'_> {
+    /// Handles one command.
+    pub(super) fn handle_command(&mut self, command: DriverCommand) {
+        let now = self.shell.now();
+        match command {
+            DriverCommand::MayJoin { registration, reply } => {
+                let answer = self
+                    .fleet
+                    .may_join(&registration.worker, &registration.incarnation)
+                    .and_then(|()| self.fleet.check_claims(&registration, now))
+                    .map_err(|refused| self.refuse(refused));
+                let _ = reply.send(self.require_confirmed_term().and(answer).map(|()| self.term));
+            }
+            DriverCommand::Join { reply, .. } if !self.may_act => drop(reply.send(Err(self.in_doubt()))),
+            DriverCommand::Join { registration, reply } => {
+                let worker = registration.worker.clone();
+                if !registration.running.is_empty() && !self.had_predecessor {
+                    // A running fleet without records: its permits are unknown.
+                    self.had_predecessor = true;
+                    self.identify.hold_until(now.mono + unknown_permits_end(self.shell.identify_interval));
+                }
+                let joined = self.fleet.join(*registration, now).map(|assignment| Admission {
+                    term: self.term,
+                    assignment,
+                    lease_ttl: self.shell.lease_ttl,
+                    gateway_url: self.gateway_url.clone(),
+                });
+                if joined.is_ok() {
+                    // The new incarnation's directives go over its new stream.
+                    self.workers.remove(&worker);
+                }
+                let _ = reply.send(joined.map_err(|refused| self.refuse(refused)));
+            }
+            DriverCommand::OpenHeartbeat { worker, incarnation, peer, reply } => {
+                let _ = reply
+                    .send(self.open_heartbeat(worker, incarnation, peer).ok_or(HandleError::UnknownWorker));
+            }
+            DriverCommand::Report(waiting) => {
+                let stream = waiting.stream();
+                if let Some((sequence, report)) = waiting.take() {
+                    self.take_report(stream, sequence, *report, now);
+                }
+            }
+            DriverCommand::HeartbeatEnded { stream } => self.heartbeat_ended(stream, now),
+            DriverCommand::Exited { worker, incarnation, reason, reply } => {
+                self.exit_reported(worker, incarnation.as_ref(), &reason, reply, now);
+            }
+            DriverCommand::OpenIdentify { worker, incarnation, reply } => {
+                let _ =
+                    reply.send(self.open_identify(worker, &incarnation).ok_or(HandleError::UnknownWorker));
+            }
+            DriverCommand::RequestPermit { stream, ticket, shard, epoch, traceparent } => {
+                self.request_permit(stream, ticket, shard, epoch, &traceparent, now.mono);
+            }
+            DriverCommand::Used { stream, ticket } => self.identify_used(stream, ticket, now.mono),
+            DriverCommand::Cancel { stream, ticket } => self.identify_cancelled(stream, ticket, now.mono),
+            DriverCommand::IdentifyEnded { stream } => self.identify_ended(stream, now.mono),
+            DriverCommand::StartPlan { kind, dry_run, reply } => {
+                let means = self.plan_budget();
+                if dry_run {
+                    drop(reply.send(self.fleet.propose_plan(kind, means, now).map_err(HandleError::Plan)));
+                } else {
+                    let plan = self.fleet.start_plan(kind, means, now);
+                    self.answer_plan(reply, plan);
+                }
+            }
+            DriverCommand::AbortPlan { reply } => {
+                let plan = self.fleet.abort_plan(now);
+                self.answer_plan(reply, plan);
+            }
+        }
+    }
+
+    /// Returns the IDENTIFYs that a plan may use.
+    fn plan_budget(&self) -> PlanBudget {
+        let budget = self.identify.budget();
+        let left = if self.identify.halted().is_some() { 0 } else { budget.remaining };
+        PlanBudget {
+            identifies: left.saturating_sub(budget.reserve),
+            max_concurrency: self.identify.max_concurrency(),
+            identify_interval: self.shell.identify_interval,
+        }
+    }
+
+    fn refuse(&mut self, refused: RegistrationRefused) -> HandleError {
+        self.note_refusal(&refused);
+        HandleError::Refused { refused, lease_ttl: self.shell.lease_ttl }
+    }
+}
