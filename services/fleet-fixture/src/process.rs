@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
+    thread::JoinHandle,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -21,6 +22,8 @@ pub struct Process {
     name: String,
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
+    /// The threads that read its output. They end after it has.
+    readers: Vec<JoinHandle<()>>,
     log: Option<PathBuf>,
 }
 
@@ -87,7 +90,7 @@ impl Process {
         let outputs: [Box<dyn std::io::Read + Send>; 2] =
             [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
         let file = |path| File::options().create(true).append(true).open(path).unwrap();
-        for output in outputs {
+        let readers = outputs.map(|output| {
             let lines = lines.clone();
             let mut file = log.map(file);
             std::thread::spawn(move || {
@@ -98,9 +101,9 @@ impl Process {
                     }
                     lines.lock().unwrap().push(line);
                 }
-            });
-        }
-        Self { name: name.to_owned(), child, lines, log: log.map(Path::to_owned) }
+            })
+        });
+        Self { name: name.to_owned(), child, lines, readers: readers.into(), log: log.map(Path::to_owned) }
     }
 
     /// Its process id.
@@ -119,9 +122,11 @@ impl Process {
     /// When the process ends before.
     pub async fn line<T>(&mut self, what: &str, matches: impl Fn(&str) -> Option<T>) -> T {
         until(&format!("{} to say: {what}", self.name), async || {
+            // Asked first: its last lines are read after its end can be seen.
+            let status = self.end();
             let found = self.lines.lock().unwrap().iter().find_map(|line| matches(line));
             if found.is_none()
-                && let Some(status) = self.child.try_wait().unwrap()
+                && let Some(status) = status
             {
                 panic!("{} ended with {status}:\n{}", self.name, self.output());
             }
@@ -149,9 +154,15 @@ impl Process {
         self.child.try_wait().unwrap()
     }
 
-    /// Waits for its end.
+    /// Waits until it has ended and all its output is read.
     pub async fn ended(&mut self) -> ExitStatus {
-        until(&format!("{} to end", self.name), async || self.child.try_wait().unwrap()).await
+        until(&format!("{} to end", self.name), async || self.end()).await
+    }
+
+    /// How it ended, if it has and all its output is read.
+    fn end(&mut self) -> Option<ExitStatus> {
+        let status = self.child.try_wait().unwrap();
+        status.filter(|_| self.readers.iter().all(JoinHandle::is_finished))
     }
 
     /// SIGKILL, and gone.
