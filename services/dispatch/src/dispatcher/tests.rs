@@ -138,6 +138,25 @@ async fn full_gives_back_and_does_not_wait() {
 }
 
 #[tokio::test]
+async fn bounds_count_items_and_bytes_and_end_with_the_shut() {
+    let world = World::new(Limits { items: 8, bytes: 40, ..Limits::default() });
+    assert!(world.dispatcher.has_room(40) && world.dispatcher.at_most_half());
+    world.push(1, 1, Act::Wait);
+    world.push(2, 2, Act::Wait);
+    assert!(world.dispatcher.at_most_half(), "20 of 40 bytes");
+    world.push(3, 3, Act::Wait);
+    assert!(!world.dispatcher.at_most_half() && !world.dispatcher.has_room(11), "30 of 40 bytes");
+    world.dispatcher.push_over_bound(Item { bytes: 100, ..item(4, Some(4), Act::Wait) }).unwrap();
+    assert_eq!(world.pending().len(), 4);
+
+    assert!(!world.dispatcher.is_shut());
+    world.dispatcher.shut();
+    assert!(world.dispatcher.is_shut());
+    let refused = world.dispatcher.push_over_bound(item(5, Some(5), Act::Nothing)).unwrap_err();
+    assert!(matches!(refused, Refused::Closed(item) if item.sequence == 5));
+}
+
+#[tokio::test]
 async fn drained_to_half_wakes_at_half() {
     let mut world = World::new(Limits { items: 4, ..Limits::default() });
     for sequence in 1..=4 {

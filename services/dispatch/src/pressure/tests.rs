@@ -180,4 +180,6 @@ fn orders_that_are_none() {
         assert!(matches!(error(text), InvalidOrder::Interaction(_)), "{text}");
     }
     assert_eq!(error(&"A,".repeat(65)), InvalidOrder::TooMany(65));
+    assert!("A,".repeat(64).parse::<ShedOrder>().is_ok() && "A".repeat(64).parse::<ShedOrder>().is_ok());
+    assert_eq!(error(&"A".repeat(200)), InvalidOrder::Name("A".repeat(128)));
 }
