@@ -1,7 +1,7 @@
-//! The control plane: decides which worker runs which shard, queues identifies, answers for the fleet.
+//! The control plane: decides which worker runs which shard, queues IDENTIFYs, answers questions about the whole fleet.
 //!
-//! A pure core in a thin shell. [`fleet`] decides: no I/O, no clock, time goes in as an
-//! argument. The driver owns them while this coordinator holds the [term](fleet_store::FleetStore::claim_term): it feeds them
+//! A pure core in a thin shell. The state machines of [`fleet`] decide: no I/O, no clock, time goes in as an argument. The
+//! driver owns them while this coordinator holds the [term](fleet_store::FleetStore::claim_term): it feeds them
 //! what workers report and what the store says, and carries out what they want. Everything else reads published
 //! [snapshots](snapshot) and never waits for the driver.
 

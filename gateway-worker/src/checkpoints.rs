@@ -8,7 +8,7 @@
 use std::{str::FromStr, sync::Arc, time::Duration};
 
 use checkpoint::{CheckpointStore, Head, Session};
-use fleet_model::{Epoch, Gap};
+use fleet_model::{Epoch, Gap, Position};
 
 mod format;
 pub(crate) mod metrics;
@@ -59,7 +59,7 @@ pub(crate) struct Checkpoints {
 }
 
 /// The oldest received event that can no longer be read: its session's ordinal and its sequence; zeros when unknown.
-pub(crate) type Unread = (u64, u64);
+pub(crate) type Unread = Position;
 
 /// The older of the two.
 #[expect(clippy::unnecessary_wraps, reason = "it is kept as an option")]
@@ -90,7 +90,7 @@ impl LostSession {
     pub(crate) fn or_before(self, unread: Option<Unread>, session: &Session) -> Self {
         match unread {
             None => self,
-            Some((of, sequence)) if of == session.ordinal => Self {
+            Some(Position { session: of, sequence }) if of == session.ordinal => Self {
                 since_unix_ms: self.since_unix_ms.min(session.opened_at_unix_ms),
                 last_sequence: self.last_sequence.min(sequence.saturating_sub(1)),
                 reason: self.reason,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use dispatch::Kind;
-pub use fleet_model::Mark;
+pub use fleet_model::{Mark, Position};
 
 use crate::{
     payload::{self, Misplaced},
@@ -76,9 +76,9 @@ impl Event {
         self.name.as_str()
     }
 
-    /// Its position: the session's ordinal, which grows with each READY of the shard, and the sequence number within it.
-    pub fn position(&self) -> (u64, u64) {
-        (self.session, self.sequence)
+    /// Its place in its shard.
+    pub fn position(&self) -> Position {
+        Position::new(self.session, self.sequence)
     }
 
     /// The guild in which it happened.

@@ -1,11 +1,11 @@
 //! The data plane: runs a set of shards, keeps their cache, answers about them.
 //!
-//! The [link](mod@status) to the coordinator owns the lease and the set of shards; each [shard] has one task, one
+//! The link to the coordinator owns the lease and the set of shards; each [shard] has one task, one
 //! gateway connection and one [cache]. Permits to IDENTIFY come from the coordinator. Queries are answered from what
 //! the shards publish, without asking their tasks.
 //!
 //! A bot is an [`EventHandler`] and a `main` that calls [`run`]. Everything that it needs of the platform is exported here,
-//! including the [`Bridge`] and the types of its answers ([`v1`], [`convert`]).
+//! including the [`Bridge`] with the types of its answers ([`FleetStats`], [`GuildAnswer`] and others).
 
 mod bot;
 pub mod cache;
@@ -43,7 +43,7 @@ pub use async_trait::async_trait;
 pub use checkpoints::Keep;
 pub use config::{Args, Config};
 pub use discord::TokenRefused;
-pub use event::{Event, EventError, Mark, Wanted};
+pub use event::{Event, EventError, Mark, Position, Wanted};
 pub use fleet_model::{Epoch, ErrorClass, ShardNumber, ShardReport, ShardStatus, WorkerId};
 pub use handler::{
     Command, Context, EventHandler, MessageOutcome, NoHandler, RequestError, ShardMessage, ShardRequest,

@@ -84,8 +84,7 @@ impl ShardRelay {
         match queued {
             Queued::Event(event) if self.wants(event.name()) => self.outbox.push(waiting(event)),
             Queued::Gap(gap) => {
-                let at = position(queued.position());
-                self.outbox.push(OutgoingEvent::gap(gap.gap.until_unix_ms, &gap.text, at));
+                self.outbox.push(OutgoingEvent::gap(gap.gap.until_unix_ms, &gap.text, queued.position()));
             }
             // What was set aside was relayed when it came.
             Queued::Event(_) | Queued::Replay(_) => {}
@@ -93,13 +92,9 @@ impl ShardRelay {
     }
 }
 
-fn position((session, sequence): (u64, u64)) -> Position {
-    Position { session, sequence }
-}
-
 fn waiting(event: &Event) -> OutgoingEvent {
     OutgoingEvent {
-        position: position(event.position()),
+        position: event.position(),
         name: event.name().into(),
         guild: event.guild(),
         received_at_unix_ms: event.received_at_unix_ms,
@@ -109,7 +104,7 @@ fn waiting(event: &Event) -> OutgoingEvent {
 }
 
 /// Converts an entry for a checkpoint: bot code has handled it, or does not want it.
-pub(crate) fn as_pending(waiting: &OutgoingEvent) -> ((u64, u64), PendingEvent) {
+pub(crate) fn as_pending(waiting: &OutgoingEvent) -> (Position, PendingEvent) {
     let Position { session, sequence } = waiting.position;
     let pending = PendingEvent {
         session,
@@ -119,5 +114,5 @@ pub(crate) fn as_pending(waiting: &OutgoingEvent) -> ((u64, u64), PendingEvent) 
         received_at_unix_ms: waiting.received_at_unix_ms,
         text: waiting.text.to_string(),
     };
-    ((session, sequence), pending)
+    (waiting.position, pending)
 }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use checkpoint::Session;
-use fleet_model::{Epoch, ProblemCode, ShardNumber, ShardReport, ShardStatus, StartOutcome};
+use fleet_model::{Epoch, Position, ProblemCode, ShardNumber, ShardReport, ShardStatus, StartOutcome};
 use tokio::sync::{Notify, SetOnce};
 use tokio_util::sync::CancellationToken;
 
@@ -61,6 +61,13 @@ pub(crate) struct Progress {
     pub(crate) read: u64,
     /// When that came, in milliseconds since the Unix epoch.
     pub(crate) read_at_unix_ms: u64,
+}
+
+impl Progress {
+    /// Where the watermark stands.
+    pub(crate) fn position(&self) -> Position {
+        Position::new(self.session.ordinal, self.read)
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -1,5 +1,6 @@
 //! Holds fresh events back after a RESUME, until a checkpoint covers it.
 
+use fleet_model::Position;
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -10,9 +11,6 @@ use tokio::{sync::Notify, time::Instant};
 
 /// How long fresh events wait at most for a checkpoint that covers RESUMED.
 const COVER: Duration = Duration::from_millis(500);
-
-/// A session's ordinal, and a sequence in it.
-type Position = (u64, u64);
 
 /// Holds fresh events back after RESUMED until a checkpoint reaches as far. Discord replays RESUMED like any other dispatch: to the
 /// next owner, one that no checkpoint covers looks like the end of what it must mark as replayed.
@@ -71,11 +69,11 @@ mod tests {
     async fn each_resumed_holds_only_later_events() {
         let gate = Gate::default();
         let began = Instant::now();
-        gate.shut_until((1, 10));
+        gate.shut_until(Position::new(1, 10));
         tokio::time::advance(Duration::from_millis(400)).await;
-        gate.shut_until((1, 20));
+        gate.shut_until(Position::new(1, 20));
         let waited = async |event| {
-            gate.pass((1, event)).await;
+            gate.pass(Position::new(1, event)).await;
             began.elapsed().as_millis()
         };
         let (before, behind_first, behind_second) = tokio::join!(waited(10), waited(11), waited(21));
@@ -87,13 +85,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn checkpoint_releases_only_what_it_covers() {
         let gate = Gate::default();
-        gate.shut_until((1, 10));
-        gate.shut_until((1, 20));
-        gate.covered((1, 9));
-        assert!(gate.held_until((1, 11)).is_some(), "the checkpoint ends before it");
-        gate.covered((1, 15));
-        assert!(gate.held_until((1, 11)).is_none() && gate.held_until((1, 21)).is_some());
-        gate.covered((2, 1));
-        assert!(gate.held_until((1, 21)).is_none());
+        gate.shut_until(Position::new(1, 10));
+        gate.shut_until(Position::new(1, 20));
+        gate.covered(Position::new(1, 9));
+        assert!(gate.held_until(Position::new(1, 11)).is_some(), "the checkpoint ends before it");
+        gate.covered(Position::new(1, 15));
+        assert!(
+            gate.held_until(Position::new(1, 11)).is_none()
+                && gate.held_until(Position::new(1, 21)).is_some()
+        );
+        gate.covered(Position::new(2, 1));
+        assert!(gate.held_until(Position::new(1, 21)).is_none());
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use checkpoint::{PendingEvent, SetAside};
 use dispatch::{Closed, Dispatcher, Kind, Refused};
-use fleet_model::{Classified, ErrorClass};
+use fleet_model::{Classified, ErrorClass, Position};
 use tokio_util::sync::CancellationToken;
 
 use super::{ShardHandler, gate::Gate};
@@ -133,12 +133,12 @@ impl EventQueue {
     }
 
     /// Holds events after this position back until a checkpoint covers it.
-    pub(crate) fn hold_until_covered(&self, position: (u64, u64)) {
+    pub(crate) fn hold_until_covered(&self, position: Position) {
         self.gate.shut_until(position);
     }
 
     /// Notes that a checkpoint covers everything up to this position.
-    pub(crate) fn covered(&self, position: (u64, u64)) {
+    pub(crate) fn covered(&self, position: Position) {
         self.gate.covered(position);
     }
 
@@ -194,7 +194,7 @@ impl EventQueue {
     }
 
     /// Returns what is queued, handled or relayed now, up to a position; with the events only where they are not `known`.
-    pub(crate) fn pending(&self, up_to: (u64, u64), known: &KnownPending<'_>) -> Pending {
+    pub(crate) fn pending(&self, up_to: Position, known: &KnownPending<'_>) -> Pending {
         let mut pending = Pending::default();
         self.dispatcher.pending(|all| {
             for one in all {
@@ -209,10 +209,10 @@ impl EventQueue {
             }
         });
         if let Some(relay) = &self.relay {
-            let handled_here: HashSet<(u64, u64)> = pending.positions.iter().copied().collect();
+            let handled_here: HashSet<Position> = pending.positions.iter().copied().collect();
             relay.outbox.pending(|all| {
                 for waiting in all {
-                    let at = (waiting.position.session, waiting.position.sequence);
+                    let at = waiting.position;
                     if at > up_to || handled_here.contains(&at) {
                         continue;
                     }
@@ -228,7 +228,7 @@ impl EventQueue {
 
     /// Starts no more handlers, and waits at most `patience` for running ones and the relay; slower handlers run on here. Returns what
     /// was not started or relayed, for the last checkpoint.
-    pub(crate) async fn close(&self, patience: Duration) -> Vec<((u64, u64), PendingEvent)> {
+    pub(crate) async fn close(&self, patience: Duration) -> Vec<(Position, PendingEvent)> {
         self.closing.cancel();
         let relaying = async {
             match &self.relay {
@@ -245,7 +245,7 @@ impl EventQueue {
             unstarted.iter().map(|item| &item.payload).filter(|queued| queued.is_for_checkpoints());
         // What an owner before may have begun with stays so, also if this one has not.
         let begun = |queued: &Queued| matches!(queued, Queued::Event(event) if event.mark.is_late());
-        let mut left: BTreeMap<(u64, u64), PendingEvent> = unrelayed.iter().map(as_pending).collect();
+        let mut left: BTreeMap<Position, PendingEvent> = unrelayed.iter().map(as_pending).collect();
         left.extend(unstarted.map(|queued| (queued.position(), queued.as_pending(begun(queued)))));
         left.into_iter().collect()
     }
@@ -277,12 +277,12 @@ impl Drop for AbandonOnDrop {
 
 /// The pending events that a checkpoint holds already, by position.
 pub(crate) struct KnownPending<'a> {
-    pub(crate) written: &'a BTreeSet<(u64, u64)>,
+    pub(crate) written: &'a BTreeSet<Position>,
     /// The part of `written` that it holds as handled: an event that bot code has finished since it was written is written again.
-    pub(crate) handled: &'a BTreeSet<(u64, u64)>,
+    pub(crate) handled: &'a BTreeSet<Position>,
 }
 
-static NOTHING: BTreeSet<(u64, u64)> = BTreeSet::new();
+static NOTHING: BTreeSet<Position> = BTreeSet::new();
 
 impl KnownPending<'_> {
     /// It holds none of them.
@@ -290,7 +290,7 @@ impl KnownPending<'_> {
         Self { written: &NOTHING, handled: &NOTHING }
     }
 
-    fn has(&self, position: (u64, u64), handled: bool) -> bool {
+    fn has(&self, position: Position, handled: bool) -> bool {
         self.written.contains(&position) && (!handled || self.handled.contains(&position))
     }
 }
@@ -299,9 +299,9 @@ impl KnownPending<'_> {
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     /// The positions of all of them.
-    pub(crate) positions: Vec<(u64, u64)>,
+    pub(crate) positions: Vec<Position>,
     /// Those that were not known.
-    pub(crate) unknown: Vec<((u64, u64), PendingEvent)>,
+    pub(crate) unknown: Vec<(Position, PendingEvent)>,
 }
 
 /// Why an event that was set aside is not queued again.

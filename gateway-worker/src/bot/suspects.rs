@@ -151,11 +151,6 @@ pub(super) struct ShardSuspects {
     away_since: Mutex<Option<Instant>>,
 }
 
-fn position(queued: &Queued) -> Position {
-    let (session, sequence) = queued.position();
-    Position { session, sequence }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -163,7 +158,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl ShardSuspects {
     /// Notes a suspect that is to be handled alone, or sets it aside.
     pub(super) async fn admit(&self, delivery: &Delivery<Queued>) -> Admission {
-        let at = position(delivery.payload());
+        let at = delivery.payload().position();
         let admission = tokio::select! {
             biased;
             () = self.closing.cancelled() => Admission::PutBack,
@@ -279,7 +274,7 @@ impl ShardSuspects {
 
     /// Withdraws a suspect that was admitted but not handled, because the shard ends.
     pub(super) async fn not_started(&self, delivery: &Delivery<Queued>) {
-        let at = position(delivery.payload());
+        let at = delivery.payload().position();
         if !matches!(delivery.payload(), Queued::Replay(_)) {
             self.withdraw(at).await;
         }
@@ -288,7 +283,7 @@ impl ShardSuspects {
 
     /// Removes the note of a suspect whose handler has ended.
     pub(super) async fn ended(&self, delivery: &Delivery<Queued>) {
-        let at = position(delivery.payload());
+        let at = delivery.payload().position();
         if let Queued::Replay(_) = delivery.payload() {
             self.forget(at).await;
         } else if delivery.alone {
@@ -301,7 +296,7 @@ impl ShardSuspects {
 
     /// Lets others go on beside a slow suspect. It no longer runs alone, so its note is removed.
     pub(super) async fn let_go(&self, delivery: &Delivery<Queued>) {
-        let at = position(delivery.payload());
+        let at = delivery.payload().position();
         if let Queued::Replay(_) = delivery.payload() {
             return;
         }

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use dispatch::Kind;
+use fleet_model::Position;
 
 use super::*;
 use crate::{NoHandler, shards::RunningShard, testing};
@@ -77,11 +78,13 @@ async fn unrelayed_event_is_pending_as_handled() {
         assert!(event_queue.has_room("MESSAGE_CREATE", 50) && event_queue.push(event(sequence)));
     }
     // The first is written as handled, the second as one that is not.
-    let (written, handled) = (BTreeSet::from([(1, 1), (1, 2)]), BTreeSet::from([(1, 1)]));
-    let pending = event_queue.pending((1, 2), &KnownPending { written: &written, handled: &handled });
-    assert_eq!(pending.positions, [(1, 1), (1, 2)]);
+    let (written, handled) =
+        (BTreeSet::from([1, 2].map(|n| Position::new(1, n))), BTreeSet::from([Position::new(1, 1)]));
+    let pending =
+        event_queue.pending(Position::new(1, 2), &KnownPending { written: &written, handled: &handled });
+    assert_eq!(pending.positions, [1, 2].map(|n| Position::new(1, n)));
     let [(at, again)] = pending.unknown.as_slice() else { panic!("{:?}", pending.unknown) };
-    assert!(*at == (1, 2) && again.handled && again.started);
+    assert!(*at == Position::new(1, 2) && again.handled && again.started);
 
     let left = event_queue.close(Duration::from_millis(250)).await;
     assert!(left.len() == 3 && left.iter().all(|(_, event)| event.handled));
@@ -159,10 +162,10 @@ async fn unhandled_event_is_left_for_the_next_owner() {
     let event_queue =
         testing::event_queues(Arc::new(Slow(tell, gate))).queue_for(&shard, &testing::lease(), false);
     // RESUMED has come, and no checkpoint covers it yet.
-    event_queue.hold_until_covered((1, 1));
+    event_queue.hold_until_covered(Position::new(1, 1));
     assert!(event_queue.push(event(2)));
     tokio::task::yield_now().await;
     let left = event_queue.close(Duration::from_millis(250)).await;
-    assert_eq!(left.iter().map(|(at, event)| (at.1, event.started)).collect::<Vec<_>>(), [(2, false)]);
+    assert_eq!(left.iter().map(|(at, event)| (at.sequence, event.started)).collect::<Vec<_>>(), [(2, false)]);
     assert!(told.try_recv().is_err());
 }

@@ -13,7 +13,7 @@ use checkpoint::{
     CheckpointStoreError, Claim, Cursor, FORMAT_MIN, FormatError, Head, Page, PageRead, PendingEvent, Record,
     RecordKey, StoredCheckpoint, decode_head, decode_record, format_of,
 };
-use fleet_model::{Epoch, ShardNumber};
+use fleet_model::{Epoch, Position, ShardNumber};
 use outside_text::printable_within;
 
 use super::{Checkpoints, Keep, LostSession, Outranked, Unread, older};
@@ -231,11 +231,11 @@ impl Checkpoints {
                         Ok(Record::Pending(event)) => {
                             pending.insert((session, sequence), event);
                         }
-                        _ => unread = older(unread, (session, sequence)),
+                        _ => unread = older(unread, Position::new(session, sequence)),
                     },
                     Ok(_) => {}
                     // The unreadable record may have been a pending event.
-                    Err(_) => unread = Some((0, 0)),
+                    Err(_) => unread = Some(Position::default()),
                 }
                 Ok(())
             });
@@ -247,7 +247,7 @@ impl Checkpoints {
                 }
                 Err(error) => {
                     tracing::warn!(shard.id = %what.shard, %error, "cannot read pending events of a checkpoint");
-                    unread = Some((0, 0));
+                    unread = Some(Position::default());
                     break;
                 }
             }

@@ -7,6 +7,7 @@
 //! When the format has become older, a pass rewrites all records in place: until it is done a worker that reads only the
 //! older format cannot resume from here. When it has become newer, nothing is written for that.
 
+use fleet_model::Position;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use checkpoint::{FORMAT_MIN, PendingEvent};
@@ -37,7 +38,7 @@ pub(crate) struct Stored {
     /// The session that they belong to.
     pub(crate) session: u64,
     /// The pending events.
-    pub(crate) pending: BTreeSet<(u64, u64)>,
+    pub(crate) pending: BTreeSet<Position>,
     /// The newest format that a record has.
     pub(crate) format: u16,
 }
@@ -52,7 +53,7 @@ pub(crate) struct LastCheckpoint {
 }
 
 /// Pending events by position.
-type Pending = Vec<((u64, u64), PendingEvent)>;
+type Pending = Vec<(Position, PendingEvent)>;
 
 impl Writer {
     /// Starts to write. `serial`: from the claim of the checkpoint. `stored`: the usable part of what the store holds.

@@ -2,7 +2,7 @@
 
 use checkpoint::PendingEvent;
 use dispatch::{Item, Kind};
-use fleet_model::Gap;
+use fleet_model::{Gap, Position};
 use relay::{GAP, gap_of_payload, gap_payload};
 
 use crate::{
@@ -25,23 +25,22 @@ pub(crate) enum Queued {
 #[derive(Clone, Debug)]
 pub(crate) struct QueuedGap {
     pub(crate) gap: Gap,
-    session: u64,
-    sequence: u64,
+    position: Position,
     /// The gap as a dispatch.
     pub(crate) text: String,
 }
 
 impl QueuedGap {
-    /// `sequence` must not be the number of an event of the session.
-    pub(crate) fn new(gap: Gap, session: u64, sequence: u64) -> Self {
-        let text = gap_payload(&gap, sequence);
-        Self { gap, session, sequence, text }
+    /// `position` must not be that of an event.
+    pub(crate) fn new(gap: Gap, position: Position) -> Self {
+        let text = gap_payload(&gap, position.sequence);
+        Self { gap, position, text }
     }
 
     /// Reads a gap that was kept as text.
     fn from_text(text: String, session: u64) -> Option<Self> {
         let (gap, sequence) = gap_of_payload(&text)?;
-        Some(Self { gap, session, sequence, text })
+        Some(Self { gap, position: Position::new(session, sequence), text })
     }
 }
 
@@ -61,23 +60,20 @@ impl Queued {
     }
 
     pub(crate) fn as_pending(&self, started: bool) -> PendingEvent {
-        let (session, sequence, received_at_unix_ms, text) = match self {
-            Self::Event(event) => {
-                (event.session, event.sequence, event.received_at_unix_ms, event.text.clone())
-            }
-            Self::Gap(queued) => {
-                (queued.session, queued.sequence, queued.gap.until_unix_ms, queued.text.clone())
-            }
+        let (received_at_unix_ms, text) = match self {
+            Self::Event(event) => (event.received_at_unix_ms, event.text.clone()),
+            Self::Gap(queued) => (queued.gap.until_unix_ms, queued.text.clone()),
             Self::Replay(replayed) => return replayed.as_pending(started),
         };
+        let Position { session, sequence } = self.position();
         PendingEvent { session, sequence, started, handled: false, received_at_unix_ms, text }
     }
 
-    /// Its session's ordinal, and its sequence there.
-    pub(crate) fn position(&self) -> (u64, u64) {
+    /// Its place in its shard.
+    pub(crate) fn position(&self) -> Position {
         match self {
-            Self::Event(event) => (event.session, event.sequence),
-            Self::Gap(queued) => (queued.session, queued.sequence),
+            Self::Event(event) => event.position(),
+            Self::Gap(queued) => queued.position,
             Self::Replay(replayed) => replayed.position(),
         }
     }
@@ -98,7 +94,7 @@ impl Queued {
     /// Converts it for the queue. `suspect`: it is one, even with a fresh mark.
     pub(crate) fn into_item(self, suspect: bool) -> Item<Self> {
         let (kind, lane, bytes) = self.figures();
-        let (sequence, suspect) = (self.position().1, suspect || self.is_suspect());
+        let (sequence, suspect) = (self.position().sequence, suspect || self.is_suspect());
         Item { sequence, lane, suspect, kind, bytes, received_at: dispatch_clock(), payload: self }
     }
 
@@ -119,10 +115,10 @@ mod tests {
     fn gap_survives_a_checkpoint() {
         let gap =
             Gap { since_unix_ms: 1, until_unix_ms: 2, last_sequence: 3, reason: "a \"why\"".to_owned() };
-        let pending = Queued::Gap(QueuedGap::new(gap.clone(), 7, 4)).as_pending(false);
+        let pending = Queued::Gap(QueuedGap::new(gap.clone(), Position::new(7, 4))).as_pending(false);
         match Queued::from_pending(pending, true) {
             Some(Queued::Gap(queued)) => {
-                assert_eq!((queued.gap, queued.session, queued.sequence), (gap, 7, 4));
+                assert_eq!((queued.gap, queued.position), (gap, Position::new(7, 4)));
             }
             _ => panic!("no gap"),
         }

@@ -133,8 +133,8 @@ fn last_part(
     for guild in changed {
         records.add(guild, format)?;
     }
-    for ((session, sequence), event) in &last.pending {
-        records.push(RecordKey::Pending(*session, *sequence), &Record::Pending(event.clone()), format)?;
+    for (at, event) in &last.pending {
+        records.push(RecordKey::Pending(at.session, at.sequence), &Record::Pending(event.clone()), format)?;
     }
     let head = Head {
         read: progress.read,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use altergolden_proto::v1::gateway_worker_server::GatewayWorkerServer;
 use arc_swap::ArcSwap;
 use checkpoint::{PendingEvent, Session};
-use fleet_model::{Arriving, Epoch, ShardNumber};
+use fleet_model::{Arriving, Epoch, Position, ShardNumber};
 use serde_json::json;
 use tokio::{net::TcpListener, sync::Notify, time::timeout};
 use tokio_stream::wrappers::TcpListenerStream;
@@ -87,7 +87,7 @@ impl Target {
     }
 }
 
-fn pending(sequence: u64) -> ((u64, u64), PendingEvent) {
+fn pending(sequence: u64) -> (Position, PendingEvent) {
     let text = json!({ "op": 0, "t": "X", "s": sequence, "d": {} }).to_string();
     let event = PendingEvent {
         session: SESSION,
@@ -97,10 +97,10 @@ fn pending(sequence: u64) -> ((u64, u64), PendingEvent) {
         received_at_unix_ms: 1,
         text,
     };
-    ((SESSION, sequence), event)
+    (Position::new(SESSION, sequence), event)
 }
 
-fn last(pending: Vec<((u64, u64), PendingEvent)>) -> LastCheckpoint {
+fn last(pending: Vec<(Position, PendingEvent)>) -> LastCheckpoint {
     LastCheckpoint { pending, exact: true }
 }
 

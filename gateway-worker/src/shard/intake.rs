@@ -13,7 +13,7 @@ use std::{
 };
 
 use dispatch::{Decision, Pressure};
-use fleet_model::{Gap, StartKind, StartOutcome};
+use fleet_model::{Gap, Position, StartKind, StartOutcome};
 use tokio::time::Instant;
 use twilight_model::gateway::event::EventType;
 
@@ -346,11 +346,11 @@ impl Intake {
         let reason = "Discord did not keep all events that came meanwhile".to_owned();
         let gap = Gap { since_unix_ms, until_unix_ms, last_sequence: read, reason };
         self.shard.cache().doubt_everything();
-        self.tell_gap(gap, (self.ordinal, read + 1));
+        self.tell_gap(gap, Position::new(self.ordinal, read + 1));
     }
 
     /// Reports a gap to the handlers. `at`: a position that no event has, before everything after the gap.
-    fn tell_gap(&mut self, gap: Gap, at: (u64, u64)) {
+    fn tell_gap(&mut self, gap: Gap, at: Position) {
         self.gap.get_or_insert_with(|| gap.clone());
         self.metrics.count_gap();
         tracing::warn!(
@@ -359,7 +359,7 @@ impl Intake {
         );
         if self.event_queue.wants_anything() {
             // Shut: the shard ends.
-            let _ = self.event_queue.push(Queued::Gap(QueuedGap::new(gap, at.0, at.1)));
+            let _ = self.event_queue.push(Queued::Gap(QueuedGap::new(gap, at)));
         }
     }
 

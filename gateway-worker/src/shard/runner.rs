@@ -2,7 +2,7 @@
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
-use fleet_model::ShardStatus;
+use fleet_model::{Position, ShardStatus};
 use futures_util::FutureExt as _;
 use outside_text::printable;
 use shard_bridge::CommandRefused;
@@ -203,8 +203,8 @@ impl Runner {
     }
 
     /// The session's ordinal and watermark.
-    fn position(&self) -> Option<(u64, u64)> {
-        self.parts.shard.progress().map(|progress| (progress.session.ordinal, progress.read))
+    fn position(&self) -> Option<Position> {
+        self.parts.shard.progress().map(|progress| progress.position())
     }
 
     /// Where to connect next, and whether that is the session's resume URL. A URL that must not get the token is

@@ -13,7 +13,9 @@ use discord_sim::{Control, Fault, Sim, SimConfig, Snowflake};
 use event_bus::MemoryBus;
 use fleet_model::{Gap, StartKind};
 use fleet_store::FleetMemoryStore;
-use gateway_worker::{Context, Event, EventHandler, Mark, Relay, RestBudget, Wanted, Worker, async_trait};
+use gateway_worker::{
+    Context, Event, EventHandler, Mark, Position, Relay, RestBudget, Wanted, Worker, async_trait,
+};
 use process::settings::Secret;
 use relay::{Caps, MemoryRelay};
 use shard_bridge::BridgeClient;
@@ -31,7 +33,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) name: String,
-    pub(crate) position: (u64, u64),
+    pub(crate) position: Position,
     pub(crate) guild: Option<u64>,
     pub(crate) mark: Mark,
 }

@@ -20,7 +20,7 @@ async fn refused_session_is_a_gap() {
     let mut bench = Bench::start(sim(5), Recorder::default(), &[]).await;
     bench.write(5, "before");
     bench.until_seen("the messages", |seen| seen.messages().len() == 5).await;
-    let last = bench.recorder.messages().iter().map(|seen| seen.position.1).max().unwrap();
+    let last = bench.recorder.messages().iter().map(|seen| seen.position.sequence).max().unwrap();
     bench.inject(Fault::InvalidSession { shards: None, resumable: false });
     let shard = bench
         .until("the shard to identify again", |shard| {
@@ -40,7 +40,7 @@ async fn events_that_discord_did_not_keep_are_a_gap() {
     let mut bench = Bench::start(sim(5), Recorder::default(), &[]).await;
     bench.write(1, "before");
     bench.until_seen("the message", |seen| seen.messages().len() == 1).await;
-    let (session, last) = bench.recorder.messages()[0].position;
+    let last = bench.recorder.messages()[0].position;
     // It keeps three, and more than that come while the shard is away.
     bench.control().switch(|switches| switches.replay_buffer = 3).unwrap();
     bench.inject(Fault::AcceptThenClose { connections: 2 });
@@ -51,11 +51,11 @@ async fn events_that_discord_did_not_keep_are_a_gap() {
     bench.until_seen("a gap", |seen| !seen.gaps().is_empty()).await;
     let shard = bench.until_ready("the shard to be back").await;
     let gap = &bench.recorder.gaps()[0];
-    assert_eq!(gap.last_sequence, last);
+    assert_eq!(gap.last_sequence, last.sequence);
     if kind(&shard) == Some(StartKind::Resumed) {
         bench.until_seen("the last message", |seen| seen.messages().len() >= 3).await;
         let positions: Vec<_> = bench.recorder.messages().iter().map(|seen| seen.position).collect();
-        assert!(positions.iter().all(|position| position.0 == session), "{positions:?}");
+        assert!(positions.iter().all(|position| position.session == last.session), "{positions:?}");
     }
     bench.finish().await;
 }

@@ -38,7 +38,7 @@ async fn replayed_event_is_marked_and_removed_once_handled() {
     assert_eq!(bench.client.replay_set_aside(ID).await.unwrap(), "w");
     bench.until_seen("the event", |seen| !seen.messages().is_empty()).await;
     let seen = bench.recorder.messages().remove(0);
-    assert_eq!((seen.position, seen.guild, seen.mark), ((5, 42), Some(9), Mark::Replayed));
+    assert_eq!((seen.position, seen.guild, seen.mark), (Position::new(5, 42), Some(9), Mark::Replayed));
     assert_eq!(refused(bench.client.replay_set_aside(ID).await.unwrap_err()), Code::AlreadyExists);
     assert_eq!(bench.client.set_asides().await.unwrap().len(), 1, "its handler has not ended");
     bench.recorder.leave.close();

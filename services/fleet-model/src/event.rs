@@ -14,6 +14,11 @@ pub struct Position {
 }
 
 impl Position {
+    /// A place in a shard.
+    pub const fn new(session: u64, sequence: u64) -> Self {
+        Self { session, sequence }
+    }
+
     /// Returns the position right before this one in its session.
     pub fn before(self) -> Self {
         match self.sequence.checked_sub(1) {

@@ -162,8 +162,8 @@ impl Worker {
     }
 
     fn pending(&self) -> Vec<u64> {
-        let pending = self.event_queue.pending((SESSION, u64::MAX), &KnownPending::nothing());
-        pending.positions.into_iter().map(|(_, sequence)| sequence).collect()
+        let pending = self.event_queue.pending(Position::new(SESSION, u64::MAX), &KnownPending::nothing());
+        pending.positions.into_iter().map(|at| at.sequence).collect()
     }
 }
 
@@ -376,7 +376,7 @@ async fn unstarted_suspect_is_left_for_the_next_owner() {
     worker.event_queue.push(event(3, Mark::Fresh, ""));
     tokio::time::sleep(Duration::from_secs(1)).await;
     let unstarted = worker.event_queue.close(Duration::from_millis(250)).await;
-    let unstarted: Vec<_> = unstarted.iter().map(|(at, pending)| (at.1, pending.started)).collect();
+    let unstarted: Vec<_> = unstarted.iter().map(|(at, pending)| (at.sequence, pending.started)).collect();
     assert_eq!(
         unstarted,
         [(1, true), (2, false), (3, false)],

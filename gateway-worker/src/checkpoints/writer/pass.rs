@@ -1,5 +1,6 @@
 //! One pass of a writer: writes changes and pending events to the store in steps.
 
+use fleet_model::Position;
 use std::{collections::BTreeSet, sync::Arc};
 
 use checkpoint::{
@@ -51,13 +52,13 @@ pub(super) struct Pass {
     /// The session that the store holds.
     pub(super) stored: Option<u64>,
     /// The pending events that the store holds.
-    pub(super) stored_pending: BTreeSet<(u64, u64)>,
+    pub(super) stored_pending: BTreeSet<Position>,
     /// Those among them that it holds as handled.
-    pub(super) stored_handled: BTreeSet<(u64, u64)>,
+    pub(super) stored_handled: BTreeSet<Position>,
     /// The newest format that it may hold a record in.
     pub(super) stored_format: u16,
     /// Those that it may hold, from failed passes.
-    pub(super) doubtful_pending: BTreeSet<(u64, u64)>,
+    pub(super) doubtful_pending: BTreeSet<Position>,
     /// It is unknown whether the last step was carried out.
     pub(super) in_doubt: bool,
 }
@@ -118,7 +119,7 @@ impl Pass {
                         self.stored_format = format;
                     }
                     self.shard.set_checkpointed(progress.read_at_unix_ms);
-                    self.event_queue.covered((session, progress.read));
+                    self.event_queue.covered(progress.position());
                     self.checkpoints.metrics.count_written(began.elapsed(), format);
                     return PassEnd::Done;
                 }
@@ -184,7 +185,7 @@ impl Pass {
                 let mut step = WriteStep { fresh: true, ..WriteStep::default() };
                 for (at, event) in pending {
                     step.set.push((
-                        RecordKey::Pending(at.0, at.1),
+                        RecordKey::Pending(at.session, at.sequence),
                         encode_record(&Record::Pending(event), format)?,
                     ));
                 }
@@ -206,13 +207,13 @@ impl Pass {
         }
         let (still, unknown) = self.pending(progress, progress.read, last, rewrite);
         let gone = self.stored_pending.union(&self.doubtful_pending).filter(|at| !still.contains(at));
-        step.remove.extend(gone.map(|at| RecordKey::Pending(at.0, at.1)));
+        step.remove.extend(gone.map(|at| RecordKey::Pending(at.session, at.sequence)));
         self.doubtful_pending.extend(unknown.iter().map(|(at, _)| *at));
         let handled: Vec<_> = unknown.iter().filter(|(_, event)| event.handled).map(|(at, _)| *at).collect();
         for (at, event) in unknown {
             let record = encode_record(&Record::Pending(event), format)?;
             bytes += record.len();
-            step.set.push((RecordKey::Pending(at.0, at.1), record));
+            step.set.push((RecordKey::Pending(at.session, at.sequence), record));
             if bytes >= CHUNK {
                 self.flush(&mut step, &mut bytes).await?;
             }
@@ -237,7 +238,7 @@ impl Pass {
         up_to: u64,
         last: Option<&LastCheckpoint>,
         rewrite: bool,
-    ) -> (BTreeSet<(u64, u64)>, Pending) {
+    ) -> (BTreeSet<Position>, Pending) {
         if let Some(LastCheckpoint { pending, .. }) = last {
             // Written again, as what was begun when it was first written may not have been since.
             return (pending.iter().map(|(at, _)| *at).collect(), pending.clone());
@@ -247,7 +248,8 @@ impl Pass {
         } else {
             KnownPending { written: &self.stored_pending, handled: &self.stored_handled }
         };
-        let pending = self.event_queue.pending((progress.session.ordinal, up_to), &known);
+        let up_to = Position::new(progress.session.ordinal, up_to);
+        let pending = self.event_queue.pending(up_to, &known);
         (pending.positions.into_iter().collect(), pending.unknown)
     }
 

@@ -1,5 +1,6 @@
 //! A shard that was handed off: it continues where the previous owner stopped, with nothing to read.
 
+use fleet_model::Position;
 use std::sync::Arc;
 
 use checkpoint::{Head, PendingEvent, Session};
@@ -48,7 +49,7 @@ impl Intake {
             read: head.read,
             read_at_unix_ms: head.read_at_unix_ms,
         }));
-        let positions = pending.iter().map(|event| (event.session, event.sequence)).collect();
+        let positions = pending.iter().map(|event| Position::new(event.session, event.sequence)).collect();
         self.queue_all_pending(pending, exact);
         if let Some(Progress { session, read, read_at_unix_ms, .. }) = self.shard.progress() {
             self.report_unread(&session, (read, read_at_unix_ms));
@@ -70,7 +71,7 @@ impl Intake {
     pub(super) fn queue_all_pending(&mut self, pending: Vec<PendingEvent>, exact: bool) {
         for event in pending {
             let late = !exact || event.started;
-            let (handled, at) = (event.handled, (event.session, event.sequence));
+            let (handled, at) = (event.handled, Position::new(event.session, event.sequence));
             if let Some(queued) = Queued::from_pending(event, late) {
                 self.replayed += u64::from(late && !handled);
                 self.event_queue.push_restored(queued, handled);
@@ -91,7 +92,11 @@ impl Intake {
             reason: "pending events could not be read".to_owned(),
         };
         // At the unreadable event, or at the session's end.
-        let at = if unread == (0, 0) { (session.ordinal, LARGEST_SEQUENCE) } else { unread };
+        let at = if unread == Position::default() {
+            Position::new(session.ordinal, LARGEST_SEQUENCE)
+        } else {
+            unread
+        };
         self.tell_gap(lost.or_before(Some(unread), session).until(read_at_unix_ms), at);
     }
 }

@@ -104,7 +104,7 @@ impl Intake {
         // Discord sends these also for guilds that the bot is not in: users bring an app there, and guilds buy it.
         let is_of_members = event.name() != "INTERACTION_CREATE" && !event.name().starts_with("ENTITLEMENT_");
         if is_of_members && !self.is_foreign(guild) {
-            self.shard.cache().note_guild(guild, event.position().1);
+            self.shard.cache().note_guild(guild, event.position().sequence);
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! A checkpoint that cannot be read costs only its own session. Readable unfinished events are handled anyway.
 
+use fleet_model::Position;
 use std::{collections::VecDeque, sync::Arc};
 
 use checkpoint::{Head, Session};
@@ -73,7 +74,7 @@ impl Intake {
                 // Only a panic in it ends the task without an answer.
                 Err(error) => Err(NotRestored {
                     why: LoadError::Store(checkpoint::CheckpointStoreError::Away(error.to_string())),
-                    left: LeftOver { pending: Vec::new(), unread: Some((0, 0)) },
+                    left: LeftOver { pending: Vec::new(), unread: Some(Position::default()) },
                 }),
             },
             None => std::future::pending().await,
@@ -120,7 +121,7 @@ impl Intake {
             }
         };
         let Restored { guilds, pending, format } = restored;
-        let positions = pending.iter().map(|event| (event.session, event.sequence)).collect();
+        let positions = pending.iter().map(|event| Position::new(event.session, event.sequence)).collect();
         self.queue_all_pending(pending, restoring.exact);
         if same_session {
             self.shard.cache().adopt(guilds);

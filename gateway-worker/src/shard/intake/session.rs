@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use checkpoint::Session;
+use fleet_model::Position;
 
 use super::{Dispatch, DispatchOutcome, Intake};
 use crate::{
@@ -101,7 +102,7 @@ impl Intake {
         self.replaying = false;
         self.began_session = true;
         if let Some(lost) = self.lost.take() {
-            self.tell_gap(lost.until(now), (self.ordinal, 0));
+            self.tell_gap(lost.until(now), Position::new(self.ordinal, 0));
         }
         self.check_suspects();
     }
@@ -121,7 +122,7 @@ impl Intake {
         if let (Some(writer), Some(progress)) = (&self.writer, self.shard.progress())
             && self.checkpoints.keep != Keep::Off
         {
-            self.event_queue.hold_until_covered((progress.session.ordinal, progress.read));
+            self.event_queue.hold_until_covered(progress.position());
             writer.write_soon();
         }
     }

@@ -308,8 +308,12 @@ async fn pending_events_survive_a_lost_session() {
         read_checkpoint(&mut intake).await;
         assert_eq!(intake.take(ready("new", 1)), DispatchOutcome::Applied, "{what}");
         let new = intake.ordinal;
-        let positions = intake.event_queue.pending((u64::MAX, u64::MAX), &KnownPending::nothing()).positions;
-        let expected = queued.iter().map(|sequence| (SESSION, *sequence)).chain([(new, 0), (new, 1)]);
+        let positions =
+            intake.event_queue.pending(Position::new(u64::MAX, u64::MAX), &KnownPending::nothing()).positions;
+        let expected = queued
+            .iter()
+            .map(|sequence| Position::new(SESSION, *sequence))
+            .chain([0, 1].map(|n| Position::new(new, n)));
         assert_eq!(positions, expected.collect::<Vec<_>>(), "{what}: before anything new");
         let gap = intake.ready(true).gap.unwrap_or_else(|| panic!("{what}: no gap"));
         assert_eq!(gap.last_sequence, last_sequence, "{what}");
@@ -325,8 +329,9 @@ async fn pending_events_survive_an_unusable_copy() {
     parts.handed_over = Some(HandoffState { head, guilds: preparing.finish(), pending: vec![pending(39)] });
     let mut intake = Intake::begin(parts, || false).await.unwrap();
     intake.take(ready("new", 1));
-    let positions = intake.event_queue.pending((u64::MAX, u64::MAX), &KnownPending::nothing()).positions;
-    assert_eq!(positions.first(), Some(&(SESSION, 39)));
+    let positions =
+        intake.event_queue.pending(Position::new(u64::MAX, u64::MAX), &KnownPending::nothing()).positions;
+    assert_eq!(positions.first(), Some(&Position::new(SESSION, 39)));
     assert_eq!(intake.ready(true).gap.map(|gap| gap.last_sequence), Some(40));
 }
 

@@ -25,7 +25,7 @@ use std::{
 };
 
 use chaos::line::{Death, End, Gap, Line, Place, Start};
-use gateway_worker::{Context, Event, EventHandler};
+use gateway_worker::{Context, Event, EventHandler, Position};
 use serde::Deserialize;
 
 #[global_allocator]
@@ -121,7 +121,7 @@ impl Drop for Ending<'_> {
 #[gateway_worker::async_trait]
 impl EventHandler for LedgerBot {
     async fn handle(&self, context: &Context, event: &Event) {
-        let (session, sequence) = event.position();
+        let Position { session, sequence } = event.position();
         let place = Place { shard: context.shard().0, epoch: context.epoch().0, session, sequence };
         // Other events have none of these fields.
         let body = match event.name() {

@@ -193,7 +193,7 @@ impl Connection {
                     return Err(End::ByServer(close::GOING_AWAY, "The simulator is shutting down."));
                 }
                 Wakeup::ReconnectTimeout => {
-                    return Err(End::ByServer(close::GOING_AWAY, "You were params to reconnect."));
+                    return Err(End::ByServer(close::GOING_AWAY, "You were asked to reconnect."));
                 }
                 Wakeup::HeartbeatTimeout => {
                     self.violation(
