@@ -116,7 +116,7 @@ async fn what_others_wrote_is_named_and_no_panic() {
         let store = redis_store(&server.url(), "p");
         match store.load().await {
             Err(FleetStoreError::InvalidRecord(named)) => {
-                assert!(key.starts_with("{p}") && named == key, "{command:?}")
+                assert!(key.starts_with("{p}") && named == key, "{command:?}");
             }
             loaded => assert_eq!(loaded.unwrap().invalid, [key], "{command:?}"),
         }
