@@ -31,7 +31,7 @@ pub(crate) struct QueuedGap {
 }
 
 impl QueuedGap {
-    /// `position` must not be that of an event.
+    /// `position` must not be an event's.
     pub(crate) fn new(gap: Gap, position: Position) -> Self {
         let text = gap_payload(&gap, position.sequence);
         Self { gap, position, text }
