@@ -55,7 +55,7 @@ impl CallbackSlots {
         Self { slots: Arc::new(Semaphore::new(AT_ONCE)), metrics }
     }
 
-    /// A slot, once there is one; `None` when there is none by then.
+    /// Waits for a free slot; `None` when none is free in time.
     async fn take(&self, until: Instant) -> Option<CallbackSlot> {
         if Instant::now() >= until {
             return None;

@@ -42,7 +42,7 @@ pub(super) async fn advertised(
     }
 }
 
-/// This machine's address towards the first of `peers` to which there is a way; the last failure when there is none.
+/// This machine's address on the route to the first of `peers` that has a route; the last failure when none has one.
 async fn address_towards(peers: &[SocketAddr], bound: SocketAddr) -> io::Result<IpAddr> {
     // Connecting a UDP socket sends nothing; it asks the routing table.
     let socket = UdpSocket::bind(SocketAddr::new(bound.ip(), 0)).await?;
@@ -50,8 +50,8 @@ async fn address_towards(peers: &[SocketAddr], bound: SocketAddr) -> io::Result<
     Ok(socket.local_addr()?.ip())
 }
 
-/// The coordinator's addresses, at least one. Where names come and go with containers, there is none while the coordinator is
-/// down; without it a worker has nothing to do, so it is waited for.
+/// The coordinator's addresses, at least one. Where names come and go with containers, the name does not resolve
+/// while the coordinator is down. A worker has nothing to do without a coordinator, so this waits until the name resolves.
 async fn resolved(coordinator: &str, ipv6: bool, status: &watch::Sender<LinkStatus>) -> Vec<SocketAddr> {
     let uri: Uri = coordinator.parse().expect("it was parsed as a setting");
     let (host, port) = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(50051));

@@ -2,7 +2,7 @@
 
 use std::{str::FromStr, time::Duration};
 
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
@@ -10,6 +10,8 @@ use crate::exit::{CommandOutcome, print_line};
 
 /// The longest time of a probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest body that is read, in bytes. Another server than ours may answer.
+const LONGEST_BODY: usize = 1024 * 1024;
 
 /// An `http://` URL. `/health` is the path by default.
 #[derive(Clone, Debug)]
@@ -72,7 +74,11 @@ async fn get(uri: &http::Uri) -> Result<(http::StatusCode, String), String> {
     let asking = async {
         let answer = requests.send_request(request).await.map_err(|error| error.to_string())?;
         let status = answer.status();
-        let body = answer.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
+        let body = Limited::new(answer.into_body(), LONGEST_BODY)
+            .collect()
+            .await
+            .map_err(|error| error.to_string())?
+            .to_bytes();
         Ok((status, String::from_utf8_lossy(&body).into_owned()))
     };
     tokio::select! {

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use backoff::{LONGEST_LIMIT, asked_wait, wait_of_seconds};
+use backoff::asked_wait;
 use http::{HeaderMap, HeaderName, StatusCode, header};
 use serde_json::Value;
 
@@ -174,11 +174,6 @@ fn is_block(status: StatusCode, headers: &HeaderMap, body: &BodyStart) -> bool {
     is_cloudflare || if status == StatusCode::TOO_MANY_REQUESTS { !body.is_limit } else { body.is_page }
 }
 
-/// Seconds of a limit as a wait; `None` when invalid.
-pub(crate) fn bounded(seconds: f64) -> Option<Duration> {
-    wait_of_seconds(seconds, LONGEST_LIMIT)
-}
-
 /// The start of a body.
 #[derive(Debug, Default)]
 struct BodyStart {
@@ -210,7 +205,7 @@ impl BodyStart {
             value => value.as_f64(),
         });
         Self {
-            retry_after: seconds.and_then(bounded),
+            retry_after: seconds.and_then(headers::limit_wait),
             is_global: fields.get("global").is_some_and(|global| global == true),
             is_limit: fields.contains_key("retry_after") && fields.contains_key("global"),
             has_code: fields.get("code").and_then(Value::as_u64).is_some_and(|code| code != 0),

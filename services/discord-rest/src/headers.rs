@@ -4,9 +4,8 @@
 
 use std::time::Duration;
 
+use backoff::{LONGEST_LIMIT, wait_of_seconds};
 use http::{HeaderMap, HeaderName};
-
-use crate::class::bounded;
 
 /// The longest name of a bucket that is believed.
 const LONGEST_NAME: usize = 64;
@@ -45,9 +44,14 @@ fn seconds(headers: &HeaderMap, name: &HeaderName) -> Option<f64> {
     text(headers, name)?.parse().ok().filter(|seconds: &f64| seconds.is_finite() && *seconds >= 0.0)
 }
 
+/// Seconds of a limit as a wait; `None` when invalid.
+pub(crate) fn limit_wait(seconds: f64) -> Option<Duration> {
+    wait_of_seconds(seconds, LONGEST_LIMIT)
+}
+
 /// A header's value as a wait.
 pub(crate) fn wait(headers: &HeaderMap, name: &HeaderName) -> Option<Duration> {
-    seconds(headers, name).and_then(bounded)
+    seconds(headers, name).and_then(limit_wait)
 }
 
 /// The bucket in an answer's headers. Unreadable fields count as missing.

@@ -66,6 +66,9 @@ pub use starting::{Recovered, RecoveredOwner, RecoveredWorker};
 pub use total::{ShardTotal, WantedTotal};
 pub use view::{FleetView, HeldBackCounts, ShardView, WorkerView};
 
+/// How long to wait before the store is asked again after it could not say.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
 /// A moment, on the coordinator's monotonic clock and on the wall clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Now {

@@ -13,3 +13,6 @@ mod subscriber;
 pub mod trace_context;
 
 pub use subscriber::{SERVICE_FILTER, Telemetry, TelemetryError, init};
+
+/// The most characters of a field's value in a line.
+const LONGEST_VALUE: usize = 1_000;

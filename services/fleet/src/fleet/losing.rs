@@ -5,7 +5,8 @@ use std::time::Duration;
 use fleet_model::{Incarnation, ShardNumber, WorkerId};
 
 use super::{
-    Effect, Fleet, Intent, KnownWorker, Note, Now, Ownership, Phase, RevocationCause, store_state::StoreTrust,
+    ASK_AGAIN, Effect, Fleet, Intent, KnownWorker, Note, Now, Ownership, Phase, RevocationCause,
+    store_state::StoreTrust,
 };
 
 /// The store's verdict on a lease.
@@ -18,9 +19,6 @@ pub enum LeaseVerdict {
     /// The store can't say.
     Unknown,
 }
-
-/// How long to wait before the store is asked again after it could not say.
-pub(super) const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// How long to wait for the store's verdict.
 pub(super) const VERDICT_DUE: Duration = Duration::from_secs(5);

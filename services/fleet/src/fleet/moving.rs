@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use fleet_model::{Epoch, ShardNumber, WorkerId};
 
 use super::{
-    Effect, Fleet, Intent, KnownWorker, Note, Now, Ownership, Phase, Slot,
-    losing::ASK_AGAIN,
+    ASK_AGAIN, Effect, Fleet, Intent, KnownWorker, Note, Now, Ownership, Phase, Slot,
     slot::{ShardOwner, StartConditions},
 };
 use crate::placement::{self, PlacementProblem};

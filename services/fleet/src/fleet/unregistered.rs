@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use fleet_model::{Incarnation, WorkerId};
 
-use super::{Effect, Fleet, Now, Phase, Slot, losing::ASK_AGAIN, slot::ShardOwner};
+use super::{ASK_AGAIN, Effect, Fleet, Now, Phase, Slot, slot::ShardOwner};
 use crate::placement::Placement;
 
 /// The store's answers about unregistered workers.

@@ -21,7 +21,7 @@ use tracing::{
 };
 use tracing_subscriber::layer::{Context, Layer};
 
-use super::subscriber::LONGEST_VALUE;
+use super::LONGEST_VALUE;
 
 /// How long lines are counted together.
 const WINDOW: Duration = Duration::from_secs(10);

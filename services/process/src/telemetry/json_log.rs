@@ -15,7 +15,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use super::subscriber::LONGEST_VALUE;
+use super::LONGEST_VALUE;
 
 /// Formats an event as `{"timestamp","level","target","message",...fields,"span","trace_id","span_id"}`.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use super::{fold::Folding, json_log::JsonLines};
+use super::{LONGEST_VALUE, fold::Folding, json_log::JsonLines};
 
 /// The standard variable that names the collector
 /// ([OpenTelemetry](https://opentelemetry.io/docs/specs/otel/protocol/exporter/)); without it no span leaves.
@@ -43,9 +43,6 @@ pub enum TelemetryError {
     #[error("cannot start the log-folding thread: {0}")]
     Thread(#[from] io::Error),
 }
-
-/// The most characters of a field's value in a line.
-pub(crate) const LONGEST_VALUE: usize = 1_000;
 
 /// Sets the process-wide subscriber. Lines for people in a terminal, JSON otherwise, both on standard error.
 /// `default_filter` says what to log when `RUST_LOG` does not.

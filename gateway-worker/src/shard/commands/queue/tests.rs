@@ -89,7 +89,7 @@ fn full_queue_is_shared() {
     for item in 0..WAITING as u32 {
         push(&mut queue, CommandClass::Members(1), item);
     }
-    assert_eq!(queue.push(CommandClass::Members(1), 9), Err(9), "who has most gets no more");
+    assert_eq!(queue.push(CommandClass::Members(1), 9), Err(9), "the guild with most requests gets no more");
     assert_eq!(queue.push(CommandClass::Members(2), 9).unwrap().1, Some(Displaced::Last(WAITING as u32 - 1)));
     assert_eq!(queue.members_waiting, WAITING);
     for guild in 0..WAITING as u64 {
