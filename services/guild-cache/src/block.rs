@@ -1,0 +1,297 @@
+//! A run of objects in the order of their ids, compressed together, or open while it changes.
+//!
+//! The text of a block is its objects with [`SEPARATOR`] between them, a byte that no valid JSON contains.
+
+use crate::codec::Codec;
+
+/// Stands between two objects.
+pub(crate) const SEPARATOR: char = '\u{1e}';
+
+/// Bytes of an id in a packed block.
+const ID: usize = 8;
+
+/// Objects with ids from [`Block::low`] up to the next block's.
+#[derive(Debug)]
+pub(crate) struct Block {
+    /// Fixed when the block is made: with it the block's record is named.
+    pub(crate) low: u64,
+    body: Body,
+}
+
+#[derive(Debug)]
+enum Body {
+    Packed {
+        count: u32,
+        /// Bytes of the text.
+        size: u32,
+        /// The ids, little-endian, then the frame: one allocation of exactly this size.
+        bytes: Box<[u8]>,
+    },
+    Open(Box<Open>),
+}
+
+/// A block that is being changed.
+#[derive(Debug, Default)]
+pub(crate) struct Open {
+    /// By id.
+    entries: Vec<(u64, Box<str>)>,
+    /// Bytes of all texts.
+    size: usize,
+}
+
+/// A block's compressed form, for a record.
+#[derive(Debug)]
+pub(crate) struct Packed<'a> {
+    pub(crate) count: u32,
+    pub(crate) size: u32,
+    pub(crate) frame: &'a [u8],
+}
+
+impl Block {
+    /// An empty block.
+    pub(crate) fn empty(low: u64) -> Self {
+        Self { low, body: Body::Packed { count: 0, size: 0, bytes: Box::default() } }
+    }
+
+    /// Compresses objects, which come in the order of their ids. Objects without text are only counted.
+    pub(crate) fn pack<'a>(
+        low: u64,
+        entries: impl ExactSizeIterator<Item = (u64, &'a str)> + Clone,
+        codec: &Codec,
+    ) -> Self {
+        let count = entries.len();
+        let size: usize = entries.clone().map(|(_, text)| text.len() + 1).sum::<usize>().saturating_sub(1);
+        let mut text = String::new();
+        let has_text = entries.clone().any(|(_, text)| !text.is_empty());
+        if has_text {
+            text.reserve(size);
+            for (place, (_, one)) in entries.clone().enumerate() {
+                if place > 0 {
+                    text.push(SEPARATOR);
+                }
+                text.push_str(one);
+            }
+        }
+        let ids = entries.map(|(id, _)| id);
+        Self { low, body: Body::packed(count, ids, &text, codec) }
+    }
+
+    /// Takes a block's compressed form over, whose objects were checked.
+    pub(crate) fn from_frame(low: u64, ids: &[u64], size: u32, frame: &[u8]) -> Self {
+        let mut bytes = Vec::with_capacity(ids.len() * ID + frame.len());
+        ids.iter().for_each(|id| bytes.extend_from_slice(&id.to_le_bytes()));
+        bytes.extend_from_slice(frame);
+        Self { low, body: Body::Packed { count: ids.len() as u32, size, bytes: bytes.into() } }
+    }
+
+    /// Number of objects.
+    pub(crate) fn count(&self) -> usize {
+        match &self.body {
+            Body::Packed { count, .. } => *count as usize,
+            Body::Open(open) => open.entries.len(),
+        }
+    }
+
+    /// Bytes of its texts.
+    pub(crate) fn size(&self) -> usize {
+        match &self.body {
+            Body::Packed { size, .. } => *size as usize,
+            Body::Open(open) => open.size,
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.body, Body::Open(_))
+    }
+
+    fn id_at(&self, place: usize) -> u64 {
+        match &self.body {
+            Body::Packed { bytes, .. } => id_at(bytes, place),
+            Body::Open(open) => open.entries[place].0,
+        }
+    }
+
+    /// The ids, in order.
+    pub(crate) fn ids(&self) -> impl DoubleEndedIterator<Item = u64> + '_ {
+        (0..self.count()).map(|place| self.id_at(place))
+    }
+
+    fn place(&self, id: u64) -> Result<usize, usize> {
+        let (mut from, mut to) = (0, self.count());
+        while from < to {
+            let middle = usize::midpoint(from, to);
+            match self.id_at(middle).cmp(&id) {
+                std::cmp::Ordering::Less => from = middle + 1,
+                std::cmp::Ordering::Equal => return Ok(middle),
+                std::cmp::Ordering::Greater => to = middle,
+            }
+        }
+        Err(from)
+    }
+
+    pub(crate) fn contains(&self, id: u64) -> bool {
+        self.place(id).is_ok()
+    }
+
+    /// An object's text; `None` also for one that is only counted.
+    pub(crate) fn get(&self, id: u64, codec: &Codec) -> Option<String> {
+        let place = self.place(id).ok()?;
+        let text = match &self.body {
+            Body::Open(open) => open.entries[place].1.to_string(),
+            Body::Packed { .. } => {
+                let mut text = self.unpack(codec);
+                // In place: most often the block's text is not much longer.
+                let from = text.match_indices(SEPARATOR).nth(place.wrapping_sub(1)).map(|(at, _)| at + 1);
+                let from = if place == 0 { 0 } else { from? };
+                let to = text[from..].find(SEPARATOR).map_or(text.len(), |length| from + length);
+                text.truncate(to);
+                text.drain(..from);
+                text
+            }
+        };
+        Some(text).filter(|text| !text.is_empty())
+    }
+
+    /// Calls `with` with each object that has a text.
+    pub(crate) fn each(&self, codec: &Codec, mut with: impl FnMut(u64, &str)) {
+        match &self.body {
+            Body::Open(open) => {
+                let told = open.entries.iter().filter(|(_, text)| !text.is_empty());
+                told.for_each(|(id, text)| with(*id, text));
+            }
+            Body::Packed { size: 0, .. } => {}
+            Body::Packed { .. } => {
+                let text = self.unpack(codec);
+                self.ids().zip(text.split(SEPARATOR)).for_each(|(id, text)| with(id, text));
+            }
+        }
+    }
+
+    fn unpack(&self, codec: &Codec) -> String {
+        match &self.body {
+            Body::Packed { count, size, bytes } if *size > 0 => codec
+                .unpack(&bytes[*count as usize * ID..], *size as usize)
+                .expect("this process has compressed or checked it"),
+            _ => String::new(),
+        }
+    }
+
+    /// Opens the block. Returns it, and whether it was closed.
+    pub(crate) fn open(&mut self, codec: &Codec) -> (&mut Open, bool) {
+        let was_closed = !self.is_open();
+        if was_closed {
+            let text = self.unpack(codec);
+            let size = self.size();
+            let mut texts = text.split(SEPARATOR);
+            let entries = self.ids().map(|id| (id, Box::from(texts.next().unwrap_or_default()))).collect();
+            self.body = Body::Open(Box::new(Open { entries, size }));
+        }
+        match &mut self.body {
+            Body::Open(open) => (open, was_closed),
+            Body::Packed { .. } => unreachable!("it was opened above"),
+        }
+    }
+
+    /// Compresses the block if it is open.
+    pub(crate) fn seal(&mut self, codec: &Codec) {
+        if let Body::Open(open) = &self.body {
+            *self = Self::pack(self.low, open.entries.iter().map(|(id, text)| (*id, &**text)), codec);
+        }
+    }
+
+    /// The compressed form of a sealed block.
+    pub(crate) fn packed(&self) -> Option<Packed<'_>> {
+        match &self.body {
+            Body::Packed { count, size, bytes } => {
+                Some(Packed { count: *count, size: *size, frame: &bytes[*count as usize * ID..] })
+            }
+            Body::Open(_) => None,
+        }
+    }
+
+    /// Bytes on the heap, without what an allocator adds.
+    pub(crate) fn memory(&self) -> usize {
+        match &self.body {
+            Body::Packed { bytes, .. } => bytes.len(),
+            Body::Open(open) => {
+                size_of::<Open>() + open.entries.capacity() * size_of::<(u64, Box<str>)>() + open.size
+            }
+        }
+    }
+}
+
+impl Body {
+    fn packed(count: usize, ids: impl Iterator<Item = u64>, text: &str, codec: &Codec) -> Self {
+        let join = |frame: &[u8]| {
+            let mut bytes = Vec::with_capacity(count * ID + frame.len());
+            ids.for_each(|id| bytes.extend_from_slice(&id.to_le_bytes()));
+            bytes.extend_from_slice(frame);
+            bytes.into_boxed_slice()
+        };
+        let bytes = if text.is_empty() { join(&[]) } else { codec.pack(text, join) };
+        Self::Packed { count: count as u32, size: text.len() as u32, bytes }
+    }
+}
+
+impl Open {
+    /// Adds or replaces an object. Returns whether it is new.
+    pub(crate) fn put(&mut self, id: u64, text: &str) -> bool {
+        self.size += text.len();
+        match self.entries.binary_search_by_key(&id, |(id, _)| *id) {
+            Ok(place) => {
+                let old = std::mem::replace(&mut self.entries[place].1, text.into());
+                self.size = self.size.saturating_sub(old.len());
+                false
+            }
+            Err(place) => {
+                self.entries.insert(place, (id, text.into()));
+                true
+            }
+        }
+    }
+
+    pub(crate) fn get(&self, id: u64) -> Option<&str> {
+        let place = self.entries.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        Some(&self.entries[place].1)
+    }
+
+    pub(crate) fn remove(&mut self, id: u64) {
+        if let Ok(place) = self.entries.binary_search_by_key(&id, |(id, _)| *id) {
+            let (_, old) = self.entries.remove(place);
+            self.size = self.size.saturating_sub(old.len());
+        }
+    }
+
+    /// Moves the objects from `place` on into a block of their own, which is not empty.
+    pub(crate) fn split_off(&mut self, place: usize) -> Option<Block> {
+        let entries = self.entries.split_off(place);
+        let size = entries.iter().map(|(_, text)| text.len()).sum();
+        self.size = self.size.saturating_sub(size);
+        let low = entries.first()?.0;
+        Some(Block { low, body: Body::Open(Box::new(Open { entries, size })) })
+    }
+
+    /// Adds the objects of the block behind this one.
+    pub(crate) fn append(&mut self, mut other: Block, codec: &Codec) {
+        let (other, _) = other.open(codec);
+        self.entries.append(&mut other.entries);
+        self.size += other.size;
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The highest id.
+    pub(crate) fn last_id(&self) -> Option<u64> {
+        Some(self.entries.last()?.0)
+    }
+}
+
+fn id_at(bytes: &[u8], place: usize) -> u64 {
+    let bytes = bytes.get(place * ID..).and_then(<[u8]>::first_chunk).copied();
+    u64::from_le_bytes(bytes.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests;

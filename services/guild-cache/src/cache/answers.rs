@@ -1,0 +1,242 @@
+//! What the cache answers: objects as Discord's own text, and what is counted.
+
+use super::{Figures, Guild, Kind, ShardCache};
+use crate::{
+    doubt::{Doubt, ShardDoubt},
+    object::{self, field, push_field, string, with_field},
+};
+
+/// A guild in short.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuildInfo {
+    /// `None` when guilds are not kept, the guild has not come, or its name cannot be read.
+    pub name: Option<String>,
+    /// `None` when the guild has been unavailable since READY.
+    pub members: Option<u64>,
+    /// Members that are cached.
+    pub cached_members: u64,
+    /// Channels without threads.
+    pub channels: u32,
+    /// Users connected to voice.
+    pub voice_connections: u32,
+    /// Discord has an outage for it, or it has not come yet.
+    pub is_unavailable: bool,
+    /// READY named it, and nothing has come of it since.
+    pub is_pending: bool,
+    /// What is in doubt about it.
+    pub doubt: Doubt,
+}
+
+impl ShardCache {
+    /// A guild in short.
+    pub fn guild(&self, guild: u64) -> Option<GuildInfo> {
+        let guild = self.guild_ref(guild)?;
+        let figures = guild.figures();
+        Some(GuildInfo {
+            name: guild.name.as_deref().map(str::to_owned),
+            members: guild.members,
+            cached_members: figures.cached_members,
+            channels: figures.channels,
+            voice_connections: figures.voice,
+            is_unavailable: guild.is_unavailable,
+            is_pending: guild.is_pending,
+            doubt: guild.doubt,
+        })
+    }
+
+    /// A guild object with its roles, emojis and stickers. `member_count` is the present one, and `unavailable` is true in an outage.
+    pub fn guild_object(&self, guild: u64) -> Option<String> {
+        self.guild_ref(guild)?.object(&self.codec)
+    }
+
+    /// The data of a GUILD_CREATE that would bring the guild as it is now. Its lists are in the order of ids.
+    pub fn guild_create(&self, guild: u64) -> Option<String> {
+        self.guild_ref(guild)?.create(&self.codec)
+    }
+
+    /// A channel or an active thread, always with its `guild_id`.
+    pub fn channel(&self, guild: u64, channel: u64) -> Option<String> {
+        let known = self.guild_ref(guild)?;
+        let of = |kind| known.list(kind).get(channel, &self.codec);
+        let text = of(Kind::Channels).or_else(|| of(Kind::Threads))?;
+        if field(&text, "guild_id").is_some() {
+            return Some(text);
+        }
+        Some(with_field(&text, "guild_id", &format!("\"{guild}\"")))
+    }
+
+    /// A member with its user.
+    pub fn member(&self, guild: u64, user: u64) -> Option<String> {
+        self.guild_ref(guild)?.list(Kind::Members).get(user, &self.codec)
+    }
+
+    /// A role.
+    pub fn role(&self, guild: u64, role: u64) -> Option<String> {
+        self.guild_ref(guild)?.list(Kind::Roles).get(role, &self.codec)
+    }
+
+    /// The roles of a guild as a JSON list, lowest first: of one position the older is the lower
+    /// ([Role](https://docs.discord.com/developers/topics/permissions#role-object)).
+    pub fn roles(&self, guild: u64) -> Option<String> {
+        let mut roles = Vec::new();
+        self.guild_ref(guild)?.list(Kind::Roles).each(&self.codec, |id, text| {
+            let position = field(text, "position").and_then(|position| position.parse::<i64>().ok());
+            roles.push((position, id, text.to_owned()));
+        });
+        roles.sort();
+        Some(array(roles.iter().map(|(_, _, text)| text.as_str())))
+    }
+
+    /// The voice states of a guild as a JSON list.
+    pub fn voice_states(&self, guild: u64) -> Option<String> {
+        let mut states = Vec::new();
+        self.guild_ref(guild)?.list(Kind::Voice).each(&self.codec, |_, text| states.push(text.to_owned()));
+        Some(array(states.iter().map(String::as_str)))
+    }
+
+    /// A user's voice state in a guild.
+    pub fn voice_state(&self, guild: u64, user: u64) -> Option<String> {
+        self.guild_ref(guild)?.list(Kind::Voice).get(user, &self.codec)
+    }
+
+    /// The voice channel that a user is connected to in a guild.
+    pub fn voice_channel(&self, guild: u64, user: u64) -> Option<u64> {
+        let voice = &self.guild_ref(guild)?.voice;
+        Some(voice[voice.binary_search_by_key(&user, |(user, _)| *user).ok()?].1)
+    }
+
+    /// A user's presence in a guild.
+    pub fn presence(&self, guild: u64, user: u64) -> Option<String> {
+        self.guild_ref(guild)?.list(Kind::Presences).get(user, &self.codec)
+    }
+
+    /// A message.
+    pub fn message(&self, channel: u64, message: u64) -> Option<String> {
+        self.messages.get(channel, message, &self.rules, &self.codec)
+    }
+
+    /// The ids of the messages of a channel, oldest first.
+    pub fn message_ids(&self, channel: u64) -> Vec<u64> {
+        self.messages.ids(channel, &self.rules)
+    }
+
+    /// Number of messages.
+    pub fn messages(&self) -> usize {
+        self.messages.count(&self.rules)
+    }
+
+    /// The guilds that a user is a cached member of.
+    pub fn guilds_of_user(&self, user: u64) -> Vec<u64> {
+        self.users.slots(user).filter_map(|slot| Some(self.slot(slot)?.id)).collect()
+    }
+
+    /// Whether a user is a cached member of a guild.
+    pub fn is_user_known(&self, user: u64) -> bool {
+        self.users.slots(user).next().is_some()
+    }
+
+    /// A user, as one of its guilds has it.
+    pub fn user(&self, user: u64) -> Option<String> {
+        let slot = self.users.slots(user).next()?;
+        let member = self.slot(slot)?.list(Kind::Members).get(user, &self.codec)?;
+        field(&member, "user").map(str::to_owned)
+    }
+
+    /// A user's name.
+    pub fn username(&self, user: u64) -> Option<String> {
+        string(field(&self.user(user)?, "username")?)
+    }
+
+    /// The bot's own user.
+    pub fn own_user(&self) -> Option<&str> {
+        self.own_user.as_deref()
+    }
+
+    /// The ids of a guild's channels without threads, in order.
+    pub fn channel_ids(&self, guild: u64) -> Vec<u64> {
+        self.ids(guild, Kind::Channels)
+    }
+
+    /// The ids of a guild's cached members, in order.
+    pub fn member_ids(&self, guild: u64) -> Vec<u64> {
+        self.ids(guild, Kind::Members)
+    }
+
+    /// The ids of all guilds.
+    pub fn guild_ids(&self) -> Vec<u64> {
+        self.guilds.keys().copied().collect()
+    }
+
+    /// The ids of the guilds that READY named and that are still to come.
+    pub fn pending_guilds(&self) -> Vec<u64> {
+        self.each_guild().filter(|guild| guild.is_pending).map(|guild| guild.id).collect()
+    }
+
+    /// What the guilds add up to.
+    pub fn figures(&self) -> Figures {
+        self.figures
+    }
+
+    /// Why something missing from the cache may exist all the same.
+    pub fn shard_doubt(&self) -> Option<ShardDoubt> {
+        self.doubt
+    }
+
+    /// Bytes that the cache takes, without what an allocator adds and without the shared [`Codec`](crate::Codec).
+    pub fn memory(&self) -> usize {
+        let guilds: usize = self.each_guild().map(Guild::memory).sum();
+        let tables = self.guilds.capacity() * (size_of::<(u64, u32)>() + 1)
+            + self.slots.capacity() * size_of::<Option<Box<Guild>>>();
+        size_of::<Self>() + guilds + tables + self.users.memory() + self.messages.memory()
+    }
+
+    /// Bytes by what they hold, for measurements.
+    pub fn sizes(&self) -> Vec<(&'static str, usize)> {
+        let sum = |size: &dyn Fn(&Guild) -> usize| self.each_guild().map(size).sum::<usize>();
+        let mut sizes = vec![
+            ("guild", sum(&|_| size_of::<Guild>())),
+            ("core", sum(&|guild| guild.core.memory())),
+            ("extras", sum(&|guild| guild.extras.memory())),
+            ("users", self.users.memory()),
+        ];
+        for kind in Kind::LISTS {
+            sizes.push((kind.list_name(), sum(&|guild| guild.list(kind).memory())));
+        }
+        sizes
+    }
+
+    fn ids(&self, guild: u64, kind: Kind) -> Vec<u64> {
+        self.guild_ref(guild).into_iter().flat_map(|guild| guild.list(kind).ids()).collect()
+    }
+
+    fn slot(&self, slot: u32) -> Option<&Guild> {
+        self.slots.get(slot as usize)?.as_deref()
+    }
+
+    pub(super) fn each_guild(&self) -> impl Iterator<Item = &Guild> {
+        self.slots.iter().filter_map(Option::as_deref)
+    }
+}
+
+/// Some fields of an object.
+pub fn only_fields(text: &str, names: &[String]) -> String {
+    let mut picked = String::new();
+    for (key, value) in object::all_fields(text) {
+        if names.iter().any(|name| object::is_key(key, name)) {
+            push_field(&mut picked, key, value);
+        }
+    }
+    object::close(picked)
+}
+
+fn array<'a>(elements: impl Iterator<Item = &'a str>) -> String {
+    let mut text = String::from("[");
+    for element in elements {
+        if text.len() > 1 {
+            text.push(',');
+        }
+        text.push_str(element);
+    }
+    text.push(']');
+    text
+}

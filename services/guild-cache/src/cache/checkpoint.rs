@@ -1,0 +1,119 @@
+//! Which records have changed, and their bytes.
+
+use std::collections::BTreeSet;
+
+use super::{Kind, RecordKey, ShardCache};
+use crate::{
+    key::Changed,
+    record::{Facts, Record},
+};
+
+/// The records of one guild that are to be written, all of one moment, and those that are to be removed.
+#[derive(Debug, Default)]
+pub struct GuildRecords {
+    /// Records of members, to be written in this order and before `together`: newer ones do no harm, and a block that was split off is
+    /// written before the one that it was split from.
+    pub members: Vec<(RecordKey, Vec<u8>)>,
+    /// To be written in one step, after `members`. The last one is the core, which carries the guild's stamp.
+    pub together: Vec<(RecordKey, Vec<u8>)>,
+    /// To be removed, in the step of `together` or after it.
+    pub removed: Vec<RecordKey>,
+}
+
+impl ShardCache {
+    /// Takes what has changed since it was last taken.
+    pub fn take_changed(&mut self) -> Changed {
+        std::mem::take(&mut self.changes.changed)
+    }
+
+    /// Gives back what could not be written.
+    pub fn give_back(&mut self, changed: Changed) {
+        self.changes.changed.merge(changed);
+    }
+
+    /// Notes that all records are to be written.
+    pub fn note_everything(&mut self) {
+        let keys: Vec<RecordKey> =
+            self.each_guild().filter(|guild| !guild.is_pending).flat_map(crate::guild::Guild::keys).collect();
+        keys.into_iter().for_each(|key| self.changes.note(key));
+        self.changes.note_own_user();
+    }
+
+    /// Begins a copy: what changes from now on is noted for it too. Returns the guilds that there are.
+    pub fn begin_copy(&mut self) -> Vec<u64> {
+        self.changes.since_copy = Some(Changed::default());
+        self.each_guild().filter(|guild| !guild.is_pending).map(|guild| guild.id).collect()
+    }
+
+    /// Ends a copy. Returns what has changed since it began; `None` when none was begun.
+    pub fn end_copy(&mut self) -> Option<Changed> {
+        self.changes.since_copy.take()
+    }
+
+    /// The records of a guild out of `changed`, and what has changed of it since that was taken, which is added there.
+    pub fn records(&mut self, guild: u64, changed: &mut Changed) -> GuildRecords {
+        let more = self.changes.changed.take_guild(guild);
+        changed.records.extend(more);
+        let mut keys = changed.clone_guild(guild);
+        self.encode(guild, &mut keys)
+    }
+
+    /// All records of a guild.
+    pub fn all_records(&mut self, guild: u64) -> GuildRecords {
+        let mut keys: BTreeSet<RecordKey> =
+            self.guild_ref(guild).map(|guild| guild.keys().into_iter().collect()).unwrap_or_default();
+        self.encode(guild, &mut keys)
+    }
+
+    fn encode(&mut self, guild: u64, keys: &mut BTreeSet<RecordKey>) -> GuildRecords {
+        let mut records = GuildRecords::default();
+        if keys.is_empty() {
+            return records;
+        }
+        // It carries the stamp, so it goes with each of the others.
+        keys.insert(RecordKey { guild, kind: Kind::Core, low: 0 });
+        for key in keys.iter().rev().copied() {
+            let list = if key.kind == Kind::Members { &mut records.members } else { &mut records.together };
+            match self.record(key) {
+                Some(bytes) => list.push((key, bytes)),
+                None => records.removed.push(key),
+            }
+        }
+        records
+    }
+
+    /// A record as it is now; `None` when there is none.
+    pub fn record(&mut self, key: RecordKey) -> Option<Vec<u8>> {
+        let slot = *self.guilds.get(&key.guild)?;
+        let (rules, codec) = (&self.rules, &*self.codec);
+        let guild = self.slots[slot as usize].as_deref_mut().filter(|guild| !guild.is_pending)?;
+        let stamp = guild.stamp;
+        if key.kind.is_list() {
+            if !rules.keeps(key.kind) || key.kind == Kind::Presences {
+                return None;
+            }
+            let range = guild.lists[key.kind.place()].range(key.low, codec)?;
+            let (count, size, frame) = (range.packed.count, range.packed.size, range.packed.frame);
+            return Some(Record { key, stamp, high: range.high, count, size, facts: &[], frame }.encode());
+        }
+        let facts = if key.kind == Kind::Core {
+            let ids = |kind: Kind| guild.list(kind).ids();
+            Facts {
+                members: guild.members,
+                is_unavailable: guild.is_unavailable,
+                had_lists: guild.had_lists,
+                doubt: guild.doubt,
+                channels: if rules.keeps(Kind::Channels) { Vec::new() } else { ids(Kind::Channels).collect() },
+                voice: if rules.keeps(Kind::Voice) { Vec::new() } else { guild.voice.clone() },
+            }
+            .encode()
+        } else {
+            Vec::new()
+        };
+        let block = if key.kind == Kind::Core { &mut guild.core } else { &mut guild.extras };
+        block.seal(codec);
+        let packed = block.packed()?;
+        let (count, size, frame) = (packed.count, packed.size, packed.frame);
+        Some(Record { key, stamp, high: u64::MAX, count, size, facts: &facts, frame }.encode())
+    }
+}

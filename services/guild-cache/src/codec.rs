@@ -1,0 +1,111 @@
+//! Compression of blocks: one dictionary, and a few contexts that all shards of a process share.
+//!
+//! The dictionary, `dictionary-3.txt`, is raw text: typical objects of Discord's, the most common ones last, where they are found most cheaply.
+//! It is a part of format 3, so not a byte of it may change.
+
+use std::sync::{Mutex, PoisonError};
+
+use zstd_safe::{CCtx, CDict, DCtx, DDict};
+
+/// What blocks are compressed against.
+pub(crate) const DICTIONARY: &[u8] = include_bytes!("dictionary-3.txt");
+
+/// zstd's fastest ordinary level: a block is compressed each time it has changed.
+const LEVEL: i32 = 1;
+/// Contexts of each kind that are kept for the next caller.
+const MOST_IDLE: usize = 4;
+/// A context or buffer that a large block has made larger than this is freed after use.
+const LARGEST_IDLE: usize = 512 * 1024;
+
+/// The first bytes of a zstd frame. JSON text begins otherwise.
+const FRAME: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// Compresses and decompresses blocks. Shared by all shards.
+pub struct Codec {
+    compress: CDict<'static>,
+    decompress: DDict<'static>,
+    compressors: Mutex<Vec<Compressor>>,
+    decompressors: Mutex<Vec<DCtx<'static>>>,
+}
+
+struct Compressor {
+    context: CCtx<'static>,
+    buffer: Vec<u8>,
+}
+
+impl std::fmt::Debug for Codec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Codec").finish_non_exhaustive()
+    }
+}
+
+impl Default for Codec {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Codec {
+    /// Prepares the dictionary, which takes about a millisecond.
+    pub fn new() -> Self {
+        Self {
+            compress: CDict::create(DICTIONARY, LEVEL),
+            decompress: DDict::create(DICTIONARY),
+            compressors: Mutex::default(),
+            decompressors: Mutex::default(),
+        }
+    }
+
+    /// Bytes that the dictionary and the idle contexts take.
+    pub fn memory(&self) -> usize {
+        let compressors = self.compressors.lock().unwrap_or_else(PoisonError::into_inner);
+        let decompressors = self.decompressors.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle: usize = compressors.iter().map(|one| one.context.sizeof() + one.buffer.capacity()).sum();
+        let more: usize = decompressors.iter().map(DCtx::sizeof).sum();
+        self.compress.sizeof() + self.decompress.sizeof() + idle + more
+    }
+
+    /// Gives a text's frame to `with`, or the text itself where compression gains nothing.
+    pub(crate) fn pack<T>(&self, text: &str, with: impl FnOnce(&[u8]) -> T) -> T {
+        let idle = self.compressors.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut compressor =
+            idle.unwrap_or_else(|| Compressor { context: CCtx::create(), buffer: Vec::new() });
+        let Compressor { context, buffer } = &mut compressor;
+        buffer.clear();
+        buffer.reserve(zstd_safe::compress_bound(text.len()));
+        let is_smaller = context
+            .compress_using_cdict(buffer, text.as_bytes(), &self.compress)
+            .is_ok_and(|size| size < text.len());
+        let packed = with(if is_smaller { buffer } else { text.as_bytes() });
+        if compressor.context.sizeof() + compressor.buffer.capacity() <= LARGEST_IDLE {
+            let mut idle = self.compressors.lock().unwrap_or_else(PoisonError::into_inner);
+            if idle.len() < MOST_IDLE {
+                idle.push(compressor);
+            }
+        }
+        packed
+    }
+
+    /// Returns the text of what [`Codec::pack`] returned for a text of `size` bytes; `None` for anything else.
+    pub(crate) fn unpack(&self, packed: &[u8], size: usize) -> Option<String> {
+        if !packed.starts_with(&FRAME) {
+            return (packed.len() == size).then(|| String::from_utf8(packed.to_vec()).ok()).flatten();
+        }
+        let idle = self.decompressors.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut context = idle.unwrap_or_else(DCtx::create);
+        let mut text = Vec::with_capacity(size);
+        let result = context.decompress_using_ddict(&mut text, packed, &self.decompress);
+        let mut idle = self.decompressors.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < MOST_IDLE {
+            idle.push(context);
+        }
+        drop(idle);
+        if result != Ok(size) {
+            return None;
+        }
+        String::from_utf8(text).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests;

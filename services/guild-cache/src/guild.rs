@@ -1,0 +1,232 @@
+//! One guild: what counts and lookups need, and the blocks of its objects.
+//!
+//! [`Edit`] changes a guild and notes the records that change with it.
+
+use crate::{
+    block::Block,
+    codec::Codec,
+    doubt::Doubt,
+    key::{Kind, RecordKey},
+    list::List,
+    moves::Moves,
+    object::with_field,
+};
+
+mod edit;
+mod extras;
+mod members;
+
+pub(crate) use edit::{Edit, IDS_PER_BLOCK, channel_of};
+
+/// Open text of a guild that is more than this is compressed at once.
+const MOST_OPEN: usize = 8 * 1024;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Guild {
+    pub(crate) id: u64,
+    pub(crate) name: Option<Box<str>>,
+    /// `None` when the guild has been unavailable since READY.
+    pub(crate) members: Option<u64>,
+    /// Sequence of the last event that changed it.
+    pub(crate) stamp: u64,
+    /// Its members, but not their number, include everything up to this event; 0 most often.
+    pub(crate) ahead: u64,
+    pub(crate) doubt: Doubt,
+    pub(crate) is_unavailable: bool,
+    /// READY named it, and nothing has come of it since.
+    pub(crate) is_pending: bool,
+    /// Which of [`Kind::LISTS`] its GUILD_CREATE had.
+    pub(crate) had_lists: u8,
+    pub(crate) core: Block,
+    pub(crate) extras: Block,
+    /// By [`Kind::place`].
+    pub(crate) lists: [List; 6],
+    /// The voice channels of connected users, by user.
+    pub(crate) voice: Vec<(u64, u64)>,
+    moves: Option<Box<Moves>>,
+    /// Blocks that are open.
+    open: Vec<(Kind, u64)>,
+    /// Bytes of text that are open, about.
+    open_bytes: usize,
+}
+
+/// What a guild adds to the shard's figures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct GuildFigures {
+    pub(crate) members: u64,
+    pub(crate) cached_members: u64,
+    pub(crate) channels: u32,
+    pub(crate) voice: u32,
+    pub(crate) is_uncertain: bool,
+    pub(crate) is_unknown: bool,
+    pub(crate) is_pending: bool,
+    pub(crate) lacks_members: bool,
+}
+
+impl Guild {
+    /// A guild of which nothing has come.
+    pub(crate) fn unavailable(id: u64, is_pending: bool) -> Self {
+        Self {
+            id,
+            name: None,
+            members: None,
+            stamp: 0,
+            ahead: 0,
+            doubt: Doubt::NONE,
+            is_unavailable: true,
+            is_pending,
+            had_lists: 0,
+            core: Block::empty(0),
+            extras: Block::empty(0),
+            lists: Default::default(),
+            voice: Vec::new(),
+            moves: None,
+            open: Vec::new(),
+            open_bytes: 0,
+        }
+    }
+
+    pub(crate) fn list(&self, kind: Kind) -> &List {
+        &self.lists[kind.place()]
+    }
+
+    /// Whether a block is open.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    pub(crate) fn figures(&self) -> GuildFigures {
+        GuildFigures {
+            members: self.members.unwrap_or(0),
+            cached_members: self.list(Kind::Members).len() as u64,
+            channels: self.list(Kind::Channels).len() as u32,
+            voice: self.voice.len() as u32,
+            is_uncertain: self.members.is_none() || self.doubt.has(Doubt::COUNTS),
+            is_unknown: self.members.is_none(),
+            is_pending: self.is_pending,
+            lacks_members: self.doubt.has(Doubt::MEMBERS),
+        }
+    }
+
+    /// The guild's own fields and the lists of a guild object: roles, emojis and stickers.
+    pub(crate) fn object(&self, codec: &Codec) -> Option<String> {
+        let mut text = self.own_fields(codec)?;
+        text.truncate(text.len() - 1);
+        self.push_list(&mut text, Kind::Roles, codec);
+        self.each_extra(codec, |name, list| {
+            if matches!(name, "emojis" | "stickers") {
+                push_more(&mut text, name, list);
+            }
+        });
+        Some(close_more(text))
+    }
+
+    /// The guild as GUILD_CREATE would bring it now.
+    pub(crate) fn create(&self, codec: &Codec) -> Option<String> {
+        let mut text = self.own_fields(codec)?;
+        text.truncate(text.len() - 1);
+        for kind in Kind::LISTS {
+            self.push_list(&mut text, kind, codec);
+        }
+        self.each_extra(codec, |name, list| push_more(&mut text, name, list));
+        Some(close_more(text))
+    }
+
+    /// The guild's own fields, with the present number of its members.
+    fn own_fields(&self, codec: &Codec) -> Option<String> {
+        let mut text = self.core.get(self.id, codec)?;
+        if let Some(members) = self.members {
+            text = with_field(&text, "member_count", &members.to_string());
+        }
+        if self.is_unavailable {
+            text = with_field(&text, "unavailable", "true");
+        }
+        Some(text)
+    }
+
+    fn push_list(&self, text: &mut String, kind: Kind, codec: &Codec) {
+        let list = self.list(kind);
+        let had = self.had_lists & (1 << kind.place()) != 0;
+        let mut elements = String::new();
+        list.each(codec, |_, element| {
+            elements.push(if elements.is_empty() { '[' } else { ',' });
+            elements.push_str(element);
+        });
+        if had || !elements.is_empty() {
+            elements.push_str(if elements.is_empty() { "[]" } else { "]" });
+            push_more(text, kind.list_name(), &elements);
+        }
+    }
+
+    fn each_extra(&self, codec: &Codec, mut with: impl FnMut(&str, &str)) {
+        if let Some(extras) = self.extras.get(self.id, codec) {
+            crate::object::all_fields(&extras).into_iter().for_each(|(name, list)| with(name, list));
+        }
+    }
+
+    /// The names of all its records.
+    pub(crate) fn keys(&self) -> Vec<RecordKey> {
+        let guild = self.id;
+        let mut keys = vec![
+            RecordKey { guild, kind: Kind::Core, low: 0 },
+            RecordKey { guild, kind: Kind::Extras, low: 0 },
+        ];
+        for kind in Kind::LISTS.into_iter().filter(|kind| *kind != Kind::Presences) {
+            keys.extend(self.list(kind).lows().map(|low| RecordKey { guild, kind, low }));
+        }
+        keys
+    }
+
+    /// Bytes that the guild takes, without what an allocator adds and without its part of the index of users.
+    pub(crate) fn memory(&self) -> usize {
+        let lists: usize = self.lists.iter().map(List::memory).sum();
+        size_of::<Self>()
+            + self.name.as_ref().map_or(0, |name| name.len())
+            + self.core.memory()
+            + self.extras.memory()
+            + lists
+            + self.voice.capacity() * size_of::<(u64, u64)>()
+            + self.moves.as_ref().map_or(0, |moves| moves.memory())
+            + self.open.capacity() * size_of::<(Kind, u64)>()
+    }
+}
+
+/// Adds a field to an object that lacks its closing brace.
+fn push_more(text: &mut String, name: &str, value: &str) {
+    if text.len() > 1 {
+        text.push(',');
+    }
+    text.push('"');
+    text.push_str(name);
+    text.push_str("\":");
+    text.push_str(value);
+}
+
+fn close_more(mut text: String) -> String {
+    text.push('}');
+    text
+}
+
+impl Edit<'_> {
+    /// Compresses what is open, and gives back the memory of what has shrunk.
+    pub(crate) fn seal(&mut self) {
+        self.guild.open_bytes = 0;
+        for (kind, low) in std::mem::take(&mut self.guild.open) {
+            match kind {
+                Kind::Core => self.guild.core.seal(self.codec),
+                Kind::Extras => self.guild.extras.seal(self.codec),
+                _ => {
+                    let per_block = self.per_block(kind);
+                    self.guild.lists[kind.place()].seal(low, per_block, self.codec, &mut self.touched);
+                    self.note_touched(kind);
+                }
+            }
+        }
+        if self.guild.voice.capacity() > self.guild.voice.len() + 8 {
+            self.guild.voice.shrink_to_fit();
+        }
+        self.guild.open = Vec::new();
+        self.guild.open_bytes = 0;
+    }
+}

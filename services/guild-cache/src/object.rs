@@ -1,0 +1,215 @@
+//! Fields of JSON objects, read and replaced in their text.
+//!
+//! Of a field that is written twice the last one counts, as in every parser. A key with escapes is compared by what it means.
+
+use std::borrow::Cow;
+
+use crate::scan::{Broken, Scan};
+
+/// An object: its text, and some of its fields.
+#[derive(Debug)]
+pub(crate) struct Object<'a, const N: usize> {
+    /// Without the fields that were dropped.
+    pub(crate) text: Cow<'a, str>,
+    /// The wanted fields, as written.
+    pub(crate) found: [Option<&'a str>; N],
+    /// Fields left out because they nest too deep.
+    pub(crate) lost: usize,
+}
+
+/// Reads the object that comes next, in one pass. `drop`: fields that are left out.
+pub(crate) fn read<'a, const N: usize>(
+    scan: &mut Scan<'a>,
+    wanted: [&str; N],
+    drop: &[&str],
+) -> Result<Object<'a, N>, Broken> {
+    let mut found = [None; N];
+    let (mut lost, mut out) = (0, None::<String>);
+    scan.peek();
+    let from = scan.offset();
+    scan.enter_object()?;
+    let (mut first_field, mut last_end) = (None, scan.offset());
+    let mut is_first = true;
+    loop {
+        scan.peek();
+        let mut at = scan.offset();
+        let Some(key) = scan.next_key(&mut is_first)? else { break };
+        // Behind the comma.
+        if let Some(b',') = scan.between(at, scan.offset()).as_bytes().first() {
+            at += 1;
+        }
+        let value = scan.value()?;
+        let has_escapes = key.as_bytes().contains(&b'\\');
+        let is = |name: &&str| key == *name || has_escapes && is_key(key, name);
+        if value.is_deep || drop.iter().any(is) {
+            lost += usize::from(value.is_deep);
+            if out.is_none() {
+                let kept = first_field.map_or("", |first| scan.between(first, last_end));
+                out = Some(format!("{{{kept}"));
+            }
+        } else {
+            first_field.get_or_insert(at);
+            if let Some(out) = &mut out {
+                if out.len() > 1 {
+                    out.push(',');
+                }
+                out.push_str(scan.between(at, scan.offset()));
+            }
+            last_end = scan.offset();
+        }
+        // A dropped field can be wanted all the same.
+        if !value.is_deep
+            && let Some(place) = wanted.iter().position(is)
+        {
+            found[place] = Some(value.text);
+        }
+    }
+    let text = match out {
+        Some(mut out) => {
+            out.push('}');
+            Cow::Owned(out)
+        }
+        None => Cow::Borrowed(scan.between(from, scan.offset())),
+    };
+    Ok(Object { text, found, lost })
+}
+
+/// Reads an object that is a whole text.
+pub(crate) fn read_all<'a, const N: usize>(
+    text: &'a str,
+    wanted: [&str; N],
+    drop: &[&str],
+) -> Result<Object<'a, N>, Broken> {
+    let mut scan = Scan::new(text);
+    let object = read(&mut scan, wanted, drop)?;
+    scan.end()?;
+    Ok(object)
+}
+
+/// Returns some fields of an object; `None` for each that is missing, all of them when `text` is no object.
+pub(crate) fn fields<'a, const N: usize>(text: &'a str, wanted: [&str; N]) -> [Option<&'a str>; N] {
+    read_all(text, wanted, &[]).map_or([None; N], |object| object.found)
+}
+
+/// Returns a field of an object.
+pub(crate) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    fields(text, [name])[0]
+}
+
+/// Returns the fields of a valid object, as key and value.
+pub(crate) fn all_fields(text: &str) -> Vec<(&str, &str)> {
+    let mut fields = Vec::new();
+    let mut scan = Scan::new(text);
+    let mut is_first = true;
+    if scan.enter_object().is_ok() {
+        while let Ok(Some(key)) = scan.next_key(&mut is_first) {
+            let Ok(value) = scan.value() else { break };
+            fields.push((key, value.text));
+        }
+    }
+    fields
+}
+
+/// Returns the elements of a list; `None` when `text` is not a list.
+pub(crate) fn elements(text: &str) -> Option<Vec<&str>> {
+    let mut elements = Vec::new();
+    let mut scan = Scan::new(text);
+    let mut is_first = true;
+    scan.enter_list().ok()?;
+    while scan.next_element(&mut is_first).ok()? {
+        elements.push(scan.value().ok()?.text);
+    }
+    Some(elements)
+}
+
+/// Puts the fields of `patch` over those of `base`. Both are valid objects.
+pub(crate) fn merge(base: &str, patch: &str) -> String {
+    let over = all_fields(patch);
+    let mut merged = String::with_capacity(base.len() + patch.len());
+    for (key, value) in all_fields(base).into_iter().filter(|(key, _)| !over.iter().any(|(new, _)| same_key(key, new))) {
+        push_field(&mut merged, key, value);
+    }
+    for (key, value) in over {
+        push_field(&mut merged, key, value);
+    }
+    close(merged)
+}
+
+/// Sets one field of a valid object.
+pub(crate) fn with_field(object: &str, name: &str, value: &str) -> String {
+    let mut text = String::with_capacity(object.len() + name.len() + value.len() + 4);
+    let mut is_set = false;
+    for (key, old) in all_fields(object) {
+        if !is_key(key, name) {
+            push_field(&mut text, key, old);
+        } else if !std::mem::replace(&mut is_set, true) {
+            push_field(&mut text, key, value);
+        }
+    }
+    if !is_set {
+        push_field(&mut text, name, value);
+    }
+    close(text)
+}
+
+/// Removes one field of a valid object.
+pub(crate) fn without_field(object: &str, name: &str) -> String {
+    let mut text = String::with_capacity(object.len());
+    for (key, value) in all_fields(object).into_iter().filter(|(key, _)| !is_key(key, name)) {
+        push_field(&mut text, key, value);
+    }
+    close(text)
+}
+
+/// Adds a field to an object under construction, which is empty before its first field.
+pub(crate) fn push_field(object: &mut String, key: &str, value: &str) {
+    object.push(if object.is_empty() { '{' } else { ',' });
+    object.push('"');
+    object.push_str(key);
+    object.push_str("\":");
+    object.push_str(value);
+}
+
+/// Ends an object under construction.
+pub(crate) fn close(mut object: String) -> String {
+    if object.is_empty() {
+        object.push('{');
+    }
+    object.push('}');
+    object
+}
+
+/// Whether a key as written means `name`.
+pub(crate) fn is_key(raw: &str, name: &str) -> bool {
+    raw == name || raw.contains('\\') && unescaped(raw).is_some_and(|key| key == name)
+}
+
+fn same_key(one: &str, other: &str) -> bool {
+    one == other
+        || (one.contains('\\') || other.contains('\\')) && unescaped(one).is_some_and(|key| is_key(other, &key))
+}
+
+fn unescaped(raw: &str) -> Option<String> {
+    string(&format!("\"{raw}\""))
+}
+
+/// The text of a JSON string; `None` for anything else, and for half a surrogate pair.
+pub(crate) fn string(raw: &str) -> Option<String> {
+    serde_json::from_str(raw).ok()
+}
+
+/// A Discord id, written as a string or as a number.
+pub(crate) fn id(raw: &str) -> Option<u64> {
+    let digits = raw.strip_prefix('"').map_or(Some(raw), |rest| rest.strip_suffix('"'))?;
+    // A sign is no part of an id, though a parser of numbers takes it.
+    let is_plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|id| is_plain && *id != 0)
+}
+
+/// A whole number of 0 or more.
+pub(crate) fn number(raw: &str) -> Option<u64> {
+    raw.parse().ok().filter(|_| raw.starts_with(|first: char| first.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests;

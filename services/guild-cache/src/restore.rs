@@ -1,0 +1,297 @@
+//! A cache that is made of records, in any order and again: from a checkpoint, or while another worker goes on.
+//!
+//! The store is not trusted. A record's bounds, checksum, size, JSON and ids are checked before it is kept; then its frame becomes the block as
+//! it is.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use crate::{
+    block::{Block, SEPARATOR},
+    cache::{SessionGuilds, ShardCache},
+    codec::Codec,
+    doubt::{Losses, ShardDoubt},
+    event::{GuildText, element},
+    guild::{Guild, channel_of},
+    key::{Kind, RecordKey},
+    list::List,
+    object,
+    record::{Facts, Record, RecordError},
+    rules::{MOST_PENDING, Rules},
+    scan::Scan,
+};
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Restoring {
+    rules: Rules,
+    codec: Arc<Codec>,
+    guilds: BTreeMap<u64, Parts>,
+}
+
+/// What the head of a checkpoint says.
+#[derive(Clone, Debug, Default)]
+pub struct Head {
+    /// The session's ordinal.
+    pub session: u64,
+    /// The guilds that are still to come.
+    pub expecting: Vec<u64>,
+    /// What is in doubt about the shard.
+    pub doubt: Option<ShardDoubt>,
+    /// The text of the bot's own user.
+    pub own_user: Option<String>,
+}
+
+/// The records of a guild that have come.
+#[derive(Debug, Default)]
+struct Parts {
+    core: Option<Core>,
+    extras: Option<Block>,
+    pieces: BTreeMap<(Kind, u64), Piece>,
+}
+
+#[derive(Debug)]
+struct Core {
+    facts: Facts,
+    stamp: u64,
+    name: Option<String>,
+    block: Block,
+}
+
+/// A block with the ids that it may hold.
+#[derive(Debug)]
+struct Piece {
+    high: u64,
+    stamp: u64,
+    block: Block,
+    /// Of voice states: the channels, by user.
+    voice: Vec<(u64, u64)>,
+}
+
+impl Restoring {
+    /// Begins with nothing.
+    pub fn new(rules: Rules, codec: Arc<Codec>) -> Self {
+        Self { rules, codec, guilds: BTreeMap::new() }
+    }
+
+    /// Takes a record in, in place of an older one with this key.
+    ///
+    /// # Errors
+    /// The bytes are not a whole record of this key.
+    pub fn take(&mut self, key: RecordKey, bytes: &[u8]) -> Result<(), RecordError> {
+        let record = Record::decode(bytes)?;
+        if record.key != key || key.guild == 0 {
+            return Err(RecordError::Misplaced);
+        }
+        if self.guilds.len() >= MOST_PENDING && !self.guilds.contains_key(&key.guild) {
+            return Err(RecordError::TooLarge);
+        }
+        let text = self
+            .codec
+            .unpack(record.frame, record.size as usize)
+            .ok_or(RecordError::Damaged("it cannot be decompressed"))?;
+        if key.kind.is_list() {
+            let piece = piece(&record, &text)?;
+            self.guilds.entry(key.guild).or_default().pieces.insert((key.kind, key.low), piece);
+            return Ok(());
+        }
+        let is_empty = record.count == 0 && text.is_empty();
+        let object = object::read_all(if is_empty { "{}" } else { &text }, ["id", "name"], &[])
+            .map_err(|_| RecordError::Damaged("it is not JSON"))?;
+        if object.lost > 0 || record.count > 1 {
+            return Err(RecordError::Damaged("it is nested too deep, or not one object"));
+        }
+        let ids: &[u64] = if is_empty { &[] } else { &[key.guild] };
+        let block = Block::from_frame(0, ids, record.size, record.frame);
+        if key.kind == Kind::Extras {
+            self.guilds.entry(key.guild).or_default().extras = Some(block);
+            return Ok(());
+        }
+        if !is_empty && object.found[0].and_then(object::id) != Some(key.guild) {
+            return Err(RecordError::Misplaced);
+        }
+        let facts = Facts::decode(record.facts)?;
+        let name = object.found[1].and_then(object::string);
+        let core = Core { facts, stamp: record.stamp, name, block };
+        self.guilds.entry(key.guild).or_default().core = Some(core);
+        Ok(())
+    }
+
+    /// A record was removed.
+    pub fn remove(&mut self, key: RecordKey) {
+        let Some(parts) = self.guilds.get_mut(&key.guild) else { return };
+        match key.kind {
+            Kind::Core => parts.core = None,
+            Kind::Extras => parts.extras = None,
+            kind => drop(parts.pieces.remove(&(kind, key.low))),
+        }
+    }
+
+    /// Makes the cache.
+    pub fn finish(self, head: &Head) -> ShardCache {
+        let Self { rules, codec, guilds } = self;
+        let mut cache = ShardCache::new(rules, codec);
+        let start = SessionGuilds {
+            guilds: head.expecting.clone(),
+            names_more: false,
+            own_user: head.own_user.clone(),
+        };
+        cache.begin_session(head.session, &start);
+        for (id, parts) in guilds {
+            // Blocks without a core: they were written just before the guild left, or before its core could be.
+            let Some(core) = parts.core else { continue };
+            let mut is_rebuilt = false;
+            let guild = guild(id, core, parts.extras, parts.pieces, &cache, &mut is_rebuilt);
+            cache.restore_guild(guild, is_rebuilt);
+        }
+        cache.restore_doubt(head.doubt);
+        cache
+    }
+}
+
+/// Checks a record of a list.
+fn piece(record: &Record<'_>, text: &str) -> Result<Piece, RecordError> {
+    let (kind, low) = (record.key.kind, record.key.low);
+    let is_inside = |id: u64| id >= low && (id < record.high || record.high == u64::MAX);
+    let mut ids = Vec::with_capacity(record.count.min(256) as usize);
+    let mut voice = Vec::new();
+    let mut losses = Losses::default();
+    for object in text.split(SEPARATOR) {
+        let mut scan = Scan::new(object);
+        let found = element(&mut scan, kind, &mut losses).map_err(|_| RecordError::Damaged("it is not JSON"))?;
+        let Some((id, _)) = found.filter(|_| losses.is_empty() && scan.end().is_ok()) else {
+            return Err(RecordError::Damaged("an object of it cannot be read"));
+        };
+        if !is_inside(id) || ids.last().is_some_and(|last| *last >= id) {
+            return Err(RecordError::Damaged("its ids are not in order"));
+        }
+        if kind == Kind::Voice {
+            voice.extend(channel_of(object).map(|channel| (id, channel)));
+        }
+        ids.push(id);
+    }
+    if ids.len() != record.count as usize {
+        return Err(RecordError::Damaged("it holds another number of objects"));
+    }
+    let block = Block::from_frame(low, &ids, record.size, record.frame);
+    Ok(Piece { high: record.high, stamp: record.stamp, block, voice })
+}
+
+fn guild(
+    id: u64,
+    core: Core,
+    extras: Option<Block>,
+    pieces: BTreeMap<(Kind, u64), Piece>,
+    cache: &ShardCache,
+    is_rebuilt: &mut bool,
+) -> Guild {
+    let (rules, codec) = (cache.rules(), cache.codec());
+    let mut guild = Guild::unavailable(id, false);
+    let Core { facts, stamp, name, block } = core;
+    guild.stamp = stamp;
+    guild.doubt = facts.doubt;
+    guild.members = facts.members;
+    guild.is_unavailable = facts.is_unavailable || facts.members.is_none();
+    if facts.members.is_none() {
+        return guild;
+    }
+    if rules.keeps(Kind::Core) {
+        guild.name = name.map(String::into_boxed_str);
+        guild.core = block;
+    }
+    guild.had_lists = facts.had_lists;
+    guild.extras = extras.unwrap_or_else(|| Block::empty(0));
+    guild.voice = facts.voice;
+    let mut lists: HashMap<Kind, Vec<(u64, Piece)>> = HashMap::new();
+    for ((kind, low), piece) in pieces {
+        if rules.keeps(kind) {
+            lists.entry(kind).or_default().push((low, piece));
+        }
+    }
+    for (kind, mut pieces) in lists {
+        if kind == Kind::Members {
+            let newest = pieces.iter().map(|(_, piece)| piece.stamp).max().unwrap_or(0);
+            guild.ahead = if newest > stamp { newest } else { 0 };
+        }
+        let overlaps = pieces.windows(2).any(|pair| pair[0].1.high > pair[1].0);
+        if kind == Kind::Voice && !overlaps {
+            guild.voice = pieces.iter().flat_map(|(_, piece)| piece.voice.iter().copied()).collect();
+        }
+        guild.lists[kind.place()] = if overlaps {
+            *is_rebuilt = true;
+            let list = newest_of(pieces, kind, codec);
+            if kind == Kind::Voice {
+                guild.voice.clear();
+                list.each(codec, |user, text| guild.voice.extend(channel_of(text).map(|channel| (user, channel))));
+            }
+            list
+        } else {
+            if pieces.first().is_some_and(|(low, _)| *low != 0) {
+                pieces.insert(0, (0, Piece { high: 0, stamp: 0, block: Block::empty(0), voice: Vec::new() }));
+            }
+            List::from_blocks(pieces.into_iter().map(|(_, piece)| piece.block).collect())
+        };
+    }
+    if !rules.keeps(Kind::Channels) {
+        let ids: Vec<(u64, &str)> = facts.channels.iter().map(|id| (*id, "")).collect();
+        guild.lists[Kind::Channels.place()] = List::build(&ids, crate::guild::IDS_PER_BLOCK, codec);
+    }
+    guild
+}
+
+/// Makes one list of blocks that overlap, as a writer that stopped between two steps leaves them: of each id the newest block counts
+/// that may hold it.
+fn newest_of(mut pieces: Vec<(u64, Piece)>, kind: Kind, codec: &Codec) -> List {
+    pieces.sort_by_key(|(_, piece)| piece.stamp);
+    let mut objects: BTreeMap<u64, String> = BTreeMap::new();
+    for (low, piece) in &pieces {
+        let covered: Vec<u64> =
+            objects.range(*low..).map(|(id, _)| *id).take_while(|id| *id < piece.high).collect();
+        for id in covered {
+            objects.remove(&id);
+        }
+        piece.block.each(codec, |id, text| {
+            objects.insert(id, text.to_owned());
+        });
+    }
+    let entries: Vec<(u64, &str)> = objects.iter().map(|(id, text)| (*id, text.as_str())).collect();
+    List::build(&entries, kind.per_block(), codec)
+}
+
+impl Restoring {
+    /// Takes a guild in that was written in another format. `text`: a GUILD_CREATE; the rest as the record says.
+    ///
+    /// # Errors
+    /// The text is not a guild.
+    pub fn take_guild_create(&mut self, text: &str, facts: &GuildFacts) -> Result<(), RecordError> {
+        let mut losses = Losses::default();
+        let read = GuildText::read(text, &mut losses).map_err(|_| RecordError::Damaged("it is not a guild"))?;
+        let id = read.id;
+        // One guild of a cache of its own, taken apart again.
+        let mut one = ShardCache::new(Rules { notes_changes: false, ..self.rules.clone() }, Arc::clone(&self.codec));
+        one.adopt_text(read, facts, losses);
+        let records = one.all_records(id);
+        for (key, bytes) in records.members.iter().chain(&records.together) {
+            self.take(*key, bytes)?;
+        }
+        Ok(())
+    }
+}
+
+/// What a record of formats 1 and 2 says of a guild.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GuildFacts {
+    /// The sequence of the last event that the guild's records hold.
+    pub stamp: u64,
+    /// Number of members, if Discord told it.
+    pub members: Option<u64>,
+    /// Discord had an outage for it.
+    pub is_unavailable: bool,
+    /// What was in doubt, as written.
+    pub doubt: u32,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,301 @@
+//! A strict pull parser over JSON text that copies nothing.
+//!
+//! Owns the grammar (RFC 8259) and the bound on nesting. Values are returned as the text that they were written in, so numbers of any size, half
+//! surrogate pairs and unknown fields pass through unchanged. Text that passes holds no byte below 0x20 except JSON's own white space.
+
+/// The deepest nesting inside a field or a list element. Discord's own objects nest 8 deep; common parsers stop at 128.
+pub(crate) const DEEPEST: u32 = 64;
+
+/// Text that is not JSON, or not of the expected kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Broken;
+
+/// A value as it was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Raw<'a> {
+    pub(crate) text: &'a str,
+    /// Nested deeper than [`DEEPEST`].
+    pub(crate) is_deep: bool,
+}
+
+/// A position in a text.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scan<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Scan<'a> {
+    pub(crate) fn new(text: &'a str) -> Self {
+        Self { text, at: 0 }
+    }
+
+    fn bytes(&self) -> &'a [u8] {
+        self.text.as_bytes()
+    }
+
+    fn skip_space(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.bytes().get(self.at) {
+            self.at += 1;
+        }
+    }
+
+    /// Returns the first byte of what follows.
+    pub(crate) fn peek(&mut self) -> Option<u8> {
+        self.skip_space();
+        self.bytes().get(self.at).copied()
+    }
+
+    fn take(&mut self, byte: u8) -> Result<(), Broken> {
+        if self.peek() != Some(byte) {
+            return Err(Broken);
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// The offset of what comes next.
+    pub(crate) fn offset(&self) -> usize {
+        self.at
+    }
+
+    /// The text between two offsets, both returned by [`Scan::offset`].
+    pub(crate) fn between(&self, from: usize, to: usize) -> &'a str {
+        self.text.get(from..to).unwrap_or_default()
+    }
+
+    /// Checks that nothing follows.
+    pub(crate) fn end(mut self) -> Result<(), Broken> {
+        if self.peek().is_none() { Ok(()) } else { Err(Broken) }
+    }
+
+    /// Enters an object; its fields follow by [`Scan::next_key`].
+    pub(crate) fn enter_object(&mut self) -> Result<(), Broken> {
+        self.take(b'{')
+    }
+
+    /// Returns the next key without its quotes, escapes as written, and stops before the value; `None` at the object's end.
+    /// `is_first`: true before the first key.
+    pub(crate) fn next_key(&mut self, is_first: &mut bool) -> Result<Option<&'a str>, Broken> {
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(None);
+        }
+        if !std::mem::replace(is_first, false) {
+            self.take(b',')?;
+        }
+        self.skip_space();
+        self.take(b'"')?;
+        let from = self.at;
+        self.at = string_end(self.bytes(), from)?;
+        let key = self.between(from, self.at - 1);
+        self.take(b':')?;
+        self.skip_space();
+        Ok(Some(key))
+    }
+
+    /// Enters a list; its elements follow by [`Scan::next_element`].
+    pub(crate) fn enter_list(&mut self) -> Result<(), Broken> {
+        self.take(b'[')
+    }
+
+    /// Stops before the next element; false at the list's end. `is_first`: true before the first element.
+    pub(crate) fn next_element(&mut self, is_first: &mut bool) -> Result<bool, Broken> {
+        if self.peek() == Some(b']') {
+            self.at += 1;
+            return Ok(false);
+        }
+        if !std::mem::replace(is_first, false) {
+            self.take(b',')?;
+            self.skip_space();
+        }
+        Ok(true)
+    }
+
+    /// Returns the value that comes next.
+    pub(crate) fn value(&mut self) -> Result<Raw<'a>, Broken> {
+        self.skip_space();
+        let from = self.at;
+        let (at, deepest) = value_end(self.bytes(), from)?;
+        self.at = at;
+        Ok(Raw { text: self.between(from, at), is_deep: deepest > DEEPEST })
+    }
+}
+
+/// The open brackets of a value: one bit each, 1 for an object.
+#[derive(Default)]
+struct Nesting {
+    bits: u64,
+    depth: u32,
+    below: Vec<u64>,
+}
+
+impl Nesting {
+    fn push(&mut self, is_object: bool) {
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
+            self.below.push(self.bits);
+        }
+        self.bits = (self.bits << 1) | u64::from(is_object);
+        self.depth += 1;
+    }
+
+    fn pop(&mut self) {
+        self.depth -= 1;
+        self.bits >>= 1;
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
+            self.bits = self.below.pop().unwrap_or_default();
+        }
+    }
+
+    fn is_in_object(&self) -> bool {
+        self.bits & 1 == 1
+    }
+}
+
+/// Where a value ends, and how deep it nests.
+fn value_end(bytes: &[u8], mut at: usize) -> Result<(usize, u32), Broken> {
+    let mut nesting = Nesting::default();
+    let mut deepest = 0;
+    loop {
+        // Before a value.
+        match bytes.get(at) {
+            Some(b'"') => at = string_end(bytes, at + 1)?,
+            Some(open @ (b'{' | b'[')) => {
+                let is_object = *open == b'{';
+                at = space_end(bytes, at + 1);
+                let close = if is_object { b'}' } else { b']' };
+                if bytes.get(at) == Some(&close) {
+                    at += 1;
+                    deepest = deepest.max(nesting.depth + 1);
+                } else {
+                    nesting.push(is_object);
+                    deepest = deepest.max(nesting.depth);
+                    if is_object {
+                        at = key_end(bytes, at)?;
+                    }
+                    continue;
+                }
+            }
+            Some(b'-' | b'0'..=b'9') => at = number_end(bytes, at)?,
+            Some(b't') => at = word_end(bytes, at, b"true")?,
+            Some(b'f') => at = word_end(bytes, at, b"false")?,
+            Some(b'n') => at = word_end(bytes, at, b"null")?,
+            _ => return Err(Broken),
+        }
+        // After a value.
+        loop {
+            if nesting.depth == 0 {
+                return Ok((at, deepest));
+            }
+            at = space_end(bytes, at);
+            let is_object = nesting.is_in_object();
+            match bytes.get(at) {
+                Some(b',') => {
+                    at = space_end(bytes, at + 1);
+                    if is_object {
+                        at = key_end(bytes, at)?;
+                    }
+                    break;
+                }
+                Some(b'}') if is_object => nesting.pop(),
+                Some(b']') if !is_object => nesting.pop(),
+                _ => return Err(Broken),
+            }
+            at += 1;
+        }
+    }
+}
+
+fn space_end(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(b' ' | b'\t' | b'\n' | b'\r') = bytes.get(at) {
+        at += 1;
+    }
+    at
+}
+
+/// Where the value of a key begins.
+fn key_end(bytes: &[u8], at: usize) -> Result<usize, Broken> {
+    if bytes.get(at) != Some(&b'"') {
+        return Err(Broken);
+    }
+    let at = space_end(bytes, string_end(bytes, at + 1)?);
+    if bytes.get(at) != Some(&b':') {
+        return Err(Broken);
+    }
+    Ok(space_end(bytes, at + 1))
+}
+
+fn word_end(bytes: &[u8], at: usize, word: &[u8]) -> Result<usize, Broken> {
+    let end = at + word.len();
+    if bytes.get(at..end) == Some(word) { Ok(end) } else { Err(Broken) }
+}
+
+fn number_end(bytes: &[u8], mut at: usize) -> Result<usize, Broken> {
+    let digits = |mut at: usize| {
+        let from = at;
+        while bytes.get(at).is_some_and(u8::is_ascii_digit) {
+            at += 1;
+        }
+        if at == from { Err(Broken) } else { Ok(at) }
+    };
+    if bytes.get(at) == Some(&b'-') {
+        at += 1;
+    }
+    at = if bytes.get(at) == Some(&b'0') { at + 1 } else { digits(at)? };
+    if bytes.get(at) == Some(&b'.') {
+        at = digits(at + 1)?;
+    }
+    if let Some(b'e' | b'E') = bytes.get(at) {
+        at += 1;
+        if let Some(b'+' | b'-') = bytes.get(at) {
+            at += 1;
+        }
+        at = digits(at)?;
+    }
+    Ok(at)
+}
+
+const ONES: u64 = u64::from_ne_bytes([1; 8]);
+const HIGHS: u64 = ONES << 7;
+
+/// Marks each byte that is zero; bytes above the first one may be marked wrongly.
+const fn zeros(word: u64) -> u64 {
+    word.wrapping_sub(ONES) & !word & HIGHS
+}
+
+/// Where a string's closing quote ends; `at` is behind the opening one.
+fn string_end(bytes: &[u8], mut at: usize) -> Result<usize, Broken> {
+    loop {
+        // Eight bytes at once, up to a quote, a backslash or a control character.
+        while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+            let word = u64::from_le_bytes(*chunk);
+            let special = zeros(word ^ (ONES * b'"' as u64))
+                | zeros(word ^ (ONES * b'\\' as u64))
+                | (word.wrapping_sub(ONES * 0x20) & !word & HIGHS);
+            if special != 0 {
+                at += (special.trailing_zeros() / 8) as usize;
+                break;
+            }
+            at += 8;
+        }
+        match bytes.get(at) {
+            Some(b'"') => return Ok(at + 1),
+            Some(b'\\') => match bytes.get(at + 1) {
+                Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => at += 2,
+                Some(b'u') => {
+                    let hex = bytes.get(at + 2..at + 6).ok_or(Broken)?;
+                    if !hex.iter().all(u8::is_ascii_hexdigit) {
+                        return Err(Broken);
+                    }
+                    at += 6;
+                }
+                _ => return Err(Broken),
+            },
+            Some(0..0x20) | None => return Err(Broken),
+            Some(_) => at += 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
