@@ -19,7 +19,7 @@ mod members;
 pub(crate) use edit::{Edit, IDS_PER_BLOCK, channel_of};
 
 /// Open text of a guild that is more than this is compressed at once.
-const MOST_OPEN: usize = 8 * 1024;
+const MOST_OPEN: usize = 64 * 1024;
 
 /// See the module's documentation.
 #[derive(Debug)]

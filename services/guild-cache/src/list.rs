@@ -112,10 +112,11 @@ impl List {
         let is_last = place + 1 == self.blocks.len();
         let block = &mut self.blocks[place];
         let low = block.low;
+        let before = block.size();
         let (open, was_closed) = block.open(codec);
         let is_new = open.put(id, text);
         let (count, is_at_end) = (open.len(), is_last && open.last_id() == Some(id));
-        touched.note(low, was_closed, if was_closed { block.size() } else { text.len() });
+        touched.note(low, was_closed, if was_closed { block.size() } else { block.size().saturating_sub(before) });
         self.count += u32::from(is_new);
         if count > 1 && (count > per_block || block.size() > LARGEST_TEXT) {
             // Ids that only grow fill their blocks.
@@ -147,7 +148,7 @@ impl List {
         let (open, was_closed) = block.open(codec);
         let Some(text) = open.get(id).filter(|text| !text.is_empty()) else { return false };
         let text = with(text);
-        touched.note(block.low, was_closed, block.size());
+        touched.note(block.low, was_closed, if was_closed { block.size() } else { 0 });
         if let Some(text) = text {
             self.put(id, &text, per_block, codec, touched);
         }
@@ -160,7 +161,7 @@ impl List {
         let Some(block) = self.blocks.get_mut(place).filter(|block| block.contains(id)) else { return false };
         let (open, was_closed) = block.open(codec);
         open.remove(id);
-        touched.note(block.low, was_closed, block.size());
+        touched.note(block.low, was_closed, if was_closed { block.size() } else { 0 });
         self.count -= 1;
         true
     }

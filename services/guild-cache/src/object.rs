@@ -152,6 +152,17 @@ pub(crate) fn with_field(object: &str, name: &str, value: &str) -> String {
     close(text)
 }
 
+/// Adds a field that a valid object lacks.
+pub(crate) fn with_new_field(mut object: String, name: &str, value: &str) -> String {
+    object.truncate(object.trim_end().len() - 1);
+    object.truncate(object.trim_end().len());
+    if object.ends_with('{') {
+        object.clear();
+    }
+    push_field(&mut object, name, value);
+    close(object)
+}
+
 /// Removes one field of a valid object.
 pub(crate) fn without_field(object: &str, name: &str) -> String {
     let mut text = String::with_capacity(object.len());

@@ -3,7 +3,7 @@
 use super::{Figures, Guild, Kind, ShardCache};
 use crate::{
     doubt::{Doubt, ShardDoubt},
-    object::{self, field, push_field, string, with_field},
+    object::{self, field, push_field, string},
 };
 
 /// A guild in short.
@@ -58,11 +58,11 @@ impl ShardCache {
     pub fn channel(&self, guild: u64, channel: u64) -> Option<String> {
         let known = self.guild_ref(guild)?;
         let of = |kind| known.list(kind).get(channel, &self.codec);
-        let text = of(Kind::Channels).or_else(|| of(Kind::Threads))?;
-        if field(&text, "guild_id").is_some() {
-            return Some(text);
+        let mut text = of(Kind::Channels).or_else(|| of(Kind::Threads))?;
+        if field(&text, "guild_id").is_none() {
+            text = object::with_new_field(text, "guild_id", &format!("\"{guild}\""));
         }
-        Some(with_field(&text, "guild_id", &format!("\"{guild}\"")))
+        Some(text)
     }
 
     /// A member with its user.

@@ -27,6 +27,15 @@ impl Random {
         format!("{:016x}{:016x}", self.next(), self.next())
     }
 
+    /// Permissions as administrators set them: a few of the common ones; or, in the hard world, any bits.
+    fn permissions(&mut self, is_hard: bool) -> u64 {
+        const COMMON: [u32; 12] = [10, 11, 12, 13, 14, 15, 16, 18, 20, 21, 31, 38];
+        if is_hard {
+            return self.below(1 << 46);
+        }
+        COMMON.iter().filter(|_| self.chance(20)).fold(0, |bits, bit| bits | 1 << bit)
+    }
+
     /// A pronounceable word that no dictionary has.
     fn word(&mut self) -> String {
         let mut word = String::new();
@@ -61,11 +70,14 @@ pub(crate) struct Size {
     pub(crate) members: usize,
     pub(crate) voice: usize,
     pub(crate) overwrites: u64,
+    pub(crate) is_hard: bool,
 }
 
 impl Size {
     /// The guild of the measurements: about 28.5 kB.
-    pub(crate) const USUAL: Self = Self { roles: 20, channels: 30, members: 10, voice: 3, overwrites: 3 };
+    pub(crate) const USUAL: Self = Self { roles: 20, channels: 30, members: 10, voice: 3, overwrites: 3, is_hard: false };
+    /// The same with overwrites that no administrator makes, and a topic in each channel.
+    pub(crate) const HARD: Self = Self { is_hard: true, ..Self::USUAL };
 }
 
 /// A guild's ids and the data of its GUILD_CREATE.
@@ -83,7 +95,7 @@ pub(crate) fn guild(random: &mut Random, size: Size) -> World {
     let (roles, channels, users) = (ids(size.roles), ids(size.channels), ids(size.members));
     let list = |texts: Vec<String>| format!("[{}]", texts.join(","));
     let role_texts = roles.iter().enumerate().map(|(place, role)| self::role(random, *role, place)).collect();
-    let channel_texts = (0..size.channels).map(|place| channel(random, &channels, &roles, place, size.overwrites)).collect();
+    let channel_texts = (0..size.channels).map(|place| channel(random, &channels, &roles, place, size)).collect();
     let member_texts = users.iter().map(|user| member(random, *user, &roles)).collect();
     let voice_texts = (0..size.voice)
         .map(|place| {
@@ -112,7 +124,7 @@ pub(crate) fn guild(random: &mut Random, size: Size) -> World {
 }
 
 fn role(random: &mut Random, id: u64, place: usize) -> String {
-    let (name, permissions, color) = (random.words(2), random.below(1 << 50), random.below(1 << 24));
+    let (name, permissions, color) = (random.words(2), random.permissions(true), random.below(1 << 24));
     format!(
         r#"{{"id":"{id}","name":"{name}","description":null,"permissions":"{permissions}","position":{place},"color":{color},"colors":{{"primary_color":{color},"secondary_color":null,"tertiary_color":null}},"hoist":{},"managed":false,"mentionable":{},"icon":null,"unicode_emoji":null,"flags":0}}"#,
         random.chance(50),
@@ -121,12 +133,12 @@ fn role(random: &mut Random, id: u64, place: usize) -> String {
 }
 
 /// A channel of the guild: one of ten a category, one of five for voice.
-pub(crate) fn channel(random: &mut Random, channels: &[u64], roles: &[u64], place: usize, overwrites: u64) -> String {
+pub(crate) fn channel(random: &mut Random, channels: &[u64], roles: &[u64], place: usize, size: Size) -> String {
     let (id, name) = (channels[place], random.words(2).replace(' ', "-"));
     let mut over = String::new();
-    for _ in 0..overwrites {
+    for _ in 0..size.overwrites {
         let who = roles[random.below(roles.len() as u64) as usize];
-        let (allow, deny) = (random.below(1 << 46), random.below(1 << 46));
+        let (allow, deny) = (random.permissions(size.is_hard), random.permissions(size.is_hard));
         let comma = if over.is_empty() { "" } else { "," };
         write!(over, r#"{comma}{{"id":"{who}","type":0,"allow":"{allow}","deny":"{deny}"}}"#).unwrap();
     }
@@ -138,9 +150,10 @@ pub(crate) fn channel(random: &mut Random, channels: &[u64], roles: &[u64], plac
             r#"{{{common},"type":2,"parent_id":"{parent}","bitrate":64000,"user_limit":0,"rtc_region":null,"nsfw":false,"rate_limit_per_user":0,"icon_emoji":{{"id":null,"name":"🎙️"}},"last_message_id":null}}"#
         ),
         _ => {
-            let (topic, last) = (random.words(8), random.id());
+            let last = random.id();
+            let topic = if size.is_hard || random.chance(40) { format!("\"{}\"", random.words(8)) } else { "null".to_owned() };
             format!(
-                r#"{{{common},"type":0,"parent_id":"{parent}","topic":"{topic}","nsfw":false,"rate_limit_per_user":0,"last_message_id":"{last}","last_pin_timestamp":"{}"}}"#,
+                r#"{{{common},"type":0,"parent_id":"{parent}","topic":{topic},"nsfw":false,"rate_limit_per_user":0,"last_message_id":"{last}","last_pin_timestamp":"{}"}}"#,
                 random.time()
             )
         }
