@@ -150,8 +150,8 @@ pub(crate) fn element<'a>(scan: &mut Scan<'a>, kind: Kind, losses: &mut Losses) 
     let id = kind.id_of(object.found[0]).filter(|_| object.text.len() <= LARGEST_OBJECT);
     let is_kept = match (kind, object.found[1]) {
         // Not connected.
-        (Kind::Voice, None | Some("null")) => return Ok(None),
-        (Kind::Voice, Some(channel)) => object::id(channel).is_some(),
+        (Kind::Voice, None | Some("null")) if id.is_some() => return Ok(None),
+        (Kind::Voice, channel) => channel.and_then(object::id).is_some(),
         _ => true,
     };
     let found = id.filter(|_| is_kept).map(|id| (id, object.text));

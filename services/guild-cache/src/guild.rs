@@ -9,7 +9,7 @@ use crate::{
     key::{Kind, RecordKey},
     list::List,
     moves::Moves,
-    object::with_field,
+    object::{all_fields, close, is_key, push_field, with_field},
 };
 
 mod edit;
@@ -111,57 +111,53 @@ impl Guild {
 
     /// The guild's own fields and the lists of a guild object: roles, emojis and stickers.
     pub(crate) fn object(&self, codec: &Codec) -> Option<String> {
-        let mut text = self.own_fields(codec)?;
-        text.truncate(text.len() - 1);
-        self.push_list(&mut text, Kind::Roles, codec);
-        self.each_extra(codec, |name, list| {
-            if matches!(name, "emojis" | "stickers") {
-                push_more(&mut text, name, list);
-            }
-        });
-        Some(close_more(text))
+        self.text(codec, &[Kind::Roles], |extra| matches!(extra, "emojis" | "stickers"))
     }
 
     /// The guild as GUILD_CREATE would bring it now.
     pub(crate) fn create(&self, codec: &Codec) -> Option<String> {
-        let mut text = self.own_fields(codec)?;
-        text.truncate(text.len() - 1);
-        for kind in Kind::LISTS {
-            self.push_list(&mut text, kind, codec);
-        }
-        self.each_extra(codec, |name, list| push_more(&mut text, name, list));
-        Some(close_more(text))
+        self.text(codec, &Kind::LISTS, |_| true)
     }
 
-    /// The guild's own fields, with the present number of its members.
-    fn own_fields(&self, codec: &Codec) -> Option<String> {
-        let mut text = self.core.get(self.id, codec)?;
-        if let Some(members) = self.members {
-            text = with_field(&text, "member_count", &members.to_string());
-        }
+    /// The guild's own fields as they are now, and lists.
+    fn text(&self, codec: &Codec, kinds: &[Kind], wants_extra: impl Fn(&str) -> bool) -> Option<String> {
+        let core = self.core.get(self.id, codec)?;
+        let extras = self.extras.get(self.id, codec).unwrap_or_default();
+        let members = self.members.map(|members| members.to_string());
+        let mut more: Vec<(&str, &str)> = members.iter().map(|members| ("member_count", members.as_str())).collect();
         if self.is_unavailable {
-            text = with_field(&text, "unavailable", "true");
+            more.push(("unavailable", "true"));
         }
-        Some(text)
+        let lists: Vec<(&str, String)> =
+            kinds.iter().filter_map(|kind| Some((kind.list_name(), self.list_text(*kind, codec)?))).collect();
+        more.extend(lists.iter().map(|(name, list)| (*name, list.as_str())));
+        more.extend(all_fields(&extras).into_iter().filter(|(name, _)| wants_extra(name)));
+        let mut text = String::with_capacity(
+            core.len() + more.iter().map(|(name, value)| name.len() + value.len() + 4).sum::<usize>(),
+        );
+        // A list can have come after something that was no list.
+        let is_own = |key: &str| !more.iter().any(|(name, _)| is_key(key, name));
+        for (key, value) in all_fields(&core).into_iter().filter(|(key, _)| is_own(key)).chain(more.iter().copied()) {
+            push_field(&mut text, key, value);
+        }
+        Some(close(text))
     }
 
-    fn push_list(&self, text: &mut String, kind: Kind, codec: &Codec) {
-        let list = self.list(kind);
-        let had = self.had_lists & (1 << kind.place()) != 0;
-        let mut elements = String::new();
-        list.each(codec, |_, element| {
-            elements.push(if elements.is_empty() { '[' } else { ',' });
-            elements.push_str(element);
+    /// A list as JSON; `None` when there was none and there is nothing in it.
+    fn list_text(&self, kind: Kind, codec: &Codec) -> Option<String> {
+        let mut text = String::new();
+        self.list(kind).each(codec, |_, element| {
+            text.push(if text.is_empty() { '[' } else { ',' });
+            text.push_str(element);
         });
-        if had || !elements.is_empty() {
-            elements.push_str(if elements.is_empty() { "[]" } else { "]" });
-            push_more(text, kind.list_name(), &elements);
-        }
-    }
-
-    fn each_extra(&self, codec: &Codec, mut with: impl FnMut(&str, &str)) {
-        if let Some(extras) = self.extras.get(self.id, codec) {
-            crate::object::all_fields(&extras).into_iter().for_each(|(name, list)| with(name, list));
+        let had = self.had_lists & (1 << kind.place()) != 0;
+        match (text.is_empty(), had) {
+            (true, true) => Some("[]".to_owned()),
+            (true, false) => None,
+            (false, _) => {
+                text.push(']');
+                Some(text)
+            }
         }
     }
 
@@ -190,22 +186,6 @@ impl Guild {
             + self.moves.as_ref().map_or(0, |moves| moves.memory())
             + self.open.capacity() * size_of::<(Kind, u64)>()
     }
-}
-
-/// Adds a field to an object that lacks its closing brace.
-fn push_more(text: &mut String, name: &str, value: &str) {
-    if text.len() > 1 {
-        text.push(',');
-    }
-    text.push('"');
-    text.push_str(name);
-    text.push_str("\":");
-    text.push_str(value);
-}
-
-fn close_more(mut text: String) -> String {
-    text.push('}');
-    text
 }
 
 impl Edit<'_> {
