@@ -196,6 +196,9 @@ proptest! {
             let sequence = place as u64 + 1;
             let mut random = Random(*seed);
             let (name, data) = event(&mut random, LAST);
+            if naive.is_late(name, &data) {
+                continue;
+            }
             cache.apply(name, &to_text(&data), sequence);
             naive.apply(name, &data, sequence);
             events.push((name, data, sequence));

@@ -124,6 +124,11 @@ impl Naive {
         named.is_some_and(|(_, resource)| self.resources.has(*resource))
     }
 
+    /// Whether the event is one of a guild that the bot has left: a restored cache does not know that it was in it.
+    pub(crate) fn is_late(&self, name: &str, data: &Value) -> bool {
+        id(&data["guild_id"]).is_some_and(|guild| self.left.contains(&guild)) && name != "GUILD_CREATE"
+    }
+
     pub(crate) fn apply(&mut self, name: &str, data: &Value, _sequence: u64) {
         let guild = id(if matches!(name, "GUILD_CREATE" | "GUILD_UPDATE" | "GUILD_DELETE") {
             &data["id"]
@@ -405,12 +410,11 @@ impl Naive {
             }
             "GUILD_SCHEDULED_EVENT_USER_ADD" => {
                 let events = guild.extras.get_mut("guild_scheduled_events").and_then(Value::as_array_mut);
-                for event in events.into_iter().flatten() {
-                    if id(&event["id"]) == id(&data["guild_scheduled_event_id"])
-                        && let Some(count) = event["user_count"].as_u64()
-                    {
-                        event["user_count"] = json!(count + 1);
-                    }
+                let is_meant = |event: &&mut Value| id(&event["id"]) == id(&data["guild_scheduled_event_id"]);
+                if let Some(event) = events.into_iter().flatten().find(is_meant)
+                    && let Some(count) = event["user_count"].as_u64()
+                {
+                    event["user_count"] = json!(count + 1);
                 }
             }
             "STAGE_INSTANCE_CREATE" | "STAGE_INSTANCE_DELETE" => {
