@@ -1,14 +1,15 @@
 //! Compression of blocks: one dictionary, and a few contexts that all shards of a process share.
 //!
-//! The dictionary, `dictionary-3.txt`, is raw text: typical objects of Discord's, the most common ones last, where they are found most cheaply.
-//! It is a part of format 3, so not a byte of it may change.
+//! The dictionary's text, `dictionary-3.txt`, is typical objects of Discord's, the most common ones last, where they are found most cheaply.
+//! Before it stand zstd's statistics, `dictionary-3.tables` in hex: with them a small frame needs no tables of its own. Both are made by
+//! `dictionary/make`, and are a part of format 3: not a byte of them may change.
 
 use std::sync::{Mutex, PoisonError};
 
 use zstd_safe::{CCtx, CDict, DCtx, DDict};
 
-/// What blocks are compressed against.
-pub(crate) const DICTIONARY: &[u8] = include_bytes!("dictionary-3.txt");
+const TEXT: &[u8] = include_bytes!("dictionary-3.txt");
+const TABLES: &str = include_str!("dictionary-3.tables");
 
 /// zstd's fastest ordinary level: a block is compressed each time it has changed.
 const LEVEL: i32 = 1;
@@ -48,9 +49,10 @@ impl Default for Codec {
 impl Codec {
     /// Prepares the dictionary, which takes about a millisecond.
     pub fn new() -> Self {
+        let dictionary = dictionary();
         Self {
-            compress: CDict::create(DICTIONARY, LEVEL),
-            decompress: DDict::create(DICTIONARY),
+            compress: CDict::create(&dictionary, LEVEL),
+            decompress: DDict::create(&dictionary),
             compressors: Mutex::default(),
             decompressors: Mutex::default(),
         }
@@ -105,6 +107,12 @@ impl Codec {
         }
         String::from_utf8(text).ok()
     }
+}
+
+/// The dictionary in zstd's format.
+fn dictionary() -> Vec<u8> {
+    let digits: Vec<u8> = TABLES.bytes().filter_map(|digit| char::from(digit).to_digit(16)).map(|digit| digit as u8).collect();
+    digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).chain(TEXT.iter().copied()).collect()
 }
 
 #[cfg(test)]
