@@ -1,11 +1,18 @@
 //! A run of objects in the order of their ids, compressed together, or open while it changes.
 //!
-//! The text of a block is its objects with [`SEPARATOR`] between them, a byte that no valid JSON contains.
+//! The text of a block is its objects with [`SEPARATOR`] between them. In it [`OWN_ID`] stands for an object's id in quotes, which is kept beside the
+//! text already and compresses badly. No valid JSON contains these bytes.
+
+use std::fmt::Write as _;
+
+use memchr::memmem;
 
 use crate::codec::Codec;
 
 /// Stands between two objects.
 pub(crate) const SEPARATOR: char = '\u{1e}';
+/// Stands for an object's own id, where that is first in its text.
+const OWN_ID: char = '\u{1f}';
 
 /// Bytes of an id in a packed block.
 const ID: usize = 8;
@@ -44,7 +51,8 @@ pub(crate) struct Open {
 pub(crate) struct Packed<'a> {
     pub(crate) count: u32,
     pub(crate) size: u32,
-    pub(crate) frame: &'a [u8],
+    /// The ids, little-endian, then the frame.
+    pub(crate) bytes: &'a [u8],
 }
 
 impl Block {
@@ -65,23 +73,43 @@ impl Block {
         let has_text = entries.clone().any(|(_, text)| !text.is_empty());
         if has_text {
             text.reserve(size);
-            for (place, (_, one)) in entries.clone().enumerate() {
+            let mut quoted = String::new();
+            for (place, (id, one)) in entries.clone().enumerate() {
                 if place > 0 {
                     text.push(SEPARATOR);
                 }
-                text.push_str(one);
+                push_short(&mut text, id, one, &mut quoted);
             }
         }
         let ids = entries.map(|(id, _)| id);
         Self { low, body: Body::packed(count, ids, &text, codec) }
     }
 
-    /// Takes a block's compressed form over, whose objects were checked.
-    pub(crate) fn from_frame(low: u64, ids: &[u64], size: u32, frame: &[u8]) -> Self {
-        let mut bytes = Vec::with_capacity(ids.len() * ID + frame.len());
-        ids.iter().for_each(|id| bytes.extend_from_slice(&id.to_le_bytes()));
-        bytes.extend_from_slice(frame);
-        Self { low, body: Body::Packed { count: ids.len() as u32, size, bytes: bytes.into() } }
+    /// Takes a block's compressed form over. Its objects are to be checked with [`Block::check`].
+    pub(crate) fn from_packed(low: u64, packed: &Packed<'_>) -> Self {
+        let Packed { count, size, bytes } = *packed;
+        Self { low, body: Body::Packed { count, size, bytes: bytes.into() } }
+    }
+
+    /// Gives each object's id and text to `with`, which says whether they are right. False also for a block that cannot be decompressed, or
+    /// holds another number of texts.
+    pub(crate) fn check(&self, codec: &Codec, mut with: impl FnMut(u64, &str) -> bool) -> bool {
+        let Body::Packed { count, size, bytes } = &self.body else { return false };
+        let Some((_, frame)) = bytes.split_at_checked(*count as usize * ID) else { return false };
+        let Some(text) = codec.unpack(frame, *size as usize) else { return false };
+        if *count == 0 {
+            return text.is_empty();
+        }
+        let mut texts = text.split(SEPARATOR);
+        let mut long = String::new();
+        let are_right = self.ids().all(|id| {
+            texts.next().is_some_and(|short| {
+                long.clear();
+                push_long(&mut long, id, short);
+                with(id, &long)
+            })
+        });
+        are_right && texts.next().is_none()
     }
 
     /// Number of objects.
@@ -139,13 +167,8 @@ impl Block {
         let text = match &self.body {
             Body::Open(open) => open.entries[place].1.to_string(),
             Body::Packed { .. } => {
-                let mut text = self.unpack(codec);
-                // In place: most often the block's text is not much longer.
-                let from = text.match_indices(SEPARATOR).nth(place.wrapping_sub(1)).map(|(at, _)| at + 1);
-                let from = if place == 0 { 0 } else { from? };
-                let to = text[from..].find(SEPARATOR).map_or(text.len(), |length| from + length);
-                text.truncate(to);
-                text.drain(..from);
+                let mut text = String::new();
+                push_long(&mut text, id, self.unpack(codec).split(SEPARATOR).nth(place)?);
                 text
             }
         };
@@ -162,7 +185,12 @@ impl Block {
             Body::Packed { size: 0, .. } => {}
             Body::Packed { .. } => {
                 let text = self.unpack(codec);
-                self.ids().zip(text.split(SEPARATOR)).for_each(|(id, text)| with(id, text));
+                let mut long = String::new();
+                for (id, short) in self.ids().zip(text.split(SEPARATOR)) {
+                    long.clear();
+                    push_long(&mut long, id, short);
+                    with(id, &long);
+                }
             }
         }
     }
@@ -181,9 +209,17 @@ impl Block {
         let was_closed = !self.is_open();
         if was_closed {
             let text = self.unpack(codec);
-            let size = self.size();
             let mut texts = text.split(SEPARATOR);
-            let entries = self.ids().map(|id| (id, Box::from(texts.next().unwrap_or_default()))).collect();
+            let mut long = String::new();
+            let entries: Vec<(u64, Box<str>)> = self
+                .ids()
+                .map(|id| {
+                    long.clear();
+                    push_long(&mut long, id, texts.next().unwrap_or_default());
+                    (id, long.as_str().into())
+                })
+                .collect();
+            let size = entries.iter().map(|(_, text)| text.len()).sum();
             self.body = Body::Open(Box::new(Open { entries, size }));
         }
         match &mut self.body {
@@ -203,7 +239,7 @@ impl Block {
     pub(crate) fn packed(&self) -> Option<Packed<'_>> {
         match &self.body {
             Body::Packed { count, size, bytes } => {
-                Some(Packed { count: *count, size: *size, frame: &bytes[*count as usize * ID..] })
+                Some(Packed { count: *count, size: *size, bytes })
             }
             Body::Open(_) => None,
         }
@@ -285,6 +321,34 @@ impl Open {
     /// The highest id.
     pub(crate) fn last_id(&self) -> Option<u64> {
         Some(self.entries.last()?.0)
+    }
+}
+
+/// Adds an object to a block's text.
+fn push_short(text: &mut String, id: u64, long: &str, quoted: &mut String) {
+    quoted.clear();
+    // Writing to a string cannot fail.
+    let _ = write!(quoted, "\"{id}\"");
+    match memmem::find(long.as_bytes(), quoted.as_bytes()) {
+        Some(at) => {
+            text.push_str(&long[..at]);
+            text.push(OWN_ID);
+            text.push_str(&long[at + quoted.len()..]);
+        }
+        None => text.push_str(long),
+    }
+}
+
+/// Adds an object of a block's text as it was.
+fn push_long(text: &mut String, id: u64, short: &str) {
+    match short.split_once(OWN_ID) {
+        Some((before, after)) => {
+            text.reserve(short.len() + 22);
+            text.push_str(before);
+            let _ = write!(text, "\"{id}\"");
+            text.push_str(after);
+        }
+        None => text.push_str(short),
     }
 }
 

@@ -63,7 +63,7 @@ impl Kind {
     pub(crate) const fn per_block(self) -> usize {
         match self {
             Self::Core | Self::Extras => 1,
-            Self::Channels | Self::Threads => 8,
+            Self::Channels | Self::Threads => 12,
             Self::Roles => 32,
             Self::Members | Self::Voice | Self::Presences => 16,
         }

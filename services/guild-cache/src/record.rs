@@ -15,14 +15,15 @@
 //! | 40..44 | number of objects |
 //! | 44..48 | bytes of their text, which is checked before any memory is taken for it |
 //! | 48..52 | bytes of the facts, which only a core has |
-//! | 52..56 | bytes of the frame |
+//! | 52..56 | bytes of the ids and the frame |
 //! | 56..60 | CRC-32 of everything but these four bytes and the MAC |
-//! | 60.. | the MAC, the facts, the frame |
+//! | 60.. | the MAC, the facts, the ids of 8 bytes each, the frame |
 //!
 //! The frame is zstd with the dictionary of format 3, or the text itself if that is smaller: objects in the order of their ids with 0x1E
-//! between them.
+//! between them, and 0x1F in place of an object's own id in quotes.
 
 use crate::{
+    block::Packed,
     doubt::Doubt,
     key::{Kind, RecordKey},
     rules::{LARGEST_GUILD, LARGEST_OBJECT, MOST_MEMBERS, most},
@@ -64,23 +65,29 @@ pub(crate) struct Record<'a> {
     pub(crate) count: u32,
     pub(crate) size: u32,
     pub(crate) facts: &'a [u8],
-    pub(crate) frame: &'a [u8],
+    /// The ids, then the frame.
+    pub(crate) block: &'a [u8],
 }
 
 impl<'a> Record<'a> {
+    /// The block that it holds.
+    pub(crate) fn packed(&self) -> Packed<'a> {
+        Packed { count: self.count, size: self.size, bytes: self.block }
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(HEADER + self.facts.len() + self.frame.len());
+        let mut bytes = Vec::with_capacity(HEADER + self.facts.len() + self.block.len());
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&FORMAT.to_le_bytes());
         bytes.extend_from_slice(&[self.key.kind as u8, 0, 0, 0]);
         for number in [self.key.guild, self.stamp, self.key.low, self.high] {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
-        for number in [self.count, self.size, self.facts.len() as u32, self.frame.len() as u32, 0] {
+        for number in [self.count, self.size, self.facts.len() as u32, self.block.len() as u32, 0] {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
         bytes.extend_from_slice(self.facts);
-        bytes.extend_from_slice(self.frame);
+        bytes.extend_from_slice(self.block);
         let checksum = checksum(&bytes, 0);
         bytes[CRC].copy_from_slice(&checksum.to_le_bytes());
         bytes
@@ -96,9 +103,8 @@ impl<'a> Record<'a> {
             return Err(RecordError::Format(format));
         }
         let mac = usize::from(bytes[5]);
-        let lengths = [number(bytes, 48) as usize, number(bytes, 52) as usize];
-        let [facts, frame] = lengths;
-        let whole = [HEADER, mac, facts, frame].into_iter().try_fold(0_usize, usize::checked_add);
+        let (facts, block) = (number(bytes, 48) as usize, number(bytes, 52) as usize);
+        let whole = [HEADER, mac, facts, block].into_iter().try_fold(0_usize, usize::checked_add);
         if mac > LONGEST_MAC || whole != Some(bytes.len()) {
             return Err(RecordError::Truncated);
         }
@@ -109,7 +115,7 @@ impl<'a> Record<'a> {
         let key = RecordKey { guild: long(bytes, 8), kind, low: long(bytes, 24) };
         let (count, size) = (number(bytes, 40), number(bytes, 44));
         let largest = if kind.is_list() { LARGEST_OBJECT * 2 } else { LARGEST_GUILD * 4 };
-        if size as usize > largest || frame > largest || count as usize > most(kind) {
+        if size as usize > largest || block > largest * 2 || count as usize > most(kind) {
             return Err(RecordError::TooLarge);
         }
         let facts_at = HEADER + mac;
@@ -120,7 +126,7 @@ impl<'a> Record<'a> {
             count,
             size,
             facts: &bytes[facts_at..facts_at + facts],
-            frame: &bytes[facts_at + facts..],
+            block: &bytes[facts_at + facts..],
         })
     }
 }

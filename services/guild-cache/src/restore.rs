@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    block::{Block, SEPARATOR},
+    block::Block,
     cache::{SessionGuilds, ShardCache},
     codec::Codec,
     doubt::{Losses, ShardDoubt},
@@ -88,32 +88,27 @@ impl Restoring {
         if self.guilds.len() >= MOST_PENDING && !self.guilds.contains_key(&key.guild) {
             return Err(RecordError::TooLarge);
         }
-        let text = self
-            .codec
-            .unpack(record.frame, record.size as usize)
-            .ok_or(RecordError::Damaged("it cannot be decompressed"))?;
         if key.kind.is_list() {
-            let piece = piece(&record, &text)?;
+            let piece = piece(&record, &self.codec)?;
             self.guilds.entry(key.guild).or_default().pieces.insert((key.kind, key.low), piece);
             return Ok(());
         }
-        let is_empty = record.count == 0 && text.is_empty();
-        let object = object::read_all(if is_empty { "{}" } else { &text }, ["id", "name"], &[])
-            .map_err(|_| RecordError::Damaged("it is not JSON"))?;
-        if object.lost > 0 || record.count > 1 {
-            return Err(RecordError::Damaged("it is nested too deep, or not one object"));
+        let block = Block::from_packed(0, &record.packed());
+        let mut name = None;
+        let is_right = block.check(&self.codec, |id, text| {
+            let Ok(object) = object::read_all(text, ["id", "name"], &[]) else { return false };
+            name = object.found[1].and_then(object::string);
+            let is_of_guild = key.kind == Kind::Extras || object.found[0].and_then(object::id) == Some(key.guild);
+            id == key.guild && is_of_guild && object.lost == 0
+        });
+        if !is_right || record.count > 1 {
+            return Err(RecordError::Damaged("it is not a guild's object"));
         }
-        let ids: &[u64] = if is_empty { &[] } else { &[key.guild] };
-        let block = Block::from_frame(0, ids, record.size, record.frame);
         if key.kind == Kind::Extras {
             self.guilds.entry(key.guild).or_default().extras = Some(block);
             return Ok(());
         }
-        if !is_empty && object.found[0].and_then(object::id) != Some(key.guild) {
-            return Err(RecordError::Misplaced);
-        }
         let facts = Facts::decode(record.facts)?;
-        let name = object.found[1].and_then(object::string);
         let core = Core { facts, stamp: record.stamp, name, block };
         self.guilds.entry(key.guild).or_default().core = Some(core);
         Ok(())
@@ -152,30 +147,24 @@ impl Restoring {
 }
 
 /// Checks a record of a list.
-fn piece(record: &Record<'_>, text: &str) -> Result<Piece, RecordError> {
+fn piece(record: &Record<'_>, codec: &Codec) -> Result<Piece, RecordError> {
     let (kind, low) = (record.key.kind, record.key.low);
     let is_inside = |id: u64| id >= low && (id < record.high || record.high == u64::MAX);
-    let mut ids = Vec::with_capacity(record.count.min(256) as usize);
-    let mut voice = Vec::new();
-    let mut losses = Losses::default();
-    for object in text.split(SEPARATOR) {
-        let mut scan = Scan::new(object);
-        let found = element(&mut scan, kind, &mut losses).map_err(|_| RecordError::Damaged("it is not JSON"))?;
-        let Some((id, _)) = found.filter(|_| losses.is_empty() && scan.end().is_ok()) else {
-            return Err(RecordError::Damaged("an object of it cannot be read"));
-        };
-        if !is_inside(id) || ids.last().is_some_and(|last| *last >= id) {
-            return Err(RecordError::Damaged("its ids are not in order"));
-        }
+    let (mut last, mut voice) = (0, Vec::new());
+    let block = Block::from_packed(low, &record.packed());
+    let is_right = block.check(codec, |id, text| {
+        let (mut scan, mut losses) = (Scan::new(text), Losses::default());
+        let found = element(&mut scan, kind, &mut losses);
+        let is_this = found.is_ok_and(|found| found.is_some_and(|(found, _)| found == id));
         if kind == Kind::Voice {
-            voice.extend(channel_of(object).map(|channel| (id, channel)));
+            voice.extend(channel_of(text).map(|channel| (id, channel)));
         }
-        ids.push(id);
+        let is_next = id > std::mem::replace(&mut last, id);
+        is_this && losses.is_empty() && scan.end().is_ok() && is_next && is_inside(id)
+    });
+    if !is_right || record.count == 0 {
+        return Err(RecordError::Damaged("its objects cannot be read, or are not in order"));
     }
-    if ids.len() != record.count as usize {
-        return Err(RecordError::Damaged("it holds another number of objects"));
-    }
-    let block = Block::from_frame(low, &ids, record.size, record.frame);
     Ok(Piece { high: record.high, stamp: record.stamp, block, voice })
 }
 

@@ -123,6 +123,18 @@ pub(crate) fn guild(random: &mut Random, size: Size) -> World {
     World { id, channels, users, roles, text }
 }
 
+/// Overwrites of a channel.
+fn overwrites(random: &mut Random, roles: &[u64], size: Size) -> String {
+    let mut over = String::new();
+    for _ in 0..size.overwrites {
+        let who = roles[random.below(roles.len() as u64) as usize];
+        let (allow, deny) = (random.permissions(size.is_hard), random.permissions(size.is_hard));
+        let comma = if over.is_empty() { "" } else { "," };
+        write!(over, r#"{comma}{{"id":"{who}","type":0,"allow":"{allow}","deny":"{deny}"}}"#).unwrap();
+    }
+    over
+}
+
 fn role(random: &mut Random, id: u64, place: usize) -> String {
     let (name, permissions, color) = (random.words(2), random.permissions(true), random.below(1 << 24));
     format!(
@@ -135,14 +147,11 @@ fn role(random: &mut Random, id: u64, place: usize) -> String {
 /// A channel of the guild: one of ten a category, one of five for voice.
 pub(crate) fn channel(random: &mut Random, channels: &[u64], roles: &[u64], place: usize, size: Size) -> String {
     let (id, name) = (channels[place], random.words(2).replace(' ', "-"));
-    let mut over = String::new();
-    for _ in 0..size.overwrites {
-        let who = roles[random.below(roles.len() as u64) as usize];
-        let (allow, deny) = (random.permissions(size.is_hard), random.permissions(size.is_hard));
-        let comma = if over.is_empty() { "" } else { "," };
-        write!(over, r#"{comma}{{"id":"{who}","type":0,"allow":"{allow}","deny":"{deny}"}}"#).unwrap();
-    }
-    let parent = channels[0];
+    // Most channels have their category's overwrites.
+    let mut of_category = Random(channels[place / 10 * 10]);
+    let follows = !size.is_hard && random.chance(70);
+    let over = overwrites(if follows { &mut of_category } else { random }, roles, size);
+    let parent = channels[place / 10 * 10];
     let common = format!(r#""id":"{id}","name":"{name}","position":{place},"flags":0,"permission_overwrites":[{over}]"#);
     match place % 10 {
         0 => format!(r#"{{{common},"type":4,"parent_id":null}}"#),

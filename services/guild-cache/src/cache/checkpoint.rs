@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Kind, RecordKey, ShardCache};
 use crate::{
+    block::Packed,
     key::Changed,
     record::{Facts, Record},
 };
@@ -93,8 +94,8 @@ impl ShardCache {
                 return None;
             }
             let range = guild.lists[key.kind.place()].range(key.low, codec)?;
-            let (count, size, frame) = (range.packed.count, range.packed.size, range.packed.frame);
-            return Some(Record { key, stamp, high: range.high, count, size, facts: &[], frame }.encode());
+            let Packed { count, size, bytes: block } = range.packed;
+            return Some(Record { key, stamp, high: range.high, count, size, facts: &[], block }.encode());
         }
         let facts = if key.kind == Kind::Core {
             let ids = |kind: Kind| guild.list(kind).ids();
@@ -112,8 +113,7 @@ impl ShardCache {
         };
         let block = if key.kind == Kind::Core { &mut guild.core } else { &mut guild.extras };
         block.seal(codec);
-        let packed = block.packed()?;
-        let (count, size, frame) = (packed.count, packed.size, packed.frame);
-        Some(Record { key, stamp, high: u64::MAX, count, size, facts: &facts, frame }.encode())
+        let Packed { count, size, bytes: block } = block.packed()?;
+        Some(Record { key, stamp, high: u64::MAX, count, size, facts: &facts, block }.encode())
     }
 }

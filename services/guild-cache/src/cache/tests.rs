@@ -1,0 +1,175 @@
+use std::sync::LazyLock;
+
+use super::*;
+use crate::MOST_MEMBERS;
+
+static CODEC: LazyLock<Arc<Codec>> = LazyLock::new(|| Arc::new(Codec::new()));
+
+fn cache() -> ShardCache {
+    ShardCache::new(Rules { resources: Resources::ALL, ..Rules::default() }, Arc::clone(&CODEC))
+}
+
+fn guild(id: u64, members: u64) -> String {
+    let members: Vec<String> =
+        (1..=members).map(|user| format!(r#"{{"user":{{"id":"{user}","username":"u{user}"}}}}"#)).collect();
+    format!(
+        r#"{{"id":"{id}","name":"n","member_count":{},"roles":[{{"id":"{id}","position":0}},{{"id":"3","position":2}},{{"id":"4","position":1}},{{"id":"2","position":2}}],"channels":[{{"id":"70"}},{{"id":"71"}}],"threads":[{{"id":"90","parent_id":"70"}}],"members":[{}],"voice_states":[{{"user_id":"1","channel_id":"70"}}]}}"#,
+        members.len(),
+        members.join(",")
+    )
+}
+
+#[test]
+fn outage_keeps_what_is_known_and_leaving_gives_its_memory_back() {
+    let mut cache = cache();
+    let empty = cache.memory();
+    cache.apply("GUILD_CREATE", &guild(7, 1_000), 1);
+    cache.apply("GUILD_DELETE", r#"{"id":"7","unavailable":true}"#, 2);
+    let info = cache.guild(7).unwrap();
+    assert!(info.is_unavailable && info.members == Some(1_000) && cache.member(7, 5).is_some());
+    assert!(cache.guild_create(7).unwrap().contains(r#""unavailable":true"#));
+    cache.apply("GUILD_DELETE", r#"{"id":"7"}"#, 3);
+    cache.seal(1);
+    assert_eq!((cache.guild(7), cache.figures(), cache.is_user_known(5)), (None, Figures::default(), false));
+    assert!(cache.memory() < empty + 1_024, "{} after {empty}", cache.memory());
+}
+
+#[test]
+fn late_event_of_a_guild_that_was_left_does_not_bring_it_back() {
+    let mut cache = cache();
+    cache.apply("GUILD_CREATE", &guild(7, 3), 1);
+    cache.apply("GUILD_DELETE", r#"{"id":"7"}"#, 2);
+    cache.apply("CHANNEL_UPDATE", r#"{"guild_id":"7","id":"70"}"#, 3);
+    assert_eq!(cache.guild(7), None);
+    cache.apply("CHANNEL_UPDATE", r#"{"guild_id":"7","id":"70"}"#, 3 + LATE_EVENTS);
+    assert!(cache.guild(7).is_some_and(|guild| guild.is_pending), "much later it must be another stay");
+    cache.apply("GUILD_CREATE", &guild(8, 3), 4 + LATE_EVENTS);
+    assert_eq!(cache.figures().guilds, 2);
+}
+
+#[test]
+fn unreadable_event_puts_its_guild_or_the_shard_in_doubt() {
+    let mut cache = cache();
+    cache.apply("GUILD_CREATE", &guild(7, 3), 1);
+    let applied = cache.apply("CHANNEL_UPDATE", r#"{"guild_id":"7","id":[]}"#, 2);
+    assert!(applied.is_unreadable && applied.guild == Some(7));
+    assert_eq!((cache.guild(7).unwrap().doubt, cache.shard_doubt()), (Doubt::GUILD, None));
+    assert_eq!(cache.figures().uncertain, 1);
+    cache.apply("GUILD_CREATE", &guild(7, 3), 3);
+    assert_eq!((cache.guild(7).unwrap().doubt, cache.figures().uncertain), (Doubt::NONE, 0));
+    cache.apply("GUILD_MEMBER_ADD", "{", 4);
+    assert_eq!(cache.shard_doubt(), Some(ShardDoubt::Event));
+    assert!(cache.apply("MESSAGE_CREATE", "{", 5).is_unreadable);
+    assert_eq!(cache.guild(7).unwrap().doubt, Doubt::NONE, "a message is no part of a guild");
+    cache.doubt_everything();
+    assert_eq!((cache.guild(7).unwrap().doubt, cache.shard_doubt()), (Doubt::GUILD, Some(ShardDoubt::Events)));
+}
+
+#[test]
+fn odd_field_costs_only_itself() {
+    let mut cache = cache();
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    let text = guild(7, 3).replacen(r#""name":"n""#, &format!(r#""name":5,"deep":{deep},"odd":"\ud83d""#), 1);
+    let applied = cache.apply("GUILD_CREATE", &text, 1);
+    assert_eq!(applied.losses.parts().collect::<Vec<_>>(), [(Part::Field, 1)]);
+    let info = cache.guild(7).unwrap();
+    assert_eq!((info.name, info.members, info.doubt), (None, Some(3), Doubt::NONE));
+    let object = cache.guild_object(7).unwrap();
+    assert!(object.contains(r#""name":5"#) && object.contains(r#""odd":"\ud83d""#) && !object.contains("deep"));
+}
+
+#[test]
+fn element_without_an_id_is_counted_and_leaves_doubt() {
+    let mut cache = cache();
+    let text = guild(7, 3).replace(r#"{"id":"71"}"#, r#"{"name":"no id"},5"#);
+    let applied = cache.apply("GUILD_CREATE", &text, 1);
+    assert_eq!(applied.losses.parts().collect::<Vec<_>>(), [(Part::Channel, 2)]);
+    assert!(cache.guild(7).unwrap().doubt.has(Doubt::CHANNELS.and(Doubt::COUNTS)));
+    let huge = format!(r#"{{"guild_id":"7","id":"72","name":"{}"}}"#, "x".repeat(600 * 1024));
+    assert!(cache.apply("CHANNEL_CREATE", &huge, 2).is_unreadable);
+    assert_eq!(cache.channel_ids(7), [70]);
+}
+
+#[test]
+fn member_count_that_cannot_be_is_the_number_of_listed_members() {
+    let mut cache = cache();
+    let text = guild(7, 3).replace(r#""member_count":3"#, &format!(r#""member_count":{}"#, MOST_MEMBERS + 1));
+    cache.apply("GUILD_CREATE", &text, 1);
+    let info = cache.guild(7).unwrap();
+    assert_eq!((info.members, info.doubt), (Some(3), Doubt::COUNTS));
+}
+
+#[test]
+fn channel_goes_with_all_that_is_in_it() {
+    let mut cache = cache();
+    cache.apply("GUILD_CREATE", &guild(7, 3), 1);
+    cache.apply("MESSAGE_CREATE", r#"{"guild_id":"7","channel_id":"70","id":"500"}"#, 2);
+    assert!(cache.message(70, 500).is_some() && cache.voice_channel(7, 1) == Some(70));
+    cache.apply("CHANNEL_DELETE", r#"{"guild_id":"7","id":"70"}"#, 3);
+    assert_eq!((cache.message(70, 500), cache.voice_channel(7, 1), cache.channel(7, 90)), (None, None, None));
+    assert_eq!((cache.figures().channels, cache.figures().voice_connections), (1, 0));
+}
+
+#[test]
+fn roles_come_by_position_and_age() {
+    let mut cache = cache();
+    cache.apply("GUILD_CREATE", &guild(7, 3), 1);
+    let roles = cache.roles(7).unwrap();
+    let ids: Vec<u64> =
+        object::elements(&roles).unwrap().iter().filter_map(|role| object::id(object::field(role, "id")?)).collect();
+    assert_eq!(ids, [7, 4, 2, 3]);
+    assert_eq!(only_fields(&cache.role(7, 4).unwrap(), &["position".to_owned()]), r#"{"position":1}"#);
+}
+
+#[test]
+fn session_waits_for_the_guilds_that_ready_names() {
+    let mut cache = cache();
+    let start = SessionGuilds::read(r#"{"guilds":[{"id":"7"},{"id":"8"},{}],"user":{"id":"1","username":"bot"}}"#);
+    assert!(start.names_more);
+    cache.begin_session(4, &start);
+    assert_eq!((cache.figures().pending, cache.figures().unknown, cache.session()), (2, 2, 4));
+    assert_eq!(cache.shard_doubt(), Some(ShardDoubt::Guilds));
+    assert_eq!(cache.own_user(), Some(r#"{"id":"1","username":"bot"}"#));
+    cache.apply("GUILD_CREATE", &guild(7, 3), 1);
+    cache.apply("GUILD_DELETE", r#"{"id":"8","unavailable":true}"#, 2);
+    assert_eq!((cache.figures().pending, cache.figures().unknown), (0, 1));
+    assert_eq!(SessionGuilds::read("no json"), SessionGuilds { names_more: true, ..SessionGuilds::default() });
+}
+
+#[test]
+fn events_after_taking_are_in_the_records_that_are_written() {
+    let mut cache = cache();
+    cache.apply("GUILD_CREATE", &guild(7, 3), 1);
+    let mut changed = cache.take_changed();
+    assert_eq!(cache.take_changed(), crate::Changed::default());
+    cache.begin_copy();
+    cache.apply("GUILD_ROLE_DELETE", r#"{"guild_id":"7","role_id":"3"}"#, 2);
+    let records = cache.records(7, &mut changed);
+    assert_eq!(records.together.last().unwrap().0.kind, Kind::Core, "the stamp goes last");
+    assert_eq!(cache.take_changed(), crate::Changed::default());
+    cache.give_back(changed);
+    assert_eq!(cache.take_changed().guilds(), [7]);
+    let since = cache.end_copy().unwrap();
+    assert_eq!(since.records.iter().map(|key| key.kind).collect::<Vec<_>>(), [Kind::Roles]);
+    assert_eq!(cache.end_copy(), None);
+    cache.apply("GUILD_DELETE", r#"{"id":"7"}"#, 3);
+    let mut changed = cache.take_changed();
+    let records = cache.records(7, &mut changed);
+    assert!(records.members.is_empty() && records.together.is_empty() && records.removed.len() > 5);
+}
+
+#[test]
+fn cache_of_nothing_counts_all_the_same() {
+    let rules = Rules { resources: Resources::NONE, ..Rules::default() };
+    let mut cache = ShardCache::new(rules, Arc::clone(&CODEC));
+    cache.apply("GUILD_CREATE", &guild(7, 100), 1);
+    let figures = cache.figures();
+    assert_eq!((figures.members, figures.channels, figures.voice_connections), (100, 2, 1));
+    assert_eq!((cache.guild_create(7), cache.member(7, 1), cache.channel(7, 70)), (None, None, None));
+    for (name, id, sequence) in [("ADD", 500, 2), ("ADD", 500, 3), ("REMOVE", 5, 4), ("REMOVE", 5, 5), ("REMOVE", 6, 6)] {
+        let text = format!(r#"{{"guild_id":"7","user":{{"id":"{id}"}}}}"#);
+        cache.apply(&format!("GUILD_MEMBER_{name}"), &text, sequence);
+    }
+    assert_eq!(cache.figures().members, 99, "a repeated event counts once");
+    assert!(cache.memory() < 3_000, "{}", cache.memory());
+}
