@@ -30,6 +30,8 @@ pub use checkpoint::GuildRecords;
 pub use figures::Figures;
 pub use session::SessionGuilds;
 
+/// Open text of a shard that is more than this is compressed at once.
+const MOST_OPEN: usize = 8 * 1024 * 1024;
 /// Guilds that the bot has left are remembered until so many were left.
 const MOST_LEFT: usize = 10_000;
 
@@ -47,6 +49,8 @@ pub struct ShardCache {
     free: Vec<u32>,
     /// Slots of guilds with open blocks.
     open: Vec<u32>,
+    /// Bytes of text that are open, about.
+    open_bytes: usize,
     users: Users,
     figures: Figures,
     messages: Messages,
@@ -83,6 +87,7 @@ impl ShardCache {
             slots: Vec::new(),
             free: Vec::new(),
             open: Vec::new(),
+            open_bytes: 0,
             users: Users::default(),
             figures: Figures::default(),
             messages: Messages::default(),
@@ -117,6 +122,9 @@ impl ShardCache {
         self.sequence = sequence;
         let Parsed { guild, event, mut losses } = parsed;
         self.apply_parsed(guild, event, &mut losses);
+        if self.open_bytes > MOST_OPEN {
+            self.seal_guilds();
+        }
         Applied { guild, is_used: true, is_unreadable: false, losses }
     }
 
@@ -179,20 +187,25 @@ impl ShardCache {
 
     /// Compresses what has changed, and removes messages that are too old. To be called about once a second.
     pub fn seal(&mut self, now_unix_ms: u64) {
+        self.seal_guilds();
+        self.messages.seal(now_unix_ms, &self.rules, &self.codec);
+        self.users.shrink();
+    }
+
+    fn seal_guilds(&mut self) {
         for slot in std::mem::take(&mut self.open) {
             if self.slots[slot as usize].is_some() {
                 self.edit(slot, &mut Losses::default(), |edit| edit.seal());
             }
         }
-        self.messages.seal(now_unix_ms, &self.rules, &self.codec);
-        self.users.shrink();
+        self.open_bytes = 0;
     }
 
     /// Changes a guild, and the figures with it.
     fn edit(&mut self, slot: u32, losses: &mut Losses, with: impl FnOnce(&mut Edit<'_>)) {
         let Some(guild) = self.slots[slot as usize].as_deref_mut() else { return };
         self.figures.subtract(guild.figures());
-        let was_open = guild.is_open();
+        let (was_open, open_before) = (guild.is_open(), guild.open_bytes());
         let mut edit = Edit {
             guild,
             slot,
@@ -210,6 +223,7 @@ impl ShardCache {
         if guild.is_open() && !was_open {
             self.open.push(slot);
         }
+        self.open_bytes += guild.open_bytes().saturating_sub(open_before);
     }
 
     pub(crate) fn guild_ref(&self, guild: u64) -> Option<&Guild> {

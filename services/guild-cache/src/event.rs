@@ -36,13 +36,13 @@ pub(crate) enum Event<'a> {
     Left,
     /// Adds or replaces an object.
     Put { kind: Kind, element: Element<'a> },
-    /// Puts fields over those of an object.
+    /// Sets the fields of an object that the event has; the others stay.
     Merge { kind: Kind, element: Element<'a>, adds: bool },
     /// Sets or removes one field of an object.
     Set { kinds: &'static [Kind], id: u64, field: &'static str, value: Option<Cow<'a, str>> },
     /// Removes an object.
     Remove { kind: Kind, id: u64 },
-    /// The active threads of some channels, or of all.
+    /// The active threads of some channels, whose ids are sorted, or of all.
     Threads { parents: Option<Vec<u64>>, threads: Vec<Element<'a>> },
     /// A member has joined.
     Joined { element: Element<'a> },

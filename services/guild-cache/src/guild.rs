@@ -91,6 +91,11 @@ impl Guild {
         &self.lists[kind.place()]
     }
 
+    /// Bytes of text that are open, about.
+    pub(crate) fn open_bytes(&self) -> usize {
+        self.open_bytes
+    }
+
     /// Whether a block is open.
     pub(crate) fn is_open(&self) -> bool {
         !self.open.is_empty()

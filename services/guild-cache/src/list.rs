@@ -118,20 +118,32 @@ impl List {
         let (count, is_at_end) = (open.len(), is_last && open.last_id() == Some(id));
         touched.note(low, was_closed, if was_closed { block.size() } else { block.size().saturating_sub(before) });
         self.count += u32::from(is_new);
-        if count > 1 && (count > per_block || block.size() > LARGEST_TEXT) {
-            // Ids that only grow fill their blocks.
-            let at = if is_at_end { count - 1 } else { count / 2 };
-            let (open, _) = block.open(codec);
-            if let Some(next) = open.split_off(at) {
-                touched.note(next.low, true, 0);
-                // Growing by an eighth keeps the room that is not used small, and the copies few.
-                if self.blocks.len() == self.blocks.capacity() {
-                    self.blocks.reserve_exact(self.blocks.len() / 8 + 1);
-                }
-                self.blocks.insert(place + 1, next);
-            }
-        }
+        // Ids that only grow fill their blocks.
+        self.split(place, if is_at_end { count - 1 } else { count / 2 }, per_block, codec, touched);
         is_new
+    }
+
+    /// Splits an open block until each part is small, at first before its object `at`.
+    fn split(&mut self, place: usize, mut at: usize, per_block: usize, codec: &Codec, touched: &mut Touched) {
+        let (mut place, mut end) = (place, place + 1);
+        while place < end {
+            let block = &mut self.blocks[place];
+            let count = block.count();
+            let is_large = count > 1 && (count > per_block || block.size() > LARGEST_TEXT);
+            let Some(next) = is_large.then(|| block.open(codec).0.split_off(at)).flatten() else {
+                place += 1;
+                at = self.blocks.get(place).map_or(0, Block::count) / 2;
+                continue;
+            };
+            touched.note(next.low, true, 0);
+            // Growing by an eighth keeps the room that is not used small, and the copies few.
+            if self.blocks.len() == self.blocks.capacity() {
+                self.blocks.reserve_exact(self.blocks.len() / 8 + 1);
+            }
+            at = self.blocks[place].count() / 2;
+            self.blocks.insert(place + 1, next);
+            end += 1;
+        }
     }
 
     /// Replaces an object by what `with` makes of it, unless that is `None`. Returns whether there is such an object with a text.

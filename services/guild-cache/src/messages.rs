@@ -1,7 +1,6 @@
 //! The newest messages of each channel, up to a number and an age.
 //!
-//! A message's age is that of its id. Old ones go by the block: between two sweeps up to a block more than the limit may be held, and is not
-//! shown.
+//! A message's id says when it was sent. More messages than the limit go by the block, so up to a block more may be held; they are not shown.
 
 use std::collections::HashMap;
 

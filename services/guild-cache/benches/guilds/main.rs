@@ -130,13 +130,18 @@ fn times() {
         .map(|world| of_guild(&voice(&mut random, world.users[0], world.channels[1]), world.id))
         .collect();
     for (name, events) in [("CHANNEL_UPDATE", &channels), ("GUILD_MEMBER_UPDATE", &members), ("VOICE_STATE_UPDATE", &states)] {
-        // A block is opened by one of two events, as where a second brings a few events of a guild.
-        time(&format!("{name}, sealed after each 1,000"), |round| {
-            cache.apply(name, &events[round * 7 % 1_000], next());
-            if round % 1_000 == 999 {
-                cache.seal(1);
-            }
-        });
+        // Each event opens a block of its own, which the next seal closes: the dearest case.
+        let (mut applying, mut sealing) = (Duration::ZERO, Duration::ZERO);
+        for _ in 0..20 {
+            let began = Instant::now();
+            events.iter().for_each(|event| drop(cache.apply(name, event, next())));
+            applying += began.elapsed();
+            let began = Instant::now();
+            cache.seal(1);
+            sealing += began.elapsed();
+        }
+        let each = |took: Duration| took.as_secs_f64() * 1e6 / 20_000.0;
+        println!("{name}, each in another guild: {:.2} us, and {:.2} us to seal", each(applying), each(sealing));
         time(&format!("{name}, block open"), |round| {
             cache.apply(name, &events[round % 4], next());
         });

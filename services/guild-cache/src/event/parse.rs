@@ -184,7 +184,9 @@ fn thread_sync<'a>(data: &'a str, losses: &mut Losses) -> Read<'a> {
             let parents: Vec<_> = elements(parents).ok_or(Broken)?.into_iter().map(id).collect();
             // An id that cannot be read may be any channel's.
             losses.add(Part::Thread, parents.iter().filter(|parent| parent.is_none()).count());
-            Some(parents.into_iter().flatten().collect())
+            let mut parents: Vec<u64> = parents.into_iter().flatten().collect();
+            parents.sort_unstable();
+            Some(parents)
         }
     };
     let mut threads = list(&mut Scan::new(threads.ok_or(Broken)?), Kind::Threads, losses)?;

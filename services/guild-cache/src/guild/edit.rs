@@ -105,9 +105,8 @@ impl Edit<'_> {
         self.forget_users();
         let codec = self.codec;
         let id = text.id;
-        let single = |text: &str, is_kept: bool| match is_kept {
-            true => Block::pack(0, [(id, text)].into_iter(), codec),
-            false => Block::pack(0, [].into_iter(), codec),
+        let single = |text: &str, is_kept: bool| {
+            if is_kept { Block::pack(0, [(id, text)].into_iter(), codec) } else { Block::empty(0) }
         };
         let mut guild = Guild::unavailable(id, false);
         guild.is_unavailable = false;
@@ -216,7 +215,7 @@ impl Edit<'_> {
 
     fn sync_threads(&mut self, parents: Option<&[u64]>, threads: &[Element<'_>]) {
         self.remove_threads(|parent| {
-            parents.is_none_or(|parents| parent.is_some_and(|parent| parents.contains(&parent)))
+            parents.is_none_or(|parents| parent.is_some_and(|parent| parents.binary_search(&parent).is_ok()))
         });
         for (id, text) in threads {
             self.put(Kind::Threads, *id, text);

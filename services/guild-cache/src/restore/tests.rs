@@ -3,7 +3,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 
 use super::*;
-use crate::rules::Resources;
+use crate::{doubt::Doubt, rules::Resources};
 
 static CODEC: LazyLock<Arc<Codec>> = LazyLock::new(|| Arc::new(Codec::new()));
 
@@ -135,7 +135,7 @@ proptest! {
         }
         let _ = restoring.take(*key, &forged);
         let mut cache = restoring.finish(&Head::default());
-        // Whatever was taken is JSON and can be changed.
+        // What was accepted is JSON and can be changed.
         for text in [cache.guild_create(7), cache.roles(7), cache.guild_object(7)].into_iter().flatten() {
             prop_assert!(Scan::new(&text).value().is_ok());
         }

@@ -39,8 +39,7 @@ struct Store {
 }
 
 impl Store {
-    /// Writes what has changed, in the order in which a writer does. `steps`: after so many it stops, as one that dies. Returns whether
-    /// it came to its end.
+    /// Writes what has changed, in a writer's order. After `steps` steps it stops, like a writer that dies. Returns whether it wrote all.
     fn write(&mut self, cache: &mut ShardCache, read: u64, mut steps: usize) -> bool {
         let mut changed = cache.take_changed();
         for guild in changed.guilds() {

@@ -1,0 +1,221 @@
+//! What an event of a known guild changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::{EXTRAS, LISTS, Naive, NaiveGuild, id, id_of, merge, stored};
+
+impl Naive {
+    pub(super) fn change(&mut self, name: &str, guild_id: u64, data: &Value) {
+        let keeps: BTreeSet<&str> =
+            LISTS.iter().chain(&EXTRAS).map(|(name, _)| *name).filter(|list| self.keeps(list)).collect();
+        let guild = self.guilds.get_mut(&guild_id).unwrap();
+        let put = |guild: &mut NaiveGuild, list: &'static str, object: &Value| {
+            if keeps.contains(list) {
+                let id = id_of(list, object).unwrap();
+                guild.lists.entry(list).or_default().insert(id, stored(list, object));
+            }
+        };
+        match name {
+            "GUILD_UPDATE" => {
+                for (list, _) in EXTRAS {
+                    if data[list].is_array() && keeps.contains(list) {
+                        guild.extras.insert(list.to_owned(), data[list].clone());
+                    }
+                }
+                if let Some(roles) = data["roles"].as_array().filter(|_| keeps.contains("roles")) {
+                    guild.lists.insert("roles", BTreeMap::new());
+                    roles.iter().for_each(|role| put(guild, "roles", role));
+                }
+                if let Some(core) = &mut guild.core {
+                    for (field, value) in data.as_object().unwrap() {
+                        if !value.is_array() || !LISTS.iter().chain(&EXTRAS).any(|(list, _)| list == field) {
+                            core.insert(field.clone(), value.clone());
+                        }
+                    }
+                }
+            }
+            "CHANNEL_CREATE" | "CHANNEL_UPDATE" => {
+                guild.channel_ids.insert(id(&data["id"]).unwrap());
+                put(guild, "channels", data);
+            }
+            "CHANNEL_DELETE" => {
+                let channel = id(&data["id"]).unwrap();
+                guild.channel_ids.remove(&channel);
+                guild.voice.retain(|_, of| *of != channel);
+                let NaiveGuild { lists, voice, .. } = guild;
+                lists.entry("channels").or_default().remove(&channel);
+                lists.entry("voice_states").or_default().retain(|user, _| voice.contains_key(user));
+                lists.entry("threads").or_default().retain(|_, thread| id(&thread["parent_id"]) != Some(channel));
+                self.messages.remove(&channel);
+            }
+            "CHANNEL_PINS_UPDATE" => {
+                let pinned = data.get("last_pin_timestamp").cloned().unwrap_or(Value::Null);
+                for list in ["channels", "threads"] {
+                    let known = guild.lists.entry(list).or_default().get_mut(&id(&data["channel_id"]).unwrap());
+                    if let Some(channel) = known {
+                        channel["last_pin_timestamp"] = pinned;
+                        return;
+                    }
+                }
+            }
+            "VOICE_CHANNEL_STATUS_UPDATE" => {
+                let status = data.get("status").cloned().unwrap_or(Value::Null);
+                for list in ["channels", "threads"] {
+                    if let Some(channel) = guild.lists.entry(list).or_default().get_mut(&id(&data["id"]).unwrap()) {
+                        channel["status"] = status;
+                        return;
+                    }
+                }
+            }
+            "THREAD_CREATE" | "THREAD_UPDATE" => {
+                let thread = id(&data["id"]).unwrap();
+                let threads = guild.lists.entry("threads").or_default();
+                if data["thread_metadata"]["archived"] == true {
+                    threads.remove(&thread);
+                    self.messages.remove(&thread);
+                } else if name == "THREAD_UPDATE" && threads.contains_key(&thread) {
+                    merge(threads.get_mut(&thread).unwrap(), &stored("threads", data));
+                } else {
+                    put(guild, "threads", data);
+                }
+            }
+            "THREAD_DELETE" => {
+                let thread = id(&data["id"]).unwrap();
+                guild.lists.entry("threads").or_default().remove(&thread);
+                self.messages.remove(&thread);
+            }
+            "THREAD_LIST_SYNC" => {
+                let parents: Option<Vec<u64>> =
+                    data["channel_ids"].as_array().map(|ids| ids.iter().filter_map(id).collect());
+                guild.lists.entry("threads").or_default().retain(|_, thread| {
+                    let parent = id(&thread["parent_id"]);
+                    parents.as_ref().is_some_and(|parents| parent.is_none_or(|parent| !parents.contains(&parent)))
+                });
+                for thread in data["threads"].as_array().unwrap() {
+                    let mut thread = thread.clone();
+                    for member in data["members"].as_array().unwrap() {
+                        if id(&member["id"]) == id(&thread["id"]) {
+                            thread["member"] = member.clone();
+                        }
+                    }
+                    put(guild, "threads", &thread);
+                }
+            }
+            "GUILD_ROLE_CREATE" | "GUILD_ROLE_UPDATE" => put(guild, "roles", &data["role"]),
+            "GUILD_ROLE_DELETE" => {
+                guild.lists.entry("roles").or_default().remove(&id(&data["role_id"]).unwrap());
+            }
+            "GUILD_MEMBER_ADD" => {
+                let user = id(&data["user"]["id"]).unwrap();
+                let (cached, is_known) = (guild.list("members").len(), guild.list("members").contains_key(&user));
+                let are_all = keeps.contains("members") && guild.members == Some(cached as u64);
+                if !are_all && !is_known && guild.moves.insert(user, true) != Some(true) {
+                    guild.members = guild.members.map(|members| members + 1);
+                }
+                put(guild, "members", data);
+                if are_all {
+                    guild.members = Some(guild.list("members").len() as u64);
+                }
+            }
+            "GUILD_MEMBER_REMOVE" => {
+                let user = id(&data["user"]["id"]).unwrap();
+                let are_all =
+                    keeps.contains("members") && guild.members == Some(guild.list("members").len() as u64);
+                if !are_all && guild.moves.insert(user, false) != Some(false) {
+                    guild.members = guild.members.map(|members| members.saturating_sub(1));
+                }
+                guild.lists.entry("members").or_default().remove(&user);
+                guild.lists.entry("presences").or_default().remove(&user);
+                if are_all {
+                    guild.members = Some(guild.list("members").len() as u64);
+                }
+            }
+            "GUILD_MEMBER_UPDATE" => {
+                let user = id(&data["user"]["id"]).unwrap();
+                if let Some(member) = guild.lists.entry("members").or_default().get_mut(&user) {
+                    merge(member, &stored("members", data));
+                }
+            }
+            "GUILD_MEMBERS_CHUNK" => {
+                for list in ["members", "presences"] {
+                    data[list].as_array().into_iter().flatten().for_each(|object| put(guild, list, object));
+                }
+            }
+            "VOICE_STATE_UPDATE" => {
+                let user = id(&data["user_id"]).unwrap();
+                if let Some(channel) = id(&data["channel_id"]) {
+                    guild.voice.insert(user, channel);
+                    put(guild, "voice_states", data);
+                } else {
+                    guild.voice.remove(&user);
+                    guild.lists.entry("voice_states").or_default().remove(&user);
+                }
+                if data["member"].is_object() {
+                    put(guild, "members", &data["member"]);
+                }
+            }
+            "PRESENCE_UPDATE" => put(guild, "presences", data),
+            "GUILD_EMOJIS_UPDATE" => {
+                guild.extras.insert("emojis".to_owned(), data["emojis"].clone());
+            }
+            "GUILD_SCHEDULED_EVENT_USER_ADD" => {
+                let events = guild.extras.get_mut("guild_scheduled_events").and_then(Value::as_array_mut);
+                let is_meant = |event: &&mut Value| id(&event["id"]) == id(&data["guild_scheduled_event_id"]);
+                if let Some(event) = events.into_iter().flatten().find(is_meant)
+                    && let Some(count) = event["user_count"].as_u64()
+                {
+                    event["user_count"] = json!(count + 1);
+                }
+            }
+            "STAGE_INSTANCE_CREATE" | "STAGE_INSTANCE_DELETE" => {
+                put_extra(guild, "stage_instances", data, name.ends_with("_DELETE"));
+            }
+            "GUILD_SCHEDULED_EVENT_UPDATE" => put_extra(guild, "guild_scheduled_events", data, false),
+            _ => panic!("no rule for {name}"),
+        }
+        guild_lists_are_kept(self.guilds.get_mut(&guild_id).unwrap(), &keeps);
+    }
+
+    pub(super) fn message(&mut self, name: &str, guild: u64, data: &Value) {
+        let channel = id(&data["channel_id"]).unwrap();
+        let messages = self.messages.entry(channel).or_default();
+        match name {
+            "MESSAGE_CREATE" => {
+                self.guild_of_channel.insert(channel, guild);
+                messages.insert(id(&data["id"]).unwrap(), data.clone());
+            }
+            "MESSAGE_UPDATE" => {
+                // One that was displaced by newer ones is not known any more.
+                if let Some(message) = messages.get_mut(&id(&data["id"]).unwrap()) {
+                    merge(message, data);
+                }
+            }
+            "MESSAGE_DELETE" => drop(messages.remove(&id(&data["id"]).unwrap())),
+            "MESSAGE_DELETE_BULK" => {
+                data["ids"].as_array().unwrap().iter().for_each(|one| drop(messages.remove(&id(one).unwrap())));
+            }
+            _ => panic!("no rule for {name}"),
+        }
+    }
+}
+
+fn guild_lists_are_kept(guild: &mut NaiveGuild, keeps: &BTreeSet<&str>) {
+    guild.lists.retain(|list, _| keeps.contains(list));
+}
+
+fn put_extra(guild: &mut NaiveGuild, list: &str, object: &Value, removes: bool) {
+    let known = guild.extras.contains_key(list);
+    if removes && !known {
+        return;
+    }
+    let elements = guild.extras.entry(list.to_owned()).or_insert_with(|| json!([])).as_array_mut().unwrap();
+    let place = elements.iter().position(|known| id_of(list, known) == id_of(list, object));
+    match (place, removes) {
+        (Some(_), true) => elements.retain(|known| id_of(list, known) != id_of(list, object)),
+        (Some(place), false) => elements[place] = object.clone(),
+        (None, false) => elements.push(object.clone()),
+        (None, true) => {}
+    }
+}
