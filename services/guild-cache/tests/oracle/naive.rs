@@ -128,7 +128,8 @@ impl Naive {
 
     /// Whether the event is one of a guild that the bot has left: a restored cache does not know that it was in it.
     pub(crate) fn is_late(&self, name: &str, data: &Value) -> bool {
-        id(&data["guild_id"]).is_some_and(|guild| self.left.contains(&guild)) && name != "GUILD_CREATE"
+        let guild = id(if name == "GUILD_UPDATE" { &data["id"] } else { &data["guild_id"] });
+        guild.is_some_and(|guild| self.left.contains(&guild))
     }
 
     pub(crate) fn apply(&mut self, name: &str, data: &Value, _sequence: u64) {
