@@ -238,9 +238,7 @@ impl Block {
     /// The compressed form of a sealed block.
     pub(crate) fn packed(&self) -> Option<Packed<'_>> {
         match &self.body {
-            Body::Packed { count, size, bytes } => {
-                Some(Packed { count: *count, size: *size, bytes })
-            }
+            Body::Packed { count, size, bytes } => Some(Packed { count: *count, size: *size, bytes }),
             Body::Open(_) => None,
         }
     }

@@ -1,9 +1,6 @@
 //! The cache of one shard: which guilds there are, what events do to them, and what is in doubt.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use crate::{
     codec::Codec,
@@ -32,7 +29,7 @@ pub use session::SessionGuilds;
 
 /// Open text of a shard that is more than this is compressed at once.
 const MOST_OPEN: usize = 8 * 1024 * 1024;
-/// Guilds that the bot has left are remembered until so many were left.
+/// The most guilds that the bot has left and that are remembered.
 const MOST_LEFT: usize = 10_000;
 
 /// See the module's documentation.

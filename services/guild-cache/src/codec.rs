@@ -111,7 +111,8 @@ impl Codec {
 
 /// The dictionary in zstd's format.
 fn dictionary() -> Vec<u8> {
-    let digits: Vec<u8> = TABLES.bytes().filter_map(|digit| char::from(digit).to_digit(16)).map(|digit| digit as u8).collect();
+    let digits: Vec<u8> =
+        TABLES.bytes().filter_map(|digit| char::from(digit).to_digit(16)).map(|digit| digit as u8).collect();
     digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).chain(TEXT.iter().copied()).collect()
 }
 

@@ -139,7 +139,11 @@ impl Kind {
 }
 
 /// Reads the object of a kind that comes next. `None` when it has to be left out; `Ok(None)` inside when it is not one to keep.
-pub(crate) fn element<'a>(scan: &mut Scan<'a>, kind: Kind, losses: &mut Losses) -> Result<Option<Element<'a>>, Broken> {
+pub(crate) fn element<'a>(
+    scan: &mut Scan<'a>,
+    kind: Kind,
+    losses: &mut Losses,
+) -> Result<Option<Element<'a>>, Broken> {
     if scan.peek() != Some(b'{') {
         scan.value()?;
         losses.add(kind.part(), 1);

@@ -129,7 +129,8 @@ impl Guild {
         let core = self.core.get(self.id, codec)?;
         let extras = self.extras.get(self.id, codec).unwrap_or_default();
         let members = self.members.map(|members| members.to_string());
-        let mut more: Vec<(&str, &str)> = members.iter().map(|members| ("member_count", members.as_str())).collect();
+        let mut more: Vec<(&str, &str)> =
+            members.iter().map(|members| ("member_count", members.as_str())).collect();
         if self.is_unavailable {
             more.push(("unavailable", "true"));
         }
@@ -142,7 +143,9 @@ impl Guild {
         );
         // A list can have come after something that was no list.
         let is_own = |key: &str| !more.iter().any(|(name, _)| is_key(key, name));
-        for (key, value) in all_fields(&core).into_iter().filter(|(key, _)| is_own(key)).chain(more.iter().copied()) {
+        for (key, value) in
+            all_fields(&core).into_iter().filter(|(key, _)| is_own(key)).chain(more.iter().copied())
+        {
             push_field(&mut text, key, value);
         }
         Some(close(text))

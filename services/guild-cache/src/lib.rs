@@ -50,7 +50,9 @@ mod rules;
 mod scan;
 mod users;
 
-pub use cache::{Applied, Figures, GuildInfo, GuildRecords, SessionGuilds, ShardCache, is_structural, only_fields};
+pub use cache::{
+    Applied, Figures, GuildInfo, GuildRecords, SessionGuilds, ShardCache, is_structural, only_fields,
+};
 pub use codec::Codec;
 pub use doubt::{Doubt, Losses, Part, ShardDoubt};
 pub use key::{Changed, Kind, RecordKey};

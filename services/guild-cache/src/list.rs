@@ -116,7 +116,11 @@ impl List {
         let (open, was_closed) = block.open(codec);
         let is_new = open.put(id, text);
         let (count, is_at_end) = (open.len(), is_last && open.last_id() == Some(id));
-        touched.note(low, was_closed, if was_closed { block.size() } else { block.size().saturating_sub(before) });
+        touched.note(
+            low,
+            was_closed,
+            if was_closed { block.size() } else { block.size().saturating_sub(before) },
+        );
         self.count += u32::from(is_new);
         // Ids that only grow fill their blocks.
         self.split(place, if is_at_end { count - 1 } else { count / 2 }, per_block, codec, touched);
@@ -225,7 +229,11 @@ impl List {
     /// Removes objects with ids below `low`. Returns whether there were any.
     pub(crate) fn remove_below(&mut self, low: u64, codec: &Codec, touched: &mut Touched) -> bool {
         let before = self.count;
-        let gone = self.blocks.iter().take_while(|block| block.ids().next_back().is_none_or(|last| last < low)).count();
+        let gone = self
+            .blocks
+            .iter()
+            .take_while(|block| block.ids().next_back().is_none_or(|last| last < low))
+            .count();
         let removed = self.blocks.drain(..gone).map(|block| block.count() as u32).sum::<u32>();
         self.count -= removed;
         let rest: Vec<u64> = self.ids().take_while(|id| *id < low).collect();
@@ -240,9 +248,10 @@ impl List {
         let place = self.place(id);
         let later: usize = self.blocks.iter().skip(place + 1).map(Block::count).sum();
         later < most
-            && self.blocks.get(place).is_some_and(|block| {
-                later + block.ids().rev().take_while(|other| *other > id).count() < most
-            })
+            && self
+                .blocks
+                .get(place)
+                .is_some_and(|block| later + block.ids().rev().take_while(|other| *other > id).count() < most)
     }
 
     /// The `low` of each block.

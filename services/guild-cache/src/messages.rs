@@ -36,7 +36,15 @@ struct Channel {
 }
 
 impl Messages {
-    pub(crate) fn put(&mut self, guild: u64, channel: u64, id: u64, text: &str, rules: &Rules, codec: &Codec) {
+    pub(crate) fn put(
+        &mut self,
+        guild: u64,
+        channel: u64,
+        id: u64,
+        text: &str,
+        rules: &Rules,
+        codec: &Codec,
+    ) {
         let is_full = self.channels.len() >= MOST_MESSAGE_CHANNELS && !self.channels.contains_key(&channel);
         if is_full || rules.messages_per_channel == 0 {
             return;
@@ -214,7 +222,8 @@ fn counted(reaction: &str, adds: bool, is_burst: bool, is_own: bool) -> Option<S
         text = with_field(&text, "count_details", &details);
     }
     if is_own {
-        text = with_field(&text, if is_burst { "me_burst" } else { "me" }, if adds { "true" } else { "false" });
+        text =
+            with_field(&text, if is_burst { "me_burst" } else { "me" }, if adds { "true" } else { "false" });
     }
     Some(text)
 }

@@ -164,7 +164,12 @@ const FACTS: usize = 24;
 impl Facts {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(FACTS + self.channels.len() * 8 + self.voice.len() * 16);
-        bytes.extend_from_slice(&[u8::from(self.members.is_some()), self.is_unavailable.into(), self.had_lists, 0]);
+        bytes.extend_from_slice(&[
+            u8::from(self.members.is_some()),
+            self.is_unavailable.into(),
+            self.had_lists,
+            0,
+        ]);
         bytes.extend_from_slice(&self.doubt.bits().to_le_bytes());
         bytes.extend_from_slice(&self.members.unwrap_or(0).to_le_bytes());
         bytes.extend_from_slice(&(self.channels.len() as u32).to_le_bytes());
@@ -187,7 +192,8 @@ impl Facts {
         let ids: Vec<u64> = (0..channels + voice * 2).map(|place| long(bytes, FACTS + place * 8)).collect();
         let (channels, pairs) = ids.split_at(channels);
         let voice: Vec<(u64, u64)> = pairs.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
-        let is_sorted = channels.is_sorted_by(|one, next| one < next) && voice.is_sorted_by(|one, next| one.0 < next.0);
+        let is_sorted =
+            channels.is_sorted_by(|one, next| one < next) && voice.is_sorted_by(|one, next| one.0 < next.0);
         let members = (bytes[0] != 0).then(|| long(bytes, 8));
         if !is_sorted || members.is_some_and(|members| members > MOST_MEMBERS) {
             return Err(RecordError::Damaged("its facts cannot be"));

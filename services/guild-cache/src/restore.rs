@@ -98,7 +98,8 @@ impl Restoring {
         let is_right = block.check(&self.codec, |id, text| {
             let Ok(object) = object::read_all(text, ["id", "name"], &[]) else { return false };
             name = object.found[1].and_then(object::string);
-            let is_of_guild = key.kind == Kind::Extras || object.found[0].and_then(object::id) == Some(key.guild);
+            let is_of_guild =
+                key.kind == Kind::Extras || object.found[0].and_then(object::id) == Some(key.guild);
             id == key.guild && is_of_guild && object.lost == 0
         });
         if !is_right || record.count > 1 {
@@ -213,7 +214,9 @@ fn guild(
             let list = newest_of(pieces, kind, codec);
             if kind == Kind::Voice {
                 guild.voice.clear();
-                list.each(codec, |user, text| guild.voice.extend(channel_of(text).map(|channel| (user, channel))));
+                list.each(codec, |user, text| {
+                    guild.voice.extend(channel_of(text).map(|channel| (user, channel)))
+                });
             }
             list
         } else {
@@ -256,10 +259,12 @@ impl Restoring {
     /// The text is not a guild.
     pub fn take_guild_create(&mut self, text: &str, facts: &GuildFacts) -> Result<(), RecordError> {
         let mut losses = Losses::default();
-        let read = GuildText::read(text, &mut losses).map_err(|_| RecordError::Damaged("it is not a guild"))?;
+        let read =
+            GuildText::read(text, &mut losses).map_err(|_| RecordError::Damaged("it is not a guild"))?;
         let id = read.id;
         // One guild of a cache of its own, taken apart again.
-        let mut one = ShardCache::new(Rules { notes_changes: false, ..self.rules.clone() }, Arc::clone(&self.codec));
+        let mut one =
+            ShardCache::new(Rules { notes_changes: false, ..self.rules.clone() }, Arc::clone(&self.codec));
         one.adopt_text(read, facts, losses);
         let records = one.all_records(id);
         for (key, bytes) in records.members.iter().chain(&records.together) {

@@ -84,8 +84,10 @@ impl Resources {
 
 /// A word that names no resource.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no resource of the cache; write `all`, `none`, or any of guilds, channels, roles, members, users, own_user, \
-         voice_states, presences, messages, reactions, emojis, stickers, stage_instances, scheduled_events")]
+#[error(
+    "{0:?} is no resource of the cache; write `all`, `none`, or any of guilds, channels, roles, members, users, own_user, \
+         voice_states, presences, messages, reactions, emojis, stickers, stage_instances, scheduled_events"
+)]
 pub struct UnknownResource(String);
 
 impl FromStr for Resources {

@@ -2,13 +2,13 @@
 //!
 //! `cargo bench -p guild-cache`. The memory of 8,000 guilds is counted at the allocator, by its size classes, and as the process's RSS.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints, and a panic is how it fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a benchmark prints, and a panic is how it fails"
+)]
 
-use std::{
-    hint::black_box,
-    sync::Arc,
-    time::Duration,
-};
+use std::{hint::black_box, sync::Arc, time::Duration};
 
 use guild_cache::{Codec, Head, Kind, RecordKey, Resources, Restoring, Rules, ShardCache};
 use world::{Random, Size, World, channel, guild, member, of_guild, voice};
@@ -90,7 +90,11 @@ fn memory(name: &str, size: Size) {
         codec.memory() / 1024,
         caches.iter().map(|cache| cache.figures().cached_members).sum::<u64>(),
     );
-    let each: Vec<String> = caches[0].sizes().into_iter().map(|(name, size)| format!("{name} {}", size / (GUILDS / SHARDS))).collect();
+    let each: Vec<String> = caches[0]
+        .sizes()
+        .into_iter()
+        .map(|(name, size)| format!("{name} {}", size / (GUILDS / SHARDS)))
+        .collect();
     println!("  of which: {}", each.join(", "));
 }
 
@@ -121,15 +125,21 @@ fn times() {
     });
     let channels: Vec<String> = worlds
         .iter()
-        .map(|world| of_guild(&channel(&mut random, &world.channels, &world.roles, 17, Size::USUAL), world.id))
+        .map(|world| {
+            of_guild(&channel(&mut random, &world.channels, &world.roles, 17, Size::USUAL), world.id)
+        })
         .collect();
-    let members: Vec<String> =
-        worlds.iter().map(|world| of_guild(&member(&mut random, world.users[4], &world.roles), world.id)).collect();
+    let members: Vec<String> = worlds
+        .iter()
+        .map(|world| of_guild(&member(&mut random, world.users[4], &world.roles), world.id))
+        .collect();
     let states: Vec<String> = worlds
         .iter()
         .map(|world| of_guild(&voice(&mut random, world.users[0], world.channels[1]), world.id))
         .collect();
-    for (name, events) in [("CHANNEL_UPDATE", &channels), ("GUILD_MEMBER_UPDATE", &members), ("VOICE_STATE_UPDATE", &states)] {
+    for (name, events) in
+        [("CHANNEL_UPDATE", &channels), ("GUILD_MEMBER_UPDATE", &members), ("VOICE_STATE_UPDATE", &states)]
+    {
         // Each event opens a block of its own, which the next seal closes: the dearest case.
         let (mut applying, mut sealing) = (Duration::ZERO, Duration::ZERO);
         for _ in 0..20 {
@@ -141,7 +151,11 @@ fn times() {
             sealing += began.elapsed();
         }
         let each = |took: Duration| took.as_secs_f64() * 1e6 / 20_000.0;
-        println!("{name}, each in another guild: {:.2} us, and {:.2} us to seal", each(applying), each(sealing));
+        println!(
+            "{name}, each in another guild: {:.2} us, and {:.2} us to seal",
+            each(applying),
+            each(sealing)
+        );
         time(&format!("{name}, block open"), |round| {
             cache.apply(name, &events[round % 4], next());
         });
@@ -170,7 +184,8 @@ fn times() {
     time("records of a guild", |round| {
         let records = cache.all_records(world(round).id);
         sizes.0 += 1;
-        sizes.1 += records.members.iter().chain(&records.together).map(|(_, bytes)| bytes.len()).sum::<usize>();
+        sizes.1 +=
+            records.members.iter().chain(&records.together).map(|(_, bytes)| bytes.len()).sum::<usize>();
         black_box(records);
     });
     println!("  {} B a guild", sizes.1 / sizes.0);
@@ -231,7 +246,8 @@ fn large() {
         let user = random.id();
         let text = of_guild(&member(&mut random, user, &world.roles), world.id);
         cache.apply("GUILD_MEMBER_ADD", &text, sequence);
-        let gone = format!(r#"{{"guild_id":"{}","user":{{"id":"{}"}}}}"#, world.id, users[round * 31 % 250_000]);
+        let gone =
+            format!(r#"{{"guild_id":"{}","user":{{"id":"{}"}}}}"#, world.id, users[round * 31 % 250_000]);
         cache.apply("GUILD_MEMBER_REMOVE", &gone, sequence + 1);
         sequence += 2;
         if round % 100 == 99 {
@@ -239,7 +255,10 @@ fn large() {
         }
     });
     let records = cache.all_records(world.id);
-    println!("  {} records of members", records.members.iter().filter(|(key, _)| key.kind == Kind::Members).count());
+    println!(
+        "  {} records of members",
+        records.members.iter().filter(|(key, _)| key.kind == Kind::Members).count()
+    );
     let began = Instant::now();
     cache.apply("GUILD_DELETE", &format!(r#"{{"id":"{}"}}"#, world.id), u64::MAX);
     cache.seal(1);

@@ -75,7 +75,8 @@ pub(crate) struct Size {
 
 impl Size {
     /// The guild of the measurements: about 28.5 kB.
-    pub(crate) const USUAL: Self = Self { roles: 20, channels: 30, members: 10, voice: 3, overwrites: 3, is_hard: false };
+    pub(crate) const USUAL: Self =
+        Self { roles: 20, channels: 30, members: 10, voice: 3, overwrites: 3, is_hard: false };
     /// The same with overwrites that no administrator makes, and a topic in each channel.
     pub(crate) const HARD: Self = Self { is_hard: true, ..Self::USUAL };
 }
@@ -95,7 +96,8 @@ pub(crate) fn guild(random: &mut Random, size: Size) -> World {
     let (roles, channels, users) = (ids(size.roles), ids(size.channels), ids(size.members));
     let list = |texts: Vec<String>| format!("[{}]", texts.join(","));
     let role_texts = roles.iter().enumerate().map(|(place, role)| self::role(random, *role, place)).collect();
-    let channel_texts = (0..size.channels).map(|place| channel(random, &channels, &roles, place, size)).collect();
+    let channel_texts =
+        (0..size.channels).map(|place| channel(random, &channels, &roles, place, size)).collect();
     let member_texts = users.iter().map(|user| member(random, *user, &roles)).collect();
     let voice_texts = (0..size.voice)
         .map(|place| {
@@ -145,14 +147,22 @@ fn role(random: &mut Random, id: u64, place: usize) -> String {
 }
 
 /// A channel of the guild: one of ten a category, one of five for voice.
-pub(crate) fn channel(random: &mut Random, channels: &[u64], roles: &[u64], place: usize, size: Size) -> String {
+pub(crate) fn channel(
+    random: &mut Random,
+    channels: &[u64],
+    roles: &[u64],
+    place: usize,
+    size: Size,
+) -> String {
     let (id, name) = (channels[place], random.words(2).replace(' ', "-"));
     // Most channels have their category's overwrites.
     let mut of_category = Random(channels[place / 10 * 10]);
     let follows = !size.is_hard && random.chance(70);
     let over = overwrites(if follows { &mut of_category } else { random }, roles, size);
     let parent = channels[place / 10 * 10];
-    let common = format!(r#""id":"{id}","name":"{name}","position":{place},"flags":0,"permission_overwrites":[{over}]"#);
+    let common = format!(
+        r#""id":"{id}","name":"{name}","position":{place},"flags":0,"permission_overwrites":[{over}]"#
+    );
     match place % 10 {
         0 => format!(r#"{{{common},"type":4,"parent_id":null}}"#),
         1 | 2 => format!(
@@ -160,7 +170,11 @@ pub(crate) fn channel(random: &mut Random, channels: &[u64], roles: &[u64], plac
         ),
         _ => {
             let last = random.id();
-            let topic = if size.is_hard || random.chance(40) { format!("\"{}\"", random.words(8)) } else { "null".to_owned() };
+            let topic = if size.is_hard || random.chance(40) {
+                format!("\"{}\"", random.words(8))
+            } else {
+                "null".to_owned()
+            };
             format!(
                 r#"{{{common},"type":0,"parent_id":"{parent}","topic":{topic},"nsfw":false,"rate_limit_per_user":0,"last_message_id":"{last}","last_pin_timestamp":"{}"}}"#,
                 random.time()

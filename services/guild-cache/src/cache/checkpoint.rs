@@ -104,7 +104,11 @@ impl ShardCache {
                 is_unavailable: guild.is_unavailable,
                 had_lists: guild.had_lists,
                 doubt: guild.doubt,
-                channels: if rules.keeps(Kind::Channels) { Vec::new() } else { ids(Kind::Channels).collect() },
+                channels: if rules.keeps(Kind::Channels) {
+                    Vec::new()
+                } else {
+                    ids(Kind::Channels).collect()
+                },
                 voice: if rules.keeps(Kind::Voice) { Vec::new() } else { guild.voice.clone() },
             }
             .encode()

@@ -18,15 +18,14 @@ impl SessionGuilds {
     pub fn read(data: &str) -> Self {
         let [guilds, user] = object::fields(data, ["guilds", "user"]);
         let named = guilds.and_then(object::elements);
-        let ids: Vec<Option<u64>> = named
-            .iter()
-            .flatten()
-            .map(|guild| object::field(guild, "id").and_then(object::id))
-            .collect();
+        let ids: Vec<Option<u64>> =
+            named.iter().flatten().map(|guild| object::field(guild, "id").and_then(object::id)).collect();
         Self {
             names_more: named.is_none() || ids.contains(&None),
             guilds: ids.into_iter().flatten().collect(),
-            own_user: user.filter(|user| object::field(user, "id").and_then(object::id).is_some()).map(str::to_owned),
+            own_user: user
+                .filter(|user| object::field(user, "id").and_then(object::id).is_some())
+                .map(str::to_owned),
         }
     }
 }

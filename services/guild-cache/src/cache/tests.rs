@@ -62,7 +62,10 @@ fn unreadable_event_puts_its_guild_or_the_shard_in_doubt() {
     assert!(cache.apply("MESSAGE_CREATE", "{", 5).is_unreadable);
     assert_eq!(cache.guild(7).unwrap().doubt, Doubt::NONE, "a message is no part of a guild");
     cache.doubt_everything();
-    assert_eq!((cache.guild(7).unwrap().doubt, cache.shard_doubt()), (Doubt::GUILD, Some(ShardDoubt::Events)));
+    assert_eq!(
+        (cache.guild(7).unwrap().doubt, cache.shard_doubt()),
+        (Doubt::GUILD, Some(ShardDoubt::Events))
+    );
 }
 
 #[test]
@@ -75,7 +78,9 @@ fn odd_field_costs_only_itself() {
     let info = cache.guild(7).unwrap();
     assert_eq!((info.name, info.members, info.doubt), (None, Some(3), Doubt::NONE));
     let object = cache.guild_object(7).unwrap();
-    assert!(object.contains(r#""name":5"#) && object.contains(r#""odd":"\ud83d""#) && !object.contains("deep"));
+    assert!(
+        object.contains(r#""name":5"#) && object.contains(r#""odd":"\ud83d""#) && !object.contains("deep")
+    );
 }
 
 #[test]
@@ -115,8 +120,11 @@ fn roles_come_by_position_and_age() {
     let mut cache = cache();
     cache.apply("GUILD_CREATE", &guild(7, 3), 1);
     let roles = cache.roles(7).unwrap();
-    let ids: Vec<u64> =
-        object::elements(&roles).unwrap().iter().filter_map(|role| object::id(object::field(role, "id")?)).collect();
+    let ids: Vec<u64> = object::elements(&roles)
+        .unwrap()
+        .iter()
+        .filter_map(|role| object::id(object::field(role, "id")?))
+        .collect();
     assert_eq!(ids, [7, 4, 2, 3]);
     assert_eq!(only_fields(&cache.role(7, 4).unwrap(), &["position".to_owned()]), r#"{"position":1}"#);
 }
@@ -124,7 +132,8 @@ fn roles_come_by_position_and_age() {
 #[test]
 fn session_waits_for_the_guilds_that_ready_names() {
     let mut cache = cache();
-    let start = SessionGuilds::read(r#"{"guilds":[{"id":"7"},{"id":"8"},{}],"user":{"id":"1","username":"bot"}}"#);
+    let start =
+        SessionGuilds::read(r#"{"guilds":[{"id":"7"},{"id":"8"},{}],"user":{"id":"1","username":"bot"}}"#);
     assert!(start.names_more);
     cache.begin_session(4, &start);
     assert_eq!((cache.figures().pending, cache.figures().unknown, cache.session()), (2, 2, 4));
@@ -133,7 +142,10 @@ fn session_waits_for_the_guilds_that_ready_names() {
     cache.apply("GUILD_CREATE", &guild(7, 3), 1);
     cache.apply("GUILD_DELETE", r#"{"id":"8","unavailable":true}"#, 2);
     assert_eq!((cache.figures().pending, cache.figures().unknown), (0, 1));
-    assert_eq!(SessionGuilds::read("no json"), SessionGuilds { names_more: true, ..SessionGuilds::default() });
+    assert_eq!(
+        SessionGuilds::read("no json"),
+        SessionGuilds { names_more: true, ..SessionGuilds::default() }
+    );
 }
 
 #[test]
@@ -166,7 +178,9 @@ fn cache_of_nothing_counts_all_the_same() {
     let figures = cache.figures();
     assert_eq!((figures.members, figures.channels, figures.voice_connections), (100, 2, 1));
     assert_eq!((cache.guild_create(7), cache.member(7, 1), cache.channel(7, 70)), (None, None, None));
-    for (name, id, sequence) in [("ADD", 500, 2), ("ADD", 500, 3), ("REMOVE", 5, 4), ("REMOVE", 5, 5), ("REMOVE", 6, 6)] {
+    for (name, id, sequence) in
+        [("ADD", 500, 2), ("ADD", 500, 3), ("REMOVE", 5, 4), ("REMOVE", 5, 5), ("REMOVE", 6, 6)]
+    {
         let text = format!(r#"{{"guild_id":"7","user":{{"id":"{id}"}}}}"#);
         cache.apply(&format!("GUILD_MEMBER_{name}"), &text, sequence);
     }

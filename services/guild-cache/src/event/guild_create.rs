@@ -47,7 +47,10 @@ impl<'a> GuildText<'a> {
             let is_extra = is_list && EXTRAS.iter().any(|name| is_key(key, name));
             let target = if is_extra { &mut guild.extras } else { &mut guild.core };
             let largest = if is_extra { LARGEST_GUILD } else { LARGEST_OBJECT };
-            if value.is_deep || value.text.len() > largest || target.len() + value.text.len() > LARGEST_GUILD * 2 {
+            if value.is_deep
+                || value.text.len() > largest
+                || target.len() + value.text.len() > LARGEST_GUILD * 2
+            {
                 odd.add(Part::Field, 1);
                 continue;
             }

@@ -49,8 +49,15 @@ fn read<'a>(name: &str, data: &'a str, resources: Resources, losses: &mut Losses
         _ => {}
     }
     match name {
-        _ if name.starts_with("CHANNEL_") || name.starts_with("THREAD_") || name.starts_with("VOICE_CHANNEL_") => {
-            if has(Resources::CHANNELS) { channel(name, data, losses) } else { Ok(None) }
+        _ if name.starts_with("CHANNEL_")
+            || name.starts_with("THREAD_")
+            || name.starts_with("VOICE_CHANNEL_") =>
+        {
+            if has(Resources::CHANNELS) {
+                channel(name, data, losses)
+            } else {
+                Ok(None)
+            }
         }
         "GUILD_ROLE_CREATE" | "GUILD_ROLE_UPDATE" if has(Resources::ROLES) => {
             let [guild, role] = all(data, ["guild_id", "role"])?;
@@ -69,10 +76,13 @@ fn read<'a>(name: &str, data: &'a str, resources: Resources, losses: &mut Losses
         "GUILD_MEMBERS_CHUNK" if has(Resources::MEMBERS) || has(Resources::PRESENCES) => {
             let [guild, members, presences] = all(data, ["guild_id", "members", "presences"])?;
             let mut of = |raw: Option<&'a str>, kind| {
-                raw.filter(|raw| *raw != "null").map_or(Ok(Vec::new()), |raw| list(&mut Scan::new(raw), kind, losses))
+                raw.filter(|raw| *raw != "null")
+                    .map_or(Ok(Vec::new()), |raw| list(&mut Scan::new(raw), kind, losses))
             };
-            let event =
-                Event::Chunk { members: of(members, Kind::Members)?, presences: of(presences, Kind::Presences)? };
+            let event = Event::Chunk {
+                members: of(members, Kind::Members)?,
+                presences: of(presences, Kind::Presences)?,
+            };
             done(required(guild)?, event)
         }
         "PRESENCE_UPDATE" if has(Resources::PRESENCES) => put(Kind::Presences, data, losses),
@@ -95,7 +105,11 @@ fn read<'a>(name: &str, data: &'a str, resources: Resources, losses: &mut Losses
             extra("soundboard_sounds", name, data, losses)
         }
         _ if name.starts_with("MESSAGE_REACTION_") => {
-            if has(Resources::MESSAGES.and(Resources::REACTIONS)) { reaction(name, data) } else { Ok(None) }
+            if has(Resources::MESSAGES.and(Resources::REACTIONS)) {
+                reaction(name, data)
+            } else {
+                Ok(None)
+            }
         }
         _ if name.starts_with("MESSAGE_") && has(Resources::MESSAGES) => message(name, data, losses),
         "USER_UPDATE" if has(Resources::OWN_USER) => {
@@ -214,10 +228,7 @@ fn voice<'a>(data: &'a str, losses: &mut Losses) -> Read<'a> {
         Some(member) => element(&mut Scan::new(member), Kind::Members, losses)?,
         None => None,
     };
-    done(
-        required(Some(guild))?,
-        Event::Voice { user: required(user)?, channel, text: object.text, member },
-    )
+    done(required(Some(guild))?, Event::Voice { user: required(user)?, channel, text: object.text, member })
 }
 
 fn extra_list<'a>(list: &'static str, data: &'a str) -> Read<'a> {
@@ -288,7 +299,12 @@ fn remove<'a>(kind: Kind, data: &'a str) -> Read<'a> {
     done(required(Some(guild))?, Event::Remove { kind, id: required(object)? })
 }
 
-fn set<'a>(guild: Option<&str>, channel: Option<&str>, field: &'static str, value: Option<&'a str>) -> Read<'a> {
+fn set<'a>(
+    guild: Option<&str>,
+    channel: Option<&str>,
+    field: &'static str,
+    value: Option<&'a str>,
+) -> Read<'a> {
     // Pins of a channel outside of guilds.
     let Some(guild) = guild else { return Ok(None) };
     let (id, value) = (required(channel)?, value.map(Cow::Borrowed));
@@ -322,6 +338,7 @@ fn done<'a>(guild: u64, event: Event<'a>) -> Read<'a> {
 
 /// The guild of an event, if that can be read.
 pub(crate) fn guild_of(name: &str, data: &str) -> Option<u64> {
-    let field = if matches!(name, "GUILD_CREATE" | "GUILD_UPDATE" | "GUILD_DELETE") { "id" } else { "guild_id" };
+    let field =
+        if matches!(name, "GUILD_CREATE" | "GUILD_UPDATE" | "GUILD_DELETE") { "id" } else { "guild_id" };
     fields(data, [field])[0].and_then(id)
 }

@@ -118,11 +118,13 @@ impl Edit<'_> {
             let Some(list) = list else { continue };
             guild.had_lists |= u8::from(self.rules.keeps(kind)) << kind.place();
             if kind == Kind::Voice {
-                guild.voice = list.iter().filter_map(|(user, text)| Some((*user, channel_of(text)?))).collect();
+                guild.voice =
+                    list.iter().filter_map(|(user, text)| Some((*user, channel_of(text)?))).collect();
             }
             if self.holds(kind) {
                 let text_of = |text| if self.rules.keeps(kind) { text } else { "" };
-                let entries: Vec<(u64, &str)> = list.iter().map(|(id, text)| (*id, text_of(&**text))).collect();
+                let entries: Vec<(u64, &str)> =
+                    list.iter().map(|(id, text)| (*id, text_of(&**text))).collect();
                 guild.lists[kind.place()] = List::build(&entries, self.per_block(kind), codec);
             }
         }
@@ -145,12 +147,15 @@ impl Edit<'_> {
         if extras != "{}" {
             self.edit_extras(|old| Some(object::merge(old, &extras)));
         }
-        if let Some(roles) = text.lists[Kind::Roles.place()].take().filter(|_| self.rules.keeps(Kind::Roles)) {
+        if let Some(roles) = text.lists[Kind::Roles.place()].take().filter(|_| self.rules.keeps(Kind::Roles))
+        {
             let keys = self.guild.keys().into_iter().filter(|key| key.kind == Kind::Roles);
             keys.for_each(|key| self.changes.note(key));
             let entries: Vec<(u64, &str)> = roles.iter().map(|(id, text)| (*id, &**text)).collect();
             let list = List::build(&entries, self.per_block(Kind::Roles), self.codec);
-            list.lows().for_each(|low| self.changes.note(RecordKey { guild: self.guild.id, kind: Kind::Roles, low }));
+            list.lows().for_each(|low| {
+                self.changes.note(RecordKey { guild: self.guild.id, kind: Kind::Roles, low })
+            });
             self.guild.lists[Kind::Roles.place()] = list;
             self.has_changed = true;
         }

@@ -17,8 +17,7 @@ impl Edit<'_> {
     pub(super) fn joined(&mut self, user: u64, text: &str) {
         let are_all_cached = self.are_all_cached();
         // A cached member was counted already, by the guild or by an earlier copy of this event.
-        let was_counted =
-            self.sequence > self.guild.ahead && self.guild.list(Kind::Members).contains(user);
+        let was_counted = self.sequence > self.guild.ahead && self.guild.list(Kind::Members).contains(user);
         if !are_all_cached && !was_counted {
             self.count(user, true);
         }

@@ -11,7 +11,12 @@ fn id_at(unix_ms: u64) -> u64 {
 }
 
 fn rules(count: usize) -> Rules {
-    Rules { messages_per_channel: count, message_lifetime_ms: Some(DAY_MS), sweep_interval_ms: 1_000, ..Rules::default() }
+    Rules {
+        messages_per_channel: count,
+        message_lifetime_ms: Some(DAY_MS),
+        sweep_interval_ms: 1_000,
+        ..Rules::default()
+    }
 }
 
 #[test]
@@ -49,7 +54,9 @@ fn old_messages_go_when_a_sweep_is_due() {
 fn reactions_are_counted_by_emoji() {
     let thumb = r#"{"id":null,"name":"👍"}"#;
     let own = r#"{"id":"9","name":"x"}"#;
-    let add = |message: &str, user, emoji| react(message, &Reaction::Added { user, emoji, is_burst: false }, Some(1));
+    let add = |message: &str, user, emoji| {
+        react(message, &Reaction::Added { user, emoji, is_burst: false }, Some(1))
+    };
     let message = add(&add(&add(r#"{"id":"5"}"#, 1, thumb), 2, thumb), 2, own);
     let value: Value = serde_json::from_str(&message).unwrap();
     assert_eq!(value["reactions"][0]["count"], 2);

@@ -18,7 +18,11 @@ fn dropped_fields_go_wherever_they_stand() {
     ] {
         let object = read_all(text, ["a", "d"], &["d"]).unwrap();
         assert_eq!(value(&object.text), value(left), "{text}");
-        assert_eq!(object.found[1].is_some(), text.contains('d') || text.contains("64"), "a dropped field is found: {text}");
+        assert_eq!(
+            object.found[1].is_some(),
+            text.contains('d') || text.contains("64"),
+            "a dropped field is found: {text}"
+        );
     }
 }
 
@@ -49,8 +53,13 @@ fn single_fields_are_set_and_removed() {
 
 #[test]
 fn ids_are_texts_or_numbers_and_nothing_else() {
-    assert_eq!([id("\"12\""), id("12"), id("\"18446744073709551615\"")], [Some(12), Some(12), Some(u64::MAX)]);
-    for raw in ["\"0\"", "0", "\"\"", "\"+1\"", "-1", "1.0", "\"1", "null", "\"18446744073709551616\"", "\" 1\""] {
+    assert_eq!(
+        [id("\"12\""), id("12"), id("\"18446744073709551615\"")],
+        [Some(12), Some(12), Some(u64::MAX)]
+    );
+    for raw in
+        ["\"0\"", "0", "\"\"", "\"+1\"", "-1", "1.0", "\"1", "null", "\"18446744073709551616\"", "\" 1\""]
+    {
         assert_eq!(id(raw), None, "{raw}");
     }
 }

@@ -13,8 +13,9 @@ fn rules() -> Rules {
 
 fn filled() -> ShardCache {
     let mut cache = ShardCache::new(rules(), Arc::clone(&CODEC));
-    let members: Vec<String> =
-        (1..=40).map(|user| format!(r#"{{"user":{{"id":"{user}","username":"u{user}"}},"roles":[]}}"#)).collect();
+    let members: Vec<String> = (1..=40)
+        .map(|user| format!(r#"{{"user":{{"id":"{user}","username":"u{user}"}},"roles":[]}}"#))
+        .collect();
     let text = format!(
         r#"{{"id":"7","name":"seven","member_count":40,"roles":[{{"id":"7"}}],"channels":[{{"id":"70","type":0}}],"members":[{}],"voice_states":[{{"user_id":"3","channel_id":"70"}}],"emojis":[]}}"#,
         members.join(",")
@@ -53,7 +54,11 @@ fn record_under_another_key_is_refused() {
     let mut cache = filled();
     let mut restoring = Restoring::new(rules(), Arc::clone(&CODEC));
     for (key, bytes) in records(&mut cache) {
-        for other in [RecordKey { guild: 8, ..key }, RecordKey { kind: Kind::Threads, ..key }, RecordKey { low: 999, ..key }] {
+        for other in [
+            RecordKey { guild: 8, ..key },
+            RecordKey { kind: Kind::Threads, ..key },
+            RecordKey { low: 999, ..key },
+        ] {
             assert_eq!(restoring.take(other, &bytes), Err(RecordError::Misplaced));
         }
     }
@@ -100,7 +105,9 @@ fn declared_sizes_take_no_memory() {
     let mut cache = filled();
     for (key, bytes) in records(&mut cache) {
         let record = Record::decode(&bytes).unwrap();
-        for (count, size) in [(u32::MAX, record.size), (record.count, u32::MAX), (record.count, 900_000), (0, 0)] {
+        for (count, size) in
+            [(u32::MAX, record.size), (record.count, u32::MAX), (record.count, 900_000), (0, 0)]
+        {
             let forged = Record { count, size, ..record }.encode();
             let result = Restoring::new(rules(), Arc::clone(&CODEC)).take(key, &forged);
             assert!(result.is_err(), "{key:?} {count} {size}");

@@ -68,7 +68,10 @@ impl Random {
             4 => json!(format!("é\"\\\n{HALF}{}", self.below(5))),
             5 => json!(HUGE),
             6 => json!(self.id(3, 0)),
-            7 => json!("plain text of some length, so that blocks are split by their size too ".repeat(self.below(8) as usize)),
+            7 => json!(
+                "plain text of some length, so that blocks are split by their size too "
+                    .repeat(self.below(8) as usize)
+            ),
             8 => (0..self.below(3)).map(|_| self.value(depth + 1)).collect(),
             _ => Value::Object(self.fields(depth + 1)),
         }
@@ -156,7 +159,15 @@ fn guild(random: &mut Random, id: &Value, is_small: bool) -> Value {
     add("unavailable", json!(false));
     // A list that is missing, or no list.
     for _ in 0..random.below(2) {
-        let list = random.pick(&["channels", "roles", "members", "threads", "voice_states", "emojis", "unavailable"]);
+        let list = random.pick(&[
+            "channels",
+            "roles",
+            "members",
+            "threads",
+            "voice_states",
+            "emojis",
+            "unavailable",
+        ]);
         match random.below(3) {
             0 => drop(with.insert(list.to_owned(), Value::Null)),
             1 => drop(with.remove(list)),
@@ -295,7 +306,9 @@ pub(crate) fn event(random: &mut Random, guilds: u64) -> (&'static str, Value) {
             let (id, user) = (random.id(8, 3), random.user());
             of_guild(json!({ "guild_scheduled_event_id": id, "user_id": user }))
         }
-        "GUILD_SCHEDULED_EVENT_UPDATE" | "STAGE_INSTANCE_CREATE" | "STAGE_INSTANCE_DELETE" => of_guild(named(random)),
+        "GUILD_SCHEDULED_EVENT_UPDATE" | "STAGE_INSTANCE_CREATE" | "STAGE_INSTANCE_DELETE" => {
+            of_guild(named(random))
+        }
         "MESSAGE_DELETE_BULK" => {
             let (channel, ids) = (random.id(3, 8), [random.id(50, 22), random.id(50, 22)]);
             of_guild(json!({ "channel_id": channel, "ids": ids }))

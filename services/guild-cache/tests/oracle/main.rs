@@ -24,7 +24,13 @@ const GUILDS: [u64; 3] = [1 << 40, 2 << 40, 3 << 40];
 const LAST: u64 = 4;
 
 fn rules(resources: Resources) -> Rules {
-    Rules { resources, messages_per_channel: 5, message_lifetime_ms: None, sweep_interval_ms: 0, notes_changes: true }
+    Rules {
+        resources,
+        messages_per_channel: 5,
+        message_lifetime_ms: None,
+        sweep_interval_ms: 0,
+        notes_changes: true,
+    }
 }
 
 fn start() -> SessionGuilds {
@@ -137,7 +143,10 @@ fn check(cache: &ShardCache, naive: &Naive) {
     assert_eq!(u64::from(figures.channels), sum(&|guild| guild.count("channels") as u64));
     assert_eq!(u64::from(figures.voice_connections), sum(&|guild| guild.voice.len() as u64));
     assert_eq!(u64::from(figures.pending), sum(&|guild| u64::from(guild.is_pending)));
-    assert_eq!(u64::from(figures.uncertain), sum(&|guild| u64::from(guild.members.is_none() || guild.doubt & 1 == 1)));
+    assert_eq!(
+        u64::from(figures.uncertain),
+        sum(&|guild| u64::from(guild.members.is_none() || guild.doubt & 1 == 1))
+    );
 }
 
 fn check_messages(cache: &ShardCache, naive: &Naive) {

@@ -170,7 +170,8 @@ impl Naive {
             None => {
                 // An event of a guild that READY did not name: it will come, unless it has just left.
                 if !self.left.contains(&guild) {
-                    let pending = NaiveGuild { is_unavailable: true, is_pending: true, ..NaiveGuild::default() };
+                    let pending =
+                        NaiveGuild { is_unavailable: true, is_pending: true, ..NaiveGuild::default() };
                     self.guilds.insert(guild, pending);
                 }
             }

@@ -47,13 +47,17 @@ impl Naive {
                 let NaiveGuild { lists, voice, .. } = guild;
                 lists.entry("channels").or_default().remove(&channel);
                 lists.entry("voice_states").or_default().retain(|user, _| voice.contains_key(user));
-                lists.entry("threads").or_default().retain(|_, thread| id(&thread["parent_id"]) != Some(channel));
+                lists
+                    .entry("threads")
+                    .or_default()
+                    .retain(|_, thread| id(&thread["parent_id"]) != Some(channel));
                 self.messages.remove(&channel);
             }
             "CHANNEL_PINS_UPDATE" => {
                 let pinned = data.get("last_pin_timestamp").cloned().unwrap_or(Value::Null);
                 for list in ["channels", "threads"] {
-                    let known = guild.lists.entry(list).or_default().get_mut(&id(&data["channel_id"]).unwrap());
+                    let known =
+                        guild.lists.entry(list).or_default().get_mut(&id(&data["channel_id"]).unwrap());
                     if let Some(channel) = known {
                         channel["last_pin_timestamp"] = pinned;
                         return;
@@ -63,7 +67,9 @@ impl Naive {
             "VOICE_CHANNEL_STATUS_UPDATE" => {
                 let status = data.get("status").cloned().unwrap_or(Value::Null);
                 for list in ["channels", "threads"] {
-                    if let Some(channel) = guild.lists.entry(list).or_default().get_mut(&id(&data["id"]).unwrap()) {
+                    if let Some(channel) =
+                        guild.lists.entry(list).or_default().get_mut(&id(&data["id"]).unwrap())
+                    {
                         channel["status"] = status;
                         return;
                     }
@@ -91,7 +97,9 @@ impl Naive {
                     data["channel_ids"].as_array().map(|ids| ids.iter().filter_map(id).collect());
                 guild.lists.entry("threads").or_default().retain(|_, thread| {
                     let parent = id(&thread["parent_id"]);
-                    parents.as_ref().is_some_and(|parents| parent.is_none_or(|parent| !parents.contains(&parent)))
+                    parents
+                        .as_ref()
+                        .is_some_and(|parents| parent.is_none_or(|parent| !parents.contains(&parent)))
                 });
                 for thread in data["threads"].as_array().unwrap() {
                     let mut thread = thread.clone();
@@ -109,7 +117,8 @@ impl Naive {
             }
             "GUILD_MEMBER_ADD" => {
                 let user = id(&data["user"]["id"]).unwrap();
-                let (cached, is_known) = (guild.list("members").len(), guild.list("members").contains_key(&user));
+                let (cached, is_known) =
+                    (guild.list("members").len(), guild.list("members").contains_key(&user));
                 let are_all = keeps.contains("members") && guild.members == Some(cached as u64);
                 if !are_all && !is_known && guild.moves.insert(user, true) != Some(true) {
                     guild.members = guild.members.map(|members| members + 1);
@@ -194,7 +203,11 @@ impl Naive {
             }
             "MESSAGE_DELETE" => drop(messages.remove(&id(&data["id"]).unwrap())),
             "MESSAGE_DELETE_BULK" => {
-                data["ids"].as_array().unwrap().iter().for_each(|one| drop(messages.remove(&id(one).unwrap())));
+                data["ids"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .for_each(|one| drop(messages.remove(&id(one).unwrap())));
             }
             _ => panic!("no rule for {name}"),
         }
