@@ -192,7 +192,9 @@ impl ShardCache {
     fn seal_guilds(&mut self) {
         for slot in std::mem::take(&mut self.open) {
             if self.slots[slot as usize].is_some() {
-                self.edit(slot, &mut Losses::default(), |edit| edit.seal());
+                self.edit(slot, &mut Losses::default(), |edit| {
+                    edit.seal();
+                });
             }
         }
         self.open_bytes = 0;
@@ -262,7 +264,9 @@ impl ShardCache {
 
     /// Removes the guild in a slot with all that belongs to it.
     fn edit_slot_away(&mut self, slot: u32) {
-        self.edit(slot, &mut Losses::default(), |edit| edit.forget_users());
+        self.edit(slot, &mut Losses::default(), |edit| {
+            edit.forget_users();
+        });
         if let Some(guild) = self.slots[slot as usize].take() {
             self.figures.subtract(guild.figures());
             guild.keys().into_iter().for_each(|key| self.changes.note(key));
@@ -303,7 +307,9 @@ impl ShardCache {
     /// Notes that events of the session are missing: everything is in doubt until the next session.
     pub fn doubt_everything(&mut self) {
         let slots: Vec<u32> = self.guilds.values().copied().collect();
-        slots.into_iter().for_each(|slot| self.doubt_guild(slot));
+        for slot in slots {
+            self.doubt_guild(slot);
+        }
         self.doubt = Some(ShardDoubt::Events);
     }
 

@@ -215,7 +215,7 @@ fn guild(
             if kind == Kind::Voice {
                 guild.voice.clear();
                 list.each(codec, |user, text| {
-                    guild.voice.extend(channel_of(text).map(|channel| (user, channel)))
+                    guild.voice.extend(channel_of(text).map(|channel| (user, channel)));
                 });
             }
             list

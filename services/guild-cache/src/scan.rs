@@ -269,8 +269,8 @@ fn string_end(bytes: &[u8], mut at: usize) -> Result<usize, Broken> {
         // Eight bytes at once, up to a quote, a backslash or a control character.
         while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
             let word = u64::from_le_bytes(*chunk);
-            let special = zeros(word ^ (ONES * b'"' as u64))
-                | zeros(word ^ (ONES * b'\\' as u64))
+            let special = zeros(word ^ (ONES * u64::from(b'"')))
+                | zeros(word ^ (ONES * u64::from(b'\\')))
                 | (word.wrapping_sub(ONES * 0x20) & !word & HIGHS);
             if special != 0 {
                 at += (special.trailing_zeros() / 8) as usize;

@@ -31,7 +31,7 @@ impl Instant {
     }
 
     fn elapsed(self) -> Duration {
-        Self::now().0 - self.0
+        Self::now().0.saturating_sub(self.0)
     }
 }
 
@@ -78,7 +78,9 @@ fn memory(name: &str, size: Size) {
         caches[number % SHARDS].apply("GUILD_CREATE", &world.text, number as u64 + 1);
         took += began.elapsed();
     }
-    caches.iter_mut().for_each(|cache| cache.seal(1));
+    for cache in &mut caches {
+        cache.seal(1);
+    }
     let after = rss();
     let counted: usize = caches.iter().map(ShardCache::memory).sum();
     println!(
@@ -144,7 +146,9 @@ fn times() {
         let (mut applying, mut sealing) = (Duration::ZERO, Duration::ZERO);
         for _ in 0..20 {
             let began = Instant::now();
-            events.iter().for_each(|event| drop(cache.apply(name, event, next())));
+            for event in events {
+                cache.apply(name, event, next());
+            }
             applying += began.elapsed();
             let began = Instant::now();
             cache.seal(1);

@@ -36,7 +36,9 @@ impl ShardCache {
     pub fn note_everything(&mut self) {
         let keys: Vec<RecordKey> =
             self.each_guild().filter(|guild| !guild.is_pending).flat_map(crate::guild::Guild::keys).collect();
-        keys.into_iter().for_each(|key| self.changes.note(key));
+        for key in keys {
+            self.changes.note(key);
+        }
         self.changes.note_own_user();
     }
 

@@ -17,7 +17,9 @@ impl ShardCache {
             guild.keys().into_iter().for_each(|key| self.changes.note(key));
         }
         let slot = self.insert(guild);
-        self.edit(slot, &mut Losses::default(), |edit| edit.index_users());
+        self.edit(slot, &mut Losses::default(), |edit| {
+            edit.index_users();
+        });
     }
 
     pub(crate) fn restore_doubt(&mut self, doubt: Option<ShardDoubt>) {

@@ -293,7 +293,7 @@ fn put<'a>(kind: Kind, data: &'a str, losses: &mut Losses) -> Read<'a> {
     done(guild, Event::Put { kind, element })
 }
 
-fn remove<'a>(kind: Kind, data: &'a str) -> Read<'a> {
+fn remove(kind: Kind, data: &str) -> Read<'_> {
     let [guild, object] = all(data, ["guild_id", "id"])?;
     let Some(guild) = guild else { return Ok(None) };
     done(required(Some(guild))?, Event::Remove { kind, id: required(object)? })
@@ -332,7 +332,8 @@ fn required(raw: Option<&str>) -> Result<u64, Broken> {
     raw.and_then(id).ok_or(Broken)
 }
 
-fn done<'a>(guild: u64, event: Event<'a>) -> Read<'a> {
+#[allow(clippy::unnecessary_wraps, reason = "most readers of events end with it")]
+fn done(guild: u64, event: Event<'_>) -> Read<'_> {
     Ok(Some((Some(guild), event)))
 }
 

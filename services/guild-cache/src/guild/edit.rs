@@ -65,7 +65,9 @@ impl Edit<'_> {
             Event::Threads { parents, threads } => self.sync_threads(parents.as_deref(), &threads),
             Event::Joined { element: (id, text) } => self.joined(id, &text),
             Event::Chunk { members, presences } => {
-                members.iter().for_each(|(id, text)| self.put_member(*id, text));
+                for (id, text) in &members {
+                    self.put_member(*id, text);
+                }
                 for (id, text) in &presences {
                     self.put(Kind::Presences, *id, text);
                 }
@@ -154,7 +156,7 @@ impl Edit<'_> {
             let entries: Vec<(u64, &str)> = roles.iter().map(|(id, text)| (*id, &**text)).collect();
             let list = List::build(&entries, self.per_block(Kind::Roles), self.codec);
             list.lows().for_each(|low| {
-                self.changes.note(RecordKey { guild: self.guild.id, kind: Kind::Roles, low })
+                self.changes.note(RecordKey { guild: self.guild.id, kind: Kind::Roles, low });
             });
             self.guild.lists[Kind::Roles.place()] = list;
             self.has_changed = true;
@@ -214,7 +216,9 @@ impl Edit<'_> {
     fn channel_gone(&mut self, channel: u64) {
         let gone: Vec<u64> =
             self.guild.voice.iter().filter(|(_, of)| *of == channel).map(|(user, _)| *user).collect();
-        gone.into_iter().for_each(|user| self.set_voice(user, None, ""));
+        for user in gone {
+            self.set_voice(user, None, "");
+        }
         self.remove_threads(|parent| parent == Some(channel));
     }
 

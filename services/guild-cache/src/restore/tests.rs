@@ -31,7 +31,9 @@ fn records(cache: &mut ShardCache) -> Vec<(RecordKey, Vec<u8>)> {
 
 fn restored(records: &[(RecordKey, Vec<u8>)]) -> ShardCache {
     let mut restoring = Restoring::new(rules(), Arc::clone(&CODEC));
-    records.iter().for_each(|(key, bytes)| restoring.take(*key, bytes).unwrap());
+    for (key, bytes) in records {
+        restoring.take(*key, bytes).unwrap();
+    }
     restoring.finish(&Head::default())
 }
 
