@@ -214,15 +214,16 @@ impl Naive {
             core.remove(list);
             let mut objects = BTreeMap::new();
             for element in elements {
-                let Some(id) = element.is_object().then(|| id_of(list, &element)).flatten() else {
+                let Some(key) = element.is_object().then(|| id_of(list, &element)).flatten() else {
                     guild.doubt |= doubt_of(list);
                     continue;
                 };
                 let element = stored(list, &element);
                 if list == "voice_states" {
-                    match id_or_null(&element["channel_id"]) {
-                        Some(Some(channel)) => drop(guild.voice.insert(id, channel)),
-                        Some(None) => continue,
+                    let channel = &element["channel_id"];
+                    match id(channel) {
+                        Some(channel) => drop(guild.voice.insert(key, channel)),
+                        None if channel.is_null() => continue,
                         None => {
                             guild.doubt |= COUNTS;
                             continue;
@@ -230,9 +231,9 @@ impl Naive {
                     }
                 }
                 if list == "channels" {
-                    guild.channel_ids.insert(id);
+                    guild.channel_ids.insert(key);
                 }
-                objects.insert(id, element);
+                objects.insert(key, element);
             }
             if list == "members" {
                 listed_members = objects.len() as u64;
@@ -268,9 +269,4 @@ fn stored(list: &str, object: &Value) -> Value {
         "voice_states" => without(object, &["guild_id", "member"]),
         _ => object.clone(),
     }
-}
-
-/// `None` for what is neither an id nor null.
-fn id_or_null(value: &Value) -> Option<Option<u64>> {
-    if value.is_null() { Some(None) } else { id(value).map(Some) }
 }

@@ -26,7 +26,9 @@ impl Naive {
                 }
                 if let Some(roles) = data["roles"].as_array().filter(|_| keeps.contains("roles")) {
                     guild.lists.insert("roles", BTreeMap::new());
-                    roles.iter().for_each(|role| put(guild, "roles", role));
+                    for role in roles {
+                        put(guild, "roles", role);
+                    }
                 }
                 if let Some(core) = &mut guild.core {
                     for (field, value) in data.as_object().unwrap() {
