@@ -13,6 +13,7 @@ mod callbacks;
 mod checkpoints;
 pub mod clock;
 pub mod config;
+mod coordinator;
 mod discord;
 mod event;
 mod gateway_address;

@@ -49,15 +49,11 @@ impl From<&Assignment> for v1::Assignment {
             shards: pack(&assignment.shards),
             shard_total: assignment.shard_total,
             arriving: assignment.arriving.iter().map(arriving).collect(),
-            handed_over: shard_epochs(&assignment.handed_over),
+            handed_over: shard_epochs(assignment.handed_over.iter().map(|(shard, epoch)| (*shard, *epoch))),
             careful: assignment.careful.iter().map(|shard| shard.0).collect(),
             ran_before: assignment.ran_before.iter().map(|shard| shard.0).collect(),
             suspected: assignment.suspected.iter().map(|shard| shard.0).collect(),
-            killed: assignment
-                .killed
-                .iter()
-                .map(|(shard, epoch)| v1::ShardEpoch { shard_id: shard.0, epoch: epoch.0 })
-                .collect(),
+            killed: shard_epochs(assignment.killed.iter().copied()),
             checkpoint_format: assignment.checkpoint_format.into(),
         }
     }
@@ -73,12 +69,12 @@ fn arriving((shard, arriving): (&ShardNumber, &Arriving)) -> v1::Arriving {
 }
 
 /// Shards with their epochs, one by one.
-pub fn shard_epochs(shards: &BTreeMap<ShardNumber, Epoch>) -> Vec<v1::ShardEpoch> {
-    shards.iter().map(|(shard, epoch)| v1::ShardEpoch { shard_id: shard.0, epoch: epoch.0 }).collect()
+pub(super) fn shard_epochs(shards: impl IntoIterator<Item = (ShardNumber, Epoch)>) -> Vec<v1::ShardEpoch> {
+    shards.into_iter().map(|(shard, epoch)| v1::ShardEpoch { shard_id: shard.0, epoch: epoch.0 }).collect()
 }
 
-/// Shards with their epochs, one by one; of two for one shard the last.
-pub fn epochs_of_shards(shards: Vec<v1::ShardEpoch>) -> BTreeMap<ShardNumber, Epoch> {
+/// Shards with their epochs, one by one; a map keeps the last of two for one shard.
+pub(super) fn epochs_of_shards<T: FromIterator<(ShardNumber, Epoch)>>(shards: Vec<v1::ShardEpoch>) -> T {
     shards.into_iter().map(|one| (ShardNumber(one.shard_id), Epoch(one.epoch))).collect()
 }
 
@@ -120,7 +116,7 @@ impl TryFrom<v1::Assignment> for Assignment {
                 careful: careful.into_iter().map(ShardNumber).collect(),
                 ran_before: ran_before.into_iter().map(ShardNumber).collect(),
                 suspected: suspected.into_iter().map(ShardNumber).collect(),
-                killed: killed.into_iter().map(|one| (ShardNumber(one.shard_id), Epoch(one.epoch))).collect(),
+                killed: epochs_of_shards(killed),
                 checkpoint_format,
             }),
         }
