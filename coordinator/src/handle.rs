@@ -185,9 +185,7 @@ impl DriverCommand {
             Self::OpenIdentify { reply, .. } => drop(reply.send(Err(standby))),
             Self::StartPlan { reply, .. } | Self::AbortPlan { reply } => drop(reply.send(Err(standby))),
             Self::Report(waiting) => drop(waiting.take()),
-            Self::HeartbeatEnded { .. }
-            | Self::Permit { .. }
-            | Self::IdentifyEnded { .. } => {}
+            Self::HeartbeatEnded { .. } | Self::Permit { .. } | Self::IdentifyEnded { .. } => {}
         }
     }
 }

@@ -57,7 +57,7 @@ pub use serde_json;
 pub use service::{Parts, Worker, WorkerError};
 pub use shard_bridge::{
     Bridge, BridgeError, BroadcastReceipt, FleetStats, GuildAnswer, Hub, HubItem, HubSubscription,
-    MessageReceipt, PresenceReceipt, ReplyFailure, ReplyFailureKind, ReplyValue, ShardReplies, ShardReply,
-    TimedReport, UserAnswer, Wants,
+    MessageReceipt, PresenceReceipt, RecipientKind, ReplyFailure, ReplyFailureKind, ReplyValue, ShardReplies,
+    ShardReply, TimedReport, UserAnswer, Wants,
 };
 pub use tokio_util::sync::CancellationToken;

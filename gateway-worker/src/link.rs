@@ -343,8 +343,11 @@ impl Link {
     }
 
     fn announce(&self, membership: &Membership, connection: CoordinatorConnection) {
-        let registered =
-            Registered { connection, worker: self.worker.clone(), incarnation: membership.incarnation.clone() };
+        let registered = Registered {
+            connection,
+            worker: self.worker.clone(),
+            incarnation: membership.incarnation.clone(),
+        };
         self.parts.registered.send_replace(Some(registered));
         self.parts.status.send_modify(|status| {
             status.coordinator = Ok(());

@@ -252,11 +252,10 @@ impl Worker {
             runtime: threads.shards(),
             changed: changed.clone(),
         };
-        let services = GrpcRoutes::new(WorkerServer::new(service))
-            .add_service(bridge.into_service(config.deadlines));
-        let mut server = servers.spawn(|stop| {
-            serve_grpc::<WorkerServer>(listener, services, DESCRIPTORS, stop)
-        });
+        let services =
+            GrpcRoutes::new(WorkerServer::new(service)).add_service(bridge.into_service(config.deadlines));
+        let mut server =
+            servers.spawn(|stop| serve_grpc::<WorkerServer>(listener, services, DESCRIPTORS, stop));
         let drain_timeout = config.drain_timeout;
 
         let ended = async {

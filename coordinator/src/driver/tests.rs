@@ -1,7 +1,8 @@
 //! The real driver over an in-memory store on a paused clock, or over a real Redis.
 
 use fleet_model::{
-    Epoch, Generation, PermitAnswer, PermitMessage, Problem, ProblemCode, SessionNeeds, ShardNumber, WorkerReport,
+    Epoch, Generation, PermitAnswer, PermitMessage, Problem, ProblemCode, SessionNeeds, ShardNumber,
+    WorkerReport,
 };
 use fleet_store::{FleetMemoryStore, FleetRedisStore, OwnerRecord, TermClaim};
 use redis_fixture::RedisServer;

@@ -223,10 +223,7 @@ impl Coordinator for CoordinatorService {
     }
 }
 
-fn down<T, Wire>(
-    messages: mpsc::Receiver<T>,
-    convert: impl Fn(T) -> Wire + Send + 'static,
-) -> Streamed<Wire>
+fn down<T, Wire>(messages: mpsc::Receiver<T>, convert: impl Fn(T) -> Wire + Send + 'static) -> Streamed<Wire>
 where
     T: Send + 'static,
 {

@@ -50,8 +50,7 @@ pub(super) async fn copy(
         .keep_alive_while_idle(true)
         .tcp_nodelay(true);
     let mut source = GatewayWorkerClient::new(endpoint.connect().await?).max_decoding_message_size(LARGEST);
-    let request =
-        v1::CopyShardRequest { shard_id: shard.0, epoch: from.epoch.0, worker_id: to.to_string() };
+    let request = v1::CopyShardRequest { shard_id: shard.0, epoch: from.epoch.0, worker_id: to.to_string() };
     Ok(CopyParts(source.copy_shard(request).await?.into_inner()))
 }
 

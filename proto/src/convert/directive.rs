@@ -59,7 +59,12 @@ mod tests {
         let checkpoint_format = 1;
         let directives = [
             Directive::LeaseRenewed { report_sequence: 4, ttl: Duration::from_millis(5_000) },
-            Directive::Assignment(Assignment { shard_total: 3, shards, checkpoint_format, ..Assignment::default() }),
+            Directive::Assignment(Assignment {
+                shard_total: 3,
+                shards,
+                checkpoint_format,
+                ..Assignment::default()
+            }),
             Directive::RoutingTable(Arc::new(routes)),
             Directive::LeaseRefused { reason: text() },
             Directive::Drain { reason: text() },
@@ -75,7 +80,8 @@ mod tests {
     fn malformed_directive_keeps_its_term() {
         let shards = vec![v1::ShardRange { first: 2, last: 1, epoch: 1 }];
         let assignment = v1::Assignment { shards, ..v1::Assignment::default() };
-        let message = v1::Directive { term: 9, kind: String::new(), directive: Some(Wire::Assignment(assignment)) };
+        let message =
+            v1::Directive { term: 9, kind: String::new(), directive: Some(Wire::Assignment(assignment)) };
         assert_eq!(directive_from_wire(message), (Term(9), Err(Malformed::Range { first: 2, last: 1 })));
     }
 }

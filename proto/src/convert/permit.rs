@@ -85,8 +85,12 @@ mod tests {
     #[test]
     fn every_permit_message_survives_the_wire() {
         let (ticket, reason) = (3, "why".to_owned());
-        let request =
-            PermitMessage::Request { ticket, shard: ShardNumber(1), epoch: Epoch(2), traceparent: "t".to_owned() };
+        let request = PermitMessage::Request {
+            ticket,
+            shard: ShardNumber(1),
+            epoch: Epoch(2),
+            traceparent: "t".to_owned(),
+        };
         for message in [request, PermitMessage::Used { ticket }, PermitMessage::Cancel { ticket }] {
             assert_eq!(permit_message(message.clone().into()), Ok(Some(message)));
         }

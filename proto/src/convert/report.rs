@@ -103,8 +103,9 @@ impl TryFrom<v1::ShardReport> for ShardReport {
 impl From<SentReport> for v1::WorkerReport {
     fn from(sent: SentReport) -> Self {
         let SentReport { worker, incarnation, term, sequence, refused, report } = sent;
-        let refused =
-            refused.into_iter().map(|RefusedDirective { kind, reason }| v1::DirectiveRefused { kind, reason });
+        let refused = refused
+            .into_iter()
+            .map(|RefusedDirective { kind, reason }| v1::DirectiveRefused { kind, reason });
         Self {
             worker_id: worker.to_string(),
             incarnation: incarnation.to_string(),
