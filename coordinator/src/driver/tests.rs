@@ -1,7 +1,7 @@
 //! The real driver over an in-memory store on a paused clock, or over a real Redis.
 
 use fleet_model::{
-    Epoch, Generation, PermitAnswer, PermitMessage, Problem, ProblemCode, SessionNeeds, ShardNumber,
+    Epoch, Generation, PermitAnswer, PermitMessage, Problem, ProblemCode, SessionNeeds, ShardSlot,
     WorkerReport,
 };
 use fleet_store::{FleetMemoryStore, FleetRedisStore, OwnerRecord, TermClaim};
@@ -134,7 +134,7 @@ impl Worker {
 /// Sends commands as fast as the driver takes them.
 async fn flood(fleet: FleetHandle) {
     loop {
-        let (shard, epoch) = (ShardNumber(0), Epoch(0));
+        let (shard, epoch) = (ShardSlot(0), Epoch(0));
         let request = PermitMessage::Request { ticket: 0, shard, epoch, traceparent: String::new() };
         fleet.permit_message(0, request).await;
     }
@@ -181,7 +181,7 @@ async fn only_the_newest_waiting_report_is_kept() {
 async fn refused_record_delays_no_other_shard() {
     let store = Arc::new(FleetMemoryStore::new());
     let strange = OwnerRecord {
-        shard: ShardNumber(0),
+        shard: ShardSlot(0),
         worker: "x".parse().unwrap(),
         incarnation: "1".parse().unwrap(),
         epoch: Epoch(1),
@@ -202,7 +202,7 @@ async fn refused_record_delays_no_other_shard() {
             panic!("the stream ended");
         };
         let shards = tokio::time::timeout(Duration::from_secs(20), runs).await.unwrap();
-        assert_eq!(shards.into_keys().collect::<Vec<_>>(), [ShardNumber(1)]);
+        assert_eq!(shards.into_keys().collect::<Vec<_>>(), [ShardSlot(1)]);
     })
     .await;
 }
@@ -291,7 +291,7 @@ fn queue_names_its_end_only_while_permits_are_granted() {
         (12, Some("it is late"), ProblemCode::ShardQueued, "long: no permit is granted while it is late"),
         (0, None, ProblemCode::ShardNotReady, "its request to IDENTIFY has not arrived"),
     ] {
-        let mut problems = vec![Problem::of_shard(ProblemCode::ShardQueued, ShardNumber(0), "queued")];
+        let mut problems = vec![Problem::of_shard(ProblemCode::ShardQueued, ShardSlot(0), "queued")];
         describe_queue(&mut problems, &identify(waiting), Duration::from_secs(5), held_back);
         assert!(problems[0].code == code && problems[0].message.ends_with(says), "{problems:?}");
     }
@@ -401,7 +401,7 @@ async fn newer_identify_stream_of_a_worker_ends_the_older_one() {
             fleet.open_identify(worker, incarnation).await.unwrap()
         };
         let ask = async |stream: u64, shard| {
-            let (ticket, shard) = (1 + u64::from(shard), ShardNumber(shard));
+            let (ticket, shard) = (1 + u64::from(shard), ShardSlot(shard));
             let request = PermitMessage::Request { ticket, shard, epoch, traceparent: String::new() };
             fleet.permit_message(stream, request).await;
         };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use altergolden_proto::v1::{self, gateway_worker_client::GatewayWorkerClient, shard_copy::Part};
-use fleet_model::{Arriving, ShardNumber, WorkerId};
+use fleet_model::{Arriving, ShardSlot, WorkerId};
 use tonic::{Status, Streaming, transport::Endpoint};
 
 /// How long a connection to the source may take to be made.
@@ -38,11 +38,7 @@ pub(super) enum SourceError {
 }
 
 /// Asks the worker that runs a shard for a copy.
-pub(super) async fn copy(
-    shard: ShardNumber,
-    from: &Arriving,
-    to: &WorkerId,
-) -> Result<CopyParts, SourceError> {
+pub(super) async fn copy(shard: ShardSlot, from: &Arriving, to: &WorkerId) -> Result<CopyParts, SourceError> {
     let endpoint = Endpoint::from_shared(from.url.clone())?
         .connect_timeout(CONNECT)
         .http2_keep_alive_interval(Duration::from_secs(2))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleet_model::{Epoch, PermitAnswer, PermitMessage, ShardNumber, Term};
+use fleet_model::{Epoch, PermitAnswer, PermitMessage, ShardSlot, Term};
 
 use super::{
     Malformed,
@@ -35,7 +35,7 @@ pub fn permit_message(message: v1::IdentifyUp) -> Result<Option<PermitMessage>, 
             let v1::IdentifyAsk { ticket, shard_id, epoch, traceparent } = ask;
             Some(PermitMessage::Request {
                 ticket,
-                shard: ShardNumber(shard_id),
+                shard: ShardSlot(shard_id),
                 epoch: Epoch(epoch),
                 traceparent,
             })
@@ -87,7 +87,7 @@ mod tests {
         let (ticket, reason) = (3, "why".to_owned());
         let request = PermitMessage::Request {
             ticket,
-            shard: ShardNumber(1),
+            shard: ShardSlot(1),
             epoch: Epoch(2),
             traceparent: "t".to_owned(),
         };
@@ -102,6 +102,6 @@ mod tests {
         }
         let ask = v1::IdentifyAsk { shard_id: u32::MAX, ..Default::default() };
         let beyond = permit_message(v1::IdentifyUp { message: Some(Up::Ask(ask)) });
-        assert_eq!(beyond, Err(Malformed::Shard(ShardNumber(u32::MAX))));
+        assert_eq!(beyond, Err(Malformed::Shard(ShardSlot(u32::MAX))));
     }
 }

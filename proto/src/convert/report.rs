@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fleet_model::{
-    Epoch, ProblemCode, RefusedDirective, SentReport, ShardNumber, ShardReport, ShardStatus, WorkerReport,
+    Epoch, ProblemCode, RefusedDirective, SentReport, ShardReport, ShardSlot, ShardStatus, WorkerReport,
 };
 
 use super::{
@@ -79,7 +79,7 @@ impl TryFrom<v1::ShardReport> for ShardReport {
 
     fn try_from(report: v1::ShardReport) -> Result<Self, Malformed> {
         Ok(Self {
-            shard: ShardNumber(report.shard_id),
+            shard: ShardSlot(report.shard_id),
             epoch: Epoch(report.epoch),
             status: status_from_wire(report.status)?,
             sequence: report.sequence,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Epoch, ShardNumber, Term};
+use crate::{Epoch, ShardSlot, Term};
 
 /// A message of a worker to the identify queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub enum PermitMessage {
         /// The ticket.
         ticket: u64,
         /// The shard.
-        shard: ShardNumber,
+        shard: ShardSlot,
         /// The epoch that it runs under.
         epoch: Epoch,
         /// W3C traceparent of the shard's start; empty when it is not traced.

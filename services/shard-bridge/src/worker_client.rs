@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use altergolden_proto::v1::{self, DeliveryOutcome, gateway_worker_client::GatewayWorkerClient};
-use fleet_model::{GuildRecord, ShardNumber, ShardReport, UserLookup};
+use fleet_model::{GuildRecord, ShardReport, ShardSlot, UserLookup};
 use process::telemetry::grpc::SendTrace;
 use tonic::{Request, Status, service::interceptor::InterceptedService, transport::Channel};
 
@@ -50,7 +50,7 @@ impl WorkerClient {
     /// Sends a command on a shard's connection, which may wait for its turn. `None`: the shard does not run there.
     pub(crate) async fn send_command(
         mut self,
-        shard: ShardNumber,
+        shard: ShardSlot,
         command: &GatewayCommand,
         wait: Duration,
         left: Duration,
@@ -111,7 +111,7 @@ impl WorkerClient {
     /// Asks the bot code of these shards, for `max_bytes` of replies at most.
     pub(crate) async fn ask(
         mut self,
-        shards: &[ShardNumber],
+        shards: &[ShardSlot],
         request: &ShardRequest,
         max_bytes: usize,
         left: Duration,

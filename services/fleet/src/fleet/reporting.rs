@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use fleet_model::{
-    Epoch, Incarnation, ShardNumber, ShardReport, ShardStatus, StartOutcome, WorkerId, WorkerReport,
+    Epoch, Incarnation, ShardReport, ShardSlot, ShardStatus, StartOutcome, WorkerId, WorkerReport,
 };
 
 use super::{Effect, Fleet, Note, Now, Phase, Slot, slot::Observed};
@@ -57,10 +57,10 @@ impl Fleet {
         }
 
         let url = known.profile.url.clone();
-        let running: BTreeMap<ShardNumber, Epoch> =
+        let running: BTreeMap<ShardSlot, Epoch> =
             report.shards.iter().map(|shard| (shard.shard, shard.epoch)).collect();
-        let released: BTreeMap<ShardNumber, Epoch> = report.released.into_iter().collect();
-        for (shard, slot) in (0..).map(ShardNumber).zip(&mut self.slots) {
+        let released: BTreeMap<ShardSlot, Epoch> = report.released.into_iter().collect();
+        for (shard, slot) in (0..).map(ShardSlot).zip(&mut self.slots) {
             let Some(owner) = slot.owner.as_ref().filter(|owner| owner.worker == *worker) else { continue };
             let given_up = released.get(&shard) == Some(&owner.epoch);
             let stopped = match owner.phase {

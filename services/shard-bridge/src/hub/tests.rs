@@ -1,6 +1,6 @@
 use altergolden_proto::v1::MessageRecipient;
 use event_bus::{MemoryBus, MessageId, NewMessage};
-use fleet_model::ShardNumber;
+use fleet_model::ShardSlot;
 
 use super::*;
 use crate::wire;
@@ -23,7 +23,7 @@ fn bus_message(kind: &str, recipient: Recipient) -> HubItem {
 
 fn to_shard(kind: &str) -> Arc<ShardMessage> {
     Arc::new(ShardMessage {
-        shard: ShardNumber(3),
+        shard: ShardSlot(3),
         kind: kind.to_owned(),
         data: serde_json::Value::Null,
         json: "null".to_owned(),
