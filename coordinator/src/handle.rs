@@ -8,7 +8,7 @@ use std::{
 };
 
 use altergolden_proto::v1;
-use fleet_model::{Assignment, Classified, Epoch, ErrorClass, Incarnation, ShardNumber, Term, WorkerId};
+use fleet_model::{Assignment, Classified, Epoch, ErrorClass, Incarnation, ShardSlot, Term, WorkerId};
 use tokio::sync::{mpsc, oneshot};
 
 use fleet::{ExitRefused, PlanKind, PlanRefused, PlanView, Registration, RegistrationRefused, WorkerReport};
@@ -87,7 +87,7 @@ pub(crate) enum DriverCommand {
     RequestPermit {
         stream: u64,
         ticket: u64,
-        shard: ShardNumber,
+        shard: ShardSlot,
         epoch: Epoch,
         traceparent: String,
     },
@@ -270,7 +270,7 @@ impl FleetHandle {
             Message::Ask(ask) => DriverCommand::RequestPermit {
                 stream,
                 ticket: ask.ticket,
-                shard: ShardNumber(ask.shard_id),
+                shard: ShardSlot(ask.shard_id),
                 epoch: Epoch(ask.epoch),
                 traceparent: ask.traceparent,
             },

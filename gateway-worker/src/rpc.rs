@@ -8,7 +8,7 @@ use altergolden_proto::{
 };
 use arc_swap::ArcSwap;
 use checkpoint::SetAsideStore;
-use fleet_model::{Epoch, Incarnation, ShardNumber, WorkerId};
+use fleet_model::{Epoch, Incarnation, ShardSlot, WorkerId};
 use shard_bridge::LocalShards as _;
 use tokio::runtime::Handle;
 use tonic::{Request, Response, Status};
@@ -91,7 +91,7 @@ impl GatewayWorker for WorkerService {
         request: Request<v1::CopyShardRequest>,
     ) -> Result<Response<Self::CopyShardStream>, Status> {
         let v1::CopyShardRequest { shard_id, epoch, worker_id } = request.into_inner();
-        let shard = self.shards.get(ShardNumber(shard_id)).filter(|shard| shard.epoch() == Epoch(epoch));
+        let shard = self.shards.get(ShardSlot(shard_id)).filter(|shard| shard.epoch() == Epoch(epoch));
         let shard = shard.ok_or_else(|| {
             Status::not_found(format!("shard {shard_id} does not run here at epoch {epoch}"))
         })?;

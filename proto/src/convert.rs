@@ -71,7 +71,7 @@ pub enum Malformed {
     },
     /// A shard number above the limit.
     #[error("shard {0} is above the highest possible shard number")]
-    Shard(fleet_model::ShardNumber),
+    Shard(fleet_model::ShardSlot),
     /// A number that stands for no status.
     #[error("{0} is no shard status")]
     Status(i32),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use altergolden_proto::v1::{self, identify_down::Message};
-use fleet_model::{Epoch, Incarnation, ShardNumber, WorkerId};
+use fleet_model::{Epoch, Incarnation, ShardSlot, WorkerId};
 use fleet_store::BudgetRecord;
 use process::telemetry::trace_context;
 use tokio::sync::mpsc;
@@ -119,7 +119,7 @@ impl Driver<'_> {
         &mut self,
         stream: u64,
         ticket: u64,
-        shard: ShardNumber,
+        shard: ShardSlot,
         epoch: Epoch,
         traceparent: &str,
         now: Duration,
@@ -293,12 +293,7 @@ impl Driver<'_> {
 
     /// Handles close code 4004 of a worker's shard. Only Discord can tell whether the bot's token is void or this
     /// worker has a stale one.
-    pub(super) fn token_in_doubt(
-        &mut self,
-        worker: &WorkerId,
-        incarnation: &Incarnation,
-        shard: ShardNumber,
-    ) {
+    pub(super) fn token_in_doubt(&mut self, worker: &WorkerId, incarnation: &Incarnation, shard: ShardSlot) {
         let doubt = (worker.clone(), incarnation.clone());
         let known = self.asking.asked_for.contains(&doubt) || self.fleet.is_excluded(worker);
         if self.identify.halted().is_none() && !known && self.asking.doubts.insert(doubt) {

@@ -1,7 +1,7 @@
 //! The real driver over an in-memory store on a paused clock, or over a real Redis.
 
 use altergolden_proto::v1::directive::Directive;
-use fleet_model::{Epoch, Generation, Problem, ProblemCode, SessionNeeds, ShardNumber};
+use fleet_model::{Epoch, Generation, Problem, ProblemCode, SessionNeeds, ShardSlot};
 use fleet_store::{FleetMemoryStore, FleetRedisStore, OwnerRecord, TermClaim};
 use redis_fixture::RedisServer;
 use redis_link::{LinkOptions, RedisLink};
@@ -177,7 +177,7 @@ async fn only_the_newest_waiting_report_is_kept() {
 async fn refused_record_delays_no_other_shard() {
     let store = Arc::new(FleetMemoryStore::new());
     let strange = OwnerRecord {
-        shard: ShardNumber(0),
+        shard: ShardSlot(0),
         worker: "x".parse().unwrap(),
         incarnation: "1".parse().unwrap(),
         epoch: Epoch(1),
@@ -287,7 +287,7 @@ fn queue_names_its_end_only_while_permits_are_granted() {
         (12, Some("it is late"), ProblemCode::ShardQueued, "long: no permit is granted while it is late"),
         (0, None, ProblemCode::ShardNotReady, "its request to IDENTIFY has not arrived"),
     ] {
-        let mut problems = vec![Problem::of_shard(ProblemCode::ShardQueued, ShardNumber(0), "queued")];
+        let mut problems = vec![Problem::of_shard(ProblemCode::ShardQueued, ShardSlot(0), "queued")];
         describe_queue(&mut problems, &identify(waiting), Duration::from_secs(5), held_back);
         assert!(problems[0].code == code && problems[0].message.ends_with(says), "{problems:?}");
     }

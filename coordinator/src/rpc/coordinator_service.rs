@@ -11,7 +11,7 @@ use altergolden_proto::{
     convert::{self, Bounded, Malformed, for_people},
     v1::{self, coordinator_server::Coordinator},
 };
-use fleet_model::{Epoch, Generation, Incarnation, ShardNumber, ShardReport, WorkerId};
+use fleet_model::{Epoch, Generation, Incarnation, ShardReport, ShardSlot, WorkerId};
 use fleet_store::{FleetStore, LeaseGrant, WorkerRecord};
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
@@ -307,7 +307,7 @@ fn report(
         released: message
             .released
             .into_iter()
-            .map(|released| (ShardNumber(released.shard_id), Epoch(released.epoch)))
+            .map(|released| (ShardSlot(released.shard_id), Epoch(released.epoch)))
             .collect(),
         arrived: convert::epochs_of_shards(message.arrived).into_iter().collect(),
         rss_bytes: message.rss_bytes,

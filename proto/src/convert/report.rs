@@ -1,6 +1,6 @@
 //! Shard reports and their status.
 
-use fleet_model::{Epoch, ProblemCode, ShardNumber, ShardReport, ShardStatus};
+use fleet_model::{Epoch, ProblemCode, ShardReport, ShardSlot, ShardStatus};
 
 use super::{Malformed, bounds::for_people, outcome::outcome_from_wire};
 use crate::v1;
@@ -70,7 +70,7 @@ impl TryFrom<v1::ShardReport> for ShardReport {
 
     fn try_from(report: v1::ShardReport) -> Result<Self, Malformed> {
         Ok(Self {
-            shard: ShardNumber(report.shard_id),
+            shard: ShardSlot(report.shard_id),
             epoch: Epoch(report.epoch),
             status: status_from_wire(report.status)?,
             sequence: report.sequence,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Epoch, ProblemCode, ShardNumber, StartOutcome};
+use crate::{Epoch, ProblemCode, ShardSlot, StartOutcome};
 
 /// Where a shard is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,7 +71,7 @@ impl fmt::Display for ShardStatus {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ShardReport {
     /// The shard.
-    pub shard: ShardNumber,
+    pub shard: ShardSlot,
     /// The epoch that it runs under.
     pub epoch: Epoch,
     /// Where it is in its life.
@@ -107,7 +107,7 @@ pub struct ShardReport {
 
 impl ShardReport {
     /// A shard of which nothing is known but its status.
-    pub fn bare(shard: ShardNumber, epoch: Epoch, status: ShardStatus) -> Self {
+    pub fn bare(shard: ShardSlot, epoch: Epoch, status: ShardStatus) -> Self {
         Self {
             shard,
             epoch,

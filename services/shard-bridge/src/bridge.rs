@@ -9,7 +9,7 @@ use std::{
 use altergolden_proto::v1;
 use event_bus::{NewMessage, Published, Recipient};
 use fleet_model::{
-    GuildRecord, Routes, ShardNumber, ShardReport, ShardStatus, UserLookup, WorkerId, shard_of_guild,
+    GuildRecord, Routes, ShardReport, ShardSlot, ShardStatus, UserLookup, WorkerId, shard_of_guild,
 };
 use relay::RelayStore;
 use tokio::{sync::watch, time::Instant};
@@ -328,7 +328,7 @@ enum GuildLookup {
 /// Shards without a report, or with one of a worker that is starting them.
 fn lacking_reports(shard_total: u32, answers: &BTreeMap<WorkerId, Vec<ShardReport>>) -> UncoveredShards {
     let mut lacking: UncoveredShards =
-        (0..shard_total).map(|shard| (ShardNumber(shard), CoverageGap::Missing)).collect();
+        (0..shard_total).map(|shard| (ShardSlot(shard), CoverageGap::Missing)).collect();
     let is_starting = |status| {
         matches!(status, ShardStatus::Identifying | ShardStatus::Resuming | ShardStatus::Reconnecting)
     };
@@ -345,9 +345,9 @@ fn lacking_reports(shard_total: u32, answers: &BTreeMap<WorkerId, Vec<ShardRepor
 
 /// Shards that no answer is about.
 fn lacking_lookups(shard_total: u32, answers: &BTreeMap<WorkerId, UserLookup>) -> UncoveredShards {
-    let covered: BTreeSet<ShardNumber> =
+    let covered: BTreeSet<ShardSlot> =
         answers.values().flat_map(|answer| answer.shards.iter().copied()).collect();
-    let shards = (0..shard_total).map(ShardNumber);
+    let shards = (0..shard_total).map(ShardSlot);
     shards.filter(|shard| !covered.contains(shard)).map(|shard| (shard, CoverageGap::Missing)).collect()
 }
 

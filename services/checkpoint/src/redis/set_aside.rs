@@ -2,7 +2,7 @@
 //! every worker reads; all else about it is a line of text, so that a list need not read payloads.
 
 use async_trait::async_trait;
-use fleet_model::{Epoch, ShardNumber};
+use fleet_model::{Epoch, ShardSlot};
 use redis_link::{Script, ScriptAnswer};
 
 use super::{
@@ -64,7 +64,7 @@ fn fenced(answer: &ScriptAnswer<'_>) -> Result<Fenced, CheckpointStoreError> {
 impl SetAsideStore for CheckpointRedisStore {
     async fn note(
         &self,
-        shard: ShardNumber,
+        shard: ShardSlot,
         epoch: Epoch,
         at: Position,
         below: u32,
@@ -82,7 +82,7 @@ impl SetAsideStore for CheckpointRedisStore {
 
     async fn void_notes(
         &self,
-        shard: ShardNumber,
+        shard: ShardSlot,
         epoch: Epoch,
         at: Option<Position>,
         owners: &[Epoch],
@@ -96,7 +96,7 @@ impl SetAsideStore for CheckpointRedisStore {
 
     async fn take_back(
         &self,
-        shard: ShardNumber,
+        shard: ShardSlot,
         epoch: Epoch,
         at: Position,
     ) -> Result<Fenced, CheckpointStoreError> {
@@ -108,7 +108,7 @@ impl SetAsideStore for CheckpointRedisStore {
 
     async fn set_aside(
         &self,
-        shard: ShardNumber,
+        shard: ShardSlot,
         epoch: Epoch,
         event: &SetAside,
     ) -> Result<Fenced, CheckpointStoreError> {
@@ -136,7 +136,7 @@ impl SetAsideStore for CheckpointRedisStore {
         fenced(&self.run_aside(&scripts::SET_ASIDE, &keys, &args).await?)
     }
 
-    async fn list_aside(&self, shard: ShardNumber) -> Result<Vec<SetAsideSummary>, CheckpointStoreError> {
+    async fn list_aside(&self, shard: ShardSlot) -> Result<Vec<SetAsideSummary>, CheckpointStoreError> {
         let keys = self.keys(shard);
         let kept = millis(SET_ASIDE_KEPT);
         let answer = self.run_aside(&scripts::LIST_ASIDE, &keys, &[kept.as_bytes()]).await?;
@@ -152,7 +152,7 @@ impl SetAsideStore for CheckpointRedisStore {
 
     async fn get_aside(
         &self,
-        shard: ShardNumber,
+        shard: ShardSlot,
         at: Position,
     ) -> Result<Option<SetAside>, CheckpointStoreError> {
         let keys = self.keys(shard);
@@ -177,7 +177,7 @@ impl SetAsideStore for CheckpointRedisStore {
         }
     }
 
-    async fn drop_aside(&self, shard: ShardNumber, at: Position) -> Result<bool, CheckpointStoreError> {
+    async fn drop_aside(&self, shard: ShardSlot, at: Position) -> Result<bool, CheckpointStoreError> {
         let keys = self.keys(shard);
         let at = field(at);
         let answer = self.run_aside(&scripts::DROP_ASIDE, &keys, &[at.as_bytes()]).await?;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use fleet_model::{Epoch, Incarnation, ShardNumber, ShardReport, ShardStatus, StartOutcome, WorkerId};
+use fleet_model::{Epoch, Incarnation, ShardReport, ShardSlot, ShardStatus, StartOutcome, WorkerId};
 
 use super::{Effect, Fleet, Note, Now, Phase, Slot, slot::Observed};
 
@@ -17,9 +17,9 @@ pub struct WorkerReport {
     /// All shards that it runs.
     pub shards: Vec<ShardReport>,
     /// Shards that it released on its own.
-    pub released: Vec<(ShardNumber, Epoch)>,
+    pub released: Vec<(ShardSlot, Epoch)>,
     /// Shards that it has copied from their owners, with the owners' epochs.
-    pub arrived: Vec<(ShardNumber, Epoch)>,
+    pub arrived: Vec<(ShardSlot, Epoch)>,
     /// Its resident memory.
     pub rss_bytes: u64,
     /// It drains: it hands off its shards.
@@ -76,10 +76,10 @@ impl Fleet {
         }
 
         let url = known.profile.url.clone();
-        let running: BTreeMap<ShardNumber, Epoch> =
+        let running: BTreeMap<ShardSlot, Epoch> =
             report.shards.iter().map(|shard| (shard.shard, shard.epoch)).collect();
-        let released: BTreeMap<ShardNumber, Epoch> = report.released.into_iter().collect();
-        for (shard, slot) in (0..).map(ShardNumber).zip(&mut self.slots) {
+        let released: BTreeMap<ShardSlot, Epoch> = report.released.into_iter().collect();
+        for (shard, slot) in (0..).map(ShardSlot).zip(&mut self.slots) {
             let Some(owner) = slot.owner.as_ref().filter(|owner| owner.worker == *worker) else { continue };
             let given_up = released.get(&shard) == Some(&owner.epoch);
             let stopped = match owner.phase {

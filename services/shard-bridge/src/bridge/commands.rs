@@ -6,7 +6,7 @@ use std::{
 };
 
 use altergolden_proto::v1;
-use fleet_model::{ShardNumber, WorkerId, shard_of_guild};
+use fleet_model::{ShardSlot, WorkerId, shard_of_guild};
 use futures_util::{
     future::BoxFuture,
     stream::{self, StreamExt as _},
@@ -29,7 +29,7 @@ const SHARDS_AT_ONCE: usize = 128;
 
 /// A command on its way to a shard's owner.
 struct Sending<'a> {
-    shard: ShardNumber,
+    shard: ShardSlot,
     command: &'a GatewayCommand,
 }
 
@@ -82,7 +82,7 @@ impl Bridge {
     /// place. `NotPermitted`: an intent is missing.
     pub async fn send_gateway_payload(
         &self,
-        shard: ShardNumber,
+        shard: ShardSlot,
         payload: Value,
         until: Instant,
     ) -> Result<(), BridgeError> {
@@ -95,7 +95,7 @@ impl Bridge {
     /// As [`Bridge::send_gateway_payload`].
     pub async fn send_command(
         &self,
-        shard: ShardNumber,
+        shard: ShardSlot,
         command: &GatewayCommand,
         until: Instant,
     ) -> Result<(), BridgeError> {
@@ -117,7 +117,7 @@ impl Bridge {
         &self,
         command: &GatewayCommand,
         until: Instant,
-    ) -> Result<ShardNumber, BridgeError> {
+    ) -> Result<ShardSlot, BridgeError> {
         self.first_table(until).await;
         let guild = command.kind().guild();
         let shard = guild.and_then(|guild| shard_of_guild(guild, self.shard_total().ok()?));
@@ -137,7 +137,7 @@ impl Bridge {
     /// became of each shard is in the answer.
     pub async fn update_presence(
         &self,
-        shards: &[ShardNumber],
+        shards: &[ShardSlot],
         presence: &GatewayCommand,
         until: Instant,
     ) -> Result<PresenceReceipt, BridgeError> {
@@ -146,17 +146,17 @@ impl Bridge {
         if let Some(none) = shards.iter().find(|shard| shard.0 >= total) {
             return Err(BridgeError::not_found(format!("the bot has {total} shards, and no shard {none}")));
         }
-        let shards: BTreeSet<ShardNumber> = match shards {
-            [] => (0..total).map(ShardNumber).collect(),
+        let shards: BTreeSet<ShardSlot> = match shards {
+            [] => (0..total).map(ShardSlot).collect(),
             some => some.iter().copied().collect(),
         };
-        let tell = async |shard: ShardNumber| {
+        let tell = async |shard: ShardSlot| {
             let told = self.send_command(shard, presence, until).await;
             told.err().map(|error| (shard, error.to_string()))
         };
         // By owner: shards that can't be told now hold up none of another worker's.
         let routes = self.routes();
-        let mut by_owner: BTreeMap<Option<WorkerId>, Vec<ShardNumber>> = BTreeMap::new();
+        let mut by_owner: BTreeMap<Option<WorkerId>, Vec<ShardSlot>> = BTreeMap::new();
         for shard in shards {
             let owner = routes.owner(shard).map(|owner| owner.worker.clone());
             by_owner.entry(owner).or_default().push(shard);

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use altergolden_proto::v1::{self, DeliveryOutcome};
 use event_bus::Recipient;
-use fleet_model::{ErrorClass, Routes, ShardNumber, WorkerId};
+use fleet_model::{ErrorClass, Routes, ShardSlot, WorkerId};
 use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::{sync::watch, time::Instant};
@@ -125,7 +125,7 @@ impl Bridge {
         let from = match shard_id {
             // Before the total is known there is nothing to compare it with.
             Some(shard_id) if total > 0 => Some(known(shard_id, total)?),
-            other => other.map(ShardNumber),
+            other => other.map(ShardSlot),
         };
         let published = self.publish(kind.to_owned(), body, Recipient::Manager { from }, until).await?;
         Ok(published.id.0)
@@ -166,7 +166,7 @@ impl Bridge {
         let outgoing = Outgoing { request, max_bytes };
 
         let mut replied = self.ask_shards(&now, &wanted, &outgoing).await;
-        let disowned: Vec<ShardNumber> =
+        let disowned: Vec<ShardSlot> =
             wanted.iter().copied().filter(|shard| !replied.contains_key(shard)).collect();
         if !disowned.is_empty() {
             let next = self.next_routes(&mut routes, until).await;
@@ -257,9 +257,9 @@ impl Bridge {
     async fn ask_shards(
         &self,
         routes: &Routes,
-        shards: &[ShardNumber],
+        shards: &[ShardSlot],
         outgoing: &Outgoing,
-    ) -> BTreeMap<ShardNumber, Replied> {
+    ) -> BTreeMap<ShardSlot, Replied> {
         let (shares, unassigned) = shares(routes, shards);
         let unassigned = unassigned.into_iter().map(|shard| {
             let outcome = Err(replies::failure(Kind::Unassigned, "no worker runs it"));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleet_model::{ErrorClass, ShardNumber};
+use fleet_model::{ErrorClass, ShardSlot};
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 use tonic::{Code, Status};
@@ -61,7 +61,7 @@ impl Bridge {
     /// The owner's own; `NotFound` when the bot has no such shard; `Unavailable` when no worker could be asked.
     pub(super) async fn ask_owner_of<Q: OwnerQuestion>(
         &self,
-        shard: ShardNumber,
+        shard: ShardSlot,
         question: &Q,
         patience: Instant,
         until: Instant,

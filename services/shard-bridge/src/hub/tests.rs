@@ -1,5 +1,5 @@
 use event_bus::{MemoryBus, MessageId, NewMessage};
-use fleet_model::ShardNumber;
+use fleet_model::ShardSlot;
 
 use super::*;
 
@@ -21,7 +21,7 @@ fn bus_message(kind: &str, recipient: Recipient) -> HubItem {
 
 fn to_shard(kind: &str) -> Arc<ShardMessage> {
     Arc::new(ShardMessage {
-        shard: ShardNumber(3),
+        shard: ShardSlot(3),
         kind: kind.to_owned(),
         data: serde_json::Value::Null,
         json: "null".to_owned(),
