@@ -5,11 +5,7 @@ use async_trait::async_trait;
 use fleet_model::{Epoch, ShardSlot};
 use redis_link::{Script, ScriptAnswer};
 
-use super::{
-    CheckpointRedisStore,
-    keys::ShardKeys,
-    millis, scripts,
-};
+use super::{CheckpointRedisStore, keys::ShardKeys, millis, scripts};
 use crate::{
     CheckpointStoreError, FORMAT_MIN, Fenced, KEPT, MOST_SET_ASIDE, Noted, PendingEvent, Position, Record,
     RecordKey, SET_ASIDE_KEPT, SetAside, SetAsideStore, SetAsideSummary, decode_record, encode_record,

@@ -10,7 +10,9 @@ mod rules;
 
 use std::{sync::Arc, time::Duration};
 
-use event_bus::{BusStatus, Delivery, EventBus, MemoryBus, Message, NewMessage, Recipient, RedisBus, Subscription};
+use event_bus::{
+    BusStatus, Delivery, EventBus, MemoryBus, Message, NewMessage, Recipient, RedisBus, Subscription,
+};
 use redis_link::{LinkOptions, RedisLink};
 use tokio::time::timeout;
 

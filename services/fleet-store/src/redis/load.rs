@@ -110,8 +110,11 @@ impl FleetRedisStore {
         invalid: &mut Vec<String>,
     ) -> Result<BTreeMap<WorkerId, LeaseRecord>, FleetStoreError> {
         let key = self.keys.workers();
-        let names: Vec<String> =
-            self.link.command(cmd("SMEMBERS").arg(&key)).await.map_err(|error| RecordError::of(&key, error))?;
+        let names: Vec<String> = self
+            .link
+            .command(cmd("SMEMBERS").arg(&key))
+            .await
+            .map_err(|error| RecordError::of(&key, error))?;
         let mut valid: Vec<WorkerId> = Vec::new();
         for name in names {
             valid.extend(readable(field(&key, &name), invalid)?);
