@@ -10,7 +10,7 @@ pub const MAX_SHARDS: u32 = 65_536;
 /// How far epochs and terms may be ahead of a clock, in milliseconds: clocks of a fleet disagree by less.
 pub const AHEAD_MS: u64 = 24 * 3600 * 1000;
 
-/// A shard's number, counted from 0. With the bot's shard total it names one gateway connection.
+/// A shard's short name within its fleet: keys in Redis, records, the wire's `shard_id`, labels, tables and texts use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ShardSlot(pub u32);
