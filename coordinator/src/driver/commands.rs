@@ -22,7 +22,7 @@ impl Driver<'_> {
             DriverCommand::Join { reply, .. } if !self.may_act => drop(reply.send(Err(self.in_doubt()))),
             DriverCommand::Join { registration, reply } => {
                 let worker = registration.worker.clone();
-                if !registration.running.is_empty() && !self.had_predecessor {
+                if !registration.running.shards.is_empty() && !self.had_predecessor {
                     // A running fleet without records: its permits are unknown.
                     self.had_predecessor = true;
                     self.identify.hold_until(now.mono + unknown_permits_end(self.shell.identify_interval));

@@ -1,8 +1,8 @@
 //! The real driver over an in-memory store on a paused clock, or over a real Redis.
 
 use fleet_model::{
-    Epoch, Generation, PermitAnswer, PermitMessage, Problem, ProblemCode, SessionNeeds, ShardSlot,
-    WorkerReport,
+    ClaimedShards, Epoch, Generation, PermitAnswer, PermitMessage, Problem, ProblemCode, SessionNeeds,
+    ShardSlot, WorkerProfile, WorkerReport,
 };
 use fleet_store::{FleetMemoryStore, FleetRedisStore, OwnerRecord, TermClaim};
 use redis_fixture::RedisServer;
@@ -13,7 +13,7 @@ use crate::{
     handle::{self, FleetHandle, HandleError, OpenedStream},
     snapshot::{self, IdentifyView, PublishedSnapshot, Snapshot},
 };
-use fleet::{ExitRefused, FleetRules, Formats, Recovered, Registration, WantedTotal};
+use fleet::{ExitRefused, FleetRules, Recovered, Registration, WantedTotal};
 
 const SHARDS: u32 = 2;
 
@@ -85,16 +85,15 @@ fn registration() -> Registration {
     Registration {
         worker: "w".parse().unwrap(),
         incarnation: "1".parse().unwrap(),
-        url: "http://w".to_owned(),
-        found_at: None,
-        version: String::new(),
-        capacity: None,
-        formats: Formats::default(),
-        running: BTreeMap::new(),
-        running_total: 0,
+        profile: WorkerProfile {
+            url: "http://w".to_owned(),
+            generation: Some(Generation::default()),
+            needs: Some(SessionNeeds::default()),
+            ..WorkerProfile::default()
+        },
+        running: ClaimedShards::default(),
         draining: false,
-        generation: Generation::default(),
-        needs: Some(SessionNeeds::default()),
+        found_at: None,
         granted: true,
     }
 }
