@@ -8,7 +8,7 @@ use fleet_store::{FleetMemoryStore, FleetRedisStore, OwnerRecord, TermClaim};
 use redis_fixture::RedisServer;
 use redis_link::{LinkOptions, RedisLink};
 
-use super::{publishing::describe_queue, *};
+use super::{identifies::BudgetRequests, publishing::describe_queue, *};
 use crate::{
     handle::{self, FleetHandle, HandleError, OpenedStream},
     snapshot::{self, IdentifyView, PublishedSnapshot, Snapshot},
@@ -61,8 +61,12 @@ async fn driver(shell: &Shell, held_term: HeldTerm) -> (Driver<'_>, mpsc::Receiv
     let day = Duration::from_hours(24);
     let budget = IdentifyBudget { total: 1_000, remaining: 1_000, reserve: 50, resets_at: day };
     let identify = IdentifyQueue::new(1, shell.identify_interval, budget, Duration::ZERO);
-    let identity = shell.store.identity().await.unwrap();
-    Driver::new(shell, held_term, fleet, identify, String::new(), false, identity)
+    let store_identity = shell.store.identity().await.unwrap();
+    let (gateway_url, had_predecessor) = (String::new(), false);
+    Driver::new(
+        shell,
+        DriverParts { held_term, fleet, identify, gateway_url, had_predecessor, store_identity },
+    )
 }
 
 /// Runs a driver for as long as `test` runs.
