@@ -55,6 +55,7 @@ use identifies::Permits;
 use intents::IntentWriting;
 use invalid::InvalidRecords;
 pub(crate) use outcomes::DriverOutcome;
+use publishing::IdentifyProgress;
 use refusals::RefusalLog;
 use streams::WorkerStream;
 
@@ -178,6 +179,7 @@ struct Publishing {
     /// Something has changed since the last time.
     dirty: bool,
     next: Instant,
+    progress: IdentifyProgress,
 }
 
 impl<'a> Driver<'a> {
@@ -196,7 +198,11 @@ impl<'a> Driver<'a> {
             intents: IntentWriting::default(),
             refusals: RefusalLog::default(),
             calls: Calls { tasks: TaskTracker::new(), outcomes },
-            publishing: Publishing { dirty: true, next: Instant::now() },
+            publishing: Publishing {
+                dirty: true,
+                next: Instant::now(),
+                progress: IdentifyProgress::default(),
+            },
         };
         (driver, receiver)
     }
