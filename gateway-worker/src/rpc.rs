@@ -90,7 +90,7 @@ impl gateway_worker_server::GatewayWorker for WorkerService {
         Ok(Response::new(self.shards.users(&ids).into()))
     }
 
-    type CopyShardStream = copy_shard::Parts;
+    type CopyShardStream = copy_shard::CopyStream;
 
     async fn copy_shard(
         &self,

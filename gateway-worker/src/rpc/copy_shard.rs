@@ -22,10 +22,10 @@ use crate::{
 const PARTS: usize = 4;
 
 /// The parts of a copy.
-pub(crate) type Parts = ReceiverStream<Result<v1::ShardCopy, Status>>;
+pub(crate) type CopyStream = ReceiverStream<Result<v1::ShardCopy, Status>>;
 
 /// Starts to send a shard. Records are made of its cache on the threads of shards.
-pub(super) fn send(shard: Arc<ShardState>, copying: Copying, format: u16, runtime: &Handle) -> Parts {
+pub(super) fn send(shard: Arc<ShardState>, copying: Copying, format: u16, runtime: &Handle) -> CopyStream {
     let (parts, stream) = mpsc::channel(PARTS);
     // Ends with the shard, or when the target is gone.
     runtime.spawn(async move {
