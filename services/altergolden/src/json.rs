@@ -266,7 +266,8 @@ mod tests {
             ("GetAggregateStatsResponse", stats(&v1::GetAggregateStatsResponse::default(), &[])),
             ("ShardStats", {
                 let shards = vec![v1::ShardStats::default()];
-                stats(&v1::GetAggregateStatsResponse { shards, ..Default::default() }, &[])["shards"][0].take()
+                stats(&v1::GetAggregateStatsResponse { shards, ..Default::default() }, &[])["shards"][0]
+                    .take()
             }),
             ("Problem", problem(&v1::Problem::default())),
             ("StartOutcome", outcome(&v1::StartOutcome::default())),
