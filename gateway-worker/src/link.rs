@@ -83,8 +83,8 @@ pub(crate) struct Link {
     refused: Vec<RefusedDirective>,
     /// It is on its way out.
     draining: Option<Draining>,
-    /// All assigned shards were ready in the last report.
-    all_ready: bool,
+    /// All assigned shards were ready since the worker had none.
+    ready_logged: bool,
 }
 
 /// One incarnation.
@@ -130,7 +130,7 @@ impl Link {
             report_sequence: 0,
             refused: Vec::new(),
             draining: None,
-            all_ready: false,
+            ready_logged: false,
         }
     }
 
@@ -326,15 +326,15 @@ impl Link {
         }
     }
 
-    /// Logs once that all assigned shards are ready.
+    /// Logs that all assigned shards are ready, once until the worker has none.
     fn log_all_ready(&mut self, reports: &[ShardReport]) {
         let shards = reports.len();
         let ready = |report: &ShardReport| report.status == ShardStatus::Ready;
         let all_ready = shards > 0 && shards == self.assignment.shards.len() && reports.iter().all(ready);
-        if all_ready && !self.all_ready {
+        if all_ready && !self.ready_logged {
             tracing::info!(worker.id = %self.worker, shards, "all shards ready");
         }
-        self.all_ready = all_ready;
+        self.ready_logged = shards > 0 && (all_ready || self.ready_logged);
     }
 
     /// Directives of a newer coordinator are refused by name.
