@@ -71,6 +71,9 @@ pub(crate) enum RegisterFailure {
     Revoked,
 }
 
+/// A directive and its coordinator's term. The term counts even if the directive is malformed.
+pub(crate) type TermDirective = (Term, Result<Directive, Malformed>);
+
 /// The directives of a heartbeat stream.
 pub(crate) struct Directives(Streaming<v1::Directive>);
 
@@ -168,8 +171,8 @@ impl CoordinatorConnection {
 }
 
 impl Directives {
-    /// Waits for the next directive, with the coordinator's term. `None` when the coordinator has closed the stream.
-    pub(crate) async fn next(&mut self) -> Result<Option<(Term, Result<Directive, Malformed>)>, String> {
+    /// Waits for the next directive. `None` when the coordinator has closed the stream.
+    pub(crate) async fn next(&mut self) -> Result<Option<TermDirective>, String> {
         let message = self.0.message().await.map_err(|status| for_people(status.message()))?;
         Ok(message.map(convert::directive_from_wire))
     }

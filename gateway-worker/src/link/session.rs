@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use altergolden_proto::convert::Malformed;
-use fleet_model::{Directive, SentReport, Term};
+use fleet_model::{Directive, SentReport};
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior},
@@ -13,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Link, Membership, numbers, until};
 use crate::{
     clock::unix_ms,
-    coordinator::{CoordinatorConnection, Directives, LONGEST_TTL},
+    coordinator::{CoordinatorConnection, Directives, LONGEST_TTL, TermDirective},
 };
 
 /// The least time between two reports that a change of status asks for.
@@ -118,7 +117,7 @@ impl Link {
     fn take_directive(
         &mut self,
         membership: &mut Membership,
-        directive: Result<Option<(Term, Result<Directive, Malformed>)>, String>,
+        directive: Result<Option<TermDirective>, String>,
     ) -> Result<ReportDue, SessionEnd> {
         let broken = |why| Err(SessionEnd::Broken(why));
         let (term, directive) = match directive {
