@@ -58,7 +58,7 @@ mod tests {
         let shards = [(ShardSlot(1), Epoch(5))].into();
         let checkpoint_format = 1;
         let directives = [
-            Directive::LeaseRenewed { report_sequence: 4, ttl: Duration::from_millis(5_000) },
+            Directive::LeaseRenewed { report_sequence: 4, ttl: Duration::from_secs(5) },
             Directive::Assignment(Assignment {
                 shard_total: 3,
                 shards,
