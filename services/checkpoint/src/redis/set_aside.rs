@@ -117,8 +117,7 @@ impl SetAsideStore for CheckpointRedisStore {
         let keys = self.keys(shard);
         let SetAside { summary, text } = event;
         let pending = PendingEvent {
-            session: summary.at.session,
-            sequence: summary.at.sequence,
+            position: summary.at,
             started: true,
             handled: false,
             received_at_unix_ms: summary.received_at_unix_ms,
@@ -167,7 +166,7 @@ impl SetAsideStore for CheckpointRedisStore {
                 let (line, payload) = (answer.bytes(1), answer.bytes(2));
                 let read = line.zip(payload).and_then(|(line, payload)| {
                     let summary = summary(&field(at), &line)?;
-                    let key = RecordKey::Pending(at.session, at.sequence);
+                    let key = RecordKey::Pending(at);
                     match decode_record(key, &payload) {
                         Ok(Record::Pending(PendingEvent { text, .. })) => Some(SetAside { summary, text }),
                         _ => None,
