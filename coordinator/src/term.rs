@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use fleet_model::{Problem, ProblemCode, ShardNumber, ShardReport, ShardStatus, Term};
+use fleet_model::{Problem, ProblemCode, ShardReport, ShardSlot, ShardStatus, Term};
 use fleet_store::{FleetRecord, FleetStoreError, FleetStoreIdentity, TermClaim, TermWrite};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -306,7 +306,7 @@ fn standby_snapshot(shell: &Shell, record: FleetRecord) -> Snapshot {
         };
         fleet.workers.insert(name, view);
     }
-    for shard in (0..total).map(ShardNumber) {
+    for shard in (0..total).map(ShardSlot) {
         let owner = record.owners.get(&shard).filter(|owner| {
             fleet.workers.get(&owner.worker).is_some_and(|worker| worker.incarnation == owner.incarnation)
         });

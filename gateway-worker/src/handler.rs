@@ -11,7 +11,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use fleet_model::{Epoch, Gap, ShardNumber};
+use fleet_model::{Epoch, Gap, ShardSlot};
 use serde::Serialize;
 use shard_bridge::{Bridge, BridgeError, GatewayCommand, InvalidCommand};
 use tokio_util::sync::CancellationToken;
@@ -119,7 +119,7 @@ pub(crate) struct Tools {
 
 impl Context {
     /// The shard.
-    pub fn shard(&self) -> ShardNumber {
+    pub fn shard(&self) -> ShardSlot {
         self.shard.number()
     }
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use altergolden_proto::{
     convert,
-    v1::{self, gateway_worker_server::GatewayWorker},
+    v1::{self, gateway_worker_server},
 };
 use arc_swap::ArcSwap;
 use checkpoint::SetAsideStore;
-use fleet_model::{Epoch, Incarnation, ShardNumber, WorkerId};
+use fleet_model::{Epoch, Incarnation, ShardSlot, WorkerId};
 use shard_bridge::LocalShards as _;
 use tokio::runtime::Handle;
 use tonic::{Request, Response, Status};
@@ -23,6 +23,9 @@ mod set_aside;
 
 /// The most ids that one call may ask about.
 const MOST_IDS: usize = 1_000;
+
+/// The gRPC server.
+pub(crate) type WorkerServer = gateway_worker_server::GatewayWorkerServer<WorkerService>;
 
 /// Serves the fleet.
 #[derive(Clone)]
@@ -45,7 +48,7 @@ fn check(ids: &[u64]) -> Result<(), Status> {
 }
 
 #[tonic::async_trait]
-impl GatewayWorker for WorkerService {
+impl gateway_worker_server::GatewayWorker for WorkerService {
     async fn identity(
         &self,
         _: Request<v1::IdentityRequest>,
@@ -91,7 +94,7 @@ impl GatewayWorker for WorkerService {
         request: Request<v1::CopyShardRequest>,
     ) -> Result<Response<Self::CopyShardStream>, Status> {
         let v1::CopyShardRequest { shard_id, epoch, worker_id } = request.into_inner();
-        let shard = self.shards.get(ShardNumber(shard_id)).filter(|shard| shard.epoch() == Epoch(epoch));
+        let shard = self.shards.get(ShardSlot(shard_id)).filter(|shard| shard.epoch() == Epoch(epoch));
         let shard = shard.ok_or_else(|| {
             Status::not_found(format!("shard {shard_id} does not run here at epoch {epoch}"))
         })?;

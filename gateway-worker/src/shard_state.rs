@@ -13,7 +13,7 @@ use std::{
 };
 
 use checkpoint::Session;
-use fleet_model::{Epoch, Position, ProblemCode, ShardNumber, ShardReport, ShardStatus, StartOutcome};
+use fleet_model::{Epoch, Position, ProblemCode, ShardReport, ShardSlot, ShardStatus, StartOutcome};
 use tokio::sync::{Notify, SetOnce};
 use tokio_util::sync::CancellationToken;
 
@@ -25,7 +25,7 @@ const NOT_CONNECTED: &str = "not connected yet";
 /// The state of a shard that this worker runs.
 #[derive(Debug)]
 pub struct ShardState {
-    number: ShardNumber,
+    number: ShardSlot,
     epoch: Epoch,
     total: u32,
     cache: ShardCache,
@@ -95,7 +95,7 @@ struct State {
 
 impl ShardState {
     pub(crate) fn new(
-        number: ShardNumber,
+        number: ShardSlot,
         epoch: Epoch,
         total: u32,
         cache: ShardCache,
@@ -132,7 +132,7 @@ impl ShardState {
     }
 
     /// Its number.
-    pub fn number(&self) -> ShardNumber {
+    pub fn number(&self) -> ShardSlot {
         self.number
     }
 

@@ -10,7 +10,7 @@
 use std::{sync::Arc, time::Duration};
 
 use dispatch::panics::{self, Panic};
-use fleet_model::ShardNumber;
+use fleet_model::ShardSlot;
 use tokio::{runtime::Handle, task::JoinError, time::Instant};
 use tokio_util::{
     sync::CancellationToken,
@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// The shard that every fleet has.
-const HOLDER: ShardNumber = ShardNumber(0);
+const HOLDER: ShardSlot = ShardSlot(0);
 
 /// How often the lease is looked at.
 const LOOK: Duration = Duration::from_millis(50);

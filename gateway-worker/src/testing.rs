@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use checkpoint::{CheckpointMemoryStore, CheckpointStore};
 use event_bus::MemoryBus;
-use fleet_model::{Epoch, Routes, ShardNumber};
+use fleet_model::{Epoch, Routes, ShardSlot};
 use shard_bridge::{Bridge, BridgeMetrics, BridgeParts, Hub};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -27,7 +27,7 @@ use crate::{
     shards::RunningShard,
 };
 
-pub(crate) const SHARD: ShardNumber = ShardNumber(3);
+pub(crate) const SHARD: ShardSlot = ShardSlot(3);
 pub(crate) const EPOCH: Epoch = Epoch(7);
 pub(crate) const TOTAL: u32 = 4;
 

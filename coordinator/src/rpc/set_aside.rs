@@ -7,7 +7,7 @@ use altergolden_proto::{
     v1::{self, ReplaySetAsideRequest, gateway_worker_client::GatewayWorkerClient},
 };
 use checkpoint::{CheckpointStoreError, Position, SetAside, SetAsideStore, SetAsideSummary};
-use fleet_model::ShardNumber;
+use fleet_model::ShardSlot;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::time::timeout;
 use tonic::{Code, Status, transport::Endpoint};
@@ -33,7 +33,7 @@ impl SetAsides {
 
     /// All of them, by shard and position.
     pub(super) async fn list(&self, snapshot: &Snapshot) -> Result<v1::ListSetAsideResponse, Status> {
-        let shards = stream::iter((0..snapshot.fleet.shards.len() as u32).map(ShardNumber));
+        let shards = stream::iter((0..snapshot.fleet.shards.len() as u32).map(ShardSlot));
         let lists = shards.map(async |shard| {
             let list = self.store.list_aside(shard).await?;
             Ok(list.into_iter().map(|summary| message(shard, summary, String::new())).collect::<Vec<_>>())
@@ -111,9 +111,9 @@ async fn ask(address: Option<SocketAddr>, url: &str, request: ReplaySetAsideRequ
     GatewayWorkerClient::new(channel).replay_set_aside(request).await.map(drop)
 }
 
-fn place(id: v1::SetAsideId) -> (ShardNumber, Position) {
+fn place(id: v1::SetAsideId) -> (ShardSlot, Position) {
     let v1::SetAsideId { shard_id, session, sequence } = id;
-    (ShardNumber(shard_id), Position { session, sequence })
+    (ShardSlot(shard_id), Position { session, sequence })
 }
 
 fn none(id: v1::SetAsideId) -> Status {
@@ -121,7 +121,7 @@ fn none(id: v1::SetAsideId) -> Status {
     Status::not_found(format!("no event {shard_id}/{session}/{sequence} is set aside"))
 }
 
-fn message(shard: ShardNumber, summary: SetAsideSummary, payload: String) -> v1::SetAside {
+fn message(shard: ShardSlot, summary: SetAsideSummary, payload: String) -> v1::SetAside {
     let SetAsideSummary { at, name, received_at_unix_ms, set_aside_at_unix_ms, noted } = summary;
     v1::SetAside {
         id: Some(v1::SetAsideId { shard_id: shard.0, session: at.session, sequence: at.sequence }),
@@ -156,13 +156,13 @@ mod tests {
                 noted: 3,
             };
             let event = SetAside { summary, text: "payload".into() };
-            store.set_aside(ShardNumber(shard), Epoch(1), &event).await.unwrap();
+            store.set_aside(ShardSlot(shard), Epoch(1), &event).await.unwrap();
         }
         SetAsides::new(Arc::new(store))
     }
 
     fn snapshot(shards: usize) -> Snapshot {
-        let numbers = (0..shards as u32).map(ShardNumber);
+        let numbers = (0..shards as u32).map(ShardSlot);
         let unowned = |shard| ShardView {
             owner: None,
             report: ShardReport::bare(shard, Epoch(0), ShardStatus::Stopped),

@@ -16,7 +16,7 @@ use std::{
 
 use checkpoint::{CheckpointStoreError, Fenced, Noted, Position, SetAside, SetAsideStore, SetAsideSummary};
 use dispatch::{Admission, Delivery, DispatchMetrics, Dispatcher, Handler};
-use fleet_model::{Assignment, Epoch, ShardNumber};
+use fleet_model::{Assignment, Epoch, ShardSlot};
 use tokio::{runtime::Handle, sync::OwnedMutexGuard, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -57,7 +57,7 @@ pub(super) enum CareLevel {
 
 impl ShardCaution {
     /// Reads the caution for a shard out of an assignment.
-    pub(crate) fn assigned(assignment: &Assignment, shard: ShardNumber) -> Self {
+    pub(crate) fn assigned(assignment: &Assignment, shard: ShardSlot) -> Self {
         let level = if assignment.careful.contains(&shard) {
             CareLevel::Full
         } else if assignment.suspected.contains(&shard) {

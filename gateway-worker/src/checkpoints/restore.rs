@@ -13,7 +13,7 @@ use checkpoint::{
     CheckpointStoreError, Claim, Cursor, FORMAT_MIN, FormatError, Head, Page, PageRead, PendingEvent, Record,
     RecordKey, StoredCheckpoint, decode_head, decode_record, format_of,
 };
-use fleet_model::{Epoch, Position, ShardNumber};
+use fleet_model::{Epoch, Position, ShardSlot};
 use outside_text::printable_within;
 
 use super::{Checkpoints, Keep, LostSession, Outranked, Unread, older};
@@ -32,7 +32,7 @@ const AGAIN: Duration = Duration::from_millis(300);
 pub(crate) struct Needs {
     /// Another worker ran the shard before: then a missing checkpoint means a gap.
     pub(crate) ran_before: bool,
-    pub(crate) shard: ShardNumber,
+    pub(crate) shard: ShardSlot,
     pub(crate) total: u32,
     pub(crate) intents: u64,
     pub(crate) transport: String,
@@ -121,7 +121,7 @@ pub(crate) enum LoadError {
 /// What is to be read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ToRead {
-    pub(crate) shard: ShardNumber,
+    pub(crate) shard: ShardSlot,
     pub(crate) epoch: Epoch,
     pub(crate) serial: u64,
     pub(crate) records: u64,
@@ -131,7 +131,7 @@ impl Checkpoints {
     /// Claims a shard's checkpoint. Waits for a store that is away for as long as `go_on` says.
     pub(crate) async fn claim(
         &self,
-        shard: ShardNumber,
+        shard: ShardSlot,
         epoch: Epoch,
         needs: &Needs,
         go_on: impl Fn() -> bool,
@@ -168,7 +168,7 @@ impl Checkpoints {
 
     async fn judge(
         &self,
-        shard: ShardNumber,
+        shard: ShardSlot,
         epoch: Epoch,
         claimed: StoredCheckpoint,
         needs: &Needs,
@@ -357,7 +357,7 @@ impl Checkpoints {
 }
 
 /// Waits before a failed read is retried.
-async fn again(shard: ShardNumber, error: &CheckpointStoreError, tries: u32) {
+async fn again(shard: ShardSlot, error: &CheckpointStoreError, tries: u32) {
     tracing::warn!(shard.id = %shard, %error, "cannot read the checkpoint; retrying");
     tokio::time::sleep(AGAIN * tries).await;
 }

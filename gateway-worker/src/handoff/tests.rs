@@ -2,10 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use altergolden_proto::v1::gateway_worker_server::GatewayWorkerServer;
 use arc_swap::ArcSwap;
 use checkpoint::{PendingEvent, Session};
-use fleet_model::{Arriving, Epoch, Position, ShardNumber};
+use fleet_model::{Arriving, Epoch, Position, ShardSlot};
 use serde_json::json;
 use tokio::{net::TcpListener, sync::Notify, time::timeout};
 use tokio_stream::wrappers::TcpListenerStream;
@@ -14,7 +13,7 @@ use super::*;
 use crate::{
     cache::records::tests::{event, guild, ready},
     checkpoints::{WrittenFormat, writer::LastCheckpoint},
-    rpc::WorkerService,
+    rpc::{WorkerServer, WorkerService},
     shard_state::Progress,
     shards::{RunningShard, RunningShards},
     testing::{self, EPOCH, SHARD},
@@ -58,7 +57,7 @@ async fn serve(shard: &Arc<RunningShard>) -> String {
         runtime: tokio::runtime::Handle::current(),
         format: WrittenFormat::up_to(2),
     };
-    let server = tonic::transport::Server::builder().add_service(GatewayWorkerServer::new(service));
+    let server = tonic::transport::Server::builder().add_service(WorkerServer::new(service));
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     url
 }
@@ -81,7 +80,7 @@ impl Target {
     }
 
     /// Waits until it has all there is so far.
-    async fn is_copied(&self) -> BTreeMap<ShardNumber, Epoch> {
+    async fn is_copied(&self) -> BTreeMap<ShardSlot, Epoch> {
         timeout(Duration::from_secs(10), self.changed.notified()).await.unwrap();
         self.arrivals.copied()
     }

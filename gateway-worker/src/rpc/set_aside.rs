@@ -5,7 +5,7 @@ use altergolden_proto::{
     v1::{ReplaySetAsideRequest, ReplaySetAsideResponse},
 };
 use checkpoint::{Position, SetAsideStore};
-use fleet_model::ShardNumber;
+use fleet_model::ShardSlot;
 use tonic::Status;
 
 use crate::shards::RunningShards;
@@ -17,7 +17,7 @@ pub(super) async fn replay(
     request: ReplaySetAsideRequest,
 ) -> Result<ReplaySetAsideResponse, Status> {
     let ReplaySetAsideRequest { shard_id, session, sequence } = request;
-    let number = ShardNumber(shard_id);
+    let number = ShardSlot(shard_id);
     let Some(shard) = shards.get(number) else {
         return Err(Status::not_found(format!("shard {number} does not run here")));
     };

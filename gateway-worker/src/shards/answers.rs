@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fleet_model::{
-    GuildRecord, OwnGuild, ShardNumber, ShardReport, ShardStatus, UserLookup, UserRecord, WorkerId,
+    GuildRecord, OwnGuild, ShardReport, ShardSlot, ShardStatus, UserLookup, UserRecord, WorkerId,
     shard_of_guild,
 };
 use shard_bridge::{
@@ -60,7 +60,7 @@ impl LocalShards for RunningShards {
         }
     }
 
-    fn send_command(&self, shard: ShardNumber, command: GatewayCommand, until: Instant) -> CommandFuture<'_> {
+    fn send_command(&self, shard: ShardSlot, command: GatewayCommand, until: Instant) -> CommandFuture<'_> {
         Box::pin(self.send(shard, command, until))
     }
 
@@ -74,7 +74,7 @@ impl LocalShards for RunningShards {
 
     async fn ask(
         &self,
-        shards: Vec<ShardNumber>,
+        shards: Vec<ShardSlot>,
         request: Arc<ShardRequest>,
         max_bytes: usize,
     ) -> Vec<ShardAnswer> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fleet_model::{ShardNumber, ShardStatus};
+use fleet_model::{ShardSlot, ShardStatus};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family},
@@ -53,7 +53,7 @@ impl RunningShards {
     /// Sends a command on a shard's connection; ends when it has gone out.
     pub(super) async fn send(
         &self,
-        number: ShardNumber,
+        number: ShardSlot,
         command: GatewayCommand,
         until: Instant,
     ) -> Result<(), CommandRefused> {

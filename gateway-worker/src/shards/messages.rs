@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fleet_model::ShardNumber;
+use fleet_model::ShardSlot;
 use futures_util::stream::{self, StreamExt as _};
 use shard_bridge::{
     AnswerOutcome, Delivered, ReplyFailureKind as Kind, ShardAnswer, ShardMessage, ShardRequest, failure,
@@ -19,7 +19,7 @@ const EACH_CALL: usize = 128;
 
 impl RunningShards {
     /// Whether this worker may act for a shard: it runs here under a lease that is known to hold.
-    pub(crate) fn may_act_for(&self, shard: ShardNumber) -> bool {
+    pub(crate) fn may_act_for(&self, shard: ShardSlot) -> bool {
         self.get(shard).is_some_and(|shard| shard.callbacks().may_act())
     }
 
@@ -33,7 +33,7 @@ impl RunningShards {
     /// See [`shard_bridge::LocalShards::ask`].
     pub(super) async fn ask_shards(
         &self,
-        shards: Vec<ShardNumber>,
+        shards: Vec<ShardSlot>,
         request: Arc<ShardRequest>,
         max_bytes: usize,
     ) -> Vec<ShardAnswer> {
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn first_replies_take_the_room() {
         let answer = |shard, json: &str| ShardAnswer {
-            shard: ShardNumber(shard),
+            shard: ShardSlot(shard),
             outcome: AnswerOutcome::Json(json.to_owned()),
         };
         let answers = [answer(0, "1234"), answer(1, "123456789"), answer(2, "12"), answer(3, "1")];

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use fleet_model::{ShardNumber, WorkerId};
+use fleet_model::{ShardSlot, WorkerId};
 use tokio::sync::Semaphore;
 
 use super::{RunningShard, commands::CommandMetrics, messages::CALLS};
@@ -27,9 +27,9 @@ pub struct RunningShards {
 
 #[derive(Debug, Default)]
 struct Published {
-    running: BTreeMap<ShardNumber, Arc<RunningShard>>,
+    running: BTreeMap<ShardSlot, Arc<RunningShard>>,
     /// Handed over lately, and when: they answer questions until the next owner can.
-    departed: BTreeMap<ShardNumber, (Arc<RunningShard>, BootTime)>,
+    departed: BTreeMap<ShardSlot, (Arc<RunningShard>, BootTime)>,
 }
 
 impl RunningShards {
@@ -49,7 +49,7 @@ impl RunningShards {
     }
 
     /// One that runs now.
-    pub(crate) fn get(&self, number: ShardNumber) -> Option<Arc<RunningShard>> {
+    pub(crate) fn get(&self, number: ShardSlot) -> Option<Arc<RunningShard>> {
         self.read().running.get(&number).cloned()
     }
 
@@ -69,8 +69,8 @@ impl RunningShards {
 
     pub(crate) fn publish(
         &self,
-        running: BTreeMap<ShardNumber, Arc<RunningShard>>,
-        departed: BTreeMap<ShardNumber, (Arc<RunningShard>, BootTime)>,
+        running: BTreeMap<ShardSlot, Arc<RunningShard>>,
+        departed: BTreeMap<ShardSlot, (Arc<RunningShard>, BootTime)>,
     ) {
         *self.shards.write().unwrap_or_else(PoisonError::into_inner) = Published { running, departed };
     }

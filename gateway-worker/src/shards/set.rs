@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use fleet_model::{Assignment, Epoch, Routes, ShardNumber, ShardReport, ShardStatus};
+use fleet_model::{Assignment, ClaimedShards, Epoch, Routes, ShardReport, ShardSlot, ShardStatus};
 use tokio::{
     runtime::Handle,
     sync::Notify,
@@ -51,18 +51,18 @@ pub(crate) struct ShardParts {
 pub(crate) struct ShardSet {
     parts: ShardParts,
     published: RunningShards,
-    tasks: BTreeMap<ShardNumber, ShardTask>,
+    tasks: BTreeMap<ShardSlot, ShardTask>,
     /// Stopped, and still writing their last checkpoint: they count as running until they have ended.
-    closing: BTreeMap<ShardNumber, Arc<RunningShard>>,
+    closing: BTreeMap<ShardSlot, Arc<RunningShard>>,
     /// Closed lately, and when: they answer until the next owner can.
-    departed: BTreeMap<ShardNumber, (Arc<RunningShard>, BootTime)>,
+    departed: BTreeMap<ShardSlot, (Arc<RunningShard>, BootTime)>,
     /// Those that are to come.
     arrivals: Arrivals,
     /// Given up by ourselves, as long as the assignment still has them.
-    given_up: BTreeMap<ShardNumber, Epoch>,
+    given_up: BTreeMap<ShardSlot, Epoch>,
     /// The waits before connections, kept while tasks come and go.
-    dialing: BTreeMap<ShardNumber, Dialing>,
-    ends: JoinSet<ShardNumber>,
+    dialing: BTreeMap<ShardSlot, Dialing>,
+    ends: JoinSet<ShardSlot>,
     /// What is to run. A shard that still closes is started once it has closed.
     desired: Option<DesiredShards>,
 }
@@ -117,9 +117,14 @@ impl ShardSet {
     }
 
     /// What runs, with epochs, and the total that it runs with.
-    pub(crate) fn running(&self) -> (BTreeMap<ShardNumber, Epoch>, u32) {
+    pub(crate) fn running(&self) -> ClaimedShards {
         let total = self.shards().next().map_or(0, |shard| shard.total());
-        (self.shards().map(|shard| (shard.number(), shard.epoch())).collect(), total)
+        ClaimedShards { shards: self.shards().map(|shard| (shard.number(), shard.epoch())).collect(), total }
+    }
+
+    /// Returns how many shards run or are closing.
+    pub(crate) fn count_running(&self) -> usize {
+        self.tasks.len() + self.closing.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -127,7 +132,7 @@ impl ShardSet {
     }
 
     /// Shards of other workers that are copied as far as can be, with the epochs of those.
-    pub(crate) fn copied(&self) -> BTreeMap<ShardNumber, Epoch> {
+    pub(crate) fn copied(&self) -> BTreeMap<ShardSlot, Epoch> {
         self.arrivals.copied()
     }
 
@@ -169,7 +174,7 @@ impl ShardSet {
     fn reconcile(&mut self) {
         let Some(DesiredShards { assignment, lease, gateway }) = self.desired.take() else { return };
         let total = assignment.shard_total;
-        let wrong: Vec<ShardNumber> = self
+        let wrong: Vec<ShardSlot> = self
             .tasks
             .values()
             .map(|task| &task.shard)
@@ -201,7 +206,7 @@ impl ShardSet {
 
     fn start(
         &mut self,
-        number: ShardNumber,
+        number: ShardSlot,
         epoch: Epoch,
         total: u32,
         start: ShardStart,
@@ -249,7 +254,7 @@ impl ShardSet {
 
     /// Stops shards: each closes its socket at once, and then writes its last checkpoint. The shard that holds the bot's singleton
     /// runs on until the singleton has ended.
-    fn close(&mut self, numbers: &[ShardNumber]) {
+    fn close(&mut self, numbers: &[ShardSlot]) {
         for number in numbers {
             let Some(task) = self.tasks.remove(number) else { continue };
             let ShardTask { shard, stop, mut task, singleton, .. } = task;
@@ -299,7 +304,7 @@ impl ShardSet {
     pub(crate) async fn stop_all(&mut self) {
         self.desired = None;
         self.arrivals.clear();
-        let all: Vec<ShardNumber> = self.tasks.keys().copied().collect();
+        let all: Vec<ShardSlot> = self.tasks.keys().copied().collect();
         self.close(&all);
         while !self.closing.is_empty() {
             self.one_closed().await;
@@ -344,7 +349,7 @@ impl ShardSet {
     }
 
     /// What was given up, to be named in reports until the assignment is without it: it does not begin again under that epoch.
-    pub(crate) fn given_up(&self) -> &BTreeMap<ShardNumber, Epoch> {
+    pub(crate) fn given_up(&self) -> &BTreeMap<ShardSlot, Epoch> {
         &self.given_up
     }
 

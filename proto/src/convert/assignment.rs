@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fleet_model::{Arriving, Assignment, Epoch, ShardNumber, ShardRange};
+use fleet_model::{Arriving, Assignment, Epoch, ShardRange, ShardSlot};
 
 use super::{MAX_SHARDS, Malformed};
 use crate::v1;
@@ -21,17 +21,17 @@ impl TryFrom<v1::ShardRange> for ShardRange {
         if first > last || last >= MAX_SHARDS {
             return Err(Malformed::Range { first, last });
         }
-        Ok(Self { first: ShardNumber(first), last: ShardNumber(last), epoch: Epoch(epoch) })
+        Ok(Self { first: ShardSlot(first), last: ShardSlot(last), epoch: Epoch(epoch) })
     }
 }
 
 /// Shards as ranges.
-pub(super) fn pack(shards: &BTreeMap<ShardNumber, Epoch>) -> Vec<v1::ShardRange> {
+pub(super) fn pack(shards: &BTreeMap<ShardSlot, Epoch>) -> Vec<v1::ShardRange> {
     ShardRange::pack(shards).into_iter().map(Into::into).collect()
 }
 
 /// Ranges as shards; a shard named twice keeps the higher epoch.
-pub(super) fn unpack(ranges: Vec<v1::ShardRange>) -> Result<BTreeMap<ShardNumber, Epoch>, Malformed> {
+pub(super) fn unpack(ranges: Vec<v1::ShardRange>) -> Result<BTreeMap<ShardSlot, Epoch>, Malformed> {
     let mut shards = BTreeMap::new();
     for range in ranges {
         for (shard, epoch) in ShardRange::try_from(range)?.unpack() {
@@ -49,21 +49,17 @@ impl From<&Assignment> for v1::Assignment {
             shards: pack(&assignment.shards),
             shard_total: assignment.shard_total,
             arriving: assignment.arriving.iter().map(arriving).collect(),
-            handed_over: shard_epochs(&assignment.handed_over),
+            handed_over: shard_epochs(assignment.handed_over.iter().map(|(shard, epoch)| (*shard, *epoch))),
             careful: assignment.careful.iter().map(|shard| shard.0).collect(),
             ran_before: assignment.ran_before.iter().map(|shard| shard.0).collect(),
             suspected: assignment.suspected.iter().map(|shard| shard.0).collect(),
-            killed: assignment
-                .killed
-                .iter()
-                .map(|(shard, epoch)| v1::ShardEpoch { shard_id: shard.0, epoch: epoch.0 })
-                .collect(),
+            killed: shard_epochs(assignment.killed.iter().copied()),
             checkpoint_format: assignment.checkpoint_format.into(),
         }
     }
 }
 
-fn arriving((shard, arriving): (&ShardNumber, &Arriving)) -> v1::Arriving {
+fn arriving((shard, arriving): (&ShardSlot, &Arriving)) -> v1::Arriving {
     v1::Arriving {
         shard_id: shard.0,
         epoch: arriving.epoch.0,
@@ -73,13 +69,13 @@ fn arriving((shard, arriving): (&ShardNumber, &Arriving)) -> v1::Arriving {
 }
 
 /// Shards with their epochs, one by one.
-pub fn shard_epochs(shards: &BTreeMap<ShardNumber, Epoch>) -> Vec<v1::ShardEpoch> {
-    shards.iter().map(|(shard, epoch)| v1::ShardEpoch { shard_id: shard.0, epoch: epoch.0 }).collect()
+pub(super) fn shard_epochs(shards: impl IntoIterator<Item = (ShardSlot, Epoch)>) -> Vec<v1::ShardEpoch> {
+    shards.into_iter().map(|(shard, epoch)| v1::ShardEpoch { shard_id: shard.0, epoch: epoch.0 }).collect()
 }
 
-/// Shards with their epochs, one by one; of two for one shard the last.
-pub fn epochs_of_shards(shards: Vec<v1::ShardEpoch>) -> BTreeMap<ShardNumber, Epoch> {
-    shards.into_iter().map(|one| (ShardNumber(one.shard_id), Epoch(one.epoch))).collect()
+/// Shards with their epochs, one by one; a map keeps the last of two for one shard.
+pub(super) fn epochs_of_shards<T: FromIterator<(ShardSlot, Epoch)>>(shards: Vec<v1::ShardEpoch>) -> T {
+    shards.into_iter().map(|one| (ShardSlot(one.shard_id), Epoch(one.epoch))).collect()
 }
 
 impl TryFrom<v1::Assignment> for Assignment {
@@ -101,14 +97,14 @@ impl TryFrom<v1::Assignment> for Assignment {
         let shards = unpack(shards)?;
         let arriving = arriving.into_iter().map(|one| {
             let v1::Arriving { shard_id, epoch, worker_id, url } = one;
-            Ok((ShardNumber(shard_id), Arriving { epoch: Epoch(epoch), from: worker_id.parse()?, url }))
+            Ok((ShardSlot(shard_id), Arriving { epoch: Epoch(epoch), from: worker_id.parse()?, url }))
         });
         let arriving: BTreeMap<_, _> = arriving.collect::<Result<_, Malformed>>()?;
         // A format number too large for `u16` is newer than any format known here: write the oldest, which every version reads.
         let checkpoint_format = u16::try_from(checkpoint_format).unwrap_or(1);
         // No gateway connection can be made for a shard beyond the total.
         match shards.last_key_value() {
-            Some((&ShardNumber(last), _)) if last >= shard_total => {
+            Some((&ShardSlot(last), _)) if last >= shard_total => {
                 Err(Malformed::Beyond { last, shard_total })
             }
             _ => Ok(Self {
@@ -117,10 +113,10 @@ impl TryFrom<v1::Assignment> for Assignment {
                 shards,
                 arriving,
                 handed_over: epochs_of_shards(handed_over),
-                careful: careful.into_iter().map(ShardNumber).collect(),
-                ran_before: ran_before.into_iter().map(ShardNumber).collect(),
-                suspected: suspected.into_iter().map(ShardNumber).collect(),
-                killed: killed.into_iter().map(|one| (ShardNumber(one.shard_id), Epoch(one.epoch))).collect(),
+                careful: careful.into_iter().map(ShardSlot).collect(),
+                ran_before: ran_before.into_iter().map(ShardSlot).collect(),
+                suspected: suspected.into_iter().map(ShardSlot).collect(),
+                killed: epochs_of_shards(killed),
                 checkpoint_format,
             }),
         }
@@ -131,12 +127,12 @@ impl TryFrom<v1::Assignment> for Assignment {
 ///
 /// # Errors
 /// [`Malformed::Range`] for an invalid range.
-pub fn running_shards(request: &v1::RegisterRequest) -> Result<BTreeMap<ShardNumber, Epoch>, Malformed> {
+pub fn running_shards(request: &v1::RegisterRequest) -> Result<BTreeMap<ShardSlot, Epoch>, Malformed> {
     unpack(request.running.clone())
 }
 
 /// Shards as the ranges of a registration.
-pub fn running_ranges(shards: &BTreeMap<ShardNumber, Epoch>) -> Vec<v1::ShardRange> {
+pub fn running_ranges(shards: &BTreeMap<ShardSlot, Epoch>) -> Vec<v1::ShardRange> {
     pack(shards)
 }
 
@@ -157,7 +153,7 @@ mod tests {
             revision: u64,
             checkpoint_format: u16,
         ) {
-            let numbered = |all: BTreeMap<u32, u64>| all.into_iter().map(|(s, e)| (ShardNumber(s), Epoch(e)));
+            let numbered = |all: BTreeMap<u32, u64>| all.into_iter().map(|(s, e)| (ShardSlot(s), Epoch(e)));
             let shards: BTreeMap<_, _> = numbered(shards).collect();
             let arriving = numbered(arriving).map(|(shard, epoch)| {
                 (shard, Arriving { epoch, from: "w".parse().unwrap(), url: "http://w".to_owned() })
@@ -168,10 +164,10 @@ mod tests {
                 arriving: arriving.collect(),
                 handed_over: shards.clone(),
                 shards,
-                careful: careful.into_iter().map(ShardNumber).collect(),
-                suspected: ran_before.iter().rev().copied().map(ShardNumber).collect(),
-                ran_before: ran_before.into_iter().map(ShardNumber).collect(),
-                killed: killed.into_iter().map(|(shard, epoch)| (ShardNumber(shard), Epoch(epoch))).collect(),
+                careful: careful.into_iter().map(ShardSlot).collect(),
+                suspected: ran_before.iter().rev().copied().map(ShardSlot).collect(),
+                ran_before: ran_before.into_iter().map(ShardSlot).collect(),
+                killed: killed.into_iter().map(|(shard, epoch)| (ShardSlot(shard), Epoch(epoch))).collect(),
                 checkpoint_format,
             };
             let back = Assignment::try_from(v1::Assignment::from(&there)).unwrap();

@@ -4,7 +4,7 @@
 //! any cache library. Nothing here looks into them.
 
 use bytes::Bytes;
-use fleet_model::{ByteString, Epoch, Position, ShardNumber};
+use fleet_model::{ByteString, Epoch, Position, ShardSlot};
 
 mod debug;
 mod key;
@@ -47,7 +47,7 @@ pub struct Session {
     /// Grows with each READY of the shard.
     pub ordinal: u64,
     /// The shard of the IDENTIFY; `None` from a version that did not write it.
-    pub shard: Option<ShardNumber>,
+    pub shard: Option<ShardSlot>,
     /// The shard total of the IDENTIFY.
     pub total: u32,
     /// The intents of the IDENTIFY.

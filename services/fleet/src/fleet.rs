@@ -18,7 +18,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use fleet_model::{Arriving, Assignment, Epoch, Incarnation, ShardNumber, WorkerId};
+use fleet_model::{Arriving, Assignment, Epoch, Incarnation, ShardSlot, WorkerId};
 
 mod breaker;
 mod claims;
@@ -61,7 +61,7 @@ pub use intent::Intent;
 pub use joining::{Registration, RegistrationRefused};
 pub use losing::LeaseVerdict;
 pub use plan::{PlanBudget, PlanKind, PlanRefused, PlanState, PlanView};
-pub use reporting::{LeaseAnswer, UnknownWorker, WorkerReport};
+pub use reporting::{LeaseAnswer, UnknownWorker};
 pub use starting::{Recovered, RecoveredOwner, RecoveredWorker};
 pub use total::{ShardTotal, WantedTotal};
 pub use view::{FleetView, HeldBackCounts, ShardView, WorkerView};
@@ -117,7 +117,7 @@ impl Fleet {
     }
 
     /// Returns the owner of a shard and its epoch, once the owner has been told.
-    pub fn owner(&self, shard: ShardNumber) -> Option<(&WorkerId, Epoch)> {
+    pub fn owner(&self, shard: ShardSlot) -> Option<(&WorkerId, Epoch)> {
         let owner = self.slots.get(shard.0 as usize)?.owner.as_ref()?;
         (owner.phase == Phase::Running).then_some((&owner.worker, owner.epoch))
     }
@@ -159,7 +159,7 @@ impl Fleet {
     fn refresh_assignments(&mut self) {
         let Some(total) = self.shard_total() else { return };
         let mut wanted: BTreeMap<WorkerId, Assignment> = BTreeMap::new();
-        for (number, slot) in (0..).map(ShardNumber).zip(&self.slots) {
+        for (number, slot) in (0..).map(ShardSlot).zip(&self.slots) {
             if let Some(owner) = &slot.owner
                 && owner.phase == Phase::Running
                 && slot.confirmed

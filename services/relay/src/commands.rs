@@ -13,7 +13,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fleet_model::{ShardNumber, WorkerId};
+use fleet_model::{ShardSlot, WorkerId};
 use redis_link::LinkError;
 use serde::Deserialize;
 use tokio::{task::JoinSet, time::Instant};
@@ -67,7 +67,7 @@ pub trait SendCommand: Send + Sync + 'static {
     /// Whether to try again.
     async fn send(
         &self,
-        shard: ShardNumber,
+        shard: ShardSlot,
         payload: serde_json::Value,
         until: Instant,
     ) -> Result<(), CommandFailed>;
@@ -390,7 +390,7 @@ impl Command {
         }
         let data = self.data.filter(|data| data.len() <= LARGEST)?;
         let Data { shard_id, payload } = rmp_serde::from_slice(&data).ok()?;
-        Some(QueuedCommand { id: self.id, shard: ShardNumber(shard_id), payload })
+        Some(QueuedCommand { id: self.id, shard: ShardSlot(shard_id), payload })
     }
 }
 

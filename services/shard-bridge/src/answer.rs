@@ -1,6 +1,6 @@
 //! Answers of a [`Bridge`](crate::Bridge), and its error.
 
-use fleet_model::{Classified, ErrorClass, ShardNumber, WorkerId};
+use fleet_model::{Classified, ErrorClass, ShardSlot, WorkerId};
 use serde_json::Value;
 
 use crate::{
@@ -26,7 +26,7 @@ pub struct FleetStats {
     /// Whether every shard is ready and counted with all its guilds.
     pub complete: bool,
     /// Shards without a report.
-    pub missing_shards: Vec<ShardNumber>,
+    pub missing_shards: Vec<ShardSlot>,
     /// The reports, by shard.
     pub shards: Vec<TimedReport>,
 }
@@ -41,7 +41,7 @@ pub struct GuildAnswer {
     /// Whether `found` can be relied upon; otherwise `reason` says why not.
     pub complete: bool,
     /// The shard of the guild; `None` before the number of shards is known.
-    pub shard: Option<ShardNumber>,
+    pub shard: Option<ShardSlot>,
     /// The worker that runs the shard.
     pub worker: Option<WorkerId>,
     /// The guild's name, if it is known.
@@ -64,7 +64,7 @@ pub struct UserAnswer {
     /// Whether the answer can be relied upon; otherwise `reason` says why not.
     pub complete: bool,
     /// The shards that know the user.
-    pub shards: Vec<ShardNumber>,
+    pub shards: Vec<ShardSlot>,
     /// The user's name; empty when no shard knows the user.
     pub username: String,
     /// Why the answer is not complete; empty when it is.
@@ -108,7 +108,7 @@ pub struct ShardReplies {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ShardReply {
     /// The shard.
-    pub shard: ShardNumber,
+    pub shard: ShardSlot,
     /// The worker that runs it.
     pub worker: Option<WorkerId>,
     /// The reply, or why there is none.
@@ -156,7 +156,7 @@ pub enum ReplyFailureKind {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PresenceReceipt {
     /// Each such shard with the reason, by shard.
-    pub failures: Vec<(ShardNumber, String)>,
+    pub failures: Vec<(ShardSlot, String)>,
 }
 
 /// A question or a message failed as a whole.

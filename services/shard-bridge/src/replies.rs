@@ -1,7 +1,7 @@
 //! Each shard's own reply to a question, as one answer that fits. Pure.
 
 use altergolden_proto::convert;
-use fleet_model::{ShardNumber, WorkerId};
+use fleet_model::{ShardSlot, WorkerId};
 
 use crate::{
     answer::{ReplyFailure, ReplyFailureKind as Kind, ReplyValue, ShardReplies, ShardReply},
@@ -42,7 +42,7 @@ pub fn failure(kind: Kind, reason: impl Into<String>) -> ReplyFailure {
 /// What became of the question to one shard.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Replied {
-    pub(crate) shard: ShardNumber,
+    pub(crate) shard: ShardSlot,
     /// Who runs it.
     pub(crate) worker: Option<WorkerId>,
     /// Its reply as JSON text, or why it is missing.
@@ -83,7 +83,7 @@ impl Merge {
     /// Checks a reply and takes its room.
     fn fit(
         &mut self,
-        shard: ShardNumber,
+        shard: ShardSlot,
         worker: Option<&WorkerId>,
         json: String,
     ) -> Result<ReplyValue, ReplyFailure> {

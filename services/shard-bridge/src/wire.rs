@@ -1,7 +1,7 @@
 //! The bridge's answers to the wire, and the replies of other workers from it.
 
 use altergolden_proto::{convert, v1};
-use fleet_model::{ShardNumber, WorkerId};
+use fleet_model::{ShardSlot, WorkerId};
 use prost::Message as _;
 use tonic::Status;
 use v1::{ReplyFailureKind as WireKind, shard_answer, shard_reply::Outcome};
@@ -13,6 +13,7 @@ use crate::{
     },
     command::{CommandRefused, InvalidCommand},
     content::InvalidContent,
+    hub::{RecipientKind, Wants},
     local::{AnswerOutcome, ShardAnswer, TimedReport},
     object::ObjectRefused,
     replies::failure,
@@ -38,11 +39,23 @@ impl BridgeError {
     }
 }
 
+/// Returns what a subscriber wants. An empty list of recipients is all of them; a number that this version does not know
+/// matches none.
+pub(crate) fn wants(types: Vec<String>, recipients: &[i32]) -> Wants {
+    let kind = |number: &i32| match v1::MessageRecipient::try_from(*number).ok()? {
+        v1::MessageRecipient::Unspecified | v1::MessageRecipient::All => Some(RecipientKind::All),
+        v1::MessageRecipient::Manager => Some(RecipientKind::Manager),
+        v1::MessageRecipient::Shard => Some(RecipientKind::Shard),
+    };
+    let kinds: Vec<_> = recipients.iter().filter_map(kind).collect();
+    Wants::only(types, (!recipients.is_empty()).then_some(&kinds))
+}
+
 fn worker_id(worker: Option<&WorkerId>) -> String {
     worker.map(ToString::to_string).unwrap_or_default()
 }
 
-fn numbers(shards: Vec<ShardNumber>) -> Vec<u32> {
+fn numbers(shards: Vec<ShardSlot>) -> Vec<u32> {
     shards.into_iter().map(|shard| shard.0).collect()
 }
 
@@ -129,8 +142,7 @@ impl From<MessageReceipt> for v1::SendToShardResponse {
 
 impl From<PresenceReceipt> for v1::UpdatePresenceResponse {
     fn from(receipt: PresenceReceipt) -> Self {
-        let failure =
-            |(shard, reason): (ShardNumber, String)| v1::CommandFailure { shard_id: shard.0, reason };
+        let failure = |(shard, reason): (ShardSlot, String)| v1::CommandFailure { shard_id: shard.0, reason };
         let failures: Vec<_> = receipt.failures.into_iter().map(failure).collect();
         Self { complete: failures.is_empty(), failures }
     }
@@ -146,23 +158,19 @@ impl From<ShardReply> for v1::ShardReply {
     }
 }
 
-fn empty_reply(shard: ShardNumber, worker: Option<&WorkerId>) -> v1::ShardReply {
+fn empty_reply(shard: ShardSlot, worker: Option<&WorkerId>) -> v1::ShardReply {
     v1::ShardReply { shard_id: shard.0, worker_id: worker_id(worker), ..v1::ShardReply::default() }
 }
 
 /// Returns the encoded length of a reply with a value.
-pub(crate) fn reply_len(shard: ShardNumber, worker: Option<&WorkerId>, reply: &ReplyValue) -> usize {
+pub(crate) fn reply_len(shard: ShardSlot, worker: Option<&WorkerId>, reply: &ReplyValue) -> usize {
     let delimited = |bytes: usize| 1 + prost::length_delimiter_len(bytes) + bytes;
     let text = if reply.exact_text.is_empty() { 0 } else { delimited(reply.exact_text.len()) };
     empty_reply(shard, worker).encoded_len() + delimited(convert::encoded_len(&reply.value)) + text
 }
 
 /// Returns the encoded length of a reply without a value.
-pub(crate) fn failed_reply_len(
-    shard: ShardNumber,
-    worker: Option<&WorkerId>,
-    failure: &ReplyFailure,
-) -> usize {
+pub(crate) fn failed_reply_len(shard: ShardSlot, worker: Option<&WorkerId>, failure: &ReplyFailure) -> usize {
     let outcome = Some(Outcome::Failure(failure.clone().into()));
     v1::ShardReply { outcome, ..empty_reply(shard, worker) }.encoded_len()
 }
@@ -216,6 +224,6 @@ impl From<v1::ShardAnswer> for ShardAnswer {
             Some(shard_answer::Outcome::NotMine(_)) => AnswerOutcome::NotMine,
             None => AnswerOutcome::Failed(failure(Kind::Failed, "its reply is of an unknown kind")),
         };
-        Self { shard: ShardNumber(answer.shard_id), outcome }
+        Self { shard: ShardSlot(answer.shard_id), outcome }
     }
 }

@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use checkpoint::{CheckpointMemoryStore, CheckpointStore as _, CheckpointStoreError};
-use fleet_model::{Epoch, ShardEvent, ShardNumber};
+use fleet_model::{Epoch, ShardEvent, ShardSlot};
 use tokio::sync::{Notify, mpsc};
 
 use super::*;
@@ -66,7 +66,7 @@ impl Store {
 impl SetAsideStore for Store {
     async fn note(
         &self,
-        s: ShardNumber,
+        s: ShardSlot,
         e: Epoch,
         at: Position,
         below: u32,
@@ -76,7 +76,7 @@ impl SetAsideStore for Store {
 
     async fn void_notes(
         &self,
-        s: ShardNumber,
+        s: ShardSlot,
         e: Epoch,
         at: Option<Position>,
         owners: &[Epoch],
@@ -84,37 +84,28 @@ impl SetAsideStore for Store {
         self.there()?.void_notes(s, e, at, owners).await
     }
 
-    async fn take_back(
-        &self,
-        s: ShardNumber,
-        e: Epoch,
-        at: Position,
-    ) -> Result<Fenced, CheckpointStoreError> {
+    async fn take_back(&self, s: ShardSlot, e: Epoch, at: Position) -> Result<Fenced, CheckpointStoreError> {
         self.there()?.take_back(s, e, at).await
     }
 
     async fn set_aside(
         &self,
-        s: ShardNumber,
+        s: ShardSlot,
         e: Epoch,
         event: &SetAside,
     ) -> Result<Fenced, CheckpointStoreError> {
         self.there()?.set_aside(s, e, event).await
     }
 
-    async fn list_aside(&self, s: ShardNumber) -> Result<Vec<SetAsideSummary>, CheckpointStoreError> {
+    async fn list_aside(&self, s: ShardSlot) -> Result<Vec<SetAsideSummary>, CheckpointStoreError> {
         self.there()?.list_aside(s).await
     }
 
-    async fn get_aside(
-        &self,
-        s: ShardNumber,
-        at: Position,
-    ) -> Result<Option<SetAside>, CheckpointStoreError> {
+    async fn get_aside(&self, s: ShardSlot, at: Position) -> Result<Option<SetAside>, CheckpointStoreError> {
         self.there()?.get_aside(s, at).await
     }
 
-    async fn drop_aside(&self, s: ShardNumber, at: Position) -> Result<bool, CheckpointStoreError> {
+    async fn drop_aside(&self, s: ShardSlot, at: Position) -> Result<bool, CheckpointStoreError> {
         self.there()?.drop_aside(s, at).await
     }
 }
@@ -236,7 +227,7 @@ async fn event_noted_by_two_owners_is_set_aside_and_counts_as_handled() {
 async fn event_noted_by_one_owner_is_handled_alone_on_the_worker() {
     let mut worker = Worker::new();
     let other = Arc::new(ShardState::new(
-        ShardNumber(1),
+        ShardSlot(1),
         EPOCH,
         TOTAL,
         ShardCache::new(testing::cache("")),

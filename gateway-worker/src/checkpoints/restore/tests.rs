@@ -110,7 +110,7 @@ async fn fitting_session_is_resumed() {
 async fn unfit_session_is_a_gap_with_a_reason() {
     let bytes = encode_head(&head(), FORMAT_MAX).unwrap();
     for (needs, says) in [
-        (Needs { shard: ShardNumber(SHARD.0 + 1), ..needs() }, "of shard"),
+        (Needs { shard: ShardSlot(SHARD.0 + 1), ..needs() }, "of shard"),
         (Needs { total: 8, ..needs() }, "4 shards, not 8"),
         (Needs { intents: 1, ..needs() }, "INTENTS"),
         (Needs { transport: "etf".to_owned(), ..needs() }, "json, not etf"),

@@ -23,7 +23,7 @@ fn session() -> impl Strategy<Value = Session> {
         id: texts.0,
         resume_url: texts.1,
         ordinal: numbers[0],
-        shard: total.is_multiple_of(2).then_some(fleet_model::ShardNumber(total)),
+        shard: total.is_multiple_of(2).then_some(fleet_model::ShardSlot(total)),
         total,
         intents: numbers[1],
         transport: texts.2,

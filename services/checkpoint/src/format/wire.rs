@@ -3,7 +3,7 @@
 //! A tag is never used again for something else. Ids of Discord are `fixed64`: their varint is longer.
 
 use bytes::Bytes;
-use fleet_model::{ByteString, Epoch, Position, ShardNumber};
+use fleet_model::{ByteString, Epoch, Position, ShardSlot};
 use prost::{Message, Oneof};
 
 use super::FormatError;
@@ -172,7 +172,7 @@ pub(super) fn to_head(stored: WireStored) -> Result<Head, FormatError> {
             id: session.id,
             resume_url: session.resume_url,
             ordinal: session.ordinal,
-            shard: session.shard.map(ShardNumber),
+            shard: session.shard.map(ShardSlot),
             total: session.total,
             intents: session.intents,
             transport: session.transport,

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use fleet_model::{Epoch, ShardNumber};
+use fleet_model::{Epoch, ShardSlot};
 use tokio::time::Instant;
 
 use crate::{KEPT, MOST_SET_ASIDE, Noted, Position, SET_ASIDE_KEPT, SetAside, SetAsideSummary};
@@ -12,8 +12,8 @@ use crate::{KEPT, MOST_SET_ASIDE, Noted, Position, SET_ASIDE_KEPT, SetAside, Set
 /// Everything that is kept.
 #[derive(Debug, Default)]
 pub(super) struct MemorySetAsides {
-    notes: HashMap<ShardNumber, Notes>,
-    aside: HashMap<ShardNumber, BTreeMap<Position, KeptEvent>>,
+    notes: HashMap<ShardSlot, Notes>,
+    aside: HashMap<ShardSlot, BTreeMap<Position, KeptEvent>>,
 }
 
 #[derive(Debug)]
@@ -32,7 +32,7 @@ struct KeptEvent {
 impl MemorySetAsides {
     pub(super) fn note(
         &mut self,
-        shard: ShardNumber,
+        shard: ShardSlot,
         epoch: Epoch,
         at: Position,
         below: u32,
@@ -52,21 +52,21 @@ impl MemorySetAsides {
         Noted::Yes { before }
     }
 
-    pub(super) fn void_notes(&mut self, shard: ShardNumber, at: Option<Position>, owners: &[Epoch]) {
+    pub(super) fn void_notes(&mut self, shard: ShardSlot, at: Option<Position>, owners: &[Epoch]) {
         let Some(notes) = self.notes.get_mut(&shard) else { return };
         for (_, noted_by) in notes.owners.iter_mut().filter(|(event, _)| at.is_none_or(|at| at == **event)) {
             noted_by.retain(|owner| !owners.contains(owner));
         }
     }
 
-    pub(super) fn take_back(&mut self, shard: ShardNumber, at: Position) {
+    pub(super) fn take_back(&mut self, shard: ShardSlot, at: Position) {
         if let Some(notes) = self.notes.get_mut(&shard) {
             notes.owners.remove(&at);
         }
     }
 
     /// How many went to make room.
-    pub(super) fn set_aside(&mut self, shard: ShardNumber, event: &SetAside, now: Instant) -> u32 {
+    pub(super) fn set_aside(&mut self, shard: ShardSlot, event: &SetAside, now: Instant) -> u32 {
         let aside = self.live(shard, now);
         let at = event.summary.at;
         aside.insert(at, KeptEvent { event: event.clone(), since: now });
@@ -82,19 +82,19 @@ impl MemorySetAsides {
         forgotten
     }
 
-    pub(super) fn list_aside(&mut self, shard: ShardNumber, now: Instant) -> Vec<SetAsideSummary> {
+    pub(super) fn list_aside(&mut self, shard: ShardSlot, now: Instant) -> Vec<SetAsideSummary> {
         self.live(shard, now).values().map(|kept| kept.event.summary.clone()).collect()
     }
 
-    pub(super) fn get_aside(&mut self, shard: ShardNumber, at: Position, now: Instant) -> Option<SetAside> {
+    pub(super) fn get_aside(&mut self, shard: ShardSlot, at: Position, now: Instant) -> Option<SetAside> {
         self.live(shard, now).get(&at).map(|kept| kept.event.clone())
     }
 
-    pub(super) fn drop_aside(&mut self, shard: ShardNumber, at: Position, now: Instant) -> bool {
+    pub(super) fn drop_aside(&mut self, shard: ShardSlot, at: Position, now: Instant) -> bool {
         self.live(shard, now).remove(&at).is_some()
     }
 
-    fn live(&mut self, shard: ShardNumber, now: Instant) -> &mut BTreeMap<Position, KeptEvent> {
+    fn live(&mut self, shard: ShardSlot, now: Instant) -> &mut BTreeMap<Position, KeptEvent> {
         let aside = self.aside.entry(shard).or_default();
         aside.retain(|_, kept| now - kept.since < SET_ASIDE_KEPT);
         aside

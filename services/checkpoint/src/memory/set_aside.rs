@@ -1,7 +1,7 @@
 //! The rules of [`SetAsideStore`] in memory: the fence, then [`asides`](super::asides).
 
 use async_trait::async_trait;
-use fleet_model::{Epoch, ShardNumber};
+use fleet_model::{Epoch, ShardSlot};
 use tokio::time::Instant;
 
 use super::CheckpointMemoryStore;
@@ -11,7 +11,7 @@ use crate::{CheckpointStoreError, Fenced, Noted, Position, SetAside, SetAsideSto
 impl SetAsideStore for CheckpointMemoryStore {
     async fn note(
         &self,
-        shard: ShardNumber,
+        shard: ShardSlot,
         epoch: Epoch,
         at: Position,
         below: u32,
@@ -25,7 +25,7 @@ impl SetAsideStore for CheckpointMemoryStore {
 
     async fn void_notes(
         &self,
-        shard: ShardNumber,
+        shard: ShardSlot,
         epoch: Epoch,
         at: Option<Position>,
         owners: &[Epoch],
@@ -39,7 +39,7 @@ impl SetAsideStore for CheckpointMemoryStore {
 
     async fn take_back(
         &self,
-        shard: ShardNumber,
+        shard: ShardSlot,
         epoch: Epoch,
         at: Position,
     ) -> Result<Fenced, CheckpointStoreError> {
@@ -52,7 +52,7 @@ impl SetAsideStore for CheckpointMemoryStore {
 
     async fn set_aside(
         &self,
-        shard: ShardNumber,
+        shard: ShardSlot,
         epoch: Epoch,
         event: &SetAside,
     ) -> Result<Fenced, CheckpointStoreError> {
@@ -63,19 +63,19 @@ impl SetAsideStore for CheckpointMemoryStore {
         Ok(Fenced::Done { forgotten: self.asides().set_aside(shard, event, now) })
     }
 
-    async fn list_aside(&self, shard: ShardNumber) -> Result<Vec<SetAsideSummary>, CheckpointStoreError> {
+    async fn list_aside(&self, shard: ShardSlot) -> Result<Vec<SetAsideSummary>, CheckpointStoreError> {
         Ok(self.asides().list_aside(shard, Instant::now()))
     }
 
     async fn get_aside(
         &self,
-        shard: ShardNumber,
+        shard: ShardSlot,
         at: Position,
     ) -> Result<Option<SetAside>, CheckpointStoreError> {
         Ok(self.asides().get_aside(shard, at, Instant::now()))
     }
 
-    async fn drop_aside(&self, shard: ShardNumber, at: Position) -> Result<bool, CheckpointStoreError> {
+    async fn drop_aside(&self, shard: ShardSlot, at: Position) -> Result<bool, CheckpointStoreError> {
         Ok(self.asides().drop_aside(shard, at, Instant::now()))
     }
 }

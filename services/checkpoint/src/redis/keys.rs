@@ -1,6 +1,6 @@
 //! Where a checkpoint is.
 
-use fleet_model::ShardNumber;
+use fleet_model::ShardSlot;
 use redis_link::KeyPrefix;
 
 /// The keys of a shard, in one slot of a cluster: the tag is the owner's whole key.
@@ -24,7 +24,7 @@ pub(super) struct ShardKeys {
 }
 
 impl ShardKeys {
-    pub(super) fn new(prefix: &KeyPrefix, shard: ShardNumber) -> Self {
+    pub(super) fn new(prefix: &KeyPrefix, shard: ShardSlot) -> Self {
         let owner = format!("{{{prefix}:shard:{shard}}}");
         let checkpoint = format!("{owner}:checkpoint");
         let claim = format!("{checkpoint}:claim");

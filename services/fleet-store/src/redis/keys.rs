@@ -1,6 +1,6 @@
 //! Where each record is. Every key has its hash tag, so a cluster spreads workers and shards over its nodes.
 
-use fleet_model::{ShardNumber, WorkerId};
+use fleet_model::{ShardSlot, WorkerId};
 use redis_link::KeyPrefix;
 
 /// The keys under one prefix.
@@ -35,7 +35,7 @@ impl Keys {
     }
 
     /// Hash: a shard's owner.
-    pub(super) fn shard(&self, shard: ShardNumber) -> String {
+    pub(super) fn shard(&self, shard: ShardSlot) -> String {
         format!("{{{}:shard:{shard}}}", self.prefix)
     }
 }

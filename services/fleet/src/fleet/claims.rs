@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use fleet_model::{AHEAD_MS, Epoch, Problem, ProblemCode, ShardNumber, WorkerId};
+use fleet_model::{AHEAD_MS, Epoch, Problem, ProblemCode, ShardSlot, WorkerId};
 
 use super::{
     Effect, Fleet, Now, Ownership, Phase, Registration, RegistrationRefused, Slot, losing::VERDICT_DUE,
@@ -62,8 +62,7 @@ impl Fleet {
         }
         // The term is above every clock that has written to the store.
         let newest = Epoch(now.unix_ms.max(self.term.number.0).saturating_add(AHEAD_MS));
-        let known =
-            |shard: ShardNumber| self.slots.get(shard.0 as usize).map_or(Epoch(0), |slot| slot.highest);
+        let known = |shard: ShardSlot| self.slots.get(shard.0 as usize).map_or(Epoch(0), |slot| slot.highest);
         let ahead = running.iter().find(|(shard, epoch)| **epoch > newest.max(known(**shard)));
         if let Some((&shard, &epoch)) = ahead {
             return Err(RegistrationRefused::EpochAhead { worker: worker.clone(), shard, epoch, newest });
@@ -83,9 +82,9 @@ impl Fleet {
     fn unheard_owner(
         &self,
         claimant: &WorkerId,
-        running: &BTreeMap<ShardNumber, Epoch>,
+        running: &BTreeMap<ShardSlot, Epoch>,
         now: Now,
-    ) -> Option<(ShardNumber, WorkerId)> {
+    ) -> Option<(ShardSlot, WorkerId)> {
         if now.mono >= self.term.grace_until {
             return None;
         }
@@ -99,13 +98,13 @@ impl Fleet {
     }
 
     /// Returns the owner of a claimed shard, if this coordinator has heard from it and it is another worker.
-    pub(super) fn contested_owner(slot: &Slot, shard: ShardNumber, claimant: &WorkerId) -> Option<Ownership> {
+    pub(super) fn contested_owner(slot: &Slot, shard: ShardSlot, claimant: &WorkerId) -> Option<Ownership> {
         let owner = slot.owner.as_ref().filter(|owner| slot.confirmed && owner.worker != *claimant)?;
         Some(owner.ownership(shard))
     }
 
     /// Delays further writes of a shard's owner: the store has an unexpected record in its place.
-    pub fn record_is_invalid(&mut self, shard: ShardNumber, now: Now) {
+    pub fn record_is_invalid(&mut self, shard: ShardSlot, now: Now) {
         if let Some(slot) = self.slots.get_mut(shard.0 as usize) {
             slot.refused = slot.refused.max(1);
             slot.write_was_refused(now);
@@ -115,7 +114,7 @@ impl Fleet {
     /// Writes owners again whose record in the store was invalid while they ran their shards.
     pub(super) fn rewrite_invalid(&mut self, now: Now) {
         let mut due = Vec::new();
-        for (shard, slot) in (0..).map(ShardNumber).zip(&mut self.slots) {
+        for (shard, slot) in (0..).map(ShardSlot).zip(&mut self.slots) {
             let Some(owner) = slot.owner.as_ref().filter(|owner| owner.phase == Phase::Running) else {
                 continue;
             };
@@ -136,7 +135,7 @@ impl Fleet {
 
     /// Problems of shards whose owner the store refuses.
     pub(super) fn refused_shards(&self) -> impl Iterator<Item = Problem> {
-        let slots = (0..).map(ShardNumber).zip(&self.slots);
+        let slots = (0..).map(ShardSlot).zip(&self.slots);
         slots.filter_map(|(shard, slot)| {
             let why = if slot.highest == Epoch(u64::MAX) {
                 format!(

@@ -15,7 +15,7 @@
 
 use std::time::Duration;
 
-use fleet_model::{Epoch, Incarnation, ShardNumber, ShardStatus, WorkerId};
+use fleet_model::{Epoch, Incarnation, ShardSlot, ShardStatus, WorkerId};
 
 use super::{Fleet, KnownWorker, Note, Now, Phase, Slot, slot::Observed};
 use crate::placement::Placement;
@@ -80,7 +80,7 @@ impl Fleet {
         let mut quota = self.handoff_quota(now);
         let mut notes = Vec::new();
         for number in 0..self.slots.len() {
-            let shard = ShardNumber(number as u32);
+            let shard = ShardSlot(number as u32);
             let Some(wanted) = target.get(&shard) else { continue };
             let slot = &self.slots[number];
             let Some(owner) = &slot.owner else { continue };
@@ -147,7 +147,7 @@ impl Fleet {
 
     /// Cancels handoffs whose target owns the shard, is gone, or is no longer the wanted one.
     fn cancel_stale_handoffs(&mut self, target: &Placement) {
-        for (shard, slot) in (0..).map(ShardNumber).zip(&mut self.slots) {
+        for (shard, slot) in (0..).map(ShardSlot).zip(&mut self.slots) {
             let owner = slot.owner.as_ref();
             let there = owner.is_some_and(|owner| {
                 owner.phase == Phase::Running && slot.handoff.as_ref().is_some_and(|it| it.to == owner.worker)
@@ -181,7 +181,7 @@ impl Fleet {
     }
 
     /// Notes that the target has copied a shard at this epoch.
-    pub(super) fn mark_copied(&mut self, worker: &WorkerId, shard: ShardNumber, epoch: Epoch) {
+    pub(super) fn mark_copied(&mut self, worker: &WorkerId, shard: ShardSlot, epoch: Epoch) {
         let Some(slot) = self.slots.get_mut(shard.0 as usize) else { return };
         if slot.owner.as_ref().is_some_and(|owner| owner.epoch == epoch)
             && let Some(handoff) = slot.handoff.as_mut().filter(|handoff| handoff.to == *worker)

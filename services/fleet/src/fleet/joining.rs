@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
-use fleet_model::{Assignment, Epoch, Generation, Incarnation, SessionNeeds, ShardNumber, WorkerId};
+use fleet_model::{Assignment, Epoch, Generation, Incarnation, SessionNeeds, ShardSlot, WorkerId};
 
 use super::{
     Effect, Fleet, Formats, KnownWorker, Note, Now, Phase,
@@ -29,7 +29,7 @@ pub struct Registration {
     /// The checkpoint formats that it reads.
     pub formats: Formats,
     /// The shards that it runs already.
-    pub running: BTreeMap<ShardNumber, Epoch>,
+    pub running: BTreeMap<ShardSlot, Epoch>,
     /// The total that it runs them with; 0 if none.
     pub running_total: u32,
     /// It drains: it takes no shards.
@@ -73,7 +73,7 @@ pub enum RegistrationRefused {
         /// The worker.
         worker: WorkerId,
         /// The shard.
-        shard: ShardNumber,
+        shard: ShardSlot,
         /// The claimed epoch.
         epoch: Epoch,
         /// The highest epoch that is believed.
@@ -101,7 +101,7 @@ pub enum RegistrationRefused {
         /// The worker.
         worker: WorkerId,
         /// The shard.
-        shard: ShardNumber,
+        shard: ShardSlot,
         /// The owner in the store.
         owner: WorkerId,
     },
@@ -199,7 +199,7 @@ impl Fleet {
             self.adopt_running(&name, &incarnation, &running, now.mono);
         }
         // A release that the worker never heard of, or that it carried out before it lost its stream.
-        for (shard, slot) in (0..).map(ShardNumber).zip(&mut self.slots) {
+        for (shard, slot) in (0..).map(ShardSlot).zip(&mut self.slots) {
             if let Some(owner) = &slot.owner
                 && owner.worker == name
                 && matches!(owner.phase, Phase::Releasing { .. })
@@ -213,7 +213,7 @@ impl Fleet {
     }
 
     /// Takes the total of a running fleet without records; otherwise a fleet that runs nothing waits for more workers.
-    fn adopt_total(&mut self, running: &BTreeMap<ShardNumber, Epoch>, running_total: u32, now: Now) {
+    fn adopt_total(&mut self, running: &BTreeMap<ShardSlot, Epoch>, running_total: u32, now: Now) {
         if running_total == 0 || running.is_empty() {
             if self.runs_nothing() {
                 self.term.settle_until = now.mono + self.rules.settle;
@@ -239,7 +239,7 @@ impl Fleet {
         &mut self,
         worker: &WorkerId,
         incarnation: &Incarnation,
-        running: &BTreeMap<ShardNumber, Epoch>,
+        running: &BTreeMap<ShardSlot, Epoch>,
         now: Duration,
     ) {
         let (mut unwritten, mut contested) = (Vec::new(), Vec::new());

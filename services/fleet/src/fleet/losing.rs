@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleet_model::{Incarnation, ShardNumber, WorkerId};
+use fleet_model::{Incarnation, ShardSlot, WorkerId};
 
 use super::{
     ASK_AGAIN, Effect, Fleet, Intent, KnownWorker, Note, Now, Ownership, Phase, RevocationCause,
@@ -32,7 +32,7 @@ impl Fleet {
         }
         self.store.trust = StoreTrust::Since(now.mono);
         // Owners that are being written as well: that write may have been done, and lost.
-        let owners = (0..).map(ShardNumber).zip(&self.slots);
+        let owners = (0..).map(ShardSlot).zip(&self.slots);
         let running: Vec<Ownership> =
             owners.filter_map(|(shard, slot)| Some(slot.owner.as_ref()?.ownership(shard))).collect();
         self.effects.extend(self.shard_total().map(Effect::WriteTotal));
@@ -127,7 +127,7 @@ impl Fleet {
         self.cancel_handoffs_to(name);
         self.lost_in_plan(name, lost.profile.generation.as_ref(), now);
         let mut had = Vec::new();
-        for (shard, slot) in (0..).map(ShardNumber).zip(&mut self.slots) {
+        for (shard, slot) in (0..).map(ShardSlot).zip(&mut self.slots) {
             let Some(owner) = slot.owner.as_ref().filter(|owner| owner.worker == *name) else { continue };
             had.push((shard, owner.epoch));
             // A worker that was never told of a shard did not die of it.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fleet_model::{Epoch, ShardNumber, WorkerId};
+use fleet_model::{Epoch, ShardSlot, WorkerId};
 
 use super::{
     ASK_AGAIN, Effect, Fleet, Intent, KnownWorker, Note, Now, Ownership, Phase, Slot,
@@ -114,7 +114,7 @@ impl Fleet {
             let capacity = if held { Some(self.count_shards(name)) } else { worker.profile.capacity };
             problem.workers.insert(name.clone(), capacity);
         }
-        for (shard, slot) in (0..).map(ShardNumber).zip(&self.slots) {
+        for (shard, slot) in (0..).map(ShardSlot).zip(&self.slots) {
             let holder = match &slot.owner {
                 None if self.deaths.breaker.shard(shard, now.mono).is_some() => continue,
                 None => None,
@@ -151,12 +151,12 @@ impl Fleet {
         owners.filter(|owner| owner.worker == *worker).count() as u32
     }
 
-    fn assign_free(&mut self, target: &BTreeMap<ShardNumber, WorkerId>, now: Now, none_unregistered: bool) {
+    fn assign_free(&mut self, target: &BTreeMap<ShardSlot, WorkerId>, now: Now, none_unregistered: bool) {
         if !self.store.is_up() {
             return;
         }
         let mut unwritten = Vec::new();
-        for (shard, slot) in (0..).map(ShardNumber).zip(&mut self.slots) {
+        for (shard, slot) in (0..).map(ShardSlot).zip(&mut self.slots) {
             if slot.owner.is_some() || !slot.confirmed && !none_unregistered || !slot.may_be_written(now) {
                 continue;
             }

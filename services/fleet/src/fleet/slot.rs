@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleet_model::{Epoch, Incarnation, ShardNumber, ShardReport, WorkerId};
+use fleet_model::{Epoch, Incarnation, ShardReport, ShardSlot, WorkerId};
 
 use super::{
     Ownership,
@@ -98,7 +98,7 @@ impl ShardOwner {
     }
 
     /// The record of this owner for the store.
-    pub(super) fn ownership(&self, shard: ShardNumber) -> Ownership {
+    pub(super) fn ownership(&self, shard: ShardSlot) -> Ownership {
         Ownership {
             shard,
             worker: self.worker.clone(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fleet_model::{Epoch, Incarnation, ShardNumber, Term, WorkerId};
+use fleet_model::{Epoch, Incarnation, ShardSlot, Term, WorkerId};
 
 use super::{
     DeathRecords, Fleet, FleetRules, Intent, KnownWorker, Now, ShardTotal, Slot, StoreState, TermState,
@@ -41,7 +41,7 @@ pub struct RecoveredWorker {
 #[derive(Clone, Debug)]
 pub struct RecoveredOwner {
     /// The shard.
-    pub shard: ShardNumber,
+    pub shard: ShardSlot,
     /// Its owner.
     pub worker: WorkerId,
     /// That worker's incarnation.

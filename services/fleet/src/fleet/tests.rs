@@ -13,7 +13,9 @@ mod world;
 
 use std::time::Duration;
 
-use fleet_model::{Generation, ProblemCode, SessionNeeds, ShardReport, ShardStatus, StartOutcome, Term};
+use fleet_model::{
+    Generation, ProblemCode, SessionNeeds, ShardReport, ShardStatus, StartOutcome, Term, WorkerReport,
+};
 
 use super::{breaker::DeathBreaker, slot::ShardOwner, store_state::StoreTrust, total::LastRan, *};
 
@@ -105,8 +107,7 @@ fn shards(fleet: &Fleet, worker: &str) -> Vec<u32> {
 /// A report of a worker that obeys its assignment, and has everything ready and copied.
 fn obedient(fleet: &Fleet, worker: &str) -> WorkerReport {
     let assignment = fleet.assignment(&id(worker)).unwrap();
-    let ready =
-        |(shard, epoch): (&ShardNumber, &Epoch)| ShardReport::bare(*shard, *epoch, ShardStatus::Ready);
+    let ready = |(shard, epoch): (&ShardSlot, &Epoch)| ShardReport::bare(*shard, *epoch, ShardStatus::Ready);
     WorkerReport {
         assignment_revision: assignment.revision,
         shards: assignment.shards.iter().map(ready).collect(),
@@ -146,7 +147,7 @@ fn recovered() -> Recovered {
         url: format!("http://{name}"),
     };
     let owner = |shard: u32| RecoveredOwner {
-        shard: ShardNumber(shard),
+        shard: ShardSlot(shard),
         worker: id(if shard < 6 { "a" } else { "b" }),
         incarnation: life("1"),
         epoch: Epoch(10),

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use fleet_model::{
-    Epoch, Generation, Incarnation, Problem, ProblemCode, Route, Routes, ShardNumber, ShardReport,
-    ShardStatus, Term, WorkerId,
+    Epoch, Generation, Incarnation, Problem, ProblemCode, Route, Routes, ShardReport, ShardSlot, ShardStatus,
+    Term, WorkerId,
 };
 
 use super::{Fleet, HoldBack, Now, Phase, PlanView, ShardTotal, Slot, WantedTotal};
@@ -67,7 +67,7 @@ pub struct WorkerView {
     /// Its generation, once it has registered here.
     pub generation: Option<Generation>,
     /// The shards that it must run, and released ones for which it still answers.
-    pub shards: BTreeMap<ShardNumber, Epoch>,
+    pub shards: BTreeMap<ShardSlot, Epoch>,
     /// Its resident memory.
     pub rss_bytes: u64,
     /// Its heartbeat stream is open.
@@ -114,7 +114,7 @@ impl Fleet {
                 (name.clone(), view)
             })
             .collect();
-        let shards = (0..).map(ShardNumber).zip(&self.slots).map(|(shard, slot)| {
+        let shards = (0..).map(ShardSlot).zip(&self.slots).map(|(shard, slot)| {
             if let Some(previous_owner) = self.answering_previous_owner(slot, now)
                 && let Some(worker) = workers.get_mut(&previous_owner.worker)
             {
@@ -186,7 +186,7 @@ impl Fleet {
             problems.push(Problem::new(ProblemCode::TotalUnsettled, why));
         }
         let unplaced: Vec<String> = (0..)
-            .map(ShardNumber)
+            .map(ShardSlot)
             .zip(&self.slots)
             .filter(|(shard, slot)| {
                 slot.owner.is_none() && self.deaths.breaker.shard(*shard, now.mono).is_none()
@@ -235,8 +235,8 @@ impl Fleet {
     }
 
     /// Returns the shards that would have an owner if the breaker allowed it.
-    fn held_shards(&self, now: Now) -> impl Iterator<Item = (ShardNumber, HoldBack)> {
-        let free = (0..).map(ShardNumber).zip(&self.slots).filter(|(_, slot)| slot.owner.is_none());
+    fn held_shards(&self, now: Now) -> impl Iterator<Item = (ShardSlot, HoldBack)> {
+        let free = (0..).map(ShardSlot).zip(&self.slots).filter(|(_, slot)| slot.owner.is_none());
         free.filter_map(move |(shard, _)| Some((shard, self.deaths.breaker.shard(shard, now.mono)?)))
     }
 

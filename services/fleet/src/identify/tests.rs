@@ -21,7 +21,7 @@ fn id(ticket: u64) -> TicketId {
 }
 
 fn request(shard: u32) -> PermitRequest {
-    PermitRequest { worker: "w".parse().unwrap(), shard: ShardNumber(shard), epoch: Epoch(1) }
+    PermitRequest { worker: "w".parse().unwrap(), shard: ShardSlot(shard), epoch: Epoch(1) }
 }
 
 fn granted(queue: &mut IdentifyQueue, now: Time) -> Vec<u32> {

@@ -17,7 +17,7 @@ fn problems() -> impl Strategy<Value = PlacementProblem> {
             let shards = holders
                 .into_iter()
                 .enumerate()
-                .map(|(n, holder)| (ShardNumber(n as u32), holder.map(worker)))
+                .map(|(n, holder)| (ShardSlot(n as u32), holder.map(worker)))
                 .collect();
             PlacementProblem { shards, workers, pinned: BTreeSet::new() }
         })
@@ -33,7 +33,7 @@ fn loads(problem: &PlacementProblem, target: &Placement) -> BTreeMap<WorkerId, u
 }
 
 fn moves(problem: &PlacementProblem, target: &Placement) -> usize {
-    let moved = |(shard, holder): (&ShardNumber, &Option<WorkerId>)| {
+    let moved = |(shard, holder): (&ShardSlot, &Option<WorkerId>)| {
         holder
             .as_ref()
             .is_some_and(|holder| problem.workers.contains_key(holder) && target.get(shard) != Some(holder))
@@ -112,7 +112,7 @@ proptest! {
         mut problem in problems(),
         pinned in prop::collection::btree_set(0u32..40, 0..20),
     ) {
-        problem.pinned = pinned.into_iter().map(ShardNumber).collect();
+        problem.pinned = pinned.into_iter().map(ShardSlot).collect();
         let target = solve(&problem);
         let mut pins: BTreeMap<&WorkerId, usize> = BTreeMap::new();
         for shard in &problem.pinned {
@@ -147,7 +147,7 @@ proptest! {
 #[test]
 fn a_new_fleet_gets_ranges() {
     let problem = PlacementProblem {
-        shards: (0..12).map(|n| (ShardNumber(n), None)).collect(),
+        shards: (0..12).map(|n| (ShardSlot(n), None)).collect(),
         workers: (0..3).map(|n| (worker(n), None)).collect(),
         ..PlacementProblem::default()
     };
@@ -160,7 +160,7 @@ fn a_new_fleet_gets_ranges() {
 #[test]
 fn a_worker_that_joins_takes_only_its_share() {
     let problem = PlacementProblem {
-        shards: (0..12).map(|n| (ShardNumber(n), Some(worker(n as usize / 6)))).collect(),
+        shards: (0..12).map(|n| (ShardSlot(n), Some(worker(n as usize / 6)))).collect(),
         workers: (0..3).map(|n| (worker(n), None)).collect(),
         ..PlacementProblem::default()
     };
@@ -172,6 +172,6 @@ fn a_worker_that_joins_takes_only_its_share() {
 #[test]
 fn no_workers_means_no_placement() {
     let problem =
-        PlacementProblem { shards: BTreeMap::from([(ShardNumber(0), None)]), ..PlacementProblem::default() };
+        PlacementProblem { shards: BTreeMap::from([(ShardSlot(0), None)]), ..PlacementProblem::default() };
     assert_eq!(solve(&problem), Placement::new());
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use fleet_model::{Epoch, Gap, ShardEvent, ShardNumber};
+use fleet_model::{Epoch, Gap, ShardEvent, ShardSlot};
 use outside_text::printable_within;
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -27,7 +27,7 @@ pub(super) struct Sender {
     store: Arc<dyn RelayStore>,
     metrics: RelayMetrics,
     status: RelayStatus,
-    shard: ShardNumber,
+    shard: ShardSlot,
     epoch: Epoch,
     shared: Arc<Shared>,
     tail: Tail,

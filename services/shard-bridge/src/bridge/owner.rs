@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleet_model::{ErrorClass, ShardNumber};
+use fleet_model::{ErrorClass, ShardSlot};
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 use tonic::{Code, Status};
@@ -10,10 +10,8 @@ use tracing::Instrument as _;
 
 use super::{Bridge, REROUTE};
 use crate::{
-    answer::BridgeError,
-    local::LocalShards,
-    metrics::AskOutcome,
-    peers::{PeerLane, WorkerClient},
+    answer::BridgeError, local::LocalShards, metrics::AskOutcome, peers::PeerLane,
+    worker_client::WorkerClient,
 };
 
 /// Something that only the owner of a shard can answer. `None`: it says that the shard is not its own.
@@ -61,7 +59,7 @@ impl Bridge {
     /// The owner's own; `NotFound` when the bot has no such shard; `Unavailable` when no worker could be asked.
     pub(super) async fn ask_owner_of<Q: OwnerQuestion>(
         &self,
-        shard: ShardNumber,
+        shard: ShardSlot,
         question: &Q,
         patience: Instant,
         until: Instant,

@@ -10,11 +10,11 @@ fn worker(name: &str) -> WorkerId {
 }
 
 fn value(shard: u32, value: &Value) -> Replied {
-    Replied { shard: ShardNumber(shard), worker: Some(worker("a")), outcome: Ok(value.to_string()) }
+    Replied { shard: ShardSlot(shard), worker: Some(worker("a")), outcome: Ok(value.to_string()) }
 }
 
 fn none(shard: u32, kind: Kind, reason: &str) -> Replied {
-    Replied { shard: ShardNumber(shard), worker: None, outcome: Err(failure(kind, reason)) }
+    Replied { shard: ShardSlot(shard), worker: None, outcome: Err(failure(kind, reason)) }
 }
 
 fn merged(replies: Vec<Replied>, max_bytes: usize) -> ShardReplies {
@@ -39,7 +39,7 @@ fn complete_is_when_each_has_replied_with_a_value() {
     let all = merged(vec![value(0, &json!({"guilds": 25})), value(1, &json!(null))], USUAL_ANSWER);
     assert!(all.complete, "null is a value: {all:?}");
     assert_eq!(all.replies[0].outcome.as_ref().unwrap().value, json!({"guilds": 25}));
-    assert_eq!((&all.replies[0].worker, all.replies[1].shard), (&Some(worker("a")), ShardNumber(1)));
+    assert_eq!((&all.replies[0].worker, all.replies[1].shard), (&Some(worker("a")), ShardSlot(1)));
 
     let some = merged(vec![value(0, &json!(1)), none(1, Kind::TooLate, "slow")], USUAL_ANSWER);
     assert!(!some.complete);
@@ -50,7 +50,7 @@ fn complete_is_when_each_has_replied_with_a_value() {
 
 #[test]
 fn what_a_worker_says_is_looked_at() {
-    let raw = |json: String| Replied { shard: ShardNumber(0), worker: Some(worker("a")), outcome: Ok(json) };
+    let raw = |json: String| Replied { shard: ShardSlot(0), worker: Some(worker("a")), outcome: Ok(json) };
     let deep = format!("{}1{}", "[".repeat(40), "]".repeat(40));
     let large = format!("\"{}\"", "x".repeat(LARGEST));
     for (json, kind, says) in [
@@ -82,7 +82,7 @@ fn a_reply_that_does_not_fit_is_told_and_a_smaller_one_after_it_fits() {
 #[test]
 fn the_answer_never_has_more_bytes_than_it_may() {
     let name = "w".repeat(64);
-    let of = |shard, outcome| Replied { shard: ShardNumber(shard), worker: Some(worker(&name)), outcome };
+    let of = |shard, outcome| Replied { shard: ShardSlot(shard), worker: Some(worker(&name)), outcome };
     let long = "ü".repeat(2_000);
     let failures =
         (0..MOST_SHARDS as u32).map(|shard| of(u32::MAX - shard, Err(failure(Kind::Failed, &long))));
@@ -123,7 +123,7 @@ fn reply_with_integers_beyond_a_double_has_its_text() {
         (r#"{"ids":[800356270543470593]}"#, true),
         (r#"{"ids":["800356270543470593"],"n":0.1}"#, false),
     ] {
-        let reply = Replied { shard: ShardNumber(0), worker: None, outcome: Ok(json.to_owned()) };
+        let reply = Replied { shard: ShardSlot(0), worker: None, outcome: Ok(json.to_owned()) };
         let mut response = merged(vec![reply], USUAL_ANSWER);
         assert!(response.complete, "{json}");
         let reply = v1::ShardReply::from(response.replies.remove(0));

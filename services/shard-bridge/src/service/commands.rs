@@ -1,7 +1,7 @@
 //! What a bot tells the gateway: from the messages to Discord's payloads, checked on the way.
 
 use altergolden_proto::v1::{self, request_guild_members_request::Which};
-use fleet_model::ShardNumber;
+use fleet_model::ShardSlot;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
@@ -19,7 +19,7 @@ pub(super) async fn update_presence(
     let since = Instant::now();
     let until = service.deadlines.fan_out_until(request.get_ref().deadline_ms, request.metadata());
     let request = request.into_inner();
-    let shards: Vec<ShardNumber> = request.shard_ids.iter().copied().map(ShardNumber).collect();
+    let shards: Vec<ShardSlot> = request.shard_ids.iter().copied().map(ShardSlot).collect();
     let presence = presence(request)?;
     let answer = service.bridge.update_presence(&shards, &presence, until).await;
     service.bridge.metrics().observe("UpdatePresence", since);

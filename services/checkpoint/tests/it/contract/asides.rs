@@ -5,7 +5,7 @@ use std::sync::Arc;
 use checkpoint::{
     CheckpointStore, Fenced, MOST_SET_ASIDE, Noted, Position, SetAside, SetAsideStore, SetAsideSummary,
 };
-use fleet_model::{Epoch, ShardNumber};
+use fleet_model::{Epoch, ShardSlot};
 
 use super::{HIGHER, LOWER, MINE, SHARD};
 
@@ -44,7 +44,7 @@ pub(crate) async fn an_event_is_noted_below_a_bound_until_it_is_taken_back(store
     assert_eq!(store.note(SHARD, HIGHER, at(7), 2).await.unwrap(), NO(2));
     assert_eq!(store.note(SHARD, HIGHER, at(7), 3).await.unwrap(), YES(2));
     assert_eq!(store.note(SHARD, HIGHER, at(8), 1).await.unwrap(), YES(0), "another event");
-    assert_eq!(store.note(ShardNumber(4), HIGHER, at(7), 1).await.unwrap(), YES(0), "another shard");
+    assert_eq!(store.note(ShardSlot(4), HIGHER, at(7), 1).await.unwrap(), YES(0), "another shard");
     assert_eq!(store.take_back(SHARD, HIGHER, at(7)).await.unwrap(), DONE);
     assert_eq!(store.take_back(SHARD, HIGHER, at(7)).await.unwrap(), DONE, "twice is no error");
     assert_eq!(store.note(SHARD, HIGHER, at(7), 1).await.unwrap(), YES(0), "no note is left");
@@ -83,7 +83,7 @@ pub(crate) async fn what_is_set_aside_is_listed_shown_and_dropped(store: Store) 
     assert_eq!(list, [7, 9, 10].map(|sequence| event(sequence).summary), "by position");
     assert_eq!(store.get_aside(SHARD, at(7)).await.unwrap(), Some(event(7)));
     assert_eq!(store.get_aside(SHARD, at(9)).await.unwrap(), Some(again));
-    assert_eq!(store.list_aside(ShardNumber(4)).await.unwrap(), [], "shards are apart");
+    assert_eq!(store.list_aside(ShardSlot(4)).await.unwrap(), [], "shards are apart");
     assert!(store.drop_aside(SHARD, at(7)).await.unwrap());
     assert_eq!(store.get_aside(SHARD, at(7)).await.unwrap(), None);
     assert_eq!(store.list_aside(SHARD).await.unwrap().len(), 2);

@@ -1,7 +1,7 @@
 //! Who may write, and how a writer learns that the store is not where it left it.
 
 use checkpoint::{Claim, Cursor, PageRead, Position, RecordKey, StoredCheckpoint, Written};
-use fleet_model::{Epoch, ShardNumber};
+use fleet_model::{Epoch, ShardSlot};
 use futures_util::future::join_all;
 
 use super::{
@@ -156,11 +156,11 @@ pub(crate) async fn numbers_are_exact(store: Store) {
 pub(crate) async fn shards_are_apart(store: Store) {
     let serial = steps::first(&store).await;
     for other in [0, 1, 13, 33] {
-        let Claim::Yours(stored) = store.claim(ShardNumber(other), LOWER).await.unwrap() else {
+        let Claim::Yours(stored) = store.claim(ShardSlot(other), LOWER).await.unwrap() else {
             panic!("another shard's epoch is in the way");
         };
         assert_eq!(stored, EMPTY);
-        let written = store.write(ShardNumber(other), LOWER, 0, &fresh(set(&[(A, "x")]))).await.unwrap();
+        let written = store.write(ShardSlot(other), LOWER, 0, &fresh(set(&[(A, "x")]))).await.unwrap();
         assert_eq!(written, Written::Yes { serial: 1 });
     }
     assert_holds(&store, serial, &steps::FIRST).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleet_model::{Generation, ShardNumber, WorkerId};
+use fleet_model::{Generation, ShardSlot, WorkerId};
 
 use super::{
     super::KnownWorker, Fleet, Intent, Now, Phase, Plan, PlanKind, PlanState, PlanStep, PreviousIntent,
@@ -48,7 +48,7 @@ pub enum PlanRefused {
     #[error("there is no room for shards {}: {why}", join(.shards))]
     NoRoom {
         /// The shards.
-        shards: Vec<ShardNumber>,
+        shards: Vec<ShardSlot>,
         /// Which workers have no room.
         why: String,
     },
@@ -64,7 +64,7 @@ pub enum PlanRefused {
     },
 }
 
-fn join(shards: &[ShardNumber]) -> String {
+fn join(shards: &[ShardSlot]) -> String {
     shards.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
@@ -108,7 +108,7 @@ impl Fleet {
         }
         let problem = self.placement_problem(&intent, leaving, now);
         let target = placement::solve(&problem);
-        let unplaced: Vec<ShardNumber> =
+        let unplaced: Vec<ShardSlot> =
             problem.shards.keys().copied().filter(|shard| !target.contains_key(shard)).collect();
         if !unplaced.is_empty() && kind != PlanKind::Rebalance {
             let why = match &kind {
@@ -125,7 +125,7 @@ impl Fleet {
     }
 
     fn plan_of(&self, kind: PlanKind, target: &placement::Placement, means: PlanBudget, now: Now) -> Plan {
-        let steps = (0..).map(ShardNumber).zip(&self.slots).filter_map(|(shard, slot)| {
+        let steps = (0..).map(ShardSlot).zip(&self.slots).filter_map(|(shard, slot)| {
             let owner = slot.owner.as_ref().filter(|owner| owner.phase != Phase::Writing)?;
             let to = target.get(&shard).filter(|to| **to != owner.worker)?;
             let identifies = handoff::needs_identify(self.workers.get(&owner.worker)?, self.workers.get(to)?);
@@ -167,7 +167,7 @@ impl Fleet {
         Ok(())
     }
 
-    fn check_move(&self, shard: ShardNumber, to: &WorkerId) -> Result<(), PlanRefused> {
+    fn check_move(&self, shard: ShardSlot, to: &WorkerId) -> Result<(), PlanRefused> {
         self.check_worker(to)?;
         let slot = self.slots.get(shard.0 as usize);
         let slot = slot.ok_or_else(|| {

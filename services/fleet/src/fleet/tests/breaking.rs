@@ -218,7 +218,7 @@ fn next_owner_is_told_that_another_ran_the_shard_before() {
 
     // A new coordinator that finds nothing in the store and hears of some shards: a dead worker may have run the rest.
     let mut fleet = Fleet::new(rules(), Term(1), WantedTotal::explicit(4), Recovered::default(), at(0));
-    let running = (0..2).map(|shard| (ShardNumber(shard), Epoch(10))).collect();
+    let running = (0..2).map(|shard| (ShardSlot(shard), Epoch(10))).collect();
     fleet.join(Registration { running, running_total: 4, ..registration("a", "1") }, at(0)).unwrap();
     for ms in (250..10_000).step_by(250) {
         report_as(&mut fleet, "a", "1", ms);

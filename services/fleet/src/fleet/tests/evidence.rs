@@ -45,7 +45,7 @@ fn an_address_that_refuses_is_a_death_and_all_shards_are_assigned_at_once() {
         probed(&mut fleet, 6_000, Finding::Refuses, 6_060),
         [revocation("a", RevocationCause::Evidence)]
     );
-    let (_, before) = fleet.owner(ShardNumber(0)).unwrap();
+    let (_, before) = fleet.owner(ShardSlot(0)).unwrap();
     fleet.on_lease_verdict(&id("a"), &life("1"), RevocationCause::Evidence, LeaseVerdict::Revoked, at(6_061));
     let notes = settle_writes(&mut fleet, at(6_062));
     let since_broken = Some(Duration::from_millis(61));
@@ -56,7 +56,7 @@ fn an_address_that_refuses_is_a_death_and_all_shards_are_assigned_at_once() {
         since_broken
     }));
     assert_eq!(shards(&fleet, "b").len(), 12, "all at once, as this is no planned move");
-    assert!(fleet.owner(ShardNumber(0)).unwrap().1 > before);
+    assert!(fleet.owner(ShardSlot(0)).unwrap().1 > before);
 }
 
 #[test]

@@ -11,12 +11,12 @@ fn with_a_third() -> Fleet {
 }
 
 /// The first shard that arrives at a worker, and the epoch that it is to be copied of.
-fn arriving(fleet: &Fleet, worker: &str) -> (ShardNumber, Arriving) {
+fn arriving(fleet: &Fleet, worker: &str) -> (ShardSlot, Arriving) {
     let (shard, arriving) = fleet.assignment(&id(worker)).unwrap().arriving.iter().next().unwrap();
     (*shard, arriving.clone())
 }
 
-fn runs(fleet: &Fleet, worker: &str, shard: ShardNumber) -> bool {
+fn runs(fleet: &Fleet, worker: &str, shard: ShardSlot) -> bool {
     fleet.assignment(&id(worker)).unwrap().shards.contains_key(&shard)
 }
 
@@ -105,7 +105,7 @@ fn a_source_that_dies_while_it_is_copied_is_a_failover_like_any_other() {
     let (owner, _) = fleet.owner(shard).unwrap();
     let owner = owner.clone();
     assert!(!fleet.assignment(&owner).unwrap().handed_over.contains_key(&shard));
-    assert!((0..12).all(|shard| fleet.owner(ShardNumber(shard)).is_some()));
+    assert!((0..12).all(|shard| fleet.owner(ShardSlot(shard)).is_some()));
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn taken_over_shard_stays_until_ready_or_timeout() {
             report.shards.iter_mut().filter(|shard| shard.shard.0 > 0).for_each(|shard| {
                 shard.status = ShardStatus::Ready;
             });
-            fleet.intent.pins = (1..12).map(|shard| (ShardNumber(shard), id("b"))).collect();
+            fleet.intent.pins = (1..12).map(|shard| (ShardSlot(shard), id("b"))).collect();
             fleet.report(&id("b"), &life("1"), report, at(ms)).unwrap();
             let silent = WorkerReport { arrived: Vec::new(), ..obedient(&fleet, "c") };
             fleet.report(&id("c"), &life("1"), silent, at(ms)).unwrap();

@@ -284,7 +284,7 @@ fn a_plan_outlives_its_coordinator() {
     let intent = serde_json::from_str(&text).unwrap();
     let recovered = Recovered { intent, ..recovered() };
     let mut fleet = Fleet::new(rules(), Term(2), WantedTotal::explicit(12), recovered, at(0));
-    let running = |shards: std::ops::Range<u32>| shards.map(|s| (ShardNumber(s), Epoch(10))).collect();
+    let running = |shards: std::ops::Range<u32>| shards.map(|s| (ShardSlot(s), Epoch(10))).collect();
     for (name, shards) in [("a", 0..6), ("b", 6..12)] {
         let back =
             Registration { running: running(shards), running_total: 12, ..of_generation(name, "blue") };
@@ -340,9 +340,9 @@ fn what_can_not_be_is_refused_with_its_reason() {
         |fleet: &Fleet, kind: PlanKind, means| fleet.propose_plan(kind, means, at(1400)).unwrap_err();
     assert!(matches!(refused(&fleet, promote("red"), MEANS), PlanRefused::Unknown(_)));
     assert!(matches!(refused(&fleet, promote("blue"), MEANS), PlanRefused::Pointless(_)));
-    let to_green = PlanKind::Move { shard: ShardNumber(0), to: id("g") };
+    let to_green = PlanKind::Move { shard: ShardSlot(0), to: id("g") };
     assert!(matches!(refused(&fleet, to_green, MEANS), PlanRefused::Pointless(_)));
-    let nowhere = PlanKind::Move { shard: ShardNumber(12), to: id("a") };
+    let nowhere = PlanKind::Move { shard: ShardSlot(12), to: id("a") };
     assert!(matches!(refused(&fleet, nowhere, MEANS), PlanRefused::Unknown(_)));
     assert!(matches!(refused(&fleet, PlanKind::Drain(id("x")), MEANS), PlanRefused::Unknown(_)));
 
@@ -388,7 +388,7 @@ fn a_shard_that_was_moved_stays_until_a_rebalance() {
     let mut fleet = running_fleet();
     for shard in [0, 1, 2] {
         let to = id("b");
-        fleet.start_plan(PlanKind::Move { shard: ShardNumber(shard), to }, MEANS, at(1400)).unwrap();
+        fleet.start_plan(PlanKind::Move { shard: ShardSlot(shard), to }, MEANS, at(1400)).unwrap();
         go_on(&mut fleet, 1500, &["a", "b"]);
         assert_eq!(state(&fleet), PlanState::Done);
     }

@@ -18,7 +18,7 @@ fn owner_is_told_only_after_it_is_written() {
     fleet.tick(at(1000));
     assert_eq!(first_write(&mut fleet, at(1000)).len(), 2);
     assert_eq!(shards(&fleet, "a"), [] as [u32; 0]);
-    assert_eq!(fleet.owner(ShardNumber(0)), None);
+    assert_eq!(fleet.owner(ShardSlot(0)), None);
 }
 
 #[test]
@@ -30,7 +30,7 @@ fn a_write_that_is_outranked_is_done_again_above() {
     let known = Epoch(owner.epoch.0 + 1_000_000);
     fleet.on_written([(&owner, Err(Some(known)))], at(1100));
     settle_writes(&mut fleet, at(1100));
-    assert!(fleet.owner(ShardNumber(0)).unwrap().1 > known);
+    assert!(fleet.owner(ShardSlot(0)).unwrap().1 > known);
 }
 
 #[test]
@@ -139,11 +139,11 @@ fn a_worker_that_drains_gives_everything_away_and_is_forgotten() {
 #[test]
 fn released_shard_is_placed_again_under_a_higher_epoch() {
     let mut fleet = running_fleet();
-    let (_, before) = fleet.owner(ShardNumber(3)).unwrap();
-    let given_up = WorkerReport { released: vec![(ShardNumber(3), before)], ..obedient(&fleet, "a") };
+    let (_, before) = fleet.owner(ShardSlot(3)).unwrap();
+    let given_up = WorkerReport { released: vec![(ShardSlot(3), before)], ..obedient(&fleet, "a") };
     fleet.report(&id("a"), &life("1"), given_up, at(2000)).unwrap();
     settle_writes(&mut fleet, at(2000));
-    assert!(fleet.owner(ShardNumber(3)).unwrap().1 > before);
+    assert!(fleet.owner(ShardSlot(3)).unwrap().1 > before);
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn a_shard_that_should_move_before_its_owner_was_told_is_no_riddle() {
 #[test]
 fn a_first_worker_that_runs_something_is_not_given_what_others_may_run() {
     let mut fleet = fleet(4);
-    let running = |shards: std::ops::Range<u32>| shards.map(|s| (ShardNumber(s), Epoch(10))).collect();
+    let running = |shards: std::ops::Range<u32>| shards.map(|s| (ShardSlot(s), Epoch(10))).collect();
     let a = Registration { running: running(0..2), running_total: 4, ..registration("a", "1") };
     assert_eq!(fleet.join(a, at(0)).unwrap().shards.len(), 2);
     settle_writes(&mut fleet, at(0));
@@ -200,7 +200,7 @@ fn a_shard_that_is_not_heard_of_is_silent() {
 #[test]
 fn a_new_coordinator_moves_nothing_that_runs() {
     let mut fleet = Fleet::new(rules(), Term(2), WantedTotal::explicit(16), recovered(), at(0));
-    let running = |shards: std::ops::Range<u32>| shards.map(|s| (ShardNumber(s), Epoch(10))).collect();
+    let running = |shards: std::ops::Range<u32>| shards.map(|s| (ShardSlot(s), Epoch(10))).collect();
     for (name, shards) in [("a", 0..6), ("b", 6..12)] {
         let back = Registration { running: running(shards), running_total: 12, ..registration(name, "1") };
         fleet.join(back, at(500)).unwrap();
@@ -221,7 +221,7 @@ fn a_new_coordinator_moves_nothing_that_runs() {
 #[test]
 fn what_runs_is_believed_when_the_store_forgot_it() {
     let mut fleet = Fleet::new(rules(), Term(1), WantedTotal::explicit(4), Recovered::default(), at(0));
-    let running = (0..12).map(|shard| (ShardNumber(shard), Epoch(10))).collect();
+    let running = (0..12).map(|shard| (ShardSlot(shard), Epoch(10))).collect();
     let back = Registration { running, running_total: 12, ..registration("a", "1") };
     let assignment = fleet.join(back, at(500)).unwrap();
     assert_eq!(assignment.shards.len(), 12);
@@ -294,7 +294,7 @@ fn a_lapsed_worker_is_renewed_when_the_store_can_be_believed_again() {
 fn an_unknown_worker_that_runs_something_does_not_join_without_the_store() {
     let mut fleet = running_fleet();
     fleet.mark_store_away();
-    let running = BTreeMap::from([(ShardNumber(0), Epoch(7))]);
+    let running = BTreeMap::from([(ShardSlot(0), Epoch(7))]);
     let stranger = Registration { running, running_total: 12, granted: false, ..registration("c", "1") };
     assert!(fleet.join(stranger, at(2_000)).is_err());
     assert!(fleet.join(Registration { granted: false, ..registration("c", "1") }, at(2_000)).is_ok());

@@ -90,7 +90,7 @@ fn age_fleet(fleet: &mut Fleet) {
 
 /// Every epoch of a shard that the world knows.
 fn each_epoch(world: &mut World, shard: usize, mut visit: impl FnMut(&mut u64)) {
-    let number = ShardNumber(shard as u32);
+    let number = ShardSlot(shard as u32);
     for one in &mut world.coordinators {
         if let Some(slot) = one.fleet.slots.get_mut(shard) {
             visit(&mut slot.highest.0);

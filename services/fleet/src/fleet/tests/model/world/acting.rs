@@ -107,8 +107,7 @@ impl World {
 
     /// Delivers a report to a coordinator, `sent_ago` beats late.
     fn take_report(&mut self, n: usize, i: usize, said: Said, sent_ago: u8) {
-        let ready =
-            |(shard, epoch): (ShardNumber, Epoch)| ShardReport::bare(shard, epoch, ShardStatus::Ready);
+        let ready = |(shard, epoch): (ShardSlot, Epoch)| ShardReport::bare(shard, epoch, ShardStatus::Ready);
         let leaving = said.drains && said.running == [None; SHARDS];
         let report = WorkerReport {
             assignment_revision: said.revision,
@@ -239,7 +238,7 @@ impl World {
         if worker.cut_from_coordinators > 0 || busy || one.term < worker.term {
             return false;
         }
-        let owner = one.fleet.owner(ShardNumber(shard as u32));
+        let owner = one.fleet.owner(ShardSlot(shard as u32));
         let may = owner == Some((&name(n), Epoch(epoch)));
         (may || !self.fences.has(Fence::PermitsOnlyForOwners))
             && one.may_act(self.fences)
