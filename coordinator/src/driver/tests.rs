@@ -1,19 +1,23 @@
 //! The real driver over an in-memory store on a paused clock, or over a real Redis.
 
 use fleet_model::{
-    Epoch, Generation, PermitAnswer, PermitMessage, Problem, ProblemCode, SessionNeeds, ShardSlot,
-    WorkerReport,
+    ClaimedShards, Epoch, Generation, PermitAnswer, PermitMessage, Problem, ProblemCode, SessionNeeds,
+    ShardSlot, WorkerProfile, WorkerReport,
 };
 use fleet_store::{FleetMemoryStore, FleetRedisStore, OwnerRecord, TermClaim};
 use redis_fixture::RedisServer;
 use redis_link::{LinkOptions, RedisLink};
 
-use super::{publishing::describe_queue, *};
+use super::{
+    identifies::BudgetRequests,
+    publishing::{describe_queue, progress_line},
+    *,
+};
 use crate::{
     handle::{self, FleetHandle, HandleError, OpenedStream},
     snapshot::{self, IdentifyView, PublishedSnapshot, Snapshot},
 };
-use fleet::{ExitRefused, FleetRules, Formats, Recovered, Registration, WantedTotal};
+use fleet::{ExitRefused, FleetRules, Recovered, Registration, WantedTotal};
 
 const SHARDS: u32 = 2;
 
@@ -61,8 +65,12 @@ async fn driver(shell: &Shell, held_term: HeldTerm) -> (Driver<'_>, mpsc::Receiv
     let day = Duration::from_hours(24);
     let budget = IdentifyBudget { total: 1_000, remaining: 1_000, reserve: 50, resets_at: day };
     let identify = IdentifyQueue::new(1, shell.identify_interval, budget, Duration::ZERO);
-    let identity = shell.store.identity().await.unwrap();
-    Driver::new(shell, held_term, fleet, identify, String::new(), false, identity)
+    let store_identity = shell.store.identity().await.unwrap();
+    let (gateway_url, had_predecessor) = (String::new(), false);
+    Driver::new(
+        shell,
+        DriverParts { held_term, fleet, identify, gateway_url, had_predecessor, store_identity },
+    )
 }
 
 /// Runs a driver for as long as `test` runs.
@@ -85,16 +93,15 @@ fn registration() -> Registration {
     Registration {
         worker: "w".parse().unwrap(),
         incarnation: "1".parse().unwrap(),
-        url: "http://w".to_owned(),
-        found_at: None,
-        version: String::new(),
-        capacity: None,
-        formats: Formats::default(),
-        running: BTreeMap::new(),
-        running_total: 0,
+        profile: WorkerProfile {
+            url: "http://w".to_owned(),
+            generation: Some(Generation::default()),
+            needs: Some(SessionNeeds::default()),
+            ..WorkerProfile::default()
+        },
+        running: ClaimedShards::default(),
         draining: false,
-        generation: Generation::default(),
-        needs: Some(SessionNeeds::default()),
+        found_at: None,
         granted: true,
     }
 }
@@ -292,12 +299,26 @@ fn queue_names_its_end_only_while_permits_are_granted() {
         (0, None, ProblemCode::ShardNotReady, "its request to IDENTIFY has not arrived"),
     ] {
         let mut problems = vec![Problem::of_shard(ProblemCode::ShardQueued, ShardSlot(0), "queued")];
-        describe_queue(&mut problems, &identify(waiting), Duration::from_secs(5), held_back);
+        let identify = identify(waiting);
+        describe_queue(&mut problems, &identify, identify.wait_of_last(Duration::from_secs(5)), held_back);
         assert!(problems[0].code == code && problems[0].message.ends_with(says), "{problems:?}");
     }
 }
 
 /// Waits until a driver over `server` names this problem in these words.
+#[test]
+fn progress_of_the_identify_queue_is_a_line_each_ten_seconds_while_permits_are_granted() {
+    let mut progress = IdentifyProgress::default();
+    let seconds = |seconds| Duration::from_secs(seconds);
+    let due: Vec<u64> = (0..60).filter(|&at| progress.take_due(at < 35, seconds(at))).collect();
+    assert_eq!(due, [10, 20, 30]);
+    assert!(!progress.take_due(true, seconds(60)), "the queue has just begun to fill again");
+    assert!(!progress.take_due(true, seconds(69)) && progress.take_due(true, seconds(70)));
+    let line = progress_line(12, 64, seconds(230));
+    assert_eq!(line, "identifying: 12 of 64 shards ready, about 4 min left");
+    assert!(progress_line(60, 64, seconds(20)).ends_with("about 20 s left"));
+}
+
 async fn named(server: &RedisServer, breaks: &[&[&str]], code: ProblemCode, words: &str) {
     let link = RedisLink::new(server.url().parse().unwrap(), LinkOptions::default());
     let store: Arc<dyn FleetStore> = Arc::new(FleetRedisStore::new(link, "test".parse().unwrap()));

@@ -259,7 +259,7 @@ pub(super) fn to_record(key: RecordKey, stored: WireStored) -> Result<Record, Fo
                 handled: event.handled,
                 received_at_unix_ms: event.received_at_unix_ms,
                 text: ByteString::try_from(event.text)
-                    .map_err(|_| FormatError::Damaged("its fields can't be read"))?,
+                    .map_err(|_| FormatError::Damaged("its fields cannot be read"))?,
             })
         }
         _ => return Err(FormatError::Misplaced),

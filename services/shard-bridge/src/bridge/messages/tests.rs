@@ -64,7 +64,7 @@ fn a_worker_s_answer_counts_for_what_it_was_asked() {
     assert!(failure.kind == Kind::Failed && failure.reason.len() <= 256);
     assert_eq!(replied[2].outcome.clone().unwrap_err().kind, Kind::Unreachable);
 
-    let late = replies::failure(Kind::TooLate, "late");
+    let late = ReplyFailure::new(Kind::TooLate, "late");
     let replied = sorted_out(&share, Err(late.clone()));
     assert!(replied.len() == 4 && replied.iter().all(|reply| reply.outcome == Err(late.clone())));
 }
@@ -140,7 +140,7 @@ async fn workers_that_do_not_answer_cost_the_deadline_at_most_and_each_is_named(
     let expected = [
         (Kind::Unreachable, "worker w0 is of a version that does not take questions to shards"),
         (Kind::TooLate, "worker w1 did not answer by the deadline"),
-        (Kind::Unreachable, "worker w2 can't be reached"),
+        (Kind::Unreachable, "worker w2 cannot be reached"),
         (Kind::Unassigned, "no worker runs it"),
     ];
     assert_eq!(failures.collect::<Vec<_>>(), expected);
@@ -148,7 +148,7 @@ async fn workers_that_do_not_answer_cost_the_deadline_at_most_and_each_is_named(
     for (shard, class, says) in [
         (0, ErrorClass::Unavailable, "worker w0 is of a version that takes no messages"),
         (1, ErrorClass::TooLate, "worker w1 did not answer by the deadline: the message may have arrived"),
-        (2, ErrorClass::Unavailable, "worker w2 can't be reached: it did not arrive"),
+        (2, ErrorClass::Unavailable, "worker w2 cannot be reached: it did not arrive"),
         (3, ErrorClass::Unavailable, "no worker runs shard 3"),
         (4, ErrorClass::NotFound, "there is no shard 4: the bot has 4, from 0"),
     ] {
