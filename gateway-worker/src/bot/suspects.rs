@@ -14,7 +14,9 @@ use std::{
     time::Duration,
 };
 
-use checkpoint::{CheckpointStoreError, Fenced, Noted, Position, SetAside, SetAsideStore, SetAsideSummary};
+use checkpoint::{
+    CheckpointStoreError, Fenced, NoteAnswer, Position, SetAside, SetAsideStore, SetAsideSummary,
+};
 use dispatch::{Admission, Delivery, DispatchMetrics, Dispatcher, Handler};
 use fleet_model::{Assignment, Epoch, ShardSlot};
 use tokio::{runtime::Handle, sync::OwnedMutexGuard, time::Instant};
@@ -180,9 +182,9 @@ impl ShardSuspects {
             return Admission::Handle;
         }
         match self.note(at).await {
-            None | Some(Noted::Yes { .. }) => Admission::Handle,
-            Some(Noted::No { before }) => self.set_aside(at, delivery, before).await,
-            Some(Noted::Outranked(by)) => {
+            None | Some(NoteAnswer::Yes { .. }) => Admission::Handle,
+            Some(NoteAnswer::No { before }) => self.set_aside(at, delivery, before).await,
+            Some(NoteAnswer::Outranked(by)) => {
                 self.shard.outranked(by);
                 Admission::PutBack
             }
@@ -190,13 +192,13 @@ impl ShardSuspects {
     }
 
     /// Notes an event, after removing void notes.
-    async fn try_note(&self, at: Position) -> Result<Noted, CheckpointStoreError> {
+    async fn try_note(&self, at: Position) -> Result<NoteAnswer, CheckpointStoreError> {
         let (shard, epoch) = (self.shard.number(), self.shard.epoch());
         if !self.voided.load(Ordering::Relaxed) {
             if let Fenced::Outranked(by) =
                 self.worker.store.void_notes(shard, epoch, None, &self.killed).await?
             {
-                return Ok(Noted::Outranked(by));
+                return Ok(NoteAnswer::Outranked(by));
             }
             self.voided.store(true, Ordering::Relaxed);
         }
@@ -204,7 +206,7 @@ impl ShardSuspects {
     }
 
     /// Notes an event, and waits for a store that is away. `None` when it was away for too long.
-    async fn note(&self, at: Position) -> Option<Noted> {
+    async fn note(&self, at: Position) -> Option<NoteAnswer> {
         loop {
             let error = match self.try_note(at).await {
                 Ok(noted) => {

@@ -10,8 +10,8 @@ use std::{
 
 use bytes::Bytes;
 use checkpoint::{
-    CheckpointStoreError, Claim, Cursor, FORMAT_MIN, FormatError, Head, Page, PageRead, PendingEvent, Record,
-    RecordKey, StoredCheckpoint, decode_head, decode_record, format_of,
+    CheckpointStoreError, ClaimAnswer, Cursor, FORMAT_MIN, FormatError, Head, Page, PageRead, PendingEvent,
+    Record, RecordKey, StoredCheckpoint, decode_head, decode_record, format_of,
 };
 use fleet_model::{Epoch, Position, ShardSlot};
 use outside_text::printable_within;
@@ -139,8 +139,8 @@ impl Checkpoints {
         let mut said = false;
         loop {
             match self.store.claim(shard, epoch).await {
-                Ok(Claim::Outranked(by)) => return Err(Outranked(by)),
-                Ok(Claim::Yours(claimed)) => {
+                Ok(ClaimAnswer::Outranked(by)) => return Err(Outranked(by)),
+                Ok(ClaimAnswer::Yours(claimed)) => {
                     fail::fail_point!("checkpoint_claimed");
                     return Ok(self.judge(shard, epoch, claimed, needs).await);
                 }

@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use fleet_model::{Epoch, ShardSlot};
 use tokio::time::Instant;
 
-use crate::{CheckpointStore, CheckpointStoreError, Claim, Cursor, Freshness, PageRead, WriteStep, Written};
+use crate::{
+    CheckpointStore, CheckpointStoreError, ClaimAnswer, Cursor, Freshness, PageRead, StepAnswer, WriteStep,
+};
 
 mod asides;
 mod records;
@@ -42,7 +44,7 @@ impl CheckpointMemoryStore {
 
 #[async_trait]
 impl CheckpointStore for CheckpointMemoryStore {
-    async fn claim(&self, shard: ShardSlot, epoch: Epoch) -> Result<Claim, CheckpointStoreError> {
+    async fn claim(&self, shard: ShardSlot, epoch: Epoch) -> Result<ClaimAnswer, CheckpointStoreError> {
         Ok(self.records().claim(shard, epoch, Instant::now()))
     }
 
@@ -52,7 +54,7 @@ impl CheckpointStore for CheckpointMemoryStore {
         epoch: Epoch,
         serial: u64,
         step: &WriteStep,
-    ) -> Result<Written, CheckpointStoreError> {
+    ) -> Result<StepAnswer, CheckpointStoreError> {
         Ok(self.records().write(shard, epoch, serial, step, Instant::now()))
     }
 

@@ -9,8 +9,8 @@ use fleet_model::{Epoch, ShardSlot};
 use redis_link::{KeyPrefix, RedisLink, Script, ScriptAnswer};
 
 use crate::{
-    CheckpointStore, CheckpointStoreError, Claim, Cursor, Freshness, KEPT, Page, PageRead, StoredCheckpoint,
-    StoredHead, WriteStep, Written, format::LARGEST,
+    CheckpointStore, CheckpointStoreError, ClaimAnswer, Cursor, Freshness, KEPT, Page, PageRead, StepAnswer,
+    StoredCheckpoint, StoredHead, WriteStep, format::LARGEST,
 };
 
 mod keys;
@@ -65,7 +65,7 @@ fn millis(duration: Duration) -> String {
 
 #[async_trait]
 impl CheckpointStore for CheckpointRedisStore {
-    async fn claim(&self, shard: ShardSlot, epoch: Epoch) -> Result<Claim, CheckpointStoreError> {
+    async fn claim(&self, shard: ShardSlot, epoch: Epoch) -> Result<ClaimAnswer, CheckpointStoreError> {
         let keys = self.keys(shard);
         let args = [epoch.to_string(), millis(KEPT)];
         let all = [keys.owner.as_str(), &keys.checkpoint, &keys.claim];
@@ -79,9 +79,9 @@ impl CheckpointStore for CheckpointRedisStore {
                     None => None,
                 };
                 let owner_before = answer.is_given(3).then(|| answer.parse(3).map(Epoch)).transpose()?;
-                Ok(Claim::Yours(StoredCheckpoint { serial, records, head, owner_before }))
+                Ok(ClaimAnswer::Yours(StoredCheckpoint { serial, records, head, owner_before }))
             }
-            "OUTRANKED" => Ok(Claim::Outranked(Epoch(answer.parse(1)?))),
+            "OUTRANKED" => Ok(ClaimAnswer::Outranked(Epoch(answer.parse(1)?))),
             _ => Err(answer.unexpected()),
         }
     }
@@ -92,7 +92,7 @@ impl CheckpointStore for CheckpointRedisStore {
         epoch: Epoch,
         serial: u64,
         step: &WriteStep,
-    ) -> Result<Written, CheckpointStoreError> {
+    ) -> Result<StepAnswer, CheckpointStoreError> {
         let keys = self.keys(shard);
         let fresh = if step.fresh { "1" } else { "0" };
         let (total, head) = match &step.head {
@@ -111,9 +111,9 @@ impl CheckpointStore for CheckpointRedisStore {
         }
         let answer = self.run(&scripts::WRITE, &keys, &args).await?;
         match answer.verdict() {
-            "WRITTEN" => Ok(Written::Yes { serial: answer.parse(1)? }),
-            "LOST" => Ok(Written::Lost { serial: answer.parse(1)? }),
-            "OUTRANKED" => Ok(Written::Outranked(Epoch(answer.parse(1)?))),
+            "WRITTEN" => Ok(StepAnswer::Yes { serial: answer.parse(1)? }),
+            "LOST" => Ok(StepAnswer::Lost { serial: answer.parse(1)? }),
+            "OUTRANKED" => Ok(StepAnswer::Outranked(Epoch(answer.parse(1)?))),
             _ => Err(answer.unexpected()),
         }
     }

@@ -31,7 +31,7 @@ pub trait SetAsideStore: Send + Sync + 'static {
         epoch: Epoch,
         at: Position,
         below: u32,
-    ) -> Result<Noted, CheckpointStoreError>;
+    ) -> Result<NoteAnswer, CheckpointStoreError>;
 
     /// Removes the notes of these owners, of one event or of all.
     async fn void_notes(
@@ -75,7 +75,7 @@ pub trait SetAsideStore: Send + Sync + 'static {
 
 /// The answer to a note.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Noted {
+pub enum NoteAnswer {
     /// It is noted.
     Yes {
         /// By how many other owners before.

@@ -29,11 +29,11 @@ pub(crate) const SERIALS: u64 = 1_000_000_000_000_000;
 pub trait CheckpointStore: Send + Sync + 'static {
     /// Claims a shard's checkpoint for the owner at this epoch: from here on lower epochs can't write. Returns what is stored by
     /// an earlier owner. The same epoch may claim again and gets the same answer.
-    async fn claim(&self, shard: ShardSlot, epoch: Epoch) -> Result<Claim, CheckpointStoreError>;
+    async fn claim(&self, shard: ShardSlot, epoch: Epoch) -> Result<ClaimAnswer, CheckpointStoreError>;
 
     /// Writes one step, wholly or not at all. `serial` is what the last answer said.
     ///
-    /// After an error it is unknown whether the step was written. If the next step's answer is then [`Written::Lost`] with exactly
+    /// After an error it is unknown whether the step was written. If the next step's answer is then [`StepAnswer::Lost`] with exactly
     /// `serial + 1`, it was: only this owner writes at this epoch, and what a store loses makes the serial lower.
     async fn write(
         &self,
@@ -41,7 +41,7 @@ pub trait CheckpointStore: Send + Sync + 'static {
         epoch: Epoch,
         serial: u64,
         step: &WriteStep,
-    ) -> Result<Written, CheckpointStoreError>;
+    ) -> Result<StepAnswer, CheckpointStoreError>;
 
     /// Reads one page of the records, in no order, beginning at [`Cursor::START`]. `serial` is what the claim said, so that all pages
     /// are of one state: the owner that claimed does not write until the last page. A record may come more than once.
@@ -59,7 +59,7 @@ pub trait CheckpointStore: Send + Sync + 'static {
 
 /// The answer to a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Claim {
+pub enum ClaimAnswer {
     /// It is the caller's.
     Yours(StoredCheckpoint),
     /// Refused: the shard has this higher epoch.
@@ -113,7 +113,7 @@ pub struct HeadWrite {
 
 /// The answer to a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
+pub enum StepAnswer {
     /// Written.
     Yes {
         /// For the next step.

@@ -56,7 +56,7 @@ impl Store {
     /// By how many owners an event is noted.
     async fn notes(&self, at: Position) -> u32 {
         match self.memory.note(SHARD, Epoch(99), at, 0).await.unwrap() {
-            Noted::No { before } => before,
+            NoteAnswer::No { before } => before,
             other => panic!("{other:?}"),
         }
     }
@@ -70,7 +70,7 @@ impl SetAsideStore for Store {
         e: Epoch,
         at: Position,
         below: u32,
-    ) -> Result<Noted, CheckpointStoreError> {
+    ) -> Result<NoteAnswer, CheckpointStoreError> {
         self.there()?.note(s, e, at, below).await
     }
 

@@ -4,7 +4,7 @@ use fleet_model::Position;
 use std::{collections::BTreeSet, sync::Arc};
 
 use checkpoint::{
-    CHUNK, CheckpointStoreError, Head, HeadWrite, PendingEvent, Record, RecordKey, WriteStep, Written,
+    CHUNK, CheckpointStoreError, Head, HeadWrite, PendingEvent, Record, RecordKey, StepAnswer, WriteStep,
     encode_head, encode_record,
 };
 use tokio::{
@@ -297,7 +297,7 @@ impl Pass {
         fail::fail_point!("checkpoint_write_step");
         let (shard, epoch) = (self.shard.number(), self.shard.epoch());
         let mut answer = self.checkpoints.store.write(shard, epoch, self.serial, &step).await;
-        if let Ok(Written::Lost { serial }) = answer
+        if let Ok(StepAnswer::Lost { serial }) = answer
             && self.in_doubt
             && serial == self.serial + 1
         {
@@ -307,16 +307,16 @@ impl Pass {
         }
         self.in_doubt = answer.is_err();
         match answer? {
-            Written::Yes { serial } => {
+            StepAnswer::Yes { serial } => {
                 self.serial = serial;
                 self.checkpoints.metrics.count_step(step.set.len(), bytes);
                 Ok(())
             }
-            Written::Lost { serial } => {
+            StepAnswer::Lost { serial } => {
                 self.serial = serial;
                 Err(StepFailed::Lost)
             }
-            Written::Outranked(by) => Err(StepFailed::Outranked(by)),
+            StepAnswer::Outranked(by) => Err(StepFailed::Outranked(by)),
         }
     }
 

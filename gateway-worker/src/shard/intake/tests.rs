@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use checkpoint::{
-    CheckpointMemoryStore, Claim, FORMAT_MAX, Head, HeadWrite, PendingEvent, Record, RecordKey, Session,
-    WriteStep, decode_head, encode_head, encode_record,
+    CheckpointMemoryStore, ClaimAnswer, FORMAT_MAX, Head, HeadWrite, PendingEvent, Record, RecordKey,
+    Session, WriteStep, decode_head, encode_head, encode_record,
 };
 use fleet_model::Epoch;
 
@@ -362,7 +362,9 @@ async fn last_checkpoint_is_exact_only_without_repeats() {
         let copy = copy_slot.begin(&shard).unwrap();
         intake.finish(Duration::from_millis(1), &copy_slot).await;
         let copied = decode_head(&copy.last.await.unwrap().head).unwrap();
-        let Claim::Yours(stored) = store.claim(SHARD, Epoch(EPOCH.0 + 1)).await.unwrap() else { panic!() };
+        let ClaimAnswer::Yours(stored) = store.claim(SHARD, Epoch(EPOCH.0 + 1)).await.unwrap() else {
+            panic!()
+        };
         let written = decode_head(&stored.head.unwrap().bytes).unwrap();
         assert_eq!((copied.exact, written.exact), (exact, exact), "{found} {came:?}");
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use fleet_model::{Epoch, ShardSlot};
 use tokio::time::Instant;
 
-use crate::{KEPT, MOST_SET_ASIDE, Noted, Position, SET_ASIDE_KEPT, SetAside, SetAsideSummary};
+use crate::{KEPT, MOST_SET_ASIDE, NoteAnswer, Position, SET_ASIDE_KEPT, SetAside, SetAsideSummary};
 
 /// Everything that is kept.
 #[derive(Debug, Default)]
@@ -37,19 +37,19 @@ impl MemorySetAsides {
         at: Position,
         below: u32,
         now: Instant,
-    ) -> Noted {
+    ) -> NoteAnswer {
         self.notes.retain(|_, notes| notes.expires_at > now);
         let owners = self.notes.get(&shard).and_then(|notes| notes.owners.get(&at));
         let others = owners.into_iter().flatten().filter(|owner| **owner != epoch);
         let before = others.count() as u32;
         if before >= below {
-            return Noted::No { before };
+            return NoteAnswer::No { before };
         }
         let notes =
             self.notes.entry(shard).or_insert_with(|| Notes { owners: BTreeMap::new(), expires_at: now });
         notes.owners.entry(at).or_default().insert(epoch);
         notes.expires_at = now + KEPT;
-        Noted::Yes { before }
+        NoteAnswer::Yes { before }
     }
 
     pub(super) fn void_notes(&mut self, shard: ShardSlot, at: Option<Position>, owners: &[Epoch]) {

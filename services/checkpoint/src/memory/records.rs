@@ -10,8 +10,8 @@ use fleet_model::{Epoch, ShardSlot};
 use tokio::time::Instant;
 
 use crate::{
-    Claim, Cursor, Freshness, KEPT, Page, PageRead, RecordKey, StoredCheckpoint, StoredHead, WriteStep,
-    Written, page::PAGE, store::SERIALS,
+    ClaimAnswer, Cursor, Freshness, KEPT, Page, PageRead, RecordKey, StepAnswer, StoredCheckpoint,
+    StoredHead, WriteStep, page::PAGE, store::SERIALS,
 };
 
 /// Everything that is kept.
@@ -39,11 +39,11 @@ struct Head {
 }
 
 impl Records {
-    pub(super) fn claim(&mut self, shard: ShardSlot, epoch: Epoch, now: Instant) -> Claim {
+    pub(super) fn claim(&mut self, shard: ShardSlot, epoch: Epoch, now: Instant) -> ClaimAnswer {
         self.shards.retain(|_, checkpoint| checkpoint.expires_at > now);
         let checkpoint = self.shards.entry(shard).or_insert_with(|| Checkpoint::new(epoch, now));
         if checkpoint.epoch > epoch {
-            return Claim::Outranked(checkpoint.epoch);
+            return ClaimAnswer::Outranked(checkpoint.epoch);
         }
         // A repeated claim, whose first answer was lost, gets that answer again.
         if checkpoint.epoch != epoch {
@@ -52,7 +52,7 @@ impl Records {
         checkpoint.epoch = epoch;
         checkpoint.expires_at = now + KEPT;
         let head = checkpoint.head.as_ref();
-        Claim::Yours(StoredCheckpoint {
+        ClaimAnswer::Yours(StoredCheckpoint {
             serial: checkpoint.serial,
             records: checkpoint.records.len() as u64,
             head: head.map(|head| StoredHead { bytes: head.bytes.clone(), age: now - head.written_at }),
@@ -67,12 +67,12 @@ impl Records {
         serial: u64,
         step: &WriteStep,
         now: Instant,
-    ) -> Written {
+    ) -> StepAnswer {
         let live = self.live(shard, now);
         let (stored_epoch, stored_serial) =
             live.map_or((Epoch(0), 0), |checkpoint| (checkpoint.epoch, checkpoint.serial));
         if stored_epoch > epoch {
-            return Written::Outranked(stored_epoch);
+            return StepAnswer::Outranked(stored_epoch);
         }
         let known = match live {
             _ if step.fresh => stored_serial <= serial,
@@ -80,7 +80,7 @@ impl Records {
             None => false,
         };
         if !known || serial >= SERIALS {
-            return Written::Lost { serial: stored_serial };
+            return StepAnswer::Lost { serial: stored_serial };
         }
         let before = live.filter(|live| live.epoch == epoch).and_then(|live| live.before);
         if step.fresh {
@@ -97,7 +97,7 @@ impl Records {
             checkpoint.head = Some(Head { bytes: head.bytes.clone(), total: head.total, written_at: now });
         }
         checkpoint.expires_at = now + KEPT;
-        Written::Yes { serial: checkpoint.serial }
+        StepAnswer::Yes { serial: checkpoint.serial }
     }
 
     pub(super) fn read(

@@ -5,7 +5,7 @@ use fleet_model::{Epoch, ShardSlot};
 use tokio::time::Instant;
 
 use super::CheckpointMemoryStore;
-use crate::{CheckpointStoreError, Fenced, Noted, Position, SetAside, SetAsideStore, SetAsideSummary};
+use crate::{CheckpointStoreError, Fenced, NoteAnswer, Position, SetAside, SetAsideStore, SetAsideSummary};
 
 #[async_trait]
 impl SetAsideStore for CheckpointMemoryStore {
@@ -15,10 +15,10 @@ impl SetAsideStore for CheckpointMemoryStore {
         epoch: Epoch,
         at: Position,
         below: u32,
-    ) -> Result<Noted, CheckpointStoreError> {
+    ) -> Result<NoteAnswer, CheckpointStoreError> {
         let now = Instant::now();
         if let Some(by) = self.records().above(shard, epoch, now) {
-            return Ok(Noted::Outranked(by));
+            return Ok(NoteAnswer::Outranked(by));
         }
         Ok(self.asides().note(shard, epoch, at, below, now))
     }

@@ -7,8 +7,9 @@ use redis_link::{Script, ScriptAnswer};
 
 use super::{CheckpointRedisStore, keys::ShardKeys, millis, scripts};
 use crate::{
-    CheckpointStoreError, FORMAT_MIN, Fenced, KEPT, MOST_SET_ASIDE, Noted, PendingEvent, Position, Record,
-    RecordKey, SET_ASIDE_KEPT, SetAside, SetAsideStore, SetAsideSummary, decode_record, encode_record,
+    CheckpointStoreError, FORMAT_MIN, Fenced, KEPT, MOST_SET_ASIDE, NoteAnswer, PendingEvent, Position,
+    Record, RecordKey, SET_ASIDE_KEPT, SetAside, SetAsideStore, SetAsideSummary, decode_record,
+    encode_record,
 };
 
 impl CheckpointRedisStore {
@@ -64,14 +65,14 @@ impl SetAsideStore for CheckpointRedisStore {
         epoch: Epoch,
         at: Position,
         below: u32,
-    ) -> Result<Noted, CheckpointStoreError> {
+    ) -> Result<NoteAnswer, CheckpointStoreError> {
         let keys = self.keys(shard);
         let args = [epoch.to_string(), field(at), below.to_string(), millis(KEPT)];
         let answer = self.run_aside(&scripts::NOTE, &keys, &args.each_ref().map(String::as_bytes)).await?;
         match answer.verdict() {
-            "YES" => Ok(Noted::Yes { before: answer.parse(1)? }),
-            "NO" => Ok(Noted::No { before: answer.parse(1)? }),
-            "OUTRANKED" => Ok(Noted::Outranked(Epoch(answer.parse(1)?))),
+            "YES" => Ok(NoteAnswer::Yes { before: answer.parse(1)? }),
+            "NO" => Ok(NoteAnswer::No { before: answer.parse(1)? }),
+            "OUTRANKED" => Ok(NoteAnswer::Outranked(Epoch(answer.parse(1)?))),
             _ => Err(answer.unexpected()),
         }
     }

@@ -13,8 +13,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use checkpoint::{
-    CheckpointRedisStore, CheckpointStore, Claim, Cursor, HeadWrite, PageRead, RecordKey, StoredCheckpoint,
-    WriteStep, Written,
+    CheckpointRedisStore, CheckpointStore, ClaimAnswer, Cursor, HeadWrite, PageRead, RecordKey, StepAnswer,
+    StoredCheckpoint, WriteStep,
 };
 use fleet_model::{Epoch, ShardSlot};
 use redis_link::{LinkOptions, RedisLink};
@@ -55,15 +55,15 @@ fn with_head(step: WriteStep, text: &'static str) -> WriteStep {
 
 async fn claim(store: &Store, epoch: Epoch) -> StoredCheckpoint {
     match store.claim(SHARD, epoch).await.unwrap() {
-        Claim::Yours(stored) => stored,
-        Claim::Outranked(by) => panic!("outranked by {by}"),
+        ClaimAnswer::Yours(stored) => stored,
+        ClaimAnswer::Outranked(by) => panic!("outranked by {by}"),
     }
 }
 
 /// Writes a step that must be written; the next serial.
 async fn write(store: &Store, serial: u64, step: WriteStep) -> u64 {
     match store.write(SHARD, MINE, serial, &step).await.unwrap() {
-        Written::Yes { serial } => serial,
+        StepAnswer::Yes { serial } => serial,
         refused => panic!("{refused:?} for {step:?}"),
     }
 }

@@ -10,7 +10,7 @@ mod pack;
 mod reader;
 mod writer;
 
-use checkpoint::{CheckpointMemoryStore, CheckpointStore, Written};
+use checkpoint::{CheckpointMemoryStore, CheckpointStore, StepAnswer};
 use fleet_model::{Epoch, ShardSlot};
 use model::{Event, Log};
 use proptest::{
@@ -96,7 +96,7 @@ async fn run(script: &[Pass], max_bytes: usize, cut: usize, fault: Fault) -> Res
     restored.compare(&log)?;
     if let Some(step) = unsent {
         let late = store.write(SHARD, Epoch(1), first.serial(), &step).await.unwrap();
-        assert_eq!(late, Written::Outranked(Epoch(2)), "the first owner is not dead, only late");
+        assert_eq!(late, StepAnswer::Outranked(Epoch(2)), "the first owner is not dead, only late");
     }
     let mut second = Writer::resume(store.clone(), Epoch(2), fault, max_bytes, restored, &log);
     let mut endless = usize::MAX;

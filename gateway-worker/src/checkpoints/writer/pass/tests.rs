@@ -10,7 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use checkpoint::{
-    CheckpointMemoryStore, CheckpointStore, Claim, Cursor, FORMAT_MIN, Freshness, PageRead, Session,
+    CheckpointMemoryStore, CheckpointStore, ClaimAnswer, Cursor, FORMAT_MIN, Freshness, PageRead, Session,
 };
 use fleet_model::{Epoch, ShardEvent, ShardSlot};
 use serde_json::json;
@@ -56,7 +56,7 @@ impl Faulty {
 
 #[async_trait]
 impl CheckpointStore for Faulty {
-    async fn claim(&self, shard: ShardSlot, epoch: Epoch) -> Result<Claim, CheckpointStoreError> {
+    async fn claim(&self, shard: ShardSlot, epoch: Epoch) -> Result<ClaimAnswer, CheckpointStoreError> {
         self.inner().claim(shard, epoch).await
     }
 
@@ -66,7 +66,7 @@ impl CheckpointStore for Faulty {
         epoch: Epoch,
         serial: u64,
         step: &WriteStep,
-    ) -> Result<Written, CheckpointStoreError> {
+    ) -> Result<StepAnswer, CheckpointStoreError> {
         let inner = self.inner();
         let left =
             self.writes_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
@@ -117,7 +117,7 @@ impl Bench {
     async fn new(store: Arc<dyn CheckpointStore>, keep: Keep) -> Self {
         let shard = testing::shard_at(EPOCH, "all");
         let event_queue = testing::event_queues(Arc::new(Stuck)).queue_for(&shard, &testing::lease(), false);
-        let Ok(Claim::Yours(stored)) = store.claim(SHARD, EPOCH).await else { panic!("not ours") };
+        let Ok(ClaimAnswer::Yours(stored)) = store.claim(SHARD, EPOCH).await else { panic!("not ours") };
         let pass = Pass {
             checkpoints: testing::checkpoints(store, keep),
             shard: shard.clone(),
@@ -330,7 +330,7 @@ async fn old_records_are_removed_when_nothing_is_kept() {
     bench.pass.checkpoints.keep = Keep::Off;
     bench.pass.stored = None;
     bench.pass.write(None).await;
-    let Ok(Claim::Yours(stored)) = store.claim(SHARD, EPOCH).await else { panic!("not ours") };
+    let Ok(ClaimAnswer::Yours(stored)) = store.claim(SHARD, EPOCH).await else { panic!("not ours") };
     assert_eq!((stored.head, stored.records), (None, 0), "the next owner must not get old records");
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use checkpoint::{
-    CheckpointStore, Fenced, MOST_SET_ASIDE, Noted, Position, SetAside, SetAsideStore, SetAsideSummary,
+    CheckpointStore, Fenced, MOST_SET_ASIDE, NoteAnswer, Position, SetAside, SetAsideStore, SetAsideSummary,
 };
 use fleet_model::{Epoch, ShardSlot};
 
@@ -16,8 +16,8 @@ impl<T: CheckpointStore + SetAsideStore> Both for T {}
 pub(crate) type Store = Arc<dyn Both>;
 
 const DONE: Fenced = Fenced::Done { forgotten: 0 };
-const YES: fn(u32) -> Noted = |before| Noted::Yes { before };
-const NO: fn(u32) -> Noted = |before| Noted::No { before };
+const YES: fn(u32) -> NoteAnswer = |before| NoteAnswer::Yes { before };
+const NO: fn(u32) -> NoteAnswer = |before| NoteAnswer::No { before };
 
 fn at(sequence: u64) -> Position {
     Position { session: 1_760_000_000_000, sequence }
@@ -63,7 +63,7 @@ pub(crate) async fn an_owner_before_notes_and_sets_aside_nothing(store: Store) {
     store.claim(SHARD, MINE).await.unwrap();
     assert_eq!(store.note(SHARD, MINE, at(7), 2).await.unwrap(), YES(0));
     store.claim(SHARD, HIGHER).await.unwrap();
-    assert_eq!(store.note(SHARD, MINE, at(7), 2).await.unwrap(), Noted::Outranked(HIGHER));
+    assert_eq!(store.note(SHARD, MINE, at(7), 2).await.unwrap(), NoteAnswer::Outranked(HIGHER));
     assert_eq!(store.take_back(SHARD, MINE, at(7)).await.unwrap(), Fenced::Outranked(HIGHER));
     assert_eq!(store.set_aside(SHARD, MINE, &event(7)).await.unwrap(), Fenced::Outranked(HIGHER));
     assert_eq!(store.list_aside(SHARD).await.unwrap(), []);
@@ -123,7 +123,7 @@ pub(crate) async fn notes_of_an_owner_can_be_voided(store: Store) {
         }
     }
     let before = async |event| match store.note(SHARD, MINE, at(event), 0).await.unwrap() {
-        Noted::No { before } => before,
+        NoteAnswer::No { before } => before,
         other => panic!("{other:?}"),
     };
     assert_eq!(store.void_notes(SHARD, MINE, Some(at(1)), &[two, MINE]).await.unwrap(), DONE);

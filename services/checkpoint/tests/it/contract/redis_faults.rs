@@ -7,8 +7,8 @@ use std::{
 };
 
 use checkpoint::{
-    CheckpointStore, CheckpointStoreError, Claim, Cursor, Fenced, KEPT, Noted, PageRead, RecordKey,
-    SET_ASIDE_KEPT, SetAsideStore, WriteStep, Written,
+    CheckpointStore, CheckpointStoreError, ClaimAnswer, Cursor, Fenced, KEPT, NoteAnswer, PageRead,
+    RecordKey, SET_ASIDE_KEPT, SetAsideStore, StepAnswer, WriteStep,
 };
 use fleet_model::{Position, Term};
 use fleet_store::{FleetStore, OwnerRecord};
@@ -43,10 +43,10 @@ async fn the_owner_fences(url: &str) {
     let serial = steps::first(&store).await;
     assign(url, HIGHER).await;
     // The new owner has not claimed yet.
-    assert_eq!(store.claim(SHARD, MINE).await.unwrap(), Claim::Outranked(HIGHER));
+    assert_eq!(store.claim(SHARD, MINE).await.unwrap(), ClaimAnswer::Outranked(HIGHER));
     for step in [set(&[(RecordKey::Core(1), "late")]), fresh(set(&[]))] {
         let written = store.write(SHARD, MINE, serial, &step).await.unwrap();
-        assert_eq!(written, Written::Outranked(HIGHER));
+        assert_eq!(written, StepAnswer::Outranked(HIGHER));
     }
     let read = store.read(SHARD, MINE, serial, Cursor::START).await.unwrap();
     assert_eq!(read, PageRead::Outranked(HIGHER));
@@ -75,7 +75,7 @@ async fn a_redis_that_lost_everything_is_noticed_and_written_again() {
     let read = store.read(SHARD, MINE, serial, Cursor::START).await.unwrap();
     assert_eq!(read, PageRead::Lost { serial: 0 });
     let step = set(&[(RecordKey::Core(1), "change")]);
-    assert_eq!(store.write(SHARD, MINE, serial, &step).await.unwrap(), Written::Lost { serial: 0 });
+    assert_eq!(store.write(SHARD, MINE, serial, &step).await.unwrap(), StepAnswer::Lost { serial: 0 });
     assert_eq!(server.command::<u64>(&["DBSIZE"]).await, 0, "nothing was written");
     let all = fresh(with_head(set(&[(RecordKey::Core(1), "all")]), "head"));
     let serial = write(&store, serial, all).await;
@@ -93,7 +93,7 @@ async fn a_redis_that_lost_its_last_writes_is_noticed_and_written_again() {
     let serial = write(&store, serial, with_head(set(&[(RecordKey::Core(2), "new")]), "head 2")).await;
     link.command::<()>(cmd("RESTORE").arg(CHECKPOINT).arg(0).arg(dump).arg("REPLACE")).await.unwrap();
     let step = set(&[(RecordKey::Core(3), "change")]);
-    assert_eq!(store.write(SHARD, MINE, serial, &step).await.unwrap(), Written::Lost { serial: then });
+    assert_eq!(store.write(SHARD, MINE, serial, &step).await.unwrap(), StepAnswer::Lost { serial: then });
     assert_holds(&store, then, &steps::FIRST).await;
     let serial = write(&store, serial, fresh(set(&[(RecordKey::Core(2), "all")]))).await;
     assert_eq!(serial, then + 3, "above what the store forgot");
@@ -109,10 +109,10 @@ async fn a_claim_that_redis_lost_is_noticed() {
     assert_eq!(claim(&store, HIGHER).await.serial, serial);
     link.command::<()>(cmd("RESTORE").arg(CHECKPOINT).arg(0).arg(dump).arg("REPLACE")).await.unwrap();
     let step = set(&[(RecordKey::Core(3), "change")]);
-    assert_eq!(store.write(SHARD, HIGHER, serial, &step).await.unwrap(), Written::Lost { serial });
+    assert_eq!(store.write(SHARD, HIGHER, serial, &step).await.unwrap(), StepAnswer::Lost { serial });
     let written = store.write(SHARD, HIGHER, serial, &fresh(step)).await.unwrap();
-    assert_eq!(written, Written::Yes { serial: serial + 1 });
-    assert_eq!(store.claim(SHARD, MINE).await.unwrap(), Claim::Outranked(HIGHER));
+    assert_eq!(written, StepAnswer::Yes { serial: serial + 1 });
+    assert_eq!(store.claim(SHARD, MINE).await.unwrap(), ClaimAnswer::Outranked(HIGHER));
 }
 
 #[tokio::test]
@@ -159,7 +159,7 @@ async fn a_redis_that_stands_still_is_away_by_the_deadline() {
         }
     };
     assert!(
-        matches!(told, Written::Yes { serial: now } | Written::Lost { serial: now } if now == serial + 1),
+        matches!(told, StepAnswer::Yes { serial: now } | StepAnswer::Lost { serial: now } if now == serial + 1),
         "{told:?}"
     );
     assert_holds(&store, serial + 1, &[("c:1", "late"), ("h:1", "channels"), ("p:1:7", "pending")]).await;
@@ -257,7 +257,7 @@ async fn two_bots_share_a_redis() {
     let server = RedisServer::start().await;
     let (one, other) = (redis_store(&server.url(), "one"), redis_store(&server.url(), "other"));
     one.claim(SHARD, HIGHER).await.unwrap();
-    assert!(matches!(other.claim(SHARD, MINE).await.unwrap(), Claim::Yours(_)));
+    assert!(matches!(other.claim(SHARD, MINE).await.unwrap(), ClaimAnswer::Yours(_)));
 }
 
 #[tokio::test]
@@ -281,7 +281,7 @@ async fn notes_and_what_is_set_aside_heed_the_owner_and_expire_by_redis_clock() 
         assert!(u128::from(left).abs_diff(kept.as_millis()) < 10_000, "{key} is kept for {left} ms");
     }
     assign(&server.url(), HIGHER).await;
-    assert_eq!(store.note(SHARD, MINE, at, 9).await.unwrap(), Noted::Outranked(HIGHER));
+    assert_eq!(store.note(SHARD, MINE, at, 9).await.unwrap(), NoteAnswer::Outranked(HIGHER));
     assert_eq!(store.set_aside(SHARD, MINE, &event).await.unwrap(), Fenced::Outranked(HIGHER));
     // Set aside for too long: it goes, with its payload.
     let aside = format!("{OWNER}:aside");

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use checkpoint::{
-    CheckpointMemoryStore, CheckpointStore, Claim, FORMAT_MAX, GuildCore, Head, HeadWrite, Members,
-    PendingEvent, Record, RecordKey, Session, WriteStep, Written, encode_head, encode_record,
+    CheckpointMemoryStore, CheckpointStore, ClaimAnswer, FORMAT_MAX, GuildCore, Head, HeadWrite, Members,
+    PendingEvent, Record, RecordKey, Session, StepAnswer, WriteStep, encode_head, encode_record,
 };
 use fleet_model::{Epoch, Position};
 
@@ -73,7 +73,7 @@ impl Writer {
         fault: Fault,
         max_bytes: usize,
     ) -> Self {
-        let Claim::Yours(stored) = store.claim(SHARD, epoch).await.unwrap() else {
+        let ClaimAnswer::Yours(stored) = store.claim(SHARD, epoch).await.unwrap() else {
             panic!("a second owner claimed")
         };
         Self {
@@ -183,7 +183,7 @@ impl Writer {
             }
             *left -= 1;
             let written = self.store.write(SHARD, self.epoch, self.serial, &step).await.unwrap();
-            let Written::Yes { serial } = written else { panic!("{written:?}") };
+            let StepAnswer::Yes { serial } = written else { panic!("{written:?}") };
             self.serial = serial;
             self.receive(during.next().unwrap_or_default(), log);
         }
