@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::BootTime,
-    config::Config,
+    config::WorkerConfig,
     coordinator::{CoordinatorConnection, RegisterFailure},
     identify::client::Registered,
     lease::Lease,
@@ -48,7 +48,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// What the link is given.
 pub(crate) struct LinkParts {
-    pub(crate) config: Config,
+    pub(crate) config: WorkerConfig,
     pub(crate) store: Arc<dyn FleetStore>,
     pub(crate) shards: ShardSet,
     /// Notified whenever a shard's status changes.
@@ -63,7 +63,7 @@ pub(crate) struct LinkParts {
 
 /// The link can't go on.
 #[derive(Debug, thiserror::Error)]
-pub enum LinkError {
+pub enum CoordinatorLinkError {
     /// Another worker has the name.
     #[error("--worker-name (WORKER_NAME): {0}")]
     NameTaken(String),
@@ -135,7 +135,7 @@ impl Link {
     }
 
     /// Runs one membership after another until the process is told to stop. Every gateway socket is closed on return.
-    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), LinkError> {
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), CoordinatorLinkError> {
         let mut incarnation: Incarnation = (**self.parts.incarnation.load()).clone();
         let mut wait = FIRST_WAIT;
         loop {
@@ -169,7 +169,7 @@ impl Link {
         &mut self,
         mut membership: Membership,
         stop: &CancellationToken,
-    ) -> Result<MembershipEnd, LinkError> {
+    ) -> Result<MembershipEnd, CoordinatorLinkError> {
         let mut wait = FIRST_WAIT;
         let mut name_taken_since = None;
         // Where everything is started at once, the first try fails and the next does not: no warning.
@@ -197,7 +197,7 @@ impl Link {
                 Err(RegisterFailure::NameTaken { why, patience }) => {
                     let since = *name_taken_since.get_or_insert_with(BootTime::now);
                     if BootTime::now().since(since) >= patience {
-                        return Err(LinkError::NameTaken(why));
+                        return Err(CoordinatorLinkError::NameTaken(why));
                     }
                     why
                 }
