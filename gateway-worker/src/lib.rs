@@ -44,7 +44,7 @@ pub use checkpoints::Keep;
 pub use config::{Args, Config};
 pub use discord::TokenRefused;
 pub use event::{Event, EventError, Mark, Position, Wanted};
-pub use fleet_model::{Epoch, ErrorClass, ShardReport, ShardSlot, ShardStatus, WorkerId};
+pub use fleet_model::{Epoch, ErrorClass, ShardKey, ShardReport, ShardSlot, ShardStatus, WorkerId};
 pub use handler::{
     Command, Context, EventHandler, MessageOutcome, NoHandler, RequestError, ShardMessage, ShardRequest,
 };

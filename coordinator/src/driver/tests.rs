@@ -1,7 +1,7 @@
 //! The real driver over an in-memory store on a paused clock, or over a real Redis.
 
 use altergolden_proto::v1::directive::Directive;
-use fleet_model::{Epoch, Generation, Problem, ProblemCode, SessionNeeds, ShardSlot};
+use fleet_model::{Epoch, Generation, Problem, ProblemCode, SessionNeeds, ShardKey, ShardSlot};
 use fleet_store::{FleetMemoryStore, FleetRedisStore, OwnerRecord, TermClaim};
 use redis_fixture::RedisServer;
 use redis_link::{LinkOptions, RedisLink};
@@ -177,7 +177,7 @@ async fn only_the_newest_waiting_report_is_kept() {
 async fn refused_record_delays_no_other_shard() {
     let store = Arc::new(FleetMemoryStore::new());
     let strange = OwnerRecord {
-        shard: ShardSlot(0),
+        shard: ShardKey::new(0, 1),
         worker: "x".parse().unwrap(),
         incarnation: "1".parse().unwrap(),
         epoch: Epoch(1),

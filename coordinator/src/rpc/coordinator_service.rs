@@ -233,15 +233,16 @@ fn names(worker: &str, incarnation: &str) -> Result<(WorkerId, Incarnation), Sta
 fn registration(request: &v1::RegisterRequest) -> Result<Registration, Status> {
     request.check_bounds()?;
     let (worker, incarnation) = names(&request.worker_id, &request.incarnation)?;
-    let running = convert::running_shards(request)?;
-    let beyond = running.keys().any(|shard| shard.0 >= request.running_total);
-    if request.running_total > convert::MAX_SHARDS || beyond {
+    let running = convert::running_shards(request)?.into_iter();
+    let running = running.map(|(slot, epoch)| Some((slot.in_total(request.running_total)?, epoch)));
+    let running = running.collect::<Option<_>>().filter(|_| request.running_total <= convert::MAX_SHARDS);
+    let Some(running) = running else {
         return Err(Status::invalid_argument(format!(
             "running_total is {}: it takes the number of shards, above every shard that runs and at most {}",
             request.running_total,
             convert::MAX_SHARDS
         )));
-    }
+    };
     Ok(Registration {
         worker,
         incarnation,

@@ -112,7 +112,7 @@ impl Stream<'_> {
                     self.waiting.request(ticket).and_then(|request| request.shard.traceparent());
                 let ask = v1::IdentifyAsk {
                     ticket,
-                    shard_id: shard.0,
+                    shard_id: shard.slot().0,
                     epoch: epoch.0,
                     traceparent: traceparent.unwrap_or_default(),
                 };
@@ -187,7 +187,7 @@ impl Stream<'_> {
             }
             Down::Refused(refused) => {
                 if let Some(request) = self.waiting.request(refused.ticket) {
-                    tracing::info!(shard.id = %request.shard.number(), reason = %refused.reason, "permit refused; requesting again");
+                    tracing::info!(shard.id = %request.shard.key(), reason = %refused.reason, "permit refused; requesting again");
                 }
                 // By the next round an assignment has taken the shard away, or made it ours again.
                 self.refused.push(refused.ticket);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use fleet_model::{Assignment, Epoch, Routes, ShardReport, ShardSlot, ShardStatus};
+use fleet_model::{Assignment, Epoch, Routes, ShardKey, ShardReport, ShardStatus};
 use tokio::{
     runtime::Handle,
     sync::Notify,
@@ -51,18 +51,18 @@ pub(crate) struct ShardParts {
 pub(crate) struct ShardSet {
     parts: ShardParts,
     published: RunningShards,
-    tasks: BTreeMap<ShardSlot, ShardTask>,
+    tasks: BTreeMap<ShardKey, ShardTask>,
     /// Stopped, and still writing their last checkpoint: they count as running until they have ended.
-    closing: BTreeMap<ShardSlot, Arc<RunningShard>>,
+    closing: BTreeMap<ShardKey, Arc<RunningShard>>,
     /// Closed lately, and when: they answer until the next owner can.
-    departed: BTreeMap<ShardSlot, (Arc<RunningShard>, BootTime)>,
+    departed: BTreeMap<ShardKey, (Arc<RunningShard>, BootTime)>,
     /// Those that are to come.
     arrivals: Arrivals,
     /// Given up by ourselves, as long as the assignment still has them.
-    given_up: BTreeMap<ShardSlot, Epoch>,
+    given_up: BTreeMap<ShardKey, Epoch>,
     /// The waits before connections, kept while tasks come and go.
-    dialing: BTreeMap<ShardSlot, Dialing>,
-    ends: JoinSet<ShardSlot>,
+    dialing: BTreeMap<ShardKey, Dialing>,
+    ends: JoinSet<ShardKey>,
     /// What is to run. A shard that still closes is started once it has closed.
     desired: Option<DesiredShards>,
 }
@@ -117,9 +117,9 @@ impl ShardSet {
     }
 
     /// What runs, with epochs, and the total that it runs with.
-    pub(crate) fn running(&self) -> (BTreeMap<ShardSlot, Epoch>, u32) {
-        let total = self.shards().next().map_or(0, |shard| shard.total());
-        (self.shards().map(|shard| (shard.number(), shard.epoch())).collect(), total)
+    pub(crate) fn running(&self) -> (BTreeMap<ShardKey, Epoch>, u32) {
+        let total = self.shards().next().map_or(0, |shard| shard.key().total());
+        (self.shards().map(|shard| (shard.key(), shard.epoch())).collect(), total)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -127,7 +127,7 @@ impl ShardSet {
     }
 
     /// Shards of other workers that are copied as far as can be, with the epochs of those.
-    pub(crate) fn copied(&self) -> BTreeMap<ShardSlot, Epoch> {
+    pub(crate) fn copied(&self) -> BTreeMap<ShardKey, Epoch> {
         self.arrivals.copied()
     }
 
@@ -169,29 +169,29 @@ impl ShardSet {
     fn reconcile(&mut self) {
         let Some(DesiredShards { assignment, lease, gateway }) = self.desired.take() else { return };
         let total = assignment.shard_total;
-        let wrong: Vec<ShardSlot> = self
+        let wrong: Vec<ShardKey> = self
             .tasks
             .values()
             .map(|task| &task.shard)
             .filter(|shard| {
-                assignment.shards.get(&shard.number()) != Some(&shard.epoch()) || shard.total() != total
+                assignment.shards.get(&shard.key()) != Some(&shard.epoch()) || shard.key().total() != total
             })
-            .map(|shard| shard.number())
+            .map(|shard| shard.key())
             .collect();
         self.close(&wrong);
         self.given_up.retain(|number, epoch| assignment.shards.get(number) == Some(epoch));
-        self.dialing.retain(|number, _| number.0 < total);
+        self.dialing.retain(|number, _| number.slot().0 < total);
         // Taken out by the start of a shard before what is not to come any more is dropped.
-        for (&number, &epoch) in &assignment.shards {
-            let given_up = self.given_up.get(&number) == Some(&epoch);
-            if !given_up && !self.tasks.contains_key(&number) && !self.closing.contains_key(&number) {
-                let arrival = self.arrivals.take(number, assignment.handed_over.get(&number).copied());
+        for (&key, &epoch) in &assignment.shards {
+            let given_up = self.given_up.get(&key) == Some(&epoch);
+            if !given_up && !self.tasks.contains_key(&key) && !self.closing.contains_key(&key) {
+                let arrival = self.arrivals.take(key, assignment.handed_over.get(&key).copied());
                 let start = ShardStart {
                     arrival,
-                    caution: ShardCaution::assigned(&assignment, number),
-                    ran_before: assignment.ran_before.contains(&number),
+                    caution: ShardCaution::assigned(&assignment, key),
+                    ran_before: assignment.ran_before.contains(&key),
                 };
-                self.start(number, epoch, total, start, &lease, &gateway);
+                self.start(key, epoch, start, &lease, &gateway);
             }
         }
         self.arrivals.apply(&assignment.arriving);
@@ -201,15 +201,14 @@ impl ShardSet {
 
     fn start(
         &mut self,
-        number: ShardSlot,
+        key: ShardKey,
         epoch: Epoch,
-        total: u32,
         start: ShardStart,
         lease: &LeaseWindow,
         gateway: &Arc<GatewaySettings>,
     ) {
         let cache = ShardCache::new(self.parts.cache);
-        let state = Arc::new(ShardState::new(number, epoch, total, cache, self.parts.changed.clone()));
+        let state = Arc::new(ShardState::new(key, epoch, cache, self.parts.changed.clone()));
         let stop = CancellationToken::new();
         let ShardStart { arrival, caution, ran_before } = start;
         let ShardParts { event_queues, singletons, runtime, .. } = &self.parts;
@@ -235,7 +234,7 @@ impl ShardSet {
             copy_slot: shard.copy_slot().clone(),
             resources: self.parts.cache.resources.checkpointed(),
             ran_before,
-            dialing: self.dialing.entry(number).or_default().clone(),
+            dialing: self.dialing.entry(key).or_default().clone(),
             stop: may_stop,
         });
         let task = runtime.spawn(async move {
@@ -243,13 +242,13 @@ impl ShardSet {
             let _abandoned = abandoned;
             Box::pin(runner.run(arrival)).await;
         });
-        self.departed.remove(&number);
-        self.tasks.insert(number, ShardTask { shard, stop, task, singleton, stuck_since: None });
+        self.departed.remove(&key);
+        self.tasks.insert(key, ShardTask { shard, stop, task, singleton, stuck_since: None });
     }
 
     /// Stops shards: each closes its socket at once, and then writes its last checkpoint. The shard that holds the bot's singleton
     /// runs on until the singleton has ended.
-    fn close(&mut self, numbers: &[ShardSlot]) {
+    fn close(&mut self, numbers: &[ShardKey]) {
         for number in numbers {
             let Some(task) = self.tasks.remove(number) else { continue };
             let ShardTask { shard, stop, mut task, singleton, .. } = task;
@@ -291,7 +290,7 @@ impl ShardSet {
     /// A shard that was handed over whole answers on for a while.
     fn depart(&mut self, shard: Arc<RunningShard>) {
         if shard.status() == ShardStatus::Moving {
-            self.departed.insert(shard.number(), (shard, BootTime::now()));
+            self.departed.insert(shard.key(), (shard, BootTime::now()));
         }
     }
 
@@ -299,7 +298,7 @@ impl ShardSet {
     pub(crate) async fn stop_all(&mut self) {
         self.desired = None;
         self.arrivals.clear();
-        let all: Vec<ShardSlot> = self.tasks.keys().copied().collect();
+        let all: Vec<ShardKey> = self.tasks.keys().copied().collect();
         self.close(&all);
         while !self.closing.is_empty() {
             self.one_closed().await;
@@ -344,12 +343,12 @@ impl ShardSet {
     }
 
     /// What was given up, to be named in reports until the assignment is without it: it does not begin again under that epoch.
-    pub(crate) fn given_up(&self) -> &BTreeMap<ShardSlot, Epoch> {
+    pub(crate) fn given_up(&self) -> &BTreeMap<ShardKey, Epoch> {
         &self.given_up
     }
 
     fn publish(&self) {
-        let running = self.shards().map(|shard| (shard.number(), shard.clone())).collect();
+        let running = self.shards().map(|shard| (shard.key(), shard.clone())).collect();
         self.published.publish(running, self.departed.clone());
     }
 }

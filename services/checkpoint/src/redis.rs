@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fleet_model::{Epoch, ShardSlot};
+use fleet_model::{Epoch, ShardKey, ShardSlot};
 use redis_link::{KeyPrefix, RedisLink, Script};
 
 use crate::{
@@ -37,8 +37,8 @@ impl CheckpointRedisStore {
         Self { link, prefix }
     }
 
-    fn keys(&self, shard: ShardSlot) -> ShardKeys {
-        ShardKeys::new(&self.prefix, shard)
+    fn keys(&self, shard: impl Into<ShardSlot>) -> ShardKeys {
+        ShardKeys::new(&self.prefix, shard.into())
     }
 
     async fn run<'a>(
@@ -69,7 +69,7 @@ fn millis(duration: Duration) -> String {
 
 #[async_trait]
 impl CheckpointStore for CheckpointRedisStore {
-    async fn claim(&self, shard: ShardSlot, epoch: Epoch) -> Result<Claim, CheckpointStoreError> {
+    async fn claim(&self, shard: ShardKey, epoch: Epoch) -> Result<Claim, CheckpointStoreError> {
         let keys = self.keys(shard);
         let args = [epoch.to_string(), millis(KEPT)];
         let all = [keys.owner.as_str(), &keys.checkpoint, &keys.claim];
@@ -92,7 +92,7 @@ impl CheckpointStore for CheckpointRedisStore {
 
     async fn write(
         &self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         serial: u64,
         step: &WriteStep,
@@ -124,7 +124,7 @@ impl CheckpointStore for CheckpointRedisStore {
 
     async fn read(
         &self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         serial: u64,
         cursor: Cursor,
@@ -147,7 +147,7 @@ impl CheckpointStore for CheckpointRedisStore {
         }
     }
 
-    async fn freshness(&self, shard: ShardSlot) -> Result<Option<Freshness>, CheckpointStoreError> {
+    async fn freshness(&self, shard: ShardKey) -> Result<Option<Freshness>, CheckpointStoreError> {
         let keys = self.keys(shard);
         let answer = self.run(&scripts::FRESHNESS, &keys, &[]).await?;
         match answer.verdict() {

@@ -27,6 +27,6 @@ pub use problem::{Problem, ProblemClock, ProblemCode, Weight};
 pub use report::{ShardReport, ShardStatus};
 pub use routes::{Owner, Route, Routes};
 pub use session::SessionNeeds;
-pub use shard::{AHEAD_MS, Epoch, MAX_SHARDS, ShardSlot, Term, shard_of_guild};
+pub use shard::{AHEAD_MS, Epoch, MAX_SHARDS, ShardKey, ShardSlot, Term, shard_of_guild};
 pub use shard_count::{Percent, ShardCount};
 pub use worker::{Generation, Incarnation, InvalidName, WorkerId};

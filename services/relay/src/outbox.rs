@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use fleet_model::{Epoch, ShardSlot};
+use fleet_model::{Epoch, ShardKey};
 use tokio::{runtime, sync::Notify};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -64,7 +64,7 @@ impl OutgoingEvent {
         }
     }
 
-    fn encode(&self, shard: ShardSlot) -> Result<bytes::Bytes, DataError> {
+    fn encode(&self, shard: ShardKey) -> Result<bytes::Bytes, DataError> {
         encode(shard, &self.text)
     }
 }
@@ -91,7 +91,7 @@ pub struct OutboxParts {
     /// Of all of them.
     pub status: RelayStatus,
     /// The shard.
-    pub shard: ShardSlot,
+    pub shard: ShardKey,
     /// The epoch under which it runs here.
     pub epoch: Epoch,
     /// Where the task runs.
@@ -113,7 +113,7 @@ struct Shared {
     taken: Notify,
     metrics: RelayMetrics,
     status: RelayStatus,
-    shard: ShardSlot,
+    shard: ShardKey,
 }
 
 struct State {

@@ -1,6 +1,6 @@
 //! Answers of a [`Bridge`](crate::Bridge), and its error.
 
-use fleet_model::{Classified, ErrorClass, ShardSlot, WorkerId};
+use fleet_model::{Classified, ErrorClass, ShardKey, ShardSlot, WorkerId};
 use serde_json::Value;
 
 use crate::{
@@ -26,7 +26,7 @@ pub struct FleetStats {
     /// Whether every shard is ready and counted with all its guilds.
     pub complete: bool,
     /// Shards without a report.
-    pub missing_shards: Vec<ShardSlot>,
+    pub missing_shards: Vec<ShardKey>,
     /// The reports, by shard.
     pub shards: Vec<TimedReport>,
 }
@@ -41,7 +41,7 @@ pub struct GuildAnswer {
     /// Whether `found` can be relied upon; otherwise `reason` says why not.
     pub complete: bool,
     /// The shard of the guild; `None` before the number of shards is known.
-    pub shard: Option<ShardSlot>,
+    pub shard: Option<ShardKey>,
     /// The worker that runs the shard.
     pub worker: Option<WorkerId>,
     /// The guild's name, if it is known.

@@ -72,7 +72,7 @@ impl Connection<'_> {
         if let Some(starting) = self.starting.take() {
             let outcome = self.intake.ready(self.identified);
             tracing::info!(
-                shard.id = %self.shard().number(), epoch = %self.shard().epoch(), how = %outcome.kind,
+                shard.id = %self.shard().key(), epoch = %self.shard().epoch(), how = %outcome.kind,
                 took_ms = outcome.took.as_millis() as u64, replayed = outcome.replayed,
                 gap = outcome.gap.is_some(), "shard ready"
             );

@@ -2,7 +2,7 @@
 //! every worker reads; all else about it is a line of text, so that a list need not read payloads.
 
 use async_trait::async_trait;
-use fleet_model::{Epoch, ShardSlot};
+use fleet_model::{Epoch, ShardKey, ShardSlot};
 use redis_link::Script;
 
 use super::{
@@ -66,7 +66,7 @@ fn fenced(answer: &Answer<'_>) -> Result<Fenced, CheckpointStoreError> {
 impl SetAsideStore for CheckpointRedisStore {
     async fn note(
         &self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         at: Position,
         below: u32,
@@ -84,7 +84,7 @@ impl SetAsideStore for CheckpointRedisStore {
 
     async fn void_notes(
         &self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         at: Option<Position>,
         owners: &[Epoch],
@@ -98,7 +98,7 @@ impl SetAsideStore for CheckpointRedisStore {
 
     async fn take_back(
         &self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         at: Position,
     ) -> Result<Fenced, CheckpointStoreError> {
@@ -110,7 +110,7 @@ impl SetAsideStore for CheckpointRedisStore {
 
     async fn set_aside(
         &self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         event: &SetAside,
     ) -> Result<Fenced, CheckpointStoreError> {
