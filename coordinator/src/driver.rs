@@ -13,8 +13,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use altergolden_proto::v1;
-use fleet_model::{Incarnation, ShardCount, Term, WorkerId};
+use fleet_model::{Directive, Incarnation, ShardCount, Term, WorkerId};
 use fleet_store::{BudgetRecord, FleetStore, FleetStoreIdentity};
 use tokio::{
     sync::mpsc,
@@ -278,8 +277,7 @@ impl<'a> Driver<'a> {
             }
         }
         for (worker, assignment) in assignments {
-            let assignment = v1::Assignment::from(&assignment);
-            self.send(&worker, v1::directive::Directive::Assignment(assignment));
+            self.send(&worker, Directive::Assignment(assignment));
         }
         self.answer_written();
         if self.dirty {

@@ -5,10 +5,7 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
 };
 
-use altergolden_proto::{
-    DESCRIPTORS,
-    v1::{coordinator_server::CoordinatorServer, fleet_server::FleetServer},
-};
+use altergolden_proto::DESCRIPTORS;
 use checkpoint::SetAsideStore;
 use event_bus::EventBus;
 use fleet_store::FleetStore;
@@ -34,7 +31,7 @@ use crate::{
     handle,
     health::CoordinatorHealth,
     metrics::CoordinatorMetrics,
-    rpc::{CoordinatorService, FleetService},
+    rpc::{CoordinatorServer, CoordinatorService, FleetServer, FleetService},
     snapshot, term,
 };
 
@@ -160,12 +157,7 @@ impl Coordinator {
             let services = service::Routes::new(CoordinatorServer::new(service))
                 .add_service(FleetServer::new(operators))
                 .add_service(bridge.into_service(config.deadlines));
-            let served = serve_grpc::<CoordinatorServer<CoordinatorService>>(
-                listener,
-                services,
-                DESCRIPTORS,
-                stop.clone(),
-            );
+            let served = serve_grpc::<CoordinatorServer>(listener, services, DESCRIPTORS, stop.clone());
             if let Err(error) = served.await {
                 tracing::error!(%error, "the gRPC server ended");
             }

@@ -13,6 +13,7 @@ mod callbacks;
 mod checkpoints;
 pub mod clock;
 pub mod config;
+mod coordinator;
 mod discord;
 mod event;
 mod gateway_address;
@@ -56,7 +57,7 @@ pub use serde_json;
 pub use service::{Parts, Worker, WorkerError};
 pub use shard_bridge::{
     Bridge, BridgeError, BroadcastReceipt, FleetStats, GuildAnswer, Hub, HubItem, HubSubscription,
-    MessageReceipt, PresenceReceipt, ReplyFailure, ReplyFailureKind, ReplyValue, ShardReplies, ShardReply,
-    TimedReport, UserAnswer, Wants,
+    MessageReceipt, PresenceReceipt, RecipientKind, ReplyFailure, ReplyFailureKind, ReplyValue, ShardReplies,
+    ShardReply, TimedReport, UserAnswer, Wants,
 };
 pub use tokio_util::sync::CancellationToken;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use altergolden_proto::{
     convert,
-    v1::{self, gateway_worker_server::GatewayWorker},
+    v1::{self, gateway_worker_server},
 };
 use arc_swap::ArcSwap;
 use checkpoint::SetAsideStore;
@@ -23,6 +23,9 @@ mod set_aside;
 
 /// The most ids that one call may ask about.
 const MOST_IDS: usize = 1_000;
+
+/// The gRPC server.
+pub(crate) type WorkerServer = gateway_worker_server::GatewayWorkerServer<WorkerService>;
 
 /// Serves the fleet.
 #[derive(Clone)]
@@ -45,7 +48,7 @@ fn check(ids: &[u64]) -> Result<(), Status> {
 }
 
 #[tonic::async_trait]
-impl GatewayWorker for WorkerService {
+impl gateway_worker_server::GatewayWorker for WorkerService {
     async fn identity(
         &self,
         _: Request<v1::IdentityRequest>,

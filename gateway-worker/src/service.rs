@@ -8,7 +8,7 @@ use std::{
 };
 
 use ::relay::{RelayMetrics, RelayStatus};
-use altergolden_proto::{DESCRIPTORS, v1::gateway_worker_server::GatewayWorkerServer};
+use altergolden_proto::DESCRIPTORS;
 use arc_swap::ArcSwap;
 use checkpoint::{CheckpointStore, SetAsideStore};
 use discord_rest::Rest;
@@ -40,7 +40,7 @@ use crate::{
     link::{Link, LinkError, LinkParts},
     relay::{Relay, Relaying},
     rest::RestBudget,
-    rpc::WorkerService,
+    rpc::{WorkerServer, WorkerService},
     shards::{RunningShards, ShardParts, ShardSet},
     singleton::Singletons,
     status::{LinkStatus, WorkerHealth},
@@ -252,11 +252,10 @@ impl Worker {
             runtime: threads.shards(),
             changed: changed.clone(),
         };
-        let services = GrpcRoutes::new(GatewayWorkerServer::new(service))
-            .add_service(bridge.into_service(config.deadlines));
-        let mut server = servers.spawn(|stop| {
-            serve_grpc::<GatewayWorkerServer<WorkerService>>(listener, services, DESCRIPTORS, stop)
-        });
+        let services =
+            GrpcRoutes::new(WorkerServer::new(service)).add_service(bridge.into_service(config.deadlines));
+        let mut server =
+            servers.spawn(|stop| serve_grpc::<WorkerServer>(listener, services, DESCRIPTORS, stop));
         let drain_timeout = config.drain_timeout;
 
         let ended = async {

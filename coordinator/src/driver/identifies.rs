@@ -5,8 +5,7 @@ use std::{
     time::Duration,
 };
 
-use altergolden_proto::v1::{self, identify_down::Message};
-use fleet_model::{Epoch, Incarnation, ShardSlot, WorkerId};
+use fleet_model::{Epoch, Incarnation, PermitAnswer, ShardSlot, WorkerId};
 use fleet_store::BudgetRecord;
 use process::telemetry::trace_context;
 use tokio::sync::mpsc;
@@ -71,7 +70,7 @@ impl BudgetRequests {
 /// One worker's stream.
 pub(super) struct IdentifyStream {
     worker: WorkerId,
-    answers: mpsc::Sender<v1::IdentifyDown>,
+    answers: mpsc::Sender<PermitAnswer>,
     /// The span of each ticket, open while the ticket waits.
     waits: HashMap<u64, Span>,
 }
@@ -101,7 +100,7 @@ impl Driver<'_> {
         &mut self,
         worker: WorkerId,
         incarnation: &Incarnation,
-    ) -> Option<OpenedStream<v1::IdentifyDown>> {
+    ) -> Option<OpenedStream<PermitAnswer>> {
         if !self.fleet.knows(&worker, incarnation) {
             return None;
         }
@@ -112,7 +111,7 @@ impl Driver<'_> {
         let (answers, messages) = mpsc::channel(ANSWERS);
         let stream = self.shell.new_stream();
         self.identify_streams.insert(stream, IdentifyStream { worker, answers, waits: HashMap::new() });
-        Some(OpenedStream { stream, messages })
+        Some(OpenedStream { stream, term: self.term, messages })
     }
 
     pub(super) fn request_permit(
@@ -131,7 +130,7 @@ impl Driver<'_> {
             self.fleet.shard(shard).map(|shard| PermitRequest { worker: worker.clone(), shard, epoch });
         let Some(request) = request.filter(|request| self.may_identify(request)) else {
             let reason = format!("shard {shard} at epoch {epoch} is not assigned to {worker}");
-            self.answer(stream, Message::Refused(v1::IdentifyRefused { ticket, reason }));
+            self.answer(stream, PermitAnswer::Refused { ticket, reason });
             return;
         };
         if let Some(replaced) = self.identify.request(TicketId { stream, ticket }, request, now) {
@@ -146,7 +145,7 @@ impl Driver<'_> {
         if let Some(reason) = late {
             tracing::warn!(shard.id = %shard, %reason, "shard waits for a permit");
             self.shell.metrics.count_identify_held_back();
-            self.answer(stream, Message::Waiting(v1::IdentifyWaiting { ticket, reason }));
+            self.answer(stream, PermitAnswer::Waiting { ticket, reason });
         }
         self.grant_permits(now);
     }
@@ -182,9 +181,9 @@ impl Driver<'_> {
             let may = self.may_identify(&grant.request);
             if !may {
                 let reason = format!("shard {} has another owner by now", grant.request.shard);
-                let refused = v1::IdentifyRefused { ticket: grant.id.ticket, reason };
+                let refused = PermitAnswer::Refused { ticket: grant.id.ticket, reason };
                 self.identify.end_request(grant.id, now);
-                self.answer(grant.id.stream, Message::Refused(refused));
+                self.answer(grant.id.stream, refused);
             }
             may
         });
@@ -217,12 +216,12 @@ impl Driver<'_> {
                 self.shell.metrics.count_identify_granted();
                 tracing::debug!(shard.id = %grant.request.shard, worker.id = %grant.request.worker, "identify permit granted");
                 let waited = now.saturating_sub(grant.requested_at);
-                let permit = v1::IdentifyPermit {
+                let granted = PermitAnswer::Granted {
                     ticket: grant.id.ticket,
-                    valid_ms_after_ask: (waited + PERMIT_VALID).as_millis() as u64,
-                    term: self.term.0,
+                    valid_after_request: waited + PERMIT_VALID,
+                    term: self.term,
                 };
-                self.answer(grant.id.stream, Message::Permit(permit));
+                self.answer(grant.id.stream, granted);
             }
         }
         self.dirty = true;
@@ -281,8 +280,7 @@ impl Driver<'_> {
                 self.identify.halt(why);
                 let waiting: Vec<TicketId> = self.identify.waiting_requests().map(|(id, _)| id).collect();
                 for TicketId { stream, ticket } in waiting {
-                    let waiting = v1::IdentifyWaiting { ticket, reason: why.to_owned() };
-                    self.answer(stream, Message::Waiting(waiting));
+                    self.answer(stream, PermitAnswer::Waiting { ticket, reason: why.to_owned() });
                 }
                 self.keep_budget(now.mono);
             }
@@ -347,14 +345,12 @@ impl Driver<'_> {
         }
     }
 
-    fn answer(&mut self, stream: u64, message: Message) {
-        if let Message::Permit(v1::IdentifyPermit { ticket, .. })
-        | Message::Refused(v1::IdentifyRefused { ticket, .. }) = &message
-        {
-            self.end_wait(TicketId { stream, ticket: *ticket });
+    fn answer(&mut self, stream: u64, answer: PermitAnswer) {
+        if let PermitAnswer::Granted { ticket, .. } | PermitAnswer::Refused { ticket, .. } = answer {
+            self.end_wait(TicketId { stream, ticket });
         }
         let Some(open) = self.identify_streams.get(&stream) else { return };
-        if open.answers.try_send(v1::IdentifyDown { message: Some(message) }).is_err() {
+        if open.answers.try_send(answer).is_err() {
             self.shell.metrics.count_stream_overflow();
             tracing::warn!(worker.id = %open.worker, "worker does not read its permits; closing stream");
             let now = self.shell.now().mono;

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use altergolden_proto::v1;
 use fleet::identify::IdentifyBudget;
-use fleet_model::{Problem, ProblemCode, WorkerId};
+use fleet_model::{Directive, Problem, ProblemCode, WorkerId};
 use tokio::time::Instant;
 
 use super::Driver;
@@ -49,10 +48,9 @@ impl Driver<'_> {
         let snapshot =
             Snapshot { role: Role::Acting, fleet, identify, taken: Instant::now(), clock: now.mono };
         if let Some(routes) = self.shell.publisher.publish(snapshot) {
-            let table = v1::RoutingTable::from(&*routes);
             let workers: Vec<WorkerId> = self.workers.keys().cloned().collect();
             for worker in workers {
-                self.send(&worker, v1::directive::Directive::RoutingTable(table.clone()));
+                self.send(&worker, Directive::RoutingTable(routes.clone()));
             }
         }
     }

@@ -1,7 +1,9 @@
 //! The real driver over an in-memory store on a paused clock, or over a real Redis.
 
-use altergolden_proto::v1::directive::Directive;
-use fleet_model::{Epoch, Generation, Problem, ProblemCode, SessionNeeds, ShardKey, ShardSlot};
+use fleet_model::{
+    Epoch, Generation, PermitAnswer, PermitMessage, Problem, ProblemCode, SessionNeeds, ShardKey, ShardSlot,
+    WorkerReport,
+};
 use fleet_store::{FleetMemoryStore, FleetRedisStore, OwnerRecord, TermClaim};
 use redis_fixture::RedisServer;
 use redis_link::{LinkOptions, RedisLink};
@@ -11,7 +13,7 @@ use crate::{
     handle::{self, FleetHandle, HandleError, OpenedStream},
     snapshot::{self, IdentifyView, PublishedSnapshot, Snapshot},
 };
-use fleet::{ExitRefused, FleetRules, Formats, Recovered, Registration, WantedTotal, WorkerReport};
+use fleet::{ExitRefused, FleetRules, Formats, Recovered, Registration, WantedTotal};
 
 const SHARDS: u32 = 2;
 
@@ -100,7 +102,7 @@ fn registration() -> Registration {
 /// A worker's side of its stream.
 struct Worker {
     fleet: FleetHandle,
-    stream: OpenedStream<v1::Directive>,
+    stream: OpenedStream<Directive>,
     sequence: u64,
 }
 
@@ -121,8 +123,8 @@ impl Worker {
         assert!(self.fleet.open_identify(stranger.0, stranger.1).await.is_err());
         let mut acknowledged = false;
         while let Ok(message) = self.stream.messages.try_recv() {
-            if let Some(Directive::LeaseRenewed(renewed)) = message.directive {
-                acknowledged |= renewed.report_sequence == self.sequence;
+            if let Directive::LeaseRenewed { report_sequence, .. } = message {
+                acknowledged |= report_sequence == self.sequence;
             }
         }
         acknowledged
@@ -132,7 +134,9 @@ impl Worker {
 /// Sends commands as fast as the driver takes them.
 async fn flood(fleet: FleetHandle) {
     loop {
-        fleet.identify_message(0, v1::identify_up::Message::Ask(v1::IdentifyAsk::default())).await;
+        let (shard, epoch) = (ShardSlot(0), Epoch(0));
+        let request = PermitMessage::Request { ticket: 0, shard, epoch, traceparent: String::new() };
+        fleet.permit_message(0, request).await;
     }
 }
 
@@ -189,7 +193,7 @@ async fn refused_record_delays_no_other_shard() {
         let mut worker = Worker::join(fleet).await;
         let runs = async {
             while let Some(message) = worker.stream.messages.recv().await {
-                if let Some(Directive::Assignment(set)) = message.directive
+                if let Directive::Assignment(set) = message
                     && !set.shards.is_empty()
                 {
                     return set.shards;
@@ -198,7 +202,7 @@ async fn refused_record_delays_no_other_shard() {
             panic!("the stream ended");
         };
         let shards = tokio::time::timeout(Duration::from_secs(20), runs).await.unwrap();
-        assert_eq!(shards.iter().map(|range| (range.first, range.last)).collect::<Vec<_>>(), [(1, 1)]);
+        assert_eq!(shards.into_keys().map(ShardKey::slot).collect::<Vec<_>>(), [ShardSlot(1)]);
     })
     .await;
 }
@@ -385,21 +389,21 @@ async fn newer_identify_stream_of_a_worker_ends_the_older_one() {
     while_acting(driver(&shell, held_term).await, async |fleet| {
         let mut worker = Worker::join(fleet.clone()).await;
         let epoch = loop {
-            let directive = worker.stream.messages.recv().await.unwrap().directive;
-            if let Some(Directive::Assignment(set)) = directive
-                && let Some(range) = set.shards.first()
+            let directive = worker.stream.messages.recv().await.unwrap();
+            if let Directive::Assignment(set) = directive
+                && let Some(&epoch) = set.shards.values().next()
             {
-                break range.epoch;
+                break epoch;
             }
         };
         let open = async || {
             let Registration { worker, incarnation, .. } = registration();
             fleet.open_identify(worker, incarnation).await.unwrap()
         };
-        let ask = async |stream: u64, shard_id| {
-            let ask =
-                v1::IdentifyAsk { ticket: 1 + u64::from(shard_id), shard_id, epoch, ..Default::default() };
-            fleet.identify_message(stream, v1::identify_up::Message::Ask(ask)).await;
+        let ask = async |stream: u64, shard| {
+            let (ticket, shard) = (1 + u64::from(shard), ShardSlot(shard));
+            let request = PermitMessage::Request { ticket, shard, epoch, traceparent: String::new() };
+            fleet.permit_message(stream, request).await;
         };
         let mut older = open().await;
         ask(older.stream, 0).await;
@@ -413,7 +417,7 @@ async fn newer_identify_stream_of_a_worker_ends_the_older_one() {
         let mut again = open().await;
         ask(again.stream, 1).await;
         let answer = tokio::time::timeout(Duration::from_mins(1), again.messages.recv()).await.unwrap();
-        assert!(matches!(answer.unwrap().message, Some(v1::identify_down::Message::Permit(_))));
+        assert!(matches!(answer.unwrap(), PermitAnswer::Granted { .. }));
     })
     .await;
 }

@@ -11,7 +11,7 @@ use altergolden_proto::{
     convert::{self, Bounded, Malformed, for_people},
     v1::{self, coordinator_server::Coordinator},
 };
-use fleet_model::{Epoch, Generation, Incarnation, ShardReport, ShardSlot, WorkerId};
+use fleet_model::{Generation, Incarnation, RefusedDirective, WorkerId};
 use fleet_store::{FleetStore, LeaseGrant, WorkerRecord};
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
@@ -22,7 +22,7 @@ use crate::{
     dial_back,
     handle::{Admission, FleetHandle, HandleError},
 };
-use fleet::{Formats, Registration, RegistrationRefused, WorkerReport};
+use fleet::{Formats, Registration, RegistrationRefused};
 
 /// How long an exit report waits for the store's verdict.
 const VERDICT: Duration = Duration::from_secs(3);
@@ -161,14 +161,15 @@ impl Coordinator for CoordinatorService {
         first.check_bounds()?;
         let (worker, incarnation) = names(&first.worker_id, &first.incarnation)?;
         let opened = self.fleet.open_heartbeat(worker.clone(), incarnation, peer).await?;
-        let (fleet, stream) = (self.fleet.clone(), opened.stream);
+        let (fleet, stream, term) = (self.fleet.clone(), opened.stream, opened.term);
         self.streams.spawn(async move {
             let mut next = Some(first);
             let mut refused = RefusedDirectives::default();
             while let Some(message) = next.take() {
                 let sequence = message.sequence;
-                match report(message, &worker, &mut refused) {
-                    Ok(report) => {
+                match convert::worker_report(message) {
+                    Ok((report, directives)) => {
+                        refused.note(&worker, &directives);
                         if !fleet.report(stream, sequence, report).await {
                             break;
                         }
@@ -178,12 +179,12 @@ impl Coordinator for CoordinatorService {
                         break;
                     }
                 }
-                // An error is the end of the connection: nothing to tell anybody.
+                // An error is the end of the connection, and no reply can be sent.
                 next = reports.message().await.unwrap_or_default();
             }
             fleet.heartbeat_ended(stream).await;
         });
-        Ok(Response::new(down(opened.messages)))
+        Ok(Response::new(down(opened.messages, move |directive| convert::directive_to_wire(term, directive))))
     }
 
     type AcquireIdentifyStream = Streamed<v1::IdentifyDown>;
@@ -203,25 +204,30 @@ impl Coordinator for CoordinatorService {
         let (fleet, stream) = (self.fleet.clone(), opened.stream);
         self.streams.spawn(async move {
             while let Ok(Some(message)) = messages.message().await {
-                let Some(message) = message.message else { continue };
-                if let v1::identify_up::Message::Ask(ask) = &message
-                    && let Err(error) = ask.check_bounds()
-                {
-                    tracing::warn!(%error, "malformed identify request; closing stream");
-                    break;
-                }
-                if !fleet.identify_message(stream, message).await {
-                    break;
+                match convert::permit_message(message) {
+                    Ok(Some(message)) => {
+                        if !fleet.permit_message(stream, message).await {
+                            break;
+                        }
+                    }
+                    Ok(None) => {}
+                    Err(error) => {
+                        tracing::warn!(%error, "malformed identify request; closing stream");
+                        break;
+                    }
                 }
             }
             fleet.identify_ended(stream).await;
         });
-        Ok(Response::new(down(opened.messages)))
+        Ok(Response::new(down(opened.messages, Into::into)))
     }
 }
 
-fn down<T: Send + 'static>(messages: mpsc::Receiver<T>) -> Streamed<T> {
-    Box::pin(ReceiverStream::new(messages).map(Ok))
+fn down<T, Wire>(messages: mpsc::Receiver<T>, convert: impl Fn(T) -> Wire + Send + 'static) -> Streamed<Wire>
+where
+    T: Send + 'static,
+{
+    Box::pin(ReceiverStream::new(messages).map(move |message| Ok(convert(message))))
 }
 
 fn names(worker: &str, incarnation: &str) -> Result<(WorkerId, Incarnation), Status> {
@@ -280,7 +286,7 @@ struct RefusedDirectives {
 }
 
 impl RefusedDirectives {
-    fn note(&mut self, worker: &WorkerId, refused: &[v1::DirectiveRefused]) {
+    fn note(&mut self, worker: &WorkerId, refused: &[RefusedDirective]) {
         let Some(last) = refused.last() else { return };
         self.folded += refused.len() - 1;
         if self.logged.is_some_and(|at| at.elapsed() < REFUSED_FOLDED) {
@@ -288,32 +294,9 @@ impl RefusedDirectives {
             return;
         }
         tracing::warn!(
-            worker.id = %worker, kind = %for_people(&last.kind), reason = %for_people(&last.reason),
+            worker.id = %worker, kind = %last.kind, reason = %last.reason,
             folded = self.folded, "worker refused a directive"
         );
         (self.logged, self.folded) = (Some(Instant::now()), 0);
     }
-}
-
-fn report(
-    message: v1::WorkerReport,
-    worker: &WorkerId,
-    refused: &mut RefusedDirectives,
-) -> Result<WorkerReport, Malformed> {
-    message.check_bounds()?;
-    refused.note(worker, &message.refused);
-    Ok(WorkerReport {
-        assignment_revision: message.assignment_revision,
-        shards: message.shards.into_iter().map(ShardReport::try_from).collect::<Result<_, _>>()?,
-        released: message
-            .released
-            .into_iter()
-            .map(|released| (ShardSlot(released.shard_id), Epoch(released.epoch)))
-            .collect(),
-        arrived: convert::epochs_of_shards(message.arrived).into_iter().collect(),
-        rss_bytes: message.rss_bytes,
-        draining: message.draining,
-        leaving: message.leaving,
-        store_away: message.store_away,
-    })
 }

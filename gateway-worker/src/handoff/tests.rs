@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use altergolden_proto::v1::gateway_worker_server::GatewayWorkerServer;
 use arc_swap::ArcSwap;
 use checkpoint::{PendingEvent, Session};
 use fleet_model::{Arriving, Epoch, Position, ShardKey};
@@ -14,7 +13,7 @@ use super::*;
 use crate::{
     cache::records::tests::{event, guild, ready},
     checkpoints::{WrittenFormat, writer::LastCheckpoint},
-    rpc::WorkerService,
+    rpc::{WorkerServer, WorkerService},
     shard_state::Progress,
     shards::{RunningShard, RunningShards},
     testing::{self, EPOCH, SHARD},
@@ -58,7 +57,7 @@ async fn serve(shard: &Arc<RunningShard>) -> String {
         runtime: tokio::runtime::Handle::current(),
         format: WrittenFormat::up_to(2),
     };
-    let server = tonic::transport::Server::builder().add_service(GatewayWorkerServer::new(service));
+    let server = tonic::transport::Server::builder().add_service(WorkerServer::new(service));
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     url
 }

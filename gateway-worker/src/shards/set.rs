@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use fleet_model::{Assignment, Epoch, Routes, ShardKey, ShardReport, ShardStatus};
+use fleet_model::{Assignment, ClaimedShards, Epoch, Routes, ShardKey, ShardReport, ShardStatus};
 use tokio::{
     runtime::Handle,
     sync::Notify,
@@ -117,9 +117,14 @@ impl ShardSet {
     }
 
     /// What runs, with epochs, and the total that it runs with.
-    pub(crate) fn running(&self) -> (BTreeMap<ShardKey, Epoch>, u32) {
+    pub(crate) fn running(&self) -> ClaimedShards {
         let total = self.shards().next().map_or(0, |shard| shard.key().total());
-        (self.shards().map(|shard| (shard.key(), shard.epoch())).collect(), total)
+        ClaimedShards { shards: self.shards().map(|shard| (shard.key(), shard.epoch())).collect(), total }
+    }
+
+    /// Returns how many shards run or are closing.
+    pub(crate) fn count_running(&self) -> usize {
+        self.tasks.len() + self.closing.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

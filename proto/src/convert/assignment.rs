@@ -66,15 +66,11 @@ impl From<&Assignment> for v1::Assignment {
             shards: pack(&assignment.shards),
             shard_total: assignment.shard_total,
             arriving: assignment.arriving.iter().map(arriving).collect(),
-            handed_over: shard_epochs(&assignment.handed_over),
+            handed_over: shard_epochs(assignment.handed_over.iter().map(|(shard, epoch)| (*shard, *epoch))),
             careful: slots(&assignment.careful),
             ran_before: slots(&assignment.ran_before),
             suspected: slots(&assignment.suspected),
-            killed: assignment
-                .killed
-                .iter()
-                .map(|(shard, epoch)| v1::ShardEpoch { shard_id: shard.slot().0, epoch: epoch.0 })
-                .collect(),
+            killed: shard_epochs(assignment.killed.iter().copied()),
             checkpoint_format: assignment.checkpoint_format.into(),
         }
     }
@@ -94,14 +90,15 @@ fn arriving((shard, arriving): (&ShardKey, &Arriving)) -> v1::Arriving {
 }
 
 /// Shards with their epochs, one by one.
-pub fn shard_epochs(shards: &BTreeMap<ShardKey, Epoch>) -> Vec<v1::ShardEpoch> {
-    let one =
-        |(shard, epoch): (&ShardKey, &Epoch)| v1::ShardEpoch { shard_id: shard.slot().0, epoch: epoch.0 };
-    shards.iter().map(one).collect()
+pub(super) fn shard_epochs<S: Into<ShardSlot>>(
+    shards: impl IntoIterator<Item = (S, Epoch)>,
+) -> Vec<v1::ShardEpoch> {
+    let one = |(shard, epoch): (S, Epoch)| v1::ShardEpoch { shard_id: shard.into().0, epoch: epoch.0 };
+    shards.into_iter().map(one).collect()
 }
 
-/// Shards with their epochs, one by one; of two for one shard the last.
-pub fn epochs_of_shards(shards: Vec<v1::ShardEpoch>) -> BTreeMap<ShardSlot, Epoch> {
+/// Shards with their epochs, one by one; a map keeps the last of two for one shard.
+pub(super) fn epochs_of_shards<T: FromIterator<(ShardSlot, Epoch)>>(shards: Vec<v1::ShardEpoch>) -> T {
     shards.into_iter().map(|one| (ShardSlot(one.shard_id), Epoch(one.epoch))).collect()
 }
 

@@ -8,6 +8,7 @@ use std::{fmt, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use fleet_model::{Classified, Epoch, ErrorClass, ShardKey};
+use redis_link::RecordError;
 
 use crate::RecordKey;
 
@@ -186,6 +187,15 @@ pub enum CheckpointStoreError {
     /// Unexpected record format at this key.
     #[error("unexpected record format in the checkpoint store: {0}")]
     Unexpected(String),
+}
+
+impl From<RecordError> for CheckpointStoreError {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::Unexpected(key) => Self::Unexpected(key),
+            RecordError::Away(why) => Self::Away(why),
+        }
+    }
 }
 
 impl Classified for CheckpointStoreError {

@@ -5,11 +5,14 @@
 
 mod advertised;
 mod assignment;
+mod directive;
 mod error_class;
 mod event;
 mod lookup;
 mod outcome;
+mod permit;
 mod problem;
+mod registration;
 mod report;
 mod routes;
 mod session;
@@ -19,12 +22,15 @@ mod worker;
 
 pub use advertised::{AdvertisedAddress, AdvertisedHost, is_one_host};
 pub use assignment::{Arriving, Assignment, ShardRange};
+pub use directive::{Directive, RefusedDirective, SentReport};
 pub use error_class::{Classified, ErrorClass};
 pub use event::{Mark, Position};
 pub use lookup::{GuildRecord, OwnGuild, UserLookup, UserRecord};
 pub use outcome::{Gap, StartKind, StartOutcome};
+pub use permit::{PermitAnswer, PermitMessage};
 pub use problem::{Problem, ProblemClock, ProblemCode, Weight};
-pub use report::{ShardReport, ShardStatus};
+pub use registration::{CheckpointFormats, ClaimedShards, WorkerProfile};
+pub use report::{ShardReport, ShardStatus, WorkerReport};
 pub use routes::{Owner, Route, Routes};
 pub use session::SessionNeeds;
 pub use shard::{AHEAD_MS, Epoch, MAX_SHARDS, ShardKey, ShardSlot, Term, shard_of_guild};

@@ -128,3 +128,24 @@ impl ShardReport {
         }
     }
 }
+
+/// One report of one worker.
+#[derive(Clone, Debug, Default)]
+pub struct WorkerReport {
+    /// Revision of the last assignment that it has applied.
+    pub assignment_revision: u64,
+    /// All shards that it runs.
+    pub shards: Vec<ShardReport>,
+    /// Shards that it released on its own.
+    pub released: Vec<(ShardSlot, Epoch)>,
+    /// Shards that it has copied from their owners, with the owners' epochs.
+    pub arrived: Vec<(ShardSlot, Epoch)>,
+    /// Its resident memory.
+    pub rss_bytes: u64,
+    /// It drains: it hands off its shards.
+    pub draining: bool,
+    /// It runs no shards and exits.
+    pub leaving: bool,
+    /// The worker cannot reach the store.
+    pub store_away: bool,
+}

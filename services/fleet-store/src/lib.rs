@@ -11,6 +11,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use fleet_model::{Epoch, Incarnation, ShardKey, Term, WorkerId};
+use redis_link::RecordError;
 
 mod memory;
 mod redis;
@@ -296,4 +297,13 @@ pub enum FleetStoreError {
     /// The record at this key has another type, can't be read, or holds numbers that this program would not write.
     #[error("the fleet store holds an invalid record at {0}")]
     InvalidRecord(String),
+}
+
+impl From<RecordError> for FleetStoreError {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::Unexpected(key) => Self::InvalidRecord(key),
+            RecordError::Away(why) => Self::Away(why),
+        }
+    }
 }

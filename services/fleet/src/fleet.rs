@@ -61,7 +61,7 @@ pub use intent::Intent;
 pub use joining::{Registration, RegistrationRefused};
 pub use losing::LeaseVerdict;
 pub use plan::{PlanBudget, PlanKind, PlanRefused, PlanState, PlanView};
-pub use reporting::{LeaseAnswer, UnknownWorker, WorkerReport};
+pub use reporting::{LeaseAnswer, UnknownWorker};
 pub use starting::{Recovered, RecoveredOwner, RecoveredWorker};
 pub use total::{ShardTotal, WantedTotal};
 pub use view::{FleetView, HeldBackCounts, ShardView, WorkerView};

@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use altergolden_proto::v1;
 use event_bus::{NewMessage, Published, Recipient};
 use fleet_model::{
     GuildRecord, Routes, ShardKey, ShardReport, ShardSlot, ShardStatus, UserLookup, WorkerId, shard_of_guild,
@@ -23,6 +22,7 @@ use crate::{
     merge,
     metrics::BridgeMetrics,
     peers::Peers,
+    worker_client::WorkerClient,
 };
 
 use covering::{CoverageGap, UncoveredShards};
@@ -114,19 +114,8 @@ impl Bridge {
                 return answer;
             }
         }
-        let (routes, answers) = self
-            .ask_all(
-                until,
-                LocalShards::shards,
-                |mut client, left| async move {
-                    let request = with_timeout(v1::GetShardsRequest {}, left);
-                    let shards = client.get_shards(request).await?.into_inner().shards;
-                    shards.into_iter().map(|shard| Ok(ShardReport::try_from(shard)?)).collect()
-                },
-                |_| false,
-                lacking_reports,
-            )
-            .await;
+        let (routes, answers) =
+            self.ask_all(until, LocalShards::shards, WorkerClient::shards, |_| false, lacking_reports).await;
         merge::stats(routes.shard_total, merge::timed(answers.answers, Duration::ZERO))
     }
 
@@ -196,13 +185,7 @@ impl Bridge {
                 &one,
                 until,
                 |local| local.guilds(&ids),
-                |mut client, left| {
-                    let request = with_timeout(v1::LookUpGuildsRequest { guild_ids: ids.clone() }, left);
-                    async move {
-                        let guilds = client.look_up_guilds(request).await?.into_inner().guilds;
-                        Ok(guilds.into_iter().map(GuildRecord::from).collect::<Vec<_>>())
-                    }
-                },
+                |client, left| client.guilds(ids.clone(), left),
                 |_| false,
             )
             .await;
@@ -237,10 +220,7 @@ impl Bridge {
             .ask_all(
                 until,
                 |local| local.users(user_ids),
-                |mut client, left| {
-                    let request = with_timeout(v1::LookUpUsersRequest { user_ids: user_ids.to_vec() }, left);
-                    async move { Ok(client.look_up_users(request).await?.into_inner().into()) }
-                },
+                |client, left| client.users(user_ids.to_vec(), left),
                 each_found,
                 lacking_lookups,
             )
@@ -351,12 +331,6 @@ fn lacking_lookups(shard_total: u32, answers: &BTreeMap<WorkerId, UserLookup>) -
         answers.values().flat_map(|answer| answer.shards.iter().copied()).collect();
     let shards = ShardKey::all(shard_total).filter(|shard| !covered.contains(&shard.slot()));
     shards.map(|shard| (shard, CoverageGap::Missing)).collect()
-}
-
-fn with_timeout<T>(message: T, left: Duration) -> tonic::Request<T> {
-    let mut request = tonic::Request::new(message);
-    request.set_timeout(left);
-    request
 }
 
 /// Which worker, or which shard, is missing from the answers, in words. A worker that gave no answer is not missed when

@@ -11,7 +11,8 @@ use tracing::Instrument as _;
 use crate::{
     local::LocalShards,
     metrics::{AskOutcome, BridgeMetrics},
-    peers::{Peers, WorkerClient},
+    peers::Peers,
+    worker_client::WorkerClient,
 };
 
 /// Who is asked, and where.

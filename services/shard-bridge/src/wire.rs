@@ -13,6 +13,7 @@ use crate::{
     },
     command::{CommandRefused, InvalidCommand},
     content::InvalidContent,
+    hub::{RecipientKind, Wants},
     local::{AnswerOutcome, ShardAnswer, TimedReport},
     object::ObjectRefused,
     replies::failure,
@@ -36,6 +37,18 @@ impl BridgeError {
     pub(crate) fn from_peer(status: Status) -> Self {
         Self::new(convert::class_of(&status), status.message())
     }
+}
+
+/// Returns what a subscriber wants. An empty list of recipients is all of them; a number that this version does not know
+/// matches none.
+pub(crate) fn wants(types: Vec<String>, recipients: &[i32]) -> Wants {
+    let kind = |number: &i32| match v1::MessageRecipient::try_from(*number).ok()? {
+        v1::MessageRecipient::Unspecified | v1::MessageRecipient::All => Some(RecipientKind::All),
+        v1::MessageRecipient::Manager => Some(RecipientKind::Manager),
+        v1::MessageRecipient::Shard => Some(RecipientKind::Shard),
+    };
+    let kinds: Vec<_> = recipients.iter().filter_map(kind).collect();
+    Wants::only(types, (!recipients.is_empty()).then_some(&kinds))
 }
 
 fn worker_id(worker: Option<&WorkerId>) -> String {

@@ -3,14 +3,9 @@
 
 use async_trait::async_trait;
 use fleet_model::{Epoch, ShardKey, ShardSlot};
-use redis_link::Script;
+use redis_link::{Script, ScriptAnswer};
 
-use super::{
-    CheckpointRedisStore,
-    answer::{Answer, failed},
-    keys::ShardKeys,
-    millis, scripts,
-};
+use super::{CheckpointRedisStore, keys::ShardKeys, millis, scripts};
 use crate::{
     CheckpointStoreError, FORMAT_MIN, Fenced, KEPT, MOST_SET_ASIDE, Noted, PendingEvent, Position, Record,
     RecordKey, SET_ASIDE_KEPT, SetAside, SetAsideStore, SetAsideSummary, decode_record, encode_record,
@@ -22,11 +17,10 @@ impl CheckpointRedisStore {
         script: &Script,
         keys: &'a ShardKeys,
         args: &[&[u8]],
-    ) -> Result<Answer<'a>, CheckpointStoreError> {
+    ) -> Result<ScriptAnswer<'a>, CheckpointStoreError> {
         let ShardKeys { owner, checkpoint, claim: _, notes, aside, payloads } = keys;
         let all = [owner.as_str(), checkpoint, notes, aside, payloads];
-        let words = self.link.script(script, &all, args).await.map_err(|error| failed(aside, error))?;
-        Ok(Answer::new(aside, words))
+        Ok(self.link.record_script(script, aside, &all, args).await?)
     }
 }
 
@@ -54,10 +48,10 @@ fn summary(field: &str, line: &[u8]) -> Option<SetAsideSummary> {
     })
 }
 
-fn fenced(answer: &Answer<'_>) -> Result<Fenced, CheckpointStoreError> {
+fn fenced(answer: &ScriptAnswer<'_>) -> Result<Fenced, CheckpointStoreError> {
     match answer.verdict() {
-        "DONE" => Ok(Fenced::Done { forgotten: answer.number(1)? }),
-        "OUTRANKED" => Ok(Fenced::Outranked(answer.epoch(1)?)),
+        "DONE" => Ok(Fenced::Done { forgotten: answer.parse(1)? }),
+        "OUTRANKED" => Ok(Fenced::Outranked(Epoch(answer.parse(1)?))),
         _ => Err(answer.unexpected()),
     }
 }
@@ -75,9 +69,9 @@ impl SetAsideStore for CheckpointRedisStore {
         let args = [epoch.to_string(), field(at), below.to_string(), millis(KEPT)];
         let answer = self.run_aside(&scripts::NOTE, &keys, &args.each_ref().map(String::as_bytes)).await?;
         match answer.verdict() {
-            "YES" => Ok(Noted::Yes { before: answer.number(1)? }),
-            "NO" => Ok(Noted::No { before: answer.number(1)? }),
-            "OUTRANKED" => Ok(Noted::Outranked(answer.epoch(1)?)),
+            "YES" => Ok(Noted::Yes { before: answer.parse(1)? }),
+            "NO" => Ok(Noted::No { before: answer.parse(1)? }),
+            "OUTRANKED" => Ok(Noted::Outranked(Epoch(answer.parse(1)?))),
             _ => Err(answer.unexpected()),
         }
     }
@@ -145,7 +139,7 @@ impl SetAsideStore for CheckpointRedisStore {
         if answer.verdict() != "LIST" {
             return Err(answer.unexpected());
         }
-        let unexpected = answer.unexpected();
+        let unexpected: CheckpointStoreError = answer.unexpected();
         let lines = answer.pairs(1).into_iter().map(|(field, line)| summary(&field, &line));
         let mut list: Vec<_> = lines.collect::<Option<_>>().ok_or(unexpected)?;
         list.sort_by_key(|summary: &SetAsideSummary| summary.at);
@@ -164,7 +158,7 @@ impl SetAsideStore for CheckpointRedisStore {
         match answer.verdict() {
             "NONE" => Ok(None),
             "EVENT" => {
-                let (line, payload) = (answer.bytes(1), answer.bytes(2));
+                let (line, payload) = (answer.take_bytes(1), answer.take_bytes(2));
                 let read = line.zip(payload).and_then(|(line, payload)| {
                     let summary = summary(&field(at), &line)?;
                     let key = RecordKey::Pending(at.session, at.sequence);
@@ -184,7 +178,7 @@ impl SetAsideStore for CheckpointRedisStore {
         let at = field(at);
         let answer = self.run_aside(&scripts::DROP_ASIDE, &keys, &[at.as_bytes()]).await?;
         match answer.verdict() {
-            "DROPPED" => Ok(answer.number::<u32>(1)? > 0),
+            "DROPPED" => Ok(answer.parse::<u32>(1)? > 0),
             _ => Err(answer.unexpected()),
         }
     }

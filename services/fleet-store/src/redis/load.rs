@@ -1,16 +1,13 @@
 //! Reading everything that is written down: many small commands at once over one connection, as a cluster needs it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, str::FromStr};
 
 use fleet_model::{Epoch, MAX_SHARDS, ShardKey, Term, WorkerId};
 use futures_util::{StreamExt, stream};
 use redis::{FromRedisValue, cmd};
+use redis_link::RecordError;
 
-use super::{
-    FleetRedisStore,
-    answer::{failed, field},
-    scripts,
-};
+use super::{FleetRedisStore, scripts, unix_ms};
 use crate::{BudgetRecord, FleetRecord, FleetStoreError, LeaseRecord, OwnerRecord, WorkerRecord};
 
 /// Commands on their way at once.
@@ -34,6 +31,11 @@ pub(super) fn readable<T>(
         }
         Err(error) => Err(error),
     }
+}
+
+/// Parses a field of the hash at a key: a number or a name.
+fn field<T: FromStr>(key: &str, value: &str) -> Result<T, FleetStoreError> {
+    value.parse().map_err(|_| FleetStoreError::InvalidRecord(key.to_owned()))
 }
 
 /// What is written of the fleet as a whole.
@@ -61,7 +63,10 @@ impl FleetRedisStore {
     }
 
     async fn fields<T: FromRedisValue>(&self, key: &str, fields: &[&str]) -> Result<T, FleetStoreError> {
-        self.answer(&scripts::FIELDS, key, fields).await
+        let clock = unix_ms();
+        let args = [fields, &[clock.as_str()]].concat();
+        let answer = self.link.script(&scripts::FIELDS, &[key], &args).await;
+        answer.map_err(|error| RecordError::of(key, error).into())
     }
 
     pub(super) async fn load_term(&self) -> Result<Term, FleetStoreError> {
@@ -105,8 +110,11 @@ impl FleetRedisStore {
         invalid: &mut Vec<String>,
     ) -> Result<BTreeMap<WorkerId, LeaseRecord>, FleetStoreError> {
         let key = self.keys.workers();
-        let names: Vec<String> =
-            self.link.command(cmd("SMEMBERS").arg(&key)).await.map_err(|error| failed(&key, error))?;
+        let names: Vec<String> = self
+            .link
+            .command(cmd("SMEMBERS").arg(&key))
+            .await
+            .map_err(|error| RecordError::of(&key, error))?;
         let mut valid: Vec<WorkerId> = Vec::new();
         for name in names {
             valid.extend(readable(field(&key, &name), invalid)?);
@@ -140,7 +148,7 @@ impl FleetRedisStore {
                     revoked,
                 }))
             }
-            _ => Err(answer.alien()),
+            _ => Err(answer.unexpected()),
         }
     }
 

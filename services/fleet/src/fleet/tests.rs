@@ -13,7 +13,9 @@ mod world;
 
 use std::time::Duration;
 
-use fleet_model::{Generation, ProblemCode, SessionNeeds, ShardReport, ShardStatus, StartOutcome, Term};
+use fleet_model::{
+    Generation, ProblemCode, SessionNeeds, ShardReport, ShardStatus, StartOutcome, Term, WorkerReport,
+};
 
 use super::{breaker::DeathBreaker, slot::ShardOwner, store_state::StoreTrust, total::LastRan, *};
 

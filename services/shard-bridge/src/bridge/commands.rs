@@ -5,7 +5,6 @@ use std::{
     time::Duration,
 };
 
-use altergolden_proto::v1;
 use fleet_model::{ShardKey, ShardSlot, WorkerId};
 use futures_util::{
     future::BoxFuture,
@@ -15,13 +14,14 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tonic::Status;
 
-use super::{Bridge, owner::OwnerQuestion, with_timeout};
+use super::{Bridge, owner::OwnerQuestion};
 use crate::{
     answer::{BridgeError, PresenceReceipt},
     command::{CommandRefused, GatewayCommand},
     deadline::margin,
     local::LocalShards,
-    peers::{PeerLane, WorkerClient},
+    peers::PeerLane,
+    worker_client::WorkerClient,
 };
 
 /// Shards that are told at once.
@@ -57,18 +57,10 @@ impl OwnerQuestion for Sending<'_> {
         })
     }
 
-    fn remote(&self, mut client: WorkerClient, left: Duration) -> BoxFuture<'_, Result<Option<()>, Status>> {
-        // It is to say in time that it could not send.
+    fn remote(&self, client: WorkerClient, left: Duration) -> BoxFuture<'_, Result<Option<()>, Status>> {
+        // The worker must report in time that it could not send.
         let wait = left.saturating_sub(margin(left));
-        let message = v1::SendCommandRequest {
-            shard_id: self.shard.0,
-            payload: self.command.text().to_owned(),
-            wait_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX),
-        };
-        Box::pin(async move {
-            let answer = client.send_command(with_timeout(message, left)).await?.into_inner();
-            Ok((!answer.not_mine).then_some(()))
-        })
+        Box::pin(client.send_command(self.shard, self.command, wait, left))
     }
 }
 

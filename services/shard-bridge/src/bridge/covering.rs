@@ -10,7 +10,7 @@ use super::{Bridge, REROUTE};
 use crate::{
     fan_out::{Answers, Recipients},
     local::LocalShards,
-    peers::WorkerClient,
+    worker_client::WorkerClient,
 };
 
 /// Why a shard is not covered by the answers.

@@ -5,7 +5,6 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use altergolden_proto::v1::{self, DeliveryOutcome};
 use event_bus::Recipient;
 use fleet_model::{ErrorClass, Routes, ShardSlot, WorkerId};
 use futures_util::future::join_all;
@@ -14,7 +13,7 @@ use tokio::{sync::watch, time::Instant};
 use tonic::{Code, Status};
 use tracing::Instrument as _;
 
-use super::{Bridge, REROUTE, with_timeout};
+use super::{Bridge, REROUTE};
 use crate::{
     answer::{BridgeError, MessageReceipt, ReplyFailure, ReplyFailureKind as Kind, ShardReplies},
     content, fan_out,
@@ -218,15 +217,8 @@ impl Bridge {
             return Ok((worker, delivered));
         }
         let left = until.saturating_duration_since(Instant::now());
-        let request = v1::DeliverMessageRequest {
-            shard_id: shard.0,
-            r#type: message.kind.clone(),
-            json: message.json.clone(),
-            sender: message.sender.clone(),
-        };
-        let mut client = self.fan_out.peers.client(owner.url).map_err(BridgeError::from_peer)?;
-        let sending =
-            async move { client.deliver_message(with_timeout(request, left)).await }.instrument(span);
+        let client = self.fan_out.peers.client(owner.url).map_err(BridgeError::from_peer)?;
+        let sending = client.deliver(message, left).instrument(span);
         let answer = match tokio::time::timeout_at(until, sending).await {
             Ok(answer) => answer.map_err(|status| undelivered(&worker, &status)),
             Err(_) => Err(no_word(&worker)),
@@ -236,21 +228,12 @@ impl Bridge {
             Err(error) if error.class() == ErrorClass::TooLate => AskOutcome::TooLate,
             Err(_) => AskOutcome::Failed,
         });
-        let delivered = match answer?.into_inner().outcome() {
-            DeliveryOutcome::Delivered => Delivered::Yes,
-            DeliveryOutcome::NobodyListens => Delivered::NoListener,
-            DeliveryOutcome::NotMine => Delivered::NotMine,
-            DeliveryOutcome::NoLease => Delivered::NoLease,
-            DeliveryOutcome::Busy => Delivered::Busy,
-            DeliveryOutcome::TooLate => Delivered::TooLate,
-            DeliveryOutcome::Unspecified => {
-                let why = format!(
-                    "worker {worker} says of it what this version does not know: it may have arrived"
-                );
-                return Err(BridgeError::unavailable(why));
-            }
-        };
-        Ok((worker, delivered))
+        match answer? {
+            Some(delivered) => Ok((worker, delivered)),
+            None => Err(BridgeError::unavailable(format!(
+                "worker {worker} gave an outcome that this version does not know: the message may have arrived"
+            ))),
+        }
     }
 
     /// What became of it for each shard, without those that are disowned.
@@ -296,19 +279,12 @@ impl Bridge {
             replies::failure(kind, format!("worker {} {why}", share.worker))
         };
         let left = request.deadline.saturating_duration_since(Instant::now());
-        let question = v1::AskShardsRequest {
-            shard_ids: share.shards.iter().map(|shard| shard.0).collect(),
-            r#type: request.kind.clone(),
-            json: request.json.clone(),
-            sender: request.sender.clone(),
-            max_bytes: *max_bytes as u64,
-        };
-        let mut client = self.fan_out.peers.client(&share.url).map_err(|status| unreachable(&status))?;
-        let asking = async move { client.ask_shards(with_timeout(question, left)).await }.instrument(span);
+        let client = self.fan_out.peers.client(&share.url).map_err(|status| unreachable(&status))?;
+        let asking = client.ask(&share.shards, request, *max_bytes, left).instrument(span);
         match tokio::time::timeout_at(request.deadline, asking).await {
-            Ok(Ok(answer)) => {
+            Ok(Ok(answers)) => {
                 self.fan_out.metrics.count_asked(AskOutcome::Answered);
-                Ok(answer.into_inner().answers.into_iter().map(Into::into).collect())
+                Ok(answers)
             }
             Ok(Err(status)) => {
                 self.fan_out.metrics.count_asked(AskOutcome::Failed);

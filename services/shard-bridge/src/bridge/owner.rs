@@ -10,10 +10,8 @@ use tracing::Instrument as _;
 
 use super::{Bridge, REROUTE};
 use crate::{
-    answer::BridgeError,
-    local::LocalShards,
-    metrics::AskOutcome,
-    peers::{PeerLane, WorkerClient},
+    answer::BridgeError, local::LocalShards, metrics::AskOutcome, peers::PeerLane,
+    worker_client::WorkerClient,
 };
 
 /// Something that only the owner of a shard can answer. `None`: it says that the shard is not its own.

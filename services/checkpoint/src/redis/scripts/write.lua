@@ -1,6 +1,6 @@
 -- ARGV: epoch, serial, how long it is kept, fresh, the head's total ('' for no head), the head, how many records are removed, those,
 -- then the records that are set and their bytes.
-if malformed then return {'ALIEN'} end
+if malformed then return {'MALFORMED'} end
 if below(ARGV[1], highest) then return {'OUTRANKED', highest} end
 local known = exists and epoch == ARGV[1] and serial == ARGV[2]
 if ARGV[4] == '1' then known = not below(ARGV[2], serial) end
