@@ -363,6 +363,7 @@ async fn until(moment: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
 /// Returns shards as a report names them.
 fn slots(shards: &BTreeMap<ShardKey, Epoch>) -> Vec<(ShardSlot, Epoch)> {
     shards.iter().map(|(shard, epoch)| (shard.slot(), *epoch)).collect()
