@@ -17,16 +17,16 @@ pub(super) async fn replay(
     request: ReplaySetAsideRequest,
 ) -> Result<ReplaySetAsideResponse, Status> {
     let ReplaySetAsideRequest { shard_id, session, sequence } = request;
-    let number = ShardSlot(shard_id);
-    let Some(shard) = shards.get(number) else {
-        return Err(Status::not_found(format!("shard {number} does not run here")));
+    let slot = ShardSlot(shard_id);
+    let Some(shard) = shards.get(slot) else {
+        return Err(Status::not_found(format!("shard {slot} does not run here")));
     };
     let event = store
-        .get_aside(number, Position { session, sequence })
+        .get_aside(slot, Position { session, sequence })
         .await
         .map_err(|error| convert::status(&error))?;
     let Some(event) = event else {
-        return Err(Status::not_found(format!("no event {number}/{session}/{sequence} is set aside")));
+        return Err(Status::not_found(format!("no event {slot}/{session}/{sequence} is set aside")));
     };
     shard.replay(event).map_err(|refused| convert::status(&refused))?;
     Ok(ReplaySetAsideResponse {})

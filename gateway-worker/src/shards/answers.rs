@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use fleet_model::{
     GuildRecord, OwnGuild, ShardReport, ShardSlot, ShardStatus, UserLookup, UserRecord, WorkerId,
-    shard_of_guild,
 };
 use shard_bridge::{
     CommandFuture, Delivered, FoundObject, GatewayCommand, LocalShards, ObjectQuery, ObjectRefused,
@@ -17,8 +16,7 @@ use crate::reading::Doubt;
 
 /// The shard of a guild, among these.
 pub(super) fn of_guild(shards: &[Arc<RunningShard>], guild_id: u64) -> Option<&Arc<RunningShard>> {
-    let number = shard_of_guild(guild_id, shards.first()?.key().total())?;
-    shards.iter().find(|shard| shard.key() == number)
+    shards.iter().find(|shard| shard.key().has_guild(guild_id))
 }
 
 #[async_trait::async_trait]

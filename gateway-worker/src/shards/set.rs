@@ -184,8 +184,8 @@ impl ShardSet {
             .map(|shard| shard.key())
             .collect();
         self.close(&wrong);
-        self.given_up.retain(|number, epoch| assignment.shards.get(number) == Some(epoch));
-        self.dialing.retain(|number, _| number.slot().0 < total);
+        self.given_up.retain(|key, epoch| assignment.shards.get(key) == Some(epoch));
+        self.dialing.retain(|key, _| key.slot().0 < total);
         // Taken out by the start of a shard before what is not to come any more is dropped.
         for (&key, &epoch) in &assignment.shards {
             let given_up = self.given_up.get(&key) == Some(&epoch);
@@ -253,23 +253,23 @@ impl ShardSet {
 
     /// Stops shards: each closes its socket at once, and then writes its last checkpoint. The shard that holds the bot's singleton
     /// runs on until the singleton has ended.
-    fn close(&mut self, numbers: &[ShardKey]) {
-        for number in numbers {
-            let Some(task) = self.tasks.remove(number) else { continue };
+    fn close(&mut self, keys: &[ShardKey]) {
+        for key in keys {
+            let Some(task) = self.tasks.remove(key) else { continue };
             let ShardTask { shard, stop, mut task, singleton, .. } = task;
             stop.cancel();
-            self.closing.insert(*number, shard.clone());
-            let number = *number;
+            self.closing.insert(*key, shard.clone());
+            let key = *key;
             let patience = STOP + singleton.as_ref().map_or(Duration::ZERO, Singleton::patience);
             self.ends.spawn(async move {
                 if tokio::time::timeout(patience, &mut task).await.is_err() {
-                    tracing::error!(shard.id = %number, "shard did not stop in time; aborting its task");
+                    tracing::error!(shard.id = %key, "shard did not stop in time; aborting its task");
                     abort(&shard, task).await;
                 }
                 if let Some(singleton) = singleton {
                     singleton.ended().await;
                 }
-                number
+                key
             });
         }
     }
@@ -278,8 +278,8 @@ impl ShardSet {
     /// stopping. Nothing is lost when the future is dropped.
     pub(crate) async fn one_closed(&mut self) {
         match self.ends.join_next().await {
-            Some(Ok(number)) => {
-                if let Some(shard) = self.closing.remove(&number) {
+            Some(Ok(key)) => {
+                if let Some(shard) = self.closing.remove(&key) {
                     shard.detach_queue();
                     self.depart(shard);
                 }
@@ -319,7 +319,7 @@ impl ShardSet {
     pub(crate) fn give_up_stuck(&mut self, limit: Duration, now: BootTime) {
         let before = self.tasks.len();
         let (given_up, dialing) = (&mut self.given_up, &self.dialing);
-        self.tasks.retain(|&number, task| {
+        self.tasks.retain(|&key, task| {
             let stuck = task.shard.stuck_for(now) > limit;
             let dead = task.task.is_finished();
             let stuck_since = *task.stuck_since.get_or_insert(now);
@@ -328,13 +328,13 @@ impl ShardSet {
                 if task.singleton.as_mut().is_some_and(|singleton| !singleton.cancel_and_check(now)) {
                     return true;
                 }
-                tracing::error!(shard.id = %number, dead, "shard task hangs or has ended; giving the shard up");
+                tracing::error!(shard.id = %key, dead, "shard task hangs or has ended; giving the shard up");
                 task.shard.detach_queue();
                 task.task.abort();
-                if let Some(dialing) = dialing.get(&number) {
+                if let Some(dialing) = dialing.get(&key) {
                     dialing.failed(rand::random());
                 }
-                given_up.insert(number, task.shard.epoch());
+                given_up.insert(key, task.shard.epoch());
                 return false;
             }
             if !stuck {

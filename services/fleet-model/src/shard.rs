@@ -64,6 +64,11 @@ impl ShardKey {
         self.total
     }
 
+    /// Returns whether a guild lives on the shard.
+    pub fn has_guild(self, guild_id: u64) -> bool {
+        shard_of_guild(guild_id, self.total).is_some_and(|shard| shard.number == self.number)
+    }
+
     /// The fleet's name of the shard.
     pub const fn slot(self) -> ShardSlot {
         self.slot
@@ -153,9 +158,11 @@ mod tests {
     #[test]
     fn guild_belongs_to_the_shard_of_discords_rule() {
         // Discord Developers.
+        let guild = 613_425_648_685_547_541;
         for (total, number) in [(10, 4), (1, 0)] {
-            let shard = shard_of_guild(613_425_648_685_547_541, total).unwrap();
+            let shard = shard_of_guild(guild, total).unwrap();
             assert_eq!((shard.number(), shard.total(), shard.slot()), (number, total, ShardSlot(number)));
+            assert!(shard.has_guild(guild) && !ShardKey::new(3, 10).has_guild(guild));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use fleet_model::{ProblemCode, shard_of_guild};
+use fleet_model::ProblemCode;
 use tokio::time::Instant;
 use twilight_model::gateway::event::EventType;
 
@@ -111,7 +111,7 @@ impl Intake {
 
     /// Whether a guild belongs to another shard.
     fn is_foreign(&self, guild: u64) -> bool {
-        shard_of_guild(guild, self.shard.key().total()) != Some(self.shard.key())
+        !self.shard.key().has_guild(guild)
     }
 
     fn count_foreign(&mut self, count: usize) {

@@ -94,8 +94,8 @@ impl Bridge {
         let shard = shard.into();
         self.first_table(until).await;
         if let Some(guild) = command.kind().guild() {
-            let guilds_shard = self.shard_of(guild)?;
-            if guilds_shard.slot() != shard && shard.0 < guilds_shard.total() {
+            let total = self.shard_total()?;
+            if shard.in_total(total).is_some_and(|shard| !shard.has_guild(guild)) {
                 return Err(BridgeError::invalid(format!("guild {guild} is not on shard {shard}")));
             }
         }
