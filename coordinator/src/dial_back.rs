@@ -142,7 +142,7 @@ async fn refuses(address: SocketAddr) -> bool {
 async fn identity(address: SocketAddr, uri: &Uri) -> Result<(String, String), &'static str> {
     let endpoint =
         Endpoint::from_shared(format!("http://{address}")).map_err(|_| "is not a valid address")?;
-    let channel = endpoint.origin(uri.clone()).connect().await.map_err(|_| "can't be reached")?;
+    let channel = endpoint.origin(uri.clone()).connect().await.map_err(|_| "cannot be reached")?;
     let mut client = GatewayWorkerClient::new(channel).max_decoding_message_size(MOST_BYTES);
     let answer =
         client.identity(IdentityRequest {}).await.map_err(|_| "is not a gateway worker")?.into_inner();

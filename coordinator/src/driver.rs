@@ -55,6 +55,7 @@ use identifies::{BudgetRequests, IdentifyStream};
 use intents::IntentWriting;
 use invalid::InvalidRecords;
 pub(crate) use outcomes::DriverOutcome;
+use publishing::IdentifyProgress;
 use refusals::RefusalLog;
 use streams::WorkerStream;
 
@@ -146,6 +147,7 @@ pub(crate) struct Driver<'a> {
     refusals: RefusalLog,
     invalid_records: InvalidRecords,
     asking: BudgetRequests,
+    progress: IdentifyProgress,
     dirty: bool,
 }
 
@@ -181,6 +183,7 @@ impl<'a> Driver<'a> {
             refusals: RefusalLog::default(),
             invalid_records: InvalidRecords::default(),
             asking: BudgetRequests::default(),
+            progress: IdentifyProgress::default(),
             dirty: true,
         };
         (driver, receiver)

@@ -51,7 +51,7 @@ pub struct Parts {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The gRPC port can't be had.
-    #[error("can't listen on {address} (--coordinator-listen): {source}")]
+    #[error("cannot bind {address} (--coordinator-listen): {source}")]
     Listen {
         /// Where.
         address: SocketAddr,

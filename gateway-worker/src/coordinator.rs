@@ -88,7 +88,7 @@ impl CoordinatorConnection {
             .keep_alive_while_idle(true)
             .tcp_nodelay(true);
         let channel = endpoint.connect().await;
-        channel.map(Self).map_err(|_| "the coordinator can't be reached".to_owned())
+        channel.map(Self).map_err(|_| "the coordinator cannot be reached".to_owned())
     }
 
     fn client(&self) -> CoordinatorClient<Channel> {

@@ -10,8 +10,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use fleet_model::{
-    Assignment, Epoch, Incarnation, RefusedDirective, Routes, SentReport, ShardKey, ShardSlot, Term,
-    WorkerId, WorkerReport,
+    Assignment, Epoch, Incarnation, RefusedDirective, Routes, SentReport, ShardKey, ShardReport, ShardSlot,
+    ShardStatus, Term, WorkerId, WorkerReport,
 };
 use fleet_store::FleetStore;
 use tokio::{
@@ -83,6 +83,8 @@ pub(crate) struct Link {
     refused: Vec<RefusedDirective>,
     /// It is on its way out.
     draining: Option<Draining>,
+    /// All assigned shards were ready in the last report.
+    all_ready: bool,
 }
 
 /// One incarnation.
@@ -128,6 +130,7 @@ impl Link {
             report_sequence: 0,
             refused: Vec::new(),
             draining: None,
+            all_ready: false,
         }
     }
 
@@ -300,6 +303,8 @@ impl Link {
         let now = BootTime::now();
         self.forget_departed();
         self.parts.shards.give_up_stuck(membership.ttl / 2, now);
+        let reports = self.parts.shards.reports();
+        self.log_all_ready(&reports);
         self.report_sequence += 1;
         membership.lease.report_sent(self.report_sequence, now);
         SentReport {
@@ -310,7 +315,7 @@ impl Link {
             refused: std::mem::take(&mut self.refused),
             report: WorkerReport {
                 assignment_revision: self.assignment.revision,
-                shards: self.parts.shards.reports(),
+                shards: reports,
                 released: slots(self.parts.shards.given_up()),
                 arrived: slots(&self.parts.shards.copied()),
                 rss_bytes: crate::status::resident_bytes().unwrap_or(0),
@@ -319,6 +324,17 @@ impl Link {
                 store_away: self.parts.status.borrow().store.is_err(),
             },
         }
+    }
+
+    /// Logs once that all assigned shards are ready.
+    fn log_all_ready(&mut self, reports: &[ShardReport]) {
+        let shards = reports.len();
+        let ready = |report: &ShardReport| report.status == ShardStatus::Ready;
+        let all_ready = shards > 0 && shards == self.assignment.shards.len() && reports.iter().all(ready);
+        if all_ready && !self.all_ready {
+            tracing::info!(worker.id = %self.worker, shards, "all shards ready");
+        }
+        self.all_ready = all_ready;
     }
 
     /// Directives of a newer coordinator are refused by name.

@@ -162,7 +162,7 @@ impl Driver<'_> {
         let why = if standby {
             format!(
                 "the fleet store has not renewed term {term} for {secs} s{failure}, and another coordinator may take it: no \
-                 lease is acknowledged; check this coordinator's way to Redis"
+                 lease is acknowledged; check that this coordinator can reach Redis"
             )
         } else if !failure.is_empty() {
             format!("the fleet store has not renewed term {term} for {secs} s{failure}: check Redis")

@@ -50,7 +50,7 @@ impl Driver<'_> {
 /// The problem with the record at `key`.
 pub(crate) fn problem(key: &str) -> Problem {
     let why = format!(
-        "the record at {} in the fleet store has another type, can't be read or holds impossible numbers: delete it, or give this fleet a REDIS_PREFIX of \
+        "the record at {} in the fleet store has another type, cannot be read or holds impossible numbers: delete it, or give this fleet a REDIS_PREFIX of \
          its own",
         outside_text::printable(key)
     );

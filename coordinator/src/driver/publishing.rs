@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use fleet::identify::IdentifyBudget;
-use fleet_model::{Directive, Problem, ProblemCode, WorkerId};
+use fleet_model::{Directive, Problem, ProblemCode, ShardStatus, WorkerId};
 use tokio::time::Instant;
 
 use super::Driver;
 use crate::snapshot::{IdentifyView, Role, Snapshot};
+
+/// Interval of the log lines about the progress of the identify queue.
+const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 
 impl Driver<'_> {
     pub(super) fn publish(&mut self) {
@@ -43,7 +46,12 @@ impl Driver<'_> {
             Some(_) => Some("Discord refuses the token"),
             None => budget.is_short().then_some("the identify budget is short"),
         };
-        describe_queue(&mut fleet.problems, &identify, self.shell.identify_interval, held_back);
+        let left = identify.wait_of_last(self.shell.identify_interval);
+        if self.progress.take_due(identify.waiting > 0 && held_back.is_none(), now.mono) {
+            let ready = fleet.shards.iter().filter(|shard| shard.report.status == ShardStatus::Ready).count();
+            tracing::info!("{}", progress_line(ready, fleet.shard_total, left));
+        }
+        describe_queue(&mut fleet.problems, &identify, left, held_back);
         self.shell.metrics.set_identify(&identify);
         let snapshot =
             Snapshot { role: Role::Acting, fleet, identify, taken: Instant::now(), clock: now.mono };
@@ -56,19 +64,42 @@ impl Driver<'_> {
     }
 }
 
+/// When the progress of the identify queue is logged.
+#[derive(Default)]
+pub(super) struct IdentifyProgress {
+    next: Option<Duration>,
+}
+
+impl IdentifyProgress {
+    /// Returns true once in each [`PROGRESS_EVERY`] while permits are granted one after the other.
+    pub(super) fn take_due(&mut self, granting: bool, now: Duration) -> bool {
+        let due = granting.then(|| self.next.unwrap_or(now + PROGRESS_EVERY));
+        let is_due = due.is_some_and(|due| now >= due);
+        self.next = if is_due { Some(now + PROGRESS_EVERY) } else { due };
+        is_due
+    }
+}
+
+pub(super) fn progress_line(ready: usize, total: u32, left: Duration) -> String {
+    let left = match left.as_secs() {
+        seconds @ ..120 => format!("{seconds} s"),
+        seconds => format!("{} min", seconds.div_ceil(60)),
+    };
+    format!("identifying: {ready} of {total} shards ready, about {left} left")
+}
+
 /// Adds to queued shards' problems when the last of them has its turn, or why no permit is granted now. An empty queue
 /// means that their requests have not arrived.
 pub(super) fn describe_queue(
     problems: &mut [Problem],
     identify: &IdentifyView,
-    interval: Duration,
+    left: Duration,
     held_back: Option<&str>,
 ) {
     let queued = problems.iter_mut().filter(|problem| problem.code == ProblemCode::ShardQueued);
-    let turns = identify.waiting.div_ceil(identify.max_concurrency.max(1));
     let end = match held_back {
         Some(why) => format!("no permit is granted while {why}"),
-        None => format!("the last turn is in about {} s", interval.saturating_mul(turns).as_secs()),
+        None => format!("the last turn is in about {} s", left.as_secs()),
     };
     let message = format!("waiting in the identify queue, {} requests long: {end}", identify.waiting);
     for problem in queued {

@@ -8,7 +8,10 @@ use fleet_store::{FleetMemoryStore, FleetRedisStore, OwnerRecord, TermClaim};
 use redis_fixture::RedisServer;
 use redis_link::{LinkOptions, RedisLink};
 
-use super::{publishing::describe_queue, *};
+use super::{
+    publishing::{describe_queue, progress_line},
+    *,
+};
 use crate::{
     handle::{self, FleetHandle, HandleError, OpenedStream},
     snapshot::{self, IdentifyView, PublishedSnapshot, Snapshot},
@@ -292,12 +295,26 @@ fn queue_names_its_end_only_while_permits_are_granted() {
         (0, None, ProblemCode::ShardNotReady, "its request to IDENTIFY has not arrived"),
     ] {
         let mut problems = vec![Problem::of_shard(ProblemCode::ShardQueued, ShardSlot(0), "queued")];
-        describe_queue(&mut problems, &identify(waiting), Duration::from_secs(5), held_back);
+        let identify = identify(waiting);
+        describe_queue(&mut problems, &identify, identify.wait_of_last(Duration::from_secs(5)), held_back);
         assert!(problems[0].code == code && problems[0].message.ends_with(says), "{problems:?}");
     }
 }
 
 /// Waits until a driver over `server` names this problem in these words.
+#[test]
+fn progress_of_the_identify_queue_is_a_line_each_ten_seconds_while_permits_are_granted() {
+    let mut progress = IdentifyProgress::default();
+    let seconds = |seconds| Duration::from_secs(seconds);
+    let due: Vec<u64> = (0..60).filter(|&at| progress.take_due(at < 35, seconds(at))).collect();
+    assert_eq!(due, [10, 20, 30]);
+    assert!(!progress.take_due(true, seconds(60)), "the queue has just begun to fill again");
+    assert!(!progress.take_due(true, seconds(69)) && progress.take_due(true, seconds(70)));
+    let line = progress_line(12, 64, seconds(230));
+    assert_eq!(line, "identifying: 12 of 64 shards ready, about 4 min left");
+    assert!(progress_line(60, 64, seconds(20)).ends_with("about 20 s left"));
+}
+
 async fn named(server: &RedisServer, breaks: &[&[&str]], code: ProblemCode, words: &str) {
     let link = RedisLink::new(server.url().parse().unwrap(), LinkOptions::default());
     let store: Arc<dyn FleetStore> = Arc::new(FleetRedisStore::new(link, "test".parse().unwrap()));

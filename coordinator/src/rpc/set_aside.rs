@@ -107,7 +107,7 @@ async fn ask(address: Option<SocketAddr>, url: &str, request: ReplaySetAsideRequ
         .connect_timeout(WORKER)
         .connect()
         .await
-        .map_err(|_| Status::unavailable(format!("can't be reached at {url}")))?;
+        .map_err(|_| Status::unavailable(format!("cannot be reached at {url}")))?;
     GatewayWorkerClient::new(channel).replay_set_aside(request).await.map(drop)
 }
 

@@ -68,7 +68,7 @@ async fn resolved(coordinator: &str, ipv6: bool, status: &watch::Sender<LinkStat
             }
             Err(error) => error.to_string(),
         };
-        let problem = format!("{host} can't be looked up: {why}");
+        let problem = format!("cannot resolve {host}: {why}");
         if warned.should_warn(&problem, Instant::now()) {
             tracing::warn!(coordinator, why, "cannot resolve the coordinator's name; retrying");
             status.send_modify(|status| status.coordinator = Err(problem));

@@ -157,7 +157,7 @@ impl SharedBudget {
         });
         if was_shared {
             self.metrics.fell_back(true);
-            tracing::warn!(%error, "the REST budget can't be asked: this worker keeps to its own share of it");
+            tracing::warn!(%error, "the REST budget cannot be asked: this worker keeps to its own share of it");
         }
     }
 

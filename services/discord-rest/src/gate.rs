@@ -249,7 +249,7 @@ impl Gate {
                     answer
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the REST budget can't be asked");
+                    tracing::warn!(%error, "the REST budget cannot be asked");
                     return Err(GateRefused::Away);
                 }
             };

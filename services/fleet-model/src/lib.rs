@@ -28,7 +28,7 @@ pub use event::{Mark, Position};
 pub use lookup::{GuildRecord, OwnGuild, UserLookup, UserRecord};
 pub use outcome::{Gap, StartKind, StartOutcome};
 pub use permit::{PermitAnswer, PermitMessage};
-pub use problem::{Problem, ProblemClock, ProblemCode, Weight};
+pub use problem::{Problem, ProblemClock, ProblemCode, Weight, in_ranges};
 pub use registration::{CheckpointFormats, ClaimedShards, WorkerProfile};
 pub use report::{ShardReport, ShardStatus, WorkerReport};
 pub use routes::{Owner, Route, Routes};

@@ -236,7 +236,7 @@ impl fmt::Display for Problem {
         match self.shards.as_slice() {
             [] => f.write_str(&self.message),
             [shard] => write!(f, "shard {shard} {}", self.message),
-            shards => write!(f, "shards {} {}", in_ranges(shards), self.message),
+            shards => write!(f, "shards {} {}", in_ranges(shards.iter().copied()), self.message),
         }
     }
 }
@@ -246,9 +246,9 @@ fn without_numbers(message: &str) -> String {
     message.split(' ').filter(|word| !word.starts_with(|c: char| c.is_ascii_digit())).collect()
 }
 
-/// Numbers as `0-3, 7`.
-fn in_ranges(shards: &[ShardSlot]) -> String {
-    let epochs: BTreeMap<ShardSlot, Epoch> = shards.iter().map(|&shard| (shard, Epoch(0))).collect();
+/// Returns the numbers of shards as `0-3, 7`.
+pub fn in_ranges(shards: impl IntoIterator<Item = ShardSlot>) -> String {
+    let epochs: BTreeMap<ShardSlot, Epoch> = shards.into_iter().map(|shard| (shard, Epoch(0))).collect();
     let ranges: Vec<String> = ShardRange::pack(&epochs)
         .iter()
         .map(|range| {

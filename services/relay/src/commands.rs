@@ -120,7 +120,7 @@ pub async fn run(
                     // An answer may have been lost with its commands: read them again before newer ones.
                     turn.recovering = Some(EntryId::default());
                     if !std::mem::replace(&mut said, true) {
-                        tracing::warn!(%error, "commands of bots can't be read; trying again");
+                        tracing::warn!(%error, "commands of bots cannot be read; trying again");
                     }
                     tokio::time::sleep(AGAIN).await;
                 }
@@ -316,7 +316,7 @@ impl Reader {
                 }
             }
             while let Err(error) = self.done(&[taken.id]).await {
-                tracing::debug!(%error, "a command can't be acknowledged yet");
+                tracing::debug!(%error, "a command cannot be acknowledged yet");
                 tokio::time::sleep(AGAIN).await;
             }
             self.lanes().finished(taken.id);

@@ -35,7 +35,7 @@ pub enum ClientError {
         url: String,
     },
     /// No server answers there.
-    #[error("can't reach {url}: {reason}")]
+    #[error("cannot reach {url}: {reason}")]
     Unreachable {
         /// Where.
         url: String,

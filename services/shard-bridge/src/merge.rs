@@ -212,7 +212,7 @@ mod tests {
     fn a_user_is_found_or_there_is_a_reason() {
         let answers =
             BTreeMap::from([(id("a"), users(&[], None)), (id("b"), users(&[3, 1], Some("partial")))]);
-        let first = user(7, 0, false, &answers, Some("worker c can't be reached"));
+        let first = user(7, 0, false, &answers, Some("worker c cannot be reached"));
         assert!(first.found && first.complete && first.reason.is_empty());
         assert_eq!(first.shards, [1, 3].map(ShardSlot));
         let all = user(7, 0, true, &answers, None);
@@ -222,7 +222,7 @@ mod tests {
         let nowhere = BTreeMap::from([(id("a"), users(&[], None))]);
         let not_found = user(7, 0, false, &nowhere, None);
         assert!(!not_found.found && not_found.complete);
-        let unsure = user(7, 0, false, &nowhere, Some("worker c can't be reached"));
+        let unsure = user(7, 0, false, &nowhere, Some("worker c cannot be reached"));
         assert!(!unsure.found && !unsure.complete);
     }
 }

@@ -115,10 +115,10 @@ fn missing_guild_is_absent_or_unknown() {
     let unsure = GuildAnswer {
         found: false,
         complete: false,
-        reason: "worker b can't be reached".to_owned(),
+        reason: "worker b cannot be reached".to_owned(),
         ..found_guild()
     };
-    assert_eq!(guild(&unsure), "Unknown whether the bot is in guild 7: worker b can't be reached");
+    assert_eq!(guild(&unsure), "Unknown whether the bot is in guild 7: worker b cannot be reached");
     assert!(guild(&GuildAnswer::default()).ends_with(": there was no answer"));
 }
 

@@ -95,7 +95,7 @@ impl LedgerBot {
 }
 
 fn write(mut file: &File, line: &Line) {
-    file.write_all(line.text().as_bytes()).expect("a ledger that can't be written proves nothing");
+    file.write_all(line.text().as_bytes()).expect("a ledger that cannot be written proves nothing");
 }
 
 /// The process aborts at its `times`-th arrival at a failpoint.

@@ -242,7 +242,7 @@ fn format_2_is_what_it_was() {
     checksum.update(&as_format_1[17..]);
     as_format_1[13..17].copy_from_slice(&checksum.finalize().to_le_bytes());
     let misread = decode_record(RecordKey::Pending(1, 7), &as_format_1).unwrap_err();
-    assert_eq!(misread, FormatError::Damaged("it can't be decompressed"));
+    assert_eq!(misread, FormatError::Damaged("it cannot be decompressed"));
 }
 
 #[test]
@@ -317,7 +317,7 @@ fn what_would_be_too_large_is_not_decompressed() {
     assert_eq!(decode_head(&envelope(1, size, b"x")), Err(FormatError::TooLarge { bytes: size as usize }));
     let zeros = zstd::bulk::compress(&vec![0; 1_000_000], 1).unwrap();
     let more = decode_head(&envelope(1, 999_999, &zeros)).unwrap_err();
-    assert_eq!(more, FormatError::Damaged("it can't be decompressed"), "more than the header says");
+    assert_eq!(more, FormatError::Damaged("it cannot be decompressed"), "more than the header says");
     let less = decode_head(&envelope(1, 1_000_001, &zeros)).unwrap_err();
     assert_eq!(less, FormatError::Damaged("its size differs"));
     assert_eq!(
@@ -334,7 +334,7 @@ fn a_record_without_content_is_refused() {
     assert_eq!(decode_head(&envelope(0, 2, &[0x0a, 0])), Err(FormatError::Damaged("it has no session")));
     assert_eq!(
         decode_head(&envelope(0, 2, &[0x0a, 9])),
-        Err(FormatError::Damaged("its fields can't be read"))
+        Err(FormatError::Damaged("its fields cannot be read"))
     );
     assert_eq!(decode_head(&envelope(7, 0, &[])), Err(FormatError::Damaged("its compression is unknown")));
 }

@@ -218,7 +218,7 @@ impl Sender {
                 Err(error) => {
                     self.metrics.count_failure();
                     if self.status.failed(self.shard, &error.to_string()) {
-                        tracing::warn!(shard.id = %self.shard, %error, "events can't be relayed; they wait");
+                        tracing::warn!(shard.id = %self.shard, %error, "events cannot be relayed; they wait");
                     }
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(AGAIN_AT_MOST);

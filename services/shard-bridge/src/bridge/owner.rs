@@ -131,8 +131,8 @@ impl Bridge {
             Ok(Err(status)) => {
                 let why = match status.code() {
                     Code::DeadlineExceeded | Code::Cancelled => "did not answer by the deadline".to_owned(),
-                    Code::Unimplemented => "is of a version that can't do this".to_owned(),
-                    Code::Unavailable => "can't be reached".to_owned(),
+                    Code::Unimplemented => "is of a version that cannot do this".to_owned(),
+                    Code::Unavailable => "cannot be reached".to_owned(),
                     code => format!("answered {code:?}: {}", status.message()),
                 };
                 (AskOutcome::Failed, Err(BridgeError::unavailable(format!("worker {worker} {why}"))))

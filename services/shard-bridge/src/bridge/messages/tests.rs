@@ -141,7 +141,7 @@ async fn workers_that_do_not_answer_cost_the_deadline_at_most_and_each_is_named(
     let expected = [
         (Kind::Unreachable, "worker w0 is of a version that does not take questions to shards"),
         (Kind::TooLate, "worker w1 did not answer by the deadline"),
-        (Kind::Unreachable, "worker w2 can't be reached"),
+        (Kind::Unreachable, "worker w2 cannot be reached"),
         (Kind::Unassigned, "no worker runs it"),
     ];
     assert_eq!(failures.collect::<Vec<_>>(), expected);
@@ -149,7 +149,7 @@ async fn workers_that_do_not_answer_cost_the_deadline_at_most_and_each_is_named(
     for (shard, class, says) in [
         (0, ErrorClass::Unavailable, "worker w0 is of a version that takes no messages"),
         (1, ErrorClass::TooLate, "worker w1 did not answer by the deadline: the message may have arrived"),
-        (2, ErrorClass::Unavailable, "worker w2 can't be reached: it did not arrive"),
+        (2, ErrorClass::Unavailable, "worker w2 cannot be reached: it did not arrive"),
         (3, ErrorClass::Unavailable, "no worker runs shard 3"),
         (4, ErrorClass::NotFound, "there is no shard 4: the bot has 4, from 0"),
     ] {
