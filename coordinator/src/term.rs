@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::Config,
     discord::{DiscordError, GatewayInfo},
-    driver::{Driver, DriverOutcome, HeldTerm, Shell, TermEnd, budget_from, invalid},
+    driver::{Driver, DriverOutcome, DriverParts, HeldTerm, Shell, TermEnd, budget_from, invalid},
     handle::DriverCommand,
     snapshot::{IdentifyView, Role, Snapshot},
 };
@@ -268,8 +268,10 @@ fn begin<'a>(
              the sessions cannot be resumed any more"
         );
     }
-    let (mut driver, outcomes) =
-        Driver::new(shell, held_term, fleet, identify, info.url.clone(), had_predecessor, store);
+    let gateway_url = info.url.clone();
+    let parts =
+        DriverParts { held_term, fleet, identify, gateway_url, had_predecessor, store_identity: store };
+    let (mut driver, outcomes) = Driver::new(shell, parts);
     driver.name_invalid(&invalid);
     (driver, outcomes)
 }

@@ -41,8 +41,8 @@ impl Driver<'_> {
     pub(crate) fn name_invalid<'a>(&mut self, keys: impl IntoIterator<Item = &'a String>) {
         let now = self.shell.now();
         for key in keys {
-            self.invalid_records.note(key, now);
-            self.dirty = true;
+            self.store.invalid.note(key, now);
+            self.publishing.dirty = true;
         }
     }
 }

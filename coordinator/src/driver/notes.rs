@@ -49,7 +49,7 @@ impl Driver<'_> {
             Note::Started { shard, worker, outcome } => {
                 let took_ms = outcome.took.as_millis() as u64;
                 // While shards queue for their permits, they start one by one: the progress of the queue says so.
-                if outcome.kind == StartKind::Resumed || self.identify.waiting() == 0 {
+                if outcome.kind == StartKind::Resumed || self.permits.queue.waiting() == 0 {
                     tracing::info!(
                         batch = true, shard.id = %shard, worker.id = %worker, kind = %outcome.kind, "shards started"
                     );

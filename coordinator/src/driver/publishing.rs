@@ -14,22 +14,22 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 
 impl Driver<'_> {
     pub(super) fn publish(&mut self) {
-        self.dirty = false;
+        self.publishing.dirty = false;
         let now = self.shell.now();
         let mut fleet = self.fleet.view(now);
-        let budget = *self.identify.budget();
+        let budget = *self.permits.queue.budget();
         let identify = IdentifyView {
             total: budget.total,
             remaining: budget.remaining,
             reserve: budget.reserve,
             resets_in: budget.resets_at.saturating_sub(now.mono),
-            waiting: self.identify.waiting() as u32,
-            max_concurrency: self.identify.max_concurrency(),
+            waiting: self.permits.queue.waiting() as u32,
+            max_concurrency: self.permits.queue.max_concurrency(),
         };
-        if !self.may_act || self.held_term.doubt().0 >= self.shell.lease_ttl {
+        if !self.term.may_act || self.term.held.doubt().0 >= self.shell.lease_ttl {
             fleet.problems.push(self.unconfirmed_term_problem());
         }
-        if let Some(why) = self.identify.halted() {
+        if let Some(why) = self.permits.queue.halted() {
             let why = format!("no shard may identify: {why}");
             fleet.problems.push(Problem::new(ProblemCode::IdentifyHalted, why));
         } else if budget.is_short() && identify.waiting > 0 {
@@ -37,17 +37,17 @@ impl Driver<'_> {
             fleet.problems.push(Problem::new(ProblemCode::IdentifyBudgetShort, why));
         }
         fleet.problems.extend(self.shell.discord.problem());
-        fleet.problems.extend(self.invalid_records.problems(now.mono));
+        fleet.problems.extend(self.store.invalid.problems(now.mono));
         if process::server::descriptors_exhausted() {
             let why = "no file descriptors left: raise the limit of open files (ulimit -n, LimitNOFILE)";
             fleet.problems.push(Problem::new(ProblemCode::DescriptorsExhausted, why));
         }
-        let held_back = match self.identify.halted() {
+        let held_back = match self.permits.queue.halted() {
             Some(_) => Some("Discord refuses the token"),
             None => budget.is_short().then_some("the identify budget is short"),
         };
         let left = identify.wait_of_last(self.shell.identify_interval);
-        if self.progress.take_due(identify.waiting > 0 && held_back.is_none(), now.mono) {
+        if self.publishing.progress.take_due(identify.waiting > 0 && held_back.is_none(), now.mono) {
             let ready = fleet.shards.iter().filter(|shard| shard.report.status == ShardStatus::Ready).count();
             tracing::info!("{}", progress_line(ready, fleet.shard_total, left));
         }

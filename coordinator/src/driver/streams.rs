@@ -45,7 +45,7 @@ impl Driver<'_> {
         }
         self.drain(&worker);
         self.send(&worker, Directive::RoutingTable(self.shell.publisher.routes()));
-        Some(OpenedStream { stream, term: self.term, messages })
+        Some(OpenedStream { stream, term: self.term.number, messages })
     }
 
     /// Sends a directive. A worker without a stream gets the state of that moment when it has one again.
@@ -77,7 +77,7 @@ impl Driver<'_> {
         let leaving = report.leaving;
         match self.fleet.report(&worker, &incarnation, report, now) {
             Ok(heard) => {
-                if heard == LeaseAnswer::Renewed && self.may_act {
+                if heard == LeaseAnswer::Renewed && self.term.may_act {
                     let ttl = self.shell.lease_ttl;
                     self.send(&worker, Directive::LeaseRenewed { report_sequence: sequence, ttl });
                 }
@@ -108,7 +108,7 @@ impl Driver<'_> {
         let Some(worker) = open.map(|(name, _)| name.clone()) else { return };
         if let Some(ended) = self.workers.remove(&worker) {
             self.fleet.stream_ended(&worker, &ended.incarnation, now);
-            self.dirty = true;
+            self.publishing.dirty = true;
         }
     }
 }

@@ -1,14 +1,15 @@
 //! The real driver over an in-memory store on a paused clock, or over a real Redis.
 
 use fleet_model::{
-    Epoch, Generation, PermitAnswer, PermitMessage, Problem, ProblemCode, SessionNeeds, ShardKey, ShardSlot,
-    WorkerReport,
+    ClaimedShards, Epoch, Generation, PermitAnswer, PermitMessage, Problem, ProblemCode, SessionNeeds,
+    ShardKey, ShardSlot, WorkerProfile, WorkerReport,
 };
 use fleet_store::{FleetMemoryStore, FleetRedisStore, OwnerRecord, TermClaim};
 use redis_fixture::RedisServer;
 use redis_link::{LinkOptions, RedisLink};
 
 use super::{
+    identifies::BudgetRequests,
     publishing::{describe_queue, progress_line},
     *,
 };
@@ -16,7 +17,7 @@ use crate::{
     handle::{self, FleetHandle, HandleError, OpenedStream},
     snapshot::{self, IdentifyView, PublishedSnapshot, Snapshot},
 };
-use fleet::{ExitRefused, FleetRules, Formats, Recovered, Registration, WantedTotal};
+use fleet::{ExitRefused, FleetRules, Recovered, Registration, WantedTotal};
 
 const SHARDS: u32 = 2;
 
@@ -64,8 +65,12 @@ async fn driver(shell: &Shell, held_term: HeldTerm) -> (Driver<'_>, mpsc::Receiv
     let day = Duration::from_hours(24);
     let budget = IdentifyBudget { total: 1_000, remaining: 1_000, reserve: 50, resets_at: day };
     let identify = IdentifyQueue::new(1, shell.identify_interval, budget, Duration::ZERO);
-    let identity = shell.store.identity().await.unwrap();
-    Driver::new(shell, held_term, fleet, identify, String::new(), false, identity)
+    let store_identity = shell.store.identity().await.unwrap();
+    let (gateway_url, had_predecessor) = (String::new(), false);
+    Driver::new(
+        shell,
+        DriverParts { held_term, fleet, identify, gateway_url, had_predecessor, store_identity },
+    )
 }
 
 /// Runs a driver for as long as `test` runs.
@@ -88,16 +93,15 @@ fn registration() -> Registration {
     Registration {
         worker: "w".parse().unwrap(),
         incarnation: "1".parse().unwrap(),
-        url: "http://w".to_owned(),
-        found_at: None,
-        version: String::new(),
-        capacity: None,
-        formats: Formats::default(),
-        running: BTreeMap::new(),
-        running_total: 0,
+        profile: WorkerProfile {
+            url: "http://w".to_owned(),
+            generation: Some(Generation::default()),
+            needs: Some(SessionNeeds::default()),
+            ..WorkerProfile::default()
+        },
+        running: ClaimedShards::default(),
         draining: false,
-        generation: Generation::default(),
-        needs: Some(SessionNeeds::default()),
+        found_at: None,
         granted: true,
     }
 }

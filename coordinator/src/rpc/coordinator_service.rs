@@ -11,7 +11,9 @@ use altergolden_proto::{
     convert::{self, Bounded, Malformed, for_people},
     v1::{self, coordinator_server::Coordinator},
 };
-use fleet_model::{Generation, Incarnation, RefusedDirective, WorkerId};
+use fleet_model::{
+    CheckpointFormats, ClaimedShards, Generation, Incarnation, RefusedDirective, WorkerId, WorkerProfile,
+};
 use fleet_store::{FleetStore, LeaseGrant, WorkerRecord};
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
@@ -22,7 +24,7 @@ use crate::{
     dial_back,
     handle::{Admission, FleetHandle, HandleError},
 };
-use fleet::{Formats, Registration, RegistrationRefused};
+use fleet::{Registration, RegistrationRefused};
 
 /// How long an exit report waits for the store's verdict.
 const VERDICT: Duration = Duration::from_secs(3);
@@ -117,8 +119,9 @@ impl Coordinator for CoordinatorService {
         })?;
         let (worker, incarnation) = (registration.worker.clone(), registration.incarnation.clone());
         let term = self.fleet.may_join(registration.clone()).await?;
-        registration.found_at = Some(dial_back::check(&registration.url, &worker, &incarnation).await?);
-        let record = WorkerRecord { worker, incarnation, url: registration.url.clone() };
+        registration.found_at =
+            Some(dial_back::check(&registration.profile.url, &worker, &incarnation).await?);
+        let record = WorkerRecord { worker, incarnation, url: registration.profile.url.clone() };
         registration.granted = self.grant_lease(term, &record).await?;
         fail::fail_point!("coordinator_lease_granted");
         let Admission { term, assignment, lease_ttl, gateway_url } = self.fleet.join(registration).await?;
@@ -249,26 +252,28 @@ fn registration(request: &v1::RegisterRequest) -> Result<Registration, Status> {
             convert::MAX_SHARDS
         )));
     };
-    Ok(Registration {
-        worker,
-        incarnation,
+    let generation = match request.generation.as_str() {
+        "" => Generation::default(),
+        named => named.parse().map_err(Malformed::from)?,
+    };
+    let profile = WorkerProfile {
         url: request.advertise_url.clone(),
-        found_at: None,
         version: for_people(&request.version),
         capacity: (request.capacity > 0).then_some(request.capacity),
-        formats: Formats {
+        generation: Some(generation),
+        needs: request.needs.clone().map(Into::into),
+        formats: CheckpointFormats {
             oldest: format(request.checkpoint_format_min),
             newest: format(request.checkpoint_format_max),
         },
-        running,
-        running_total: request.running_total,
+    };
+    Ok(Registration {
+        worker,
+        incarnation,
+        profile,
+        running: ClaimedShards { shards: running, total: request.running_total },
         draining: request.draining,
-        generation: if request.generation.is_empty() {
-            Generation::default()
-        } else {
-            request.generation.parse().map_err(Malformed::from)?
-        },
-        needs: request.needs.clone().map(Into::into),
+        found_at: None,
         granted: false,
     })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fleet_model::ShardSlot;
 use futures_util::stream::{self, StreamExt as _};
 use shard_bridge::{
-    AnswerOutcome, Delivered, ReplyFailureKind as Kind, ShardAnswer, ShardMessage, ShardRequest, failure,
+    AnswerOutcome, Delivered, ReplyFailure, ReplyFailureKind as Kind, ShardAnswer, ShardMessage, ShardRequest,
 };
 use tokio::time::Instant;
 
@@ -82,7 +82,7 @@ fn fitting(answers: impl Iterator<Item = ShardAnswer>, max_bytes: usize) -> Vec<
 }
 
 fn failed(kind: Kind, reason: String) -> AnswerOutcome {
-    AnswerOutcome::Failed(failure(kind, reason))
+    AnswerOutcome::Failed(ReplyFailure::new(kind, reason))
 }
 
 #[cfg(test)]

@@ -56,7 +56,6 @@ use worker::KnownWorker;
 pub use breaker::HoldBack;
 pub use effect::{Effect, Note, Ownership, RevocationCause};
 pub use evidence::{ExitRefused, Finding};
-pub use formats::Formats;
 pub use intent::Intent;
 pub use joining::{Registration, RegistrationRefused};
 pub use losing::LeaseVerdict;

@@ -1,14 +1,25 @@
 //! Answers of a [`Bridge`](crate::Bridge), and its error.
 
-use fleet_model::{Classified, ErrorClass, ShardKey, ShardSlot, WorkerId};
+use std::time::Duration;
+
+use fleet_model::{Classified, ErrorClass, ShardKey, ShardReport, ShardSlot, WorkerId};
 use serde_json::Value;
 
 use crate::{
     command::{CommandRefused, InvalidCommand},
     content::InvalidContent,
-    local::TimedReport,
-    object::ObjectRefused,
 };
+
+/// A report and its age.
+#[derive(Clone, Debug)]
+pub struct TimedReport {
+    /// Who sent it.
+    pub worker: WorkerId,
+    /// What it says.
+    pub report: ShardReport,
+    /// How long ago it came.
+    pub age: Duration,
+}
 
 /// Totals over all shards, and each shard's report.
 #[derive(Clone, Debug, Default)]
@@ -133,6 +144,21 @@ pub struct ReplyFailure {
     pub reason: String,
 }
 
+/// The longest reason of a failure, in bytes: so that 10,000 of them fit.
+pub(crate) const LONGEST_REASON: usize = 256;
+
+impl ReplyFailure {
+    /// Returns a failure. The reason is cut to 256 bytes.
+    pub fn new(kind: ReplyFailureKind, reason: impl Into<String>) -> Self {
+        let mut reason = reason.into();
+        if reason.len() > LONGEST_REASON {
+            reason.truncate(reason.floor_char_boundary(LONGEST_REASON - "…".len()));
+            reason.push('…');
+        }
+        Self { kind, reason }
+    }
+}
+
 /// See [`ReplyFailure`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReplyFailureKind {
@@ -217,4 +243,4 @@ macro_rules! from_classified {
     )*};
 }
 
-from_classified!(InvalidContent, InvalidCommand, CommandRefused, ObjectRefused, event_bus::BusError);
+from_classified!(InvalidContent, InvalidCommand, CommandRefused, event_bus::BusError);

@@ -34,7 +34,7 @@ mod worker_client;
 
 pub use answer::{
     BridgeError, BroadcastReceipt, FleetStats, GuildAnswer, MessageReceipt, PresenceReceipt, ReplyFailure,
-    ReplyFailureKind, ReplyValue, ShardReplies, ShardReply, UserAnswer,
+    ReplyFailureKind, ReplyValue, ShardReplies, ShardReply, TimedReport, UserAnswer,
 };
 pub use bridge::{Bridge, BridgeParts};
 pub use client::{BridgeClient, ClientError};
@@ -44,9 +44,9 @@ pub use deadline::{Deadlines, hop_until};
 pub use hub::{Hub, HubItem, HubSubscription, RecipientKind, Wants};
 pub use local::{
     AnswerOutcome, CommandFuture, Delivered, LocalShards, RecentReports, ShardAnswer, ShardMessage,
-    ShardRequest, TimedReport,
+    ShardRequest,
 };
 pub use metrics::BridgeMetrics;
 pub use object::{FoundObject, ObjectKind, ObjectQuery, ObjectRefused, check_size};
 pub use peers::Peers;
-pub use replies::{LARGEST_ANSWER, failure};
+pub use replies::LARGEST_ANSWER;

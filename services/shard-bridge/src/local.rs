@@ -1,6 +1,6 @@
 //! What the process at hand can answer by itself.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use fleet_model::{GuildRecord, ShardReport, ShardSlot, UserLookup, WorkerId};
@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
-    answer::ReplyFailure,
+    answer::{ReplyFailure, TimedReport},
     command::{CommandRefused, GatewayCommand},
     object::{FoundObject, ObjectQuery, ObjectRefused},
 };
@@ -140,15 +140,4 @@ pub enum AnswerOutcome {
 pub trait RecentReports: Send + Sync + 'static {
     /// What is known of each assigned shard, without asking anybody.
     fn reports(&self) -> Vec<TimedReport>;
-}
-
-/// A report and its age.
-#[derive(Clone, Debug)]
-pub struct TimedReport {
-    /// Who sent it.
-    pub worker: WorkerId,
-    /// What it says.
-    pub report: ShardReport,
-    /// How long ago it came.
-    pub age: Duration,
 }

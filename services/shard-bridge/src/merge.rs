@@ -4,10 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use fleet_model::{ShardKey, ShardReport, ShardSlot, ShardStatus, UserLookup, WorkerId};
 
-use crate::{
-    answer::{FleetStats, UserAnswer},
-    local::TimedReport,
-};
+use crate::answer::{FleetStats, TimedReport, UserAnswer};
 
 /// Reports of one fan-out, or of the heartbeats.
 pub(crate) fn timed(

@@ -15,9 +15,6 @@ pub const LARGEST_ANSWER: usize = 32 * 1024 * 1024;
 /// Maximum size of an answer when the caller names none: what a gRPC client takes by default.
 const USUAL_ANSWER: usize = 4 * 1024 * 1024;
 
-/// The longest reason, in bytes: so that 10,000 of them fit.
-const LONGEST_REASON: usize = 256;
-
 /// What is kept for each reply with a value, in case it does not fit and is told so instead.
 const KEPT: usize = 384;
 
@@ -27,16 +24,6 @@ const AROUND: usize = 6;
 /// How large an answer may be, of what was asked for.
 pub(crate) fn max_bytes(asked: Option<u32>) -> usize {
     asked.map_or(USUAL_ANSWER, |asked| (asked as usize).clamp(USUAL_ANSWER, LARGEST_ANSWER))
-}
-
-/// A failure; its reason is cut to 256 bytes.
-pub fn failure(kind: Kind, reason: impl Into<String>) -> ReplyFailure {
-    let mut reason = reason.into();
-    if reason.len() > LONGEST_REASON {
-        reason.truncate(reason.floor_char_boundary(LONGEST_REASON - "…".len()));
-        reason.push('…');
-    }
-    ReplyFailure { kind, reason }
 }
 
 /// What became of the question to one shard.
@@ -90,14 +77,16 @@ impl Merge {
         // Its worker has looked already: but that may be any version.
         if json.len() > LARGEST {
             let reason = format!("its reply of {} bytes is over the limit of {LARGEST}", json.len());
-            return Err(failure(Kind::TooLarge, reason));
+            return Err(ReplyFailure::new(Kind::TooLarge, reason));
         }
         let value = exact_value(&json).map_err(|error| match error {
-            InvalidContent::Json(why) => failure(Kind::Failed, format!("its reply is not JSON: {why}")),
-            error => failure(Kind::Failed, format!("its reply is invalid: {error}")),
+            InvalidContent::Json(why) => {
+                ReplyFailure::new(Kind::Failed, format!("its reply is not JSON: {why}"))
+            }
+            error => ReplyFailure::new(Kind::Failed, format!("its reply is invalid: {error}")),
         })?;
         if nests_too_deep(&value) {
-            return Err(failure(Kind::Failed, "its reply is nested too deeply"));
+            return Err(ReplyFailure::new(Kind::Failed, "its reply is nested too deeply"));
         }
         let exact_text = if convert::is_exact(&value) { String::new() } else { json };
         let reply = ReplyValue { value, exact_text };
@@ -107,7 +96,7 @@ impl Merge {
                 "its reply of {bytes} bytes does not fit into the whole answer, which may have {}",
                 self.max_bytes
             );
-            return Err(failure(Kind::TooLarge, reason));
+            return Err(ReplyFailure::new(Kind::TooLarge, reason));
         };
         self.left = left;
         Ok(reply)

@@ -9,14 +9,13 @@ use v1::{ReplyFailureKind as WireKind, shard_answer, shard_reply::Outcome};
 use crate::{
     answer::{
         BridgeError, BroadcastReceipt, FleetStats, GuildAnswer, MessageReceipt, PresenceReceipt,
-        ReplyFailure, ReplyFailureKind as Kind, ReplyValue, ShardReply, UserAnswer,
+        ReplyFailure, ReplyFailureKind as Kind, ReplyValue, ShardReply, TimedReport, UserAnswer,
     },
     command::{CommandRefused, InvalidCommand},
     content::InvalidContent,
     hub::{RecipientKind, Wants},
-    local::{AnswerOutcome, ShardAnswer, TimedReport},
+    local::{AnswerOutcome, ShardAnswer},
     object::ObjectRefused,
-    replies::failure,
 };
 
 /// Errors whose gRPC code is the one of their class.
@@ -222,7 +221,7 @@ impl From<v1::ShardAnswer> for ShardAnswer {
             Some(shard_answer::Outcome::Json(json)) => AnswerOutcome::Json(json),
             Some(shard_answer::Outcome::Failure(failure)) => AnswerOutcome::Failed(failure.into()),
             Some(shard_answer::Outcome::NotMine(_)) => AnswerOutcome::NotMine,
-            None => AnswerOutcome::Failed(failure(Kind::Failed, "its reply is of an unknown kind")),
+            None => AnswerOutcome::Failed(ReplyFailure::new(Kind::Failed, "its reply is of an unknown kind")),
         };
         Self { shard: ShardSlot(answer.shard_id), outcome }
     }

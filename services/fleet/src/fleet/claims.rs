@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use fleet_model::{AHEAD_MS, Epoch, Problem, ProblemCode, ShardKey, WorkerId};
+use fleet_model::{AHEAD_MS, ClaimedShards, Epoch, Problem, ProblemCode, ShardKey, WorkerId};
 
 use super::{
     Effect, Fleet, Now, Ownership, Phase, Registration, RegistrationRefused, Slot, losing::VERDICT_DUE,
@@ -56,7 +56,8 @@ impl Fleet {
     /// [`RegistrationRefused::Full`], [`RegistrationRefused::EpochAhead`], [`RegistrationRefused::TotalUnlikely`],
     /// [`RegistrationRefused::OwnerUnheard`].
     pub fn check_claims(&self, registration: &Registration, now: Now) -> Result<(), RegistrationRefused> {
-        let Registration { worker, running, running_total, .. } = registration;
+        let Registration { worker, running: ClaimedShards { shards: running, total: running_total }, .. } =
+            registration;
         if self.workers.len() >= MAX_WORKERS && !self.workers.contains_key(worker) {
             return Err(RegistrationRefused::Full { workers: self.workers.len() });
         }

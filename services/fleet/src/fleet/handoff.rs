@@ -15,9 +15,12 @@
 
 use std::time::Duration;
 
-use fleet_model::{Epoch, Incarnation, ShardSlot, ShardStatus, WorkerId};
+use fleet_model::{Epoch, ShardSlot, ShardStatus, WorkerId};
 
-use super::{Fleet, KnownWorker, Note, Now, Phase, Slot, slot::Observed};
+use super::{
+    Fleet, KnownWorker, Note, Now, Phase, Slot,
+    slot::{Handoff, Observed, PreviousOwner},
+};
 use crate::placement::Placement;
 
 /// An owner whose shard is not ready after this long no longer delays other moves.
@@ -28,29 +31,6 @@ const COPY_WAIT: Duration = Duration::from_secs(10);
 
 /// How long the previous owner answers for a shard that is not ready on its new owner.
 const ANSWERS_FOR: Duration = Duration::from_secs(10);
-
-/// A shard's way to another worker, while its owner still runs it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Handoff {
-    pub(super) to: WorkerId,
-    pub(super) incarnation: Incarnation,
-    pub(super) since: Duration,
-    /// The target has reported a complete copy.
-    pub(super) copied: bool,
-    /// The target can't resume the session.
-    pub(super) must_identify: bool,
-}
-
-/// The worker that released a shard in order. No worker has run it since.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct PreviousOwner {
-    pub(super) worker: WorkerId,
-    pub(super) incarnation: Incarnation,
-    pub(super) epoch: Epoch,
-    /// Its URL, which identifies it for workers that have copied the shard, even if it is gone.
-    pub(super) url: String,
-    pub(super) at: Duration,
-}
 
 /// How many more shards may start to move.
 struct HandoffQuota {

@@ -2,42 +2,28 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
-use fleet_model::{Assignment, Epoch, Generation, Incarnation, SessionNeeds, ShardKey, WorkerId};
+use fleet_model::{Assignment, ClaimedShards, Epoch, Incarnation, ShardKey, WorkerId, WorkerProfile};
 
 use super::{
-    Effect, Fleet, Formats, KnownWorker, Note, Now, Phase,
-    evidence::WorkerAddresses,
-    slot::ShardOwner,
-    worker::{Liveness, WorkerProfile},
+    Effect, Fleet, KnownWorker, Note, Now, Phase, evidence::WorkerAddresses, slot::ShardOwner,
+    worker::Liveness,
 };
 
-/// What a worker says of itself when it registers.
+/// A worker that registers.
 #[derive(Clone, Debug)]
 pub struct Registration {
     /// Its name.
     pub worker: WorkerId,
     /// Its incarnation.
     pub incarnation: Incarnation,
-    /// Its advertised URL.
-    pub url: String,
-    /// The address at which it answered when that URL was checked.
-    pub found_at: Option<SocketAddr>,
-    /// Version of the program.
-    pub version: String,
-    /// How many shards it takes at most; `None` means no cap.
-    pub capacity: Option<u32>,
-    /// The checkpoint formats that it reads.
-    pub formats: Formats,
+    /// Its description of itself.
+    pub profile: WorkerProfile,
     /// The shards that it runs already.
-    pub running: BTreeMap<ShardKey, Epoch>,
-    /// The total that it runs them with; 0 if none.
-    pub running_total: u32,
+    pub running: ClaimedShards,
     /// It drains: it takes no shards.
     pub draining: bool,
-    /// Its generation.
-    pub generation: Generation,
-    /// What it opens sessions with; `None` from older versions.
-    pub needs: Option<SessionNeeds>,
+    /// The address at which it answered when its advertised URL was checked.
+    pub found_at: Option<SocketAddr>,
     /// The store has granted its lease; `false` when the store is away.
     pub granted: bool,
 }
@@ -140,25 +126,14 @@ impl Fleet {
         self.may_join(&registration.worker, &registration.incarnation)?;
         self.check_claims(&registration, now)?;
         let known = self.workers.get(&registration.worker);
-        let in_doubt = known.map_or(!registration.running.is_empty(), |known| self.has_lapsed(known, now));
+        let in_doubt =
+            known.map_or(!registration.running.shards.is_empty(), |known| self.has_lapsed(known, now));
         if in_doubt && !registration.granted {
             return Err(RegistrationRefused::StoreAway { worker: registration.worker });
         }
-        let Registration {
-            worker: name,
-            incarnation,
-            url,
-            found_at,
-            version,
-            capacity,
-            formats,
-            running,
-            running_total,
-            draining,
-            generation,
-            needs,
-            granted: _,
-        } = registration;
+        let Registration { worker: name, incarnation, profile, running, draining, found_at, granted: _ } =
+            registration;
+        let ClaimedShards { shards: running, total: running_total } = running;
 
         self.adopt_total(&running, running_total, now);
         let before = self.workers.get(&name);
@@ -171,18 +146,11 @@ impl Fleet {
         let drain_reason = same
             .and_then(|before| before.drain_reason.clone())
             .or_else(|| self.intent.drain_reason(&name, &incarnation));
-        let released_at = url.clone();
+        let (released_at, generation) = (profile.url.clone(), profile.generation.clone());
         let peer = before.and_then(|before| before.liveness.addresses.peer);
         let worker = KnownWorker {
             incarnation: incarnation.clone(),
-            profile: WorkerProfile {
-                url,
-                version,
-                capacity,
-                generation: Some(generation.clone()),
-                needs,
-                formats,
-            },
+            profile,
             liveness: Liveness::new(true, WorkerAddresses { found_at, peer }, now.mono),
             draining: draining || drain_reason.is_some(),
             drain_reason,
@@ -193,7 +161,7 @@ impl Fleet {
             calm_until,
         };
         self.workers.insert(name.clone(), worker);
-        self.set_first_generation(&generation);
+        self.set_first_generation(&generation.unwrap_or_default());
         self.note(Note::Joined { worker: name.clone(), running: running.len() });
         if self.total.settled() == Some(running_total) {
             self.adopt_running(&name, &incarnation, &running, now.mono);

@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use fleet_model::{Epoch, Incarnation, ShardKey, ShardReport, WorkerId};
 
-use super::{
-    Ownership,
-    handoff::{Handoff, PreviousOwner},
-};
+use super::Ownership;
 
 /// One shard.
 #[derive(Clone, Debug)]
@@ -85,6 +82,29 @@ pub(super) struct StartConditions {
     pub(super) killed: Vec<Epoch>,
     /// Another worker ran the shard before, or may have.
     pub(super) ran_before: bool,
+}
+
+/// A shard's way to another worker, while its owner still runs it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Handoff {
+    pub(super) to: WorkerId,
+    pub(super) incarnation: Incarnation,
+    pub(super) since: Duration,
+    /// The target has reported a complete copy.
+    pub(super) copied: bool,
+    /// The target can't resume the session.
+    pub(super) must_identify: bool,
+}
+
+/// The worker that released a shard in order. No worker has run it since.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct PreviousOwner {
+    pub(super) worker: WorkerId,
+    pub(super) incarnation: Incarnation,
+    pub(super) epoch: Epoch,
+    /// Its URL, which identifies it for workers that have copied the shard, even if it is gone.
+    pub(super) url: String,
+    pub(super) at: Duration,
 }
 
 /// How far an assignment has got.

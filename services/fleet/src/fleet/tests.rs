@@ -14,7 +14,8 @@ mod world;
 use std::time::Duration;
 
 use fleet_model::{
-    Generation, ProblemCode, SessionNeeds, ShardReport, ShardStatus, StartOutcome, Term, WorkerReport,
+    ClaimedShards, Generation, ProblemCode, SessionNeeds, ShardReport, ShardStatus, StartOutcome, Term,
+    WorkerProfile, WorkerReport,
 };
 
 use super::{breaker::DeathBreaker, slot::ShardOwner, store_state::StoreTrust, total::LastRan, *};
@@ -48,18 +49,26 @@ fn registration(worker: &str, incarnation: &str) -> Registration {
     Registration {
         worker: id(worker),
         incarnation: life(incarnation),
-        url: format!("http://{worker}"),
-        found_at: None,
-        version: String::new(),
-        capacity: None,
-        formats: Formats::default(),
-        running: BTreeMap::new(),
-        running_total: 0,
+        profile: WorkerProfile {
+            url: format!("http://{worker}"),
+            generation: Some(Generation::default()),
+            needs: Some(SessionNeeds::default()),
+            ..WorkerProfile::default()
+        },
+        running: ClaimedShards::default(),
         draining: false,
-        generation: Generation::default(),
-        needs: Some(SessionNeeds::default()),
+        found_at: None,
         granted: true,
     }
+}
+
+fn with_profile(mut registration: Registration, change: impl FnOnce(&mut WorkerProfile)) -> Registration {
+    change(&mut registration.profile);
+    registration
+}
+
+fn claimed(shards: BTreeMap<ShardKey, Epoch>, total: u32) -> ClaimedShards {
+    ClaimedShards { shards, total }
 }
 
 fn fleet(total: u32) -> Fleet {

@@ -19,7 +19,7 @@ use crate::{
     content, fan_out,
     local::{Delivered, ShardAnswer, ShardMessage, ShardRequest},
     metrics::AskOutcome,
-    replies::{self, LARGEST_ANSWER, Merge, Replied},
+    replies::{LARGEST_ANSWER, Merge, Replied},
 };
 
 mod shares;
@@ -174,7 +174,7 @@ impl Bridge {
         let moving = |shard| Replied {
             shard,
             worker: None,
-            outcome: Err(replies::failure(Kind::Unassigned, "it is on its way to another worker")),
+            outcome: Err(ReplyFailure::new(Kind::Unassigned, "it is on its way to another worker")),
         };
         let replied: Vec<Replied> =
             wanted.iter().map(|shard| replied.remove(shard).unwrap_or_else(|| moving(*shard))).collect();
@@ -245,7 +245,7 @@ impl Bridge {
     ) -> BTreeMap<ShardSlot, Replied> {
         let (shares, unassigned) = shares(routes, shards);
         let unassigned = unassigned.into_iter().map(|shard| {
-            let outcome = Err(replies::failure(Kind::Unassigned, "no worker runs it"));
+            let outcome = Err(ReplyFailure::new(Kind::Unassigned, "no worker runs it"));
             (shard, Replied { shard, worker: None, outcome })
         });
         let mut replied: BTreeMap<_, _> = unassigned.collect();
@@ -276,7 +276,7 @@ impl Bridge {
                 Code::Cancelled => (Kind::Unreachable, "broke off".to_owned()),
                 _ => (Kind::Unreachable, fan_out::reason(status)),
             };
-            replies::failure(kind, format!("worker {} {why}", share.worker))
+            ReplyFailure::new(kind, format!("worker {} {why}", share.worker))
         };
         let left = request.deadline.saturating_duration_since(Instant::now());
         let client = self.fan_out.peers.client(&share.url).map_err(|status| unreachable(&status))?;
@@ -293,7 +293,7 @@ impl Bridge {
             Err(_) => {
                 self.fan_out.metrics.count_asked(AskOutcome::TooLate);
                 let why = format!("worker {} did not answer by the deadline", share.worker);
-                Err(replies::failure(Kind::TooLate, why))
+                Err(ReplyFailure::new(Kind::TooLate, why))
             }
         }
     }

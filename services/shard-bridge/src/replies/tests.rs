@@ -3,7 +3,7 @@ use prost::Message as _;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::content::MOST_SHARDS;
+use crate::{answer::LONGEST_REASON, content::MOST_SHARDS};
 
 fn worker(name: &str) -> WorkerId {
     name.parse().unwrap()
@@ -14,7 +14,7 @@ fn value(shard: u32, value: &Value) -> Replied {
 }
 
 fn none(shard: u32, kind: Kind, reason: &str) -> Replied {
-    Replied { shard: ShardSlot(shard), worker: None, outcome: Err(failure(kind, reason)) }
+    Replied { shard: ShardSlot(shard), worker: None, outcome: Err(ReplyFailure::new(kind, reason)) }
 }
 
 fn merged(replies: Vec<Replied>, max_bytes: usize) -> ShardReplies {
@@ -84,8 +84,8 @@ fn the_answer_never_has_more_bytes_than_it_may() {
     let name = "w".repeat(64);
     let of = |shard, outcome| Replied { shard: ShardSlot(shard), worker: Some(worker(&name)), outcome };
     let long = "ü".repeat(2_000);
-    let failures =
-        (0..MOST_SHARDS as u32).map(|shard| of(u32::MAX - shard, Err(failure(Kind::Failed, &long))));
+    let failures = (0..MOST_SHARDS as u32)
+        .map(|shard| of(u32::MAX - shard, Err(ReplyFailure::new(Kind::Failed, &long))));
     let response = merged(failures.collect(), USUAL_ANSWER);
     assert!(encoded_len(response) <= USUAL_ANSWER);
 
@@ -108,9 +108,9 @@ fn who_does_not_say_gets_what_any_client_takes() {
 
 #[test]
 fn reasons_are_cut_between_characters() {
-    let cut = failure(Kind::Failed, "ラ".repeat(200)).reason;
+    let cut = ReplyFailure::new(Kind::Failed, "ラ".repeat(200)).reason;
     assert!(cut.len() <= LONGEST_REASON && cut.ends_with("ラ…"), "{cut}");
-    assert_eq!(failure(Kind::Failed, "short").reason, "short");
+    assert_eq!(ReplyFailure::new(Kind::Failed, "short").reason, "short");
 }
 
 #[test]

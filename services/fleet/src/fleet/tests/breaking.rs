@@ -187,7 +187,7 @@ fn what_an_owner_was_not_told_of_did_not_kill_it() {
 #[test]
 fn shards_without_room_are_taken_when_a_worker_comes() {
     let mut fleet = fleet(4);
-    fleet.join(Registration { capacity: Some(3), ..registration("a", "1") }, at(0)).unwrap();
+    fleet.join(with_profile(registration("a", "1"), |profile| profile.capacity = Some(3)), at(0)).unwrap();
     fleet.tick(at(1_000));
     settle_writes(&mut fleet, at(1_000));
     assert_eq!(shards(&fleet, "a"), [0, 1, 2]);
@@ -219,7 +219,7 @@ fn next_owner_is_told_that_another_ran_the_shard_before() {
     // A new coordinator that finds nothing in the store and hears of some shards: a dead worker may have run the rest.
     let mut fleet = Fleet::new(rules(), Term(1), WantedTotal::explicit(4), Recovered::default(), at(0));
     let running = (0..2).map(|shard| (ShardKey::new(shard, 4), Epoch(10))).collect();
-    fleet.join(Registration { running, running_total: 4, ..registration("a", "1") }, at(0)).unwrap();
+    fleet.join(Registration { running: claimed(running, 4), ..registration("a", "1") }, at(0)).unwrap();
     for ms in (250..10_000).step_by(250) {
         report_as(&mut fleet, "a", "1", ms);
     }

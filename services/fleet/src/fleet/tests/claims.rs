@@ -6,7 +6,7 @@ const DAY_MS: u64 = 24 * 3600 * 1000;
 
 fn claims(worker: &str, shards: std::ops::Range<u32>, epoch: u64, total: u32) -> Registration {
     let running = shards.map(|shard| (ShardKey::new(shard, total), Epoch(epoch))).collect();
-    Registration { running, running_total: total, ..registration(worker, "1") }
+    Registration { running: claimed(running, total), ..registration(worker, "1") }
 }
 
 #[test]

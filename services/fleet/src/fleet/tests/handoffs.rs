@@ -111,7 +111,7 @@ fn a_source_that_dies_while_it_is_copied_is_a_failover_like_any_other() {
 #[test]
 fn an_older_version_is_not_waited_for() {
     let mut fleet = running_fleet();
-    fleet.join(Registration { needs: None, ..registration("c", "1") }, at(2000)).unwrap();
+    fleet.join(with_profile(registration("c", "1"), |profile| profile.needs = None), at(2000)).unwrap();
     settle_writes(&mut fleet, at(2000));
     let (shard, _) = arriving(&fleet, "c");
     fleet.report(&id("c"), &life("1"), without_copies(&fleet, "c"), at(2100)).unwrap();
@@ -140,7 +140,9 @@ fn the_last_shard_of_one_that_leaves_is_handed_over_too() {
 fn of_those_that_have_to_identify_only_as_many_set_out_as_may_identify() {
     let mut fleet = running_fleet();
     let other = SessionNeeds { intents: 7, ..SessionNeeds::default() };
-    fleet.join(Registration { needs: Some(other), ..registration("c", "1") }, at(2000)).unwrap();
+    fleet
+        .join(with_profile(registration("c", "1"), |profile| profile.needs = Some(other)), at(2000))
+        .unwrap();
     for round in 0..20 {
         let now = at(2000 + round * 50);
         settle_writes(&mut fleet, now);

@@ -42,7 +42,7 @@ fn each_outcome_is_told_once() {
 fn what_ran_before_this_coordinator_came_is_no_news() {
     let mut fleet = Fleet::new(rules(), Term(2), WantedTotal::explicit(12), recovered(), at(0));
     let running = (0..6).map(|shard| (ShardKey::new(shard, 12), Epoch(10))).collect();
-    fleet.join(Registration { running, running_total: 12, ..registration("a", "1") }, at(100)).unwrap();
+    fleet.join(Registration { running: claimed(running, 12), ..registration("a", "1") }, at(100)).unwrap();
     assert_eq!(tell(&mut fleet, &outcome(StartKind::Reidentified, 10), 200), []);
     let news = outcome(StartKind::Resumed, 20);
     assert_eq!(tell(&mut fleet, &news, 300), [news]);

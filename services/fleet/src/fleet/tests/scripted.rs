@@ -149,7 +149,7 @@ fn released_shard_is_placed_again_under_a_higher_epoch() {
 #[test]
 fn shards_without_room_are_named() {
     let mut fleet = fleet(4);
-    fleet.join(Registration { capacity: Some(3), ..registration("a", "1") }, at(0)).unwrap();
+    fleet.join(with_profile(registration("a", "1"), |profile| profile.capacity = Some(3)), at(0)).unwrap();
     fleet.tick(at(1000));
     settle_writes(&mut fleet, at(1000));
     assert_eq!(problems(&fleet.view(at(1100))), ["no worker has room for shards 3"]);
@@ -178,11 +178,11 @@ fn a_shard_that_should_move_before_its_owner_was_told_is_no_riddle() {
 fn a_first_worker_that_runs_something_is_not_given_what_others_may_run() {
     let mut fleet = fleet(4);
     let running = |shards: std::ops::Range<u32>| shards.map(|s| (ShardKey::new(s, 4), Epoch(10))).collect();
-    let a = Registration { running: running(0..2), running_total: 4, ..registration("a", "1") };
+    let a = Registration { running: claimed(running(0..2), 4), ..registration("a", "1") };
     assert_eq!(fleet.join(a, at(0)).unwrap().shards.len(), 2);
     settle_writes(&mut fleet, at(0));
     assert_eq!(shards(&fleet, "a"), [0, 1], "the others may run on a worker that is about to register");
-    let b = Registration { running: running(2..4), running_total: 4, ..registration("b", "1") };
+    let b = Registration { running: claimed(running(2..4), 4), ..registration("b", "1") };
     fleet.join(b, at(900)).unwrap();
     settle_writes(&mut fleet, at(900));
     assert_eq!(shards(&fleet, "b"), [2, 3]);
@@ -202,7 +202,7 @@ fn a_new_coordinator_moves_nothing_that_runs() {
     let mut fleet = Fleet::new(rules(), Term(2), WantedTotal::explicit(16), recovered(), at(0));
     let running = |shards: std::ops::Range<u32>| shards.map(|s| (ShardKey::new(s, 12), Epoch(10))).collect();
     for (name, shards) in [("a", 0..6), ("b", 6..12)] {
-        let back = Registration { running: running(shards), running_total: 12, ..registration(name, "1") };
+        let back = Registration { running: claimed(running(shards), 12), ..registration(name, "1") };
         fleet.join(back, at(500)).unwrap();
     }
     for ms in (500..20_000).step_by(250) {
@@ -222,7 +222,7 @@ fn a_new_coordinator_moves_nothing_that_runs() {
 fn what_runs_is_believed_when_the_store_forgot_it() {
     let mut fleet = Fleet::new(rules(), Term(1), WantedTotal::explicit(4), Recovered::default(), at(0));
     let running = (0..12).map(|shard| (ShardKey::new(shard, 12), Epoch(10))).collect();
-    let back = Registration { running, running_total: 12, ..registration("a", "1") };
+    let back = Registration { running: claimed(running, 12), ..registration("a", "1") };
     let assignment = fleet.join(back, at(500)).unwrap();
     assert_eq!(assignment.shards.len(), 12);
     assert_eq!(assignment.shard_total, 12);
@@ -269,7 +269,7 @@ fn without_a_store_windows_stay_open_but_none_opens_again() {
         assert_eq!(heard(&mut fleet, "a", ms), LeaseAnswer::NotRenewed, "at {ms}");
     }
     let running = fleet.assignment(&id("a")).unwrap().shards.clone();
-    let back = Registration { running, running_total: 12, ..registration("a", "1") };
+    let back = Registration { running: claimed(running, 12), ..registration("a", "1") };
     let away = fleet.join(Registration { granted: false, ..back.clone() }, at(7_000)).unwrap_err();
     assert_eq!(away, RegistrationRefused::StoreAway { worker: id("a") });
     // The store has its lease: it is its own.
@@ -295,7 +295,7 @@ fn an_unknown_worker_that_runs_something_does_not_join_without_the_store() {
     let mut fleet = running_fleet();
     fleet.mark_store_away();
     let running = BTreeMap::from([(ShardKey::new(0, 12), Epoch(7))]);
-    let stranger = Registration { running, running_total: 12, granted: false, ..registration("c", "1") };
+    let stranger = Registration { running: claimed(running, 12), granted: false, ..registration("c", "1") };
     assert!(fleet.join(stranger, at(2_000)).is_err());
     assert!(fleet.join(Registration { granted: false, ..registration("c", "1") }, at(2_000)).is_ok());
 }

@@ -292,8 +292,7 @@ impl World {
             worker: name(n),
             incarnation: life,
             granted: !self.store.away,
-            running: worker.running.clone(),
-            running_total: if worker.running.is_empty() { 0 } else { SHARDS },
+            running: claimed(worker.running.clone(), if worker.running.is_empty() { 0 } else { SHARDS }),
             ..registration("w", "1")
         };
         let Ok(assignment) = self.fleet.join(registration, now) else { return };

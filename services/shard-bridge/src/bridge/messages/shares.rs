@@ -8,7 +8,7 @@ use crate::{
     answer::{BridgeError, ReplyFailure, ReplyFailureKind as Kind},
     content::MOST_SHARDS,
     local::{AnswerOutcome, ShardAnswer},
-    replies::{self, Replied},
+    replies::Replied,
 };
 
 /// The shards of one worker, and where it answers.
@@ -93,12 +93,12 @@ pub(super) fn sorted_out(
         Some(AnswerOutcome::Json(json)) => Some(replied(*shard, Ok(json))),
         Some(AnswerOutcome::Failed(failure)) => {
             // Its reason may be of any length.
-            Some(replied(*shard, Err(replies::failure(failure.kind, failure.reason))))
+            Some(replied(*shard, Err(ReplyFailure::new(failure.kind, failure.reason))))
         }
         Some(AnswerOutcome::NotMine) => None,
         None => {
             let why = format!("worker {} left it out of its answer", share.worker);
-            Some(replied(*shard, Err(replies::failure(Kind::Unreachable, why))))
+            Some(replied(*shard, Err(ReplyFailure::new(Kind::Unreachable, why))))
         }
     };
     share.shards.iter().filter_map(outcome).collect()

@@ -65,7 +65,7 @@ fn a_worker_s_answer_counts_for_what_it_was_asked() {
     assert!(failure.kind == Kind::Failed && failure.reason.len() <= 256);
     assert_eq!(replied[2].outcome.clone().unwrap_err().kind, Kind::Unreachable);
 
-    let late = replies::failure(Kind::TooLate, "late");
+    let late = ReplyFailure::new(Kind::TooLate, "late");
     let replied = sorted_out(&share, Err(late.clone()));
     assert!(replied.len() == 4 && replied.iter().all(|reply| reply.outcome == Err(late.clone())));
 }

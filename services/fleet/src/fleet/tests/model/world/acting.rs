@@ -183,13 +183,14 @@ impl World {
             let registration = Registration {
                 granted: granted || !fences.has(Fence::LapsedStaysClosed),
                 found_at: Some((peer(n), 1).into()),
-                running: by_shard(&claims),
+                running: claimed(by_shard(&claims), if nothing { 0 } else { SHARDS as u32 }),
                 draining: self.workers[n].drains.is_some(),
-                generation: self.generation_of(n),
-                needs: Some(self.needs_of(n)),
-                running_total: if nothing { 0 } else { SHARDS as u32 },
                 ..registration(who.as_str(), incarnation.as_str())
             };
+            let registration = with_profile(registration, |profile| {
+                profile.generation = Some(self.generation_of(n));
+                profile.needs = Some(self.needs_of(n));
+            });
             let one = &mut self.coordinators[i];
             let Ok(assignment) = one.fleet.join(registration, now(fences)) else { continue };
             if !fences.has(Fence::GraceAfterAStart) {
