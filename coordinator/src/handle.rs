@@ -8,8 +8,8 @@ use std::{
 };
 
 use fleet_model::{
-    Assignment, Classified, Directive, ErrorClass, Incarnation, PermitAnswer, PermitMessage, Term, WorkerId,
-    WorkerReport,
+    Assignment, Classified, Directive, ErrorClass, IdentifyAnswer, IdentifyMessage, Incarnation, Term,
+    WorkerId, WorkerReport,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -84,11 +84,11 @@ pub(crate) enum DriverCommand {
     OpenIdentify {
         worker: WorkerId,
         incarnation: Incarnation,
-        reply: Reply<OpenedStream<PermitAnswer>>,
+        reply: Reply<OpenedStream<IdentifyAnswer>>,
     },
     Permit {
         stream: u64,
-        message: PermitMessage,
+        message: IdentifyMessage,
     },
     IdentifyEnded {
         stream: u64,
@@ -248,11 +248,11 @@ impl FleetHandle {
         &self,
         worker: WorkerId,
         incarnation: Incarnation,
-    ) -> Result<OpenedStream<PermitAnswer>, HandleError> {
+    ) -> Result<OpenedStream<IdentifyAnswer>, HandleError> {
         self.ask(|reply| DriverCommand::OpenIdentify { worker, incarnation, reply }).await
     }
 
-    pub(crate) async fn permit_message(&self, stream: u64, message: PermitMessage) -> bool {
+    pub(crate) async fn permit_message(&self, stream: u64, message: IdentifyMessage) -> bool {
         self.tell(DriverCommand::Permit { stream, message }).await
     }
 

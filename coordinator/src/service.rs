@@ -25,7 +25,7 @@ use tonic::service;
 
 use crate::{
     clock::Clock,
-    config::Config,
+    config::CoordinatorConfig,
     discord::{Discord, DiscordError},
     driver::Shell,
     handle,
@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// What the coordinator is given from outside.
-pub struct Parts {
+pub struct CoordinatorParts {
     /// The fleet's memory.
     pub store: Arc<dyn FleetStore>,
     /// Where events are set aside.
@@ -49,7 +49,7 @@ pub struct Parts {
 
 /// The coordinator can't start.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum CoordinatorError {
     /// The gRPC port can't be had.
     #[error("cannot bind {address} (--coordinator-listen): {source}")]
     Listen {
@@ -68,8 +68,8 @@ pub enum StartError {
 
 /// A coordinator whose ports are bound.
 pub struct Coordinator {
-    config: Config,
-    parts: Parts,
+    config: CoordinatorConfig,
+    parts: CoordinatorParts,
     listener: Listener,
     address: SocketAddr,
     health: HealthServer,
@@ -80,8 +80,8 @@ impl Coordinator {
     ///
     /// # Errors
     /// A port that is taken or not allowed.
-    pub async fn bind(config: Config, parts: Parts) -> Result<Self, StartError> {
-        let fail = |source| StartError::Listen { address: config.listen, source };
+    pub async fn bind(config: CoordinatorConfig, parts: CoordinatorParts) -> Result<Self, CoordinatorError> {
+        let fail = |source| CoordinatorError::Listen { address: config.listen, source };
         let listener = Listener::bind(config.listen, "grpc", Limits::GRPC).await.map_err(fail)?;
         let address = listener.address().map_err(fail)?;
         let health = HealthServer::bind(config.health_listen, "--manager-health-port").await?;
@@ -103,12 +103,12 @@ impl Coordinator {
     /// The future is boxed so that it is compiled in this crate, not in each program that polls it.
     ///
     /// # Errors
-    /// [`StartError::Discord`] when Discord refuses the token.
-    pub fn run(self, stop: CancellationToken) -> BoxFuture<'static, Result<(), StartError>> {
+    /// [`CoordinatorError::Discord`] when Discord refuses the token.
+    pub fn run(self, stop: CancellationToken) -> BoxFuture<'static, Result<(), CoordinatorError>> {
         Box::pin(self.serve(stop))
     }
 
-    async fn serve(self, stop: CancellationToken) -> Result<(), StartError> {
+    async fn serve(self, stop: CancellationToken) -> Result<(), CoordinatorError> {
         let Self { config, parts, listener, address, health } = self;
         let discord = Discord::new(&config.token, config.api.as_ref(), config.gateway.as_ref())?;
         let discord = Arc::new(discord);

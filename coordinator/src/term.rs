@@ -8,7 +8,7 @@ use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::Config,
+    config::CoordinatorConfig,
     discord::{DiscordError, GatewayInfo},
     driver::{Driver, DriverOutcome, DriverParts, HeldTerm, Shell, TermEnd, budget_from, invalid},
     handle::DriverCommand,
@@ -37,7 +37,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// Discord refuses the token.
 pub(crate) async fn serve_terms(
     shell: &Shell,
-    config: &Config,
+    config: &CoordinatorConfig,
     mut commands: mpsc::Receiver<DriverCommand>,
     stop: &CancellationToken,
 ) -> Result<(), DiscordError> {
@@ -208,7 +208,7 @@ async fn claim(shell: &Shell) -> Result<ClaimResult, FleetStoreError> {
 /// Creates the driver with its machines at the beginning of a term.
 fn begin<'a>(
     shell: &'a Shell,
-    config: &Config,
+    config: &CoordinatorConfig,
     info: &GatewayInfo,
     Acting { held_term, record, store }: Acting,
 ) -> (Driver<'a>, mpsc::Receiver<DriverOutcome>) {

@@ -8,7 +8,7 @@ use altergolden_proto::{
     v1::{self, coordinator_client::CoordinatorClient, identify_up::Message as Up},
 };
 use fleet_model::{
-    Assignment, ClaimedShards, Directive, Incarnation, PermitAnswer, PermitMessage, SentReport, Term,
+    Assignment, ClaimedShards, Directive, IdentifyAnswer, IdentifyMessage, Incarnation, SentReport, Term,
     WorkerId, WorkerProfile,
 };
 use tokio::{sync::mpsc, time::timeout};
@@ -150,7 +150,7 @@ impl CoordinatorConnection {
         &self,
         worker: &WorkerId,
         incarnation: &Incarnation,
-    ) -> Option<(mpsc::Sender<PermitMessage>, PermitAnswers)> {
+    ) -> Option<(mpsc::Sender<IdentifyMessage>, PermitAnswers)> {
         let (worker_id, incarnation) = (worker.to_string(), incarnation.to_string());
         let hello = v1::IdentifyHello { worker_id, incarnation };
         let hello = tokio_stream::once(v1::IdentifyUp { message: Some(Up::Hello(hello)) });
@@ -177,7 +177,7 @@ impl Directives {
 
 impl PermitAnswers {
     /// Waits for the next answer that this version knows. `None` when the stream has ended.
-    pub(crate) async fn next(&mut self) -> Option<PermitAnswer> {
+    pub(crate) async fn next(&mut self) -> Option<IdentifyAnswer> {
         while let Ok(Some(message)) = self.0.message().await {
             if let Some(answer) = convert::permit_answer(message) {
                 return Some(answer);

@@ -42,19 +42,19 @@ mod threads;
 
 pub use async_trait::async_trait;
 pub use checkpoints::Keep;
-pub use config::{Args, Config};
+pub use config::{WorkerArgs, WorkerConfig};
 pub use discord::TokenRefused;
 pub use event::{Event, EventError, Mark, Position, Wanted};
 pub use fleet_model::{Epoch, ErrorClass, ShardKey, ShardReport, ShardSlot, ShardStatus, WorkerId};
 pub use handler::{
     Command, Context, EventHandler, MessageOutcome, NoHandler, RequestError, ShardMessage, ShardRequest,
 };
-pub use link::LinkError;
+pub use link::CoordinatorLinkError;
 pub use relay::Relay;
 pub use rest::RestBudget;
 pub use run::run;
 pub use serde_json;
-pub use service::{Parts, Worker, WorkerError};
+pub use service::{Worker, WorkerError, WorkerParts};
 pub use shard_bridge::{
     Bridge, BridgeError, BroadcastReceipt, FleetStats, GuildAnswer, Hub, HubItem, HubSubscription,
     MessageReceipt, PresenceReceipt, RecipientKind, ReplyFailure, ReplyFailureKind, ReplyValue, ShardReplies,

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::BootTime,
-    config::Config,
+    config::WorkerConfig,
     coordinator::{CoordinatorConnection, RegisterFailure},
     identify::client::Registered,
     lease::Lease,
@@ -48,7 +48,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// What the link is given.
 pub(crate) struct LinkParts {
-    pub(crate) config: Config,
+    pub(crate) config: WorkerConfig,
     pub(crate) store: Arc<dyn FleetStore>,
     pub(crate) shards: ShardSet,
     /// Notified whenever a shard's status changes.
@@ -63,7 +63,7 @@ pub(crate) struct LinkParts {
 
 /// The link can't go on.
 #[derive(Debug, thiserror::Error)]
-pub enum LinkError {
+pub enum CoordinatorLinkError {
     /// Another worker has the name.
     #[error("--worker-name (WORKER_NAME): {0}")]
     NameTaken(String),
@@ -83,8 +83,8 @@ pub(crate) struct Link {
     refused: Vec<RefusedDirective>,
     /// It is on its way out.
     draining: Option<Draining>,
-    /// All assigned shards were ready in the last report.
-    all_ready: bool,
+    /// All assigned shards were ready since the worker had none.
+    ready_logged: bool,
 }
 
 /// One incarnation.
@@ -130,12 +130,12 @@ impl Link {
             report_sequence: 0,
             refused: Vec::new(),
             draining: None,
-            all_ready: false,
+            ready_logged: false,
         }
     }
 
     /// Runs one membership after another until the process is told to stop. Every gateway socket is closed on return.
-    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), LinkError> {
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), CoordinatorLinkError> {
         let mut incarnation: Incarnation = (**self.parts.incarnation.load()).clone();
         let mut wait = FIRST_WAIT;
         loop {
@@ -169,7 +169,7 @@ impl Link {
         &mut self,
         mut membership: Membership,
         stop: &CancellationToken,
-    ) -> Result<MembershipEnd, LinkError> {
+    ) -> Result<MembershipEnd, CoordinatorLinkError> {
         let mut wait = FIRST_WAIT;
         let mut name_taken_since = None;
         // Where everything is started at once, the first try fails and the next does not: no warning.
@@ -197,7 +197,7 @@ impl Link {
                 Err(RegisterFailure::NameTaken { why, patience }) => {
                     let since = *name_taken_since.get_or_insert_with(BootTime::now);
                     if BootTime::now().since(since) >= patience {
-                        return Err(LinkError::NameTaken(why));
+                        return Err(CoordinatorLinkError::NameTaken(why));
                     }
                     why
                 }
@@ -326,15 +326,15 @@ impl Link {
         }
     }
 
-    /// Logs once that all assigned shards are ready.
+    /// Logs that all assigned shards are ready, once until the worker has none.
     fn log_all_ready(&mut self, reports: &[ShardReport]) {
         let shards = reports.len();
         let ready = |report: &ShardReport| report.status == ShardStatus::Ready;
         let all_ready = shards > 0 && shards == self.assignment.shards.len() && reports.iter().all(ready);
-        if all_ready && !self.all_ready {
+        if all_ready && !self.ready_logged {
             tracing::info!(worker.id = %self.worker, shards, "all shards ready");
         }
-        self.all_ready = all_ready;
+        self.ready_logged = shards > 0 && (all_ready || self.ready_logged);
     }
 
     /// Directives of a newer coordinator are refused by name.

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use altergolden_proto::{
-    convert,
+    convert::{self, refusal},
     v1::{self, gateway_worker_server},
 };
 use arc_swap::ArcSwap;
 use checkpoint::SetAsideStore;
-use fleet_model::{Epoch, Incarnation, ShardSlot, WorkerId};
+use fleet_model::{Epoch, ErrorClass, Incarnation, ShardSlot, WorkerId};
 use shard_bridge::LocalShards as _;
 use tokio::runtime::Handle;
 use tonic::{Request, Response, Status};
@@ -42,7 +42,10 @@ pub(crate) struct WorkerService {
 
 fn check(ids: &[u64]) -> Result<(), Status> {
     if ids.len() > MOST_IDS {
-        return Err(Status::invalid_argument(format!("{} ids are over the limit of {MOST_IDS}", ids.len())));
+        return Err(refusal(
+            ErrorClass::InvalidInput,
+            format!("{} ids are over the limit of {MOST_IDS}", ids.len()),
+        ));
     }
     Ok(())
 }
@@ -87,7 +90,7 @@ impl gateway_worker_server::GatewayWorker for WorkerService {
         Ok(Response::new(self.shards.users(&ids).into()))
     }
 
-    type CopyShardStream = copy_shard::Parts;
+    type CopyShardStream = copy_shard::CopyStream;
 
     async fn copy_shard(
         &self,
@@ -96,7 +99,7 @@ impl gateway_worker_server::GatewayWorker for WorkerService {
         let v1::CopyShardRequest { shard_id, epoch, worker_id } = request.into_inner();
         let shard = self.shards.get(ShardSlot(shard_id)).filter(|shard| shard.epoch() == Epoch(epoch));
         let shard = shard.ok_or_else(|| {
-            Status::not_found(format!("shard {shard_id} does not run here at epoch {epoch}"))
+            refusal(ErrorClass::NotFound, format!("shard {shard_id} does not run here at epoch {epoch}"))
         })?;
         let copying = shard.copy_slot().begin(shard.state());
         let copying = copying.map_err(|refused| convert::status(&refused))?;

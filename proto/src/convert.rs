@@ -24,7 +24,7 @@ pub use directive::{directive_from_wire, directive_to_wire};
 pub use json::{encoded_len, from_json, is_exact, to_json};
 pub use permit::{permit_answer, permit_message};
 pub use report::{status_from_wire, worker_report};
-pub use status::{class_of, status};
+pub use status::{class_of, refusal, status};
 
 pub use fleet_model::MAX_SHARDS;
 

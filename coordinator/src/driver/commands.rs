@@ -1,7 +1,7 @@
 //! Commands of the RPCs.
 
 use fleet::{PlanBudget, RegistrationRefused, identify::unknown_permits_end};
-use fleet_model::PermitMessage;
+use fleet_model::IdentifyMessage;
 
 use super::Driver;
 use crate::handle::{Admission, DriverCommand, HandleError};
@@ -60,11 +60,11 @@ impl Driver<'_> {
                     reply.send(self.open_identify(worker, &incarnation).ok_or(HandleError::UnknownWorker));
             }
             DriverCommand::Permit { stream, message } => match message {
-                PermitMessage::Request { ticket, shard, epoch, traceparent } => {
+                IdentifyMessage::Request { ticket, shard, epoch, traceparent } => {
                     self.request_permit(stream, ticket, shard, epoch, &traceparent, now.mono);
                 }
-                PermitMessage::Used { ticket } => self.identify_used(stream, ticket, now.mono),
-                PermitMessage::Cancel { ticket } => self.identify_cancelled(stream, ticket, now.mono),
+                IdentifyMessage::Used { ticket } => self.identify_used(stream, ticket, now.mono),
+                IdentifyMessage::Cancel { ticket } => self.identify_cancelled(stream, ticket, now.mono),
             },
             DriverCommand::IdentifyEnded { stream } => self.identify_ended(stream, now.mono),
             DriverCommand::StartPlan { kind, dry_run, reply } => {

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use fleet_model::{Epoch, Incarnation, PermitAnswer, ShardSlot, WorkerId};
+use fleet_model::{Epoch, IdentifyAnswer, Incarnation, ShardSlot, WorkerId};
 use fleet_store::BudgetRecord;
 use process::telemetry::trace_context;
 use tokio::sync::mpsc;
@@ -83,7 +83,7 @@ impl BudgetRequests {
 /// One worker's stream.
 struct IdentifyStream {
     worker: WorkerId,
-    answers: mpsc::Sender<PermitAnswer>,
+    answers: mpsc::Sender<IdentifyAnswer>,
     /// The span of each ticket, open while the ticket waits.
     waits: HashMap<u64, Span>,
 }
@@ -113,7 +113,7 @@ impl Driver<'_> {
         &mut self,
         worker: WorkerId,
         incarnation: &Incarnation,
-    ) -> Option<OpenedStream<PermitAnswer>> {
+    ) -> Option<OpenedStream<IdentifyAnswer>> {
         if !self.fleet.knows(&worker, incarnation) {
             return None;
         }
@@ -143,7 +143,7 @@ impl Driver<'_> {
             self.fleet.shard(shard).map(|shard| PermitRequest { worker: worker.clone(), shard, epoch });
         let Some(request) = request.filter(|request| self.may_identify(request)) else {
             let reason = format!("shard {shard} at epoch {epoch} is not assigned to {worker}");
-            self.answer(stream, PermitAnswer::Refused { ticket, reason });
+            self.answer(stream, IdentifyAnswer::Refused { ticket, reason });
             return;
         };
         if let Some(replaced) = self.permits.queue.request(TicketId { stream, ticket }, request, now) {
@@ -158,7 +158,7 @@ impl Driver<'_> {
         if let Some(reason) = late {
             tracing::warn!(shard.id = %shard, %reason, "shard waits for a permit");
             self.shell.metrics.count_identify_held_back();
-            self.answer(stream, PermitAnswer::Waiting { ticket, reason });
+            self.answer(stream, IdentifyAnswer::Waiting { ticket, reason });
         }
         self.grant_permits(now);
     }
@@ -194,7 +194,7 @@ impl Driver<'_> {
             let may = self.may_identify(&grant.request);
             if !may {
                 let reason = format!("shard {} has another owner by now", grant.request.shard);
-                let refused = PermitAnswer::Refused { ticket: grant.id.ticket, reason };
+                let refused = IdentifyAnswer::Refused { ticket: grant.id.ticket, reason };
                 self.permits.queue.end_request(grant.id, now);
                 self.answer(grant.id.stream, refused);
             }
@@ -229,7 +229,7 @@ impl Driver<'_> {
                 self.shell.metrics.count_identify_granted();
                 tracing::debug!(shard.id = %grant.request.shard, worker.id = %grant.request.worker, "identify permit granted");
                 let waited = now.saturating_sub(grant.requested_at);
-                let granted = PermitAnswer::Granted {
+                let granted = IdentifyAnswer::Granted {
                     ticket: grant.id.ticket,
                     valid_after_request: waited + PERMIT_VALID,
                     term: self.term.number,
@@ -295,7 +295,7 @@ impl Driver<'_> {
                 let waiting: Vec<TicketId> =
                     self.permits.queue.waiting_requests().map(|(id, _)| id).collect();
                 for TicketId { stream, ticket } in waiting {
-                    self.answer(stream, PermitAnswer::Waiting { ticket, reason: why.to_owned() });
+                    self.answer(stream, IdentifyAnswer::Waiting { ticket, reason: why.to_owned() });
                 }
                 self.keep_budget(now.mono);
             }
@@ -360,8 +360,8 @@ impl Driver<'_> {
         }
     }
 
-    fn answer(&mut self, stream: u64, answer: PermitAnswer) {
-        if let PermitAnswer::Granted { ticket, .. } | PermitAnswer::Refused { ticket, .. } = answer {
+    fn answer(&mut self, stream: u64, answer: IdentifyAnswer) {
+        if let IdentifyAnswer::Granted { ticket, .. } | IdentifyAnswer::Refused { ticket, .. } = answer {
             self.end_wait(TicketId { stream, ticket });
         }
         let Some(open) = self.permits.streams.get(&stream) else { return };

@@ -1,7 +1,7 @@
 //! The real driver over an in-memory store on a paused clock, or over a real Redis.
 
 use fleet_model::{
-    ClaimedShards, Epoch, Generation, PermitAnswer, PermitMessage, Problem, ProblemCode, SessionNeeds,
+    ClaimedShards, Epoch, Generation, IdentifyAnswer, IdentifyMessage, Problem, ProblemCode, SessionNeeds,
     ShardKey, ShardSlot, WorkerProfile, WorkerReport,
 };
 use fleet_store::{FleetMemoryStore, FleetRedisStore, OwnerRecord, TermClaim};
@@ -142,7 +142,7 @@ impl Worker {
 async fn flood(fleet: FleetHandle) {
     loop {
         let (shard, epoch) = (ShardSlot(0), Epoch(0));
-        let request = PermitMessage::Request { ticket: 0, shard, epoch, traceparent: String::new() };
+        let request = IdentifyMessage::Request { ticket: 0, shard, epoch, traceparent: String::new() };
         fleet.permit_message(0, request).await;
     }
 }
@@ -423,7 +423,7 @@ async fn newer_identify_stream_of_a_worker_ends_the_older_one() {
         };
         let ask = async |stream: u64, shard| {
             let (ticket, shard) = (1 + u64::from(shard), ShardSlot(shard));
-            let request = PermitMessage::Request { ticket, shard, epoch, traceparent: String::new() };
+            let request = IdentifyMessage::Request { ticket, shard, epoch, traceparent: String::new() };
             fleet.permit_message(stream, request).await;
         };
         let mut older = open().await;
@@ -438,7 +438,7 @@ async fn newer_identify_stream_of_a_worker_ends_the_older_one() {
         let mut again = open().await;
         ask(again.stream, 1).await;
         let answer = tokio::time::timeout(Duration::from_mins(1), again.messages.recv()).await.unwrap();
-        assert!(matches!(answer.unwrap(), PermitAnswer::Granted { .. }));
+        assert!(matches!(answer.unwrap(), IdentifyAnswer::Granted { .. }));
     })
     .await;
 }

@@ -8,11 +8,12 @@ use std::{
 
 use altergolden_proto::{
     PROTOCOL_MAX, PROTOCOL_MIN, common_protocol,
-    convert::{self, Bounded, Malformed, for_people},
+    convert::{self, Bounded, Malformed, for_people, refusal},
     v1::{self, coordinator_server::Coordinator},
 };
 use fleet_model::{
-    CheckpointFormats, ClaimedShards, Generation, Incarnation, RefusedDirective, WorkerId, WorkerProfile,
+    CheckpointFormats, ClaimedShards, ErrorClass, Generation, Incarnation, RefusedDirective, WorkerId,
+    WorkerProfile,
 };
 use fleet_store::{FleetStore, LeaseGrant, WorkerRecord};
 use tokio::sync::mpsc;
@@ -58,10 +59,13 @@ impl CoordinatorService {
     async fn grant_lease(&self, term: fleet_model::Term, record: &WorkerRecord) -> Result<bool, Status> {
         match self.store.grant_lease(term, record, self.lease_ttl).await {
             Ok(LeaseGrant::Granted) => Ok(true),
-            Ok(LeaseGrant::Revoked) => Err(Status::aborted(format!(
-                "the lease of {} ({}) was revoked: drop every shard and register under a new incarnation",
-                record.worker, record.incarnation
-            ))),
+            Ok(LeaseGrant::Revoked) => Err(refusal(
+                ErrorClass::Superseded,
+                format!(
+                    "the lease of {} ({}) was revoked: drop every shard and register under a new incarnation",
+                    record.worker, record.incarnation
+                ),
+            )),
             Ok(LeaseGrant::HeldByOther { incarnation, remaining }) => {
                 let text = format!(
                     "the name {} is taken by incarnation {incarnation}, whose lease lasts {} ms more",
@@ -95,7 +99,7 @@ impl From<HandleError> for Status {
 
 /// A name that is taken frees when its holder's lease has lapsed: how long that is goes along.
 fn name_taken(text: String, lease_ttl: Duration) -> Status {
-    let mut status = Status::already_exists(text);
+    let mut status = refusal(ErrorClass::AlreadyExists, text);
     let ttl_ms = u64::try_from(lease_ttl.as_millis()).unwrap_or(u64::MAX);
     status.metadata_mut().insert(altergolden_proto::LEASE_TTL_MS, ttl_ms.into());
     status
@@ -112,7 +116,7 @@ impl Coordinator for CoordinatorService {
         let request = request.into_inner();
         let mut registration = registration(&request)?;
         let protocol = common_protocol(request.protocol_min, request.protocol_max).ok_or_else(|| {
-            Status::failed_precondition(format!(
+            refusal(ErrorClass::NotPermitted, format!(
                 "no common protocol version: worker {} speaks {} to {}, this coordinator {PROTOCOL_MIN} to {PROTOCOL_MAX}",
                 registration.worker, request.protocol_min, request.protocol_max
             ))
@@ -147,7 +151,7 @@ impl Coordinator for CoordinatorService {
         let incarnation = incarnation.map_err(Malformed::from)?;
         let exited = self.fleet.exited(worker, incarnation, for_people(&reason));
         let given_up = tokio::time::timeout(VERDICT, exited).await.map_err(|_| {
-            Status::deadline_exceeded("the fleet store has not said yet whether the lease is revoked")
+            refusal(ErrorClass::TooLate, "the fleet store has not said yet whether the lease is revoked")
         })??;
         Ok(Response::new(v1::ReportExitResponse { incarnation: given_up.to_string() }))
     }
@@ -160,7 +164,8 @@ impl Coordinator for CoordinatorService {
     ) -> Result<Response<Self::HeartbeatStream>, Status> {
         let peer = request.remote_addr().map(|address| address.ip());
         let mut reports = request.into_inner();
-        let first = reports.message().await?.ok_or_else(|| Status::invalid_argument("no report came"))?;
+        let first =
+            reports.message().await?.ok_or_else(|| refusal(ErrorClass::InvalidInput, "no report came"))?;
         first.check_bounds()?;
         let (worker, incarnation) = names(&first.worker_id, &first.incarnation)?;
         let opened = self.fleet.open_heartbeat(worker.clone(), incarnation, peer).await?;
@@ -199,7 +204,7 @@ impl Coordinator for CoordinatorService {
         let mut messages = request.into_inner();
         let first = messages.message().await?.and_then(|first| first.message);
         let Some(v1::identify_up::Message::Hello(hello)) = first else {
-            return Err(Status::invalid_argument("the first message must be a hello"));
+            return Err(refusal(ErrorClass::InvalidInput, "the first message must be a hello"));
         };
         hello.check_bounds()?;
         let (worker, incarnation) = names(&hello.worker_id, &hello.incarnation)?;
@@ -246,11 +251,14 @@ fn registration(request: &v1::RegisterRequest) -> Result<Registration, Status> {
     let running = running.map(|(slot, epoch)| Some((slot.in_total(request.running_total)?, epoch)));
     let running = running.collect::<Option<_>>().filter(|_| request.running_total <= convert::MAX_SHARDS);
     let Some(running) = running else {
-        return Err(Status::invalid_argument(format!(
-            "running_total is {}: it takes the number of shards, above every shard that runs and at most {}",
-            request.running_total,
-            convert::MAX_SHARDS
-        )));
+        return Err(refusal(
+            ErrorClass::InvalidInput,
+            format!(
+                "running_total is {}: it takes the number of shards, above every shard that runs and at most {}",
+                request.running_total,
+                convert::MAX_SHARDS
+            ),
+        ));
     };
     let generation = match request.generation.as_str() {
         "" => Generation::default(),

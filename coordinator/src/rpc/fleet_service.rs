@@ -3,11 +3,11 @@
 use std::{pin::Pin, sync::Arc};
 
 use altergolden_proto::{
-    convert::{Bounded, Malformed},
+    convert::{Bounded, Malformed, refusal},
     v1::{self, fleet_server::Fleet},
 };
 use checkpoint::SetAsideStore;
-use fleet_model::{Generation, ShardRange, WorkerId};
+use fleet_model::{ErrorClass, Generation, ShardRange, WorkerId};
 use tokio_stream::{Stream, StreamExt as _, wrappers::WatchStream};
 use tonic::{Request, Response, Status};
 
@@ -48,7 +48,7 @@ impl Fleet for FleetService {
             (!worker.is_empty()).then(|| worker.parse()).transpose().map_err(Malformed::from)?;
         let snapshot = self.published.snapshot.borrow().clone();
         if let Some(unknown) = worker.as_ref().filter(|worker| !snapshot.fleet.workers.contains_key(worker)) {
-            return Err(Status::not_found(format!("no worker is called {unknown}")));
+            return Err(refusal(ErrorClass::NotFound, format!("no worker is called {unknown}")));
         }
         let mut shards = shards(&snapshot);
         shards.retain(|shard| worker.as_ref().is_none_or(|worker| shard.worker_id == worker.as_str()));

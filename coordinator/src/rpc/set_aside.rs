@@ -3,11 +3,11 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use altergolden_proto::{
-    convert,
+    convert::{self, refusal},
     v1::{self, ReplaySetAsideRequest, gateway_worker_client::GatewayWorkerClient},
 };
 use checkpoint::{CheckpointStoreError, Position, SetAside, SetAsideStore, SetAsideSummary};
-use fleet_model::ShardSlot;
+use fleet_model::{ErrorClass, ShardSlot};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::time::timeout;
 use tonic::{Code, Status, transport::Endpoint};
@@ -81,17 +81,18 @@ impl SetAsides {
         let owner = snapshot.fleet.shards.get(shard.0 as usize).and_then(|view| view.owner.as_ref());
         let found = owner.and_then(|(name, _)| Some((name, snapshot.fleet.workers.get(name)?)));
         let Some((worker, view)) = found else {
-            return Err(Status::failed_precondition(format!("no worker runs shard {shard} now")));
+            return Err(refusal(ErrorClass::NotPermitted, format!("no worker runs shard {shard} now")));
         };
         let v1::SetAsideId { shard_id, session, sequence } = id;
         let request = ReplaySetAsideRequest { shard_id, session, sequence };
         match timeout(WORKER, ask(view.address, &view.url, request)).await {
-            Err(_) => Err(Status::unavailable(format!("worker {worker} does not answer"))),
+            Err(_) => Err(refusal(ErrorClass::Unavailable, format!("worker {worker} does not answer"))),
             // It has moved on meanwhile: another try finds it where it is then.
             Ok(Err(status)) if status.code() == Code::NotFound => {
-                Err(Status::failed_precondition(format!("worker {worker}: {}", status.message())))
+                Err(refusal(ErrorClass::NotPermitted, format!("worker {worker}: {}", status.message())))
             }
             Ok(Err(status)) => {
+                // The worker's own code goes on to the operator.
                 Err(Status::new(status.code(), format!("worker {worker}: {}", status.message())))
             }
             Ok(Ok(())) => Ok(v1::ReplaySetAsideResult { worker_id: worker.to_string() }),
@@ -101,13 +102,13 @@ impl SetAsides {
 
 async fn ask(address: Option<SocketAddr>, url: &str, request: ReplaySetAsideRequest) -> Result<(), Status> {
     let dialled = address.map_or_else(|| url.to_owned(), |address| format!("http://{address}"));
-    let no_url = |_| Status::unavailable(format!("its address {url} is not a URL"));
+    let no_url = |_| refusal(ErrorClass::Unavailable, format!("its address {url} is not a URL"));
     let endpoint = Endpoint::from_shared(dialled).map_err(no_url)?;
     let channel = endpoint
         .connect_timeout(WORKER)
         .connect()
         .await
-        .map_err(|_| Status::unavailable(format!("cannot be reached at {url}")))?;
+        .map_err(|_| refusal(ErrorClass::Unavailable, format!("cannot be reached at {url}")))?;
     GatewayWorkerClient::new(channel).replay_set_aside(request).await.map(drop)
 }
 
@@ -118,7 +119,7 @@ fn place(id: v1::SetAsideId) -> (ShardSlot, Position) {
 
 fn none(id: v1::SetAsideId) -> Status {
     let v1::SetAsideId { shard_id, session, sequence } = id;
-    Status::not_found(format!("no event {shard_id}/{session}/{sequence} is set aside"))
+    refusal(ErrorClass::NotFound, format!("no event {shard_id}/{session}/{sequence} is set aside"))
 }
 
 fn message(shard: ShardSlot, summary: SetAsideSummary, payload: String) -> v1::SetAside {

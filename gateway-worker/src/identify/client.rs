@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleet_model::{Incarnation, PermitAnswer, PermitMessage, ShardStatus, WorkerId};
+use fleet_model::{IdentifyAnswer, IdentifyMessage, Incarnation, ShardStatus, WorkerId};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -67,7 +67,7 @@ pub(crate) async fn run(
 }
 
 struct Stream<'a> {
-    up: mpsc::Sender<PermitMessage>,
+    up: mpsc::Sender<IdentifyMessage>,
     answers: PermitAnswers,
     waiting: &'a mut PermitRequests,
     /// Sent again with the next round.
@@ -84,7 +84,7 @@ impl Stream<'_> {
                 let traceparent =
                     self.waiting.request(ticket).and_then(|request| request.shard.traceparent());
                 let (shard, traceparent) = (shard.slot(), traceparent.unwrap_or_default());
-                if !self.send(PermitMessage::Request { ticket, shard, epoch, traceparent }).await {
+                if !self.send(IdentifyMessage::Request { ticket, shard, epoch, traceparent }).await {
                     return;
                 }
             }
@@ -110,7 +110,7 @@ impl Stream<'_> {
                     }
                     self.waiting.ask_overdue_again(BootTime::now());
                     for ticket in self.waiting.abandoned() {
-                        if !self.send(PermitMessage::Cancel { ticket }).await {
+                        if !self.send(IdentifyMessage::Cancel { ticket }).await {
                             return;
                         }
                     }
@@ -120,33 +120,33 @@ impl Stream<'_> {
     }
 
     /// Returns false when the stream has ended.
-    async fn send(&self, message: PermitMessage) -> bool {
+    async fn send(&self, message: IdentifyMessage) -> bool {
         self.up.send(message).await.is_ok()
     }
 
     /// Reports that a shard used a permit or gave it back.
     async fn answer(&mut self, ticket: u64, unused: Option<super::PermitRequest>) -> bool {
         let answer = match &unused {
-            None => PermitMessage::Used { ticket },
-            Some(_) => PermitMessage::Cancel { ticket },
+            None => IdentifyMessage::Used { ticket },
+            Some(_) => IdentifyMessage::Cancel { ticket },
         };
         !self.waiting.answered(ticket, unused) || self.send(answer).await
     }
 
-    async fn take(&mut self, answer: PermitAnswer) -> bool {
+    async fn take(&mut self, answer: IdentifyAnswer) -> bool {
         match answer {
-            PermitAnswer::Granted { ticket, valid_after_request, term } => {
+            IdentifyAnswer::Granted { ticket, valid_after_request, term } => {
                 if let Err(why) = self.waiting.permitted(ticket, valid_after_request, term) {
                     tracing::warn!(ticket, why, "permit given back");
-                    return self.send(PermitMessage::Cancel { ticket }).await;
+                    return self.send(IdentifyMessage::Cancel { ticket }).await;
                 }
             }
-            PermitAnswer::Waiting { ticket, reason } => {
+            IdentifyAnswer::Waiting { ticket, reason } => {
                 if let Some(request) = self.waiting.request(ticket) {
                     request.shard.set_status(ShardStatus::Queued, reason);
                 }
             }
-            PermitAnswer::Refused { ticket, reason } => {
+            IdentifyAnswer::Refused { ticket, reason } => {
                 if let Some(request) = self.waiting.request(ticket) {
                     tracing::info!(shard.id = %request.shard.key(), reason, "permit refused; requesting again");
                 }

@@ -2,8 +2,11 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use altergolden_proto::v1::{self, DeliveryOutcome};
-use fleet_model::ShardSlot;
+use altergolden_proto::{
+    convert::refusal,
+    v1::{self, DeliveryOutcome},
+};
+use fleet_model::{ErrorClass, ShardSlot};
 use shard_bridge::{
     Delivered, LARGEST_ANSWER, LocalShards as _, MOST_SHARDS, ShardMessage, ShardRequest, exact_value,
     hop_until,
@@ -39,7 +42,10 @@ pub(super) async fn ask(
     let v1::AskShardsRequest { shard_ids, r#type, json, sender, max_bytes } = request.into_inner();
     if shard_ids.len() > MOST_SHARDS {
         let count = shard_ids.len();
-        return Err(Status::invalid_argument(format!("{count} shards are over the limit of {MOST_SHARDS}")));
+        return Err(refusal(
+            ErrorClass::InvalidInput,
+            format!("{count} shards are over the limit of {MOST_SHARDS}"),
+        ));
     }
     let data = exact_value(&json)?;
     let asked = ShardRequest { kind: r#type, data, json, sender, deadline };

@@ -11,7 +11,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{WorkerError, metrics::WorkerMetrics};
 use crate::{
-    config::Config,
+    config::WorkerConfig,
     relay::{BridgeSender, Relaying},
     rest::{self, Proxy, RestBudget},
     shards::RunningShards,
@@ -51,7 +51,7 @@ impl Servers {
     pub(super) fn rest(
         &self,
         rest: Rest,
-        config: &Config,
+        config: &WorkerConfig,
         budget: RestBudget,
         routes: watch::Receiver<Arc<Routes>>,
         metrics: &WorkerMetrics,

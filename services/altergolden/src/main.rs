@@ -11,6 +11,7 @@ mod screen;
 mod settings_document;
 mod status_line;
 mod table;
+mod value_text;
 
 use std::process::ExitCode;
 

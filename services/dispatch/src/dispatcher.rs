@@ -35,7 +35,7 @@ mod tests;
 pub use running::{BRIEFLY_ALONE, LONGEST_ALONE};
 
 /// Tells the time on the clock of [`Item::received_at`].
-pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
+pub type DispatchClock = Arc<dyn Fn() -> Duration + Send + Sync>;
 
 /// Handles events of a shard. One of it is shared by all shards of a process.
 #[async_trait::async_trait]
@@ -123,7 +123,7 @@ pub struct Setup<H: ?Sized> {
     /// returns when the last straggler has ended.
     pub stragglers: TaskTracker,
     /// The clock of [`Item::received_at`].
-    pub clock: Clock,
+    pub clock: DispatchClock,
     /// Counts for all of them.
     pub metrics: DispatchMetrics,
 }

@@ -32,7 +32,7 @@ pub mod panics;
 pub mod pressure;
 pub mod queue;
 
-pub use dispatcher::{Admission, Clock, Closed, Delivery, Dispatcher, Handler, Refused, Setup};
+pub use dispatcher::{Admission, Closed, Delivery, DispatchClock, Dispatcher, Handler, Refused, Setup};
 pub use item::{Item, Kind};
 pub use metrics::DispatchMetrics;
 pub use pressure::{Decision, InvalidOrder, Pressure, ShedOrder};

@@ -27,7 +27,7 @@ pub use error_class::{Classified, ErrorClass};
 pub use event::{Mark, Position};
 pub use lookup::{GuildRecord, OwnGuild, UserLookup, UserRecord};
 pub use outcome::{Gap, StartKind, StartOutcome};
-pub use permit::{PermitAnswer, PermitMessage};
+pub use permit::{IdentifyAnswer, IdentifyMessage};
 pub use problem::{Problem, ProblemClock, ProblemCode, Weight, in_ranges};
 pub use registration::{CheckpointFormats, ClaimedShards, WorkerProfile};
 pub use report::{ShardReport, ShardStatus, WorkerReport};

@@ -6,7 +6,7 @@ use crate::{Epoch, ShardSlot, Term};
 
 /// A message of a worker to the identify queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PermitMessage {
+pub enum IdentifyMessage {
     /// A shard requests a permit.
     Request {
         /// The ticket.
@@ -32,7 +32,7 @@ pub enum PermitMessage {
 
 /// An answer of the identify queue to a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PermitAnswer {
+pub enum IdentifyAnswer {
     /// The right to send one IDENTIFY.
     Granted {
         /// The ticket.

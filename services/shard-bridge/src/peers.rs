@@ -6,7 +6,8 @@ use std::{
     time::Duration,
 };
 
-use fleet_model::Routes;
+use altergolden_proto::convert::refusal;
+use fleet_model::{ErrorClass, Routes};
 use tonic::{
     Status,
     transport::{Channel, Endpoint},
@@ -63,7 +64,9 @@ impl Peers {
             return Ok(WorkerClient::new(channel.clone()));
         }
         let endpoint = Endpoint::from_shared(url.to_owned())
-            .map_err(|error| Status::unavailable(format!("{url} is an invalid worker address: {error}")))?
+            .map_err(|error| {
+                refusal(ErrorClass::Unavailable, format!("{url} is an invalid worker address: {error}"))
+            })?
             .connect_timeout(CONNECT)
             .http2_keep_alive_interval(Duration::from_secs(5))
             .keep_alive_timeout(Duration::from_secs(2))
