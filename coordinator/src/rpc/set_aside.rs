@@ -54,7 +54,7 @@ impl SetAsides {
             .await
             .map_err(|error| convert::status(&error))?
             .ok_or_else(|| none(id))?;
-        Ok(message(shard, summary, text))
+        Ok(message(shard, summary, text.into()))
     }
 
     pub(super) async fn forget(&self, id: v1::SetAsideId) -> Result<v1::DropSetAsideResponse, Status> {
@@ -156,7 +156,7 @@ mod tests {
                 set_aside_at_unix_ms: 2,
                 noted: 3,
             };
-            let event = SetAside { summary, text: "payload".to_owned() };
+            let event = SetAside { summary, text: "payload".into() };
             store.set_aside(ShardKey::new(shard, 41), Epoch(1), &event).await.unwrap();
         }
         SetAsides::new(Arc::new(store))

@@ -20,8 +20,7 @@ use fleet_model::{Assignment, Epoch, ShardKey};
 use tokio::{runtime::Handle, sync::OwnedMutexGuard, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::event::queued::Queued;
-use crate::{clock::unix_ms, shard_state::ShardState};
+use crate::{clock::unix_ms, event::queued::Queued, shard_state::ShardState};
 
 /// How many owners must have died with an event in its handler before it is set aside.
 const DEATHS: u32 = 2;
@@ -158,7 +157,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl ShardSuspects {
     /// Notes a suspect that is to be handled alone, or sets it aside.
     pub(super) async fn admit(&self, delivery: &Delivery<Queued>) -> Admission {
-        let at = delivery.payload().position();
+        let at = delivery.payload().event.position;
         let admission = tokio::select! {
             biased;
             () = self.closing.cancelled() => Admission::PutBack,
@@ -172,7 +171,7 @@ impl ShardSuspects {
 
     async fn decide(&self, at: Position, delivery: &Delivery<Queued>) -> Admission {
         // An operator asked for it to be handled. Its record is kept until the handler has ended.
-        if let Queued::Replay(_) = delivery.payload() {
+        if delivery.payload().is_replay {
             return Admission::Handle;
         }
         let turn = self.worker.turn.clone().lock_owned().await;
@@ -234,15 +233,15 @@ impl ShardSuspects {
     /// Sets an event aside. Waits for a store that is away, as handling the event could kill another worker.
     async fn set_aside(&self, at: Position, delivery: &Delivery<Queued>, noted: u32) -> Admission {
         let kind = delivery.kind();
-        let pending = delivery.payload().as_pending(true);
+        let event = &delivery.payload().event;
         let summary = SetAsideSummary {
             at,
-            name: kind.as_str().to_owned(),
-            received_at_unix_ms: pending.received_at_unix_ms,
+            name: kind.to_owned(),
+            received_at_unix_ms: event.received_at_unix_ms,
             set_aside_at_unix_ms: unix_ms(),
             noted,
         };
-        let event = SetAside { summary, text: pending.text };
+        let event = SetAside { summary, text: event.text.clone() };
         let (shard, epoch) = (self.shard.key(), self.shard.epoch());
         let mut said = false;
         loop {
@@ -274,8 +273,8 @@ impl ShardSuspects {
 
     /// Withdraws a suspect that was admitted but not handled, because the shard ends.
     pub(super) async fn not_started(&self, delivery: &Delivery<Queued>) {
-        let at = delivery.payload().position();
-        if !matches!(delivery.payload(), Queued::Replay(_)) {
+        let at = delivery.payload().event.position;
+        if !delivery.payload().is_replay {
             self.withdraw(at).await;
         }
         self.give_turn_back(at);
@@ -283,8 +282,8 @@ impl ShardSuspects {
 
     /// Removes the note of a suspect whose handler has ended.
     pub(super) async fn ended(&self, delivery: &Delivery<Queued>) {
-        let at = delivery.payload().position();
-        if let Queued::Replay(_) = delivery.payload() {
+        let at = delivery.payload().event.position;
+        if delivery.payload().is_replay {
             self.forget(at).await;
         } else if delivery.alone {
             self.take_back(at).await;
@@ -296,8 +295,8 @@ impl ShardSuspects {
 
     /// Lets others go on beside a slow suspect. It no longer runs alone, so its note is removed.
     pub(super) async fn let_go(&self, delivery: &Delivery<Queued>) {
-        let at = delivery.payload().position();
-        if let Queued::Replay(_) = delivery.payload() {
+        let at = delivery.payload().event.position;
+        if delivery.payload().is_replay {
             return;
         }
         self.worker.let_go.fetch_add(1, Ordering::Relaxed);

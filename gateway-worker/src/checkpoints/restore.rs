@@ -226,11 +226,11 @@ impl Checkpoints {
         loop {
             let read = self.each_record(what, |field, bytes| {
                 match field.parse() {
-                    Ok(key @ RecordKey::Pending(session, sequence)) => match decode_record(key, &bytes) {
+                    Ok(key @ RecordKey::Pending(position)) => match decode_record(key, &bytes) {
                         Ok(Record::Pending(event)) => {
-                            pending.insert((session, sequence), event);
+                            pending.insert(position, event);
                         }
-                        _ => unread = older(unread, Position::new(session, sequence)),
+                        _ => unread = older(unread, position),
                     },
                     Ok(_) => {}
                     // The unreadable record may have been a pending event.
@@ -311,14 +311,14 @@ impl Checkpoints {
             let record =
                 decode_record(key, &bytes).map_err(|source| LoadError::Record { key: field, source })?;
             if let Some(Record::Pending(event)) = loaded.guilds.take(key, record)
-                && (event.session, event.sequence) <= (head.session.ordinal, head.read)
+                && event.position <= Position::new(head.session.ordinal, head.read)
             {
                 loaded.pending.push(event);
             }
             Ok(())
         })
         .await?;
-        loaded.pending.sort_by_key(|event| (event.session, event.sequence));
+        loaded.pending.sort_by_key(|event| event.position);
         fail::fail_point!("checkpoint_read_end");
         Ok(loaded)
     }

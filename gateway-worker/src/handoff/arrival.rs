@@ -217,7 +217,7 @@ impl Copier {
                 CopyPart::HandedOver(head) => {
                     make_guilds(&mut copy, &mut slice).await?;
                     let head = decode_head(&head)?;
-                    pending.sort_by_key(|event: &PendingEvent| (event.session, event.sequence));
+                    pending.sort_by_key(|event: &PendingEvent| event.position);
                     fail::fail_point!("handoff_carried");
                     return Ok(HandoffState { guilds: copy.finish(&head)?, head, pending });
                 }

@@ -133,8 +133,8 @@ fn last_part(
     for guild in changed {
         records.add(guild, format)?;
     }
-    for (at, event) in &last.pending {
-        records.push(RecordKey::Pending(at.session, at.sequence), &Record::Pending(event.clone()), format)?;
+    for event in &last.pending {
+        records.push(RecordKey::Pending(event.position), &Record::Pending(event.clone()), format)?;
     }
     let head = Head {
         read: progress.read,

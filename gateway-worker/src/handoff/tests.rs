@@ -86,20 +86,18 @@ impl Target {
     }
 }
 
-fn pending(sequence: u64) -> (Position, PendingEvent) {
+fn pending(sequence: u64) -> PendingEvent {
     let text = json!({ "op": 0, "t": "X", "s": sequence, "d": {} }).to_string();
-    let event = PendingEvent {
-        session: SESSION,
-        sequence,
+    PendingEvent {
+        position: Position::new(SESSION, sequence),
         started: false,
         handled: false,
         received_at_unix_ms: 1,
-        text,
-    };
-    (Position::new(SESSION, sequence), event)
+        text: text.into(),
+    }
 }
 
-fn last(pending: Vec<(Position, PendingEvent)>) -> LastCheckpoint {
+fn last(pending: Vec<PendingEvent>) -> LastCheckpoint {
     LastCheckpoint { pending, exact: true }
 }
 
@@ -121,7 +119,7 @@ async fn copy_includes_changes_made_meanwhile() {
         target.arrivals.take(SHARD, Some(EPOCH)).unwrap().handoff_state().await.unwrap();
     assert_eq!((head.read, head.read_at_unix_ms, head.epoch, head.exact), (5, 11, EPOCH, true));
     assert_eq!(head.session, *shard.progress().unwrap().session);
-    assert_eq!(pending.iter().map(|event| event.sequence).collect::<Vec<_>>(), [4, 5]);
+    assert_eq!(pending.iter().map(|event| event.position.sequence).collect::<Vec<_>>(), [4, 5]);
     let there = testing::shard_at(Epoch(EPOCH.0 + 1), "all");
     there.cache().adopt(guilds);
     assert_eq!(there.cache().figures(), shard.cache().figures());

@@ -31,7 +31,7 @@ async fn replayed_event_is_marked_and_removed_once_handled() {
         set_aside_at_unix_ms: 2,
         noted: 2,
     };
-    let text = r#"{"op":0,"t":"MESSAGE_CREATE","s":42,"d":{"id":"7","guild_id":"9"}}"#.to_owned();
+    let text = r#"{"op":0,"t":"MESSAGE_CREATE","s":42,"d":{"id":"7","guild_id":"9"}}"#.into();
     let event = SetAside { summary, text };
     bench.checkpoints.set_aside(ShardKey::new(0, 1), Epoch(u64::MAX), &event).await.unwrap();
 

@@ -8,7 +8,7 @@
 use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
-use fleet_model::{Epoch, Position, ShardKey, ShardSlot};
+use fleet_model::{ByteString, Epoch, Position, ShardKey, ShardSlot};
 
 use crate::CheckpointStoreError;
 
@@ -108,7 +108,7 @@ pub struct SetAside {
     /// All but its payload.
     pub summary: SetAsideSummary,
     /// The gateway payload as it came.
-    pub text: String,
+    pub text: ByteString,
 }
 
 /// An event that is set aside, without its payload.

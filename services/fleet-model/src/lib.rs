@@ -22,9 +22,10 @@ mod worker;
 
 pub use advertised::{AdvertisedAddress, AdvertisedHost, is_one_host};
 pub use assignment::{Arriving, Assignment, ShardRange};
+pub use bytestring::ByteString;
 pub use directive::{Directive, RefusedDirective, SentReport};
 pub use error_class::{Classified, ErrorClass};
-pub use event::{Mark, Position};
+pub use event::{Mark, Position, ShardEvent};
 pub use lookup::{GuildRecord, OwnGuild, UserLookup, UserRecord};
 pub use outcome::{Gap, StartKind, StartOutcome};
 pub use permit::{IdentifyAnswer, IdentifyMessage};

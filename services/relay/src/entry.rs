@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
 
 use bytes::Bytes;
-use fleet_model::{Classified, ErrorClass, Gap, Mark, Position, ShardKey, ShardSlot};
+use fleet_model::{Classified, ErrorClass, Gap, Mark, Position, ShardEvent, ShardKey, ShardSlot};
 use serde::{Deserialize, Serialize};
 
 /// The name of a gap among events, and of its stream. No event of Discord has it.
@@ -219,23 +219,33 @@ impl From<GapBody> for Gap {
     }
 }
 
-/// A gap out of a dispatch of its own, and its sequence.
-pub fn gap_of_payload(text: &str) -> Option<(Gap, u64)> {
-    let payload: GapPayload = serde_json::from_str(text).ok()?;
-    (payload.t == GAP).then(|| (payload.d.into(), payload.s))
+/// Returns the gap that an event stands for; `None` for an event of Discord.
+pub fn gap_of(event: &ShardEvent) -> Option<Gap> {
+    if &*event.name != GAP {
+        return None;
+    }
+    let payload: GapPayload = serde_json::from_str(&event.text).ok()?;
+    (payload.t == GAP).then(|| payload.d.into())
 }
 
-/// A gap as a dispatch of its own: JSON text with [`GAP`] as its `t`.
-pub fn gap_payload(gap: &Gap, sequence: u64) -> String {
+/// Returns a gap as an event of its own, with [`GAP`] as its name. `position`: one that no event has.
+pub fn gap_event(gap: &Gap, position: Position) -> ShardEvent {
     let d = GapBody {
         since_unix_ms: gap.since_unix_ms,
         until_unix_ms: gap.until_unix_ms,
         last_sequence: gap.last_sequence,
         reason: gap.reason.clone(),
     };
-    let payload = GapPayload { op: 0, t: GAP.to_owned(), s: sequence, d };
-    // Only text and numbers.
-    serde_json::to_string(&payload).unwrap_or_default()
+    let payload = GapPayload { op: 0, t: GAP.to_owned(), s: position.sequence, d };
+    ShardEvent {
+        name: GAP.into(),
+        position,
+        guild: None,
+        mark: Mark::Fresh,
+        received_at_unix_ms: gap.until_unix_ms,
+        // Only text and numbers.
+        text: serde_json::to_string(&payload).unwrap_or_default().into(),
+    }
 }
 
 #[cfg(test)]
@@ -292,10 +302,12 @@ mod tests {
     fn a_gap_is_a_dispatch_of_its_own() {
         let gap =
             Gap { since_unix_ms: 1, until_unix_ms: 2, last_sequence: 3, reason: "a \"why\"".to_owned() };
-        let payload = gap_payload(&gap, 4);
-        assert_eq!(gap_of_payload(&payload), Some((gap.clone(), 4)));
-        assert_eq!(gap_of_payload(PAYLOAD), None);
-        let data = encode(ShardKey::new(0, 1), &payload).unwrap();
+        let event = gap_event(&gap, Position::new(1, 4));
+        assert_eq!(gap_of(&event), Some(gap.clone()));
+        assert!(event.text.contains(r#""s":4,"#) && event.received_at_unix_ms == 2);
+        assert_eq!(gap_of(&ShardEvent { text: PAYLOAD.into(), ..event.clone() }), None);
+        assert_eq!(gap_of(&ShardEvent { name: "MESSAGE_CREATE".into(), ..event.clone() }), None);
+        let data = encode(ShardKey::new(0, 1), &event.text).unwrap();
         assert_eq!(entry(GAP, data.clone()).gap(), Some(gap));
         assert_eq!(entry("MESSAGE_CREATE", data).gap(), None);
     }

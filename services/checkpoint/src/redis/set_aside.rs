@@ -111,8 +111,7 @@ impl SetAsideStore for CheckpointRedisStore {
         let keys = self.keys(shard);
         let SetAside { summary, text } = event;
         let pending = PendingEvent {
-            session: summary.at.session,
-            sequence: summary.at.sequence,
+            position: summary.at,
             started: true,
             handled: false,
             received_at_unix_ms: summary.received_at_unix_ms,
@@ -161,7 +160,7 @@ impl SetAsideStore for CheckpointRedisStore {
                 let (line, payload) = (answer.take_bytes(1), answer.take_bytes(2));
                 let read = line.zip(payload).and_then(|(line, payload)| {
                     let summary = summary(&field(at), &line)?;
-                    let key = RecordKey::Pending(at.session, at.sequence);
+                    let key = RecordKey::Pending(at);
                     match decode_record(key, &payload) {
                         Ok(Record::Pending(PendingEvent { text, .. })) => Some(SetAside { summary, text }),
                         _ => None,

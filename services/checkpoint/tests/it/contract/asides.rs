@@ -32,7 +32,7 @@ fn event(sequence: u64) -> SetAside {
             set_aside_at_unix_ms: 1_760_000_000_007,
             noted: 2,
         },
-        text: format!(r#"{{"op":0,"s":{sequence},"d":"ラ \u0000 "}}"#),
+        text: format!(r#"{{"op":0,"s":{sequence},"d":"ラ \u0000 "}}"#).into(),
     }
 }
 
@@ -77,7 +77,7 @@ pub(crate) async fn what_is_set_aside_is_listed_shown_and_dropped(store: Store) 
     for sequence in [10, 7, 9] {
         assert_eq!(store.set_aside(SHARD, MINE, &event(sequence)).await.unwrap(), DONE);
     }
-    let again = SetAside { text: "again".to_owned(), ..event(9) };
+    let again = SetAside { text: "again".into(), ..event(9) };
     assert_eq!(store.set_aside(SHARD, MINE, &again).await.unwrap(), DONE);
     let list = store.list_aside(SHARD.slot()).await.unwrap();
     assert_eq!(list, [7, 9, 10].map(|sequence| event(sequence).summary), "by position");
