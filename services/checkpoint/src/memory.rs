@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use fleet_model::{Epoch, ShardSlot};
+use fleet_model::{Epoch, ShardKey};
 use tokio::time::Instant;
 
 use crate::{CheckpointStore, CheckpointStoreError, Claim, Cursor, Freshness, PageRead, WriteStep, Written};
@@ -42,13 +42,13 @@ impl CheckpointMemoryStore {
 
 #[async_trait]
 impl CheckpointStore for CheckpointMemoryStore {
-    async fn claim(&self, shard: ShardSlot, epoch: Epoch) -> Result<Claim, CheckpointStoreError> {
+    async fn claim(&self, shard: ShardKey, epoch: Epoch) -> Result<Claim, CheckpointStoreError> {
         Ok(self.records().claim(shard, epoch, Instant::now()))
     }
 
     async fn write(
         &self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         serial: u64,
         step: &WriteStep,
@@ -58,7 +58,7 @@ impl CheckpointStore for CheckpointMemoryStore {
 
     async fn read(
         &self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         serial: u64,
         cursor: Cursor,
@@ -66,7 +66,7 @@ impl CheckpointStore for CheckpointMemoryStore {
         Ok(self.records().read(shard, epoch, serial, cursor, Instant::now()))
     }
 
-    async fn freshness(&self, shard: ShardSlot) -> Result<Option<Freshness>, CheckpointStoreError> {
+    async fn freshness(&self, shard: ShardKey) -> Result<Option<Freshness>, CheckpointStoreError> {
         Ok(self.records().freshness(shard, Instant::now()))
     }
 }

@@ -23,7 +23,7 @@ use tokio::{runtime, sync::Notify};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    item::{Item, Kind},
+    item::Item,
     metrics::DispatchMetrics,
     queue::{Full, Limits, Pending, Queue, QueueFigures},
 };
@@ -96,7 +96,7 @@ impl<T> Delivery<T> {
     }
 
     /// Its name.
-    pub fn kind(&self) -> &Kind {
+    pub fn kind(&self) -> &str {
         &self.item.kind
     }
 

@@ -33,7 +33,7 @@ pub mod pressure;
 pub mod queue;
 
 pub use dispatcher::{Admission, Closed, Delivery, DispatchClock, Dispatcher, Handler, Refused, Setup};
-pub use item::{Item, Kind};
+pub use item::Item;
 pub use metrics::DispatchMetrics;
 pub use pressure::{Decision, InvalidOrder, Pressure, ShedOrder};
 pub use queue::{Full, Limits, Pending, Queue, QueueFigures, Started, Ticket};

@@ -2,7 +2,7 @@
 //! every worker reads; all else about it is a line of text, so that a list need not read payloads.
 
 use async_trait::async_trait;
-use fleet_model::{Epoch, ShardSlot};
+use fleet_model::{Epoch, ShardKey, ShardSlot};
 use redis_link::{Script, ScriptAnswer};
 
 use super::{CheckpointRedisStore, keys::ShardKeys, millis, scripts};
@@ -60,7 +60,7 @@ fn fenced(answer: &ScriptAnswer<'_>) -> Result<Fenced, CheckpointStoreError> {
 impl SetAsideStore for CheckpointRedisStore {
     async fn note(
         &self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         at: Position,
         below: u32,
@@ -78,7 +78,7 @@ impl SetAsideStore for CheckpointRedisStore {
 
     async fn void_notes(
         &self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         at: Option<Position>,
         owners: &[Epoch],
@@ -92,7 +92,7 @@ impl SetAsideStore for CheckpointRedisStore {
 
     async fn take_back(
         &self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         at: Position,
     ) -> Result<Fenced, CheckpointStoreError> {
@@ -104,15 +104,14 @@ impl SetAsideStore for CheckpointRedisStore {
 
     async fn set_aside(
         &self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         event: &SetAside,
     ) -> Result<Fenced, CheckpointStoreError> {
         let keys = self.keys(shard);
         let SetAside { summary, text } = event;
         let pending = PendingEvent {
-            session: summary.at.session,
-            sequence: summary.at.sequence,
+            position: summary.at,
             started: true,
             handled: false,
             received_at_unix_ms: summary.received_at_unix_ms,
@@ -161,7 +160,7 @@ impl SetAsideStore for CheckpointRedisStore {
                 let (line, payload) = (answer.take_bytes(1), answer.take_bytes(2));
                 let read = line.zip(payload).and_then(|(line, payload)| {
                     let summary = summary(&field(at), &line)?;
-                    let key = RecordKey::Pending(at.session, at.sequence);
+                    let key = RecordKey::Pending(at);
                     match decode_record(key, &payload) {
                         Ok(Record::Pending(PendingEvent { text, .. })) => Some(SetAside { summary, text }),
                         _ => None,

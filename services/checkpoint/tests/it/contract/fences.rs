@@ -1,7 +1,7 @@
 //! Who may write, and how a writer learns that the store is not where it left it.
 
-use checkpoint::{Claim, Cursor, PageRead, RecordKey, StoredCheckpoint, Written};
-use fleet_model::{Epoch, ShardSlot};
+use checkpoint::{Claim, Cursor, PageRead, Position, RecordKey, StoredCheckpoint, Written};
+use fleet_model::{Epoch, ShardKey};
 use futures_util::future::join_all;
 
 use super::{
@@ -58,7 +58,10 @@ pub(crate) async fn a_claim_tells_what_the_owner_before_left(store: Store) {
     assert_eq!((stored.serial, stored.records), (serial, steps::FIRST.len() as u64));
     assert_eq!(stored.owner_before, Some(MINE));
     assert_eq!(stored.head.unwrap().bytes, "head");
-    let written = store.write(SHARD, HIGHER, serial, &remove(&[RecordKey::Pending(1, 7)])).await.unwrap();
+    let written = store
+        .write(SHARD, HIGHER, serial, &remove(&[RecordKey::Pending(Position::new(1, 7))]))
+        .await
+        .unwrap();
     assert_eq!(written, Written::Yes { serial: serial + 1 }, "the new owner goes on where the old one ended");
     let freshness = store.freshness(SHARD).await.unwrap().unwrap();
     assert_eq!((freshness.epoch, freshness.total, freshness.records), (HIGHER, 16, 2));
@@ -153,11 +156,11 @@ pub(crate) async fn numbers_are_exact(store: Store) {
 pub(crate) async fn shards_are_apart(store: Store) {
     let serial = steps::first(&store).await;
     for other in [0, 1, 13, 33] {
-        let Claim::Yours(stored) = store.claim(ShardSlot(other), LOWER).await.unwrap() else {
+        let Claim::Yours(stored) = store.claim(ShardKey::new(other, 8), LOWER).await.unwrap() else {
             panic!("another shard's epoch is in the way");
         };
         assert_eq!(stored, EMPTY);
-        let written = store.write(ShardSlot(other), LOWER, 0, &fresh(set(&[(A, "x")]))).await.unwrap();
+        let written = store.write(ShardKey::new(other, 8), LOWER, 0, &fresh(set(&[(A, "x")]))).await.unwrap();
         assert_eq!(written, Written::Yes { serial: 1 });
     }
     assert_holds(&store, serial, &steps::FIRST).await;

@@ -10,7 +10,7 @@ use checkpoint::{
     CheckpointStore, CheckpointStoreError, Claim, Cursor, Fenced, KEPT, Noted, PageRead, RecordKey,
     SET_ASIDE_KEPT, SetAsideStore, WriteStep, Written,
 };
-use fleet_model::Term;
+use fleet_model::{Position, Term};
 use fleet_store::{FleetStore, OwnerRecord};
 use redis::cmd;
 use redis_fixture::{RedisCluster, RedisServer};
@@ -88,7 +88,7 @@ async fn a_redis_that_lost_its_last_writes_is_noticed_and_written_again() {
     let link = redis_link(&server.url());
     let then = steps::first(&store).await;
     let dump: Vec<u8> = link.command(cmd("DUMP").arg(CHECKPOINT)).await.unwrap();
-    let removal = WriteStep { remove: vec![RecordKey::Pending(1, 7)], ..WriteStep::default() };
+    let removal = WriteStep { remove: vec![RecordKey::Pending(Position::new(1, 7))], ..WriteStep::default() };
     let serial = write(&store, then, removal).await;
     let serial = write(&store, serial, with_head(set(&[(RecordKey::Core(2), "new")]), "head 2")).await;
     link.command::<()>(cmd("RESTORE").arg(CHECKPOINT).arg(0).arg(dump).arg("REPLACE")).await.unwrap();
@@ -121,7 +121,7 @@ async fn a_full_redis_writes_nothing_of_a_step() {
     let serial = steps::first(&store).await;
     server.command::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await;
     let step = WriteStep {
-        remove: vec![RecordKey::Pending(1, 7)],
+        remove: vec![RecordKey::Pending(Position::new(1, 7))],
         ..with_head(set(&[(RecordKey::Core(1), "newer")]), "head 2")
     };
     let full = store.write(SHARD, MINE, serial, &step).await;
@@ -264,7 +264,7 @@ async fn two_bots_share_a_redis() {
 async fn notes_and_what_is_set_aside_heed_the_owner_and_expire_by_redis_clock() {
     let server = RedisServer::start().await;
     let store = redis_store(&server.url(), "test");
-    let at = checkpoint::Position { session: 1, sequence: 7 };
+    let at = Position { session: 1, sequence: 7 };
     let summary = checkpoint::SetAsideSummary {
         at,
         name: "A NAME WITH SPACES".to_owned(),
@@ -272,10 +272,10 @@ async fn notes_and_what_is_set_aside_heed_the_owner_and_expire_by_redis_clock() 
         set_aside_at_unix_ms: 2,
         noted: 2,
     };
-    let event = checkpoint::SetAside { summary, text: "{}".to_owned() };
+    let event = checkpoint::SetAside { summary, text: "{}".into() };
     store.note(SHARD, MINE, at, 1).await.unwrap();
     store.set_aside(SHARD, MINE, &event).await.unwrap();
-    assert_eq!(store.get_aside(SHARD, at).await.unwrap(), Some(event.clone()));
+    assert_eq!(store.get_aside(SHARD.slot(), at).await.unwrap(), Some(event.clone()));
     for (key, kept) in [("notes", KEPT), ("aside", SET_ASIDE_KEPT), ("aside:payloads", SET_ASIDE_KEPT)] {
         let left: u64 = server.command(&["PTTL", &format!("{OWNER}:{key}")]).await;
         assert!(u128::from(left).abs_diff(kept.as_millis()) < 10_000, "{key} is kept for {left} ms");
@@ -286,12 +286,14 @@ async fn notes_and_what_is_set_aside_heed_the_owner_and_expire_by_redis_clock() 
     // Set aside for too long: it goes, with its payload.
     let aside = format!("{OWNER}:aside");
     server.command::<()>(&["HSET", &aside, "1:7", "1000 1 2 2 X"]).await;
-    assert_eq!(store.list_aside(SHARD).await.unwrap(), []);
-    assert_eq!(store.get_aside(SHARD, at).await.unwrap(), None);
+    assert_eq!(store.list_aside(SHARD.slot()).await.unwrap(), []);
+    assert_eq!(store.get_aside(SHARD.slot(), at).await.unwrap(), None);
     assert_eq!(server.command::<u64>(&["EXISTS", &aside, &format!("{aside}:payloads")]).await, 0);
     // What others wrote there is told, and left alone.
     server.command::<()>(&["HSET", &aside, "1:7", "nonsense"]).await;
-    for refused in [store.list_aside(SHARD).await.err(), store.set_aside(SHARD, HIGHER, &event).await.err()] {
+    for refused in
+        [store.list_aside(SHARD.slot()).await.err(), store.set_aside(SHARD, HIGHER, &event).await.err()]
+    {
         assert!(matches!(refused, Some(CheckpointStoreError::Unexpected(_))), "{refused:?}");
     }
     assert_eq!(server.command::<String>(&["HGET", &aside, "1:7"]).await, "nonsense");

@@ -65,7 +65,8 @@ pub(crate) async fn restore(store: &CheckpointMemoryStore, epoch: Epoch) -> Opti
                     guild.blocks.insert(block, members);
                 }
                 (_, Record::Pending(event), None) => {
-                    pending.extend((event.sequence <= head.read).then_some(event.sequence));
+                    let sequence = event.position.sequence;
+                    pending.extend((sequence <= head.read).then_some(sequence));
                 }
                 (key, record, _) => panic!("{key} is {record:?}"),
             }
